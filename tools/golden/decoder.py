@@ -1,0 +1,303 @@
+"""Writes tiny random Llama models with what PyTorch and PEFT compute on them: decoder.py FIXTURES_DIR
+
+Everything runs in f32 on one thread from fixed seeds. README.md names every file and tensor that is written; the tests
+of the decoder, its adapters and its generation compare with them.
+"""
+
+import json
+import os
+import shutil
+import sys
+
+import peft
+import torch
+import transformers
+from peft import LoraConfig, get_peft_model
+from safetensors import safe_open
+from safetensors.torch import save_file
+from transformers import LlamaConfig, LlamaForCausalLM
+
+ATTENTION = ["q_proj", "k_proj", "v_proj", "o_proj"]
+TRAINED_IDS = [5, 158]
+STEPS = 10
+LEARNING_RATE = 1e-2
+MAX_GRAD_NORM = 1.0
+PROMPT_TOKENS = 5
+NEW_TOKENS = 20
+# A greedy choice closer than this could fall the other way under another order of summation.
+LEAST_MARGIN = 0.02
+
+
+def main(fixtures):
+    torch.set_num_threads(1)
+    torch.use_deterministic_algorithms(True)
+    for name, tied in [("tied", True), ("untied", False)]:
+        write_trained_case(os.path.join(fixtures, name), tied)
+    write_rope_case(os.path.join(fixtures, "llama3_rope"))
+
+
+def write_trained_case(folder, tied):
+    """One model with three adapters: on attention, on every linear, and on attention with trained token rows."""
+    model = random_model(seed=1 if tied else 2, tie_word_embeddings=tied)
+    prepare(folder)
+    save_model(model, folder)
+    if not tied:
+        rewrite_config(folder, old_style_keys)
+    rows = token_rows(torch.Generator().manual_seed(10), model.config.vocab_size)
+    prompt, base_greedy = confident_prompt(model)
+    golden = facts() | {"rows": rows, "prompt": prompt, "trained_ids": TRAINED_IDS}
+    golden |= {"learning_rate": LEARNING_RATE, "max_grad_norm": MAX_GRAD_NORM, "base": base_greedy, "adapters": {}}
+    tensors = logits(model, rows, "base")
+    embedding_rows = {"embed_tokens": TRAINED_IDS} if tied else {"embed_tokens": TRAINED_IDS, "lm_head": TRAINED_IDS}
+    for seed, name, targets, trained in [
+        (20, "attention", ATTENTION, None),
+        (21, "all_linear", "all-linear", None),
+        (22, "rows", ATTENTION, embedding_rows),
+    ]:
+        fresh = LlamaForCausalLM.from_pretrained(os.path.join(folder, "model"), dtype=torch.float32)
+        adapted = get_peft_model(fresh, lora_config(targets, trained))
+        randomise(adapted, seed)
+        save_adapter(adapted, os.path.join(folder, f"adapter_{name}"))
+        tensors |= logits(adapted, rows, name)
+        greedy = greedy_tokens(adapted, prompt)
+        assert greedy["least_margin"] >= LEAST_MARGIN, f"{name} has a close call: choose another seed"
+        gradients, loss = backward(adapted, rows)
+        tensors |= {f"gradient.{name}.{key}": value for key, value in gradients.items()}
+        losses, norms = train(adapted, rows)
+        assert losses[0] == loss and losses[-1] < losses[0]
+        tensors |= {f"final.{name}.{key}": value for key, value in adapter_parameters(adapted).items()}
+        golden["adapters"][name] = {"losses": losses, "grad_norms": norms} | greedy
+    write_golden(folder, golden, tensors)
+
+
+def write_rope_case(folder):
+    """Llama 3's stretched frequencies, heads wider than hidden / heads, one kv head, bf16 shards, the older config keys."""
+    scaling = {
+        "rope_type": "llama3",
+        "factor": 8.0,
+        "low_freq_factor": 1.0,
+        "high_freq_factor": 4.0,
+        "original_max_position_embeddings": 64,
+    }
+    model = random_model(
+        seed=8,
+        tie_word_embeddings=True,
+        head_dim=32,
+        num_key_value_heads=1,
+        rope_parameters=scaling | {"rope_theta": 10000.0},
+    )
+    prepare(folder)
+    save_model(model.to(torch.bfloat16), folder, max_shard_size="80KB")
+    rewrite_config(folder, old_style_keys)
+    reloaded = LlamaForCausalLM.from_pretrained(os.path.join(folder, "model"), dtype=torch.float32)
+    rows = token_rows(torch.Generator().manual_seed(11), model.config.vocab_size)
+    prompt, greedy = confident_prompt(reloaded)
+    golden = facts() | {"rows": rows, "prompt": prompt, "base": greedy, "adapters": {}}
+    tensors = logits(reloaded, rows, "base")
+    unscaled = LlamaForCausalLM.from_pretrained(
+        os.path.join(folder, "model"),
+        rope_parameters={"rope_type": "default", "rope_theta": 10000.0},
+        dtype=torch.float32,
+    )
+    assert (logits(unscaled, rows, "base")["logits.base.0"] - tensors["logits.base.0"]).abs().max() > 0.1
+    write_golden(folder, golden, tensors)
+
+
+def random_model(seed, **settings):
+    torch.manual_seed(seed)
+    config = LlamaConfig(
+        **{
+            "vocab_size": 160,
+            "hidden_size": 64,
+            "intermediate_size": 112,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 4,
+            "num_key_value_heads": 2,
+            "head_dim": 16,
+            "rms_norm_eps": 1e-5,
+            "rope_parameters": {"rope_type": "default", "rope_theta": 10000.0},
+            "max_position_embeddings": 512,
+            "bos_token_id": 1,
+            "eos_token_id": 2,
+            "pad_token_id": None,
+        }
+        | settings
+    )
+    model = LlamaForCausalLM(config).to(torch.float32)
+    # The usual 0.02 would leave logits and attention almost flat, and a norm of ones would hide a missing weight.
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if "norm" in name:
+                parameter.copy_(1 + 0.2 * torch.randn_like(parameter))
+            else:
+                wide = "embed_tokens" in name or "lm_head" in name
+                parameter.copy_(torch.randn_like(parameter) * (0.3 if wide else 0.12))
+    return model.eval()
+
+
+def token_rows(generator, vocab_size):
+    """Two rows; a weight belongs to the token it stands beside, as a target. The trained ids occur in both roles."""
+    rows = []
+    for length, prompt in [(70, 20), (37, 9)]:
+        ids = torch.randint(3, vocab_size, (length,), generator=generator).tolist()
+        ids[3], ids[prompt + 4], ids[-2] = TRAINED_IDS[0], TRAINED_IDS[1], TRAINED_IDS[0]
+        weights = [0.0] * prompt + [1.0] * (length - prompt)
+        rows.append({"ids": ids, "weights": weights})
+    for position in (15, 16, 30):
+        rows[1]["weights"][position] = 0.5
+    rows[1]["weights"][20] = 0.0
+    return rows
+
+
+def lora_config(targets, trained):
+    return LoraConfig(
+        r=4, lora_alpha=8, target_modules=targets, task_type="CAUSAL_LM", trainable_token_indices=trained
+    )
+
+
+def randomise(adapted, seed):
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name, parameter in adapted.named_parameters():
+            if parameter.requires_grad:
+                spread = 0.3 if "trainable_tokens" in name else 0.05
+                parameter.copy_(torch.randn(parameter.shape, generator=generator) * spread)
+
+
+def row_logits(model, ids):
+    return model(input_ids=torch.tensor([ids])).logits[0]
+
+
+@torch.no_grad()
+def logits(model, rows, name):
+    return {f"logits.{name}.{i}": row_logits(model, row["ids"]).contiguous() for i, row in enumerate(rows)}
+
+
+def loss_of(model, rows):
+    """The sum of weight × cross-entropy over all rows, divided once by the number of tokens whose weight is not zero."""
+    total, count = 0.0, 0
+    for row in rows:
+        ids, weights = torch.tensor(row["ids"]), torch.tensor(row["weights"])
+        losses = torch.nn.functional.cross_entropy(row_logits(model, row["ids"])[:-1], ids[1:], reduction="none")
+        total = total + (losses * weights[1:]).sum()
+        count += int((weights[1:] != 0).sum())
+    return total / count
+
+
+def backward(adapted, rows):
+    adapted.zero_grad()
+    loss = loss_of(adapted, rows)
+    loss.backward()
+    return adapter_parameters(adapted, gradient=True), loss.item()
+
+
+def train(adapted, rows):
+    parameters = [parameter for parameter in adapted.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.AdamW(parameters, lr=LEARNING_RATE, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0)
+    losses, norms = [], []
+    for _ in range(STEPS):
+        optimizer.zero_grad()
+        loss = loss_of(adapted, rows)
+        loss.backward()
+        norms.append(torch.nn.utils.clip_grad_norm_(parameters, MAX_GRAD_NORM).item())
+        optimizer.step()
+        losses.append(loss.item())
+    return losses, norms
+
+
+def adapter_parameters(adapted, gradient=False):
+    """The trained tensors (or their gradients) under the names that PEFT gives them in a file."""
+    found = {}
+    for name, parameter in adapted.named_parameters():
+        if parameter.requires_grad:
+            found[name.replace(".default", "")] = (parameter.grad if gradient else parameter).detach().clone()
+    return found
+
+
+def confident_prompt(model):
+    """The first random prompt whose greedy continuation is nowhere a close call, for the base model."""
+    generator = torch.Generator().manual_seed(30)
+    for _ in range(200):
+        prompt = torch.randint(3, model.config.vocab_size, (PROMPT_TOKENS,), generator=generator).tolist()
+        result = greedy_tokens(model, prompt)
+        if result["least_margin"] >= LEAST_MARGIN and len(set(result["greedy"])) > 8:
+            return prompt, result
+    raise SystemExit("no prompt has a confident continuation: choose another seed")
+
+
+@torch.no_grad()
+def greedy_tokens(model, prompt):
+    """Without a KV cache and without stopping at any token. `least_margin` is best minus second logit at its smallest."""
+    ids, margin = list(prompt), float("inf")
+    for _ in range(NEW_TOKENS):
+        best = row_logits(model, ids)[-1].topk(2)
+        margin = min(margin, (best.values[0] - best.values[1]).item())
+        ids.append(best.indices[0].item())
+    return {"greedy": ids[len(prompt) :], "least_margin": margin}
+
+
+def prepare(folder):
+    shutil.rmtree(folder, ignore_errors=True)
+    os.makedirs(folder)
+
+
+def save_model(model, folder, **options):
+    model.save_pretrained(os.path.join(folder, "model"), **options)
+
+
+def save_adapter(adapted, folder):
+    """As PEFT saves it, less its empty model card; the target names, a set in PEFT, are sorted to be the same each time."""
+    adapted.save_pretrained(folder)
+    os.remove(os.path.join(folder, "README.md"))
+    path = os.path.join(folder, "adapter_config.json")
+    config = read_json(path)
+    config["target_modules"] = sorted(config["target_modules"])
+    config["base_model_name_or_path"] = None
+    write_json(path, config)
+    with safe_open(os.path.join(folder, "adapter_model.safetensors"), "pt") as file:
+        assert set(file.keys()) == set(adapter_parameters(adapted))
+
+
+def old_style_keys(config):
+    """config.json as transformers 4 wrote it; both generations are in use."""
+    rope = config.pop("rope_parameters")
+    config["rope_theta"] = rope.pop("rope_theta")
+    config["rope_scaling"] = None if rope["rope_type"] == "default" else rope
+    config["torch_dtype"] = config.pop("dtype")
+    config["transformers_version"] = "4.46.0"
+
+
+def rewrite_config(folder, change):
+    """Changes config.json and makes sure that transformers still reads the same model from it."""
+    path = os.path.join(folder, "model", "config.json")
+    before = LlamaConfig.from_pretrained(os.path.dirname(path))
+    config = read_json(path)
+    change(config)
+    write_json(path, config)
+    after = LlamaConfig.from_pretrained(os.path.dirname(path))
+    for key in ("rope_theta", "rope_type", "factor"):
+        assert after.rope_parameters.get(key) == before.rope_parameters.get(key), key
+
+
+def facts():
+    return {"versions": {"torch": torch.__version__, "transformers": transformers.__version__, "peft": peft.__version__}}
+
+
+def write_golden(folder, golden, tensors):
+    write_json(os.path.join(folder, "golden.json"), golden)
+    save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, os.path.join(folder, "golden.safetensors"))
+
+
+def read_json(path):
+    with open(path) as file:
+        return json.load(file)
+
+
+def write_json(path, value):
+    with open(path, "w") as file:
+        json.dump(value, file, indent=1)
+        file.write("\n")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
