@@ -1,0 +1,96 @@
+//! `[data]`: which rows are trained on, and which of their tokens count. Reading files and recognising their columns
+//! is left to the data set reader, masking to the template.
+
+use super::problem::Checker;
+use super::shapes::{OneOrMany, one_or_many};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+/// What the student is trained on.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct DataSettings {
+    /// JSONL files, or files that hold one JSON array.
+    #[serde(deserialize_with = "one_or_many")]
+    #[schemars(with = "OneOrMany<PathBuf>")]
+    pub files: Vec<PathBuf>,
+    /// The share of prompts held back for evaluation; all rows of a prompt fall on one side. 0 holds nothing back.
+    pub test_size: f64,
+    /// Which column plays which part, where the names do not say it: for example `{ prompt = "problem" }`.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub columns: BTreeMap<String, String>,
+    /// Which tokens the loss is taken on.
+    pub loss_on: LossOn,
+    /// What happens to rows longer than `train.max_length`.
+    pub long_rows: LongRows,
+    /// Count and skip rows that cannot be read, where otherwise the first of them ends the run.
+    pub skip_bad_rows: bool,
+    /// Train on rows whose reasoning was cut before its end.
+    pub allow_cut_reasoning: bool,
+}
+
+/// Which tokens the loss is taken on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum LossOn {
+    /// What the assistant says: reasoning, answer and the end-of-turn token.
+    #[default]
+    Assistant,
+    /// Every token, the prompt's too.
+    All,
+}
+
+/// What happens to rows longer than `train.max_length`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum LongRows {
+    /// They are left out, and counted.
+    #[default]
+    Drop,
+    /// They are cut at the end, and counted.
+    Truncate,
+}
+
+impl Default for DataSettings {
+    fn default() -> Self {
+        Self {
+            files: Vec::new(),
+            test_size: 0.1,
+            columns: BTreeMap::new(),
+            loss_on: LossOn::Assistant,
+            long_rows: LongRows::Drop,
+            skip_bad_rows: false,
+            allow_cut_reasoning: false,
+        }
+    }
+}
+
+impl DataSettings {
+    pub(super) fn check(&self, check: &mut Checker<'_>) {
+        check.that(
+            (0.0..1.0).contains(&self.test_size),
+            "test_size",
+            self.test_size,
+            "it is the share of prompts held back for evaluation",
+            "a number from 0 up to, but not including, 1, for example 0.1",
+        );
+        check.that(
+            self.files.iter().all(|file| !file.as_os_str().is_empty()),
+            "files",
+            &self.files,
+            "an empty path names nothing",
+            "paths of JSONL files",
+        );
+        for (part, column) in &self.columns {
+            check.that(
+                !column.trim().is_empty(),
+                &format!("columns.{part}"),
+                column,
+                "a column needs a name",
+                "the name of a column of the data",
+            );
+        }
+    }
+}

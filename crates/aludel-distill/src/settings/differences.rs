@@ -1,0 +1,68 @@
+//! Where two recipes differ: what a resumed run is compared by, and what it prints if it must refuse.
+
+use super::{Problems, Recipe};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+/// One setting with two values.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Difference {
+    /// The setting's full name, `section.key`.
+    pub key: String,
+    /// Its value in the first recipe, as TOML; `None` where it is not given.
+    pub old: Option<String>,
+    /// Its value in the second recipe, as TOML; `None` where it is not given.
+    pub new: Option<String>,
+}
+
+impl Difference {
+    /// Whether the trained weights can depend on it. Where they cannot, a run may be resumed with the new value.
+    pub fn changes_training(&self) -> bool {
+        !self.key.starts_with("generate.") && !WITHOUT_EFFECT_ON_WEIGHTS.contains(&self.key.as_str())
+    }
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let or_nothing = |value: &Option<String>| value.clone().unwrap_or_else(|| "not given".to_owned());
+        write!(formatter, "{}: {} → {}", self.key, or_nothing(&self.old), or_nothing(&self.new))
+    }
+}
+
+/// Settings that say where, how fast or how often, and never what is computed. The pass size is not among them: it
+/// regroups sums, and so moves the last bits.
+const WITHOUT_EFFECT_ON_WEIGHTS: [&str; 9] = [
+    "student.threads",
+    "train.gradient_checkpointing",
+    "train.logging_steps",
+    "train.logging_strategy",
+    "train.output_dir",
+    "train.per_device_eval_batch_size",
+    "train.save_steps",
+    "train.save_strategy",
+    "train.save_total_limit",
+];
+
+/// The settings in which two recipes differ, by name.
+///
+/// # Errors
+/// A problem if a recipe holds a value that TOML cannot express.
+pub fn differences(old: &Recipe, new: &Recipe) -> Result<Vec<Difference>, Problems> {
+    let (old, new) = (flat(old)?, flat(new)?);
+    let keys: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
+    Ok(keys
+        .into_iter()
+        .filter(|key| old.get(*key) != new.get(*key))
+        .map(|key| Difference { key: key.clone(), old: old.get(key).cloned(), new: new.get(key).cloned() })
+        .collect())
+}
+
+fn flat(recipe: &Recipe) -> Result<BTreeMap<String, String>, Problems> {
+    let mut values = BTreeMap::new();
+    for (section, settings) in recipe.to_table()? {
+        for (key, value) in settings.as_table().into_iter().flatten() {
+            values.insert(format!("{section}.{key}"), value.to_string());
+        }
+    }
+    Ok(values)
+}

@@ -1,0 +1,103 @@
+//! `[generate]`: how answers are sampled, under the names of transformers' `GenerationConfig`. The sampler itself lives
+//! with the generation engine.
+
+use super::problem::Checker;
+use super::shapes::{OneOrMany, one_or_many};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// How answers are sampled.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct GenerateSettings {
+    /// The most tokens of an answer, reasoning included.
+    pub max_new_tokens: usize,
+    /// Logits are divided by it; 0 takes the likeliest token each time.
+    pub temperature: f64,
+    /// Sample from the likeliest tokens that together reach this probability; 1 takes all.
+    pub top_p: f64,
+    /// Sample from this many likeliest tokens; 0 takes all.
+    pub top_k: usize,
+    /// Leave out tokens less likely than this share of the likeliest; 0 leaves none out.
+    pub min_p: f64,
+    /// Above 1, tokens that occurred before become less likely; 1 changes nothing.
+    pub repetition_penalty: f64,
+    /// Texts that end an answer; they are not part of it.
+    #[serde(deserialize_with = "one_or_many")]
+    #[schemars(with = "OneOrMany<String>")]
+    pub stop: Vec<String>,
+    /// The seed of the sampling; a new one each time where not given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub seed: Option<u64>,
+}
+
+impl Default for GenerateSettings {
+    fn default() -> Self {
+        Self {
+            max_new_tokens: 5000,
+            temperature: 0.7,
+            top_p: 1.0,
+            top_k: 50,
+            min_p: 0.0,
+            repetition_penalty: 1.0,
+            stop: Vec::new(),
+            seed: None,
+        }
+    }
+}
+
+impl GenerateSettings {
+    pub(super) fn check(&self, check: &mut Checker<'_>) {
+        check.that(
+            self.max_new_tokens >= 1,
+            "max_new_tokens",
+            self.max_new_tokens,
+            "an answer needs at least one token",
+            "a whole number of 1 or more, for example 5000",
+        );
+        check.that(
+            (0.0..=100.0).contains(&self.temperature),
+            "temperature",
+            self.temperature,
+            "logits cannot be divided by it",
+            "a number from 0 (always the likeliest token) to 100, for example 0.7",
+        );
+        check.that(
+            self.top_p > 0.0 && self.top_p <= 1.0,
+            "top_p",
+            self.top_p,
+            "it is a probability to be reached, and 0 would leave no token",
+            "a number above 0, up to 1 (all tokens)",
+        );
+        check.that(
+            (0.0..=1.0).contains(&self.min_p),
+            "min_p",
+            self.min_p,
+            "it is a share of the likeliest token's probability",
+            "a number from 0 (no token left out) to 1",
+        );
+        check.that(
+            self.repetition_penalty > 0.0 && self.repetition_penalty.is_finite(),
+            "repetition_penalty",
+            self.repetition_penalty,
+            "logits are divided by it",
+            "a number above 0; 1 changes nothing, 1.1 is a common choice",
+        );
+        check.that(
+            self.stop.iter().all(|text| !text.is_empty()),
+            "stop",
+            &self.stop,
+            "an empty text would end every answer at once",
+            "texts of at least one character",
+        );
+        if let Some(seed) = self.seed {
+            check.that(
+                i64::try_from(seed).is_ok(),
+                "seed",
+                seed,
+                "a recipe file cannot hold a number this large",
+                "a whole number from 0 to 9223372036854775807",
+            );
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! The recipe: every setting of a run, typed, documented and checked, under the names that Hugging Face gives them.
+//! This room turns a TOML table into a [`Recipe`], says what is wrong with it (all of it, not the first thing only),
+//! and writes it back. Files, flags and `--set` are merged into that one table by the caller, who also prints.
+
+mod data;
+mod differences;
+mod foreign;
+mod generate;
+mod lora;
+mod parse;
+mod problem;
+mod shapes;
+mod student;
+mod train;
+
+pub use data::{DataSettings, LongRows, LossOn};
+pub use differences::{Difference, differences};
+pub use foreign::{FOREIGN_NAMES, FOREIGN_VALUES, ForeignName, ForeignValue, Verdict};
+pub use generate::GenerateSettings;
+pub use lora::{Bias, InitLora, LoraSettings, TargetModules};
+pub use parse::{Parsed, expected, section_names, setting_names};
+pub use problem::{Notice, Problem, Problems};
+pub use student::{Attention, Device, Dtype, StudentSettings};
+pub use train::{Interval, Optimiser, Schedule, TrainSettings};
+
+use problem::Checker;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::path::Path;
+
+/// Everything that a run depends on. Each section may be left out, and each key of a section: the default is then the
+/// one named in its documentation.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Recipe {
+    /// The model that learns, and how it is held.
+    pub student: StudentSettings,
+    /// The adapter that is trained.
+    pub lora: LoraSettings,
+    /// How it is trained.
+    pub train: TrainSettings,
+    /// What it is trained on.
+    pub data: DataSettings,
+    /// How answers are sampled.
+    pub generate: GenerateSettings,
+}
+
+impl Recipe {
+    /// Checks the ranges of all settings and the settings that must agree with each other.
+    ///
+    /// # Errors
+    /// Every problem found, each with its key, its value, the reason and what would be right.
+    pub fn validate(&self) -> Result<(), Problems> {
+        let mut problems = Vec::new();
+        self.student.check(&mut Checker::new("student", &mut problems));
+        self.lora.check(&mut Checker::new("lora", &mut problems));
+        self.train.check(&mut Checker::new("train", &mut problems));
+        self.data.check(&mut Checker::new("data", &mut problems));
+        self.generate.check(&mut Checker::new("generate", &mut problems));
+        self.check_agreement(&mut Checker::new("train", &mut problems));
+        Problems::unless_empty(problems)
+    }
+
+    /// `student.model`, for a command that cannot do without.
+    ///
+    /// # Errors
+    /// One problem that names the key, if it was not set.
+    pub fn student_model(&self) -> Result<&Path, Problems> {
+        self.student.model.as_deref().ok_or_else(|| {
+            Problems::one(Problem::missing(
+                "student.model",
+                "no student is named",
+                "give a GGUF file or a Hugging Face model folder: --student PATH, or `model` in [student]",
+            ))
+        })
+    }
+
+    /// `train.output_dir`, for a command that cannot do without.
+    ///
+    /// # Errors
+    /// One problem that names the key, if it was not set.
+    pub fn output_dir(&self) -> Result<&Path, Problems> {
+        self.train.output_dir.as_deref().ok_or_else(|| {
+            Problems::one(Problem::missing(
+                "train.output_dir",
+                "no folder is named for what the run writes",
+                "give a folder that does not exist yet: --output-dir DIR, or `output_dir` in [train]",
+            ))
+        })
+    }
+
+    /// What training cannot start without: a student, data and an output folder.
+    ///
+    /// # Errors
+    /// One problem for each that is missing.
+    pub fn require_for_training(&self) -> Result<(), Problems> {
+        let mut problems = Vec::new();
+        for missing in [self.student_model().err(), self.output_dir().err()].into_iter().flatten() {
+            problems.extend(missing.into_vec());
+        }
+        if self.data.files.is_empty() {
+            problems.push(Problem::missing(
+                "data.files",
+                "no training data is named",
+                "give one or more JSONL files: --data FILE..., or `files` in [data]",
+            ));
+        }
+        Problems::unless_empty(problems)
+    }
+
+    /// The recipe as TOML with every setting spelled out: what a run folder keeps, and what [`Recipe::from_toml`] reads
+    /// back to the same recipe.
+    ///
+    /// # Errors
+    /// A problem if a value cannot be written, which only a path that is not Unicode brings about.
+    pub fn to_toml(&self) -> Result<String, Problems> {
+        toml::to_string(self).map_err(unwritable)
+    }
+
+    /// The recipe as a table of sections, to merge other settings into.
+    ///
+    /// # Errors
+    /// As for [`Recipe::to_toml`].
+    pub fn to_table(&self) -> Result<toml::Table, Problems> {
+        toml::Table::try_from(self).map_err(unwritable)
+    }
+
+    /// The JSON schema of a recipe, for editors that complete and check TOML.
+    pub fn json_schema() -> schemars::Schema {
+        schemars::generate::SchemaSettings::draft2020_12()
+            .with(|settings| settings.inline_subschemas = true)
+            .into_generator()
+            .into_root_schema_for::<Self>()
+    }
+
+    fn check_agreement(&self, check: &mut Checker<'_>) {
+        let train = &self.train;
+        check.that(
+            train.eval_strategy == Interval::No || self.data.test_size > 0.0,
+            "eval_strategy",
+            train.eval_strategy.name(),
+            "data.test_size = 0 holds no rows back, so there is nothing to evaluate on",
+            "\"no\", or a data.test_size above 0, for example 0.1",
+        );
+    }
+}
+
+fn unwritable(error: toml::ser::Error) -> Problems {
+    Problems::one(Problem::new(
+        "the recipe",
+        None,
+        format!("it cannot be written as TOML: {error}"),
+        "give paths whose names are valid Unicode",
+    ))
+}
+
+#[cfg(test)]
+mod tests;

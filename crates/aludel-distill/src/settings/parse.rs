@@ -1,0 +1,280 @@
+//! From a TOML table to a [`Recipe`]: each key is looked up, each value is read by itself, so that all mistakes come
+//! out at once and each names its key. What a value should have been is told from the JSON schema.
+
+use super::foreign::{self, Verdict};
+use super::problem::{Notice, Problem, Problems};
+use super::{DataSettings, GenerateSettings, LoraSettings, Recipe, StudentSettings, TrainSettings};
+use serde::de::DeserializeOwned;
+use serde_json::Value as Json;
+use toml::{Table, Value};
+
+/// A recipe as read, with what was accepted but means something else here.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Parsed {
+    /// The recipe, checked.
+    pub recipe: Recipe,
+    /// One notice for each setting that was accepted without effect.
+    pub notices: Vec<Notice>,
+}
+
+impl Recipe {
+    /// Reads and checks a recipe.
+    ///
+    /// # Errors
+    /// The place of a syntax error, or every problem with keys and values.
+    pub fn from_toml(text: &str) -> Result<Parsed, Problems> {
+        let table = text.parse::<Table>().map_err(|error| {
+            let line = error.span().map_or(1, |span| 1 + text[..span.start].matches('\n').count());
+            let reason = format!("line {line} is not TOML: {}", error.message().replace('\n', ", "));
+            Problems::one(Problem::new(
+                "the recipe",
+                None,
+                reason,
+                "write `key = value` lines under [section] headings",
+            ))
+        })?;
+        Self::from_table(table)
+    }
+
+    /// Reads and checks a recipe that is already a table of sections.
+    ///
+    /// # Errors
+    /// Every problem with keys and values: unknown, of another type, out of range, or at odds with each other.
+    pub fn from_table(table: Table) -> Result<Parsed, Problems> {
+        let mut reader = Reader::default();
+        let mut sections = reader.sections(table);
+        let mut take = |name: &str| sections.remove(name).unwrap_or_default();
+        let (student, lora, train, data, generate) =
+            (take("student"), take("lora"), take("train"), take("data"), take("generate"));
+        let recipe = Recipe {
+            student: reader.section::<StudentSettings>("student", student),
+            lora: reader.section::<LoraSettings>("lora", lora),
+            train: reader.section::<TrainSettings>("train", train),
+            data: reader.section::<DataSettings>("data", data),
+            generate: reader.section::<GenerateSettings>("generate", generate),
+        };
+        let Reader { mut problems, notices } = reader;
+        if let Err(out_of_range) = recipe.validate() {
+            let unread = |key: &str| problems.iter().any(|problem: &Problem| problem.key == key);
+            let further: Vec<_> = out_of_range.into_vec().into_iter().filter(|problem| !unread(&problem.key)).collect();
+            problems.extend(further);
+        }
+        Problems::unless_empty(problems)?;
+        Ok(Parsed { recipe, notices })
+    }
+}
+
+/// The names of the sections.
+pub fn section_names() -> Vec<String> {
+    properties(Recipe::json_schema().as_value()).map(|(name, _)| name.clone()).collect()
+}
+
+/// The names of a section's settings; none for a section that does not exist.
+pub fn setting_names(section: &str) -> Vec<String> {
+    let schema = Recipe::json_schema();
+    let section = schema.as_value().pointer(&format!("/properties/{section}")).unwrap_or(&Json::Null);
+    properties(section).map(|(name, _)| name.clone()).collect()
+}
+
+/// What a setting's value may be, in words: "a whole number of 0 or more", "true or false" …; `None` for an unknown
+/// key.
+pub fn expected(section: &str, key: &str) -> Option<String> {
+    let schema = Recipe::json_schema();
+    schema.as_value().pointer(&format!("/properties/{section}/properties/{key}")).map(in_words)
+}
+
+#[derive(Default)]
+struct Reader {
+    problems: Vec<Problem>,
+    notices: Vec<Notice>,
+}
+
+impl Reader {
+    /// The tables of the known sections; what else stands at the top is a problem.
+    fn sections(&mut self, table: Table) -> std::collections::BTreeMap<String, Table> {
+        let known = section_names();
+        let mut sections = std::collections::BTreeMap::new();
+        for (name, value) in table {
+            match value {
+                Value::Table(section) if known.contains(&name) => {
+                    sections.insert(name, section);
+                }
+                value if known.contains(&name) => self.problems.push(Problem::new(
+                    &name,
+                    Some(value.to_string()),
+                    "this is a section, not a setting",
+                    format!("write [{name}] with settings below it"),
+                )),
+                value => self.unknown(None, &name, &value),
+            }
+        }
+        sections
+    }
+
+    /// Reads one section key by key. A key that cannot be read keeps its default, so that the rest can be checked.
+    fn section<T: DeserializeOwned + Default>(&mut self, section: &str, table: Table) -> T {
+        let known = setting_names(section);
+        let mut readable = Table::new();
+        for (key, value) in table {
+            if !known.contains(&key) {
+                self.unknown(Some(section), &key, &value);
+            } else if let Some(value) = self.value::<T>(section, &key, value) {
+                readable.insert(key, value);
+            }
+        }
+        readable.try_into().unwrap_or_else(|error| {
+            self.problems.push(Problem::new(section, None, format!("{error}"), "check the section's values"));
+            T::default()
+        })
+    }
+
+    /// The value as the section's type will read it, or `None` and a problem.
+    fn value<T: DeserializeOwned>(&mut self, section: &str, key: &str, mut value: Value) -> Option<Value> {
+        let full = format!("{section}.{key}");
+        if let Some(foreign) = value.as_str().and_then(|text| foreign::value(&full, text)) {
+            let written = value.to_string();
+            match foreign.read_as {
+                Some(ours) => {
+                    self.notices.push(Notice {
+                        key: full.clone(),
+                        value: written,
+                        instead: foreign.instead.to_owned(),
+                    });
+                    value = Value::String(ours.to_owned());
+                }
+                None => {
+                    self.problems.push(Problem::new(
+                        &full,
+                        Some(written),
+                        "this choice is not offered",
+                        foreign.instead,
+                    ));
+                    return None;
+                }
+            }
+        }
+        let alone = Table::from_iter([(key.to_owned(), value.clone())]);
+        if alone.try_into::<T>().is_ok() {
+            return Some(value);
+        }
+        let wanted = expected(section, key).unwrap_or_else(|| "another value".to_owned());
+        let reason = format!("{} cannot be taken here", described(&value));
+        self.problems.push(Problem::new(&full, Some(value.to_string()), reason, format!("give {wanted}")));
+        None
+    }
+
+    /// A name that is no setting: known from elsewhere, misplaced, misspelt, or none of these.
+    fn unknown(&mut self, section: Option<&str>, key: &str, value: &Value) {
+        let full = section.map_or_else(|| key.to_owned(), |section| format!("{section}.{key}"));
+        let written = Some(value.to_string()).filter(|_| !value.is_table());
+        if let Some(foreign) = foreign::name(key) {
+            let value = value.to_string();
+            match foreign.verdict {
+                Verdict::Accepted => {
+                    self.notices.push(Notice { key: full, value, instead: foreign.instead.to_owned() });
+                }
+                Verdict::Refused => {
+                    self.problems.push(Problem::new(&full, written, "this name has no meaning here", foreign.instead))
+                }
+            }
+            return;
+        }
+        let (reason, mend) = match section {
+            None => ("there is no such section", did_you_mean_section(key)),
+            Some(section) => ("there is no such setting", did_you_mean(section, key)),
+        };
+        self.problems.push(Problem::new(&full, written, reason, mend));
+    }
+}
+
+/// A mend for an unknown key at the top.
+fn did_you_mean_section(key: &str) -> String {
+    let sections = section_names();
+    if let Some(owner) = sections.iter().find(|section| setting_names(section).iter().any(|name| name == key)) {
+        return format!("write it below [{owner}]");
+    }
+    match nearest(key, &sections) {
+        Some(section) => format!("did you mean [{section}]?"),
+        None => format!("the sections are {}", sections.join(", ")),
+    }
+}
+
+/// A mend for an unknown key of a section.
+fn did_you_mean(section: &str, key: &str) -> String {
+    let own = setting_names(section);
+    if let Some(near) = nearest(key, &own) {
+        return format!("did you mean {section}.{near}?");
+    }
+    let others: Vec<String> = section_names().into_iter().filter(|other| other != section).collect();
+    for other in &others {
+        if setting_names(other).iter().any(|name| name == key) {
+            return format!("write it below [{other}]");
+        }
+    }
+    for other in &others {
+        if let Some(near) = nearest(key, &setting_names(other)) {
+            return format!("did you mean {other}.{near}?");
+        }
+    }
+    format!("the settings of [{section}] are {}", own.join(", "))
+}
+
+/// The candidate most like `name`, if it is like it enough to be meant; else one that holds `name` as a part.
+fn nearest<'a>(name: &str, candidates: &'a [String]) -> Option<&'a String> {
+    const ALIKE: f64 = 0.75;
+    const TELLING_LENGTH: usize = 4;
+    let likeness = |candidate: &String| strsim::normalized_damerau_levenshtein(name, candidate);
+    let best = candidates.iter().max_by(|a, b| likeness(a).total_cmp(&likeness(b)))?;
+    let holds_name = |candidate: &&String| name.len() >= TELLING_LENGTH && candidate.contains(name);
+    if likeness(best) >= ALIKE { Some(best) } else { candidates.iter().find(holds_name) }
+}
+
+fn properties(schema: &Json) -> impl Iterator<Item = (&String, &Json)> {
+    schema.get("properties").and_then(Json::as_object).into_iter().flatten()
+}
+
+/// A value's type, in words.
+fn described(value: &Value) -> &'static str {
+    match value {
+        Value::String(_) => "this text",
+        Value::Integer(number) if *number < 0 => "a negative whole number",
+        Value::Integer(_) => "a whole number",
+        Value::Float(_) => "a number with a fraction",
+        Value::Boolean(_) => "true or false",
+        Value::Datetime(_) => "a date",
+        Value::Array(_) => "this list",
+        Value::Table(_) => "a table",
+    }
+}
+
+/// What a JSON schema admits, in words.
+fn in_words(schema: &Json) -> String {
+    let list = |key: &str| schema.get(key).and_then(Json::as_array).into_iter().flatten();
+    let choices: Vec<String> =
+        list("oneOf").filter_map(|choice| choice.get("const")).chain(list("enum")).map(Json::to_string).collect();
+    match choices.as_slice() {
+        [] => {}
+        [only] => return only.clone(),
+        many => return format!("one of {}", many.join(", ")),
+    }
+    let alternatives: Vec<String> =
+        list("anyOf").filter(|alternative| alternative["type"] != "null").map(in_words).collect();
+    if !alternatives.is_empty() {
+        return alternatives.join(" or ");
+    }
+    let kind = match &schema["type"] {
+        Json::Array(kinds) => kinds.iter().find(|kind| *kind != "null").unwrap_or(&Json::Null),
+        kind => kind,
+    };
+    let least = schema.get("minimum").and_then(Json::as_f64);
+    match (kind.as_str(), least) {
+        (Some("integer"), Some(_)) => "a whole number of 0 or more".to_owned(),
+        (Some("integer"), None) => "a whole number".to_owned(),
+        (Some("number"), _) => "a number".to_owned(),
+        (Some("boolean"), _) => "true or false".to_owned(),
+        (Some("array"), _) if schema["items"]["type"] == "string" => "a list of texts".to_owned(),
+        (Some("array"), _) => "a list".to_owned(),
+        (Some("object"), _) => "a table such as { name = \"text\" }".to_owned(),
+        _ => "text".to_owned(),
+    }
+}

@@ -1,0 +1,125 @@
+//! What can be wrong with a setting, in words: the key, its value, the reason and the mend. Problems are gathered, so
+//! that a recipe with three mistakes is mended in one go. Colour and layout are left to whoever prints.
+
+use std::fmt;
+
+/// One thing wrong with one setting.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Problem {
+    /// The setting's full name, `section.key`.
+    pub key: String,
+    /// The value as it was given; `None` where nothing was.
+    pub value: Option<String>,
+    /// Why it cannot be taken.
+    pub reason: String,
+    /// What to do about it: a clause that says what would be right.
+    pub mend: String,
+    /// Where the value was given (a file, a flag), if the caller knows.
+    pub origin: Option<String>,
+}
+
+impl Problem {
+    /// A problem whose origin is not known yet.
+    pub fn new(key: &str, value: Option<String>, reason: impl Into<String>, mend: impl Into<String>) -> Self {
+        Self { key: key.to_owned(), value, reason: reason.into(), mend: mend.into(), origin: None }
+    }
+
+    /// A setting that is needed and was not given.
+    pub fn missing(key: &str, reason: &str, mend: &str) -> Self {
+        Self::new(key, None, reason, mend)
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}", self.key)?;
+        if let Some(value) = &self.value {
+            write!(formatter, " = {value}")?;
+        }
+        if let Some(origin) = &self.origin {
+            write!(formatter, " ({origin})")?;
+        }
+        write!(formatter, ": {}; {}", self.reason, self.mend)
+    }
+}
+
+/// One or more problems with a recipe; never empty.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[error("{}", self.list())]
+pub struct Problems(Vec<Problem>);
+
+impl Problems {
+    /// A single problem.
+    pub fn one(problem: Problem) -> Self {
+        Self(vec![problem])
+    }
+
+    /// `Ok` if there are none.
+    ///
+    /// # Errors
+    /// The problems, if there are any.
+    pub fn unless_empty(problems: Vec<Problem>) -> Result<(), Self> {
+        if problems.is_empty() { Ok(()) } else { Err(Self(problems)) }
+    }
+
+    /// The problems: first keys and values that cannot be read, then values out of range.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = &Problem> {
+        self.0.iter()
+    }
+
+    /// The problems as a list of one's own.
+    pub fn into_vec(self) -> Vec<Problem> {
+        self.0
+    }
+
+    /// Notes where each value came from; `origin_of` is asked with the full key.
+    #[must_use]
+    pub fn with_origins(mut self, origin_of: impl Fn(&str) -> Option<String>) -> Self {
+        for problem in &mut self.0 {
+            problem.origin = problem.origin.take().or_else(|| origin_of(&problem.key));
+        }
+        self
+    }
+
+    fn list(&self) -> String {
+        self.0.iter().map(Problem::to_string).collect::<Vec<_>>().join("\n")
+    }
+}
+
+/// Something accepted that does not do what its name says elsewhere: worth a line in the log, no reason to stop.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Notice {
+    /// The setting's full name, `section.key`.
+    pub key: String,
+    /// The value as it was given.
+    pub value: String,
+    /// What is done instead.
+    pub instead: String,
+}
+
+impl fmt::Display for Notice {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{} = {}: {}", self.key, self.value, self.instead)
+    }
+}
+
+/// Gathers the problems of one section.
+pub(super) struct Checker<'a> {
+    section: &'static str,
+    problems: &'a mut Vec<Problem>,
+}
+
+impl<'a> Checker<'a> {
+    pub(super) fn new(section: &'static str, problems: &'a mut Vec<Problem>) -> Self {
+        Self { section, problems }
+    }
+
+    /// Notes a problem unless `holds`; `right` names what would be right. Write a range as `(low..=high).contains(&x)`:
+    /// it is false for NaN.
+    pub(super) fn that(&mut self, holds: bool, key: &str, value: impl fmt::Debug, reason: &str, right: &str) {
+        if !holds {
+            let key = format!("{}.{key}", self.section);
+            self.problems.push(Problem::new(&key, Some(format!("{value:?}")), reason, format!("give {right}")));
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! `[student]`: the model that learns, its precision and the tokens it gains. Which files make a model is the loader's
+//! business; here it is only a path.
+
+use super::problem::Checker;
+use super::shapes::{OneOrMany, one_or_many};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+
+/// The model that learns, and how it is held.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct StudentSettings {
+    /// A GGUF file, or a Hugging Face model folder.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub model: Option<PathBuf>,
+    /// The precision of matrix products; sums, norms, softmax, adapters and optimiser are f32 in any case.
+    pub dtype: Dtype,
+    /// Where the work is done.
+    pub device: Device,
+    /// Tokens that the student gains, for example `["<think>", "</think>"]`. Their rows are trained; no other row is.
+    #[serde(deserialize_with = "one_or_many")]
+    #[schemars(with = "OneOrMany<String>")]
+    pub add_tokens: Vec<String>,
+    /// How attention is computed.
+    pub attention: Attention,
+    /// Threads to use; 0 takes one for each processor core. Results do not depend on it.
+    pub threads: usize,
+}
+
+/// The precision of matrix products.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Dtype {
+    /// bf16 where the processor multiplies it natively, else f32.
+    #[default]
+    Auto,
+    /// bf16 factors, f32 sums.
+    #[serde(alias = "bfloat16")]
+    Bf16,
+    /// f32 throughout: slower, for comparisons.
+    #[serde(alias = "float32")]
+    F32,
+}
+
+/// Where the work is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Device {
+    /// The best device found: in this version that is the processor.
+    #[default]
+    Auto,
+    /// The processor.
+    Cpu,
+}
+
+/// How attention is computed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Attention {
+    /// In tiles, exact, without ever storing the square of the length.
+    #[default]
+    Tiled,
+}
+
+impl StudentSettings {
+    pub(super) fn check(&self, check: &mut Checker<'_>) {
+        if let Some(model) = &self.model {
+            check.that(
+                !model.as_os_str().is_empty(),
+                "model",
+                model,
+                "an empty path names nothing",
+                "a GGUF file or a Hugging Face model folder",
+            );
+        }
+        check.that(
+            self.threads <= 1024,
+            "threads",
+            self.threads,
+            "that is more threads than any machine has cores",
+            "a whole number from 0 (one for each core) to 1024",
+        );
+        let empty = self.add_tokens.iter().any(|token| token.trim().is_empty());
+        check.that(
+            !empty,
+            "add_tokens",
+            &self.add_tokens,
+            "a token without visible text cannot be told from the text around it",
+            "tokens such as \"<think>\"",
+        );
+        let repeated =
+            self.add_tokens.iter().enumerate().any(|(index, token)| self.add_tokens[..index].contains(token));
+        check.that(!repeated, "add_tokens", &self.add_tokens, "a token is named twice", "each token once");
+    }
+}

@@ -1,0 +1,298 @@
+//! `[train]`: how long, how fast and how often, under the names of transformers' `TrainingArguments`. What a step is
+//! and how a schedule runs is the training loop's business.
+
+use super::problem::Checker;
+use super::shapes::count_or_minus_one;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+
+/// How the adapter is trained.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct TrainSettings {
+    /// The run folder: the resolved recipe, metrics, checkpoints and the adapter.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub output_dir: Option<PathBuf>,
+    /// Passes over the training rows; parts such as 0.5 are allowed.
+    pub num_train_epochs: f64,
+    /// Optimiser steps in all, which overrides `num_train_epochs`; -1 means no such limit.
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "count_or_minus_one")]
+    #[schemars(with = "i64")]
+    pub max_steps: Option<u64>,
+    /// Rows in a micro-batch; with `packing`, bins of `max_length` tokens.
+    pub per_device_train_batch_size: usize,
+    /// Rows in a batch of an evaluation; the result does not depend on it.
+    pub per_device_eval_batch_size: usize,
+    /// Micro-batches in one optimiser step.
+    pub gradient_accumulation_steps: usize,
+    /// When to evaluate on the rows held back.
+    pub eval_strategy: Interval,
+    /// Steps between evaluations with `eval_strategy = "steps"`; `logging_steps` where not given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub eval_steps: Option<u64>,
+    /// When to save a checkpoint; the last step always saves.
+    pub save_strategy: Interval,
+    /// Steps between checkpoints with `save_strategy = "steps"`.
+    pub save_steps: u64,
+    /// When to print and log the loss; `metrics.jsonl` holds every step in any case.
+    pub logging_strategy: Interval,
+    /// Steps between log lines with `logging_strategy = "steps"`.
+    pub logging_steps: u64,
+    /// The highest learning rate.
+    pub learning_rate: f64,
+    /// The optimiser.
+    pub optim: Optimiser,
+    /// The gradient is scaled down to this norm where it is longer; 0 leaves it as it is.
+    pub max_grad_norm: f64,
+    /// The share of all steps in which the learning rate rises from 0.
+    pub warmup_ratio: f64,
+    /// Steps in which the learning rate rises from 0; above 0 it overrides `warmup_ratio`.
+    pub warmup_steps: u64,
+    /// How the learning rate moves after the warm-up.
+    pub lr_scheduler_type: Schedule,
+    /// Decoupled weight decay.
+    pub weight_decay: f64,
+    /// AdamW's decay of the gradient's mean.
+    pub adam_beta1: f64,
+    /// AdamW's decay of the gradient's mean square.
+    pub adam_beta2: f64,
+    /// AdamW's guard against division by zero.
+    pub adam_epsilon: f64,
+    /// Decides the split, the order of rows, the start of A and the dropout masks.
+    pub seed: u64,
+    /// The longest row, in tokens; `data.long_rows` says what happens to longer ones.
+    pub max_length: usize,
+    /// Fill bins of `max_length` tokens with whole rows; a row's loss and gradient are the same either way.
+    pub packing: bool,
+    /// Checkpoints to keep, the best one among them; all, where not given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub save_total_limit: Option<usize>,
+    /// End with the checkpoint whose evaluation loss is lowest, not with the last.
+    pub load_best_model_at_end: bool,
+    /// An adapter folder to start from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub init_adapter: Option<PathBuf>,
+    /// Compute each block's forward twice and keep less in memory; the result is the same.
+    pub gradient_checkpointing: bool,
+    /// The most tokens that go through the student at once, unless one row is longer: it bounds memory.
+    pub tokens_per_pass: usize,
+}
+
+/// When something happens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Interval {
+    /// Never.
+    No,
+    /// At the end of each epoch.
+    Epoch,
+    /// Every so many optimiser steps.
+    Steps,
+}
+
+/// The optimiser.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Optimiser {
+    /// AdamW with f32 state.
+    #[default]
+    AdamW,
+}
+
+/// How the learning rate moves after the warm-up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Schedule {
+    /// Half a cosine down to 0.
+    #[default]
+    Cosine,
+    /// A line down to 0.
+    Linear,
+    /// No change, and no warm-up.
+    Constant,
+    /// No change after the warm-up.
+    ConstantWithWarmup,
+}
+
+impl Interval {
+    /// Its name in a recipe.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::No => "no",
+            Self::Epoch => "epoch",
+            Self::Steps => "steps",
+        }
+    }
+}
+
+impl Default for TrainSettings {
+    fn default() -> Self {
+        Self {
+            output_dir: None,
+            num_train_epochs: 3.0,
+            max_steps: None,
+            per_device_train_batch_size: 2,
+            per_device_eval_batch_size: 2,
+            gradient_accumulation_steps: 4,
+            eval_strategy: Interval::Epoch,
+            eval_steps: None,
+            save_strategy: Interval::Epoch,
+            save_steps: 500,
+            logging_strategy: Interval::Steps,
+            logging_steps: 50,
+            learning_rate: 2e-5,
+            optim: Optimiser::AdamW,
+            max_grad_norm: 0.3,
+            warmup_ratio: 0.03,
+            warmup_steps: 0,
+            lr_scheduler_type: Schedule::Cosine,
+            weight_decay: 0.0,
+            adam_beta1: 0.9,
+            adam_beta2: 0.999,
+            adam_epsilon: 1e-8,
+            seed: 42,
+            max_length: 2048,
+            packing: false,
+            save_total_limit: None,
+            load_best_model_at_end: false,
+            init_adapter: None,
+            gradient_checkpointing: false,
+            tokens_per_pass: 1024,
+        }
+    }
+}
+
+impl TrainSettings {
+    /// Steps between evaluations where `eval_strategy` is "steps": `eval_steps`, else `logging_steps`.
+    pub fn steps_between_evaluations(&self) -> u64 {
+        self.eval_steps.unwrap_or(self.logging_steps)
+    }
+
+    pub(super) fn check(&self, check: &mut Checker<'_>) {
+        self.check_amounts(check);
+        self.check_optimiser(check);
+        self.check_best_model(check);
+    }
+
+    fn check_amounts(&self, check: &mut Checker<'_>) {
+        check.that(
+            self.num_train_epochs > 0.0 && self.num_train_epochs.is_finite(),
+            "num_train_epochs",
+            self.num_train_epochs,
+            "a run needs some part of an epoch",
+            "a number above 0, for example 3",
+        );
+        check.that(
+            self.max_steps != Some(0),
+            "max_steps",
+            0,
+            "a run needs at least one step",
+            "1 or more, or -1 for no limit",
+        );
+        for (key, count) in [
+            ("per_device_train_batch_size", self.per_device_train_batch_size as u64),
+            ("per_device_eval_batch_size", self.per_device_eval_batch_size as u64),
+            ("gradient_accumulation_steps", self.gradient_accumulation_steps as u64),
+            ("eval_steps", self.steps_between_evaluations()),
+            ("save_steps", self.save_steps),
+            ("logging_steps", self.logging_steps),
+            ("tokens_per_pass", self.tokens_per_pass as u64),
+        ] {
+            check.that(count >= 1, key, count, "nothing would ever happen", "a whole number of 1 or more");
+        }
+        check.that(
+            self.max_length >= 2,
+            "max_length",
+            self.max_length,
+            "a row needs a token to predict and one to predict it from",
+            "a whole number of 2 or more, for example 2048",
+        );
+        check.that(
+            self.save_total_limit != Some(0),
+            "save_total_limit",
+            0,
+            "keeping no checkpoint would lose the run",
+            "a whole number of 1 or more; leave it out to keep all",
+        );
+        check.that(
+            i64::try_from(self.seed).is_ok(),
+            "seed",
+            self.seed,
+            "a recipe file cannot hold a number this large",
+            "a whole number from 0 to 9223372036854775807",
+        );
+    }
+
+    fn check_optimiser(&self, check: &mut Checker<'_>) {
+        check.that(
+            self.learning_rate >= 0.0 && self.learning_rate <= 1.0,
+            "learning_rate",
+            self.learning_rate,
+            "a negative rate climbs the loss, and a rate above 1 leaves every valley",
+            "a number from 0 to 1, for example 2e-5 (LoRA often likes 2e-4)",
+        );
+        check.that(
+            self.max_grad_norm >= 0.0 && self.max_grad_norm.is_finite(),
+            "max_grad_norm",
+            self.max_grad_norm,
+            "a norm is never negative",
+            "a number of 0 (no clipping) or more, for example 0.3",
+        );
+        check.that(
+            (0.0..=1.0).contains(&self.warmup_ratio),
+            "warmup_ratio",
+            self.warmup_ratio,
+            "the warm-up is a share of all steps",
+            "a number from 0 to 1, for example 0.03",
+        );
+        check.that(
+            (0.0..=1.0).contains(&self.weight_decay),
+            "weight_decay",
+            self.weight_decay,
+            "decay shrinks weights by a share of the learning rate",
+            "a number from 0 to 1, for example 0.01",
+        );
+        for (key, beta) in [("adam_beta1", self.adam_beta1), ("adam_beta2", self.adam_beta2)] {
+            check.that(
+                (0.0..1.0).contains(&beta),
+                key,
+                beta,
+                "a mean that decays by 1 or more never forgets",
+                "a number from 0 up to, but not including, 1",
+            );
+        }
+        check.that(
+            self.adam_epsilon > 0.0 && self.adam_epsilon <= 1.0,
+            "adam_epsilon",
+            self.adam_epsilon,
+            "it guards against division by zero",
+            "a small number above 0, for example 1e-8",
+        );
+    }
+
+    fn check_best_model(&self, check: &mut Checker<'_>) {
+        if !self.load_best_model_at_end {
+            return;
+        }
+        check.that(
+            self.eval_strategy != Interval::No && self.eval_strategy == self.save_strategy,
+            "load_best_model_at_end",
+            true,
+            &format!(
+                "each save needs an evaluation to be ranked by, but eval_strategy = {:?} and save_strategy = {:?}",
+                self.eval_strategy.name(),
+                self.save_strategy.name()
+            ),
+            "both strategies as \"epoch\", or both as \"steps\"",
+        );
+        let interval = self.steps_between_evaluations().max(1);
+        check.that(
+            self.eval_strategy != Interval::Steps || self.save_steps.is_multiple_of(interval),
+            "save_steps",
+            self.save_steps,
+            &format!("load_best_model_at_end needs an evaluation at each save, and those come every {interval} steps"),
+            "a multiple of eval_steps",
+        );
+    }
+}
