@@ -18,7 +18,8 @@ pub struct DataSettings {
     pub files: Vec<PathBuf>,
     /// The share of prompts held back for evaluation; all rows of a prompt fall on one side. 0 holds nothing back.
     pub test_size: f64,
-    /// Which column plays which part, where the names do not say it: for example `{ prompt = "problem" }`.
+    /// Which column plays which part, where the names do not say it: for example `{ prompt = "problem" }`. The parts
+    /// are messages, prompt, response, reasoning, system and text.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub columns: BTreeMap<String, String>,
     /// Which tokens the loss is taken on.
@@ -38,6 +39,8 @@ pub enum LossOn {
     /// What the assistant says: reasoning, answer and the end-of-turn token.
     #[default]
     Assistant,
+    /// The answer and the end-of-turn token, without the reasoning before it.
+    Answer,
     /// Every token, the prompt's too.
     All,
 }
@@ -52,6 +55,9 @@ pub enum LongRows {
     /// They are cut at the end, and counted.
     Truncate,
 }
+
+/// The parts that a column can play.
+const COLUMN_PARTS: [&str; 6] = ["messages", "prompt", "response", "reasoning", "system", "text"];
 
 impl Default for DataSettings {
     fn default() -> Self {
@@ -84,6 +90,13 @@ impl DataSettings {
             "paths of JSONL files",
         );
         for (part, column) in &self.columns {
+            check.that(
+                COLUMN_PARTS.contains(&part.as_str()),
+                &format!("columns.{part}"),
+                column,
+                "a column cannot play this part",
+                &format!("one of the parts {}", COLUMN_PARTS.join(", ")),
+            );
             check.that(
                 !column.trim().is_empty(),
                 &format!("columns.{part}"),

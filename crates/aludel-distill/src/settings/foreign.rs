@@ -112,9 +112,9 @@ pub const FOREIGN_NAMES: &[ForeignName] = &[
     accepted("pad_token", "rows run without padding, and the end-of-turn token is always learnt"),
     refused("max_seq_length", "write train.max_length"),
     refused("dataset_text_field", "write data.columns, for example { text = \"body\" }"),
-    refused("completion_only_loss", "write data.loss_on: \"assistant\" or \"all\""),
-    refused("assistant_only_loss", "write data.loss_on: \"assistant\" or \"all\""),
-    refused("train_on_inputs", "write data.loss_on: \"assistant\" or \"all\""),
+    refused("completion_only_loss", "write data.loss_on: \"assistant\", \"answer\" or \"all\""),
+    refused("assistant_only_loss", "write data.loss_on: \"assistant\", \"answer\" or \"all\""),
+    refused("train_on_inputs", "write data.loss_on: \"assistant\", \"answer\" or \"all\""),
     refused("data_seed", "write train.seed, which decides the order of rows too"),
     // Adapter.
     accepted("task_type", "students are always causal language models"),

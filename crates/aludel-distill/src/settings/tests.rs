@@ -245,6 +245,7 @@ fn values_out_of_range_are_refused() {
         ("[data]\ntest_size = 0", "train.eval_strategy = \"epoch\""),
         ("[data]\nfiles = [\"\"]", "data.files = [\"\"]"),
         ("[data]\ncolumns = { prompt = \"\" }", "data.columns.prompt = \"\""),
+        ("[data]\ncolumns = { promt = \"question\" }", "data.columns.promt = \"question\""),
         ("[generate]\nmax_new_tokens = 0", "generate.max_new_tokens = 0"),
         ("[generate]\ntemperature = -1", "generate.temperature = -1.0"),
         ("[generate]\ntop_p = 0", "generate.top_p = 0.0"),
