@@ -1,1 +1,23 @@
-//! Placeholder opening; replaced by the crate's own first commit.
+//! Device buffers and the forward and backward of every op that the engine needs.
+//!
+//! There is no autograd: an op's `forward` and `backward` stand side by side in one file. This crate knows matrices, rows
+//! and tokens; it knows no layers and no model. `unsafe` is allowed here, block by block, each with its reason: ops read
+//! and write raw device memory so that threads may work on disjoint rows of one buffer.
+#![allow(unsafe_code)] // the one crate that may: see the invariants in ARCHITECTURE.md
+
+mod simd;
+
+pub mod attention;
+pub mod check;
+pub mod device;
+mod gemm;
+pub mod head;
+pub mod linear;
+pub mod loss;
+pub mod optim;
+pub mod quant;
+pub mod rng;
+pub mod rowwise;
+
+pub use device::{Context, Indices, Mat, Region};
+pub use simd::Isa;

@@ -1,0 +1,55 @@
+//! Tolerances and finite differences for the tests of this workspace. A comparison passes only if it holds:
+//! `!(difference <= tolerance)` fails, so that NaN does.
+
+use crate::rng;
+
+/// `count` reproducible values, normal with standard deviation 1.
+pub fn random(seed: u64, count: usize) -> Vec<f32> {
+    (0..count as u64).map(|i| rng::normal(seed, i)).collect()
+}
+
+/// The largest |got − expected| / (1 + |expected|).
+///
+/// # Panics
+/// If the lengths differ.
+pub fn largest_difference(got: &[f32], expected: &[f64]) -> f64 {
+    assert_eq!(got.len(), expected.len(), "lengths differ");
+    let difference = |(g, e): (&f32, &f64)| {
+        let d = (f64::from(*g) - e).abs() / (1.0 + e.abs());
+        if d.is_nan() { f64::INFINITY } else { d }
+    };
+    got.iter().zip(expected).map(difference).fold(0.0, f64::max)
+}
+
+/// Panics unless every |got − expected| ≤ tolerance · (1 + |expected|).
+pub fn assert_close(what: &str, got: &[f32], expected: &[f64], tolerance: f64) {
+    let difference = largest_difference(got, expected);
+    assert!(difference <= tolerance, "{what}: off by {difference:e}, allowed {tolerance:e}");
+}
+
+/// Cosine of the angle between two vectors; NaN if either is zero or not finite.
+pub fn cosine(a: &[f32], b: &[f32]) -> f64 {
+    let dot = |x: &[f32], y: &[f32]| x.iter().zip(y).map(|(p, q)| f64::from(*p) * f64::from(*q)).sum::<f64>();
+    dot(a, b) / (dot(a, a) * dot(b, b)).sqrt()
+}
+
+/// Central differences of `f` at `x`, one element at a time: `(f(x + h·e) − f(x − h·e)) / 2h`.
+pub fn finite_differences(x: &[f64], step: f64, f: impl Fn(&[f64]) -> f64) -> Vec<f64> {
+    let mut point = x.to_vec();
+    (0..x.len())
+        .map(|i| {
+            let kept = point[i];
+            point[i] = kept + step;
+            let above = f(&point);
+            point[i] = kept - step;
+            let below = f(&point);
+            point[i] = kept;
+            (above - below) / (2.0 * step)
+        })
+        .collect()
+}
+
+/// Widens to f64.
+pub fn wide(values: &[f32]) -> Vec<f64> {
+    values.iter().map(|&x| f64::from(x)).collect()
+}

@@ -1,0 +1,534 @@
+//! The device: memory regions behind opaque handles, the bump arenas of a pass, and the worker threads.
+//! Ops take handles and never slices, so that the same layer code can run on other devices; `upload` and `download` are
+//! the only crossings. What is computed with the memory is the ops' business.
+
+use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
+use std::ptr::NonNull;
+
+use rayon::prelude::*;
+
+use crate::simd::Isa;
+
+/// The arenas that live from one pass or step to the next; each is one buffer with a bump allocator.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Region {
+    /// What the forward keeps for the backward.
+    Saved,
+    /// What lives within one op or one layer, taken by [`Context::mark`] and given back by [`Context::release`].
+    Scratch,
+    /// What crosses to and from the host within one pass: token ids, losses, logits.
+    Io,
+}
+
+const REGIONS: usize = 3;
+
+/// A matrix of f32 in device memory: a handle, cheap to copy, meaningless without its [`Context`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mat {
+    buffer: usize,
+    offset: usize,
+    rows: usize,
+    cols: usize,
+    ld: usize,
+}
+
+impl Mat {
+    /// Number of rows.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Number of columns.
+    pub fn cols(&self) -> usize {
+        self.cols
+    }
+
+    /// Rows `start .. start + count` of this matrix.
+    pub fn row_range(&self, start: usize, count: usize) -> Mat {
+        assert!(start + count <= self.rows, "rows {start}..{} of {}", start + count, self.rows);
+        Mat { offset: self.offset + start * self.ld, rows: count, ..*self }
+    }
+
+    /// Columns `start .. start + count` of this matrix; the distance between rows stays.
+    pub fn col_range(&self, start: usize, count: usize) -> Mat {
+        assert!(start + count <= self.cols, "columns {start}..{} of {}", start + count, self.cols);
+        Mat { offset: self.offset + start, cols: count, ..*self }
+    }
+
+    /// The same elements as `rows × cols`; only for a matrix whose rows lie end to end.
+    pub fn reshape(&self, rows: usize, cols: usize) -> Mat {
+        assert!(self.ld == self.cols || self.rows <= 1, "reshape of a matrix with gaps between its rows");
+        assert_eq!(rows * cols, self.rows * self.cols, "reshape changes the number of elements");
+        Mat { rows, cols, ld: cols, ..*self }
+    }
+
+    fn end(&self) -> usize {
+        if self.rows == 0 || self.cols == 0 { self.offset } else { self.offset + (self.rows - 1) * self.ld + self.cols }
+    }
+
+    /// Whether no element belongs to both. Column ranges of one matrix count as apart.
+    fn is_apart(&self, other: &Mat) -> bool {
+        if self.buffer != other.buffer || self.end() <= other.offset || other.end() <= self.offset {
+            return true;
+        }
+        let (a, b) = (self.offset % self.ld.max(1), other.offset % other.ld.max(1));
+        self.ld == other.ld && (a + self.cols <= b || b + other.cols <= a)
+    }
+}
+
+/// A list of u32 (token ids, positions, row numbers) in device memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Indices {
+    buffer: usize,
+    offset: usize,
+    len: usize,
+}
+
+impl Indices {
+    /// Number of entries.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether the list has no entries.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Entries `start .. start + count`.
+    pub fn range(&self, start: usize, count: usize) -> Indices {
+        assert!(start + count <= self.len, "entries {start}..{} of {}", start + count, self.len);
+        Indices { offset: self.offset + start, len: count, ..*self }
+    }
+}
+
+/// A place in the scratch arena to come back to.
+#[derive(Clone, Copy, Debug)]
+pub struct Mark(usize);
+
+/// Device memory, arenas and worker threads. One context serves one training run or one generation engine.
+pub struct Context {
+    isa: Isa,
+    threads: usize,
+    pool: Option<rayon::ThreadPool>,
+    planning: bool,
+    buffers: Vec<Buffer>,
+    arenas: [Arena; REGIONS],
+}
+
+#[derive(Clone, Copy, Default)]
+struct Arena {
+    used: usize,
+    highest: usize,
+}
+
+impl Context {
+    /// A context on the processor with `threads` workers (0 means one per logical core).
+    pub fn cpu(threads: usize) -> Context {
+        let available = std::thread::available_parallelism().map_or(1, |n| n.get());
+        let threads = if threads == 0 { available } else { threads };
+        let pool = (threads > 1).then(|| {
+            rayon::ThreadPoolBuilder::new()
+                .num_threads(threads)
+                .thread_name(|i| format!("aludel-{i}"))
+                .build()
+                .expect("the system refuses to start worker threads")
+        });
+        Context {
+            isa: Isa::detect(),
+            threads,
+            pool,
+            planning: false,
+            buffers: (0..REGIONS).map(|_| Buffer::zeroed(0)).collect(),
+            arenas: [Arena::default(); REGIONS],
+        }
+    }
+
+    /// The same context restricted to another instruction set: tests compare kernels with it.
+    pub fn with_isa(mut self, isa: Isa) -> Context {
+        assert!(isa == Isa::Portable || isa == Isa::detect(), "this processor lacks {}", isa.name());
+        self.isa = isa;
+        self
+    }
+
+    /// The instruction set in use.
+    pub fn isa(&self) -> Isa {
+        self.isa
+    }
+
+    /// The number of worker threads.
+    pub fn threads(&self) -> usize {
+        self.threads
+    }
+
+    /// Whether the code that runs is only being counted: ops take their memory and return without computing.
+    pub fn planning(&self) -> bool {
+        self.planning
+    }
+
+    /// Runs `pass` without computing anything, then makes the arenas exactly as large as it needed. Matrices made before
+    /// in the arenas become invalid. Arenas never shrink.
+    pub fn plan<T>(&mut self, pass: impl FnOnce(&mut Context) -> T) -> T {
+        self.reset();
+        self.planning = true;
+        let result = pass(self);
+        self.planning = false;
+        for (arena, buffer) in self.arenas.iter().zip(&mut self.buffers) {
+            if arena.highest > buffer.len {
+                *buffer = Buffer::zeroed(arena.highest);
+            }
+        }
+        self.reset();
+        result
+    }
+
+    /// Empties all arenas: the beginning of a pass.
+    pub fn reset(&mut self) {
+        for arena in &mut self.arenas {
+            arena.used = 0;
+        }
+    }
+
+    /// Bytes held by the arenas and by everything uploaded or allocated for good.
+    pub fn bytes(&self) -> usize {
+        self.buffers.iter().map(|b| b.len * 4).sum()
+    }
+
+    /// An uninitialised matrix in `region`. Panics if the arena is too small for it, which means that
+    /// [`Context::plan`] was not run on the same pass: a programmer's mistake.
+    pub fn alloc(&mut self, region: Region, rows: usize, cols: usize) -> Mat {
+        let offset = self.take(region, rows * cols);
+        Mat { buffer: region as usize, offset, rows, cols, ld: cols }
+    }
+
+    /// An uninitialised matrix in scratch.
+    pub fn scratch(&mut self, rows: usize, cols: usize) -> Mat {
+        self.alloc(Region::Scratch, rows, cols)
+    }
+
+    /// One matrix per worker thread, as the rows of one scratch matrix: row `t` belongs to thread `t`.
+    pub(crate) fn thread_scratch(&mut self, floats: usize) -> Mat {
+        let padded = floats.next_multiple_of(ALIGNMENT_FLOATS);
+        let threads = self.threads;
+        self.alloc(Region::Scratch, threads, padded)
+    }
+
+    fn take(&mut self, region: Region, floats: usize) -> usize {
+        let arena = &mut self.arenas[region as usize];
+        let offset = arena.used;
+        arena.used += floats.next_multiple_of(ALIGNMENT_FLOATS);
+        arena.highest = arena.highest.max(arena.used);
+        let capacity = self.buffers[region as usize].len;
+        assert!(
+            self.planning || arena.used <= capacity,
+            "{region:?} arena: {} floats needed, {capacity} planned",
+            arena.used
+        );
+        offset
+    }
+
+    /// The present top of the scratch arena.
+    pub fn mark(&self) -> Mark {
+        Mark(self.arenas[Region::Scratch as usize].used)
+    }
+
+    /// Gives back all scratch taken since `mark`.
+    pub fn release(&mut self, mark: Mark) {
+        self.arenas[Region::Scratch as usize].used = mark.0;
+    }
+
+    /// The present top of the arena of saved activations, for recompute.
+    pub fn mark_saved(&self) -> Mark {
+        Mark(self.arenas[Region::Saved as usize].used)
+    }
+
+    /// Gives back all saved activations taken since `mark`.
+    pub fn release_saved(&mut self, mark: Mark) {
+        self.arenas[Region::Saved as usize].used = mark.0;
+    }
+
+    /// A zeroed matrix that lives as long as the context (weights, adapters, optimiser state).
+    pub fn persistent(&mut self, rows: usize, cols: usize) -> Mat {
+        self.buffers.push(Buffer::zeroed(rows * cols));
+        Mat { buffer: self.buffers.len() - 1, offset: 0, rows, cols, ld: cols }
+    }
+
+    /// Copies `values` (`rows × cols`, row-major) to a matrix that lives as long as the context.
+    pub fn upload_persistent(&mut self, rows: usize, cols: usize, values: &[f32]) -> Mat {
+        let mat = self.persistent(rows, cols);
+        self.write(mat, values);
+        mat
+    }
+
+    /// Copies `values` (`rows × cols`, row-major) into `region`.
+    pub fn upload(&mut self, region: Region, rows: usize, cols: usize, values: &[f32]) -> Mat {
+        let mat = self.alloc(region, rows, cols);
+        self.write(mat, values);
+        mat
+    }
+
+    /// Copies a list of u32 into the Io arena.
+    pub fn upload_indices(&mut self, values: &[u32]) -> Indices {
+        let offset = self.take(Region::Io, values.len());
+        let indices = Indices { buffer: Region::Io as usize, offset, len: values.len() };
+        if !self.planning {
+            self.buffers[indices.buffer].as_mut_slice()[offset..offset + values.len()]
+                .copy_from_slice(bytemuck::cast_slice(values));
+        }
+        indices
+    }
+
+    /// Overwrites `mat` with `values` (row-major, as many as the matrix has elements).
+    pub fn write(&mut self, mat: Mat, values: &[f32]) {
+        assert_eq!(values.len(), mat.rows * mat.cols, "{}×{} matrix", mat.rows, mat.cols);
+        if self.planning || values.is_empty() {
+            return;
+        }
+        let buffer = self.buffers[mat.buffer].as_mut_slice();
+        for (row, source) in values.chunks_exact(mat.cols).enumerate() {
+            let start = mat.offset + row * mat.ld;
+            buffer[start..start + mat.cols].copy_from_slice(source);
+        }
+    }
+
+    /// Copies a matrix to the host, row-major. While planning, zeros.
+    pub fn download(&self, mat: Mat) -> Vec<f32> {
+        let mut out = Vec::with_capacity(mat.rows * mat.cols);
+        if self.planning {
+            out.resize(mat.rows * mat.cols, 0.0);
+            return out;
+        }
+        let buffer = self.buffers[mat.buffer].as_slice();
+        for row in 0..mat.rows {
+            let start = mat.offset + row * mat.ld;
+            out.extend_from_slice(&buffer[start..start + mat.cols]);
+        }
+        out
+    }
+
+    /// Sets all elements to zero.
+    pub fn zero(&mut self, mat: Mat) {
+        if self.planning {
+            return;
+        }
+        let buffer = self.buffers[mat.buffer].as_mut_slice();
+        for row in 0..mat.rows {
+            let start = mat.offset + row * mat.ld;
+            buffer[start..start + mat.cols].fill(0.0);
+        }
+    }
+
+    /// Copies `source` to `target` of the same shape.
+    pub fn copy(&mut self, source: Mat, target: Mat) {
+        assert_eq!((source.rows, source.cols), (target.rows, target.cols), "copy between different shapes");
+        if self.planning {
+            return;
+        }
+        assert_apart(&[target], &[source]);
+        let (from, to) = (self.view(source), self.view(target));
+        for row in 0..source.rows {
+            // SAFETY: the two matrices share no element (asserted), and `&mut self` keeps everyone else out.
+            unsafe { to.row_mut(row).copy_from_slice(from.row(row)) };
+        }
+    }
+
+    /// Raw access for an op. Bounds are checked here, once.
+    pub(crate) fn view(&self, mat: Mat) -> View {
+        let buffer = &self.buffers[mat.buffer];
+        assert!(mat.end() <= buffer.len, "matrix ends at {}, its buffer at {}", mat.end(), buffer.len);
+        // SAFETY: the offset is within the allocation (asserted above; an empty matrix may sit at its very end).
+        let ptr = unsafe { buffer.ptr.as_ptr().add(mat.offset.min(buffer.len)) };
+        View { ptr, rows: mat.rows, cols: mat.cols, ld: mat.ld }
+    }
+
+    /// The entries of an index list, for an op.
+    pub(crate) fn indices(&self, indices: Indices) -> &[u32] {
+        let floats = &self.buffers[indices.buffer].as_slice()[indices.offset..indices.offset + indices.len];
+        bytemuck::cast_slice(floats)
+    }
+
+    /// Runs `task(0) … task(tasks − 1)`, spread over the worker threads in any order. Tasks must write disjoint memory,
+    /// and no result may depend on which thread ran which task.
+    pub(crate) fn parallel(&self, tasks: usize, task: impl Fn(usize) + Send + Sync) {
+        match &self.pool {
+            Some(pool) if tasks > 1 => pool.install(|| (0..tasks).into_par_iter().with_max_len(1).for_each(task)),
+            _ => (0..tasks).for_each(task),
+        }
+    }
+
+    /// The number of the worker that runs the present task: an index into [`Context::thread_scratch`].
+    pub(crate) fn thread_index() -> usize {
+        rayon::current_thread_index().unwrap_or(0)
+    }
+}
+
+/// Asserts that what an op writes shares no element with anything else it touches: the precondition of the raw row
+/// access below.
+pub(crate) fn assert_apart(outputs: &[Mat], inputs: &[Mat]) {
+    for (i, output) in outputs.iter().enumerate() {
+        for other in outputs[i + 1..].iter().chain(inputs) {
+            assert!(output.is_apart(other), "an op's output overlaps another operand: {output:?}, {other:?}");
+        }
+    }
+}
+
+/// Raw, bounds-checked access to a matrix, shared by the threads of one op.
+#[derive(Clone, Copy)]
+pub(crate) struct View {
+    pub(crate) ptr: *mut f32,
+    pub(crate) rows: usize,
+    pub(crate) cols: usize,
+    pub(crate) ld: usize,
+}
+
+// SAFETY: a view is only an address; every use of it is an unsafe call whose contract names the sharing rule.
+unsafe impl Send for View {}
+// SAFETY: as above.
+unsafe impl Sync for View {}
+
+impl View {
+    /// The address of element `index` counted from the first; a method, so that closures capture the whole (shareable) view.
+    #[inline(always)]
+    pub(crate) fn at(self, index: usize) -> *mut f32 {
+        self.ptr.wrapping_add(index)
+    }
+
+    /// Distance between rows.
+    #[inline(always)]
+    pub(crate) fn ld(self) -> usize {
+        self.ld
+    }
+
+    /// # Safety
+    /// No other thread may write this row while the slice lives, and the context must outlive it.
+    #[inline]
+    pub(crate) unsafe fn row<'a>(self, row: usize) -> &'a [f32] {
+        assert!(row < self.rows);
+        // SAFETY: rows lie within the buffer (checked when the view was made); the caller vouches for the sharing.
+        unsafe { std::slice::from_raw_parts(self.ptr.add(row * self.ld), self.cols) }
+    }
+
+    /// # Safety
+    /// No one else may touch this row while the slice lives, and the context must outlive it.
+    #[inline]
+    pub(crate) unsafe fn row_mut<'a>(self, row: usize) -> &'a mut [f32] {
+        assert!(row < self.rows);
+        // SAFETY: as in `row`, with the caller's promise of exclusivity.
+        unsafe { std::slice::from_raw_parts_mut(self.ptr.add(row * self.ld), self.cols) }
+    }
+}
+
+impl View {
+    /// Rows `row .. row + rows` from column `col` on, as one slice that also spans the gaps between them: element (i, j) is
+    /// at `i·ld + j`.
+    ///
+    /// # Safety
+    /// No one may write anything in that span while the slice lives.
+    #[inline]
+    pub(crate) unsafe fn block<'a>(self, row: usize, rows: usize, col: usize, cols: usize) -> &'a [f32] {
+        assert!(row + rows <= self.rows && col + cols <= self.cols && rows > 0);
+        // SAFETY: the span ends with the last row's last column, inside the buffer; the caller vouches for the sharing.
+        unsafe { std::slice::from_raw_parts(self.ptr.add(row * self.ld + col), (rows - 1) * self.ld + cols) }
+    }
+
+    /// Columns `col .. col + cols` of one row.
+    ///
+    /// # Safety
+    /// No one else may touch these elements while the slice lives.
+    #[inline]
+    pub(crate) unsafe fn part_mut<'a>(self, row: usize, col: usize, cols: usize) -> &'a mut [f32] {
+        assert!(row < self.rows && col + cols <= self.cols);
+        // SAFETY: inside the buffer; the caller vouches for exclusivity.
+        unsafe { std::slice::from_raw_parts_mut(self.ptr.add(row * self.ld + col), cols) }
+    }
+}
+
+const ALIGNMENT_BYTES: usize = 64;
+const ALIGNMENT_FLOATS: usize = ALIGNMENT_BYTES / 4;
+
+/// One aligned allocation. Pages are mapped by the system when first touched.
+struct Buffer {
+    ptr: NonNull<f32>,
+    len: usize,
+}
+
+// SAFETY: the buffer owns its memory; access goes through `&Context` / `&mut Context` and the contracts of `View`.
+unsafe impl Send for Buffer {}
+// SAFETY: as above.
+unsafe impl Sync for Buffer {}
+
+impl Buffer {
+    fn layout(len: usize) -> Layout {
+        Layout::array::<f32>(len)
+            .and_then(|l| l.align_to(ALIGNMENT_BYTES))
+            .expect("a buffer larger than the address space")
+    }
+
+    fn zeroed(len: usize) -> Buffer {
+        if len == 0 {
+            return Buffer { ptr: NonNull::dangling(), len };
+        }
+        let layout = Buffer::layout(len);
+        // SAFETY: the layout has a non-zero size.
+        let raw = unsafe { alloc_zeroed(layout) };
+        let Some(ptr) = NonNull::new(raw.cast::<f32>()) else { handle_alloc_error(layout) };
+        Buffer { ptr, len }
+    }
+
+    fn as_slice(&self) -> &[f32] {
+        // SAFETY: `len` initialised (zeroed) floats start at `ptr`; for an empty buffer a dangling pointer is allowed.
+        unsafe { std::slice::from_raw_parts(self.ptr.as_ptr(), self.len) }
+    }
+
+    fn as_mut_slice(&mut self) -> &mut [f32] {
+        // SAFETY: as in `as_slice`; `&mut self` makes it exclusive.
+        unsafe { std::slice::from_raw_parts_mut(self.ptr.as_ptr(), self.len) }
+    }
+}
+
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        if self.len > 0 {
+            // SAFETY: allocated in `zeroed` with this very layout.
+            unsafe { dealloc(self.ptr.as_ptr().cast::<u8>(), Buffer::layout(self.len)) };
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_planned_pass_fits_exactly_and_memory_comes_back() {
+        let pass = |ctx: &mut Context| {
+            let kept = ctx.upload(Region::Saved, 2, 3, &[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]);
+            let mark = ctx.mark();
+            let scratch = ctx.scratch(2, 3);
+            ctx.copy(kept, scratch);
+            let copy = ctx.download(scratch);
+            ctx.release(mark);
+            copy
+        };
+        let mut ctx = Context::cpu(1);
+        assert_eq!(ctx.plan(pass), vec![0.0; 6]);
+        assert_eq!(pass(&mut ctx), vec![1.0, 2.0, 3.0, 4.0, 5.0, 6.0]);
+        assert_eq!(ctx.mark().0, 0);
+    }
+
+    #[test]
+    #[should_panic(expected = "Scratch arena")]
+    fn an_unplanned_pass_is_refused() {
+        Context::cpu(1).scratch(1, 1);
+    }
+
+    #[test]
+    fn overlap_is_seen() {
+        let mut ctx = Context::cpu(1);
+        let mat = ctx.persistent(4, 8);
+        assert!(mat.row_range(0, 2).is_apart(&mat.row_range(2, 2)));
+        assert!(!mat.row_range(0, 3).is_apart(&mat.row_range(2, 2)));
+        assert!(mat.col_range(0, 4).is_apart(&mat.col_range(4, 4)));
+        assert!(!mat.col_range(0, 5).is_apart(&mat.col_range(4, 4)));
+    }
+}

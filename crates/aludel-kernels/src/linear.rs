@@ -1,0 +1,416 @@
+//! The linear layer in every precision, frozen, with or without a LoRA adapter: `y = x·Wᵀ + s·(drop(x)·Aᵀ)·Bᵀ + bias`.
+//!
+//! W is packed once, when it is loaded, and never receives a gradient. LoRA (Hu et al., 2021) is the second segment of the
+//! same multiplication: y is written once. Shapes: x [T, d_in], W [d_out, d_in], A [r, d_in], B [d_out, r], y [T, d_out].
+
+use crate::device::{Context, Mat, assert_apart};
+use crate::gemm::{Init, Lhs, Order, Panels, Rhs, gemm, pack_lhs, pack_rhs};
+use crate::rowwise::dropout::{self, Dropout};
+use crate::simd::multiversion;
+
+pub use crate::gemm::Precision;
+
+/// Tokens whose contributions to a weight gradient are summed before they are added to it, in index order. Fixed, so that
+/// the sum does not depend on the number of threads.
+const TOKEN_CHUNK: usize = 256;
+
+/// A weight that never changes, packed for the matrix kernel. Opaque: what it looks like inside is the kernel's business.
+pub struct FrozenWeight {
+    panels: Panels,
+    precision: Precision,
+    d_in: usize,
+    d_out: usize,
+}
+
+impl FrozenWeight {
+    /// Packs a `[d_out, d_in]` weight, asking `row(n, buffer)` for one row at a time, so that no whole f32 copy exists.
+    /// The first error of `row` is returned.
+    pub fn pack<E>(
+        precision: Precision,
+        d_out: usize,
+        d_in: usize,
+        mut row: impl FnMut(usize, &mut [f32]) -> Result<(), E>,
+    ) -> Result<FrozenWeight, E> {
+        let mut panels = Panels::zeroed(precision, d_out, d_in);
+        let mut buffer = vec![0f32; d_in];
+        for n in 0..d_out {
+            row(n, &mut buffer)?;
+            panels.set_row(n, &buffer);
+        }
+        Ok(FrozenWeight { panels, precision, d_in, d_out })
+    }
+
+    /// Input channels.
+    pub fn d_in(&self) -> usize {
+        self.d_in
+    }
+
+    /// Output channels.
+    pub fn d_out(&self) -> usize {
+        self.d_out
+    }
+
+    /// How the inputs of its products are rounded.
+    pub fn precision(&self) -> Precision {
+        self.precision
+    }
+
+    /// Bytes of the packed weight.
+    pub fn bytes(&self) -> usize {
+        self.panels.bytes()
+    }
+
+    pub(crate) fn forward_operand(&self) -> Rhs<'_> {
+        Rhs::Weight { panels: &self.panels, n: self.d_out, k: self.d_in }
+    }
+
+    pub(crate) fn backward_operand(&self) -> Rhs<'_> {
+        Rhs::WeightTransposed { panels: &self.panels, n: self.d_in, k: self.d_out }
+    }
+}
+
+/// A LoRA adapter of one linear.
+#[derive(Clone, Copy, Debug)]
+pub struct Lora {
+    /// A, [r, d_in].
+    pub a: Mat,
+    /// B, [d_out, r].
+    pub b: Mat,
+    /// s: alpha / r, or alpha / √r.
+    pub scale: f32,
+    /// Dropout on the adapter's input, in training.
+    pub dropout: Option<Dropout>,
+}
+
+/// An input of one or several linears, packed once for all of them. Lives in scratch.
+#[derive(Clone, Copy, Debug)]
+pub struct Input {
+    rows: Mat,
+    packed: Lhs,
+}
+
+impl Input {
+    /// Packs the rows of x for products of the given precision.
+    pub fn new(ctx: &mut Context, x: Mat, precision: Precision) -> Input {
+        Input { rows: x, packed: pack_lhs(ctx, x, precision) }
+    }
+}
+
+/// What the output starts from.
+#[derive(Clone, Copy, Debug)]
+pub enum Start {
+    /// Nothing.
+    Zero,
+    /// A bias, [1, d_out].
+    Bias(Mat),
+    /// The residual stream, [T, d_out].
+    Residual(Mat),
+}
+
+/// `y = start + x·Wᵀ + s·(drop(x)·Aᵀ)·Bᵀ`. With an adapter, `lora_hidden` [T, r] receives `drop(x)·Aᵀ`, which the backward wants.
+pub fn forward(
+    ctx: &mut Context,
+    input: &Input,
+    weight: &FrozenWeight,
+    lora: Option<(&Lora, Mat)>,
+    start: Start,
+    y: Mat,
+) {
+    let mark = ctx.mark();
+    let init = match start {
+        Start::Zero => Init::Zero,
+        Start::Bias(bias) => Init::Row(bias),
+        Start::Residual(residual) => Init::From(residual),
+    };
+    let precision = weight.precision;
+    let base = (input.packed, weight.forward_operand());
+    match lora {
+        None => gemm(ctx, &[base], init, y),
+        Some((lora, hidden)) => {
+            let dropped = dropped_input(ctx, input, lora, precision);
+            let a = pack_rhs(ctx, lora.a, Order::Nk, 1.0, precision);
+            gemm(ctx, &[(dropped.packed, a)], Init::Zero, hidden);
+            let hidden = pack_lhs(ctx, hidden, precision);
+            let b = pack_rhs(ctx, lora.b, Order::Nk, lora.scale, precision);
+            gemm(ctx, &[base, (hidden, b)], init, y);
+        }
+    }
+    ctx.release(mark);
+}
+
+/// The gradients of an adapter, matrices of the shapes of A and B inside the flat gradient buffer.
+#[derive(Clone, Copy, Debug)]
+pub struct LoraGradient {
+    /// ∂L/∂A, [r, d_in]; added to.
+    pub a: Mat,
+    /// ∂L/∂B, [d_out, r]; added to.
+    pub b: Mat,
+}
+
+/// What the backward of an adapted linear needs besides dy: the adapter, what the forward saved, where gradients go.
+#[derive(Clone, Copy, Debug)]
+pub struct LoraBackward<'a> {
+    /// The adapter, with the same dropout as in the forward.
+    pub lora: &'a Lora,
+    /// The linear's input x, [T, d_in].
+    pub x: Mat,
+    /// `drop(x)·Aᵀ` from the forward, [T, r].
+    pub hidden: Mat,
+    /// The adapter's gradients.
+    pub gradient: LoraGradient,
+}
+
+/// With p = s·dy·B: `dx (+)= dy·W + mask·(p·A)`, `dA += pᵀ·drop(x)`, `dB += s·dyᵀ·hidden`. `accumulate` adds to dx instead of
+/// overwriting it.
+pub fn backward(
+    ctx: &mut Context,
+    dy: Mat,
+    weight: &FrozenWeight,
+    lora: Option<LoraBackward<'_>>,
+    accumulate: bool,
+    dx: Mat,
+) {
+    let mark = ctx.mark();
+    let init = if accumulate { Init::Accumulate } else { Init::Zero };
+    let precision = weight.precision;
+    let packed = pack_lhs(ctx, dy, precision);
+    let base = (packed, weight.backward_operand());
+    let Some(LoraBackward { lora, x, hidden, gradient }) = lora else {
+        gemm(ctx, &[base], init, dx);
+        ctx.release(mark);
+        return;
+    };
+    let p = ctx.scratch(dy.rows(), lora.a.rows());
+    let b = pack_rhs(ctx, lora.b, Order::Kn, lora.scale, precision);
+    gemm(ctx, &[(packed, b)], Init::Zero, p);
+    let packed_p = pack_lhs(ctx, p, precision);
+    let a = pack_rhs(ctx, lora.a, Order::Kn, 1.0, precision);
+    match &lora.dropout {
+        None => {
+            gemm(ctx, &[base, (packed_p, a)], init, dx);
+            add_token_products(ctx, p, x, 1.0, gradient.a, false);
+        }
+        Some(dropout) => {
+            gemm(ctx, &[base], init, dx);
+            let product = ctx.scratch(dx.rows(), dx.cols());
+            gemm(ctx, &[(packed_p, a)], Init::Zero, product);
+            dropout::backward(ctx, product, dropout, dx);
+            dropout::forward(ctx, x, dropout, product);
+            add_token_products(ctx, p, product, 1.0, gradient.a, false);
+        }
+    }
+    add_token_products(ctx, hidden, dy, lora.scale, gradient.b, true);
+    ctx.release(mark);
+}
+
+fn dropped_input(ctx: &mut Context, input: &Input, lora: &Lora, precision: Precision) -> Input {
+    match &lora.dropout {
+        None => *input,
+        Some(dropout) => {
+            let dropped = ctx.scratch(input.rows.rows(), input.rows.cols());
+            dropout::forward(ctx, input.rows, dropout, dropped);
+            Input::new(ctx, dropped, precision)
+        }
+    }
+}
+
+/// Columns of one task of [`add_token_products`].
+const COLUMNS: usize = 32;
+/// Rows of `left` summed in registers at once.
+const LEFT: usize = 4;
+
+/// `out[i][j] += scale·Σ_t left[t][i]·right[t][j]` ([r, d]), or its transpose `out[j][i]` ([d, r]). Tokens are summed in chunks
+/// of [`TOKEN_CHUNK`], in index order.
+pub(crate) fn add_token_products(ctx: &mut Context, left: Mat, right: Mat, scale: f32, out: Mat, transposed: bool) {
+    let (r, d) = (left.cols(), right.cols());
+    assert_eq!(left.rows(), right.rows());
+    assert_eq!(if transposed { (d, r) } else { (r, d) }, (out.rows(), out.cols()));
+    if ctx.planning() {
+        return;
+    }
+    assert_apart(&[out], &[left, right]);
+    let (lv, rv, ov, isa) = (ctx.view(left), ctx.view(right), ctx.view(out), ctx.isa());
+    let tokens = left.rows();
+    ctx.parallel(d.div_ceil(COLUMNS), |task| {
+        let columns = task * COLUMNS..d.min((task + 1) * COLUMNS);
+        for i0 in (0..r).step_by(LEFT) {
+            let count = LEFT.min(r - i0);
+            for t0 in (0..tokens).step_by(TOKEN_CHUNK) {
+                let mut sums = [[0f32; COLUMNS]; LEFT];
+                let span = t0..tokens.min(t0 + TOKEN_CHUNK);
+                // SAFETY: the inputs are only read, and overlap no output (asserted).
+                let (l, x) = unsafe {
+                    let last = span.end - 1;
+                    (
+                        std::slice::from_raw_parts(lv.at(t0 * lv.ld()), (last - t0) * lv.ld() + r),
+                        std::slice::from_raw_parts(rv.at(t0 * rv.ld()), (last - t0) * rv.ld() + d),
+                    )
+                };
+                token_chunk(isa, l, lv.ld(), i0, count, x, rv.ld(), &columns, span.len(), &mut sums);
+                for (i, row) in sums.iter().enumerate().take(count) {
+                    for (j, sum) in columns.clone().zip(row) {
+                        // SAFETY: this task owns the output elements of its columns.
+                        unsafe {
+                            let slot =
+                                if transposed { ov.at(j * ov.ld() + i0 + i) } else { ov.at((i0 + i) * ov.ld() + j) };
+                            *slot += scale * sum;
+                        }
+                    }
+                }
+            }
+        }
+    });
+}
+
+multiversion! {
+    fn token_chunk(
+        left: &[f32],
+        left_ld: usize,
+        i0: usize,
+        count: usize,
+        right: &[f32],
+        right_ld: usize,
+        columns: &std::ops::Range<usize>,
+        tokens: usize,
+        sums: &mut [[f32; COLUMNS]; LEFT],
+    ) {
+        let mut acc = [[0f32; COLUMNS]; LEFT];
+        for t in 0..tokens {
+            let x = &right[t * right_ld + columns.start..t * right_ld + columns.end];
+            let l = &left[t * left_ld + i0..t * left_ld + i0 + count];
+            if let (Ok(x), Ok(l)) = (<&[f32; COLUMNS]>::try_from(x), <&[f32; LEFT]>::try_from(l)) {
+                for i in 0..LEFT {
+                    for j in 0..COLUMNS {
+                        acc[i][j] += l[i] * x[j];
+                    }
+                }
+            } else {
+                for (row, l) in acc.iter_mut().zip(l) {
+                    row.iter_mut().zip(x).for_each(|(slot, x)| *slot += l * x);
+                }
+            }
+        }
+        *sums = acc;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::check::{assert_close, finite_differences, random, wide};
+
+    const T: usize = 9;
+    const IN: usize = 21;
+    const OUT: usize = 35;
+    const R: usize = 5;
+    const S: f64 = 1.5;
+
+    struct Fixture {
+        x: Vec<f32>,
+        w: Vec<f32>,
+        a: Vec<f32>,
+        b: Vec<f32>,
+        residual: Vec<f32>,
+        dy: Vec<f32>,
+    }
+
+    fn fixture() -> Fixture {
+        Fixture {
+            x: random(1, T * IN),
+            w: random(2, OUT * IN),
+            a: random(3, R * IN),
+            b: random(4, OUT * R),
+            residual: random(5, T * OUT),
+            dy: random(6, T * OUT),
+        }
+    }
+
+    /// f64 reference: y from x, A, B and a dropout mask (already scaled) on the adapter's input.
+    fn reference(f: &Fixture, x: &[f64], a: &[f64], b: &[f64], mask: &[f64]) -> Vec<f64> {
+        let mut y = wide(&f.residual);
+        for t in 0..T {
+            let hidden: Vec<f64> =
+                (0..R).map(|i| (0..IN).map(|k| x[t * IN + k] * mask[t * IN + k] * a[i * IN + k]).sum()).collect();
+            for n in 0..OUT {
+                let base: f64 = (0..IN).map(|k| x[t * IN + k] * f64::from(f.w[n * IN + k])).sum();
+                y[t * OUT + n] += base + S * (0..R).map(|i| hidden[i] * b[n * R + i]).sum::<f64>();
+            }
+        }
+        y
+    }
+
+    fn check(probability: f32, threads: usize) {
+        let f = fixture();
+        let weight = FrozenWeight::pack::<()>(Precision::F32, OUT, IN, |n, row| {
+            row.copy_from_slice(&f.w[n * IN..(n + 1) * IN]);
+            Ok(())
+        })
+        .unwrap();
+        let mut ctx = Context::cpu(threads);
+        let (x, a, b) = (
+            ctx.upload_persistent(T, IN, &f.x),
+            ctx.upload_persistent(R, IN, &f.a),
+            ctx.upload_persistent(OUT, R, &f.b),
+        );
+        let (residual, dy) = (ctx.upload_persistent(T, OUT, &f.residual), ctx.upload_persistent(T, OUT, &f.dy));
+        let (y, hidden, dx) =
+            (ctx.persistent(T, OUT), ctx.persistent(T, R), ctx.upload_persistent(T, IN, &vec![1.0; T * IN]));
+        let gradient = LoraGradient { a: ctx.persistent(R, IN), b: ctx.persistent(OUT, R) };
+        let ones = ctx.upload_persistent(T, IN, &vec![1.0; T * IN]);
+        let mask = ctx.upload_persistent(T, IN, &vec![1.0; T * IN]);
+        let run = |ctx: &mut Context| {
+            ctx.reset();
+            let numbers: Vec<u32> = (0..T as u32).collect();
+            let (examples, positions) = (ctx.upload_indices(&numbers), ctx.upload_indices(&numbers));
+            let dropout = (probability > 0.0).then_some(Dropout { probability, key: 11, examples, positions });
+            if let Some(dropout) = &dropout {
+                dropout::forward(ctx, ones, dropout, mask);
+            }
+            let lora = Lora { a, b, scale: S as f32, dropout };
+            let input = Input::new(ctx, x, Precision::F32);
+            forward(ctx, &input, &weight, Some((&lora, hidden)), Start::Residual(residual), y);
+            let saved = LoraBackward { lora: &lora, x, hidden, gradient };
+            backward(ctx, dy, &weight, Some(saved), true, dx);
+        };
+        ctx.plan(run);
+        run(&mut ctx);
+        let mask = wide(&ctx.download(mask));
+        let (xw, aw, bw) = (wide(&f.x), wide(&f.a), wide(&f.b));
+        assert_close("y", &ctx.download(y), &reference(&f, &xw, &aw, &bw, &mask), 1e-5);
+        let loss = |y: Vec<f64>| y.iter().zip(&f.dy).map(|(y, g)| y * f64::from(*g)).sum::<f64>();
+        let mut dx_expected = finite_differences(&xw, 1e-4, |x| loss(reference(&f, x, &aw, &bw, &mask)));
+        dx_expected.iter_mut().for_each(|g| *g += 1.0);
+        assert_close("dx", &ctx.download(dx), &dx_expected, 1e-5);
+        let da = finite_differences(&aw, 1e-4, |a| loss(reference(&f, &xw, a, &bw, &mask)));
+        assert_close("dA", &ctx.download(gradient.a), &da, 1e-5);
+        let db = finite_differences(&bw, 1e-4, |b| loss(reference(&f, &xw, &aw, b, &mask)));
+        assert_close("dB", &ctx.download(gradient.b), &db, 1e-5);
+    }
+
+    #[test]
+    fn forward_and_backward_match_f64_and_finite_differences() {
+        check(0.0, 1);
+        check(0.3, 2);
+    }
+
+    #[test]
+    fn token_sums_do_not_depend_on_threads() {
+        let (tokens, r, d) = (700, 6, 70);
+        let (l, x) = (random(1, tokens * r), random(2, tokens * d));
+        let run = |threads| {
+            let mut ctx = Context::cpu(threads);
+            let (lm, xm) = (ctx.upload_persistent(tokens, r, &l), ctx.upload_persistent(tokens, d, &x));
+            let (out, out_t) = (ctx.persistent(r, d), ctx.persistent(d, r));
+            add_token_products(&mut ctx, lm, xm, 2.0, out, false);
+            add_token_products(&mut ctx, lm, xm, 2.0, out_t, true);
+            (ctx.download(out), ctx.download(out_t))
+        };
+        let (one, one_t) = run(1);
+        assert_eq!((one.clone(), one_t.clone()), run(3));
+        let expected: Vec<f64> = (0..r * d)
+            .map(|e| 2.0 * (0..tokens).map(|t| f64::from(l[t * r + e / d]) * f64::from(x[t * d + e % d])).sum::<f64>())
+            .collect();
+        assert_close("sum", &one, &expected, 1e-4);
+        assert_eq!((0..r * d).map(|e| one_t[e % d * r + e / d]).collect::<Vec<_>>(), one);
+    }
+}

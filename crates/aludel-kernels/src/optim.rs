@@ -1,0 +1,206 @@
+//! The optimiser: gradient norm, clipping and AdamW over one flat f32 buffer, exactly once per optimiser step.
+//! This is the one place where the summed loss is turned into a mean: gradients are divided by the supervised tokens of the
+//! whole step here and nowhere else.
+
+use crate::device::{Context, Mat, assert_apart};
+use crate::simd::multiversion;
+
+/// Parameters, gradients and moments: four flat buffers [1, P] of equal length.
+#[derive(Clone, Copy, Debug)]
+pub struct State {
+    /// Trained parameters.
+    pub parameters: Mat,
+    /// Gradients of the summed loss.
+    pub gradients: Mat,
+    /// First moments.
+    pub first: Mat,
+    /// Second moments.
+    pub second: Mat,
+}
+
+/// The numbers of one step.
+#[derive(Clone, Copy, Debug)]
+pub struct Step {
+    /// Learning rate of this step.
+    pub learning_rate: f32,
+    /// 1 / (supervised tokens of the step).
+    pub inverse_count: f32,
+    /// Gradients are scaled down to this norm; 0 or infinity leaves them.
+    pub max_grad_norm: f32,
+    /// β₁.
+    pub beta1: f32,
+    /// β₂.
+    pub beta2: f32,
+    /// ε.
+    pub epsilon: f32,
+    /// Decoupled weight decay.
+    pub weight_decay: f32,
+    /// Number of this step, from 1, for the bias correction.
+    pub number: u64,
+}
+
+/// Elements of one task, and of one partial sum of the norm.
+const CHUNK: usize = 4096;
+
+/// One AdamW step (Loshchilov and Hutter, 2019) as PyTorch defines it, after clipping by global norm: the gradient is
+/// `g·inverse_count·min(1, max_grad_norm / (norm + 1e-6))`. If the norm is not finite nothing is changed. Returns the norm of
+/// the mean gradient before clipping.
+pub fn step(ctx: &mut Context, state: &State, step: &Step) -> f64 {
+    let count = state.parameters.cols();
+    assert!([state.gradients, state.first, state.second].iter().all(|m| m.cols() == count && m.rows() == 1));
+    let tasks = count.div_ceil(CHUNK);
+    let mark = ctx.mark();
+    // f64 partial sums, two f32 slots each, so that the sum is the same for any number of threads
+    let partial = ctx.scratch(1, 2 * tasks);
+    if ctx.planning() {
+        ctx.release(mark);
+        return 0.0;
+    }
+    assert_apart(&[state.parameters, state.first, state.second, partial], &[state.gradients]);
+    let (pv, gv, mv, vv) =
+        (ctx.view(state.parameters), ctx.view(state.gradients), ctx.view(state.first), ctx.view(state.second));
+    let (sums, isa) = (ctx.view(partial), ctx.isa());
+    let range = |task: usize| (task * CHUNK, CHUNK.min(count - task * CHUNK));
+    ctx.parallel(tasks, |task| {
+        let (start, len) = range(task);
+        // SAFETY: gradients are only read; each task writes its own two slots.
+        unsafe {
+            let sum = square_sum(isa, gv.block(0, 1, start, len)).to_bits();
+            let slots = sums.part_mut(0, 2 * task, 2);
+            slots[0] = f32::from_bits((sum >> 32) as u32);
+            slots[1] = f32::from_bits(sum as u32);
+        }
+    });
+    // SAFETY: all tasks have ended.
+    let slots = unsafe { sums.row(0) };
+    let bits = |pair: &[f32]| f64::from_bits(u64::from(pair[0].to_bits()) << 32 | u64::from(pair[1].to_bits()));
+    let norm = slots.chunks_exact(2).map(bits).sum::<f64>().sqrt() * f64::from(step.inverse_count);
+    if norm.is_finite() {
+        let clips = step.max_grad_norm > 0.0 && step.max_grad_norm.is_finite();
+        let clip = if clips { (f64::from(step.max_grad_norm) / (norm + 1e-6)).min(1.0) } else { 1.0 };
+        let numbers = Numbers::new(step, clip);
+        ctx.parallel(tasks, |task| {
+            let (start, len) = range(task);
+            // SAFETY: each task writes its own elements; the buffers are apart (asserted).
+            unsafe {
+                adamw(
+                    isa,
+                    pv.part_mut(0, start, len),
+                    gv.block(0, 1, start, len),
+                    mv.part_mut(0, start, len),
+                    vv.part_mut(0, start, len),
+                    &numbers,
+                );
+            }
+        });
+    }
+    ctx.release(mark);
+    norm
+}
+
+struct Numbers {
+    gradient_scale: f32,
+    beta1: f32,
+    beta2: f32,
+    decay: f32,
+    step_size: f32,
+    inverse_sqrt_correction2: f32,
+    epsilon: f32,
+}
+
+impl Numbers {
+    fn new(step: &Step, clip: f64) -> Numbers {
+        let correction = |beta: f32| 1.0 - f64::from(beta).powi(step.number.min(i32::MAX as u64) as i32);
+        Numbers {
+            gradient_scale: (f64::from(step.inverse_count) * clip) as f32,
+            beta1: step.beta1,
+            beta2: step.beta2,
+            decay: 1.0 - step.learning_rate * step.weight_decay,
+            step_size: (f64::from(step.learning_rate) / correction(step.beta1)) as f32,
+            inverse_sqrt_correction2: (1.0 / correction(step.beta2).sqrt()) as f32,
+            epsilon: step.epsilon,
+        }
+    }
+}
+
+multiversion! {
+    fn square_sum(values: &[f32]) -> f64 {
+        let mut lanes = [0f64; 8];
+        for (i, &x) in values.iter().enumerate() {
+            lanes[i % 8] += f64::from(x) * f64::from(x);
+        }
+        lanes.iter().sum()
+    }
+}
+
+multiversion! {
+    fn adamw(parameters: &mut [f32], gradients: &[f32], first: &mut [f32], second: &mut [f32], n: &Numbers) {
+        for i in 0..parameters.len() {
+            let g = gradients[i] * n.gradient_scale;
+            first[i] = n.beta1 * first[i] + (1.0 - n.beta1) * g;
+            second[i] = n.beta2 * second[i] + (1.0 - n.beta2) * g * g;
+            let denominator = second[i].sqrt() * n.inverse_sqrt_correction2 + n.epsilon;
+            parameters[i] = parameters[i] * n.decay - n.step_size * first[i] / denominator;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::check::{assert_close, random, wide};
+
+    fn run(count: usize, steps: u64, threads: usize, poison: bool) -> (Vec<f32>, f64) {
+        let mut ctx = Context::cpu(threads);
+        let [parameters, gradients] = [1, 2].map(|seed| ctx.upload_persistent(1, count, &random(seed, count)));
+        let state = State { parameters, gradients, first: ctx.persistent(1, count), second: ctx.persistent(1, count) };
+        if poison {
+            ctx.write(gradients.col_range(3, 1), &[f32::NAN]);
+        }
+        let numbers = |number| Step {
+            learning_rate: 0.01,
+            inverse_count: 0.1,
+            max_grad_norm: 0.5,
+            beta1: 0.9,
+            beta2: 0.999,
+            epsilon: 1e-8,
+            weight_decay: 0.1,
+            number,
+        };
+        ctx.plan(|ctx| step(ctx, &state, &numbers(1)));
+        let mut norm = 0.0;
+        for number in 1..=steps {
+            norm = step(&mut ctx, &state, &numbers(number));
+        }
+        (ctx.download(parameters), norm)
+    }
+
+    #[test]
+    fn matches_the_formula_in_f64() {
+        let count = 10_000;
+        let (got, norm) = run(count, 3, 2, false);
+        let (mut p, g) = (wide(&random(1, count)), wide(&random(2, count)));
+        let expected_norm = g.iter().map(|g| g * g).sum::<f64>().sqrt() * 0.1;
+        assert!((norm - expected_norm).abs() <= 1e-6 * expected_norm);
+        let clip = (0.5 / (expected_norm + 1e-6)).min(1.0);
+        let (mut m, mut v) = (vec![0f64; count], vec![0f64; count]);
+        for t in 1..=3 {
+            for i in 0..count {
+                let g = g[i] * 0.1 * clip;
+                m[i] = 0.9 * m[i] + 0.1 * g;
+                v[i] = 0.999 * v[i] + 0.001 * g * g;
+                let (mh, vh) = (m[i] / (1.0 - 0.9f64.powi(t)), v[i] / (1.0 - 0.999f64.powi(t)));
+                p[i] = p[i] * (1.0 - 0.01 * 0.1) - 0.01 * mh / (vh.sqrt() + 1e-8);
+            }
+        }
+        assert_close("adamw", &got, &p, 1e-5);
+        assert_eq!(run(count, 3, 1, false).0, got, "threads change bits");
+    }
+
+    #[test]
+    fn a_gradient_that_is_not_finite_changes_nothing() {
+        let (got, norm) = run(100, 1, 1, true);
+        assert!(norm.is_nan());
+        assert_eq!(got, random(1, 100));
+    }
+}
