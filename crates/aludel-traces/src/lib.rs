@@ -1,1 +1,12 @@
-//! Placeholder opening; replaced by the crate's own first commit.
+//! Everything that becomes training rows: data files of any common shape, problems that Aludel invents itself, the
+//! split into train and test, and the cache of tokenised rows; and the places that models come from. Templates and
+//! tokens belong to `aludel-text`, what is done with the rows to `aludel-distill`. Nothing here prints or reads the
+//! environment.
+
+pub mod cache;
+pub mod dataset;
+mod error;
+mod folder;
+pub mod split;
+
+pub use error::Error;

@@ -1,0 +1,147 @@
+//! Builds a cache: reads the next batch of records while the present one is tokenised on all threads, and writes rows in
+//! the order of the data. Memory is bounded by two batches, whatever the size of the data.
+
+use std::fmt::Display;
+use std::path::Path;
+
+use rayon::prelude::*;
+
+use super::file::RowWriter;
+use super::{BuildProgress, CacheKey, DropReason, EncodedRow, Outcomes, RowInfo};
+use crate::Error;
+use crate::dataset::{ProblemKind, Record, Records};
+use crate::folder::FolderLock;
+
+/// A batch ends at so many bytes of text or so many records, whichever comes first.
+const BATCH_TEXT_BYTES: usize = 4 << 20;
+const BATCH_RECORDS: usize = 2048;
+
+pub(super) fn build<E: Display + Send>(
+    path: &Path,
+    key: CacheKey,
+    lock: &FolderLock,
+    threads: usize,
+    mut records: Records,
+    encode: &(impl Fn(&Record) -> Result<Vec<EncodedRow>, E> + Sync),
+    progress: &mut dyn FnMut(BuildProgress),
+) -> Result<(), Error> {
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(threads.max(1))
+        .build()
+        .map_err(|error| Error::Threads { threads, reason: error.to_string() })?;
+    let mut building = Building {
+        writer: RowWriter::create(path, lock)?,
+        outcomes: Outcomes::default(),
+        skip_bad_rows: records.skips_bad_rows(),
+        examples: 0,
+    };
+    let mut batch = read_batch(&mut records)?;
+    while !batch.is_empty() {
+        let (next, encoded) = pool.install(|| {
+            rayon::join(|| read_batch(&mut records), || batch.par_iter().map(encode).collect::<Vec<Result<_, E>>>())
+        });
+        for (record, rows) in batch.iter().zip(encoded) {
+            building.take(record, rows)?;
+        }
+        progress(BuildProgress {
+            records: building.examples,
+            tokens: building.outcomes.tokens,
+            bytes_read: records.bytes_read(),
+            bytes_total: records.bytes_total(),
+        });
+        batch = next?;
+    }
+    building.finish(key, &records)
+}
+
+struct Building {
+    writer: RowWriter,
+    outcomes: Outcomes,
+    skip_bad_rows: bool,
+    examples: u64,
+}
+
+impl Building {
+    fn take<E: Display>(&mut self, record: &Record, rows: Result<Vec<EncodedRow>, E>) -> Result<(), Error> {
+        let example = self.examples;
+        self.examples += 1;
+        let place = &record.provenance;
+        match rows {
+            Ok(rows) => rows.into_iter().try_for_each(|row| self.take_row(record, example, row)),
+            Err(reason) if self.skip_bad_rows => {
+                self.outcomes.records.add_bad(ProblemKind::Encode, &place.file, place.line, reason.to_string());
+                Ok(())
+            }
+            Err(reason) => {
+                Err(Error::Row { path: place.file.to_path_buf(), line: place.line, reason: reason.to_string() })
+            }
+        }
+    }
+
+    fn take_row(&mut self, record: &Record, example: u64, row: EncodedRow) -> Result<(), Error> {
+        let (ids, weights, truncated) = match row {
+            EncodedRow::Kept { ids, weights, truncated } => (ids, weights, truncated),
+            EncodedRow::Dropped(reason) => {
+                self.drop_row(reason);
+                return Ok(());
+            }
+        };
+        assert_eq!(ids.len(), weights.len(), "an encoded row has one weight for each token");
+        let supervised = weights.iter().filter(|weight| **weight != 0.0).count();
+        if supervised == 0 {
+            self.drop_row(DropReason::Unsupervised);
+            return Ok(());
+        }
+        let info = RowInfo {
+            tokens: ids.len() as u32,
+            supervised: supervised as u32,
+            example,
+            prompt_key: record.prompt_key,
+            file_index: record.provenance.file_index,
+            line: record.provenance.line,
+        };
+        self.writer.push(&ids, &weights, info)?;
+        self.outcomes.rows += 1;
+        self.outcomes.truncated += u64::from(truncated);
+        self.outcomes.tokens += ids.len() as u64;
+        self.outcomes.supervised_tokens += supervised as u64;
+        Ok(())
+    }
+
+    fn drop_row(&mut self, reason: DropReason) {
+        match reason {
+            DropReason::TooLong => self.outcomes.too_long += 1,
+            DropReason::Unsupervised => self.outcomes.unsupervised += 1,
+        }
+    }
+
+    fn finish(mut self, key: CacheKey, records: &Records) -> Result<(), Error> {
+        // The reader's reasons come first: its rows never got as far as the encoder.
+        let not_encoded = std::mem::take(&mut self.outcomes.records);
+        self.outcomes.records = records.counts().clone();
+        self.outcomes.records.rows -= not_encoded.bad_rows();
+        self.outcomes.records.bad.extend(not_encoded.bad);
+        if let Some(error) = self.outcomes.records.nothing_left() {
+            return Err(error);
+        }
+        if self.outcomes.rows == 0 {
+            return Err(Error::NothingToTrain {
+                too_long: self.outcomes.too_long,
+                unsupervised: self.outcomes.unsupervised,
+            });
+        }
+        self.writer.finish(key, &self.outcomes)
+    }
+}
+
+fn read_batch(records: &mut Records) -> Result<Vec<Record>, Error> {
+    let mut batch = Vec::new();
+    let mut text_bytes = 0;
+    while text_bytes < BATCH_TEXT_BYTES && batch.len() < BATCH_RECORDS {
+        let Some(record) = records.next() else { break };
+        let record = record?;
+        text_bytes += record.text_bytes();
+        batch.push(record);
+    }
+    Ok(batch)
+}

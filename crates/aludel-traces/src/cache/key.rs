@@ -1,0 +1,53 @@
+//! The name under which a cache is found again: a hash over everything that its rows depend on.
+
+use std::fmt;
+use std::fs::File;
+use std::path::PathBuf;
+
+use crate::Error;
+use crate::dataset::ReadOptions;
+
+/// Identifies a cache by content: equal data, tokenizer, template and options give equal keys, whatever the files are
+/// called and wherever they lie.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CacheKey(pub(super) [u8; 32]);
+
+/// Rises when the layout of the file or the meaning of its rows changes.
+const FORMAT: &[u8] = b"aludel token rows 1";
+
+impl CacheKey {
+    /// Hashes the data files' content, the options that they are read with, and named parts for all else that the rows
+    /// depend on (the tokenizer's fingerprint, the template, lengths, the loss's reach).
+    ///
+    /// # Errors
+    /// [`Error::Read`] if a file cannot be read.
+    pub fn of(files: &[PathBuf], options: &ReadOptions, parts: &[(&str, &str)]) -> Result<CacheKey, Error> {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(FORMAT);
+        for path in files {
+            let read_error = |reason| Error::Read { path: path.clone(), reason };
+            let mut content = blake3::Hasher::new();
+            content.update_reader(File::open(path).map_err(read_error)?).map_err(read_error)?;
+            absorb(&mut hasher, "file", content.finalize().as_bytes());
+        }
+        absorb(&mut hasher, "reading", format!("{options:?}").as_bytes());
+        for (name, value) in parts {
+            absorb(&mut hasher, name, value.as_bytes());
+        }
+        Ok(CacheKey(*hasher.finalize().as_bytes()))
+    }
+}
+
+impl fmt::Display for CacheKey {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Half the hash names the file; the whole of it stands inside.
+        self.0[..16].iter().try_for_each(|byte| write!(formatter, "{byte:02x}"))
+    }
+}
+
+/// Lengths keep neighbouring parts from running into each other.
+fn absorb(hasher: &mut blake3::Hasher, name: &str, value: &[u8]) {
+    for part in [name.as_bytes(), value] {
+        hasher.update(&(part.len() as u64).to_le_bytes()).update(part);
+    }
+}

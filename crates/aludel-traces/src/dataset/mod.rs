@@ -1,0 +1,295 @@
+//! Reads data files of every known shape, row by row, into one canonical [`Record`]. A file is streamed, whatever its
+//! size; a broken row either ends the reading with its place and reason or is counted and left out. Splitting,
+//! tokenising and caching are the neighbours' work.
+
+mod columns;
+mod messages;
+mod problem;
+mod read;
+mod record;
+#[cfg(test)]
+mod tests;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+pub use columns::ColumnMap;
+pub use problem::ProblemKind;
+pub use record::{Content, PromptKey, Provenance, Record};
+
+use crate::Error;
+use problem::Problem;
+use read::{RawRow, RawRows};
+
+/// How data files are read.
+#[derive(Clone, Debug)]
+pub struct ReadOptions {
+    /// Which column plays which part; `None` goes by the columns' usual names.
+    pub columns: Option<ColumnMap>,
+    /// Leave broken rows out and count them, rather than stop at the first.
+    pub skip_bad_rows: bool,
+    /// The most bytes that one row may have; a longer one is a broken row.
+    pub max_row_bytes: usize,
+}
+
+impl Default for ReadOptions {
+    fn default() -> ReadOptions {
+        ReadOptions { columns: None, skip_bad_rows: false, max_row_bytes: 64 << 20 }
+    }
+}
+
+/// Opens data files for reading, in the order given.
+///
+/// All files are opened and looked at now, so that a missing or unreadable one is found before the first row is read.
+///
+/// # Errors
+/// No file named, a file that cannot be read or is of another kind, or column names that do not go together.
+pub fn open(paths: &[PathBuf], options: &ReadOptions) -> Result<Records, Error> {
+    if let Some(columns) = &options.columns {
+        columns.validate()?;
+    }
+    if paths.is_empty() {
+        return Err(Error::NoFiles);
+    }
+    let mut bytes_total = 0;
+    for path in paths {
+        bytes_total += RawRows::open(path, options.max_row_bytes)?.file_bytes();
+    }
+    let files = paths.iter().map(|path| Arc::from(path.as_path())).collect();
+    Ok(Records { files, options: options.clone(), bytes_total, ..Records::default() })
+}
+
+/// What was read so far.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Counts {
+    /// Rows that became records.
+    pub rows: u64,
+    /// Rows that were left out, by reason, in the order in which the reasons first came up.
+    pub bad: Vec<BadRows>,
+}
+
+/// Rows that were left out for one kind of reason.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct BadRows {
+    /// The kind of reason.
+    pub kind: ProblemKind,
+    /// How many rows.
+    pub rows: u64,
+    /// The file of the first of them, as it is shown.
+    pub first_file: String,
+    /// Its line.
+    pub first_line: u64,
+    /// What exactly was wrong with the first.
+    pub first_reason: String,
+}
+
+impl Counts {
+    /// Rows that were left out for any reason.
+    pub fn bad_rows(&self) -> u64 {
+        self.bad.iter().map(|bad| bad.rows).sum()
+    }
+
+    pub(crate) fn add_bad(&mut self, kind: ProblemKind, file: &Path, line: u64, reason: String) {
+        match self.bad.iter_mut().find(|bad| bad.kind == kind) {
+            Some(bad) => bad.rows += 1,
+            None => {
+                let first_file = file.display().to_string();
+                self.bad.push(BadRows { kind, rows: 1, first_file, first_line: line, first_reason: reason });
+            }
+        }
+    }
+
+    /// The error for data of which nothing is left.
+    pub(crate) fn nothing_left(&self) -> Option<Error> {
+        let first = self.bad.first().filter(|_| self.rows == 0)?;
+        Some(Error::NoUsableRows {
+            rows: self.bad_rows(),
+            path: PathBuf::from(&first.first_file),
+            line: first.first_line,
+            reason: first.first_reason.clone(),
+        })
+    }
+}
+
+/// The records of a list of data files, in order. After an error it ends.
+#[derive(Default)]
+pub struct Records {
+    files: Vec<Arc<Path>>,
+    options: ReadOptions,
+    opened_files: usize,
+    current: Option<CurrentFile>,
+    counts: Counts,
+    bytes_read: u64,
+    bytes_total: u64,
+    named_columns: NamedColumns,
+    ended: bool,
+}
+
+struct CurrentFile {
+    path: Arc<Path>,
+    index: u32,
+    rows: RawRows,
+    has_rows: bool,
+}
+
+/// Which of the optional columns of `data.columns` turned up. A single row may lack them; if all do, the name is wrong,
+/// and training would quietly go without.
+#[derive(Default)]
+struct NamedColumns {
+    reasoning: bool,
+    system: bool,
+}
+
+impl Records {
+    /// What was read so far; complete once the iterator has ended.
+    pub fn counts(&self) -> &Counts {
+        &self.counts
+    }
+
+    /// Bytes read so far, without the blanks between rows.
+    pub fn bytes_read(&self) -> u64 {
+        self.bytes_read
+    }
+
+    /// Bytes that all the files hold.
+    pub fn bytes_total(&self) -> u64 {
+        self.bytes_total
+    }
+
+    /// Whether broken rows are left out.
+    pub(crate) fn skips_bad_rows(&self) -> bool {
+        self.options.skip_bad_rows
+    }
+
+    fn next_record(&mut self) -> Result<Option<Record>, Error> {
+        loop {
+            let Some(current) = &mut self.current else {
+                match self.open_next()? {
+                    true => continue,
+                    false => return self.finish().map(|()| None),
+                }
+            };
+            let read_error = |reason| Error::Read { path: current.path.to_path_buf(), reason };
+            let Some(raw) = current.rows.next_row().map_err(read_error)? else {
+                if !current.has_rows {
+                    return Err(Error::EmptyFile { path: current.path.to_path_buf() });
+                }
+                self.current = None;
+                continue;
+            };
+            current.has_rows = true;
+            self.bytes_read += raw.bytes.as_ref().map_or(0, |bytes| bytes.len() as u64 + 1);
+            let provenance = Provenance { file: Arc::clone(&current.path), file_index: current.index, line: raw.line };
+            match self.content_of(raw) {
+                Ok(content) => {
+                    self.counts.rows += 1;
+                    return Ok(Some(Record::new(content, provenance)));
+                }
+                Err(problem) if self.options.skip_bad_rows => {
+                    self.counts.add_bad(problem.kind, &provenance.file, provenance.line, problem.detail);
+                }
+                Err(problem) => return Err(problem.into_error(&provenance)),
+            }
+        }
+    }
+
+    fn open_next(&mut self) -> Result<bool, Error> {
+        let Some(path) = self.files.get(self.opened_files) else { return Ok(false) };
+        let rows = RawRows::open(path, self.options.max_row_bytes)?;
+        let index = self.opened_files as u32;
+        self.current = Some(CurrentFile { path: Arc::clone(path), index, rows, has_rows: false });
+        self.opened_files += 1;
+        Ok(true)
+    }
+
+    fn content_of(&mut self, raw: RawRow) -> Result<Content, Problem> {
+        let row = parse(&raw.bytes?)?;
+        if let Some(columns) = &self.options.columns {
+            let has = |name: &Option<String>| name.as_ref().is_some_and(|name| row.contains_key(name));
+            self.named_columns.reasoning |= has(&columns.reasoning);
+            self.named_columns.system |= has(&columns.system);
+        }
+        columns::content_of(&row, self.options.columns.as_ref())
+    }
+
+    /// What only the whole data can tell.
+    fn finish(&self) -> Result<(), Error> {
+        if let Some(error) = self.counts.nothing_left() {
+            return Err(error);
+        }
+        let columns = self.options.columns.clone().unwrap_or_default();
+        for (part, name, seen) in [
+            ("reasoning", columns.reasoning, self.named_columns.reasoning),
+            ("system", columns.system, self.named_columns.system),
+        ] {
+            if let (Some(name), false) = (name, seen) {
+                let reason = format!(
+                    "`{part}` is column `{name}`, which none of the {} rows has; correct the name",
+                    self.counts.rows
+                );
+                return Err(Error::ColumnMap { reason });
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Iterator for Records {
+    type Item = Result<Record, Error>;
+
+    fn next(&mut self) -> Option<Result<Record, Error>> {
+        if self.ended {
+            return None;
+        }
+        let next = self.next_record().transpose();
+        self.ended = !matches!(next, Some(Ok(_)));
+        next
+    }
+}
+
+impl Problem {
+    fn into_error(self, provenance: &Provenance) -> Error {
+        let (path, line, reason) = (provenance.file.to_path_buf(), provenance.line, self.detail);
+        match self.kind {
+            // Every row of the file has these columns: leaving rows out is no way to mend it.
+            ProblemKind::Columns => Error::Columns { path, line, reason },
+            _ => Error::Row { path, line, reason },
+        }
+    }
+}
+
+fn parse(bytes: &[u8]) -> Result<Map<String, Value>, Problem> {
+    let text = std::str::from_utf8(bytes).map_err(|error| {
+        let at = error.valid_up_to();
+        Problem::new(
+            ProblemKind::NotUtf8,
+            format!("byte {} of the row (0x{:02x}) is not UTF-8; save the file as UTF-8", at + 1, bytes[at]),
+        )
+    })?;
+    match serde_json::from_str(text) {
+        Ok(Value::Object(row)) => Ok(row),
+        Ok(other) => Err(Problem::new(
+            ProblemKind::NotJson,
+            format!("the row is {}, and a JSON object is wanted", columns::kind_of(&other)),
+        )),
+        Err(error) => Err(Problem::new(ProblemKind::NotJson, syntax_reason(text, &error))),
+    }
+}
+
+/// The parser's reason, and what is usually behind it.
+fn syntax_reason(text: &str, error: &serde_json::Error) -> String {
+    let hint = match () {
+        () if error.is_eof() => {
+            " (in JSONL a row is one line: a row over several lines, or a file that was cut off, ends too early)"
+        }
+        () if text.contains("NaN") || text.contains("Infinity") => " (JSON knows neither NaN nor Infinity: write null)",
+        () if text.contains("\\ud") || text.contains("\\uD") => {
+            " (half of a character pair such as \\ud83d is no character)"
+        }
+        () => "",
+    };
+    format!("not valid JSON: {error}{hint}")
+}

