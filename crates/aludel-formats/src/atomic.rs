@@ -1,0 +1,430 @@
+//! Files and folders that appear whole or not at all: written under a temporary name beside their place, synced,
+//! and renamed. Keeping two writers apart is left to [`crate::lock`]; choosing what may be replaced, to the caller.
+//!
+//! A temporary is locked while its writer lives, so that one whose lock is free was left by a crash and can be
+//! removed without asking whose it is.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use serde::Serialize;
+
+use crate::error::{Error, Result};
+use crate::lock::is_still_at;
+
+const TEMPORARY_PREFIX: &str = ".aludel-tmp-";
+const ASIDE_PREFIX: &str = ".aludel-old-";
+const BUFFER_BYTES: usize = 1 << 20;
+
+/// Where the content of a file goes until it is complete.
+#[derive(Debug)]
+pub struct Output {
+    path: PathBuf,
+    file: BufWriter<File>,
+}
+
+impl Output {
+    /// Appends bytes; an error names the file that is being written.
+    ///
+    /// # Errors
+    /// [`Error::Io`], a full disk for one.
+    pub fn put(&mut self, bytes: &[u8]) -> Result<()> {
+        self.file.write_all(bytes).map_err(Error::io(&self.path, "write the file"))
+    }
+
+    /// The file that is being written, under its final name.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Write for Output {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.file.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+/// Writes a file: `fill` puts the content, which takes the place of an older version only once it is safely on disk.
+///
+/// If `path` is a symbolic link, the link is replaced and not what it points to.
+///
+/// # Errors
+/// Those of `fill`, and [`Error::Io`]. After any of them the older version is untouched and the temporary is gone.
+pub fn write_file<E: From<Error>>(path: &Path, fill: impl FnOnce(&mut Output) -> Result<(), E>) -> Result<(), E> {
+    let (parent, name) = split(path)?;
+    clear_abandoned(&parent, Some(&name));
+    let temporary = Temporary::file(&parent, &name)?;
+    let handle = temporary.lock.try_clone().map_err(Error::io(path, "create the file"))?;
+    let mut output = Output { path: path.to_owned(), file: BufWriter::with_capacity(BUFFER_BYTES, handle) };
+    fill(&mut output)?;
+    output.flush().map_err(Error::io(path, "write the file"))?;
+    if let Ok(older) = fs::symlink_metadata(path)
+        && older.is_file()
+    {
+        fs::set_permissions(&temporary.path, older.permissions())
+            .map_err(Error::io(path, "carry over the file's permissions"))?;
+    }
+    temporary.lock.sync_all().map_err(Error::io(path, "write the file"))?;
+    fs::rename(&temporary.path, path).map_err(Error::io(path, "put the new file into place"))?;
+    temporary.keep();
+    Ok(sync_folder(&parent)?)
+}
+
+/// Writes a file of these bytes.
+///
+/// # Errors
+/// As [`write_file`].
+pub fn write_bytes(path: &Path, bytes: &[u8]) -> Result<()> {
+    write_file(path, |output| output.put(bytes))
+}
+
+/// Writes a file of indented JSON that ends with a line break, as Hugging Face's tools write theirs.
+///
+/// # Errors
+/// As [`write_file`], and [`Error::Json`] for a value that JSON cannot hold.
+pub fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
+    let mut bytes = serde_json::to_vec_pretty(value)
+        .map_err(|reason| Error::Json { path: path.to_owned(), reason: reason.to_string() })?;
+    bytes.push(b'\n');
+    write_bytes(path, &bytes)
+}
+
+/// Writes a whole folder: `fill` gets an empty temporary folder, which then takes the place of `path`.
+///
+/// An existing folder at `path` is moved aside first and removed last, **with all that is in it**: ask before calling
+/// whether it may be replaced, or call [`write_new_dir`]. Missing parents are made. If `path` is a symbolic link to a
+/// folder, that folder is replaced. A crash between the two moves is mended by [`recover`].
+///
+/// # Errors
+/// Those of `fill`, and [`Error::Io`]. After any of them the existing folder is back in its place.
+pub fn write_dir<E: From<Error>>(path: &Path, fill: impl FnOnce(&Path) -> Result<(), E>) -> Result<(), E> {
+    let path = follow_link(path)?;
+    let (parent, name) = split(&path)?;
+    fs::create_dir_all(&parent).map_err(Error::io(&parent, "create the folder"))?;
+    clear_abandoned(&parent, Some(&name));
+    if path.exists() && !path.is_dir() {
+        let wanted = "remove it or choose another output folder";
+        return Err(Error::WrongKind { path, found: "a file is in the place of the output folder", wanted }.into());
+    }
+    let temporary = Temporary::folder(&parent, &name)?;
+    fill(&temporary.path)?;
+    sync_tree(&temporary.path)?;
+    move_into_place(temporary, &path, &parent, &name)?;
+    Ok(sync_folder(&parent)?)
+}
+
+/// As [`write_dir`], but refuses a `path` where a folder with anything but a lock file is.
+///
+/// # Errors
+/// As [`write_dir`], and [`Error::WrongKind`] for a folder that is in use.
+pub fn write_new_dir<E: From<Error>>(path: &Path, fill: impl FnOnce(&Path) -> Result<(), E>) -> Result<(), E> {
+    let is_kept = |entry: io::Result<fs::DirEntry>| {
+        entry.is_ok_and(|entry| !entry.file_name().to_string_lossy().starts_with(".aludel"))
+    };
+    if fs::read_dir(path).is_ok_and(|mut entries| entries.any(is_kept)) {
+        let wanted = "empty it or choose another output folder";
+        let found = "this folder already holds files";
+        return Err(Error::WrongKind { path: path.to_owned(), found, wanted }.into());
+    }
+    write_dir(path, fill)
+}
+
+/// Clears away what writes that a crash cut off have left in `folder`: abandoned temporaries are removed, and a folder
+/// that was moved aside is put back where its replacement never came. Returns what was removed or put back.
+///
+/// Safe at any time: what a living process is writing is locked and stays. What cannot be removed stays too.
+pub fn recover(folder: &Path) -> Vec<PathBuf> {
+    clear_abandoned(folder, None)
+}
+
+/// Something on disk that is removed unless it is kept, and locked so that [`recover`] knows it is in use.
+struct Temporary {
+    path: PathBuf,
+    lock: File,
+    is_folder: bool,
+    is_kept: bool,
+}
+
+impl Temporary {
+    fn file(parent: &Path, name: &OsStr) -> Result<Temporary> {
+        Temporary::create(parent, name, false, |path| OpenOptions::new().write(true).create_new(true).open(path))
+    }
+
+    fn folder(parent: &Path, name: &OsStr) -> Result<Temporary> {
+        Temporary::create(parent, name, true, |path| {
+            fs::create_dir(path)?;
+            open_folder(path)
+        })
+    }
+
+    fn create(
+        parent: &Path,
+        name: &OsStr,
+        is_folder: bool,
+        make: impl Fn(&Path) -> io::Result<File>,
+    ) -> Result<Temporary> {
+        // A recovery may come between creating and locking, so a new name is tried when what was made is gone; a
+        // filesystem without locks is fine, as nothing there is ever taken for abandoned.
+        const ATTEMPTS: usize = 16;
+        let target = parent.join(name);
+        for _ in 0..ATTEMPTS {
+            let path = parent.join(hidden_name(TEMPORARY_PREFIX, name));
+            let lock = match make(&path) {
+                Err(reason) if reason.kind() == io::ErrorKind::AlreadyExists => continue,
+                made => made.map_err(Error::io(&target, "create a temporary beside it"))?,
+            };
+            let _ = lock.try_lock();
+            if is_still_at(&lock, &path) {
+                return Ok(Temporary { path, lock, is_folder, is_kept: false });
+            }
+        }
+        let reason = io::Error::other("temporaries vanish as soon as they are made");
+        Err(Error::io(&target, "create a temporary beside it")(reason))
+    }
+
+    fn keep(mut self) {
+        self.is_kept = true;
+    }
+}
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        if !self.is_kept {
+            // The error that led here is the one to report; a later recovery tries again.
+            let _ = if self.is_folder { fs::remove_dir_all(&self.path) } else { fs::remove_file(&self.path) };
+        }
+    }
+}
+
+fn move_into_place(temporary: Temporary, path: &Path, parent: &Path, name: &OsStr) -> Result<()> {
+    let action = "put the new folder into place";
+    if !path.exists() {
+        fs::rename(&temporary.path, path).map_err(Error::io(path, action))?;
+        temporary.keep();
+        return Ok(());
+    }
+    let older = open_folder(path).map_err(Error::io(path, "open the older folder"))?;
+    let _ = older.try_lock();
+    let aside = parent.join(hidden_name(ASIDE_PREFIX, name));
+    fs::rename(path, &aside).map_err(Error::io(path, "move the older folder aside"))?;
+    if let Err(reason) = fs::rename(&temporary.path, path) {
+        // If even this fails, the next recovery puts it back.
+        let _ = fs::rename(&aside, path);
+        return Err(Error::io(path, action)(reason));
+    }
+    temporary.keep();
+    // The new folder is in place: what stays of the older one is for the next recovery.
+    let _ = fs::remove_dir_all(&aside);
+    Ok(())
+}
+
+/// Clears the leftovers of one target, or of all of them.
+fn clear_abandoned(folder: &Path, target: Option<&OsStr>) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    entries.filter_map(|entry| clear_if_abandoned(folder, &entry.path(), target)).collect()
+}
+
+fn clear_if_abandoned(folder: &Path, path: &Path, target: Option<&OsStr>) -> Option<PathBuf> {
+    let file_name = path.file_name()?;
+    let is_aside = target_of(file_name, ASIDE_PREFIX).is_some();
+    let own_target = target_of(file_name, ASIDE_PREFIX).or_else(|| target_of(file_name, TEMPORARY_PREFIX))?;
+    if target.is_some_and(|target| target != own_target) {
+        return None;
+    }
+    let is_folder = fs::symlink_metadata(path).ok()?.is_dir();
+    let lock = if is_folder { open_folder(path) } else { File::open(path) }.ok()?;
+    lock.try_lock().ok()?;
+    let place = folder.join(&own_target);
+    if is_aside && !place.exists() {
+        return fs::rename(path, &place).ok().map(|()| place);
+    }
+    let removed = if is_folder { fs::remove_dir_all(path) } else { fs::remove_file(path) };
+    removed.ok().map(|()| path.to_owned())
+}
+
+/// `.aludel-tmp-<process>-<counter>-<target>`: unlike any other at this moment, and telling its target.
+fn hidden_name(prefix: &str, target: &OsStr) -> OsString {
+    static COUNTER: AtomicU64 = AtomicU64::new(0);
+    let counter = COUNTER.fetch_add(1, Ordering::Relaxed);
+    let mut name = OsString::from(format!("{prefix}{}-{counter}-", std::process::id()));
+    name.push(target);
+    name
+}
+
+fn target_of(file_name: &OsStr, prefix: &str) -> Option<OsString> {
+    // Our own names are text up to the target; a target that is not is left alone, which only costs disk.
+    let rest = file_name.to_str()?.strip_prefix(prefix)?;
+    let mut parts = rest.splitn(3, '-');
+    let is_number = |part: Option<&str>| part.is_some_and(|part| part.parse::<u64>().is_ok());
+    if !is_number(parts.next()) || !is_number(parts.next()) {
+        return None;
+    }
+    parts.next().filter(|target| !target.is_empty()).map(OsString::from)
+}
+
+fn split(path: &Path) -> Result<(PathBuf, OsString)> {
+    let Some(name) = path.file_name() else {
+        let wanted = "end it with the name of what is to be written";
+        return Err(Error::WrongKind { path: path.to_owned(), found: "this path has no name at its end", wanted });
+    };
+    let parent = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    Ok((parent.to_owned(), name.to_owned()))
+}
+
+fn follow_link(path: &Path) -> Result<PathBuf> {
+    match fs::symlink_metadata(path) {
+        Ok(about) if about.is_symlink() => fs::canonicalize(path).map_err(Error::io(path, "follow the link")),
+        _ => Ok(path.to_owned()),
+    }
+}
+
+fn sync_tree(folder: &Path) -> Result<()> {
+    let action = "save the folder";
+    for entry in fs::read_dir(folder).map_err(Error::io(folder, action))? {
+        let entry = entry.map_err(Error::io(folder, action))?;
+        let path = entry.path();
+        let kind = entry.file_type().map_err(Error::io(&path, action))?;
+        if kind.is_dir() {
+            sync_tree(&path)?;
+        } else if kind.is_file() {
+            File::open(&path).and_then(|file| file.sync_all()).map_err(Error::io(&path, action))?;
+        }
+    }
+    sync_folder(folder)
+}
+
+#[cfg(unix)]
+fn sync_folder(folder: &Path) -> Result<()> {
+    open_folder(folder).and_then(|file| file.sync_all()).map_err(Error::io(folder, "save the folder"))
+}
+
+#[cfg(not(unix))]
+fn sync_folder(_folder: &Path) -> Result<()> {
+    Ok(()) // Such systems open no folder as a file, and keep renames in order by themselves.
+}
+
+fn open_folder(path: &Path) -> io::Result<File> {
+    File::open(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names_in(folder: &Path) -> Vec<String> {
+        let mut names: Vec<String> =
+            fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    fn disk_full(path: &Path) -> Error {
+        Error::io(path, "write the file")(io::Error::from(io::ErrorKind::StorageFull))
+    }
+
+    #[test]
+    fn a_file_is_replaced_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.bin");
+        write_bytes(&path, b"one").unwrap();
+        write_bytes(&path, b"two").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"two");
+        assert_eq!(names_in(folder.path()), ["a.bin"]);
+    }
+
+    #[test]
+    fn a_failed_write_keeps_the_older_file_and_leaves_no_temporary() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.bin");
+        write_bytes(&path, b"old").unwrap();
+        let result = write_file(&path, |output| {
+            output.put(b"half of the new")?;
+            Err(disk_full(&path))
+        });
+        let message = result.unwrap_err().to_string();
+        assert!(message.contains("a.bin") && message.contains("free some space"), "{message}");
+        assert_eq!(fs::read(&path).unwrap(), b"old");
+        assert_eq!(names_in(folder.path()), ["a.bin"]);
+    }
+
+    #[test]
+    fn a_missing_parent_is_named_with_a_mend() {
+        let folder = tempfile::tempdir().unwrap();
+        let message = write_bytes(&folder.path().join("no/a.bin"), b"").unwrap_err().to_string();
+        assert!(message.contains("a.bin") && message.contains("check the spelling"), "{message}");
+    }
+
+    #[test]
+    fn a_folder_is_replaced_whole_or_not_at_all() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("deep/checkpoint-1");
+        let put = |name: &'static str| move |inside: &Path| write_bytes(&inside.join(name), b"x");
+        write_dir(&path, put("old")).unwrap();
+        assert_eq!(names_in(&path), ["old"]);
+        write_dir(&path, |inside| {
+            write_bytes(&inside.join("new"), b"x")?;
+            Err(disk_full(inside))
+        })
+        .unwrap_err();
+        assert_eq!(names_in(&path), ["old"]);
+        write_dir(&path, put("new")).unwrap();
+        assert_eq!(names_in(&path), ["new"]);
+        assert_eq!(names_in(path.parent().unwrap()), ["checkpoint-1"]);
+        assert!(matches!(write_new_dir(&path, put("other")), Err(Error::WrongKind { .. })));
+        assert_eq!(names_in(&path), ["new"]);
+    }
+
+    #[test]
+    fn recovery_removes_the_abandoned_and_spares_the_living() {
+        let folder = tempfile::tempdir().unwrap();
+        let abandoned = folder.path().join(".aludel-tmp-1-0-model.safetensors");
+        fs::write(&abandoned, "half").unwrap();
+        let abandoned_folder = folder.path().join(".aludel-tmp-1-0-checkpoint-3");
+        fs::create_dir(&abandoned_folder).unwrap();
+        fs::write(folder.path().join(".aludel-tmp-notours"), "kept").unwrap();
+        let living = Temporary::folder(folder.path(), OsStr::new("checkpoint-4")).unwrap();
+
+        let mut cleared = recover(folder.path());
+        cleared.sort();
+        assert_eq!(cleared, [abandoned_folder, abandoned]);
+        assert!(living.path.exists() && folder.path().join(".aludel-tmp-notours").exists());
+    }
+
+    #[test]
+    fn recovery_puts_back_a_folder_whose_replacement_never_came() {
+        let folder = tempfile::tempdir().unwrap();
+        let aside = folder.path().join(".aludel-old-1-0-checkpoint-7");
+        fs::create_dir(&aside).unwrap();
+        fs::write(aside.join("adapter"), "old").unwrap();
+        assert_eq!(recover(folder.path()), [folder.path().join("checkpoint-7")]);
+        assert_eq!(names_in(folder.path()), ["checkpoint-7"]);
+
+        // With the replacement in place, the older one only goes.
+        fs::create_dir(&aside).unwrap();
+        recover(folder.path());
+        assert_eq!(names_in(&folder.path().join("checkpoint-7")), ["adapter"]);
+        assert_eq!(names_in(folder.path()), ["checkpoint-7"]);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn the_permissions_of_the_older_file_are_kept() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.bin");
+        write_bytes(&path, b"old").unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        write_bytes(&path, b"new").unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+}

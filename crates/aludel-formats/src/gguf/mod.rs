@@ -1,0 +1,21 @@
+//! GGUF, the one-file format of llama.cpp: a checked reader over a mapped file, a writer, and the metadata values
+//! that both share. What the keys and tensor names mean is left to the callers.
+//!
+//! The layout (version 3, and 2 which differs in nothing read here), all little-endian: magic, version, tensor count,
+//! key count; the keys with typed values; the tensors' names, extents (innermost first), types and offsets; padding
+//! to the alignment; the tensors' data.
+
+mod metadata;
+mod reader;
+mod value;
+mod writer;
+
+pub use metadata::{FromValue, Metadata};
+pub use reader::File;
+pub use value::{Array, Value};
+pub use writer::Writer;
+
+const MAGIC: [u8; 4] = *b"GGUF";
+const ALIGNMENT_KEY: &str = "general.alignment";
+const DEFAULT_ALIGNMENT: u32 = 32;
+const MOST_DIMENSIONS: u32 = 4;
