@@ -1,1 +1,21 @@
-//! Placeholder opening; replaced by the crate's own first commit.
+//! Messages, chat templates, tokenizers and reasoning: the one place where text becomes ids and ids become text.
+//! Training, evaluation and chat all go through [`encode`]; nothing here knows tensors, files of weights or datasets,
+//! and nothing prints, reads the environment or looks at the clock.
+
+pub mod bundle;
+pub mod encode;
+pub mod error;
+pub mod message;
+pub mod preflight;
+pub mod template;
+pub mod thinking;
+pub mod tokenizer;
+
+pub use bundle::{SpecialTokens, TextBundle, TextFile};
+pub use encode::{EncodeOptions, Encoded, LossOn, Part, Purpose, Turn, encode, encode_text, end_of_turn_id};
+pub use error::Error;
+pub use message::{Message, Role};
+pub use preflight::{LongRows, PreflightOptions, fit, preflight, truncate};
+pub use template::{ChatTemplate, Date};
+pub use thinking::{Piece, ThinkTags, ThinkingSplitter, split};
+pub use tokenizer::{GgufVocabulary, StreamDecoder, Tokenized, Tokenizer};

@@ -1,0 +1,174 @@
+//! Chat templates: a Jinja program from the model's folder, run with a budget and without access to anything. This room
+//! renders and learns how a template treats an assistant's turn; which text is content, and what is trained, is decided
+//! in `encode`.
+
+mod date;
+mod form;
+mod functions;
+
+use std::sync::OnceLock;
+
+use minijinja::syntax::SyntaxConfig;
+use minijinja::value::Serde;
+use minijinja::{AutoEscape, Environment, ErrorKind, Value};
+use serde::Serialize;
+use serde_json::Map;
+
+pub use date::Date;
+pub(crate) use form::TurnForm;
+
+use crate::error::Error;
+use crate::thinking::ThinkTags;
+
+const LONGEST_TEMPLATE_BYTES: usize = 1 << 20;
+const NAME: &str = "chat_template";
+/// Enough for thousands of turns; a runaway loop ends within a fraction of a second and 64 MB.
+const BASE_FUEL: u64 = 1_000_000;
+const FUEL_PER_MESSAGE: u64 = 2_000;
+/// A template may look at each content some dozens of times; looking costs a step for 64 bytes.
+const FUEL_PER_CONTENT_BYTE: u64 = 1;
+const RECURSION_LIMIT: usize = 100;
+
+/// A compiled chat template, with the two tokens that templates name.
+#[derive(Debug)]
+pub struct ChatTemplate {
+    environment: Environment<'static>,
+    source: String,
+    bos_token: String,
+    eos_token: String,
+    /// How an assistant's turn is rendered with the default tags and no variables: asked for at each row.
+    default_form: OnceLock<TurnForm>,
+}
+
+impl Clone for ChatTemplate {
+    fn clone(&self) -> ChatTemplate {
+        ChatTemplate {
+            environment: self.environment.clone(),
+            source: self.source.clone(),
+            bos_token: self.bos_token.clone(),
+            eos_token: self.eos_token.clone(),
+            default_form: OnceLock::new(),
+        }
+    }
+}
+
+/// What a template sees beside the messages.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Surroundings<'a> {
+    pub(crate) add_generation_prompt: bool,
+    pub(crate) date: Option<Date>,
+    pub(crate) variables: Option<&'a Map<String, serde_json::Value>>,
+}
+
+/// A message as templates know it.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct TemplateMessage {
+    pub(crate) role: &'static str,
+    pub(crate) content: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) reasoning_content: Option<String>,
+}
+
+impl ChatTemplate {
+    /// Compiles a template. An absent token is the empty string.
+    ///
+    /// # Errors
+    /// [`Error::TemplateSyntax`] or [`Error::TemplateTooLong`].
+    pub fn new(source: &str, bos_token: Option<&str>, eos_token: Option<&str>) -> Result<ChatTemplate, Error> {
+        if source.len() > LONGEST_TEMPLATE_BYTES {
+            return Err(Error::TemplateTooLong { bytes: source.len(), limit: LONGEST_TEMPLATE_BYTES });
+        }
+        let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
+        let mut environment = Environment::new();
+        environment.set_syntax(syntax.map_err(|error| syntax_error(&error))?);
+        environment.set_auto_escape_callback(|_| AutoEscape::None);
+        environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
+        environment.set_recursion_limit(RECURSION_LIMIT);
+        environment.add_function("raise_exception", functions::raise_exception);
+        environment.add_filter("tojson", functions::tojson);
+        environment
+            .add_template_owned(NAME, functions::rewrite_generation(source))
+            .map_err(|error| syntax_error(&error))?;
+        Ok(ChatTemplate {
+            environment,
+            source: source.to_owned(),
+            bos_token: bos_token.unwrap_or_default().to_owned(),
+            eos_token: eos_token.unwrap_or_default().to_owned(),
+            default_form: OnceLock::new(),
+        })
+    }
+
+    /// The template's text as it was given.
+    pub fn source(&self) -> &str {
+        &self.source
+    }
+
+    /// The end-of-sequence token that the template was given; empty where the model has none.
+    pub fn eos_token(&self) -> &str {
+        &self.eos_token
+    }
+
+    /// How the template renders an assistant's turn.
+    pub(crate) fn form(&self, tags: &ThinkTags, surroundings: Surroundings<'_>) -> TurnForm {
+        let is_default = surroundings.variables.is_none_or(Map::is_empty) && *tags == ThinkTags::default();
+        if is_default {
+            return self.default_form.get_or_init(|| TurnForm::ask(self, tags, surroundings)).clone();
+        }
+        TurnForm::ask(self, tags, surroundings)
+    }
+
+    pub(crate) fn render(&self, messages: &[TemplateMessage], surroundings: Surroundings<'_>) -> Result<String, Error> {
+        let content_bytes: usize = messages
+            .iter()
+            .map(|message| message.content.len() + message.reasoning_content.as_ref().map_or(0, String::len))
+            .sum();
+        let fuel = BASE_FUEL + FUEL_PER_MESSAGE * messages.len() as u64 + FUEL_PER_CONTENT_BYTE * content_bytes as u64;
+        let mut environment = self.environment.clone();
+        environment.set_fuel(Some(fuel));
+
+        let mut context: Vec<(String, Value)> = Vec::new();
+        for (name, value) in surroundings.variables.into_iter().flatten() {
+            context.push((name.clone(), Value::from(Serde(value))));
+        }
+        // As in transformers, tokens come after the caller's variables and cannot be replaced by them.
+        context.push(("messages".to_owned(), Value::from(Serde(messages))));
+        context.push(("bos_token".to_owned(), Value::from(self.bos_token.as_str())));
+        context.push(("eos_token".to_owned(), Value::from(self.eos_token.as_str())));
+        context.push(("add_generation_prompt".to_owned(), Value::from(surroundings.add_generation_prompt)));
+        for absent in ["tools", "documents"] {
+            if !context.iter().any(|(name, _)| name == absent) {
+                context.push((absent.to_owned(), Value::from(())));
+            }
+        }
+        if let Some(date) = surroundings.date {
+            let strftime = move |format: &str| date.format(format).map_err(functions::unknown_directive);
+            context.push(("strftime_now".to_owned(), Value::from_function(strftime)));
+        }
+        let template = environment.get_template(NAME).map_err(|error| syntax_error(&error))?;
+        template.render(Value::from_pairs(context)).map_err(|error| run_error(&error, fuel))
+    }
+}
+
+fn syntax_error(error: &minijinja::Error) -> Error {
+    Error::TemplateSyntax { reason: describe(error) }
+}
+
+fn run_error(error: &minijinja::Error, fuel: u64) -> Error {
+    let detail = error.detail().unwrap_or_default();
+    match error.kind() {
+        ErrorKind::OutOfFuel => Error::TemplateBudget { fuel },
+        ErrorKind::UnknownFunction if detail.contains("strftime_now") => Error::NoDate,
+        _ => match detail.strip_prefix(functions::RAISED) {
+            Some(reason) => Error::TemplateRefused { reason: reason.to_owned() },
+            None => Error::TemplateRun { reason: describe(error) },
+        },
+    }
+}
+
+fn describe(error: &minijinja::Error) -> String {
+    let place = error.line().map_or_else(String::new, |line| format!(" (line {line} of the template)"));
+    match error.detail() {
+        Some(detail) => format!("{}: {detail}{place}", error.kind()),
+        None => format!("{}{place}", error.kind()),
+    }
+}

@@ -1,0 +1,460 @@
+//! Text to ids and back, over the `tokenizers` library. What it adds: text that must stay text (no control token can
+//! come out of it, whatever it spells), vocabularies from GGUF, a decoder for streams, and new tokens with checked ids.
+//! Which text is protected is decided in `encode`.
+
+mod gguf;
+mod pre;
+mod stream;
+mod words;
+
+use std::collections::{HashMap, HashSet};
+use std::fmt;
+use std::ops::Range;
+use std::path::Path;
+
+use tokenizers::tokenizer::normalizer::Range as NormalizedRange;
+use tokenizers::{
+    AddedToken, DecoderWrapper, Model, OffsetReferential, OffsetType, PreTokenizedString, PreTokenizer, Token,
+};
+
+pub use gguf::GgufVocabulary;
+pub use stream::StreamDecoder;
+
+use crate::error::Error;
+
+/// Ids with the byte span of the text that each stands for. The tokens of one character share its span.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Tokenized {
+    /// Token ids.
+    pub ids: Vec<u32>,
+    /// Byte span of each in the text.
+    pub spans: Vec<Range<usize>>,
+}
+
+/// A tokenizer, from a tokenizer.json or a GGUF.
+#[derive(Clone)]
+pub struct Tokenizer {
+    inner: tokenizers::Tokenizer,
+    vocabulary_size: usize,
+    /// Ids that plain text never gives.
+    control_ids: HashSet<u32>,
+    special_ids: HashSet<u32>,
+    /// Of a byte-level tokenizer: which byte each letter of a token stands for.
+    byte_of_letter: Option<HashMap<char, u8>>,
+}
+
+impl fmt::Debug for Tokenizer {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Tokenizer").field("vocab_size", &self.vocabulary_size).finish_non_exhaustive()
+    }
+}
+
+impl Tokenizer {
+    /// Reads a tokenizer.json.
+    ///
+    /// # Errors
+    /// [`Error::Read`] or [`Error::TokenizerFile`].
+    pub fn from_file(path: impl AsRef<Path>) -> Result<Tokenizer, Error> {
+        let path = path.as_ref();
+        let bytes = std::fs::read(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
+        Tokenizer::from_json(&bytes, &path.display().to_string())
+    }
+
+    /// Reads the contents of a tokenizer.json; `origin` names them in messages.
+    ///
+    /// # Errors
+    /// [`Error::TokenizerFile`], also where the file's ids are not those that the library would give.
+    pub fn from_json(bytes: &[u8], origin: &str) -> Result<Tokenizer, Error> {
+        let refuse = |reason: String| Error::TokenizerFile { origin: origin.to_owned(), reason };
+        let mut inner: tokenizers::Tokenizer =
+            serde_json::from_slice(bytes).map_err(|error| refuse(error.to_string()))?;
+        #[derive(serde::Deserialize)]
+        struct Listed {
+            id: u32,
+            content: String,
+        }
+        #[derive(serde::Deserialize)]
+        struct Document {
+            #[serde(default)]
+            added_tokens: Vec<Listed>,
+        }
+        let document: Document = serde_json::from_slice(bytes).map_err(|error| refuse(error.to_string()))?;
+        for Listed { id, content } in document.added_tokens {
+            let given = inner.token_to_id(&content);
+            if given != Some(id) {
+                return Err(refuse(format!("its added token {content:?} has id {id}, but would be read as {given:?}")));
+            }
+        }
+        // A file may carry the settings of someone's training run: rows are never cut or padded behind our back.
+        inner.with_truncation(None).map_err(|error| refuse(error.to_string()))?.with_padding(None);
+        Ok(Tokenizer::over(inner))
+    }
+
+    /// Builds the tokenizer of a GGUF's vocabulary.
+    ///
+    /// # Errors
+    /// [`Error::UnknownPreTokenizer`], [`Error::UnknownTokenizerModel`] or [`Error::Vocabulary`].
+    pub fn from_gguf(vocabulary: &GgufVocabulary) -> Result<Tokenizer, Error> {
+        vocabulary.build()
+    }
+
+    /// Encodes text in which control tokens are recognised. Nothing is put before or after it.
+    ///
+    /// # Errors
+    /// [`Error::Tokenize`].
+    pub fn encode(&self, text: &str) -> Result<Vec<u32>, Error> {
+        Ok(self.encode_protected(text, &[])?.ids)
+    }
+
+    /// Encodes text that stays text: a literal `<|im_end|>` or `<think>` in it never becomes that token.
+    ///
+    /// # Errors
+    /// [`Error::Tokenize`].
+    pub fn encode_plain(&self, text: &str) -> Result<Vec<u32>, Error> {
+        Ok(self.encode_protected(text, std::slice::from_ref(&(0..text.len())))?.ids)
+    }
+
+    /// Encodes text whose `protected` byte ranges (sorted, apart) stay text. Where no protected range spells a control
+    /// token, the whole is encoded at once, so that the ids are those of any other tool.
+    ///
+    /// # Errors
+    /// [`Error::Tokenize`].
+    ///
+    /// # Panics
+    /// When a range does not lie on character boundaries of the text.
+    pub fn encode_protected(&self, text: &str, protected: &[Range<usize>]) -> Result<Tokenized, Error> {
+        let mut pieces = self.split_at_added(text);
+        let spelled = |(span, id): (Range<usize>, u32)| {
+            self.is_control(id) && protected.iter().any(|range| overlaps_visibly(text, &span, range))
+        };
+        if matches_of(&pieces).into_iter().any(spelled) {
+            pieces = self.split_outside(text, protected)?;
+        }
+        let mut tokenized = self.tokenize_pieces(pieces)?;
+        self.spell_out_control(&mut tokenized, text, protected)?;
+        Ok(tokenized)
+    }
+
+    /// True where the text spells a control token.
+    pub fn spells_control(&self, text: &str) -> bool {
+        self.first_control(text).is_some()
+    }
+
+    /// The first control token that the text spells: its byte span and id.
+    pub fn first_control(&self, text: &str) -> Option<(Range<usize>, u32)> {
+        matches_of(&self.split_at_added(text)).into_iter().find(|&(_, id)| self.is_control(id))
+    }
+
+    /// Decodes ids; ones beyond the vocabulary (rows of a padded embedding) give nothing.
+    ///
+    /// # Errors
+    /// [`Error::Tokenize`].
+    pub fn decode(&self, ids: &[u32], skip_special: bool) -> Result<String, Error> {
+        self.inner.decode(ids, skip_special).map_err(|error| Error::Tokenize {
+            what: format!("{} ids to decode", ids.len()),
+            reason: error.to_string(),
+        })
+    }
+
+    /// A decoder for ids that come one at a time.
+    pub fn stream(&self, skip_special: bool) -> StreamDecoder<'_> {
+        StreamDecoder::new(self, skip_special)
+    }
+
+    /// One more than the largest id. The model's embedding may have more rows.
+    pub fn vocab_size(&self) -> usize {
+        self.vocabulary_size
+    }
+
+    /// The id of a token.
+    pub fn token_to_id(&self, token: &str) -> Option<u32> {
+        self.inner.token_to_id(token)
+    }
+
+    /// The token of an id, as the vocabulary spells it (bytes of a byte-level tokenizer as letters).
+    pub fn id_to_token(&self, id: u32) -> Option<String> {
+        self.inner.id_to_token(id)
+    }
+
+    /// True for the tokens that plain text never becomes: those flagged special, and added ones that look like markup
+    /// (`<think>`, `<tool_call>`, `[INST]`). Added tokens that are ordinary words or blanks are text.
+    pub fn is_control(&self, id: u32) -> bool {
+        self.control_ids.contains(&id)
+    }
+
+    /// True for the tokens that `skip_special` leaves out.
+    pub fn is_special(&self, id: u32) -> bool {
+        self.special_ids.contains(&id)
+    }
+
+    /// Adds tokens that are not special (so that decoding shows them) and gives their ids: one that the vocabulary has
+    /// keeps its id, new ones follow the vocabulary. With a padded embedding such an id may name a row that exists.
+    ///
+    /// # Errors
+    /// [`Error::AddToken`].
+    pub fn add_tokens(&mut self, tokens: &[String]) -> Result<Vec<u32>, Error> {
+        let mut ids = Vec::with_capacity(tokens.len());
+        for token in tokens {
+            ids.push(self.add_token(token)?);
+        }
+        Ok(ids)
+    }
+
+    /// Ordinary tokens close in meaning to `token`, whose embeddings' mean is a start for its own: the pieces that spell
+    /// it today, and single-token words for what it marks ("think", "reasoning" for `<think>`; "answer", "therefore" for
+    /// `</think>`; else the word inside the brackets).
+    ///
+    /// # Errors
+    /// [`Error::Tokenize`].
+    pub fn mean_source_ids(&self, token: &str) -> Result<Vec<u32>, Error> {
+        words::mean_source_ids(self, token)
+    }
+
+    /// A hash over everything that decides ids, for caches of encoded rows.
+    ///
+    /// # Errors
+    /// [`Error::Tokenize`].
+    pub fn fingerprint(&self) -> Result<String, Error> {
+        Ok(blake3::hash(self.to_json()?.as_bytes()).to_hex().to_string())
+    }
+
+    /// The contents of a tokenizer.json.
+    ///
+    /// # Errors
+    /// [`Error::Tokenize`].
+    pub fn to_json(&self) -> Result<String, Error> {
+        self.inner.to_string(false).map_err(|error| failed("itself, to write it", error.as_ref()))
+    }
+
+    /// The added tokens in order of id: id, text, and whether it is flagged special.
+    pub fn added_tokens(&self) -> Vec<(u32, String, bool)> {
+        let mut tokens: Vec<_> = self
+            .inner
+            .get_added_tokens_decoder()
+            .iter()
+            .map(|(&id, token)| (id, token.content.clone(), token.special))
+            .collect();
+        tokens.sort_unstable();
+        tokens
+    }
+
+    pub(crate) fn added_token_settings(&self, id: u32) -> Option<AddedToken> {
+        self.inner.get_added_vocabulary().get_added_tokens_decoder().get(&id).cloned()
+    }
+
+    fn over(inner: tokenizers::Tokenizer) -> Tokenizer {
+        let byte_of_letter = match inner.get_decoder() {
+            Some(DecoderWrapper::ByteLevel(_)) => Some(bytes_of_letters()),
+            _ => None,
+        };
+        let mut tokenizer = Tokenizer {
+            inner,
+            vocabulary_size: 0,
+            control_ids: HashSet::new(),
+            special_ids: HashSet::new(),
+            byte_of_letter,
+        };
+        tokenizer.count();
+        tokenizer
+    }
+
+    /// Brings the derived fields in line with the library's tokenizer.
+    fn count(&mut self) {
+        let largest = self.inner.get_vocab(true).into_values().max();
+        self.vocabulary_size = largest.map_or(0, |id| id as usize + 1);
+        for (id, content, special) in self.added_tokens() {
+            if special {
+                self.special_ids.insert(id);
+            }
+            if special || looks_like_markup(&content) {
+                self.control_ids.insert(id);
+            }
+        }
+    }
+
+    fn add_token(&mut self, token: &str) -> Result<u32, Error> {
+        let refuse = |reason: String| Error::AddToken { token: token.to_owned(), reason };
+        if token.trim().is_empty() {
+            return Err(refuse("it has no text; give the text that stands for it, such as \"<think>\"".to_owned()));
+        }
+        let expected = self.token_to_id(token).unwrap_or(self.vocabulary_size as u32);
+        let is_added = self.inner.get_added_vocabulary().get_added_tokens_decoder().contains_key(&expected);
+        if !is_added {
+            let added = AddedToken::from(token, false).normalized(false);
+            self.inner.add_tokens([added]).map_err(|error| refuse(error.to_string()))?;
+        }
+        let given = self.token_to_id(token);
+        if given != Some(expected) {
+            return Err(refuse(format!(
+                "the vocabulary has holes, so that it would get id {given:?} rather than {expected}; use a tokenizer whose ids are dense"
+            )));
+        }
+        self.count();
+        Ok(expected)
+    }
+
+    fn split_at_added(&self, text: &str) -> PreTokenizedString {
+        self.inner.get_added_vocabulary().extract_and_normalize(self.inner.get_normalizer(), text)
+    }
+
+    /// Splits off the added tokens of the text, but no control token that a protected range spells.
+    fn split_outside(&self, text: &str, protected: &[Range<usize>]) -> Result<PreTokenizedString, Error> {
+        let mut kept: Vec<(Range<usize>, u32)> = Vec::new();
+        let mut search = |range: Range<usize>, is_protected: bool| {
+            let matches = matches_of(&self.split_at_added(&text[range.clone()])).into_iter();
+            kept.extend(
+                matches
+                    .filter(|&(_, id)| !(is_protected && self.is_control(id)))
+                    .map(|(span, id)| (span.start + range.start..span.end + range.start, id)),
+            );
+        };
+        let mut from = 0;
+        for range in protected {
+            search(from..range.start, false);
+            search(range.clone(), true);
+            from = range.end;
+        }
+        search(from..text.len(), false);
+
+        let mut pieces = PreTokenizedString::from(text);
+        let split = pieces.split(|_, whole| {
+            let mut parts: Vec<(tokenizers::NormalizedString, Option<Vec<Token>>)> = Vec::new();
+            let mut from = 0;
+            let slice = |range: Range<usize>| whole.slice(NormalizedRange::Normalized(range)).ok_or("a torn character");
+            for (span, id) in &kept {
+                if from < span.start {
+                    parts.push((slice(from..span.start)?, None));
+                }
+                let matched = slice(span.clone())?;
+                let value = matched.get().to_owned();
+                let bytes = value.len();
+                parts.push((matched, Some(vec![Token::new(*id, value, (0, bytes))])));
+                from = span.end;
+            }
+            if from < text.len() {
+                parts.push((slice(from..text.len())?, None));
+            }
+            Ok(parts)
+        });
+        split.map_err(|error| failed(text, error.as_ref()))?;
+        if let Some(normalizer) = self.inner.get_normalizer() {
+            let normalized = pieces.normalize(|part| tokenizers::Normalizer::normalize(normalizer, part));
+            normalized.map_err(|error| failed(text, error.as_ref()))?;
+        }
+        Ok(pieces)
+    }
+
+    fn tokenize_pieces(&self, mut pieces: PreTokenizedString) -> Result<Tokenized, Error> {
+        let mut run = || {
+            if let Some(pre_tokenizer) = self.inner.get_pre_tokenizer() {
+                pre_tokenizer.pre_tokenize(&mut pieces)?;
+            }
+            self.inner.get_model().tokenize_in_pretokenized(&mut pieces, None)?;
+            std::mem::replace(&mut pieces, PreTokenizedString::from("")).into_encoding(None, 0, OffsetType::Byte)
+        };
+        let encoding = run().map_err(|error: tokenizers::Error| failed("a text", error.as_ref()))?;
+        Ok(Tokenized {
+            ids: encoding.get_ids().to_vec(),
+            spans: encoding.get_offsets().iter().map(|&(start, end)| start..end).collect(),
+        })
+    }
+
+    /// The merging model itself may know a control token as a word. Such a token in protected text is replaced by the
+    /// tokens of its letters.
+    fn spell_out_control(
+        &self,
+        tokenized: &mut Tokenized,
+        text: &str,
+        protected: &[Range<usize>],
+    ) -> Result<(), Error> {
+        let wrong = |id: u32, span: &Range<usize>| {
+            self.is_control(id) && protected.iter().any(|range| overlaps_visibly(text, span, range))
+        };
+        if !tokenized.ids.iter().zip(&tokenized.spans).any(|(&id, span)| wrong(id, span)) {
+            return Ok(());
+        }
+        let mut spelled = Tokenized::default();
+        for (&id, span) in tokenized.ids.iter().zip(&tokenized.spans) {
+            let letters = if wrong(id, span) { self.id_to_token(id) } else { None };
+            let Some(letters) = letters else {
+                spelled.ids.push(id);
+                spelled.spans.push(span.clone());
+                continue;
+            };
+            let mut buffer = [0; 4];
+            for letter in letters.chars() {
+                let tokens = self.inner.get_model().tokenize(letter.encode_utf8(&mut buffer));
+                for token in tokens.map_err(|error| failed(&letters, error.as_ref()))? {
+                    spelled.ids.push(token.id);
+                    spelled.spans.push(span.clone());
+                }
+            }
+        }
+        *tokenized = spelled;
+        Ok(())
+    }
+
+    fn is_byte_level(&self) -> bool {
+        self.byte_of_letter.is_some()
+    }
+
+    /// The bytes of one token of a byte-level tokenizer. Added tokens are spelt as they are.
+    fn append_bytes(&self, id: u32, bytes: &mut Vec<u8>) {
+        let Some(token) = self.inner.id_to_token(id) else { return };
+        let start = bytes.len();
+        let is_added = self.inner.get_added_vocabulary().get_added_tokens_decoder().contains_key(&id);
+        for letter in token.chars() {
+            match self.byte_of_letter.as_ref().and_then(|map| map.get(&letter)).filter(|_| !is_added) {
+                Some(&byte) => bytes.push(byte),
+                None => {
+                    bytes.truncate(start);
+                    bytes.extend_from_slice(token.as_bytes());
+                    return;
+                }
+            }
+        }
+    }
+}
+
+/// Every added token that the text spells, with its byte span.
+fn matches_of(pieces: &PreTokenizedString) -> Vec<(Range<usize>, u32)> {
+    pieces
+        .get_splits(OffsetReferential::Original, OffsetType::Byte)
+        .into_iter()
+        .filter_map(|(_, (start, end), tokens)| {
+            tokens.as_ref().and_then(|tokens| tokens.first()).map(|token| (start..end, token.id))
+        })
+        .collect()
+}
+
+fn failed(what: &str, error: &(dyn std::error::Error + Send + Sync)) -> Error {
+    let shown: String = what.chars().take(60).collect();
+    Error::Tokenize { what: format!("{shown:?}"), reason: error.to_string() }
+}
+
+/// True where the two ranges share text that can be seen: a token that strips the blanks beside it reaches into its
+/// neighbours, which is no harm.
+fn overlaps_visibly(text: &str, span: &Range<usize>, range: &Range<usize>) -> bool {
+    let (start, end) = (span.start.max(range.start), span.end.min(range.end));
+    start < end && text.get(start..end).is_none_or(|shared| !shared.trim().is_empty())
+}
+
+fn looks_like_markup(content: &str) -> bool {
+    let content = content.trim();
+    [('<', '>'), ('[', ']')].into_iter().any(|(open, close)| content.starts_with(open) && content.ends_with(close))
+}
+
+/// The letters that byte-level vocabularies write bytes with: printable Latin-1 characters stand for themselves, the
+/// other bytes for the characters from U+0100 on, in order.
+fn bytes_of_letters() -> HashMap<char, u8> {
+    let mut next = 0x100;
+    (0..=u8::MAX)
+        .map(|byte| {
+            if matches!(byte, b'!'..=b'~' | 0xa1..=0xac | 0xae..) {
+                return (char::from(byte), byte);
+            }
+            next += 1;
+            (char::from_u32(next - 1).unwrap_or_default(), byte)
+        })
+        .collect()
+}

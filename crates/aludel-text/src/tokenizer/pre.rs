@@ -1,0 +1,124 @@
+//! What `tokenizer.ggml.pre` stands for: the regular expressions that cut text into words before byte-pair merging, as
+//! the `Split` steps of a tokenizer.json. A wrong guess here gives plausible but wrong ids, so an unknown name is an
+//! error. Expressions follow the models' own tokenizer.json files; llama.cpp's table says which name means which model.
+
+use serde_json::{Value, json};
+
+use crate::error::Error;
+
+/// How a family of models cuts text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct PreTokenizer {
+    /// Applied in turn; each cuts the pieces that the one before it left.
+    expressions: &'static [&'static str],
+    /// A whole piece that is a token is taken as it is, whatever the merges say.
+    pub(super) ignore_merges: bool,
+    /// Text is brought to Unicode's composed form first.
+    pub(super) composes_unicode: bool,
+    /// The beginning-of-text token is added where the file does not say.
+    pub(super) adds_bos: bool,
+}
+
+impl PreTokenizer {
+    /// Looks a name up; an absent one means `default`, as in llama.cpp.
+    ///
+    /// # Errors
+    /// [`Error::UnknownPreTokenizer`], which lists the known names.
+    pub(super) fn named(name: Option<&str>) -> Result<PreTokenizer, Error> {
+        let name = name.filter(|name| !name.is_empty()).unwrap_or("default");
+        FAMILIES.iter().find(|(names, _)| names.contains(&name)).map(|&(_, family)| family).ok_or_else(|| {
+            let known: Vec<&str> = FAMILIES.iter().flat_map(|(names, _)| names.iter().copied()).collect();
+            Error::UnknownPreTokenizer { pre: name.to_owned(), known: known.join(", ") }
+        })
+    }
+
+    /// The `pre_tokenizer` of a tokenizer.json.
+    pub(super) fn to_json(self) -> Value {
+        let mut steps: Vec<Value> = self
+            .expressions
+            .iter()
+            .map(|expression| {
+                json!({"type": "Split", "pattern": {"Regex": expression}, "behavior": "Isolated", "invert": false})
+            })
+            .collect();
+        steps.push(json!({"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": false, "use_regex": false}));
+        json!({"type": "Sequence", "pretokenizers": steps})
+    }
+}
+
+const GPT2: &str = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+";
+const LLAMA3: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+const QWEN2: &str =
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+const QWEN35: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?[\p{L}\p{M}]+|\p{N}| ?[^\s\p{L}\p{M}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+const DEEPSEEK3: &str = r##"[!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"##;
+const TEKKEN: &str = r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+const GPT4O: &str = r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+
+const PLAIN: PreTokenizer =
+    PreTokenizer { expressions: &[GPT2], ignore_merges: false, composes_unicode: false, adds_bos: false };
+
+const FAMILIES: &[(&[&str], PreTokenizer)] = &[
+    (
+        &[
+            "gpt-2",
+            "phi-2",
+            "mpt",
+            "olmo",
+            "jais",
+            "trillion",
+            "granite-docling",
+            "gigachat",
+            "mellum",
+            "exaone4",
+            "a.x-4.0",
+        ],
+        PLAIN,
+    ),
+    (
+        &["smollm", "starcoder", "refact", "command-r", "codeshell", "exaone", "minerva-7b"],
+        PreTokenizer { expressions: &[r"\p{N}", GPT2], ..PLAIN },
+    ),
+    (
+        &["llama-bpe", "llama3", "llama-v3", "falcon3", "falcon-h1", "pixtral", "midm-2.0", "lfm2"],
+        PreTokenizer { expressions: &[LLAMA3], ignore_merges: true, adds_bos: true, ..PLAIN },
+    ),
+    (&["dbrx", "smaug-bpe", "glm4", "chatglm-bpe"], PreTokenizer { expressions: &[LLAMA3], ..PLAIN }),
+    (&["qwen2"], PreTokenizer { expressions: &[QWEN2], composes_unicode: true, ..PLAIN }),
+    (&["deepseek-r1-qwen", "megrez", "kormo", "stablelm2", "hunyuan"], PreTokenizer { expressions: &[QWEN2], ..PLAIN }),
+    (&["qwen35"], PreTokenizer { expressions: &[QWEN35], composes_unicode: true, ..PLAIN }),
+    (
+        &["deepseek-v3", "hunyuan-dense"],
+        PreTokenizer { expressions: &[r"\p{N}{1,3}", "[一-龥぀-ゟ゠-ヿ]+", DEEPSEEK3], ..PLAIN },
+    ),
+    (&["tekken"], PreTokenizer { expressions: &[TEKKEN], ignore_merges: true, adds_bos: true, ..PLAIN }),
+    (&["gpt-4o", "llama4"], PreTokenizer { expressions: &[GPT4O], ..PLAIN }),
+    (&["falcon"], PreTokenizer { expressions: &[r"[\p{P}$+<=>^~|`]+", GPT2, "[0-9][0-9][0-9]"], ..PLAIN }),
+    (&["default"], PreTokenizer { expressions: &[r"[\p{P}$+<=>^~|]+", GPT2, r"\p{N}+", "[0-9][0-9][0-9]"], ..PLAIN }),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_expression_compiles_and_no_name_is_listed_twice() {
+        let mut seen = std::collections::HashSet::new();
+        for (names, family) in FAMILIES {
+            for name in *names {
+                assert!(seen.insert(name), "{name} twice");
+            }
+            serde_json::from_value::<tokenizers::PreTokenizerWrapper>(family.to_json()).expect("compiles");
+        }
+    }
+
+    #[test]
+    fn an_unknown_name_lists_the_known() {
+        let message = PreTokenizer::named(Some("nonsense")).expect_err("unknown").to_string();
+        assert!(
+            message.contains("\"nonsense\"") && message.contains("smollm") && message.contains("qwen2"),
+            "{message}"
+        );
+        assert_eq!(PreTokenizer::named(None).expect("default"), PreTokenizer::named(Some("default")).expect("default"));
+    }
+}
