@@ -1,1 +1,27 @@
-fn main() {}
+//! The `aludel` command: parses, dispatches, prints and exits; and is the only crate that does any of the last three.
+//! What a command does stands in its own file under `commands`; how errors read, in `report`.
+
+mod cli;
+mod commands;
+mod console;
+mod report;
+mod settings;
+
+use clap::Parser;
+use cli::{Cli, Command};
+use console::Console;
+use report::Outcome;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let mut console = Console::new(cli.color);
+    let result = console::start_log(cli.color).and_then(|()| run(&cli.command, &mut console));
+    report::exit(result, &mut console)
+}
+
+fn run(command: &Command, console: &mut Console) -> anyhow::Result<Outcome> {
+    match command {
+        Command::Schema => commands::schema::run(console),
+    }
+}

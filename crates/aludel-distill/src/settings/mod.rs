@@ -18,7 +18,7 @@ pub use differences::{Difference, differences};
 pub use foreign::{FOREIGN_NAMES, FOREIGN_VALUES, ForeignName, ForeignValue, Verdict};
 pub use generate::GenerateSettings;
 pub use lora::{Bias, InitLora, LoraSettings, TargetModules};
-pub use parse::{Parsed, expected, section_names, setting_names};
+pub use parse::{Parsed, expected, read_table, section_names, setting_names};
 pub use problem::{Notice, Problem, Problems};
 pub use student::{Attention, Device, Dtype, StudentSettings};
 pub use train::{Interval, Optimiser, Schedule, TrainSettings};

@@ -23,17 +23,7 @@ impl Recipe {
     /// # Errors
     /// The place of a syntax error, or every problem with keys and values.
     pub fn from_toml(text: &str) -> Result<Parsed, Problems> {
-        let table = text.parse::<Table>().map_err(|error| {
-            let line = error.span().map_or(1, |span| 1 + text[..span.start].matches('\n').count());
-            let reason = format!("line {line} is not TOML: {}", error.message().replace('\n', ", "));
-            Problems::one(Problem::new(
-                "the recipe",
-                None,
-                reason,
-                "write `key = value` lines under [section] headings",
-            ))
-        })?;
-        Self::from_table(table)
+        Self::from_table(read_table(text)?)
     }
 
     /// Reads and checks a recipe that is already a table of sections.
@@ -62,6 +52,18 @@ impl Recipe {
         Problems::unless_empty(problems)?;
         Ok(Parsed { recipe, notices })
     }
+}
+
+/// Reads TOML without asking what it means, so that other settings can be merged in before [`Recipe::from_table`].
+///
+/// # Errors
+/// The line of a syntax error.
+pub fn read_table(text: &str) -> Result<Table, Problems> {
+    text.parse::<Table>().map_err(|error| {
+        let line = error.span().map_or(1, |span| 1 + text[..span.start].matches('\n').count());
+        let reason = format!("line {line} is not TOML: {}", error.message().replace('\n', ", "));
+        Problems::one(Problem::new("the recipe", None, reason, "write `key = value` lines under [section] headings"))
+    })
 }
 
 /// The names of the sections.

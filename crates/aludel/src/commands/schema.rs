@@ -1,0 +1,12 @@
+//! `aludel schema`: the JSON schema of a recipe, for editors that complete and check TOML and for people who look a
+//! setting up.
+
+use crate::console::Console;
+use crate::report::Outcome;
+use aludel_distill::settings::Recipe;
+
+/// Prints the schema.
+pub(crate) fn run(console: &mut Console) -> anyhow::Result<Outcome> {
+    console.json(&Recipe::json_schema())?;
+    Ok(Outcome::Done)
+}

@@ -1,0 +1,191 @@
+//! `aludel train`: the options of a training run and the recipe that they make.
+
+use crate::settings::{Flags, RecipeArgs, resolve};
+use aludel_distill::settings::Recipe;
+use clap::Args;
+use std::path::PathBuf;
+
+/// The options of `aludel train`. Student, data and output folder may stand in the recipe instead.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct TrainArgs {
+    /// The model that learns: a GGUF file or a Hugging Face model folder
+    #[arg(long, value_name = "PATH")]
+    pub(crate) student: Option<PathBuf>,
+
+    /// Training data: JSONL, or a JSON array
+    #[arg(long, value_name = "FILE", num_args = 1..)]
+    pub(crate) data: Vec<PathBuf>,
+
+    /// The run folder, made by this command: recipe, metrics, checkpoints, adapter
+    #[arg(long, value_name = "DIR")]
+    pub(crate) output_dir: Option<PathBuf>,
+
+    /// Go on where the run in the output folder stopped
+    #[arg(long)]
+    pub(crate) resume: bool,
+
+    /// Print JSON lines only; the last is a summary
+    #[arg(long)]
+    pub(crate) json: bool,
+
+    #[command(flatten)]
+    pub(crate) recipe: RecipeArgs,
+
+    /// Passes over the data [default: 3]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, help_heading = "Common settings")]
+    num_train_epochs: Option<String>,
+
+    /// Optimiser steps in all; overrides the epochs
+    #[arg(long, value_name = "N", allow_negative_numbers = true, help_heading = "Common settings")]
+    max_steps: Option<String>,
+
+    /// The highest learning rate [default: 2e-5]
+    #[arg(long, value_name = "X", allow_negative_numbers = true, help_heading = "Common settings")]
+    learning_rate: Option<String>,
+
+    /// Rows in a micro-batch [default: 2]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, help_heading = "Common settings")]
+    per_device_train_batch_size: Option<String>,
+
+    /// Micro-batches in one optimiser step [default: 4]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, help_heading = "Common settings")]
+    gradient_accumulation_steps: Option<String>,
+
+    /// The longest row, in tokens [default: 2048]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, help_heading = "Common settings")]
+    max_length: Option<String>,
+
+    /// The adapter's rank [default: 8]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, help_heading = "Common settings")]
+    lora_r: Option<String>,
+
+    /// The adapter's scale is alpha / r [default: 16]
+    #[arg(long, value_name = "X", allow_negative_numbers = true, help_heading = "Common settings")]
+    lora_alpha: Option<String>,
+
+    /// The share of an adapter's inputs dropped in training [default: 0.2]
+    #[arg(long, value_name = "X", allow_negative_numbers = true, help_heading = "Common settings")]
+    lora_dropout: Option<String>,
+
+    /// The precision of matrix products: auto, bf16 or f32 [default: auto]
+    #[arg(long, value_name = "DTYPE", help_heading = "Common settings")]
+    dtype: Option<String>,
+
+    /// Threads; 0 takes one for each core [default: 0]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, help_heading = "Common settings")]
+    threads: Option<String>,
+
+    /// Decides split, order, initial adapter and dropout [default: 42]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, help_heading = "Common settings")]
+    seed: Option<String>,
+
+    /// An adapter folder to start from
+    #[arg(long, value_name = "DIR", help_heading = "Common settings")]
+    init_adapter: Option<PathBuf>,
+
+    /// Fill bins of the longest row's length with whole rows
+    #[arg(long, help_heading = "Common settings")]
+    packing: bool,
+
+    /// Count and skip rows that cannot be read
+    #[arg(long, help_heading = "Common settings")]
+    skip_bad_rows: bool,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  aludel train --student student.gguf --data traces.jsonl --output-dir run
+  aludel train --student student.gguf --data a.jsonl b.jsonl --output-dir run --learning-rate 2e-4 --max-steps 200
+  aludel train --recipe recipe.toml --set lora.target_modules=all-linear
+  aludel train --recipe recipe.toml --resume";
+
+impl TrainArgs {
+    /// The checked recipe, with all that a training run needs.
+    pub(crate) fn recipe(&self) -> anyhow::Result<Recipe> {
+        let flags = Flags::default()
+            .path("--student", "student.model", self.student.as_ref())
+            .paths("--data", "data.files", &self.data)
+            .path("--output-dir", "train.output_dir", self.output_dir.as_ref())
+            .written("--num-train-epochs", "train.num_train_epochs", self.num_train_epochs.as_ref())
+            .written("--max-steps", "train.max_steps", self.max_steps.as_ref())
+            .written("--learning-rate", "train.learning_rate", self.learning_rate.as_ref())
+            .written(
+                "--per-device-train-batch-size",
+                "train.per_device_train_batch_size",
+                self.per_device_train_batch_size.as_ref(),
+            )
+            .written(
+                "--gradient-accumulation-steps",
+                "train.gradient_accumulation_steps",
+                self.gradient_accumulation_steps.as_ref(),
+            )
+            .written("--max-length", "train.max_length", self.max_length.as_ref())
+            .written("--lora-r", "lora.r", self.lora_r.as_ref())
+            .written("--lora-alpha", "lora.alpha", self.lora_alpha.as_ref())
+            .written("--lora-dropout", "lora.dropout", self.lora_dropout.as_ref())
+            .written("--dtype", "student.dtype", self.dtype.as_ref())
+            .written("--threads", "student.threads", self.threads.as_ref())
+            .written("--seed", "train.seed", self.seed.as_ref())
+            .path("--init-adapter", "train.init_adapter", self.init_adapter.as_ref())
+            .switch("--packing", "train.packing", self.packing)
+            .switch("--skip-bad-rows", "data.skip_bad_rows", self.skip_bad_rows);
+        let recipe = resolve(&self.recipe, flags)?;
+        recipe.require_for_training()?;
+        Ok(recipe)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::commands::parsed;
+    use std::path::Path;
+
+    #[test]
+    fn flags_reach_their_settings() {
+        let args: TrainArgs = parsed(&[
+            "--student",
+            "s.gguf",
+            "--data",
+            "a.jsonl",
+            "b.jsonl",
+            "--output-dir",
+            "out",
+            "--learning-rate",
+            "2e-4",
+            "--max-steps",
+            "30",
+            "--lora-r",
+            "4",
+            "--seed",
+            "1",
+            "--packing",
+            "--set",
+            "lora.alpha=8",
+            "--dtype",
+            "f32",
+        ]);
+        let recipe = args.recipe().unwrap();
+        assert!(recipe.student.model.is_some_and(|model| model.ends_with("s.gguf")));
+        assert_eq!(
+            recipe.data.files.iter().filter_map(|file| file.file_name()).collect::<Vec<_>>(),
+            ["a.jsonl", "b.jsonl"]
+        );
+        assert!(recipe.data.files.iter().all(|file| Path::is_absolute(file)));
+        assert_eq!((recipe.train.learning_rate, recipe.train.max_steps, recipe.train.seed), (2e-4, Some(30), 1));
+        assert_eq!((recipe.lora.r, recipe.lora.alpha, recipe.train.packing), (4, 8.0, true));
+    }
+
+    #[test]
+    fn a_run_without_student_data_or_folder_is_refused() {
+        let args: TrainArgs = parsed(&["--lora-r", "-3"]);
+        assert_eq!(
+            args.recipe().unwrap_err().to_string(),
+            "lora.r = -3 (--lora-r): a negative whole number cannot be taken here; give a whole number of 0 or more"
+        );
+        let args: TrainArgs = parsed(&["--student", "s.gguf"]);
+        let error = args.recipe().unwrap_err().to_string();
+        assert!(error.starts_with("train.output_dir: ") && error.contains("\ndata.files: "), "{error}");
+    }
+}

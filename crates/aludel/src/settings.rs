@@ -1,0 +1,203 @@
+//! Where a recipe's values come from: the recipe file, then flags, then `--set`, each overriding what came before.
+//! They are merged as one TOML table, whose meaning is checked in `aludel_distill::settings`; this file only remembers
+//! where each value was written, so that a message can point at it.
+
+use aludel_distill::settings::{self, Notice, Parsed, Problem, Problems, Recipe};
+use anyhow::Context as _;
+use clap::Args;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use toml::de::{DeTable, DeValue};
+use toml::{Table, Value};
+
+/// The options by which any setting can be given.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct RecipeArgs {
+    /// A file of settings in TOML; `aludel schema` describes them
+    #[arg(long, value_name = "FILE.toml", help_heading = "Settings")]
+    pub(crate) recipe: Option<PathBuf>,
+
+    /// One setting, for example lora.r=16; overrides recipe and flags, and no value restores the default
+    #[arg(long = "set", value_name = "SECTION.KEY=VALUE", help_heading = "Settings")]
+    pub(crate) assignments: Vec<String>,
+}
+
+/// Settings given by flags of their own.
+#[derive(Debug, Default)]
+pub(crate) struct Flags {
+    given: Vec<Assignment>,
+}
+
+/// One setting and where it was given; no value means the default.
+#[derive(Debug)]
+struct Assignment {
+    key: String,
+    value: Option<Value>,
+    origin: String,
+}
+
+impl Flags {
+    /// A flag whose value is a path.
+    pub(crate) fn path(self, flag: &str, key: &str, path: Option<&PathBuf>) -> Self {
+        self.value(flag, key, path.map(|path| Value::String(path.to_string_lossy().into_owned())))
+    }
+
+    /// A flag that takes several paths.
+    pub(crate) fn paths(self, flag: &str, key: &str, paths: &[PathBuf]) -> Self {
+        let list = paths.iter().map(|path| Value::String(path.to_string_lossy().into_owned())).collect();
+        self.value(flag, key, (!paths.is_empty()).then_some(Value::Array(list)))
+    }
+
+    /// A flag whose value is read as `--set` would read it.
+    pub(crate) fn written(self, flag: &str, key: &str, text: Option<&String>) -> Self {
+        let value = text.map(|text| read_value(key, text).unwrap_or_else(|_| Value::String(text.clone())));
+        self.value(flag, key, value)
+    }
+
+    /// A flag without a value, which says "yes" by being there.
+    pub(crate) fn switch(self, flag: &str, key: &str, is_given: bool) -> Self {
+        self.value(flag, key, is_given.then_some(Value::Boolean(true)))
+    }
+
+    fn value(mut self, flag: &str, key: &str, value: Option<Value>) -> Self {
+        if value.is_some() {
+            self.given.push(Assignment { key: key.to_owned(), value, origin: flag.to_owned() });
+        }
+        self
+    }
+}
+
+/// The recipe that file, flags and `--set` make together, checked, with its paths made absolute. Settings that were
+/// accepted without effect are logged.
+///
+/// # Errors
+/// The recipe file cannot be read, or [`Problems`], each with the place where the value was given.
+pub(crate) fn resolve(args: &RecipeArgs, flags: Flags) -> anyhow::Result<Recipe> {
+    let mut origins = BTreeMap::new();
+    let mut table = match &args.recipe {
+        Some(path) => read_file(path, &mut origins)?,
+        None => Table::new(),
+    };
+    let mut problems = Vec::new();
+    let assignments =
+        args.assignments.iter().filter_map(|text| read_assignment(text).map_err(|problem| problems.push(problem)).ok());
+    for assignment in flags.given.into_iter().chain(assignments.collect::<Vec<_>>()) {
+        assign(&mut table, &assignment);
+        origins.insert(assignment.key, assignment.origin);
+    }
+    let parsed = Recipe::from_table(table).map_err(|problems| problems.with_origins(|key| origins.get(key).cloned()));
+    if let Err(further) = &parsed {
+        problems.extend(further.iter().cloned());
+    }
+    Problems::unless_empty(problems)?;
+    let Parsed { mut recipe, notices } = parsed?;
+    for notice in &notices {
+        log(notice, origins.get(&notice.key));
+    }
+    make_absolute(&mut recipe)?;
+    Ok(recipe)
+}
+
+/// Reads a recipe file and notes the line of each of its settings.
+fn read_file(path: &Path, origins: &mut BTreeMap<String, String>) -> anyhow::Result<Table> {
+    let text =
+        std::fs::read_to_string(path).with_context(|| format!("{}: the recipe cannot be read", path.display()))?;
+    let table =
+        settings::read_table(&text).map_err(|problems| problems.with_origins(|_| Some(path.display().to_string())))?;
+    // The table does not know its lines; a second reading that keeps them does.
+    let Ok(document) = DeTable::parse(&text) else { return Ok(table) };
+    let line_of = |start: usize| 1 + text[..start].matches('\n').count();
+    for (section, settings) in document.get_ref() {
+        let origin = |start: usize| format!("{}:{}", path.display(), line_of(start));
+        origins.insert(section.get_ref().to_string(), origin(section.span().start));
+        if let DeValue::Table(settings) = settings.get_ref() {
+            for key in settings.keys() {
+                origins.insert(format!("{}.{}", section.get_ref(), key.get_ref()), origin(key.span().start));
+            }
+        }
+    }
+    Ok(table)
+}
+
+/// `section.key=value`, as `--set` takes it.
+fn read_assignment(text: &str) -> Result<Assignment, Problem> {
+    let refuse = |reason: &str, mend: String| Err(Problem::new(&format!("--set {text}"), None, reason, mend));
+    let Some((key, written)) = text.split_once('=') else {
+        return refuse("there is no \"=\" in it", "write --set section.key=value, for example lora.r=16".to_owned());
+    };
+    let key = key.trim();
+    if !key.contains('.') {
+        let owner = settings::section_names()
+            .into_iter()
+            .find(|section| settings::setting_names(section).iter().any(|name| name == key));
+        let section = owner.as_deref().unwrap_or("section");
+        return refuse("the section is missing", format!("write --set {section}.{key}={written}"));
+    }
+    let value = match written.trim() {
+        "" => None,
+        written => Some(read_value(key, written).map_err(|reason| {
+            let wanted = wanted(key).map_or_else(|| "a value".to_owned(), |wanted| wanted);
+            Problem::new(key, Some(written.to_owned()), reason, format!("give {wanted}, written as in TOML"))
+        })?),
+    };
+    Ok(Assignment { key: key.to_owned(), value, origin: "--set".to_owned() })
+}
+
+/// Reads a value as TOML. What is not TOML is text without its quotes, and so is a number where text is wanted.
+fn read_value(key: &str, written: &str) -> Result<Value, String> {
+    match written.parse::<Value>() {
+        Ok(value) if !value.is_str() && wanted(key).as_deref() == Some("text") => Ok(Value::String(written.to_owned())),
+        Ok(value) => Ok(value),
+        Err(error) if written.starts_with(['[', '{', '"', '\'']) => {
+            Err(format!("it is not TOML: {}", error.message().replace('\n', ", ")))
+        }
+        Err(_) => Ok(Value::String(written.to_owned())),
+    }
+}
+
+fn wanted(key: &str) -> Option<String> {
+    let (section, name) = key.split_once('.')?;
+    settings::expected(section, name)
+}
+
+/// Puts a value into the table, making the tables on the way to it.
+fn assign(table: &mut Table, assignment: &Assignment) {
+    let mut names: Vec<&str> = assignment.key.split('.').collect();
+    let Some(last) = names.pop() else { return };
+    let mut place = table;
+    for name in names {
+        let entry = place.entry(name).or_insert_with(|| Value::Table(Table::new()));
+        if !entry.is_table() {
+            *entry = Value::Table(Table::new());
+        }
+        match entry {
+            Value::Table(inner) => place = inner,
+            _ => return,
+        }
+    }
+    match &assignment.value {
+        Some(value) => {
+            place.insert(last.to_owned(), value.clone());
+        }
+        None => {
+            place.remove(last);
+        }
+    }
+}
+
+/// A run folder, an adapter and a resumed run must find their files whatever folder they are used from.
+fn make_absolute(recipe: &mut Recipe) -> anyhow::Result<()> {
+    let single = [&mut recipe.student.model, &mut recipe.train.output_dir, &mut recipe.train.init_adapter];
+    for path in single.into_iter().flatten().chain(&mut recipe.data.files) {
+        *path = std::path::absolute(&*path).with_context(|| format!("{}: not a usable path", path.display()))?;
+    }
+    Ok(())
+}
+
+fn log(notice: &Notice, origin: Option<&String>) {
+    let origin = origin.map(|origin| format!(" ({origin})")).unwrap_or_default();
+    tracing::warn!("{} = {}{origin}: {}", notice.key, notice.value, notice.instead);
+}
+
+#[cfg(test)]
+mod tests;
