@@ -1,0 +1,157 @@
+"""What transformers and PEFT say: folders for them, their logits, gradients and training steps. Rows are run one by one,
+so that no padding, no mask and no trainer's own scaling can be the cause of a difference.
+"""
+
+import logging
+import os
+import warnings
+
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model
+from safetensors import safe_open
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+ATTENTION = ["q_proj", "k_proj", "v_proj", "o_proj"]
+
+
+def dequantise(gguf, folder):
+    """Writes the GGUF student as an f32 folder, unless it is there."""
+    if os.path.exists(os.path.join(folder, "model.safetensors")):
+        return
+    parent, name = os.path.split(os.path.abspath(gguf))
+    model = AutoModelForCausalLM.from_pretrained(parent, gguf_file=name, dtype=torch.float32)
+    # Its weights are plain f32 by now, and the marks of a quantised model would forbid saving them.
+    model.hf_quantizer, model.is_quantized = None, False
+    if hasattr(model.config, "quantization_config"):
+        del model.config.quantization_config
+    AutoTokenizer.from_pretrained(parent, gguf_file=name).save_pretrained(folder)
+    model.save_pretrained(folder)
+
+
+def extend(source, folder, new_tokens, tied):
+    """Writes `source` with new tokens; when not tied, with a head that differs from the embedding. Returns the new ids."""
+    tokenizer = AutoTokenizer.from_pretrained(source)
+    tokenizer.add_tokens(new_tokens)
+    ids = tokenizer.convert_tokens_to_ids(new_tokens)
+    if os.path.exists(os.path.join(folder, "model.safetensors")):
+        return ids
+    model = load(source)
+    model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        embedding = model.get_input_embeddings().weight
+        spread = embedding[:1000].std()
+        embedding[ids] = torch.randn(len(ids), embedding.shape[1], generator=generator) * spread
+        if not tied:
+            model.config.tie_word_embeddings = False
+            head = embedding + torch.randn(embedding.shape, generator=generator) * spread * 0.1
+            model.lm_head.weight = torch.nn.Parameter(head)
+    tokenizer.save_pretrained(folder)
+    model.save_pretrained(folder)
+    return ids
+
+
+def load(folder, dtype=torch.float32):
+    return AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, attn_implementation="sdpa").eval()
+
+
+def write_adapter(base, folder, seed, trained_ids=None, head_too=False):
+    """An adapter folder of PEFT's own: r = 8 on q, k, v, o, B ~ N(0, 0.01), and trained rows moved a little."""
+    torch.manual_seed(seed)
+    trained = None
+    if trained_ids:
+        trained = {"embed_tokens": trained_ids} | ({"lm_head": trained_ids} if head_too else {})
+    config = LoraConfig(
+        r=8, lora_alpha=16, target_modules=ATTENTION, task_type="CAUSAL_LM", trainable_token_indices=trained
+    )
+    adapted = get_peft_model(base, config)
+    with torch.no_grad():
+        for name, parameter in adapted.named_parameters():
+            if "lora_B" in name:
+                parameter.normal_(0, 0.01)
+            elif "trainable_tokens_delta" in name:
+                parameter.add_(torch.randn_like(parameter) * 0.02)
+    adapted.save_pretrained(folder)
+
+
+def with_adapter(base, adapter, trainable=False):
+    return PeftModel.from_pretrained(base, adapter, is_trainable=trainable).train(trainable)
+
+
+def with_adapter_watched(base, adapter):
+    """The adapted model, every warning that loading gave, and the file's tensors that the model has no place for."""
+    messages = []
+    handler = logging.Handler(logging.WARNING)
+    handler.emit = lambda record: messages.append(record.getMessage())
+    loggers = [logging.getLogger(name) for name in ("peft", "transformers")]
+    for logger in loggers:
+        logger.addHandler(handler)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        adapted = with_adapter(base, adapter)
+    for logger in loggers:
+        logger.removeHandler(handler)
+    messages += [str(one.message) for one in caught if not issubclass(one.category, FutureWarning)]
+    with safe_open(os.path.join(adapter, "adapter_model.safetensors"), "pt") as file:
+        unplaced = set(file.keys()) ^ set(adapter_tensors(adapted))
+    return adapted, messages, unplaced
+
+
+def adapter_tensors(adapted):
+    """The adapter's parameters under the names that PEFT gives them in a file."""
+    marks = ("lora_A", "lora_B", "trainable_tokens_delta")
+    named = {name: one for name, one in adapted.named_parameters() if any(mark in name for mark in marks)}
+    return {name.replace(".default", ""): one for name, one in named.items()}
+
+
+@torch.no_grad()
+def logits(model, ids):
+    return model(input_ids=torch.tensor([ids])).logits[0].float()
+
+
+def mean_kl(reference, other):
+    """Mean over the tokens of KL(reference ‖ other), in nats; computed in f64 and in slices, for memory."""
+    total = 0.0
+    for start in range(0, len(reference), 64):
+        p = reference[start : start + 64].double().log_softmax(-1)
+        q = other[start : start + 64].double().log_softmax(-1)
+        total += (p.exp() * (p - q)).sum().item()
+    return total / len(reference)
+
+
+def gradients(adapted, ids):
+    """Gradients of the mean cross-entropy over all tokens but the first, by PEFT's names, and that loss."""
+    adapted.zero_grad()
+    found = adapted(input_ids=torch.tensor([ids])).logits[0, :-1].float()
+    loss = torch.nn.functional.cross_entropy(found, torch.tensor(ids[1:]))
+    loss.backward()
+    return {name: one.grad.float() for name, one in adapter_tensors(adapted).items()}, loss.item()
+
+
+def training_losses(adapted, steps, learning_rate, max_grad_norm):
+    """Loss before each optimiser step. A step is a list of rows, a row is (ids, supervised); the sum of the losses is
+    divided once by the step's supervised tokens.
+    """
+    trained = [one for one in adapted.parameters() if one.requires_grad]
+    optimizer = torch.optim.AdamW(trained, lr=learning_rate, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0)
+    losses = []
+    for rows in steps:
+        count = sum(sum(supervised[1:]) for _, supervised in rows)
+        total = 0.0
+        for ids, supervised in rows:
+            targets = torch.tensor(ids[1:]).masked_fill(~torch.tensor(supervised[1:]), -100)
+            found = adapted(input_ids=torch.tensor([ids])).logits[0, :-1]
+            loss = torch.nn.functional.cross_entropy(found, targets, reduction="sum", ignore_index=-100) / count
+            loss.backward()
+            total += loss.item()
+        torch.nn.utils.clip_grad_norm_(trained, max_grad_norm)
+        optimizer.step()
+        optimizer.zero_grad()
+        losses.append(total)
+    return losses
+
+
+@torch.no_grad()
+def greedy(model, ids, count):
+    output = model.generate(torch.tensor([ids]), max_new_tokens=count, do_sample=False, use_cache=True)
+    return output[0, len(ids) :].tolist()
