@@ -10,6 +10,7 @@ mod simd;
 pub mod attention;
 pub mod check;
 pub mod device;
+pub mod embedding;
 mod gemm;
 pub mod head;
 pub mod linear;

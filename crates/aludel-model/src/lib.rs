@@ -1,1 +1,16 @@
-//! Placeholder opening; replaced by the crate's own first commit.
+//! The one decoder, its adapters and its generation engine.
+//!
+//! Families are variants of [`config::Config`], precision and adapters are variants of a linear: there is no second
+//! decoder. This crate knows layers and tensor names; it knows no tile sizes, no files beyond those of a model, and
+//! nothing of data or training schedules.
+#![forbid(unsafe_code)]
+
+pub mod adapter;
+pub mod config;
+pub mod decoder;
+pub mod error;
+pub mod module;
+pub mod student;
+pub mod weights;
+
+pub use error::{Error, Result};

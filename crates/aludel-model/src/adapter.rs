@@ -1,0 +1,422 @@
+//! A LoRA adapter on the device: every trained number of it lies in one flat f32 buffer, in a fixed order, so that the optimiser
+//! and (on many machines) one all-reduce see one array. Files are PEFT's; what a linear does with A and B is the kernels'
+//! business.
+
+use std::borrow::Cow;
+use std::path::Path;
+
+use aludel_formats::peft::{self, AdapterConfig, LoraPart, Rows, TargetModules, TensorName, TrainedTokens};
+use aludel_formats::{Dtype, TensorSpec, safetensors};
+use aludel_kernels::head::TrainedRows;
+use aludel_kernels::linear::{Lora, LoraGradient};
+use aludel_kernels::rowwise::dropout::Dropout;
+use aludel_kernels::{Context, Mat, quant, rng};
+
+use crate::config::Config;
+use crate::error::{Error, Result};
+use crate::module::{MODULES, Module};
+
+/// How A of a new adapter starts; B starts at zero.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Init {
+    /// Uniform within ±1/√d_in, PEFT's default.
+    Kaiming,
+    /// Normal with standard deviation 1/r.
+    Gaussian,
+}
+
+/// What a new adapter is made from.
+#[derive(Clone, Debug)]
+pub struct AdapterOptions {
+    /// Rank.
+    pub r: usize,
+    /// Numerator of the scale.
+    pub alpha: f64,
+    /// Dropout on the adapter's inputs, in training.
+    pub dropout: f64,
+    /// Whether the scale is alpha/√r.
+    pub use_rslora: bool,
+    /// The linears that get an adapter.
+    pub targets: Vec<Module>,
+    /// How A starts.
+    pub init: Init,
+    /// For the random start.
+    pub seed: u64,
+    /// Vocabulary rows to train, if any.
+    pub rows: Option<NewRows>,
+}
+
+/// Vocabulary rows to train and where they start.
+#[derive(Clone, Debug)]
+pub struct NewRows {
+    /// Token ids, distinct; ids beyond the vocabulary extend it.
+    pub ids: Vec<u32>,
+    /// Initial embedding rows, [ids, C].
+    pub embedding: Vec<f32>,
+    /// Initial rows of an untied head, [ids, C].
+    pub head: Option<Vec<f32>>,
+}
+
+/// One trained tensor: its PEFT name, its shape, its place in the flat buffer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// PEFT's name.
+    pub name: String,
+    /// Rows.
+    pub rows: usize,
+    /// Columns.
+    pub cols: usize,
+    /// First element in the flat buffer.
+    pub offset: usize,
+}
+
+impl Entry {
+    /// This tensor inside a flat buffer of parameters, gradients or moments.
+    pub fn view(&self, flat: Mat) -> Mat {
+        flat.col_range(self.offset, self.rows * self.cols).reshape(self.rows, self.cols)
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Slot {
+    a: usize,
+    b: usize,
+    scale: f32,
+}
+
+/// An adapter whose parameters are on the device.
+#[derive(Debug)]
+pub struct Adapter {
+    config: AdapterConfig,
+    entries: Vec<Entry>,
+    slots: Vec<[Option<Slot>; MODULES]>,
+    parameters: Mat,
+    embedding_rows: Option<(usize, TrainedRows)>,
+    head_rows: Option<(usize, TrainedRows)>,
+}
+
+/// Input and output channels of a linear.
+pub fn linear_shape(config: &Config, module: Module) -> (usize, usize) {
+    let (hidden, kv) = (config.hidden_size, config.num_key_value_heads * config.head_dim);
+    let attention = config.num_attention_heads * config.head_dim;
+    match module {
+        Module::QProj => (hidden, attention),
+        Module::KProj | Module::VProj => (hidden, kv),
+        Module::OProj => (attention, hidden),
+        Module::GateProj | Module::UpProj => (hidden, config.intermediate_size),
+        Module::DownProj => (config.intermediate_size, hidden),
+    }
+}
+
+/// The linears that a list of target names means; `all-linear` means all of them.
+///
+/// # Errors
+/// [`Error::Target`] for a name that matches nothing.
+pub fn resolve_targets(names: &[String]) -> Result<Vec<Module>> {
+    let mut targets = Vec::new();
+    for name in names {
+        if name == "all-linear" {
+            targets.extend(Module::ALL);
+            continue;
+        }
+        let found = Module::from_name(name)
+            .ok_or_else(|| Error::Target { name: name.clone(), known: Module::ALL.map(Module::name).join(", ") })?;
+        targets.push(found);
+    }
+    targets.sort_by_key(|m| *m as usize);
+    targets.dedup();
+    Ok(targets)
+}
+
+impl Adapter {
+    /// A new adapter: A random, B zero, trained rows as given. Draws depend on the seed and on each tensor's name only.
+    ///
+    /// # Errors
+    /// [`Error::Target`] if there is no target.
+    pub fn new(ctx: &mut Context, config: &Config, options: &AdapterOptions, base: &str) -> Result<Adapter> {
+        if options.targets.is_empty() {
+            return Err(Error::Target { name: String::new(), known: Module::ALL.map(Module::name).join(", ") });
+        }
+        let scale = if options.use_rslora { (options.r as f64).sqrt() } else { options.r as f64 };
+        let scale = (options.alpha / scale) as f32;
+        let trained = options.rows.as_ref().map(|rows| {
+            if rows.head.is_some() {
+                let by_module = ["embed_tokens", "lm_head"].map(|name| (name.to_owned(), rows.ids.clone()));
+                TrainedTokens::ByModule(by_module.into_iter().collect())
+            } else {
+                TrainedTokens::Embedding(rows.ids.clone())
+            }
+        });
+        let peft = AdapterConfig {
+            base_model_name_or_path: Some(base.to_owned()),
+            r: options.r,
+            lora_alpha: options.alpha,
+            lora_dropout: options.dropout,
+            use_rslora: options.use_rslora,
+            target_modules: Some(TargetModules::Names(options.targets.iter().map(|m| m.name().to_owned()).collect())),
+            trainable_token_indices: trained,
+            ..AdapterConfig::default()
+        };
+        let mut layout = Layout::default();
+        let mut values: Vec<f32> = Vec::new();
+        for layer in 0..config.num_hidden_layers {
+            let mut slots = [None; MODULES];
+            for &module in &options.targets {
+                let (d_in, d_out) = linear_shape(config, module);
+                let a = layout.push(peft::lora_a_name(layer, module.path()), options.r, d_in);
+                let b = layout.push(peft::lora_b_name(layer, module.path()), d_out, options.r);
+                let key = layout.entries[a].name.bytes().fold(options.seed, |key, byte| rng::mix(key, u64::from(byte)));
+                let bound = 1.0 / (d_in as f32).sqrt();
+                values.extend((0..(options.r * d_in) as u64).map(|i| match options.init {
+                    Init::Kaiming => (2.0 * rng::uniform(key, i) - 1.0) * bound,
+                    Init::Gaussian => rng::normal(key, i) / options.r as f32,
+                }));
+                values.resize(values.len() + d_out * options.r, 0.0);
+                slots[module as usize] = Some(Slot { a, b, scale });
+            }
+            layout.slots.push(slots);
+        }
+        if let Some(rows) = &options.rows {
+            layout.push_rows(Rows::Embedding, &rows.ids, config.hidden_size);
+            values.extend(&rows.embedding);
+            if let Some(head) = &rows.head {
+                layout.push_rows(Rows::Head, &rows.ids, config.hidden_size);
+                values.extend(head);
+            }
+        }
+        assert_eq!(values.len(), layout.len, "initial rows of the wrong size");
+        Ok(layout.into_adapter(ctx, peft, &values))
+    }
+
+    /// Loads a PEFT folder onto a model of the given config.
+    ///
+    /// # Errors
+    /// [`Error::Adapter`] if a tensor does not fit the model, is unknown or has no partner; format errors of the files.
+    pub fn load(ctx: &mut Context, config: &Config, folder: &Path) -> Result<Adapter> {
+        let file = peft::read(folder)?;
+        let wrong = |reason: String| Error::Adapter { path: folder.to_owned(), reason };
+        let names: Vec<String> = file.weights.names().map(str::to_owned).collect();
+        let mut layout = Layout::default();
+        let mut found = vec![[[false; 2]; MODULES]; config.num_hidden_layers];
+        let mut rows = [false; 2];
+        for name in &names {
+            match peft::parse_name(name) {
+                Some(TensorName::Lora { layer, module, part }) => {
+                    let module = Module::from_path(&module).ok_or_else(|| {
+                        wrong(format!("{name}: this model has no {module}; is it an adapter for another base?"))
+                    })?;
+                    let slot = found.get_mut(layer).ok_or_else(|| {
+                        let layers = config.num_hidden_layers;
+                        wrong(format!(
+                            "{name}: this model has only {layers} layers; is it an adapter for another base?"
+                        ))
+                    })?;
+                    slot[module as usize][usize::from(part == LoraPart::B)] = true;
+                }
+                Some(TensorName::TrainedRows(kind)) => rows[usize::from(kind == Rows::Head)] = true,
+                Some(TensorName::OuterLora { module, .. }) => {
+                    return Err(wrong(format!(
+                        "{name}: an adapter on {module} is not supported; only linears of layers are"
+                    )));
+                }
+                None => return Err(wrong(format!("{name}: this tensor is not part of a LoRA adapter"))),
+            }
+        }
+        let mut values = Vec::new();
+        for (layer, modules) in found.iter().enumerate() {
+            let mut slots = [None; MODULES];
+            for module in Module::ALL {
+                let [has_a, has_b] = modules[module as usize];
+                if !has_a && !has_b {
+                    continue;
+                }
+                let (d_in, d_out) = linear_shape(config, module);
+                let (a_name, b_name) =
+                    (peft::lora_a_name(layer, module.path()), peft::lora_b_name(layer, module.path()));
+                if has_a != has_b {
+                    return Err(wrong(format!(
+                        "{} has no partner: A and B come in pairs",
+                        if has_a { a_name } else { b_name }
+                    )));
+                }
+                let shape = file.weights.get(&a_name)?.shape;
+                let r = shape.first().copied().unwrap_or(0).max(1);
+                let a = layout.push(a_name, r, d_in);
+                values.extend(read_matrix(&file.weights, &layout.entries[a], folder)?);
+                let b = layout.push(b_name, d_out, r);
+                values.extend(read_matrix(&file.weights, &layout.entries[b], folder)?);
+                slots[module as usize] = Some(Slot { a, b, scale: scale_of(&file.config, module, r) });
+            }
+            layout.slots.push(slots);
+        }
+        let lists = [(Rows::Embedding, file.config.embedding_tokens()), (Rows::Head, file.config.head_tokens())];
+        for ((kind, ids), present) in lists.into_iter().zip(rows) {
+            if present != !ids.is_empty() {
+                return Err(wrong(format!(
+                    "adapter_config.json lists {} trained rows for {kind:?}, the weights {} them",
+                    ids.len(),
+                    if present { "have" } else { "lack" },
+                )));
+            }
+            if kind == Rows::Head && present && config.tie_word_embeddings {
+                return Err(wrong(
+                    "it has rows of an untied head, but this model ties its head to the embedding".to_owned(),
+                ));
+            }
+            if present {
+                layout.push_rows(kind, ids, config.hidden_size);
+                if let Some(entry) = layout.entries.last() {
+                    values.extend(read_matrix(&file.weights, entry, folder)?);
+                }
+            }
+        }
+        if layout.entries.is_empty() {
+            return Err(wrong("the adapter has no tensors".to_owned()));
+        }
+        Ok(layout.into_adapter(ctx, file.config, &values))
+    }
+
+    /// PEFT's description of this adapter.
+    pub fn config(&self) -> &AdapterConfig {
+        &self.config
+    }
+
+    /// Every trained tensor, in the order of the flat buffer.
+    pub fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    /// The flat buffer, [1, P].
+    pub fn parameters(&self) -> Mat {
+        self.parameters
+    }
+
+    /// P, the number of trained parameters.
+    pub fn parameter_count(&self) -> usize {
+        self.parameters.cols()
+    }
+
+    /// Vocabulary rows that replace or extend those of the embedding.
+    pub fn embedding_rows(&self) -> Option<&TrainedRows> {
+        self.embedding_rows.as_ref().map(|(_, rows)| rows)
+    }
+
+    /// Vocabulary rows that take part in the head: those of the embedding where the head is tied to it.
+    pub fn head_rows(&self, tied: bool) -> Option<&TrainedRows> {
+        let rows = if tied { &self.embedding_rows } else { &self.head_rows };
+        rows.as_ref().map(|(_, rows)| rows)
+    }
+
+    /// The gradient of [`Adapter::embedding_rows`] in a flat gradient buffer.
+    pub fn embedding_rows_gradient(&self, gradients: Mat) -> Option<Mat> {
+        self.embedding_rows.as_ref().map(|(entry, _)| self.entries[*entry].view(gradients))
+    }
+
+    /// The gradient of [`Adapter::head_rows`] in a flat gradient buffer: the same matrix as the embedding's when tied.
+    pub fn head_rows_gradient(&self, gradients: Mat, tied: bool) -> Option<Mat> {
+        let rows = if tied { &self.embedding_rows } else { &self.head_rows };
+        rows.as_ref().map(|(entry, _)| self.entries[*entry].view(gradients))
+    }
+
+    /// The adapter of one linear.
+    pub fn lora(&self, layer: usize, module: Module, dropout: Option<Dropout>) -> Option<Lora> {
+        let slot = self.slots[layer][module as usize]?;
+        Some(Lora {
+            a: self.entries[slot.a].view(self.parameters),
+            b: self.entries[slot.b].view(self.parameters),
+            scale: slot.scale,
+            dropout,
+        })
+    }
+
+    /// The gradients of one linear's adapter in a flat gradient buffer.
+    pub fn lora_gradient(&self, layer: usize, module: Module, gradients: Mat) -> Option<LoraGradient> {
+        let slot = self.slots[layer][module as usize]?;
+        Some(LoraGradient { a: self.entries[slot.a].view(gradients), b: self.entries[slot.b].view(gradients) })
+    }
+
+    /// Writes the PEFT folder, in f32.
+    ///
+    /// # Errors
+    /// Format errors of writing; the folder appears only whole if the caller writes it inside `atomic::write_dir`.
+    pub fn save(&self, ctx: &Context, folder: &Path) -> Result<()> {
+        let values = ctx.download(self.parameters);
+        let specs: Vec<TensorSpec> =
+            self.entries.iter().map(|e| TensorSpec::new(e.name.clone(), Dtype::F32, [e.rows, e.cols])).collect();
+        peft::write(folder, &self.config, &specs, |spec| {
+            let entry = self.entries.iter().find(|e| e.name == spec.name).expect("specs were made from the entries");
+            let slice = &values[entry.offset..entry.offset + entry.rows * entry.cols];
+            Ok(Cow::Owned(quant::encode_f32(slice)))
+        })
+    }
+
+    /// A flat gradient (or any flat buffer) as named tensors, for parity checks.
+    pub fn named<'a>(&'a self, flat: &'a [f32]) -> impl Iterator<Item = (&'a Entry, &'a [f32])> {
+        self.entries.iter().map(|e| (e, &flat[e.offset..e.offset + e.rows * e.cols]))
+    }
+}
+
+/// `alpha / r` or `alpha / √r`, with the patterns of PEFT that name a module.
+fn scale_of(config: &AdapterConfig, module: Module, r: usize) -> f32 {
+    let matches = |key: &String| {
+        let key = key.trim_start_matches(['^', '.', '*', '\\']).trim_end_matches('$');
+        key == module.name() || module.path().ends_with(key)
+    };
+    let alpha =
+        config.alpha_pattern.iter().find(|(key, _)| matches(key)).map_or(config.lora_alpha, |(_, alpha)| *alpha);
+    (alpha / if config.use_rslora { (r as f64).sqrt() } else { r as f64 }) as f32
+}
+
+fn read_matrix(weights: &safetensors::Weights, entry: &Entry, folder: &Path) -> Result<Vec<f32>> {
+    let view = weights.get(&entry.name)?;
+    let wrong =
+        |reason: String| Error::Adapter { path: folder.to_owned(), reason: format!("{}: {reason}", entry.name) };
+    if view.shape != [entry.rows, entry.cols] {
+        return Err(wrong(format!(
+            "has shape {:?}, but this model asks for {:?}; is it an adapter for another base?",
+            view.shape,
+            [entry.rows, entry.cols]
+        )));
+    }
+    let block_type = view
+        .dtype
+        .ggml_type_id()
+        .and_then(quant::BlockType::from_ggml_id)
+        .ok_or_else(|| wrong(format!("is stored as {}; F32, F16 or BF16 would be right", view.dtype)))?;
+    let mut values = vec![0f32; entry.rows * entry.cols];
+    quant::decode(block_type, view.bytes, &mut values).map_err(|e| wrong(e.to_string()))?;
+    if let Some(at) = values.iter().position(|x| !x.is_finite()) {
+        return Err(wrong(format!("element {at} is {}; the adapter is damaged", values[at])));
+    }
+    Ok(values)
+}
+
+/// The flat buffer while it is being laid out.
+#[derive(Default)]
+struct Layout {
+    entries: Vec<Entry>,
+    slots: Vec<[Option<Slot>; MODULES]>,
+    rows: [Option<(usize, Vec<u32>)>; 2],
+    len: usize,
+}
+
+impl Layout {
+    fn push(&mut self, name: String, rows: usize, cols: usize) -> usize {
+        self.entries.push(Entry { name, rows, cols, offset: self.len });
+        self.len += rows * cols;
+        self.entries.len() - 1
+    }
+
+    fn push_rows(&mut self, kind: Rows, ids: &[u32], channels: usize) {
+        let entry = self.push(peft::trained_rows_name(kind).to_owned(), ids.len(), channels);
+        self.rows[usize::from(kind == Rows::Head)] = Some((entry, ids.to_vec()));
+    }
+
+    fn into_adapter(self, ctx: &mut Context, config: AdapterConfig, values: &[f32]) -> Adapter {
+        let parameters = ctx.upload_persistent(1, values.len(), values);
+        let [embedding_rows, head_rows] = self.rows.map(|rows| {
+            rows.map(|(entry, ids)| (entry, TrainedRows { ids, rows: self.entries[entry].view(parameters) }))
+        });
+        Adapter { config, entries: self.entries, slots: self.slots, parameters, embedding_rows, head_rows }
+    }
+}

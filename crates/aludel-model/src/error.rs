@@ -1,0 +1,111 @@
+//! What can be wrong with a student or an adapter. Each message names the file or key, the reason and the mend.
+
+use std::path::PathBuf;
+
+/// The result of loading or running a model.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// An error of this crate.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A file could not be read or written, or does not hold what its format asks for.
+    #[error(transparent)]
+    Format(#[from] aludel_formats::Error),
+
+    /// The tokenizer or the chat template.
+    #[error(transparent)]
+    Text(#[from] aludel_text::error::Error),
+
+    /// An architecture that is not computed here.
+    #[error("{path}: the architecture {found:?} is not supported; supported are {supported}")]
+    Architecture {
+        /// The config or GGUF file.
+        path: PathBuf,
+        /// What it says.
+        found: String,
+        /// The list of supported ones.
+        supported: &'static str,
+    },
+
+    /// A config value that is missing or makes no sense.
+    #[error("{path}: {key}: {reason}")]
+    Config {
+        /// The config or GGUF file.
+        path: PathBuf,
+        /// The key.
+        key: String,
+        /// What is wrong, and what would be right.
+        reason: String,
+    },
+
+    /// A tensor that does not fit the config.
+    #[error("{path}: tensor {name}: {reason}")]
+    Tensor {
+        /// The file or folder.
+        path: PathBuf,
+        /// The tensor's name in it.
+        name: String,
+        /// What is wrong, and what would be right.
+        reason: String,
+    },
+
+    /// Tokenizer and weights of different vocabularies.
+    #[error(
+        "{path}: the tokenizer knows {tokenizer} tokens, but the weights have rows for {weights}; \
+         use the tokenizer that came with these weights"
+    )]
+    Vocabulary {
+        /// The student.
+        path: PathBuf,
+        /// Tokens of the tokenizer.
+        tokenizer: usize,
+        /// Rows of the embedding.
+        weights: usize,
+    },
+
+    /// A path that is neither a GGUF file nor a model folder.
+    #[error("{path}: {reason}")]
+    Student {
+        /// What the user gave.
+        path: PathBuf,
+        /// What is wrong, and what would be right.
+        reason: String,
+    },
+
+    /// An adapter that does not belong to this base, or that this engine cannot apply.
+    #[error("{path}: {reason}")]
+    Adapter {
+        /// The adapter folder.
+        path: PathBuf,
+        /// What is wrong, and what would be right.
+        reason: String,
+    },
+
+    /// A target module that no linear of the model has.
+    #[error("lora.target_modules: {name:?} matches no linear of this model; it has {known}, or use \"all-linear\"")]
+    Target {
+        /// What was asked for.
+        name: String,
+        /// The names that match.
+        known: String,
+    },
+
+    /// A token id outside the vocabulary.
+    #[error("token id {id} is outside the vocabulary of {vocab_size}; ids from 0 to {} are right", vocab_size - 1)]
+    Token {
+        /// The id.
+        id: u32,
+        /// The vocabulary.
+        vocab_size: usize,
+    },
+
+    /// More positions than the model was made for.
+    #[error("{length} tokens are more than the {limit} positions of this model; shorten the text")]
+    Length {
+        /// Tokens asked for.
+        length: usize,
+        /// Positions that the model has.
+        limit: usize,
+    },
+}

@@ -1,0 +1,85 @@
+//! The linears of a layer, under the names that checkpoints give them.
+
+/// A linear of a decoder layer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Module {
+    /// Queries.
+    QProj,
+    /// Keys.
+    KProj,
+    /// Values.
+    VProj,
+    /// Attention output.
+    OProj,
+    /// The gate of the gated activation.
+    GateProj,
+    /// What the gate multiplies.
+    UpProj,
+    /// Back to the residual stream.
+    DownProj,
+}
+
+/// Number of linears in a layer.
+pub const MODULES: usize = 7;
+
+impl Module {
+    /// All linears, in the order of a forward.
+    pub const ALL: [Module; MODULES] = [
+        Module::QProj,
+        Module::KProj,
+        Module::VProj,
+        Module::OProj,
+        Module::GateProj,
+        Module::UpProj,
+        Module::DownProj,
+    ];
+
+    /// The short name, `q_proj`: what users list as a target.
+    pub fn name(self) -> &'static str {
+        match self {
+            Module::QProj => "q_proj",
+            Module::KProj => "k_proj",
+            Module::VProj => "v_proj",
+            Module::OProj => "o_proj",
+            Module::GateProj => "gate_proj",
+            Module::UpProj => "up_proj",
+            Module::DownProj => "down_proj",
+        }
+    }
+
+    /// The path inside a layer, `self_attn.q_proj`.
+    pub fn path(self) -> &'static str {
+        match self {
+            Module::QProj => "self_attn.q_proj",
+            Module::KProj => "self_attn.k_proj",
+            Module::VProj => "self_attn.v_proj",
+            Module::OProj => "self_attn.o_proj",
+            Module::GateProj => "mlp.gate_proj",
+            Module::UpProj => "mlp.up_proj",
+            Module::DownProj => "mlp.down_proj",
+        }
+    }
+
+    /// The linear's place in the GGUF naming of llama.cpp, `attn_q`.
+    pub fn gguf_name(self) -> &'static str {
+        match self {
+            Module::QProj => "attn_q",
+            Module::KProj => "attn_k",
+            Module::VProj => "attn_v",
+            Module::OProj => "attn_output",
+            Module::GateProj => "ffn_gate",
+            Module::UpProj => "ffn_up",
+            Module::DownProj => "ffn_down",
+        }
+    }
+
+    /// The linear with that short name.
+    pub fn from_name(name: &str) -> Option<Module> {
+        Module::ALL.into_iter().find(|module| module.name() == name)
+    }
+
+    /// The linear with that path inside a layer.
+    pub fn from_path(path: &str) -> Option<Module> {
+        Module::ALL.into_iter().find(|module| module.path() == path)
+    }
+}

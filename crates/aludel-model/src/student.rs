@@ -1,0 +1,179 @@
+//! Opening what the user names as a student: a GGUF file or a Hugging Face folder, with its config, tokenizer, chat template and
+//! the tokens that end an answer. Weights stay in the mapped file until a decoder packs them.
+
+use std::path::{Path, PathBuf};
+
+use aludel_formats::{gguf, hf};
+use aludel_text::template::ChatTemplate;
+use aludel_text::tokenizer::{GgufVocabulary, Tokenizer};
+use serde_json::Value;
+
+use crate::config::{self, Config};
+use crate::error::{Error, Result};
+use crate::weights::Weights;
+
+/// An open student.
+pub struct Student {
+    /// What the user gave.
+    pub path: PathBuf,
+    /// Sizes and constants.
+    pub config: Config,
+    /// The tensors.
+    pub weights: Weights,
+    /// The tokenizer.
+    pub tokenizer: Tokenizer,
+    /// The chat template; a base model may have none.
+    pub template: Option<ChatTemplate>,
+    /// Every token that ends an answer, from config, generation config and tokenizer.
+    pub eos_token_ids: Vec<u32>,
+    /// Where the small files came from.
+    pub origin: Origin,
+}
+
+/// Where a student's small files came from.
+pub enum Origin {
+    /// A Hugging Face folder, whose files are carried over as they are.
+    Folder(hf::Folder),
+    /// A GGUF file: its special tokens, by which the small files are written anew.
+    Gguf {
+        /// The model's own name, if it has one.
+        name: Option<String>,
+    },
+}
+
+impl Student {
+    /// Opens a GGUF file or a model folder.
+    ///
+    /// # Errors
+    /// If the path does not exist or is neither; if a file in it is damaged, of an unsupported architecture, or contradicts
+    /// another.
+    pub fn open(path: &Path) -> Result<Student> {
+        let student = if path.is_dir() {
+            Student::open_folder(path)?
+        } else if path.exists() {
+            Student::open_gguf(path)?
+        } else {
+            let reason = "there is no such file or folder; give a GGUF file or a Hugging Face model folder".to_owned();
+            return Err(Error::Student { path: path.to_owned(), reason });
+        };
+        // An embedding may be padded beyond the tokenizer, never the other way round.
+        let (tokenizer, weights) = (student.tokenizer.vocab_size(), student.config.vocab_size);
+        if tokenizer > weights {
+            return Err(Error::Vocabulary { path: path.to_owned(), tokenizer, weights });
+        }
+        Ok(student)
+    }
+
+    fn open_folder(path: &Path) -> Result<Student> {
+        let folder = hf::Folder::open(path)?;
+        let config = Config::from_hf(folder.config(), &folder.config_path())?;
+        let weights = Weights::Folder(folder.weights()?);
+        let tokenizer = Tokenizer::from_file(folder.tokenizer_path()?)?;
+        let token = |key: &str| match folder.tokenizer_config()?.get(key)? {
+            Value::String(token) => Some(token.clone()),
+            object => object.get("content")?.as_str().map(str::to_owned),
+        };
+        let name = |id: Option<u32>| id.and_then(|id| tokenizer.id_to_token(id));
+        let bos = token("bos_token").or_else(|| name(config.bos_token_id));
+        let eos = token("eos_token").or_else(|| name(config.eos_token_ids.first().copied()));
+        let template = match folder.chat_template() {
+            Some(source) => Some(ChatTemplate::new(source, bos.as_deref(), eos.as_deref())?),
+            None => None,
+        };
+        let mut eos_token_ids = config.eos_token_ids.clone();
+        if let Some(more) = folder.generation_config().and_then(|g| config::ids(&g["eos_token_id"])) {
+            eos_token_ids.extend(more);
+        }
+        eos_token_ids.extend(eos.and_then(|token| tokenizer.token_to_id(&token)));
+        Ok(Student {
+            path: path.to_owned(),
+            eos_token_ids: distinct(eos_token_ids),
+            config,
+            weights,
+            tokenizer,
+            template,
+            origin: Origin::Folder(folder),
+        })
+    }
+
+    fn open_gguf(path: &Path) -> Result<Student> {
+        let file = gguf::File::open(path)?;
+        let metadata = file.metadata();
+        let vocabulary = GgufVocabulary {
+            model: metadata.string("tokenizer.ggml.model")?.to_owned(),
+            pre: metadata.find::<&str>("tokenizer.ggml.pre")?.map(str::to_owned),
+            tokens: metadata.strings("tokenizer.ggml.tokens")?.to_vec(),
+            merges: if metadata.contains("tokenizer.ggml.merges") {
+                metadata.strings("tokenizer.ggml.merges")?.to_vec()
+            } else {
+                Vec::new()
+            },
+            token_types: if metadata.contains("tokenizer.ggml.token_type") {
+                metadata.i32s("tokenizer.ggml.token_type")?
+            } else {
+                Vec::new()
+            },
+            scores: if metadata.contains("tokenizer.ggml.scores") {
+                metadata.f32s("tokenizer.ggml.scores")?
+            } else {
+                Vec::new()
+            },
+            bos_id: metadata.find::<u32>("tokenizer.ggml.bos_token_id")?,
+            eos_id: metadata.find::<u32>("tokenizer.ggml.eos_token_id")?,
+            unknown_id: metadata.find::<u32>("tokenizer.ggml.unknown_token_id")?,
+            padding_id: metadata.find::<u32>("tokenizer.ggml.padding_token_id")?,
+            add_bos: metadata.find::<bool>("tokenizer.ggml.add_bos_token")?,
+            add_space_prefix: metadata.find::<bool>("tokenizer.ggml.add_space_prefix")?,
+        };
+        let tokenizer = Tokenizer::from_gguf(&vocabulary)?;
+        let rows = file.tensor("token_embd.weight")?.shape.first().copied().unwrap_or(0);
+        let tied = file.find_tensor("output.weight").is_none();
+        if let Some(bias) = file.tensors().find(|t| t.name.starts_with("blk.") && t.name.ends_with(".bias")) {
+            let reason = "a GGUF of the Llama family with biases is not supported; use the model's Hugging Face folder";
+            return Err(Error::Tensor { path: path.to_owned(), name: bias.name.to_owned(), reason: reason.to_owned() });
+        }
+        let config = Config::from_gguf(metadata, rows, tied, path)?;
+        let token = |id: Option<u32>| id.and_then(|id| tokenizer.id_to_token(id));
+        let (bos, eos) = (token(vocabulary.bos_id), token(vocabulary.eos_id));
+        let template = match metadata.find::<&str>("tokenizer.chat_template")? {
+            Some(source) => Some(ChatTemplate::new(source, bos.as_deref(), eos.as_deref())?),
+            None => None,
+        };
+        let mut eos_token_ids = config.eos_token_ids.clone();
+        for key in ["tokenizer.ggml.eot_token_id", "tokenizer.ggml.eom_token_id"] {
+            eos_token_ids.extend(metadata.find::<u32>(key)?);
+        }
+        let name = metadata.find::<&str>("general.name")?.map(str::to_owned);
+        Ok(Student {
+            path: path.to_owned(),
+            eos_token_ids: distinct(eos_token_ids),
+            config,
+            tokenizer,
+            template,
+            origin: Origin::Gguf { name },
+            weights: Weights::Gguf(file),
+        })
+    }
+
+    /// The chat template.
+    ///
+    /// # Errors
+    /// [`Error::Student`] if the model has none.
+    pub fn chat_template(&self) -> Result<&ChatTemplate> {
+        self.template.as_ref().ok_or_else(|| Error::Student {
+            path: self.path.clone(),
+            reason: "this model has no chat template; use an instruction-tuned model, or add a chat_template.jinja"
+                .to_owned(),
+        })
+    }
+}
+
+fn distinct(mut ids: Vec<u32>) -> Vec<u32> {
+    let mut seen = Vec::new();
+    ids.retain(|id| {
+        let new = !seen.contains(id);
+        seen.push(*id);
+        new
+    });
+    ids
+}

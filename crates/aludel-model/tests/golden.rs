@@ -1,0 +1,262 @@
+//! The decoder, its adapters and ten optimiser steps against numbers that PyTorch and PEFT wrote (`tools/golden/`).
+
+use std::path::{Path, PathBuf};
+
+use aludel_formats::{hf, safetensors};
+use aludel_kernels::check::{assert_close, cosine, wide};
+use aludel_kernels::linear::Precision;
+use aludel_kernels::optim::{self, State, Step};
+use aludel_kernels::{Context, Mat, Region, loss, quant};
+use aludel_model::adapter::Adapter;
+use aludel_model::config::Config;
+use aludel_model::decoder::{Active, Attention, Decoder, Keep, Pass};
+use aludel_model::weights::Weights;
+use serde_json::Value;
+
+struct Golden {
+    folder: PathBuf,
+    json: Value,
+    tensors: safetensors::Weights,
+}
+
+struct Row {
+    ids: Vec<u32>,
+    weights: Vec<f32>,
+}
+
+impl Golden {
+    fn open(name: &str) -> Golden {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name);
+        let json = serde_json::from_slice(&std::fs::read(folder.join("golden.json")).unwrap()).unwrap();
+        let tensors = safetensors::Weights::open_file(folder.join("golden.safetensors")).unwrap();
+        Golden { folder, json, tensors }
+    }
+
+    fn tensor(&self, name: &str) -> Vec<f32> {
+        let view = self.tensors.get(name).unwrap();
+        let mut out = vec![0.0; view.elements()];
+        quant::decode(quant::BlockType::F32, view.bytes, &mut out).unwrap();
+        out
+    }
+
+    fn rows(&self) -> Vec<Row> {
+        let numbers = |v: &Value| v.as_array().unwrap().iter().map(|x| x.as_f64().unwrap()).collect::<Vec<_>>();
+        let rows = self.json["rows"].as_array().unwrap();
+        rows.iter()
+            .map(|row| Row {
+                ids: numbers(&row["ids"]).iter().map(|&x| x as u32).collect(),
+                weights: numbers(&row["weights"]).iter().map(|&x| x as f32).collect(),
+            })
+            .collect()
+    }
+
+    fn load(&self, ctx: &mut Context, precision: Precision) -> Decoder {
+        let folder = hf::Folder::open(self.folder.join("model")).unwrap();
+        let config = Config::from_hf(folder.config(), &folder.config_path()).unwrap();
+        let weights = Weights::Folder(folder.weights().unwrap());
+        Decoder::load(ctx, &config, &weights, precision, 512).unwrap()
+    }
+}
+
+/// Logits of every token of one row.
+fn logits(ctx: &mut Context, decoder: &Decoder, adapter: Option<&Adapter>, ids: &[u32]) -> Vec<f32> {
+    let mut pass = Pass::default();
+    pass.push(0, ids);
+    decoder.check(ids, ids.len(), adapter).unwrap();
+    let run = |ctx: &mut Context| {
+        let active = adapter.map(|adapter| Active { adapter, dropout: None });
+        let forward = decoder.forward(ctx, &pass, Attention::Rows, active, Keep::Nothing);
+        let out = ctx.alloc(Region::Io, ids.len(), decoder.vocab_size(adapter));
+        decoder.logits(ctx, forward.hidden, adapter, out);
+        ctx.download(out)
+    };
+    ctx.plan(run);
+    run(ctx)
+}
+
+/// Adds the gradients of Σ weight·CE over the rows to `gradients`; returns the summed loss and the supervised count.
+fn gradients(
+    ctx: &mut Context,
+    decoder: &Decoder,
+    adapter: &Adapter,
+    rows: &[Row],
+    flat: Mat,
+    keep: Keep,
+) -> (f64, usize) {
+    let mut pass = Pass::default();
+    let (mut chosen, mut targets, mut weights) = (vec![], vec![], vec![]);
+    for (n, row) in rows.iter().enumerate() {
+        let start = pass.len() as u32;
+        pass.push(n as u32, &row.ids);
+        for t in 1..row.ids.len() {
+            if row.weights[t] != 0.0 {
+                chosen.push(start + t as u32 - 1);
+                targets.push(row.ids[t]);
+                weights.push(row.weights[t]);
+            }
+        }
+    }
+    let run = |ctx: &mut Context| {
+        let active = Active { adapter, dropout: None };
+        let forward = decoder.forward(ctx, &pass, Attention::Rows, Some(active), keep);
+        let losses = ctx.alloc(Region::Io, 1, chosen.len());
+        let dhidden = decoder.head_chunks(ctx, &forward, &chosen, Some(flat), |ctx, logits, range| {
+            let ids = ctx.upload_indices(&targets[range.clone()]);
+            let weights = ctx.upload(Region::Io, 1, range.len(), &weights[range.clone()]);
+            loss::cross_entropy(ctx, logits, ids, weights, losses.col_range(range.start, range.len()), true);
+        });
+        decoder.backward(ctx, forward, dhidden.unwrap(), flat);
+        ctx.download(losses).iter().map(|&l| f64::from(l)).sum::<f64>()
+    };
+    ctx.plan(run);
+    (run(ctx), chosen.len())
+}
+
+#[test]
+fn logits_agree_with_transformers() {
+    for name in ["tied", "untied", "llama3_rope"] {
+        let golden = Golden::open(name);
+        let mut ctx = Context::cpu(2);
+        let decoder = golden.load(&mut ctx, Precision::F32);
+        for (i, row) in golden.rows().iter().enumerate() {
+            let expected = golden.tensor(&format!("logits.base.{i}"));
+            let got = logits(&mut ctx, &decoder, None, &row.ids);
+            assert_close(&format!("{name} row {i}"), &got, &wide(&expected), 2e-5);
+        }
+    }
+}
+
+#[test]
+fn bf16_logits_stay_near() {
+    let golden = Golden::open("untied");
+    let mut ctx = Context::cpu(2);
+    let decoder = golden.load(&mut ctx, Precision::Bf16);
+    let row = &golden.rows()[0];
+    let got = logits(&mut ctx, &decoder, None, &row.ids);
+    let expected = golden.tensor("logits.base.0");
+    let cosine = cosine(&got, &expected);
+    assert!(cosine >= 0.999, "{cosine}");
+}
+
+/// Logits, every gradient, ten losses, the final adapter: for one model and one adapter.
+fn check_adapter(name: &str, adapter_name: &str, keep: Keep) {
+    let golden = Golden::open(name);
+    let what = format!("{name}/{adapter_name}");
+    let mut ctx = Context::cpu(2);
+    let decoder = golden.load(&mut ctx, Precision::F32);
+    let folder = golden.folder.join(format!("adapter_{adapter_name}"));
+    let adapter = Adapter::load(&mut ctx, decoder.config(), &folder).unwrap();
+    let rows = golden.rows();
+    for (i, row) in rows.iter().enumerate() {
+        let expected = golden.tensor(&format!("logits.{adapter_name}.{i}"));
+        assert_close(&what, &logits(&mut ctx, &decoder, Some(&adapter), &row.ids), &wide(&expected), 3e-5);
+    }
+    let count = adapter.parameter_count();
+    let [flat, first, second] = [(); 3].map(|()| ctx.persistent(1, count));
+    let state = State { parameters: adapter.parameters(), gradients: flat, first, second };
+    let recorded = &golden.json["adapters"][adapter_name];
+    for number in 1..=10 {
+        ctx.zero(flat);
+        let (loss, supervised) = gradients(&mut ctx, &decoder, &adapter, &rows, flat, keep);
+        if number == 1 {
+            let values: Vec<f32> = ctx.download(flat).iter().map(|g| g / supervised as f32).collect();
+            for (entry, got) in adapter.named(&values) {
+                let expected = golden.tensor(&format!("gradient.{adapter_name}.{}", entry.name));
+                let norm = expected.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>().sqrt();
+                let cosine = cosine(got, &expected);
+                assert!(cosine >= 0.999_999, "{what} {}: cosine {cosine}", entry.name);
+                let off: f64 = got.iter().zip(&expected).map(|(a, b)| f64::from(a - b).powi(2)).sum::<f64>().sqrt();
+                assert!(off <= 1e-4 * norm, "{what} {}: off by {off} of {norm}", entry.name);
+            }
+        }
+        let expected = recorded["losses"][number as usize - 1].as_f64().unwrap();
+        let loss = loss / supervised as f64;
+        assert!((loss - expected).abs() <= 5e-5, "{what} step {number}: loss {loss}, PEFT {expected}");
+        let step = Step {
+            learning_rate: golden.json["learning_rate"].as_f64().unwrap() as f32,
+            inverse_count: 1.0 / supervised as f32,
+            max_grad_norm: golden.json["max_grad_norm"].as_f64().unwrap() as f32,
+            beta1: 0.9,
+            beta2: 0.999,
+            epsilon: 1e-8,
+            weight_decay: 0.0,
+            number,
+        };
+        ctx.plan(|ctx| optim::step(ctx, &state, &step));
+        let norm = optim::step(&mut ctx, &state, &step);
+        let expected = recorded["grad_norms"][number as usize - 1].as_f64().unwrap();
+        assert!((norm - expected).abs() <= 1e-3 * expected, "{what} step {number}: norm {norm}, PEFT {expected}");
+    }
+    let values = ctx.download(adapter.parameters());
+    for (entry, got) in adapter.named(&values) {
+        let expected = golden.tensor(&format!("final.{adapter_name}.{}", entry.name));
+        // AdamW turns a gradient of the size of its rounding error into a full step: compare directions and sizes, not bits.
+        let cosine = cosine(got, &expected);
+        assert!(cosine >= 0.999, "{what} {}: final cosine {cosine}", entry.name);
+    }
+}
+
+#[test]
+fn adapters_agree_with_peft_on_a_tied_model() {
+    for adapter in ["attention", "all_linear", "rows"] {
+        check_adapter("tied", adapter, Keep::Activations);
+    }
+}
+
+#[test]
+fn adapters_agree_with_peft_on_an_untied_model() {
+    for adapter in ["attention", "all_linear", "rows"] {
+        check_adapter("untied", adapter, Keep::Activations);
+    }
+}
+
+#[test]
+fn recompute_changes_nothing() {
+    check_adapter("tied", "all_linear", Keep::LayerInputs);
+}
+
+#[test]
+fn a_packed_row_has_the_loss_and_gradient_it_has_alone() {
+    let golden = Golden::open("untied");
+    let mut ctx = Context::cpu(2);
+    let decoder = golden.load(&mut ctx, Precision::F32);
+    let adapter = Adapter::load(&mut ctx, decoder.config(), &golden.folder.join("adapter_all_linear")).unwrap();
+    let rows = golden.rows();
+    let flat = ctx.persistent(1, adapter.parameter_count());
+    let (packed_loss, _) = gradients(&mut ctx, &decoder, &adapter, &rows, flat, Keep::Activations);
+    let packed = ctx.download(flat);
+    ctx.zero(flat);
+    let mut alone_loss = 0.0;
+    for row in rows {
+        alone_loss += gradients(&mut ctx, &decoder, &adapter, &[row], flat, Keep::Activations).0;
+    }
+    assert!((packed_loss - alone_loss).abs() <= 1e-5 * packed_loss, "{packed_loss} {alone_loss}");
+    assert_close("gradients", &ctx.download(flat), &wide(&packed), 1e-5);
+}
+
+#[test]
+fn an_adapter_comes_back_from_its_folder() {
+    let golden = Golden::open("untied");
+    let mut ctx = Context::cpu(1);
+    let decoder = golden.load(&mut ctx, Precision::F32);
+    let adapter = Adapter::load(&mut ctx, decoder.config(), &golden.folder.join("adapter_rows")).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    adapter.save(&ctx, folder.path()).unwrap();
+    let again = Adapter::load(&mut ctx, decoder.config(), folder.path()).unwrap();
+    assert_eq!(again.entries(), adapter.entries());
+    assert_eq!(ctx.download(again.parameters()), ctx.download(adapter.parameters()));
+    assert_eq!(again.config().embedding_tokens(), adapter.config().embedding_tokens());
+}
+
+#[test]
+fn an_adapter_for_another_base_is_refused() {
+    let (tied, rope) = (Golden::open("tied"), Golden::open("llama3_rope"));
+    let mut ctx = Context::cpu(1);
+    let decoder = rope.load(&mut ctx, Precision::F32);
+    let error = Adapter::load(&mut ctx, decoder.config(), &tied.folder.join("adapter_attention")).unwrap_err();
+    assert!(error.to_string().contains("another base"), "{error}");
+    let untied = Golden::open("untied");
+    let decoder = tied.load(&mut ctx, Precision::F32);
+    let error = Adapter::load(&mut ctx, decoder.config(), &untied.folder.join("adapter_rows")).unwrap_err();
+    assert!(error.to_string().contains("ties its head"), "{error}");
+}
