@@ -330,3 +330,33 @@ fn mend_for(kind: ErrorKind) -> &'static str {
         _ => "check the disk and the path, then run again",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_system_error_comes_with_its_mend() {
+        fn check(kind: ErrorKind, wanted: &str) {
+            let error = Error::io(Path::new("out/model.safetensors"), "write the file")(kind.into());
+            let message = error.to_string();
+            assert!(message.starts_with("out/model.safetensors: cannot write the file: "), "{message}");
+            assert!(message.contains(wanted), "{message}");
+            assert_eq!(error.path(), Path::new("out/model.safetensors"));
+        }
+        check(ErrorKind::StorageFull, "free some space");
+        check(ErrorKind::QuotaExceeded, "free some space");
+        check(ErrorKind::PermissionDenied, "give this user the permission");
+        check(ErrorKind::ReadOnlyFilesystem, "can be written");
+        check(ErrorKind::NotFound, "spelling");
+    }
+
+    #[test]
+    fn the_nearest_names_come_best_first_and_hostile_ones_cost_nothing() {
+        let names = ["blk.0.attn_k.weight", "blk.0.attn_q.bias", "blk.10.attn_q.weight", "unlike"];
+        let long = "x".repeat(1 << 20);
+        let found = nearest("blk.0.attn_q.weight", names.into_iter().chain([long.as_str()]));
+        assert_eq!(found, ["blk.10.attn_q.weight", "blk.0.attn_k.weight", "blk.0.attn_q.bias"]);
+        assert!(nearest(&long, names.into_iter()).is_empty());
+    }
+}

@@ -45,7 +45,7 @@ pub struct AdapterConfig {
     #[serde(default)]
     pub rank_pattern: BTreeMap<String, usize>,
     /// Other alphas, by module name or pattern.
-    #[serde(default)]
+    #[serde(default, serialize_with = "whole_values_if_possible")]
     pub alpha_pattern: BTreeMap<String, f64>,
     /// Whether the scale is `lora_alpha / √r`.
     #[serde(default)]
@@ -237,12 +237,16 @@ fn default_other() -> Map<String, Value> {
     }
 }
 
-/// 16 rather than 16.0, as PEFT's own field is a whole number.
+/// 16 rather than 16.0, as PEFT's own fields are whole numbers.
 fn whole_if_possible<S: Serializer>(number: &f64, serializer: S) -> Result<S::Ok, S::Error> {
+    whole(*number).serialize(serializer)
+}
+
+fn whole_values_if_possible<S: Serializer>(pattern: &BTreeMap<String, f64>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(pattern.iter().map(|(module, alpha)| (module, whole(*alpha))))
+}
+
+fn whole(number: f64) -> Value {
     const LARGEST_WHOLE: f64 = 9e15;
-    if number.fract() == 0.0 && number.abs() < LARGEST_WHOLE {
-        serializer.serialize_i64(*number as i64)
-    } else {
-        serializer.serialize_f64(*number)
-    }
+    if number.fract() == 0.0 && number.abs() < LARGEST_WHOLE { Value::from(number as i64) } else { Value::from(number) }
 }
