@@ -1,6 +1,7 @@
 //! What can be typed: the subcommands and the options that all of them share. Parsing only checks the shape of what
 //! was typed; a command's own options stand in its file, and settings are checked where recipes are.
 
+use crate::commands::inspect::InspectArgs;
 use clap::{ColorChoice, Parser, Subcommand};
 
 /// Distil a teacher model's reasoning into a small student model that you own.
@@ -19,6 +20,9 @@ pub(crate) struct Cli {
 /// The subcommands.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Show how rows are templated, tokenised and masked, and what training would make of all of them
+    Inspect(InspectArgs),
+
     /// Print the JSON schema of a recipe: every setting with its meaning, type and default
     Schema,
 }

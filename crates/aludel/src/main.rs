@@ -22,6 +22,7 @@ fn main() -> ExitCode {
 
 fn run(command: &Command, console: &mut Console) -> anyhow::Result<Outcome> {
     match command {
+        Command::Inspect(args) => commands::inspect::run(args, console),
         Command::Schema => commands::schema::run(console),
     }
 }

@@ -3,6 +3,7 @@
 
 use super::problem::Checker;
 use super::shapes::{OneOrMany, one_or_many};
+use aludel_traces::dataset::{ColumnMap, ReadOptions};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -16,7 +17,8 @@ pub struct DataSettings {
     #[serde(deserialize_with = "one_or_many")]
     #[schemars(with = "OneOrMany<PathBuf>")]
     pub files: Vec<PathBuf>,
-    /// The share of prompts held back for evaluation; all rows of a prompt fall on one side. 0 holds nothing back.
+    /// The share of rows held back for evaluation, or from 1 on their number; all rows of a prompt fall on one side. 0
+    /// holds nothing back.
     pub test_size: f64,
     /// Which column plays which part, where the names do not say it: for example `{ prompt = "problem" }`. The parts
     /// are messages, prompt, response, reasoning, system and text.
@@ -73,14 +75,47 @@ impl Default for DataSettings {
     }
 }
 
+impl From<LossOn> for aludel_text::LossOn {
+    fn from(loss_on: LossOn) -> Self {
+        match loss_on {
+            LossOn::Assistant => Self::Assistant,
+            LossOn::Answer => Self::Answer,
+            LossOn::All => Self::All,
+        }
+    }
+}
+
+impl From<LongRows> for aludel_text::LongRows {
+    fn from(long_rows: LongRows) -> Self {
+        match long_rows {
+            LongRows::Drop => Self::Drop,
+            LongRows::Truncate => Self::Truncate,
+        }
+    }
+}
+
 impl DataSettings {
+    /// How the data files are read.
+    pub fn read_options(&self) -> ReadOptions {
+        let part = |name: &str| self.columns.get(name).cloned();
+        let columns = (!self.columns.is_empty()).then(|| ColumnMap {
+            messages: part("messages"),
+            prompt: part("prompt"),
+            response: part("response"),
+            reasoning: part("reasoning"),
+            system: part("system"),
+            text: part("text"),
+        });
+        ReadOptions { columns, skip_bad_rows: self.skip_bad_rows, ..ReadOptions::default() }
+    }
+
     pub(super) fn check(&self, check: &mut Checker<'_>) {
         check.that(
-            (0.0..1.0).contains(&self.test_size),
+            (0.0..1.0).contains(&self.test_size) || (self.test_size >= 1.0 && self.test_size.fract() == 0.0),
             "test_size",
             self.test_size,
-            "it is the share of prompts held back for evaluation",
-            "a number from 0 up to, but not including, 1, for example 0.1",
+            "it is the share of rows held back for evaluation, or their number",
+            "a number from 0 up to, but not including, 1, for example 0.1, or a whole number of rows",
         );
         check.that(
             self.files.iter().all(|file| !file.as_os_str().is_empty()),

@@ -108,6 +108,20 @@ impl Recipe {
         Problems::unless_empty(problems)
     }
 
+    /// How rows are encoded for training.
+    pub fn encode_options(&self) -> aludel_text::EncodeOptions {
+        aludel_text::EncodeOptions::train(self.data.loss_on.into())
+    }
+
+    /// What a row must pass before it is trained on.
+    pub fn preflight_options(&self) -> aludel_text::PreflightOptions {
+        aludel_text::PreflightOptions {
+            max_length: (self.data.long_rows == LongRows::Truncate).then_some(self.train.max_length),
+            allow_cut_reasoning: self.data.allow_cut_reasoning,
+            loss_on: self.data.loss_on.into(),
+        }
+    }
+
     /// The recipe as TOML with every setting spelled out: what a run folder keeps, and what [`Recipe::from_toml`] reads
     /// back to the same recipe.
     ///

@@ -241,7 +241,10 @@ fn values_out_of_range_are_refused() {
             "[train]\nload_best_model_at_end = true\nsave_strategy = \"steps\"\neval_strategy = \"steps\"\nsave_steps = 70",
             "train.save_steps = 70",
         ),
-        ("[data]\ntest_size = 1.0", "data.test_size = 1.0"),
+        ("[data]\ntest_size = 1.5", "data.test_size = 1.5"),
+        ("[data]\ntest_size = -0.1", "data.test_size = -0.1"),
+        ("[data]\ntest_size = inf", "data.test_size = inf"),
+        ("[data]\ntest_size = nan", "data.test_size = NaN"),
         ("[data]\ntest_size = 0", "train.eval_strategy = \"epoch\""),
         ("[data]\nfiles = [\"\"]", "data.files = [\"\"]"),
         ("[data]\ncolumns = { prompt = \"\" }", "data.columns.prompt = \"\""),
@@ -267,6 +270,7 @@ fn edges_of_the_ranges_are_accepted() {
         "[lora]\nr = 1\ndropout = 0",
         "[train]\nlearning_rate = 0\nmax_grad_norm = 0\nwarmup_ratio = 1",
         "[train]\nmax_steps = -1",
+        "[data]\ntest_size = 40",
         "[train]\nnum_train_epochs = 0.5",
         "[train]\neval_strategy = \"no\"\n[data]\ntest_size = 0",
         "[generate]\ntemperature = 0\ntop_k = 0\nmin_p = 0",
@@ -282,6 +286,24 @@ fn all_problems_come_out_at_once() {
     let problems = Recipe::from_toml(text).unwrap_err();
     let keys: Vec<&str> = problems.iter().map(|problem| problem.key.as_str()).collect();
     assert_eq!(keys, ["train.epoch", "train.learning_rate", "lora.r", "lora.dropout", "generate.top_p"]);
+}
+
+#[test]
+fn data_settings_reach_reader_and_template() {
+    let recipe = right(
+        "[train]\nmax_length = 9\n[data]\nloss_on = \"answer\"\nlong_rows = \"truncate\"\nskip_bad_rows = true\n\
+         allow_cut_reasoning = true\ncolumns = { prompt = \"problem\", response = \"solution\" }",
+    )
+    .recipe;
+    let reading = recipe.data.read_options();
+    let columns = reading.columns.unwrap();
+    assert_eq!((columns.prompt.as_deref(), columns.response.as_deref()), (Some("problem"), Some("solution")));
+    assert_eq!((columns.text, reading.skip_bad_rows), (None, true));
+    assert_eq!(recipe.encode_options().loss_on, aludel_text::LossOn::Answer);
+    let preflight = recipe.preflight_options();
+    assert_eq!((preflight.max_length, preflight.allow_cut_reasoning), (Some(9), true));
+    assert_eq!(Recipe::default().preflight_options().max_length, None);
+    assert_eq!(Recipe::default().data.read_options().columns, None);
 }
 
 #[test]

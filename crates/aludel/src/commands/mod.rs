@@ -1,20 +1,20 @@
 //! One file a command: its options, what it does with them, and what it prints.
 
+pub(crate) mod inspect;
 pub(crate) mod schema;
 
-// Their options are ready and wait for the engine; each joins the `Command` enum together with its body, and the line
-// above it goes.
-#[cfg_attr(not(test), expect(dead_code, reason = "joins the command line with its body"))]
+// The options of these are ready and tested; each joins the command line together with its body.
+#[cfg(test)]
 pub(crate) mod chat;
-#[cfg_attr(not(test), expect(dead_code, reason = "joins the command line with its body"))]
+#[cfg(test)]
 pub(crate) mod demo;
-#[cfg_attr(not(test), expect(dead_code, reason = "joins the command line with its body"))]
+#[cfg(test)]
 pub(crate) mod gradients;
-#[cfg_attr(not(test), expect(dead_code, reason = "joins the command line with its body"))]
+#[cfg(test)]
 pub(crate) mod logits;
-#[cfg_attr(not(test), expect(dead_code, reason = "joins the command line with its body"))]
+#[cfg(test)]
 pub(crate) mod merge;
-#[cfg_attr(not(test), expect(dead_code, reason = "joins the command line with its body"))]
+#[cfg(test)]
 pub(crate) mod train;
 
 /// The options of one command, as they are parsed from `arguments`.

@@ -1,0 +1,190 @@
+//! `aludel inspect`: how rows are templated, tokenised and masked, and what would become of all of them in training.
+//! Rows go through the very functions that training uses; `rows` says what becomes of them, `show` how that looks.
+
+mod rows;
+mod show;
+
+use crate::console::Console;
+use crate::report::Outcome;
+use crate::settings::{Flags, RecipeArgs, resolve};
+use aludel_distill::settings::{Problem, Problems, Recipe};
+use aludel_model::student::Student;
+use aludel_traces::dataset::{self, Record, Records};
+use anyhow::Context as _;
+use clap::Args;
+use indicatif::{ProgressBar, ProgressStyle};
+use rayon::prelude::*;
+use rows::{Preparer, Totals};
+use serde::Serialize;
+use std::path::{Path, PathBuf};
+
+/// The options of `aludel inspect`. Student and data may stand in the recipe instead.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct InspectArgs {
+    /// The model whose template and tokenizer are used: a GGUF file or a Hugging Face model folder
+    #[arg(long, value_name = "PATH")]
+    student: Option<PathBuf>,
+
+    /// The data to look at: JSONL, or a JSON array
+    #[arg(long, value_name = "FILE", num_args = 1..)]
+    data: Vec<PathBuf>,
+
+    /// How many rows to show; all of them are counted
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    rows: usize,
+
+    /// Show where one token ends and the next begins
+    #[arg(long)]
+    tokens: bool,
+
+    /// Show long texts whole
+    #[arg(long)]
+    full: bool,
+
+    /// Print JSON only
+    #[arg(long)]
+    json: bool,
+
+    #[command(flatten)]
+    recipe: RecipeArgs,
+
+    /// The longest row, in tokens [default: 2048]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, help_heading = "Common settings")]
+    max_length: Option<String>,
+
+    /// Count and skip rows that cannot be read
+    #[arg(long, help_heading = "Common settings")]
+    skip_bad_rows: bool,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  aludel inspect --student student.gguf --data traces.jsonl
+  aludel inspect --student student.gguf --data traces.jsonl --rows 1 --full --tokens --color always | less -R
+  aludel inspect --student student.gguf --data traces.jsonl --rows 0 --max-length 4096 --json
+  aludel inspect --recipe recipe.toml --set data.loss_on=answer";
+
+/// Shows the first rows and counts all.
+pub(crate) fn run(args: &InspectArgs, console: &mut Console) -> anyhow::Result<Outcome> {
+    let recipe = args.recipe()?;
+    let path = recipe.student_model()?;
+    let mut student =
+        Student::open(path).with_context(|| format!("{}: the student cannot be opened", path.display()))?;
+    student.tokenizer.add_tokens(&recipe.student.add_tokens)?;
+    let preparer = Preparer::new(&student, &recipe);
+    let mut records = dataset::open(&recipe.data.files, &recipe.data.read_options())?;
+    let mut report = Report::new(path, &recipe);
+    if !args.json {
+        show::legend(console)?;
+    }
+    let bar = progress_bar(records.bytes_total());
+    let pool = thread_pool(recipe.student.threads)?;
+    loop {
+        let batch = read_batch(&mut records)?;
+        if batch.is_empty() {
+            break;
+        }
+        let prepared: Vec<_> = pool.install(|| batch.par_iter().map(|record| preparer.prepare(record)).collect());
+        for (record, rows) in batch.iter().zip(prepared) {
+            report.totals.add_record();
+            for row in rows? {
+                report.totals.add(&row, &record.provenance);
+                if report.totals.rows > args.rows as u64 {
+                    continue;
+                }
+                if args.json {
+                    report.rows.push(show::json_row(report.totals.rows, &row, &record.provenance));
+                } else {
+                    bar.suspend(|| show::row(console, report.totals.rows, &row, &record.provenance, args.into()))?;
+                }
+            }
+        }
+        bar.set_position(records.bytes_read());
+    }
+    bar.finish_and_clear();
+    report.totals.finish(records.counts());
+    if args.json {
+        console.json(&report)?;
+    } else {
+        show::totals(console, &report.totals, &recipe)?;
+    }
+    Ok(Outcome::Done)
+}
+
+/// What `--json` prints.
+#[derive(Debug, Serialize)]
+struct Report {
+    student: String,
+    files: Vec<String>,
+    max_length: usize,
+    long_rows: aludel_distill::settings::LongRows,
+    loss_on: aludel_distill::settings::LossOn,
+    rows: Vec<show::JsonRow>,
+    totals: Totals,
+}
+
+impl Report {
+    fn new(student: &Path, recipe: &Recipe) -> Self {
+        Self {
+            student: student.display().to_string(),
+            files: recipe.data.files.iter().map(|file| file.display().to_string()).collect(),
+            max_length: recipe.train.max_length,
+            long_rows: recipe.data.long_rows,
+            loss_on: recipe.data.loss_on,
+            rows: Vec::new(),
+            totals: Totals::default(),
+        }
+    }
+}
+
+impl InspectArgs {
+    fn recipe(&self) -> anyhow::Result<Recipe> {
+        let flags = Flags::default()
+            .path("--student", "student.model", self.student.as_ref())
+            .paths("--data", "data.files", &self.data)
+            .written("--max-length", "train.max_length", self.max_length.as_ref())
+            .switch("--skip-bad-rows", "data.skip_bad_rows", self.skip_bad_rows);
+        let recipe = resolve(&self.recipe, flags)?;
+        let mut problems = recipe.student_model().err().map_or_else(Vec::new, Problems::into_vec);
+        if recipe.data.files.is_empty() {
+            problems.push(Problem::missing(
+                "data.files",
+                "no data is named",
+                "give one or more JSONL files: --data FILE..., or `files` in [data]",
+            ));
+        }
+        Problems::unless_empty(problems)?;
+        Ok(recipe)
+    }
+}
+
+impl From<&InspectArgs> for show::Detail {
+    fn from(args: &InspectArgs) -> Self {
+        Self { tokens: args.tokens, full: args.full }
+    }
+}
+
+/// Enough rows to keep all threads busy, few enough to need little memory.
+const BATCH_RECORDS: usize = 256;
+
+fn read_batch(records: &mut Records) -> Result<Vec<Record>, aludel_traces::Error> {
+    records.take(BATCH_RECORDS).collect()
+}
+
+fn thread_pool(threads: usize) -> anyhow::Result<rayon::ThreadPool> {
+    rayon::ThreadPoolBuilder::new()
+        .num_threads(threads)
+        .build()
+        .with_context(|| format!("student.threads = {threads}: so many threads cannot be started; ask for fewer"))
+}
+
+/// A bar on standard error, which shows itself on a terminal only.
+fn progress_bar(bytes_total: u64) -> ProgressBar {
+    let style = ProgressStyle::with_template("reading {bar:30} {bytes} of {total_bytes}, {eta} left");
+    let bar = ProgressBar::new(bytes_total);
+    match style {
+        Ok(style) => bar.with_style(style),
+        Err(_) => bar,
+    }
+}

@@ -1,0 +1,292 @@
+//! How `aludel inspect` looks: each row as a column of parts with their token counts, then the totals. Marks in the
+//! margin say what is trained on, so that nothing depends on colour alone.
+
+use super::rows::{Fate, Prepared, Totals};
+use crate::console::{Console, harmless};
+use aludel_distill::settings::Recipe;
+use aludel_text::{Encoded, Part};
+use aludel_traces::dataset::Provenance;
+use anstyle::{AnsiColor, Style};
+use serde::Serialize;
+use std::io;
+use std::ops::Range;
+
+/// How much of a row is shown.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Detail {
+    /// The borders between tokens.
+    pub(super) tokens: bool,
+    /// Long texts whole.
+    pub(super) full: bool,
+}
+
+/// A run of tokens of one kind.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(super) struct Segment {
+    part: Part,
+    supervised: bool,
+    cut: bool,
+    tokens: usize,
+    text: String,
+    #[serde(skip)]
+    range: Range<usize>,
+}
+
+/// A row in JSON.
+#[derive(Debug, Serialize)]
+pub(super) struct JsonRow {
+    row: u64,
+    file: String,
+    line: u64,
+    fate: &'static str,
+    reason: Option<String>,
+    tokens: usize,
+    tokens_left: usize,
+    supervised_tokens: usize,
+    segments: Vec<Segment>,
+    ids: Vec<u32>,
+    weights: Vec<f32>,
+}
+
+/// Explains marks and colours.
+pub(super) fn legend(console: &mut Console) -> io::Result<()> {
+    let parts = [Part::Markup, Part::System, Part::User, Part::Reasoning, Part::Answer, Part::EndOfTurn];
+    let names: Vec<String> = parts.iter().map(|&part| console.styled(style(part, false), label(part))).collect();
+    console.line(format_args!("parts: {}", names.join(", ")))?;
+    let cut = console.styled(style(Part::Markup, true), "-");
+    console.line(format_args!("marks: {} trained on, {cut} cut off, {BREAK} line break at the end of a part", "+"))
+}
+
+/// Shows one row.
+pub(super) fn row(
+    console: &mut Console,
+    number: u64,
+    row: &Prepared,
+    place: &Provenance,
+    detail: Detail,
+) -> io::Result<()> {
+    let head = format!("row {number}: {} line {}", harmless(&place.file.display().to_string()), place.line);
+    console.line("")?;
+    let head = console.styled(Style::new().bold(), &head);
+    console.line(format_args!("{head}, {}", fate_in_words(row)))?;
+    let Some(encoded) = &row.encoded else { return Ok(()) };
+    for segment in segments(encoded, row.tokens_left()) {
+        show_segment(console, encoded, &segment, detail)?;
+    }
+    Ok(())
+}
+
+/// One row as JSON holds it.
+pub(super) fn json_row(number: u64, row: &Prepared, place: &Provenance) -> JsonRow {
+    let encoded = row.encoded.as_ref();
+    JsonRow {
+        row: number,
+        file: place.file.display().to_string(),
+        line: place.line,
+        fate: row.fate.name(),
+        reason: match &row.fate {
+            Fate::Refused(reason) => Some(reason.clone()),
+            _ => None,
+        },
+        tokens: row.tokens(),
+        tokens_left: row.tokens_left(),
+        supervised_tokens: row.supervised_left(),
+        segments: encoded.map(|encoded| segments(encoded, row.tokens_left())).unwrap_or_default(),
+        ids: encoded.map(|encoded| encoded.ids.clone()).unwrap_or_default(),
+        weights: encoded.map(|encoded| encoded.weights.clone()).unwrap_or_default(),
+    }
+}
+
+/// Shows the sums.
+pub(super) fn totals(console: &mut Console, totals: &Totals, recipe: &Recipe) -> io::Result<()> {
+    let head = format!("{} rows from {} records", grouped(totals.rows), grouped(totals.records));
+    console.line("")?;
+    let head = console.styled(Style::new().bold(), &head);
+    console.line(head)?;
+    let max_length = recipe.train.max_length;
+    let lines = [
+        (totals.kept, "kept whole".to_owned()),
+        (totals.cut, format!("cut to {max_length} tokens, {} tokens lost", grouped(totals.tokens_lost))),
+        (totals.too_long, format!("dropped: longer than train.max_length = {max_length}")),
+        (totals.unsupervised, "dropped: nothing left to train on".to_owned()),
+        (totals.refused, "refused".to_owned()),
+    ];
+    for (rows, what) in lines.iter().filter(|(rows, _)| *rows > 0) {
+        console.line(format_args!("{:>12}  {what}", grouped(*rows)))?;
+    }
+    for bad in &totals.bad_rows {
+        let first = format!("the first is {} line {}: {}", bad.first_file, bad.first_line, bad.first_reason);
+        console.line(format_args!("{:>12}  skipped: {}; {}", grouped(bad.rows), bad.kind, harmless(&first)))?;
+    }
+    if let Some(first) = &totals.first_refused {
+        let told = format!("training would stop at {} line {}: {}", first.file, first.line, first.reason);
+        console.line(harmless(&told))?;
+    }
+    let lengths = &totals.lengths;
+    console.line(format_args!(
+        "tokens in a row: {} at least, {} in the middle, {} at most",
+        grouped(lengths.shortest.into()),
+        grouped(lengths.median.into()),
+        grouped(lengths.longest.into())
+    ))?;
+    let (all, trained) = (totals.tokens, totals.supervised_tokens);
+    console.line(format_args!(
+        "tokens in training: {}, of which {} are trained on ({}%)",
+        grouped(all),
+        grouped(trained),
+        percent(trained, all)
+    ))
+}
+
+const BREAK: &str = "⏎";
+const BORDER: &str = "│";
+/// Where the text of a part begins.
+const TEXT_COLUMN: usize = 20;
+
+/// Runs of tokens that agree in part, supervision and cut.
+fn segments(encoded: &Encoded, tokens_left: usize) -> Vec<Segment> {
+    let kind = |token: usize| (encoded.parts[token], encoded.weights[token] > 0.0, token >= tokens_left);
+    let mut segments = Vec::new();
+    let mut start = 0;
+    for end in 1..=encoded.len() {
+        if end < encoded.len() && kind(end) == kind(start) {
+            continue;
+        }
+        let (part, supervised, cut) = kind(start);
+        let text = (start..end).map(|token| token_text(encoded, token)).collect();
+        segments.push(Segment { part, supervised, cut, tokens: end - start, text, range: start..end });
+        start = end;
+    }
+    segments
+}
+
+/// The text that a token stands for. Tokens of one character share its span: the first of them shows it.
+fn token_text(encoded: &Encoded, token: usize) -> &str {
+    let span = encoded.spans[token].clone();
+    let is_shown_before = token > 0 && encoded.spans[token - 1] == span;
+    if is_shown_before { "" } else { encoded.text.get(span).unwrap_or_default() }
+}
+
+fn show_segment(console: &mut Console, encoded: &Encoded, segment: &Segment, detail: Detail) -> io::Result<()> {
+    let mark = match (segment.cut, segment.supervised) {
+        (true, _) => "-",
+        (false, true) => "+",
+        (false, false) => " ",
+    };
+    let text = if detail.tokens {
+        segment.range.clone().map(|token| token_text(encoded, token)).collect::<Vec<_>>().join(BORDER)
+    } else {
+        segment.text.clone()
+    };
+    let text = if detail.full { text } else { folded(&text) };
+    let text = console.styled(style(segment.part, segment.cut), &on_lines(&harmless(&text)));
+    let margin = format!("\n{:TEXT_COLUMN$}", "");
+    let text = text.replace('\n', &margin);
+    console.line(format_args!("{mark} {:<10}{:>6}  {text}", label(segment.part), segment.tokens))
+}
+
+/// The text with its last line breaks visible, so that they do not look like empty lines.
+fn on_lines(text: &str) -> String {
+    let body = text.trim_end_matches('\n');
+    format!("{body}{}", BREAK.repeat(text.len() - body.len()))
+}
+
+/// A long text without its middle.
+fn folded(text: &str) -> String {
+    const WHOLE_CHARS: usize = 1200;
+    const HEAD_CHARS: usize = 700;
+    const TAIL_CHARS: usize = 300;
+    let chars = text.chars().count();
+    if chars <= WHOLE_CHARS {
+        return text.to_owned();
+    }
+    let head: String = text.chars().take(HEAD_CHARS).collect();
+    let tail: String = text.chars().skip(chars - TAIL_CHARS).collect();
+    let hidden = grouped((chars - HEAD_CHARS - TAIL_CHARS) as u64);
+    format!("{head}\n[… {hidden} characters more, shown with --full …]\n{tail}")
+}
+
+fn fate_in_words(row: &Prepared) -> String {
+    let trained = row.supervised_left();
+    let tokens = row.tokens();
+    let shares = format!("{} tokens, {} trained on", grouped(tokens as u64), grouped(trained as u64));
+    match &row.fate {
+        Fate::Kept => format!("{shares} ({}%)", percent(trained as u64, tokens as u64)),
+        Fate::Cut { lost } => format!("{shares}, the last {} cut off", grouped(*lost as u64)),
+        Fate::TooLong => format!("{} tokens: dropped, too long", grouped(tokens as u64)),
+        Fate::Unsupervised => format!("{} tokens: dropped, nothing left to train on", grouped(tokens as u64)),
+        Fate::Refused(reason) => format!("{} tokens: refused: {}", grouped(tokens as u64), harmless(reason)),
+    }
+}
+
+fn label(part: Part) -> &'static str {
+    match part {
+        Part::Markup => "template",
+        Part::System => "system",
+        Part::User => "user",
+        Part::Tool => "tool",
+        Part::Assistant => "assistant",
+        Part::Reasoning => "reasoning",
+        Part::Answer => "answer",
+        Part::EndOfTurn => "end",
+    }
+}
+
+fn style(part: Part, is_cut: bool) -> Style {
+    if is_cut {
+        return AnsiColor::Red.on_default().strikethrough();
+    }
+    match part {
+        Part::Markup => Style::new().dimmed(),
+        Part::System | Part::User | Part::Tool | Part::Assistant => AnsiColor::Blue.on_default(),
+        Part::Reasoning => AnsiColor::Yellow.on_default(),
+        Part::Answer => AnsiColor::Green.on_default(),
+        Part::EndOfTurn => AnsiColor::Magenta.on_default().bold(),
+    }
+}
+
+/// A number with its thousands apart.
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+fn percent(part: u64, whole: u64) -> u64 {
+    if whole == 0 { 0 } else { (part as f64 / whole as f64 * 100.0).round() as u64 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_read_well() {
+        for (number, text) in [(0, "0"), (999, "999"), (1000, "1,000"), (12_345_678, "12,345,678")] {
+            assert_eq!(grouped(number), text);
+        }
+        assert_eq!((percent(1, 3), percent(0, 0), percent(5, 5)), (33, 0, 100));
+    }
+
+    #[test]
+    fn a_long_text_loses_its_middle_and_says_how_much() {
+        let text = "ä".repeat(1300);
+        let shown = folded(&text);
+        assert!(shown.contains("[… 300 characters more, shown with --full …]"), "{shown}");
+        assert_eq!(shown.matches('ä').count(), 1000);
+        assert_eq!(folded("short"), "short");
+    }
+
+    #[test]
+    fn last_line_breaks_are_seen() {
+        for (text, shown) in [("a\nb\n\n", "a\nb⏎⏎"), ("\n", "⏎"), ("", "")] {
+            assert_eq!(on_lines(text), shown);
+        }
+    }
+}
