@@ -7,6 +7,8 @@ pub mod cache;
 pub mod dataset;
 mod error;
 mod folder;
+pub mod source;
 pub mod split;
+pub mod tasks;
 
 pub use error::Error;

@@ -36,6 +36,38 @@ pub struct ColumnMap {
 }
 
 impl ColumnMap {
+    /// The map of `data.columns`, as a recipe gives it: part to column.
+    ///
+    /// # Errors
+    /// [`Error::ColumnMap`] for a part that there is not, and as [`ColumnMap::validate`].
+    pub fn from_parts<'a>(parts: impl IntoIterator<Item = (&'a str, &'a str)>) -> Result<ColumnMap, Error> {
+        let mut map = ColumnMap::default();
+        for (part, column) in parts {
+            let place = match part {
+                "messages" => &mut map.messages,
+                "prompt" => &mut map.prompt,
+                "response" => &mut map.response,
+                "reasoning" => &mut map.reasoning,
+                "system" => &mut map.system,
+                "text" => &mut map.text,
+                _ => {
+                    let reason = format!(
+                        "`{part}` is no part of a row; the parts are messages, prompt, response, reasoning, system and text"
+                    );
+                    return Err(Error::ColumnMap { reason });
+                }
+            };
+            *place = Some(column.to_string());
+        }
+        map.validate()?;
+        Ok(map)
+    }
+
+    /// Whether no column is named.
+    pub fn is_empty(&self) -> bool {
+        *self == ColumnMap::default()
+    }
+
     /// Refuses maps whose parts cannot make a row together.
     ///
     /// # Errors
@@ -124,8 +156,8 @@ const SYSTEM_COLUMNS: [&str; 2] = ["system", "system_prompt"];
 /// Turns a row into what is learnt from it.
 pub(super) fn content_of(row: &Map<String, Value>, columns: Option<&ColumnMap>) -> Result<Content, Problem> {
     match columns {
-        Some(columns) => mapped(row, columns),
-        None => detected(row),
+        Some(columns) if !columns.is_empty() => mapped(row, columns),
+        _ => detected(row),
     }
 }
 
@@ -158,8 +190,7 @@ fn mapped(row: &Map<String, Value>, columns: &ColumnMap) -> Result<Content, Prob
     if let Some(name) = &columns.text {
         return plain_text(named(row, "text", name)?);
     }
-    // Reasoning and system message may be missing from single rows, but not go by a name that no row has: a row
-    // written by a program that leaves out empty fields is told from a typing mistake only by the whole file.
+    // Single rows may lack reasoning and system message; a name that no row has is found when all are read.
     let reasoning = match &columns.reasoning {
         Some(name) => present(row, name),
         None => first_present(row, &REASONING_COLUMNS),
@@ -171,10 +202,11 @@ fn mapped(row: &Map<String, Value>, columns: &ColumnMap) -> Result<Content, Prob
     if let Some(name) = &columns.messages {
         return conversation(named(row, "messages", name)?, system);
     }
-    if columns.prompt.is_none() && columns.response.is_none() {
-        if let Some(list) = first_present(row, &["messages", "conversations"]) {
-            return conversation(list, system);
-        }
+    if columns.prompt.is_none()
+        && columns.response.is_none()
+        && let Some(list) = first_present(row, &["messages", "conversations"])
+    {
+        return conversation(list, system);
     }
     let prompt = match &columns.prompt {
         Some(name) => named(row, "prompt", name)?,

