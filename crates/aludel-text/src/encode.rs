@@ -38,7 +38,7 @@ pub enum LossOn {
     Assistant,
     /// The answer and end of turn only.
     Answer,
-    /// Every token, prompt and markup too.
+    /// Every token but the first, prompt and markup too.
     All,
 }
 
@@ -126,7 +126,7 @@ pub struct Encoded {
     pub text: String,
     /// Token ids.
     pub ids: Vec<u32>,
-    /// Per token: 0 where it is not supervised.
+    /// Per token: whether it counts as a target (1) or not (0). The first never does: nothing predicts it.
     pub weights: Vec<f32>,
     /// Per token: its bytes in `text`. Tokens of one character share its span.
     pub spans: Vec<Range<usize>>,
@@ -160,8 +160,8 @@ impl Encoded {
 /// turn is a row of its own. Messages after the last assistant turn are left out of training rows.
 ///
 /// # Errors
-/// [`Error::BadMessages`], the template's errors, [`Error::ContentRewritten`], [`Error::TurnNotRendered`] or
-/// [`Error::Tokenize`].
+/// [`Error::BadMessages`], the template's errors, [`Error::ContentRewritten`], [`Error::TurnNotRendered`],
+/// [`Error::TurnNotLast`] or [`Error::Tokenize`].
 pub fn encode(
     template: &ChatTemplate,
     tokenizer: &Tokenizer,
@@ -202,8 +202,7 @@ pub fn encode_text(
     };
     if let Some(id) = before {
         encoded.ids.insert(0, id);
-        // Nothing predicts the first token of a row.
-        encoded.weights.insert(0, 0.0);
+        encoded.weights.insert(0, 1.0);
         encoded.parts.insert(0, Part::Markup);
         encoded.spans.insert(0, 0..0);
     }
@@ -212,6 +211,9 @@ pub fn encode_text(
         encoded.weights.push(1.0);
         encoded.parts.push(Part::EndOfTurn);
         encoded.spans.push(text.len()..text.len());
+    }
+    if let Some(first) = encoded.weights.first_mut() {
+        *first = 0.0;
     }
     Ok(encoded)
 }
@@ -302,6 +304,9 @@ impl Renderer<'_> {
         let &[place] = places.as_slice() else {
             return Err(Error::TurnNotRendered { index, times: places.len() });
         };
+        if rendering.stretches.iter().any(|stretch| stretch.range.end > place) {
+            return Err(Error::TurnNotLast { index });
+        }
         let trailing = rendering.text.split_off(place);
         self.place_turn(&mut rendering, &messages[index], index, &trailing);
         Ok(rendering)
@@ -419,12 +424,12 @@ impl Renderer<'_> {
         }
         let tokenized = self.tokenizer.encode_protected(&text, &protected)?;
         let parts: Vec<Part> = tokenized.spans.iter().map(|span| part_at(&stretches, span.start)).collect();
-        let weights = parts.iter().map(|&part| self.weight(part)).collect();
+        let weights = parts.iter().enumerate().map(|(token, &part)| if token == 0 { 0.0 } else { self.weight(part) });
         Ok(Encoded {
             opens_thinking: matches!(self.options.purpose, Purpose::Prompt { .. }) && self.ends_opened(&text),
             text,
             ids: tokenized.ids,
-            weights,
+            weights: weights.collect(),
             spans: tokenized.spans,
             parts,
             turns,

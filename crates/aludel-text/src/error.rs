@@ -174,6 +174,15 @@ pub enum Error {
         times: usize,
     },
 
+    /// The template puts other messages behind the turn that is to be learnt.
+    #[error(
+        "the chat template puts other messages behind the assistant's message {index}, the last one given: what the model is to write must come last; put a template that keeps the order of the messages into chat_template.jinja"
+    )]
+    TurnNotLast {
+        /// Place of the message, from 0.
+        index: usize,
+    },
+
     /// A row without any supervised token.
     #[error(
         "no token of this row would be trained; check that it has an assistant answer and that data.loss_on is \"assistant\", \"answer\" or \"all\""

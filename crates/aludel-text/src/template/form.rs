@@ -1,5 +1,5 @@
 //! How a template renders the last assistant turn: asked by rendering it with stand-ins. From this comes where reasoning
-//! goes, what the template puts before an answer without reasoning, and whether its generation prompt opens the reasoning.
+//! goes and what the template puts before an answer without reasoning. Placing the real texts is left to `encode`.
 
 use super::{ChatTemplate, Surroundings, TemplateMessage};
 use crate::thinking::ThinkTags;
@@ -13,8 +13,6 @@ pub(crate) struct TurnForm {
     pub(crate) middle: String,
     /// What the template puts between the generation prompt and an answer without reasoning (an empty block, or nothing).
     pub(crate) empty_reasoning: String,
-    /// What the generation prompt holds beyond the turn's own header (an opening tag, or nothing).
-    pub(crate) prompt_opens: String,
     /// The template trims blanks before the content, and behind it.
     pub(crate) trims_start: bool,
     pub(crate) trims_end: bool,
@@ -32,7 +30,6 @@ impl TurnForm {
             open: format!("{}\n", tags.open),
             middle: format!("\n{}\n\n", tags.close),
             empty_reasoning: String::new(),
-            prompt_opens: String::new(),
             trims_start: false,
             trims_end: false,
         };
@@ -50,7 +47,7 @@ impl TurnForm {
         if let Some(inserted) = header.strip_prefix(prompt.as_str()).filter(|_| !prompt.is_empty()) {
             form.empty_reasoning = inserted.to_owned();
         } else if let Some(opens) = prompt.strip_prefix(header.as_str()).filter(|opens| opens.contains(&tags.open)) {
-            form.prompt_opens = opens.to_owned();
+            form.open = opens.to_owned();
         }
 
         let spaced = render(Some(message("assistant", &format!(" \n{ANSWER}\n "), None)));

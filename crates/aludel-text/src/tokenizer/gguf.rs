@@ -52,19 +52,7 @@ impl GgufVocabulary {
     /// [`Error::UnknownTokenizerModel`], [`Error::UnknownPreTokenizer`], or [`Error::Vocabulary`] where the lists
     /// contradict each other.
     pub(super) fn build(&self) -> Result<Tokenizer, Error> {
-        let document = self.to_json()?;
-        let tokenizer = Tokenizer::from_json(document.to_string().as_bytes(), "the GGUF's vocabulary")?;
-        // The library numbers added tokens itself: a vocabulary that it cannot number alike must not pass.
-        for (id, token) in self.used_tokens().iter().enumerate().filter(|(id, _)| self.token_type(*id) != UNUSED) {
-            let given = tokenizer.token_to_id(token);
-            if given != Some(id as u32) {
-                return Err(Error::Vocabulary {
-                    key: "tokenizer.ggml.tokens",
-                    reason: format!("token {id} ({token:?}) stands there twice (it would become {given:?})"),
-                });
-            }
-        }
-        Ok(tokenizer)
+        Tokenizer::from_json(self.to_json()?.to_string().as_bytes(), "the GGUF's vocabulary")
     }
 
     /// Whether the beginning-of-text token is put before plain text.
@@ -76,6 +64,7 @@ impl GgufVocabulary {
 
     fn to_json(&self) -> Result<Value, Error> {
         self.check_lengths()?;
+        self.check_distinct()?;
         let (normalizer, pre_tokenizer, decoder, model) = match self.model.as_str() {
             "gpt2" => self.byte_level()?,
             "llama" => self.sentence_piece()?,
@@ -115,6 +104,18 @@ impl GgufVocabulary {
         ] {
             if let Some(id) = id.filter(|&id| id as usize >= count) {
                 return wrong(key, format!("{id} is not among the {count} tokens"));
+            }
+        }
+        Ok(())
+    }
+
+    /// A token that stands there twice would shift the ids behind it.
+    fn check_distinct(&self) -> Result<(), Error> {
+        let mut seen: HashMap<&str, usize> = HashMap::with_capacity(self.tokens.len());
+        for (id, token) in self.used_tokens().iter().enumerate() {
+            if let Some(first) = seen.insert(token, id) {
+                let reason = format!("{token:?} stands there twice, as {first} and {id}");
+                return Err(Error::Vocabulary { key: "tokenizer.ggml.tokens", reason });
             }
         }
         Ok(())

@@ -1,0 +1,96 @@
+//! Renderings against those of transformers (fixtures by tools/golden/text), and templates that misbehave.
+
+use std::collections::HashMap;
+
+use crate::common::{ChatCase, fixture, tiny_tokenizer};
+use aludel_text::{ChatTemplate, Date, EncodeOptions, Encoded, Error, Message, encode};
+
+#[derive(serde::Deserialize)]
+struct Fixture {
+    templates: HashMap<String, String>,
+    cases: Vec<ChatCase>,
+}
+
+#[test]
+fn renders_as_transformers_does() {
+    let Fixture { templates, cases } = fixture("templates.json");
+    let tokenizer = tiny_tokenizer(true);
+    assert!(cases.len() >= 60);
+    for case in cases {
+        let template = ChatTemplate::new(&templates[&case.template], Some("<|bos|>"), Some("<|im_end|>")).unwrap();
+        let has_reasoning = case.messages.iter().any(|message| message.reasoning.is_some());
+        let options = if case.prompt {
+            EncodeOptions::prompt(false)
+        } else if case.template == "loop controls, slices and a macro" {
+            // It turns the conversation round, which no training row can.
+            continue;
+        } else if !has_reasoning || case.template == "keeps reasoning in the last turn only" {
+            // A training row is what transformers renders, where its template does not lose the reasoning.
+            EncodeOptions::default()
+        } else {
+            continue;
+        };
+        let rows = encode(&template, &tokenizer, &case.messages, &options);
+        let rows = rows.unwrap_or_else(|error| panic!("{} / {}: {error}", case.template, case.conversation));
+        let texts: Vec<&str> = rows.iter().map(|row| row.text.as_str()).collect();
+        assert_eq!(texts, [case.text.as_str()], "{} / {}", case.template, case.conversation);
+        assert_eq!(tokenizer.decode(&rows[0].ids, false).unwrap(), case.text);
+        assert_eq!(rows[0].ids, tokenizer.encode(&case.text).unwrap(), "nothing to protect, so encoded at once");
+    }
+}
+
+fn prompt(source: &str, options: &EncodeOptions) -> Result<Encoded, Error> {
+    let template = ChatTemplate::new(source, None, Some("<|im_end|>"))?;
+    let messages = [Message::user("hi")];
+    encode(&template, &tiny_tokenizer(true), &messages, options).map(|mut rows| rows.remove(0))
+}
+
+fn check_fails(source: &str, expected: &[&str]) {
+    let message = prompt(source, &EncodeOptions::prompt(false)).expect_err(source).to_string();
+    for part in expected {
+        assert!(message.contains(part), "{source}: {message}");
+    }
+}
+
+#[test]
+fn bad_templates_fail_fast_and_say_why() {
+    check_fails(
+        "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}",
+        &["budget", "chat_template.jinja"],
+    );
+    check_fails("{{ 'x' * 1000000000 }}", &["budget"]);
+    check_fails(
+        "{% set ns = namespace(t='x') %}{% for a in range(60) %}{% set ns.t = ns.t ~ ns.t %}{% endfor %}",
+        &["budget"],
+    );
+    check_fails("{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}", &["recursion"]);
+    check_fails("{{ missing_function() }}", &["missing_function", "line 1"]);
+    check_fails("\n\n{{ messages | missing_filter }}", &["missing_filter"]);
+    check_fails("{{ messages[0].content.missing_method() }}", &["missing_method"]);
+    check_fails("{{ messages[0].absent.absent }}", &["undefined"]);
+    check_fails("{% include 'other' %}", &["other"]);
+    check_fails("{% if %}", &["cannot be parsed", "line 1"]);
+    check_fails("{{ raise_exception('Roles must alternate') }}", &["refuses these messages: Roles must alternate"]);
+    check_fails("{{ strftime_now('%d %b %Y') }}", &["strftime_now", "date"]);
+    check_fails(&" ".repeat((1 << 20) + 1), &["1048577", "1048576"]);
+}
+
+#[test]
+fn the_date_is_the_callers() {
+    let source = "{% if strftime_now is defined %}{{ strftime_now('%d %b %Y') }}{% else %}26 Jul 2024{% endif %}";
+    let mut options = EncodeOptions::prompt(false);
+    assert_eq!(prompt(source, &options).unwrap().text, "26 Jul 2024");
+    options.date = Some(Date { year: 2026, month: 11, day: 3 });
+    assert_eq!(prompt(source, &options).unwrap().text, "03 Nov 2026");
+}
+
+#[test]
+fn variables_reach_the_template() {
+    let source =
+        "{{ tools | tojson(ensure_ascii=true, separators=[',', ':']) }}{{ tools is none }}{{ enable_thinking }}";
+    let mut options = EncodeOptions::prompt(false);
+    assert_eq!(prompt(source, &options).unwrap().text, "nullTrue");
+    options.variables =
+        serde_json::json!({"tools": [{"é": "<"}], "enable_thinking": false}).as_object().unwrap().clone();
+    assert_eq!(prompt(source, &options).unwrap().text, r#"[{"\u00e9":"<"}]FalseFalse"#);
+}

@@ -1,0 +1,179 @@
+//! Tokenizers from GGUF metadata and back from the files that are written of them.
+
+use crate::common::{TextCase, fixture, tiny_tokenizer, tiny_vocabulary};
+use aludel_text::{Error, GgufVocabulary, TextBundle, Tokenizer};
+
+#[derive(serde::Deserialize)]
+struct SentencePiece {
+    tokens: Vec<String>,
+    scores: Vec<f32>,
+    token_types: Vec<i32>,
+    cases: Vec<TextCase>,
+}
+
+fn sentence_piece() -> (GgufVocabulary, Vec<TextCase>) {
+    let SentencePiece { tokens, scores, token_types, cases } = fixture("sentencepiece.json");
+    let vocabulary = GgufVocabulary {
+        model: "llama".to_owned(),
+        tokens,
+        scores,
+        token_types,
+        unknown_id: Some(0),
+        ..GgufVocabulary::default()
+    };
+    (vocabulary, cases)
+}
+
+#[test]
+fn sentence_piece_ids_are_those_of_the_library() {
+    let (vocabulary, cases) = sentence_piece();
+    let tokenizer = Tokenizer::from_gguf(&vocabulary).unwrap();
+    assert!(cases.len() > 20);
+    for TextCase { text, ids } in cases {
+        assert_eq!(tokenizer.encode(&text).unwrap(), ids, "{text:?}");
+        assert_eq!(tokenizer.decode(&ids, false).unwrap(), text);
+        let mut stream = tokenizer.stream(false);
+        let mut streamed: String = ids.iter().filter_map(|&id| stream.push(id)).collect();
+        streamed.extend(stream.finish());
+        assert_eq!(streamed, text);
+    }
+    let user = tokenizer.token_to_id("<|user|>").unwrap();
+    assert!(tokenizer.encode("<|user|>").unwrap().contains(&user));
+    assert!(!tokenizer.encode_plain("<|user|>").unwrap().contains(&user));
+    let unprefixed = GgufVocabulary { add_space_prefix: Some(false), ..vocabulary };
+    let unprefixed = Tokenizer::from_gguf(&unprefixed).unwrap();
+    assert_eq!(unprefixed.decode(&unprefixed.encode("Hello").unwrap(), false).unwrap(), "Hello");
+    assert_ne!(unprefixed.encode("Hello").unwrap(), tokenizer.encode("Hello").unwrap());
+}
+
+#[test]
+fn added_tokens_are_recognised_and_known() {
+    let tokenizer = tiny_tokenizer(true);
+    let (open, end) = (tokenizer.token_to_id("<think>").unwrap(), 2);
+    assert_eq!(tokenizer.vocab_size(), tiny_vocabulary(true).tokens.len());
+    assert_eq!(tokenizer.encode("<think><|im_end|>").unwrap(), [open, end]);
+    assert!(tokenizer.is_control(open) && tokenizer.is_control(end));
+    assert!(!tokenizer.is_special(open) && tokenizer.is_special(end));
+    assert_eq!(tokenizer.decode(&[open, end], true).unwrap(), "<think>");
+    assert_eq!(tokenizer.decode(&[open, end, 9_999_999], false).unwrap(), "<think><|im_end|>");
+    assert_eq!(tokenizer.id_to_token(end).as_deref(), Some("<|im_end|>"));
+}
+
+#[test]
+fn streams_never_tear_a_character() {
+    let tokenizer = tiny_tokenizer(false);
+    let ids = tokenizer.encode("é🚀").unwrap();
+    assert_eq!(ids.len(), 6);
+    let mut stream = tokenizer.stream(true);
+    let pushed: Vec<Option<String>> = ids[..5].iter().map(|&id| stream.push(id)).collect();
+    assert_eq!(pushed, [None, Some("é".to_owned()), None, None, None]);
+    assert_eq!(stream.push(2), None, "special tokens are skipped");
+    assert_eq!(stream.finish().as_deref(), Some("\u{fffd}"));
+    assert_eq!(stream.finish(), None);
+}
+
+#[test]
+fn new_tokens_follow_the_vocabulary() {
+    let mut tokenizer = tiny_tokenizer(false);
+    let before = (tokenizer.vocab_size() as u32, tokenizer.fingerprint().unwrap());
+    assert_eq!(before.1, tiny_tokenizer(false).fingerprint().unwrap());
+    let tokens = ["<think>", "</think>", "<|im_end|>", "<think>"].map(str::to_owned);
+    assert_eq!(tokenizer.add_tokens(&tokens).unwrap(), [before.0, before.0 + 1, 2, before.0]);
+    assert_eq!(tokenizer.vocab_size() as u32, before.0 + 2);
+    assert_ne!(before.1, tokenizer.fingerprint().unwrap());
+    assert_eq!(tokenizer.encode("a<think>").unwrap().last(), Some(&before.0));
+    assert!(!tokenizer.encode_plain("a<think>").unwrap().contains(&before.0));
+    assert_eq!(tokenizer.decode(&[before.0], true).unwrap(), "<think>");
+    assert!(matches!(tokenizer.add_tokens(&[" ".to_owned()]), Err(Error::AddToken { .. })));
+
+    let (open, close) = (tokenizer.mean_source_ids("<think>").unwrap(), tokenizer.mean_source_ids("</think>").unwrap());
+    let id = |token: &str| tokenizer.token_to_id(token).unwrap();
+    assert!(open.contains(&id("think")) && open.contains(&id("<")), "{open:?}");
+    assert!(close.contains(&id("answer")) && close.contains(&id("Ġanswer")) && close != open, "{close:?}");
+    assert!(open.iter().chain(&close).all(|&id| !tokenizer.is_control(id)));
+}
+
+#[test]
+fn what_is_written_gives_the_same_ids() {
+    let text = "<|im_start|>user\nthinking 123 é<|im_end|>\n<think>";
+    for vocabulary in [tiny_vocabulary(true), sentence_piece().0] {
+        let mut bundle = TextBundle::from_gguf(&vocabulary, Some("{{ messages }}".to_owned())).unwrap();
+        bundle.tokenizer.add_tokens(&["<new>".to_owned()]).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        for file in bundle.to_files().unwrap() {
+            std::fs::write(folder.path().join(file.name), file.contents).unwrap();
+        }
+        let read = TextBundle::from_folder(folder.path()).unwrap();
+        assert_eq!(read.tokenizer.encode(text).unwrap(), bundle.tokenizer.encode(text).unwrap());
+        assert_eq!(read.tokenizer.fingerprint().unwrap(), bundle.tokenizer.fingerprint().unwrap());
+        assert_eq!((&read.special, &read.chat_template), (&bundle.special, &bundle.chat_template));
+        assert_eq!(read.eos_id(), vocabulary.eos_id);
+        // Written again, nothing changes.
+        assert_eq!(read.to_files().unwrap(), bundle.to_files().unwrap());
+    }
+}
+
+#[test]
+fn padding_at_the_end_of_a_vocabulary_is_left_out() {
+    let mut vocabulary = tiny_vocabulary(true);
+    let used = vocabulary.tokens.len();
+    for padding in 0..3 {
+        vocabulary.tokens.push(format!("[PAD{padding}]"));
+        vocabulary.token_types.push(5);
+    }
+    assert_eq!(Tokenizer::from_gguf(&vocabulary).unwrap().vocab_size(), used);
+}
+
+#[test]
+fn a_config_keeps_what_it_had() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+    write("tokenizer.json", &tiny_tokenizer(false).to_json().unwrap());
+    write(
+        "tokenizer_config.json",
+        r#"{"tokenizer_class":"Qwen2Tokenizer","custom":1,"eos_token":{"content":"<|im_end|>","lstrip":false},
+            "chat_template":[{"name":"tool_use","template":"T"},{"name":"default","template":"D"}],
+            "added_tokens_decoder":{"2":{"content":"<|im_end|>","special":true,"odd":true}}}"#,
+    );
+    let mut bundle = TextBundle::from_folder(folder.path()).unwrap();
+    assert_eq!(bundle.chat_template.as_deref(), Some("D"));
+    assert_eq!((bundle.eos_id(), bundle.bos_id()), (Some(2), None));
+    let id = bundle.tokenizer.add_tokens(&["<think>".to_owned()]).unwrap()[0].to_string();
+    let files = bundle.to_files().unwrap();
+    let config: serde_json::Value = serde_json::from_str(&files[1].contents).unwrap();
+    assert_eq!((&config["custom"], &config["tokenizer_class"]), (&1.into(), &"Qwen2Tokenizer".into()));
+    assert_eq!(config["added_tokens_decoder"]["2"]["odd"], true);
+    assert_eq!(config["added_tokens_decoder"][id.as_str()]["content"], "<think>");
+    assert!(config.get("chat_template").is_none() && files[3].contents == "D");
+
+    write("chat_template.jinja", "J");
+    assert_eq!(TextBundle::from_folder(folder.path()).unwrap().chat_template.as_deref(), Some("J"));
+    write("tokenizer_config.json", "[1");
+    let message = TextBundle::from_folder(folder.path()).expect_err("broken").to_string();
+    assert!(message.contains("tokenizer_config.json"), "{message}");
+}
+
+#[test]
+fn faulty_vocabularies_are_refused() {
+    let check = |change: &dyn Fn(&mut GgufVocabulary), expected: &[&str]| {
+        let mut vocabulary = tiny_vocabulary(true);
+        change(&mut vocabulary);
+        let message = Tokenizer::from_gguf(&vocabulary).expect_err("refused").to_string();
+        for part in expected {
+            assert!(message.contains(part), "{message}");
+        }
+    };
+    check(&|v| v.model = "t5".to_owned(), &["\"t5\"", "gpt2", "llama"]);
+    check(&|v| v.pre = Some("new".to_owned()), &["\"new\"", "smollm"]);
+    check(&|v| v.tokens.clear(), &["tokenizer.ggml.tokens"]);
+    check(&|v| v.token_types.truncate(3), &["tokenizer.ggml.token_type", "3 entries"]);
+    check(&|v| v.eos_id = Some(9_999), &["eos_token_id", "9999"]);
+    check(&|v| v.merges.push("single".to_owned()), &["tokenizer.ggml.merges", "single"]);
+    check(&|v| v.merges.push("zz qq".to_owned()), &["GGUF", "zz"]);
+    check(&|v| v.tokens[50] = v.tokens[51].clone(), &["tokenizer.ggml.tokens", "twice"]);
+    check(&|v| v.model = "llama".to_owned(), &["tokenizer.ggml.scores", "0 entries"]);
+    let missing = Tokenizer::from_file("no/such/tokenizer.json").expect_err("missing").to_string();
+    assert!(missing.contains("no/such/tokenizer.json"), "{missing}");
+    let broken = Tokenizer::from_json(b"{}", "a file").expect_err("broken").to_string();
+    assert!(broken.starts_with("a file: "), "{broken}");
+}
