@@ -1,1 +1,390 @@
+//! Every column shape, every file layout and every way a file can be broken, each through one check; and that arbitrary
+//! bytes never do more than give an error.
 
+use std::fs;
+
+use proptest::prelude::*;
+use serde_json::json;
+
+use aludel_text::message::Message;
+
+use super::*;
+
+fn read(content: &[u8], options: &ReadOptions) -> (Vec<Result<Record, Error>>, Counts) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("data.jsonl");
+    fs::write(&path, content).unwrap();
+    match open(&[path], options) {
+        Ok(mut records) => (records.by_ref().collect(), records.counts().clone()),
+        Err(error) => (vec![Err(error)], Counts::default()),
+    }
+}
+
+fn columns(parts: &[(&str, &str)]) -> ReadOptions {
+    let columns = ColumnMap::from_parts(parts.iter().copied()).unwrap();
+    ReadOptions { columns: Some(columns), ..ReadOptions::default() }
+}
+
+/// Reads one row and compares its conversation.
+fn check_with(options: &ReadOptions, row: Value, wanted: &[Message]) {
+    let (records, _) = read(row.to_string().as_bytes(), options);
+    assert_eq!(records.len(), 1, "{row}");
+    match &records[0] {
+        Ok(record) => assert_eq!(record.messages(), Some(wanted), "{row}"),
+        Err(error) => panic!("{row}: {error}"),
+    }
+}
+
+fn check(row: Value, wanted: &[Message]) {
+    check_with(&ReadOptions::default(), row, wanted);
+}
+
+/// Reads content that must give exactly one error, the last item, whose message must mention all of this.
+fn check_error(content: &[u8], options: &ReadOptions, mentions: &[&str]) {
+    let (records, _) = read(content, options);
+    let error = records.last().expect("an item").as_ref().expect_err("an error").to_string();
+    for mention in mentions {
+        assert!(error.contains(mention), "{mention:?} is not in {error:?}");
+    }
+    assert_eq!(records.iter().filter(|record| record.is_err()).count(), 1, "it ends after an error");
+}
+
+fn user(text: &str) -> Message {
+    Message::user(text)
+}
+
+fn thought(reasoning: &str, answer: &str) -> Message {
+    Message::assistant(answer).with_reasoning(reasoning)
+}
+
+#[test]
+fn every_shape_is_recognised() {
+    let plain = [user("q"), Message::assistant("a")];
+    check(json!({"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]}), &plain);
+    check(json!({"conversations": [{"from": "human", "value": "q"}, {"from": "gpt", "value": "a"}]}), &plain);
+    check(json!({"prompt": "q", "reasoning": "r", "response": "a"}), &[user("q"), thought("r", "a")]);
+    check(json!({"prompt": "q", "reasoning": "r", "response": ""}), &[user("q"), thought("r", "")]);
+    check(json!({"prompt": "q", "reasoning": "r"}), &[user("q"), thought("r", "")]);
+    check(json!({"prompt": "q", "response": "a"}), &plain);
+    check(json!({"prompt": "q", "completion": "a"}), &plain);
+    check(json!({"prompt": "q", "completion": "a", "reasoning": "r"}), &[user("q"), thought("r", "a")]);
+    check(
+        json!({"prompt": [{"role": "user", "content": "q"}], "completion": [{"role": "assistant", "content": "a"}]}),
+        &plain,
+    );
+    check(json!({"instruction": "q", "response": "a"}), &plain);
+    check(json!({"instruction": "q", "input": "", "output": "a"}), &plain);
+    check(json!({"instruction": "q", "input": "x", "output": "a"}), &[user("q\n\nx"), Message::assistant("a")]);
+    check(json!({"question": "q", "answer": "a"}), &plain);
+    check(json!({"question": "q", "answer": 12}), &[user("q"), Message::assistant("12")]);
+    let (records, _) = read(br#"{"text": "once upon"}"#, &ReadOptions::default());
+    assert_eq!(records[0].as_ref().unwrap().content, Content::Text("once upon".to_string()));
+}
+
+#[test]
+fn shared_traces_are_read() {
+    let row = json!({
+        "id": "x-1", "source": "s", "model": "m", "license": "MIT", "system": null, "prompt": "q",
+        "reasoning": "r", "response": "<ANSWER>", "gold": "1", "correct": true
+    });
+    check(row, &[user("q"), thought("r", "<ANSWER>")]);
+    let row = json!({"id": "x-1", "system": "s", "prompt": "q", "reasoning": "r", "response": null, "gold": null});
+    check(row, &[Message::system("s"), user("q"), thought("r", "")]);
+}
+
+#[test]
+fn precedence_is_as_documented() {
+    let both = json!([{"role": "user", "content": "m"}, {"role": "assistant", "content": "n"}]);
+    let mut row = json!({
+        "messages": both, "conversations": [{"from": "human", "value": "c"}, {"from": "gpt", "value": "d"}],
+        "prompt": "p", "reasoning": "r", "response": "s", "completion": "t", "instruction": "i", "output": "o",
+        "question": "q", "answer": "a", "text": "x"
+    });
+    let mut next = |gone: &[&str], wanted: &[Message]| {
+        for name in gone {
+            row.as_object_mut().unwrap().remove(*name);
+        }
+        check(row.clone(), wanted);
+    };
+    next(&[], &[user("m"), Message::assistant("n")]);
+    next(&["messages"], &[user("c"), Message::assistant("d")]);
+    next(&["conversations"], &[user("p"), thought("r", "s")]);
+    next(&["response"], &[user("p"), thought("r", "t")]);
+    next(&["completion", "prompt", "reasoning"], &[user("i"), Message::assistant("o")]);
+    next(&["instruction"], &[user("q"), Message::assistant("a")]);
+    // A null is an absent column.
+    check(json!({"messages": null, "question": "q", "answer": "a"}), &[user("q"), Message::assistant("a")]);
+}
+
+#[test]
+fn reasoning_finds_its_place() {
+    check(json!({"prompt": "q", "response": "<think>\nr\n</think>\n\na"}), &[user("q"), thought("r", "a")]);
+    check(json!({"prompt": "q", "completion": "r</think>a"}), &[user("q"), thought("r", "a")]);
+    check(json!({"prompt": "q", "reasoning": "<think>r</think>", "response": "a"}), &[user("q"), thought("r", "a")]);
+    check(json!({"prompt": "q", "reasoning": "r", "response": "<think>r</think>a"}), &[user("q"), thought("r", "a")]);
+    let message = json!({"role": "assistant", "content": "a", "reasoning_content": "r"});
+    check(json!({"messages": [{"role": "user", "content": "q"}, message]}), &[user("q"), thought("r", "a")]);
+    let message = json!({"from": "gpt", "value": "<think>r</think>a"});
+    check(json!({"conversations": [{"from": "human", "value": "q"}, message]}), &[user("q"), thought("r", "a")]);
+    // What a user writes stays as it is.
+    check(json!({"prompt": "a</think>b", "response": "c"}), &[user("a</think>b"), Message::assistant("c")]);
+}
+
+#[test]
+fn conversations_are_put_in_order() {
+    let turns = |list: Value| json!({"system": "s", "messages": list});
+    let wanted = [Message::system("s"), user("q"), Message::assistant("a")];
+    check(turns(json!([{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}])), &wanted);
+    // The conversation's own system message wins, and turns behind the last answer teach nothing.
+    check(
+        turns(json!([
+            {"role": "system", "content": "own"}, {"role": "user", "content": [{"type": "text", "text": "q"}]},
+            {"role": "ASSISTANT", "content": "a"}, {"role": "user", "content": "and then?"}
+        ])),
+        &[Message::system("own"), user("q"), Message::assistant("a")],
+    );
+}
+
+#[test]
+fn columns_can_be_named() {
+    let row = json!({"Question": "q", "Complex_CoT": "r", "Response": "a", "who": "s"});
+    let all = [("prompt", "Question"), ("reasoning", "Complex_CoT"), ("response", "Response"), ("system", "who")];
+    check_with(&columns(&all), row.clone(), &[Message::system("s"), user("q"), thought("r", "a")]);
+    check_with(
+        &columns(&[("reasoning", "cot")]),
+        json!({"question": "q", "cot": "r", "answer": "a"}),
+        &[user("q"), thought("r", "a")],
+    );
+    check_with(
+        &columns(&[("messages", "dialog")]),
+        json!({"prompt": "x", "response": "y", "dialog": [{"role": "user", "content": "q"}, {"role": "bot", "content": "a"}]}),
+        &[user("q"), Message::assistant("a")],
+    );
+    let (records, _) = read(br#"{"body": "b"}"#, &columns(&[("text", "body")]));
+    assert_eq!(records[0].as_ref().unwrap().content, Content::Text("b".to_string()));
+    check_with(
+        &ReadOptions { columns: Some(ColumnMap::default()), ..ReadOptions::default() },
+        json!({"question": "q", "answer": "a"}),
+        &[user("q"), Message::assistant("a")],
+    );
+    let row = row.to_string();
+    let wrong = |parts: &[(&str, &str)], mentions: &[&str]| check_error(row.as_bytes(), &columns(parts), mentions);
+    wrong(
+        &[("prompt", "Problem"), ("response", "Response")],
+        &["line 1", "`prompt` is column `Problem`", "`Complex_CoT`"],
+    );
+    wrong(&[("prompt", "Question"), ("response", "Reply")], &["no `Reply`", "`Response`"]);
+    wrong(&[("prompt", "Question"), ("response", "Response"), ("reasoning", "COT")], &["`COT`", "none of the 1 rows"]);
+    wrong(&[("prompt", "Question")], &["no known answer column"]);
+}
+
+#[test]
+fn column_maps_that_contradict_themselves_are_refused() {
+    let refused = |parts: &[(&str, &str)]| ColumnMap::from_parts(parts.iter().copied()).unwrap_err().to_string();
+    assert!(refused(&[("text", "t"), ("prompt", "p")]).contains("`text` stands alone"));
+    assert!(refused(&[("messages", "m"), ("response", "p")]).contains("`response` has no place"));
+    assert!(refused(&[("prompt", "")]).contains("empty name"));
+    assert!(refused(&[("promt", "p")]).contains("`promt` is no part"));
+}
+
+#[test]
+fn shapes_that_do_not_fit_are_explained() {
+    let explain =
+        |row: Value, mentions: &[&str]| check_error(row.to_string().as_bytes(), &ReadOptions::default(), mentions);
+    explain(
+        json!({"Question": "q", "Answer": "a"}),
+        &[
+            "data.jsonl, line 1",
+            "`Question`, `Answer`",
+            "nearest is question/answer",
+            "there is `Answer`",
+            "data.columns",
+        ],
+    );
+    explain(json!({"prompt": "q", "gold": 1}), &["nearest is prompt/reasoning/response, which lacks `response`"]);
+    explain(json!({"prompt": "q", "response": null}), &["`response` (it is null)"]);
+    explain(json!({"output": "q"}), &["nearest is instruction/input/output, which lacks `instruction`"]);
+    explain(json!({"a": 1, "b": 2}), &["`a`, `b`", "fit no known shape.", "Known shapes: messages, conversations"]);
+    explain(json!({}), &["no columns"]);
+}
+
+#[test]
+fn broken_rows_name_line_and_reason() {
+    let options = ReadOptions::default();
+    let good = br#"{"question":"q","answer":"a"}"#;
+    let with_line = |line: &[u8], mentions: &[&str]| {
+        let content = [&good[..], b"\n\n", line, b"\n"].concat();
+        check_error(&content, &options, &[&["data.jsonl, line 3", "--skip-bad-rows"], mentions].concat());
+    };
+    with_line(b"{\"question\": \"q\"", &["not valid JSON", "one line"]);
+    with_line(b"{\"question\": NaN}", &["write null"]);
+    with_line(b"{\"question\": \"\\ud83d\"}", &["half of a character pair"]);
+    with_line(b"{\"question\": \"\xff\"}", &["byte 15", "0xff", "UTF-8"]);
+    with_line(b"42", &["the row is a number"]);
+    with_line(br#"{"question": {"a": 1}, "answer": "x"}"#, &["column `question` holds an object"]);
+    with_line(br#"{"question": " ", "answer": "x"}"#, &["column `question` is empty"]);
+    with_line(br#"{"question": "q", "answer": "  "}"#, &["both empty"]);
+    with_line(br#"{"text": ""}"#, &["column `text` is empty"]);
+    with_line(br#"{"messages": "hi"}"#, &["column `messages` holds text"]);
+    with_line(br#"{"messages": []}"#, &["empty list"]);
+    with_line(br#"{"messages": [1]}"#, &["messages[0] holds a number"]);
+    with_line(br#"{"messages": [{"content": "x"}]}"#, &["neither `role` nor `from`"]);
+    with_line(br#"{"messages": [{"role": "narrator", "content": "x"}]}"#, &["role `narrator`", "assistant"]);
+    with_line(br#"{"messages": [{"role": "user", "content": "x"}]}"#, &["no assistant message"]);
+    with_line(br#"{"messages": [{"role": "user", "content": [{"type": "image"}]}]}"#, &["type `image`"]);
+    with_line(br#"{"messages": [{"role": "assistant", "tool_calls": [{}]}]}"#, &["tool_calls"]);
+}
+
+#[test]
+fn bad_rows_are_counted_when_skipped() {
+    let options = ReadOptions { skip_bad_rows: true, ..ReadOptions::default() };
+    let content = b"{\"question\":\"q\",\"answer\":\"a\"}\nbroken\n{\"x\":1}\n{\"question\":\"q\",\"answer\":\"\"}\n{\"text\": \"\xff\"}\nalso\n";
+    let (records, counts) = read(content, &options);
+    assert_eq!((records.len(), counts.rows, counts.bad_rows()), (1, 1, 5));
+    let bad: Vec<(ProblemKind, u64, u64)> = counts.bad.iter().map(|bad| (bad.kind, bad.rows, bad.first_line)).collect();
+    let wanted = [
+        (ProblemKind::NotJson, 2, 2),
+        (ProblemKind::Columns, 1, 3),
+        (ProblemKind::NothingToLearn, 1, 4),
+        (ProblemKind::NotUtf8, 1, 5),
+    ];
+    assert_eq!(bad, wanted);
+    check_error(b"broken\n{}\n", &options, &["all 2 rows were left out", "line 1", "not valid JSON"]);
+}
+
+/// Reads content and compares the lines on which the rows begin.
+fn check_lines(content: &[u8], wanted: &[u64]) {
+    let (records, _) = read(content, &ReadOptions::default());
+    let lines: Vec<u64> = records.iter().map(|record| record.as_ref().unwrap().provenance.line).collect();
+    assert_eq!(lines, wanted, "{:?}", String::from_utf8_lossy(content));
+}
+
+#[test]
+fn layouts_of_every_kind_are_read() {
+    check_lines(b"{\"text\":\"a\"}\n{\"text\":\"b\"}\n", &[1, 2]);
+    check_lines(b"{\"text\":\"a\"}\n{\"text\":\"b\"}", &[1, 2]);
+    check_lines(b"\xef\xbb\xbf{\"text\":\"a\"}\r\n\r\n  \r\n{\"text\":\"b\"}\r\n", &[1, 4]);
+    check_lines(b"\n\n{\"text\":\"a\"}\n", &[3]);
+    check_lines(b"[{\"text\":\"a\"},{\"text\":\"b\"}]", &[1, 1]);
+    check_lines(b"\xef\xbb\xbf \n[\n  {\"text\":\n\"a, ] } \\\" [\"},\r\n  {\"text\":\"b\"}\n]\n", &[3, 5]);
+}
+
+#[test]
+fn broken_arrays_are_explained() {
+    let options = ReadOptions::default();
+    check_error(b"[{\"text\":\"a\"},\n{\"text\":\"b\"", &options, &["line 2", "cut off"]);
+    check_error(b"[", &options, &["line 1", "cut off"]);
+    check_error(b"[{\"text\":\"a\"},\n]", &options, &["line 2", "comma too many"]);
+    check_error(b"[{\"text\":\"a\"}]\n[1]", &options, &["line 2", "text follows"]);
+    check_error(b"[{\"text\":\"a\"},\n{\"text\": oops}, {\"text\":\"b\"}]", &options, &["line 2", "not valid JSON"]);
+    check_error(b"[1]", &options, &["the row is a number"]);
+    // One malformed element does not spoil the next.
+    let skipping = ReadOptions { skip_bad_rows: true, ..options };
+    let (records, counts) = read(b"[{\"text\":\"a\"}, {\"text\": oops}, {\"text\":\"b\"}]", &skipping);
+    assert_eq!((records.len(), counts.bad_rows()), (2, 1));
+}
+
+#[test]
+fn rows_beyond_the_limit_are_told_and_passed_over() {
+    let options = ReadOptions { max_row_bytes: 100, ..ReadOptions::default() };
+    let long = json!({"text": "x".repeat(1 << 20)}).to_string();
+    let exact = json!({"text": "x".repeat(89)}).to_string();
+    assert_eq!(exact.len(), 100);
+    let skipping = ReadOptions { skip_bad_rows: true, ..options.clone() };
+    for (content, line) in [
+        (format!("{exact}\n{long}\n{exact}\n"), 2),
+        (format!("{exact}\n{long}\r\n{exact}"), 2),
+        (format!("[{exact},{long},\n{exact}]"), 1),
+    ] {
+        check_error(content.as_bytes(), &options, &[&format!("line {line}: the row is longer than 100 bytes")]);
+        let (records, counts) = read(content.as_bytes(), &skipping);
+        assert_eq!((records.len(), counts.bad_rows()), (2, 1));
+    }
+    check_error(long.as_bytes(), &skipping, &["all 1 rows"]);
+}
+
+#[test]
+fn files_that_are_no_data_are_refused() {
+    let options = ReadOptions::default();
+    for content in [&b""[..], b"\n \n", b"[]", b" [ \n ] ", b"\xef\xbb\xbf"] {
+        check_error(content, &options, &["data.jsonl", "holds no row"]);
+    }
+    for (content, kind) in [
+        (&b"\x1f\x8b\x08\0"[..], "gzip"),
+        (b"\x28\xb5\x2f\xfd", "zstd"),
+        (b"PAR1....", "Parquet"),
+        (b"PK\x03\x04", "zip"),
+        (b"GGUF\x03", "GGUF model"),
+        (b"\xff\xfe{\0", "UTF-16"),
+    ] {
+        check_error(content, &options, &["data.jsonl", kind]);
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let message = |path: PathBuf| open(&[path], &options).map(|_| ()).unwrap_err().to_string();
+    assert!(message(folder.path().to_path_buf()).contains("a folder"));
+    assert!(message(folder.path().join("none.jsonl")).contains("none.jsonl: cannot be read"));
+    assert!(open(&[], &options).map(|_| ()).unwrap_err().to_string().contains("data.files"));
+}
+
+#[test]
+fn files_are_read_in_the_order_given() {
+    let folder = tempfile::tempdir().unwrap();
+    let paths: Vec<PathBuf> = ["b.jsonl", "a.json"].iter().map(|name| folder.path().join(name)).collect();
+    fs::write(&paths[0], "{\"text\":\"1\"}\n{\"text\":\"2\"}\n").unwrap();
+    fs::write(&paths[1], "[{\"text\":\"3\"}]").unwrap();
+    let mut records = open(&paths, &ReadOptions::default()).unwrap();
+    let places: Vec<(u32, u64)> = records
+        .by_ref()
+        .map(|record| record.map(|record| (record.provenance.file_index, record.provenance.line)).unwrap())
+        .collect();
+    assert_eq!(places, [(0, 1), (0, 2), (1, 1)]);
+    assert_eq!(records.counts().rows, 3);
+    assert!(records.bytes_read() > 0 && records.bytes_read() <= records.bytes_total() + 1);
+    fs::write(&paths[1], "").unwrap();
+    let last = open(&paths, &ReadOptions::default()).unwrap().last().unwrap();
+    assert!(last.unwrap_err().to_string().contains("a.json: holds no row"));
+}
+
+/// Whether two rows ask the same prompt.
+fn check_prompts(left: Value, right: Value, same: bool) {
+    let key = |row: &Value| read(row.to_string().as_bytes(), &ReadOptions::default()).0[0].as_ref().unwrap().prompt_key;
+    assert_eq!(key(&left) == key(&right), same, "{left} and {right}");
+}
+
+#[test]
+fn prompts_are_compared_by_what_they_ask() {
+    let row = |prompt: &str, response: &str| json!({"prompt": prompt, "response": response});
+    check_prompts(row("What is\n 2+2?", "4"), row("what is 2+2? ", "four"), true);
+    check_prompts(row("What is 2+2?", "4"), row("What is 2+3?", "4"), false);
+    check_prompts(row("q", "a"), json!({"question": "q", "answer": "b"}), true);
+    check_prompts(row("q", "a"), json!({"system": " ", "prompt": "q", "response": "a"}), true);
+    check_prompts(row("q", "a"), json!({"system": "s", "prompt": "q", "response": "a"}), false);
+    check_prompts(json!({"text": "a"}), json!({"text": "b"}), false);
+    let opening = |answer: &str| json!({"messages": [{"role": "system", "content": "s"}, {"role": "assistant", "content": answer}]});
+    check_prompts(opening("a"), opening("b"), false);
+    check_prompts(opening("a"), opening("a"), true);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    #[test]
+    fn arbitrary_bytes_never_panic(content in prop::collection::vec(prop::sample::select(b"[]{}\",:\\ \n\r\x00\xff\xefatext0".to_vec()), 0..80)) {
+        for skip_bad_rows in [false, true] {
+            read(&content, &ReadOptions { skip_bad_rows, max_row_bytes: 40, ..ReadOptions::default() });
+        }
+    }
+
+    #[test]
+    fn array_and_lines_give_the_same(texts in prop::collection::vec("[^\\p{Z}\\p{C}][\\PC\n]{0,40}", 1..8), pretty: bool) {
+        let rows: Vec<Value> = texts.iter().map(|text| json!({"text": text})).collect();
+        let lines: String = rows.iter().map(|row| format!("{row}\n")).collect();
+        let array = if pretty { serde_json::to_string_pretty(&rows) } else { serde_json::to_string(&rows) }.unwrap();
+        let contents = |content: &str| -> Vec<Content> {
+            read(content.as_bytes(), &ReadOptions::default()).0.into_iter().map(|record| record.unwrap().content).collect()
+        };
+        let wanted: Vec<Content> = texts.into_iter().map(Content::Text).collect();
+        prop_assert_eq!(&contents(&lines), &wanted);
+        prop_assert_eq!(&contents(&array), &wanted);
+    }
+}
