@@ -221,7 +221,7 @@ pub fn encode_text(
 /// The token that ends an assistant's turn in this template, for a generator to stop at.
 ///
 /// # Errors
-/// As [`encode`].
+/// As [`encode()`].
 pub fn end_of_turn_id(
     template: &ChatTemplate,
     tokenizer: &Tokenizer,

@@ -1,5 +1,5 @@
 //! Messages, chat templates, tokenizers and reasoning: the one place where text becomes ids and ids become text.
-//! Training, evaluation and chat all go through [`encode`]; nothing here knows tensors, files of weights or datasets,
+//! Training, evaluation and chat all go through [`encode()`]; nothing here knows tensors, files of weights or datasets,
 //! and nothing prints, reads the environment or looks at the clock.
 
 pub mod bundle;

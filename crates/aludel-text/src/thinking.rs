@@ -29,11 +29,13 @@ pub enum Piece {
 }
 
 /// Splits a whole text. Reasoning is `None` where there is no closing tag and the text does not start with the opening
-/// one; text before a lone closing tag counts as reasoning; an opened text that never closes is all reasoning.
+/// one; text before a lone closing tag counts as reasoning, and so does what stands before a late opening tag (the tag
+/// itself is left out); an opened text that never closes is all reasoning.
 pub fn split(text: &str, tags: &ThinkTags) -> (Option<String>, String) {
     let body = text.trim_start().strip_prefix(tags.open.as_str());
     match (body, body.unwrap_or(text).split_once(tags.close.as_str())) {
-        (_, Some((reasoning, answer))) => (Some(reasoning.to_owned()), answer.to_owned()),
+        (Some(_), Some((reasoning, answer))) => (Some(reasoning.to_owned()), answer.to_owned()),
+        (None, Some((reasoning, answer))) => (Some(reasoning.replacen(&tags.open, "", 1)), answer.to_owned()),
         (Some(unfinished), None) => (Some(unfinished.to_owned()), String::new()),
         (None, None) => (None, text.to_owned()),
     }
@@ -52,6 +54,8 @@ enum State {
 pub struct ThinkingSplitter {
     tags: ThinkTags,
     state: State,
+    /// What text without an opening tag is.
+    otherwise: State,
     held: String,
 }
 
@@ -63,20 +67,20 @@ impl ThinkingSplitter {
     pub fn new(open: impl Into<String>, close: impl Into<String>) -> ThinkingSplitter {
         let tags = ThinkTags { open: open.into(), close: close.into() };
         assert!(!tags.open.is_empty() && !tags.close.is_empty(), "a tag must have text");
-        ThinkingSplitter { tags, state: State::Start, held: String::new() }
+        ThinkingSplitter { tags, state: State::Start, otherwise: State::Answer, held: String::new() }
     }
 
     /// A splitter for the text after a prompt that ended with the opening tag: it starts inside the reasoning, and a
     /// model that repeats the opening tag is forgiven.
     pub fn opened(open: impl Into<String>, close: impl Into<String>) -> ThinkingSplitter {
         let mut splitter = ThinkingSplitter::new(open, close);
-        splitter.state = State::Reasoning;
+        splitter.otherwise = State::Reasoning;
         splitter
     }
 
     /// True while the text so far stands inside the reasoning.
     pub fn is_reasoning(&self) -> bool {
-        self.state == State::Reasoning
+        self.settled() == State::Reasoning
     }
 
     /// Takes the next chunk and gives what is certain by now.
@@ -101,7 +105,7 @@ impl ThinkingSplitter {
         if rest.is_empty() {
             return Vec::new();
         }
-        vec![if self.state == State::Reasoning { Piece::Reasoning(rest) } else { Piece::Answer(rest) }]
+        vec![if self.is_reasoning() { Piece::Reasoning(rest) } else { Piece::Answer(rest) }]
     }
 
     /// Decides between reasoning and answer as soon as the first visible text allows it. Whitespace before the opening
@@ -116,8 +120,12 @@ impl ThinkingSplitter {
             self.held.drain(..blank_bytes + self.tags.open.len());
             self.state = State::Reasoning;
         } else if !self.tags.open.starts_with(visible) {
-            self.state = State::Answer;
+            self.state = self.otherwise;
         }
+    }
+
+    fn settled(&self) -> State {
+        if self.state == State::Start { self.otherwise } else { self.state }
     }
 
     fn read_reasoning(&mut self, pieces: &mut Vec<Piece>) {
@@ -183,6 +191,8 @@ mod tests {
         check(false, &["\n", "<think>", "a"], "\na", "");
         check(true, &["a", "</think>", "b</think>c"], "a", "b</think>c");
         check(true, &["a</thin", "g></think>b"], "a</thing>", "b");
+        check(true, &["<thi", "nk>\na</think>b"], "\na", "b");
+        check(true, &["<thi"], "<thi", "");
         check(true, &["never closed </"], "never closed </", "");
         check(false, &[], "", "");
     }
@@ -194,6 +204,8 @@ mod tests {
         assert_eq!(split("<think>a</think>b", &tags), (some("a"), "b".to_owned()));
         assert_eq!(split("a</think>b", &tags), (some("a"), "b".to_owned()));
         assert_eq!(split("\n<think>a", &tags), (some("a"), String::new()));
+        assert_eq!(split("Sure. <think>a</think>b", &tags), (some("Sure. a"), "b".to_owned()));
+        assert_eq!(split("<think>a<think>b</think>c", &tags), (some("a<think>b"), "c".to_owned()));
         assert_eq!(split("b", &tags), (None, "b".to_owned()));
     }
 
