@@ -4,7 +4,7 @@ import material
 import torch
 import torch_side
 from table import at_least, at_most, figure, holds
-from world import LEARNING_RATE, MAX_GRAD_NORM
+from world import CURVE_STEPS, LEARNING_RATE, MAX_GRAD_NORM
 
 
 def logits_f32(world):
@@ -103,7 +103,7 @@ def loss_curve(world, dtype, bar):
     theirs, ours = REFERENCE_CURVES[order], [record["loss"] for record in records]
     differences = [abs(a - b) for a, b in zip(ours, theirs)]
     return [
-        holds("steps", len(ours), len(ours) == 30, "30"),
+        holds("steps", len(ours), len(ours) == CURVE_STEPS, str(CURVE_STEPS)),
         at_most("first step's loss, difference", differences[0], bar),
         at_most("any step's loss, largest difference", max(differences), bar),
         figure("loss at the first step", theirs[0]),

@@ -71,7 +71,7 @@ def write_adapter(base, folder, seed, trained_ids=None, head_too=False):
                 parameter.normal_(0, 0.01)
             elif "trainable_tokens_delta" in name:
                 parameter.add_(torch.randn_like(parameter) * 0.02)
-    adapted.save_pretrained(folder)
+    adapted.save_pretrained(folder, save_embedding_layers=False)
 
 
 def with_adapter(base, adapter, trainable=False):

@@ -3,6 +3,7 @@ once and only when a check asks for it.
 """
 
 import os
+import shutil
 from functools import cached_property
 
 import material
@@ -21,7 +22,9 @@ class World:
     def __init__(self, binary, student, data_path, work, seed):
         self.binary, self.student, self.work, self.seed = binary, student, work, seed
         self.data = material.read_jsonl(data_path) if data_path else None
-        os.makedirs(self.path("scratch"), exist_ok=True)
+        # Converted students may be kept for the next time; what an earlier binary wrote must never be read again.
+        shutil.rmtree(self.path("scratch"), ignore_errors=True)
+        os.makedirs(self.path("scratch"))
         self.aludel = Aludel(binary, self.path("scratch"))
 
     def path(self, *names):
