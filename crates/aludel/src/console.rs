@@ -1,8 +1,8 @@
 //! The way out to the terminal: standard output, its colours, and the log on standard error. Text that came from a
 //! file or a model passes through [`harmless`] first, so that it can colour, move or hide nothing.
 
+use aludel_distill::settings::{Problem, Problems};
 use anstyle::Style;
-use anyhow::Context as _;
 use clap::ColorChoice;
 use serde::Serialize;
 use std::borrow::Cow;
@@ -32,8 +32,14 @@ impl Console {
         writeln!(self.out, "{text}")
     }
 
-    /// Writes a value as JSON on lines of its own, indented.
-    pub(crate) fn json(&mut self, value: &impl Serialize) -> anyhow::Result<()> {
+    /// Writes a value as JSON, on one line.
+    pub(crate) fn json_line(&mut self, value: &impl Serialize) -> anyhow::Result<()> {
+        serde_json::to_writer(&mut self.out, value).map_err(io::Error::from)?;
+        Ok(writeln!(self.out)?)
+    }
+
+    /// Writes a value as JSON to be read by people, too.
+    pub(crate) fn indented_json(&mut self, value: &impl Serialize) -> anyhow::Result<()> {
         serde_json::to_writer_pretty(&mut self.out, value).map_err(io::Error::from)?;
         Ok(writeln!(self.out)?)
     }
@@ -57,8 +63,10 @@ impl Console {
 /// Starts the log on standard error, as detailed as `ALUDEL_LOG` says ("info" if it says nothing).
 pub(crate) fn start_log(color: ColorChoice) -> anyhow::Result<()> {
     let wanted = std::env::var("ALUDEL_LOG").unwrap_or_else(|_| "info".to_owned());
-    let filter = EnvFilter::try_new(&wanted)
-        .with_context(|| format!("ALUDEL_LOG={wanted:?} is not a log level; try error, warn, info, debug or trace"))?;
+    let filter = EnvFilter::try_new(&wanted).map_err(|reason| {
+        let mend = "give error, warn, info, debug or trace";
+        Problems::one(Problem::new("ALUDEL_LOG", Some(wanted), reason.to_string(), mend))
+    })?;
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(io::stderr)

@@ -37,7 +37,9 @@ const WRONG_USAGE: u8 = 2;
 
 /// Prints the error, if there is one, and gives the exit code.
 pub(crate) fn exit(result: anyhow::Result<Outcome>, console: &mut Console) -> ExitCode {
-    let result = result.and_then(|outcome| console.flush().map(|()| outcome).map_err(anyhow::Error::from));
+    // What was printed comes before what is said about it.
+    let flushed = console.flush();
+    let result = result.and_then(|outcome| Ok(flushed.map(|()| outcome)?));
     match result {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
         // Whoever reads our output has seen enough, as `head` has: nobody is left to tell.
@@ -61,7 +63,10 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
 fn text_of(error: &anyhow::Error, console: &Console) -> String {
     let mut lines = Lines { console, text: String::new() };
     if let Some(problems) = error.downcast_ref::<Problems>() {
-        for problem in problems.iter() {
+        for (index, problem) in problems.iter().enumerate() {
+            if index > 0 {
+                lines.text.push('\n');
+            }
             let value = problem.value.as_ref().map(|value| format!(" = {value}")).unwrap_or_default();
             let origin = problem.origin.as_ref().map(|origin| format!(" ({origin})")).unwrap_or_default();
             lines.error(&format!("{}{value}{origin}", problem.key));
@@ -73,9 +78,11 @@ fn text_of(error: &anyhow::Error, console: &Console) -> String {
     let mut said = error.to_string();
     lines.error(&said);
     for cause in error.chain().skip(1).map(ToString::to_string) {
-        // Many errors repeat their source's words in their own.
+        // Many errors repeat their source's words in their own, or the file that was named already.
         if !said.contains(&cause) {
-            lines.because(&cause);
+            let file = said.split_once(": ").map(|(file, _)| format!("{file}: "));
+            let news = file.and_then(|file| cause.strip_prefix(&file)).unwrap_or(&cause);
+            lines.because(news);
             said = cause;
         }
     }
@@ -108,5 +115,37 @@ impl Lines<'_> {
         let label = self.console.styled_for_errors(style, &format!("{label}:"));
         let text = harmless(text.trim_end()).replace('\n', "\n  ");
         self.text.push_str(&format!("{label} {text}\n"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use anyhow::anyhow;
+    use clap::ColorChoice;
+
+    fn check(error: &anyhow::Error, text: &str) {
+        assert_eq!(text_of(error, &Console::new(ColorChoice::Never)), text);
+    }
+
+    #[test]
+    fn a_chain_reads_downwards_without_repetition() {
+        check(
+            &anyhow!("a.gguf: too short").context("a.gguf: cannot be opened"),
+            "error: a.gguf: cannot be opened\nbecause: too short\n",
+        );
+        check(&anyhow!("disk full").context("b: cannot be saved: disk full"), "error: b: cannot be saved: disk full\n");
+        check(&anyhow!("c").context("b").context("a"), "error: a\nbecause: b\nbecause: c\n");
+    }
+
+    #[test]
+    fn help_comes_last_and_lines_are_indented() {
+        let helped = Helped { message: "it failed".to_owned(), help: "do this\nthen that".to_owned() };
+        check(&anyhow!("of it").context(helped), "error: it failed\nbecause: of it\nhelp: do this\n  then that\n");
+    }
+
+    #[test]
+    fn an_escape_sequence_in_an_error_is_shown_and_not_sent() {
+        check(&anyhow!("\u{1b}[2J"), "error: \\u{1b}[2J\n");
     }
 }

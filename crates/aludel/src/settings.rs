@@ -2,6 +2,7 @@
 //! They are merged as one TOML table, whose meaning is checked in `aludel_distill::settings`; this file only remembers
 //! where each value was written, so that a message can point at it.
 
+use crate::report::Helped;
 use aludel_distill::settings::{self, Notice, Parsed, Problem, Problems, Recipe};
 use anyhow::Context as _;
 use clap::Args;
@@ -100,8 +101,10 @@ pub(crate) fn resolve(args: &RecipeArgs, flags: Flags) -> anyhow::Result<Recipe>
 
 /// Reads a recipe file and notes the line of each of its settings.
 fn read_file(path: &Path, origins: &mut BTreeMap<String, String>) -> anyhow::Result<Table> {
-    let text =
-        std::fs::read_to_string(path).with_context(|| format!("{}: the recipe cannot be read", path.display()))?;
+    let text = std::fs::read_to_string(path).with_context(|| Helped {
+        message: format!("{}: the recipe cannot be read", path.display()),
+        help: "give a text file that exists and that you may read; `aludel schema` describes what it holds".to_owned(),
+    })?;
     let table =
         settings::read_table(&text).map_err(|problems| problems.with_origins(|_| Some(path.display().to_string())))?;
     // The table does not know its lines; a second reading that keeps them does.
@@ -136,7 +139,7 @@ fn read_assignment(text: &str) -> Result<Assignment, Problem> {
     let value = match written.trim() {
         "" => None,
         written => Some(read_value(key, written).map_err(|reason| {
-            let wanted = wanted(key).map_or_else(|| "a value".to_owned(), |wanted| wanted);
+            let wanted = wanted(key).unwrap_or_else(|| "a value".to_owned());
             Problem::new(key, Some(written.to_owned()), reason, format!("give {wanted}, written as in TOML"))
         })?),
     };

@@ -150,7 +150,7 @@ impl Recipe {
     fn check_agreement(&self, check: &mut Checker<'_>) {
         let train = &self.train;
         check.that(
-            train.eval_strategy == Interval::No || self.data.test_size > 0.0,
+            train.eval_strategy == Interval::No || self.data.test_size != 0.0,
             "eval_strategy",
             train.eval_strategy.name(),
             "data.test_size = 0 holds no rows back, so there is nothing to evaluate on",

@@ -42,7 +42,7 @@ pub(crate) struct InspectArgs {
     #[arg(long)]
     full: bool,
 
-    /// Print JSON only
+    /// Print JSON only: one object with the rows shown and the totals
     #[arg(long)]
     json: bool,
 
@@ -61,7 +61,8 @@ pub(crate) struct InspectArgs {
 const EXAMPLES: &str = "\
 Examples:
   aludel inspect --student student.gguf --data traces.jsonl
-  aludel inspect --student student.gguf --data traces.jsonl --rows 1 --full --tokens --color always | less -R
+  aludel inspect --student student.gguf --data traces.jsonl --rows 1 --full --tokens
+  aludel inspect --student student.gguf --data traces.jsonl --color always | less -R
   aludel inspect --student student.gguf --data traces.jsonl --rows 0 --max-length 4096 --json
   aludel inspect --recipe recipe.toml --set data.loss_on=answer";
 
@@ -71,19 +72,19 @@ pub(crate) fn run(args: &InspectArgs, console: &mut Console) -> anyhow::Result<O
     let path = recipe.student_model()?;
     let mut student =
         Student::open(path).with_context(|| format!("{}: the student cannot be opened", path.display()))?;
-    student.tokenizer.add_tokens(&recipe.student.add_tokens)?;
+    student.text.tokenizer.add_tokens(&recipe.student.add_tokens)?;
     let preparer = Preparer::new(&student, &recipe);
     let mut records = dataset::open(&recipe.data.files, &recipe.data.read_options())?;
     let mut report = Report::new(path, &recipe);
-    if !args.json {
-        show::legend(console)?;
-    }
     let bar = progress_bar(records.bytes_total());
     let pool = thread_pool(recipe.student.threads)?;
     loop {
         let batch = read_batch(&mut records)?;
         if batch.is_empty() {
             break;
+        }
+        if !args.json && report.totals.records == 0 {
+            show::legend(console)?;
         }
         let prepared: Vec<_> = pool.install(|| batch.par_iter().map(|record| preparer.prepare(record)).collect());
         for (record, rows) in batch.iter().zip(prepared) {
@@ -94,9 +95,15 @@ pub(crate) fn run(args: &InspectArgs, console: &mut Console) -> anyhow::Result<O
                     continue;
                 }
                 if args.json {
-                    report.rows.push(show::json_row(report.totals.rows, &row, &record.provenance));
+                    report.rows.push(show::json_row(
+                        report.totals.rows,
+                        &row,
+                        &record.provenance,
+                        &student.text.tokenizer,
+                    ));
                 } else {
-                    bar.suspend(|| show::row(console, report.totals.rows, &row, &record.provenance, args.into()))?;
+                    let (number, place) = (report.totals.rows, &record.provenance);
+                    bar.suspend(|| show::row(console, number, &row, place, &student.text.tokenizer, args.into()))?;
                 }
             }
         }
@@ -105,7 +112,7 @@ pub(crate) fn run(args: &InspectArgs, console: &mut Console) -> anyhow::Result<O
     bar.finish_and_clear();
     report.totals.finish(records.counts());
     if args.json {
-        console.json(&report)?;
+        console.json_line(&report)?;
     } else {
         show::totals(console, &report.totals, &recipe)?;
     }

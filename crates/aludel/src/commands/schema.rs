@@ -7,6 +7,6 @@ use aludel_distill::settings::Recipe;
 
 /// Prints the schema.
 pub(crate) fn run(console: &mut Console) -> anyhow::Result<Outcome> {
-    console.json(&Recipe::json_schema())?;
+    console.indented_json(&Recipe::json_schema())?;
     Ok(Outcome::Done)
 }

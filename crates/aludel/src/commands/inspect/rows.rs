@@ -100,11 +100,11 @@ impl<'a> Preparer<'a> {
         let (encoded, messages): (_, &[Message]) = match &record.content {
             Content::Messages(messages) => {
                 let template = self.student.chat_template()?;
-                (encode(template, &self.student.tokenizer, messages, &self.encode), messages)
+                (encode(template, &self.student.text.tokenizer, messages, &self.encode), messages)
             }
             Content::Text(text) => {
                 let end = self.student.eos_token_ids.first().copied();
-                (encode_text(&self.student.tokenizer, text, None, end).map(|row| vec![row]), &[])
+                (encode_text(&self.student.text.tokenizer, text, None, end).map(|row| vec![row]), &[])
             }
         };
         Ok(match encoded {

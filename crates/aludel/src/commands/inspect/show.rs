@@ -4,12 +4,11 @@
 use super::rows::{Fate, Prepared, Totals};
 use crate::console::{Console, harmless};
 use aludel_distill::settings::Recipe;
-use aludel_text::{Encoded, Part};
+use aludel_text::{Encoded, Part, Tokenizer};
 use aludel_traces::dataset::Provenance;
 use anstyle::{AnsiColor, Style};
 use serde::Serialize;
 use std::io;
-use std::ops::Range;
 
 /// How much of a row is shown.
 #[derive(Debug, Clone, Copy, Default)]
@@ -28,8 +27,9 @@ pub(super) struct Segment {
     cut: bool,
     tokens: usize,
     text: String,
+    /// The text of each token.
     #[serde(skip)]
-    range: Range<usize>,
+    pieces: Vec<String>,
 }
 
 /// A row in JSON.
@@ -63,21 +63,21 @@ pub(super) fn row(
     number: u64,
     row: &Prepared,
     place: &Provenance,
+    tokenizer: &Tokenizer,
     detail: Detail,
 ) -> io::Result<()> {
     let head = format!("row {number}: {} line {}", harmless(&place.file.display().to_string()), place.line);
     console.line("")?;
     let head = console.styled(Style::new().bold(), &head);
     console.line(format_args!("{head}, {}", fate_in_words(row)))?;
-    let Some(encoded) = &row.encoded else { return Ok(()) };
-    for segment in segments(encoded, row.tokens_left()) {
-        show_segment(console, encoded, &segment, detail)?;
+    for segment in row.encoded.iter().flat_map(|encoded| segments(encoded, row.tokens_left(), tokenizer)) {
+        show_segment(console, &segment, detail)?;
     }
     Ok(())
 }
 
 /// One row as JSON holds it.
-pub(super) fn json_row(number: u64, row: &Prepared, place: &Provenance) -> JsonRow {
+pub(super) fn json_row(number: u64, row: &Prepared, place: &Provenance, tokenizer: &Tokenizer) -> JsonRow {
     let encoded = row.encoded.as_ref();
     JsonRow {
         row: number,
@@ -91,7 +91,7 @@ pub(super) fn json_row(number: u64, row: &Prepared, place: &Provenance) -> JsonR
         tokens: row.tokens(),
         tokens_left: row.tokens_left(),
         supervised_tokens: row.supervised_left(),
-        segments: encoded.map(|encoded| segments(encoded, row.tokens_left())).unwrap_or_default(),
+        segments: encoded.map(|encoded| segments(encoded, row.tokens_left(), tokenizer)).unwrap_or_default(),
         ids: encoded.map(|encoded| encoded.ids.clone()).unwrap_or_default(),
         weights: encoded.map(|encoded| encoded.weights.clone()).unwrap_or_default(),
     }
@@ -119,15 +119,16 @@ pub(super) fn totals(console: &mut Console, totals: &Totals, recipe: &Recipe) ->
         console.line(format_args!("{:>12}  skipped: {}; {}", grouped(bad.rows), bad.kind, harmless(&first)))?;
     }
     if let Some(first) = &totals.first_refused {
-        let told = format!("training would stop at {} line {}: {}", first.file, first.line, first.reason);
+        let what = if recipe.data.skip_bad_rows { "the first refused is" } else { "training would stop at" };
+        let told = format!("{what} {} line {}: {}", first.file, first.line, first.reason);
         console.line(harmless(&told))?;
     }
     let lengths = &totals.lengths;
     console.line(format_args!(
-        "tokens in a row: {} at least, {} in the middle, {} at most",
+        "tokens in a row: {} to {}, median {}",
         grouped(lengths.shortest.into()),
-        grouped(lengths.median.into()),
-        grouped(lengths.longest.into())
+        grouped(lengths.longest.into()),
+        grouped(lengths.median.into())
     ))?;
     let (all, trained) = (totals.tokens, totals.supervised_tokens);
     console.line(format_args!(
@@ -144,7 +145,7 @@ const BORDER: &str = "│";
 const TEXT_COLUMN: usize = 20;
 
 /// Runs of tokens that agree in part, supervision and cut.
-fn segments(encoded: &Encoded, tokens_left: usize) -> Vec<Segment> {
+fn segments(encoded: &Encoded, tokens_left: usize, tokenizer: &Tokenizer) -> Vec<Segment> {
     let kind = |token: usize| (encoded.parts[token], encoded.weights[token] > 0.0, token >= tokens_left);
     let mut segments = Vec::new();
     let mut start = 0;
@@ -153,36 +154,49 @@ fn segments(encoded: &Encoded, tokens_left: usize) -> Vec<Segment> {
             continue;
         }
         let (part, supervised, cut) = kind(start);
-        let text = (start..end).map(|token| token_text(encoded, token)).collect();
-        segments.push(Segment { part, supervised, cut, tokens: end - start, text, range: start..end });
+        let pieces: Vec<String> = (start..end).map(|token| token_text(encoded, token, tokenizer)).collect();
+        segments.push(Segment { part, supervised, cut, tokens: end - start, text: pieces.concat(), pieces });
         start = end;
     }
     segments
 }
 
-/// The text that a token stands for. Tokens of one character share its span: the first of them shows it.
-fn token_text(encoded: &Encoded, token: usize) -> &str {
+/// The text that a token stands for. Tokens of one character share its span: the first of them shows it. A token that
+/// was put around the text, and so has no span in it, shows its own name.
+fn token_text(encoded: &Encoded, token: usize, tokenizer: &Tokenizer) -> String {
     let span = encoded.spans[token].clone();
+    if span.is_empty() {
+        return tokenizer.id_to_token(encoded.ids[token]).unwrap_or_default();
+    }
     let is_shown_before = token > 0 && encoded.spans[token - 1] == span;
-    if is_shown_before { "" } else { encoded.text.get(span).unwrap_or_default() }
+    if is_shown_before { String::new() } else { encoded.text.get(span).unwrap_or_default().to_owned() }
 }
 
-fn show_segment(console: &mut Console, encoded: &Encoded, segment: &Segment, detail: Detail) -> io::Result<()> {
+fn show_segment(console: &mut Console, segment: &Segment, detail: Detail) -> io::Result<()> {
     let mark = match (segment.cut, segment.supervised) {
         (true, _) => "-",
         (false, true) => "+",
         (false, false) => " ",
     };
-    let text = if detail.tokens {
-        segment.range.clone().map(|token| token_text(encoded, token)).collect::<Vec<_>>().join(BORDER)
-    } else {
-        segment.text.clone()
-    };
+    let text = if detail.tokens { segment.pieces.join(BORDER) } else { segment.text.clone() };
     let text = if detail.full { text } else { folded(&text) };
     let text = console.styled(style(segment.part, segment.cut), &on_lines(&harmless(&text)));
-    let margin = format!("\n{:TEXT_COLUMN$}", "");
-    let text = text.replace('\n', &margin);
+    let text = indented(&text);
     console.line(format_args!("{mark} {:<10}{:>6}  {text}", label(segment.part), segment.tokens))
+}
+
+/// The text with all lines but the first brought below it; empty lines stay empty.
+fn indented(text: &str) -> String {
+    let mut lines = text.split('\n');
+    let mut shown = lines.next().unwrap_or_default().to_owned();
+    for line in lines {
+        shown.push('\n');
+        if !line.is_empty() {
+            shown.push_str(&" ".repeat(TEXT_COLUMN));
+            shown.push_str(line);
+        }
+    }
+    shown
 }
 
 /// The text with its last line breaks visible, so that they do not look like empty lines.
@@ -207,15 +221,14 @@ fn folded(text: &str) -> String {
 }
 
 fn fate_in_words(row: &Prepared) -> String {
-    let trained = row.supervised_left();
-    let tokens = row.tokens();
-    let shares = format!("{} tokens, {} trained on", grouped(tokens as u64), grouped(trained as u64));
+    let (tokens, trained) = (row.tokens() as u64, row.supervised_left() as u64);
+    let shares = format!("{} tokens, {} trained on", grouped(tokens), grouped(trained));
     match &row.fate {
-        Fate::Kept => format!("{shares} ({}%)", percent(trained as u64, tokens as u64)),
+        Fate::Kept => format!("{shares} ({}%)", percent(trained, tokens)),
         Fate::Cut { lost } => format!("{shares}, the last {} cut off", grouped(*lost as u64)),
-        Fate::TooLong => format!("{} tokens: dropped, too long", grouped(tokens as u64)),
-        Fate::Unsupervised => format!("{} tokens: dropped, nothing left to train on", grouped(tokens as u64)),
-        Fate::Refused(reason) => format!("{} tokens: refused: {}", grouped(tokens as u64), harmless(reason)),
+        Fate::TooLong => format!("{} tokens, dropped: longer than train.max_length", grouped(tokens)),
+        Fate::Unsupervised => format!("{} tokens, dropped: nothing left to train on", grouped(tokens)),
+        Fate::Refused(reason) => format!("refused: {}", harmless(reason)),
     }
 }
 

@@ -1,0 +1,152 @@
+//! Runs the built binary in a folder of its own and puts all that it said into one text; and writes a student so small
+//! that each byte is a token.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use tempfile::TempDir;
+
+/// A folder to run in, which is gone at the end of the test.
+pub(crate) struct Workshop {
+    folder: TempDir,
+}
+
+impl Workshop {
+    /// An empty folder.
+    pub(crate) fn new() -> Self {
+        Self { folder: TempDir::with_prefix("aludel-cli-").unwrap() }
+    }
+
+    /// An empty folder with a student in it, in `student`.
+    pub(crate) fn with_student() -> Self {
+        let workshop = Self::new();
+        write_student(&workshop.path("student"));
+        workshop
+    }
+
+    /// A path in the folder.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Writes a file into the folder.
+    pub(crate) fn write(&self, name: &str, contents: &str) -> &Self {
+        fs::write(self.path(name), contents).unwrap();
+        self
+    }
+
+    /// The binary, to be run in the folder, unmoved by the environment that the tests run in.
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_aludel"));
+        command.args(arguments).current_dir(self.folder.path()).stdin(Stdio::null());
+        for name in ["ALUDEL_LOG", "CLICOLOR", "CLICOLOR_FORCE", "COLUMNS", "NO_COLOR", "RUST_BACKTRACE"] {
+            command.env_remove(name);
+        }
+        command
+    }
+
+    /// Exit code, standard output and standard error in one text, the folder's own path replaced by `[folder]`.
+    pub(crate) fn run(&self, arguments: &[&str]) -> String {
+        let output = self.command(arguments).output().unwrap();
+        let mut text = format!("$ aludel {}\n", arguments.join(" "));
+        writeln!(text, "exit code: {}", output.status.code().unwrap()).unwrap();
+        for (name, bytes) in [("stdout", output.stdout), ("stderr", output.stderr)] {
+            if !bytes.is_empty() {
+                writeln!(text, "----- {name} -----").unwrap();
+                text.push_str(&String::from_utf8(bytes).unwrap());
+            }
+        }
+        let folder = self.folder.path().canonicalize().unwrap();
+        text.replace(&folder.display().to_string(), "[folder]")
+            .replace(&self.folder.path().display().to_string(), "[folder]")
+            .replace(env!("CARGO_PKG_VERSION"), "[version]")
+    }
+
+    /// What a run with `--json` prints, which must be JSON and nothing else.
+    pub(crate) fn json(&self, arguments: &[&str]) -> serde_json::Value {
+        let output = self.command(arguments).output().unwrap();
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{arguments:?} failed: {errors}");
+        serde_json::from_slice(&output.stdout).unwrap()
+    }
+}
+
+const TEMPLATE: &str = "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\\n' + message['content'] + \
+                        '<|im_end|>' + '\\n' }}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}";
+
+/// A Llama of one layer whose tokenizer knows the 256 bytes and two control tokens.
+fn write_student(folder: &Path) {
+    const VOCABULARY: usize = 258;
+    const WIDTH: usize = 8;
+    fs::create_dir(folder).unwrap();
+    let config = serde_json::json!({
+        "architectures": ["LlamaForCausalLM"], "model_type": "llama", "vocab_size": VOCABULARY, "hidden_size": WIDTH,
+        "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "num_key_value_heads": 1,
+        "max_position_embeddings": 512, "rms_norm_eps": 1e-5, "rope_theta": 10000.0, "hidden_act": "silu",
+        "tie_word_embeddings": true, "bos_token_id": 256, "eos_token_id": 257, "torch_dtype": "float32",
+    });
+    let control = |id: usize, content: &str| {
+        serde_json::json!({"id": id, "content": content, "single_word": false, "lstrip": false, "rstrip": false,
+            "normalized": false, "special": true})
+    };
+    let vocabulary: serde_json::Map<_, _> =
+        (0..=255).map(|byte| (letter_of(byte).to_string(), serde_json::json!(byte))).collect();
+    let byte_level = serde_json::json!({"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true,
+        "use_regex": true});
+    let tokenizer = serde_json::json!({
+        "version": "1.0", "truncation": null, "padding": null, "normalizer": null, "post_processor": null,
+        "added_tokens": [control(256, "<|im_start|>"), control(257, "<|im_end|>")],
+        "pre_tokenizer": byte_level, "decoder": byte_level,
+        "model": {"type": "BPE", "dropout": null, "unk_token": null, "continuing_subword_prefix": null,
+            "end_of_word_suffix": null, "fuse_unk": false, "byte_fallback": false, "vocab": vocabulary, "merges": []},
+    });
+    let tokenizer_config = serde_json::json!({"tokenizer_class": "PreTrainedTokenizerFast",
+        "bos_token": "<|im_start|>", "eos_token": "<|im_end|>"});
+    fs::write(folder.join("config.json"), config.to_string()).unwrap();
+    fs::write(folder.join("tokenizer.json"), tokenizer.to_string()).unwrap();
+    fs::write(folder.join("tokenizer_config.json"), tokenizer_config.to_string()).unwrap();
+    fs::write(folder.join("chat_template.jinja"), TEMPLATE).unwrap();
+    fs::write(folder.join("model.safetensors"), weights(VOCABULARY, WIDTH)).unwrap();
+}
+
+/// The letter by which byte-level BPE writes a byte: itself where it is visible, else one from U+0100 on.
+fn letter_of(byte: u8) -> char {
+    let is_visible = |byte: u8| matches!(byte, b'!'..=b'~' | 0xa1..=0xac | 0xae..=0xff);
+    if is_visible(byte) {
+        return char::from(byte);
+    }
+    let hidden_before = (0..byte).filter(|&other| !is_visible(other)).count();
+    char::from_u32(256 + u32::try_from(hidden_before).unwrap()).unwrap()
+}
+
+/// A safetensors file with all the weights of the model, each zero.
+fn weights(vocabulary: usize, width: usize) -> Vec<u8> {
+    let layer = "model.layers.0.";
+    let shapes = [
+        ("model.embed_tokens.weight".to_owned(), vec![vocabulary, width]),
+        ("model.norm.weight".to_owned(), vec![width]),
+        (format!("{layer}input_layernorm.weight"), vec![width]),
+        (format!("{layer}post_attention_layernorm.weight"), vec![width]),
+        (format!("{layer}self_attn.q_proj.weight"), vec![width, width]),
+        (format!("{layer}self_attn.k_proj.weight"), vec![width / 2, width]),
+        (format!("{layer}self_attn.v_proj.weight"), vec![width / 2, width]),
+        (format!("{layer}self_attn.o_proj.weight"), vec![width, width]),
+        (format!("{layer}mlp.gate_proj.weight"), vec![16, width]),
+        (format!("{layer}mlp.up_proj.weight"), vec![16, width]),
+        (format!("{layer}mlp.down_proj.weight"), vec![width, 16]),
+    ];
+    let mut header = serde_json::Map::new();
+    let mut end = 0;
+    for (name, shape) in shapes {
+        let start = end;
+        end += 4 * shape.iter().product::<usize>();
+        header.insert(name, serde_json::json!({"dtype": "F32", "shape": shape, "data_offsets": [start, end]}));
+    }
+    let mut header = serde_json::Value::Object(header).to_string();
+    header.push_str(&" ".repeat(header.len().next_multiple_of(8) - header.len()));
+    let mut bytes = (header.len() as u64).to_le_bytes().to_vec();
+    bytes.extend(header.into_bytes());
+    bytes.resize(bytes.len() + end, 0);
+    bytes
+}
