@@ -129,7 +129,7 @@ impl DataSettings {
                 COLUMN_PARTS.contains(&part.as_str()),
                 &format!("columns.{part}"),
                 column,
-                "a column cannot play this part",
+                "there is no such part for a column to play",
                 &format!("one of the parts {}", COLUMN_PARTS.join(", ")),
             );
             check.that(
