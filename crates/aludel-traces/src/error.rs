@@ -16,14 +16,18 @@ pub enum Error {
         reason: io::Error,
     },
 
-    /// A file could not be written; what was there before is untouched.
+    /// A cache folder cannot be written to.
     #[error("{path}: cannot be written ({reason}); {mend}", path = path.display(), mend = write_mend(reason))]
     Write {
-        /// The file that was to be written.
+        /// The folder, or the file in it.
         path: PathBuf,
         /// What the operating system said.
         reason: io::Error,
     },
+
+    /// A file could not be put in place.
+    #[error(transparent)]
+    File(#[from] aludel_formats::Error),
 
     /// A data file of a kind that is not read.
     #[error("{path}: this is {kind}, and data files must be JSONL or a JSON array; {mend}", path = path.display())]

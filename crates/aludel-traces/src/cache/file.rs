@@ -1,12 +1,12 @@
-//! The cache's file: a header, the rows, an index. Ids are stored as variable-length integers and weights as runs, about
-//! two bytes a token in all. Header and index carry checksums that are verified on opening, each row one that is
+//! The cache's file: rows, an index, a closing block. Ids are stored as variable-length integers and weights as runs, about
+//! two bytes a token in all. Index and closing block carry checksums that are verified on opening, each row one that is
 //! verified on reading, so that a torn or foreign file is never trusted.
 //!
 //! ```text
-//! header   magic 8 · key 32 · rows u64 · index at u64 · file length u64 · hash of index 32 · hash of all this 32
 //! row      ids as varints · (run length varint, weight f32)… · first 4 bytes of the hash of all this
 //! index    for each row: at u64 · bytes u32 · tokens u32 · supervised u32 · file u32 · example u64 · line u64 · prompt u128
 //!          then the outcomes as JSON
+//! closing  magic 8 · key 32 · rows u64 · index at u64 · file length u64 · hash of index 32 · hash of all this 32
 //! ```
 
 use std::fs::File;
@@ -14,13 +14,14 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
+use aludel_formats::atomic::Output;
+
 use super::{CacheKey, Outcomes, RowInfo, TokenRow};
 use crate::Error;
 use crate::dataset::PromptKey;
-use crate::folder::{FolderLock, Partial};
 
 const MAGIC: &[u8; 8] = b"ALUROWS1";
-const HEADER_BYTES: usize = 128;
+const CLOSING_BYTES: usize = 128;
 const ENTRY_BYTES: usize = 56;
 const CHECKSUM_BYTES: usize = 4;
 
@@ -50,18 +51,16 @@ impl RowFile {
             Err(reason) => return Err(read_error(reason)),
         };
         let file_bytes = file.metadata().map_err(read_error)?.len();
-        let mut header = [0; HEADER_BYTES];
-        if file_bytes < HEADER_BYTES as u64 {
+        let Some(closing_at) = file_bytes.checked_sub(CLOSING_BYTES as u64) else { return Ok(None) };
+        let mut closing = [0; CLOSING_BYTES];
+        file.read_exact_at(&mut closing, closing_at).map_err(read_error)?;
+        let Some(closing) = Closing::parse(&closing, key, file_bytes) else { return Ok(None) };
+        let mut index = vec![0; (closing_at - closing.index_at) as usize];
+        file.read_exact_at(&mut index, closing.index_at).map_err(read_error)?;
+        if blake3::hash(&index).as_bytes() != &closing.index_hash {
             return Ok(None);
         }
-        file.read_exact_at(&mut header, 0).map_err(read_error)?;
-        let Some(header) = Header::parse(&header, key, file_bytes) else { return Ok(None) };
-        let mut index = vec![0; (file_bytes - header.index_at) as usize];
-        file.read_exact_at(&mut index, header.index_at).map_err(read_error)?;
-        if blake3::hash(&index).as_bytes() != &header.index_hash {
-            return Ok(None);
-        }
-        let (entries, outcomes) = index.split_at(header.rows * ENTRY_BYTES);
+        let (entries, outcomes) = index.split_at(closing.rows * ENTRY_BYTES);
         let entries = entries.chunks_exact(ENTRY_BYTES).map(Entry::parse).collect();
         let Ok(outcomes) = serde_json::from_slice(outcomes) else { return Ok(None) };
         Ok(Some(RowFile { path: path.to_path_buf(), file, entries, outcomes }))
@@ -77,6 +76,12 @@ impl RowFile {
 
     pub(super) fn outcomes(&self) -> &Outcomes {
         &self.outcomes
+    }
+
+    /// Where the rows end and the index begins.
+    #[cfg(test)]
+    pub(super) fn rows_end(&self) -> u64 {
+        self.entries.last().map_or(0, |entry| entry.at + u64::from(entry.bytes))
     }
 
     pub(super) fn row(&self, row: usize) -> Result<TokenRow, Error> {
@@ -99,21 +104,18 @@ impl RowFile {
     }
 }
 
-/// Rows being written.
-pub(super) struct RowWriter {
-    partial: Partial,
+/// Rows being written. Until the closing block is there, the file cannot be mistaken for a whole one.
+pub(super) struct RowWriter<'a> {
+    output: &'a mut Output,
     at: u64,
     index: Vec<u8>,
     rows: u64,
     row: Vec<u8>,
 }
 
-impl RowWriter {
-    pub(super) fn create(path: &Path, lock: &FolderLock) -> Result<RowWriter, Error> {
-        let mut partial = Partial::create(path, lock)?;
-        // The header is written last: until then the file cannot be mistaken for a whole one.
-        partial.write_all(&[0; HEADER_BYTES])?;
-        Ok(RowWriter { partial, at: HEADER_BYTES as u64, index: Vec::new(), rows: 0, row: Vec::new() })
+impl<'a> RowWriter<'a> {
+    pub(super) fn new(output: &'a mut Output) -> RowWriter<'a> {
+        RowWriter { output, at: 0, index: Vec::new(), rows: 0, row: Vec::new() }
     }
 
     pub(super) fn push(&mut self, ids: &[u32], weights: &[f32], info: RowInfo) -> Result<(), Error> {
@@ -121,7 +123,7 @@ impl RowWriter {
         encode_row(ids, weights, &mut self.row);
         let checksum = checksum_of(&self.row);
         self.row.extend_from_slice(&checksum);
-        self.partial.write_all(&self.row)?;
+        self.output.put(&self.row)?;
         Entry { at: self.at, bytes: self.row.len() as u32, info }.write(&mut self.index);
         self.at += self.row.len() as u64;
         self.rows += 1;
@@ -130,37 +132,37 @@ impl RowWriter {
 
     pub(super) fn finish(mut self, key: CacheKey, outcomes: &Outcomes) -> Result<(), Error> {
         self.index.extend_from_slice(outcomes_json(outcomes).as_bytes());
-        self.partial.write_all(&self.index)?;
-        let mut header = Vec::with_capacity(HEADER_BYTES);
-        header.extend_from_slice(MAGIC);
-        header.extend_from_slice(&key.0);
-        header.extend_from_slice(&self.rows.to_le_bytes());
-        header.extend_from_slice(&self.at.to_le_bytes());
-        header.extend_from_slice(&(self.at + self.index.len() as u64).to_le_bytes());
-        header.extend_from_slice(blake3::hash(&self.index).as_bytes());
-        let hash = blake3::hash(&header);
-        header.extend_from_slice(hash.as_bytes());
-        self.partial.finish_with_header(&header)
+        self.output.put(&self.index)?;
+        let mut closing = Vec::with_capacity(CLOSING_BYTES);
+        closing.extend_from_slice(MAGIC);
+        closing.extend_from_slice(&key.0);
+        closing.extend_from_slice(&self.rows.to_le_bytes());
+        closing.extend_from_slice(&self.at.to_le_bytes());
+        closing.extend_from_slice(&(self.at + (self.index.len() + CLOSING_BYTES) as u64).to_le_bytes());
+        closing.extend_from_slice(blake3::hash(&self.index).as_bytes());
+        let hash = blake3::hash(&closing);
+        closing.extend_from_slice(hash.as_bytes());
+        Ok(self.output.put(&closing)?)
     }
 }
 
-struct Header {
+struct Closing {
     rows: usize,
     index_at: u64,
     index_hash: [u8; 32],
 }
 
-impl Header {
-    fn parse(bytes: &[u8; HEADER_BYTES], key: CacheKey, file_bytes: u64) -> Option<Header> {
-        let (content, hash) = bytes.split_at(HEADER_BYTES - 32);
+impl Closing {
+    fn parse(bytes: &[u8; CLOSING_BYTES], key: CacheKey, file_bytes: u64) -> Option<Closing> {
+        let (content, hash) = bytes.split_at(CLOSING_BYTES - 32);
         let mut fields = Fields(content);
         let own = fields.take() == *MAGIC && fields.take() == key.0 && blake3::hash(content).as_bytes() == hash;
         let rows = u64::from_le_bytes(fields.take());
         let index_at = u64::from_le_bytes(fields.take());
         let whole = u64::from_le_bytes(fields.take()) == file_bytes;
-        let index_bytes = file_bytes.checked_sub(index_at)?;
+        let index_bytes = file_bytes.checked_sub(CLOSING_BYTES as u64)?.checked_sub(index_at)?;
         let room = rows.checked_mul(ENTRY_BYTES as u64).is_some_and(|entries| entries <= index_bytes);
-        (own && whole && room).then(|| Header { rows: rows as usize, index_at, index_hash: fields.take() })
+        (own && whole && room).then(|| Closing { rows: rows as usize, index_at, index_hash: fields.take() })
     }
 }
 

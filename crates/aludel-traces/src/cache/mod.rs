@@ -11,6 +11,7 @@ mod tests;
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
 
+use aludel_formats::atomic;
 use serde::{Deserialize, Serialize};
 
 pub use key::CacheKey;
@@ -132,12 +133,13 @@ impl Cache {
         if let Some(file) = file::RowFile::open(&path, key)? {
             return Ok(Cache::new(file));
         }
-        let lock = FolderLock::acquire(folder)?;
+        let _lock = FolderLock::acquire(folder)?;
         // Whoever held the lock may have built it.
         if let Some(file) = file::RowFile::open(&path, key)? {
             return Ok(Cache::new(file));
         }
-        build::build(&path, key, &lock, threads, records()?, &encode, progress)?;
+        let records = records()?;
+        atomic::write_file(&path, |output| build::build(output, key, threads, records, &encode, progress))?;
         match file::RowFile::open(&path, key)? {
             Some(file) => Ok(Cache::new(file)),
             None => {
