@@ -324,8 +324,8 @@ impl Job<'_> {
     ) {
         let width = NR.min(self.c.cols - column);
         let mut edge = [[0f32; NR]; MR];
-        // SAFETY (all of this function): rows `row..row + height` and columns `column..column + width` lie within C, and
-        // only this task writes them; the source of `init` has C's shape (or one row) and is not written.
+        // SAFETY: rows `row..row + height` and columns `column..column + width` lie within C, and only this task writes them;
+        // the source of `init` has C's shape (or one row) and is not written. The same holds for the rest of the function.
         let c = unsafe { self.c.ptr.add(row * self.c.ld + column) };
         let whole = width == NR;
         let (accumulate_from, ld): (Option<*const f32>, usize) = if first {

@@ -98,6 +98,22 @@ pub fn step(ctx: &mut Context, state: &State, step: &Step) -> f64 {
     norm
 }
 
+impl Default for Step {
+    /// PyTorch's defaults, at step 1, without clipping.
+    fn default() -> Step {
+        Step {
+            learning_rate: 1e-3,
+            inverse_count: 1.0,
+            max_grad_norm: 0.0,
+            beta1: 0.9,
+            beta2: 0.999,
+            epsilon: 1e-8,
+            weight_decay: 0.0,
+            number: 1,
+        }
+    }
+}
+
 struct Numbers {
     gradient_scale: f32,
     beta1: f32,

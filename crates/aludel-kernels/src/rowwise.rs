@@ -371,9 +371,9 @@ mod tests {
             let mut expected = wide(&x);
             for (t, p) in [0.0, 7.0, 15.0].into_iter().enumerate() {
                 for h in 0..heads {
-                    for i in 0..d / 2 {
+                    for (i, frequency) in frequencies.iter().enumerate() {
                         let (low, high) = ((t * heads + h) * d + i, (t * heads + h) * d + i + d / 2);
-                        let (a, b, angle): (f64, f64, f64) = (expected[low], expected[high], p * frequencies[i]);
+                        let (a, b, angle): (f64, f64, f64) = (expected[low], expected[high], p * frequency);
                         expected[low] = a * angle.cos() - b * angle.sin();
                         expected[high] = b * angle.cos() + a * angle.sin();
                     }

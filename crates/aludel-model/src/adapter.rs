@@ -251,7 +251,7 @@ impl Adapter {
         }
         let lists = [(Rows::Embedding, file.config.embedding_tokens()), (Rows::Head, file.config.head_tokens())];
         for ((kind, ids), present) in lists.into_iter().zip(rows) {
-            if present != !ids.is_empty() {
+            if present == ids.is_empty() {
                 return Err(wrong(format!(
                     "adapter_config.json lists {} trained rows for {kind:?}, the weights {} them",
                     ids.len(),

@@ -140,7 +140,7 @@ struct Run<'a> {
 
 enum Kept {
     Input(Mat),
-    All(Saved),
+    All(Box<Saved>),
 }
 
 /// The activations of one layer that its backward wants.
@@ -309,7 +309,7 @@ impl Decoder {
             let mark = ctx.mark_saved();
             let saved = self.layer_forward(ctx, &run, n, x, y);
             match keep {
-                Keep::Activations => kept.push(Kept::All(saved)),
+                Keep::Activations => kept.push(Kept::All(Box::new(saved))),
                 Keep::LayerInputs => kept.push(Kept::Input(x)),
                 Keep::Nothing => spare = Some(x),
             }
@@ -498,7 +498,7 @@ impl Decoder {
         for (n, kept) in kept.into_iter().enumerate().rev() {
             let (mark, mark_saved) = (ctx.mark(), ctx.mark_saved());
             let saved = match kept {
-                Kept::All(saved) => saved,
+                Kept::All(saved) => *saved,
                 Kept::Input(x) => {
                     let y = ctx.scratch(x.rows(), x.cols());
                     self.layer_forward(ctx, &run, n, x, y)

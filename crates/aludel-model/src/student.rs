@@ -4,9 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use aludel_formats::{gguf, hf};
-use aludel_text::template::ChatTemplate;
-use aludel_text::tokenizer::{GgufVocabulary, Tokenizer};
-use serde_json::Value;
+use aludel_text::{ChatTemplate, EncodeOptions, GgufVocabulary, TextBundle, end_of_turn_id};
 
 use crate::config::{self, Config};
 use crate::error::{Error, Result};
@@ -20,9 +18,9 @@ pub struct Student {
     pub config: Config,
     /// The tensors.
     pub weights: Weights,
-    /// The tokenizer.
-    pub tokenizer: Tokenizer,
-    /// The chat template; a base model may have none.
+    /// Tokenizer, special tokens and chat template.
+    pub text: TextBundle,
+    /// The compiled chat template; a base model may have none.
     pub template: Option<ChatTemplate>,
     /// Every token that ends an answer, from config, generation config and tokenizer.
     pub eos_token_ids: Vec<u32>,
@@ -33,7 +31,7 @@ pub struct Student {
 /// Where a student's small files came from.
 pub enum Origin {
     /// A Hugging Face folder, whose files are carried over as they are.
-    Folder(hf::Folder),
+    Folder(Box<hf::Folder>),
     /// A GGUF file: its special tokens, by which the small files are written anew.
     Gguf {
         /// The model's own name, if it has one.
@@ -57,7 +55,7 @@ impl Student {
             return Err(Error::Student { path: path.to_owned(), reason });
         };
         // An embedding may be padded beyond the tokenizer, never the other way round.
-        let (tokenizer, weights) = (student.tokenizer.vocab_size(), student.config.vocab_size);
+        let (tokenizer, weights) = (student.text.tokenizer.vocab_size(), student.config.vocab_size);
         if tokenizer > weights {
             return Err(Error::Vocabulary { path: path.to_owned(), tokenizer, weights });
         }
@@ -68,32 +66,17 @@ impl Student {
         let folder = hf::Folder::open(path)?;
         let config = Config::from_hf(folder.config(), &folder.config_path())?;
         let weights = Weights::Folder(folder.weights()?);
-        let tokenizer = Tokenizer::from_file(folder.tokenizer_path()?)?;
-        let token = |key: &str| match folder.tokenizer_config()?.get(key)? {
-            Value::String(token) => Some(token.clone()),
-            object => object.get("content")?.as_str().map(str::to_owned),
-        };
-        let name = |id: Option<u32>| id.and_then(|id| tokenizer.id_to_token(id));
-        let bos = token("bos_token").or_else(|| name(config.bos_token_id));
-        let eos = token("eos_token").or_else(|| name(config.eos_token_ids.first().copied()));
-        let template = match folder.chat_template() {
-            Some(source) => Some(ChatTemplate::new(source, bos.as_deref(), eos.as_deref())?),
-            None => None,
-        };
+        let mut text = TextBundle::from_folder(path)?;
+        let name = |id: Option<u32>| id.and_then(|id| text.tokenizer.id_to_token(id));
+        let (bos, eos) = (name(config.bos_token_id), name(config.eos_token_ids.first().copied()));
+        text.special.bos = text.special.bos.take().or(bos);
+        text.special.eos = text.special.eos.take().or(eos);
         let mut eos_token_ids = config.eos_token_ids.clone();
         if let Some(more) = folder.generation_config().and_then(|g| config::ids(&g["eos_token_id"])) {
             eos_token_ids.extend(more);
         }
-        eos_token_ids.extend(eos.and_then(|token| tokenizer.token_to_id(&token)));
-        Ok(Student {
-            path: path.to_owned(),
-            eos_token_ids: distinct(eos_token_ids),
-            config,
-            weights,
-            tokenizer,
-            template,
-            origin: Origin::Folder(folder),
-        })
+        eos_token_ids.extend(text.eos_id());
+        Student::assemble(path, config, weights, text, eos_token_ids, Origin::Folder(Box::new(folder)))
     }
 
     fn open_gguf(path: &Path) -> Result<Student> {
@@ -125,7 +108,8 @@ impl Student {
             add_bos: metadata.find::<bool>("tokenizer.ggml.add_bos_token")?,
             add_space_prefix: metadata.find::<bool>("tokenizer.ggml.add_space_prefix")?,
         };
-        let tokenizer = Tokenizer::from_gguf(&vocabulary)?;
+        let template = metadata.find::<&str>("tokenizer.chat_template")?.map(str::to_owned);
+        let text = TextBundle::from_gguf(&vocabulary, template)?;
         let rows = file.tensor("token_embd.weight")?.shape.first().copied().unwrap_or(0);
         let tied = file.find_tensor("output.weight").is_none();
         if let Some(bias) = file.tensors().find(|t| t.name.starts_with("blk.") && t.name.ends_with(".bias")) {
@@ -133,26 +117,32 @@ impl Student {
             return Err(Error::Tensor { path: path.to_owned(), name: bias.name.to_owned(), reason: reason.to_owned() });
         }
         let config = Config::from_gguf(metadata, rows, tied, path)?;
-        let token = |id: Option<u32>| id.and_then(|id| tokenizer.id_to_token(id));
-        let (bos, eos) = (token(vocabulary.bos_id), token(vocabulary.eos_id));
-        let template = match metadata.find::<&str>("tokenizer.chat_template")? {
-            Some(source) => Some(ChatTemplate::new(source, bos.as_deref(), eos.as_deref())?),
-            None => None,
-        };
         let mut eos_token_ids = config.eos_token_ids.clone();
         for key in ["tokenizer.ggml.eot_token_id", "tokenizer.ggml.eom_token_id"] {
             eos_token_ids.extend(metadata.find::<u32>(key)?);
         }
         let name = metadata.find::<&str>("general.name")?.map(str::to_owned);
-        Ok(Student {
-            path: path.to_owned(),
-            eos_token_ids: distinct(eos_token_ids),
-            config,
-            tokenizer,
-            template,
-            origin: Origin::Gguf { name },
-            weights: Weights::Gguf(file),
-        })
+        Student::assemble(path, config, Weights::Gguf(file), text, eos_token_ids, Origin::Gguf { name })
+    }
+
+    fn assemble(
+        path: &Path,
+        config: Config,
+        weights: Weights,
+        text: TextBundle,
+        mut eos_token_ids: Vec<u32>,
+        origin: Origin,
+    ) -> Result<Student> {
+        let template = match &text.chat_template {
+            Some(_) => Some(text.template(&path.display().to_string())?),
+            None => None,
+        };
+        // what the template puts after an answer ends it too, whatever the config says
+        if let Some(template) = &template {
+            eos_token_ids.extend(end_of_turn_id(template, &text.tokenizer, &EncodeOptions::default()).ok().flatten());
+        }
+        let eos_token_ids = distinct(eos_token_ids);
+        Ok(Student { path: path.to_owned(), config, weights, text, template, eos_token_ids, origin })
     }
 
     /// The chat template.

@@ -1,5 +1,7 @@
 //! The decoder, its adapters and ten optimiser steps against numbers that PyTorch and PEFT wrote (`tools/golden/`).
 
+#![allow(clippy::unwrap_used)] // helpers of tests
+
 use std::path::{Path, PathBuf};
 
 use aludel_formats::{hf, safetensors};
