@@ -71,7 +71,7 @@ def write_trained_case(folder, tied):
 
 
 def write_rope_case(folder):
-    """Llama 3's stretched frequencies, heads wider than hidden / heads, one kv head, bf16 shards, the older config keys."""
+    """Llama 3's stretched frequencies, heads wider than hidden / heads, one kv head, bf16 shards, older config keys."""
     scaling = {
         "rope_type": "llama3",
         "factor": 8.0,
@@ -150,9 +150,7 @@ def token_rows(generator, vocab_size):
 
 
 def lora_config(targets, trained):
-    return LoraConfig(
-        r=4, lora_alpha=8, target_modules=targets, task_type="CAUSAL_LM", trainable_token_indices=trained
-    )
+    return LoraConfig(r=4, lora_alpha=8, target_modules=targets, task_type="CAUSAL_LM", trainable_token_indices=trained)
 
 
 def randomise(adapted, seed):
@@ -174,7 +172,7 @@ def logits(model, rows, name):
 
 
 def loss_of(model, rows):
-    """The sum of weight × cross-entropy over all rows, divided once by the number of tokens whose weight is not zero."""
+    """The sum of weight × cross-entropy over all rows, divided once by the number of tokens with a weight not zero."""
     total, count = 0.0, 0
     for row in rows:
         ids, weights = torch.tensor(row["ids"]), torch.tensor(row["weights"])
@@ -227,7 +225,7 @@ def confident_prompt(model):
 
 @torch.no_grad()
 def greedy_tokens(model, prompt):
-    """Without a KV cache and without stopping at any token. `least_margin` is best minus second logit at its smallest."""
+    """Without a KV cache or a stop at any token. `least_margin` is best minus second logit at its smallest."""
     ids, margin = list(prompt), float("inf")
     for _ in range(NEW_TOKENS):
         best = row_logits(model, ids)[-1].topk(2)
@@ -246,7 +244,7 @@ def save_model(model, folder, **options):
 
 
 def save_adapter(adapted, folder):
-    """As PEFT saves it, less its empty model card; the target names, a set in PEFT, are sorted to be the same each time."""
+    """As PEFT saves it, less its empty model card; the target names, a set in PEFT, are sorted for good."""
     adapted.save_pretrained(folder)
     os.remove(os.path.join(folder, "README.md"))
     path = os.path.join(folder, "adapter_config.json")
@@ -280,12 +278,16 @@ def rewrite_config(folder, change):
 
 
 def facts():
-    return {"versions": {"torch": torch.__version__, "transformers": transformers.__version__, "peft": peft.__version__}}
+    return {
+        "versions": {"torch": torch.__version__, "transformers": transformers.__version__, "peft": peft.__version__}
+    }
 
 
 def write_golden(folder, golden, tensors):
     write_json(os.path.join(folder, "golden.json"), golden)
-    save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, os.path.join(folder, "golden.safetensors"))
+    save_file(
+        {name: tensor.contiguous() for name, tensor in tensors.items()}, os.path.join(folder, "golden.safetensors")
+    )
 
 
 def read_json(path):

@@ -40,7 +40,9 @@ def main(path):
     for name, special in [("F16", HALF_BITS), ("BF16", BFLOAT_BITS)]:
         ordinary = generator.standard_normal(22).astype(np.float32)
         encoded = quants.quantize(ordinary, GGMLQuantizationType[name]).view(np.uint16)
-        lines.append(f"decode {name} {pair(name, np.concatenate([np.array(special, np.uint16), encoded]).view(np.uint8))}")
+        lines.append(
+            f"decode {name} {pair(name, np.concatenate([np.array(special, np.uint16), encoded]).view(np.uint8))}"
+        )
     ordinary = generator.standard_normal(20).astype(np.float32)
     values = np.concatenate([np.array(ROUNDING_BITS, np.uint32).view(np.float32), ordinary])
     with np.errstate(over="ignore"):

@@ -28,7 +28,9 @@ def merged_in_transformers(world):
     ids = world.texts[0]
     return [
         logits_row(world, "transformers' logits and ours on the merged folder", found, world.merged),
-        at_most("KL of merged against base + adapter", torch_side.mean_kl(torch_side.logits(adapted, ids), found), 2e-4),
+        at_most(
+            "KL of merged against base + adapter", torch_side.mean_kl(torch_side.logits(adapted, ids), found), 2e-4
+        ),
         same_ids_row(world),
     ]
 
@@ -84,7 +86,12 @@ def spoken_rows(world, tokenizer, merged, merged_folder, new_ids, prompt):
     spoken = torch_side.greedy(merged, tokenizer(rendered, add_special_tokens=False)["input_ids"], 96)
     reply = world.aludel.chat(merged_folder, prompt, 96)
     return [
-        holds("transformers' greedy answer has both new ids", set(new_ids) & set(spoken), set(new_ids) <= set(spoken), "both"),
+        holds(
+            "transformers' greedy answer has both new ids",
+            set(new_ids) & set(spoken),
+            set(new_ids) <= set(spoken),
+            "both",
+        ),
         holds("chat's reasoning", json.dumps(reply["reasoning"])[:60], reply["reasoning"], "not empty"),
         holds("chat's answer", json.dumps(reply["content"])[:60], reply["content"], "not empty"),
         holds("chat's end", reply["finish_reason"], reply["finish_reason"] == "stop", "stop"),
@@ -112,6 +119,9 @@ def same_ids_row(world):
     """The merged folder's tokenizer against the one that transformers makes of the GGUF."""
     merged = AutoTokenizer.from_pretrained(world.merged)
     assert os.path.exists(os.path.join(world.merged, "tokenizer.json"))
-    encode = lambda tokenizer, text: tokenizer(text, add_special_tokens=False)["input_ids"]
-    different = [text for text in material.TEXTS if encode(merged, text) != encode(world.tokenizer, text)]
+    ours, theirs = (
+        [tokenizer(text, add_special_tokens=False)["input_ids"] for text in material.TEXTS]
+        for tokenizer in (merged, world.tokenizer)
+    )
+    different = [one for one, other in zip(ours, theirs, strict=True) if one != other]
     return holds("texts whose ids differ in the merged folder's tokenizer", len(different), not different, "0")

@@ -69,7 +69,9 @@ def killed_until_done(world, data, output_dir, generator, duration_s, most_kills
     kills, resume = 0, False
     while True:
         command = world.aludel.train_command(world.student, data, output_dir, killed_run_settings(), resume)
-        with subprocess.Popen([world.binary, *command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as run:
+        with subprocess.Popen(
+            [world.binary, *command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        ) as run:
             try:
                 moment_s = generator.uniform(0, duration_s) if kills < most_kills else None
                 printed, errors = run.communicate(timeout=moment_s)
@@ -128,4 +130,3 @@ def same_bytes(one, two):
 
 def equality(same):
     return "equal, bit for bit" if same else "unequal"
-

@@ -71,7 +71,9 @@ def texts(data, tokenizer):
     encoded = [tokenizer(text, add_special_tokens=False)["input_ids"][:512] for text in found]
     long_enough = [ids for ids in encoded if len(ids) >= 200][:5]
     if len(long_enough) < 5:
-        raise SystemExit(f"five texts of 200 tokens are needed, and the data holds {len(long_enough)}: give a larger file")
+        raise SystemExit(
+            f"five texts of 200 tokens are needed, and the data holds {len(long_enough)}: give a larger file"
+        )
     return long_enough
 
 
@@ -130,7 +132,10 @@ def arithmetic(count):
             f"A stall sells {pieces} baskets a day at {price} coins each. It is open for {days} days, and 1/{share} of "
             "what it takes in goes to the market. How many coins go to the market?"
         )
-        lines = [f"One day brings {pieces} × {price} = {daily} coins.", f"In {days} days that is {daily} × {days} = {total}."]
+        lines = [
+            f"One day brings {pieces} × {price} = {daily} coins.",
+            f"In {days} days that is {daily} × {days} = {total}.",
+        ]
         if generator.random() < 0.5:
             lines.append(f"Check: {pieces * days} baskets are sold in all, and {pieces * days} × {price} = {total}.")
         lines.append(f"The market's part is {total} / {share} = {total / share:.2f}.")

@@ -73,7 +73,9 @@ def machine_facts(binary, student):
         "machine": f"{processor()}, {os.cpu_count()} logical cores, {memory_gib()} GiB, {platform.system()}",
         "student": os.path.basename(student),
         "aludel": first_line([binary, "--version"]),
-        "commit": first_line(["git", "-C", os.path.dirname(os.path.abspath(__file__)), "describe", "--always", "--dirty"]),
+        "commit": first_line(
+            ["git", "-C", os.path.dirname(os.path.abspath(__file__)), "describe", "--always", "--dirty"]
+        ),
         "versions": {"python": platform.python_version()}
         | {name: version(name) for name in ("torch", "transformers", "peft", "gguf")},
     }

@@ -1,5 +1,5 @@
-"""What transformers and PEFT say: folders for them, their logits, gradients and training steps. Rows are run one by one,
-so that no padding, no mask and no trainer's own scaling can be the cause of a difference.
+"""What transformers and PEFT say: folders for them, their logits, gradients and training steps. Rows are run one by
+one, so that no padding, no mask and no trainer's own scaling can be the cause of a difference.
 """
 
 import logging
@@ -29,7 +29,7 @@ def dequantise(gguf, folder):
 
 
 def extend(source, folder, new_tokens, tied):
-    """Writes `source` with new tokens; when not tied, with a head that differs from the embedding. Returns the new ids."""
+    """Writes `source` with new tokens; when not tied, with a head unlike the embedding. Returns the new ids."""
     tokenizer = AutoTokenizer.from_pretrained(source)
     tokenizer.add_tokens(new_tokens)
     ids = tokenizer.convert_tokens_to_ids(new_tokens)

@@ -1,5 +1,5 @@
-"""What the checks share: the binary, the student in its forms, adapters, texts, and the results of slow steps, each made
-once and only when a check asks for it.
+"""What the checks share: the binary, the student in its forms, adapters, texts, and the results of slow steps, each
+made once and only when a check asks for it.
 """
 
 import os
@@ -79,7 +79,10 @@ class World:
     @cached_property
     def curves(self):
         """Adapter folder and step records of the 30-step run, by dtype."""
-        return {dtype: self.aludel.train(self.student, self.curve_data, self.curve_settings(dtype)) for dtype in ("f32", "bf16")}
+        return {
+            dtype: self.aludel.train(self.student, self.curve_data, self.curve_settings(dtype))
+            for dtype in ("f32", "bf16")
+        }
 
     def curve_settings(self, dtype):
         return plain_settings(dtype) | {
