@@ -1,4 +1,18 @@
 //! Batches, objectives, the one training loop, checkpoints, evaluation and export. Numbers are left to the kernels,
 //! layers to the model, reading of files to the lower floors; nothing here prints or reads the environment.
+#![forbid(unsafe_code)]
 
+pub mod batch;
+pub mod checkpoint;
+pub mod error;
+pub mod export;
+pub mod learner;
+pub mod metrics;
+pub mod objective;
+pub mod prepare;
+pub mod rows;
+pub mod schedule;
 pub mod settings;
+pub mod train;
+
+pub use error::{Error, Result};

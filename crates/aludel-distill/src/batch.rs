@@ -1,0 +1,183 @@
+//! Which rows an optimiser step takes, and how a step is cut into passes. Everything is a function of settings, seed and row
+//! lengths: no state, so a resumed run goes on with exactly the next rows. How a pass is computed is `learner`'s business.
+
+use aludel_kernels::rng;
+
+use crate::settings::TrainSettings;
+
+/// The order of a run: which rows each step takes.
+pub struct Plan {
+    train: Vec<u32>,
+    lengths: Vec<u32>,
+    bin_tokens: Option<usize>,
+    units_per_step: usize,
+    seed: u64,
+    steps_per_epoch: u64,
+    total_steps: u64,
+    epoch: Option<(u64, Vec<Vec<u32>>)>,
+}
+
+impl Plan {
+    /// For the rows numbered `train`, whose lengths are `lengths[row]`.
+    pub fn new(settings: &TrainSettings, train: &[u32], lengths: &[u32]) -> Plan {
+        let units_per_step = settings.per_device_train_batch_size * settings.gradient_accumulation_steps;
+        let mut plan = Plan {
+            train: train.to_vec(),
+            lengths: lengths.to_vec(),
+            bin_tokens: settings.packing.then_some(settings.max_length),
+            units_per_step,
+            seed: settings.seed,
+            steps_per_epoch: 0,
+            total_steps: 0,
+            epoch: None,
+        };
+        // With packing, epochs may need slightly different numbers of bins; the first one sets the length of the run.
+        plan.steps_per_epoch = (plan.units(0).len().div_ceil(units_per_step) as u64).max(1);
+        let by_epochs = (settings.num_train_epochs * plan.steps_per_epoch as f64).ceil() as u64;
+        plan.total_steps = settings.max_steps.unwrap_or(by_epochs).max(1);
+        plan
+    }
+
+    /// Optimiser steps of one epoch.
+    pub fn steps_per_epoch(&self) -> u64 {
+        self.steps_per_epoch
+    }
+
+    /// Optimiser steps of the run.
+    pub fn total_steps(&self) -> u64 {
+        self.total_steps
+    }
+
+    /// The rows of step `step` (from 0), in order.
+    pub fn rows(&mut self, step: u64) -> Vec<u32> {
+        let (epoch, within) = (step / self.steps_per_epoch, (step % self.steps_per_epoch) as usize);
+        if self.epoch.as_ref().is_none_or(|(number, _)| *number != epoch) {
+            self.epoch = Some((epoch, self.units(epoch)));
+        }
+        let units = self.epoch.as_ref().map_or(&[][..], |(_, units)| units);
+        let start = (within * self.units_per_step).min(units.len());
+        let is_last = within as u64 + 1 == self.steps_per_epoch;
+        let end = if is_last { units.len() } else { (start + self.units_per_step).min(units.len()) };
+        // An epoch that packs tighter than the first one has no bins left for its last step: it takes the last again.
+        let range = if start == end { units.len().saturating_sub(1)..units.len() } else { start..end };
+        units[range].concat()
+    }
+
+    /// The units (rows, or bins of rows) of an epoch, in its order.
+    fn units(&self, epoch: u64) -> Vec<Vec<u32>> {
+        let key = rng::mix(rng::mix(self.seed, 0x6f72_6465), epoch);
+        let mut order = self.train.clone();
+        order.sort_by_key(|&row| (rng::mix(key, u64::from(row)), row));
+        match self.bin_tokens {
+            None => order.into_iter().map(|row| vec![row]).collect(),
+            Some(capacity) => pack(&order, &self.lengths, capacity),
+        }
+    }
+}
+
+/// Bins that are open at once: enough to fill them well, few enough that rows stay near their place in the order.
+const OPEN_BINS: usize = 64;
+
+/// Best fit, in order: each row goes to the open bin that it fills most, and the fullest bin is closed when too many are open.
+fn pack(order: &[u32], lengths: &[u32], capacity: usize) -> Vec<Vec<u32>> {
+    let mut open: Vec<(usize, Vec<u32>)> = Vec::new();
+    let mut closed = Vec::new();
+    for &row in order {
+        let length = lengths[row as usize] as usize;
+        let fitting = open.iter_mut().filter(|(used, _)| used + length <= capacity).max_by_key(|(used, _)| *used);
+        match fitting {
+            Some((used, rows)) => {
+                *used += length;
+                rows.push(row);
+            }
+            None => open.push((length, vec![row])),
+        }
+        if open.len() > OPEN_BINS
+            && let Some(fullest) = (0..open.len()).max_by_key(|&bin| open[bin].0)
+        {
+            closed.push(open.remove(fullest).1);
+        }
+    }
+    closed.extend(open.into_iter().map(|(_, rows)| rows));
+    closed
+}
+
+/// Cuts rows into passes of at most `tokens_per_pass` tokens, in order; a longer row is a pass of its own.
+pub fn passes(rows: &[u32], lengths: &[u32], tokens_per_pass: usize) -> Vec<Vec<u32>> {
+    let mut passes: Vec<Vec<u32>> = Vec::new();
+    let mut used = 0;
+    for &row in rows {
+        let length = lengths[row as usize] as usize;
+        match passes.last_mut() {
+            Some(pass) if used + length <= tokens_per_pass => {
+                pass.push(row);
+                used += length;
+            }
+            _ => {
+                passes.push(vec![row]);
+                used = length;
+            }
+        }
+    }
+    passes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(packing: bool) -> TrainSettings {
+        TrainSettings {
+            per_device_train_batch_size: 2,
+            gradient_accumulation_steps: 2,
+            num_train_epochs: 2.0,
+            max_length: 100,
+            packing,
+            ..TrainSettings::default()
+        }
+    }
+
+    #[test]
+    fn every_row_comes_once_an_epoch_in_an_order_of_its_own() {
+        for packing in [false, true] {
+            let train: Vec<u32> = (0..50).filter(|row| row % 5 != 0).collect();
+            let lengths: Vec<u32> = (0..50).map(|row| 10 + row * 7 % 60).collect();
+            let mut plan = Plan::new(&settings(packing), &train, &lengths);
+            let epoch = |plan: &mut Plan, number: u64| -> Vec<u32> {
+                (0..plan.steps_per_epoch()).flat_map(|s| plan.rows(number * plan.steps_per_epoch() + s)).collect()
+            };
+            let (first, second) = (epoch(&mut plan, 0), epoch(&mut plan, 1));
+            assert_ne!(first, second);
+            for mut rows in [first.clone(), second] {
+                rows.sort_unstable();
+                rows.dedup();
+                assert_eq!(rows, train, "packing {packing}");
+            }
+            // any step can be asked for out of order
+            let mut again = Plan::new(&settings(packing), &train, &lengths);
+            let last = again.total_steps() - 1;
+            assert_eq!(again.rows(last), plan.rows(last));
+            assert_eq!(again.rows(0), plan.rows(0));
+            assert_eq!(plan.total_steps(), 2 * plan.steps_per_epoch());
+        }
+    }
+
+    #[test]
+    fn bins_hold_no_more_than_they_may_and_are_well_filled() {
+        let lengths: Vec<u32> = (0..1000).map(|row| 10 + row * 37 % 400).collect();
+        let order: Vec<u32> = (0..1000).collect();
+        let bins = pack(&order, &lengths, 512);
+        let sum = |bin: &Vec<u32>| bin.iter().map(|&row| lengths[row as usize] as usize).sum::<usize>();
+        assert!(bins.iter().all(|bin| sum(bin) <= 512));
+        assert_eq!(bins.iter().map(Vec::len).sum::<usize>(), 1000);
+        let filled = bins.iter().map(sum).sum::<usize>() as f64 / (bins.len() * 512) as f64;
+        assert!(filled >= 0.95, "{filled}");
+    }
+
+    #[test]
+    fn passes_are_cut_by_tokens_and_long_rows_stand_alone() {
+        let lengths = [5, 5, 5, 30, 4];
+        assert_eq!(passes(&[0, 1, 2, 3, 4], &lengths, 10), [vec![0, 1], vec![2], vec![3], vec![4]]);
+        assert!(passes(&[], &lengths, 10).is_empty());
+    }
+}

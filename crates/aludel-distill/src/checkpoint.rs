@@ -1,0 +1,177 @@
+//! The run folder and its checkpoints. A checkpoint is a PEFT adapter folder that also holds the optimiser's moments and the
+//! trainer's state; the data position follows from the step. Each appears whole or not at all.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use aludel_formats::{Dtype, TensorSpec, atomic, safetensors};
+use aludel_kernels::quant;
+use aludel_text::TextBundle;
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+use crate::learner::Learner;
+use crate::metrics::TrainerState;
+use crate::settings::{Recipe, differences};
+
+/// The recipe that a run was started with, every setting spelled out.
+pub const RECIPE_FILE_NAME: &str = "recipe.toml";
+/// What else identifies the run.
+pub const RUN_FILE_NAME: &str = "run.json";
+/// The folder of the final adapter.
+pub const ADAPTER_FOLDER_NAME: &str = "adapter";
+const STATE_FILE_NAME: &str = "trainer_state.json";
+const OPTIMIZER_FILE_NAME: &str = "optimizer.safetensors";
+const PREFIX: &str = "checkpoint-";
+
+/// `run.json`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunFile {
+    /// The version that started the run.
+    pub aludel_version: String,
+    /// Identifies the tokenised rows: data, tokenizer, template and options.
+    pub rows_key: String,
+}
+
+/// Starts a run in `folder`, or checks that it can be resumed.
+///
+/// # Errors
+/// [`Error::RunExists`], [`Error::NothingToResume`], [`Error::OtherRecipe`] or [`Error::OtherData`].
+pub fn claim(folder: &Path, recipe: &Recipe, run: &RunFile, resume: bool) -> Result<()> {
+    let (recipe_path, run_path) = (folder.join(RECIPE_FILE_NAME), folder.join(RUN_FILE_NAME));
+    match (recipe_path.exists(), resume) {
+        (true, false) => return Err(Error::RunExists { path: folder.to_owned() }),
+        (false, true) => return Err(Error::NothingToResume { path: folder.to_owned() }),
+        (false, false) => {
+            atomic::write_json(&run_path, run)?;
+            atomic::write_bytes(&recipe_path, recipe.to_toml()?.as_bytes())?;
+            return Ok(());
+        }
+        (true, true) => {}
+    }
+    let text =
+        std::fs::read_to_string(&recipe_path).map_err(aludel_formats::Error::io(&recipe_path, "read the recipe"))?;
+    let changed: Vec<String> = differences(&Recipe::from_toml(&text)?.recipe, recipe)?
+        .into_iter()
+        .filter(|difference| difference.changes_training())
+        .map(|difference| format!("  {difference}"))
+        .collect();
+    if !changed.is_empty() {
+        return Err(Error::OtherRecipe { path: folder.to_owned(), differences: changed.join("\n") });
+    }
+    let bytes = std::fs::read(&run_path).map_err(aludel_formats::Error::io(&run_path, "read the run's file"))?;
+    let old: RunFile = serde_json::from_slice(&bytes).map_err(|error| Error::Damaged {
+        path: run_path,
+        reason: format!("it does not say what the run was started on ({error}); start a new run in another folder"),
+    })?;
+    if old.rows_key != run.rows_key {
+        return Err(Error::OtherData { path: folder.to_owned() });
+    }
+    Ok(())
+}
+
+/// Where the checkpoint of a step lies.
+pub fn path(folder: &Path, step: u64) -> PathBuf {
+    folder.join(format!("{PREFIX}{step}"))
+}
+
+/// The steps of all whole checkpoints, in order.
+pub fn list(folder: &Path) -> Vec<u64> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut steps: Vec<u64> = entries
+        .filter(|entry| entry.path().join(STATE_FILE_NAME).is_file())
+        .filter_map(|entry| entry.file_name().to_str()?.strip_prefix(PREFIX)?.parse().ok())
+        .collect();
+    steps.sort_unstable();
+    steps
+}
+
+/// Writes an adapter folder that loads by itself: adapter, tokenizer and template.
+///
+/// # Errors
+/// It cannot be written.
+pub fn write_adapter(folder: &Path, learner: &Learner, text: &TextBundle) -> Result<()> {
+    learner.adapter.save(&learner.ctx, folder)?;
+    for file in text.to_files()? {
+        atomic::write_bytes(&folder.join(file.name), file.contents.as_bytes())?;
+    }
+    Ok(())
+}
+
+/// Saves a checkpoint, replacing one of the same step.
+///
+/// # Errors
+/// It cannot be written; then the checkpoints that were there are still there.
+pub fn save(folder: &Path, learner: &Learner, text: &TextBundle, state: &TrainerState) -> Result<PathBuf> {
+    let target = path(folder, state.global_step);
+    atomic::write_dir(&target, |folder| -> Result<()> {
+        write_adapter(folder, learner, text)?;
+        let moments = [("first", learner.state.first), ("second", learner.state.second)];
+        let specs: Vec<TensorSpec> =
+            moments.iter().map(|(name, mat)| TensorSpec::new(*name, Dtype::F32, [mat.cols()])).collect();
+        let metadata = BTreeMap::from([("optim".to_owned(), "adamw".to_owned())]);
+        safetensors::save_file(&folder.join(OPTIMIZER_FILE_NAME), &specs, &metadata, |spec| -> Result<_> {
+            let mat = if spec.name == "first" { learner.state.first } else { learner.state.second };
+            Ok(Cow::Owned(quant::encode_f32(&learner.ctx.download(mat))))
+        })?;
+        Ok(atomic::write_json(&folder.join(STATE_FILE_NAME), state)?)
+    })?;
+    Ok(target)
+}
+
+/// The trainer's state in a checkpoint.
+///
+/// # Errors
+/// The file is missing or damaged.
+pub fn read_state(checkpoint: &Path) -> Result<TrainerState> {
+    TrainerState::read(&checkpoint.join(STATE_FILE_NAME))
+}
+
+/// Loads the optimiser's moments of a checkpoint; the adapter is loaded with the learner.
+///
+/// # Errors
+/// The file is damaged or of another adapter.
+pub fn restore_moments(checkpoint: &Path, learner: &mut Learner) -> Result<()> {
+    let path = checkpoint.join(OPTIMIZER_FILE_NAME);
+    let weights = safetensors::Weights::open_file(&path)?;
+    for (name, mat) in [("first", learner.state.first), ("second", learner.state.second)] {
+        let view = weights.get(name)?;
+        let damaged = |reason: String| Error::Damaged { path: path.clone(), reason };
+        if view.shape != [mat.cols()] || view.dtype != Dtype::F32 {
+            let reason = format!(
+                "tensor {name} has {:?} elements, the adapter {}; delete this checkpoint",
+                view.shape,
+                mat.cols()
+            );
+            return Err(damaged(reason));
+        }
+        let mut values = vec![0f32; mat.cols()];
+        quant::decode(quant::BlockType::F32, view.bytes, &mut values).map_err(|error| damaged(error.to_string()))?;
+        learner.ctx.write(mat, &values);
+    }
+    Ok(())
+}
+
+/// Deletes the oldest checkpoints beyond `limit`, never the best nor the newest.
+///
+/// # Errors
+/// One cannot be deleted.
+pub fn prune(folder: &Path, limit: Option<usize>, best: Option<u64>) -> Result<()> {
+    let steps = list(folder);
+    let Some(limit) = limit else { return Ok(()) };
+    let newest = steps.last().copied();
+    let mut excess = steps.len().saturating_sub(limit.max(1));
+    for step in steps {
+        if excess == 0 {
+            break;
+        }
+        if Some(step) == best || Some(step) == newest {
+            continue;
+        }
+        let target = path(folder, step);
+        std::fs::remove_dir_all(&target).map_err(aludel_formats::Error::io(&target, "delete the old checkpoint"))?;
+        excess -= 1;
+    }
+    Ok(())
+}

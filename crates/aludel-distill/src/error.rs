@@ -1,0 +1,125 @@
+//! What can go wrong in a run. Each message names the file, key or step, the reason and the mend.
+
+use std::path::PathBuf;
+
+use crate::settings::Problems;
+
+/// The result of a run's parts.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// An error of this crate.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// Settings that make no sense.
+    #[error(transparent)]
+    Settings(#[from] Problems),
+
+    /// The student or an adapter.
+    #[error(transparent)]
+    Model(#[from] aludel_model::Error),
+
+    /// A file of a model, an adapter or a checkpoint.
+    #[error(transparent)]
+    Format(#[from] aludel_formats::Error),
+
+    /// The training data.
+    #[error(transparent)]
+    Data(#[from] aludel_traces::Error),
+
+    /// Tokenizer or template.
+    #[error(transparent)]
+    Text(#[from] aludel_text::Error),
+
+    /// A run folder that already holds a run.
+    #[error(
+        "{path}: this folder already holds a run; continue it with --resume, or give another --output-dir to keep both"
+    )]
+    RunExists {
+        /// The folder.
+        path: PathBuf,
+    },
+
+    /// Nothing to resume.
+    #[error("{path}: there is no run to resume in this folder; start one without --resume")]
+    NothingToResume {
+        /// The folder.
+        path: PathBuf,
+    },
+
+    /// A run that is resumed with another recipe.
+    #[error(
+        "{path}: the run was started with other settings, and would not be the same run any more:\n{differences}\n\
+         resume with the old values, or start a new run in another folder"
+    )]
+    OtherRecipe {
+        /// The run folder.
+        path: PathBuf,
+        /// One line for each setting: key, old value, new value.
+        differences: String,
+    },
+
+    /// A run that is resumed on other data.
+    #[error(
+        "{path}: the data, or the student's tokenizer or template, is not what the run was started on; restore it, or start a new run in \
+         another folder"
+    )]
+    OtherData {
+        /// The run folder.
+        path: PathBuf,
+    },
+
+    /// A damaged file of a run folder.
+    #[error("{path}: {reason}")]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, and what would help.
+        reason: String,
+    },
+
+    /// A loss or gradient that is not a number.
+    #[error(
+        "step {step}: {what} is {value}, so this step was not taken and nothing of it was saved; its rows: {rows}. Look at these rows \
+         with `aludel inspect`, or lower train.learning_rate; the last checkpoint is whole"
+    )]
+    NotFinite {
+        /// The optimiser step, from 1.
+        step: u64,
+        /// "the loss" or "the gradient's norm".
+        what: &'static str,
+        /// NaN or infinity.
+        value: f64,
+        /// Files and lines of the rows.
+        rows: String,
+    },
+
+    /// No student position for rows that long.
+    #[error(
+        "train.max_length = {max_length}: the student has only {limit} positions; set train.max_length to {limit} or less"
+    )]
+    MaxLength {
+        /// The setting.
+        max_length: usize,
+        /// The student's positions.
+        limit: usize,
+    },
+
+    /// An adapter and settings that contradict each other.
+    #[error("train.init_adapter = {path}: {reason}")]
+    InitAdapter {
+        /// The adapter.
+        path: PathBuf,
+        /// What is wrong, and what would be right.
+        reason: String,
+    },
+
+    /// A folder that would be overwritten.
+    #[error("{path}: {reason}")]
+    Output {
+        /// The folder.
+        path: PathBuf,
+        /// What is wrong, and what would help.
+        reason: String,
+    },
+}

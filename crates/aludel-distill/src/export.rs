@@ -1,0 +1,212 @@
+//! Merging: adapter and base become a standalone Hugging Face folder. Computed in f32 (W + s·B·A, row by row), stored in the
+//! student's dtype; one tensor at a time, so that memory does not hold the model. Base weights are read from their files.
+
+use std::borrow::Cow;
+use std::path::Path;
+
+use aludel_formats::hf::{CONFIG_FILE_NAME, GENERATION_CONFIG_FILE_NAME};
+use aludel_formats::{Dtype, TensorSpec, atomic, safetensors};
+use aludel_kernels::{Context, quant};
+use aludel_model::adapter::{Adapter, linear_shape};
+use aludel_model::config::Config;
+use aludel_model::module::Module;
+use aludel_model::student::{Origin, Student};
+use aludel_model::weights::{EMBEDDING, HEAD, INPUT_NORM, NORM, POST_ATTENTION_NORM, linear_name, norm_name};
+use aludel_text::TextBundle;
+use serde_json::{Value, json};
+
+use crate::error::{Error, Result};
+
+/// How a merged model is stored: the student's own dtype, or bf16 where the student is quantised.
+///
+/// # Errors
+/// The student has no weights.
+pub fn default_dtype(student: &Student) -> Result<Dtype> {
+    Ok(match student.weights.dtype()? {
+        dtype @ (Dtype::F32 | Dtype::F16 | Dtype::BF16) => dtype,
+        _ => Dtype::BF16,
+    })
+}
+
+/// Writes the merged model to `folder`, which must not hold anything yet. `text` carries the tokenizer with added tokens.
+///
+/// # Errors
+/// The folder is not empty, a tensor is missing, or the disk is full; then nothing is left behind.
+pub fn merge(student: &Student, adapter_folder: &Path, folder: &Path, dtype: Dtype) -> Result<()> {
+    let mut ctx = Context::cpu(1);
+    let adapter = Adapter::load(&mut ctx, &student.config, adapter_folder)?;
+    let text = adapter_text(student, adapter_folder)?;
+    let highest = text
+        .tokenizer
+        .vocab_size()
+        .max(adapter.embedding_rows().iter().flat_map(|rows| &rows.ids).map(|&id| id as usize + 1).max().unwrap_or(0));
+    let vocab_size = student.config.vocab_size.max(highest);
+    let covered = adapter.embedding_rows().map_or(&[][..], |rows| &rows.ids);
+    if let Some(id) = (student.config.vocab_size..vocab_size).find(|&id| !covered.contains(&(id as u32))) {
+        return Err(Error::Output {
+            path: adapter_folder.to_owned(),
+            reason: format!(
+                "its tokenizer has a token {id} for which neither the student nor the adapter has a row; use the tokenizer that \
+                 the adapter was trained with"
+            ),
+        });
+    }
+    let merge = Merge { ctx: &ctx, student, adapter: &adapter, vocab_size, dtype };
+    atomic::write_new_dir(folder, |folder| -> Result<()> {
+        let metadata = safetensors::hf_metadata();
+        safetensors::save_sharded(folder, &merge.specs(), safetensors::DEFAULT_MAX_SHARD_BYTES, &metadata, |spec| {
+            merge.tensor(spec).map(Cow::Owned)
+        })?;
+        atomic::write_json(&folder.join(CONFIG_FILE_NAME), &merge.config())?;
+        atomic::write_json(&folder.join(GENERATION_CONFIG_FILE_NAME), &merge.generation_config(&text))?;
+        for file in text.to_files()? {
+            atomic::write_bytes(&folder.join(file.name), file.contents.as_bytes())?;
+        }
+        Ok(())
+    })
+}
+
+/// Tokenizer and template that go with an adapter: its own, or the student's where it has none.
+///
+/// # Errors
+/// Damaged tokenizer files.
+pub fn adapter_text(student: &Student, adapter_folder: &Path) -> Result<TextBundle> {
+    if adapter_folder.join("tokenizer.json").is_file() {
+        Ok(TextBundle::from_folder(adapter_folder)?)
+    } else {
+        Ok(student.text.clone())
+    }
+}
+
+struct Merge<'a> {
+    ctx: &'a Context,
+    student: &'a Student,
+    adapter: &'a Adapter,
+    vocab_size: usize,
+    dtype: Dtype,
+}
+
+/// What a tensor of the merged model is made from.
+enum Source {
+    Linear(usize, Module),
+    Vocabulary,
+    Plain,
+}
+
+impl Merge<'_> {
+    fn all(&self) -> Vec<(String, Vec<usize>, Source)> {
+        let config = &self.student.config;
+        let hidden = config.hidden_size;
+        let mut all = vec![(EMBEDDING.to_owned(), vec![self.vocab_size, hidden], Source::Vocabulary)];
+        for n in 0..config.num_hidden_layers {
+            for module in Module::ALL {
+                let (d_in, d_out) = linear_shape(config, module);
+                all.push((linear_name(n, module, "weight"), vec![d_out, d_in], Source::Linear(n, module)));
+                let is_attention = (module as usize) < Module::GateProj as usize;
+                if if is_attention { config.attention_bias } else { config.mlp_bias } {
+                    all.push((linear_name(n, module, "bias"), vec![d_out], Source::Plain));
+                }
+            }
+            for norm in [INPUT_NORM, POST_ATTENTION_NORM] {
+                all.push((norm_name(n, norm), vec![hidden], Source::Plain));
+            }
+        }
+        all.push((NORM.to_owned(), vec![hidden], Source::Plain));
+        if !config.tie_word_embeddings {
+            all.push((HEAD.to_owned(), vec![self.vocab_size, hidden], Source::Vocabulary));
+        }
+        all
+    }
+
+    fn specs(&self) -> Vec<TensorSpec> {
+        self.all().into_iter().map(|(name, shape, _)| TensorSpec::new(name, self.dtype, shape)).collect()
+    }
+
+    /// The bytes of one tensor.
+    fn tensor(&self, spec: &TensorSpec) -> Result<Vec<u8>> {
+        let (name, mut shape, source) =
+            self.all().into_iter().find(|(name, ..)| *name == spec.name).expect("specs come from the same list");
+        let columns = shape.last().copied().unwrap_or(1);
+        let mut values = vec![0f32; shape.iter().product()];
+        if let Source::Vocabulary = source {
+            shape[0] = self.student.config.vocab_size;
+        }
+        let base = self.student.weights.tensor(&name, &shape, &self.student.config)?;
+        let rows = if shape.len() == 1 { 1 } else { shape[0] };
+        for (row, out) in values.chunks_exact_mut(columns).enumerate().take(rows) {
+            base.row(row, out)?;
+        }
+        match source {
+            Source::Plain => {}
+            Source::Linear(n, module) => self.add_lora(n, module, &mut values, columns),
+            Source::Vocabulary => {
+                let tied_or_embedding = name == EMBEDDING;
+                let rows =
+                    if tied_or_embedding { self.adapter.embedding_rows() } else { self.adapter.head_rows(false) };
+                if let Some(rows) = rows {
+                    let trained = self.ctx.download(rows.rows);
+                    for (&id, row) in rows.ids.iter().zip(trained.chunks_exact(columns)) {
+                        values[id as usize * columns..(id as usize + 1) * columns].copy_from_slice(row);
+                    }
+                }
+            }
+        }
+        Ok(match self.dtype {
+            Dtype::F32 => quant::encode_f32(&values),
+            Dtype::F16 => quant::encode_f16(&values),
+            _ => quant::encode_bf16(&values),
+        })
+    }
+
+    /// `W += s·B·A`.
+    fn add_lora(&self, n: usize, module: Module, values: &mut [f32], d_in: usize) {
+        let Some(lora) = self.adapter.lora(n, module, None) else { return };
+        let (a, b, r) = (self.ctx.download(lora.a), self.ctx.download(lora.b), lora.a.rows());
+        let mut delta = vec![0f32; d_in];
+        for (out, b) in values.chunks_exact_mut(d_in).zip(b.chunks_exact(r)) {
+            delta.fill(0.0);
+            for (a, b) in a.chunks_exact(d_in).zip(b) {
+                delta.iter_mut().zip(a).for_each(|(d, a)| *d += b * a);
+            }
+            out.iter_mut().zip(&delta).for_each(|(w, d)| *w += lora.scale * d);
+        }
+    }
+
+    /// The student's own config where it has one, else one made from the GGUF.
+    fn config(&self) -> Value {
+        let dtype = match self.dtype {
+            Dtype::F32 => "float32",
+            Dtype::F16 => "float16",
+            _ => "bfloat16",
+        };
+        let mut config = match &self.student.origin {
+            Origin::Folder(folder) => folder.config().clone(),
+            Origin::Gguf { .. } => Config { eos_token_ids: self.eos(), ..self.student.config.clone() }.to_hf(dtype),
+        };
+        config["vocab_size"] = json!(self.vocab_size);
+        for key in ["dtype", "torch_dtype"] {
+            if config.get(key).is_some() {
+                config[key] = json!(dtype);
+            }
+        }
+        config
+    }
+
+    fn eos(&self) -> Vec<u32> {
+        self.student.eos_token_ids.clone()
+    }
+
+    fn generation_config(&self, text: &TextBundle) -> Value {
+        if let Origin::Folder(folder) = &self.student.origin
+            && let Some(config) = folder.generation_config()
+        {
+            return config.clone();
+        }
+        let eos = match self.eos().as_slice() {
+            [one] => json!(one),
+            many => json!(many),
+        };
+        let id = |token: &Option<String>| token.as_deref().and_then(|token| text.tokenizer.token_to_id(token));
+        json!({ "bos_token_id": id(&text.special.bos), "eos_token_id": eos, "pad_token_id": id(&text.special.pad) })
+    }
+}

@@ -1,0 +1,295 @@
+//! The student at work: a decoder, the adapter that learns, its gradients and moments, on one device; passes of rows through it, and
+//! optimiser steps. Which rows, when, and what is written is the training loop's business.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use aludel_kernels::linear::Precision;
+use aludel_kernels::optim::{self, State};
+use aludel_kernels::{Context, Mat, Region, rng};
+use aludel_model::adapter::{Adapter, AdapterOptions, Init, NewRows, resolve_targets};
+use aludel_model::config::Config;
+use aludel_model::decoder::{Active, Attention, Decoder, Keep, Pass, StepDropout};
+use aludel_model::student::Student;
+use aludel_model::weights;
+use aludel_traces::cache::TokenRow;
+
+use crate::error::{Error, Result};
+use crate::objective::{Objective, Targets};
+use crate::settings::{Dtype, InitLora, Recipe, StudentSettings, TargetModules};
+
+/// The precision that a recipe's `student.dtype` means here.
+pub fn precision(dtype: Dtype) -> Precision {
+    match dtype {
+        // bf16 halves the memory that weights take and is what larger machines multiply natively
+        Dtype::Auto | Dtype::Bf16 => Precision::Bf16,
+        Dtype::F32 => Precision::F32,
+    }
+}
+
+/// A context for the recipe's device and threads.
+pub fn context(settings: &StudentSettings) -> Context {
+    Context::cpu(settings.threads)
+}
+
+/// A student with its adapter and optimiser state.
+pub struct Learner {
+    /// Device memory and threads.
+    pub ctx: Context,
+    /// The frozen base.
+    pub decoder: Decoder,
+    /// What learns.
+    pub adapter: Adapter,
+    /// Its gradients and moments.
+    pub state: State,
+    keep: Keep,
+}
+
+/// The sums of one or several passes.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Sums {
+    /// Σ weight·loss over supervised tokens.
+    pub loss: f64,
+    /// Supervised tokens: the divisor.
+    pub supervised: u64,
+    /// All tokens.
+    pub tokens: u64,
+}
+
+impl Sums {
+    /// The loss per supervised token.
+    pub fn mean_loss(&self) -> f64 {
+        self.loss / self.supervised.max(1) as f64
+    }
+
+    /// Adds another pass.
+    pub fn add(&mut self, other: Sums) {
+        self.loss += other.loss;
+        self.supervised += other.supervised;
+        self.tokens += other.tokens;
+    }
+}
+
+/// A pass and its supervised tokens, ready for the device.
+struct Supervised {
+    pass: Pass,
+    /// Tokens whose logits are wanted: each predicts the one after it.
+    chosen: Vec<u32>,
+    targets: Vec<u32>,
+    weights: Vec<f32>,
+}
+
+impl Supervised {
+    /// Rows end to end, each with its number.
+    fn new(rows: &[(u32, TokenRow)]) -> Supervised {
+        let mut all = Supervised { pass: Pass::default(), chosen: vec![], targets: vec![], weights: vec![] };
+        for (number, row) in rows {
+            let start = all.pass.len() as u32;
+            all.pass.push(*number, &row.ids);
+            for (t, (&id, &weight)) in row.ids.iter().zip(&row.weights).enumerate().skip(1) {
+                if weight != 0.0 {
+                    all.chosen.push(start + t as u32 - 1);
+                    all.targets.push(id);
+                    all.weights.push(weight);
+                }
+            }
+        }
+        all
+    }
+
+    /// The largest pass of a run: one row in which every token counts.
+    fn largest(tokens: usize) -> Supervised {
+        let row = TokenRow {
+            ids: vec![0; tokens],
+            weights: vec![1.0; tokens],
+            info: aludel_traces::cache::RowInfo {
+                tokens: tokens as u32,
+                supervised: tokens as u32,
+                example: 0,
+                prompt_key: aludel_traces::dataset::PromptKey(0),
+                file_index: 0,
+                line: 0,
+            },
+        };
+        Supervised::new(&[(0, row)])
+    }
+}
+
+impl Learner {
+    /// Loads the student, makes the adapter or loads it (from a checkpoint, else from `train.init_adapter`), and sizes all memory for passes of at most `largest_pass` tokens.
+    ///
+    /// # Errors
+    /// Weights that do not fit, targets that match nothing, an initial adapter of other tokens.
+    pub fn new(
+        student: &Student,
+        added: &[u32],
+        recipe: &Recipe,
+        checkpoint: Option<&Path>,
+        largest_pass: usize,
+    ) -> Result<Learner> {
+        let limit = student.config.max_position_embeddings;
+        if recipe.train.max_length > limit && largest_pass > limit {
+            return Err(Error::MaxLength { max_length: recipe.train.max_length, limit });
+        }
+        let mut ctx = context(&recipe.student);
+        let precision = precision(recipe.student.dtype);
+        let decoder = Decoder::load(&mut ctx, &student.config, &student.weights, precision, recipe.train.max_length)?;
+        let adapter = match checkpoint.or(recipe.train.init_adapter.as_deref()) {
+            Some(path) => {
+                let adapter = Adapter::load(&mut ctx, &student.config, path)?;
+                let (has, wants) = (adapter.config().embedding_tokens(), added);
+                if has.iter().collect::<BTreeSet<_>>() != wants.iter().collect() {
+                    let reason = format!(
+                        "it trains the vocabulary rows {has:?}, but student.add_tokens asks for {wants:?}; set student.add_tokens to the \
+                         tokens that the adapter was trained with"
+                    );
+                    return Err(Error::InitAdapter { path: path.to_owned(), reason });
+                }
+                adapter
+            }
+            None => {
+                let options = adapter_options(student, added, recipe)?;
+                Adapter::new(&mut ctx, &student.config, &options, &student.path.display().to_string())?
+            }
+        };
+        let [gradients, first, second] = [(); 3].map(|()| ctx.persistent(1, adapter.parameter_count()));
+        let state = State { parameters: adapter.parameters(), gradients, first, second };
+        let keep = if recipe.train.gradient_checkpointing { Keep::LayerInputs } else { Keep::Activations };
+        let mut learner = Learner { ctx, decoder, adapter, state, keep };
+        learner.plan(largest_pass);
+        Ok(learner)
+    }
+
+    /// Sizes the arenas by a run through the same code that only counts.
+    fn plan(&mut self, largest_pass: usize) {
+        let largest = Supervised::largest(largest_pass);
+        let Learner { ctx, decoder, adapter, state, keep } = self;
+        let dropout = Some(StepDropout { probability: 0.5, key: 0 });
+        ctx.plan(|ctx| {
+            let objective = crate::objective::CrossEntropy;
+            run_pass(ctx, decoder, adapter, &largest, &objective, Some((state.gradients, dropout, *keep)));
+        });
+        ctx.plan(|ctx| optim::step(ctx, state, &optim::Step::default()));
+    }
+
+    /// Adds the gradients of the summed loss of some rows to the gradient buffer, and returns the sums.
+    pub fn accumulate(
+        &mut self,
+        rows: &[(u32, TokenRow)],
+        objective: &dyn Objective,
+        dropout: Option<StepDropout>,
+    ) -> Sums {
+        let pass = Supervised::new(rows);
+        let Learner { ctx, decoder, adapter, state, keep } = self;
+        run_pass(ctx, decoder, adapter, &pass, objective, Some((state.gradients, dropout, *keep)))
+    }
+
+    /// The summed loss of some rows, without gradients or dropout.
+    pub fn evaluate(&mut self, rows: &[(u32, TokenRow)], objective: &dyn Objective) -> Sums {
+        let pass = Supervised::new(rows);
+        let Learner { ctx, decoder, adapter, .. } = self;
+        run_pass(ctx, decoder, adapter, &pass, objective, None)
+    }
+
+    /// Overwrites the adapter's parameters with those of a checkpoint of the same run.
+    ///
+    /// # Errors
+    /// The checkpoint cannot be read or holds another adapter.
+    pub fn load_parameters(&mut self, folder: &Path) -> Result<()> {
+        let other = Adapter::load(&mut self.ctx, self.decoder.config(), folder)?;
+        if other.entries() != self.adapter.entries() {
+            let reason = "it holds other tensors than this run's adapter; delete it".to_owned();
+            return Err(Error::Damaged { path: folder.to_owned(), reason });
+        }
+        self.ctx.copy(other.parameters(), self.adapter.parameters());
+        Ok(())
+    }
+
+    /// Forgets the gradients.
+    pub fn zero_gradients(&mut self) {
+        self.ctx.zero(self.state.gradients);
+    }
+
+    /// One optimiser step; returns the norm of the mean gradient before clipping.
+    pub fn step(&mut self, step: &optim::Step) -> f64 {
+        self.ctx.reset();
+        optim::step(&mut self.ctx, &self.state, step)
+    }
+}
+
+/// Forward, head and loss of one pass; with gradients, also its backward.
+fn run_pass(
+    ctx: &mut Context,
+    decoder: &Decoder,
+    adapter: &Adapter,
+    batch: &Supervised,
+    objective: &dyn Objective,
+    backward: Option<(Mat, Option<StepDropout>, Keep)>,
+) -> Sums {
+    ctx.reset();
+    let active = Active { adapter, dropout: backward.and_then(|(_, dropout, _)| dropout) };
+    let keep = backward.map_or(Keep::Nothing, |(_, _, keep)| keep);
+    let forward = decoder.forward(ctx, &batch.pass, Attention::Rows, Some(active), keep);
+    let losses = ctx.alloc(Region::Io, 1, batch.chosen.len());
+    let gradients = backward.map(|(gradients, ..)| gradients);
+    let dhidden = decoder.head_chunks(ctx, &forward, &batch.chosen, gradients, |ctx, logits, range| {
+        let targets = Targets { ids: &batch.targets[range.clone()], weights: &batch.weights[range.clone()] };
+        objective.chunk(ctx, logits, targets, losses.col_range(range.start, range.len()), gradients.is_some());
+    });
+    if let (Some(dhidden), Some(gradients)) = (dhidden, gradients) {
+        decoder.backward(ctx, forward, dhidden, gradients);
+    }
+    Sums {
+        loss: ctx.download(losses).iter().map(|&loss| f64::from(loss)).sum(),
+        supervised: batch.chosen.len() as u64,
+        tokens: batch.pass.len() as u64,
+    }
+}
+
+/// What a recipe's new adapter is made from.
+fn adapter_options(student: &Student, added: &[u32], recipe: &Recipe) -> Result<AdapterOptions> {
+    let names = match &recipe.lora.target_modules {
+        TargetModules::AllLinear => vec!["all-linear".to_owned()],
+        TargetModules::Names(names) => names.clone(),
+    };
+    Ok(AdapterOptions {
+        r: recipe.lora.r,
+        alpha: recipe.lora.alpha,
+        dropout: recipe.lora.dropout,
+        use_rslora: recipe.lora.use_rslora,
+        targets: resolve_targets(&names)?,
+        init: match recipe.lora.init {
+            InitLora::Kaiming => Init::Kaiming,
+            InitLora::Gaussian => Init::Gaussian,
+        },
+        seed: rng::mix(recipe.train.seed, 0x6164_6170),
+        rows: if added.is_empty() { None } else { Some(new_rows(student, added)?) },
+    })
+}
+
+/// Rows for added tokens: each starts as the mean of the rows of related tokens, so that the model begins with a meaning and not
+/// with noise.
+fn new_rows(student: &Student, added: &[u32]) -> Result<NewRows> {
+    let config = &student.config;
+    let embedding = mean_rows(student, added, weights::EMBEDDING)?;
+    let head = if config.tie_word_embeddings { None } else { Some(mean_rows(student, added, weights::HEAD)?) };
+    Ok(NewRows { ids: added.to_vec(), embedding, head })
+}
+
+fn mean_rows(student: &Student, added: &[u32], table: &str) -> Result<Vec<f32>> {
+    let Config { hidden_size, vocab_size, .. } = student.config;
+    let tensor = student.weights.tensor(table, &[vocab_size, hidden_size], &student.config)?;
+    let mut all = Vec::with_capacity(added.len() * hidden_size);
+    let mut row = vec![0f32; hidden_size];
+    for &id in added {
+        let token = student.text.tokenizer.id_to_token(id).unwrap_or_default();
+        let sources = student.text.tokenizer.mean_source_ids(&token)?;
+        let mut mean = vec![0f32; hidden_size];
+        for &source in &sources {
+            tensor.row(source as usize, &mut row)?;
+            mean.iter_mut().zip(&row).for_each(|(m, x)| *m += x / sources.len() as f32);
+        }
+        all.extend(mean);
+    }
+    Ok(all)
+}

@@ -1,0 +1,193 @@
+//! What a run records: `metrics.jsonl`, one line a step and one an evaluation, and `trainer_state.json` as Hugging Face's Trainer
+//! writes it. A resumed run first drops what was recorded after its checkpoint, so each step stands there once.
+
+use std::fs::{File, OpenOptions};
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+
+use aludel_formats::atomic;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::error::{Error, Result};
+
+/// One optimiser step.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StepRecord {
+    /// From 1.
+    pub step: u64,
+    /// Epochs after it.
+    pub epoch: f64,
+    /// Loss per supervised token, before the step.
+    pub loss: f64,
+    /// Norm of the mean gradient before clipping.
+    pub grad_norm: f64,
+    /// Learning rate of the step.
+    pub learning_rate: f64,
+    /// Tokens of the step.
+    pub tokens: u64,
+    /// Supervised tokens of the step.
+    pub supervised_tokens: u64,
+    /// Wall time, seconds.
+    pub seconds: f64,
+    /// Records (from 0, over all data files) that the step was taken on, in order.
+    pub rows: Vec<u64>,
+}
+
+/// One evaluation.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EvalRecord {
+    /// Steps done.
+    pub step: u64,
+    /// Epochs done.
+    pub epoch: f64,
+    /// Loss per supervised token on the rows held back.
+    pub eval_loss: f64,
+    /// Supervised tokens that were evaluated.
+    pub eval_supervised_tokens: u64,
+    /// Wall time, seconds.
+    pub eval_seconds: f64,
+}
+
+/// The open `metrics.jsonl`.
+pub struct Metrics {
+    path: PathBuf,
+    file: File,
+    /// Steps that were recorded so far.
+    pub steps: Vec<StepRecord>,
+}
+
+impl Metrics {
+    /// Opens the file, keeping what was recorded up to `step` (and evaluations up to then).
+    ///
+    /// # Errors
+    /// The file cannot be read or written.
+    pub fn open(folder: &Path, step: u64) -> Result<Metrics> {
+        let path = folder.join("metrics.jsonl");
+        let (mut kept, mut steps) = (String::new(), Vec::new());
+        if path.exists() {
+            let file = File::open(&path).map_err(aludel_formats::Error::io(&path, "read the metrics"))?;
+            for line in BufReader::new(file).lines() {
+                // a torn last line belongs to a step that is taken again
+                let Some(value) = line.ok().and_then(|line| serde_json::from_str::<Value>(&line).ok()) else { break };
+                if value["step"].as_u64().is_none_or(|s| s > step) {
+                    continue;
+                }
+                kept.push_str(&format!("{value}\n"));
+                if let Ok(record) = serde_json::from_value::<StepRecord>(value) {
+                    steps.push(StepRecord { rows: Vec::new(), ..record });
+                }
+            }
+        }
+        atomic::write_bytes(&path, kept.as_bytes())?;
+        let file = OpenOptions::new()
+            .append(true)
+            .open(&path)
+            .map_err(aludel_formats::Error::io(&path, "write the metrics"))?;
+        Ok(Metrics { path, file, steps })
+    }
+
+    /// Appends a step.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn step(&mut self, record: &StepRecord) -> Result<()> {
+        self.line(&json!(record))?;
+        self.steps.push(StepRecord { rows: Vec::new(), ..record.clone() });
+        Ok(())
+    }
+
+    /// Appends an evaluation.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn evaluation(&mut self, record: &EvalRecord) -> Result<()> {
+        self.line(&json!(record))
+    }
+
+    /// Mean loss of the recorded steps after step `after`.
+    pub fn mean_loss_since(&self, after: u64) -> f64 {
+        let losses: Vec<f64> = self.steps.iter().rev().take_while(|r| r.step > after).map(|r| r.loss).collect();
+        losses.iter().rev().sum::<f64>() / losses.len().max(1) as f64
+    }
+
+    fn line(&mut self, value: &Value) -> Result<()> {
+        let text = format!("{value}\n");
+        Ok(self.file.write_all(text.as_bytes()).map_err(aludel_formats::Error::io(&self.path, "write the metrics"))?)
+    }
+}
+
+/// `trainer_state.json`, with the fields of Hugging Face's Trainer.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct TrainerState {
+    /// Step of the best evaluation so far.
+    pub best_global_step: Option<u64>,
+    /// Its loss.
+    pub best_metric: Option<f64>,
+    /// Its checkpoint.
+    pub best_model_checkpoint: Option<String>,
+    /// Epochs done.
+    pub epoch: f64,
+    /// Steps between evaluations.
+    pub eval_steps: u64,
+    /// Steps done.
+    pub global_step: u64,
+    /// Always false.
+    pub is_hyper_param_search: bool,
+    /// Always true: one process.
+    pub is_local_process_zero: bool,
+    /// Always true: one process.
+    pub is_world_process_zero: bool,
+    /// Logged losses and evaluations, in order.
+    pub log_history: Vec<Value>,
+    /// Steps between logged losses.
+    pub logging_steps: u64,
+    /// Steps of the run.
+    pub max_steps: u64,
+    /// Tokens seen, prompts included.
+    pub num_input_tokens_seen: u64,
+    /// Epochs of the run, rounded up.
+    pub num_train_epochs: u64,
+    /// Steps between checkpoints.
+    pub save_steps: u64,
+    /// Rows of a micro-batch.
+    pub train_batch_size: usize,
+}
+
+impl TrainerState {
+    /// The last step whose loss was logged.
+    pub fn last_logged_step(&self) -> u64 {
+        self.log_history
+            .iter()
+            .rev()
+            .find(|entry| entry["loss"].is_number())
+            .and_then(|entry| entry["step"].as_u64())
+            .unwrap_or(0)
+    }
+
+    /// The evaluation at a step, if there was one.
+    pub fn evaluation_at(&self, step: u64) -> Option<f64> {
+        self.log_history.iter().find(|entry| entry["step"] == step && entry["eval_loss"].is_number())?["eval_loss"]
+            .as_f64()
+    }
+
+    /// The last evaluation.
+    pub fn last_evaluation(&self) -> Option<f64> {
+        self.log_history.iter().rev().find_map(|entry| entry["eval_loss"].as_f64())
+    }
+
+    /// Reads a checkpoint's state.
+    ///
+    /// # Errors
+    /// The file is missing or damaged.
+    pub fn read(path: &Path) -> Result<TrainerState> {
+        let bytes = std::fs::read(path).map_err(aludel_formats::Error::io(path, "read the trainer's state"))?;
+        serde_json::from_slice(&bytes).map_err(|error| Error::Damaged {
+            path: path.to_owned(),
+            reason: format!(
+                "it is not a trainer state ({error}); delete this checkpoint and resume from the one before"
+            ),
+        })
+    }
+}

@@ -1,0 +1,162 @@
+//! From a record to the rows that are trained on: encoded, checked, cut or dropped, in one place that training and
+//! `aludel inspect` share.
+
+use aludel_model::student::Student;
+use aludel_text::{EncodeOptions, Encoded, Message, PreflightOptions, encode, encode_text, preflight};
+use aludel_traces::cache::{DropReason, EncodedRow};
+use aludel_traces::dataset::{Content, Record};
+
+use crate::error::Result;
+use crate::settings::{LongRows, Recipe};
+
+/// An encoded row and what becomes of it.
+#[derive(Debug)]
+pub struct Prepared {
+    /// The whole row, before any cut; none where it could not be encoded.
+    pub encoded: Option<Encoded>,
+    /// What becomes of it.
+    pub fate: Fate,
+}
+
+/// What becomes of a row in training.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fate {
+    /// It is trained on as it is.
+    Kept,
+    /// It is trained on without its last tokens.
+    Cut {
+        /// How many tokens are lost.
+        lost: usize,
+    },
+    /// It is left out, being longer than `train.max_length`.
+    TooLong,
+    /// It is left out, since none of its tokens would be trained on.
+    Unsupervised,
+    /// It ends the run, or with `data.skip_bad_rows` it is left out.
+    Refused(String),
+}
+
+impl Fate {
+    /// Whether the row is trained on.
+    pub fn is_trained(&self) -> bool {
+        matches!(self, Fate::Kept | Fate::Cut { .. })
+    }
+
+    /// Its name in JSON.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Fate::Kept => "kept",
+            Fate::Cut { .. } => "cut",
+            Fate::TooLong => "too_long",
+            Fate::Unsupervised => "unsupervised",
+            Fate::Refused(_) => "refused",
+        }
+    }
+}
+
+impl Prepared {
+    /// Tokens of the row before any cut.
+    pub fn tokens(&self) -> usize {
+        self.encoded.as_ref().map_or(0, Encoded::len)
+    }
+
+    /// Tokens of the row that are there after the cut, if it is cut.
+    pub fn tokens_left(&self) -> usize {
+        match self.fate {
+            Fate::Cut { lost } => self.tokens() - lost,
+            _ => self.tokens(),
+        }
+    }
+
+    /// Supervised tokens among those.
+    pub fn supervised_left(&self) -> usize {
+        let weights = self.encoded.iter().flat_map(|encoded| &encoded.weights);
+        weights.take(self.tokens_left()).filter(|&&weight| weight > 0.0).count()
+    }
+}
+
+/// Turns records into rows.
+pub struct Preparer<'a> {
+    student: &'a Student,
+    encode: EncodeOptions,
+    preflight: PreflightOptions,
+    max_length: usize,
+    long_rows: LongRows,
+}
+
+impl<'a> Preparer<'a> {
+    /// For a student (with its added tokens, if any) and the recipe's `[data]` and `train.max_length`.
+    pub fn new(student: &'a Student, recipe: &Recipe) -> Preparer<'a> {
+        Preparer {
+            student,
+            encode: recipe.encode_options(),
+            preflight: recipe.preflight_options(),
+            max_length: recipe.train.max_length,
+            long_rows: recipe.data.long_rows,
+        }
+    }
+
+    /// The rows of a record; a conversation may make several.
+    ///
+    /// # Errors
+    /// The student has no chat template, and the record needs one.
+    pub fn prepare(&self, record: &Record) -> Result<Vec<Prepared>> {
+        let tokenizer = &self.student.text.tokenizer;
+        let (encoded, messages): (_, &[Message]) = match &record.content {
+            Content::Messages(messages) => {
+                (encode(self.student.chat_template()?, tokenizer, messages, &self.encode), messages)
+            }
+            Content::Text(text) => {
+                let (before, after) = (self.student.text.bos_id(), self.student.eos_token_ids.first().copied());
+                (encode_text(tokenizer, text, before, after).map(|row| vec![row]), &[])
+            }
+        };
+        Ok(match encoded {
+            Ok(rows) => {
+                rows.into_iter().map(|row| Prepared { fate: self.fate(&row, messages), encoded: Some(row) }).collect()
+            }
+            Err(reason) => vec![Prepared { encoded: None, fate: Fate::Refused(reason.to_string()) }],
+        })
+    }
+
+    /// The rows of a record as the token cache takes them.
+    ///
+    /// # Errors
+    /// The reason why a row is refused.
+    pub fn token_rows(&self, record: &Record) -> Result<Vec<EncodedRow>, String> {
+        let prepared = self.prepare(record).map_err(|error| error.to_string())?;
+        prepared.into_iter().map(cached).collect()
+    }
+
+    fn fate(&self, row: &Encoded, messages: &[Message]) -> Fate {
+        let is_long = row.len() > self.max_length;
+        if is_long && self.long_rows == LongRows::Drop {
+            return Fate::TooLong;
+        }
+        if let Err(reason) = preflight(row, messages, &self.preflight) {
+            return Fate::Refused(reason.to_string());
+        }
+        if !is_long {
+            return Fate::Kept;
+        }
+        let is_supervised = row.weights[..self.max_length].iter().any(|&weight| weight > 0.0);
+        if is_supervised { Fate::Cut { lost: row.len() - self.max_length } } else { Fate::Unsupervised }
+    }
+}
+
+fn cached(row: Prepared) -> Result<EncodedRow, String> {
+    let left = row.tokens_left();
+    let kept = |encoded: Encoded, truncated| {
+        let Encoded { mut ids, mut weights, .. } = encoded;
+        ids.truncate(left);
+        weights.truncate(left);
+        EncodedRow::Kept { ids, weights, truncated }
+    };
+    match (row.fate, row.encoded) {
+        (Fate::Refused(reason), _) => Err(reason),
+        (Fate::TooLong, _) => Ok(EncodedRow::Dropped(DropReason::TooLong)),
+        (Fate::Unsupervised, _) | (_, None) => Ok(EncodedRow::Dropped(DropReason::Unsupervised)),
+        (Fate::Kept, Some(encoded)) => Ok(kept(encoded, false)),
+        (Fate::Cut { .. }, Some(encoded)) => Ok(kept(encoded, true)),
+    }
+}

@@ -1,0 +1,406 @@
+//! The one training loop. It reads downward: prepare, then evaluate, save and step until the last step is done. Everything it does
+//! at a step is a function of settings and step number, so a run that was killed or stopped goes on bit for bit.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use aludel_formats::{atomic, lock::FolderLock};
+use aludel_kernels::{optim, rng};
+use aludel_model::decoder::StepDropout;
+use aludel_model::student::Student;
+use aludel_traces::cache::{BuildProgress, Outcomes, TokenRow};
+use serde::Serialize;
+use serde_json::json;
+
+use crate::batch::{Plan, passes};
+use crate::checkpoint::{self, RunFile};
+use crate::error::{Error, Result};
+use crate::learner::{Learner, Sums};
+use crate::metrics::{EvalRecord, Metrics, StepRecord, TrainerState};
+use crate::objective::CrossEntropy;
+use crate::rows::Rows;
+use crate::schedule::learning_rate;
+use crate::settings::{Interval, Recipe};
+
+/// What a run tells while it goes.
+pub enum Event<'a> {
+    /// Data is being tokenised.
+    Tokenising(BuildProgress),
+    /// Everything is loaded.
+    Started(&'a Started),
+    /// A step was taken; the loss is logged here too when `logged`.
+    Step {
+        /// What was recorded.
+        record: &'a StepRecord,
+        /// Steps of the run.
+        total_steps: u64,
+        /// Mean loss since the last log line, where one is due.
+        logged: Option<f64>,
+    },
+    /// An evaluation goes on.
+    Evaluating {
+        /// Rows done.
+        done: usize,
+        /// Rows in all.
+        total: usize,
+    },
+    /// An evaluation has ended.
+    Evaluated(&'a EvalRecord),
+    /// A checkpoint was written.
+    Saved(&'a Path),
+}
+
+/// What a run starts with.
+#[derive(Debug, Clone, Serialize)]
+pub struct Started {
+    /// Rows that are trained on.
+    pub train_rows: usize,
+    /// Rows held back.
+    pub eval_rows: usize,
+    /// What became of the data.
+    pub outcomes: Outcomes,
+    /// Trained parameters.
+    pub trained_parameters: usize,
+    /// Steps of the run.
+    pub total_steps: u64,
+    /// Steps of an epoch.
+    pub steps_per_epoch: u64,
+    /// Steps that were done before.
+    pub resumed_at: u64,
+    /// Bytes on the device.
+    pub device_bytes: usize,
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Summary {
+    /// Whether all steps are done; otherwise the run was stopped and can be resumed.
+    pub finished: bool,
+    /// Steps done.
+    pub steps: u64,
+    /// Steps of the run.
+    pub total_steps: u64,
+    /// Mean loss of the steps since the last log line before the end.
+    pub final_train_loss: Option<f64>,
+    /// The last evaluation's loss; with `load_best_model_at_end` the best one's.
+    pub eval_loss: Option<f64>,
+    /// Tokens trained on, over all sessions of the run.
+    pub tokens: u64,
+    /// Tokens a second in this session's steps.
+    pub tokens_per_second: f64,
+    /// The adapter folder; none while the run is unfinished.
+    pub adapter: Option<PathBuf>,
+}
+
+/// Trains as the recipe says, in its output folder. `stop` asks the run to end after the present pass: the partial step is
+/// discarded, the last whole one saved.
+///
+/// # Errors
+/// Anything that makes the run impossible or would spoil it; checkpoints written before are still there.
+pub fn train(recipe: &Recipe, resume: bool, stop: &AtomicBool, observe: &mut dyn FnMut(Event<'_>)) -> Result<Summary> {
+    let folder = recipe.output_dir()?.to_owned();
+    if !resume && folder.join(checkpoint::RECIPE_FILE_NAME).exists() {
+        return Err(Error::RunExists { path: folder });
+    }
+    if resume && !folder.join(checkpoint::RECIPE_FILE_NAME).exists() {
+        return Err(Error::NothingToResume { path: folder });
+    }
+    let mut student = Student::open(recipe.student_model()?)?;
+    let added = student.text.tokenizer.add_tokens(&recipe.student.add_tokens)?;
+    let _lock = FolderLock::acquire(&folder)?;
+    atomic::recover(&folder);
+    let threads = crate::learner::context(&recipe.student).threads();
+    let rows = Rows::open(&student, recipe, &folder.join("rows"), threads, &mut |p| observe(Event::Tokenising(p)))?;
+    let run = RunFile { aludel_version: env!("CARGO_PKG_VERSION").to_owned(), rows_key: rows.key.clone() };
+    checkpoint::claim(&folder, recipe, &run, resume)?;
+
+    let latest = checkpoint::list(&folder).last().map(|&step| checkpoint::path(&folder, step));
+    let state = match &latest {
+        Some(path) => checkpoint::read_state(path)?,
+        None => TrainerState::default(),
+    };
+    let longest = rows.cache.lengths().iter().copied().max().unwrap_or(0) as usize;
+    let largest_pass = recipe.train.tokens_per_pass.max(longest);
+    let mut learner = Learner::new(&student, &added, recipe, latest.as_deref(), largest_pass)?;
+    if let Some(path) = &latest {
+        checkpoint::restore_moments(path, &mut learner)?;
+    }
+    let plan = Plan::new(&recipe.train, &rows.train, rows.cache.lengths());
+    let started = Started {
+        train_rows: rows.train.len(),
+        eval_rows: rows.test.len(),
+        outcomes: rows.cache.outcomes().clone(),
+        trained_parameters: learner.adapter.parameter_count(),
+        total_steps: plan.total_steps(),
+        steps_per_epoch: plan.steps_per_epoch(),
+        resumed_at: state.global_step,
+        device_bytes: learner.ctx.bytes() + learner.decoder.weight_bytes(),
+    };
+    observe(Event::Started(&started));
+    let metrics = Metrics::open(&folder, state.global_step)?;
+    let mut trainer = Trainer {
+        recipe,
+        folder,
+        student,
+        rows,
+        plan,
+        learner,
+        metrics,
+        saved_step: latest.map(|_| state.global_step),
+        state,
+        session: Session::default(),
+    };
+    trainer.run(stop, observe)
+}
+
+/// Tokens and seconds of this session's steps.
+#[derive(Default)]
+struct Session {
+    tokens: u64,
+    seconds: f64,
+}
+
+struct Trainer<'a> {
+    recipe: &'a Recipe,
+    folder: PathBuf,
+    student: Student,
+    rows: Rows,
+    plan: Plan,
+    learner: Learner,
+    metrics: Metrics,
+    state: TrainerState,
+    saved_step: Option<u64>,
+    session: Session,
+}
+
+/// The stop flag was raised in the middle of something.
+struct Stopped;
+
+impl Trainer<'_> {
+    fn run(&mut self, stop: &AtomicBool, observe: &mut dyn FnMut(Event<'_>)) -> Result<Summary> {
+        let total = self.plan.total_steps();
+        self.describe_run();
+        loop {
+            let step = self.state.global_step;
+            if self.is_due(self.recipe.train.eval_strategy, self.recipe.train.steps_between_evaluations())
+                && !self.rows.test.is_empty()
+                && self.state.evaluation_at(step).is_none()
+                && self.evaluate(stop, observe)?.is_err()
+            {
+                return self.stopped(observe);
+            }
+            let is_save_due = self.is_due(self.recipe.train.save_strategy, self.recipe.train.save_steps);
+            if (is_save_due || step == total) && self.saved_step != Some(step) {
+                self.save(observe)?;
+            }
+            if step >= total {
+                return self.finish();
+            }
+            if stop.load(Ordering::Relaxed) || self.step(stop, observe)?.is_err() {
+                return self.stopped(observe);
+            }
+        }
+    }
+
+    /// Whether something with this strategy happens at the present step.
+    fn is_due(&self, strategy: Interval, every: u64) -> bool {
+        let step = self.state.global_step;
+        let is_last = step == self.plan.total_steps();
+        step > 0
+            && match strategy {
+                Interval::No => false,
+                Interval::Epoch => is_last || step.is_multiple_of(self.plan.steps_per_epoch()),
+                Interval::Steps => is_last || step.is_multiple_of(every.max(1)),
+            }
+    }
+
+    /// One optimiser step; discarded if the stop flag is raised between its passes.
+    fn step(&mut self, stop: &AtomicBool, observe: &mut dyn FnMut(Event<'_>)) -> Result<Result<(), Stopped>> {
+        let settings = &self.recipe.train;
+        let begun = Instant::now();
+        let (done, total) = (self.state.global_step, self.plan.total_steps());
+        let rows = self.plan.rows(done);
+        let seed = rng::mix(settings.seed, 0x6472_6f70);
+        let dropout = (self.recipe.lora.dropout > 0.0)
+            .then(|| StepDropout { probability: self.recipe.lora.dropout as f32, key: rng::mix(seed, done) });
+        self.learner.zero_gradients();
+        let mut sums = Sums::default();
+        for pass in passes(&rows, self.rows.cache.lengths(), settings.tokens_per_pass) {
+            let sum = self.learner.accumulate(&self.read(&pass)?, &CrossEntropy, dropout);
+            if !sum.loss.is_finite() {
+                return Err(self.not_finite(done + 1, "the loss", sum.loss, &pass));
+            }
+            sums.add(sum);
+            if stop.load(Ordering::Relaxed) {
+                return Ok(Err(Stopped));
+            }
+        }
+        let rate = learning_rate(settings, done, total);
+        let grad_norm = self.learner.step(&optim::Step {
+            learning_rate: rate as f32,
+            inverse_count: (1.0 / sums.supervised.max(1) as f64) as f32,
+            max_grad_norm: settings.max_grad_norm as f32,
+            beta1: settings.adam_beta1 as f32,
+            beta2: settings.adam_beta2 as f32,
+            epsilon: settings.adam_epsilon as f32,
+            weight_decay: settings.weight_decay as f32,
+            number: done + 1,
+        });
+        if !grad_norm.is_finite() {
+            return Err(self.not_finite(done + 1, "the gradient's norm", grad_norm, &rows));
+        }
+        let seconds = begun.elapsed().as_secs_f64();
+        self.session.tokens += sums.tokens;
+        self.session.seconds += seconds;
+        let step = done + 1;
+        self.state.global_step = step;
+        self.state.epoch = step as f64 / self.plan.steps_per_epoch() as f64;
+        self.state.num_input_tokens_seen += sums.tokens;
+        let record = StepRecord {
+            step,
+            epoch: self.state.epoch,
+            loss: sums.mean_loss(),
+            grad_norm,
+            learning_rate: rate,
+            tokens: sums.tokens,
+            supervised_tokens: sums.supervised,
+            seconds,
+            rows: rows.iter().map(|&row| self.rows.cache.info(row as usize).example).collect(),
+        };
+        self.metrics.step(&record)?;
+        let logged = self.log(&record);
+        observe(Event::Step { record: &record, total_steps: total, logged });
+        Ok(Ok(()))
+    }
+
+    /// Adds the mean loss to the log history where that is due.
+    fn log(&mut self, record: &StepRecord) -> Option<f64> {
+        let settings = &self.recipe.train;
+        let is_last = record.step == self.plan.total_steps();
+        if !(is_last || self.is_due(settings.logging_strategy, settings.logging_steps)) {
+            return None;
+        }
+        let loss = self.metrics.mean_loss_since(self.state.last_logged_step());
+        self.state.log_history.push(json!({
+            "epoch": record.epoch,
+            "grad_norm": record.grad_norm,
+            "learning_rate": record.learning_rate,
+            "loss": loss,
+            "step": record.step,
+        }));
+        Some(loss)
+    }
+
+    /// The loss on the rows held back.
+    fn evaluate(&mut self, stop: &AtomicBool, observe: &mut dyn FnMut(Event<'_>)) -> Result<Result<(), Stopped>> {
+        let begun = Instant::now();
+        let (mut sums, mut done) = (Sums::default(), 0);
+        let all = passes(&self.rows.test, self.rows.cache.lengths(), self.recipe.train.tokens_per_pass);
+        for pass in all {
+            sums.add(self.learner.evaluate(&self.read(&pass)?, &CrossEntropy));
+            done += pass.len();
+            observe(Event::Evaluating { done, total: self.rows.test.len() });
+            if stop.load(Ordering::Relaxed) {
+                return Ok(Err(Stopped));
+            }
+        }
+        let record = EvalRecord {
+            step: self.state.global_step,
+            epoch: self.state.epoch,
+            eval_loss: sums.mean_loss(),
+            eval_supervised_tokens: sums.supervised,
+            eval_seconds: begun.elapsed().as_secs_f64(),
+        };
+        self.metrics.evaluation(&record)?;
+        self.state.log_history.push(json!({
+            "epoch": record.epoch,
+            "eval_loss": record.eval_loss,
+            "step": record.step,
+        }));
+        if self.state.best_metric.is_none_or(|best| record.eval_loss < best) {
+            self.state.best_metric = Some(record.eval_loss);
+            self.state.best_global_step = Some(record.step);
+            self.state.best_model_checkpoint = Some(format!("checkpoint-{}", record.step));
+        }
+        self.saved_step = None;
+        observe(Event::Evaluated(&record));
+        Ok(Ok(()))
+    }
+
+    fn save(&mut self, observe: &mut dyn FnMut(Event<'_>)) -> Result<()> {
+        let path = checkpoint::save(&self.folder, &self.learner, &self.student.text, &self.state)?;
+        self.saved_step = Some(self.state.global_step);
+        checkpoint::prune(&self.folder, self.recipe.train.save_total_limit, self.state.best_global_step)?;
+        observe(Event::Saved(&path));
+        Ok(())
+    }
+
+    /// Ends early: the last whole step is saved, so that nothing of it is lost.
+    fn stopped(&mut self, observe: &mut dyn FnMut(Event<'_>)) -> Result<Summary> {
+        if self.state.global_step > 0 && self.saved_step != Some(self.state.global_step) {
+            self.save(observe)?;
+        }
+        Ok(self.summary(false, None, self.state.last_evaluation()))
+    }
+
+    /// Writes the final adapter: the last one, or the best.
+    fn finish(&mut self) -> Result<Summary> {
+        let target = self.folder.join(checkpoint::ADAPTER_FOLDER_NAME);
+        let mut eval_loss = self.state.last_evaluation();
+        if self.recipe.train.load_best_model_at_end
+            && let Some(best) = self.state.best_global_step.filter(|&best| best != self.state.global_step)
+        {
+            let path = checkpoint::path(&self.folder, best);
+            self.learner.load_parameters(&path)?;
+            eval_loss = self.state.best_metric;
+        }
+        atomic::write_dir(&target, |folder| checkpoint::write_adapter(folder, &self.learner, &self.student.text))?;
+        let summary = self.summary(true, Some(target), eval_loss);
+        atomic::write_json(&self.folder.join("summary.json"), &summary)?;
+        Ok(summary)
+    }
+
+    fn summary(&self, finished: bool, adapter: Option<PathBuf>, eval_loss: Option<f64>) -> Summary {
+        let logged = self.state.log_history.iter().rev().find_map(|entry| entry["loss"].as_f64());
+        Summary {
+            finished,
+            steps: self.state.global_step,
+            total_steps: self.plan.total_steps(),
+            final_train_loss: logged,
+            eval_loss,
+            tokens: self.state.num_input_tokens_seen,
+            tokens_per_second: if self.session.seconds > 0.0 {
+                self.session.tokens as f64 / self.session.seconds
+            } else {
+                0.0
+            },
+            adapter,
+        }
+    }
+
+    fn describe_run(&mut self) {
+        let settings = &self.recipe.train;
+        self.state.eval_steps = settings.steps_between_evaluations();
+        self.state.logging_steps = settings.logging_steps;
+        self.state.save_steps = settings.save_steps;
+        self.state.max_steps = self.plan.total_steps();
+        self.state.num_train_epochs = settings.num_train_epochs.ceil() as u64;
+        self.state.train_batch_size = settings.per_device_train_batch_size;
+        self.state.is_local_process_zero = true;
+        self.state.is_world_process_zero = true;
+    }
+
+    fn read(&self, rows: &[u32]) -> Result<Vec<(u32, TokenRow)>> {
+        rows.iter().map(|&row| Ok((row, self.rows.cache.row(row as usize)?))).collect()
+    }
+
+    fn not_finite(&self, step: u64, what: &'static str, value: f64, rows: &[u32]) -> Error {
+        const MOST: usize = 8;
+        let mut places: Vec<String> = rows.iter().take(MOST).map(|&row| self.rows.place(self.recipe, row)).collect();
+        if rows.len() > MOST {
+            places.push(format!("and {} more", rows.len() - MOST));
+        }
+        Error::NotFinite { step, what, value, rows: places.join(", ") }
+    }
+}
