@@ -37,13 +37,13 @@ pub struct RunFile {
 /// Starts a run in `folder`, or checks that it can be resumed.
 ///
 /// # Errors
-/// [`Error::RunExists`], [`Error::NothingToResume`], [`Error::OtherRecipe`] or [`Error::OtherData`].
+/// [`Error::RunExists`], [`Error::OtherRecipe`] or [`Error::OtherData`].
 pub fn claim(folder: &Path, recipe: &Recipe, run: &RunFile, resume: bool) -> Result<()> {
     let (recipe_path, run_path) = (folder.join(RECIPE_FILE_NAME), folder.join(RUN_FILE_NAME));
     match (recipe_path.exists(), resume) {
         (true, false) => return Err(Error::RunExists { path: folder.to_owned() }),
-        (false, true) => return Err(Error::NothingToResume { path: folder.to_owned() }),
-        (false, false) => {
+        // A run that was killed before it began leaves nothing: resuming it is starting it.
+        (false, _) => {
             atomic::write_json(&run_path, run)?;
             atomic::write_bytes(&recipe_path, recipe.to_toml()?.as_bytes())?;
             return Ok(());

@@ -40,13 +40,6 @@ pub enum Error {
         path: PathBuf,
     },
 
-    /// Nothing to resume.
-    #[error("{path}: there is no run to resume in this folder; start one without --resume")]
-    NothingToResume {
-        /// The folder.
-        path: PathBuf,
-    },
-
     /// A run that is resumed with another recipe.
     #[error(
         "{path}: the run was started with other settings, and would not be the same run any more:\n{differences}\n\

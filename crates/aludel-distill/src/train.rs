@@ -103,9 +103,6 @@ pub fn train(recipe: &Recipe, resume: bool, stop: &AtomicBool, observe: &mut dyn
     if !resume && folder.join(checkpoint::RECIPE_FILE_NAME).exists() {
         return Err(Error::RunExists { path: folder });
     }
-    if resume && !folder.join(checkpoint::RECIPE_FILE_NAME).exists() {
-        return Err(Error::NothingToResume { path: folder });
-    }
     let mut student = Student::open(recipe.student_model()?)?;
     let added = student.text.tokenizer.add_tokens(&recipe.student.add_tokens)?;
     let _lock = FolderLock::acquire(&folder)?;

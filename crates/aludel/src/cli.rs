@@ -1,7 +1,11 @@
 //! What can be typed: the subcommands and the options that all of them share. Parsing only checks the shape of what
 //! was typed; a command's own options stand in its file, and settings are checked where recipes are.
 
+use crate::commands::gradients::GradientsArgs;
 use crate::commands::inspect::InspectArgs;
+use crate::commands::logits::LogitsArgs;
+use crate::commands::merge::MergeArgs;
+use crate::commands::train::TrainArgs;
 use clap::{ColorChoice, Parser, Subcommand};
 
 /// Distil a teacher model's reasoning into a small student model that you own.
@@ -27,8 +31,20 @@ pub(crate) struct Cli {
 /// The subcommands.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Train a LoRA adapter on traces
+    Train(Box<TrainArgs>),
+
+    /// Make one model folder of an adapter and its student
+    Merge(MergeArgs),
+
     /// Show how rows are templated, tokenised and masked, and what training would leave out
     Inspect(InspectArgs),
+
+    /// Write a model's logits for given tokens, for comparison with other implementations
+    Logits(LogitsArgs),
+
+    /// Write an adapter's gradients for given tokens, for comparison with PEFT
+    Gradients(GradientsArgs),
 
     /// Print the JSON schema of a recipe: every setting, its meaning and its default
     Schema,
@@ -37,6 +53,8 @@ pub(crate) enum Command {
 const AFTER_HELP: &str = "\
 Examples:
   aludel inspect --student student.gguf --data traces.jsonl
+  aludel train --student student.gguf --data traces.jsonl --output-dir run
+  aludel merge --adapter run/adapter --output-dir merged
   aludel schema > recipe.schema.json
 
 Exit codes: 0 done, 1 failed, 2 wrong usage or settings, 75 stopped but resumable.

@@ -13,6 +13,8 @@ use std::process::ExitCode;
 pub(crate) enum Outcome {
     /// All of it is done.
     Done,
+    /// It was stopped and can be resumed.
+    Stopped,
 }
 
 /// An error with a line of help: what the user can do about it.
@@ -34,6 +36,7 @@ impl std::error::Error for Helped {}
 
 const FAILED: u8 = 1;
 const WRONG_USAGE: u8 = 2;
+const STOPPED: u8 = 75;
 
 /// Prints the error, if there is one, and gives the exit code.
 pub(crate) fn exit(result: anyhow::Result<Outcome>, console: &mut Console) -> ExitCode {
@@ -42,6 +45,7 @@ pub(crate) fn exit(result: anyhow::Result<Outcome>, console: &mut Console) -> Ex
     let result = result.and_then(|outcome| Ok(flushed.map(|()| outcome)?));
     match result {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
+        Ok(Outcome::Stopped) => ExitCode::from(STOPPED),
         // Whoever reads our output has seen enough, as `head` has: nobody is left to tell.
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {

@@ -1,7 +1,13 @@
 //! `aludel gradients`: the options that write an adapter's gradients to a file, for comparison with PEFT.
 
-use super::logits::ComputedDtype;
+use super::logits::{ComputedDtype, Loaded};
+use crate::report::{Helped, Outcome};
+use aludel_formats::{Dtype, TensorSpec, safetensors};
+use aludel_kernels::{Context, Region, loss, quant};
+use aludel_model::decoder::{Active, Attention, Keep};
 use clap::Args;
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 /// The options of `aludel gradients`.
@@ -27,6 +33,48 @@ pub(crate) struct GradientsArgs {
     /// The precision of matrix products
     #[arg(long, value_name = "DTYPE", value_enum, default_value_t = ComputedDtype::F32)]
     pub(crate) dtype: ComputedDtype,
+}
+
+/// Computes the mean loss of predicting each token from those before it, and its gradient by every trained tensor.
+pub(crate) fn run(args: &GradientsArgs) -> anyhow::Result<Outcome> {
+    if args.ids.len() < 2 {
+        let message = "--ids: one token predicts nothing".to_owned();
+        return Err(anyhow::Error::new(Helped { message, help: "give at least two token ids".to_owned() }));
+    }
+    let mut loaded = Loaded::open(&args.model, Some(&args.adapter), args.dtype, &args.ids)?;
+    let Loaded { ctx, decoder, adapter: Some(adapter), pass } = &mut loaded else {
+        unreachable!("an adapter was given")
+    };
+    let count = args.ids.len() - 1;
+    let chosen: Vec<u32> = (0..count as u32).collect();
+    let flat = ctx.persistent(1, adapter.parameter_count());
+    let compute = |ctx: &mut Context| {
+        let active = Active { adapter, dropout: None };
+        let forward = decoder.forward(ctx, pass, Attention::Rows, Some(active), Keep::Activations);
+        let losses = ctx.alloc(Region::Io, 1, count);
+        let dhidden = decoder.head_chunks(ctx, &forward, &chosen, Some(flat), |ctx, logits, range| {
+            let targets = ctx.upload_indices(&args.ids[range.start + 1..range.end + 1]);
+            let weights = ctx.upload(Region::Io, 1, range.len(), &vec![1.0; range.len()]);
+            loss::cross_entropy(ctx, logits, targets, weights, losses.col_range(range.start, range.len()), true);
+        });
+        if let Some(dhidden) = dhidden {
+            decoder.backward(ctx, forward, dhidden, flat);
+        }
+        ctx.download(losses).iter().map(|&loss| f64::from(loss)).sum::<f64>() / count as f64
+    };
+    ctx.plan(compute);
+    let loss = compute(ctx) as f32;
+    let gradients: Vec<f32> = ctx.download(flat).iter().map(|g| g / count as f32).collect();
+    let mut tensors: BTreeMap<&str, &[f32]> = adapter.named(&gradients).map(|(e, g)| (e.name.as_str(), g)).collect();
+    let mut specs: Vec<TensorSpec> =
+        adapter.entries().iter().map(|e| TensorSpec::new(e.name.clone(), Dtype::F32, [e.rows, e.cols])).collect();
+    let loss = [loss];
+    tensors.insert("loss", &loss);
+    specs.push(TensorSpec::new("loss", Dtype::F32, []));
+    safetensors::save_file(&args.output, &specs, &safetensors::hf_metadata(), |spec| -> anyhow::Result<_> {
+        Ok(Cow::Owned(quant::encode_f32(tensors[spec.name.as_str()])))
+    })?;
+    Ok(Outcome::Done)
 }
 
 const EXAMPLES: &str = "\

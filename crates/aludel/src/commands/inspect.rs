@@ -1,5 +1,5 @@
 //! `aludel inspect`: how rows are templated, tokenised and masked, and what would become of all of them in training.
-//! Rows go through the very functions that training uses; `rows` says what becomes of them, `show` how that looks.
+//! Rows go through the very functions that training uses; `rows` sums up what becomes of them, `show` how that looks.
 
 mod rows;
 mod show;
@@ -7,6 +7,7 @@ mod show;
 use crate::console::Console;
 use crate::report::Outcome;
 use crate::settings::{Flags, RecipeArgs, resolve};
+use aludel_distill::prepare::Preparer;
 use aludel_distill::settings::{Problem, Problems, Recipe};
 use aludel_model::student::Student;
 use aludel_traces::dataset::{self, Record, Records};
@@ -14,7 +15,7 @@ use anyhow::Context as _;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use rayon::prelude::*;
-use rows::{Preparer, Totals};
+use rows::Totals;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 

@@ -1,8 +1,17 @@
 //! `aludel logits`: the options that write a model's logits to a file, for comparison with other implementations.
 
+use crate::report::Outcome;
+use aludel_distill::learner::precision;
 use aludel_distill::settings::Dtype;
+use aludel_formats::{TensorSpec, safetensors};
+use aludel_kernels::linear::Precision;
+use aludel_kernels::{Context, Region, quant};
+use aludel_model::adapter::Adapter;
+use aludel_model::decoder::{Active, Attention, Decoder, Keep, Pass};
+use aludel_model::student::Student;
 use clap::{Args, ValueEnum};
-use std::path::PathBuf;
+use std::borrow::Cow;
+use std::path::{Path, PathBuf};
 
 /// The options of `aludel logits`.
 #[derive(Debug, Args)]
@@ -27,6 +36,57 @@ pub(crate) struct LogitsArgs {
     /// The precision of matrix products
     #[arg(long, value_name = "DTYPE", value_enum, default_value_t = ComputedDtype::F32)]
     pub(crate) dtype: ComputedDtype,
+}
+
+/// Runs the tokens through the model and writes the logits of all of them.
+pub(crate) fn run(args: &LogitsArgs) -> anyhow::Result<Outcome> {
+    let mut loaded = Loaded::open(&args.model, args.adapter.as_deref(), args.dtype, &args.ids)?;
+    let Loaded { ctx, decoder, adapter, pass } = &mut loaded;
+    let vocab_size = decoder.vocab_size(adapter.as_ref());
+    let compute = |ctx: &mut Context| {
+        let active = adapter.as_ref().map(|adapter| Active { adapter, dropout: None });
+        let forward = decoder.forward(ctx, pass, Attention::Rows, active, Keep::Nothing);
+        let logits = ctx.alloc(Region::Io, pass.len(), vocab_size);
+        decoder.logits(ctx, forward.hidden, adapter.as_ref(), logits);
+        ctx.download(logits)
+    };
+    ctx.plan(compute);
+    let logits = compute(ctx);
+    let spec = TensorSpec::new("logits", aludel_formats::Dtype::F32, [pass.len(), vocab_size]);
+    safetensors::save_file(&args.output, &[spec], &safetensors::hf_metadata(), |_| -> anyhow::Result<_> {
+        Ok(Cow::Owned(quant::encode_f32(&logits)))
+    })?;
+    Ok(Outcome::Done)
+}
+
+/// A model, perhaps an adapter, and one row of tokens that fit them.
+pub(crate) struct Loaded {
+    pub(crate) ctx: Context,
+    pub(crate) decoder: Decoder,
+    pub(crate) adapter: Option<Adapter>,
+    pub(crate) pass: Pass,
+}
+
+impl Loaded {
+    pub(crate) fn open(
+        model: &Path,
+        adapter: Option<&Path>,
+        dtype: ComputedDtype,
+        ids: &[u32],
+    ) -> anyhow::Result<Loaded> {
+        let student = Student::open(model)?;
+        let mut ctx = Context::cpu(0);
+        let precision: Precision = precision(dtype.into());
+        let decoder = Decoder::load(&mut ctx, &student.config, &student.weights, precision, ids.len())?;
+        let adapter = match adapter {
+            Some(folder) => Some(Adapter::load(&mut ctx, &student.config, folder)?),
+            None => None,
+        };
+        decoder.check(ids, ids.len(), adapter.as_ref())?;
+        let mut pass = Pass::default();
+        pass.push(0, ids);
+        Ok(Loaded { ctx, decoder, adapter, pass })
+    }
 }
 
 /// The precision of matrix products, where a comparison must know it.

@@ -1,6 +1,12 @@
 //! `aludel merge`: the options that turn an adapter and its student into a model folder of its own.
 
+use crate::console::Console;
+use crate::report::{Helped, Outcome};
+use aludel_distill::export;
+use aludel_formats::{Dtype, peft};
+use aludel_model::student::Student;
 use clap::{Args, ValueEnum};
+use serde_json::json;
 use std::path::PathBuf;
 
 /// The options of `aludel merge`.
@@ -26,6 +32,36 @@ pub(crate) struct MergeArgs {
     /// Print a summary as JSON
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// Merges and says where.
+pub(crate) fn run(args: &MergeArgs, console: &mut Console) -> anyhow::Result<Outcome> {
+    let path = match &args.student {
+        Some(path) => path.clone(),
+        None => {
+            let named = peft::read(&args.adapter)?.config.base_model_name_or_path.map(PathBuf::from);
+            named.filter(|path| path.exists()).ok_or_else(|| Helped {
+                message: format!("{}: the student that the adapter names is not there", args.adapter.display()),
+                help: "give the model that it was trained on: --student PATH".to_owned(),
+            })?
+        }
+    };
+    let student = Student::open(&path)?;
+    let dtype = match args.dtype {
+        Some(StoredDtype::Bf16) => Dtype::BF16,
+        Some(StoredDtype::F16) => Dtype::F16,
+        Some(StoredDtype::F32) => Dtype::F32,
+        None => export::default_dtype(&student)?,
+    };
+    export::merge(&student, &args.adapter, &args.output_dir, dtype)?;
+    if args.json {
+        let merged = args.output_dir.display().to_string();
+        console
+            .json_line(&json!({ "merged": merged, "student": path.display().to_string(), "dtype": dtype.name() }))?;
+    } else {
+        console.line(format_args!("merged into {} ({dtype})", args.output_dir.display()))?;
+    }
+    Ok(Outcome::Done)
 }
 
 /// How weights are stored.

@@ -1,21 +1,17 @@
 //! One file a command: its options, what it does with them, and what it prints.
 
+pub(crate) mod gradients;
 pub(crate) mod inspect;
+pub(crate) mod logits;
+pub(crate) mod merge;
 pub(crate) mod schema;
+pub(crate) mod train;
 
 // The options of these are ready and tested; each joins the command line together with its body.
 #[cfg(test)]
 pub(crate) mod chat;
 #[cfg(test)]
 pub(crate) mod demo;
-#[cfg(test)]
-pub(crate) mod gradients;
-#[cfg(test)]
-pub(crate) mod logits;
-#[cfg(test)]
-pub(crate) mod merge;
-#[cfg(test)]
-pub(crate) mod train;
 
 /// The options of one command, as they are parsed from `arguments`.
 #[cfg(test)]

@@ -1,9 +1,16 @@
 //! `aludel train`: the options of a training run and the recipe that they make.
 
+use crate::console::Console;
+use crate::report::Outcome;
 use crate::settings::{Flags, RecipeArgs, resolve};
 use aludel_distill::settings::Recipe;
+use aludel_distill::train::{Event, Summary, train};
 use clap::Args;
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::{Value, json};
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 /// The options of `aludel train`. Student, data and output folder may stand in the recipe instead.
 #[derive(Debug, Args)]
@@ -99,6 +106,132 @@ Examples:
   aludel train --student student.gguf --data a.jsonl b.jsonl --output-dir run --learning-rate 2e-4 --max-steps 200
   aludel train --recipe recipe.toml --set lora.target_modules=all-linear
   aludel train --recipe recipe.toml --resume";
+
+/// Trains; SIGTERM and Ctrl-C stop after the present pass.
+pub(crate) fn run(args: &TrainArgs, console: &mut Console) -> anyhow::Result<Outcome> {
+    let recipe = args.recipe()?;
+    let summary = run_recipe(&recipe, args.resume, args.json, console)?;
+    if args.json {
+        console.json_line(&summary_json(&summary)?)?;
+    } else {
+        console.line(describe(&summary))?;
+    }
+    Ok(if summary.finished { Outcome::Done } else { Outcome::Stopped })
+}
+
+/// Trains with a progress line on standard error, and with JSON lines on standard output if wanted.
+pub(crate) fn run_recipe(recipe: &Recipe, resume: bool, json: bool, console: &mut Console) -> anyhow::Result<Summary> {
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT] {
+        // a second Ctrl-C ends at once: the last checkpoint is whole in any case
+        signal_hook::flag::register_conditional_shutdown(signal, 75, Arc::clone(&stop))?;
+        signal_hook::flag::register(signal, Arc::clone(&stop))?;
+    }
+    let bar = ProgressBar::no_length();
+    let style = "{msg} {wide_bar} step {pos}/{len}, {eta} left";
+    bar.set_style(ProgressStyle::with_template(style).unwrap_or_else(|_| ProgressStyle::default_bar()));
+    let mut printed: anyhow::Result<()> = Ok(());
+    let summary = train(recipe, resume, &stop, &mut |event| {
+        let line = match event {
+            Event::Tokenising(progress) => {
+                bar.set_message(format!("tokenising: {} rows", progress.records));
+                None
+            }
+            Event::Started(started) => {
+                bar.set_length(started.total_steps);
+                bar.set_position(started.resumed_at);
+                bar.reset_eta();
+                let (rows, held_back) = (started.train_rows, started.eval_rows);
+                tracing::info!(
+                    "{rows} rows to train on, {held_back} held back; {} parameters, {} steps; {:.0} MB on the device",
+                    started.trained_parameters,
+                    started.total_steps,
+                    started.device_bytes as f64 / 1e6
+                );
+                for bad in &started.outcomes.records.bad {
+                    tracing::warn!(
+                        "{} rows left out ({}); the first: {}:{}",
+                        bad.rows,
+                        bad.kind,
+                        bad.first_file,
+                        bad.first_line
+                    );
+                }
+                let dropped = (started.outcomes.too_long, started.outcomes.truncated);
+                if dropped != (0, 0) {
+                    tracing::warn!("{} rows too long and left out, {} cut", dropped.0, dropped.1);
+                }
+                Some(json!({ "event": "started", "run": started }))
+            }
+            Event::Step { record, logged, .. } => {
+                bar.set_position(record.step);
+                let speed = record.tokens as f64 / record.seconds.max(1e-9);
+                bar.set_message(format!("loss {:.4}, {speed:.0} tokens/s", record.loss));
+                if let Some(loss) = logged {
+                    let (step, rate) = (record.step, record.learning_rate);
+                    bar.suspend(|| {
+                        tracing::info!("step {step}: loss {loss:.4}, learning rate {rate:.2e}, {speed:.0} tokens/s")
+                    });
+                }
+                logged.map(|loss| json!({
+                    "event": "step", "step": record.step, "epoch": record.epoch, "loss": loss, "grad_norm": record.grad_norm,
+                    "learning_rate": record.learning_rate, "tokens_per_second": speed,
+                }))
+            }
+            Event::Evaluating { done, total } => {
+                bar.set_message(format!("evaluating {done}/{total} rows"));
+                None
+            }
+            Event::Evaluated(record) => {
+                bar.suspend(|| tracing::info!("step {}: eval loss {:.4}", record.step, record.eval_loss));
+                Some(json!({ "event": "evaluation", "step": record.step, "eval_loss": record.eval_loss }))
+            }
+            Event::Saved(path) => {
+                bar.suspend(|| tracing::debug!("saved {}", path.display()));
+                Some(json!({ "event": "saved", "checkpoint": path.display().to_string() }))
+            }
+        };
+        if let Some(line) = line.filter(|_| json)
+            && printed.is_ok()
+        {
+            printed = console.json_line(&line).and_then(|()| Ok(console.flush()?));
+        }
+    })?;
+    bar.finish_and_clear();
+    printed?;
+    Ok(summary)
+}
+
+/// The summary, and the most memory that the process ever held.
+pub(crate) fn summary_json(summary: &Summary) -> anyhow::Result<Value> {
+    let mut value = serde_json::to_value(summary)?;
+    value["peak_rss_bytes"] = json!(peak_rss_bytes());
+    Ok(value)
+}
+
+/// The kernel's high-water mark of resident memory; none where it does not tell.
+fn peak_rss_bytes() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    Some(line.trim().trim_end_matches(" kB").trim().parse::<u64>().ok()? * 1024)
+}
+
+fn describe(summary: &Summary) -> String {
+    let number = |value: Option<f64>| value.map_or_else(|| "none".to_owned(), |value| format!("{value:.4}"));
+    let losses = format!("train loss {}, eval loss {}", number(summary.final_train_loss), number(summary.eval_loss));
+    match &summary.adapter {
+        Some(adapter) => format!(
+            "{} steps, {} tokens at {:.0} tokens/s; {losses}\nadapter: {}",
+            summary.steps,
+            summary.tokens,
+            summary.tokens_per_second,
+            adapter.display()
+        ),
+        None => {
+            format!("stopped after step {} of {}; {losses}\ngo on with --resume", summary.steps, summary.total_steps)
+        }
+    }
+}
 
 impl TrainArgs {
     /// The checked recipe, with all that a training run needs.

@@ -1,8 +1,9 @@
 //! How `aludel inspect` looks: each row as a column of parts with their token counts, then the totals. Marks in the
 //! margin say what is trained on, so that nothing depends on colour alone.
 
-use super::rows::{Fate, Prepared, Totals};
+use super::rows::Totals;
 use crate::console::{Console, harmless};
+use aludel_distill::prepare::{Fate, Prepared};
 use aludel_distill::settings::Recipe;
 use aludel_text::{Encoded, Part, Tokenizer};
 use aludel_traces::dataset::Provenance;
