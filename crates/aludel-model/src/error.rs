@@ -108,4 +108,13 @@ pub enum Error {
         /// Positions that the model has.
         limit: usize,
     },
+
+    /// Logits that are not numbers.
+    #[error(
+        "the logits at position {position} are not numbers; the weights or the adapter are damaged, load another copy"
+    )]
+    Logits {
+        /// Tokens before them.
+        position: usize,
+    },
 }

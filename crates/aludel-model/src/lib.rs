@@ -9,6 +9,7 @@ pub mod adapter;
 pub mod config;
 pub mod decoder;
 pub mod error;
+pub mod generate;
 pub mod module;
 pub mod student;
 pub mod weights;

@@ -12,6 +12,7 @@ use aludel_kernels::{Context, Mat, Region, loss, quant};
 use aludel_model::adapter::Adapter;
 use aludel_model::config::Config;
 use aludel_model::decoder::{Active, Attention, Decoder, Keep, Pass};
+use aludel_model::generate::{Engine, Finish, Request, Sampling};
 use aludel_model::weights::Weights;
 use serde_json::Value;
 
@@ -261,4 +262,49 @@ fn an_adapter_for_another_base_is_refused() {
     let decoder = tied.load(&mut ctx, Precision::F32);
     let error = Adapter::load(&mut ctx, decoder.config(), &untied.folder.join("adapter_rows")).unwrap_err();
     assert!(error.to_string().contains("ties its head"), "{error}");
+}
+
+/// Greedy tokens of PyTorch, alone and among other sequences, through a cache in small passes.
+#[test]
+fn generation_agrees_with_transformers_alone_and_batched() {
+    for (name, adapter_name) in [("tied", None), ("untied", Some("all_linear")), ("llama3_rope", None)] {
+        let golden = Golden::open(name);
+        let mut ctx = Context::cpu(2);
+        let decoder = golden.load(&mut ctx, Precision::F32);
+        let adapter = adapter_name
+            .map(|a| Adapter::load(&mut ctx, decoder.config(), &golden.folder.join(format!("adapter_{a}"))).unwrap());
+        let ids = |v: &Value| v.as_array().unwrap().iter().map(|x| x.as_u64().unwrap() as u32).collect::<Vec<_>>();
+        let prompt = ids(&golden.json["prompt"]);
+        let expected = match adapter_name {
+            None => ids(&golden.json["base"]["greedy"]),
+            Some(a) => ids(&golden.json["adapters"][a]["greedy"]),
+        };
+        let mut engine = Engine::new(&mut ctx, &decoder, 256, 16);
+        let request = |prompt: Vec<u32>, max_new_tokens| Request {
+            prompt,
+            max_new_tokens,
+            sampling: Sampling::default(),
+            stop_ids: vec![],
+        };
+        let long = golden.rows()[0].ids.clone();
+        let others = [request(long.clone(), 30), request(long, 3)];
+        let mut cancelled = None;
+        for other in others {
+            cancelled = Some(engine.submit(&decoder, adapter.as_ref(), other).unwrap());
+        }
+        let wanted = engine.submit(&decoder, adapter.as_ref(), request(prompt, expected.len())).unwrap();
+        let mut got = Vec::new();
+        let mut finish = None;
+        while !engine.is_idle() {
+            for event in engine.step(&mut ctx, &decoder, adapter.as_ref()).unwrap() {
+                if event.request == wanted {
+                    got.push(event.token);
+                    finish = event.finish;
+                    engine.cancel(cancelled.unwrap());
+                }
+            }
+        }
+        assert_eq!(got, expected, "{name}");
+        assert_eq!(finish, Some(Finish::Length));
+    }
 }
