@@ -13,6 +13,7 @@ pub mod prepare;
 pub mod rows;
 pub mod schedule;
 pub mod settings;
+pub mod talk;
 pub mod train;
 
 pub use error::{Error, Result};

@@ -1,6 +1,7 @@
 //! What can be typed: the subcommands and the options that all of them share. Parsing only checks the shape of what
 //! was typed; a command's own options stand in its file, and settings are checked where recipes are.
 
+use crate::commands::chat::ChatArgs;
 use crate::commands::gradients::GradientsArgs;
 use crate::commands::inspect::InspectArgs;
 use crate::commands::logits::LogitsArgs;
@@ -37,6 +38,9 @@ pub(crate) enum Command {
     /// Make one model folder of an adapter and its student
     Merge(MergeArgs),
 
+    /// Talk to a model: one question, or a conversation
+    Chat(Box<ChatArgs>),
+
     /// Show how rows are templated, tokenised and masked, and what training would leave out
     Inspect(InspectArgs),
 
@@ -55,6 +59,7 @@ Examples:
   aludel inspect --student student.gguf --data traces.jsonl
   aludel train --student student.gguf --data traces.jsonl --output-dir run
   aludel merge --adapter run/adapter --output-dir merged
+  aludel chat --model merged
   aludel schema > recipe.schema.json
 
 Exit codes: 0 done, 1 failed, 2 wrong usage or settings, 75 stopped but resumable.

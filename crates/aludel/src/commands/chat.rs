@@ -1,9 +1,17 @@
-//! `aludel chat`: the options of a conversation, and the sampling settings that they make.
+//! `aludel chat`: one question, or a conversation, with a model and perhaps an adapter. Answers stream; reasoning is dimmed.
 
+use crate::console::{Console, harmless};
+use crate::report::Outcome;
 use crate::settings::{Flags, RecipeArgs, resolve};
-use aludel_distill::settings::Recipe;
+use aludel_distill::settings::{GenerateSettings, Recipe};
+use aludel_distill::talk::{Answer, Talker};
+use aludel_text::{Message, Piece};
+use anstyle::Style;
 use clap::Args;
+use rustyline::error::ReadlineError;
+use std::io::{self, Write};
 use std::path::PathBuf;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// The options of `aludel chat`.
 #[derive(Debug, Args)]
@@ -66,6 +74,81 @@ Examples:
   aludel chat --model merged
   aludel chat --model student.gguf --adapter run/adapter --prompt \"What is 17 * 24?\" --seed 1
   aludel chat --model merged --prompt \"What is 17 * 24?\" --temperature 0 --json";
+
+/// Answers one prompt, or opens a conversation.
+pub(crate) fn run(args: &ChatArgs, console: &mut Console) -> anyhow::Result<Outcome> {
+    let mut recipe = args.recipe()?;
+    let clock = || SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_nanos() as u64);
+    let seed = *recipe.generate.seed.get_or_insert_with(clock);
+    tracing::debug!("seed {seed}");
+    let mut talker = Talker::open(&args.model, args.adapter.as_deref(), &recipe.student)?;
+    let mut messages: Vec<Message> = args.system.iter().map(Message::system).collect();
+    if let Some(prompt) = &args.prompt {
+        messages.push(Message::user(prompt));
+        let answer = say(&mut talker, &messages, &recipe.generate, args.json, console)?;
+        if args.json {
+            console.json_line(&answer)?;
+        }
+        return Ok(Outcome::Done);
+    }
+    let mut editor = rustyline::DefaultEditor::new()?;
+    console.line("Type a message; /reset forgets the conversation, /quit or Ctrl-D leaves.")?;
+    console.flush()?;
+    loop {
+        let line = match editor.readline("> ") {
+            Ok(line) => line,
+            Err(ReadlineError::Eof | ReadlineError::Interrupted) => return Ok(Outcome::Done),
+            Err(error) => return Err(error.into()),
+        };
+        match line.trim() {
+            "" => continue,
+            "/quit" => return Ok(Outcome::Done),
+            "/reset" => {
+                messages.truncate(args.system.iter().count());
+                continue;
+            }
+            text => messages.push(Message::user(text)),
+        }
+        let _ = editor.add_history_entry(&line);
+        let answer = say(&mut talker, &messages, &recipe.generate, args.json, console)?;
+        if args.json {
+            console.json_line(&answer)?;
+            console.flush()?;
+        }
+        // The template decides what becomes of past reasoning.
+        let mut message = Message::assistant(answer.content);
+        message.reasoning = answer.reasoning;
+        messages.push(message);
+        recipe.generate.seed = recipe.generate.seed.map(|seed| seed.wrapping_add(1));
+    }
+}
+
+/// Streams one answer to standard output, unless it is to be printed as JSON.
+pub(crate) fn say(
+    talker: &mut Talker,
+    messages: &[Message],
+    settings: &GenerateSettings,
+    json: bool,
+    console: &Console,
+) -> anyhow::Result<Answer> {
+    let mut out = io::stdout().lock();
+    let mut failed: io::Result<()> = Ok(());
+    let answer = talker.answer(messages, settings, &mut |piece| {
+        if json || failed.is_err() {
+            return;
+        }
+        failed = match piece {
+            Piece::Reasoning(text) => write!(out, "{}", console.styled(Style::new().dimmed(), &harmless(text))),
+            Piece::Answer(text) => write!(out, "{}", harmless(text)),
+        }
+        .and_then(|()| out.flush());
+    })?;
+    failed?;
+    if !json {
+        writeln!(out)?;
+    }
+    Ok(answer)
+}
 
 impl ChatArgs {
     /// The checked recipe; chat heeds its [student] and [generate] sections.

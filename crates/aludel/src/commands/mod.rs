@@ -1,5 +1,6 @@
 //! One file a command: its options, what it does with them, and what it prints.
 
+pub(crate) mod chat;
 pub(crate) mod gradients;
 pub(crate) mod inspect;
 pub(crate) mod logits;
@@ -8,8 +9,6 @@ pub(crate) mod schema;
 pub(crate) mod train;
 
 // The options of these are ready and tested; each joins the command line together with its body.
-#[cfg(test)]
-pub(crate) mod chat;
 #[cfg(test)]
 pub(crate) mod demo;
 

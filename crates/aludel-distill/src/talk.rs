@@ -1,0 +1,222 @@
+//! Questions in, answers out: template, generation, streamed text, reasoning split from the answer. Chat and the demo are its
+//! clients; sampling itself is the engine's business.
+
+use std::path::Path;
+
+use aludel_kernels::Context;
+use aludel_model::adapter::Adapter;
+use aludel_model::decoder::Decoder;
+use aludel_model::generate::{Engine, Finish, Request, Sampling};
+use aludel_model::student::Student;
+use aludel_text::{ChatTemplate, EncodeOptions, Message, Piece, TextBundle, ThinkTags, ThinkingSplitter, encode};
+use serde::Serialize;
+
+use crate::error::Result;
+use crate::export::adapter_text;
+use crate::learner::{context, precision};
+use crate::settings::{GenerateSettings, StudentSettings};
+
+/// The most tokens of a conversation.
+const CONTEXT_TOKENS: usize = 8192;
+/// Prompt tokens of one pass.
+const TOKENS_PER_PASS: usize = 512;
+
+/// A model that answers.
+pub struct Talker {
+    ctx: Context,
+    decoder: Decoder,
+    adapter: Option<Adapter>,
+    text: TextBundle,
+    template: ChatTemplate,
+    stop_ids: Vec<u32>,
+    engine: Engine,
+}
+
+/// One answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Answer {
+    /// What was thought, if anything.
+    pub reasoning: Option<String>,
+    /// What was said.
+    pub content: String,
+    /// `stop`, or `length` if the answer was cut.
+    pub finish_reason: &'static str,
+    /// Tokens.
+    pub usage: Usage,
+}
+
+/// Tokens of a question and its answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Usage {
+    /// Of the prompt.
+    pub prompt_tokens: usize,
+    /// Of the answer, reasoning and end of turn included.
+    pub completion_tokens: usize,
+}
+
+impl Talker {
+    /// Loads a GGUF or a folder, and an adapter with its tokenizer if it has its own.
+    ///
+    /// # Errors
+    /// Whatever is wrong with them; a model without a chat template.
+    pub fn open(model: &Path, adapter: Option<&Path>, settings: &StudentSettings) -> Result<Talker> {
+        let student = Student::open(model)?;
+        let mut ctx = context(settings);
+        let positions = student.config.max_position_embeddings.min(CONTEXT_TOKENS);
+        let decoder = Decoder::load(&mut ctx, &student.config, &student.weights, precision(settings.dtype), positions)?;
+        let text = match adapter {
+            Some(folder) => adapter_text(&student, folder)?,
+            None => student.text.clone(),
+        };
+        let adapter = match adapter {
+            Some(folder) => Some(Adapter::load(&mut ctx, &student.config, folder)?),
+            None => None,
+        };
+        let template = text.template(&model.display().to_string())?;
+        let engine = Engine::new(&mut ctx, &decoder, positions, TOKENS_PER_PASS);
+        Ok(Talker { ctx, decoder, adapter, text, template, stop_ids: student.eos_token_ids, engine })
+    }
+
+    /// Answers the last message. Each piece of text is told as soon as it is sure.
+    ///
+    /// # Errors
+    /// A conversation that the template refuses or that fills the context; a damaged model.
+    pub fn answer(
+        &mut self,
+        messages: &[Message],
+        settings: &GenerateSettings,
+        tell: &mut dyn FnMut(&Piece),
+    ) -> Result<Answer> {
+        let tags = ThinkTags::default();
+        let rows = encode(&self.template, &self.text.tokenizer, messages, &EncodeOptions::prompt(false))?;
+        let (prompt, opens) = rows.into_iter().next().map(|row| (row.ids, row.opens_thinking)).unwrap_or_default();
+        let prompt_tokens = prompt.len();
+        let request = Request {
+            prompt,
+            max_new_tokens: settings.max_new_tokens,
+            sampling: Sampling {
+                temperature: settings.temperature,
+                top_k: settings.top_k,
+                top_p: settings.top_p,
+                min_p: settings.min_p,
+                repetition_penalty: settings.repetition_penalty,
+                seed: settings.seed.unwrap_or(0),
+            },
+            stop_ids: self.stop_ids.clone(),
+        };
+        let id = self.engine.submit(&self.decoder, self.adapter.as_ref(), request)?;
+        let mut splitter = if opens {
+            ThinkingSplitter::opened(tags.open, tags.close)
+        } else {
+            ThinkingSplitter::new(tags.open, tags.close)
+        };
+        let mut collected = Collected { reasoning: String::new(), content: String::new(), tell };
+        let mut stops = StopTexts::new(&settings.stop);
+        let mut decoder = self.text.tokenizer.stream(true);
+        let (mut completion_tokens, mut finish_reason) = (0, "stop");
+        while !self.engine.is_idle() {
+            for event in self.engine.step(&mut self.ctx, &self.decoder, self.adapter.as_ref())? {
+                completion_tokens += 1;
+                let is_end = event.finish == Some(Finish::Stop);
+                if let Some(text) = if is_end { None } else { decoder.push(event.token) } {
+                    let (sure, stopped) = stops.push(&text);
+                    collected.add(splitter.push(&sure));
+                    if stopped {
+                        self.engine.cancel(id);
+                    }
+                }
+                if event.finish == Some(Finish::Length) {
+                    finish_reason = "length";
+                }
+            }
+        }
+        if !stops.stopped {
+            let rest = decoder.finish().unwrap_or_default();
+            let (sure, _) = stops.push(&rest);
+            collected.add(splitter.push(&(sure + &stops.held)));
+        }
+        collected.add(splitter.finish());
+        let Collected { reasoning, content, .. } = collected;
+        Ok(Answer {
+            reasoning: Some(reasoning.trim().to_owned()).filter(|reasoning| !reasoning.is_empty()),
+            content: content.trim().to_owned(),
+            finish_reason,
+            usage: Usage { prompt_tokens, completion_tokens },
+        })
+    }
+}
+
+struct Collected<'a> {
+    reasoning: String,
+    content: String,
+    tell: &'a mut dyn FnMut(&Piece),
+}
+
+impl Collected<'_> {
+    fn add(&mut self, pieces: Vec<Piece>) {
+        for piece in pieces {
+            (self.tell)(&piece);
+            match piece {
+                Piece::Reasoning(text) => self.reasoning.push_str(&text),
+                Piece::Answer(text) => self.content.push_str(&text),
+            }
+        }
+    }
+}
+
+/// Holds back text that may be the beginning of a stop text.
+struct StopTexts<'a> {
+    stops: &'a [String],
+    held: String,
+    stopped: bool,
+}
+
+impl<'a> StopTexts<'a> {
+    fn new(stops: &'a [String]) -> StopTexts<'a> {
+        StopTexts { stops, held: String::new(), stopped: false }
+    }
+
+    /// The text that is sure, and whether a stop text came.
+    fn push(&mut self, text: &str) -> (String, bool) {
+        if self.stopped {
+            return (String::new(), true);
+        }
+        self.held.push_str(text);
+        let found =
+            self.stops.iter().filter(|stop| !stop.is_empty()).filter_map(|stop| self.held.find(stop.as_str())).min();
+        if let Some(at) = found {
+            self.stopped = true;
+            let sure = self.held[..at].to_owned();
+            self.held.clear();
+            return (sure, true);
+        }
+        let is_open = |at: usize| self.stops.iter().any(|stop| stop.starts_with(&self.held[at..]));
+        let keep = self.held.char_indices().map(|(at, _)| at).find(|&at| is_open(at)).unwrap_or(self.held.len());
+        let sure = self.held[..keep].to_owned();
+        self.held.drain(..keep);
+        (sure, false)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stop_texts_are_found_across_pieces_and_nothing_else_is_lost() {
+        let stops = ["END".to_owned(), "\n\n".to_owned()];
+        let check = |pieces: &[&str], expected: &str, expected_stop: bool| {
+            let mut texts = StopTexts::new(&stops);
+            let mut got = String::new();
+            for piece in pieces {
+                got.push_str(&texts.push(piece).0);
+            }
+            got.push_str(&texts.held);
+            assert_eq!((got.as_str(), texts.stopped), (expected, expected_stop), "{pieces:?}");
+        };
+        check(&["a E", "N", "D b"], "a ", true);
+        check(&["a E", "N", "d b"], "a ENd b", false);
+        check(&["one\n", "\ntwo"], "one", true);
+        check(&["EN"], "EN", false);
+    }
+}
