@@ -727,7 +727,8 @@ mod tests {
         let dout = random(4, tokens * 64);
         let packed = run(&heads, &[0..before, before..tokens], [&q, &k, &v, &dout], Isa::detect(), 2);
         let (w, n) = (before * 64, before * 32);
-        let only_row = std::slice::from_ref(&(0..length));
+        let row = 0..length;
+        let only_row = std::slice::from_ref(&row);
         let alone = run(&heads, only_row, [&q[w..], &k[n..], &v[n..], &dout[w..]], Isa::detect(), 1);
         assert_eq!(packed.out[w..], alone.out);
         assert_eq!(packed.gradients[0][w..], alone.gradients[0]);

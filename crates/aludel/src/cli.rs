@@ -2,6 +2,7 @@
 //! was typed; a command's own options stand in its file, and settings are checked where recipes are.
 
 use crate::commands::chat::ChatArgs;
+use crate::commands::demo::DemoArgs;
 use crate::commands::gradients::GradientsArgs;
 use crate::commands::inspect::InspectArgs;
 use crate::commands::logits::LogitsArgs;
@@ -40,6 +41,9 @@ pub(crate) enum Command {
 
     /// Talk to a model: one question, or a conversation
     Chat(Box<ChatArgs>),
+
+    /// The whole story on a small student: problems, training, merging, an answer before and after
+    Demo(DemoArgs),
 
     /// Show how rows are templated, tokenised and masked, and what training would leave out
     Inspect(InspectArgs),

@@ -24,6 +24,7 @@ fn run(command: &Command, console: &mut Console) -> anyhow::Result<Outcome> {
     match command {
         Command::Train(args) => commands::train::run(args, console),
         Command::Chat(args) => commands::chat::run(args, console),
+        Command::Demo(args) => commands::demo::run(args, console),
         Command::Merge(args) => commands::merge::run(args, console),
         Command::Inspect(args) => commands::inspect::run(args, console),
         Command::Logits(args) => commands::logits::run(args),

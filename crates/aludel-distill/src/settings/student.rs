@@ -32,7 +32,7 @@ pub struct StudentSettings {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Dtype {
-    /// bf16 where the processor multiplies it natively, else f32.
+    /// bf16.
     #[default]
     Auto,
     /// bf16 factors, f32 sums.

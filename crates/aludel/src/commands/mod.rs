@@ -1,16 +1,13 @@
 //! One file a command: its options, what it does with them, and what it prints.
 
 pub(crate) mod chat;
+pub(crate) mod demo;
 pub(crate) mod gradients;
 pub(crate) mod inspect;
 pub(crate) mod logits;
 pub(crate) mod merge;
 pub(crate) mod schema;
 pub(crate) mod train;
-
-// The options of these are ready and tested; each joins the command line together with its body.
-#[cfg(test)]
-pub(crate) mod demo;
 
 /// The options of one command, as they are parsed from `arguments`.
 #[cfg(test)]
