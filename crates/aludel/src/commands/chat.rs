@@ -151,7 +151,7 @@ pub(crate) fn say(
 }
 
 impl ChatArgs {
-    /// The checked recipe; chat heeds its [student] and [generate] sections.
+    /// The checked recipe; chat heeds its `[student]` and `[generate]` sections.
     pub(crate) fn recipe(&self) -> anyhow::Result<Recipe> {
         let flags = Flags::default()
             .path("--model", "student.model", Some(&self.model))
