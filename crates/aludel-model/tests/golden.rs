@@ -308,3 +308,24 @@ fn generation_agrees_with_transformers_alone_and_batched() {
         assert_eq!(finish, Some(Finish::Length));
     }
 }
+
+/// Passes of many tokens with one row of logits, then of few tokens with many rows, are no plan for many of both.
+#[test]
+fn generation_has_room_for_many_tokens_and_many_rows_at_once() {
+    let golden = Golden::open("untied");
+    let mut ctx = Context::cpu(1);
+    let decoder = golden.load(&mut ctx, Precision::F32);
+    let mut engine = Engine::new(&mut ctx, &decoder, 1024, 512);
+    for (lengths, max_new_tokens) in [(&[200][..], 1), (&[1, 1, 1], 3), (&[66, 67, 67], 2)] {
+        for &length in lengths {
+            let prompt = (0..length).map(|i| i * 7 % 100).collect();
+            let request = Request { prompt, max_new_tokens, sampling: Sampling::default(), stop_ids: vec![] };
+            engine.submit(&decoder, None, request).unwrap();
+        }
+        let mut tokens = 0;
+        while !engine.is_idle() {
+            tokens += engine.step(&mut ctx, &decoder, None).unwrap().len();
+        }
+        assert_eq!(tokens, lengths.len() * max_new_tokens, "{lengths:?}");
+    }
+}

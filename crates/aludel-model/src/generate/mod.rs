@@ -3,7 +3,7 @@
 
 mod sampler;
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 
 use aludel_kernels::attention::{BLOCK, Cache, Extension};
 use aludel_kernels::{Context, Region, rowwise};
@@ -72,7 +72,9 @@ pub struct Engine {
     waiting: VecDeque<Sequence>,
     submitted: u64,
     tokens_per_pass: usize,
-    planned: (usize, usize),
+    /// Tokens and logits rows of the passes that the arenas have room for. Both count together: room for the most tokens with one
+    /// row, and for few tokens with the most rows, is not room for the most of both.
+    planned: HashSet<(usize, usize)>,
 }
 
 impl Engine {
@@ -87,7 +89,7 @@ impl Engine {
             waiting: VecDeque::new(),
             submitted: 0,
             tokens_per_pass: tokens_per_pass.max(1),
-            planned: (0, 0),
+            planned: HashSet::new(),
         }
     }
 
@@ -154,8 +156,7 @@ impl Engine {
             decoder.logits(ctx, hidden, adapter, logits);
             ctx.download(logits)
         };
-        if pass.len() > self.planned.0 || last.len() > self.planned.1 {
-            self.planned = (self.planned.0.max(pass.len()), self.planned.1.max(last.len()));
+        if self.planned.insert((pass.len(), last.len())) {
             ctx.plan(run);
         }
         ctx.reset();
