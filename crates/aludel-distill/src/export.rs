@@ -2,6 +2,7 @@
 //! student's dtype; one tensor at a time, so that memory does not hold the model. Base weights are read from their files.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use aludel_formats::hf::{CONFIG_FILE_NAME, GENERATION_CONFIG_FILE_NAME};
@@ -52,10 +53,14 @@ pub fn merge(student: &Student, adapter_folder: &Path, folder: &Path, dtype: Dty
         });
     }
     let merge = Merge { ctx: &ctx, student, adapter: &adapter, vocab_size, dtype };
+    let tensors = merge.tensors();
+    let specs: Vec<TensorSpec> =
+        tensors.iter().map(|(name, (shape, _))| TensorSpec::new(name, dtype, shape.as_slice())).collect();
     atomic::write_new_dir(folder, |folder| -> Result<()> {
         let metadata = safetensors::hf_metadata();
-        safetensors::save_sharded(folder, &merge.specs(), safetensors::DEFAULT_MAX_SHARD_BYTES, &metadata, |spec| {
-            merge.tensor(spec).map(Cow::Owned)
+        safetensors::save_sharded(folder, &specs, safetensors::DEFAULT_MAX_SHARD_BYTES, &metadata, |spec| {
+            let (shape, source) = &tensors[&spec.name];
+            merge.tensor(&spec.name, shape, *source).map(Cow::Owned)
         })?;
         atomic::write_json(&folder.join(CONFIG_FILE_NAME), &merge.config())?;
         atomic::write_json(&folder.join(GENERATION_CONFIG_FILE_NAME), &merge.generation_config(&text))?;
@@ -87,6 +92,7 @@ struct Merge<'a> {
 }
 
 /// What a tensor of the merged model is made from.
+#[derive(Clone, Copy)]
 enum Source {
     Linear(usize, Module),
     Vocabulary,
@@ -94,45 +100,41 @@ enum Source {
 }
 
 impl Merge<'_> {
-    fn all(&self) -> Vec<(String, Vec<usize>, Source)> {
+    /// Every tensor of the merged model: its shape and what it is made from, by name.
+    fn tensors(&self) -> BTreeMap<String, (Vec<usize>, Source)> {
         let config = &self.student.config;
         let hidden = config.hidden_size;
-        let mut all = vec![(EMBEDDING.to_owned(), vec![self.vocab_size, hidden], Source::Vocabulary)];
+        let mut all = BTreeMap::from([(EMBEDDING.to_owned(), (vec![self.vocab_size, hidden], Source::Vocabulary))]);
         for n in 0..config.num_hidden_layers {
             for module in Module::ALL {
                 let (d_in, d_out) = linear_shape(config, module);
-                all.push((linear_name(n, module, "weight"), vec![d_out, d_in], Source::Linear(n, module)));
+                all.insert(linear_name(n, module, "weight"), (vec![d_out, d_in], Source::Linear(n, module)));
                 let is_attention = (module as usize) < Module::GateProj as usize;
                 if if is_attention { config.attention_bias } else { config.mlp_bias } {
-                    all.push((linear_name(n, module, "bias"), vec![d_out], Source::Plain));
+                    all.insert(linear_name(n, module, "bias"), (vec![d_out], Source::Plain));
                 }
             }
             for norm in [INPUT_NORM, POST_ATTENTION_NORM] {
-                all.push((norm_name(n, norm), vec![hidden], Source::Plain));
+                all.insert(norm_name(n, norm), (vec![hidden], Source::Plain));
             }
         }
-        all.push((NORM.to_owned(), vec![hidden], Source::Plain));
+        all.insert(NORM.to_owned(), (vec![hidden], Source::Plain));
         if !config.tie_word_embeddings {
-            all.push((HEAD.to_owned(), vec![self.vocab_size, hidden], Source::Vocabulary));
+            all.insert(HEAD.to_owned(), (vec![self.vocab_size, hidden], Source::Vocabulary));
         }
         all
     }
 
-    fn specs(&self) -> Vec<TensorSpec> {
-        self.all().into_iter().map(|(name, shape, _)| TensorSpec::new(name, self.dtype, shape)).collect()
-    }
-
     /// The bytes of one tensor.
-    fn tensor(&self, spec: &TensorSpec) -> Result<Vec<u8>> {
-        let (name, mut shape, source) =
-            self.all().into_iter().find(|(name, ..)| *name == spec.name).expect("specs come from the same list");
+    fn tensor(&self, name: &str, shape: &[usize], source: Source) -> Result<Vec<u8>> {
+        let mut base_shape = shape.to_vec();
         let columns = shape.last().copied().unwrap_or(1);
         let mut values = vec![0f32; shape.iter().product()];
         if let Source::Vocabulary = source {
-            shape[0] = self.student.config.vocab_size;
+            base_shape[0] = self.student.config.vocab_size;
         }
-        let base = self.student.weights.tensor(&name, &shape, &self.student.config)?;
-        let rows = if shape.len() == 1 { 1 } else { shape[0] };
+        let base = self.student.weights.tensor(name, &base_shape, &self.student.config)?;
+        let rows = if base_shape.len() == 1 { 1 } else { base_shape[0] };
         for (row, out) in values.chunks_exact_mut(columns).enumerate().take(rows) {
             base.row(row, out)?;
         }
@@ -181,7 +183,7 @@ impl Merge<'_> {
         };
         let mut config = match &self.student.origin {
             Origin::Folder(folder) => folder.config().clone(),
-            Origin::Gguf { .. } => Config { eos_token_ids: self.eos(), ..self.student.config.clone() }.to_hf(dtype),
+            Origin::Gguf => Config { eos_token_ids: self.eos(), ..self.student.config.clone() }.to_hf(dtype),
         };
         config["vocab_size"] = json!(self.vocab_size);
         for key in ["dtype", "torch_dtype"] {

@@ -128,7 +128,7 @@ impl Learner {
         largest_pass: usize,
     ) -> Result<Learner> {
         let limit = student.config.max_position_embeddings;
-        if recipe.train.max_length > limit && largest_pass > limit {
+        if recipe.train.max_length > limit {
             return Err(Error::MaxLength { max_length: recipe.train.max_length, limit });
         }
         let mut ctx = context(&recipe.student);

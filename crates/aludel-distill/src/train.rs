@@ -107,7 +107,10 @@ pub fn train(recipe: &Recipe, resume: bool, stop: &AtomicBool, observe: &mut dyn
     let added = student.text.tokenizer.add_tokens(&recipe.student.add_tokens)?;
     let _lock = FolderLock::acquire(&folder)?;
     atomic::recover(&folder);
-    let threads = crate::learner::context(&recipe.student).threads();
+    let threads = match recipe.student.threads {
+        0 => std::thread::available_parallelism().map_or(1, |cores| cores.get()),
+        threads => threads,
+    };
     let rows = Rows::open(&student, recipe, &folder.join("rows"), threads, &mut |p| observe(Event::Tokenising(p)))?;
     let run = RunFile { aludel_version: env!("CARGO_PKG_VERSION").to_owned(), rows_key: rows.key.clone() };
     checkpoint::claim(&folder, recipe, &run, resume)?;

@@ -10,7 +10,7 @@ use half::{bf16, f16};
 /// blocks of a single element.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u32)]
-#[allow(non_camel_case_types)] // the names that every GGUF tool prints
+#[expect(non_camel_case_types, reason = "these are the names that every GGUF tool prints")]
 pub enum BlockType {
     /// IEEE single precision.
     F32 = 0,

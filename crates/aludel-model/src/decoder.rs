@@ -252,13 +252,6 @@ impl Decoder {
         self.lm_head(adapter).vocab_size()
     }
 
-    /// The frozen embedding row of a token.
-    pub fn embedding_row(&self, id: u32) -> Vec<f32> {
-        let mut row = vec![0f32; self.config.hidden_size];
-        self.embedding.row(id, &mut row);
-        row
-    }
-
     /// Bytes of the packed weights and of the embedding.
     pub fn weight_bytes(&self) -> usize {
         let linears = self.layers.iter().flat_map(|l| &l.linears).map(|l| l.weight.bytes());

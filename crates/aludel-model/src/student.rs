@@ -32,11 +32,8 @@ pub struct Student {
 pub enum Origin {
     /// A Hugging Face folder, whose files are carried over as they are.
     Folder(Box<hf::Folder>),
-    /// A GGUF file: its special tokens, by which the small files are written anew.
-    Gguf {
-        /// The model's own name, if it has one.
-        name: Option<String>,
-    },
+    /// A GGUF file, from whose metadata the small files are written anew.
+    Gguf,
 }
 
 impl Student {
@@ -82,6 +79,13 @@ impl Student {
     fn open_gguf(path: &Path) -> Result<Student> {
         let file = gguf::File::open(path)?;
         let metadata = file.metadata();
+        let rows = file.tensor("token_embd.weight")?.shape.first().copied().unwrap_or(0);
+        let tied = file.find_tensor("output.weight").is_none();
+        let config = Config::from_gguf(metadata, rows, tied, path)?;
+        if let Some(bias) = file.tensors().find(|t| t.name.starts_with("blk.") && t.name.ends_with(".bias")) {
+            let reason = "a GGUF of the Llama family with biases is not supported; use the model's Hugging Face folder";
+            return Err(Error::Tensor { path: path.to_owned(), name: bias.name.to_owned(), reason: reason.to_owned() });
+        }
         let vocabulary = GgufVocabulary {
             model: metadata.string("tokenizer.ggml.model")?.to_owned(),
             pre: metadata.find::<&str>("tokenizer.ggml.pre")?.map(str::to_owned),
@@ -110,19 +114,11 @@ impl Student {
         };
         let template = metadata.find::<&str>("tokenizer.chat_template")?.map(str::to_owned);
         let text = TextBundle::from_gguf(&vocabulary, template)?;
-        let rows = file.tensor("token_embd.weight")?.shape.first().copied().unwrap_or(0);
-        let tied = file.find_tensor("output.weight").is_none();
-        if let Some(bias) = file.tensors().find(|t| t.name.starts_with("blk.") && t.name.ends_with(".bias")) {
-            let reason = "a GGUF of the Llama family with biases is not supported; use the model's Hugging Face folder";
-            return Err(Error::Tensor { path: path.to_owned(), name: bias.name.to_owned(), reason: reason.to_owned() });
-        }
-        let config = Config::from_gguf(metadata, rows, tied, path)?;
         let mut eos_token_ids = config.eos_token_ids.clone();
         for key in ["tokenizer.ggml.eot_token_id", "tokenizer.ggml.eom_token_id"] {
             eos_token_ids.extend(metadata.find::<u32>(key)?);
         }
-        let name = metadata.find::<&str>("general.name")?.map(str::to_owned);
-        Student::assemble(path, config, Weights::Gguf(file), text, eos_token_ids, Origin::Gguf { name })
+        Student::assemble(path, config, Weights::Gguf(file), text, eos_token_ids, Origin::Gguf)
     }
 
     fn assemble(

@@ -15,7 +15,7 @@ pub use bundle::{SpecialTokens, TextBundle, TextFile};
 pub use encode::{EncodeOptions, Encoded, LossOn, Part, Purpose, Turn, encode, encode_text, end_of_turn_id};
 pub use error::Error;
 pub use message::{Message, Role};
-pub use preflight::{LongRows, PreflightOptions, fit, preflight, truncate};
+pub use preflight::{PreflightOptions, preflight};
 pub use template::{ChatTemplate, Date};
 pub use thinking::{Piece, ThinkTags, ThinkingSplitter, split};
 pub use tokenizer::{GgufVocabulary, StreamDecoder, Tokenized, Tokenizer};

@@ -1,24 +1,11 @@
-//! The checks that a training row must pass before the first step, and what is done with rows that are too long. They
+//! The checks that a training row must pass before the first step; what becomes of long rows is the caller's rule. They
 //! look at the tokens and weights that training will see, not at how they were made.
 
 use std::ops::Range;
 
-use serde::{Deserialize, Serialize};
-
 use crate::encode::{Encoded, LossOn, Turn};
 use crate::error::Error;
 use crate::message::Message;
-
-/// What to do with a row of more than `max_length` tokens.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum LongRows {
-    /// Leave it out.
-    #[default]
-    Drop,
-    /// Cut its end off.
-    Truncate,
-}
 
 /// What [`preflight`] checks against.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,24 +39,6 @@ pub fn preflight(encoded: &Encoded, messages: &[Message], options: &PreflightOpt
         check_cut(encoded, turn, options)?;
     }
     Ok(())
-}
-
-/// Brings a row to at most `max_length` tokens: `None` where it is to be dropped.
-pub fn fit(encoded: Encoded, max_length: usize, long_rows: LongRows) -> Option<Encoded> {
-    match long_rows {
-        _ if encoded.len() <= max_length => Some(encoded),
-        LongRows::Drop => None,
-        LongRows::Truncate => Some(truncate(encoded, max_length)).filter(|row| row.supervised() > 0),
-    }
-}
-
-/// Cuts a row's end off. Text and turns stay whole, so that it can still be seen what was lost.
-pub fn truncate(mut encoded: Encoded, max_length: usize) -> Encoded {
-    encoded.ids.truncate(max_length);
-    encoded.weights.truncate(max_length);
-    encoded.spans.truncate(max_length);
-    encoded.parts.truncate(max_length);
-    encoded
 }
 
 fn check_reasoning(

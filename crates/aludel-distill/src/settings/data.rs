@@ -85,15 +85,6 @@ impl From<LossOn> for aludel_text::LossOn {
     }
 }
 
-impl From<LongRows> for aludel_text::LongRows {
-    fn from(long_rows: LongRows) -> Self {
-        match long_rows {
-            LongRows::Drop => Self::Drop,
-            LongRows::Truncate => Self::Truncate,
-        }
-    }
-}
-
 impl DataSettings {
     /// How the data files are read.
     pub fn read_options(&self) -> ReadOptions {

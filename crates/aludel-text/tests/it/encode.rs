@@ -2,8 +2,8 @@
 
 use crate::common::{fixture, tiny_tokenizer};
 use aludel_text::{
-    ChatTemplate, EncodeOptions, Encoded, Error, LongRows, LossOn, Message, Part, PreflightOptions, Role, encode,
-    encode_text, end_of_turn_id, fit, preflight,
+    ChatTemplate, EncodeOptions, Encoded, Error, LossOn, Message, Part, PreflightOptions, Role, encode, encode_text,
+    end_of_turn_id, preflight,
 };
 use proptest::prelude::*;
 
@@ -287,11 +287,6 @@ fn preflight_finds_what_would_be_learnt_wrongly() {
         fails(&|row| row.text = row.text.replace("two and", "for and")),
         Error::ReasoningLost { index: 1, .. }
     ));
-
-    assert_eq!(fit(row.clone(), row.len(), LongRows::Drop), Some(row.clone()));
-    assert_eq!(fit(row.clone(), row.len() - 1, LongRows::Drop), None);
-    assert_eq!(fit(row.clone(), row.len() - 1, LongRows::Truncate).unwrap().ids, row.ids[..row.len() - 1]);
-    assert_eq!(fit(row.clone(), 3, LongRows::Truncate), None);
 }
 
 fn content() -> impl Strategy<Value = String> {
