@@ -34,22 +34,26 @@ pub struct RunFile {
     pub rows_key: String,
 }
 
-/// Starts a run in `folder`, or checks that it can be resumed.
+/// Whether a run was begun in `folder`.
+pub fn is_begun(folder: &Path) -> bool {
+    folder.join(RECIPE_FILE_NAME).exists()
+}
+
+/// Records what a new run is started on. Called when everything is loaded, so that a run that could not start leaves no claim.
 ///
 /// # Errors
-/// [`Error::RunExists`], [`Error::OtherRecipe`] or [`Error::OtherData`].
-pub fn claim(folder: &Path, recipe: &Recipe, run: &RunFile, resume: bool) -> Result<()> {
+/// The files cannot be written.
+pub fn begin(folder: &Path, recipe: &Recipe, run: &RunFile) -> Result<()> {
+    atomic::write_json(&folder.join(RUN_FILE_NAME), run)?;
+    Ok(atomic::write_bytes(&folder.join(RECIPE_FILE_NAME), recipe.to_toml()?.as_bytes())?)
+}
+
+/// Checks that the run begun in `folder` can go on with this recipe and these rows.
+///
+/// # Errors
+/// [`Error::OtherRecipe`], [`Error::OtherData`] or [`Error::Damaged`].
+pub fn check_resumable(folder: &Path, recipe: &Recipe, run: &RunFile) -> Result<()> {
     let (recipe_path, run_path) = (folder.join(RECIPE_FILE_NAME), folder.join(RUN_FILE_NAME));
-    match (recipe_path.exists(), resume) {
-        (true, false) => return Err(Error::RunExists { path: folder.to_owned() }),
-        // A run that was killed before it began leaves nothing: resuming it is starting it.
-        (false, _) => {
-            atomic::write_json(&run_path, run)?;
-            atomic::write_bytes(&recipe_path, recipe.to_toml()?.as_bytes())?;
-            return Ok(());
-        }
-        (true, true) => {}
-    }
     let text =
         std::fs::read_to_string(&recipe_path).map_err(aludel_formats::Error::io(&recipe_path, "read the recipe"))?;
     let changed: Vec<String> = differences(&Recipe::from_toml(&text)?.recipe, recipe)?

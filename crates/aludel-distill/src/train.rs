@@ -100,20 +100,24 @@ pub struct Summary {
 /// Anything that makes the run impossible or would spoil it; checkpoints written before are still there.
 pub fn train(recipe: &Recipe, resume: bool, stop: &AtomicBool, observe: &mut dyn FnMut(Event<'_>)) -> Result<Summary> {
     let folder = recipe.output_dir()?.to_owned();
-    if !resume && folder.join(checkpoint::RECIPE_FILE_NAME).exists() {
+    let _lock = FolderLock::acquire(&folder)?;
+    atomic::recover(&folder);
+    // A run that was killed before it began leaves nothing: resuming it is starting it.
+    let is_begun = checkpoint::is_begun(&folder);
+    if is_begun && !resume {
         return Err(Error::RunExists { path: folder });
     }
     let mut student = Student::open(recipe.student_model()?)?;
     let added = student.text.tokenizer.add_tokens(&recipe.student.add_tokens)?;
-    let _lock = FolderLock::acquire(&folder)?;
-    atomic::recover(&folder);
     let threads = match recipe.student.threads {
         0 => std::thread::available_parallelism().map_or(1, |cores| cores.get()),
         threads => threads,
     };
     let rows = Rows::open(&student, recipe, &folder.join("rows"), threads, &mut |p| observe(Event::Tokenising(p)))?;
     let run = RunFile { aludel_version: env!("CARGO_PKG_VERSION").to_owned(), rows_key: rows.key.clone() };
-    checkpoint::claim(&folder, recipe, &run, resume)?;
+    if is_begun {
+        checkpoint::check_resumable(&folder, recipe, &run)?;
+    }
 
     let latest = checkpoint::list(&folder).last().map(|&step| checkpoint::path(&folder, step));
     let state = match &latest {
@@ -125,6 +129,9 @@ pub fn train(recipe: &Recipe, resume: bool, stop: &AtomicBool, observe: &mut dyn
     let mut learner = Learner::new(&student, &added, recipe, latest.as_deref(), largest_pass)?;
     if let Some(path) = &latest {
         checkpoint::restore_moments(path, &mut learner)?;
+    }
+    if !is_begun {
+        checkpoint::begin(&folder, recipe, &run)?;
     }
     let plan = Plan::new(&recipe.train, &rows.train, rows.cache.lengths());
     let started = Started {

@@ -1,0 +1,220 @@
+//! Training through the binary on a student of one layer: what a run leaves, that it resumes bit for bit, stops on a signal, merges,
+//! and refuses what would spoil it.
+#![expect(clippy::unwrap_used, reason = "clippy does not know the helpers of tests as tests")]
+
+mod common;
+
+use std::fs;
+use std::process::{Command, Output};
+use std::time::Duration;
+
+use aludel_formats::safetensors::Weights;
+use aludel_kernels::quant;
+use common::Workshop;
+use serde_json::Value;
+
+const BASE: &[&str] = &[
+    "train",
+    "--student",
+    "student",
+    "--data",
+    "rows.jsonl",
+    "--json",
+    "--max-length",
+    "256",
+    "--dtype",
+    "f32",
+    "--learning-rate",
+    "0.05",
+    "--set",
+    "lora.target_modules=all-linear",
+    "--set",
+    "train.logging_steps=1",
+    "--set",
+    "train.save_strategy=steps",
+    "--set",
+    "train.save_steps=3",
+    "--set",
+    "train.lr_scheduler_type=constant",
+];
+
+fn workshop() -> Workshop {
+    let workshop = Workshop::with_student();
+    let rows: String = (0..20)
+        .map(|i| format!("{}\n", serde_json::json!({"prompt": format!("{i}+1?"), "reasoning": "one more", "response": format!("{}", i + 1)})))
+        .collect();
+    workshop.write("rows.jsonl", &rows);
+    workshop
+}
+
+fn train(workshop: &Workshop, output_dir: &str, more: &[&str]) -> Output {
+    workshop.command(&[BASE, &["--output-dir", output_dir], more].concat()).output().unwrap()
+}
+
+/// The summary of a run that must end with `code`.
+fn summary(output: &Output, code: i32) -> Value {
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(code), "{errors}");
+    let text = String::from_utf8(output.stdout.clone()).unwrap();
+    serde_json::from_str(text.lines().last().unwrap()).unwrap()
+}
+
+fn failure(output: &Output, code: i32) -> String {
+    assert_eq!(output.status.code(), Some(code));
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+fn adapter(workshop: &Workshop, run: &str) -> Vec<u8> {
+    fs::read(workshop.path(run).join("adapter/adapter_model.safetensors")).unwrap()
+}
+
+/// The steps of metrics.jsonl: number, loss, rows.
+fn steps(workshop: &Workshop, run: &str) -> Vec<(Value, Value, Value)> {
+    let text = fs::read_to_string(workshop.path(run).join("metrics.jsonl")).unwrap();
+    let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    lines.filter(|l| l["rows"].is_array()).map(|l| (l["step"].clone(), l["loss"].clone(), l["rows"].clone())).collect()
+}
+
+fn logits(workshop: &Workshop, arguments: &[&str]) -> Vec<f32> {
+    let target = workshop.path("logits.safetensors");
+    let output = workshop
+        .command(&[&["logits", "--ids", "256,65,66,67,257,10", "--output", "logits.safetensors"], arguments].concat());
+    let mut output = output;
+    let output = output.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let weights = Weights::open_file(&target).unwrap();
+    let view = weights.get("logits").unwrap();
+    let mut values = vec![0.0; view.elements()];
+    quant::decode(quant::BlockType::F32, view.bytes, &mut values).unwrap();
+    values
+}
+
+#[test]
+fn a_run_learns_and_its_merged_model_answers_as_base_and_adapter_do() {
+    let workshop = workshop();
+    let summary = summary(&train(&workshop, "run", &["--set", "data.test_size=0.2"]), 0);
+    assert_eq!((&summary["finished"], &summary["steps"]), (&Value::Bool(true), &Value::from(6)));
+    let steps = steps(&workshop, "run");
+    assert_eq!(steps.len(), 6);
+    let loss = |i: usize| steps[i].1.as_f64().unwrap();
+    assert!(loss(5) < loss(0) - 0.2, "{} → {}", loss(0), loss(5));
+    assert!(summary["eval_loss"].as_f64().unwrap() < loss(0));
+    assert!(summary["peak_rss_bytes"].as_u64().unwrap() > 0);
+    let state: Value =
+        serde_json::from_slice(&fs::read(workshop.path("run/checkpoint-6/trainer_state.json")).unwrap()).unwrap();
+    assert_eq!((&state["global_step"], &state["max_steps"]), (&Value::from(6), &Value::from(6)));
+
+    workshop.json(&["merge", "--adapter", "run/adapter", "--output-dir", "merged", "--json"]);
+    let apart = logits(&workshop, &["--model", "student", "--adapter", "run/adapter"]);
+    let merged = logits(&workshop, &["--model", "merged"]);
+    let largest = apart.iter().zip(&merged).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    assert!(largest <= 1e-4, "{largest}");
+    assert_ne!(logits(&workshop, &["--model", "student"]), apart);
+    let answer = workshop.json(&[
+        "chat",
+        "--model",
+        "merged",
+        "--prompt",
+        "1+1?",
+        "--temperature",
+        "0",
+        "--max-new-tokens",
+        "5",
+        "--dtype",
+        "f32",
+        "--json",
+    ]);
+    assert!(answer["usage"]["completion_tokens"].as_u64().unwrap() <= 5);
+    let again = workshop.run(&["merge", "--adapter", "run/adapter", "--output-dir", "merged"]);
+    assert!(again.contains("exit code: 1") && again.contains("merged"), "{again}");
+}
+
+#[test]
+fn a_killed_run_resumes_bit_for_bit() {
+    let workshop = workshop();
+    summary(&train(&workshop, "whole", &["--set", "data.test_size=0.2"]), 0);
+    summary(&train(&workshop, "killed", &["--set", "data.test_size=0.2", "--threads", "1"]), 0);
+    assert_eq!(adapter(&workshop, "whole"), adapter(&workshop, "killed"), "threads change bits");
+    // as a kill between steps 5 and 6 leaves it: a checkpoint of step 3, two steps more in the metrics, a torn third
+    let killed = workshop.path("killed");
+    for folder in ["adapter", "checkpoint-6"] {
+        fs::remove_dir_all(killed.join(folder)).unwrap();
+    }
+    let metrics = fs::read_to_string(killed.join("metrics.jsonl")).unwrap();
+    let cut = metrics.find("\"step\":6").unwrap() + 12;
+    fs::write(killed.join("metrics.jsonl"), &metrics[..cut]).unwrap();
+    summary(&train(&workshop, "killed", &["--set", "data.test_size=0.2", "--resume"]), 0);
+    assert_eq!(adapter(&workshop, "whole"), adapter(&workshop, "killed"));
+    assert_eq!(steps(&workshop, "whole"), steps(&workshop, "killed"));
+    // by its own recipe, a finished run has nothing left to do
+    let again = workshop.command(&["train", "--recipe", "killed/recipe.toml", "--resume", "--json"]).output().unwrap();
+    assert_eq!(summary(&again, 0)["steps"], 6);
+    assert_eq!(adapter(&workshop, "whole"), adapter(&workshop, "killed"));
+}
+
+#[test]
+fn sigterm_saves_the_last_whole_step_and_ends_with_75() {
+    let workshop = workshop();
+    let arguments = ["--output-dir", "run", "--max-steps", "1000000", "--set", "train.save_strategy=no"];
+    let quiet =
+        ["--set", "data.test_size=0", "--set", "train.eval_strategy=no", "--set", "train.logging_steps=1000000"];
+    let mut command = workshop.command(&[BASE, &arguments, &quiet].concat());
+    let mut child = command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn().unwrap();
+    let metrics = workshop.path("run/metrics.jsonl");
+    while fs::metadata(&metrics).map_or(0, |m| m.len()) == 0 {
+        assert!(child.try_wait().unwrap().is_none(), "the run ended before its first step");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert!(Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap().success());
+    let summary = summary(&child.wait_with_output().unwrap(), 75);
+    let step = summary["steps"].as_u64().unwrap();
+    assert!(summary["adapter"].is_null() && step > 0);
+    assert!(workshop.path("run").join(format!("checkpoint-{step}/optimizer.safetensors")).is_file());
+    assert_eq!(steps(&workshop, "run").len() as u64, step);
+}
+
+#[test]
+fn added_tokens_are_trained_merged_and_known() {
+    let workshop = workshop();
+    let tokens = ["--set", r#"student.add_tokens=["<think>", "</think>"]"#];
+    summary(&train(&workshop, "run", &tokens), 0);
+    workshop.json(&["merge", "--adapter", "run/adapter", "--output-dir", "merged", "--json"]);
+    let config: Value = serde_json::from_slice(&fs::read(workshop.path("merged/config.json")).unwrap()).unwrap();
+    assert_eq!(config["vocab_size"], 260);
+    let tokenizer = aludel_text::Tokenizer::from_file(workshop.path("merged/tokenizer.json")).unwrap();
+    assert_eq!(tokenizer.encode("<think>").unwrap(), [258]);
+    let apart = logits(&workshop, &["--model", "student", "--adapter", "run/adapter"]);
+    let merged = logits(&workshop, &["--model", "merged"]);
+    assert_eq!(apart.len(), 6 * 260);
+    let largest = apart.iter().zip(&merged).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    assert!(largest <= 1e-4, "{largest}");
+}
+
+#[test]
+fn what_would_spoil_a_run_is_refused_by_name() {
+    let workshop = workshop();
+    summary(&train(&workshop, "run", &[]), 0);
+    let check = |output: Output, code: i32, parts: &[&str]| {
+        let error = failure(&output, code);
+        for part in parts {
+            assert!(error.contains(part), "lacks {part:?}:\n{error}");
+        }
+    };
+    check(train(&workshop, "run", &[]), 1, &["already holds a run", "--resume"]);
+    check(train(&workshop, "run", &["--resume", "--lora-r", "4"]), 1, &["lora.r: 8 → 4"]);
+    check(train(&workshop, "other", &["--set", "lora.target_modules=w_proj"]), 1, &["w_proj", "q_proj"]);
+    check(train(&workshop, "other", &["--set", "train.max_length=1000"]), 1, &["train.max_length = 1000", "512"]);
+    // a damaged weight: the last one of the file is not a number
+    let weights = workshop.path("student/model.safetensors");
+    let mut bytes = fs::read(&weights).unwrap();
+    let end = bytes.len();
+    bytes[end - 4..].copy_from_slice(&f32::NAN.to_le_bytes());
+    fs::write(&weights, bytes).unwrap();
+    check(train(&workshop, "nan", &[]), 1, &["step 1", "NaN", "rows.jsonl:", "inspect"]);
+    assert!(!workshop.path("nan/adapter").exists() && !workshop.path("nan/checkpoint-3").exists());
+    workshop.write(
+        "rows.jsonl",
+        "{\"prompt\": \"new\", \"response\": \"data\"}\n{\"prompt\": \"b\", \"response\": \"c\"}\n",
+    );
+    check(train(&workshop, "run", &["--resume"]), 1, &["is not what the run was started on"]);
+}
