@@ -4,9 +4,12 @@
 
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 use std::ptr::NonNull;
+use std::sync::Arc;
+use std::time::Duration;
 
 use rayon::prelude::*;
 
+use crate::profile::{Clock, Kind, Span};
 use crate::simd::Isa;
 
 /// The arenas that live from one pass or step to the next; each is one buffer with a bump allocator.
@@ -112,7 +115,8 @@ pub struct Context {
     threads: usize,
     pool: Option<rayon::ThreadPool>,
     planning: bool,
-    buffers: Vec<Buffer>,
+    clock: Arc<Clock>,
+    buffers: Vec<Floats>,
     arenas: [Arena; REGIONS],
 }
 
@@ -139,14 +143,15 @@ impl Context {
             threads,
             pool,
             planning: false,
-            buffers: (0..REGIONS).map(|_| Buffer::zeroed(0)).collect(),
+            clock: Arc::default(),
+            buffers: (0..REGIONS).map(|_| Floats::zeroed(0)).collect(),
             arenas: [Arena::default(); REGIONS],
         }
     }
 
     /// The same context restricted to another instruction set: tests compare kernels with it.
     pub fn with_isa(mut self, isa: Isa) -> Context {
-        assert!(isa == Isa::Portable || isa == Isa::detect(), "this processor lacks {}", isa.name());
+        assert!(Isa::supported().contains(&isa), "this processor lacks {}", isa.name());
         self.isa = isa;
         self
     }
@@ -159,6 +164,16 @@ impl Context {
     /// The number of worker threads.
     pub fn threads(&self) -> usize {
         self.threads
+    }
+
+    /// Counts the time until the span is dropped as spent on ops of this kind, unless an enclosing span does.
+    pub fn span(&self, kind: Kind) -> Span {
+        self.clock.span(kind)
+    }
+
+    /// The time spent on ops of this kind so far.
+    pub fn time_spent(&self, kind: Kind) -> Duration {
+        self.clock.total(kind)
     }
 
     /// Whether the code that runs is only being counted: ops take their memory and return without computing.
@@ -175,7 +190,7 @@ impl Context {
         self.planning = false;
         for (arena, buffer) in self.arenas.iter().zip(&mut self.buffers) {
             if arena.highest > buffer.len {
-                *buffer = Buffer::zeroed(arena.highest);
+                *buffer = Floats::zeroed(arena.highest);
             }
         }
         self.reset();
@@ -249,7 +264,7 @@ impl Context {
 
     /// A zeroed matrix that lives as long as the context (weights, adapters, optimiser state).
     pub fn persistent(&mut self, rows: usize, cols: usize) -> Mat {
-        self.buffers.push(Buffer::zeroed(rows * cols));
+        self.buffers.push(Floats::zeroed(rows * cols));
         Mat { buffer: self.buffers.len() - 1, offset: 0, rows, cols, ld: cols }
     }
 
@@ -447,50 +462,50 @@ const ALIGNMENT_BYTES: usize = 64;
 const ALIGNMENT_FLOATS: usize = ALIGNMENT_BYTES / 4;
 
 /// One aligned allocation. Pages are mapped by the system when first touched.
-struct Buffer {
+pub(crate) struct Floats {
     ptr: NonNull<f32>,
     len: usize,
 }
 
 // SAFETY: the buffer owns its memory; access goes through `&Context` / `&mut Context` and the contracts of `View`.
-unsafe impl Send for Buffer {}
+unsafe impl Send for Floats {}
 // SAFETY: as above.
-unsafe impl Sync for Buffer {}
+unsafe impl Sync for Floats {}
 
-impl Buffer {
+impl Floats {
     fn layout(len: usize) -> Layout {
         Layout::array::<f32>(len)
             .and_then(|l| l.align_to(ALIGNMENT_BYTES))
             .expect("a buffer larger than the address space")
     }
 
-    fn zeroed(len: usize) -> Buffer {
+    pub(crate) fn zeroed(len: usize) -> Floats {
         if len == 0 {
-            return Buffer { ptr: NonNull::dangling(), len };
+            return Floats { ptr: NonNull::dangling(), len };
         }
-        let layout = Buffer::layout(len);
+        let layout = Floats::layout(len);
         // SAFETY: the layout has a non-zero size.
         let raw = unsafe { alloc_zeroed(layout) };
         let Some(ptr) = NonNull::new(raw.cast::<f32>()) else { handle_alloc_error(layout) };
-        Buffer { ptr, len }
+        Floats { ptr, len }
     }
 
-    fn as_slice(&self) -> &[f32] {
+    pub(crate) fn as_slice(&self) -> &[f32] {
         // SAFETY: `len` initialised (zeroed) floats start at `ptr`; for an empty buffer a dangling pointer is allowed.
         unsafe { std::slice::from_raw_parts(self.ptr.as_ptr(), self.len) }
     }
 
-    fn as_mut_slice(&mut self) -> &mut [f32] {
+    pub(crate) fn as_mut_slice(&mut self) -> &mut [f32] {
         // SAFETY: as in `as_slice`; `&mut self` makes it exclusive.
         unsafe { std::slice::from_raw_parts_mut(self.ptr.as_ptr(), self.len) }
     }
 }
 
-impl Drop for Buffer {
+impl Drop for Floats {
     fn drop(&mut self) {
         if self.len > 0 {
             // SAFETY: allocated in `zeroed` with this very layout.
-            unsafe { dealloc(self.ptr.as_ptr().cast::<u8>(), Buffer::layout(self.len)) };
+            unsafe { dealloc(self.ptr.as_ptr().cast::<u8>(), Floats::layout(self.len)) };
         }
     }
 }

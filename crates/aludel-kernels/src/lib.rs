@@ -16,6 +16,8 @@ pub mod head;
 pub mod linear;
 pub mod loss;
 pub mod optim;
+pub mod peak;
+pub mod profile;
 pub mod quant;
 pub mod rng;
 pub mod rowwise;

@@ -5,6 +5,7 @@
 
 use crate::device::{Context, Mat, assert_apart};
 use crate::gemm::{Init, Lhs, Order, Panels, Rhs, gemm, pack_lhs, pack_rhs};
+use crate::profile::Kind;
 use crate::rowwise::dropout::{self, Dropout};
 use crate::simd::multiversion;
 
@@ -61,11 +62,11 @@ impl FrozenWeight {
     }
 
     pub(crate) fn forward_operand(&self) -> Rhs<'_> {
-        Rhs::Weight { panels: &self.panels, n: self.d_out, k: self.d_in }
+        Rhs::Weight { panels: &self.panels }
     }
 
     pub(crate) fn backward_operand(&self) -> Rhs<'_> {
-        Rhs::WeightTransposed { panels: &self.panels, n: self.d_in, k: self.d_out }
+        Rhs::WeightTransposed { panels: &self.panels }
     }
 }
 
@@ -228,6 +229,7 @@ pub(crate) fn add_token_products(ctx: &mut Context, left: Mat, right: Mat, scale
     if ctx.planning() {
         return;
     }
+    let _span = ctx.span(Kind::Matrix);
     assert_apart(&[out], &[left, right]);
     let (lv, rv, ov, isa) = (ctx.view(left), ctx.view(right), ctx.view(out), ctx.isa());
     let tokens = left.rows();

@@ -28,13 +28,13 @@ multiversion! {
     fn row_loss(logits: &mut [f32], target: usize, weight: f32, gradient: bool) -> f32 {
         let highest = lane_max(logits);
         // A short sum per block of 4096, then the blocks in f64: V may be 256,000.
-        let sum: f64 = logits.chunks(4096).map(|block| f64::from(lane_sum(block, block, |x, _| exp(x - highest)))).sum();
+        let sum: f64 = logits.chunks(4096).map(|block| f64::from(lane_sum(block, block, |x, _| exp::<FUSED>(x - highest)))).sum();
         let log_sum = f64::from(highest) + sum.ln();
         let loss = weight * (log_sum - f64::from(logits[target])) as f32;
         if gradient {
             let scale = weight / sum as f32;
             for x in logits.iter_mut() {
-                *x = exp(*x - highest) * scale;
+                *x = exp::<FUSED>(*x - highest) * scale;
             }
             logits[target] -= weight;
         }

@@ -3,6 +3,7 @@
 //! whole step here and nowhere else.
 
 use crate::device::{Context, Mat, assert_apart};
+use crate::profile::Kind;
 use crate::simd::multiversion;
 
 /// Parameters, gradients and moments: four flat buffers [1, P] of equal length.
@@ -46,6 +47,7 @@ const CHUNK: usize = 4096;
 /// `g·inverse_count·min(1, max_grad_norm / (norm + 1e-6))`. If the norm is not finite nothing is changed. Returns the norm of
 /// the mean gradient before clipping.
 pub fn step(ctx: &mut Context, state: &State, step: &Step) -> f64 {
+    let _span = ctx.span(Kind::Optimiser);
     let count = state.parameters.cols();
     assert!([state.gradients, state.first, state.second].iter().all(|m| m.cols() == count && m.rows() == 1));
     let tasks = count.div_ceil(CHUNK);

@@ -2,6 +2,7 @@
 //! index. T is tokens, C channels, H heads, D channels of a head. All values are f32.
 
 use crate::device::{Context, Indices, Mat, assert_apart};
+use crate::profile::Kind;
 use crate::rng;
 use crate::simd::{exp, lane_sum, multiversion};
 
@@ -10,6 +11,7 @@ const ROWS_PER_TASK: usize = 32;
 
 /// Runs `op(row)` for each row, spread over the threads.
 fn for_rows(ctx: &Context, rows: usize, op: impl Fn(usize) + Send + Sync) {
+    let _span = ctx.span(Kind::Rowwise);
     ctx.parallel(rows.div_ceil(ROWS_PER_TASK), |task| {
         (task * ROWS_PER_TASK..rows.min((task + 1) * ROWS_PER_TASK)).for_each(&op);
     });
@@ -181,7 +183,7 @@ pub mod swiglu {
     multiversion! {
         fn row(gate: &[f32], up: &[f32], out: &mut [f32]) {
             for ((o, g), u) in out.iter_mut().zip(gate).zip(up) {
-                *o = g / (1.0 + exp(-g)) * u;
+                *o = g / (1.0 + exp::<FUSED>(-g)) * u;
             }
         }
     }
@@ -189,7 +191,7 @@ pub mod swiglu {
     multiversion! {
         fn row_backward(gate: &[f32], up: &[f32], dh: &[f32], dgate: &mut [f32], dup: &mut [f32]) {
             for i in 0..gate.len() {
-                let sigmoid = 1.0 / (1.0 + exp(-gate[i]));
+                let sigmoid = 1.0 / (1.0 + exp::<FUSED>(-gate[i]));
                 dup[i] = dh[i] * gate[i] * sigmoid;
                 dgate[i] = dh[i] * up[i] * sigmoid * (1.0 + gate[i] * (1.0 - sigmoid));
             }
@@ -272,6 +274,7 @@ pub fn scatter_rows(ctx: &mut Context, x: Mat, rows: Indices, out: Mat) {
         return;
     }
     assert_apart(&[out], &[x]);
+    let _span = ctx.span(Kind::Rowwise);
     let (xv, ov) = (ctx.view(x), ctx.view(out));
     for (i, &row) in ctx.indices(rows).iter().enumerate() {
         // SAFETY: one thread writes, and `out` does not overlap x (asserted).

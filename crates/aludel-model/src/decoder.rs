@@ -10,6 +10,7 @@ use aludel_kernels::attention::{self, Cache, Extension, Heads};
 use aludel_kernels::embedding::Embedding;
 use aludel_kernels::head::Head;
 use aludel_kernels::linear::{self, FrozenWeight, Input, LoraBackward, Precision, Start};
+use aludel_kernels::profile::Kind;
 use aludel_kernels::rowwise::dropout::Dropout;
 use aludel_kernels::rowwise::{self, rms_norm, rope, swiglu};
 use aludel_kernels::{Context, Indices, Mat, Region, rng};
@@ -217,6 +218,7 @@ impl Decoder {
                 key: config.num_key_value_heads,
                 dim: config.head_dim,
                 scale: (1.0 / (config.head_dim as f64).sqrt()) as f32,
+                precision,
             },
             embedding,
             layers,
@@ -427,6 +429,7 @@ impl Decoder {
 
     /// Logits of some rows of the residual stream, all at once, [rows, V]; for generation, where rows are few.
     pub fn logits(&self, ctx: &mut Context, hidden: Mat, adapter: Option<&Adapter>, logits: Mat) {
+        let _span = ctx.span(Kind::Head);
         let mark = ctx.mark();
         let normed = ctx.scratch(hidden.rows(), hidden.cols());
         rms_norm::forward(ctx, hidden, self.norm, self.config.rms_norm_eps as f32, normed);
@@ -446,6 +449,7 @@ impl Decoder {
         gradients: Option<Mat>,
         mut objective: impl FnMut(&mut Context, Mat, Range<usize>),
     ) -> Option<Mat> {
+        let _span = ctx.span(Kind::Head);
         let adapter = forward.run.active.map(|a| a.adapter);
         let head = self.lm_head(adapter);
         let hidden = forward.hidden;

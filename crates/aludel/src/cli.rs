@@ -1,6 +1,7 @@
 //! What can be typed: the subcommands and the options that all of them share. Parsing only checks the shape of what
 //! was typed; a command's own options stand in its file, and settings are checked where recipes are.
 
+use crate::commands::bench::BenchArgs;
 use crate::commands::chat::ChatArgs;
 use crate::commands::demo::DemoArgs;
 use crate::commands::gradients::GradientsArgs;
@@ -53,6 +54,9 @@ pub(crate) enum Command {
 
     /// Write an adapter's gradients for given tokens, for comparison with PEFT
     Gradients(GradientsArgs),
+
+    /// Measure how fast training and generation are on this machine
+    Bench(BenchArgs),
 
     /// Print the JSON schema of a recipe: every setting, its meaning and its default
     Schema,

@@ -29,6 +29,7 @@ fn run(command: &Command, console: &mut Console) -> anyhow::Result<Outcome> {
         Command::Inspect(args) => commands::inspect::run(args, console),
         Command::Logits(args) => commands::logits::run(args),
         Command::Gradients(args) => commands::gradients::run(args),
+        Command::Bench(args) => commands::bench::run(args, console),
         Command::Schema => commands::schema::run(console),
     }
 }

@@ -1,5 +1,6 @@
 //! One file a command: its options, what it does with them, and what it prints.
 
+pub(crate) mod bench;
 pub(crate) mod chat;
 pub(crate) mod demo;
 pub(crate) mod gradients;

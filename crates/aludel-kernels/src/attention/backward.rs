@@ -1,0 +1,317 @@
+//! The backward. A task owns one query head and a fixed stretch of its keys; it goes through tiles of keys and, for each,
+//! through the tiles of queries that see them, so that each pair of tiles is computed again only once. What several tasks add
+//! to is kept apart and summed afterwards, in order: the gradient of queries by stretch, that of keys and values by query head.
+
+use std::ops::Range;
+
+use super::{BLOCK, Heads, split, tiles};
+use crate::device::{Context, Mat, View, assert_apart};
+use crate::gemm::tile;
+use crate::profile::Kind;
+use crate::simd::{Isa, exp, lane_sum, multiversion};
+
+/// Positions of a stretch of keys, if a row has few of them. A function of the row's length only.
+const STRETCH: usize = 512;
+/// The most stretches of a row.
+const MOST_STRETCHES: usize = 4;
+
+/// Length of the stretches that the keys of a row are cut into.
+fn stretch(positions: usize) -> usize {
+    STRETCH.max(positions.div_ceil(MOST_STRETCHES)).next_multiple_of(BLOCK)
+}
+
+/// The gradients of q, k and v, overwritten. `out` and `lse` are the forward's, `dout` [T, H·D].
+///
+/// With P = exp(scale·q·kᵀ − lse): `dV = Pᵀ·dO`, `dS = P∘(dO·Vᵀ − rowsum(dO∘O))·scale`, `dQ = dS·K`, `dK = dSᵀ·Q`.
+pub fn backward(
+    ctx: &mut Context,
+    heads: &Heads,
+    rows: &[Range<usize>],
+    (q, k, v): (Mat, Mat, Mat),
+    (out, lse, dout): (Mat, Mat, Mat),
+    (dq, dk, dv): (Mat, Mat, Mat),
+) {
+    let _span = ctx.span(Kind::Attention);
+    let mark = ctx.mark();
+    let longest = rows.iter().map(Range::len).max().unwrap_or(0);
+    let stretches = longest.div_ceil(stretch(longest)).max(1);
+    let (tokens, columns) = (q.rows(), heads.query * heads.dim);
+    let delta = ctx.scratch(tokens, heads.query);
+    let dq_parts: Vec<Mat> = (0..stretches).map(|_| ctx.scratch(tokens, columns)).collect();
+    let (dk_parts, dv_parts) = (ctx.scratch(tokens, columns), ctx.scratch(tokens, columns));
+    let scratch = ctx.thread_scratch(State::floats(heads, longest));
+    if !ctx.planning() {
+        assert_apart(&[dq, dk, dv], &[q, k, v, out, lse, dout]);
+        let job = Job {
+            heads: *heads,
+            isa: ctx.isa(),
+            q: ctx.view(q),
+            k: ctx.view(k),
+            v: ctx.view(v),
+            dout: ctx.view(dout),
+            lse: ctx.view(lse),
+            delta: ctx.view(delta),
+            dq_parts: dq_parts.iter().map(|&part| ctx.view(part)).collect(),
+            dk_parts: ctx.view(dk_parts),
+            dv_parts: ctx.view(dv_parts),
+        };
+        let (ov, sv) = (ctx.view(out), ctx.view(scratch));
+        ctx.parallel(tokens.div_ceil(BLOCK), |task| {
+            for t in task * BLOCK..tokens.min((task + 1) * BLOCK) {
+                // SAFETY: tasks write disjoint rows of delta, which is scratch of its own.
+                unsafe { row_dots(job.isa, ov.row(t), job.dout.row(t), heads.dim, job.delta.row_mut(t)) };
+            }
+        });
+        let tasks = tasks(heads, rows);
+        ctx.parallel(tasks.len(), |i| {
+            // SAFETY: the scratch row belongs to this thread; inputs are only read; each task writes its own head's columns: of
+            // its own part of dq for its row, of dk and dv for its own keys.
+            unsafe {
+                let mut state = State::new(heads, longest, sv.row_mut(Context::thread_index()));
+                job.run(&tasks[i], &mut state);
+            }
+        });
+        let (dqv, dkv, dvv) = (ctx.view(dq), ctx.view(dk), ctx.view(dv));
+        let places = places(rows, tokens);
+        ctx.parallel(tokens.div_ceil(BLOCK), |task| {
+            for (t, &place) in places.iter().enumerate().skip(task * BLOCK).take(BLOCK) {
+                // SAFETY: tasks write disjoint rows of the gradients, which overlap none of the parts.
+                unsafe {
+                    let (target, parts) = (dqv.row_mut(t), &job.dq_parts[..place]);
+                    match parts {
+                        [] => target.fill(0.0),
+                        [first, others @ ..] => {
+                            target.copy_from_slice(first.row(t));
+                            others.iter().for_each(|part| add(target, part.row(t)));
+                        }
+                    }
+                    sum_groups(heads, job.dk_parts.row(t), dkv.row_mut(t));
+                    sum_groups(heads, job.dv_parts.row(t), dvv.row_mut(t));
+                }
+            }
+        });
+    }
+    ctx.release(mark);
+}
+
+/// For each token, how many stretches of its row begin at or before it. Tokens of no row have none.
+fn places(rows: &[Range<usize>], tokens: usize) -> Vec<usize> {
+    let mut places = vec![0; tokens];
+    for row in rows {
+        let stretch = stretch(row.len());
+        for (position, place) in places[row.clone()].iter_mut().enumerate() {
+            *place = position / stretch + 1;
+        }
+    }
+    places
+}
+
+fn add(target: &mut [f32], part: &[f32]) {
+    target.iter_mut().zip(part).for_each(|(t, p)| *t += p);
+}
+
+/// Sums the query heads of each key head, in order.
+fn sum_groups(heads: &Heads, parts: &[f32], target: &mut [f32]) {
+    let d = heads.dim;
+    for (target, group) in target.chunks_exact_mut(d).zip(parts.chunks_exact(heads.group() * d)) {
+        target.copy_from_slice(&group[..d]);
+        group[d..].chunks_exact(d).for_each(|part| add(target, part));
+    }
+}
+
+multiversion! {
+    fn row_dots(a: &[f32], b: &[f32], d: usize, out: &mut [f32]) {
+        for ((a, b), out) in a.chunks_exact(d).zip(b.chunks_exact(d)).zip(out) {
+            *out = lane_sum(a, b, |x, y| x * y);
+        }
+    }
+}
+
+/// One query head of one row, and a stretch of its keys (positions).
+struct Task {
+    row: Range<usize>,
+    query_head: usize,
+    keys: Range<usize>,
+}
+
+/// All tasks, the long ones first: threads then end together.
+fn tasks(heads: &Heads, rows: &[Range<usize>]) -> Vec<Task> {
+    let mut tasks = Vec::new();
+    for row in rows {
+        let stretch = stretch(row.len());
+        for start in (0..row.len()).step_by(stretch) {
+            let keys = start..row.len().min(start + stretch);
+            tasks.extend((0..heads.query).map(|query_head| Task { row: row.clone(), query_head, keys: keys.clone() }));
+        }
+    }
+    let pairs = |task: &Task| task.keys.len() * (2 * task.row.len() - task.keys.start - task.keys.end);
+    tasks.sort_by_key(|task| std::cmp::Reverse(pairs(task)));
+    tasks
+}
+
+/// Scratch of one task. The queries' operands are packed once for all tiles of keys.
+struct State<'a> {
+    query_left: &'a mut [u32],
+    query_right: &'a mut [u32],
+    slope_left: &'a mut [u32],
+    slope_right: &'a mut [u32],
+    key_scores: &'a mut [u32],
+    value_scores: &'a mut [u32],
+    key_right: &'a mut [u32],
+    scores: &'a mut [f32],
+    slopes: &'a mut [f32],
+    packed: &'a mut [u32],
+    dq: &'a mut [f32],
+    dk: &'a mut [f32],
+    dv: &'a mut [f32],
+}
+
+impl<'a> State<'a> {
+    fn lens(heads: &Heads, longest: usize) -> [usize; 13] {
+        let (d, padded, p) = (heads.dim, heads.padded_dim(), heads.precision);
+        let left = longest.div_ceil(BLOCK) * tile::lhs_len(p, BLOCK, d);
+        let right = longest.div_ceil(BLOCK) * tile::rhs_len(p, padded, BLOCK);
+        let nk = tile::rhs_len(p, BLOCK, d);
+        [
+            left,
+            right,
+            left,
+            right,
+            nk,
+            nk,
+            tile::rhs_len(p, padded, BLOCK),
+            BLOCK * BLOCK,
+            BLOCK * BLOCK,
+            tile::lhs_len(p, BLOCK, BLOCK),
+            longest * padded,
+            BLOCK * padded,
+            BLOCK * padded,
+        ]
+    }
+
+    fn floats(heads: &Heads, longest: usize) -> usize {
+        State::lens(heads, longest).iter().sum()
+    }
+
+    fn new(heads: &Heads, longest: usize, mut scratch: &'a mut [f32]) -> State<'a> {
+        let lens = State::lens(heads, longest);
+        let rest = &mut scratch;
+        State {
+            query_left: split(rest, lens[0]),
+            query_right: split(rest, lens[1]),
+            slope_left: split(rest, lens[2]),
+            slope_right: split(rest, lens[3]),
+            key_scores: split(rest, lens[4]),
+            value_scores: split(rest, lens[5]),
+            key_right: split(rest, lens[6]),
+            scores: split(rest, lens[7]),
+            slopes: split(rest, lens[8]),
+            packed: split(rest, lens[9]),
+            dq: split(rest, lens[10]),
+            dk: split(rest, lens[11]),
+            dv: split(rest, lens[12]),
+        }
+    }
+}
+
+struct Job {
+    heads: Heads,
+    isa: Isa,
+    q: View,
+    k: View,
+    v: View,
+    dout: View,
+    lse: View,
+    delta: View,
+    dq_parts: Vec<View>,
+    dk_parts: View,
+    dv_parts: View,
+}
+
+impl Job {
+    /// All pairs of tiles of one task.
+    ///
+    /// # Safety
+    /// No one writes the inputs; no one else touches this head's columns of this stretch's part of dq, or of these keys of dk and dv.
+    unsafe fn run(&self, task: &Task, state: &mut State<'_>) {
+        let Heads { dim: d, scale, precision: p, .. } = self.heads;
+        let (ld, isa) = (self.heads.padded_dim(), self.isa);
+        let (query_column, key_column) = (task.query_head * d, task.query_head / self.heads.group() * d);
+        let (left_len, right_len) = (tile::lhs_len(p, BLOCK, d), tile::rhs_len(p, ld, BLOCK));
+        let first_tile = task.keys.start / BLOCK;
+        for (i, queries) in tiles(task.row.len()).enumerate().skip(first_tile) {
+            let (first, m) = (task.row.start + queries.start, queries.len());
+            // SAFETY: only read.
+            let (query, slope) =
+                unsafe { (self.q.block(first, m, query_column, d), self.dout.block(first, m, query_column, d)) };
+            tile::lhs_rows(isa, p, query, self.q.ld, (m, d), scale, &mut state.query_left[i * left_len..]);
+            tile::rhs_kn(isa, p, query, self.q.ld, (d, m), &mut state.query_right[i * right_len..]);
+            tile::lhs_rows(isa, p, slope, self.dout.ld, (m, d), 1.0, &mut state.slope_left[i * left_len..]);
+            tile::rhs_kn(isa, p, slope, self.dout.ld, (d, m), &mut state.slope_right[i * right_len..]);
+            state.dq[queries.start * ld..queries.end * ld].fill(0.0);
+        }
+        for (j, keys) in tiles(task.keys.end).enumerate().skip(first_tile) {
+            let (first, n) = (task.row.start + keys.start, keys.len());
+            // SAFETY: only read.
+            let (key, value) =
+                unsafe { (self.k.block(first, n, key_column, d), self.v.block(first, n, key_column, d)) };
+            tile::rhs_nk(isa, p, key, self.k.ld, (n, d), 1.0, state.key_scores);
+            tile::rhs_nk(isa, p, value, self.v.ld, (n, d), 1.0, state.value_scores);
+            tile::rhs_kn(isa, p, key, self.k.ld, (d, n), state.key_right);
+            for (i, queries) in tiles(task.row.len()).enumerate().skip(j) {
+                let m = queries.len();
+                let (left, right) = (i * left_len, i * right_len);
+                let (query, slope) = (&state.query_left[left..], &state.slope_left[left..]);
+                tile::multiply(isa, p, query, state.key_scores, (m, n, d), false, state.scores, BLOCK);
+                tile::multiply(isa, p, slope, state.value_scores, (m, n, d), false, state.slopes, BLOCK);
+                for r in 0..m {
+                    // SAFETY: only read.
+                    let (lse, delta) = unsafe {
+                        let token = task.row.start + queries.start + r;
+                        (self.lse.row(token)[task.query_head], self.delta.row(token)[task.query_head])
+                    };
+                    let visible = if i == j { (r + 1).min(n) } else { n };
+                    let row = r * BLOCK..r * BLOCK + n;
+                    let (scores, slopes) = (&mut state.scores[row.clone()], &mut state.slopes[row]);
+                    softmax_slopes(isa, visible, lse, delta, scale, scores, slopes);
+                }
+                let is_later = i > j;
+                tile::lhs_columns(isa, p, state.scores, BLOCK, (n, m), state.packed);
+                let slope = &state.slope_right[right..];
+                tile::multiply(isa, p, state.packed, slope, (n, d, m), is_later, state.dv, ld);
+                tile::lhs_columns(isa, p, state.slopes, BLOCK, (n, m), state.packed);
+                let query = &state.query_right[right..];
+                tile::multiply(isa, p, state.packed, query, (n, d, m), is_later, state.dk, ld);
+                tile::lhs_rows(isa, p, state.slopes, BLOCK, (m, n), 1.0, state.packed);
+                let dq = &mut state.dq[queries.start * ld..];
+                tile::multiply(isa, p, state.packed, state.key_right, (m, d, n), true, dq, ld);
+            }
+            for r in 0..n {
+                // SAFETY: this head's columns of these keys, as the caller promises.
+                unsafe {
+                    let source = r * ld..r * ld + d;
+                    self.dk_parts.part_mut(first + r, query_column, d).copy_from_slice(&state.dk[source.clone()]);
+                    self.dv_parts.part_mut(first + r, query_column, d).copy_from_slice(&state.dv[source]);
+                }
+            }
+        }
+        let part = self.dq_parts[task.keys.start / stretch(task.row.len())];
+        for position in task.keys.start..task.row.len() {
+            // SAFETY: this head's columns of this stretch's part, as the caller promises.
+            let target = unsafe { part.part_mut(task.row.start + position, query_column, d) };
+            target.copy_from_slice(&state.dq[position * ld..position * ld + d]);
+        }
+    }
+}
+
+multiversion! {
+    /// One row of a pair of tiles: scores become P, dO·Vᵀ becomes dS. The first `visible` keys are seen.
+    fn softmax_slopes(visible: usize, lse: f32, delta: f32, scale: f32, scores: &mut [f32], slopes: &mut [f32]) {
+        scores[visible..].fill(0.0);
+        slopes[visible..].fill(0.0);
+        for (s, g) in scores[..visible].iter_mut().zip(&mut slopes[..visible]) {
+            *s = exp::<FUSED>(*s - lse);
+            *g = *s * (*g - delta) * scale;
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! Attention of generation: keys and values of past tokens in blocks that sequences own or share.
+
+use std::ops::Range;
+
+use super::forward::{Keys, Query, State};
+use super::{BLOCK, Heads};
+use crate::device::{Context, Mat, assert_apart};
+use crate::profile::Kind;
+
+/// Keys and values of past tokens for generation: blocks of [`BLOCK`] positions, `[layer][block][kv head][64][D]`.
+#[derive(Clone, Copy, Debug)]
+pub struct Cache {
+    keys: Mat,
+    values: Mat,
+    blocks: usize,
+}
+
+impl Cache {
+    /// Room for `blocks` blocks in each of `layers` layers.
+    pub fn new(ctx: &mut Context, heads: &Heads, layers: usize, blocks: usize) -> Cache {
+        let rows = layers * blocks * heads.key * BLOCK;
+        Cache { keys: ctx.persistent(rows, heads.dim), values: ctx.persistent(rows, heads.dim), blocks }
+    }
+
+    /// Number of blocks.
+    pub fn blocks(&self) -> usize {
+        self.blocks
+    }
+
+    fn row(&self, heads: &Heads, layer: usize, block: u32, head: usize) -> usize {
+        ((layer * self.blocks + block as usize) * heads.key + head) * BLOCK
+    }
+}
+
+/// New tokens of one sequence: where they stand in the packed matrices, and the sequence's blocks.
+#[derive(Clone, Debug)]
+pub struct Extension {
+    /// The new tokens in the packed matrices.
+    pub tokens: Range<usize>,
+    /// Position of the first of them in its sequence.
+    pub start: usize,
+    /// The sequence's blocks, enough for all its positions up to the last new one.
+    pub blocks: Vec<u32>,
+}
+
+/// Stores the new tokens' k and v in the cache, then attends from each new token to all positions up to its own.
+pub fn forward_cached(
+    ctx: &mut Context,
+    heads: &Heads,
+    cache: &Cache,
+    layer: usize,
+    sequences: &[Extension],
+    q: Mat,
+    k: Mat,
+    v: Mat,
+    out: Mat,
+) {
+    let _span = ctx.span(Kind::Attention);
+    let mark = ctx.mark();
+    let scratch = ctx.thread_scratch(State::floats(heads));
+    if !ctx.planning() {
+        assert_apart(&[out, cache.keys, cache.values], &[q, k, v]);
+        let (qv, kv, vv, ov) = (ctx.view(q), ctx.view(k), ctx.view(v), ctx.view(out));
+        let (ck, cv, sv, isa) = (ctx.view(cache.keys), ctx.view(cache.values), ctx.view(scratch), ctx.isa());
+        for sequence in sequences {
+            for (token, position) in sequence.tokens.clone().zip(sequence.start..) {
+                for head in 0..heads.key {
+                    let row = cache.row(heads, layer, sequence.blocks[position / BLOCK], head) + position % BLOCK;
+                    let columns = head * heads.dim..(head + 1) * heads.dim;
+                    // SAFETY: only this thread runs here, and the cache overlaps no operand (asserted).
+                    unsafe {
+                        ck.row_mut(row).copy_from_slice(&kv.row(token)[columns.clone()]);
+                        cv.row_mut(row).copy_from_slice(&vv.row(token)[columns]);
+                    }
+                }
+            }
+        }
+        let tasks = tasks(heads, sequences);
+        ctx.parallel(tasks.len(), |i| {
+            let Task { sequence, head, positions } = &tasks[i];
+            // SAFETY: the scratch row belongs to this thread; q and the cache are only read from here on; each task writes the
+            // columns of its own heads in its own tokens of `out`, which overlaps no operand (asserted).
+            unsafe {
+                let mut state = State::new(isa, heads, sv.row_mut(Context::thread_index()));
+                let row = sequence.tokens.start + positions.start - sequence.start;
+                let query = Query { view: qv, row, count: positions.len() };
+                let keys = |j: usize| {
+                    let count = BLOCK.min(positions.end - j * BLOCK);
+                    let row = cache.row(heads, layer, sequence.blocks[j], *head);
+                    let key = ck.block(row, count, 0, heads.dim);
+                    Keys { key, value: cv.block(row, count, 0, heads.dim), ld: ck.ld, value_ld: cv.ld, count }
+                };
+                state.run(heads, *head, query, positions.start, positions.end, keys);
+                state.store(heads, *head, row, positions.len(), ov, None);
+            }
+        });
+    }
+    ctx.release(mark);
+}
+
+/// One key head and at most a tile of new positions of one sequence; tiles keep the 64-position boundaries.
+struct Task<'a> {
+    sequence: &'a Extension,
+    head: usize,
+    positions: Range<usize>,
+}
+
+fn tasks<'a>(heads: &Heads, sequences: &'a [Extension]) -> Vec<Task<'a>> {
+    let mut tasks = Vec::new();
+    for sequence in sequences {
+        let end = sequence.start + sequence.tokens.len();
+        let mut start = sequence.start;
+        while start < end {
+            let positions = start..end.min((start / BLOCK + 1) * BLOCK);
+            start = positions.end;
+            tasks.extend((0..heads.key).map(|head| Task { sequence, head, positions: positions.clone() }));
+        }
+    }
+    tasks
+}

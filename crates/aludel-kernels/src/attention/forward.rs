@@ -1,0 +1,235 @@
+//! The forward: tiles of queries against all keys that they may see, under an online softmax.
+
+use std::ops::Range;
+
+use super::{BLOCK, Heads, split, tiles};
+use crate::device::{Context, Mat, View, assert_apart};
+use crate::gemm::tile;
+use crate::profile::Kind;
+use crate::simd::{Isa, exp, lane_max, lane_sum, multiversion};
+
+/// `out = softmax(scale·q·kᵀ + causal mask)·v` within each row of `rows` (token ranges of the packed matrices), and the
+/// log-sum-exp of each token and head.
+pub fn forward(ctx: &mut Context, heads: &Heads, rows: &[Range<usize>], q: Mat, k: Mat, v: Mat, out: Mat, lse: Mat) {
+    let _span = ctx.span(Kind::Attention);
+    let mark = ctx.mark();
+    let scratch = ctx.thread_scratch(State::floats(heads));
+    if !ctx.planning() {
+        assert_apart(&[out, lse], &[q, k, v]);
+        let (qv, kv, vv, ov, lv) = (ctx.view(q), ctx.view(k), ctx.view(v), ctx.view(out), ctx.view(lse));
+        let (sv, isa) = (ctx.view(scratch), ctx.isa());
+        let tasks = tasks(heads, rows);
+        ctx.parallel(tasks.len(), |i| {
+            let Task { row, head, block } = &tasks[i];
+            // SAFETY: the scratch row belongs to this thread; q, k, v are only read; each task writes the columns of its own
+            // heads in its own tokens of `out` and `lse`, which overlap no operand (asserted).
+            unsafe {
+                let mut state = State::new(isa, heads, sv.row_mut(Context::thread_index()));
+                let query = Query { view: qv, row: row.start + block.start, count: block.len() };
+                let keys = |j: usize| {
+                    let tokens = j * BLOCK..row.len().min((j + 1) * BLOCK);
+                    let (first, count, column) = (row.start + tokens.start, tokens.len(), head * heads.dim);
+                    let key = kv.block(first, count, column, heads.dim);
+                    Keys { key, value: vv.block(first, count, column, heads.dim), ld: kv.ld, value_ld: vv.ld, count }
+                };
+                state.run(heads, *head, query, block.start, block.end, keys);
+                state.store(heads, *head, query.row, query.count, ov, Some(lv));
+            }
+        });
+    }
+    ctx.release(mark);
+}
+
+/// One key head and one tile of queries of one row. `block` is relative to the row.
+struct Task {
+    row: Range<usize>,
+    head: usize,
+    block: Range<usize>,
+}
+
+/// All tasks, the long ones first: threads then end together.
+fn tasks(heads: &Heads, rows: &[Range<usize>]) -> Vec<Task> {
+    let mut tasks = Vec::new();
+    for row in rows {
+        for block in tiles(row.len()) {
+            tasks.extend((0..heads.key).map(|head| Task { row: row.clone(), head, block: block.clone() }));
+        }
+    }
+    tasks.sort_by_key(|task| std::cmp::Reverse(task.block.start));
+    tasks
+}
+
+/// `count` tokens of q from `row` on.
+#[derive(Clone, Copy)]
+pub(super) struct Query {
+    pub(super) view: View,
+    pub(super) row: usize,
+    pub(super) count: usize,
+}
+
+/// One tile of keys and values.
+pub(super) struct Keys<'a> {
+    pub(super) key: &'a [f32],
+    pub(super) value: &'a [f32],
+    pub(super) ld: usize,
+    pub(super) value_ld: usize,
+    pub(super) count: usize,
+}
+
+/// The running state of one tile of queries: all heads of a group, head by head.
+pub(super) struct State<'a> {
+    isa: Isa,
+    query: &'a mut [u32],
+    key: &'a mut [u32],
+    value: &'a mut [u32],
+    scores: &'a mut [f32],
+    packed_scores: &'a mut [u32],
+    out: &'a mut [f32],
+    maximum: &'a mut [f32],
+    sum: &'a mut [f32],
+}
+
+impl<'a> State<'a> {
+    pub(super) fn floats(heads: &Heads) -> usize {
+        State::lens(heads).iter().sum()
+    }
+
+    fn lens(heads: &Heads) -> [usize; 8] {
+        let (stacked, d, p) = (heads.group() * BLOCK, heads.padded_dim(), heads.precision);
+        [
+            tile::lhs_len(p, stacked, heads.dim),
+            tile::rhs_len(p, BLOCK, heads.dim),
+            tile::rhs_len(p, d, BLOCK),
+            stacked * BLOCK,
+            tile::lhs_len(p, BLOCK, BLOCK),
+            stacked * d,
+            stacked,
+            stacked,
+        ]
+    }
+
+    pub(super) fn new(isa: Isa, heads: &Heads, mut scratch: &'a mut [f32]) -> State<'a> {
+        let rest = &mut scratch;
+        let [query, key, value, scores, packed_scores, out, maximum, sum] = State::lens(heads);
+        State {
+            isa,
+            query: split(rest, query),
+            key: split(rest, key),
+            value: split(rest, value),
+            scores: split(rest, scores),
+            packed_scores: split(rest, packed_scores),
+            out: split(rest, out),
+            maximum: split(rest, maximum),
+            sum: split(rest, sum),
+        }
+    }
+
+    /// Attends from queries at positions `first ..` to all keys at positions below `end`.
+    ///
+    /// # Safety
+    /// No one writes q meanwhile.
+    pub(super) unsafe fn run<'k>(
+        &mut self,
+        heads: &Heads,
+        head: usize,
+        query: Query,
+        first: usize,
+        end: usize,
+        keys: impl Fn(usize) -> Keys<'k>,
+    ) {
+        let (d, ld, p, isa) = (heads.dim, heads.padded_dim(), heads.precision, self.isa);
+        let m = query.count;
+        let packed_query = tile::lhs_len(p, m, d);
+        for g in 0..heads.group() {
+            // SAFETY: q is only read.
+            let rows = unsafe { query.view.block(query.row, m, (head * heads.group() + g) * d, d) };
+            let to = &mut self.query[g * packed_query..];
+            tile::lhs_rows(isa, p, rows, query.view.ld, (m, d), heads.scale, to);
+        }
+        let stacked = heads.group() * m;
+        self.out[..stacked * ld].fill(0.0);
+        self.maximum[..stacked].fill(f32::NEG_INFINITY);
+        self.sum[..stacked].fill(0.0);
+        for j in 0..end.div_ceil(BLOCK) {
+            let keys = keys(j);
+            let n = keys.count;
+            tile::rhs_nk(isa, p, keys.key, keys.ld, (n, d), 1.0, self.key);
+            tile::rhs_kn(isa, p, keys.value, keys.value_ld, (d, n), self.value);
+            // keys of this tile that the first query sees
+            let seen = (first + 1).saturating_sub(j * BLOCK);
+            for g in 0..heads.group() {
+                let (scores, rows) = (&mut self.scores[..m * BLOCK], g * m..(g + 1) * m);
+                let query = &self.query[g * packed_query..];
+                tile::multiply(isa, p, query, self.key, (m, n, d), false, scores, BLOCK);
+                let out = &mut self.out[g * m * ld..(g + 1) * m * ld];
+                let (maximum, sum) = (&mut self.maximum[rows.clone()], &mut self.sum[rows]);
+                online_softmax(isa, scores, n, seen, maximum, sum, out, ld);
+                tile::lhs_rows(isa, p, scores, BLOCK, (m, n), 1.0, self.packed_scores);
+                tile::multiply(isa, p, self.packed_scores, self.value, (m, d, n), true, out, ld);
+            }
+        }
+    }
+
+    /// Writes `out / sum` and the log-sum-exp of the tile.
+    ///
+    /// # Safety
+    /// No one else touches this group's columns of these tokens.
+    pub(super) unsafe fn store(
+        &self,
+        heads: &Heads,
+        head: usize,
+        row: usize,
+        count: usize,
+        out: View,
+        lse: Option<View>,
+    ) {
+        let ld = heads.padded_dim();
+        for g in 0..heads.group() {
+            let query_head = head * heads.group() + g;
+            for i in 0..count {
+                let r = g * count + i;
+                // SAFETY: this group's columns, as the caller promises.
+                unsafe {
+                    let target = out.part_mut(row + i, query_head * heads.dim, heads.dim);
+                    let inverse = 1.0 / self.sum[r];
+                    target.iter_mut().zip(&self.out[r * ld..]).for_each(|(t, o)| *t = o * inverse);
+                    if let Some(lse) = lse {
+                        lse.part_mut(row + i, query_head, 1)[0] = self.maximum[r] + self.sum[r].ln();
+                    }
+                }
+            }
+        }
+    }
+}
+
+multiversion! {
+    /// Turns the rows of a tile of scores, `n` wide, into weights relative to each row's new running maximum, and rescales sums and
+    /// outputs to it. Row i sees the first `seen + i` keys.
+    fn online_softmax(
+        scores: &mut [f32],
+        n: usize,
+        seen: usize,
+        maximum: &mut [f32],
+        sum: &mut [f32],
+        out: &mut [f32],
+        ld: usize,
+    ) {
+        for (i, (row, out)) in scores.chunks_exact_mut(BLOCK).zip(out.chunks_exact_mut(ld)).enumerate() {
+            let (visible, hidden) = row[..n].split_at_mut(n.min(seen + i));
+            hidden.fill(0.0);
+            if visible.is_empty() {
+                continue;
+            }
+            let highest = lane_max(visible);
+            if highest > maximum[i] {
+                let correction = exp::<FUSED>(maximum[i] - highest);
+                sum[i] *= correction;
+                out.iter_mut().for_each(|o| *o *= correction);
+                maximum[i] = highest;
+            }
+            let top = maximum[i];
+            visible.iter_mut().for_each(|s| *s = exp::<FUSED>(*s - top));
+            sum[i] += lane_sum(visible, visible, |a, _| a);
+        }
+    }
+}

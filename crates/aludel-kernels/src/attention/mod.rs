@@ -1,0 +1,237 @@
+//! Causal attention over packed rows (training) and over cached blocks (generation), tiled so that no S×S matrix exists.
+//!
+//! The method is FlashAttention (Dao et al., 2022; Dao, 2023): an online softmax over tiles of 64 keys, and a backward
+//! that recomputes each tile from the saved log-sum-exp. Tiles begin at multiples of 64 positions of their own row, so a row's
+//! result does not depend on what it is packed with. Shapes: q [T, H·D], k and v [T, Hkv·D], after RoPE; log-sum-exp [T, H].
+//! Scores, softmax and all sums are f32; the factors of products are rounded as [`Heads::precision`] says.
+
+mod backward;
+mod cache;
+mod forward;
+
+use std::ops::Range;
+
+pub use backward::backward;
+pub use cache::{Cache, Extension, forward_cached};
+pub use forward::forward;
+
+use crate::gemm::{NR, Precision};
+
+/// Positions of one tile, and of one block of the key-value cache.
+pub const BLOCK: usize = 64;
+
+/// The heads of an attention layer.
+#[derive(Clone, Copy, Debug)]
+pub struct Heads {
+    /// H, query heads.
+    pub query: usize,
+    /// Hkv, key and value heads; divides H.
+    pub key: usize,
+    /// D, channels of a head.
+    pub dim: usize,
+    /// Factor on q·k, usually 1/√D.
+    pub scale: f32,
+    /// How the factors of products are rounded.
+    pub precision: Precision,
+}
+
+impl Heads {
+    fn group(&self) -> usize {
+        self.query / self.key
+    }
+
+    /// Row distance of a tile of D columns.
+    fn padded_dim(&self) -> usize {
+        self.dim.next_multiple_of(NR)
+    }
+}
+
+/// Takes the next `len` elements off a scratch buffer.
+fn split<'a, T>(rest: &mut &'a mut [f32], len: usize) -> &'a mut [T]
+where
+    T: bytemuck::Pod,
+{
+    let (head, tail) = std::mem::take(rest).split_at_mut(len);
+    *rest = tail;
+    bytemuck::cast_slice_mut(head)
+}
+
+/// The tiles of a row: ranges of at most [`BLOCK`] positions.
+fn tiles(positions: usize) -> impl Iterator<Item = Range<usize>> {
+    (0..positions).step_by(BLOCK).map(move |start| start..positions.min(start + BLOCK))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::check::{assert_close, finite_differences, random, wide};
+    use crate::device::Context;
+    use crate::simd::Isa;
+
+    fn reference(heads: &Heads, rows: &[Range<usize>], q: &[f64], k: &[f64], v: &[f64]) -> Vec<f64> {
+        let (d, group) = (heads.dim, heads.query / heads.key);
+        let (q_ld, k_ld) = (heads.query * d, heads.key * d);
+        let mut out = vec![0f64; q.len()];
+        for row in rows {
+            for t in row.clone() {
+                for h in 0..heads.query {
+                    let score = |s: usize| -> f64 {
+                        (0..d).map(|c| q[t * q_ld + h * d + c] * k[s * k_ld + h / group * d + c]).sum::<f64>()
+                            * f64::from(heads.scale)
+                    };
+                    let weights: Vec<f64> = (row.start..=t).map(|s| score(s).exp()).collect();
+                    let total: f64 = weights.iter().sum();
+                    for c in 0..d {
+                        let sum: f64 =
+                            (row.start..=t).zip(&weights).map(|(s, w)| w * v[s * k_ld + h / group * d + c]).sum();
+                        out[t * q_ld + h * d + c] = sum / total;
+                    }
+                }
+            }
+        }
+        out
+    }
+
+    struct Run {
+        out: Vec<f32>,
+        gradients: [Vec<f32>; 3],
+    }
+
+    fn run(heads: &Heads, rows: &[Range<usize>], values: [&[f32]; 4], isa: Isa, threads: usize) -> Run {
+        let tokens = rows.last().map_or(0, |r| r.end);
+        let (wide_columns, narrow) = (heads.query * heads.dim, heads.key * heads.dim);
+        let mut ctx = Context::cpu(threads).with_isa(isa);
+        let columns = [wide_columns, narrow, narrow, wide_columns];
+        let [q, k, v, dout] = std::array::from_fn(|i| ctx.upload_persistent(tokens, columns[i], values[i]));
+        let [dq, dk, dv, out] = std::array::from_fn(|i| ctx.persistent(tokens, columns[i]));
+        let lse = ctx.persistent(tokens, heads.query);
+        let work = |ctx: &mut Context| {
+            forward(ctx, heads, rows, q, k, v, out, lse);
+            backward(ctx, heads, rows, (q, k, v), (out, lse, dout), (dq, dk, dv));
+        };
+        ctx.plan(work);
+        work(&mut ctx);
+        Run { out: ctx.download(out), gradients: [dq, dk, dv].map(|g| ctx.download(g)) }
+    }
+
+    fn check(heads: &Heads, rows: &[Range<usize>]) {
+        let tokens = rows.last().unwrap().end;
+        let (wide_len, narrow_len) = (tokens * heads.query * heads.dim, tokens * heads.key * heads.dim);
+        let (q, k, v) = (random(1, wide_len), random(2, narrow_len), random(3, narrow_len));
+        let dout = random(4, wide_len);
+        let what = format!("{heads:?} {rows:?}");
+        let expected = reference(heads, rows, &wide(&q), &wide(&k), &wide(&v));
+        let got = run(heads, rows, [&q, &k, &v, &dout], Isa::detect(), 2);
+        assert_close(&what, &got.out, &expected, 2e-5);
+        let portable = run(heads, rows, [&q, &k, &v, &dout], Isa::Portable, 1);
+        assert_close(&what, &portable.out, &expected, 2e-5);
+        for (a, b) in got.gradients.iter().zip(&portable.gradients) {
+            assert_close(&what, a, &wide(b), 5e-5);
+        }
+        if tokens > 20 {
+            return; // finite differences over every element would take minutes
+        }
+        let loss = |o: Vec<f64>| o.iter().zip(&dout).map(|(o, g)| o * f64::from(*g)).sum::<f64>();
+        let (qw, kw, vw) = (wide(&q), wide(&k), wide(&v));
+        let differences = [
+            finite_differences(&qw, 1e-5, |x| loss(reference(heads, rows, x, &kw, &vw))),
+            finite_differences(&kw, 1e-5, |x| loss(reference(heads, rows, &qw, x, &vw))),
+            finite_differences(&vw, 1e-5, |x| loss(reference(heads, rows, &qw, &kw, x))),
+        ];
+        for (name, (got, expected)) in ["dq", "dk", "dv"].iter().zip(got.gradients.iter().zip(&differences)) {
+            assert_close(&format!("{what} {name}"), got, expected, 2e-5);
+        }
+    }
+
+    #[test]
+    fn matches_f64_and_finite_differences() {
+        check(&Heads { query: 1, key: 1, dim: 16, scale: 0.25, precision: Precision::F32 }, &[0..1, 1..4]);
+        check(&Heads { query: 3, key: 1, dim: 8, scale: 0.4, precision: Precision::F32 }, &[0..7, 7..18]);
+        check(&Heads { query: 4, key: 2, dim: 20, scale: 0.2, precision: Precision::F32 }, &[0..5, 5..12]);
+        check(&Heads { query: 4, key: 2, dim: 16, scale: 0.25, precision: Precision::F32 }, &[0..65, 65..200]);
+    }
+
+    /// Rounding the factors to bf16 moves results by about its precision, and no more.
+    #[test]
+    fn bf16_is_close_to_f32() {
+        let heads = Heads { query: 4, key: 2, dim: 32, scale: 0.2, precision: Precision::F32 };
+        let (rows, tokens) = ([0..70, 70..690], 690);
+        let (q, k, v) = (random(1, tokens * 128), random(2, tokens * 64), random(3, tokens * 64));
+        let dout = random(4, tokens * 128);
+        for &isa in Isa::supported() {
+            let exact = run(&heads, &rows, [&q, &k, &v, &dout], isa, 2);
+            let rounded = run(&Heads { precision: Precision::Bf16, ..heads }, &rows, [&q, &k, &v, &dout], isa, 2);
+            let pairs = [&exact.out]
+                .into_iter()
+                .chain(&exact.gradients)
+                .zip([&rounded.out].into_iter().chain(&rounded.gradients));
+            for (i, (a, b)) in pairs.enumerate() {
+                let cosine = crate::check::cosine(a, b);
+                assert!(cosine > 0.9999 && cosine < 1.0, "{isa:?} {i}: {cosine}");
+            }
+        }
+    }
+
+    /// Long rows, several tiles: the backward against f64 differences along random directions.
+    #[test]
+    fn long_rows_match_directional_differences() {
+        let heads = Heads { query: 2, key: 1, dim: 8, scale: 0.35, precision: Precision::F32 };
+        let rows = [0..150, 150..220];
+        let (wide_len, narrow_len) = (220 * 16, 220 * 8);
+        let (q, k, v) = (random(1, wide_len), random(2, narrow_len), random(3, narrow_len));
+        let dout = random(4, wide_len);
+        let got = run(&heads, &rows, [&q, &k, &v, &dout], Isa::detect(), 2);
+        let loss = |o: Vec<f64>| o.iter().zip(&dout).map(|(o, g)| o * f64::from(*g)).sum::<f64>();
+        for which in 0..3 {
+            let direction = wide(&random(10 + which as u64, [wide_len, narrow_len, narrow_len][which]));
+            let at = |h: f64| {
+                let mut values = [wide(&q), wide(&k), wide(&v)];
+                values[which].iter_mut().zip(&direction).for_each(|(x, d)| *x += h * d);
+                loss(reference(&heads, &rows, &values[0], &values[1], &values[2]))
+            };
+            let expected = (at(1e-5) - at(-1e-5)) / 2e-5;
+            let slope: f64 = got.gradients[which].iter().zip(&direction).map(|(g, d)| f64::from(*g) * d).sum();
+            assert!((slope - expected).abs() <= 1e-4 * (1.0 + expected.abs()), "{which}: {slope} {expected}");
+        }
+    }
+
+    #[test]
+    fn a_row_has_the_same_bits_alone_or_packed_and_from_the_cache() {
+        let heads = Heads { query: 4, key: 2, dim: 16, scale: 0.25, precision: Precision::F32 };
+        let (before, length) = (37, 150);
+        let tokens = before + length;
+        let (q, k, v) = (random(1, tokens * 64), random(2, tokens * 32), random(3, tokens * 32));
+        let dout = random(4, tokens * 64);
+        let packed = run(&heads, &[0..before, before..tokens], [&q, &k, &v, &dout], Isa::detect(), 2);
+        let (w, n) = (before * 64, before * 32);
+        let row = 0..length;
+        let only_row = std::slice::from_ref(&row);
+        let alone = run(&heads, only_row, [&q[w..], &k[n..], &v[n..], &dout[w..]], Isa::detect(), 1);
+        assert_eq!(packed.out[w..], alone.out);
+        assert_eq!(packed.gradients[0][w..], alone.gradients[0]);
+        assert_eq!(packed.gradients[1][n..], alone.gradients[1]);
+        assert_eq!(packed.gradients[2][n..], alone.gradients[2]);
+
+        // the same row token by token and in pieces, through scattered cache blocks
+        let mut ctx = Context::cpu(2);
+        let cache = Cache::new(&mut ctx, &heads, 2, 5);
+        let blocks = vec![4, 0, 2];
+        let mut cached = Vec::new();
+        for (start, end) in [(0, 70), (70, 71), (71, 72), (72, 140), (140, length)] {
+            let count = end - start;
+            let part = |values: &[f32], first: usize, columns: usize| {
+                values[first + start * columns..first + end * columns].to_vec()
+            };
+            let qm = ctx.upload_persistent(count, 64, &part(&q, w, 64));
+            let km = ctx.upload_persistent(count, 32, &part(&k, n, 32));
+            let vm = ctx.upload_persistent(count, 32, &part(&v, n, 32));
+            let out = ctx.persistent(count, 64);
+            let extension = [Extension { tokens: 0..count, start, blocks: blocks.clone() }];
+            let work = |ctx: &mut Context| forward_cached(ctx, &heads, &cache, 1, &extension, qm, km, vm, out);
+            ctx.plan(work);
+            work(&mut ctx);
+            cached.extend(ctx.download(out));
+        }
+        assert_eq!(cached, alone.out);
+    }
+}

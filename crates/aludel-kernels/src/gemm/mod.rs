@@ -1,0 +1,369 @@
+//! The one matrix-multiply driver: packed panels, register-blocked micro-kernels, and sums over several operand pairs.
+//!
+//! `C = init + Σ_segments L·R`, where a segment is a pair of packed operands; LoRA is the second segment of its linear.
+//! Every element of C sums over K in one fixed order, whatever the number of rows, the blocking or the threads: blocks of K
+//! carry their partial sums through C, which is f32, so that cutting K changes no bit. Packing A and B panels follows
+//! Goto and van de Geijn, "Anatomy of High-Performance Matrix Multiplication" (2008).
+
+mod micro;
+mod operand;
+mod pack;
+pub(crate) mod tile;
+
+use micro::Tile;
+pub(crate) use operand::{Lhs, Order, Panels, Rhs, pack_lhs, pack_rhs};
+
+use crate::device::{Context, Mat, View};
+use crate::profile::Kind;
+use crate::simd::Isa;
+
+/// Columns of a right-hand panel.
+pub(crate) const NR: usize = 32;
+/// Rows of a left-hand panel.
+const MR: usize = 12;
+/// Units of a block of K: one right-hand panel block of it (32 KB) is read from L1 or, while it streams, from L2. A multiple of [`NR`].
+const KC: usize = 256;
+/// Rows of one task, a multiple of [`MR`]: with [`KC`] the left-hand block (252 KB) stays in L2.
+const MC: usize = 252;
+/// Panels of one task.
+const PANELS_PER_TASK: usize = 2;
+
+/// How GEMM inputs are rounded. Accumulation is f32 in both.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Precision {
+    /// Inputs stay f32.
+    F32,
+    /// Inputs are rounded to bfloat16 (nearest even).
+    Bf16,
+}
+
+impl Precision {
+    /// Packed operands count in units of 4 bytes: an f32, or two bf16 that are neighbours along K.
+    pub(crate) const fn units(self, k: usize) -> usize {
+        match self {
+            Precision::F32 => k,
+            Precision::Bf16 => k.div_ceil(2),
+        }
+    }
+}
+
+/// What C starts from.
+#[derive(Clone, Copy)]
+pub(crate) enum Init {
+    Zero,
+    /// C itself: the product is added to it.
+    Accumulate,
+    /// Another matrix of C's shape (a residual).
+    From(Mat),
+    /// One row, repeated (a bias).
+    Row(Mat),
+}
+
+/// `c = init + Σ lhs·rhs` over the segments. All left-hand operands have `c.rows()` rows, all right-hand ones
+/// `c.cols()` columns.
+pub(crate) fn gemm(ctx: &mut Context, segments: &[(Lhs, Rhs<'_>)], init: Init, c: Mat) {
+    let (m, n) = (c.rows(), c.cols());
+    for (lhs, rhs) in segments {
+        assert_eq!((lhs.m, rhs.n(), lhs.k), (m, n, rhs.k()), "operands of different shapes");
+        assert_eq!(lhs.precision, rhs.precision(), "operands of different precisions");
+    }
+    let mark = ctx.mark();
+    let block = ctx.thread_scratch(KC * NR);
+    if !ctx.planning() && m * n > 0 {
+        let _span = ctx.span(Kind::Matrix);
+        let job = Job {
+            segments,
+            lhs: segments.iter().map(|(lhs, _)| ctx.view(lhs.packed)).collect(),
+            scratch_rhs: segments
+                .iter()
+                .map(|(_, rhs)| if let Rhs::Scratch { panels, .. } = rhs { Some(ctx.view(*panels)) } else { None })
+                .collect(),
+            init,
+            source: match init {
+                Init::From(mat) | Init::Row(mat) => Some(ctx.view(mat)),
+                Init::Zero | Init::Accumulate => None,
+            },
+            c: ctx.view(c),
+            block: ctx.view(block),
+            isa: ctx.isa(),
+        };
+        if let Init::From(mat) = init {
+            crate::device::assert_apart(&[c], &[mat]);
+        }
+        let (row_blocks, column_blocks) = (m.div_ceil(MC), n.div_ceil(NR * PANELS_PER_TASK));
+        ctx.parallel(row_blocks * column_blocks, |task| {
+            let (row_block, column_block) = (task % row_blocks, task / row_blocks);
+            let rows = row_block * MC..m.min((row_block + 1) * MC);
+            let first = column_block * PANELS_PER_TASK;
+            for panel in first..n.div_ceil(NR).min(first + PANELS_PER_TASK) {
+                job.panel(panel, rows.clone());
+            }
+        });
+    }
+    ctx.release(mark);
+}
+
+struct Job<'a> {
+    segments: &'a [(Lhs, Rhs<'a>)],
+    lhs: Vec<View>,
+    scratch_rhs: Vec<Option<View>>,
+    init: Init,
+    source: Option<View>,
+    c: View,
+    block: View,
+    isa: Isa,
+}
+
+impl Job<'_> {
+    /// All of K for one panel of columns and a range of rows.
+    fn panel(&self, panel: usize, rows: std::ops::Range<usize>) {
+        let mut first = true;
+        for (s, (lhs, rhs)) in self.segments.iter().enumerate() {
+            let units = lhs.precision.units(lhs.k);
+            for u0 in (0..units).step_by(KC) {
+                let depth = KC.min(units - u0);
+                let right = self.block(s, rhs, panel, u0, depth);
+                for row in rows.clone().step_by(MR) {
+                    let height = MR.min(lhs.m - row);
+                    // SAFETY: the left-hand panel that starts at `row` holds `height × units` from `row·units` on, of which
+                    // block `u0` starts at `u0·height`.
+                    let left = unsafe { self.lhs[s].ptr.cast::<u32>().add(row * units + u0 * height) };
+                    let operands = Operands { precision: lhs.precision, height, depth, left, right };
+                    self.tile(operands, row, panel * NR, first);
+                }
+                first = false;
+            }
+        }
+    }
+
+    /// Units `u0 .. u0 + depth` of a right-hand panel, building them in this thread's scratch where needed.
+    fn block(&self, segment: usize, rhs: &Rhs<'_>, panel: usize, u0: usize, depth: usize) -> *const u32 {
+        match *rhs {
+            Rhs::Weight { panels, .. } => panels.block(panel, u0, depth).as_ptr(),
+            Rhs::Scratch { k, precision, .. } => {
+                let view = self.scratch_rhs[segment].expect("a view was made for every scratch operand");
+                let start = (panel * precision.units(k) + u0) * NR;
+                assert!(start + depth * NR <= view.rows * view.cols);
+                // SAFETY: within the packed matrix, as just asserted.
+                unsafe { view.ptr.cast::<u32>().add(start).cast_const() }
+            }
+            Rhs::WeightTransposed { panels, .. } => {
+                // SAFETY: this row of the thread scratch belongs to the present thread alone.
+                let scratch = unsafe { self.block.row_mut(Context::thread_index()) };
+                let scratch = bytemuck::cast_slice_mut(scratch);
+                panels.turned_block(self.isa, panel * NR, u0, depth, scratch);
+                scratch.as_ptr()
+            }
+        }
+    }
+
+    /// One register tile: loads what C holds so far, multiplies, stores.
+    fn tile(&self, operands: Operands, row: usize, column: usize, first: bool) {
+        let Operands { precision, height, depth, left, right } = operands;
+        let columns = NR.min(self.c.cols - column);
+        // SAFETY: rows `row..row + height` and columns `column..column + columns` lie within C, and only this task writes them;
+        // the source of `init` has C's shape (or one row) and is not written. The same holds for the rest of the function.
+        let c = unsafe { self.c.ptr.add(row * self.c.ld + column) };
+        let (from, from_ld): (Option<*const f32>, usize) = if first {
+            match (self.init, self.source) {
+                (Init::Accumulate, _) => (Some(c), self.c.ld),
+                (Init::From(_), Some(source)) => {
+                    // SAFETY: as above.
+                    (Some(unsafe { source.ptr.add(row * source.ld + column) }), source.ld)
+                }
+                // SAFETY: as above; a leading dimension of 0 repeats the one row.
+                (Init::Row(_), Some(source)) => (Some(unsafe { source.ptr.add(column) }), 0),
+                _ => (None, 0),
+            }
+        } else {
+            (Some(c), self.c.ld)
+        };
+        let width = columns.div_ceil(16);
+        let tile = Tile { precision, height, width, depth, left, right, from, from_ld, c, ld: self.c.ld };
+        if columns == 16 * width {
+            // SAFETY: the tile lies inside C and the source.
+            unsafe { micro::tile(self.isa, &tile) };
+            return;
+        }
+        let mut edge = [[0f32; NR]; MR];
+        if let Some(from) = from {
+            for (r, values) in edge.iter_mut().enumerate().take(height) {
+                // SAFETY: `columns` columns of row `r` lie within the source.
+                let source = unsafe { std::slice::from_raw_parts(from.add(r * from_ld), columns) };
+                values[..columns].copy_from_slice(source);
+            }
+        }
+        let target = edge.as_mut_ptr().cast::<f32>();
+        let inner = Tile { from: Some(target.cast_const()), from_ld: NR, c: target, ld: NR, ..tile };
+        // SAFETY: `edge` is a full tile of its own.
+        unsafe { micro::tile(self.isa, &inner) };
+        for (r, values) in edge.iter().enumerate().take(height) {
+            // SAFETY: `columns` columns of row `r` lie within C.
+            let target = unsafe { std::slice::from_raw_parts_mut(c.add(r * self.c.ld), columns) };
+            target.copy_from_slice(&values[..columns]);
+        }
+    }
+}
+
+/// The blocks that a register tile multiplies.
+#[derive(Clone, Copy)]
+struct Operands {
+    precision: Precision,
+    height: usize,
+    depth: usize,
+    left: *const u32,
+    right: *const u32,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::pack::round_bf16;
+    use super::*;
+    use crate::check::{assert_close, random};
+
+    struct Case {
+        m: usize,
+        n: usize,
+        k: usize,
+    }
+
+    const CASES: [Case; 7] = [
+        Case { m: 1, n: 16, k: 8 },
+        Case { m: 5, n: 3, k: 7 },
+        Case { m: 13, n: 40, k: 300 },
+        Case { m: 260, n: 33, k: 513 },
+        Case { m: 6, n: 576, k: 64 },
+        Case { m: 7, n: 130, k: 1025 },
+        Case { m: 100, n: 1, k: 1 },
+    ];
+
+    fn rounded(values: &[f32], precision: Precision) -> Vec<f32> {
+        values.iter().map(|&x| if precision == Precision::Bf16 { round_bf16(x) } else { x }).collect()
+    }
+
+    /// All right-hand forms of one product against f64 and against the `gemm` crate.
+    fn check(isa: Isa, precision: Precision, threads: usize) {
+        for Case { m, n, k } in CASES {
+            let x = random(1, m * k);
+            let w = random(2, n * k);
+            let transposed: Vec<f32> = (0..k * n).map(|i| w[(i % n) * k + i / n]).collect();
+            let bias = random(3, n);
+            let (xr, wr) = (rounded(&x, precision), rounded(&w, precision));
+            let mut expected = vec![0f64; m * n];
+            for i in 0..m {
+                for j in 0..n {
+                    let sum: f64 = (0..k).map(|l| f64::from(xr[i * k + l]) * f64::from(wr[j * k + l])).sum();
+                    expected[i * n + j] = sum + f64::from(bias[j]);
+                }
+            }
+            let mut panels = Panels::zeroed(precision, n, k);
+            w.chunks_exact(k).enumerate().for_each(|(row, values)| panels.set_row(row, values));
+            let mut panels_t = Panels::zeroed(precision, k, n);
+            transposed.chunks_exact(n).enumerate().for_each(|(row, values)| panels_t.set_row(row, values));
+
+            let mut ctx = Context::cpu(threads).with_isa(isa);
+            let xm = ctx.upload_persistent(m, k, &x);
+            let wm = ctx.upload_persistent(n, k, &w);
+            let wt = ctx.upload_persistent(k, n, &transposed);
+            let bm = ctx.upload_persistent(1, n, &bias);
+            let out: Vec<Mat> = (0..4).map(|_| ctx.persistent(m, n)).collect();
+            let run = |ctx: &mut Context| {
+                ctx.reset();
+                let lhs = pack_lhs(ctx, xm, precision);
+                gemm(ctx, &[(lhs, Rhs::Weight { panels: &panels })], Init::Row(bm), out[0]);
+                gemm(ctx, &[(lhs, Rhs::WeightTransposed { panels: &panels_t })], Init::Row(bm), out[1]);
+                let nk = pack_rhs(ctx, wm, Order::Nk, 1.0, precision);
+                gemm(ctx, &[(lhs, nk)], Init::Row(bm), out[2]);
+                let kn = pack_rhs(ctx, wt, Order::Kn, 1.0, precision);
+                gemm(ctx, &[(lhs, kn)], Init::Row(bm), out[3]);
+            };
+            ctx.plan(run);
+            run(&mut ctx);
+            let results: Vec<Vec<f32>> = out.iter().map(|&o| ctx.download(o)).collect();
+            let what = format!("{m}×{n}×{k} {precision:?} {isa:?}");
+            assert_close(&what, &results[0], &expected, 2e-6 * (k as f64).sqrt().max(2.0));
+            for (i, other) in results.iter().enumerate().skip(1) {
+                let is_equal = &results[0] == other;
+                assert!(is_equal, "{what}: form {i} differs in some bit");
+            }
+        }
+    }
+
+    #[test]
+    fn every_form_agrees_with_f64_and_with_each_other_bit_for_bit() {
+        for precision in [Precision::F32, Precision::Bf16] {
+            for &isa in Isa::supported() {
+                check(isa, precision, 1);
+                check(isa, precision, 3);
+            }
+        }
+    }
+
+    #[test]
+    fn agrees_with_the_gemm_crate() {
+        let (m, n, k) = (37, 65, 129);
+        let (x, w) = (random(1, m * k), random(2, n * k));
+        let mut expected = vec![0f32; m * n];
+        // SAFETY: the strides describe row-major matrices of these sizes.
+        unsafe {
+            gemm::gemm(
+                m,
+                n,
+                k,
+                expected.as_mut_ptr(),
+                1,
+                n as isize,
+                false,
+                x.as_ptr(),
+                1,
+                k as isize,
+                w.as_ptr(),
+                k as isize,
+                1,
+                0.0,
+                1.0,
+                false,
+                false,
+                false,
+                gemm::Parallelism::None,
+            );
+        }
+        let mut panels = Panels::zeroed(Precision::F32, n, k);
+        w.chunks_exact(k).enumerate().for_each(|(row, values)| panels.set_row(row, values));
+        let mut ctx = Context::cpu(1);
+        let (xm, c) = (ctx.upload_persistent(m, k, &x), ctx.persistent(m, n));
+        let run = |ctx: &mut Context| {
+            let lhs = pack_lhs(ctx, xm, Precision::F32);
+            gemm(ctx, &[(lhs, Rhs::Weight { panels: &panels })], Init::Zero, c);
+        };
+        ctx.plan(run);
+        run(&mut ctx);
+        let expected: Vec<f64> = expected.iter().map(|&x| f64::from(x)).collect();
+        assert_close("gemm crate", &ctx.download(c), &expected, 1e-5);
+    }
+
+    #[test]
+    fn a_row_has_the_same_bits_alone_or_among_others() {
+        let (m, n, k) = (300, 48, 700);
+        let x = random(5, m * k);
+        let w = random(6, n * k);
+        let mut panels = Panels::zeroed(Precision::Bf16, n, k);
+        w.chunks_exact(k).enumerate().for_each(|(row, values)| panels.set_row(row, values));
+        let product = |rows: std::ops::Range<usize>, threads| {
+            let mut ctx = Context::cpu(threads);
+            let xm = ctx.upload_persistent(rows.len(), k, &x[rows.start * k..rows.end * k]);
+            let c = ctx.persistent(rows.len(), n);
+            let run = |ctx: &mut Context| {
+                let lhs = pack_lhs(ctx, xm, Precision::Bf16);
+                gemm(ctx, &[(lhs, Rhs::Weight { panels: &panels })], Init::Zero, c);
+            };
+            ctx.plan(run);
+            run(&mut ctx);
+            ctx.download(c)
+        };
+        let all = product(0..m, 2);
+        for row in [0, 1, 5, 6, 251, 252, 299] {
+            assert_eq!(product(row..row + 1, 1), all[row * n..(row + 1) * n], "row {row}");
+        }
+    }
+}

@@ -1,0 +1,182 @@
+//! What the driver multiplies: frozen weights packed for good, small matrices and activations packed in scratch.
+
+use super::pack::{pair, transpose, turn};
+use super::{MR, NR, Precision};
+use crate::device::{Context, Floats, Mat};
+use crate::profile::Kind;
+use crate::simd::Isa;
+
+/// Weights packed for the right-hand side of `y = x·Wᵀ`, W being `[d_out, d_in]`: panels of [`NR`] outputs,
+/// `[panel][unit of d_in][NR]`. The last panel and an odd last k are padded with zeros.
+pub(crate) struct Panels {
+    precision: Precision,
+    n: usize,
+    k: usize,
+    units: Floats,
+}
+
+impl Panels {
+    pub(crate) fn zeroed(precision: Precision, n: usize, k: usize) -> Panels {
+        Panels { precision, n, k, units: Floats::zeroed(n.div_ceil(NR) * precision.units(k) * NR) }
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        self.units.as_slice().len() * 4
+    }
+
+    /// Writes row `n` of W.
+    pub(crate) fn set_row(&mut self, n: usize, row: &[f32]) {
+        assert!(n < self.n && row.len() == self.k);
+        let start = n / NR * self.precision.units(self.k) * NR + n % NR;
+        let target: &mut [u32] = bytemuck::cast_slice_mut(&mut self.units.as_mut_slice()[start..]);
+        match self.precision {
+            Precision::F32 => target.iter_mut().step_by(NR).zip(row).for_each(|(unit, x)| *unit = x.to_bits()),
+            Precision::Bf16 => target
+                .iter_mut()
+                .step_by(NR)
+                .zip(row.chunks(2))
+                .for_each(|(unit, x)| *unit = pair(x[0], x.get(1).copied().unwrap_or(0.0))),
+        }
+    }
+
+    /// Units `u0 .. u0 + depth` of a panel.
+    pub(super) fn block(&self, panel: usize, u0: usize, depth: usize) -> &[u32] {
+        let start = (panel * self.precision.units(self.k) + u0) * NR;
+        bytemuck::cast_slice(&self.units.as_slice()[start..start + depth * NR])
+    }
+
+    /// Units `u0 .. u0 + depth` along the outputs of W, for inputs `column .. column + NR`: a block of the packed transpose. `u0` is
+    /// a multiple of [`NR`].
+    pub(super) fn turned_block(&self, isa: Isa, column: usize, u0: usize, depth: usize, out: &mut [u32]) {
+        let columns = NR.min(self.k - column);
+        let per_panel = self.precision.units(NR);
+        for u in (u0..u0 + depth).step_by(per_panel) {
+            let first = self.precision.units(column);
+            let panel = self.block(u / per_panel, first, self.precision.units(columns));
+            let rows = per_panel.min(u0 + depth - u);
+            let start = (u - u0) * NR;
+            if rows == per_panel {
+                turn(isa, self.precision, panel, columns, &mut out[start..]);
+            } else {
+                let mut whole = [0u32; NR * NR];
+                turn(isa, self.precision, panel, columns, &mut whole);
+                out[start..start + rows * NR].copy_from_slice(&whole[..rows * NR]);
+            }
+        }
+    }
+}
+
+/// A right-hand operand.
+#[derive(Clone, Copy)]
+pub(crate) enum Rhs<'a> {
+    /// `Wᵀ` for packed W `[n, k]`: the forward of a linear.
+    Weight { panels: &'a Panels },
+    /// `W` for packed W `[k, n]`: the backward of a linear. Its panels are built block by block in scratch.
+    WeightTransposed { panels: &'a Panels },
+    /// Panels in scratch, made by [`pack_rhs`].
+    Scratch { panels: Mat, precision: Precision, n: usize, k: usize },
+}
+
+impl Rhs<'_> {
+    pub(super) fn n(&self) -> usize {
+        match *self {
+            Rhs::Weight { panels } => panels.n,
+            Rhs::WeightTransposed { panels } => panels.k,
+            Rhs::Scratch { n, .. } => n,
+        }
+    }
+
+    pub(super) fn k(&self) -> usize {
+        match *self {
+            Rhs::Weight { panels } => panels.k,
+            Rhs::WeightTransposed { panels } => panels.n,
+            Rhs::Scratch { k, .. } => k,
+        }
+    }
+
+    pub(super) fn precision(&self) -> Precision {
+        match *self {
+            Rhs::Weight { panels } | Rhs::WeightTransposed { panels } => panels.precision,
+            Rhs::Scratch { precision, .. } => precision,
+        }
+    }
+}
+
+/// A left-hand operand in scratch: panels of [`MR`] rows, `[panel][unit of k][rows of the panel]`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Lhs {
+    pub(super) packed: Mat,
+    pub(super) precision: Precision,
+    pub(crate) m: usize,
+    pub(crate) k: usize,
+}
+
+/// How the elements of a source matrix are laid out for [`pack_rhs`].
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Order {
+    /// `[n, k]`, like a weight.
+    Nk,
+    /// `[k, n]`.
+    Kn,
+}
+
+/// Packs all rows of `x` (`[m, k]`) as a left-hand operand.
+pub(crate) fn pack_lhs(ctx: &mut Context, x: Mat, precision: Precision) -> Lhs {
+    let (m, k, units) = (x.rows(), x.cols(), precision.units(x.cols()));
+    let packed = ctx.scratch(1, m * units);
+    if !ctx.planning() && m * k > 0 {
+        let _span = ctx.span(Kind::Matrix);
+        let (source, target) = (ctx.view(x), ctx.view(packed));
+        let isa = ctx.isa();
+        let panels_per_task = 4;
+        ctx.parallel(m.div_ceil(MR).div_ceil(panels_per_task), |task| {
+            let first = task * panels_per_task * MR;
+            for row in (first..m.min(first + panels_per_task * MR)).step_by(MR) {
+                let rows = MR.min(m - row);
+                // SAFETY: the panel of rows `row..row + rows` takes units `row·units .. (row + rows)·units` of the packed
+                // matrix, and only this task writes them; the source is only read.
+                let (from, to) = unsafe {
+                    let to = std::slice::from_raw_parts_mut(target.at(row * units).cast::<u32>(), rows * units);
+                    (std::slice::from_raw_parts(source.at(row * source.ld()), (rows - 1) * source.ld() + k), to)
+                };
+                transpose(isa, precision, from, source.ld(), (rows, k), 1.0, to, rows);
+            }
+        });
+    }
+    Lhs { packed, precision, m, k }
+}
+
+/// Packs a small matrix, times `scale`, as a right-hand operand.
+pub(crate) fn pack_rhs<'a>(ctx: &mut Context, source: Mat, order: Order, scale: f32, precision: Precision) -> Rhs<'a> {
+    let (n, k) = match order {
+        Order::Nk => (source.rows(), source.cols()),
+        Order::Kn => (source.cols(), source.rows()),
+    };
+    let panels = ctx.scratch(n.div_ceil(NR), precision.units(k) * NR);
+    if !ctx.planning() {
+        let _span = ctx.span(Kind::Matrix);
+        let (from, to) = (ctx.view(source), ctx.view(panels));
+        ctx.parallel(panels.rows(), |panel| {
+            // SAFETY: the source is only read.
+            let value = |column: usize, kk: usize| unsafe {
+                match order {
+                    _ if column >= n || kk >= k => 0.0,
+                    Order::Nk => scale * from.row(column)[kk],
+                    Order::Kn => scale * from.row(kk)[column],
+                }
+            };
+            // SAFETY: each task writes its own row of `panels`.
+            let out: &mut [u32] = bytemuck::cast_slice_mut(unsafe { to.row_mut(panel) });
+            for (u, group) in out.chunks_exact_mut(NR).enumerate() {
+                for (c, unit) in group.iter_mut().enumerate() {
+                    let column = panel * NR + c;
+                    *unit = match precision {
+                        Precision::F32 => value(column, u).to_bits(),
+                        Precision::Bf16 => pair(value(column, 2 * u), value(column, 2 * u + 1)),
+                    };
+                }
+            }
+        });
+    }
+    Rhs::Scratch { panels, precision, n, k }
+}

@@ -1,0 +1,396 @@
+//! Rows of f32 rearranged into the order that the micro-kernels read: units of 4 bytes, each one f32 or a pair of bf16 that
+//! are neighbours along the inner dimension K. Two movements cover every operand: a transpose, where the source's rows run
+//! along K, and an interleave, where they run across it.
+
+use super::Precision;
+use crate::simd::{Isa, multiversion};
+
+/// Rounds to the nearest bfloat16 (ties to even) and returns it widened again; NaN stays NaN.
+#[inline(always)]
+pub(crate) fn round_bf16(x: f32) -> f32 {
+    let bits = x.to_bits();
+    let rounded = bits.wrapping_add(0x7fff + ((bits >> 16) & 1)) & 0xffff_0000;
+    if x.is_nan() { x } else { f32::from_bits(rounded) }
+}
+
+/// Two values as one unit: the first in the low half.
+#[inline(always)]
+pub(super) fn pair(first: f32, second: f32) -> u32 {
+    (round_bf16(first).to_bits() >> 16) | (round_bf16(second).to_bits() & 0xffff_0000)
+}
+
+/// `to[u·stride + r]` = unit u of source row r, times `scale`: rows of `k` floats, `ld` apart. At most 16 rows; lanes from `rows` to
+/// `stride` of a unit's group may become zero.
+pub(super) fn transpose(
+    isa: Isa,
+    precision: Precision,
+    from: &[f32],
+    ld: usize,
+    (rows, k): (usize, usize),
+    scale: f32,
+    to: &mut [u32],
+    stride: usize,
+) {
+    assert!(rows <= 16 && rows <= stride && (rows == 0 || from.len() >= (rows - 1) * ld + k));
+    assert!(k == 0 || to.len() >= (precision.units(k) - 1) * stride + rows);
+    match (isa, precision) {
+        // SAFETY: the context's instruction set is one that the processor has; the bounds are asserted above.
+        #[cfg(target_arch = "x86_64")]
+        (Isa::Avx512, _) => unsafe { avx512::transpose(precision, from, ld, (rows, k), scale, to, stride) },
+        (_, Precision::F32) => transpose_f32(isa, from, ld, rows, k, scale, to, stride),
+        (_, Precision::Bf16) => transpose_bf16(isa, from, ld, rows, k, scale, to, stride),
+    }
+}
+
+/// `to[u·stride + c]` = unit u of source column c: `k` rows of `columns` floats, `ld` apart. At most 16 columns; lanes from `columns`
+/// to `stride` of a unit's group may become zero.
+pub(super) fn interleave(
+    isa: Isa,
+    precision: Precision,
+    from: &[f32],
+    ld: usize,
+    (columns, k): (usize, usize),
+    to: &mut [u32],
+    stride: usize,
+) {
+    assert!(columns <= 16 && columns <= stride && (k == 0 || from.len() >= (k - 1) * ld + columns));
+    assert!(k == 0 || to.len() >= (precision.units(k) - 1) * stride + columns);
+    match (isa, precision) {
+        // SAFETY: as in `transpose`.
+        #[cfg(target_arch = "x86_64")]
+        (Isa::Avx512, _) => unsafe { avx512::interleave(precision, from, ld, (columns, k), to, stride) },
+        (_, Precision::F32) => interleave_f32(isa, from, ld, columns, k, to, stride),
+        (_, Precision::Bf16) => interleave_bf16(isa, from, ld, columns, k, to, stride),
+    }
+}
+
+multiversion! {
+    fn transpose_f32(from: &[f32], ld: usize, rows: usize, k: usize, scale: f32, to: &mut [u32], stride: usize) {
+        for r in 0..rows {
+            for (u, x) in from[r * ld..r * ld + k].iter().enumerate() {
+                to[u * stride + r] = (x * scale).to_bits();
+            }
+        }
+    }
+}
+
+multiversion! {
+    fn transpose_bf16(from: &[f32], ld: usize, rows: usize, k: usize, scale: f32, to: &mut [u32], stride: usize) {
+        for r in 0..rows {
+            for (u, x) in from[r * ld..r * ld + k].chunks(2).enumerate() {
+                to[u * stride + r] = pair(x[0] * scale, x.get(1).map_or(0.0, |x| x * scale));
+            }
+        }
+    }
+}
+
+multiversion! {
+    fn interleave_f32(from: &[f32], ld: usize, columns: usize, k: usize, to: &mut [u32], stride: usize) {
+        for u in 0..k {
+            for (slot, x) in to[u * stride..u * stride + columns].iter_mut().zip(&from[u * ld..u * ld + columns]) {
+                *slot = x.to_bits();
+            }
+        }
+    }
+}
+
+multiversion! {
+    fn interleave_bf16(from: &[f32], ld: usize, columns: usize, k: usize, to: &mut [u32], stride: usize) {
+        for u in 0..k.div_ceil(2) {
+            let slots = &mut to[u * stride..u * stride + columns];
+            let first = &from[2 * u * ld..2 * u * ld + columns];
+            if 2 * u + 1 < k {
+                let second = &from[(2 * u + 1) * ld..(2 * u + 1) * ld + columns];
+                slots.iter_mut().zip(first).zip(second).for_each(|((slot, a), b)| *slot = pair(*a, *b));
+            } else {
+                slots.iter_mut().zip(first).for_each(|(slot, a)| *slot = pair(*a, 0.0));
+            }
+        }
+    }
+}
+
+/// Transposes packed weights: `out[u·width + j]` = unit u, along the panel's outputs, of input `j`. `panel` holds the units of
+/// inputs `first ..` of one panel of `width` outputs, as [`super::Panels`] lays them out; `columns` inputs are wanted, and their
+/// missing neighbours up to `width` become zero. `first` is even.
+pub(super) fn turn(isa: Isa, precision: Precision, panel: &[u32], columns: usize, out: &mut [u32]) {
+    const NR: usize = super::NR;
+    let units = precision.units(NR);
+    assert!(columns <= NR && panel.len() >= precision.units(columns) * NR && out.len() >= units * NR);
+    match (isa, precision) {
+        // SAFETY: as in `transpose`.
+        #[cfg(target_arch = "x86_64")]
+        (Isa::Avx512, Precision::Bf16) if columns == NR => unsafe { avx512::turn_bf16(panel, out) },
+        (_, Precision::F32) => {
+            let rows = bytemuck::cast_slice(&panel[..columns * NR]);
+            out[..units * NR].fill(0);
+            for first in (0..columns).step_by(16) {
+                let count = 16.min(columns - first);
+                transpose(isa, precision, &rows[first * NR..], NR, (count, NR), 1.0, &mut out[first..], NR);
+            }
+        }
+        (_, Precision::Bf16) => turn_bf16(isa, panel, columns, out),
+    }
+}
+
+multiversion! {
+    fn turn_bf16(panel: &[u32], columns: usize, out: &mut [u32]) {
+        const NR: usize = super::NR;
+        out[..NR / 2 * NR].fill(0);
+        for j in 0..columns {
+            let source = &panel[j / 2 * NR..(j / 2 + 1) * NR];
+            let half = |unit: u32| if j % 2 == 0 { unit & 0xffff } else { unit >> 16 };
+            for u in 0..NR / 2 {
+                out[u * NR + j] = half(source[2 * u]) | half(source[2 * u + 1]) << 16;
+            }
+        }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+mod avx512 {
+    use std::arch::x86_64::*;
+
+    use crate::gemm::Precision;
+
+    /// # Safety
+    /// AVX-512 with bf16; bounds as [`super::transpose`] asserts them.
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512bf16")]
+    pub(super) unsafe fn transpose(
+        precision: Precision,
+        from: &[f32],
+        ld: usize,
+        (rows, k): (usize, usize),
+        scale: f32,
+        to: &mut [u32],
+        stride: usize,
+    ) {
+        let per_unit = if precision == Precision::Bf16 { 2 } else { 1 };
+        let units = precision.units(k);
+        let factor = _mm512_set1_ps(scale);
+        for first in (0..units).step_by(16) {
+            let mut block = [_mm512_setzero_si512(); 16];
+            let left = k - first * per_unit;
+            for (r, slot) in block.iter_mut().enumerate().take(rows) {
+                // SAFETY: masked to the elements of row r.
+                unsafe {
+                    let source = from.as_ptr().add(r * ld + first * per_unit);
+                    let low = _mm512_mul_ps(_mm512_maskz_loadu_ps(lanes(left), source), factor);
+                    *slot = if precision == Precision::Bf16 {
+                        let rest = left.saturating_sub(16);
+                        let high = _mm512_mul_ps(_mm512_maskz_loadu_ps(lanes(rest), source.wrapping_add(16)), factor);
+                        std::mem::transmute::<__m512bh, __m512i>(_mm512_cvtne2ps_pbh(high, low))
+                    } else {
+                        _mm512_castps_si512(low)
+                    };
+                }
+            }
+            transpose_16(&mut block);
+            for (u, row) in (first..units.min(first + 16)).zip(block) {
+                store(to, u * stride, rows, row);
+            }
+        }
+    }
+
+    /// # Safety
+    /// AVX-512 with bf16; bounds as [`super::interleave`] asserts them.
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512bf16")]
+    pub(super) unsafe fn interleave(
+        precision: Precision,
+        from: &[f32],
+        ld: usize,
+        (columns, k): (usize, usize),
+        to: &mut [u32],
+        stride: usize,
+    ) {
+        let mask = lanes(columns);
+        // SAFETY: masked to the columns of a row that exists.
+        let row = |i: usize| unsafe { _mm512_maskz_loadu_ps(mask, from.as_ptr().add(i * ld)) };
+        if precision == Precision::F32 {
+            (0..k).for_each(|u| store(to, u * stride, columns, _mm512_castps_si512(row(u))));
+            return;
+        }
+        // the halves of two rows of 16, side by side, become 16 pairs
+        let mut order = [0u16; 32];
+        for (i, slot) in order.iter_mut().enumerate() {
+            *slot = (i / 2 + i % 2 * 16) as u16;
+        }
+        // SAFETY: 64 bytes.
+        let order = unsafe { _mm512_loadu_si512(order.as_ptr().cast()) };
+        for u in 0..k.div_ceil(2) {
+            let second = if 2 * u + 1 < k { row(2 * u + 1) } else { _mm512_setzero_ps() };
+            // SAFETY: both are 64 bytes.
+            let halves: __m512i = unsafe { std::mem::transmute(_mm512_cvtne2ps_pbh(second, row(2 * u))) };
+            store(to, u * stride, columns, _mm512_permutexvar_epi16(order, halves));
+        }
+    }
+
+    /// # Safety
+    /// AVX-512; `panel` and `out` hold 16 × 32 units.
+    #[target_feature(enable = "avx512f,avx512bw")]
+    pub(super) unsafe fn turn_bf16(panel: &[u32], out: &mut [u32]) {
+        const NR: usize = crate::gemm::NR;
+        // (a0 a1)(b0 b1) → (a0 b0)(a1 b1): outputs become neighbours, inputs 64 bits apart
+        let (low, high) = (0x0706_0302_0504_0100, 0x0f0e_0b0a_0d0c_0908);
+        let swap = _mm512_set_epi64(high, low, high, low, high, low, high, low);
+        for outputs in 0..NR / 16 {
+            for inputs in 0..NR / 16 {
+                let mut block = [_mm512_setzero_si512(); 8];
+                for (i, slot) in block.iter_mut().enumerate() {
+                    // SAFETY: row `8·inputs + i` of the panel, 16 of its units.
+                    let row =
+                        unsafe { _mm512_loadu_si512(panel.as_ptr().add((8 * inputs + i) * NR + 16 * outputs).cast()) };
+                    *slot = _mm512_shuffle_epi8(row, swap);
+                }
+                transpose_8(&mut block);
+                for (i, row) in block.into_iter().enumerate() {
+                    store(out, (8 * outputs + i) * NR + 16 * inputs, 16, row);
+                }
+            }
+        }
+    }
+
+    /// The first `count` of 16 lanes.
+    fn lanes(count: usize) -> __mmask16 {
+        if count >= 16 { 0xffff } else { (1 << count) - 1 }
+    }
+
+    /// Stores 16 lanes where there is room, else the first `count`.
+    #[target_feature(enable = "avx512f")]
+    fn store(to: &mut [u32], at: usize, count: usize, row: __m512i) {
+        let target = &mut to[at..];
+        if let Some(target) = target.first_chunk_mut::<16>() {
+            // SAFETY: 64 bytes.
+            unsafe { _mm512_storeu_si512(target.as_mut_ptr().cast(), row) };
+        } else {
+            let count = count.min(target.len());
+            // SAFETY: masked to what is there.
+            unsafe { _mm512_mask_storeu_epi32(target.as_mut_ptr().cast(), lanes(count), row) };
+        }
+    }
+
+    /// Transposes 16 × 16 units.
+    #[target_feature(enable = "avx512f")]
+    fn transpose_16(r: &mut [__m512i; 16]) {
+        let mut t = *r;
+        for i in (0..16).step_by(2) {
+            t[i] = _mm512_unpacklo_epi32(r[i], r[i + 1]);
+            t[i + 1] = _mm512_unpackhi_epi32(r[i], r[i + 1]);
+        }
+        for i in (0..16).step_by(4) {
+            r[i] = _mm512_unpacklo_epi64(t[i], t[i + 2]);
+            r[i + 1] = _mm512_unpackhi_epi64(t[i], t[i + 2]);
+            r[i + 2] = _mm512_unpacklo_epi64(t[i + 1], t[i + 3]);
+            r[i + 3] = _mm512_unpackhi_epi64(t[i + 1], t[i + 3]);
+        }
+        // r[4g + c] holds, in lane l, rows 4g .. 4g + 4 of column 4l + c
+        for c in 0..4 {
+            let (a, b, d, e) = (r[c], r[4 + c], r[8 + c], r[12 + c]);
+            let (low, high) = (_mm512_shuffle_i32x4::<0x88>(a, b), _mm512_shuffle_i32x4::<0xdd>(a, b));
+            let (low2, high2) = (_mm512_shuffle_i32x4::<0x88>(d, e), _mm512_shuffle_i32x4::<0xdd>(d, e));
+            t[c] = _mm512_shuffle_i32x4::<0x88>(low, low2);
+            t[8 + c] = _mm512_shuffle_i32x4::<0xdd>(low, low2);
+            t[4 + c] = _mm512_shuffle_i32x4::<0x88>(high, high2);
+            t[12 + c] = _mm512_shuffle_i32x4::<0xdd>(high, high2);
+        }
+        *r = t;
+    }
+
+    /// Transposes 8 × 8 pairs of units.
+    #[target_feature(enable = "avx512f")]
+    fn transpose_8(r: &mut [__m512i; 8]) {
+        let mut t = *r;
+        for i in (0..8).step_by(2) {
+            t[i] = _mm512_unpacklo_epi64(r[i], r[i + 1]);
+            t[i + 1] = _mm512_unpackhi_epi64(r[i], r[i + 1]);
+        }
+        // t[2g + c] holds, in lane l, rows 2g and 2g + 1 of column 2l + c
+        for c in 0..2 {
+            let (a, b, d, e) = (t[c], t[2 + c], t[4 + c], t[6 + c]);
+            let (low, high) = (_mm512_shuffle_i64x2::<0x88>(a, b), _mm512_shuffle_i64x2::<0xdd>(a, b));
+            let (low2, high2) = (_mm512_shuffle_i64x2::<0x88>(d, e), _mm512_shuffle_i64x2::<0xdd>(d, e));
+            r[c] = _mm512_shuffle_i64x2::<0x88>(low, low2);
+            r[4 + c] = _mm512_shuffle_i64x2::<0xdd>(low, low2);
+            r[2 + c] = _mm512_shuffle_i64x2::<0x88>(high, high2);
+            r[6 + c] = _mm512_shuffle_i64x2::<0xdd>(high, high2);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::check::random;
+
+    #[test]
+    fn rounding_to_bf16_is_to_nearest_even() {
+        for bits in (0..u32::MAX).step_by(65_521) {
+            let x = f32::from_bits(bits);
+            let expected = half::bf16::from_f32(x).to_f32();
+            let got = round_bf16(x);
+            assert!(got.to_bits() == expected.to_bits() || (got.is_nan() && expected.is_nan()), "{x}");
+        }
+    }
+
+    #[test]
+    fn turned_panels_agree_on_every_instruction_set() {
+        const NR: usize = super::super::NR;
+        for precision in [Precision::F32, Precision::Bf16] {
+            for columns in [NR, 16, 5] {
+                let panel: Vec<u32> =
+                    (0..precision.units(columns) * NR).map(|i| (i as u32).wrapping_mul(0x9e37_79b1)).collect();
+                let turned = |isa| {
+                    let mut out = vec![7; precision.units(NR) * NR];
+                    turn(isa, precision, &panel, columns, &mut out);
+                    out
+                };
+                let expected = turned(Isa::Portable);
+                let first = |half: u32| panel[half as usize] & 0xffff;
+                if precision == Precision::Bf16 {
+                    assert_eq!(expected[0], first(0) | first(1) << 16, "outputs 0 and 1 of input 0");
+                }
+                Isa::supported()
+                    .iter()
+                    .for_each(|&isa| assert_eq!(turned(isa), expected, "{isa:?} {precision:?} {columns}"));
+            }
+        }
+    }
+
+    /// Unit u of the values `value(k)`.
+    fn unit(precision: Precision, k: usize, u: usize, value: impl Fn(usize) -> f32) -> u32 {
+        match precision {
+            Precision::F32 => value(u).to_bits(),
+            Precision::Bf16 => pair(value(2 * u), if 2 * u + 1 < k { value(2 * u + 1) } else { 0.0 }),
+        }
+    }
+
+    #[test]
+    fn movements_agree_on_every_instruction_set() {
+        for &isa in Isa::supported() {
+            for precision in [Precision::F32, Precision::Bf16] {
+                for (rows, k) in [(12, 64), (1, 1), (5, 33), (16, 35), (11, 100)] {
+                    for stride in [rows, 32] {
+                        let (ld, what) = (k + 3, format!("{isa:?} {precision:?} {rows}×{k} stride {stride}"));
+                        let from = random(7, rows * ld);
+                        let mut to = vec![0; precision.units(k) * stride];
+                        transpose(isa, precision, &from, ld, (rows, k), 0.5, &mut to, stride);
+                        for r in 0..rows {
+                            for u in 0..precision.units(k) {
+                                let expected = unit(precision, k, u, |i| from[r * ld + i] * 0.5);
+                                assert_eq!(to[u * stride + r], expected, "transpose {what}");
+                            }
+                        }
+                        let ld = rows + 2;
+                        let from = random(8, k * ld);
+                        interleave(isa, precision, &from, ld, (rows, k), &mut to, stride);
+                        for c in 0..rows {
+                            for u in 0..precision.units(k) {
+                                let expected = unit(precision, k, u, |i| from[i * ld + c]);
+                                assert_eq!(to[u * stride + c], expected, "interleave {what}");
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}

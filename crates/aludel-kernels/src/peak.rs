@@ -1,0 +1,87 @@
+//! What the arithmetic units can do when nothing keeps them waiting: multiply-adds between registers, on all threads at
+//! once. The yardstick of a measured utilisation; nothing else uses it.
+
+use std::time::Instant;
+
+use crate::linear::Precision;
+use crate::simd::Isa;
+
+/// Rounds of one measurement: about a tenth of a second.
+const ROUNDS: u64 = 30_000_000;
+
+/// Floating-point operations a second (a multiply-add is two) of the instruction that products of this precision are made
+/// of, summed over `threads` threads that run together.
+pub fn flops(isa: Isa, precision: Precision, threads: usize) -> f64 {
+    assert!(Isa::supported().contains(&isa), "this processor lacks {}", isa.name());
+    let begun = Instant::now();
+    let operations: f64 = std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..threads.max(1)).map(|_| scope.spawn(move || busy(isa, precision))).collect();
+        workers.into_iter().map(|worker| worker.join().unwrap_or(0.0)).sum()
+    });
+    operations / begun.elapsed().as_secs_f64()
+}
+
+/// Runs [`ROUNDS`] rounds of independent multiply-adds; returns how many operations that was.
+fn busy(isa: Isa, precision: Precision) -> f64 {
+    match isa {
+        // SAFETY: `flops` asserted that the processor has the features.
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx512 if precision == Precision::Bf16 => unsafe { x86::bf16() },
+        // SAFETY: as above.
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx512 => unsafe { x86::avx512() },
+        // SAFETY: as above.
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx2 => unsafe { x86::avx2() },
+        _ => portable(),
+    }
+}
+
+fn portable() -> f64 {
+    let mut sums = [[1f32; 4]; 8];
+    for _ in 0..ROUNDS / 8 {
+        for sum in sums.iter_mut().flatten() {
+            *sum = *sum * 0.999 + 0.001;
+        }
+    }
+    std::hint::black_box(sums);
+    (ROUNDS / 8 * 8 * 4 * 2) as f64
+}
+
+#[cfg(target_arch = "x86_64")]
+mod x86 {
+    use std::arch::x86_64::*;
+
+    use super::ROUNDS;
+
+    /// Enough independent sums to cover the latency of two units.
+    const SUMS: usize = 12;
+
+    macro_rules! peak {
+        ($name:ident, $features:literal, $zero:expr, $factor:expr, $fma:expr, $operations:literal) => {
+            #[target_feature(enable = $features)]
+            pub(super) fn $name() -> f64 {
+                let mut sums = [$zero; SUMS];
+                let factor = $factor;
+                for _ in 0..ROUNDS {
+                    for sum in &mut sums {
+                        *sum = $fma(*sum, factor);
+                    }
+                }
+                std::hint::black_box(sums);
+                (ROUNDS * SUMS as u64 * $operations) as f64
+            }
+        };
+    }
+
+    peak!(avx2, "avx2,fma", _mm256_setzero_ps(), _mm256_set1_ps(1e-3), |s, f| _mm256_fmadd_ps(f, f, s), 16);
+    peak!(avx512, "avx512f", _mm512_setzero_ps(), _mm512_set1_ps(1e-3), |s, f| _mm512_fmadd_ps(f, f, s), 32);
+    peak!(
+        bf16,
+        "avx512f,avx512bf16",
+        _mm512_setzero_ps(),
+        _mm512_cvtne2ps_pbh(_mm512_set1_ps(1e-3), _mm512_set1_ps(1e-3)),
+        |s, f| _mm512_dpbf16_ps(s, f, f),
+        64
+    );
+}
