@@ -4,11 +4,10 @@
 
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 use std::ptr::NonNull;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use rayon::prelude::*;
-
+use crate::pool::{self, Pool};
 use crate::profile::{Clock, Kind, Span};
 use crate::simd::Isa;
 
@@ -113,7 +112,7 @@ pub struct Mark(usize);
 pub struct Context {
     isa: Isa,
     threads: usize,
-    pool: Option<rayon::ThreadPool>,
+    pool: Option<Mutex<Pool>>,
     planning: bool,
     clock: Arc<Clock>,
     buffers: Vec<Floats>,
@@ -131,13 +130,7 @@ impl Context {
     pub fn cpu(threads: usize) -> Context {
         let available = std::thread::available_parallelism().map_or(1, |n| n.get());
         let threads = if threads == 0 { available } else { threads };
-        let pool = (threads > 1).then(|| {
-            rayon::ThreadPoolBuilder::new()
-                .num_threads(threads)
-                .thread_name(|i| format!("aludel-{i}"))
-                .build()
-                .expect("the system refuses to start worker threads")
-        });
+        let pool = (threads > 1).then(|| Mutex::new(Pool::new(threads)));
         Context {
             isa: Isa::detect(),
             threads,
@@ -366,14 +359,14 @@ impl Context {
     /// and no result may depend on which thread ran which task.
     pub(crate) fn parallel(&self, tasks: usize, task: impl Fn(usize) + Send + Sync) {
         match &self.pool {
-            Some(pool) if tasks > 1 => pool.install(|| (0..tasks).into_par_iter().with_max_len(1).for_each(task)),
+            Some(pool) if tasks > 1 => pool.lock().unwrap_or_else(PoisonError::into_inner).run(tasks, &task),
             _ => (0..tasks).for_each(task),
         }
     }
 
     /// The number of the worker that runs the present task: an index into [`Context::thread_scratch`].
     pub(crate) fn thread_index() -> usize {
-        rayon::current_thread_index().unwrap_or(0)
+        pool::thread_index()
     }
 }
 

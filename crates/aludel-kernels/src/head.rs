@@ -2,8 +2,8 @@
 //! never exists. Trained embedding rows override their frozen columns here. Which loss sits on top is the caller's choice.
 
 use crate::device::{Context, Mat, assert_apart};
-use crate::gemm::{Init, Order, gemm, pack_lhs, pack_rhs};
-use crate::linear::{FrozenWeight, add_token_products};
+use crate::gemm::{Init, Order, add_token_products, gemm, pack_lhs, pack_rhs};
+use crate::linear::FrozenWeight;
 
 /// Rows of a vocabulary matrix that are trained: they replace, or extend, the frozen rows of these ids.
 #[derive(Clone, Debug)]

@@ -5,6 +5,7 @@
 //! and write raw device memory so that threads may work on disjoint rows of one buffer.
 #![allow(unsafe_code)] // the one crate that may: see the invariants in ARCHITECTURE.md
 
+mod pool;
 mod simd;
 
 pub mod attention;

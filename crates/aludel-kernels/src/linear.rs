@@ -3,17 +3,11 @@
 //! W is packed once, when it is loaded, and never receives a gradient. LoRA (Hu et al., 2021) is the second segment of the
 //! same multiplication: y is written once. Shapes: x [T, d_in], W [d_out, d_in], A [r, d_in], B [d_out, r], y [T, d_out].
 
-use crate::device::{Context, Mat, assert_apart};
-use crate::gemm::{Init, Lhs, Order, Panels, Rhs, gemm, pack_lhs, pack_rhs};
-use crate::profile::Kind;
+use crate::device::{Context, Mat};
+use crate::gemm::{Init, Lhs, Order, Panels, Rhs, add_token_products, gemm, pack_lhs, pack_rhs};
 use crate::rowwise::dropout::{self, Dropout};
-use crate::simd::multiversion;
 
 pub use crate::gemm::Precision;
-
-/// Tokens whose contributions to a weight gradient are summed before they are added to it, in index order. Fixed, so that
-/// the sum does not depend on the number of threads.
-const TOKEN_CHUNK: usize = 256;
 
 /// A weight that never changes, packed for the matrix kernel. Opaque: what it looks like inside is the kernel's business.
 pub struct FrozenWeight {
@@ -215,87 +209,6 @@ fn dropped_input(ctx: &mut Context, input: &Input, lora: &Lora, precision: Preci
     }
 }
 
-/// Columns of one task of [`add_token_products`].
-const COLUMNS: usize = 32;
-/// Rows of `left` summed in registers at once.
-const LEFT: usize = 4;
-
-/// `out[i][j] += scale·Σ_t left[t][i]·right[t][j]` ([r, d]), or its transpose `out[j][i]` ([d, r]). Tokens are summed in chunks
-/// of [`TOKEN_CHUNK`], in index order.
-pub(crate) fn add_token_products(ctx: &mut Context, left: Mat, right: Mat, scale: f32, out: Mat, transposed: bool) {
-    let (r, d) = (left.cols(), right.cols());
-    assert_eq!(left.rows(), right.rows());
-    assert_eq!(if transposed { (d, r) } else { (r, d) }, (out.rows(), out.cols()));
-    if ctx.planning() {
-        return;
-    }
-    let _span = ctx.span(Kind::Matrix);
-    assert_apart(&[out], &[left, right]);
-    let (lv, rv, ov, isa) = (ctx.view(left), ctx.view(right), ctx.view(out), ctx.isa());
-    let tokens = left.rows();
-    ctx.parallel(d.div_ceil(COLUMNS), |task| {
-        let columns = task * COLUMNS..d.min((task + 1) * COLUMNS);
-        for i0 in (0..r).step_by(LEFT) {
-            let count = LEFT.min(r - i0);
-            for t0 in (0..tokens).step_by(TOKEN_CHUNK) {
-                let mut sums = [[0f32; COLUMNS]; LEFT];
-                let span = t0..tokens.min(t0 + TOKEN_CHUNK);
-                // SAFETY: the inputs are only read, and overlap no output (asserted).
-                let (l, x) = unsafe {
-                    let last = span.end - 1;
-                    (
-                        std::slice::from_raw_parts(lv.at(t0 * lv.ld()), (last - t0) * lv.ld() + r),
-                        std::slice::from_raw_parts(rv.at(t0 * rv.ld()), (last - t0) * rv.ld() + d),
-                    )
-                };
-                token_chunk(isa, l, lv.ld(), i0, count, x, rv.ld(), &columns, span.len(), &mut sums);
-                for (i, row) in sums.iter().enumerate().take(count) {
-                    for (j, sum) in columns.clone().zip(row) {
-                        // SAFETY: this task owns the output elements of its columns.
-                        unsafe {
-                            let slot =
-                                if transposed { ov.at(j * ov.ld() + i0 + i) } else { ov.at((i0 + i) * ov.ld() + j) };
-                            *slot += scale * sum;
-                        }
-                    }
-                }
-            }
-        }
-    });
-}
-
-multiversion! {
-    fn token_chunk(
-        left: &[f32],
-        left_ld: usize,
-        i0: usize,
-        count: usize,
-        right: &[f32],
-        right_ld: usize,
-        columns: &std::ops::Range<usize>,
-        tokens: usize,
-        sums: &mut [[f32; COLUMNS]; LEFT],
-    ) {
-        let mut acc = [[0f32; COLUMNS]; LEFT];
-        for t in 0..tokens {
-            let x = &right[t * right_ld + columns.start..t * right_ld + columns.end];
-            let l = &left[t * left_ld + i0..t * left_ld + i0 + count];
-            if let (Ok(x), Ok(l)) = (<&[f32; COLUMNS]>::try_from(x), <&[f32; LEFT]>::try_from(l)) {
-                for i in 0..LEFT {
-                    for j in 0..COLUMNS {
-                        acc[i][j] += l[i] * x[j];
-                    }
-                }
-            } else {
-                for (row, l) in acc.iter_mut().zip(l) {
-                    row.iter_mut().zip(x).for_each(|(slot, x)| *slot += l * x);
-                }
-            }
-        }
-        *sums = acc;
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -393,26 +306,5 @@ mod tests {
     fn forward_and_backward_match_f64_and_finite_differences() {
         check(0.0, 1);
         check(0.3, 2);
-    }
-
-    #[test]
-    fn token_sums_do_not_depend_on_threads() {
-        let (tokens, r, d) = (700, 6, 70);
-        let (l, x) = (random(1, tokens * r), random(2, tokens * d));
-        let run = |threads| {
-            let mut ctx = Context::cpu(threads);
-            let (lm, xm) = (ctx.upload_persistent(tokens, r, &l), ctx.upload_persistent(tokens, d, &x));
-            let (out, out_t) = (ctx.persistent(r, d), ctx.persistent(d, r));
-            add_token_products(&mut ctx, lm, xm, 2.0, out, false);
-            add_token_products(&mut ctx, lm, xm, 2.0, out_t, true);
-            (ctx.download(out), ctx.download(out_t))
-        };
-        let (one, one_t) = run(1);
-        assert_eq!((one.clone(), one_t.clone()), run(3));
-        let expected: Vec<f64> = (0..r * d)
-            .map(|e| 2.0 * (0..tokens).map(|t| f64::from(l[t * r + e / d]) * f64::from(x[t * d + e % d])).sum::<f64>())
-            .collect();
-        assert_close("sum", &one, &expected, 1e-4);
-        assert_eq!((0..r * d).map(|e| one_t[e % d * r + e / d]).collect::<Vec<_>>(), one);
     }
 }

@@ -1,7 +1,7 @@
-//! The innermost loops: one tile of C, at most [`MR`] × [`NR`], summed over a block of K in registers. One version for each
+//! The innermost loops: one tile of C, at most [`MR`] × 32, summed over a block of K in registers. One version for each
 //! instruction set; all read the same layouts. Within one instruction set an element's sum runs over K in one order.
 
-use super::{MR, NR, Precision};
+use super::{MR, Precision};
 use crate::simd::Isa;
 
 /// One tile: `c[r][0..16·width] = from[r] + Σ_u left[u][r]·right[u][0..16·width]` for `height` rows. Without `from`, from zero.
@@ -15,8 +15,9 @@ pub(super) struct Tile {
     /// Units of K.
     pub(super) depth: usize,
     pub(super) left: *const u32,
-    /// Units are [`NR`] apart.
     pub(super) right: *const u32,
+    /// Distance between the units of `right`.
+    pub(super) right_ld: usize,
     pub(super) from: Option<*const f32>,
     pub(super) from_ld: usize,
     pub(super) c: *mut f32,
@@ -26,7 +27,7 @@ pub(super) struct Tile {
 /// Computes a tile.
 ///
 /// # Safety
-/// `left` holds `depth × height` units, `right` `depth × NR`; `from` and `c` point to `height` rows of `16·width` floats at their
+/// `left` holds `depth × height` units, `right` `depth` groups of `16·width` units at its leading dimension; `from` and `c` point to `height` rows of `16·width` floats at their
 /// leading dimensions; no one else touches those rows of `c`; the processor has the instruction set.
 #[inline]
 pub(super) unsafe fn tile(isa: Isa, tile: &Tile) {
@@ -44,7 +45,7 @@ pub(super) unsafe fn tile(isa: Isa, tile: &Tile) {
 }
 
 mod portable {
-    use super::{NR, Precision, Tile};
+    use super::{Precision, Tile};
 
     /// Rows and columns of the sums held at once.
     const ROWS: usize = 4;
@@ -74,7 +75,7 @@ mod portable {
                 }
             }
             for u in 0..tile.depth {
-                let right = &*tile.right.add(u * NR + column).cast::<[u32; COLUMNS]>();
+                let right = &*tile.right.add(u * tile.right_ld + column).cast::<[u32; COLUMNS]>();
                 for (r, sums) in acc.iter_mut().enumerate().take(rows) {
                     let left = *tile.left.add(u * tile.height + row + r);
                     match tile.precision {
@@ -105,7 +106,7 @@ mod portable {
 mod avx2 {
     use std::arch::x86_64::*;
 
-    use super::{NR, Precision, Tile};
+    use super::{Precision, Tile};
 
     /// Rows of the sums held in registers at once, over 16 columns.
     const ROWS: usize = 6;
@@ -146,7 +147,7 @@ mod avx2 {
             }
             let high = _mm256_set1_epi32(0xffff_0000_u32 as i32);
             for u in 0..tile.depth {
-                let right = tile.right.add(u * NR + column);
+                let right = tile.right.add(u * tile.right_ld + column);
                 let left = tile.left.add(u * tile.height + row);
                 let b = [_mm256_loadu_si256(right.cast()), _mm256_loadu_si256(right.add(8).cast())];
                 match tile.precision {
@@ -191,7 +192,11 @@ mod avx2 {
 mod avx512 {
     use std::arch::x86_64::*;
 
-    use super::{MR, NR, Precision, Tile};
+    use super::{MR, Precision, Tile};
+
+    /// Units that the right-hand operand is fetched ahead of its use. Weights come from memory, and the processor's own prefetching
+    /// stops at every page.
+    const AHEAD: usize = 16;
 
     /// # Safety
     /// As [`super::tile`].
@@ -240,6 +245,7 @@ mod avx512 {
                 let mut b = [_mm512_setzero_si512(); V];
                 for (v, b) in b.iter_mut().enumerate() {
                     *b = _mm512_loadu_si512(right.add(16 * v).cast());
+                    _mm_prefetch::<_MM_HINT_T0>(right.wrapping_add(AHEAD * tile.right_ld + 16 * v).cast());
                 }
                 for (r, sums) in acc.iter_mut().enumerate() {
                     let a = _mm512_set1_epi32(*left.add(r) as i32);
@@ -251,7 +257,7 @@ mod avx512 {
                         };
                     }
                 }
-                (left, right) = (left.add(M), right.add(NR));
+                (left, right) = (left.add(M), right.wrapping_add(tile.right_ld));
             }
             for (r, sums) in acc.iter().enumerate() {
                 for (v, sum) in sums.iter().enumerate() {

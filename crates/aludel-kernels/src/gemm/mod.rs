@@ -9,9 +9,11 @@ mod micro;
 mod operand;
 mod pack;
 pub(crate) mod tile;
+mod tokens;
 
 use micro::Tile;
 pub(crate) use operand::{Lhs, Order, Panels, Rhs, pack_lhs, pack_rhs};
+pub(crate) use tokens::add_token_products;
 
 use crate::device::{Context, Mat, View};
 use crate::profile::Kind;
@@ -21,10 +23,11 @@ use crate::simd::Isa;
 pub(crate) const NR: usize = 32;
 /// Rows of a left-hand panel.
 const MR: usize = 12;
-/// Units of a block of K: one right-hand panel block of it (32 KB) is read from L1 or, while it streams, from L2. A multiple of [`NR`].
-const KC: usize = 256;
-/// Rows of one task, a multiple of [`MR`]: with [`KC`] the left-hand block (252 KB) stays in L2.
-const MC: usize = 252;
+/// Units of a block of K: one right-hand panel block of it (36 KB) streams from L2. A multiple of [`NR`].
+const KC: usize = 288;
+/// Rows of one task, a multiple of [`MR`]: with [`KC`] the left-hand block (580 KB) stays in L2, and a pass of 1,024 tokens is two
+/// such blocks, for each of which a transposed block of a weight is built once.
+const MC: usize = 516;
 /// Panels of one task.
 const PANELS_PER_TASK: usize = 2;
 
@@ -179,7 +182,7 @@ impl Job<'_> {
             (Some(c), self.c.ld)
         };
         let width = columns.div_ceil(16);
-        let tile = Tile { precision, height, width, depth, left, right, from, from_ld, c, ld: self.c.ld };
+        let tile = Tile { precision, height, width, depth, left, right, right_ld: NR, from, from_ld, c, ld: self.c.ld };
         if columns == 16 * width {
             // SAFETY: the tile lies inside C and the source.
             unsafe { micro::tile(self.isa, &tile) };

@@ -118,6 +118,7 @@ pub(crate) fn multiply(
                     depth: units,
                     left: lhs.as_ptr().add(row * units),
                     right: rhs.as_ptr().add(column * units),
+                    right_ld: NR,
                     from: accumulate.then_some(target.cast_const()),
                     from_ld: ld,
                     c: target,

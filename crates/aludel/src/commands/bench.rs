@@ -4,7 +4,7 @@ use crate::commands::train::peak_rss_bytes;
 use crate::console::Console;
 use crate::report::Outcome;
 use crate::settings::{Flags, RecipeArgs, resolve};
-use aludel_distill::bench::{Options, TrainBench, bench_train};
+use aludel_distill::bench::{GenerateBench, GenerateOptions, TrainBench, TrainOptions, bench_generate, bench_train};
 use aludel_model::student::Student;
 use clap::{Args, Subcommand};
 use serde_json::json;
@@ -23,6 +23,9 @@ pub(crate) struct BenchArgs {
 enum What {
     /// Optimiser steps on rows of arbitrary tokens, every one supervised
     Train(Box<TrainArgs>),
+
+    /// Prompts read and answers written, one sequence and several at once
+    Generate(Box<GenerateArgs>),
 }
 
 /// The options of `aludel bench train`.
@@ -60,9 +63,50 @@ struct TrainArgs {
     recipe: RecipeArgs,
 }
 
+/// The options of `aludel bench generate`.
+#[derive(Debug, Args)]
+struct GenerateArgs {
+    /// The model: a GGUF file or a Hugging Face model folder
+    #[arg(long, value_name = "PATH")]
+    student: PathBuf,
+
+    /// An adapter folder to put on it
+    #[arg(long, value_name = "DIR")]
+    adapter: Option<PathBuf>,
+
+    /// How many sequences are written at once, one measurement for each number
+    #[arg(long, value_name = "N,N,...", value_delimiter = ',', default_value = "1,8,32", value_parser = clap::value_parser!(u16).range(1..))]
+    batch_sizes: Vec<u16>,
+
+    /// Tokens of a prompt that is read at once
+    #[arg(long, value_name = "N", default_value_t = 512, value_parser = clap::value_parser!(u16).range(1..))]
+    prefill_length: u16,
+
+    /// Tokens before the first that is written
+    #[arg(long, value_name = "N", default_value_t = 128, value_parser = clap::value_parser!(u16).range(1..))]
+    prompt_length: u16,
+
+    /// Tokens written by each sequence
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..))]
+    new_tokens: u16,
+
+    /// The precision of matrix products: auto, bf16 or f32 [default: auto]
+    #[arg(long, value_name = "DTYPE")]
+    dtype: Option<String>,
+
+    /// Threads; 0 takes one for each core [default: 0]
+    #[arg(long, value_name = "N")]
+    threads: Option<String>,
+
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
 const EXAMPLES: &str = "\
 Examples:
   aludel bench train --student student.gguf
+  aludel bench generate --student student.gguf --batch-sizes 1,4
   aludel bench train --student student.gguf --sequence-length 2048 --set lora.r=16 --set lora.target_modules=all-linear --json";
 
 fn at_least_two(text: &str) -> Result<usize, String> {
@@ -76,7 +120,42 @@ fn at_least_two(text: &str) -> Result<usize, String> {
 pub(crate) fn run(args: &BenchArgs, console: &mut Console) -> anyhow::Result<Outcome> {
     match &args.what {
         What::Train(args) => train(args, console),
+        What::Generate(args) => generate(args, console),
     }
+}
+
+fn generate(args: &GenerateArgs, console: &mut Console) -> anyhow::Result<Outcome> {
+    let flags = Flags::default()
+        .path("--student", "student.model", Some(&args.student))
+        .written("--dtype", "student.dtype", args.dtype.as_ref())
+        .written("--threads", "student.threads", args.threads.as_ref());
+    let recipe = resolve(&RecipeArgs::default(), flags)?;
+    let options = GenerateOptions {
+        batch_sizes: args.batch_sizes.iter().map(|&size| usize::from(size)).collect(),
+        prefill_length: usize::from(args.prefill_length),
+        prompt_length: usize::from(args.prompt_length),
+        new_tokens: usize::from(args.new_tokens),
+    };
+    let bench = bench_generate(&args.student, args.adapter.as_deref(), &recipe.student, &options)?;
+    if args.json {
+        let mut value = serde_json::to_value(&bench)?;
+        value["peak_rss_bytes"] = json!(peak_rss_bytes());
+        console.json_line(&value)?;
+    } else {
+        console.line(describe_generate(&bench))?;
+    }
+    Ok(Outcome::Done)
+}
+
+fn describe_generate(bench: &GenerateBench) -> String {
+    let mut text = format!(
+        "loading {:.0} ms, first token of a prompt of {} {:.1} ms\nreading {:.0} tokens/s\n",
+        bench.load_ms, bench.first_token_prompt, bench.first_token_ms, bench.prefill_tokens_per_second
+    );
+    for (size, rate) in &bench.decode_tokens_per_second {
+        text += &format!("writing {rate:.1} tokens/s, sequences: {size}\n");
+    }
+    text + &format!("{} on {}, threads: {}", bench.dtype, bench.instruction_set, bench.threads)
 }
 
 fn train(args: &TrainArgs, console: &mut Console) -> anyhow::Result<Outcome> {
@@ -88,7 +167,7 @@ fn train(args: &TrainArgs, console: &mut Console) -> anyhow::Result<Outcome> {
         .written("--threads", "student.threads", args.threads.as_ref());
     let recipe = resolve(&args.recipe, flags)?;
     let student = Student::open(&args.student)?;
-    let options = Options {
+    let options = TrainOptions {
         sequence_length: args.sequence_length,
         tokens_per_step: args.tokens_per_step,
         steps: usize::from(args.steps),

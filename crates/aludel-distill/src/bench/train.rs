@@ -1,10 +1,9 @@
-//! How fast training is here: whole optimiser steps on invented rows in which every token counts, timed one by one, and
-//! where their time goes. How results are shown is the caller's business.
+//! Whole optimiser steps on rows in which every token counts, timed one by one, and where their time goes.
 
 use std::time::Instant;
 
 use aludel_kernels::profile::Kind;
-use aludel_kernels::{optim, peak, rng};
+use aludel_kernels::{optim, peak};
 use aludel_model::adapter::linear_shape;
 use aludel_model::config::Config;
 use aludel_model::module::Module;
@@ -13,6 +12,7 @@ use aludel_traces::cache::{RowInfo, TokenRow};
 use aludel_traces::dataset::PromptKey;
 use serde::Serialize;
 
+use super::{invented_tokens, median};
 use crate::error::Result;
 use crate::learner::{Learner, precision};
 use crate::objective::CrossEntropy;
@@ -23,7 +23,7 @@ const WARM_UP_STEPS: usize = 1;
 
 /// What to time.
 #[derive(Clone, Copy, Debug)]
-pub struct Options {
+pub struct TrainOptions {
     /// Tokens of a row.
     pub sequence_length: usize,
     /// Tokens of an optimiser step, cut down to whole rows.
@@ -97,7 +97,7 @@ pub fn flops_per_token(config: &Config, adapter_parameters: usize, sequence_leng
 ///
 /// # Errors
 /// What makes training impossible: weights that do not fit, rows longer than the model takes.
-pub fn bench_train(student: &Student, recipe: &Recipe, options: &Options) -> Result<TrainBench> {
+pub fn bench_train(student: &Student, recipe: &Recipe, options: &TrainOptions) -> Result<TrainBench> {
     let rows_per_step = (options.tokens_per_step / options.sequence_length).max(1);
     let rows_per_pass = (recipe.train.tokens_per_pass / options.sequence_length).clamp(1, rows_per_step);
     let tokens_per_step = rows_per_step * options.sequence_length;
@@ -156,17 +156,10 @@ pub fn bench_train(student: &Student, recipe: &Recipe, options: &Options) -> Res
     })
 }
 
-fn median(values: &[f64]) -> f64 {
-    let mut sorted = values.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    let middle = sorted.len() / 2;
-    if sorted.len() % 2 == 1 { sorted[middle] } else { (sorted[middle - 1] + sorted[middle]) / 2.0 }
-}
-
 /// A row of arbitrary tokens, all supervised.
 fn invented_row(seed: u64, tokens: usize, vocab_size: usize) -> TokenRow {
     TokenRow {
-        ids: (0..tokens as u64).map(|t| (rng::mix(seed, t) % vocab_size as u64) as u32).collect(),
+        ids: invented_tokens(seed, tokens, vocab_size),
         weights: vec![1.0; tokens],
         info: RowInfo {
             tokens: tokens as u32,
@@ -200,10 +193,5 @@ mod tests {
             let got = flops_per_token(&config, adapter, length);
             assert!((got - expected).abs() < 0.002e9, "{length}: {got}");
         }
-    }
-
-    #[test]
-    fn medians() {
-        assert_eq!((median(&[3.0, 1.0, 2.0]), median(&[4.0, 1.0])), (2.0, 2.5));
     }
 }

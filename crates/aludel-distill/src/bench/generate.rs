@@ -1,0 +1,178 @@
+//! Prompts read and answers written by the generation engine, greedily, with the log-probability of every token.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Instant;
+
+use aludel_kernels::{Context, profile::Kind};
+use aludel_model::adapter::Adapter;
+use aludel_model::decoder::Decoder;
+use aludel_model::generate::{Engine, Request, Sampling};
+use aludel_model::student::Student;
+use serde::Serialize;
+
+use super::{invented_tokens, median};
+use crate::error::Result;
+use crate::learner::{context, precision};
+use crate::settings::StudentSettings;
+
+/// Times that what is short is measured.
+const ROUNDS: usize = 5;
+/// Tokens of the prompt whose first answer token is timed.
+const SHORT_PROMPT: usize = 32;
+
+/// What to time.
+#[derive(Clone, Debug)]
+pub struct GenerateOptions {
+    /// How many sequences at once, one measurement for each number.
+    pub batch_sizes: Vec<usize>,
+    /// Tokens of the prompt that is read in one pass.
+    pub prefill_length: usize,
+    /// Tokens before the first that is written.
+    pub prompt_length: usize,
+    /// Tokens that each sequence writes.
+    pub new_tokens: usize,
+}
+
+/// What generation costs.
+#[derive(Clone, Debug, Serialize)]
+pub struct GenerateBench {
+    /// Prompt tokens a second, read in one pass, the first answer token included.
+    pub prefill_tokens_per_second: f64,
+    /// Tokens written a second, all sequences together, by how many there are.
+    pub decode_tokens_per_second: BTreeMap<usize, f64>,
+    /// Milliseconds from a short prompt to its first answer token, the model being loaded.
+    pub first_token_ms: f64,
+    /// Tokens of that prompt.
+    pub first_token_prompt: usize,
+    /// Milliseconds to open and pack the model.
+    pub load_ms: f64,
+    /// The precision of products.
+    pub dtype: String,
+    /// The instruction set in use.
+    pub instruction_set: &'static str,
+    /// Worker threads.
+    pub threads: usize,
+    /// Milliseconds of the last decode measurement's mean step, by kind of op.
+    pub step_ms: BTreeMap<String, f64>,
+}
+
+/// Loads the model and times it.
+///
+/// # Errors
+/// A model or adapter that cannot be loaded, more positions than the model has.
+pub fn bench_generate(
+    model: &Path,
+    adapter: Option<&Path>,
+    settings: &StudentSettings,
+    options: &GenerateOptions,
+) -> Result<GenerateBench> {
+    let begun = Instant::now();
+    let student = Student::open(model)?;
+    let mut ctx = context(settings);
+    let longest = options.prefill_length.max(options.prompt_length + options.new_tokens).max(SHORT_PROMPT) + 1;
+    let decoder = Decoder::load(&mut ctx, &student.config, &student.weights, precision(settings.dtype), longest)?;
+    let adapter = adapter.map(|folder| Adapter::load(&mut ctx, &student.config, folder)).transpose()?;
+    let load_ms = begun.elapsed().as_secs_f64() * 1e3;
+
+    let most = options.batch_sizes.iter().copied().max().unwrap_or(1);
+    // whole blocks for each sequence
+    let context_tokens = most * (longest + 64);
+    let engine = Engine::new(&mut ctx, &decoder, context_tokens, options.prefill_length.max(most));
+    let mut bench = Bench { ctx, decoder, adapter, engine, vocab_size: student.config.vocab_size };
+    bench.first_token(SHORT_PROMPT)?;
+    let first_token_ms = bench.repeated(SHORT_PROMPT)? * 1e3;
+    let prefill_seconds = bench.repeated(options.prefill_length)?;
+    let mut decode_tokens_per_second = BTreeMap::new();
+    let mut step_ms = BTreeMap::new();
+    for &size in &options.batch_sizes {
+        let rate = bench.decode(size, options.prompt_length, options.new_tokens, &mut step_ms)?;
+        decode_tokens_per_second.insert(size, rate);
+    }
+    Ok(GenerateBench {
+        prefill_tokens_per_second: options.prefill_length as f64 / prefill_seconds,
+        decode_tokens_per_second,
+        first_token_ms,
+        first_token_prompt: SHORT_PROMPT,
+        load_ms,
+        dtype: format!("{:?}", bench.decoder.precision()).to_lowercase(),
+        instruction_set: bench.ctx.isa().name(),
+        threads: bench.ctx.threads(),
+        step_ms,
+    })
+}
+
+struct Bench {
+    ctx: Context,
+    decoder: Decoder,
+    adapter: Option<Adapter>,
+    engine: Engine,
+    vocab_size: usize,
+}
+
+impl Bench {
+    /// Seconds from a prompt of so many tokens to its first answer token.
+    fn first_token(&mut self, prompt: usize) -> Result<f64> {
+        let begun = Instant::now();
+        self.submit(0, prompt, 1)?;
+        while !self.engine.is_idle() {
+            self.engine.step(&mut self.ctx, &self.decoder, self.adapter.as_ref())?;
+        }
+        Ok(begun.elapsed().as_secs_f64())
+    }
+
+    /// The median of several, after one that is not counted.
+    fn repeated(&mut self, prompt: usize) -> Result<f64> {
+        self.first_token(prompt)?;
+        let seconds: Vec<f64> = (0..ROUNDS).map(|_| self.first_token(prompt)).collect::<Result<_>>()?;
+        Ok(median(&seconds))
+    }
+
+    /// Tokens a second of `size` sequences that write together, their prompts being read.
+    fn decode(
+        &mut self,
+        size: usize,
+        prompt: usize,
+        new_tokens: usize,
+        step_ms: &mut BTreeMap<String, f64>,
+    ) -> Result<f64> {
+        for seed in 0..size {
+            // the first token comes with the prompt
+            self.submit(seed as u64, prompt, new_tokens + 1)?;
+        }
+        let mut written = 0;
+        while written < size {
+            written += self.step()?;
+        }
+        let earlier = Kind::ALL.map(|kind| self.ctx.time_spent(kind));
+        let (begun, mut steps, mut seconds) = (written, 0, Vec::new());
+        while !self.engine.is_idle() {
+            let at = Instant::now();
+            written += self.step()?;
+            seconds.push(at.elapsed().as_secs_f64());
+            steps += 1;
+        }
+        step_ms.clear();
+        for (kind, earlier) in Kind::ALL.into_iter().zip(earlier) {
+            let spent = (self.ctx.time_spent(kind) - earlier).as_secs_f64();
+            step_ms.insert(format!("{kind:?}").to_lowercase(), spent * 1e3 / f64::from(steps));
+        }
+        step_ms.insert("all".to_owned(), seconds.iter().sum::<f64>() * 1e3 / f64::from(steps));
+        Ok((written - begun) as f64 / seconds.iter().sum::<f64>())
+    }
+
+    fn step(&mut self) -> Result<usize> {
+        Ok(self.engine.step(&mut self.ctx, &self.decoder, self.adapter.as_ref())?.len())
+    }
+
+    fn submit(&mut self, seed: u64, prompt: usize, max_new_tokens: usize) -> Result<()> {
+        let request = Request {
+            prompt: invented_tokens(seed, prompt, self.vocab_size),
+            max_new_tokens,
+            sampling: Sampling::default(),
+            stop_ids: Vec::new(),
+        };
+        self.engine.submit(&self.decoder, self.adapter.as_ref(), request)?;
+        Ok(())
+    }
+}

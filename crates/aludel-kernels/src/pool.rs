@@ -1,0 +1,222 @@
+//! Worker threads for ops that last microseconds. Between two ops of a pass the workers spin, so that the next one starts at
+//! once; when nothing comes for a while they sleep. Tasks are handed out one by one from a counter.
+//!
+//! A general work-stealing pool costs several microseconds for each op, which a generated token pays a few hundred times.
+
+use std::any::Any;
+use std::cell::{Cell, UnsafeCell};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{JoinHandle, Thread};
+
+/// Looks at the state before a worker goes to sleep: some 50 microseconds.
+const SPINS: u32 = 3_000;
+
+/// Bit of [`Shared::state`] that says that the job may be entered; below it the workers inside are counted, above it jobs.
+const OPEN: u64 = 1 << 16;
+/// One job in [`Shared::state`].
+const JOB: u64 = 1 << 17;
+
+thread_local! {
+    static INDEX: Cell<usize> = const { Cell::new(0) };
+}
+
+/// The number of the present worker: 0 for whoever started the op, then 1, 2, …
+pub(crate) fn thread_index() -> usize {
+    INDEX.get()
+}
+
+/// Some threads beside the caller's.
+pub(crate) struct Pool {
+    shared: Arc<Shared>,
+    workers: Vec<JoinHandle<()>>,
+    threads: Vec<Thread>,
+}
+
+struct Shared {
+    /// Jobs so far, whether the last may be entered, workers inside.
+    state: AtomicU64,
+    /// Next task of the job.
+    next: AtomicUsize,
+    job: UnsafeCell<Option<Job>>,
+    asleep: Vec<AtomicBool>,
+    is_ending: AtomicBool,
+    panic: Mutex<Option<Box<dyn Any + Send>>>,
+}
+
+/// A borrowed closure without its lifetime. [`Pool::run`] does not return before everyone has left it.
+#[derive(Clone, Copy)]
+struct Job {
+    task: *const (dyn Fn(usize) + Sync),
+    tasks: usize,
+}
+
+// SAFETY: `job` is written only while no worker is inside (see `run`), and read only by workers that are.
+unsafe impl Sync for Shared {}
+// SAFETY: as above; the closure behind the pointer is `Sync`.
+unsafe impl Send for Shared {}
+
+impl Pool {
+    /// Starts `threads − 1` workers; the caller of [`Pool::run`] is the remaining one.
+    pub(crate) fn new(threads: usize) -> Pool {
+        let shared = Arc::new(Shared {
+            state: AtomicU64::new(0),
+            next: AtomicUsize::new(0),
+            job: UnsafeCell::new(None),
+            asleep: (1..threads).map(|_| AtomicBool::new(false)).collect(),
+            is_ending: AtomicBool::new(false),
+            panic: Mutex::new(None),
+        });
+        let workers: Vec<_> = (1..threads)
+            .map(|index| {
+                let shared = Arc::clone(&shared);
+                std::thread::Builder::new()
+                    .name(format!("aludel-{index}"))
+                    .spawn(move || shared.work(index))
+                    .expect("the system refuses to start worker threads")
+            })
+            .collect();
+        let threads = workers.iter().map(|worker| worker.thread().clone()).collect();
+        Pool { shared, workers, threads }
+    }
+
+    /// Runs `task(0) … task(tasks − 1)` on all threads, each task once, in any order. A panic of a task is passed on.
+    pub(crate) fn run(&mut self, tasks: usize, task: &(dyn Fn(usize) + Sync)) {
+        let shared = &*self.shared;
+        // SAFETY: the lifetime is dropped; this function returns only when no worker is inside the job any more.
+        let task: *const (dyn Fn(usize) + Sync) = unsafe { std::mem::transmute(std::ptr::from_ref(task)) };
+        // SAFETY: no worker is inside: the last job was closed and left before its `run` returned, and `&mut self` keeps others out.
+        unsafe { *shared.job.get() = Some(Job { task, tasks }) };
+        shared.next.store(0, Ordering::Relaxed);
+        // SeqCst here and where a worker falls asleep: either it sees this job, or it is seen asleep
+        shared.state.fetch_add(JOB | OPEN, Ordering::SeqCst);
+        for (thread, asleep) in self.threads.iter().zip(&shared.asleep) {
+            if asleep.swap(false, Ordering::SeqCst) {
+                thread.unpark();
+            }
+        }
+        let outcome = catch_unwind(AssertUnwindSafe(|| shared.run_tasks(Job { task, tasks })));
+        shared.state.fetch_and(!OPEN, Ordering::AcqRel);
+        while shared.state.load(Ordering::Acquire) & (OPEN - 1) != 0 {
+            std::hint::spin_loop();
+        }
+        let panic = shared.panic.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(panic) = outcome.err().or(panic) {
+            resume_unwind(panic);
+        }
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        self.shared.is_ending.store(true, Ordering::SeqCst);
+        self.threads.iter().for_each(Thread::unpark);
+        for worker in self.workers.drain(..) {
+            // a worker passes panics on to `run` and has none of its own
+            let _ = worker.join();
+        }
+    }
+}
+
+impl Shared {
+    /// The life of a worker.
+    fn work(&self, index: usize) {
+        INDEX.set(index);
+        let mut done = 0;
+        while !self.is_ending.load(Ordering::SeqCst) {
+            let Some(job) = self.next_job(&mut done, index) else { continue };
+            if let Err(panic) = catch_unwind(AssertUnwindSafe(|| self.run_tasks(job))) {
+                self.next.store(job.tasks, Ordering::Relaxed);
+                *self.panic.lock().unwrap_or_else(PoisonError::into_inner) = Some(panic);
+            }
+            self.state.fetch_sub(1, Ordering::Release);
+        }
+    }
+
+    /// Waits for a job newer than number `done` and enters it; nothing if it woke in vain.
+    fn next_job(&self, done: &mut u64, index: usize) -> Option<Job> {
+        for _ in 0..SPINS {
+            if let Some(job) = self.enter(done) {
+                return Some(job);
+            }
+            std::hint::spin_loop();
+        }
+        let asleep = &self.asleep[index - 1];
+        asleep.store(true, Ordering::SeqCst);
+        let job = self.enter(done);
+        if job.is_none() && !self.is_ending.load(Ordering::SeqCst) {
+            std::thread::park();
+        }
+        asleep.store(false, Ordering::SeqCst);
+        job
+    }
+
+    /// Enters the present job, if it is open and newer than `done`.
+    fn enter(&self, done: &mut u64) -> Option<Job> {
+        let mut state = self.state.load(Ordering::SeqCst);
+        while state & OPEN != 0 && state / JOB != *done {
+            match self.state.compare_exchange_weak(state, state + 1, Ordering::SeqCst, Ordering::SeqCst) {
+                Ok(_) => {
+                    *done = state / JOB;
+                    // SAFETY: counted as inside, so that `run` neither returns nor writes the job.
+                    return unsafe { *self.job.get() };
+                }
+                Err(present) => state = present,
+            }
+        }
+        None
+    }
+
+    fn run_tasks(&self, job: Job) {
+        loop {
+            let task = self.next.fetch_add(1, Ordering::Relaxed);
+            if task >= job.tasks {
+                return;
+            }
+            // SAFETY: `run` keeps the closure alive until everyone has left.
+            unsafe { (*job.task)(task) };
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_task_runs_once() {
+        for threads in [1, 2, 5] {
+            let mut pool = Pool::new(threads);
+            for round in 0..2_000 {
+                let tasks = round % 7;
+                let counts: Vec<AtomicUsize> = (0..tasks).map(|_| AtomicUsize::new(0)).collect();
+                pool.run(tasks, &|task| {
+                    assert!(thread_index() < threads);
+                    counts[task].fetch_add(1, Ordering::Relaxed);
+                });
+                assert!(
+                    counts.iter().all(|count| count.load(Ordering::Relaxed) == 1),
+                    "{threads} threads, round {round}"
+                );
+                if round % 500 == 0 {
+                    std::thread::sleep(std::time::Duration::from_millis(2)); // workers fall asleep
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_panic_is_passed_on_and_the_pool_goes_on() {
+        let mut pool = Pool::new(3);
+        for wrong in 0..20 {
+            let outcome = catch_unwind(AssertUnwindSafe(|| pool.run(20, &|task| assert_ne!(task, wrong))));
+            assert!(outcome.is_err());
+        }
+        let sum = AtomicUsize::new(0);
+        pool.run(10, &|task| {
+            sum.fetch_add(task, Ordering::Relaxed);
+        });
+        assert_eq!(sum.into_inner(), 45);
+    }
+}
