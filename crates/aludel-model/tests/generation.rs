@@ -8,11 +8,11 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use aludel_formats::hf;
-use aludel_kernels::Context;
 use aludel_kernels::linear::Precision;
+use aludel_kernels::{Context, Region};
 use aludel_model::Error;
 use aludel_model::config::Config;
-use aludel_model::decoder::Decoder;
+use aludel_model::decoder::{Attention, Decoder, Keep, Pass};
 use aludel_model::generate::{Engine, Finish, Request, RequestId, Sampling};
 use aludel_model::student::Student;
 use aludel_model::weights::Weights;
@@ -45,7 +45,7 @@ fn sampled(seed: u64) -> Sampling {
 /// Everything that an engine says until it is idle, by sequence.
 #[derive(Default)]
 struct Said {
-    tokens: BTreeMap<u64, Vec<(u32, f64)>>,
+    tokens: BTreeMap<u64, Vec<(u32, f32)>>,
     finish: BTreeMap<u64, Finish>,
     failed: Vec<(RequestId, usize)>,
 }
@@ -82,7 +82,7 @@ fn job() -> Vec<(Request, Range<u32>)> {
 }
 
 /// What each sample of each request of the job says when it is asked for alone.
-fn alone() -> BTreeMap<(usize, u32), Vec<(u32, f64)>> {
+fn alone() -> BTreeMap<(usize, u32), Vec<(u32, f32)>> {
     let mut ctx = Context::cpu(1);
     let decoder = load(&mut ctx, &small_model());
     let mut all = BTreeMap::new();
@@ -134,6 +134,34 @@ fn a_sample_is_the_same_alone_shared_crowded_and_on_any_thread_count() {
     // room for about two at a time: sequences wait, leave for older ones, and come back
     check(2, 448, 100, false, false);
     check(1, 448, 33, true, true);
+}
+
+/// Every token's log-probability under the unchanged logits, from a pass without a cache.
+#[test]
+fn log_probabilities_are_those_of_the_model() {
+    let mut ctx = Context::cpu(2);
+    let decoder = load(&mut ctx, &small_model());
+    for ((number, _), said) in alone() {
+        let mut row = job()[number].0.prompt.clone();
+        let start = row.len();
+        row.extend(said.iter().map(|&(token, _)| token));
+        let mut pass = Pass::default();
+        pass.push(0, &row);
+        let run = |ctx: &mut Context| {
+            let forward = decoder.forward(ctx, &pass, Attention::Rows, None, Keep::Nothing);
+            let logits = ctx.alloc(Region::Io, row.len(), decoder.vocab_size(None));
+            decoder.logits(ctx, forward.hidden, None, logits);
+            ctx.download(logits)
+        };
+        ctx.plan(run);
+        let logits = run(&mut ctx);
+        for (i, &(token, log_probability)) in said.iter().enumerate() {
+            let logits = &logits[(start + i - 1) * 160..(start + i) * 160];
+            let log_sum = logits.iter().map(|&x| f64::from(x).exp()).sum::<f64>().ln();
+            let off = (f64::from(log_probability) - f64::from(logits[token as usize]) + log_sum).abs();
+            assert!(off <= 1e-5, "request {number}, token {i}: off by {off}");
+        }
+    }
 }
 
 #[test]

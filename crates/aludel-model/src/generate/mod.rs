@@ -11,10 +11,10 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use aludel_kernels::attention::{BLOCK, Cache};
-use aludel_kernels::{Context, Region, rowwise};
+use aludel_kernels::{Context, Mat, Region, loss, rowwise};
 
+use sampler::Sampler;
 pub use sampler::Sampling;
-use sampler::{Choice, Sampler};
 use schedule::{Batch, Schedule};
 
 use crate::adapter::Adapter;
@@ -57,7 +57,7 @@ pub struct Event {
     /// The token.
     pub token: u32,
     /// Its log-probability under the model, before temperature and truncation.
-    pub log_probability: f64,
+    pub log_probability: f32,
     /// Why it was the last one, if it was.
     pub finish: Option<Finish>,
 }
@@ -160,59 +160,63 @@ impl Engine {
         if batch.pass.is_empty() {
             return Ok(Vec::new());
         }
-        let logits = self.run(ctx, decoder, adapter, &batch);
-        let rows = logits.chunks_exact(decoder.vocab_size(adapter));
-        let mut choices = Vec::with_capacity(rows.len());
-        for (&(at, _), row) in batch.complete.iter().zip(rows) {
+        let Some(logits) = self.run(ctx, decoder, adapter, &batch) else {
+            self.schedule.commit(&batch);
+            return Ok(Vec::new());
+        };
+        let values = ctx.download(logits);
+        let mut tokens = Vec::with_capacity(logits.rows());
+        for (&(at, _), row) in batch.complete.iter().zip(values.chunks_exact(logits.cols())) {
             let sequence = self.schedule.running(at);
             let sampling = &sequence.request.sampling;
-            let Some(choice) = self.sampler.choose(sampling, row, &sequence.tokens, sequence.sample) else {
+            let Some(token) = self.sampler.choose(sampling, row, &sequence.tokens, sequence.sample) else {
                 // The pass does not count: the next one computes the same for the others.
                 let error = Error::Logits { request: sequence.id, position: sequence.tokens.len() };
                 self.schedule.remove(sequence.id);
                 return Err(error);
             };
-            choices.push((at, choice));
+            tokens.push(token);
         }
+        let log_probabilities = log_probabilities(ctx, logits, &tokens);
         self.schedule.commit(&batch);
-        let events: Vec<Event> = choices.into_iter().map(|(at, choice)| self.append(at, choice)).collect();
+        let chosen = tokens.into_iter().zip(log_probabilities);
+        let events: Vec<Event> =
+            batch.complete.iter().zip(chosen).map(|(&(at, _), chosen)| self.append(at, chosen)).collect();
         for event in events.iter().filter(|event| event.finish.is_some()) {
             self.schedule.remove(event.request);
         }
         Ok(events)
     }
 
-    /// Runs a batch; the logits of its complete sequences, end to end.
-    fn run(&mut self, ctx: &mut Context, decoder: &Decoder, adapter: Option<&Adapter>, batch: &Batch) -> Vec<f32> {
+    /// Runs a batch; the logits of its complete sequences, if there are any, valid until the next pass.
+    fn run(&mut self, ctx: &mut Context, decoder: &Decoder, adapter: Option<&Adapter>, batch: &Batch) -> Option<Mat> {
         let last: Vec<u32> = batch.complete.iter().map(|&(_, row)| row).collect();
         let cache = self.cache;
         let run = |ctx: &mut Context| {
             let attention = Attention::Cached { cache: &cache, sequences: &batch.extensions };
             let active = adapter.map(|adapter| Active { adapter, dropout: None });
+            let mark = ctx.mark();
             let forward = decoder.forward(ctx, &batch.pass, attention, active, Keep::Nothing);
             if last.is_empty() {
-                return Vec::new();
+                return None;
             }
             let rows = ctx.upload_indices(&last);
             let hidden = ctx.scratch(last.len(), forward.hidden.cols());
             rowwise::gather_rows(ctx, forward.hidden, rows, hidden);
             let logits = ctx.alloc(Region::Io, last.len(), decoder.vocab_size(adapter));
             decoder.logits(ctx, hidden, adapter, logits);
-            ctx.download(logits)
+            ctx.release(mark);
+            Some(logits)
         };
         if self.planned.insert((batch.pass.len(), last.len())) {
-            ctx.plan(run);
+            ctx.plan(|ctx| run(ctx).map(|logits| log_probabilities(ctx, logits, &vec![0; last.len()])));
         }
         ctx.reset();
-        let mark = ctx.mark();
-        let logits = run(ctx);
-        ctx.release(mark);
-        logits
+        run(ctx)
     }
 
-    fn append(&mut self, at: usize, choice: Choice) -> Event {
+    fn append(&mut self, at: usize, (token, log_probability): (u32, f32)) -> Event {
         let sequence = self.schedule.running_mut(at);
-        let Choice { token, log_probability } = choice;
         sequence.tokens.push(token);
         let new_tokens = sequence.tokens.len() - sequence.request.prompt.len();
         let finish = if sequence.request.stop_ids.contains(&token) {
@@ -226,4 +230,13 @@ impl Engine {
         };
         Event { request: sequence.id, token, log_probability, finish }
     }
+}
+
+/// ln p of one token in each row of logits [rows, V]: what training would call its loss, with the other sign.
+fn log_probabilities(ctx: &mut Context, logits: Mat, tokens: &[u32]) -> Vec<f32> {
+    let targets = ctx.upload_indices(tokens);
+    let weights = ctx.upload(Region::Io, 1, tokens.len(), &vec![1.0; tokens.len()]);
+    let losses = ctx.alloc(Region::Io, 1, tokens.len());
+    loss::cross_entropy(ctx, logits, targets, weights, losses, false);
+    ctx.download(losses).into_iter().map(|loss| -loss).collect()
 }
