@@ -2,16 +2,21 @@
 //! clients; sampling itself is the engine's business.
 
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 
+use aludel_formats::hf::GENERATION_CONFIG_FILE_NAME;
 use aludel_kernels::Context;
 use aludel_model::adapter::Adapter;
+use aludel_model::config;
 use aludel_model::decoder::Decoder;
 use aludel_model::generate::{Engine, Finish, Request, Sampling};
 use aludel_model::student::Student;
-use aludel_text::{ChatTemplate, EncodeOptions, Message, Piece, TextBundle, ThinkTags, ThinkingSplitter, encode};
+use aludel_text::{
+    ChatTemplate, Date, EncodeOptions, Message, Piece, TextBundle, ThinkTags, ThinkingSplitter, encode, end_of_turn_id,
+};
 use serde::Serialize;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::export::adapter_text;
 use crate::learner::{context, precision};
 use crate::settings::{GenerateSettings, StudentSettings};
@@ -28,6 +33,7 @@ pub struct Talker {
     adapter: Option<Adapter>,
     text: TextBundle,
     template: ChatTemplate,
+    options: EncodeOptions,
     stop_ids: Vec<u32>,
     engine: Engine,
 }
@@ -39,10 +45,25 @@ pub struct Answer {
     pub reasoning: Option<String>,
     /// What was said.
     pub content: String,
-    /// `stop`, or `length` if the answer was cut.
-    pub finish_reason: &'static str,
+    /// Why it ended.
+    pub finish_reason: FinishReason,
     /// Tokens.
     pub usage: Usage,
+}
+
+/// Why an answer ended, in the words of OpenAI's API where it has one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum FinishReason {
+    /// The model ended its turn, or a stop text came.
+    Stop,
+    /// It was cut after `max_new_tokens`.
+    Length,
+    /// It was cut because the conversation fills the model's context.
+    #[serde(rename = "length")]
+    Context,
+    /// The caller stopped it.
+    Cancelled,
 }
 
 /// Tokens of a question and its answer.
@@ -55,11 +76,16 @@ pub struct Usage {
 }
 
 impl Talker {
-    /// Loads a GGUF or a folder, and an adapter with its tokenizer if it has its own.
+    /// Loads a GGUF or a folder, and an adapter with its tokenizer if it has its own. `date` is for templates that ask for it.
     ///
     /// # Errors
     /// Whatever is wrong with them; a model without a chat template.
-    pub fn open(model: &Path, adapter: Option<&Path>, settings: &StudentSettings) -> Result<Talker> {
+    pub fn open(
+        model: &Path,
+        adapter: Option<&Path>,
+        settings: &StudentSettings,
+        date: Option<Date>,
+    ) -> Result<Talker> {
         let student = Student::open(model)?;
         let mut ctx = context(settings);
         let positions = student.config.max_position_embeddings.min(CONTEXT_TOKENS);
@@ -68,16 +94,30 @@ impl Talker {
             Some(folder) => adapter_text(&student, folder)?,
             None => student.text.clone(),
         };
+        let template = text.template(&model.display().to_string())?;
+        let options = EncodeOptions { date, ..EncodeOptions::prompt(false) };
+        let mut stop_ids = student.eos_token_ids;
+        // the adapter's tokenizer and template may end a turn with another token than the student's
+        stop_ids.extend(text.eos_id());
+        stop_ids.extend(end_of_turn_id(&template, &text.tokenizer, &options).ok().flatten());
         let adapter = match adapter {
-            Some(folder) => Some(Adapter::load(&mut ctx, &student.config, folder)?),
+            Some(folder) => {
+                stop_ids.extend(generation_config_eos(folder)?);
+                Some(Adapter::load(&mut ctx, &student.config, folder)?)
+            }
             None => None,
         };
-        let template = text.template(&model.display().to_string())?;
         let engine = Engine::new(&mut ctx, &decoder, positions, TOKENS_PER_PASS);
-        Ok(Talker { ctx, decoder, adapter, text, template, stop_ids: student.eos_token_ids, engine })
+        Ok(Talker { ctx, decoder, adapter, text, template, options, stop_ids, engine })
     }
 
-    /// Answers the last message. Each piece of text is told as soon as it is sure.
+    /// The most tokens of a conversation, the next answer included.
+    pub fn context_tokens(&self) -> usize {
+        self.engine.context_tokens()
+    }
+
+    /// Answers the last message. Each piece of text is told as soon as it is sure; the answer ends early once `stop` is set, and is
+    /// then what was said so far.
     ///
     /// # Errors
     /// A conversation that the template refuses or that fills the context; a damaged model.
@@ -85,23 +125,17 @@ impl Talker {
         &mut self,
         messages: &[Message],
         settings: &GenerateSettings,
+        stop: &AtomicBool,
         tell: &mut dyn FnMut(&Piece),
     ) -> Result<Answer> {
         let tags = ThinkTags::default();
-        let rows = encode(&self.template, &self.text.tokenizer, messages, &EncodeOptions::prompt(false))?;
+        let rows = encode(&self.template, &self.text.tokenizer, messages, &self.options)?;
         let (prompt, opens) = rows.into_iter().next().map(|row| (row.ids, row.opens_thinking)).unwrap_or_default();
         let prompt_tokens = prompt.len();
         let request = Request {
             prompt,
             max_new_tokens: settings.max_new_tokens,
-            sampling: Sampling {
-                temperature: settings.temperature,
-                top_k: settings.top_k,
-                top_p: settings.top_p,
-                min_p: settings.min_p,
-                repetition_penalty: settings.repetition_penalty,
-                seed: settings.seed.unwrap_or(0),
-            },
+            sampling: sampling(settings),
             stop_ids: self.stop_ids.clone(),
         };
         let id = self.engine.submit(&self.decoder, self.adapter.as_ref(), request)?;
@@ -113,8 +147,13 @@ impl Talker {
         let mut collected = Collected { reasoning: String::new(), content: String::new(), tell };
         let mut stops = StopTexts::new(&settings.stop);
         let mut decoder = self.text.tokenizer.stream(true);
-        let (mut completion_tokens, mut finish_reason) = (0, "stop");
+        let (mut completion_tokens, mut finish_reason) = (0, FinishReason::Stop);
         while !self.engine.is_idle() {
+            if stop.load(Ordering::Relaxed) {
+                self.engine.cancel(id);
+                finish_reason = FinishReason::Cancelled;
+                break;
+            }
             for event in self.engine.step(&mut self.ctx, &self.decoder, self.adapter.as_ref())? {
                 completion_tokens += 1;
                 let is_end = event.finish == Some(Finish::Stop);
@@ -125,15 +164,20 @@ impl Talker {
                         self.engine.cancel(id);
                     }
                 }
-                if event.finish == Some(Finish::Length) {
-                    finish_reason = "length";
-                }
+                finish_reason = match event.finish {
+                    Some(Finish::Length) if !stops.stopped => FinishReason::Length,
+                    Some(Finish::Context) if !stops.stopped => FinishReason::Context,
+                    _ => FinishReason::Stop,
+                };
             }
         }
         if !stops.stopped {
             let rest = decoder.finish().unwrap_or_default();
-            let (sure, _) = stops.push(&rest);
+            let (sure, stopped) = stops.push(&rest);
             collected.add(splitter.push(&(sure + &stops.held)));
+            if stopped {
+                finish_reason = FinishReason::Stop;
+            }
         }
         collected.add(splitter.finish());
         let Collected { reasoning, content, .. } = collected;
@@ -144,6 +188,30 @@ impl Talker {
             usage: Usage { prompt_tokens, completion_tokens },
         })
     }
+}
+
+fn sampling(settings: &GenerateSettings) -> Sampling {
+    Sampling {
+        temperature: settings.temperature,
+        top_k: settings.top_k,
+        top_p: settings.top_p,
+        min_p: settings.min_p,
+        repetition_penalty: settings.repetition_penalty,
+        seed: settings.seed.unwrap_or(0),
+    }
+}
+
+/// The end tokens of an adapter folder's `generation_config.json`, where it has one.
+fn generation_config_eos(folder: &Path) -> Result<Vec<u32>> {
+    let path = folder.join(GENERATION_CONFIG_FILE_NAME);
+    if !path.exists() {
+        return Ok(Vec::new());
+    }
+    let damaged = |reason: String| Error::Damaged { path: path.clone(), reason };
+    let bytes = std::fs::read(&path).map_err(|error| damaged(error.to_string()))?;
+    let json: serde_json::Value = serde_json::from_slice(&bytes).map_err(|error| damaged(error.to_string()))?;
+    let wrong = || damaged(format!("eos_token_id: {} should be a token id or a list of them", json["eos_token_id"]));
+    config::ids(&json["eos_token_id"]).ok_or_else(wrong)
 }
 
 struct Collected<'a> {

@@ -361,8 +361,8 @@ impl Reader<'_> {
     }
 }
 
-/// A token id or a list of them; null is an empty list, anything else is none.
-pub(crate) fn ids(value: &Value) -> Option<Vec<u32>> {
+/// A token id or a list of them, as `eos_token_id` stands in a config; null is an empty list, anything else is none.
+pub fn ids(value: &Value) -> Option<Vec<u32>> {
     let one = |v: &Value| v.as_u64().and_then(|id| u32::try_from(id).ok());
     match value {
         Value::Null => Some(Vec::new()),

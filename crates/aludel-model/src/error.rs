@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use crate::generate::RequestId;
+
 /// The result of loading or running a model.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -109,11 +111,26 @@ pub enum Error {
         limit: usize,
     },
 
-    /// Logits that are not numbers.
+    /// A prompt without tokens.
+    #[error("the prompt has no tokens, so there is nothing to go on from; give at least one token")]
+    EmptyPrompt,
+
+    /// A prompt that leaves no room for an answer.
+    #[error("the prompt has {length} tokens, but prompt and answer share a context of {limit}; shorten the prompt")]
+    Context {
+        /// Tokens of the prompt.
+        length: usize,
+        /// Tokens of the context.
+        limit: usize,
+    },
+
+    /// Logits that are NaN or infinite.
     #[error(
-        "the logits at position {position} are not numbers; the weights or the adapter are damaged, load another copy"
+        "the logits at position {position} are not finite numbers; the weights or the adapter are damaged, load another copy"
     )]
     Logits {
+        /// The sequence that was being generated.
+        request: RequestId,
         /// Tokens before them.
         position: usize,
     },

@@ -15,6 +15,8 @@ pub(crate) enum Outcome {
     Done,
     /// It was stopped and can be resumed.
     Stopped,
+    /// Ctrl-C ended it, and there is nothing to resume.
+    Interrupted,
 }
 
 /// An error with a line of help: what the user can do about it.
@@ -37,6 +39,8 @@ impl std::error::Error for Helped {}
 const FAILED: u8 = 1;
 const WRONG_USAGE: u8 = 2;
 const STOPPED: u8 = 75;
+/// What shells give to a command that Ctrl-C ended: 128 and the signal's number.
+pub(crate) const INTERRUPTED: u8 = 130;
 
 /// Prints the error, if there is one, and gives the exit code.
 pub(crate) fn exit(result: anyhow::Result<Outcome>, console: &mut Console) -> ExitCode {
@@ -46,6 +50,7 @@ pub(crate) fn exit(result: anyhow::Result<Outcome>, console: &mut Console) -> Ex
     match result {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
         Ok(Outcome::Stopped) => ExitCode::from(STOPPED),
+        Ok(Outcome::Interrupted) => ExitCode::from(INTERRUPTED),
         // Whoever reads our output has seen enough, as `head` has: nobody is left to tell.
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
@@ -64,7 +69,8 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
         .any(|cause| cause.kind() == io::ErrorKind::BrokenPipe)
 }
 
-fn text_of(error: &anyhow::Error, console: &Console) -> String {
+/// An error as people read it.
+pub(crate) fn text_of(error: &anyhow::Error, console: &Console) -> String {
     let mut lines = Lines { console, text: String::new() };
     if let Some(problems) = error.downcast_ref::<Problems>() {
         for (index, problem) in problems.iter().enumerate() {

@@ -49,6 +49,12 @@ impl Flags {
         self.value(flag, key, (!paths.is_empty()).then_some(Value::Array(list)))
     }
 
+    /// A flag that may be given several times, each time with a text.
+    pub(crate) fn texts(self, flag: &str, key: &str, texts: &[String]) -> Self {
+        let list = texts.iter().cloned().map(Value::String).collect();
+        self.value(flag, key, (!texts.is_empty()).then_some(Value::Array(list)))
+    }
+
     /// A flag whose value is read as `--set` would read it.
     pub(crate) fn written(self, flag: &str, key: &str, text: Option<&String>) -> Self {
         let value = text.map(|text| read_value(key, text).unwrap_or_else(|_| Value::String(text.clone())));
@@ -97,6 +103,19 @@ pub(crate) fn resolve(args: &RecipeArgs, flags: Flags) -> anyhow::Result<Recipe>
     }
     make_absolute(&mut recipe)?;
     Ok(recipe)
+}
+
+/// The recipe with one setting changed, as `section.key=value`; `origin` names the place where that was written.
+///
+/// # Errors
+/// [`Problems`] with the setting, and then nothing has changed.
+pub(crate) fn change(recipe: &Recipe, assignment: &str, origin: &str) -> Result<Recipe, Problems> {
+    let assignment = read_assignment(assignment).map_err(Problems::one)?;
+    let mut table = recipe.to_table()?;
+    assign(&mut table, &assignment);
+    let place = |key: &str| (key == assignment.key).then(|| origin.to_owned());
+    let parsed = Recipe::from_table(table).map_err(|problems| problems.with_origins(place))?;
+    Ok(parsed.recipe)
 }
 
 /// Reads a recipe file and notes the line of each of its settings.

@@ -23,6 +23,7 @@ fn help() {
     let workshop = Workshop::new();
     assert_snapshot!("help", workshop.run(&["--help"]));
     assert_snapshot!("help_inspect", workshop.run(&["inspect", "--help"]));
+    assert_snapshot!("help_chat", workshop.run(&["chat", "--help"]));
     assert_snapshot!("help_schema", workshop.run(&["schema", "--help"]));
     assert_snapshot!("version", workshop.run(&["--version"]));
 }

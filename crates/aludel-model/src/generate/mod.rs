@@ -1,17 +1,24 @@
 //! The generation engine: submit, step, cancel. Sequences enter and leave between steps; each step is one pass of the decoder over
-//! the next tokens of all running sequences, prompts and answers alike. Text (stop strings, reasoning) is the caller's business.
+//! the next tokens of the running sequences, prompts and answers alike. A sequence's tokens depend on its prompt, its sampling and
+//! its sample number, and on nothing else that runs. Text (stop strings, reasoning) is the caller's business.
 
+mod blocks;
 mod sampler;
+mod schedule;
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::HashSet;
+use std::ops::Range;
+use std::sync::Arc;
 
-use aludel_kernels::attention::{BLOCK, Cache, Extension};
-use aludel_kernels::{Context, Region, rowwise};
+use aludel_kernels::attention::{BLOCK, Cache};
+use aludel_kernels::{Context, Mat, Region, loss, rowwise};
 
+use sampler::Sampler;
 pub use sampler::Sampling;
+use schedule::{Batch, Schedule};
 
 use crate::adapter::Adapter;
-use crate::decoder::{Active, Attention, Decoder, Keep, Pass};
+use crate::decoder::{Active, Attention, Decoder, Keep};
 use crate::error::{Error, Result};
 
 /// Names a submitted sequence.
@@ -23,7 +30,7 @@ pub struct RequestId(pub u64);
 pub struct Request {
     /// The prompt; not empty.
     pub prompt: Vec<u32>,
-    /// The most tokens to generate.
+    /// The most tokens to generate; 0 is taken as 1.
     pub max_new_tokens: usize,
     /// How tokens are chosen.
     pub sampling: Sampling,
@@ -36,8 +43,10 @@ pub struct Request {
 pub enum Finish {
     /// A stop token came.
     Stop,
-    /// `max_new_tokens` were generated, or the context is full.
+    /// `max_new_tokens` were generated.
     Length,
+    /// Prompt and answer fill the model's positions, or the cache.
+    Context,
 }
 
 /// A token that was generated.
@@ -48,190 +57,186 @@ pub struct Event {
     /// The token.
     pub token: u32,
     /// Its log-probability under the model, before temperature and truncation.
-    pub log_probability: f64,
-    /// Whether it was the last one.
+    pub log_probability: f32,
+    /// Why it was the last one, if it was.
     pub finish: Option<Finish>,
-}
-
-struct Sequence {
-    id: RequestId,
-    request: Request,
-    tokens: Vec<u32>,
-    /// Tokens whose keys and values are cached.
-    cached: usize,
-    /// The most tokens that it may come to.
-    limit: usize,
-    blocks: Vec<u32>,
 }
 
 /// Runs many sequences at once on one decoder.
 pub struct Engine {
     cache: Cache,
-    free: Vec<u32>,
-    running: Vec<Sequence>,
-    waiting: VecDeque<Sequence>,
+    schedule: Schedule,
+    sampler: Sampler,
     submitted: u64,
-    tokens_per_pass: usize,
+    /// The most tokens of a sequence, prompt and answer.
+    context_tokens: usize,
     /// Tokens and logits rows of the passes that the arenas have room for. Both count together: room for the most tokens with one
     /// row, and for few tokens with the most rows, is not room for the most of both.
     planned: HashSet<(usize, usize)>,
 }
 
 impl Engine {
-    /// An engine whose cache holds `context_tokens` tokens in all; a pass takes at most `tokens_per_pass`.
+    /// An engine whose cache holds `context_tokens` tokens of all sequences together; a pass takes at most `tokens_per_pass`, and so
+    /// no more sequences run at once.
     pub fn new(ctx: &mut Context, decoder: &Decoder, context_tokens: usize, tokens_per_pass: usize) -> Engine {
         let blocks = context_tokens.div_ceil(BLOCK).max(1);
         let layers = decoder.config().num_hidden_layers;
         Engine {
             cache: Cache::new(ctx, decoder.heads(), layers, blocks),
-            free: (0..blocks as u32).rev().collect(),
-            running: Vec::new(),
-            waiting: VecDeque::new(),
+            schedule: Schedule::new(blocks, tokens_per_pass),
+            sampler: Sampler::default(),
             submitted: 0,
-            tokens_per_pass: tokens_per_pass.max(1),
+            context_tokens: decoder.max_positions().min(blocks * BLOCK),
             planned: HashSet::new(),
         }
     }
 
-    /// Queues a sequence. It starts as soon as the cache has room for all that it may come to.
+    /// The most tokens of a sequence, prompt and answer together.
+    pub fn context_tokens(&self) -> usize {
+        self.context_tokens
+    }
+
+    /// Blocks of the cache, of 64 tokens each, that no sequence holds; and blocks in all.
+    pub fn free_blocks(&self) -> (usize, usize) {
+        (self.schedule.pool().free(), self.schedule.pool().len())
+    }
+
+    /// Queues a sequence: sample 0 of [`Engine::submit_many`].
+    ///
+    /// # Errors
+    /// As [`Engine::submit_many`].
+    pub fn submit(&mut self, decoder: &Decoder, adapter: Option<&Adapter>, request: Request) -> Result<RequestId> {
+        let id = RequestId(self.submitted);
+        self.submit_many(decoder, adapter, request, 0..1).map(|_| id)
+    }
+
+    /// Queues a sequence for each sample number. The prompt is computed once, and its cache blocks are shared. A sample is the same
+    /// whichever others are asked for with it, so that missing ones can be asked for later.
     ///
     /// # Errors
     /// An empty prompt, token ids outside the vocabulary, or a prompt that fills the context.
-    pub fn submit(&mut self, decoder: &Decoder, adapter: Option<&Adapter>, request: Request) -> Result<RequestId> {
-        let capacity = decoder.max_positions().min(self.cache.blocks() * BLOCK);
+    pub fn submit_many(
+        &mut self,
+        decoder: &Decoder,
+        adapter: Option<&Adapter>,
+        request: Request,
+        samples: Range<u32>,
+    ) -> Result<Vec<RequestId>> {
         let length = request.prompt.len();
-        if length == 0 || length >= capacity {
-            return Err(Error::Length { length: length.max(1), limit: capacity - 1 });
+        if length == 0 {
+            return Err(Error::EmptyPrompt);
+        }
+        if length >= self.context_tokens {
+            return Err(Error::Context { length, limit: self.context_tokens });
         }
         decoder.check(&request.prompt, length, adapter)?;
-        let id = RequestId(self.submitted);
-        self.submitted += 1;
-        self.waiting.push_back(Sequence {
-            id,
-            tokens: request.prompt.clone(),
-            cached: 0,
-            limit: capacity.min(length + request.max_new_tokens.max(1)),
-            blocks: Vec::new(),
-            request,
+        let request = Arc::new(request);
+        let ids = samples.map(|sample| {
+            let id = RequestId(self.submitted);
+            self.submitted += 1;
+            self.schedule.submit(id, Arc::clone(&request), sample);
+            id
         });
-        Ok(id)
+        Ok(ids.collect())
     }
 
     /// Ends a sequence; nothing more is reported of it.
     pub fn cancel(&mut self, id: RequestId) {
-        self.waiting.retain(|sequence| sequence.id != id);
-        if let Some(at) = self.running.iter().position(|sequence| sequence.id == id) {
-            self.leave(at);
-        }
+        self.schedule.remove(id);
     }
 
     /// Whether nothing is left to do.
     pub fn is_idle(&self) -> bool {
-        self.running.is_empty() && self.waiting.is_empty()
+        self.schedule.is_idle()
     }
 
     /// One pass: at most one new token for each running sequence.
     ///
     /// # Errors
-    /// Logits that are not numbers.
+    /// [`Error::Logits`] names the sequence whose logits are not numbers. It has ended; the others lost nothing, and go on with the
+    /// next step.
     pub fn step(&mut self, ctx: &mut Context, decoder: &Decoder, adapter: Option<&Adapter>) -> Result<Vec<Event>> {
-        self.admit();
-        let (pass, extensions, complete) = self.next_pass();
-        if pass.is_empty() {
+        let batch = self.schedule.next_batch();
+        if batch.pass.is_empty() {
             return Ok(Vec::new());
         }
-        let last: Vec<u32> = complete.iter().map(|&at| extensions[at].tokens.end as u32 - 1).collect();
+        let Some(logits) = self.run(ctx, decoder, adapter, &batch) else {
+            self.schedule.commit(&batch);
+            return Ok(Vec::new());
+        };
+        let values = ctx.download(logits);
+        let mut tokens = Vec::with_capacity(logits.rows());
+        for (&(at, _), row) in batch.complete.iter().zip(values.chunks_exact(logits.cols())) {
+            let sequence = self.schedule.running(at);
+            let sampling = &sequence.request.sampling;
+            let Some(token) = self.sampler.choose(sampling, row, &sequence.tokens, sequence.sample) else {
+                // The pass does not count: the next one computes the same for the others.
+                let error = Error::Logits { request: sequence.id, position: sequence.tokens.len() };
+                self.schedule.remove(sequence.id);
+                return Err(error);
+            };
+            tokens.push(token);
+        }
+        let log_probabilities = log_probabilities(ctx, logits, &tokens);
+        self.schedule.commit(&batch);
+        let chosen = tokens.into_iter().zip(log_probabilities);
+        let events: Vec<Event> =
+            batch.complete.iter().zip(chosen).map(|(&(at, _), chosen)| self.append(at, chosen)).collect();
+        for event in events.iter().filter(|event| event.finish.is_some()) {
+            self.schedule.remove(event.request);
+        }
+        Ok(events)
+    }
+
+    /// Runs a batch; the logits of its complete sequences, if there are any, valid until the next pass.
+    fn run(&mut self, ctx: &mut Context, decoder: &Decoder, adapter: Option<&Adapter>, batch: &Batch) -> Option<Mat> {
+        let last: Vec<u32> = batch.complete.iter().map(|&(_, row)| row).collect();
         let cache = self.cache;
         let run = |ctx: &mut Context| {
-            let attention = Attention::Cached { cache: &cache, sequences: &extensions };
+            let attention = Attention::Cached { cache: &cache, sequences: &batch.extensions };
             let active = adapter.map(|adapter| Active { adapter, dropout: None });
-            let forward = decoder.forward(ctx, &pass, attention, active, Keep::Nothing);
+            let mark = ctx.mark();
+            let forward = decoder.forward(ctx, &batch.pass, attention, active, Keep::Nothing);
             if last.is_empty() {
-                return Vec::new();
+                return None;
             }
             let rows = ctx.upload_indices(&last);
             let hidden = ctx.scratch(last.len(), forward.hidden.cols());
             rowwise::gather_rows(ctx, forward.hidden, rows, hidden);
             let logits = ctx.alloc(Region::Io, last.len(), decoder.vocab_size(adapter));
             decoder.logits(ctx, hidden, adapter, logits);
-            ctx.download(logits)
+            ctx.release(mark);
+            Some(logits)
         };
-        if self.planned.insert((pass.len(), last.len())) {
-            ctx.plan(run);
+        if self.planned.insert((batch.pass.len(), last.len())) {
+            ctx.plan(|ctx| run(ctx).map(|logits| log_probabilities(ctx, logits, &vec![0; last.len()])));
         }
         ctx.reset();
-        let mark = ctx.mark();
-        let logits = run(ctx);
-        ctx.release(mark);
-        for (sequence, extension) in self.running.iter_mut().zip(&extensions) {
-            sequence.cached += extension.tokens.len();
-        }
-        let mut events = Vec::with_capacity(complete.len());
-        for (&at, logits) in complete.iter().zip(logits.chunks_exact(decoder.vocab_size(adapter))) {
-            events.push(self.running[at].take(logits)?);
-        }
-        for event in events.iter().filter(|event| event.finish.is_some()) {
-            self.cancel(event.request);
-        }
-        Ok(events)
+        run(ctx)
     }
 
-    fn admit(&mut self) {
-        while let Some(next) = self.waiting.front() {
-            let needed = next.limit.div_ceil(BLOCK);
-            if needed > self.free.len() {
-                return;
-            }
-            if let Some(mut sequence) = self.waiting.pop_front() {
-                sequence.blocks = self.free.split_off(self.free.len() - needed);
-                self.running.push(sequence);
-            }
-        }
-    }
-
-    /// The tokens of the next pass, one extension for each running sequence (perhaps empty), and which sequences are then complete, so
-    /// that their next token can be chosen.
-    fn next_pass(&self) -> (Pass, Vec<Extension>, Vec<usize>) {
-        let mut pass = Pass::default();
-        let (mut extensions, mut complete) = (Vec::new(), Vec::new());
-        for (at, sequence) in self.running.iter().enumerate() {
-            let pending = &sequence.tokens[sequence.cached..];
-            // answers go on whatever prompts are waiting: one token always has room
-            let room = self.tokens_per_pass.saturating_sub(pass.len()).max(usize::from(pending.len() == 1));
-            let count = pending.len().min(room);
-            let start = pass.len();
-            pass.ids.extend(&pending[..count]);
-            pass.positions.extend((sequence.cached..sequence.cached + count).map(|p| p as u32));
-            pass.examples.resize(pass.ids.len(), 0);
-            extensions.push(Extension {
-                tokens: start..start + count,
-                start: sequence.cached,
-                blocks: sequence.blocks.clone(),
-            });
-            if count > 0 && count == pending.len() {
-                complete.push(at);
-            }
-        }
-        (pass, extensions, complete)
-    }
-
-    fn leave(&mut self, at: usize) {
-        let sequence = self.running.remove(at);
-        self.free.extend(sequence.blocks);
-    }
-}
-
-impl Sequence {
-    fn take(&mut self, logits: &[f32]) -> Result<Event> {
-        let (token, log_probability) = self.request.sampling.choose(logits, &self.tokens)?;
-        self.tokens.push(token);
-        let finish = if self.request.stop_ids.contains(&token) {
+    fn append(&mut self, at: usize, (token, log_probability): (u32, f32)) -> Event {
+        let sequence = self.schedule.running_mut(at);
+        sequence.tokens.push(token);
+        let new_tokens = sequence.tokens.len() - sequence.request.prompt.len();
+        let finish = if sequence.request.stop_ids.contains(&token) {
             Some(Finish::Stop)
-        } else if self.tokens.len() >= self.limit {
+        } else if new_tokens >= sequence.request.max_new_tokens {
             Some(Finish::Length)
+        } else if sequence.tokens.len() >= self.context_tokens {
+            Some(Finish::Context)
         } else {
             None
         };
-        Ok(Event { request: self.id, token, log_probability, finish })
+        Event { request: sequence.id, token, log_probability, finish }
     }
+}
+
+/// ln p of one token in each row of logits [rows, V]: what training would call its loss, with the other sign.
+fn log_probabilities(ctx: &mut Context, logits: Mat, tokens: &[u32]) -> Vec<f32> {
+    let targets = ctx.upload_indices(tokens);
+    let weights = ctx.upload(Region::Io, 1, tokens.len(), &vec![1.0; tokens.len()]);
+    let losses = ctx.alloc(Region::Io, 1, tokens.len());
+    loss::cross_entropy(ctx, logits, targets, weights, losses, false);
+    ctx.download(losses).into_iter().map(|loss| -loss).collect()
 }

@@ -1,17 +1,22 @@
-//! `aludel chat`: one question, or a conversation, with a model and perhaps an adapter. Answers stream; reasoning is dimmed.
+//! `aludel chat`: one question, or a conversation, with a model and perhaps an adapter. Answers stream; reasoning is dimmed. What can
+//! be typed in a conversation stands in `conversation`.
+
+mod conversation;
 
 use crate::console::{Console, harmless};
-use crate::report::Outcome;
+use crate::report::{INTERRUPTED, Outcome};
 use crate::settings::{Flags, RecipeArgs, resolve};
 use aludel_distill::settings::{GenerateSettings, Recipe};
-use aludel_distill::talk::{Answer, Talker};
-use aludel_text::{Message, Piece};
+use aludel_distill::talk::{Answer, FinishReason, Talker};
+use aludel_text::{Date, Message, Piece};
 use anstyle::Style;
 use clap::Args;
-use rustyline::error::ReadlineError;
+use conversation::Conversation;
 use std::io::{self, Write};
 use std::path::PathBuf;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// The options of `aludel chat`.
 #[derive(Debug, Args)]
@@ -56,6 +61,18 @@ pub(crate) struct ChatArgs {
     #[arg(long, value_name = "N", allow_negative_numbers = true, help_heading = "Common settings")]
     top_k: Option<String>,
 
+    /// Leave out tokens less likely than this share of the likeliest [default: 0]
+    #[arg(long, value_name = "P", allow_negative_numbers = true, help_heading = "Common settings")]
+    min_p: Option<String>,
+
+    /// Above 1, tokens that occurred before become less likely [default: 1]
+    #[arg(long, value_name = "X", allow_negative_numbers = true, help_heading = "Common settings")]
+    repetition_penalty: Option<String>,
+
+    /// A text that ends the answer and is no part of it; may be given several times
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true, help_heading = "Common settings")]
+    stop: Vec<String>,
+
     /// The seed of the sampling [default: a new one each time]
     #[arg(long, value_name = "N", allow_negative_numbers = true, help_heading = "Common settings")]
     seed: Option<String>,
@@ -73,67 +90,51 @@ const EXAMPLES: &str = "\
 Examples:
   aludel chat --model merged
   aludel chat --model student.gguf --adapter run/adapter --prompt \"What is 17 * 24?\" --seed 1
-  aludel chat --model merged --prompt \"What is 17 * 24?\" --temperature 0 --json";
+  aludel chat --model merged --prompt \"What is 17 * 24?\" --temperature 0 --json
+  aludel chat --model merged --system \"Be brief.\" --top-p 0.95 --stop \"Question:\"
+
+In a conversation, /help lists the commands. Ctrl-C stops an answer; at the prompt it ends the
+conversation, as Ctrl-D does. With --prompt, Ctrl-C ends with exit code 130.";
 
 /// Answers one prompt, or opens a conversation.
 pub(crate) fn run(args: &ChatArgs, console: &mut Console) -> anyhow::Result<Outcome> {
     let mut recipe = args.recipe()?;
-    let clock = || SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_nanos() as u64);
-    let seed = *recipe.generate.seed.get_or_insert_with(clock);
+    let seed = *recipe.generate.seed.get_or_insert_with(|| now().as_nanos() as u64 >> 1);
     tracing::debug!("seed {seed}");
-    let mut talker = Talker::open(&args.model, args.adapter.as_deref(), &recipe.student)?;
+    let interrupted = watch_for_interrupts()?;
+    let mut talker = Talker::open(&args.model, args.adapter.as_deref(), &recipe.student, Some(today()))?;
     let mut messages: Vec<Message> = args.system.iter().map(Message::system).collect();
-    if let Some(prompt) = &args.prompt {
-        messages.push(Message::user(prompt));
-        let answer = say(&mut talker, &messages, &recipe.generate, args.json, console)?;
-        if args.json {
-            console.json_line(&answer)?;
+    let Some(prompt) = &args.prompt else {
+        return Conversation { talker, recipe, messages, interrupted, json: args.json, console }.run();
+    };
+    messages.push(Message::user(prompt));
+    interrupted.store(false, Ordering::Relaxed);
+    let answer = say(&mut talker, &messages, &recipe.generate, &interrupted, args.json, console)?;
+    match answer.finish_reason {
+        FinishReason::Cancelled => return Ok(Outcome::Interrupted),
+        FinishReason::Context => {
+            tracing::warn!("the answer was cut: it fills the model's context of {} tokens", talker.context_tokens());
         }
-        return Ok(Outcome::Done);
+        FinishReason::Length | FinishReason::Stop => {}
     }
-    let mut editor = rustyline::DefaultEditor::new()?;
-    console.line("Type a message; /reset forgets the conversation, /quit or Ctrl-D leaves.")?;
-    console.flush()?;
-    loop {
-        let line = match editor.readline("> ") {
-            Ok(line) => line,
-            Err(ReadlineError::Eof | ReadlineError::Interrupted) => return Ok(Outcome::Done),
-            Err(error) => return Err(error.into()),
-        };
-        match line.trim() {
-            "" => continue,
-            "/quit" => return Ok(Outcome::Done),
-            "/reset" => {
-                messages.truncate(args.system.iter().count());
-                continue;
-            }
-            text => messages.push(Message::user(text)),
-        }
-        let _ = editor.add_history_entry(&line);
-        let answer = say(&mut talker, &messages, &recipe.generate, args.json, console)?;
-        if args.json {
-            console.json_line(&answer)?;
-            console.flush()?;
-        }
-        // The template decides what becomes of past reasoning.
-        let mut message = Message::assistant(answer.content);
-        message.reasoning = answer.reasoning;
-        messages.push(message);
-        recipe.generate.seed = recipe.generate.seed.map(|seed| seed.wrapping_add(1));
+    if args.json {
+        console.json_line(&answer)?;
     }
+    Ok(Outcome::Done)
 }
 
-/// Streams one answer to standard output, unless it is to be printed as JSON.
+/// Streams one answer to standard output, unless it is to be printed as JSON. Once `interrupted` is set, it ends with what it has.
 pub(crate) fn say(
     talker: &mut Talker,
     messages: &[Message],
     settings: &GenerateSettings,
+    interrupted: &AtomicBool,
     json: bool,
     console: &Console,
 ) -> anyhow::Result<Answer> {
     let mut out = io::stdout().lock();
     let mut failed: io::Result<()> = Ok(());
-    let answer = talker.answer(messages, settings, &mut |piece| {
+    let answer = talker.answer(messages, settings, interrupted, &mut |piece| {
         if json || failed.is_err() {
             return;
         }
@@ -142,12 +143,34 @@ pub(crate) fn say(
             Piece::Answer(text) => write!(out, "{}", harmless(text)),
         }
         .and_then(|()| out.flush());
+        if failed.is_err() {
+            // nobody reads on
+            interrupted.store(true, Ordering::Relaxed);
+        }
     })?;
     failed?;
     if !json {
         writeln!(out)?;
     }
     Ok(answer)
+}
+
+/// The day (in UTC), for templates that tell it to the model.
+pub(crate) fn today() -> Date {
+    Date::from_unix_seconds(now().as_secs() as i64)
+}
+
+fn now() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+}
+
+/// A flag that Ctrl-C sets. Where it is set already, which it is but for the time of an answer, Ctrl-C ends the process.
+fn watch_for_interrupts() -> io::Result<Arc<AtomicBool>> {
+    let interrupted = Arc::new(AtomicBool::new(true));
+    let signal = signal_hook::consts::SIGINT;
+    signal_hook::flag::register_conditional_shutdown(signal, INTERRUPTED.into(), Arc::clone(&interrupted))?;
+    signal_hook::flag::register(signal, Arc::clone(&interrupted))?;
+    Ok(interrupted)
 }
 
 impl ChatArgs {
@@ -159,6 +182,9 @@ impl ChatArgs {
             .written("--temperature", "generate.temperature", self.temperature.as_ref())
             .written("--top-p", "generate.top_p", self.top_p.as_ref())
             .written("--top-k", "generate.top_k", self.top_k.as_ref())
+            .written("--min-p", "generate.min_p", self.min_p.as_ref())
+            .written("--repetition-penalty", "generate.repetition_penalty", self.repetition_penalty.as_ref())
+            .texts("--stop", "generate.stop", &self.stop)
             .written("--seed", "generate.seed", self.seed.as_ref())
             .written("--dtype", "student.dtype", self.dtype.as_ref())
             .written("--threads", "student.threads", self.threads.as_ref());
@@ -184,12 +210,24 @@ mod tests {
             "9",
             "--seed",
             "3",
+            "--min-p",
+            "0.1",
+            "--repetition-penalty",
+            "1.2",
+            "--stop",
+            "END",
+            "--stop",
+            "-- ",
             "--set",
-            "generate.stop=END",
+            "generate.top_k=3",
         ]);
         let generate = args.recipe().unwrap().generate;
         assert_eq!((generate.temperature, generate.max_new_tokens, generate.seed), (0.0, 9, Some(3)));
-        assert_eq!((generate.stop, args.prompt.as_deref()), (vec!["END".to_owned()], Some("-- hello")));
+        assert_eq!(
+            (generate.stop, args.prompt.as_deref()),
+            (vec!["END".to_owned(), "-- ".to_owned()], Some("-- hello"))
+        );
+        assert_eq!((generate.min_p, generate.repetition_penalty, generate.top_k), (0.1, 1.2, 3));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! `aludel demo`: the whole story on one small student: fetch, invent problems, ask, train, merge, ask again. A second demo goes on
 //! where the first one stopped.
 
-use super::chat::say;
+use super::chat::{say, today};
 use super::train::{run_recipe, summary_json};
 use crate::console::Console;
 use crate::report::Outcome;
@@ -17,6 +17,7 @@ use anyhow::Context as _;
 use clap::Args;
 use serde_json::json;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 
 /// The options of `aludel demo`.
 #[derive(Debug, Args)]
@@ -91,9 +92,9 @@ fn heading(json: bool, console: &mut Console, when: &str, model: &Path) -> anyho
 
 /// The likeliest answer to the question.
 fn ask(model: &Path, json: bool, console: &Console) -> anyhow::Result<Answer> {
-    let mut talker = Talker::open(model, None, &StudentSettings::default())?;
+    let mut talker = Talker::open(model, None, &StudentSettings::default(), Some(today()))?;
     let settings = GenerateSettings { temperature: 0.0, max_new_tokens: 300, ..GenerateSettings::default() };
-    say(&mut talker, &[Message::user(QUESTION)], &settings, json, console)
+    say(&mut talker, &[Message::user(QUESTION)], &settings, &AtomicBool::new(false), json, console)
 }
 
 /// Problems with worked solutions, as JSONL.

@@ -41,7 +41,7 @@ pub(crate) fn run(args: &GradientsArgs) -> anyhow::Result<Outcome> {
         let message = "--ids: one token predicts nothing".to_owned();
         return Err(anyhow::Error::new(Helped { message, help: "give at least two token ids".to_owned() }));
     }
-    let mut loaded = Loaded::open(&args.model, Some(&args.adapter), args.dtype, &args.ids)?;
+    let mut loaded = Loaded::open(&args.model, Some(&args.adapter), args.dtype, 0, &args.ids)?;
     let Loaded { ctx, decoder, adapter: Some(adapter), pass } = &mut loaded else {
         unreachable!("an adapter was given")
     };

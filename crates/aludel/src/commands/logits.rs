@@ -36,11 +36,15 @@ pub(crate) struct LogitsArgs {
     /// The precision of matrix products
     #[arg(long, value_name = "DTYPE", value_enum, default_value_t = ComputedDtype::F32)]
     pub(crate) dtype: ComputedDtype,
+
+    /// Threads; 0 takes one for each core
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) threads: usize,
 }
 
 /// Runs the tokens through the model and writes the logits of all of them.
 pub(crate) fn run(args: &LogitsArgs) -> anyhow::Result<Outcome> {
-    let mut loaded = Loaded::open(&args.model, args.adapter.as_deref(), args.dtype, &args.ids)?;
+    let mut loaded = Loaded::open(&args.model, args.adapter.as_deref(), args.dtype, args.threads, &args.ids)?;
     let Loaded { ctx, decoder, adapter, pass } = &mut loaded;
     let vocab_size = decoder.vocab_size(adapter.as_ref());
     let compute = |ctx: &mut Context| {
@@ -72,10 +76,11 @@ impl Loaded {
         model: &Path,
         adapter: Option<&Path>,
         dtype: ComputedDtype,
+        threads: usize,
         ids: &[u32],
     ) -> anyhow::Result<Loaded> {
         let student = Student::open(model)?;
-        let mut ctx = Context::cpu(0);
+        let mut ctx = Context::cpu(threads);
         let precision: Precision = precision(dtype.into());
         let decoder = Decoder::load(&mut ctx, &student.config, &student.weights, precision, ids.len())?;
         let adapter = match adapter {

@@ -1,0 +1,309 @@
+//! The generation engine on a small random model, and on the real student: what a sequence says depends on nothing but itself, and
+//! one that fails takes nobody with it.
+
+#![allow(clippy::unwrap_used)] // helpers of tests
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use aludel_formats::hf;
+use aludel_kernels::linear::Precision;
+use aludel_kernels::{Context, Region};
+use aludel_model::Error;
+use aludel_model::config::Config;
+use aludel_model::decoder::{Attention, Decoder, Keep, Pass};
+use aludel_model::generate::{Engine, Finish, Request, RequestId, Sampling};
+use aludel_model::student::Student;
+use aludel_model::weights::Weights;
+
+/// A model of two layers, 160 tokens and 512 positions, whose head is not tied to the embedding.
+fn small_model() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/untied/model")
+}
+
+fn load(ctx: &mut Context, folder: &Path) -> Decoder {
+    let folder = hf::Folder::open(folder).unwrap();
+    let config = Config::from_hf(folder.config(), &folder.config_path()).unwrap();
+    let weights = Weights::Folder(folder.weights().unwrap());
+    Decoder::load(ctx, &config, &weights, Precision::F32, 512).unwrap()
+}
+
+fn request(prompt: Vec<u32>, max_new_tokens: usize, sampling: Sampling) -> Request {
+    Request { prompt, max_new_tokens, sampling, stop_ids: vec![] }
+}
+
+/// `length` tokens that differ with `number`.
+fn prompt(number: u32, length: u32) -> Vec<u32> {
+    (0..length).map(|i| (i * i * 31 + i * 7 + number * 13 + 3) % 160).collect()
+}
+
+fn sampled(seed: u64) -> Sampling {
+    Sampling { temperature: 1.0, top_p: 0.95, top_k: 40, repetition_penalty: 1.1, seed, ..Sampling::default() }
+}
+
+/// Everything that an engine says until it is idle, by sequence.
+#[derive(Default)]
+struct Said {
+    tokens: BTreeMap<u64, Vec<(u32, f32)>>,
+    finish: BTreeMap<u64, Finish>,
+    failed: Vec<(RequestId, usize)>,
+}
+
+fn run(engine: &mut Engine, ctx: &mut Context, decoder: &Decoder) -> Said {
+    let mut said = Said::default();
+    while !engine.is_idle() {
+        match engine.step(ctx, decoder, None) {
+            Ok(events) => {
+                for event in events {
+                    let id = event.request.0;
+                    said.tokens.entry(id).or_default().push((event.token, event.log_probability));
+                    assert!(!said.finish.contains_key(&id), "{id} went on after its end");
+                    said.finish.extend(event.finish.map(|finish| (id, finish)));
+                }
+            }
+            Err(Error::Logits { request, position }) => said.failed.push((request, position)),
+            Err(other) => panic!("{other}"),
+        }
+    }
+    let (free, all) = engine.free_blocks();
+    assert_eq!(free, all, "blocks were lost");
+    said
+}
+
+/// The requests of one job: a prompt and the samples wanted of it.
+fn job() -> Vec<(Request, Range<u32>)> {
+    vec![
+        (request(prompt(1, 130), 40, sampled(5)), 0..4),
+        (request(prompt(2, 64), 90, sampled(5)), 0..3),
+        (request(prompt(3, 1), 70, sampled(5)), 0..2),
+        (request(prompt(4, 200), 25, Sampling::default()), 0..1),
+    ]
+}
+
+/// What each sample of each request of the job says when it is asked for alone.
+fn alone() -> BTreeMap<(usize, u32), Vec<(u32, f32)>> {
+    let mut ctx = Context::cpu(1);
+    let decoder = load(&mut ctx, &small_model());
+    let mut all = BTreeMap::new();
+    for (number, (request, samples)) in job().into_iter().enumerate() {
+        for sample in samples {
+            let mut engine = Engine::new(&mut ctx, &decoder, 512, 512);
+            let ids = engine.submit_many(&decoder, None, request.clone(), sample..sample + 1).unwrap();
+            let mut said = run(&mut engine, &mut ctx, &decoder);
+            all.insert((number, sample), said.tokens.remove(&ids[0].0).unwrap());
+        }
+    }
+    all
+}
+
+#[test]
+fn a_sample_is_the_same_alone_shared_crowded_and_on_any_thread_count() {
+    let expected = alone();
+    assert_ne!(expected[&(0, 0)], expected[&(0, 1)], "samples of one seed must differ");
+    let check = |threads: usize, context_tokens: usize, tokens_per_pass: usize, backwards: bool, split: bool| {
+        let what =
+            format!("{threads} threads, {context_tokens} tokens, passes of {tokens_per_pass}, {backwards}, {split}");
+        let mut ctx = Context::cpu(threads);
+        let decoder = load(&mut ctx, &small_model());
+        let mut engine = Engine::new(&mut ctx, &decoder, context_tokens, tokens_per_pass);
+        let mut jobs: Vec<_> = job().into_iter().enumerate().collect();
+        if backwards {
+            jobs.reverse();
+        }
+        let mut names = BTreeMap::new();
+        for (number, (request, samples)) in jobs {
+            let parts = if split { samples.map(|sample| sample..sample + 1).collect() } else { vec![samples] };
+            for samples in parts {
+                let ids = engine.submit_many(&decoder, None, request.clone(), samples.clone()).unwrap();
+                names.extend(ids.iter().map(|id| id.0).zip(samples.map(|sample| (number, sample))));
+            }
+        }
+        let said = run(&mut engine, &mut ctx, &decoder);
+        for (id, tokens) in said.tokens {
+            let name = names[&id];
+            assert!(tokens == expected[&name], "{what}: sample {name:?} differs");
+            names.remove(&id);
+        }
+        assert!(names.is_empty(), "{what}: nothing was said by {names:?}");
+    };
+    check(1, 4096, 512, false, false);
+    check(2, 4096, 512, true, false);
+    check(3, 4096, 512, false, true);
+    check(2, 4096, 7, false, false);
+    // room for about two at a time: sequences wait, leave for older ones, and come back
+    check(2, 448, 100, false, false);
+    check(1, 448, 33, true, true);
+}
+
+/// Every token's log-probability under the unchanged logits, from a pass without a cache.
+#[test]
+fn log_probabilities_are_those_of_the_model() {
+    let mut ctx = Context::cpu(2);
+    let decoder = load(&mut ctx, &small_model());
+    for ((number, _), said) in alone() {
+        let mut row = job()[number].0.prompt.clone();
+        let start = row.len();
+        row.extend(said.iter().map(|&(token, _)| token));
+        let mut pass = Pass::default();
+        pass.push(0, &row);
+        let run = |ctx: &mut Context| {
+            let forward = decoder.forward(ctx, &pass, Attention::Rows, None, Keep::Nothing);
+            let logits = ctx.alloc(Region::Io, row.len(), decoder.vocab_size(None));
+            decoder.logits(ctx, forward.hidden, None, logits);
+            ctx.download(logits)
+        };
+        ctx.plan(run);
+        let logits = run(&mut ctx);
+        for (i, &(token, log_probability)) in said.iter().enumerate() {
+            let logits = &logits[(start + i - 1) * 160..(start + i) * 160];
+            let log_sum = logits.iter().map(|&x| f64::from(x).exp()).sum::<f64>().ln();
+            let off = (f64::from(log_probability) - f64::from(logits[token as usize]) + log_sum).abs();
+            assert!(off <= 1e-5, "request {number}, token {i}: off by {off}");
+        }
+    }
+}
+
+#[test]
+fn cancelling_frees_blocks_and_disturbs_nobody() {
+    let expected = alone();
+    let mut ctx = Context::cpu(2);
+    let decoder = load(&mut ctx, &small_model());
+    let mut engine = Engine::new(&mut ctx, &decoder, 1024, 64);
+    let (request, samples) = job().remove(0);
+    let ids = engine.submit_many(&decoder, None, request, samples).unwrap();
+    assert_eq!(engine.free_blocks(), (16, 16));
+    engine.step(&mut ctx, &decoder, None).unwrap();
+    // two blocks that all share, and one for each; the first sample leaves while it computes the prompt for the others
+    assert_eq!(engine.free_blocks(), (10, 16));
+    engine.cancel(ids[0]);
+    assert_eq!(engine.free_blocks(), (11, 16));
+    engine.cancel(ids[0]);
+    assert_eq!(engine.free_blocks(), (11, 16), "a second time means nothing");
+    let said = run(&mut engine, &mut ctx, &decoder);
+    assert_eq!(said.tokens.len(), 3);
+    for (sample, id) in ids.iter().enumerate().skip(1) {
+        assert!(said.tokens[&id.0] == expected[&(0, sample as u32)], "sample {sample} differs");
+    }
+}
+
+#[test]
+fn each_end_has_its_name() {
+    let mut ctx = Context::cpu(1);
+    let decoder = load(&mut ctx, &small_model());
+    let mut engine = Engine::new(&mut ctx, &decoder, 128, 64);
+    assert_eq!(engine.context_tokens(), 128);
+    let free = request(prompt(1, 120), 3, Sampling::default());
+    let ids = [
+        engine.submit(&decoder, None, free.clone()).unwrap(),
+        engine.submit(&decoder, None, Request { max_new_tokens: 8, ..free.clone() }).unwrap(),
+        engine.submit(&decoder, None, Request { max_new_tokens: usize::MAX, ..free.clone() }).unwrap(),
+    ];
+    let said = run(&mut engine, &mut ctx, &decoder);
+    let ends = ids.map(|id| (said.tokens[&id.0].len(), said.finish[&id.0]));
+    assert_eq!(ends, [(3, Finish::Length), (8, Finish::Length), (8, Finish::Context)]);
+    let third = said.tokens[&ids[2].0][2].0;
+    let first = said.tokens[&ids[2].0].iter().position(|&(token, _)| token == third).unwrap() + 1;
+    let id = engine.submit(&decoder, None, Request { stop_ids: vec![third], max_new_tokens: first, ..free }).unwrap();
+    let said = run(&mut engine, &mut ctx, &decoder);
+    assert_eq!(
+        (said.tokens[&id.0].len(), said.finish[&id.0]),
+        (first, Finish::Stop),
+        "a stop token comes before a length"
+    );
+}
+
+#[test]
+fn prompts_that_cannot_be_answered_are_refused_each_in_its_words() {
+    let mut ctx = Context::cpu(1);
+    let decoder = load(&mut ctx, &small_model());
+    let mut engine = Engine::new(&mut ctx, &decoder, 128, 64);
+    for (prompt, words) in [(vec![], "no tokens"), (prompt(1, 128), "128 tokens"), (vec![1, 160], "token id 160")] {
+        let error = engine.submit(&decoder, None, request(prompt, 1, Sampling::default())).unwrap_err().to_string();
+        assert!(error.contains(words), "{error}");
+    }
+    assert!(engine.is_idle());
+}
+
+/// The small model with a NaN in the embedding of one token.
+fn damaged_model(token: usize) -> tempfile::TempDir {
+    let copy = tempfile::tempdir().unwrap();
+    for entry in std::fs::read_dir(small_model()).unwrap() {
+        let entry = entry.unwrap();
+        std::fs::copy(entry.path(), copy.path().join(entry.file_name())).unwrap();
+    }
+    let path = copy.path().join("model.safetensors");
+    let mut bytes = std::fs::read(&path).unwrap();
+    let header_len = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+    let header: serde_json::Value = serde_json::from_slice(&bytes[8..8 + header_len]).unwrap();
+    let embedding = &header["model.embed_tokens.weight"];
+    assert_eq!(embedding["dtype"], "F32");
+    let width = embedding["shape"][1].as_u64().unwrap() as usize;
+    let at = 8 + header_len + embedding["data_offsets"][0].as_u64().unwrap() as usize + token * width * 4;
+    bytes[at..at + 4].copy_from_slice(&f32::NAN.to_le_bytes());
+    std::fs::write(path, bytes).unwrap();
+    copy
+}
+
+#[test]
+fn a_sequence_whose_logits_are_nan_fails_alone() {
+    let expected = alone();
+    let clean: Vec<(usize, u32)> = expected.keys().copied().collect();
+    let used: Vec<u32> = job().iter().flat_map(|(request, _)| request.prompt.clone()).collect();
+    let said: Vec<u32> = expected.values().flatten().map(|&(token, _)| token).collect();
+    let poison = (0..160).find(|token| !used.contains(token) && !said.contains(token)).unwrap();
+    let model = damaged_model(poison as usize);
+    let mut ctx = Context::cpu(2);
+    let decoder = load(&mut ctx, model.path());
+    let mut engine = Engine::new(&mut ctx, &decoder, 4096, 256);
+    let mut names = BTreeMap::new();
+    let mut bad = Vec::new();
+    for (number, (request, samples)) in job().into_iter().enumerate() {
+        let poisoned = Request { prompt: vec![1, poison, 2], ..request.clone() };
+        bad.push((engine.submit(&decoder, None, poisoned).unwrap(), 3));
+        let ids = engine.submit_many(&decoder, None, request, samples.clone()).unwrap();
+        names.extend(samples.map(|sample| (number, sample)).zip(ids));
+    }
+    let said = run(&mut engine, &mut ctx, &decoder);
+    assert_eq!(said.failed, bad);
+    for name in clean {
+        assert!(said.tokens[&names[&name].0] == expected[&name], "{name:?} was disturbed");
+    }
+    assert_eq!(said.tokens.len(), names.len());
+}
+
+/// The real student that the environment names, if there is one.
+fn real_student() -> Option<PathBuf> {
+    let named = std::env::var_os("ALUDEL_TEST_STUDENT").map(PathBuf::from).filter(|path| path.exists());
+    if named.is_none() {
+        assert!(std::env::var_os("ALUDEL_REQUIRE_STUDENT").is_none(), "ALUDEL_TEST_STUDENT names no student");
+        eprintln!("skipped: ALUDEL_TEST_STUDENT names no student");
+    }
+    named
+}
+
+#[test]
+fn the_real_student_says_the_same_alone_and_among_three() {
+    let Some(path) = real_student() else { return };
+    let student = Student::open(&path).unwrap();
+    for (precision, threads) in [(Precision::F32, 2), (Precision::Bf16, 1)] {
+        let mut ctx = Context::cpu(threads);
+        let decoder = Decoder::load(&mut ctx, &student.config, &student.weights, precision, 512).unwrap();
+        let questions = ["What is 17 + 25?", "Name three colours.", "Tell me a very short story about a lighthouse."];
+        let requests = questions.map(|question| {
+            let text = format!("<|im_start|>user\n{question}<|im_end|>\n<|im_start|>assistant\n");
+            let prompt = student.text.tokenizer.encode(&text).unwrap();
+            Request { stop_ids: student.eos_token_ids.clone(), ..request(prompt, 24, Sampling::default()) }
+        });
+        let mut engine = Engine::new(&mut ctx, &decoder, 1024, 256);
+        let ids = requests.clone().map(|request| engine.submit(&decoder, None, request).unwrap());
+        let together = run(&mut engine, &mut ctx, &decoder);
+        for (request, id) in requests.into_iter().zip(ids) {
+            let alone_id = engine.submit(&decoder, None, request).unwrap();
+            let alone = run(&mut engine, &mut ctx, &decoder);
+            let tokens = |said: &Said, id: RequestId| said.tokens[&id.0].iter().map(|t| t.0).collect::<Vec<_>>();
+            assert_eq!(tokens(&alone, alone_id), tokens(&together, id), "{precision:?}");
+            assert!(tokens(&alone, alone_id).len() > 1);
+        }
+    }
+}
