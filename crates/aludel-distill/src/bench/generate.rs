@@ -70,12 +70,15 @@ pub fn bench_generate(
     let begun = Instant::now();
     let student = Student::open(model)?;
     let mut ctx = context(settings);
+    // those whose prompts are read first write while the others wait
+    let most = options.batch_sizes.iter().copied().max().unwrap_or(1);
+    let waiting = (most * options.prompt_length).div_ceil(options.prefill_length) + 1;
+    let options = GenerateOptions { new_tokens: options.new_tokens + waiting, ..options.clone() };
     let longest = options.prefill_length.max(options.prompt_length + options.new_tokens).max(SHORT_PROMPT) + 1;
     let decoder = Decoder::load(&mut ctx, &student.config, &student.weights, precision(settings.dtype), longest)?;
     let adapter = adapter.map(|folder| Adapter::load(&mut ctx, &student.config, folder)).transpose()?;
     let load_ms = begun.elapsed().as_secs_f64() * 1e3;
 
-    let most = options.batch_sizes.iter().copied().max().unwrap_or(1);
     // whole blocks for each sequence
     let context_tokens = most * (longest + 64);
     let engine = Engine::new(&mut ctx, &decoder, context_tokens, options.prefill_length.max(most));
@@ -128,7 +131,8 @@ impl Bench {
         Ok(median(&seconds))
     }
 
-    /// Tokens a second of `size` sequences that write together, their prompts being read.
+    /// Tokens a second of `size` sequences, in the steps in which all of them write. The first steps read prompts, and a sequence
+    /// whose prompt was read early is done early: those steps do not count.
     fn decode(
         &mut self,
         size: usize,
@@ -137,28 +141,29 @@ impl Bench {
         step_ms: &mut BTreeMap<String, f64>,
     ) -> Result<f64> {
         for seed in 0..size {
-            // the first token comes with the prompt
-            self.submit(seed as u64, prompt, new_tokens + 1)?;
+            self.submit(seed as u64, prompt, new_tokens)?;
         }
-        let mut written = 0;
-        while written < size {
-            written += self.step()?;
-        }
-        let earlier = Kind::ALL.map(|kind| self.ctx.time_spent(kind));
-        let (begun, mut steps, mut seconds) = (written, 0, Vec::new());
+        let (mut seconds, mut spent) = (Vec::new(), [0.0; Kind::ALL.len()]);
+        let mut is_all_writing = false;
         while !self.engine.is_idle() {
-            let at = Instant::now();
-            written += self.step()?;
-            seconds.push(at.elapsed().as_secs_f64());
-            steps += 1;
+            let (begun, earlier) = (Instant::now(), Kind::ALL.map(|kind| self.ctx.time_spent(kind)));
+            let written = self.step()?;
+            // the step in which the last prompt was read ends with a token of each, too
+            if written == size && is_all_writing {
+                seconds.push(begun.elapsed().as_secs_f64());
+                for (sum, (kind, earlier)) in spent.iter_mut().zip(Kind::ALL.into_iter().zip(earlier)) {
+                    *sum += (self.ctx.time_spent(kind) - earlier).as_secs_f64();
+                }
+            }
+            is_all_writing = written == size;
         }
+        let steps = seconds.len() as f64;
         step_ms.clear();
-        for (kind, earlier) in Kind::ALL.into_iter().zip(earlier) {
-            let spent = (self.ctx.time_spent(kind) - earlier).as_secs_f64();
-            step_ms.insert(format!("{kind:?}").to_lowercase(), spent * 1e3 / f64::from(steps));
+        for (kind, spent) in Kind::ALL.into_iter().zip(spent) {
+            step_ms.insert(format!("{kind:?}").to_lowercase(), spent * 1e3 / steps);
         }
-        step_ms.insert("all".to_owned(), seconds.iter().sum::<f64>() * 1e3 / f64::from(steps));
-        Ok((written - begun) as f64 / seconds.iter().sum::<f64>())
+        step_ms.insert("all".to_owned(), seconds.iter().sum::<f64>() * 1e3 / steps);
+        Ok(size as f64 / median(&seconds))
     }
 
     fn step(&mut self) -> Result<usize> {

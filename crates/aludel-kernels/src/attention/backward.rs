@@ -262,8 +262,8 @@ impl Job {
                 let m = queries.len();
                 let (left, right) = (i * left_len, i * right_len);
                 let (query, slope) = (&state.query_left[left..], &state.slope_left[left..]);
-                tile::multiply(isa, p, query, state.key_scores, (m, n, d), false, state.scores, BLOCK);
-                tile::multiply(isa, p, slope, state.value_scores, (m, n, d), false, state.slopes, BLOCK);
+                tile::multiply(isa, p, query, state.key_scores, (m, n, d), d, false, state.scores, BLOCK);
+                tile::multiply(isa, p, slope, state.value_scores, (m, n, d), d, false, state.slopes, BLOCK);
                 for r in 0..m {
                     // SAFETY: only read.
                     let (lse, delta) = unsafe {
@@ -278,13 +278,13 @@ impl Job {
                 let is_later = i > j;
                 tile::lhs_columns(isa, p, state.scores, BLOCK, (n, m), state.packed);
                 let slope = &state.slope_right[right..];
-                tile::multiply(isa, p, state.packed, slope, (n, d, m), is_later, state.dv, ld);
+                tile::multiply(isa, p, state.packed, slope, (n, d, m), m, is_later, state.dv, ld);
                 tile::lhs_columns(isa, p, state.slopes, BLOCK, (n, m), state.packed);
                 let query = &state.query_right[right..];
-                tile::multiply(isa, p, state.packed, query, (n, d, m), is_later, state.dk, ld);
+                tile::multiply(isa, p, state.packed, query, (n, d, m), m, is_later, state.dk, ld);
                 tile::lhs_rows(isa, p, state.slopes, BLOCK, (m, n), 1.0, state.packed);
                 let dq = &mut state.dq[queries.start * ld..];
-                tile::multiply(isa, p, state.packed, state.key_right, (m, d, n), true, dq, ld);
+                tile::multiply(isa, p, state.packed, state.key_right, (m, d, n), n, true, dq, ld);
             }
             for r in 0..n {
                 // SAFETY: this head's columns of these keys, as the caller promises.

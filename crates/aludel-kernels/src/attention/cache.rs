@@ -5,9 +5,11 @@ use std::ops::Range;
 use super::forward::{Keys, Query, State};
 use super::{BLOCK, Heads};
 use crate::device::{Context, Mat, assert_apart};
+use crate::gemm::tile;
 use crate::profile::Kind;
 
-/// Keys and values of past tokens for generation: blocks of [`BLOCK`] positions, `[layer][block][kv head][64][D]`.
+/// Keys and values of past tokens for generation: `[layer][block][kv head]` tiles of [`BLOCK`] positions, packed for the products
+/// that read them and rounded as [`Heads::precision`] says.
 #[derive(Clone, Copy, Debug)]
 pub struct Cache {
     keys: Mat,
@@ -18,8 +20,12 @@ pub struct Cache {
 impl Cache {
     /// Room for `blocks` blocks in each of `layers` layers.
     pub fn new(ctx: &mut Context, heads: &Heads, layers: usize, blocks: usize) -> Cache {
-        let rows = layers * blocks * heads.key * BLOCK;
-        Cache { keys: ctx.persistent(rows, heads.dim), values: ctx.persistent(rows, heads.dim), blocks }
+        let (tiles, precision) = (layers * blocks * heads.key, heads.precision);
+        Cache {
+            keys: ctx.persistent(tiles, tile::rhs_len(precision, BLOCK, heads.dim)),
+            values: ctx.persistent(tiles, tile::rhs_len(precision, heads.dim, BLOCK)),
+            blocks,
+        }
     }
 
     /// Number of blocks.
@@ -27,8 +33,8 @@ impl Cache {
         self.blocks
     }
 
-    fn row(&self, heads: &Heads, layer: usize, block: u32, head: usize) -> usize {
-        ((layer * self.blocks + block as usize) * heads.key + head) * BLOCK
+    fn tile(&self, heads: &Heads, layer: usize, block: u32, head: usize) -> usize {
+        (layer * self.blocks + block as usize) * heads.key + head
     }
 }
 
@@ -62,19 +68,21 @@ pub fn forward_cached(
         assert_apart(&[out, cache.keys, cache.values], &[q, k, v]);
         let (qv, kv, vv, ov) = (ctx.view(q), ctx.view(k), ctx.view(v), ctx.view(out));
         let (ck, cv, sv, isa) = (ctx.view(cache.keys), ctx.view(cache.values), ctx.view(scratch), ctx.isa());
-        for sequence in sequences {
+        ctx.parallel(sequences.len() * heads.key, |i| {
+            let (sequence, head) = (&sequences[i / heads.key], i % heads.key);
             for (token, position) in sequence.tokens.clone().zip(sequence.start..) {
-                for head in 0..heads.key {
-                    let row = cache.row(heads, layer, sequence.blocks[position / BLOCK], head) + position % BLOCK;
-                    let columns = head * heads.dim..(head + 1) * heads.dim;
-                    // SAFETY: only this thread runs here, and the cache overlaps no operand (asserted).
-                    unsafe {
-                        ck.row_mut(row).copy_from_slice(&kv.row(token)[columns.clone()]);
-                        cv.row_mut(row).copy_from_slice(&vv.row(token)[columns]);
-                    }
+                let row = cache.tile(heads, layer, sequence.blocks[position / BLOCK], head);
+                // SAFETY: the cache overlaps no operand (asserted); a block that is written belongs to one sequence alone, and this
+                // task is the only one for its head.
+                unsafe {
+                    let key = &kv.row(token)[head * heads.dim..(head + 1) * heads.dim];
+                    let value = &vv.row(token)[head * heads.dim..(head + 1) * heads.dim];
+                    let (keys, values) = (ck.row_mut(row), cv.row_mut(row));
+                    tile::rhs_nk_row(heads.precision, key, position % BLOCK, bytemuck::cast_slice_mut(keys));
+                    tile::rhs_kn_row(heads.precision, value, position % BLOCK, BLOCK, bytemuck::cast_slice_mut(values));
                 }
             }
-        }
+        });
         let tasks = tasks(heads, sequences);
         ctx.parallel(tasks.len(), |i| {
             let Task { sequence, head, positions } = &tasks[i];
@@ -86,9 +94,9 @@ pub fn forward_cached(
                 let query = Query { view: qv, row, count: positions.len() };
                 let keys = |j: usize| {
                     let count = BLOCK.min(positions.end - j * BLOCK);
-                    let row = cache.row(heads, layer, sequence.blocks[j], *head);
-                    let key = ck.block(row, count, 0, heads.dim);
-                    Keys { key, value: cv.block(row, count, 0, heads.dim), ld: ck.ld, value_ld: cv.ld, count }
+                    let row = cache.tile(heads, layer, sequence.blocks[j], *head);
+                    let (key, value) = (bytemuck::cast_slice(ck.row(row)), bytemuck::cast_slice(cv.row(row)));
+                    Keys::Packed { key, value, count }
                 };
                 state.run(heads, *head, query, positions.start, positions.end, keys);
                 state.store(heads, *head, row, positions.len(), ov, None);

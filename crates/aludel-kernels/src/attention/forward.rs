@@ -30,7 +30,13 @@ pub fn forward(ctx: &mut Context, heads: &Heads, rows: &[Range<usize>], q: Mat, 
                     let tokens = j * BLOCK..row.len().min((j + 1) * BLOCK);
                     let (first, count, column) = (row.start + tokens.start, tokens.len(), head * heads.dim);
                     let key = kv.block(first, count, column, heads.dim);
-                    Keys { key, value: vv.block(first, count, column, heads.dim), ld: kv.ld, value_ld: vv.ld, count }
+                    Keys::Rows {
+                        key,
+                        value: vv.block(first, count, column, heads.dim),
+                        ld: kv.ld,
+                        value_ld: vv.ld,
+                        count,
+                    }
                 };
                 state.run(heads, *head, query, block.start, block.end, keys);
                 state.store(heads, *head, query.row, query.count, ov, Some(lv));
@@ -68,12 +74,11 @@ pub(super) struct Query {
 }
 
 /// One tile of keys and values.
-pub(super) struct Keys<'a> {
-    pub(super) key: &'a [f32],
-    pub(super) value: &'a [f32],
-    pub(super) ld: usize,
-    pub(super) value_ld: usize,
-    pub(super) count: usize,
+pub(super) enum Keys<'a> {
+    /// Rows, to be packed.
+    Rows { key: &'a [f32], value: &'a [f32], ld: usize, value_ld: usize, count: usize },
+    /// Packed already.
+    Packed { key: &'a [u32], value: &'a [u32], count: usize },
 }
 
 /// The running state of one tile of queries: all heads of a group, head by head.
@@ -138,34 +143,43 @@ impl<'a> State<'a> {
         keys: impl Fn(usize) -> Keys<'k>,
     ) {
         let (d, ld, p, isa) = (heads.dim, heads.padded_dim(), heads.precision, self.isa);
-        let m = query.count;
+        // one token's heads lie at equal distances, like rows: they go through the products together
+        let (groups, m, query_ld) = match query.count {
+            1 => (1, heads.group(), d),
+            count => (heads.group(), count, query.view.ld),
+        };
         let packed_query = tile::lhs_len(p, m, d);
-        for g in 0..heads.group() {
+        for g in 0..groups {
+            let (column, columns) = ((head * heads.group() + g) * d, heads.group() / groups * d);
             // SAFETY: q is only read.
-            let rows = unsafe { query.view.block(query.row, m, (head * heads.group() + g) * d, d) };
+            let rows = unsafe { query.view.block(query.row, query.count, column, columns) };
             let to = &mut self.query[g * packed_query..];
-            tile::lhs_rows(isa, p, rows, query.view.ld, (m, d), heads.scale, to);
+            tile::lhs_rows(isa, p, rows, query_ld, (m, d), heads.scale, to);
         }
-        let stacked = heads.group() * m;
+        let stacked = groups * m;
         self.out[..stacked * ld].fill(0.0);
         self.maximum[..stacked].fill(f32::NEG_INFINITY);
         self.sum[..stacked].fill(0.0);
         for j in 0..end.div_ceil(BLOCK) {
-            let keys = keys(j);
-            let n = keys.count;
-            tile::rhs_nk(isa, p, keys.key, keys.ld, (n, d), 1.0, self.key);
-            tile::rhs_kn(isa, p, keys.value, keys.value_ld, (d, n), self.value);
+            let (key, value, n, depth) = match keys(j) {
+                Keys::Rows { key, value, ld, value_ld, count } => {
+                    tile::rhs_nk(isa, p, key, ld, (count, d), 1.0, self.key);
+                    tile::rhs_kn(isa, p, value, value_ld, (d, count), self.value);
+                    (&*self.key, &*self.value, count, count)
+                }
+                Keys::Packed { key, value, count } => (key, value, count, BLOCK),
+            };
             // keys of this tile that the first query sees
             let seen = (first + 1).saturating_sub(j * BLOCK);
-            for g in 0..heads.group() {
+            for g in 0..groups {
                 let (scores, rows) = (&mut self.scores[..m * BLOCK], g * m..(g + 1) * m);
                 let query = &self.query[g * packed_query..];
-                tile::multiply(isa, p, query, self.key, (m, n, d), false, scores, BLOCK);
+                tile::multiply(isa, p, query, key, (m, n, d), d, false, scores, BLOCK);
                 let out = &mut self.out[g * m * ld..(g + 1) * m * ld];
                 let (maximum, sum) = (&mut self.maximum[rows.clone()], &mut self.sum[rows]);
                 online_softmax(isa, scores, n, seen, maximum, sum, out, ld);
                 tile::lhs_rows(isa, p, scores, BLOCK, (m, n), 1.0, self.packed_scores);
-                tile::multiply(isa, p, self.packed_scores, self.value, (m, d, n), true, out, ld);
+                tile::multiply(isa, p, self.packed_scores, value, (m, d, n), depth, true, out, ld);
             }
         }
     }

@@ -197,16 +197,22 @@ mod tests {
 
     #[test]
     fn a_row_has_the_same_bits_alone_or_packed_and_from_the_cache() {
-        let heads = Heads { query: 4, key: 2, dim: 16, scale: 0.25, precision: Precision::F32 };
+        for precision in [Precision::F32, Precision::Bf16] {
+            check_bits(&Heads { query: 4, key: 2, dim: 40, scale: 0.15, precision });
+        }
+    }
+
+    fn check_bits(heads: &Heads) {
+        let (wide, narrow) = (heads.query * heads.dim, heads.key * heads.dim);
         let (before, length) = (37, 150);
         let tokens = before + length;
-        let (q, k, v) = (random(1, tokens * 64), random(2, tokens * 32), random(3, tokens * 32));
-        let dout = random(4, tokens * 64);
-        let packed = run(&heads, &[0..before, before..tokens], [&q, &k, &v, &dout], Isa::detect(), 2);
-        let (w, n) = (before * 64, before * 32);
+        let (q, k, v) = (random(1, tokens * wide), random(2, tokens * narrow), random(3, tokens * narrow));
+        let dout = random(4, tokens * wide);
+        let packed = run(heads, &[0..before, before..tokens], [&q, &k, &v, &dout], Isa::detect(), 2);
+        let (w, n) = (before * wide, before * narrow);
         let row = 0..length;
         let only_row = std::slice::from_ref(&row);
-        let alone = run(&heads, only_row, [&q[w..], &k[n..], &v[n..], &dout[w..]], Isa::detect(), 1);
+        let alone = run(heads, only_row, [&q[w..], &k[n..], &v[n..], &dout[w..]], Isa::detect(), 1);
         assert_eq!(packed.out[w..], alone.out);
         assert_eq!(packed.gradients[0][w..], alone.gradients[0]);
         assert_eq!(packed.gradients[1][n..], alone.gradients[1]);
@@ -214,7 +220,7 @@ mod tests {
 
         // the same row token by token and in pieces, through scattered cache blocks
         let mut ctx = Context::cpu(2);
-        let cache = Cache::new(&mut ctx, &heads, 2, 5);
+        let cache = Cache::new(&mut ctx, heads, 2, 5);
         let blocks = vec![4, 0, 2];
         let mut cached = Vec::new();
         for (start, end) in [(0, 70), (70, 71), (71, 72), (72, 140), (140, length)] {
@@ -222,12 +228,12 @@ mod tests {
             let part = |values: &[f32], first: usize, columns: usize| {
                 values[first + start * columns..first + end * columns].to_vec()
             };
-            let qm = ctx.upload_persistent(count, 64, &part(&q, w, 64));
-            let km = ctx.upload_persistent(count, 32, &part(&k, n, 32));
-            let vm = ctx.upload_persistent(count, 32, &part(&v, n, 32));
-            let out = ctx.persistent(count, 64);
+            let qm = ctx.upload_persistent(count, wide, &part(&q, w, wide));
+            let km = ctx.upload_persistent(count, narrow, &part(&k, n, narrow));
+            let vm = ctx.upload_persistent(count, narrow, &part(&v, n, narrow));
+            let out = ctx.persistent(count, wide);
             let extension = [Extension { tokens: 0..count, start, blocks: blocks.clone() }];
-            let work = |ctx: &mut Context| forward_cached(ctx, &heads, &cache, 1, &extension, qm, km, vm, out);
+            let work = |ctx: &mut Context| forward_cached(ctx, heads, &cache, 1, &extension, qm, km, vm, out);
             ctx.plan(work);
             work(&mut ctx);
             cached.extend(ctx.download(out));

@@ -2,7 +2,7 @@
 //! in units of 4 bytes.
 
 use super::micro::{self, Tile};
-use super::pack::{interleave, transpose};
+use super::pack::{interleave, pair, transpose};
 use super::{MR, NR, Precision};
 use crate::simd::Isa;
 
@@ -73,6 +73,37 @@ pub(crate) fn rhs_kn(isa: Isa, precision: Precision, from: &[f32], ld: usize, (n
     });
 }
 
+/// Writes row `column` of an `[n, k]` source, alone, into a right-hand tile that [`rhs_nk`] would have packed.
+pub(crate) fn rhs_nk_row(precision: Precision, row: &[f32], column: usize, to: &mut [u32]) {
+    let units = precision.units(row.len());
+    let panel = &mut to[column / NR * units * NR..(column / NR + 1) * units * NR];
+    let lanes = panel[column % NR..].iter_mut().step_by(NR);
+    match precision {
+        Precision::F32 => lanes.zip(row).for_each(|(unit, x)| *unit = x.to_bits()),
+        Precision::Bf16 => {
+            lanes.zip(row.chunks(2)).for_each(|(unit, x)| *unit = pair(x[0], x.get(1).copied().unwrap_or(0.0)));
+        }
+    }
+}
+
+/// Writes row `depth` of a `[k, n]` source, alone, into a right-hand tile that [`rhs_kn`] would have packed, with `k` rows in all. Rows
+/// come in order: the first of a pair clears the second.
+pub(crate) fn rhs_kn_row(precision: Precision, row: &[f32], depth: usize, k: usize, to: &mut [u32]) {
+    let units = precision.units(k);
+    for (panel, row) in to.chunks_exact_mut(units * NR).zip(row.chunks(NR)) {
+        match precision {
+            Precision::F32 => {
+                panel[depth * NR..].iter_mut().zip(row).for_each(|(unit, x)| *unit = x.to_bits());
+            }
+            Precision::Bf16 => {
+                for (unit, &x) in panel[depth / 2 * NR..].iter_mut().zip(row) {
+                    *unit = if depth.is_multiple_of(2) { pair(x, 0.0) } else { *unit & 0xffff | pair(0.0, x) };
+                }
+            }
+        }
+    }
+}
+
 /// Calls `pack(first column, columns, target)` for every 16 columns; columns past `n` become zero.
 fn rhs_panels(precision: Precision, n: usize, k: usize, to: &mut [u32], pack: impl Fn(usize, usize, &mut [u32])) {
     let units = precision.units(k);
@@ -88,21 +119,24 @@ fn rhs_panels(precision: Precision, n: usize, k: usize, to: &mut [u32], pack: im
     }
 }
 
-/// `c += lhs·rhs` (or `=` unless `accumulate`): `c` holds `m` rows of `n` rounded up to [`NR`] floats, `ld` apart.
+/// `c += lhs·rhs` (or `=` unless `accumulate`): `c` holds `m` rows of `n` rounded up to [`NR`] floats, `ld` apart. The right-hand tile
+/// was packed with a depth of `packed_k`, of which the first `k` count.
 pub(crate) fn multiply(
     isa: Isa,
     precision: Precision,
     lhs: &[u32],
     rhs: &[u32],
     (m, n, k): (usize, usize, usize),
+    packed_k: usize,
     accumulate: bool,
     c: &mut [f32],
     ld: usize,
 ) {
-    let (padded, units) = (n.next_multiple_of(NR), precision.units(k));
+    let (padded, units, packed_units) = (n.next_multiple_of(NR), precision.units(k), precision.units(packed_k));
     assert!(
         lhs.len() >= m * units
-            && rhs.len() >= padded * units
+            && units <= packed_units
+            && rhs.len() >= padded * packed_units
             && padded <= ld
             && (m == 0 || c.len() >= (m - 1) * ld + padded)
     );
@@ -117,7 +151,7 @@ pub(crate) fn multiply(
                     width: 2,
                     depth: units,
                     left: lhs.as_ptr().add(row * units),
-                    right: rhs.as_ptr().add(column * units),
+                    right: rhs.as_ptr().add(column * packed_units),
                     right_ld: NR,
                     from: accumulate.then_some(target.cast_const()),
                     from_ld: ld,
