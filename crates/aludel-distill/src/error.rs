@@ -87,6 +87,13 @@ pub enum Error {
         rows: String,
     },
 
+    /// Training on weights that were kept in their file's quantisation.
+    #[error(
+        "student.dtype = \"file\": weights in their file's quantisation have no backward pass, so they cannot be trained on; set \
+         student.dtype to \"bf16\" or \"f32\""
+    )]
+    StoredWeights,
+
     /// No student position for rows that long.
     #[error(
         "train.max_length = {max_length}: the student has only {limit} positions; set train.max_length to {limit} or less"

@@ -9,7 +9,7 @@ use aludel_kernels::optim::{self, State};
 use aludel_kernels::{Context, Mat, Region, rng};
 use aludel_model::adapter::{Adapter, AdapterOptions, Init, NewRows, resolve_targets};
 use aludel_model::config::Config;
-use aludel_model::decoder::{Active, Attention, Decoder, Keep, Pass, StepDropout};
+use aludel_model::decoder::{Active, Attention, Decoder, Hold, Keep, Pass, StepDropout};
 use aludel_model::student::Student;
 use aludel_model::weights;
 use aludel_traces::cache::TokenRow;
@@ -24,7 +24,14 @@ pub fn precision(dtype: Dtype) -> Precision {
         // bf16 halves the memory that weights take and is what larger machines multiply natively
         Dtype::Auto | Dtype::Bf16 => Precision::Bf16,
         Dtype::F32 => Precision::F32,
+        // what is not a quantised weight
+        Dtype::File => Precision::Bf16,
     }
+}
+
+/// How a recipe's `student.dtype` lets a model be held for generation.
+pub fn hold(dtype: Dtype) -> Hold {
+    if dtype == Dtype::File { Hold::Stored } else { Hold::Packed(precision(dtype)) }
 }
 
 /// A context for the recipe's device and threads.
@@ -130,6 +137,9 @@ impl Learner {
         let limit = student.config.max_position_embeddings;
         if recipe.train.max_length > limit {
             return Err(Error::MaxLength { max_length: recipe.train.max_length, limit });
+        }
+        if recipe.student.dtype == Dtype::File {
+            return Err(Error::StoredWeights);
         }
         let mut ctx = context(&recipe.student);
         let precision = precision(recipe.student.dtype);

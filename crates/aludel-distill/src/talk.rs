@@ -18,7 +18,7 @@ use serde::Serialize;
 
 use crate::error::{Error, Result};
 use crate::export::adapter_text;
-use crate::learner::{context, precision};
+use crate::learner::{context, hold};
 use crate::settings::{GenerateSettings, StudentSettings};
 
 /// The most tokens of a conversation.
@@ -89,7 +89,7 @@ impl Talker {
         let student = Student::open(model)?;
         let mut ctx = context(settings);
         let positions = student.config.max_position_embeddings.min(CONTEXT_TOKENS);
-        let decoder = Decoder::load(&mut ctx, &student.config, &student.weights, precision(settings.dtype), positions)?;
+        let decoder = Decoder::load(&mut ctx, &student.config, &student.weights, hold(settings.dtype), positions)?;
         let text = match adapter {
             Some(folder) => adapter_text(&student, folder)?,
             None => student.text.clone(),

@@ -3,7 +3,7 @@
 
 use crate::device::{Context, Mat, assert_apart};
 use crate::gemm::{Init, Order, add_token_products, gemm, pack_lhs, pack_rhs};
-use crate::linear::FrozenWeight;
+use crate::linear::{self, FrozenWeight, Input, Start};
 
 /// Rows of a vocabulary matrix that are trained: they replace, or extend, the frozen rows of these ids.
 #[derive(Clone, Debug)]
@@ -40,11 +40,12 @@ impl Head<'_> {
     pub fn forward(&self, ctx: &mut Context, hidden: Mat, logits: Mat) {
         assert_eq!((hidden.rows(), self.vocab_size()), (logits.rows(), logits.cols()));
         let mark = ctx.mark();
-        let packed = pack_lhs(ctx, hidden, self.weight.precision());
         let frozen = logits.col_range(0, self.weight.d_out());
-        gemm(ctx, &[(packed, self.weight.forward_operand())], Init::Zero, frozen);
+        let input = Input::new(ctx, hidden, &[self.weight], false);
+        linear::forward(ctx, &input, self.weight, None, Start::Zero, frozen);
         if let Some(trained) = self.trained {
             let columns = ctx.scratch(hidden.rows(), trained.ids.len());
+            let packed = pack_lhs(ctx, hidden, self.weight.precision());
             let rows = pack_rhs(ctx, trained.rows, Order::Nk, 1.0, self.weight.precision());
             gemm(ctx, &[(packed, rows)], Init::Zero, columns);
             move_columns(ctx, columns, logits, &trained.ids, Move::Override);

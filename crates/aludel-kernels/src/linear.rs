@@ -4,17 +4,27 @@
 //! same multiplication: y is written once. Shapes: x [T, d_in], W [d_out, d_in], A [r, d_in], B [d_out, r], y [T, d_out].
 
 use crate::device::{Context, Mat};
-use crate::gemm::{Init, Lhs, Order, Panels, Rhs, add_token_products, gemm, pack_lhs, pack_rhs};
+use crate::gemm::{
+    CodedPanels, Init, Lhs, Order, Panels, Rhs, Rounded, add_token_products, gemm, multiply_coded, pack_lhs, pack_rhs,
+    round_rows,
+};
+use crate::quant::BlockType;
 use crate::rowwise::dropout::{self, Dropout};
 
 pub use crate::gemm::Precision;
 
 /// A weight that never changes, packed for the matrix kernel. Opaque: what it looks like inside is the kernel's business.
 pub struct FrozenWeight {
-    panels: Panels,
+    body: Body,
     precision: Precision,
     d_in: usize,
     d_out: usize,
+}
+
+enum Body {
+    Dense(Panels),
+    /// In the file's quantisation: for the forward alone.
+    Coded(CodedPanels),
 }
 
 impl FrozenWeight {
@@ -32,7 +42,25 @@ impl FrozenWeight {
             row(n, &mut buffer)?;
             panels.set_row(n, &buffer);
         }
-        Ok(FrozenWeight { panels, precision, d_in, d_out })
+        Ok(FrozenWeight { body: Body::Dense(panels), precision, d_in, d_out })
+    }
+
+    /// Keeps a `[d_out, d_in]` weight in its file's quantisation, `row(n)` giving the stored bytes of row n. Its products round x to
+    /// 8 bits; an adapter on it works in bf16. It has no backward. `None` for encodings that are not integer codes under a scale for
+    /// every 32 elements: F32, F16, BF16, Q2_K, Q3_K and Q6_K.
+    pub fn keep<'a>(
+        block_type: BlockType,
+        d_out: usize,
+        d_in: usize,
+        row: impl Fn(usize) -> &'a [u8],
+    ) -> Option<FrozenWeight> {
+        let panels = CodedPanels::pack(block_type, (d_out, d_in), row)?;
+        Some(FrozenWeight { body: Body::Coded(panels), precision: Precision::Bf16, d_in, d_out })
+    }
+
+    /// Whether it was kept in its file's quantisation.
+    pub fn is_kept(&self) -> bool {
+        matches!(self.body, Body::Coded(_))
     }
 
     /// Input channels.
@@ -52,15 +80,17 @@ impl FrozenWeight {
 
     /// Bytes of the packed weight.
     pub fn bytes(&self) -> usize {
-        self.panels.bytes()
-    }
-
-    pub(crate) fn forward_operand(&self) -> Rhs<'_> {
-        Rhs::Weight { panels: &self.panels }
+        match &self.body {
+            Body::Dense(panels) => panels.bytes(),
+            Body::Coded(panels) => panels.bytes(),
+        }
     }
 
     pub(crate) fn backward_operand(&self) -> Rhs<'_> {
-        Rhs::WeightTransposed { panels: &self.panels }
+        match &self.body {
+            Body::Dense(panels) => Rhs::WeightTransposed { panels },
+            Body::Coded(_) => panic!("a weight in its file's quantisation has no backward"),
+        }
     }
 }
 
@@ -81,13 +111,23 @@ pub struct Lora {
 #[derive(Clone, Copy, Debug)]
 pub struct Input {
     rows: Mat,
-    packed: Lhs,
+    packed: Option<Lhs>,
+    rounded: Option<Rounded>,
 }
 
 impl Input {
-    /// Packs the rows of x for products of the given precision.
-    pub fn new(ctx: &mut Context, x: Mat, precision: Precision) -> Input {
-        Input { rows: x, packed: pack_lhs(ctx, x, precision) }
+    /// Prepares the rows of x for products with these weights, and for adapters on them if there are any.
+    pub fn new(ctx: &mut Context, x: Mat, weights: &[&FrozenWeight], is_adapted: bool) -> Input {
+        let dense = weights.iter().find(|weight| is_adapted || !weight.is_kept());
+        Input {
+            rows: x,
+            packed: dense.map(|weight| pack_lhs(ctx, x, weight.precision)),
+            rounded: weights.iter().any(|weight| weight.is_kept()).then(|| round_rows(ctx, x)),
+        }
+    }
+
+    fn packed(&self) -> Lhs {
+        self.packed.expect("the input was prepared for this weight and its adapter")
     }
 }
 
@@ -118,19 +158,37 @@ pub fn forward(
         Start::Residual(residual) => Init::From(residual),
     };
     let precision = weight.precision;
-    let base = (input.packed, weight.forward_operand());
+    let panels = match &weight.body {
+        Body::Dense(panels) => panels,
+        Body::Coded(panels) => {
+            let rounded = input.rounded.expect("the input was prepared for this weight");
+            multiply_coded(ctx, rounded, panels, init, y);
+            if let Some((lora, hidden)) = lora {
+                let adapted = adapted(ctx, input, lora, hidden, precision);
+                gemm(ctx, &[adapted], Init::Accumulate, y);
+            }
+            ctx.release(mark);
+            return;
+        }
+    };
+    let base = (input.packed(), Rhs::Weight { panels });
     match lora {
         None => gemm(ctx, &[base], init, y),
         Some((lora, hidden)) => {
-            let dropped = dropped_input(ctx, input, lora, precision);
-            let a = pack_rhs(ctx, lora.a, Order::Nk, 1.0, precision);
-            gemm(ctx, &[(dropped.packed, a)], Init::Zero, hidden);
-            let hidden = pack_lhs(ctx, hidden, precision);
-            let b = pack_rhs(ctx, lora.b, Order::Nk, lora.scale, precision);
-            gemm(ctx, &[base, (hidden, b)], init, y);
+            let adapted = adapted(ctx, input, lora, hidden, precision);
+            gemm(ctx, &[base, adapted], init, y);
         }
     }
     ctx.release(mark);
+}
+
+/// Computes `hidden = drop(x)·Aᵀ`; the operands of its product with s·Bᵀ.
+fn adapted(ctx: &mut Context, input: &Input, lora: &Lora, hidden: Mat, precision: Precision) -> (Lhs, Rhs<'static>) {
+    let dropped = dropped_input(ctx, input, lora, precision);
+    let a = pack_rhs(ctx, lora.a, Order::Nk, 1.0, precision);
+    gemm(ctx, &[(dropped, a)], Init::Zero, hidden);
+    let hidden = pack_lhs(ctx, hidden, precision);
+    (hidden, pack_rhs(ctx, lora.b, Order::Nk, lora.scale, precision))
 }
 
 /// The gradients of an adapter, matrices of the shapes of A and B inside the flat gradient buffer.
@@ -198,13 +256,13 @@ pub fn backward(
     ctx.release(mark);
 }
 
-fn dropped_input(ctx: &mut Context, input: &Input, lora: &Lora, precision: Precision) -> Input {
+fn dropped_input(ctx: &mut Context, input: &Input, lora: &Lora, precision: Precision) -> Lhs {
     match &lora.dropout {
-        None => *input,
+        None => input.packed(),
         Some(dropout) => {
             let dropped = ctx.scratch(input.rows.rows(), input.rows.cols());
             dropout::forward(ctx, input.rows, dropout, dropped);
-            Input::new(ctx, dropped, precision)
+            pack_lhs(ctx, dropped, precision)
         }
     }
 }
@@ -282,7 +340,7 @@ mod tests {
                 dropout::forward(ctx, ones, dropout, mask);
             }
             let lora = Lora { a, b, scale: S as f32, dropout };
-            let input = Input::new(ctx, x, Precision::F32);
+            let input = Input::new(ctx, x, &[&weight], true);
             forward(ctx, &input, &weight, Some((&lora, hidden)), Start::Residual(residual), y);
             let saved = LoraBackward { lora: &lora, x, hidden, gradient };
             backward(ctx, dy, &weight, Some(saved), true, dx);

@@ -33,6 +33,30 @@ pub struct Decoder {
     rope: rope::Table,
 }
 
+/// How the weights of linears are held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hold {
+    /// Packed in this precision, for training and generation.
+    Packed(Precision),
+    /// In the file's own quantisation where products can read it, else packed as bf16. For generation: there is no backward.
+    Stored,
+}
+
+impl From<Precision> for Hold {
+    fn from(precision: Precision) -> Hold {
+        Hold::Packed(precision)
+    }
+}
+
+impl Hold {
+    fn precision(self) -> Precision {
+        match self {
+            Hold::Packed(precision) => precision,
+            Hold::Stored => Precision::Bf16,
+        }
+    }
+}
+
 struct Layer {
     input_layernorm: Mat,
     post_attention_layernorm: Mat,
@@ -173,9 +197,11 @@ impl Decoder {
         ctx: &mut Context,
         config: &Config,
         weights: &Weights,
-        precision: Precision,
+        hold: impl Into<Hold>,
         max_positions: usize,
     ) -> Result<Decoder> {
+        let hold = hold.into();
+        let precision = hold.precision();
         let (hidden, vocab) = (config.hidden_size, config.vocab_size);
         let vector = |ctx: &mut Context, name: &str, len: usize| -> Result<Mat> {
             let values = weights.tensor(name, &[len], config)?.values()?;
@@ -183,6 +209,11 @@ impl Decoder {
         };
         let pack = |name: &str, d_out: usize, d_in: usize| -> Result<FrozenWeight> {
             let tensor = weights.tensor(name, &[d_out, d_in], config)?;
+            if hold == Hold::Stored
+                && let Some(kept) = tensor.keep()
+            {
+                return Ok(kept);
+            }
             FrozenWeight::pack(precision, d_out, d_in, |row, out| tensor.row(row, out))
         };
         let mut layers = Vec::with_capacity(config.num_hidden_layers);
@@ -322,7 +353,9 @@ impl Decoder {
         let saved = self.allocate_saved(ctx, run, n, x);
 
         let mark = ctx.mark();
-        let input = self.normed_input(ctx, x, layer.input_layernorm);
+        let normed = ctx.scratch(tokens, self.config.hidden_size);
+        rms_norm::forward(ctx, x, layer.input_layernorm, epsilon, normed);
+        let input = self.input(ctx, run, n, &[Module::QProj, Module::KProj, Module::VProj], normed);
         self.linear_forward(ctx, run, n, Module::QProj, &input, None, saved.q, &saved);
         self.linear_forward(ctx, run, n, Module::KProj, &input, None, saved.k, &saved);
         self.linear_forward(ctx, run, n, Module::VProj, &input, None, saved.v, &saved);
@@ -352,19 +385,19 @@ impl Decoder {
                 saved.attended,
             ),
         }
-        let input = Input::new(ctx, saved.attended, self.precision);
+        let input = self.input(ctx, run, n, &[Module::OProj], saved.attended);
         self.linear_forward(ctx, run, n, Module::OProj, &input, Some(x), saved.middle, &saved);
         ctx.release(mark);
 
         let normed = ctx.scratch(tokens, self.config.hidden_size);
         rms_norm::forward(ctx, saved.middle, layer.post_attention_layernorm, epsilon, normed);
-        let input = Input::new(ctx, normed, self.precision);
+        let input = self.input(ctx, run, n, &[Module::GateProj, Module::UpProj], normed);
         self.linear_forward(ctx, run, n, Module::GateProj, &input, None, saved.gate, &saved);
         self.linear_forward(ctx, run, n, Module::UpProj, &input, None, saved.up, &saved);
         ctx.release(mark);
         let product = ctx.scratch(tokens, self.config.intermediate_size);
         swiglu::forward(ctx, saved.gate, saved.up, product);
-        let input = Input::new(ctx, product, self.precision);
+        let input = self.input(ctx, run, n, &[Module::DownProj], product);
         self.linear_forward(ctx, run, n, Module::DownProj, &input, Some(saved.middle), y, &saved);
         ctx.release(mark);
         saved
@@ -391,11 +424,11 @@ impl Decoder {
         }
     }
 
-    /// `norm(x)`, packed for the linears that read it; in scratch.
-    fn normed_input(&self, ctx: &mut Context, x: Mat, weight: Mat) -> Input {
-        let normed = ctx.scratch(x.rows(), x.cols());
-        rms_norm::forward(ctx, x, weight, self.config.rms_norm_eps as f32, normed);
-        Input::new(ctx, normed, self.precision)
+    /// x prepared for the linears that read it; in scratch.
+    fn input(&self, ctx: &mut Context, run: &Run<'_>, n: usize, modules: &[Module], x: Mat) -> Input {
+        let linears = &self.layers[n].linears;
+        let weights: Vec<&FrozenWeight> = modules.iter().map(|&module| &linears[module as usize].weight).collect();
+        Input::new(ctx, x, &weights, modules.iter().any(|&module| run.lora(n, module).is_some()))
     }
 
     fn linear_forward(

@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 
 use aludel_formats::{Dtype, TensorView, gguf, safetensors};
+use aludel_kernels::linear::FrozenWeight;
 use aludel_kernels::quant::{self, BlockType};
 
 use crate::config::Config;
@@ -158,6 +159,19 @@ impl Tensor<'_> {
     pub(crate) fn stored(&self) -> (BlockType, &[u8]) {
         assert!(self.permuted_head_dim.is_none(), "rows of {} are permuted", self.view.name);
         (self.block_type, self.view.bytes)
+    }
+
+    /// The weight in the file's own quantisation, where products can read it.
+    pub(crate) fn keep(&self) -> Option<FrozenWeight> {
+        let &[d_out, d_in] = &self.view.shape[..] else { return None };
+        let row_bytes = self.block_type.bytes_for(d_in)?;
+        if self.view.bytes.len() != row_bytes.checked_mul(d_out)? {
+            return None;
+        }
+        FrozenWeight::keep(self.block_type, d_out, d_in, |row| {
+            let row = self.permuted_head_dim.map_or(row, |head_dim| gguf_row(row, head_dim));
+            &self.view.bytes[row * row_bytes..(row + 1) * row_bytes]
+        })
     }
 
     fn error(&self, reason: &dyn std::fmt::Display) -> Error {

@@ -13,8 +13,8 @@ use serde::Serialize;
 
 use super::{invented_tokens, median};
 use crate::error::Result;
-use crate::learner::{context, precision};
-use crate::settings::StudentSettings;
+use crate::learner::{context, hold};
+use crate::settings::{Dtype, StudentSettings};
 
 /// Times that what is short is measured.
 const ROUNDS: usize = 5;
@@ -75,7 +75,7 @@ pub fn bench_generate(
     let waiting = (most * options.prompt_length).div_ceil(options.prefill_length) + 1;
     let options = GenerateOptions { new_tokens: options.new_tokens + waiting, ..options.clone() };
     let longest = options.prefill_length.max(options.prompt_length + options.new_tokens).max(SHORT_PROMPT) + 1;
-    let decoder = Decoder::load(&mut ctx, &student.config, &student.weights, precision(settings.dtype), longest)?;
+    let decoder = Decoder::load(&mut ctx, &student.config, &student.weights, hold(settings.dtype), longest)?;
     let adapter = adapter.map(|folder| Adapter::load(&mut ctx, &student.config, folder)).transpose()?;
     let load_ms = begun.elapsed().as_secs_f64() * 1e3;
 
@@ -98,7 +98,10 @@ pub fn bench_generate(
         first_token_ms,
         first_token_prompt: SHORT_PROMPT,
         load_ms,
-        dtype: format!("{:?}", bench.decoder.precision()).to_lowercase(),
+        dtype: match settings.dtype {
+            Dtype::File => "file".to_owned(),
+            _ => format!("{:?}", bench.decoder.precision()).to_lowercase(),
+        },
         instruction_set: bench.ctx.isa().name(),
         threads: bench.ctx.threads(),
         step_ms,

@@ -41,6 +41,8 @@ pub enum Dtype {
     /// f32 throughout: slower, for comparisons.
     #[serde(alias = "float32")]
     F32,
+    /// The file's own quantisation, where the model came quantised: the least to read for each token. For generation only.
+    File,
 }
 
 /// Where the work is done.

@@ -5,12 +5,14 @@
 //! carry their partial sums through C, which is f32, so that cutting K changes no bit. Packing A and B panels follows
 //! Goto and van de Geijn, "Anatomy of High-Performance Matrix Multiplication" (2008).
 
+mod coded;
 mod micro;
 mod operand;
 mod pack;
 pub(crate) mod tile;
 mod tokens;
 
+pub(crate) use coded::{CodedPanels, Rounded, multiply_coded, round_rows};
 use micro::Tile;
 pub(crate) use operand::{Lhs, Order, Panels, Rhs, pack_lhs, pack_rhs};
 pub(crate) use tokens::add_token_products;

@@ -90,7 +90,7 @@ struct GenerateArgs {
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..))]
     new_tokens: u16,
 
-    /// The precision of matrix products: auto, bf16 or f32 [default: auto]
+    /// The precision of matrix products: auto, bf16, f32, or file for the file's own quantisation [default: auto]
     #[arg(long, value_name = "DTYPE")]
     dtype: Option<String>,
 

@@ -77,7 +77,7 @@ pub(crate) struct ChatArgs {
     #[arg(long, value_name = "N", allow_negative_numbers = true, help_heading = "Common settings")]
     seed: Option<String>,
 
-    /// The precision of matrix products: auto, bf16 or f32 [default: auto]
+    /// The precision of matrix products: auto, bf16, f32, or file for the file's own quantisation [default: auto]
     #[arg(long, value_name = "DTYPE", help_heading = "Common settings")]
     dtype: Option<String>,
 

@@ -41,6 +41,10 @@ pub(crate) fn run(args: &GradientsArgs) -> anyhow::Result<Outcome> {
         let message = "--ids: one token predicts nothing".to_owned();
         return Err(anyhow::Error::new(Helped { message, help: "give at least two token ids".to_owned() }));
     }
+    if args.dtype == ComputedDtype::File {
+        let message = "--dtype file: weights in their file's quantisation have no backward pass".to_owned();
+        return Err(anyhow::Error::new(Helped { message, help: "give --dtype f32 or bf16".to_owned() }));
+    }
     let mut loaded = Loaded::open(&args.model, Some(&args.adapter), args.dtype, 0, &args.ids)?;
     let Loaded { ctx, decoder, adapter: Some(adapter), pass } = &mut loaded else {
         unreachable!("an adapter was given")

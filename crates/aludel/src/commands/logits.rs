@@ -1,10 +1,9 @@
 //! `aludel logits`: the options that write a model's logits to a file, for comparison with other implementations.
 
 use crate::report::Outcome;
-use aludel_distill::learner::precision;
+use aludel_distill::learner::hold;
 use aludel_distill::settings::Dtype;
 use aludel_formats::{TensorSpec, safetensors};
-use aludel_kernels::linear::Precision;
 use aludel_kernels::{Context, Region, quant};
 use aludel_model::adapter::Adapter;
 use aludel_model::decoder::{Active, Attention, Decoder, Keep, Pass};
@@ -81,8 +80,7 @@ impl Loaded {
     ) -> anyhow::Result<Loaded> {
         let student = Student::open(model)?;
         let mut ctx = Context::cpu(threads);
-        let precision: Precision = precision(dtype.into());
-        let decoder = Decoder::load(&mut ctx, &student.config, &student.weights, precision, ids.len())?;
+        let decoder = Decoder::load(&mut ctx, &student.config, &student.weights, hold(dtype.into()), ids.len())?;
         let adapter = match adapter {
             Some(folder) => Some(Adapter::load(&mut ctx, &student.config, folder)?),
             None => None,
@@ -101,6 +99,8 @@ pub(crate) enum ComputedDtype {
     F32,
     /// bf16 factors, f32 sums
     Bf16,
+    /// the file's own quantisation, where it has one
+    File,
 }
 
 impl From<ComputedDtype> for Dtype {
@@ -108,6 +108,7 @@ impl From<ComputedDtype> for Dtype {
         match dtype {
             ComputedDtype::F32 => Self::F32,
             ComputedDtype::Bf16 => Self::Bf16,
+            ComputedDtype::File => Self::File,
         }
     }
 }

@@ -2,6 +2,10 @@
 //! in the three plain formats. Bytes and type ids come from the format readers; packing a decoded tile into the layout
 //! that a matrix kernel wants is left to the linear layer.
 
+mod codes;
+
+pub(crate) use codes::{CODES, Coded, code_bits, codes};
+
 use half::{bf16, f16};
 
 /// How the elements of a stored tensor are encoded, named as ggml names it.
