@@ -109,12 +109,8 @@ pub fn train(recipe: &Recipe, resume: bool, stop: &AtomicBool, observe: &mut dyn
     }
     let mut student = Student::open(recipe.student_model()?)?;
     let added = student.text.tokenizer.add_tokens(&recipe.student.add_tokens)?;
-    let threads = match recipe.student.threads {
-        0 => std::thread::available_parallelism().map_or(1, |cores| cores.get()),
-        threads => threads,
-    };
-    let rows = Rows::open(&student, recipe, &folder.join("rows"), threads, &mut |p| observe(Event::Tokenising(p)))?;
-    let run = RunFile { aludel_version: env!("CARGO_PKG_VERSION").to_owned(), rows_key: rows.key.clone() };
+    let key = Rows::key(&student, recipe)?;
+    let run = RunFile { aludel_version: env!("CARGO_PKG_VERSION").to_owned(), rows_key: key.to_string() };
     if is_begun {
         checkpoint::check_resumable(&folder, recipe, &run)?;
     }
@@ -124,12 +120,19 @@ pub fn train(recipe: &Recipe, resume: bool, stop: &AtomicBool, observe: &mut dyn
         Some(path) => checkpoint::read_state(path)?,
         None => TrainerState::default(),
     };
-    let longest = rows.cache.lengths().iter().copied().max().unwrap_or(0) as usize;
-    let largest_pass = recipe.train.tokens_per_pass.max(longest);
-    let mut learner = Learner::new(&student, &added, recipe, latest.as_deref(), largest_pass)?;
+    // Loaded before the data is tokenised: a weight or a target that does not fit is told in a second, and leaves nothing behind.
+    let mut learner = Learner::load(&student, &added, recipe, latest.as_deref())?;
     if let Some(path) = &latest {
         checkpoint::restore_moments(path, &mut learner)?;
     }
+    let threads = match recipe.student.threads {
+        0 => std::thread::available_parallelism().map_or(1, |cores| cores.get()),
+        threads => threads,
+    };
+    let cache_folder = folder.join("rows");
+    let rows = Rows::open(&student, recipe, key, &cache_folder, threads, &mut |p| observe(Event::Tokenising(p)))?;
+    let longest = rows.cache.lengths().iter().copied().max().unwrap_or(0) as usize;
+    learner.plan(recipe.train.tokens_per_pass.max(longest));
     if !is_begun {
         checkpoint::begin(&folder, recipe, &run)?;
     }
@@ -362,7 +365,7 @@ impl Trainer<'_> {
             self.learner.load_parameters(&path)?;
             eval_loss = self.state.best_metric;
         }
-        atomic::write_dir(&target, |folder| checkpoint::write_adapter(folder, &self.learner, &self.student.text))?;
+        checkpoint::save_adapter(&target, &self.learner, &self.student.text)?;
         let summary = self.summary(true, Some(target), eval_loss);
         atomic::write_json(&self.folder.join("summary.json"), &summary)?;
         Ok(summary)
