@@ -1,6 +1,7 @@
 //! The rows of a run: tokenised once into the cache of the run folder, and split into those that are trained on and those held
 //! back. Only lengths and prompt keys stay in memory.
 
+use std::ops::ControlFlow;
 use std::path::Path;
 
 use aludel_model::student::Student;
@@ -56,7 +57,7 @@ impl Rows {
         key: CacheKey,
         folder: &Path,
         threads: usize,
-        progress: &mut dyn FnMut(BuildProgress),
+        progress: &mut dyn FnMut(BuildProgress) -> ControlFlow<()>,
     ) -> Result<Rows> {
         let reading = recipe.data.read_options();
         let preparer = Preparer::new(student, recipe);

@@ -1,6 +1,7 @@
 //! The one training loop. It reads downward: prepare, then evaluate, save and step until the last step is done. Everything it does
 //! at a step is a function of settings and step number, so a run that was killed or stopped goes on bit for bit.
 
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -93,8 +94,24 @@ pub struct Summary {
     pub adapter: Option<PathBuf>,
 }
 
+impl Summary {
+    /// A run that was stopped while its data was being tokenised.
+    fn before_the_first_step(state: &TrainerState) -> Summary {
+        Summary {
+            finished: false,
+            steps: state.global_step,
+            total_steps: state.max_steps,
+            final_train_loss: None,
+            eval_loss: state.last_evaluation(),
+            tokens: state.num_input_tokens_seen,
+            tokens_per_second: 0.0,
+            adapter: None,
+        }
+    }
+}
+
 /// Trains as the recipe says, in its output folder. `stop` asks the run to end after the present pass: the partial step is
-/// discarded, the last whole one saved.
+/// discarded, the last whole one saved. While the data is tokenised it ends after the present batch.
 ///
 /// # Errors
 /// Anything that makes the run impossible or would spoil it; checkpoints written before are still there.
@@ -130,7 +147,14 @@ pub fn train(recipe: &Recipe, resume: bool, stop: &AtomicBool, observe: &mut dyn
         threads => threads,
     };
     let cache_folder = folder.join("rows");
-    let rows = Rows::open(&student, recipe, key, &cache_folder, threads, &mut |p| observe(Event::Tokenising(p)))?;
+    let mut watch = |progress| {
+        observe(Event::Tokenising(progress));
+        if stop.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    };
+    let rows = match Rows::open(&student, recipe, key, &cache_folder, threads, &mut watch) {
+        Err(Error::Data(aludel_traces::Error::Stopped)) => return Ok(Summary::before_the_first_step(&state)),
+        rows => rows?,
+    };
     let longest = rows.cache.lengths().iter().copied().max().unwrap_or(0) as usize;
     learner.plan(recipe.train.tokens_per_pass.max(longest));
     if !is_begun {

@@ -10,6 +10,7 @@ mod tests;
 
 use std::fmt::Display;
 use std::fs;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use aludel_formats::{atomic, lock::FolderLock};
@@ -123,16 +124,18 @@ impl Cache {
     /// A folder keeps one cache, the one that was built last: data or settings that changed would otherwise leave a file of
     /// gigabytes behind each time. Whoever has an older one open can still read it.
     ///
+    /// `progress` is told after each batch how far the build has come, and may break it off.
+    ///
     /// # Errors
     /// What reading the data brings; a record that cannot be encoded (unless bad rows are skipped); no row left; a
-    /// folder that cannot be written.
+    /// folder that cannot be written; [`Error::Stopped`] where `progress` broke off.
     pub fn open_or_build<E: Display + Send>(
         folder: &Path,
         key: CacheKey,
         threads: usize,
         records: impl FnOnce() -> Result<Records, Error>,
         encode: impl Fn(&Record) -> Result<Vec<EncodedRow>, E> + Sync,
-        progress: &mut dyn FnMut(BuildProgress),
+        progress: &mut dyn FnMut(BuildProgress) -> ControlFlow<()>,
     ) -> Result<Cache, Error> {
         let path = Cache::path(folder, key);
         if let Some(file) = file::RowFile::open(&path, key)? {

@@ -46,7 +46,9 @@ impl Bench {
             encode(record)
         };
         let records = || open(&self.files(), &self.options);
-        Cache::open_or_build(&self.folder.path().join("cache"), self.key(), threads, records, encode, &mut |_| {})
+        Cache::open_or_build(&self.folder.path().join("cache"), self.key(), threads, records, encode, &mut |_| {
+            ControlFlow::Continue(())
+        })
     }
 }
 
@@ -159,6 +161,23 @@ fn a_new_cache_takes_the_place_of_an_older_one() {
 }
 
 #[test]
+fn a_build_can_be_broken_off() {
+    let texts = vec!["aha"; 5000];
+    let bench = Bench::new(&texts);
+    let folder = bench.folder.path().join("cache");
+    let mut asked = 0;
+    let mut stop_at_second = |_| {
+        asked += 1;
+        if asked == 2 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    };
+    let records = || open(&bench.files(), &bench.options);
+    let stopped = Cache::open_or_build(&folder, bench.key(), 2, records, encode, &mut stop_at_second);
+    assert!(matches!(stopped, Err(Error::Stopped)));
+    assert_eq!(asked, 2);
+    assert!(!folder.exists());
+}
+
+#[test]
 fn threads_change_nothing() {
     let texts: Vec<String> = (0..5000).map(|number| format!("row {number}")).collect();
     let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
@@ -167,7 +186,11 @@ fn threads_change_nothing() {
         let mut steps = Vec::new();
         let records = || open(&bench.files(), &bench.options);
         let folder = bench.folder.path().join("cache");
-        Cache::open_or_build(&folder, bench.key(), threads, records, encode, &mut |step| steps.push(step)).unwrap();
+        Cache::open_or_build(&folder, bench.key(), threads, records, encode, &mut |step| {
+            steps.push(step);
+            ControlFlow::Continue(())
+        })
+        .unwrap();
         assert_eq!(steps.last().unwrap().records, 5000);
         assert!(steps.len() >= 3 && steps.is_sorted_by_key(|step| step.bytes_read), "{steps:?}");
         fs::read(bench.path()).unwrap()
