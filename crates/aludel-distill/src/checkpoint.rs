@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use aludel_formats::{Dtype, TensorSpec, atomic, safetensors};
+use aludel_formats::{Dtype, TensorSpec, atomic, peft, safetensors};
 use aludel_kernels::quant;
 use aludel_text::TextBundle;
 use serde::{Deserialize, Serialize};
@@ -56,7 +56,13 @@ pub fn check_resumable(folder: &Path, recipe: &Recipe, run: &RunFile) -> Result<
     let (recipe_path, run_path) = (folder.join(RECIPE_FILE_NAME), folder.join(RUN_FILE_NAME));
     let text =
         std::fs::read_to_string(&recipe_path).map_err(aludel_formats::Error::io(&recipe_path, "read the recipe"))?;
-    let changed: Vec<String> = differences(&Recipe::from_toml(&text)?.recipe, recipe)?
+    let old = Recipe::from_toml(&text).map_err(|problems| Error::Damaged {
+        path: recipe_path,
+        reason: format!(
+            "the run's own recipe cannot be read ({problems}); restore it, or start a new run in another folder"
+        ),
+    })?;
+    let changed: Vec<String> = differences(&old.recipe, recipe)?
         .into_iter()
         .filter(|difference| difference.changes_training())
         .map(|difference| format!("  {difference}"))
@@ -91,11 +97,28 @@ pub fn list(folder: &Path) -> Vec<u64> {
     steps
 }
 
-/// Writes an adapter folder that loads by itself: adapter, tokenizer and template.
+/// Writes the final adapter.
 ///
 /// # Errors
-/// It cannot be written.
-pub fn write_adapter(folder: &Path, learner: &Learner, text: &TextBundle) -> Result<()> {
+/// It cannot be written; an adapter that was there is still there.
+pub fn save_adapter(target: &Path, learner: &Learner, text: &TextBundle) -> Result<()> {
+    write_dir(target, |folder| write_adapter(folder, learner, text))
+}
+
+/// A folder that appears whole or not at all, and whose files are named in errors as if they lay in it already.
+fn write_dir(target: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
+    atomic::write_dir(target, |folder| {
+        fill(folder).map_err(|error| match error {
+            Error::Format(error) | Error::Model(aludel_model::Error::Format(error)) => {
+                Error::Format(error.under_final_name(folder, target))
+            }
+            other => other,
+        })
+    })
+}
+
+/// Writes an adapter folder that loads by itself: adapter, tokenizer and template.
+fn write_adapter(folder: &Path, learner: &Learner, text: &TextBundle) -> Result<()> {
     learner.adapter.save(&learner.ctx, folder)?;
     for file in text.to_files()? {
         atomic::write_bytes(&folder.join(file.name), file.contents.as_bytes())?;
@@ -109,7 +132,7 @@ pub fn write_adapter(folder: &Path, learner: &Learner, text: &TextBundle) -> Res
 /// It cannot be written; then the checkpoints that were there are still there.
 pub fn save(folder: &Path, learner: &Learner, text: &TextBundle, state: &TrainerState) -> Result<PathBuf> {
     let target = path(folder, state.global_step);
-    atomic::write_dir(&target, |folder| -> Result<()> {
+    write_dir(&target, |folder| {
         write_adapter(folder, learner, text)?;
         let moments = [("first", learner.state.first), ("second", learner.state.second)];
         let specs: Vec<TensorSpec> =
@@ -124,11 +147,20 @@ pub fn save(folder: &Path, learner: &Learner, text: &TextBundle, state: &Trainer
     Ok(target)
 }
 
-/// The trainer's state in a checkpoint.
+/// The trainer's state in a checkpoint, whose other files are opened and looked at too: what is damaged in them is told as this
+/// checkpoint's fault, with what can be done.
 ///
 /// # Errors
-/// The file is missing or damaged.
+/// A file is missing or damaged.
 pub fn read_state(checkpoint: &Path) -> Result<TrainerState> {
+    let damaged = |error: aludel_formats::Error| Error::Damaged {
+        path: checkpoint.to_owned(),
+        reason: format!(
+            "this checkpoint is damaged ({error}); delete its folder, and the run resumes from the one before"
+        ),
+    };
+    peft::read(checkpoint).map_err(damaged)?;
+    safetensors::Weights::open_file(&checkpoint.join(OPTIMIZER_FILE_NAME)).map_err(damaged)?;
     TrainerState::read(&checkpoint.join(STATE_FILE_NAME))
 }
 

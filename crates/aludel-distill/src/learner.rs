@@ -123,17 +123,12 @@ impl Supervised {
 }
 
 impl Learner {
-    /// Loads the student, makes the adapter or loads it (from a checkpoint, else from `train.init_adapter`), and sizes all memory for passes of at most `largest_pass` tokens.
+    /// Loads the student, and makes the adapter or loads it (from a checkpoint, else from `train.init_adapter`). Nothing can run
+    /// before [`Learner::plan`].
     ///
     /// # Errors
     /// Weights that do not fit, targets that match nothing, an initial adapter of other tokens.
-    pub fn new(
-        student: &Student,
-        added: &[u32],
-        recipe: &Recipe,
-        checkpoint: Option<&Path>,
-        largest_pass: usize,
-    ) -> Result<Learner> {
+    pub fn load(student: &Student, added: &[u32], recipe: &Recipe, checkpoint: Option<&Path>) -> Result<Learner> {
         let limit = student.config.max_position_embeddings;
         if recipe.train.max_length > limit {
             return Err(Error::MaxLength { max_length: recipe.train.max_length, limit });
@@ -165,13 +160,11 @@ impl Learner {
         let [gradients, first, second] = [(); 3].map(|()| ctx.persistent(1, adapter.parameter_count()));
         let state = State { parameters: adapter.parameters(), gradients, first, second };
         let keep = if recipe.train.gradient_checkpointing { Keep::LayerInputs } else { Keep::Activations };
-        let mut learner = Learner { ctx, decoder, adapter, state, keep };
-        learner.plan(largest_pass);
-        Ok(learner)
+        Ok(Learner { ctx, decoder, adapter, state, keep })
     }
 
-    /// Sizes the arenas by a run through the same code that only counts.
-    fn plan(&mut self, largest_pass: usize) {
+    /// Sizes the arenas for passes of at most `largest_pass` tokens, by a run through the same code that only counts.
+    pub fn plan(&mut self, largest_pass: usize) {
         let largest = Supervised::largest(largest_pass);
         let Learner { ctx, decoder, adapter, state, keep } = self;
         let dropout = Some(StepDropout { probability: 0.5, key: 0 });

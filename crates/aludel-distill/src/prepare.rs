@@ -115,8 +115,17 @@ impl<'a> Preparer<'a> {
             Ok(rows) => {
                 rows.into_iter().map(|row| Prepared { fate: self.fate(&row, messages), encoded: Some(row) }).collect()
             }
-            Err(reason) => vec![Prepared { encoded: None, fate: Fate::Refused(reason.to_string()) }],
+            Err(reason) => vec![Prepared { encoded: None, fate: Fate::Refused(self.reason(&reason)) }],
         })
+    }
+
+    /// A template that fails is the student's fault, not the row's: then the message names the student.
+    fn reason(&self, error: &aludel_text::Error) -> String {
+        use aludel_text::Error::{TemplateBudget, TemplateRun};
+        match error {
+            TemplateRun { .. } | TemplateBudget { .. } => format!("{}: {error}", self.student.path.display()),
+            _ => error.to_string(),
+        }
     }
 
     /// The rows of a record as the token cache takes them.

@@ -1,6 +1,7 @@
 //! The rows of a run: tokenised once into the cache of the run folder, and split into those that are trained on and those held
 //! back. Only lengths and prompt keys stay in memory.
 
+use std::ops::ControlFlow;
 use std::path::Path;
 
 use aludel_model::student::Student;
@@ -16,8 +17,6 @@ use crate::settings::Recipe;
 pub struct Rows {
     /// All rows.
     pub cache: Cache,
-    /// What the rows depend on, as one word.
-    pub key: String,
     /// Numbers of the rows that are trained on.
     pub train: Vec<u32>,
     /// Numbers of the rows held back.
@@ -25,18 +24,14 @@ pub struct Rows {
 }
 
 impl Rows {
-    /// Opens or builds the cache under `folder` and splits its rows.
+    /// What the rows depend on: data, tokenizer, template and options.
     ///
     /// # Errors
-    /// Unreadable or empty data, rows that training refuses, a split that cannot be made.
-    pub fn open(
-        student: &Student,
-        recipe: &Recipe,
-        folder: &Path,
-        threads: usize,
-        progress: &mut dyn FnMut(BuildProgress),
-    ) -> Result<Rows> {
+    /// Data files that are missing, unreadable or of another kind.
+    pub fn key(student: &Student, recipe: &Recipe) -> Result<CacheKey> {
         let reading = recipe.data.read_options();
+        // Looks at each file, so that one of another kind is told before gigabytes are hashed.
+        dataset::open(&recipe.data.files, &reading)?;
         let fingerprint = student.text.tokenizer.fingerprint()?;
         let template = student.template.as_ref().map_or("", |template| template.source());
         let options = format!(
@@ -49,7 +44,22 @@ impl Rows {
             student.text.bos_id(),
         );
         let parts = [("tokenizer", fingerprint.as_str()), ("template", template), ("options", options.as_str())];
-        let key = CacheKey::of(&recipe.data.files, &reading, &parts)?;
+        Ok(CacheKey::of(&recipe.data.files, &reading, &parts)?)
+    }
+
+    /// Opens or builds the cache under `folder` and splits its rows.
+    ///
+    /// # Errors
+    /// Unreadable or empty data, rows that training refuses, a split that cannot be made.
+    pub fn open(
+        student: &Student,
+        recipe: &Recipe,
+        key: CacheKey,
+        folder: &Path,
+        threads: usize,
+        progress: &mut dyn FnMut(BuildProgress) -> ControlFlow<()>,
+    ) -> Result<Rows> {
+        let reading = recipe.data.read_options();
         let preparer = Preparer::new(student, recipe);
         let cache = Cache::open_or_build(
             folder,
@@ -65,7 +75,7 @@ impl Rows {
         let split = Split::by_prompt(prompts, test_size, recipe.train.seed)?;
         let (test, train) = numbers.partition::<Vec<usize>, _>(|&row| split.is_test(cache.info(row).prompt_key));
         let narrow = |rows: Vec<usize>| rows.into_iter().map(|row| row as u32).collect();
-        Ok(Rows { cache, key: key.to_string(), train: narrow(train), test: narrow(test) })
+        Ok(Rows { cache, train: narrow(train), test: narrow(test) })
     }
 
     /// File and line of a row, for messages.

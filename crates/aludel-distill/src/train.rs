@@ -1,6 +1,7 @@
 //! The one training loop. It reads downward: prepare, then evaluate, save and step until the last step is done. Everything it does
 //! at a step is a function of settings and step number, so a run that was killed or stopped goes on bit for bit.
 
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -93,8 +94,24 @@ pub struct Summary {
     pub adapter: Option<PathBuf>,
 }
 
+impl Summary {
+    /// A run that was stopped while its data was being tokenised.
+    fn before_the_first_step(state: &TrainerState) -> Summary {
+        Summary {
+            finished: false,
+            steps: state.global_step,
+            total_steps: state.max_steps,
+            final_train_loss: None,
+            eval_loss: state.last_evaluation(),
+            tokens: state.num_input_tokens_seen,
+            tokens_per_second: 0.0,
+            adapter: None,
+        }
+    }
+}
+
 /// Trains as the recipe says, in its output folder. `stop` asks the run to end after the present pass: the partial step is
-/// discarded, the last whole one saved.
+/// discarded, the last whole one saved. While the data is tokenised it ends after the present batch.
 ///
 /// # Errors
 /// Anything that makes the run impossible or would spoil it; checkpoints written before are still there.
@@ -109,12 +126,8 @@ pub fn train(recipe: &Recipe, resume: bool, stop: &AtomicBool, observe: &mut dyn
     }
     let mut student = Student::open(recipe.student_model()?)?;
     let added = student.text.tokenizer.add_tokens(&recipe.student.add_tokens)?;
-    let threads = match recipe.student.threads {
-        0 => std::thread::available_parallelism().map_or(1, |cores| cores.get()),
-        threads => threads,
-    };
-    let rows = Rows::open(&student, recipe, &folder.join("rows"), threads, &mut |p| observe(Event::Tokenising(p)))?;
-    let run = RunFile { aludel_version: env!("CARGO_PKG_VERSION").to_owned(), rows_key: rows.key.clone() };
+    let key = Rows::key(&student, recipe)?;
+    let run = RunFile { aludel_version: env!("CARGO_PKG_VERSION").to_owned(), rows_key: key.to_string() };
     if is_begun {
         checkpoint::check_resumable(&folder, recipe, &run)?;
     }
@@ -124,12 +137,26 @@ pub fn train(recipe: &Recipe, resume: bool, stop: &AtomicBool, observe: &mut dyn
         Some(path) => checkpoint::read_state(path)?,
         None => TrainerState::default(),
     };
-    let longest = rows.cache.lengths().iter().copied().max().unwrap_or(0) as usize;
-    let largest_pass = recipe.train.tokens_per_pass.max(longest);
-    let mut learner = Learner::new(&student, &added, recipe, latest.as_deref(), largest_pass)?;
+    // Loaded before the data is tokenised: a weight or a target that does not fit is told in a second, and leaves nothing behind.
+    let mut learner = Learner::load(&student, &added, recipe, latest.as_deref())?;
     if let Some(path) = &latest {
         checkpoint::restore_moments(path, &mut learner)?;
     }
+    let threads = match recipe.student.threads {
+        0 => std::thread::available_parallelism().map_or(1, |cores| cores.get()),
+        threads => threads,
+    };
+    let cache_folder = folder.join("rows");
+    let mut watch = |progress| {
+        observe(Event::Tokenising(progress));
+        if stop.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    };
+    let rows = match Rows::open(&student, recipe, key, &cache_folder, threads, &mut watch) {
+        Err(Error::Data(aludel_traces::Error::Stopped)) => return Ok(Summary::before_the_first_step(&state)),
+        rows => rows?,
+    };
+    let longest = rows.cache.lengths().iter().copied().max().unwrap_or(0) as usize;
+    learner.plan(recipe.train.tokens_per_pass.max(longest));
     if !is_begun {
         checkpoint::begin(&folder, recipe, &run)?;
     }
@@ -362,7 +389,7 @@ impl Trainer<'_> {
             self.learner.load_parameters(&path)?;
             eval_loss = self.state.best_metric;
         }
-        atomic::write_dir(&target, |folder| checkpoint::write_adapter(folder, &self.learner, &self.student.text))?;
+        checkpoint::save_adapter(&target, &self.learner, &self.student.text)?;
         let summary = self.summary(true, Some(target), eval_loss);
         atomic::write_json(&self.folder.join("summary.json"), &summary)?;
         Ok(summary)

@@ -104,7 +104,7 @@ pub enum Error {
         reason: String,
     },
     /// JSON or text that cannot be parsed, or parses into something else than wanted.
-    #[error("{}: not the JSON expected here: {reason}", path.display())]
+    #[error("{}: not the JSON expected here: {reason}; mend the file, or get it again from its source", path.display())]
     Json {
         /// The file.
         path: PathBuf,
@@ -265,6 +265,19 @@ impl Error {
         move |reason| Error::Io { path: path.to_owned(), action, reason }
     }
 
+    /// The same error under the name that a file written into a temporary folder was to get: the temporary is gone when the user reads
+    /// of it.
+    #[must_use]
+    pub fn under_final_name(self, temporary: &Path, target: &Path) -> Error {
+        match self {
+            Error::Io { path, action, reason } => {
+                let path = path.strip_prefix(temporary).map(|rest| target.join(rest)).unwrap_or(path);
+                Error::Io { path, action, reason }
+            }
+            other => other,
+        }
+    }
+
     /// The file or folder that the error is about.
     pub fn path(&self) -> &Path {
         match self {
@@ -312,8 +325,8 @@ pub(crate) fn nearest<'n>(name: &str, names: impl Iterator<Item = &'n str>) -> V
 
 fn nearest_words(nearest: &[String]) -> String {
     match nearest {
-        [] => "; the file is of another kind or incomplete".to_owned(),
-        names => format!("; the nearest there: {}", names.join(", ")),
+        [] => "; the file is of another kind or incomplete, so get it again or give another".to_owned(),
+        names => format!("; the nearest there: {}; the file is incomplete or of another kind", names.join(", ")),
     }
 }
 

@@ -2,7 +2,7 @@
 //! What is written into the folder, and whether it may be replaced, is left to the caller.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
@@ -25,13 +25,11 @@ impl FolderLock {
     /// [`Error::Locked`] with the holder's process number if another process (or this one) has it, [`Error::Io`] if the
     /// folder or the lock file cannot be made.
     pub fn acquire(folder: &Path) -> Result<FolderLock> {
-        let created_folder = !folder.exists();
-        fs::create_dir_all(folder).map_err(Error::io(folder, "create the folder"))?;
         let path = folder.join(LOCK_FILE_NAME);
         // The holder removes the file on release, so what was opened may no longer be what lies at the path.
         const ATTEMPTS: usize = 16;
         for _ in 0..ATTEMPTS {
-            let file = open(&path)?;
+            let (file, created_folder) = open(folder, &path)?;
             match file.try_lock() {
                 Ok(()) if is_still_at(&file, &path) => return claim(folder, file, created_folder),
                 Ok(()) => continue,
@@ -42,6 +40,28 @@ impl FolderLock {
             }
         }
         Err(Error::Locked { path: folder.to_owned(), holder: None })
+    }
+
+    /// Takes the lock as soon as nobody else has it: for folders that several processes fill with the same files, where the first
+    /// does the work and the others find it done.
+    ///
+    /// A file system without locks is no reason to refuse here: two processes may then do the same work, no more, if each
+    /// file is put into place whole.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if the folder or the lock file cannot be made.
+    pub fn wait(folder: &Path) -> Result<FolderLock> {
+        let path = folder.join(LOCK_FILE_NAME);
+        loop {
+            let (file, created_folder) = open(folder, &path)?;
+            match file.lock() {
+                Err(reason) if reason.kind() != ErrorKind::Unsupported => {
+                    return Err(Error::io(&path, "lock the folder")(reason));
+                }
+                _ if is_still_at(&file, &path) => return claim(folder, file, created_folder),
+                _ => {}
+            }
+        }
     }
 
     /// The locked folder.
@@ -66,11 +86,21 @@ impl Drop for FolderLock {
     }
 }
 
-fn open(path: &Path) -> Result<File> {
-    // Never truncated on open: it may be the holder's, with its process number inside.
-    let mut options = OpenOptions::new();
-    options.read(true).write(true).create(true).truncate(false);
-    options.open(path).map_err(Error::io(path, "create the folder's lock file"))
+/// Opens the lock file, making the folder where it is missing; tells whether it was.
+fn open(folder: &Path, path: &Path) -> Result<(File, bool)> {
+    let mut created_folder = false;
+    loop {
+        created_folder |= !folder.exists();
+        fs::create_dir_all(folder).map_err(Error::io(folder, "create the folder"))?;
+        // Never truncated on open: it may be the holder's, with its process number inside.
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false);
+        match options.open(path) {
+            // A holder that leaves an empty folder takes it away, maybe just now.
+            Err(reason) if reason.kind() == ErrorKind::NotFound && !folder.exists() => {}
+            opened => return Ok((opened.map_err(Error::io(path, "create the folder's lock file"))?, created_folder)),
+        }
+    }
 }
 
 fn claim(folder: &Path, mut file: File, created_folder: bool) -> Result<FolderLock> {
@@ -141,6 +171,24 @@ mod tests {
         assert!(folder.join(LOCK_FILE_NAME).exists());
         assert!(matches!(FolderLock::acquire(&folder), Err(Error::Locked { .. })));
         drop(new);
+    }
+
+    #[test]
+    fn whoever_waits_comes_in_one_after_another() {
+        let parent = tempfile::tempdir().unwrap();
+        let folder = parent.path().join("cache");
+        let inside = std::sync::atomic::AtomicUsize::new(0);
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    let lock = FolderLock::wait(&folder).unwrap();
+                    assert_eq!(inside.fetch_add(1, std::sync::atomic::Ordering::SeqCst), 0, "two have the lock");
+                    inside.fetch_sub(1, std::sync::atomic::Ordering::SeqCst);
+                    drop(lock);
+                });
+            }
+        });
+        assert!(!folder.join(LOCK_FILE_NAME).exists());
     }
 
     #[test]

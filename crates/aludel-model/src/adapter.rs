@@ -203,12 +203,12 @@ impl Adapter {
             match peft::parse_name(name) {
                 Some(TensorName::Lora { layer, module, part }) => {
                     let module = Module::from_path(&module).ok_or_else(|| {
-                        wrong(format!("{name}: this model has no {module}; is it an adapter for another base?"))
+                        wrong(format!("{name}: this model has no {module}; it was trained on another base, which its adapter_config.json names"))
                     })?;
                     let slot = found.get_mut(layer).ok_or_else(|| {
                         let layers = config.num_hidden_layers;
                         wrong(format!(
-                            "{name}: this model has only {layers} layers; is it an adapter for another base?"
+                            "{name}: this model has only {layers} layers; it was trained on another base, which its adapter_config.json names"
                         ))
                     })?;
                     slot[module as usize][usize::from(part == LoraPart::B)] = true;
@@ -373,7 +373,7 @@ fn read_matrix(weights: &safetensors::Weights, entry: &Entry, folder: &Path) -> 
         |reason: String| Error::Adapter { path: folder.to_owned(), reason: format!("{}: {reason}", entry.name) };
     if view.shape != [entry.rows, entry.cols] {
         return Err(wrong(format!(
-            "has shape {:?}, but this model asks for {:?}; is it an adapter for another base?",
+            "has shape {:?}, but this model asks for {:?}; it was trained on another base, which its adapter_config.json names",
             view.shape,
             [entry.rows, entry.cols]
         )));

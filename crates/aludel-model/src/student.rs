@@ -130,7 +130,10 @@ impl Student {
         origin: Origin,
     ) -> Result<Student> {
         let template = match &text.chat_template {
-            Some(_) => Some(text.template(&path.display().to_string())?),
+            Some(_) => Some(
+                text.template(&path.display().to_string())
+                    .map_err(|error| Error::Student { path: path.to_owned(), reason: error.to_string() })?,
+            ),
             None => None,
         };
         // what the template puts after an answer ends it too, whatever the config says

@@ -65,11 +65,18 @@ impl Weights {
         };
         let wrong = |reason: String| Error::Tensor { path: self.path(), name: view.name.to_owned(), reason };
         if view.shape != shape {
-            return Err(wrong(format!("has shape {:?}, but the config asks for {shape:?}", view.shape)));
+            return Err(wrong(format!(
+                "has shape {:?}, but the config asks for {shape:?}; config and weights are of different models, so get both from one place",
+                view.shape
+            )));
         }
         let block_type = view.dtype.ggml_type_id().and_then(BlockType::from_ggml_id).ok_or_else(|| {
             let known: Vec<&str> = Dtype::all().filter(|d| is_decoded(*d)).map(Dtype::name).collect();
-            wrong(format!("is stored as {}, which is not decoded here; {} are", view.dtype, known.join(", ")))
+            wrong(format!(
+                "is stored as {}, which is not decoded here; store it as one of {}",
+                view.dtype,
+                known.join(", ")
+            ))
         })?;
         Ok(Tensor { view, block_type, permuted_head_dim })
     }

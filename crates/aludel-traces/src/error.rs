@@ -124,6 +124,10 @@ pub enum Error {
         reason: String,
     },
 
+    /// Tokenising was broken off by whoever watches its progress.
+    #[error("tokenising was stopped; nothing of it was kept, so run the command again")]
+    Stopped,
+
     /// The threads that tokenise could not be started.
     #[error("cannot start {threads} threads for tokenising ({reason}); ask for fewer with student.threads")]
     Threads {

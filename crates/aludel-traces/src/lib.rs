@@ -6,7 +6,6 @@
 pub mod cache;
 pub mod dataset;
 mod error;
-mod folder;
 pub mod source;
 pub mod split;
 pub mod tasks;

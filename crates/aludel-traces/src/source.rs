@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use aludel_formats::atomic::{self, Output};
+use aludel_formats::lock::FolderLock;
 
 use crate::Error;
-use crate::folder::FolderLock;
 
 /// A model on this machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -90,7 +90,7 @@ fn fetch_with(
     if is_as_recorded(&student) {
         return Ok(student);
     }
-    let _lock = FolderLock::acquire(cache_folder)?;
+    let _lock = FolderLock::wait(cache_folder)?;
     // Whoever held the lock may have fetched it.
     if is_as_recorded(&student) {
         return Ok(student);

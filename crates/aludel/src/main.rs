@@ -12,12 +12,24 @@ use cli::{Cli, Command};
 use console::Console;
 use report::Outcome;
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let mut console = Console::new(cli.color);
-    let result = console::start_log(cli.color).and_then(|()| run(&cli.command, &mut console));
+    let result = console::start_log(cli.color)
+        .and_then(|()| fail_at_size_limits())
+        .and_then(|()| run(&cli.command, &mut console));
     report::exit(result, &mut console)
+}
+
+/// Makes a write beyond the user's limit on file sizes an error that names the file, like that of a full disk: by default the
+/// system's signal would end the process without a word.
+fn fail_at_size_limits() -> anyhow::Result<()> {
+    #[cfg(unix)]
+    signal_hook::flag::register(signal_hook::consts::SIGXFSZ, Arc::new(AtomicBool::new(false)))?;
+    Ok(())
 }
 
 fn run(command: &Command, console: &mut Console) -> anyhow::Result<Outcome> {

@@ -174,6 +174,23 @@ fn sigterm_saves_the_last_whole_step_and_ends_with_75() {
 }
 
 #[test]
+fn sigterm_while_the_data_is_tokenised_ends_with_75_and_leaves_nothing() {
+    let workshop = workshop();
+    let row = serde_json::json!({"prompt": "a ".repeat(1000), "response": "b"});
+    workshop.write("rows.jsonl", &format!("{row}\n").repeat(10_000));
+    let mut command = workshop.command(&[BASE, &["--output-dir", "run"]].concat());
+    let mut child = command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn().unwrap();
+    while !workshop.path("run/rows").exists() {
+        assert!(child.try_wait().unwrap().is_none(), "the run ended before its data was tokenised");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert!(Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap().success());
+    let summary = summary(&child.wait_with_output().unwrap(), 75);
+    assert_eq!((&summary["finished"], &summary["steps"]), (&Value::Bool(false), &Value::from(0)));
+    assert!(!workshop.path("run").exists());
+}
+
+#[test]
 fn added_tokens_are_trained_merged_and_known() {
     let workshop = workshop();
     let tokens = ["--set", r#"student.add_tokens=["<think>", "</think>"]"#];

@@ -102,7 +102,8 @@ pub fn bench_train(student: &Student, recipe: &Recipe, options: &TrainOptions) -
     let rows_per_pass = (recipe.train.tokens_per_pass / options.sequence_length).clamp(1, rows_per_step);
     let tokens_per_step = rows_per_step * options.sequence_length;
     // the only parameters are then those of linears, which the cost model counts
-    let mut learner = Learner::new(student, &[], recipe, None, rows_per_pass * options.sequence_length)?;
+    let mut learner = Learner::load(student, &[], recipe, None)?;
+    learner.plan(rows_per_pass * options.sequence_length);
     let rows: Vec<(u32, TokenRow)> = (0..rows_per_step)
         .map(|row| (row as u32, invented_row(row as u64, options.sequence_length, student.config.vocab_size)))
         .collect();

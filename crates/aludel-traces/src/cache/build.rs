@@ -2,6 +2,7 @@
 //! the order of the data. Memory is bounded by two batches, whatever the size of the data.
 
 use std::fmt::Display;
+use std::ops::ControlFlow;
 
 use aludel_formats::atomic::Output;
 use rayon::prelude::*;
@@ -21,7 +22,7 @@ pub(super) fn build<E: Display + Send>(
     threads: usize,
     mut records: Records,
     encode: &(impl Fn(&Record) -> Result<Vec<EncodedRow>, E> + Sync),
-    progress: &mut dyn FnMut(BuildProgress),
+    progress: &mut dyn FnMut(BuildProgress) -> ControlFlow<()>,
 ) -> Result<(), Error> {
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(threads.max(1))
@@ -41,12 +42,15 @@ pub(super) fn build<E: Display + Send>(
         for (record, rows) in batch.iter().zip(encoded) {
             building.take(record, rows)?;
         }
-        progress(BuildProgress {
+        let so_far = BuildProgress {
             records: building.examples,
             tokens: building.outcomes.tokens,
             bytes_read: records.bytes_read(),
             bytes_total: records.bytes_total(),
-        });
+        };
+        if progress(so_far).is_break() {
+            return Err(Error::Stopped);
+        }
         batch = next?;
     }
     building.finish(key, &records)

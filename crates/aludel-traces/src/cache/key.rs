@@ -1,5 +1,6 @@
 //! The name under which a cache is found again: a hash over everything that its rows depend on.
 
+use std::ffi::OsStr;
 use std::fmt;
 use std::fs::File;
 use std::path::PathBuf;
@@ -36,12 +37,22 @@ impl CacheKey {
         }
         Ok(CacheKey(*hasher.finalize().as_bytes()))
     }
+
+    /// Whether a file name is that of some key with this suffix.
+    pub(super) fn names(file_name: &OsStr, suffix: &str) -> bool {
+        let key = file_name.to_str().and_then(|name| name.strip_suffix(suffix));
+        key.is_some_and(|key| {
+            key.len() == 2 * NAME_BYTES && key.bytes().all(|letter| matches!(letter, b'0'..=b'9' | b'a'..=b'f'))
+        })
+    }
 }
+
+/// Half the hash names the file; the whole of it stands inside.
+const NAME_BYTES: usize = 16;
 
 impl fmt::Display for CacheKey {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Half the hash names the file; the whole of it stands inside.
-        self.0[..16].iter().try_for_each(|byte| write!(formatter, "{byte:02x}"))
+        self.0[..NAME_BYTES].iter().try_for_each(|byte| write!(formatter, "{byte:02x}"))
     }
 }
 

@@ -9,16 +9,17 @@ mod key;
 mod tests;
 
 use std::fmt::Display;
+use std::fs;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use aludel_formats::atomic;
+use aludel_formats::{atomic, lock::FolderLock};
 use serde::{Deserialize, Serialize};
 
 pub use key::CacheKey;
 
 use crate::Error;
 use crate::dataset::{Counts, PromptKey, Record, Records};
-use crate::folder::FolderLock;
 
 /// What a record becomes, as the function passed to [`Cache::open_or_build`] says.
 #[derive(Clone, Debug, PartialEq)]
@@ -105,6 +106,8 @@ pub struct BuildProgress {
     pub bytes_total: u64,
 }
 
+const SUFFIX: &str = ".rows";
+
 /// The tokenised rows of some data files.
 #[derive(Debug)]
 pub struct Cache {
@@ -118,28 +121,34 @@ impl Cache {
     /// Records are read in order and encoded in batches on `threads` threads; the file is the same for any number of
     /// them. Several processes may ask for one cache: one builds, the others wait for it.
     ///
+    /// A folder keeps one cache, the one that was built last: data or settings that changed would otherwise leave a file of
+    /// gigabytes behind each time. Whoever has an older one open can still read it.
+    ///
+    /// `progress` is told after each batch how far the build has come, and may break it off.
+    ///
     /// # Errors
     /// What reading the data brings; a record that cannot be encoded (unless bad rows are skipped); no row left; a
-    /// folder that cannot be written.
+    /// folder that cannot be written; [`Error::Stopped`] where `progress` broke off.
     pub fn open_or_build<E: Display + Send>(
         folder: &Path,
         key: CacheKey,
         threads: usize,
         records: impl FnOnce() -> Result<Records, Error>,
         encode: impl Fn(&Record) -> Result<Vec<EncodedRow>, E> + Sync,
-        progress: &mut dyn FnMut(BuildProgress),
+        progress: &mut dyn FnMut(BuildProgress) -> ControlFlow<()>,
     ) -> Result<Cache, Error> {
         let path = Cache::path(folder, key);
         if let Some(file) = file::RowFile::open(&path, key)? {
             return Ok(Cache::new(file));
         }
-        let _lock = FolderLock::acquire(folder)?;
+        let _lock = FolderLock::wait(folder)?;
         // Whoever held the lock may have built it.
         if let Some(file) = file::RowFile::open(&path, key)? {
             return Ok(Cache::new(file));
         }
         let records = records()?;
         atomic::write_file(&path, |output| build::build(output, key, threads, records, &encode, progress))?;
+        remove_others(folder, &path);
         match file::RowFile::open(&path, key)? {
             Some(file) => Ok(Cache::new(file)),
             None => {
@@ -150,7 +159,7 @@ impl Cache {
 
     /// Where the cache for a key lies.
     pub fn path(folder: &Path, key: CacheKey) -> PathBuf {
-        folder.join(format!("{key}.rows"))
+        folder.join(format!("{key}{SUFFIX}"))
     }
 
     /// The number of rows; never 0.
@@ -195,5 +204,16 @@ impl Cache {
     fn new(file: file::RowFile) -> Cache {
         let lengths = (0..file.len()).map(|row| file.info(row).tokens).collect();
         Cache { file, lengths }
+    }
+}
+
+/// Removes the caches of other keys. Only files that are named as caches are touched; one that cannot be removed stays, which
+/// costs disk and nothing else.
+fn remove_others(folder: &Path, kept: &Path) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if path != kept && CacheKey::names(&entry.file_name(), SUFFIX) {
+            let _ = fs::remove_file(path);
+        }
     }
 }

@@ -291,5 +291,10 @@ fn syntax_reason(text: &str, error: &serde_json::Error) -> String {
         }
         () => "",
     };
-    format!("not valid JSON: {error}{hint}")
+    // The parser counts lines inside of the row, and a row is usually one: its line in the file is named already.
+    let reason = error.to_string();
+    let place = format!(" at line {} column {}", error.line(), error.column());
+    let reason = reason.strip_suffix(&place).unwrap_or(&reason);
+    let row_line = if error.line() > 1 { format!("line {} of the row, ", error.line()) } else { String::new() };
+    format!("not valid JSON: {reason} at {row_line}column {}{hint}", error.column())
 }

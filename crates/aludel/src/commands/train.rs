@@ -5,6 +5,7 @@ use crate::report::Outcome;
 use crate::settings::{Flags, RecipeArgs, resolve};
 use aludel_distill::settings::Recipe;
 use aludel_distill::train::{Event, Summary, train};
+use aludel_traces::cache::Outcomes;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
@@ -134,7 +135,9 @@ pub(crate) fn run_recipe(recipe: &Recipe, resume: bool, json: bool, console: &mu
     let summary = train(recipe, resume, &stop, &mut |event| {
         let line = match event {
             Event::Tokenising(progress) => {
-                bar.set_message(format!("tokenising: {} rows", progress.records));
+                let megabytes = |bytes: u64| bytes / 1_000_000;
+                let (read, total) = (megabytes(progress.bytes_read), megabytes(progress.bytes_total));
+                bar.set_message(format!("tokenising: {} rows, {read} of {total} MB", progress.records));
                 None
             }
             Event::Started(started) => {
@@ -148,19 +151,7 @@ pub(crate) fn run_recipe(recipe: &Recipe, resume: bool, json: bool, console: &mu
                     started.total_steps,
                     started.device_bytes as f64 / 1e6
                 );
-                for bad in &started.outcomes.records.bad {
-                    tracing::warn!(
-                        "{} rows left out ({}); the first: {}:{}",
-                        bad.rows,
-                        bad.kind,
-                        bad.first_file,
-                        bad.first_line
-                    );
-                }
-                let dropped = (started.outcomes.too_long, started.outcomes.truncated);
-                if dropped != (0, 0) {
-                    tracing::warn!("{} rows too long and left out, {} cut", dropped.0, dropped.1);
-                }
+                warn_of_losses(&started.outcomes, recipe.train.max_length);
                 Some(json!({ "event": "started", "run": started }))
             }
             Event::Step { record, logged, .. } => {
@@ -200,6 +191,29 @@ pub(crate) fn run_recipe(recipe: &Recipe, resume: bool, json: bool, console: &mu
     bar.finish_and_clear();
     printed?;
     Ok(summary)
+}
+
+/// Says what of the data is not trained on.
+fn warn_of_losses(outcomes: &Outcomes, max_length: usize) {
+    for bad in &outcomes.records.bad {
+        let (rows, kind, file, line) = (bad.rows, bad.kind, &bad.first_file, bad.first_line);
+        tracing::warn!("bad rows skipped: {rows} ({kind}); the first is {file}, line {line}: {}", bad.first_reason);
+    }
+    let Outcomes { too_long, truncated, unsupervised, .. } = outcomes;
+    if *too_long > 0 {
+        tracing::warn!(
+            "rows left out: {too_long}, longer than train.max_length = {max_length}; raise it, or keep their beginning with \
+             data.long_rows = \"truncate\""
+        );
+    }
+    if *truncated > 0 {
+        tracing::warn!("rows cut: {truncated}, longer than train.max_length = {max_length}");
+    }
+    if *unsupervised > 0 {
+        tracing::warn!(
+            "rows left out: {unsupervised}, without a token to train on; look at them with `aludel inspect`"
+        );
+    }
 }
 
 /// The summary, and the most memory that the process ever held.

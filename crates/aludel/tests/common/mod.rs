@@ -21,7 +21,7 @@ impl Workshop {
     /// An empty folder with a student in it, in `student`.
     pub(crate) fn with_student() -> Self {
         let workshop = Self::new();
-        write_student(&workshop.path("student"));
+        write_student(&workshop.path("student"), 8);
         workshop
     }
 
@@ -75,13 +75,12 @@ impl Workshop {
 const TEMPLATE: &str = "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\\n' + message['content'] + \
                         '<|im_end|>' + '\\n' }}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}";
 
-/// A Llama of one layer whose tokenizer knows the 256 bytes and two control tokens.
-fn write_student(folder: &Path) {
+/// A Llama of one layer and so many channels, whose tokenizer knows the 256 bytes and two control tokens.
+pub(crate) fn write_student(folder: &Path, width: usize) {
     const VOCABULARY: usize = 258;
-    const WIDTH: usize = 8;
     fs::create_dir(folder).unwrap();
     let config = serde_json::json!({
-        "architectures": ["LlamaForCausalLM"], "model_type": "llama", "vocab_size": VOCABULARY, "hidden_size": WIDTH,
+        "architectures": ["LlamaForCausalLM"], "model_type": "llama", "vocab_size": VOCABULARY, "hidden_size": width,
         "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "num_key_value_heads": 1,
         "max_position_embeddings": 512, "rms_norm_eps": 1e-5, "rope_theta": 10000.0, "hidden_act": "silu",
         "tie_word_embeddings": true, "bos_token_id": 256, "eos_token_id": 257, "torch_dtype": "float32",
@@ -107,7 +106,7 @@ fn write_student(folder: &Path) {
     fs::write(folder.join("tokenizer.json"), tokenizer.to_string()).unwrap();
     fs::write(folder.join("tokenizer_config.json"), tokenizer_config.to_string()).unwrap();
     fs::write(folder.join("chat_template.jinja"), TEMPLATE).unwrap();
-    fs::write(folder.join("model.safetensors"), weights(VOCABULARY, WIDTH)).unwrap();
+    fs::write(folder.join("model.safetensors"), weights(VOCABULARY, width)).unwrap();
 }
 
 /// The letter by which byte-level BPE writes a byte: itself where it is visible, else one from U+0100 on.
