@@ -10,8 +10,8 @@ HEADER = ("row", "what", "bar", "aim", "ours", "theirs", "ratio", "single rounds
 
 @dataclass
 class SpeedRow:
-    """Readings of one thing, one a round. Either ours are judged (`at_least`, `at_most`) or the ratio of the medians, ours
-    by theirs (`ratio_at_least`); the aim lies further in the same direction. `error` says why there are no readings.
+    """Readings of one thing, one a round. Either ours are judged (`at_least`, `at_most`) or the ratio of the medians,
+    ours by theirs (`ratio_at_least`); the aim lies further in the same direction. `error` says why there are none.
     """
 
     what: str

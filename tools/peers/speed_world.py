@@ -43,7 +43,9 @@ class World:
         """The student as an f32 Hugging Face folder."""
         # Not above: importing torch takes seconds, and rows about generation do without.
         import torch_side
+        import transformers
 
+        transformers.utils.logging.disable_progress_bar()
         folder = os.path.join(self.work, "student")
         torch_side.dequantise(self.student, folder)
         return folder
@@ -74,7 +76,7 @@ class World:
         return reading
 
     def strongest(self, contenders):
-        """Those that come close to the fastest of them in one short reading. Each is a function of the timed steps; each
+        """Those that come close to the fastest of them in one short reading. Each is a function of the timed steps, and
         is scouted once, whatever rows ask for it.
         """
         for name, train in contenders.items():
@@ -128,7 +130,8 @@ class World:
 
 def brief(reading):
     """The rates and times of a reading, for whoever waits."""
-    shown = {key: value for key, value in reading.items() if key.endswith(("_second", "_seconds", "utilisation"))}
-    flat = {key: value for key, value in shown.items() if isinstance(value, float)}
-    flat |= {f"{key} {inner}": one for key, value in shown.items() if isinstance(value, dict) for inner, one in value.items()}
-    return ", ".join(f"{key} {value:.4g}" for key, value in flat.items())
+    found = {}
+    for key, value in reading.items():
+        if key.endswith(("_per_second", "wall_seconds", "utilisation")):
+            found |= {f"{key} {size}": one for size, one in value.items()} if isinstance(value, dict) else {key: value}
+    return ", ".join(f"{key} {value:.4g}" for key, value in found.items())
