@@ -2,8 +2,8 @@
 
 import json
 import os
-import subprocess
 
+from processes import last_json, output_of
 from safetensors.torch import load_file
 
 
@@ -15,11 +15,7 @@ class Aludel:
 
     def run(self, *arguments):
         """Runs one command to its end; its own words are the error when it fails. Returns what it printed."""
-        done = subprocess.run([self.binary, *map(str, arguments)], capture_output=True, text=True)
-        if done.returncode != 0:
-            last_words = "\n".join(done.stderr.splitlines()[-12:])
-            raise RuntimeError(f"aludel {arguments[0]} ended with exit code {done.returncode}: {last_words}")
-        return done.stdout
+        return output_of([self.binary, *arguments])
 
     def logits(self, model, ids, adapter=None, dtype="f32"):
         return self.tensors("logits", model, ids, adapter, dtype)["logits"]
@@ -62,10 +58,6 @@ class Aludel:
     def fresh_path(self, ending):
         self.runs += 1
         return os.path.join(self.scratch, f"{self.runs:03}{ending}")
-
-
-def last_json(printed):
-    return json.loads(printed.splitlines()[-1])
 
 
 def adapter_folder(summary, output_dir):

@@ -9,7 +9,8 @@ import time
 
 import material
 import torch
-from aludel_side import adapter_folder, last_json, step_records
+from aludel_side import adapter_folder, step_records
+from processes import last_json
 from safetensors.torch import load_file
 from table import at_most, holds
 from world import plain_settings

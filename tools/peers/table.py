@@ -9,6 +9,9 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import version
 
 
+HEADER = ("check", "what", "value", "bar")
+
+
 @dataclass
 class Row:
     """One measured value beside its bar. `passed` is None where there is no bar, only a figure to compare with."""
@@ -38,36 +41,47 @@ def figure(name, value):
 
 
 def text_table(rows):
-    cells = [("check", "what", "value", "bar", "")] + [
-        (row.check, row.name, shown(row.value), row.bar, mark(row)) for row in rows
-    ]
-    widths = [max(len(line[column]) for line in cells) for column in range(5)]
-    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip() for line in cells)
+    return aligned([(*HEADER, ""), *(cells(row) for row in rows)])
+
+
+def aligned(lines):
+    """Lines of cells in columns, as a terminal shows them."""
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip() for line in lines)
 
 
 def write_results(folder, facts, rows):
     """Writes parity-DATE.json and .md, and returns the path without its ending."""
+    lines = [*opening("Parity with transformers and PEFT", facts), *markdown_table((*HEADER, ""), map(cells, rows))]
+    return keep(folder, "parity", facts | {"rows": [asdict(row) for row in rows]}, lines)
+
+
+def keep(folder, name, content, lines):
+    """Writes NAME-DATE.json and .md, and returns the path without its ending."""
     os.makedirs(folder, exist_ok=True)
-    stem = os.path.join(folder, f"parity-{facts['date']}")
+    stem = os.path.join(folder, f"{name}-{content['date']}")
     with open(stem + ".json", "w") as file:
-        json.dump({**facts, "rows": [asdict(row) for row in rows]}, file, indent=1, ensure_ascii=False)
+        json.dump(content, file, indent=1, ensure_ascii=False)
         file.write("\n")
     with open(stem + ".md", "w") as file:
-        file.write(markdown(facts, rows))
+        file.write("\n".join(lines) + "\n")
     return stem
 
 
-def markdown(facts, rows):
-    lines = [f"# Parity with transformers and PEFT, {facts['date']}", ""]
+def opening(title, facts):
+    """The heading of a page of results, and what they were measured on."""
+    lines = [f"# {title}, {facts['date']}", ""]
     lines += [f"- {key}: {value}" for key, value in facts.items() if key not in ("date", "versions")]
-    lines += ["- versions: " + ", ".join(f"{name} {number}" for name, number in facts["versions"].items()), ""]
-    lines += ["| check | what | value | bar | |", "| --- | --- | --- | --- | --- |"]
-    lines += [f"| {row.check} | {row.name} | {shown(row.value)} | {row.bar} | {mark(row)} |" for row in rows]
-    return "\n".join(lines) + "\n"
+    return [*lines, "- versions: " + ", ".join(f"{name} {number}" for name, number in facts["versions"].items()), ""]
 
 
-def machine_facts(binary, student):
-    """What a reader needs to judge the numbers, without any path of this machine."""
+def markdown_table(header, lines):
+    bars = ["---"] * len(header)
+    return [f"| {' | '.join(line)} |" for line in (header, bars, *lines)]
+
+
+def machine_facts(binary, student, packages=("torch", "transformers", "peft", "gguf")):
+    """What a reader needs to judge the numbers, without any path of this machine; versions of those Python packages."""
     return {
         "date": datetime.date.today().isoformat(),
         "machine": f"{processor()}, {os.cpu_count()} logical cores, {memory_gib()} GiB, {platform.system()}",
@@ -77,8 +91,12 @@ def machine_facts(binary, student):
             ["git", "-C", os.path.dirname(os.path.abspath(__file__)), "describe", "--always", "--dirty"]
         ),
         "versions": {"python": platform.python_version()}
-        | {name: version(name) for name in ("torch", "transformers", "peft", "gguf")},
+        | {name: version(name) for name in packages},
     }
+
+
+def cells(row):
+    return (row.check, row.name, shown(row.value), row.bar, mark(row))
 
 
 def shown(value):
