@@ -10,5 +10,6 @@ mod folder;
 pub mod source;
 pub mod split;
 pub mod tasks;
+pub mod verify;
 
 pub use error::Error;
