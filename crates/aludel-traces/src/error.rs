@@ -178,6 +178,24 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
+
+    /// A verifier's settings make no sense.
+    #[error("the verifier's {setting}: {reason}")]
+    Verifier {
+        /// The setting.
+        setting: &'static str,
+        /// What is wrong with it, and what would be right.
+        reason: String,
+    },
+
+    /// A verifier's command cannot be started.
+    #[error("the verifier `{command}` cannot be started ({reason}); check its path and that it may be executed")]
+    VerifierCommand {
+        /// The command as it was to be run.
+        command: String,
+        /// What the system said.
+        reason: String,
+    },
 }
 
 /// What to do about a failed write depends on why it failed.

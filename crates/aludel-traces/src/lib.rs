@@ -9,5 +9,6 @@ mod error;
 pub mod source;
 pub mod split;
 pub mod tasks;
+pub mod verify;
 
 pub use error::Error;

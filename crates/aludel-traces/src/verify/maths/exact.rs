@@ -1,0 +1,196 @@
+//! Values of expressions as exact fractions, as far as they have one: no rounding, and no number above a set size.
+
+use std::cell::Cell;
+
+use dashu_int::{IBig, UBig};
+use dashu_ratio::RBig;
+
+use super::expression::{Expression, Function};
+
+/// Numbers with more bits than this are not computed.
+const MAX_BITS: usize = 16_384;
+
+/// Work that one comparison may cost, in operations on numbers.
+const BUDGET: u32 = 100_000;
+
+/// Why there is no value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stop {
+    /// The value may be irrational: approximation has to decide.
+    Irrational,
+    /// There is no value, as in 1/0.
+    Undefined,
+    /// It would take too much time or memory.
+    TooLarge,
+}
+
+/// What is left of the work that a comparison may cost. Counted, not timed, so that verdicts do not hang on the machine.
+pub(super) struct Budget(Cell<u32>);
+
+impl Budget {
+    pub(super) fn new() -> Budget {
+        Budget(Cell::new(BUDGET))
+    }
+
+    pub(super) fn spend(&self, operations: u32) -> Result<(), Stop> {
+        let left = self.0.get().checked_sub(operations).ok_or(Stop::TooLarge)?;
+        self.0.set(left);
+        Ok(())
+    }
+}
+
+/// Values of symbols, by name.
+pub(super) type Point<'a> = [(&'a str, RBig)];
+
+/// The value of `expression` at `point`.
+pub(super) fn value(expression: &Expression, point: &Point<'_>, budget: &Budget) -> Result<RBig, Stop> {
+    budget.spend(1)?;
+    let result = match expression {
+        Expression::Number(number) => number.value.clone(),
+        Expression::Symbol(name) => {
+            point.iter().find(|(symbol, _)| symbol == name).map(|(_, value)| value.clone()).ok_or(Stop::Undefined)?
+        }
+        Expression::Pi | Expression::Euler | Expression::Imaginary => return Err(Stop::Irrational),
+        Expression::Infinity => return Err(Stop::Undefined),
+        Expression::Sum(terms) => {
+            let mut sum = RBig::ZERO;
+            for term in terms {
+                sum = bounded(sum + value(term, point, budget)?)?;
+            }
+            sum
+        }
+        Expression::Product(factors) => {
+            let mut product = RBig::ONE;
+            for factor in factors {
+                product = bounded(product * value(factor, point, budget)?)?;
+            }
+            product
+        }
+        Expression::Power(pair) => power(&value(&pair.0, point, budget)?, &value(&pair.1, point, budget)?)?,
+        Expression::Root(degree, inner) => root(&value(inner, point, budget)?, *degree)?,
+        Expression::Call(function, inner) => call(*function, value(inner, point, budget)?)?,
+        Expression::Logarithm(pair) => {
+            logarithm(&value(&pair.0, point, budget)?, &value(&pair.1, point, budget)?, budget)?
+        }
+        Expression::Binomial(pair) => {
+            binomial(&value(&pair.0, point, budget)?, &value(&pair.1, point, budget)?, budget)?
+        }
+    };
+    bounded(result)
+}
+
+fn bits(value: &RBig) -> usize {
+    dashu_int::ops::BitTest::bit_len(value.numerator()) + dashu_int::ops::BitTest::bit_len(value.denominator())
+}
+
+fn bounded(value: RBig) -> Result<RBig, Stop> {
+    if bits(&value) > MAX_BITS { Err(Stop::TooLarge) } else { Ok(value) }
+}
+
+fn power(base: &RBig, exponent: &RBig) -> Result<RBig, Stop> {
+    if !exponent.is_int() {
+        // a^(p/q) is the q-th root, raised to p.
+        let degree = usize::try_from(exponent.denominator().clone()).ok().filter(|degree| *degree <= 100);
+        let root = root(base, degree.ok_or(Stop::Irrational)?)?;
+        return power(&root, &RBig::from(exponent.numerator().clone()));
+    }
+    if base.is_zero() {
+        return match exponent.numerator().cmp(&IBig::ZERO) {
+            std::cmp::Ordering::Less => Err(Stop::Undefined),
+            std::cmp::Ordering::Equal => Ok(RBig::ONE),
+            std::cmp::Ordering::Greater => Ok(RBig::ZERO),
+        };
+    }
+    if base.is_one() {
+        return Ok(RBig::ONE);
+    }
+    if *base == -RBig::ONE {
+        let odd = dashu_int::ops::BitTest::bit(exponent.numerator(), 0);
+        return Ok(if odd { -RBig::ONE } else { RBig::ONE });
+    }
+    let exponent = isize::try_from(exponent.numerator().clone()).map_err(|_| Stop::TooLarge)?;
+    let size = bits(base).saturating_sub(1).saturating_mul(exponent.unsigned_abs());
+    if size > 2 * MAX_BITS { Err(Stop::TooLarge) } else { Ok(base.pow(exponent)) }
+}
+
+/// The real root, where it is rational.
+fn root(value: &RBig, degree: usize) -> Result<RBig, Stop> {
+    let negative = *value < RBig::ZERO;
+    if negative && degree.is_multiple_of(2) {
+        return Err(Stop::Irrational);
+    }
+    let part = |number: UBig| {
+        let root = number.nth_root(degree);
+        (root.pow(degree) == number).then_some(root).ok_or(Stop::Irrational)
+    };
+    let over = IBig::from(part(value.numerator().clone().into_parts().1)?);
+    let under = part(value.denominator().clone())?;
+    Ok(RBig::from_parts(if negative { -over } else { over }, under))
+}
+
+fn call(function: Function, argument: RBig) -> Result<RBig, Stop> {
+    match function {
+        Function::Abs => Ok(if argument < RBig::ZERO { -argument } else { argument }),
+        Function::Floor => Ok(RBig::from(argument.floor())),
+        Function::Ceiling => Ok(RBig::from(argument.ceil())),
+        Function::Factorial => factorial(&argument),
+        Function::Sin | Function::Tan | Function::Arcsin | Function::Arctan | Function::Sinh | Function::Tanh
+            if argument.is_zero() =>
+        {
+            Ok(RBig::ZERO)
+        }
+        Function::Cos | Function::Cosh | Function::Exp if argument.is_zero() => Ok(RBig::ONE),
+        Function::Ln if argument.is_one() => Ok(RBig::ZERO),
+        Function::Ln if argument.is_zero() => Err(Stop::Undefined),
+        _ => Err(Stop::Irrational),
+    }
+}
+
+fn factorial(argument: &RBig) -> Result<RBig, Stop> {
+    if !argument.is_int() || *argument < RBig::ZERO {
+        return Err(Stop::Undefined);
+    }
+    let count = u32::try_from(argument.numerator().clone()).ok().filter(|count| *count <= 1000);
+    let count = count.ok_or(Stop::TooLarge)?;
+    Ok(RBig::from((1..=count).fold(UBig::ONE, |product, factor| product * factor)))
+}
+
+fn binomial(over: &RBig, under: &RBig, budget: &Budget) -> Result<RBig, Stop> {
+    if !over.is_int() || !under.is_int() || *under < RBig::ZERO || over < under {
+        return Err(Stop::Undefined);
+    }
+    let complement = over - under;
+    let count = if complement < *under { &complement } else { under };
+    let count = u32::try_from(count.numerator().clone()).ok().filter(|count| *count <= 1000).ok_or(Stop::TooLarge)?;
+    budget.spend(count)?;
+    let mut product = RBig::ONE;
+    for index in 0..count {
+        product = bounded(product * (over - RBig::from(index)) / RBig::from(index + 1))?;
+    }
+    Ok(product)
+}
+
+/// The logarithm where it is a whole number, and its reciprocal where that is.
+fn logarithm(base: &RBig, argument: &RBig, budget: &Budget) -> Result<RBig, Stop> {
+    if *base <= RBig::ZERO || base.is_one() || argument.is_zero() {
+        return Err(Stop::Undefined);
+    }
+    if *argument < RBig::ZERO {
+        return Err(Stop::Irrational);
+    }
+    // Of a base below 1 the logarithm is that of its inverse, negated; likewise for the argument.
+    let above_one = |value: &RBig| {
+        if *value < RBig::ONE { (RBig::ONE / value, true) } else { (value.clone(), false) }
+    };
+    let ((base, base_inverted), (argument, argument_inverted)) = (above_one(base), above_one(argument));
+    let (mut power, mut exponent) = (RBig::ONE, 0i64);
+    while power < argument {
+        budget.spend(1)?;
+        power = bounded(power * &base)?;
+        exponent += 1;
+    }
+    if power != argument {
+        return Err(Stop::Irrational);
+    }
+    Ok(RBig::from(if base_inverted == argument_inverted { exponent } else { -exponent }))
+}

@@ -1,0 +1,553 @@
+//! An answer's text, LaTeX or plain, as tokens: layout commands and dollar signs go, Unicode signs and the words for
+//! them become one sign each, and runs of letters are told apart into functions, products of symbols and words. What
+//! the tokens mean together is for `expression` and `answer`.
+
+use super::number::{self, Number};
+
+/// Longer texts are no final answers, and the work on one is bounded by its length.
+pub(super) const MAX_BYTES: usize = 4096;
+
+/// A kind of bracket. A pair may differ, as in a half-open interval.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Bracket {
+    /// `{` that only groups.
+    Group,
+    /// `(`, and `⟨`, which also encloses coordinates.
+    Round,
+    /// `[`.
+    Square,
+    /// `\{` of a set.
+    Brace,
+}
+
+/// One token.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Token {
+    /// A number as written.
+    Number(Number),
+    /// A one-letter or Greek symbol. `spaced` tells whether a space stands before it.
+    Symbol { name: String, spaced: bool },
+    /// A word of text.
+    Word(String),
+    /// A function or construction: `frac`, `sqrt`, `sin`, `pi`…
+    Command(&'static str),
+    /// An opening bracket.
+    Open(Bracket),
+    /// A closing bracket.
+    Close(Bracket),
+    /// An operator, relation or separator.
+    Sign(char),
+    /// `\begin` of a matrix.
+    MatrixBegin,
+    /// `\end` of a matrix.
+    MatrixEnd,
+    /// `\\`.
+    Row,
+    /// `&`.
+    Column,
+}
+
+/// Tokens of `text`, or `None` where something in it is not known or it is too long.
+pub(super) fn tokens(text: &str) -> Option<Vec<Token>> {
+    if text.len() > MAX_BYTES {
+        return None;
+    }
+    let plain = !text.contains('\\');
+    let characters: Vec<char> = text.chars().collect();
+    let mut lexer = Lexer { characters, at: 0, tokens: Vec::new(), frames: vec![Frame::default()], plain };
+    while lexer.at < lexer.characters.len() {
+        lexer.step()?;
+    }
+    let mut tokens = lexer.tokens;
+    letters_as_times(&mut tokens);
+    Some(tokens)
+}
+
+/// What a `{` or `\text{` opened.
+#[derive(Clone, Copy, Default)]
+struct Frame {
+    /// Letters are words.
+    text: bool,
+    /// The braces are dropped.
+    silent: bool,
+    /// A list may stand here: a comma between digits separates.
+    list: bool,
+    /// How many arguments of a command, of one digit each if unbraced, are still to come.
+    pending: u8,
+}
+
+struct Lexer {
+    characters: Vec<char>,
+    at: usize,
+    tokens: Vec<Token>,
+    frames: Vec<Frame>,
+    plain: bool,
+}
+
+/// Words that stand for something which has a sign.
+const WORD_SIGNS: [(&str, char); 5] = [("percent", '%'), ("or", '∨'), ("and", '∧'), ("degrees", '°'), ("degree", '°')];
+
+/// Functions and constants that are written without a backslash in plain text, and with one in LaTeX.
+const FUNCTIONS: [&str; 24] = [
+    "sqrt", "sin", "cos", "tan", "cot", "sec", "csc", "arcsin", "arccos", "arctan", "sinh", "cosh", "tanh", "log",
+    "ln", "lg", "exp", "pi", "infty", "frac", "binom", "asin", "acos", "atan",
+];
+
+const GREEK: [&str; 28] = [
+    "alpha",
+    "beta",
+    "gamma",
+    "delta",
+    "epsilon",
+    "varepsilon",
+    "zeta",
+    "eta",
+    "theta",
+    "vartheta",
+    "iota",
+    "kappa",
+    "lambda",
+    "mu",
+    "nu",
+    "xi",
+    "rho",
+    "sigma",
+    "tau",
+    "upsilon",
+    "phi",
+    "varphi",
+    "chi",
+    "psi",
+    "omega",
+    "ell",
+    "Delta",
+    "Omega",
+];
+
+/// Commands that stand for one sign.
+const COMMAND_SIGNS: [(&str, char); 30] = [
+    ("cdot", '*'),
+    ("times", '*'),
+    ("ast", '*'),
+    ("div", '/'),
+    ("pm", '±'),
+    ("mp", '∓'),
+    ("le", '≤'),
+    ("leq", '≤'),
+    ("leqslant", '≤'),
+    ("ge", '≥'),
+    ("geq", '≥'),
+    ("geqslant", '≥'),
+    ("lt", '<'),
+    ("gt", '>'),
+    ("ne", '≠'),
+    ("neq", '≠'),
+    ("approx", '≈'),
+    ("in", '∈'),
+    ("cup", '∪'),
+    ("lor", '∨'),
+    ("vee", '∨'),
+    ("land", '∧'),
+    ("wedge", '∧'),
+    ("emptyset", '∅'),
+    ("varnothing", '∅'),
+    ("mid", '|'),
+    ("vert", '|'),
+    ("lvert", '|'),
+    ("rvert", '|'),
+    ("degree", '°'),
+];
+
+/// Commands that only lay out.
+const LAYOUT: [&str; 32] = [
+    "left",
+    "right",
+    "big",
+    "Big",
+    "bigg",
+    "Bigg",
+    "bigl",
+    "bigr",
+    "Bigl",
+    "Bigr",
+    "biggl",
+    "biggr",
+    "displaystyle",
+    "textstyle",
+    "limits",
+    "quad",
+    "qquad",
+    "boxed",
+    "fbox",
+    "mathbf",
+    "boldsymbol",
+    "mathit",
+    "bf",
+    "rm",
+    "it",
+    "thinspace",
+    "nobreak",
+    "hfill",
+    "phantom",
+    "hspace",
+    "space",
+    "strut",
+];
+
+/// Commands whose argument is text.
+const TEXT: [&str; 11] =
+    ["text", "textbf", "textit", "textrm", "textsf", "texttt", "mbox", "hbox", "mathrm", "mathsf", "operatorname"];
+
+impl Lexer {
+    fn step(&mut self) -> Option<()> {
+        let character = self.characters[self.at];
+        if character == '\\' {
+            return self.command();
+        }
+        if character.is_ascii_digit() || (character == '.' && self.peek(1).is_some_and(|next| next.is_ascii_digit())) {
+            return self.number();
+        }
+        if character.is_alphabetic() {
+            return self.letters();
+        }
+        self.at += 1;
+        match character {
+            _ if character.is_whitespace() => {}
+            '~' | '\u{2060}' | '\u{200b}' | '\u{feff}' => {}
+            '$' => {
+                // Before a digit a single dollar sign is money; elsewhere it opens or closes mathematics.
+                if self.money_sign() {
+                    self.tokens.push(Token::Sign('$'));
+                }
+            }
+            '{' => self.open_group(false),
+            '}' => self.close_group(),
+            '(' | '⟨' => self.open(Bracket::Round),
+            ')' | '⟩' => self.close(Bracket::Round),
+            '[' => self.open(Bracket::Square),
+            ']' => self.close(Bracket::Square),
+            '&' => self.tokens.push(Token::Column),
+            // Between numbers a dash is a range, and no difference.
+            '–' | '—' if matches!(self.tokens.last(), Some(Token::Number(_))) => return None,
+            '−' | '–' | '—' | '‐' | '‑' => self.tokens.push(Token::Sign('-')),
+            '×' | '·' | '⋅' | '∙' => self.tokens.push(Token::Sign('*')),
+            '*' if self.peek(0) == Some('*') => {
+                self.at += 1;
+                self.tokens.push(Token::Sign('^'));
+                self.top().pending = 0;
+            }
+            '÷' | '∕' | '⁄' => self.tokens.push(Token::Sign('/')),
+            '²' | '³' => {
+                let digit = if character == '²' { 2 } else { 3 };
+                self.tokens.extend([Token::Sign('^'), Token::Number(Number::integer(digit))]);
+            }
+            '½' => self.tokens.push(Token::Number(Number::half())),
+            '√' => self.tokens.push(Token::Command("sqrt")),
+            '∞' => self.tokens.push(Token::Command("infty")),
+            '<' | '>' | '!' if self.peek(0) == Some('=') => {
+                self.at += 1;
+                self.tokens.push(Token::Sign(match character {
+                    '<' => '≤',
+                    '>' => '≥',
+                    _ => '≠',
+                }));
+            }
+            '^' => self.superscript(),
+            '_' => {
+                self.tokens.push(Token::Sign('_'));
+                let logarithm = self.tokens.len() >= 2 && self.tokens[self.tokens.len() - 2] == Token::Command("log");
+                self.top().pending = u8::from(logarithm);
+            }
+            '+' | '-' | '*' | '/' | '!' | '=' | '<' | '>' | ',' | ';' | '%' | '|' | '±' | '∓' | '≤' | '≥' | '≠'
+            | '≈' | '∈' | '∪' | '∅' | '°' | '€' | '£' | '¥' | '₹' | '\'' | ':' => {
+                self.tokens.push(Token::Sign(character))
+            }
+            // A full stop that belongs to no number ends a sentence.
+            '.' | '?' if self.rest_is_blank() => {}
+            '"' | '“' | '”' | '`' => {}
+            _ => return None,
+        }
+        Some(())
+    }
+
+    fn command(&mut self) -> Option<()> {
+        self.at += 1;
+        let first = self.peek(0)?;
+        if !first.is_ascii_alphabetic() {
+            self.at += 1;
+            match first {
+                '{' => self.open(Bracket::Brace),
+                '}' => self.close(Bracket::Brace),
+                '%' => self.tokens.push(Token::Sign('%')),
+                '$' => self.tokens.push(Token::Sign('$')),
+                '\\' => self.tokens.push(Token::Row),
+                '|' => self.tokens.push(Token::Sign('|')),
+                '_' | '&' | '#' => return None,
+                // Spaces, and the delimiters of inline and displayed mathematics.
+                _ => {}
+            }
+            return Some(());
+        }
+        let start = self.at;
+        while self.peek(0).is_some_and(|next| next.is_ascii_alphabetic()) {
+            self.at += 1;
+        }
+        let name: String = self.characters[start..self.at].iter().collect();
+        if let Some(&(_, sign)) = COMMAND_SIGNS.iter().find(|(command, _)| *command == name) {
+            self.tokens.push(Token::Sign(sign));
+            return Some(());
+        }
+        if LAYOUT.contains(&name.as_str()) {
+            let paired = matches!(name.as_str(), "left" | "right");
+            if paired && self.peek(0) == Some('.') {
+                self.at += 1;
+            }
+            return Some(());
+        }
+        if TEXT.contains(&name.as_str()) {
+            self.skip_spaces();
+            return match self.peek(0) {
+                Some('{') => {
+                    self.at += 1;
+                    self.frames.push(Frame { text: true, silent: true, ..Frame::default() });
+                    Some(())
+                }
+                _ => Some(()),
+            };
+        }
+        self.named_command(&name)
+    }
+
+    fn named_command(&mut self, name: &str) -> Option<()> {
+        match name {
+            "dfrac" | "tfrac" | "cfrac" | "frac" => {
+                self.tokens.push(Token::Command("frac"));
+                self.top().pending = 2;
+            }
+            "binom" | "dbinom" | "tbinom" => {
+                self.tokens.push(Token::Command("binom"));
+                self.top().pending = 2;
+            }
+            "sqrt" => {
+                self.tokens.push(Token::Command("sqrt"));
+                self.top().pending = 1;
+            }
+            "overline" | "bar" | "dot" => return None,
+            "lfloor" | "rfloor" | "lceil" | "rceil" => {
+                self.tokens.push(Token::Command(match name {
+                    "lfloor" => "lfloor",
+                    "rfloor" => "rfloor",
+                    "lceil" => "lceil",
+                    _ => "rceil",
+                }));
+            }
+            "langle" => self.open(Bracket::Round),
+            "rangle" => self.close(Bracket::Round),
+            "lbrace" => self.open(Bracket::Brace),
+            "rbrace" => self.close(Bracket::Brace),
+            "lbrack" => self.open(Bracket::Square),
+            "rbrack" => self.close(Bracket::Square),
+            "mathbb" => {
+                let name = self.braced_word()?;
+                self.tokens.push(Token::Symbol { name: format!("mathbb {name}"), spaced: false });
+            }
+            "begin" | "end" => {
+                let environment = self.braced_word()?;
+                if !["pmatrix", "bmatrix", "matrix", "smallmatrix"].contains(&environment.as_str()) {
+                    return None;
+                }
+                self.tokens.push(if name == "begin" { Token::MatrixBegin } else { Token::MatrixEnd });
+            }
+            _ => {
+                self.top().pending = self.top().pending.saturating_sub(1);
+                if let Some(function) = FUNCTIONS.into_iter().find(|function| *function == name) {
+                    self.tokens.push(Token::Command(function));
+                } else if GREEK.contains(&name) {
+                    self.tokens.push(Token::Symbol { name: name.to_string(), spaced: false });
+                } else {
+                    return None;
+                }
+            }
+        }
+        Some(())
+    }
+
+    /// `^`, unless it raises a circle: then the two are a degree sign.
+    fn superscript(&mut self) {
+        let rest: String = self.characters[self.at..].iter().take(16).filter(|next| !next.is_whitespace()).collect();
+        for degree in ["\\circ", "{\\circ}", "\\degree", "{\\degree}", "∘", "{∘}"] {
+            if rest.starts_with(degree) {
+                let mut left = degree.chars().count();
+                while left > 0 {
+                    left -= usize::from(!self.characters[self.at].is_whitespace());
+                    self.at += 1;
+                }
+                self.tokens.push(Token::Sign('°'));
+                return;
+            }
+        }
+        self.tokens.push(Token::Sign('^'));
+    }
+
+    fn number(&mut self) -> Option<()> {
+        if self.top().pending > 0 && self.characters[self.at].is_ascii_digit() {
+            self.top().pending -= 1;
+            let digit = self.characters[self.at].to_digit(10)?;
+            self.at += 1;
+            self.tokens.push(Token::Number(Number::integer(digit.into())));
+            return Some(());
+        }
+        let in_list = self.frames.iter().any(|frame| frame.list);
+        let (number, length) = number::read(&self.characters[self.at..], in_list)?;
+        self.at += length;
+        self.tokens.push(Token::Number(number));
+        Some(())
+    }
+
+    fn letters(&mut self) -> Option<()> {
+        let start = self.at;
+        while self.peek(0).is_some_and(char::is_alphabetic) {
+            self.at += 1;
+        }
+        let run: String = self.characters[start..self.at].iter().collect();
+        let lower = run.to_lowercase();
+        let text = self.top().text;
+        if let Some(&(_, sign)) = WORD_SIGNS.iter().find(|(word, _)| *word == lower) {
+            self.tokens.push(Token::Sign(sign));
+            return Some(());
+        }
+        if text {
+            self.tokens.push(Token::Word(run));
+            return Some(());
+        }
+        match lower.as_str() {
+            "π" => self.tokens.push(Token::Command("pi")),
+            "infinity" | "inf" | "oo" => self.tokens.push(Token::Command("infty")),
+            "u" | "U"
+                if self.plain && self.peek(0).is_none_or(char::is_whitespace) && start > 0 && self.after_bracket() =>
+            {
+                self.tokens.push(Token::Sign('∪'));
+            }
+            _ if FUNCTIONS.contains(&run.as_str()) => {
+                let function = FUNCTIONS.into_iter().find(|function| *function == run)?;
+                self.tokens.push(Token::Command(function));
+            }
+            _ if self.plain && GREEK.contains(&run.as_str()) => {
+                self.tokens.push(Token::Symbol { name: run, spaced: false });
+            }
+            _ if is_product(&run) => {
+                let spaced = start > 0 && self.characters[start - 1].is_whitespace();
+                self.top().pending = self.top().pending.saturating_sub(1);
+                for (index, letter) in run.chars().enumerate() {
+                    self.tokens.push(Token::Symbol { name: letter.to_string(), spaced: spaced && index == 0 });
+                }
+            }
+            _ => self.tokens.push(Token::Word(run)),
+        }
+        Some(())
+    }
+
+    fn after_bracket(&self) -> bool {
+        matches!(self.tokens.last(), Some(Token::Close(_)))
+    }
+
+    /// Whether the dollar sign just read is money: a digit follows, and no second dollar sign closes what it would open.
+    fn money_sign(&self) -> bool {
+        let mut next = self.at;
+        while self.characters.get(next).is_some_and(|character| character.is_whitespace()) {
+            next += 1;
+        }
+        self.characters.get(next).is_some_and(char::is_ascii_digit)
+            && self.characters.iter().filter(|character| **character == '$').count() == 1
+    }
+
+    fn open_group(&mut self, text: bool) {
+        let text = text || self.top().text;
+        let argument =
+            self.top().pending > 0 || matches!(self.tokens.last(), Some(Token::Sign('^' | '_') | Token::Command(_)));
+        self.top().pending = self.top().pending.saturating_sub(1);
+        self.frames.push(Frame { text, list: !argument, ..Frame::default() });
+        self.tokens.push(Token::Open(Bracket::Group));
+    }
+
+    /// A brace that closes nothing is dropped, as one left over from a cut-out answer.
+    fn close_group(&mut self) {
+        if self.frames.len() > 1 {
+            let silent = self.frames.pop().is_some_and(|frame| frame.silent);
+            if !silent {
+                self.tokens.push(Token::Close(Bracket::Group));
+            }
+        }
+    }
+
+    fn open(&mut self, bracket: Bracket) {
+        let function = matches!(self.tokens.last(), Some(Token::Command(_)));
+        let text = self.top().text;
+        self.frames.push(Frame { text, list: !function, ..Frame::default() });
+        self.tokens.push(Token::Open(bracket));
+    }
+
+    fn close(&mut self, bracket: Bracket) {
+        if self.frames.len() > 1 {
+            self.frames.pop();
+        }
+        self.tokens.push(Token::Close(bracket));
+    }
+
+    fn braced_word(&mut self) -> Option<String> {
+        self.skip_spaces();
+        if self.peek(0) != Some('{') {
+            let letter = self.peek(0)?;
+            self.at += 1;
+            return Some(letter.to_string());
+        }
+        let length = self.characters[self.at..].iter().take(20).position(|character| *character == '}')?;
+        let word = self.characters[self.at + 1..self.at + length].iter().collect();
+        self.at += length + 1;
+        Some(word)
+    }
+
+    fn skip_spaces(&mut self) {
+        while self.peek(0).is_some_and(char::is_whitespace) {
+            self.at += 1;
+        }
+    }
+
+    fn rest_is_blank(&self) -> bool {
+        self.characters[self.at..].iter().all(|character| character.is_whitespace() || "$.)*".contains(*character))
+    }
+
+    fn peek(&self, ahead: usize) -> Option<char> {
+        self.characters.get(self.at + ahead).copied()
+    }
+
+    fn top(&mut self) -> &mut Frame {
+        let last = self.frames.len() - 1; // The first frame is never popped.
+        &mut self.frames[last]
+    }
+}
+
+/// Whether letters that stand together are symbols multiplied, and not a word. Words of the same letters must not come
+/// out equal, so that only what hardly spells a word counts.
+fn is_product(run: &str) -> bool {
+    let letters: Vec<char> = run.chars().collect();
+    match letters.as_slice() {
+        [_] => true,
+        _ if super::unit::is_known(run) => false,
+        [first, second] => {
+            !"eiouEIOU".contains(*first) && !"eouEOU".contains(*second) && first.is_ascii() && second.is_ascii()
+        }
+        [_, _, _] => letters.iter().all(|letter| "abcxyz".contains(*letter)),
+        _ => false,
+    }
+}
+
+/// `3 x 10^5`: between two numbers, an x is a multiplication sign.
+fn letters_as_times(tokens: &mut [Token]) {
+    for index in 1..tokens.len().saturating_sub(1) {
+        let between = matches!((&tokens[index - 1], &tokens[index + 1]), (Token::Number(_), Token::Number(_)));
+        if between && matches!(&tokens[index], Token::Symbol { name, .. } if name == "x" || name == "X") {
+            tokens[index] = Token::Sign('*');
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! Equality of mathematical answers: the final answer is found in a text, read whether it is LaTeX or plain, and
+//! compared by value. Values are exact fractions where they can be, and numbers of several hundred bits elsewhere;
+//! expressions with symbols are compared at fixed points. Nothing here is simplified, so work is bounded by an answer's
+//! length and by a count of operations; what is beyond them is undecided.
+
+mod answer;
+mod compare;
+mod exact;
+mod expression;
+mod extract;
+mod lexer;
+mod number;
+mod real;
+mod scalar;
+#[cfg(test)]
+mod tests;
+mod unit;
+
+use super::Verdict;
+pub use extract::extract;
+pub(super) use extract::extract_marked;
+
+/// Whether the final answer in a text equals the gold. The gold may be an answer by itself or a worked solution that
+/// marks one, as GSM8K's do.
+pub fn verdict(answer_text: &str, gold: &str) -> Verdict {
+    let gold = extract_marked(gold).unwrap_or(gold);
+    let Some(answer) = extract(answer_text) else { return Verdict::NoAnswer };
+    match equal(answer, gold) {
+        Equality::Equal => Verdict::Right,
+        Equality::Different => Verdict::Wrong,
+        Equality::Undecided => Verdict::Undecided,
+    }
+}
+
+/// What a comparison found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Equality {
+    /// The two have the same value.
+    Equal,
+    /// They have not.
+    Different,
+    /// One of them was not understood, or comparing them would take too long.
+    Undecided,
+}
+
+/// Compares two final answers, each without the words around it (see [`extract`]).
+///
+/// - Numbers are equal by value: `1/2`, `\frac12`, `0.5` and `50\%` are. A decimal of six places or more also equals
+///   what it is the rounding of. A percentage equals its share and its number alike, since which of them was asked for
+///   is not known here.
+/// - A unit may be missing on one side; two different ones make a difference.
+/// - `x = 5` equals 5, and `y = 5` does not equal `x = 5`.
+/// - Sets and bare lists have no order, tuples and intervals have. An inequality equals its interval.
+/// - Expressions with symbols are equal if their values are at 12 points, of which at least 3 must have one. That is no
+///   proof, but expressions that differ and agree at all of them have to be made on purpose.
+pub fn equal(left: &str, right: &str) -> Equality {
+    let budget = exact::Budget::new();
+    match compare::equal(&answer::read(left), &answer::read(right), &budget) {
+        Equality::Undecided if same_spelling(left, right) => Equality::Equal,
+        equality => equality,
+    }
+}
+
+/// The value of an answer that is one real number, units and percent signs left aside; `None` for anything else.
+pub fn number(text: &str) -> Option<f64> {
+    compare::number(&answer::read(text), &exact::Budget::new()).ok()
+}
+
+/// Whether what could not be read, or not computed, is the same letter by letter but for spaces and layout.
+fn same_spelling(left: &str, right: &str) -> bool {
+    let bare = |text: &str| -> String {
+        let text = text.replace("\\left", "").replace("\\right", "").replace("\\dfrac", "\\frac");
+        text.chars().filter(|character| !character.is_whitespace() && *character != '$').collect()
+    };
+    if left.len() > lexer::MAX_BYTES * 4 {
+        return left == right;
+    }
+    let left = bare(left);
+    !left.is_empty() && left == bare(right)
+}
+
+/// Whether text by itself is a mathematical answer, not words and not something that is not understood.
+fn is_maths(text: &str) -> bool {
+    answer::read(text).is_maths()
+}

@@ -1,0 +1,175 @@
+//! Numbers as they are written: thousands separators, decimals, repeating decimals and powers of ten, read exactly.
+
+use dashu_int::{IBig, UBig};
+use dashu_ratio::RBig;
+
+/// Powers of ten beyond this are refused: nobody answers with them, and they would cost memory.
+const MAX_EXPONENT: i64 = 2000;
+
+/// A number with what its notation tells beside its value.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Number {
+    /// The exact value.
+    pub(super) value: RBig,
+    /// Digits after the decimal point; 0 for integers, and for repeating decimals, which are exact.
+    pub(super) decimals: usize,
+    /// Digits without leading zeros.
+    pub(super) significant: usize,
+}
+
+impl Number {
+    pub(super) fn integer(value: i64) -> Number {
+        Number { value: RBig::from(value), decimals: 0, significant: 1 }
+    }
+
+    pub(super) fn half() -> Number {
+        Number { value: RBig::from_parts(1.into(), 2u8.into()), decimals: 0, significant: 1 }
+    }
+
+    /// Whether it is a decimal with so many digits that it can only be the rounding of an exact value.
+    pub(super) fn is_rounded(&self) -> bool {
+        self.decimals >= 6 && self.significant >= 6
+    }
+}
+
+/// Reads the number at the start of `characters` and tells how many characters it took. With `in_list`, a bare comma
+/// always separates.
+pub(super) fn read(characters: &[char], in_list: bool) -> Option<(Number, usize)> {
+    let mut at = 0;
+    let mut digits = integer_part(characters, in_list, &mut at);
+    let mut decimals = 0;
+    let point = match characters.get(at) {
+        Some('.') => 1,
+        // `3{,}14`: three digits would have been a group of thousands.
+        Some('{') if characters[at..].starts_with(&['{', ',', '}']) => 3,
+        _ => 0,
+    };
+    let after_point = characters.get(at + point).copied();
+    let mut repeating = None;
+    if point > 0 && after_point.is_some_and(|next| next.is_ascii_digit()) {
+        at += point;
+        let start = at;
+        take_digits(characters, &mut at, &mut digits);
+        decimals = at - start;
+        repeating = repeating_part(characters, &mut at);
+    } else if point == 1 && after_point == Some('\\') {
+        let mut next = at + 1;
+        repeating = repeating_part(characters, &mut next);
+        at = if repeating.is_some() { next } else { at };
+    }
+    if characters[at..].starts_with(&['.', '.']) || characters[at..].starts_with(&['…']) {
+        return None; // An unfinished decimal has no known value.
+    }
+    let significant = digits.trim_start_matches('0').len();
+    let mantissa = UBig::from_str_radix(&digits, 10).ok()?;
+    let mut value = RBig::from_parts(IBig::from(mantissa), ten_to(decimals));
+    if let Some(period) = repeating {
+        // 0.1(6) = 1/10 + 6/(9·10)
+        let nines = ten_to(period.len()) - UBig::ONE;
+        let period = IBig::from(UBig::from_str_radix(&period, 10).ok()?);
+        value += RBig::from_parts(period, nines * ten_to(decimals));
+        decimals = 0;
+    }
+    if let Some((exponent, length)) = power_of_ten(&characters[at..])? {
+        at += length;
+        let scale = ten_to(exponent.unsigned_abs() as usize);
+        value = if exponent < 0 { value / scale } else { value * scale };
+        decimals = 0;
+    }
+    Some((Number { value, decimals, significant }, at))
+}
+
+fn ten_to(exponent: usize) -> UBig {
+    UBig::from(10u8).pow(exponent)
+}
+
+fn take_digits(characters: &[char], at: &mut usize, digits: &mut String) {
+    while let Some(digit) = characters.get(*at).filter(|next| next.is_ascii_digit()) {
+        digits.push(*digit);
+        *at += 1;
+    }
+}
+
+/// The digits before the point, over thousands separators of every kind.
+fn integer_part(characters: &[char], in_list: bool, at: &mut usize) -> String {
+    let mut digits = String::new();
+    take_digits(characters, at, &mut digits);
+    if digits.is_empty() || digits.len() > 3 {
+        return digits;
+    }
+    let (first, after_first) = (digits.clone(), *at);
+    while let Some((separator, is_comma)) = separator(&characters[*at..]) {
+        let group = *at + separator;
+        let length = characters[group..].iter().take_while(|next| next.is_ascii_digit()).count();
+        if is_comma && (in_list || length != 3 || first.starts_with('0')) {
+            // A list such as 1,234,5 is read as a list throughout.
+            if length > 0 {
+                *at = after_first;
+                return first;
+            }
+            break;
+        }
+        if length != 3 {
+            break;
+        }
+        *at = group;
+        take_digits(characters, at, &mut digits);
+    }
+    digits
+}
+
+/// The length of a thousands separator, and whether it is a bare comma, which may also separate a list.
+fn separator(characters: &[char]) -> Option<(usize, bool)> {
+    const SEPARATORS: [(&str, bool); 9] = [
+        (",\\!", false),
+        ("{,}\\!", false),
+        ("{,}", false),
+        ("\\,", false),
+        ("\\ ", false),
+        ("\u{a0}", false),
+        ("\u{202f}", false),
+        (" ", false),
+        (",", true),
+    ];
+    SEPARATORS.into_iter().find_map(|(separator, is_comma)| {
+        let length = separator.chars().count();
+        let found = characters.len() > length
+            && separator.chars().eq(characters[..length].iter().copied())
+            && characters[length].is_ascii_digit();
+        found.then_some((length, is_comma))
+    })
+}
+
+/// The period of a repeating decimal: `\overline{3}`, `\bar{3}` or `\dot{3}`.
+fn repeating_part(characters: &[char], at: &mut usize) -> Option<String> {
+    let rest: String = characters[*at..].iter().take(40).collect();
+    for command in ["\\overline{", "\\bar{", "\\dot{"] {
+        if let Some(inner) = rest.strip_prefix(command) {
+            let (period, _) = inner.split_once('}')?;
+            if period.is_empty() || !period.bytes().all(|byte| byte.is_ascii_digit()) {
+                return None;
+            }
+            *at += command.len() + period.len() + 1;
+            return Some(period.to_string());
+        }
+    }
+    None
+}
+
+/// `e5` or `E-3` right behind the digits. The outer `None` means a power that is too large to be read.
+#[allow(clippy::option_option)]
+fn power_of_ten(characters: &[char]) -> Option<Option<(i64, usize)>> {
+    if !matches!(characters.first(), Some('e' | 'E')) {
+        return Some(None);
+    }
+    let signed = matches!(characters.get(1), Some('+' | '-'));
+    let start = 1 + usize::from(signed);
+    let digits: String =
+        characters[start.min(characters.len())..].iter().take_while(|next| next.is_ascii_digit()).collect();
+    if digits.is_empty() {
+        return Some(None);
+    }
+    let size: i64 = digits.parse().ok().filter(|size| *size <= MAX_EXPONENT)?;
+    let exponent = if characters.get(1) == Some(&'-') { -size } else { size };
+    Some(Some((exponent, start + digits.len())))
+}

@@ -1,0 +1,146 @@
+//! Units behind a number, brought to one spelling. Two answers with different units are different; one that leaves
+//! the unit out is taken to mean the other's.
+
+/// Spellings, and what each is brought to.
+const KNOWN: [(&str, &[&str]); 44] = [
+    ("mm", &["mm", "millimeter", "millimetre"]),
+    ("cm", &["cm", "centimeter", "centimetre"]),
+    ("m", &["m", "meter", "metre"]),
+    ("km", &["km", "kilometer", "kilometre"]),
+    ("inch", &["inch", "inche", "in", "inches"]),
+    ("foot", &["foot", "feet", "ft"]),
+    ("yard", &["yard", "yd"]),
+    ("mile", &["mile", "mi"]),
+    ("mg", &["mg", "milligram"]),
+    ("g", &["g", "gram"]),
+    ("kg", &["kg", "kilogram", "kilo"]),
+    ("ton", &["ton", "tonne"]),
+    ("pound", &["pound", "lb"]),
+    ("ounce", &["ounce", "oz"]),
+    ("ml", &["ml", "milliliter", "millilitre", "mL"]),
+    ("l", &["l", "L", "liter", "litre"]),
+    ("gallon", &["gallon", "gal"]),
+    ("quart", &["quart", "qt"]),
+    ("pint", &["pint"]),
+    ("cup", &["cup"]),
+    ("ms", &["ms", "millisecond"]),
+    ("s", &["s", "sec", "second"]),
+    ("minute", &["minute", "min"]),
+    ("hour", &["hour", "hr", "h"]),
+    ("day", &["day"]),
+    ("week", &["week"]),
+    ("month", &["month"]),
+    ("year", &["year", "yr"]),
+    ("degree", &["deg", "degree", "°"]),
+    ("radian", &["rad", "radian"]),
+    ("dollar", &["dollar", "$", "usd", "USD", "buck"]),
+    ("cent", &["cent"]),
+    ("euro", &["euro", "€", "eur", "EUR"]),
+    ("pound sterling", &["£", "gbp", "GBP"]),
+    ("yen", &["yen", "¥"]),
+    ("rupee", &["rupee", "₹", "rs", "Rs", "INR"]),
+    ("mph", &["mph"]),
+    ("kph", &["kph", "kmh"]),
+    ("unit", &["unit"]),
+    ("hz", &["hz", "Hz", "hertz"]),
+    ("n", &["N", "newton"]),
+    ("j", &["J", "joule"]),
+    ("w", &["W", "watt"]),
+    ("v", &["V", "volt"]),
+];
+
+/// A unit in one spelling.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Unit {
+    name: String,
+    known: bool,
+}
+
+/// What two units, either of which may be missing, say about quantities of the same number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Units {
+    /// The same, or left out on a side.
+    Agree,
+    /// Two different units.
+    Differ,
+    /// Two nouns that may or may not mean the same.
+    Unclear,
+}
+
+/// Whether letters spell a unit of two letters or more.
+pub(super) fn is_known(word: &str) -> bool {
+    word.chars().count() > 1 && canonical(word).is_some()
+}
+
+/// Whether a letter by itself, after a space, is a unit rather than a symbol.
+pub(super) fn is_letter_unit(letter: &str) -> bool {
+    matches!(letter, "m" | "g" | "s" | "h" | "L" | "l" | "N" | "J" | "W" | "V")
+}
+
+fn canonical(word: &str) -> Option<&'static str> {
+    let singular = word.strip_suffix('s').filter(|rest| rest.len() > 1).unwrap_or(word);
+    let find = |word: &str| KNOWN.iter().find(|(_, spellings)| spellings.contains(&word)).map(|(name, _)| *name);
+    find(word)
+        .or_else(|| find(singular))
+        .or_else(|| find(&word.to_lowercase()))
+        .or_else(|| find(&singular.to_lowercase()))
+}
+
+impl Unit {
+    /// From the words and signs behind a number: `square`, `cubic`, `per`, `/`, `^2` are understood.
+    pub(super) fn from_words<'a>(words: impl IntoIterator<Item = &'a str>) -> Option<Unit> {
+        let mut name = String::new();
+        let mut known = true;
+        let mut power: Option<&str> = None;
+        for word in words {
+            match word.to_lowercase().as_str() {
+                "square" | "sq" => power = Some("^2"),
+                "cubic" | "cu" => power = Some("^3"),
+                "squared" => name.push_str("^2"),
+                "cubed" => name.push_str("^3"),
+                "per" | "/" | "a" | "an" | "each" if !name.is_empty() => name.push('/'),
+                "of" | "the" | "in" if !name.is_empty() && word != "in" => {}
+                _ if word.starts_with('^') => name.push_str(word),
+                lower => {
+                    let singular = lower.strip_suffix('s').filter(|rest| rest.len() > 2).unwrap_or(lower);
+                    if !name.is_empty() && !name.ends_with('/') {
+                        name.push(' ');
+                    }
+                    match canonical(word) {
+                        Some(unit) => name.push_str(unit),
+                        None => {
+                            known = false;
+                            name.push_str(singular);
+                        }
+                    }
+                    name.push_str(power.take().unwrap_or(""));
+                }
+            }
+        }
+        (!name.is_empty()).then(|| Unit { name: aliased(name), known })
+    }
+
+    /// Compares two units.
+    pub(super) fn compare(left: Option<&Unit>, right: Option<&Unit>) -> Units {
+        match (left, right) {
+            (Some(left), Some(right)) if left.name == right.name => Units::Agree,
+            // "square units" and "units" name no unit at all.
+            (Some(left), Some(right)) if left.is_generic() || right.is_generic() => Units::Agree,
+            (Some(left), Some(right)) if left.known && right.known => Units::Differ,
+            (Some(_), Some(_)) => Units::Unclear,
+            _ => Units::Agree,
+        }
+    }
+
+    fn is_generic(&self) -> bool {
+        matches!(self.name.as_str(), "unit" | "unit^2" | "unit^3")
+    }
+}
+
+fn aliased(name: String) -> String {
+    match name.as_str() {
+        "mile/hour" => "mph".to_string(),
+        "km/hour" => "kph".to_string(),
+        _ => name,
+    }
+}

@@ -1,0 +1,173 @@
+//! Whether an answer is right, where the right one is known: mathematics by value, multiple choice, text, patterns,
+//! numbers, JSON, or a command of the user's own. An answer is data: nothing in it is executed or fetched.
+
+mod choice;
+mod command;
+pub mod maths;
+mod plain;
+#[cfg(test)]
+mod tests;
+
+use std::time::Duration;
+
+use regex::Regex;
+use serde::{Deserialize, Serialize};
+
+use crate::Error;
+use command::Conversation;
+
+/// What is found about an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// It is the right one.
+    Right,
+    /// It is another one.
+    Wrong,
+    /// The text holds no answer.
+    NoAnswer,
+    /// Cannot be decided: not understood, too costly, or the verifier failed.
+    Undecided,
+}
+
+impl Verdict {
+    /// As a column: `null` where it is not known.
+    pub fn verified(self) -> Option<bool> {
+        match self {
+            Verdict::Right => Some(true),
+            Verdict::Wrong | Verdict::NoAnswer => Some(false),
+            Verdict::Undecided => None,
+        }
+    }
+}
+
+/// How answers are compared, as a recipe says it: `{ kind = "maths" }`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Verifier {
+    /// The last final answer in the text, by mathematical value (see [`maths`]).
+    Maths {}, // Braces, so that serde refuses a setting that is none of its own.
+    /// A letter of a multiple choice.
+    Choice {
+        /// The letters that may be chosen.
+        #[serde(default = "default_letters")]
+        letters: String,
+    },
+    /// The marked answer, or the whole text without a mark, equals the gold but for spaces.
+    Exact {
+        /// Whether upper and lower case are the same.
+        #[serde(default)]
+        ignore_case: bool,
+    },
+    /// The last match of a pattern equals the gold: its first group, or all of it without groups.
+    Regex {
+        /// In the syntax of Rust's `regex`, which takes linear time.
+        pattern: String,
+    },
+    /// A number within `absolute + relative · |gold|` of the gold, as in NumPy's `isclose`.
+    Numeric {
+        /// Difference that is always allowed.
+        #[serde(default)]
+        absolute: f64,
+        /// Share of the gold's size that is allowed.
+        #[serde(default)]
+        relative: f64,
+    },
+    /// The last JSON value in the text equals the gold: objects without order, numbers by value.
+    Json {},
+    /// A program that reads `{"answer": …, "gold": …}` a line and answers each with a line `{"correct": true}`,
+    /// `false` or `null`. It is started once, without a shell, and again after it failed or took too long.
+    Command {
+        /// The program and its arguments.
+        argv: Vec<String>,
+        /// How long it may take for one line.
+        #[serde(default = "default_timeout_ms")]
+        timeout_ms: u64,
+    },
+}
+
+fn default_letters() -> String {
+    "ABCDEFGHIJ".to_string()
+}
+
+fn default_timeout_ms() -> u64 {
+    10_000
+}
+
+/// A verifier made ready: its pattern compiled, its command to be started. It may be shared between threads; a command
+/// then answers one of them at a time.
+pub struct Checker {
+    method: Method,
+}
+
+enum Method {
+    Maths,
+    Choice(Vec<char>),
+    Exact { ignore_case: bool },
+    Regex(Regex),
+    Numeric { absolute: f64, relative: f64 },
+    Json,
+    Command(Conversation),
+}
+
+impl Verifier {
+    /// Checks the settings and makes the verifier ready.
+    ///
+    /// # Errors
+    /// [`Error::Verifier`] for a pattern that is none, letters that are none, a tolerance below 0 or not a number, an
+    /// empty command or a time limit of 0.
+    pub fn checker(&self) -> Result<Checker, Error> {
+        let refuse = |setting: &'static str, reason: String| Err(Error::Verifier { setting, reason });
+        let method = match self {
+            Verifier::Maths {} => Method::Maths,
+            Verifier::Choice { letters } => {
+                let letters: Vec<char> = letters.chars().map(|letter| letter.to_ascii_uppercase()).collect();
+                if letters.len() < 2 || !letters.iter().all(char::is_ascii_uppercase) {
+                    return refuse("letters", "name at least two letters from A to Z, such as \"ABCD\"".to_string());
+                }
+                Method::Choice(letters)
+            }
+            Verifier::Exact { ignore_case } => Method::Exact { ignore_case: *ignore_case },
+            Verifier::Regex { pattern } => match Regex::new(pattern) {
+                Ok(pattern) => Method::Regex(pattern),
+                Err(reason) => return refuse("pattern", format!("it is no regular expression: {reason}")),
+            },
+            Verifier::Numeric { absolute, relative } => {
+                if !(*absolute >= 0.0 && *relative >= 0.0 && absolute.is_finite() && relative.is_finite()) {
+                    return refuse("absolute, relative", "a tolerance is a number from 0 up".to_string());
+                }
+                Method::Numeric { absolute: *absolute, relative: *relative }
+            }
+            Verifier::Json {} => Method::Json,
+            Verifier::Command { argv, timeout_ms } => {
+                if argv.first().is_none_or(String::is_empty) {
+                    return refuse("argv", "it is empty; name a program and its arguments".to_string());
+                }
+                if *timeout_ms == 0 {
+                    return refuse("timeout_ms", "0 leaves no time to answer; give at least 1".to_string());
+                }
+                Method::Command(Conversation::new(argv.clone(), Duration::from_millis(*timeout_ms)))
+            }
+        };
+        Ok(Checker { method })
+    }
+}
+
+impl Checker {
+    /// Whether the answer in `answer_text` is `gold`.
+    ///
+    /// # Errors
+    /// [`Error::VerifierCommand`] if a command cannot be started at all. One that fails on a row, or takes too long,
+    /// leaves it undecided.
+    pub fn verdict(&self, answer_text: &str, gold: &str) -> Result<Verdict, Error> {
+        Ok(match &self.method {
+            Method::Maths => maths::verdict(answer_text, gold),
+            Method::Choice(letters) => choice::verdict(answer_text, gold, letters),
+            Method::Exact { ignore_case } => plain::exact(answer_text, gold, *ignore_case),
+            Method::Regex(pattern) => plain::regex(answer_text, gold, pattern),
+            Method::Numeric { absolute, relative } => plain::numeric(answer_text, gold, *absolute, *relative),
+            Method::Json => plain::json(answer_text, gold),
+            Method::Command(conversation) => conversation.ask(answer_text, gold)?,
+        })
+    }
+}

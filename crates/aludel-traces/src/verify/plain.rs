@@ -1,0 +1,96 @@
+//! Verifiers that know no mathematics: text, patterns, numbers, JSON.
+
+use regex::Regex;
+use serde_json::{Number, Value};
+
+use super::{Verdict, maths};
+
+pub(super) fn exact(answer_text: &str, gold: &str, ignore_case: bool) -> Verdict {
+    let bare = |text: &str| {
+        let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+        if ignore_case { text.to_lowercase() } else { text }
+    };
+    let gold = bare(gold);
+    if bare(answer_text) == gold {
+        return Verdict::Right;
+    }
+    match maths::extract_marked(answer_text) {
+        Some(answer) => decided(bare(answer) == gold),
+        None if answer_text.trim().is_empty() => Verdict::NoAnswer,
+        None => Verdict::Wrong,
+    }
+}
+
+pub(super) fn regex(answer_text: &str, gold: &str, pattern: &Regex) -> Verdict {
+    let Some(found) = pattern.captures_iter(answer_text).last() else { return Verdict::NoAnswer };
+    let whole = found.get(0);
+    let group = found.iter().skip(1).flatten().next();
+    match group.or(whole) {
+        Some(answer) => decided(answer.as_str().trim() == gold.trim()),
+        None => Verdict::NoAnswer,
+    }
+}
+
+pub(super) fn numeric(answer_text: &str, gold: &str, absolute: f64, relative: f64) -> Verdict {
+    let Some(gold) = maths::number(gold) else { return Verdict::Undecided };
+    let Some(answer) = maths::extract(answer_text) else { return Verdict::NoAnswer };
+    let Some(answer) = maths::number(answer) else { return Verdict::Undecided };
+    decided((answer - gold).abs() <= absolute + relative * gold.abs())
+}
+
+pub(super) fn json(answer_text: &str, gold: &str) -> Verdict {
+    let Ok(gold) = serde_json::from_str(gold) else { return Verdict::Undecided };
+    match last_json(answer_text) {
+        Some(answer) => decided(same_json(&answer, &gold)),
+        None => Verdict::NoAnswer,
+    }
+}
+
+fn decided(right: bool) -> Verdict {
+    if right { Verdict::Right } else { Verdict::Wrong }
+}
+
+/// The whole text, the last fenced block, or the last line that is JSON.
+fn last_json(text: &str) -> Option<Value> {
+    let parse = |text: &str| serde_json::from_str(text.trim()).ok();
+    parse(text)
+        .or_else(|| {
+            let (before, _) = text.rsplit_once("```")?;
+            let (_, block) = before.rsplit_once("```")?;
+            let without_language = block.split_once('\n').map_or(block, |(_, rest)| rest);
+            parse(without_language).or_else(|| parse(block))
+        })
+        .or_else(|| maths::extract_marked(text).and_then(parse))
+        .or_else(|| outermost(text).and_then(parse))
+        .or_else(|| text.lines().rev().find(|line| !line.trim().is_empty()).and_then(parse))
+}
+
+/// From the first bracket that opens to the last that closes.
+fn outermost(text: &str) -> Option<&str> {
+    let start = text.find(['{', '['])?;
+    let end = text.rfind(['}', ']'])?;
+    text.get(start..=end)
+}
+
+fn same_json(left: &Value, right: &Value) -> bool {
+    match (left, right) {
+        (Value::Number(left), Value::Number(right)) => same_number(left, right),
+        (Value::Array(left), Value::Array(right)) => {
+            left.len() == right.len() && left.iter().zip(right).all(|(left, right)| same_json(left, right))
+        }
+        (Value::Object(left), Value::Object(right)) => {
+            left.len() == right.len()
+                && left.iter().all(|(key, value)| right.get(key).is_some_and(|other| same_json(value, other)))
+        }
+        _ => left == right,
+    }
+}
+
+/// 1 and 1.0 are one number; integers are compared as such.
+fn same_number(left: &Number, right: &Number) -> bool {
+    if left == right {
+        return true;
+    }
+    let is_float = |number: &Number| number.is_f64();
+    (is_float(left) || is_float(right)) && left.as_f64() == right.as_f64()
+}
