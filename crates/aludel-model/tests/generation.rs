@@ -22,11 +22,11 @@ fn small_model() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/untied/model")
 }
 
-fn load(ctx: &mut Context, folder: &Path) -> Decoder {
+fn load(ctx: &mut Context, folder: &Path, precision: Precision) -> Decoder {
     let folder = hf::Folder::open(folder).unwrap();
     let config = Config::from_hf(folder.config(), &folder.config_path()).unwrap();
     let weights = Weights::Folder(folder.weights().unwrap());
-    Decoder::load(ctx, &config, &weights, Precision::F32, 512).unwrap()
+    Decoder::load(ctx, &config, &weights, precision, 512).unwrap()
 }
 
 fn request(prompt: Vec<u32>, max_new_tokens: usize, sampling: Sampling) -> Request {
@@ -81,10 +81,17 @@ fn job() -> Vec<(Request, Range<u32>)> {
     ]
 }
 
+/// In which order the requests of the job are submitted.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Order {
+    Forwards,
+    Backwards,
+}
+
 /// What each sample of each request of the job says when it is asked for alone.
-fn alone() -> BTreeMap<(usize, u32), Vec<(u32, f32)>> {
+fn alone(precision: Precision) -> BTreeMap<(usize, u32), Vec<(u32, f32)>> {
     let mut ctx = Context::cpu(1);
-    let decoder = load(&mut ctx, &small_model());
+    let decoder = load(&mut ctx, &small_model(), precision);
     let mut all = BTreeMap::new();
     for (number, (request, samples)) in job().into_iter().enumerate() {
         for sample in samples {
@@ -99,49 +106,52 @@ fn alone() -> BTreeMap<(usize, u32), Vec<(u32, f32)>> {
 
 #[test]
 fn a_sample_is_the_same_alone_shared_crowded_and_on_any_thread_count() {
-    let expected = alone();
-    assert_ne!(expected[&(0, 0)], expected[&(0, 1)], "samples of one seed must differ");
-    let check = |threads: usize, context_tokens: usize, tokens_per_pass: usize, backwards: bool, split: bool| {
-        let what =
-            format!("{threads} threads, {context_tokens} tokens, passes of {tokens_per_pass}, {backwards}, {split}");
-        let mut ctx = Context::cpu(threads);
-        let decoder = load(&mut ctx, &small_model());
-        let mut engine = Engine::new(&mut ctx, &decoder, context_tokens, tokens_per_pass);
-        let mut jobs: Vec<_> = job().into_iter().enumerate().collect();
-        if backwards {
-            jobs.reverse();
-        }
-        let mut names = BTreeMap::new();
-        for (number, (request, samples)) in jobs {
-            let parts = if split { samples.map(|sample| sample..sample + 1).collect() } else { vec![samples] };
-            for samples in parts {
-                let ids = engine.submit_many(&decoder, None, request.clone(), samples.clone()).unwrap();
-                names.extend(ids.iter().map(|id| id.0).zip(samples.map(|sample| (number, sample))));
+    for precision in [Precision::F32, Precision::Bf16] {
+        let expected = alone(precision);
+        assert_ne!(expected[&(0, 0)], expected[&(0, 1)], "samples of one seed must differ");
+        let check = |threads: usize, (context_tokens, tokens_per_pass): (usize, usize), order: Order, split: bool| {
+            let what = format!(
+                "{precision:?}, {threads} threads, {context_tokens} tokens, {tokens_per_pass} a pass, {order:?}"
+            );
+            let mut ctx = Context::cpu(threads);
+            let decoder = load(&mut ctx, &small_model(), precision);
+            let mut engine = Engine::new(&mut ctx, &decoder, context_tokens, tokens_per_pass);
+            let mut jobs: Vec<_> = job().into_iter().enumerate().collect();
+            if order == Order::Backwards {
+                jobs.reverse();
             }
-        }
-        let said = run(&mut engine, &mut ctx, &decoder);
-        for (id, tokens) in said.tokens {
-            let name = names[&id];
-            assert!(tokens == expected[&name], "{what}: sample {name:?} differs");
-            names.remove(&id);
-        }
-        assert!(names.is_empty(), "{what}: nothing was said by {names:?}");
-    };
-    check(1, 4096, 512, false, false);
-    check(2, 4096, 512, true, false);
-    check(3, 4096, 512, false, true);
-    check(2, 4096, 7, false, false);
-    // room for about two at a time: sequences wait, leave for older ones, and come back
-    check(2, 448, 100, false, false);
-    check(1, 448, 33, true, true);
+            let mut names = BTreeMap::new();
+            for (number, (request, samples)) in jobs {
+                let parts = if split { samples.map(|sample| sample..sample + 1).collect() } else { vec![samples] };
+                for samples in parts {
+                    let ids = engine.submit_many(&decoder, None, request.clone(), samples.clone()).unwrap();
+                    names.extend(ids.iter().map(|id| id.0).zip(samples.map(|sample| (number, sample))));
+                }
+            }
+            let said = run(&mut engine, &mut ctx, &decoder);
+            for (id, tokens) in said.tokens {
+                let name = names[&id];
+                assert!(tokens == expected[&name], "{what}: sample {name:?} differs");
+                names.remove(&id);
+            }
+            assert!(names.is_empty(), "{what}: nothing was said by {names:?}");
+        };
+        check(1, (4096, 512), Order::Forwards, false);
+        check(2, (4096, 512), Order::Backwards, false);
+        check(3, (4096, 512), Order::Forwards, true);
+        check(2, (4096, 7), Order::Forwards, false);
+        // room for about two at a time: sequences wait, leave for older ones, and come back
+        check(2, (448, 100), Order::Forwards, false);
+        check(1, (448, 33), Order::Backwards, true);
+    }
 }
 
 /// Every token's log-probability under the unchanged logits, from a pass without a cache.
 #[test]
 fn log_probabilities_are_those_of_the_model() {
     let mut ctx = Context::cpu(2);
-    let decoder = load(&mut ctx, &small_model());
-    for ((number, _), said) in alone() {
+    let decoder = load(&mut ctx, &small_model(), Precision::F32);
+    for ((number, _), said) in alone(Precision::F32) {
         let mut row = job()[number].0.prompt.clone();
         let start = row.len();
         row.extend(said.iter().map(|&(token, _)| token));
@@ -166,9 +176,9 @@ fn log_probabilities_are_those_of_the_model() {
 
 #[test]
 fn cancelling_frees_blocks_and_disturbs_nobody() {
-    let expected = alone();
+    let expected = alone(Precision::F32);
     let mut ctx = Context::cpu(2);
-    let decoder = load(&mut ctx, &small_model());
+    let decoder = load(&mut ctx, &small_model(), Precision::F32);
     let mut engine = Engine::new(&mut ctx, &decoder, 1024, 64);
     let (request, samples) = job().remove(0);
     let ids = engine.submit_many(&decoder, None, request, samples).unwrap();
@@ -190,7 +200,7 @@ fn cancelling_frees_blocks_and_disturbs_nobody() {
 #[test]
 fn each_end_has_its_name() {
     let mut ctx = Context::cpu(1);
-    let decoder = load(&mut ctx, &small_model());
+    let decoder = load(&mut ctx, &small_model(), Precision::F32);
     let mut engine = Engine::new(&mut ctx, &decoder, 128, 64);
     assert_eq!(engine.context_tokens(), 128);
     let free = request(prompt(1, 120), 3, Sampling::default());
@@ -216,7 +226,7 @@ fn each_end_has_its_name() {
 #[test]
 fn prompts_that_cannot_be_answered_are_refused_each_in_its_words() {
     let mut ctx = Context::cpu(1);
-    let decoder = load(&mut ctx, &small_model());
+    let decoder = load(&mut ctx, &small_model(), Precision::F32);
     let mut engine = Engine::new(&mut ctx, &decoder, 128, 64);
     for (prompt, words) in [(vec![], "no tokens"), (prompt(1, 128), "128 tokens"), (vec![1, 160], "token id 160")] {
         let error = engine.submit(&decoder, None, request(prompt, 1, Sampling::default())).unwrap_err().to_string();
@@ -247,14 +257,14 @@ fn damaged_model(token: usize) -> tempfile::TempDir {
 
 #[test]
 fn a_sequence_whose_logits_are_nan_fails_alone() {
-    let expected = alone();
+    let expected = alone(Precision::F32);
     let clean: Vec<(usize, u32)> = expected.keys().copied().collect();
     let used: Vec<u32> = job().iter().flat_map(|(request, _)| request.prompt.clone()).collect();
     let said: Vec<u32> = expected.values().flatten().map(|&(token, _)| token).collect();
     let poison = (0..160).find(|token| !used.contains(token) && !said.contains(token)).unwrap();
     let model = damaged_model(poison as usize);
     let mut ctx = Context::cpu(2);
-    let decoder = load(&mut ctx, model.path());
+    let decoder = load(&mut ctx, model.path(), Precision::F32);
     let mut engine = Engine::new(&mut ctx, &decoder, 4096, 256);
     let mut names = BTreeMap::new();
     let mut bad = Vec::new();
