@@ -160,7 +160,7 @@ pub fn read_state(checkpoint: &Path) -> Result<TrainerState> {
         ),
     };
     peft::read(checkpoint).map_err(damaged)?;
-    safetensors::Weights::open_file(&checkpoint.join(OPTIMIZER_FILE_NAME)).map_err(damaged)?;
+    safetensors::Weights::open_file(checkpoint.join(OPTIMIZER_FILE_NAME)).map_err(damaged)?;
     TrainerState::read(&checkpoint.join(STATE_FILE_NAME))
 }
 
