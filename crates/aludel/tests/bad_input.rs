@@ -1,6 +1,6 @@
 //! What is wrong with students, data, settings, adapters and run folders, told through the binary: each message whole, in
 //! snapshots, and after each not one file made, changed or lost.
-#![expect(clippy::unwrap_used, clippy::print_stderr, reason = "clippy does not know the helpers of tests as tests")]
+#![expect(clippy::unwrap_used, reason = "clippy does not know the helpers of tests as tests")]
 
 #[expect(dead_code, reason = "other test files use the rest of it")]
 mod common;
