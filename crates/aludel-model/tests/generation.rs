@@ -1,7 +1,7 @@
 //! The generation engine on a small random model, and on the real student: what a sequence says depends on nothing but itself, and
 //! one that fails takes nobody with it.
 
-#![allow(clippy::unwrap_used)] // helpers of tests
+#![allow(clippy::unwrap_used, clippy::print_stderr)] // helpers of tests
 
 use std::collections::BTreeMap;
 use std::ops::Range;
