@@ -18,20 +18,14 @@ use crate::error::{Error, Result};
 use crate::objective::{Objective, Targets};
 use crate::settings::{Dtype, InitLora, Recipe, StudentSettings, TargetModules};
 
-/// The precision that a recipe's `student.dtype` means here.
-pub fn precision(dtype: Dtype) -> Precision {
+/// How a recipe's `student.dtype` lets weights be held.
+pub fn hold(dtype: Dtype) -> Hold {
     match dtype {
         // bf16 halves the memory that weights take and is what larger machines multiply natively
-        Dtype::Auto | Dtype::Bf16 => Precision::Bf16,
-        Dtype::F32 => Precision::F32,
-        // what is not a quantised weight
-        Dtype::File => Precision::Bf16,
+        Dtype::Auto | Dtype::Bf16 => Hold::Packed(Precision::Bf16),
+        Dtype::F32 => Hold::Packed(Precision::F32),
+        Dtype::File => Hold::Stored,
     }
-}
-
-/// How a recipe's `student.dtype` lets a model be held for generation.
-pub fn hold(dtype: Dtype) -> Hold {
-    if dtype == Dtype::File { Hold::Stored } else { Hold::Packed(precision(dtype)) }
 }
 
 /// A context for the recipe's device and threads.
@@ -133,12 +127,12 @@ impl Learner {
         if recipe.train.max_length > limit {
             return Err(Error::MaxLength { max_length: recipe.train.max_length, limit });
         }
-        if recipe.student.dtype == Dtype::File {
+        let hold = hold(recipe.student.dtype);
+        if hold == Hold::Stored {
             return Err(Error::StoredWeights);
         }
         let mut ctx = context(&recipe.student);
-        let precision = precision(recipe.student.dtype);
-        let decoder = Decoder::load(&mut ctx, &student.config, &student.weights, precision, recipe.train.max_length)?;
+        let decoder = Decoder::load(&mut ctx, &student.config, &student.weights, hold, recipe.train.max_length)?;
         let adapter = match checkpoint.or(recipe.train.init_adapter.as_deref()) {
             Some(path) => {
                 let adapter = Adapter::load(&mut ctx, &student.config, path)?;

@@ -2,11 +2,10 @@
 //! Ops take handles and never slices, so that the same layer code can run on other devices; `upload` and `download` are
 //! the only crossings. What is computed with the memory is the ops' business.
 
-use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
-use std::ptr::NonNull;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use crate::floats::{ALIGNMENT_FLOATS, Floats};
 use crate::pool::{self, Pool};
 use crate::profile::{Clock, Kind, Span};
 use crate::simd::Isa;
@@ -182,7 +181,7 @@ impl Context {
         let result = pass(self);
         self.planning = false;
         for (arena, buffer) in self.arenas.iter().zip(&mut self.buffers) {
-            if arena.highest > buffer.len {
+            if arena.highest > buffer.len() {
                 *buffer = Floats::zeroed(arena.highest);
             }
         }
@@ -199,7 +198,7 @@ impl Context {
 
     /// Bytes held by the arenas and by everything uploaded or allocated for good.
     pub fn bytes(&self) -> usize {
-        self.buffers.iter().map(|b| b.len * 4).sum()
+        self.buffers.iter().map(|b| b.len() * 4).sum()
     }
 
     /// An uninitialised matrix in `region`. Panics if the arena is too small for it, which means that
@@ -226,7 +225,7 @@ impl Context {
         let offset = arena.used;
         arena.used += floats.next_multiple_of(ALIGNMENT_FLOATS);
         arena.highest = arena.highest.max(arena.used);
-        let capacity = self.buffers[region as usize].len;
+        let capacity = self.buffers[region as usize].len();
         assert!(
             self.planning || arena.used <= capacity,
             "{region:?} arena: {} floats needed, {capacity} planned",
@@ -343,9 +342,9 @@ impl Context {
     /// Raw access for an op. Bounds are checked here, once.
     pub(crate) fn view(&self, mat: Mat) -> View {
         let buffer = &self.buffers[mat.buffer];
-        assert!(mat.end() <= buffer.len, "matrix ends at {}, its buffer at {}", mat.end(), buffer.len);
+        assert!(mat.end() <= buffer.len(), "matrix ends at {}, its buffer at {}", mat.end(), buffer.len());
         // SAFETY: the offset is within the allocation (asserted above; an empty matrix may sit at its very end).
-        let ptr = unsafe { buffer.ptr.as_ptr().add(mat.offset.min(buffer.len)) };
+        let ptr = unsafe { buffer.as_ptr().add(mat.offset.min(buffer.len())) };
         View { ptr, rows: mat.rows, cols: mat.cols, ld: mat.ld }
     }
 
@@ -448,58 +447,6 @@ impl View {
         assert!(row < self.rows && col + cols <= self.cols);
         // SAFETY: inside the buffer; the caller vouches for exclusivity.
         unsafe { std::slice::from_raw_parts_mut(self.ptr.add(row * self.ld + col), cols) }
-    }
-}
-
-const ALIGNMENT_BYTES: usize = 64;
-const ALIGNMENT_FLOATS: usize = ALIGNMENT_BYTES / 4;
-
-/// One aligned allocation. Pages are mapped by the system when first touched.
-pub(crate) struct Floats {
-    ptr: NonNull<f32>,
-    len: usize,
-}
-
-// SAFETY: the buffer owns its memory; access goes through `&Context` / `&mut Context` and the contracts of `View`.
-unsafe impl Send for Floats {}
-// SAFETY: as above.
-unsafe impl Sync for Floats {}
-
-impl Floats {
-    fn layout(len: usize) -> Layout {
-        Layout::array::<f32>(len)
-            .and_then(|l| l.align_to(ALIGNMENT_BYTES))
-            .expect("a buffer larger than the address space")
-    }
-
-    pub(crate) fn zeroed(len: usize) -> Floats {
-        if len == 0 {
-            return Floats { ptr: NonNull::dangling(), len };
-        }
-        let layout = Floats::layout(len);
-        // SAFETY: the layout has a non-zero size.
-        let raw = unsafe { alloc_zeroed(layout) };
-        let Some(ptr) = NonNull::new(raw.cast::<f32>()) else { handle_alloc_error(layout) };
-        Floats { ptr, len }
-    }
-
-    pub(crate) fn as_slice(&self) -> &[f32] {
-        // SAFETY: `len` initialised (zeroed) floats start at `ptr`; for an empty buffer a dangling pointer is allowed.
-        unsafe { std::slice::from_raw_parts(self.ptr.as_ptr(), self.len) }
-    }
-
-    pub(crate) fn as_mut_slice(&mut self) -> &mut [f32] {
-        // SAFETY: as in `as_slice`; `&mut self` makes it exclusive.
-        unsafe { std::slice::from_raw_parts_mut(self.ptr.as_ptr(), self.len) }
-    }
-}
-
-impl Drop for Floats {
-    fn drop(&mut self) {
-        if self.len > 0 {
-            // SAFETY: allocated in `zeroed` with this very layout.
-            unsafe { dealloc(self.ptr.as_ptr().cast::<u8>(), Floats::layout(self.len)) };
-        }
     }
 }
 

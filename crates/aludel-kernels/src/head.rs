@@ -41,13 +41,12 @@ impl Head<'_> {
         assert_eq!((hidden.rows(), self.vocab_size()), (logits.rows(), logits.cols()));
         let mark = ctx.mark();
         let frozen = logits.col_range(0, self.weight.d_out());
-        let input = Input::new(ctx, hidden, &[self.weight], false);
+        let input = Input::new(ctx, hidden, std::iter::once(self.weight), self.trained.is_some());
         linear::forward(ctx, &input, self.weight, None, Start::Zero, frozen);
         if let Some(trained) = self.trained {
             let columns = ctx.scratch(hidden.rows(), trained.ids.len());
-            let packed = pack_lhs(ctx, hidden, self.weight.precision());
             let rows = pack_rhs(ctx, trained.rows, Order::Nk, 1.0, self.weight.precision());
-            gemm(ctx, &[(packed, rows)], Init::Zero, columns);
+            gemm(ctx, &[(input.packed(), rows)], Init::Zero, columns);
             move_columns(ctx, columns, logits, &trained.ids, Move::Override);
         }
         ctx.release(mark);

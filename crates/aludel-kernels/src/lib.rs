@@ -12,6 +12,7 @@ pub mod attention;
 pub mod check;
 pub mod device;
 pub mod embedding;
+mod floats;
 mod gemm;
 pub mod head;
 pub mod linear;

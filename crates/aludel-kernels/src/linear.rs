@@ -116,17 +116,22 @@ pub struct Input {
 }
 
 impl Input {
-    /// Prepares the rows of x for products with these weights, and for adapters on them if there are any.
-    pub fn new(ctx: &mut Context, x: Mat, weights: &[&FrozenWeight], is_adapted: bool) -> Input {
-        let dense = weights.iter().find(|weight| is_adapted || !weight.is_kept());
+    /// Prepares the rows of x for products with these weights, and with adapters or trained rows beside them if there are any.
+    pub fn new<'a>(
+        ctx: &mut Context,
+        x: Mat,
+        weights: impl Iterator<Item = &'a FrozenWeight> + Clone,
+        is_adapted: bool,
+    ) -> Input {
+        let dense = weights.clone().find(|weight| is_adapted || !weight.is_kept());
         Input {
             rows: x,
             packed: dense.map(|weight| pack_lhs(ctx, x, weight.precision)),
-            rounded: weights.iter().any(|weight| weight.is_kept()).then(|| round_rows(ctx, x)),
+            rounded: weights.clone().any(FrozenWeight::is_kept).then(|| round_rows(ctx, x)),
         }
     }
 
-    fn packed(&self) -> Lhs {
+    pub(crate) fn packed(&self) -> Lhs {
         self.packed.expect("the input was prepared for this weight and its adapter")
     }
 }
@@ -340,7 +345,7 @@ mod tests {
                 dropout::forward(ctx, ones, dropout, mask);
             }
             let lora = Lora { a, b, scale: S as f32, dropout };
-            let input = Input::new(ctx, x, &[&weight], true);
+            let input = Input::new(ctx, x, std::iter::once(&weight), true);
             forward(ctx, &input, &weight, Some((&lora, hidden)), Start::Residual(residual), y);
             let saved = LoraBackward { lora: &lora, x, hidden, gradient };
             backward(ctx, dy, &weight, Some(saved), true, dx);
@@ -364,5 +369,41 @@ mod tests {
     fn forward_and_backward_match_f64_and_finite_differences() {
         check(0.0, 1);
         check(0.3, 2);
+    }
+
+    /// A weight kept in its file's codes, with an adapter on it, against the same weight decoded and packed.
+    #[test]
+    fn a_kept_weight_takes_an_adapter_as_a_packed_one_does() {
+        use crate::check::cosine;
+        use crate::quant::{BlockType, decode_row};
+        use crate::rng;
+        let (t, d_in, d_out, r) = (5, 64, 24, 4);
+        let row_bytes = BlockType::Q8_0.bytes_for(d_in).unwrap();
+        let mut bytes: Vec<u8> = (0..d_out * row_bytes).map(|i| rng::mix(9, i as u64) as u8).collect();
+        bytes.chunks_exact_mut(BlockType::Q8_0.block_bytes()).for_each(|block| block[1] = 0x2c); // an ordinary scale
+        let kept = FrozenWeight::keep(BlockType::Q8_0, d_out, d_in, |n| &bytes[n * row_bytes..(n + 1) * row_bytes]);
+        let kept = kept.unwrap();
+        let packed =
+            FrozenWeight::pack(Precision::F32, d_out, d_in, |n, row| decode_row(BlockType::Q8_0, &bytes, n, row));
+        let outputs = [&kept, &packed.unwrap()].map(|weight| {
+            let mut ctx = Context::cpu(2);
+            let x = ctx.upload_persistent(t, d_in, &random(1, t * d_in));
+            let (a, b) = (
+                ctx.upload_persistent(r, d_in, &random(2, r * d_in)),
+                ctx.upload_persistent(d_out, r, &random(3, d_out * r)),
+            );
+            let (y, hidden) = (ctx.persistent(t, d_out), ctx.persistent(t, r));
+            let run = |ctx: &mut Context| {
+                let input = Input::new(ctx, x, std::iter::once(weight), true);
+                let lora = Lora { a, b, scale: 2.0, dropout: None };
+                forward(ctx, &input, weight, Some((&lora, hidden)), Start::Zero, y);
+            };
+            ctx.plan(run);
+            run(&mut ctx);
+            ctx.download(y)
+        });
+        let cosine = cosine(&outputs[0], &outputs[1]);
+        assert!(cosine > 0.9995 && cosine < 1.0, "{cosine}");
+        assert!(FrozenWeight::keep(BlockType::F32, 1, 32, |_| &[0; 128]).is_none());
     }
 }

@@ -1,7 +1,8 @@
 //! Worker threads for ops that last microseconds. Between two ops of a pass the workers spin, so that the next one starts at
 //! once; when nothing comes for a while they sleep. Tasks are handed out one by one from a counter.
 //!
-//! A general work-stealing pool costs several microseconds for each op, which a generated token pays a few hundred times.
+//! A general work-stealing pool costs some ten microseconds more for each op (`docs/LOG.md`), which a generated token pays a few
+//! hundred times.
 
 use std::any::Any;
 use std::cell::{Cell, UnsafeCell};
@@ -10,7 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{JoinHandle, Thread};
 
-/// Looks at the state before a worker goes to sleep: some 50 microseconds.
+/// Looks at the state before a worker goes to sleep: some 70 microseconds on a Zen 4.
 const SPINS: u32 = 3_000;
 
 /// Bit of [`Shared::state`] that says that the job may be entered; below it the workers inside are counted, above it jobs.

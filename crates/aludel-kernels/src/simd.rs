@@ -52,7 +52,8 @@ impl Isa {
 }
 
 /// Defines `fn name(isa: Isa, args…)`: the body, compiled once per instruction set and chosen by `isa`. In the body, the
-/// constant `FUSED` says whether the version at hand has fused multiply-adds; see [`fma`].
+/// constant `FUSED` says whether the version at hand has fused multiply-adds; see [`fma`]. Bodies that have no use for it leave it
+/// unread, hence `allow`.
 macro_rules! multiversion {
     ($(#[$meta:meta])* fn $name:ident($($arg:ident: $ty:ty),* $(,)?) $(-> $ret:ty)? $body:block) => {
         $(#[$meta])*

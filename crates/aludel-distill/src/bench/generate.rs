@@ -83,7 +83,6 @@ pub fn bench_generate(
     let context_tokens = most * (longest + 64);
     let engine = Engine::new(&mut ctx, &decoder, context_tokens, options.prefill_length.max(most));
     let mut bench = Bench { ctx, decoder, adapter, engine, vocab_size: student.config.vocab_size };
-    bench.first_token(SHORT_PROMPT)?;
     let first_token_ms = bench.repeated(SHORT_PROMPT)? * 1e3;
     let prefill_seconds = bench.repeated(options.prefill_length)?;
     let mut decode_tokens_per_second = BTreeMap::new();

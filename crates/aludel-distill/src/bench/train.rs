@@ -14,7 +14,7 @@ use serde::Serialize;
 
 use super::{invented_tokens, median};
 use crate::error::Result;
-use crate::learner::{Learner, precision};
+use crate::learner::Learner;
 use crate::objective::CrossEntropy;
 use crate::settings::Recipe;
 
@@ -107,7 +107,7 @@ pub fn bench_train(student: &Student, recipe: &Recipe, options: &TrainOptions) -
     let rows: Vec<(u32, TokenRow)> = (0..rows_per_step)
         .map(|row| (row as u32, invented_row(row as u64, options.sequence_length, student.config.vocab_size)))
         .collect();
-    let (isa, threads, precision) = (learner.ctx.isa(), learner.ctx.threads(), precision(recipe.student.dtype));
+    let (isa, threads, precision) = (learner.ctx.isa(), learner.ctx.threads(), learner.decoder.precision());
     let before = peak::flops(isa, precision, threads);
     let (mut step_seconds, mut spent) = (Vec::new(), [0.0; Kind::ALL.len()]);
     for number in 0..WARM_UP_STEPS + options.steps {

@@ -194,22 +194,36 @@ impl<'a> State<'a> {
     }
 
     fn new(heads: &Heads, longest: usize, mut scratch: &'a mut [f32]) -> State<'a> {
-        let lens = State::lens(heads, longest);
+        let [
+            query_left,
+            query_right,
+            slope_left,
+            slope_right,
+            key_scores,
+            value_scores,
+            key_right,
+            scores,
+            slopes,
+            packed,
+            dq,
+            dk,
+            dv,
+        ] = State::lens(heads, longest);
         let rest = &mut scratch;
         State {
-            query_left: split(rest, lens[0]),
-            query_right: split(rest, lens[1]),
-            slope_left: split(rest, lens[2]),
-            slope_right: split(rest, lens[3]),
-            key_scores: split(rest, lens[4]),
-            value_scores: split(rest, lens[5]),
-            key_right: split(rest, lens[6]),
-            scores: split(rest, lens[7]),
-            slopes: split(rest, lens[8]),
-            packed: split(rest, lens[9]),
-            dq: split(rest, lens[10]),
-            dk: split(rest, lens[11]),
-            dv: split(rest, lens[12]),
+            query_left: split(rest, query_left),
+            query_right: split(rest, query_right),
+            slope_left: split(rest, slope_left),
+            slope_right: split(rest, slope_right),
+            key_scores: split(rest, key_scores),
+            value_scores: split(rest, value_scores),
+            key_right: split(rest, key_right),
+            scores: split(rest, scores),
+            slopes: split(rest, slopes),
+            packed: split(rest, packed),
+            dq: split(rest, dq),
+            dk: split(rest, dk),
+            dv: split(rest, dv),
         }
     }
 }

@@ -7,7 +7,8 @@
 use half::f16;
 
 use super::Init;
-use crate::device::{Context, Floats, Mat, View, assert_apart};
+use crate::device::{Context, Mat, View, assert_apart};
+use crate::floats::Floats;
 use crate::profile::Kind;
 use crate::quant::{BlockType, CODES, Coded, code_bits, codes};
 use crate::simd::{Isa, multiversion};
@@ -23,7 +24,7 @@ const ROWS: usize = 8;
 
 /// A quantised weight `[d_out, d_in]`: panels of 16 outputs, `[panel][block of 32 inputs]`, each block holding its codes
 /// `[group of 4 inputs][output][4]`, then 16 scales and 16 offsets as f16. Codes of at most 4 bits lie two in a byte: those of an even
-/// group low, of the next group high.
+/// group low, of the next group high. Factors of the K encodings, which are products, are rounded to f16; all others are f16 as stored.
 pub(crate) struct CodedPanels {
     is_nibbles: bool,
     n: usize,
@@ -32,7 +33,8 @@ pub(crate) struct CodedPanels {
 }
 
 impl CodedPanels {
-    /// Packs the stored rows of a tensor; `row(n)` gives the bytes of row n. `None` for encodings that are not of this form.
+    /// Packs the stored rows of a tensor; `row(n)` gives the bytes of row n. `None` for encodings that are not of this form, and where a
+    /// factor is beyond what f16 holds.
     pub(crate) fn pack<'a>(
         block_type: BlockType,
         (n, k): (usize, usize),
@@ -42,11 +44,11 @@ impl CodedPanels {
         if !k.is_multiple_of(CODES) {
             return None;
         }
-        let blocks = k / CODES;
-        let mut panels = CodedPanels { is_nibbles, n, k, bytes: Floats::zeroed(0) };
-        panels.bytes = Floats::zeroed(n.div_ceil(PANEL) * blocks * panels.block_bytes() / 4);
-        let (size, codes_size) = (panels.block_bytes(), panels.codes_bytes());
-        let bytes: &mut [u8] = bytemuck::cast_slice_mut(panels.bytes.as_mut_slice());
+        let (blocks, codes_size) = (k / CODES, codes_bytes(is_nibbles));
+        let size = codes_size + FACTORS_BYTES;
+        let mut storage = Floats::zeroed(n.div_ceil(PANEL) * blocks * size / 4);
+        let bytes: &mut [u8] = bytemuck::cast_slice_mut(storage.as_mut_slice());
+        let mut is_finite = true;
         for output in 0..n {
             codes(block_type, row(output), |i, Coded { scale, offset, codes }| {
                 let block = &mut bytes[(output / PANEL * blocks + i) * size..][..size];
@@ -59,31 +61,32 @@ impl CodedPanels {
                         block[group * PANEL * GROUP + within] = code;
                     }
                 }
-                for (place, value) in [(lane, scale), (PANEL + lane, offset)] {
-                    block[codes_size + 2 * place..][..2].copy_from_slice(&f16::from_f32(value).to_le_bytes());
+                for (place, value) in [(lane, f16::from_f32(scale)), (PANEL + lane, f16::from_f32(offset))] {
+                    is_finite &= value.is_finite();
+                    block[codes_size + 2 * place..][..2].copy_from_slice(&value.to_le_bytes());
                 }
             });
         }
-        Some(panels)
+        is_finite.then_some(CodedPanels { is_nibbles, n, k, bytes: storage })
     }
 
     /// Bytes held.
     pub(crate) fn bytes(&self) -> usize {
-        self.bytes.as_slice().len() * 4
-    }
-
-    fn codes_bytes(&self) -> usize {
-        PANEL * CODES / if self.is_nibbles { 2 } else { 1 }
-    }
-
-    fn block_bytes(&self) -> usize {
-        self.codes_bytes() + 2 * 2 * PANEL
+        self.bytes.len() * 4
     }
 
     fn panel(&self, panel: usize) -> &[u8] {
-        let size = self.k / CODES * self.block_bytes();
+        let size = self.k / CODES * (codes_bytes(self.is_nibbles) + FACTORS_BYTES);
         &bytemuck::cast_slice(self.bytes.as_slice())[panel * size..(panel + 1) * size]
     }
+}
+
+/// Bytes of the scales and offsets of a block.
+const FACTORS_BYTES: usize = 2 * 2 * PANEL;
+
+/// Bytes of the codes of a block.
+const fn codes_bytes(is_nibbles: bool) -> usize {
+    PANEL * CODES / if is_nibbles { 2 } else { 1 }
 }
 
 /// Rows of x in 8 bits, in scratch: `[row][k]` bytes, and for every 32 of them the scale s and s·Σq.
@@ -236,8 +239,7 @@ fn add_products(isa: Isa, panel: &[u8], is_nibbles: bool, x: &X<'_>, sums: &mut 
     let rows = sums.len();
     assert!(rows <= ROWS && x.quants.len() == rows * x.blocks * CODES / GROUP);
     assert!(x.scales.len() == rows * x.blocks && x.sums.len() == rows * x.blocks);
-    let codes_bytes = PANEL * CODES / if is_nibbles { 2 } else { 1 };
-    assert_eq!(panel.len(), x.blocks * (codes_bytes + 4 * PANEL));
+    assert_eq!(panel.len(), x.blocks * (codes_bytes(is_nibbles) + FACTORS_BYTES));
     #[cfg(target_arch = "x86_64")]
     if isa == Isa::Avx512 {
         macro_rules! by_rows {
@@ -254,19 +256,18 @@ fn add_products(isa: Isa, panel: &[u8], is_nibbles: bool, x: &X<'_>, sums: &mut 
         by_rows!(1 2 3 4 5 6 7 8);
         return;
     }
-    add_products_plain(isa, panel, codes_bytes, is_nibbles, x, sums);
+    add_products_plain(isa, panel, is_nibbles, x, sums);
 }
 
 multiversion! {
     fn add_products_plain(
         panel: &[u8],
-        codes_bytes: usize,
         is_nibbles: bool,
         x: &X<'_>,
         sums: &mut [[f32; PANEL]],
     ) {
-        for (b, block) in panel.chunks_exact(codes_bytes + 4 * PANEL).enumerate() {
-            let (codes, factors) = block.split_at(codes_bytes);
+        for (b, block) in panel.chunks_exact(codes_bytes(is_nibbles) + FACTORS_BYTES).enumerate() {
+            let (codes, factors) = block.split_at(codes_bytes(is_nibbles));
             let factor = |i: usize| f16::from_le_bytes([factors[2 * i], factors[2 * i + 1]]).to_f32();
             for (r, sums) in sums.iter_mut().enumerate() {
                 let mut dots = [0i32; PANEL];
@@ -294,7 +295,7 @@ multiversion! {
 mod avx512 {
     use std::arch::x86_64::*;
 
-    use super::{CODES, GROUP, PANEL, X};
+    use super::{CODES, FACTORS_BYTES, GROUP, PANEL, X, codes_bytes};
 
     /// # Safety
     /// AVX-512 with int8 products; sizes as [`super::add_products`] asserts them, for `M` rows.
@@ -305,7 +306,6 @@ mod avx512 {
         sums: &mut [[f32; PANEL]],
     ) {
         const GROUPS: usize = CODES / GROUP;
-        let codes_bytes = PANEL * CODES / if NIBBLES { 2 } else { 1 };
         let low = _mm512_set1_epi8(15);
         // SAFETY: all offsets stay inside slices whose sizes were asserted.
         unsafe {
@@ -337,7 +337,7 @@ mod avx512 {
                         }
                     }
                 }
-                let factors = block.add(codes_bytes);
+                let factors = block.add(codes_bytes(NIBBLES));
                 let scale = _mm512_cvtph_ps(_mm256_loadu_si256(factors.cast()));
                 let offset = _mm512_cvtph_ps(_mm256_loadu_si256(factors.add(2 * PANEL).cast()));
                 for (r, (acc, dot)) in acc.iter_mut().zip(dots).enumerate() {
@@ -346,7 +346,7 @@ mod avx512 {
                     *acc = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dot), scale, *acc);
                     *acc = _mm512_fmadd_ps(offset, _mm512_set1_ps(*x.sums.as_ptr().add(at)), *acc);
                 }
-                block = block.add(codes_bytes + 4 * PANEL);
+                block = block.add(codes_bytes(NIBBLES) + FACTORS_BYTES);
             }
             for (acc, sums) in acc.iter().zip(sums) {
                 _mm512_storeu_ps(sums.as_mut_ptr(), *acc);

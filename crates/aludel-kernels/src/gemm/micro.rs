@@ -194,10 +194,6 @@ mod avx512 {
 
     use super::{MR, Precision, Tile};
 
-    /// Units that the right-hand operand is fetched ahead of its use. Weights come from memory, and the processor's own prefetching
-    /// stops at every page.
-    const AHEAD: usize = 16;
-
     /// # Safety
     /// As [`super::tile`].
     #[target_feature(enable = "avx512f,avx512bf16")]
@@ -245,7 +241,6 @@ mod avx512 {
                 let mut b = [_mm512_setzero_si512(); V];
                 for (v, b) in b.iter_mut().enumerate() {
                     *b = _mm512_loadu_si512(right.add(16 * v).cast());
-                    _mm_prefetch::<_MM_HINT_T0>(right.wrapping_add(AHEAD * tile.right_ld + 16 * v).cast());
                 }
                 for (r, sums) in acc.iter_mut().enumerate() {
                     let a = _mm512_set1_epi32(*left.add(r) as i32);

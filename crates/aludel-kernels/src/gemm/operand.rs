@@ -2,7 +2,8 @@
 
 use super::pack::{pair, transpose, turn};
 use super::{MR, NR, Precision};
-use crate::device::{Context, Floats, Mat};
+use crate::device::{Context, Mat};
+use crate::floats::Floats;
 use crate::profile::Kind;
 use crate::simd::Isa;
 
@@ -21,7 +22,7 @@ impl Panels {
     }
 
     pub(crate) fn bytes(&self) -> usize {
-        self.units.as_slice().len() * 4
+        self.units.len() * 4
     }
 
     /// Writes row `n` of W.

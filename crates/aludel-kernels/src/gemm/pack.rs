@@ -109,9 +109,8 @@ multiversion! {
     }
 }
 
-/// Transposes packed weights: `out[u·width + j]` = unit u, along the panel's outputs, of input `j`. `panel` holds the units of
-/// inputs `first ..` of one panel of `width` outputs, as [`super::Panels`] lays them out; `columns` inputs are wanted, and their
-/// missing neighbours up to `width` become zero. `first` is even.
+/// Transposes packed weights: `out[u·NR + j]` = unit u, along the panel's outputs, of input j. `panel` holds the units of `columns`
+/// inputs of one panel of [`super::NR`] outputs, as [`super::Panels`] lays them out; inputs from `columns` to NR become zero.
 pub(super) fn turn(isa: Isa, precision: Precision, panel: &[u32], columns: usize, out: &mut [u32]) {
     const NR: usize = super::NR;
     let units = precision.units(NR);

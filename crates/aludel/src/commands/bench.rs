@@ -7,6 +7,7 @@ use crate::settings::{Flags, RecipeArgs, resolve};
 use aludel_distill::bench::{GenerateBench, GenerateOptions, TrainBench, TrainOptions, bench_generate, bench_train};
 use aludel_model::student::Student;
 use clap::{Args, Subcommand};
+use serde::Serialize;
 use serde_json::json;
 use std::path::PathBuf;
 
@@ -124,6 +125,19 @@ pub(crate) fn run(args: &BenchArgs, console: &mut Console) -> anyhow::Result<Out
     }
 }
 
+fn print(bench: &impl Serialize, json: bool, description: String, console: &mut Console) -> anyhow::Result<Outcome> {
+    let peak = peak_rss_bytes();
+    if json {
+        let mut value = serde_json::to_value(bench)?;
+        value["peak_rss_bytes"] = json!(peak);
+        console.json_line(&value)?;
+    } else {
+        console.line(description)?;
+        console.line(format!("peak memory {:.2} GB", peak.unwrap_or(0) as f64 / 1e9))?;
+    }
+    Ok(Outcome::Done)
+}
+
 fn generate(args: &GenerateArgs, console: &mut Console) -> anyhow::Result<Outcome> {
     let flags = Flags::default()
         .path("--student", "student.model", Some(&args.student))
@@ -137,14 +151,7 @@ fn generate(args: &GenerateArgs, console: &mut Console) -> anyhow::Result<Outcom
         new_tokens: usize::from(args.new_tokens),
     };
     let bench = bench_generate(&args.student, args.adapter.as_deref(), &recipe.student, &options)?;
-    if args.json {
-        let mut value = serde_json::to_value(&bench)?;
-        value["peak_rss_bytes"] = json!(peak_rss_bytes());
-        console.json_line(&value)?;
-    } else {
-        console.line(describe_generate(&bench))?;
-    }
-    Ok(Outcome::Done)
+    print(&bench, args.json, describe_generate(&bench), console)
 }
 
 fn describe_generate(bench: &GenerateBench) -> String {
@@ -173,23 +180,15 @@ fn train(args: &TrainArgs, console: &mut Console) -> anyhow::Result<Outcome> {
         steps: usize::from(args.steps),
     };
     let bench = bench_train(&student, &recipe, &options)?;
-    if args.json {
-        let mut value = serde_json::to_value(&bench)?;
-        value["peak_rss_bytes"] = json!(peak_rss_bytes());
-        console.json_line(&value)?;
-    } else {
-        console.line(describe(&bench))?;
-    }
-    Ok(Outcome::Done)
+    print(&bench, args.json, describe_train(&bench), console)
 }
 
-fn describe(bench: &TrainBench) -> String {
+fn describe_train(bench: &TrainBench) -> String {
     let TrainBench { breakdown_ms: ms, .. } = bench;
     format!(
         "{:.1} tokens/s: {:.1} of {:.1} GFLOP/s, utilisation {:.3}\n\
          {} on {}, threads: {}, rows of {} tokens, steps of {}\n\
-         a step in ms: matrix {:.0}, attention {:.0}, row-wise {:.0}, head and loss {:.0}, optimiser {:.0}, other {:.0}\n\
-         peak memory {:.2} GB",
+         a step in ms: matrix {:.0}, attention {:.0}, row-wise {:.0}, head and loss {:.0}, optimiser {:.0}, other {:.0}",
         bench.tokens_per_second,
         bench.tokens_per_second * bench.model_flops_per_token / 1e9,
         bench.gemm_peak_flops / 1e9,
@@ -205,6 +204,5 @@ fn describe(bench: &TrainBench) -> String {
         ms.head_and_loss,
         ms.optimiser,
         ms.other,
-        peak_rss_bytes().unwrap_or(0) as f64 / 1e9,
     )
 }

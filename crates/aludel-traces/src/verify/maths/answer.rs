@@ -1,8 +1,9 @@
 //! What an answer is as a whole: a quantity with its unit, a set, a tuple or interval, a relation, a matrix, a text.
 //! Shapes are told apart on the tokens; what stands inside them is read by `expression`.
 
-use super::expression::{self, Expression, PlusMinus};
+use super::expression::Expression;
 use super::lexer::{self, Bracket, Token};
+use super::parser::{self, PlusMinus};
 use super::unit::{self, Unit};
 
 const MAX_NESTING: usize = 12;
@@ -219,7 +220,7 @@ fn quantity(tokens: &[Token]) -> Option<Answer> {
     };
     let tokens = skip_leading_words(tokens);
     let (tokens, letter_unit) = split_letter_unit(tokens);
-    let read = expression::read(tokens, PlusMinus::Plus)?;
+    let read = parser::read(tokens, PlusMinus::Plus)?;
     let (scale, rest) = scale(&tokens[read.length..]);
     let (percent, mut unit) = suffix(rest)?;
     if let Some(currency) = currency {
@@ -236,7 +237,7 @@ fn quantity(tokens: &[Token]) -> Option<Answer> {
         Answer::Quantity(Quantity { expression, percent, unit: unit.clone() })
     };
     if read.plus_minus {
-        let other = expression::read(tokens, PlusMinus::Minus)?;
+        let other = parser::read(tokens, PlusMinus::Minus)?;
         return Some(Answer::Set(vec![quantity(read.expression), quantity(other.expression)]));
     }
     Some(quantity(read.expression))

@@ -3,6 +3,7 @@
 //! the tokens mean together is for `expression` and `answer`.
 
 use super::number::{self, Number};
+use super::words::{COMMAND_SIGNS, FUNCTIONS, GREEK, LAYOUT, TEXT, WORD_SIGNS};
 
 /// Longer texts are no final answers, and the work on one is bounded by its length.
 pub(super) const MAX_BYTES: usize = 4096;
@@ -83,120 +84,6 @@ struct Lexer {
     frames: Vec<Frame>,
     plain: bool,
 }
-
-/// Words that stand for something which has a sign.
-const WORD_SIGNS: [(&str, char); 5] = [("percent", '%'), ("or", '∨'), ("and", '∧'), ("degrees", '°'), ("degree", '°')];
-
-/// Functions and constants that are written without a backslash in plain text, and with one in LaTeX.
-const FUNCTIONS: [&str; 24] = [
-    "sqrt", "sin", "cos", "tan", "cot", "sec", "csc", "arcsin", "arccos", "arctan", "sinh", "cosh", "tanh", "log",
-    "ln", "lg", "exp", "pi", "infty", "frac", "binom", "asin", "acos", "atan",
-];
-
-const GREEK: [&str; 28] = [
-    "alpha",
-    "beta",
-    "gamma",
-    "delta",
-    "epsilon",
-    "varepsilon",
-    "zeta",
-    "eta",
-    "theta",
-    "vartheta",
-    "iota",
-    "kappa",
-    "lambda",
-    "mu",
-    "nu",
-    "xi",
-    "rho",
-    "sigma",
-    "tau",
-    "upsilon",
-    "phi",
-    "varphi",
-    "chi",
-    "psi",
-    "omega",
-    "ell",
-    "Delta",
-    "Omega",
-];
-
-/// Commands that stand for one sign.
-const COMMAND_SIGNS: [(&str, char); 30] = [
-    ("cdot", '*'),
-    ("times", '*'),
-    ("ast", '*'),
-    ("div", '/'),
-    ("pm", '±'),
-    ("mp", '∓'),
-    ("le", '≤'),
-    ("leq", '≤'),
-    ("leqslant", '≤'),
-    ("ge", '≥'),
-    ("geq", '≥'),
-    ("geqslant", '≥'),
-    ("lt", '<'),
-    ("gt", '>'),
-    ("ne", '≠'),
-    ("neq", '≠'),
-    ("approx", '≈'),
-    ("in", '∈'),
-    ("cup", '∪'),
-    ("lor", '∨'),
-    ("vee", '∨'),
-    ("land", '∧'),
-    ("wedge", '∧'),
-    ("emptyset", '∅'),
-    ("varnothing", '∅'),
-    ("mid", '|'),
-    ("vert", '|'),
-    ("lvert", '|'),
-    ("rvert", '|'),
-    ("degree", '°'),
-];
-
-/// Commands that only lay out.
-const LAYOUT: [&str; 32] = [
-    "left",
-    "right",
-    "big",
-    "Big",
-    "bigg",
-    "Bigg",
-    "bigl",
-    "bigr",
-    "Bigl",
-    "Bigr",
-    "biggl",
-    "biggr",
-    "displaystyle",
-    "textstyle",
-    "limits",
-    "quad",
-    "qquad",
-    "boxed",
-    "fbox",
-    "mathbf",
-    "boldsymbol",
-    "mathit",
-    "bf",
-    "rm",
-    "it",
-    "thinspace",
-    "nobreak",
-    "hfill",
-    "phantom",
-    "hspace",
-    "space",
-    "strut",
-];
-
-/// Commands whose argument is text.
-const TEXT: [&str; 11] =
-    ["text", "textbf", "textit", "textrm", "textsf", "texttt", "mbox", "hbox", "mathrm", "mathsf", "operatorname"];
 
 impl Lexer {
     fn step(&mut self) -> Option<()> {

@@ -10,11 +10,13 @@ mod expression;
 mod extract;
 mod lexer;
 mod number;
+mod parser;
 mod real;
 mod scalar;
 #[cfg(test)]
 mod tests;
 mod unit;
+mod words;
 
 use super::Verdict;
 pub use extract::extract;

@@ -157,7 +157,6 @@ fn repeating_part(characters: &[char], at: &mut usize) -> Option<String> {
 }
 
 /// `e5` or `E-3` right behind the digits. The outer `None` means a power that is too large to be read.
-#[allow(clippy::option_option)]
 fn power_of_ten(characters: &[char]) -> Option<Option<(i64, usize)>> {
     if !matches!(characters.first(), Some('e' | 'E')) {
         return Some(None);

@@ -1,12 +1,15 @@
 //! The one decoder: a Llama-style transformer, forward and backward, for training on packed rows and for generation from a
-//! key-value cache. It reads downward: load, forward, a layer, the head, backward. No autograd: what the forward of a
+//! key-value cache. It reads downward: forward, a layer, the head, backward. No autograd: what the forward of a
 //! layer keeps is a struct, and its backward stands below it.
 //!
 //! T is tokens of a pass, C channels. The residual stream and its gradient are f32 [T, C].
 
+mod load;
+mod pass;
+
 use std::ops::Range;
 
-use aludel_kernels::attention::{self, Cache, Extension, Heads};
+use aludel_kernels::attention::{self, Heads};
 use aludel_kernels::embedding::Embedding;
 use aludel_kernels::head::Head;
 use aludel_kernels::linear::{self, FrozenWeight, Input, LoraBackward, Precision, Start};
@@ -15,11 +18,13 @@ use aludel_kernels::rowwise::dropout::Dropout;
 use aludel_kernels::rowwise::{self, rms_norm, rope, swiglu};
 use aludel_kernels::{Context, Indices, Mat, Region, rng};
 
-use crate::adapter::{Adapter, linear_shape};
+use crate::adapter::Adapter;
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::module::{MODULES, Module};
-use crate::weights::{self, Weights, linear_name, norm_name};
+
+pub use load::Hold;
+pub use pass::{Active, Attention, Keep, Pass, StepDropout};
 
 /// A loaded model: frozen, packed, on the device of one context.
 pub struct Decoder {
@@ -33,30 +38,6 @@ pub struct Decoder {
     rope: rope::Table,
 }
 
-/// How the weights of linears are held.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Hold {
-    /// Packed in this precision, for training and generation.
-    Packed(Precision),
-    /// In the file's own quantisation where products can read it, else packed as bf16. For generation: there is no backward.
-    Stored,
-}
-
-impl From<Precision> for Hold {
-    fn from(precision: Precision) -> Hold {
-        Hold::Packed(precision)
-    }
-}
-
-impl Hold {
-    fn precision(self) -> Precision {
-        match self {
-            Hold::Packed(precision) => precision,
-            Hold::Stored => Precision::Bf16,
-        }
-    }
-}
-
 struct Layer {
     input_layernorm: Mat,
     post_attention_layernorm: Mat,
@@ -66,83 +47,6 @@ struct Layer {
 struct Linear {
     weight: FrozenWeight,
     bias: Option<Mat>,
-}
-
-/// The tokens of one pass, rows end to end.
-#[derive(Clone, Debug, Default)]
-pub struct Pass {
-    /// Token ids.
-    pub ids: Vec<u32>,
-    /// Position of each token in its row: RoPE restarts with each.
-    pub positions: Vec<u32>,
-    /// Example number of each token, for dropout masks that do not depend on packing.
-    pub examples: Vec<u32>,
-    /// Token ranges of the rows.
-    pub rows: Vec<Range<usize>>,
-}
-
-impl Pass {
-    /// Appends a row.
-    pub fn push(&mut self, example: u32, ids: &[u32]) {
-        let start = self.ids.len();
-        self.ids.extend(ids);
-        self.positions.extend(0..ids.len() as u32);
-        self.examples.resize(self.ids.len(), example);
-        self.rows.push(start..self.ids.len());
-    }
-
-    /// Tokens in the pass.
-    pub fn len(&self) -> usize {
-        self.ids.len()
-    }
-
-    /// Whether there are no tokens.
-    pub fn is_empty(&self) -> bool {
-        self.ids.is_empty()
-    }
-}
-
-/// What tokens attend to.
-#[derive(Clone, Copy)]
-pub enum Attention<'a> {
-    /// Each row of the pass to itself: training and evaluation.
-    Rows,
-    /// New tokens to the cached past of their sequences: generation.
-    Cached {
-        /// The cache.
-        cache: &'a Cache,
-        /// One entry per sequence of the pass.
-        sequences: &'a [Extension],
-    },
-}
-
-/// An adapter at work, and its dropout in this optimiser step.
-#[derive(Clone, Copy)]
-pub struct Active<'a> {
-    /// The adapter.
-    pub adapter: &'a Adapter,
-    /// Dropout, in training.
-    pub dropout: Option<StepDropout>,
-}
-
-/// Dropout of one optimiser step.
-#[derive(Clone, Copy, Debug)]
-pub struct StepDropout {
-    /// Probability of a zero.
-    pub probability: f32,
-    /// Mix of seed and step.
-    pub key: u64,
-}
-
-/// What the forward keeps for the backward.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Keep {
-    /// Nothing: evaluation and generation.
-    Nothing,
-    /// Every layer's activations.
-    Activations,
-    /// Only each layer's input; the backward runs the layer again (gradient checkpointing).
-    LayerInputs,
 }
 
 /// The outcome of a forward: the residual stream after the last layer, and what was kept.
@@ -189,83 +93,12 @@ struct Saved {
 }
 
 impl Decoder {
-    /// Loads and packs a student's weights. `max_positions` bounds the rotary table (and so the length of a row).
-    ///
-    /// # Errors
-    /// If a tensor is missing or does not fit the config.
-    pub fn load(
-        ctx: &mut Context,
-        config: &Config,
-        weights: &Weights,
-        hold: impl Into<Hold>,
-        max_positions: usize,
-    ) -> Result<Decoder> {
-        let hold = hold.into();
-        let precision = hold.precision();
-        let (hidden, vocab) = (config.hidden_size, config.vocab_size);
-        let vector = |ctx: &mut Context, name: &str, len: usize| -> Result<Mat> {
-            let values = weights.tensor(name, &[len], config)?.values()?;
-            Ok(ctx.upload_persistent(1, len, &values))
-        };
-        let pack = |name: &str, d_out: usize, d_in: usize| -> Result<FrozenWeight> {
-            let tensor = weights.tensor(name, &[d_out, d_in], config)?;
-            if hold == Hold::Stored
-                && let Some(kept) = tensor.keep()
-            {
-                return Ok(kept);
-            }
-            FrozenWeight::pack(precision, d_out, d_in, |row, out| tensor.row(row, out))
-        };
-        let mut layers = Vec::with_capacity(config.num_hidden_layers);
-        for n in 0..config.num_hidden_layers {
-            let mut linears = Vec::with_capacity(MODULES);
-            for module in Module::ALL {
-                let (d_in, d_out) = linear_shape(config, module);
-                let weight = pack(&linear_name(n, module, "weight"), d_out, d_in)?;
-                let is_attention = (module as usize) < Module::GateProj as usize;
-                let has_bias = if is_attention { config.attention_bias } else { config.mlp_bias };
-                let bias = if has_bias { Some(vector(ctx, &linear_name(n, module, "bias"), d_out)?) } else { None };
-                linears.push(Linear { weight, bias });
-            }
-            layers.push(Layer {
-                input_layernorm: vector(ctx, &norm_name(n, weights::INPUT_NORM), hidden)?,
-                post_attention_layernorm: vector(ctx, &norm_name(n, weights::POST_ATTENTION_NORM), hidden)?,
-                linears,
-            });
-        }
-        let table = weights.tensor(weights::EMBEDDING, &[vocab, hidden], config)?;
-        let (block_type, bytes) = table.stored();
-        let embedding = Embedding::new(block_type, bytes.to_vec(), vocab, hidden).map_err(|e| Error::Tensor {
-            path: weights.path(),
-            name: weights::EMBEDDING.to_owned(),
-            reason: e.to_string(),
-        })?;
-        let head_name = if config.tie_word_embeddings { weights::EMBEDDING } else { weights::HEAD };
-        let positions = max_positions.min(config.max_position_embeddings);
-        Ok(Decoder {
-            precision,
-            heads: Heads {
-                query: config.num_attention_heads,
-                key: config.num_key_value_heads,
-                dim: config.head_dim,
-                scale: (1.0 / (config.head_dim as f64).sqrt()) as f32,
-                precision,
-            },
-            embedding,
-            layers,
-            norm: vector(ctx, weights::NORM, hidden)?,
-            head: pack(head_name, vocab, hidden)?,
-            rope: rope::Table::new(ctx, &config.inverse_frequencies(), positions, 1.0),
-            config: config.clone(),
-        })
-    }
-
     /// The model's config.
     pub fn config(&self) -> &Config {
         &self.config
     }
 
-    /// The attention heads, for a [`Cache`].
+    /// The attention heads, for an [`attention::Cache`].
     pub fn heads(&self) -> &Heads {
         &self.heads
     }
@@ -427,8 +260,8 @@ impl Decoder {
     /// x prepared for the linears that read it; in scratch.
     fn input(&self, ctx: &mut Context, run: &Run<'_>, n: usize, modules: &[Module], x: Mat) -> Input {
         let linears = &self.layers[n].linears;
-        let weights: Vec<&FrozenWeight> = modules.iter().map(|&module| &linears[module as usize].weight).collect();
-        Input::new(ctx, x, &weights, modules.iter().any(|&module| run.lora(n, module).is_some()))
+        let weights = modules.iter().map(|&module| &linears[module as usize].weight);
+        Input::new(ctx, x, weights, modules.iter().any(|&module| run.lora(n, module).is_some()))
     }
 
     fn linear_forward(

@@ -1,0 +1,84 @@
+//! What the decoder is run on: the tokens of a pass, what they attend to, the adapter at work, and what is to be kept.
+
+use std::ops::Range;
+
+use aludel_kernels::attention::{Cache, Extension};
+
+use crate::adapter::Adapter;
+
+/// The tokens of one pass, rows end to end.
+#[derive(Clone, Debug, Default)]
+pub struct Pass {
+    /// Token ids.
+    pub ids: Vec<u32>,
+    /// Position of each token in its row: RoPE restarts with each.
+    pub positions: Vec<u32>,
+    /// Example number of each token, for dropout masks that do not depend on packing.
+    pub examples: Vec<u32>,
+    /// Token ranges of the rows.
+    pub rows: Vec<Range<usize>>,
+}
+
+impl Pass {
+    /// Appends a row.
+    pub fn push(&mut self, example: u32, ids: &[u32]) {
+        let start = self.ids.len();
+        self.ids.extend(ids);
+        self.positions.extend(0..ids.len() as u32);
+        self.examples.resize(self.ids.len(), example);
+        self.rows.push(start..self.ids.len());
+    }
+
+    /// Tokens in the pass.
+    pub fn len(&self) -> usize {
+        self.ids.len()
+    }
+
+    /// Whether there are no tokens.
+    pub fn is_empty(&self) -> bool {
+        self.ids.is_empty()
+    }
+}
+
+/// What tokens attend to.
+#[derive(Clone, Copy)]
+pub enum Attention<'a> {
+    /// Each row of the pass to itself: training and evaluation.
+    Rows,
+    /// New tokens to the cached past of their sequences: generation.
+    Cached {
+        /// The cache.
+        cache: &'a Cache,
+        /// One entry per sequence of the pass.
+        sequences: &'a [Extension],
+    },
+}
+
+/// An adapter at work, and its dropout in this optimiser step.
+#[derive(Clone, Copy)]
+pub struct Active<'a> {
+    /// The adapter.
+    pub adapter: &'a Adapter,
+    /// Dropout, in training.
+    pub dropout: Option<StepDropout>,
+}
+
+/// Dropout of one optimiser step.
+#[derive(Clone, Copy, Debug)]
+pub struct StepDropout {
+    /// Probability of a zero.
+    pub probability: f32,
+    /// Mix of seed and step.
+    pub key: u64,
+}
+
+/// What the forward keeps for the backward.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keep {
+    /// Nothing: evaluation and generation.
+    Nothing,
+    /// Every layer's activations.
+    Activations,
+    /// Only each layer's input; the backward runs the layer again (gradient checkpointing).
+    LayerInputs,
+}

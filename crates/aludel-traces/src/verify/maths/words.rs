@@ -1,0 +1,116 @@
+//! The vocabulary of the lexer: which words and LaTeX commands are signs, functions, Greek letters, layout or text.
+
+/// Words that stand for something which has a sign.
+pub(super) const WORD_SIGNS: [(&str, char); 5] =
+    [("percent", '%'), ("or", '∨'), ("and", '∧'), ("degrees", '°'), ("degree", '°')];
+
+/// Functions and constants that are written without a backslash in plain text, and with one in LaTeX.
+pub(super) const FUNCTIONS: [&str; 24] = [
+    "sqrt", "sin", "cos", "tan", "cot", "sec", "csc", "arcsin", "arccos", "arctan", "sinh", "cosh", "tanh", "log",
+    "ln", "lg", "exp", "pi", "infty", "frac", "binom", "asin", "acos", "atan",
+];
+
+pub(super) const GREEK: [&str; 28] = [
+    "alpha",
+    "beta",
+    "gamma",
+    "delta",
+    "epsilon",
+    "varepsilon",
+    "zeta",
+    "eta",
+    "theta",
+    "vartheta",
+    "iota",
+    "kappa",
+    "lambda",
+    "mu",
+    "nu",
+    "xi",
+    "rho",
+    "sigma",
+    "tau",
+    "upsilon",
+    "phi",
+    "varphi",
+    "chi",
+    "psi",
+    "omega",
+    "ell",
+    "Delta",
+    "Omega",
+];
+
+/// Commands that stand for one sign.
+pub(super) const COMMAND_SIGNS: [(&str, char); 30] = [
+    ("cdot", '*'),
+    ("times", '*'),
+    ("ast", '*'),
+    ("div", '/'),
+    ("pm", '±'),
+    ("mp", '∓'),
+    ("le", '≤'),
+    ("leq", '≤'),
+    ("leqslant", '≤'),
+    ("ge", '≥'),
+    ("geq", '≥'),
+    ("geqslant", '≥'),
+    ("lt", '<'),
+    ("gt", '>'),
+    ("ne", '≠'),
+    ("neq", '≠'),
+    ("approx", '≈'),
+    ("in", '∈'),
+    ("cup", '∪'),
+    ("lor", '∨'),
+    ("vee", '∨'),
+    ("land", '∧'),
+    ("wedge", '∧'),
+    ("emptyset", '∅'),
+    ("varnothing", '∅'),
+    ("mid", '|'),
+    ("vert", '|'),
+    ("lvert", '|'),
+    ("rvert", '|'),
+    ("degree", '°'),
+];
+
+/// Commands that only lay out.
+pub(super) const LAYOUT: [&str; 32] = [
+    "left",
+    "right",
+    "big",
+    "Big",
+    "bigg",
+    "Bigg",
+    "bigl",
+    "bigr",
+    "Bigl",
+    "Bigr",
+    "biggl",
+    "biggr",
+    "displaystyle",
+    "textstyle",
+    "limits",
+    "quad",
+    "qquad",
+    "boxed",
+    "fbox",
+    "mathbf",
+    "boldsymbol",
+    "mathit",
+    "bf",
+    "rm",
+    "it",
+    "thinspace",
+    "nobreak",
+    "hfill",
+    "phantom",
+    "hspace",
+    "space",
+    "strut",
+];
+
+/// Commands whose argument is text.
+pub(super) const TEXT: [&str; 11] =
+    ["text", "textbf", "textit", "textrm", "textsf", "texttt", "mbox", "hbox", "mathrm", "mathsf", "operatorname"];
