@@ -7,14 +7,13 @@ use std::path::Path;
 use aludel_kernels::linear::Precision;
 use aludel_kernels::optim::{self, State};
 use aludel_kernels::{Context, Mat, Region, rng};
-use aludel_model::adapter::{Adapter, AdapterOptions, Init, NewRows, resolve_targets};
-use aludel_model::config::Config;
+use aludel_model::adapter::{Adapter, AdapterOptions, Init, resolve_targets};
 use aludel_model::decoder::{Active, Attention, Decoder, Hold, Keep, Pass, StepDropout};
 use aludel_model::student::Student;
-use aludel_model::weights;
 use aludel_traces::cache::TokenRow;
 
 use crate::error::{Error, Result};
+use crate::new_rows;
 use crate::objective::{Objective, Targets};
 use crate::settings::{Dtype, InitLora, Recipe, StudentSettings, TargetModules};
 
@@ -188,6 +187,20 @@ impl Learner {
         run_pass(ctx, decoder, adapter, &pass, objective, None)
     }
 
+    /// The logits after the `chosen` tokens of a row, without dropout, each given to `visit` with its place in `chosen`.
+    pub fn predict(&mut self, ids: &[u32], chosen: &[u32], mut visit: impl FnMut(usize, &[f32])) {
+        let mut pass = Pass::default();
+        pass.push(0, ids);
+        let Learner { ctx, decoder, adapter, .. } = self;
+        ctx.reset();
+        let active = Active { adapter, dropout: None };
+        let forward = decoder.forward(ctx, &pass, Attention::Rows, Some(active), Keep::Nothing);
+        decoder.head_chunks(ctx, &forward, chosen, None, |ctx, logits, range| {
+            let values = ctx.download(logits);
+            range.zip(values.chunks_exact(logits.cols())).for_each(|(place, row)| visit(place, row));
+        });
+    }
+
     /// Overwrites the adapter's parameters with those of a checkpoint of the same run.
     ///
     /// # Errors
@@ -260,33 +273,6 @@ fn adapter_options(student: &Student, added: &[u32], recipe: &Recipe) -> Result<
             InitLora::Gaussian => Init::Gaussian,
         },
         seed: rng::mix(recipe.train.seed, 0x6164_6170),
-        rows: if added.is_empty() { None } else { Some(new_rows(student, added)?) },
+        rows: if added.is_empty() { None } else { Some(new_rows::by_meaning(student, added)?) },
     })
-}
-
-/// Rows for added tokens: each starts as the mean of the rows of related tokens, so that the model begins with a meaning and not
-/// with noise.
-fn new_rows(student: &Student, added: &[u32]) -> Result<NewRows> {
-    let config = &student.config;
-    let embedding = mean_rows(student, added, weights::EMBEDDING)?;
-    let head = if config.tie_word_embeddings { None } else { Some(mean_rows(student, added, weights::HEAD)?) };
-    Ok(NewRows { ids: added.to_vec(), embedding, head })
-}
-
-fn mean_rows(student: &Student, added: &[u32], table: &str) -> Result<Vec<f32>> {
-    let Config { hidden_size, vocab_size, .. } = student.config;
-    let tensor = student.weights.tensor(table, &[vocab_size, hidden_size], &student.config)?;
-    let mut all = Vec::with_capacity(added.len() * hidden_size);
-    let mut row = vec![0f32; hidden_size];
-    for &id in added {
-        let token = student.text.tokenizer.id_to_token(id).unwrap_or_default();
-        let sources = student.text.tokenizer.mean_source_ids(&token)?;
-        let mut mean = vec![0f32; hidden_size];
-        for &source in &sources {
-            tensor.row(source as usize, &mut row)?;
-            mean.iter_mut().zip(&row).for_each(|(m, x)| *m += x / sources.len() as f32);
-        }
-        all.extend(mean);
-    }
-    Ok(all)
 }

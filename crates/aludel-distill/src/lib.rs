@@ -9,6 +9,7 @@ pub mod error;
 pub mod export;
 pub mod learner;
 pub mod metrics;
+pub mod new_rows;
 pub mod objective;
 pub mod prepare;
 pub mod rows;

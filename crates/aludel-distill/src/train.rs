@@ -19,6 +19,7 @@ use crate::checkpoint::{self, RunFile};
 use crate::error::{Error, Result};
 use crate::learner::{Learner, Sums};
 use crate::metrics::{EvalRecord, Metrics, StepRecord, TrainerState};
+use crate::new_rows;
 use crate::objective::CrossEntropy;
 use crate::rows::Rows;
 use crate::schedule::learning_rate;
@@ -157,6 +158,9 @@ pub fn train(recipe: &Recipe, resume: bool, stop: &AtomicBool, observe: &mut dyn
     };
     let longest = rows.cache.lengths().iter().copied().max().unwrap_or(0) as usize;
     learner.plan(recipe.train.tokens_per_pass.max(longest));
+    if latest.is_none() && recipe.train.init_adapter.is_none() {
+        new_rows::by_expectation(&mut learner, &student, &rows)?;
+    }
     if !is_begun {
         checkpoint::begin(&folder, recipe, &run)?;
     }

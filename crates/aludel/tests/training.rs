@@ -76,11 +76,14 @@ fn steps(workshop: &Workshop, run: &str) -> Vec<(Value, Value, Value)> {
 }
 
 fn logits(workshop: &Workshop, arguments: &[&str]) -> Vec<f32> {
+    logits_of(workshop, "256,65,66,67,257,10", arguments)
+}
+
+fn logits_of(workshop: &Workshop, ids: &str, arguments: &[&str]) -> Vec<f32> {
     let target = workshop.path("logits.safetensors");
-    let output = workshop
-        .command(&[&["logits", "--ids", "256,65,66,67,257,10", "--output", "logits.safetensors"], arguments].concat());
-    let mut output = output;
-    let output = output.output().unwrap();
+    let mut command =
+        workshop.command(&[&["logits", "--ids", ids, "--output", "logits.safetensors"], arguments].concat());
+    let output = command.output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let weights = Weights::open_file(&target).unwrap();
     let view = weights.get("logits").unwrap();
@@ -205,6 +208,44 @@ fn added_tokens_are_trained_merged_and_known() {
     assert_eq!(apart.len(), 6 * 260);
     let largest = apart.iter().zip(&merged).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
     assert!(largest <= 1e-4, "{largest}");
+}
+
+/// The logit of a mean of rows is the mean of their logits, so what a new token's row was made from can be read off its logit.
+#[test]
+fn a_new_token_starts_as_what_the_student_expects_in_its_place() {
+    let workshop = workshop();
+    let row = serde_json::json!({"prompt": "1+1?", "reasoning": "one more", "response": "2"});
+    workshop.write("rows.jsonl", &format!("{row}\n"));
+    let tokens = [
+        "--set",
+        r#"student.add_tokens=["<think>", "</think>"]"#,
+        "--set",
+        "data.test_size=0",
+        "--set",
+        "train.eval_strategy=no",
+    ];
+    summary(
+        &train(
+            &workshop,
+            "run",
+            &[&tokens[..], &["--set", "train.learning_rate=1e-30", "--set", "train.num_train_epochs=1"]].concat(),
+        ),
+        0,
+    );
+    let rows =
+        workshop.json(&[&["inspect", "--student", "student", "--data", "rows.jsonl", "--json"], &tokens[..]].concat());
+    let ids: Vec<u64> = serde_json::from_value(rows["rows"][0]["ids"].clone()).unwrap();
+    let at = ids.iter().position(|&id| id == 258).unwrap();
+    let prompt: Vec<String> = ids[..at].iter().map(u64::to_string).collect();
+    let all = logits_of(&workshop, &prompt.join(","), &["--model", "student", "--adapter", "run/adapter"]);
+    let last = &all[all.len() - 260..];
+    let mut known: Vec<f64> = last[..258].iter().map(|&logit| f64::from(logit)).collect();
+    known.sort_by(|a, b| b.total_cmp(a));
+    let weights: Vec<f64> = known[..64].iter().map(|logit| (logit - known[0]).exp()).collect();
+    let mean =
+        known.iter().zip(&weights).map(|(logit, weight)| logit * weight).sum::<f64>() / weights.iter().sum::<f64>();
+    assert!((f64::from(last[258]) - mean).abs() <= 1e-4, "{} and {mean}", last[258]);
+    assert!((f64::from(last[259]) - mean).abs() > 1e-3, "the two new tokens stand in different places");
 }
 
 #[test]

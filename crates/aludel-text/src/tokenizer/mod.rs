@@ -39,6 +39,8 @@ pub struct Tokenizer {
     /// Ids that plain text never gives.
     control_ids: HashSet<u32>,
     special_ids: HashSet<u32>,
+    /// What [`Tokenizer::add_tokens`] put after the vocabulary.
+    new_ids: HashSet<u32>,
     /// Of a byte-level tokenizer: which byte each letter of a token stands for.
     byte_of_letter: Option<HashMap<char, u8>>,
 }
@@ -200,6 +202,11 @@ impl Tokenizer {
         Ok(ids)
     }
 
+    /// True for a token that [`Tokenizer::add_tokens`] made: the model has never seen it, and its embedding means nothing.
+    pub fn is_new(&self, id: u32) -> bool {
+        self.new_ids.contains(&id)
+    }
+
     /// Ordinary tokens close in meaning to `token`, whose embeddings' mean is a start for its own: the pieces that spell
     /// it today, and single-token words for what it marks ("think", "reasoning" for `<think>`; "answer", "therefore" for
     /// `</think>`; else the word inside the brackets).
@@ -252,6 +259,7 @@ impl Tokenizer {
             vocabulary_size: 0,
             control_ids: HashSet::new(),
             special_ids: HashSet::new(),
+            new_ids: HashSet::new(),
             byte_of_letter,
         };
         tokenizer.count();
@@ -277,7 +285,8 @@ impl Tokenizer {
         if token.trim().is_empty() {
             return Err(refuse("it has no text; give the text that stands for it, such as \"<think>\"".to_owned()));
         }
-        let expected = self.token_to_id(token).unwrap_or(self.vocabulary_size as u32);
+        let known = self.token_to_id(token);
+        let expected = known.unwrap_or(self.vocabulary_size as u32);
         let is_added = self.inner.get_added_vocabulary().get_added_tokens_decoder().contains_key(&expected);
         if !is_added {
             let added = AddedToken::from(token, false).normalized(false);
@@ -288,6 +297,9 @@ impl Tokenizer {
             return Err(refuse(format!(
                 "the vocabulary has holes, so that it would get id {given:?} rather than {expected}; use a tokenizer whose ids are dense"
             )));
+        }
+        if known.is_none() {
+            self.new_ids.insert(expected);
         }
         self.count();
         Ok(expected)
