@@ -187,18 +187,23 @@ impl Learner {
         run_pass(ctx, decoder, adapter, &pass, objective, None)
     }
 
-    /// The logits after the `chosen` tokens of a row, without dropout, each given to `visit` with its place in `chosen`.
-    pub fn predict(&mut self, ids: &[u32], chosen: &[u32], mut visit: impl FnMut(usize, &[f32])) {
+    /// What the head reads at each token of a row, [T, C], and the log-sum-exp of the logits after each of the `chosen` tokens.
+    /// Without dropout.
+    pub fn head_inputs(&mut self, ids: &[u32], chosen: &[u32]) -> (Vec<f32>, Vec<f64>) {
         let mut pass = Pass::default();
         pass.push(0, ids);
         let Learner { ctx, decoder, adapter, .. } = self;
         ctx.reset();
         let active = Active { adapter, dropout: None };
         let forward = decoder.forward(ctx, &pass, Attention::Rows, Some(active), Keep::Nothing);
-        decoder.head_chunks(ctx, &forward, chosen, None, |ctx, logits, range| {
+        let inputs = ctx.scratch(ids.len(), decoder.config().hidden_size);
+        decoder.head_inputs(ctx, forward.hidden, inputs);
+        let mut sums = Vec::with_capacity(chosen.len());
+        decoder.head_chunks(ctx, &forward, chosen, None, |ctx, logits, _| {
             let values = ctx.download(logits);
-            range.zip(values.chunks_exact(logits.cols())).for_each(|(place, row)| visit(place, row));
+            sums.extend(values.chunks_exact(logits.cols()).map(log_sum_exp));
         });
+        (ctx.download(inputs), sums)
     }
 
     /// Overwrites the adapter's parameters with those of a checkpoint of the same run.
@@ -225,6 +230,12 @@ impl Learner {
         self.ctx.reset();
         optim::step(&mut self.ctx, &self.state, step)
     }
+}
+
+fn log_sum_exp(logits: &[f32]) -> f64 {
+    let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let sum: f64 = logits.iter().map(|&logit| f64::from(logit - largest).exp()).sum();
+    f64::from(largest) + sum.ln()
 }
 
 /// Forward, head and loss of one pass; with gradients, also its backward.

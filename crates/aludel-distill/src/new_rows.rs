@@ -1,10 +1,14 @@
 //! Where the vocabulary rows of added tokens start. Training moves them from there; what matters is how far they have to go.
 //!
-//! A new token is read and it is said. To be read, it should mean something: [`by_meaning`] takes the mean of the rows of related
-//! words. To be said, its logit must be near those of the tokens that it will stand in place of, or thousands of steps pass before
-//! it is chosen once: the logit of a mean of words is the mean of their logits, 15 to 20 nats below the likeliest token. So
-//! [`by_expectation`] looks at the data for the places where the new token comes next, asks the student what it would say there,
-//! and takes the mean of those rows, weighted by the student's own probabilities.
+//! A new token is read and it is said. To be read it should mean something: [`by_meaning`] takes the mean of the rows of related
+//! words. To be said, its logit must rise above those of the tokens in whose place it comes, and the logit of a mean of words is
+//! the mean of their logits, some 15 nats too low: thousands of steps at the rates of fine-tuning. So [`by_place`] looks into the
+//! data for the places where the token comes next, and finds the change of its row that makes it likely there and disturbs the
+//! rest least.
+//!
+//! With h what the head reads at a token, h̄ its mean over the places, and S = E[h·hᵀ] over all tokens, the change Δ with the
+//! logit Δ·h̄ = ℓ that is smallest in E[(Δ·h)²] + λ|Δ|² is Δ = ℓ·x / (x·h̄), where (S + λ)·x = h̄. λ keeps the row, which a tied head
+//! shares with the embedding, close to what it means.
 
 use aludel_model::adapter::NewRows;
 use aludel_model::config::Config;
@@ -16,63 +20,87 @@ use crate::error::Result;
 use crate::learner::Learner;
 use crate::rows::Rows;
 
-/// Training rows that are asked for an added token's places; some seconds of a small student's time.
+/// Training rows that are looked at: some seconds of a small student's time.
 const SAMPLE: usize = 16;
 /// Training rows looked through for them.
 const SEARCHED: usize = 4_096;
-/// Likeliest tokens that share in a row. Further ones have next to no weight, and each costs the decoding of a row.
-const LIKELIEST: usize = 64;
-
-/// A share of a vocabulary row in a mean: its id and its weight.
-type Share = (u32, f64);
+/// Tokens that S is estimated from.
+const TOKENS: usize = 4_096;
+/// Nats by which the logit shall exceed the log-sum-exp of all others, on average over the places.
+const LEAD: f64 = 2.0;
+/// λ, as a share of the mean of S's diagonal.
+const RIDGE: f64 = 0.1;
+/// Steps of conjugate gradients at most; with that λ some 30 are enough.
+const ITERATIONS: usize = 100;
 
 /// Rows for added tokens that are the means of related words' rows. A token that the vocabulary had before keeps its own row.
 ///
 /// # Errors
 /// Weights that cannot be read.
 pub fn by_meaning(student: &Student, added: &[u32]) -> Result<NewRows> {
-    let mut shares: Vec<Vec<Share>> = Vec::with_capacity(added.len());
+    let tokenizer = &student.text.tokenizer;
+    let mut sources = Vec::with_capacity(added.len());
     for &id in added {
-        if !student.text.tokenizer.is_new(id) {
-            shares.push(vec![(id, 1.0)]);
-            continue;
-        }
-        let token = student.text.tokenizer.id_to_token(id).unwrap_or_default();
-        shares.push(student.text.tokenizer.mean_source_ids(&token)?.into_iter().map(|id| (id, 1.0)).collect());
+        let token = tokenizer.id_to_token(id).unwrap_or_default();
+        sources.push(if tokenizer.is_new(id) { tokenizer.mean_source_ids(&token)? } else { vec![id] });
     }
     let rows = |table: &str| -> Result<Vec<f32>> {
-        let rows: Result<Vec<_>> = shares.iter().map(|shares| mean_row(student, table, shares)).collect();
+        let rows: Result<Vec<_>> = sources.iter().map(|sources| mean_row(student, table, sources)).collect();
         Ok(rows?.concat())
     };
     let head = if student.config.tie_word_embeddings { None } else { Some(rows(weights::HEAD)?) };
     Ok(NewRows { ids: added.to_vec(), embedding: rows(weights::EMBEDDING)?, head })
 }
 
-/// Overwrites the head's rows of added tokens with what the student expects in their places. A token that the sampled rows do not
-/// ask for, and one that the vocabulary had before, keeps the row it has. Where the head is tied, this row is also what is read.
+fn mean_row(student: &Student, table: &str, sources: &[u32]) -> Result<Vec<f32>> {
+    let Config { hidden_size, vocab_size, .. } = student.config;
+    let tensor = student.weights.tensor(table, &[vocab_size, hidden_size], &student.config)?;
+    let mut mean = vec![0f32; hidden_size];
+    let mut row = vec![0f32; hidden_size];
+    for &source in sources {
+        tensor.row(source as usize, &mut row)?;
+        mean.iter_mut().zip(&row).for_each(|(mean, x)| *mean += x / sources.len() as f32);
+    }
+    Ok(mean)
+}
+
+/// Changes the head's rows of new tokens so that they are likely in their places. A token that no sampled row asks for, and one
+/// that the vocabulary had before, keeps the row it has.
 ///
 /// # Errors
-/// Rows or weights that cannot be read.
-pub fn by_expectation(learner: &mut Learner, student: &Student, rows: &Rows) -> Result<()> {
-    let tied = student.config.tie_word_embeddings;
-    let Some(head) = learner.adapter.head_rows(tied) else { return Ok(()) };
-    let (ids, target) = (head.ids.clone(), head.rows);
-    let mut shares: Vec<Vec<Share>> = vec![Vec::new(); ids.len()];
-    for row in sample(rows, &ids)? {
-        let chosen = places(&row, &ids);
-        let end = chosen.last().map_or(0, |&last| last as usize + 1);
-        learner.predict(&row.ids[..end], &chosen, |n, logits| {
-            let next = row.ids[chosen[n] as usize + 1];
-            for (shares, _) in shares.iter_mut().zip(&ids).filter(|&(_, &id)| id == next) {
-                shares.extend(likeliest(logits, student.config.vocab_size));
-            }
-        });
-    }
-    let table = if tied { weights::EMBEDDING } else { weights::HEAD };
-    for (n, (shares, &id)) in shares.iter().zip(&ids).enumerate() {
-        if !shares.is_empty() && student.text.tokenizer.is_new(id) {
-            learner.ctx.write(target.row_range(n, 1), &mean_row(student, table, shares)?);
+/// Rows that cannot be read.
+pub fn by_place(learner: &mut Learner, student: &Student, rows: &Rows) -> Result<()> {
+    let Some(head) = learner.adapter.head_rows(student.config.tie_word_embeddings) else { return Ok(()) };
+    let (ids, matrix) = (head.ids.clone(), head.rows);
+    let sample = sample(rows, &ids)?;
+    let stride = sample.iter().map(|row| row.ids.len()).sum::<usize>().div_ceil(TOKENS).max(1);
+    let channels = student.config.hidden_size;
+    let mut all = Vec::new();
+    let mut found: Vec<Places> = ids.iter().map(|_| Places::new(channels)).collect();
+    for row in &sample {
+        let chosen = places(row, &ids);
+        let (inputs, log_sum_exp) = learner.head_inputs(&row.ids, &chosen);
+        for (&place, log_sum_exp) in chosen.iter().zip(log_sum_exp) {
+            let next = row.ids[place as usize + 1];
+            let of_next = found.iter_mut().zip(&ids).filter(|&(_, &id)| id == next);
+            let input = &inputs[place as usize * channels..][..channels];
+            of_next.for_each(|(found, _)| found.add(input, log_sum_exp));
         }
+        all.extend(inputs.chunks_exact(channels).step_by(stride).flatten());
+    }
+    let moment = SecondMoment::new(&all, channels);
+    for (n, (found, &id)) in found.into_iter().zip(&ids).enumerate() {
+        if found.count == 0 || !student.text.tokenizer.is_new(id) {
+            continue;
+        }
+        let (place, log_sum_exp) = found.means();
+        let target = matrix.row_range(n, 1);
+        let mut row = learner.ctx.download(target);
+        let logit: f64 = row.iter().zip(&place).map(|(&w, h)| f64::from(w) * h).sum();
+        let direction = moment.solve(&place);
+        let scale = (log_sum_exp + LEAD - logit) / dot(&direction, &place);
+        row.iter_mut().zip(&direction).for_each(|(w, x)| *w += (scale * x) as f32);
+        learner.ctx.write(target, &row);
     }
     Ok(())
 }
@@ -98,33 +126,114 @@ fn places(row: &TokenRow, ids: &[u32]) -> Vec<u32> {
     next.filter(|(_, (id, weight))| **weight != 0.0 && ids.contains(id)).map(|(t, _)| t as u32 - 1).collect()
 }
 
-/// The likeliest of the first `vocab_size` tokens with their probabilities, which sum to 1.
-fn likeliest(logits: &[f32], vocab_size: usize) -> Vec<Share> {
-    let known = &logits[..vocab_size.min(logits.len())];
-    let mut order: Vec<u32> = (0..known.len() as u32).collect();
-    let descending = |a: &u32, b: &u32| known[*b as usize].total_cmp(&known[*a as usize]).then(a.cmp(b));
-    if order.len() > LIKELIEST {
-        order.select_nth_unstable_by(LIKELIEST, descending);
-        order.truncate(LIKELIEST);
-    }
-    // summed in one order, whatever the selection left
-    order.sort_unstable_by(descending);
-    let largest = f64::from(known[order[0] as usize]);
-    let exponentials: Vec<f64> = order.iter().map(|&id| (f64::from(known[id as usize]) - largest).exp()).collect();
-    let sum: f64 = exponentials.iter().sum();
-    order.into_iter().zip(exponentials).map(|(id, exponential)| (id, exponential / sum)).collect()
+/// Sums over the places of one token.
+struct Places {
+    count: usize,
+    inputs: Vec<f64>,
+    log_sum_exp: f64,
 }
 
-/// The weighted mean of rows of a table.
-fn mean_row(student: &Student, table: &str, shares: &[Share]) -> Result<Vec<f32>> {
-    let Config { hidden_size, vocab_size, .. } = student.config;
-    let tensor = student.weights.tensor(table, &[vocab_size, hidden_size], &student.config)?;
-    let total: f64 = shares.iter().map(|&(_, weight)| weight).sum();
-    let mut mean = vec![0f64; hidden_size];
-    let mut row = vec![0f32; hidden_size];
-    for &(id, weight) in shares {
-        tensor.row(id as usize, &mut row)?;
-        mean.iter_mut().zip(&row).for_each(|(mean, &x)| *mean += weight / total * f64::from(x));
+impl Places {
+    fn new(channels: usize) -> Places {
+        Places { count: 0, inputs: vec![0.0; channels], log_sum_exp: 0.0 }
     }
-    Ok(mean.into_iter().map(|x| x as f32).collect())
+
+    fn add(&mut self, input: &[f32], log_sum_exp: f64) {
+        self.count += 1;
+        self.inputs.iter_mut().zip(input).for_each(|(sum, &h)| *sum += f64::from(h));
+        self.log_sum_exp += log_sum_exp;
+    }
+
+    /// h̄ and the mean log-sum-exp.
+    fn means(self) -> (Vec<f64>, f64) {
+        let count = self.count as f64;
+        (self.inputs.into_iter().map(|sum| sum / count).collect(), self.log_sum_exp / count)
+    }
+}
+
+/// S + λ, never formed: it is only multiplied with.
+struct SecondMoment<'a> {
+    inputs: &'a [f32],
+    channels: usize,
+    ridge: f64,
+}
+
+impl SecondMoment<'_> {
+    fn new(inputs: &[f32], channels: usize) -> SecondMoment<'_> {
+        let mean_square = inputs.iter().map(|&h| f64::from(h).powi(2)).sum::<f64>() / inputs.len().max(1) as f64;
+        SecondMoment { inputs, channels, ridge: RIDGE * mean_square }
+    }
+
+    fn times(&self, x: &[f64]) -> Vec<f64> {
+        let mut product: Vec<f64> = x.iter().map(|x| self.ridge * x).collect();
+        let share = self.channels as f64 / self.inputs.len() as f64;
+        for input in self.inputs.chunks_exact(self.channels) {
+            let along = share * input.iter().zip(x).map(|(&h, x)| f64::from(h) * x).sum::<f64>();
+            product.iter_mut().zip(input).for_each(|(y, &h)| *y += along * f64::from(h));
+        }
+        product
+    }
+
+    /// x with (S + λ)·x = b, by conjugate gradients (Hestenes and Stiefel, 1952).
+    fn solve(&self, b: &[f64]) -> Vec<f64> {
+        let mut x = vec![0.0; b.len()];
+        let mut residual = b.to_vec();
+        let mut direction = b.to_vec();
+        let mut square = dot(b, b);
+        let enough = 1e-12 * square;
+        for _ in 0..ITERATIONS {
+            if square <= enough {
+                break;
+            }
+            let image = self.times(&direction);
+            let length = square / dot(&direction, &image);
+            x.iter_mut().zip(&direction).for_each(|(x, d)| *x += length * d);
+            residual.iter_mut().zip(&image).for_each(|(r, i)| *r -= length * i);
+            let next = dot(&residual, &residual);
+            direction.iter_mut().zip(&residual).for_each(|(d, r)| *d = r + next / square * *d);
+            square = next;
+        }
+        x
+    }
+}
+
+fn dot(a: &[f64], b: &[f64]) -> f64 {
+    a.iter().zip(b).map(|(a, b)| a * b).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Two kinds of input in two of three channels: the row must tell them apart and leave the third channel alone.
+    #[test]
+    fn the_change_is_large_at_the_places_and_small_elsewhere() {
+        let here = [1.0f32, 1.0, 0.0];
+        let elsewhere = [1.0f32, -1.0, 0.0];
+        let inputs: Vec<f32> = [here, elsewhere, elsewhere, elsewhere].concat();
+        let moment = SecondMoment::new(&inputs, 3);
+        let place = here.map(f64::from);
+        let x = moment.solve(&place);
+        let image = moment.times(&x);
+        assert!(image.iter().zip(&place).all(|(a, b)| (a - b).abs() < 1e-9), "{image:?}");
+        let scale = 5.0 / dot(&x, &place);
+        let there = scale * dot(&x, &elsewhere.map(f64::from));
+        assert!(there.abs() < 0.5, "{there} elsewhere, 5 at the places");
+        assert_eq!(x[2], 0.0);
+    }
+
+    #[test]
+    fn places_come_before_supervised_tokens_only() {
+        let info = aludel_traces::cache::RowInfo {
+            tokens: 5,
+            supervised: 2,
+            example: 0,
+            prompt_key: aludel_traces::dataset::PromptKey(0),
+            file_index: 0,
+            line: 0,
+        };
+        let row = TokenRow { ids: vec![7, 1, 7, 2, 7], weights: vec![0.0, 0.0, 1.0, 1.0, 0.0], info };
+        assert_eq!(places(&row, &[7]), [1]);
+        assert_eq!(places(&row, &[2, 7]), [1, 2]);
+    }
 }

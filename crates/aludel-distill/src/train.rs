@@ -159,7 +159,7 @@ pub fn train(recipe: &Recipe, resume: bool, stop: &AtomicBool, observe: &mut dyn
     let longest = rows.cache.lengths().iter().copied().max().unwrap_or(0) as usize;
     learner.plan(recipe.train.tokens_per_pass.max(longest));
     if latest.is_none() && recipe.train.init_adapter.is_none() {
-        new_rows::by_expectation(&mut learner, &student, &rows)?;
+        new_rows::by_place(&mut learner, &student, &rows)?;
     }
     if !is_begun {
         checkpoint::begin(&folder, recipe, &run)?;

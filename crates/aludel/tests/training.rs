@@ -210,42 +210,34 @@ fn added_tokens_are_trained_merged_and_known() {
     assert!(largest <= 1e-4, "{largest}");
 }
 
-/// The logit of a mean of rows is the mean of their logits, so what a new token's row was made from can be read off its logit.
 #[test]
-fn a_new_token_starts_as_what_the_student_expects_in_its_place() {
+fn a_new_token_is_likely_in_its_place_before_the_first_step() {
     let workshop = workshop();
     let row = serde_json::json!({"prompt": "1+1?", "reasoning": "one more", "response": "2"});
     workshop.write("rows.jsonl", &format!("{row}\n"));
-    let tokens = [
-        "--set",
-        r#"student.add_tokens=["<think>", "</think>"]"#,
-        "--set",
-        "data.test_size=0",
-        "--set",
-        "train.eval_strategy=no",
-    ];
-    summary(
-        &train(
-            &workshop,
-            "run",
-            &[&tokens[..], &["--set", "train.learning_rate=1e-30", "--set", "train.num_train_epochs=1"]].concat(),
-        ),
-        0,
-    );
+    let tokens = ["--set", r#"student.add_tokens=["<think>", "</think>"]"#, "--set", "data.test_size=0"];
+    let still =
+        ["--set", "train.learning_rate=1e-30", "--set", "train.num_train_epochs=1", "--set", "train.eval_strategy=no"];
+    summary(&train(&workshop, "run", &[&tokens[..], &still[..]].concat()), 0);
     let rows =
-        workshop.json(&[&["inspect", "--student", "student", "--data", "rows.jsonl", "--json"], &tokens[..]].concat());
+        workshop.json(&[&["inspect", "--student", "student", "--data", "rows.jsonl", "--json"], &tokens[..2]].concat());
     let ids: Vec<u64> = serde_json::from_value(rows["rows"][0]["ids"].clone()).unwrap();
-    let at = ids.iter().position(|&id| id == 258).unwrap();
-    let prompt: Vec<String> = ids[..at].iter().map(u64::to_string).collect();
-    let all = logits_of(&workshop, &prompt.join(","), &["--model", "student", "--adapter", "run/adapter"]);
-    let last = &all[all.len() - 260..];
-    let mut known: Vec<f64> = last[..258].iter().map(|&logit| f64::from(logit)).collect();
-    known.sort_by(|a, b| b.total_cmp(a));
-    let weights: Vec<f64> = known[..64].iter().map(|logit| (logit - known[0]).exp()).collect();
-    let mean =
-        known.iter().zip(&weights).map(|(logit, weight)| logit * weight).sum::<f64>() / weights.iter().sum::<f64>();
-    assert!((f64::from(last[258]) - mean).abs() <= 1e-4, "{} and {mean}", last[258]);
-    assert!((f64::from(last[259]) - mean).abs() > 1e-3, "the two new tokens stand in different places");
+    let text: Vec<String> = ids.iter().map(u64::to_string).collect();
+    let all = logits_of(&workshop, &text.join(","), &["--model", "student", "--adapter", "run/adapter"]);
+    for token in [258, 259] {
+        let leads: Vec<f32> = all
+            .chunks_exact(260)
+            .map(|logits| {
+                // beside the tokens that the student knows
+                logits[token] - logits[..258].iter().map(|logit| logit.exp()).sum::<f32>().ln()
+            })
+            .collect();
+        let at = ids.iter().position(|&id| id == token as u64).unwrap() - 1;
+        assert!((leads[at] - 2.0).abs() < 0.1, "token {token} leads by {} in its place", leads[at]);
+        let elsewhere = leads.iter().enumerate().filter(|&(t, _)| t != at).map(|(_, lead)| lead);
+        let likelier = elsewhere.filter(|&&lead| lead > 0.0).count();
+        assert!(likelier * 4 < leads.len(), "token {token} is likely at {likelier} of {} other places", leads.len());
+    }
 }
 
 #[test]

@@ -298,9 +298,14 @@ impl Decoder {
         let _span = ctx.span(Kind::Head);
         let mark = ctx.mark();
         let normed = ctx.scratch(hidden.rows(), hidden.cols());
-        rms_norm::forward(ctx, hidden, self.norm, self.config.rms_norm_eps as f32, normed);
+        self.head_inputs(ctx, hidden, normed);
         self.lm_head(adapter).forward(ctx, normed, logits);
         ctx.release(mark);
+    }
+
+    /// Rows of the residual stream as the head reads them, after the last norm.
+    pub fn head_inputs(&self, ctx: &mut Context, hidden: Mat, normed: Mat) {
+        rms_norm::forward(ctx, hidden, self.norm, self.config.rms_norm_eps as f32, normed);
     }
 
     /// The head on the chosen tokens of a forward, one chunk at a time: `objective(ctx, logits, range)` sees the logits of tokens
