@@ -42,7 +42,8 @@ impl Head<'_> {
         let mark = ctx.mark();
         let frozen = logits.col_range(0, self.weight.d_out());
         let input = Input::new(ctx, hidden, std::iter::once(self.weight), self.trained.is_some());
-        linear::forward(ctx, &input, self.weight, None, Start::Zero, frozen);
+        let product = linear::Product { weight: self.weight, lora: None, start: Start::Zero, y: frozen };
+        linear::forward(ctx, &input, &[product]);
         if let Some(trained) = self.trained {
             let columns = ctx.scratch(hidden.rows(), trained.ids.len());
             let rows = pack_rhs(ctx, trained.rows, Order::Nk, 1.0, self.weight.precision());

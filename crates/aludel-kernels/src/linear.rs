@@ -5,8 +5,8 @@
 
 use crate::device::{Context, Mat};
 use crate::gemm::{
-    CodedPanels, Init, Lhs, Order, Panels, Rhs, Rounded, add_token_products, gemm, multiply_coded, pack_lhs, pack_rhs,
-    round_rows,
+    self, CodedPanels, Init, Lhs, Order, Panels, Rhs, Rounded, add_token_products, gemm, gemm_all, multiply_coded,
+    pack_lhs, pack_rhs, round_rows,
 };
 use crate::quant::BlockType;
 use crate::rowwise::dropout::{self, Dropout};
@@ -147,44 +147,55 @@ pub enum Start {
     Residual(Mat),
 }
 
-/// `y = start + x·Wᵀ + s·(drop(x)·Aᵀ)·Bᵀ`. With an adapter, `lora_hidden` [T, r] receives `drop(x)·Aᵀ`, which the backward wants.
-pub fn forward(
-    ctx: &mut Context,
-    input: &Input,
-    weight: &FrozenWeight,
-    lora: Option<(&Lora, Mat)>,
-    start: Start,
-    y: Mat,
-) {
+/// One of the linears that read an input: `y = start + x·Wᵀ + s·(drop(x)·Aᵀ)·Bᵀ`.
+#[derive(Clone, Copy)]
+pub struct Product<'a> {
+    /// W.
+    pub weight: &'a FrozenWeight,
+    /// The adapter, and [T, r] that receives `drop(x)·Aᵀ`, which the backward wants.
+    pub lora: Option<(&'a Lora, Mat)>,
+    /// What y starts from.
+    pub start: Start,
+    /// [T, d_out]; written.
+    pub y: Mat,
+}
+
+/// The products of an input with some weights. They must not depend on each other.
+pub fn forward(ctx: &mut Context, input: &Input, products: &[Product<'_>]) {
     let mark = ctx.mark();
-    let init = match start {
-        Start::Zero => Init::Zero,
-        Start::Bias(bias) => Init::Row(bias),
-        Start::Residual(residual) => Init::From(residual),
-    };
-    let precision = weight.precision;
-    let panels = match &weight.body {
-        Body::Dense(panels) => panels,
-        Body::Coded(panels) => {
+    let segments: Vec<Vec<(Lhs, Rhs<'_>)>> = products.iter().map(|product| segments(ctx, input, product)).collect();
+    let mut dense = Vec::with_capacity(products.len());
+    for (product, segments) in products.iter().zip(&segments) {
+        let mut init = match product.start {
+            Start::Zero => Init::Zero,
+            Start::Bias(bias) => Init::Row(bias),
+            Start::Residual(residual) => Init::From(residual),
+        };
+        if let Body::Coded(panels) = &product.weight.body {
             let rounded = input.rounded.expect("the input was prepared for this weight");
-            multiply_coded(ctx, rounded, panels, init, y);
-            if let Some((lora, hidden)) = lora {
-                let adapted = adapted(ctx, input, lora, hidden, precision);
-                gemm(ctx, &[adapted], Init::Accumulate, y);
-            }
-            ctx.release(mark);
-            return;
+            multiply_coded(ctx, rounded, panels, init, product.y);
+            init = Init::Accumulate;
         }
-    };
-    let base = (input.packed(), Rhs::Weight { panels });
-    match lora {
-        None => gemm(ctx, &[base], init, y),
-        Some((lora, hidden)) => {
-            let adapted = adapted(ctx, input, lora, hidden, precision);
-            gemm(ctx, &[base, adapted], init, y);
+        if !segments.is_empty() {
+            dense.push(gemm::Product { segments, init, c: product.y });
         }
     }
+    if !dense.is_empty() {
+        gemm_all(ctx, &dense);
+    }
     ctx.release(mark);
+}
+
+/// What the matrix kernel sums over for one linear: x and W where W is dense, and the adapter.
+fn segments<'a>(ctx: &mut Context, input: &Input, product: &Product<'a>) -> Vec<(Lhs, Rhs<'a>)> {
+    let mut segments = Vec::with_capacity(2);
+    if let Body::Dense(panels) = &product.weight.body {
+        segments.push((input.packed(), Rhs::Weight { panels }));
+    }
+    if let Some((lora, hidden)) = product.lora {
+        segments.push(adapted(ctx, input, lora, hidden, product.weight.precision));
+    }
+    segments
 }
 
 /// Computes `hidden = drop(x)·Aᵀ`; the operands of its product with s·Bᵀ.
@@ -346,7 +357,12 @@ mod tests {
             }
             let lora = Lora { a, b, scale: S as f32, dropout };
             let input = Input::new(ctx, x, std::iter::once(&weight), true);
-            forward(ctx, &input, &weight, Some((&lora, hidden)), Start::Residual(residual), y);
+            let lora_hidden = Some((&lora, hidden));
+            forward(
+                ctx,
+                &input,
+                &[Product { weight: &weight, lora: lora_hidden, start: Start::Residual(residual), y }],
+            );
             let saved = LoraBackward { lora: &lora, x, hidden, gradient };
             backward(ctx, dy, &weight, Some(saved), true, dx);
         };
@@ -396,7 +412,7 @@ mod tests {
             let run = |ctx: &mut Context| {
                 let input = Input::new(ctx, x, std::iter::once(weight), true);
                 let lora = Lora { a, b, scale: 2.0, dropout: None };
-                forward(ctx, &input, weight, Some((&lora, hidden)), Start::Zero, y);
+                forward(ctx, &input, &[Product { weight, lora: Some((&lora, hidden)), start: Start::Zero, y }]);
             };
             ctx.plan(run);
             run(&mut ctx);

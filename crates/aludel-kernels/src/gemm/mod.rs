@@ -66,42 +66,41 @@ pub(crate) enum Init {
 
 /// `c = init + Σ lhs·rhs` over the segments. All left-hand operands have `c.rows()` rows, all right-hand ones
 /// `c.cols()` columns.
+#[derive(Clone, Copy)]
+pub(crate) struct Product<'a> {
+    pub(crate) segments: &'a [(Lhs, Rhs<'a>)],
+    pub(crate) init: Init,
+    pub(crate) c: Mat,
+}
+
+/// One product.
 pub(crate) fn gemm(ctx: &mut Context, segments: &[(Lhs, Rhs<'_>)], init: Init, c: Mat) {
-    let (m, n) = (c.rows(), c.cols());
-    for (lhs, rhs) in segments {
-        assert_eq!((lhs.m, rhs.n(), lhs.k), (m, n, rhs.k()), "operands of different shapes");
-        assert_eq!(lhs.precision, rhs.precision(), "operands of different precisions");
+    gemm_all(ctx, &[Product { segments, init, c }]);
+}
+
+/// Products that do not depend on each other, as one op: with few rows, what an op costs to start is a good part of its time, and
+/// small products share the threads better together.
+pub(crate) fn gemm_all(ctx: &mut Context, products: &[Product<'_>]) {
+    for Product { segments, init, c } in products {
+        for (lhs, rhs) in *segments {
+            assert_eq!((lhs.m, rhs.n(), lhs.k), (c.rows(), c.cols(), rhs.k()), "operands of different shapes");
+            assert_eq!(lhs.precision, rhs.precision(), "operands of different precisions");
+        }
+        if let Init::From(mat) = init {
+            crate::device::assert_apart(&[*c], &[*mat]);
+        }
     }
     let mark = ctx.mark();
     let block = ctx.thread_scratch(KC * NR);
-    if !ctx.planning() && m * n > 0 {
+    if !ctx.planning() {
         let _span = ctx.span(Kind::Matrix);
-        let job = Job {
-            segments,
-            lhs: segments.iter().map(|(lhs, _)| ctx.view(lhs.packed)).collect(),
-            scratch_rhs: segments
-                .iter()
-                .map(|(_, rhs)| if let Rhs::Scratch { panels, .. } = rhs { Some(ctx.view(*panels)) } else { None })
-                .collect(),
-            init,
-            source: match init {
-                Init::From(mat) | Init::Row(mat) => Some(ctx.view(mat)),
-                Init::Zero | Init::Accumulate => None,
-            },
-            c: ctx.view(c),
-            block: ctx.view(block),
-            isa: ctx.isa(),
-        };
-        if let Init::From(mat) = init {
-            crate::device::assert_apart(&[c], &[mat]);
-        }
-        let (row_blocks, column_blocks) = (m.div_ceil(MC), n.div_ceil(NR * PANELS_PER_TASK));
-        ctx.parallel(row_blocks * column_blocks, |task| {
-            let (row_block, column_block) = (task % row_blocks, task / row_blocks);
-            let rows = row_block * MC..m.min((row_block + 1) * MC);
-            let first = column_block * PANELS_PER_TASK;
-            for panel in first..n.div_ceil(NR).min(first + PANELS_PER_TASK) {
-                job.panel(panel, rows.clone());
+        let jobs: Vec<Job<'_>> = products.iter().map(|product| Job::new(ctx, product, block)).collect();
+        ctx.parallel(jobs.iter().map(Job::tasks).sum(), |mut task| {
+            for job in &jobs {
+                if task < job.tasks() {
+                    return job.run(task);
+                }
+                task -= job.tasks();
             }
         });
     }
@@ -119,7 +118,43 @@ struct Job<'a> {
     isa: Isa,
 }
 
-impl Job<'_> {
+impl<'a> Job<'a> {
+    fn new(ctx: &Context, product: &Product<'a>, block: Mat) -> Job<'a> {
+        let Product { segments, init, c } = *product;
+        let scratch =
+            |rhs: &Rhs<'_>| if let Rhs::Scratch { panels, .. } = rhs { Some(ctx.view(*panels)) } else { None };
+        Job {
+            segments,
+            lhs: segments.iter().map(|(lhs, _)| ctx.view(lhs.packed)).collect(),
+            scratch_rhs: segments.iter().map(|(_, rhs)| scratch(rhs)).collect(),
+            init,
+            source: match init {
+                Init::From(mat) | Init::Row(mat) => Some(ctx.view(mat)),
+                Init::Zero | Init::Accumulate => None,
+            },
+            c: ctx.view(c),
+            block: ctx.view(block),
+            isa: ctx.isa(),
+        }
+    }
+
+    fn row_blocks(&self) -> usize {
+        self.c.rows.div_ceil(MC)
+    }
+
+    fn tasks(&self) -> usize {
+        self.row_blocks() * self.c.cols.div_ceil(NR * PANELS_PER_TASK)
+    }
+
+    fn run(&self, task: usize) {
+        let (row_block, column_block) = (task % self.row_blocks(), task / self.row_blocks());
+        let rows = row_block * MC..self.c.rows.min((row_block + 1) * MC);
+        let first = column_block * PANELS_PER_TASK;
+        for panel in first..self.c.cols.div_ceil(NR).min(first + PANELS_PER_TASK) {
+            self.panel(panel, rows.clone());
+        }
+    }
+
     /// All of K for one panel of columns and a range of rows.
     fn panel(&self, panel: usize, rows: std::ops::Range<usize>) {
         let mut first = true;

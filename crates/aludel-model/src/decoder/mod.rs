@@ -12,7 +12,7 @@ use std::ops::Range;
 use aludel_kernels::attention::{self, Heads};
 use aludel_kernels::embedding::Embedding;
 use aludel_kernels::head::Head;
-use aludel_kernels::linear::{self, FrozenWeight, Input, LoraBackward, Precision, Start};
+use aludel_kernels::linear::{self, FrozenWeight, Input, LoraBackward, Precision, Product, Start};
 use aludel_kernels::profile::Kind;
 use aludel_kernels::rowwise::dropout::Dropout;
 use aludel_kernels::rowwise::{self, rms_norm, rope, swiglu};
@@ -189,9 +189,8 @@ impl Decoder {
         let normed = ctx.scratch(tokens, self.config.hidden_size);
         rms_norm::forward(ctx, x, layer.input_layernorm, epsilon, normed);
         let input = self.input(ctx, run, n, &[Module::QProj, Module::KProj, Module::VProj], normed);
-        self.linear_forward(ctx, run, n, Module::QProj, &input, None, saved.q, &saved);
-        self.linear_forward(ctx, run, n, Module::KProj, &input, None, saved.k, &saved);
-        self.linear_forward(ctx, run, n, Module::VProj, &input, None, saved.v, &saved);
+        let heads = [(Module::QProj, saved.q), (Module::KProj, saved.k), (Module::VProj, saved.v)];
+        self.linears_forward(ctx, run, n, &input, heads, None, &saved);
         ctx.release(mark);
         rope::forward(ctx, saved.q, run.positions, &self.rope);
         rope::forward(ctx, saved.k, run.positions, &self.rope);
@@ -219,19 +218,19 @@ impl Decoder {
             ),
         }
         let input = self.input(ctx, run, n, &[Module::OProj], saved.attended);
-        self.linear_forward(ctx, run, n, Module::OProj, &input, Some(x), saved.middle, &saved);
+        self.linears_forward(ctx, run, n, &input, [(Module::OProj, saved.middle)], Some(x), &saved);
         ctx.release(mark);
 
         let normed = ctx.scratch(tokens, self.config.hidden_size);
         rms_norm::forward(ctx, saved.middle, layer.post_attention_layernorm, epsilon, normed);
         let input = self.input(ctx, run, n, &[Module::GateProj, Module::UpProj], normed);
-        self.linear_forward(ctx, run, n, Module::GateProj, &input, None, saved.gate, &saved);
-        self.linear_forward(ctx, run, n, Module::UpProj, &input, None, saved.up, &saved);
+        let gated = [(Module::GateProj, saved.gate), (Module::UpProj, saved.up)];
+        self.linears_forward(ctx, run, n, &input, gated, None, &saved);
         ctx.release(mark);
         let product = ctx.scratch(tokens, self.config.intermediate_size);
         swiglu::forward(ctx, saved.gate, saved.up, product);
         let input = self.input(ctx, run, n, &[Module::DownProj], product);
-        self.linear_forward(ctx, run, n, Module::DownProj, &input, Some(saved.middle), y, &saved);
+        self.linears_forward(ctx, run, n, &input, [(Module::DownProj, y)], Some(saved.middle), &saved);
         ctx.release(mark);
         saved
     }
@@ -264,28 +263,34 @@ impl Decoder {
         Input::new(ctx, x, weights, modules.iter().any(|&module| run.lora(n, module).is_some()))
     }
 
-    fn linear_forward(
+    /// The linears that read one input, each with its output; a residual is added to each.
+    fn linears_forward<const N: usize>(
         &self,
         ctx: &mut Context,
         run: &Run<'_>,
         n: usize,
-        module: Module,
         input: &Input,
+        outputs: [(Module, Mat); N],
         residual: Option<Mat>,
-        y: Mat,
         saved: &Saved,
     ) {
-        let Linear { weight, bias } = &self.layers[n].linears[module as usize];
-        let lora = run.lora(n, module);
-        let lora = lora.as_ref().zip(saved.lora_hidden[module as usize]);
-        let start = match (bias, residual) {
-            (Some(bias), _) => Start::Bias(*bias),
-            (None, Some(residual)) => Start::Residual(residual),
-            (None, None) => Start::Zero,
-        };
-        linear::forward(ctx, input, weight, lora, start, y);
-        if let (Some(_), Some(residual)) = (bias, residual) {
-            rowwise::add(ctx, residual, y);
+        let loras = outputs.map(|(module, _)| run.lora(n, module));
+        let linear = |module: Module| &self.layers[n].linears[module as usize];
+        let products: [Product<'_>; N] = std::array::from_fn(|i| {
+            let (module, y) = outputs[i];
+            let Linear { weight, bias } = linear(module);
+            let start = match (bias, residual) {
+                (Some(bias), _) => Start::Bias(*bias),
+                (None, Some(residual)) => Start::Residual(residual),
+                (None, None) => Start::Zero,
+            };
+            Product { weight, lora: loras[i].as_ref().zip(saved.lora_hidden[module as usize]), start, y }
+        });
+        linear::forward(ctx, input, &products);
+        for (module, y) in outputs {
+            if let (Some(_), Some(residual)) = (linear(module).bias, residual) {
+                rowwise::add(ctx, residual, y);
+            }
         }
     }
 
