@@ -2,6 +2,7 @@
 //! index. T is tokens, C channels, H heads, D channels of a head. All values are f32.
 
 use crate::device::{Context, Indices, Mat, assert_apart};
+use crate::gemm::pair;
 use crate::profile::Kind;
 use crate::rng;
 use crate::simd::{exp, lane_sum, multiversion};
@@ -151,39 +152,125 @@ pub mod rope {
 pub mod swiglu {
     use super::*;
 
-    /// `out = silu(gate)·up`; all [T, C].
-    pub fn forward(ctx: &mut Context, gate: Mat, up: Mat, out: Mat) {
-        assert_eq!(
-            (gate.rows(), gate.cols(), gate.rows(), gate.cols()),
-            (up.rows(), up.cols(), out.rows(), out.cols())
+    /// What the backward wants of gate and up.
+    #[derive(Clone, Copy, Debug)]
+    pub enum Kept {
+        /// Both as they are, [T, C] each.
+        Apart {
+            /// gate.
+            gate: Mat,
+            /// up.
+            up: Mat,
+        },
+        /// Both rounded to bf16, side by side where one f32 would lie, [T, C]: the largest activations of a layer in half the memory.
+        Pairs(Mat),
+    }
+
+    /// `out = silu(gate)·up`; all [T, C]. `pairs` receives gate and up for [`Kept::Pairs`].
+    pub fn forward(ctx: &mut Context, gate: Mat, up: Mat, pairs: Option<Mat>, out: Mat) {
+        let shape = |mat: Mat| (mat.rows(), mat.cols());
+        assert!(
+            [up, out].into_iter().chain(pairs).all(|mat| shape(mat) == shape(gate)),
+            "matrices of different shapes"
         );
         if ctx.planning() {
             return;
         }
         assert_apart(&[out], &[gate, up]);
         let (gv, uv, ov, isa) = (ctx.view(gate), ctx.view(up), ctx.view(out), ctx.isa());
-        // SAFETY: tasks write disjoint rows of `out`, which overlaps no operand (asserted).
-        for_rows(ctx, gate.rows(), |t| unsafe { row(isa, gv.row(t), uv.row(t), ov.row_mut(t)) });
+        let Some(pairs) = pairs else {
+            // SAFETY: tasks write disjoint rows of `out`, which overlaps no operand (asserted).
+            return for_rows(ctx, gate.rows(), |t| unsafe { row(isa, gv.row(t), uv.row(t), ov.row_mut(t)) });
+        };
+        assert_apart(&[pairs, out], &[gate, up]);
+        let pv = ctx.view(pairs);
+        // SAFETY: tasks write disjoint rows of `pairs` and `out`, which overlap no operand (asserted).
+        for_rows(ctx, gate.rows(), |t| unsafe {
+            row(isa, gv.row(t), uv.row(t), ov.row_mut(t));
+            row_pairs(isa, gv.row(t), uv.row(t), bytemuck::cast_slice_mut(pv.row_mut(t)));
+        });
     }
 
-    /// `dgate = dh·up·silu′(gate)` and `dup = dh·silu(gate)`.
-    pub fn backward(ctx: &mut Context, gate: Mat, up: Mat, dh: Mat, dgate: Mat, dup: Mat) {
+    /// [`forward`] once more, from what it kept.
+    pub fn again(ctx: &mut Context, kept: Kept, out: Mat) {
+        let pairs = match kept {
+            Kept::Apart { gate, up } => return forward(ctx, gate, up, None, out),
+            Kept::Pairs(pairs) => pairs,
+        };
         if ctx.planning() {
             return;
         }
-        assert_apart(&[dgate, dup], &[gate, up, dh]);
-        let (gv, uv, hv) = (ctx.view(gate), ctx.view(up), ctx.view(dh));
-        let (dgv, duv, isa) = (ctx.view(dgate), ctx.view(dup), ctx.isa());
-        // SAFETY: tasks write disjoint rows of dgate and dup, which overlap no operand (asserted).
-        for_rows(ctx, gate.rows(), |t| unsafe {
-            row_backward(isa, gv.row(t), uv.row(t), hv.row(t), dgv.row_mut(t), duv.row_mut(t));
-        });
+        assert_apart(&[out], &[pairs]);
+        let (pv, ov, isa) = (ctx.view(pairs), ctx.view(out), ctx.isa());
+        // SAFETY: tasks write disjoint rows of `out`, which overlaps no operand (asserted).
+        for_rows(ctx, pairs.rows(), |t| unsafe { row_again(isa, bytemuck::cast_slice(pv.row(t)), ov.row_mut(t)) });
+    }
+
+    /// `dgate = dh·up·silu′(gate)` and `dup = dh·silu(gate)`.
+    pub fn backward(ctx: &mut Context, kept: Kept, dh: Mat, dgate: Mat, dup: Mat) {
+        if ctx.planning() {
+            return;
+        }
+        let (hv, dgv, duv, isa) = (ctx.view(dh), ctx.view(dgate), ctx.view(dup), ctx.isa());
+        match kept {
+            Kept::Apart { gate, up } => {
+                assert_apart(&[dgate, dup], &[gate, up, dh]);
+                let (gv, uv) = (ctx.view(gate), ctx.view(up));
+                // SAFETY: tasks write disjoint rows of dgate and dup, which overlap no operand (asserted).
+                for_rows(ctx, dh.rows(), |t| unsafe {
+                    row_backward(isa, gv.row(t), uv.row(t), hv.row(t), dgv.row_mut(t), duv.row_mut(t));
+                });
+            }
+            Kept::Pairs(pairs) => {
+                assert_apart(&[dgate, dup], &[pairs, dh]);
+                let pv = ctx.view(pairs);
+                // SAFETY: as above.
+                for_rows(ctx, dh.rows(), |t| unsafe {
+                    let pairs = bytemuck::cast_slice(pv.row(t));
+                    row_backward_pairs(isa, pairs, hv.row(t), dgv.row_mut(t), duv.row_mut(t));
+                });
+            }
+        }
+    }
+
+    /// gate and up of a pair.
+    #[inline(always)]
+    fn apart(pair: u32) -> (f32, f32) {
+        (f32::from_bits(pair << 16), f32::from_bits(pair & 0xffff_0000))
+    }
+
+    #[inline(always)]
+    fn product<const FUSED: bool>(gate: f32, up: f32) -> f32 {
+        gate / (1.0 + exp::<FUSED>(-gate)) * up
+    }
+
+    #[inline(always)]
+    fn gradient<const FUSED: bool>(gate: f32, up: f32, dh: f32) -> (f32, f32) {
+        let sigmoid = 1.0 / (1.0 + exp::<FUSED>(-gate));
+        (dh * up * sigmoid * (1.0 + gate * (1.0 - sigmoid)), dh * gate * sigmoid)
     }
 
     multiversion! {
         fn row(gate: &[f32], up: &[f32], out: &mut [f32]) {
             for ((o, g), u) in out.iter_mut().zip(gate).zip(up) {
-                *o = g / (1.0 + exp::<FUSED>(-g)) * u;
+                *o = product::<FUSED>(*g, *u);
+            }
+        }
+    }
+
+    multiversion! {
+        fn row_pairs(gate: &[f32], up: &[f32], pairs: &mut [u32]) {
+            for ((p, g), u) in pairs.iter_mut().zip(gate).zip(up) {
+                *p = pair(*g, *u);
+            }
+        }
+    }
+
+    multiversion! {
+        fn row_again(pairs: &[u32], out: &mut [f32]) {
+            for (o, p) in out.iter_mut().zip(pairs) {
+                let (g, u) = apart(*p);
+                *o = product::<FUSED>(g, u);
             }
         }
     }
@@ -191,9 +278,16 @@ pub mod swiglu {
     multiversion! {
         fn row_backward(gate: &[f32], up: &[f32], dh: &[f32], dgate: &mut [f32], dup: &mut [f32]) {
             for i in 0..gate.len() {
-                let sigmoid = 1.0 / (1.0 + exp::<FUSED>(-gate[i]));
-                dup[i] = dh[i] * gate[i] * sigmoid;
-                dgate[i] = dh[i] * up[i] * sigmoid * (1.0 + gate[i] * (1.0 - sigmoid));
+                (dgate[i], dup[i]) = gradient::<FUSED>(gate[i], up[i], dh[i]);
+            }
+        }
+    }
+
+    multiversion! {
+        fn row_backward_pairs(pairs: &[u32], dh: &[f32], dgate: &mut [f32], dup: &mut [f32]) {
+            for i in 0..pairs.len() {
+                let (g, u) = apart(pairs[i]);
+                (dgate[i], dup[i]) = gradient::<FUSED>(g, u, dh[i]);
             }
         }
     }
@@ -348,15 +442,40 @@ mod tests {
             let f = |g: f64, u: f64| g / (1.0 + (-g).exp()) * u;
             let mats: Vec<Mat> = [&gate, &up, &dh].iter().map(|v| upload(&mut ctx, T, v)).collect();
             let (out, dgate, dup) = (ctx.persistent(T, c), ctx.persistent(T, c), ctx.persistent(T, c));
-            swiglu::forward(&mut ctx, mats[0], mats[1], out);
+            swiglu::forward(&mut ctx, mats[0], mats[1], None, out);
             let expected: Vec<f64> = wide(&gate).iter().zip(wide(&up)).map(|(g, u)| f(*g, u)).collect();
             assert_close("swiglu", &ctx.download(out), &expected, 1e-6);
-            swiglu::backward(&mut ctx, mats[0], mats[1], mats[2], dgate, dup);
+            swiglu::backward(&mut ctx, swiglu::Kept::Apart { gate: mats[0], up: mats[1] }, mats[2], dgate, dup);
             let both: Vec<f64> = wide(&gate).into_iter().chain(wide(&up)).collect();
             let loss = |v: &[f64]| (0..T * c).map(|i| f(v[i], v[T * c + i]) * f64::from(dh[i])).sum::<f64>();
             let gradient = finite_differences(&both, 1e-5, loss);
             assert_close("dgate", &ctx.download(dgate), &gradient[..T * c], 1e-6);
             assert_close("dup", &ctx.download(dup), &gradient[T * c..], 1e-6);
+        });
+    }
+
+    /// Kept as pairs, gate and up are those rounded to bf16, bit for bit.
+    #[test]
+    fn swiglu_from_pairs_is_swiglu_of_rounded_inputs() {
+        each_isa(|mut ctx| {
+            let c = 37;
+            let round =
+                |values: Vec<f32>| values.into_iter().map(|x| half::bf16::from_f32(x).to_f32()).collect::<Vec<_>>();
+            let (gate, up, dh) = (random(1, T * c), random(2, T * c), random(3, T * c));
+            let [g, u, d] = [&gate, &up, &dh].map(|v| upload(&mut ctx, T, v));
+            let rounded = [round(gate), round(up)].map(|v| upload(&mut ctx, T, &v));
+            let apart = swiglu::Kept::Apart { gate: rounded[0], up: rounded[1] };
+            let [pairs, out, a, b] = [(); 4].map(|()| ctx.persistent(T, c));
+            swiglu::forward(&mut ctx, g, u, Some(pairs), out);
+            let exact = ctx.download(out);
+            swiglu::forward(&mut ctx, g, u, None, out);
+            assert_eq!(exact, ctx.download(out));
+            let mut results = [apart, swiglu::Kept::Pairs(pairs)].into_iter().map(|kept| {
+                swiglu::again(&mut ctx, kept, out);
+                swiglu::backward(&mut ctx, kept, d, a, b);
+                [out, a, b].map(|mat| ctx.download(mat))
+            });
+            assert_eq!(results.next(), results.next());
         });
     }
 

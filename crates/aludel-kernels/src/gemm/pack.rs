@@ -15,7 +15,7 @@ pub(crate) fn round_bf16(x: f32) -> f32 {
 
 /// Two values as one unit: the first in the low half.
 #[inline(always)]
-pub(super) fn pair(first: f32, second: f32) -> u32 {
+pub(crate) fn pair(first: f32, second: f32) -> u32 {
     (round_bf16(first).to_bits() >> 16) | (round_bf16(second).to_bits() & 0xffff_0000)
 }
 

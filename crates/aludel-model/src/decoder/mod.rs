@@ -86,8 +86,7 @@ struct Saved {
     lse: Mat,
     /// The residual stream between attention and the gated layer.
     middle: Mat,
-    gate: Mat,
-    up: Mat,
+    gated: swiglu::Kept,
     /// `drop(x)·Aᵀ` of each adapted linear.
     lora_hidden: [Option<Mat>; MODULES],
 }
@@ -224,11 +223,15 @@ impl Decoder {
         let normed = ctx.scratch(tokens, self.config.hidden_size);
         rms_norm::forward(ctx, saved.middle, layer.post_attention_layernorm, epsilon, normed);
         let input = self.input(ctx, run, n, &[Module::GateProj, Module::UpProj], normed);
-        let gated = [(Module::GateProj, saved.gate), (Module::UpProj, saved.up)];
-        self.linears_forward(ctx, run, n, &input, gated, None, &saved);
-        ctx.release(mark);
-        let product = ctx.scratch(tokens, self.config.intermediate_size);
-        swiglu::forward(ctx, saved.gate, saved.up, product);
+        let inner = self.config.intermediate_size;
+        let (gate, up, pairs) = match saved.gated {
+            swiglu::Kept::Apart { gate, up } => (gate, up, None),
+            swiglu::Kept::Pairs(pairs) => (ctx.scratch(tokens, inner), ctx.scratch(tokens, inner), Some(pairs)),
+        };
+        let outputs = [(Module::GateProj, gate), (Module::UpProj, up)];
+        self.linears_forward(ctx, run, n, &input, outputs, None, &saved);
+        let product = ctx.scratch(tokens, inner);
+        swiglu::forward(ctx, gate, up, pairs, product);
         let input = self.input(ctx, run, n, &[Module::DownProj], product);
         self.linears_forward(ctx, run, n, &input, [(Module::DownProj, y)], Some(saved.middle), &saved);
         ctx.release(mark);
@@ -238,6 +241,7 @@ impl Decoder {
     fn allocate_saved(&self, ctx: &mut Context, run: &Run<'_>, n: usize, x: Mat) -> Saved {
         let tokens = x.rows();
         let (query, key) = (self.heads.query * self.heads.dim, self.heads.key * self.heads.dim);
+        let inner = self.config.intermediate_size;
         let mut alloc = |cols: usize| ctx.alloc(Region::Saved, tokens, cols);
         Saved {
             x,
@@ -247,8 +251,10 @@ impl Decoder {
             attended: alloc(query),
             lse: alloc(self.heads.query),
             middle: alloc(self.config.hidden_size),
-            gate: alloc(self.config.intermediate_size),
-            up: alloc(self.config.intermediate_size),
+            gated: match self.precision {
+                Precision::F32 => swiglu::Kept::Apart { gate: alloc(inner), up: alloc(inner) },
+                Precision::Bf16 => swiglu::Kept::Pairs(alloc(inner)),
+            },
             lora_hidden: Module::ALL.map(|module| {
                 let lora = run.active.and_then(|a| a.adapter.lora(n, module, None));
                 lora.map(|lora| alloc(lora.a.rows()))
@@ -397,10 +403,10 @@ impl Decoder {
         let dproduct = ctx.scratch(tokens, inner);
         let (dgate, dup) = (ctx.scratch(tokens, inner), ctx.scratch(tokens, inner));
         if run.lora(n, Module::DownProj).is_some() {
-            swiglu::forward(ctx, saved.gate, saved.up, product);
+            swiglu::again(ctx, saved.gated, product);
         }
         self.linear_backward(ctx, run, n, Module::DownProj, saved, dx, product, false, dproduct, gradients);
-        swiglu::backward(ctx, saved.gate, saved.up, dproduct, dgate, dup);
+        swiglu::backward(ctx, saved.gated, dproduct, dgate, dup);
         let normed = ctx.scratch(tokens, hidden);
         let dnormed = ctx.scratch(tokens, hidden);
         if [Module::GateProj, Module::UpProj].iter().any(|&m| run.lora(n, m).is_some()) {
