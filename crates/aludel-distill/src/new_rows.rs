@@ -10,6 +10,8 @@
 //! logit Δ·h̄ = ℓ that is smallest in E[(Δ·h)²] + λ|Δ|² is Δ = ℓ·x / (x·h̄), where (S + λ)·x = h̄. λ keeps the row, which a tied head
 //! shares with the embedding, close to what it means.
 
+use std::collections::HashSet;
+
 use aludel_model::adapter::NewRows;
 use aludel_model::config::Config;
 use aludel_model::student::Student;
@@ -21,15 +23,15 @@ use crate::learner::Learner;
 use crate::rows::Rows;
 
 /// Training rows that are looked at: some seconds of a small student's time.
-const SAMPLE: usize = 16;
+const SAMPLE: usize = 48;
 /// Training rows looked through for them.
-const SEARCHED: usize = 4_096;
+const SEARCHED: usize = 1_024;
 /// Tokens that S is estimated from.
 const TOKENS: usize = 4_096;
 /// Nats by which the logit shall exceed the log-sum-exp of all others, on average over the places.
 const LEAD: f64 = 2.0;
 /// λ, as a share of the mean of S's diagonal.
-const RIDGE: f64 = 0.1;
+const RIDGE: f64 = 0.3;
 /// Steps of conjugate gradients at most; with that λ some 30 are enough.
 const ITERATIONS: usize = 100;
 
@@ -105,19 +107,24 @@ pub fn by_place(learner: &mut Learner, student: &Student, rows: &Rows) -> Result
     Ok(())
 }
 
-/// The first training rows in which an added token counts.
+/// Training rows in which an added token counts, each of another prompt and from all over the data: what they have in common is the
+/// place and not the question.
 fn sample(rows: &Rows, ids: &[u32]) -> Result<Vec<TokenRow>> {
+    let mut prompts = HashSet::new();
     let mut found = Vec::new();
-    for &number in rows.train.iter().take(SEARCHED) {
+    let stride = rows.train.len().div_ceil(SEARCHED).max(1);
+    for &number in rows.train.iter().step_by(stride) {
+        if prompts.contains(&rows.cache.info(number as usize).prompt_key) {
+            continue;
+        }
         let row = rows.cache.row(number as usize)?;
         if !places(&row, ids).is_empty() {
+            prompts.insert(row.info.prompt_key);
             found.push(row);
         }
-        if found.len() == SAMPLE {
-            break;
-        }
     }
-    Ok(found)
+    let share = found.len().div_ceil(SAMPLE).max(1);
+    Ok(found.into_iter().step_by(share).collect())
 }
 
 /// The tokens of a row that come before a supervised one of `ids`.
