@@ -179,6 +179,15 @@ pub enum Error {
         reason: String,
     },
 
+    /// A setting of curation that makes no sense, or does not fit the rows.
+    #[error("curate.{setting}: {reason}")]
+    Curate {
+        /// The setting.
+        setting: &'static str,
+        /// What is wrong with it, and what would be right.
+        reason: String,
+    },
+
     /// A verifier's settings make no sense.
     #[error("the verifier's {setting}: {reason}")]
     Verifier {
