@@ -209,8 +209,14 @@ fn assign(table: &mut Table, assignment: &Assignment) {
 
 /// A run folder, an adapter and a resumed run must find their files whatever folder they are used from.
 fn make_absolute(recipe: &mut Recipe) -> anyhow::Result<()> {
-    let single = [&mut recipe.student.model, &mut recipe.train.output_dir, &mut recipe.train.init_adapter];
-    for path in single.into_iter().flatten().chain(&mut recipe.data.files) {
+    let single = [
+        &mut recipe.student.model,
+        &mut recipe.train.output_dir,
+        &mut recipe.train.init_adapter,
+        &mut recipe.curate.output_dir,
+    ];
+    let lists = [&mut recipe.data.files, &mut recipe.curate.input, &mut recipe.curate.decontaminate];
+    for path in single.into_iter().flatten().chain(lists.into_iter().flatten()) {
         *path = std::path::absolute(&*path).with_context(|| format!("{}: not a usable path", path.display()))?;
     }
     Ok(())

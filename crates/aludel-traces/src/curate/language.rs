@@ -81,14 +81,16 @@ fn languages(text: &str) -> Vec<Lang> {
         .collect()
 }
 
-/// Letters and single spaces of words that look like prose: no formulas, commands or names of variables.
+/// Letters and single spaces of words that look like prose: no formulas, commands or variables, and no names, which say
+/// little of the language that they stand in.
 fn prose(text: &str) -> Vec<char> {
     let mut letters = Vec::with_capacity(text.len().min(1 << 16));
     for word in text.split_whitespace() {
         let bare = word.trim_matches(|character: char| character.is_ascii_punctuation());
         let is_prose =
             !bare.is_empty() && bare.chars().all(|character| character.is_alphabetic() || "'’-,".contains(character));
-        if is_prose || !bare.is_ascii() {
+        let is_name = bare.starts_with(char::is_uppercase);
+        if (is_prose || !bare.is_ascii()) && !is_name {
             letters.extend(bare.chars());
             letters.push(' ');
         }
@@ -140,6 +142,7 @@ mod tests {
     fn formulas_say_nothing() {
         check(&["eng"], "?", &r"\frac{a}{b} = x_1 + \sqrt{y} \cdot z ".repeat(40), None);
         check(&["eng"], "?", "42", None);
+        check(&["eng"], "?", &"Jeffrey → Richard → Marie, Pierre; François and Andrea → Jean. ".repeat(20), None);
     }
 
     #[test]

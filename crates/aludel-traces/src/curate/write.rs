@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 
 use super::judge::{Judgement, for_each_batch, hash_of};
 use super::trace::{Trace, TraceSource};
-use super::{Judged, Options, Progress, Report};
+use super::{Judged, Progress, Report};
 use crate::Error;
 use crate::dataset::Content;
 use crate::split::Split;
@@ -33,7 +33,6 @@ pub(super) fn write(
     source: &dyn TraceSource,
     judgement: &Judgement,
     split: &Split,
-    options: &Options,
     folder: &Path,
     report: &Report,
     about: &Value,
