@@ -30,7 +30,7 @@ pub enum Error {
     File(#[from] aludel_formats::Error),
 
     /// A data file of a kind that is not read.
-    #[error("{path}: this is {kind}, and data files must be JSONL or a JSON array; {mend}", path = path.display())]
+    #[error("{path}: this is {kind}, and data files must be JSONL, a JSON array or Parquet; {mend}", path = path.display())]
     FileKind {
         /// The data file.
         path: PathBuf,
@@ -40,8 +40,26 @@ pub enum Error {
         mend: &'static str,
     },
 
+    /// A packed data file that cannot be unpacked.
+    #[error("{path}: this file is damaged ({reason}); fetch it or write it again", path = path.display())]
+    Damaged {
+        /// The data file.
+        path: PathBuf,
+        /// What does not agree.
+        reason: String,
+    },
+
+    /// Rows that cannot be written as Parquet.
+    #[error("{path}: cannot be written as Parquet ({reason}); make each column hold values of one kind, or write JSONL alone", path = path.display())]
+    Parquet {
+        /// The file that was to be written.
+        path: PathBuf,
+        /// What stood in the way.
+        reason: String,
+    },
+
     /// No data file was named.
-    #[error("data.files is empty; name at least one JSONL or JSON file")]
+    #[error("data.files is empty; name at least one JSONL, JSON or Parquet file")]
     NoFiles,
 
     /// A data file without a single row.

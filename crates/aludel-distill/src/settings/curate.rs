@@ -35,10 +35,10 @@ pub struct CurateSettings {
     pub languages: Vec<String>,
     /// Drop rows of fewer of the student's tokens, prompt and template included.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub min_tokens: Option<usize>,
+    pub min_length: Option<usize>,
     /// Drop rows of more of the student's tokens, prompt and template included.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub max_tokens: Option<usize>,
+    pub max_length: Option<usize>,
     /// Files of evaluations; rows that ask what they ask are dropped.
     #[serde(deserialize_with = "one_or_many")]
     #[schemars(with = "OneOrMany<PathBuf>")]
@@ -156,8 +156,8 @@ impl Default for CurateSettings {
             complete: true,
             loops: true,
             languages: Vec::new(),
-            min_tokens: None,
-            max_tokens: None,
+            min_length: None,
+            max_length: None,
             decontaminate: Vec::new(),
             decontaminate_ngram: 8,
             decontaminate_overlap: 0.5,
@@ -183,7 +183,7 @@ impl Default for CurateSettings {
 impl CurateSettings {
     /// Whether rows are measured in the student's tokens, so that a student is needed.
     pub fn needs_student(&self) -> bool {
-        self.min_tokens.is_some() || self.max_tokens.is_some()
+        self.min_length.is_some() || self.max_length.is_some()
     }
 
     /// What curation takes, on so many threads (0 takes one for each core).
@@ -199,7 +199,7 @@ impl CurateSettings {
             complete: self.complete,
             loops: self.loops,
             languages: Languages::parse(self.languages.iter().map(String::as_str))?,
-            tokens: TokenBounds { least: self.min_tokens, most: self.max_tokens },
+            tokens: TokenBounds { least: self.min_length, most: self.max_length },
             evaluations: self.decontaminate.clone(),
             evaluation_ngram: self.decontaminate_ngram,
             evaluation_overlap: self.decontaminate_overlap,
@@ -242,7 +242,7 @@ impl CurateSettings {
             problems.push(missing("output_dir", "no folder is named for what is kept", mend));
         }
         if self.needs_student() && !has_student {
-            let key = if self.min_tokens.is_some() { "min_tokens" } else { "max_tokens" };
+            let key = if self.min_length.is_some() { "min_length" } else { "max_length" };
             let mend = "name the student whose tokens are meant: --student PATH, or `model` in [student]";
             problems.push(missing(key, "lengths are counted in a student's tokens, and no student is named", mend));
         }
@@ -334,13 +334,13 @@ impl CurateSettings {
             "it would keep no row",
             "a number of 1 or more",
         );
-        let bounds = (self.min_tokens.unwrap_or(0), self.max_tokens.unwrap_or(usize::MAX));
+        let bounds = (self.min_length.unwrap_or(0), self.max_length.unwrap_or(usize::MAX));
         check.that(
             bounds.0 <= bounds.1 && bounds.1 > 0,
-            "max_tokens",
+            "max_length",
             bounds.1,
-            "no row could be as long as curate.min_tokens and no longer than this",
-            "a number of tokens from curate.min_tokens up",
+            "no row could be as long as curate.min_length and no longer than this",
+            "a number of tokens from curate.min_length up",
         );
         check.that(
             (0.0..1.0).contains(&self.test_size) || (self.test_size >= 1.0 && self.test_size.fract() == 0.0),

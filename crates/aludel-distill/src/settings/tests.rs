@@ -268,7 +268,7 @@ fn values_out_of_range_are_refused() {
         ("[curate]\nverifier = \"math\"", "curate.verifier = \"kind = \\\"math\\\"\""),
         (
             "[curate]\nverifier = { kind = \"maths\", exact = 1 }",
-            "curate.verifier = \"kind = \\\"maths\\\", exact = 1\"",
+            "curate.verifier = \"exact = 1, kind = \\\"maths\\\"\"",
         ),
         (
             "[curate]\nverifier = { kind = \"regex\", pattern = \"(\" }",
@@ -277,7 +277,7 @@ fn values_out_of_range_are_refused() {
         ("[curate]\nlanguages = \"klingon\"", "curate.languages = [\"klingon\"]"),
         ("[curate]\nnear_duplicate_threshold = 0", "curate.near_duplicate_threshold = 0.0"),
         ("[curate]\ndecontaminate_overlap = 1.1", "curate.decontaminate_overlap = 1.1"),
-        ("[curate]\nmin_tokens = 9\nmax_tokens = 8", "curate.max_tokens = 8"),
+        ("[curate]\nmin_length = 9\nmax_length = 8", "curate.max_length = 8"),
         ("[curate]\nmax_per_prompt = 0", "curate.max_per_prompt = 0"),
         ("[curate]\nmixture = { math = -1 }", "curate.mixture = {\"math\": -1.0}"),
         ("[curate]\ntest_size = 1.5", "curate.test_size = 1.5"),

@@ -215,7 +215,7 @@ pub fn curate(
         other => other,
     })?;
     let report = Report::new(options, &judged, &split);
-    write::write(source, &judged, &split, folder, &report, about, &pool, progress)?;
+    write::write(source, &judged, &split, options.parquet, folder, &report, about, &pool, progress)?;
     Ok(report)
 }
 

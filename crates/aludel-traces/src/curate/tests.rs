@@ -313,6 +313,20 @@ fn what_is_known_of_a_row_stays_with_it_and_the_files_are_read_as_data() {
 }
 
 #[test]
+fn parquet_holds_the_same_rows() {
+    let bench = Bench::new();
+    let rows = [row("a", "2+2?", "4", json!({"gold": "4"})), row("b", "2+3?", "5", json!({"gold": 5, "tags": ["x"]}))];
+    bench.curate(&rows, &Options { verify: Verify::Filter, parquet: true, ..off() });
+    let read = |name: &str| -> Vec<_> {
+        let records = dataset::open(&[bench.path("out").join(name)], &ReadOptions::default()).unwrap();
+        records.map(|record| record.unwrap().content).collect()
+    };
+    assert_eq!(read("train.parquet"), read("train.jsonl"));
+    assert_eq!(read("train.parquet").len(), 2);
+    assert!(!bench.path("out/eval.parquet").exists(), "no rows, no table");
+}
+
+#[test]
 fn the_outcome_depends_on_no_thread() {
     let rows: Vec<Value> = (0..3_000)
         .map(|number| {

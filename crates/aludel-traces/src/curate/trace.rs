@@ -36,16 +36,12 @@ pub trait TraceSource: Sync {
     /// # Errors
     /// What keeps them cannot be opened.
     fn traces(&self) -> Result<Box<dyn Iterator<Item = Result<Trace, Error>> + Send + '_>, Error>;
-
-    /// Bytes that all of them take in their files, for progress; 0 where that is not known.
-    fn bytes_total(&self) -> u64;
 }
 
 /// Data files of any shape that [`dataset`] reads.
 pub struct Files {
     paths: Vec<PathBuf>,
     options: ReadOptions,
-    bytes_total: u64,
 }
 
 impl Files {
@@ -54,8 +50,8 @@ impl Files {
     /// # Errors
     /// As [`dataset::open`].
     pub fn open(paths: &[PathBuf], options: &ReadOptions) -> Result<Files, Error> {
-        let bytes_total = dataset::open(paths, options)?.bytes_total();
-        Ok(Files { paths: paths.to_vec(), options: options.clone(), bytes_total })
+        dataset::open(paths, options)?;
+        Ok(Files { paths: paths.to_vec(), options: options.clone() })
     }
 }
 
@@ -67,10 +63,6 @@ impl TraceSource for Files {
             let row = records.next_row().transpose()?;
             Some(row.and_then(|row| trace_of(row, skip_bad_rows)))
         })))
-    }
-
-    fn bytes_total(&self) -> u64 {
-        self.bytes_total
     }
 }
 

@@ -14,7 +14,7 @@ use super::judge::{Judgement, for_each_batch, hash_of};
 use super::trace::{Trace, TraceSource};
 use super::{Judged, Progress, Report};
 use crate::Error;
-use crate::dataset::Content;
+use crate::dataset::{self, Content};
 use crate::split::Split;
 
 const TRAIN: &str = "train.jsonl";
@@ -33,6 +33,7 @@ pub(super) fn write(
     source: &dyn TraceSource,
     judgement: &Judgement,
     split: &Split,
+    parquet: bool,
     folder: &Path,
     report: &Report,
     about: &Value,
@@ -67,6 +68,9 @@ pub(super) fn write(
         )?;
         for file in [train, eval, dropped] {
             file.finish()?;
+        }
+        for (lines, table) in PARQUET.iter().filter(|_| parquet) {
+            dataset::write_parquet(&inside.join(lines), &inside.join(table), &folder.join(table))?;
         }
         let text = json!({ "report": report, "about": about });
         let mut file = Lines::create(inside, folder, REPORT)?;

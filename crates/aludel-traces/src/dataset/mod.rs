@@ -4,11 +4,13 @@
 
 mod columns;
 mod messages;
+mod parquet;
 mod problem;
 mod read;
 mod record;
 #[cfg(test)]
 mod tests;
+mod unpack;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -17,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 pub use columns::ColumnMap;
+pub use parquet::write_parquet;
 pub use problem::ProblemKind;
 pub use record::{Content, PromptKey, Provenance, Record};
 
@@ -122,7 +125,8 @@ pub struct Records {
     opened_files: usize,
     current: Option<CurrentFile>,
     counts: Counts,
-    bytes_read: u64,
+    /// Bytes of the files that are read to their ends.
+    bytes_before: u64,
     bytes_total: u64,
     named_columns: NamedColumns,
     ended: bool,
@@ -149,9 +153,9 @@ impl Records {
         &self.counts
     }
 
-    /// Bytes read so far, without the blanks between rows.
+    /// Bytes of the files that were read so far, a buffer ahead of the rows.
     pub fn bytes_read(&self) -> u64 {
-        self.bytes_read
+        self.bytes_before + self.current.as_ref().map_or(0, |current| current.rows.bytes_read())
     }
 
     /// Bytes that all the files hold.
@@ -188,16 +192,16 @@ impl Records {
                     false => return Ok(None),
                 }
             };
-            let read_error = |reason| Error::Read { path: current.path.to_path_buf(), reason };
-            let Some(raw) = current.rows.next_row().map_err(read_error)? else {
+            let raw = current.rows.next_row().map_err(|reason| current.rows.read_error(&current.path, reason))?;
+            let Some(raw) = raw else {
                 if !current.has_rows {
                     return Err(Error::EmptyFile { path: current.path.to_path_buf() });
                 }
+                self.bytes_before += current.rows.file_bytes();
                 self.current = None;
                 continue;
             };
             current.has_rows = true;
-            self.bytes_read += raw.bytes.as_ref().map_or(0, |bytes| bytes.len() as u64 + 1);
             let provenance = Provenance { file: Arc::clone(&current.path), file_index: current.index, line: raw.line };
             let (columns, content) = self.content_of(raw);
             self.counts.rows += u64::from(content.is_ok());

@@ -26,7 +26,7 @@ pub(crate) struct CurateArgs {
     #[arg(long, value_name = "DIR")]
     output_dir: Option<PathBuf>,
 
-    /// The model whose tokens curate.min_tokens and curate.max_tokens count
+    /// The model whose tokens curate.min_length and curate.max_length count
     #[arg(long, value_name = "PATH")]
     student: Option<PathBuf>,
 
@@ -51,7 +51,7 @@ pub(crate) struct CurateArgs {
 
     /// Drop rows of more tokens of the student
     #[arg(long, value_name = "N", allow_negative_numbers = true, help_heading = "Common settings")]
-    max_tokens: Option<String>,
+    max_length: Option<String>,
 
     /// The share of rows held back for evaluation, or their number [default: 0.1]
     #[arg(long, value_name = "X", allow_negative_numbers = true, help_heading = "Common settings")]
@@ -71,7 +71,7 @@ Examples:
   aludel curate --input traces.jsonl --output-dir curated
   aludel curate --input math.jsonl code.jsonl --output-dir curated --set 'curate.mixture={math=0.7,code=0.3}'
   aludel curate --input traces.jsonl --output-dir curated --keep shortest --decontaminate test.jsonl
-  aludel curate --input traces.jsonl --output-dir curated --student student.gguf --max-tokens 2048
+  aludel curate --input traces.jsonl --output-dir curated --student student.gguf --max-length 2048
   aludel curate --input traces.jsonl --output-dir curated --set curate.verifier=choice --json
   aludel train --data curated/train.jsonl --student student.gguf --output-dir run
 
@@ -206,7 +206,7 @@ impl CurateArgs {
             .paths("--decontaminate", "curate.decontaminate", &self.decontaminate)
             .written("--keep", "curate.keep", self.keep.as_ref())
             .written("--max-per-prompt", "curate.max_per_prompt", self.max_per_prompt.as_ref())
-            .written("--max-tokens", "curate.max_tokens", self.max_tokens.as_ref())
+            .written("--max-length", "curate.max_length", self.max_length.as_ref())
             .written("--test-size", "curate.test_size", self.test_size.as_ref())
             .switch("--parquet", "curate.parquet", self.parquet)
             .switch("--skip-bad-rows", "data.skip_bad_rows", self.skip_bad_rows);
