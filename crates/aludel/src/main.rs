@@ -4,6 +4,7 @@
 mod cli;
 mod commands;
 mod console;
+mod hub;
 mod report;
 mod settings;
 

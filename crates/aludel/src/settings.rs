@@ -4,6 +4,7 @@
 
 use crate::report::Helped;
 use aludel_distill::settings::{self, Notice, Parsed, Problem, Problems, Recipe};
+use aludel_traces::source::hub::is_hub_name;
 use anyhow::Context as _;
 use clap::Args;
 use std::collections::BTreeMap;
@@ -217,6 +218,9 @@ fn make_absolute(recipe: &mut Recipe) -> anyhow::Result<()> {
     ];
     let lists = [&mut recipe.data.files, &mut recipe.curate.input, &mut recipe.curate.decontaminate];
     for path in single.into_iter().flatten().chain(lists.into_iter().flatten()) {
+        if is_hub_name(path) {
+            continue;
+        }
         *path = std::path::absolute(&*path).with_context(|| format!("{}: not a usable path", path.display()))?;
     }
     Ok(())

@@ -107,7 +107,7 @@ impl Recipe {
             problems.push(Problem::missing(
                 "data.files",
                 "no training data is named",
-                "give one or more JSONL files: --data FILE..., or `files` in [data]",
+                "give one or more data files: --data FILE..., or `files` in [data]",
             ));
         }
         Problems::unless_empty(problems)

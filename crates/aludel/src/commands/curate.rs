@@ -1,6 +1,7 @@
 //! `aludel curate`: the options of a curation, its progress, and the table of what became of the rows.
 
 use crate::console::{Console, harmless};
+use crate::hub::fetch_named;
 use crate::report::{Helped, Outcome};
 use crate::settings::{Flags, RecipeArgs, resolve};
 use aludel_distill::measure::TokenCounter;
@@ -18,7 +19,7 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct CurateArgs {
-    /// Traces: JSONL, a JSON array
+    /// Traces: JSONL, a JSON array (both also .gz or .zst) or Parquet; or hf:owner/name:split
     #[arg(long, value_name = "FILE", num_args = 1..)]
     input: Vec<PathBuf>,
 
@@ -69,18 +70,21 @@ pub(crate) struct CurateArgs {
 const EXAMPLES: &str = "\
 Examples:
   aludel curate --input traces.jsonl --output-dir curated
-  aludel curate --input math.jsonl code.jsonl --output-dir curated --set 'curate.mixture={math=0.7,code=0.3}'
+  aludel curate --input math.jsonl code.jsonl --output-dir curated \\
+    --set 'curate.mixture={math=0.7,code=0.3}'
   aludel curate --input traces.jsonl --output-dir curated --keep shortest --decontaminate test.jsonl
   aludel curate --input traces.jsonl --output-dir curated --student student.gguf --max-length 2048
   aludel curate --input traces.jsonl --output-dir curated --set curate.verifier=choice --json
+  aludel curate --input hf:owner/name:train --output-dir curated --parquet
   aludel train --data curated/train.jsonl --student student.gguf --output-dir run
 
-Each filter can be switched off or set: `aludel schema` describes [curate]. Why a row was dropped stands in its
-`reason` and `detail` in dropped.jsonl.";
+Each filter can be switched off or set: `aludel schema` describes [curate].
+Why a row was dropped stands in its `reason` and `detail` in dropped.jsonl.";
 
 /// Curates and shows what became of the rows.
 pub(crate) fn run(args: &CurateArgs, console: &mut Console) -> anyhow::Result<Outcome> {
-    let recipe = args.recipe()?;
+    let mut recipe = args.recipe()?;
+    fetch_named(&mut recipe)?;
     let Some(folder) = &recipe.curate.output_dir else { return Ok(Outcome::Done) };
     refuse_foreign_folder(folder)?;
     let options = recipe.curate.options(recipe.student.threads)?;
@@ -150,10 +154,13 @@ fn show(console: &mut Console, report: &Report, folder: &Path) -> anyhow::Result
     let judged = verdicts.right + verdicts.wrong + verdicts.no_answer + verdicts.undecided;
     if judged > 0 {
         let share = 100.0 * verdicts.right as f64 / judged as f64;
+        let rest = match verdicts.not_known {
+            0 => String::new(),
+            rows => format!("; {rows} rows have no right answer to compare with"),
+        };
         console.line(format_args!(
-            "verified: {} right ({share:.1}%), {} wrong, {} without an answer, {} undecided; {} rows have no right answer to \
-             compare with",
-            verdicts.right, verdicts.wrong, verdicts.no_answer, verdicts.undecided, verdicts.not_known
+            "verified: {} right ({share:.1}%), {} wrong, {} without an answer, {} undecided{rest}",
+            verdicts.right, verdicts.wrong, verdicts.no_answer, verdicts.undecided
         ))?;
     }
     if report.sources.len() > 1 {
