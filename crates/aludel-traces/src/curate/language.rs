@@ -1,16 +1,20 @@
-//! The language of what is learnt. A detector that counts trigrams is sure of prose and unsure of formulas, so only what it
-//! is sure of drops a row.
+//! The language of what is learnt. A part in another script is found wherever it stands; languages of one script are told apart
+//! by trigrams, which needs much prose, so that a text is asked as a whole and only a sure answer drops its row.
 
-use whatlang::{Lang, detect};
+use whatlang::{Info, Lang, Script, detect};
 
 use super::trace::{learnt, questions};
 use crate::Error;
 use crate::dataset::Content;
 
-/// Texts are looked at in so many places…
-const WINDOWS: usize = 3;
-/// …each of so many letters; fewer than a quarter of that tell nothing.
-const WINDOW_LETTERS: usize = 400;
+/// Another script is looked for in so many places…
+const WINDOWS: usize = 8;
+/// …of so many letters each.
+const WINDOW_LETTERS: usize = 200;
+
+/// Letters of prose from which on its language may be told, and those that are looked at.
+const LEAST_LETTERS: usize = 100;
+const MOST_LETTERS: usize = 4_000;
 
 /// Which languages are kept.
 #[derive(Clone, Debug, PartialEq)]
@@ -53,10 +57,16 @@ impl Languages {
         if self.prompt {
             let prompt: String = questions(content).collect::<Vec<_>>().join("\n");
             // Where the prompt's language is unsure, nothing can be said against the answer's.
-            wanted.push(languages(&prompt).into_iter().next()?);
+            wanted.push(language(&prose(&prompt))?.lang());
         }
-        let found = learnt(content).flat_map(languages).find(|found| !wanted.contains(found))?;
-        Some(format!("a part of it is in {}", found.eng_name()))
+        learnt(content).find_map(|text| {
+            let prose = prose(text);
+            let foreign = language(&prose).filter(|found| !wanted.contains(&found.lang()));
+            foreign.map(|found| format!("it is in {}", found.lang().eng_name())).or_else(|| {
+                let script = scripts(&prose).find(|script| !may_write(*script, &wanted))?;
+                Some(format!("a part of it is written in {}", script.name()))
+            })
+        })
     }
 }
 
@@ -64,21 +74,26 @@ fn by_english_name(name: &str) -> Option<Lang> {
     Lang::all().iter().copied().find(|language| language.eng_name().eq_ignore_ascii_case(name))
 }
 
-/// The languages of a text that the detector is sure of, one for each place that is looked at.
-fn languages(text: &str) -> Vec<Lang> {
-    let letters = prose(text);
-    let windows = if letters.len() > WINDOWS * WINDOW_LETTERS { WINDOWS } else { 1 };
-    let step = (letters.len() - WINDOW_LETTERS.min(letters.len())) / (windows - 1).max(1);
-    (0..windows)
-        .filter_map(|window| {
-            let start = window * step;
-            let end = if windows == 1 { letters.len() } else { start + WINDOW_LETTERS };
-            let window: String = letters[start..end].iter().collect();
-            let information = detect(&window)?;
-            let is_long_enough = letters.len() >= WINDOW_LETTERS / 4;
-            (is_long_enough && information.is_reliable()).then(|| information.lang())
-        })
-        .collect()
+/// The language of a text, if the detector is sure of it.
+fn language(prose: &[char]) -> Option<Info> {
+    let looked_at: String = prose.iter().take(MOST_LETTERS).collect();
+    detect(&looked_at).filter(|found| found.is_reliable() && prose.len() >= LEAST_LETTERS)
+}
+
+/// The scripts of parts of a text, from its beginning to its end.
+fn scripts(prose: &[char]) -> impl Iterator<Item = Script> + '_ {
+    let windows = (prose.len() / WINDOW_LETTERS).clamp(1, WINDOWS);
+    let step = prose.len().saturating_sub(WINDOW_LETTERS) / (windows - 1).max(1);
+    (0..windows).filter_map(move |window| {
+        let letters = prose[window * step..].iter().take(WINDOW_LETTERS);
+        whatlang::detect_script(&letters.collect::<String>())
+    })
+}
+
+/// Whether one of the languages is written in a script; Japanese has its ideographs in common with Mandarin.
+fn may_write(script: Script, languages: &[Lang]) -> bool {
+    let is_shared = script == Script::Mandarin && languages.contains(&Lang::Jpn);
+    is_shared || languages.iter().any(|language| script.langs().contains(language))
 }
 
 /// Letters and single spaces of words that look like prose: no formulas, commands or variables, and no names, which say
@@ -121,21 +136,21 @@ mod tests {
     fn named_languages_pass_and_others_do_not() {
         check(&["eng"], ENGLISH, ENGLISH, None);
         check(&["eng", "deu"], ENGLISH, GERMAN, None);
-        check(&["English"], ENGLISH, GERMAN, Some("a part of it is in German"));
-        check(&["eng"], ENGLISH, CHINESE, Some("a part of it is in Mandarin"));
+        check(&["English"], ENGLISH, GERMAN, Some("it is in German"));
+        check(&["eng"], ENGLISH, CHINESE, Some("it is in Mandarin"));
     }
 
     #[test]
     fn the_prompt_may_decide() {
         check(&["prompt"], GERMAN, GERMAN, None);
-        check(&["prompt"], GERMAN, ENGLISH, Some("a part of it is in English"));
+        check(&["prompt"], GERMAN, ENGLISH, Some("it is in English"));
         check(&["prompt"], "2+2?", GERMAN, None);
     }
 
     #[test]
     fn one_foreign_part_is_found_in_a_long_text() {
         let mixed = format!("{} {} {}", ENGLISH.repeat(5), CHINESE.repeat(8), ENGLISH.repeat(5));
-        check(&["eng"], ENGLISH, &mixed, Some("a part of it is in Mandarin"));
+        check(&["eng"], ENGLISH, &mixed, Some("a part of it is written in Mandarin"));
     }
 
     #[test]
