@@ -42,7 +42,8 @@ impl Evaluations {
         let (holders, seen) = (HashMap::new(), HashSet::new());
         let mut evaluations = Evaluations { ngram, overlap, holders, prompts: Vec::new(), seen };
         while let Some(row) = records.next_row()? {
-            let place = format!("{}:{}", row.provenance.file.display(), row.provenance.line);
+            let file = row.provenance.file.file_name().unwrap_or_default().display();
+            let place = format!("{file}:{}", row.provenance.line);
             evaluations.add(&prompt_of(row)?, place);
         }
         evaluations.forget_common();

@@ -10,7 +10,8 @@ use rayon::prelude::*;
 use serde_json::Value;
 
 use super::contamination::Evaluations;
-use super::near::{Layout, Near, Sketch};
+use super::duplicates::Comparison;
+use super::near::{Layout, Sketch};
 use super::trace::{Trace, TraceSource, Unfit, learnt};
 use super::{Dropped, Judged, Options, Progress, Reason, Tokens, Verify, complete, drop_row, loops, verified};
 use crate::Error;
@@ -210,34 +211,6 @@ pub(super) fn hash_of(content: &Content) -> u128 {
     let mut bytes = [0; 16];
     bytes.copy_from_slice(&hasher.finalize().as_bytes()[..16]);
     u128::from_le_bytes(bytes)
-}
-
-/// The filters that look at the rows before.
-struct Comparison {
-    seen: Option<HashMap<u128, u32>>,
-    near: Option<Near>,
-}
-
-impl Comparison {
-    fn new(options: &Options) -> Comparison {
-        let near = options.near_duplicates.map(|threshold| Near::new(threshold, Layout::for_threshold(threshold)));
-        Comparison { seen: options.duplicates.then(HashMap::new), near }
-    }
-
-    fn compare(&mut self, number: u32, row: &mut Judged, sketch: Option<Sketch>) {
-        if let Some(seen) = &mut self.seen {
-            let first = *seen.entry(row.hash).or_insert(number);
-            if first != number {
-                return drop_row(row, Reason::Duplicate, format!("it says the same as row {}", first + 1));
-            }
-        }
-        if let (Some(near), Some(sketch)) = (&mut self.near, sketch)
-            && let Some((first, similarity)) = near.find_or_keep(number, sketch)
-        {
-            let detail = format!("{:.0}% of it stands in row {}", 100.0 * similarity, first + 1);
-            drop_row(row, Reason::NearDuplicate, detail);
-        }
-    }
 }
 
 /// Sources by name.

@@ -13,7 +13,7 @@ const WINDOWS: usize = 8;
 const WINDOW_LETTERS: usize = 200;
 
 /// Letters of prose from which on its language may be told, and those that are looked at.
-const LEAST_LETTERS: usize = 100;
+const LEAST_LETTERS: usize = 200;
 const MOST_LETTERS: usize = 4_000;
 
 /// Which languages are kept.
@@ -120,9 +120,9 @@ mod tests {
     use super::*;
 
     const ENGLISH: &str = "The train leaves the station at eight and travels for three hours before it stops for the \
-        first time, so we have to find out how far it has come by then, and how long the rest of the way will take.";
+        first time, so we have to find out how far it has come by then, and how long the rest of the way will take if nothing else gets into its way on the line.";
     const GERMAN: &str = "Der Zug verlässt den Bahnhof um acht Uhr und fährt drei Stunden, bevor er zum ersten Mal hält, \
-        also müssen wir herausfinden, wie weit er bis dahin gekommen ist und wie lange der Rest noch dauern wird.";
+        also müssen wir herausfinden, wie weit er bis dahin gekommen ist und wie lange der Rest noch dauern wird, wenn ihm unterwegs nichts anderes mehr in die Quere kommt oder ihn gar aufhält.";
     const CHINESE: &str = "火车八点离开车站，行驶三个小时后第一次停车，所以我们需要求出到那时它走了多远，以及剩下的路程还需要多长时间。\
         首先我们设火车的速度为每小时六十公里，那么三个小时后它走了一百八十公里，剩下的路程是总路程减去这一段，然后再除以速度就得到答案了。";
 
@@ -137,7 +137,7 @@ mod tests {
         check(&["eng"], ENGLISH, ENGLISH, None);
         check(&["eng", "deu"], ENGLISH, GERMAN, None);
         check(&["English"], ENGLISH, GERMAN, Some("it is in German"));
-        check(&["eng"], ENGLISH, CHINESE, Some("it is in Mandarin"));
+        check(&["eng"], ENGLISH, CHINESE, Some("a part of it is written in Mandarin"));
     }
 
     #[test]

@@ -3,8 +3,10 @@
 //! (`write`), so that memory holds what is remembered of a row and never its text. One file a filter; what each of them
 //! finds is said in the row's `detail`.
 
+mod choose;
 mod complete;
 mod contamination;
+mod duplicates;
 mod judge;
 mod language;
 mod length;
@@ -204,9 +206,9 @@ pub fn curate(
         .build()
         .map_err(|error| Error::Threads { threads, reason: error.to_string() })?;
     let mut judged = judge::judge(source, options, tokens, &pool, progress)?;
-    verified::choose(&mut judged.rows, options.keep, options.seed);
+    choose::of_right_answers(&mut judged.rows, options.keep, options.seed);
     if let Some(most) = options.max_per_prompt {
-        verified::cap(&mut judged.rows, most, options.seed);
+        choose::of_prompts(&mut judged.rows, most, options.seed);
     }
     mixture::apply(&mut judged.rows, &judged.sources, &options.mixture, options.seed)?;
     let kept = judged.rows.iter().filter(|row| row.is_kept()).map(|row| row.prompt);

@@ -234,7 +234,7 @@ fn other_filters_drop_what_they_should() {
     let evaluation =
         bench.write("evaluation.jsonl", &[json!({"question": "How many ducks swim in the old mill pond today?"})]);
     let german = "Das ist die richtige Antwort, denn wir haben alles zweimal nachgerechnet und keinen Fehler dabei gefunden, \
-        obwohl die Aufgabe am Anfang sehr schwierig ausgesehen hat und niemand wusste, wie man sie lösen kann.";
+        obwohl die Aufgabe am Anfang sehr schwierig ausgesehen hat und niemand wusste, wie man sie lösen kann, ohne dabei lange hin und her zu überlegen und noch einmal von vorn anzufangen.";
     let rows = [
         row("a", "2+2?", "4", json!({})),
         row("b", "2+3?", &"so it goes ".repeat(50), json!({})),

@@ -1,16 +1,12 @@
-//! Verdicts on answers whose right one is known: which column holds it, what is found, and which of the right answers to one
-//! prompt are kept (rejection sampling). How answers are compared is `verify`'s matter.
-
-use std::collections::HashMap;
+//! Verdicts on answers whose right one is known: which column holds it, and what is found. How answers are compared is
+//! `verify`'s matter, which of the right ones are kept that of `choose`.
 
 use serde_json::{Map, Value};
 
-use super::{Judged, Keep, Reason, drop_row, shuffled};
-use crate::Error;
-use crate::dataset::{Content, PromptKey};
-use crate::verify::{Checker, Verdict};
-
 use super::trace::replies;
+use crate::Error;
+use crate::dataset::Content;
+use crate::verify::{Checker, Verdict};
 
 /// The verdict on a row's last answer; `None` where no right one is known.
 ///
@@ -25,47 +21,6 @@ pub(super) fn verdict(
     let Some(gold) = gold_columns.iter().find_map(|name| text_of(columns.get(name)?)) else { return Ok(None) };
     let Some(answer) = replies(content).last() else { return Ok(None) };
     checker.verdict(&answer.content, &gold).map(Some)
-}
-
-/// Leaves of the right answers to each prompt those that are wanted.
-pub(super) fn choose(rows: &mut [Judged], keep: Keep, seed: u64) {
-    let wanted = match keep {
-        Keep::All => return,
-        Keep::Shortest => 1,
-        Keep::Count(count) => count as usize,
-    };
-    let mut right_rows: HashMap<PromptKey, Vec<usize>> = HashMap::new();
-    for (number, row) in rows.iter().enumerate() {
-        if row.is_kept() && row.verdict == Some(Verdict::Right) {
-            right_rows.entry(row.prompt).or_default().push(number);
-        }
-    }
-    for mut numbers in right_rows.into_values().filter(|numbers| numbers.len() > wanted) {
-        match keep {
-            Keep::Shortest => numbers.sort_by_key(|number| (rows[*number].learnt_bytes, *number)),
-            _ => numbers.sort_by_key(|number| shuffled(rows[*number].hash, seed)),
-        }
-        let detail = format!("its prompt has {} right answers, and {wanted} is wanted", numbers.len());
-        for number in &numbers[wanted..] {
-            drop_row(&mut rows[*number], Reason::NotChosen, detail.clone());
-        }
-    }
-}
-
-/// Leaves at most so many rows of each prompt, right ones before others.
-pub(super) fn cap(rows: &mut [Judged], most: u64, seed: u64) {
-    let mut rows_of: HashMap<PromptKey, Vec<usize>> = HashMap::new();
-    for (number, row) in rows.iter().enumerate().filter(|(_, row)| row.is_kept()) {
-        rows_of.entry(row.prompt).or_default().push(number);
-    }
-    for mut numbers in rows_of.into_values().filter(|numbers| numbers.len() as u64 > most) {
-        numbers
-            .sort_by_key(|number| (rows[*number].verdict != Some(Verdict::Right), shuffled(rows[*number].hash, seed)));
-        let detail = format!("its prompt has {} rows, and {most} are wanted at most", numbers.len());
-        for number in &numbers[most as usize..] {
-            drop_row(&mut rows[*number], Reason::PromptCap, detail.clone());
-        }
-    }
 }
 
 /// A right answer as text; lists and objects as JSON, for the verifier that compares JSON.

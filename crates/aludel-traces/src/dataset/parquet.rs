@@ -12,6 +12,7 @@ use arrow_json::reader::{ReaderBuilder, infer_json_schema};
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
 use parquet::basic::Compression;
+use parquet::errors::ParquetError;
 use parquet::file::properties::WriterProperties;
 
 use crate::Error;
@@ -101,7 +102,13 @@ pub fn write_parquet(lines: &Path, to: &Path, shown_as: &Path) -> Result<(), Err
         }
         writer.close().map(|_| ())
     });
-    written.map_err(|error| refused(error.to_string()))
+    written.map_err(|error| match error {
+        ParquetError::External(error) => match error.downcast::<io::Error>() {
+            Ok(reason) => Error::Write { path: shown_as.to_path_buf(), reason: *reason },
+            Err(error) => refused(error.to_string()),
+        },
+        error => refused(error.to_string()),
+    })
 }
 
 /// Bytes of a row group.
