@@ -6,6 +6,7 @@ mod common;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
+use std::process::Command;
 use std::thread;
 
 use common::Workshop;
@@ -148,6 +149,33 @@ fn a_folder_of_somebody_s_is_not_replaced() {
     workshop.write("out/thesis.tex", "years of work");
     assert_snapshot!("curate_foreign_folder", run(&workshop, &[]));
     assert_eq!(fs::read_to_string(workshop.path("out/thesis.tex")).unwrap(), "years of work");
+}
+
+/// A limit on file sizes stands in for a full disk.
+#[cfg(unix)]
+#[test]
+fn a_full_disk_leaves_the_older_folder() {
+    let workshop = Workshop::new();
+    let row =
+        |number: u32| json!({"prompt": format!("{number}?"), "response": format!("{number} {}", "x".repeat(2_000))});
+    workshop.write("traces.jsonl", &(0..50).map(|number| format!("{}\n", row(number))).collect::<String>());
+    run(&workshop, &["--test-size", "0"]);
+    let older = rows(&workshop, "train.jsonl");
+    assert_eq!(older.len(), 50);
+    let script = "ulimit -f 100; exec \"$0\" curate --input traces.jsonl --output-dir out --test-size 0.5";
+    let output = Command::new("sh")
+        .args(["-c", script, env!("CARGO_BIN_EXE_aludel")])
+        .current_dir(workshop.path(""))
+        .output()
+        .unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    for part in ["/out/train.jsonl: cannot be written", "File too large"] {
+        assert!(said.contains(part), "lacks {part:?}:\n{said}");
+    }
+    assert_eq!(rows(&workshop, "train.jsonl"), older);
+    let names: Vec<_> = fs::read_dir(workshop.path("")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(names.len(), 2, "{names:?}");
 }
 
 #[test]
