@@ -156,13 +156,16 @@ fn a_folder_of_somebody_s_is_not_replaced() {
 #[test]
 fn a_full_disk_leaves_the_older_folder() {
     let workshop = Workshop::new();
-    let row =
-        |number: u32| json!({"prompt": format!("{number}?"), "response": format!("{number} {}", "x".repeat(2_000))});
-    workshop.write("traces.jsonl", &(0..50).map(|number| format!("{}\n", row(number))).collect::<String>());
+    let row = |number: u32| {
+        let words: Vec<String> = (0..200).map(|word| (number * 1_000 + word).to_string()).collect();
+        json!({"prompt": format!("{number}?"), "response": words.join(" ")})
+    };
+    let traces: String = (0..50).map(|number| format!("{}\n", row(number))).collect();
+    workshop.write("traces.jsonl", &traces);
     run(&workshop, &["--test-size", "0"]);
     let older = rows(&workshop, "train.jsonl");
     assert_eq!(older.len(), 50);
-    let script = "ulimit -f 100; exec \"$0\" curate --input traces.jsonl --output-dir out --test-size 0.5";
+    let script = "ulimit -f 20; exec \"$0\" curate --input traces.jsonl --output-dir out --test-size 0.5";
     let output = Command::new("sh")
         .args(["-c", script, env!("CARGO_BIN_EXE_aludel")])
         .current_dir(workshop.path(""))
