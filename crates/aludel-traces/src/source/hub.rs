@@ -106,6 +106,9 @@ enum Kind {
 
 const PREFIX: &str = "hf:";
 
+/// Of the files that a repository holds, those that are meant, or what is wrong with them.
+type Choice<'a> = dyn Fn(&[String]) -> Result<Vec<String>, String> + 'a;
+
 /// Asks the Hub what the repository holds, chooses, and fetches what the cache lacks. Offline, or where the Hub cannot be
 /// reached, the cache alone is asked.
 fn fetch(
@@ -113,7 +116,7 @@ fn fetch(
     kind: Kind,
     hub: &Hub,
     progress: &mut dyn FnMut(HubProgress),
-    choose: &dyn Fn(&[String]) -> Result<Vec<String>, String>,
+    choose: &Choice<'_>,
 ) -> Result<Vec<PathBuf>, Error> {
     let repository = Repository::new(&hub.cache, kind, &name.repository);
     let refuse = |reason: String| name.refuse(reason);
