@@ -3,6 +3,7 @@
 
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,6 +14,7 @@ use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
 use parquet::basic::Compression;
 use parquet::errors::ParquetError;
+use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData};
 use parquet::file::properties::WriterProperties;
 
 use crate::Error;
@@ -38,15 +40,17 @@ impl ParquetLines {
     /// # Errors
     /// What is wrong with the footer.
     pub(super) fn open(file: File, file_bytes: u64, bytes_read: Arc<AtomicU64>) -> Result<ParquetLines, String> {
-        let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(|error| error.to_string())?;
+        let opened = guarded(|| ParquetRecordBatchReaderBuilder::try_new(file))?;
+        let builder = opened.map_err(|error| error.to_string())?;
+        check_places(builder.metadata(), file_bytes)?;
         let rows_total = u64::try_from(builder.metadata().file_metadata().num_rows()).unwrap_or(0);
-        let batches = builder.with_batch_size(BATCH_ROWS).build().map_err(|error| error.to_string())?;
+        let batches = guarded(|| builder.with_batch_size(BATCH_ROWS).build())?.map_err(|error| error.to_string())?;
         Ok(ParquetLines { batches, lines: Vec::new(), taken: 0, rows: 0, rows_total, file_bytes, bytes_read })
     }
 
     /// Turns the next batch into lines; `false` at the end.
     fn next_batch(&mut self) -> io::Result<bool> {
-        let Some(batch) = self.batches.next() else { return Ok(false) };
+        let Some(batch) = guarded(|| self.batches.next()).map_err(io::Error::other)? else { return Ok(false) };
         let batch = batch.map_err(io::Error::other)?;
         self.lines.clear();
         self.taken = 0;
@@ -57,6 +61,25 @@ impl ParquetLines {
         self.bytes_read.store((share.min(1.0) * self.file_bytes as f64) as u64, Ordering::Relaxed);
         Ok(true)
     }
+}
+
+/// Whether all columns lie inside of the file, which the reader takes for granted.
+fn check_places(metadata: &ParquetMetaData, file_bytes: u64) -> Result<(), String> {
+    let lies_inside = |column: &ColumnChunkMetaData| {
+        let start = column.dictionary_page_offset().unwrap_or(column.data_page_offset());
+        let end = u64::try_from(start).ok()?.checked_add(u64::try_from(column.compressed_size()).ok()?)?;
+        (end <= file_bytes).then_some(())
+    };
+    let mut columns = metadata.row_groups().iter().flat_map(|group| group.columns());
+    match columns.find(|column| lies_inside(column).is_none()) {
+        Some(column) => Err(format!("column {} does not lie inside of the file", column.column_path())),
+        None => Ok(()),
+    }
+}
+
+/// The reader asserts what it expects of a file; of a file from outside that is no mistake of a programmer's.
+fn guarded<T>(read: impl FnOnce() -> T) -> Result<T, String> {
+    catch_unwind(AssertUnwindSafe(read)).map_err(|_| "its parts contradict each other".to_string())
 }
 
 impl Read for ParquetLines {

@@ -462,6 +462,20 @@ proptest! {
         }
     }
 
+    /// Neither a byte that flipped nor a file that was cut does more than give an error or other rows.
+    #[test]
+    fn damaged_packings_never_panic(flips in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4), cut in any::<prop::sample::Index>()) {
+        let packings = [gzipped(PACKED_ROWS.as_bytes()), zstd::encode_all(PACKED_ROWS.as_bytes(), 1).unwrap(), as_parquet(PACKED_ROWS)];
+        for mut packed in packings {
+            for (place, byte) in &flips {
+                let place = place.index(packed.len());
+                packed[place] = *byte;
+            }
+            read(&packed, &ReadOptions { skip_bad_rows: true, ..ReadOptions::default() });
+            read(&packed[..cut.index(packed.len())], &ReadOptions::default());
+        }
+    }
+
     #[test]
     fn array_and_lines_give_the_same(texts in prop::collection::vec("[^\\p{Z}\\p{C}][\\PC\n]{0,40}", 1..8), pretty: bool) {
         let rows: Vec<Value> = texts.iter().map(|text| json!({"text": text})).collect();
