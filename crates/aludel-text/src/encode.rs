@@ -179,6 +179,20 @@ pub fn encode(
     renderings.into_iter().map(|rendering| renderer.tokenize(rendering)).collect()
 }
 
+/// The texts of the rows that [`encode()`] would make of a conversation for training, without the work of tokenising them.
+///
+/// # Errors
+/// As [`encode()`], but for [`Error::Tokenize`].
+pub fn render(
+    template: &ChatTemplate,
+    tokenizer: &Tokenizer,
+    messages: &[Message],
+    options: &EncodeOptions,
+) -> Result<Vec<String>, Error> {
+    let rows = Renderer { template, tokenizer, options }.training_rows(messages)?;
+    Ok(rows.into_iter().map(|row| row.text).collect())
+}
+
 /// Encodes plain text for training on all of it: no template, and nothing in it becomes a control token. The tokens
 /// `before` (a beginning-of-text token) and `after` (an end-of-text token) are put around it.
 ///

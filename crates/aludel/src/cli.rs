@@ -3,6 +3,7 @@
 
 use crate::commands::bench::BenchArgs;
 use crate::commands::chat::ChatArgs;
+use crate::commands::curate::CurateArgs;
 use crate::commands::demo::DemoArgs;
 use crate::commands::gradients::GradientsArgs;
 use crate::commands::inspect::InspectArgs;
@@ -34,6 +35,9 @@ pub(crate) struct Cli {
 /// The subcommands.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Make a training set of traces: verified, without duplicates, split
+    Curate(Box<CurateArgs>),
+
     /// Train a LoRA adapter on traces
     Train(Box<TrainArgs>),
 
@@ -64,8 +68,9 @@ pub(crate) enum Command {
 
 const AFTER_HELP: &str = "\
 Examples:
-  aludel inspect --student student.gguf --data traces.jsonl
-  aludel train --student student.gguf --data traces.jsonl --output-dir run
+  aludel curate --input traces.jsonl --output-dir curated
+  aludel inspect --student student.gguf --data curated/train.jsonl
+  aludel train --student student.gguf --data curated/train.jsonl --output-dir run
   aludel merge --adapter run/adapter --output-dir merged
   aludel chat --model merged
   aludel schema > recipe.schema.json

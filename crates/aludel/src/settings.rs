@@ -4,6 +4,7 @@
 
 use crate::report::Helped;
 use aludel_distill::settings::{self, Notice, Parsed, Problem, Problems, Recipe};
+use aludel_traces::source::hub::is_hub_name;
 use anyhow::Context as _;
 use clap::Args;
 use std::collections::BTreeMap;
@@ -209,8 +210,17 @@ fn assign(table: &mut Table, assignment: &Assignment) {
 
 /// A run folder, an adapter and a resumed run must find their files whatever folder they are used from.
 fn make_absolute(recipe: &mut Recipe) -> anyhow::Result<()> {
-    let single = [&mut recipe.student.model, &mut recipe.train.output_dir, &mut recipe.train.init_adapter];
-    for path in single.into_iter().flatten().chain(&mut recipe.data.files) {
+    let single = [
+        &mut recipe.student.model,
+        &mut recipe.train.output_dir,
+        &mut recipe.train.init_adapter,
+        &mut recipe.curate.output_dir,
+    ];
+    let lists = [&mut recipe.data.files, &mut recipe.curate.input, &mut recipe.curate.decontaminate];
+    for path in single.into_iter().flatten().chain(lists.into_iter().flatten()) {
+        if is_hub_name(path) {
+            continue;
+        }
         *path = std::path::absolute(&*path).with_context(|| format!("{}: not a usable path", path.display()))?;
     }
     Ok(())

@@ -13,7 +13,8 @@ use std::path::PathBuf;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct DataSettings {
-    /// JSONL files, or files that hold one JSON array.
+    /// JSONL files, files that hold one JSON array (both also packed with gzip or zstd), Parquet files, or names on the
+    /// Hugging Face Hub such as `hf:owner/name:split`.
     #[serde(deserialize_with = "one_or_many")]
     #[schemars(with = "OneOrMany<PathBuf>")]
     pub files: Vec<PathBuf>,
@@ -113,7 +114,7 @@ impl DataSettings {
             "files",
             &self.files,
             "an empty path names nothing",
-            "paths of JSONL files",
+            "paths of data files",
         );
         for (part, column) in &self.columns {
             check.that(

@@ -18,7 +18,8 @@ pub struct Difference {
 impl Difference {
     /// Whether the trained weights can depend on it. Where they cannot, a run may be resumed with the new value.
     pub fn changes_training(&self) -> bool {
-        !self.key.starts_with("generate.") && !WITHOUT_EFFECT_ON_WEIGHTS.contains(&self.key.as_str())
+        !WITHOUT_EFFECT_SECTIONS.iter().any(|section| self.key.starts_with(section))
+            && !WITHOUT_EFFECT_ON_WEIGHTS.contains(&self.key.as_str())
     }
 }
 
@@ -28,6 +29,9 @@ impl fmt::Display for Difference {
         write!(formatter, "{}: {} → {}", self.key, or_nothing(&self.old), or_nothing(&self.new))
     }
 }
+
+/// What comes before training, and what after.
+const WITHOUT_EFFECT_SECTIONS: [&str; 2] = ["curate.", "generate."];
 
 /// Settings that say where, how fast or how often, and never what is computed. The pass size is not among them: it
 /// regroups sums, and so moves the last bits.

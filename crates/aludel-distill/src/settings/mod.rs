@@ -2,6 +2,7 @@
 //! This room turns a TOML table into a [`Recipe`], says what is wrong with it (all of it, not the first thing only),
 //! and writes it back. Files, flags and `--set` are merged into that one table by the caller, who also prints.
 
+mod curate;
 mod data;
 mod differences;
 mod foreign;
@@ -13,6 +14,7 @@ mod shapes;
 mod student;
 mod train;
 
+pub use curate::{CurateSettings, Keep, NamedKeep, VerifierTable, VerifyMode};
 pub use data::{DataSettings, LongRows, LossOn};
 pub use differences::{Difference, differences};
 pub use foreign::{FOREIGN_NAMES, FOREIGN_VALUES, ForeignName, ForeignValue, Verdict};
@@ -43,6 +45,8 @@ pub struct Recipe {
     pub data: DataSettings,
     /// How answers are sampled.
     pub generate: GenerateSettings,
+    /// Which traces become training rows.
+    pub curate: CurateSettings,
 }
 
 impl Recipe {
@@ -57,6 +61,7 @@ impl Recipe {
         self.train.check(&mut Checker::new("train", &mut problems));
         self.data.check(&mut Checker::new("data", &mut problems));
         self.generate.check(&mut Checker::new("generate", &mut problems));
+        self.curate.check(&mut Checker::new("curate", &mut problems));
         self.check_agreement(&mut Checker::new("train", &mut problems));
         Problems::unless_empty(problems)
     }
@@ -102,10 +107,18 @@ impl Recipe {
             problems.push(Problem::missing(
                 "data.files",
                 "no training data is named",
-                "give one or more JSONL files: --data FILE..., or `files` in [data]",
+                "give one or more data files: --data FILE..., or `files` in [data]",
             ));
         }
         Problems::unless_empty(problems)
+    }
+
+    /// What curation cannot start without: traces, an output folder, and a student where rows are measured in its tokens.
+    ///
+    /// # Errors
+    /// One problem for each that is missing.
+    pub fn require_for_curation(&self) -> Result<(), Problems> {
+        Problems::unless_empty(self.curate.missing(self.student.model.is_some()))
     }
 
     /// How rows are encoded for training.

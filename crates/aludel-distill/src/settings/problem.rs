@@ -122,4 +122,10 @@ impl<'a> Checker<'a> {
             self.problems.push(Problem::new(&key, Some(format!("{value:?}")), reason, format!("give {right}")));
         }
     }
+
+    /// Notes a problem found elsewhere, with its own mend.
+    pub(super) fn wrong(&mut self, key: &str, value: impl fmt::Debug, reason: &str, mend: &str) {
+        let key = format!("{}.{key}", self.section);
+        self.problems.push(Problem::new(&key, Some(format!("{value:?}")), reason, mend));
+    }
 }

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct StudentSettings {
-    /// A GGUF file, or a Hugging Face model folder.
+    /// A GGUF file, a Hugging Face model folder, or a name on the Hub such as `hf:owner/name`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub model: Option<PathBuf>,
     /// The precision of matrix products; sums, norms, softmax, adapters and optimiser are f32 in any case.

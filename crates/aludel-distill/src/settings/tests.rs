@@ -52,6 +52,11 @@ fn a_full_recipe_survives_a_round_trip() {
         [generate]
         stop = "END"
         seed = 7
+        [curate]
+        input = "traces.jsonl"
+        verifier = { kind = "numeric", relative = 0.01 }
+        keep = 2
+        mixture = { math = 0.7, code = 0.3 }
         "#,
     );
     let recipe = parsed.recipe;
@@ -135,7 +140,7 @@ fn names_that_do_not_exist_lead_to_one_that_does() {
         ("[train]\nepoch = 3", "train.epoch = 3: there is no such setting; did you mean train.num_train_epochs?"),
         ("[trian]\nseed = 1", "trian: there is no such section; did you mean [train]?"),
         ("learning_rate = 1e-4", "learning_rate = 0.0001: there is no such section; write it below [train]"),
-        ("[zzz]", "zzz: there is no such section; the sections are student, lora, train, data, generate"),
+        ("[zzz]", "zzz: there is no such section; the sections are student, lora, train, data, generate, curate"),
         ("train = 3", "train = 3: this is a section, not a setting; write [train] with settings below it"),
         (
             "[lora]\nzzz = 1",
@@ -256,11 +261,33 @@ fn values_out_of_range_are_refused() {
         ("[generate]\nmin_p = 2", "generate.min_p = 2.0"),
         ("[generate]\nrepetition_penalty = 0", "generate.repetition_penalty = 0.0"),
         ("[generate]\nstop = \"\"", "generate.stop = [\"\"]"),
+        ("[curate]\nkeep = 0", "curate.keep = Count(0)"),
+        ("[curate]\nkeep = \"some\"", "curate.keep = \"some\""),
+        ("[curate]\nverify = \"off\"\nkeep = \"shortest\"", "curate.keep = Named(Shortest)"),
+        ("[curate]\nverify = \"label\"\nrequire_verified = true", "curate.require_verified = true"),
+        ("[curate]\nverifier = \"math\"", "curate.verifier = \"kind = \\\"math\\\"\""),
+        (
+            "[curate]\nverifier = { kind = \"maths\", exact = 1 }",
+            "curate.verifier = \"exact = 1, kind = \\\"maths\\\"\"",
+        ),
+        (
+            "[curate]\nverifier = { kind = \"regex\", pattern = \"(\" }",
+            "curate.verifier = \"kind = \\\"regex\\\", pattern = \\\"(\\\"\"",
+        ),
+        ("[curate]\nlanguages = \"klingon\"", "curate.languages = [\"klingon\"]"),
+        ("[curate]\nnear_duplicate_threshold = 0", "curate.near_duplicate_threshold = 0.0"),
+        ("[curate]\ndecontaminate_overlap = 1.1", "curate.decontaminate_overlap = 1.1"),
+        ("[curate]\nmin_length = 9\nmax_length = 8", "curate.max_length = 8"),
+        ("[curate]\nmax_per_prompt = 0", "curate.max_per_prompt = 0"),
+        ("[curate]\nmixture = { math = -1 }", "curate.mixture = {\"math\": -1.0}"),
+        ("[curate]\ntest_size = 1.5", "curate.test_size = 1.5"),
+        ("[curate]\nnear_duplicate = false", "curate.near_duplicate = false"),
     ] {
         let problems = wrong(text);
         assert!(problems.starts_with(&format!("{key}: ")), "{text} gave {problems}");
         assert_eq!(problems.lines().count(), 1, "{text} gave {problems}");
-        assert!(problems.contains("; give "), "{text} gave no mend: {problems}");
+        let mends = ["; give ", "; mend ", "; name ", "; did you mean curate.near_duplicates?"];
+        assert!(mends.iter().any(|mend| problems.contains(mend)), "{text} gave no mend: {problems}");
     }
 }
 

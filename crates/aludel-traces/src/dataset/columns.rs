@@ -153,15 +153,33 @@ const PAIR_SHAPES: [PairShape; 5] = [
 const REASONING_COLUMNS: [&str; 3] = ["reasoning", "reasoning_content", "thinking"];
 const SYSTEM_COLUMNS: [&str; 2] = ["system", "system_prompt"];
 
+/// What is learnt from a row, and the names of the columns that it stands in.
+pub(super) struct Found<'a> {
+    pub(super) content: Content,
+    pub(super) columns: Vec<&'a str>,
+}
+
 /// Turns a row into what is learnt from it.
-pub(super) fn content_of(row: &Map<String, Value>, columns: Option<&ColumnMap>) -> Result<Content, Problem> {
+pub(super) fn content_of<'a>(row: &'a Map<String, Value>, columns: Option<&ColumnMap>) -> Result<Found<'a>, Problem> {
     match columns {
         Some(columns) if !columns.is_empty() => mapped(row, columns),
         _ => detected(row),
     }
 }
 
-fn detected(row: &Map<String, Value>) -> Result<Content, Problem> {
+/// Whether a row that fits no shape asks something and lacks no more than the answer.
+pub(super) fn lacks_answer_only(row: &Map<String, Value>, columns: Option<&ColumnMap>) -> bool {
+    let prompt = columns.and_then(|columns| columns.prompt.as_deref());
+    let usual = ["prompt", "instruction", "question"];
+    let asks = prompt.map_or_else(|| first_present(row, &usual), |name| present(row, name)).is_some();
+    let responses = ["response", "completion", "output", "answer", "reasoning"];
+    let response = columns.and_then(|columns| columns.response.as_deref());
+    let has_column =
+        response.map_or_else(|| responses.iter().any(|name| row.contains_key(*name)), |name| row.contains_key(name));
+    asks && has_column
+}
+
+fn detected(row: &Map<String, Value>) -> Result<Found<'_>, Problem> {
     let reasoning = first_present(row, &REASONING_COLUMNS);
     let system = first_present(row, &SYSTEM_COLUMNS);
     if let Some((name, list)) = first_present(row, &["messages", "conversations"]) {
@@ -170,7 +188,7 @@ fn detected(row: &Map<String, Value>) -> Result<Content, Problem> {
     match PAIR_SHAPES.iter().find(|shape| shape.fits(row)) {
         Some(shape) => {
             let parts = Parts {
-                prompt: (shape.prompt, &row[shape.prompt]),
+                prompt: named(row, "prompt", shape.prompt)?,
                 input: shape.input.and_then(|name| first_present(row, &[name])),
                 response: first_present(row, &[shape.response]),
                 reasoning,
@@ -186,7 +204,7 @@ fn detected(row: &Map<String, Value>) -> Result<Content, Problem> {
 }
 
 /// With `data.columns`: the named columns must be there; prompt and answer that are not named go by their usual names.
-fn mapped(row: &Map<String, Value>, columns: &ColumnMap) -> Result<Content, Problem> {
+fn mapped<'a>(row: &'a Map<String, Value>, columns: &ColumnMap) -> Result<Found<'a>, Problem> {
     if let Some(name) = &columns.text {
         return plain_text(named(row, "text", name)?);
     }
@@ -246,8 +264,10 @@ struct Parts<'a> {
     system: Option<Column<'a>>,
 }
 
-impl Parts<'_> {
-    fn into_content(self) -> Result<Content, Problem> {
+impl<'a> Parts<'a> {
+    fn into_content(self) -> Result<Found<'a>, Problem> {
+        let parts = [Some(self.prompt), self.input, self.response, self.reasoning, self.system];
+        let columns = parts.into_iter().flatten().map(|(name, _)| name).collect();
         let mut messages = prompt_from(self.prompt)?;
         if let Some(input) = self.input
             && let Some(last) = messages.last_mut()
@@ -260,12 +280,13 @@ impl Parts<'_> {
         }
         let reasoning = self.reasoning.map(text_of).transpose()?;
         messages.extend(reply_from(self.response, reasoning)?);
-        finished(messages, self.system)
+        Ok(Found { content: finished(messages, self.system)?, columns })
     }
 }
 
-fn conversation(list: Column<'_>, system: Option<Column<'_>>) -> Result<Content, Problem> {
-    finished(messages_from(list)?, system)
+fn conversation<'a>(list: Column<'a>, system: Option<Column<'a>>) -> Result<Found<'a>, Problem> {
+    let columns = [Some(list), system].into_iter().flatten().map(|(name, _)| name).collect();
+    Ok(Found { content: finished(messages_from(list)?, system)?, columns })
 }
 
 /// Puts the system message in front and checks that there is something to learn.
@@ -298,11 +319,11 @@ fn finished(mut messages: Vec<Message>, system: Option<Column<'_>>) -> Result<Co
     }
 }
 
-fn plain_text(column: Column<'_>) -> Result<Content, Problem> {
+fn plain_text(column: Column<'_>) -> Result<Found<'_>, Problem> {
     let text = text_of(column)?;
     match text.trim().is_empty() {
         true => Err(Problem::new(ProblemKind::NothingToLearn, format!("column `{}` is empty", column.0))),
-        false => Ok(Content::Text(text)),
+        false => Ok(Found { content: Content::Text(text), columns: vec![column.0] }),
     }
 }
 

@@ -4,11 +4,13 @@
 
 mod columns;
 mod messages;
+mod parquet;
 mod problem;
 mod read;
 mod record;
 #[cfg(test)]
 mod tests;
+mod unpack;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -17,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 pub use columns::ColumnMap;
+pub use parquet::write_parquet;
 pub use problem::ProblemKind;
 pub use record::{Content, PromptKey, Provenance, Record};
 
@@ -122,7 +125,8 @@ pub struct Records {
     opened_files: usize,
     current: Option<CurrentFile>,
     counts: Counts,
-    bytes_read: u64,
+    /// Bytes of the files that are read to their ends.
+    bytes_before: u64,
     bytes_total: u64,
     named_columns: NamedColumns,
     ended: bool,
@@ -149,9 +153,9 @@ impl Records {
         &self.counts
     }
 
-    /// Bytes read so far, without the blanks between rows.
+    /// Bytes of the files that were read so far, a buffer ahead of the rows.
     pub fn bytes_read(&self) -> u64 {
-        self.bytes_read
+        self.bytes_before + self.current.as_ref().map_or(0, |current| current.rows.bytes_read())
     }
 
     /// Bytes that all the files hold.
@@ -165,35 +169,49 @@ impl Records {
     }
 
     fn next_record(&mut self) -> Result<Option<Record>, Error> {
+        while let Some(row) = self.next_row()? {
+            match row.content {
+                Ok(content) => return Ok(Some(Record::new(content, row.provenance))),
+                Err(unusable) if self.options.skip_bad_rows => self.leave_out(&row.provenance, unusable),
+                Err(unusable) => return Err(unusable.into_error(&row.provenance)),
+            }
+        }
+        self.finish().map(|()| None)
+    }
+
+    /// The next row with all its columns, usable or not; `None` at the end of the last file. Unlike the iterator, it neither
+    /// ends at a row that cannot be used nor counts it: that is the caller's to decide.
+    ///
+    /// # Errors
+    /// A file that cannot be read, or holds no row.
+    pub fn next_row(&mut self) -> Result<Option<Row>, Error> {
         loop {
             let Some(current) = &mut self.current else {
                 match self.open_next()? {
                     true => continue,
-                    false => return self.finish().map(|()| None),
+                    false => return Ok(None),
                 }
             };
-            let read_error = |reason| Error::Read { path: current.path.to_path_buf(), reason };
-            let Some(raw) = current.rows.next_row().map_err(read_error)? else {
+            let raw = current.rows.next_row().map_err(|reason| current.rows.read_error(&current.path, reason))?;
+            let Some(raw) = raw else {
                 if !current.has_rows {
                     return Err(Error::EmptyFile { path: current.path.to_path_buf() });
                 }
+                self.bytes_before += current.rows.file_bytes();
                 self.current = None;
                 continue;
             };
             current.has_rows = true;
-            self.bytes_read += raw.bytes.as_ref().map_or(0, |bytes| bytes.len() as u64 + 1);
             let provenance = Provenance { file: Arc::clone(&current.path), file_index: current.index, line: raw.line };
-            match self.content_of(raw) {
-                Ok(content) => {
-                    self.counts.rows += 1;
-                    return Ok(Some(Record::new(content, provenance)));
-                }
-                Err(problem) if self.options.skip_bad_rows => {
-                    self.counts.add_bad(problem.kind, &provenance.file, provenance.line, problem.detail);
-                }
-                Err(problem) => return Err(problem.into_error(&provenance)),
-            }
+            let (columns, content) = self.content_of(raw);
+            self.counts.rows += u64::from(content.is_ok());
+            return Ok(Some(Row { content, columns, provenance }));
         }
+    }
+
+    /// Counts a row that is left out.
+    fn leave_out(&mut self, place: &Provenance, row: Unusable) {
+        self.counts.add_bad(row.kind, &place.file, place.line, row.reason);
     }
 
     fn open_next(&mut self) -> Result<bool, Error> {
@@ -205,14 +223,31 @@ impl Records {
         Ok(true)
     }
 
-    fn content_of(&mut self, raw: RawRow) -> Result<Content, Problem> {
-        let row = parse(&raw.bytes?)?;
+    /// What is learnt from a row, and the columns that are not part of it.
+    fn content_of(&mut self, raw: RawRow) -> (Map<String, Value>, Result<Content, Unusable>) {
+        let mut row = match raw.bytes.and_then(|bytes| parse(&bytes)) {
+            Ok(row) => row,
+            Err(problem) => return (Map::new(), Err(problem.into())),
+        };
         if let Some(columns) = &self.options.columns {
             let has = |name: &Option<String>| name.as_ref().is_some_and(|name| row.contains_key(name));
             self.named_columns.reasoning |= has(&columns.reasoning);
             self.named_columns.system |= has(&columns.system);
         }
-        columns::content_of(&row, self.options.columns.as_ref())
+        let map = self.options.columns.as_ref();
+        match columns::content_of(&row, map) {
+            Ok(found) => {
+                let used: Vec<String> = found.columns.iter().map(ToString::to_string).collect();
+                let content = found.content;
+                row.retain(|name, _| !used.contains(name));
+                (row, Ok(content))
+            }
+            Err(problem) => {
+                let lacks_answer = problem.kind == ProblemKind::NothingToLearn
+                    || (problem.kind == ProblemKind::Columns && columns::lacks_answer_only(&row, map));
+                (row, Err(Unusable { lacks_answer, ..problem.into() }))
+            }
+        }
     }
 
     /// What only the whole data can tell.
@@ -250,14 +285,43 @@ impl Iterator for Records {
     }
 }
 
-impl Problem {
-    fn into_error(self, provenance: &Provenance) -> Error {
-        let (path, line, reason) = (provenance.file.to_path_buf(), provenance.line, self.detail);
+/// A row and all that its columns hold.
+#[derive(Clone, Debug)]
+pub struct Row {
+    /// What is learnt from it, or why nothing can be.
+    pub content: Result<Content, Unusable>,
+    /// The columns that are not part of the content; all of them where there is none.
+    pub columns: Map<String, Value>,
+    /// Where it stands.
+    pub provenance: Provenance,
+}
+
+/// Why a row cannot be used.
+#[derive(Clone, Debug)]
+pub struct Unusable {
+    /// The kind of reason.
+    pub kind: ProblemKind,
+    /// What exactly is wrong.
+    pub reason: String,
+    /// Whether the row is in order but for an answer that is not there.
+    pub lacks_answer: bool,
+}
+
+impl Unusable {
+    /// The error that ends the reading at this row.
+    pub fn into_error(self, provenance: &Provenance) -> Error {
+        let (path, line, reason) = (provenance.file.to_path_buf(), provenance.line, self.reason);
         match self.kind {
             // Every row of the file has these columns: leaving rows out is no way to mend it.
             ProblemKind::Columns => Error::Columns { path, line, reason },
             _ => Error::Row { path, line, reason },
         }
+    }
+}
+
+impl From<Problem> for Unusable {
+    fn from(problem: Problem) -> Unusable {
+        Unusable { kind: problem.kind, reason: problem.detail, lacks_answer: false }
     }
 }
 

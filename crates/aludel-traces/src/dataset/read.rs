@@ -1,11 +1,13 @@
-//! Cuts a JSONL file or a JSON array into the bytes of its rows, one at a time, so that a file of any size passes
+//! Cuts JSON lines or a JSON array into the bytes of its rows, one at a time, so that a file of any size passes
 //! through a few buffers. What a row means is left to `columns`; this room only knows lines, brackets and limits.
 
-use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::problem::{Problem, ProblemKind};
+use super::unpack::{Packing, Unpacked};
 use crate::Error;
 
 /// One row as it stands in the file, or why it could not be cut out.
@@ -18,11 +20,13 @@ pub(super) struct RawRow {
 
 /// The rows of one file, in order.
 pub(super) struct RawRows {
-    reader: BufReader<File>,
+    reader: BufReader<Box<dyn Read + Send>>,
+    packing: Packing,
     max_row_bytes: usize,
     line: u64,
     layout: Layout,
     file_bytes: u64,
+    bytes_read: Arc<AtomicU64>,
 }
 
 enum Layout {
@@ -36,28 +40,24 @@ enum Layout {
     Ended,
 }
 
-const BUFFER_BYTES: usize = 256 << 10;
-
 impl RawRows {
     /// Opens a file and finds out how its rows are laid out.
     pub(super) fn open(path: &Path, max_row_bytes: usize) -> Result<RawRows, Error> {
-        let read_error = |reason| Error::Read { path: path.to_path_buf(), reason };
-        let file = File::open(path).map_err(read_error)?;
-        let metadata = file.metadata().map_err(read_error)?;
-        if metadata.is_dir() {
-            return Err(Error::FileKind {
-                path: path.to_path_buf(),
-                kind: "a folder",
-                mend: "name the files inside it (a shell's * does)",
-            });
-        }
-        let mut reader = BufReader::with_capacity(BUFFER_BYTES, file);
-        if let Some((kind, mend)) = unread_kind(fill_at_least(&mut reader, 4).map_err(read_error)?) {
-            return Err(Error::FileKind { path: path.to_path_buf(), kind, mend });
-        }
-        let mut rows = RawRows { reader, max_row_bytes, line: 1, layout: Layout::Lines, file_bytes: metadata.len() };
-        rows.enter().map_err(read_error)?;
+        let Unpacked { text: reader, packing, file_bytes, bytes_read } = Unpacked::open(path)?;
+        let mut rows =
+            RawRows { reader, packing, max_row_bytes, line: 1, layout: Layout::Lines, file_bytes, bytes_read };
+        rows.enter().map_err(|reason| packing.read_error(path, reason))?;
         Ok(rows)
+    }
+
+    /// What a failed read says of the file.
+    pub(super) fn read_error(&self, path: &Path, reason: io::Error) -> Error {
+        self.packing.read_error(path, reason)
+    }
+
+    /// Bytes of the file, packed as it is, that were read so far.
+    pub(super) fn bytes_read(&self) -> u64 {
+        self.bytes_read.load(Ordering::Relaxed)
     }
 
     /// The size of the file when it was opened.
@@ -214,29 +214,6 @@ impl Element {
         }
         None
     }
-}
-
-/// Kinds of file that are known but not read, by their first bytes.
-fn unread_kind(start: &[u8]) -> Option<(&'static str, &'static str)> {
-    const UNPACK: &str = "unpack it first (compressed data files are not read yet)";
-    let kinds: [(&[u8], &str, &str); 8] = [
-        (b"\x1f\x8b", "a gzip file", UNPACK),
-        (b"\x28\xb5\x2f\xfd", "a zstd file", UNPACK),
-        (b"PAR1", "a Parquet file", "write it out as JSONL first (Parquet is not read yet)"),
-        (b"PK\x03\x04", "a zip archive", "unpack it first"),
-        (b"BZh", "a bzip2 file", UNPACK),
-        (b"GGUF", "a GGUF model", "give a model with --student and a data file with --data"),
-        (b"\xff\xfe", "a UTF-16 text file", "save it as UTF-8"),
-        (b"\xfe\xff", "a UTF-16 text file", "save it as UTF-8"),
-    ];
-    kinds.into_iter().find(|(magic, _, _)| start.starts_with(magic)).map(|(_, kind, mend)| (kind, mend))
-}
-
-/// The first bytes of a file. One read of a regular file fills the buffer; a pipe may bring fewer, which then match
-/// no magic and are judged as text.
-fn fill_at_least(reader: &mut BufReader<File>, wanted_bytes: usize) -> io::Result<&[u8]> {
-    let buffer = reader.fill_buf()?;
-    Ok(&buffer[..buffer.len().min(wanted_bytes)])
 }
 
 fn count_newlines(bytes: &[u8]) -> u64 {

@@ -45,7 +45,7 @@ fn what_is_no_model_is_explained() {
     );
     check_refused(&[("x.txt", b"hello")], "x.txt", &["not a model"]);
     for (named, mention) in
-        [("", "empty path"), ("hf:owner/name", "not fetched yet"), ("owner/name", "name on the Hub")]
+        [("", "empty path"), ("hf:owner/name", "fetch the model first"), ("owner/name", "name on the Hub")]
     {
         let message = locate_model(Path::new(named)).unwrap_err().to_string();
         assert!(message.contains(mention), "{message}");

@@ -4,6 +4,7 @@
 mod conversation;
 
 use crate::console::{Console, harmless};
+use crate::hub::local_model;
 use crate::report::{INTERRUPTED, Outcome};
 use crate::settings::{Flags, RecipeArgs, resolve};
 use aludel_distill::settings::{GenerateSettings, Recipe};
@@ -22,7 +23,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct ChatArgs {
-    /// The model to talk to: a GGUF file or a Hugging Face model folder
+    /// The model to talk to: a GGUF file, a Hugging Face model folder, or hf:owner/name
     #[arg(long, value_name = "PATH")]
     pub(crate) model: PathBuf,
 
@@ -102,7 +103,7 @@ pub(crate) fn run(args: &ChatArgs, console: &mut Console) -> anyhow::Result<Outc
     let seed = *recipe.generate.seed.get_or_insert_with(|| now().as_nanos() as u64 >> 1);
     tracing::debug!("seed {seed}");
     let interrupted = watch_for_interrupts()?;
-    let mut talker = Talker::open(&args.model, args.adapter.as_deref(), &recipe.student, Some(today()))?;
+    let mut talker = Talker::open(&local_model(&args.model)?, args.adapter.as_deref(), &recipe.student, Some(today()))?;
     let mut messages: Vec<Message> = args.system.iter().map(Message::system).collect();
     let Some(prompt) = &args.prompt else {
         return Conversation { talker, recipe, messages, interrupted, json: args.json, console }.run();

@@ -5,6 +5,7 @@ mod rows;
 mod show;
 
 use crate::console::Console;
+use crate::hub::fetch_named;
 use crate::report::Outcome;
 use crate::settings::{Flags, RecipeArgs, resolve};
 use aludel_distill::prepare::Preparer;
@@ -23,11 +24,11 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct InspectArgs {
-    /// The model whose template and tokenizer are used: a GGUF file or a Hugging Face model folder
+    /// The model whose template and tokenizer are used: a GGUF file, a Hugging Face model folder, or hf:owner/name
     #[arg(long, value_name = "PATH")]
     student: Option<PathBuf>,
 
-    /// The data to look at: JSONL, or a JSON array
+    /// The data to look at: JSONL, a JSON array (both also .gz or .zst) or Parquet; or hf:owner/name:split
     #[arg(long, value_name = "FILE", num_args = 1..)]
     data: Vec<PathBuf>,
 
@@ -69,7 +70,8 @@ Examples:
 
 /// Shows the first rows and counts all.
 pub(crate) fn run(args: &InspectArgs, console: &mut Console) -> anyhow::Result<Outcome> {
-    let recipe = args.recipe()?;
+    let mut recipe = args.recipe()?;
+    fetch_named(&mut recipe)?;
     let path = recipe.student_model()?;
     let mut student =
         Student::open(path).with_context(|| format!("{}: the student cannot be opened", path.display()))?;
@@ -159,7 +161,7 @@ impl InspectArgs {
             problems.push(Problem::missing(
                 "data.files",
                 "no data is named",
-                "give one or more JSONL files: --data FILE..., or `files` in [data]",
+                "give one or more data files: --data FILE..., or `files` in [data]",
             ));
         }
         Problems::unless_empty(problems)?;

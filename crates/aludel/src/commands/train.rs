@@ -1,6 +1,7 @@
 //! `aludel train`: the options of a training run and the recipe that they make.
 
 use crate::console::Console;
+use crate::hub::fetch_named;
 use crate::report::Outcome;
 use crate::settings::{Flags, RecipeArgs, resolve};
 use aludel_distill::settings::Recipe;
@@ -17,11 +18,11 @@ use std::sync::atomic::AtomicBool;
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct TrainArgs {
-    /// The model that learns: a GGUF file or a Hugging Face model folder
+    /// The model that learns: a GGUF file, a Hugging Face model folder, or hf:owner/name
     #[arg(long, value_name = "PATH")]
     pub(crate) student: Option<PathBuf>,
 
-    /// Training data: JSONL, or a JSON array
+    /// Training data: JSONL, a JSON array (both also .gz or .zst) or Parquet; or hf:owner/name:split
     #[arg(long, value_name = "FILE", num_args = 1..)]
     pub(crate) data: Vec<PathBuf>,
 
@@ -110,7 +111,8 @@ Examples:
 
 /// Trains; SIGTERM and Ctrl-C stop after the present pass.
 pub(crate) fn run(args: &TrainArgs, console: &mut Console) -> anyhow::Result<Outcome> {
-    let recipe = args.recipe()?;
+    let mut recipe = args.recipe()?;
+    fetch_named(&mut recipe)?;
     let summary = run_recipe(&recipe, args.resume, args.json, console)?;
     if args.json {
         console.json_line(&summary_json(&summary)?)?;

@@ -1,0 +1,246 @@
+//! The first pass: rows are read in order, judged one by one on all threads, and compared with the rows before them in order,
+//! so that the outcome depends on no thread.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use rayon::ThreadPool;
+use rayon::prelude::*;
+use serde_json::Value;
+
+use super::contamination::Evaluations;
+use super::duplicates::Comparison;
+use super::near::{Layout, Sketch};
+use super::trace::{Trace, TraceSource, Unfit, learnt};
+use super::{Dropped, Judged, Options, Progress, Reason, Tokens, Verify, complete, drop_row, loops, verified};
+use crate::Error;
+use crate::dataset::{Content, PromptKey};
+use crate::verify::{Checker, Verdict};
+
+/// A batch ends at so many bytes or rows, whichever comes first.
+const BATCH_BYTES: usize = 4 << 20;
+const BATCH_ROWS: usize = 2048;
+
+/// What the first pass found.
+pub(super) struct Judgement {
+    pub(super) rows: Vec<Judged>,
+    /// Names of the sources, in the order in which they came up.
+    pub(super) sources: Vec<String>,
+    /// Rows that had to be tokenised to know their length.
+    pub(super) tokenised: u64,
+}
+
+pub(super) fn judge(
+    source: &dyn TraceSource,
+    options: &Options,
+    tokens: Option<&dyn Tokens>,
+    pool: &ThreadPool,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Judgement, Error> {
+    let filters = Filters::new(options, tokens)?;
+    let mut comparison = Comparison::new(options);
+    let mut sources = Sources::default();
+    let mut rows = Vec::new();
+    for_each_batch(
+        source,
+        pool,
+        |trace| filters.judge(trace),
+        |trace, judged| {
+            let (mut row, sketch) = judged?;
+            row.source = sources.number_of(trace, options.source_column.as_deref());
+            let number = rows.len() as u32;
+            if row.is_kept() {
+                comparison.compare(number, &mut row, sketch);
+            }
+            rows.push(row);
+            if rows.len() % BATCH_ROWS == 0 {
+                progress(Progress { writing: false, rows: rows.len() as u64, rows_total: None });
+            }
+            Ok(())
+        },
+    )?;
+    Ok(Judgement { rows, sources: sources.names, tokenised: filters.tokenised.into_inner() })
+}
+
+/// Maps traces on all threads, the next batch being read meanwhile, and takes the outcomes in order.
+pub(super) fn for_each_batch<T: Send>(
+    source: &dyn TraceSource,
+    pool: &ThreadPool,
+    map: impl Fn(&Trace) -> T + Sync,
+    mut take: impl FnMut(&Trace, T) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let mut traces = source.traces()?;
+    let mut batch = read_batch(&mut traces)?;
+    while !batch.is_empty() {
+        let (next, mapped) =
+            pool.install(|| rayon::join(|| read_batch(&mut traces), || batch.par_iter().map(&map).collect::<Vec<T>>()));
+        for (trace, outcome) in batch.iter().zip(mapped) {
+            take(trace, outcome)?;
+        }
+        batch = next?;
+    }
+    Ok(())
+}
+
+fn read_batch(traces: &mut (dyn Iterator<Item = Result<Trace, Error>> + Send)) -> Result<Vec<Trace>, Error> {
+    let mut batch = Vec::new();
+    let mut bytes = 0;
+    while bytes < BATCH_BYTES && batch.len() < BATCH_ROWS {
+        let Some(trace) = traces.next().transpose()? else { break };
+        bytes += trace.content.as_ref().map_or(0, |content| learnt(content).map(str::len).sum());
+        batch.push(trace);
+    }
+    Ok(batch)
+}
+
+/// The filters that look at one row alone.
+struct Filters<'a> {
+    options: &'a Options,
+    tokens: Option<&'a dyn Tokens>,
+    evaluations: Option<Evaluations>,
+    checker: Checker,
+    layout: Option<Layout>,
+    tokenised: AtomicU64,
+}
+
+impl<'a> Filters<'a> {
+    fn new(options: &'a Options, tokens: Option<&'a dyn Tokens>) -> Result<Filters<'a>, Error> {
+        let Options { evaluations, evaluation_ngram, evaluation_overlap, .. } = options;
+        let evaluations = match evaluations.is_empty() {
+            true => None,
+            false => Some(Evaluations::read(evaluations, *evaluation_ngram, *evaluation_overlap)?),
+        };
+        let checker = options.verifier.checker()?;
+        let layout = options.near_duplicates.map(Layout::for_threshold);
+        Ok(Filters { options, tokens, evaluations, checker, layout, tokenised: AtomicU64::new(0) })
+    }
+
+    /// A row's judgement, and what it is compared with others by, if it is kept so far.
+    ///
+    /// # Errors
+    /// A verifier command that cannot be started.
+    fn judge(&self, trace: &Trace) -> Result<(Judged, Option<Sketch>), Error> {
+        let mut row =
+            Judged { hash: 0, prompt: PromptKey(0), verdict: None, learnt_bytes: 0, source: 0, dropped: None };
+        let content = match &trace.content {
+            Ok(content) => content,
+            Err(Unfit::Incomplete(detail)) => {
+                drop_row(&mut row, Reason::Incomplete, detail.clone());
+                return Ok((row, None));
+            }
+            Err(Unfit::Unreadable(detail)) => {
+                drop_row(&mut row, Reason::Unreadable, detail.clone());
+                return Ok((row, None));
+            }
+        };
+        row.hash = hash_of(content);
+        row.prompt = PromptKey::of(content);
+        row.learnt_bytes = learnt(content).map(str::len).sum::<usize>().try_into().unwrap_or(u32::MAX);
+        row.dropped = self.flaw(content, trace).map(Box::new);
+        if row.is_kept() && self.options.verify != Verify::Off {
+            row.verdict = verified::verdict(&self.checker, &self.options.gold, content, &trace.columns)?;
+            row.dropped = self.verdict_flaw(row.verdict).map(Box::new);
+        }
+        let layout = self.layout.filter(|_| row.is_kept());
+        let sketch = layout.and_then(|layout| Sketch::of(content, self.options.near_ngram, layout));
+        Ok((row, sketch))
+    }
+
+    /// The first filter that a row fails by itself.
+    fn flaw(&self, content: &Content, trace: &Trace) -> Option<Dropped> {
+        let Options { complete, loops, languages, .. } = self.options;
+        let as_reason = |reason: Reason| move |detail: String| Dropped { reason, detail };
+        let completeness = complete.then(|| complete::flaw(content, &trace.columns)).flatten();
+        completeness
+            .map(as_reason(Reason::Incomplete))
+            .or_else(|| loops.then(|| loops::flaw(content)).flatten().map(as_reason(Reason::Degenerate)))
+            .or_else(|| {
+                let flaw = if languages.is_any() { None } else { languages.flaw(content) };
+                flaw.map(as_reason(Reason::Language))
+            })
+            .or_else(|| self.length_flaw(content).map(as_reason(Reason::Length)))
+            .or_else(|| self.evaluations.as_ref()?.flaw(content).map(as_reason(Reason::Contaminated)))
+    }
+
+    fn length_flaw(&self, content: &Content) -> Option<String> {
+        let tokens = self.tokens.filter(|_| !self.options.tokens.is_any())?;
+        let measured = self.options.tokens.measure(content, tokens);
+        self.tokenised.fetch_add(u64::from(measured.tokenised), Ordering::Relaxed);
+        measured.flaw
+    }
+
+    fn verdict_flaw(&self, verdict: Option<Verdict>) -> Option<Dropped> {
+        if self.options.verify != Verify::Filter {
+            return None;
+        }
+        let (reason, detail) = match verdict {
+            Some(Verdict::Wrong) => (Reason::Wrong, "its answer is not the right one"),
+            Some(Verdict::NoAnswer) => (Reason::Wrong, "no answer is found in it"),
+            Some(Verdict::Undecided) if self.options.require_verified => {
+                (Reason::Unverified, "its answer could not be compared with the right one")
+            }
+            None if self.options.require_verified => (Reason::Unverified, "no right answer is known"),
+            _ => return None,
+        };
+        Some(Dropped { reason, detail: detail.to_string() })
+    }
+}
+
+/// A hash of all that a row says; runs of white space count as one space.
+pub(super) fn hash_of(content: &Content) -> u128 {
+    let mut hasher = blake3::Hasher::new();
+    let mut absorb = |tag: &str, text: &str| {
+        hasher.update(tag.as_bytes()).update(&[0xff]);
+        for word in text.split_ascii_whitespace() {
+            hasher.update(word.as_bytes()).update(b" ");
+        }
+        hasher.update(&[0xff]);
+    };
+    match content {
+        Content::Text(text) => absorb("text", text),
+        Content::Messages(messages) => {
+            for message in messages {
+                absorb(message.role.as_str(), &message.content);
+                if let Some(reasoning) = &message.reasoning {
+                    absorb("reasoning", reasoning);
+                }
+            }
+        }
+    }
+    let mut bytes = [0; 16];
+    bytes.copy_from_slice(&hasher.finalize().as_bytes()[..16]);
+    u128::from_le_bytes(bytes)
+}
+
+/// Sources by name.
+#[derive(Default)]
+struct Sources {
+    names: Vec<String>,
+    numbers: HashMap<String, u32>,
+}
+
+impl Sources {
+    fn number_of(&mut self, trace: &Trace, column: Option<&str>) -> u32 {
+        let named = column.and_then(|column| trace.columns.get(column)).and_then(Value::as_str);
+        let name = named.map_or_else(|| file_source(&trace.origin.file), str::to_string);
+        if let Some(number) = self.numbers.get(&name) {
+            return *number;
+        }
+        let number = self.names.len() as u32;
+        self.names.push(name.clone());
+        self.numbers.insert(name, number);
+        number
+    }
+}
+
+/// A file's name without what says its kind: `math` for `data/math.jsonl.gz`.
+fn file_source(path: &Path) -> String {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let kinds = [".gz", ".zst", ".jsonl", ".json", ".ndjson", ".parquet"];
+    let mut bare = name.as_ref();
+    while let Some(shorter) = kinds.iter().find_map(|kind| bare.strip_suffix(kind)).filter(|rest| !rest.is_empty()) {
+        bare = shorter;
+    }
+    bare.to_string()
+}

@@ -1,0 +1,109 @@
+//! What curation reads: traces one after the other, from whatever keeps them. Data files are the source here; a store of
+//! traces is another, by implementing [`TraceSource`].
+
+use std::path::PathBuf;
+
+use aludel_text::message::{Message, Role};
+use serde_json::{Map, Value};
+
+use crate::Error;
+use crate::dataset::{self, Content, Provenance, ReadOptions, Row};
+
+/// One trace: what was asked and answered, and what else is known of it.
+#[derive(Clone, Debug)]
+pub struct Trace {
+    /// The conversation, or why there is none: a reason for dropping the row.
+    pub content: Result<Content, Unfit>,
+    /// All other columns; they stay with the row. `finish_reason` and the columns of right answers are looked at.
+    pub columns: Map<String, Value>,
+    /// Where it stands.
+    pub origin: Provenance,
+}
+
+/// Why a row holds no conversation that could be written again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Unfit {
+    /// The answer is missing.
+    Incomplete(String),
+    /// The row cannot be read.
+    Unreadable(String),
+}
+
+/// Gives the same traces, in the same order, each time it is asked. It is asked twice: once to judge them, once to write them.
+pub trait TraceSource: Sync {
+    /// The traces from the first on.
+    ///
+    /// # Errors
+    /// What keeps them cannot be opened.
+    fn traces(&self) -> Result<Box<dyn Iterator<Item = Result<Trace, Error>> + Send + '_>, Error>;
+}
+
+/// Data files of any shape that [`dataset`] reads.
+pub struct Files {
+    paths: Vec<PathBuf>,
+    options: ReadOptions,
+}
+
+impl Files {
+    /// Looks at each file, so that one that cannot be read is found at once.
+    ///
+    /// # Errors
+    /// As [`dataset::open`].
+    pub fn open(paths: &[PathBuf], options: &ReadOptions) -> Result<Files, Error> {
+        dataset::open(paths, options)?;
+        Ok(Files { paths: paths.to_vec(), options: options.clone() })
+    }
+}
+
+impl TraceSource for Files {
+    fn traces(&self) -> Result<Box<dyn Iterator<Item = Result<Trace, Error>> + Send + '_>, Error> {
+        let mut records = dataset::open(&self.paths, &self.options)?;
+        let skip_bad_rows = self.options.skip_bad_rows;
+        Ok(Box::new(std::iter::from_fn(move || {
+            let row = records.next_row().transpose()?;
+            Some(row.and_then(|row| trace_of(row, skip_bad_rows)))
+        })))
+    }
+}
+
+/// A row without an answer is a trace that was cut off; any other row that cannot be used is an error, unless such rows are
+/// to be left out.
+fn trace_of(row: Row, skip_bad_rows: bool) -> Result<Trace, Error> {
+    let content = match row.content {
+        Ok(content) => Ok(content),
+        Err(unusable) if unusable.lacks_answer => Err(Unfit::Incomplete("the row has no answer".to_string())),
+        Err(unusable) if skip_bad_rows => Err(Unfit::Unreadable(unusable.reason)),
+        Err(unusable) => return Err(unusable.into_error(&row.provenance)),
+    };
+    Ok(Trace { content, columns: row.columns, origin: row.provenance })
+}
+
+/// The assistant's turns.
+pub(super) fn replies(content: &Content) -> impl Iterator<Item = &Message> {
+    let messages = match content {
+        Content::Messages(messages) => messages.as_slice(),
+        Content::Text(_) => &[],
+    };
+    messages.iter().filter(|message| message.role == Role::Assistant)
+}
+
+/// The messages before the first answer that are not instructions for all conversations: what is asked. Plain text asks
+/// nothing.
+pub(super) fn questions(content: &Content) -> impl Iterator<Item = &str> {
+    let messages = match content {
+        Content::Messages(messages) => messages.as_slice(),
+        Content::Text(_) => &[],
+    };
+    let before = messages.iter().take_while(|message| message.role != Role::Assistant);
+    before.filter(|message| message.role != Role::System).map(|message| message.content.as_str())
+}
+
+/// All that is learnt: reasoning and answers of a conversation, or the whole of a plain text.
+pub(super) fn learnt(content: &Content) -> impl Iterator<Item = &str> {
+    let text = match content {
+        Content::Text(text) => Some(text.as_str()),
+        Content::Messages(_) => None,
+    };
+    let turns = replies(content).flat_map(|turn| [turn.reasoning.as_deref(), Some(turn.content.as_str())]);
+    text.into_iter().chain(turns.flatten())
+}

@@ -1,0 +1,127 @@
+//! What a data file is packed in: nothing, gzip, zstd or Parquet, told by its first bytes and not by its name. All of them
+//! become a stream of JSON text; its rows are `read`'s matter.
+
+use std::fs::File;
+use std::io::{self, BufReader, Read, Seek};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use flate2::read::MultiGzDecoder;
+
+use super::parquet::ParquetLines;
+use crate::Error;
+
+/// The text of a data file, as it is unpacked.
+pub(super) struct Unpacked {
+    pub(super) text: BufReader<Box<dyn Read + Send>>,
+    pub(super) packing: Packing,
+    pub(super) file_bytes: u64,
+    /// Bytes of the file that are read and unpacked.
+    pub(super) bytes_read: Arc<AtomicU64>,
+}
+
+/// What a data file is packed in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Packing {
+    Nothing,
+    Gzip,
+    Zstd,
+    Parquet,
+}
+
+const BUFFER_BYTES: usize = 256 << 10;
+
+/// Bytes from which a kind of file is told.
+const START_BYTES: usize = 24;
+
+impl Unpacked {
+    /// Opens a file that holds text, packed or not.
+    ///
+    /// # Errors
+    /// [`Error::Read`], [`Error::Damaged`], or [`Error::FileKind`] for a file that is no data file.
+    pub(super) fn open(path: &Path) -> Result<Unpacked, Error> {
+        let read_error = |reason| Error::Read { path: path.to_path_buf(), reason };
+        let mut file = File::open(path).map_err(read_error)?;
+        let metadata = file.metadata().map_err(read_error)?;
+        let refuse = |kind, mend| Err(Error::FileKind { path: path.to_path_buf(), kind, mend });
+        if metadata.is_dir() {
+            return refuse("a folder", "name the files inside it (a shell's * does)");
+        }
+        let mut start = Vec::with_capacity(START_BYTES);
+        file.by_ref().take(START_BYTES as u64).read_to_end(&mut start).map_err(read_error)?;
+        file.rewind().map_err(read_error)?;
+        let packing = Packing::of(&start);
+        let bytes_read = Arc::new(AtomicU64::new(0));
+        let damaged = |reason: String| Error::Damaged { path: path.to_path_buf(), reason };
+        let counted = Counted { file, bytes_read: Arc::clone(&bytes_read) };
+        let stream: Box<dyn Read + Send> = match packing {
+            Packing::Nothing => Box::new(counted),
+            Packing::Gzip => Box::new(MultiGzDecoder::new(BufReader::with_capacity(BUFFER_BYTES, counted))),
+            Packing::Zstd => Box::new(zstd::Decoder::new(counted).map_err(|error| damaged(error.to_string()))?),
+            Packing::Parquet => {
+                Box::new(ParquetLines::open(counted.file, metadata.len(), Arc::clone(&bytes_read)).map_err(damaged)?)
+            }
+        };
+        let mut text = BufReader::with_capacity(BUFFER_BYTES, stream);
+        let unpacked = io::BufRead::fill_buf(&mut text).map_err(|error| packing.read_error(path, error))?;
+        match not_text(&unpacked[..unpacked.len().min(START_BYTES)]) {
+            Some((kind, mend)) => refuse(kind, mend),
+            None => Ok(Unpacked { text, packing, file_bytes: metadata.len(), bytes_read }),
+        }
+    }
+}
+
+impl Packing {
+    fn of(start: &[u8]) -> Packing {
+        match start {
+            [0x1f, 0x8b, ..] => Packing::Gzip,
+            [0x28, 0xb5, 0x2f, 0xfd, ..] => Packing::Zstd,
+            [b'P', b'A', b'R', b'1', ..] => Packing::Parquet,
+            _ => Packing::Nothing,
+        }
+    }
+
+    /// What a failed read says of the file: of a packed one, that it is damaged.
+    pub(super) fn read_error(self, path: &Path, reason: io::Error) -> Error {
+        let path = path.to_path_buf();
+        match self {
+            Packing::Nothing => Error::Read { path, reason },
+            _ if reason.kind() == io::ErrorKind::UnexpectedEof => {
+                Error::Damaged { path, reason: "it ends too early".to_string() }
+            }
+            _ => Error::Damaged { path, reason: reason.to_string() },
+        }
+    }
+}
+
+/// Kinds of file that are known but not read, by their first bytes.
+fn not_text(start: &[u8]) -> Option<(&'static str, &'static str)> {
+    let kinds: [(&[u8], &str, &str); 10] = [
+        (b"\x1f\x8b", "a gzip file inside another packing", "unpack it once"),
+        (b"\x28\xb5\x2f\xfd", "a zstd file inside another packing", "unpack it once"),
+        (b"PAR1", "a compressed Parquet file", "unpack it first: Parquet is compressed inside"),
+        (b"PK\x03\x04", "a zip archive", "unpack it first"),
+        (b"BZh", "a bzip2 file", "unpack it first, or pack it with gzip or zstd"),
+        (b"GGUF", "a GGUF model", "give a model with --student and a data file with --data"),
+        (b"version https://git-lfs", "a pointer to a file that Git LFS keeps", "fetch the file itself: git lfs pull"),
+        (b"SQLite format 3\0", "an SQLite database", "write its rows out as JSONL first"),
+        (b"\xff\xfe", "a UTF-16 text file", "save it as UTF-8"),
+        (b"\xfe\xff", "a UTF-16 text file", "save it as UTF-8"),
+    ];
+    kinds.into_iter().find(|(magic, _, _)| start.starts_with(magic)).map(|(_, kind, mend)| (kind, mend))
+}
+
+/// A file that counts the bytes that are read from it.
+struct Counted {
+    file: File,
+    bytes_read: Arc<AtomicU64>,
+}
+
+impl Read for Counted {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.file.read(buffer)?;
+        self.bytes_read.fetch_add(read as u64, Ordering::Relaxed);
+        Ok(read)
+    }
+}

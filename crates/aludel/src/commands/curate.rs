@@ -1,0 +1,224 @@
+//! `aludel curate`: the options of a curation, its progress, and the table of what became of the rows.
+
+use crate::console::{Console, harmless};
+use crate::hub::fetch_named;
+use crate::report::{Helped, Outcome};
+use crate::settings::{Flags, RecipeArgs, resolve};
+use aludel_distill::measure::TokenCounter;
+use aludel_distill::settings::Recipe;
+use aludel_model::student::Student;
+use aludel_traces::curate::{Files, Progress, Report, Tokens, curate, is_written_here};
+use anstyle::Style;
+use anyhow::Context as _;
+use clap::Args;
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::json;
+use std::path::{Path, PathBuf};
+
+/// The options of `aludel curate`. Traces and output folder may stand in the recipe instead.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct CurateArgs {
+    /// Traces: JSONL, a JSON array (both also .gz or .zst) or Parquet; or hf:owner/name:split
+    #[arg(long, value_name = "FILE", num_args = 1..)]
+    input: Vec<PathBuf>,
+
+    /// The folder for train.jsonl, eval.jsonl, dropped.jsonl and report.json; replaced if curate wrote it
+    #[arg(long, value_name = "DIR")]
+    output_dir: Option<PathBuf>,
+
+    /// The model whose tokens curate.min_length and curate.max_length count
+    #[arg(long, value_name = "PATH")]
+    student: Option<PathBuf>,
+
+    /// Print the report as JSON
+    #[arg(long)]
+    json: bool,
+
+    #[command(flatten)]
+    recipe: RecipeArgs,
+
+    /// Evaluation files whose prompts must not be trained on
+    #[arg(long, value_name = "FILE", num_args = 1.., help_heading = "Common settings")]
+    decontaminate: Vec<PathBuf>,
+
+    /// Which right answers to a prompt are kept: all, shortest, or how many [default: all]
+    #[arg(long, value_name = "WHICH", help_heading = "Common settings")]
+    keep: Option<String>,
+
+    /// The most rows of one prompt
+    #[arg(long, value_name = "N", allow_negative_numbers = true, help_heading = "Common settings")]
+    max_per_prompt: Option<String>,
+
+    /// Drop rows of more tokens of the student
+    #[arg(long, value_name = "N", allow_negative_numbers = true, help_heading = "Common settings")]
+    max_length: Option<String>,
+
+    /// The share of rows held back for evaluation, or their number [default: 0.1]
+    #[arg(long, value_name = "X", allow_negative_numbers = true, help_heading = "Common settings")]
+    test_size: Option<String>,
+
+    /// Write Parquet files beside the JSONL ones
+    #[arg(long, help_heading = "Common settings")]
+    parquet: bool,
+
+    /// Drop rows that cannot be read, where otherwise the first of them ends the command
+    #[arg(long, help_heading = "Common settings")]
+    skip_bad_rows: bool,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  aludel curate --input traces.jsonl --output-dir curated
+  aludel curate --input math.jsonl code.jsonl --output-dir curated \\
+    --set 'curate.mixture={math=0.7,code=0.3}'
+  aludel curate --input traces.jsonl --output-dir curated --keep shortest --decontaminate test.jsonl
+  aludel curate --input traces.jsonl --output-dir curated --student student.gguf --max-length 2048
+  aludel curate --input traces.jsonl --output-dir curated --set curate.verifier=choice --json
+  aludel curate --input hf:owner/name:train --output-dir curated --parquet
+  aludel train --data curated/train.jsonl --student student.gguf --output-dir run
+
+Each filter can be switched off or set: `aludel schema` describes [curate].
+Why a row was dropped stands in its `reason` and `detail` in dropped.jsonl.";
+
+/// Curates and shows what became of the rows.
+pub(crate) fn run(args: &CurateArgs, console: &mut Console) -> anyhow::Result<Outcome> {
+    let mut recipe = args.recipe()?;
+    fetch_named(&mut recipe)?;
+    let Some(folder) = &recipe.curate.output_dir else { return Ok(Outcome::Done) };
+    refuse_foreign_folder(folder)?;
+    let options = recipe.curate.options(recipe.student.threads)?;
+    let source = Files::open(&recipe.curate.input, &recipe.data.read_options())?;
+    let student = open_student(&recipe)?;
+    let counter = student.as_ref().map(|student| TokenCounter::new(student, &recipe));
+    let tokens = counter.as_ref().map(|counter| counter as &dyn Tokens);
+    let about = json!({ "version": env!("CARGO_PKG_VERSION"), "curate": recipe.curate, "data": recipe.data });
+    let bar = progress_bar();
+    let report = curate(&source, &options, tokens, folder, &about, &mut |progress| show_progress(&bar, progress))?;
+    bar.finish_and_clear();
+    if args.json {
+        console.json_line(&report)?;
+    } else {
+        show(console, &report, folder)?;
+    }
+    match report.kept {
+        0 => Err(nothing_left(&report, folder)),
+        _ => Ok(Outcome::Done),
+    }
+}
+
+/// A folder with anything but a curation's files is somebody's: it is not replaced.
+fn refuse_foreign_folder(folder: &Path) -> anyhow::Result<()> {
+    let entries = match std::fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(reason) if reason.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(reason) => {
+            return Err(reason).with_context(|| Helped {
+                message: format!("{}: cannot be used as the output folder", folder.display()),
+                help: "name a folder that does not exist yet".to_owned(),
+            });
+        }
+    };
+    match entries.flatten().find(|entry| !is_written_here(&entry.file_name())) {
+        None => Ok(()),
+        Some(entry) => Err(Helped {
+            message: format!(
+                "{}: holds {}, which curate did not write, and the whole folder would be replaced",
+                folder.display(),
+                entry.file_name().display()
+            ),
+            help: "name another output folder".to_owned(),
+        }
+        .into()),
+    }
+}
+
+fn open_student(recipe: &Recipe) -> anyhow::Result<Option<Student>> {
+    let Some(path) = recipe.student.model.as_ref().filter(|_| recipe.curate.needs_student()) else { return Ok(None) };
+    let mut student =
+        Student::open(path).with_context(|| format!("{}: the student cannot be opened", path.display()))?;
+    student.text.tokenizer.add_tokens(&recipe.student.add_tokens)?;
+    Ok(Some(student))
+}
+
+fn show(console: &mut Console, report: &Report, folder: &Path) -> anyhow::Result<()> {
+    let head = format!("{:<16}{:>12}{:>12}{:>12}", "filter", "rows", "dropped", "left");
+    let head = console.styled(Style::new().bold(), &head);
+    console.line(head)?;
+    for filter in &report.filters {
+        let left = filter.seen - filter.dropped;
+        let name = filter.reason.name();
+        console.line(format_args!("{name:<16}{:>12}{:>12}{left:>12}", filter.seen, filter.dropped))?;
+    }
+    let verdicts = &report.verdicts;
+    let judged = verdicts.right + verdicts.wrong + verdicts.no_answer + verdicts.undecided;
+    if judged > 0 {
+        let share = 100.0 * verdicts.right as f64 / judged as f64;
+        let rest = match verdicts.not_known {
+            0 => String::new(),
+            rows => format!("; {rows} rows have no right answer to compare with"),
+        };
+        console.line(format_args!(
+            "verified: {} right ({share:.1}%), {} wrong, {} without an answer, {} undecided{rest}",
+            verdicts.right, verdicts.wrong, verdicts.no_answer, verdicts.undecided
+        ))?;
+    }
+    if report.sources.len() > 1 {
+        for source in &report.sources {
+            console.line(format_args!("{}: {} of {} rows", harmless(&source.source), source.kept, source.rows))?;
+        }
+    }
+    console.line(format_args!(
+        "kept: {} of {} rows on {} prompts, {} to train on and {} held back, in {}",
+        report.kept,
+        report.rows,
+        report.prompts,
+        report.train,
+        report.eval,
+        folder.display()
+    ))?;
+    Ok(())
+}
+
+fn nothing_left(report: &Report, folder: &Path) -> anyhow::Error {
+    let most = report.filters.iter().max_by_key(|filter| filter.dropped);
+    let why = most.map_or_else(String::new, |filter| format!(", most of them as {}", filter.reason.name()));
+    Helped {
+        message: format!("no row is left: all {} were dropped{why}", report.rows),
+        help: format!("see why in {}, and set or switch off that filter", folder.join("dropped.jsonl").display()),
+    }
+    .into()
+}
+
+/// Shows itself on a terminal only.
+fn progress_bar() -> ProgressBar {
+    let bar = ProgressBar::no_length();
+    match ProgressStyle::with_template("{msg}: {pos} rows, {elapsed}") {
+        Ok(style) => bar.with_style(style),
+        Err(_) => bar,
+    }
+}
+
+fn show_progress(bar: &ProgressBar, progress: Progress) {
+    bar.set_message(if progress.writing { "writing" } else { "judging" });
+    bar.set_position(progress.rows);
+}
+
+impl CurateArgs {
+    fn recipe(&self) -> anyhow::Result<Recipe> {
+        let flags = Flags::default()
+            .paths("--input", "curate.input", &self.input)
+            .path("--output-dir", "curate.output_dir", self.output_dir.as_ref())
+            .path("--student", "student.model", self.student.as_ref())
+            .paths("--decontaminate", "curate.decontaminate", &self.decontaminate)
+            .written("--keep", "curate.keep", self.keep.as_ref())
+            .written("--max-per-prompt", "curate.max_per_prompt", self.max_per_prompt.as_ref())
+            .written("--max-length", "curate.max_length", self.max_length.as_ref())
+            .written("--test-size", "curate.test_size", self.test_size.as_ref())
+            .switch("--parquet", "curate.parquet", self.parquet)
+            .switch("--skip-bad-rows", "data.skip_bad_rows", self.skip_bad_rows);
+        let recipe = resolve(&self.recipe, flags)?;
+        recipe.require_for_curation()?;
+        Ok(recipe)
+    }
+}

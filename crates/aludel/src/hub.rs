@@ -1,0 +1,82 @@
+//! Names on the Hugging Face Hub: where the environment says that the Hub and its cache are, and fetching what a recipe names
+//! there before a command begins its work.
+
+use aludel_distill::settings::{Problem, Problems, Recipe};
+use aludel_traces::source::hub::{Hub, HubProgress, Token, fetch_data, fetch_model, is_hub_name};
+use indicatif::{ProgressBar, ProgressStyle};
+use std::env;
+use std::path::{Path, PathBuf};
+
+/// Puts local paths in the place of all names on the Hub (data, traces, evaluations, student), fetching what is not there yet.
+///
+/// # Errors
+/// What the Hub says of a name, and an environment that names no place for the cache.
+pub(crate) fn fetch_named(recipe: &mut Recipe) -> anyhow::Result<()> {
+    let lists = [&mut recipe.data.files, &mut recipe.curate.input, &mut recipe.curate.decontaminate];
+    for list in lists.into_iter().filter(|list| list.iter().any(|path| is_hub_name(path))) {
+        let hub = from_environment()?;
+        let mut found = Vec::new();
+        for path in list.drain(..) {
+            match is_hub_name(&path) {
+                true => found.extend(with_progress(|told| Ok(fetch_data(&path, &hub, told)?))?),
+                false => found.push(path),
+            }
+        }
+        *list = found;
+    }
+    if let Some(model) = &mut recipe.student.model {
+        *model = local_model(model)?;
+    }
+    Ok(())
+}
+
+/// The local path of a model that may be a name on the Hub.
+///
+/// # Errors
+/// As [`fetch_named`].
+pub(crate) fn local_model(path: &Path) -> anyhow::Result<PathBuf> {
+    if !is_hub_name(path) {
+        return Ok(path.to_owned());
+    }
+    let hub = from_environment()?;
+    with_progress(|told| Ok(fetch_model(path, &hub, told)?))
+}
+
+/// The Hub as Hugging Face's tools find it.
+fn from_environment() -> anyhow::Result<Hub> {
+    let variable = |name: &str| env::var(name).ok().filter(|value| !value.trim().is_empty());
+    let path = |name: &str| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let home = || env::home_dir().map(|home| home.join(".cache"));
+    let hf_home = path("HF_HOME").or_else(|| Some(path("XDG_CACHE_HOME").or_else(home)?.join("huggingface")));
+    let cache = path("HF_HUB_CACHE").or_else(|| Some(hf_home.as_ref()?.join("hub"))).ok_or_else(|| {
+        Problems::one(Problem::missing(
+            "HF_HOME",
+            "no home folder is known to keep fetched files in",
+            "set HF_HOME to a folder",
+        ))
+    })?;
+    let token_file = path("HF_TOKEN_PATH").or_else(|| Some(hf_home?.join("token")));
+    let token_text = variable("HF_TOKEN").or_else(|| std::fs::read_to_string(token_file?).ok());
+    let endpoint = variable("HF_ENDPOINT").unwrap_or_else(|| "https://huggingface.co".to_owned());
+    let is_yes = |value: String| ["1", "on", "yes", "true"].contains(&value.to_ascii_lowercase().as_str());
+    Ok(Hub {
+        endpoint: endpoint.trim_end_matches('/').to_owned(),
+        cache,
+        token: token_text.as_deref().and_then(Token::new),
+        offline: variable("HF_HUB_OFFLINE").is_some_and(is_yes),
+    })
+}
+
+fn with_progress<T>(fetch: impl FnOnce(&mut dyn FnMut(HubProgress)) -> anyhow::Result<T>) -> anyhow::Result<T> {
+    let bar = ProgressBar::no_length();
+    if let Ok(style) = ProgressStyle::with_template("fetching {msg} {bar:30} {bytes} of {total_bytes}, {eta} left") {
+        bar.set_style(style);
+    }
+    let fetched = fetch(&mut |progress| {
+        bar.set_message(progress.file);
+        bar.set_length(progress.bytes_total.unwrap_or(progress.bytes));
+        bar.set_position(progress.bytes);
+    });
+    bar.finish_and_clear();
+    fetched
+}
