@@ -130,7 +130,12 @@ impl Verifier {
             Verifier::Exact { ignore_case } => Method::Exact { ignore_case: *ignore_case },
             Verifier::Regex { pattern } => match Regex::new(pattern) {
                 Ok(pattern) => Method::Regex(pattern),
-                Err(reason) => return refuse("pattern", format!("it is no regular expression: {reason}")),
+                Err(reason) => {
+                    // The last line says what is wrong; those before it draw the pattern again.
+                    let reason = reason.to_string();
+                    let said = reason.lines().last().unwrap_or_default().trim_start_matches("error: ");
+                    return refuse("pattern", format!("it is no regular expression: {said}"));
+                }
             },
             Verifier::Numeric { absolute, relative } => {
                 if !(*absolute >= 0.0 && *relative >= 0.0 && absolute.is_finite() && relative.is_finite()) {
