@@ -88,16 +88,26 @@ impl Drop for FolderLock {
 
 /// Opens the lock file, making the folder where it is missing; tells whether it was.
 fn open(folder: &Path, path: &Path) -> Result<(File, bool)> {
+    // A holder that leaves an empty folder takes it away, maybe between two of the calls below, and another one may make it again.
+    const ATTEMPTS: usize = 1_000;
     let mut created_folder = false;
+    let mut attempt = 0;
     loop {
+        attempt += 1;
         created_folder |= !folder.exists();
-        fs::create_dir_all(folder).map_err(Error::io(folder, "create the folder"))?;
+        let is_race = |reason: &std::io::Error| {
+            let vanished = matches!(reason.kind(), ErrorKind::NotFound | ErrorKind::AlreadyExists) && !folder.is_file();
+            vanished && attempt < ATTEMPTS
+        };
+        match fs::create_dir_all(folder) {
+            Err(reason) if is_race(&reason) => continue,
+            made => made.map_err(Error::io(folder, "create the folder"))?,
+        }
         // Never truncated on open: it may be the holder's, with its process number inside.
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false);
         match options.open(path) {
-            // A holder that leaves an empty folder takes it away, maybe just now.
-            Err(reason) if reason.kind() == ErrorKind::NotFound && !folder.exists() => {}
+            Err(reason) if is_race(&reason) => {}
             opened => return Ok((opened.map_err(Error::io(path, "create the folder's lock file"))?, created_folder)),
         }
     }
