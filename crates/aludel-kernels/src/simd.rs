@@ -53,28 +53,28 @@ impl Isa {
 
 /// Defines `fn name(isa: Isa, args…)`: the body, compiled once per instruction set and chosen by `isa`. In the body, the
 /// constant `FUSED` says whether the version at hand has fused multiply-adds; see [`fma`]. Bodies that have no use for it leave it
-/// unread, hence `allow`.
+/// unread, which `const _` keeps from being a warning.
 macro_rules! multiversion {
     ($(#[$meta:meta])* fn $name:ident($($arg:ident: $ty:ty),* $(,)?) $(-> $ret:ty)? $body:block) => {
         $(#[$meta])*
         fn $name(isa: $crate::simd::Isa, $($arg: $ty),*) $(-> $ret)? {
             fn portable($($arg: $ty),*) $(-> $ret)? {
-                #[allow(dead_code)]
                 const FUSED: bool = false;
+                const _: bool = FUSED;
                 $body
             }
             #[cfg(target_arch = "x86_64")]
             #[target_feature(enable = "avx2,fma")]
             fn avx2($($arg: $ty),*) $(-> $ret)? {
-                #[allow(dead_code)]
                 const FUSED: bool = true;
+                const _: bool = FUSED;
                 $body
             }
             #[cfg(target_arch = "x86_64")]
             #[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl")]
             fn avx512($($arg: $ty),*) $(-> $ret)? {
-                #[allow(dead_code)]
                 const FUSED: bool = true;
+                const _: bool = FUSED;
                 $body
             }
             match isa {
