@@ -197,7 +197,7 @@ def labels(folder, binary, report):
     for row, verdict in wrong:
         why = LABELS.get(row["id"], "")
         report.append(f"| {row['id']} | {code(row['gold'])} | {code(row['response'])} | {row['correct']} | {verdict} | {why} |")
-    return corrected >= LABEL_BAR
+    return share >= LABEL_BAR
 
 
 def heading():
