@@ -8,7 +8,7 @@ pub mod checkpoint;
 pub mod error;
 pub mod export;
 pub mod learner;
-pub mod measure;
+pub mod lengths;
 pub mod metrics;
 pub mod new_rows;
 pub mod objective;

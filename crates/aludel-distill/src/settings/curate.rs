@@ -342,20 +342,8 @@ impl CurateSettings {
             "no row could be as long as curate.min_length and no longer than this",
             "a number of tokens from curate.min_length up",
         );
-        check.that(
-            (0.0..1.0).contains(&self.test_size) || (self.test_size >= 1.0 && self.test_size.fract() == 0.0),
-            "test_size",
-            self.test_size,
-            "it is the share of rows held back for evaluation, or their number",
-            "a number from 0 up to, but not including, 1, for example 0.1, or a whole number of rows",
-        );
-        check.that(
-            i64::try_from(self.seed).is_ok(),
-            "seed",
-            self.seed,
-            "a recipe file cannot hold a number this large",
-            "a whole number from 0 to 9223372036854775807",
-        );
+        check.test_size(self.test_size);
+        check.seed(self.seed);
         let weights = || self.mixture.values();
         check.that(
             weights().all(|weight| *weight >= 0.0 && weight.is_finite())

@@ -102,13 +102,7 @@ impl DataSettings {
     }
 
     pub(super) fn check(&self, check: &mut Checker<'_>) {
-        check.that(
-            (0.0..1.0).contains(&self.test_size) || (self.test_size >= 1.0 && self.test_size.fract() == 0.0),
-            "test_size",
-            self.test_size,
-            "it is the share of rows held back for evaluation, or their number",
-            "a number from 0 up to, but not including, 1, for example 0.1, or a whole number of rows",
-        );
+        check.test_size(self.test_size);
         check.that(
             self.files.iter().all(|file| !file.as_os_str().is_empty()),
             "files",

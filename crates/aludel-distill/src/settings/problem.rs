@@ -128,4 +128,26 @@ impl<'a> Checker<'a> {
         let key = format!("{}.{key}", self.section);
         self.problems.push(Problem::new(&key, Some(format!("{value:?}")), reason, mend));
     }
+
+    /// What every `test_size` must be.
+    pub(super) fn test_size(&mut self, size: f64) {
+        self.that(
+            (0.0..1.0).contains(&size) || (size >= 1.0 && size.fract() == 0.0),
+            "test_size",
+            size,
+            "it is the share of rows held back for evaluation, or their number",
+            "a number from 0 up to, but not including, 1, for example 0.1, or a whole number of rows",
+        );
+    }
+
+    /// What every `seed` must be.
+    pub(super) fn seed(&mut self, seed: u64) {
+        self.that(
+            i64::try_from(seed).is_ok(),
+            "seed",
+            seed,
+            "a recipe file cannot hold a number this large",
+            "a whole number from 0 to 9223372036854775807",
+        );
+    }
 }

@@ -215,13 +215,7 @@ impl TrainSettings {
             "keeping no checkpoint would lose the run",
             "a whole number of 1 or more; leave it out to keep all",
         );
-        check.that(
-            i64::try_from(self.seed).is_ok(),
-            "seed",
-            self.seed,
-            "a recipe file cannot hold a number this large",
-            "a whole number from 0 to 9223372036854775807",
-        );
+        check.seed(self.seed);
     }
 
     fn check_optimiser(&self, check: &mut Checker<'_>) {

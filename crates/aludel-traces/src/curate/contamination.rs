@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 
 use super::trace::questions;
-use super::words::{mixed, runs, words};
+use super::words::{distinct_runs, mixed};
 use crate::Error;
 use crate::dataset::{self, Content, ReadOptions, Row};
 
@@ -52,9 +52,8 @@ impl Evaluations {
 
     /// Which evaluation prompt a row's prompt repeats, or `None`.
     pub(super) fn flaw(&self, content: &Content) -> Option<String> {
-        let prompt: Vec<&str> = questions(content).collect();
         let mut shared: HashMap<u32, u32> = HashMap::new();
-        for ngram in distinct(&prompt.join("\n"), self.ngram) {
+        for ngram in distinct_runs(questions(content), self.ngram) {
             for holder in self.holders.get(&ngram).into_iter().flatten() {
                 *shared.entry(*holder).or_default() += 1;
             }
@@ -69,7 +68,7 @@ impl Evaluations {
 
     fn add(&mut self, prompt: &str, place: String) {
         let number = self.prompts.len() as u32;
-        let ngrams = distinct(prompt, self.ngram);
+        let ngrams = distinct_runs([prompt], self.ngram);
         if !self.seen.insert(ngrams.iter().fold(0, |hash, ngram| mixed(hash ^ ngram))) {
             return;
         }
@@ -89,15 +88,6 @@ impl Evaluations {
             !is_common
         });
     }
-}
-
-/// The n-grams of a text, each once.
-fn distinct(text: &str, ngram: usize) -> Vec<u64> {
-    let hashes: Vec<u64> = words(text).iter().map(|word| word.hash).collect();
-    let mut ngrams: Vec<u64> = runs(&hashes, ngram).collect();
-    ngrams.sort_unstable();
-    ngrams.dedup();
-    ngrams
 }
 
 fn prompt_of(row: Row) -> Result<String, Error> {

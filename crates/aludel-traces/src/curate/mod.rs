@@ -107,8 +107,7 @@ pub enum Keep {
 }
 
 /// Why a row is dropped: the filter that it failed. In the order in which filters are asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Reason {
     /// It cannot be read as a row.
     Unreadable,
@@ -173,6 +172,12 @@ impl Reason {
             Reason::PromptCap => "prompt_cap",
             Reason::Mixture => "mixture",
         }
+    }
+}
+
+impl serde::Serialize for Reason {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name())
     }
 }
 

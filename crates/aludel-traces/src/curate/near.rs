@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 
 use super::trace::{learnt, questions, replies};
-use super::words::{mixed, runs, words};
+use super::words::{distinct_runs, mixed};
 use crate::dataset::Content;
 
 /// MinHash values of a row.
@@ -75,10 +75,7 @@ impl Sketch {
             true => questions(content).chain(learnt(content)).collect(),
             false => questions(content).chain(reasoning).collect(),
         };
-        let hashes: Vec<u64> = texts.iter().flat_map(|text| words(text)).map(|word| word.hash).collect();
-        let mut ngrams: Vec<u64> = runs(&hashes, ngram).collect();
-        ngrams.sort_unstable();
-        ngrams.dedup();
+        let ngrams = distinct_runs(texts, ngram);
         (!ngrams.is_empty())
             .then(|| Sketch { bands: bands(&min_hashes(&ngrams), layout), ngrams: Ngrams::sample(&ngrams) })
     }

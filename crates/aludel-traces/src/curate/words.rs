@@ -49,6 +49,15 @@ pub(super) fn runs(words: &[u64], length: usize) -> impl Iterator<Item = u64> + 
     })
 }
 
+/// The different runs of `length` words of some texts one after the other, in order of their hashes.
+pub(super) fn distinct_runs<'a>(texts: impl IntoIterator<Item = &'a str>, length: usize) -> Vec<u64> {
+    let hashes: Vec<u64> = texts.into_iter().flat_map(words).map(|word| word.hash).collect();
+    let mut runs: Vec<u64> = runs(&hashes, length).collect();
+    runs.sort_unstable();
+    runs.dedup();
+    runs
+}
+
 /// Spreads a number over all 64 bits: the finaliser of MurmurHash3.
 pub(super) fn mixed(mut hash: u64) -> u64 {
     hash = (hash ^ (hash >> 33)).wrapping_mul(0xff51_afd7_ed55_8ccd);

@@ -4,7 +4,7 @@ use crate::console::{Console, harmless};
 use crate::hub::fetch_named;
 use crate::report::{Helped, Outcome};
 use crate::settings::{Flags, RecipeArgs, resolve};
-use aludel_distill::measure::TokenCounter;
+use aludel_distill::lengths::TokenCounter;
 use aludel_distill::settings::Recipe;
 use aludel_model::student::Student;
 use aludel_traces::curate::{Files, Progress, Report, Tokens, curate, is_written_here};
