@@ -29,6 +29,13 @@ use crate::settings::{Interval, Recipe};
 pub enum Event<'a> {
     /// Data is being tokenised.
     Tokenising(BuildProgress),
+    /// The rows of new tokens are being made likely in their places.
+    PlacingTokens {
+        /// Rows looked at.
+        done: usize,
+        /// Rows to look at.
+        total: usize,
+    },
     /// Everything is loaded.
     Started(&'a Started),
     /// A step was taken; the loss is logged here too when `logged`.
@@ -159,7 +166,13 @@ pub fn train(recipe: &Recipe, resume: bool, stop: &AtomicBool, observe: &mut dyn
     let longest = rows.cache.lengths().iter().copied().max().unwrap_or(0) as usize;
     learner.plan(recipe.train.tokens_per_pass.max(longest));
     if latest.is_none() && recipe.train.init_adapter.is_none() {
-        new_rows::by_place(&mut learner, &student, &rows)?;
+        let mut watch = |done, total| {
+            observe(Event::PlacingTokens { done, total });
+            if stop.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        };
+        if new_rows::by_place(&mut learner, &student, &rows, &mut watch)?.is_break() {
+            return Ok(Summary::before_the_first_step(&state));
+        }
     }
     if !is_begun {
         checkpoint::begin(&folder, recipe, &run)?;

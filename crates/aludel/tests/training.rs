@@ -240,6 +240,18 @@ fn a_new_token_is_likely_in_its_place_before_the_first_step() {
     }
 }
 
+/// A run that does not move changes nothing where the "added" token is one that the student knows.
+#[test]
+fn a_token_of_the_vocabulary_keeps_its_row() {
+    let workshop = workshop();
+    let still = ["--set", "train.learning_rate=1e-30", "--set", r#"student.add_tokens=["o", "n"]"#];
+    summary(&train(&workshop, "run", &still), 0);
+    let [alone, adapted] = [&[][..], &["--adapter", "run/adapter"]]
+        .map(|more| logits_of(&workshop, "256,111,110,101,32,111", &[&["--model", "student"], more].concat()));
+    let largest = alone.iter().zip(&adapted).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    assert!(alone.len() == adapted.len() && largest <= 1e-5, "{largest}");
+}
+
 #[test]
 fn what_would_spoil_a_run_is_refused_by_name() {
     let workshop = workshop();

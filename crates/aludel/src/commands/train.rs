@@ -142,6 +142,10 @@ pub(crate) fn run_recipe(recipe: &Recipe, resume: bool, json: bool, console: &mu
                 bar.set_message(format!("tokenising: {} rows, {read} of {total} MB", progress.records));
                 None
             }
+            Event::PlacingTokens { done, total } => {
+                bar.set_message(format!("where new tokens stand: {done}/{total} rows"));
+                None
+            }
             Event::Started(started) => {
                 bar.set_length(started.total_steps);
                 bar.set_position(started.resumed_at);
