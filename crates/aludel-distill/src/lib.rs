@@ -6,6 +6,7 @@ pub mod batch;
 pub mod bench;
 pub mod checkpoint;
 pub mod error;
+pub mod evaluate;
 pub mod export;
 pub mod learner;
 pub mod lengths;

@@ -1,0 +1,244 @@
+//! The folder of results: `evaluation.json` says what is evaluated and is written first, `samples.jsonl` gets a line for each sample
+//! as it ends, `results.json` is written last. Reading them is all that a comparison needs. What the numbers mean is `score`'s matter.
+
+use std::path::Path;
+
+use aludel_formats::atomic;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+
+/// What is evaluated, and how.
+pub const PLAN_FILE_NAME: &str = "evaluation.json";
+/// One line a sample.
+pub const SAMPLES_FILE_NAME: &str = "samples.jsonl";
+/// The scores.
+pub const RESULTS_FILE_NAME: &str = "results.json";
+
+/// `results.json`: the scores of one model. Shares lie in 0..1.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Results {
+    /// Aludel's version.
+    pub version: String,
+    /// When it was done, UTC: `2026-11-24T16:30:00Z`.
+    pub date: String,
+    /// The processor and its threads, where a model was run here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub machine: Option<String>,
+    /// Who answered.
+    pub model: ModelName,
+    /// How it was asked.
+    pub settings: Settings,
+    /// One for each task, in the order asked for.
+    pub tasks: Vec<TaskResult>,
+}
+
+/// Who answers.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ModelName {
+    /// A file or folder.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+    /// The address of a served model.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub endpoint: Option<String>,
+    /// An adapter folder.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub adapter: Option<String>,
+    /// What tables call it.
+    pub name: String,
+    /// Changes when the files behind `path` and `adapter` do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fingerprint: Option<String>,
+}
+
+/// How it is asked: all that samples depend on.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Settings {
+    /// Samples of each problem, k.
+    pub samples: u32,
+    /// 0 is greedy.
+    pub temperature: f64,
+    /// Share of probability that is sampled from.
+    pub top_p: f64,
+    /// The most tokens of an answer.
+    pub max_new_tokens: usize,
+    /// Seed of the samples.
+    pub seed: u64,
+    /// The precision of products, where a model was run here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dtype: Option<String>,
+}
+
+/// The score of one task.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TaskResult {
+    /// The task's name, unique in these results.
+    pub name: String,
+    /// Problems.
+    pub n: usize,
+    /// Samples of each.
+    pub k: u32,
+    /// Mean over all samples of being right.
+    pub pass_at_1: f64,
+    /// Its 95% interval, by bootstrap over problems.
+    pub ci95: [f64; 2],
+    /// Share of problems whose most frequent answer is right.
+    pub maj_at_k: f64,
+    /// Share of problems that k samples solve at least once.
+    pub pass_at_k: f64,
+    /// Share of samples that were cut.
+    pub truncated: f64,
+    /// Share of samples that go round in circles.
+    pub looping: f64,
+    /// Share of samples in which no answer is found.
+    pub no_answer: f64,
+    /// Share of samples that the verifier could not decide; they count as wrong.
+    #[serde(default)]
+    pub undecided: f64,
+    /// Tokens of reasoning, mean over samples.
+    pub mean_thinking_tokens: f64,
+    /// Their percentiles.
+    pub thinking_tokens_percentiles: Percentiles,
+    /// Tokens of reasoning and answer, mean over samples.
+    #[serde(default)]
+    pub mean_completion_tokens: f64,
+    /// Tokens written a second, all sequences together; `null` if nothing was generated since the folder was resumed.
+    pub tokens_per_second: Option<f64>,
+    /// A hash of problems, prompts and verifier: tasks can be compared only where it is equal.
+    pub fingerprint: String,
+}
+
+/// Nearest-rank percentiles.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Percentiles {
+    /// The median.
+    #[serde(rename = "50")]
+    pub p50: u64,
+    /// The ninetieth.
+    #[serde(rename = "90")]
+    pub p90: u64,
+    /// The ninety-ninth.
+    #[serde(rename = "99")]
+    pub p99: u64,
+}
+
+/// A line of `samples.jsonl`: one answer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Sample {
+    /// The task's name.
+    pub task: String,
+    /// The problem's id, unique in its task.
+    pub problem: String,
+    /// Which of its samples, from 0.
+    pub sample: u32,
+    /// The seed of the problem's draws; the sample's number takes part in them, too.
+    pub seed: u64,
+    /// What was asked, without what the task says around it.
+    pub question: String,
+    /// The right answer.
+    pub gold: String,
+    /// What was thought.
+    #[serde(default)]
+    pub reasoning: Option<String>,
+    /// What was said.
+    pub content: String,
+    /// The answer that was found in it.
+    pub extracted: Option<String>,
+    /// Whether it is the right one.
+    pub correct: bool,
+    /// Whether the verifier could not decide; then it is not correct.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub undecided: bool,
+    /// Cut at the most tokens, or at the end of the context.
+    pub truncated: bool,
+    /// Goes round in circles.
+    pub looping: bool,
+    /// Holds no answer.
+    pub no_answer: bool,
+    /// Tokens of the prompt.
+    pub prompt_tokens: u64,
+    /// Tokens of the reasoning.
+    pub thinking_tokens: u64,
+    /// Tokens of reasoning and answer.
+    pub completion_tokens: u64,
+    /// `stop` or `length`, or what a server says.
+    pub finish_reason: String,
+}
+
+/// `evaluation.json`: what a folder holds the results of. A folder is resumed only with an equal one.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Plan {
+    /// Who answers.
+    pub model: ModelName,
+    /// How it is asked.
+    pub settings: Settings,
+    /// The tasks.
+    pub tasks: Vec<PlannedTask>,
+}
+
+/// A task of a plan.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlannedTask {
+    /// Its name.
+    pub name: String,
+    /// Its problems.
+    pub n: usize,
+    /// See [`TaskResult::fingerprint`].
+    pub fingerprint: String,
+}
+
+impl Results {
+    /// Reads a folder's scores.
+    ///
+    /// # Errors
+    /// The evaluation is not done, or the file is damaged.
+    pub fn read(folder: &Path) -> Result<Results> {
+        let path = folder.join(RESULTS_FILE_NAME);
+        if !path.exists() && folder.join(PLAN_FILE_NAME).exists() {
+            let reason = "this evaluation was not finished; give the same `aludel eval` command again to finish it";
+            return Err(Error::Damaged { path: folder.to_owned(), reason: reason.to_owned() });
+        }
+        read_json(&path, "results of an evaluation")
+    }
+
+    /// Writes them, whole or not at all.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn write(&self, folder: &Path) -> Result<()> {
+        Ok(atomic::write_json(&folder.join(RESULTS_FILE_NAME), self)?)
+    }
+}
+
+/// The samples of a folder, in the order in which they ended: it depends on the batch. A torn last line is left out.
+///
+/// # Errors
+/// The file is missing or damaged.
+pub fn read_samples(folder: &Path) -> Result<Vec<Sample>> {
+    let path = folder.join(SAMPLES_FILE_NAME);
+    let bytes = std::fs::read(&path).map_err(aludel_formats::Error::io(&path, "read the samples"))?;
+    parse_samples(&path, &bytes).map(|(samples, _)| samples)
+}
+
+/// The whole lines, and how many bytes they are.
+pub(super) fn parse_samples(path: &Path, bytes: &[u8]) -> Result<(Vec<Sample>, usize)> {
+    let whole = bytes.iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1);
+    let lines = bytes[..whole].split(|&byte| byte == b'\n').filter(|line| !line.is_empty());
+    let parsed = lines.enumerate().map(|(index, line)| {
+        serde_json::from_slice(line).map_err(|error| Error::Damaged {
+            path: path.to_owned(),
+            reason: format!("line {} is not a sample ({error}); remove the line, and it is generated again", index + 1),
+        })
+    });
+    Ok((parsed.collect::<Result<_>>()?, whole))
+}
+
+pub(super) fn read_json<T: DeserializeOwned>(path: &Path, what: &str) -> Result<T> {
+    let bytes = std::fs::read(path).map_err(aludel_formats::Error::io(path, "read the results"))?;
+    serde_json::from_slice(&bytes).map_err(|error| Error::Damaged {
+        path: path.to_owned(),
+        reason: format!("it does not hold the {what} ({error}); evaluate again, into another folder"),
+    })
+}
