@@ -114,6 +114,20 @@ pub enum Error {
         reason: String,
     },
 
+    /// Results of different tasks.
+    #[error(
+        "{baseline} and {other}: there is no task in common, so nothing can be compared: {differences}; evaluate both on the same \
+         tasks, with the same --limit"
+    )]
+    NothingInCommon {
+        /// What the first results are called.
+        baseline: String,
+        /// What the others are called.
+        other: String,
+        /// What differs.
+        differences: String,
+    },
+
     /// A folder that would be overwritten.
     #[error("{path}: {reason}")]
     Output {

@@ -117,6 +117,23 @@ impl Metrics {
     }
 }
 
+/// The steps and evaluations that a run folder has recorded, in order. A torn last line is left out.
+///
+/// # Errors
+/// There is no `metrics.jsonl`, or it cannot be read.
+pub fn read(folder: &Path) -> Result<(Vec<StepRecord>, Vec<EvalRecord>)> {
+    let path = folder.join("metrics.jsonl");
+    let text = std::fs::read_to_string(&path).map_err(aludel_formats::Error::io(&path, "read the metrics"))?;
+    let (mut steps, mut evaluations) = (Vec::new(), Vec::new());
+    for line in text.lines() {
+        match serde_json::from_str::<StepRecord>(line) {
+            Ok(step) => steps.push(StepRecord { rows: Vec::new(), ..step }),
+            Err(_) => evaluations.extend(serde_json::from_str::<EvalRecord>(line)),
+        }
+    }
+    Ok((steps, evaluations))
+}
+
 /// `trainer_state.json`, with the fields of Hugging Face's Trainer.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]

@@ -3,6 +3,7 @@
 
 use crate::commands::bench::BenchArgs;
 use crate::commands::chat::ChatArgs;
+use crate::commands::compare::CompareArgs;
 use crate::commands::curate::CurateArgs;
 use crate::commands::demo::DemoArgs;
 use crate::commands::gradients::GradientsArgs;
@@ -43,6 +44,9 @@ pub(crate) enum Command {
 
     /// Make one model folder of an adapter and its student
     Merge(MergeArgs),
+
+    /// Say whether a model got better: paired differences of evaluations, and a report to look at
+    Compare(CompareArgs),
 
     /// Talk to a model: one question, or a conversation
     Chat(Box<ChatArgs>),

@@ -5,6 +5,7 @@ mod cli;
 mod commands;
 mod console;
 mod hub;
+mod page;
 mod report;
 mod settings;
 
@@ -36,6 +37,7 @@ fn fail_at_size_limits() -> anyhow::Result<()> {
 fn run(command: &Command, console: &mut Console) -> anyhow::Result<Outcome> {
     match command {
         Command::Curate(args) => commands::curate::run(args, console),
+        Command::Compare(args) => commands::compare::run(args, console),
         Command::Train(args) => commands::train::run(args, console),
         Command::Chat(args) => commands::chat::run(args, console),
         Command::Demo(args) => commands::demo::run(args, console),

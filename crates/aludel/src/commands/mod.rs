@@ -2,6 +2,7 @@
 
 pub(crate) mod bench;
 pub(crate) mod chat;
+pub(crate) mod compare;
 pub(crate) mod curate;
 pub(crate) mod demo;
 pub(crate) mod gradients;

@@ -1,0 +1,139 @@
+//! Statistics of pairs: two models' shares of right samples on the same problems. A difference, its interval, its p, and Holm's
+//! correction where many are looked at. Which problems belong together, and what is said of it, is left to `compare`.
+
+use aludel_kernels::rng;
+
+/// Resamples of a bootstrap, and draws of signs where all of them are too many.
+pub const DRAWS: usize = 10_000;
+/// The level at which something counts as measured: intervals cover 1 - LEVEL.
+pub const LEVEL: f64 = 0.05;
+/// So many signs are gone through completely.
+const EXACT_SIGNS: usize = 16;
+/// Sums that differ by less are equal: they were added in another order.
+const ROUNDING: f64 = 1e-9;
+
+/// One problem: each model's share of right samples.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Pair {
+    /// Of the baseline, 0..1.
+    pub before: f64,
+    /// Of the other model, 0..1.
+    pub after: f64,
+}
+
+impl Pair {
+    fn difference(&self) -> f64 {
+        self.after - self.before
+    }
+}
+
+/// A difference of two models on the same problems.
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
+pub struct Difference {
+    /// Problems.
+    pub n: usize,
+    /// The baseline's mean.
+    pub before: f64,
+    /// Its 95% interval.
+    pub before_ci95: [f64; 2],
+    /// The other model's mean.
+    pub after: f64,
+    /// Its 95% interval.
+    pub after_ci95: [f64; 2],
+    /// `after - before`.
+    pub difference: f64,
+    /// Its 95% interval.
+    pub ci95: [f64; 2],
+    /// Two-sided: how often chance alone, which of the two models gave which result, makes so large a difference.
+    pub p: f64,
+}
+
+/// The difference of means over all problems, those of several tasks perhaps.
+///
+/// Intervals are percentiles of the bootstrap (Efron, 1979) over problems: each resample takes as many problems of each task as there
+/// are, and both models' results of each, so that what makes a problem hard for both cancels out. p is that of the sign-flip test, in
+/// whole for up to 16 problems whose results differ, else by [`DRAWS`] seeded draws: the bootstrap would call three problems won of
+/// three a certainty.
+///
+/// # Panics
+/// Without any problem.
+pub fn difference(tasks: &[&[Pair]], seed: u64) -> Difference {
+    difference_by(tasks, seed, DRAWS)
+}
+
+fn difference_by(tasks: &[&[Pair]], seed: u64, draws: usize) -> Difference {
+    let n: usize = tasks.iter().map(|pairs| pairs.len()).sum();
+    assert!(n > 0, "a difference of no problems");
+    let all = || tasks.iter().flat_map(|pairs| pairs.iter());
+    let mean = |of: fn(&Pair) -> f64| all().map(of).sum::<f64>() / n as f64;
+    let (before, after) = (mean(|pair| pair.before), mean(|pair| pair.after));
+    let mut resampled: [Vec<f64>; 3] = std::array::from_fn(|_| Vec::with_capacity(draws));
+    for draw in 0..draws {
+        let [before, after] = resample(tasks, rng::mix(seed, draw as u64));
+        for (values, sum) in resampled.iter_mut().zip([before, after, after - before]) {
+            values.push(sum / n as f64);
+        }
+    }
+    let [before_ci95, after_ci95, ci95] = resampled.map(interval);
+    let differences: Vec<f64> = all().map(Pair::difference).filter(|difference| *difference != 0.0).collect();
+    let p = p_of_signs(&differences, rng::mix(seed, u64::MAX), draws);
+    Difference { n, before, before_ci95, after, after_ci95, difference: after - before, ci95, p }
+}
+
+/// The sums of both models over as many problems of each task, drawn with replacement.
+fn resample(tasks: &[&[Pair]], key: u64) -> [f64; 2] {
+    let (mut before, mut after, mut counter) = (0.0, 0.0, 0);
+    for pairs in tasks {
+        for _ in 0..pairs.len() {
+            let index = ((u128::from(rng::mix(key, counter)) * pairs.len() as u128) >> 64) as usize;
+            before += pairs[index].before;
+            after += pairs[index].after;
+            counter += 1;
+        }
+    }
+    [before, after]
+}
+
+/// The middle 95% of values.
+fn interval(mut values: Vec<f64>) -> [f64; 2] {
+    values.sort_by(f64::total_cmp);
+    let at = |share: f64| values[(share * (values.len() - 1) as f64).round() as usize];
+    [at(LEVEL / 2.0), at(1.0 - LEVEL / 2.0)]
+}
+
+/// The share of sign patterns whose sum is at least as far from 0 as that of the differences themselves.
+fn p_of_signs(differences: &[f64], seed: u64, draws: usize) -> f64 {
+    let observed = differences.iter().sum::<f64>().abs() - ROUNDING;
+    let is_as_far = |sign_of: &dyn Fn(usize) -> bool| {
+        let signed = differences.iter().enumerate().map(|(index, value)| if sign_of(index) { *value } else { -value });
+        signed.sum::<f64>().abs() >= observed
+    };
+    if differences.len() <= EXACT_SIGNS {
+        let patterns = 1u64 << differences.len();
+        let count = (0..patterns).filter(|pattern| is_as_far(&|index| pattern >> index & 1 == 1)).count();
+        return count as f64 / patterns as f64;
+    }
+    let count = (0..draws as u64).filter(|draw| {
+        let key = rng::mix(seed, *draw);
+        is_as_far(&|index| rng::mix(key, index as u64 / 64) >> (index % 64) & 1 == 1)
+    });
+    // What was observed is one of the patterns, too; a p of 0 cannot be.
+    (count.count() + 1) as f64 / (draws + 1) as f64
+}
+
+/// Each p as it is after Holm's correction (1979) for their number: naming those below a level is wrong about any of them no more often
+/// than that level.
+pub fn holm(p: &[f64]) -> Vec<f64> {
+    let mut order: Vec<usize> = (0..p.len()).collect();
+    order.sort_by(|a, b| p[*a].total_cmp(&p[*b]));
+    let mut corrected = vec![0.0; p.len()];
+    let mut largest = 0.0f64;
+    for (rank, index) in order.into_iter().enumerate() {
+        largest = largest.max((p[index] * (p.len() - rank) as f64).min(1.0));
+        corrected[index] = largest;
+    }
+    corrected
+}
+
+#[cfg(test)]
+mod tests;

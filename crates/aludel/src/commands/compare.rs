@@ -1,0 +1,159 @@
+//! `aludel compare`: evaluations against the first of them, as a verdict in the terminal and as a page. How differences are measured is
+//! decided in `aludel_distill::evaluate`, how the page looks in `page`.
+
+use crate::console::{Console, harmless};
+use crate::page::{Report, Run, page};
+use crate::report::Outcome;
+use aludel_distill::evaluate::compare::{Change, Comparison, Evaluated, compare, p_value, points, scores};
+use aludel_distill::settings::{Problem, Problems};
+use aludel_formats::atomic;
+use anstyle::{AnsiColor, Style};
+use anyhow::Context as _;
+use clap::Args;
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+
+/// The options of `aludel compare`.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct CompareArgs {
+    /// Folders that `aludel eval` wrote, two or more; the first is the baseline, to which the others are compared
+    #[arg(value_name = "RESULT_DIR", required = true, num_args = 1..)]
+    results: Vec<PathBuf>,
+
+    /// The folder for report.html and comparison.json
+    #[arg(long, value_name = "DIR")]
+    output_dir: PathBuf,
+
+    /// A run folder of `aludel train`, whose losses and recipe the report shows; may be given several times
+    #[arg(long = "run", value_name = "DIR")]
+    runs: Vec<PathBuf>,
+
+    /// Decides which problems are drawn for the intervals
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    seed: u64,
+
+    /// Print the comparison as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  aludel compare before after --output-dir report
+  aludel compare before after --run run --output-dir report
+  aludel compare base small large --output-dir report --json
+
+Both models must have answered the same problems: tasks that differ are left out, and it is said why.
+report.html is one file that needs no network; open it in a browser, on a phone too.";
+
+/// Compares, writes the report and says the verdict.
+pub(crate) fn run(args: &CompareArgs, console: &mut Console) -> anyhow::Result<Outcome> {
+    if args.results.len() < 2 {
+        let reason = "there is nothing to compare it with";
+        let mend = "name two or more folders of results, the baseline first";
+        let given = args.results.first().map(|folder| folder.display().to_string());
+        return Err(Problems::one(Problem::new("RESULT_DIR", given, reason, mend)).into());
+    }
+    let mut evaluated = args.results.iter().map(|folder| Evaluated::read(folder)).collect::<Result<Vec<_>, _>>()?;
+    tell_apart(&mut evaluated);
+    let runs = args.runs.iter().map(|folder| Run::read(folder)).collect::<anyhow::Result<Vec<_>>>()?;
+    let (baseline, others) = (&evaluated[0], &evaluated[1..]);
+    let comparisons = others.iter().map(|other| compare(baseline, other, args.seed)).collect::<Result<Vec<_>, _>>()?;
+    let report = Report { evaluated: &evaluated, comparisons: &comparisons, runs: &runs };
+    let path = write(&args.output_dir, &report)?;
+    if args.json {
+        console.json_line(&summary(&comparisons, Some(&path)))?;
+    } else {
+        comparisons.iter().try_for_each(|comparison| show(console, comparison))?;
+        console.line(format_args!("report: {}", path.display()))?;
+    }
+    Ok(Outcome::Done)
+}
+
+/// Writes report.html and comparison.json into a folder, and gives the path of the report.
+pub(crate) fn write(folder: &Path, report: &Report<'_>) -> anyhow::Result<PathBuf> {
+    std::fs::create_dir_all(folder)
+        .with_context(|| format!("{}: cannot be made the output folder", folder.display()))?;
+    let path = folder.join("report.html");
+    atomic::write_bytes(&path, page(report).as_bytes())?;
+    atomic::write_json(&folder.join("comparison.json"), &summary(report.comparisons, None))?;
+    Ok(path)
+}
+
+fn summary(comparisons: &[Comparison], report: Option<&Path>) -> Value {
+    let mut summary = json!({"version": env!("CARGO_PKG_VERSION"), "comparisons": comparisons});
+    if let Some(path) = report {
+        summary["report"] = json!(path);
+    }
+    summary
+}
+
+/// Models of one name are called by their folders, too.
+fn tell_apart(evaluated: &mut [Evaluated]) {
+    let names: Vec<String> = evaluated.iter().map(|one| one.label.clone()).collect();
+    for one in evaluated {
+        if names.iter().filter(|name| **name == one.label).count() > 1 {
+            let folder = one
+                .folder
+                .file_name()
+                .map_or_else(|| one.folder.display().to_string(), |name| name.to_string_lossy().into_owned());
+            one.label = format!("{} ({folder})", one.label);
+        }
+    }
+}
+
+/// The verdict, then a line for each task.
+pub(crate) fn show(console: &mut Console, comparison: &Comparison) -> anyhow::Result<()> {
+    let verdict = &comparison.verdict;
+    let head = format!("{} against {}", comparison.model, comparison.baseline);
+    console.line(harmless(&head))?;
+    let sentence = console.styled(style(verdict.change).bold(), &harmless(&verdict.sentence));
+    console.line(sentence)?;
+    if comparison.tasks.len() > 1 {
+        if verdict.change != Change::NotMeasurable {
+            console.line(format_args!("  together: {}", points(&comparison.pooled)))?;
+        }
+        for task in &comparison.tasks {
+            let word = match task.change {
+                Change::Gain => "gained",
+                Change::Loss => "forgotten",
+                Change::NotMeasurable => "as before",
+            };
+            let line = format!(
+                "  {word:<9}  {}; {}, {} won, {} lost",
+                scores(&harmless(&task.name), &task.difference),
+                points(&task.difference),
+                task.won.len(),
+                task.lost.len()
+            );
+            let line = console.styled(style(task.change), &line);
+            console.line(line)?;
+        }
+        let least = comparison.tasks.iter().map(|task| task.p_holm).fold(1.0, f64::min);
+        console.line(format_args!(
+            "  after Holm's correction for {} tasks the least is {}",
+            comparison.tasks.len(),
+            p_value(least)
+        ))?;
+    } else if let [task] = comparison.tasks.as_slice() {
+        console.line(format_args!(
+            "  {}; {} won, {} lost",
+            points(&task.difference),
+            task.won.len(),
+            task.lost.len()
+        ))?;
+    }
+    for line in &comparison.differs {
+        console.line(format_args!("  not the same: {}", harmless(line)))?;
+    }
+    Ok(())
+}
+
+fn style(change: Change) -> Style {
+    match change {
+        Change::Gain => AnsiColor::Green.on_default(),
+        Change::Loss => AnsiColor::Red.on_default(),
+        Change::NotMeasurable => Style::new(),
+    }
+}

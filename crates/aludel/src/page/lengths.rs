@@ -1,0 +1,34 @@
+//! How long the models think: a histogram for each over one axis, so that they can be compared by eye.
+
+use super::chart;
+use super::html::{Html, classed, join, text};
+use super::{colour, grouped, percent, section};
+use aludel_distill::evaluate::compare::Evaluated;
+use aludel_distill::evaluate::results::Sample;
+
+const BARS: usize = 30;
+
+/// The histograms: of reasoning, or of whole answers where no model marks its reasoning.
+pub(super) fn part(evaluated: &[Evaluated]) -> Html {
+    let any_reasoning = evaluated.iter().flat_map(|one| &one.samples).any(|sample| sample.thinking_tokens > 0);
+    let (heading, length_of): (_, fn(&Sample) -> u64) = match any_reasoning {
+        true => ("Length of the reasoning", |sample| sample.thinking_tokens),
+        false => ("Length of the answers", |sample| sample.completion_tokens),
+    };
+    let lengths: Vec<Vec<u64>> = evaluated.iter().map(|one| one.samples.iter().map(length_of).collect()).collect();
+    let longest = lengths.iter().flatten().copied().max().unwrap_or(0);
+    if longest == 0 {
+        return Html::default();
+    }
+    let width = (longest + 1).div_ceil(BARS as u64);
+    let drawn = evaluated.iter().zip(&lengths).enumerate().map(|(index, (one, lengths))| {
+        let mut counts = [0; BARS];
+        lengths.iter().for_each(|length| counts[(length / width) as usize] += 1);
+        let mean = lengths.iter().sum::<u64>() as f64 / lengths.len().max(1) as f64;
+        let cut = one.samples.iter().filter(|sample| sample.truncated).count() as f64 / one.samples.len().max(1) as f64;
+        let said = format!("{}: {mean:.0} tokens in the mean, {} cut", one.label, percent(cut));
+        let last = format!("{} tokens", grouped(width * BARS as u64));
+        join([classed("p", "who", text(&said)), chart::histogram(&counts, &last, colour(index), &said)])
+    });
+    section(heading, "How many samples are how long, in tokens.", drawn.collect())
+}

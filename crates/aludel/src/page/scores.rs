@@ -1,0 +1,115 @@
+//! Each task's scores with their intervals, one line a model; how many problems were won and lost; and what stands beside a score:
+//! votes, cut and looping answers, lengths, speed.
+
+use super::chart;
+use super::html::{Html, classed, element, join, literal, text};
+use super::{Report, colour, grouped, percent, section};
+use aludel_distill::evaluate::compare::{Change, Comparison, Evaluated, TaskComparison, points};
+use aludel_distill::evaluate::results::TaskResult;
+
+/// The scores of all tasks of the baseline, then those that only others have.
+pub(super) fn part(report: &Report<'_>) -> Html {
+    let mut names: Vec<&str> = Vec::new();
+    for task in report.evaluated.iter().flat_map(|evaluated| &evaluated.results.tasks) {
+        if !names.contains(&task.name.as_str()) {
+            names.push(&task.name);
+        }
+    }
+    let tasks = names.iter().map(|name| task(report, name));
+    let lead = "Share of right answers. The dot is the score, the bar its 95% interval.";
+    let scores = section("Scores", lead, join([tasks.collect(), chart::score_axis()]));
+    join([scores, section("Beside the score", "", table(report, &names))])
+}
+
+fn result<'a>(evaluated: &'a Evaluated, name: &str) -> Option<&'a TaskResult> {
+    evaluated.results.tasks.iter().find(|task| task.name == name)
+}
+
+fn task(report: &Report<'_>, name: &str) -> Html {
+    let lanes = report.evaluated.iter().enumerate().filter_map(|(index, evaluated)| {
+        let task = result(evaluated, name)?;
+        let [low, high] = task.ci95.map(|share| format!("{:.0}", 100.0 * share));
+        let value = format!("{} [{low}, {high}]", percent(task.pass_at_1));
+        let said = format!("{}: {value}", evaluated.label);
+        Some(classed(
+            "div",
+            "lane",
+            join([
+                classed("span", "who", text(&evaluated.label)),
+                chart::score(task.pass_at_1, task.ci95, colour(index), &said),
+                classed("span", "value", text(&value)),
+            ]),
+        ))
+    });
+    let problems = report.evaluated.iter().find_map(|evaluated| result(evaluated, name)).map_or(0, |task| task.n);
+    let heading = join([text(name), classed("small", "n", text(&format!("{} problems", grouped(problems as u64))))]);
+    let compared = report.comparisons.iter().filter_map(|comparison| {
+        let task = comparison.tasks.iter().find(|task| task.name == name)?;
+        Some(compared(comparison, task, report.comparisons.len() > 1))
+    });
+    let parts = join([element("h3", &[], heading), lanes.collect(), compared.collect()]);
+    classed("div", "task", parts)
+}
+
+fn compared(comparison: &Comparison, task: &TaskComparison, names_model: bool) -> Html {
+    let class = match task.change {
+        Change::Gain => "gain",
+        Change::Loss => "loss",
+        Change::NotMeasurable => "level",
+    };
+    let model = if names_model { format!("{}: ", comparison.model) } else { String::new() };
+    let corrected = match comparison.tasks.len() {
+        1 => String::new(),
+        _ => format!(" ({:.3} after correction)", task.p_holm),
+    };
+    let counts = [
+        ("won", "won", task.won.len()),
+        ("lost", "lost", task.lost.len()),
+        ("right", "right as before", task.as_before),
+        ("wrong", "both wrong", task.both_wrong.len()),
+    ];
+    let words: Vec<String> = counts.iter().map(|(_, words, count)| format!("{count} {words}")).collect();
+    let legend = counts.iter().zip(&words).map(|((class, ..), words)| {
+        let swatch = element("i", &[("class", class)], Html::default());
+        element("li", &[], join([swatch, text(words)]))
+    });
+    let bars: Vec<(&'static str, usize)> = counts.iter().map(|&(class, _, count)| (class, count)).collect();
+    join([
+        classed("p", class, text(&format!("{model}{}{corrected}", points(&task.difference)))),
+        chart::parts(&bars, &words.join(", ")),
+        classed("ul", "legend", legend.collect()),
+    ])
+}
+
+fn table(report: &Report<'_>, names: &[&str]) -> Html {
+    let heads = ["task", "model", "pass@1", "maj@k", "pass@k", "cut", "looping", "no answer", "thinking", "tokens/s"];
+    let head = element("tr", &[], heads.iter().map(|head| element("th", &[], text(head))).collect());
+    let mut rows = Vec::new();
+    for name in names {
+        for (index, evaluated) in report.evaluated.iter().enumerate() {
+            let Some(task) = result(evaluated, name) else { continue };
+            let percentiles = task.thinking_tokens_percentiles;
+            let thinking = format!("{:.0} ({} · {})", task.mean_thinking_tokens, percentiles.p50, percentiles.p90);
+            let speed = task.tokens_per_second.map_or_else(|| "–".to_owned(), |speed| format!("{speed:.0}"));
+            let cells = [
+                percent(task.pass_at_1),
+                percent(task.maj_at_k),
+                percent(task.pass_at_k),
+                percent(task.truncated),
+                percent(task.looping),
+                percent(task.no_answer),
+                thinking,
+                speed,
+            ];
+            let model = join([element("i", &[("class", colour(index))], Html::default()), text(&evaluated.label)]);
+            let first = [element("td", &[], text(name)), element("td", &[], model)];
+            let cells = cells.iter().map(|cell| element("td", &[], text(cell)));
+            rows.push(element("tr", &[], first.into_iter().chain(cells).collect()));
+        }
+    }
+    let body = join([element("thead", &[], head), element("tbody", &[], rows.into_iter().collect())]);
+    let note = literal(
+        "<p class=\"note\">Thinking: tokens of reasoning, mean (median · 90th percentile). Cut: stopped at the most tokens.</p>",
+    );
+    join([element("div", &[("class", "wide"), ("tabindex", "0")], element("table", &[], body)), note])
+}
