@@ -8,6 +8,7 @@ pub mod checkpoint;
 pub mod error;
 pub mod evaluate;
 pub mod export;
+mod initial;
 pub mod learner;
 pub mod lengths;
 pub mod metrics;

@@ -17,6 +17,7 @@ use serde_json::json;
 use crate::batch::{Plan, passes};
 use crate::checkpoint::{self, RunFile};
 use crate::error::{Error, Result};
+use crate::initial;
 use crate::learner::{Learner, Sums};
 use crate::metrics::{EvalRecord, Metrics, StepRecord, TrainerState};
 use crate::new_rows;
@@ -147,6 +148,9 @@ pub fn train(recipe: &Recipe, resume: bool, stop: &AtomicBool, observe: &mut dyn
     };
     // Loaded before the data is tokenised: a weight or a target that does not fit is told in a second, and leaves nothing behind.
     let mut learner = Learner::load(&student, &added, recipe, latest.as_deref())?;
+    if let (None, Some(folder)) = (&latest, &recipe.train.init_adapter) {
+        initial::check(&learner.adapter, folder, &recipe.lora)?;
+    }
     if let Some(path) = &latest {
         checkpoint::restore_moments(path, &mut learner)?;
     }

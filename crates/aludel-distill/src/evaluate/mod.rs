@@ -2,5 +2,6 @@
 //! tokens come about is the engine's business, whether an answer is right that of `verify`.
 
 pub mod compare;
+pub mod failed;
 pub mod paired;
 pub mod results;

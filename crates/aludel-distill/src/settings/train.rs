@@ -70,7 +70,7 @@ pub struct TrainSettings {
     pub save_total_limit: Option<usize>,
     /// End with the checkpoint whose evaluation loss is lowest, not with the last.
     pub load_best_model_at_end: bool,
-    /// An adapter folder to start from.
+    /// An adapter folder to start from, with an optimiser that starts anew; `[lora]` must say what the adapter is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub init_adapter: Option<PathBuf>,
     /// Compute each block's forward twice and keep less in memory; the result is the same.

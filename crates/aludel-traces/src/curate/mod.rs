@@ -28,7 +28,7 @@ pub use language::Languages;
 pub use length::{TokenBounds, Tokens};
 pub use report::{FilterCount, Report, SourceCount, VerdictCounts};
 pub use trace::{Files, Trace, TraceSource, Unfit};
-pub use write::is_written_here;
+pub use write::{PROMPTS, is_written_here};
 
 use crate::Error;
 use crate::dataset::PromptKey;

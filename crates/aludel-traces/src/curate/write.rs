@@ -21,11 +21,13 @@ const TRAIN: &str = "train.jsonl";
 const EVAL: &str = "eval.jsonl";
 const DROPPED: &str = "dropped.jsonl";
 const REPORT: &str = "report.json";
+/// The next round's prompts, which the command writes where no traces are curated.
+pub const PROMPTS: &str = "prompts.jsonl";
 const PARQUET: [(&str, &str); 2] = [(TRAIN, "train.parquet"), (EVAL, "eval.parquet")];
 
 /// Whether a file of this name in an output folder is one that curation writes.
 pub fn is_written_here(name: &OsStr) -> bool {
-    let names = [TRAIN, EVAL, DROPPED, REPORT, PARQUET[0].1, PARQUET[1].1];
+    let names = [TRAIN, EVAL, DROPPED, REPORT, PARQUET[0].1, PARQUET[1].1, PROMPTS];
     names.iter().any(|own| name == *own) || name.to_string_lossy().starts_with(".aludel")
 }
 

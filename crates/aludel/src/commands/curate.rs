@@ -4,15 +4,19 @@ use crate::console::{Console, harmless};
 use crate::hub::fetch_named;
 use crate::report::{Helped, Outcome};
 use crate::settings::{Flags, RecipeArgs, resolve};
+use aludel_distill::evaluate::compare::Evaluated;
+use aludel_distill::evaluate::failed::{Failed, OnlyFailed, failed};
 use aludel_distill::lengths::TokenCounter;
 use aludel_distill::settings::Recipe;
+use aludel_formats::atomic;
 use aludel_model::student::Student;
-use aludel_traces::curate::{Files, Progress, Report, Tokens, curate, is_written_here};
+use aludel_traces::curate::{Files, PROMPTS, Progress, Report, Tokens, TraceSource, curate, is_written_here};
 use anstyle::Style;
 use anyhow::Context as _;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 /// The options of `aludel curate`. Traces and output folder may stand in the recipe instead.
@@ -22,6 +26,11 @@ pub(crate) struct CurateArgs {
     /// Traces: JSONL, a JSON array (both also .gz or .zst) or Parquet; or hf:owner/name:split
     #[arg(long, value_name = "FILE", num_args = 1..)]
     input: Vec<PathBuf>,
+
+    /// Results of `aludel eval`: take only what the student gets wrong there. With --input, traces of these problems; without it,
+    /// the problems themselves, as prompts.jsonl for the next round
+    #[arg(long, value_name = "RESULT_DIR", num_args = 1..)]
+    only_failed: Vec<PathBuf>,
 
     /// The folder for train.jsonl, eval.jsonl, dropped.jsonl and report.json; replaced if curate wrote it
     #[arg(long, value_name = "DIR")]
@@ -75,6 +84,8 @@ Examples:
   aludel curate --input traces.jsonl --output-dir curated --keep shortest --decontaminate test.jsonl
   aludel curate --input traces.jsonl --output-dir curated --student student.gguf --max-length 2048
   aludel curate --input traces.jsonl --output-dir curated --set curate.verifier=choice --json
+  aludel curate --only-failed results --output-dir next
+  aludel curate --input traces.jsonl --only-failed results --output-dir next
   aludel curate --input hf:owner/name:train --output-dir curated --parquet
   aludel train --data curated/train.jsonl --student student.gguf --output-dir run
 
@@ -83,18 +94,27 @@ Why a row was dropped stands in its `reason` and `detail` in dropped.jsonl.";
 
 /// Curates and shows what became of the rows.
 pub(crate) fn run(args: &CurateArgs, console: &mut Console) -> anyhow::Result<Outcome> {
+    let failed = read_failed(&args.only_failed)?;
     let mut recipe = args.recipe()?;
+    if let (Some(failed), true, Some(folder)) = (&failed, recipe.curate.input.is_empty(), &recipe.curate.output_dir) {
+        return write_prompts(failed, folder, args.json, console);
+    }
+    recipe.require_for_curation()?;
     fetch_named(&mut recipe)?;
     let Some(folder) = &recipe.curate.output_dir else { return Ok(Outcome::Done) };
     refuse_foreign_folder(folder)?;
     let options = recipe.curate.options(recipe.student.threads)?;
-    let source = Files::open(&recipe.curate.input, &recipe.data.read_options())?;
+    let files = Files::open(&recipe.curate.input, &recipe.data.read_options())?;
+    let source: Box<dyn TraceSource> = match &failed {
+        Some(failed) => Box::new(OnlyFailed::new(files, failed)),
+        None => Box::new(files),
+    };
     let student = open_student(&recipe)?;
     let counter = student.as_ref().map(|student| TokenCounter::new(student, &recipe));
     let tokens = counter.as_ref().map(|counter| counter as &dyn Tokens);
     let about = json!({ "version": env!("CARGO_PKG_VERSION"), "curate": recipe.curate, "data": recipe.data });
     let bar = progress_bar();
-    let report = curate(&source, &options, tokens, folder, &about, &mut |progress| show_progress(&bar, progress))?;
+    let report = curate(&*source, &options, tokens, folder, &about, &mut |progress| show_progress(&bar, progress))?;
     bar.finish_and_clear();
     if args.json {
         console.json_line(&report)?;
@@ -105,6 +125,40 @@ pub(crate) fn run(args: &CurateArgs, console: &mut Console) -> anyhow::Result<Ou
         0 => Err(nothing_left(&report, folder)),
         _ => Ok(Outcome::Done),
     }
+}
+
+/// What the student fails in all these results, each question once.
+fn read_failed(folders: &[PathBuf]) -> anyhow::Result<Option<Vec<Failed>>> {
+    let (mut all, mut seen) = (Vec::new(), HashSet::new());
+    for folder in folders {
+        all.extend(failed(&Evaluated::read(folder)?));
+    }
+    all.retain(|failed| seen.insert(failed.prompt.trim().to_owned()));
+    Ok((!folders.is_empty()).then_some(all))
+}
+
+/// The next round's prompts; where nothing is failed, there is no next round on these problems.
+fn write_prompts(failed: &[Failed], folder: &Path, json: bool, console: &mut Console) -> anyhow::Result<Outcome> {
+    refuse_foreign_folder(folder)?;
+    if failed.is_empty() {
+        return Err(Helped {
+            message: "there are no prompts for a next round: every problem of these results was solved".to_owned(),
+            help: "evaluate on harder problems, or on more of them".to_owned(),
+        }
+        .into());
+    }
+    std::fs::create_dir_all(folder)
+        .with_context(|| format!("{}: cannot be made the output folder", folder.display()))?;
+    let path = folder.join(PROMPTS);
+    atomic::write_file(&path, |output| {
+        failed.iter().try_for_each(|failed| output.put(format!("{}\n", json!(failed)).as_bytes()))
+    })?;
+    if json {
+        console.json_line(&json!({ "output": path, "prompts": failed.len() }))?;
+    } else {
+        console.line(format_args!("{} prompts that the student gets wrong, in {}", failed.len(), path.display()))?;
+    }
+    Ok(Outcome::Done)
 }
 
 /// A folder with anything but a curation's files is somebody's: it is not replaced.
@@ -217,8 +271,6 @@ impl CurateArgs {
             .written("--test-size", "curate.test_size", self.test_size.as_ref())
             .switch("--parquet", "curate.parquet", self.parquet)
             .switch("--skip-bad-rows", "data.skip_bad_rows", self.skip_bad_rows);
-        let recipe = resolve(&self.recipe, flags)?;
-        recipe.require_for_curation()?;
-        Ok(recipe)
+        resolve(&self.recipe, flags)
     }
 }

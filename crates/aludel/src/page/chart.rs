@@ -95,7 +95,7 @@ pub(super) fn lines(series: &[Series<'_>], x_label: &str, said: &str) -> Html {
 fn short(value: f64) -> String {
     match value.abs() {
         0.0 => "0".to_owned(),
-        size if size < 0.001 || size >= 1e6 => format!("{value:.1e}"),
+        size if !(0.001..1e6).contains(&size) => format!("{value:.1e}"),
         size if size < 0.1 => format!("{value:.4}"),
         size if size < 100.0 && value.fract() != 0.0 => format!("{value:.2}"),
         _ => format!("{value:.0}"),
