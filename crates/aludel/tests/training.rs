@@ -68,6 +68,28 @@ fn adapter(workshop: &Workshop, run: &str) -> Vec<u8> {
     fs::read(workshop.path(run).join("adapter/adapter_model.safetensors")).unwrap()
 }
 
+#[test]
+fn a_next_round_goes_on_from_the_last_adapter() {
+    let workshop = workshop();
+    summary(&train(&workshop, "first", &["--max-steps", "6"]), 0);
+    let more = ["--max-steps", "6", "--set", "train.init_adapter=first/adapter"];
+    summary(&train(&workshop, "second", &more), 0);
+    let loss = |run: &str, index: usize| steps(&workshop, run)[index].1.as_f64().unwrap();
+    // As trained as the first round ended, up to the rows of one step; dropout is drawn anew.
+    assert!(loss("second", 0) < loss("first", 0) - 0.2, "{} {}", loss("first", 0), loss("second", 0));
+    assert!(loss("second", 5) < loss("second", 0), "{} {}", loss("second", 0), loss("second", 5));
+    assert_ne!(adapter(&workshop, "first"), adapter(&workshop, "second"));
+    for (setting, said) in [
+        ("lora.r=4", "its r is 8, but lora.r = 4; set lora.r=8"),
+        ("lora.alpha=8", "its alpha is 16, but lora.alpha = 8; set lora.alpha=16"),
+        ("lora.target_modules=q_proj", "but lora.target_modules = [\"q_proj\"]"),
+    ] {
+        let refused = failure(&train(&workshop, "third", &[&more[..], &["--set", setting]].concat()), 1);
+        assert!(refused.contains(said), "{refused}");
+    }
+    assert!(!workshop.path("third/recipe.toml").exists());
+}
+
 /// The steps of metrics.jsonl: number, loss, rows.
 fn steps(workshop: &Workshop, run: &str) -> Vec<(Value, Value, Value)> {
     let text = fs::read_to_string(workshop.path(run).join("metrics.jsonl")).unwrap();

@@ -1,0 +1,210 @@
+//! `aludel compare` and `aludel curate --only-failed` through the binary, on folders of results written by hand: the verdict, the page,
+//! what is refused, and the next round's prompts.
+#![expect(clippy::unwrap_used, reason = "clippy does not know the helpers of tests as tests")]
+
+mod common;
+
+use std::fs;
+
+use common::Workshop;
+use insta::assert_snapshot;
+use serde_json::{Value, json};
+
+/// What a hostile teacher could answer with.
+const HOSTILE: &str = "</script><script>x()</script><img src=x onerror=\"y()\"> ' \u{0} \u{1b}[2J \u{202e}evil \u{301}";
+
+/// Writes a folder of results: each task's problems, of which those in the range are right.
+fn evaluate(workshop: &Workshop, folder: &str, tasks: &[(&str, usize, std::ops::Range<usize>)]) {
+    fs::create_dir(workshop.path(folder)).unwrap();
+    let task = |(name, n, right): &(&str, usize, std::ops::Range<usize>)| {
+        json!({"name": name, "n": n, "k": 1, "pass_at_1": right.len() as f64 / *n as f64, "ci95": [0.1, 0.9], "maj_at_k": 0.5,
+            "pass_at_k": 0.5, "truncated": 0.0, "looping": 0.0, "no_answer": 0.0, "mean_thinking_tokens": 30.0,
+            "thinking_tokens_percentiles": {"50": 30, "90": 40, "99": 50}, "tokens_per_second": null, "fingerprint": format!("{name}{n}")})
+    };
+    let results = json!({"version": "0.1.0", "date": "2026-11-24T12:00:00Z", "model": {"path": "/home/someone/student", "name": folder},
+        "settings": {"samples": 1, "temperature": 0.0, "top_p": 1.0, "max_new_tokens": 256, "seed": 0, "dtype": "f32"},
+        "tasks": tasks.iter().map(task).collect::<Vec<_>>()});
+    let mut samples = String::new();
+    for (name, n, right) in tasks {
+        for problem in 0..*n {
+            let correct = right.contains(&problem);
+            let sample = json!({"task": name, "problem": format!("{name}-{problem:03}"), "sample": 0, "seed": 0,
+                "question": format!("{name} number {problem}?"), "gold": problem.to_string(), "reasoning": HOSTILE,
+                "content": if correct { "right" } else { HOSTILE }, "extracted": null, "correct": correct, "truncated": false,
+                "looping": false, "no_answer": false, "prompt_tokens": 9, "thinking_tokens": 30, "completion_tokens": 35,
+                "finish_reason": "stop"});
+            samples.push_str(&format!("{sample}\n"));
+        }
+    }
+    workshop.write(&format!("{folder}/results.json"), &results.to_string());
+    workshop.write(&format!("{folder}/samples.jsonl"), &samples);
+}
+
+/// Two evaluations: dice gained, ages forgotten, gcd as before.
+fn workshop() -> Workshop {
+    let workshop = Workshop::new();
+    evaluate(&workshop, "before", &[("dice", 60, 0..3), ("ages", 60, 0..40), ("gcd", 60, 0..20)]);
+    evaluate(&workshop, "after", &[("dice", 60, 1..50), ("ages", 60, 0..10), ("gcd", 60, 1..22)]);
+    workshop
+}
+
+const COMPARE: &[&str] = &["compare", "before", "after", "--output-dir", "out"];
+
+#[test]
+fn the_help_says_which_is_the_baseline() {
+    assert_snapshot!("help_compare", Workshop::new().run(&["compare", "--help"]));
+}
+
+#[test]
+fn a_comparison_has_a_verdict_and_a_report() {
+    let workshop = workshop();
+    assert_snapshot!("compare", workshop.run(COMPARE));
+    let printed = workshop.json(&[COMPARE, &["--json"]].concat());
+    let written: Value = serde_json::from_slice(&fs::read(workshop.path("out/comparison.json")).unwrap()).unwrap();
+    assert_eq!(printed["comparisons"], written["comparisons"]);
+    let found = &printed["comparisons"][0];
+    assert_eq!(found["verdict"]["change"], "gain");
+    let changes: Vec<&Value> = found["tasks"].as_array().unwrap().iter().map(|task| &task["change"]).collect();
+    assert_eq!(changes, [&json!("gain"), &json!("loss"), &json!("not_measurable")]);
+    assert_eq!(
+        (found["tasks"][0]["won"].as_array().unwrap().len(), &found["tasks"][0]["lost"]),
+        (47, &json!(["dice-000"]))
+    );
+    assert_eq!(printed["report"], "out/report.html");
+    let names: Vec<_> = fs::read_dir(workshop.path("out")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(names.len(), 2, "{names:?}");
+}
+
+/// The page holds no script, loads nothing, and shows hostile text as text.
+#[test]
+fn a_report_is_one_file_that_runs_nothing() {
+    let workshop = workshop();
+    workshop.run(COMPARE);
+    let page = fs::read_to_string(workshop.path("out/report.html")).unwrap();
+    assert!(page.starts_with("<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\n<meta http-equiv=\"Content-Security-Policy\""));
+    assert!(page.contains("default-src 'none'; style-src 'unsafe-inline'"));
+    for absent in [
+        "<script",
+        "<img",
+        "<link",
+        "<iframe",
+        "<a ",
+        "src=\"",
+        "href=",
+        "url(",
+        " onerror=\"",
+        "@import",
+        "\0",
+        "\u{1b}",
+        "\u{202e}",
+    ] {
+        assert!(!page.contains(absent), "{absent:?} is in the page");
+    }
+    assert!(!page.contains("/home/someone"), "where the model lies is told");
+    for shown in [
+        "&lt;/script&gt;&lt;script&gt;x()",
+        "&lt;img src=x onerror=&quot;y()&quot;&gt;",
+        "\\u{0} \\u{1b}[2J \\u{202e}evil",
+    ] {
+        assert!(page.contains(shown), "{shown:?} is not in the page");
+    }
+    for part in ["Won", "Lost", "Both wrong", "Length of the reasoning", "How it was measured", "ages: 67% → 17%"] {
+        assert!(page.contains(part), "{part:?} is not in the page");
+    }
+    assert_eq!(page.matches("<details class=\"problem\"").count(), 18, "six of each kind");
+    assert_eq!(page.matches('<').count(), page.matches('>').count());
+}
+
+#[test]
+fn no_gain_is_called_that() {
+    let workshop = Workshop::new();
+    evaluate(&workshop, "before", &[("gcd", 100, 0..30)]);
+    evaluate(&workshop, "after", &[("gcd", 100, 1..33)]);
+    assert_snapshot!("compare_no_gain", workshop.run(COMPARE));
+}
+
+#[test]
+fn several_models_are_each_compared_with_the_first() {
+    let workshop = workshop();
+    evaluate(&workshop, "large", &[("dice", 60, 0..58)]);
+    let printed = workshop.json(&["compare", "before", "after", "large", "--output-dir", "out", "--json"]);
+    let found: Vec<_> =
+        printed["comparisons"].as_array().unwrap().iter().map(|one| (&one["baseline"], &one["model"])).collect();
+    assert_eq!(found, [(&json!("before"), &json!("after")), (&json!("before"), &json!("large"))]);
+    assert_eq!(printed["comparisons"][1]["differs"], json!(["ages: only in before", "gcd: only in before"]));
+}
+
+#[test]
+fn a_run_shows_its_losses_and_recipe() {
+    let workshop = workshop();
+    fs::create_dir(workshop.path("run")).unwrap();
+    let line = |step: u64| {
+        json!({"step": step, "epoch": 0.1, "loss": 2.0 / step as f64, "grad_norm": 1.0, "learning_rate": 0.001, "tokens": 100,
+            "supervised_tokens": 60, "seconds": 0.5, "rows": [step]})
+    };
+    let eval = json!({"step": 9, "epoch": 1.0, "eval_loss": 0.3, "eval_supervised_tokens": 10, "eval_seconds": 0.1});
+    let lines: String = (1..=9).map(|step| format!("{}\n", line(step))).collect();
+    workshop.write("run/metrics.jsonl", &format!("{lines}{eval}\n{{\"step\": 10, \"lo"));
+    workshop
+        .write("run/recipe.toml", "[student]\nmodel = \"/home/someone/student.gguf\"\n[lora]\nr = 16\nalpha = 32.0\n");
+    workshop.run(&[COMPARE, &["--run", "run"]].concat());
+    let page = fs::read_to_string(workshop.path("out/report.html")).unwrap();
+    assert_eq!(page.matches("<polyline").count(), 3);
+    for shown in ["r = 16, alpha = 32.0", "900, 540 of them supervised", "the whole recipe", "student.gguf"] {
+        assert!(page.contains(shown), "{shown:?} is not in the page");
+    }
+    assert!(!page.contains("/home/someone"));
+}
+
+#[test]
+fn what_cannot_be_compared_is_told_and_nothing_is_written() {
+    let workshop = workshop();
+    evaluate(&workshop, "other", &[("dice", 50, 0..3), ("sums", 10, 0..1)]);
+    fs::create_dir(workshop.path("begun")).unwrap();
+    workshop.write("begun/evaluation.json", "{}");
+    let with = |folder: &str| workshop.run(&["compare", "before", folder, "--output-dir", "out"]);
+    assert_snapshot!("compare_nothing_in_common", with("other"));
+    assert_snapshot!("compare_unfinished", with("begun"));
+    assert_snapshot!("compare_no_results", with("nowhere"));
+    assert_snapshot!("compare_alone", workshop.run(&["compare", "before", "--output-dir", "out"]));
+    assert!(!workshop.path("out").exists());
+}
+
+#[test]
+fn what_is_failed_becomes_the_next_prompts() {
+    let workshop = workshop();
+    let said = workshop.run(&["curate", "--only-failed", "after", "--output-dir", "next"]);
+    assert!(
+        said.contains("120 prompts that the student gets wrong, in next/prompts.jsonl")
+            || said.contains("prompts.jsonl"),
+        "{said}"
+    );
+    let text = fs::read_to_string(workshop.path("next/prompts.jsonl")).unwrap();
+    let prompts: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    // Of 60 each, 49, 10 and 21 are right.
+    assert_eq!(prompts.len(), 180 - 49 - 10 - 21);
+    assert_eq!(
+        prompts[0],
+        json!({"id": "dice-000", "prompt": "dice number 0?", "answer": "0", "task": "dice", "solved": 0.0})
+    );
+    let row = |problem: u32| json!({"prompt": format!("dice number {problem}?"), "response": format!("\\boxed{{{problem}}}"), "answer": problem.to_string()});
+    workshop.write("traces.jsonl", &(0..60).map(|problem| format!("{}\n", row(problem))).collect::<String>());
+    let arguments = [
+        "curate",
+        "--input",
+        "traces.jsonl",
+        "--only-failed",
+        "after",
+        "--output-dir",
+        "chosen",
+        "--json",
+        "--test-size",
+        "0",
+        "--set",
+        "curate.near_duplicates=false",
+    ];
+    let report = workshop.json(&arguments);
+    assert_eq!((&report["rows"], &report["train"]), (&json!(11), &json!(11)), "{report}");
+    evaluate(&workshop, "solved", &[("dice", 9, 0..9)]);
+    assert_snapshot!("only_failed_none", workshop.run(&["curate", "--only-failed", "solved", "--output-dir", "none"]));
+}
