@@ -133,9 +133,9 @@ pub fn compare(baseline: &Evaluated, other: &Evaluated, seed: u64) -> Result<Com
     }
     differs.extend(differing_settings(&baseline.results.settings, &other.results.settings));
     let differences: Vec<Difference> =
-        found.iter().map(|(_, matched)| paired::difference(&[&matched.pairs], seed)).collect();
+        found.iter().map(|(_, matched)| paired::difference(&matched.pairs, seed)).collect();
     let p_holm = paired::holm(&differences.iter().map(|difference| difference.p).collect::<Vec<_>>());
-    let all: Vec<&[Pair]> = found.iter().map(|(_, matched)| matched.pairs.as_slice()).collect();
+    let all: Vec<Pair> = found.iter().flat_map(|(_, matched)| matched.pairs.iter().copied()).collect();
     let pooled = paired::difference(&all, seed);
     let tasks: Vec<TaskComparison> = (found.into_iter().zip(differences).zip(p_holm))
         .map(|(((name, matched), difference), p_holm)| TaskComparison {
@@ -247,7 +247,9 @@ impl Verdict {
         let sentence = match change {
             Change::Gain => scores(&what, pooled),
             Change::Loss => format!("it got worse: {}", scores(&what, pooled)),
-            Change::NotMeasurable => format!("no measurable gain: {}, {}", scores(&what, pooled), points(pooled)),
+            Change::NotMeasurable => {
+                format!("no measurable gain: {}, {}", scores(&what, pooled), points(pooled, pooled.p))
+            }
         };
         Verdict { change, sentence, gained: clauses(Change::Gain), forgotten: clauses(Change::Loss) }
     }
@@ -263,11 +265,11 @@ pub fn scores(what: &str, difference: &Difference) -> String {
     format!("{what}: {before}% → {after}% [{low}, {high}], n = {}", difference.n)
 }
 
-/// "+68 points [61, 75], p < 0.001": the difference itself.
-pub fn points(difference: &Difference) -> String {
+/// "+68 points [61, 75], p < 0.001": the difference itself, with its p or the corrected one.
+pub fn points(difference: &Difference, p: f64) -> String {
     let decimals = usize::from((difference.difference * 100.0).abs() < 10.0);
     let [low, high] = difference.ci95.map(|share| format!("{:+.decimals$}", 100.0 * share));
-    format!("{:+.decimals$} points [{low}, {high}], {}", 100.0 * difference.difference, p_value(difference.p))
+    format!("{:+.decimals$} points [{low}, {high}], {}", 100.0 * difference.difference, p_value(p))
 }
 
 /// "p = 0.03" or "p < 0.001".

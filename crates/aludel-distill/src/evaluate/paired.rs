@@ -48,48 +48,44 @@ pub struct Difference {
     pub p: f64,
 }
 
-/// The difference of means over all problems, those of several tasks perhaps.
+/// The difference of means over problems, those of several tasks perhaps.
 ///
-/// Intervals are percentiles of the bootstrap (Efron, 1979) over problems: each resample takes as many problems of each task as there
-/// are, and both models' results of each, so that what makes a problem hard for both cancels out. p is that of the sign-flip test, in
+/// Intervals are percentiles of the bootstrap (Efron, 1979) over problems: each resample takes as many as there are, and both models'
+/// results of each, so that what makes a problem hard for both cancels out. p is that of the sign-flip test, in
 /// whole for up to 16 problems whose results differ, else by [`DRAWS`] seeded draws: the bootstrap would call three problems won of
 /// three a certainty.
 ///
 /// # Panics
 /// Without any problem.
-pub fn difference(tasks: &[&[Pair]], seed: u64) -> Difference {
-    difference_by(tasks, seed, DRAWS)
+pub fn difference(pairs: &[Pair], seed: u64) -> Difference {
+    difference_by(pairs, seed, DRAWS)
 }
 
-fn difference_by(tasks: &[&[Pair]], seed: u64, draws: usize) -> Difference {
-    let n: usize = tasks.iter().map(|pairs| pairs.len()).sum();
+fn difference_by(pairs: &[Pair], seed: u64, draws: usize) -> Difference {
+    let n = pairs.len();
     assert!(n > 0, "a difference of no problems");
-    let all = || tasks.iter().flat_map(|pairs| pairs.iter());
-    let mean = |of: fn(&Pair) -> f64| all().map(of).sum::<f64>() / n as f64;
+    let mean = |of: fn(&Pair) -> f64| pairs.iter().map(of).sum::<f64>() / n as f64;
     let (before, after) = (mean(|pair| pair.before), mean(|pair| pair.after));
     let mut resampled: [Vec<f64>; 3] = std::array::from_fn(|_| Vec::with_capacity(draws));
     for draw in 0..draws {
-        let [before, after] = resample(tasks, rng::mix(seed, draw as u64));
+        let [before, after] = resample(pairs, rng::mix(seed, draw as u64));
         for (values, sum) in resampled.iter_mut().zip([before, after, after - before]) {
             values.push(sum / n as f64);
         }
     }
     let [before_ci95, after_ci95, ci95] = resampled.map(interval);
-    let differences: Vec<f64> = all().map(Pair::difference).filter(|difference| *difference != 0.0).collect();
+    let differences: Vec<f64> = pairs.iter().map(Pair::difference).filter(|difference| *difference != 0.0).collect();
     let p = p_of_signs(&differences, rng::mix(seed, u64::MAX), draws);
     Difference { n, before, before_ci95, after, after_ci95, difference: after - before, ci95, p }
 }
 
-/// The sums of both models over as many problems of each task, drawn with replacement.
-fn resample(tasks: &[&[Pair]], key: u64) -> [f64; 2] {
-    let (mut before, mut after, mut counter) = (0.0, 0.0, 0);
-    for pairs in tasks {
-        for _ in 0..pairs.len() {
-            let index = ((u128::from(rng::mix(key, counter)) * pairs.len() as u128) >> 64) as usize;
-            before += pairs[index].before;
-            after += pairs[index].after;
-            counter += 1;
-        }
+/// The sums of both models over as many problems, drawn with replacement.
+fn resample(pairs: &[Pair], key: u64) -> [f64; 2] {
+    let (mut before, mut after) = (0.0, 0.0);
+    for counter in 0..pairs.len() as u64 {
+        let index = ((u128::from(rng::mix(key, counter)) * pairs.len() as u128) >> 64) as usize;
+        before += pairs[index].before;
+        after += pairs[index].after;
     }
     [before, after]
 }

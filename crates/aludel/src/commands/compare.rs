@@ -4,7 +4,7 @@
 use crate::console::{Console, harmless};
 use crate::page::{Report, Run, page};
 use crate::report::Outcome;
-use aludel_distill::evaluate::compare::{Change, Comparison, Evaluated, compare, p_value, points, scores};
+use aludel_distill::evaluate::compare::{Change, Comparison, Evaluated, compare, points, scores};
 use aludel_distill::settings::{Problem, Problems};
 use aludel_formats::atomic;
 use anstyle::{AnsiColor, Style};
@@ -112,7 +112,7 @@ pub(crate) fn show(console: &mut Console, comparison: &Comparison) -> anyhow::Re
     console.line(sentence)?;
     if comparison.tasks.len() > 1 {
         if verdict.change != Change::NotMeasurable {
-            console.line(format_args!("  together: {}", points(&comparison.pooled)))?;
+            console.line(format_args!("  together: {}", points(&comparison.pooled, comparison.pooled.p)))?;
         }
         for task in &comparison.tasks {
             let word = match task.change {
@@ -123,23 +123,18 @@ pub(crate) fn show(console: &mut Console, comparison: &Comparison) -> anyhow::Re
             let line = format!(
                 "  {word:<9}  {}; {}, {} won, {} lost",
                 scores(&harmless(&task.name), &task.difference),
-                points(&task.difference),
+                points(&task.difference, task.p_holm),
                 task.won.len(),
                 task.lost.len()
             );
             let line = console.styled(style(task.change), &line);
             console.line(line)?;
         }
-        let least = comparison.tasks.iter().map(|task| task.p_holm).fold(1.0, f64::min);
-        console.line(format_args!(
-            "  after Holm's correction for {} tasks the least is {}",
-            comparison.tasks.len(),
-            p_value(least)
-        ))?;
+        console.line("  p of each task is corrected for their number (Holm)")?;
     } else if let [task] = comparison.tasks.as_slice() {
         console.line(format_args!(
             "  {}; {} won, {} lost",
-            points(&task.difference),
+            points(&task.difference, task.p_holm),
             task.won.len(),
             task.lost.len()
         ))?;

@@ -58,10 +58,6 @@ fn compared(comparison: &Comparison, task: &TaskComparison, names_model: bool) -
         Change::NotMeasurable => "level",
     };
     let model = if names_model { format!("{}: ", comparison.model) } else { String::new() };
-    let corrected = match comparison.tasks.len() {
-        1 => String::new(),
-        _ => format!(" ({:.3} after correction)", task.p_holm),
-    };
     let counts = [
         ("won", "won", task.won.len()),
         ("lost", "lost", task.lost.len()),
@@ -75,7 +71,7 @@ fn compared(comparison: &Comparison, task: &TaskComparison, names_model: bool) -
     });
     let bars: Vec<(&'static str, usize)> = counts.iter().map(|&(class, _, count)| (class, count)).collect();
     join([
-        classed("p", class, text(&format!("{model}{}{corrected}", points(&task.difference)))),
+        classed("p", class, text(&format!("{model}{}", points(&task.difference, task.p_holm)))),
         chart::parts(&bars, &words.join(", ")),
         classed("ul", "legend", legend.collect()),
     ])

@@ -28,7 +28,7 @@ fn verdict(comparison: &Comparison, is_one_of_several: bool) -> Html {
         element("b", &[], text(&comparison.model)),
         text(" against "),
         element("b", &[], text(&comparison.baseline)),
-        text(&format!(": {}.", points(&comparison.pooled))),
+        text(&format!(": {}.", points(&comparison.pooled, comparison.pooled.p))),
     ]);
     let parts = join([
         classed("p", class, text(word)),
@@ -53,7 +53,7 @@ fn listed(heading: &str, class: &'static str, lines: &[String], is_wanted: bool)
 pub(super) fn colophon(report: &Report<'_>) -> Html {
     let lead = "Differences are paired: both models answer the same problems. Intervals hold 95% and come from 10,000 resamples of the \
                 problems; p is that of a sign-flip test. A task is called gained or forgotten only if it is after Holm's correction for \
-                the number of tasks.";
+                the number of tasks, and that is the p that stands beside it.";
     let rows = report.evaluated.iter().map(asked);
     let list = classed("div", "cards", rows.collect());
     super::section("How it was measured", lead, list)

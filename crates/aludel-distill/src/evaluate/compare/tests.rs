@@ -151,7 +151,7 @@ fn figures_read_well() {
         p: 0.0432,
     };
     assert_eq!(scores("a", &one(0.5, 0.511, 0.011, 1000)), "a: 50.0% → 51.1% [46.1, 56.1], n = 1000");
-    assert_eq!(points(&one(0.5, 0.511, 0.011, 1000)), "+1.1 points [-3.9, +6.1], p = 0.043");
-    assert_eq!(points(&one(0.7, 0.2, -0.5, 10)), "-50 points [-55, -45], p = 0.043");
+    assert_eq!(points(&one(0.5, 0.511, 0.011, 1000), 0.0432), "+1.1 points [-3.9, +6.1], p = 0.043");
+    assert_eq!(points(&one(0.7, 0.2, -0.5, 10), 0.0432), "-50 points [-55, -45], p = 0.043");
     assert_eq!([p_value(0.0004), p_value(0.25), p_value(1.0)], ["p < 0.001", "p = 0.25", "p = 1.00"]);
 }
