@@ -10,6 +10,7 @@ pub mod evaluate;
 pub mod export;
 pub mod learner;
 pub mod lengths;
+mod loaded;
 pub mod metrics;
 pub mod new_rows;
 pub mod objective;

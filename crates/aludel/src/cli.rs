@@ -5,6 +5,7 @@ use crate::commands::bench::BenchArgs;
 use crate::commands::chat::ChatArgs;
 use crate::commands::curate::CurateArgs;
 use crate::commands::demo::DemoArgs;
+use crate::commands::eval::EvalArgs;
 use crate::commands::gradients::GradientsArgs;
 use crate::commands::inspect::InspectArgs;
 use crate::commands::logits::LogitsArgs;
@@ -44,6 +45,9 @@ pub(crate) enum Command {
     /// Make one model folder of an adapter and its student
     Merge(MergeArgs),
 
+    /// Score a model on tasks, or its loss on a data file
+    Eval(Box<EvalArgs>),
+
     /// Talk to a model: one question, or a conversation
     Chat(Box<ChatArgs>),
 
@@ -72,6 +76,7 @@ Examples:
   aludel inspect --student student.gguf --data curated/train.jsonl
   aludel train --student student.gguf --data curated/train.jsonl --output-dir run
   aludel merge --adapter run/adapter --output-dir merged
+  aludel eval --model merged --tasks gsm8k --limit 100 --output-dir results
   aludel chat --model merged
   aludel schema > recipe.schema.json
 

@@ -37,6 +37,7 @@ fn run(command: &Command, console: &mut Console) -> anyhow::Result<Outcome> {
     match command {
         Command::Curate(args) => commands::curate::run(args, console),
         Command::Train(args) => commands::train::run(args, console),
+        Command::Eval(args) => commands::eval::run(args, console),
         Command::Chat(args) => commands::chat::run(args, console),
         Command::Demo(args) => commands::demo::run(args, console),
         Command::Merge(args) => commands::merge::run(args, console),

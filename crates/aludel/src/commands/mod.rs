@@ -4,6 +4,7 @@ pub(crate) mod bench;
 pub(crate) mod chat;
 pub(crate) mod curate;
 pub(crate) mod demo;
+pub(crate) mod eval;
 pub(crate) mod gradients;
 pub(crate) mod inspect;
 pub(crate) mod logits;
