@@ -6,6 +6,7 @@ pub mod benchmarks;
 mod folder;
 pub mod identity;
 pub mod local;
+pub mod loss;
 pub mod results;
 pub mod score;
 pub mod task;

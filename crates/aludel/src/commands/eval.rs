@@ -2,11 +2,12 @@
 //! `aludel_distill::evaluate`.
 
 use crate::console::{Console, harmless};
-use crate::hub::{local_data, local_model};
+use crate::hub::{fetch_named, local_data, local_model};
 use crate::report::Outcome;
 use crate::settings::{Flags, RecipeArgs, resolve};
 use aludel_distill::evaluate::identity::fingerprint;
 use aludel_distill::evaluate::local::Local;
+use aludel_distill::evaluate::loss::held_out_loss;
 use aludel_distill::evaluate::results::{ModelName, Results, Settings};
 use aludel_distill::evaluate::task::{Source, Task, named};
 use aludel_distill::evaluate::{Evaluation, Progress, evaluate};
@@ -15,9 +16,10 @@ use anstyle::Style;
 use anyhow::Context as _;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// The options of `aludel eval`.
 #[derive(Debug, Args)]
@@ -31,14 +33,22 @@ pub(crate) struct EvalArgs {
     #[arg(long, value_name = "DIR")]
     adapter: Option<PathBuf>,
 
+    /// Measure loss and perplexity on a data file in place of scoring tasks
+    #[arg(long, requires = "data", conflicts_with_all = ["tasks", "output_dir"])]
+    loss: bool,
+
+    /// With --loss: rows as `aludel train` takes them
+    #[arg(long, value_name = "FILE", num_args = 1.., requires = "loss")]
+    data: Vec<PathBuf>,
+
     /// What to score: a JSONL or Parquet file with questions and answers, NAME=FILE, a benchmark (gsm8k, math500, aime24,
     /// gpqa-diamond) or a built-in task
-    #[arg(long, value_name = "NAME|FILE", num_args = 1.., required = true)]
+    #[arg(long, value_name = "NAME|FILE", num_args = 1.., required_unless_present = "loss")]
     tasks: Vec<String>,
 
     /// The folder for results.json and samples.jsonl; a stopped evaluation goes on there
-    #[arg(long, value_name = "DIR")]
-    output_dir: PathBuf,
+    #[arg(long, value_name = "DIR", required_unless_present = "loss")]
+    output_dir: Option<PathBuf>,
 
     /// Samples of each problem
     #[arg(long, value_name = "K", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=4096))]
@@ -87,11 +97,15 @@ pub(crate) struct EvalArgs {
     /// Print the results as JSON
     #[arg(long)]
     json: bool,
+
+    #[command(flatten)]
+    recipe: RecipeArgs,
 }
 
 const EXAMPLES: &str = "\
 Examples:
   aludel eval --model merged --tasks gsm8k --limit 100 --temperature 0 --output-dir results
+  aludel eval --loss --model student.gguf --adapter run/adapter --data held-back.jsonl
   aludel eval --model student.gguf --adapter run/adapter --tasks questions.jsonl --samples 4 --output-dir results
 
 A file holds a question (or prompt) and an answer in each row, and may hold id, system, choices
@@ -107,6 +121,10 @@ fn at_least_one(text: &str) -> Result<usize, String> {
 /// Evaluates; SIGTERM and Ctrl-C stop it, and what has ended is kept.
 pub(crate) fn run(args: &EvalArgs, console: &mut Console) -> anyhow::Result<Outcome> {
     let recipe = args.recipe()?;
+    if args.loss {
+        return loss(&recipe, args.json, console);
+    }
+    let folder = args.output_dir.clone().unwrap_or_default();
     let verifier = args.verifier.as_ref().map(|_| recipe.curate.verifier()).transpose()?;
     let mut tasks = Vec::new();
     for text in &args.tasks {
@@ -121,7 +139,7 @@ pub(crate) fn run(args: &EvalArgs, console: &mut Console) -> anyhow::Result<Outc
         machine: machine(),
     };
     let stop = stop_on_signals()?;
-    let bar = progress_bar();
+    let bar = progress_bar("answers");
     let model = local_model(&args.model)?;
     let open = || {
         let longest = tasks
@@ -133,7 +151,7 @@ pub(crate) fn run(args: &EvalArgs, console: &mut Console) -> anyhow::Result<Outc
         let local = Local::open(&model, adapter, &recipe.student, &evaluation.settings, longest, args.batch)?;
         Ok(Box::new(local) as Box<_>)
     };
-    let results = evaluate(&evaluation, &args.output_dir, open, &stop, &mut |progress| show_progress(&bar, &progress))?;
+    let results = evaluate(&evaluation, &folder, open, &stop, &mut |progress| show_progress(&bar, &progress))?;
     bar.finish_and_clear();
     let Some(results) = results else {
         tracing::info!("stopped; give the same command again to go on");
@@ -142,7 +160,41 @@ pub(crate) fn run(args: &EvalArgs, console: &mut Console) -> anyhow::Result<Outc
     if args.json {
         console.json_line(&results)?;
     } else {
-        show(console, &results, &args.output_dir)?;
+        show(console, &results, &folder)?;
+    }
+    Ok(Outcome::Done)
+}
+
+/// Loss and perplexity on a data file.
+fn loss(recipe: &Recipe, json: bool, console: &mut Console) -> anyhow::Result<Outcome> {
+    let mut recipe = recipe.clone();
+    fetch_named(&mut recipe)?;
+    let stop = stop_on_signals()?;
+    let bar = progress_bar("rows");
+    let found = held_out_loss(&recipe, &mut |done, total| {
+        bar.set_length(total as u64);
+        bar.set_position(done as u64);
+        if stop.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    })?;
+    bar.finish_and_clear();
+    let Some(found) = found else { return Ok(Outcome::Interrupted) };
+    let left_out = found.too_long + found.unsupervised + found.bad_rows;
+    if left_out > 0 {
+        tracing::warn!(
+            "rows left out: {} longer than train.max_length = {}, {} without a supervised token, {} unreadable",
+            found.too_long,
+            recipe.train.max_length,
+            found.unsupervised,
+            found.bad_rows
+        );
+    }
+    if json {
+        console.json_line(&found)?;
+    } else {
+        console.line(format_args!(
+            "loss {:.4}, perplexity {:.3}, over {} supervised tokens in {} rows",
+            found.loss, found.perplexity, found.supervised_tokens, found.rows
+        ))?;
     }
     Ok(Outcome::Done)
 }
@@ -189,9 +241,11 @@ impl EvalArgs {
         let flags = Flags::default()
             .path("--model", "student.model", Some(&self.model))
             .written("--dtype", "student.dtype", self.dtype.as_ref())
+            .path("--adapter", "train.init_adapter", self.adapter.as_ref())
+            .paths("--data", "data.files", &self.data)
             .written("--threads", "student.threads", self.threads.as_ref())
             .written("--verifier", "curate.verifier", self.verifier.as_ref());
-        resolve(&RecipeArgs::default(), flags)
+        resolve(&self.recipe, flags)
     }
 
     fn settings(&self, recipe: &Recipe) -> Settings {
@@ -280,10 +334,10 @@ fn show(console: &mut Console, results: &Results, folder: &Path) -> anyhow::Resu
 }
 
 /// Shows itself on a terminal only.
-fn progress_bar() -> ProgressBar {
+fn progress_bar(what: &str) -> ProgressBar {
     let bar = ProgressBar::no_length();
-    let style = "{msg} {wide_bar} {pos}/{len} answers, {eta} left";
-    bar.set_style(ProgressStyle::with_template(style).unwrap_or_else(|_| ProgressStyle::default_bar()));
+    let style = format!("{{msg}} {{wide_bar}} {{pos}}/{{len}} {what}, {{eta}} left");
+    bar.set_style(ProgressStyle::with_template(&style).unwrap_or_else(|_| ProgressStyle::default_bar()));
     bar
 }
 
