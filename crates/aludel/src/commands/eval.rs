@@ -3,7 +3,7 @@
 
 use crate::console::{Console, harmless};
 use crate::hub::{fetch_named, local_data, local_model};
-use crate::report::Outcome;
+use crate::report::{Helped, Outcome};
 use crate::settings::{Flags, RecipeArgs, resolve};
 use aludel_distill::evaluate::identity::fingerprint;
 use aludel_distill::evaluate::local::Local;
@@ -206,11 +206,16 @@ fn fetched((name, source): (String, Source)) -> anyhow::Result<(String, Source)>
     };
     let source = match source {
         Source::Files(files) => Source::Files(local(files)?),
-        Source::Benchmark(benchmark, files) => Source::Benchmark(
-            benchmark,
-            local(files)
-                .with_context(|| format!("{name}: the benchmark cannot be fetched; {name}=FILE takes a local one"))?,
-        ),
+        Source::Benchmark(benchmark, files) => {
+            let fetched = local(files).with_context(|| Helped {
+                message: format!("{name}: the benchmark cannot be fetched"),
+                help: format!(
+                    "if it is gated, accept its conditions on its page on the Hub and set HF_TOKEN to a token that may read it; \
+                     --tasks {name}=FILE takes a file that you have"
+                ),
+            })?;
+            Source::Benchmark(benchmark, fetched)
+        }
         generator @ Source::Generator(_) => generator,
     };
     Ok((name, source))
