@@ -11,7 +11,7 @@ import tarfile
 from processes import output_of
 
 VERSION = "11434.0.0"
-TOOLS = ("llama-batched-bench", "llama-bench", "llama-completion", "llama-quantize")
+TOOLS = ("llama-batched-bench", "llama-bench", "llama-completion", "llama-quantize", "llama-server")
 PREFILLS_PER_READING = 5
 # Native code is GGML_NATIVE's default; it is written out because these figures rest on it.
 OPTIONS = {

@@ -136,4 +136,36 @@ pub enum Error {
         /// What is wrong, and what would help.
         reason: String,
     },
+
+    /// Something that cannot be evaluated.
+    #[error("--tasks {task}: {reason}")]
+    Task {
+        /// The task's name.
+        task: String,
+        /// What is wrong, and what would be right.
+        reason: String,
+    },
+
+    /// A row of an evaluation file that is no problem.
+    #[error("{path}, line {line}: {reason}")]
+    TaskRow {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: u64,
+        /// What is wrong, and what would be right.
+        reason: String,
+    },
+
+    /// A folder with the results of another evaluation.
+    #[error(
+        "{path}: this folder holds another evaluation, and samples of both would be mixed up:\n{differences}\n\
+         evaluate as before to finish it, or give another --output-dir"
+    )]
+    OtherEvaluation {
+        /// The folder.
+        path: PathBuf,
+        /// One line for each difference: what, before, now.
+        differences: String,
+    },
 }

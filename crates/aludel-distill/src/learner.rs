@@ -2,6 +2,7 @@
 //! optimiser steps. Which rows, when, and what is written is the training loop's business.
 
 use std::collections::BTreeSet;
+use std::ops::ControlFlow;
 use std::path::Path;
 
 use aludel_kernels::linear::Precision;
@@ -185,6 +186,38 @@ impl Learner {
         let pass = Supervised::new(rows);
         let Learner { ctx, decoder, adapter, .. } = self;
         run_pass(ctx, decoder, adapter, &pass, objective, None)
+    }
+
+    /// Sizes the arenas for passes without gradients: less memory, and no training afterwards.
+    pub fn plan_evaluation(&mut self, largest_pass: usize) {
+        let largest = Supervised::largest(largest_pass);
+        let Learner { ctx, decoder, adapter, .. } = self;
+        ctx.plan(|ctx| {
+            run_pass(ctx, decoder, adapter, &largest, &crate::objective::CrossEntropy, None);
+        });
+    }
+
+    /// The summed loss of many rows, pass by pass, in the order given. `read` gets the rows of a pass; `tell` hears how many are done,
+    /// and may break off: then there is no sum.
+    ///
+    /// # Errors
+    /// Those of `read`.
+    pub fn evaluate_passes(
+        &mut self,
+        passes: &[Vec<u32>],
+        objective: &dyn Objective,
+        read: &dyn Fn(&[u32]) -> Result<Vec<(u32, TokenRow)>>,
+        tell: &mut dyn FnMut(usize) -> ControlFlow<()>,
+    ) -> Result<Option<Sums>> {
+        let (mut sums, mut done) = (Sums::default(), 0);
+        for pass in passes {
+            sums.add(self.evaluate(&read(pass)?, objective));
+            done += pass.len();
+            if tell(done).is_break() {
+                return Ok(None);
+            }
+        }
+        Ok(Some(sums))
     }
 
     /// What the head reads at each token of a row, [T, C], and the log-sum-exp of the logits after each of the `chosen` tokens.

@@ -11,6 +11,7 @@ pub mod export;
 mod initial;
 pub mod learner;
 pub mod lengths;
+mod loaded;
 pub mod metrics;
 pub mod new_rows;
 pub mod objective;

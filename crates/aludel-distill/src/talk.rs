@@ -4,21 +4,12 @@
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use aludel_formats::hf::GENERATION_CONFIG_FILE_NAME;
-use aludel_kernels::Context;
-use aludel_model::adapter::Adapter;
-use aludel_model::config;
-use aludel_model::decoder::Decoder;
 use aludel_model::generate::{Engine, Finish, Request, Sampling};
-use aludel_model::student::Student;
-use aludel_text::{
-    ChatTemplate, Date, EncodeOptions, Message, Piece, TextBundle, ThinkTags, ThinkingSplitter, encode, end_of_turn_id,
-};
+use aludel_text::{Date, Message, Piece};
 use serde::Serialize;
 
-use crate::error::{Error, Result};
-use crate::export::adapter_text;
-use crate::learner::{context, hold};
+use crate::error::Result;
+use crate::loaded::{Loaded, Prompt, splitter};
 use crate::settings::{GenerateSettings, StudentSettings};
 
 /// The most tokens of a conversation.
@@ -28,13 +19,7 @@ const TOKENS_PER_PASS: usize = 512;
 
 /// A model that answers.
 pub struct Talker {
-    ctx: Context,
-    decoder: Decoder,
-    adapter: Option<Adapter>,
-    text: TextBundle,
-    template: ChatTemplate,
-    options: EncodeOptions,
-    stop_ids: Vec<u32>,
+    model: Loaded,
     engine: Engine,
 }
 
@@ -86,29 +71,9 @@ impl Talker {
         settings: &StudentSettings,
         date: Option<Date>,
     ) -> Result<Talker> {
-        let student = Student::open(model)?;
-        let mut ctx = context(settings);
-        let positions = student.config.max_position_embeddings.min(CONTEXT_TOKENS);
-        let decoder = Decoder::load(&mut ctx, &student.config, &student.weights, hold(settings.dtype), positions)?;
-        let text = match adapter {
-            Some(folder) => adapter_text(&student, folder)?,
-            None => student.text.clone(),
-        };
-        let template = text.template(&model.display().to_string())?;
-        let options = EncodeOptions { date, ..EncodeOptions::prompt(false) };
-        let mut stop_ids = student.eos_token_ids;
-        // the adapter's tokenizer and template may end a turn with another token than the student's
-        stop_ids.extend(text.eos_id());
-        stop_ids.extend(end_of_turn_id(&template, &text.tokenizer, &options).ok().flatten());
-        let adapter = match adapter {
-            Some(folder) => {
-                stop_ids.extend(generation_config_eos(folder)?);
-                Some(Adapter::load(&mut ctx, &student.config, folder)?)
-            }
-            None => None,
-        };
-        let engine = Engine::new(&mut ctx, &decoder, positions, TOKENS_PER_PASS);
-        Ok(Talker { ctx, decoder, adapter, text, template, options, stop_ids, engine })
+        let mut model = Loaded::open(model, adapter, settings, date, CONTEXT_TOKENS)?;
+        let engine = Engine::new(&mut model.ctx, &model.decoder, model.decoder.max_positions(), TOKENS_PER_PASS);
+        Ok(Talker { model, engine })
     }
 
     /// The most tokens of a conversation, the next answer included.
@@ -128,25 +93,19 @@ impl Talker {
         stop: &AtomicBool,
         tell: &mut dyn FnMut(&Piece),
     ) -> Result<Answer> {
-        let tags = ThinkTags::default();
-        let rows = encode(&self.template, &self.text.tokenizer, messages, &self.options)?;
-        let (prompt, opens) = rows.into_iter().next().map(|row| (row.ids, row.opens_thinking)).unwrap_or_default();
+        let Prompt { ids: prompt, opens_thinking } = self.model.prompt(messages)?;
         let prompt_tokens = prompt.len();
         let request = Request {
             prompt,
             max_new_tokens: settings.max_new_tokens,
             sampling: sampling(settings),
-            stop_ids: self.stop_ids.clone(),
+            stop_ids: self.model.stop_ids.clone(),
         };
-        let id = self.engine.submit(&self.decoder, self.adapter.as_ref(), request)?;
-        let mut splitter = if opens {
-            ThinkingSplitter::opened(tags.open, tags.close)
-        } else {
-            ThinkingSplitter::new(tags.open, tags.close)
-        };
+        let id = self.engine.submit(&self.model.decoder, self.model.adapter.as_ref(), request)?;
+        let mut splitter = splitter(opens_thinking);
         let mut collected = Collected { reasoning: String::new(), content: String::new(), tell };
         let mut stops = StopTexts::new(&settings.stop);
-        let mut decoder = self.text.tokenizer.stream(true);
+        let mut decoder = self.model.text.tokenizer.stream(true);
         let (mut completion_tokens, mut finish_reason) = (0, FinishReason::Stop);
         while !self.engine.is_idle() {
             if stop.load(Ordering::Relaxed) {
@@ -154,7 +113,7 @@ impl Talker {
                 finish_reason = FinishReason::Cancelled;
                 break;
             }
-            for event in self.engine.step(&mut self.ctx, &self.decoder, self.adapter.as_ref())? {
+            for event in self.engine.step(&mut self.model.ctx, &self.model.decoder, self.model.adapter.as_ref())? {
                 completion_tokens += 1;
                 let is_end = event.finish == Some(Finish::Stop);
                 if let Some(text) = if is_end { None } else { decoder.push(event.token) } {
@@ -199,19 +158,6 @@ fn sampling(settings: &GenerateSettings) -> Sampling {
         repetition_penalty: settings.repetition_penalty,
         seed: settings.seed.unwrap_or(0),
     }
-}
-
-/// The end tokens of an adapter folder's `generation_config.json`, where it has one.
-fn generation_config_eos(folder: &Path) -> Result<Vec<u32>> {
-    let path = folder.join(GENERATION_CONFIG_FILE_NAME);
-    if !path.exists() {
-        return Ok(Vec::new());
-    }
-    let damaged = |reason: String| Error::Damaged { path: path.clone(), reason };
-    let bytes = std::fs::read(&path).map_err(|error| damaged(error.to_string()))?;
-    let json: serde_json::Value = serde_json::from_slice(&bytes).map_err(|error| damaged(error.to_string()))?;
-    let wrong = || damaged(format!("eos_token_id: {} should be a token id or a list of them", json["eos_token_id"]));
-    config::ids(&json["eos_token_id"]).ok_or_else(wrong)
 }
 
 struct Collected<'a> {

@@ -229,6 +229,11 @@ struct Trainer<'a> {
     session: Session,
 }
 
+/// The rows of a pass, each with its number.
+fn read(rows: &Rows, pass: &[u32]) -> Result<Vec<(u32, TokenRow)>> {
+    pass.iter().map(|&row| Ok((row, rows.cache.row(row as usize)?))).collect()
+}
+
 /// The stop flag was raised in the middle of something.
 struct Stopped;
 
@@ -282,7 +287,7 @@ impl Trainer<'_> {
         self.learner.zero_gradients();
         let mut sums = Sums::default();
         for pass in passes(&rows, self.rows.cache.lengths(), settings.tokens_per_pass) {
-            let sum = self.learner.accumulate(&self.read(&pass)?, &CrossEntropy, dropout);
+            let sum = self.learner.accumulate(&read(&self.rows, &pass)?, &CrossEntropy, dropout);
             if !sum.loss.is_finite() {
                 return Err(self.not_finite(done + 1, "the loss", sum.loss, &pass));
             }
@@ -350,16 +355,16 @@ impl Trainer<'_> {
     /// The loss on the rows held back.
     fn evaluate(&mut self, stop: &AtomicBool, observe: &mut dyn FnMut(Event<'_>)) -> Result<Result<(), Stopped>> {
         let begun = Instant::now();
-        let (mut sums, mut done) = (Sums::default(), 0);
-        let all = passes(&self.rows.test, self.rows.cache.lengths(), self.recipe.train.tokens_per_pass);
-        for pass in all {
-            sums.add(self.learner.evaluate(&self.read(&pass)?, &CrossEntropy));
-            done += pass.len();
-            observe(Event::Evaluating { done, total: self.rows.test.len() });
-            if stop.load(Ordering::Relaxed) {
-                return Ok(Err(Stopped));
-            }
-        }
+        let (rows, total) = (&self.rows, self.rows.test.len());
+        let all = passes(&rows.test, rows.cache.lengths(), self.recipe.train.tokens_per_pass);
+        let read = |pass: &[u32]| read(rows, pass);
+        let mut tell = |done| {
+            observe(Event::Evaluating { done, total });
+            if stop.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        };
+        let Some(sums) = self.learner.evaluate_passes(&all, &CrossEntropy, &read, &mut tell)? else {
+            return Ok(Err(Stopped));
+        };
         let record = EvalRecord {
             step: self.state.global_step,
             epoch: self.state.epoch,
@@ -444,10 +449,6 @@ impl Trainer<'_> {
         self.state.train_batch_size = settings.per_device_train_batch_size;
         self.state.is_local_process_zero = true;
         self.state.is_world_process_zero = true;
-    }
-
-    fn read(&self, rows: &[u32]) -> Result<Vec<(u32, TokenRow)>> {
-        rows.iter().map(|&row| Ok((row, self.rows.cache.row(row as usize)?))).collect()
     }
 
     fn not_finite(&self, step: u64, what: &'static str, value: f64, rows: &[u32]) -> Error {

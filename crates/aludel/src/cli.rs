@@ -6,6 +6,7 @@ use crate::commands::chat::ChatArgs;
 use crate::commands::compare::CompareArgs;
 use crate::commands::curate::CurateArgs;
 use crate::commands::demo::DemoArgs;
+use crate::commands::eval::EvalArgs;
 use crate::commands::gradients::GradientsArgs;
 use crate::commands::inspect::InspectArgs;
 use crate::commands::logits::LogitsArgs;
@@ -45,6 +46,9 @@ pub(crate) enum Command {
     /// Make one model folder of an adapter and its student
     Merge(MergeArgs),
 
+    /// Score a model on tasks, or its loss on a data file
+    Eval(Box<EvalArgs>),
+
     /// Say whether a model got better: paired differences of evaluations, and a report to look at
     Compare(CompareArgs),
 
@@ -76,6 +80,7 @@ Examples:
   aludel inspect --student student.gguf --data curated/train.jsonl
   aludel train --student student.gguf --data curated/train.jsonl --output-dir run
   aludel merge --adapter run/adapter --output-dir merged
+  aludel eval --model merged --tasks gsm8k --limit 100 --output-dir results
   aludel chat --model merged
   aludel schema > recipe.schema.json
 

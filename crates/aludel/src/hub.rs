@@ -42,6 +42,18 @@ pub(crate) fn local_model(path: &Path) -> anyhow::Result<PathBuf> {
     with_progress(|told| Ok(fetch_model(path, &hub, told)?))
 }
 
+/// The local paths of a data file that may be a name on the Hub.
+///
+/// # Errors
+/// As [`fetch_named`].
+pub(crate) fn local_data(path: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    if !is_hub_name(path) {
+        return Ok(vec![path.to_owned()]);
+    }
+    let hub = from_environment()?;
+    with_progress(|told| Ok(fetch_data(path, &hub, told)?))
+}
+
 /// The Hub as Hugging Face's tools find it.
 fn from_environment() -> anyhow::Result<Hub> {
     let variable = |name: &str| env::var(name).ok().filter(|value| !value.trim().is_empty());

@@ -39,6 +39,7 @@ fn run(command: &Command, console: &mut Console) -> anyhow::Result<Outcome> {
         Command::Curate(args) => commands::curate::run(args, console),
         Command::Compare(args) => commands::compare::run(args, console),
         Command::Train(args) => commands::train::run(args, console),
+        Command::Eval(args) => commands::eval::run(args, console),
         Command::Chat(args) => commands::chat::run(args, console),
         Command::Demo(args) => commands::demo::run(args, console),
         Command::Merge(args) => commands::merge::run(args, console),

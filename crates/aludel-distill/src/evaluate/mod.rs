@@ -1,7 +1,343 @@
-//! Evaluation: problems become samples, samples become scores. This room knows tasks, estimators and the folder of results; how
-//! tokens come about is the engine's business, whether an answer is right that of `verify`.
+//! Evaluation: problems become samples, samples become scores. It reads downward: what is missing is asked, each sample is judged and
+//! stored as it ends, and what is there is scored. How answers come about is the respondent's business, whether one is right that of
+//! `verify`.
 
+pub mod benchmarks;
 pub mod compare;
 pub mod failed;
+mod folder;
+pub mod identity;
+pub mod local;
+pub mod loss;
 pub mod paired;
 pub mod results;
+pub mod score;
+pub mod task;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashSet;
+use std::ops::Range;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use aludel_kernels::rng;
+use aludel_text::Message;
+use aludel_traces::curate::loop_flaw;
+use aludel_traces::verify::Verdict;
+
+use crate::error::{Error, Result};
+use folder::Folder;
+use results::{ModelName, Plan, PlannedTask, Results, Sample, Settings, TaskResult};
+use task::Task;
+
+/// Whoever answers.
+pub trait Respondent {
+    /// Answers, in any order, until all is answered or `stop` is set; `take` stores an answer. Tokens and time go into the meter.
+    ///
+    /// # Errors
+    /// What makes going on pointless, and whatever `take` fails with.
+    fn answer(
+        &mut self,
+        asks: &[Ask<'_>],
+        stop: &AtomicBool,
+        meter: &mut Meter,
+        take: &mut dyn FnMut(Answered, &Meter) -> Result<()>,
+    ) -> Result<()>;
+}
+
+/// Samples of a problem that are wanted.
+pub struct Ask<'a> {
+    /// Which task.
+    pub task: usize,
+    /// Which of its problems.
+    pub problem: usize,
+    /// Which samples.
+    pub samples: Range<u32>,
+    /// The problem's seed.
+    pub seed: u64,
+    /// What is asked.
+    pub messages: &'a [Message],
+}
+
+/// A sample that has ended.
+pub struct Answered {
+    /// Which task.
+    pub task: usize,
+    /// Which of its problems.
+    pub problem: usize,
+    /// Which sample.
+    pub sample: u32,
+    /// What was said.
+    pub answer: Answer,
+}
+
+/// What was said.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Answer {
+    /// What was thought, if anything.
+    pub reasoning: Option<String>,
+    /// What was said.
+    pub content: String,
+    /// `stop`, `length`, or in a server's own words.
+    pub finish_reason: String,
+    /// Whether it was cut.
+    pub truncated: bool,
+    /// Tokens of the prompt.
+    pub prompt_tokens: u64,
+    /// Tokens of the reasoning.
+    pub thinking_tokens: u64,
+    /// Tokens of reasoning and answer.
+    pub completion_tokens: u64,
+}
+
+/// Tokens and seconds of each task: tasks that are answered at once share the time by their tokens.
+pub struct Meter {
+    tasks: Vec<(u64, f64)>,
+    uncounted: Vec<u64>,
+    since: Instant,
+}
+
+impl Meter {
+    fn new(tasks: usize) -> Meter {
+        Meter { tasks: vec![(0, 0.0); tasks], uncounted: vec![0; tasks], since: Instant::now() }
+    }
+
+    /// Tokens were written for a task.
+    pub fn count(&mut self, task: usize, tokens: u64) {
+        self.uncounted[task] += tokens;
+    }
+
+    /// The time since the last tick goes to the tokens that were counted since then; without any it waits for the next.
+    pub fn tick(&mut self) {
+        let all: u64 = self.uncounted.iter().sum();
+        if all == 0 {
+            return;
+        }
+        let seconds = self.since.elapsed().as_secs_f64();
+        self.since = Instant::now();
+        for ((tokens, spent), new) in self.tasks.iter_mut().zip(&mut self.uncounted) {
+            *tokens += *new;
+            *spent += seconds * *new as f64 / all as f64;
+            *new = 0;
+        }
+    }
+
+    /// Tokens a second over all tasks.
+    pub fn rate(&self) -> f64 {
+        let (tokens, seconds) =
+            self.tasks.iter().fold((0, 0.0), |(tokens, seconds), task| (tokens + task.0, seconds + task.1));
+        tokens as f64 / f64::max(seconds, 1e-9)
+    }
+
+    fn task_rate(&self, task: usize) -> Option<f64> {
+        let (tokens, seconds) = self.tasks[task];
+        (tokens > 0).then(|| tokens as f64 / seconds.max(1e-9))
+    }
+}
+
+/// What is evaluated, how, and what is said of it in the results.
+pub struct Evaluation<'a> {
+    /// What is asked.
+    pub tasks: &'a [Task],
+    /// Who answers.
+    pub model: ModelName,
+    /// How it is asked.
+    pub settings: Settings,
+    /// The time, for the results.
+    pub date: String,
+    /// The processor, for the results.
+    pub machine: Option<String>,
+}
+
+/// What an evaluation tells while it goes.
+pub struct Progress {
+    /// Samples that are there.
+    pub done: usize,
+    /// Samples that were there before.
+    pub resumed: usize,
+    /// Samples in all.
+    pub total: usize,
+    /// Tokens written a second.
+    pub tokens_per_second: f64,
+}
+
+/// Evaluates into a folder, going on where an equal evaluation stopped there. `open` is called if anything is left to ask. `None` if
+/// `stop` was set before the end: the folder can be resumed.
+///
+/// # Errors
+/// A folder of another evaluation, a model that cannot be loaded, a full disk. Samples that ended before are stored.
+pub fn evaluate<'r>(
+    evaluation: &Evaluation<'_>,
+    path: &Path,
+    open: impl FnOnce() -> Result<Box<dyn Respondent + 'r>>,
+    stop: &AtomicBool,
+    observe: &mut dyn FnMut(Progress),
+) -> Result<Option<Results>> {
+    let Evaluation { tasks, settings, .. } = evaluation;
+    check_names(tasks)?;
+    let plan = evaluation.plan();
+    let mut folder = Folder::open(path, &plan)?;
+    let total: usize = tasks.iter().map(|task| task.problems.len()).sum::<usize>() * settings.samples as usize;
+    let asks = missing(evaluation, &folder);
+    let mut left: usize = asks.iter().map(|ask| ask.samples.len()).sum();
+    let resumed = total - left;
+    if left == 0 && path.join(results::RESULTS_FILE_NAME).exists() {
+        return Results::read(path).map(Some);
+    }
+    let mut meter = Meter::new(tasks.len());
+    if left > 0 {
+        let mut respondent = open()?;
+        folder.begin(&plan)?;
+        observe(Progress { done: resumed, resumed, total, tokens_per_second: 0.0 });
+        meter.since = Instant::now();
+        respondent.answer(&asks, stop, &mut meter, &mut |answered, meter| {
+            folder.add(judged(&tasks[answered.task], &answered, settings.seed)?)?;
+            left -= 1;
+            observe(Progress { done: total - left, resumed, total, tokens_per_second: meter.rate() });
+            Ok(())
+        })?;
+        folder.sync()?;
+    }
+    if left > 0 {
+        debug_assert!(stop.load(Ordering::Relaxed), "a respondent answers all unless it is stopped");
+        return Ok(None);
+    }
+    let results = evaluation.results(&folder, &meter)?;
+    results.write(path)?;
+    Ok(Some(results))
+}
+
+fn check_names(tasks: &[Task]) -> Result<()> {
+    let mut names = HashSet::new();
+    match tasks.iter().find(|task| !names.insert(&task.name)) {
+        None => Ok(()),
+        Some(task) => {
+            let reason = "two tasks have this name; tell them apart with NAME=FILE".to_owned();
+            Err(Error::Task { task: task.name.clone(), reason })
+        }
+    }
+}
+
+/// What is not there yet: for each problem, in order, its stretches of missing samples.
+fn missing<'a>(evaluation: &Evaluation<'a>, folder: &Folder) -> Vec<Ask<'a>> {
+    let mut asks: Vec<Ask<'a>> = Vec::new();
+    for (task, Task { name, problems, .. }) in evaluation.tasks.iter().enumerate() {
+        for (problem, asked) in problems.iter().enumerate() {
+            let seed = problem_seed(evaluation.settings.seed, name, &asked.id);
+            for sample in (0..evaluation.settings.samples).filter(|&sample| !folder.has(name, &asked.id, sample)) {
+                match asks.last_mut() {
+                    Some(last) if (last.task, last.problem, last.samples.end) == (task, problem, sample) => {
+                        last.samples.end += 1;
+                    }
+                    _ => {
+                        let samples = sample..sample + 1;
+                        asks.push(Ask { task, problem, samples, seed, messages: &asked.messages });
+                    }
+                }
+            }
+        }
+    }
+    asks
+}
+
+/// The seed of a problem's draws: a function of names, so that neither the order of tasks nor a limit moves it. 53 bits, which JSON's
+/// readers keep.
+fn problem_seed(seed: u64, task: &str, problem: &str) -> u64 {
+    let hash = blake3::hash(format!("{task}\n{problem}").as_bytes());
+    let mut bytes = [0; 8];
+    bytes.copy_from_slice(&hash.as_bytes()[..8]);
+    rng::mix(seed, u64::from_le_bytes(bytes)) >> 11
+}
+
+/// Extracts the answer, compares it and looks for loops. Reasoning is not searched for an answer.
+fn judged(task: &Task, answered: &Answered, seed: u64) -> Result<Sample> {
+    let (problem, answer) = (&task.problems[answered.problem], answered.answer.clone());
+    let checker = task.checker(answered.problem);
+    let verdict = checker.verdict(&answer.content, &problem.gold)?;
+    let extracted = checker.extract(&answer.content).filter(|_| verdict != Verdict::NoAnswer);
+    let looping = answer.reasoning.iter().chain([&answer.content]).any(|text| loop_flaw(text).is_some());
+    Ok(Sample {
+        task: task.name.clone(),
+        problem: problem.id.clone(),
+        sample: answered.sample,
+        seed: problem_seed(seed, &task.name, &problem.id),
+        question: problem.question.clone(),
+        gold: problem.gold.clone(),
+        no_answer: extracted.is_none(),
+        extracted,
+        correct: verdict == Verdict::Right,
+        undecided: verdict == Verdict::Undecided,
+        truncated: answer.truncated,
+        looping,
+        prompt_tokens: answer.prompt_tokens,
+        thinking_tokens: answer.thinking_tokens,
+        completion_tokens: answer.completion_tokens,
+        finish_reason: answer.finish_reason,
+        reasoning: answer.reasoning,
+        content: answer.content,
+    })
+}
+
+impl Evaluation<'_> {
+    fn plan(&self) -> Plan {
+        let planned = |task: &Task| PlannedTask {
+            name: task.name.clone(),
+            n: task.problems.len(),
+            fingerprint: task.fingerprint(),
+        };
+        Plan {
+            model: self.model.clone(),
+            settings: self.settings.clone(),
+            tasks: self.tasks.iter().map(planned).collect(),
+        }
+    }
+
+    /// Scores what is there, which is all, and puts the samples in order.
+    fn results(&self, folder: &Folder, meter: &Meter) -> Result<Results> {
+        let (mut scored, mut in_order) = (Vec::new(), Vec::new());
+        for (at, task) in self.tasks.iter().enumerate() {
+            let samples = |id: &String| {
+                (0..self.settings.samples).filter_map(|sample| folder.get(&task.name, id, sample)).collect()
+            };
+            let problems: Vec<Vec<&Sample>> = task.problems.iter().map(|problem| samples(&problem.id)).collect();
+            scored.push(task_result(task, &problems, &self.settings, meter.task_rate(at)));
+            in_order.extend(problems.into_iter().flatten());
+        }
+        folder.put_in_order(&in_order)?;
+        Ok(Results {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            date: self.date.clone(),
+            machine: self.machine.clone(),
+            model: self.model.clone(),
+            settings: self.settings.clone(),
+            tasks: scored,
+        })
+    }
+}
+
+fn task_result(task: &Task, problems: &[Vec<&Sample>], settings: &Settings, rate: Option<f64>) -> TaskResult {
+    let is_same = |problem: usize, left: &str, right: &str| task.checker(problem).is_same(left, right);
+    let score = score::score(problems, settings.samples, settings.seed, &is_same);
+    let all = || problems.iter().flatten();
+    let share = |is: &dyn Fn(&Sample) -> bool| score::mean(all().map(|sample| f64::from(u8::from(is(sample)))));
+    TaskResult {
+        name: task.name.clone(),
+        n: problems.len(),
+        k: settings.samples,
+        pass_at_1: score.pass_at_1,
+        ci95: score.ci95,
+        maj_at_k: score.maj_at_k,
+        pass_at_k: score.pass_at_k,
+        truncated: share(&|sample| sample.truncated),
+        looping: share(&|sample| sample.looping),
+        no_answer: share(&|sample| sample.no_answer),
+        undecided: share(&|sample| sample.undecided),
+        mean_thinking_tokens: score::mean(all().map(|sample| sample.thinking_tokens as f64)),
+        thinking_tokens_percentiles: score::percentiles(all().map(|sample| sample.thinking_tokens)),
+        mean_completion_tokens: score::mean(all().map(|sample| sample.completion_tokens as f64)),
+        tokens_per_second: rate,
+        fingerprint: task.fingerprint(),
+    }
+}

@@ -186,15 +186,20 @@ impl CurateSettings {
         self.min_length.is_some() || self.max_length.is_some()
     }
 
+    /// How answers are compared.
+    ///
+    /// # Errors
+    /// A table that is no verifier, which a checked recipe does not hold.
+    pub fn verifier(&self) -> Result<Verifier, Error> {
+        self.verifier.read().map_err(|error| Error::Curate { setting: "verifier", reason: error.message().to_owned() })
+    }
+
     /// What curation takes, on so many threads (0 takes one for each core).
     ///
     /// # Errors
     /// What a checked recipe cannot bring about: a verifier, a language or a size that is none.
     pub fn options(&self, threads: usize) -> Result<curate::Options, Error> {
-        let verifier = self
-            .verifier
-            .read()
-            .map_err(|error| Error::Curate { setting: "verifier", reason: error.message().to_owned() })?;
+        let verifier = self.verifier()?;
         Ok(curate::Options {
             complete: self.complete,
             loops: self.loops,

@@ -22,7 +22,12 @@ const LINE_BYTES: usize = 30;
 
 /// Why the text is degenerate, or `None` if it is in order.
 pub(super) fn flaw(content: &Content) -> Option<String> {
-    learnt(content).find_map(|text| character_run(text).or_else(|| word_loop(text)).or_else(|| repeated_lines(text)))
+    learnt(content).find_map(loop_flaw)
+}
+
+/// Why a text goes round in circles, or is no text; `None` if it is in order.
+pub fn loop_flaw(text: &str) -> Option<String> {
+    character_run(text).or_else(|| word_loop(text)).or_else(|| repeated_lines(text))
 }
 
 fn character_run(text: &str) -> Option<String> {

@@ -26,6 +26,7 @@ use std::path::{Path, PathBuf};
 
 pub use language::Languages;
 pub use length::{TokenBounds, Tokens};
+pub use loops::loop_flaw;
 pub use report::{FilterCount, Report, SourceCount, VerdictCounts};
 pub use trace::{Files, Trace, TraceSource, Unfit};
 pub use write::{PROMPTS, is_written_here};

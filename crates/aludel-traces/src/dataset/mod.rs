@@ -15,6 +15,7 @@ mod unpack;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use aludel_text::message::Message;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -185,6 +186,24 @@ impl Records {
     /// # Errors
     /// A file that cannot be read, or holds no row.
     pub fn next_row(&mut self) -> Result<Option<Row>, Error> {
+        let Some((raw, provenance)) = self.next_raw()? else { return Ok(None) };
+        let (columns, content) = self.content_of(raw);
+        self.counts.rows += u64::from(content.is_ok());
+        Ok(Some(Row { content, columns, provenance }))
+    }
+
+    /// The next row as its columns alone, whatever they are called: for files that are no traces.
+    ///
+    /// # Errors
+    /// A file that cannot be read or holds no row, and a row that is no JSON object.
+    pub fn next_columns(&mut self) -> Result<Option<(Map<String, Value>, Provenance)>, Error> {
+        let Some((raw, provenance)) = self.next_raw()? else { return Ok(None) };
+        let columns = raw.bytes.and_then(|bytes| parse(&bytes));
+        let columns = columns.map_err(|problem| Unusable::from(problem).into_error(&provenance))?;
+        Ok(Some((columns, provenance)))
+    }
+
+    fn next_raw(&mut self) -> Result<Option<(RawRow, Provenance)>, Error> {
         loop {
             let Some(current) = &mut self.current else {
                 match self.open_next()? {
@@ -203,9 +222,7 @@ impl Records {
             };
             current.has_rows = true;
             let provenance = Provenance { file: Arc::clone(&current.path), file_index: current.index, line: raw.line };
-            let (columns, content) = self.content_of(raw);
-            self.counts.rows += u64::from(content.is_ok());
-            return Ok(Some(Row { content, columns, provenance }));
+            return Ok(Some((raw, provenance)));
         }
     }
 
@@ -283,6 +300,14 @@ impl Iterator for Records {
         self.ended = !matches!(next, Some(Ok(_)));
         next
     }
+}
+
+/// What a column asks: text is one message of a user, a list of messages is taken as it stands.
+///
+/// # Errors
+/// What is wrong with the column.
+pub fn prompt_messages(name: &str, value: &Value) -> Result<Vec<Message>, String> {
+    messages::prompt_from((name, value)).map_err(|problem| problem.detail)
 }
 
 /// A row and all that its columns hold.

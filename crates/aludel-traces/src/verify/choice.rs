@@ -16,7 +16,7 @@ pub(super) fn verdict(answer_text: &str, gold: &str, letters: &[char]) -> Verdic
 }
 
 /// The letter in the marked answer, else one that stands alone or in brackets in the last lines.
-fn chosen(text: &str, letters: &[char]) -> Option<char> {
+pub(super) fn chosen(text: &str, letters: &[char]) -> Option<char> {
     if let Some(marked) = maths::extract_marked(text) {
         return leading_letter(marked, letters).or_else(|| last_bracketed(marked, letters));
     }

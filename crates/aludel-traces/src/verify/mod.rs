@@ -175,4 +175,30 @@ impl Checker {
             Method::Command(conversation) => conversation.ask(answer_text, gold)?,
         })
     }
+
+    /// The answer that is found in a text, as it is written there: what is compared with the gold. A command sees the whole text; here
+    /// what a mathematical answer would be stands for it.
+    pub fn extract(&self, answer_text: &str) -> Option<String> {
+        let found = match &self.method {
+            Method::Choice(letters) => return choice::chosen(answer_text, letters).map(String::from),
+            Method::Json => return plain::last_json(answer_text).map(|value| value.to_string()),
+            Method::Exact { .. } => maths::extract_marked(answer_text).or(Some(answer_text)),
+            Method::Regex(pattern) => plain::matched(answer_text, pattern),
+            Method::Maths | Method::Numeric { .. } | Method::Command(_) => maths::extract(answer_text),
+        };
+        found.map(str::trim).filter(|found| !found.is_empty()).map(str::to_string)
+    }
+
+    /// Whether two extracted answers are one and the same by this verifier's notion of value; a command's answers are compared letter
+    /// by letter.
+    pub fn is_same(&self, left: &str, right: &str) -> bool {
+        let plainly = |verdict| left == right || verdict == Verdict::Right;
+        match &self.method {
+            Method::Maths => left == right || maths::equal(left, right) == maths::Equality::Equal,
+            Method::Exact { ignore_case } => plainly(plain::exact(left, right, *ignore_case)),
+            Method::Numeric { absolute, relative } => plainly(plain::numeric(left, right, *absolute, *relative)),
+            Method::Json => plainly(plain::json(left, right)),
+            Method::Choice(_) | Method::Regex(_) | Method::Command(_) => left == right,
+        }
+    }
 }

@@ -22,13 +22,17 @@ pub(super) fn exact(answer_text: &str, gold: &str, ignore_case: bool) -> Verdict
 }
 
 pub(super) fn regex(answer_text: &str, gold: &str, pattern: &Regex) -> Verdict {
-    let Some(found) = pattern.captures_iter(answer_text).last() else { return Verdict::NoAnswer };
-    let whole = found.get(0);
-    let group = found.iter().skip(1).flatten().next();
-    match group.or(whole) {
-        Some(answer) => decided(answer.as_str().trim() == gold.trim()),
+    match matched(answer_text, pattern) {
+        Some(answer) => decided(answer.trim() == gold.trim()),
         None => Verdict::NoAnswer,
     }
+}
+
+/// The last match of a pattern: its first group, or all of it without groups.
+pub(super) fn matched<'a>(answer_text: &'a str, pattern: &Regex) -> Option<&'a str> {
+    let found = pattern.captures_iter(answer_text).last()?;
+    let group = found.iter().skip(1).flatten().next();
+    group.or(found.get(0)).map(|answer| answer.as_str())
 }
 
 pub(super) fn numeric(answer_text: &str, gold: &str, absolute: f64, relative: f64) -> Verdict {
@@ -51,7 +55,7 @@ fn decided(right: bool) -> Verdict {
 }
 
 /// The whole text, the last fenced block, or the last line that is JSON.
-fn last_json(text: &str) -> Option<Value> {
+pub(super) fn last_json(text: &str) -> Option<Value> {
     let parse = |text: &str| serde_json::from_str(text.trim()).ok();
     parse(text)
         .or_else(|| {

@@ -5,6 +5,7 @@ pub(crate) mod chat;
 pub(crate) mod compare;
 pub(crate) mod curate;
 pub(crate) mod demo;
+pub(crate) mod eval;
 pub(crate) mod gradients;
 pub(crate) mod inspect;
 pub(crate) mod logits;

@@ -16,6 +16,9 @@ const SPLITS: [(&str, &[&str]); 3] = [
 /// # Errors
 /// What there is instead.
 pub(super) fn data_files(files: &[String], wanted: Option<&str>) -> Result<Vec<String>, String> {
+    if let Some(file) = wanted.filter(|wanted| files.iter().any(|file| file == wanted)) {
+        return Ok(vec![file.to_owned()]);
+    }
     let data: Vec<&String> = files.iter().filter(|file| is_data(file)).collect();
     if data.is_empty() {
         return Err(format!("it holds no JSONL, JSON or Parquet file (it holds {})", listed(files)));

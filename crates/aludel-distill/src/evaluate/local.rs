@@ -1,0 +1,192 @@
+//! A model on this machine answers: the engine is kept full, samples of a prompt share its cache, and what ends makes room for what
+//! waits. A sample depends on its prompt, its seed and its number alone, never on what runs beside it.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use aludel_kernels::linear::Precision;
+use aludel_model::generate::{Engine, Event, Finish, Request, RequestId, Sampling};
+use aludel_text::{Date, Piece};
+
+use super::results::Settings;
+use super::{Answer, Answered, Ask, Meter, Respondent};
+use crate::error::Result;
+use crate::loaded::{Loaded, splitter};
+use crate::settings::StudentSettings;
+
+/// Prompt tokens of one pass.
+const TOKENS_PER_PASS: usize = 512;
+/// What keys and values of all sequences may take, unless one sequence needs more.
+const CACHE_BYTES: usize = 2 << 30;
+/// Sequences at once, where memory allows; more of them gain little.
+const MOST_SEQUENCES: usize = 64;
+const LEAST_SEQUENCES: usize = 8;
+/// Templates add some tokens to a prompt, which otherwise has no more of them than bytes.
+const TEMPLATE_TOKENS: usize = 2048;
+/// Templates that tell the date are told this one, so that samples do not depend on the day.
+const DATE_UNIX_SECONDS: i64 = 1_767_225_600;
+
+/// A loaded model.
+pub struct Local {
+    model: Loaded,
+    engine: Engine,
+    batch: usize,
+    settings: Settings,
+}
+
+/// A sequence under way.
+struct Running {
+    task: usize,
+    problem: usize,
+    sample: u32,
+    prompt_tokens: usize,
+    opens_thinking: bool,
+    tokens: Vec<u32>,
+}
+
+impl Local {
+    /// Loads a model, and an adapter if there is one. `longest_prompt` is the most bytes of a prompt; `batch` sequences run at once, or
+    /// as many as the cache has room for.
+    ///
+    /// # Errors
+    /// Whatever is wrong with them; a model without a chat template.
+    pub fn open(
+        model: &Path,
+        adapter: Option<&Path>,
+        student: &StudentSettings,
+        settings: &Settings,
+        longest_prompt: usize,
+        batch: Option<usize>,
+    ) -> Result<Local> {
+        let date = Some(Date::from_unix_seconds(DATE_UNIX_SECONDS));
+        let longest = longest_prompt + TEMPLATE_TOKENS + settings.max_new_tokens;
+        let mut model = Loaded::open(model, adapter, student, date, longest)?;
+        let config = model.decoder.config();
+        let number_bytes = if model.decoder.precision() == Precision::Bf16 { 2 } else { 4 };
+        let token_bytes = 2 * number_bytes * config.num_hidden_layers * config.num_key_value_heads * config.head_dim;
+        let room = (CACHE_BYTES / token_bytes).max(1);
+        // a prompt is mostly a small part of its sequence, and few answers are as long as they may be
+        let sequence = model.decoder.max_positions().min(settings.max_new_tokens + TEMPLATE_TOKENS);
+        let batch = batch.unwrap_or_else(|| (2 * room / sequence).clamp(LEAST_SEQUENCES, MOST_SEQUENCES)).max(1);
+        let context = room.min(batch * sequence).max(model.decoder.max_positions());
+        let engine = Engine::new(&mut model.ctx, &model.decoder, context, TOKENS_PER_PASS.max(batch));
+        Ok(Local { model, engine, batch, settings: settings.clone() })
+    }
+
+    /// Queues the samples of a problem. One whose prompt leaves no room for an answer is answered by nothing.
+    fn submit(&mut self, ask: &Ask<'_>, running: &mut HashMap<RequestId, Running>) -> Result<Vec<Answered>> {
+        let prompt = self.model.prompt(ask.messages)?;
+        let prompt_tokens = prompt.ids.len();
+        let (task, problem, opens_thinking) = (ask.task, ask.problem, prompt.opens_thinking);
+        if prompt_tokens >= self.engine.context_tokens() {
+            let unanswered = |sample| {
+                let tokens = Vec::new();
+                let running = Running { task, problem, sample, prompt_tokens, opens_thinking, tokens };
+                self.finished(&running, Finish::Context)
+            };
+            return ask.samples.clone().map(unanswered).collect();
+        }
+        let request = Request {
+            prompt: prompt.ids,
+            max_new_tokens: self.settings.max_new_tokens,
+            sampling: Sampling {
+                temperature: self.settings.temperature,
+                top_p: self.settings.top_p,
+                seed: ask.seed,
+                ..Sampling::default()
+            },
+            stop_ids: self.model.stop_ids.clone(),
+        };
+        let adapter = self.model.adapter.as_ref();
+        let ids = self.engine.submit_many(&self.model.decoder, adapter, request, ask.samples.clone())?;
+        for (id, sample) in ids.into_iter().zip(ask.samples.clone()) {
+            running.insert(id, Running { task, problem, sample, prompt_tokens, opens_thinking, tokens: Vec::new() });
+        }
+        Ok(Vec::new())
+    }
+
+    /// The text of a sequence that has ended, reasoning and answer apart.
+    fn finished(&self, sequence: &Running, finish: Finish) -> Result<Answered> {
+        let tokenizer = &self.model.text.tokenizer;
+        let is_end = finish == Finish::Stop;
+        let said = &sequence.tokens[..sequence.tokens.len() - usize::from(is_end)];
+        let mut splitter = splitter(sequence.opens_thinking);
+        let mut pieces = splitter.push(&tokenizer.decode(said, true)?);
+        pieces.extend(splitter.finish());
+        let (mut reasoning, mut content) = (String::new(), String::new());
+        for piece in pieces {
+            match piece {
+                Piece::Reasoning(text) => reasoning.push_str(&text),
+                Piece::Answer(text) => content.push_str(&text),
+            }
+        }
+        let reasoning = Some(reasoning.trim().to_owned()).filter(|reasoning| !reasoning.is_empty());
+        let thinking_tokens =
+            reasoning.as_deref().map_or(Ok(0), |text| tokenizer.encode_plain(text).map(|ids| ids.len()))?;
+        let answer = Answer {
+            reasoning,
+            content: content.trim().to_owned(),
+            finish_reason: if is_end { "stop" } else { "length" }.to_owned(),
+            truncated: !is_end,
+            prompt_tokens: sequence.prompt_tokens as u64,
+            thinking_tokens: thinking_tokens as u64,
+            completion_tokens: sequence.tokens.len() as u64,
+        };
+        Ok(Answered { task: sequence.task, problem: sequence.problem, sample: sequence.sample, answer })
+    }
+
+    /// One pass of the engine: the sequences that ended with it.
+    fn step(&mut self, running: &mut HashMap<RequestId, Running>, meter: &mut Meter) -> Result<Vec<Answered>> {
+        let adapter = self.model.adapter.as_ref();
+        let events = self.engine.step(&mut self.model.ctx, &self.model.decoder, adapter)?;
+        let mut ended = Vec::new();
+        for Event { request, token, finish, .. } in events {
+            let Some(sequence) = running.get_mut(&request) else { continue };
+            sequence.tokens.push(token);
+            meter.count(sequence.task, 1);
+            if let Some(finish) = finish
+                && let Some(sequence) = running.remove(&request)
+            {
+                ended.push(self.finished(&sequence, finish)?);
+            }
+        }
+        meter.tick();
+        Ok(ended)
+    }
+}
+
+impl Respondent for Local {
+    fn answer(
+        &mut self,
+        asks: &[Ask<'_>],
+        stop: &AtomicBool,
+        meter: &mut Meter,
+        take: &mut dyn FnMut(Answered, &Meter) -> Result<()>,
+    ) -> Result<()> {
+        let mut running = HashMap::new();
+        let mut waiting = asks.iter();
+        let mut is_all_asked = false;
+        while !stop.load(Ordering::Relaxed) {
+            while running.len() < self.batch && !is_all_asked {
+                let Some(ask) = waiting.next() else {
+                    is_all_asked = true;
+                    break;
+                };
+                for answered in self.submit(ask, &mut running)? {
+                    take(answered, meter)?;
+                }
+            }
+            if running.is_empty() {
+                return Ok(());
+            }
+            for answered in self.step(&mut running, meter)? {
+                take(answered, meter)?;
+            }
+        }
+        for id in running.into_keys() {
+            self.engine.cancel(id);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,123 @@
+//! The loss of a model on rows that it was not trained on: prepared, cut into passes and summed by the very functions that training
+//! evaluates with.
+
+use std::ops::ControlFlow;
+
+use aludel_formats::peft;
+use aludel_model::student::Student;
+use aludel_traces::cache::{DropReason, EncodedRow, RowInfo, TokenRow};
+use aludel_traces::dataset::{self, PromptKey};
+use serde::Serialize;
+
+use crate::batch::passes;
+use crate::error::{Error, Result};
+use crate::export::adapter_text;
+use crate::learner::Learner;
+use crate::objective::CrossEntropy;
+use crate::prepare::Preparer;
+use crate::settings::Recipe;
+
+/// What was found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct Loss {
+    /// Nats for each supervised token.
+    pub loss: f64,
+    /// e^loss.
+    pub perplexity: f64,
+    /// Rows that were evaluated.
+    pub rows: usize,
+    /// Their tokens.
+    pub tokens: u64,
+    /// Their supervised tokens.
+    pub supervised_tokens: u64,
+    /// Rows among them whose end was cut off.
+    pub truncated: usize,
+    /// Rows left out as longer than `train.max_length`.
+    pub too_long: usize,
+    /// Rows left out that have no supervised token.
+    pub unsupervised: usize,
+    /// Rows left out that could not be read.
+    pub bad_rows: usize,
+}
+
+/// The loss of the recipe's student, with `train.init_adapter` if that is set, on `data.files`. `tell` hears how many rows of how many
+/// are done, and may break off: then there is none.
+///
+/// # Errors
+/// A student, an adapter or rows that training would refuse, and data of which no row is left.
+pub fn held_out_loss(recipe: &Recipe, tell: &mut dyn FnMut(usize, usize) -> ControlFlow<()>) -> Result<Option<Loss>> {
+    let mut student = Student::open(recipe.student_model()?)?;
+    let mut recipe = recipe.clone();
+    recipe.train.max_length = recipe.train.max_length.min(student.config.max_position_embeddings);
+    let mut added = student.text.tokenizer.add_tokens(&recipe.student.add_tokens)?;
+    if let Some(folder) = &recipe.train.init_adapter {
+        student.text = adapter_text(&student, folder)?;
+        student.template = student.text.template(&student.path.display().to_string()).ok();
+        added = peft::read(folder)?.config.embedding_tokens().to_vec();
+    }
+    let (rows, mut found) = prepared(&student, &recipe)?;
+    let mut learner = Learner::load(&student, &added, &recipe, None)?;
+    let lengths: Vec<u32> = rows.iter().map(|row| row.info.tokens).collect();
+    let longest = lengths.iter().copied().max().unwrap_or(0) as usize;
+    learner.plan_evaluation(recipe.train.tokens_per_pass.max(longest));
+    let numbers: Vec<u32> = (0..rows.len() as u32).collect();
+    let all = passes(&numbers, &lengths, recipe.train.tokens_per_pass);
+    let read = |pass: &[u32]| Ok(pass.iter().map(|&row| (row, rows[row as usize].clone())).collect());
+    let sums = learner.evaluate_passes(&all, &CrossEntropy, &read, &mut |done| tell(done, rows.len()))?;
+    Ok(sums.map(|sums| {
+        found.loss = sums.mean_loss();
+        found.perplexity = found.loss.exp();
+        (found.tokens, found.supervised_tokens) = (sums.tokens, sums.supervised);
+        found
+    }))
+}
+
+/// The rows, and what became of the others.
+fn prepared(student: &Student, recipe: &Recipe) -> Result<(Vec<TokenRow>, Loss)> {
+    let preparer = Preparer::new(student, recipe);
+    let mut records = dataset::open(&recipe.data.files, &recipe.data.read_options())?;
+    let (mut rows, mut found) = (Vec::new(), Loss::default());
+    for (example, record) in records.by_ref().enumerate() {
+        let record = record?;
+        let encoded = match preparer.token_rows(&record) {
+            Ok(encoded) => encoded,
+            Err(_) if recipe.data.skip_bad_rows => {
+                found.bad_rows += 1;
+                continue;
+            }
+            Err(reason) => {
+                let place = &record.provenance;
+                return Err(Error::TaskRow { path: place.file.to_path_buf(), line: place.line, reason });
+            }
+        };
+        for row in encoded {
+            match row {
+                EncodedRow::Kept { ids, weights, truncated } => {
+                    found.truncated += usize::from(truncated);
+                    let supervised = weights.iter().filter(|&&weight| weight != 0.0).count() as u32;
+                    let info = RowInfo {
+                        tokens: ids.len() as u32,
+                        supervised,
+                        example: example as u64,
+                        prompt_key: PromptKey::of(&record.content),
+                        file_index: record.provenance.file_index,
+                        line: record.provenance.line,
+                    };
+                    rows.push(TokenRow { ids, weights, info });
+                }
+                EncodedRow::Dropped(DropReason::TooLong) => found.too_long += 1,
+                EncodedRow::Dropped(DropReason::Unsupervised) => found.unsupervised += 1,
+            }
+        }
+    }
+    found.bad_rows += records.counts().bad_rows() as usize;
+    found.rows = rows.len();
+    match rows.is_empty() {
+        true => Err(aludel_traces::Error::NothingToTrain {
+            too_long: found.too_long as u64,
+            unsupervised: found.unsupervised as u64,
+        }
+        .into()),
+        false => Ok((rows, found)),
+    }
+}

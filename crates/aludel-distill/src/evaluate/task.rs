@@ -1,0 +1,302 @@
+//! What is asked: tasks of problems with right answers, from a user's file, a benchmark or a built-in generator. How answers come about
+//! and what they score is the neighbours' work.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use aludel_text::Message;
+use aludel_traces::dataset::{self, Provenance, ReadOptions};
+use aludel_traces::tasks::{Side, families, family, generate};
+use aludel_traces::verify::{Checker, Verifier};
+use serde_json::{Map, Value};
+
+use super::benchmarks::{self, Benchmark};
+use crate::error::{Error, Result};
+
+/// Problems of a generator, where no number is given.
+const GENERATED: usize = 100;
+/// Generators give the same problems whatever the seed of the samples is, so that two evaluations can be compared.
+const GENERATOR_SEED: u64 = 0;
+
+/// Problems that are scored together.
+pub struct Task {
+    /// Unique among the tasks of an evaluation.
+    pub name: String,
+    /// What is asked.
+    pub problems: Vec<Problem>,
+    /// The ways in which the problems' answers are compared.
+    verifiers: Vec<(Verifier, Checker)>,
+}
+
+/// A question and its right answer.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Problem {
+    /// Unique in its task.
+    pub id: String,
+    /// The question as the file has it.
+    pub question: String,
+    /// What the model is asked.
+    pub messages: Vec<Message>,
+    /// The right answer.
+    pub gold: String,
+    /// Which of the task's verifiers decides.
+    verifier: usize,
+}
+
+/// Where a task comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// Files of questions and answers.
+    Files(Vec<PathBuf>),
+    /// Files with a benchmark's own columns.
+    Benchmark(&'static Benchmark, Vec<PathBuf>),
+    /// A built-in generator, its test side.
+    Generator(&'static str),
+}
+
+/// What `--tasks` names: a benchmark, a generator, a file, or `NAME=FILE`. Names on the Hub are not resolved here.
+///
+/// # Errors
+/// [`Error::Task`] lists what is known.
+pub fn named(text: &str) -> Result<(String, Source)> {
+    if let Some((name, file)) = text.split_once('=').filter(|(name, _)| is_name(name)) {
+        let files = vec![PathBuf::from(file)];
+        let source = benchmarks::find(name)
+            .map_or_else(|| Source::Files(files.clone()), |found| Source::Benchmark(found, files.clone()));
+        return Ok((name.to_owned(), source));
+    }
+    if let Some(benchmark) = benchmarks::find(text) {
+        return Ok((text.to_owned(), Source::Benchmark(benchmark, vec![PathBuf::from(benchmark.hub)])));
+    }
+    if let Some(family) = family(text) {
+        return Ok((text.to_owned(), Source::Generator(family.name())));
+    }
+    let path = Path::new(text);
+    // A misspelt name and a missing file cannot be told apart but by how they look.
+    if !path.exists() && is_name(text) {
+        return Err(Error::Task { task: text.to_owned(), reason: format!("there is no such task; {}", known()) });
+    }
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let name = name.split('.').next().unwrap_or_default().to_owned();
+    Ok((name, Source::Files(vec![path.to_owned()])))
+}
+
+fn is_name(text: &str) -> bool {
+    !text.is_empty() && text.chars().all(|letter| letter.is_ascii_alphanumeric() || letter == '-' || letter == '_')
+}
+
+fn known() -> String {
+    let generators: Vec<&str> = families().iter().map(|family| family.name()).collect();
+    format!(
+        "give a JSONL or Parquet file, a benchmark ({}) or a built-in task ({})",
+        benchmarks::names().join(", "),
+        generators.join(", ")
+    )
+}
+
+impl Task {
+    /// Reads or invents the problems; at most `limit`, from the first on. `verifier` takes the place of the file's own.
+    ///
+    /// # Errors
+    /// Files that cannot be read; rows without a question or an answer; no problem at all.
+    pub fn load(name: &str, source: &Source, limit: Option<usize>, verifier: Option<&Verifier>) -> Result<Task> {
+        let mut task = Task { name: name.to_owned(), problems: Vec::new(), verifiers: Vec::new() };
+        let limit_or_all = limit.unwrap_or(usize::MAX);
+        match source {
+            Source::Files(files) => task.read(files, limit_or_all, verifier, &file_row)?,
+            Source::Benchmark(benchmark, files) => {
+                task.read(files, limit_or_all, verifier, &|row| benchmark.row(row))?
+            }
+            Source::Generator(family) => task.invent(family, limit.unwrap_or(GENERATED), verifier)?,
+        }
+        match task.problems.is_empty() {
+            true => Err(task.refuse("it has no problem; give a file with rows, and a --limit of 1 or more".to_owned())),
+            false => Ok(task),
+        }
+    }
+
+    /// The verifier of a problem.
+    pub fn checker(&self, problem: usize) -> &Checker {
+        &self.verifiers[self.problems[problem].verifier].1
+    }
+
+    /// A hash of problems, prompts and verifiers, 16 hexadecimal digits.
+    pub fn fingerprint(&self) -> String {
+        let problems = self.problems.iter().map(|problem| {
+            let messages: Vec<_> = problem.messages.iter().map(|m| (m.role.as_str(), m.content.as_str())).collect();
+            (&problem.id, messages, &problem.gold, &self.verifiers[problem.verifier].0)
+        });
+        let text = serde_json::to_vec(&problems.collect::<Vec<_>>()).unwrap_or_default();
+        blake3::hash(&text).to_hex()[..16].to_owned()
+    }
+
+    fn read(
+        &mut self,
+        files: &[PathBuf],
+        limit: usize,
+        verifier: Option<&Verifier>,
+        parse: &dyn Fn(&Map<String, Value>) -> Result<Row, String>,
+    ) -> Result<()> {
+        let mut rows = benchmarks::rows(files, &ReadOptions::default())?;
+        let mut seen = HashMap::new();
+        while self.problems.len() < limit {
+            let Some((columns, place)) = rows.next()? else { break };
+            let row = parse(&columns).map_err(|reason| refuse_row(&place, reason))?;
+            let id = match row.id {
+                Some(id) => id,
+                None => (self.problems.len() + 1).to_string(),
+            };
+            self.add(Row { id: Some(unique(id, &mut seen)), ..row }, verifier)
+                .map_err(|error| refuse_row(&place, error.to_string()))?;
+        }
+        Ok(())
+    }
+
+    fn invent(&mut self, name: &str, count: usize, verifier: Option<&Verifier>) -> Result<()> {
+        let Some(family) = family(name) else { return Ok(()) };
+        let mut seen = HashMap::new();
+        for problem in generate(family.as_ref(), Side::Test, count, GENERATOR_SEED) {
+            self.add(
+                Row {
+                    id: Some(unique(problem.id, &mut seen)),
+                    messages: vec![Message::user(problem.question.as_str())],
+                    question: problem.question,
+                    gold: problem.answer,
+                    verifier: Verifier::Maths {},
+                },
+                verifier,
+            )?;
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, row: Row, verifier: Option<&Verifier>) -> Result<()> {
+        let verifier = verifier.cloned().unwrap_or(row.verifier);
+        let at = match self.verifiers.iter().position(|(other, _)| *other == verifier) {
+            Some(at) => at,
+            None => {
+                let checker = verifier.checker()?;
+                self.verifiers.push((verifier, checker));
+                self.verifiers.len() - 1
+            }
+        };
+        self.problems.push(Problem {
+            id: row.id.unwrap_or_default(),
+            question: row.question,
+            messages: row.messages,
+            gold: row.gold,
+            verifier: at,
+        });
+        Ok(())
+    }
+
+    fn refuse(&self, reason: String) -> Error {
+        Error::Task { task: self.name.clone(), reason }
+    }
+}
+
+/// A problem as it is read.
+pub(super) struct Row {
+    pub(super) id: Option<String>,
+    pub(super) question: String,
+    pub(super) messages: Vec<Message>,
+    pub(super) gold: String,
+    pub(super) verifier: Verifier,
+}
+
+fn unique(id: String, seen: &mut HashMap<String, usize>) -> String {
+    let times = seen.entry(id.clone()).or_default();
+    *times += 1;
+    if *times == 1 { id } else { format!("{id}#{times}") }
+}
+
+fn refuse_row(place: &Provenance, reason: String) -> Error {
+    Error::TaskRow { path: place.file.to_path_buf(), line: place.line, reason }
+}
+
+/// A row of a user's own file: `question` or `prompt`, `answer`, and maybe `system`, `choices`, `verifier` and `id`.
+fn file_row(columns: &Map<String, Value>) -> Result<Row, String> {
+    let listed = || columns.keys().map(|name| format!("`{}`", name.escape_debug())).collect::<Vec<_>>().join(", ");
+    let (name, prompt) = first(columns, &["question", "prompt", "problem"]).ok_or_else(|| {
+        format!("the row asks nothing: name the question's column `question` or `prompt`; it has {}", listed())
+    })?;
+    let (_, answer) = first(columns, &["answer", "gold"])
+        .ok_or_else(|| format!("the row has no right answer: put it in a column `answer`; it has {}", listed()))?;
+    let mut messages = dataset::prompt_messages(name, prompt)?;
+    let mut gold = text_of(answer);
+    let mut verifier = Verifier::Maths {};
+    let question = messages.last().map(|message| message.content.clone()).unwrap_or_default();
+    if let Some((_, choices)) = first(columns, &["choices"]) {
+        let choices = choice_texts(choices)?;
+        gold = letter_of(&gold, answer, &choices)?.to_string();
+        verifier = Verifier::Choice { letters: LETTERS[..choices.len()].to_owned() };
+        if let Some(last) = messages.last_mut() {
+            last.content.push_str(&listed_choices(&choices));
+        }
+    }
+    if let Some((_, written)) = first(columns, &["verifier"]) {
+        verifier = verifier_of(written)?;
+    }
+    if let Some((_, system)) = first(columns, &["system"]) {
+        messages.insert(0, Message::system(text_of(system)));
+    }
+    let id = first(columns, &["id"]).map(|(_, id)| text_of(id));
+    Ok(Row { id, question, messages, gold, verifier })
+}
+
+const LETTERS: &str = "ABCDEFGHIJKLMNOPQRSTUVWXYZ";
+
+/// The first of these columns that holds something.
+pub(super) fn first<'a>(columns: &'a Map<String, Value>, names: &[&'a str]) -> Option<(&'a str, &'a Value)> {
+    let is_empty = |value: &Value| value.is_null() || value.as_str().is_some_and(|text| text.trim().is_empty());
+    names.iter().find_map(|&name| Some((name, columns.get(name).filter(|value| !is_empty(value))?)))
+}
+
+pub(super) fn text_of(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
+/// `["one", "two"]`, or `{"text": [...]}`.
+fn choice_texts(value: &Value) -> Result<Vec<String>, String> {
+    let list = value.as_array().or_else(|| value.get("text")?.as_array());
+    let choices: Vec<String> = list.into_iter().flatten().map(text_of).collect();
+    match choices.len() {
+        2..=26 => Ok(choices),
+        count => Err(format!("`choices` holds {count} of them; a choice is a list of 2 to 26 texts")),
+    }
+}
+
+/// The letter of the right choice: given as a letter, as its number from 0, or as its text.
+fn letter_of(gold: &str, answer: &Value, choices: &[String]) -> Result<char, String> {
+    let gold = gold.trim();
+    let by_text = choices.iter().position(|choice| choice.trim() == gold);
+    let by_letter = || LETTERS[..choices.len()].find(gold.to_ascii_uppercase().as_str()).filter(|_| gold.len() == 1);
+    let by_number = || answer.as_u64().map(|number| number as usize).filter(|&number| number < choices.len());
+    let found = by_text.or_else(by_letter).or_else(by_number);
+    found.and_then(|at| LETTERS.chars().nth(at)).ok_or_else(|| {
+        format!(
+            "the answer {gold:?} is none of the choices; give the letter, the number from 0, or the text of one of them"
+        )
+    })
+}
+
+pub(super) fn listed_choices(choices: &[String]) -> String {
+    let lines = LETTERS.chars().zip(choices).map(|(letter, choice)| format!("\n{letter}. {choice}"));
+    format!("\n{}\n\nAnswer with the letter of the right choice in \\boxed{{}}.", lines.collect::<String>())
+}
+
+/// A verifier by its kind, or with its settings. A file is data: it cannot name a command.
+fn verifier_of(written: &Value) -> Result<Verifier, String> {
+    let table = match written {
+        Value::String(kind) => serde_json::json!({ "kind": kind }),
+        other => other.clone(),
+    };
+    let mend = "give maths, choice, exact, numeric, json, or an object such as {\"kind\": \"regex\", \"pattern\": …}";
+    match serde_json::from_value(table) {
+        Ok(Verifier::Command { .. }) => {
+            Err("a file cannot say that a command is to be run; give --verifier instead".to_owned())
+        }
+        Ok(verifier) => Ok(verifier),
+        Err(error) => Err(format!("`verifier` is none ({error}); {mend}")),
+    }
+}

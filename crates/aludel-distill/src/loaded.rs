@@ -1,0 +1,108 @@
+//! A model with its adapter, text and end tokens, ready to generate: what chat, demo and evaluation share. Which prompts run, and what
+//! becomes of the tokens, is theirs.
+
+use std::path::Path;
+
+use aludel_formats::hf::GENERATION_CONFIG_FILE_NAME;
+use aludel_kernels::Context;
+use aludel_model::adapter::Adapter;
+use aludel_model::config;
+use aludel_model::decoder::Decoder;
+use aludel_model::student::Student;
+use aludel_text::{
+    ChatTemplate, Date, EncodeOptions, Message, TextBundle, ThinkTags, ThinkingSplitter, encode, end_of_turn_id,
+};
+
+use crate::error::{Error, Result};
+use crate::export::adapter_text;
+use crate::learner::{context, hold};
+use crate::settings::StudentSettings;
+
+/// A model, loaded.
+pub(crate) struct Loaded {
+    pub(crate) ctx: Context,
+    pub(crate) decoder: Decoder,
+    pub(crate) adapter: Option<Adapter>,
+    pub(crate) text: TextBundle,
+    pub(crate) stop_ids: Vec<u32>,
+    template: ChatTemplate,
+    options: EncodeOptions,
+}
+
+/// Messages as the model reads them.
+#[derive(Default)]
+pub(crate) struct Prompt {
+    pub(crate) ids: Vec<u32>,
+    /// Whether the template ends with the opening tag of reasoning.
+    pub(crate) opens_thinking: bool,
+}
+
+impl Loaded {
+    /// Loads a GGUF or a folder, and an adapter with its tokenizer if it has its own. A sequence gets at most `context_tokens` positions,
+    /// or as many as the model has. `date` is for templates that ask for it.
+    ///
+    /// # Errors
+    /// Whatever is wrong with them; a model without a chat template.
+    pub(crate) fn open(
+        model: &Path,
+        adapter: Option<&Path>,
+        settings: &StudentSettings,
+        date: Option<Date>,
+        context_tokens: usize,
+    ) -> Result<Loaded> {
+        let student = Student::open(model)?;
+        let mut ctx = context(settings);
+        let positions = student.config.max_position_embeddings.min(context_tokens);
+        let decoder = Decoder::load(&mut ctx, &student.config, &student.weights, hold(settings.dtype), positions)?;
+        let text = match adapter {
+            Some(folder) => adapter_text(&student, folder)?,
+            None => student.text.clone(),
+        };
+        let template = text.template(&model.display().to_string())?;
+        let options = EncodeOptions { date, ..EncodeOptions::prompt(false) };
+        let mut stop_ids = student.eos_token_ids;
+        // the adapter's tokenizer and template may end a turn with another token than the student's
+        stop_ids.extend(text.eos_id());
+        stop_ids.extend(end_of_turn_id(&template, &text.tokenizer, &options).ok().flatten());
+        let adapter = match adapter {
+            Some(folder) => {
+                stop_ids.extend(generation_config_eos(folder)?);
+                Some(Adapter::load(&mut ctx, &student.config, folder)?)
+            }
+            None => None,
+        };
+        Ok(Loaded { ctx, decoder, adapter, text, stop_ids, template, options })
+    }
+
+    /// What the model reads of a conversation that it is to go on with.
+    ///
+    /// # Errors
+    /// A conversation that the template refuses.
+    pub(crate) fn prompt(&self, messages: &[Message]) -> Result<Prompt> {
+        let rows = encode(&self.template, &self.text.tokenizer, messages, &self.options)?;
+        let prompt = |row: aludel_text::Encoded| Prompt { ids: row.ids, opens_thinking: row.opens_thinking };
+        Ok(rows.into_iter().next().map(prompt).unwrap_or_default())
+    }
+}
+
+/// Tells reasoning from answer in what follows a prompt.
+pub(crate) fn splitter(opens_thinking: bool) -> ThinkingSplitter {
+    let ThinkTags { open, close } = ThinkTags::default();
+    match opens_thinking {
+        true => ThinkingSplitter::opened(open, close),
+        false => ThinkingSplitter::new(open, close),
+    }
+}
+
+/// The end tokens of an adapter folder's `generation_config.json`, where it has one.
+fn generation_config_eos(folder: &Path) -> Result<Vec<u32>> {
+    let path = folder.join(GENERATION_CONFIG_FILE_NAME);
+    if !path.exists() {
+        return Ok(Vec::new());
+    }
+    let damaged = |reason: String| Error::Damaged { path: path.clone(), reason };
+    let bytes = std::fs::read(&path).map_err(|error| damaged(error.to_string()))?;
+    let json: serde_json::Value = serde_json::from_slice(&bytes).map_err(|error| damaged(error.to_string()))?;
+    let wrong = || damaged(format!("eos_token_id: {} should be a token id or a list of them", json["eos_token_id"]));
+    config::ids(&json["eos_token_id"]).ok_or_else(wrong)
+}
