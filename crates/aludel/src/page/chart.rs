@@ -80,10 +80,10 @@ pub(super) fn lines(series: &[Series<'_>], x_label: &str, said: &str) -> Html {
         element("polyline", &[("class", series.class), ("points", &placed)], Html::default())
     });
     // Stretched to any width, while strokes stay as thick as they are.
-    let frame = [("x", "0"), ("y", "6"), ("width", "100%"), ("height", "140"), ("viewBox", "0 0 1000 1000")];
+    let frame = [("x", "12%"), ("y", "6"), ("width", "88%"), ("height", "140"), ("viewBox", "0 0 1000 1000")];
     let stretched = [&frame[..], &[("preserveAspectRatio", "none")]].concat();
     let axes = join([
-        line(["0", "152", "100%", "152"], "tick"),
+        line(["12%", "152", "100%", "152"], "tick"),
         label("0", "14", "start", &short(top)),
         label("0", "146", "start", &short(bottom)),
         label("100%", "168", "end", &format!("{x_label} {}", short(right))),
