@@ -241,7 +241,9 @@ impl Verdict {
         let clauses = |change: Change| {
             let changed = tasks.iter().filter(|task| task.change == change);
             changed
-                .map(|task| format!("{}, {}", scores(&task.name, &task.difference), points(&task.difference)))
+                .map(|task| {
+                    format!("{}, {}", scores(&task.name, &task.difference), points(&task.difference, task.p_holm))
+                })
                 .collect()
         };
         let sentence = match change {
