@@ -6,6 +6,7 @@ mod columns;
 mod messages;
 mod parquet;
 mod problem;
+mod prompts;
 mod read;
 mod record;
 #[cfg(test)]
@@ -21,6 +22,7 @@ use serde_json::{Map, Value};
 pub use columns::ColumnMap;
 pub use parquet::write_parquet;
 pub use problem::ProblemKind;
+pub use prompts::{Prompt, Prompts, open_prompts};
 pub use record::{Content, PromptKey, Provenance, Record};
 
 use crate::Error;
@@ -185,6 +187,14 @@ impl Records {
     /// # Errors
     /// A file that cannot be read, or holds no row.
     pub fn next_row(&mut self) -> Result<Option<Row>, Error> {
+        let Some((raw, provenance)) = self.next_raw()? else { return Ok(None) };
+        let (columns, content) = self.content_of(raw);
+        self.counts.rows += u64::from(content.is_ok());
+        Ok(Some(Row { content, columns, provenance }))
+    }
+
+    /// The next row as it stands in its file, and where.
+    fn next_raw(&mut self) -> Result<Option<(RawRow, Provenance)>, Error> {
         loop {
             let Some(current) = &mut self.current else {
                 match self.open_next()? {
@@ -203,9 +213,7 @@ impl Records {
             };
             current.has_rows = true;
             let provenance = Provenance { file: Arc::clone(&current.path), file_index: current.index, line: raw.line };
-            let (columns, content) = self.content_of(raw);
-            self.counts.rows += u64::from(content.is_ok());
-            return Ok(Some(Row { content, columns, provenance }));
+            return Ok(Some((raw, provenance)));
         }
     }
 
