@@ -3,7 +3,7 @@
 
 use super::foreign::{self, Verdict};
 use super::problem::{Notice, Problem, Problems};
-use super::{CurateSettings, DataSettings, GenerateSettings, LoraSettings, Recipe, StudentSettings, TrainSettings};
+use super::{CurateSettings, DataSettings, GenerateSettings, LoraSettings, Recipe, StudentSettings, TraceSettings, TrainSettings};
 use serde::de::DeserializeOwned;
 use serde_json::Value as Json;
 use toml::{Table, Value};
@@ -34,14 +34,15 @@ impl Recipe {
         let mut reader = Reader::default();
         let mut sections = reader.sections(table);
         let mut take = |name: &str| sections.remove(name).unwrap_or_default();
-        let (student, lora, train, data, generate, curate) =
-            (take("student"), take("lora"), take("train"), take("data"), take("generate"), take("curate"));
+        let (student, lora, train, data) = (take("student"), take("lora"), take("train"), take("data"));
+        let (generate, trace, curate) = (take("generate"), take("trace"), take("curate"));
         let recipe = Recipe {
             student: reader.section::<StudentSettings>("student", student),
             lora: reader.section::<LoraSettings>("lora", lora),
             train: reader.section::<TrainSettings>("train", train),
             data: reader.section::<DataSettings>("data", data),
             generate: reader.section::<GenerateSettings>("generate", generate),
+            trace: reader.section::<TraceSettings>("trace", trace),
             curate: reader.section::<CurateSettings>("curate", curate),
         };
         let Reader { mut problems, notices } = reader;
