@@ -1,0 +1,1 @@
+//! What a scripted server does, and what becomes of it.
