@@ -1,11 +1,19 @@
-//! Asking a teacher: what is asked, what comes back, and how asking can fail. `HttpTeacher` asks servers over HTTP; whatever
+//! Asking a teacher: what is asked, what comes back, and how asking can fail. [`HttpTeacher`] asks servers over HTTP; whatever
 //! else can answer messages implements [`Teacher`]. One call is one attempt: waiting, retrying, counting money and keeping
 //! answers are the caller's, and so is reading keys from wherever they lie.
 
+mod connection;
+mod dates;
 mod endpoint;
 mod failure;
+mod gathered;
+mod http;
+mod ollama;
+mod openai;
 mod preset;
+mod reader;
 mod secret;
+mod sse;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -16,6 +24,7 @@ use serde_json::{Map, Value};
 
 pub use endpoint::{Dialect, Endpoint, Timeouts};
 pub use failure::Failure;
+pub use http::HttpTeacher;
 pub use preset::{Preset, Prices};
 pub use secret::Secret;
 
@@ -148,3 +157,6 @@ impl Finish {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
