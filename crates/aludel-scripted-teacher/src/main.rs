@@ -1,5 +1,5 @@
-//! The scripted teacher as a process of its own, for tests that kill it and for trying a client by hand. It prints its address
-//! on the first line and runs until it is killed.
+//! The scripted teacher as a process of its own, for measurements and for trying a client by hand. It prints its address on
+//! the first line, answers each line on its standard input with the number of requests so far, and runs until it is killed.
 #![allow(clippy::print_stdout)]
 
 use std::env;
@@ -35,6 +35,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     let teacher = ScriptedTeacher::start_at(port, crowd.script())?;
     println!("{}", teacher.url());
     io::stdout().flush()?;
+    for line in io::stdin().lines() {
+        line?;
+        println!("{}", teacher.requests());
+    }
     loop {
         std::thread::park();
     }

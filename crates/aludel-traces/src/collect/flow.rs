@@ -278,12 +278,14 @@ impl<'a> Flow<'a> {
         let (teacher, asking, keeper) = (Arc::clone(&endpoint.teacher), Arc::clone(&self.asking), self.keeper.clone());
         let price = self.options.price;
         self.on_their_way.spawn(async move {
+            let asked = Instant::now();
             let outcome = match teacher.ask(&job.question, &asking, job.sample()).await {
                 Ok(answer) => {
                     let usage = Usage::of(&job.question, &answer);
-                    let cost = price.of(usage);
-                    let (elapsed, is_complete) = (Duration::from_millis(answer.elapsed_ms), answer.finish.is_complete());
+                    let (cost, is_complete) = (price.of(usage), answer.finish.is_complete());
+                    // A question holds its place until its answer is on the disk: a crash can cost no more than the limit.
                     let kept = keeper.keep(&job, teacher.name(), answer, cost).await;
+                    let elapsed = asked.elapsed();
                     kept.map_or_else(Outcome::Lost, |()| Outcome::Kept { usage, cost, elapsed, is_complete })
                 }
                 Err(Failure::Question { status, words }) => {
