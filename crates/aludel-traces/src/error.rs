@@ -206,6 +206,13 @@ pub enum Error {
         reason: String,
     },
 
+    /// The store of traces cannot be read or written.
+    #[error("the store: {reason}")]
+    Store {
+        /// What SQLite said.
+        reason: String,
+    },
+
     /// A setting of curation that makes no sense, or does not fit the rows.
     #[error("curate.{setting}: {reason}")]
     Curate {

@@ -9,25 +9,28 @@ mod endpoint;
 mod flow;
 mod keep;
 mod money;
+mod plan;
 mod predict;
 mod progress;
 mod prompts;
 mod rate;
-#[cfg(test)]
-mod tests;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 pub use money::{Budget, Price, Usage};
-pub use predict::{Interval, Prediction};
+pub use plan::{Plan, plan};
+pub use predict::{Interval, Pilot, Prediction};
 pub use progress::{Condition, EndpointProgress, Event, Notice, Progress};
 pub use prompts::{BOXED, PromptFiles};
 pub use rate::Rates;
 
 use crate::Error;
+use crate::store::{Missing, Store};
 use crate::teacher::{Asking, Teacher};
+use flow::Flow;
+use keep::Keeper;
 
 /// How traces are collected.
 #[derive(Debug, Clone, PartialEq)]
@@ -79,4 +82,66 @@ pub enum End {
         /// What each of them said.
         words: Vec<String>,
     },
+}
+
+/// What is asked, of whom, and where answers are kept.
+pub struct Collection<'a> {
+    /// The prompts.
+    pub prompts: PromptFiles,
+    /// Where answers are kept.
+    pub store: &'a Store,
+    /// Servers of one model; which of them answers makes no difference to what is missing.
+    pub teachers: Vec<Arc<dyn Teacher>>,
+    /// How it is done.
+    pub options: Options,
+}
+
+/// How a collection went.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Summary {
+    /// Why it ended.
+    pub end: End,
+    /// How far it came.
+    pub progress: Progress,
+}
+
+/// Collects what is missing. `stop` may be set from anywhere; `told` hears how it goes.
+///
+/// # Errors
+/// Prompts that cannot be read, and a store that cannot be read or written. What teachers do is never an error: [`End`] says it.
+pub fn collect(
+    collection: &Collection<'_>,
+    stop: &AtomicBool,
+    told: &mut dyn FnMut(Event),
+) -> Result<Summary, Error> {
+    let Collection { store, options, .. } = collection;
+    let missing = store.register(collection.prompts.read()?, &options.asking, options.samples)?;
+    ask(collection, missing, stop, told)
+}
+
+/// Asks for what is missing, on two threads: one would do for any server, but not for its own measurement.
+fn ask(
+    collection: &Collection<'_>,
+    missing: Missing,
+    stop: &AtomicBool,
+    told: &mut dyn FnMut(Event),
+) -> Result<Summary, Error> {
+    let wanted = missing.count;
+    if wanted == 0 {
+        return Ok(Summary { end: End::Finished, progress: Progress::default() });
+    }
+    let spent = collection.store.spent()?;
+    let keeper = Keeper::new(collection.store.writer());
+    let (give, take) = tokio::sync::mpsc::channel(1);
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let runtime = runtime.map_err(|reason| Error::Threads { threads: 2, reason: reason.to_string() })?;
+    let (end, progress) = std::thread::scope(|scope| {
+        scope.spawn(move || keep::feed(missing, &give));
+        runtime.block_on(async {
+            let flow = Flow::new(&collection.options, collection.teachers.clone(), take, wanted, keeper, spent);
+            flow.run(stop, told).await
+        })
+    })?;
+    runtime.shutdown_background();
+    Ok(Summary { end, progress })
 }
