@@ -155,11 +155,13 @@ impl HttpTeacher {
                 Err(_) => return Err(Failure::broken(format!("nothing came for {} s", wait.as_secs_f64()))),
             }
         }
-        if reader.is_done() {
+        let is_done = reader.is_done();
+        let answer = reader.finish(started);
+        if is_done {
             // A connection can be used again only once its end was read.
             let _ = timeout(Duration::from_secs(1), response.chunk()).await;
         }
-        reader.finish(started)
+        answer
     }
 
     /// The text without key and header values, should a server have repeated them.

@@ -211,6 +211,20 @@ fn broken_streams_are_never_answers() {
     check(vec![response("200 OK", "content-type: text/html\r\n", "<html>log in</html>")], "broken", "");
 }
 
+/// The end of the answer is what counts; the end of the stream only brings the count of tokens.
+#[test]
+fn what_happens_after_the_end_of_an_answer_loses_nothing() {
+    for after in [Step::Reset, Step::Stall, Step::Close] {
+        let steps = vec![stream("text/event-stream"), says(value!({"content": "42"})), ends("stop"), after];
+        let answer = ask(endpoint(&serve(steps).url())).unwrap();
+        assert_eq!((answer.content.as_str(), answer.finish), ("42", Finish::Stop));
+    }
+    // DeepSeek sends empty lines to keep a connection awake.
+    let body = r#"{"choices":[{"message":{"content":"42"},"finish_reason":"stop"}]}"#;
+    let server = serve(vec![response("200 OK", "content-type: application/json\r\n", &format!("\n\n\n{body}"))]);
+    assert_eq!(ask(whole(&server.url())).unwrap().content, "42");
+}
+
 #[test]
 fn memory_is_bounded() {
     let megabyte: std::sync::Arc<[u8]> = vec![b'x'; 1 << 20].into();
