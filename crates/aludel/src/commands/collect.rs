@@ -6,13 +6,13 @@ mod watch;
 
 use crate::console::{Console, harmless};
 use crate::hub::fetch_named;
+use crate::keys::{key_from_file, key_from_variable};
 use crate::report::{Helped, Outcome};
 use crate::settings::{Flags, RecipeArgs, resolve};
 use aludel_distill::settings::{Problem, Problems, Recipe};
 use aludel_traces::collect::{Collection, End, Event, Plan, Summary, collect, plan};
 use aludel_traces::store::Store;
 use aludel_traces::teacher::{HttpTeacher, Secret, Teacher};
-use anyhow::Context as _;
 use clap::Args;
 use serde_json::json;
 use show::Shown;
@@ -212,24 +212,13 @@ impl Prepared {
 
 /// The key, from the variable or file that the recipe names, or from the preset's variable if it is set.
 fn key(recipe: &Recipe) -> anyhow::Result<Option<Secret>> {
-    let settings = &recipe.trace;
-    let refuse = |key: &str, reason: &str, mend: &str| Problems::one(Problem::missing(key, reason, mend));
-    if let Some(path) = &settings.api_key_file {
-        let text = std::fs::read_to_string(path).with_context(|| Helped {
-            message: format!("{}: the key cannot be read", path.display()),
-            help: "give a text file that holds the key alone and that you may read".to_owned(),
-        })?;
-        let unusable = || refuse("trace.api_key_file", "the file holds no key that a header can carry", "give a file of one line");
-        return Ok(Some(Secret::new(&text).ok_or_else(unusable)?));
+    if let Some(path) = &recipe.trace.api_key_file {
+        return key_from_file(path).map(Some);
     }
-    let Some((name, must_be_there)) = settings.key_variable() else { return Ok(None) };
-    let text = std::env::var(name).unwrap_or_default();
-    let key = Secret::new(&text);
-    if key.is_none() && (must_be_there || !text.trim().is_empty()) {
-        let reason = format!("the environment variable {name} holds no key");
-        return Err(refuse("trace.api_key_env", &reason, &format!("export {name}=…, or name a file with --api-key-file")).into());
+    match recipe.trace.key_variable() {
+        Some((name, must_be_there)) if must_be_there || std::env::var_os(name).is_some() => key_from_variable(name).map(Some),
+        _ => Ok(None),
     }
-    Ok(key)
 }
 
 fn headers(recipe: &Recipe) -> anyhow::Result<Vec<(String, Secret)>> {
