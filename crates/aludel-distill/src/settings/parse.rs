@@ -170,7 +170,10 @@ impl Reader {
     /// A name that is no setting: known from elsewhere, misplaced, misspelt, or none of these.
     fn unknown(&mut self, section: Option<&str>, key: &str, value: &Value) {
         let full = section.map_or_else(|| key.to_owned(), |section| format!("{section}.{key}"));
-        let written = Some(value.to_string()).filter(|_| !value.is_table());
+        // Whoever gives a key by a wrong name must not read it in a log.
+        let is_secret = key.contains("key") || key.contains("secret");
+        let written = if is_secret { "…".to_owned() } else { value.to_string() };
+        let written = Some(written).filter(|_| !value.is_table());
         if let Some(foreign) = foreign::name(key) {
             let value = value.to_string();
             match foreign.verdict {

@@ -275,7 +275,7 @@ fn values_out_of_range_are_refused() {
         ("[trace]\nrequest_timeout = 0", "trace.request_timeout = 0.0"),
         ("[trace]\ndialect = \"soap\"", "trace.dialect = \"soap\""),
         ("[trace]\napi_key_env = \"sk-1234\"", "trace.api_key_env = …"),
-        ("[trace]\napi_key = \"sk-1234\"", "trace.api_key = \"sk-1234\""),
+        ("[trace]\napi_key = \"sk-1234\"", "trace.api_key = …"),
         ("[curate]\nkeep = 0", "curate.keep = Count(0)"),
         ("[curate]\nkeep = \"some\"", "curate.keep = \"some\""),
         ("[curate]\nverify = \"off\"\nkeep = \"shortest\"", "curate.keep = Named(Shortest)"),
