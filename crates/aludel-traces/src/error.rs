@@ -215,6 +215,15 @@ pub enum Error {
         reason: String,
     },
 
+    /// An address or setting of a teacher's server that makes no sense.
+    #[error("{url}: {reason}")]
+    Endpoint {
+        /// The address as the user wrote it, without what may be secret.
+        url: String,
+        /// What is wrong, and what would be right.
+        reason: String,
+    },
+
     /// A verifier's settings make no sense.
     #[error("the verifier's {setting}: {reason}")]
     Verifier {

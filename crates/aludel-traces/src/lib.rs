@@ -10,6 +10,7 @@ mod error;
 pub mod source;
 pub mod split;
 pub mod tasks;
+pub mod teacher;
 pub mod verify;
 
 pub use error::Error;

@@ -5,6 +5,8 @@ mod cli;
 mod commands;
 mod console;
 mod hub;
+#[cfg_attr(not(test), expect(dead_code, reason = "the command that asks teachers uses it"))]
+mod keys;
 mod report;
 mod settings;
 
