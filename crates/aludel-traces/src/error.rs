@@ -206,6 +206,17 @@ pub enum Error {
         reason: String,
     },
 
+    /// A store of traces that cannot be opened, read or written.
+    #[error("{path}: {reason}; {mend}", path = path.display())]
+    Store {
+        /// The store's file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+        /// What helps.
+        mend: &'static str,
+    },
+
     /// A setting of curation that makes no sense, or does not fit the rows.
     #[error("curate.{setting}: {reason}")]
     Curate {

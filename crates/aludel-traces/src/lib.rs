@@ -9,6 +9,7 @@ pub mod dataset;
 mod error;
 pub mod source;
 pub mod split;
+pub mod store;
 pub mod tasks;
 pub mod teacher;
 pub mod verify;

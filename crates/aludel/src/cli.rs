@@ -9,6 +9,7 @@ use crate::commands::gradients::GradientsArgs;
 use crate::commands::inspect::InspectArgs;
 use crate::commands::logits::LogitsArgs;
 use crate::commands::merge::MergeArgs;
+use crate::commands::trace::TraceArgs;
 use crate::commands::train::TrainArgs;
 use clap::{ColorChoice, Parser, Subcommand};
 
@@ -35,6 +36,9 @@ pub(crate) struct Cli {
 /// The subcommands.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Look at a store of traces, or write its rows to a file
+    Trace(TraceArgs),
+
     /// Make a training set of traces: verified, without duplicates, split
     Curate(Box<CurateArgs>),
 
