@@ -206,11 +206,15 @@ pub enum Error {
         reason: String,
     },
 
-    /// The store of traces cannot be read or written.
-    #[error("the store: {reason}")]
+    /// A store of traces that cannot be opened, read or written.
+    #[error("{path}: {reason}; {mend}", path = path.display())]
     Store {
-        /// What SQLite said.
+        /// The store's file.
+        path: PathBuf,
+        /// What is wrong with it.
         reason: String,
+        /// What helps.
+        mend: &'static str,
     },
 
     /// A setting of curation that makes no sense, or does not fit the rows.

@@ -37,7 +37,7 @@ pub(crate) struct Cli {
 /// The subcommands.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Ask teachers for traces, and keep them in a store
+    /// Ask teachers for traces and keep them in a store; look at a store; write its rows to a file
     Trace(Box<TraceArgs>),
 
     /// Ask a few prompts, and predict what the rest will take

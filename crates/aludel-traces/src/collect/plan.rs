@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::AtomicBool;
 
-use super::predict::predict;
+use super::predict::{Pilot, predict};
 use super::progress::{Event, Progress};
 use super::{Collection, End, Prediction, Summary, ask};
 use crate::Error;
@@ -33,7 +33,7 @@ pub fn plan(collection: &Collection<'_>, stop: &AtomicBool, told: &mut dyn FnMut
     let pilot = chosen(collection)?;
     let missing = store.register(pilot.iter().cloned().map(Ok), &options.asking, 1)?;
     let Summary { end, progress } = ask(collection, missing, stop, told)?;
-    let taken = store.taken_by(&pilot, &options.asking)?;
+    let taken: Vec<Pilot> = store.taken_by(&pilot, &options.asking)?.into_iter().map(Pilot::from).collect();
     let missing = store.register(collection.prompts.read()?, &options.asking, options.samples)?.count;
     let at_once = options.concurrency * collection.teachers.len();
     let prediction = predict(&taken, missing, options.price, options.rates, at_once);

@@ -5,6 +5,7 @@ use serde::Serialize;
 
 use super::money::{Price, Usage};
 use super::rate::Rates;
+use crate::store::Taken;
 
 /// One answer of the pilot.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -13,6 +14,13 @@ pub struct Pilot {
     pub usage: Usage,
     /// How long it took.
     pub seconds: f64,
+}
+
+impl From<Taken> for Pilot {
+    fn from(taken: Taken) -> Pilot {
+        let usage = Usage { prompt: taken.prompt_tokens, completion: taken.completion_tokens };
+        Pilot { usage, seconds: taken.elapsed_ms as f64 / 1e3 }
+    }
 }
 
 /// An expected value and the bounds within which it lies with 95% confidence.

@@ -120,7 +120,10 @@ fn asked<'a>(row: &'a Map<String, Value>, map: Option<&ColumnMap>) -> Result<(Ve
 fn question(mut messages: Vec<Message>, system: Option<Column<'_>>) -> Result<Vec<Message>, Problem> {
     let asks = |message: &Message| !matches!(message.role, Role::Assistant | Role::System);
     let Some(last) = messages.iter().rposition(|message| asks(message) && !message.content.trim().is_empty()) else {
-        return Err(Problem::new(ProblemKind::Value, "nobody asks anything in the conversation; a prompt needs a user message"));
+        return Err(Problem::new(
+            ProblemKind::Value,
+            "nobody asks anything in the conversation; a prompt needs a user message",
+        ));
     };
     messages.truncate(last + 1);
     // A system message inside the conversation is closer to it than a column beside it.
