@@ -233,10 +233,6 @@ fn headers(recipe: &Recipe) -> anyhow::Result<Vec<(String, Secret)>> {
 }
 
 impl CollectArgs {
-    pub(super) fn is_empty(&self) -> bool {
-        self.prompts.is_empty() && self.recipe.recipe.is_none() && self.recipe.assignments.is_empty()
-    }
-
     fn recipe(&self) -> anyhow::Result<Recipe> {
         let flags = Flags::default()
             .paths("--prompts", "trace.prompts", &self.prompts)
