@@ -24,6 +24,9 @@ use crate::teacher::{Asking, Failure, Teacher};
 /// How often the loop looks at the clock and at whoever wants it to stop.
 const TICK: Duration = Duration::from_millis(100);
 
+/// After so many questions that are not taken, and no answer, the settings are at fault and not the questions.
+const NONE_TAKEN: u64 = 20;
+
 pub(super) struct Flow<'a> {
     options: &'a Options,
     endpoints: Vec<Endpoint>,
@@ -317,7 +320,11 @@ impl<'a> Flow<'a> {
                 self.purse.settle(None);
                 self.was_heard(now);
                 self.progress.failed += 1;
-                told(Event::Notice(Notice::Skipped { origin: job.origin(), words }));
+                told(Event::Notice(Notice::Skipped { origin: job.origin(), words: words.clone() }));
+                if self.progress.done == 0 && self.progress.failed >= NONE_TAKEN {
+                    let words = format!("none of the first {NONE_TAKEN} questions was taken: {words}");
+                    self.end(End::Refused { words: vec![words] }, now + self.options.grace);
+                }
             }
             Outcome::Failed(failure) => {
                 self.purse.settle(None);
