@@ -1,4 +1,5 @@
 //! The crowd does what it was told.
+#![allow(clippy::unwrap_used)]
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
