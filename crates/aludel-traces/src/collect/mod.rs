@@ -21,7 +21,7 @@ use std::time::Duration;
 
 pub use money::{Budget, Price, Usage};
 pub use plan::{Plan, plan};
-pub use predict::{Interval, Pilot, Prediction};
+pub use predict::{Interval, Prediction};
 pub use progress::{Condition, EndpointProgress, Event, Notice, Progress};
 pub use prompts::{BOXED, PromptFiles};
 pub use rate::Rates;

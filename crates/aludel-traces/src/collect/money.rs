@@ -114,11 +114,6 @@ impl Purse {
         let before = if self.largest.is_guess { Answered::default() } else { self.largest };
         self.largest = Answered { cost: before.cost.max(cost), tokens: before.tokens.max(tokens), is_guess: false };
     }
-
-    /// Dollars and tokens so far.
-    pub(super) fn spent(&self) -> (f64, u64) {
-        (self.cost, self.tokens)
-    }
 }
 
 #[cfg(test)]
@@ -148,7 +143,7 @@ mod tests {
                 purse.settle(Some((0.0, 10)));
                 on_their_way -= 1;
             }
-            assert_eq!(purse.spent().1, budget / 10 * 10);
+            assert_eq!(purse.tokens, budget / 10 * 10);
         }
     }
 

@@ -9,11 +9,11 @@ use crate::store::Taken;
 
 /// One answer of the pilot.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Pilot {
+pub(super) struct Pilot {
     /// Its tokens.
-    pub usage: Usage,
+    pub(super) usage: Usage,
     /// How long it took.
-    pub seconds: f64,
+    pub(super) seconds: f64,
 }
 
 impl From<Taken> for Pilot {
@@ -55,7 +55,7 @@ pub struct Prediction {
 /// missing · mean ± t · s · √(missing² / n + missing), s being the pilot's standard deviation over its n prompts and t
 /// Student's 97.5% quantile for n − 1 degrees of freedom: the spread of the pilot's mean and of the sum itself.
 /// `None` for a pilot of fewer than two answers.
-pub fn predict(pilot: &[Pilot], missing: u64, price: Price, rates: Rates, at_once: usize) -> Option<Prediction> {
+pub(super) fn predict(pilot: &[Pilot], missing: u64, price: Price, rates: Rates, at_once: usize) -> Option<Prediction> {
     if pilot.len() < 2 {
         return None;
     }
