@@ -10,7 +10,7 @@ use crate::keys::{key_from_file, key_from_variable};
 use crate::report::{Helped, Outcome};
 use crate::settings::{Flags, RecipeArgs, resolve};
 use aludel_distill::settings::{Problem, Problems, Recipe};
-use aludel_traces::collect::{Collection, End, Event, Plan, Summary, collect, plan};
+use aludel_traces::collect::{Collection, End, Plan, Summary, collect, plan};
 use aludel_traces::store::Store;
 use aludel_traces::teacher::{HttpTeacher, Secret, Teacher};
 use clap::Args;
