@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep_until};
 use super::backoff::Jitter;
 use super::endpoint::{Change, Endpoint, Leave};
 use super::keep::{Job, Keeper};
-use super::money::{Purse, Usage};
+use super::money::{Purse, Spent, Usage};
 use super::progress::{Event, Notice, Pace, Progress};
 use super::{End, Options};
 use crate::Error;
@@ -83,7 +83,7 @@ impl<'a> Flow<'a> {
         missing: Receiver<Result<Job, Error>>,
         wanted: u64,
         keeper: Keeper,
-        spent: (f64, u64),
+        spent: Spent,
     ) -> Flow<'a> {
         let now = Instant::now();
         let endpoint = |teacher| Endpoint::new(teacher, options.concurrency, options.rates, now);

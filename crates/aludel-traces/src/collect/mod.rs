@@ -31,6 +31,7 @@ use crate::store::{Missing, Store};
 use crate::teacher::{Asking, Teacher};
 use flow::Flow;
 use keep::Keeper;
+use money::Spent;
 
 /// How traces are collected.
 #[derive(Debug, Clone, PartialEq)]
@@ -130,7 +131,9 @@ fn ask(
     if wanted == 0 {
         return Ok(Summary { end: End::Finished, progress: Progress::default() });
     }
-    let spent = collection.store.spent()?;
+    let before = collection.store.snapshot()?.status()?;
+    let tokens = before.tokens.prompt + before.tokens.completion;
+    let spent = Spent { cost: before.cost, tokens, answers: before.complete + before.cut };
     let keeper = Keeper::new(collection.store.writer());
     let (give, take) = tokio::sync::mpsc::channel(1);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();

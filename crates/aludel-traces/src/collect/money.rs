@@ -55,6 +55,14 @@ impl Usage {
     }
 }
 
+/// What the traces of a store took before a run.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub(super) struct Spent {
+    pub(super) cost: f64,
+    pub(super) tokens: u64,
+    pub(super) answers: u64,
+}
+
 /// What was spent, and what is promised to questions on their way.
 #[derive(Debug)]
 pub(super) struct Purse {
@@ -74,16 +82,24 @@ struct Answered {
 }
 
 impl Purse {
-    /// `spent` before this run; an answer has at most `most_completion` tokens, if that is known.
-    pub(super) fn new(budget: Budget, spent: (f64, u64), price: Price, most_completion: Option<u32>) -> Purse {
+    /// Until there are answers of this run to go by, one is taken to be like those before, or else as long as it may be.
+    pub(super) fn new(budget: Budget, spent: Spent, price: Price, most_completion: Option<u32>) -> Purse {
         let bound = Usage { prompt: 0, completion: u64::from(most_completion.unwrap_or(0)) };
-        let largest = Answered { cost: price.of(bound), tokens: bound.total(), is_guess: true };
-        Purse { budget, cost: spent.0, tokens: spent.1, on_their_way: 0, largest }
+        let (cost, tokens) = match spent.answers {
+            0 => (price.of(bound), bound.total()),
+            answers => (spent.cost / answers as f64, spent.tokens.div_ceil(answers)),
+        };
+        let largest = Answered { cost, tokens, is_guess: true };
+        Purse { budget, cost: spent.cost, tokens: spent.tokens, on_their_way: 0, largest }
     }
 
     /// Whether one more question can be paid, or why not.
     pub(super) fn allows(&self) -> Result<(), String> {
         let promised = self.on_their_way + 1;
+        let is_bounded = self.budget.cost.is_some() || self.budget.tokens.is_some();
+        if is_bounded && self.largest.is_guess && self.largest.tokens == 0 && self.on_their_way > 0 {
+            return Err("nothing is known of what an answer takes, and the first is on its way".to_string());
+        }
         if let Some(most) = self.budget.cost
             && !(self.cost + promised as f64 * self.largest.cost <= most && self.cost < most)
         {
@@ -130,7 +146,7 @@ mod tests {
     #[test]
     fn a_budget_is_never_overrun_by_answers_like_those_before() {
         for (budget, at_once) in [(1000, 1), (1000, 7), (95, 64)] {
-            let mut purse = Purse::new(Budget { cost: None, tokens: Some(budget) }, (0.0, 0), PRICE, Some(10));
+            let mut purse = Purse::new(Budget { cost: None, tokens: Some(budget) }, Spent::default(), PRICE, Some(10));
             let mut on_their_way = 0;
             loop {
                 while on_their_way < at_once && purse.allows().is_ok() {
@@ -149,11 +165,15 @@ mod tests {
 
     #[test]
     fn what_earlier_runs_spent_counts() {
-        let purse = Purse::new(Budget { cost: Some(2.0), tokens: None }, (2.0, 5), PRICE, None);
+        let purse = Purse::new(Budget { cost: Some(2.0), tokens: None }, Spent { cost: 2.0, tokens: 5, answers: 1 }, PRICE, None);
         assert!(purse.allows().unwrap_err().contains("$2.0000 of $2 are spent"));
-        let mut purse = Purse::new(Budget { cost: Some(2.0), tokens: None }, (1.0, 5), PRICE, None);
+        let mut purse = Purse::new(Budget { cost: Some(2.0), tokens: None }, Spent { cost: 1.0, tokens: 5, answers: 2 }, PRICE, None);
         purse.promise();
         purse.settle(Some((0.6, 100)));
         assert!(purse.allows().is_err(), "an answer as large as the last would cost too much");
+        let mut purse = Purse::new(Budget { cost: None, tokens: Some(9) }, Spent::default(), PRICE, None);
+        assert!(purse.allows().is_ok());
+        purse.promise();
+        assert!(purse.allows().is_err(), "the first answer tells what the second may take");
     }
 }
