@@ -4,7 +4,10 @@
 use std::time::Duration;
 
 const FIRST_BOUND: Duration = Duration::from_millis(500);
-const LARGEST_BOUND: Duration = Duration::from_secs(30);
+/// A question's own wait only spreads what is asked again: an endpoint that is gone or refuses is left alone as a whole.
+const LARGEST_BOUND: Duration = Duration::from_secs(5);
+/// An endpoint that refuses all is left alone for up to so long, unless it names a time.
+const LARGEST_PAUSE: Duration = Duration::from_secs(60);
 /// Longer than this no server is waited for: whoever wants an hour is asked again in five minutes.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(300);
 
@@ -17,9 +20,18 @@ impl Jitter {
         Jitter(seed)
     }
 
-    /// The wait before attempt `failures + 1`.
+    /// The wait of a question before attempt `failures + 1`.
     pub(super) fn wait(&mut self, failures: u32, retry_after: Option<Duration>) -> Duration {
-        let bound = FIRST_BOUND.saturating_mul(1 << failures.saturating_sub(1).min(10)).min(LARGEST_BOUND);
+        self.within(LARGEST_BOUND, failures, retry_after)
+    }
+
+    /// The pause of an endpoint that has refused all for so many rounds.
+    pub(super) fn pause(&mut self, rounds: u32, retry_after: Option<Duration>) -> Duration {
+        self.within(LARGEST_PAUSE, rounds, retry_after)
+    }
+
+    fn within(&mut self, largest: Duration, failures: u32, retry_after: Option<Duration>) -> Duration {
+        let bound = FIRST_BOUND.saturating_mul(1 << failures.saturating_sub(1).min(10)).min(largest);
         let spread = bound.mul_f64(self.share());
         match retry_after {
             // All who were told the same moment must not come back in it.
@@ -45,7 +57,7 @@ mod tests {
     #[test]
     fn waits_spread_over_a_bound_that_doubles() {
         let mut jitter = Jitter::new(1);
-        for (failures, bound) in [(1, 0.5), (2, 1.0), (4, 4.0), (7, 30.0), (99, 30.0)] {
+        for (failures, bound) in [(1, 0.5), (2, 1.0), (4, 4.0), (7, 5.0), (99, 5.0)] {
             let waits: Vec<f64> = (0..1000).map(|_| jitter.wait(failures, None).as_secs_f64()).collect();
             assert!(waits.iter().all(|wait| (0.0..bound).contains(wait)));
             let mean = waits.iter().sum::<f64>() / 1000.0;

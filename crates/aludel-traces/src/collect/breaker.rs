@@ -8,7 +8,7 @@ use tokio::time::Instant;
 /// Failures in a row that open it. With three failures in ten at random, one in 15,000 questions would.
 const FAILURES: u32 = 8;
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+const LONGEST_PAUSE: Duration = Duration::from_secs(3);
 
 /// What an endpoint is to be asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -139,7 +139,7 @@ impl Endpoint {
                 let all_refused = (self.concurrency.limit() as u32).min(8);
                 if self.refusals_in_a_row >= all_refused {
                     let rounds = self.refusals_in_a_row / all_refused;
-                    self.paused_until = self.paused_until.max(now + jitter.wait(rounds, *retry_after));
+                    self.paused_until = self.paused_until.max(now + jitter.pause(rounds, *retry_after));
                 }
                 Change::None
             }
