@@ -22,7 +22,8 @@ const CANARY: &str = "sk-canary-cli-90c2";
 fn prompts(count: u32) -> Workshop {
     let workshop = Workshop::new();
     let rows = (0..count).fold(String::new(), |mut rows, number| {
-        let row = value!({"question": format!("What is {number} + 1?"), "answer": (number + 1).to_string(), "set": "sums"});
+        let row =
+            value!({"question": format!("What is {number} + 1?"), "answer": (number + 1).to_string(), "set": "sums"});
         writeln!(rows, "{row}").unwrap();
         rows
     });
@@ -255,7 +256,13 @@ fn cut_answers_and_questions_that_are_not_taken_are_on_record() {
             () if body.contains("What is 4 + 1?") => {
                 let delta = value!({"reasoning_content": "Let me"});
                 let end = event(&chunk(value!({}), Some("length")));
-                vec![stream("text/event-stream"), event(&chunk(delta, None)), end, Step::send("data: [DONE]\n\n"), Step::Close]
+                vec![
+                    stream("text/event-stream"),
+                    event(&chunk(delta, None)),
+                    end,
+                    Step::send("data: [DONE]\n\n"),
+                    Step::Close,
+                ]
             }
             () => Crowd::default().script()(request),
         }

@@ -3,7 +3,9 @@
 
 use super::foreign::{self, Verdict};
 use super::problem::{Notice, Problem, Problems};
-use super::{CurateSettings, DataSettings, GenerateSettings, LoraSettings, Recipe, StudentSettings, TraceSettings, TrainSettings};
+use super::{
+    CurateSettings, DataSettings, GenerateSettings, LoraSettings, Recipe, StudentSettings, TraceSettings, TrainSettings,
+};
 use serde::de::DeserializeOwned;
 use serde_json::Value as Json;
 use toml::{Table, Value};

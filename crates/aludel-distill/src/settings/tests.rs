@@ -146,7 +146,10 @@ fn names_that_do_not_exist_lead_to_one_that_does() {
         ("[train]\nepoch = 3", "train.epoch = 3: there is no such setting; did you mean train.num_train_epochs?"),
         ("[trian]\nseed = 1", "trian: there is no such section; did you mean [train]?"),
         ("learning_rate = 1e-4", "learning_rate = 0.0001: there is no such section; write it below [train]"),
-        ("[zzz]", "zzz: there is no such section; the sections are student, lora, train, data, generate, trace, curate"),
+        (
+            "[zzz]",
+            "zzz: there is no such section; the sections are student, lora, train, data, generate, trace, curate",
+        ),
         ("train = 3", "train = 3: this is a section, not a setting; write [train] with settings below it"),
         (
             "[lora]\nzzz = 1",

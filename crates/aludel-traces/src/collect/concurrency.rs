@@ -128,7 +128,8 @@ impl Concurrency {
 
     fn raise(&mut self, pace: f64) {
         let limit = self.limit;
-        let wanted = if limit < self.threshold { (limit * 2.0).min(self.threshold) } else { limit + (limit / 10.0).max(1.0) };
+        let wanted =
+            if limit < self.threshold { (limit * 2.0).min(self.threshold) } else { limit + (limit / 10.0).max(1.0) };
         if wanted.min(self.most) > limit {
             self.set(wanted.min(self.most));
             self.before = Some((limit, pace));

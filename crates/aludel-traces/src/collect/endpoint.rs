@@ -125,7 +125,13 @@ impl Endpoint {
     }
 
     /// No answer.
-    pub(super) fn failed(&mut self, failure: &Failure, expected_tokens: u64, jitter: &mut Jitter, now: Instant) -> Change {
+    pub(super) fn failed(
+        &mut self,
+        failure: &Failure,
+        expected_tokens: u64,
+        jitter: &mut Jitter,
+        now: Instant,
+    ) -> Change {
         self.in_flight -= 1;
         self.failures += 1;
         self.rate.took(0, expected_tokens);

@@ -3,12 +3,13 @@
 //! what is missing and what is kept, in the store.
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BinaryHeap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::sync::mpsc::Receiver;
+use tokio::sync::mpsc::error::TryRecvError;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
@@ -24,6 +25,10 @@ use crate::teacher::{Asking, Failure, Teacher};
 /// How often the loop looks at the clock and at whoever wants it to stop.
 const TICK: Duration = Duration::from_millis(100);
 
+/// So many questions may wait to be asked again before no further ones are taken: an outage is to fill neither the memory nor the
+/// store's list of who asks what.
+const MOST_WAITING: usize = 1024;
+
 /// After so many questions that are not taken, and no answer, the settings are at fault and not the questions.
 const NONE_TAKEN: u64 = 20;
 
@@ -33,6 +38,8 @@ pub(super) struct Flow<'a> {
     /// What is missing, as the store tells it.
     missing: Receiver<Result<Job, Error>>,
     all_taken: bool,
+    /// Questions that were not asked yet; enough of them that no endpoint runs dry.
+    fresh: VecDeque<Job>,
     waiting: BinaryHeap<Reverse<Waiting>>,
     on_their_way: JoinSet<Back>,
     keeper: Keeper,
@@ -68,9 +75,16 @@ struct Back {
 
 enum Outcome {
     /// Kept: written, and on the disk.
-    Kept { usage: Usage, cost: f64, elapsed: Duration, is_complete: bool },
+    Kept {
+        usage: Usage,
+        cost: f64,
+        elapsed: Duration,
+        is_complete: bool,
+    },
     /// Kept as a question that is not taken.
-    NotTaken { words: String },
+    NotTaken {
+        words: String,
+    },
     Failed(Failure),
     /// The store could not keep it.
     Lost(Error),
@@ -92,6 +106,7 @@ impl<'a> Flow<'a> {
             endpoints: teachers.into_iter().map(endpoint).collect(),
             missing,
             all_taken: false,
+            fresh: VecDeque::new(),
             waiting: BinaryHeap::new(),
             on_their_way: JoinSet::new(),
             keeper,
@@ -123,7 +138,8 @@ impl<'a> Flow<'a> {
                 self.look_around(now, stop);
                 told(Event::Progress(Box::new(self.snapshot(now))));
             }
-            let wake = self.ask_all(now)?.min(next_tick);
+            self.take_more()?;
+            let wake = self.ask_all(now).min(next_tick);
             if self.on_their_way.is_empty() && (self.ending.is_some() || self.is_done()) {
                 break;
             }
@@ -140,7 +156,7 @@ impl<'a> Flow<'a> {
                     }
                 }
                 job = self.missing.recv(), if self.wants_more() => match job {
-                    Some(job) => self.wait(job?, Instant::now()),
+                    Some(job) => self.fresh.push_back(job?),
                     None => self.all_taken = true,
                 },
                 () = sleep_until(wake) => {}
@@ -191,7 +207,8 @@ impl<'a> Flow<'a> {
             self.end(End::Stopped, now + self.options.grace);
         }
         if self.failures_since > 0 && now - self.heard >= self.options.give_up_after {
-            let words = self.endpoints.iter().find_map(|endpoint| endpoint.last_words()).unwrap_or("nothing").to_string();
+            let words =
+                self.endpoints.iter().find_map(|endpoint| endpoint.last_words()).unwrap_or("nothing").to_string();
             self.end(End::Silent { words }, now);
         }
     }
@@ -204,46 +221,57 @@ impl<'a> Flow<'a> {
     }
 
     fn is_done(&self) -> bool {
-        self.all_taken && self.waiting.is_empty()
+        self.all_taken && self.fresh.is_empty() && self.waiting.is_empty()
     }
 
-    /// Asks as many as may be asked now. Gives the moment from which more may be.
-    fn ask_all(&mut self, now: Instant) -> Result<Instant, Error> {
-        let later = now + TICK;
-        loop {
-            if self.ending.is_some() {
-                return Ok(later);
+    /// Takes of what is missing what is at hand.
+    fn take_more(&mut self) -> Result<(), Error> {
+        while self.wants_more() {
+            match self.missing.try_recv() {
+                Ok(job) => self.fresh.push_back(job?),
+                Err(TryRecvError::Empty) => break,
+                Err(TryRecvError::Disconnected) => self.all_taken = true,
             }
-            match self.waiting.peek() {
-                Some(Reverse(waiting)) if waiting.due > now => return Ok(later.min(waiting.due)),
-                Some(_) => {}
-                None => {
-                    self.endpoints.iter_mut().for_each(Endpoint::idle);
-                    return Ok(later);
-                }
+        }
+        Ok(())
+    }
+
+    /// Asks as many as may be asked now, first those that failed before. Gives the moment from which more may be.
+    fn ask_all(&mut self, now: Instant) -> Instant {
+        let later = now + TICK;
+        while self.ending.is_none() {
+            let due = self.waiting.peek().map(|Reverse(waiting)| waiting.due);
+            let is_again = due.is_some_and(|due| due <= now);
+            if !is_again && self.fresh.is_empty() {
+                self.endpoints.iter_mut().for_each(Endpoint::idle);
+                return due.map_or(later, |due| later.min(due));
             }
             if let Err(reason) = self.purse.allows() {
                 // What is on its way may turn out smaller than feared.
                 if self.on_their_way.is_empty() {
                     self.end(End::Budget { reason }, now);
                 }
-                return Ok(later);
+                return later;
             }
-            let avoided = self.waiting.peek().and_then(|Reverse(waiting)| waiting.job.failed_at);
+            let again = self.waiting.peek().filter(|_| is_again);
+            let avoided = again.and_then(|Reverse(waiting)| waiting.job.failed_at);
             match self.choose(avoided, now) {
-                Choice::Endpoint(index) => self.ask(index, now),
-                Choice::Wait(until) => return Ok(later.min(until)),
+                Choice::Endpoint(index) => {
+                    let next = if is_again { self.waiting.pop().map(|Reverse(waiting)| waiting.job) } else { None };
+                    if let Some(job) = next.or_else(|| self.fresh.pop_front()) {
+                        self.ask(job, index, now);
+                    }
+                }
+                Choice::Wait(until) => return later.min(until),
                 Choice::Nobody => {
-                    let words: Vec<String> = self
-                        .endpoints
-                        .iter()
-                        .map(|one| format!("{}: {}", one.teacher.name(), one.last_words().unwrap_or("gone")))
-                        .collect();
+                    let said =
+                        |one: &Endpoint| format!("{}: {}", one.teacher.name(), one.last_words().unwrap_or("gone"));
+                    let words = self.endpoints.iter().map(said).collect();
                     self.end(End::Refused { words }, now + self.options.grace);
-                    return Ok(later);
                 }
             }
         }
+        later
     }
 
     /// The least busy endpoint that takes a question now; one that just failed with it only if there is no other.
@@ -272,8 +300,7 @@ impl<'a> Flow<'a> {
         }
     }
 
-    fn ask(&mut self, index: usize, now: Instant) {
-        let Some(Reverse(Waiting { mut job, .. })) = self.waiting.pop() else { return };
+    fn ask(&mut self, mut job: Job, index: usize, now: Instant) {
         let endpoint = &mut self.endpoints[index];
         let (expected_tokens, was_probe) = endpoint.asked(now);
         self.purse.promise();
@@ -346,12 +373,20 @@ impl<'a> Flow<'a> {
     }
 
     /// A question whose failure says something of the endpoint alone has not used up an attempt.
-    fn try_again(&mut self, mut job: Job, index: usize, failure: &Failure, was_probe: bool, told: &mut dyn FnMut(Event)) {
+    fn try_again(
+        &mut self,
+        mut job: Job,
+        index: usize,
+        failure: &Failure,
+        was_probe: bool,
+        told: &mut dyn FnMut(Event),
+    ) {
         let retry_after = match failure {
             Failure::Busy { retry_after, .. } => *retry_after,
             _ => None,
         };
-        let says_nothing = was_probe || matches!(failure, Failure::Busy { status: Some(429), .. } | Failure::Refused { .. });
+        let says_nothing =
+            was_probe || matches!(failure, Failure::Busy { status: Some(429), .. } | Failure::Refused { .. });
         job.refusals += u32::from(says_nothing);
         job.failed_at = Some(index);
         let failures = job.attempts - job.refusals;
@@ -378,11 +413,10 @@ impl<'a> Flow<'a> {
         self.waiting.push(Reverse(Waiting { due, order, job }));
     }
 
-    /// Whether to take more of what is missing: not while enough questions wait to be asked again, so that an outage fills
-    /// neither the memory nor the store's list of who asks what.
+    /// Whether to take more of what is missing.
     fn wants_more(&self) -> bool {
         let limit: usize = self.endpoints.iter().map(Endpoint::limit).sum();
-        !self.all_taken && self.ending.is_none() && self.waiting.len() < limit
+        !self.all_taken && self.ending.is_none() && self.fresh.len() < limit && self.waiting.len() < MOST_WAITING
     }
 
     fn out(&self, index: usize) -> Notice {
@@ -398,8 +432,8 @@ impl<'a> Flow<'a> {
         progress.tokens_per_second = self.pace.at(now, progress.completion_tokens);
         progress.seconds = (now - self.started).as_secs_f64();
         let settled = progress.done + progress.failed;
-        progress.seconds_left = (settled > 0)
-            .then(|| progress.seconds / settled as f64 * progress.wanted.saturating_sub(settled) as f64);
+        progress.seconds_left =
+            (settled > 0).then(|| progress.seconds / settled as f64 * progress.wanted.saturating_sub(settled) as f64);
         progress.endpoints = self.endpoints.iter_mut().map(|endpoint| endpoint.progress(now)).collect();
         progress.clone()
     }

@@ -9,8 +9,10 @@ use crate::Error;
 use crate::store::{Missing, Outcome, TraceRow, Wanted, Writer};
 use crate::teacher::{Answer, Question};
 
-/// Questions that are taken from the store ahead of time.
-const AHEAD: usize = 32;
+/// Questions that are taken from the store at a time: few at first, so that a second process finds something to do in a short
+/// list, too.
+const FIRST_BATCH: usize = 16;
+const LARGEST_BATCH: usize = 256;
 
 /// One answer that is wanted, and how it went so far.
 pub(super) struct Job {
@@ -40,11 +42,11 @@ impl Job {
     }
 }
 
-/// Hands what is missing to the loop, in small batches, so that another process finds something to do, too.
+/// Hands what is missing to the loop, batch by batch.
 pub(super) fn feed(mut missing: Missing, jobs: &Sender<Result<Job, Error>>) {
-    let mut order = 0;
+    let (mut order, mut size) = (0, FIRST_BATCH);
     loop {
-        let batch = match missing.next(AHEAD) {
+        let batch = match missing.next(size) {
             Ok(batch) => batch,
             Err(error) => {
                 // Nobody listens any more if the loop has ended.
@@ -55,6 +57,7 @@ pub(super) fn feed(mut missing: Missing, jobs: &Sender<Result<Job, Error>>) {
         if batch.is_empty() {
             return;
         }
+        size = (size * 2).min(LARGEST_BATCH);
         for wanted in batch {
             let question = Arc::new(Question { messages: wanted.messages.clone() });
             let job = Job { wanted, question, attempts: 0, refusals: 0, failed_at: None, order };

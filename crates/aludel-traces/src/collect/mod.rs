@@ -110,11 +110,7 @@ pub struct Summary {
 ///
 /// # Errors
 /// Prompts that cannot be read, and a store that cannot be read or written. What teachers do is never an error: [`End`] says it.
-pub fn collect(
-    collection: &Collection<'_>,
-    stop: &AtomicBool,
-    told: &mut dyn FnMut(Event),
-) -> Result<Summary, Error> {
+pub fn collect(collection: &Collection<'_>, stop: &AtomicBool, told: &mut dyn FnMut(Event)) -> Result<Summary, Error> {
     let Collection { store, options, .. } = collection;
     let missing = store.register(collection.prompts.read()?, &options.asking, options.samples)?;
     ask(collection, missing, stop, told)
@@ -135,7 +131,7 @@ fn ask(
     let tokens = before.tokens.prompt + before.tokens.completion;
     let spent = Spent { cost: before.cost, tokens, answers: before.complete + before.cut };
     let keeper = Keeper::new(collection.store.writer());
-    let (give, take) = tokio::sync::mpsc::channel(1);
+    let (give, take) = tokio::sync::mpsc::channel(256);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let runtime = runtime.map_err(|reason| Error::Threads { threads: 2, reason: reason.to_string() })?;
     let (end, progress) = std::thread::scope(|scope| {

@@ -103,7 +103,10 @@ impl Purse {
         if let Some(most) = self.budget.cost
             && !(self.cost + promised as f64 * self.largest.cost <= most && self.cost < most)
         {
-            return Err(format!("${:.4} of ${most} are spent, and the next answer may cost ${:.4}", self.cost, self.largest.cost));
+            return Err(format!(
+                "${:.4} of ${most} are spent, and the next answer may cost ${:.4}",
+                self.cost, self.largest.cost
+            ));
         }
         if let Some(most) = self.budget.tokens
             && !(self.tokens + promised * self.largest.tokens <= most && self.tokens < most)
@@ -165,9 +168,19 @@ mod tests {
 
     #[test]
     fn what_earlier_runs_spent_counts() {
-        let purse = Purse::new(Budget { cost: Some(2.0), tokens: None }, Spent { cost: 2.0, tokens: 5, answers: 1 }, PRICE, None);
+        let purse = Purse::new(
+            Budget { cost: Some(2.0), tokens: None },
+            Spent { cost: 2.0, tokens: 5, answers: 1 },
+            PRICE,
+            None,
+        );
         assert!(purse.allows().unwrap_err().contains("$2.0000 of $2 are spent"));
-        let mut purse = Purse::new(Budget { cost: Some(2.0), tokens: None }, Spent { cost: 1.0, tokens: 5, answers: 2 }, PRICE, None);
+        let mut purse = Purse::new(
+            Budget { cost: Some(2.0), tokens: None },
+            Spent { cost: 1.0, tokens: 5, answers: 2 },
+            PRICE,
+            None,
+        );
         purse.promise();
         purse.settle(Some((0.6, 100)));
         assert!(purse.allows().is_err(), "an answer as large as the last would cost too much");

@@ -514,11 +514,17 @@ fn prompts_are_read_from_every_shape_with_and_without_answers() {
     check_prompt(&usual, json!({"system": "s", "prompt": "q"}), &system, &[]);
     let turns = json!([{"role": "system", "content": "s"}, {"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]);
     check_prompt(&usual, json!({"messages": turns, "prompt": "unused", "system": "unused"}), &system, &["prompt"]);
-    let turns = json!([{"from": "human", "value": "q"}, {"from": "gpt", "value": "a"}, {"from": "human", "value": "r"}]);
+    let turns =
+        json!([{"from": "human", "value": "q"}, {"from": "gpt", "value": "a"}, {"from": "human", "value": "r"}]);
     let conversation = [Message::user("q"), Message::assistant("a"), Message::user("r")];
     check_prompt(&usual, json!({"conversations": turns}), &conversation, &[]);
     let named = columns(&[("prompt", "problem")]);
-    check_prompt(&named, json!({"problem": "q", "messages": "unused", "solution": "a"}), &question(), &["messages", "solution"]);
+    check_prompt(
+        &named,
+        json!({"problem": "q", "messages": "unused", "solution": "a"}),
+        &question(),
+        &["messages", "solution"],
+    );
 }
 
 #[test]
@@ -527,7 +533,8 @@ fn rows_that_ask_nothing_are_errors_or_counted() {
     let path = folder.path().join("data.jsonl");
     fs::write(&path, "{\"prompt\": \"q\"}\n{\"prompt\": \" \"}\n{\"other\": 1}\nno JSON\n").unwrap();
     let read = |skip_bad_rows| {
-        let mut prompts = open_prompts(&[&path].map(Clone::clone), &ReadOptions { skip_bad_rows, ..ReadOptions::default() }).unwrap();
+        let mut prompts =
+            open_prompts(&[&path].map(Clone::clone), &ReadOptions { skip_bad_rows, ..ReadOptions::default() }).unwrap();
         let read: Vec<_> = prompts.by_ref().collect();
         (read, prompts.counts().bad_rows())
     };

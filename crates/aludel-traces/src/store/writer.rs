@@ -67,7 +67,9 @@ impl Queue {
                 let done = work(desk)?;
                 Ok(Box::new(move |error: Option<Error>| tell(told, error.map_or(Ok(done), Err))) as Answer)
             }),
-            refuse: Box::new(move |error| Box::new(move |later: Option<Error>| tell(refused, Err(later.unwrap_or(error)))) as Answer),
+            refuse: Box::new(move |error| {
+                Box::new(move |later: Option<Error>| tell(refused, Err(later.unwrap_or(error)))) as Answer
+            }),
             is_urgent,
         };
         // Without the thread, dropping the job tells the same.

@@ -216,7 +216,9 @@ fn key(recipe: &Recipe) -> anyhow::Result<Option<Secret>> {
         return key_from_file(path).map(Some);
     }
     match recipe.trace.key_variable() {
-        Some((name, must_be_there)) if must_be_there || std::env::var_os(name).is_some() => key_from_variable(name).map(Some),
+        Some((name, must_be_there)) if must_be_there || std::env::var_os(name).is_some() => {
+            key_from_variable(name).map(Some)
+        }
         _ => Ok(None),
     }
 }

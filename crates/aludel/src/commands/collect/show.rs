@@ -80,7 +80,9 @@ impl Shown {
 
 fn told(notice: &Notice) -> String {
     let line = match notice {
-        Notice::Gone { endpoint, words } => format!("{endpoint} does not answer ({words}); it is tried again now and then"),
+        Notice::Gone { endpoint, words } => {
+            format!("{endpoint} does not answer ({words}); it is tried again now and then")
+        }
         Notice::Out { endpoint, words } => format!("{endpoint} is asked no more: {words}"),
         Notice::Skipped { origin, words } => format!("{origin}: not answered: {words}"),
         Notice::Left { origin, words } => format!("{origin}: left for another run: {words}"),

@@ -73,8 +73,14 @@ fn picture(frame: &mut Frame<'_>, progress: &Progress, notes: &VecDeque<String>)
         duration(progress.seconds)
     );
     frame.render_widget(Paragraph::new(facts), line);
-    let widths =
-        [Constraint::Fill(2), Constraint::Length(8), Constraint::Length(10), Constraint::Length(9), Constraint::Length(9), Constraint::Fill(3)];
+    let widths = [
+        Constraint::Fill(2),
+        Constraint::Length(8),
+        Constraint::Length(10),
+        Constraint::Length(9),
+        Constraint::Length(9),
+        Constraint::Fill(3),
+    ];
     let head = Row::new(["endpoint", "is", "at once", "answers", "failures", "last failure"]).bold();
     frame.render_widget(Table::new(progress.endpoints.iter().map(row), widths).header(head), table);
     frame.render_widget(Paragraph::new(notes.iter().cloned().collect::<Vec<_>>().join("\n")), below);
@@ -133,7 +139,14 @@ mod tests {
         let mut terminal = Terminal::new(TestBackend::new(120, 12)).unwrap();
         draw(&mut terminal, &progress, &VecDeque::from(["two does not answer".to_owned()])).unwrap();
         let screen: String = terminal.backend().buffer().content().iter().map(|cell| cell.symbol()).collect();
-        for wanted in ["121 of 200", "512 tokens/s, $0.2500, 60 s left", "http://one:8000/v1", "3 of 8", "gone", "two does not answer"] {
+        for wanted in [
+            "121 of 200",
+            "512 tokens/s, $0.2500, 60 s left",
+            "http://one:8000/v1",
+            "3 of 8",
+            "gone",
+            "two does not answer",
+        ] {
             assert!(screen.contains(wanted), "{wanted}: {screen}");
         }
         assert!(screen.contains("reset\\u{1b}[2J by peer"), "{screen}");
