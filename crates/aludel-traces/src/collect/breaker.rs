@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Failures in a row that open it. With three failures in ten at random, one in 15,000 questions would.
-const FAILURES: u32 = 8;
+/// Failures in a row that open it, or as many as there are questions at once, if that is more: failures are told at once, and answers
+/// only when a group of them is on the disk, so that some failures in a row mean little.
+const FAILURES: usize = 8;
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(3);
 
@@ -25,7 +26,7 @@ pub(super) enum State {
 
 #[derive(Debug)]
 pub(super) struct Breaker {
-    failures: u32,
+    failures: usize,
     pause: Duration,
     state: State,
 }
@@ -56,11 +57,11 @@ impl Breaker {
         *self = Breaker::new();
     }
 
-    /// Nobody is there, or nobody fit to answer. Says whether this opened the breaker.
-    pub(super) fn failed(&mut self, now: Instant) -> bool {
+    /// Nobody is there, or nobody fit to answer, of so many who are asked at once. Says whether this opened the breaker.
+    pub(super) fn failed(&mut self, at_once: usize, now: Instant) -> bool {
         self.failures += 1;
         match self.state {
-            State::Closed if self.failures >= FAILURES => {
+            State::Closed if self.failures >= FAILURES.max(at_once) => {
                 self.state = State::Open(now + self.pause);
                 true
             }
@@ -86,14 +87,14 @@ mod tests {
         let mut breaker = Breaker::new();
         for failure in 1..=8 {
             assert_eq!(breaker.state(start), State::Closed);
-            assert_eq!(breaker.failed(start), failure == 8);
+            assert_eq!(breaker.failed(4, start), failure == 8);
         }
-        assert!(!breaker.failed(start), "late failures neither open it again nor lengthen the pause");
+        assert!(!breaker.failed(4, start), "late failures neither open it again nor lengthen the pause");
         assert_eq!(breaker.state(at(0.4)), State::Open(at(0.5)));
         assert_eq!(breaker.state(at(0.5)), State::HalfOpen);
         breaker.asked();
         assert_eq!(breaker.state(at(9.0)), State::Probing);
-        assert!(!breaker.failed(at(1.0)));
+        assert!(!breaker.failed(4, at(1.0)));
         assert_eq!(breaker.state(at(1.9)), State::Open(at(2.0)));
         assert_eq!(breaker.state(at(2.0)), State::HalfOpen);
         breaker.asked();
@@ -107,10 +108,12 @@ mod tests {
         let mut breaker = Breaker::new();
         for _ in 0..100 {
             for _ in 0..7 {
-                assert!(!breaker.failed(now));
+                assert!(!breaker.failed(4, now));
             }
             breaker.answered();
         }
         assert_eq!(breaker.state(now), State::Closed);
+        let mut breaker = Breaker::new();
+        assert_eq!((1..).find(|_| breaker.failed(64, now)), Some(64), "with 64 at once, 8 in a row are no rarity");
     }
 }

@@ -153,7 +153,7 @@ impl Endpoint {
                 self.out = self.last_words.clone();
                 Change::Out
             }
-            _ => match self.breaker.failed(now) {
+            _ => match self.breaker.failed(self.concurrency.limit(), now) {
                 true => {
                     self.concurrency.gone();
                     Change::Opened
