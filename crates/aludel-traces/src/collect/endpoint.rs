@@ -163,9 +163,11 @@ impl Endpoint {
         }
     }
 
-    /// There was nothing to ask.
+    /// There was nothing more to ask.
     pub(super) fn idle(&mut self) {
-        self.concurrency.idle();
+        if self.in_flight < self.concurrency.limit() {
+            self.concurrency.idle();
+        }
     }
 
     /// It is asked no more.
