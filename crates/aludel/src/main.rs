@@ -5,6 +5,7 @@ mod cli;
 mod commands;
 mod console;
 mod hub;
+mod keys;
 mod report;
 mod settings;
 
@@ -35,6 +36,8 @@ fn fail_at_size_limits() -> anyhow::Result<()> {
 
 fn run(command: &Command, console: &mut Console) -> anyhow::Result<Outcome> {
     match command {
+        Command::Trace(args) => commands::trace::run(args, console),
+        Command::Plan(args) => commands::plan::run(args, console),
         Command::Curate(args) => commands::curate::run(args, console),
         Command::Train(args) => commands::train::run(args, console),
         Command::Chat(args) => commands::chat::run(args, console),

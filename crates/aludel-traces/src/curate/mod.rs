@@ -27,7 +27,8 @@ use std::path::{Path, PathBuf};
 pub use language::Languages;
 pub use length::{TokenBounds, Tokens};
 pub use report::{FilterCount, Report, SourceCount, VerdictCounts};
-pub use trace::{Files, Trace, TraceSource, Unfit};
+pub(crate) use trace::trace_of;
+pub use trace::{Files, Inputs, Trace, TraceSource, Unfit};
 pub use write::is_written_here;
 
 use crate::Error;

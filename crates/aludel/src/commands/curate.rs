@@ -7,7 +7,7 @@ use crate::settings::{Flags, RecipeArgs, resolve};
 use aludel_distill::lengths::TokenCounter;
 use aludel_distill::settings::Recipe;
 use aludel_model::student::Student;
-use aludel_traces::curate::{Files, Progress, Report, Tokens, curate, is_written_here};
+use aludel_traces::curate::{Inputs, Progress, Report, Tokens, curate, is_written_here};
 use anstyle::Style;
 use anyhow::Context as _;
 use clap::Args;
@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct CurateArgs {
-    /// Traces: JSONL, a JSON array (both also .gz or .zst) or Parquet; or hf:owner/name:split
+    /// Traces: stores, JSONL, a JSON array (both also .gz or .zst) or Parquet; or hf:owner/name:split
     #[arg(long, value_name = "FILE", num_args = 1..)]
     input: Vec<PathBuf>,
 
@@ -75,6 +75,7 @@ Examples:
   aludel curate --input traces.jsonl --output-dir curated --keep shortest --decontaminate test.jsonl
   aludel curate --input traces.jsonl --output-dir curated --student student.gguf --max-length 2048
   aludel curate --input traces.jsonl --output-dir curated --set curate.verifier=choice --json
+  aludel curate --input traces.db --output-dir curated
   aludel curate --input hf:owner/name:train --output-dir curated --parquet
   aludel train --data curated/train.jsonl --student student.gguf --output-dir run
 
@@ -88,7 +89,7 @@ pub(crate) fn run(args: &CurateArgs, console: &mut Console) -> anyhow::Result<Ou
     let Some(folder) = &recipe.curate.output_dir else { return Ok(Outcome::Done) };
     refuse_foreign_folder(folder)?;
     let options = recipe.curate.options(recipe.student.threads)?;
-    let source = Files::open(&recipe.curate.input, &recipe.data.read_options())?;
+    let source = Inputs::open(&recipe.curate.input, &recipe.data.read_options())?;
     let student = open_student(&recipe)?;
     let counter = student.as_ref().map(|student| TokenCounter::new(student, &recipe));
     let tokens = counter.as_ref().map(|counter| counter as &dyn Tokens);

@@ -2,13 +2,16 @@
 
 pub(crate) mod bench;
 pub(crate) mod chat;
+pub(crate) mod collect;
 pub(crate) mod curate;
 pub(crate) mod demo;
 pub(crate) mod gradients;
 pub(crate) mod inspect;
 pub(crate) mod logits;
 pub(crate) mod merge;
+pub(crate) mod plan;
 pub(crate) mod schema;
+pub(crate) mod trace;
 pub(crate) mod train;
 
 /// The options of one command, as they are parsed from `arguments`.
