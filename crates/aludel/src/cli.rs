@@ -9,6 +9,7 @@ use crate::commands::gradients::GradientsArgs;
 use crate::commands::inspect::InspectArgs;
 use crate::commands::logits::LogitsArgs;
 use crate::commands::merge::MergeArgs;
+use crate::commands::tasks::TasksArgs;
 use crate::commands::train::TrainArgs;
 use clap::{ColorChoice, Parser, Subcommand};
 
@@ -49,6 +50,9 @@ pub(crate) enum Command {
 
     /// The whole story on a small student: problems, training, merging, an answer before and after
     Demo(DemoArgs),
+
+    /// Problems that Aludel invents, with worked solutions: for training and for testing
+    Tasks(TasksArgs),
 
     /// Show how rows are templated, tokenised and masked, and what training would leave out
     Inspect(InspectArgs),

@@ -2,14 +2,12 @@
 //! the fraction. The question that shows before and after in the demo, a sum of 7 with two ordinary dice, is no problem
 //! of this family, in no wording.
 
-use super::fraction::{Fraction, greatest_common_divisor};
+use super::arithmetic::reduction;
+use super::fraction::Fraction;
+use super::puzzle::{Puzzle, Worked, written};
 use super::random::Choices;
-use super::{Family, Problem};
-
-/// The family of two-dice problems.
-pub(super) struct Dice {
-    specs: Vec<Spec>,
-}
+use super::words::{article, capitalised, counted};
+use super::{Difficulty, Problem};
 
 /// A problem without its wording; `sides.0 <= sides.1`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,54 +46,17 @@ const SEED: Spec = Spec { sides: (6, 6), event: Event::SumIs(7) };
 
 /// The question that shows what training changed, with its solution.
 pub fn seed_problem() -> Problem {
-    Problem { question: "What's the probability of rolling a 7 with two dice?".to_string(), ..SEED.problem(0) }
-}
-
-impl Dice {
-    pub(super) fn new() -> Dice {
-        let pairs = SIDES.flat_map(|fewer| (fewer..=*SIDES.end()).map(move |more| (fewer, more)));
-        let specs = pairs.flat_map(|sides| events(sides).into_iter().map(move |event| Spec { sides, event }));
-        Dice { specs: specs.filter(|spec| *spec != SEED).collect() }
+    Problem {
+        question: "What's the probability of rolling a 7 with two dice?".to_string(),
+        ..written("dice", &SEED, 0)
     }
 }
 
-#[cfg(test)]
-impl Dice {
-    /// All problems, for tests that solve them another way.
-    pub(super) fn specs(&self) -> &[Spec] {
-        &self.specs
-    }
-}
-
-impl Family for Dice {
-    fn name(&self) -> &'static str {
-        "dice"
-    }
-
-    fn about(&self) -> &'static str {
-        "probabilities with two dice"
-    }
-
-    fn distinct(&self) -> usize {
-        self.specs.len()
-    }
-
-    fn id(&self, index: usize) -> String {
-        self.specs[index].id()
-    }
-
-    fn problem(&self, index: usize, wording: u64) -> Problem {
-        self.specs[index].problem(wording)
-    }
-
-    fn repeats(&self, index: usize) -> u64 {
-        // Ordinary dice are what people ask about, and there are few such problems among many.
-        match self.specs[index] {
-            Spec { sides: (6, 6), event: Event::SumIs(_) } => 12,
-            Spec { sides: (6, 6), .. } => 4,
-            _ => 1,
-        }
-    }
+/// All problems.
+pub(super) fn puzzles() -> Vec<Spec> {
+    let pairs = SIDES.flat_map(|fewer| (fewer..=*SIDES.end()).map(move |more| (fewer, more)));
+    let specs = pairs.flat_map(|sides| events(sides).into_iter().map(move |event| Spec { sides, event }));
+    specs.filter(|spec| *spec != SEED).collect()
 }
 
 /// The events that can be asked of two dice and solved in a few lines.
@@ -138,8 +99,8 @@ fn is_prime(number: i64) -> bool {
     number > 1 && (2..number).all(|divisor| number % divisor != 0)
 }
 
-impl Spec {
-    pub(super) fn id(&self) -> String {
+impl Puzzle for Spec {
+    fn id(&self) -> String {
         let event = match self.event {
             Event::SumIs(sum) => format!("sum-is-{sum}"),
             Event::SumAtLeast(sum) => format!("sum-at-least-{sum}"),
@@ -153,24 +114,45 @@ impl Spec {
             Event::BothAtLeast(number) => format!("both-at-least-{number}"),
             Event::BothAtMost(number) => format!("both-at-most-{number}"),
         };
-        format!("dice/{}x{}/{event}", self.sides.0, self.sides.1)
+        format!("{}x{}/{event}", self.sides.0, self.sides.1)
     }
 
-    pub(super) fn problem(&self, wording: u64) -> Problem {
-        let mut choices = Choices::new(wording);
+    fn difficulty(&self) -> Difficulty {
+        let small = self.sides.1 <= 8;
+        match self.event {
+            Event::SumIs(_) | Event::SameNumber => Difficulty::Easy,
+            Event::BothAtLeast(_) | Event::BothAtMost(_) | Event::AnyShows(_) if small => Difficulty::Easy,
+            Event::SumIsPrime | Event::SumIsEven | Event::SumIsOdd => Difficulty::Hard,
+            _ if small => Difficulty::Medium,
+            _ => Difficulty::Hard,
+        }
+    }
+
+    fn repeats(&self) -> u64 {
+        // Ordinary dice are what people ask about, and there are few such problems among many.
+        match self {
+            Spec { sides: (6, 6), event: Event::SumIs(_) } => 12,
+            Spec { sides: (6, 6), .. } => 4,
+            _ => 1,
+        }
+    }
+
+    fn write(&self, choices: &mut Choices) -> Worked {
         let frame = *choices.pick(&FRAMES);
         let sides = match choices.pick(&[false, true]) {
             true => (self.sides.1, self.sides.0),
             false => self.sides,
         };
-        let question = frame.fill(&dice_named(sides, frame, &mut choices), self.event, &mut choices);
-        let (steps, favorable) = count_outcomes(sides, self.event);
+        let question = frame.fill(&dice_named(sides, frame, choices), self.event, choices);
+        let (counting, favorable) = count_outcomes(sides, self.event);
         let outcomes = sides.0 * sides.1;
         let answer = Fraction::new(favorable, outcomes);
-        let reasoning =
-            format!("{} {steps} {}", outcomes_step(sides, &mut choices), reduction_step(favorable, outcomes, answer));
-        let response = response(self.event, favorable, outcomes, answer, &mut choices);
-        Problem { family: "dice", id: self.id(), question, reasoning, answer: answer.to_string(), response }
+        let steps = format!(
+            "{} {counting} The probability is {favorable}/{outcomes}. {}",
+            outcomes_step(sides, choices),
+            reduction(favorable, outcomes)
+        );
+        Worked { response: "The probability is {answer}.".to_string(), ..Worked::new(question, steps, answer) }
     }
 }
 
@@ -420,44 +402,4 @@ fn count_both((first, second): (i64, i64), numbers_of: impl Fn(i64) -> (String, 
         counted(second_count, "number")
     );
     (steps, count)
-}
-
-/// The last step: the fraction, and how it is reduced.
-fn reduction_step(favorable: i64, outcomes: i64, answer: Fraction) -> String {
-    match greatest_common_divisor(favorable, outcomes) {
-        1 => format!("The probability is {favorable}/{outcomes}, which cannot be reduced."),
-        divisor => format!(
-            "The probability is {favorable}/{outcomes}. Divide both by {divisor}: {favorable}/{outcomes} = {answer}."
-        ),
-    }
-}
-
-fn response(event: Event, favorable: i64, outcomes: i64, answer: Fraction, choices: &mut Choices) -> String {
-    let verb = if favorable == 1 { "is" } else { "are" };
-    choices
-        .pick(&[
-            format!(
-                "There {verb} {} out of {outcomes}, so the probability is \\boxed{{{answer}}}.",
-                counted(favorable, "favorable outcome")
-            ),
-            format!("The probability that {} is \\boxed{{{answer}}}.", event.being(&mut Choices::new(0))),
-        ])
-        .clone()
-}
-
-fn counted(count: i64, noun: &str) -> String {
-    match count {
-        1 => format!("1 {noun}"),
-        _ => format!("{count} {noun}s"),
-    }
-}
-
-/// The article before a number below 80.
-fn article(number: i64) -> &'static str {
-    if matches!(number, 8 | 11 | 18) { "an" } else { "a" }
-}
-
-fn capitalised(text: &str) -> String {
-    let mut letters = text.chars();
-    letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
 }

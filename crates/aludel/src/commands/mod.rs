@@ -9,6 +9,7 @@ pub(crate) mod inspect;
 pub(crate) mod logits;
 pub(crate) mod merge;
 pub(crate) mod schema;
+pub(crate) mod tasks;
 pub(crate) mod train;
 
 /// The options of one command, as they are parsed from `arguments`.
