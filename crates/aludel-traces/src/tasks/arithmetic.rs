@@ -1,5 +1,5 @@
 //! Calculations written out in steps that a very small model can do: products and quotients digit by digit, fractions
-//! reduced by one small prime after another.
+//! reduced by one small number after another.
 
 use super::fraction::greatest_common_divisor;
 
@@ -30,18 +30,8 @@ pub(super) fn quotient(dividend: i64, divisor: i64) -> String {
     format!("{dividend} / {divisor} = {} = {} = {value}", pieces.join(" + "), sum_of(&parts))
 }
 
-/// `3 + 4 = 7, 7 + 5 = 12`: one number after another.
-pub(super) fn running_sum(numbers: &[i64]) -> String {
-    let mut total = numbers.first().copied().unwrap_or_default();
-    let mut steps = Vec::new();
-    for number in numbers.iter().skip(1) {
-        steps.push(format!("{total} + {number} = {}", total + number));
-        total += number;
-    }
-    steps.join(", ")
-}
-
-/// How a fraction is reduced, by 2 as often as it goes, then by 3 and so on; a sentence or several.
+/// How a fraction is reduced, by one small number after another; a sentence each. No prime above 13 may divide
+/// both numbers.
 pub(super) fn reduction(numerator: i64, denominator: i64) -> String {
     if numerator % denominator == 0 {
         return format!("{numerator}/{denominator} = {}.", numerator / denominator);
@@ -51,13 +41,10 @@ pub(super) fn reduction(numerator: i64, denominator: i64) -> String {
     }
     let (mut top, mut bottom) = (numerator, denominator);
     let mut steps = Vec::new();
-    let mut prime = 2;
-    while greatest_common_divisor(top, bottom) > 1 {
-        if top % prime == 0 && bottom % prime == 0 {
-            steps.push(format!("Divide by {prime}: {top}/{bottom} = {}/{}.", top / prime, bottom / prime));
-            (top, bottom) = (top / prime, bottom / prime);
-        } else {
-            prime += 1;
+    for divisor in [10, 4, 2, 3, 5, 7, 11, 13] {
+        while top % divisor == 0 && bottom % divisor == 0 {
+            steps.push(format!("Divide by {divisor}: {top}/{bottom} = {}/{}.", top / divisor, bottom / divisor));
+            (top, bottom) = (top / divisor, bottom / divisor);
         }
     }
     steps.join(" ")

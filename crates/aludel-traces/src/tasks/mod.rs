@@ -4,13 +4,19 @@
 
 mod ages;
 mod arithmetic;
+mod bases;
+mod calendar;
 mod dice;
+mod divisors;
 mod equations;
 mod fraction;
+mod fractions;
+mod kinship;
 mod percentages;
 mod puzzle;
 mod random;
 mod rates;
+mod sequences;
 #[cfg(test)]
 mod tests;
 mod units;
@@ -131,7 +137,7 @@ pub trait Family: Send + Sync {
     /// If `index` is not below [`Family::distinct`].
     fn problem(&self, index: usize, wording: u64) -> Problem;
 
-    /// How many times, in different wordings, a problem comes up in one pass over the family.
+    /// How many times, in different wordings, a problem comes up in one pass over the family's training side.
     fn repeats(&self, _index: usize) -> u64 {
         1
     }
@@ -155,6 +161,12 @@ pub fn families() -> Vec<Box<dyn Family>> {
         Listed::boxed("ages", "ages now, later and together", ages::puzzles()),
         Listed::boxed("rates", "so much an hour, a piece, a litre", rates::puzzles()),
         Listed::boxed("units", "lengths, weights and times in other units", units::puzzles()),
+        Listed::boxed("calendar", "weekdays and days between dates", calendar::puzzles()),
+        Listed::boxed("sequences", "the number that comes next", sequences::puzzles()),
+        Listed::boxed("divisors", "greatest common divisors, least common multiples", divisors::puzzles()),
+        Listed::boxed("fractions", "calculations with fractions", fractions::puzzles()),
+        Listed::boxed("bases", "whole numbers in other bases", bases::puzzles()),
+        Listed::boxed("kinship", "who is what to whom, and how many siblings", kinship::puzzles()),
     ]
 }
 
@@ -176,11 +188,13 @@ pub fn generate_at(family: &dyn Family, side: Side, difficulty: Difficulty, coun
     let fits = |&index: &usize| family.side(index) == side && family.difficulty(index) == difficulty;
     let indices: Vec<usize> = (0..family.distinct()).filter(fits).collect();
     let mut problems = Vec::with_capacity(count);
+    // What comes often in training is no more than one problem of a test.
+    let repeats = |index: usize| if side == Side::Train { family.repeats(index) } else { 1 };
     let mut pass = 0;
     while problems.len() < count && !indices.is_empty() {
         let mut deck: Vec<(usize, u64)> = indices
             .iter()
-            .flat_map(|&index| (0..family.repeats(index)).map(move |copy| (index, pass * family.repeats(index) + copy)))
+            .flat_map(|&index| (0..repeats(index)).map(move |copy| (index, pass * repeats(index) + copy)))
             .collect();
         random.shuffle(&mut deck);
         let missing = count - problems.len();

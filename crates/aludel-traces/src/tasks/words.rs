@@ -16,9 +16,15 @@ impl Choices {
 
     /// Different people, in an order of chance.
     pub(super) fn people<const N: usize>(&mut self) -> [Person; N] {
-        let start = *self.pick(&STARTS);
-        let stride = *self.pick(&[1, 5, 7, 11]);
+        let (start, stride) = (*self.pick(&PLACES), *self.pick(&[1, 5, 7, 11]));
         std::array::from_fn(|index| PEOPLE[(start + index * stride) % PEOPLE.len()])
+    }
+
+    /// A person for each entry, a woman where it is true.
+    pub(super) fn people_of(&mut self, women: &[bool]) -> Vec<Person> {
+        let (start, stride) = (*self.pick(&PLACES), *self.pick(&[1, 5, 7, 11]));
+        let couple = |index: usize| 2 * (start + index * stride) % PEOPLE.len();
+        women.iter().enumerate().map(|(index, &is_woman)| PEOPLE[couple(index) + usize::from(!is_woman)]).collect()
     }
 }
 
@@ -36,13 +42,6 @@ pub(super) struct Person {
     pub(super) is_female: bool,
 }
 
-impl Person {
-    /// "She" or "He".
-    pub(super) fn pronoun(self) -> &'static str {
-        if self.is_female { "She" } else { "He" }
-    }
-}
-
 const fn she(name: &'static str) -> Person {
     Person { name, is_female: true }
 }
@@ -51,8 +50,8 @@ const fn he(name: &'static str) -> Person {
     Person { name, is_female: false }
 }
 
-// Women and men take turns: a stride that has no divisor in common with the length reaches all of them.
-pub(super) const PEOPLE: [Person; 24] = [
+/// Women and men take turns. A stride without a common divisor with 12 meets nobody twice.
+const PEOPLE: [Person; 24] = [
     she("Anna"),
     he("Tom"),
     she("Mary"),
@@ -79,7 +78,7 @@ pub(super) const PEOPLE: [Person; 24] = [
     he("Adam"),
 ];
 
-const STARTS: [usize; 24] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23];
+const PLACES: [usize; 12] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11];
 
 /// "1 pair", "2 pairs".
 pub(super) fn counted(count: i64, noun: &str) -> String {
