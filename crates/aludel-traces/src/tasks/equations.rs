@@ -125,15 +125,15 @@ impl Spec {
             Spec::Quotient { a, c, .. } => (change_of_it(b), format!("divide the result by {a}"), c),
             Spec::BothSides { .. } => return None,
         };
-        let riddles = [
-            format!("I think of a number, {first}, and then {second}. I get {c}. What is my number?"),
-            format!("Take a number, {first}, then {second}. The result is {c}. Find the number."),
-            format!(
-                "If you {}, and then {second}, you get {c}. What is the number?",
-                first.replacen("it", "a number", 1)
-            ),
-        ];
-        Some(choices.pick(&riddles).clone())
+        let opening = first.replacen("it", "a number", 1);
+        Some(choices.say(
+            &[
+                "I think of a number, {first}, and then {second}. I get {c}. What is my number?",
+                "Take a number, {first}, then {second}. The result is {c}. Find the number.",
+                "If you {opening}, and then {second}, you get {c}. What is the number?",
+            ],
+            &[("first", &first), ("second", &second), ("c", &c), ("opening", &opening)],
+        ))
     }
 
     fn steps(&self, letter: &str, answer: Fraction) -> String {
@@ -191,17 +191,18 @@ impl Spec {
 }
 
 fn asked(equation: &str, letter: &str, choices: &mut Choices) -> String {
-    choices
-        .pick(&[
-            format!("Solve for {letter}: {equation}"),
-            format!("Solve the equation {equation}."),
-            format!("What is {letter} if {equation}?"),
-            format!("Find {letter} when {equation}."),
-            format!("{equation}. What is the value of {letter}?"),
-            format!("Find the value of {letter} in {equation}."),
-            format!("If {equation}, what is {letter}?"),
-        ])
-        .clone()
+    choices.say(
+        &[
+            "Solve for {letter}: {equation}",
+            "Solve the equation {equation}.",
+            "What is {letter} if {equation}?",
+            "Find {letter} when {equation}.",
+            "{equation}. What is the value of {letter}?",
+            "Find the value of {letter} in {equation}.",
+            "If {equation}, what is {letter}?",
+        ],
+        &[("letter", &letter), ("equation", &equation)],
+    )
 }
 
 /// The step that takes a constant to the other side.
