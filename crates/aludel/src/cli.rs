@@ -11,6 +11,7 @@ use crate::commands::logits::LogitsArgs;
 use crate::commands::merge::MergeArgs;
 use crate::commands::plan::PlanArgs;
 use crate::commands::trace::TraceArgs;
+use crate::commands::tasks::TasksArgs;
 use crate::commands::train::TrainArgs;
 use clap::{ColorChoice, Parser, Subcommand};
 
@@ -57,6 +58,9 @@ pub(crate) enum Command {
 
     /// The whole story on a small student: problems, training, merging, an answer before and after
     Demo(DemoArgs),
+
+    /// Problems that Aludel invents, with worked solutions: for training and for testing
+    Tasks(TasksArgs),
 
     /// Show how rows are templated, tokenised and masked, and what training would leave out
     Inspect(InspectArgs),
