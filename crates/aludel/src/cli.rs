@@ -10,8 +10,8 @@ use crate::commands::inspect::InspectArgs;
 use crate::commands::logits::LogitsArgs;
 use crate::commands::merge::MergeArgs;
 use crate::commands::plan::PlanArgs;
-use crate::commands::trace::TraceArgs;
 use crate::commands::tasks::TasksArgs;
+use crate::commands::trace::TraceArgs;
 use crate::commands::train::TrainArgs;
 use clap::{ColorChoice, Parser, Subcommand};
 

@@ -2,8 +2,8 @@
 //! only when that is on the disk. What the pieces do is `desk`'s matter.
 
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -26,7 +26,7 @@ pub(super) struct Queue {
 
 /// A piece of work, and how it is answered once it is committed.
 struct Job {
-    work: Box<dyn FnOnce(&mut Desk) -> rusqlite::Result<Answer> + Send>,
+    work: Work,
     refuse: Box<dyn FnOnce(Error) -> Answer + Send>,
     /// Somebody waits: the group ends here.
     is_urgent: bool,
@@ -34,6 +34,12 @@ struct Job {
 
 /// Tells whoever asked; with an error if the commit failed.
 type Answer = Box<dyn FnOnce(Option<Error>) + Send>;
+
+/// Does a piece of work; the answer says that it is committed.
+type Work = Box<dyn FnOnce(&mut Desk) -> rusqlite::Result<Answer> + Send>;
+
+/// The end that tells, for whichever of work and refusal comes to pass.
+type Told<T> = Arc<Mutex<Option<oneshot::Sender<Result<T, Error>>>>>;
 
 /// What the writer will answer.
 pub(super) type Pending<T> = oneshot::Receiver<Result<T, Error>>;
@@ -55,20 +61,15 @@ impl Queue {
         work: impl FnOnce(&mut Desk) -> rusqlite::Result<T> + Send + 'static,
     ) -> Pending<T> {
         let (told, pending) = oneshot::channel();
-        let told = Arc::new(std::sync::Mutex::new(Some(told)));
-        let tell = |told: Arc<std::sync::Mutex<Option<oneshot::Sender<Result<T, Error>>>>>, answer| {
-            let told = told.lock().ok().and_then(|mut told| told.take());
-            // Whoever asked may have gone.
-            let _ = told.map(|told| told.send(answer));
-        };
+        let told: Told<T> = Arc::new(Mutex::new(Some(told)));
         let refused = Arc::clone(&told);
         let job = Job {
             work: Box::new(move |desk| {
                 let done = work(desk)?;
-                Ok(Box::new(move |error: Option<Error>| tell(told, error.map_or(Ok(done), Err))) as Answer)
+                Ok(Box::new(move |error: Option<Error>| tell(&told, error.map_or(Ok(done), Err))) as Answer)
             }),
             refuse: Box::new(move |error| {
-                Box::new(move |later: Option<Error>| tell(refused, Err(later.unwrap_or(error)))) as Answer
+                Box::new(move |later: Option<Error>| tell(&refused, Err(later.unwrap_or(error)))) as Answer
             }),
             is_urgent,
         };
@@ -92,6 +93,12 @@ impl Queue {
         let reason = "the store is closed".to_string();
         Error::Store { path: self.path.to_path_buf(), reason, mend: "open it again" }
     }
+}
+
+fn tell<T>(told: &Told<T>, answer: Result<T, Error>) {
+    let told = told.lock().ok().and_then(|mut told| told.take());
+    // Whoever asked may have gone.
+    let _ = told.map(|told| told.send(answer));
 }
 
 fn write(mut desk: Desk, jobs: &Receiver<Job>) {

@@ -11,8 +11,8 @@ pub(crate) mod logits;
 pub(crate) mod merge;
 pub(crate) mod plan;
 pub(crate) mod schema;
-pub(crate) mod trace;
 pub(crate) mod tasks;
+pub(crate) mod trace;
 pub(crate) mod train;
 
 /// The options of one command, as they are parsed from `arguments`.
