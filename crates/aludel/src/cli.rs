@@ -11,6 +11,9 @@ use crate::commands::gradients::GradientsArgs;
 use crate::commands::inspect::InspectArgs;
 use crate::commands::logits::LogitsArgs;
 use crate::commands::merge::MergeArgs;
+use crate::commands::plan::PlanArgs;
+use crate::commands::tasks::TasksArgs;
+use crate::commands::trace::TraceArgs;
 use crate::commands::train::TrainArgs;
 use clap::{ColorChoice, Parser, Subcommand};
 
@@ -37,6 +40,12 @@ pub(crate) struct Cli {
 /// The subcommands.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Ask teachers for traces and keep them in a store; look at a store; write its rows to a file
+    Trace(Box<TraceArgs>),
+
+    /// Ask a few prompts, and predict what the rest will take
+    Plan(Box<PlanArgs>),
+
     /// Make a training set of traces: verified, without duplicates, split
     Curate(Box<CurateArgs>),
 
@@ -58,6 +67,9 @@ pub(crate) enum Command {
     /// The whole story on a small student: problems, training, merging, an answer before and after
     Demo(DemoArgs),
 
+    /// Problems that Aludel invents, with worked solutions: for training and for testing
+    Tasks(TasksArgs),
+
     /// Show how rows are templated, tokenised and masked, and what training would leave out
     Inspect(InspectArgs),
 
@@ -76,6 +88,7 @@ pub(crate) enum Command {
 
 const AFTER_HELP: &str = "\
 Examples:
+  aludel trace --prompts prompts.jsonl --teacher http://127.0.0.1:8000/v1 --model NAME --store traces.db
   aludel curate --input traces.jsonl --output-dir curated
   aludel inspect --student student.gguf --data curated/train.jsonl
   aludel train --student student.gguf --data curated/train.jsonl --output-dir run

@@ -7,12 +7,13 @@ use indicatif::{ProgressBar, ProgressStyle};
 use std::env;
 use std::path::{Path, PathBuf};
 
-/// Puts local paths in the place of all names on the Hub (data, traces, evaluations, student), fetching what is not there yet.
+/// Puts local paths in the place of all names on the Hub (data, prompts, traces, evaluations, student), fetching what is not there yet.
 ///
 /// # Errors
 /// What the Hub says of a name, and an environment that names no place for the cache.
 pub(crate) fn fetch_named(recipe: &mut Recipe) -> anyhow::Result<()> {
-    let lists = [&mut recipe.data.files, &mut recipe.curate.input, &mut recipe.curate.decontaminate];
+    let lists =
+        [&mut recipe.data.files, &mut recipe.trace.prompts, &mut recipe.curate.input, &mut recipe.curate.decontaminate];
     for list in lists.into_iter().filter(|list| list.iter().any(|path| is_hub_name(path))) {
         let hub = from_environment()?;
         let mut found = Vec::new();

@@ -6,6 +6,7 @@ mod commands;
 mod console;
 mod hub;
 mod page;
+mod keys;
 mod report;
 mod settings;
 
@@ -36,6 +37,8 @@ fn fail_at_size_limits() -> anyhow::Result<()> {
 
 fn run(command: &Command, console: &mut Console) -> anyhow::Result<Outcome> {
     match command {
+        Command::Trace(args) => commands::trace::run(args, console),
+        Command::Plan(args) => commands::plan::run(args, console),
         Command::Curate(args) => commands::curate::run(args, console),
         Command::Compare(args) => commands::compare::run(args, console),
         Command::Train(args) => commands::train::run(args, console),
@@ -43,6 +46,7 @@ fn run(command: &Command, console: &mut Console) -> anyhow::Result<Outcome> {
         Command::Chat(args) => commands::chat::run(args, console),
         Command::Demo(args) => commands::demo::run(args, console),
         Command::Merge(args) => commands::merge::run(args, console),
+        Command::Tasks(args) => commands::tasks::run(args, console),
         Command::Inspect(args) => commands::inspect::run(args, console),
         Command::Logits(args) => commands::logits::run(args),
         Command::Gradients(args) => commands::gradients::run(args),

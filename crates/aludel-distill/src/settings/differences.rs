@@ -31,7 +31,7 @@ impl fmt::Display for Difference {
 }
 
 /// What comes before training, and what after.
-const WITHOUT_EFFECT_SECTIONS: [&str; 2] = ["curate.", "generate."];
+const WITHOUT_EFFECT_SECTIONS: [&str; 3] = ["curate.", "generate.", "trace."];
 
 /// Settings that say where, how fast or how often, and never what is computed. The pass size is not among them: it
 /// regroups sums, and so moves the last bits.

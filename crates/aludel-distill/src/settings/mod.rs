@@ -12,6 +12,7 @@ mod parse;
 mod problem;
 mod shapes;
 mod student;
+mod trace;
 mod train;
 
 pub use curate::{CurateSettings, Keep, NamedKeep, VerifierTable, VerifyMode};
@@ -23,6 +24,7 @@ pub use lora::{Bias, InitLora, LoraSettings, TargetModules};
 pub use parse::{Parsed, expected, read_table, section_names, setting_names};
 pub use problem::{Notice, Problem, Problems};
 pub use student::{Attention, Device, Dtype, StudentSettings};
+pub use trace::{Speech, TraceSettings};
 pub use train::{Interval, Optimiser, Schedule, TrainSettings};
 
 use problem::Checker;
@@ -45,6 +47,8 @@ pub struct Recipe {
     pub data: DataSettings,
     /// How answers are sampled.
     pub generate: GenerateSettings,
+    /// Which teachers are asked what, how fast, and for how much.
+    pub trace: TraceSettings,
     /// Which traces become training rows.
     pub curate: CurateSettings,
 }
@@ -61,6 +65,7 @@ impl Recipe {
         self.train.check(&mut Checker::new("train", &mut problems));
         self.data.check(&mut Checker::new("data", &mut problems));
         self.generate.check(&mut Checker::new("generate", &mut problems));
+        self.trace.check(&mut Checker::new("trace", &mut problems));
         self.curate.check(&mut Checker::new("curate", &mut problems));
         self.check_agreement(&mut Checker::new("train", &mut problems));
         Problems::unless_empty(problems)
@@ -119,6 +124,14 @@ impl Recipe {
     /// One problem for each that is missing.
     pub fn require_for_curation(&self) -> Result<(), Problems> {
         Problems::unless_empty(self.curate.missing(self.student.model.is_some()))
+    }
+
+    /// What collecting traces cannot start without: prompts, a teacher, its model and a store.
+    ///
+    /// # Errors
+    /// One problem for each that is missing.
+    pub fn require_for_collecting(&self) -> Result<(), Problems> {
+        Problems::unless_empty(self.trace.missing())
     }
 
     /// How rows are encoded for training.

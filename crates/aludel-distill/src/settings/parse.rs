@@ -3,7 +3,9 @@
 
 use super::foreign::{self, Verdict};
 use super::problem::{Notice, Problem, Problems};
-use super::{CurateSettings, DataSettings, GenerateSettings, LoraSettings, Recipe, StudentSettings, TrainSettings};
+use super::{
+    CurateSettings, DataSettings, GenerateSettings, LoraSettings, Recipe, StudentSettings, TraceSettings, TrainSettings,
+};
 use serde::de::DeserializeOwned;
 use serde_json::Value as Json;
 use toml::{Table, Value};
@@ -34,14 +36,15 @@ impl Recipe {
         let mut reader = Reader::default();
         let mut sections = reader.sections(table);
         let mut take = |name: &str| sections.remove(name).unwrap_or_default();
-        let (student, lora, train, data, generate, curate) =
-            (take("student"), take("lora"), take("train"), take("data"), take("generate"), take("curate"));
+        let (student, lora, train, data) = (take("student"), take("lora"), take("train"), take("data"));
+        let (generate, trace, curate) = (take("generate"), take("trace"), take("curate"));
         let recipe = Recipe {
             student: reader.section::<StudentSettings>("student", student),
             lora: reader.section::<LoraSettings>("lora", lora),
             train: reader.section::<TrainSettings>("train", train),
             data: reader.section::<DataSettings>("data", data),
             generate: reader.section::<GenerateSettings>("generate", generate),
+            trace: reader.section::<TraceSettings>("trace", trace),
             curate: reader.section::<CurateSettings>("curate", curate),
         };
         let Reader { mut problems, notices } = reader;
@@ -169,7 +172,10 @@ impl Reader {
     /// A name that is no setting: known from elsewhere, misplaced, misspelt, or none of these.
     fn unknown(&mut self, section: Option<&str>, key: &str, value: &Value) {
         let full = section.map_or_else(|| key.to_owned(), |section| format!("{section}.{key}"));
-        let written = Some(value.to_string()).filter(|_| !value.is_table());
+        // Whoever gives a key by a wrong name must not read it in a log.
+        let is_secret = key.contains("key") || key.contains("secret");
+        let written = if is_secret { "…".to_owned() } else { value.to_string() };
+        let written = Some(written).filter(|_| !value.is_table());
         if let Some(foreign) = foreign::name(key) {
             let value = value.to_string();
             match foreign.verdict {

@@ -52,6 +52,12 @@ fn a_full_recipe_survives_a_round_trip() {
         [generate]
         stop = "END"
         seed = 7
+        [trace]
+        prompts = "prompts.jsonl"
+        teacher = "http://localhost:8000"
+        extra_body = { chat_template_kwargs = { enable_thinking = true } }
+        headers = { x-team = "a" }
+        max_cost = 2
         [curate]
         input = "traces.jsonl"
         verifier = { kind = "numeric", relative = 0.01 }
@@ -140,7 +146,10 @@ fn names_that_do_not_exist_lead_to_one_that_does() {
         ("[train]\nepoch = 3", "train.epoch = 3: there is no such setting; did you mean train.num_train_epochs?"),
         ("[trian]\nseed = 1", "trian: there is no such section; did you mean [train]?"),
         ("learning_rate = 1e-4", "learning_rate = 0.0001: there is no such section; write it below [train]"),
-        ("[zzz]", "zzz: there is no such section; the sections are student, lora, train, data, generate, curate"),
+        (
+            "[zzz]",
+            "zzz: there is no such section; the sections are student, lora, train, data, generate, trace, curate",
+        ),
         ("train = 3", "train = 3: this is a section, not a setting; write [train] with settings below it"),
         (
             "[lora]\nzzz = 1",
@@ -261,6 +270,15 @@ fn values_out_of_range_are_refused() {
         ("[generate]\nmin_p = 2", "generate.min_p = 2.0"),
         ("[generate]\nrepetition_penalty = 0", "generate.repetition_penalty = 0.0"),
         ("[generate]\nstop = \"\"", "generate.stop = [\"\"]"),
+        ("[trace]\npreset = \"openai\"", "trace.preset = \"openai\""),
+        ("[trace]\nsamples = 0", "trace.samples = 0"),
+        ("[trace]\ntop_p = 0", "trace.top_p = 0.0"),
+        ("[trace]\nconcurrency = 0", "trace.concurrency = 0"),
+        ("[trace]\nmax_cost = -1", "trace.max_cost = Some(-1.0)"),
+        ("[trace]\nrequest_timeout = 0", "trace.request_timeout = 0.0"),
+        ("[trace]\ndialect = \"soap\"", "trace.dialect = \"soap\""),
+        ("[trace]\napi_key_env = \"sk-1234\"", "trace.api_key_env = …"),
+        ("[trace]\napi_key = \"sk-1234\"", "trace.api_key = …"),
         ("[curate]\nkeep = 0", "curate.keep = Count(0)"),
         ("[curate]\nkeep = \"some\"", "curate.keep = \"some\""),
         ("[curate]\nverify = \"off\"\nkeep = \"shortest\"", "curate.keep = Named(Shortest)"),

@@ -237,7 +237,7 @@ impl Sources {
 /// A file's name without what says its kind: `math` for `data/math.jsonl.gz`.
 fn file_source(path: &Path) -> String {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let kinds = [".gz", ".zst", ".jsonl", ".json", ".ndjson", ".parquet"];
+    let kinds = [".gz", ".zst", ".jsonl", ".json", ".ndjson", ".parquet", ".db", ".sqlite"];
     let mut bare = name.as_ref();
     while let Some(shorter) = kinds.iter().find_map(|kind| bare.strip_suffix(kind)).filter(|rest| !rest.is_empty()) {
         bare = shorter;

@@ -1,13 +1,14 @@
-//! What curation reads: traces one after the other, from whatever keeps them. Data files are the source here; a store of
-//! traces is another, by implementing [`TraceSource`].
+//! What curation reads: traces one after the other, from whatever keeps them. Data files and stores of traces
+//! are sources, in any mixture; whatever implements [`TraceSource`] is another.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use aludel_text::message::{Message, Role};
 use serde_json::{Map, Value};
 
 use crate::Error;
 use crate::dataset::{self, Content, Provenance, ReadOptions, Row};
+use crate::store;
 
 /// One trace: what was asked and answered, and what else is known of it.
 #[derive(Clone, Debug)]
@@ -66,9 +67,49 @@ impl TraceSource for Files {
     }
 }
 
+/// Data files and stores of traces, told apart by their first bytes, in the order given.
+pub struct Inputs(Vec<Box<dyn TraceSource>>);
+
+impl Inputs {
+    /// Looks at each file.
+    ///
+    /// # Errors
+    /// As [`Files::open`] and [`store::Snapshot::open`].
+    pub fn open(paths: &[PathBuf], options: &ReadOptions) -> Result<Inputs, Error> {
+        let mut sources: Vec<Box<dyn TraceSource>> = Vec::new();
+        let mut rest = paths;
+        while let Some(first) = rest.first() {
+            if is_store(first) {
+                sources.push(Box::new(store::Rows::open(first, false)?));
+                rest = &rest[1..];
+                continue;
+            }
+            let files = rest.iter().position(|path| is_store(path)).unwrap_or(rest.len());
+            sources.push(Box::new(Files::open(&rest[..files], options)?));
+            rest = &rest[files..];
+        }
+        match sources.is_empty() {
+            true => Err(Error::NoFiles),
+            false => Ok(Inputs(sources)),
+        }
+    }
+}
+
+/// What cannot be read is left to the reader of files, which says why.
+fn is_store(path: &Path) -> bool {
+    store::is_sqlite(path).unwrap_or(false)
+}
+
+impl TraceSource for Inputs {
+    fn traces(&self) -> Result<Box<dyn Iterator<Item = Result<Trace, Error>> + Send + '_>, Error> {
+        let sources = self.0.iter().map(|source| source.traces()).collect::<Result<Vec<_>, Error>>()?;
+        Ok(Box::new(sources.into_iter().flatten()))
+    }
+}
+
 /// A row without an answer is a trace that was cut off; any other row that cannot be used is an error, unless such rows are
 /// to be left out.
-fn trace_of(row: Row, skip_bad_rows: bool) -> Result<Trace, Error> {
+pub(crate) fn trace_of(row: Row, skip_bad_rows: bool) -> Result<Trace, Error> {
     let content = match row.content {
         Ok(content) => Ok(content),
         Err(unusable) if unusable.lacks_answer => Err(Unfit::Incomplete("the row has no answer".to_string())),

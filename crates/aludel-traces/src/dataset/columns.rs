@@ -151,7 +151,7 @@ const PAIR_SHAPES: [PairShape; 5] = [
 ];
 
 const REASONING_COLUMNS: [&str; 3] = ["reasoning", "reasoning_content", "thinking"];
-const SYSTEM_COLUMNS: [&str; 2] = ["system", "system_prompt"];
+pub(super) const SYSTEM_COLUMNS: [&str; 2] = ["system", "system_prompt"];
 
 /// What is learnt from a row, and the names of the columns that it stands in.
 pub(super) struct Found<'a> {
@@ -253,7 +253,7 @@ impl PairShape {
     }
 }
 
-type Column<'a> = (&'a str, &'a Value);
+pub(super) type Column<'a> = (&'a str, &'a Value);
 
 /// The columns of a prompt-and-answer row.
 struct Parts<'a> {
@@ -272,16 +272,22 @@ impl<'a> Parts<'a> {
         if let Some(input) = self.input
             && let Some(last) = messages.last_mut()
         {
-            let input = text_of(input)?;
-            if !input.trim().is_empty() {
-                last.content.push_str("\n\n");
-                last.content.push_str(&input);
-            }
+            append_input(last, input)?;
         }
         let reasoning = self.reasoning.map(text_of).transpose()?;
         messages.extend(reply_from(self.response, reasoning)?);
         Ok(Found { content: finished(messages, self.system)?, columns })
     }
+}
+
+/// What an instruction is about stands below it, apart from it by a blank line.
+pub(super) fn append_input(prompt: &mut Message, input: Column<'_>) -> Result<(), Problem> {
+    let input = text_of(input)?;
+    if !input.trim().is_empty() {
+        prompt.content.push_str("\n\n");
+        prompt.content.push_str(&input);
+    }
+    Ok(())
 }
 
 fn conversation<'a>(list: Column<'a>, system: Option<Column<'a>>) -> Result<Found<'a>, Problem> {
@@ -360,11 +366,11 @@ fn present<'a>(row: &'a Map<String, Value>, name: &str) -> Option<Column<'a>> {
     row.get_key_value(name).filter(|(_, value)| !value.is_null()).map(|(name, value)| (name.as_str(), value))
 }
 
-fn first_present<'a>(row: &'a Map<String, Value>, names: &[&str]) -> Option<Column<'a>> {
+pub(super) fn first_present<'a>(row: &'a Map<String, Value>, names: &[&str]) -> Option<Column<'a>> {
     names.iter().find_map(|name| present(row, name))
 }
 
-fn named<'a>(row: &'a Map<String, Value>, part: &str, name: &str) -> Result<Column<'a>, Problem> {
+pub(super) fn named<'a>(row: &'a Map<String, Value>, part: &str, name: &str) -> Result<Column<'a>, Problem> {
     present(row, name).ok_or_else(|| {
         Problem::new(
             ProblemKind::Columns,
@@ -394,7 +400,7 @@ fn missing_answer(row: &Map<String, Value>, columns: &ColumnMap) -> Problem {
 }
 
 /// What to say of a row that fits no shape: its columns, the nearest shape, what that lacks, and the way out.
-fn no_shape(row: &Map<String, Value>) -> Problem {
+pub(super) fn no_shape(row: &Map<String, Value>) -> Problem {
     let lists: [(&str, Vec<&str>); 3] =
         [("messages", vec!["messages"]), ("conversations", vec!["conversations"]), ("text", vec!["text"])];
     let shapes: Vec<(&str, Vec<&str>)> =

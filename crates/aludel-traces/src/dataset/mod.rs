@@ -6,6 +6,7 @@ mod columns;
 mod messages;
 mod parquet;
 mod problem;
+mod prompts;
 mod read;
 mod record;
 #[cfg(test)]
@@ -22,6 +23,7 @@ use serde_json::{Map, Value};
 pub use columns::ColumnMap;
 pub use parquet::write_parquet;
 pub use problem::ProblemKind;
+pub use prompts::{Prompt, Prompts, open_prompts};
 pub use record::{Content, PromptKey, Provenance, Record};
 
 use crate::Error;
@@ -203,6 +205,7 @@ impl Records {
         Ok(Some((columns, provenance)))
     }
 
+    /// The next row as it stands in its file, and where.
     fn next_raw(&mut self) -> Result<Option<(RawRow, Provenance)>, Error> {
         loop {
             let Some(current) = &mut self.current else {
@@ -242,7 +245,7 @@ impl Records {
 
     /// What is learnt from a row, and the columns that are not part of it.
     fn content_of(&mut self, raw: RawRow) -> (Map<String, Value>, Result<Content, Unusable>) {
-        let mut row = match raw.bytes.and_then(|bytes| parse(&bytes)) {
+        let row = match raw.bytes.and_then(|bytes| parse(&bytes)) {
             Ok(row) => row,
             Err(problem) => return (Map::new(), Err(problem.into())),
         };
@@ -251,20 +254,7 @@ impl Records {
             self.named_columns.reasoning |= has(&columns.reasoning);
             self.named_columns.system |= has(&columns.system);
         }
-        let map = self.options.columns.as_ref();
-        match columns::content_of(&row, map) {
-            Ok(found) => {
-                let used: Vec<String> = found.columns.iter().map(ToString::to_string).collect();
-                let content = found.content;
-                row.retain(|name, _| !used.contains(name));
-                (row, Ok(content))
-            }
-            Err(problem) => {
-                let lacks_answer = problem.kind == ProblemKind::NothingToLearn
-                    || (problem.kind == ProblemKind::Columns && columns::lacks_answer_only(&row, map));
-                (row, Err(Unusable { lacks_answer, ..problem.into() }))
-            }
-        }
+        read_columns(row, self.options.columns.as_ref())
     }
 
     /// What only the whole data can tell.
@@ -308,6 +298,31 @@ impl Iterator for Records {
 /// What is wrong with the column.
 pub fn prompt_messages(name: &str, value: &Value) -> Result<Vec<Message>, String> {
     messages::prompt_from((name, value)).map_err(|problem| problem.detail)
+}
+
+/// A row that was never in a file, read as one would be.
+pub(crate) fn row_of(columns: Map<String, Value>, provenance: Provenance) -> Row {
+    let (columns, content) = read_columns(columns, None);
+    Row { content, columns, provenance }
+}
+
+fn read_columns(
+    mut row: Map<String, Value>,
+    map: Option<&ColumnMap>,
+) -> (Map<String, Value>, Result<Content, Unusable>) {
+    match columns::content_of(&row, map) {
+        Ok(found) => {
+            let used: Vec<String> = found.columns.iter().map(ToString::to_string).collect();
+            let content = found.content;
+            row.retain(|name, _| !used.contains(name));
+            (row, Ok(content))
+        }
+        Err(problem) => {
+            let lacks_answer = problem.kind == ProblemKind::NothingToLearn
+                || (problem.kind == ProblemKind::Columns && columns::lacks_answer_only(&row, map));
+            (row, Err(Unusable { lacks_answer, ..problem.into() }))
+        }
+    }
 }
 
 /// A row and all that its columns hold.

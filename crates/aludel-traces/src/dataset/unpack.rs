@@ -105,7 +105,11 @@ fn not_text(start: &[u8]) -> Option<(&'static str, &'static str)> {
         (b"BZh", "a bzip2 file", "unpack it first, or pack it with gzip or zstd"),
         (b"GGUF", "a GGUF model", "give a model with --student and a data file with --data"),
         (b"version https://git-lfs", "a pointer to a file that Git LFS keeps", "fetch the file itself: git lfs pull"),
-        (b"SQLite format 3\0", "an SQLite database", "write its rows out as JSONL first"),
+        (
+            b"SQLite format 3\0",
+            "an SQLite database",
+            "a store of traces is read by `aludel curate`, or written out by `aludel trace export`",
+        ),
         (b"\xff\xfe", "a UTF-16 text file", "save it as UTF-8"),
         (b"\xfe\xff", "a UTF-16 text file", "save it as UTF-8"),
     ];

@@ -1,14 +1,10 @@
 //! Linear equations in one unknown, bare and in words. Solutions undo one operation at a time, each with its own small
 //! calculation, and check the result by putting it in.
 
+use super::Difficulty;
 use super::fraction::{Fraction, greatest_common_divisor};
+use super::puzzle::{Puzzle, Worked};
 use super::random::Choices;
-use super::{Family, Problem};
-
-/// The family of linear equations.
-pub(super) struct Equations {
-    specs: Vec<Spec>,
-}
 
 /// An equation without its wording. The unknown's value is whole in all forms but [`Spec::Fractional`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,44 +23,8 @@ pub(super) enum Spec {
     Quotient { a: i64, b: i64, c: i64 },
 }
 
-impl Equations {
-    pub(super) fn new() -> Equations {
-        Equations { specs: specs() }
-    }
-}
-
-#[cfg(test)]
-impl Equations {
-    /// All problems, for tests that solve them another way.
-    pub(super) fn specs(&self) -> &[Spec] {
-        &self.specs
-    }
-}
-
-impl Family for Equations {
-    fn name(&self) -> &'static str {
-        "equations"
-    }
-
-    fn about(&self) -> &'static str {
-        "linear equations in one unknown"
-    }
-
-    fn distinct(&self) -> usize {
-        self.specs.len()
-    }
-
-    fn id(&self, index: usize) -> String {
-        self.specs[index].id()
-    }
-
-    fn problem(&self, index: usize, wording: u64) -> Problem {
-        self.specs[index].problem(wording)
-    }
-}
-
 /// All equations, about as many of each form. Numbers stay where a very small model can still calculate.
-fn specs() -> Vec<Spec> {
+pub(super) fn puzzles() -> Vec<Spec> {
     let mut specs = Vec::new();
     let shifts = |largest: i64| (-largest..=largest).filter(|&shift| shift != 0);
     for a in 2..=9 {
@@ -89,45 +49,44 @@ fn specs() -> Vec<Spec> {
     specs
 }
 
-impl Spec {
-    pub(super) fn id(&self) -> String {
+impl Puzzle for Spec {
+    fn id(&self) -> String {
         match self {
-            Spec::Plain { a, b, c } | Spec::Fractional { a, b, c } => format!("equations/plain/{a},{b},{c}"),
-            Spec::Brackets { a, b, c } => format!("equations/brackets/{a},{b},{c}"),
-            Spec::BothSides { a, b, c, d } => format!("equations/both-sides/{a},{b},{c},{d}"),
-            Spec::Divided { a, b, c } => format!("equations/divided/{a},{b},{c}"),
-            Spec::Quotient { a, b, c } => format!("equations/quotient/{a},{b},{c}"),
+            Spec::Plain { a, b, c } | Spec::Fractional { a, b, c } => format!("plain/{a},{b},{c}"),
+            Spec::Brackets { a, b, c } => format!("brackets/{a},{b},{c}"),
+            Spec::BothSides { a, b, c, d } => format!("both-sides/{a},{b},{c},{d}"),
+            Spec::Divided { a, b, c } => format!("divided/{a},{b},{c}"),
+            Spec::Quotient { a, b, c } => format!("quotient/{a},{b},{c}"),
         }
     }
 
-    pub(super) fn problem(&self, wording: u64) -> Problem {
-        let mut choices = Choices::new(wording);
+    fn difficulty(&self) -> Difficulty {
+        match self {
+            Spec::Plain { .. } if self.solution().numerator > 0 => Difficulty::Easy,
+            Spec::Fractional { .. } | Spec::BothSides { .. } => Difficulty::Hard,
+            _ => Difficulty::Medium,
+        }
+    }
+
+    fn write(&self, choices: &mut Choices) -> Worked {
         let answer = self.solution();
         let in_words = *choices.pick(&[false, true, false]);
-        let story = if in_words { self.in_words(&mut choices) } else { None };
+        let story = if in_words { self.in_words(choices) } else { None };
         let (question, opening, letter) = match story {
             Some(question) => (question, format!("Let x be the number. Then {}.", self.equation("x")), "x"),
             None => {
                 let letter = *choices.pick(&["x", "x", "y", "n"]);
                 let equation = self.equation(letter);
-                (asked(&equation, letter, &mut choices), format!("The equation is {equation}."), letter)
+                (asked(&equation, letter, choices), format!("The equation is {equation}."), letter)
             }
         };
-        let reasoning = format!("{opening} {}", self.steps(letter, answer));
-        let response = if question.contains("number") {
-            choices
-                .pick(&[
-                    format!("The number is \\boxed{{{answer}}}."),
-                    format!("So the number is \\boxed{{{answer}}}."),
-                ])
-                .clone()
-        } else {
-            let named = format!("{letter} = \\boxed{{{answer}}}.");
-            choices.pick(&[format!("The solution is {named}"), format!("So {named}")]).clone()
-        };
-        Problem { family: "equations", id: self.id(), question, reasoning, answer: answer.to_string(), response }
+        let steps = format!("{opening} {}", self.steps(letter, answer));
+        let response = if question.contains("number") { "The number is {answer}." } else { "{letter} = {answer}." };
+        Worked { response: response.replace("{letter}", letter), ..Worked::new(question, steps, answer) }
     }
+}
 
+impl Spec {
     /// The value of the unknown.
     pub(super) fn solution(&self) -> Fraction {
         match *self {
@@ -166,15 +125,15 @@ impl Spec {
             Spec::Quotient { a, c, .. } => (change_of_it(b), format!("divide the result by {a}"), c),
             Spec::BothSides { .. } => return None,
         };
-        let riddles = [
-            format!("I think of a number, {first}, and then {second}. I get {c}. What is my number?"),
-            format!("Take a number, {first}, then {second}. The result is {c}. Find the number."),
-            format!(
-                "If you {}, and then {second}, you get {c}. What is the number?",
-                first.replacen("it", "a number", 1)
-            ),
-        ];
-        Some(choices.pick(&riddles).clone())
+        let opening = first.replacen("it", "a number", 1);
+        Some(choices.say(
+            &[
+                "I think of a number, {first}, and then {second}. I get {c}. What is my number?",
+                "Take a number, {first}, then {second}. The result is {c}. Find the number.",
+                "If you {opening}, and then {second}, you get {c}. What is the number?",
+            ],
+            &[("first", &first), ("second", &second), ("c", &c), ("opening", &opening)],
+        ))
     }
 
     fn steps(&self, letter: &str, answer: Fraction) -> String {
@@ -232,17 +191,18 @@ impl Spec {
 }
 
 fn asked(equation: &str, letter: &str, choices: &mut Choices) -> String {
-    choices
-        .pick(&[
-            format!("Solve for {letter}: {equation}"),
-            format!("Solve the equation {equation}."),
-            format!("What is {letter} if {equation}?"),
-            format!("Find {letter} when {equation}."),
-            format!("{equation}. What is the value of {letter}?"),
-            format!("Find the value of {letter} in {equation}."),
-            format!("If {equation}, what is {letter}?"),
-        ])
-        .clone()
+    choices.say(
+        &[
+            "Solve for {letter}: {equation}",
+            "Solve the equation {equation}.",
+            "What is {letter} if {equation}?",
+            "Find {letter} when {equation}.",
+            "{equation}. What is the value of {letter}?",
+            "Find the value of {letter} in {equation}.",
+            "If {equation}, what is {letter}?",
+        ],
+        &[("letter", &letter), ("equation", &equation)],
+    )
 }
 
 /// The step that takes a constant to the other side.

@@ -1,20 +1,36 @@
 //! Problems that Aludel invents itself, each with an exact answer and a worked solution that a very small model can
 //! learn step by step. A family enumerates its problems; which of them serve for training and which for testing hangs
-//! on the problem alone, so the two never meet, whatever the seed.
+//! on the problem alone, so the two never meet, whatever seed, difficulty and wording.
 
+mod ages;
+mod arithmetic;
+mod bases;
+mod calendar;
 mod dice;
+mod divisors;
 mod equations;
 mod fraction;
+mod fractions;
+mod kinship;
+mod percentages;
+mod puzzle;
 mod random;
+mod rates;
+mod sequences;
 #[cfg(test)]
 mod tests;
+mod units;
+mod words;
 
+use std::fmt;
 use std::path::Path;
+use std::str::FromStr;
 use std::sync::Arc;
 
 use aludel_text::message::Message;
 
 use crate::dataset::{Content, Provenance, Record};
+use puzzle::Listed;
 use random::Random;
 
 pub use dice::seed_problem;
@@ -26,11 +42,13 @@ pub struct Problem {
     pub family: &'static str,
     /// Names the problem whatever its wording.
     pub id: String,
+    /// How hard it is.
+    pub difficulty: Difficulty,
     /// The question, as a user would ask it.
     pub question: String,
     /// The worked solution, step by step.
     pub reasoning: String,
-    /// The final answer alone: a whole number or a fraction in lowest terms.
+    /// The final answer alone: a whole number, a fraction in lowest terms, or words.
     pub answer: String,
     /// What the student is to say after its reasoning; holds the answer as `\boxed{…}`.
     pub response: String,
@@ -43,6 +61,51 @@ pub enum Side {
     Train,
     /// The rest.
     Test,
+}
+
+/// How hard a problem is: how many steps its solution has, and how large the numbers are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Difficulty {
+    /// A student of 135 million parameters learns these within minutes.
+    #[default]
+    Easy,
+    /// Longer solutions, larger numbers.
+    Medium,
+    /// The longest.
+    Hard,
+}
+
+impl Difficulty {
+    /// All, from the easiest on.
+    pub const ALL: [Difficulty; 3] = [Difficulty::Easy, Difficulty::Medium, Difficulty::Hard];
+
+    /// In one word.
+    pub fn name(self) -> &'static str {
+        match self {
+            Difficulty::Easy => "easy",
+            Difficulty::Medium => "medium",
+            Difficulty::Hard => "hard",
+        }
+    }
+}
+
+impl fmt::Display for Difficulty {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.name())
+    }
+}
+
+impl FromStr for Difficulty {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Difficulty, String> {
+        match text {
+            "easy" | "1" => Ok(Difficulty::Easy),
+            "medium" | "2" => Ok(Difficulty::Medium),
+            "hard" | "3" => Ok(Difficulty::Hard),
+            _ => Err("a difficulty is easy, medium or hard (or 1, 2, 3)".to_string()),
+        }
+    }
 }
 
 /// A kind of problem.
@@ -62,13 +125,19 @@ pub trait Family: Send + Sync {
     /// If `index` is not below [`Family::distinct`].
     fn id(&self, index: usize) -> String;
 
+    /// How hard a problem is.
+    ///
+    /// # Panics
+    /// If `index` is not below [`Family::distinct`].
+    fn difficulty(&self, index: usize) -> Difficulty;
+
     /// A problem in one of its wordings; neighbouring numbers word it differently.
     ///
     /// # Panics
     /// If `index` is not below [`Family::distinct`].
     fn problem(&self, index: usize, wording: u64) -> Problem;
 
-    /// How many times, in different wordings, a problem comes up in one pass over the family.
+    /// How many times, in different wordings, a problem comes up in one pass over the family's training side.
     fn repeats(&self, _index: usize) -> u64 {
         1
     }
@@ -85,7 +154,20 @@ pub trait Family: Send + Sync {
 
 /// All families, each under its name.
 pub fn families() -> Vec<Box<dyn Family>> {
-    vec![Box::new(dice::Dice::new()), Box::new(equations::Equations::new())]
+    vec![
+        Listed::boxed("dice", "probabilities with two dice", dice::puzzles()),
+        Listed::boxed("equations", "linear equations in one unknown", equations::puzzles()),
+        Listed::boxed("percentages", "parts, rises and discounts in percent", percentages::puzzles()),
+        Listed::boxed("ages", "ages now, later and together", ages::puzzles()),
+        Listed::boxed("rates", "so much an hour, a piece, a litre", rates::puzzles()),
+        Listed::boxed("units", "lengths, weights and times in other units", units::puzzles()),
+        Listed::boxed("calendar", "weekdays and days between dates", calendar::puzzles()),
+        Listed::boxed("sequences", "the number that comes next", sequences::puzzles()),
+        Listed::boxed("divisors", "greatest common divisors, least common multiples", divisors::puzzles()),
+        Listed::boxed("fractions", "calculations with fractions", fractions::puzzles()),
+        Listed::boxed("bases", "whole numbers in other bases", bases::puzzles()),
+        Listed::boxed("kinship", "who is what to whom, and how many siblings", kinship::puzzles()),
+    ]
 }
 
 /// The family of a name.
@@ -93,18 +175,26 @@ pub fn family(name: &str) -> Option<Box<dyn Family>> {
     families().into_iter().find(|family| family.name() == name)
 }
 
+/// Invents `count` problems of one side at the default difficulty; see [`generate_at`].
+pub fn generate(family: &dyn Family, side: Side, count: usize, seed: u64) -> Vec<Problem> {
+    generate_at(family, side, Difficulty::default(), count, seed)
+}
+
 /// Invents `count` problems of one side. The same seed gives the same problems; more of them than a family has come
 /// again in other words.
-pub fn generate(family: &dyn Family, side: Side, count: usize, seed: u64) -> Vec<Problem> {
+pub fn generate_at(family: &dyn Family, side: Side, difficulty: Difficulty, count: usize, seed: u64) -> Vec<Problem> {
     let mut random = Random::new(seed, family.name());
     let start = random.next();
-    let indices: Vec<usize> = (0..family.distinct()).filter(|&index| family.side(index) == side).collect();
+    let fits = |&index: &usize| family.side(index) == side && family.difficulty(index) == difficulty;
+    let indices: Vec<usize> = (0..family.distinct()).filter(fits).collect();
     let mut problems = Vec::with_capacity(count);
+    // What comes often in training is no more than one problem of a test.
+    let repeats = |index: usize| if side == Side::Train { family.repeats(index) } else { 1 };
     let mut pass = 0;
     while problems.len() < count && !indices.is_empty() {
         let mut deck: Vec<(usize, u64)> = indices
             .iter()
-            .flat_map(|&index| (0..family.repeats(index)).map(move |copy| (index, pass * family.repeats(index) + copy)))
+            .flat_map(|&index| (0..repeats(index)).map(move |copy| (index, pass * repeats(index) + copy)))
             .collect();
         random.shuffle(&mut deck);
         let missing = count - problems.len();
@@ -130,6 +220,7 @@ impl Problem {
     pub fn json_line(&self) -> String {
         serde_json::json!({
             "id": self.id,
+            "difficulty": self.difficulty.name(),
             "prompt": self.question,
             "reasoning": self.reasoning,
             "response": self.response,

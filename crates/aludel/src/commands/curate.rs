@@ -10,7 +10,7 @@ use aludel_distill::lengths::TokenCounter;
 use aludel_distill::settings::Recipe;
 use aludel_formats::atomic;
 use aludel_model::student::Student;
-use aludel_traces::curate::{Files, PROMPTS, Progress, Report, Tokens, TraceSource, curate, is_written_here};
+use aludel_traces::curate::{Inputs, PROMPTS, Progress, Report, Tokens, TraceSource, curate, is_written_here};
 use anstyle::Style;
 use anyhow::Context as _;
 use clap::Args;
@@ -23,7 +23,7 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct CurateArgs {
-    /// Traces: JSONL, a JSON array (both also .gz or .zst) or Parquet; or hf:owner/name:split
+    /// Traces: stores, JSONL, a JSON array (both also .gz or .zst) or Parquet; or hf:owner/name:split
     #[arg(long, value_name = "FILE", num_args = 1..)]
     input: Vec<PathBuf>,
 
@@ -86,6 +86,7 @@ Examples:
   aludel curate --input traces.jsonl --output-dir curated --set curate.verifier=choice --json
   aludel curate --only-failed results --output-dir next
   aludel curate --input traces.jsonl --only-failed results --output-dir next
+  aludel curate --input traces.db --output-dir curated
   aludel curate --input hf:owner/name:train --output-dir curated --parquet
   aludel train --data curated/train.jsonl --student student.gguf --output-dir run
 
@@ -104,10 +105,10 @@ pub(crate) fn run(args: &CurateArgs, console: &mut Console) -> anyhow::Result<Ou
     let Some(folder) = &recipe.curate.output_dir else { return Ok(Outcome::Done) };
     refuse_foreign_folder(folder)?;
     let options = recipe.curate.options(recipe.student.threads)?;
-    let files = Files::open(&recipe.curate.input, &recipe.data.read_options())?;
+    let inputs = Inputs::open(&recipe.curate.input, &recipe.data.read_options())?;
     let source: Box<dyn TraceSource> = match &failed {
-        Some(failed) => Box::new(OnlyFailed::new(files, failed)),
-        None => Box::new(files),
+        Some(failed) => Box::new(OnlyFailed::new(inputs, failed)),
+        None => Box::new(inputs),
     };
     let student = open_student(&recipe)?;
     let counter = student.as_ref().map(|student| TokenCounter::new(student, &recipe));

@@ -3,6 +3,7 @@
 pub(crate) mod bench;
 pub(crate) mod chat;
 pub(crate) mod compare;
+pub(crate) mod collect;
 pub(crate) mod curate;
 pub(crate) mod demo;
 pub(crate) mod eval;
@@ -10,7 +11,10 @@ pub(crate) mod gradients;
 pub(crate) mod inspect;
 pub(crate) mod logits;
 pub(crate) mod merge;
+pub(crate) mod plan;
 pub(crate) mod schema;
+pub(crate) mod tasks;
+pub(crate) mod trace;
 pub(crate) mod train;
 
 /// The options of one command, as they are parsed from `arguments`.

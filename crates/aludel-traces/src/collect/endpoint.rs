@@ -1,0 +1,221 @@
+//! One endpoint as the loop sees it: how many questions it has, whether it may have another and when, and what its answers
+//! and failures mean for that. Which question goes where is decided next door.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::backoff::Jitter;
+use super::breaker::{Breaker, State};
+use super::concurrency::Concurrency;
+use super::money::Usage;
+use super::progress::{Condition, EndpointProgress};
+use super::rate::{Rate, Rates};
+use crate::teacher::{Failure, Teacher};
+
+pub(super) struct Endpoint {
+    pub(super) teacher: Arc<dyn Teacher>,
+    concurrency: Concurrency,
+    breaker: Breaker,
+    rate: Rate,
+    /// It asked to be left alone until then.
+    paused_until: Instant,
+    refusals_in_a_row: u32,
+    in_flight: usize,
+    /// Why it is asked no more.
+    out: Option<String>,
+    tokens: Mean,
+    answers: u64,
+    failures: u64,
+    last_words: Option<String>,
+}
+
+/// Whether an endpoint takes a question now.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Leave {
+    /// Yes; it is busy to this share of what it can take.
+    Now(f64),
+    /// Not before this moment.
+    At(Instant),
+    /// When one of its answers is there.
+    WhenAnswered,
+    /// Never again.
+    Never,
+}
+
+/// What a failure means for the endpoint, as far as someone may want to know.
+#[derive(Debug, PartialEq)]
+pub(super) enum Change {
+    None,
+    /// It is left alone for a while.
+    Opened,
+    /// It is asked no more.
+    Out,
+}
+
+#[derive(Debug, Default)]
+struct Mean {
+    sum: u64,
+    count: u64,
+}
+
+impl Endpoint {
+    pub(super) fn new(teacher: Arc<dyn Teacher>, most_at_once: usize, rates: Rates, now: Instant) -> Endpoint {
+        Endpoint {
+            teacher,
+            concurrency: Concurrency::new(most_at_once),
+            breaker: Breaker::new(),
+            rate: Rate::new(rates, now),
+            paused_until: now,
+            refusals_in_a_row: 0,
+            in_flight: 0,
+            out: None,
+            tokens: Mean::default(),
+            answers: 0,
+            failures: 0,
+            last_words: None,
+        }
+    }
+
+    pub(super) fn leave(&mut self, now: Instant) -> Leave {
+        if self.out.is_some() {
+            return Leave::Never;
+        }
+        match self.breaker.state(now) {
+            State::Open(until) => return Leave::At(until),
+            State::Probing => return Leave::WhenAnswered,
+            State::HalfOpen => return Leave::Now(0.0),
+            State::Closed => {}
+        }
+        let limit = self.concurrency.limit();
+        if self.in_flight >= limit {
+            return Leave::WhenAnswered;
+        }
+        match self.rate.ready().max(self.paused_until) {
+            ready if ready > now => {
+                self.concurrency.idle();
+                Leave::At(ready)
+            }
+            _ => Leave::Now(self.in_flight as f64 / limit as f64),
+        }
+    }
+
+    /// A question goes there. Gives what it is expected to take, and whether it decides if the endpoint is back.
+    pub(super) fn asked(&mut self, now: Instant) -> (u64, bool) {
+        let is_probe = self.breaker.state(now) == State::HalfOpen;
+        let expected = self.tokens.value();
+        self.breaker.asked();
+        self.rate.asked(expected, now);
+        self.in_flight += 1;
+        (expected, is_probe)
+    }
+
+    /// An answer, or a judgement on the question: someone is there.
+    pub(super) fn answered(&mut self, usage: Option<(Usage, Duration)>, expected_tokens: u64) {
+        self.in_flight -= 1;
+        self.breaker.answered();
+        self.refusals_in_a_row = 0;
+        let tokens = usage.map_or(0, |(usage, _)| usage.total());
+        self.rate.took(tokens, expected_tokens);
+        let Some((usage, elapsed)) = usage else { return };
+        self.answers += 1;
+        self.tokens.add(tokens);
+        self.concurrency.answered(usage.completion, elapsed);
+    }
+
+    /// No answer.
+    pub(super) fn failed(
+        &mut self,
+        failure: &Failure,
+        expected_tokens: u64,
+        jitter: &mut Jitter,
+        now: Instant,
+    ) -> Change {
+        self.in_flight -= 1;
+        self.failures += 1;
+        self.rate.took(0, expected_tokens);
+        self.last_words = Some(failure.to_string());
+        match failure {
+            Failure::Busy { status: Some(429), retry_after, .. } => {
+                // Someone is there: the breaker is for endpoints that are not.
+                self.breaker.answered();
+                self.concurrency.refused();
+                self.refusals_in_a_row += 1;
+                let all_refused = (self.concurrency.limit() as u32).min(8);
+                if self.refusals_in_a_row >= all_refused {
+                    let rounds = self.refusals_in_a_row / all_refused;
+                    self.paused_until = self.paused_until.max(now + jitter.pause(rounds, *retry_after));
+                }
+                Change::None
+            }
+            Failure::Refused { .. } => {
+                self.out = self.last_words.clone();
+                Change::Out
+            }
+            _ => match self.breaker.failed(self.concurrency.limit(), now) {
+                true => {
+                    self.concurrency.gone();
+                    Change::Opened
+                }
+                false => Change::None,
+            },
+        }
+    }
+
+    /// There was nothing more to ask.
+    pub(super) fn idle(&mut self) {
+        if self.in_flight < self.concurrency.limit() {
+            self.concurrency.idle();
+        }
+    }
+
+    /// It is asked no more.
+    pub(super) fn put_out(&mut self, words: String) {
+        self.last_words = Some(words.clone());
+        self.out = Some(words);
+    }
+
+    pub(super) fn limit(&self) -> usize {
+        self.concurrency.limit()
+    }
+
+    pub(super) fn is_out(&self) -> bool {
+        self.out.is_some()
+    }
+
+    pub(super) fn last_words(&self) -> Option<&str> {
+        self.last_words.as_deref()
+    }
+
+    pub(super) fn progress(&mut self, now: Instant) -> EndpointProgress {
+        let condition = match (self.out.is_some(), self.breaker.state(now)) {
+            (true, _) => Condition::Out,
+            (_, State::Open(_)) => Condition::Gone,
+            (_, State::HalfOpen | State::Probing) => Condition::Probed,
+            (_, State::Closed) if self.paused_until > now => Condition::Paused,
+            (_, State::Closed) => Condition::Asked,
+        };
+        EndpointProgress {
+            name: self.teacher.name().to_string(),
+            condition,
+            in_flight: self.in_flight,
+            limit: self.concurrency.limit(),
+            answers: self.answers,
+            failures: self.failures,
+            tokens: self.tokens.sum,
+            last_words: self.last_words.clone(),
+        }
+    }
+}
+
+impl Mean {
+    fn add(&mut self, value: u64) {
+        self.sum += value;
+        self.count += 1;
+    }
+
+    fn value(&self) -> u64 {
+        self.sum / self.count.max(1)
+    }
+}

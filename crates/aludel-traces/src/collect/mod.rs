@@ -1,0 +1,146 @@
+//! Collecting traces: every prompt is asked as often as wanted of whichever teachers answer, and each answer is kept the moment
+//! it is there. The store knows what is missing, `teacher` how one question is asked; here is when, where and how often, what
+//! it may cost, and when to end. Reading keys, printing and signals are the binary's.
+
+mod backoff;
+mod breaker;
+mod concurrency;
+mod endpoint;
+mod flow;
+mod keep;
+mod money;
+mod plan;
+mod predict;
+mod progress;
+mod prompts;
+mod rate;
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+pub use money::{Budget, Price, Usage};
+pub use plan::{Plan, plan};
+pub use predict::{Interval, Prediction};
+pub use progress::{Condition, EndpointProgress, Event, Notice, Progress};
+pub use prompts::{BOXED, PromptFiles};
+pub use rate::Rates;
+
+use crate::Error;
+use crate::store::{Missing, Store};
+use crate::teacher::{Asking, Teacher};
+use flow::Flow;
+use keep::Keeper;
+use money::Spent;
+
+/// How traces are collected.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Options {
+    /// The model and how it is sampled.
+    pub asking: Asking,
+    /// Answers to each prompt.
+    pub samples: u32,
+    /// The most questions at once at each endpoint; fewer as long as more bring nothing.
+    pub concurrency: usize,
+    /// What each endpoint allows a minute.
+    pub rates: Rates,
+    /// What tokens cost.
+    pub price: Price,
+    /// How much may be spent.
+    pub budget: Budget,
+    /// Failures of one question, refusals for load aside, after which it is left for another run.
+    pub max_attempts: u32,
+    /// Without any answer for so long, the run ends.
+    pub give_up_after: Duration,
+    /// A run that is stopped waits so long for answers on their way.
+    pub grace: Duration,
+}
+
+/// Why a collection ended.
+#[derive(Debug, Clone, PartialEq)]
+pub enum End {
+    /// Nothing is missing.
+    Finished,
+    /// Questions failed too often, and are left for another run.
+    Incomplete {
+        /// How many.
+        left: u64,
+    },
+    /// Someone stopped it.
+    Stopped,
+    /// The next answer could exceed the budget.
+    Budget {
+        /// What is spent and what the next answer may take.
+        reason: String,
+    },
+    /// No endpoint answered for a long time.
+    Silent {
+        /// What the last of them said.
+        words: String,
+    },
+    /// No endpoint will answer anyone.
+    Refused {
+        /// What each of them said.
+        words: Vec<String>,
+    },
+}
+
+/// What is asked, of whom, and where answers are kept.
+pub struct Collection<'a> {
+    /// The prompts.
+    pub prompts: PromptFiles,
+    /// Where answers are kept.
+    pub store: &'a Store,
+    /// Servers of one model; which of them answers makes no difference to what is missing.
+    pub teachers: Vec<Arc<dyn Teacher>>,
+    /// How it is done.
+    pub options: Options,
+}
+
+/// How a collection went.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Summary {
+    /// Why it ended.
+    pub end: End,
+    /// How far it came.
+    pub progress: Progress,
+}
+
+/// Collects what is missing. `stop` may be set from anywhere; `told` hears how it goes.
+///
+/// # Errors
+/// Prompts that cannot be read, and a store that cannot be read or written. What teachers do is never an error: [`End`] says it.
+pub fn collect(collection: &Collection<'_>, stop: &AtomicBool, told: &mut dyn FnMut(Event)) -> Result<Summary, Error> {
+    let Collection { store, options, .. } = collection;
+    let missing = store.register(collection.prompts.read()?, &options.asking, options.samples)?;
+    ask(collection, missing, stop, told)
+}
+
+/// Asks for what is missing, on two threads: one would do for any server, but not for its own measurement.
+fn ask(
+    collection: &Collection<'_>,
+    missing: Missing,
+    stop: &AtomicBool,
+    told: &mut dyn FnMut(Event),
+) -> Result<Summary, Error> {
+    let wanted = missing.count;
+    if wanted == 0 {
+        return Ok(Summary { end: End::Finished, progress: Progress::default() });
+    }
+    let before = collection.store.snapshot()?.status()?;
+    let tokens = before.tokens.prompt + before.tokens.completion;
+    let spent = Spent { cost: before.cost, tokens, answers: before.complete + before.cut };
+    let keeper = Keeper::new(collection.store.writer());
+    let (give, take) = tokio::sync::mpsc::channel(256);
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let runtime = runtime.map_err(|reason| Error::Threads { threads: 2, reason: reason.to_string() })?;
+    let (end, progress) = std::thread::scope(|scope| {
+        scope.spawn(move || keep::feed(missing, &give));
+        runtime.block_on(async {
+            let flow = Flow::new(&collection.options, collection.teachers.clone(), take, wanted, keeper, spent);
+            flow.run(stop, told).await
+        })
+    })?;
+    runtime.shutdown_background();
+    Ok(Summary { end, progress })
+}

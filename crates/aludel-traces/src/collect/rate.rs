@@ -1,0 +1,99 @@
+//! Requests and tokens a minute: when the next question may be asked. Tokens are known only afterwards, so each question is
+//! charged what those before it took on average, and the difference when its answer is there.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// Limits a minute; none where they are not set.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Rates {
+    /// Questions a minute.
+    pub requests_per_minute: Option<u64>,
+    /// Tokens a minute, of questions and answers together.
+    pub tokens_per_minute: Option<u64>,
+}
+
+/// The limits of one endpoint and what they have left. Questions are spread evenly: a minute's worth at once would let two
+/// minutes' worth into one.
+#[derive(Debug)]
+pub(super) struct Rate {
+    rates: Rates,
+    next_request: Instant,
+    /// Tokens are paid for up to this moment.
+    tokens_until: Instant,
+}
+
+impl Rate {
+    pub(super) fn new(rates: Rates, now: Instant) -> Rate {
+        Rate { rates, next_request: now, tokens_until: now }
+    }
+
+    /// When the next question may be asked; not after `now` if at once.
+    pub(super) fn ready(&self) -> Instant {
+        self.next_request.max(self.tokens_until)
+    }
+
+    /// A question is asked that will take about so many tokens.
+    pub(super) fn asked(&mut self, expected_tokens: u64, now: Instant) {
+        if let Some(requests) = self.rates.requests_per_minute {
+            self.next_request = self.next_request.max(now) + Duration::from_secs(60).div_f64(requests.max(1) as f64);
+        }
+        if self.rates.tokens_per_minute.is_some() {
+            self.tokens_until = self.tokens_until.max(now) + self.worth(expected_tokens);
+        }
+    }
+
+    /// It took so many.
+    pub(super) fn took(&mut self, tokens: u64, expected_tokens: u64) {
+        match tokens.checked_sub(expected_tokens) {
+            Some(more) => self.tokens_until += self.worth(more),
+            None => {
+                let less = self.worth(expected_tokens - tokens);
+                self.tokens_until = self.tokens_until.checked_sub(less).unwrap_or(self.tokens_until);
+            }
+        }
+    }
+
+    fn worth(&self, tokens: u64) -> Duration {
+        match self.rates.tokens_per_minute {
+            Some(limit) => Duration::from_secs_f64(60.0 * tokens as f64 / limit.max(1) as f64),
+            None => Duration::ZERO,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_minute_has_at_most_its_requests_and_one() {
+        let start = Instant::now();
+        let mut rate = Rate::new(Rates { requests_per_minute: Some(30), tokens_per_minute: None }, start);
+        let mut times = Vec::new();
+        let mut now = start;
+        for _ in 0..100 {
+            now = now.max(rate.ready());
+            rate.asked(500, now);
+            times.push(now);
+        }
+        for (index, first) in times.iter().enumerate() {
+            let in_minute = times[index..].iter().take_while(|time| **time < *first + Duration::from_secs(60)).count();
+            assert!(in_minute <= 31, "{in_minute}");
+        }
+        assert_eq!(times[30] - start, Duration::from_secs(60));
+    }
+
+    #[test]
+    fn tokens_are_charged_beforehand_and_corrected_afterwards() {
+        let start = Instant::now();
+        let mut rate = Rate::new(Rates { requests_per_minute: None, tokens_per_minute: Some(6_000) }, start);
+        rate.asked(100, start);
+        assert_eq!(rate.ready() - start, Duration::from_secs(1));
+        rate.took(300, 100);
+        assert_eq!(rate.ready() - start, Duration::from_secs(3));
+        rate.took(0, 200);
+        assert_eq!(rate.ready() - start, Duration::from_secs(1));
+    }
+}

@@ -1,0 +1,139 @@
+//! Rows read for what they ask alone: an answer may be there, and is then kept as a column or left out. The shapes are
+//! those of `columns`, whose names and precedence hold here too; who is asked is not this room's matter.
+
+use std::path::PathBuf;
+
+use aludel_text::message::{Message, Role};
+use serde_json::{Map, Value};
+
+use super::columns::{self, Column, ColumnMap, first_present, named, text_of};
+use super::messages::{messages_from, prompt_from};
+use super::problem::{Problem, ProblemKind};
+use super::read::RawRow;
+use super::{Provenance, ReadOptions, Records, Unusable, open, parse};
+use crate::Error;
+
+/// What one row asks.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Prompt {
+    /// The conversation up to the last turn that is not the assistant's; the system message comes first.
+    pub messages: Vec<Message>,
+    /// All other columns: right answers, sources, and answers that the row already had.
+    pub columns: Map<String, Value>,
+    /// Where the row stands.
+    pub provenance: Provenance,
+}
+
+/// The prompts of a list of data files, in order. After an error it ends.
+pub struct Prompts {
+    records: Records,
+    ended: bool,
+}
+
+/// Opens data files to read what they ask, as [`open`] does to read what they teach.
+///
+/// # Errors
+/// As [`open`].
+pub fn open_prompts(paths: &[PathBuf], options: &ReadOptions) -> Result<Prompts, Error> {
+    Ok(Prompts { records: open(paths, options)?, ended: false })
+}
+
+impl Prompts {
+    /// What was read so far; complete once the iterator has ended.
+    pub fn counts(&self) -> &super::Counts {
+        self.records.counts()
+    }
+
+    fn next_prompt(&mut self) -> Result<Option<Prompt>, Error> {
+        while let Some((raw, provenance)) = self.records.next_raw()? {
+            match prompt_of(raw, self.records.options.columns.as_ref()) {
+                Ok((messages, columns)) => {
+                    self.records.counts.rows += 1;
+                    return Ok(Some(Prompt { messages, columns, provenance }));
+                }
+                Err(problem) if self.records.options.skip_bad_rows => {
+                    self.records.counts.add_bad(problem.kind, &provenance.file, provenance.line, problem.detail);
+                }
+                Err(problem) => return Err(Unusable::from(problem).into_error(&provenance)),
+            }
+        }
+        match self.records.counts.nothing_left() {
+            Some(error) => Err(error),
+            None => Ok(None),
+        }
+    }
+}
+
+impl Iterator for Prompts {
+    type Item = Result<Prompt, Error>;
+
+    fn next(&mut self) -> Option<Result<Prompt, Error>> {
+        if self.ended {
+            return None;
+        }
+        let next = self.next_prompt().transpose();
+        self.ended = !matches!(next, Some(Ok(_)));
+        next
+    }
+}
+
+/// What a row asks, and the columns that are no part of it.
+fn prompt_of(raw: RawRow, map: Option<&ColumnMap>) -> Result<(Vec<Message>, Map<String, Value>), Problem> {
+    let mut row = raw.bytes.and_then(|bytes| parse(&bytes))?;
+    let (messages, used) = asked(&row, map)?;
+    let used: Vec<String> = used.into_iter().map(str::to_string).collect();
+    row.retain(|name, _| !used.contains(name));
+    Ok((messages, row))
+}
+
+fn asked<'a>(row: &'a Map<String, Value>, map: Option<&ColumnMap>) -> Result<(Vec<Message>, Vec<&'a str>), Problem> {
+    let part = |part: &str, name: Option<&String>, usual: &[&str]| match name {
+        Some(name) => named(row, part, name).map(Some),
+        None => Ok(first_present(row, usual)),
+    };
+    let system = match map.and_then(|map| map.system.as_ref()) {
+        Some(name) => first_present(row, &[name.as_str()]),
+        None => first_present(row, &columns::SYSTEM_COLUMNS),
+    };
+    let names_prompt = map.is_some_and(|map| map.prompt.is_some() || map.text.is_some());
+    let usual: &[&str] = if names_prompt { &[] } else { &["messages", "conversations"] };
+    if let Some(list) = part("messages", map.and_then(|map| map.messages.as_ref()), usual)? {
+        let used = [Some(list), system].into_iter().flatten().map(|(name, _)| name).collect();
+        return Ok((question(messages_from(list)?, system)?, used));
+    }
+    let name = map.and_then(|map| map.prompt.as_ref().or(map.text.as_ref()));
+    let Some(prompt) = part("prompt", name, &["prompt", "instruction", "question", "text"])? else {
+        return Err(columns::no_shape(row));
+    };
+    let input = if prompt.0 == "instruction" { first_present(row, &["input"]) } else { None };
+    let mut messages = prompt_from(prompt)?;
+    if let Some(input) = input
+        && let Some(last) = messages.last_mut()
+    {
+        columns::append_input(last, input)?;
+    }
+    let used = [Some(prompt), input, system].into_iter().flatten().map(|(name, _)| name).collect();
+    Ok((question(messages, system)?, used))
+}
+
+/// Ends the conversation with what is asked, and puts the system message in front.
+fn question(mut messages: Vec<Message>, system: Option<Column<'_>>) -> Result<Vec<Message>, Problem> {
+    let asks = |message: &Message| !matches!(message.role, Role::Assistant | Role::System);
+    let Some(last) = messages.iter().rposition(|message| asks(message) && !message.content.trim().is_empty()) else {
+        return Err(Problem::new(
+            ProblemKind::Value,
+            "nobody asks anything in the conversation; a prompt needs a user message",
+        ));
+    };
+    messages.truncate(last + 1);
+    // A system message inside the conversation is closer to it than a column beside it.
+    if !messages.iter().any(|message| message.role == Role::System)
+        && let Some(system) = system
+    {
+        let content = text_of(system)?;
+        if !content.trim().is_empty() {
+            messages.insert(0, Message::system(content));
+        }
+    }
+    Ok(messages)
+}

@@ -1,0 +1,277 @@
+//! What the writer's thread does, piece by piece, inside of its transactions: prompts and what is wanted of them, claims with
+//! their owners, and traces. When a transaction begins and ends, and who is told, is `writer`'s matter.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::owner::Owner;
+use super::{Outcome, TraceRow, Wanted, hash_of};
+
+/// How often a living process says so, and for how long that holds.
+pub(super) const HEARTBEAT: Duration = Duration::from_secs(10);
+const LEASE_MS: i64 = 60_000;
+
+/// The writer's connection, and who it is among the processes of a store.
+pub(super) struct Desk {
+    connection: Connection,
+    pub(super) path: PathBuf,
+    owner: Option<i64>,
+    last_beat: Instant,
+}
+
+/// A prompt as it is registered.
+pub(super) struct Registered {
+    pub(super) hash: String,
+    pub(super) messages: String,
+    pub(super) columns: String,
+    pub(super) origin: String,
+}
+
+impl Desk {
+    pub(super) fn new(connection: Connection, path: &Path) -> rusqlite::Result<Desk> {
+        // What this process asks for, in order; on disk if it is long, and gone with the process.
+        connection.execute_batch(
+            "CREATE TEMP TABLE asked (list INTEGER, position INTEGER PRIMARY KEY, prompt INTEGER, UNIQUE (list, prompt))",
+        )?;
+        Ok(Desk { connection, path: path.to_path_buf(), owner: None, last_beat: Instant::now() })
+    }
+
+    /// Begins a group. Now and then it also says that this process lives.
+    pub(super) fn begin(&mut self) -> rusqlite::Result<()> {
+        self.execute("BEGIN IMMEDIATE")?;
+        match self.owner {
+            Some(owner) if self.last_beat.elapsed() >= HEARTBEAT => self.beat(owner),
+            _ => Ok(()),
+        }
+    }
+
+    pub(super) fn commit(&mut self) -> rusqlite::Result<()> {
+        let committed = self.execute("COMMIT");
+        if committed.is_err() && !self.is_rolled_back() {
+            self.execute("ROLLBACK")?;
+        }
+        committed
+    }
+
+    /// Whether no transaction is open: an error may have ended it.
+    pub(super) fn is_rolled_back(&self) -> bool {
+        self.connection.is_autocommit()
+    }
+
+    /// Does a piece of work wholly or not at all.
+    pub(super) fn apart<T>(&mut self, work: impl FnOnce(&mut Desk) -> rusqlite::Result<T>) -> rusqlite::Result<T> {
+        self.execute("SAVEPOINT piece")?;
+        let done = work(self);
+        if done.is_err() && !self.is_rolled_back() {
+            self.execute("ROLLBACK TO piece")?;
+        }
+        if !self.is_rolled_back() {
+            self.execute("RELEASE piece")?;
+        }
+        done
+    }
+
+    /// Gives back what is claimed. A failure is no matter: others see that this process is gone.
+    pub(super) fn leave(&mut self) {
+        if let Some(owner) = self.owner.take() {
+            let _ = self.connection.execute("DELETE FROM owners WHERE id = ?1", [owner]);
+        }
+    }
+
+    fn execute(&self, sql: &str) -> rusqlite::Result<()> {
+        self.connection.prepare_cached(sql)?.execute([]).map(|_| ())
+    }
+
+    /// The number of a teacher with these settings.
+    pub(super) fn run(&mut self, hash: &str, teacher: &str, settings: &str) -> rusqlite::Result<i64> {
+        let known =
+            "INSERT INTO runs (hash, teacher, settings, created) VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING";
+        self.connection.execute(known, params![hash, teacher, settings, now_ms()])?;
+        self.connection.query_row("SELECT id FROM runs WHERE hash = ?1", [hash], |row| row.get(0))
+    }
+
+    /// Adds prompts, and that so many answers to each are wanted. A prompt that is known takes on the columns given now.
+    pub(super) fn register(
+        &mut self,
+        list: i64,
+        run: i64,
+        samples: u32,
+        prompts: &[Registered],
+    ) -> rusqlite::Result<()> {
+        let mut insert = self.connection.prepare_cached(
+            "INSERT INTO prompts (hash, messages, columns, origin) VALUES (?1, ?2, ?3, ?4)
+             ON CONFLICT (hash) DO UPDATE SET columns = excluded.columns, origin = excluded.origin
+             WHERE columns <> excluded.columns OR origin <> excluded.origin",
+        )?;
+        let mut find = self.connection.prepare_cached("SELECT id FROM prompts WHERE hash = ?1")?;
+        let mut want = self.connection.prepare_cached(
+            "INSERT INTO wanted (run, prompt, samples) VALUES (?1, ?2, ?3)
+             ON CONFLICT DO UPDATE SET samples = excluded.samples WHERE samples < excluded.samples",
+        )?;
+        let mut ask =
+            self.connection.prepare_cached("INSERT OR IGNORE INTO temp.asked (list, prompt) VALUES (?1, ?2)")?;
+        for prompt in prompts {
+            insert.execute(params![prompt.hash, prompt.messages, prompt.columns, prompt.origin])?;
+            let id: i64 = find.query_row([&prompt.hash], |row| row.get(0))?;
+            want.execute(params![run, id, samples])?;
+            ask.execute(params![list, id])?;
+        }
+        Ok(())
+    }
+
+    /// How many answers of a list are not there yet.
+    pub(super) fn count_missing(&mut self, list: i64, run: i64, samples: u32) -> rusqlite::Result<u64> {
+        self.connection.query_row(
+            "SELECT count(*) * ?3 - coalesce(sum((SELECT count(*) FROM traces
+               WHERE run = ?2 AND prompt = asked.prompt AND sample < ?3)), 0)
+             FROM temp.asked WHERE list = ?1",
+            params![list, run, samples],
+            |row| row.get(0),
+        )
+    }
+
+    /// Takes the next answers of a list that are neither there nor being asked for, from a position on.
+    pub(super) fn claim(
+        &mut self,
+        list: i64,
+        run: i64,
+        samples: u32,
+        from: i64,
+        most: usize,
+    ) -> rusqlite::Result<(Vec<Wanted>, i64)> {
+        let owner = self.own()?;
+        self.clear_dead(owner)?;
+        let mut find = self.connection.prepare_cached(
+            "WITH RECURSIVE samples (sample) AS (
+               SELECT 0 UNION ALL SELECT sample + 1 FROM samples WHERE sample + 1 < ?3)
+             SELECT position, asked.prompt, sample, messages, origin
+             FROM temp.asked AS asked CROSS JOIN samples JOIN prompts ON prompts.id = asked.prompt
+             WHERE list = ?1 AND position >= ?4
+               AND NOT EXISTS (SELECT 1 FROM traces WHERE run = ?2 AND prompt = asked.prompt AND sample = samples.sample)
+               AND NOT EXISTS (SELECT 1 FROM claims WHERE run = ?2 AND prompt = asked.prompt AND sample = samples.sample)
+             ORDER BY position, sample LIMIT ?5",
+        )?;
+        let mut claim = self
+            .connection
+            .prepare_cached("INSERT INTO claims (run, prompt, sample, owner) VALUES (?1, ?2, ?3, ?4)")?;
+        let mut rows = find.query(params![list, run, samples, from, most])?;
+        let (mut found, mut last) = (Vec::new(), from);
+        while let Some(row) = rows.next()? {
+            last = row.get(0)?;
+            let messages: String = row.get(3)?;
+            let messages = serde_json::from_str(&messages).map_err(|error| {
+                rusqlite::Error::FromSqlConversionFailure(3, rusqlite::types::Type::Text, Box::new(error))
+            })?;
+            found.push(Wanted { run, prompt: row.get(1)?, sample: row.get(2)?, messages, origin: row.get(4)? });
+        }
+        drop(rows);
+        for wanted in &found {
+            claim.execute(params![run, wanted.prompt, wanted.sample, owner])?;
+        }
+        Ok((found, last))
+    }
+
+    /// Keeps a trace. One that is complete stays as it is; another is replaced by one that is no worse. Money and attempts of
+    /// both count.
+    pub(super) fn put(&mut self, row: &TraceRow, logprobs: Option<&[u8]>) -> rusqlite::Result<()> {
+        let (run, prompt, sample) = row.wanted;
+        let hashes = "SELECT runs.hash, prompts.hash FROM runs, prompts WHERE runs.id = ?1 AND prompts.id = ?2";
+        let read = |row: &rusqlite::Row<'_>| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?));
+        let (run_hash, prompt_hash) = self.connection.prepare_cached(hashes)?.query_row([run, prompt], read)?;
+        let hash = hash_of(&[&run_hash, &prompt_hash, &sample.to_string()]);
+        let mut older = self
+            .connection
+            .prepare_cached("SELECT status FROM traces WHERE run = ?1 AND prompt = ?2 AND sample = ?3")?;
+        let older: Option<String> = older.query_row(params![run, prompt, sample], |row| row.get(0)).optional()?;
+        let rank = |status: &str| ["failed", "cut", "complete"].iter().position(|name| *name == status);
+        let status = row.outcome.status();
+        if older.as_deref().is_none_or(|older| older != "complete" && rank(older) <= rank(status)) {
+            let (answer, cost, error) = match &row.outcome {
+                Outcome::Answered { answer, cost } => (Some(answer), *cost, None),
+                Outcome::Refused { words } => (None, 0.0, Some(words)),
+            };
+            let mut insert = self.connection.prepare_cached(PUT)?;
+            insert.execute(params![
+                hash,
+                run,
+                prompt,
+                sample,
+                status,
+                answer.map(|answer| answer.finish.as_str()),
+                answer.and_then(|answer| answer.prompt_tokens),
+                answer.and_then(|answer| answer.completion_tokens),
+                if cost.is_finite() { cost } else { 0.0 },
+                answer.map(|answer| answer.first_token_ms),
+                answer.map(|answer| answer.elapsed_ms),
+                row.attempts,
+                row.endpoint,
+                answer.and_then(|answer| answer.model.as_deref()),
+                now_ms(),
+                error,
+                answer.and_then(|answer| answer.reasoning.as_deref()),
+                answer.map(|answer| answer.content.as_str()),
+                logprobs,
+            ])?;
+        }
+        let mut release =
+            self.connection.prepare_cached("DELETE FROM claims WHERE run = ?1 AND prompt = ?2 AND sample = ?3")?;
+        release.execute(params![run, prompt, sample]).map(|_| ())
+    }
+
+    /// This process among the owners, entered when it first claims something.
+    fn own(&mut self) -> rusqlite::Result<i64> {
+        if let Some(owner) = self.owner {
+            return Ok(owner);
+        }
+        let own = Owner::of_this_process();
+        let insert = "INSERT INTO owners (host, pid, started, lease) VALUES (?1, ?2, ?3, ?4)";
+        self.connection.execute(insert, params![own.host, own.pid, own.started, now_ms() + LEASE_MS])?;
+        let owner = self.connection.last_insert_rowid();
+        self.last_beat = Instant::now();
+        self.owner = Some(owner);
+        Ok(owner)
+    }
+
+    /// A process that slept for longer than its lease may find its claims taken; it claims anew.
+    fn beat(&mut self, owner: i64) -> rusqlite::Result<()> {
+        let mut update = self.connection.prepare_cached("UPDATE owners SET lease = ?2 WHERE id = ?1")?;
+        if update.execute(params![owner, now_ms() + LEASE_MS])? == 0 {
+            self.owner = None;
+        }
+        self.last_beat = Instant::now();
+        Ok(())
+    }
+
+    /// Frees what dead processes had claimed.
+    fn clear_dead(&mut self, own: i64) -> rusqlite::Result<()> {
+        let mut others =
+            self.connection.prepare_cached("SELECT id, host, pid, started, lease FROM owners WHERE id <> ?1")?;
+        let others = others.query_map([own], |row| {
+            let owner = Owner { host: row.get(1)?, pid: row.get(2)?, started: row.get(3)? };
+            Ok((row.get::<_, i64>(0)?, owner, row.get::<_, i64>(4)?))
+        })?;
+        for (id, owner, lease) in others.collect::<rusqlite::Result<Vec<_>>>()? {
+            if lease < now_ms() || owner.is_gone() {
+                self.connection.execute("DELETE FROM owners WHERE id = ?1", [id])?;
+            }
+        }
+        Ok(())
+    }
+}
+
+const PUT: &str =
+    "INSERT INTO traces (hash, run, prompt, sample, status, finish_reason, prompt_tokens, completion_tokens,
+   cost, first_token_ms, elapsed_ms, attempts, endpoint, model, created, error, reasoning, content, logprobs)
+ VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19)
+ ON CONFLICT (run, prompt, sample) DO UPDATE SET status = excluded.status, finish_reason = excluded.finish_reason,
+   prompt_tokens = excluded.prompt_tokens, completion_tokens = excluded.completion_tokens,
+   cost = cost + excluded.cost, first_token_ms = excluded.first_token_ms, elapsed_ms = excluded.elapsed_ms,
+   attempts = attempts + excluded.attempts, endpoint = excluded.endpoint, model = excluded.model,
+   created = excluded.created, error = excluded.error, reasoning = excluded.reasoning, content = excluded.content,
+   logprobs = excluded.logprobs";
+
+pub(super) fn now_ms() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)
+}

@@ -1,0 +1,205 @@
+//! A store's traces as rows of columns, in the shape that the data reader knows: written to a file, or handed to curation,
+//! which therefore reads the same either way.
+
+use std::collections::HashMap;
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use aludel_formats::atomic;
+use aludel_text::message::Role;
+use serde_json::{Map, Value, json};
+
+use super::Place;
+use super::open::is_sqlite;
+use super::snapshot::{Snapshot, Stored};
+use crate::Error;
+use crate::curate::{Trace, TraceSource, trace_of};
+use crate::dataset::{self, Provenance};
+
+/// A store's traces as rows: all of them, or those that are complete.
+pub struct Rows {
+    snapshot: Snapshot,
+    complete_alone: bool,
+    runs: HashMap<i64, (String, Value)>,
+    /// The store's hash.
+    store: String,
+    single_questions: bool,
+}
+
+impl Rows {
+    /// The rows of a store.
+    ///
+    /// # Errors
+    /// As [`Snapshot::open`].
+    pub fn open(path: &Path, complete_alone: bool) -> Result<Rows, Error> {
+        let snapshot = Snapshot::open(path)?;
+        let (mut runs, store) = (snapshot.runs()?, snapshot.hash()?);
+        for settings in runs.values_mut().filter_map(|(_, settings)| settings.as_object_mut()) {
+            // Parquet has no place for an object without fields.
+            settings.retain(|_, value| !value.is_null() && value.as_object().is_none_or(|fields| !fields.is_empty()));
+        }
+        let single_questions = snapshot.asks_single_questions()?;
+        Ok(Rows { snapshot, complete_alone, runs, store, single_questions })
+    }
+
+    /// The rows, by run, prompt and sample.
+    pub fn iter(&self) -> impl Iterator<Item = Result<Map<String, Value>, Error>> + Send + '_ {
+        let mut after: Place = (0, 0, 0);
+        let mut page = Vec::new().into_iter();
+        let mut ended = false;
+        std::iter::from_fn(move || {
+            if page.len() == 0 && !ended {
+                match self.snapshot.page(after, self.complete_alone) {
+                    Ok(next) => page = next.into_iter(),
+                    Err(error) => {
+                        ended = true;
+                        return Some(Err(error));
+                    }
+                }
+            }
+            let stored: Stored = page.next()?;
+            after = stored.place;
+            Some(Ok(self.columns(stored)))
+        })
+    }
+
+    fn columns(&self, stored: Stored) -> Map<String, Value> {
+        let mut row = Map::new();
+        let mut put = |name: &str, value: Value| {
+            if !value.is_null() {
+                row.insert(name.to_string(), value);
+            }
+        };
+        if self.single_questions {
+            let text =
+                |role| stored.messages.iter().find(|message| message.role == role).map(|message| &message.content);
+            put("prompt", json!(text(Role::User)));
+            put("system", json!(text(Role::System)));
+        } else {
+            put("prompt", json!(stored.messages));
+        }
+        put("reasoning", json!(stored.reasoning));
+        put("response", json!(stored.content.unwrap_or_default()));
+        put("finish_reason", json!(stored.finish_reason));
+        if let Some((teacher, settings)) = self.runs.get(&stored.place.0) {
+            put("teacher", json!(teacher));
+            put("sampling", settings.clone());
+        }
+        put("sample", json!(stored.place.2));
+        if stored.prompt_tokens.is_some() || stored.completion_tokens.is_some() {
+            put("usage", json!({"prompt_tokens": stored.prompt_tokens, "completion_tokens": stored.completion_tokens}));
+        }
+        put("prompt_id", json!(stored.prompt_hash));
+        put("hash", json!(stored.hash));
+        put("store", json!(self.store));
+        if !self.complete_alone {
+            put("status", json!(stored.status));
+            put("error", json!(stored.error));
+        }
+        for (name, value) in stored.columns {
+            let mut free = name;
+            // A prompt's own column must neither take the place of one of these nor be read as part of the answer.
+            while row.contains_key(&free) || PARTS.contains(&free.as_str()) {
+                free.insert_str(0, "prompt_");
+            }
+            row.insert(free, value);
+        }
+        row
+    }
+}
+
+/// Names that play a part in a trace, whether a row has them or not.
+const PARTS: [&str; 19] = [
+    "prompt",
+    "system",
+    "system_prompt",
+    "messages",
+    "conversations",
+    "reasoning",
+    "reasoning_content",
+    "thinking",
+    "response",
+    "finish_reason",
+    "teacher",
+    "sampling",
+    "sample",
+    "usage",
+    "prompt_id",
+    "hash",
+    "store",
+    "status",
+    "error",
+];
+
+impl TraceSource for Rows {
+    fn traces(&self) -> Result<Box<dyn Iterator<Item = Result<Trace, Error>> + Send + '_>, Error> {
+        let file: Arc<Path> = Arc::from(self.snapshot.path());
+        let rows = self.iter().zip(1..).map(move |(columns, line)| {
+            let provenance = Provenance { file: Arc::clone(&file), file_index: 0, line };
+            trace_of(dataset::row_of(columns?, provenance), true)
+        });
+        Ok(Box::new(rows))
+    }
+}
+
+/// Writes rows to a file, which appears whole or not at all: Parquet if its name ends so, JSON lines otherwise. Gives their
+/// number; no rows make no Parquet file.
+///
+/// # Errors
+/// [`Error::Store`], [`Error::File`], [`Error::Parquet`], [`Error::Write`].
+pub fn export(rows: &Rows, output: &Path) -> Result<u64, Error> {
+    if output.is_file() && is_sqlite(output)? {
+        return Err(Error::Store {
+            path: output.to_path_buf(),
+            reason: "this is a SQLite file, and it would be replaced".to_string(),
+            mend: "name another output file",
+        });
+    }
+    let is_parquet = output.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("parquet"));
+    if !is_parquet {
+        return write_lines(rows, output);
+    }
+    // Parquet's columns are known only when all rows are: they wait as JSON lines beside it.
+    let (lines, table) = (Beside::new(output, "jsonl"), Beside::new(output, "table"));
+    let count = write_lines(rows, &lines.0)?;
+    dataset::write_parquet(&lines.0, &table.0, output)?;
+    if count > 0 {
+        let failed = |reason| Error::Write { path: output.to_path_buf(), reason };
+        let mut table = File::open(&table.0).map_err(failed)?;
+        atomic::write_file(output, |file| io::copy(&mut table, file).map(|_| ()).map_err(failed))?;
+    }
+    Ok(count)
+}
+
+/// A file beside another, gone when it is no longer needed.
+struct Beside(PathBuf);
+
+impl Beside {
+    fn new(path: &Path, purpose: &str) -> Beside {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        Beside(path.with_file_name(format!(".{name}-{}.{purpose}", std::process::id())))
+    }
+}
+
+impl Drop for Beside {
+    fn drop(&mut self) {
+        // It may never have been made.
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+fn write_lines(rows: &Rows, output: &Path) -> Result<u64, Error> {
+    let mut count = 0;
+    atomic::write_file(output, |file| {
+        for row in rows.iter() {
+            let mut line = serde_json::to_vec(&row?).expect("a row is JSON");
+            line.push(b'\n');
+            file.put(&line)?;
+            count += 1;
+        }
+        Ok::<(), Error>(())
+    })?;
+    Ok(count)
+}

@@ -1,0 +1,161 @@
+//! Opens the file of a store: makes a new one, refuses what is none, and says what SQLite's errors mean. What stands in the
+//! tables is the neighbours' matter.
+
+use std::fs::File;
+use std::io::{ErrorKind, Read};
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
+
+use crate::Error;
+
+/// "Alud", in the file's header: tells a store from other SQLite files.
+const APPLICATION_ID: i32 = 0x416c_7564;
+
+/// Raised whenever the tables change.
+const SCHEMA_VERSION: i32 = 1;
+
+const SCHEMA: &str = include_str!("schema.sql");
+
+/// How every SQLite file begins.
+pub(crate) const MAGIC: &[u8] = b"SQLite format 3\0";
+
+/// How long to wait for other processes that are writing, in tries of 1 to 5 ms.
+const BUSY_TRIES: i32 = 12_000;
+
+/// Opens a store for writing, making it where there is none.
+pub(super) fn for_writing(path: &Path) -> Result<Connection, Error> {
+    match File::open(path) {
+        Err(reason) if reason.kind() == ErrorKind::NotFound => {}
+        _ => check_file(path, true)?,
+    }
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let wrong = |error| wrong(path, error);
+    let mut connection = Connection::open_with_flags(path, flags).map_err(wrong)?;
+    prepare(&mut connection).map_err(wrong)?;
+    if is_empty(&connection).map_err(wrong)? {
+        make(&mut connection).map_err(wrong)?;
+    }
+    check_schema(path, &connection)?;
+    let mode: String = connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0)).map_err(wrong)?;
+    if mode != "wal" {
+        return Err(Error::Store {
+            path: path.to_path_buf(),
+            reason: "the file system has no shared memory, which a store needs".to_string(),
+            mend: "keep the store on a local disk",
+        });
+    }
+    connection.execute_batch("PRAGMA synchronous = FULL").map_err(wrong)?;
+    Ok(connection)
+}
+
+/// Opens a store that is there, for reading.
+pub(super) fn for_reading(path: &Path) -> Result<Connection, Error> {
+    check_file(path, false)?;
+    // Not read-only where that can be had: whoever closes a store last puts its files in order.
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let wrong = |error| wrong(path, error);
+    let mut connection = Connection::open_with_flags(path, flags).map_err(wrong)?;
+    prepare(&mut connection).map_err(wrong)?;
+    connection.execute_batch("PRAGMA query_only = ON").map_err(wrong)?;
+    check_schema(path, &connection)?;
+    Ok(connection)
+}
+
+/// What an error of SQLite's means for a store.
+pub(super) fn wrong(path: &Path, error: rusqlite::Error) -> Error {
+    let mend = match error.sqlite_error_code() {
+        Some(ErrorCode::DiskFull) => "free some space or move the store to another disk",
+        Some(ErrorCode::DatabaseCorrupt) => {
+            "the file is damaged: sqlite3's `.recover` saves what can be read, into a new file"
+        }
+        Some(ErrorCode::NotADatabase) => "name a store that `aludel trace` wrote",
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
+            "another process is holding it; wait until that is done"
+        }
+        Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => {
+            "make the file and its folder writable; a store keeps two files beside itself"
+        }
+        _ => "check that the file and its folder exist and may be written, and that the disk has room",
+    };
+    Error::Store { path: path.to_path_buf(), reason: error.to_string(), mend }
+}
+
+/// Whether a file is a SQLite file, by its first bytes.
+///
+/// # Errors
+/// [`Error::Read`].
+pub fn is_sqlite(path: &Path) -> Result<bool, Error> {
+    let mut start = Vec::new();
+    let read = File::open(path).and_then(|file| match file.metadata()?.is_dir() {
+        true => Ok(0),
+        false => file.take(MAGIC.len() as u64).read_to_end(&mut start),
+    });
+    read.map_err(|reason| Error::Read { path: path.to_path_buf(), reason })?;
+    Ok(start == MAGIC)
+}
+
+fn check_file(path: &Path, may_be_empty: bool) -> Result<(), Error> {
+    if is_sqlite(path)? {
+        return Ok(());
+    }
+    let length = path.metadata().map_or(0, |about| about.len());
+    let what = match () {
+        () if path.is_dir() => "this is a folder",
+        () if length == 0 && may_be_empty => return Ok(()),
+        () if length == 0 => "this file is empty",
+        () => "this is no SQLite file",
+    };
+    Err(none(path, what))
+}
+
+fn none(path: &Path, what: &str) -> Error {
+    let reason = format!("{what}, and a store of traces is wanted");
+    Error::Store { path: path.to_path_buf(), reason, mend: "name a store that `aludel trace` wrote, or a new file" }
+}
+
+fn prepare(connection: &mut Connection) -> rusqlite::Result<()> {
+    connection.busy_handler(Some(|tries: i32| {
+        // Waits of different lengths, so that two processes do not meet again and again.
+        std::thread::sleep(Duration::from_millis(1 + (tries % 5) as u64));
+        tries < BUSY_TRIES
+    }))?;
+    connection.set_prepared_statement_cache_capacity(64);
+    connection.execute_batch("PRAGMA foreign_keys = ON; PRAGMA cache_size = -16000; PRAGMA trusted_schema = OFF")
+}
+
+fn is_empty(connection: &Connection) -> rusqlite::Result<bool> {
+    let tables: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+    Ok(tables == 0 && number(connection, "application_id")? == 0)
+}
+
+/// Another process may be making the same file: who comes second finds it made.
+fn make(connection: &mut Connection) -> rusqlite::Result<()> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    if is_empty(&transaction)? {
+        transaction.execute_batch(SCHEMA)?;
+        transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+        transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
+    }
+    transaction.commit()
+}
+
+fn check_schema(path: &Path, connection: &Connection) -> Result<(), Error> {
+    let wrong = |error| wrong(path, error);
+    if number(connection, "application_id").map_err(wrong)? != APPLICATION_ID {
+        return Err(none(path, "this SQLite file belongs to another program"));
+    }
+    match number(connection, "user_version").map_err(wrong)? {
+        SCHEMA_VERSION => Ok(()),
+        version => Err(Error::Store {
+            path: path.to_path_buf(),
+            reason: format!("the store's schema has version {version}, and this Aludel knows version {SCHEMA_VERSION}"),
+            mend: "use the Aludel that wrote it",
+        }),
+    }
+}
+
+fn number(connection: &Connection, pragma: &str) -> rusqlite::Result<i32> {
+    connection.pragma_query_value(None, pragma, |row| row.get(0))
+}

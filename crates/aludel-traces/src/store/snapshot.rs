@@ -1,0 +1,283 @@
+//! Reads a store as it was at one moment, whatever others write meanwhile: its numbers, and its rows in a fixed order. What
+//! a row looks like outside of the store is `export`'s matter.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+use aludel_text::message::Message;
+use rusqlite::{Connection, OptionalExtension, Row, params};
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use super::{Place, Taken, open};
+use crate::Error;
+
+/// A store as it was when this was opened.
+pub struct Snapshot {
+    path: PathBuf,
+    connection: Mutex<Connection>,
+}
+
+/// What is in a store, in numbers.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Status {
+    /// Different prompts.
+    pub prompts: u64,
+    /// Answers that were ever wanted.
+    pub wanted: u64,
+    /// Whole ones.
+    pub complete: u64,
+    /// Those that end before their end.
+    pub cut: u64,
+    /// Questions that are not taken.
+    pub failed: u64,
+    /// Answers that are wanted and not there, in whatever state.
+    pub missing: u64,
+    /// Missing ones that a process is asking for.
+    pub claimed: u64,
+    /// Dollars that all of them took.
+    pub cost: f64,
+    /// Tokens that all of them took.
+    pub tokens: TokenCounts,
+    /// The same for each teacher and its settings.
+    pub runs: Vec<RunStatus>,
+}
+
+/// Tokens, as servers count them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct TokenCounts {
+    /// Of questions.
+    pub prompt: u64,
+    /// Of reasoning and answers.
+    pub completion: u64,
+}
+
+/// What is there of one teacher with one set of settings.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct RunStatus {
+    /// The model.
+    pub teacher: String,
+    /// The settings.
+    pub settings: Value,
+    /// Answers that were ever wanted.
+    pub wanted: u64,
+    /// Whole ones.
+    pub complete: u64,
+    /// Those that end before their end.
+    pub cut: u64,
+    /// Questions that are not taken.
+    pub failed: u64,
+    /// Dollars.
+    pub cost: f64,
+    /// Tokens.
+    pub tokens: TokenCounts,
+}
+
+/// A trace with all that is known of it.
+pub(super) struct Stored {
+    pub(super) place: Place,
+    pub(super) hash: String,
+    pub(super) status: String,
+    pub(super) finish_reason: Option<String>,
+    pub(super) prompt_tokens: Option<u64>,
+    pub(super) completion_tokens: Option<u64>,
+    pub(super) error: Option<String>,
+    pub(super) reasoning: Option<String>,
+    pub(super) content: Option<String>,
+    pub(super) prompt_hash: String,
+    pub(super) messages: Vec<Message>,
+    pub(super) columns: Map<String, Value>,
+}
+
+/// A page of rows ends at so many rows or bytes, whichever comes first.
+const PAGE_ROWS: usize = 256;
+const PAGE_BYTES: usize = 1 << 20;
+
+impl Snapshot {
+    /// Opens a store for reading.
+    ///
+    /// # Errors
+    /// [`Error::Store`] for a file that is no store, is damaged, or was written by a newer Aludel; [`Error::Read`].
+    pub fn open(path: &Path) -> Result<Snapshot, Error> {
+        let connection = open::for_reading(path)?;
+        let begun = connection.execute_batch("BEGIN").and_then(|()| {
+            // The first look fixes what is seen from here on.
+            connection.query_row("SELECT count(*) FROM runs", [], |_| Ok(()))
+        });
+        begun.map_err(|error| open::wrong(path, error))?;
+        Ok(Snapshot { path: path.to_path_buf(), connection: Mutex::new(connection) })
+    }
+
+    /// The file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Its numbers.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub fn status(&self) -> Result<Status, Error> {
+        self.read(|connection| {
+            let one = |sql: &str| connection.query_row(sql, [], |row| row.get::<_, u64>(0));
+            let mut status = Status {
+                prompts: one("SELECT count(*) FROM prompts")?,
+                wanted: one("SELECT coalesce(sum(samples), 0) FROM wanted")?,
+                claimed: one("SELECT count(*) FROM claims")?,
+                runs: run_statuses(connection)?,
+                ..Status::default()
+            };
+            for run in &status.runs {
+                status.complete += run.complete;
+                status.cut += run.cut;
+                status.failed += run.failed;
+                status.cost += run.cost;
+                status.tokens.prompt += run.tokens.prompt;
+                status.tokens.completion += run.tokens.completion;
+            }
+            status.missing = status.wanted.saturating_sub(status.complete + status.cut + status.failed);
+            Ok(status)
+        })
+    }
+
+    /// A hash over the keys and states of all traces: equal for equal contents.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub fn hash(&self) -> Result<String, Error> {
+        self.read(|connection| {
+            let mut hasher = blake3::Hasher::new();
+            let mut find = connection.prepare("SELECT hash, status, created FROM traces ORDER BY hash")?;
+            let mut rows = find.query([])?;
+            while let Some(row) = rows.next()? {
+                let (hash, status, created): (String, String, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
+                hasher.update(format!("{hash} {status} {created}\n").as_bytes());
+            }
+            Ok(hasher.finalize().to_hex()[..32].to_string())
+        })
+    }
+
+    /// The log probabilities that came with a trace, by its hash.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub fn logprobs(&self, hash: &str) -> Result<Option<Value>, Error> {
+        let packed: Option<Option<Vec<u8>>> = self.read(|connection| {
+            connection.query_row("SELECT logprobs FROM traces WHERE hash = ?1", [hash], |row| row.get(0)).optional()
+        })?;
+        let Some(packed) = packed.flatten() else { return Ok(None) };
+        let text = zstd::decode_all(packed.as_slice()).map_err(|error| self.damaged(hash, &error))?;
+        serde_json::from_slice(&text).map(Some).map_err(|error| self.damaged(hash, &error))
+    }
+
+    pub(super) fn taken(&self, hash: &str) -> Result<Option<Taken>, Error> {
+        let find =
+            "SELECT prompt_tokens, completion_tokens, elapsed_ms FROM traces WHERE hash = ?1 AND status <> 'failed'";
+        self.read(|connection| {
+            let take = |row: &Row<'_>| {
+                let number = |index| row.get::<_, Option<u64>>(index).map(Option::unwrap_or_default);
+                Ok(Taken { prompt_tokens: number(0)?, completion_tokens: number(1)?, elapsed_ms: number(2)? })
+            };
+            connection.query_row(find, [hash], take).optional()
+        })
+    }
+
+    /// Teacher and settings of each run.
+    pub(super) fn runs(&self) -> Result<HashMap<i64, (String, Value)>, Error> {
+        self.read(|connection| {
+            let mut find = connection.prepare("SELECT id, teacher, settings FROM runs")?;
+            let rows = find.query_map([], |row| Ok((row.get(0)?, (row.get(1)?, json(row, 2)?))))?;
+            rows.collect()
+        })
+    }
+
+    /// Whether every prompt is one question, with or without a system message before it.
+    pub(super) fn asks_single_questions(&self) -> Result<bool, Error> {
+        let find = "SELECT NOT EXISTS (SELECT 1 FROM prompts WHERE json_array_length(messages) <>
+            1 + (json_extract(messages, '$[0].role') = 'system') OR json_extract(messages, '$[#-1].role') <> 'user')";
+        self.read(|connection| connection.query_row(find, [], |row| row.get(0)))
+    }
+
+    /// The rows behind a place, by run, prompt and sample.
+    pub(super) fn page(&self, after: Place, complete_alone: bool) -> Result<Vec<Stored>, Error> {
+        self.read(|connection| {
+            let mut find = connection.prepare_cached(
+                "SELECT traces.run, traces.prompt, sample, traces.hash, status, finish_reason, prompt_tokens,
+                   completion_tokens, error, reasoning, content, prompts.hash, messages, columns
+                 FROM traces CROSS JOIN prompts ON prompts.id = traces.prompt
+                 WHERE (traces.run, traces.prompt, sample) > (?1, ?2, ?3) AND (status = 'complete' OR NOT ?4)
+                 ORDER BY traces.run, traces.prompt, sample",
+            )?;
+            let mut rows = find.query(params![after.0, after.1, after.2, complete_alone])?;
+            let mut page = Vec::new();
+            let mut bytes = 0;
+            while page.len() < PAGE_ROWS
+                && bytes < PAGE_BYTES
+                && let Some(row) = rows.next()?
+            {
+                let stored = stored(row)?;
+                bytes += stored.content.as_ref().map_or(0, String::len);
+                bytes += stored.reasoning.as_ref().map_or(0, String::len);
+                page.push(stored);
+            }
+            Ok(page)
+        })
+    }
+
+    fn read<T>(&self, read: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, Error> {
+        let connection = self.connection.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        read(&connection).map_err(|error| open::wrong(&self.path, error))
+    }
+
+    fn damaged(&self, hash: &str, error: &dyn std::fmt::Display) -> Error {
+        let reason = format!("the log probabilities of trace {hash} are damaged ({error})");
+        Error::Store { path: self.path.clone(), reason, mend: "delete that row, and the next run asks for it again" }
+    }
+}
+
+fn run_statuses(connection: &Connection) -> rusqlite::Result<Vec<RunStatus>> {
+    let mut find = connection.prepare(
+        "SELECT teacher, settings, (SELECT coalesce(sum(samples), 0) FROM wanted WHERE run = runs.id),
+           count(status) FILTER (WHERE status = 'complete'), count(status) FILTER (WHERE status = 'cut'),
+           count(status) FILTER (WHERE status = 'failed'), total(cost),
+           coalesce(sum(prompt_tokens), 0), coalesce(sum(completion_tokens), 0)
+         FROM runs LEFT JOIN traces ON traces.run = runs.id GROUP BY runs.id ORDER BY runs.id",
+    )?;
+    let rows = find.query_map([], |row| {
+        Ok(RunStatus {
+            teacher: row.get(0)?,
+            settings: json(row, 1)?,
+            wanted: row.get(2)?,
+            complete: row.get(3)?,
+            cut: row.get(4)?,
+            failed: row.get(5)?,
+            cost: row.get(6)?,
+            tokens: TokenCounts { prompt: row.get(7)?, completion: row.get(8)? },
+        })
+    })?;
+    rows.collect()
+}
+
+fn stored(row: &Row<'_>) -> rusqlite::Result<Stored> {
+    Ok(Stored {
+        place: (row.get(0)?, row.get(1)?, row.get(2)?),
+        hash: row.get(3)?,
+        status: row.get(4)?,
+        finish_reason: row.get(5)?,
+        prompt_tokens: row.get(6)?,
+        completion_tokens: row.get(7)?,
+        error: row.get(8)?,
+        reasoning: row.get(9)?,
+        content: row.get(10)?,
+        prompt_hash: row.get(11)?,
+        messages: json(row, 12)?,
+        columns: json(row, 13)?,
+    })
+}
+
+fn json<T: serde::de::DeserializeOwned>(row: &Row<'_>, index: usize) -> rusqlite::Result<T> {
+    let text: String = row.get(index)?;
+    let kind = rusqlite::types::Type::Text;
+    serde_json::from_str(&text).map_err(|error| rusqlite::Error::FromSqlConversionFailure(index, kind, Box::new(error)))
+}

@@ -1,0 +1,78 @@
+//! TLS as it is set up, and plain words for connections that fail.
+
+use std::error::Error as StdError;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::crypto::ring::default_provider;
+use rustls::{CertificateError, ClientConfig, RootCertStore};
+
+use super::Failure;
+
+/// TLS 1.2 and 1.3; trusted are Mozilla's authorities and those of this machine (whose reading takes time, so that it is left
+/// out where TLS is not `used`).
+pub(super) fn tls(used: bool) -> ClientConfig {
+    let mut roots = RootCertStore::empty();
+    if used {
+        roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    }
+    ClientConfig::builder_with_provider(Arc::new(default_provider()))
+        .with_safe_default_protocol_versions()
+        .expect("ring has ciphers for the default versions")
+        .with_root_certificates(roots)
+        .with_no_client_auth()
+}
+
+/// What a failed request means. The address is left out: it may hold what is secret.
+pub(super) fn failure(error: reqwest::Error, connect: Duration) -> Failure {
+    let error = error.without_url();
+    if let Some(tls) = tls_error(&error) {
+        return Failure::Refused { status: None, words: tls_words(tls) };
+    }
+    if error.is_timeout() {
+        return Failure::broken(format!("no connection within {} s", connect.as_secs_f64()));
+    }
+    let what = if error.is_connect() { "cannot connect" } else { "the connection broke" };
+    Failure::broken(format!("{what}: {}", last_cause(&error)))
+}
+
+/// The TLS error among the causes. An input/output error hides what it wraps from `source`.
+fn tls_error<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a rustls::Error> {
+    if let Some(tls) = error.downcast_ref() {
+        return Some(tls);
+    }
+    match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+        Some(wrapped) => tls_error(wrapped),
+        None => tls_error(error.source()?),
+    }
+}
+
+fn tls_words(error: &rustls::Error) -> String {
+    match error {
+        rustls::Error::InvalidCertificate(reason) => {
+            let reason = match reason {
+                CertificateError::UnknownIssuer => "is signed by nobody whom this machine trusts",
+                CertificateError::Expired | CertificateError::ExpiredContext { .. } => "has expired",
+                CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+                    "is for another host"
+                }
+                _ => return format!("its certificate is not accepted ({reason:?})"),
+            };
+            format!("its certificate {reason}; add its authority to this machine's, or name it in SSL_CERT_FILE")
+        }
+        rustls::Error::InvalidMessage(_) => {
+            "it does not speak TLS; is its address http:// rather than https://?".to_owned()
+        }
+        _ => format!("no secure connection comes about ({error})"),
+    }
+}
+
+fn last_cause(error: &dyn StdError) -> String {
+    let mut last = error;
+    while let Some(cause) = last.source() {
+        last = cause;
+    }
+    last.to_string()
+}

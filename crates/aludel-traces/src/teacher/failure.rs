@@ -1,0 +1,202 @@
+//! How asking fails, in the server's own words, and who else would fail the same way. Status and words decide; what is done
+//! about it is the caller's.
+
+use std::time::Duration;
+
+use reqwest::StatusCode;
+use serde_json::Value;
+
+/// Why there is no answer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Failure {
+    /// The server has no time (408, 409, 425, 429, 5xx): ask again later.
+    #[error("the server is busy{}: {words}", shown(*status))]
+    Busy {
+        /// The HTTP status, or the one that stood in an error inside a stream.
+        status: Option<u16>,
+        /// How long the server asks to wait.
+        retry_after: Option<Duration>,
+        /// What it said.
+        words: String,
+    },
+
+    /// The connection failed, or what came was no whole answer (reset, stall, cut stream, bad UTF-8, wrong JSON, too long):
+    /// ask again.
+    #[error("{words}")]
+    Broken {
+        /// What happened.
+        words: String,
+    },
+
+    /// This question will never be answered here (context too long, content policy, 413, 422): skip it.
+    #[error("the server does not take this question ({status}): {words}")]
+    Question {
+        /// The HTTP status, or the one that stood in an error inside a stream.
+        status: u16,
+        /// What the server said.
+        words: String,
+    },
+
+    /// Nobody will be answered here (401, 402, 403, 404, an unknown model, a redirect, a certificate): stop asking.
+    #[error("the server refuses{}: {words}", shown(*status))]
+    Refused {
+        /// The HTTP status, if it came to one.
+        status: Option<u16>,
+        /// What the server said, or what is wrong with it.
+        words: String,
+    },
+}
+
+fn shown(status: Option<u16>) -> String {
+    status.map(|status| format!(" ({status})")).unwrap_or_default()
+}
+
+impl Failure {
+    /// What a server's error says: the status of the response, or that of an error inside a body.
+    pub(super) fn from_status(status: u16, retry_after: Option<Duration>, said: &Said) -> Failure {
+        let words = said.words.clone();
+        match status {
+            _ if said.is_for_everyone() => Failure::Refused { status: Some(status), words },
+            _ if said.is_for_this_question() => Failure::Question { status, words },
+            408 | 409 | 425 | 429 | 500.. => Failure::Busy { status: Some(status), retry_after, words },
+            400 | 413 | 414 | 422 | 451 => Failure::Question { status, words },
+            _ => Failure::Refused { status: Some(status), words },
+        }
+    }
+
+    /// What an error object in a body with status 200, or in the middle of a stream, says.
+    pub(super) fn from_body(said: &Said) -> Failure {
+        match said.status {
+            Some(status) => Failure::from_status(status, None, said),
+            None if said.is_for_everyone() => Failure::Refused { status: None, words: said.words.clone() },
+            None if said.is_for_this_question() => Failure::Question { status: 400, words: said.words.clone() },
+            None if said.has(&[
+                "rate limit",
+                "rate_limit",
+                "too many requests",
+                "overload",
+                "busy",
+                "unavailable",
+                "capacity",
+                "try again",
+            ]) =>
+            {
+                Failure::Busy { status: None, retry_after: None, words: said.words.clone() }
+            }
+            None => Failure::Broken { words: format!("the server broke off: {}", said.words) },
+        }
+    }
+
+    pub(super) fn broken(words: impl Into<String>) -> Failure {
+        Failure::Broken { words: words.into() }
+    }
+}
+
+/// Takes secrets out of a server's words.
+pub(super) type Hide<'a> = &'a (dyn Fn(&str) -> String + Sync);
+
+/// What a server says of an error.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Said {
+    /// Its message, shortened and made harmless.
+    pub(super) words: String,
+    /// Message, code and type in lower case, to look for what is known.
+    known_by: String,
+    /// The field of the request that is wrong.
+    field: Option<String>,
+    /// The status that the error names itself.
+    status: Option<u16>,
+}
+
+impl Said {
+    /// Reads a body that came with an error's status.
+    pub(super) fn from_bytes(status: u16, body: &[u8], hide: Hide<'_>) -> Said {
+        let text = String::from_utf8_lossy(body);
+        match serde_json::from_str::<Value>(&text) {
+            Ok(value) => Said::from_error(value.get("error").filter(|error| !error.is_null()).unwrap_or(&value), hide),
+            // A page for people says little more than its status.
+            Err(_) if text.trim().is_empty() || text.trim_start().starts_with('<') => {
+                let reason = StatusCode::from_u16(status).ok().and_then(|status| status.canonical_reason());
+                Said::from_words(reason.unwrap_or("no reason given"), hide)
+            }
+            Err(_) => Said::from_words(&text, hide),
+        }
+    }
+
+    /// The error in a body that came with status 200, if it holds one.
+    pub(super) fn in_body(value: &Value, hide: Hide<'_>) -> Option<Said> {
+        match value.get("error") {
+            Some(error) if !error.is_null() => Some(Said::from_error(error, hide)),
+            _ if value.get("object").is_some_and(|object| object == "error") => Some(Said::from_error(value, hide)),
+            _ => None,
+        }
+    }
+
+    fn from_words(words: &str, hide: Hide<'_>) -> Said {
+        Said { words: harmless(&hide(words)), known_by: words.to_lowercase(), ..Said::default() }
+    }
+
+    fn from_error(error: &Value, hide: Hide<'_>) -> Said {
+        let part = |name: &str| error.get(name).and_then(Value::as_str);
+        let message = error.as_str().or_else(|| part("message")).or_else(|| part("detail"));
+        let message = message.map(str::to_owned).unwrap_or_else(|| error.to_string());
+        let code = error.get("code").or_else(|| error.get("status"));
+        let kinds = [part("code"), part("type"), Some(message.as_str())];
+        let known_by = kinds.into_iter().flatten().collect::<Vec<_>>().join("\n").to_lowercase();
+        // FastAPI names the field as the last part of a place.
+        let place = error.pointer("/detail/0/loc/1").and_then(Value::as_str);
+        let status = code.and_then(|code| code.as_u64().or_else(|| code.as_str()?.parse().ok()));
+        Said {
+            words: harmless(&hide(&message)),
+            known_by,
+            field: part("param").or(place).map(str::to_owned),
+            status: status.and_then(|status| u16::try_from(status).ok()).filter(|status| (400..600).contains(status)),
+        }
+    }
+
+    /// Whether any of these words stands in what was said.
+    pub(super) fn has(&self, words: &[&str]) -> bool {
+        words.iter().any(|word| self.known_by.contains(word))
+    }
+
+    /// Whether every question would fail like this one: an unknown model, a bad key, no money, a setting that is not known.
+    fn is_for_everyone(&self) -> bool {
+        let about_model = self.known_by.contains("model")
+            && self.has(&["not found", "not_found", "not exist", "unknown model", "invalid model", "no such model"]);
+        let about_setting = self.field.as_deref().is_some_and(|field| {
+            !matches!(field.split(['.', '[']).next(), Some("messages" | "input" | "prompt" | "input_tokens"))
+        });
+        about_model
+            || self.has(&["invalid_api_key", "api_key_invalid", "insufficient_quota", "insufficient balance"])
+            || (!self.is_for_this_question()
+                && (about_setting || self.has(&["unsupported parameter", "unknown parameter"])))
+    }
+
+    /// Whether it is this question alone: too long, or not allowed.
+    fn is_for_this_question(&self) -> bool {
+        self.has(&[
+            "context_length",
+            "context length",
+            "context size",
+            "context window",
+            "maximum context",
+            "too many tokens",
+            "content_policy",
+            "content policy",
+            "content_filter",
+            "content exists risk",
+        ])
+    }
+}
+
+/// Text from a server for people to read: one line, at most 400 letters, without what could steer a terminal or reorder
+/// what is read.
+fn harmless(text: &str) -> String {
+    let is_mark = |c: char| matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let mut shown: String = words.chars().take(400).filter(|&c| !c.is_control() && !is_mark(c)).collect();
+    if words.chars().nth(400).is_some() {
+        shown.push('…');
+    }
+    shown
+}

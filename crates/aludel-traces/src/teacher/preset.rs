@@ -1,0 +1,80 @@
+//! What is known of some servers beforehand, so that a user need not look it up: address, dialect, the variable where the key
+//! usually lies, prices. Everything can be set otherwise.
+
+use super::{Dialect, Endpoint};
+
+/// A server that is known by name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Preset {
+    /// DeepSeek's own service. Its models that think ignore temperature and top-p, and refuse `logprobs`.
+    DeepSeek,
+    /// Ollama on this machine, by its own protocol.
+    Ollama,
+    /// `vllm serve` on this machine.
+    Vllm,
+    /// llama.cpp's `llama-server` on this machine.
+    LlamaCpp,
+}
+
+/// What tokens cost, in US dollars a million.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Prices {
+    /// Tokens of the question, none of them found in a cache.
+    pub prompt_dollars: f64,
+    /// Tokens of reasoning and answer.
+    pub completion_dollars: f64,
+    /// The day when the price was looked up, as `YYYY-MM-DD`; prices change.
+    pub looked_up: &'static str,
+}
+
+impl Preset {
+    /// All of them, in the order in which they are shown.
+    pub const ALL: [Preset; 4] = [Preset::DeepSeek, Preset::Ollama, Preset::Vllm, Preset::LlamaCpp];
+
+    /// The name by which a user asks for it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Preset::DeepSeek => "deepseek",
+            Preset::Ollama => "ollama",
+            Preset::Vllm => "vllm",
+            Preset::LlamaCpp => "llama.cpp",
+        }
+    }
+
+    /// The preset of a name.
+    pub fn named(name: &str) -> Option<Preset> {
+        Preset::ALL.into_iter().find(|preset| preset.name().eq_ignore_ascii_case(name))
+    }
+
+    /// The server where it usually is, without a key.
+    pub fn endpoint(self) -> Endpoint {
+        let (url, dialect) = match self {
+            Preset::DeepSeek => ("https://api.deepseek.com/v1", Dialect::OpenAi),
+            Preset::Ollama => ("http://127.0.0.1:11434", Dialect::Ollama),
+            Preset::Vllm => ("http://127.0.0.1:8000/v1", Dialect::OpenAi),
+            Preset::LlamaCpp => ("http://127.0.0.1:8080/v1", Dialect::OpenAi),
+        };
+        Endpoint::new(url, dialect)
+    }
+
+    /// The environment variable where the key usually lies.
+    pub fn key_variable(self) -> Option<&'static str> {
+        match self {
+            Preset::DeepSeek => Some("DEEPSEEK_API_KEY"),
+            Preset::Vllm => Some("VLLM_API_KEY"),
+            Preset::LlamaCpp => Some("LLAMA_API_KEY"),
+            Preset::Ollama => None,
+        }
+    }
+
+    /// What a model costs there, if that is publicly documented. DeepSeek asks half of this outside its peak hours and less
+    /// for questions that it has in its cache: a bill stays at or below what follows from these prices.
+    pub fn prices(self, model: &str) -> Option<Prices> {
+        let (prompt_dollars, completion_dollars) = match (self, model) {
+            (Preset::DeepSeek, "deepseek-flash" | "deepseek-v4-flash") => (0.30, 1.20),
+            (Preset::DeepSeek, "deepseek-v4-pro") => (1.32, 3.96),
+            _ => return None,
+        };
+        Some(Prices { prompt_dollars, completion_dollars, looked_up: "2026-11-24" })
+    }
+}

@@ -1,0 +1,265 @@
+//! `aludel trace` with prompts, and `aludel plan trace`: their options, the key, the signals, and what is printed while answers
+//! come in and at the end. What the store holds is told by `trace status`.
+
+mod show;
+mod watch;
+
+use crate::console::{Console, harmless};
+use crate::hub::fetch_named;
+use crate::keys::{key_from_file, key_from_variable};
+use crate::report::{Helped, Outcome};
+use crate::settings::{Flags, RecipeArgs, resolve};
+use aludel_distill::settings::{Problem, Problems, Recipe};
+use aludel_traces::collect::{Collection, End, Plan, Summary, collect, plan};
+use aludel_traces::store::Store;
+use aludel_traces::teacher::{HttpTeacher, Secret, Teacher};
+use clap::Args;
+use serde_json::json;
+use show::Shown;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+/// The options of `aludel trace` and `aludel plan trace`. All of them may stand in the recipe instead.
+#[derive(Debug, Args)]
+pub(crate) struct CollectArgs {
+    /// Prompts: JSONL, a JSON array (both also .gz or .zst) or Parquet; or hf:owner/name:split
+    #[arg(long, value_name = "FILE", num_args = 1..)]
+    prompts: Vec<PathBuf>,
+
+    /// Servers of the model, such as http://127.0.0.1:8000/v1; several share the work
+    #[arg(long, value_name = "URL", num_args = 1..)]
+    teacher: Vec<String>,
+
+    /// Address, key variable and prices of a known server: deepseek, ollama, vllm or llama.cpp
+    #[arg(long, value_name = "NAME")]
+    preset: Option<String>,
+
+    /// The model, as the servers call it
+    #[arg(long, value_name = "NAME")]
+    model: Option<String>,
+
+    /// The store of traces, a SQLite file; made if it is not there
+    #[arg(long, value_name = "FILE.db")]
+    store: Option<PathBuf>,
+
+    /// The environment variable that holds the key
+    #[arg(long, value_name = "VAR")]
+    api_key_env: Option<String>,
+
+    /// The file that holds the key
+    #[arg(long, value_name = "FILE")]
+    api_key_file: Option<PathBuf>,
+
+    /// Print a summary as JSON
+    #[arg(long)]
+    json: bool,
+
+    #[command(flatten)]
+    recipe: RecipeArgs,
+
+    /// Answers to each prompt [default: 1]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, help_heading = "Common settings")]
+    samples: Option<String>,
+
+    /// The most questions at once at each server; fewer as long as more bring nothing [default: 64]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, help_heading = "Common settings")]
+    concurrency: Option<String>,
+
+    /// Sampling temperature [default: 0.6]
+    #[arg(long, value_name = "X", allow_negative_numbers = true, help_heading = "Common settings")]
+    temperature: Option<String>,
+
+    /// Sample from the likeliest tokens that reach this probability [default: 0.95]
+    #[arg(long, value_name = "X", allow_negative_numbers = true, help_heading = "Common settings")]
+    top_p: Option<String>,
+
+    /// The most tokens of an answer, reasoning included
+    #[arg(long, value_name = "N", allow_negative_numbers = true, help_heading = "Common settings")]
+    max_new_tokens: Option<String>,
+
+    /// Text below each question; "boxed" asks for the final answer within \boxed{}
+    #[arg(long, value_name = "TEXT", help_heading = "Common settings")]
+    prompt_suffix: Option<String>,
+
+    /// Dollars per million tokens of questions
+    #[arg(long, value_name = "X", allow_negative_numbers = true, help_heading = "Common settings")]
+    prompt_price: Option<String>,
+
+    /// Dollars per million tokens of reasoning and answers
+    #[arg(long, value_name = "X", allow_negative_numbers = true, help_heading = "Common settings")]
+    completion_price: Option<String>,
+
+    /// Stop before the store's traces cost more dollars than this, earlier runs included
+    #[arg(long, value_name = "X", allow_negative_numbers = true, help_heading = "Common settings")]
+    max_cost: Option<String>,
+
+    /// Stop before the store's traces take more tokens than this, earlier runs included
+    #[arg(long, value_name = "N", allow_negative_numbers = true, help_heading = "Common settings")]
+    max_tokens: Option<String>,
+
+    /// The most questions a minute at each server
+    #[arg(long, value_name = "N", allow_negative_numbers = true, help_heading = "Common settings")]
+    requests_per_minute: Option<String>,
+
+    /// The most tokens a minute at each server
+    #[arg(long, value_name = "N", allow_negative_numbers = true, help_heading = "Common settings")]
+    tokens_per_minute: Option<String>,
+
+    /// Keep the log probability of each token
+    #[arg(long, help_heading = "Common settings")]
+    logprobs: bool,
+
+    /// Skip rows that cannot be read, where otherwise the first of them ends the command
+    #[arg(long, help_heading = "Common settings")]
+    skip_bad_rows: bool,
+}
+
+/// Collects what is missing; SIGTERM and Ctrl-C stop it once answers on their way are there.
+pub(crate) fn run(args: &CollectArgs, watch: bool, console: &mut Console) -> anyhow::Result<Outcome> {
+    let prepared = Prepared::of(args)?;
+    let stop = stop_at_signals()?;
+    let mut shown = Shown::new(watch)?;
+    let collected = collect(&prepared.collection(), &stop, &mut |event| shown.event(event));
+    shown.finish()?;
+    let Summary { end, progress, .. } = &collected?;
+    let store = prepared.recipe.trace.store.as_deref().unwrap_or("".as_ref());
+    if args.json {
+        console.json_line(&json!({ "end": show::name(end), "reason": show::reason(end), "run": progress }))?;
+    } else {
+        console.line(show::summary(progress, store))?;
+    }
+    outcome(end, args.json, console)
+}
+
+/// Asks a pilot and tells what the rest will take.
+pub(crate) fn run_plan(args: &CollectArgs, console: &mut Console) -> anyhow::Result<Outcome> {
+    let prepared = Prepared::of(args)?;
+    let stop = stop_at_signals()?;
+    let mut shown = Shown::new(false)?;
+    let planned = plan(&prepared.collection(), &stop, &mut |event| shown.event(event));
+    shown.finish()?;
+    let Plan { end, progress, prediction } = planned?;
+    if args.json {
+        console.json_line(&json!({
+            "end": show::name(&end), "reason": show::reason(&end), "pilot": progress, "prediction": prediction,
+        }))?;
+    } else if let Some(prediction) = &prediction {
+        show::prediction(console, prediction, &progress)?;
+    }
+    outcome(&end, args.json, console)
+}
+
+fn outcome(end: &End, json: bool, console: &mut Console) -> anyhow::Result<Outcome> {
+    match end {
+        End::Finished => Ok(Outcome::Done),
+        End::Refused { words } => Err(Helped {
+            message: format!("no teacher answers: {}", words.join("; ")),
+            help: "mend what they say (address, key, model name), and run the same command again: what is kept is not asked again".to_owned(),
+        }
+        .into()),
+        End::Incomplete { .. } | End::Stopped | End::Budget { .. } | End::Silent { .. } => {
+            if !json {
+                console.line(harmless(&show::reason(end).unwrap_or_default()))?;
+                console.line("the same command goes on where this one stopped")?;
+            }
+            Ok(Outcome::Stopped)
+        }
+    }
+}
+
+/// Sets a flag at the first SIGTERM or Ctrl-C, and ends at once at the second: what is acknowledged is on the disk.
+fn stop_at_signals() -> anyhow::Result<Arc<AtomicBool>> {
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT] {
+        signal_hook::flag::register_conditional_shutdown(signal, 75, Arc::clone(&stop))?;
+        signal_hook::flag::register(signal, Arc::clone(&stop))?;
+    }
+    Ok(stop)
+}
+
+/// A checked recipe, the store it names, and the teachers, keys in their hands.
+struct Prepared {
+    recipe: Recipe,
+    store: Store,
+    teachers: Vec<Arc<dyn Teacher>>,
+}
+
+impl Prepared {
+    fn of(args: &CollectArgs) -> anyhow::Result<Prepared> {
+        let mut recipe = args.recipe()?;
+        let key = key(&recipe)?;
+        fetch_named(&mut recipe)?;
+        let mut teachers: Vec<Arc<dyn Teacher>> = Vec::new();
+        for mut endpoint in recipe.trace.endpoints() {
+            endpoint.key = key.clone();
+            endpoint.headers = headers(&recipe)?;
+            teachers.push(Arc::new(HttpTeacher::new(endpoint)?));
+        }
+        let store = Store::open(recipe.trace.store.as_deref().unwrap_or("".as_ref()))?;
+        Ok(Prepared { recipe, store, teachers })
+    }
+
+    fn collection(&self) -> Collection<'_> {
+        Collection {
+            prompts: self.recipe.trace.prompt_files(self.recipe.data.read_options()),
+            store: &self.store,
+            teachers: self.teachers.clone(),
+            options: self.recipe.trace.options(),
+        }
+    }
+}
+
+/// The key, from the variable or file that the recipe names, or from the preset's variable if it is set.
+fn key(recipe: &Recipe) -> anyhow::Result<Option<Secret>> {
+    if let Some(path) = &recipe.trace.api_key_file {
+        return key_from_file(path).map(Some);
+    }
+    match recipe.trace.key_variable() {
+        Some((name, must_be_there)) if must_be_there || std::env::var_os(name).is_some() => {
+            key_from_variable(name).map(Some)
+        }
+        _ => Ok(None),
+    }
+}
+
+fn headers(recipe: &Recipe) -> anyhow::Result<Vec<(String, Secret)>> {
+    let header = |(name, value): (&String, &String)| {
+        let unusable = || {
+            let (reason, mend) = ("a header cannot carry this", "give one line of plain letters");
+            Problems::one(Problem::new(&format!("trace.headers.{name}"), None, reason, mend))
+        };
+        Ok((name.clone(), Secret::new(value).ok_or_else(unusable)?))
+    };
+    recipe.trace.headers.iter().map(header).collect()
+}
+
+impl CollectArgs {
+    fn recipe(&self) -> anyhow::Result<Recipe> {
+        let flags = Flags::default()
+            .paths("--prompts", "trace.prompts", &self.prompts)
+            .texts("--teacher", "trace.teacher", &self.teacher)
+            .written("--preset", "trace.preset", self.preset.as_ref())
+            .written("--model", "trace.model", self.model.as_ref())
+            .path("--store", "trace.store", self.store.as_ref())
+            .written("--api-key-env", "trace.api_key_env", self.api_key_env.as_ref())
+            .path("--api-key-file", "trace.api_key_file", self.api_key_file.as_ref())
+            .written("--samples", "trace.samples", self.samples.as_ref())
+            .written("--concurrency", "trace.concurrency", self.concurrency.as_ref())
+            .written("--temperature", "trace.temperature", self.temperature.as_ref())
+            .written("--top-p", "trace.top_p", self.top_p.as_ref())
+            .written("--max-new-tokens", "trace.max_new_tokens", self.max_new_tokens.as_ref())
+            .written("--prompt-suffix", "trace.prompt_suffix", self.prompt_suffix.as_ref())
+            .written("--prompt-price", "trace.prompt_price", self.prompt_price.as_ref())
+            .written("--completion-price", "trace.completion_price", self.completion_price.as_ref())
+            .written("--max-cost", "trace.max_cost", self.max_cost.as_ref())
+            .written("--max-tokens", "trace.max_tokens", self.max_tokens.as_ref())
+            .written("--requests-per-minute", "trace.requests_per_minute", self.requests_per_minute.as_ref())
+            .written("--tokens-per-minute", "trace.tokens_per_minute", self.tokens_per_minute.as_ref())
+            .switch("--logprobs", "trace.logprobs", self.logprobs)
+            .switch("--skip-bad-rows", "data.skip_bad_rows", self.skip_bad_rows);
+        let recipe = resolve(&self.recipe, flags)?;
+        recipe.require_for_collecting()?;
+        Ok(recipe)
+    }
+}

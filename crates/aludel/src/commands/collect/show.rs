@@ -1,0 +1,176 @@
+//! What is said while answers come in, and at the end: a progress bar on a terminal, a line now and then elsewhere, and on
+//! request the live table. Words of servers pass through `harmless`.
+
+use super::watch::Watch;
+use crate::commands::collect::Console;
+use crate::console::harmless;
+use aludel_traces::collect::{End, Event, Interval, Notice, Prediction, Progress};
+use anstyle::Style;
+use indicatif::{ProgressBar, ProgressStyle};
+use std::io::IsTerminal as _;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// Lines where there is no terminal come so far apart.
+const LINES_APART: Duration = Duration::from_secs(10);
+
+/// Whoever shows how far it is.
+pub(super) struct Shown {
+    bar: ProgressBar,
+    watch: Option<Watch>,
+    is_terminal: bool,
+    last_line: Instant,
+    kept_lines: Vec<String>,
+}
+
+impl Shown {
+    /// With `watch`, and where standard error is a terminal, a live table of endpoints takes the place of the bar.
+    pub(super) fn new(watch: bool) -> anyhow::Result<Shown> {
+        let is_terminal = std::io::stderr().is_terminal();
+        let bar = ProgressBar::no_length();
+        if let Ok(style) = ProgressStyle::with_template("{wide_bar} {pos}/{len} {msg}") {
+            bar.set_style(style);
+        }
+        let watch = if watch && is_terminal { Some(Watch::start()?) } else { None };
+        Ok(Shown { bar, watch, is_terminal, last_line: Instant::now(), kept_lines: Vec::new() })
+    }
+
+    pub(super) fn event(&mut self, event: Event) {
+        match event {
+            Event::Progress(progress) => self.progress(&progress),
+            Event::Notice(notice) => self.notice(&notice),
+        }
+    }
+
+    /// Gives the terminal back and logs what the table has covered.
+    pub(super) fn finish(mut self) -> anyhow::Result<()> {
+        self.bar.finish_and_clear();
+        if let Some(watch) = self.watch.take() {
+            watch.end()?;
+        }
+        self.kept_lines.iter().for_each(|line| tracing::warn!("{line}"));
+        Ok(())
+    }
+
+    fn progress(&mut self, progress: &Progress) {
+        if let Some(watch) = &mut self.watch {
+            watch.draw(progress);
+            return;
+        }
+        self.bar.set_length(progress.wanted);
+        self.bar.set_position(progress.done + progress.failed);
+        self.bar.set_message(pace(progress));
+        if !self.is_terminal && self.last_line.elapsed() >= LINES_APART {
+            self.last_line = Instant::now();
+            tracing::info!("{} of {}, {}", progress.done + progress.failed, progress.wanted, pace(progress));
+        }
+    }
+
+    fn notice(&mut self, notice: &Notice) {
+        let line = told(notice);
+        match &mut self.watch {
+            Some(watch) => {
+                watch.note(&line);
+                self.kept_lines.push(line);
+            }
+            None => self.bar.suspend(|| tracing::warn!("{line}")),
+        }
+    }
+}
+
+fn told(notice: &Notice) -> String {
+    let line = match notice {
+        Notice::Gone { endpoint, words } => {
+            format!("{endpoint} does not answer ({words}); it is tried again now and then")
+        }
+        Notice::Out { endpoint, words } => format!("{endpoint} is asked no more: {words}"),
+        Notice::Skipped { origin, words } => format!("{origin}: not answered: {words}"),
+        Notice::Left { origin, words } => format!("{origin}: left for another run: {words}"),
+    };
+    harmless(&line).into_owned()
+}
+
+/// Failures, pace, cost and time left, on one line.
+pub(super) fn pace(progress: &Progress) -> String {
+    let mut line = format!("{:.0} tokens/s", progress.tokens_per_second);
+    if progress.failed > 0 {
+        line = format!("{} not answered, {line}", progress.failed);
+    }
+    if progress.cost > 0.0 {
+        line.push_str(&format!(", ${:.4}", progress.cost));
+    }
+    if let Some(left) = progress.seconds_left {
+        line.push_str(&format!(", {} left", duration(left)));
+    }
+    line
+}
+
+/// A time as people say it.
+pub(super) fn duration(seconds: f64) -> String {
+    match seconds {
+        s if s < 100.0 => format!("{s:.0} s"),
+        s if s < 6000.0 => format!("{:.0} min", s / 60.0),
+        s => format!("{:.1} h", s / 3600.0),
+    }
+}
+
+/// What became of a run, on one line.
+pub(super) fn summary(progress: &Progress, store: &Path) -> String {
+    let cut = if progress.cut > 0 { format!(", {} of them cut off", progress.cut) } else { String::new() };
+    let cost = if progress.cost > 0.0 { format!(", ${:.4}", progress.cost) } else { String::new() };
+    format!(
+        "kept: {} of {} answers{cut}; {} questions not answered; {} + {} tokens{cost}, {} in {}",
+        progress.done,
+        progress.wanted,
+        progress.failed,
+        progress.prompt_tokens,
+        progress.completion_tokens,
+        duration(progress.seconds),
+        store.display()
+    )
+}
+
+/// The prediction as a table.
+pub(super) fn prediction(console: &mut Console, prediction: &Prediction, pilot: &Progress) -> anyhow::Result<()> {
+    console.line(format_args!(
+        "pilot: {} answers, {} asked now for ${:.4}; still missing: {}",
+        prediction.pilot, pilot.done, pilot.cost, prediction.missing
+    ))?;
+    let head = format!("{:<20}{:>16}{:>16}{:>16}", "the rest", "expected", "from", "to");
+    let head = console.styled(Style::new().bold(), &head);
+    console.line(head)?;
+    let mut row = |name: &str, interval: &Interval, digits: usize| {
+        let Interval { low, expected, high } = interval;
+        console.line(format_args!("{name:<20}{expected:>16.digits$}{low:>16.digits$}{high:>16.digits$}"))
+    };
+    row("prompt tokens", &prediction.prompt_tokens, 0)?;
+    row("completion tokens", &prediction.completion_tokens, 0)?;
+    row("hours", &prediction.hours, 2)?;
+    row("dollars", &prediction.cost, 4)?;
+    console.line("from and to: 95%, by Student's t over the pilot's prompts")?;
+    Ok(())
+}
+
+/// The name of an end that scripts go by.
+pub(super) fn name(end: &End) -> &'static str {
+    match end {
+        End::Finished => "finished",
+        End::Incomplete { .. } => "incomplete",
+        End::Stopped => "stopped",
+        End::Budget { .. } => "budget",
+        End::Silent { .. } => "silent",
+        End::Refused { .. } => "refused",
+    }
+}
+
+/// Why a run ended early.
+pub(super) fn reason(end: &End) -> Option<String> {
+    match end {
+        End::Finished => None,
+        End::Incomplete { left } => Some(format!("{left} questions failed too often and are left for another run")),
+        End::Stopped => Some("stopped".to_owned()),
+        End::Budget { reason } => Some(format!("the budget is used up: {reason}")),
+        End::Silent { words } => Some(format!("no teacher has answered for a long time: {words}")),
+        End::Refused { words } => Some(format!("no teacher answers: {}", words.join("; "))),
+    }
+}

@@ -1,0 +1,174 @@
+//! `aludel tasks`: the problems that Aludel invents itself, listed by family and written out as data for training or for an
+//! evaluation. How they are made is the business of `aludel_traces::tasks`.
+
+use crate::console::Console;
+use crate::report::{Helped, Outcome};
+use aludel_formats::atomic;
+use aludel_traces::tasks::{Difficulty, Family, Side, families, family, generate_at};
+use anstyle::Style;
+use anyhow::Context as _;
+use clap::{Args, Subcommand, ValueEnum};
+use serde_json::{Value, json};
+use std::collections::HashSet;
+use std::path::PathBuf;
+
+/// The options of `aludel tasks`.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct TasksArgs {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// List the families and how many problems they have
+    List(ListArgs),
+
+    /// Write problems with worked solutions as JSONL
+    Make(MakeArgs),
+}
+
+#[derive(Debug, Args)]
+struct ListArgs {
+    /// Print the list as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = MAKE_EXAMPLES)]
+struct MakeArgs {
+    /// Families, as `aludel tasks list` names them, or "all"
+    #[arg(value_name = "NAME", required = true)]
+    names: Vec<String>,
+
+    /// How many problems of each family; more than it has come again in other words
+    #[arg(long, value_name = "N")]
+    count: usize,
+
+    /// Another seed gives other problems in another order
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    seed: u64,
+
+    /// Which problems: those for training, or those kept for testing; no problem is in both
+    #[arg(long, value_name = "SPLIT", default_value = "train")]
+    split: Split,
+
+    /// easy, medium or hard; or 1, 2, 3
+    #[arg(long, value_name = "D", default_value_t)]
+    difficulty: Difficulty,
+
+    /// The file to write; one that is there is replaced
+    #[arg(long, value_name = "FILE.jsonl")]
+    output: PathBuf,
+
+    /// Print what was written as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Split {
+    Train,
+    Test,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  aludel tasks list
+  aludel tasks make dice --count 400 --seed 1 --output dice.jsonl
+  aludel tasks make all --count 50 --seed 2 --split test --output test.jsonl";
+
+const MAKE_EXAMPLES: &str = "\
+Examples:
+  aludel tasks make dice --count 400 --seed 1 --output dice.jsonl
+  aludel tasks make ages rates --count 200 --difficulty medium --output stories.jsonl
+  aludel tasks make all --count 50 --seed 2 --split test --output test.jsonl
+
+Each line has id, difficulty, prompt, reasoning, response and answer, and can be trained on as it is.";
+
+/// Lists or writes.
+pub(crate) fn run(args: &TasksArgs, console: &mut Console) -> anyhow::Result<Outcome> {
+    match &args.action {
+        Action::List(args) => list(args, console)?,
+        Action::Make(args) => make(args, console)?,
+    }
+    Ok(Outcome::Done)
+}
+
+fn list(args: &ListArgs, console: &mut Console) -> anyhow::Result<()> {
+    let counts = |family: &dyn Family| {
+        let of = |difficulty| (0..family.distinct()).filter(|&index| family.difficulty(index) == difficulty).count();
+        Difficulty::ALL.map(of)
+    };
+    if args.json {
+        let listed: Vec<Value> = families()
+            .iter()
+            .map(|family| {
+                let [easy, medium, hard] = counts(family.as_ref());
+                json!({ "name": family.name(), "about": family.about(), "problems": family.distinct(),
+                    "easy": easy, "medium": medium, "hard": hard })
+            })
+            .collect();
+        return console.json_line(&json!({ "families": listed }));
+    }
+    let head = format!("{:<12}{:>8}{:>8}{:>8}{:>8}  about", "family", "easy", "medium", "hard", "all");
+    let head = console.styled(Style::new().bold(), &head);
+    console.line(head)?;
+    for family in families() {
+        let [easy, medium, hard] = counts(family.as_ref());
+        let (name, all, about) = (family.name(), family.distinct(), family.about());
+        console.line(format_args!("{name:<12}{easy:>8}{medium:>8}{hard:>8}{all:>8}  {about}"))?;
+    }
+    Ok(())
+}
+
+fn make(args: &MakeArgs, console: &mut Console) -> anyhow::Result<()> {
+    let side = match args.split {
+        Split::Train => Side::Train,
+        Split::Test => Side::Test,
+    };
+    let mut text = String::new();
+    let (mut problems, mut distinct) = (0, HashSet::new());
+    for family in named(&args.names)? {
+        for problem in generate_at(family.as_ref(), side, args.difficulty, args.count, args.seed) {
+            text.push_str(&problem.json_line());
+            text.push('\n');
+            problems += 1;
+            distinct.insert(problem.id);
+        }
+    }
+    atomic::write_bytes(&args.output, text.as_bytes())
+        .with_context(|| format!("{}: the problems cannot be written", args.output.display()))?;
+    let distinct = distinct.len();
+    if args.json {
+        let output = args.output.display().to_string();
+        console.json_line(&json!({ "output": output, "problems": problems, "distinct": distinct }))
+    } else {
+        console.line(format_args!("{problems} problems, {distinct} of them distinct, in {}", args.output.display()))?;
+        Ok(())
+    }
+}
+
+/// The families of the names, each once.
+fn named(names: &[String]) -> anyhow::Result<Vec<Box<dyn Family>>> {
+    let mut seen = HashSet::new();
+    let mut chosen = Vec::new();
+    for name in names {
+        let found = match name.as_str() {
+            "all" => families(),
+            _ => vec![family(name).ok_or_else(|| unknown(name))?],
+        };
+        chosen.extend(found.into_iter().filter(|family| seen.insert(family.name())));
+    }
+    Ok(chosen)
+}
+
+fn unknown(name: &str) -> Helped {
+    let known: Vec<&str> = families().iter().map(|family| family.name()).collect();
+    Helped {
+        message: format!("{name}: there is no family of problems of this name"),
+        help: format!("name one of {}, or all", known.join(", ")),
+    }
+}

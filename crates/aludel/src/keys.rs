@@ -1,0 +1,68 @@
+//! Where the keys of teachers come from: a variable of the environment or a file, never the command line, which every user of
+//! a machine can read. A key is never shown; messages name the place where it should be.
+
+use aludel_traces::teacher::Secret;
+use std::path::Path;
+use std::{env, fs};
+
+use crate::report::Helped;
+
+/// The key in the environment variable `variable`.
+///
+/// # Errors
+/// Where it is not set, or holds what cannot be a key.
+pub(crate) fn key_from_variable(variable: &str) -> anyhow::Result<Secret> {
+    let text = env::var_os(variable).ok_or_else(|| Helped {
+        message: format!("{variable} is not set, and the teacher's key should be in it"),
+        help: format!("set it (`export {variable}=…`), or put the key into a file"),
+    })?;
+    Ok(text.to_str().and_then(Secret::new).ok_or_else(|| not_a_key(variable))?)
+}
+
+/// The key in a file, alone on its one line.
+///
+/// # Errors
+/// Where the file cannot be read, or holds what cannot be a key.
+pub(crate) fn key_from_file(path: &Path) -> anyhow::Result<Secret> {
+    let shown = path.display().to_string();
+    let text = fs::read(path).map_err(|reason| Helped {
+        message: format!("{shown}: cannot be read ({reason}), and the teacher's key should be in it"),
+        help: "check that it exists and that you may read it".to_owned(),
+    })?;
+    Ok(std::str::from_utf8(&text).ok().and_then(Secret::new).ok_or_else(|| not_a_key(&shown))?)
+}
+
+fn not_a_key(place: &str) -> Helped {
+    Helped {
+        message: format!("{place} does not hold a key"),
+        help: "a key is one line of ASCII letters, digits and signs, and nothing else".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_with_a_key_and_files_without() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("key");
+        let check = |bytes: &[u8]| {
+            fs::write(&path, bytes).unwrap();
+            key_from_file(&path)
+        };
+        assert_eq!(check(b"sk-canary\r\n").unwrap(), Secret::new("sk-canary").unwrap());
+        for bytes in [b"".as_slice(), b"canary\ntwo lines\n", b"canary \xff"] {
+            let error = check(bytes).unwrap_err();
+            assert!(!format!("{error:?}").contains("canary"), "{error:?}");
+        }
+        fs::remove_file(&path).unwrap();
+        assert!(key_from_file(&path).unwrap_err().to_string().contains("cannot be read"));
+    }
+
+    #[test]
+    fn a_variable_that_is_not_set() {
+        let error = key_from_variable("ALUDEL_NO_SUCH_KEY").unwrap_err();
+        assert!(error.to_string().starts_with("ALUDEL_NO_SUCH_KEY is not set"));
+    }
+}

@@ -1,0 +1,74 @@
+//! `aludel tasks` through the binary: what it lists and writes, that training reads it, and what it says of bad input.
+#![expect(clippy::unwrap_used, reason = "clippy does not know the helpers of tests as tests")]
+
+#[allow(dead_code, reason = "each test takes what it needs of the workshop")]
+mod common;
+
+use std::collections::HashSet;
+use std::fs;
+
+use common::Workshop;
+use insta::assert_snapshot;
+use serde_json::{Value, json};
+
+const MAKE: &[&str] = &["tasks", "make", "ages", "dice", "--count", "30", "--output", "problems.jsonl"];
+
+fn rows(workshop: &Workshop) -> Vec<Value> {
+    let text = fs::read_to_string(workshop.path("problems.jsonl")).unwrap();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+#[test]
+fn the_help_has_examples() {
+    assert_snapshot!("help_tasks", Workshop::new().run(&["tasks", "--help"]));
+    assert_snapshot!("help_tasks_make", Workshop::new().run(&["tasks", "make", "--help"]));
+}
+
+#[test]
+fn the_families_are_listed() {
+    let workshop = Workshop::new();
+    assert_snapshot!("tasks_list", workshop.run(&["tasks", "list"]));
+    let listed = workshop.json(&["tasks", "list", "--json"]);
+    let families = listed["families"].as_array().unwrap();
+    assert_eq!(families.len(), 12);
+    for family in families {
+        let of = |name: &str| family[name].as_u64().unwrap();
+        assert!(of("problems") >= 1_000 && of("easy") + of("medium") + of("hard") == of("problems"), "{family}");
+    }
+}
+
+#[test]
+fn problems_are_written_for_training_and_for_testing() {
+    let workshop = Workshop::with_student();
+    assert_snapshot!("tasks_make", workshop.run(&[MAKE, &["--seed", "3"]].concat()));
+    let train = rows(&workshop);
+    assert_eq!(train.len(), 60);
+    assert!(train.iter().all(|row| row["difficulty"] == "easy" && row["reasoning"].is_string()));
+    let totals =
+        workshop.json(&["inspect", "--student", "student", "--data", "problems.jsonl", "--rows", "0", "--json"]);
+    assert_eq!((&totals["totals"]["kept"], &totals["totals"]["refused"]), (&json!(60), &json!(0)));
+    let written = workshop.json(&[MAKE, &["--split", "test", "--difficulty", "2", "--json"]].concat());
+    assert_eq!((&written["problems"], &written["distinct"]), (&json!(60), &json!(60)));
+    let test = rows(&workshop);
+    assert!(test.iter().all(|row| row["difficulty"] == "medium"));
+    let ids = |rows: &[Value]| -> HashSet<String> { rows.iter().map(|row| row["id"].to_string()).collect() };
+    assert!(ids(&train).is_disjoint(&ids(&test)));
+}
+
+#[test]
+fn all_is_every_family_once() {
+    let workshop = Workshop::new();
+    let arguments = ["tasks", "make", "all", "dice", "--count", "2", "--output", "problems.jsonl", "--json"];
+    assert_eq!(workshop.json(&arguments)["problems"], 24);
+}
+
+#[test]
+fn bad_input_is_told() {
+    let workshop = Workshop::new();
+    let make = |more: &[&str]| workshop.run(&[&["tasks", "make"], more, &["--count", "3"]].concat());
+    assert_snapshot!("tasks_unknown_family", make(&["algebra", "--output", "a.jsonl"]));
+    assert_snapshot!("tasks_unknown_difficulty", make(&["dice", "--difficulty", "4", "--output", "a.jsonl"]));
+    assert_snapshot!("tasks_unknown_split", make(&["dice", "--split", "validation", "--output", "a.jsonl"]));
+    assert_snapshot!("tasks_no_folder", make(&["dice", "--output", "nowhere/a.jsonl"]));
+    assert_snapshot!("tasks_no_name", make(&["--output", "a.jsonl"]));
+}
