@@ -5,8 +5,8 @@ mod cli;
 mod commands;
 mod console;
 mod hub;
-mod page;
 mod keys;
+mod page;
 mod report;
 mod settings;
 

@@ -28,9 +28,9 @@ pub use language::Languages;
 pub use length::{TokenBounds, Tokens};
 pub use loops::loop_flaw;
 pub use report::{FilterCount, Report, SourceCount, VerdictCounts};
-pub use write::{PROMPTS, is_written_here};
 pub(crate) use trace::trace_of;
 pub use trace::{Files, Inputs, Trace, TraceSource, Unfit};
+pub use write::{PROMPTS, is_written_here};
 
 use crate::Error;
 use crate::dataset::PromptKey;

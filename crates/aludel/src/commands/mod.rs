@@ -2,8 +2,8 @@
 
 pub(crate) mod bench;
 pub(crate) mod chat;
-pub(crate) mod compare;
 pub(crate) mod collect;
+pub(crate) mod compare;
 pub(crate) mod curate;
 pub(crate) mod demo;
 pub(crate) mod eval;
