@@ -85,8 +85,8 @@ fn what_is_acknowledged_is_there_for_others_at_once() {
         put(&store, answered(wanted, "one", Finish::Stop));
         assert_eq!(count(), index as u64 + 1);
     }
-    let pending: Vec<_> =
-        wanted[3..].iter().map(|wanted| store.writer().put(answered(wanted, "x", Finish::Stop))).collect();
+    let writer = store.writer();
+    let pending: Vec<_> = wanted[3..].iter().map(|wanted| writer.put(answered(wanted, "x", Finish::Stop))).collect();
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let (mut acknowledged, mut seen) = (3, 0);
     for pending in pending {
@@ -224,6 +224,10 @@ fn every_text_comes_back_as_it_was() {
     let read: Vec<_> = crate::dataset::open(&[bench.path("out.jsonl")], &ReadOptions::default()).unwrap().collect();
     assert_eq!(read.len(), texts.len());
     for (record, text) in read.into_iter().zip(texts) {
+        if text.is_empty() {
+            assert!(record.is_err(), "there is nothing to learn in it");
+            continue;
+        }
         let Content::Messages(messages) = record.unwrap().content else { panic!("a conversation is wanted") };
         assert!(messages[1].content == text);
     }
