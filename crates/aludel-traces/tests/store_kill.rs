@@ -1,6 +1,6 @@
 //! A process that writes into a store is killed without warning: every row that it saw acknowledged is there afterwards, and what
 //! it had claimed is free again.
-#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "clippy does not know the helpers of tests as tests")]
+#![expect(clippy::unwrap_used, reason = "clippy does not know the helpers of tests as tests")]
 
 use std::collections::HashSet;
 use std::io::{BufRead, BufReader, Write};
