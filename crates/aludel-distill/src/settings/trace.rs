@@ -94,7 +94,7 @@ pub struct TraceSettings {
     pub max_cost: Option<f64>,
     /// Tokens that the traces of the store may take in all, earlier runs included; the run stops before it exceeds them.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub max_tokens: Option<u64>,
+    pub max_total_tokens: Option<u64>,
     /// Seconds to wait for a connection.
     pub connect_timeout: f64,
     /// Seconds to wait for the next piece of a stream.
@@ -147,7 +147,7 @@ impl Default for TraceSettings {
             prompt_price: None,
             completion_price: None,
             max_cost: None,
-            max_tokens: None,
+            max_total_tokens: None,
             connect_timeout: 10.0,
             idle_timeout: 300.0,
             request_timeout: 3600.0,
@@ -229,7 +229,7 @@ impl TraceSettings {
             concurrency: self.concurrency,
             rates: Rates { requests_per_minute: self.requests_per_minute, tokens_per_minute: self.tokens_per_minute },
             price: self.price(),
-            budget: Budget { cost: self.max_cost, tokens: self.max_tokens },
+            budget: Budget { cost: self.max_cost, tokens: self.max_total_tokens },
             max_attempts: self.max_attempts,
             give_up_after: Duration::from_secs_f64(self.give_up_after),
             grace: Duration::from_secs_f64(self.grace),

@@ -41,10 +41,11 @@ impl Desk {
     /// Begins a group. Now and then it also says that this process lives.
     pub(super) fn begin(&mut self) -> rusqlite::Result<()> {
         self.execute("BEGIN IMMEDIATE")?;
-        match self.owner {
-            Some(owner) if self.last_beat.elapsed() >= HEARTBEAT => self.beat(owner),
-            _ => Ok(()),
-        }
+        let Some(owner) = self.owner.filter(|_| self.last_beat.elapsed() >= HEARTBEAT) else { return Ok(()) };
+        self.beat(owner).inspect_err(|_| {
+            // The error that led here is the one to report.
+            let _ = self.execute("ROLLBACK");
+        })
     }
 
     pub(super) fn commit(&mut self) -> rusqlite::Result<()> {

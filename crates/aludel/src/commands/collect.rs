@@ -253,7 +253,7 @@ impl CollectArgs {
             .written("--prompt-price", "trace.prompt_price", self.prompt_price.as_ref())
             .written("--completion-price", "trace.completion_price", self.completion_price.as_ref())
             .written("--max-cost", "trace.max_cost", self.max_cost.as_ref())
-            .written("--max-tokens", "trace.max_tokens", self.max_tokens.as_ref())
+            .written("--max-tokens", "trace.max_total_tokens", self.max_tokens.as_ref())
             .written("--requests-per-minute", "trace.requests_per_minute", self.requests_per_minute.as_ref())
             .written("--tokens-per-minute", "trace.tokens_per_minute", self.tokens_per_minute.as_ref())
             .switch("--logprobs", "trace.logprobs", self.logprobs)
