@@ -206,7 +206,7 @@ impl Learner {
         &mut self,
         passes: &[Vec<u32>],
         objective: &dyn Objective,
-        read: &dyn Fn(&[u32]) -> Result<Vec<(u32, TokenRow)>>,
+        read: impl Fn(&[u32]) -> Result<Vec<(u32, TokenRow)>>,
         tell: &mut dyn FnMut(usize) -> ControlFlow<()>,
     ) -> Result<Option<Sums>> {
         let (mut sums, mut done) = (Sums::default(), 0);

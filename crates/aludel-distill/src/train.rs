@@ -362,7 +362,7 @@ impl Trainer<'_> {
             observe(Event::Evaluating { done, total });
             if stop.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         };
-        let Some(sums) = self.learner.evaluate_passes(&all, &CrossEntropy, &read, &mut tell)? else {
+        let Some(sums) = self.learner.evaluate_passes(&all, &CrossEntropy, read, &mut tell)? else {
             return Ok(Err(Stopped));
         };
         let record = EvalRecord {

@@ -1,7 +1,6 @@
 //! `aludel tasks` through the binary: what it lists and writes, that training reads it, and what it says of bad input.
 #![expect(clippy::unwrap_used, reason = "clippy does not know the helpers of tests as tests")]
 
-#[allow(dead_code, reason = "each test takes what it needs of the workshop")]
 mod common;
 
 use std::collections::HashSet;

@@ -101,7 +101,7 @@ impl Benchmark {
 
 /// Rows of data files, or of a table in CSV.
 pub(super) enum Rows {
-    Records(Records),
+    Records(Box<Records>),
     Table { path: Arc<Path>, rows: std::vec::IntoIter<(u64, Map<String, Value>)> },
 }
 
@@ -114,7 +114,7 @@ pub(super) fn rows(files: &[PathBuf], options: &ReadOptions) -> Result<Rows> {
             let rows = csv(&String::from_utf8_lossy(&bytes)).into_iter();
             Ok(Rows::Table { path: Arc::from(file.as_path()), rows })
         }
-        _ => Ok(Rows::Records(dataset::open(files, options)?)),
+        _ => Ok(Rows::Records(Box::new(dataset::open(files, options)?))),
     }
 }
 

@@ -63,7 +63,7 @@ pub fn held_out_loss(recipe: &Recipe, tell: &mut dyn FnMut(usize, usize) -> Cont
     let numbers: Vec<u32> = (0..rows.len() as u32).collect();
     let all = passes(&numbers, &lengths, recipe.train.tokens_per_pass);
     let read = |pass: &[u32]| Ok(pass.iter().map(|&row| (row, rows[row as usize].clone())).collect());
-    let sums = learner.evaluate_passes(&all, &CrossEntropy, &read, &mut |done| tell(done, rows.len()))?;
+    let sums = learner.evaluate_passes(&all, &CrossEntropy, read, &mut |done| tell(done, rows.len()))?;
     Ok(sums.map(|sums| {
         found.loss = sums.mean_loss();
         found.perplexity = found.loss.exp();

@@ -103,9 +103,9 @@ impl Task {
         let mut task = Task { name: name.to_owned(), problems: Vec::new(), verifiers: Vec::new() };
         let limit_or_all = limit.unwrap_or(usize::MAX);
         match source {
-            Source::Files(files) => task.read(files, limit_or_all, verifier, &file_row)?,
+            Source::Files(files) => task.read(files, limit_or_all, verifier, file_row)?,
             Source::Benchmark(benchmark, files) => {
-                task.read(files, limit_or_all, verifier, &|row| benchmark.row(row))?
+                task.read(files, limit_or_all, verifier, |row| benchmark.row(row))?
             }
             Source::Generator(family) => task.invent(family, limit.unwrap_or(GENERATED), verifier)?,
         }
@@ -135,7 +135,7 @@ impl Task {
         files: &[PathBuf],
         limit: usize,
         verifier: Option<&Verifier>,
-        parse: &dyn Fn(&Map<String, Value>) -> Result<Row, String>,
+        parse: impl Fn(&Map<String, Value>) -> Result<Row, String>,
     ) -> Result<()> {
         let mut rows = benchmarks::rows(files, &ReadOptions::default())?;
         let mut seen = HashMap::new();

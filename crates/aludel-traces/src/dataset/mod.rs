@@ -120,6 +120,9 @@ impl Counts {
     }
 }
 
+/// A row's columns, and where it stands.
+pub type PlacedColumns = (Map<String, Value>, Provenance);
+
 /// The records of a list of data files, in order. After an error it ends.
 #[derive(Default)]
 pub struct Records {
@@ -198,7 +201,7 @@ impl Records {
     ///
     /// # Errors
     /// A file that cannot be read or holds no row, and a row that is no JSON object.
-    pub fn next_columns(&mut self) -> Result<Option<(Map<String, Value>, Provenance)>, Error> {
+    pub fn next_columns(&mut self) -> Result<Option<PlacedColumns>, Error> {
         let Some((raw, provenance)) = self.next_raw()? else { return Ok(None) };
         let columns = raw.bytes.and_then(|bytes| parse(&bytes));
         let columns = columns.map_err(|problem| Unusable::from(problem).into_error(&provenance))?;
