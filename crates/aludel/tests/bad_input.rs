@@ -2,7 +2,6 @@
 //! snapshots, and after each not one file made, changed or lost.
 #![expect(clippy::unwrap_used, reason = "clippy does not know the helpers of tests as tests")]
 
-#[expect(dead_code, reason = "other test files use the rest of it")]
 mod common;
 
 use std::borrow::Cow;

@@ -2,7 +2,6 @@
 //! asked again, when it stops, and what it says. Expected counts follow from the scripts; SQLite reads the store beside it.
 #![expect(clippy::unwrap_used, reason = "clippy does not know the helpers of tests as tests")]
 
-#[expect(dead_code, reason = "no test here needs a student")]
 mod common;
 
 use std::fmt::Write as _;
