@@ -9,6 +9,7 @@ mod keys;
 mod page;
 mod report;
 mod settings;
+mod signals;
 
 use clap::Parser;
 use cli::{Cli, Command};

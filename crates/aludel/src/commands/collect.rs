@@ -9,6 +9,7 @@ use crate::hub::fetch_named;
 use crate::keys::{key_from_file, key_from_variable};
 use crate::report::{Helped, Outcome};
 use crate::settings::{Flags, RecipeArgs, resolve};
+use crate::signals::stop_on_signals;
 use aludel_distill::settings::{Problem, Problems, Recipe};
 use aludel_traces::collect::{Collection, End, Plan, Summary, collect, plan};
 use aludel_traces::store::Store;
@@ -18,7 +19,6 @@ use serde_json::json;
 use show::Shown;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 /// The options of `aludel trace` and `aludel plan trace`. All of them may stand in the recipe instead.
 #[derive(Debug, Args)]
@@ -118,7 +118,7 @@ pub(crate) struct CollectArgs {
 /// Collects what is missing; SIGTERM and Ctrl-C stop it once answers on their way are there.
 pub(crate) fn run(args: &CollectArgs, watch: bool, console: &mut Console) -> anyhow::Result<Outcome> {
     let prepared = Prepared::of(args)?;
-    let stop = stop_at_signals()?;
+    let stop = stop_on_signals()?;
     let mut shown = Shown::new(watch)?;
     let collected = collect(&prepared.collection(), &stop, &mut |event| shown.event(event));
     shown.finish()?;
@@ -135,7 +135,7 @@ pub(crate) fn run(args: &CollectArgs, watch: bool, console: &mut Console) -> any
 /// Asks a pilot and tells what the rest will take.
 pub(crate) fn run_plan(args: &CollectArgs, console: &mut Console) -> anyhow::Result<Outcome> {
     let prepared = Prepared::of(args)?;
-    let stop = stop_at_signals()?;
+    let stop = stop_on_signals()?;
     let mut shown = Shown::new(false)?;
     let planned = plan(&prepared.collection(), &stop, &mut |event| shown.event(event));
     shown.finish()?;
@@ -166,16 +166,6 @@ fn outcome(end: &End, json: bool, console: &mut Console) -> anyhow::Result<Outco
             Ok(Outcome::Stopped)
         }
     }
-}
-
-/// Sets a flag at the first SIGTERM or Ctrl-C, and ends at once at the second: what is acknowledged is on the disk.
-fn stop_at_signals() -> anyhow::Result<Arc<AtomicBool>> {
-    let stop = Arc::new(AtomicBool::new(false));
-    for signal in [signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT] {
-        signal_hook::flag::register_conditional_shutdown(signal, 75, Arc::clone(&stop))?;
-        signal_hook::flag::register(signal, Arc::clone(&stop))?;
-    }
-    Ok(stop)
 }
 
 /// A checked recipe, the store it names, and the teachers, keys in their hands.

@@ -5,6 +5,7 @@ use crate::console::{Console, harmless};
 use crate::hub::{fetch_named, local_data, local_model};
 use crate::report::{Helped, Outcome};
 use crate::settings::{Flags, RecipeArgs, resolve};
+use crate::signals::stop_on_signals;
 use aludel_distill::evaluate::identity::fingerprint;
 use aludel_distill::evaluate::local::Local;
 use aludel_distill::evaluate::loss::held_out_loss;
@@ -18,8 +19,7 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 
 /// The options of `aludel eval`.
 #[derive(Debug, Args)]
@@ -131,16 +131,16 @@ pub(crate) fn run(args: &EvalArgs, console: &mut Console) -> anyhow::Result<Outc
         let (name, source) = fetched(named(text)?)?;
         tasks.push(Task::load(&name, &source, args.limit, verifier.as_ref())?);
     }
+    let model = local_model(&args.model)?;
     let evaluation = Evaluation {
         tasks: &tasks,
-        model: args.model_name()?,
+        model: args.model_name(&model)?,
         settings: args.settings(&recipe),
         date: date(),
         machine: machine(),
     };
     let stop = stop_on_signals()?;
     let bar = progress_bar("answers");
-    let model = local_model(&args.model)?;
     let open = || {
         let longest = tasks
             .iter()
@@ -269,31 +269,22 @@ impl EvalArgs {
         }
     }
 
-    fn model_name(&self) -> anyhow::Result<ModelName> {
-        let model = local_model(&self.model)?;
-        let stem = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let mut name = stem(&model).trim_end_matches(".gguf").to_owned();
+    fn model_name(&self, model: &Path) -> anyhow::Result<ModelName> {
+        let last = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let mut name = last(model).trim_end_matches(".gguf").to_owned();
         if let Some(adapter) = &self.adapter {
-            name = format!("{name} + {}", adapter.display());
+            // `run/adapter` is known by its run; where a run lies on this machine is nobody's business in a report
+            let run = adapter.parent().map(last).filter(|run| !run.is_empty() && adapter.ends_with("adapter"));
+            name = format!("{name} + {}", run.unwrap_or_else(|| last(adapter)));
         }
         Ok(ModelName {
             path: Some(self.model.display().to_string()),
             endpoint: None,
             adapter: self.adapter.as_ref().map(|adapter| adapter.display().to_string()),
             name: self.name.clone().unwrap_or(name),
-            fingerprint: Some(fingerprint(&model, self.adapter.as_deref())?),
+            fingerprint: Some(fingerprint(model, self.adapter.as_deref())?),
         })
     }
-}
-
-/// A flag that the first SIGTERM or Ctrl-C sets; the second ends the process. Either way the evaluation can go on.
-fn stop_on_signals() -> anyhow::Result<Arc<AtomicBool>> {
-    let stop = Arc::new(AtomicBool::new(false));
-    for signal in [signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT] {
-        signal_hook::flag::register_conditional_shutdown(signal, 75, Arc::clone(&stop))?;
-        signal_hook::flag::register(signal, Arc::clone(&stop))?;
-    }
-    Ok(stop)
 }
 
 fn show(console: &mut Console, results: &Results, folder: &Path) -> anyhow::Result<()> {

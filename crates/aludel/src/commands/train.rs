@@ -4,6 +4,7 @@ use crate::console::Console;
 use crate::hub::fetch_named;
 use crate::report::Outcome;
 use crate::settings::{Flags, RecipeArgs, resolve};
+use crate::signals::stop_on_signals;
 use aludel_distill::settings::Recipe;
 use aludel_distill::train::{Event, Summary, train};
 use aludel_traces::cache::Outcomes;
@@ -11,8 +12,6 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 /// The options of `aludel train`. Student, data and output folder may stand in the recipe instead.
 #[derive(Debug, Args)]
@@ -124,12 +123,7 @@ pub(crate) fn run(args: &TrainArgs, console: &mut Console) -> anyhow::Result<Out
 
 /// Trains with a progress line on standard error, and with JSON lines on standard output if wanted.
 pub(crate) fn run_recipe(recipe: &Recipe, resume: bool, json: bool, console: &mut Console) -> anyhow::Result<Summary> {
-    let stop = Arc::new(AtomicBool::new(false));
-    for signal in [signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT] {
-        // a second Ctrl-C ends at once: the last checkpoint is whole in any case
-        signal_hook::flag::register_conditional_shutdown(signal, 75, Arc::clone(&stop))?;
-        signal_hook::flag::register(signal, Arc::clone(&stop))?;
-    }
+    let stop = stop_on_signals()?;
     let bar = ProgressBar::no_length();
     let style = "{msg} {wide_bar} step {pos}/{len}, {eta} left";
     bar.set_style(ProgressStyle::with_template(style).unwrap_or_else(|_| ProgressStyle::default_bar()));
