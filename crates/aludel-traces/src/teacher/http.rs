@@ -9,10 +9,10 @@ use reqwest::redirect::Policy;
 use reqwest::{Client, RequestBuilder, Response, StatusCode};
 use tokio::time::timeout;
 
-use super::dates::retry_after;
 use super::endpoint::Routes;
 use super::failure::Said;
 use super::reader::Reader;
+use super::retry_after::retry_after;
 use super::{Answer, Asking, BoxFuture, Dialect, Endpoint, Failure, Question, Teacher, connection, ollama, openai};
 use crate::Error;
 

@@ -3,7 +3,6 @@
 //! answers are the caller's, and so is reading keys from wherever they lie.
 
 mod connection;
-mod dates;
 mod endpoint;
 mod failure;
 mod gathered;
@@ -12,6 +11,7 @@ mod ollama;
 mod openai;
 mod preset;
 mod reader;
+mod retry_after;
 mod secret;
 mod sse;
 
