@@ -5,7 +5,7 @@ use super::problem::{Checker, Problem};
 use super::shapes::{OneOrMany, one_or_many};
 use aludel_traces::collect::{self, BOXED, Budget, Price, PromptFiles, Rates};
 use aludel_traces::dataset::ReadOptions;
-use aludel_traces::teacher::{Asking, Dialect, Endpoint, Preset, Timeouts};
+use aludel_traces::teacher::{Asking, Dialect, Endpoint, Preset, Prices, Timeouts};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -193,10 +193,14 @@ impl TraceSettings {
         }
     }
 
+    /// What the preset knows of the model's price.
+    pub fn preset_prices(&self) -> Option<Prices> {
+        self.preset()?.prices(self.model.as_deref()?)
+    }
+
     /// What tokens cost, in the recipe or else by the preset; nothing where neither says.
     pub fn price(&self) -> Price {
-        let model = self.model.as_deref().unwrap_or_default();
-        let known = self.preset().and_then(|preset| preset.prices(model));
+        let known = self.preset_prices();
         let usual = |price: Option<f64>| price.unwrap_or(0.0);
         Price {
             prompt: self.prompt_price.unwrap_or_else(|| usual(known.map(|known| known.prompt_dollars))),

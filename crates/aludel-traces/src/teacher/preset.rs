@@ -23,8 +23,8 @@ pub struct Prices {
     pub prompt_dollars: f64,
     /// Tokens of reasoning and answer.
     pub completion_dollars: f64,
-    /// The day when the price was looked up, as `YYYY-MM-DD`; prices change.
-    pub looked_up: &'static str,
+    /// The day that the price is known for, as `YYYY-MM-DD`; prices change.
+    pub known_for: &'static str,
 }
 
 impl Preset {
@@ -67,14 +67,14 @@ impl Preset {
         }
     }
 
-    /// What a model costs there, if that is publicly documented. DeepSeek asks half of this outside its peak hours and less
-    /// for questions that it has in its cache: a bill stays at or below what follows from these prices.
+    /// What a model costs there, as far as it is known: DeepSeek's prices in peak hours, for questions that are not in its cache, from a
+    /// public summary of its price page (the repository `deepseek-api-pricing-2026`), not from the page itself.
     pub fn prices(self, model: &str) -> Option<Prices> {
         let (prompt_dollars, completion_dollars) = match (self, model) {
             (Preset::DeepSeek, "deepseek-flash" | "deepseek-v4-flash") => (0.30, 1.20),
             (Preset::DeepSeek, "deepseek-v4-pro") => (1.32, 3.96),
             _ => return None,
         };
-        Some(Prices { prompt_dollars, completion_dollars, looked_up: "2026-11-24" })
+        Some(Prices { prompt_dollars, completion_dollars, known_for: "2026-10-27" })
     }
 }

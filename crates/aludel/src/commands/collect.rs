@@ -186,6 +186,18 @@ impl Prepared {
             endpoint.headers = headers(&recipe)?;
             teachers.push(Arc::new(HttpTeacher::new(endpoint)?));
         }
+        let trace = &recipe.trace;
+        if let Some(known) = trace.preset_prices()
+            && (trace.prompt_price.is_none() || trace.completion_price.is_none())
+        {
+            let (price, day) = (trace.price(), known.known_for);
+            tracing::warn!(
+                "costs are reckoned with ${} and ${} a million tokens asked and answered, the preset's prices of {day}; \
+                 --prompt-price and --completion-price take today's",
+                price.prompt,
+                price.completion
+            );
+        }
         let store = Store::open(recipe.trace.store.as_deref().unwrap_or("".as_ref()))?;
         Ok(Prepared { recipe, store, teachers })
     }
