@@ -146,6 +146,18 @@ pub enum Error {
         reason: String,
     },
 
+    /// A served model that cannot be evaluated.
+    #[error(
+        "{endpoint}: the served model does not answer: {reason}; mend that, and evaluate into the same folder again: what was answered is \
+         kept"
+    )]
+    Unanswered {
+        /// The server's address.
+        endpoint: String,
+        /// What it says, or what is wrong with it.
+        reason: String,
+    },
+
     /// A row of an evaluation file that is no problem.
     #[error("{path}, line {line}: {reason}")]
     TaskRow {

@@ -86,8 +86,11 @@ impl Folder {
         self.samples.get(&(task.to_owned(), problem.to_owned(), sample))
     }
 
-    /// Writes the plan and opens the samples for appending.
+    /// Writes the plan and opens the samples for appending, the first time.
     pub(super) fn begin(&mut self, plan: &Plan) -> Result<()> {
+        if self.file.is_some() {
+            return Ok(());
+        }
         let path = self.path.join(PLAN_FILE_NAME);
         if !path.exists() {
             atomic::write_json(&path, plan)?;

@@ -1,5 +1,5 @@
 //! Which model it was: a fingerprint that changes with the files, so that samples of a model that was trained on meanwhile are not
-//! mixed with the old one's. Nothing of the model is understood here.
+//! mixed with the old one's; and what a server is asked with beside the question. Nothing of the model is understood here.
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
@@ -22,6 +22,12 @@ pub fn fingerprint(model: &Path, adapter: Option<&Path>) -> Result<String> {
         }
     }
     Ok(hasher.finalize().to_hex()[..16].to_owned())
+}
+
+/// 16 hexadecimal digits for the further fields that a server is asked with; none without such.
+pub fn fields_fingerprint(fields: &serde_json::Map<String, serde_json::Value>) -> Option<String> {
+    let text = serde_json::to_vec(fields).unwrap_or_default();
+    (!fields.is_empty()).then(|| blake3::hash(&text).to_hex()[..16].to_owned())
 }
 
 /// A file itself; of a folder the weights, the config and what makes its text.

@@ -12,6 +12,7 @@ pub mod loss;
 pub mod paired;
 pub mod results;
 pub mod score;
+pub mod served;
 pub mod task;
 #[cfg(test)]
 mod tests;
@@ -189,10 +190,11 @@ pub fn evaluate<'r>(
     let mut meter = Meter::new(tasks.len());
     if left > 0 {
         let mut respondent = open()?;
-        folder.begin(&plan)?;
         observe(Progress { done: resumed, resumed, total, tokens_per_second: 0.0 });
         meter.since = Instant::now();
         respondent.answer(&asks, stop, &mut meter, &mut |answered, meter| {
+            // Not before: where nobody answers, a corrected command must find what the first one found.
+            folder.begin(&plan)?;
             folder.add(judged(&tasks[answered.task], &answered, settings.seed)?)?;
             left -= 1;
             observe(Progress { done: total - left, resumed, total, tokens_per_second: meter.rate() });
@@ -321,6 +323,7 @@ fn task_result(task: &Task, problems: &[Vec<&Sample>], settings: &Settings, rate
     let is_same = |problem: usize, left: &str, right: &str| task.checker(problem).is_same(left, right);
     let score = score::score(problems, settings.samples, settings.seed, &is_same);
     let all = || problems.iter().flatten();
+    let counted = || all().filter(|sample| sample.is_counted());
     let share = |is: &dyn Fn(&Sample) -> bool| score::mean(all().map(|sample| f64::from(u8::from(is(sample)))));
     TaskResult {
         name: task.name.clone(),
@@ -334,9 +337,9 @@ fn task_result(task: &Task, problems: &[Vec<&Sample>], settings: &Settings, rate
         looping: share(&|sample| sample.looping),
         no_answer: share(&|sample| sample.no_answer),
         undecided: share(&|sample| sample.undecided),
-        mean_thinking_tokens: score::mean(all().map(|sample| sample.thinking_tokens as f64)),
-        thinking_tokens_percentiles: score::percentiles(all().map(|sample| sample.thinking_tokens)),
-        mean_completion_tokens: score::mean(all().map(|sample| sample.completion_tokens as f64)),
+        mean_thinking_tokens: score::mean(counted().map(|sample| sample.thinking_tokens as f64)),
+        thinking_tokens_percentiles: score::percentiles(counted().map(|sample| sample.thinking_tokens)),
+        mean_completion_tokens: score::mean(counted().map(|sample| sample.completion_tokens as f64)),
         tokens_per_second: rate,
         fingerprint: task.fingerprint(),
     }

@@ -43,12 +43,15 @@ pub struct ModelName {
     /// The address of a served model.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub endpoint: Option<String>,
+    /// What the server there calls the model.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub served: Option<String>,
     /// An adapter folder.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub adapter: Option<String>,
     /// What tables call it.
     pub name: String,
-    /// Changes when the files behind `path` and `adapter` do.
+    /// Changes when the files behind `path` and `adapter` do, or what else a server is asked with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fingerprint: Option<String>,
 }
@@ -97,11 +100,11 @@ pub struct TaskResult {
     /// Share of samples that the verifier could not decide; they count as wrong.
     #[serde(default)]
     pub undecided: f64,
-    /// Tokens of reasoning, mean over samples.
+    /// Tokens of reasoning, mean over the samples whose tokens were counted: not every server counts them.
     pub mean_thinking_tokens: f64,
     /// Their percentiles.
     pub thinking_tokens_percentiles: Percentiles,
-    /// Tokens of reasoning and answer, mean over samples.
+    /// Tokens of reasoning and answer, mean over the same samples; 0 where nothing was counted.
     #[serde(default)]
     pub mean_completion_tokens: f64,
     /// Tokens written a second, all sequences together; `null` if nothing was generated since the folder was resumed.
@@ -159,12 +162,19 @@ pub struct Sample {
     pub no_answer: bool,
     /// Tokens of the prompt.
     pub prompt_tokens: u64,
-    /// Tokens of the reasoning.
+    /// Tokens of the reasoning. A server counts them with the answer's; then they are the reasoning's share of the letters.
     pub thinking_tokens: u64,
-    /// Tokens of reasoning and answer.
+    /// Tokens of reasoning and answer; 0 where a server does not count them.
     pub completion_tokens: u64,
-    /// `stop` or `length`, or what a server says.
+    /// `stop` or `length`, what else a server says, or `refused` for a question that it did not take.
     pub finish_reason: String,
+}
+
+impl Sample {
+    /// Whether its tokens are known: a server that does not count them leaves an answer of none.
+    pub fn is_counted(&self) -> bool {
+        self.completion_tokens > 0 || (self.content.is_empty() && self.reasoning.is_none())
+    }
 }
 
 /// `evaluation.json`: what a folder holds the results of. A folder is resumed only with an equal one.

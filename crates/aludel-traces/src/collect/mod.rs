@@ -8,6 +8,7 @@ mod concurrency;
 mod endpoint;
 mod flow;
 mod keep;
+mod list;
 mod money;
 mod plan;
 mod predict;
@@ -19,6 +20,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+pub use list::{Listed, ask_list, listed_models};
 pub use money::{Budget, Price, Usage};
 pub use plan::{Plan, plan};
 pub use predict::{Interval, Prediction};
@@ -116,7 +118,13 @@ pub fn collect(collection: &Collection<'_>, stop: &AtomicBool, told: &mut dyn Fn
     ask(collection, missing, stop, told)
 }
 
-/// Asks for what is missing, on two threads: one would do for any server, but not for its own measurement.
+/// Two threads: one would do for any server, but not for its own measurement.
+fn runtime() -> Result<tokio::runtime::Runtime, Error> {
+    let built = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    built.map_err(|reason| Error::Threads { threads: 2, reason: reason.to_string() })
+}
+
+/// Asks for what is missing.
 fn ask(
     collection: &Collection<'_>,
     missing: Missing,
@@ -132,8 +140,7 @@ fn ask(
     let spent = Spent { cost: before.cost, tokens, answers: before.complete + before.cut };
     let keeper = Keeper::new(collection.store.writer());
     let (give, take) = tokio::sync::mpsc::channel(256);
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
-    let runtime = runtime.map_err(|reason| Error::Threads { threads: 2, reason: reason.to_string() })?;
+    let runtime = runtime()?;
     let (end, progress) = std::thread::scope(|scope| {
         scope.spawn(move || keep::feed(missing, &give));
         runtime.block_on(async {

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION};
 use reqwest::redirect::Policy;
 use reqwest::{Client, RequestBuilder, Response, StatusCode};
+use serde_json::Value;
 use tokio::time::timeout;
 
 use super::endpoint::Routes;
@@ -18,6 +19,9 @@ use crate::Error;
 
 /// The most bytes that are read of an error.
 const ERROR_BYTES: usize = 64 << 10;
+
+/// The most bytes that are read of a list of models.
+const LIST_BYTES: usize = 4 << 20;
 
 /// The longest wait for the body of an error, and for a health check.
 const SHORT_WAIT: Duration = Duration::from_secs(30);
@@ -64,6 +68,29 @@ impl HttpTeacher {
             .build()
             .map_err(|reason| endpoint.refuse(format!("no client can be made for it ({reason})")))?;
         Ok(HttpTeacher { client, endpoint, routes, headers, takes_usage: OnceLock::new() })
+    }
+
+    /// The names of the models that the server lists; none if it does not know how to say so.
+    pub(crate) async fn models(&self) -> Result<Vec<String>, Failure> {
+        let wait = self.endpoint.timeouts.request.min(SHORT_WAIT);
+        let mut response = match self.accepted(self.client.get(self.routes.models.clone()), wait).await {
+            Err(Failure::Refused { status: Some(404 | 405), .. }) => return Ok(Vec::new()),
+            response => response?,
+        };
+        let mut body = Vec::new();
+        let _ = timeout(SHORT_WAIT, async {
+            while let Ok(Some(bytes)) = response.chunk().await {
+                body.extend_from_slice(&bytes);
+                if body.len() > LIST_BYTES {
+                    break;
+                }
+            }
+        })
+        .await;
+        let list: Value = serde_json::from_slice(&body).unwrap_or_default();
+        let models = list.get("data").or_else(|| list.get("models")).and_then(Value::as_array);
+        let name = |model: &Value| Some(model.get("id").or_else(|| model.get("name"))?.as_str()?.to_owned());
+        Ok(models.into_iter().flatten().filter_map(name).collect())
     }
 
     async fn answer(&self, question: &Question, asking: &Asking, sample: u32) -> Result<Answer, Failure> {

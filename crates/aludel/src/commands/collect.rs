@@ -213,7 +213,7 @@ impl Prepared {
 }
 
 /// The key, from the variable or file that the recipe names, or from the preset's variable if it is set.
-fn key(recipe: &Recipe) -> anyhow::Result<Option<Secret>> {
+pub(super) fn key(recipe: &Recipe) -> anyhow::Result<Option<Secret>> {
     if let Some(path) = &recipe.trace.api_key_file {
         return key_from_file(path).map(Some);
     }
@@ -225,7 +225,8 @@ fn key(recipe: &Recipe) -> anyhow::Result<Option<Secret>> {
     }
 }
 
-fn headers(recipe: &Recipe) -> anyhow::Result<Vec<(String, Secret)>> {
+/// The further headers that the recipe names.
+pub(super) fn headers(recipe: &Recipe) -> anyhow::Result<Vec<(String, Secret)>> {
     let header = |(name, value): (&String, &String)| {
         let unusable = || {
             let (reason, mend) = ("a header cannot carry this", "give one line of plain letters");

@@ -85,7 +85,9 @@ fn table(report: &Report<'_>, names: &[&str]) -> Html {
         for (index, evaluated) in report.evaluated.iter().enumerate() {
             let Some(task) = result(evaluated, name) else { continue };
             let percentiles = task.thinking_tokens_percentiles;
+            let is_counted = task.mean_completion_tokens > 0.0 || task.mean_thinking_tokens > 0.0;
             let thinking = format!("{:.0} ({} · {})", task.mean_thinking_tokens, percentiles.p50, percentiles.p90);
+            let thinking = if is_counted { thinking } else { "–".to_owned() };
             let speed = task.tokens_per_second.map_or_else(|| "–".to_owned(), |speed| format!("{speed:.0}"));
             let cells = [
                 percent(task.pass_at_1),

@@ -70,7 +70,8 @@ fn asked(evaluated: &Evaluated) -> Html {
     // Where a file lies is nobody's business but its owner's; its name is enough.
     let name_of = |path: &String| Path::new(path).file_name().map(|name| name.to_string_lossy().into_owned());
     let facts = [
-        ("model", model.path.as_ref().and_then(name_of).or_else(|| model.endpoint.clone())),
+        ("model", model.path.as_ref().and_then(name_of).or_else(|| model.served.clone())),
+        ("server", model.endpoint.clone()),
         ("adapter", model.adapter.as_ref().and_then(name_of)),
         ("samples", Some(format!("{} of each problem, {sampling}", settings.samples))),
         ("at most", Some(format!("{} new tokens", grouped(settings.max_new_tokens as u64)))),

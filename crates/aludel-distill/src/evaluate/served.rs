@@ -1,0 +1,135 @@
+//! A model behind a server answers: questions go out several at once, and what may pass is asked again. Tokens are those that the server
+//! counts; it counts reasoning and answer together, so that the reasoning's part is taken by its letters.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use aludel_traces::collect::{self, End, Listed, ask_list};
+use aludel_traces::teacher::{self, Asking, Finish, Question, Teacher};
+
+use super::results::Settings;
+use super::{Answer, Answered, Ask, Meter, Respondent};
+use crate::error::{Error, Result};
+
+/// After so many questions that are not taken, and no answer, the settings are at fault and not the questions.
+const NONE_TAKEN: usize = 20;
+/// Bits of a problem's seed, which has 53, that are left out: some servers take 31 bits, and the sample's number is added.
+const SEED_SHIFT: u32 = 23;
+
+/// A served model.
+pub struct Served<'a> {
+    teacher: Arc<dyn Teacher>,
+    options: collect::Options,
+    tell: &'a mut dyn FnMut(&str),
+}
+
+impl<'a> Served<'a> {
+    /// Asks as the settings say; all else that concerns asking stands in the options. `tell` hears of trouble that may pass.
+    pub fn new(
+        teacher: Arc<dyn Teacher>,
+        settings: &Settings,
+        options: collect::Options,
+        tell: &'a mut dyn FnMut(&str),
+    ) -> Served<'a> {
+        let asking = Asking {
+            temperature: settings.temperature,
+            top_p: settings.top_p,
+            max_tokens: Some(u32::try_from(settings.max_new_tokens).unwrap_or(u32::MAX)),
+            logprobs: false,
+            top_logprobs: None,
+            ..options.asking
+        };
+        Served { teacher, options: collect::Options { asking, ..options }, tell }
+    }
+
+    fn unanswered(&self, reason: String) -> Error {
+        Error::Unanswered { endpoint: self.teacher.name().to_owned(), reason }
+    }
+}
+
+impl Respondent for Served<'_> {
+    fn answer(
+        &mut self,
+        asks: &[Ask<'_>],
+        stop: &AtomicBool,
+        meter: &mut Meter,
+        take: &mut dyn FnMut(Answered, &Meter) -> Result<()>,
+    ) -> Result<()> {
+        let samples: Vec<(usize, u32)> = asks
+            .iter()
+            .enumerate()
+            .flat_map(|(index, ask)| ask.samples.clone().map(move |sample| (index, sample)))
+            .collect();
+        let list = samples.iter().map(|&(index, sample)| Listed {
+            question: Arc::new(Question { messages: asks[index].messages.to_vec() }),
+            seed: Some(asks[index].seed >> SEED_SHIFT),
+            sample,
+        });
+        // Questions that are not taken count as wrong only once it is known that others are.
+        let mut not_taken: Vec<Answered> = Vec::new();
+        let mut last_words = String::new();
+        let (mut is_any_answered, mut refused) = (false, 0);
+        let answered = |place: usize, answer| {
+            let (index, sample) = samples[place];
+            Answered { task: asks[index].task, problem: asks[index].problem, sample, answer }
+        };
+        let (teacher, options) = (&self.teacher, &self.options);
+        let end = ask_list(teacher, list, options, stop, self.tell, &mut |place, came| -> Result<()> {
+            match came {
+                Ok(said) => {
+                    is_any_answered = true;
+                    let answer = answer_of(said);
+                    meter.count(asks[samples[place].0].task, answer.completion_tokens);
+                    meter.tick();
+                    take(answered(place, answer), meter)?;
+                }
+                Err(words) => {
+                    refused += 1;
+                    last_words.clone_from(&words);
+                    not_taken
+                        .push(answered(place, Answer { finish_reason: "refused".to_owned(), ..Answer::default() }));
+                }
+            }
+            if is_any_answered {
+                not_taken.drain(..).try_for_each(|answered| take(answered, meter))?;
+            }
+            match not_taken.len() {
+                NONE_TAKEN.. => {
+                    Err(Error::Unanswered { endpoint: teacher.name().to_owned(), reason: last_words.clone() })
+                }
+                _ => Ok(()),
+            }
+        })?;
+        if refused > not_taken.len() {
+            (self.tell)(&format!("{refused} answers were refused, and count as wrong: {last_words}"));
+        }
+        match end {
+            End::Finished if not_taken.is_empty() => Ok(()),
+            End::Finished => Err(self.unanswered(last_words)),
+            End::Refused { words } => Err(self.unanswered(words.join("; "))),
+            End::Silent { words } => Err(self.unanswered(words)),
+            End::Incomplete { left } => {
+                Err(self.unanswered(format!("{left} questions failed {} times each", self.options.max_attempts)))
+            }
+            // No budget is set.
+            End::Stopped | End::Budget { .. } => Ok(()),
+        }
+    }
+}
+
+fn answer_of(said: teacher::Answer) -> Answer {
+    let counted = |tokens: Option<u64>| tokens.unwrap_or_default().min(u64::from(u32::MAX));
+    let completion_tokens = counted(said.completion_tokens);
+    let content = said.content.trim().to_owned();
+    let thought = said.reasoning.as_ref().map_or(0, |reasoning| reasoning.chars().count()) as u64;
+    let letters = thought + content.chars().count() as u64;
+    Answer {
+        thinking_tokens: (completion_tokens * thought).checked_div(letters).unwrap_or_default(),
+        reasoning: said.reasoning,
+        content,
+        truncated: said.finish == Finish::Length,
+        finish_reason: said.finish.as_str().to_owned(),
+        prompt_tokens: counted(said.prompt_tokens),
+        completion_tokens,
+    }
+}

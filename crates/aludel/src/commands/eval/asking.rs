@@ -1,0 +1,135 @@
+//! How a model is asked: the options that `aludel eval` shares with `aludel compare`, and the tasks and settings that they make.
+
+use crate::hub::local_data;
+use crate::report::Helped;
+use crate::settings::{Flags, RecipeArgs, resolve};
+use aludel_distill::evaluate::results::Settings;
+use aludel_distill::evaluate::task::{Source, Task, named};
+use aludel_distill::settings::{Dtype, Problem, Problems, Recipe};
+use anyhow::Context as _;
+use clap::Args;
+use std::path::PathBuf;
+
+/// Options of whatever evaluates.
+#[derive(Debug, Args)]
+pub(crate) struct AskingArgs {
+    /// Samples of each problem
+    #[arg(long, value_name = "K", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=4096))]
+    pub(crate) samples: u32,
+
+    /// The most problems of each task, from its first on [default: all; 100 of a built-in task]
+    #[arg(long, value_name = "N")]
+    limit: Option<usize>,
+
+    /// 0 takes the likeliest token each time
+    #[arg(long, value_name = "T", default_value_t = 0.6, allow_negative_numbers = true)]
+    temperature: f64,
+
+    /// Sample from the likeliest tokens that reach this probability
+    #[arg(long, value_name = "P", default_value_t = 0.95, allow_negative_numbers = true)]
+    top_p: f64,
+
+    /// The most tokens of an answer, reasoning included
+    #[arg(long, value_name = "N", default_value_t = 2048, value_parser = at_least_one)]
+    max_new_tokens: usize,
+
+    /// How answers are compared, in place of the tasks' own: maths, choice, exact, ... or a table, as for curate.verifier
+    #[arg(long, value_name = "VERIFIER")]
+    verifier: Option<String>,
+
+    /// Sequences at once, of a model that runs here [default: 8 to 64, by the memory they may need]
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    pub(super) batch: Option<usize>,
+
+    /// The precision of matrix products: auto, bf16, f32, or file for the file's own quantisation [default: auto]
+    #[arg(long, value_name = "DTYPE")]
+    pub(super) dtype: Option<String>,
+
+    /// Threads; 0 takes one for each core [default: 0]
+    #[arg(long, value_name = "N")]
+    pub(super) threads: Option<String>,
+}
+
+/// A whole number above 0.
+pub(super) fn at_least_one(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(number) if number >= 1 => Ok(number),
+        _ => Err("give a whole number of 1 or more".to_owned()),
+    }
+}
+
+impl AskingArgs {
+    /// The recipe, with what these options set in it and `flags` before them.
+    pub(super) fn recipe(&self, recipe: &RecipeArgs, flags: Flags) -> anyhow::Result<Recipe> {
+        let mut problems = Vec::new();
+        if !(0.0..=100.0).contains(&self.temperature) {
+            let mend = "give a number from 0 (always the likeliest token) to 100";
+            let reason = "logits cannot be divided by it";
+            problems.push(Problem::new("--temperature", Some(self.temperature.to_string()), reason, mend));
+        }
+        if !(self.top_p > 0.0 && self.top_p <= 1.0) {
+            let (reason, mend) = ("it is a probability to be reached", "give a number above 0, up to 1");
+            problems.push(Problem::new("--top-p", Some(self.top_p.to_string()), reason, mend));
+        }
+        if self.temperature == 0.0 && self.samples > 1 {
+            let reason = "at temperature 0 all samples of a problem are the same";
+            let mend = "give 1, or a --temperature";
+            problems.push(Problem::new("--samples", Some(self.samples.to_string()), reason, mend));
+        }
+        Problems::unless_empty(problems)?;
+        let flags = flags
+            .written("--dtype", "student.dtype", self.dtype.as_ref())
+            .written("--threads", "student.threads", self.threads.as_ref())
+            .written("--verifier", "curate.verifier", self.verifier.as_ref());
+        resolve(recipe, flags)
+    }
+
+    /// Settings for a model that runs here.
+    pub(super) fn settings(&self, recipe: &Recipe, seed: u64) -> Settings {
+        let dtype = match recipe.student.dtype {
+            Dtype::Auto | Dtype::Bf16 => "bf16",
+            Dtype::F32 => "f32",
+            Dtype::File => "file",
+        };
+        Settings {
+            samples: self.samples,
+            temperature: self.temperature,
+            top_p: self.top_p,
+            max_new_tokens: self.max_new_tokens,
+            seed,
+            dtype: Some(dtype.to_owned()),
+        }
+    }
+
+    /// The tasks, fetched and read.
+    pub(super) fn tasks(&self, names: &[String], recipe: &Recipe) -> anyhow::Result<Vec<Task>> {
+        let verifier = self.verifier.as_ref().map(|_| recipe.curate.verifier()).transpose()?;
+        let load = |text: &String| -> anyhow::Result<Task> {
+            let (name, source) = fetched(named(text)?)?;
+            Ok(Task::load(&name, &source, self.limit, verifier.as_ref())?)
+        };
+        names.iter().map(load).collect()
+    }
+}
+
+/// Names on the Hub made local files.
+fn fetched((name, source): (String, Source)) -> anyhow::Result<(String, Source)> {
+    let local = |files: Vec<PathBuf>| -> anyhow::Result<Vec<PathBuf>> {
+        Ok(files.iter().map(|file| local_data(file)).collect::<anyhow::Result<Vec<_>>>()?.concat())
+    };
+    let source = match source {
+        Source::Files(files) => Source::Files(local(files)?),
+        Source::Benchmark(benchmark, files) => {
+            let fetched = local(files).with_context(|| Helped {
+                message: format!("{name}: the benchmark cannot be fetched"),
+                help: format!(
+                    "if it is gated, accept its conditions on its page on the Hub and set HF_TOKEN to a token that may read it; \
+                     --tasks {name}=FILE takes a file that you have"
+                ),
+            })?;
+            Source::Benchmark(benchmark, fetched)
+        }
+        generator @ Source::Generator(_) => generator,
+    };
+    Ok((name, source))
+}

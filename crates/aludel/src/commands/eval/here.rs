@@ -1,0 +1,72 @@
+//! A model that runs here: what results call it, and its evaluation.
+
+use super::{date, machine, progress_bar, show_progress};
+use crate::hub::local_model;
+use aludel_distill::evaluate::identity::fingerprint;
+use aludel_distill::evaluate::local::Local;
+use aludel_distill::evaluate::results::{ModelName, Results, Settings};
+use aludel_distill::evaluate::task::{Problem, Task};
+use aludel_distill::evaluate::{Evaluation, evaluate};
+use aludel_distill::settings::StudentSettings;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
+
+/// A model on this machine.
+pub(crate) struct Here {
+    path: PathBuf,
+    adapter: Option<PathBuf>,
+    /// What results say of it.
+    pub(crate) model: ModelName,
+}
+
+impl Here {
+    /// The model that the user named, fetched if it is a name on the Hub; `name` is what tables are to call it.
+    pub(crate) fn new(named: &Path, adapter: Option<&Path>, name: Option<&String>) -> anyhow::Result<Here> {
+        let path = local_model(named)?;
+        let model = ModelName {
+            path: Some(named.display().to_string()),
+            adapter: adapter.map(|adapter| adapter.display().to_string()),
+            name: name.cloned().unwrap_or_else(|| usual_name(&path, adapter)),
+            fingerprint: Some(fingerprint(&path, adapter)?),
+            ..ModelName::default()
+        };
+        Ok(Here { path, adapter: adapter.map(Path::to_owned), model })
+    }
+
+    /// Evaluates into a folder, or goes on there. `None` if it was stopped.
+    pub(crate) fn evaluate(
+        &self,
+        tasks: &[Task],
+        settings: Settings,
+        student: &StudentSettings,
+        batch: Option<usize>,
+        folder: &Path,
+        stop: &AtomicBool,
+    ) -> anyhow::Result<Option<Results>> {
+        let evaluation = Evaluation { tasks, model: self.model.clone(), settings, date: date(), machine: machine() };
+        let open = || {
+            let bytes = |task: &Task| {
+                let of =
+                    |problem: &Problem| problem.messages.iter().map(|message| message.content.len()).sum::<usize>();
+                task.problems.iter().map(of).max().unwrap_or(0)
+            };
+            let longest = tasks.iter().map(bytes).max().unwrap_or(0);
+            let adapter = self.adapter.as_deref();
+            let local = Local::open(&self.path, adapter, student, &evaluation.settings, longest, batch)?;
+            Ok(Box::new(local) as Box<_>)
+        };
+        let bar = progress_bar("answers");
+        let results = evaluate(&evaluation, folder, open, stop, &mut |progress| show_progress(&bar, &progress));
+        bar.finish_and_clear();
+        Ok(results?)
+    }
+}
+
+fn usual_name(model: &Path, adapter: Option<&Path>) -> String {
+    let last = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let name = last(model).trim_end_matches(".gguf").to_owned();
+    let Some(adapter) = adapter else { return name };
+    // `run/adapter` is known by its run; where a run lies on this machine is nobody's business in a report
+    let run = adapter.parent().map(last).filter(|run| !run.is_empty() && adapter.ends_with("adapter"));
+    format!("{name} + {}", run.unwrap_or_else(|| last(adapter)))
+}

@@ -1,0 +1,139 @@
+//! The served model that `aludel eval --endpoint` names: its server, its name there, what cannot be asked of it, and what helps when it
+//! does not answer. How questions are asked stands in `aludel_distill::evaluate::served`.
+
+use super::{EvalArgs, date, progress_bar, show_progress};
+use crate::commands::collect::{headers, key};
+use crate::console::harmless;
+use crate::report::Helped;
+use aludel_distill::Error;
+use aludel_distill::evaluate::identity::fields_fingerprint;
+use aludel_distill::evaluate::results::{ModelName, Results, Settings};
+use aludel_distill::evaluate::served::Served;
+use aludel_distill::evaluate::task::Task;
+use aludel_distill::evaluate::{Evaluation, evaluate};
+use aludel_distill::settings::{Problem, Problems, Recipe};
+use aludel_traces::collect::{Options, listed_models};
+use aludel_traces::teacher::{HttpTeacher, Teacher};
+use anyhow::anyhow;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+/// Questions at once, where no number is given: what a small server has room for.
+const CONCURRENCY: usize = 8;
+
+/// A server, and how it is asked.
+pub(super) struct Server {
+    teacher: Arc<dyn Teacher>,
+    options: Options,
+    model: ModelName,
+}
+
+impl Server {
+    /// The server of the recipe, which holds the flags. Asks it for its model's name only where none is given.
+    pub(super) fn new(args: &EvalArgs, recipe: &Recipe) -> anyhow::Result<Option<Server>> {
+        if args.endpoint.is_none() {
+            return Ok(None);
+        }
+        let Some(mut endpoint) = recipe.trace.endpoints().into_iter().next() else { return Ok(None) };
+        endpoint.key = key(recipe)?;
+        endpoint.headers = headers(recipe)?;
+        let teacher = HttpTeacher::new(endpoint)?;
+        let mut options = recipe.trace.options();
+        options.concurrency = args.concurrency.unwrap_or(CONCURRENCY);
+        if options.asking.model.is_empty() {
+            options.asking.model = only_model(&teacher)?;
+        }
+        let model = ModelName {
+            endpoint: Some(teacher.name().to_owned()),
+            served: Some(options.asking.model.clone()),
+            name: args.name.clone().unwrap_or_else(|| options.asking.model.clone()),
+            fingerprint: fields_fingerprint(&options.asking.extra_body),
+            ..ModelName::default()
+        };
+        Ok(Some(Server { teacher: Arc::new(teacher), options, model }))
+    }
+
+    /// Evaluates into a folder, or goes on there. `None` if it was stopped.
+    pub(super) fn evaluate(
+        self,
+        tasks: &[Task],
+        settings: Settings,
+        folder: &Path,
+        stop: &AtomicBool,
+    ) -> anyhow::Result<Option<Results>> {
+        // How a model runs there is not known.
+        let settings = Settings { dtype: None, ..settings };
+        let evaluation = Evaluation { tasks, model: self.model, settings, date: date(), machine: None };
+        let bar = progress_bar("answers");
+        let endpoint = self.teacher.name().to_owned();
+        let mut tell = |words: &str| bar.suspend(|| tracing::warn!("{endpoint}: {}", harmless(words)));
+        let open = || Ok(Box::new(Served::new(self.teacher, &evaluation.settings, self.options, &mut tell)) as Box<_>);
+        let results = evaluate(&evaluation, folder, open, stop, &mut |progress| show_progress(&bar, &progress));
+        bar.finish_and_clear();
+        results.map_err(helped)
+    }
+}
+
+/// The one model of a server.
+fn only_model(teacher: &HttpTeacher) -> anyhow::Result<String> {
+    let endpoint = teacher.name().to_owned();
+    let models = listed_models(teacher).map_err(|failure| explained(&endpoint, failure.to_string()))?;
+    match models.as_slice() {
+        [model] => Ok(model.clone()),
+        models => {
+            let listed: Vec<&str> = models.iter().take(20).map(String::as_str).collect();
+            let reason = match models.len() {
+                0 => "the server does not say which models it has".to_owned(),
+                count => format!("the server has {count} models: {}", listed.join(", ")),
+            };
+            Err(Problems::one(Problem::new("--model", None, reason, "name one of them: --model NAME")).into())
+        }
+    }
+}
+
+/// What is said of a model that runs here cannot hold for one that a server runs.
+pub(super) fn refuse_local_options(args: &EvalArgs) -> Result<(), Problems> {
+    let shown = |path: &std::path::PathBuf| path.display().to_string();
+    let here = "it says how a model runs here, and this one runs on its server";
+    let leave_out = "leave it out; --concurrency says how many questions are asked at once";
+    let given = [
+        (
+            "--adapter",
+            args.adapter.as_ref().map(shown),
+            "the server has loaded its model already, and takes no adapter from here",
+            "serve the model with the adapter on it, for example what `aludel merge` writes",
+        ),
+        (
+            "--loss",
+            args.loss.then(String::new),
+            "a server does not tell the loss of given answers",
+            "name the model's own files: --model PATH --loss",
+        ),
+        ("--batch", args.asking.batch.map(|batch| batch.to_string()), here, leave_out),
+        ("--dtype", args.asking.dtype.clone(), here, leave_out),
+        ("--threads", args.asking.threads.clone(), here, leave_out),
+    ];
+    let problem = |(key, value, reason, mend): (&str, Option<String>, &str, &str)| {
+        let value = value?;
+        Some(Problem::new(key, Some(value).filter(|value| !value.is_empty()), reason, mend))
+    };
+    Problems::unless_empty(given.into_iter().filter_map(problem).collect())
+}
+
+/// An evaluation's error, with what helps where a server does not answer.
+fn helped(error: Error) -> anyhow::Error {
+    match error {
+        Error::Unanswered { endpoint, reason } => explained(&endpoint, reason),
+        error => error.into(),
+    }
+}
+
+fn explained(endpoint: &str, reason: String) -> anyhow::Error {
+    anyhow!(reason).context(Helped {
+        message: format!("{endpoint}: the served model does not answer"),
+        help:
+            "mend what it says (address, key, model name), and give the same command again: what was answered is kept"
+                .to_owned(),
+    })
+}
