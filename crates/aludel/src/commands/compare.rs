@@ -1,6 +1,9 @@
-//! `aludel compare`: evaluations against the first of them, as a verdict in the terminal and as a page. How differences are measured is
-//! decided in `aludel_distill::evaluate`, how the page looks in `page`.
+//! `aludel compare`: evaluations against the first of them, as a verdict in the terminal and as a page. What is compared is found in
+//! `named`. How differences are measured is decided in `aludel_distill::evaluate`, how the page looks in `page`.
 
+mod named;
+
+use super::eval::AskingArgs;
 use crate::console::{Console, harmless};
 use crate::page::{Report, Run, page};
 use crate::report::Outcome;
@@ -10,6 +13,7 @@ use aludel_formats::atomic;
 use anstyle::{AnsiColor, Style};
 use anyhow::Context as _;
 use clap::Args;
+use named::evaluated;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 
@@ -17,11 +21,16 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct CompareArgs {
-    /// Folders that `aludel eval` wrote, two or more; the first is the baseline, to which the others are compared
-    #[arg(value_name = "RESULT_DIR", required = true, num_args = 1..)]
-    results: Vec<PathBuf>,
+    /// Folders that `aludel eval` wrote, or models (GGUF file, model folder, hf:owner/name), which are evaluated first; two or more,
+    /// of which the first is the baseline to which the others are compared
+    #[arg(value_name = "RESULT_DIR|MODEL", required = true, num_args = 1..)]
+    named: Vec<PathBuf>,
 
-    /// The folder for report.html and comparison.json
+    /// What models are asked: as for `aludel eval`
+    #[arg(long, value_name = "NAME|FILE", num_args = 1..)]
+    tasks: Vec<String>,
+
+    /// The folder for report.html and comparison.json, and for the evaluations of models
     #[arg(long, value_name = "DIR")]
     output_dir: PathBuf,
 
@@ -29,7 +38,10 @@ pub(crate) struct CompareArgs {
     #[arg(long = "run", value_name = "DIR")]
     runs: Vec<PathBuf>,
 
-    /// Decides which problems are drawn for the intervals
+    #[command(flatten, next_help_heading = "How models are asked")]
+    asking: AskingArgs,
+
+    /// Decides samples, and which problems are drawn for the intervals
     #[arg(long, value_name = "N", default_value_t = 0)]
     seed: u64,
 
@@ -43,21 +55,26 @@ Examples:
   aludel compare before after --output-dir report
   aludel compare before after --run run --output-dir report
   aludel compare base small large --output-dir report --json
+  aludel compare student.gguf merged --tasks gsm8k dice --limit 100 --temperature 0 --output-dir report
 
+Models are evaluated into folders below --output-dir; the same command goes on with what was stopped.
 Both models must have answered the same problems: tasks that differ are left out, and it is said why.
 report.html is one file that needs no network; open it in a browser, on a phone too.";
 
 /// Compares, writes the report and says the verdict.
 pub(crate) fn run(args: &CompareArgs, console: &mut Console) -> anyhow::Result<Outcome> {
-    if args.results.len() < 2 {
+    if args.named.len() < 2 {
         let reason = "there is nothing to compare it with";
-        let mend = "name two or more folders of results, the baseline first";
-        let given = args.results.first().map(|folder| folder.display().to_string());
-        return Err(Problems::one(Problem::new("RESULT_DIR", given, reason, mend)).into());
+        let mend = "name two or more folders of results or models, the baseline first";
+        let given = args.named.first().map(|folder| folder.display().to_string());
+        return Err(Problems::one(Problem::new("RESULT_DIR|MODEL", given, reason, mend)).into());
     }
-    let mut evaluated = args.results.iter().map(|folder| Evaluated::read(folder)).collect::<Result<Vec<_>, _>>()?;
-    tell_apart(&mut evaluated);
     let runs = args.runs.iter().map(|folder| Run::read(folder)).collect::<anyhow::Result<Vec<_>>>()?;
+    let Some(mut evaluated) = evaluated(args)? else {
+        tracing::info!("stopped; give the same command again to go on");
+        return Ok(Outcome::Stopped);
+    };
+    tell_apart(&mut evaluated);
     let (baseline, others) = (&evaluated[0], &evaluated[1..]);
     let comparisons = others.iter().map(|other| compare(baseline, other, args.seed)).collect::<Result<Vec<_>, _>>()?;
     let report = Report { evaluated: &evaluated, comparisons: &comparisons, runs: &runs };

@@ -14,15 +14,17 @@ use crate::signals::stop_on_signals;
 use aludel_distill::evaluate::Progress;
 use aludel_distill::evaluate::loss::held_out_loss;
 use aludel_distill::settings::Recipe;
-use asking::{AskingArgs, at_least_one};
+use asking::at_least_one;
 use clap::Args;
-use here::Here;
 use indicatif::{ProgressBar, ProgressStyle};
 use served::{Server, refuse_local_options};
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use table::show;
+
+pub(super) use asking::AskingArgs;
+pub(super) use here::{Here, usual_name};
 
 /// The options of `aludel eval`.
 #[derive(Debug, Args)]

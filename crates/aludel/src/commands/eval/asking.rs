@@ -39,19 +39,19 @@ pub(crate) struct AskingArgs {
 
     /// Sequences at once, of a model that runs here [default: 8 to 64, by the memory they may need]
     #[arg(long, value_name = "N", value_parser = at_least_one)]
-    pub(super) batch: Option<usize>,
+    pub(crate) batch: Option<usize>,
 
     /// The precision of matrix products: auto, bf16, f32, or file for the file's own quantisation [default: auto]
     #[arg(long, value_name = "DTYPE")]
-    pub(super) dtype: Option<String>,
+    pub(crate) dtype: Option<String>,
 
     /// Threads; 0 takes one for each core [default: 0]
     #[arg(long, value_name = "N")]
-    pub(super) threads: Option<String>,
+    pub(crate) threads: Option<String>,
 }
 
 /// A whole number above 0.
-pub(super) fn at_least_one(text: &str) -> Result<usize, String> {
+pub(crate) fn at_least_one(text: &str) -> Result<usize, String> {
     match text.parse() {
         Ok(number) if number >= 1 => Ok(number),
         _ => Err("give a whole number of 1 or more".to_owned()),
@@ -60,7 +60,7 @@ pub(super) fn at_least_one(text: &str) -> Result<usize, String> {
 
 impl AskingArgs {
     /// The recipe, with what these options set in it and `flags` before them.
-    pub(super) fn recipe(&self, recipe: &RecipeArgs, flags: Flags) -> anyhow::Result<Recipe> {
+    pub(crate) fn recipe(&self, recipe: &RecipeArgs, flags: Flags) -> anyhow::Result<Recipe> {
         let mut problems = Vec::new();
         if !(0.0..=100.0).contains(&self.temperature) {
             let mend = "give a number from 0 (always the likeliest token) to 100";
@@ -85,7 +85,7 @@ impl AskingArgs {
     }
 
     /// Settings for a model that runs here.
-    pub(super) fn settings(&self, recipe: &Recipe, seed: u64) -> Settings {
+    pub(crate) fn settings(&self, recipe: &Recipe, seed: u64) -> Settings {
         let dtype = match recipe.student.dtype {
             Dtype::Auto | Dtype::Bf16 => "bf16",
             Dtype::F32 => "f32",
@@ -102,7 +102,7 @@ impl AskingArgs {
     }
 
     /// The tasks, fetched and read.
-    pub(super) fn tasks(&self, names: &[String], recipe: &Recipe) -> anyhow::Result<Vec<Task>> {
+    pub(crate) fn tasks(&self, names: &[String], recipe: &Recipe) -> anyhow::Result<Vec<Task>> {
         let verifier = self.verifier.as_ref().map(|_| recipe.curate.verifier()).transpose()?;
         let load = |text: &String| -> anyhow::Result<Task> {
             let (name, source) = fetched(named(text)?)?;

@@ -26,7 +26,7 @@ impl Here {
         let model = ModelName {
             path: Some(named.display().to_string()),
             adapter: adapter.map(|adapter| adapter.display().to_string()),
-            name: name.cloned().unwrap_or_else(|| usual_name(&path, adapter)),
+            name: name.cloned().unwrap_or_else(|| usual_name(named, adapter)),
             fingerprint: Some(fingerprint(&path, adapter)?),
             ..ModelName::default()
         };
@@ -62,7 +62,8 @@ impl Here {
     }
 }
 
-fn usual_name(model: &Path, adapter: Option<&Path>) -> String {
+/// What tables call a model that was given no name.
+pub(crate) fn usual_name(model: &Path, adapter: Option<&Path>) -> String {
     let last = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let name = last(model).trim_end_matches(".gguf").to_owned();
     let Some(adapter) = adapter else { return name };
