@@ -124,6 +124,37 @@ fn no_gain_is_called_that() {
     assert_snapshot!("compare_no_gain", workshop.run(COMPARE));
 }
 
+/// One family is gained and another lost, by as many problems or by more: both are named, and together it is what the sum says.
+#[test]
+fn what_is_forgotten_is_told_whatever_the_sum_is() {
+    let workshop = Workshop::new();
+    evaluate(&workshop, "before", &[("dice", 60, 0..5), ("ages", 60, 0..45)]);
+    evaluate(&workshop, "even", &[("dice", 60, 0..40), ("ages", 60, 0..10)]);
+    evaluate(&workshop, "worse", &[("dice", 60, 0..20), ("ages", 60, 0..3)]);
+    for (folder, change, sentence, dice, ages) in [
+        ("even", "not_measurable", "no measurable gain: 2 tasks together: 41.7% → 41.7% [", "8% → 67% [", "75% → 17% ["),
+        ("worse", "loss", "it got worse: 2 tasks together: 42% → 19% [", "8% → 33% [", "75% → 5% ["),
+    ] {
+        let arguments = ["compare", "before", folder, "--output-dir", "out"];
+        let printed = workshop.json(&[&arguments[..], &["--json"]].concat());
+        let verdict = &printed["comparisons"][0]["verdict"];
+        assert_eq!(verdict["change"], change);
+        assert!(verdict["sentence"].as_str().unwrap().starts_with(sentence), "{verdict}");
+        for (key, task, scores) in [("gained", "dice", dice), ("forgotten", "ages", ages)] {
+            let clauses = verdict[key].as_array().unwrap();
+            assert_eq!(clauses.len(), 1, "{verdict}");
+            assert!(clauses[0].as_str().unwrap().starts_with(&format!("{task}: {scores}")), "{verdict}");
+        }
+        let said = workshop.run(&arguments);
+        assert!(said.contains(sentence) && said.contains(&format!("gained     dice: {dice}")), "{said}");
+        assert!(said.contains(&format!("forgotten  ages: {ages}")), "{said}");
+        let page = fs::read_to_string(workshop.path("out/report.html")).unwrap();
+        for part in [">Gained<", ">Forgotten<", &format!("ages: {ages}")] {
+            assert!(page.contains(part), "{part:?} is not in the page");
+        }
+    }
+}
+
 #[test]
 fn several_models_are_each_compared_with_the_first() {
     let workshop = workshop();

@@ -42,7 +42,8 @@ fn models_are_evaluated_first_and_only_once() {
     // a second run takes what is there, results by hand as well; a date tells it from one that was made again
     let results = text("out/evaluations/student/results.json");
     let date = results.find("\"date\"").unwrap();
-    let marked = format!("{}\"machine\":\"marked\",{}", &results[..date], &results[date..].replace("\"machine\"", "\"was\""));
+    let marked =
+        format!("{}\"machine\":\"marked\",{}", &results[..date], &results[date..].replace("\"machine\"", "\"was\""));
     workshop.write("out/evaluations/student/results.json", &marked);
     let again = compare(&workshop, &["student", "by-hand"]);
     assert_eq!(again["comparisons"][0]["pooled"], comparison["pooled"]);
@@ -62,21 +63,33 @@ fn models_of_one_name_are_told_apart_by_their_folders() {
         write_student(&workshop.path(&format!("{parent}/merged")), width);
     }
     let found = compare(&workshop, &["one/merged", "two/merged"]);
-    assert_eq!((&found["comparisons"][0]["baseline"], &found["comparisons"][0]["model"]), (&json!("one-merged"), &json!("two-merged")));
+    assert_eq!(
+        (&found["comparisons"][0]["baseline"], &found["comparisons"][0]["model"]),
+        (&json!("one-merged"), &json!("two-merged"))
+    );
     assert!(workshop.path("out/evaluations/two-merged/results.json").exists());
 }
 
 #[test]
 fn what_models_need_is_asked_for_and_nothing_is_written() {
     let workshop = workshop();
-    let said = |named: &[&str], more: &[&str]| workshop.run(&[&["compare"], named, &["--output-dir", "out"], more].concat());
+    let said =
+        |named: &[&str], more: &[&str]| workshop.run(&[&["compare"], named, &["--output-dir", "out"], more].concat());
     let silent = said(&["student", "wide"], &[]);
     assert!(silent.contains("exit code: 2"), "{silent}");
-    assert!(silent.contains("error: --tasks\nbecause: student is a model, and nothing says what it is to be asked\nhelp: give --tasks"), "{silent}");
+    assert!(
+        silent.contains(
+            "error: --tasks\nbecause: student is a model, and nothing says what it is to be asked\nhelp: give --tasks"
+        ),
+        "{silent}"
+    );
     fs::create_dir(workshop.path("adapter")).unwrap();
     workshop.write("adapter/adapter_config.json", "{}");
     let adapter = said(&["student", "adapter"], ASKED);
-    assert!(adapter.contains("because: this is an adapter without its model\nhelp: merge it first: aludel merge"), "{adapter}");
+    assert!(
+        adapter.contains("because: this is an adapter without its model\nhelp: merge it first: aludel merge"),
+        "{adapter}"
+    );
     let twice = said(&["student", "student"], ASKED);
     assert!(twice.contains("two models would have the same name"), "{twice}");
     let missing = said(&["student", "nowhere"], ASKED);

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::paired::{self, Difference, LEVEL, Pair};
 use super::results::{self, Results, Sample, Settings};
+use super::wordings;
 use crate::error::{Error, Result};
 
 /// A folder of results, read whole.
@@ -133,10 +134,9 @@ pub fn compare(baseline: &Evaluated, other: &Evaluated, seed: u64) -> Result<Com
     }
     differs.extend(differing_settings(&baseline.results.settings, &other.results.settings));
     let differences: Vec<Difference> =
-        found.iter().map(|(_, matched)| paired::difference(&matched.pairs, seed)).collect();
+        found.iter().map(|(_, matched)| paired::difference(&matched.pairs, &matched.problem_of, seed)).collect();
     let p_holm = paired::holm(&differences.iter().map(|difference| difference.p).collect::<Vec<_>>());
-    let all: Vec<Pair> = found.iter().flat_map(|(_, matched)| matched.pairs.iter().copied()).collect();
-    let pooled = paired::difference(&all, seed);
+    let pooled = pooled(found.iter().map(|(_, matched)| matched), seed);
     let tasks: Vec<TaskComparison> = (found.into_iter().zip(differences).zip(p_holm))
         .map(|(((name, matched), difference), p_holm)| TaskComparison {
             name,
@@ -178,10 +178,24 @@ fn common_tasks(baseline: &Evaluated, other: &Evaluated) -> (Vec<String>, Vec<St
     (common, differs)
 }
 
+/// All tasks together; no two of them share a problem.
+fn pooled<'a>(found: impl Iterator<Item = &'a Matched>, seed: u64) -> Difference {
+    let (mut pairs, mut problem_of) = (Vec::new(), Vec::new());
+    let mut first = 0;
+    for matched in found {
+        pairs.extend_from_slice(&matched.pairs);
+        problem_of.extend(matched.problem_of.iter().map(|problem| first + problem));
+        first = problem_of.iter().max().map_or(0, |last| last + 1);
+    }
+    paired::difference(&pairs, &problem_of, seed)
+}
+
 /// The problems of one task, in order of their ids.
 #[derive(Default)]
 struct Matched {
     pairs: Vec<Pair>,
+    /// Which problem each is a wording of.
+    problem_of: Vec<usize>,
     won: Vec<String>,
     lost: Vec<String>,
     as_before: usize,
@@ -191,8 +205,10 @@ struct Matched {
 
 fn matched(before: &BTreeMap<&str, f64>, after: &BTreeMap<&str, f64>) -> Matched {
     let mut matched = Matched::default();
+    let mut ids = Vec::new();
     for (id, &before) in before {
         let Some(&after) = after.get(id) else { continue };
+        ids.push(*id);
         matched.pairs.push(Pair { before, after });
         match after.total_cmp(&before) {
             std::cmp::Ordering::Greater => matched.won.push((*id).to_owned()),
@@ -201,6 +217,7 @@ fn matched(before: &BTreeMap<&str, f64>, after: &BTreeMap<&str, f64>) -> Matched
             std::cmp::Ordering::Equal => matched.both_wrong.push((*id).to_owned()),
         }
     }
+    matched.problem_of = wordings::problems(&ids);
     matched.unmatched = before.len() + after.len() - 2 * matched.pairs.len();
     matched
 }

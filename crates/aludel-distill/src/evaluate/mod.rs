@@ -16,6 +16,7 @@ pub mod served;
 pub mod task;
 #[cfg(test)]
 mod tests;
+mod wordings;
 
 use std::collections::HashSet;
 use std::ops::Range;

@@ -12,7 +12,7 @@ const EXACT_SIGNS: usize = 16;
 /// Sums that differ by less are equal: they were added in another order.
 const ROUNDING: f64 = 1e-9;
 
-/// One problem: each model's share of right samples.
+/// One question: each model's share of right samples.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Pair {
     /// Of the baseline, 0..1.
@@ -21,16 +21,10 @@ pub struct Pair {
     pub after: f64,
 }
 
-impl Pair {
-    fn difference(&self) -> f64 {
-        self.after - self.before
-    }
-}
-
-/// A difference of two models on the same problems.
+/// A difference of two models on the same questions.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
 pub struct Difference {
-    /// Problems.
+    /// Questions.
     pub n: usize,
     /// The baseline's mean.
     pub before: f64,
@@ -48,46 +42,65 @@ pub struct Difference {
     pub p: f64,
 }
 
-/// The difference of means over problems, those of several tasks perhaps.
-///
-/// Intervals are percentiles of the bootstrap (Efron, 1979) over problems: each resample takes as many as there are, and both models'
-/// results of each, so that what makes a problem hard for both cancels out. p is that of the sign-flip test, in
-/// whole for up to 16 problems whose results differ, else by [`DRAWS`] seeded draws: the bootstrap would call three problems won of
-/// three a certainty.
-///
-/// # Panics
-/// Without any problem.
-pub fn difference(pairs: &[Pair], seed: u64) -> Difference {
-    difference_by(pairs, seed, DRAWS)
+/// Questions that are drawn together, being one problem: how many, and each model's sum over them.
+#[derive(Clone, Copy, Default)]
+struct Problem {
+    questions: usize,
+    before: f64,
+    after: f64,
 }
 
-fn difference_by(pairs: &[Pair], seed: u64, draws: usize) -> Difference {
+/// The difference of means over questions, those of several tasks perhaps. `problem_of` says which problem a question belongs to,
+/// numbered from 0; where each is a problem by itself, these are the numbers from 0 on.
+///
+/// Intervals are percentiles of the bootstrap (Efron, 1979) over problems: each resample takes as many as there are, with all of their
+/// questions and both models' results of each, so that what makes a problem hard for both cancels out. p is that of the sign-flip test
+/// over problems, in whole for up to 16 whose results differ, else by [`DRAWS`] seeded draws: the bootstrap would call three problems won
+/// of three a certainty.
+///
+/// # Panics
+/// Without any question, or without a problem for each.
+pub fn difference(pairs: &[Pair], problem_of: &[usize], seed: u64) -> Difference {
+    difference_by(pairs, problem_of, seed, DRAWS)
+}
+
+fn difference_by(pairs: &[Pair], problem_of: &[usize], seed: u64, draws: usize) -> Difference {
     let n = pairs.len();
     assert!(n > 0, "a difference of no problems");
+    assert_eq!(n, problem_of.len(), "each question belongs to a problem");
     let mean = |of: fn(&Pair) -> f64| pairs.iter().map(of).sum::<f64>() / n as f64;
     let (before, after) = (mean(|pair| pair.before), mean(|pair| pair.after));
+    let mut problems = vec![Problem::default(); problem_of.iter().max().map_or(0, |last| last + 1)];
+    for (pair, &problem) in pairs.iter().zip(problem_of) {
+        let Problem { questions, before, after } = &mut problems[problem];
+        (*questions, *before, *after) = (*questions + 1, *before + pair.before, *after + pair.after);
+    }
+    problems.retain(|problem| problem.questions > 0);
     let mut resampled: [Vec<f64>; 3] = std::array::from_fn(|_| Vec::with_capacity(draws));
     for draw in 0..draws {
-        let [before, after] = resample(pairs, rng::mix(seed, draw as u64));
+        let Problem { questions, before, after } = resample(&problems, rng::mix(seed, draw as u64));
         for (values, sum) in resampled.iter_mut().zip([before, after, after - before]) {
-            values.push(sum / n as f64);
+            values.push(sum / questions as f64);
         }
     }
     let [before_ci95, after_ci95, ci95] = resampled.map(interval);
-    let differences: Vec<f64> = pairs.iter().map(Pair::difference).filter(|difference| *difference != 0.0).collect();
+    let differences = problems.iter().map(|problem| problem.after - problem.before);
+    let differences: Vec<f64> = differences.filter(|difference| difference.abs() > ROUNDING).collect();
     let p = p_of_signs(&differences, rng::mix(seed, u64::MAX), draws);
     Difference { n, before, before_ci95, after, after_ci95, difference: after - before, ci95, p }
 }
 
-/// The sums of both models over as many problems, drawn with replacement.
-fn resample(pairs: &[Pair], key: u64) -> [f64; 2] {
-    let (mut before, mut after) = (0.0, 0.0);
-    for counter in 0..pairs.len() as u64 {
-        let index = ((u128::from(rng::mix(key, counter)) * pairs.len() as u128) >> 64) as usize;
-        before += pairs[index].before;
-        after += pairs[index].after;
+/// The sums over as many problems, drawn with replacement.
+fn resample(problems: &[Problem], key: u64) -> Problem {
+    let mut sum = Problem::default();
+    for counter in 0..problems.len() as u64 {
+        let index = ((u128::from(rng::mix(key, counter)) * problems.len() as u128) >> 64) as usize;
+        let Problem { questions, before, after } = problems[index];
+        sum.questions += questions;
+        sum.before += before;
+        sum.after += after;
     }
-    [before, after]
+    sum
 }
 
 /// The middle 95% of values.

@@ -105,12 +105,17 @@ fn answers_vote_together_when_they_have_one_value() {
 #[test]
 fn the_interval_is_that_of_a_mean() {
     let shares: Vec<f64> = (0..400).map(|at| f64::from(u8::from(at % 4 == 0))).collect();
-    let [low, high] = bootstrap(&shares, 7);
+    let alone: Vec<usize> = (0..400).collect();
+    let [low, high] = bootstrap(&shares, &alone, 7);
     // the normal approximation: 0.25 ± 1.96 √(0.25 · 0.75 / 400)
     let half = 1.96 * (0.25f64 * 0.75 / 400.0).sqrt();
     assert!((low - (0.25 - half)).abs() <= 0.01 && (high - (0.25 + half)).abs() <= 0.01, "{low} {high}");
-    assert_eq!(bootstrap(&shares, 7), [low, high], "a seed gives one interval");
-    assert_eq!((bootstrap(&[1.0; 9], 0), bootstrap(&[], 0)), ([1.0, 1.0], [0.0, 0.0]));
+    assert_eq!(bootstrap(&shares, &alone, 7), [low, high], "a seed gives one interval");
+    assert_eq!((bootstrap(&[1.0; 9], &alone[..9], 0), bootstrap(&[], &[], 0)), ([1.0, 1.0], [0.0, 0.0]));
+    // in 4 wordings each they are 100 problems, of which 25 are solved in all
+    let wordings: Vec<usize> = (0..400).map(|at| at % 100).collect();
+    let [low, high] = bootstrap(&shares, &wordings, 7);
+    assert!((low - (0.25 - 2.0 * half)).abs() <= 0.02 && (high - (0.25 + 2.0 * half)).abs() <= 0.02, "{low} {high}");
 }
 
 #[test]

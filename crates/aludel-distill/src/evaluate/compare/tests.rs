@@ -118,6 +118,24 @@ fn several_samples_of_a_problem_are_one_share() {
     assert_eq!(shares.into_iter().collect::<Vec<_>>(), [("gcd-000", 0.5), ("gcd-001", 2.0 / 3.0)]);
 }
 
+/// Six problems in ten wordings each, five of them won and one as before: p is 2 / 2^5 by problems, and next to nothing by questions.
+#[test]
+fn other_words_do_not_make_a_gain_certain() {
+    let mut before = evaluated("before", &[("gcd", 60, 0..0)]);
+    let mut after = evaluated("after", &[("gcd", 60, 0..50)]);
+    let alone = compare(&before, &after, 0).unwrap();
+    assert_eq!(alone.verdict.change, Change::Gain);
+    for evaluated in [&mut before, &mut after] {
+        for (number, sample) in evaluated.samples.iter_mut().enumerate() {
+            let (problem, wording) = (number / 10, number % 10 + 1);
+            sample.problem = if wording == 1 { format!("p{problem}") } else { format!("p{problem}#{wording}") };
+        }
+    }
+    let found = compare(&before, &after, 0).unwrap();
+    assert_eq!((found.pooled.n, found.pooled.difference, found.pooled.p), (60, alone.pooled.difference, 2.0 / 32.0));
+    assert_eq!((found.verdict.change, found.tasks[0].won.len()), (Change::NotMeasurable, 50));
+}
+
 #[test]
 fn only_equal_problems_are_compared_and_the_rest_is_told() {
     let before = evaluated("before", &[("dice", 10, 0..5), ("ages", 10, 0..5), ("gcd", 10, 0..5), ("old", 10, 0..5)]);

@@ -1,5 +1,10 @@
 use super::*;
 
+/// Each question is a problem by itself.
+fn difference(pairs: &[Pair], seed: u64) -> Difference {
+    super::difference(pairs, &(0..pairs.len()).collect::<Vec<_>>(), seed)
+}
+
 fn pairs(counts: &[(f64, f64, usize)]) -> Vec<Pair> {
     let repeated = |&(before, after, count): &(f64, f64, usize)| std::iter::repeat_n(Pair { before, after }, count);
     counts.iter().flat_map(repeated).collect()
@@ -64,14 +69,41 @@ fn intervals_cover_and_p_keeps_its_level() {
         };
         (0..80).map(pair).collect()
     };
+    let alone: Vec<usize> = (0..80).collect();
     let (mut covered, mut alarms) = (0, 0);
     for experiment in 0..300 {
-        let [low, high] = difference_by(&simulate(0.3, 0.1, rng::mix(1, experiment)), experiment, 1_000).ci95;
+        let [low, high] = difference_by(&simulate(0.3, 0.1, rng::mix(1, experiment)), &alone, experiment, 1_000).ci95;
         covered += usize::from(low <= 0.2 && 0.2 <= high);
-        alarms += usize::from(difference_by(&simulate(0.2, 0.2, rng::mix(2, experiment)), experiment, 1_000).p < LEVEL);
+        alarms += usize::from(
+            difference_by(&simulate(0.2, 0.2, rng::mix(2, experiment)), &alone, experiment, 1_000).p < LEVEL,
+        );
     }
     assert!((270..=300).contains(&covered), "{covered} of 300");
     assert!(alarms <= 30, "{alarms} of 300");
+}
+
+/// Three problems in 20 wordings each, all won: the figures are those of three problems, and not of sixty.
+#[test]
+fn wordings_of_a_problem_are_no_further_problems() {
+    let pairs = pairs(&[(0.0, 1.0, 60)]);
+    let problem_of: Vec<usize> = (0..60).map(|question| question % 3).collect();
+    let found = super::difference(&pairs, &problem_of, 1);
+    assert_eq!((found.n, found.difference, found.p), (60, 1.0, 2.0 / 8.0));
+    assert!(difference(&pairs, 1).p < 0.001);
+}
+
+/// Ten problems, five of them won in all four wordings: the interval is that of 10 problems, 0.5 ± 1.96 · sqrt(0.25 / 10), within the
+/// steps of a tenth that the mean takes; as 40 problems it would be half as wide. A problem with more wordings counts for more.
+#[test]
+fn an_interval_is_as_wide_as_its_problems_are_few() {
+    let pairs: Vec<Pair> = (0..40).map(|question| Pair { before: 0.0, after: f64::from(question / 4 % 2) }).collect();
+    let problem_of: Vec<usize> = (0..40).map(|question| question / 4).collect();
+    let [low, high] = super::difference(&pairs, &problem_of, 1).ci95;
+    assert!((low - 0.19).abs() <= 0.1 && (high - 0.81).abs() <= 0.1, "{low} {high}");
+    let [low, high] = difference(&pairs, 1).ci95;
+    assert!((low - 0.345).abs() <= 0.03 && (high - 0.655).abs() <= 0.03, "{low} {high}");
+    let uneven = super::difference(&pairs[..5], &[0, 0, 0, 0, 1], 1);
+    assert_eq!((uneven.difference, uneven.ci95), (0.2, [0.0, 1.0]));
 }
 
 #[test]
