@@ -6,6 +6,7 @@ mod common;
 
 use std::fs;
 
+use aludel_scripted_teacher::{Crowd, ScriptedTeacher};
 use common::Workshop;
 use insta::assert_snapshot;
 use serde_json::{Value, json};
@@ -132,7 +133,13 @@ fn what_is_forgotten_is_told_whatever_the_sum_is() {
     evaluate(&workshop, "even", &[("dice", 60, 0..40), ("ages", 60, 0..10)]);
     evaluate(&workshop, "worse", &[("dice", 60, 0..20), ("ages", 60, 0..3)]);
     for (folder, change, sentence, dice, ages) in [
-        ("even", "not_measurable", "no measurable gain: 2 tasks together: 41.7% → 41.7% [", "8% → 67% [", "75% → 17% ["),
+        (
+            "even",
+            "not_measurable",
+            "no measurable gain: 2 tasks together: 41.7% → 41.7% [",
+            "8% → 67% [",
+            "75% → 17% [",
+        ),
         ("worse", "loss", "it got worse: 2 tasks together: 42% → 19% [", "8% → 33% [", "75% → 5% ["),
     ] {
         let arguments = ["compare", "before", folder, "--output-dir", "out"];
@@ -186,6 +193,48 @@ fn a_run_shows_its_losses_and_recipe() {
         assert!(page.contains(shown), "{shown:?} is not in the page");
     }
     assert!(!page.contains("/home/someone"));
+}
+
+/// What a teacher, a training and an evaluation took, where it is known and nowhere else.
+#[test]
+fn costs_are_shown_where_they_are_known() {
+    let workshop = workshop();
+    fs::create_dir(workshop.path("run")).unwrap();
+    let line = json!({"step": 1, "epoch": 0.1, "loss": 2.0, "grad_norm": 1.0, "learning_rate": 0.001, "tokens": 100,
+        "supervised_tokens": 60, "seconds": 7.5, "rows": [1]});
+    workshop.write("run/metrics.jsonl", &format!("{line}\n"));
+    let results = fs::read_to_string(workshop.path("after/results.json")).unwrap();
+    workshop.write("after/results.json", &results.replace("\"tokens_per_second\":null", "\"tokens_per_second\":100.0"));
+    let page = |more: &[&str]| {
+        let said = workshop.run(&[COMPARE, more].concat());
+        assert!(said.contains("exit code: 0"), "{said}");
+        fs::read_to_string(workshop.path("out/report.html")).unwrap()
+    };
+    let plain = page(&["--run", "run"]);
+    // 180 answers of 35 tokens each to 9; one of the two evaluations has a speed
+    assert_eq!(plain.matches("1,620 asked, 6,300 answered").count(), 2);
+    assert_eq!(plain.matches("63 s for the answers").count(), 1);
+    assert!(plain.contains("100, 60 of them supervised") && plain.contains("<dd>8 s</dd>"));
+    assert!(!plain.contains("tokens of traces") && !plain.contains('$'));
+    workshop.write("prompts.jsonl", "{\"question\": \"1+1?\"}\n{\"question\": \"2+2?\"}\n");
+    let teacher = ScriptedTeacher::start(Crowd::default().script()).unwrap();
+    let trace = |store: &str, price: &[&str]| {
+        let url = teacher.url();
+        let usual =
+            ["trace", "--prompts", "prompts.jsonl", "--model", "sage", "--teacher", &url, "--store", store, "--json"];
+        workshop.json(&[&usual[..], price].concat());
+    };
+    // two answers of 3 and 5 tokens, at 100,000 and 200,000 dollars a million
+    trace("priced.db", &["--prompt-price", "100000", "--completion-price", "200000"]);
+    trace("free.db", &[]);
+    let priced = page(&["--run", "run", "--store", "priced.db"]);
+    for shown in ["<dd>sage</dd>", "2 whole, 0 cut", "6 asked, 10 answered", "<dd>$2.60</dd>"] {
+        assert!(priced.contains(shown), "{shown:?} is not in the page");
+    }
+    let free = page(&["--run", "run", "--store", "free.db"]);
+    assert!(free.contains("6 asked, 10 answered") && !free.contains('$'));
+    let too_many = workshop.run(&[COMPARE, &["--run", "run", "--store", "free.db", "--store", "priced.db"]].concat());
+    assert!(too_many.contains("exit code: 2") && too_many.contains("there is no run for it"), "{too_many}");
 }
 
 #[test]

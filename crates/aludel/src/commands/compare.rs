@@ -38,6 +38,10 @@ pub(crate) struct CompareArgs {
     #[arg(long = "run", value_name = "DIR")]
     runs: Vec<PathBuf>,
 
+    /// The store of traces that the run was trained on, whose tokens and cost the report shows; of several runs in their order
+    #[arg(long = "store", value_name = "FILE.db", requires = "runs")]
+    stores: Vec<PathBuf>,
+
     #[command(flatten, next_help_heading = "How models are asked")]
     asking: AskingArgs,
 
@@ -53,7 +57,7 @@ pub(crate) struct CompareArgs {
 const EXAMPLES: &str = "\
 Examples:
   aludel compare before after --output-dir report
-  aludel compare before after --run run --output-dir report
+  aludel compare before after --run run --store traces.db --output-dir report
   aludel compare base small large --output-dir report --json
   aludel compare student.gguf merged --tasks gsm8k dice --limit 100 --temperature 0 --output-dir report
 
@@ -69,7 +73,7 @@ pub(crate) fn run(args: &CompareArgs, console: &mut Console) -> anyhow::Result<O
         let given = args.named.first().map(|folder| folder.display().to_string());
         return Err(Problems::one(Problem::new("RESULT_DIR|MODEL", given, reason, mend)).into());
     }
-    let runs = args.runs.iter().map(|folder| Run::read(folder)).collect::<anyhow::Result<Vec<_>>>()?;
+    let runs = args.runs()?;
     let Some(mut evaluated) = evaluated(args)? else {
         tracing::info!("stopped; give the same command again to go on");
         return Ok(Outcome::Stopped);
@@ -86,6 +90,22 @@ pub(crate) fn run(args: &CompareArgs, console: &mut Console) -> anyhow::Result<O
         console.line(format_args!("report: {}", path.display()))?;
     }
     Ok(Outcome::Done)
+}
+
+impl CompareArgs {
+    /// The runs, with what is known of their traces.
+    fn runs(&self) -> anyhow::Result<Vec<Run>> {
+        if let Some(store) = self.stores.get(self.runs.len()) {
+            let reason = "there is no run for it";
+            let mend = "give a --run for each --store";
+            return Err(Problems::one(Problem::new("--store", Some(store.display().to_string()), reason, mend)).into());
+        }
+        let read = |(index, folder): (usize, &PathBuf)| match self.stores.get(index) {
+            Some(store) => Run::read(folder)?.with_traces(store),
+            None => Run::read(folder),
+        };
+        self.runs.iter().enumerate().map(read).collect()
+    }
 }
 
 /// Writes report.html and comparison.json into a folder, and gives the path of the report.

@@ -6,6 +6,7 @@ use super::verdict::facts_list;
 use super::{grouped, section};
 use aludel_distill::metrics::{self, EvalRecord, StepRecord};
 use aludel_distill::settings::read_table;
+use aludel_traces::store::{Snapshot, Status, TokenCounts};
 use std::path::Path;
 use toml::{Table, Value};
 
@@ -18,6 +19,8 @@ pub(crate) struct Run {
     recipe: Table,
     steps: Vec<StepRecord>,
     evaluations: Vec<EvalRecord>,
+    /// What the traces took that it was trained on, where that is known.
+    traces: Option<Status>,
 }
 
 impl Run {
@@ -28,7 +31,12 @@ impl Run {
         let mut recipe = recipe.unwrap_or_default();
         recipe.iter_mut().for_each(|(_, value)| shorten_paths(value));
         let name = folder.file_name().map(|name| name.to_string_lossy().into_owned());
-        Ok(Run { name: name.unwrap_or_else(|| "run".to_owned()), recipe, steps, evaluations })
+        Ok(Run { name: name.unwrap_or_else(|| "run".to_owned()), recipe, steps, evaluations, traces: None })
+    }
+
+    /// The run with what a store says of the traces that it was trained on.
+    pub(crate) fn with_traces(self, store: &Path) -> anyhow::Result<Run> {
+        Ok(Run { traces: Some(Snapshot::open(store)?.status()?), ..self })
     }
 }
 
@@ -82,8 +90,8 @@ fn run(run: &Run) -> Html {
     ])
 }
 
-/// The recipe in brief, the data, and what the run took.
-fn facts(run: &Run) -> [(&'static str, Option<String>); 9] {
+/// The recipe in brief, the data, and what the run and its data took.
+fn facts(run: &Run) -> Vec<(&'static str, Option<String>)> {
     let setting = |section: &str, key: &str| {
         let value = run.recipe.get(section)?.get(key)?;
         Some(match value {
@@ -103,7 +111,7 @@ fn facts(run: &Run) -> [(&'static str, Option<String>); 9] {
     let last = run.steps.last();
     let rate = setting("train", "learning_rate")
         .map(|rate| format!("{rate}, {}", setting("train", "lr_scheduler_type").unwrap_or_default()));
-    [
+    let own = [
         ("student", setting("student", "model")),
         ("data", setting("data", "files")),
         ("LoRA", rank),
@@ -118,10 +126,29 @@ fn facts(run: &Run) -> [(&'static str, Option<String>); 9] {
         ),
         ("time", last.map(|_| duration(seconds))),
         ("started from", setting("train", "init_adapter")),
+    ];
+    own.into_iter().chain(run.traces.iter().flat_map(teacher_costs)).collect()
+}
+
+/// What the teachers' traces took.
+fn teacher_costs(traces: &Status) -> [(&'static str, Option<String>); 4] {
+    let mut teachers: Vec<&str> = traces.runs.iter().map(|run| run.teacher.as_str()).collect();
+    teachers.sort_unstable();
+    teachers.dedup();
+    let TokenCounts { prompt, completion } = traces.tokens;
+    [
+        ("teacher", Some(teachers.join(", ")).filter(|teachers| !teachers.is_empty())),
+        ("traces", Some(format!("{} whole, {} cut", grouped(traces.complete), grouped(traces.cut)))),
+        ("tokens of traces", Some(format!("{} asked, {} answered", grouped(prompt), grouped(completion)))),
+        // Without a price the store counts nothing.
+        (
+            "cost of traces",
+            (traces.cost > 0.0).then(|| format!("${:.*}", if traces.cost < 1.0 { 4 } else { 2 }, traces.cost)),
+        ),
     ]
 }
 
-fn duration(seconds: f64) -> String {
+pub(super) fn duration(seconds: f64) -> String {
     match seconds {
         seconds if seconds < 90.0 => format!("{seconds:.0} s"),
         seconds if seconds < 5400.0 => format!("{:.1} min", seconds / 60.0),

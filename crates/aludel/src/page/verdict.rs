@@ -2,8 +2,10 @@
 //! and what it says last: when, where and how the models were asked.
 
 use super::html::{Html, classed, element, join, text};
+use super::training::duration;
 use super::{Report, grouped};
 use aludel_distill::evaluate::compare::{Change, Comparison, Evaluated, points};
+use aludel_distill::evaluate::results::{Sample, TaskResult};
 use std::path::Path;
 
 /// The head of the page.
@@ -76,11 +78,31 @@ fn asked(evaluated: &Evaluated) -> Html {
         ("samples", Some(format!("{} of each problem, {sampling}", settings.samples))),
         ("at most", Some(format!("{} new tokens", grouped(settings.max_new_tokens as u64)))),
         ("dtype", settings.dtype.clone()),
+        ("tokens", tokens(evaluated)),
+        ("time", time(evaluated)),
         ("machine", results.machine.clone()),
         ("date", Some(results.date.clone())),
         ("aludel", Some(results.version.clone())),
     ];
     classed("div", "card", join([element("h3", &[], text(&evaluated.label)), facts_list(&facts)]))
+}
+
+/// Tokens of all questions and answers, where they were counted.
+fn tokens(evaluated: &Evaluated) -> Option<String> {
+    let sum = |of: fn(&Sample) -> u64| evaluated.samples.iter().map(of).sum::<u64>();
+    let (asked, answered) = (sum(|sample| sample.prompt_tokens), sum(|sample| sample.completion_tokens));
+    (answered > 0).then(|| format!("{} asked, {} answered", grouped(asked), grouped(answered)))
+}
+
+/// How long the answers took, at the speed of the last session: a resumed evaluation does not know the others'.
+fn time(evaluated: &Evaluated) -> Option<String> {
+    let of_task = |task: &TaskResult| {
+        let samples = evaluated.samples.iter().filter(|sample| sample.task == task.name);
+        let tokens: u64 = samples.map(|sample| sample.completion_tokens).sum();
+        Some(tokens as f64 / task.tokens_per_second.filter(|rate| *rate > 0.0)?)
+    };
+    let seconds: Option<f64> = evaluated.results.tasks.iter().map(of_task).sum();
+    Some(format!("{} for the answers", duration(seconds?)))
 }
 
 /// Names and values, those that are known.
