@@ -1,5 +1,5 @@
-//! A circuit breaker: whether an endpoint is worth asking. After some failures in a row it is left alone for a while, then
-//! asked one question; that answer decides. What counts as a failure, the loop knows.
+//! A circuit breaker: whether an endpoint is worth asking. After some failures in a row it is left alone and asked one question
+//! now and then; those alone decide whether it is back. What counts as a failure, the loop knows.
 
 use std::time::Duration;
 
@@ -8,8 +8,10 @@ use tokio::time::Instant;
 /// Failures in a row that open it, or as many as there are questions at once, if that is more: failures are told at once, and answers
 /// only when a group of them is on the disk, so that some failures in a row mean little.
 const FAILURES: usize = 8;
-const FIRST_PAUSE: Duration = Duration::from_millis(500);
-const LONGEST_PAUSE: Duration = Duration::from_secs(3);
+
+/// From one probe to the next, whatever becomes of the first. An outage that has ended costs every question that is not asked meanwhile, and a question a
+/// second costs nobody anything.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// What an endpoint is to be asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,26 +20,25 @@ pub(super) enum State {
     Closed,
     /// Nothing before this moment.
     Open(Instant),
-    /// One question, to see whether it is back.
+    /// One question, to see whether it is back: a probe.
     HalfOpen,
-    /// Nothing until that question has its answer.
-    Probing,
+    /// Nothing until the probe has its answer, or until this moment: an answer may take minutes.
+    Probing(Instant),
 }
 
 #[derive(Debug)]
 pub(super) struct Breaker {
     failures: usize,
-    pause: Duration,
     state: State,
 }
 
 impl Breaker {
     pub(super) fn new() -> Breaker {
-        Breaker { failures: 0, pause: FIRST_PAUSE, state: State::Closed }
+        Breaker { failures: 0, state: State::Closed }
     }
 
     pub(super) fn state(&mut self, now: Instant) -> State {
-        if let State::Open(until) = self.state
+        if let State::Open(until) | State::Probing(until) = self.state
             && until <= now
         {
             self.state = State::HalfOpen;
@@ -45,29 +46,33 @@ impl Breaker {
         self.state
     }
 
-    /// A question is on its way.
-    pub(super) fn asked(&mut self) {
-        if self.state == State::HalfOpen {
-            self.state = State::Probing;
+    /// A question is on its way. Says whether it is a probe.
+    pub(super) fn asked(&mut self, now: Instant) -> bool {
+        let is_probe = self.state(now) == State::HalfOpen;
+        if is_probe {
+            self.state = State::Probing(now + PAUSE);
+        }
+        is_probe
+    }
+
+    /// Someone is there, whether they liked the question or not. Once it is open, this can only come of a probe: what was on its
+    /// way before then tells of the time before.
+    pub(super) fn answered(&mut self, was_probe: bool) {
+        if was_probe || self.state == State::Closed {
+            *self = Breaker::new();
         }
     }
 
-    /// Someone is there, whether they liked the question or not.
-    pub(super) fn answered(&mut self) {
-        *self = Breaker::new();
-    }
-
     /// Nobody is there, or nobody fit to answer, of so many who are asked at once. Says whether this opened the breaker.
-    pub(super) fn failed(&mut self, at_once: usize, now: Instant) -> bool {
+    pub(super) fn failed(&mut self, was_probe: bool, at_once: usize, now: Instant) -> bool {
         self.failures += 1;
         match self.state {
             State::Closed if self.failures >= FAILURES.max(at_once) => {
-                self.state = State::Open(now + self.pause);
+                self.state = State::Open(now + PAUSE);
                 true
             }
-            State::Probing => {
-                self.pause = (self.pause * 2).min(LONGEST_PAUSE);
-                self.state = State::Open(now + self.pause);
+            State::Probing(until) if was_probe => {
+                self.state = State::Open(until);
                 false
             }
             // Questions that were on their way when it opened tell nothing new.
@@ -80,26 +85,45 @@ impl Breaker {
 mod tests {
     use super::*;
 
-    #[test]
-    fn one_question_decides_after_a_pause_that_grows() {
-        let start = Instant::now();
-        let at = |seconds: f64| start + Duration::from_secs_f64(seconds);
+    fn opened(now: Instant) -> Breaker {
         let mut breaker = Breaker::new();
         for failure in 1..=8 {
-            assert_eq!(breaker.state(start), State::Closed);
-            assert_eq!(breaker.failed(4, start), failure == 8);
+            assert_eq!(breaker.state(now), State::Closed);
+            assert_eq!(breaker.failed(false, 4, now), failure == 8);
         }
-        assert!(!breaker.failed(4, start), "late failures neither open it again nor lengthen the pause");
-        assert_eq!(breaker.state(at(0.4)), State::Open(at(0.5)));
-        assert_eq!(breaker.state(at(0.5)), State::HalfOpen);
-        breaker.asked();
-        assert_eq!(breaker.state(at(9.0)), State::Probing);
-        assert!(!breaker.failed(4, at(1.0)));
-        assert_eq!(breaker.state(at(1.9)), State::Open(at(2.0)));
-        assert_eq!(breaker.state(at(2.0)), State::HalfOpen);
-        breaker.asked();
-        breaker.answered();
-        assert_eq!(breaker.state(at(2.0)), State::Closed);
+        breaker
+    }
+
+    #[test]
+    fn one_question_a_second_decides() {
+        let start = Instant::now();
+        let at = |seconds: f64| start + Duration::from_secs_f64(seconds);
+        let mut breaker = opened(start);
+        assert_eq!(breaker.state(at(0.9)), State::Open(at(1.0)));
+        assert_eq!(breaker.state(at(1.0)), State::HalfOpen);
+        assert!(breaker.asked(at(1.0)));
+        assert_eq!(breaker.state(at(1.5)), State::Probing(at(2.0)));
+        assert!(!breaker.failed(true, 4, at(1.5)));
+        assert_eq!(breaker.state(at(1.5)), State::Open(at(2.0)));
+        assert!(breaker.asked(at(2.0)));
+        assert_eq!(breaker.state(at(3.0)), State::HalfOpen, "a probe that takes its time does not hold up the next");
+        breaker.answered(true);
+        assert_eq!(breaker.state(at(3.0)), State::Closed);
+        assert!(!breaker.asked(at(3.0)));
+    }
+
+    #[test]
+    fn questions_of_the_time_before_it_opened_decide_nothing() {
+        let now = Instant::now();
+        let mut breaker = opened(now);
+        breaker.answered(false);
+        assert!(!breaker.failed(false, 4, now));
+        assert_eq!(breaker.state(now), State::Open(now + PAUSE), "neither an answer nor a failure moves it");
+        let later = now + PAUSE;
+        assert!(breaker.asked(later));
+        breaker.failed(false, 4, later);
+        breaker.answered(false);
+        assert_eq!(breaker.state(later), State::Probing(later + PAUSE));
     }
 
     #[test]
@@ -108,12 +132,13 @@ mod tests {
         let mut breaker = Breaker::new();
         for _ in 0..100 {
             for _ in 0..7 {
-                assert!(!breaker.failed(4, now));
+                assert!(!breaker.failed(false, 4, now));
             }
-            breaker.answered();
+            breaker.answered(false);
         }
         assert_eq!(breaker.state(now), State::Closed);
         let mut breaker = Breaker::new();
-        assert_eq!((1..).find(|_| breaker.failed(64, now)), Some(64), "with 64 at once, 8 in a row are no rarity");
+        let opening = (1..).find(|_| breaker.failed(false, 64, now));
+        assert_eq!(opening, Some(64), "with 64 at once, 8 in a row are no rarity");
     }
 }

@@ -60,6 +60,11 @@ impl Concurrency {
         self.limit as usize
     }
 
+    /// The most that the limit may ever be.
+    pub(super) fn most(&self) -> usize {
+        self.most as usize
+    }
+
     /// An answer of so many tokens came after so long.
     pub(super) fn answered(&mut self, tokens: u64, elapsed: Duration) {
         self.round.good += 1;
@@ -79,10 +84,11 @@ impl Concurrency {
         self.round.was_idle = true;
     }
 
-    /// The endpoint was gone: it comes back to half of what it had, and soon to all of it.
+    /// The endpoint was gone, which says nothing of what it can take: it comes back to half of what it had, and soon to all of it.
     pub(super) fn gone(&mut self) {
-        self.threshold = self.threshold.min(self.limit).max(1.0);
-        self.set((self.limit / 2.0).max(1.0));
+        self.threshold = self.threshold.max(self.limit);
+        self.set((self.limit / 2.0).max(FIRST.min(self.limit)));
+        self.round = Round::default();
         self.hold = 0;
     }
 
@@ -146,6 +152,7 @@ impl Concurrency {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::collect::backoff::Jitter;
 
     /// Answers of 100 tokens from a server that works on `slots` at once, a second each, and lets others wait.
     fn settle(most: usize, slots: f64, answers: u32) -> usize {
@@ -202,6 +209,60 @@ mod tests {
             }
         }
         assert!((8..=32).contains(&concurrency.limit()), "{}", concurrency.limit());
+    }
+
+    /// A server that works on `slots` at once, half a second each, and fails three of ten questions whatever its load is, a fifth
+    /// of those with 429. Runs for so long and gives the answers a second and the limit at the end.
+    fn rough(concurrency: &mut Concurrency, slots: usize, seconds: f64, seed: u64) -> (f64, usize) {
+        let mut dice = Jitter::new(seed);
+        let (mut now, mut answers) = (0.0, 0);
+        let mut free = vec![0.0; slots];
+        let mut on_their_way: Vec<(f64, f64)> = Vec::new();
+        while now < seconds {
+            while on_their_way.len() < concurrency.limit() {
+                let slot = free.iter_mut().min_by(|a, b| f64::total_cmp(a, b)).unwrap();
+                *slot = slot.max(now) + 0.5;
+                on_their_way.push((*slot, now));
+            }
+            let next =
+                (0..on_their_way.len()).min_by(|a, b| on_their_way[*a].0.total_cmp(&on_their_way[*b].0)).unwrap();
+            let (back, asked) = on_their_way.swap_remove(next);
+            now = back;
+            match dice.share() {
+                share if share < 0.06 => concurrency.refused(),
+                share if share < 0.3 => {}
+                _ => {
+                    answers += 1;
+                    concurrency.answered(8, Duration::from_secs_f64(now - asked));
+                }
+            }
+        }
+        (f64::from(answers) / seconds, concurrency.limit())
+    }
+
+    #[test]
+    fn errors_at_any_load_leave_a_server_busy() {
+        for slots in [4, 8, 24, 48, 96] {
+            let pace = |seed| {
+                let mut concurrency = Concurrency::new(128);
+                rough(&mut concurrency, slots, 20.0, seed);
+                rough(&mut concurrency, slots, 120.0, seed + 100).0
+            };
+            let mean = (1..=10).map(pace).sum::<f64>() / 10.0;
+            let share = mean / (0.7 * 2.0 * slots as f64);
+            assert!(share >= 0.95, "{slots} slots: {share} of what they can");
+        }
+    }
+
+    #[test]
+    fn an_outage_told_again_and_again_costs_no_more_than_one() {
+        let mut concurrency = Concurrency::new(32);
+        rough(&mut concurrency, 64, 20.0, 1);
+        assert_eq!(concurrency.limit(), 32);
+        for _ in 0..5 {
+            concurrency.gone();
+        }
+        assert_eq!(rough(&mut concurrency, 64, 5.0, 2).1, 32);
     }
 
     #[test]

@@ -44,6 +44,14 @@ pub(super) enum Leave {
     Never,
 }
 
+/// What is remembered of a question that is on its way.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Ticket {
+    expected_tokens: u64,
+    /// Its outcome decides whether the endpoint is back.
+    pub(super) is_probe: bool,
+}
+
 /// What a failure means for the endpoint, as far as someone may want to know.
 #[derive(Debug, PartialEq)]
 pub(super) enum Change {
@@ -82,13 +90,13 @@ impl Endpoint {
         if self.out.is_some() {
             return Leave::Never;
         }
-        match self.breaker.state(now) {
-            State::Open(until) => return Leave::At(until),
-            State::Probing => return Leave::WhenAnswered,
-            State::HalfOpen => return Leave::Now(0.0),
-            State::Closed => {}
-        }
-        let limit = self.concurrency.limit();
+        let limit = match self.breaker.state(now) {
+            State::Open(until) | State::Probing(until) => return Leave::At(until),
+            // Those that were on their way when it opened may never come back, and must not keep probes from their place.
+            State::HalfOpen if self.in_flight < self.concurrency.most() => return Leave::Now(0.0),
+            State::HalfOpen => return Leave::WhenAnswered,
+            State::Closed => self.concurrency.limit(),
+        };
         if self.in_flight >= limit {
             return Leave::WhenAnswered;
         }
@@ -101,23 +109,22 @@ impl Endpoint {
         }
     }
 
-    /// A question goes there. Gives what it is expected to take, and whether it decides if the endpoint is back.
-    pub(super) fn asked(&mut self, now: Instant) -> (u64, bool) {
-        let is_probe = self.breaker.state(now) == State::HalfOpen;
-        let expected = self.tokens.value();
-        self.breaker.asked();
-        self.rate.asked(expected, now);
+    /// A question goes there. The ticket comes back with its outcome.
+    pub(super) fn asked(&mut self, now: Instant) -> Ticket {
+        let expected_tokens = self.tokens.value();
+        let is_probe = self.breaker.asked(now);
+        self.rate.asked(expected_tokens, now);
         self.in_flight += 1;
-        (expected, is_probe)
+        Ticket { expected_tokens, is_probe }
     }
 
     /// An answer, or a judgement on the question: someone is there.
-    pub(super) fn answered(&mut self, usage: Option<(Usage, Duration)>, expected_tokens: u64) {
+    pub(super) fn answered(&mut self, usage: Option<(Usage, Duration)>, ticket: Ticket) {
         self.in_flight -= 1;
-        self.breaker.answered();
+        self.breaker.answered(ticket.is_probe);
         self.refusals_in_a_row = 0;
         let tokens = usage.map_or(0, |(usage, _)| usage.total());
-        self.rate.took(tokens, expected_tokens);
+        self.rate.took(tokens, ticket.expected_tokens);
         let Some((usage, elapsed)) = usage else { return };
         self.answers += 1;
         self.tokens.add(tokens);
@@ -125,21 +132,15 @@ impl Endpoint {
     }
 
     /// No answer.
-    pub(super) fn failed(
-        &mut self,
-        failure: &Failure,
-        expected_tokens: u64,
-        jitter: &mut Jitter,
-        now: Instant,
-    ) -> Change {
+    pub(super) fn failed(&mut self, failure: &Failure, ticket: Ticket, jitter: &mut Jitter, now: Instant) -> Change {
         self.in_flight -= 1;
         self.failures += 1;
-        self.rate.took(0, expected_tokens);
+        self.rate.took(0, ticket.expected_tokens);
         self.last_words = Some(failure.to_string());
         match failure {
             Failure::Busy { status: Some(429), retry_after, .. } => {
                 // Someone is there: the breaker is for endpoints that are not.
-                self.breaker.answered();
+                self.breaker.answered(ticket.is_probe);
                 self.concurrency.refused();
                 self.refusals_in_a_row += 1;
                 let all_refused = (self.concurrency.limit() as u32).min(8);
@@ -153,7 +154,7 @@ impl Endpoint {
                 self.out = self.last_words.clone();
                 Change::Out
             }
-            _ => match self.breaker.failed(self.concurrency.limit(), now) {
+            _ => match self.breaker.failed(ticket.is_probe, self.concurrency.limit(), now) {
                 true => {
                     self.concurrency.gone();
                     Change::Opened
@@ -192,7 +193,7 @@ impl Endpoint {
         let condition = match (self.out.is_some(), self.breaker.state(now)) {
             (true, _) => Condition::Out,
             (_, State::Open(_)) => Condition::Gone,
-            (_, State::HalfOpen | State::Probing) => Condition::Probed,
+            (_, State::HalfOpen | State::Probing(_)) => Condition::Probed,
             (_, State::Closed) if self.paused_until > now => Condition::Paused,
             (_, State::Closed) => Condition::Asked,
         };

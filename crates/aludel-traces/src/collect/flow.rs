@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
 use super::backoff::Jitter;
-use super::endpoint::{Change, Endpoint, Leave};
+use super::endpoint::{Change, Endpoint, Leave, Ticket};
 use super::keep::{Job, Keeper};
 use super::money::{Purse, Spent, Usage};
 use super::progress::{Event, Notice, Pace, Progress};
@@ -28,6 +28,9 @@ const TICK: Duration = Duration::from_millis(100);
 /// So many questions may wait to be asked again before no further ones are taken: an outage is to fill neither the memory nor the
 /// store's list of who asks what.
 const MOST_WAITING: usize = 1024;
+
+/// So many waits of a question are short where nothing else is left to ask; after that it seems to be more than bad luck.
+const SHORT_WAITS: u32 = 5;
 
 /// After so many questions that are not taken, and no answer, the settings are at fault and not the questions.
 const NONE_TAKEN: u64 = 20;
@@ -68,8 +71,7 @@ struct Waiting {
 struct Back {
     job: Job,
     endpoint: usize,
-    expected_tokens: u64,
-    was_probe: bool,
+    ticket: Ticket,
     outcome: Outcome,
 }
 
@@ -302,7 +304,7 @@ impl<'a> Flow<'a> {
 
     fn ask(&mut self, mut job: Job, index: usize, now: Instant) {
         let endpoint = &mut self.endpoints[index];
-        let (expected_tokens, was_probe) = endpoint.asked(now);
+        let ticket = endpoint.asked(now);
         self.purse.promise();
         job.attempts += 1;
         let (teacher, asking, keeper) = (Arc::clone(&endpoint.teacher), Arc::clone(&self.asking), self.keeper.clone());
@@ -311,11 +313,12 @@ impl<'a> Flow<'a> {
             let asked = Instant::now();
             let outcome = match teacher.ask(&job.question, &asking, job.sample()).await {
                 Ok(answer) => {
+                    // The endpoint's own time: that of the disk says nothing of how many it can take.
+                    let elapsed = asked.elapsed();
                     let usage = Usage::of(&job.question, &answer);
                     let (cost, is_complete) = (price.of(usage), answer.finish.is_complete());
                     // A question holds its place until its answer is on the disk: a crash can cost no more than the limit.
                     let kept = keeper.keep(&job, teacher.name(), answer, cost).await;
-                    let elapsed = asked.elapsed();
                     kept.map_or_else(Outcome::Lost, |()| Outcome::Kept { usage, cost, elapsed, is_complete })
                 }
                 Err(Failure::Question { status, words }) => {
@@ -324,16 +327,16 @@ impl<'a> Flow<'a> {
                 }
                 Err(failure) => Outcome::Failed(failure),
             };
-            Back { job, endpoint: index, expected_tokens, was_probe, outcome }
+            Back { job, endpoint: index, ticket, outcome }
         });
     }
 
     fn took(&mut self, back: Back, told: &mut dyn FnMut(Event)) -> Result<(), Error> {
-        let Back { job, endpoint: index, expected_tokens, was_probe, outcome } = back;
+        let Back { job, endpoint: index, ticket, outcome } = back;
         let now = Instant::now();
         match outcome {
             Outcome::Kept { usage, cost, elapsed, is_complete } => {
-                self.endpoints[index].answered(Some((usage, elapsed)), expected_tokens);
+                self.endpoints[index].answered(Some((usage, elapsed)), ticket);
                 self.purse.settle(Some((cost, usage.total())));
                 self.was_heard(now);
                 self.progress.done += 1;
@@ -343,7 +346,7 @@ impl<'a> Flow<'a> {
                 self.progress.completion_tokens += usage.completion;
             }
             Outcome::NotTaken { words } => {
-                self.endpoints[index].answered(None, expected_tokens);
+                self.endpoints[index].answered(None, ticket);
                 self.purse.settle(None);
                 self.was_heard(now);
                 self.progress.failed += 1;
@@ -357,7 +360,7 @@ impl<'a> Flow<'a> {
                 self.purse.settle(None);
                 self.failures_since += 1;
                 let words = failure.to_string();
-                match self.endpoints[index].failed(&failure, expected_tokens, &mut self.jitter, now) {
+                match self.endpoints[index].failed(&failure, ticket, &mut self.jitter, now) {
                     Change::None => {}
                     Change::Opened => {
                         let endpoint = self.endpoints[index].teacher.name().to_string();
@@ -365,7 +368,7 @@ impl<'a> Flow<'a> {
                     }
                     Change::Out => told(Event::Notice(self.out(index))),
                 }
-                self.try_again(job, index, &failure, was_probe, told);
+                self.try_again(job, index, &failure, ticket.is_probe, told);
             }
             Outcome::Lost(error) => return Err(error),
         }
@@ -398,6 +401,10 @@ impl<'a> Flow<'a> {
         let wait = match failure {
             // Another endpoint may answer at once.
             Failure::Refused { .. } => Duration::ZERO,
+            // When all is asked, few are left: their waits spare the endpoint little, and make the run longer.
+            _ if self.all_taken && self.fresh.is_empty() => {
+                self.jitter.wait(job.attempts.saturating_sub(SHORT_WAITS), retry_after)
+            }
             _ => self.jitter.wait(job.attempts, retry_after),
         };
         self.wait(job, Instant::now() + wait);
