@@ -1,33 +1,28 @@
-//! The loop: takes what is missing, asks where it may, keeps each answer the moment it is there, asks again what failed, and
-//! knows when to end. How endpoints are judged, what money allows and how long a question waits stand in files of their own;
-//! what is missing and what is kept, in the store.
+//! The loop: takes what is missing, asks where it may, asks again what failed, and knows when to end. It alone owns what
+//! changes; what is still to be asked, who is asked, and one question asked once stand in files of their own.
 
-use std::cmp::Reverse;
-use std::collections::{BinaryHeap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::sync::mpsc::Receiver;
-use tokio::sync::mpsc::error::TryRecvError;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
 use super::backoff::Jitter;
-use super::endpoint::{Change, Endpoint, Leave, Ticket};
+use super::endpoint::{Change, Ticket};
+use super::endpoints::{Choice, Endpoints};
 use super::keep::{Job, Keeper};
-use super::money::{Purse, Spent, Usage};
+use super::money::{Purse, Spent};
+use super::once::{Asker, Outcome};
 use super::progress::{Event, Notice, Pace, Progress};
+use super::queue::Queue;
 use super::{End, Options};
 use crate::Error;
-use crate::teacher::{Asking, Failure, Teacher};
+use crate::teacher::{Failure, Teacher};
 
 /// How often the loop looks at the clock and at whoever wants it to stop.
 const TICK: Duration = Duration::from_millis(100);
-
-/// So many questions may wait to be asked again before no further ones are taken: an outage is to fill neither the memory nor the
-/// store's list of who asks what.
-const MOST_WAITING: usize = 1024;
 
 /// So many waits of a question are short where nothing else is left to ask; after that it seems to be more than bad luck.
 const SHORT_WAITS: u32 = 5;
@@ -37,16 +32,10 @@ const NONE_TAKEN: u64 = 20;
 
 pub(super) struct Flow<'a> {
     options: &'a Options,
-    endpoints: Vec<Endpoint>,
-    /// What is missing, as the store tells it.
-    missing: Receiver<Result<Job, Error>>,
-    all_taken: bool,
-    /// Questions that were not asked yet; enough of them that no endpoint runs dry.
-    fresh: VecDeque<Job>,
-    waiting: BinaryHeap<Reverse<Waiting>>,
+    endpoints: Endpoints,
+    queue: Queue,
     on_their_way: JoinSet<Back>,
-    keeper: Keeper,
-    asking: Arc<Asking>,
+    asker: Asker,
     purse: Purse,
     jitter: Jitter,
     progress: Progress,
@@ -60,36 +49,12 @@ pub(super) struct Flow<'a> {
     left: u64,
 }
 
-/// A question that is asked again, once its time has come.
-struct Waiting {
-    due: Instant,
-    order: u64,
-    job: Job,
-}
-
-/// What became of a question that was asked.
+/// A question that was asked comes back.
 struct Back {
     job: Job,
     endpoint: usize,
     ticket: Ticket,
     outcome: Outcome,
-}
-
-enum Outcome {
-    /// Kept: written, and on the disk.
-    Kept {
-        usage: Usage,
-        cost: f64,
-        elapsed: Duration,
-        is_complete: bool,
-    },
-    /// Kept as a question that is not taken.
-    NotTaken {
-        words: String,
-    },
-    Failed(Failure),
-    /// The store could not keep it.
-    Lost(Error),
 }
 
 impl<'a> Flow<'a> {
@@ -102,17 +67,13 @@ impl<'a> Flow<'a> {
         spent: Spent,
     ) -> Flow<'a> {
         let now = Instant::now();
-        let endpoint = |teacher| Endpoint::new(teacher, options.concurrency, options.rates, now);
+        let asker = Asker { asking: Arc::new(options.asking.clone()), price: options.price, keeper };
         Flow {
             options,
-            endpoints: teachers.into_iter().map(endpoint).collect(),
-            missing,
-            all_taken: false,
-            fresh: VecDeque::new(),
-            waiting: BinaryHeap::new(),
+            endpoints: Endpoints::new(teachers, options.concurrency, options.rates, now),
+            queue: Queue::new(missing),
             on_their_way: JoinSet::new(),
-            keeper,
-            asking: Arc::new(options.asking.clone()),
+            asker,
             purse: Purse::new(options.budget, spent, options.price, options.asking.max_tokens),
             jitter: Jitter::new(u64::from(std::process::id())),
             progress: Progress { wanted, ..Progress::default() },
@@ -131,7 +92,7 @@ impl<'a> Flow<'a> {
         stop: &AtomicBool,
         told: &mut dyn FnMut(Event),
     ) -> Result<(End, Progress), Error> {
-        self.check_all(told).await;
+        self.endpoints.check(told).await;
         let mut next_tick = Instant::now();
         loop {
             let now = Instant::now();
@@ -140,9 +101,11 @@ impl<'a> Flow<'a> {
                 self.look_around(now, stop);
                 told(Event::Progress(Box::new(self.snapshot(now))));
             }
-            self.take_more()?;
+            if self.ending.is_none() {
+                self.queue.take_more(self.endpoints.limit())?;
+            }
             let wake = self.ask_all(now).min(next_tick);
-            if self.on_their_way.is_empty() && (self.ending.is_some() || self.is_done()) {
+            if self.on_their_way.is_empty() && (self.ending.is_some() || self.queue.is_empty()) {
                 break;
             }
             if self.ending.as_ref().is_some_and(|(_, deadline)| now >= *deadline) {
@@ -157,10 +120,7 @@ impl<'a> Flow<'a> {
                         self.took(back, told)?;
                     }
                 }
-                job = self.missing.recv(), if self.wants_more() => match job {
-                    Some(job) => self.fresh.push_back(job?),
-                    None => self.all_taken = true,
-                },
+                taken = self.queue.take_next(), if self.wants_more() => taken?,
                 () = sleep_until(wake) => {}
             }
         }
@@ -174,43 +134,13 @@ impl<'a> Flow<'a> {
         Ok((end, progress))
     }
 
-    /// Asks each endpoint whether it is there, all at once. One that refuses is out before the first question.
-    async fn check_all(&mut self, told: &mut dyn FnMut(Event)) {
-        let mut checks = JoinSet::new();
-        for (index, endpoint) in self.endpoints.iter().enumerate() {
-            let teacher = Arc::clone(&endpoint.teacher);
-            checks.spawn(async move { (index, teacher.check().await) });
-        }
-        let mut unreachable = Vec::new();
-        while let Some(Ok((index, checked))) = checks.join_next().await {
-            match checked {
-                Err(failure @ Failure::Refused { .. }) => {
-                    self.endpoints[index].put_out(failure.to_string());
-                    told(Event::Notice(self.out(index)));
-                }
-                Err(failure @ Failure::Broken { .. }) => unreachable.push((index, failure.to_string())),
-                _ => {}
-            }
-        }
-        let silent = self.endpoints.iter().filter(|endpoint| endpoint.is_out()).count() + unreachable.len();
-        if silent < self.endpoints.len() {
-            return;
-        }
-        // An address that nobody answers at from the first is more likely a wrong one than a server that is away.
-        for (index, words) in unreachable {
-            self.endpoints[index].put_out(words);
-            told(Event::Notice(self.out(index)));
-        }
-    }
-
     /// What the clock alone can bring about.
     fn look_around(&mut self, now: Instant, stop: &AtomicBool) {
         if stop.load(Ordering::Relaxed) {
             self.end(End::Stopped, now + self.options.grace);
         }
         if self.failures_since > 0 && now - self.heard >= self.options.give_up_after {
-            let words =
-                self.endpoints.iter().find_map(|endpoint| endpoint.last_words()).unwrap_or("nothing").to_string();
+            let words = self.endpoints.any_words();
             self.end(End::Silent { words }, now);
         }
     }
@@ -222,32 +152,20 @@ impl<'a> Flow<'a> {
         }
     }
 
-    fn is_done(&self) -> bool {
-        self.all_taken && self.fresh.is_empty() && self.waiting.is_empty()
-    }
-
-    /// Takes of what is missing what is at hand.
-    fn take_more(&mut self) -> Result<(), Error> {
-        while self.wants_more() {
-            match self.missing.try_recv() {
-                Ok(job) => self.fresh.push_back(job?),
-                Err(TryRecvError::Empty) => break,
-                Err(TryRecvError::Disconnected) => self.all_taken = true,
-            }
-        }
-        Ok(())
+    /// Whether to take more of what is missing.
+    fn wants_more(&self) -> bool {
+        self.ending.is_none() && self.queue.wants_more(self.endpoints.limit())
     }
 
     /// Asks as many as may be asked now, first those that failed before. Gives the moment from which more may be.
     fn ask_all(&mut self, now: Instant) -> Instant {
         let later = now + TICK;
         while self.ending.is_none() {
-            let due = self.waiting.peek().map(|Reverse(waiting)| waiting.due);
-            let is_again = due.is_some_and(|due| due <= now);
-            if !is_again && self.fresh.is_empty() {
-                self.endpoints.iter_mut().for_each(Endpoint::idle);
-                return due.map_or(later, |due| later.min(due));
-            }
+            let Some(job) = self.queue.next(now) else {
+                self.endpoints.idle();
+                return self.queue.due().map_or(later, |due| later.min(due));
+            };
+            let avoided = job.failed_at;
             if let Err(reason) = self.purse.allows() {
                 // What is on its way may turn out smaller than feared.
                 if self.on_their_way.is_empty() {
@@ -255,78 +173,29 @@ impl<'a> Flow<'a> {
                 }
                 return later;
             }
-            let again = self.waiting.peek().filter(|_| is_again);
-            let avoided = again.and_then(|Reverse(waiting)| waiting.job.failed_at);
-            match self.choose(avoided, now) {
+            match self.endpoints.choose(avoided, now) {
                 Choice::Endpoint(index) => {
-                    let next = if is_again { self.waiting.pop().map(|Reverse(waiting)| waiting.job) } else { None };
-                    if let Some(job) = next.or_else(|| self.fresh.pop_front()) {
+                    if let Some(job) = self.queue.pop(now) {
                         self.ask(job, index, now);
                     }
                 }
-                Choice::Wait(until) => return later.min(until),
+                Choice::Wait(until) => return until.map_or(later, |until| later.min(until)),
                 Choice::Nobody => {
-                    let said =
-                        |one: &Endpoint| format!("{}: {}", one.teacher.name(), one.last_words().unwrap_or("gone"));
-                    let words = self.endpoints.iter().map(said).collect();
-                    self.end(End::Refused { words }, now + self.options.grace);
+                    self.end(End::Refused { words: self.endpoints.all_words() }, now + self.options.grace);
                 }
             }
         }
         later
     }
 
-    /// The least busy endpoint that takes a question now; one that just failed with it only if there is no other.
-    fn choose(&mut self, avoided: Option<usize>, now: Instant) -> Choice {
-        let mut best: Option<(bool, f64, usize)> = None;
-        let mut wake: Option<Instant> = None;
-        let mut is_anyone_left = false;
-        for (index, endpoint) in self.endpoints.iter_mut().enumerate() {
-            let leave = endpoint.leave(now);
-            is_anyone_left |= leave != Leave::Never;
-            match leave {
-                Leave::Now(load) => {
-                    let rank = (avoided == Some(index), load, index);
-                    if best.is_none_or(|best| (rank.0, rank.1) < (best.0, best.1)) {
-                        best = Some(rank);
-                    }
-                }
-                Leave::At(until) => wake = Some(wake.map_or(until, |wake| wake.min(until))),
-                Leave::WhenAnswered | Leave::Never => {}
-            }
-        }
-        match best {
-            Some((_, _, index)) => Choice::Endpoint(index),
-            None if is_anyone_left => Choice::Wait(wake.unwrap_or(now + TICK)),
-            None => Choice::Nobody,
-        }
-    }
-
     fn ask(&mut self, mut job: Job, index: usize, now: Instant) {
-        let endpoint = &mut self.endpoints[index];
+        let endpoint = self.endpoints.get(index);
         let ticket = endpoint.asked(now);
         self.purse.promise();
         job.attempts += 1;
-        let (teacher, asking, keeper) = (Arc::clone(&endpoint.teacher), Arc::clone(&self.asking), self.keeper.clone());
-        let price = self.options.price;
+        let (teacher, asker) = (Arc::clone(&endpoint.teacher), self.asker.clone());
         self.on_their_way.spawn(async move {
-            let asked = Instant::now();
-            let outcome = match teacher.ask(&job.question, &asking, job.sample()).await {
-                Ok(answer) => {
-                    // The endpoint's own time: that of the disk says nothing of how many it can take.
-                    let elapsed = asked.elapsed();
-                    let usage = Usage::of(&job.question, &answer);
-                    let (cost, is_complete) = (price.of(usage), answer.finish.is_complete());
-                    // A question holds its place until its answer is on the disk: a crash can cost no more than the limit.
-                    let kept = keeper.keep(&job, teacher.name(), answer, cost).await;
-                    kept.map_or_else(Outcome::Lost, |()| Outcome::Kept { usage, cost, elapsed, is_complete })
-                }
-                Err(Failure::Question { status, words }) => {
-                    let kept = keeper.keep_failure(&job, teacher.name(), &words).await;
-                    kept.map_or_else(Outcome::Lost, |()| Outcome::NotTaken { words: format!("{words} ({status})") })
-                }
-                Err(failure) => Outcome::Failed(failure),
-            };
+            let outcome = asker.ask(&job, &*teacher).await;
             Back { job, endpoint: index, ticket, outcome }
         });
     }
@@ -336,7 +205,7 @@ impl<'a> Flow<'a> {
         let now = Instant::now();
         match outcome {
             Outcome::Kept { usage, cost, elapsed, is_complete } => {
-                self.endpoints[index].answered(Some((usage, elapsed)), ticket);
+                self.endpoints.get(index).answered(Some((usage, elapsed)), ticket);
                 self.purse.settle(Some((cost, usage.total())));
                 self.was_heard(now);
                 self.progress.done += 1;
@@ -346,7 +215,7 @@ impl<'a> Flow<'a> {
                 self.progress.completion_tokens += usage.completion;
             }
             Outcome::NotTaken { words } => {
-                self.endpoints[index].answered(None, ticket);
+                self.endpoints.get(index).answered(None, ticket);
                 self.purse.settle(None);
                 self.was_heard(now);
                 self.progress.failed += 1;
@@ -360,13 +229,13 @@ impl<'a> Flow<'a> {
                 self.purse.settle(None);
                 self.failures_since += 1;
                 let words = failure.to_string();
-                match self.endpoints[index].failed(&failure, ticket, &mut self.jitter, now) {
+                match self.endpoints.get(index).failed(&failure, ticket, &mut self.jitter, now) {
                     Change::None => {}
                     Change::Opened => {
-                        let endpoint = self.endpoints[index].teacher.name().to_string();
+                        let endpoint = self.endpoints.get(index).teacher.name().to_string();
                         told(Event::Notice(Notice::Gone { endpoint, words }));
                     }
-                    Change::Out => told(Event::Notice(self.out(index))),
+                    Change::Out => told(Event::Notice(self.endpoints.out(index))),
                 }
                 self.try_again(job, index, &failure, ticket.is_probe, told);
             }
@@ -402,12 +271,10 @@ impl<'a> Flow<'a> {
             // Another endpoint may answer at once.
             Failure::Refused { .. } => Duration::ZERO,
             // When all is asked, few are left: their waits spare the endpoint little, and make the run longer.
-            _ if self.all_taken && self.fresh.is_empty() => {
-                self.jitter.wait(job.attempts.saturating_sub(SHORT_WAITS), retry_after)
-            }
+            _ if self.queue.is_all_asked() => self.jitter.wait(job.attempts.saturating_sub(SHORT_WAITS), retry_after),
             _ => self.jitter.wait(job.attempts, retry_after),
         };
-        self.wait(job, Instant::now() + wait);
+        self.queue.wait(job, Instant::now() + wait);
     }
 
     fn was_heard(&mut self, now: Instant) {
@@ -415,59 +282,16 @@ impl<'a> Flow<'a> {
         self.failures_since = 0;
     }
 
-    fn wait(&mut self, job: Job, due: Instant) {
-        let order = job.order();
-        self.waiting.push(Reverse(Waiting { due, order, job }));
-    }
-
-    /// Whether to take more of what is missing.
-    fn wants_more(&self) -> bool {
-        let limit: usize = self.endpoints.iter().map(Endpoint::limit).sum();
-        !self.all_taken && self.ending.is_none() && self.fresh.len() < limit && self.waiting.len() < MOST_WAITING
-    }
-
-    fn out(&self, index: usize) -> Notice {
-        let endpoint = &self.endpoints[index];
-        let words = endpoint.last_words().unwrap_or_default().to_string();
-        Notice::Out { endpoint: endpoint.teacher.name().to_string(), words }
-    }
-
     fn snapshot(&mut self, now: Instant) -> Progress {
         let progress = &mut self.progress;
         progress.in_flight = self.on_their_way.len();
-        progress.waiting = self.waiting.len();
+        progress.waiting = self.queue.waiting();
         progress.tokens_per_second = self.pace.at(now, progress.completion_tokens);
         progress.seconds = (now - self.started).as_secs_f64();
         let settled = progress.done + progress.failed;
         progress.seconds_left =
             (settled > 0).then(|| progress.seconds / settled as f64 * progress.wanted.saturating_sub(settled) as f64);
-        progress.endpoints = self.endpoints.iter_mut().map(|endpoint| endpoint.progress(now)).collect();
+        progress.endpoints = self.endpoints.progress(now);
         progress.clone()
-    }
-}
-
-enum Choice {
-    Endpoint(usize),
-    Wait(Instant),
-    Nobody,
-}
-
-impl PartialEq for Waiting {
-    fn eq(&self, other: &Waiting) -> bool {
-        self.cmp(other).is_eq()
-    }
-}
-
-impl Eq for Waiting {}
-
-impl PartialOrd for Waiting {
-    fn partial_cmp(&self, other: &Waiting) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Waiting {
-    fn cmp(&self, other: &Waiting) -> std::cmp::Ordering {
-        (self.due, self.order).cmp(&(other.due, other.order))
     }
 }

@@ -6,14 +6,17 @@ mod backoff;
 mod breaker;
 mod concurrency;
 mod endpoint;
+mod endpoints;
 mod flow;
 mod keep;
 mod list;
 mod money;
+mod once;
 mod plan;
 mod predict;
 mod progress;
 mod prompts;
+mod queue;
 mod rate;
 
 use std::sync::Arc;
