@@ -119,7 +119,7 @@ pub(crate) struct CollectArgs {
 pub(crate) fn run(args: &CollectArgs, watch: bool, console: &mut Console) -> anyhow::Result<Outcome> {
     let prepared = Prepared::of(args)?;
     let stop = stop_on_signals()?;
-    let mut shown = Shown::new(watch)?;
+    let mut shown = Shown::new(watch, &stop)?;
     let collected = collect(&prepared.collection(), &stop, &mut |event| shown.event(event));
     shown.finish()?;
     let Summary { end, progress, .. } = &collected?;
@@ -136,7 +136,7 @@ pub(crate) fn run(args: &CollectArgs, watch: bool, console: &mut Console) -> any
 pub(crate) fn run_plan(args: &CollectArgs, console: &mut Console) -> anyhow::Result<Outcome> {
     let prepared = Prepared::of(args)?;
     let stop = stop_on_signals()?;
-    let mut shown = Shown::new(false)?;
+    let mut shown = Shown::new(false, &stop)?;
     let planned = plan(&prepared.collection(), &stop, &mut |event| shown.event(event));
     shown.finish()?;
     let Plan { end, progress, prediction } = planned?;

@@ -9,6 +9,8 @@ use anstyle::Style;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::io::IsTerminal as _;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// Lines where there is no terminal come so far apart.
@@ -19,20 +21,32 @@ pub(super) struct Shown {
     bar: ProgressBar,
     watch: Option<Watch>,
     is_terminal: bool,
+    stop: Arc<AtomicBool>,
+    is_stopping: bool,
     last_line: Instant,
     kept_lines: Vec<String>,
 }
 
 impl Shown {
-    /// With `watch`, and where standard error is a terminal, a live table of endpoints takes the place of the bar.
-    pub(super) fn new(watch: bool) -> anyhow::Result<Shown> {
+    /// With `watch`, and where standard error is a terminal, a live table of endpoints takes the place of the bar until someone
+    /// sets `stop`: from then on, a second signal may end the process at any moment, and the terminal must be whole by then.
+    pub(super) fn new(watch: bool, stop: &Arc<AtomicBool>) -> anyhow::Result<Shown> {
         let is_terminal = std::io::stderr().is_terminal();
         let bar = ProgressBar::no_length();
         if let Ok(style) = ProgressStyle::with_template("{wide_bar} {pos}/{len} {msg}") {
             bar.set_style(style);
         }
         let watch = if watch && is_terminal { Some(Watch::start()?) } else { None };
-        Ok(Shown { bar, watch, is_terminal, last_line: Instant::now(), kept_lines: Vec::new() })
+        let stop = Arc::clone(stop);
+        Ok(Shown {
+            bar,
+            watch,
+            is_terminal,
+            stop,
+            is_stopping: false,
+            last_line: Instant::now(),
+            kept_lines: Vec::new(),
+        })
     }
 
     pub(super) fn event(&mut self, event: Event) {
@@ -42,17 +56,29 @@ impl Shown {
         }
     }
 
-    /// Gives the terminal back and logs what the table has covered.
+    /// Takes away whatever moves.
     pub(super) fn finish(mut self) -> anyhow::Result<()> {
         self.bar.finish_and_clear();
-        if let Some(watch) = self.watch.take() {
-            watch.end()?;
-        }
-        self.kept_lines.iter().for_each(|line| tracing::warn!("{line}"));
-        Ok(())
+        self.close_table()
+    }
+
+    /// Gives the terminal back and logs what the table has covered.
+    fn close_table(&mut self) -> anyhow::Result<()> {
+        let closed = self.watch.take().map_or(Ok(()), Watch::end);
+        self.kept_lines.drain(..).for_each(|line| tracing::warn!("{line}"));
+        Ok(closed?)
     }
 
     fn progress(&mut self, progress: &Progress) {
+        if self.stop.load(Ordering::Relaxed) && !self.is_stopping {
+            self.is_stopping = true;
+            // A terminal that cannot be given back is no reason to lose answers on their way.
+            let _ = self.close_table();
+            let left = progress.in_flight;
+            self.bar.suspend(|| {
+                tracing::info!("stopping: {left} answers on their way are waited for; a second signal ends at once")
+            });
+        }
         if let Some(watch) = &mut self.watch {
             watch.draw(progress);
             return;

@@ -73,13 +73,14 @@ fn picture(frame: &mut Frame<'_>, progress: &Progress, notes: &VecDeque<String>)
         duration(progress.seconds)
     );
     frame.render_widget(Paragraph::new(facts), line);
+    let longest = progress.endpoints.iter().map(|endpoint| endpoint.name.chars().count()).max().unwrap_or(0);
     let widths = [
-        Constraint::Fill(2),
+        Constraint::Length((longest as u16).min(frame.area().width / 3)),
         Constraint::Length(8),
         Constraint::Length(10),
         Constraint::Length(9),
         Constraint::Length(9),
-        Constraint::Fill(3),
+        Constraint::Fill(1),
     ];
     let head = Row::new(["endpoint", "is", "at once", "answers", "failures", "last failure"]).bold();
     frame.render_widget(Table::new(progress.endpoints.iter().map(row), widths).header(head), table);
