@@ -11,9 +11,10 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use aludel_scripted_teacher::{Crowd, Request, ScriptedTeacher, Step, chunk, event, json, stream};
+use aludel_traces::dataset::{self, ReadOptions};
 use common::Workshop;
 use insta::assert_snapshot;
-use serde_json::{Value, json as value};
+use serde_json::{Map, Value, json as value};
 
 const CANARY: &str = "sk-canary-cli-90c2";
 
@@ -241,9 +242,8 @@ fn two_processes_share_a_store() {
     assert_eq!((runs[0] + runs[1], questions(&teacher)), (60, 60), "nothing is asked twice");
 }
 
-#[test]
-fn cut_answers_and_questions_that_are_not_taken_are_on_record() {
-    let workshop = prompts(12);
+/// A teacher that answers all questions but two: it does not take that for 3 + 1, and its answer to 4 + 1 is cut off.
+fn with_a_cut_and_a_refusal() -> ScriptedTeacher {
     let script = |request: &Request| {
         let body = String::from_utf8_lossy(&request.body).into_owned();
         match () {
@@ -266,7 +266,13 @@ fn cut_answers_and_questions_that_are_not_taken_are_on_record() {
             () => Crowd::default().script()(request),
         }
     };
-    let teacher = ScriptedTeacher::start(script).unwrap();
+    ScriptedTeacher::start(script).unwrap()
+}
+
+#[test]
+fn cut_answers_and_questions_that_are_not_taken_are_on_record() {
+    let workshop = prompts(12);
+    let teacher = with_a_cut_and_a_refusal();
     let output = trace(&workshop, &[&teacher], &[]);
     let run = &summary(&output, 0)["run"];
     assert_eq!((&run["done"], &run["cut"], &run["failed"]), (&value!(11), &value!(1), &value!(1)));
@@ -285,8 +291,10 @@ fn a_signal_stops_after_answers_on_their_way() {
     let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     sleep(Duration::from_millis(700));
     Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap();
-    let stopped = summary(&child.wait_with_output().unwrap(), 75);
+    let output = child.wait_with_output().unwrap();
+    let stopped = summary(&output, 75);
     assert_eq!(stopped["end"], "stopped");
+    assert!(String::from_utf8_lossy(&output.stderr).contains("stopping: "));
     let done = stopped["run"]["done"].as_u64().unwrap();
     assert!((1..200).contains(&done), "{done}");
     assert_eq!((kept(&workshop), questions(&teacher) as u64), (done, done), "all that was asked is kept");
@@ -331,4 +339,75 @@ fn a_suffix_and_system_prompts_reach_the_teacher() {
     let messages = value!([{"role": "system", "content": "be brief"}, {"role": "user", "content": words}]);
     assert_eq!(body["messages"], messages);
     assert_eq!((&body["temperature"], &body["top_p"], &body["top_k"]), (&value!(0.6), &value!(0.95), &value!(20)));
+}
+
+#[test]
+fn a_store_tells_its_numbers() {
+    let workshop = prompts(12);
+    let missing = workshop.run(&["trace", "status", "--store", "none.db"]);
+    assert!(missing.contains("exit code: 1") && missing.contains("none.db"), "{missing}");
+    assert!(!workshop.path("none.db").exists(), "looking makes no store");
+    let price = ["--samples", "2", "--prompt-price", "1000000", "--completion-price", "2000000"];
+    done(&workshop, &[&with_a_cut_and_a_refusal()], &price);
+    let mut status = status(&workshop);
+    let runs = status.as_object_mut().unwrap().remove("runs").unwrap();
+    // Of 24 answers, those to two prompts are cut or refused. A whole one takes 3 + 5 tokens, 13 dollars. What a server does not
+    // count is paid by guess, a token for every four bytes begun: 4 + 2 tokens, 8 dollars.
+    let numbers = value!({"prompts": 12, "wanted": 24, "complete": 20, "cut": 2, "failed": 2, "missing": 0, "claimed": 0,
+        "cost": 276.0, "tokens": {"prompt": 60, "completion": 100}});
+    assert_eq!(status, numbers);
+    let [run] = runs.as_array().unwrap().as_slice() else { panic!("one teacher, one set of settings: {runs}") };
+    assert_eq!((&run["teacher"], &run["wanted"], &run["complete"]), (&value!("scripted"), &value!(24), &value!(20)));
+    let said = workshop.run(&["trace", "status", "--store", "traces.db"]);
+    assert!(said.contains("12 prompts, 24 answers wanted: 20 complete, 2 cut, 2 failed, 0 missing"), "{said}");
+}
+
+/// The rows of a data file, column by column.
+fn columns(workshop: &Workshop, name: &str) -> Vec<Map<String, Value>> {
+    let mut records = dataset::open(&[workshop.path(name)], &ReadOptions::default()).unwrap();
+    std::iter::from_fn(|| records.next_columns().unwrap().map(|(columns, _)| columns)).collect()
+}
+
+#[test]
+fn exports_hold_what_was_answered_in_either_format() {
+    let workshop = prompts(12);
+    let export = |name: &str, more: &[&str]| {
+        let words = ["trace", "export", "--store", "traces.db", "--output", name];
+        workshop.command(&[&words[..], more].concat()).output().unwrap()
+    };
+    done(&workshop, &[&with_a_cut_and_a_refusal()], &[]);
+    for (name, more, count) in [("whole", &["--json"][..], 10), ("all", &["--json", "--all"][..], 12)] {
+        let names = ["jsonl", "parquet"].map(|ending| format!("{name}.{ending}"));
+        for name in &names {
+            assert_eq!(summary(&export(name, more), 0), value!({"rows": count}), "{name}");
+        }
+        let [lines, parquet] = names.each_ref().map(|name| columns(&workshop, name));
+        assert_eq!(lines, parquet);
+        assert_eq!(lines.len(), count);
+        assert!(fs::read(workshop.path(&names[1])).unwrap().starts_with(b"PAR1"));
+    }
+    for row in columns(&workshop, "whole.jsonl") {
+        let number: u32 = row["answer"].as_str().unwrap().parse().unwrap();
+        assert_eq!(row["prompt"], format!("What is {} + 1?", number - 1));
+        assert_eq!((&row["reasoning"], &row["response"]), (&value!("because"), &value!("42")));
+        assert_eq!(
+            (&row["finish_reason"], &row["teacher"], &row["set"]),
+            (&value!("stop"), &value!("scripted"), &value!("sums"))
+        );
+        assert_eq!(row["usage"], value!({"prompt_tokens": 3, "completion_tokens": 5}));
+    }
+    let all = columns(&workshop, "all.parquet");
+    let one = |question: &str| all.iter().find(|row| row["prompt"] == question).unwrap();
+    assert_eq!(
+        (&one("What is 4 + 1?")["status"], &one("What is 4 + 1?")["reasoning"]),
+        (&value!("cut"), &value!("Let me"))
+    );
+    assert_eq!(one("What is 3 + 1?")["status"], "failed");
+    assert!(one("What is 3 + 1?")["error"].as_str().unwrap().contains("maximum context length exceeded"));
+
+    let before = fs::read(workshop.path("traces.db")).unwrap();
+    let refused = export("traces.db", &[]);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("it would be replaced"));
+    assert_eq!(fs::read(workshop.path("traces.db")).unwrap(), before);
 }
