@@ -64,7 +64,7 @@ pub(crate) enum Command {
     /// Talk to a model: one question, or a conversation
     Chat(Box<ChatArgs>),
 
-    /// The whole story on a small student: problems, training, merging, an answer before and after
+    /// The whole story on a small student: problems, training, merging, scores before and after, a report
     Demo(DemoArgs),
 
     /// Problems that Aludel invents, with worked solutions: for training and for testing

@@ -117,24 +117,34 @@ pub(crate) struct CollectArgs {
 
 /// Collects what is missing; SIGTERM and Ctrl-C stop it once answers on their way are there.
 pub(crate) fn run(args: &CollectArgs, watch: bool, console: &mut Console) -> anyhow::Result<Outcome> {
-    let prepared = Prepared::of(args)?;
+    collect_recipe(args.recipe()?, watch, args.json, console)
+}
+
+/// Collects what a recipe that is checked for it asks for.
+pub(crate) fn collect_recipe(
+    recipe: Recipe,
+    watch: bool,
+    json: bool,
+    console: &mut Console,
+) -> anyhow::Result<Outcome> {
+    let prepared = Prepared::of(recipe)?;
     let stop = stop_on_signals()?;
     let mut shown = Shown::new(watch, &stop)?;
     let collected = collect(&prepared.collection(), &stop, &mut |event| shown.event(event));
     shown.finish()?;
     let Summary { end, progress, .. } = &collected?;
     let store = prepared.recipe.trace.store.as_deref().unwrap_or("".as_ref());
-    if args.json {
+    if json {
         console.json_line(&json!({ "end": show::name(end), "reason": show::reason(end), "run": progress }))?;
     } else {
         console.line(show::summary(progress, store))?;
     }
-    outcome(end, args.json, console)
+    outcome(end, json, console)
 }
 
 /// Asks a pilot and tells what the rest will take.
 pub(crate) fn run_plan(args: &CollectArgs, console: &mut Console) -> anyhow::Result<Outcome> {
-    let prepared = Prepared::of(args)?;
+    let prepared = Prepared::of(args.recipe()?)?;
     let stop = stop_on_signals()?;
     let mut shown = Shown::new(false, &stop)?;
     let planned = plan(&prepared.collection(), &stop, &mut |event| shown.event(event));
@@ -176,8 +186,7 @@ struct Prepared {
 }
 
 impl Prepared {
-    fn of(args: &CollectArgs) -> anyhow::Result<Prepared> {
-        let mut recipe = args.recipe()?;
+    fn of(mut recipe: Recipe) -> anyhow::Result<Prepared> {
         let key = key(&recipe)?;
         fetch_named(&mut recipe)?;
         let mut teachers: Vec<Arc<dyn Teacher>> = Vec::new();

@@ -100,24 +100,34 @@ pub(crate) fn run(args: &CurateArgs, console: &mut Console) -> anyhow::Result<Ou
     if let (Some(failed), true, Some(folder)) = (&failed, recipe.curate.input.is_empty(), &recipe.curate.output_dir) {
         return write_prompts(failed, folder, args.json, console);
     }
+    curate_recipe(&mut recipe, failed.as_deref(), args.json, console)
+}
+
+/// Curates what a recipe names, or of it only what is failed.
+pub(crate) fn curate_recipe(
+    recipe: &mut Recipe,
+    failed: Option<&[Failed]>,
+    json: bool,
+    console: &mut Console,
+) -> anyhow::Result<Outcome> {
     recipe.require_for_curation()?;
-    fetch_named(&mut recipe)?;
+    fetch_named(recipe)?;
     let Some(folder) = &recipe.curate.output_dir else { return Ok(Outcome::Done) };
     refuse_foreign_folder(folder)?;
     let options = recipe.curate.options(recipe.student.threads)?;
     let inputs = Inputs::open(&recipe.curate.input, &recipe.data.read_options())?;
-    let source: Box<dyn TraceSource> = match &failed {
+    let source: Box<dyn TraceSource> = match failed {
         Some(failed) => Box::new(OnlyFailed::new(inputs, failed)),
         None => Box::new(inputs),
     };
-    let student = open_student(&recipe)?;
-    let counter = student.as_ref().map(|student| TokenCounter::new(student, &recipe));
+    let student = open_student(recipe)?;
+    let counter = student.as_ref().map(|student| TokenCounter::new(student, recipe));
     let tokens = counter.as_ref().map(|counter| counter as &dyn Tokens);
     let about = json!({ "version": env!("CARGO_PKG_VERSION"), "curate": recipe.curate, "data": recipe.data });
     let bar = progress_bar();
     let report = curate(&*source, &options, tokens, folder, &about, &mut |progress| show_progress(&bar, progress))?;
     bar.finish_and_clear();
-    if args.json {
+    if json {
         console.json_line(&report)?;
     } else {
         show(console, &report, folder)?;

@@ -1,20 +1,28 @@
-//! `aludel demo`: the whole story on one small student: fetch, invent problems, ask, train, merge, ask again. A second demo goes on
-//! where the first one stopped.
+//! `aludel demo`: the whole story on one small student: fetch it, invent problems, evaluate, train, evaluate again, merge, report. A
+//! second demo goes on where the first one stopped. Where its training rows come from stands in `lessons`, how it is scored in `exam`.
+
+mod exam;
+mod lessons;
 
 use super::chat::{say, today};
+use super::compare::write;
 use super::train::{run_recipe, summary_json};
-use crate::console::Console;
+use crate::console::{Console, harmless};
+use crate::page::{Report, Run};
 use crate::report::Outcome;
+use crate::signals::stop_on_signals;
+use aludel_distill::evaluate::compare::{Comparison, points, scores};
 use aludel_distill::export;
-use aludel_distill::settings::{GenerateSettings, Recipe, StudentSettings};
-use aludel_distill::talk::{Answer, Talker};
-use aludel_formats::atomic;
+use aludel_distill::settings::{GenerateSettings, StudentSettings};
+use aludel_distill::talk::{Answer, FinishReason, Talker};
 use aludel_model::student::Student;
 use aludel_text::Message;
 use aludel_traces::source::{FetchProgress, fetch_demo_student};
-use aludel_traces::tasks::{Side, family, generate};
+use aludel_traces::tasks::seed_problem;
 use anyhow::Context as _;
 use clap::Args;
+use exam::Exam;
+use lessons::Lessons;
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
@@ -27,24 +35,43 @@ pub(crate) struct DemoArgs {
     #[arg(long, value_name = "PATH")]
     pub(crate) student: Option<PathBuf>,
 
-    /// Where adapter and merged folder are left; a second demo goes on there
+    /// Where adapter, merged folder, evaluations and report are left; a second demo goes on there
     #[arg(long, value_name = "DIR", default_value = "demo")]
     pub(crate) output_dir: PathBuf,
+
+    /// A server whose answers are learnt from, in place of the built-in worked solutions; several share the work
+    #[arg(long, value_name = "URL", num_args = 1.., requires = "model")]
+    pub(crate) teacher: Vec<String>,
+
+    /// With --teacher: the model, as the server calls it
+    #[arg(long, value_name = "NAME", requires = "teacher")]
+    pub(crate) model: Option<String>,
+
+    /// With --teacher: the environment variable that holds the key
+    #[arg(long, value_name = "VAR", requires = "teacher")]
+    pub(crate) api_key_env: Option<String>,
+
+    /// Which problems are learnt, and in which order; the same seed gives the same numbers
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(crate) seed: u64,
 
     /// Print a summary as JSON
     #[arg(long)]
     pub(crate) json: bool,
 }
 
-/// The seed's question; it is in no training set.
-const QUESTION: &str = "What's the probability of rolling a 7 with two dice?";
-/// The families that are learnt, and how many problems of each; some 120,000 tokens of SmolLM2 together.
-const FAMILIES: [(&str, usize); 6] =
-    [("dice", 180), ("ages", 160), ("units", 160), ("kinship", 160), ("sequences", 160), ("fractions", 160)];
-const SEED: u64 = 1;
+const EXAMPLES: &str = "\
+Examples:
+  aludel demo
+  aludel demo --student student.gguf --output-dir demo
+  aludel demo --teacher http://127.0.0.1:8000/v1 --model DeepSeek-R1-Distill-Qwen-7B --output-dir taught
+
+Scores are of problems that are never trained on, in the families that are; open report.html in a
+browser. Teachers' answers are kept in traces.db and verified before they are learnt from.";
 
 /// Tells the story.
 pub(crate) fn run(args: &DemoArgs, console: &mut Console) -> anyhow::Result<Outcome> {
+    let stop = stop_on_signals()?;
     let student = match &args.student {
         Some(path) => path.clone(),
         None => fetch_demo_student(&cache_folder()?, &mut |progress| match progress {
@@ -56,81 +83,84 @@ pub(crate) fn run(args: &DemoArgs, console: &mut Console) -> anyhow::Result<Outc
     let student = std::path::absolute(student)?;
     let folder = std::path::absolute(&args.output_dir)?;
     std::fs::create_dir_all(&folder).with_context(|| format!("{}: the folder cannot be made", folder.display()))?;
-    let data = folder.join("problems.jsonl");
-    write_problems(&data)?;
+    let question = seed_problem().question;
+    let lessons = Lessons::new(args, &student, &folder)?;
+    lessons.write_problems()?;
 
-    heading(args.json, console, "Before", &student)?;
-    let before = ask(&student, args.json, console)?;
+    heading(args.json, console, "Before", &question)?;
+    let Some(before) = ask(&student, &question, &stop, args.json, console)? else { return stopped() };
+    let exam = Exam::new(lessons.longest_answer(), args.seed)?;
+    let Some(scored_before) = exam.sit(&student, None, "before", &folder, &stop)? else { return stopped() };
+    if lessons.collect(args.json, console)? == Outcome::Stopped {
+        return Ok(Outcome::Stopped);
+    }
     let run = folder.join("run");
-    let summary = run_recipe(&recipe(&student, &data, &run)?, true, false, console)?;
-    let Some(adapter) = &summary.adapter else { return Ok(Outcome::Stopped) };
+    let summary = run_recipe(&lessons.recipe(&run)?, true, args.json, console)?;
+    let Some(adapter) = &summary.adapter else { return stopped() };
+    let Some(scored_after) = exam.sit(&student, Some(adapter), "after", &folder, &stop)? else { return stopped() };
     let merged = folder.join("merged");
     if !merged.join("config.json").exists() {
         let opened = Student::open(&student)?;
         export::merge(&opened, adapter, &merged, export::default_dtype(&opened)?)?;
     }
-    heading(args.json, console, "After", &merged)?;
-    let after = ask(&merged, args.json, console)?;
+    heading(args.json, console, "After", &question)?;
+    let Some(after) = ask(&merged, &question, &stop, args.json, console)? else { return stopped() };
+
+    let evaluated = [scored_before, scored_after];
+    let comparison = exam.compare(&evaluated)?;
+    let (comparisons, runs) = ([comparison], [lessons.told(Run::read(&run)?)?]);
+    let report = write(&folder, &Report { evaluated: &evaluated, comparisons: &comparisons, runs: &runs })?;
+    let [comparison] = &comparisons;
     if args.json {
         console.json_line(&json!({
-            "question": QUESTION, "before": before, "after": after, "train": summary_json(&summary)?,
-            "adapter": adapter.display().to_string(), "merged": merged.display().to_string(),
+            "question": question, "before": before, "after": after, "train": summary_json(&summary)?, "comparison": comparison,
+            "adapter": adapter, "merged": merged, "report": report,
         }))?;
     } else {
+        console.line("")?;
+        show(comparison, console)?;
         console.line(format_args!("\nadapter: {}\nmerged:  {}", adapter.display(), merged.display()))?;
+        console.line(format_args!("report:  {}", report.display()))?;
         console.line(format_args!("talk to it: aludel chat --model {}", merged.display()))?;
     }
     Ok(Outcome::Done)
 }
 
-fn heading(json: bool, console: &mut Console, when: &str, model: &Path) -> anyhow::Result<()> {
+/// A sentence for each family, and one for all of them.
+fn show(comparison: &Comparison, console: &mut Console) -> anyhow::Result<()> {
+    console.line("Problems that were never trained on, before and after:")?;
+    for task in &comparison.tasks {
+        console.line(format_args!("  {}", harmless(&scores(&task.name, &task.difference))))?;
+    }
+    let all = scores("all together", &comparison.pooled);
+    Ok(console.line(format_args!("{all}: {}", points(&comparison.pooled, comparison.pooled.p)))?)
+}
+
+fn stopped() -> anyhow::Result<Outcome> {
+    tracing::info!("stopped; the same command goes on");
+    Ok(Outcome::Stopped)
+}
+
+fn heading(json: bool, console: &mut Console, when: &str, question: &str) -> anyhow::Result<()> {
     if !json {
-        console.line(format_args!("\n{when} ({}): {QUESTION}", model.display()))?;
+        console.line(format_args!("\n{when}: {question}"))?;
         console.flush()?;
     }
     Ok(())
 }
 
-/// The likeliest answer to the question.
-fn ask(model: &Path, json: bool, console: &Console) -> anyhow::Result<Answer> {
+/// The likeliest answer to the question; none if it was stopped.
+fn ask(
+    model: &Path,
+    question: &str,
+    stop: &AtomicBool,
+    json: bool,
+    console: &Console,
+) -> anyhow::Result<Option<Answer>> {
     let mut talker = Talker::open(model, None, &StudentSettings::default(), Some(today()))?;
     let settings = GenerateSettings { temperature: 0.0, max_new_tokens: 300, ..GenerateSettings::default() };
-    say(&mut talker, &[Message::user(QUESTION)], &settings, &AtomicBool::new(false), json, console)
-}
-
-/// Problems with worked solutions, as JSONL.
-fn write_problems(path: &Path) -> anyhow::Result<()> {
-    let mut text = String::new();
-    for (name, count) in FAMILIES {
-        let family = family(name).with_context(|| format!("{name}: there is no family of this name"))?;
-        for problem in generate(family.as_ref(), Side::Train, count, SEED) {
-            text.push_str(&problem.json_line());
-            text.push('\n');
-        }
-    }
-    Ok(atomic::write_bytes(path, text.as_bytes())?)
-}
-
-/// Many small steps are what a small student learns from.
-fn recipe(student: &Path, data: &Path, run: &Path) -> anyhow::Result<Recipe> {
-    let mut recipe = Recipe::default();
-    recipe.student.model = Some(student.to_owned());
-    recipe.data.files = vec![data.to_owned()];
-    recipe.data.test_size = 0.05;
-    recipe.lora.r = 16;
-    recipe.lora.alpha = 32.0;
-    recipe.lora.dropout = 0.0;
-    recipe.lora.target_modules = aludel_distill::settings::TargetModules::AllLinear;
-    recipe.train.output_dir = Some(run.to_owned());
-    recipe.train.num_train_epochs = 1.0;
-    recipe.train.per_device_train_batch_size = 6;
-    recipe.train.gradient_accumulation_steps = 1;
-    recipe.train.learning_rate = 2e-3;
-    recipe.train.max_grad_norm = 1.0;
-    recipe.train.max_length = 512;
-    recipe.train.logging_steps = 10;
-    recipe.validate()?;
-    Ok(recipe)
+    let answer = say(&mut talker, &[Message::user(question)], &settings, stop, json, console)?;
+    Ok((answer.finish_reason != FinishReason::Cancelled).then_some(answer))
 }
 
 /// Where fetched students are kept.
@@ -141,11 +171,6 @@ fn cache_folder() -> anyhow::Result<PathBuf> {
     Ok(home.join("aludel"))
 }
 
-const EXAMPLES: &str = "\
-Examples:
-  aludel demo
-  aludel demo --student student.gguf --output-dir demo";
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -155,5 +180,6 @@ mod tests {
     fn nothing_needs_to_be_given() {
         let args: DemoArgs = parsed(&[]);
         assert_eq!((args.student, args.output_dir.as_path()), (None, std::path::Path::new("demo")));
+        assert!(args.teacher.is_empty() && args.seed == 1);
     }
 }

@@ -1,0 +1,155 @@
+//! What the demo's student learns from: worked solutions of invented problems, or a teacher's verified answers to the same problems;
+//! and the recipe by which it learns.
+
+use super::DemoArgs;
+use crate::commands::collect::collect_recipe;
+use crate::commands::curate::curate_recipe;
+use crate::console::Console;
+use crate::page::Run;
+use crate::report::{Helped, Outcome};
+use aludel_distill::settings::{Recipe, TargetModules};
+use aludel_formats::atomic;
+use aludel_traces::collect::BOXED;
+use aludel_traces::tasks::{Side, family, generate};
+use anyhow::Context as _;
+use serde_json::json;
+use std::path::{Path, PathBuf};
+
+/// The families that are learnt, and how many problems of each; some 120,000 tokens of SmolLM2 together.
+pub(super) const FAMILIES: [(&str, usize); 6] =
+    [("dice", 180), ("ages", 160), ("units", 160), ("kinship", 160), ("sequences", 160), ("fractions", 160)];
+/// Built-in solutions are shorter, in tokens.
+const LONGEST_SOLUTION: usize = 256;
+/// Teachers think longer.
+const LONGEST_TAUGHT: usize = 1024;
+
+/// Where training rows come from.
+pub(super) struct Lessons<'a> {
+    student: &'a Path,
+    /// Set where a teacher answers.
+    taught: Option<Taught>,
+    problems: PathBuf,
+    seed: u64,
+}
+
+/// Answers of a teacher: asked into a store, verified into a folder.
+struct Taught {
+    recipe: Recipe,
+    curated: PathBuf,
+}
+
+impl<'a> Lessons<'a> {
+    /// # Errors
+    /// Settings of the teacher that cannot be.
+    pub(super) fn new(args: &DemoArgs, student: &'a Path, folder: &Path) -> anyhow::Result<Lessons<'a>> {
+        let problems = folder.join(if args.teacher.is_empty() { "problems.jsonl" } else { "prompts.jsonl" });
+        let taught = match args.teacher.is_empty() {
+            true => None,
+            false => Some(Taught::new(args, student, folder, &problems)?),
+        };
+        Ok(Lessons { student, taught, problems, seed: args.seed })
+    }
+
+    /// The most tokens that an answer in the exam may have.
+    pub(super) fn longest_answer(&self) -> usize {
+        if self.taught.is_some() { LONGEST_TAUGHT } else { LONGEST_SOLUTION }
+    }
+
+    /// Writes the problems as JSONL: with solutions, or for a teacher with the answer alone, by which its own is verified.
+    ///
+    /// # Errors
+    /// The folder holds a demo on other problems.
+    pub(super) fn write_problems(&self) -> anyhow::Result<()> {
+        let mut text = String::new();
+        for (name, count) in FAMILIES {
+            let family = family(name).with_context(|| format!("{name}: there is no family of this name"))?;
+            for problem in generate(family.as_ref(), Side::Train, count, self.seed) {
+                let line = match self.taught {
+                    None => problem.json_line(),
+                    Some(_) => json!({ "prompt": problem.question, "answer": problem.answer }).to_string(),
+                };
+                text.push_str(&line);
+                text.push('\n');
+            }
+        }
+        match std::fs::read_to_string(&self.problems) {
+            Ok(there) if there == text => Ok(()),
+            Ok(_) => Err(Helped {
+                message: format!("{}: holds other problems than this demo's", self.problems.display()),
+                help: "give the --seed that it was started with, or another --output-dir".to_owned(),
+            }
+            .into()),
+            Err(_) => Ok(atomic::write_bytes(&self.problems, text.as_bytes())?),
+        }
+    }
+
+    /// Asks the teacher, if there is one, and keeps what it has right.
+    pub(super) fn collect(&self, json: bool, console: &mut Console) -> anyhow::Result<Outcome> {
+        let Some(taught) = &self.taught else { return Ok(Outcome::Done) };
+        match collect_recipe(taught.recipe.clone(), false, json, console)? {
+            Outcome::Done => curate_recipe(&mut taught.recipe.clone(), None, json, console),
+            stopped => Ok(stopped),
+        }
+    }
+
+    /// A run, with what its teacher took.
+    pub(super) fn told(&self, run: Run) -> anyhow::Result<Run> {
+        match self.taught.as_ref().and_then(|taught| taught.recipe.trace.store.as_ref()) {
+            Some(store) => run.with_traces(store),
+            None => Ok(run),
+        }
+    }
+
+    /// Many small steps are what a small student learns from.
+    pub(super) fn recipe(&self, run: &Path) -> anyhow::Result<Recipe> {
+        let mut recipe = Recipe::default();
+        recipe.student.model = Some(self.student.to_owned());
+        let (data, max_length) = match &self.taught {
+            None => (self.problems.clone(), 2 * LONGEST_SOLUTION),
+            Some(taught) => (taught.curated.join("train.jsonl"), 2 * LONGEST_TAUGHT),
+        };
+        recipe.data.files = vec![data];
+        recipe.data.test_size = 0.05;
+        recipe.lora.r = 16;
+        recipe.lora.alpha = 32.0;
+        recipe.lora.dropout = 0.0;
+        recipe.lora.target_modules = TargetModules::AllLinear;
+        recipe.train.output_dir = Some(run.to_owned());
+        recipe.train.num_train_epochs = 1.0;
+        recipe.train.per_device_train_batch_size = 6;
+        recipe.train.gradient_accumulation_steps = 1;
+        recipe.train.learning_rate = 2e-3;
+        recipe.train.max_grad_norm = 1.0;
+        recipe.train.max_length = max_length;
+        recipe.train.logging_steps = 10;
+        recipe.train.seed = self.seed;
+        recipe.validate()?;
+        Ok(recipe)
+    }
+}
+
+impl Taught {
+    fn new(args: &DemoArgs, student: &Path, folder: &Path, problems: &Path) -> anyhow::Result<Taught> {
+        let curated = folder.join("curated");
+        let mut recipe = Recipe::default();
+        recipe.student.model = Some(student.to_owned());
+        recipe.trace.prompts = vec![problems.to_owned()];
+        recipe.trace.teacher.clone_from(&args.teacher);
+        recipe.trace.model.clone_from(&args.model);
+        recipe.trace.api_key_env.clone_from(&args.api_key_env);
+        recipe.trace.prompt_suffix = Some(BOXED.to_owned());
+        recipe.trace.max_new_tokens = Some(LONGEST_TAUGHT as u32);
+        recipe.trace.seed = Some(args.seed);
+        recipe.trace.store = Some(folder.join("traces.db"));
+        recipe.curate.input = vec![folder.join("traces.db")];
+        recipe.curate.output_dir = Some(curated.clone());
+        recipe.curate.require_verified = true;
+        // The problems of a family are much alike, and yet all different.
+        recipe.curate.near_duplicates = false;
+        recipe.curate.test_size = 0.0;
+        recipe.curate.max_length = Some(2 * LONGEST_TAUGHT);
+        recipe.validate()?;
+        recipe.require_for_collecting()?;
+        Ok(Taught { recipe, curated })
+    }
+}
