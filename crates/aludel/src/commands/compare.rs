@@ -42,9 +42,6 @@ pub(crate) struct CompareArgs {
     #[arg(long = "store", value_name = "FILE.db", requires = "runs")]
     stores: Vec<PathBuf>,
 
-    #[command(flatten, next_help_heading = "How models are asked")]
-    asking: AskingArgs,
-
     /// Decides samples, and which problems are drawn for the intervals
     #[arg(long, value_name = "N", default_value_t = 0)]
     seed: u64,
@@ -52,6 +49,10 @@ pub(crate) struct CompareArgs {
     /// Print the comparison as JSON
     #[arg(long)]
     json: bool,
+
+    // The last: its heading holds for all that follows.
+    #[command(flatten, next_help_heading = "How models are asked")]
+    asking: AskingArgs,
 }
 
 const EXAMPLES: &str = "\
