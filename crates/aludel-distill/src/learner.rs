@@ -9,7 +9,7 @@ use aludel_kernels::linear::Precision;
 use aludel_kernels::optim::{self, State};
 use aludel_kernels::{Context, Mat, Region, rng};
 use aludel_model::adapter::{Adapter, AdapterOptions, Init, resolve_targets};
-use aludel_model::decoder::{Active, Attention, Decoder, Hold, Keep, Pass, StepDropout};
+use aludel_model::decoder::{Active, Attention, Decoder, Hold, Kept, Pass, StepDropout};
 use aludel_model::student::Student;
 use aludel_traces::cache::TokenRow;
 
@@ -43,7 +43,8 @@ pub struct Learner {
     pub adapter: Adapter,
     /// Its gradients and moments.
     pub state: State,
-    keep: Keep,
+    kept: Kept,
+    pass: Supervised,
 }
 
 /// The sums of one or several passes.
@@ -71,35 +72,40 @@ impl Sums {
     }
 }
 
-/// A pass and its supervised tokens, ready for the device.
+/// A pass and its supervised tokens, ready for the device. Used again from pass to pass, so that a step allocates nothing.
+#[derive(Default)]
 struct Supervised {
     pass: Pass,
     /// Tokens whose logits are wanted: each predicts the one after it.
     chosen: Vec<u32>,
     targets: Vec<u32>,
     weights: Vec<f32>,
+    /// What the pass says of them.
+    losses: Vec<f32>,
 }
 
 impl Supervised {
-    /// Rows end to end, each with its number.
-    fn new(rows: &[(u32, TokenRow)]) -> Supervised {
-        let mut all = Supervised { pass: Pass::default(), chosen: vec![], targets: vec![], weights: vec![] };
+    /// Rows end to end, each with its number, in place of what was there.
+    fn fill(&mut self, rows: &[(u32, TokenRow)]) {
+        self.pass.clear();
+        self.chosen.clear();
+        self.targets.clear();
+        self.weights.clear();
         for (number, row) in rows {
-            let start = all.pass.len() as u32;
-            all.pass.push(*number, &row.ids);
+            let start = self.pass.len() as u32;
+            self.pass.push(*number, &row.ids);
             for (t, (&id, &weight)) in row.ids.iter().zip(&row.weights).enumerate().skip(1) {
                 if weight != 0.0 {
-                    all.chosen.push(start + t as u32 - 1);
-                    all.targets.push(id);
-                    all.weights.push(weight);
+                    self.chosen.push(start + t as u32 - 1);
+                    self.targets.push(id);
+                    self.weights.push(weight);
                 }
             }
         }
-        all
     }
 
     /// The largest pass of a run: one row in which every token counts.
-    fn largest(tokens: usize) -> Supervised {
+    fn fill_largest(&mut self, tokens: usize) {
         let row = TokenRow {
             ids: vec![0; tokens],
             weights: vec![1.0; tokens],
@@ -112,7 +118,7 @@ impl Supervised {
                 line: 0,
             },
         };
-        Supervised::new(&[(0, row)])
+        self.fill(&[(0, row)]);
     }
 }
 
@@ -151,20 +157,25 @@ impl Learner {
                 Adapter::new(&mut ctx, &student.config, &options, &student.path.display().to_string())?
             }
         };
+        Ok(Learner::new(ctx, decoder, adapter, recipe.train.gradient_checkpointing))
+    }
+
+    /// A decoder and an adapter on one device, with gradients and moments that are zero. Nothing can run before [`Learner::plan`].
+    pub fn new(mut ctx: Context, decoder: Decoder, adapter: Adapter, gradient_checkpointing: bool) -> Learner {
         let [gradients, first, second] = [(); 3].map(|()| ctx.persistent(1, adapter.parameter_count()));
         let state = State { parameters: adapter.parameters(), gradients, first, second };
-        let keep = if recipe.train.gradient_checkpointing { Keep::LayerInputs } else { Keep::Activations };
-        Ok(Learner { ctx, decoder, adapter, state, keep })
+        let kept = Kept::new(gradient_checkpointing);
+        Learner { ctx, decoder, adapter, state, kept, pass: Supervised::default() }
     }
 
     /// Sizes the arenas for passes of at most `largest_pass` tokens, by a run through the same code that only counts.
     pub fn plan(&mut self, largest_pass: usize) {
-        let largest = Supervised::largest(largest_pass);
-        let Learner { ctx, decoder, adapter, state, keep } = self;
+        self.pass.fill_largest(largest_pass);
+        let Learner { ctx, decoder, adapter, state, kept, pass } = self;
         let dropout = Some(StepDropout { probability: 0.5, key: 0 });
         ctx.plan(|ctx| {
             let objective = crate::objective::CrossEntropy;
-            run_pass(ctx, decoder, adapter, &largest, &objective, Some((state.gradients, dropout, *keep)));
+            run_pass(ctx, decoder, adapter, pass, &objective, Some((state.gradients, dropout, kept)));
         });
         ctx.plan(|ctx| optim::step(ctx, state, &optim::Step::default()));
     }
@@ -176,24 +187,24 @@ impl Learner {
         objective: &dyn Objective,
         dropout: Option<StepDropout>,
     ) -> Sums {
-        let pass = Supervised::new(rows);
-        let Learner { ctx, decoder, adapter, state, keep } = self;
-        run_pass(ctx, decoder, adapter, &pass, objective, Some((state.gradients, dropout, *keep)))
+        let Learner { ctx, decoder, adapter, state, kept, pass } = self;
+        pass.fill(rows);
+        run_pass(ctx, decoder, adapter, pass, objective, Some((state.gradients, dropout, kept)))
     }
 
     /// The summed loss of some rows, without gradients or dropout.
     pub fn evaluate(&mut self, rows: &[(u32, TokenRow)], objective: &dyn Objective) -> Sums {
-        let pass = Supervised::new(rows);
-        let Learner { ctx, decoder, adapter, .. } = self;
-        run_pass(ctx, decoder, adapter, &pass, objective, None)
+        let Learner { ctx, decoder, adapter, pass, .. } = self;
+        pass.fill(rows);
+        run_pass(ctx, decoder, adapter, pass, objective, None)
     }
 
     /// Sizes the arenas for passes without gradients: less memory, and no training afterwards.
     pub fn plan_evaluation(&mut self, largest_pass: usize) {
-        let largest = Supervised::largest(largest_pass);
-        let Learner { ctx, decoder, adapter, .. } = self;
+        let Learner { ctx, decoder, adapter, pass, .. } = self;
+        pass.fill_largest(largest_pass);
         ctx.plan(|ctx| {
-            run_pass(ctx, decoder, adapter, &largest, &crate::objective::CrossEntropy, None);
+            run_pass(ctx, decoder, adapter, pass, &crate::objective::CrossEntropy, None);
         });
     }
 
@@ -228,7 +239,7 @@ impl Learner {
         let Learner { ctx, decoder, adapter, .. } = self;
         ctx.reset();
         let active = Active { adapter, dropout: None };
-        let forward = decoder.forward(ctx, &pass, Attention::Rows, Some(active), Keep::Nothing);
+        let forward = decoder.forward(ctx, &pass, Attention::Rows, Some(active), None);
         let inputs = ctx.scratch(ids.len(), decoder.config().hidden_size);
         decoder.head_inputs(ctx, forward.hidden, inputs);
         let mut sums = Vec::with_capacity(chosen.len());
@@ -276,16 +287,18 @@ fn run_pass(
     ctx: &mut Context,
     decoder: &Decoder,
     adapter: &Adapter,
-    batch: &Supervised,
+    batch: &mut Supervised,
     objective: &dyn Objective,
-    backward: Option<(Mat, Option<StepDropout>, Keep)>,
+    backward: Option<(Mat, Option<StepDropout>, &mut Kept)>,
 ) -> Sums {
     ctx.reset();
-    let active = Active { adapter, dropout: backward.and_then(|(_, dropout, _)| dropout) };
-    let keep = backward.map_or(Keep::Nothing, |(_, _, keep)| keep);
-    let forward = decoder.forward(ctx, &batch.pass, Attention::Rows, Some(active), keep);
+    let (gradients, dropout, kept) = match backward {
+        Some((gradients, dropout, kept)) => (Some(gradients), dropout, Some(kept)),
+        None => (None, None, None),
+    };
+    let active = Active { adapter, dropout };
+    let forward = decoder.forward(ctx, &batch.pass, Attention::Rows, Some(active), kept);
     let losses = ctx.alloc(Region::Io, 1, batch.chosen.len());
-    let gradients = backward.map(|(gradients, ..)| gradients);
     let dhidden = decoder.head_chunks(ctx, &forward, &batch.chosen, gradients, |ctx, logits, range| {
         let targets = Targets { ids: &batch.targets[range.clone()], weights: &batch.weights[range.clone()] };
         objective.chunk(ctx, logits, targets, losses.col_range(range.start, range.len()), gradients.is_some());
@@ -293,8 +306,9 @@ fn run_pass(
     if let (Some(dhidden), Some(gradients)) = (dhidden, gradients) {
         decoder.backward(ctx, forward, dhidden, gradients);
     }
+    ctx.download_into(losses, &mut batch.losses);
     Sums {
-        loss: ctx.download(losses).iter().map(|&loss| f64::from(loss)).sum(),
+        loss: batch.losses.iter().map(|&loss| f64::from(loss)).sum(),
         supervised: batch.chosen.len() as u64,
         tokens: batch.pass.len() as u64,
     }

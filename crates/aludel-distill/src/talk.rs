@@ -113,7 +113,8 @@ impl Talker {
                 finish_reason = FinishReason::Cancelled;
                 break;
             }
-            for event in self.engine.step(&mut self.model.ctx, &self.model.decoder, self.model.adapter.as_ref())? {
+            let adapter = self.model.adapter.as_ref();
+            for event in self.engine.step(&mut self.model.ctx, &self.model.decoder, adapter)?.to_vec() {
                 completion_tokens += 1;
                 let is_end = event.finish == Some(Finish::Stop);
                 if let Some(text) = if is_end { None } else { decoder.push(event.token) } {

@@ -1,7 +1,57 @@
-//! Tolerances and finite differences for the tests of this workspace. A comparison passes only if it holds:
-//! `!(difference <= tolerance)` fails, so that NaN does.
+//! Tolerances, finite differences and a count of allocations for the tests of this workspace. A comparison passes only if it
+//! holds: `!(difference <= tolerance)` fails, so that NaN does.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::rng;
+
+/// The system's allocator, with a count of what all threads ask of it. For tests of what must not allocate, which make it theirs
+/// with `#[global_allocator]`.
+#[derive(Debug, Default)]
+pub struct CountingAllocator {
+    allocations: AtomicU64,
+}
+
+impl CountingAllocator {
+    /// Nothing counted yet.
+    pub const fn new() -> CountingAllocator {
+        CountingAllocator { allocations: AtomicU64::new(0) }
+    }
+
+    /// How often memory was asked for, or more of it, while `work` ran.
+    pub fn count(&self, work: impl FnOnce()) -> u64 {
+        let before = self.allocations.load(Ordering::SeqCst);
+        work();
+        self.allocations.load(Ordering::SeqCst) - before
+    }
+}
+
+// SAFETY: every call is passed on to the system's allocator as it came; counting touches no memory that is handed out.
+unsafe impl GlobalAlloc for CountingAllocator {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        self.allocations.fetch_add(1, Ordering::SeqCst);
+        // SAFETY: the caller's promise is passed on; so it is below.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        self.allocations.fetch_add(1, Ordering::SeqCst);
+        // SAFETY: as above.
+        unsafe { System.alloc_zeroed(layout) }
+    }
+
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        self.allocations.fetch_add(1, Ordering::SeqCst);
+        // SAFETY: as above.
+        unsafe { System.realloc(pointer, layout, size) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: as above.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
 
 /// `count` reproducible values, normal with standard deviation 1.
 pub fn random(seed: u64, count: usize) -> Vec<f32> {

@@ -301,16 +301,22 @@ impl Context {
     /// Copies a matrix to the host, row-major. While planning, zeros.
     pub fn download(&self, mat: Mat) -> Vec<f32> {
         let mut out = Vec::with_capacity(mat.rows * mat.cols);
+        self.download_into(mat, &mut out);
+        out
+    }
+
+    /// [`Context::download`] into a buffer that is used again for each pass; what it held is gone.
+    pub fn download_into(&self, mat: Mat, out: &mut Vec<f32>) {
+        out.clear();
         if self.planning {
             out.resize(mat.rows * mat.cols, 0.0);
-            return out;
+            return;
         }
         let buffer = self.buffers[mat.buffer].as_slice();
         for row in 0..mat.rows {
             let start = mat.offset + row * mat.ld;
             out.extend_from_slice(&buffer[start..start + mat.cols]);
         }
-        out
     }
 
     /// Sets all elements to zero.

@@ -79,16 +79,20 @@ impl Embedding {
     /// `drows[i] += Σ_t dx[t]` over the tokens t whose id is `trained[i]`, in token order. Frozen rows get no gradient.
     pub fn backward(ctx: &mut Context, ids: Indices, trained: &TrainedRows, dx: Mat, drows: Mat) {
         assert_eq!((ids.len(), trained.ids.len(), dx.cols()), (dx.rows(), drows.rows(), drows.cols()));
+        let mark = ctx.mark();
+        let sums = ctx.thread_scratch(dx.cols());
+        ctx.release(mark);
         if ctx.planning() {
             return;
         }
         assert_apart(&[drows], &[dx]);
-        let (dv, rv) = (ctx.view(dx), ctx.view(drows));
+        let (dv, rv, sv) = (ctx.view(dx), ctx.view(drows), ctx.view(sums));
         let ids = ctx.indices(ids);
         ctx.parallel(trained.ids.len(), |i| {
-            // SAFETY: each task writes its own row of `drows`, which overlaps no operand (asserted).
-            let target = unsafe { rv.row_mut(i) };
-            let mut sum = vec![0f32; target.len()];
+            // SAFETY: each task writes its own row of `drows`, which overlaps no operand (asserted); the scratch row belongs to this
+            // thread.
+            let (target, sum) = unsafe { (rv.row_mut(i), sv.row_mut(Context::thread_index())) };
+            let sum = &mut sum[..target.len()];
             // chunks of 256 tokens, as everywhere that tokens are summed
             for (chunk, tokens) in ids.chunks(256).enumerate() {
                 sum.fill(0.0);
@@ -97,7 +101,7 @@ impl Embedding {
                     let row = unsafe { dv.row(chunk * 256 + t) };
                     sum.iter_mut().zip(row).for_each(|(s, d)| *s += d);
                 }
-                target.iter_mut().zip(&sum).for_each(|(t, s)| *t += s);
+                target.iter_mut().zip(&*sum).for_each(|(t, s)| *t += s);
             }
         });
     }
@@ -118,7 +122,10 @@ mod tests {
         let rows = ctx.upload_persistent(2, c, &[[1.0; 5], [2.0; 5]].concat());
         let trained = TrainedRows { ids: vec![3, 7], rows };
         let (out, drows) = (ctx.persistent(5, c), ctx.persistent(2, c));
-        ctx.plan(|ctx| ctx.upload_indices(&[0; 5]));
+        ctx.plan(|ctx| {
+            let ids = ctx.upload_indices(&[0; 5]);
+            Embedding::backward(ctx, ids, &trained, out, drows);
+        });
         let ids = ctx.upload_indices(&[6, 3, 7, 0, 3]);
         embedding.forward(&mut ctx, ids, Some(&trained), out);
         let got = ctx.download(out);

@@ -5,8 +5,8 @@
 
 use crate::device::{Context, Mat};
 use crate::gemm::{
-    self, CodedPanels, Init, Lhs, Order, Panels, Rhs, Rounded, add_token_products, gemm, gemm_all, multiply_coded,
-    pack_lhs, pack_rhs, round_rows,
+    self, CodedPanels, Init, Lhs, Order, Panels, Rhs, Rounded, Segments, add_token_products, gemm, gemm_all,
+    multiply_coded, pack_lhs, pack_rhs, round_rows,
 };
 use crate::quant::BlockType;
 use crate::rowwise::dropout::{self, Dropout};
@@ -161,11 +161,10 @@ pub struct Product<'a> {
 }
 
 /// The products of an input with some weights. They must not depend on each other.
-pub fn forward(ctx: &mut Context, input: &Input, products: &[Product<'_>]) {
+pub fn forward<const N: usize>(ctx: &mut Context, input: &Input, products: &[Product<'_>; N]) {
     let mark = ctx.mark();
-    let segments: Vec<Vec<(Lhs, Rhs<'_>)>> = products.iter().map(|product| segments(ctx, input, product)).collect();
-    let mut dense = Vec::with_capacity(products.len());
-    for (product, segments) in products.iter().zip(&segments) {
+    let dense = products.each_ref().map(|product| {
+        let segments = segments(ctx, input, product);
         let mut init = match product.start {
             Start::Zero => Init::Zero,
             Start::Bias(bias) => Init::Row(bias),
@@ -176,26 +175,19 @@ pub fn forward(ctx: &mut Context, input: &Input, products: &[Product<'_>]) {
             multiply_coded(ctx, rounded, panels, init, product.y);
             init = Init::Accumulate;
         }
-        if !segments.is_empty() {
-            dense.push(gemm::Product { segments, init, c: product.y });
-        }
-    }
-    if !dense.is_empty() {
-        gemm_all(ctx, &dense);
-    }
+        gemm::Product { segments, init, c: product.y }
+    });
+    gemm_all(ctx, &dense);
     ctx.release(mark);
 }
 
 /// What the matrix kernel sums over for one linear: x and W where W is dense, and the adapter.
-fn segments<'a>(ctx: &mut Context, input: &Input, product: &Product<'a>) -> Vec<(Lhs, Rhs<'a>)> {
-    let mut segments = Vec::with_capacity(2);
-    if let Body::Dense(panels) = &product.weight.body {
-        segments.push((input.packed(), Rhs::Weight { panels }));
-    }
-    if let Some((lora, hidden)) = product.lora {
-        segments.push(adapted(ctx, input, lora, hidden, product.weight.precision));
-    }
-    segments
+fn segments<'a>(ctx: &mut Context, input: &Input, product: &Product<'a>) -> Segments<'a> {
+    let base = match &product.weight.body {
+        Body::Dense(panels) => Some((input.packed(), Rhs::Weight { panels })),
+        Body::Coded(_) => None,
+    };
+    [base, product.lora.map(|(lora, hidden)| adapted(ctx, input, lora, hidden, product.weight.precision))]
 }
 
 /// Computes `hidden = drop(x)·Aᵀ`; the operands of its product with s·Bᵀ.

@@ -12,7 +12,7 @@ use aludel_kernels::linear::Precision;
 use aludel_kernels::{Context, Region};
 use aludel_model::Error;
 use aludel_model::config::Config;
-use aludel_model::decoder::{Attention, Decoder, Hold, Keep, Pass};
+use aludel_model::decoder::{Attention, Decoder, Hold, Pass};
 use aludel_model::generate::{Engine, Finish, Request, RequestId, Sampling};
 use aludel_model::student::Student;
 use aludel_model::weights::Weights;
@@ -158,7 +158,7 @@ fn log_probabilities_are_those_of_the_model() {
         let mut pass = Pass::default();
         pass.push(0, &row);
         let run = |ctx: &mut Context| {
-            let forward = decoder.forward(ctx, &pass, Attention::Rows, None, Keep::Nothing);
+            let forward = decoder.forward(ctx, &pass, Attention::Rows, None, None);
             let logits = ctx.alloc(Region::Io, row.len(), decoder.vocab_size(None));
             decoder.logits(ctx, forward.hidden, None, logits);
             ctx.download(logits)

@@ -11,7 +11,7 @@ use aludel_kernels::optim::{self, State, Step};
 use aludel_kernels::{Context, Mat, Region, loss, quant};
 use aludel_model::adapter::Adapter;
 use aludel_model::config::Config;
-use aludel_model::decoder::{Active, Attention, Decoder, Keep, Pass};
+use aludel_model::decoder::{Active, Attention, Decoder, Kept, Pass};
 use aludel_model::generate::{Engine, Finish, Request, Sampling};
 use aludel_model::weights::Weights;
 use serde_json::Value;
@@ -68,7 +68,7 @@ fn logits(ctx: &mut Context, decoder: &Decoder, adapter: Option<&Adapter>, ids: 
     decoder.check(ids, ids.len(), adapter).unwrap();
     let run = |ctx: &mut Context| {
         let active = adapter.map(|adapter| Active { adapter, dropout: None });
-        let forward = decoder.forward(ctx, &pass, Attention::Rows, active, Keep::Nothing);
+        let forward = decoder.forward(ctx, &pass, Attention::Rows, active, None);
         let out = ctx.alloc(Region::Io, ids.len(), decoder.vocab_size(adapter));
         decoder.logits(ctx, forward.hidden, adapter, out);
         ctx.download(out)
@@ -84,7 +84,7 @@ fn gradients(
     adapter: &Adapter,
     rows: &[Row],
     flat: Mat,
-    keep: Keep,
+    mut kept: Kept,
 ) -> (f64, usize) {
     let mut pass = Pass::default();
     let (mut chosen, mut targets, mut weights) = (vec![], vec![], vec![]);
@@ -99,9 +99,9 @@ fn gradients(
             }
         }
     }
-    let run = |ctx: &mut Context| {
+    let mut run = |ctx: &mut Context| {
         let active = Active { adapter, dropout: None };
-        let forward = decoder.forward(ctx, &pass, Attention::Rows, Some(active), keep);
+        let forward = decoder.forward(ctx, &pass, Attention::Rows, Some(active), Some(&mut kept));
         let losses = ctx.alloc(Region::Io, 1, chosen.len());
         let dhidden = decoder.head_chunks(ctx, &forward, &chosen, Some(flat), |ctx, logits, range| {
             let ids = ctx.upload_indices(&targets[range.clone()]);
@@ -111,7 +111,7 @@ fn gradients(
         decoder.backward(ctx, forward, dhidden.unwrap(), flat);
         ctx.download(losses).iter().map(|&l| f64::from(l)).sum::<f64>()
     };
-    ctx.plan(run);
+    ctx.plan(&mut run);
     (run(ctx), chosen.len())
 }
 
@@ -142,7 +142,7 @@ fn bf16_logits_stay_near() {
 }
 
 /// Logits, every gradient, ten losses, the final adapter: for one model and one adapter.
-fn check_adapter(name: &str, adapter_name: &str, keep: Keep) {
+fn check_adapter(name: &str, adapter_name: &str, gradient_checkpointing: bool) {
     let golden = Golden::open(name);
     let what = format!("{name}/{adapter_name}");
     let mut ctx = Context::cpu(2);
@@ -160,7 +160,8 @@ fn check_adapter(name: &str, adapter_name: &str, keep: Keep) {
     let recorded = &golden.json["adapters"][adapter_name];
     for number in 1..=10 {
         ctx.zero(flat);
-        let (loss, supervised) = gradients(&mut ctx, &decoder, &adapter, &rows, flat, keep);
+        let (loss, supervised) =
+            gradients(&mut ctx, &decoder, &adapter, &rows, flat, Kept::new(gradient_checkpointing));
         if number == 1 {
             let values: Vec<f32> = ctx.download(flat).iter().map(|g| g / supervised as f32).collect();
             for (entry, got) in adapter.named(&values) {
@@ -202,20 +203,20 @@ fn check_adapter(name: &str, adapter_name: &str, keep: Keep) {
 #[test]
 fn adapters_agree_with_peft_on_a_tied_model() {
     for adapter in ["attention", "all_linear", "rows"] {
-        check_adapter("tied", adapter, Keep::Activations);
+        check_adapter("tied", adapter, false);
     }
 }
 
 #[test]
 fn adapters_agree_with_peft_on_an_untied_model() {
     for adapter in ["attention", "all_linear", "rows"] {
-        check_adapter("untied", adapter, Keep::Activations);
+        check_adapter("untied", adapter, false);
     }
 }
 
 #[test]
 fn recompute_changes_nothing() {
-    check_adapter("tied", "all_linear", Keep::LayerInputs);
+    check_adapter("tied", "all_linear", true);
 }
 
 #[test]
@@ -226,12 +227,12 @@ fn a_packed_row_has_the_loss_and_gradient_it_has_alone() {
     let adapter = Adapter::load(&mut ctx, decoder.config(), &golden.folder.join("adapter_all_linear")).unwrap();
     let rows = golden.rows();
     let flat = ctx.persistent(1, adapter.parameter_count());
-    let (packed_loss, _) = gradients(&mut ctx, &decoder, &adapter, &rows, flat, Keep::Activations);
+    let (packed_loss, _) = gradients(&mut ctx, &decoder, &adapter, &rows, flat, Kept::new(false));
     let packed = ctx.download(flat);
     ctx.zero(flat);
     let mut alone_loss = 0.0;
     for row in rows {
-        alone_loss += gradients(&mut ctx, &decoder, &adapter, &[row], flat, Keep::Activations).0;
+        alone_loss += gradients(&mut ctx, &decoder, &adapter, &[row], flat, Kept::new(false)).0;
     }
     assert!((packed_loss - alone_loss).abs() <= 1e-5 * packed_loss, "{packed_loss} {alone_loss}");
     assert_close("gradients", &ctx.download(flat), &wide(&packed), 1e-5);
@@ -296,7 +297,7 @@ fn generation_agrees_with_transformers_alone_and_batched() {
         let mut got = Vec::new();
         let mut finish = None;
         while !engine.is_idle() {
-            for event in engine.step(&mut ctx, &decoder, adapter.as_ref()).unwrap() {
+            for event in engine.step(&mut ctx, &decoder, adapter.as_ref()).unwrap().to_vec() {
                 if event.request == wanted {
                     got.push(event.token);
                     finish = event.finish;

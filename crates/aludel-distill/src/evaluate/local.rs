@@ -139,7 +139,7 @@ impl Local {
     /// One pass of the engine: the sequences that ended with it.
     fn step(&mut self, running: &mut HashMap<RequestId, Running>, meter: &mut Meter) -> Result<Vec<Answered>> {
         let adapter = self.model.adapter.as_ref();
-        let events = self.engine.step(&mut self.model.ctx, &self.model.decoder, adapter)?;
+        let events = self.engine.step(&mut self.model.ctx, &self.model.decoder, adapter)?.to_vec();
         let mut ended = Vec::new();
         for Event { request, token, finish, .. } in events {
             let Some(sequence) = running.get_mut(&request) else { continue };

@@ -4,7 +4,7 @@
 
 use std::ops::Range;
 
-use super::{BLOCK, Heads, split, tiles};
+use super::{BLOCK, Heads, list_pieces, room_for_pieces, split, tiles};
 use crate::device::{Context, Mat, View, assert_apart};
 use crate::gemm::tile;
 use crate::profile::Kind;
@@ -37,9 +37,10 @@ pub fn backward(
     let stretches = longest.div_ceil(stretch(longest)).max(1);
     let (tokens, columns) = (q.rows(), heads.query * heads.dim);
     let delta = ctx.scratch(tokens, heads.query);
-    let dq_parts: Vec<Mat> = (0..stretches).map(|_| ctx.scratch(tokens, columns)).collect();
+    let dq_parts = ctx.scratch(stretches * tokens, columns);
     let (dk_parts, dv_parts) = (ctx.scratch(tokens, columns), ctx.scratch(tokens, columns));
     let scratch = ctx.thread_scratch(State::floats(heads, longest));
+    let (room, places) = (room_for_pieces(ctx, tokens), ctx.scratch(1, tokens));
     if !ctx.planning() {
         assert_apart(&[dq, dk, dv], &[q, k, v, out, lse, dout]);
         let job = Job {
@@ -51,7 +52,7 @@ pub fn backward(
             dout: ctx.view(dout),
             lse: ctx.view(lse),
             delta: ctx.view(delta),
-            dq_parts: dq_parts.iter().map(|&part| ctx.view(part)).collect(),
+            dq_parts: ctx.view(dq_parts),
             dk_parts: ctx.view(dk_parts),
             dv_parts: ctx.view(dv_parts),
         };
@@ -62,27 +63,47 @@ pub fn backward(
                 unsafe { row_dots(job.isa, ov.row(t), job.dout.row(t), heads.dim, job.delta.row_mut(t)) };
             }
         });
-        let tasks = tasks(heads, rows);
-        ctx.parallel(tasks.len(), |i| {
+        // a fixed stretch of the keys of one row each
+        let pieces = rows
+            .iter()
+            .enumerate()
+            .flat_map(|(n, row)| (0..row.len()).step_by(stretch(row.len())).map(move |start| (n, start)));
+        // SAFETY: scratch that was just taken.
+        let pieces = unsafe { list_pieces(ctx, room, pieces) };
+        let keys = |[row, start]: [u32; 2]| {
+            let (length, start) = (rows[row as usize].len(), start as usize);
+            start..length.min(start + stretch(length))
+        };
+        // the long ones first: threads then end together
+        pieces.sort_unstable_by_key(|&piece| {
+            let (keys, length) = (keys(piece), rows[piece[0] as usize].len());
+            (std::cmp::Reverse(keys.len() * (2 * length - keys.start - keys.end)), piece)
+        });
+        ctx.parallel(pieces.len() * heads.query, |i| {
+            let piece = pieces[i / heads.query];
+            let task = Task { row: rows[piece[0] as usize].clone(), query_head: i % heads.query, keys: keys(piece) };
             // SAFETY: the scratch row belongs to this thread; inputs are only read; each task writes its own head's columns: of
             // its own part of dq for its row, of dk and dv for its own keys.
             unsafe {
                 let mut state = State::new(heads, longest, sv.row_mut(Context::thread_index()));
-                job.run(&tasks[i], &mut state);
+                job.run(&task, &mut state);
             }
         });
         let (dqv, dkv, dvv) = (ctx.view(dq), ctx.view(dk), ctx.view(dv));
-        let places = places(rows, tokens);
+        // SAFETY: scratch that was just taken.
+        let places: &mut [u32] = bytemuck::cast_slice_mut(unsafe { ctx.view(places).row_mut(0) });
+        count_stretches(rows, places);
         ctx.parallel(tokens.div_ceil(BLOCK), |task| {
-            for (t, &place) in places.iter().enumerate().skip(task * BLOCK).take(BLOCK) {
+            for (t, &count) in places.iter().enumerate().skip(task * BLOCK).take(BLOCK) {
                 // SAFETY: tasks write disjoint rows of the gradients, which overlap none of the parts.
                 unsafe {
-                    let (target, parts) = (dqv.row_mut(t), &job.dq_parts[..place]);
-                    match parts {
-                        [] => target.fill(0.0),
-                        [first, others @ ..] => {
-                            target.copy_from_slice(first.row(t));
-                            others.iter().for_each(|part| add(target, part.row(t)));
+                    let target = dqv.row_mut(t);
+                    let mut parts = (0..count as usize).map(|part| job.dq_parts.row(part * tokens + t));
+                    match parts.next() {
+                        None => target.fill(0.0),
+                        Some(first) => {
+                            target.copy_from_slice(first);
+                            parts.for_each(|part| add(target, part));
                         }
                     }
                     sum_groups(heads, job.dk_parts.row(t), dkv.row_mut(t));
@@ -95,15 +116,14 @@ pub fn backward(
 }
 
 /// For each token, how many stretches of its row begin at or before it. Tokens of no row have none.
-fn places(rows: &[Range<usize>], tokens: usize) -> Vec<usize> {
-    let mut places = vec![0; tokens];
+fn count_stretches(rows: &[Range<usize>], counts: &mut [u32]) {
+    counts.fill(0);
     for row in rows {
         let stretch = stretch(row.len());
-        for (position, place) in places[row.clone()].iter_mut().enumerate() {
-            *place = position / stretch + 1;
+        for (position, count) in counts[row.clone()].iter_mut().enumerate() {
+            *count = (position / stretch) as u32 + 1;
         }
     }
-    places
 }
 
 fn add(target: &mut [f32], part: &[f32]) {
@@ -132,21 +152,6 @@ struct Task {
     row: Range<usize>,
     query_head: usize,
     keys: Range<usize>,
-}
-
-/// All tasks, the long ones first: threads then end together.
-fn tasks(heads: &Heads, rows: &[Range<usize>]) -> Vec<Task> {
-    let mut tasks = Vec::new();
-    for row in rows {
-        let stretch = stretch(row.len());
-        for start in (0..row.len()).step_by(stretch) {
-            let keys = start..row.len().min(start + stretch);
-            tasks.extend((0..heads.query).map(|query_head| Task { row: row.clone(), query_head, keys: keys.clone() }));
-        }
-    }
-    let pairs = |task: &Task| task.keys.len() * (2 * task.row.len() - task.keys.start - task.keys.end);
-    tasks.sort_by_key(|task| std::cmp::Reverse(pairs(task)));
-    tasks
 }
 
 /// Scratch of one task. The queries' operands are packed once for all tiles of keys.
@@ -237,7 +242,8 @@ struct Job {
     dout: View,
     lse: View,
     delta: View,
-    dq_parts: Vec<View>,
+    /// One for each stretch, one below the other.
+    dq_parts: View,
     dk_parts: View,
     dv_parts: View,
 }
@@ -309,10 +315,10 @@ impl Job {
                 }
             }
         }
-        let part = self.dq_parts[task.keys.start / stretch(task.row.len())];
+        let part = task.keys.start / stretch(task.row.len()) * self.q.rows;
         for position in task.keys.start..task.row.len() {
             // SAFETY: this head's columns of this stretch's part, as the caller promises.
-            let target = unsafe { part.part_mut(task.row.start + position, query_column, d) };
+            let target = unsafe { self.dq_parts.part_mut(part + task.row.start + position, query_column, d) };
             target.copy_from_slice(&state.dq[position * ld..position * ld + d]);
         }
     }

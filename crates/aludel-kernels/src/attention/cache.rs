@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::forward::{Keys, Query, State};
-use super::{BLOCK, Heads};
+use super::{BLOCK, Heads, list_pieces, room_for_pieces};
 use crate::device::{Context, Mat, assert_apart};
 use crate::gemm::tile;
 use crate::profile::Kind;
@@ -38,15 +38,47 @@ impl Cache {
     }
 }
 
-/// New tokens of one sequence: where they stand in the packed matrices, and the sequence's blocks.
+/// New tokens of one sequence: where they stand in the packed matrices.
 #[derive(Clone, Debug)]
 pub struct Extension {
     /// The new tokens in the packed matrices.
     pub tokens: Range<usize>,
     /// Position of the first of them in its sequence.
     pub start: usize,
-    /// The sequence's blocks, enough for all its positions up to the last new one.
-    pub blocks: Vec<u32>,
+    /// Where the sequence's blocks stand in [`Extensions::blocks`].
+    blocks: Range<usize>,
+}
+
+/// The new tokens of the sequences of a pass, and the blocks of each. Used again from pass to pass.
+#[derive(Clone, Debug, Default)]
+pub struct Extensions {
+    sequences: Vec<Extension>,
+    blocks: Vec<u32>,
+}
+
+impl Extensions {
+    /// Forgets all sequences.
+    pub fn clear(&mut self) {
+        self.sequences.clear();
+        self.blocks.clear();
+    }
+
+    /// Appends a sequence. `blocks` are enough for all its positions up to the last new one.
+    pub fn push(&mut self, tokens: Range<usize>, start: usize, blocks: &[u32]) {
+        let first = self.blocks.len();
+        self.blocks.extend_from_slice(blocks);
+        self.sequences.push(Extension { tokens, start, blocks: first..self.blocks.len() });
+    }
+
+    /// The sequences, in the order in which they were appended.
+    pub fn sequences(&self) -> &[Extension] {
+        &self.sequences
+    }
+
+    /// The block that holds a position of a sequence.
+    fn block(&self, sequence: &Extension, position: usize) -> u32 {
+        self.blocks[sequence.blocks.clone()][position / BLOCK]
+    }
 }
 
 /// Stores the new tokens' k and v in the cache, then attends from each new token to all positions up to its own.
@@ -55,7 +87,7 @@ pub fn forward_cached(
     heads: &Heads,
     cache: &Cache,
     layer: usize,
-    sequences: &[Extension],
+    extensions: &Extensions,
     q: Mat,
     k: Mat,
     v: Mat,
@@ -64,14 +96,16 @@ pub fn forward_cached(
     let _span = ctx.span(Kind::Attention);
     let mark = ctx.mark();
     let scratch = ctx.thread_scratch(State::floats(heads));
+    let room = room_for_pieces(ctx, q.rows());
     if !ctx.planning() {
+        let sequences = extensions.sequences();
         assert_apart(&[out, cache.keys, cache.values], &[q, k, v]);
         let (qv, kv, vv, ov) = (ctx.view(q), ctx.view(k), ctx.view(v), ctx.view(out));
         let (ck, cv, sv, isa) = (ctx.view(cache.keys), ctx.view(cache.values), ctx.view(scratch), ctx.isa());
         ctx.parallel(sequences.len() * heads.key, |i| {
             let (sequence, head) = (&sequences[i / heads.key], i % heads.key);
             for (token, position) in sequence.tokens.clone().zip(sequence.start..) {
-                let row = cache.tile(heads, layer, sequence.blocks[position / BLOCK], head);
+                let row = cache.tile(heads, layer, extensions.block(sequence, position), head);
                 // SAFETY: the cache overlaps no operand (asserted); a block that is written belongs to one sequence alone, and this
                 // task is the only one for its head.
                 unsafe {
@@ -83,9 +117,17 @@ pub fn forward_cached(
                 }
             }
         });
-        let tasks = tasks(heads, sequences);
-        ctx.parallel(tasks.len(), |i| {
-            let Task { sequence, head, positions } = &tasks[i];
+        // at most a tile of new positions of one sequence each; tiles keep the 64-position boundaries
+        let pieces = sequences.iter().enumerate().flat_map(|(n, sequence)| {
+            let end = sequence.start + sequence.tokens.len();
+            (sequence.start / BLOCK..end.div_ceil(BLOCK)).map(move |tile| (n, sequence.start.max(tile * BLOCK)))
+        });
+        // SAFETY: scratch that was just taken.
+        let pieces = unsafe { list_pieces(ctx, room, pieces) };
+        ctx.parallel(pieces.len() * heads.key, |i| {
+            let ([n, first], head) = (pieces[i / heads.key], i % heads.key);
+            let (sequence, first) = (&sequences[n as usize], first as usize);
+            let positions = first..((first / BLOCK + 1) * BLOCK).min(sequence.start + sequence.tokens.len());
             // SAFETY: the scratch row belongs to this thread; q and the cache are only read from here on; each task writes the
             // columns of its own heads in its own tokens of `out`, which overlaps no operand (asserted).
             unsafe {
@@ -94,35 +136,14 @@ pub fn forward_cached(
                 let query = Query { view: qv, row, count: positions.len() };
                 let keys = |j: usize| {
                     let count = BLOCK.min(positions.end - j * BLOCK);
-                    let row = cache.tile(heads, layer, sequence.blocks[j], *head);
+                    let row = cache.tile(heads, layer, extensions.block(sequence, j * BLOCK), head);
                     let (key, value) = (bytemuck::cast_slice(ck.row(row)), bytemuck::cast_slice(cv.row(row)));
                     Keys::Packed { key, value, count }
                 };
-                state.run(heads, *head, query, positions.start, positions.end, keys);
-                state.store(heads, *head, row, positions.len(), ov, None);
+                state.run(heads, head, query, positions.start, positions.end, keys);
+                state.store(heads, head, row, positions.len(), ov, None);
             }
         });
     }
     ctx.release(mark);
-}
-
-/// One key head and at most a tile of new positions of one sequence; tiles keep the 64-position boundaries.
-struct Task<'a> {
-    sequence: &'a Extension,
-    head: usize,
-    positions: Range<usize>,
-}
-
-fn tasks<'a>(heads: &Heads, sequences: &'a [Extension]) -> Vec<Task<'a>> {
-    let mut tasks = Vec::new();
-    for sequence in sequences {
-        let end = sequence.start + sequence.tokens.len();
-        let mut start = sequence.start;
-        while start < end {
-            let positions = start..end.min((start / BLOCK + 1) * BLOCK);
-            start = positions.end;
-            tasks.extend((0..heads.key).map(|head| Task { sequence, head, positions: positions.clone() }));
-        }
-    }
-    tasks
 }

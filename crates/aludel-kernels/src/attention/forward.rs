@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::{BLOCK, Heads, split, tiles};
+use super::{BLOCK, Heads, list_pieces, room_for_pieces, split, tiles};
 use crate::device::{Context, Mat, View, assert_apart};
 use crate::gemm::tile;
 use crate::profile::Kind;
@@ -14,13 +14,21 @@ pub fn forward(ctx: &mut Context, heads: &Heads, rows: &[Range<usize>], q: Mat, 
     let _span = ctx.span(Kind::Attention);
     let mark = ctx.mark();
     let scratch = ctx.thread_scratch(State::floats(heads));
+    let room = room_for_pieces(ctx, q.rows());
     if !ctx.planning() {
         assert_apart(&[out, lse], &[q, k, v]);
         let (qv, kv, vv, ov, lv) = (ctx.view(q), ctx.view(k), ctx.view(v), ctx.view(out), ctx.view(lse));
         let (sv, isa) = (ctx.view(scratch), ctx.isa());
-        let tasks = tasks(heads, rows);
-        ctx.parallel(tasks.len(), |i| {
-            let Task { row, head, block } = &tasks[i];
+        // one tile of queries of one row each
+        let pieces = rows.iter().enumerate().flat_map(|(n, row)| tiles(row.len()).map(move |tile| (n, tile.start)));
+        // SAFETY: scratch that was just taken.
+        let pieces = unsafe { list_pieces(ctx, room, pieces) };
+        // the long ones first: threads then end together
+        pieces.sort_unstable_by_key(|&[row, start]| (std::cmp::Reverse(start), row));
+        ctx.parallel(pieces.len() * heads.key, |i| {
+            let ([row, start], head) = (pieces[i / heads.key], i % heads.key);
+            let (row, start) = (&rows[row as usize], start as usize);
+            let block = start..row.len().min(start + BLOCK);
             // SAFETY: the scratch row belongs to this thread; q, k, v are only read; each task writes the columns of its own
             // heads in its own tokens of `out` and `lse`, which overlap no operand (asserted).
             unsafe {
@@ -38,31 +46,12 @@ pub fn forward(ctx: &mut Context, heads: &Heads, rows: &[Range<usize>], q: Mat, 
                         count,
                     }
                 };
-                state.run(heads, *head, query, block.start, block.end, keys);
-                state.store(heads, *head, query.row, query.count, ov, Some(lv));
+                state.run(heads, head, query, block.start, block.end, keys);
+                state.store(heads, head, query.row, query.count, ov, Some(lv));
             }
         });
     }
     ctx.release(mark);
-}
-
-/// One key head and one tile of queries of one row. `block` is relative to the row.
-struct Task {
-    row: Range<usize>,
-    head: usize,
-    block: Range<usize>,
-}
-
-/// All tasks, the long ones first: threads then end together.
-fn tasks(heads: &Heads, rows: &[Range<usize>]) -> Vec<Task> {
-    let mut tasks = Vec::new();
-    for row in rows {
-        for block in tiles(row.len()) {
-            tasks.extend((0..heads.key).map(|head| Task { row: row.clone(), head, block: block.clone() }));
-        }
-    }
-    tasks.sort_by_key(|task| std::cmp::Reverse(task.block.start));
-    tasks
 }
 
 /// `count` tokens of q from `row` on.

@@ -12,9 +12,10 @@ mod forward;
 use std::ops::Range;
 
 pub use backward::backward;
-pub use cache::{Cache, Extension, forward_cached};
+pub use cache::{Cache, Extension, Extensions, forward_cached};
 pub use forward::forward;
 
+use crate::device::{Context, Mat};
 use crate::gemm::{NR, Precision};
 
 /// Positions of one tile, and of one block of the key-value cache.
@@ -56,6 +57,29 @@ where
     bytemuck::cast_slice_mut(head)
 }
 
+/// What an op makes its tasks of, head by head: the number of a row (or sequence), and a position in it.
+type Piece = [u32; 2];
+
+/// Scratch for the pieces of rows with so many tokens in all. No piece is empty, so there are no more of them than tokens.
+fn room_for_pieces(ctx: &mut Context, tokens: usize) -> Mat {
+    ctx.scratch(1, 2 * tokens)
+}
+
+/// The pieces, in scratch.
+///
+/// # Safety
+/// `room` is scratch that no one else touches, and the context outlives the list.
+unsafe fn list_pieces<'a>(ctx: &Context, room: Mat, pieces: impl Iterator<Item = (usize, usize)>) -> &'a mut [Piece] {
+    // SAFETY: as the caller promises.
+    let all: &mut [Piece] = bytemuck::cast_slice_mut(unsafe { ctx.view(room).row_mut(0) });
+    let mut count = 0;
+    for (row, position) in pieces {
+        all[count] = [row as u32, position as u32];
+        count += 1;
+    }
+    &mut all[..count]
+}
+
 /// The tiles of a row: ranges of at most [`BLOCK`] positions.
 fn tiles(positions: usize) -> impl Iterator<Item = Range<usize>> {
     (0..positions).step_by(BLOCK).map(move |start| start..positions.min(start + BLOCK))
@@ -65,7 +89,6 @@ fn tiles(positions: usize) -> impl Iterator<Item = Range<usize>> {
 mod tests {
     use super::*;
     use crate::check::{assert_close, finite_differences, random, wide};
-    use crate::device::Context;
     use crate::simd::Isa;
 
     fn reference(heads: &Heads, rows: &[Range<usize>], q: &[f64], k: &[f64], v: &[f64]) -> Vec<f64> {
@@ -221,7 +244,7 @@ mod tests {
         // the same row token by token and in pieces, through scattered cache blocks
         let mut ctx = Context::cpu(2);
         let cache = Cache::new(&mut ctx, heads, 2, 5);
-        let blocks = vec![4, 0, 2];
+        let blocks = [4, 0, 2];
         let mut cached = Vec::new();
         for (start, end) in [(0, 70), (70, 71), (71, 72), (72, 140), (140, length)] {
             let count = end - start;
@@ -232,8 +255,9 @@ mod tests {
             let km = ctx.upload_persistent(count, narrow, &part(&k, n, narrow));
             let vm = ctx.upload_persistent(count, narrow, &part(&v, n, narrow));
             let out = ctx.persistent(count, wide);
-            let extension = [Extension { tokens: 0..count, start, blocks: blocks.clone() }];
-            let work = |ctx: &mut Context| forward_cached(ctx, heads, &cache, 1, &extension, qm, km, vm, out);
+            let mut extensions = Extensions::default();
+            extensions.push(0..count, start, &blocks);
+            let work = |ctx: &mut Context| forward_cached(ctx, heads, &cache, 1, &extensions, qm, km, vm, out);
             ctx.plan(work);
             work(&mut ctx);
             cached.extend(ctx.download(out));

@@ -65,25 +65,30 @@ pub(crate) enum Init {
     Row(Mat),
 }
 
-/// `c = init + Σ lhs·rhs` over the segments. All left-hand operands have `c.rows()` rows, all right-hand ones
-/// `c.cols()` columns.
+/// The pairs of operands that a product sums over: a weight and its adapter, at most.
+pub(crate) type Segments<'a> = [Option<(Lhs, Rhs<'a>)>; 2];
+
+/// `c = init + Σ lhs·rhs` over the segments; without any, nothing happens. All left-hand operands have `c.rows()` rows, all
+/// right-hand ones `c.cols()` columns.
 #[derive(Clone, Copy)]
 pub(crate) struct Product<'a> {
-    pub(crate) segments: &'a [(Lhs, Rhs<'a>)],
+    pub(crate) segments: Segments<'a>,
     pub(crate) init: Init,
     pub(crate) c: Mat,
 }
 
-/// One product.
+/// One product of at most two pairs of operands.
 pub(crate) fn gemm(ctx: &mut Context, segments: &[(Lhs, Rhs<'_>)], init: Init, c: Mat) {
+    assert!(segments.len() <= 2, "a product of {} pairs of operands", segments.len());
+    let segments = std::array::from_fn(|i| segments.get(i).copied());
     gemm_all(ctx, &[Product { segments, init, c }]);
 }
 
 /// Products that do not depend on each other, as one op: with few rows, what an op costs to start is a good part of its time, and
 /// small products share the threads better together.
-pub(crate) fn gemm_all(ctx: &mut Context, products: &[Product<'_>]) {
+pub(crate) fn gemm_all<const N: usize>(ctx: &mut Context, products: &[Product<'_>; N]) {
     for Product { segments, init, c } in products {
-        for (lhs, rhs) in *segments {
+        for (lhs, rhs) in segments.iter().flatten() {
             assert_eq!((lhs.m, rhs.n(), lhs.k), (c.rows(), c.cols(), rhs.k()), "operands of different shapes");
             assert_eq!(lhs.precision, rhs.precision(), "operands of different precisions");
         }
@@ -95,7 +100,7 @@ pub(crate) fn gemm_all(ctx: &mut Context, products: &[Product<'_>]) {
     let block = ctx.thread_scratch(KC * NR);
     if !ctx.planning() {
         let _span = ctx.span(Kind::Matrix);
-        let jobs: Vec<Job<'_>> = products.iter().map(|product| Job::new(ctx, product, block)).collect();
+        let jobs = products.each_ref().map(|product| Job::new(ctx, product, block));
         ctx.parallel(jobs.iter().map(Job::tasks).sum(), |mut task| {
             for job in &jobs {
                 if task < job.tasks() {
@@ -109,9 +114,7 @@ pub(crate) fn gemm_all(ctx: &mut Context, products: &[Product<'_>]) {
 }
 
 struct Job<'a> {
-    segments: &'a [(Lhs, Rhs<'a>)],
-    lhs: Vec<View>,
-    scratch_rhs: Vec<Option<View>>,
+    segments: [Option<Segment<'a>>; 2],
     init: Init,
     source: Option<View>,
     c: View,
@@ -119,15 +122,26 @@ struct Job<'a> {
     isa: Isa,
 }
 
+/// A pair of operands, with access to those in scratch.
+struct Segment<'a> {
+    lhs: Lhs,
+    left: View,
+    rhs: Rhs<'a>,
+    right: Option<View>,
+}
+
+impl<'a> Segment<'a> {
+    fn new(ctx: &Context, (lhs, rhs): (Lhs, Rhs<'a>)) -> Segment<'a> {
+        let right = if let Rhs::Scratch { panels, .. } = rhs { Some(ctx.view(panels)) } else { None };
+        Segment { lhs, left: ctx.view(lhs.packed), rhs, right }
+    }
+}
+
 impl<'a> Job<'a> {
     fn new(ctx: &Context, product: &Product<'a>, block: Mat) -> Job<'a> {
         let Product { segments, init, c } = *product;
-        let scratch =
-            |rhs: &Rhs<'_>| if let Rhs::Scratch { panels, .. } = rhs { Some(ctx.view(*panels)) } else { None };
         Job {
-            segments,
-            lhs: segments.iter().map(|(lhs, _)| ctx.view(lhs.packed)).collect(),
-            scratch_rhs: segments.iter().map(|(_, rhs)| scratch(rhs)).collect(),
+            segments: segments.map(|segment| Some(Segment::new(ctx, segment?))),
             init,
             source: match init {
                 Init::From(mat) | Init::Row(mat) => Some(ctx.view(mat)),
@@ -144,7 +158,8 @@ impl<'a> Job<'a> {
     }
 
     fn tasks(&self) -> usize {
-        self.row_blocks() * self.c.cols.div_ceil(NR * PANELS_PER_TASK)
+        let is_empty = self.segments.iter().all(Option::is_none);
+        if is_empty { 0 } else { self.row_blocks() * self.c.cols.div_ceil(NR * PANELS_PER_TASK) }
     }
 
     fn run(&self, task: usize) {
@@ -159,16 +174,17 @@ impl<'a> Job<'a> {
     /// All of K for one panel of columns and a range of rows.
     fn panel(&self, panel: usize, rows: std::ops::Range<usize>) {
         let mut first = true;
-        for (s, (lhs, rhs)) in self.segments.iter().enumerate() {
+        for segment in self.segments.iter().flatten() {
+            let lhs = segment.lhs;
             let units = lhs.precision.units(lhs.k);
             for u0 in (0..units).step_by(KC) {
                 let depth = KC.min(units - u0);
-                let right = self.block(s, rhs, panel, u0, depth);
+                let right = self.block(segment, panel, u0, depth);
                 for row in rows.clone().step_by(MR) {
                     let height = MR.min(lhs.m - row);
                     // SAFETY: the left-hand panel that starts at `row` holds `height × units` from `row·units` on, of which
                     // block `u0` starts at `u0·height`.
-                    let left = unsafe { self.lhs[s].ptr.cast::<u32>().add(row * units + u0 * height) };
+                    let left = unsafe { segment.left.ptr.cast::<u32>().add(row * units + u0 * height) };
                     let operands = Operands { precision: lhs.precision, height, depth, left, right };
                     self.tile(operands, row, panel * NR, first);
                 }
@@ -178,11 +194,11 @@ impl<'a> Job<'a> {
     }
 
     /// Units `u0 .. u0 + depth` of a right-hand panel, building them in this thread's scratch where needed.
-    fn block(&self, segment: usize, rhs: &Rhs<'_>, panel: usize, u0: usize, depth: usize) -> *const u32 {
-        match *rhs {
+    fn block(&self, segment: &Segment<'_>, panel: usize, u0: usize, depth: usize) -> *const u32 {
+        match segment.rhs {
             Rhs::Weight { panels, .. } => panels.block(panel, u0, depth).as_ptr(),
             Rhs::Scratch { k, precision, .. } => {
-                let view = self.scratch_rhs[segment].expect("a view was made for every scratch operand");
+                let view = segment.right.expect("a view was made for every scratch operand");
                 let start = (panel * precision.units(k) + u0) * NR;
                 assert!(start + depth * NR <= view.rows * view.cols);
                 // SAFETY: within the packed matrix, as just asserted.

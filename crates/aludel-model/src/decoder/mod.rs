@@ -24,7 +24,7 @@ use crate::error::{Error, Result};
 use crate::module::{MODULES, Module};
 
 pub use load::Hold;
-pub use pass::{Active, Attention, Keep, Pass, StepDropout};
+pub use pass::{Active, Attention, Pass, StepDropout};
 
 /// A loaded model: frozen, packed, on the device of one context.
 pub struct Decoder {
@@ -54,7 +54,20 @@ pub struct Forward<'a> {
     /// The residual stream, [T, C], before the last norm.
     pub hidden: Mat,
     run: Run<'a>,
-    kept: Vec<Kept>,
+    kept: Option<&'a mut Kept>,
+}
+
+/// What a forward keeps for its backward, layer by layer. Used again from pass to pass; the activations themselves lie on the device.
+pub struct Kept {
+    is_checkpointing: bool,
+    layers: Vec<Saved>,
+}
+
+impl Kept {
+    /// Every layer's activations, or with gradient checkpointing only each layer's input: the backward then runs the layer again.
+    pub fn new(gradient_checkpointing: bool) -> Kept {
+        Kept { is_checkpointing: gradient_checkpointing, layers: Vec::new() }
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -65,11 +78,6 @@ struct Run<'a> {
     positions: Indices,
     examples: Indices,
     ids: Indices,
-}
-
-enum Kept {
-    Input(Mat),
-    All(Box<Saved>),
 }
 
 /// The activations of one layer that its backward wants.
@@ -137,14 +145,15 @@ impl Decoder {
         if length > limit { Err(Error::Length { length, limit }) } else { Ok(()) }
     }
 
-    /// Runs a pass through all layers. The pass must have been checked.
+    /// Runs a pass through all layers. The pass must have been checked. What a backward wants goes to `kept`; evaluation and
+    /// generation keep nothing.
     pub fn forward<'a>(
         &self,
         ctx: &mut Context,
         pass: &'a Pass,
         attention: Attention<'a>,
         active: Option<Active<'a>>,
-        keep: Keep,
+        mut kept: Option<&'a mut Kept>,
     ) -> Forward<'a> {
         let (tokens, channels) = (pass.len(), self.config.hidden_size);
         let run = Run {
@@ -157,8 +166,10 @@ impl Decoder {
         };
         let mut x = ctx.alloc(Region::Saved, tokens, channels);
         self.embedding.forward(ctx, run.ids, active.and_then(|a| a.adapter.embedding_rows()), x);
-        let mut spare = (keep == Keep::Nothing).then(|| ctx.alloc(Region::Saved, tokens, channels));
-        let mut kept = Vec::new();
+        let mut spare = kept.is_none().then(|| ctx.alloc(Region::Saved, tokens, channels));
+        if let Some(kept) = &mut kept {
+            kept.layers.clear();
+        }
         for n in 0..self.layers.len() {
             let y = match spare {
                 Some(buffer) => buffer,
@@ -166,12 +177,11 @@ impl Decoder {
             };
             let mark = ctx.mark_saved();
             let saved = self.layer_forward(ctx, &run, n, x, y);
-            match keep {
-                Keep::Activations => kept.push(Kept::All(Box::new(saved))),
-                Keep::LayerInputs => kept.push(Kept::Input(x)),
-                Keep::Nothing => spare = Some(x),
+            match &mut kept {
+                Some(kept) => kept.layers.push(saved),
+                None => spare = Some(x),
             }
-            if keep != Keep::Activations {
+            if kept.as_ref().is_none_or(|kept| kept.is_checkpointing) {
                 ctx.release_saved(mark);
             }
             x = y;
@@ -204,12 +214,12 @@ impl Decoder {
                 saved.attended,
                 saved.lse,
             ),
-            Attention::Cached { cache, sequences } => attention::forward_cached(
+            Attention::Cached { cache, extensions } => attention::forward_cached(
                 ctx,
                 &self.heads,
                 cache,
                 n,
-                sequences,
+                extensions,
                 saved.q,
                 saved.k,
                 saved.v,
@@ -372,18 +382,15 @@ impl Decoder {
     /// If the forward kept nothing or had no adapter.
     pub fn backward(&self, ctx: &mut Context, forward: Forward<'_>, dhidden: Mat, gradients: Mat) {
         let Forward { run, kept, .. } = forward;
-        assert_eq!(kept.len(), self.layers.len(), "the forward kept nothing for the backward");
+        let kept = kept.expect("the forward kept nothing for the backward");
         let adapter = run.active.expect("only adapters are trained").adapter;
-        for (n, kept) in kept.into_iter().enumerate().rev() {
+        for (n, saved) in kept.layers.iter_mut().enumerate().rev() {
             let (mark, mark_saved) = (ctx.mark(), ctx.mark_saved());
-            let saved = match kept {
-                Kept::All(saved) => *saved,
-                Kept::Input(x) => {
-                    let y = ctx.scratch(x.rows(), x.cols());
-                    self.layer_forward(ctx, &run, n, x, y)
-                }
-            };
-            self.layer_backward(ctx, &run, n, &saved, dhidden, gradients);
+            if kept.is_checkpointing {
+                let y = ctx.scratch(saved.x.rows(), saved.x.cols());
+                *saved = self.layer_forward(ctx, &run, n, saved.x, y);
+            }
+            self.layer_backward(ctx, &run, n, saved, dhidden, gradients);
             ctx.release(mark);
             ctx.release_saved(mark_saved);
         }

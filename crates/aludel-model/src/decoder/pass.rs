@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use aludel_kernels::attention::{Cache, Extension};
+use aludel_kernels::attention::{Cache, Extensions};
 
 use crate::adapter::Adapter;
 
@@ -20,6 +20,14 @@ pub struct Pass {
 }
 
 impl Pass {
+    /// Forgets all rows, and keeps their memory for others.
+    pub fn clear(&mut self) {
+        self.ids.clear();
+        self.positions.clear();
+        self.examples.clear();
+        self.rows.clear();
+    }
+
     /// Appends a row.
     pub fn push(&mut self, example: u32, ids: &[u32]) {
         let start = self.ids.len();
@@ -49,8 +57,8 @@ pub enum Attention<'a> {
     Cached {
         /// The cache.
         cache: &'a Cache,
-        /// One entry per sequence of the pass.
-        sequences: &'a [Extension],
+        /// The sequences of the pass.
+        extensions: &'a Extensions,
     },
 }
 
@@ -70,15 +78,4 @@ pub struct StepDropout {
     pub probability: f32,
     /// Mix of seed and step.
     pub key: u64,
-}
-
-/// What the forward keeps for the backward.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Keep {
-    /// Nothing: evaluation and generation.
-    Nothing,
-    /// Every layer's activations.
-    Activations,
-    /// Only each layer's input; the backward runs the layer again (gradient checkpointing).
-    LayerInputs,
 }

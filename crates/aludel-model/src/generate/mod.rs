@@ -18,7 +18,7 @@ pub use sampler::Sampling;
 use schedule::{Batch, Schedule};
 
 use crate::adapter::Adapter;
-use crate::decoder::{Active, Attention, Decoder, Keep};
+use crate::decoder::{Active, Attention, Decoder};
 use crate::error::{Error, Result};
 
 /// Names a submitted sequence.
@@ -67,12 +67,25 @@ pub struct Engine {
     cache: Cache,
     schedule: Schedule,
     sampler: Sampler,
+    /// Of the present pass.
+    batch: Batch,
+    host: Host,
     submitted: u64,
     /// The most tokens of a sequence, prompt and answer.
     context_tokens: usize,
     /// Tokens and logits rows of the passes that the arenas have room for. Both count together: room for the most tokens with one
     /// row, and for few tokens with the most rows, is not room for the most of both.
     planned: HashSet<(usize, usize)>,
+}
+
+/// What the host sees of a pass, one entry for each complete sequence. Used again from pass to pass.
+#[derive(Default)]
+struct Host {
+    logits: Vec<f32>,
+    tokens: Vec<u32>,
+    weights: Vec<f32>,
+    losses: Vec<f32>,
+    events: Vec<Event>,
 }
 
 impl Engine {
@@ -85,6 +98,8 @@ impl Engine {
             cache: Cache::new(ctx, decoder.heads(), layers, blocks),
             schedule: Schedule::new(blocks, tokens_per_pass),
             sampler: Sampler::default(),
+            batch: Batch::default(),
+            host: Host::default(),
             submitted: 0,
             context_tokens: decoder.max_positions().min(blocks * BLOCK),
             planned: HashSet::new(),
@@ -155,68 +170,87 @@ impl Engine {
     /// # Errors
     /// [`Error::Logits`] names the sequence whose logits are not numbers. It has ended; the others lost nothing, and go on with the
     /// next step.
-    pub fn step(&mut self, ctx: &mut Context, decoder: &Decoder, adapter: Option<&Adapter>) -> Result<Vec<Event>> {
-        let batch = self.schedule.next_batch();
-        if batch.pass.is_empty() {
-            return Ok(Vec::new());
+    pub fn step(&mut self, ctx: &mut Context, decoder: &Decoder, adapter: Option<&Adapter>) -> Result<&[Event]> {
+        self.schedule.next_batch(&mut self.batch);
+        self.host.events.clear();
+        if self.batch.pass.is_empty() {
+            return Ok(&[]);
         }
-        let Some(logits) = self.run(ctx, decoder, adapter, &batch) else {
-            self.schedule.commit(&batch);
-            return Ok(Vec::new());
+        let Some(logits) = self.run(ctx, decoder, adapter) else {
+            self.schedule.commit(&self.batch);
+            return Ok(&[]);
         };
-        let values = ctx.download(logits);
-        let mut tokens = Vec::with_capacity(logits.rows());
-        for (&(at, _), row) in batch.complete.iter().zip(values.chunks_exact(logits.cols())) {
-            let sequence = self.schedule.running(at);
-            let sampling = &sequence.request.sampling;
-            let Some(token) = self.sampler.choose(sampling, row, &sequence.tokens, sequence.sample) else {
-                // The pass does not count: the next one computes the same for the others.
-                let error = Error::Logits { request: sequence.id, position: sequence.tokens.len() };
-                self.schedule.remove(sequence.id);
-                return Err(error);
-            };
-            tokens.push(token);
+        self.choose(ctx, logits)?;
+        self.schedule.commit(&self.batch);
+        for i in 0..self.batch.complete.len() {
+            let event = self.append(i);
+            self.host.events.push(event);
         }
-        let log_probabilities = log_probabilities(ctx, logits, &tokens);
-        self.schedule.commit(&batch);
-        let chosen = tokens.into_iter().zip(log_probabilities);
-        let events: Vec<Event> =
-            batch.complete.iter().zip(chosen).map(|(&(at, _), chosen)| self.append(at, chosen)).collect();
-        for event in events.iter().filter(|event| event.finish.is_some()) {
+        for event in self.host.events.iter().filter(|event| event.finish.is_some()) {
             self.schedule.remove(event.request);
         }
-        Ok(events)
+        Ok(&self.host.events)
     }
 
-    /// Runs a batch; the logits of its complete sequences, if there are any, valid until the next pass.
-    fn run(&mut self, ctx: &mut Context, decoder: &Decoder, adapter: Option<&Adapter>, batch: &Batch) -> Option<Mat> {
-        let last: Vec<u32> = batch.complete.iter().map(|&(_, row)| row).collect();
-        let cache = self.cache;
+    /// Runs the batch; the logits of its complete sequences, if there are any, valid until the next pass.
+    fn run(&mut self, ctx: &mut Context, decoder: &Decoder, adapter: Option<&Adapter>) -> Option<Mat> {
+        let Engine { cache, batch, host, planned, .. } = self;
+        let attention = Attention::Cached { cache, extensions: &batch.extensions };
+        let active = adapter.map(|adapter| Active { adapter, dropout: None });
         let run = |ctx: &mut Context| {
-            let attention = Attention::Cached { cache: &cache, sequences: &batch.extensions };
-            let active = adapter.map(|adapter| Active { adapter, dropout: None });
             let mark = ctx.mark();
-            let forward = decoder.forward(ctx, &batch.pass, attention, active, Keep::Nothing);
-            if last.is_empty() {
+            let forward = decoder.forward(ctx, &batch.pass, attention, active, None);
+            if batch.last_rows.is_empty() {
                 return None;
             }
-            let rows = ctx.upload_indices(&last);
-            let hidden = ctx.scratch(last.len(), forward.hidden.cols());
+            let rows = ctx.upload_indices(&batch.last_rows);
+            let hidden = ctx.scratch(rows.len(), forward.hidden.cols());
             rowwise::gather_rows(ctx, forward.hidden, rows, hidden);
-            let logits = ctx.alloc(Region::Io, last.len(), decoder.vocab_size(adapter));
+            let logits = ctx.alloc(Region::Io, rows.len(), decoder.vocab_size(adapter));
             decoder.logits(ctx, hidden, adapter, logits);
             ctx.release(mark);
             Some(logits)
         };
-        if self.planned.insert((batch.pass.len(), last.len())) {
-            ctx.plan(|ctx| run(ctx).map(|logits| log_probabilities(ctx, logits, &vec![0; last.len()])));
+        let size = (batch.pass.len(), batch.last_rows.len());
+        if !planned.contains(&size) {
+            planned.insert(size);
+            ctx.plan(|ctx| {
+                if let Some(logits) = run(ctx) {
+                    host.tokens.clear();
+                    host.tokens.resize(logits.rows(), 0);
+                    host.read_losses(ctx, logits);
+                }
+            });
         }
         ctx.reset();
         run(ctx)
     }
 
-    fn append(&mut self, at: usize, (token, log_probability): (u32, f32)) -> Event {
-        let sequence = self.schedule.running_mut(at);
+    /// The next token of each complete sequence, and its loss.
+    fn choose(&mut self, ctx: &mut Context, logits: Mat) -> Result<()> {
+        let Engine { schedule, sampler, batch, host, .. } = self;
+        ctx.download_into(logits, &mut host.logits);
+        host.tokens.clear();
+        for (&at, row) in batch.complete.iter().zip(host.logits.chunks_exact(logits.cols())) {
+            let sequence = schedule.running(at);
+            let sampling = &sequence.request.sampling;
+            let Some(token) = sampler.choose(sampling, row, &sequence.tokens, sequence.sample) else {
+                // The pass does not count: the next one computes the same for the others.
+                let error = Error::Logits { request: sequence.id, position: sequence.tokens.len() };
+                schedule.remove(sequence.id);
+                return Err(error);
+            };
+            host.tokens.push(token);
+        }
+        host.read_losses(ctx, logits);
+        Ok(())
+    }
+
+    /// Gives the `i`-th complete sequence its token.
+    fn append(&mut self, i: usize) -> Event {
+        // the log-probability is what training would call the loss, with the other sign
+        let (token, log_probability) = (self.host.tokens[i], -self.host.losses[i]);
+        let sequence = self.schedule.running_mut(self.batch.complete[i]);
         sequence.tokens.push(token);
         let new_tokens = sequence.tokens.len() - sequence.request.prompt.len();
         let finish = if sequence.request.stop_ids.contains(&token) {
@@ -232,11 +266,14 @@ impl Engine {
     }
 }
 
-/// ln p of one token in each row of logits [rows, V]: what training would call its loss, with the other sign.
-fn log_probabilities(ctx: &mut Context, logits: Mat, tokens: &[u32]) -> Vec<f32> {
-    let targets = ctx.upload_indices(tokens);
-    let weights = ctx.upload(Region::Io, 1, tokens.len(), &vec![1.0; tokens.len()]);
-    let losses = ctx.alloc(Region::Io, 1, tokens.len());
-    loss::cross_entropy(ctx, logits, targets, weights, losses, false);
-    ctx.download(losses).into_iter().map(|loss| -loss).collect()
+impl Host {
+    /// The loss of one token in each row of logits [rows, V].
+    fn read_losses(&mut self, ctx: &mut Context, logits: Mat) {
+        self.weights.resize(self.tokens.len(), 1.0);
+        let targets = ctx.upload_indices(&self.tokens);
+        let weights = ctx.upload(Region::Io, 1, self.tokens.len(), &self.weights);
+        let losses = ctx.alloc(Region::Io, 1, self.tokens.len());
+        loss::cross_entropy(ctx, logits, targets, weights, losses, false);
+        ctx.download_into(losses, &mut self.losses);
+    }
 }

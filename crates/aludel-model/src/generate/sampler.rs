@@ -123,6 +123,8 @@ impl Draw {
     fn run(&mut self, how: &Sampling, scores: &[f32], highest: f32, uniform: f64) -> usize {
         let lowest = self.top_k_threshold(how.top_k, scores).max(highest - (NEVER * how.temperature) as f32);
         self.candidates.clear();
+        self.candidates.reserve(scores.len());
+        self.selected.reserve(scores.len());
         for (id, &score) in scores.iter().enumerate() {
             if score >= lowest {
                 let exponent = f64::from(score - highest) / how.temperature;

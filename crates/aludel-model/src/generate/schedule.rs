@@ -5,7 +5,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use aludel_kernels::attention::{BLOCK, Extension};
+use aludel_kernels::attention::{BLOCK, Extensions};
 
 use super::blocks::BlockPool;
 use super::{Request, RequestId};
@@ -25,16 +25,18 @@ pub(super) struct Sequence {
     blocks: Vec<u32>,
 }
 
-/// What the next pass takes.
+/// What the next pass takes. Used again from pass to pass.
 #[derive(Default)]
 pub(super) struct Batch {
     pub(super) pass: Pass,
     /// One for each member.
-    pub(super) extensions: Vec<Extension>,
+    pub(super) extensions: Extensions,
     /// Places among the running sequences, ascending.
     members: Vec<usize>,
-    /// Members whose last token is in the pass: place among the running sequences, row of the pass.
-    pub(super) complete: Vec<(usize, u32)>,
+    /// Members whose last token is in the pass: their places among the running sequences.
+    pub(super) complete: Vec<usize>,
+    /// The rows of those last tokens in the pass.
+    pub(super) last_rows: Vec<u32>,
 }
 
 pub(super) struct Schedule {
@@ -87,9 +89,9 @@ impl Schedule {
     }
 
     /// Admits what fits and puts the next pass together. It is empty only if nothing is left to do.
-    pub(super) fn next_batch(&mut self) -> Batch {
+    pub(super) fn next_batch(&mut self, batch: &mut Batch) {
         self.admit();
-        let mut batch = Batch::default();
+        batch.clear();
         // answers go on whatever prompts are waiting
         let mut room = self.tokens_per_pass - self.running.iter().filter(|s| s.pending() == 1).count();
         let mut at = 0;
@@ -110,12 +112,11 @@ impl Schedule {
             }
             at += 1;
         }
-        batch
     }
 
     /// The batch was computed: its tokens are cached, in shared blocks for all that share them.
     pub(super) fn commit(&mut self, batch: &Batch) {
-        for (&at, extension) in batch.members.iter().zip(&batch.extensions) {
+        for (&at, extension) in batch.members.iter().zip(batch.extensions.sequences()) {
             let sequence = &mut self.running[at];
             sequence.cached += extension.tokens.len();
             let (shared, cached) = (sequence.shared_tokens(), sequence.cached);
@@ -143,7 +144,8 @@ impl Schedule {
             });
             let Some(mut sequence) = self.waiting.pop_front() else { return };
             self.pool.share(&blocks);
-            sequence.blocks = blocks;
+            sequence.reserve(self.pool.len());
+            sequence.blocks.extend(blocks);
             sequence.cached = cached;
             sequence.blocks.extend((0..needed).filter_map(|_| self.pool.take()));
             self.running.push(sequence);
@@ -178,6 +180,13 @@ impl Schedule {
 }
 
 impl Sequence {
+    /// Room for all that it may come to say, so that no pass waits for memory. No sequence takes more than all blocks.
+    fn reserve(&mut self, all_blocks: usize) {
+        let most = self.request.prompt.len().saturating_add(self.request.max_new_tokens).min(all_blocks * BLOCK);
+        self.tokens.reserve_exact(most.saturating_sub(self.tokens.len()));
+        self.blocks.reserve_exact(most.div_ceil(BLOCK));
+    }
+
     fn pending(&self) -> usize {
         self.tokens.len() - self.cached
     }
@@ -190,16 +199,25 @@ impl Sequence {
 }
 
 impl Batch {
+    fn clear(&mut self) {
+        self.pass.clear();
+        self.extensions.clear();
+        self.members.clear();
+        self.complete.clear();
+        self.last_rows.clear();
+    }
+
     fn push(&mut self, at: usize, sequence: &Sequence, count: usize) {
         let (start, cached) = (self.pass.len(), sequence.cached);
         self.pass.ids.extend(&sequence.tokens[cached..cached + count]);
         self.pass.positions.extend((cached..cached + count).map(|position| position as u32));
         self.pass.examples.resize(self.pass.ids.len(), 0);
         let tokens = start..start + count;
-        self.extensions.push(Extension { tokens, start: cached, blocks: sequence.blocks.clone() });
+        self.extensions.push(tokens, cached, &sequence.blocks);
         self.members.push(at);
         if count == sequence.pending() {
-            self.complete.push((at, (start + count) as u32 - 1));
+            self.complete.push(at);
+            self.last_rows.push((start + count) as u32 - 1);
         }
     }
 }
@@ -220,12 +238,13 @@ mod tests {
 
     /// One pass; each complete sequence gets a token. Returns who took part (id, first position, tokens).
     fn pass(schedule: &mut Schedule) -> Vec<(u64, usize, usize)> {
-        let batch = schedule.next_batch();
+        let mut batch = Batch::default();
+        schedule.next_batch(&mut batch);
         schedule.commit(&batch);
-        for &(at, _) in &batch.complete {
+        for &at in &batch.complete {
             schedule.running_mut(at).tokens.push(7);
         }
-        let members = batch.members.iter().zip(&batch.extensions);
+        let members = batch.members.iter().zip(batch.extensions.sequences());
         members.map(|(&at, extension)| (schedule.running(at).id.0, extension.start, extension.tokens.len())).collect()
     }
 

@@ -4,7 +4,7 @@ use super::logits::{ComputedDtype, Loaded};
 use crate::report::{Helped, Outcome};
 use aludel_formats::{Dtype, TensorSpec, safetensors};
 use aludel_kernels::{Context, Region, loss, quant};
-use aludel_model::decoder::{Active, Attention, Keep};
+use aludel_model::decoder::{Active, Attention, Kept};
 use clap::Args;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -52,9 +52,10 @@ pub(crate) fn run(args: &GradientsArgs) -> anyhow::Result<Outcome> {
     let count = args.ids.len() - 1;
     let chosen: Vec<u32> = (0..count as u32).collect();
     let flat = ctx.persistent(1, adapter.parameter_count());
-    let compute = |ctx: &mut Context| {
+    let mut kept = Kept::new(false);
+    let mut compute = |ctx: &mut Context| {
         let active = Active { adapter, dropout: None };
-        let forward = decoder.forward(ctx, pass, Attention::Rows, Some(active), Keep::Activations);
+        let forward = decoder.forward(ctx, pass, Attention::Rows, Some(active), Some(&mut kept));
         let losses = ctx.alloc(Region::Io, 1, count);
         let dhidden = decoder.head_chunks(ctx, &forward, &chosen, Some(flat), |ctx, logits, range| {
             let targets = ctx.upload_indices(&args.ids[range.start + 1..range.end + 1]);
@@ -66,7 +67,7 @@ pub(crate) fn run(args: &GradientsArgs) -> anyhow::Result<Outcome> {
         }
         ctx.download(losses).iter().map(|&loss| f64::from(loss)).sum::<f64>() / count as f64
     };
-    ctx.plan(compute);
+    ctx.plan(&mut compute);
     let loss = compute(ctx) as f32;
     let gradients: Vec<f32> = ctx.download(flat).iter().map(|g| g / count as f32).collect();
     let mut tensors: BTreeMap<&str, &[f32]> = adapter.named(&gradients).map(|(e, g)| (e.name.as_str(), g)).collect();

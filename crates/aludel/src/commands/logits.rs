@@ -6,7 +6,7 @@ use aludel_distill::settings::Dtype;
 use aludel_formats::{TensorSpec, safetensors};
 use aludel_kernels::{Context, Region, quant};
 use aludel_model::adapter::Adapter;
-use aludel_model::decoder::{Active, Attention, Decoder, Keep, Pass};
+use aludel_model::decoder::{Active, Attention, Decoder, Pass};
 use aludel_model::student::Student;
 use clap::{Args, ValueEnum};
 use std::borrow::Cow;
@@ -48,7 +48,7 @@ pub(crate) fn run(args: &LogitsArgs) -> anyhow::Result<Outcome> {
     let vocab_size = decoder.vocab_size(adapter.as_ref());
     let compute = |ctx: &mut Context| {
         let active = adapter.as_ref().map(|adapter| Active { adapter, dropout: None });
-        let forward = decoder.forward(ctx, pass, Attention::Rows, active, Keep::Nothing);
+        let forward = decoder.forward(ctx, pass, Attention::Rows, active, None);
         let logits = ctx.alloc(Region::Io, pass.len(), vocab_size);
         decoder.logits(ctx, forward.hidden, adapter.as_ref(), logits);
         ctx.download(logits)
