@@ -1,0 +1,185 @@
+// The ops that versions are compared on, at sizes of SmolLM2-135M; `kernels` is one version. Operands of a step of generation are
+// gone through in turn, so that weights come from memory.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use kernels::attention::{self, Heads};
+use kernels::check::random;
+use kernels::linear::{self, FrozenWeight, Input, Precision, Product, Start};
+use kernels::optim::{self, State, Step};
+use kernels::quant::BlockType;
+use kernels::rowwise::dropout::{self, Dropout};
+use kernels::rowwise::{rms_norm, swiglu};
+use kernels::{Context, Mat};
+
+use crate::Op;
+
+const TOKENS: usize = 1024;
+const HIDDEN: usize = 576;
+const INNER: usize = 1536;
+const KEY: usize = 192;
+
+type Make = fn() -> Op;
+
+pub fn ops() -> Vec<(&'static str, Make)> {
+    vec![
+        ("linear bf16 forward", || forward("linear bf16 forward", Precision::Bf16)),
+        ("linear f32 forward", || forward("linear f32 forward", Precision::F32)),
+        ("linear bf16 back", || backward("linear bf16 back", Precision::Bf16)),
+        ("attention forward", || attention("attention forward", false)),
+        ("attention back", || attention("attention back", true)),
+        ("decode q4_1", || decode("decode q4_1", Some(BlockType::Q4_1), 1)),
+        ("decode q8_0", || decode("decode q8_0", Some(BlockType::Q8_0), 1)),
+        ("decode q4_1, 8 rows", || decode("decode q4_1, 8 rows", Some(BlockType::Q4_1), 8)),
+        ("decode bf16", || decode("decode bf16", None, 1)),
+        ("norm forward", || norm("norm forward", false)),
+        ("norm back", || norm("norm back", true)),
+        ("gated activation forward", || gated("gated activation forward", false)),
+        ("gated activation back", || gated("gated activation back", true)),
+        ("dropout", || dropout("dropout")),
+        ("optimiser", || optimiser("optimiser")),
+    ]
+}
+
+/// An op that takes its scratch from a planned arena and writes `out`.
+fn op(name: &'static str, mut ctx: Context, out: Mat, mut work: impl FnMut(&mut Context) + 'static) -> Op {
+    ctx.plan(&mut work);
+    let ctx = Rc::new(RefCell::new(ctx));
+    let shared = Rc::clone(&ctx);
+    let run = move || {
+        let mut ctx = shared.borrow_mut();
+        ctx.reset();
+        work(&mut ctx);
+    };
+    Op { name, run: Box::new(run), result: Box::new(move || ctx.borrow().download(out)) }
+}
+
+fn values(ctx: &mut Context, seed: u64, rows: usize, cols: usize) -> Mat {
+    ctx.upload_persistent(rows, cols, &random(seed, rows * cols))
+}
+
+fn weight(precision: Precision, d_out: usize, d_in: usize) -> FrozenWeight {
+    let values = random(1, d_out * d_in);
+    let packed = FrozenWeight::pack::<()>(precision, d_out, d_in, |n, row| {
+        row.copy_from_slice(&values[n * d_in..(n + 1) * d_in]);
+        Ok(())
+    });
+    packed.unwrap()
+}
+
+fn multiply(ctx: &mut Context, x: Mat, weight: &FrozenWeight, y: Mat) {
+    let input = Input::new(ctx, x, std::iter::once(weight), false);
+    linear::forward(ctx, &input, &[Product { weight, lora: None, start: Start::Zero, y }]);
+}
+
+fn forward(name: &'static str, precision: Precision) -> Op {
+    let mut ctx = Context::cpu(0);
+    let (x, y) = (values(&mut ctx, 2, TOKENS, HIDDEN), ctx.persistent(TOKENS, INNER));
+    let weight = weight(precision, INNER, HIDDEN);
+    op(name, ctx, y, move |ctx| multiply(ctx, x, &weight, y))
+}
+
+fn backward(name: &'static str, precision: Precision) -> Op {
+    let mut ctx = Context::cpu(0);
+    let (dy, dx) = (values(&mut ctx, 2, TOKENS, INNER), ctx.persistent(TOKENS, HIDDEN));
+    let weight = weight(precision, INNER, HIDDEN);
+    op(name, ctx, dx, move |ctx| linear::backward(ctx, dy, &weight, None, false, dx))
+}
+
+fn decode(name: &'static str, kept: Option<BlockType>, tokens: usize) -> Op {
+    let mut ctx = Context::cpu(0);
+    let (x, y) = (values(&mut ctx, 2, tokens, HIDDEN), ctx.persistent(tokens, INNER));
+    let weights: Vec<FrozenWeight> = (0..64)
+        .map(|_| match kept {
+            None => weight(Precision::Bf16, INNER, HIDDEN),
+            Some(block_type) => {
+                let mut row: Vec<u8> =
+                    (0..block_type.bytes_for(HIDDEN).unwrap()).map(|i| (i * 59 % 251) as u8).collect();
+                for block in row.chunks_exact_mut(block_type.block_bytes()) {
+                    (block[1], block[3]) = (0x2c, 0x29); // factors of ordinary size
+                }
+                FrozenWeight::keep(block_type, INNER, HIDDEN, |_| &row).unwrap()
+            }
+        })
+        .collect();
+    let mut turn = 0;
+    op(name, ctx, y, move |ctx| {
+        multiply(ctx, x, &weights[turn], y);
+        turn = (turn + 1) % weights.len();
+    })
+}
+
+fn attention(name: &'static str, is_backward: bool) -> Op {
+    let mut ctx = Context::cpu(0);
+    let heads = Heads { query: 9, key: 3, dim: 64, scale: 0.125, precision: Precision::Bf16 };
+    let (q, k, v) = (
+        values(&mut ctx, 1, TOKENS, HIDDEN),
+        values(&mut ctx, 2, TOKENS, KEY),
+        values(&mut ctx, 3, TOKENS, KEY),
+    );
+    let (out, lse, dout) =
+        (ctx.persistent(TOKENS, HIDDEN), ctx.persistent(TOKENS, 9), values(&mut ctx, 4, TOKENS, HIDDEN));
+    let (dq, dk, dv) = (ctx.persistent(TOKENS, HIDDEN), ctx.persistent(TOKENS, KEY), ctx.persistent(TOKENS, KEY));
+    let rows = std::iter::once(0..TOKENS).collect::<Vec<_>>();
+    let written = if is_backward { dq } else { out };
+    let forward = |ctx: &mut Context| attention::forward(ctx, &heads, &rows, q, k, v, out, lse);
+    ctx.plan(forward);
+    forward(&mut ctx);
+    op(name, ctx, written, move |ctx| {
+        if is_backward {
+            attention::backward(ctx, &heads, &rows, (q, k, v), (out, lse, dout), (dq, dk, dv));
+        } else {
+            attention::forward(ctx, &heads, &rows, q, k, v, out, lse);
+        }
+    })
+}
+
+fn norm(name: &'static str, is_backward: bool) -> Op {
+    let mut ctx = Context::cpu(0);
+    let (x, weight) = (values(&mut ctx, 1, TOKENS, HIDDEN), values(&mut ctx, 2, 1, HIDDEN));
+    let (dy, y) = (values(&mut ctx, 3, TOKENS, HIDDEN), ctx.persistent(TOKENS, HIDDEN));
+    op(name, ctx, y, move |ctx| {
+        if is_backward {
+            ctx.zero(y);
+            rms_norm::backward(ctx, x, weight, 1e-5, dy, y);
+        } else {
+            rms_norm::forward(ctx, x, weight, 1e-5, y);
+        }
+    })
+}
+
+fn gated(name: &'static str, is_backward: bool) -> Op {
+    let mut ctx = Context::cpu(0);
+    let [gate, up, dh] = [1, 2, 3].map(|seed| values(&mut ctx, seed, TOKENS, INNER));
+    let [pairs, out, dgate, dup] = [(); 4].map(|()| ctx.persistent(TOKENS, INNER));
+    swiglu::forward(&mut ctx, gate, up, Some(pairs), out);
+    op(name, ctx, if is_backward { dgate } else { out }, move |ctx| {
+        if is_backward {
+            swiglu::backward(ctx, swiglu::Kept::Pairs(pairs), dh, dgate, dup);
+        } else {
+            swiglu::forward(ctx, gate, up, Some(pairs), out);
+        }
+    })
+}
+
+fn dropout(name: &'static str) -> Op {
+    let mut ctx = Context::cpu(0);
+    let (x, out) = (values(&mut ctx, 1, TOKENS, HIDDEN), ctx.persistent(TOKENS, HIDDEN));
+    let positions: Vec<u32> = (0..TOKENS as u32).collect();
+    op(name, ctx, out, move |ctx| {
+        let positions = ctx.upload_indices(&positions);
+        dropout::forward(ctx, x, &Dropout { probability: 0.1, key: 7, examples: positions, positions }, out);
+    })
+}
+
+/// Parameters drift a little from run to run; both versions run equally often before they are compared.
+fn optimiser(name: &'static str) -> Op {
+    let mut ctx = Context::cpu(0);
+    let count = 921_600;
+    let [parameters, gradients] = [1, 2].map(|seed| values(&mut ctx, seed, 1, count));
+    let state = State { parameters, gradients, first: ctx.persistent(1, count), second: ctx.persistent(1, count) };
+    op(name, ctx, parameters, move |ctx| {
+        optim::step(ctx, &state, &Step { max_grad_norm: 1.0, ..Step::default() });
+    })
+}
