@@ -8,7 +8,7 @@ use std::any::Any;
 use std::cell::{Cell, UnsafeCell};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Barrier, Mutex, PoisonError};
 use std::thread::{JoinHandle, Thread};
 
 /// Looks at the state before a worker goes to sleep: some 70 microseconds on a Zen 4.
@@ -69,15 +69,21 @@ impl Pool {
             is_ending: AtomicBool::new(false),
             panic: Mutex::new(None),
         });
+        // a thread's first moments belong to making the pool, not to whoever uses it
+        let started = Arc::new(Barrier::new(threads.max(1)));
         let workers: Vec<_> = (1..threads)
             .map(|index| {
-                let shared = Arc::clone(&shared);
+                let (shared, started) = (Arc::clone(&shared), Arc::clone(&started));
                 std::thread::Builder::new()
                     .name(format!("aludel-{index}"))
-                    .spawn(move || shared.work(index))
+                    .spawn(move || {
+                        started.wait();
+                        shared.work(index);
+                    })
                     .expect("the system refuses to start worker threads")
             })
             .collect();
+        started.wait();
         let threads = workers.iter().map(|worker| worker.thread().clone()).collect();
         Pool { shared, workers, threads }
     }

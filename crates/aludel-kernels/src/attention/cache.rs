@@ -54,6 +54,8 @@ pub struct Extension {
 pub struct Extensions {
     sequences: Vec<Extension>,
     blocks: Vec<u32>,
+    /// Blocks that all sequences may come to have.
+    room: usize,
 }
 
 impl Extensions {
@@ -61,11 +63,15 @@ impl Extensions {
     pub fn clear(&mut self) {
         self.sequences.clear();
         self.blocks.clear();
+        self.room = 0;
     }
 
-    /// Appends a sequence. `blocks` are enough for all its positions up to the last new one.
-    pub fn push(&mut self, tokens: Range<usize>, start: usize, blocks: &[u32]) {
+    /// Appends a sequence. `blocks` are enough for all its positions up to the last new one. There is room for as many as its list has
+    /// room for, so that later passes with the same sequences need no more memory.
+    pub fn push(&mut self, tokens: Range<usize>, start: usize, blocks: &Vec<u32>) {
         let first = self.blocks.len();
+        self.room += blocks.capacity();
+        self.blocks.reserve(self.room - first);
         self.blocks.extend_from_slice(blocks);
         self.sequences.push(Extension { tokens, start, blocks: first..self.blocks.len() });
     }

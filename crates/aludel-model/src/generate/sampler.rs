@@ -124,6 +124,7 @@ impl Draw {
         let lowest = self.top_k_threshold(how.top_k, scores).max(highest - (NEVER * how.temperature) as f32);
         self.candidates.clear();
         self.candidates.reserve(scores.len());
+        self.selected.clear();
         self.selected.reserve(scores.len());
         for (id, &score) in scores.iter().enumerate() {
             if score >= lowest {
