@@ -54,7 +54,7 @@ pub struct Extension {
 pub struct Extensions {
     sequences: Vec<Extension>,
     blocks: Vec<u32>,
-    /// Blocks that all sequences may come to have.
+    /// Blocks that room was made for.
     room: usize,
 }
 
@@ -66,12 +66,15 @@ impl Extensions {
         self.room = 0;
     }
 
-    /// Appends a sequence. `blocks` are enough for all its positions up to the last new one. There is room for as many as its list has
-    /// room for, so that later passes with the same sequences need no more memory.
-    pub fn push(&mut self, tokens: Range<usize>, start: usize, blocks: &Vec<u32>) {
+    /// Makes room for a sequence that may come to have so many blocks, so that later passes with it need no more memory.
+    pub fn reserve(&mut self, blocks: usize) {
+        self.room += blocks;
+        self.blocks.reserve(self.room.saturating_sub(self.blocks.len()));
+    }
+
+    /// Appends a sequence. `blocks` are enough for all its positions up to the last new one.
+    pub fn push(&mut self, tokens: Range<usize>, start: usize, blocks: &[u32]) {
         let first = self.blocks.len();
-        self.room += blocks.capacity();
-        self.blocks.reserve(self.room - first);
         self.blocks.extend_from_slice(blocks);
         self.sequences.push(Extension { tokens, start, blocks: first..self.blocks.len() });
     }

@@ -213,6 +213,7 @@ impl Batch {
         self.pass.positions.extend((cached..cached + count).map(|position| position as u32));
         self.pass.examples.resize(self.pass.ids.len(), 0);
         let tokens = start..start + count;
+        self.extensions.reserve(sequence.blocks.capacity());
         self.extensions.push(tokens, cached, &sequence.blocks);
         self.members.push(at);
         if count == sequence.pending() {

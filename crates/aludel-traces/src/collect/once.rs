@@ -43,11 +43,11 @@ impl Asker {
         let asked = Instant::now();
         match teacher.ask(&job.question, &self.asking, job.sample()).await {
             Ok(answer) => {
-                // The endpoint's own time: that of the disk says nothing of how many it can take.
-                let elapsed = asked.elapsed();
                 let usage = Usage::of(&job.question, &answer);
                 let (cost, is_complete) = (self.price.of(usage), answer.finish.is_complete());
                 let kept = self.keeper.keep(job, teacher.name(), answer, cost).await;
+                // With the commit: so long its place is taken, and where answers come at once, only more places bring more of them.
+                let elapsed = asked.elapsed();
                 kept.map_or_else(Outcome::Lost, |()| Outcome::Kept { usage, cost, elapsed, is_complete })
             }
             Err(Failure::Question { status, words }) => {
