@@ -68,7 +68,7 @@ fn teacher() -> ScriptedTeacher {
         let asked = body["messages"].as_array().unwrap().last().unwrap()["content"].as_str().unwrap();
         let question = asked.split("\nPlease reason").next().unwrap_or(asked).trim();
         let right = known.get(question).map_or("no idea", String::as_str);
-        let answer = if request.number % 3 == 0 { "minus a million" } else { right };
+        let answer = if request.number.is_multiple_of(3) { "minus a million" } else { right };
         vec![Step::clone(&stream_of(&format!("It must be {answer}."), &format!("\\boxed{{{answer}}}")))]
     })
     .unwrap()
