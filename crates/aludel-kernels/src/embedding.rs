@@ -81,8 +81,8 @@ impl Embedding {
         assert_eq!((ids.len(), trained.ids.len(), dx.cols()), (dx.rows(), drows.rows(), drows.cols()));
         let mark = ctx.mark();
         let sums = ctx.thread_scratch(dx.cols());
-        ctx.release(mark);
         if ctx.planning() {
+            ctx.release(mark);
             return;
         }
         assert_apart(&[drows], &[dx]);
@@ -104,6 +104,7 @@ impl Embedding {
                 target.iter_mut().zip(&*sum).for_each(|(t, s)| *t += s);
             }
         });
+        ctx.release(mark);
     }
 }
 

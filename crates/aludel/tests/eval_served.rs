@@ -51,7 +51,7 @@ fn server(answer: impl Fn(&Request) -> Vec<Step> + Send + Sync + 'static) -> Scr
 /// Knows the answers to even numbers.
 fn knows_even(request: &Request) -> Vec<Step> {
     let number = number(request);
-    let said = if number % 2 == 0 { number + 1 } else { 9 };
+    let said = if number.is_multiple_of(2) { number + 1 } else { 9 };
     vec![stream_of("because", &format!("\\boxed{{{said}}}"))]
 }
 

@@ -37,12 +37,14 @@ use task::Task;
 /// Whoever answers.
 pub trait Respondent {
     /// Answers, in any order, until all is answered or `stop` is set; `take` stores an answer. Tokens and time go into the meter.
+    /// `is_resumed` says that others of these questions were answered before.
     ///
     /// # Errors
     /// What makes going on pointless, and whatever `take` fails with.
     fn answer(
         &mut self,
         asks: &[Ask<'_>],
+        is_resumed: bool,
         stop: &AtomicBool,
         meter: &mut Meter,
         take: &mut dyn FnMut(Answered, &Meter) -> Result<()>,
@@ -193,7 +195,7 @@ pub fn evaluate<'r>(
         let mut respondent = open()?;
         observe(Progress { done: resumed, resumed, total, tokens_per_second: 0.0 });
         meter.since = Instant::now();
-        respondent.answer(&asks, stop, &mut meter, &mut |answered, meter| {
+        respondent.answer(&asks, resumed > 0, stop, &mut meter, &mut |answered, meter| {
             // Not before: where nobody answers, a corrected command must find what the first one found.
             folder.begin(&plan)?;
             folder.add(judged(&tasks[answered.task], &answered, settings.seed)?)?;

@@ -13,6 +13,8 @@ use crate::error::{Error, Result};
 pub const PLAN_FILE_NAME: &str = "evaluation.json";
 /// One line a sample.
 pub const SAMPLES_FILE_NAME: &str = "samples.jsonl";
+/// The finish reason of a question that the server did not take.
+pub(super) const REFUSED: &str = "refused";
 /// The scores.
 pub const RESULTS_FILE_NAME: &str = "results.json";
 
@@ -173,7 +175,8 @@ pub struct Sample {
 impl Sample {
     /// Whether its tokens are known: a server that does not count them leaves an answer of none.
     pub fn is_counted(&self) -> bool {
-        self.completion_tokens > 0 || (self.content.is_empty() && self.reasoning.is_none())
+        let is_refused = self.finish_reason == REFUSED;
+        self.completion_tokens > 0 || (self.content.is_empty() && self.reasoning.is_none() && !is_refused)
     }
 }
 

@@ -4,15 +4,13 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use aludel_traces::collect::{self, End, Listed, ask_list};
+use aludel_traces::collect::{self, End, Listed, NONE_TAKEN, ask_list};
 use aludel_traces::teacher::{self, Asking, Finish, Question, Teacher};
 
-use super::results::Settings;
+use super::results::{REFUSED, Settings};
 use super::{Answer, Answered, Ask, Meter, Respondent};
 use crate::error::{Error, Result};
 
-/// After so many questions that are not taken, and no answer, the settings are at fault and not the questions.
-const NONE_TAKEN: usize = 20;
 /// Bits of a problem's seed, which has 53, that are left out: some servers take 31 bits, and the sample's number is added.
 const SEED_SHIFT: u32 = 23;
 
@@ -51,6 +49,7 @@ impl Respondent for Served<'_> {
     fn answer(
         &mut self,
         asks: &[Ask<'_>],
+        is_resumed: bool,
         stop: &AtomicBool,
         meter: &mut Meter,
         take: &mut dyn FnMut(Answered, &Meter) -> Result<()>,
@@ -68,7 +67,7 @@ impl Respondent for Served<'_> {
         // Questions that are not taken count as wrong only once it is known that others are.
         let mut not_taken: Vec<Answered> = Vec::new();
         let mut last_words = String::new();
-        let (mut is_any_answered, mut refused) = (false, 0);
+        let (mut is_any_answered, mut refused) = (is_resumed, 0);
         let answered = |place: usize, answer| {
             let (index, sample) = samples[place];
             Answered { task: asks[index].task, problem: asks[index].problem, sample, answer }
@@ -86,19 +85,16 @@ impl Respondent for Served<'_> {
                 Err(words) => {
                     refused += 1;
                     last_words.clone_from(&words);
-                    not_taken
-                        .push(answered(place, Answer { finish_reason: "refused".to_owned(), ..Answer::default() }));
+                    not_taken.push(answered(place, Answer { finish_reason: REFUSED.to_owned(), ..Answer::default() }));
                 }
             }
             if is_any_answered {
                 not_taken.drain(..).try_for_each(|answered| take(answered, meter))?;
             }
-            match not_taken.len() {
-                NONE_TAKEN.. => {
-                    Err(Error::Unanswered { endpoint: teacher.name().to_owned(), reason: last_words.clone() })
-                }
-                _ => Ok(()),
+            if not_taken.len() as u64 >= NONE_TAKEN {
+                return Err(Error::Unanswered { endpoint: teacher.name().to_owned(), reason: last_words.clone() });
             }
+            Ok(())
         })?;
         if refused > not_taken.len() {
             (self.tell)(&format!("{refused} answers were refused, and count as wrong: {last_words}"));

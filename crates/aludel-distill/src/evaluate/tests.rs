@@ -218,6 +218,7 @@ impl Respondent for ByRote<'_> {
     fn answer(
         &mut self,
         asks: &[Ask<'_>],
+        _is_resumed: bool,
         stop: &AtomicBool,
         meter: &mut Meter,
         take: &mut dyn FnMut(Answered, &Meter) -> Result<()>,

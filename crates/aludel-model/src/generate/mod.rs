@@ -212,6 +212,7 @@ impl Engine {
             Some(logits)
         };
         let size = (batch.pass.len(), batch.last_rows.len());
+        // an `insert` may ask for memory even where the key is there
         if !planned.contains(&size) {
             planned.insert(size);
             ctx.plan(|ctx| {

@@ -15,7 +15,7 @@ const STEP: f64 = 0.5;
 /// From this share of refusals for load on, the endpoint is clearly asked too much.
 const TOO_MANY_REFUSALS: f64 = 0.5;
 
-/// The adaptive limit of one endpoint: additive increase, multiplicative decrease, with a doubling start as in TCP.
+/// The adaptive limit of one endpoint: it grows while that pays and falls by halves, with a doubling start as in TCP.
 ///
 /// The endpoint's pace at a limit L is estimated by Little's law as L · (1 − share refused) · tokens / seconds, seconds
 /// being those that good answers took. Errors that come whatever the load is leave it unchanged, so that they do not slow

@@ -93,7 +93,13 @@ impl Endpoint {
         let limit = match self.breaker.state(now) {
             State::Open(until) | State::Probing(until) => return Leave::At(until),
             // Those that were on their way when it opened may never come back, and must not keep probes from their place.
-            State::HalfOpen if self.in_flight < self.concurrency.most() => return Leave::Now(0.0),
+            State::HalfOpen if self.in_flight < self.concurrency.most() => {
+                // A probe is a question like any other: where few may be asked a minute, an outage must not use up the minutes after it.
+                return match self.rate.ready().max(self.paused_until) {
+                    ready if ready > now => Leave::At(ready),
+                    _ => Leave::Now(0.0),
+                };
+            }
             State::HalfOpen => return Leave::WhenAnswered,
             State::Closed => self.concurrency.limit(),
         };

@@ -17,7 +17,7 @@ use super::money::{Purse, Spent};
 use super::once::{Asker, Outcome};
 use super::progress::{Event, Notice, Pace, Progress};
 use super::queue::Queue;
-use super::{End, Options};
+use super::{End, NONE_TAKEN, Options};
 use crate::Error;
 use crate::teacher::{Failure, Teacher};
 
@@ -26,9 +26,6 @@ const TICK: Duration = Duration::from_millis(100);
 
 /// So many waits of a question are short where nothing else is left to ask; after that it seems to be more than bad luck.
 const SHORT_WAITS: u32 = 5;
-
-/// After so many questions that are not taken, and no answer, the settings are at fault and not the questions.
-const NONE_TAKEN: u64 = 20;
 
 pub(super) struct Flow<'a> {
     options: &'a Options,

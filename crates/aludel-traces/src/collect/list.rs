@@ -9,6 +9,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
 use super::backoff::Jitter;
+use super::money::Usage;
 use super::rate::Rate;
 use super::{End, Options, runtime};
 use crate::Error;
@@ -113,11 +114,12 @@ struct Asker<'a> {
 impl Asker<'_> {
     async fn run<E>(
         mut self,
-        mut list: impl Iterator<Item = (usize, Listed)>,
+        list: impl Iterator<Item = (usize, Listed)>,
         stop: &AtomicBool,
         tell: &mut dyn FnMut(&str),
         take: &mut dyn FnMut(usize, Result<Answer, String>) -> Result<(), E>,
     ) -> Result<End, E> {
+        let mut list = list.peekable();
         loop {
             let now = Instant::now();
             if stop.load(Ordering::Relaxed) {
@@ -126,7 +128,9 @@ impl Asker<'_> {
             self.ask(&mut list, now);
             let due = self.waiting.iter().map(|(due, _)| *due).chain([self.rate.ready()]);
             let wake = due.filter(|due| *due > now).min().map_or(now + TICK, |due| due.min(now + TICK));
-            if self.on_their_way.is_empty() && self.waiting.is_empty() {
+            // With a limit a minute it may be that nobody is asked at the moment.
+            let is_all_asked = self.ending.is_some() || list.peek().is_none();
+            if self.on_their_way.is_empty() && self.waiting.is_empty() && is_all_asked {
                 break;
             }
             if self.ending.as_ref().is_some_and(|(_, deadline)| now >= *deadline) {
@@ -191,9 +195,9 @@ impl Asker<'_> {
         tell: &mut dyn FnMut(&str),
         take: &mut dyn FnMut(usize, Result<Answer, String>) -> Result<(), E>,
     ) -> Result<(), E> {
+        let usage = answer.as_ref().map(|answer| Usage::of(&job.listed.question, answer));
         // What a server counts may be any number.
-        let counted = |tokens: Option<u64>| tokens.unwrap_or_default().min(u64::from(u32::MAX));
-        let tokens = answer.as_ref().map_or(0, |a| counted(a.prompt_tokens) + counted(a.completion_tokens));
+        let tokens = usage.map_or(0, |usage| usage.prompt.saturating_add(usage.completion).min(u64::from(u32::MAX)));
         self.rate.took(tokens, job.expected_tokens);
         match answer {
             Ok(answer) => {

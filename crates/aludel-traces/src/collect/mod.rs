@@ -38,6 +38,9 @@ use flow::Flow;
 use keep::Keeper;
 use money::Spent;
 
+/// After so many questions that are not taken, and no answer, the settings are at fault and not the questions.
+pub const NONE_TAKEN: u64 = 20;
+
 /// How traces are collected.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Options {

@@ -50,12 +50,22 @@ type Came = Vec<(usize, Result<String, String>)>;
 
 /// Asks these questions, one place only; how it ended, what came, and how often was asked.
 fn asked(broken: &'static [&'static str], questions: &[&str], give_up_after: Duration) -> (End, Came, usize) {
+    asked_at(Rates::default(), broken, questions, give_up_after)
+}
+
+/// The same with limits a minute.
+fn asked_at(
+    rates: Rates,
+    broken: &'static [&'static str],
+    questions: &[&str],
+    give_up_after: Duration,
+) -> (End, Came, usize) {
     let echo = Arc::new(Echo { broken, asked: Mutex::default() });
     let options = Options {
         asking: Asking::new("echo"),
         samples: 1,
         concurrency: 1,
-        rates: Rates::default(),
+        rates,
         price: Price::default(),
         budget: Budget::default(),
         max_attempts: 2,
@@ -90,7 +100,14 @@ fn a_question_that_always_fails_is_left_and_holds_no_other_up() {
 
 #[test]
 fn where_nobody_is_answered_the_questions_are_not_at_fault() {
-    let (end, came, times) = asked(&["a", "b"], &["a", "b"], Duration::from_millis(1500));
+    let (end, came, times) = asked(&["a", "b"], &["a", "b"], Duration::from_secs(5));
     assert_eq!((end, came), (End::Silent { words: "it broke".to_owned() }, Vec::new()));
     assert!(times > 4, "both are asked more often than two times: {times}");
+}
+
+#[test]
+fn a_limit_a_minute_delays_and_ends_nothing() {
+    let rates = Rates { requests_per_minute: Some(600), tokens_per_minute: None };
+    let (end, came, times) = asked_at(rates, &[], &["a", "b", "c"], Duration::from_secs(60));
+    assert_eq!((end, came.len(), times), (End::Finished, 3, 3));
 }

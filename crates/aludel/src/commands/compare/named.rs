@@ -19,7 +19,7 @@ const FOLDER: &str = "evaluations";
 enum Named {
     Results(Box<Evaluated>),
     /// A model, and the folder that it is evaluated into.
-    Model(Here, PathBuf),
+    Model(Box<Here>, PathBuf),
 }
 
 /// All that was named, in order, evaluated. `None` if it was stopped; then it can be gone on with.
@@ -41,7 +41,8 @@ pub(super) fn evaluated(args: &CompareArgs) -> anyhow::Result<Option<Vec<Evaluat
         match name {
             None => Ok(Named::Results(Box::new(Evaluated::read(path)?))),
             Some(name) => {
-                Ok(Named::Model(Here::new(path, None, Some(&name))?, args.output_dir.join(FOLDER).join(name)))
+                let here = Here::new(path, None, Some(&name))?;
+                Ok(Named::Model(Box::new(here), args.output_dir.join(FOLDER).join(name)))
             }
         }
     };

@@ -64,7 +64,15 @@ impl Here {
 
 /// What tables call a model that was given no name.
 pub(crate) fn usual_name(model: &Path, adapter: Option<&Path>) -> String {
-    let last = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let last = |path: &Path| match path.file_name() {
+        Some(name) => name.to_string_lossy().into_owned(),
+        // `.` and `..` have the name of the folder that they are
+        None => path
+            .canonicalize()
+            .ok()
+            .and_then(|path| Some(path.file_name()?.to_string_lossy().into_owned()))
+            .unwrap_or_default(),
+    };
     let name = last(model).trim_end_matches(".gguf").to_owned();
     let Some(adapter) = adapter else { return name };
     // `run/adapter` is known by its run; where a run lies on this machine is nobody's business in a report
