@@ -65,8 +65,15 @@ pub mod rms_norm {
             let scale = 1.0 / (lane_sum(x, x, |a, b| a * b) / count + epsilon).sqrt();
             // Σ g·x, with g = dy·weight formed on the fly in dx's lane order
             let mut lanes = [0f32; 16];
-            for (i, ((g, w), x)) in dy.iter().zip(weight).zip(x).enumerate() {
-                lanes[i % 16] += g * w * x;
+            let (whole, rest) = (dy.len() / 16 * 16, dy.len() % 16);
+            let groups = dy[..whole].as_chunks::<16>().0.iter().zip(weight[..whole].as_chunks::<16>().0);
+            for ((g, w), x) in groups.zip(x[..whole].as_chunks::<16>().0) {
+                for lane in 0..16 {
+                    lanes[lane] += g[lane] * w[lane] * x[lane];
+                }
+            }
+            for lane in 0..rest {
+                lanes[lane] += dy[whole + lane] * weight[whole + lane] * x[whole + lane];
             }
             let shared = lanes.iter().sum::<f32>() * scale * scale / count;
             for (((d, g), w), x) in dx.iter_mut().zip(dy).zip(weight).zip(x) {
