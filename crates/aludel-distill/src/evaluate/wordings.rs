@@ -1,5 +1,6 @@
-//! Problems that are one problem in other words: a generator that has run out of problems words them anew, and a task then calls them
-//! `x`, `x#2`, `x#3`. A model that solves one of them is likely to solve the others, so whoever resamples draws them together.
+//! Problems that are one problem in other words: rows with the same id, which a generator gives where it has run out of problems and
+//! words them anew, and which a task calls `x`, `x#2`, `x#3`. A model that solves one of them is likely to solve the others, so whoever
+//! resamples draws them together.
 
 use std::collections::{HashMap, HashSet};
 

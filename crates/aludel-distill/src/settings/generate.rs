@@ -55,20 +55,7 @@ impl GenerateSettings {
             "an answer needs at least one token",
             "a whole number of 1 or more, for example 5000",
         );
-        check.that(
-            (0.0..=100.0).contains(&self.temperature),
-            "temperature",
-            self.temperature,
-            "logits cannot be divided by it",
-            "a number from 0 (always the likeliest token) to 100, for example 0.7",
-        );
-        check.that(
-            self.top_p > 0.0 && self.top_p <= 1.0,
-            "top_p",
-            self.top_p,
-            "it is a probability to be reached, and 0 would leave no token",
-            "a number above 0, up to 1 (all tokens)",
-        );
+        check.sampling(self.temperature, self.top_p);
         check.that(
             (0.0..=1.0).contains(&self.min_p),
             "min_p",
@@ -91,13 +78,7 @@ impl GenerateSettings {
             "texts of at least one character",
         );
         if let Some(seed) = self.seed {
-            check.that(
-                i64::try_from(seed).is_ok(),
-                "seed",
-                seed,
-                "a recipe file cannot hold a number this large",
-                "a whole number from 0 to 9223372036854775807",
-            );
+            check.seed(seed);
         }
     }
 }

@@ -140,6 +140,24 @@ impl<'a> Checker<'a> {
         );
     }
 
+    /// What every `temperature` and `top_p` must be.
+    pub(super) fn sampling(&mut self, temperature: f64, top_p: f64) {
+        self.that(
+            (0.0..=100.0).contains(&temperature),
+            "temperature",
+            temperature,
+            "logits cannot be divided by it",
+            "a number from 0 (always the likeliest token) to 100, for example 0.6",
+        );
+        self.that(
+            top_p > 0.0 && top_p <= 1.0,
+            "top_p",
+            top_p,
+            "it is a probability to be reached, and 0 would leave no token",
+            "a number above 0, up to 1 (all tokens)",
+        );
+    }
+
     /// What every `seed` must be.
     pub(super) fn seed(&mut self, seed: u64) {
         self.that(

@@ -45,6 +45,17 @@ pub enum Dtype {
     File,
 }
 
+impl Dtype {
+    /// What products are computed in, as results record it.
+    pub fn of_products(self) -> &'static str {
+        match self {
+            Dtype::Auto | Dtype::Bf16 => "bf16",
+            Dtype::F32 => "f32",
+            Dtype::File => "file",
+        }
+    }
+}
+
 /// Where the work is done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]

@@ -226,3 +226,47 @@ impl Mean {
         self.sum / self.count.max(1)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::teacher::{Answer, Asking, BoxFuture, Question};
+
+    /// Is there in name only: these tests say themselves what became of a question.
+    struct Nobody;
+
+    impl Teacher for Nobody {
+        fn ask<'a>(&'a self, _: &'a Question, _: &'a Asking, _: u32) -> BoxFuture<'a, Result<Answer, Failure>> {
+            Box::pin(async { Err(Failure::Broken { words: "gone".to_owned() }) })
+        }
+
+        fn name(&self) -> &str {
+            "nobody"
+        }
+
+        fn check(&self) -> BoxFuture<'_, Result<(), Failure>> {
+            Box::pin(async { Ok(()) })
+        }
+    }
+
+    #[test]
+    fn probes_keep_to_the_limit_a_minute() {
+        let start = Instant::now();
+        let rates = Rates { requests_per_minute: Some(10), tokens_per_minute: None };
+        let mut endpoint = Endpoint::new(Arc::new(Nobody), 4, rates, start);
+        let gone = Failure::Broken { words: "gone".to_owned() };
+        let (mut now, mut asked) = (start, 0);
+        while now < start + Duration::from_secs(600) {
+            match endpoint.leave(now) {
+                Leave::Now(_) => {
+                    let ticket = endpoint.asked(now);
+                    asked += 1;
+                    endpoint.failed(&gone, ticket, &mut Jitter::new(1), now);
+                }
+                Leave::At(until) => now = until,
+                other => panic!("nothing is on its way: {other:?}"),
+            }
+        }
+        assert!((90..=101).contains(&asked), "{asked} in ten minutes at ten a minute");
+    }
+}

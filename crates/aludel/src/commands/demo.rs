@@ -55,7 +55,7 @@ pub(crate) struct DemoArgs {
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub(crate) seed: u64,
 
-    /// Print a summary as JSON
+    /// Print JSON lines only; the last is a summary
     #[arg(long)]
     pub(crate) json: bool,
 }

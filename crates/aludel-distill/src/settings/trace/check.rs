@@ -83,20 +83,7 @@ impl TraceSettings {
             "it is a number of answers",
             "a whole number from 1 to 10000",
         );
-        check.that(
-            (0.0..=100.0).contains(&self.temperature),
-            "temperature",
-            self.temperature,
-            "logits cannot be divided by it",
-            "a number from 0 to 100, for example 0.6",
-        );
-        check.that(
-            self.top_p > 0.0 && self.top_p <= 1.0,
-            "top_p",
-            self.top_p,
-            "it is a probability to be reached, and 0 would leave no token",
-            "a number above 0, up to 1 (all tokens)",
-        );
+        check.sampling(self.temperature, self.top_p);
         check.that(
             self.top_logprobs.is_none_or(|count| count <= 100),
             "top_logprobs",

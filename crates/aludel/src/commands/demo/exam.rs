@@ -26,7 +26,7 @@ impl Exam {
             Task::load(&name, &source, Some(PROBLEMS), None)
         };
         let tasks = FAMILIES.into_iter().map(task).collect::<Result<_, _>>()?;
-        let dtype = Some("bf16".to_owned());
+        let dtype = Some(StudentSettings::default().dtype.of_products().to_owned());
         let settings =
             Settings { samples: 1, temperature: 0.0, top_p: 1.0, max_new_tokens: longest_answer, seed, dtype };
         Ok(Exam { tasks, settings })

@@ -5,7 +5,7 @@ use crate::report::Helped;
 use crate::settings::{Flags, RecipeArgs, resolve};
 use aludel_distill::evaluate::results::Settings;
 use aludel_distill::evaluate::task::{Source, Task, named};
-use aludel_distill::settings::{Dtype, Problem, Problems, Recipe};
+use aludel_distill::settings::{Problem, Problems, Recipe};
 use anyhow::Context as _;
 use clap::Args;
 use std::path::PathBuf;
@@ -86,18 +86,13 @@ impl AskingArgs {
 
     /// Settings for a model that runs here.
     pub(crate) fn settings(&self, recipe: &Recipe, seed: u64) -> Settings {
-        let dtype = match recipe.student.dtype {
-            Dtype::Auto | Dtype::Bf16 => "bf16",
-            Dtype::F32 => "f32",
-            Dtype::File => "file",
-        };
         Settings {
             samples: self.samples,
             temperature: self.temperature,
             top_p: self.top_p,
             max_new_tokens: self.max_new_tokens,
             seed,
-            dtype: Some(dtype.to_owned()),
+            dtype: Some(recipe.student.dtype.of_products().to_owned()),
         }
     }
 
