@@ -44,7 +44,7 @@ pub(crate) struct Case {
 
 /// Sets of operands are gone through in turn and exceed, together, this many bytes: no cache holds them until they are used again, as
 /// in a step of training or generation, which goes through a whole model.
-const BEYOND_CACHES: f64 = 96e6;
+const BEYOND_CACHES: f64 = 400e6;
 
 /// A case whose operands `make(ctx)` allocates, `work.bytes` of them, for `op(ctx, operands)`.
 pub(crate) fn case<T: 'static>(

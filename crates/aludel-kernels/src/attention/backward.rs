@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use super::{BLOCK, Heads, list_pieces, room_for_pieces, split, tiles};
 use crate::device::{Context, Mat, View, assert_apart};
-use crate::gemm::tile;
+use crate::gemm::tile::{self, Part, Product};
 use crate::profile::Kind;
 use crate::simd::{Isa, exp, lane_sum, multiversion};
 
@@ -281,9 +281,18 @@ impl Job {
             for (i, queries) in tiles(task.row.len()).enumerate().skip(j) {
                 let m = queries.len();
                 let (left, right) = (i * left_len, i * right_len);
-                let (query, slope) = (&state.query_left[left..], &state.slope_left[left..]);
-                tile::multiply(isa, p, query, state.key_scores, (m, n, d), d, false, state.scores, BLOCK);
-                tile::multiply(isa, p, slope, state.value_scores, (m, n, d), d, false, state.slopes, BLOCK);
+                // of the tile on the diagonal, half is seen
+                let (seen, shown) = match i > j {
+                    true => (Part::All, Part::All),
+                    false => (Part::Below { seen: 1 }, Part::Above { seen: 1 }),
+                };
+                for (lhs, rhs, target) in [
+                    (&state.query_left[left..], &*state.key_scores, &mut *state.scores),
+                    (&state.slope_left[left..], &*state.value_scores, &mut *state.slopes),
+                ] {
+                    let product = Product::new(lhs, rhs, (m, n, d));
+                    Product { wanted: seen, ..product }.run(isa, p, target, BLOCK);
+                }
                 for r in 0..m {
                     // SAFETY: only read.
                     let (lse, delta) = unsafe {
@@ -295,16 +304,18 @@ impl Job {
                     let (scores, slopes) = (&mut state.scores[row.clone()], &mut state.slopes[row]);
                     softmax_slopes(isa, visible, lse, delta, scale, scores, slopes);
                 }
-                let is_later = i > j;
-                tile::lhs_columns(isa, p, state.scores, BLOCK, (n, m), state.packed);
-                let slope = &state.slope_right[right..];
-                tile::multiply(isa, p, state.packed, slope, (n, d, m), m, is_later, state.dv, ld);
-                tile::lhs_columns(isa, p, state.slopes, BLOCK, (n, m), state.packed);
-                let query = &state.query_right[right..];
-                tile::multiply(isa, p, state.packed, query, (n, d, m), m, is_later, state.dk, ld);
+                for (lhs, rhs, target) in [
+                    (&*state.scores, &state.slope_right[right..], &mut *state.dv),
+                    (&*state.slopes, &state.query_right[right..], &mut *state.dk),
+                ] {
+                    tile::lhs_columns(isa, p, lhs, BLOCK, (n, m), state.packed);
+                    let product = Product::new(state.packed, rhs, (n, d, m));
+                    Product { lhs_part: shown, accumulates: i > j, ..product }.run(isa, p, target, ld);
+                }
                 tile::lhs_rows(isa, p, state.slopes, BLOCK, (m, n), 1.0, state.packed);
+                let product = Product::new(state.packed, state.key_right, (m, d, n));
                 let dq = &mut state.dq[queries.start * ld..];
-                tile::multiply(isa, p, state.packed, state.key_right, (m, d, n), n, true, dq, ld);
+                Product { lhs_part: seen, accumulates: true, ..product }.run(isa, p, dq, ld);
             }
             for r in 0..n {
                 // SAFETY: this head's columns of these keys, as the caller promises.

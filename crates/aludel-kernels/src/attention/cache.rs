@@ -2,11 +2,12 @@
 
 use std::ops::Range;
 
-use super::forward::{Keys, Query, State};
+use super::forward::{Query, State};
 use super::{BLOCK, Heads, list_pieces, room_for_pieces};
 use crate::device::{Context, Mat, assert_apart};
-use crate::gemm::tile;
+use crate::gemm::tile::{self, Part, Product};
 use crate::profile::Kind;
+use crate::simd::{exp, lane_max, lane_sum, multiversion};
 
 /// Keys and values of past tokens for generation: `[layer][block][kv head]` tiles of [`BLOCK`] positions, packed for the products
 /// that read them and rounded as [`Heads::precision`] says.
@@ -147,12 +148,108 @@ pub fn forward_cached(
                     let count = BLOCK.min(positions.end - j * BLOCK);
                     let row = cache.tile(heads, layer, extensions.block(sequence, j * BLOCK), head);
                     let (key, value) = (bytemuck::cast_slice(ck.row(row)), bytemuck::cast_slice(cv.row(row)));
-                    Keys::Packed { key, value, count }
+                    Keys { key, value, count }
                 };
-                state.run(heads, head, query, positions.start, positions.end, keys);
-                state.store(heads, head, row, positions.len(), ov, None);
+                state.run_cached(heads, head, query, positions.start, positions.end, keys);
+                state.store(heads, head, query, positions.len(), ov, None);
             }
         });
     }
     ctx.release(mark);
+}
+
+/// One block of the cache, with so many positions in it.
+struct Keys<'a> {
+    key: &'a [u32],
+    value: &'a [u32],
+    count: usize,
+}
+
+impl State<'_> {
+    /// Attends from queries at positions `first ..` to all keys at positions below `end`. Scores have queries down: of a token that is
+    /// being generated there are few.
+    ///
+    /// # Safety
+    /// No one writes q meanwhile.
+    unsafe fn run_cached<'k>(
+        &mut self,
+        heads: &Heads,
+        head: usize,
+        query: Query,
+        first: usize,
+        end: usize,
+        keys: impl Fn(usize) -> Keys<'k>,
+    ) {
+        let (d, ld, p, isa) = (heads.dim, heads.padded_dim(), heads.precision, self.isa);
+        // one token's heads lie at equal distances, like rows: they go through the products together
+        let (groups, m, query_ld) = match query.count {
+            1 => (1, heads.group(), d),
+            count => (heads.group(), count, query.view.ld),
+        };
+        let packed_query = tile::lhs_len(p, m, d);
+        for g in 0..groups {
+            let (column, columns) = ((head * heads.group() + g) * d, heads.group() / groups * d);
+            // SAFETY: q is only read.
+            let rows = unsafe { query.view.block(query.row, query.count, column, columns) };
+            let to = &mut self.query[g * packed_query..];
+            tile::lhs_rows(isa, p, rows, query_ld, (m, d), heads.scale, to);
+        }
+        self.clear();
+        for j in 0..end.div_ceil(BLOCK) {
+            let Keys { key, value, count: n } = keys(j);
+            // keys of this block that the first query sees
+            let seen = (first + 1).saturating_sub(j * BLOCK);
+            for g in 0..groups {
+                let (scores, rows) = (&mut self.scores[..m * BLOCK], g * m..(g + 1) * m);
+                let product = Product {
+                    wanted: Part::Below { seen },
+                    ..Product::new(&self.query[g * packed_query..], key, (m, n, d))
+                };
+                product.run(isa, p, scores, BLOCK);
+                let out = &mut self.out[g * m * ld..(g + 1) * m * ld];
+                let (maximum, sum) = (&mut self.maximum[rows.clone()], &mut self.sum[rows]);
+                online_softmax(isa, scores, n, seen, maximum, sum, out, ld);
+                tile::lhs_rows(isa, p, scores, BLOCK, (m, n), 1.0, self.packed_scores);
+                let product = Product {
+                    packed_depth: BLOCK,
+                    lhs_part: Part::Below { seen },
+                    accumulates: true,
+                    ..Product::new(self.packed_scores, value, (m, d, n))
+                };
+                product.run(isa, p, out, ld);
+            }
+        }
+    }
+}
+
+multiversion! {
+    /// Turns the rows of a tile of scores, `n` wide, into weights relative to each row's new running maximum, and rescales sums and
+    /// outputs to it. Row i sees the first `seen + i` keys.
+    fn online_softmax(
+        scores: &mut [f32],
+        n: usize,
+        seen: usize,
+        maximum: &mut [f32],
+        sum: &mut [f32],
+        out: &mut [f32],
+        ld: usize,
+    ) {
+        for (i, (row, out)) in scores.chunks_exact_mut(BLOCK).zip(out.chunks_exact_mut(ld)).enumerate() {
+            let (visible, hidden) = row[..n].split_at_mut(n.min(seen + i));
+            hidden.fill(0.0);
+            if visible.is_empty() {
+                continue;
+            }
+            let highest = lane_max(visible);
+            if highest > maximum[i] {
+                let correction = exp::<FUSED>(maximum[i] - highest);
+                sum[i] *= correction;
+                out.iter_mut().for_each(|o| *o *= correction);
+                maximum[i] = highest;
+            }
+            let top = maximum[i];
+            visible.iter_mut().for_each(|s| *s = exp::<FUSED>(*s - top));
+            sum[i] += lane_sum(visible, visible, |a, _| a);
+        }
+    }
 }

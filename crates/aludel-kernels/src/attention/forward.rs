@@ -4,9 +4,9 @@ use std::ops::Range;
 
 use super::{BLOCK, Heads, list_pieces, room_for_pieces, split, tiles};
 use crate::device::{Context, Mat, View, assert_apart};
-use crate::gemm::tile;
+use crate::gemm::tile::{self, Part, Product};
 use crate::profile::Kind;
-use crate::simd::{Isa, exp, lane_max, lane_sum, multiversion};
+use crate::simd::{Isa, LANES, exp, multiversion};
 
 /// `out = softmax(scale·q·kᵀ + causal mask)·v` within each row of `rows` (token ranges of the packed matrices), and the
 /// log-sum-exp of each token and head.
@@ -37,17 +37,12 @@ pub fn forward(ctx: &mut Context, heads: &Heads, rows: &[Range<usize>], q: Mat, 
                 let keys = |j: usize| {
                     let tokens = j * BLOCK..row.len().min((j + 1) * BLOCK);
                     let (first, count, column) = (row.start + tokens.start, tokens.len(), head * heads.dim);
-                    let key = kv.block(first, count, column, heads.dim);
-                    Keys::Rows {
-                        key,
-                        value: vv.block(first, count, column, heads.dim),
-                        ld: kv.ld,
-                        value_ld: vv.ld,
-                        count,
-                    }
+                    let (key, value) =
+                        (kv.block(first, count, column, heads.dim), vv.block(first, count, column, heads.dim));
+                    Keys { key, key_ld: kv.ld, value, value_ld: vv.ld, count }
                 };
                 state.run(heads, head, query, block.start, block.end, keys);
-                state.store(heads, head, query.row, query.count, ov, Some(lv));
+                state.store(heads, head, query, BLOCK, ov, Some(lv));
             }
         });
     }
@@ -63,24 +58,25 @@ pub(super) struct Query {
 }
 
 /// One tile of keys and values.
-pub(super) enum Keys<'a> {
-    /// Rows, to be packed.
-    Rows { key: &'a [f32], value: &'a [f32], ld: usize, value_ld: usize, count: usize },
-    /// Packed already.
-    Packed { key: &'a [u32], value: &'a [u32], count: usize },
+struct Keys<'a> {
+    key: &'a [f32],
+    key_ld: usize,
+    value: &'a [f32],
+    value_ld: usize,
+    count: usize,
 }
 
 /// The running state of one tile of queries: all heads of a group, head by head.
 pub(super) struct State<'a> {
-    isa: Isa,
-    query: &'a mut [u32],
+    pub(super) isa: Isa,
+    pub(super) query: &'a mut [u32],
     key: &'a mut [u32],
     value: &'a mut [u32],
-    scores: &'a mut [f32],
-    packed_scores: &'a mut [u32],
-    out: &'a mut [f32],
-    maximum: &'a mut [f32],
-    sum: &'a mut [f32],
+    pub(super) scores: &'a mut [f32],
+    pub(super) packed_scores: &'a mut [u32],
+    pub(super) out: &'a mut [f32],
+    pub(super) maximum: &'a mut [f32],
+    pub(super) sum: &'a mut [f32],
 }
 
 impl<'a> State<'a> {
@@ -92,9 +88,9 @@ impl<'a> State<'a> {
         let (stacked, d, p) = (heads.group() * BLOCK, heads.padded_dim(), heads.precision);
         [
             tile::lhs_len(p, stacked, heads.dim),
-            tile::rhs_len(p, BLOCK, heads.dim),
+            tile::lhs_len(p, BLOCK, heads.dim),
             tile::rhs_len(p, d, BLOCK),
-            stacked * BLOCK,
+            BLOCK.max(heads.group()) * BLOCK,
             tile::lhs_len(p, BLOCK, BLOCK),
             stacked * d,
             stacked,
@@ -118,11 +114,19 @@ impl<'a> State<'a> {
         }
     }
 
-    /// Attends from queries at positions `first ..` to all keys at positions below `end`.
+    /// Nothing was seen yet.
+    pub(super) fn clear(&mut self) {
+        self.out.fill(0.0);
+        self.maximum.fill(f32::NEG_INFINITY);
+        self.sum.fill(0.0);
+    }
+
+    /// Attends from queries at positions `first ..` to all keys at positions below `end`. Scores have keys down and queries across: what
+    /// the softmax needs of a query then runs down a column, side by side with its neighbours.
     ///
     /// # Safety
     /// No one writes q meanwhile.
-    pub(super) unsafe fn run<'k>(
+    unsafe fn run<'k>(
         &mut self,
         heads: &Heads,
         head: usize,
@@ -131,49 +135,42 @@ impl<'a> State<'a> {
         end: usize,
         keys: impl Fn(usize) -> Keys<'k>,
     ) {
-        let (d, ld, p, isa) = (heads.dim, heads.padded_dim(), heads.precision, self.isa);
-        // one token's heads lie at equal distances, like rows: they go through the products together
-        let (groups, m, query_ld) = match query.count {
-            1 => (1, heads.group(), d),
-            count => (heads.group(), count, query.view.ld),
-        };
-        let packed_query = tile::lhs_len(p, m, d);
-        for g in 0..groups {
-            let (column, columns) = ((head * heads.group() + g) * d, heads.group() / groups * d);
+        let (d, ld, p, isa, m) = (heads.dim, heads.padded_dim(), heads.precision, self.isa, query.count);
+        let packed_query = tile::rhs_len(p, BLOCK, d);
+        for (g, to) in self.query.chunks_exact_mut(packed_query).enumerate() {
             // SAFETY: q is only read.
-            let rows = unsafe { query.view.block(query.row, query.count, column, columns) };
-            let to = &mut self.query[g * packed_query..];
-            tile::lhs_rows(isa, p, rows, query_ld, (m, d), heads.scale, to);
+            let rows = unsafe { query.view.block(query.row, m, (head * heads.group() + g) * d, d) };
+            tile::rhs_nk(isa, p, rows, query.view.ld, (m, d), heads.scale, to);
         }
-        let stacked = groups * m;
-        self.out[..stacked * ld].fill(0.0);
-        self.maximum[..stacked].fill(f32::NEG_INFINITY);
-        self.sum[..stacked].fill(0.0);
+        self.clear();
         for j in 0..end.div_ceil(BLOCK) {
-            let (key, value, n, depth) = match keys(j) {
-                Keys::Rows { key, value, ld, value_ld, count } => {
-                    tile::rhs_nk(isa, p, key, ld, (count, d), 1.0, self.key);
-                    tile::rhs_kn(isa, p, value, value_ld, (d, count), self.value);
-                    (&*self.key, &*self.value, count, count)
-                }
-                Keys::Packed { key, value, count } => (key, value, count, BLOCK),
-            };
+            let Keys { key, key_ld, value, value_ld, count: n } = keys(j);
+            tile::lhs_rows(isa, p, key, key_ld, (n, d), 1.0, self.key);
+            tile::rhs_kn(isa, p, value, value_ld, (d, n), self.value);
             // keys of this tile that the first query sees
             let seen = (first + 1).saturating_sub(j * BLOCK);
-            for g in 0..groups {
-                let (scores, rows) = (&mut self.scores[..m * BLOCK], g * m..(g + 1) * m);
-                let query = &self.query[g * packed_query..];
-                tile::multiply(isa, p, query, key, (m, n, d), d, false, scores, BLOCK);
-                let out = &mut self.out[g * m * ld..(g + 1) * m * ld];
+            for g in 0..heads.group() {
+                let (rows, scores) = (g * BLOCK..(g + 1) * BLOCK, &mut self.scores[..BLOCK * BLOCK]);
+                let product = Product {
+                    wanted: Part::Above { seen },
+                    ..Product::new(self.key, &self.query[g * packed_query..], (n, m, d))
+                };
+                product.run(isa, p, scores, BLOCK);
+                let out = &mut self.out[g * BLOCK * ld..(g + 1) * BLOCK * ld];
                 let (maximum, sum) = (&mut self.maximum[rows.clone()], &mut self.sum[rows]);
-                online_softmax(isa, scores, n, seen, maximum, sum, out, ld);
-                tile::lhs_rows(isa, p, scores, BLOCK, (m, n), 1.0, self.packed_scores);
-                tile::multiply(isa, p, self.packed_scores, value, (m, d, n), depth, true, out, ld);
+                online_softmax(isa, scores, n, m, seen, maximum, sum, out, ld);
+                tile::lhs_columns(isa, p, scores, BLOCK, (m, n), self.packed_scores);
+                let product = Product {
+                    lhs_part: Part::Below { seen },
+                    accumulates: true,
+                    ..Product::new(self.packed_scores, self.value, (m, d, n))
+                };
+                product.run(isa, p, out, ld);
             }
         }
     }
 
-    /// Writes `out / sum` and the log-sum-exp of the tile.
+    /// Writes `out / sum` and the log-sum-exp of the tile. The rows of two heads lie `stride` apart in the state.
     ///
     /// # Safety
     /// No one else touches this group's columns of these tokens.
@@ -181,23 +178,23 @@ impl<'a> State<'a> {
         &self,
         heads: &Heads,
         head: usize,
-        row: usize,
-        count: usize,
+        query: Query,
+        stride: usize,
         out: View,
         lse: Option<View>,
     ) {
         let ld = heads.padded_dim();
         for g in 0..heads.group() {
             let query_head = head * heads.group() + g;
-            for i in 0..count {
-                let r = g * count + i;
+            for i in 0..query.count {
+                let (r, row) = (g * stride + i, query.row + i);
                 // SAFETY: this group's columns, as the caller promises.
                 unsafe {
-                    let target = out.part_mut(row + i, query_head * heads.dim, heads.dim);
+                    let target = out.part_mut(row, query_head * heads.dim, heads.dim);
                     let inverse = 1.0 / self.sum[r];
                     target.iter_mut().zip(&self.out[r * ld..]).for_each(|(t, o)| *t = o * inverse);
                     if let Some(lse) = lse {
-                        lse.part_mut(row + i, query_head, 1)[0] = self.maximum[r] + self.sum[r].ln();
+                        lse.part_mut(row, query_head, 1)[0] = self.maximum[r] + self.sum[r].ln();
                     }
                 }
             }
@@ -206,33 +203,66 @@ impl<'a> State<'a> {
 }
 
 multiversion! {
-    /// Turns the rows of a tile of scores, `n` wide, into weights relative to each row's new running maximum, and rescales sums and
-    /// outputs to it. Row i sees the first `seen + i` keys.
+    /// Turns a tile of scores, `n` keys down and `m` queries across, into weights relative to each query's new running maximum, and
+    /// rescales sums and outputs to it. Query i sees the first `seen + i` keys. A sum runs over the keys in the order of
+    /// [`crate::simd::lane_sum`], so that generation, which has queries down, comes to the same bits.
     fn online_softmax(
         scores: &mut [f32],
         n: usize,
+        m: usize,
         seen: usize,
         maximum: &mut [f32],
         sum: &mut [f32],
         out: &mut [f32],
         ld: usize,
     ) {
-        for (i, (row, out)) in scores.chunks_exact_mut(BLOCK).zip(out.chunks_exact_mut(ld)).enumerate() {
-            let (visible, hidden) = row[..n].split_at_mut(n.min(seen + i));
-            hidden.fill(0.0);
-            if visible.is_empty() {
-                continue;
+        let mut correction = [1f32; BLOCK];
+        for first in (0..m).step_by(LANES) {
+            for key in seen + first..n {
+                let hidden = (key + 1 - seen - first).min(LANES);
+                scores[key * BLOCK + first..][..hidden].fill(f32::NEG_INFINITY);
             }
-            let highest = lane_max(visible);
-            if highest > maximum[i] {
-                let correction = exp::<FUSED>(maximum[i] - highest);
-                sum[i] *= correction;
+            let before: [f32; LANES] = *maximum[first..].first_chunk().unwrap();
+            let mut top = before;
+            for key in 0..n {
+                let row: &[f32; LANES] = scores[key * BLOCK + first..].first_chunk().unwrap();
+                for lane in 0..LANES {
+                    top[lane] = if row[lane] > top[lane] { row[lane] } else { top[lane] };
+                }
+            }
+            // keys 16 apart are summed first, the 16 sums by halves
+            let mut sums = [[0f32; LANES]; LANES];
+            for (start, slot) in sums.iter_mut().enumerate() {
+                let mut sum = [0f32; LANES];
+                for key in (start..n).step_by(LANES) {
+                    let row: &mut [f32; LANES] = scores[key * BLOCK + first..].first_chunk_mut().unwrap();
+                    for lane in 0..LANES {
+                        row[lane] = exp::<FUSED>(row[lane] - top[lane]);
+                        sum[lane] += row[lane];
+                    }
+                }
+                *slot = sum;
+            }
+            for width in [8, 4, 2, 1] {
+                for start in 0..width {
+                    let other = sums[start + width];
+                    for lane in 0..LANES {
+                        sums[start][lane] += other[lane];
+                    }
+                }
+            }
+            let factor: &mut [f32; LANES] = correction[first..].first_chunk_mut().unwrap();
+            let sum: &mut [f32; LANES] = sum[first..].first_chunk_mut().unwrap();
+            for lane in 0..LANES {
+                factor[lane] = exp::<FUSED>(before[lane] - top[lane]);
+                sum[lane] = sum[lane] * factor[lane] + sums[0][lane];
+            }
+            maximum[first..][..LANES].copy_from_slice(&top);
+        }
+        for (out, &correction) in out.chunks_exact_mut(ld).zip(&correction).take(m) {
+            if correction != 1.0 {
                 out.iter_mut().for_each(|o| *o *= correction);
-                maximum[i] = highest;
             }
-            let top = maximum[i];
-            visible.iter_mut().for_each(|s| *s = exp::<FUSED>(*s - top));
-            sum[i] += lane_sum(visible, visible, |a, _| a);
         }
     }
 }

@@ -31,8 +31,10 @@ const KC: usize = 288;
 /// Rows of one task, a multiple of [`MR`]: with [`KC`] the left-hand block (580 KB) stays in L2, and a pass of 1,024 tokens is two
 /// such blocks, for each of which a transposed block of a weight is built once.
 const MC: usize = 516;
-/// Panels of one task.
-const PANELS_PER_TASK: usize = 2;
+/// Panels of one task, where it has few rows: handing out tasks then costs more than it evens out.
+const PANELS_OF_FEW_ROWS: usize = 2;
+/// So many rows are few.
+const FEW_ROWS: usize = 64;
 
 /// How GEMM inputs are rounded. Accumulation is f32 in both.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +51,14 @@ impl Precision {
         match self {
             Precision::F32 => k,
             Precision::Bf16 => k.div_ceil(2),
+        }
+    }
+
+    /// Values in a unit.
+    const fn per_unit(self) -> usize {
+        match self {
+            Precision::F32 => 1,
+            Precision::Bf16 => 2,
         }
     }
 }
@@ -159,14 +169,18 @@ impl<'a> Job<'a> {
 
     fn tasks(&self) -> usize {
         let is_empty = self.segments.iter().all(Option::is_none);
-        if is_empty { 0 } else { self.row_blocks() * self.c.cols.div_ceil(NR * PANELS_PER_TASK) }
+        if is_empty { 0 } else { self.row_blocks() * self.c.cols.div_ceil(NR * self.panels_per_task()) }
+    }
+
+    fn panels_per_task(&self) -> usize {
+        if self.c.rows <= FEW_ROWS { PANELS_OF_FEW_ROWS } else { 1 }
     }
 
     fn run(&self, task: usize) {
         let (row_block, column_block) = (task % self.row_blocks(), task / self.row_blocks());
         let rows = row_block * MC..self.c.rows.min((row_block + 1) * MC);
-        let first = column_block * PANELS_PER_TASK;
-        for panel in first..self.c.cols.div_ceil(NR).min(first + PANELS_PER_TASK) {
+        let first = column_block * self.panels_per_task();
+        for panel in first..self.c.cols.div_ceil(NR).min(first + self.panels_per_task()) {
             self.panel(panel, rows.clone());
         }
     }

@@ -157,24 +157,36 @@ pub(crate) fn pack_rhs<'a>(ctx: &mut Context, source: Mat, order: Order, scale: 
     if !ctx.planning() {
         let _span = ctx.span(Kind::Matrix);
         let (from, to) = (ctx.view(source), ctx.view(panels));
+        let per_unit = precision.per_unit();
+        let unit = |first: f32, second: f32| match precision {
+            Precision::F32 => (scale * first).to_bits(),
+            Precision::Bf16 => pair(scale * first, scale * second),
+        };
         ctx.parallel(panels.rows(), |panel| {
+            let (first, columns) = (panel * NR, NR.min(n - panel * NR));
             // SAFETY: the source is only read.
-            let value = |column: usize, kk: usize| unsafe {
-                match order {
-                    _ if column >= n || kk >= k => 0.0,
-                    Order::Nk => scale * from.row(column)[kk],
-                    Order::Kn => scale * from.row(kk)[column],
-                }
-            };
+            let row = |i: usize| unsafe { from.row(i) };
             // SAFETY: each task writes its own row of `panels`.
             let out: &mut [u32] = bytemuck::cast_slice_mut(unsafe { to.row_mut(panel) });
-            for (u, group) in out.chunks_exact_mut(NR).enumerate() {
-                for (c, unit) in group.iter_mut().enumerate() {
-                    let column = panel * NR + c;
-                    *unit = match precision {
-                        Precision::F32 => value(column, u).to_bits(),
-                        Precision::Bf16 => pair(value(column, 2 * u), value(column, 2 * u + 1)),
-                    };
+            out.fill(0);
+            match order {
+                Order::Nk => {
+                    for column in 0..columns {
+                        let units = out[column..].iter_mut().step_by(NR);
+                        for (slot, x) in units.zip(row(first + column).chunks(per_unit)) {
+                            *slot = unit(x[0], x.get(1).copied().unwrap_or(0.0));
+                        }
+                    }
+                }
+                Order::Kn => {
+                    let part = |kk: usize| &row(kk)[first..first + columns];
+                    for (u, slots) in out.chunks_exact_mut(NR).enumerate() {
+                        let (kk, has_second) = (u * per_unit, per_unit == 2 && u * 2 + 1 < k);
+                        let second = if has_second { part(kk + 1) } else { &[0.0; NR][..columns] };
+                        for (slot, (x, y)) in slots.iter_mut().zip(part(kk).iter().zip(second)) {
+                            *slot = unit(*x, *y);
+                        }
+                    }
                 }
             }
         });

@@ -149,7 +149,7 @@ multiversion! {
 mod avx512 {
     use std::arch::x86_64::*;
 
-    use crate::gemm::Precision;
+    use crate::gemm::{MR, Precision};
 
     /// # Safety
     /// AVX-512 with bf16; bounds as [`super::transpose`] asserts them.
@@ -163,10 +163,22 @@ mod avx512 {
         to: &mut [u32],
         stride: usize,
     ) {
-        let per_unit = if precision == Precision::Bf16 { 2 } else { 1 };
+        let per_unit = precision.per_unit();
         let units = precision.units(k);
         let factor = _mm512_set1_ps(scale);
-        for first in (0..units).step_by(16) {
+        let mut first = 0;
+        if rows == MR && stride == MR {
+            // whole blocks of a left-hand panel
+            while (first + 16) * per_unit <= k {
+                // SAFETY: 16 units of MR rows are there, and room for them.
+                unsafe {
+                    let source = from.as_ptr().add(first * per_unit);
+                    transpose_panel(precision, source, ld, factor, to.as_mut_ptr().add(first * MR));
+                }
+                first += 16;
+            }
+        }
+        for first in (first..units).step_by(16) {
             let mut block = [_mm512_setzero_si512(); 16];
             let left = k - first * per_unit;
             for (r, slot) in block.iter_mut().enumerate().take(rows) {
@@ -186,6 +198,47 @@ mod avx512 {
             transpose_16(&mut block);
             for (u, row) in (first..units.min(first + 16)).zip(block) {
                 store(to, u * stride, rows, row);
+            }
+        }
+    }
+
+    /// 16 units of [`MR`] rows, `[unit][row]` without gaps: 12 vectors are read and 12 written.
+    ///
+    /// # Safety
+    /// AVX-512 with bf16; `source` holds 16 units of each row, `to` has room for 16·MR units.
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512bf16")]
+    unsafe fn transpose_panel(precision: Precision, source: *const f32, ld: usize, factor: __m512, to: *mut u32) {
+        let mut r = [_mm512_setzero_si512(); MR];
+        for (i, slot) in r.iter_mut().enumerate() {
+            // SAFETY: row i is there.
+            unsafe {
+                let low = _mm512_mul_ps(_mm512_loadu_ps(source.add(i * ld)), factor);
+                *slot = if precision == Precision::Bf16 {
+                    let high = _mm512_mul_ps(_mm512_loadu_ps(source.add(i * ld + 16)), factor);
+                    std::mem::transmute::<__m512bh, __m512i>(_mm512_cvtne2ps_pbh(high, low))
+                } else {
+                    _mm512_castps_si512(low)
+                };
+            }
+        }
+        let mut t = r;
+        for i in (0..MR).step_by(2) {
+            t[i] = _mm512_unpacklo_epi32(r[i], r[i + 1]);
+            t[i + 1] = _mm512_unpackhi_epi32(r[i], r[i + 1]);
+        }
+        // r[3c + g] comes to hold, in lane l, rows 4g .. 4g + 4 of unit 4l + c
+        for g in 0..3 {
+            r[g] = _mm512_unpacklo_epi64(t[4 * g], t[4 * g + 2]);
+            r[3 + g] = _mm512_unpackhi_epi64(t[4 * g], t[4 * g + 2]);
+            r[6 + g] = _mm512_unpacklo_epi64(t[4 * g + 1], t[4 * g + 3]);
+            r[9 + g] = _mm512_unpackhi_epi64(t[4 * g + 1], t[4 * g + 3]);
+        }
+        // of units 4l .. 4l + 4, vector v holds what lanes l of r[4v .. 4v + 4] do
+        for v in 0..3 {
+            let lanes = transpose_lanes([r[4 * v], r[4 * v + 1], r[4 * v + 2], r[4 * v + 3]]);
+            for (l, row) in lanes.into_iter().enumerate() {
+                // SAFETY: within the 12 vectors.
+                unsafe { _mm512_storeu_si512(to.add(16 * (3 * l + v)).cast(), row) };
             }
         }
     }
@@ -283,15 +336,25 @@ mod avx512 {
         }
         // r[4g + c] holds, in lane l, rows 4g .. 4g + 4 of column 4l + c
         for c in 0..4 {
-            let (a, b, d, e) = (r[c], r[4 + c], r[8 + c], r[12 + c]);
-            let (low, high) = (_mm512_shuffle_i32x4::<0x88>(a, b), _mm512_shuffle_i32x4::<0xdd>(a, b));
-            let (low2, high2) = (_mm512_shuffle_i32x4::<0x88>(d, e), _mm512_shuffle_i32x4::<0xdd>(d, e));
-            t[c] = _mm512_shuffle_i32x4::<0x88>(low, low2);
-            t[8 + c] = _mm512_shuffle_i32x4::<0xdd>(low, low2);
-            t[4 + c] = _mm512_shuffle_i32x4::<0x88>(high, high2);
-            t[12 + c] = _mm512_shuffle_i32x4::<0xdd>(high, high2);
+            let lanes = transpose_lanes([r[c], r[4 + c], r[8 + c], r[12 + c]]);
+            for (l, row) in lanes.into_iter().enumerate() {
+                t[4 * l + c] = row;
+            }
         }
         *r = t;
+    }
+
+    /// Transposes 4 × 4 lanes of 4 units.
+    #[target_feature(enable = "avx512f")]
+    fn transpose_lanes([a, b, c, d]: [__m512i; 4]) -> [__m512i; 4] {
+        let (low, high) = (_mm512_shuffle_i32x4::<0x88>(a, b), _mm512_shuffle_i32x4::<0xdd>(a, b));
+        let (low2, high2) = (_mm512_shuffle_i32x4::<0x88>(c, d), _mm512_shuffle_i32x4::<0xdd>(c, d));
+        [
+            _mm512_shuffle_i32x4::<0x88>(low, low2),
+            _mm512_shuffle_i32x4::<0x88>(high, high2),
+            _mm512_shuffle_i32x4::<0xdd>(low, low2),
+            _mm512_shuffle_i32x4::<0xdd>(high, high2),
+        ]
     }
 
     /// Transposes 8 × 8 pairs of units.

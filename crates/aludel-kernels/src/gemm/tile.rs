@@ -1,6 +1,8 @@
 //! A product of small tiles within one thread, for attention: packing and multiplying in buffers of the caller, which count
 //! in units of 4 bytes.
 
+use std::ops::Range;
+
 use super::micro::{self, Tile};
 use super::pack::{interleave, pair, transpose};
 use super::{MR, NR, Precision};
@@ -119,46 +121,93 @@ fn rhs_panels(precision: Precision, n: usize, k: usize, to: &mut [u32], pack: im
     }
 }
 
-/// `c += lhs·rhs` (or `=` unless `accumulate`): `c` holds `m` rows of `n` rounded up to [`NR`] floats, `ld` apart. The right-hand tile
-/// was packed with a depth of `packed_k`, of which the first `k` count.
-pub(crate) fn multiply(
-    isa: Isa,
-    precision: Precision,
-    lhs: &[u32],
-    rhs: &[u32],
-    (m, n, k): (usize, usize, usize),
-    packed_k: usize,
-    accumulate: bool,
-    c: &mut [f32],
-    ld: usize,
-) {
-    let (padded, units, packed_units) = (n.next_multiple_of(NR), precision.units(k), precision.units(packed_k));
-    assert!(
-        lhs.len() >= m * units
-            && units <= packed_units
-            && rhs.len() >= padded * packed_units
-            && padded <= ld
-            && (m == 0 || c.len() >= (m - 1) * ld + padded)
-    );
-    for column in (0..n).step_by(NR) {
-        for row in (0..m).step_by(MR) {
-            // SAFETY: offsets lie within the three slices, by the assertion above.
-            unsafe {
-                let target = c.as_mut_ptr().add(row * ld + column);
-                let tile = Tile {
-                    precision,
-                    height: MR.min(m - row),
-                    width: 2,
-                    depth: units,
-                    left: lhs.as_ptr().add(row * units),
-                    right: rhs.as_ptr().add(column * packed_units),
-                    right_ld: NR,
-                    from: accumulate.then_some(target.cast_const()),
-                    from_ld: ld,
-                    c: target,
-                    ld,
-                };
-                micro::tile(isa, &tile);
+/// Which entries of a matrix matter, seen from its rows: all, or those on one side of a diagonal.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Part {
+    All,
+    /// Entry (i, j) with `j < seen + i`.
+    Below {
+        seen: usize,
+    },
+    /// Entry (i, j) with `i < seen + j`.
+    Above {
+        seen: usize,
+    },
+}
+
+impl Part {
+    /// Of so many columns, those from the first to the last that matter in any of these rows.
+    fn columns(self, rows: Range<usize>, columns: usize) -> Range<usize> {
+        match self {
+            Part::All => 0..columns,
+            Part::Below { seen } => 0..columns.min(seen + rows.end - 1),
+            Part::Above { seen } => (rows.start + 1).saturating_sub(seen).min(columns)..columns,
+        }
+    }
+}
+
+/// `c = lhs·rhs`, or `c += lhs·rhs` if it `accumulates`.
+#[derive(Clone, Copy)]
+pub(crate) struct Product<'a> {
+    pub(crate) lhs: &'a [u32],
+    pub(crate) rhs: &'a [u32],
+    /// Rows of c, its columns, and the depth that is summed over.
+    pub(crate) shape: (usize, usize, usize),
+    /// The depth that the right-hand tile was packed with.
+    pub(crate) packed_depth: usize,
+    /// What of c is wanted; the rest may be left as it is.
+    pub(crate) wanted: Part,
+    /// Outside this part, `lhs` is zero.
+    pub(crate) lhs_part: Part,
+    pub(crate) accumulates: bool,
+}
+
+impl<'a> Product<'a> {
+    /// `c = lhs·rhs`, all of it.
+    pub(crate) fn new(lhs: &'a [u32], rhs: &'a [u32], shape: (usize, usize, usize)) -> Product<'a> {
+        let (wanted, lhs_part) = (Part::All, Part::All);
+        Product { lhs, rhs, shape, packed_depth: shape.2, wanted, lhs_part, accumulates: false }
+    }
+
+    /// `c` holds rows of columns rounded up to [`NR`] floats, `ld` apart. What does not matter is skipped in whole register tiles.
+    pub(crate) fn run(&self, isa: Isa, precision: Precision, c: &mut [f32], ld: usize) {
+        let (m, n, k) = self.shape;
+        let (padded, units, packed_units) =
+            (n.next_multiple_of(NR), precision.units(k), precision.units(self.packed_depth));
+        assert!(
+            self.lhs.len() >= m * units
+                && units <= packed_units
+                && self.rhs.len() >= padded * packed_units
+                && padded <= ld
+                && (m == 0 || c.len() >= (m - 1) * ld + padded)
+        );
+        for column in (0..n).step_by(NR) {
+            for row in (0..m).step_by(MR) {
+                let height = MR.min(m - row);
+                let wanted = self.wanted.columns(row..row + height, n);
+                if wanted.end <= column || wanted.start >= column + NR {
+                    continue;
+                }
+                let depth = self.lhs_part.columns(row..row + height, k);
+                let (u0, u1) = (depth.start / precision.per_unit(), precision.units(depth.end));
+                // SAFETY: offsets lie within the three slices, by the assertion above.
+                unsafe {
+                    let target = c.as_mut_ptr().add(row * ld + column);
+                    let tile = Tile {
+                        precision,
+                        height,
+                        width: 2,
+                        depth: u1 - u0,
+                        left: self.lhs.as_ptr().add(row * units + u0 * height),
+                        right: self.rhs.as_ptr().add(column * packed_units + u0 * NR),
+                        right_ld: NR,
+                        from: self.accumulates.then_some(target.cast_const()),
+                        from_ld: ld,
+                        c: target,
+                        ld,
+                    };
+                    micro::tile(isa, &tile);
+                }
             }
         }
     }
