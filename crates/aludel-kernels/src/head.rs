@@ -33,7 +33,7 @@ impl Head<'_> {
     /// Rows of a chunk: enough to keep the kernels busy, few enough that a chunk's logits stay near 32 MB. Depends on the
     /// vocabulary only.
     pub fn chunk_rows(&self) -> usize {
-        (32 * 1024 * 1024 / 4 / self.vocab_size()).clamp(24, 126)
+        (64 * 1024 * 1024 / 4 / self.vocab_size()).clamp(24, 252)
     }
 
     /// `logits = hidden·Wᵀ`; hidden [rows, C], logits [rows, V].
