@@ -6,7 +6,7 @@
 use crate::device::{Context, Mat};
 use crate::gemm::{
     self, CodedPanels, Init, Lhs, Order, Panels, Rhs, Rounded, Segments, add_token_products, gemm, gemm_all,
-    multiply_coded, pack_lhs, pack_rhs, round_rows,
+    multiply_coded, pack_lhs, pack_rhs, pack_written, round_rows,
 };
 use crate::quant::BlockType;
 use crate::rowwise::dropout::{self, Dropout};
@@ -107,10 +107,11 @@ pub struct Lora {
     pub dropout: Option<Dropout>,
 }
 
-/// An input of one or several linears, packed once for all of them. Lives in scratch.
+/// An input of one or several linears, or the gradient of an output, packed once for all products with it. Lives in scratch.
 #[derive(Clone, Copy, Debug)]
 pub struct Input {
-    rows: Mat,
+    /// None if it was packed while it was computed.
+    rows: Option<Mat>,
     packed: Option<Lhs>,
     rounded: Option<Rounded>,
 }
@@ -125,14 +126,33 @@ impl Input {
     ) -> Input {
         let dense = weights.clone().find(|weight| is_adapted || !weight.is_kept());
         Input {
-            rows: x,
+            rows: Some(x),
             packed: dense.map(|weight| pack_lhs(ctx, x, weight.precision)),
             rounded: weights.clone().any(FrozenWeight::is_kept).then(|| round_rows(ctx, x)),
         }
     }
 
+    /// Inputs of `rows` rows and `cols` channels that exist in packed form alone: `writer` makes what writes row i of each. Enough for
+    /// dense weights, and for adapters where nothing but a product reads the rows: no dropout, no gradient.
+    pub(crate) fn written<const N: usize, W>(
+        ctx: &mut Context,
+        (rows, cols): (usize, usize),
+        precision: Precision,
+        writer: impl FnOnce(&Context) -> W,
+    ) -> [Input; N]
+    where
+        W: Fn(usize, [&mut [f32]; N]) + Send + Sync,
+    {
+        let packed = pack_written(ctx, (rows, cols), precision, writer);
+        packed.map(|packed| Input { rows: None, packed: Some(packed), rounded: None })
+    }
+
     pub(crate) fn packed(&self) -> Lhs {
         self.packed.expect("the input was prepared for this weight and its adapter")
+    }
+
+    fn rows(&self) -> Mat {
+        self.rows.expect("the input was kept as rows for what reads it beside the products")
     }
 }
 
@@ -225,7 +245,7 @@ pub struct LoraBackward<'a> {
 /// overwriting it.
 pub fn backward(
     ctx: &mut Context,
-    dy: Mat,
+    dy: &Input,
     weight: &FrozenWeight,
     lora: Option<LoraBackward<'_>>,
     accumulate: bool,
@@ -234,14 +254,14 @@ pub fn backward(
     let mark = ctx.mark();
     let init = if accumulate { Init::Accumulate } else { Init::Zero };
     let precision = weight.precision;
-    let packed = pack_lhs(ctx, dy, precision);
+    let packed = dy.packed();
     let base = (packed, weight.backward_operand());
     let Some(LoraBackward { lora, x, hidden, gradient }) = lora else {
         gemm(ctx, &[base], init, dx);
         ctx.release(mark);
         return;
     };
-    let p = ctx.scratch(dy.rows(), lora.a.rows());
+    let p = ctx.scratch(dx.rows(), lora.a.rows());
     let b = pack_rhs(ctx, lora.b, Order::Kn, lora.scale, precision);
     gemm(ctx, &[(packed, b)], Init::Zero, p);
     let packed_p = pack_lhs(ctx, p, precision);
@@ -260,7 +280,7 @@ pub fn backward(
             add_token_products(ctx, p, product, 1.0, gradient.a, false);
         }
     }
-    add_token_products(ctx, hidden, dy, lora.scale, gradient.b, true);
+    add_token_products(ctx, hidden, dy.rows(), lora.scale, gradient.b, true);
     ctx.release(mark);
 }
 
@@ -268,8 +288,9 @@ fn dropped_input(ctx: &mut Context, input: &Input, lora: &Lora, precision: Preci
     match &lora.dropout {
         None => input.packed(),
         Some(dropout) => {
-            let dropped = ctx.scratch(input.rows.rows(), input.rows.cols());
-            dropout::forward(ctx, input.rows, dropout, dropped);
+            let rows = input.rows();
+            let dropped = ctx.scratch(rows.rows(), rows.cols());
+            dropout::forward(ctx, rows, dropout, dropped);
             pack_lhs(ctx, dropped, precision)
         }
     }
@@ -356,7 +377,8 @@ mod tests {
                 &[Product { weight: &weight, lora: lora_hidden, start: Start::Residual(residual), y }],
             );
             let saved = LoraBackward { lora: &lora, x, hidden, gradient };
-            backward(ctx, dy, &weight, Some(saved), true, dx);
+            let dy = Input::new(ctx, dy, std::iter::once(&weight), true);
+            backward(ctx, &dy, &weight, Some(saved), true, dx);
         };
         ctx.plan(run);
         run(&mut ctx);

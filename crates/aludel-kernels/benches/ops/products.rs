@@ -101,7 +101,8 @@ fn backward(precision: Precision, d_in: usize, d_out: usize) -> Case {
     let work = work(precision, TOKENS, d_in, d_out);
     let shape = format!("{} back", shape(precision, TOKENS, d_in, d_out));
     case("linear", shape, work, make, |ctx, (dy, weight, dx)| {
-        linear::backward(ctx, *dy, weight, None, false, *dx);
+        let dy = Input::new(ctx, *dy, std::iter::once(weight), false);
+        linear::backward(ctx, &dy, weight, None, false, *dx);
     })
 }
 
@@ -163,7 +164,8 @@ fn adapted_backward(d_in: usize, d_out: usize) -> Case {
         move |ctx| Adapted::new(ctx, d_in, d_out),
         |ctx, a| {
             let lora = LoraBackward { lora: &a.lora, x: a.x, hidden: a.hidden, gradient: a.gradient };
-            linear::backward(ctx, a.y, &a.weight, Some(lora), false, a.dx);
+            let dy = Input::new(ctx, a.y, std::iter::once(&a.weight), true);
+            linear::backward(ctx, &dy, &a.weight, Some(lora), false, a.dx);
         },
     )
 }

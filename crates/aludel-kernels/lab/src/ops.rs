@@ -84,7 +84,10 @@ fn backward(name: &'static str, precision: Precision) -> Op {
     let mut ctx = Context::cpu(0);
     let (dy, dx) = (values(&mut ctx, 2, TOKENS, INNER), ctx.persistent(TOKENS, HIDDEN));
     let weight = weight(precision, INNER, HIDDEN);
-    op(name, ctx, dx, move |ctx| linear::backward(ctx, dy, &weight, None, false, dx))
+    op(name, ctx, dx, move |ctx| {
+        let dy = Input::new(ctx, dy, std::iter::once(&weight), false);
+        linear::backward(ctx, &dy, &weight, None, false, dx);
+    })
 }
 
 fn decode(name: &'static str, kept: Option<BlockType>, tokens: usize) -> Op {

@@ -216,16 +216,19 @@ multiversion! {
         out: &mut [f32],
         ld: usize,
     ) {
-        let mut correction = [1f32; BLOCK];
-        for first in (0..m).step_by(LANES) {
-            for key in seen + first..n {
-                let hidden = (key + 1 - seen - first).min(LANES);
-                scores[key * BLOCK + first..][..hidden].fill(f32::NEG_INFINITY);
+        const WIDE: usize = BLOCK / LANES;
+        let (scores, maximum, sum) =
+            (scores.as_chunks_mut().0, maximum.as_chunks_mut().0, sum.as_chunks_mut::<LANES>().0);
+        let mut corrections = [[1f32; LANES]; WIDE];
+        for group in 0..m.div_ceil(LANES) {
+            let first = seen + group * LANES;
+            for key in first..n {
+                scores[key * WIDE + group][..(key + 1 - first).min(LANES)].fill(f32::NEG_INFINITY);
             }
-            let before: [f32; LANES] = *maximum[first..].first_chunk().unwrap();
+            let before: [f32; LANES] = maximum[group];
             let mut top = before;
             for key in 0..n {
-                let row: &[f32; LANES] = scores[key * BLOCK + first..].first_chunk().unwrap();
+                let row: &[f32; LANES] = &scores[key * WIDE + group];
                 for lane in 0..LANES {
                     top[lane] = if row[lane] > top[lane] { row[lane] } else { top[lane] };
                 }
@@ -235,7 +238,7 @@ multiversion! {
             for (start, slot) in sums.iter_mut().enumerate() {
                 let mut sum = [0f32; LANES];
                 for key in (start..n).step_by(LANES) {
-                    let row: &mut [f32; LANES] = scores[key * BLOCK + first..].first_chunk_mut().unwrap();
+                    let row = &mut scores[key * WIDE + group];
                     for lane in 0..LANES {
                         row[lane] = exp::<FUSED>(row[lane] - top[lane]);
                         sum[lane] += row[lane];
@@ -251,17 +254,16 @@ multiversion! {
                     }
                 }
             }
-            let factor: &mut [f32; LANES] = correction[first..].first_chunk_mut().unwrap();
-            let sum: &mut [f32; LANES] = sum[first..].first_chunk_mut().unwrap();
+            let (factor, sum) = (&mut corrections[group], &mut sum[group]);
             for lane in 0..LANES {
                 factor[lane] = exp::<FUSED>(before[lane] - top[lane]);
                 sum[lane] = sum[lane] * factor[lane] + sums[0][lane];
             }
-            maximum[first..][..LANES].copy_from_slice(&top);
+            maximum[group] = top;
         }
-        for (out, &correction) in out.chunks_exact_mut(ld).zip(&correction).take(m) {
-            if correction != 1.0 {
-                out.iter_mut().for_each(|o| *o *= correction);
+        for (out, &factor) in out.chunks_exact_mut(ld).zip(corrections.as_flattened()).take(m) {
+            if factor != 1.0 {
+                out.iter_mut().for_each(|o| *o *= factor);
             }
         }
     }

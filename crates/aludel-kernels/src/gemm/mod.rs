@@ -14,7 +14,7 @@ mod tokens;
 
 pub(crate) use coded::{CodedPanels, Rounded, multiply_coded, round_rows};
 use micro::Tile;
-pub(crate) use operand::{Lhs, Order, Panels, Rhs, pack_lhs, pack_rhs};
+pub(crate) use operand::{Lhs, Order, Panels, Rhs, pack_lhs, pack_rhs, pack_written};
 pub(crate) use pack::pair;
 pub(crate) use tokens::add_token_products;
 

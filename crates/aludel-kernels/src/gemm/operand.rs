@@ -121,6 +121,9 @@ pub(crate) enum Order {
     Kn,
 }
 
+/// Panels that one task packs.
+const PANELS_PER_TASK: usize = 4;
+
 /// Packs all rows of `x` (`[m, k]`) as a left-hand operand.
 pub(crate) fn pack_lhs(ctx: &mut Context, x: Mat, precision: Precision) -> Lhs {
     let (m, k, units) = (x.rows(), x.cols(), precision.units(x.cols()));
@@ -129,10 +132,9 @@ pub(crate) fn pack_lhs(ctx: &mut Context, x: Mat, precision: Precision) -> Lhs {
         let _span = ctx.span(Kind::Matrix);
         let (source, target) = (ctx.view(x), ctx.view(packed));
         let isa = ctx.isa();
-        let panels_per_task = 4;
-        ctx.parallel(m.div_ceil(MR).div_ceil(panels_per_task), |task| {
-            let first = task * panels_per_task * MR;
-            for row in (first..m.min(first + panels_per_task * MR)).step_by(MR) {
+        ctx.parallel(m.div_ceil(MR * PANELS_PER_TASK), |task| {
+            let first = task * PANELS_PER_TASK * MR;
+            for row in (first..m.min(first + PANELS_PER_TASK * MR)).step_by(MR) {
                 let rows = MR.min(m - row);
                 // SAFETY: the panel of rows `row..row + rows` takes units `row·units .. (row + rows)·units` of the packed
                 // matrix, and only this task writes them; the source is only read.
@@ -145,6 +147,48 @@ pub(crate) fn pack_lhs(ctx: &mut Context, x: Mat, precision: Precision) -> Lhs {
         });
     }
     Lhs { packed, precision, m, k }
+}
+
+/// Packs left-hand operands of `m` rows and depth `k` while they are computed: `writer` makes what writes row i of each. Their floats
+/// never leave the nearest cache.
+pub(crate) fn pack_written<const N: usize, W>(
+    ctx: &mut Context,
+    (m, k): (usize, usize),
+    precision: Precision,
+    writer: impl FnOnce(&Context) -> W,
+) -> [Lhs; N]
+where
+    W: Fn(usize, [&mut [f32]; N]) + Send + Sync,
+{
+    let units = precision.units(k);
+    let operands = [(); N].map(|()| Lhs { packed: ctx.scratch(1, m * units), precision, m, k });
+    let mark = ctx.mark();
+    let floats = ctx.thread_scratch(N * MR * k);
+    if !ctx.planning() && m * k > 0 {
+        let _span = ctx.span(Kind::Rowwise);
+        let (floats, targets, isa) = (ctx.view(floats), operands.map(|lhs| ctx.view(lhs.packed)), ctx.isa());
+        let write = writer(ctx);
+        ctx.parallel(m.div_ceil(MR * PANELS_PER_TASK), |task| {
+            let first = task * PANELS_PER_TASK * MR;
+            for row in (first..m.min(first + PANELS_PER_TASK * MR)).step_by(MR) {
+                let rows = MR.min(m - row);
+                // SAFETY: this row of the thread scratch belongs to the present thread alone.
+                let floats = unsafe { floats.row_mut(Context::thread_index()) };
+                for r in 0..rows {
+                    let mut parts = floats.chunks_exact_mut(MR * k);
+                    write(row + r, std::array::from_fn(|_| &mut parts.next().expect("N parts")[r * k..(r + 1) * k]));
+                }
+                for (target, part) in targets.iter().zip(floats.chunks_exact(MR * k)) {
+                    // SAFETY: as in `pack_lhs`.
+                    let to =
+                        unsafe { std::slice::from_raw_parts_mut(target.at(row * units).cast::<u32>(), rows * units) };
+                    transpose(isa, precision, part, k, (rows, k), 1.0, to, rows);
+                }
+            }
+        });
+    }
+    ctx.release(mark);
+    operands
 }
 
 /// Packs a small matrix, times `scale`, as a right-hand operand.

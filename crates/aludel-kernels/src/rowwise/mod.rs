@@ -4,6 +4,7 @@
 pub mod swiglu;
 
 use crate::device::{Context, Indices, Mat, assert_apart};
+use crate::linear::{Input, Precision};
 use crate::profile::Kind;
 use crate::rng;
 use crate::simd::{lane_sum, multiversion};
@@ -26,14 +27,30 @@ pub mod rms_norm {
     /// `y = norm(x)`; x and y are [T, C], weight [1, C].
     pub fn forward(ctx: &mut Context, x: Mat, weight: Mat, epsilon: f32, y: Mat) {
         assert_eq!((x.rows(), x.cols()), (y.rows(), y.cols()));
-        assert_eq!(weight.cols(), x.cols());
         if ctx.planning() {
             return;
         }
         assert_apart(&[y], &[x, weight]);
-        let (xv, wv, yv, isa) = (ctx.view(x), ctx.view(weight), ctx.view(y), ctx.isa());
+        let (write, yv) = (writer(ctx, x, weight, epsilon), ctx.view(y));
         // SAFETY: tasks write disjoint rows of y, which overlaps no operand (asserted).
-        for_rows(ctx, x.rows(), |t| unsafe { row(isa, xv.row(t), wv.row(0), epsilon, yv.row_mut(t)) });
+        for_rows(ctx, x.rows(), |t| unsafe { write(t, yv.row_mut(t)) });
+    }
+
+    /// `norm(x)` as an input that exists in packed form alone, see [`Input::written`].
+    pub fn packed(ctx: &mut Context, x: Mat, weight: Mat, epsilon: f32, precision: Precision) -> Input {
+        let [y] = Input::written(ctx, (x.rows(), x.cols()), precision, |ctx| {
+            let write = writer(ctx, x, weight, epsilon);
+            move |t, [y]: [&mut [f32]; 1]| write(t, y)
+        });
+        y
+    }
+
+    /// Writes a row of `norm(x)`.
+    fn writer(ctx: &Context, x: Mat, weight: Mat, epsilon: f32) -> impl Fn(usize, &mut [f32]) + Send + Sync + use<> {
+        assert_eq!(weight.cols(), x.cols());
+        let (xv, wv, isa) = (ctx.view(x), ctx.view(weight), ctx.isa());
+        // SAFETY: x and the weight are only read while their norm is written elsewhere.
+        move |t, y| unsafe { row(isa, xv.row(t), wv.row(0), epsilon, y) }
     }
 
     /// `dx += ∂L/∂x`: with x̂ = x/rms and g = dy·weight, the gradient is `(g − x̂·mean(g·x̂)) / rms`. The weight is frozen.

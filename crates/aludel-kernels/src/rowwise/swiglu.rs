@@ -4,6 +4,7 @@
 use super::for_rows;
 use crate::device::{Context, Mat, assert_apart};
 use crate::gemm::pair;
+use crate::linear::{Input, Precision};
 use crate::simd::{exp, multiversion};
 
 /// What the backward wants of gate and up.
@@ -20,26 +21,58 @@ pub enum Kept {
     Pairs(Mat),
 }
 
+impl Kept {
+    /// All matrices.
+    fn all(self) -> [Mat; 2] {
+        match self {
+            Kept::Apart { gate, up } => [gate, up],
+            Kept::Pairs(pairs) => [pairs, pairs],
+        }
+    }
+
+    fn shape(self) -> (usize, usize) {
+        let [mat, _] = self.all();
+        (mat.rows(), mat.cols())
+    }
+}
+
 /// `out = silu(gate)·up`; all [T, C]. `pairs` receives gate and up for [`Kept::Pairs`].
 pub fn forward(ctx: &mut Context, gate: Mat, up: Mat, pairs: Option<Mat>, out: Mat) {
-    let shape = |mat: Mat| (mat.rows(), mat.cols());
-    assert!([up, out].into_iter().chain(pairs).all(|mat| shape(mat) == shape(gate)), "matrices of different shapes");
+    assert_eq!((gate.rows(), gate.cols()), (out.rows(), out.cols()));
     if ctx.planning() {
         return;
     }
     assert_apart(&[out], &[gate, up]);
-    let (gv, uv, ov, isa) = (ctx.view(gate), ctx.view(up), ctx.view(out), ctx.isa());
-    let Some(pairs) = pairs else {
-        // SAFETY: tasks write disjoint rows of `out`, which overlaps no operand (asserted).
-        return for_rows(ctx, gate.rows(), |t| unsafe { row(isa, gv.row(t), uv.row(t), ov.row_mut(t)) });
-    };
-    assert_apart(&[pairs, out], &[gate, up]);
-    let pv = ctx.view(pairs);
-    // SAFETY: tasks write disjoint rows of `pairs` and `out`, which overlap no operand (asserted).
-    for_rows(ctx, gate.rows(), |t| unsafe {
-        row(isa, gv.row(t), uv.row(t), ov.row_mut(t));
-        row_pairs(isa, gv.row(t), uv.row(t), bytemuck::cast_slice_mut(pv.row_mut(t)));
+    let (write, ov) = (writer(ctx, gate, up, pairs), ctx.view(out));
+    // SAFETY: tasks write disjoint rows of `out`, which overlaps no operand (asserted).
+    for_rows(ctx, gate.rows(), |t| unsafe { write(t, ov.row_mut(t)) });
+}
+
+/// `silu(gate)·up` as an input that exists in packed form alone, see [`Input::written`].
+pub fn packed(ctx: &mut Context, gate: Mat, up: Mat, pairs: Option<Mat>, precision: Precision) -> Input {
+    let [out] = Input::written(ctx, (gate.rows(), gate.cols()), precision, |ctx| {
+        let write = writer(ctx, gate, up, pairs);
+        move |t, [out]: [&mut [f32]; 1]| write(t, out)
     });
+    out
+}
+
+/// Writes a row of `silu(gate)·up`, and of `pairs`.
+fn writer(ctx: &Context, gate: Mat, up: Mat, pairs: Option<Mat>) -> impl Fn(usize, &mut [f32]) + Send + Sync + use<> {
+    let shape = |mat: Mat| (mat.rows(), mat.cols());
+    assert!([up].into_iter().chain(pairs).all(|mat| shape(mat) == shape(gate)), "matrices of different shapes");
+    pairs.iter().for_each(|pairs| assert_apart(&[*pairs], &[gate, up]));
+    let (gv, uv, pv, isa) = (ctx.view(gate), ctx.view(up), pairs.map(|pairs| ctx.view(pairs)), ctx.isa());
+    move |t, out| {
+        // SAFETY: gate and up are only read meanwhile; each row of `pairs`, which overlaps neither (asserted), is written with its own
+        // row of the output.
+        unsafe {
+            row(isa, gv.row(t), uv.row(t), out);
+            if let Some(pv) = &pv {
+                row_pairs(isa, gv.row(t), uv.row(t), bytemuck::cast_slice_mut(pv.row_mut(t)));
+            }
+        }
+    }
 }
 
 /// [`forward`] once more, from what it kept.
@@ -62,24 +95,28 @@ pub fn backward(ctx: &mut Context, kept: Kept, dh: Mat, dgate: Mat, dup: Mat) {
     if ctx.planning() {
         return;
     }
-    let (hv, dgv, duv, isa) = (ctx.view(dh), ctx.view(dgate), ctx.view(dup), ctx.isa());
-    match kept {
-        Kept::Apart { gate, up } => {
-            assert_apart(&[dgate, dup], &[gate, up, dh]);
-            let (gv, uv) = (ctx.view(gate), ctx.view(up));
-            // SAFETY: tasks write disjoint rows of dgate and dup, which overlap no operand (asserted).
-            for_rows(ctx, dh.rows(), |t| unsafe {
-                row_backward(isa, gv.row(t), uv.row(t), hv.row(t), dgv.row_mut(t), duv.row_mut(t));
-            });
-        }
-        Kept::Pairs(pairs) => {
-            assert_apart(&[dgate, dup], &[pairs, dh]);
-            let pv = ctx.view(pairs);
-            // SAFETY: as above.
-            for_rows(ctx, dh.rows(), |t| unsafe {
-                let pairs = bytemuck::cast_slice(pv.row(t));
-                row_backward_pairs(isa, pairs, hv.row(t), dgv.row_mut(t), duv.row_mut(t));
-            });
+    let [first, second] = kept.all();
+    assert_apart(&[dgate, dup], &[first, second, dh]);
+    let (write, dgv, duv) = (backward_writer(ctx, kept, dh), ctx.view(dgate), ctx.view(dup));
+    // SAFETY: tasks write disjoint rows of dgate and dup, which overlap no operand (asserted).
+    for_rows(ctx, dh.rows(), |t| unsafe { write(t, [dgv.row_mut(t), duv.row_mut(t)]) });
+}
+
+/// [`backward`] with both gradients in packed form alone, see [`Input::written`].
+pub fn packed_backward(ctx: &mut Context, kept: Kept, dh: Mat, precision: Precision) -> [Input; 2] {
+    Input::written(ctx, kept.shape(), precision, |ctx| backward_writer(ctx, kept, dh))
+}
+
+/// Writes a row of dgate and of dup.
+fn backward_writer(ctx: &Context, kept: Kept, dh: Mat) -> impl Fn(usize, [&mut [f32]; 2]) + Send + Sync + use<> {
+    assert_eq!(kept.shape(), (dh.rows(), dh.cols()));
+    let (views, hv, isa) = (kept.all().map(|mat| ctx.view(mat)), ctx.view(dh), ctx.isa());
+    // SAFETY: the operands are only read meanwhile.
+    move |t, [dgate, dup]| unsafe {
+        let [first, second] = [views[0].row(t), views[1].row(t)];
+        match kept {
+            Kept::Apart { .. } => row_backward(isa, first, second, hv.row(t), dgate, dup),
+            Kept::Pairs(_) => row_backward_pairs(isa, bytemuck::cast_slice(first), hv.row(t), dgate, dup),
         }
     }
 }

@@ -191,13 +191,12 @@ impl Decoder {
 
     /// One layer: `middle = x + attention(norm(x))`, `y = middle + gated(norm(middle))`.
     fn layer_forward(&self, ctx: &mut Context, run: &Run<'_>, n: usize, x: Mat, y: Mat) -> Saved {
-        let (layer, epsilon, tokens) = (&self.layers[n], self.config.rms_norm_eps as f32, x.rows());
+        let (layer, tokens) = (&self.layers[n], x.rows());
         let saved = self.allocate_saved(ctx, run, n, x);
 
         let mark = ctx.mark();
-        let normed = ctx.scratch(tokens, self.config.hidden_size);
-        rms_norm::forward(ctx, x, layer.input_layernorm, epsilon, normed);
-        let input = self.input(ctx, run, n, &[Module::QProj, Module::KProj, Module::VProj], normed);
+        let input =
+            self.normed_input(ctx, run, n, &[Module::QProj, Module::KProj, Module::VProj], x, layer.input_layernorm);
         let heads = [(Module::QProj, saved.q), (Module::KProj, saved.k), (Module::VProj, saved.v)];
         self.linears_forward(ctx, run, n, &input, heads, None, &saved);
         ctx.release(mark);
@@ -230,9 +229,8 @@ impl Decoder {
         self.linears_forward(ctx, run, n, &input, [(Module::OProj, saved.middle)], Some(x), &saved);
         ctx.release(mark);
 
-        let normed = ctx.scratch(tokens, self.config.hidden_size);
-        rms_norm::forward(ctx, saved.middle, layer.post_attention_layernorm, epsilon, normed);
-        let input = self.input(ctx, run, n, &[Module::GateProj, Module::UpProj], normed);
+        let norm = layer.post_attention_layernorm;
+        let input = self.normed_input(ctx, run, n, &[Module::GateProj, Module::UpProj], saved.middle, norm);
         let inner = self.config.intermediate_size;
         let (gate, up, pairs) = match saved.gated {
             swiglu::Kept::Apart { gate, up } => (gate, up, None),
@@ -240,9 +238,13 @@ impl Decoder {
         };
         let outputs = [(Module::GateProj, gate), (Module::UpProj, up)];
         self.linears_forward(ctx, run, n, &input, outputs, None, &saved);
-        let product = ctx.scratch(tokens, inner);
-        swiglu::forward(ctx, gate, up, pairs, product);
-        let input = self.input(ctx, run, n, &[Module::DownProj], product);
+        let input = if self.reads_rows(run, n, &[Module::DownProj]) {
+            let product = ctx.scratch(tokens, inner);
+            swiglu::forward(ctx, gate, up, pairs, product);
+            self.input(ctx, run, n, &[Module::DownProj], product)
+        } else {
+            swiglu::packed(ctx, gate, up, pairs, self.precision)
+        };
         self.linears_forward(ctx, run, n, &input, [(Module::DownProj, y)], Some(saved.middle), &saved);
         ctx.release(mark);
         saved
@@ -277,6 +279,25 @@ impl Decoder {
         let linears = &self.layers[n].linears;
         let weights = modules.iter().map(|&module| &linears[module as usize].weight);
         Input::new(ctx, x, weights, modules.iter().any(|&module| run.lora(n, module).is_some()))
+    }
+
+    /// The norm of x prepared for the linears that read it; in scratch.
+    fn normed_input(&self, ctx: &mut Context, run: &Run<'_>, n: usize, modules: &[Module], x: Mat, norm: Mat) -> Input {
+        let epsilon = self.config.rms_norm_eps as f32;
+        if !self.reads_rows(run, n, modules) {
+            return rms_norm::packed(ctx, x, norm, epsilon, self.precision);
+        }
+        let normed = ctx.scratch(x.rows(), x.cols());
+        rms_norm::forward(ctx, x, norm, epsilon, normed);
+        self.input(ctx, run, n, modules, normed)
+    }
+
+    /// Whether anything but a product in [`Decoder::precision`] reads the input of these linears.
+    fn reads_rows(&self, run: &Run<'_>, n: usize, modules: &[Module]) -> bool {
+        modules.iter().any(|&module| {
+            let is_kept = self.layers[n].linears[module as usize].weight.is_kept();
+            is_kept || run.lora(n, module).is_some_and(|lora| lora.dropout.is_some())
+        })
     }
 
     /// The linears that read one input, each with its output; a residual is added to each.
@@ -408,26 +429,34 @@ impl Decoder {
         // y = middle + down(swiglu(gate, up))
         let product = ctx.scratch(tokens, inner);
         let dproduct = ctx.scratch(tokens, inner);
-        let (dgate, dup) = (ctx.scratch(tokens, inner), ctx.scratch(tokens, inner));
         if run.lora(n, Module::DownProj).is_some() {
             swiglu::again(ctx, saved.gated, product);
         }
-        self.linear_backward(ctx, run, n, Module::DownProj, saved, dx, product, false, dproduct, gradients);
-        swiglu::backward(ctx, saved.gated, dproduct, dgate, dup);
+        let dy = self.gradient(ctx, n, Module::DownProj, dx);
+        self.linear_backward(ctx, run, n, Module::DownProj, saved, &dy, product, false, dproduct, gradients);
+        let is_adapted = [Module::GateProj, Module::UpProj].iter().any(|&m| run.lora(n, m).is_some());
+        let [dgate, dup] = if is_adapted {
+            let (dgate, dup) = (ctx.scratch(tokens, inner), ctx.scratch(tokens, inner));
+            swiglu::backward(ctx, saved.gated, dproduct, dgate, dup);
+            [self.gradient(ctx, n, Module::GateProj, dgate), self.gradient(ctx, n, Module::UpProj, dup)]
+        } else {
+            swiglu::packed_backward(ctx, saved.gated, dproduct, self.precision)
+        };
         let normed = ctx.scratch(tokens, hidden);
         let dnormed = ctx.scratch(tokens, hidden);
-        if [Module::GateProj, Module::UpProj].iter().any(|&m| run.lora(n, m).is_some()) {
+        if is_adapted {
             rms_norm::forward(ctx, saved.middle, layer.post_attention_layernorm, epsilon, normed);
         }
-        self.linear_backward(ctx, run, n, Module::GateProj, saved, dgate, normed, false, dnormed, gradients);
-        self.linear_backward(ctx, run, n, Module::UpProj, saved, dup, normed, true, dnormed, gradients);
+        self.linear_backward(ctx, run, n, Module::GateProj, saved, &dgate, normed, false, dnormed, gradients);
+        self.linear_backward(ctx, run, n, Module::UpProj, saved, &dup, normed, true, dnormed, gradients);
         rms_norm::backward(ctx, saved.middle, layer.post_attention_layernorm, epsilon, dnormed, dx);
         ctx.release(mark);
 
         // middle = x + o(attention(q, k, v))
         let like = |ctx: &mut Context, mat: Mat| ctx.scratch(mat.rows(), mat.cols());
         let dattended = like(ctx, saved.attended);
-        self.linear_backward(ctx, run, n, Module::OProj, saved, dx, saved.attended, false, dattended, gradients);
+        let dy = self.gradient(ctx, n, Module::OProj, dx);
+        self.linear_backward(ctx, run, n, Module::OProj, saved, &dy, saved.attended, false, dattended, gradients);
         let (dq, dk, dv) = (like(ctx, saved.q), like(ctx, saved.k), like(ctx, saved.v));
         let (inputs, outputs) = ((saved.q, saved.k, saved.v), (saved.attended, saved.lse, dattended));
         attention::backward(ctx, &self.heads, &run.pass.rows, inputs, outputs, (dq, dk, dv));
@@ -438,11 +467,18 @@ impl Decoder {
         if [Module::QProj, Module::KProj, Module::VProj].iter().any(|&m| run.lora(n, m).is_some()) {
             rms_norm::forward(ctx, saved.x, layer.input_layernorm, epsilon, normed);
         }
-        self.linear_backward(ctx, run, n, Module::QProj, saved, dq, normed, false, dnormed, gradients);
-        self.linear_backward(ctx, run, n, Module::KProj, saved, dk, normed, true, dnormed, gradients);
-        self.linear_backward(ctx, run, n, Module::VProj, saved, dv, normed, true, dnormed, gradients);
+        for (module, dy) in [(Module::QProj, dq), (Module::KProj, dk), (Module::VProj, dv)] {
+            let (mark, dy) = (ctx.mark(), self.gradient(ctx, n, module, dy));
+            self.linear_backward(ctx, run, n, module, saved, &dy, normed, module != Module::QProj, dnormed, gradients);
+            ctx.release(mark);
+        }
         rms_norm::backward(ctx, saved.x, layer.input_layernorm, epsilon, dnormed, dx);
         ctx.release(mark);
+    }
+
+    /// The gradient of a linear's output, prepared for its backward; in scratch.
+    fn gradient(&self, ctx: &mut Context, n: usize, module: Module, dy: Mat) -> Input {
+        Input::new(ctx, dy, std::iter::once(&self.layers[n].linears[module as usize].weight), true)
     }
 
     fn linear_backward(
@@ -452,7 +488,7 @@ impl Decoder {
         n: usize,
         module: Module,
         saved: &Saved,
-        dy: Mat,
+        dy: &Input,
         x: Mat,
         accumulate: bool,
         dx: Mat,
