@@ -24,9 +24,11 @@ type Make = fn() -> Op;
 
 pub fn ops() -> Vec<(&'static str, Make)> {
     vec![
-        ("linear bf16 forward", || forward("linear bf16 forward", Precision::Bf16)),
-        ("linear f32 forward", || forward("linear f32 forward", Precision::F32)),
-        ("linear bf16 back", || backward("linear bf16 back", Precision::Bf16)),
+        ("linear bf16", || forward("linear bf16", Precision::Bf16, INNER)),
+        ("linear bf16, residual", || forward("linear bf16, residual", Precision::Bf16, HIDDEN)),
+        ("linear f32", || forward("linear f32", Precision::F32, INNER)),
+        ("linear bf16 back", || backward("linear bf16 back", Precision::Bf16, INNER)),
+        ("linear bf16 back, added", || backward("linear bf16 back, added", Precision::Bf16, KEY)),
         ("attention forward", || attention("attention forward", false)),
         ("attention back", || attention("attention back", true)),
         ("decode q4_1", || decode("decode q4_1", Some(BlockType::Q4_1), 1)),
@@ -73,20 +75,43 @@ fn multiply(ctx: &mut Context, x: Mat, weight: &FrozenWeight, y: Mat) {
     linear::forward(ctx, &input, &[Product { weight, lora: None, start: Start::Zero, y }]);
 }
 
-fn forward(name: &'static str, precision: Precision) -> Op {
+/// Sets of operands of a linear in training: more than caches hold, as in a step, which goes through all layers.
+const SETS: usize = 16;
+
+/// x + x·Wᵀ, or without the sum where channels differ.
+fn forward(name: &'static str, precision: Precision, d_out: usize) -> Op {
     let mut ctx = Context::cpu(0);
-    let (x, y) = (values(&mut ctx, 2, TOKENS, HIDDEN), ctx.persistent(TOKENS, INNER));
-    let weight = weight(precision, INNER, HIDDEN);
-    op(name, ctx, y, move |ctx| multiply(ctx, x, &weight, y))
+    let sets: Vec<_> = (0..SETS)
+        .map(|_| {
+            let x = values(&mut ctx, 2, TOKENS, HIDDEN);
+            (weight(precision, d_out, HIDDEN), x, ctx.persistent(TOKENS, d_out))
+        })
+        .collect();
+    let mut turn = 0;
+    op(name, ctx, sets[0].2, move |ctx| {
+        let (weight, x, y) = &sets[turn];
+        let start = if d_out == HIDDEN { Start::Residual(*x) } else { Start::Zero };
+        let input = Input::new(ctx, *x, std::iter::once(weight), false);
+        linear::forward(ctx, &input, &[Product { weight, lora: None, start, y: *y }]);
+        turn = (turn + 1) % SETS;
+    })
 }
 
-fn backward(name: &'static str, precision: Precision) -> Op {
+/// dx = dy·W, and dx += dy·W for the small linears.
+fn backward(name: &'static str, precision: Precision, d_out: usize) -> Op {
     let mut ctx = Context::cpu(0);
-    let (dy, dx) = (values(&mut ctx, 2, TOKENS, INNER), ctx.persistent(TOKENS, HIDDEN));
-    let weight = weight(precision, INNER, HIDDEN);
-    op(name, ctx, dx, move |ctx| {
-        let dy = Input::new(ctx, dy, std::iter::once(&weight), false);
-        linear::backward(ctx, &dy, &weight, None, false, dx);
+    let sets: Vec<_> = (0..SETS)
+        .map(|_| {
+            let dy = values(&mut ctx, 2, TOKENS, d_out);
+            (weight(precision, d_out, HIDDEN), dy, ctx.persistent(TOKENS, HIDDEN))
+        })
+        .collect();
+    let mut turn = 0;
+    op(name, ctx, sets[0].2, move |ctx| {
+        let (weight, dy, dx) = &sets[turn];
+        let dy = Input::new(ctx, *dy, std::iter::once(weight), false);
+        linear::backward(ctx, &dy, weight, None, d_out == KEY, *dx);
+        turn = (turn + 1) % SETS;
     })
 }
 
