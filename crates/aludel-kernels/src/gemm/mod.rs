@@ -20,7 +20,7 @@ pub(crate) use tokens::add_token_products;
 
 use crate::device::{Context, Mat, View};
 use crate::profile::Kind;
-use crate::simd::Isa;
+use crate::simd::{Isa, prefetch};
 
 /// Columns of a right-hand panel.
 pub(crate) const NR: usize = 32;
@@ -200,9 +200,24 @@ impl<'a> Job<'a> {
                     // block `u0` starts at `u0·height`.
                     let left = unsafe { segment.left.ptr.cast::<u32>().add(row * units + u0 * height) };
                     let operands = Operands { precision: lhs.precision, height, depth, left, right };
+                    if first && row + MR < rows.end {
+                        self.fetch(row + MR, panel * NR);
+                    }
                     self.tile(operands, row, panel * NR, first);
                 }
                 first = false;
+            }
+        }
+    }
+
+    /// Brings near what the tile at `row` and `column` starts from and what it writes: its sums cannot begin before the one is there, and
+    /// stores wait for the other.
+    fn fetch(&self, row: usize, column: usize) {
+        let source = if let Init::From(_) = self.init { self.source.as_ref() } else { None };
+        for view in source.into_iter().chain([&self.c]) {
+            for r in row..self.c.rows.min(row + MR) {
+                // SAFETY: within C, or a source of C's shape; nothing is read.
+                prefetch(unsafe { view.ptr.add(r * view.ld + column) }, NR.min(self.c.cols - column));
             }
         }
     }
