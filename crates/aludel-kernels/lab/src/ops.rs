@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use kernels::attention::{self, Heads};
 use kernels::check::random;
-use kernels::linear::{self, FrozenWeight, Input, Precision, Product, Start};
+use kernels::linear::{self, FrozenWeight, Input, Lora, LoraBackward, LoraGradient, Precision, Product, Start};
 use kernels::optim::{self, State, Step};
 use kernels::quant::BlockType;
 use kernels::rowwise::dropout::{self, Dropout};
@@ -19,6 +19,7 @@ const TOKENS: usize = 1024;
 const HIDDEN: usize = 576;
 const INNER: usize = 1536;
 const KEY: usize = 192;
+const RANK: usize = 8;
 
 type Make = fn() -> Op;
 
@@ -29,6 +30,7 @@ pub fn ops() -> Vec<(&'static str, Make)> {
         ("linear f32", || forward("linear f32", Precision::F32, INNER)),
         ("linear bf16 back", || backward("linear bf16 back", Precision::Bf16, INNER)),
         ("linear bf16 back, added", || backward("linear bf16 back, added", Precision::Bf16, KEY)),
+        ("linear bf16 back, LoRA", || adapted("linear bf16 back, LoRA")),
         ("attention forward", || attention("attention forward", false)),
         ("attention back", || attention("attention back", true)),
         ("decode q4_1", || decode("decode q4_1", Some(BlockType::Q4_1), 1)),
@@ -111,6 +113,30 @@ fn backward(name: &'static str, precision: Precision, d_out: usize) -> Op {
         let (weight, dy, dx) = &sets[turn];
         let dy = Input::new(ctx, *dy, std::iter::once(weight), false);
         linear::backward(ctx, &dy, weight, None, d_out == KEY, *dx);
+        turn = (turn + 1) % SETS;
+    })
+}
+
+/// The backward of an adapted linear; its result is the gradient of B.
+fn adapted(name: &'static str) -> Op {
+    let mut ctx = Context::cpu(0);
+    let sets: Vec<_> = (0..SETS)
+        .map(|_| {
+            let mut block = |seed| values(&mut ctx, seed, TOKENS, HIDDEN);
+            (weight(Precision::Bf16, HIDDEN, HIDDEN), block(2), block(3), block(4))
+        })
+        .collect();
+    let lora =
+        Lora { a: values(&mut ctx, 5, RANK, HIDDEN), b: values(&mut ctx, 6, HIDDEN, RANK), scale: 2.0, dropout: None };
+    let hidden = values(&mut ctx, 7, TOKENS, RANK);
+    let gradient = LoraGradient { a: ctx.persistent(RANK, HIDDEN), b: ctx.persistent(HIDDEN, RANK) };
+    let mut turn = 0;
+    op(name, ctx, gradient.b, move |ctx| {
+        let (weight, x, dy, dx) = &sets[turn];
+        ctx.zero(gradient.b);
+        let dy = Input::new(ctx, *dy, std::iter::once(weight), true);
+        let lora = LoraBackward { lora: &lora, x: *x, hidden, gradient };
+        linear::backward(ctx, &dy, weight, Some(lora), false, *dx);
         turn = (turn + 1) % SETS;
     })
 }
