@@ -10,7 +10,7 @@ use aludel_kernels::{Context, Mat, Region};
 use crate::case::{Case, HIDDEN, TOKENS, VOCAB, Work, case, values};
 
 /// Rows that go through the head at a time.
-const CHUNK: usize = 126;
+const CHUNK: usize = 252;
 
 pub(crate) fn cases() -> Vec<Case> {
     vec![embedding(), head(1, false), head(CHUNK, false), head(CHUNK, true), cross_entropy()]

@@ -6,6 +6,7 @@ use std::rc::Rc;
 
 use kernels::attention::{self, Heads};
 use kernels::check::random;
+use kernels::head::Head;
 use kernels::linear::{self, FrozenWeight, Input, Lora, LoraBackward, LoraGradient, Precision, Product, Start};
 use kernels::optim::{self, State, Step};
 use kernels::quant::BlockType;
@@ -20,6 +21,8 @@ const HIDDEN: usize = 576;
 const INNER: usize = 1536;
 const KEY: usize = 192;
 const RANK: usize = 8;
+const VOCAB: usize = 49_152;
+const CHUNK: usize = 252;
 
 type Make = fn() -> Op;
 
@@ -33,6 +36,7 @@ pub fn ops() -> Vec<(&'static str, Make)> {
         ("linear bf16 back, LoRA", || adapted("linear bf16 back, LoRA")),
         ("attention forward", || attention("attention forward", false)),
         ("attention back", || attention("attention back", true)),
+        ("head back", || head("head back")),
         ("decode q4_1", || decode("decode q4_1", Some(BlockType::Q4_1), 1)),
         ("decode q8_0", || decode("decode q8_0", Some(BlockType::Q8_0), 1)),
         ("decode q4_1, 8 rows", || decode("decode q4_1, 8 rows", Some(BlockType::Q4_1), 8)),
@@ -138,6 +142,21 @@ fn adapted(name: &'static str) -> Op {
         let lora = LoraBackward { lora: &lora, x: *x, hidden, gradient };
         linear::backward(ctx, &dy, weight, Some(lora), false, *dx);
         turn = (turn + 1) % SETS;
+    })
+}
+
+/// The backward of the head, for a chunk of rows.
+fn head(name: &'static str) -> Op {
+    let mut ctx = Context::cpu(0);
+    let weight = FrozenWeight::pack::<()>(Precision::Bf16, VOCAB, HIDDEN, |n, row| {
+        row.iter_mut().enumerate().for_each(|(k, x)| *x = ((n * 31 + k * 17) % 97) as f32 / 97.0 - 0.5);
+        Ok(())
+    });
+    let weight = weight.unwrap();
+    let (hidden, logits) = (values(&mut ctx, 1, CHUNK, HIDDEN), values(&mut ctx, 2, CHUNK, VOCAB));
+    let dhidden = ctx.persistent(CHUNK, HIDDEN);
+    op(name, ctx, dhidden, move |ctx| {
+        Head { weight: &weight, trained: None }.backward(ctx, hidden, logits, dhidden, None);
     })
 }
 

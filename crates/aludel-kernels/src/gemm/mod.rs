@@ -18,6 +18,8 @@ pub(crate) use operand::{Lhs, Order, Panels, Rhs, pack_lhs, pack_rhs, pack_writt
 pub(crate) use pack::pair;
 pub(crate) use tokens::add_token_products;
 
+use std::ops::Range;
+
 use crate::device::{Context, Mat, View};
 use crate::profile::Kind;
 use crate::simd::{Isa, prefetch};
@@ -35,6 +37,10 @@ const MC: usize = 516;
 const PANELS_OF_FEW_ROWS: usize = 2;
 /// So many rows are few.
 const FEW_ROWS: usize = 64;
+/// Units of K from which on a left-hand operand (2 MB for [`MC`] rows) is better read once for several panels.
+const DEEP: usize = 4 * KC;
+/// Floats of C that one task holds in L2 while it goes through several blocks of K: the left-hand block then serves several panels.
+const TASK_FLOATS: usize = 74_000;
 
 /// How GEMM inputs are rounded. Accumulation is f32 in both.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -123,6 +129,22 @@ pub(crate) fn gemm_all<const N: usize>(ctx: &mut Context, products: &[Product<'_
     ctx.release(mark);
 }
 
+/// In how many groups the panels of a product are dealt out. Bits do not depend on it.
+fn groups(product: &Product<'_>, threads: usize) -> usize {
+    let (rows, panels) = (product.c.rows(), product.c.cols().div_ceil(NR));
+    let is_deep = product.segments.iter().flatten().any(|(lhs, _)| lhs.precision.units(lhs.k) > DEEP);
+    if rows <= FEW_ROWS {
+        return panels.div_ceil(PANELS_OF_FEW_ROWS);
+    }
+    if !is_deep {
+        return panels;
+    }
+    let row_blocks = rows.div_ceil(MC);
+    let groups = panels.div_ceil((TASK_FLOATS / (rows.min(MC) * NR)).max(1));
+    // as many tasks for each thread
+    ((groups * row_blocks).next_multiple_of(threads) / row_blocks).clamp(1, panels.max(1))
+}
+
 struct Job<'a> {
     segments: [Option<Segment<'a>>; 2],
     init: Init,
@@ -130,6 +152,8 @@ struct Job<'a> {
     c: View,
     block: View,
     isa: Isa,
+    /// Panels are dealt out in so many groups of almost equal size.
+    groups: usize,
 }
 
 /// A pair of operands, with access to those in scratch.
@@ -160,6 +184,7 @@ impl<'a> Job<'a> {
             c: ctx.view(c),
             block: ctx.view(block),
             isa: ctx.isa(),
+            groups: groups(product, ctx.threads()),
         }
     }
 
@@ -167,46 +192,48 @@ impl<'a> Job<'a> {
         self.c.rows.div_ceil(MC)
     }
 
-    fn tasks(&self) -> usize {
-        let is_empty = self.segments.iter().all(Option::is_none);
-        if is_empty { 0 } else { self.row_blocks() * self.c.cols.div_ceil(NR * self.panels_per_task()) }
+    fn panels(&self) -> usize {
+        self.c.cols.div_ceil(NR)
     }
 
-    fn panels_per_task(&self) -> usize {
-        if self.c.rows <= FEW_ROWS { PANELS_OF_FEW_ROWS } else { 1 }
+    fn tasks(&self) -> usize {
+        let is_empty = self.segments.iter().all(Option::is_none);
+        if is_empty { 0 } else { self.row_blocks() * self.groups }
     }
 
     fn run(&self, task: usize) {
-        let (row_block, column_block) = (task % self.row_blocks(), task / self.row_blocks());
+        let (row_block, group) = (task % self.row_blocks(), task / self.row_blocks());
         let rows = row_block * MC..self.c.rows.min((row_block + 1) * MC);
-        let first = column_block * self.panels_per_task();
-        for panel in first..self.c.cols.div_ceil(NR).min(first + self.panels_per_task()) {
-            self.panel(panel, rows.clone());
-        }
-    }
-
-    /// All of K for one panel of columns and a range of rows.
-    fn panel(&self, panel: usize, rows: std::ops::Range<usize>) {
+        let panels = self.panels() * group / self.groups..self.panels() * (group + 1) / self.groups;
         let mut first = true;
         for segment in self.segments.iter().flatten() {
-            let lhs = segment.lhs;
-            let units = lhs.precision.units(lhs.k);
+            let units = segment.lhs.precision.units(segment.lhs.k);
             for u0 in (0..units).step_by(KC) {
-                let depth = KC.min(units - u0);
-                let right = self.block(segment, panel, u0, depth);
-                for row in rows.clone().step_by(MR) {
-                    let height = MR.min(lhs.m - row);
-                    // SAFETY: the left-hand panel that starts at `row` holds `height × units` from `row·units` on, of which
-                    // block `u0` starts at `u0·height`.
-                    let left = unsafe { segment.left.ptr.cast::<u32>().add(row * units + u0 * height) };
-                    let operands = Operands { precision: lhs.precision, height, depth, left, right };
-                    if first && row + MR < rows.end {
-                        self.fetch(row + MR, panel * NR);
-                    }
-                    self.tile(operands, row, panel * NR, first);
+                for panel in panels.clone() {
+                    self.panel(segment, panel, rows.clone(), u0..units.min(u0 + KC), first);
                 }
                 first = false;
             }
+        }
+    }
+
+    /// One block of K for one panel of columns and a range of rows; the first block starts the sums.
+    fn panel(&self, segment: &Segment<'_>, panel: usize, rows: Range<usize>, units: Range<usize>, first: bool) {
+        let (lhs, depth) = (segment.lhs, units.len());
+        let right = self.block(segment, panel, units.start, depth);
+        for row in rows.clone().step_by(MR) {
+            let height = MR.min(lhs.m - row);
+            // SAFETY: the left-hand panel that starts at `row` holds `height` times all units from `row` times as many on, of which
+            // this block starts at `units.start·height`.
+            let left = unsafe {
+                let start = row * lhs.precision.units(lhs.k) + units.start * height;
+                segment.left.ptr.cast::<u32>().add(start)
+            };
+            if first && row + MR < rows.end {
+                self.fetch(row + MR, panel * NR);
+            }
+            let operands = Operands { precision: lhs.precision, height, depth, left, right };
+            self.tile(operands, row, panel * NR, first);
         }
     }
 
