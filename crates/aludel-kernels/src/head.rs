@@ -30,8 +30,8 @@ impl Head<'_> {
         self.weight.d_out().max(trained)
     }
 
-    /// Rows of a chunk: enough to keep the kernels busy, few enough that a chunk's logits stay near 32 MB. Depends on the
-    /// vocabulary only.
+    /// Rows of a chunk: enough that turning the weight for the backward costs little, few enough that a chunk's logits stay below
+    /// 64 MB. Depends on the vocabulary only.
     pub fn chunk_rows(&self) -> usize {
         (64 * 1024 * 1024 / 4 / self.vocab_size()).clamp(24, 252)
     }
