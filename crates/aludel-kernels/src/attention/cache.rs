@@ -194,7 +194,7 @@ impl State<'_> {
             let to = &mut self.query[g * packed_query..];
             tile::lhs_rows(isa, p, rows, query_ld, (m, d), heads.scale, to);
         }
-        self.clear();
+        self.clear(groups * m, ld);
         for j in 0..end.div_ceil(BLOCK) {
             let Keys { key, value, count: n } = keys(j);
             // keys of this block that the first query sees

@@ -114,11 +114,11 @@ impl<'a> State<'a> {
         }
     }
 
-    /// Nothing was seen yet.
-    pub(super) fn clear(&mut self) {
-        self.out.fill(0.0);
-        self.maximum.fill(f32::NEG_INFINITY);
-        self.sum.fill(0.0);
+    /// The first `rows` rows have seen nothing yet.
+    pub(super) fn clear(&mut self, rows: usize, ld: usize) {
+        self.out[..rows * ld].fill(0.0);
+        self.maximum[..rows].fill(f32::NEG_INFINITY);
+        self.sum[..rows].fill(0.0);
     }
 
     /// Attends from queries at positions `first ..` to all keys at positions below `end`. Scores have keys down and queries across: what
@@ -142,7 +142,7 @@ impl<'a> State<'a> {
             let rows = unsafe { query.view.block(query.row, m, (head * heads.group() + g) * d, d) };
             tile::rhs_nk(isa, p, rows, query.view.ld, (m, d), heads.scale, to);
         }
-        self.clear();
+        self.clear(heads.group() * BLOCK, ld);
         for j in 0..end.div_ceil(BLOCK) {
             let Keys { key, key_ld, value, value_ld, count: n } = keys(j);
             tile::lhs_rows(isa, p, key, key_ld, (n, d), 1.0, self.key);
