@@ -36,7 +36,7 @@ pub mod rms_norm {
         for_rows(ctx, x.rows(), |t| unsafe { write(t, yv.row_mut(t)) });
     }
 
-    /// `norm(x)` as an input that exists in packed form alone, see [`Input::written`].
+    /// `norm(x)` as an input that exists in packed form alone.
     pub fn packed(ctx: &mut Context, x: Mat, weight: Mat, epsilon: f32, precision: Precision) -> Input {
         let [y] = Input::written(ctx, (x.rows(), x.cols()), precision, |ctx| {
             let write = writer(ctx, x, weight, epsilon);

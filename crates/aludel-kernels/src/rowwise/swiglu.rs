@@ -48,7 +48,7 @@ pub fn forward(ctx: &mut Context, gate: Mat, up: Mat, pairs: Option<Mat>, out: M
     for_rows(ctx, gate.rows(), |t| unsafe { write(t, ov.row_mut(t)) });
 }
 
-/// `silu(gate)·up` as an input that exists in packed form alone, see [`Input::written`].
+/// `silu(gate)·up` as an input that exists in packed form alone.
 pub fn packed(ctx: &mut Context, gate: Mat, up: Mat, pairs: Option<Mat>, precision: Precision) -> Input {
     let [out] = Input::written(ctx, (gate.rows(), gate.cols()), precision, |ctx| {
         let write = writer(ctx, gate, up, pairs);
@@ -102,7 +102,7 @@ pub fn backward(ctx: &mut Context, kept: Kept, dh: Mat, dgate: Mat, dup: Mat) {
     for_rows(ctx, dh.rows(), |t| unsafe { write(t, [dgv.row_mut(t), duv.row_mut(t)]) });
 }
 
-/// [`backward`] with both gradients in packed form alone, see [`Input::written`].
+/// [`backward`] with both gradients in packed form alone.
 pub fn packed_backward(ctx: &mut Context, kept: Kept, dh: Mat, precision: Precision) -> [Input; 2] {
     Input::written(ctx, kept.shape(), precision, |ctx| backward_writer(ctx, kept, dh))
 }
