@@ -132,11 +132,10 @@ pub(crate) fn gemm_all<const N: usize>(ctx: &mut Context, products: &[Product<'_
 /// In how many groups the panels of a product are dealt out. Bits do not depend on it.
 fn groups(product: &Product<'_>, threads: usize) -> usize {
     let (rows, panels) = (product.c.rows(), product.c.cols().div_ceil(NR));
-    let is_deep = product.segments.iter().flatten().any(|(lhs, _)| lhs.precision.units(lhs.k) > DEEP);
     if rows <= FEW_ROWS {
         return panels.div_ceil(PANELS_OF_FEW_ROWS);
     }
-    if !is_deep {
+    if product.segments.iter().flatten().all(|(lhs, _)| lhs.precision.units(lhs.k) <= DEEP) {
         return panels;
     }
     let row_blocks = rows.div_ceil(MC);

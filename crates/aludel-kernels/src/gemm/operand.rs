@@ -124,6 +124,15 @@ pub(crate) enum Order {
 /// Panels that one task packs.
 const PANELS_PER_TASK: usize = 4;
 
+/// Runs `op(first row, rows)` for each left-hand panel of `m` rows, spread over the threads.
+fn for_panels(ctx: &Context, m: usize, op: impl Fn(usize, usize) + Send + Sync) {
+    ctx.parallel(m.div_ceil(MR * PANELS_PER_TASK), |task| {
+        let first = task * PANELS_PER_TASK * MR;
+        let rows = first..m.min(first + PANELS_PER_TASK * MR);
+        rows.step_by(MR).for_each(|row| op(row, MR.min(m - row)));
+    });
+}
+
 /// Packs all rows of `x` (`[m, k]`) as a left-hand operand.
 pub(crate) fn pack_lhs(ctx: &mut Context, x: Mat, precision: Precision) -> Lhs {
     let (m, k, units) = (x.rows(), x.cols(), precision.units(x.cols()));
@@ -132,25 +141,21 @@ pub(crate) fn pack_lhs(ctx: &mut Context, x: Mat, precision: Precision) -> Lhs {
         let _span = ctx.span(Kind::Matrix);
         let (source, target) = (ctx.view(x), ctx.view(packed));
         let isa = ctx.isa();
-        ctx.parallel(m.div_ceil(MR * PANELS_PER_TASK), |task| {
-            let first = task * PANELS_PER_TASK * MR;
-            for row in (first..m.min(first + PANELS_PER_TASK * MR)).step_by(MR) {
-                let rows = MR.min(m - row);
-                // SAFETY: the panel of rows `row..row + rows` takes units `row·units .. (row + rows)·units` of the packed
-                // matrix, and only this task writes them; the source is only read.
-                let (from, to) = unsafe {
-                    let to = std::slice::from_raw_parts_mut(target.at(row * units).cast::<u32>(), rows * units);
-                    (std::slice::from_raw_parts(source.at(row * source.ld()), (rows - 1) * source.ld() + k), to)
-                };
-                transpose(isa, precision, from, source.ld(), (rows, k), 1.0, to, rows);
-            }
+        for_panels(ctx, m, |row, rows| {
+            // SAFETY: the panel of rows `row..row + rows` takes units `row·units .. (row + rows)·units` of the packed matrix, and
+            // only its task writes them; the source is only read.
+            let (from, to) = unsafe {
+                let to = std::slice::from_raw_parts_mut(target.at(row * units).cast::<u32>(), rows * units);
+                (std::slice::from_raw_parts(source.at(row * source.ld()), (rows - 1) * source.ld() + k), to)
+            };
+            transpose(isa, precision, from, source.ld(), (rows, k), 1.0, to, rows);
         });
     }
     Lhs { packed, precision, m, k }
 }
 
 /// Packs left-hand operands of `m` rows and depth `k` while they are computed: `writer` makes what writes row i of each. Their floats
-/// never leave the nearest cache.
+/// stay in the caches of the core that packs them.
 pub(crate) fn pack_written<const N: usize, W>(
     ctx: &mut Context,
     (m, k): (usize, usize),
@@ -168,22 +173,17 @@ where
         let _span = ctx.span(Kind::Rowwise);
         let (floats, targets, isa) = (ctx.view(floats), operands.map(|lhs| ctx.view(lhs.packed)), ctx.isa());
         let write = writer(ctx);
-        ctx.parallel(m.div_ceil(MR * PANELS_PER_TASK), |task| {
-            let first = task * PANELS_PER_TASK * MR;
-            for row in (first..m.min(first + PANELS_PER_TASK * MR)).step_by(MR) {
-                let rows = MR.min(m - row);
-                // SAFETY: this row of the thread scratch belongs to the present thread alone.
-                let floats = unsafe { floats.row_mut(Context::thread_index()) };
-                for r in 0..rows {
-                    let mut parts = floats.chunks_exact_mut(MR * k);
-                    write(row + r, std::array::from_fn(|_| &mut parts.next().expect("N parts")[r * k..(r + 1) * k]));
-                }
-                for (target, part) in targets.iter().zip(floats.chunks_exact(MR * k)) {
-                    // SAFETY: as in `pack_lhs`.
-                    let to =
-                        unsafe { std::slice::from_raw_parts_mut(target.at(row * units).cast::<u32>(), rows * units) };
-                    transpose(isa, precision, part, k, (rows, k), 1.0, to, rows);
-                }
+        for_panels(ctx, m, |row, rows| {
+            // SAFETY: this row of the thread scratch belongs to the present thread alone.
+            let floats = unsafe { floats.row_mut(Context::thread_index()) };
+            for r in 0..rows {
+                let mut parts = floats.chunks_exact_mut(MR * k);
+                write(row + r, std::array::from_fn(|_| &mut parts.next().expect("N parts")[r * k..(r + 1) * k]));
+            }
+            for (target, part) in targets.iter().zip(floats.chunks_exact(MR * k)) {
+                // SAFETY: as in `pack_lhs`.
+                let to = unsafe { std::slice::from_raw_parts_mut(target.at(row * units).cast::<u32>(), rows * units) };
+                transpose(isa, precision, part, k, (rows, k), 1.0, to, rows);
             }
         });
     }

@@ -149,7 +149,7 @@ multiversion! {
 mod avx512 {
     use std::arch::x86_64::*;
 
-    use crate::gemm::{MR, Precision};
+    use crate::gemm::Precision;
 
     /// # Safety
     /// AVX-512 with bf16; bounds as [`super::transpose`] asserts them.
@@ -167,13 +167,12 @@ mod avx512 {
         let units = precision.units(k);
         let factor = _mm512_set1_ps(scale);
         let mut first = 0;
-        if rows == MR && stride == MR {
-            // whole blocks of a left-hand panel
+        if rows == PANEL && stride == PANEL {
             while (first + 16) * per_unit <= k {
-                // SAFETY: 16 units of MR rows are there, and room for them.
+                // SAFETY: 16 units of all rows are there, and room for them.
                 unsafe {
                     let source = from.as_ptr().add(first * per_unit);
-                    transpose_panel(precision, source, ld, factor, to.as_mut_ptr().add(first * MR));
+                    transpose_panel(precision, source, ld, factor, to.as_mut_ptr().add(first * PANEL));
                 }
                 first += 16;
             }
@@ -202,13 +201,16 @@ mod avx512 {
         }
     }
 
-    /// 16 units of [`MR`] rows, `[unit][row]` without gaps: 12 vectors are read and 12 written.
+    /// Rows of the panels that [`transpose_panel`] is made for: those of a whole left-hand panel.
+    const PANEL: usize = 12;
+
+    /// 16 units of [`PANEL`] rows, `[unit][row]` without gaps: 12 vectors are made of the rows, and 12 written.
     ///
     /// # Safety
-    /// AVX-512 with bf16; `source` holds 16 units of each row, `to` has room for 16·MR units.
+    /// AVX-512 with bf16; `source` holds 16 units of each row, `to` has room for 16·PANEL units.
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512bf16")]
     unsafe fn transpose_panel(precision: Precision, source: *const f32, ld: usize, factor: __m512, to: *mut u32) {
-        let mut r = [_mm512_setzero_si512(); MR];
+        let mut r = [_mm512_setzero_si512(); PANEL];
         for (i, slot) in r.iter_mut().enumerate() {
             // SAFETY: row i is there.
             unsafe {
@@ -222,7 +224,7 @@ mod avx512 {
             }
         }
         let mut t = r;
-        for i in (0..MR).step_by(2) {
+        for i in (0..PANEL).step_by(2) {
             t[i] = _mm512_unpacklo_epi32(r[i], r[i + 1]);
             t[i + 1] = _mm512_unpackhi_epi32(r[i], r[i + 1]);
         }

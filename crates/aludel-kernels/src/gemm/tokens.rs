@@ -86,12 +86,14 @@ impl Job {
         let mut sums = [[0f32; NR]; MR];
         // SAFETY: as the caller promises.
         let right = unsafe { self.right.block(panel.token, panel.span, first, columns) };
-        let padded;
+        let mut edge = [0f32; TOKEN_CHUNK * NR];
         let (right, right_ld) = if columns == NR {
             (right.as_ptr(), self.right.ld())
         } else {
-            padded = with_whole_rows(right, self.right.ld(), columns);
-            (padded.as_ptr(), NR)
+            for (to, from) in edge.chunks_exact_mut(NR).zip(right.chunks(self.right.ld())) {
+                to[..columns].copy_from_slice(&from[..columns]);
+            }
+            (edge.as_ptr(), NR)
         };
         let tile = Tile {
             precision: Precision::F32,
@@ -116,15 +118,6 @@ impl Job {
             }
         }
     }
-}
-
-/// Rows of `columns` floats, `ld` apart, as rows of [`NR`] that end in zeros.
-fn with_whole_rows(rows: &[f32], ld: usize, columns: usize) -> [f32; TOKEN_CHUNK * NR] {
-    let mut whole = [0f32; TOKEN_CHUNK * NR];
-    for (to, from) in whole.chunks_exact_mut(NR).zip(rows.chunks(ld)) {
-        to[..columns].copy_from_slice(&from[..columns]);
-    }
-    whole
 }
 
 #[cfg(test)]

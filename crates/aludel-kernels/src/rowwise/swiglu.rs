@@ -43,6 +43,7 @@ pub fn forward(ctx: &mut Context, gate: Mat, up: Mat, pairs: Option<Mat>, out: M
         return;
     }
     assert_apart(&[out], &[gate, up]);
+    pairs.iter().for_each(|pairs| assert_apart(&[*pairs], &[out]));
     let (write, ov) = (writer(ctx, gate, up, pairs), ctx.view(out));
     // SAFETY: tasks write disjoint rows of `out`, which overlaps no operand (asserted).
     for_rows(ctx, gate.rows(), |t| unsafe { write(t, ov.row_mut(t)) });
