@@ -54,8 +54,8 @@ pub fn begin(folder: &Path, recipe: &Recipe, run: &RunFile) -> Result<()> {
 /// [`Error::OtherRecipe`], [`Error::OtherData`] or [`Error::Damaged`].
 pub fn check_resumable(folder: &Path, recipe: &Recipe, run: &RunFile) -> Result<()> {
     let (recipe_path, run_path) = (folder.join(RECIPE_FILE_NAME), folder.join(RUN_FILE_NAME));
-    let text =
-        std::fs::read_to_string(&recipe_path).map_err(aludel_formats::Error::io(&recipe_path, "read the recipe"))?;
+    let text = aludel_files::read_to_string(&recipe_path, aludel_files::SMALL)
+        .map_err(aludel_formats::Error::io(&recipe_path, "read the recipe"))?;
     let old = Recipe::from_toml(&text).map_err(|problems| Error::Damaged {
         path: recipe_path,
         reason: format!(
@@ -70,7 +70,8 @@ pub fn check_resumable(folder: &Path, recipe: &Recipe, run: &RunFile) -> Result<
     if !changed.is_empty() {
         return Err(Error::OtherRecipe { path: folder.to_owned(), differences: changed.join("\n") });
     }
-    let bytes = std::fs::read(&run_path).map_err(aludel_formats::Error::io(&run_path, "read the run's file"))?;
+    let bytes = aludel_files::read(&run_path, aludel_files::SMALL)
+        .map_err(aludel_formats::Error::io(&run_path, "read the run's file"))?;
     let old: RunFile = serde_json::from_slice(&bytes).map_err(|error| Error::Damaged {
         path: run_path,
         reason: format!("it does not say what the run was started on ({error}); start a new run in another folder"),

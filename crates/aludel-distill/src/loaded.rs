@@ -101,7 +101,7 @@ fn generation_config_eos(folder: &Path) -> Result<Vec<u32>> {
         return Ok(Vec::new());
     }
     let damaged = |reason: String| Error::Damaged { path: path.clone(), reason };
-    let bytes = std::fs::read(&path).map_err(|error| damaged(error.to_string()))?;
+    let bytes = aludel_files::read(&path, aludel_files::SMALL).map_err(|error| damaged(error.to_string()))?;
     let json: serde_json::Value = serde_json::from_slice(&bytes).map_err(|error| damaged(error.to_string()))?;
     let wrong = || damaged(format!("eos_token_id: {} should be a token id or a list of them", json["eos_token_id"]));
     config::ids(&json["eos_token_id"]).ok_or_else(wrong)

@@ -66,7 +66,7 @@ impl Metrics {
         let path = folder.join("metrics.jsonl");
         let (mut kept, mut steps) = (String::new(), Vec::new());
         if path.exists() {
-            let file = File::open(&path).map_err(aludel_formats::Error::io(&path, "read the metrics"))?;
+            let file = aludel_files::open(&path).map_err(aludel_formats::Error::io(&path, "read the metrics"))?;
             for line in BufReader::new(file).lines() {
                 // a torn last line belongs to a step that is taken again
                 let Some(value) = line.ok().and_then(|line| serde_json::from_str::<Value>(&line).ok()) else { break };
@@ -123,7 +123,8 @@ impl Metrics {
 /// There is no `metrics.jsonl`, or it cannot be read.
 pub fn read(folder: &Path) -> Result<(Vec<StepRecord>, Vec<EvalRecord>)> {
     let path = folder.join("metrics.jsonl");
-    let text = std::fs::read_to_string(&path).map_err(aludel_formats::Error::io(&path, "read the metrics"))?;
+    let text = aludel_files::read_to_string(&path, aludel_files::LARGE)
+        .map_err(aludel_formats::Error::io(&path, "read the metrics"))?;
     let (mut steps, mut evaluations) = (Vec::new(), Vec::new());
     for line in text.lines() {
         match serde_json::from_str::<StepRecord>(line) {
@@ -199,7 +200,8 @@ impl TrainerState {
     /// # Errors
     /// The file is missing or damaged.
     pub fn read(path: &Path) -> Result<TrainerState> {
-        let bytes = std::fs::read(path).map_err(aludel_formats::Error::io(path, "read the trainer's state"))?;
+        let bytes = aludel_files::read(path, aludel_files::SMALL)
+            .map_err(aludel_formats::Error::io(path, "read the trainer's state"))?;
         serde_json::from_slice(&bytes).map_err(|error| Error::Damaged {
             path: path.to_owned(),
             reason: format!(

@@ -239,7 +239,7 @@ fn clear_if_abandoned(folder: &Path, path: &Path, target: Option<&OsStr>) -> Opt
         return None;
     }
     let is_folder = fs::symlink_metadata(path).ok()?.is_dir();
-    let lock = if is_folder { open_folder(path) } else { File::open(path) }.ok()?;
+    let lock = if is_folder { open_folder(path) } else { aludel_files::open(path) }.ok()?;
     lock.try_lock().ok()?;
     let place = folder.join(&own_target);
     if is_aside && !place.exists() {
@@ -297,7 +297,7 @@ fn sync_tree(folder: &Path) -> Result<()> {
         if kind.is_dir() {
             sync_tree(&path)?;
         } else if kind.is_file() {
-            File::open(&path).and_then(|file| file.sync_all()).map_err(Error::io(&path, action))?;
+            aludel_files::open(&path).and_then(|file| file.sync_all()).map_err(Error::io(&path, action))?;
         }
     }
     sync_folder(folder)
@@ -313,6 +313,7 @@ fn sync_folder(_folder: &Path) -> Result<()> {
     Ok(()) // Such systems open no folder as a file, and keep renames in order by themselves.
 }
 
+#[expect(clippy::disallowed_methods, reason = "a folder is opened to be locked or synced, and never read")]
 fn open_folder(path: &Path) -> io::Result<File> {
     File::open(path)
 }

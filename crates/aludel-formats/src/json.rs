@@ -8,9 +8,6 @@ use serde::de::DeserializeOwned;
 
 use crate::error::{Error, Result};
 
-/// Larger than any config, index or tokenizer setting, and small enough to parse without harm.
-const LONGEST_JSON_BYTES: u64 = 64 << 20;
-
 pub(crate) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T> {
     let text = read_text(path)?;
     // Python's writers and some editors put a byte-order mark first.
@@ -28,9 +25,9 @@ pub(crate) fn read_text(path: &Path) -> Result<String> {
         let wanted = "a file of that name belongs here";
         return Err(Error::WrongKind { path: path.to_owned(), found: "this is a folder", wanted });
     }
-    if about.len() > LONGEST_JSON_BYTES {
-        let (what, count, limit) = ("the file's length in bytes".to_owned(), about.len(), LONGEST_JSON_BYTES);
+    if about.len() > aludel_files::SMALL {
+        let (what, count, limit) = ("the file's length in bytes".to_owned(), about.len(), aludel_files::SMALL);
         return Err(Error::HugeCount { path: path.to_owned(), what, count, limit });
     }
-    fs::read_to_string(path).map_err(Error::io(path, "read the file as text"))
+    aludel_files::read_to_string(path, aludel_files::SMALL).map_err(Error::io(path, "read the file as text"))
 }

@@ -122,7 +122,7 @@ fn claim(folder: &Path, mut file: File, created_folder: bool) -> Result<FolderLo
 
 fn read_holder(path: &Path) -> Option<u32> {
     let mut text = String::new();
-    File::open(path).ok()?.take(32).read_to_string(&mut text).ok()?;
+    aludel_files::open(path).ok()?.take(32).read_to_string(&mut text).ok()?;
     text.trim().parse().ok()
 }
 

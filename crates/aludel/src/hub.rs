@@ -1,6 +1,7 @@
 //! Names on the Hugging Face Hub: where the environment says that the Hub and its cache are, and fetching what a recipe names
 //! there before a command begins its work.
 
+use crate::console::harmless;
 use aludel_distill::settings::{Problem, Problems, Recipe};
 use aludel_traces::source::hub::{Hub, HubProgress, Token, fetch_data, fetch_model, is_hub_name};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -69,7 +70,8 @@ fn from_environment() -> anyhow::Result<Hub> {
         ))
     })?;
     let token_file = path("HF_TOKEN_PATH").or_else(|| Some(hf_home?.join("token")));
-    let token_text = variable("HF_TOKEN").or_else(|| std::fs::read_to_string(token_file?).ok());
+    let token_text =
+        variable("HF_TOKEN").or_else(|| aludel_files::read_to_string(token_file?, aludel_files::SMALL).ok());
     let endpoint = variable("HF_ENDPOINT").unwrap_or_else(|| "https://huggingface.co".to_owned());
     let is_yes = |value: String| ["1", "on", "yes", "true"].contains(&value.to_ascii_lowercase().as_str());
     Ok(Hub {
@@ -86,7 +88,7 @@ fn with_progress<T>(fetch: impl FnOnce(&mut dyn FnMut(HubProgress)) -> anyhow::R
         bar.set_style(style);
     }
     let fetched = fetch(&mut |progress| {
-        bar.set_message(progress.file);
+        bar.set_message(harmless(&progress.file).into_owned());
         bar.set_length(progress.bytes_total.unwrap_or(progress.bytes));
         bar.set_position(progress.bytes);
     });

@@ -2,8 +2,8 @@
 //! a machine can read. A key is never shown; messages name the place where it should be.
 
 use aludel_traces::teacher::Secret;
+use std::env;
 use std::path::Path;
-use std::{env, fs};
 
 use crate::report::Helped;
 
@@ -25,7 +25,7 @@ pub(crate) fn key_from_variable(variable: &str) -> anyhow::Result<Secret> {
 /// Where the file cannot be read, or holds what cannot be a key.
 pub(crate) fn key_from_file(path: &Path) -> anyhow::Result<Secret> {
     let shown = path.display().to_string();
-    let text = fs::read(path).map_err(|reason| Helped {
+    let text = aludel_files::read(path, aludel_files::SMALL).map_err(|reason| Helped {
         message: format!("{shown}: cannot be read ({reason}), and the teacher's key should be in it"),
         help: "check that it exists and that you may read it".to_owned(),
     })?;
@@ -42,6 +42,7 @@ fn not_a_key(place: &str) -> Helped {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
 
     #[test]
     fn a_file_with_a_key_and_files_without() {

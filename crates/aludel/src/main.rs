@@ -13,19 +13,28 @@ mod signals;
 
 use clap::Parser;
 use cli::{Cli, Command};
-use console::Console;
+use console::{Console, harmless};
 use report::Outcome;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = parse();
     let mut console = Console::new(cli.color);
     let result = console::start_log(cli.color)
         .and_then(|()| fail_at_size_limits())
         .and_then(|()| run(&cli.command, &mut console));
     report::exit(result, &mut console)
+}
+
+/// What was typed, or clap's answer to it. That answer repeats words of the command line, which may be a file's name from
+/// anywhere: it is asked for again with those words made harmless.
+fn parse() -> Cli {
+    Cli::try_parse().unwrap_or_else(|_| {
+        let shown = std::env::args_os().map(|word| harmless(&word.to_string_lossy()).into_owned());
+        Cli::try_parse_from(shown).map_or_else(|error| error.exit(), |_| Cli::parse())
+    })
 }
 
 /// Makes a write beyond the user's limit on file sizes an error that names the file, like that of a full disk: by default the

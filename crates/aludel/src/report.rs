@@ -1,11 +1,11 @@
 //! How a command ends: the exit code, and errors as people read them, in three lines: what failed, because of what,
 //! and what helps. The words themselves come from where the error arose.
 
-use crate::console::{Console, harmless};
+use crate::console::Console;
 use aludel_distill::settings::Problems;
 use anstyle::{AnsiColor, Style};
 use std::fmt;
-use std::io::{self, Write};
+use std::io;
 use std::process::ExitCode;
 
 /// How a command that did not fail ended.
@@ -36,6 +36,9 @@ impl fmt::Display for Helped {
 
 impl std::error::Error for Helped {}
 
+/// More than these at once help nobody.
+const MOST_PROBLEMS: usize = 20;
+
 const FAILED: u8 = 1;
 const WRONG_USAGE: u8 = 2;
 const STOPPED: u8 = 75;
@@ -54,9 +57,7 @@ pub(crate) fn exit(result: anyhow::Result<Outcome>, console: &mut Console) -> Ex
         // Whoever reads our output has seen enough, as `head` has: nobody is left to tell.
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            let text = text_of(&error, console);
-            // If even standard error is closed, the exit code must do.
-            let _ = io::stderr().write_all(text.as_bytes());
+            console.error(&text_of(&error, console));
             ExitCode::from(if error.is::<Problems>() { WRONG_USAGE } else { FAILED })
         }
     }
@@ -73,7 +74,7 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
 pub(crate) fn text_of(error: &anyhow::Error, console: &Console) -> String {
     let mut lines = Lines { console, text: String::new() };
     if let Some(problems) = error.downcast_ref::<Problems>() {
-        for (index, problem) in problems.iter().enumerate() {
+        for (index, problem) in problems.iter().take(MOST_PROBLEMS).enumerate() {
             if index > 0 {
                 lines.text.push('\n');
             }
@@ -82,6 +83,9 @@ pub(crate) fn text_of(error: &anyhow::Error, console: &Console) -> String {
             lines.error(&format!("{}{value}{origin}", problem.key));
             lines.because(&problem.reason);
             lines.help(&problem.mend);
+        }
+        if let Some(further @ 1..) = problems.iter().len().checked_sub(MOST_PROBLEMS) {
+            lines.text.push_str(&format!("\nand {further} further problems\n"));
         }
         return lines.text;
     }
@@ -123,7 +127,7 @@ impl Lines<'_> {
 
     fn push(&mut self, style: Style, label: &str, text: &str) {
         let label = self.console.styled_for_errors(style, &format!("{label}:"));
-        let text = harmless(text.trim_end()).replace('\n', "\n  ");
+        let text = text.trim_end().replace('\n', "\n  ");
         self.text.push_str(&format!("{label} {text}\n"));
     }
 }
@@ -152,10 +156,5 @@ mod tests {
     fn help_comes_last_and_lines_are_indented() {
         let helped = Helped { message: "it failed".to_owned(), help: "do this\nthen that".to_owned() };
         check(&anyhow!("of it").context(helped), "error: it failed\nbecause: of it\nhelp: do this\n  then that\n");
-    }
-
-    #[test]
-    fn an_escape_sequence_in_an_error_is_shown_and_not_sent() {
-        check(&anyhow!("\u{1b}[2J"), "error: \\u{1b}[2J\n");
     }
 }

@@ -12,6 +12,9 @@ use std::path::{Path, PathBuf};
 use toml::de::{DeTable, DeValue};
 use toml::{Table, Value};
 
+/// No recipe that a person or a program writes is longer.
+const LONGEST_RECIPE_BYTES: u64 = 1 << 20;
+
 /// The options by which any setting can be given.
 #[derive(Debug, Clone, Default, Args)]
 pub(crate) struct RecipeArgs {
@@ -121,7 +124,7 @@ pub(crate) fn change(recipe: &Recipe, assignment: &str, origin: &str) -> Result<
 
 /// Reads a recipe file and notes the line of each of its settings.
 fn read_file(path: &Path, origins: &mut BTreeMap<String, String>) -> anyhow::Result<Table> {
-    let text = std::fs::read_to_string(path).with_context(|| Helped {
+    let text = aludel_files::read_to_string(path, LONGEST_RECIPE_BYTES).with_context(|| Helped {
         message: format!("{}: the recipe cannot be read", path.display()),
         help: "give a text file that exists and that you may read; `aludel schema` describes what it holds".to_owned(),
     })?;
@@ -129,7 +132,8 @@ fn read_file(path: &Path, origins: &mut BTreeMap<String, String>) -> anyhow::Res
         settings::read_table(&text).map_err(|problems| problems.with_origins(|_| Some(path.display().to_string())))?;
     // The table does not know its lines; a second reading that keeps them does.
     let Ok(document) = DeTable::parse(&text) else { return Ok(table) };
-    let line_of = |start: usize| 1 + text[..start].matches('\n').count();
+    let breaks: Vec<usize> = text.match_indices('\n').map(|(at, _)| at).collect();
+    let line_of = |start: usize| 1 + breaks.partition_point(|&at| at < start);
     for (section, settings) in document.get_ref() {
         let origin = |start: usize| format!("{}:{}", path.display(), line_of(start));
         origins.insert(section.get_ref().to_string(), origin(section.span().start));

@@ -109,8 +109,8 @@ pub(super) enum Rows {
 pub(super) fn rows(files: &[PathBuf], options: &ReadOptions) -> Result<Rows> {
     match files {
         [file] if file.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("csv")) => {
-            let bytes =
-                std::fs::read(file).map_err(|reason| aludel_traces::Error::Read { path: file.to_owned(), reason })?;
+            let bytes = aludel_files::read(file, aludel_files::LARGE)
+                .map_err(|reason| aludel_traces::Error::Read { path: file.to_owned(), reason })?;
             let rows = csv(&String::from_utf8_lossy(&bytes)).into_iter();
             Ok(Rows::Table { path: Arc::from(file.as_path()), rows })
         }

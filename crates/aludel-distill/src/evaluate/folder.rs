@@ -60,7 +60,7 @@ impl Folder {
     /// Takes in the samples that are there, and cuts off a torn last line.
     fn read(&mut self) -> Result<()> {
         let path = self.path.join(SAMPLES_FILE_NAME);
-        let bytes = match std::fs::read(&path) {
+        let bytes = match aludel_files::read(&path, aludel_files::LARGE) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
             read => read.map_err(aludel_formats::Error::io(&path, "read the samples"))?,
         };

@@ -1,7 +1,6 @@
 //! Which model it was: a fingerprint that changes with the files, so that samples of a model that was trained on meanwhile are not
 //! mixed with the old one's; and what a server is asked with beside the question. Nothing of the model is understood here.
 
-use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
@@ -46,7 +45,7 @@ fn files(path: &Path) -> Result<Vec<PathBuf>> {
 }
 
 fn absorb(hasher: &mut blake3::Hasher, path: &Path) -> std::io::Result<()> {
-    let mut file = File::open(path)?;
+    let mut file = aludel_files::open(path)?;
     let length = file.metadata()?.len();
     hasher.update(path.file_name().unwrap_or_default().as_encoded_bytes()).update(&length.to_le_bytes());
     let mut bytes = Vec::new();

@@ -231,7 +231,8 @@ impl Results {
 /// The file is missing or damaged.
 pub fn read_samples(folder: &Path) -> Result<Vec<Sample>> {
     let path = folder.join(SAMPLES_FILE_NAME);
-    let bytes = std::fs::read(&path).map_err(aludel_formats::Error::io(&path, "read the samples"))?;
+    let bytes =
+        aludel_files::read(&path, aludel_files::LARGE).map_err(aludel_formats::Error::io(&path, "read the samples"))?;
     parse_samples(&path, &bytes).map(|(samples, _)| samples)
 }
 
@@ -249,7 +250,8 @@ pub(super) fn parse_samples(path: &Path, bytes: &[u8]) -> Result<(Vec<Sample>, u
 }
 
 pub(super) fn read_json<T: DeserializeOwned>(path: &Path, what: &str) -> Result<T> {
-    let bytes = std::fs::read(path).map_err(aludel_formats::Error::io(path, "read the results"))?;
+    let bytes =
+        aludel_files::read(path, aludel_files::LARGE).map_err(aludel_formats::Error::io(path, "read the results"))?;
     serde_json::from_slice(&bytes).map_err(|error| Error::Damaged {
         path: path.to_owned(),
         reason: format!("it does not hold the {what} ({error}); evaluate again, into another folder"),

@@ -8,6 +8,7 @@ use super::{
 };
 use serde::de::DeserializeOwned;
 use serde_json::Value as Json;
+use std::sync::OnceLock;
 use toml::{Table, Value};
 
 /// A recipe as read, with what was accepted but means something else here.
@@ -70,23 +71,27 @@ pub fn read_table(text: &str) -> Result<Table, Problems> {
     })
 }
 
+/// The schema, made once: it is asked for each key.
+fn schema() -> &'static Json {
+    static SCHEMA: OnceLock<schemars::Schema> = OnceLock::new();
+    SCHEMA.get_or_init(Recipe::json_schema).as_value()
+}
+
 /// The names of the sections.
 pub fn section_names() -> Vec<String> {
-    properties(Recipe::json_schema().as_value()).map(|(name, _)| name.clone()).collect()
+    properties(schema()).map(|(name, _)| name.clone()).collect()
 }
 
 /// The names of a section's settings; none for a section that does not exist.
 pub fn setting_names(section: &str) -> Vec<String> {
-    let schema = Recipe::json_schema();
-    let section = schema.as_value().pointer(&format!("/properties/{section}")).unwrap_or(&Json::Null);
+    let section = schema().pointer(&format!("/properties/{section}")).unwrap_or(&Json::Null);
     properties(section).map(|(name, _)| name.clone()).collect()
 }
 
 /// What a setting's value may be, in words: "a whole number of 0 or more", "true or false" …; `None` for an unknown
 /// key.
 pub fn expected(section: &str, key: &str) -> Option<String> {
-    let schema = Recipe::json_schema();
-    schema.as_value().pointer(&format!("/properties/{section}/properties/{key}")).map(in_words)
+    schema().pointer(&format!("/properties/{section}/properties/{key}")).map(in_words)
 }
 
 #[derive(Default)]

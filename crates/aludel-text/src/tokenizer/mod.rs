@@ -58,7 +58,8 @@ impl Tokenizer {
     /// [`Error::Read`] or [`Error::TokenizerFile`].
     pub fn from_file(path: impl AsRef<Path>) -> Result<Tokenizer, Error> {
         let path = path.as_ref();
-        let bytes = std::fs::read(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
+        let bytes = aludel_files::read(path, aludel_files::SMALL * 4)
+            .map_err(|source| Error::Read { path: path.to_owned(), source })?;
         Tokenizer::from_json(&bytes, &path.display().to_string())
     }
 

@@ -45,7 +45,7 @@ impl RowFile {
     /// Opens the file; `None` if there is none or if it is not the whole file that belongs to the key.
     pub(super) fn open(path: &Path, key: CacheKey) -> Result<Option<RowFile>, Error> {
         let read_error = |reason: io::Error| Error::Read { path: path.to_path_buf(), reason };
-        let file = match File::open(path) {
+        let file = match aludel_files::open(path) {
             Ok(file) => file,
             Err(reason) if reason.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(reason) => return Err(read_error(reason)),

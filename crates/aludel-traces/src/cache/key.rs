@@ -2,7 +2,6 @@
 
 use std::ffi::OsStr;
 use std::fmt;
-use std::fs::File;
 use std::path::PathBuf;
 
 use crate::Error;
@@ -28,7 +27,7 @@ impl CacheKey {
         for path in files {
             let read_error = |reason| Error::Read { path: path.clone(), reason };
             let mut content = blake3::Hasher::new();
-            content.update_reader(File::open(path).map_err(read_error)?).map_err(read_error)?;
+            content.update_reader(aludel_files::open(path).map_err(read_error)?).map_err(read_error)?;
             absorb(&mut hasher, "file", content.finalize().as_bytes());
         }
         absorb(&mut hasher, "reading", format!("{options:?}").as_bytes());

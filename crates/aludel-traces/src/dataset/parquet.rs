@@ -103,7 +103,7 @@ impl Read for ParquetLines {
 pub fn write_parquet(lines: &Path, to: &Path, shown_as: &Path) -> Result<(), Error> {
     let read_error = |reason| Error::Read { path: lines.to_path_buf(), reason };
     let refused = |reason: String| Error::Parquet { path: shown_as.to_path_buf(), reason };
-    let mut file = BufReader::new(File::open(lines).map_err(read_error)?);
+    let mut file = BufReader::new(aludel_files::open(lines).map_err(read_error)?);
     let (schema, rows) = infer_json_schema(&mut file, None).map_err(|error| refused(error.to_string()))?;
     if rows == 0 {
         return Ok(());

@@ -42,12 +42,12 @@ impl Unpacked {
     /// [`Error::Read`], [`Error::Damaged`], or [`Error::FileKind`] for a file that is no data file.
     pub(super) fn open(path: &Path) -> Result<Unpacked, Error> {
         let read_error = |reason| Error::Read { path: path.to_path_buf(), reason };
-        let mut file = File::open(path).map_err(read_error)?;
-        let metadata = file.metadata().map_err(read_error)?;
         let refuse = |kind, mend| Err(Error::FileKind { path: path.to_path_buf(), kind, mend });
-        if metadata.is_dir() {
+        if path.is_dir() {
             return refuse("a folder", "name the files inside it (a shell's * does)");
         }
+        let mut file = aludel_files::open(path).map_err(read_error)?;
+        let metadata = file.metadata().map_err(read_error)?;
         let mut start = Vec::with_capacity(START_BYTES);
         file.by_ref().take(START_BYTES as u64).read_to_end(&mut start).map_err(read_error)?;
         file.rewind().map_err(read_error)?;

@@ -2,7 +2,7 @@
 //! which therefore reads the same either way.
 
 use std::collections::HashMap;
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -167,7 +167,7 @@ pub fn export(rows: &Rows, output: &Path) -> Result<u64, Error> {
     dataset::write_parquet(&lines.0, &table.0, output)?;
     if count > 0 {
         let failed = |reason| Error::Write { path: output.to_path_buf(), reason };
-        let mut table = File::open(&table.0).map_err(failed)?;
+        let mut table = aludel_files::open(&table.0).map_err(failed)?;
         atomic::write_file(output, |file| io::copy(&mut table, file).map(|_| ()).map_err(failed))?;
     }
     Ok(count)

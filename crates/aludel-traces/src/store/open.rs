@@ -1,7 +1,6 @@
 //! Opens the file of a store: makes a new one, refuses what is none, and says what SQLite's errors mean. What stands in the
 //! tables is the neighbours' matter.
 
-use std::fs::File;
 use std::io::{ErrorKind, Read};
 use std::path::Path;
 use std::time::Duration;
@@ -21,12 +20,13 @@ const SCHEMA: &str = include_str!("schema.sql");
 /// How every SQLite file begins.
 pub(crate) const MAGIC: &[u8] = b"SQLite format 3\0";
 
-/// How long to wait for other processes that are writing, in tries of 1 to 5 ms.
-const BUSY_TRIES: i32 = 12_000;
+/// How long to wait for other processes that are writing, in tries of 1 to 5 ms: some 5 s. Our own writers hold a store for
+/// milliseconds; whoever holds it longer (a shell with an open transaction, say) is not waited for in silence.
+const BUSY_TRIES: i32 = 1_600;
 
 /// Opens a store for writing, making it where there is none.
 pub(super) fn for_writing(path: &Path) -> Result<Connection, Error> {
-    match File::open(path) {
+    match aludel_files::open(path) {
         Err(reason) if reason.kind() == ErrorKind::NotFound => {}
         _ => check_file(path, true)?,
     }
@@ -72,7 +72,7 @@ pub(super) fn wrong(path: &Path, error: rusqlite::Error) -> Error {
         }
         Some(ErrorCode::NotADatabase) => "name a store that `aludel trace` wrote",
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
-            "another process is holding it; wait until that is done"
+            "another process is holding it (`fuser FILE` tells which); end that, or wait until it is done"
         }
         Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => {
             "make the file and its folder writable; a store keeps two files beside itself"
@@ -88,10 +88,10 @@ pub(super) fn wrong(path: &Path, error: rusqlite::Error) -> Error {
 /// [`Error::Read`].
 pub fn is_sqlite(path: &Path) -> Result<bool, Error> {
     let mut start = Vec::new();
-    let read = File::open(path).and_then(|file| match file.metadata()?.is_dir() {
+    let read = match path.is_dir() {
         true => Ok(0),
-        false => file.take(MAGIC.len() as u64).read_to_end(&mut start),
-    });
+        false => aludel_files::open(path).and_then(|file| file.take(MAGIC.len() as u64).read_to_end(&mut start)),
+    };
     read.map_err(|reason| Error::Read { path: path.to_path_buf(), reason })?;
     Ok(start == MAGIC)
 }

@@ -58,7 +58,19 @@ fn tls_words(error: &rustls::Error) -> String {
                 CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
                     "is for another host"
                 }
-                _ => return format!("its certificate is not accepted ({reason:?})"),
+                // `openssl req -x509` makes an authority's certificate, unless it is told otherwise.
+                CertificateError::Other(other) if other.to_string().contains("CaUsedAsEndEntity") => {
+                    return "its certificate is an authority's own and cannot stand for a server; make one for the host, \
+                            with basicConstraints=CA:FALSE and its name in subjectAltName, and name its authority in \
+                            SSL_CERT_FILE"
+                        .to_owned();
+                }
+                _ => {
+                    return format!(
+                        "its certificate is not accepted ({reason}); give the server one of version 3 for its own host name, \
+                         and name its authority in SSL_CERT_FILE"
+                    );
+                }
             };
             format!("its certificate {reason}; add its authority to this machine's, or name it in SSL_CERT_FILE")
         }
@@ -75,4 +87,29 @@ fn last_cause(error: &dyn StdError) -> String {
         last = cause;
     }
     last.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustls::OtherError;
+
+    /// Whatever is wrong with a certificate, the words say what to do about it.
+    #[test]
+    fn each_certificate_error_has_a_mend() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("CaUsedAsEndEntity")]
+        struct Webpki;
+        for reason in [
+            CertificateError::UnknownIssuer,
+            CertificateError::Expired,
+            CertificateError::NotValidForName,
+            CertificateError::BadEncoding,
+            CertificateError::InvalidPurpose,
+            CertificateError::Other(OtherError(Arc::new(Webpki))),
+        ] {
+            let words = tls_words(&rustls::Error::InvalidCertificate(reason));
+            assert!(words.contains("SSL_CERT_FILE"), "{words}");
+        }
+    }
 }

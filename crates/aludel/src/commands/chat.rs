@@ -3,7 +3,7 @@
 
 mod conversation;
 
-use crate::console::{Console, harmless};
+use crate::console::Console;
 use crate::hub::local_model;
 use crate::report::{INTERRUPTED, Outcome};
 use crate::settings::{Flags, RecipeArgs, resolve};
@@ -13,7 +13,7 @@ use aludel_text::{Date, Message, Piece};
 use anstyle::Style;
 use clap::Args;
 use conversation::Conversation;
-use std::io::{self, Write};
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -131,19 +131,20 @@ pub(crate) fn say(
     settings: &GenerateSettings,
     interrupted: &AtomicBool,
     json: bool,
-    console: &Console,
+    console: &mut Console,
 ) -> anyhow::Result<Answer> {
-    let mut out = io::stdout().lock();
     let mut failed: io::Result<()> = Ok(());
     let answer = talker.answer(messages, settings, interrupted, &mut |piece| {
         if json || failed.is_err() {
             return;
         }
         failed = match piece {
-            Piece::Reasoning(text) => write!(out, "{}", console.styled(Style::new().dimmed(), &harmless(text))),
-            Piece::Answer(text) => write!(out, "{}", harmless(text)),
-        }
-        .and_then(|()| out.flush());
+            Piece::Reasoning(text) => {
+                let text = console.styled(Style::new().dimmed(), text);
+                console.piece(&text)
+            }
+            Piece::Answer(text) => console.piece(text),
+        };
         if failed.is_err() {
             // nobody reads on
             interrupted.store(true, Ordering::Relaxed);
@@ -151,7 +152,8 @@ pub(crate) fn say(
     })?;
     failed?;
     if !json {
-        writeln!(out)?;
+        console.line("")?;
+        console.flush()?;
     }
     Ok(answer)
 }

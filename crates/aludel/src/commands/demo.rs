@@ -155,7 +155,7 @@ fn ask(
     question: &str,
     stop: &AtomicBool,
     json: bool,
-    console: &Console,
+    console: &mut Console,
 ) -> anyhow::Result<Option<Answer>> {
     let mut talker = Talker::open(model, None, &StudentSettings::default(), Some(today()))?;
     let settings = GenerateSettings { temperature: 0.0, max_new_tokens: 300, ..GenerateSettings::default() };

@@ -14,7 +14,6 @@ use crate::signals::stop_on_signals;
 use aludel_distill::evaluate::Progress;
 use aludel_distill::evaluate::loss::held_out_loss;
 use aludel_distill::settings::Recipe;
-use asking::at_least_one;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use served::{Server, refuse_local_options};
@@ -47,8 +46,8 @@ pub(crate) struct EvalArgs {
     api_key_file: Option<PathBuf>,
 
     /// With --endpoint: questions at once [default: 8]
-    #[arg(long, value_name = "N", requires = "endpoint", value_parser = at_least_one)]
-    concurrency: Option<usize>,
+    #[arg(long, value_name = "N", requires = "endpoint", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    concurrency: Option<u16>,
 
     /// An adapter folder to put on it
     #[arg(long, value_name = "DIR")]
@@ -116,7 +115,7 @@ pub(crate) fn run(args: &EvalArgs, console: &mut Console) -> anyhow::Result<Outc
         None => {
             let model = args.model.clone().unwrap_or_default();
             let model = Here::new(&model, args.adapter.as_deref(), args.name.as_ref())?;
-            model.evaluate(&tasks, settings, &recipe.student, args.asking.batch, &folder, &stop)?
+            model.evaluate(&tasks, settings, &recipe.student, args.asking.batch.map(usize::from), &folder, &stop)?
         }
     };
     let Some(results) = results else {
@@ -217,7 +216,7 @@ fn date() -> String {
 
 /// The processor's name, where the system tells.
 fn machine() -> Option<String> {
-    let text = std::fs::read_to_string("/proc/cpuinfo").ok()?;
+    let text = aludel_files::read_to_string("/proc/cpuinfo", aludel_files::SMALL).ok()?;
     let name = text.lines().find_map(|line| line.strip_prefix("model name")?.split_once(':'))?.1;
     Some(name.trim().to_owned())
 }

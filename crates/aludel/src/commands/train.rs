@@ -225,7 +225,7 @@ pub(crate) fn summary_json(summary: &Summary) -> anyhow::Result<Value> {
 
 /// The kernel's high-water mark of resident memory; none where it does not tell.
 pub(crate) fn peak_rss_bytes() -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let status = aludel_files::read_to_string("/proc/self/status", aludel_files::SMALL).ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     Some(line.trim().trim_end_matches(" kB").trim().parse::<u64>().ok()? * 1024)
 }

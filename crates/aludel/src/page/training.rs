@@ -27,7 +27,9 @@ impl Run {
     /// Reads `metrics.jsonl` and `recipe.toml` of a run folder.
     pub(crate) fn read(folder: &Path) -> anyhow::Result<Run> {
         let (steps, evaluations) = metrics::read(folder)?;
-        let recipe = std::fs::read_to_string(folder.join("recipe.toml")).ok().and_then(|text| read_table(&text).ok());
+        let recipe = aludel_files::read_to_string(folder.join("recipe.toml"), aludel_files::SMALL)
+            .ok()
+            .and_then(|text| read_table(&text).ok());
         let mut recipe = recipe.unwrap_or_default();
         recipe.iter_mut().for_each(|(_, value)| shorten_paths(value));
         let name = folder.file_name().map(|name| name.to_string_lossy().into_owned());

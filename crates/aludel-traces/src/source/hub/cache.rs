@@ -33,7 +33,8 @@ impl Repository {
 
     /// The commit that was fetched last, and the files of it that are there.
     pub(super) fn cached(&self) -> Option<(String, Vec<String>)> {
-        let commit = fs::read_to_string(self.folder.join("refs/main")).ok()?.trim().to_string();
+        let commit =
+            aludel_files::read_to_string(self.folder.join("refs/main"), aludel_files::SMALL).ok()?.trim().to_string();
         let snapshot = self.folder.join("snapshots").join(&commit);
         let mut files = Vec::new();
         list(&snapshot, &mut String::new(), &mut files);

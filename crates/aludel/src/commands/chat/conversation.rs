@@ -9,6 +9,7 @@ use aludel_distill::settings::Recipe;
 use aludel_distill::talk::{FinishReason, Talker};
 use aludel_text::{Message, Role};
 use anstyle::Style;
+use clap::ColorChoice;
 use rustyline::error::ReadlineError;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -157,7 +158,7 @@ impl Conversation<'_> {
                 Ok(())
             }
             Err(problems) => {
-                let text = text_of(&problems.into(), self.console);
+                let text = text_of(&problems.into(), &Console::new(ColorChoice::Never));
                 self.note(text.trim_end())
             }
         }

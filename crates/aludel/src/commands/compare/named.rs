@@ -57,7 +57,14 @@ pub(super) fn evaluated(args: &CompareArgs) -> anyhow::Result<Option<Vec<Evaluat
             Named::Model(model, folder) => {
                 tracing::info!("evaluating {}", model.model.name);
                 let settings = args.asking.settings(&recipe, args.seed);
-                let results = model.evaluate(&tasks, settings, &recipe.student, args.asking.batch, &folder, &stop)?;
+                let results = model.evaluate(
+                    &tasks,
+                    settings,
+                    &recipe.student,
+                    args.asking.batch.map(usize::from),
+                    &folder,
+                    &stop,
+                )?;
                 if results.is_none() {
                     return Ok(None);
                 }

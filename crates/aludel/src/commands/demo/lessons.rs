@@ -72,7 +72,7 @@ impl<'a> Lessons<'a> {
                 text.push('\n');
             }
         }
-        match std::fs::read_to_string(&self.problems) {
+        match aludel_files::read_to_string(&self.problems, aludel_files::SMALL) {
             Ok(there) if there == text => Ok(()),
             Ok(_) => Err(Helped {
                 message: format!("{}: holds other problems than this demo's", self.problems.display()),

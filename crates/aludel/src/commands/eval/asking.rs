@@ -38,8 +38,8 @@ pub(crate) struct AskingArgs {
     verifier: Option<String>,
 
     /// Sequences at once, of a model that runs here [default: 8 to 64, by the memory they may need]
-    #[arg(long, value_name = "N", value_parser = at_least_one)]
-    pub(crate) batch: Option<usize>,
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub(crate) batch: Option<u16>,
 
     /// The precision of matrix products: auto, bf16, f32, or file for the file's own quantisation [default: auto]
     #[arg(long, value_name = "DTYPE")]
@@ -51,7 +51,7 @@ pub(crate) struct AskingArgs {
 }
 
 /// A whole number above 0.
-pub(crate) fn at_least_one(text: &str) -> Result<usize, String> {
+fn at_least_one(text: &str) -> Result<usize, String> {
     match text.parse() {
         Ok(number) if number >= 1 => Ok(number),
         _ => Err("give a whole number of 1 or more".to_owned()),

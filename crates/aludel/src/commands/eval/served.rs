@@ -40,7 +40,7 @@ impl Server {
         endpoint.headers = headers(recipe)?;
         let teacher = HttpTeacher::new(endpoint)?;
         let mut options = recipe.trace.options();
-        options.concurrency = args.concurrency.unwrap_or(CONCURRENCY);
+        options.concurrency = args.concurrency.map_or(CONCURRENCY, usize::from);
         if options.asking.model.is_empty() {
             options.asking.model = only_model(&teacher)?;
         }

@@ -1,0 +1,115 @@
+//! The one way to open a file for reading, for every crate: a regular file, looked at before it is opened, since opening a
+//! pipe waits for its other end and reading a device may never end; and no more of it than its reader can want. What the
+//! bytes mean, and the file's name in a message, are left to the callers.
+
+use std::fs::{self, File};
+use std::io::{self, ErrorKind, Read};
+use std::path::Path;
+
+/// Larger than any recipe, config, state or line of results that is read whole, and small enough to hold without harm.
+pub const SMALL: u64 = 64 << 20;
+
+/// Larger than any file of text that is read whole (a vocabulary, a folder's answers): one that holds more is no such file.
+pub const LARGE: u64 = 4 << 30;
+
+/// Opens a regular file for reading.
+///
+/// # Errors
+/// Those of the system; [`ErrorKind::IsADirectory`] for a folder and [`ErrorKind::InvalidInput`] for a pipe, a socket or a
+/// device, with words that say what is wanted.
+#[expect(clippy::disallowed_methods, reason = "this is what stands in their place")]
+pub fn open(path: impl AsRef<Path>) -> io::Result<File> {
+    let path = path.as_ref();
+    let kind = fs::metadata(path)?.file_type();
+    if kind.is_dir() {
+        return Err(io::Error::new(ErrorKind::IsADirectory, "this is a folder, and a file is wanted"));
+    }
+    if !kind.is_file() {
+        let reason =
+            "this is a pipe, a socket or a device, and a regular file is wanted; write its contents to a file first";
+        return Err(io::Error::new(ErrorKind::InvalidInput, reason));
+    }
+    File::open(path)
+}
+
+/// Reads a regular file of at most `limit` bytes.
+///
+/// # Errors
+/// As [`open`]; [`ErrorKind::FileTooLarge`] beyond the limit.
+pub fn read(path: impl AsRef<Path>, limit: u64) -> io::Result<Vec<u8>> {
+    let file = open(path)?;
+    let length = file.metadata()?.len();
+    let mut bytes = Vec::new();
+    if length <= limit {
+        bytes.try_reserve_exact(usize::try_from(length).map_err(io::Error::other)?)?;
+        // What the system says of the length may be old, or nothing at all (files under /proc).
+        file.take(limit + 1).read_to_end(&mut bytes)?;
+    }
+    if length > limit || bytes.len() as u64 > limit {
+        let reason = format!("it is larger than {} MB, and no file of its kind is", limit >> 20);
+        return Err(io::Error::new(ErrorKind::FileTooLarge, reason));
+    }
+    Ok(bytes)
+}
+
+/// Reads a regular file of at most `limit` bytes as UTF-8.
+///
+/// # Errors
+/// As [`read`]; [`ErrorKind::InvalidData`] where it is not UTF-8.
+pub fn read_to_string(path: impl AsRef<Path>, limit: u64) -> io::Result<String> {
+    String::from_utf8(read(path, limit)?).map_err(|error| {
+        let place = error.utf8_error().valid_up_to();
+        io::Error::new(ErrorKind::InvalidData, format!("it is not text in UTF-8 (byte {place})"))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kind<T: std::fmt::Debug>(result: io::Result<T>) -> ErrorKind {
+        result.unwrap_err().kind()
+    }
+
+    #[test]
+    fn a_regular_file_is_read_up_to_its_limit() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        fs::write(&path, "twelve bytes").unwrap();
+        assert_eq!(read(&path, 12).unwrap(), b"twelve bytes");
+        assert_eq!(kind(read(&path, 11)), ErrorKind::FileTooLarge);
+        assert_eq!(read_to_string(&path, 12).unwrap(), "twelve bytes");
+        fs::write(&path, b"caf\xe9").unwrap();
+        assert_eq!(read_to_string(&path, 12).unwrap_err().to_string(), "it is not text in UTF-8 (byte 3)");
+    }
+
+    /// A file with a hole is as long as it says, and costs nothing to make.
+    #[test]
+    fn a_huge_file_is_refused_before_memory_is_asked_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        File::create(&path).unwrap().set_len(1 << 40).unwrap();
+        assert_eq!(kind(read(&path, SMALL)), ErrorKind::FileTooLarge);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn only_regular_files_are_opened() {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = folder.path().join("socket");
+        let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+        let link = folder.path().join("link");
+        std::os::unix::fs::symlink("/dev/zero", &link).unwrap();
+        for path in [Path::new("/dev/zero"), Path::new("/dev/urandom"), Path::new("/dev/null"), &socket, &link] {
+            assert_eq!(kind(open(path)), ErrorKind::InvalidInput, "{}", path.display());
+        }
+        assert_eq!(kind(open(folder.path())), ErrorKind::IsADirectory);
+        assert_eq!(kind(open(folder.path().join("absent"))), ErrorKind::NotFound);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn files_of_no_length_that_hold_something_are_read() {
+        assert!(read_to_string("/proc/self/status", SMALL).unwrap().contains("Pid:"));
+    }
+}
