@@ -177,25 +177,58 @@ fn a_killed_run_resumes_bit_for_bit() {
     assert_eq!(adapter(&workshop, "whole"), adapter(&workshop, "killed"));
 }
 
-#[test]
-fn sigterm_saves_the_last_whole_step_and_ends_with_75() {
-    let workshop = workshop();
-    let arguments = ["--output-dir", "run", "--max-steps", "1000000", "--set", "train.save_strategy=no"];
-    let quiet =
-        ["--set", "data.test_size=0", "--set", "train.eval_strategy=no", "--set", "train.logging_steps=1000000"];
-    let mut command = workshop.command(&[BASE, &arguments, &quiet].concat());
+/// Runs until the metrics have grown by a line at least, and then sends SIGTERM.
+fn stopped(workshop: &Workshop, arguments: &[&str]) -> Output {
+    let mut command = workshop.command(arguments);
     let mut child = command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn().unwrap();
-    let metrics = workshop.path("run/metrics.jsonl");
-    while fs::metadata(&metrics).map_or(0, |m| m.len()) == 0 {
+    let length = || fs::metadata(workshop.path("run/metrics.jsonl")).map_or(0, |about| about.len());
+    let before = length();
+    while length() <= before {
         assert!(child.try_wait().unwrap().is_none(), "the run ended before its first step");
         std::thread::sleep(Duration::from_millis(5));
     }
     assert!(Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap().success());
-    let summary = summary(&child.wait_with_output().unwrap(), 75);
+    child.wait_with_output().unwrap()
+}
+
+/// A run that would take days.
+const ENDLESS: &[&str] = &[
+    "--output-dir",
+    "run",
+    "--max-steps",
+    "1000000",
+    "--set",
+    "train.save_strategy=no",
+    "--set",
+    "data.test_size=0",
+    "--set",
+    "train.eval_strategy=no",
+    "--set",
+    "train.logging_steps=1000000",
+];
+
+#[test]
+fn sigterm_saves_the_last_whole_step_and_ends_with_75() {
+    let workshop = workshop();
+    let summary = summary(&stopped(&workshop, &[BASE, ENDLESS].concat()), 75);
     let step = summary["steps"].as_u64().unwrap();
     assert!(summary["adapter"].is_null() && step > 0);
     assert!(workshop.path("run").join(format!("checkpoint-{step}/optimizer.safetensors")).is_file());
     assert_eq!(steps(&workshop, "run").len() as u64, step);
+}
+
+#[test]
+fn a_stopped_run_says_the_command_that_goes_on_with_it() {
+    let workshop = workshop();
+    let quiet: Vec<&str> = BASE.iter().copied().filter(|&argument| argument != "--json").collect();
+    let output = stopped(&workshop, &[&quiet, ENDLESS].concat());
+    let said = String::from_utf8(output.stdout).unwrap();
+    let next = said.lines().find_map(|line| line.strip_prefix("go on with: aludel ")).unwrap();
+    assert_eq!(next, "train --output-dir run --resume");
+    let before = steps(&workshop, "run").len();
+    let output = stopped(&workshop, &next.split(' ').collect::<Vec<_>>());
+    assert_eq!(output.status.code(), Some(75), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(steps(&workshop, "run").len() > before);
 }
 
 #[test]

@@ -5,13 +5,14 @@ use crate::hub::fetch_named;
 use crate::report::Outcome;
 use crate::settings::{Flags, RecipeArgs, resolve};
 use crate::signals::stop_on_signals;
+use aludel_distill::checkpoint::RECIPE_FILE_NAME;
 use aludel_distill::settings::Recipe;
 use aludel_distill::train::{Event, Summary, train};
 use aludel_traces::cache::Outcomes;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// The options of `aludel train`. Student, data and output folder may stand in the recipe instead.
 #[derive(Debug, Args)]
@@ -29,7 +30,7 @@ pub(crate) struct TrainArgs {
     #[arg(long, value_name = "DIR")]
     pub(crate) output_dir: Option<PathBuf>,
 
-    /// Go on where the run in the output folder stopped
+    /// Go on where the run in the output folder stopped; its own recipe is there
     #[arg(long)]
     pub(crate) resume: bool,
 
@@ -106,7 +107,7 @@ Examples:
   aludel train --student student.gguf --data traces.jsonl --output-dir run
   aludel train --student student.gguf --data a.jsonl b.jsonl --output-dir run --learning-rate 2e-4 --max-steps 200
   aludel train --recipe recipe.toml --set lora.target_modules=all-linear
-  aludel train --recipe recipe.toml --resume";
+  aludel train --output-dir run --resume";
 
 /// Trains; SIGTERM and Ctrl-C stop after the present pass.
 pub(crate) fn run(args: &TrainArgs, console: &mut Console) -> anyhow::Result<Outcome> {
@@ -116,7 +117,7 @@ pub(crate) fn run(args: &TrainArgs, console: &mut Console) -> anyhow::Result<Out
     if args.json {
         console.json_line(&summary_json(&summary)?)?;
     } else {
-        console.line(describe(&summary))?;
+        console.line(describe(&summary, recipe.train.output_dir.as_deref().unwrap_or(Path::new("."))))?;
     }
     Ok(if summary.finished { Outcome::Done } else { Outcome::Stopped })
 }
@@ -230,21 +231,37 @@ pub(crate) fn peak_rss_bytes() -> Option<u64> {
     Some(line.trim().trim_end_matches(" kB").trim().parse::<u64>().ok()? * 1024)
 }
 
-fn describe(summary: &Summary) -> String {
-    let number = |value: Option<f64>| value.map_or_else(|| "none".to_owned(), |value| format!("{value:.4}"));
-    let losses = format!("train loss {}, eval loss {}", number(summary.final_train_loss), number(summary.eval_loss));
+/// What became of a run, and the command that goes on with it.
+fn describe(summary: &Summary, folder: &Path) -> String {
+    let loss =
+        |name: &str, value: Option<f64>| value.map(|value| format!("; {name} loss {value:.4}")).unwrap_or_default();
+    let losses = loss("train", summary.final_train_loss) + &loss("eval", summary.eval_loss);
     match &summary.adapter {
         Some(adapter) => format!(
-            "{} steps, {} tokens at {:.0} tokens/s; {losses}\nadapter: {}",
+            "{} steps, {} tokens at {:.0} tokens/s{losses}\nadapter: {}",
             summary.steps,
             summary.tokens,
             summary.tokens_per_second,
             adapter.display()
         ),
-        None => {
-            format!("stopped after step {} of {}; {losses}\ngo on with --resume", summary.steps, summary.total_steps)
+        None if !folder.join(RECIPE_FILE_NAME).is_file() => {
+            "stopped before the first step, with nothing to keep; the same command starts again".to_owned()
         }
+        None => format!(
+            "stopped after step {} of {}{losses}\ngo on with: aludel train --output-dir {} --resume",
+            summary.steps,
+            summary.total_steps,
+            as_typed(folder)
+        ),
     }
+}
+
+/// A path as a shell takes it, from the folder that the command was typed in where it lies below that.
+fn as_typed(path: &Path) -> String {
+    let here = std::env::current_dir().unwrap_or_default();
+    let shown = path.strip_prefix(&here).unwrap_or(path).display().to_string();
+    let is_plain = |c: char| c.is_alphanumeric() || "/._-+=:,@%".contains(c);
+    if shown.chars().all(is_plain) { shown } else { format!("'{}'", shown.replace('\'', r"'\''")) }
 }
 
 impl TrainArgs {
@@ -277,9 +294,19 @@ impl TrainArgs {
             .path("--init-adapter", "train.init_adapter", self.init_adapter.as_ref())
             .switch("--packing", "train.packing", self.packing)
             .switch("--skip-bad-rows", "data.skip_bad_rows", self.skip_bad_rows);
-        let recipe = resolve(&self.recipe, flags)?;
+        let recipe = resolve(&self.of_the_run(), flags)?;
         recipe.require_for_training()?;
         Ok(recipe)
+    }
+
+    /// Where a run is to go on and no recipe is named, the one that the run's folder holds is meant.
+    fn of_the_run(&self) -> RecipeArgs {
+        let mut given = self.recipe.clone();
+        let own = self.output_dir.as_ref().map(|folder| folder.join(RECIPE_FILE_NAME)).filter(|path| path.is_file());
+        if self.resume && given.recipe.is_none() {
+            given.recipe = own;
+        }
+        given
     }
 }
 
@@ -287,7 +314,6 @@ impl TrainArgs {
 mod tests {
     use super::*;
     use crate::commands::parsed;
-    use std::path::Path;
 
     #[test]
     fn flags_reach_their_settings() {
