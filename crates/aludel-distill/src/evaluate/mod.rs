@@ -7,6 +7,7 @@ pub mod compare;
 pub mod failed;
 mod folder;
 pub mod identity;
+pub mod interval;
 pub mod local;
 pub mod loss;
 pub mod paired;
@@ -324,7 +325,7 @@ impl Evaluation<'_> {
 
 fn task_result(task: &Task, problems: &[Vec<&Sample>], settings: &Settings, rate: Option<f64>) -> TaskResult {
     let is_same = |problem: usize, left: &str, right: &str| task.checker(problem).is_same(left, right);
-    let score = score::score(problems, settings.samples, settings.seed, &is_same);
+    let score = score::score(problems, settings.samples, &is_same);
     let all = || problems.iter().flatten();
     let counted = || all().filter(|sample| sample.is_counted());
     let share = |is: &dyn Fn(&Sample) -> bool| score::mean(all().map(|sample| f64::from(u8::from(is(sample)))));

@@ -3,7 +3,9 @@
 
 use aludel_kernels::rng;
 
-/// Resamples of a bootstrap, and draws of signs where all of them are too many.
+use super::interval;
+
+/// Draws of signs where all of them are too many.
 pub const DRAWS: usize = 10_000;
 /// The level at which something counts as measured: intervals cover 1 - LEVEL.
 pub const LEVEL: f64 = 0.05;
@@ -42,21 +44,11 @@ pub struct Difference {
     pub p: f64,
 }
 
-/// Questions that are drawn together, being one problem: how many, and each model's sum over them.
-#[derive(Clone, Copy, Default)]
-struct Problem {
-    questions: usize,
-    before: f64,
-    after: f64,
-}
-
 /// The difference of means over questions, those of several tasks perhaps. `problem_of` says which problem a question belongs to,
 /// numbered from 0; where each is a problem by itself, these are the numbers from 0 on.
 ///
-/// Intervals are percentiles of the bootstrap (Efron, 1979) over problems: each resample takes as many as there are, with all of their
-/// questions and both models' results of each, so that what makes a problem hard for both cancels out. p is that of the sign-flip test
-/// over problems, in whole for up to 16 whose results differ, else by [`DRAWS`] seeded draws: the bootstrap would call three problems won
-/// of three a certainty.
+/// Intervals are those of `interval`, over problems with all of their questions: what makes a problem hard for both models cancels out.
+/// p is that of the sign-flip test over problems, in whole for up to 16 whose results differ, else by [`DRAWS`] draws of this seed.
 ///
 /// # Panics
 /// Without any question, or without a problem for each.
@@ -70,44 +62,15 @@ fn difference_by(pairs: &[Pair], problem_of: &[usize], seed: u64, draws: usize) 
     assert_eq!(n, problem_of.len(), "each question belongs to a problem");
     let mean = |of: fn(&Pair) -> f64| pairs.iter().map(of).sum::<f64>() / n as f64;
     let (before, after) = (mean(|pair| pair.before), mean(|pair| pair.after));
-    let mut problems = vec![Problem::default(); problem_of.iter().max().map_or(0, |last| last + 1)];
-    for (pair, &problem) in pairs.iter().zip(problem_of) {
-        let Problem { questions, before, after } = &mut problems[problem];
-        (*questions, *before, *after) = (*questions + 1, *before + pair.before, *after + pair.after);
-    }
-    problems.retain(|problem| problem.questions > 0);
-    let mut resampled: [Vec<f64>; 3] = std::array::from_fn(|_| Vec::with_capacity(draws));
-    for draw in 0..draws {
-        let Problem { questions, before, after } = resample(&problems, rng::mix(seed, draw as u64));
-        for (values, sum) in resampled.iter_mut().zip([before, after, after - before]) {
-            values.push(sum / questions as f64);
-        }
-    }
-    let [before_ci95, after_ci95, ci95] = resampled.map(interval);
-    let differences = problems.iter().map(|problem| problem.after - problem.before);
+    let of = |value: fn(&Pair) -> f64| interval::by_problem(pairs.iter().map(value), problem_of);
+    let (before_ci95, after_ci95) =
+        (interval::of_share(&of(|pair| pair.before)), interval::of_share(&of(|pair| pair.after)));
+    let problems = of(|pair| pair.after - pair.before);
+    let ci95 = interval::of_difference(&problems);
+    let differences = problems.iter().map(|problem| problem.sum);
     let differences: Vec<f64> = differences.filter(|difference| difference.abs() > ROUNDING).collect();
     let p = p_of_signs(&differences, rng::mix(seed, u64::MAX), draws);
     Difference { n, before, before_ci95, after, after_ci95, difference: after - before, ci95, p }
-}
-
-/// The sums over as many problems, drawn with replacement.
-fn resample(problems: &[Problem], key: u64) -> Problem {
-    let mut sum = Problem::default();
-    for counter in 0..problems.len() as u64 {
-        let index = ((u128::from(rng::mix(key, counter)) * problems.len() as u128) >> 64) as usize;
-        let Problem { questions, before, after } = problems[index];
-        sum.questions += questions;
-        sum.before += before;
-        sum.after += after;
-    }
-    sum
-}
-
-/// The middle 95% of values.
-fn interval(mut values: Vec<f64>) -> [f64; 2] {
-    values.sort_by(f64::total_cmp);
-    let at = |share: f64| values[(share * (values.len() - 1) as f64).round() as usize];
-    [at(LEVEL / 2.0), at(1.0 - LEVEL / 2.0)]
 }
 
 /// The share of sign patterns whose sum is at least as far from 0 as that of the differences themselves.

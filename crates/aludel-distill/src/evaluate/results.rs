@@ -87,7 +87,7 @@ pub struct TaskResult {
     pub k: u32,
     /// Mean over all samples of being right.
     pub pass_at_1: f64,
-    /// Its 95% interval, by bootstrap over problems.
+    /// Its 95% interval, over problems (`evaluate::interval`).
     pub ci95: [f64; 2],
     /// Share of problems whose most frequent answer is right.
     pub maj_at_k: f64,

@@ -1,15 +1,8 @@
 //! From samples to scores. Counts alone matter here: whether a sample is right was decided when it ended, and which answers are one and
 //! the same is asked of the verifier.
 
-use aludel_kernels::rng;
-
 use super::results::{Percentiles, Sample};
-use super::wordings;
-
-/// Resampled sets of problems.
-const RESAMPLES: u64 = 2000;
-/// The site of the bootstrap's draws.
-const SITE: u64 = 0x626f_6f74;
+use super::{interval, wordings};
 
 /// The scores of one task.
 #[derive(Clone, Debug, PartialEq)]
@@ -28,7 +21,7 @@ pub struct Score {
 ///
 /// pass@1 is the mean over problems of c / n, the right ones among a problem's n samples: unbiased whatever n is. pass@k is the mean of
 /// 1 − C(n − c, k) / C(n, k) (Chen et al., 2021), with k = n here. The interval is that of pass@1.
-pub fn score(problems: &[Vec<&Sample>], k: u32, seed: u64, is_same: &dyn Fn(usize, &str, &str) -> bool) -> Score {
+pub fn score(problems: &[Vec<&Sample>], k: u32, is_same: &dyn Fn(usize, &str, &str) -> bool) -> Score {
     let shares: Vec<f64> = problems.iter().map(|samples| pass_at(samples.len(), right(samples), 1)).collect();
     let ids: Vec<&str> =
         problems.iter().map(|samples| samples.first().map_or("", |sample| sample.problem.as_str())).collect();
@@ -36,7 +29,7 @@ pub fn score(problems: &[Vec<&Sample>], k: u32, seed: u64, is_same: &dyn Fn(usiz
     let majorities = problems.iter().enumerate().map(|(at, samples)| majority(samples, &|a, b| is_same(at, a, b)));
     Score {
         pass_at_1: mean(shares.iter().copied()),
-        ci95: bootstrap(&shares, &wordings::problems(&ids), seed),
+        ci95: interval::of_share(&interval::by_problem(shares, &wordings::problems(&ids))),
         maj_at_k: mean(majorities),
         pass_at_k: mean(at_k),
     }
@@ -77,31 +70,6 @@ fn majority(samples: &[&Sample], is_same: &dyn Fn(&str, &str) -> bool) -> f64 {
     }
     let most = groups.iter().map(|&(.., votes)| votes).max().unwrap_or(0);
     mean(groups.iter().filter(|&&(.., votes)| votes == most).map(|&(_, correct, _)| f64::from(u8::from(correct))))
-}
-
-/// The 95% interval of a mean over questions: percentiles of the means of resampled sets of as many problems (Efron, 1979), each with all
-/// of its questions. `problem_of` numbers the problem of each from 0 on. The same seed gives the same interval.
-pub fn bootstrap(shares: &[f64], problem_of: &[usize], seed: u64) -> [f64; 2] {
-    let mut problems: Vec<(f64, usize)> = vec![(0.0, 0); problem_of.iter().max().map_or(0, |last| last + 1)];
-    for (share, &problem) in shares.iter().zip(problem_of) {
-        problems[problem] = (problems[problem].0 + share, problems[problem].1 + 1);
-    }
-    let count = problems.len() as u64;
-    if count == 0 {
-        return [0.0, 0.0];
-    }
-    let key = rng::mix(seed, SITE);
-    let mut means: Vec<f64> = (0..RESAMPLES)
-        .map(|resample| {
-            let key = rng::mix(key, resample);
-            let drawn = (0..count).map(|at| problems[(rng::mix(key, at) % count) as usize]);
-            let (sum, questions) = drawn.fold((0.0, 0), |all, problem| (all.0 + problem.0, all.1 + problem.1));
-            sum / questions as f64
-        })
-        .collect();
-    means.sort_by(f64::total_cmp);
-    let at = |share: f64| means[((share * (RESAMPLES - 1) as f64).round() as usize).min(means.len() - 1)];
-    [at(0.025), at(0.975)]
 }
 
 /// The mean; 0 of nothing.

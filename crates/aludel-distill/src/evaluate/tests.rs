@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use aludel_traces::verify::Verifier;
 
 use super::results::{Results, SAMPLES_FILE_NAME, read_samples};
-use super::score::{bootstrap, pass_at, percentiles, score};
+use super::score::{pass_at, percentiles, score};
 use super::task::{Source, named};
 use super::*;
 
@@ -42,7 +42,7 @@ fn scored(problems: &[&[&str]], k: u32) -> score::Score {
         .map(|answers| answers.iter().map(|&a| sample(a == "1", Some(a).filter(|a| !a.is_empty()))).collect())
         .collect();
     let samples: Vec<Vec<&Sample>> = samples.iter().map(|samples| samples.iter().collect()).collect();
-    score(&samples, k, 0, &|_, left, right| left == right)
+    score(&samples, k, &|_, left, right| left == right)
 }
 
 /// From the definition: C(n, k) choices of k samples, of which C(n − c, k) hold none that is right.
@@ -70,7 +70,7 @@ fn pass_at_1_does_not_change_with_the_number_of_samples() {
     for k in [2, 4, 8, 16, 64] {
         let answers: Vec<&str> = (0..k).map(|at| if at % 2 == 0 { "1" } else { "2" }).collect();
         let score = scored(&[&answers, &answers, &answers], k);
-        assert_eq!((score.pass_at_1, score.pass_at_k, score.ci95), (0.5, 1.0, [0.5, 0.5]), "k {k}");
+        assert_eq!((score.pass_at_1, score.pass_at_k), (0.5, 1.0), "k {k}");
     }
     // one right sample among k in one problem of two
     for k in [1u32, 8, 16] {
@@ -98,24 +98,20 @@ fn the_most_frequent_answer_counts_and_ties_are_shared() {
 fn answers_vote_together_when_they_have_one_value() {
     let samples = [sample(true, Some("0.5")), sample(false, Some("2")), sample(true, Some("\\frac{1}{2}"))];
     let checker = Verifier::Maths {}.checker().unwrap();
-    let score = score(&[samples.iter().collect()], 3, 0, &|_, left, right| checker.is_same(left, right));
+    let score = score(&[samples.iter().collect()], 3, &|_, left, right| checker.is_same(left, right));
     assert_eq!(score.maj_at_k, 1.0);
 }
 
 #[test]
-fn the_interval_is_that_of_a_mean() {
-    let shares: Vec<f64> = (0..400).map(|at| f64::from(u8::from(at % 4 == 0))).collect();
-    let alone: Vec<usize> = (0..400).collect();
-    let [low, high] = bootstrap(&shares, &alone, 7);
-    // the normal approximation: 0.25 ± 1.96 √(0.25 · 0.75 / 400)
-    let half = 1.96 * (0.25f64 * 0.75 / 400.0).sqrt();
-    assert!((low - (0.25 - half)).abs() <= 0.01 && (high - (0.25 + half)).abs() <= 0.01, "{low} {high}");
-    assert_eq!(bootstrap(&shares, &alone, 7), [low, high], "a seed gives one interval");
-    assert_eq!((bootstrap(&[1.0; 9], &alone[..9], 0), bootstrap(&[], &[], 0)), ([1.0, 1.0], [0.0, 0.0]));
-    // in 4 wordings each they are 100 problems, of which 25 are solved in all
-    let wordings: Vec<usize> = (0..400).map(|at| at % 100).collect();
-    let [low, high] = bootstrap(&shares, &wordings, 7);
-    assert!((low - (0.25 - 2.0 * half)).abs() <= 0.02 && (high - (0.25 + 2.0 * half)).abs() <= 0.02, "{low} {high}");
+fn no_score_is_a_certainty() {
+    let all = |right: bool| {
+        let problem = |number: usize| Sample { problem: number.to_string(), ..sample(right, Some("1")) };
+        let samples: Vec<Sample> = (0..10).map(problem).collect();
+        let problems: Vec<Vec<&Sample>> = samples.iter().map(|sample| vec![sample]).collect();
+        score(&problems, 1, &|_, left, right| left == right).ci95
+    };
+    let ([low, high], [least, most]) = (all(true), all(false));
+    assert!((0.72..0.73).contains(&low) && high == 1.0 && least == 0.0 && (0.27..0.28).contains(&most));
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Problems that are one problem in other words: rows with the same id, which a generator gives where it has run out of problems and
-//! words them anew, and which a task calls `x`, `x#2`, `x#3`. A model that solves one of them is likely to solve the others, so whoever
-//! resamples draws them together.
+//! words them anew, and which a task calls `x`, `x#2`, `x#3`. A model that solves one of them is likely to solve the others, so an
+//! interval counts them as one.
 
 use std::collections::{HashMap, HashSet};
 

@@ -53,8 +53,8 @@ fn listed(heading: &str, class: &'static str, lines: &[String], is_wanted: bool)
 
 /// The foot of the page.
 pub(super) fn colophon(report: &Report<'_>) -> Html {
-    let lead = "Differences are paired: both models answer the same problems. Intervals hold 95% and come from 10,000 resamples of the \
-                problems, all wordings of a problem drawn together; p is that of a sign-flip test. A task is called gained or forgotten only if it is after Holm's correction for \
+    let lead = "Differences are paired: both models answer the same problems. Intervals hold 95%: Wilson's for scores, a normal one for \
+                differences, over problems with all of their wordings and samples; p is that of a sign-flip test. A task is called gained or forgotten only if it is after Holm's correction for \
                 the number of tasks, and that is the p that stands beside it.";
     let rows = report.evaluated.iter().map(asked);
     let list = classed("div", "cards", rows.collect());
