@@ -4,6 +4,7 @@
 use std::io::Write;
 
 use super::*;
+use std::fs::File;
 
 /// Locates a path in a folder with the given files, and compares the error with what it must mention.
 fn check_refused(files: &[(&str, &[u8])], named: &str, mentions: &[&str]) {
