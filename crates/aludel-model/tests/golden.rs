@@ -415,7 +415,12 @@ fn tensors_and_config_that_disagree_are_refused_by_name() {
         format!("{in_layers}.1.self_attn.q_proj.lora_A.weight"),
         format!("{in_layers}.1.self_attn.q_proj.lora_B.weight"),
     );
-    check(&attention, &[("target_modules", json!(["q_proj"]))], &[], "target_modules leave model.layers.0.self_attn.k_proj out");
+    check(
+        &attention,
+        &[("target_modules", json!(["q_proj"]))],
+        &[],
+        "target_modules leave model.layers.0.self_attn.k_proj out",
+    );
     check(&attention, &[("layers_to_transform", json!([0]))], &[], "leave model.layers.1.self_attn.q_proj out");
     let more = json!(["q_proj", "k_proj", "v_proj", "o_proj", "up_proj"]);
     check(&attention, &[("target_modules", more)], &[], "mean model.layers.0.mlp.up_proj, but it has no tensors");
@@ -423,7 +428,12 @@ fn tensors_and_config_that_disagree_are_refused_by_name() {
     check(&attention, &[], &[(&a, "")], "has no partner");
     check(&attention, &[("target_modules", json!(".*(_proj|lm_head)"))], &[], "mean lm_head");
     check(&attention, &[("r", json!(3))], &[], "this model asks for [3, 64]");
-    check(&attention, &[("rank_pattern", json!({"model.layers.1.self_attn.q_proj": 9}))], &[], "layers.1.self_attn.q_proj.lora_A.weight: has shape [4, 64]");
+    check(
+        &attention,
+        &[("rank_pattern", json!({"model.layers.1.self_attn.q_proj": 9}))],
+        &[],
+        "layers.1.self_attn.q_proj.lora_A.weight: has shape [4, 64]",
+    );
     let copy = a.replace("layers.1", "layers.0").replace(".weight", ".default.weight");
     check(&attention, &[], &[(&a, &copy)], "two names of one tensor");
     check(&attention, &[], &[(&a, "base_model.model.model.embed_tokens.weight")], "whole table of tokens");
@@ -444,7 +454,8 @@ fn tied_tables_may_list_their_rows_under_both_names() {
     let decoder = golden.load(&mut ctx, Precision::F32);
     let folder = tempfile::tempdir().unwrap();
     let source = golden.folder.join("adapter_rows");
-    let mut config: Value = serde_json::from_slice(&std::fs::read(source.join("adapter_config.json")).unwrap()).unwrap();
+    let mut config: Value =
+        serde_json::from_slice(&std::fs::read(source.join("adapter_config.json")).unwrap()).unwrap();
     let ids = config["trainable_token_indices"]["embed_tokens"].clone();
     let ids = if ids.is_null() { config["trainable_token_indices"].clone() } else { ids };
     config["trainable_token_indices"] = json!({"model.embed_tokens": ids, "lm_head": ids});

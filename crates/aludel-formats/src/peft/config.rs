@@ -205,7 +205,10 @@ impl AdapterConfig {
         }
         if !(0.0..1.0).contains(&self.lora_dropout) {
             let found = self.lora_dropout;
-            return wrong("lora_dropout", format!("{found} is not supported; at least 0 and less than 1 would be right"));
+            return wrong(
+                "lora_dropout",
+                format!("{found} is not supported; at least 0 and less than 1 would be right"),
+            );
         }
         if let Some(reason) = foreign::start(&self.init_lora_weights) {
             return wrong("init_lora_weights", reason);

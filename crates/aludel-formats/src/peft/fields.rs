@@ -83,10 +83,15 @@ impl<'p> Fields<'p> {
         for (module, ids) in tables {
             let last = |path: &str| path.rsplit('.').next().unwrap_or_default().to_owned();
             if !TABLES.contains(&last(&module).as_str()) {
-                return Err(self.wrong(key, format!("{module:?} is no table of tokens; \"embed_tokens\" or \"lm_head\" would be right")));
+                return Err(self.wrong(
+                    key,
+                    format!("{module:?} is no table of tokens; \"embed_tokens\" or \"lm_head\" would be right"),
+                ));
             }
             if let Some(other) = found.keys().find(|other| last(other) == last(&module)) {
-                return Err(self.wrong(key, format!("{other:?} and {module:?} are one table; list its tokens under one name")));
+                return Err(
+                    self.wrong(key, format!("{other:?} and {module:?} are one table; list its tokens under one name"))
+                );
             }
             found.insert(module, self.ids(key, ids)?);
         }

@@ -10,8 +10,15 @@ const MERGE: &str = "merge it into its base with PEFT (merge_and_unload) and giv
 
 /// Why an adapter of this `peft_type` cannot be applied.
 pub(super) fn method(peft_type: &str) -> Option<String> {
-    const PROMPTS: [&str; 7] =
-        ["PROMPT_TUNING", "MULTITASK_PROMPT_TUNING", "P_TUNING", "PREFIX_TUNING", "ADAPTION_PROMPT", "CPT", "CARTRIDGE"];
+    const PROMPTS: [&str; 7] = [
+        "PROMPT_TUNING",
+        "MULTITASK_PROMPT_TUNING",
+        "P_TUNING",
+        "PREFIX_TUNING",
+        "ADAPTION_PROMPT",
+        "CPT",
+        "CARTRIDGE",
+    ];
     match peft_type {
         "LORA" => None,
         "" => Some("it is missing; \"LORA\" would be right".to_owned()),
@@ -119,7 +126,8 @@ pub fn tensor(name: &str) -> String {
     format!("{what}; {MERGE}")
 }
 
-const FUSE: &str = "fuse it into its base (`mlx_lm.fuse --model BASE --adapter-path FOLDER`) and give the fused folder as the model";
+const FUSE: &str =
+    "fuse it into its base (`mlx_lm.fuse --model BASE --adapter-path FOLDER`) and give the fused folder as the model";
 
 /// What a folder's config says that is none of PEFT's.
 pub(super) fn config(fields: &Map<String, Value>) -> Option<String> {

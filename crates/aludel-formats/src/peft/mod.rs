@@ -23,8 +23,8 @@ use crate::{atomic, hf};
 
 pub use config::{AdapterConfig, Patterns, TargetModules, TrainedTokens};
 pub use foreign::tensor as what_tensor_is;
-pub use rules::Rules;
 pub use names::{LoraPart, Rows, TensorName, lora_a_name, lora_b_name, parse_name, trained_rows_name};
+pub use rules::Rules;
 
 /// The file that makes a folder an adapter.
 pub const CONFIG_FILE_NAME: &str = "adapter_config.json";
@@ -60,7 +60,8 @@ impl Adapter {
 pub fn read(folder: &Path) -> Result<Adapter> {
     let about = fs::metadata(folder).map_err(Error::io(folder, "open the adapter folder"))?;
     if !about.is_dir() {
-        let (found, wanted) = ("this is a file and no adapter folder", "give the folder that training saved the adapter in");
+        let (found, wanted) =
+            ("this is a file and no adapter folder", "give the folder that training saved the adapter in");
         return Err(Error::WrongKind { path: folder.to_owned(), found, wanted });
     }
     let config_path = folder.join(CONFIG_FILE_NAME);

@@ -189,11 +189,7 @@ fn patterns<V: Copy>(
     compiled.collect()
 }
 
-fn layers(
-    config: &AdapterConfig,
-    is_pattern: bool,
-    wrong: &dyn Fn(&str, String) -> Error,
-) -> Result<Option<Layers>> {
+fn layers(config: &AdapterConfig, is_pattern: bool, wrong: &dyn Fn(&str, String) -> Error) -> Result<Option<Layers>> {
     let key = "layers_to_transform";
     let given = |key: &str| config.other.get(key).filter(|value| !value.is_null());
     let (numbers, places) = (given(key), given("layers_pattern"));

@@ -38,7 +38,8 @@ impl Adapter {
         let rules = file.rules(&DEFAULT_TARGETS)?;
         if file.config.trains_biases() && (config.attention_bias || config.mlp_bias) {
             return Err(wrong(
-                "its \"bias\" says that biases of the base were trained, but it has none; get it again from its source".to_owned(),
+                "its \"bias\" says that biases of the base were trained, but it has none; get it again from its source"
+                    .to_owned(),
             ));
         }
         for module in OUTER {
@@ -142,9 +143,7 @@ impl Found {
                 }
                 Some(TensorName::TrainedRows(kind)) => &mut found.rows[usize::from(kind == Rows::Head)],
                 Some(TensorName::OuterLora { module, .. }) => {
-                    return Err(format!(
-                        "{name}: an adapter on {module} is not supported; only linears of layers are"
-                    ));
+                    return Err(format!("{name}: an adapter on {module} is not supported; only linears of layers are"));
                 }
                 None => return Err(format!("{name}: {}", peft::what_tensor_is(name))),
             };

@@ -76,7 +76,11 @@ mod tests {
             }
         }
         for (embedding, head, said) in [
-            (&[100][..], &[][..], "token 100 is new to the vocabulary of 100, and the adapter has a row of embed_tokens"),
+            (
+                &[100][..],
+                &[][..],
+                "token 100 is new to the vocabulary of 100, and the adapter has a row of embed_tokens",
+            ),
             (&[], &[100], "a row of lm_head for it but none of embed_tokens"),
             (&[100, 101], &[100], "token 101 is new"),
         ] {
