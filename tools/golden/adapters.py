@@ -38,7 +38,7 @@ PATTERNS = [
 ]
 TARGETS = [
     {"target_modules": ["q_proj", "v_proj"]},
-    {"target_modules": ["model.layers.3.self_attn.q_proj", "1.mlp.up_proj", "proj", "self_attn"][:3]},
+    {"target_modules": ["model.layers.3.self_attn.q_proj", "1.mlp.up_proj", "proj"]},
     {"target_modules": "all-linear"},
     {"target_modules": "All-Linear", "exclude_modules": ["down_proj", "layers.2.self_attn.q_proj"]},
     {"target_modules": r".*\.(q|k)_proj"},
@@ -157,8 +157,8 @@ def write_adapter(base, folder):
         file.write("\n")
     weights = os.path.join(target, "adapter_model.safetensors")
     state = load_file(weights)
-    bare = {name.replace(".lora_A.", ".lora_A.default.").replace(".lora_B.", ".lora_B.default."): tensor for name, tensor in state.items()}
-    assert len(bare) == len(state) and not set(bare) & set(state)
+    bare = {name.replace(".weight", ".default.weight"): tensor for name, tensor in state.items()}
+    assert all(name.endswith((".lora_A.default.weight", ".lora_B.default.weight")) for name in bare)
     save_file(bare, weights, metadata={"format": "pt"})
     fresh = LlamaForCausalLM.from_pretrained(base, dtype=torch.float32)
     again = PeftModel.from_pretrained(fresh, target).eval()
