@@ -73,7 +73,7 @@ pub enum Error {
 
     /// A loss or gradient that is not a number.
     #[error(
-        "step {step}: {what} is {value}, so this step was not taken and nothing of it was saved; its rows: {rows}. Look at these rows \
+        "step {step}: {what} is {value}{modules}, so this step was not taken and nothing of it was saved; its rows: {rows}. Look at these rows \
          with `aludel inspect`, or lower train.learning_rate; the last checkpoint is whole"
     )]
     NotFinite {
@@ -83,8 +83,49 @@ pub enum Error {
         what: &'static str,
         /// NaN or infinity.
         value: f64,
+        /// Where a gradient is not finite, in parentheses; else nothing.
+        modules: String,
         /// Files and lines of the rows.
         rows: String,
+    },
+
+    /// Modules that cannot learn.
+    #[error(
+        "step {step}: the gradient of {modules} was exactly zero in each of {steps} steps, so these modules learn nothing: weights of zeros \
+         behind them in the student hide them from the loss, or no row has a supervised token that could tell; leave them out of \
+         lora.target_modules, give another student, or look at the rows with `aludel inspect`"
+    )]
+    NoGradient {
+        /// The optimiser step, from 1.
+        step: u64,
+        /// Steps that were looked at.
+        steps: u64,
+        /// The modules and their layers.
+        modules: String,
+    },
+
+    /// A trained adapter that does nothing.
+    #[error(
+        "no adapter was written: B is zero everywhere in {modules}, so that they change nothing; what was to be saved comes from before a \
+         step moved them: raise train.learning_rate, lower train.warmup_steps, train longer, or leave out train.load_best_model_at_end"
+    )]
+    Untrained {
+        /// The modules and their layers.
+        modules: String,
+    },
+
+    /// A run in which no step would change anything.
+    #[error(
+        "train.learning_rate = {learning_rate}: the rate is 0 in each of the run's {steps} steps, {warmup} of them warm-up, so nothing would be \
+         trained; train for more steps, set train.warmup_ratio=0 and train.warmup_steps=0, or raise train.learning_rate"
+    )]
+    NoLearningRate {
+        /// The setting.
+        learning_rate: f64,
+        /// Steps of the run.
+        steps: u64,
+        /// Steps of warm-up.
+        warmup: u64,
     },
 
     /// Training on weights that were kept in their file's quantisation.

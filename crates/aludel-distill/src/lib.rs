@@ -16,6 +16,7 @@ pub mod metrics;
 pub mod new_rows;
 pub mod objective;
 pub mod prepare;
+mod proof;
 pub mod rows;
 pub mod schedule;
 pub mod settings;

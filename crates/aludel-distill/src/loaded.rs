@@ -2,12 +2,14 @@
 //! becomes of the tokens, is theirs.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use aludel_formats::hf::GENERATION_CONFIG_FILE_NAME;
 use aludel_kernels::Context;
 use aludel_model::adapter::Adapter;
 use aludel_model::config;
 use aludel_model::decoder::Decoder;
+use aludel_model::generate::Engine;
 use aludel_model::student::Student;
 use aludel_text::{
     ChatTemplate, Date, EncodeOptions, Message, TextBundle, ThinkTags, ThinkingSplitter, encode, end_of_turn_id,
@@ -21,8 +23,8 @@ use crate::settings::StudentSettings;
 /// A model, loaded.
 pub(crate) struct Loaded {
     pub(crate) ctx: Context,
-    pub(crate) decoder: Decoder,
-    pub(crate) adapter: Option<Adapter>,
+    pub(crate) decoder: Arc<Decoder>,
+    pub(crate) adapter: Option<Arc<Adapter>>,
     pub(crate) text: TextBundle,
     pub(crate) stop_ids: Vec<u32>,
     template: ChatTemplate,
@@ -67,11 +69,17 @@ impl Loaded {
         let adapter = match adapter {
             Some(folder) => {
                 stop_ids.extend(generation_config_eos(folder)?);
-                Some(Adapter::load(&mut ctx, &student.config, folder)?)
+                Some(Arc::new(Adapter::load(&mut ctx, &student.config, folder)?))
             }
             None => None,
         };
-        Ok(Loaded { ctx, decoder, adapter, text, stop_ids, template, options })
+        Ok(Loaded { ctx, decoder: Arc::new(decoder), adapter, text, stop_ids, template, options })
+    }
+
+    /// An engine for the model and its adapter: see [`Engine::new`].
+    pub(crate) fn engine(&mut self, context_tokens: usize, tokens_per_pass: usize) -> Engine {
+        let (decoder, adapter) = (Arc::clone(&self.decoder), self.adapter.clone());
+        Engine::new(&mut self.ctx, decoder, adapter, context_tokens, tokens_per_pass)
     }
 
     /// What the model reads of a conversation that it is to go on with.

@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use aludel_model::generate::{Engine, Finish, Request, Sampling};
+use aludel_model::generate::{Engine, Event, Finish, Request, Sampling};
 use aludel_text::{Date, Message, Piece};
 use serde::Serialize;
 
@@ -72,7 +72,7 @@ impl Talker {
         date: Option<Date>,
     ) -> Result<Talker> {
         let mut model = Loaded::open(model, adapter, settings, date, CONTEXT_TOKENS)?;
-        let engine = Engine::new(&mut model.ctx, &model.decoder, model.decoder.max_positions(), TOKENS_PER_PASS);
+        let engine = model.engine(model.decoder.max_positions(), TOKENS_PER_PASS);
         Ok(Talker { model, engine })
     }
 
@@ -101,7 +101,7 @@ impl Talker {
             sampling: sampling(settings),
             stop_ids: self.model.stop_ids.clone(),
         };
-        let id = self.engine.submit(&self.model.decoder, self.model.adapter.as_ref(), request)?;
+        let id = self.engine.submit(request)?;
         let mut splitter = splitter(opens_thinking);
         let mut collected = Collected { reasoning: String::new(), content: String::new(), tell };
         let mut stops = StopTexts::new(&settings.stop);
@@ -113,18 +113,21 @@ impl Talker {
                 finish_reason = FinishReason::Cancelled;
                 break;
             }
-            let adapter = self.model.adapter.as_ref();
-            for event in self.engine.step(&mut self.model.ctx, &self.model.decoder, adapter)?.to_vec() {
+            for event in self.engine.step(&mut self.model.ctx).to_vec() {
+                let (token, finish) = match event {
+                    Event::Token { token, finish, .. } => (token, finish),
+                    Event::Failed { position, .. } => return Err(aludel_model::Error::Logits { position }.into()),
+                };
                 completion_tokens += 1;
-                let is_end = event.finish == Some(Finish::Stop);
-                if let Some(text) = if is_end { None } else { decoder.push(event.token) } {
+                let is_end = finish == Some(Finish::Stop);
+                if let Some(text) = if is_end { None } else { decoder.push(token) } {
                     let (sure, stopped) = stops.push(&text);
                     collected.add(splitter.push(&sure));
                     if stopped {
                         self.engine.cancel(id);
                     }
                 }
-                finish_reason = match event.finish {
+                finish_reason = match finish {
                     Some(Finish::Length) if !stops.stopped => FinishReason::Length,
                     Some(Finish::Context) if !stops.stopped => FinishReason::Context,
                     _ => FinishReason::Stop,

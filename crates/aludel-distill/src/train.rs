@@ -22,8 +22,9 @@ use crate::learner::{Learner, Sums};
 use crate::metrics::{EvalRecord, Metrics, StepRecord, TrainerState};
 use crate::new_rows;
 use crate::objective::CrossEntropy;
+use crate::proof::{self, Proof};
 use crate::rows::Rows;
-use crate::schedule::learning_rate;
+use crate::schedule::{learning_rate, warmup_steps};
 use crate::settings::{Interval, Recipe};
 
 /// What a run tells while it goes.
@@ -178,10 +179,11 @@ pub fn train(recipe: &Recipe, resume: bool, stop: &AtomicBool, observe: &mut dyn
             return Ok(Summary::before_the_first_step(&state));
         }
     }
+    let plan = Plan::new(&recipe.train, &rows.train, rows.cache.lengths());
+    check_rates(recipe, plan.total_steps())?;
     if !is_begun {
         checkpoint::begin(&folder, recipe, &run)?;
     }
-    let plan = Plan::new(&recipe.train, &rows.train, rows.cache.lengths());
     let started = Started {
         train_rows: rows.train.len(),
         eval_rows: rows.test.len(),
@@ -194,6 +196,7 @@ pub fn train(recipe: &Recipe, resume: bool, stop: &AtomicBool, observe: &mut dyn
     };
     observe(Event::Started(&started));
     let metrics = Metrics::open(&folder, state.global_step)?;
+    let proof = Proof::new(&learner);
     let mut trainer = Trainer {
         recipe,
         folder,
@@ -201,12 +204,23 @@ pub fn train(recipe: &Recipe, resume: bool, stop: &AtomicBool, observe: &mut dyn
         rows,
         plan,
         learner,
+        proof,
         metrics,
         saved_step: latest.map(|_| state.global_step),
         state,
         session: Session::default(),
     };
     trainer.run(stop, observe)
+}
+
+/// Refuses a run in which the learning rate is 0 at every step.
+fn check_rates(recipe: &Recipe, total: u64) -> Result<()> {
+    let settings = &recipe.train;
+    if total == 0 || (0..total).any(|step| learning_rate(settings, step, total) as f32 != 0.0) {
+        return Ok(());
+    }
+    let warmup = warmup_steps(settings, total).min(total);
+    Err(Error::NoLearningRate { learning_rate: settings.learning_rate, steps: total, warmup })
 }
 
 /// Tokens and seconds of this session's steps.
@@ -223,6 +237,7 @@ struct Trainer<'a> {
     rows: Rows,
     plan: Plan,
     learner: Learner,
+    proof: Proof,
     metrics: Metrics,
     state: TrainerState,
     saved_step: Option<u64>,
@@ -310,6 +325,7 @@ impl Trainer<'_> {
         if !grad_norm.is_finite() {
             return Err(self.not_finite(done + 1, "the gradient's norm", grad_norm, &rows));
         }
+        self.proof.watch(&self.learner, done + 1, done + 1 == total)?;
         let seconds = begun.elapsed().as_secs_f64();
         self.session.tokens += sums.tokens;
         self.session.seconds += seconds;
@@ -415,6 +431,7 @@ impl Trainer<'_> {
             self.learner.load_parameters(&path)?;
             eval_loss = self.state.best_metric;
         }
+        proof::check_trained(&self.learner)?;
         checkpoint::save_adapter(&target, &self.learner, &self.student.text)?;
         let summary = self.summary(true, Some(target), eval_loss);
         atomic::write_json(&self.folder.join("summary.json"), &summary)?;
@@ -457,6 +474,10 @@ impl Trainer<'_> {
         if rows.len() > MOST {
             places.push(format!("and {} more", rows.len() - MOST));
         }
-        Error::NotFinite { step, what, value, rows: places.join(", ") }
+        let modules = match proof::not_finite(&self.learner) {
+            modules if modules.is_empty() => modules,
+            modules => format!(" ({modules})"),
+        };
+        Error::NotFinite { step, what, value, modules, rows: places.join(", ") }
     }
 }

@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used)] // helpers of tests
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use aludel_distill::learner::Learner;
 use aludel_distill::objective::CrossEntropy;
@@ -107,19 +108,19 @@ fn training(precision: Precision, model: &str, adapter: &str, gradient_checkpoin
 
 fn generation(precision: Precision, model: &str, adapter: Option<&str>) {
     let mut ctx = Context::cpu(2);
-    let decoder = load(&mut ctx, model, precision);
-    let adapter = adapter.map(|name| load_adapter(&mut ctx, &decoder, model, name));
-    let mut engine = Engine::new(&mut ctx, &decoder, 1024, 256);
+    let decoder = Arc::new(load(&mut ctx, model, precision));
+    let adapter = adapter.map(|name| Arc::new(load_adapter(&mut ctx, &decoder, model, name)));
+    let mut engine = Engine::new(&mut ctx, decoder, adapter, 1024, 256);
     let likely = Sampling { temperature: 0.8, top_k: 20, repetition_penalty: 1.1, seed: 3, ..Sampling::default() };
     let nucleus = Sampling { temperature: 1.0, top_p: 0.9, min_p: 0.01, seed: 4, ..Sampling::default() };
     let samplings = [Sampling::default(), likely, nucleus];
     for (sampling, length) in samplings.into_iter().zip([5, 60, 120]) {
         let request = Request { prompt: tokens(9, length), max_new_tokens: 200, sampling, stop_ids: vec![] };
-        engine.submit(&decoder, adapter.as_ref(), request).unwrap();
+        engine.submit(request).unwrap();
     }
     let mut steps = |count: usize| {
         for _ in 0..count {
-            assert_eq!(engine.step(&mut ctx, &decoder, adapter.as_ref()).unwrap().len(), 3);
+            assert_eq!(engine.step(&mut ctx).len(), 3);
         }
     };
     steps(2);

@@ -2,8 +2,6 @@
 
 use std::path::PathBuf;
 
-use crate::generate::RequestId;
-
 /// The result of loading or running a model.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -129,8 +127,6 @@ pub enum Error {
         "the logits at position {position} are not finite numbers; the weights or the adapter are damaged, load another copy"
     )]
     Logits {
-        /// The sequence that was being generated.
-        request: RequestId,
         /// Tokens before them.
         position: usize,
     },

@@ -6,14 +6,15 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use aludel_formats::hf;
 use aludel_kernels::linear::Precision;
 use aludel_kernels::{Context, Region};
-use aludel_model::Error;
+use aludel_model::adapter::Adapter;
 use aludel_model::config::Config;
 use aludel_model::decoder::{Attention, Decoder, Hold, Pass};
-use aludel_model::generate::{Engine, Finish, Request, RequestId, Sampling};
+use aludel_model::generate::{Engine, Event, Finish, Request, RequestId, Sampling};
 use aludel_model::student::Student;
 use aludel_model::weights::Weights;
 
@@ -22,11 +23,16 @@ fn small_model() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/untied/model")
 }
 
-fn load(ctx: &mut Context, folder: &Path, precision: Precision) -> Decoder {
+fn load(ctx: &mut Context, folder: &Path, precision: Precision) -> Arc<Decoder> {
     let folder = hf::Folder::open(folder).unwrap();
     let config = Config::from_hf(folder.config(), &folder.config_path()).unwrap();
     let weights = Weights::Folder(folder.weights().unwrap());
-    Decoder::load(ctx, &config, &weights, precision, 512).unwrap()
+    Arc::new(Decoder::load(ctx, &config, &weights, precision, 512).unwrap())
+}
+
+/// An engine without an adapter.
+fn engine(ctx: &mut Context, decoder: &Arc<Decoder>, context_tokens: usize, tokens_per_pass: usize) -> Engine {
+    Engine::new(ctx, Arc::clone(decoder), None, context_tokens, tokens_per_pass)
 }
 
 fn request(prompt: Vec<u32>, max_new_tokens: usize, sampling: Sampling) -> Request {
@@ -50,20 +56,19 @@ struct Said {
     failed: Vec<(RequestId, usize)>,
 }
 
-fn run(engine: &mut Engine, ctx: &mut Context, decoder: &Decoder) -> Said {
+fn run(engine: &mut Engine, ctx: &mut Context) -> Said {
     let mut said = Said::default();
     while !engine.is_idle() {
-        match engine.step(ctx, decoder, None) {
-            Ok(events) => {
-                for event in events {
-                    let id = event.request.0;
-                    said.tokens.entry(id).or_default().push((event.token, event.log_probability));
-                    assert!(!said.finish.contains_key(&id), "{id} went on after its end");
-                    said.finish.extend(event.finish.map(|finish| (id, finish)));
+        for &event in engine.step(ctx) {
+            let id = event.request().0;
+            assert!(!said.finish.contains_key(&id), "{id} went on after its end");
+            match event {
+                Event::Token { token, log_probability, finish, .. } => {
+                    said.tokens.entry(id).or_default().push((token, log_probability));
+                    said.finish.extend(finish.map(|finish| (id, finish)));
                 }
+                Event::Failed { request, position } => said.failed.push((request, position)),
             }
-            Err(Error::Logits { request, position }) => said.failed.push((request, position)),
-            Err(other) => panic!("{other}"),
         }
     }
     let (free, all) = engine.free_blocks();
@@ -95,9 +100,9 @@ fn alone(precision: Precision) -> BTreeMap<(usize, u32), Vec<(u32, f32)>> {
     let mut all = BTreeMap::new();
     for (number, (request, samples)) in job().into_iter().enumerate() {
         for sample in samples {
-            let mut engine = Engine::new(&mut ctx, &decoder, 512, 512);
-            let ids = engine.submit_many(&decoder, None, request.clone(), sample..sample + 1).unwrap();
-            let mut said = run(&mut engine, &mut ctx, &decoder);
+            let mut engine = engine(&mut ctx, &decoder, 512, 512);
+            let ids = engine.submit_many(request.clone(), sample..sample + 1).unwrap();
+            let mut said = run(&mut engine, &mut ctx);
             all.insert((number, sample), said.tokens.remove(&ids[0].0).unwrap());
         }
     }
@@ -115,7 +120,7 @@ fn a_sample_is_the_same_alone_shared_crowded_and_on_any_thread_count() {
             );
             let mut ctx = Context::cpu(threads);
             let decoder = load(&mut ctx, &small_model(), precision);
-            let mut engine = Engine::new(&mut ctx, &decoder, context_tokens, tokens_per_pass);
+            let mut engine = engine(&mut ctx, &decoder, context_tokens, tokens_per_pass);
             let mut jobs: Vec<_> = job().into_iter().enumerate().collect();
             if order == Order::Backwards {
                 jobs.reverse();
@@ -124,11 +129,11 @@ fn a_sample_is_the_same_alone_shared_crowded_and_on_any_thread_count() {
             for (number, (request, samples)) in jobs {
                 let parts = if split { samples.map(|sample| sample..sample + 1).collect() } else { vec![samples] };
                 for samples in parts {
-                    let ids = engine.submit_many(&decoder, None, request.clone(), samples.clone()).unwrap();
+                    let ids = engine.submit_many(request.clone(), samples.clone()).unwrap();
                     names.extend(ids.iter().map(|id| id.0).zip(samples.map(|sample| (number, sample))));
                 }
             }
-            let said = run(&mut engine, &mut ctx, &decoder);
+            let said = run(&mut engine, &mut ctx);
             for (id, tokens) in said.tokens {
                 let name = names[&id];
                 assert!(tokens == expected[&name], "{what}: sample {name:?} differs");
@@ -179,43 +184,75 @@ fn cancelling_frees_blocks_and_disturbs_nobody() {
     let expected = alone(Precision::F32);
     let mut ctx = Context::cpu(2);
     let decoder = load(&mut ctx, &small_model(), Precision::F32);
-    let mut engine = Engine::new(&mut ctx, &decoder, 1024, 64);
+    let mut engine = engine(&mut ctx, &decoder, 1024, 64);
     let (request, samples) = job().remove(0);
-    let ids = engine.submit_many(&decoder, None, request, samples).unwrap();
+    let ids = engine.submit_many(request, samples).unwrap();
     assert_eq!(engine.free_blocks(), (16, 16));
-    engine.step(&mut ctx, &decoder, None).unwrap();
+    engine.step(&mut ctx);
     // two blocks that all share, and one for each; the first sample leaves while it computes the prompt for the others
     assert_eq!(engine.free_blocks(), (10, 16));
     engine.cancel(ids[0]);
     assert_eq!(engine.free_blocks(), (11, 16));
     engine.cancel(ids[0]);
     assert_eq!(engine.free_blocks(), (11, 16), "a second time means nothing");
-    let said = run(&mut engine, &mut ctx, &decoder);
+    let said = run(&mut engine, &mut ctx);
     assert_eq!(said.tokens.len(), 3);
     for (sample, id) in ids.iter().enumerate().skip(1) {
         assert!(said.tokens[&id.0] == expected[&(0, sample as u32)], "sample {sample} differs");
     }
 }
 
+/// The adapter belongs to the engine: one with and one without take turns on one decoder, and neither reads the other's keys.
+#[test]
+fn engines_with_and_without_an_adapter_take_turns() {
+    let mut ctx = Context::cpu(2);
+    let decoder = load(&mut ctx, &small_model(), Precision::F32);
+    let folder = small_model().with_file_name("adapter_all_linear");
+    let adapter = Arc::new(Adapter::load(&mut ctx, decoder.config(), &folder).unwrap());
+    let ask = || request(prompt(1, 70), 12, Sampling::default());
+    let make = |ctx: &mut Context, adapter: &Option<Arc<Adapter>>| {
+        let mut engine = Engine::new(ctx, Arc::clone(&decoder), adapter.clone(), 256, 64);
+        engine.submit(ask()).unwrap();
+        engine
+    };
+    let both = [None, Some(adapter)];
+    let alone = both.each_ref().map(|adapter| {
+        let mut engine = make(&mut ctx, adapter);
+        run(&mut engine, &mut ctx).tokens
+    });
+    assert_ne!(alone[0], alone[1], "the adapter changes nothing");
+    let mut engines = both.each_ref().map(|adapter| make(&mut ctx, adapter));
+    let mut said = [BTreeMap::<u64, Vec<(u32, f32)>>::new(), BTreeMap::new()];
+    while engines.iter().any(|engine| !engine.is_idle()) {
+        for (engine, said) in engines.iter_mut().zip(&mut said) {
+            for event in engine.step(&mut ctx) {
+                let Event::Token { token, log_probability, .. } = *event else { panic!("{event:?}") };
+                said.entry(event.request().0).or_default().push((token, log_probability));
+            }
+        }
+    }
+    assert_eq!(said, alone);
+}
+
 #[test]
 fn each_end_has_its_name() {
     let mut ctx = Context::cpu(1);
     let decoder = load(&mut ctx, &small_model(), Precision::F32);
-    let mut engine = Engine::new(&mut ctx, &decoder, 128, 64);
+    let mut engine = engine(&mut ctx, &decoder, 128, 64);
     assert_eq!(engine.context_tokens(), 128);
     let free = request(prompt(1, 120), 3, Sampling::default());
     let ids = [
-        engine.submit(&decoder, None, free.clone()).unwrap(),
-        engine.submit(&decoder, None, Request { max_new_tokens: 8, ..free.clone() }).unwrap(),
-        engine.submit(&decoder, None, Request { max_new_tokens: usize::MAX, ..free.clone() }).unwrap(),
+        engine.submit(free.clone()).unwrap(),
+        engine.submit(Request { max_new_tokens: 8, ..free.clone() }).unwrap(),
+        engine.submit(Request { max_new_tokens: usize::MAX, ..free.clone() }).unwrap(),
     ];
-    let said = run(&mut engine, &mut ctx, &decoder);
+    let said = run(&mut engine, &mut ctx);
     let ends = ids.map(|id| (said.tokens[&id.0].len(), said.finish[&id.0]));
     assert_eq!(ends, [(3, Finish::Length), (8, Finish::Length), (8, Finish::Context)]);
     let third = said.tokens[&ids[2].0][2].0;
     let first = said.tokens[&ids[2].0].iter().position(|&(token, _)| token == third).unwrap() + 1;
-    let id = engine.submit(&decoder, None, Request { stop_ids: vec![third], max_new_tokens: first, ..free }).unwrap();
-    let said = run(&mut engine, &mut ctx, &decoder);
+    let id = engine.submit(Request { stop_ids: vec![third], max_new_tokens: first, ..free }).unwrap();
+    let said = run(&mut engine, &mut ctx);
     assert_eq!(
         (said.tokens[&id.0].len(), said.finish[&id.0]),
         (first, Finish::Stop),
@@ -227,9 +264,9 @@ fn each_end_has_its_name() {
 fn prompts_that_cannot_be_answered_are_refused_each_in_its_words() {
     let mut ctx = Context::cpu(1);
     let decoder = load(&mut ctx, &small_model(), Precision::F32);
-    let mut engine = Engine::new(&mut ctx, &decoder, 128, 64);
+    let mut engine = engine(&mut ctx, &decoder, 128, 64);
     for (prompt, words) in [(vec![], "no tokens"), (prompt(1, 128), "128 tokens"), (vec![1, 160], "token id 160")] {
-        let error = engine.submit(&decoder, None, request(prompt, 1, Sampling::default())).unwrap_err().to_string();
+        let error = engine.submit(request(prompt, 1, Sampling::default())).unwrap_err().to_string();
         assert!(error.contains(words), "{error}");
     }
     assert!(engine.is_idle());
@@ -265,16 +302,16 @@ fn a_sequence_whose_logits_are_nan_fails_alone() {
     let model = damaged_model(poison as usize);
     let mut ctx = Context::cpu(2);
     let decoder = load(&mut ctx, model.path(), Precision::F32);
-    let mut engine = Engine::new(&mut ctx, &decoder, 4096, 256);
+    let mut engine = engine(&mut ctx, &decoder, 4096, 256);
     let mut names = BTreeMap::new();
     let mut bad = Vec::new();
     for (number, (request, samples)) in job().into_iter().enumerate() {
         let poisoned = Request { prompt: vec![1, poison, 2], ..request.clone() };
-        bad.push((engine.submit(&decoder, None, poisoned).unwrap(), 3));
-        let ids = engine.submit_many(&decoder, None, request, samples.clone()).unwrap();
+        bad.push((engine.submit(poisoned).unwrap(), 3));
+        let ids = engine.submit_many(request, samples.clone()).unwrap();
         names.extend(samples.map(|sample| (number, sample)).zip(ids));
     }
-    let said = run(&mut engine, &mut ctx, &decoder);
+    let said = run(&mut engine, &mut ctx);
     assert_eq!(said.failed, bad);
     for name in clean {
         assert!(said.tokens[&names[&name].0] == expected[&name], "{name:?} was disturbed");
@@ -298,19 +335,19 @@ fn the_real_student_says_the_same_alone_and_among_three() {
     let student = Student::open(&path).unwrap();
     for (hold, threads) in [(Precision::F32.into(), 2), (Precision::Bf16.into(), 1), (Hold::Stored, 2)] {
         let mut ctx = Context::cpu(threads);
-        let decoder = Decoder::load(&mut ctx, &student.config, &student.weights, hold, 512).unwrap();
+        let decoder = Arc::new(Decoder::load(&mut ctx, &student.config, &student.weights, hold, 512).unwrap());
         let questions = ["What is 17 + 25?", "Name three colours.", "Tell me a very short story about a lighthouse."];
         let requests = questions.map(|question| {
             let text = format!("<|im_start|>user\n{question}<|im_end|>\n<|im_start|>assistant\n");
             let prompt = student.text.tokenizer.encode(&text).unwrap();
             Request { stop_ids: student.eos_token_ids.clone(), ..request(prompt, 24, Sampling::default()) }
         });
-        let mut engine = Engine::new(&mut ctx, &decoder, 1024, 256);
-        let ids = requests.clone().map(|request| engine.submit(&decoder, None, request).unwrap());
-        let together = run(&mut engine, &mut ctx, &decoder);
+        let mut engine = engine(&mut ctx, &decoder, 1024, 256);
+        let ids = requests.clone().map(|request| engine.submit(request).unwrap());
+        let together = run(&mut engine, &mut ctx);
         for (request, id) in requests.into_iter().zip(ids) {
-            let alone_id = engine.submit(&decoder, None, request).unwrap();
-            let alone = run(&mut engine, &mut ctx, &decoder);
+            let alone_id = engine.submit(request).unwrap();
+            let alone = run(&mut engine, &mut ctx);
             let said = &alone.tokens[&alone_id.0];
             assert!(
                 *said == together.tokens[&id.0],

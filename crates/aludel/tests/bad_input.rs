@@ -246,7 +246,7 @@ fn settings_out_of_range() {
 #[test]
 fn adapters_that_do_not_fit() {
     let workshop = workshop();
-    run(&workshop, &["--max-steps", "1"]);
+    run(&workshop, &["--max-steps", "2"]);
     common::write_student(&workshop.path("wider"), 16);
     let adapter = "run/adapter";
     for name in ["cut", "nameless"] {
@@ -308,7 +308,7 @@ fn what_is_left_out_or_cut_is_counted() {
     let outcomes = |output: &str, more: &[&str]| {
         let data =
             ["--student", "student", "--data", "mixed.jsonl", "--max-length", "256", "--json", "--skip-bad-rows"];
-        let steps = ["train", "--output-dir", output, "--dtype", "f32", "--max-steps", "1"];
+        let steps = ["train", "--output-dir", output, "--dtype", "f32", "--max-steps", "2"];
         let output = workshop.command(&[&steps[..], &data, more].concat()).output().unwrap();
         let warnings = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(0), "{warnings}");

@@ -132,7 +132,7 @@ fn an_adapter_may_end_answers_with_another_token() {
     let workshop = workshop();
     workshop
         .write("rows.jsonl", "{\"prompt\": \"1\", \"response\": \"2\"}\n{\"prompt\": \"3\", \"response\": \"4\"}\n");
-    let train = ["train", "--student", "student", "--data", "rows.jsonl", "--output-dir", "run", "--max-steps", "1"];
+    let train = ["train", "--student", "student", "--data", "rows.jsonl", "--output-dir", "run", "--max-steps", "2"];
     let trained =
         workshop.run(&[&train[..], &["--set", "data.test_size=0", "--set", "train.eval_strategy=no"]].concat());
     assert!(trained.contains("exit code: 0"), "{trained}");

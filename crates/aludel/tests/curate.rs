@@ -82,11 +82,11 @@ fn training_reads_what_was_curated() {
         "--max-length",
         "256",
         "--max-steps",
-        "1",
+        "2",
         "--dtype",
         "f32",
     ]);
-    assert!(said.contains("exit code: 0") && said.contains("1 steps"), "{said}");
+    assert!(said.contains("exit code: 0") && said.contains("2 steps"), "{said}");
 }
 
 #[test]

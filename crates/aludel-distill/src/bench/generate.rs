@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Instant;
 
 use aludel_kernels::{Context, profile::Kind};
 use aludel_model::adapter::Adapter;
 use aludel_model::decoder::Decoder;
-use aludel_model::generate::{Engine, Request, Sampling};
+use aludel_model::generate::{Engine, Event, Request, Sampling};
 use aludel_model::student::Student;
 use serde::Serialize;
 
@@ -76,13 +77,15 @@ pub fn bench_generate(
     let options = GenerateOptions { new_tokens: options.new_tokens + waiting, ..options.clone() };
     let longest = options.prefill_length.max(options.prompt_length + options.new_tokens).max(SHORT_PROMPT) + 1;
     let decoder = Decoder::load(&mut ctx, &student.config, &student.weights, hold(settings.dtype), longest)?;
-    let adapter = adapter.map(|folder| Adapter::load(&mut ctx, &student.config, folder)).transpose()?;
+    let adapter = adapter.map(|folder| Adapter::load(&mut ctx, &student.config, folder).map(Arc::new)).transpose()?;
     let load_ms = begun.elapsed().as_secs_f64() * 1e3;
 
     // whole blocks for each sequence
     let context_tokens = most * (longest + 64);
-    let engine = Engine::new(&mut ctx, &decoder, context_tokens, options.prefill_length.max(most));
-    let mut bench = Bench { ctx, decoder, adapter, engine, vocab_size: student.config.vocab_size };
+    let precision = decoder.precision();
+    let most_tokens = options.prefill_length.max(most);
+    let engine = Engine::new(&mut ctx, Arc::new(decoder), adapter, context_tokens, most_tokens);
+    let mut bench = Bench { ctx, engine, vocab_size: student.config.vocab_size };
     let first_token_ms = bench.repeated(SHORT_PROMPT)? * 1e3;
     let prefill_seconds = bench.repeated(options.prefill_length)?;
     let mut decode_tokens_per_second = BTreeMap::new();
@@ -99,7 +102,7 @@ pub fn bench_generate(
         load_ms,
         dtype: match settings.dtype {
             Dtype::File => "file".to_owned(),
-            _ => format!("{:?}", bench.decoder.precision()).to_lowercase(),
+            _ => format!("{precision:?}").to_lowercase(),
         },
         instruction_set: bench.ctx.isa().name(),
         threads: bench.ctx.threads(),
@@ -109,8 +112,6 @@ pub fn bench_generate(
 
 struct Bench {
     ctx: Context,
-    decoder: Decoder,
-    adapter: Option<Adapter>,
     engine: Engine,
     vocab_size: usize,
 }
@@ -121,7 +122,7 @@ impl Bench {
         let begun = Instant::now();
         self.submit(0, prompt, 1)?;
         while !self.engine.is_idle() {
-            self.engine.step(&mut self.ctx, &self.decoder, self.adapter.as_ref())?;
+            self.step()?;
         }
         Ok(begun.elapsed().as_secs_f64())
     }
@@ -168,8 +169,16 @@ impl Bench {
         Ok(size as f64 / median(&seconds))
     }
 
+    /// One pass: how many tokens were written.
     fn step(&mut self) -> Result<usize> {
-        Ok(self.engine.step(&mut self.ctx, &self.decoder, self.adapter.as_ref())?.len())
+        let events = self.engine.step(&mut self.ctx);
+        match events
+            .iter()
+            .find_map(|event| if let Event::Failed { position, .. } = event { Some(*position) } else { None })
+        {
+            Some(position) => Err(aludel_model::Error::Logits { position }.into()),
+            None => Ok(events.len()),
+        }
     }
 
     fn submit(&mut self, seed: u64, prompt: usize, max_new_tokens: usize) -> Result<()> {
@@ -179,7 +188,7 @@ impl Bench {
             sampling: Sampling::default(),
             stop_ids: Vec::new(),
         };
-        self.engine.submit(&self.decoder, self.adapter.as_ref(), request)?;
+        self.engine.submit(request)?;
         Ok(())
     }
 }

@@ -9,7 +9,7 @@ use aludel_kernels::linear::Precision;
 use aludel_model::generate::{Engine, Event, Finish, Request, RequestId, Sampling};
 use aludel_text::{Date, Piece};
 
-use super::results::Settings;
+use super::results::{FAILED, Settings};
 use super::{Answer, Answered, Ask, Meter, Respondent};
 use crate::error::Result;
 use crate::loaded::{Loaded, splitter};
@@ -70,7 +70,7 @@ impl Local {
         let sequence = model.decoder.max_positions().min(settings.max_new_tokens + TEMPLATE_TOKENS);
         let batch = batch.unwrap_or_else(|| (2 * room / sequence).clamp(LEAST_SEQUENCES, MOST_SEQUENCES)).max(1);
         let context = room.min(batch * sequence).max(model.decoder.max_positions());
-        let engine = Engine::new(&mut model.ctx, &model.decoder, context, TOKENS_PER_PASS.max(batch));
+        let engine = model.engine(context, TOKENS_PER_PASS.max(batch));
         Ok(Local { model, engine, batch, settings: settings.clone() })
     }
 
@@ -83,7 +83,7 @@ impl Local {
             let unanswered = |sample| {
                 let tokens = Vec::new();
                 let running = Running { task, problem, sample, prompt_tokens, opens_thinking, tokens };
-                self.finished(&running, Finish::Context)
+                self.finished(&running, Ok(Finish::Context))
             };
             return ask.samples.clone().map(unanswered).collect();
         }
@@ -98,18 +98,17 @@ impl Local {
             },
             stop_ids: self.model.stop_ids.clone(),
         };
-        let adapter = self.model.adapter.as_ref();
-        let ids = self.engine.submit_many(&self.model.decoder, adapter, request, ask.samples.clone())?;
+        let ids = self.engine.submit_many(request, ask.samples.clone())?;
         for (id, sample) in ids.into_iter().zip(ask.samples.clone()) {
             running.insert(id, Running { task, problem, sample, prompt_tokens, opens_thinking, tokens: Vec::new() });
         }
         Ok(Vec::new())
     }
 
-    /// The text of a sequence that has ended, reasoning and answer apart.
-    fn finished(&self, sequence: &Running, finish: Finish) -> Result<Answered> {
+    /// The text of a sequence that has ended or failed, reasoning and answer apart.
+    fn finished(&self, sequence: &Running, end: Result<Finish, aludel_model::Error>) -> Result<Answered> {
         let tokenizer = &self.model.text.tokenizer;
-        let is_end = finish == Finish::Stop;
+        let (is_end, failure) = (matches!(end, Ok(Finish::Stop)), end.err().map(|error| error.to_string()));
         let said = &sequence.tokens[..sequence.tokens.len() - usize::from(is_end)];
         let mut splitter = splitter(sequence.opens_thinking);
         let mut pieces = splitter.push(&tokenizer.decode(said, true)?);
@@ -127,8 +126,14 @@ impl Local {
         let answer = Answer {
             reasoning,
             content: content.trim().to_owned(),
-            finish_reason: if is_end { "stop" } else { "length" }.to_owned(),
-            truncated: !is_end,
+            finish_reason: match (&failure, is_end) {
+                (Some(_), _) => FAILED,
+                (None, true) => "stop",
+                (None, false) => "length",
+            }
+            .to_owned(),
+            truncated: !is_end && failure.is_none(),
+            failure,
             prompt_tokens: sequence.prompt_tokens as u64,
             thinking_tokens: thinking_tokens as u64,
             completion_tokens: sequence.tokens.len() as u64,
@@ -138,17 +143,22 @@ impl Local {
 
     /// One pass of the engine: the sequences that ended with it.
     fn step(&mut self, running: &mut HashMap<RequestId, Running>, meter: &mut Meter) -> Result<Vec<Answered>> {
-        let adapter = self.model.adapter.as_ref();
-        let events = self.engine.step(&mut self.model.ctx, &self.model.decoder, adapter)?.to_vec();
+        let events = self.engine.step(&mut self.model.ctx).to_vec();
         let mut ended = Vec::new();
-        for Event { request, token, finish, .. } in events {
-            let Some(sequence) = running.get_mut(&request) else { continue };
-            sequence.tokens.push(token);
-            meter.count(sequence.task, 1);
-            if let Some(finish) = finish
-                && let Some(sequence) = running.remove(&request)
+        for event in events {
+            let Some(sequence) = running.get_mut(&event.request()) else { continue };
+            let end = match event {
+                Event::Token { token, finish, .. } => {
+                    sequence.tokens.push(token);
+                    meter.count(sequence.task, 1);
+                    finish.map(Ok)
+                }
+                Event::Failed { position, .. } => Some(Err(aludel_model::Error::Logits { position })),
+            };
+            if let Some(end) = end
+                && let Some(sequence) = running.remove(&event.request())
             {
-                ended.push(self.finished(&sequence, finish)?);
+                ended.push(self.finished(&sequence, end)?);
             }
         }
         meter.tick();

@@ -95,6 +95,8 @@ pub struct Answer {
     pub thinking_tokens: u64,
     /// Tokens of reasoning and answer.
     pub completion_tokens: u64,
+    /// Why it failed before its end, if it did; then it is no answer.
+    pub failure: Option<String>,
 }
 
 /// Tokens and seconds of each task: tasks that are answered at once share the time by their tokens.
@@ -262,6 +264,8 @@ fn judged(task: &Task, answered: &Answered, seed: u64) -> Result<Sample> {
     let (problem, answer) = (&task.problems[answered.problem], answered.answer.clone());
     let checker = task.checker(answered.problem);
     let verdict = checker.verdict(&answer.content, &problem.gold)?;
+    // What was said before a failure is kept to be read, but it is no answer.
+    let verdict = if answer.failure.is_some() { Verdict::NoAnswer } else { verdict };
     let extracted = checker.extract(&answer.content).filter(|_| verdict != Verdict::NoAnswer);
     let looping = answer.reasoning.iter().chain([&answer.content]).any(|text| loop_flaw(text).is_some());
     Ok(Sample {
@@ -281,6 +285,7 @@ fn judged(task: &Task, answered: &Answered, seed: u64) -> Result<Sample> {
         thinking_tokens: answer.thinking_tokens,
         completion_tokens: answer.completion_tokens,
         finish_reason: answer.finish_reason,
+        failure: answer.failure,
         reasoning: answer.reasoning,
         content: answer.content,
     })
@@ -341,6 +346,7 @@ fn task_result(task: &Task, problems: &[Vec<&Sample>], settings: &Settings, rate
         looping: share(&|sample| sample.looping),
         no_answer: share(&|sample| sample.no_answer),
         undecided: share(&|sample| sample.undecided),
+        failed: share(&|sample| sample.failure.is_some()),
         mean_thinking_tokens: score::mean(counted().map(|sample| sample.thinking_tokens as f64)),
         thinking_tokens_percentiles: score::percentiles(counted().map(|sample| sample.thinking_tokens)),
         mean_completion_tokens: score::mean(counted().map(|sample| sample.completion_tokens as f64)),

@@ -15,6 +15,8 @@ pub const PLAN_FILE_NAME: &str = "evaluation.json";
 pub const SAMPLES_FILE_NAME: &str = "samples.jsonl";
 /// The finish reason of a question that the server did not take.
 pub(super) const REFUSED: &str = "refused";
+/// The finish reason of an answer that failed before its end.
+pub(super) const FAILED: &str = "failed";
 /// The scores.
 pub const RESULTS_FILE_NAME: &str = "results.json";
 
@@ -102,6 +104,9 @@ pub struct TaskResult {
     /// Share of samples that the verifier could not decide; they count as wrong.
     #[serde(default)]
     pub undecided: f64,
+    /// Share of samples that failed before their end; they count as wrong. Each says why.
+    #[serde(default)]
+    pub failed: f64,
     /// Tokens of reasoning, mean over the samples whose tokens were counted: not every server counts them.
     pub mean_thinking_tokens: f64,
     /// Their percentiles.
@@ -168,14 +173,20 @@ pub struct Sample {
     pub thinking_tokens: u64,
     /// Tokens of reasoning and answer; 0 where a server does not count them.
     pub completion_tokens: u64,
-    /// `stop` or `length`, what else a server says, or `refused` for a question that it did not take.
+    /// `stop` or `length`, what else a server says, `refused` for a question that it did not take, or `failed`.
     pub finish_reason: String,
+    /// Why it failed, if it did; then it is not correct.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<String>,
 }
 
 impl Sample {
-    /// Whether its tokens are known: a server that does not count them leaves an answer of none.
+    /// Whether its tokens are known: a server that does not count them leaves an answer of none, a failure one of some.
     pub fn is_counted(&self) -> bool {
         let is_refused = self.finish_reason == REFUSED;
+        if self.failure.is_some() {
+            return false;
+        }
         self.completion_tokens > 0 || (self.content.is_empty() && self.reasoning.is_none() && !is_refused)
     }
 }

@@ -127,5 +127,6 @@ fn answer_of(said: teacher::Answer) -> Answer {
         finish_reason: said.finish.as_str().to_owned(),
         prompt_tokens: counted(said.prompt_tokens),
         completion_tokens,
+        failure: None,
     }
 }

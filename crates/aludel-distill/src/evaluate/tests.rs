@@ -32,6 +32,7 @@ fn sample(correct: bool, extracted: Option<&str>) -> Sample {
         thinking_tokens: 0,
         completion_tokens: 1,
         finish_reason: "stop".into(),
+        failure: None,
     }
 }
 

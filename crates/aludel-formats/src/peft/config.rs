@@ -1,60 +1,51 @@
 //! `adapter_config.json`, field for field as PEFT 0.21 writes it. Fields that matter here have types; all others are
-//! kept as they came, and refused where they would change what the adapter computes. Matching target modules with a
-//! model's is left to `aludel-model`.
+//! kept as they came, and refused where they would change what the adapter computes. How it is read is `fields`' matter, which
+//! modules it means that of `rules`.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Serialize, Serializer};
 use serde_json::{Map, Value, json};
 
+use super::fields::Fields;
+use super::foreign;
 use crate::error::{Error, Result};
 
 /// PEFT's `LoraConfig`. The default is PEFT's, with the fields that its own writer adds for a causal language model.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct AdapterConfig {
     /// The method; only `LORA` is read.
     pub peft_type: String,
     /// `CAUSAL_LM` for every adapter written here.
-    #[serde(default)]
     pub task_type: Option<String>,
     /// The model that the adapter was trained on: a path or a Hub id.
-    #[serde(default)]
     pub base_model_name_or_path: Option<String>,
     /// The Hub revision of the base model.
-    #[serde(default)]
     pub revision: Option<String>,
     /// Whether the adapter is frozen when it is loaded; saved adapters say yes.
-    #[serde(default)]
     pub inference_mode: bool,
     /// The rank, where `rank_pattern` has no other.
     pub r: usize,
     /// The scale's numerator, where `alpha_pattern` has no other: `s = lora_alpha / r`, or over `√r` with rsLoRA.
-    #[serde(default = "default_alpha", serialize_with = "whole_if_possible")]
+    #[serde(serialize_with = "whole_if_possible")]
     pub lora_alpha: f64,
     /// The probability with which an input feature is dropped in training.
-    #[serde(default)]
     pub lora_dropout: f64,
     /// Which linears have an adapter.
-    #[serde(default)]
     pub target_modules: Option<TargetModules>,
     /// Linears that `target_modules` would match and that are left out.
-    #[serde(default)]
     pub exclude_modules: Option<TargetModules>,
     /// Other ranks, by module name or pattern.
-    #[serde(default)]
-    pub rank_pattern: BTreeMap<String, usize>,
+    pub rank_pattern: Patterns<usize>,
     /// Other alphas, by module name or pattern.
-    #[serde(default, serialize_with = "whole_values_if_possible")]
-    pub alpha_pattern: BTreeMap<String, f64>,
+    #[serde(serialize_with = "whole_values_if_possible")]
+    pub alpha_pattern: Patterns<f64>,
     /// Whether the scale is `lora_alpha / √r`.
-    #[serde(default)]
     pub use_rslora: bool,
     /// How A and B began: true for PEFT's usual way, or a method's name.
-    #[serde(default = "default_init")]
     pub init_lora_weights: Value,
     /// The embedding rows that are trained, if any.
-    #[serde(default)]
     pub trainable_token_indices: Option<TrainedTokens>,
     /// All other fields, as they came.
     #[serde(flatten)]
@@ -62,7 +53,7 @@ pub struct AdapterConfig {
 }
 
 /// Which modules are meant.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
 pub enum TargetModules {
     /// `all-linear`, or a regular expression for the whole module path.
@@ -71,8 +62,46 @@ pub enum TargetModules {
     Names(Vec<String>),
 }
 
+impl TargetModules {
+    pub(super) fn is_empty(&self) -> bool {
+        match self {
+            TargetModules::Pattern(pattern) => pattern.is_empty(),
+            TargetModules::Names(names) => names.is_empty(),
+        }
+    }
+}
+
+/// Values by pattern, in the file's order: the first pattern that matches a module counts.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Patterns<V>(Vec<(String, V)>);
+
+impl<V> Patterns<V> {
+    /// Patterns and values in order.
+    pub fn iter(&self) -> impl Iterator<Item = &(String, V)> {
+        self.0.iter()
+    }
+}
+
+impl<V> Default for Patterns<V> {
+    fn default() -> Self {
+        Patterns(Vec::new())
+    }
+}
+
+impl<V> FromIterator<(String, V)> for Patterns<V> {
+    fn from_iter<I: IntoIterator<Item = (String, V)>>(patterns: I) -> Self {
+        Patterns(patterns.into_iter().collect())
+    }
+}
+
+impl<V: Serialize> Serialize for Patterns<V> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(pattern, value)| (pattern, value)))
+    }
+}
+
 /// Which embedding rows are trained.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
 pub enum TrainedTokens {
     /// Token ids of the input embedding, with tied weights of the head too.
@@ -90,14 +119,14 @@ impl Default for AdapterConfig {
             revision: None,
             inference_mode: true,
             r: 8,
-            lora_alpha: default_alpha(),
+            lora_alpha: 8.0,
             lora_dropout: 0.0,
             target_modules: None,
             exclude_modules: None,
-            rank_pattern: BTreeMap::new(),
-            alpha_pattern: BTreeMap::new(),
+            rank_pattern: Patterns::default(),
+            alpha_pattern: Patterns::default(),
             use_rslora: false,
-            init_lora_weights: default_init(),
+            init_lora_weights: Value::Bool(true),
             trainable_token_indices: None,
             other: default_other(),
         }
@@ -122,30 +151,70 @@ impl AdapterConfig {
         }
     }
 
+    /// Reads a config. Fields that are missing, and nullable ones that are null, are PEFT's defaults.
+    pub(super) fn read(fields: Map<String, Value>, path: &Path) -> Result<AdapterConfig> {
+        let mut fields = Fields::new(fields, path);
+        let default = AdapterConfig::default();
+        let config = AdapterConfig {
+            peft_type: fields.text("peft_type")?.unwrap_or_default(),
+            task_type: fields.text("task_type")?,
+            base_model_name_or_path: fields.text("base_model_name_or_path")?,
+            revision: fields.text("revision")?,
+            inference_mode: fields.flag("inference_mode")?,
+            r: fields.rank("r")?.unwrap_or(default.r),
+            lora_alpha: fields.number("lora_alpha")?.unwrap_or(default.lora_alpha),
+            lora_dropout: fields.number_or_null("lora_dropout")?.unwrap_or(default.lora_dropout),
+            target_modules: fields.modules("target_modules")?,
+            exclude_modules: fields.modules("exclude_modules")?,
+            rank_pattern: fields.ranks("rank_pattern")?,
+            alpha_pattern: fields.numbers("alpha_pattern")?,
+            use_rslora: fields.flag("use_rslora")?,
+            init_lora_weights: fields.any("init_lora_weights").unwrap_or(default.init_lora_weights),
+            trainable_token_indices: fields.tokens("trainable_token_indices")?,
+            other: fields.rest(),
+        };
+        config.check(path)?;
+        Ok(config)
+    }
+
+    /// Whether PEFT trained biases of the base with the adapter.
+    pub fn trains_biases(&self) -> bool {
+        self.other.get("bias").and_then(Value::as_str).is_some_and(|bias| bias != "none")
+    }
+
     /// Refuses values out of range and features that would change the result and are not computed here.
     pub(super) fn check(&self, path: &Path) -> Result<()> {
-        let wrong = |key: &str, found: &dyn std::fmt::Display, mend: &str| Error::Malformed {
-            path: path.to_owned(),
-            place: format!("key \"{key}\""),
-            reason: format!("{found} is not supported; {mend}"),
+        let wrong = |key: &str, reason: String| {
+            Err(Error::Malformed { path: path.to_owned(), place: format!("key \"{key}\""), reason })
         };
-        if self.peft_type != "LORA" {
-            return Err(wrong("peft_type", &self.peft_type, "\"LORA\" would be right"));
+        if let Some(reason) = foreign::method(&self.peft_type) {
+            return wrong("peft_type", reason);
         }
-        if self.r == 0 || self.rank_pattern.values().any(|rank| *rank == 0) {
-            return Err(wrong("r", &0, "1 or more would be right"));
+        if self.r == 0 {
+            return wrong("r", "0 is not supported; 1 or more would be right".to_owned());
         }
-        let alphas = || self.alpha_pattern.values().chain([&self.lora_alpha]);
-        if let Some(alpha) = alphas().find(|alpha| !alpha.is_finite()) {
-            return Err(wrong("lora_alpha", alpha, "a finite number would be right"));
+        if let Some((pattern, _)) = self.rank_pattern.iter().find(|(_, rank)| *rank == 0) {
+            return wrong("rank_pattern", format!("{pattern:?}: 0 is not supported; 1 or more would be right"));
+        }
+        let finite = "a finite number would be right";
+        if !self.lora_alpha.is_finite() {
+            return wrong("lora_alpha", format!("{} is not supported; {finite}", self.lora_alpha));
+        }
+        if let Some((pattern, alpha)) = self.alpha_pattern.iter().find(|(_, alpha)| !alpha.is_finite()) {
+            return wrong("alpha_pattern", format!("{pattern:?}: {alpha} is not supported; {finite}"));
         }
         if !(0.0..1.0).contains(&self.lora_dropout) {
-            return Err(wrong("lora_dropout", &self.lora_dropout, "at least 0 and less than 1 would be right"));
+            let found = self.lora_dropout;
+            return wrong(
+                "lora_dropout",
+                format!("{found} is not supported; at least 0 and less than 1 would be right"),
+            );
         }
-        match self.other.iter().find(|(key, value)| !is_harmless(key, value)) {
-            Some((key, value)) => {
-                Err(wrong(key, value, "merge the adapter into its base with PEFT, or train without it"))
-            }
+        if let Some(reason) = foreign::start(&self.init_lora_weights) {
+            return wrong("init_lora_weights", reason);
+        }
+        match self.other.iter().find_map(|(key, value)| Some((key, foreign::field(key, value)?))) {
+            Some((key, reason)) => wrong(key, reason),
             None => Ok(()),
         }
     }
@@ -162,43 +231,6 @@ impl AdapterConfig {
 fn tokens_of<'c>(modules: &'c BTreeMap<String, Vec<u32>>, name: &str) -> &'c [u32] {
     let found = modules.iter().find(|(path, _)| path.rsplit('.').next() == Some(name));
     found.map_or(&[], |(_, tokens)| tokens)
-}
-
-/// Whether a field without a type of its own leaves the adapter's result alone: one of those that only matter while
-/// training or loading, or any that is switched off, so that fields of later versions pass where they are not used.
-fn is_harmless(key: &str, value: &Value) -> bool {
-    const NEVER_CHANGE_THE_RESULT: [&str; 12] = [
-        "arrow_config",
-        "auto_mapping",
-        "corda_config",
-        "ensure_weight_tying",
-        "eva_config",
-        "loftq_config",
-        "lora_ga_config",
-        "megatron_config",
-        "megatron_core",
-        "peft_version",
-        "qalora_group_size",
-        "runtime_config",
-    ];
-    let is_off = match value {
-        Value::Null | Value::Bool(false) => true,
-        Value::String(text) => text.is_empty() || (key == "bias" && text == "none"),
-        Value::Array(items) => items.is_empty(),
-        Value::Object(fields) => fields.is_empty(),
-        Value::Bool(true) | Value::Number(_) => false,
-    };
-    // Which layers have an adapter is told by the tensors themselves.
-    let is_told_by_tensors = matches!(key, "layers_to_transform" | "layers_pattern");
-    is_off || is_told_by_tensors || NEVER_CHANGE_THE_RESULT.contains(&key)
-}
-
-fn default_alpha() -> f64 {
-    8.0
-}
-
-fn default_init() -> Value {
-    Value::Bool(true)
 }
 
 /// What PEFT 0.21 writes for the fields that have no type of their own here.
@@ -242,8 +274,8 @@ fn whole_if_possible<S: Serializer>(number: &f64, serializer: S) -> Result<S::Ok
     whole(*number).serialize(serializer)
 }
 
-fn whole_values_if_possible<S: Serializer>(pattern: &BTreeMap<String, f64>, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_map(pattern.iter().map(|(module, alpha)| (module, whole(*alpha))))
+fn whole_values_if_possible<S: Serializer>(patterns: &Patterns<f64>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(patterns.iter().map(|(pattern, alpha)| (pattern, whole(*alpha))))
 }
 
 fn whole(number: f64) -> Value {

@@ -2,11 +2,17 @@
 //! PEFT's tensor names. Fitting an adapter to a model, and what its numbers do, is left to `aludel-model`.
 
 mod config;
+mod fields;
+mod foreign;
 mod names;
+mod python_regex;
+mod rules;
 
 use std::borrow::Cow;
 use std::fs;
 use std::path::{Path, PathBuf};
+
+use serde_json::{Map, Value};
 
 use crate::error::{Error, Result};
 use crate::hf::list_files;
@@ -15,8 +21,10 @@ use crate::safetensors::{Weights, hf_metadata, save_file};
 use crate::tensor::TensorSpec;
 use crate::{atomic, hf};
 
-pub use config::{AdapterConfig, TargetModules, TrainedTokens};
+pub use config::{AdapterConfig, Patterns, TargetModules, TrainedTokens};
+pub use foreign::tensor as what_tensor_is;
 pub use names::{LoraPart, Rows, TensorName, lora_a_name, lora_b_name, parse_name, trained_rows_name};
+pub use rules::Rules;
 
 /// The file that makes a folder an adapter.
 pub const CONFIG_FILE_NAME: &str = "adapter_config.json";
@@ -34,13 +42,28 @@ pub struct Adapter {
     pub weights: Weights,
 }
 
+impl Adapter {
+    /// Which modules the adapter is for, and how. `default_targets` are PEFT's for the model's family.
+    ///
+    /// # Errors
+    /// As [`Rules::new`].
+    pub fn rules(&self, default_targets: &[&str]) -> Result<Rules> {
+        Rules::new(&self.config, &self.path.join(CONFIG_FILE_NAME), default_targets)
+    }
+}
+
 /// Opens an adapter folder.
 ///
 /// # Errors
 /// [`Error::IncompleteFolder`] naming the missing file; [`Error::Malformed`] for another method than LoRA or a feature
 /// that would change the adapter's result and is not supported; those of [`Weights::open_file`].
 pub fn read(folder: &Path) -> Result<Adapter> {
-    fs::metadata(folder).map_err(Error::io(folder, "open the adapter folder"))?;
+    let about = fs::metadata(folder).map_err(Error::io(folder, "open the adapter folder"))?;
+    if !about.is_dir() {
+        let (found, wanted) =
+            ("this is a file and no adapter folder", "give the folder that training saved the adapter in");
+        return Err(Error::WrongKind { path: folder.to_owned(), found, wanted });
+    }
     let config_path = folder.join(CONFIG_FILE_NAME);
     if !config_path.exists() {
         let mend = if hf::is_model_folder(folder) {
@@ -50,8 +73,11 @@ pub fn read(folder: &Path) -> Result<Adapter> {
         };
         return Err(incomplete(folder, CONFIG_FILE_NAME, mend));
     }
-    let config: AdapterConfig = read_json(&config_path)?;
-    config.check(&config_path)?;
+    let fields: Map<String, Value> = read_json(&config_path)?;
+    if let Some(reason) = foreign::config(&fields) {
+        return Err(Error::Malformed { path: folder.to_owned(), place: CONFIG_FILE_NAME.to_owned(), reason });
+    }
+    let config = AdapterConfig::read(fields, &config_path)?;
     let weights_path = folder.join(WEIGHTS_FILE_NAME);
     if !weights_path.exists() {
         let mend = if folder.join("adapter_model.bin").exists() {

@@ -1,4 +1,7 @@
-//! PEFT's tensor names, made and taken apart. Which modules a model has is left to `aludel-model`.
+//! PEFT's tensor names, made and taken apart. Which modules a model has is left to `aludel-model`, what other names may mean to
+//! `foreign`.
+
+use std::borrow::Cow;
 
 /// Every name starts with PEFT's two wrappers and the inner model of a causal language model.
 const MODEL_PREFIX: &str = "base_model.model.";
@@ -67,8 +70,14 @@ pub fn trained_rows_name(rows: Rows) -> &'static str {
     }
 }
 
-/// What a tensor name stands for; `None` if it is none of an adapter that is understood here.
+/// What a tensor name stands for; `None` if it is none of an adapter that is understood here. PEFT's name for the only adapter of a
+/// model, "default", may stand in it, as it does in a state that was saved without PEFT.
 pub fn parse_name(name: &str) -> Option<TensorName> {
+    let plain = match name.strip_suffix(".default.weight") {
+        Some(stem) => Cow::Owned(format!("{stem}.weight")),
+        None => Cow::Borrowed(name.strip_suffix(".default").unwrap_or(name)),
+    };
+    let name = plain.as_ref();
     match name {
         EMBEDDING_ROWS_NAME => return Some(TensorName::TrainedRows(Rows::Embedding)),
         HEAD_ROWS_NAME => return Some(TensorName::TrainedRows(Rows::Head)),
@@ -114,6 +123,12 @@ mod tests {
             "base_model.model.lm_head.token_adapter.trainable_tokens_delta",
             Some(TensorName::TrainedRows(Rows::Head)),
         );
+        check(
+            &format!("{in_layers}.0.self_attn.q_proj.lora_A.default.weight"),
+            lora(0, "self_attn.q_proj", LoraPart::A),
+        );
+        check(&format!("{in_layers}.0.self_attn.q_proj.lora_A.other.weight"), None);
+        check(&format!("{in_layers}.0.self_attn.q_proj.lora_A.default.default.weight"), None);
         check(&format!("{in_layers}.01.self_attn.q_proj.lora_A.weight"), None);
         check(&format!("{in_layers}.99999999999999999999.self_attn.q_proj.lora_A.weight"), None);
         check(&format!("{in_layers}.1.self_attn.q_proj.lora_magnitude_vector"), None);

@@ -49,21 +49,47 @@ pub enum Finish {
     Context,
 }
 
-/// A token that was generated.
+/// What became of a sequence in a pass.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Event {
-    /// The sequence.
-    pub request: RequestId,
-    /// The token.
-    pub token: u32,
-    /// Its log-probability under the model, before temperature and truncation.
-    pub log_probability: f32,
-    /// Why it was the last one, if it was.
-    pub finish: Option<Finish>,
+pub enum Event {
+    /// A token was generated.
+    Token {
+        /// The sequence.
+        request: RequestId,
+        /// The token.
+        token: u32,
+        /// Its log-probability under the model, before temperature and truncation.
+        log_probability: f32,
+        /// Why it was the last one, if it was.
+        finish: Option<Finish>,
+    },
+    /// The sequence has ended without another token, since its logits are NaN or infinite. The others go on.
+    Failed {
+        /// The sequence.
+        request: RequestId,
+        /// Its tokens so far, those of the prompt included.
+        position: usize,
+    },
 }
 
-/// Runs many sequences at once on one decoder.
+impl Event {
+    /// The sequence.
+    pub fn request(&self) -> RequestId {
+        match *self {
+            Event::Token { request, .. } | Event::Failed { request, .. } => request,
+        }
+    }
+
+    /// Whether nothing more will be reported of the sequence.
+    fn is_last(&self) -> bool {
+        matches!(self, Event::Failed { .. } | Event::Token { finish: Some(_), .. })
+    }
+}
+
+/// Runs many sequences at once on one decoder and, where there is one, one adapter: what is cached and planned is of these two.
 pub struct Engine {
+    decoder: Arc<Decoder>,
+    adapter: Option<Arc<Adapter>>,
     cache: Cache,
     schedule: Schedule,
     sampler: Sampler,
@@ -83,6 +109,8 @@ pub struct Engine {
 struct Host {
     logits: Vec<f32>,
     tokens: Vec<u32>,
+    /// Whether a token could be chosen from the logits.
+    is_sound: Vec<bool>,
     weights: Vec<f32>,
     losses: Vec<f32>,
     events: Vec<Event>,
@@ -91,7 +119,13 @@ struct Host {
 impl Engine {
     /// An engine whose cache holds `context_tokens` tokens of all sequences together; a pass takes at most `tokens_per_pass`, and so
     /// no more sequences run at once.
-    pub fn new(ctx: &mut Context, decoder: &Decoder, context_tokens: usize, tokens_per_pass: usize) -> Engine {
+    pub fn new(
+        ctx: &mut Context,
+        decoder: Arc<Decoder>,
+        adapter: Option<Arc<Adapter>>,
+        context_tokens: usize,
+        tokens_per_pass: usize,
+    ) -> Engine {
         let blocks = context_tokens.div_ceil(BLOCK).max(1);
         let layers = decoder.config().num_hidden_layers;
         Engine {
@@ -103,6 +137,8 @@ impl Engine {
             submitted: 0,
             context_tokens: decoder.max_positions().min(blocks * BLOCK),
             planned: HashSet::new(),
+            decoder,
+            adapter,
         }
     }
 
@@ -120,9 +156,9 @@ impl Engine {
     ///
     /// # Errors
     /// As [`Engine::submit_many`].
-    pub fn submit(&mut self, decoder: &Decoder, adapter: Option<&Adapter>, request: Request) -> Result<RequestId> {
+    pub fn submit(&mut self, request: Request) -> Result<RequestId> {
         let id = RequestId(self.submitted);
-        self.submit_many(decoder, adapter, request, 0..1).map(|_| id)
+        self.submit_many(request, 0..1).map(|_| id)
     }
 
     /// Queues a sequence for each sample number. The prompt is computed once, and its cache blocks are shared. A sample is the same
@@ -130,13 +166,7 @@ impl Engine {
     ///
     /// # Errors
     /// An empty prompt, token ids outside the vocabulary, or a prompt that fills the context.
-    pub fn submit_many(
-        &mut self,
-        decoder: &Decoder,
-        adapter: Option<&Adapter>,
-        request: Request,
-        samples: Range<u32>,
-    ) -> Result<Vec<RequestId>> {
+    pub fn submit_many(&mut self, request: Request, samples: Range<u32>) -> Result<Vec<RequestId>> {
         let length = request.prompt.len();
         if length == 0 {
             return Err(Error::EmptyPrompt);
@@ -144,7 +174,7 @@ impl Engine {
         if length >= self.context_tokens {
             return Err(Error::Context { length, limit: self.context_tokens });
         }
-        decoder.check(&request.prompt, length, adapter)?;
+        self.decoder.check(&request.prompt, length, self.adapter.as_deref())?;
         let request = Arc::new(request);
         let ids = samples.map(|sample| {
             let id = RequestId(self.submitted);
@@ -165,36 +195,31 @@ impl Engine {
         self.schedule.is_idle()
     }
 
-    /// One pass: at most one new token for each running sequence.
-    ///
-    /// # Errors
-    /// [`Error::Logits`] names the sequence whose logits are not numbers. It has ended; the others lost nothing, and go on with the
-    /// next step.
-    pub fn step(&mut self, ctx: &mut Context, decoder: &Decoder, adapter: Option<&Adapter>) -> Result<&[Event]> {
+    /// One pass: at most one new token for each running sequence. A sequence whose logits are no numbers fails alone.
+    pub fn step(&mut self, ctx: &mut Context) -> &[Event] {
         self.schedule.next_batch(&mut self.batch);
         self.host.events.clear();
         if self.batch.pass.is_empty() {
-            return Ok(&[]);
+            return &[];
         }
-        let Some(logits) = self.run(ctx, decoder, adapter) else {
-            self.schedule.commit(&self.batch);
-            return Ok(&[]);
-        };
-        self.choose(ctx, logits)?;
+        if let Some(logits) = self.run(ctx) {
+            self.choose(ctx, logits);
+        }
         self.schedule.commit(&self.batch);
         for i in 0..self.batch.complete.len() {
             let event = self.append(i);
             self.host.events.push(event);
         }
-        for event in self.host.events.iter().filter(|event| event.finish.is_some()) {
-            self.schedule.remove(event.request);
+        for event in self.host.events.iter().filter(|event| event.is_last()) {
+            self.schedule.remove(event.request());
         }
-        Ok(&self.host.events)
+        &self.host.events
     }
 
     /// Runs the batch; the logits of its complete sequences, if there are any, valid until the next pass.
-    fn run(&mut self, ctx: &mut Context, decoder: &Decoder, adapter: Option<&Adapter>) -> Option<Mat> {
-        let Engine { cache, batch, host, planned, .. } = self;
+    fn run(&mut self, ctx: &mut Context) -> Option<Mat> {
+        let Engine { decoder, adapter, cache, batch, host, planned, .. } = self;
+        let adapter = adapter.as_deref();
         let attention = Attention::Cached { cache, extensions: &batch.extensions };
         let active = adapter.map(|adapter| Active { adapter, dropout: None });
         let run = |ctx: &mut Context| {
@@ -227,31 +252,31 @@ impl Engine {
         run(ctx)
     }
 
-    /// The next token of each complete sequence, and its loss.
-    fn choose(&mut self, ctx: &mut Context, logits: Mat) -> Result<()> {
+    /// The next token of each complete sequence, if its logits are sound, and its loss.
+    fn choose(&mut self, ctx: &mut Context, logits: Mat) {
         let Engine { schedule, sampler, batch, host, .. } = self;
         ctx.download_into(logits, &mut host.logits);
         host.tokens.clear();
+        host.is_sound.clear();
         for (&at, row) in batch.complete.iter().zip(host.logits.chunks_exact(logits.cols())) {
             let sequence = schedule.running(at);
             let sampling = &sequence.request.sampling;
-            let Some(token) = sampler.choose(sampling, row, &sequence.tokens, sequence.sample) else {
-                // The pass does not count: the next one computes the same for the others.
-                let error = Error::Logits { request: sequence.id, position: sequence.tokens.len() };
-                schedule.remove(sequence.id);
-                return Err(error);
-            };
-            host.tokens.push(token);
+            let token = sampler.choose(sampling, row, &sequence.tokens, sequence.sample);
+            host.is_sound.push(token.is_some());
+            // a loss is computed for each row; nobody reads that of one without a token
+            host.tokens.push(token.unwrap_or(0));
         }
         host.read_losses(ctx, logits);
-        Ok(())
     }
 
-    /// Gives the `i`-th complete sequence its token.
+    /// Gives the `i`-th complete sequence its token, if it has one.
     fn append(&mut self, i: usize) -> Event {
         // the log-probability is what training would call the loss, with the other sign
         let (token, log_probability) = (self.host.tokens[i], -self.host.losses[i]);
         let sequence = self.schedule.running_mut(self.batch.complete[i]);
+        if !self.host.is_sound[i] {
+            return Event::Failed { request: sequence.id, position: sequence.tokens.len() };
+        }
         sequence.tokens.push(token);
         let new_tokens = sequence.tokens.len() - sequence.request.prompt.len();
         let finish = if sequence.request.stop_ids.contains(&token) {
@@ -263,7 +288,7 @@ impl Engine {
         } else {
             None
         };
-        Event { request: sequence.id, token, log_probability, finish }
+        Event::Token { request: sequence.id, token, log_probability, finish }
     }
 }
 

@@ -14,6 +14,7 @@ fn task(name: &str, n: usize, fingerprint: &str) -> TaskResult {
         looping: 0.0,
         no_answer: 0.0,
         undecided: 0.0,
+        failed: 0.0,
         mean_thinking_tokens: 0.0,
         thinking_tokens_percentiles: Percentiles::default(),
         mean_completion_tokens: 0.0,
@@ -42,6 +43,7 @@ fn sample(task: &str, problem: usize, sample: u32, correct: bool) -> Sample {
         thinking_tokens: 0,
         completion_tokens: 0,
         finish_reason: "stop".to_owned(),
+        failure: None,
     }
 }
 

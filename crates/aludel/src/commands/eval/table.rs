@@ -1,7 +1,7 @@
 //! Results as a table in the terminal.
 
 use crate::console::{Console, harmless};
-use aludel_distill::evaluate::results::Results;
+use aludel_distill::evaluate::results::{Results, SAMPLES_FILE_NAME};
 use anstyle::Style;
 use std::path::Path;
 
@@ -34,6 +34,14 @@ pub(super) fn show(console: &mut Console, results: &Results, folder: &Path) -> a
         }
     }
     for task in &results.tasks {
+        if task.failed > 0.0 {
+            let share = 100.0 * task.failed;
+            tracing::warn!(
+                "{}: {share:.1}% of the answers failed and count as wrong; \"failure\" in {} says why",
+                harmless(&task.name),
+                folder.join(SAMPLES_FILE_NAME).display()
+            );
+        }
         if task.mean_completion_tokens == 0.0 {
             console.line(format_args!("{}: the server does not count tokens", harmless(&task.name)))?;
             continue;

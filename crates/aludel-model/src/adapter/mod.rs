@@ -1,12 +1,15 @@
 //! A LoRA adapter on the device: every trained number of it lies in one flat f32 buffer, in a fixed order, so that the optimiser
-//! and (on many machines) one all-reduce see one array. Files are PEFT's; what a linear does with A and B is the kernels'
-//! business.
+//! and (on many machines) one all-reduce see one array. `load` reads PEFT's folders, `rows` says which vocabulary rows can be trained;
+//! what a linear does with A and B is the kernels' business.
+
+mod load;
+mod rows;
 
 use std::borrow::Cow;
 use std::path::Path;
 
-use aludel_formats::peft::{self, AdapterConfig, LoraPart, Rows, TargetModules, TensorName, TrainedTokens};
-use aludel_formats::{Dtype, TensorSpec, safetensors};
+use aludel_formats::peft::{self, AdapterConfig, Rows, TargetModules, TrainedTokens};
+use aludel_formats::{Dtype, TensorSpec};
 use aludel_kernels::head::TrainedRows;
 use aludel_kernels::linear::{Lora, LoraGradient};
 use aludel_kernels::rowwise::dropout::Dropout;
@@ -132,10 +135,15 @@ impl Adapter {
     /// A new adapter: A random, B zero, trained rows as given. Draws depend on the seed and on each tensor's name only.
     ///
     /// # Errors
-    /// [`Error::Target`] if there is no target.
+    /// [`Error::Target`] if there is no target, [`Error::Adapter`] for rows that the vocabulary has no place for.
     pub fn new(ctx: &mut Context, config: &Config, options: &AdapterOptions, base: &str) -> Result<Adapter> {
         if options.targets.is_empty() {
             return Err(Error::Target { name: String::new(), known: Module::ALL.map(Module::name).join(", ") });
+        }
+        if let Some(rows) = &options.rows {
+            let head = if rows.head.is_some() { &rows.ids[..] } else { &[] };
+            rows::check(config, &rows.ids, head)
+                .map_err(|reason| Error::Adapter { path: base.into(), reason: format!("a new adapter: {reason}") })?;
         }
         let scale = if options.use_rslora { (options.r as f64).sqrt() } else { options.r as f64 };
         let scale = (options.alpha / scale) as f32;
@@ -186,94 +194,6 @@ impl Adapter {
         }
         assert_eq!(values.len(), layout.len, "initial rows of the wrong size");
         Ok(layout.into_adapter(ctx, peft, &values))
-    }
-
-    /// Loads a PEFT folder onto a model of the given config.
-    ///
-    /// # Errors
-    /// [`Error::Adapter`] if a tensor does not fit the model, is unknown or has no partner; format errors of the files.
-    pub fn load(ctx: &mut Context, config: &Config, folder: &Path) -> Result<Adapter> {
-        let file = peft::read(folder)?;
-        let wrong = |reason: String| Error::Adapter { path: folder.to_owned(), reason };
-        let names: Vec<String> = file.weights.names().map(str::to_owned).collect();
-        let mut layout = Layout::default();
-        let mut found = vec![[[false; 2]; MODULES]; config.num_hidden_layers];
-        let mut rows = [false; 2];
-        for name in &names {
-            match peft::parse_name(name) {
-                Some(TensorName::Lora { layer, module, part }) => {
-                    let module = Module::from_path(&module).ok_or_else(|| {
-                        wrong(format!("{name}: this model has no {module}; it was trained on another base, which its adapter_config.json names"))
-                    })?;
-                    let slot = found.get_mut(layer).ok_or_else(|| {
-                        let layers = config.num_hidden_layers;
-                        wrong(format!(
-                            "{name}: this model has only {layers} layers; it was trained on another base, which its adapter_config.json names"
-                        ))
-                    })?;
-                    slot[module as usize][usize::from(part == LoraPart::B)] = true;
-                }
-                Some(TensorName::TrainedRows(kind)) => rows[usize::from(kind == Rows::Head)] = true,
-                Some(TensorName::OuterLora { module, .. }) => {
-                    return Err(wrong(format!(
-                        "{name}: an adapter on {module} is not supported; only linears of layers are"
-                    )));
-                }
-                None => return Err(wrong(format!("{name}: this tensor is not part of a LoRA adapter"))),
-            }
-        }
-        let mut values = Vec::new();
-        for (layer, modules) in found.iter().enumerate() {
-            let mut slots = [None; MODULES];
-            for module in Module::ALL {
-                let [has_a, has_b] = modules[module as usize];
-                if !has_a && !has_b {
-                    continue;
-                }
-                let (d_in, d_out) = linear_shape(config, module);
-                let (a_name, b_name) =
-                    (peft::lora_a_name(layer, module.path()), peft::lora_b_name(layer, module.path()));
-                if has_a != has_b {
-                    return Err(wrong(format!(
-                        "{} has no partner: A and B come in pairs",
-                        if has_a { a_name } else { b_name }
-                    )));
-                }
-                let shape = file.weights.get(&a_name)?.shape;
-                let r = shape.first().copied().unwrap_or(0).max(1);
-                let a = layout.push(a_name, r, d_in);
-                values.extend(read_matrix(&file.weights, &layout.entries[a], folder)?);
-                let b = layout.push(b_name, d_out, r);
-                values.extend(read_matrix(&file.weights, &layout.entries[b], folder)?);
-                slots[module as usize] = Some(Slot { a, b, scale: scale_of(&file.config, module, r) });
-            }
-            layout.slots.push(slots);
-        }
-        let lists = [(Rows::Embedding, file.config.embedding_tokens()), (Rows::Head, file.config.head_tokens())];
-        for ((kind, ids), present) in lists.into_iter().zip(rows) {
-            if present == ids.is_empty() {
-                return Err(wrong(format!(
-                    "adapter_config.json lists {} trained rows for {kind:?}, the weights {} them",
-                    ids.len(),
-                    if present { "have" } else { "lack" },
-                )));
-            }
-            if kind == Rows::Head && present && config.tie_word_embeddings {
-                return Err(wrong(
-                    "it has rows of an untied head, but this model ties its head to the embedding".to_owned(),
-                ));
-            }
-            if present {
-                layout.push_rows(kind, ids, config.hidden_size);
-                if let Some(entry) = layout.entries.last() {
-                    values.extend(read_matrix(&file.weights, entry, folder)?);
-                }
-            }
-        }
-        if layout.entries.is_empty() {
-            return Err(wrong("the adapter has no tensors".to_owned()));
-        }
-        Ok(layout.into_adapter(ctx, file.config, &values))
     }
 
     /// PEFT's description of this adapter.
@@ -354,41 +274,6 @@ impl Adapter {
     pub fn named<'a>(&'a self, flat: &'a [f32]) -> impl Iterator<Item = (&'a Entry, &'a [f32])> {
         self.entries.iter().map(|e| (e, &flat[e.offset..e.offset + e.rows * e.cols]))
     }
-}
-
-/// `alpha / r` or `alpha / √r`, with the patterns of PEFT that name a module.
-fn scale_of(config: &AdapterConfig, module: Module, r: usize) -> f32 {
-    let matches = |key: &String| {
-        let key = key.trim_start_matches(['^', '.', '*', '\\']).trim_end_matches('$');
-        key == module.name() || module.path().ends_with(key)
-    };
-    let alpha =
-        config.alpha_pattern.iter().find(|(key, _)| matches(key)).map_or(config.lora_alpha, |(_, alpha)| *alpha);
-    (alpha / if config.use_rslora { (r as f64).sqrt() } else { r as f64 }) as f32
-}
-
-fn read_matrix(weights: &safetensors::Weights, entry: &Entry, folder: &Path) -> Result<Vec<f32>> {
-    let view = weights.get(&entry.name)?;
-    let wrong =
-        |reason: String| Error::Adapter { path: folder.to_owned(), reason: format!("{}: {reason}", entry.name) };
-    if view.shape != [entry.rows, entry.cols] {
-        return Err(wrong(format!(
-            "has shape {:?}, but this model asks for {:?}; it was trained on another base, which its adapter_config.json names",
-            view.shape,
-            [entry.rows, entry.cols]
-        )));
-    }
-    let block_type = view
-        .dtype
-        .ggml_type_id()
-        .and_then(quant::BlockType::from_ggml_id)
-        .ok_or_else(|| wrong(format!("is stored as {}; F32, F16 or BF16 would be right", view.dtype)))?;
-    let mut values = vec![0f32; entry.rows * entry.cols];
-    quant::decode(block_type, view.bytes, &mut values).map_err(|e| wrong(e.to_string()))?;
-    if let Some(at) = values.iter().position(|x| !x.is_finite()) {
-        return Err(wrong(format!("element {at} is {}; the adapter is damaged", values[at])));
-    }
-    Ok(values)
 }
 
 /// The flat buffer while it is being laid out.

@@ -1,0 +1,180 @@
+//! A PEFT folder put onto a model: every tensor has its place, every place its tensor, and both are what the config says by PEFT's own
+//! rules. What is not so is refused by name. How tensors lie on the device is the parent's matter.
+
+use std::path::Path;
+
+use aludel_formats::peft::{self, LoraPart, Rows, TensorName};
+use aludel_formats::safetensors;
+use aludel_kernels::{Context, quant};
+
+use super::{Adapter, Layout, Slot, linear_shape};
+use crate::config::Config;
+use crate::error::{Error, Result};
+use crate::module::{MODULES, Module};
+
+/// What PEFT adapts in models of the Llama family where a config names nothing.
+const DEFAULT_TARGETS: [&str; 2] = ["q_proj", "v_proj"];
+/// Modules outside of the layers that PEFT could put an adapter on.
+const OUTER: [&str; 2] = ["model.embed_tokens", "lm_head"];
+
+/// The tensors of a file by their places, under the names that they have there.
+struct Found {
+    /// A and B of each linear.
+    loras: Vec<[[Option<String>; 2]; MODULES]>,
+    /// Rows of embedding and head.
+    rows: [Option<String>; 2],
+}
+
+impl Adapter {
+    /// Loads a PEFT folder onto a model of the given config.
+    ///
+    /// # Errors
+    /// [`Error::Adapter`] if a tensor does not fit the model or its own config, is unknown or has no partner, or if token ids do not fit
+    /// the vocabulary; format errors of the files.
+    pub fn load(ctx: &mut Context, config: &Config, folder: &Path) -> Result<Adapter> {
+        let file = peft::read(folder)?;
+        let wrong = |reason: String| Error::Adapter { path: folder.to_owned(), reason };
+        let found = Found::sort(file.weights.names(), config).map_err(wrong)?;
+        let rules = file.rules(&DEFAULT_TARGETS)?;
+        if file.config.trains_biases() && (config.attention_bias || config.mlp_bias) {
+            return Err(wrong(
+                "its \"bias\" says that biases of the base were trained, but it has none; get it again from its source"
+                    .to_owned(),
+            ));
+        }
+        for module in OUTER {
+            if rules.is_target(module)? {
+                return Err(wrong(format!(
+                    "its target_modules mean {module}, and an adapter on that is not supported; only linears of layers are"
+                )));
+            }
+        }
+        let mut layout = Layout::default();
+        let mut values = Vec::new();
+        for (layer, modules) in found.loras.iter().enumerate() {
+            let mut slots = [None; MODULES];
+            for module in Module::ALL {
+                let path = format!("model.layers.{layer}.{}", module.path());
+                let (a_name, b_name) = match (&modules[module as usize], rules.is_target(&path)?) {
+                    ([None, None], false) => continue,
+                    ([Some(a), Some(b)], true) => (a, b),
+                    ([None, None], true) => {
+                        return Err(wrong(format!(
+                            "its target_modules mean {path}, but it has no tensors for that; get it again from its source, or mend \
+                             target_modules in its adapter_config.json"
+                        )));
+                    }
+                    ([Some(name), None] | [None, Some(name)], _) => {
+                        return Err(wrong(format!("{name} has no partner: A and B come in pairs")));
+                    }
+                    ([Some(name), Some(_)], false) => {
+                        return Err(wrong(format!(
+                            "{name}: its target_modules leave {path} out, so that PEFT would not use this tensor; mend target_modules in \
+                             its adapter_config.json, or remove the tensor"
+                        )));
+                    }
+                };
+                let (d_in, d_out) = linear_shape(config, module);
+                let r = rules.rank(&path)?;
+                let a = read_matrix(&file.weights, a_name, [r, d_in], folder)?;
+                let b = read_matrix(&file.weights, b_name, [d_out, r], folder)?;
+                slots[module as usize] = Some(Slot {
+                    a: layout.push(peft::lora_a_name(layer, module.path()), r, d_in),
+                    b: layout.push(peft::lora_b_name(layer, module.path()), d_out, r),
+                    scale: rules.scale(&path)? as f32,
+                });
+                values.extend(a);
+                values.extend(b);
+            }
+            layout.slots.push(slots);
+        }
+        let embedding = file.config.embedding_tokens();
+        let head = match file.config.head_tokens() {
+            // PEFT ties what is trained as the model ties the tables, and saves it once
+            head if config.tie_word_embeddings && head == embedding => &[],
+            head => head,
+        };
+        if config.tie_word_embeddings && !(head.is_empty() && found.rows[1].is_none()) {
+            let reason = "it has rows of an untied head, but this model ties its head to the embedding";
+            return Err(wrong(format!("{reason}; give the base that it was trained on")));
+        }
+        super::rows::check(config, embedding, head).map_err(wrong)?;
+        for ((kind, ids), name) in [(Rows::Embedding, embedding), (Rows::Head, head)].into_iter().zip(&found.rows) {
+            match name {
+                Some(name) if !ids.is_empty() => {
+                    let rows = read_matrix(&file.weights, name, [ids.len(), config.hidden_size], folder)?;
+                    layout.push_rows(kind, ids, config.hidden_size);
+                    values.extend(rows);
+                }
+                None if ids.is_empty() => {}
+                _ => {
+                    return Err(wrong(format!(
+                        "adapter_config.json lists {} trained rows for {kind:?}, the weights {} them; get it again from its source",
+                        ids.len(),
+                        if name.is_some() { "have" } else { "lack" },
+                    )));
+                }
+            }
+        }
+        if layout.entries.is_empty() {
+            return Err(wrong("the adapter has no tensors; give the folder that training saved it in".to_owned()));
+        }
+        Ok(layout.into_adapter(ctx, file.config, &values))
+    }
+}
+
+impl Found {
+    /// Finds the place of each name; what is wrong with one that has none.
+    fn sort<'n>(names: impl Iterator<Item = &'n str>, config: &Config) -> Result<Found, String> {
+        let none = || [const { [const { None }; 2] }; MODULES];
+        let layers = config.num_hidden_layers;
+        let mut found = Found { loras: (0..layers).map(|_| none()).collect(), rows: [None, None] };
+        let another = "it was trained on another base, which its adapter_config.json names";
+        for name in names {
+            let place = match peft::parse_name(name) {
+                Some(TensorName::Lora { layer, module, part }) => {
+                    let module = Module::from_path(&module)
+                        .ok_or_else(|| format!("{name}: this model has no {module}; {another}"))?;
+                    let of_layer = found
+                        .loras
+                        .get_mut(layer)
+                        .ok_or_else(|| format!("{name}: this model has only {layers} layers; {another}"))?;
+                    &mut of_layer[module as usize][usize::from(part == LoraPart::B)]
+                }
+                Some(TensorName::TrainedRows(kind)) => &mut found.rows[usize::from(kind == Rows::Head)],
+                Some(TensorName::OuterLora { module, .. }) => {
+                    return Err(format!("{name}: an adapter on {module} is not supported; only linears of layers are"));
+                }
+                None => return Err(format!("{name}: {}", peft::what_tensor_is(name))),
+            };
+            if let Some(other) = place.replace(name.to_owned()) {
+                return Err(format!("{other} and {name} are two names of one tensor; remove one of them"));
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// The values of a tensor whose shape is checked before anything is made for it.
+fn read_matrix(weights: &safetensors::Weights, name: &str, shape: [usize; 2], folder: &Path) -> Result<Vec<f32>> {
+    let view = weights.get(name)?;
+    let wrong = |reason: String| Error::Adapter { path: folder.to_owned(), reason: format!("{name}: {reason}") };
+    if view.shape != shape {
+        return Err(wrong(format!(
+            "has shape {:?}, but this model asks for {shape:?}; it was trained on another base, which its adapter_config.json names, or with \
+             another rank than that says",
+            view.shape
+        )));
+    }
+    let block_type = view
+        .dtype
+        .ggml_type_id()
+        .and_then(quant::BlockType::from_ggml_id)
+        .ok_or_else(|| wrong(format!("is stored as {}; F32, F16 or BF16 would be right", view.dtype)))?;
+    let mut values = vec![0f32; shape.iter().product()];
+    quant::decode(block_type, view.bytes, &mut values).map_err(|e| wrong(e.to_string()))?;
+    if let Some(at) = values.iter().position(|x| !x.is_finite()) {
+        return Err(wrong(format!("element {at} is {}; the adapter is damaged", values[at])));
+    }
+    Ok(values)
+}

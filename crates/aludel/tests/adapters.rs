@@ -1,0 +1,241 @@
+//! Adapters through the binary: trained rows and their bounds wherever an adapter is loaded, merging beside an untied head, training that
+//! cannot teach a module anything, and answers that fail one by one.
+#![expect(clippy::unwrap_used, reason = "clippy does not know the helpers of tests as tests")]
+
+mod common;
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use aludel_formats::safetensors::{Weights, hf_metadata, save_file};
+use aludel_formats::{Dtype, TensorSpec};
+use common::Workshop;
+use serde_json::{Value, json};
+
+const TRAIN: &[&str] =
+    &["train", "--data", "rows.jsonl", "--max-length", "256", "--dtype", "f32", "--learning-rate", "0.05"];
+
+fn workshop() -> Workshop {
+    let workshop = Workshop::with_student();
+    let rows: String = (0..20)
+        .map(|i| {
+            let (prompt, response) = (format!("{i}+1?"), format!("{}", i + 1));
+            format!("{}\n", json!({"prompt": prompt, "reasoning": "one more", "response": response}))
+        })
+        .collect();
+    workshop.write("rows.jsonl", &rows);
+    workshop
+}
+
+/// Trains and gives what was said, which starts with the exit code.
+fn train(workshop: &Workshop, student: &str, output_dir: &str, more: &[&str]) -> String {
+    workshop.run(&[TRAIN, &["--student", student, "--output-dir", output_dir], more].concat())
+}
+
+/// Writes a file of f32 tensors again, as `change` leaves them.
+fn rewrite(path: &Path, change: impl FnOnce(&mut BTreeMap<String, (Vec<usize>, Vec<u8>)>)) {
+    let file = Weights::open_file(path).unwrap();
+    let tensors = file.tensors().map(|tensor| tensor.unwrap());
+    let mut tensors: BTreeMap<_, _> =
+        tensors.map(|tensor| (tensor.name.to_owned(), (tensor.shape.clone(), tensor.bytes.to_vec()))).collect();
+    change(&mut tensors);
+    let specs: Vec<_> =
+        tensors.iter().map(|(name, (shape, _))| TensorSpec::new(name, Dtype::F32, shape.clone())).collect();
+    save_file(path, &specs, &hf_metadata(), |spec| {
+        Ok::<_, aludel_formats::Error>(Cow::Owned(tensors[&spec.name].1.clone()))
+    })
+    .unwrap();
+}
+
+fn edit_json(path: &Path, change: impl FnOnce(&mut Value)) {
+    let mut json: Value = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
+    change(&mut json);
+    fs::write(path, json.to_string()).unwrap();
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+    }
+}
+
+/// A copy of the student, in `untied`, whose head has rows of its own.
+fn untie(workshop: &Workshop) {
+    copy(&workshop.path("student"), &workshop.path("untied"));
+    edit_json(&workshop.path("untied/config.json"), |config| config["tie_word_embeddings"] = false.into());
+    rewrite(&workshop.path("untied/model.safetensors"), |tensors| {
+        let (shape, bytes) = tensors["model.embed_tokens.weight"].clone();
+        let reversed = bytes.chunks_exact(4).rev().flatten().copied().collect();
+        tensors.insert("lm_head.weight".to_owned(), (shape, reversed));
+    });
+}
+
+/// Leaves the rows of the embedding alone in an adapter folder of an untied model.
+fn leave_out_head_rows(adapter: &Path) {
+    edit_json(&adapter.join("adapter_config.json"), |config| {
+        let ids = config["trainable_token_indices"]["embed_tokens"].clone();
+        config["trainable_token_indices"] = ids;
+    });
+    rewrite(&adapter.join("adapter_model.safetensors"), |tensors| {
+        let count = tensors.len();
+        tensors.retain(|name, _| !name.contains("lm_head"));
+        assert_eq!(tensors.len() + 1, count);
+    });
+}
+
+/// Every command that loads an adapter, with what it says.
+fn everywhere(workshop: &Workshop, student: &str, adapter: &str, more: &[&str]) -> Vec<String> {
+    let on = ["--adapter", adapter];
+    let with = |arguments: &[&str]| workshop.run(&[arguments, &on[..]].concat());
+    let init = format!("train.init_adapter={adapter}");
+    vec![
+        with(&["merge", "--student", student, "--output-dir", "merged"]),
+        with(&["chat", "--model", student, "--prompt", "1", "--max-new-tokens", "2"]),
+        with(&["logits", "--model", student, "--ids", "65", "--output", "l.safetensors"]),
+        with(&["eval", "--model", student, "--tasks", "sums.jsonl", "--output-dir", "scores"]),
+        with(&["eval", "--loss", "--model", student, "--data", "rows.jsonl"]),
+        train(workshop, student, "again", &[&["--set", &init], more].concat()),
+    ]
+}
+
+#[test]
+fn rows_that_the_vocabulary_has_no_place_for_are_refused_wherever_an_adapter_is_loaded() {
+    let workshop = workshop();
+    workshop.write("sums.jsonl", "{\"question\": \"1+1?\", \"answer\": 2}\n");
+    let tokens = ["--set", r#"student.add_tokens=["<think>", "</think>"]"#];
+    let trained = train(&workshop, "student", "run", &[&tokens[..], &["--max-steps", "2"]].concat());
+    assert!(trained.contains("exit code: 0"), "{trained}");
+    for (number, (ids, said)) in [
+        (
+            json!([258, 266]),
+            "it trains token 266 of embed_tokens, but the model's vocabulary of 258 has no token 259 before it",
+        ),
+        (json!([258, 4_000_000_000_u32]), "token 4000000000"),
+        (json!([258, 258]), "lists token 258 twice"),
+        (json!([258, -1]), "-1 is no token id"),
+        (json!([258, 259, 260]), "has shape [2, 8], but this model asks for [3, 8]"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let adapter = format!("bad-{number}");
+        copy(&workshop.path("run/adapter"), &workshop.path(&adapter));
+        let config = workshop.path(&adapter).join("adapter_config.json");
+        edit_json(&config, |config| config["trainable_token_indices"] = ids);
+        for answer in everywhere(&workshop, "student", &adapter, &tokens) {
+            assert!(answer.contains("exit code: 1") && answer.contains(said), "{answer}\nlacks {said}");
+        }
+        assert!(!workshop.path("merged").exists() && !workshop.path("again").exists());
+    }
+}
+
+#[test]
+fn new_rows_of_one_table_beside_an_untied_head_are_refused_and_known_ones_merge() {
+    let workshop = workshop();
+    workshop.write("sums.jsonl", "{\"question\": \"1+1?\", \"answer\": 2}\n");
+    untie(&workshop);
+    let tokens = ["--set", r#"student.add_tokens=["<think>", "</think>"]"#, "--max-steps", "2"];
+    let trained = train(&workshop, "untied", "new", &tokens);
+    assert!(trained.contains("exit code: 0"), "{trained}");
+    leave_out_head_rows(&workshop.path("new/adapter"));
+    for answer in everywhere(&workshop, "untied", "new/adapter", &tokens) {
+        let said = "token 258 is new to the vocabulary of 258, and the adapter has a row of embed_tokens for it but none of lm_head";
+        assert!(answer.contains("exit code: 1") && answer.contains(said), "{answer}");
+    }
+    // Rows that the vocabulary has: the head keeps those of the base, as in PEFT.
+    let trained =
+        train(&workshop, "untied", "known", &["--set", r#"student.add_tokens=["o", "n"]"#, "--max-steps", "2"]);
+    assert!(trained.contains("exit code: 0"), "{trained}");
+    leave_out_head_rows(&workshop.path("known/adapter"));
+    workshop.json(&["merge", "--adapter", "known/adapter", "--student", "untied", "--output-dir", "merged", "--json"]);
+    let tensor = |model: &str, name: &str| {
+        Weights::open_file(workshop.path(model).join("model.safetensors")).unwrap().get(name).unwrap().bytes.to_vec()
+    };
+    assert_eq!(tensor("merged", "lm_head.weight"), tensor("untied", "lm_head.weight"));
+    let name = "model.embed_tokens.weight";
+    let (merged, base) = (tensor("merged", name), tensor("untied", name));
+    let changed: Vec<usize> = (0..258).filter(|row| merged[row * 32..][..32] != base[row * 32..][..32]).collect();
+    assert_eq!(changed, [110, 111], "the rows of n and o, and no others");
+}
+
+#[test]
+fn modules_that_can_learn_nothing_stop_the_run() {
+    let workshop = workshop();
+    copy(&workshop.path("student"), &workshop.path("hollow"));
+    rewrite(&workshop.path("hollow/model.safetensors"), |tensors| {
+        tensors.get_mut("model.layers.0.self_attn.o_proj.weight").unwrap().1.fill(0);
+    });
+    let targets = ["--set", r#"lora.target_modules=["q_proj", "v_proj", "up_proj"]"#];
+    let said = train(&workshop, "hollow", "run", &targets);
+    for part in [
+        "exit code: 1",
+        "self_attn.q_proj of layer 0, self_attn.v_proj of layer 0",
+        "exactly zero in each of 5 steps",
+        "lora.target_modules",
+    ] {
+        assert!(said.contains(part), "lacks {part:?}:\n{said}");
+    }
+    assert!(!workshop.path("run/adapter").exists());
+    let short = train(&workshop, "hollow", "short", &[&targets[..], &["--max-steps", "2"]].concat());
+    assert!(short.contains("exactly zero in each of 2 steps"), "{short}");
+    // Where what hides them is learnt itself they have a gradient from the step after its first on, behind a warm-up, too.
+    let whole = train(&workshop, "hollow", "whole", &["--set", "lora.target_modules=all-linear"]);
+    assert!(whole.contains("exit code: 0"), "{whole}");
+    let sound = train(&workshop, "student", "sound", &targets);
+    assert!(sound.contains("exit code: 0"), "{sound}");
+}
+
+#[test]
+fn a_run_whose_every_step_is_warm_up_is_refused_before_it_begins() {
+    let workshop = workshop();
+    let said = train(&workshop, "student", "run", &["--max-steps", "1"]);
+    for part in ["exit code: 1", "train.learning_rate = 0.05", "1 steps, 1 of them warm-up", "train.warmup_ratio=0"] {
+        assert!(said.contains(part), "lacks {part:?}:\n{said}");
+    }
+    assert!(!workshop.path("run/recipe.toml").exists());
+    let still = train(&workshop, "student", "run", &["--learning-rate", "0"]);
+    assert!(still.contains("exit code: 1") && still.contains("train.learning_rate = 0:"), "{still}");
+}
+
+#[test]
+fn answers_fail_one_by_one_and_are_counted() {
+    let workshop = workshop();
+    untie(&workshop);
+    rewrite(&workshop.path("untied/model.safetensors"), |tensors| {
+        let row = usize::from(b'8') * 32;
+        tensors.get_mut("model.embed_tokens.weight").unwrap().1[row..row + 4].copy_from_slice(&f32::NAN.to_le_bytes());
+    });
+    workshop.write(
+        "sums.jsonl",
+        "{\"question\": \"1+1?\", \"answer\": 2}\n{\"question\": \"Say 8.\", \"answer\": 8}\n{\"question\": \"Say 9.\", \"answer\": 9}\n",
+    );
+    let usual = ["eval", "--model", "untied", "--dtype", "f32", "--tasks", "sums.jsonl", "--samples", "4"];
+    let evaluate = [&usual[..], &["--max-new-tokens", "6", "--output-dir", "scores"]].concat();
+    let said = workshop.run(&evaluate);
+    assert!(said.contains("exit code: 0") && said.contains("of the answers failed and count as wrong"), "{said}");
+    let samples = fs::read_to_string(workshop.path("scores/samples.jsonl")).unwrap();
+    let samples: Vec<Value> = samples.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(samples.len(), 12);
+    let has_failed = |sample: &Value| sample["finish_reason"] == "failed";
+    for sample in &samples {
+        assert_eq!(has_failed(sample), !sample["failure"].is_null(), "{sample}");
+        if sample["question"] == "Say 8." {
+            assert!(
+                has_failed(sample) && sample["failure"].as_str().unwrap().contains("not finite numbers"),
+                "{sample}"
+            );
+        }
+        assert!(!(has_failed(sample) && (sample["correct"] == true || sample["truncated"] == true)), "{sample}");
+    }
+    let failed = samples.iter().filter(|sample| has_failed(sample)).count();
+    assert!((4..12).contains(&failed), "{failed} of 12 failed");
+    let results: Value = serde_json::from_slice(&fs::read(workshop.path("scores/results.json")).unwrap()).unwrap();
+    let share = results["tasks"][0]["failed"].as_f64().unwrap();
+    assert!((share - failed as f64 / 12.0).abs() <= 1e-12, "{share}");
+    let chat = workshop.run(&["chat", "--model", "untied", "--dtype", "f32", "--prompt", "8", "--max-new-tokens", "4"]);
+    assert!(chat.contains("exit code: 1") && chat.contains("not finite numbers"), "{chat}");
+}
