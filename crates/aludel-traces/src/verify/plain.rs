@@ -36,10 +36,8 @@ pub(super) fn matched<'a>(answer_text: &'a str, pattern: &Regex) -> Option<&'a s
 }
 
 pub(super) fn numeric(answer_text: &str, gold: &str, absolute: f64, relative: f64) -> Verdict {
-    let Some(gold) = maths::number(gold) else { return Verdict::Undecided };
     let Some(answer) = maths::extract(answer_text) else { return Verdict::NoAnswer };
-    let Some(answer) = maths::number(answer) else { return Verdict::Undecided };
-    decided((answer - gold).abs() <= absolute + relative * gold.abs())
+    maths::is_within(answer, gold, absolute, relative).map_or(Verdict::Undecided, decided)
 }
 
 pub(super) fn json(answer_text: &str, gold: &str) -> Verdict {

@@ -4,6 +4,7 @@
 //! length and by a count of operations; what is beyond them is undecided.
 
 mod answer;
+mod clock;
 mod compare;
 mod exact;
 mod expression;
@@ -11,7 +12,10 @@ mod extract;
 mod lexer;
 mod number;
 mod parser;
+mod quantity;
 mod real;
+mod reals;
+mod relation;
 mod scalar;
 #[cfg(test)]
 mod tests;
@@ -57,15 +61,52 @@ pub enum Equality {
 ///   proof, but expressions that differ and agree at all of them have to be made on purpose.
 pub fn equal(left: &str, right: &str) -> Equality {
     let budget = exact::Budget::new();
-    match compare::equal(&answer::read(left), &answer::read(right), &budget) {
+    let (first, second) = (answer::read(left), answer::read(right));
+    match compare::equal(&first, &second, &budget) {
         Equality::Undecided if same_spelling(left, right) => Equality::Equal,
+        Equality::Different => {
+            // 3,14 may be two numbers or, where commas stand before decimals, one.
+            let same = |one: &answer::Answer, other: Option<String>| {
+                other.is_some_and(|other| compare::equal(one, &answer::read(&other), &budget) == Equality::Equal)
+            };
+            match same(&first, swapped(right)) || same(&second, swapped(left)) {
+                true => Equality::Undecided,
+                false => Equality::Different,
+            }
+        }
         equality => equality,
     }
 }
 
-/// The value of an answer that is one real number, units and percent signs left aside; `None` for anything else.
-pub fn number(text: &str) -> Option<f64> {
-    compare::number(&answer::read(text), &exact::Budget::new()).ok()
+/// The text with points for commas and commas for points, if it holds one number and that has either.
+fn swapped(text: &str) -> Option<String> {
+    let is_part = |character: char| character.is_ascii_digit() || matches!(character, '.' | ',');
+    let start = text.find(|character: char| character.is_ascii_digit())?;
+    let length = text[start..].find(|character| !is_part(character)).unwrap_or(text.len() - start);
+    let number = text[start..start + length].trim_end_matches(['.', ',']);
+    let rest = &text[start + number.len()..];
+    if number.len() > 60 || !number.contains(['.', ',']) || rest.contains(|next: char| next.is_ascii_digit()) {
+        return None;
+    }
+    let other = |character| match character {
+        '.' => ',',
+        ',' => '.',
+        other => other,
+    };
+    Some(format!("{}{}{rest}", &text[..start], number.chars().map(other).collect::<String>()))
+}
+
+/// Whether two answers are real numbers no further apart than `absolute + relative · |right|`, units and percent signs left
+/// aside; `None` where one is none, or where it cannot be told. Nothing is rounded: a tolerance is the decimal that one writes.
+pub fn is_within(left: &str, right: &str, absolute: f64, relative: f64) -> Option<bool> {
+    let (left, right) = (answer::read(left), answer::read(right));
+    let (left, right) = (compare::number(&left)?, compare::number(&right)?);
+    let budget = exact::Budget::new();
+    let decimal = |value: f64| {
+        let characters: Vec<char> = value.to_string().chars().collect();
+        number::read(&characters, false).map(|(number, _)| number.value)
+    };
+    scalar::is_within(left, right, &decimal(absolute)?, &decimal(relative)?, &budget)
 }
 
 /// Whether what could not be read, or not computed, is the same letter by letter but for spaces and layout.
