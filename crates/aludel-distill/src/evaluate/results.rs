@@ -99,7 +99,7 @@ pub struct TaskResult {
     pub looping: f64,
     /// Share of samples in which no answer is found.
     pub no_answer: f64,
-    /// Share of samples that the verifier could not decide; they count as wrong.
+    /// Share of samples that could not be compared with the right answer; they count as not right.
     #[serde(default)]
     pub undecided: f64,
     /// Tokens of reasoning, mean over the samples whose tokens were counted: not every server counts them.

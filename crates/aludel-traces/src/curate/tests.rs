@@ -122,8 +122,9 @@ fn wrong_answers_are_dropped_or_labelled() {
     ];
     let filter = Options { verify: Verify::Filter, ..off() };
     check(&rows[..4], &filter, &[("a", ""), ("b", "wrong"), ("c", "wrong"), ("d", "")]);
-    let strict = Options { require_verified: true, ..filter };
+    let strict = Options { require_verified: true, ..filter.clone() };
     check(&rows[..4], &strict, &[("a", ""), ("b", "wrong"), ("c", "wrong"), ("d", "unverified")]);
+    check(&rows[4..], &filter, &[("e", "undecided")]);
 
     let bench = Bench::new();
     let report = bench.curate(&rows[..4], &Options { verify: Verify::Label, ..off() });

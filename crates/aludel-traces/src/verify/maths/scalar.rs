@@ -12,7 +12,7 @@ use super::number::Number;
 use super::real::{Domain, Evaluator, PRECISIONS};
 
 /// Points that are tried, and how many must have a value on both sides.
-const POINTS: u64 = 12;
+const POINTS: u64 = 20;
 const POINTS_NEEDED: usize = 3;
 
 /// Whether two expressions are equal.
@@ -89,7 +89,7 @@ fn at_points(names: &[&str], mut holds: impl FnMut(&Point<'_>) -> Result<bool, S
             .enumerate()
             .map(|(rank, name)| {
                 let size = coordinate(name, index);
-                (*name, if is_negative(rank as u64, index) { -size } else { size })
+                (*name, if is_negative(name, rank, index) { -size } else { size })
             })
             .collect();
         match holds(&point) {
@@ -101,15 +101,18 @@ fn at_points(names: &[&str], mut holds: impl FnMut(&Point<'_>) -> Result<bool, S
     if agreed >= POINTS_NEEDED { Equality::Equal } else { Equality::Undecided }
 }
 
-/// Whether a symbol is negative at a point. Each of seven symbols is so at four of the last eight points, and no two of
-/// them at the same four (the rows of a Hadamard matrix), so that |x| is never taken for x, nor |xy| for xy.
-fn is_negative(rank: u64, index: u64) -> bool {
-    let row = rank % 7 + 1;
-    index >= 4 && (row & (index - 4)).count_ones() % 2 == 1
+/// Whether a symbol is negative at a point. The first four go through all combinations of signs within the last 16 points, so
+/// that |x| is never taken for x, nor |xy| for xy.
+fn is_negative(name: &str, rank: usize, index: u64) -> bool {
+    match rank {
+        _ if index < 4 => false,
+        0..=3 => ((index - 4) >> rank) % 2 == 1,
+        _ => blake3::hash(format!("{index} {name}").as_bytes()).as_bytes()[0].is_multiple_of(2),
+    }
 }
 
 /// The size of a number that hangs on the symbol's name and the point's index alone. The first four are whole numbers, so
-/// that factorials and powers have values; the last four lie within the domain of √(1 − x²).
+/// that factorials and powers have values; the last eight lie within the domain of √(1 − x²).
 fn coordinate(name: &str, index: u64) -> RBig {
     let mut hasher = blake3::Hasher::new();
     hasher.update(&index.to_le_bytes()).update(name.as_bytes());
@@ -121,7 +124,7 @@ fn coordinate(name: &str, index: u64) -> RBig {
     let under = pick(2, 2, 14);
     match index {
         0..=3 => RBig::from(pick(0, 2, 40)),
-        4..=7 => RBig::from_parts(pick(0, 1, 97).into(), under.into()),
+        4..=11 => RBig::from_parts(pick(0, 1, 97).into(), under.into()),
         _ => RBig::from_parts(pick(0, 1, under.max(2)).into(), under.into()),
     }
 }
