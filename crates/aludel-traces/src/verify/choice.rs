@@ -27,7 +27,7 @@ pub(super) fn chosen(text: &str, letters: &[char]) -> Option<char> {
     last_lines.into_iter().find_map(|line| leading_letter(line, letters).or_else(|| last_bracketed(line, letters)))
 }
 
-/// Whether the answer names one letter and then another: "A or B", "(A), (C)".
+/// Whether the answer names one letter and then another: "A or B", "(A), (C)", "(A) is wrong, (B) fits".
 fn is_several(text: &str, letters: &[char]) -> bool {
     static SEVERAL: LazyLock<Regex> = LazyLock::new(|| {
         Regex::new(concat!(
@@ -38,6 +38,11 @@ fn is_several(text: &str, letters: &[char]) -> bool {
     });
     let answer = maths::extract_marked(text).unwrap_or(text);
     let Some(line) = answer.trim().lines().rev().find(|line| !line.trim().is_empty()) else { return false };
+    if let (Some(first), Some(last)) = (leading_letter(line, letters), last_bracketed(line, letters))
+        && first != last
+    {
+        return true;
+    }
     SEVERAL.captures_iter(line).any(|found| {
         let letter = |group: usize| found.get(group).and_then(|letter| letter.as_str().chars().next());
         let (Some(first), Some(second)) = (letter(1), letter(2)) else { return false };

@@ -41,7 +41,7 @@ fn choice_takes_the_letter_that_an_answer_settles_on() {
             ("The answer is (A) or (B).", "B", Verdict::Undecided),
             ("\\boxed{A, C}", "A", Verdict::Undecided),
             ("The answer is A, and I am sure.", "A", Verdict::Right),
-            ("(A) is wrong and so (B)", "B", Verdict::Right),
+            ("(A) is wrong, (B) fits", "A", Verdict::Undecided),
             ("", "B", Verdict::NoAnswer),
         ],
     );

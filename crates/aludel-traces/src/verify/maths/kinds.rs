@@ -159,7 +159,7 @@ fn what_is_too_small_to_be_seen_is_not_taken_for_nothing() {
     }
     check(Different, &[(r"\sin 1+10^{-90}", r"\sin 1")]);
     check(Equal, &[(r"\cos\frac{\pi}{2}+1", "1"), (r"(\sqrt2)^2+5", "7")]);
-    for names in ["x", "xy", "xyz", "abcx", "E", "k"] {
+    for names in ["x", "xy", "xyz", "abc", "E", "k"] {
         check(Different, &[(&format!("|{names}|"), names)]);
     }
 }
@@ -194,7 +194,7 @@ fn units_bases_separators_and_names() {
     check(
         Undecided,
         &[
-            ("36 km/h", "10 m/s"),
+            (r"36 \text{ km/h}", r"10 \text{ m/s}"),
             (r"180^\circ", r"\pi"),
             ("101_2", "5"),
             ("3,14", "3.14"),

@@ -456,7 +456,12 @@ fn is_product(run: &str) -> bool {
 }
 
 /// ∼ before a number says "about", elsewhere something that is not known; − before a set takes its elements away.
-fn signs_of_several_meanings(tokens: &mut [Token]) -> Option<()> {
+fn signs_of_several_meanings(tokens: &mut Vec<Token>) -> Option<()> {
+    // 12{:}00 only sets the colon closer.
+    let set_close = [Token::Open(Bracket::Group), Token::Sign(':'), Token::Close(Bracket::Group)];
+    while let Some(at) = tokens.windows(3).position(|three| three == set_close) {
+        tokens.splice(at..at + 3, [Token::Sign(':')]);
+    }
     for index in 0..tokens.len() {
         let next = tokens.get(index + 1);
         match tokens[index] {
