@@ -78,7 +78,19 @@ fn compared(comparison: &Comparison, task: &TaskComparison, names_model: bool) -
 }
 
 fn table(report: &Report<'_>, names: &[&str]) -> Html {
-    let heads = ["task", "model", "pass@1", "maj@k", "pass@k", "cut", "looping", "no answer", "undecided", "thinking", "tokens/s"];
+    let heads = [
+        "task",
+        "model",
+        "pass@1",
+        "maj@k",
+        "pass@k",
+        "cut",
+        "looping",
+        "no answer",
+        "undecided",
+        "thinking",
+        "tokens/s",
+    ];
     let head = element("tr", &[], heads.iter().map(|head| element("th", &[], text(head))).collect());
     let mut rows = Vec::new();
     for name in names {

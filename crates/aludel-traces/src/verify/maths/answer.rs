@@ -207,9 +207,7 @@ fn both_signs(tokens: &[Token], answer: Answer) -> Vec<Answer> {
 
 fn is_condition(item: &Answer) -> bool {
     match item {
-        Answer::Relation { signs, .. } => {
-            is_inequality(signs) || matches!(signs.as_slice(), ['=' | '≠' | '∈' | '∉'])
-        }
+        Answer::Relation { signs, .. } => is_inequality(signs) || matches!(signs.as_slice(), ['=' | '≠' | '∈' | '∉']),
         Answer::Joined { .. } => true,
         _ => false,
     }
@@ -300,7 +298,8 @@ fn bracketed(tokens: &[Token], nesting: usize) -> Option<Answer> {
     if *open == Bracket::Brace && *close == Bracket::Brace && inner.is_empty() {
         return Some(Answer::Set(Vec::new()));
     }
-    if *open == Bracket::Brace && *close == Bracket::Brace
+    if *open == Bracket::Brace
+        && *close == Bracket::Brace
         && let Some(described) = described(inner, nesting)
     {
         return Some(described);
@@ -334,10 +333,9 @@ fn described(tokens: &[Token], nesting: usize) -> Option<Answer> {
     }
     match (named, answer(named, nesting + 1)) {
         ([Token::Symbol { .. }], _) => Some(Answer::Where(Box::new(condition))),
-        (_, domain @ Answer::Relation { .. }) if is_condition(&domain) => Some(Answer::Where(Box::new(Answer::Joined {
-            join: Join::Intersection,
-            parts: vec![domain, condition],
-        }))),
+        (_, domain @ Answer::Relation { .. }) if is_condition(&domain) => {
+            Some(Answer::Where(Box::new(Answer::Joined { join: Join::Intersection, parts: vec![domain, condition] })))
+        }
         _ => Some(Answer::Unread),
     }
 }

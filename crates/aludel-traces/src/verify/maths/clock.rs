@@ -60,9 +60,10 @@ pub(super) fn read(tokens: &[Token]) -> Option<Clock> {
     let parts: Option<Vec<u32>> = written.iter().map(|number| whole(number)).collect();
     let parts = parts?;
     let definite = half.is_some() || unit.is_some() || written[1..].iter().any(|number| number.leading_zero);
-    let minutes = written[1..].iter().zip(&parts[1..]).all(|(number, part)| {
-        *part < 60 && (*part >= 10 || number.leading_zero) && number.digits == 2
-    });
+    let minutes = written[1..]
+        .iter()
+        .zip(&parts[1..])
+        .all(|(number, part)| *part < 60 && (*part >= 10 || number.leading_zero) && number.digits == 2);
     let hours = match half {
         Some(_) => (0..=24).contains(&parts[0]),
         None => definite || parts[0] <= 24,

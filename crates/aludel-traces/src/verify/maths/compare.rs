@@ -53,10 +53,14 @@ fn understood(left: &Answer, right: &Answer, budget: &Budget) -> Equality {
         }
         (
             Answer::List(named),
-            Answer::List(items) | Answer::Set(items) | Answer::Sequence { items, open: Bracket::Round, close: Bracket::Round },
+            Answer::List(items)
+            | Answer::Set(items)
+            | Answer::Sequence { items, open: Bracket::Round, close: Bracket::Round },
         )
         | (
-            Answer::List(items) | Answer::Set(items) | Answer::Sequence { items, open: Bracket::Round, close: Bracket::Round },
+            Answer::List(items)
+            | Answer::Set(items)
+            | Answer::Sequence { items, open: Bracket::Round, close: Bracket::Round },
             Answer::List(named),
         ) if relation::names(named).is_some() && relation::names(items).is_none() => {
             let is_set = matches!(left, Answer::Set(_)) || matches!(right, Answer::Set(_));
@@ -112,12 +116,14 @@ fn understood(left: &Answer, right: &Answer, budget: &Budget) -> Equality {
         }
         (Answer::Matrix(left), Answer::Matrix(right)) => matrices(left, right, budget),
         // In square brackets a program writes its lists, and a mathematician an interval.
-        (Answer::Sequence { open: Bracket::Square, close: Bracket::Square, items }, Answer::List(other) | Answer::Set(other))
-        | (Answer::List(other) | Answer::Set(other), Answer::Sequence { open: Bracket::Square, close: Bracket::Square, items })
-            if unordered(items, other, budget) != Equality::Different =>
-        {
-            Equality::Undecided
-        }
+        (
+            Answer::Sequence { open: Bracket::Square, close: Bracket::Square, items },
+            Answer::List(other) | Answer::Set(other),
+        )
+        | (
+            Answer::List(other) | Answer::Set(other),
+            Answer::Sequence { open: Bracket::Square, close: Bracket::Square, items },
+        ) if unordered(items, other, budget) != Equality::Different => Equality::Undecided,
         // A column may be written as a tuple; whether that was asked for is not known here.
         (Answer::Matrix(_), Answer::Sequence { .. }) | (Answer::Sequence { .. }, Answer::Matrix(_)) => {
             Equality::Undecided
@@ -366,9 +372,10 @@ fn ratios(left: &[Answer], right: &[Answer], budget: &Budget) -> Equality {
     if is_zero(&first[0]) || is_zero(&second[0]) {
         return Equality::Undecided;
     }
-    all(first.iter().zip(&second).map(|(left, right)| {
-        scalar::equal(&crossed(left, &second[0]), &crossed(right, &first[0]), budget)
-    }))
+    all(first
+        .iter()
+        .zip(&second)
+        .map(|(left, right)| scalar::equal(&crossed(left, &second[0]), &crossed(right, &first[0]), budget)))
 }
 
 /// The parts of a ratio, where each is a plain number or expression.

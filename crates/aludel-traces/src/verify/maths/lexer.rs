@@ -465,7 +465,8 @@ fn signs_of_several_meanings(tokens: &mut Vec<Token>) -> Option<()> {
     for index in 0..tokens.len() {
         let next = tokens.get(index + 1);
         match tokens[index] {
-            Token::Sign('∼') if matches!(next, Some(Token::Number(_) | Token::Sign('-' | '$') | Token::Command(_))) => {
+            Token::Sign('∼') if matches!(next, Some(Token::Number(_) | Token::Sign('-' | '$') | Token::Command(_))) =>
+            {
                 tokens[index] = Token::Sign('≈');
             }
             Token::Sign('∼') => return None,

@@ -108,7 +108,9 @@ fn is_grouped_by_points(characters: &[char]) -> bool {
         groups += 1;
     }
     let goes_on = |next: &char| next.is_ascii_digit() || *next == ',';
-    groups >= 2 && !rest.first().is_some_and(goes_on) && !(rest.first() == Some(&'.') && rest.get(1).is_some_and(goes_on))
+    groups >= 2
+        && !rest.first().is_some_and(goes_on)
+        && !(rest.first() == Some(&'.') && rest.get(1).is_some_and(goes_on))
 }
 
 fn ten_to(exponent: usize) -> UBig {

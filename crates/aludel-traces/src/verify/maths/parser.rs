@@ -28,7 +28,8 @@ pub(super) struct Read {
 
 /// Reads the longest expression at the front of `tokens`; `None` where there is none.
 pub(super) fn read(tokens: &[Token], sign: PlusMinus) -> Option<Read> {
-    let mut parser = Parser { tokens, at: 0, depth: 0, nodes: 0, in_function: 0, sign, plus_minus: false, single: false };
+    let mut parser =
+        Parser { tokens, at: 0, depth: 0, nodes: 0, in_function: 0, sign, plus_minus: false, single: false };
     let expression = parser.sum()?;
     Some(Read { expression, length: parser.at, plus_minus: parser.plus_minus })
 }

@@ -193,4 +193,3 @@ fn suffix(tokens: &[Token]) -> Option<(bool, Option<Unit>)> {
     }
     Some((percent, Unit::from_words(words.iter().map(String::as_str))))
 }
-

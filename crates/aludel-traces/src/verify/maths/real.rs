@@ -61,7 +61,14 @@ macro_rules! finite {
 
 impl<'a> Evaluator<'a> {
     pub(super) fn new(precision: usize, domain: Domain, point: &'a Point<'a>, budget: &'a Budget) -> Evaluator<'a> {
-        Evaluator { context: Context::new(precision), cache: ConstCache::new(), domain, point, budget, lost_a_term: false }
+        Evaluator {
+            context: Context::new(precision),
+            cache: ConstCache::new(),
+            domain,
+            point,
+            budget,
+            lost_a_term: false,
+        }
     }
 
     pub(super) fn value(&mut self, expression: &Expression) -> Result<Complex, Stop> {

@@ -39,9 +39,7 @@ pub(super) struct Region {
 pub(super) fn is_set(answer: &Answer) -> bool {
     match answer {
         Answer::Set(_) | Answer::Joined { .. } | Answer::Where(_) => true,
-        Answer::Relation { signs, .. } => {
-            answer::is_inequality(signs) || matches!(signs.as_slice(), ['≠' | '∈' | '∉'])
-        }
+        Answer::Relation { signs, .. } => answer::is_inequality(signs) || matches!(signs.as_slice(), ['≠' | '∈' | '∉']),
         Answer::Quantity(quantity) => is_real_line(quantity),
         Answer::Text(text) => is_all(text) || is_none(text),
         _ => false,
@@ -285,5 +283,8 @@ fn is_all(text: &str) -> bool {
 }
 
 fn is_none(text: &str) -> bool {
-    matches!(text, "no solution" | "no solutions" | "no real solution" | "no real solutions" | "empty set" | "the empty set")
+    matches!(
+        text,
+        "no solution" | "no solutions" | "no real solution" | "no real solutions" | "empty set" | "the empty set"
+    )
 }

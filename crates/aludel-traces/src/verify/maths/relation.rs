@@ -26,10 +26,12 @@ pub(super) fn assigned<'a>(sides: &'a [Answer], signs: &[char]) -> Option<(&'a A
 /// The names in a list of assignments, if they are not all the same: x = 1, y = 2.
 pub(super) fn names(items: &[Answer]) -> Option<Vec<String>> {
     let name = |item: &Answer| match item {
-        Answer::Relation { sides, signs } if signs.iter().all(|sign| matches!(sign, '=' | '≈')) => match sides.first()? {
-            Answer::Text(text) => Some(text.clone()),
-            side => symbol(side).map(str::to_string),
-        },
+        Answer::Relation { sides, signs } if signs.iter().all(|sign| matches!(sign, '=' | '≈')) => {
+            match sides.first()? {
+                Answer::Text(text) => Some(text.clone()),
+                side => symbol(side).map(str::to_string),
+            }
+        }
         _ => None,
     };
     let names: Option<Vec<String>> = items.iter().map(name).collect();
@@ -66,7 +68,9 @@ fn is_constant(answer: &Answer) -> bool {
 pub(super) fn unwrapped(sides: &[Answer], signs: &[char], other: &Answer, budget: &Budget) -> Equality {
     if let Some(values) = calculation(sides, signs) {
         return match is_consistent(&values, budget) {
-            true if values.iter().any(|value| compare::equal(value, other, budget) == Equality::Equal) => Equality::Equal,
+            true if values.iter().any(|value| compare::equal(value, other, budget) == Equality::Equal) => {
+                Equality::Equal
+            }
             true => compare::equal(values[values.len() - 1], other, budget),
             false => Equality::Undecided,
         };
@@ -186,7 +190,9 @@ pub(super) fn interval<'a>(sides: &'a [Answer], signs: &[char]) -> Option<(&'a s
 /// The name of an answer that is one symbol.
 pub(super) fn symbol(answer: &Answer) -> Option<&str> {
     match answer {
-        Answer::Quantity(Quantity { expression: Expression::Symbol(name), unit: None, percent: false, .. }) => Some(name),
+        Answer::Quantity(Quantity { expression: Expression::Symbol(name), unit: None, percent: false, .. }) => {
+            Some(name)
+        }
         _ => None,
     }
 }
