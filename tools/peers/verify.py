@@ -1,8 +1,8 @@
 """Compares our verdicts on mathematical answers with math-verify's, and with the labels that traces carry.
 
-Three sets: answers of real traces against their own golds and against other rows' golds; GSM8K's answers, written in
-several ways and changed; and the classes of tests/fixtures/maths_pairs.jsonl, where it is known which pairs are equal.
-The table and every disagreement are kept under bench/results. Exits with 1 if a bar is missed.
+Four sets: answers of real traces against their own golds and against other rows' golds; GSM8K's answers, written in
+several ways and changed; the classes of tests/fixtures/maths_pairs.jsonl, where it is known which pairs are equal; and
+400 pairs of kinds that are easily mistaken, made by a seed. `--only kinds` runs the last alone, without any data. The table and every disagreement are kept under bench/results. Exits with 1 if a bar is missed.
 """
 
 import argparse
@@ -17,6 +17,7 @@ import subprocess
 import sys
 
 from math_verify import parse, verify
+from verify_kinds import pairs as kind_pairs
 from verify_notes import LABELS, PEER
 
 REPOSITORY = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -31,17 +32,18 @@ def main():
     binary = os.path.join(REPOSITORY, "target", "debug", "examples", "verify")
     report, counts = [], []
     passed = True
-    for name, pairs in {
-        "traces": trace_pairs(options.data),
-        "gsm8k": gsm8k_pairs(options.data),
-        "classes": class_pairs(),
-    }.items():
+    sets = {
+        "traces": lambda: trace_pairs(options.data),
+        "gsm8k": lambda: gsm8k_pairs(options.data),
+        "classes": class_pairs,
+    }
+    for name, pairs in {} if options.only else sets.items():
+        pairs = pairs()
         passed &= compare(name, pairs, ours(binary, pairs), report, counts)
-    agreed, all_pairs = (sum(numbers) for numbers in zip(*counts, strict=True))
-    report.append(f"\n## all three sets\n\n- agreement with math-verify: {agreed / all_pairs:.2%} of {all_pairs} pairs (bar {BAR:.0%})")
-    passed &= agreed >= BAR * all_pairs
-    passed &= labels(options.data, binary, report)
-    text = heading() + "\n".join(report) + "\n"
+    passed &= kinds(binary, options.seed, report)
+    if not options.only:
+        passed &= agreement_and_labels(options.data, binary, report, counts)
+    text = heading(options) + "\n".join(report) + "\n"
     if options.results:
         os.makedirs(options.results, exist_ok=True)
         path = os.path.join(options.results, f"verify-{datetime.date.today()}.md")
@@ -51,11 +53,54 @@ def main():
     sys.exit(0 if passed else 1)
 
 
+def agreement_and_labels(data, binary, report, counts):
+    agreed, all_pairs = (sum(numbers) for numbers in zip(*counts, strict=True))
+    report.append(f"\n## all three sets\n\n- agreement with math-verify: {agreed / all_pairs:.2%} of {all_pairs} pairs (bar {BAR:.0%})")
+    return labels(data, binary, report) and agreed >= BAR * all_pairs
+
+
+def kinds(binary, seed, report):
+    """Kinds that have to be understood: what is known must be judged so, and what nobody knows is undecided."""
+    pairs = kind_pairs(seed)
+    verdicts = ours(binary, pairs)
+    wanted = {True: "right", False: "wrong", None: "undecided"}
+    missed, lines, peer_errors, agreed = [], [], 0, 0
+    for pair, verdict in zip(pairs, verdicts, strict=True):
+        peer, known = theirs(pair), wanted[pair["equal"]]
+        peer_errors += peer != (pair["equal"] is True)
+        agreed += peer == (verdict == "right")
+        if verdict != known:
+            missed.append((pair, verdict))
+        if peer != (verdict == "right"):
+            lines.append(row([pair["class"], code(pair["gold"]), code(pair["answer"]), verdict, "right" if peer else "wrong", known, explanation(pair)]))
+    false_rights = sum(verdict == "right" and pair["equal"] is not True for pair, verdict in missed)
+    report.append(f"\n## kinds, seed {seed}\n")
+    report.append(f"- pairs: {len(pairs)}, {sum(pair['equal'] is True for pair in pairs)} equal, {sum(pair['equal'] is False for pair in pairs)} not, "
+                  f"{sum(pair['equal'] is None for pair in pairs)} of which nobody can know")
+    report.append(f"- we: {false_rights} right that are not (bar 0), {len(missed)} verdicts other than what is known (bar 0), "
+                  f"{verdicts.count('undecided')} undecided")
+    report.append(f"- math-verify: {peer_errors} verdicts other than what is known, where it has to say wrong to what nobody knows")
+    report.append(f"- agreement with math-verify: {agreed / len(pairs):.2%}, {len(lines)} differences, each with its reason")
+    report += ["", row(["kind", "gold", "answer", "we", "math-verify", "known", "why"]), row(["---"] * 7), *lines]
+    for pair, verdict in missed:
+        report.append(f"\nmissed: {code(pair['gold'])} and {code(pair['answer'])}: {verdict}")
+    return not missed
+
+
+def row(cells):
+    return "| " + " | ".join(cells) + " |"
+
+
 def parse_arguments():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", required=True, help="folder with the traces and gsm8k_test.jsonl")
+    parser.add_argument("--data", help="folder with the traces and gsm8k_test.jsonl")
+    parser.add_argument("--only", choices=["kinds"], help="this set alone, which needs no data")
+    parser.add_argument("--seed", type=int, default=20261126, help="decides the pairs of kinds")
     parser.add_argument("--results", help="folder to keep the table in")
-    return parser.parse_args()
+    options = parser.parse_args()
+    if not options.data and not options.only:
+        parser.error("--data is needed, or --only kinds")
+    return options
 
 
 def read(folder, name):
@@ -200,14 +245,14 @@ def labels(folder, binary, report):
     return share >= LABEL_BAR
 
 
-def heading():
+def heading(options):
     versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in ("math-verify", "latex2sympy2_extended", "sympy"))
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=REPOSITORY, capture_output=True, text=True).stdout.strip()
     return (
         f"# Verdicts on mathematical answers, {datetime.date.today()}\n\n"
         f"- machine: {processor()}, {os.cpu_count()} logical cores, {platform.system()}\n"
         f"- versions: python {platform.python_version()}, {versions}; aludel at {commit}\n"
-        "- command: `tools/peers/verify --data DATA --results bench/results`\n"
+        f"- command: `tools/peers/verify {'--only kinds' if options.only else '--data DATA'} --seed {options.seed} --results bench/results`\n"
     )
 
 

@@ -61,6 +61,8 @@ pub struct TaskComparison {
     pub as_before: usize,
     /// Ids of problems that neither model solved in any sample.
     pub both_wrong: Vec<String>,
+    /// Answers of the baseline and of the model that could not be compared with the right one; they count as not right.
+    pub undecided: [usize; 2],
 }
 
 /// What can be said of a difference.
@@ -97,6 +99,11 @@ impl Evaluated {
         let results = Results::read(folder)?;
         let samples = results::read_samples(folder)?;
         Ok(Evaluated { folder: folder.to_owned(), label: results.model.name.clone(), results, samples })
+    }
+
+    /// How many answers to a task could not be compared with the right one.
+    fn undecided(&self, task: &str) -> usize {
+        self.samples.iter().filter(|sample| sample.task == task && sample.undecided).count()
     }
 
     /// The share of right samples of each problem of a task, by id.
@@ -139,7 +146,6 @@ pub fn compare(baseline: &Evaluated, other: &Evaluated, seed: u64) -> Result<Com
     let pooled = pooled(found.iter().map(|(_, matched)| matched), seed);
     let tasks: Vec<TaskComparison> = (found.into_iter().zip(differences).zip(p_holm))
         .map(|(((name, matched), difference), p_holm)| TaskComparison {
-            name,
             change: Change::of(&difference, p_holm),
             difference,
             p_holm,
@@ -147,6 +153,8 @@ pub fn compare(baseline: &Evaluated, other: &Evaluated, seed: u64) -> Result<Com
             lost: matched.lost,
             as_before: matched.as_before,
             both_wrong: matched.both_wrong,
+            undecided: [baseline.undecided(&name), other.undecided(&name)],
+            name,
         })
         .collect();
     let verdict = Verdict::new(&pooled, &tasks);

@@ -101,7 +101,7 @@ pub struct TaskResult {
     pub looping: f64,
     /// Share of samples in which no answer is found.
     pub no_answer: f64,
-    /// Share of samples that the verifier could not decide; they count as wrong.
+    /// Share of samples that could not be compared with the right answer; they count as not right.
     #[serde(default)]
     pub undecided: f64,
     /// Share of samples that failed before their end; they count as wrong. Each says why.

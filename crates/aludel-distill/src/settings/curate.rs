@@ -56,7 +56,7 @@ pub struct CurateSettings {
     #[serde(deserialize_with = "one_or_many")]
     #[schemars(with = "OneOrMany<String>")]
     pub gold: Vec<String>,
-    /// Drop rows whose answer cannot be verified.
+    /// Drop rows without a right answer to compare theirs with.
     pub require_verified: bool,
     /// Which of the right answers to a prompt are kept: "all", the "shortest", or how many.
     pub keep: Keep,
@@ -90,7 +90,7 @@ pub struct CurateSettings {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum VerifyMode {
-    /// Wrong ones are dropped, and the others labelled.
+    /// Wrong ones are dropped, and so are those that could not be compared; the others are labelled.
     #[default]
     Filter,
     /// All are labelled, and none is dropped.

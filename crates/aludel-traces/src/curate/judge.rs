@@ -177,9 +177,7 @@ impl<'a> Filters<'a> {
         let (reason, detail) = match verdict {
             Some(Verdict::Wrong) => (Reason::Wrong, "its answer is not the right one"),
             Some(Verdict::NoAnswer) => (Reason::Wrong, "no answer is found in it"),
-            Some(Verdict::Undecided) if self.options.require_verified => {
-                (Reason::Unverified, "its answer could not be compared with the right one")
-            }
+            Some(Verdict::Undecided) => (Reason::Undecided, "its answer could not be compared with the right one"),
             None if self.options.require_verified => (Reason::Unverified, "no right answer is known"),
             _ => return None,
         };

@@ -60,7 +60,7 @@ pub struct Options {
     pub verifier: Verifier,
     /// Columns that may hold the right answer; the first that a row has counts.
     pub gold: Vec<String>,
-    /// Drop rows whose answer cannot be verified.
+    /// Drop rows without a right answer to compare theirs with.
     pub require_verified: bool,
     /// Which of the right answers to a prompt are kept.
     pub keep: Keep,
@@ -89,7 +89,7 @@ pub struct Options {
 /// What becomes of answers whose right one is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verify {
-    /// Wrong ones are dropped.
+    /// Only right ones are kept; rows whose right answer is not known, too.
     Filter,
     /// They are labelled and nothing more.
     Label,
@@ -125,7 +125,9 @@ pub enum Reason {
     Contaminated,
     /// Its answer is wrong, or there is none in it.
     Wrong,
-    /// Its answer could not be verified.
+    /// Whether its answer is right could not be decided.
+    Undecided,
+    /// No right answer is known to compare its own with.
     Unverified,
     /// It says the same as an earlier row.
     Duplicate,
@@ -141,7 +143,7 @@ pub enum Reason {
 
 impl Reason {
     /// All of them, in order.
-    pub const ALL: [Reason; 13] = [
+    pub const ALL: [Reason; 14] = [
         Reason::Unreadable,
         Reason::Incomplete,
         Reason::Degenerate,
@@ -149,6 +151,7 @@ impl Reason {
         Reason::Length,
         Reason::Contaminated,
         Reason::Wrong,
+        Reason::Undecided,
         Reason::Unverified,
         Reason::Duplicate,
         Reason::NearDuplicate,
@@ -167,6 +170,7 @@ impl Reason {
             Reason::Length => "length",
             Reason::Contaminated => "contaminated",
             Reason::Wrong => "wrong",
+            Reason::Undecided => "undecided",
             Reason::Unverified => "unverified",
             Reason::Duplicate => "duplicate",
             Reason::NearDuplicate => "near_duplicate",

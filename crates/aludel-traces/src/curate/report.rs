@@ -118,7 +118,7 @@ fn is_on(options: &Options, reason: Reason) -> bool {
         Reason::Language => !options.languages.is_any(),
         Reason::Length => !options.tokens.is_any(),
         Reason::Contaminated => !options.evaluations.is_empty(),
-        Reason::Wrong => options.verify == Verify::Filter,
+        Reason::Wrong | Reason::Undecided => options.verify == Verify::Filter,
         Reason::Unverified => options.verify == Verify::Filter && options.require_verified,
         Reason::Duplicate => options.duplicates,
         Reason::NearDuplicate => options.near_duplicates.is_some(),

@@ -118,12 +118,13 @@ fn wrong_answers_are_dropped_or_labelled() {
         row("b", "2+2?", "So it is \\boxed{5}.", json!({"answer": 4})),
         row("c", "2+2?", "I cannot say.", json!({"gold": "4"})),
         row("d", "2+2?", "So it is 4.", json!({"gold": null})),
-        row("e", "Why?", "Because.", json!({"gold": "It is a matter of taste, ≋ or so"})),
+        row("e", "Why?", "So it is \\boxed{4}.", json!({"gold": "It is a matter of taste, ≋ or so"})),
     ];
     let filter = Options { verify: Verify::Filter, ..off() };
     check(&rows[..4], &filter, &[("a", ""), ("b", "wrong"), ("c", "wrong"), ("d", "")]);
-    let strict = Options { require_verified: true, ..filter };
+    let strict = Options { require_verified: true, ..filter.clone() };
     check(&rows[..4], &strict, &[("a", ""), ("b", "wrong"), ("c", "wrong"), ("d", "unverified")]);
+    check(&rows[4..], &filter, &[("e", "undecided")]);
 
     let bench = Bench::new();
     let report = bench.curate(&rows[..4], &Options { verify: Verify::Label, ..off() });

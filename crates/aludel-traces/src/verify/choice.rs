@@ -8,6 +8,9 @@ use super::{Verdict, maths};
 
 pub(super) fn verdict(answer_text: &str, gold: &str, letters: &[char]) -> Verdict {
     let Some(gold) = leading_letter(gold, letters) else { return Verdict::Undecided };
+    if is_several(answer_text, letters) {
+        return Verdict::Undecided;
+    }
     match chosen(answer_text, letters) {
         Some(letter) if letter == gold => Verdict::Right,
         Some(_) => Verdict::Wrong,
@@ -22,6 +25,31 @@ pub(super) fn chosen(text: &str, letters: &[char]) -> Option<char> {
     }
     let last_lines = text.trim().lines().rev().filter(|line| !line.trim().is_empty()).take(2);
     last_lines.into_iter().find_map(|line| leading_letter(line, letters).or_else(|| last_bracketed(line, letters)))
+}
+
+/// Whether the answer names one letter and then another: "A or B", "(A), (C)", "(A) is wrong, (B) fits".
+fn is_several(text: &str, letters: &[char]) -> bool {
+    static SEVERAL: LazyLock<Regex> = LazyLock::new(|| {
+        Regex::new(concat!(
+            r"(?:^|[\s({*$\[])([A-Za-z])[)\]}*$]*\s*(?:,|/|&|,?\s(?:or|and)\s)\s*(?:or\s|and\s)?(?:\\text\{)?[(\[{*$]*",
+            r"([A-Za-z])(?:[)\]}*$.,:\s]*$|[)\]}])"
+        ))
+        .expect("a constant pattern compiles")
+    });
+    let answer = maths::extract_marked(text).unwrap_or(text);
+    let Some(line) = answer.trim().lines().rev().find(|line| !line.trim().is_empty()) else { return false };
+    if let (Some(first), Some(last)) = (leading_letter(line, letters), last_bracketed(line, letters))
+        && first != last
+    {
+        return true;
+    }
+    SEVERAL.captures_iter(line).any(|found| {
+        let letter = |group: usize| found.get(group).and_then(|letter| letter.as_str().chars().next());
+        let (Some(first), Some(second)) = (letter(1), letter(2)) else { return false };
+        let same_case = first.is_ascii_uppercase() == second.is_ascii_uppercase();
+        let (first, second) = (first.to_ascii_uppercase(), second.to_ascii_uppercase());
+        same_case && first != second && letters.contains(&first) && letters.contains(&second)
+    })
 }
 
 /// `B`, `(b)`, `\text{B}`, `**B**`, `B) because`: a letter, and then no other letter or digit. A small letter counts

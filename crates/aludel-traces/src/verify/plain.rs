@@ -36,16 +36,14 @@ pub(super) fn matched<'a>(answer_text: &'a str, pattern: &Regex) -> Option<&'a s
 }
 
 pub(super) fn numeric(answer_text: &str, gold: &str, absolute: f64, relative: f64) -> Verdict {
-    let Some(gold) = maths::number(gold) else { return Verdict::Undecided };
     let Some(answer) = maths::extract(answer_text) else { return Verdict::NoAnswer };
-    let Some(answer) = maths::number(answer) else { return Verdict::Undecided };
-    decided((answer - gold).abs() <= absolute + relative * gold.abs())
+    maths::is_within(answer, gold, absolute, relative).map_or(Verdict::Undecided, decided)
 }
 
 pub(super) fn json(answer_text: &str, gold: &str) -> Verdict {
     let Ok(gold) = serde_json::from_str(gold) else { return Verdict::Undecided };
     match last_json(answer_text) {
-        Some(answer) => decided(same_json(&answer, &gold)),
+        Some(answer) => same_json(&answer, &gold).map_or(Verdict::Undecided, decided),
         None => Verdict::NoAnswer,
     }
 }
@@ -76,25 +74,42 @@ fn outermost(text: &str) -> Option<&str> {
     text.get(start..=end)
 }
 
-fn same_json(left: &Value, right: &Value) -> bool {
+/// `None` where numbers look the same that are too large to be held exactly.
+fn same_json(left: &Value, right: &Value) -> Option<bool> {
     match (left, right) {
         (Value::Number(left), Value::Number(right)) => same_number(left, right),
-        (Value::Array(left), Value::Array(right)) => {
-            left.len() == right.len() && left.iter().zip(right).all(|(left, right)| same_json(left, right))
+        (Value::Array(left), Value::Array(right)) if left.len() == right.len() => {
+            all(left.iter().zip(right).map(|(left, right)| same_json(left, right)))
         }
-        (Value::Object(left), Value::Object(right)) => {
-            left.len() == right.len()
-                && left.iter().all(|(key, value)| right.get(key).is_some_and(|other| same_json(value, other)))
+        (Value::Object(left), Value::Object(right)) if left.len() == right.len() => {
+            all(left.iter().map(|(key, value)| right.get(key).map_or(Some(false), |other| same_json(value, other))))
         }
-        _ => left == right,
+        (Value::Array(_), Value::Array(_)) | (Value::Object(_), Value::Object(_)) => Some(false),
+        _ => Some(left == right),
     }
 }
 
-/// 1 and 1.0 are one number; integers are compared as such.
-fn same_number(left: &Number, right: &Number) -> bool {
-    if left == right {
-        return true;
+fn all(parts: impl Iterator<Item = Option<bool>>) -> Option<bool> {
+    let mut all = Some(true);
+    for part in parts {
+        match part {
+            Some(true) => {}
+            Some(false) => return Some(false),
+            None => all = None,
+        }
     }
-    let is_float = |number: &Number| number.is_f64();
-    (is_float(left) || is_float(right)) && left.as_f64() == right.as_f64()
+    all
 }
+
+/// 1 and 1.0 are one number; integers are compared as such.
+fn same_number(left: &Number, right: &Number) -> Option<bool> {
+    if left.is_f64() || right.is_f64() {
+        let (left, right) = (left.as_f64()?, right.as_f64()?);
+        // From here on a float does not hold every whole number: what was written may have been another one.
+        return (left != right || left.abs() < EXACT_FLOATS).then_some(left == right);
+    }
+    Some(left == right)
+}
+
+/// 2⁵³.
+const EXACT_FLOATS: f64 = 9_007_199_254_740_992.0;

@@ -37,6 +37,11 @@ fn choice_takes_the_letter_that_an_answer_settles_on() {
             ("I choose option D", "D", Verdict::Right),
             ("E", "D", Verdict::NoAnswer),
             ("B", "7", Verdict::Undecided),
+            ("The answer is A or B.", "A", Verdict::Undecided),
+            ("The answer is (A) or (B).", "B", Verdict::Undecided),
+            ("\\boxed{A, C}", "A", Verdict::Undecided),
+            ("The answer is A, and I am sure.", "A", Verdict::Right),
+            ("(A) is wrong, (B) fits", "A", Verdict::Undecided),
             ("", "B", Verdict::NoAnswer),
         ],
     );
@@ -79,8 +84,13 @@ fn numeric_allows_its_tolerances() {
             (r"about \boxed{\frac{201}{2}}", "100", Verdict::Right),
             ("The answer is 99.5 kg", "100", Verdict::Right),
             (r"\boxed{x}", "100", Verdict::Undecided),
+            (r"\boxed{101}", "100", Verdict::Right),
             ("none", "100", Verdict::NoAnswer),
         ],
+    );
+    check(
+        r#"{"kind": "numeric"}"#,
+        &[("100000000000000000007", "100000000000000000000", Verdict::Wrong), ("10^{20}", "1e20", Verdict::Right)],
     );
     check(r#"{"kind": "numeric", "absolute": 0.5}"#, &[("0.4", "0", Verdict::Right), ("0.6", "0", Verdict::Wrong)]);
 }
@@ -95,6 +105,9 @@ fn json_compares_values_without_the_order_of_keys() {
             (r#"I think {"a": [1, 2]} fits."#, r#"{"a": [2, 1]}"#, Verdict::Wrong),
             (r#"{"a": 1, "b": 2}"#, r#"{"a": 1}"#, Verdict::Wrong),
             (r#"{"n": 9007199254740993}"#, r#"{"n": 9007199254740992}"#, Verdict::Wrong),
+            (r#"{"n": 100000000000000000007}"#, r#"{"n": 1e20}"#, Verdict::Undecided),
+            (r#"{"n": 100000000000000000007}"#, r#"{"n": 1e21}"#, Verdict::Wrong),
+            (r#"{"n": 1e2}"#, r#"{"n": 100}"#, Verdict::Right),
             ("no json", r#"{"a": 1}"#, Verdict::NoAnswer),
             ("{}", "no json", Verdict::Undecided),
             (&"[".repeat(100_000), "[]", Verdict::NoAnswer),

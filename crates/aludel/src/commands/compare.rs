@@ -177,6 +177,15 @@ pub(crate) fn show(console: &mut Console, comparison: &Comparison) -> anyhow::Re
             task.lost.len()
         ))?;
     }
+    for task in &comparison.tasks {
+        let [before, after] = task.undecided;
+        if before + after > 0 {
+            console.line(format_args!(
+                "  {}: {before} answers before and {after} after could not be compared with the right one and count as not right",
+                harmless(&task.name)
+            ))?;
+        }
+    }
     for line in &comparison.differs {
         console.line(format_args!("  not the same: {}", harmless(line)))?;
     }

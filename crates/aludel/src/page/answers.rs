@@ -104,7 +104,11 @@ fn problem(before: &Sample, after: &Sample, comparison: &Comparison) -> Html {
 }
 
 fn answer(model: &str, sample: &Sample) -> Html {
-    let (class, mark) = if sample.correct { ("gain", "✓ right") } else { ("loss", "✗ wrong") };
+    let (class, mark) = match (sample.correct, sample.undecided) {
+        (true, _) => ("gain", "✓ right"),
+        (false, true) => ("level", "? undecided"),
+        (false, false) => ("loss", "✗ wrong"),
+    };
     let mut marks = vec![mark.to_owned()];
     match &sample.extracted {
         Some(answer) => marks.push(format!("answered {}", shortened(answer, 80))),

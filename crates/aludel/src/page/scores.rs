@@ -78,7 +78,19 @@ fn compared(comparison: &Comparison, task: &TaskComparison, names_model: bool) -
 }
 
 fn table(report: &Report<'_>, names: &[&str]) -> Html {
-    let heads = ["task", "model", "pass@1", "maj@k", "pass@k", "cut", "looping", "no answer", "thinking", "tokens/s"];
+    let heads = [
+        "task",
+        "model",
+        "pass@1",
+        "maj@k",
+        "pass@k",
+        "cut",
+        "looping",
+        "no answer",
+        "undecided",
+        "thinking",
+        "tokens/s",
+    ];
     let head = element("tr", &[], heads.iter().map(|head| element("th", &[], text(head))).collect());
     let mut rows = Vec::new();
     for name in names {
@@ -96,6 +108,7 @@ fn table(report: &Report<'_>, names: &[&str]) -> Html {
                 percent(task.truncated),
                 percent(task.looping),
                 percent(task.no_answer),
+                percent(task.undecided),
                 thinking,
                 speed,
             ];
@@ -107,7 +120,8 @@ fn table(report: &Report<'_>, names: &[&str]) -> Html {
     }
     let body = join([element("thead", &[], head), element("tbody", &[], rows.into_iter().collect())]);
     let note = literal(
-        "<p class=\"note\">Thinking: tokens of reasoning, mean (median · 90th percentile). Cut: stopped at the most tokens.</p>",
+        "<p class=\"note\">Thinking: tokens of reasoning, mean (median · 90th percentile). Cut: stopped at the most tokens. \
+         Undecided: could not be compared with the right answer, and counts as not right.</p>",
     );
     join([element("div", &[("class", "wide"), ("tabindex", "0")], element("table", &[], body)), note])
 }

@@ -1,10 +1,9 @@
 //! What an answer is as a whole: a quantity with its unit, a set, a tuple or interval, a relation, a matrix, a text.
-//! Shapes are told apart on the tokens; what stands inside them is read by `expression`.
+//! Shapes are told apart on the tokens; what stands inside them is read by `quantity`.
 
-use super::expression::Expression;
+use super::clock::{self, Clock};
 use super::lexer::{self, Bracket, Token};
-use super::parser::{self, PlusMinus};
-use super::unit::{self, Unit};
+use super::quantity::{self, Quantity};
 
 const MAX_NESTING: usize = 12;
 
@@ -24,8 +23,13 @@ pub(super) enum Answer {
         close: Bracket,
         items: Vec<Answer>,
     },
-    /// Intervals and sets joined.
-    Union(Vec<Answer>),
+    /// Intervals, sets and conditions joined.
+    Joined {
+        join: Join,
+        parts: Vec<Answer>,
+    },
+    /// `\{x : x > 2\}`: what fulfils a condition, whatever the symbol's name.
+    Where(Box<Answer>),
     /// Rows of a matrix.
     Matrix(Vec<Vec<Answer>>),
     /// `x = 3`, `1 < x ≤ 2`: one sign fewer than sides.
@@ -33,10 +37,25 @@ pub(super) enum Answer {
         sides: Vec<Answer>,
         signs: Vec<char>,
     },
-    /// `3:4:5`, or a time of day.
+    /// `3:4:5`.
     Ratio(Vec<Answer>),
+    /// A time of day or a duration, and perhaps a ratio.
+    Clock(Clock),
     /// Something that is not understood.
     Unread,
+}
+
+/// How sets are joined.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Join {
+    /// ∪, and conditions with "or" between them.
+    Union,
+    /// ∩, and conditions with "and" between them.
+    Intersection,
+    /// The first without all others.
+    Difference,
+    /// Conditions with a comma between them, which may mean both.
+    Listed,
 }
 
 impl Answer {
@@ -44,29 +63,40 @@ impl Answer {
     pub(super) fn is_maths(&self) -> bool {
         match self {
             Answer::Unread | Answer::Text(_) => false,
-            Answer::Quantity(_) => true,
+            Answer::Quantity(_) | Answer::Clock(_) => true,
+            Answer::Where(inner) => inner.is_maths(),
             Answer::List(items)
             | Answer::Set(items)
-            | Answer::Union(items)
+            | Answer::Joined { parts: items, .. }
             | Answer::Ratio(items)
             | Answer::Sequence { items, .. } => items.iter().all(Answer::is_maths),
             Answer::Matrix(rows) => rows.iter().flatten().all(Answer::is_maths),
             Answer::Relation { sides, .. } => sides.iter().all(Answer::is_maths),
         }
     }
-}
 
-/// A number or expression with what stands behind it.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) struct Quantity {
-    pub(super) expression: Expression,
-    pub(super) percent: bool,
-    pub(super) unit: Option<Unit>,
-}
+    /// Whether some part was not understood.
+    pub(super) fn has_unread(&self) -> bool {
+        match self {
+            Answer::Unread => true,
+            Answer::Text(_) | Answer::Quantity(_) | Answer::Clock(_) => false,
+            Answer::Where(inner) => inner.has_unread(),
+            Answer::List(items)
+            | Answer::Set(items)
+            | Answer::Joined { parts: items, .. }
+            | Answer::Ratio(items)
+            | Answer::Relation { sides: items, .. }
+            | Answer::Sequence { items, .. } => items.iter().any(Answer::has_unread),
+            Answer::Matrix(rows) => rows.iter().flatten().any(Answer::has_unread),
+        }
+    }
 
-impl Quantity {
-    pub(super) fn plain(expression: Expression) -> Quantity {
-        Quantity { expression, percent: false, unit: None }
+    /// The same, said to be rounded.
+    fn approximated(self) -> Answer {
+        match self {
+            Answer::Quantity(quantity) => Answer::Quantity(Quantity { approximate: true, ..quantity }),
+            other => other,
+        }
     }
 }
 
@@ -83,6 +113,12 @@ fn answer(tokens: &[Token], nesting: usize) -> Answer {
     if tokens.is_empty() || nesting > MAX_NESTING {
         return Answer::Unread;
     }
+    if let [Token::Sign('≈'), rest @ ..] = tokens {
+        return answer(rest, nesting + 1).approximated();
+    }
+    if let Some(clock) = clock::read(tokens) {
+        return Answer::Clock(clock);
+    }
     if let Some(text) = text(tokens) {
         return text;
     }
@@ -90,20 +126,23 @@ fn answer(tokens: &[Token], nesting: usize) -> Answer {
         return Answer::Set(Vec::new());
     }
     listed(tokens, nesting)
-        .or_else(|| united(tokens, nesting))
+        .or_else(|| joined(tokens, nesting))
         .or_else(|| related(tokens, nesting))
         .or_else(|| ratio(tokens, nesting))
         .or_else(|| matrix(tokens, nesting))
         .or_else(|| bracketed(tokens, nesting))
-        .or_else(|| quantity(tokens))
+        .or_else(|| quantity::read(tokens))
         .unwrap_or(Answer::Unread)
 }
 
 /// Words only, or one letter that was set as text.
 fn text(tokens: &[Token]) -> Option<Answer> {
     let mut words = Vec::new();
-    for token in tokens {
+    let is_letters = |token: Option<&Token>| matches!(token, Some(Token::Word(_) | Token::Symbol { .. }));
+    for (index, token) in tokens.iter().enumerate() {
         match token {
+            // A minus in front is no hyphen.
+            Token::Sign('-') if index == 0 || !is_letters(tokens.get(index - 1)) => return None,
             Token::Word(word) => words.push(word.to_lowercase()),
             Token::Sign('∧') => words.push("and".to_string()),
             Token::Sign('∨') => words.push("or".to_string()),
@@ -124,26 +163,85 @@ fn listed(tokens: &[Token], nesting: usize) -> Option<Answer> {
     if parts.len() < 2 {
         return None;
     }
-    let items: Vec<Answer> =
-        parts.into_iter().filter(|part| !part.is_empty()).map(|part| answer(part, nesting + 1)).collect();
-    let conjunction = split(tokens, |sign| sign == '∧').len() > 1;
-    let inequalities = items.iter().all(|item| matches!(item, Answer::Relation { signs, .. } if is_inequality(signs)));
-    Some(match inequalities {
-        // What two inequalities have in common is an interval, but which is not worked out.
-        true if conjunction => Answer::Unread,
-        true => Answer::Union(items),
-        false if items.len() == 1 => items.into_iter().next()?,
-        false => Answer::List(items),
-    })
+    let items: Vec<Answer> = parts
+        .iter()
+        .filter(|part| !part.is_empty())
+        .flat_map(|part| both_signs(part, answer(part, nesting + 1)))
+        .collect();
+    if let [one] = items.as_slice() {
+        return Some(one.clone());
+    }
+    if items.iter().all(is_condition) && !items.iter().all(is_equation) {
+        let between = |wanted: &[char]| split(tokens, |sign| wanted.contains(&sign)).len() > 1;
+        let join = match (between(&['∧']), between(&['∨']), between(&[',', ';'])) {
+            (true, false, false) => Join::Intersection,
+            (false, true, false) => Join::Union,
+            // "x < 1, or x > 3" has one comma and one word between two parts.
+            (false, true, true) if parts.iter().any(|part| part.is_empty()) && items.len() == 2 => Join::Union,
+            (true, false, true) if parts.iter().any(|part| part.is_empty()) && items.len() == 2 => Join::Intersection,
+            (false, false, true) => Join::Listed,
+            _ => return Some(Answer::Unread),
+        };
+        return Some(Answer::Joined { join, parts: items });
+    }
+    // x ≠ 1, 2 leaves out both.
+    match items.split_first() {
+        Some((Answer::Relation { sides, signs }, rest))
+            if *signs == ['≠'] && rest.iter().all(|item| matches!(item, Answer::Quantity(_))) =>
+        {
+            let (name, first) = (sides.first()?.clone(), sides.last()?.clone());
+            let left_out = std::iter::once(first).chain(rest.iter().cloned()).collect();
+            Some(Answer::Relation { sides: vec![name, Answer::List(left_out)], signs: vec!['≠'] })
+        }
+        _ => Some(Answer::List(items)),
+    }
 }
 
-fn united(tokens: &[Token], nesting: usize) -> Option<Answer> {
-    let parts = split(tokens, |sign| sign == '∪');
-    (parts.len() > 1).then(|| Answer::Union(parts.into_iter().map(|part| answer(part, nesting + 1)).collect()))
+/// In a list, ± stands for two of its items.
+fn both_signs(tokens: &[Token], answer: Answer) -> Vec<Answer> {
+    match answer {
+        Answer::Set(items) if split(tokens, |sign| matches!(sign, '±' | '∓')).len() > 1 => items,
+        other => vec![other],
+    }
+}
+
+fn is_condition(item: &Answer) -> bool {
+    match item {
+        Answer::Relation { signs, .. } => is_inequality(signs) || matches!(signs.as_slice(), ['=' | '≠' | '∈' | '∉']),
+        Answer::Joined { .. } => true,
+        _ => false,
+    }
+}
+
+fn is_equation(item: &Answer) -> bool {
+    matches!(item, Answer::Relation { signs, .. } if signs.contains(&'='))
+}
+
+/// Sets with ∪, ∩ or ∖ between them. How two of these belong together is only clear from brackets.
+fn joined(tokens: &[Token], nesting: usize) -> Option<Answer> {
+    let parts = split(tokens, |sign| matches!(sign, '∪' | '∩' | '∖'));
+    if parts.len() < 2 {
+        return None;
+    }
+    let related = parts.iter().filter(|part| split(part, is_relation).len() > 1).count();
+    if related == 1 && split(parts[0], is_relation).len() > 1 {
+        return None; // x ∈ A ∪ B is a relation.
+    }
+    let only = |sign: char| split(tokens, |other| other == sign).len() == parts.len();
+    let join = match (only('∪'), only('∩'), only('∖')) {
+        (true, ..) => Join::Union,
+        (_, true, _) => Join::Intersection,
+        (_, _, true) => Join::Difference,
+        _ => return Some(Answer::Unread),
+    };
+    if related != 0 && related != parts.len() {
+        return Some(Answer::Unread);
+    }
+    Some(Answer::Joined { join, parts: parts.into_iter().map(|part| answer(part, nesting + 1)).collect() })
 }
 
 fn is_relation(sign: char) -> bool {
-    sign == '=' || sign == '≈' || sign == '∈' || sign == '≠' || is_inequality(&[sign])
+    matches!(sign, '=' | '≈' | '∈' | '∉' | '≠') || is_inequality(&[sign])
 }
 
 /// Whether all signs order.
@@ -165,7 +263,12 @@ fn related(tokens: &[Token], nesting: usize) -> Option<Answer> {
         }
         at += 1;
     }
-    let sides: Vec<Answer> = sides.into_iter().map(|side| answer(side, nesting + 1)).collect();
+    let mut sides: Vec<Answer> = sides.into_iter().map(|side| answer(side, nesting + 1)).collect();
+    for (side, sign) in sides[1..].iter_mut().zip(&signs) {
+        if *sign == '≈' {
+            *side = std::mem::replace(side, Answer::Unread).approximated();
+        }
+    }
     Some(Answer::Relation { sides, signs })
 }
 
@@ -195,7 +298,20 @@ fn bracketed(tokens: &[Token], nesting: usize) -> Option<Answer> {
     if *open == Bracket::Brace && *close == Bracket::Brace && inner.is_empty() {
         return Some(Answer::Set(Vec::new()));
     }
-    let items: Vec<Answer> = parts.iter().map(|part| answer(part, nesting + 1)).collect();
+    if *open == Bracket::Brace
+        && *close == Bracket::Brace
+        && let Some(described) = described(inner, nesting)
+    {
+        return Some(described);
+    }
+    let in_braces = matches!(open, Bracket::Brace | Bracket::Group);
+    let items: Vec<Answer> = parts
+        .iter()
+        .flat_map(|part| match (in_braces, answer(part, nesting + 1)) {
+            (true, answer) => both_signs(part, answer),
+            (false, answer) => vec![answer],
+        })
+        .collect();
     match (open, close) {
         (Bracket::Brace, Bracket::Brace) => Some(Answer::Set(items)),
         (Bracket::Group, Bracket::Group) if items.len() > 1 => Some(Answer::Set(items)),
@@ -207,146 +323,21 @@ fn bracketed(tokens: &[Token], nesting: usize) -> Option<Answer> {
     }
 }
 
-fn quantity(tokens: &[Token]) -> Option<Answer> {
-    let (currency, tokens) = match tokens {
-        [Token::Sign(sign @ ('$' | '€' | '£' | '¥' | '₹')), rest @ ..] => (Some(*sign), rest),
-        [Token::Sign('-'), Token::Sign(sign @ ('$' | '€' | '£' | '¥' | '₹')), rest @ ..] => {
-            let Answer::Quantity(mut quantity) = quantity(rest)? else { return None };
-            quantity.expression = quantity.expression.negated();
-            quantity.unit = quantity.unit.or_else(|| Unit::from_words([sign.to_string().as_str()]));
-            return Some(Answer::Quantity(quantity));
+/// `x \in \mathbb{R} : x > 2`, `x | x > 2` within braces.
+fn described(tokens: &[Token], nesting: usize) -> Option<Answer> {
+    let parts = split(tokens, |sign| matches!(sign, '|' | ':'));
+    let [named, condition] = parts.as_slice() else { return None };
+    let condition = answer(condition, nesting + 1);
+    if !is_condition(&condition) {
+        return None;
+    }
+    match (named, answer(named, nesting + 1)) {
+        ([Token::Symbol { .. }], _) => Some(Answer::Where(Box::new(condition))),
+        (_, domain @ Answer::Relation { .. }) if is_condition(&domain) => {
+            Some(Answer::Where(Box::new(Answer::Joined { join: Join::Intersection, parts: vec![domain, condition] })))
         }
-        _ => (None, tokens),
-    };
-    let tokens = skip_leading_words(tokens);
-    let (tokens, letter_unit) = split_letter_unit(tokens);
-    let read = parser::read(tokens, PlusMinus::Plus)?;
-    let (scale, rest) = scale(&tokens[read.length..]);
-    let (percent, mut unit) = suffix(rest)?;
-    if let Some(currency) = currency {
-        unit = Unit::from_words([currency.to_string().as_str()]);
+        _ => Some(Answer::Unread),
     }
-    if let Some(letter) = letter_unit {
-        unit = Unit::from_words([letter]);
-    }
-    let quantity = |expression| {
-        let expression = match scale {
-            1 => expression,
-            _ => Expression::Product(vec![expression, Expression::integer(scale)]),
-        };
-        Answer::Quantity(Quantity { expression, percent, unit: unit.clone() })
-    };
-    if read.plus_minus {
-        let other = parser::read(tokens, PlusMinus::Minus)?;
-        return Some(Answer::Set(vec![quantity(read.expression), quantity(other.expression)]));
-    }
-    Some(quantity(read.expression))
-}
-
-/// "about 5", "approximately $5".
-fn skip_leading_words(tokens: &[Token]) -> &[Token] {
-    match tokens {
-        [Token::Word(word), rest @ ..]
-            if matches!(word.to_lowercase().as_str(), "about" | "approximately" | "exactly" | "only" | "rs") =>
-        {
-            rest
-        }
-        _ => tokens,
-    }
-}
-
-/// `12 m`: a lone letter behind a number and a space.
-fn split_letter_unit(tokens: &[Token]) -> (&[Token], Option<&str>) {
-    match tokens {
-        [rest @ .., Token::Symbol { name, spaced: true }]
-            if matches!(rest, [Token::Number(_)] | [Token::Sign('-'), Token::Number(_)])
-                && unit::is_letter_unit(name) =>
-        {
-            (rest, Some(name))
-        }
-        _ => (tokens, None),
-    }
-}
-
-/// "5 million" is a number, and million no unit.
-fn scale(tokens: &[Token]) -> (i64, &[Token]) {
-    if let [Token::Word(word), rest @ ..] = tokens {
-        let scale = match word.to_lowercase().as_str() {
-            "dozen" => 12,
-            "hundred" => 100,
-            "thousand" => 1_000,
-            "million" => 1_000_000,
-            "billion" => 1_000_000_000,
-            "trillion" => 1_000_000_000_000,
-            _ => 1,
-        };
-        if scale > 1 {
-            return (scale, rest);
-        }
-    }
-    (1, tokens)
-}
-
-/// Words behind a number that change its value or leave it open, so that they are no unit.
-const NO_UNITS: [&str; 22] = [
-    "squared",
-    "cubed",
-    "factorial",
-    "times",
-    "plus",
-    "minus",
-    "over",
-    "divided",
-    "multiplied",
-    "more",
-    "less",
-    "fewer",
-    "than",
-    "if",
-    "when",
-    "where",
-    "not",
-    "remainder",
-    "mod",
-    "modulo",
-    "half",
-    "is",
-];
-
-/// Percent sign or unit behind an expression; `None` where something else stands there.
-fn suffix(tokens: &[Token]) -> Option<(bool, Option<Unit>)> {
-    let (percent, tokens) = match tokens {
-        [Token::Sign('%'), rest @ ..] => (true, rest),
-        _ => (false, tokens),
-    };
-    let mut words: Vec<String> = Vec::new();
-    let mut rest = tokens.iter();
-    while let Some(token) = rest.next() {
-        match token {
-            Token::Word(word) if NO_UNITS.contains(&word.to_lowercase().as_str()) => {
-                let unit_before = !words.is_empty() && matches!(word.as_str(), "squared" | "cubed");
-                if !unit_before {
-                    return None;
-                }
-                words.push(word.clone());
-            }
-            Token::Word(word) => words.push(word.clone()),
-            Token::Sign('°') => words.push("°".to_string()),
-            Token::Sign('/') if !words.is_empty() => words.push("/".to_string()),
-            Token::Sign('$') => words.push("$".to_string()),
-            Token::Sign('€') => words.push("€".to_string()),
-            Token::Sign('∧' | ',' | '-') if !words.is_empty() => {}
-            Token::Symbol { name, .. } if words.last().is_some_and(|word| word == "/") => words.push(name.clone()),
-            Token::Open(_) | Token::Close(_) if !words.is_empty() => {}
-            Token::Sign('^') if !words.is_empty() => {
-                let exponent = rest.find(|token| !matches!(token, Token::Open(_)))?;
-                let Token::Number(number) = exponent else { return None };
-                words.push(format!("^{}", number.value));
-            }
-            _ => return None,
-        }
-    }
-    Some((percent, Unit::from_words(words.iter().map(String::as_str))))
 }
 
 /// Splits at signs that stand in no bracket. One part means that there was none.

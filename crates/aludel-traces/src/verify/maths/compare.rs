@@ -2,26 +2,44 @@
 //! was not understood, the result is undecided and never a guess.
 
 use super::Equality;
-use super::answer::{self, Answer, Quantity};
-use super::exact::{Budget, Stop};
+use super::answer::{Answer, Join};
+use super::clock;
+use super::exact::{self, Budget};
 use super::expression::Expression;
 use super::lexer::Bracket;
 use super::number::Number;
+use super::quantity::Quantity;
+use super::reals;
+use super::relation;
 use super::scalar;
-use super::unit::{Unit, Units};
+use super::unit::{self, Unit, Units};
 
 /// Longer unordered collections are compared in order only.
 const MAX_UNORDERED: usize = 24;
 
-/// Whether two answers are the same.
+/// Whether two answers are the same. Where a part was not understood, nothing shows that they differ.
 pub(super) fn equal(left: &Answer, right: &Answer, budget: &Budget) -> Equality {
+    match understood(left, right, budget) {
+        Equality::Different if left.has_unread() || right.has_unread() => Equality::Undecided,
+        equality => equality,
+    }
+}
+
+fn understood(left: &Answer, right: &Answer, budget: &Budget) -> Equality {
+    if (reals::is_set(left) || reals::is_set(right))
+        && !matches!(left, Answer::List(_))
+        && !matches!(right, Answer::List(_))
+        && let (Some(left), Some(right)) = (reals::region(left, budget), reals::region(right, budget))
+    {
+        return reals::equal(&left, &right, budget);
+    }
     match (left, right) {
         (Answer::Unread, _) | (_, Answer::Unread) => Equality::Undecided,
         (Answer::Relation { sides, signs }, Answer::Relation { sides: other_sides, signs: other_signs }) => {
-            relations((sides, signs), (other_sides, other_signs), budget)
+            relation::equal((sides, signs), (other_sides, other_signs), budget)
         }
-        (Answer::Relation { sides, signs }, other) => unwrapped(sides, signs, other, budget),
-        (other, Answer::Relation { sides, signs }) => unwrapped(sides, signs, other, budget),
+        (Answer::Relation { sides, signs }, other) => relation::unwrapped(sides, signs, other, budget),
+        (other, Answer::Relation { sides, signs }) => relation::unwrapped(sides, signs, other, budget),
         (Answer::Set(items) | Answer::List(items), other) if items.len() == 1 && !is_collection(other) => {
             equal(&items[0], other, budget)
         }
@@ -29,12 +47,53 @@ pub(super) fn equal(left: &Answer, right: &Answer, budget: &Budget) -> Equality 
             equal(other, &items[0], budget)
         }
         (Answer::Quantity(left), Answer::Quantity(right)) => quantities(left, right, budget),
-        (Answer::Text(left), Answer::Text(right)) => decided(left == right),
+        (Answer::Text(left), Answer::Text(right)) => texts(left, right),
         (Answer::Text(text), Answer::Quantity(quantity)) | (Answer::Quantity(quantity), Answer::Text(text)) => {
             text_and_quantity(text, quantity)
         }
-        (Answer::List(left) | Answer::Set(left), Answer::List(right) | Answer::Set(right))
-        | (Answer::Union(left), Answer::Union(right)) => unordered(left, right, budget),
+        (
+            Answer::List(named),
+            Answer::List(items)
+            | Answer::Set(items)
+            | Answer::Sequence { items, open: Bracket::Round, close: Bracket::Round },
+        )
+        | (
+            Answer::List(items)
+            | Answer::Set(items)
+            | Answer::Sequence { items, open: Bracket::Round, close: Bracket::Round },
+            Answer::List(named),
+        ) if relation::names(named).is_some() && relation::names(items).is_none() => {
+            let is_set = matches!(left, Answer::Set(_)) || matches!(right, Answer::Set(_));
+            by_name(named, items, is_set, budget)
+        }
+        (Answer::Set(left), Answer::Set(right)) => sets(left, right, budget),
+        (Answer::List(left) | Answer::Set(left), Answer::List(right) | Answer::Set(right)) => {
+            match unordered(left, right, budget) {
+                // A value that is written twice may be one of two alike, or the same again.
+                Equality::Different if sets(left, right, budget) != Equality::Different => Equality::Undecided,
+                equality => equality,
+            }
+        }
+        (Answer::Joined { join, parts }, Answer::Joined { join: other_join, parts: other }) => {
+            joined(*join, parts, *other_join, other, budget)
+        }
+        // Such a set is no set of numbers that is known: what it is, is not known.
+        (Answer::Joined { .. } | Answer::Where(_), _) | (_, Answer::Joined { .. } | Answer::Where(_)) => {
+            match (reals::region(left, budget), reals::region(right, budget)) {
+                (Some(left), Some(right)) => reals::equal(&left, &right, budget),
+                _ => Equality::Undecided,
+            }
+        }
+        (Answer::Clock(left), Answer::Clock(right)) => clock::equal(left, right),
+        (Answer::Clock(clock), Answer::Ratio(parts)) | (Answer::Ratio(parts), Answer::Clock(clock)) => {
+            match expressions(parts) {
+                Some(parts) => clock::against_ratio(clock, &parts, budget),
+                None => Equality::Undecided,
+            }
+        }
+        (Answer::Clock(clock), Answer::Quantity(other)) | (Answer::Quantity(other), Answer::Clock(clock)) => {
+            clock::against_number(clock, &other.expression, budget)
+        }
         // Several values without brackets are a tuple if the other side says so.
         (Answer::List(items), Answer::Sequence { open: Bracket::Round, close: Bracket::Round, items: other })
         | (Answer::Sequence { open: Bracket::Round, close: Bracket::Round, items: other }, Answer::List(items)) => {
@@ -56,6 +115,15 @@ pub(super) fn equal(left: &Answer, right: &Answer, budget: &Budget) -> Equality 
             ratios(parts, &[Answer::Quantity(other.clone()), one], budget)
         }
         (Answer::Matrix(left), Answer::Matrix(right)) => matrices(left, right, budget),
+        // In square brackets a program writes its lists, and a mathematician an interval.
+        (
+            Answer::Sequence { open: Bracket::Square, close: Bracket::Square, items },
+            Answer::List(other) | Answer::Set(other),
+        )
+        | (
+            Answer::List(other) | Answer::Set(other),
+            Answer::Sequence { open: Bracket::Square, close: Bracket::Square, items },
+        ) if unordered(items, other, budget) != Equality::Different => Equality::Undecided,
         // A column may be written as a tuple; whether that was asked for is not known here.
         (Answer::Matrix(_), Answer::Sequence { .. }) | (Answer::Sequence { .. }, Answer::Matrix(_)) => {
             Equality::Undecided
@@ -69,7 +137,7 @@ fn decided(same: bool) -> Equality {
 }
 
 fn is_collection(answer: &Answer) -> bool {
-    matches!(answer, Answer::Set(_) | Answer::List(_) | Answer::Sequence { .. } | Answer::Union(_))
+    matches!(answer, Answer::Set(_) | Answer::List(_) | Answer::Sequence { .. } | Answer::Joined { .. })
 }
 
 /// An interval is open at infinity, whatever bracket was written.
@@ -81,30 +149,99 @@ fn end(bracket: Bracket, item: Option<&Answer>) -> Bracket {
 }
 
 fn quantities(left: &Quantity, right: &Quantity, budget: &Budget) -> Equality {
+    if let Some(equality) = in_bases(&left.expression, &right.expression, budget) {
+        return equality;
+    }
     let units = Unit::compare(left.unit.as_ref(), right.unit.as_ref());
+    if let (Units::Differ, Some(one), Some(other)) = (units, &left.unit, &right.unit) {
+        return converted((&left.expression, one), (&right.expression, other), budget);
+    }
     let same = match (left.percent, right.percent) {
         (true, false) => percentage(&left.expression, &right.expression, budget),
         (false, true) => percentage(&right.expression, &left.expression, budget),
         _ => scalar::equal(&left.expression, &right.expression, budget),
     };
     match (same, units) {
-        (Equality::Equal, Units::Differ) => Equality::Different,
         (Equality::Equal, Units::Unclear) => Equality::Undecided,
+        (Equality::Different, _) if is_rounding(left, right, budget) || is_rounding(right, left, budget) => {
+            Equality::Undecided
+        }
+        // 180° and π are the same angle, if π is an angle.
+        (Equality::Different, _) if is_angle(left, right, budget) || is_angle(right, left, budget) => {
+            Equality::Undecided
+        }
         _ => same,
     }
 }
 
+/// "about 3.14" may be meant for what rounds to it; that it is the very number is not said.
+fn is_rounding(rounded: &Quantity, other: &Quantity, budget: &Budget) -> bool {
+    rounded.approximate && scalar::rounds_as_written(&rounded.expression, &other.expression, budget)
+}
+
+fn is_angle(degrees: &Quantity, radians: &Quantity, budget: &Budget) -> bool {
+    let in_degrees = degrees.unit.as_ref().is_some_and(|unit| unit.is("degree"));
+    let in_radians = radians.unit.as_ref().is_none_or(|unit| unit.is("radian"));
+    let part = Expression::Number(Number::exact(dashu_ratio::RBig::from_parts(1.into(), 180u8.into())));
+    let angle = Expression::Product(vec![degrees.expression.clone(), Expression::Pi, part]);
+    in_degrees && in_radians && scalar::equal(&angle, &radians.expression, budget) == Equality::Equal
+}
+
+/// Quantities in two different units that are known: 1 m is 100 cm. Where no factor is known between them, the same number
+/// means different quantities, and different numbers might mean the same.
+fn converted(left: (&Expression, &Unit), right: (&Expression, &Unit), budget: &Budget) -> Equality {
+    let scaled = |(expression, unit): (&Expression, &Unit)| {
+        let (dimension, size) = unit::size(unit)?;
+        Some((dimension, Expression::Product(vec![expression.clone(), Expression::Number(Number::exact(size))])))
+    };
+    match (scaled(left), scaled(right)) {
+        (Some((dimension, left)), Some((other, right))) if dimension == other => scalar::equal(&left, &right, budget),
+        (Some(_), Some(_)) => Equality::Different,
+        _ if is_angle_pair(left.1, right.1) => Equality::Undecided,
+        _ => match scalar::equal(left.0, right.0, budget) {
+            Equality::Different => Equality::Undecided,
+            Equality::Equal => Equality::Different,
+            Equality::Undecided => Equality::Undecided,
+        },
+    }
+}
+
+fn is_angle_pair(left: &Unit, right: &Unit) -> bool {
+    left.is("degree") && right.is("radian") || left.is("radian") && right.is("degree")
+}
+
+/// Numbers with a base as their index. In the same base they are numbers; 101₂ and 5 are the same number, but a question
+/// for one of them does not take the other. `None` where neither has a base.
+fn in_bases(left: &Expression, right: &Expression, budget: &Budget) -> Option<Equality> {
+    let decide = |same: bool, plain: Equality| if same { plain } else { Equality::Different };
+    Some(match (based(left), based(right)) {
+        (None, None) => return None,
+        (Some((value, base)), Some((other, other_base))) => {
+            let if_same = if base == other_base { Equality::Equal } else { Equality::Undecided };
+            decide(value == other, if_same)
+        }
+        (Some((value, _)), None) => decide(exact::value(right, &[], budget) == Ok(value), Equality::Undecided),
+        (None, Some((value, _))) => decide(exact::value(left, &[], budget) == Ok(value), Equality::Undecided),
+    })
+}
+
+fn based(expression: &Expression) -> Option<(dashu_ratio::RBig, u32)> {
+    let Expression::Symbol(name) = expression else { return None };
+    let (digits, base) = name.split_once('_')?;
+    let base: u32 = base.parse().ok().filter(|base| (2..=10).contains(base))?;
+    let is_number = !digits.is_empty() && digits.chars().all(|digit| digit.is_digit(base));
+    let value = is_number.then(|| dashu_int::UBig::from_str_radix(digits, base).ok())??;
+    Some((value.into(), base))
+}
+
 /// 44% is 0.44, and is also the 44 that answers "how many percent?".
 fn percentage(percent: &Expression, other: &Expression, budget: &Budget) -> Equality {
-    let hundredth = Expression::Number(Number {
-        value: dashu_ratio::RBig::from_parts(1.into(), 100u8.into()),
-        ..Number::integer(0)
-    });
+    let hundredth = Expression::Number(Number::exact(dashu_ratio::RBig::from_parts(1.into(), 100u8.into())));
     let share = match percent {
         Expression::Number(number) => Expression::Number(Number {
             value: &number.value / dashu_int::UBig::from(100u8),
             decimals: number.decimals + 2,
-            significant: number.significant,
+            ..number.clone()
         }),
         other => Expression::Product(vec![other.clone(), hundredth]),
     };
@@ -112,6 +249,19 @@ fn percentage(percent: &Expression, other: &Expression, budget: &Budget) -> Equa
         Equality::Equal => Equality::Equal,
         _ => scalar::equal(&share, other, budget),
     }
+}
+
+/// Words in another order, or with "and" between them, may list the same things.
+fn texts(left: &str, right: &str) -> Equality {
+    if left == right {
+        return Equality::Equal;
+    }
+    let sorted = |text: &str| {
+        let mut words: Vec<String> = text.split(' ').filter(|word| *word != "and").map(str::to_string).collect();
+        words.sort();
+        words
+    };
+    if sorted(left) == sorted(right) { Equality::Undecided } else { Equality::Different }
 }
 
 fn text_and_quantity(text: &str, quantity: &Quantity) -> Equality {
@@ -131,7 +281,7 @@ fn ordered(left: &[Answer], right: &[Answer], budget: &Budget) -> Equality {
 }
 
 /// Different if any is, else undecided if any is.
-fn all(parts: impl Iterator<Item = Equality>) -> Equality {
+pub(super) fn all(parts: impl Iterator<Item = Equality>) -> Equality {
     let mut result = Equality::Equal;
     for part in parts {
         match part {
@@ -141,6 +291,46 @@ fn all(parts: impl Iterator<Item = Equality>) -> Equality {
         }
     }
     result
+}
+
+/// Each of the one must be in the other: how often it is written makes no difference.
+fn sets(left: &[Answer], right: &[Answer], budget: &Budget) -> Equality {
+    if left.len() == right.len() && unordered(left, right, budget) == Equality::Equal {
+        return Equality::Equal;
+    }
+    if left.len().max(right.len()) > MAX_UNORDERED {
+        return Equality::Undecided;
+    }
+    let within = |items: &[Answer], others: &[Answer]| {
+        all(items.iter().map(|item| {
+            let found: Vec<Equality> = others.iter().map(|other| equal(item, other, budget)).collect();
+            match (found.contains(&Equality::Equal), found.contains(&Equality::Undecided)) {
+                (true, _) => Equality::Equal,
+                (false, true) => Equality::Undecided,
+                (false, false) => Equality::Different,
+            }
+        }))
+    };
+    all([within(left, right), within(right, left)].into_iter())
+}
+
+/// x = 1, y = 2 against 1, 2: the same in the order of names, unclear in any other.
+fn by_name(named: &[Answer], items: &[Answer], is_set: bool, budget: &Budget) -> Equality {
+    let in_order = relation::names(named).is_some_and(|names| names.is_sorted());
+    match ordered(named, items, budget) {
+        Equality::Equal if in_order && !is_set => Equality::Equal,
+        _ if unordered(named, items, budget) == Equality::Different => Equality::Different,
+        _ => Equality::Undecided,
+    }
+}
+
+/// Joined sets of which not all is known: the same if they are the same part by part, else nobody knows.
+fn joined(join: Join, left: &[Answer], other_join: Join, right: &[Answer], budget: &Budget) -> Equality {
+    let same = match join {
+        Join::Difference => ordered(left, right, budget),
+        _ => unordered(left, right, budget),
+    };
+    if join == other_join && same == Equality::Equal { Equality::Equal } else { Equality::Undecided }
 }
 
 /// Each of the left must have a partner of its own on the right.
@@ -167,7 +357,7 @@ fn unordered(left: &[Answer], right: &[Answer], budget: &Budget) -> Equality {
     result
 }
 
-/// Ratios are equal part by part or up to a factor; but 3:15 and 6:30 may also be times of day.
+/// Ratios are equal part by part or up to a factor.
 fn ratios(left: &[Answer], right: &[Answer], budget: &Budget) -> Equality {
     if left.len() != right.len() {
         return Equality::Different;
@@ -175,30 +365,26 @@ fn ratios(left: &[Answer], right: &[Answer], budget: &Budget) -> Equality {
     if ordered(left, right, budget) == Equality::Equal {
         return Equality::Equal;
     }
-    let expressions = |parts: &[Answer]| -> Option<Vec<Expression>> {
-        let expression = |part: &Answer| match part {
-            Answer::Quantity(quantity) => Some(quantity.expression.clone()),
-            _ => None,
-        };
-        parts.iter().map(expression).collect()
-    };
     let (Some(first), Some(second)) = (expressions(left), expressions(right)) else { return Equality::Undecided };
     let crossed = |left: &Expression, right: &Expression| Expression::Product(vec![left.clone(), right.clone()]);
-    let pairs = first.iter().zip(&second);
-    let same =
-        all(pairs.map(|(left, right)| scalar::equal(&crossed(left, &second[0]), &crossed(right, &first[0]), budget)));
-    match same {
-        Equality::Equal if is_clock(&first) || is_clock(&second) => Equality::Undecided,
-        _ => same,
+    // With 0 everywhere 1:0 and 2:3 would be the same.
+    let is_zero = |part: &Expression| exact::value(part, &[], budget).is_ok_and(|value| value.is_zero());
+    if is_zero(&first[0]) || is_zero(&second[0]) {
+        return Equality::Undecided;
     }
+    all(first
+        .iter()
+        .zip(&second)
+        .map(|(left, right)| scalar::equal(&crossed(left, &second[0]), &crossed(right, &first[0]), budget)))
 }
 
-fn is_clock(parts: &[Expression]) -> bool {
-    let between = |part: &Expression, low: i64, high: i64| match part {
-        Expression::Number(number) => (low.into()..high.into()).contains(&number.value),
-        _ => false,
+/// The parts of a ratio, where each is a plain number or expression.
+fn expressions(parts: &[Answer]) -> Option<Vec<Expression>> {
+    let expression = |part: &Answer| match part {
+        Answer::Quantity(Quantity { expression, percent: false, unit: None, .. }) => Some(expression.clone()),
+        _ => None,
     };
-    matches!(parts, [hours, minutes] if between(hours, 0, 25) && between(minutes, 10, 60))
+    parts.iter().map(expression).collect()
 }
 
 fn matrices(left: &[Vec<Answer>], right: &[Vec<Answer>], budget: &Budget) -> Equality {
@@ -208,151 +394,14 @@ fn matrices(left: &[Vec<Answer>], right: &[Vec<Answer>], budget: &Budget) -> Equ
     all(left.iter().zip(right).map(|(left, right)| ordered(left, right, budget)))
 }
 
-/// The value that a relation gives to a name: the 3 in x = 3, and the last side of a calculation such as 1 + 2 = 3.
-fn assigned<'a>(sides: &'a [Answer], signs: &[char]) -> Option<(&'a Answer, &'a Answer)> {
-    let (first, last) = (sides.first()?, sides.last()?);
-    let equality = signs.iter().all(|sign| matches!(sign, '=' | '≈'));
-    let membership = signs == ['∈'];
-    match (equality || membership, is_name(first), is_constant(first)) {
-        // 3 = x says the same as x = 3.
-        (true, false, true) if equality && signs.len() == 1 && is_name(last) => Some((last, first)),
-        (true, true, _) | (true, _, true) => Some((first, last)),
-        _ => None,
-    }
-}
-
-/// x, f(x), "the area", (x, y).
-fn is_name(answer: &Answer) -> bool {
+/// The expression of an answer that is one quantity, or gives a name to one.
+pub(super) fn number(answer: &Answer) -> Option<&Expression> {
     match answer {
-        Answer::Text(_) => true,
-        Answer::Quantity(quantity) => is_name_expression(&quantity.expression),
-        Answer::Sequence { items, .. } => items.iter().all(is_name),
-        _ => false,
-    }
-}
-
-fn is_name_expression(expression: &Expression) -> bool {
-    match expression {
-        Expression::Symbol(_) => true,
-        // f(x) reads as a product of symbols.
-        Expression::Product(factors) => factors.iter().all(|factor| matches!(factor, Expression::Symbol(_))),
-        _ => false,
-    }
-}
-
-fn is_constant(answer: &Answer) -> bool {
-    let Answer::Quantity(quantity) = answer else { return false };
-    let mut names = Vec::new();
-    quantity.expression.symbols(&mut names);
-    names.is_empty()
-}
-
-/// A relation against what is none.
-fn unwrapped(sides: &[Answer], signs: &[char], other: &Answer, budget: &Budget) -> Equality {
-    if let Some((_, value)) = assigned(sides, signs) {
-        return equal(value, other, budget);
-    }
-    match (interval(sides, signs), other) {
-        (Some((_, interval)), Answer::Sequence { .. }) => equal(&interval, other, budget),
-        (Some(_), Answer::Unread | Answer::Union(_)) => Equality::Undecided,
-        (None, Answer::Sequence { .. } | Answer::Union(_)) => Equality::Undecided,
-        _ => Equality::Different,
-    }
-}
-
-fn relations(left: (&[Answer], &[char]), right: (&[Answer], &[char]), budget: &Budget) -> Equality {
-    if let (Some((name, value)), Some((other_name, other_value))) =
-        (assigned(left.0, left.1), assigned(right.0, right.1))
-    {
-        let same_name = is_constant(name) || is_constant(other_name) || name == other_name;
-        let same = equal(value, other_value, budget);
-        if same_name || same != Equality::Equal {
-            return if same_name { same } else { by_difference(left, right, budget).unwrap_or(Equality::Different) };
-        }
-        return match is_constant(value) {
-            true => Equality::Different,
-            false => by_difference(left, right, budget).unwrap_or(Equality::Undecided),
-        };
-    }
-    if let (Some((name, span)), Some((other_name, other_span))) = (interval(left.0, left.1), interval(right.0, right.1))
-    {
-        return if name == other_name { equal(&span, &other_span, budget) } else { Equality::Different };
-    }
-    by_difference(left, right, budget).unwrap_or(Equality::Undecided)
-}
-
-/// Relations of two sides are the same if the differences of their sides are, up to a factor.
-fn by_difference(left: (&[Answer], &[char]), right: (&[Answer], &[char]), budget: &Budget) -> Option<Equality> {
-    let (left, left_sign) = difference(left)?;
-    let (right, right_sign) = difference(right)?;
-    if left_sign != right_sign {
-        return Some(Equality::Different);
-    }
-    // An equation may be multiplied by anything but 0, an inequality would turn around.
-    let positive = !matches!(left_sign, '=' | '≠');
-    Some(scalar::proportional(&left, &right, positive, budget))
-}
-
-/// The difference of two sides, with > turned into <.
-fn difference((sides, signs): (&[Answer], &[char])) -> Option<(Expression, char)> {
-    let ([Answer::Quantity(first), Answer::Quantity(second)], [sign]) = (sides, signs) else { return None };
-    let (first, second) = (first.expression.clone(), second.expression.clone());
-    let (low, high, sign) = match sign {
-        '>' => (second, first, '<'),
-        '≥' => (second, first, '≤'),
-        other => (first, second, *other),
-    };
-    Some((Expression::Sum(vec![low, high.negated()]), sign))
-}
-
-/// The interval that inequalities give to one symbol: x < 3, 1 < x ≤ 2, 2 ≥ x.
-fn interval<'a>(sides: &'a [Answer], signs: &[char]) -> Option<(&'a str, Answer)> {
-    if !answer::is_inequality(signs) {
-        return None;
-    }
-    let symbol = |answer: &'a Answer| match answer {
-        Answer::Quantity(Quantity { expression: Expression::Symbol(name), .. }) => Some(name.as_str()),
-        _ => None,
-    };
-    let bracket = |sign: char| if matches!(sign, '≤' | '≥') { Bracket::Square } else { Bracket::Round };
-    let rises = |sign: char| matches!(sign, '<' | '≤');
-    let infinity = || Answer::Quantity(Quantity::plain(Expression::Infinity));
-    let minus_infinity = || Answer::Quantity(Quantity::plain(Expression::Infinity.negated()));
-    let between = |open, low: Answer, high: Answer, close| Answer::Sequence { open, close, items: vec![low, high] };
-    match (sides, signs) {
-        ([first, second], [sign]) => {
-            let (name, bound, rises) = match (symbol(first), symbol(second)) {
-                (Some(name), None) => (name, second, rises(*sign)),
-                (None, Some(name)) => (name, first, !rises(*sign)),
-                _ => return None,
-            };
-            is_constant(bound).then(|| match rises {
-                true => (name, between(Bracket::Round, minus_infinity(), bound.clone(), bracket(*sign))),
-                false => (name, between(bracket(*sign), bound.clone(), infinity(), Bracket::Round)),
-            })
-        }
-        ([first, middle, last], [left, right]) if rises(*left) == rises(*right) => {
-            let name = symbol(middle)?;
-            if !is_constant(first) || !is_constant(last) {
-                return None;
-            }
-            Some(match rises(*left) {
-                true => (name, between(bracket(*left), first.clone(), last.clone(), bracket(*right))),
-                false => (name, between(bracket(*right), last.clone(), first.clone(), bracket(*left))),
-            })
-        }
-        _ => None,
-    }
-}
-
-/// The value of an answer that is a plain number, as a float.
-pub(super) fn number(answer: &Answer, budget: &Budget) -> Result<f64, Stop> {
-    match answer {
-        Answer::Quantity(quantity) => scalar::approximate(&quantity.expression, budget),
-        Answer::Relation { sides, signs } => match assigned(sides, signs) {
-            Some((_, value @ Answer::Quantity(_))) => number(value, budget),
-            _ => Err(Stop::Undefined),
+        Answer::Quantity(quantity) => Some(&quantity.expression),
+        Answer::Relation { sides, signs } => match relation::assigned(sides, signs) {
+            Some((_, Answer::Quantity(quantity))) => Some(&quantity.expression),
+            _ => None,
         },
-        _ => Err(Stop::Undefined),
+        _ => None,
     }
 }

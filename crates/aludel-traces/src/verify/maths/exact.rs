@@ -79,7 +79,8 @@ pub(super) fn value(expression: &Expression, point: &Point<'_>, budget: &Budget)
     bounded(result)
 }
 
-fn bits(value: &RBig) -> usize {
+/// The bits of a fraction's parts together.
+pub(super) fn bits(value: &RBig) -> usize {
     dashu_int::ops::BitTest::bit_len(value.numerator()) + dashu_int::ops::BitTest::bit_len(value.denominator())
 }
 

@@ -155,10 +155,26 @@ fn announced(text: &str) -> Option<&str> {
         }
     }
     let sentence = end_of_sentence(line);
-    match formulas(sentence).first() {
-        Some(formula) if !starts_with_number(sentence) => tidy(formula),
+    match formulas(sentence).as_slice() {
+        [formula, rest @ ..] if !starts_with_number(sentence) => {
+            let place = |part: &str| part.as_ptr() as usize - sentence.as_ptr() as usize;
+            let before = &sentence[..place(formula)];
+            let after = rest.first().map_or("", |next| &sentence[place(formula) + formula.len()..place(next)]);
+            // "not $5$" and "$5$ or $6$" are not the answer 5.
+            if hedges(before) || joins(after) { tidy(sentence) } else { tidy(formula) }
+        }
         _ => tidy(sentence),
     }
+}
+
+/// Whether words take back what follows them, or leave it open.
+fn hedges(words: &str) -> bool {
+    static HEDGE: LazyLock<Regex> = LazyLock::new(|| {
+        pattern(
+            r"(?i)\b(?:not|never|no longer|cannot|isn|isn't|can't|neither|either|between|less|more|fewer|greater|smaller|larger|below|above|under|over|at least|at most|up to)\b|n[’']t\b",
+        )
+    });
+    HEDGE.is_match(words)
 }
 
 fn starts_with_number(text: &str) -> bool {
@@ -187,17 +203,29 @@ fn bare(text: &str) -> Option<&str> {
 /// The formula or the number that stands last.
 fn last_formula_or_number(text: &str) -> Option<&str> {
     static NUMBER: LazyLock<Regex> = LazyLock::new(|| {
-        pattern(r"(?:[-−]\s?)?[$€£]?(?:[-−])?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:\s?/\s?\d+)?(?:\s?%)?")
+        pattern(concat!(
+            r"(?i)\d+(?::\d\d)+(?:\s?[ap]\.?m\b)?|\d{1,3}(?:\.\d{3}){2,}|\d+(?:\.\d+)?e[-+]?\d+|",
+            r"(?:[-−]\s?)?[$€£]?(?:[-−])?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:\s?/\s?\d+)?(?:\s?%)?"
+        ))
     });
     let tail_start = text.len().saturating_sub(1 << 16);
     let tail = &text[(tail_start..text.len()).find(|index| text.is_char_boundary(*index))?..];
     let number = NUMBER.find_iter(tail).last().map(|number| number.as_str());
     let formula = formulas(tail).last().copied().filter(|formula| super::is_maths(formula));
     let place = |part: &str| part.as_ptr() as usize - tail.as_ptr() as usize + part.len();
-    match (formula, number) {
-        (Some(formula), Some(number)) if place(number) > place(formula) => Some(number.trim()),
-        (Some(formula), _) => tidy(formula),
-        (None, number) => number.map(str::trim),
+    let last = match (formula, number) {
+        (Some(formula), Some(number)) if place(number) > place(formula) => number.trim(),
+        (Some(formula), _) => tidy(formula)?,
+        (None, number) => number?.trim(),
+    };
+    // "It is not 5." answers nothing; with its "not" it is not read as a number.
+    static NOT: LazyLock<Regex> =
+        LazyLock::new(|| pattern(r"(?i)(?:\b(?:not|never|neither)|n[’']t)\s+(?:[^\s.]+\s+){0,2}[$\\(\[]*$"));
+    let line = &tail[..place(last) - last.len()];
+    let line = &line[line.rfind('\n').map_or(0, |end| end + 1)..];
+    match NOT.find(line) {
+        Some(negated) => Some(tail[place(last) - last.len() - (line.len() - negated.start())..place(last)].trim()),
+        None => Some(last),
     }
 }
 

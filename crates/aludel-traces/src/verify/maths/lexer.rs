@@ -61,6 +61,7 @@ pub(super) fn tokens(text: &str) -> Option<Vec<Token>> {
     }
     let mut tokens = lexer.tokens;
     letters_as_times(&mut tokens);
+    signs_of_several_meanings(&mut tokens)?;
     Some(tokens)
 }
 
@@ -146,7 +147,7 @@ impl Lexer {
                 self.top().pending = u8::from(logarithm);
             }
             '+' | '-' | '*' | '/' | '!' | '=' | '<' | '>' | ',' | ';' | '%' | '|' | '±' | '∓' | '≤' | '≥' | '≠'
-            | '≈' | '∈' | '∪' | '∅' | '°' | '€' | '£' | '¥' | '₹' | '\'' | ':' => {
+            | '≈' | '∼' | '∈' | '∉' | '∪' | '∩' | '∖' | '∅' | '°' | '€' | '£' | '¥' | '₹' | '\'' | ':' => {
                 self.tokens.push(Token::Sign(character))
             }
             // A full stop that belongs to no number ends a sentence.
@@ -299,6 +300,10 @@ impl Lexer {
         let run: String = self.characters[start..self.at].iter().collect();
         let lower = run.to_lowercase();
         let text = self.top().text;
+        if let Some(half) = self.half_of_day(&lower) {
+            self.tokens.push(Token::Word(half.to_string()));
+            return Some(());
+        }
         if let Some(&(_, sign)) = WORD_SIGNS.iter().find(|(word, _)| *word == lower) {
             self.tokens.push(Token::Sign(sign));
             return Some(());
@@ -308,6 +313,7 @@ impl Lexer {
             return Some(());
         }
         match lower.as_str() {
+            "ℝ" => self.tokens.push(Token::Symbol { name: "mathbb R".to_string(), spaced: false }),
             "π" => self.tokens.push(Token::Command("pi")),
             "infinity" | "inf" | "oo" => self.tokens.push(Token::Command("infty")),
             "u" | "U"
@@ -332,6 +338,26 @@ impl Lexer {
             _ => self.tokens.push(Token::Word(run)),
         }
         Some(())
+    }
+
+    /// `am`, `PM`, `p.m.` behind a number: the half of the day, and no product of symbols.
+    fn half_of_day(&mut self, letters: &str) -> Option<&'static str> {
+        if !matches!(self.tokens.last(), Some(Token::Number(_))) {
+            return None;
+        }
+        let half = match letters {
+            "am" | "a" => "am",
+            "pm" | "p" => "pm",
+            _ => return None,
+        };
+        if letters.len() == 1 {
+            if !(self.peek(0) == Some('.') && matches!(self.peek(1), Some('m' | 'M'))) {
+                return None;
+            }
+            self.at += 2;
+            self.at += usize::from(self.peek(0) == Some('.'));
+        }
+        Some(half)
     }
 
     fn after_bracket(&self) -> bool {
@@ -427,6 +453,30 @@ fn is_product(run: &str) -> bool {
         [_, _, _] => letters.iter().all(|letter| "abcxyz".contains(*letter)),
         _ => false,
     }
+}
+
+/// ∼ before a number says "about", elsewhere something that is not known; − before a set takes its elements away.
+fn signs_of_several_meanings(tokens: &mut Vec<Token>) -> Option<()> {
+    // 12{:}00 only sets the colon closer.
+    let set_close = [Token::Open(Bracket::Group), Token::Sign(':'), Token::Close(Bracket::Group)];
+    while let Some(at) = tokens.windows(3).position(|three| three == set_close) {
+        tokens.splice(at..at + 3, [Token::Sign(':')]);
+    }
+    for index in 0..tokens.len() {
+        let next = tokens.get(index + 1);
+        match tokens[index] {
+            Token::Sign('∼') if matches!(next, Some(Token::Number(_) | Token::Sign('-' | '$') | Token::Command(_))) =>
+            {
+                tokens[index] = Token::Sign('≈');
+            }
+            Token::Sign('∼') => return None,
+            Token::Sign('-') if index > 0 && next == Some(&Token::Open(Bracket::Brace)) => {
+                tokens[index] = Token::Sign('∖');
+            }
+            _ => {}
+        }
+    }
+    Some(())
 }
 
 /// `3 x 10^5`: between two numbers, an x is a multiplication sign.

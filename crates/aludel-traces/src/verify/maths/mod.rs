@@ -4,14 +4,22 @@
 //! length and by a count of operations; what is beyond them is undecided.
 
 mod answer;
+mod clock;
 mod compare;
 mod exact;
 mod expression;
 mod extract;
+#[cfg(test)]
+mod kinds;
 mod lexer;
+#[cfg(test)]
+mod mutations;
 mod number;
 mod parser;
+mod quantity;
 mod real;
+mod reals;
+mod relation;
 mod scalar;
 #[cfg(test)]
 mod tests;
@@ -45,27 +53,73 @@ pub enum Equality {
     Undecided,
 }
 
-/// Compares two final answers, each without the words around it (see [`extract`]).
+/// Compares two final answers, each without the words around it (see [`extract`]). Equal and different are said of what was
+/// understood; all else is undecided, unless it is the same letter by letter.
 ///
 /// - Numbers are equal by value: `1/2`, `\frac12`, `0.5` and `50\%` are. A decimal of six places or more also equals
 ///   what it is the rounding of. A percentage equals its share and its number alike, since which of them was asked for
-///   is not known here.
-/// - A unit may be missing on one side; two different ones make a difference.
-/// - `x = 5` equals 5, and `y = 5` does not equal `x = 5`.
-/// - Sets and bare lists have no order, tuples and intervals have. An inequality equals its interval.
-/// - Expressions with symbols are equal if their values are at 12 points, of which at least 3 must have one. That is no
+///   is not known here. `3,14` and `3.14`, or `1.234` and `1234`, are undecided: some write commas for points.
+/// - "≈" and "about" leave a number as it is written: `\approx 3.14` equals 3.14, differs from 3.15, and is undecided
+///   against what rounds to it, such as π.
+/// - `a:b` is a ratio, equal up to a factor, or a time or duration (two digits below 60 behind the colon), equal part by
+///   part. `12:00` and `1:00` differ, since nobody writes a ratio so; `3:15` and `6:30` are undecided. So is a time with AM
+///   or PM against the same without, unless its hours tell.
+/// - A unit may be missing on one side; two different ones make a difference, but 1 m equals 100 cm.
+/// - `x = 5` equals 5, and `y = 5` does not equal `x = 5`. A chain such as √10 ≈ 3.16 equals each of its sides, if it is
+///   true.
+/// - Bare lists have no order, tuples have. Sets, intervals, conditions on one symbol, and what ∪, ∩ and ∖ make of them
+///   are equal as sets of real numbers: `(1,3)\cup[3,5)` equals `1 < x < 5`. What a comma between two conditions means is
+///   known only where the other meaning would say nothing.
+/// - Expressions with symbols are equal if their values are at 20 points, of which at least 3 must have one. That is no
 ///   proof, but expressions that differ and agree at all of them have to be made on purpose.
 pub fn equal(left: &str, right: &str) -> Equality {
     let budget = exact::Budget::new();
-    match compare::equal(&answer::read(left), &answer::read(right), &budget) {
+    let (first, second) = (answer::read(left), answer::read(right));
+    match compare::equal(&first, &second, &budget) {
         Equality::Undecided if same_spelling(left, right) => Equality::Equal,
+        Equality::Different => {
+            // 3,14 may be two numbers or, where commas stand before decimals, one.
+            let same = |one: &answer::Answer, other: Option<String>| {
+                other.is_some_and(|other| compare::equal(one, &answer::read(&other), &budget) == Equality::Equal)
+            };
+            match same(&first, swapped(right)) || same(&second, swapped(left)) {
+                true => Equality::Undecided,
+                false => Equality::Different,
+            }
+        }
         equality => equality,
     }
 }
 
-/// The value of an answer that is one real number, units and percent signs left aside; `None` for anything else.
-pub fn number(text: &str) -> Option<f64> {
-    compare::number(&answer::read(text), &exact::Budget::new()).ok()
+/// The text with points for commas and commas for points, if it holds one number and that has either.
+fn swapped(text: &str) -> Option<String> {
+    let is_part = |character: char| character.is_ascii_digit() || matches!(character, '.' | ',');
+    let start = text.find(|character: char| character.is_ascii_digit())?;
+    let length = text[start..].find(|character| !is_part(character)).unwrap_or(text.len() - start);
+    let number = text[start..start + length].trim_end_matches(['.', ',']);
+    let rest = &text[start + number.len()..];
+    if number.len() > 60 || !number.contains(['.', ',']) || rest.contains(|next: char| next.is_ascii_digit()) {
+        return None;
+    }
+    let other = |character| match character {
+        '.' => ',',
+        ',' => '.',
+        other => other,
+    };
+    Some(format!("{}{}{rest}", &text[..start], number.chars().map(other).collect::<String>()))
+}
+
+/// Whether two answers are real numbers no further apart than `absolute + relative · |right|`, units and percent signs left
+/// aside; `None` where one is none, or where it cannot be told. Nothing is rounded: a tolerance is the decimal that one writes.
+pub fn is_within(left: &str, right: &str, absolute: f64, relative: f64) -> Option<bool> {
+    let (left, right) = (answer::read(left), answer::read(right));
+    let (left, right) = (compare::number(&left)?, compare::number(&right)?);
+    let budget = exact::Budget::new();
+    let decimal = |value: f64| {
+        let characters: Vec<char> = value.to_string().chars().collect();
+        number::read(&characters, false).map(|(number, _)| number.value)
+    };
+    scalar::is_within(left, right, &decimal(absolute)?, &decimal(relative)?, &budget)
 }
 
 /// Whether what could not be read, or not computed, is the same letter by letter but for spaces and layout.

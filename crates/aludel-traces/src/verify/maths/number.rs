@@ -15,15 +15,24 @@ pub(super) struct Number {
     pub(super) decimals: usize,
     /// Digits without leading zeros.
     pub(super) significant: usize,
+    /// Digits before the point, as written.
+    pub(super) digits: usize,
+    /// Whether it was written with a zero in front, as minutes are: `05`, `00`.
+    pub(super) leading_zero: bool,
 }
 
 impl Number {
     pub(super) fn integer(value: i64) -> Number {
-        Number { value: RBig::from(value), decimals: 0, significant: 1 }
+        Number::exact(RBig::from(value))
     }
 
     pub(super) fn half() -> Number {
-        Number { value: RBig::from_parts(1.into(), 2u8.into()), decimals: 0, significant: 1 }
+        Number::exact(RBig::from_parts(1.into(), 2u8.into()))
+    }
+
+    /// A value of which nothing is known about how it was written.
+    pub(super) fn exact(value: RBig) -> Number {
+        Number { value, decimals: 0, significant: 1, digits: 1, leading_zero: false }
     }
 
     /// Whether it is a decimal with so many digits that it can only be the rounding of an exact value.
@@ -37,6 +46,17 @@ impl Number {
 pub(super) fn read(characters: &[char], in_list: bool) -> Option<(Number, usize)> {
     let mut at = 0;
     let mut digits = integer_part(characters, in_list, &mut at);
+    let (whole, leading_zero) = (digits.len(), digits.len() > 1 && digits.starts_with('0'));
+    if characters[at..].starts_with(&['.']) && is_grouped_by_points(&characters[at..]) && whole <= 3 && !leading_zero {
+        // 1.234.567: a second point leaves no other reading.
+        while characters.get(at) == Some(&'.') {
+            at += 1;
+            take_digits(characters, &mut at, &mut digits);
+        }
+        let value = RBig::from(IBig::from(UBig::from_str_radix(&digits, 10).ok()?));
+        let significant = digits.len();
+        return Some((Number { value, decimals: 0, significant, digits: significant, leading_zero }, at));
+    }
     let mut decimals = 0;
     let point = match characters.get(at) {
         Some('.') => 1,
@@ -76,7 +96,21 @@ pub(super) fn read(characters: &[char], in_list: bool) -> Option<(Number, usize)
         value = if exponent < 0 { value / scale } else { value * scale };
         decimals = 0;
     }
-    Some((Number { value, decimals, significant }, at))
+    Some((Number { value, decimals, significant, digits: whole, leading_zero }, at))
+}
+
+/// Whether two groups of three digits or more follow, each behind a point, and then nothing that goes on.
+fn is_grouped_by_points(characters: &[char]) -> bool {
+    let mut rest = characters;
+    let mut groups = 0;
+    while rest.first() == Some(&'.') && rest.len() > 3 && rest[1..4].iter().all(char::is_ascii_digit) {
+        rest = &rest[4..];
+        groups += 1;
+    }
+    let goes_on = |next: &char| next.is_ascii_digit() || *next == ',';
+    groups >= 2
+        && !rest.first().is_some_and(goes_on)
+        && !(rest.first() == Some(&'.') && rest.get(1).is_some_and(goes_on))
 }
 
 fn ten_to(exponent: usize) -> UBig {

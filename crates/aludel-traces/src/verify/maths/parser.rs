@@ -28,7 +28,8 @@ pub(super) struct Read {
 
 /// Reads the longest expression at the front of `tokens`; `None` where there is none.
 pub(super) fn read(tokens: &[Token], sign: PlusMinus) -> Option<Read> {
-    let mut parser = Parser { tokens, at: 0, depth: 0, nodes: 0, in_function: 0, sign, plus_minus: false };
+    let mut parser =
+        Parser { tokens, at: 0, depth: 0, nodes: 0, in_function: 0, sign, plus_minus: false, single: false };
     let expression = parser.sum()?;
     Some(Read { expression, length: parser.at, plus_minus: parser.plus_minus })
 }
@@ -42,6 +43,8 @@ struct Parser<'a> {
     in_function: usize,
     sign: PlusMinus,
     plus_minus: bool,
+    /// An exponent or an index comes next: without braces it is one number, and a fraction behind it is none of it.
+    single: bool,
 }
 
 impl Parser<'_> {
@@ -132,6 +135,7 @@ impl Parser<'_> {
                 return Some(base);
             }
             parser.at += 1;
+            parser.single = true;
             let exponent = parser.signed_power()?;
             Some(Expression::Power(Box::new((base, exponent))))
         })
@@ -143,10 +147,7 @@ impl Parser<'_> {
             match self.peek() {
                 Some(Token::Sign('!')) => value = Expression::Call(Function::Factorial, Box::new(value)),
                 Some(Token::Sign('°')) if self.in_function > 0 => {
-                    let degree = Expression::Number(Number {
-                        value: RBig::from_parts(1.into(), 180u8.into()),
-                        ..Number::integer(0)
-                    });
+                    let degree = Expression::Number(Number::exact(RBig::from_parts(1.into(), 180u8.into())));
                     value = Expression::Product(vec![value, Expression::Pi, degree]);
                 }
                 _ => return Some(value),
@@ -169,7 +170,9 @@ impl Parser<'_> {
         self.count()?;
         let token = self.peek()?.clone();
         self.at += 1;
+        let single = std::mem::take(&mut self.single);
         match token {
+            Token::Number(number) if single => Some(Expression::Number(number)),
             Token::Number(number) => Some(self.mixed_number(number)),
             Token::Symbol { name, .. } => Some(self.symbol(name)),
             Token::Open(Bracket::Brace) => None,
@@ -194,6 +197,7 @@ impl Parser<'_> {
             let digits = format!("{}", number.value);
             self.at += 1;
             let before = self.at;
+            self.single = true;
             if let Some(base) = self.primary() {
                 return Expression::Symbol(format!("{digits}_{}", subscript(&base)));
             }
@@ -221,7 +225,7 @@ impl Parser<'_> {
             Some((over, under, length)) if !under.value.is_zero() && over.value < under.value => {
                 self.at += length;
                 let value = number.value + &over.value / &under.value;
-                Expression::Number(Number { value, decimals: 0, significant: 1 })
+                Expression::Number(Number::exact(value))
             }
             _ => Expression::Number(number),
         }
@@ -252,6 +256,7 @@ impl Parser<'_> {
             self.at += 3;
             return Some(word.clone());
         }
+        self.single = true;
         self.primary().map(|index| subscript(&index))
     }
 

@@ -41,6 +41,8 @@ pub(super) struct Evaluator<'a> {
     domain: Domain,
     point: &'a Point<'a>,
     budget: &'a Budget,
+    /// Whether a term was too small beside another to make a difference, and too small to be rounding.
+    lost_a_term: bool,
 }
 
 /// A result of the library, or why there is none.
@@ -59,13 +61,22 @@ macro_rules! finite {
 
 impl<'a> Evaluator<'a> {
     pub(super) fn new(precision: usize, domain: Domain, point: &'a Point<'a>, budget: &'a Budget) -> Evaluator<'a> {
-        Evaluator { context: Context::new(precision), cache: ConstCache::new(), domain, point, budget }
+        Evaluator {
+            context: Context::new(precision),
+            cache: ConstCache::new(),
+            domain,
+            point,
+            budget,
+            lost_a_term: false,
+        }
     }
 
     pub(super) fn value(&mut self, expression: &Expression) -> Result<Complex, Stop> {
         self.budget.spend(4)?;
         // What is rational below an irrational expression stays exact as long as it can.
         let result = match expression {
+            // With more digits than there are bits, its last ones would not count.
+            Expression::Number(number) if exact::bits(&number.value) > PRECISIONS[0] => return Err(Stop::TooLarge),
             Expression::Number(number) => self.rational(&number.value)?,
             Expression::Symbol(_) => self.rational(&exact::value(expression, self.point, self.budget)?)?,
             Expression::Pi => self.real(self.context.pi::<2>(None).value()),
@@ -76,6 +87,7 @@ impl<'a> Evaluator<'a> {
                 let mut sum = self.real(self.zero());
                 for term in terms {
                     let term = self.value(term)?;
+                    self.lost_a_term |= is_lost_beside(&sum, &term) || is_lost_beside(&term, &sum);
                     sum = self.add(&sum, &term)?;
                 }
                 sum
@@ -117,9 +129,10 @@ impl<'a> Evaluator<'a> {
         Ok(Complex { re: self.sub(&left.re, &right.re)?, im: self.sub(&left.im, &right.im)? })
     }
 
-    /// Whether a number is real and at most `bound` away from 0.
-    pub(super) fn at_most(&self, value: &Complex, bound: &RBig) -> Result<bool, Stop> {
-        Ok(is_zero(&value.im) && value.re.clone().abs() <= self.rational(bound)?.re)
+    /// Whether a sum left out a term, so that two values that agree need not be the same. What is left of a zero is no
+    /// such term: at the lower precision it is some 2⁻²⁵⁶ of its parts.
+    pub(super) fn lost_a_term(&self) -> bool {
+        self.lost_a_term
     }
 
     fn zero(&self) -> Real {
@@ -318,10 +331,15 @@ impl<'a> Evaluator<'a> {
     }
 }
 
+fn is_lost_beside(small: &Complex, large: &Complex) -> bool {
+    let (small, large) = (small.magnitude(), large.magnitude());
+    small != isize::MIN && large != isize::MIN && small < large.saturating_sub(PRECISIONS[0] as isize + 44)
+}
+
 impl Complex {
-    /// The real part as a float.
-    pub(super) fn to_f64(&self) -> f64 {
-        self.re.to_f64().value()
+    /// Which of two real numbers is the smaller; `None` if one is not real.
+    pub(super) fn order(&self, other: &Complex) -> Option<std::cmp::Ordering> {
+        (is_zero(&self.im) && is_zero(&other.im)).then(|| self.re.cmp(&other.re))
     }
 
     /// The larger part's place of the first bit: the size is below 2 to this power. `isize::MIN` for 0.

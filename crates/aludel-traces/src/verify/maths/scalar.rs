@@ -1,15 +1,18 @@
 //! Whether two expressions have the same value: as written, as exact fractions, else to several hundred bits; with
 //! symbols, at points that depend on nothing but their names. Nothing is simplified.
 
+use std::cmp::Ordering;
+
 use dashu_ratio::RBig;
 
 use super::Equality;
 use super::exact::{self, Budget, Point, Stop};
-use super::expression::Expression;
+use super::expression::{Expression, Function};
+use super::number::Number;
 use super::real::{Domain, Evaluator, PRECISIONS};
 
 /// Points that are tried, and how many must have a value on both sides.
-const POINTS: u64 = 12;
+const POINTS: u64 = 20;
 const POINTS_NEEDED: usize = 3;
 
 /// Whether two expressions are equal.
@@ -60,10 +63,35 @@ pub(super) fn proportional(left: &Expression, right: &Expression, positive: bool
     })
 }
 
+/// Which of two real constants is the smaller; `None` where they have no real value, or where it cannot be told.
+pub(super) fn order(left: &Expression, right: &Expression, budget: &Budget) -> Option<Ordering> {
+    if let (Ok(left), Ok(right)) = (exact::value(left, &[], budget), exact::value(right, &[], budget)) {
+        return Some(left.cmp(&right));
+    }
+    let difference = Expression::Sum(vec![left.clone(), right.clone().negated()]);
+    let zero = Expression::integer(0);
+    if compare_at(left, right, &[], Domain::Real, budget).ok()? {
+        return Some(Ordering::Equal);
+    }
+    let mut evaluator = Evaluator::new(PRECISIONS[1], Domain::Real, &[], budget);
+    let difference = evaluator.value(&difference).ok()?;
+    let zero = evaluator.value(&zero).ok()?;
+    difference.order(&zero)
+}
+
 fn at_points(names: &[&str], mut holds: impl FnMut(&Point<'_>) -> Result<bool, Stop>) -> Equality {
     let mut agreed = 0;
+    let mut names = names.to_vec();
+    names.sort_unstable();
     for index in 0..POINTS {
-        let point: Vec<(&str, RBig)> = names.iter().map(|name| (*name, coordinate(name, index))).collect();
+        let point: Vec<(&str, RBig)> = names
+            .iter()
+            .enumerate()
+            .map(|(rank, name)| {
+                let size = coordinate(name, index);
+                (*name, if is_negative(name, rank, index) { -size } else { size })
+            })
+            .collect();
         match holds(&point) {
             Ok(true) => agreed += 1,
             Ok(false) => return Equality::Different,
@@ -73,8 +101,18 @@ fn at_points(names: &[&str], mut holds: impl FnMut(&Point<'_>) -> Result<bool, S
     if agreed >= POINTS_NEEDED { Equality::Equal } else { Equality::Undecided }
 }
 
-/// A number that hangs on the symbol's name and the point's index alone. The first four are positive whole numbers,
-/// so that factorials and powers have values; the last four lie within the domain of √(1 − x²).
+/// Whether a symbol is negative at a point. The first four go through all combinations of signs within the last 16 points, so
+/// that |x| is never taken for x, nor |xy| for xy.
+fn is_negative(name: &str, rank: usize, index: u64) -> bool {
+    match rank {
+        _ if index < 4 => false,
+        0..=3 => ((index - 4) >> rank) % 2 == 1,
+        _ => blake3::hash(format!("{index} {name}").as_bytes()).as_bytes()[0].is_multiple_of(2),
+    }
+}
+
+/// The size of a number that hangs on the symbol's name and the point's index alone. The first four are whole numbers, so
+/// that factorials and powers have values; the last eight lie within the domain of √(1 − x²).
 fn coordinate(name: &str, index: u64) -> RBig {
     let mut hasher = blake3::Hasher::new();
     hasher.update(&index.to_le_bytes()).update(name.as_bytes());
@@ -84,12 +122,11 @@ fn coordinate(name: &str, index: u64) -> RBig {
         from + number % (to - from)
     };
     let under = pick(2, 2, 14);
-    let value = match index {
+    match index {
         0..=3 => RBig::from(pick(0, 2, 40)),
-        4..=7 => RBig::from_parts(pick(0, 1, 97).into(), under.into()),
+        4..=11 => RBig::from_parts(pick(0, 1, 97).into(), under.into()),
         _ => RBig::from_parts(pick(0, 1, under.max(2)).into(), under.into()),
-    };
-    if index >= 4 && bytes.as_bytes()[4].is_multiple_of(2) { -value } else { value }
+    }
 }
 
 /// Whether both have the same value at a point.
@@ -109,57 +146,68 @@ fn compare_at(
     }
     let mut differences = [0; 2];
     let mut scale = 0;
+    let mut lost = false;
     for (difference, precision) in differences.iter_mut().zip(PRECISIONS) {
         let mut evaluator = Evaluator::new(precision, domain, point, budget);
         let (left, right) = (evaluator.value(left)?, evaluator.value(right)?);
         *difference = evaluator.subtract(&left, &right)?.magnitude();
         scale = left.magnitude().max(right.magnitude());
+        lost |= precision == PRECISIONS[0] && evaluator.lost_a_term();
     }
     let [low, high] = differences;
     let vanishes = high == isize::MIN || high <= scale.saturating_sub(400) || high <= low.saturating_sub(128);
-    Ok(vanishes)
+    // What was too small to be added may be the very difference.
+    if vanishes && lost { Err(Stop::TooLarge) } else { Ok(vanishes) }
 }
 
 /// Whether `decimal` is a decimal of six places or more to which `value` rounds: 0.333333 stands for 1/3.
 fn rounds_to(decimal: &Expression, value: &Expression, budget: &Budget) -> bool {
-    let (number, negative) = match decimal {
-        Expression::Number(number) => (number, false),
-        Expression::Product(factors) => match factors.as_slice() {
-            [minus, Expression::Number(number)] if *minus == Expression::integer(-1) => (number, true),
-            _ => return false,
-        },
-        _ => return false,
+    let is_longer = |number: &Number| match value {
+        Expression::Number(other) => other.decimals == 0 || other.decimals >= number.decimals,
+        _ => true,
     };
-    if !number.is_rounded()
-        || matches!(value, Expression::Number(other) if other.decimals > 0 && other.decimals < number.decimals)
-    {
-        return false;
-    }
+    decimal_of(decimal).is_some_and(|(number, _)| number.is_rounded() && is_longer(number))
+        && rounds_as_written(decimal, value, budget)
+}
+
+/// Whether `value` rounds to `decimal` at its last written place.
+pub(super) fn rounds_as_written(decimal: &Expression, value: &Expression, budget: &Budget) -> bool {
+    let Some((number, negative)) = decimal_of(decimal) else { return false };
     let half_unit = RBig::from_parts(1.into(), dashu_int::UBig::from(10u8).pow(number.decimals) * 2u8);
-    let sign = if negative { -RBig::ONE } else { RBig::ONE };
-    let decimal = &number.value * sign;
-    if let Ok(value) = exact::value(value, &[], budget) {
-        let difference = value - decimal;
-        return difference <= half_unit && -difference <= half_unit;
-    }
-    let mut evaluator = Evaluator::new(PRECISIONS[0], Domain::Complex, &[], budget);
-    let difference = evaluator
-        .value(value)
-        .and_then(|value| evaluator.subtract(&value, &evaluator.rational(&decimal)?))
-        .and_then(|difference| evaluator.at_most(&difference, &half_unit));
-    difference.unwrap_or(false)
+    let decimal = if negative { -number.value.clone() } else { number.value.clone() };
+    is_within(value, &Expression::Number(Number::exact(decimal)), &half_unit, &RBig::ZERO, budget) == Some(true)
 }
 
-/// The nearest float to a real constant.
-pub(super) fn approximate(expression: &Expression, budget: &Budget) -> Result<f64, Stop> {
-    if let Ok(value) = exact::value(expression, &[], budget) {
-        return Ok(value.to_f64().value());
+/// A number as it is written, and whether a minus stands before it.
+fn decimal_of(expression: &Expression) -> Option<(&Number, bool)> {
+    match expression {
+        Expression::Number(number) => Some((number, false)),
+        Expression::Product(factors) => match factors.as_slice() {
+            [minus, Expression::Number(number)] if *minus == Expression::integer(-1) => Some((number, true)),
+            _ => None,
+        },
+        _ => None,
     }
-    let mut evaluator = Evaluator::new(PRECISIONS[0], Domain::Real, &[], budget);
-    Ok(evaluator.value(expression)?.to_f64())
 }
 
-fn infinity_sign(expression: &Expression) -> Option<bool> {
+/// Whether two real constants are no further apart than `absolute + relative · |right|`; `None` where that cannot be told.
+pub(super) fn is_within(
+    left: &Expression,
+    right: &Expression,
+    absolute: &RBig,
+    relative: &RBig,
+    budget: &Budget,
+) -> Option<bool> {
+    let fixed = Expression::Number(Number::exact(absolute.clone()));
+    let share = Expression::Number(Number::exact(relative.clone()));
+    let size = Expression::Call(Function::Abs, Box::new(right.clone()));
+    let (low, high) = if order(left, right, budget)?.is_le() { (left, right) } else { (right, left) };
+    let limit = Expression::Sum(vec![low.clone(), fixed, Expression::Product(vec![share, size])]);
+    Some(order(high, &limit, budget)?.is_le())
+}
+
+/// Whether an expression is ∞ (true) or −∞.
+pub(super) fn infinity_sign(expression: &Expression) -> Option<bool> {
     match expression {
         Expression::Infinity => Some(true),
         Expression::Product(factors) => match factors.as_slice() {

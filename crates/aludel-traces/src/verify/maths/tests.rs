@@ -187,14 +187,23 @@ fn a_verdict_has_three_other_outcomes() {
 }
 
 #[test]
-fn numbers_are_read_as_floats() {
-    assert_eq!(number("1,234.5 kg"), Some(1234.5));
-    assert_eq!(number(r"x = \frac{1}{4}"), Some(0.25));
-    assert_eq!(number(r"\sqrt{4}"), Some(2.0));
-    assert_eq!(number(r"\pi"), Some(std::f64::consts::PI));
-    assert_eq!(number("x"), None);
-    assert_eq!(number("(1, 2)"), None);
-    assert_eq!(number("nothing"), None);
+fn tolerances_are_exact() {
+    for (left, right, absolute, relative, expected) in [
+        ("1,234.5 kg", "1234.5", 0.0, 0.0, Some(true)),
+        (r"x = \frac{1}{4}", "0.3", 0.05, 0.0, Some(true)),
+        ("0.4", "0.3", 0.1, 0.0, Some(true)),
+        ("0.41", "0.3", 0.1, 0.0, Some(false)),
+        ("101", "100", 0.0, 0.01, Some(true)),
+        ("101.0000000000000000001", "100", 0.0, 0.01, Some(false)),
+        ("100000000000000000007", "10^{20}", 0.0, 0.0, Some(false)),
+        (r"\pi", "3.14", 0.01, 0.0, Some(true)),
+        (r"\pi", "3.14", 0.001, 0.0, Some(false)),
+        (r"\sqrt{2}^2", "1", 1.0, 0.0, Some(true)),
+        ("x", "1", 1.0, 0.0, None),
+        ("(1, 2)", "1", 1.0, 0.0, None),
+    ] {
+        assert_eq!(is_within(left, right, absolute, relative), expected, "{left} and {right}");
+    }
 }
 
 proptest::proptest! {

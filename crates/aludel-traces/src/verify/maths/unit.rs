@@ -1,6 +1,8 @@
 //! Units behind a number, brought to one spelling. Two answers with different units are different; one that leaves
 //! the unit out is taken to mean the other's.
 
+use dashu_ratio::RBig;
+
 /// Spellings, and what each is brought to.
 const KNOWN: [(&str, &[&str]); 44] = [
     ("mm", &["mm", "millimeter", "millimetre"]),
@@ -132,9 +134,56 @@ impl Unit {
         }
     }
 
+    /// Whether it is the unit of this name.
+    pub(super) fn is(&self, name: &str) -> bool {
+        self.name == name
+    }
+
+    /// Whether it measures time.
+    pub(super) fn is_time(&self) -> bool {
+        matches!(self.name.as_str(), "hour" | "minute" | "s")
+    }
+
     fn is_generic(&self) -> bool {
         matches!(self.name.as_str(), "unit" | "unit^2" | "unit^3")
     }
+}
+
+/// What a unit measures, and how large it is beside the others of its kind; `None` for compound units, and for those whose
+/// size hangs on the place or the time.
+pub(super) fn size(unit: &Unit) -> Option<(&'static str, RBig)> {
+    let (dimension, over, under) = match unit.name.as_str() {
+        "mm" => ("length", 1, 1),
+        "cm" => ("length", 10, 1),
+        "m" => ("length", 1000, 1),
+        "km" => ("length", 1_000_000, 1),
+        "inch" => ("length", 254, 10),
+        "foot" => ("length", 3048, 10),
+        "yard" => ("length", 9144, 10),
+        "mile" => ("length", 1_609_344, 1),
+        "mg" => ("mass", 1, 1),
+        "g" => ("mass", 1000, 1),
+        "kg" => ("mass", 1_000_000, 1),
+        "pound" => ("mass", 45_359_237, 100),
+        "ounce" => ("mass", 45_359_237, 1600),
+        "ml" => ("volume", 1, 1),
+        "l" => ("volume", 1000, 1),
+        "cup" => ("cups", 1, 1),
+        "pint" => ("cups", 2, 1),
+        "quart" => ("cups", 4, 1),
+        "gallon" => ("cups", 16, 1),
+        "ms" => ("time", 1, 1),
+        "s" => ("time", 1000, 1),
+        "minute" => ("time", 60_000, 1),
+        "hour" => ("time", 3_600_000, 1),
+        "day" => ("time", 86_400_000, 1),
+        "week" => ("time", 604_800_000, 1),
+        "cent" => ("money", 1, 1),
+        "dollar" => ("money", 100, 1),
+        "degree" => ("angle", 1, 1),
+        _ => return None,
+    };
+    Some((dimension, RBig::from_parts(i64::into(over), u32::into(under))))
 }
 
 fn aliased(name: String) -> String {

@@ -42,7 +42,7 @@ pub(super) const GREEK: [&str; 28] = [
 ];
 
 /// Commands that stand for one sign.
-pub(super) const COMMAND_SIGNS: [(&str, char); 30] = [
+pub(super) const COMMAND_SIGNS: [(&str, char); 41] = [
     ("cdot", '*'),
     ("times", '*'),
     ("ast", '*'),
@@ -60,8 +60,19 @@ pub(super) const COMMAND_SIGNS: [(&str, char); 30] = [
     ("ne", '≠'),
     ("neq", '≠'),
     ("approx", '≈'),
+    ("approxeq", '≈'),
+    ("simeq", '≈'),
+    ("sim", '∼'),
     ("in", '∈'),
+    ("notin", '∉'),
     ("cup", '∪'),
+    ("bigcup", '∪'),
+    ("cap", '∩'),
+    ("bigcap", '∩'),
+    ("setminus", '∖'),
+    ("smallsetminus", '∖'),
+    ("backslash", '∖'),
+    ("colon", ':'),
     ("lor", '∨'),
     ("vee", '∨'),
     ("land", '∧'),

@@ -29,8 +29,12 @@ pub(super) fn show(console: &mut Console, results: &Results, folder: &Path) -> a
             percent(task.no_answer)
         ))?;
         if task.undecided > 0.0 {
-            let share = percent(task.undecided);
-            tracing::warn!("{}: {share} of the answers could not be compared and count as wrong", harmless(&task.name));
+            let answers = task.n as f64 * f64::from(task.k);
+            let (count, share) = ((task.undecided * answers).round(), percent(task.undecided));
+            tracing::warn!(
+                "{}: {count} answers ({share}) could not be compared with the right one and count as not right",
+                harmless(&task.name)
+            );
         }
     }
     for task in &results.tasks {
