@@ -10,30 +10,31 @@ use crate::weights::{
     EMBEDDING, HEAD, INPUT_NORM, NORM, POST_ATTENTION_NORM, ROPE_DIVISORS, Weights, linear_name, norm_name,
 };
 
-/// Refuses the first tensor that is neither used nor harmless.
+/// Refuses a file that lacks a tensor, and one that has a tensor which is neither used nor harmless.
 pub(crate) fn check(weights: &Weights, config: &Config) -> Result<()> {
-    let used: HashSet<String> = used(weights, config).into_iter().map(|name| weights.stored_name(&name)).collect();
+    let mut used = used(config);
+    for name in &used {
+        weights.view(name)?;
+    }
+    if let Weights::Gguf(_) = weights {
+        // where it is missing, nothing is divided
+        used.push(ROPE_DIVISORS.to_owned());
+    }
+    let used: HashSet<String> = used.into_iter().map(|name| weights.stored_name(&name)).collect();
     for name in weights.names() {
-        if used.contains(name) || is_harmless(weights, config, name)? {
-            continue;
+        if !used.contains(name) && !is_harmless(weights, config, name)? {
+            let (path, reason) = (weights.path_of(name).to_owned(), reason(weights, config, name));
+            return Err(Error::Tensor { path, name: name.to_owned(), reason });
         }
-        let path = match weights {
-            Weights::Folder(folder) => folder.path_of(name).to_owned(),
-            Weights::Gguf(_) => weights.path(),
-        };
-        return Err(Error::Tensor { path, name: name.to_owned(), reason: reason(weights, config, name) });
     }
     Ok(())
 }
 
 /// The names of all tensors that a decoder of this config is made from.
-fn used(weights: &Weights, config: &Config) -> Vec<String> {
+fn used(config: &Config) -> Vec<String> {
     let mut names = vec![EMBEDDING.to_owned(), NORM.to_owned()];
     if !config.tie_word_embeddings {
         names.push(HEAD.to_owned());
-    }
-    if let Weights::Gguf(_) = weights {
-        names.push(ROPE_DIVISORS.to_owned());
     }
     for layer in 0..config.num_hidden_layers {
         names.extend([INPUT_NORM, POST_ATTENTION_NORM].map(|norm| norm_name(layer, norm)));
@@ -51,9 +52,11 @@ fn used(weights: &Weights, config: &Config) -> Vec<String> {
 /// every version computes from the config, and a head that is the embedding once more where the config ties them. Where it is
 /// not, transformers 4 takes the embedding and transformers 5 the head.
 fn is_harmless(weights: &Weights, config: &Config, name: &str) -> Result<bool> {
-    let Weights::Folder(folder) = weights else { return Ok(false) };
+    if let Weights::Gguf(_) = weights {
+        return Ok(false);
+    }
     if config.tie_word_embeddings && name == HEAD {
-        let (head, embedding) = (folder.get(HEAD)?, folder.get(EMBEDDING)?);
+        let (head, embedding) = (weights.view(HEAD)?, weights.view(EMBEDDING)?);
         return Ok((head.dtype, head.shape, head.bytes) == (embedding.dtype, embedding.shape, embedding.bytes));
     }
     let within = name.strip_prefix("model.").unwrap_or_default();

@@ -60,13 +60,24 @@ impl Weights {
     /// # Errors
     /// If the tensor is missing, has another shape, or a type that is not decoded here.
     pub fn tensor(&self, name: &str, shape: &[usize], config: &Config) -> Result<Tensor<'_>> {
+        let is_permuted = name.ends_with("q_proj.weight") || name.ends_with("k_proj.weight");
+        let head_dim = (is_permuted && matches!(self, Weights::Gguf(_))).then_some(config.head_dim);
+        Tensor::new(self.path_of(name), self.view(name)?, shape, head_dim)
+    }
+
+    /// The tensor with that Hugging Face name, as it is stored.
+    pub(crate) fn view(&self, name: &str) -> Result<TensorView<'_>> {
+        Ok(match self {
+            Weights::Folder(weights) => weights.get(name)?,
+            Weights::Gguf(file) => file.tensor(&gguf_name(name))?,
+        })
+    }
+
+    /// The file that holds the tensor of that name.
+    pub(crate) fn path_of(&self, name: &str) -> &Path {
         match self {
-            Weights::Folder(weights) => Tensor::new(weights.path_of(name), weights.get(name)?, shape, None),
-            Weights::Gguf(file) => {
-                let permuted = name.ends_with("q_proj.weight") || name.ends_with("k_proj.weight");
-                let head_dim = permuted.then_some(config.head_dim);
-                Tensor::new(file.path(), file.tensor(&gguf_name(name))?, shape, head_dim)
-            }
+            Weights::Folder(weights) => weights.path_of(name),
+            Weights::Gguf(file) => file.path(),
         }
     }
 
@@ -91,11 +102,7 @@ impl Weights {
     /// # Errors
     /// If there is no such tensor.
     pub fn dtype(&self) -> Result<Dtype> {
-        let name = linear_name(0, Module::QProj, "weight");
-        match self {
-            Weights::Folder(weights) => Ok(weights.get(&name)?.dtype),
-            Weights::Gguf(file) => Ok(file.tensor(&gguf_name(&name))?.dtype),
-        }
+        Ok(self.view(&linear_name(0, Module::QProj, "weight"))?.dtype)
     }
 }
 

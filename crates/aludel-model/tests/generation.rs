@@ -11,9 +11,11 @@ use aludel_formats::hf;
 use aludel_kernels::linear::Precision;
 use aludel_kernels::{Context, Region};
 use aludel_model::Error;
+use aludel_model::adapter::{Adapter, AdapterOptions, Init, NewRows};
 use aludel_model::config::Config;
 use aludel_model::decoder::{Attention, Decoder, Hold, Pass};
 use aludel_model::generate::{Engine, Finish, Request, RequestId, Sampling};
+use aludel_model::module::Module;
 use aludel_model::student::Student;
 use aludel_model::weights::Weights;
 
@@ -51,9 +53,13 @@ struct Said {
 }
 
 fn run(engine: &mut Engine, ctx: &mut Context, decoder: &Decoder) -> Said {
+    run_with(engine, ctx, decoder, None)
+}
+
+fn run_with(engine: &mut Engine, ctx: &mut Context, decoder: &Decoder, adapter: Option<&Adapter>) -> Said {
     let mut said = Said::default();
     while !engine.is_idle() {
-        match engine.step(ctx, decoder, None) {
+        match engine.step(ctx, decoder, adapter) {
             Ok(events) => {
                 for event in events {
                     let id = event.request.0;
@@ -235,24 +241,19 @@ fn prompts_that_cannot_be_answered_are_refused_each_in_its_words() {
     assert!(engine.is_idle());
 }
 
-/// The small model with a NaN in the embedding of one token.
-fn damaged_model(token: usize) -> tempfile::TempDir {
-    let copy = tempfile::tempdir().unwrap();
-    for entry in std::fs::read_dir(small_model()).unwrap() {
-        let entry = entry.unwrap();
-        std::fs::copy(entry.path(), copy.path().join(entry.file_name())).unwrap();
-    }
-    let path = copy.path().join("model.safetensors");
-    let mut bytes = std::fs::read(&path).unwrap();
-    let header_len = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
-    let header: serde_json::Value = serde_json::from_slice(&bytes[8..8 + header_len]).unwrap();
-    let embedding = &header["model.embed_tokens.weight"];
-    assert_eq!(embedding["dtype"], "F32");
-    let width = embedding["shape"][1].as_u64().unwrap() as usize;
-    let at = 8 + header_len + embedding["data_offsets"][0].as_u64().unwrap() as usize + token * width * 4;
-    bytes[at..at + 4].copy_from_slice(&f32::NAN.to_le_bytes());
-    std::fs::write(path, bytes).unwrap();
-    copy
+/// An adapter that changes nothing but the embedding of one token, which becomes NaN. A model file with a NaN is not loaded.
+fn damage(ctx: &mut Context, decoder: &Decoder, token: u32) -> Adapter {
+    let options = AdapterOptions {
+        r: 1,
+        alpha: 1.0,
+        dropout: 0.0,
+        use_rslora: false,
+        targets: vec![Module::OProj],
+        init: Init::Kaiming,
+        seed: 0,
+        rows: Some(NewRows { ids: vec![token], embedding: vec![f32::NAN; decoder.config().hidden_size], head: None }),
+    };
+    Adapter::new(ctx, decoder.config(), &options, "").unwrap()
 }
 
 #[test]
@@ -262,19 +263,20 @@ fn a_sequence_whose_logits_are_nan_fails_alone() {
     let used: Vec<u32> = job().iter().flat_map(|(request, _)| request.prompt.clone()).collect();
     let said: Vec<u32> = expected.values().flatten().map(|&(token, _)| token).collect();
     let poison = (0..160).find(|token| !used.contains(token) && !said.contains(token)).unwrap();
-    let model = damaged_model(poison as usize);
     let mut ctx = Context::cpu(2);
-    let decoder = load(&mut ctx, model.path(), Precision::F32);
+    let decoder = load(&mut ctx, &small_model(), Precision::F32);
+    let adapter = Some(damage(&mut ctx, &decoder, poison));
+    let adapter = adapter.as_ref();
     let mut engine = Engine::new(&mut ctx, &decoder, 4096, 256);
     let mut names = BTreeMap::new();
     let mut bad = Vec::new();
     for (number, (request, samples)) in job().into_iter().enumerate() {
         let poisoned = Request { prompt: vec![1, poison, 2], ..request.clone() };
-        bad.push((engine.submit(&decoder, None, poisoned).unwrap(), 3));
-        let ids = engine.submit_many(&decoder, None, request, samples.clone()).unwrap();
+        bad.push((engine.submit(&decoder, adapter, poisoned).unwrap(), 3));
+        let ids = engine.submit_many(&decoder, adapter, request, samples.clone()).unwrap();
         names.extend(samples.map(|sample| (number, sample)).zip(ids));
     }
-    let said = run(&mut engine, &mut ctx, &decoder);
+    let said = run_with(&mut engine, &mut ctx, &decoder, adapter);
     assert_eq!(said.failed, bad);
     for name in clean {
         assert!(said.tokens[&names[&name].0] == expected[&name], "{name:?} was disturbed");
