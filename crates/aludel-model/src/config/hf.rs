@@ -188,7 +188,12 @@ impl Reader<'_> {
             match &rope[key] {
                 Value::Null => {}
                 Value::String(text) if kind.is_none_or(|other| other == text) => kind = Some(text.as_str()),
-                other => return wrong(key, format!("{other} should be the one name of the scaling")),
+                other => {
+                    return wrong(
+                        key,
+                        format!("{other} should be the name of the scaling, one name under rope_type and type"),
+                    );
+                }
             }
         }
         let needed = |key: &str| match rope[key].as_f64().filter(|x| x.is_finite() && *x > 0.0) {
