@@ -53,6 +53,7 @@ pub fn merge(student: &Student, adapter_folder: &Path, folder: &Path, dtype: Dty
         });
     }
     let merge = Merge { ctx: &ctx, student, adapter: &adapter, vocab_size, dtype };
+    let config = merge.config()?;
     let tensors = merge.tensors();
     let specs: Vec<TensorSpec> =
         tensors.iter().map(|(name, (shape, _))| TensorSpec::new(name, dtype, shape.as_slice())).collect();
@@ -62,7 +63,7 @@ pub fn merge(student: &Student, adapter_folder: &Path, folder: &Path, dtype: Dty
             let (shape, source) = &tensors[&spec.name];
             merge.tensor(&spec.name, shape, *source).map(Cow::Owned)
         })?;
-        atomic::write_json(&folder.join(CONFIG_FILE_NAME), &merge.config())?;
+        atomic::write_json(&folder.join(CONFIG_FILE_NAME), &config)?;
         atomic::write_json(&folder.join(GENERATION_CONFIG_FILE_NAME), &merge.generation_config(&text))?;
         for file in text.to_files()? {
             atomic::write_bytes(&folder.join(file.name), file.contents.as_bytes())?;
@@ -109,8 +110,7 @@ impl Merge<'_> {
             for module in Module::ALL {
                 let (d_in, d_out) = linear_shape(config, module);
                 all.insert(linear_name(n, module, "weight"), (vec![d_out, d_in], Source::Linear(n, module)));
-                let is_attention = (module as usize) < Module::GateProj as usize;
-                if if is_attention { config.attention_bias } else { config.mlp_bias } {
+                if config.has_bias(module) {
                     all.insert(linear_name(n, module, "bias"), (vec![d_out], Source::Plain));
                 }
             }
@@ -175,7 +175,7 @@ impl Merge<'_> {
     }
 
     /// The student's own config where it has one, else one made from the GGUF.
-    fn config(&self) -> Value {
+    fn config(&self) -> Result<Value> {
         let dtype = match self.dtype {
             Dtype::F32 => "float32",
             Dtype::F16 => "float16",
@@ -183,7 +183,9 @@ impl Merge<'_> {
         };
         let mut config = match &self.student.origin {
             Origin::Folder(folder) => folder.config().clone(),
-            Origin::Gguf => Config { eos_token_ids: self.eos(), ..self.student.config.clone() }.to_hf(dtype),
+            Origin::Gguf => {
+                Config { eos_token_ids: self.eos(), ..self.student.config.clone() }.to_hf(dtype, &self.student.path)?
+            }
         };
         config["vocab_size"] = json!(self.vocab_size);
         for key in ["dtype", "torch_dtype"] {
@@ -191,7 +193,7 @@ impl Merge<'_> {
                 config[key] = json!(dtype);
             }
         }
-        config
+        Ok(config)
     }
 
     fn eos(&self) -> Vec<u32> {

@@ -10,6 +10,7 @@ pub mod config;
 pub mod decoder;
 pub mod error;
 pub mod generate;
+mod inventory;
 pub mod module;
 pub mod student;
 pub mod weights;

@@ -8,6 +8,7 @@ use aludel_text::{ChatTemplate, EncodeOptions, GgufVocabulary, TextBundle, end_o
 
 use crate::config::{self, Config};
 use crate::error::{Error, Result};
+use crate::inventory;
 use crate::weights::Weights;
 
 /// An open student.
@@ -79,13 +80,7 @@ impl Student {
     fn open_gguf(path: &Path) -> Result<Student> {
         let file = gguf::File::open(path)?;
         let metadata = file.metadata();
-        let rows = file.tensor("token_embd.weight")?.shape.first().copied().unwrap_or(0);
-        let tied = file.find_tensor("output.weight").is_none();
-        let config = Config::from_gguf(metadata, rows, tied, path)?;
-        if let Some(bias) = file.tensors().find(|t| t.name.starts_with("blk.") && t.name.ends_with(".bias")) {
-            let reason = "a GGUF of the Llama family with biases is not supported; use the model's Hugging Face folder";
-            return Err(Error::Tensor { path: path.to_owned(), name: bias.name.to_owned(), reason: reason.to_owned() });
-        }
+        let config = Config::from_gguf(&file)?;
         let vocabulary = GgufVocabulary {
             model: metadata.string("tokenizer.ggml.model")?.to_owned(),
             pre: metadata.find::<&str>("tokenizer.ggml.pre")?.map(str::to_owned),
@@ -130,6 +125,7 @@ impl Student {
         mut eos_token_ids: Vec<u32>,
         origin: Origin,
     ) -> Result<Student> {
+        inventory::check(&weights, &config)?;
         let template = match &text.chat_template {
             Some(_) => Some(
                 text.template(&path.display().to_string())

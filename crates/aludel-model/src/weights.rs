@@ -1,7 +1,8 @@
 //! The tensors of a student under Hugging Face names, whatever file they come from: names are translated, rows are decoded to
-//! f32 one at a time, and the row order that GGUF files of the Llama family use for q and k is turned back.
+//! f32 one at a time, and the row order that GGUF files of the Llama family use for q and k is turned back. Which tensors a model
+//! may hold is in `inventory`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use aludel_formats::{Dtype, TensorView, gguf, safetensors};
 use aludel_kernels::linear::FrozenWeight;
@@ -17,6 +18,9 @@ pub const EMBEDDING: &str = "model.embed_tokens.weight";
 pub const HEAD: &str = "lm_head.weight";
 /// The last norm's name.
 pub const NORM: &str = "model.norm.weight";
+
+/// What a GGUF file divides each rotary frequency by. `config.json` has keys for it.
+pub const ROPE_DIVISORS: &str = "rope_freqs.weight";
 
 /// A linear's weight, or with `bias` its bias.
 pub fn linear_name(layer: usize, module: Module, suffix: &str) -> String {
@@ -56,36 +60,40 @@ impl Weights {
     /// # Errors
     /// If the tensor is missing, has another shape, or a type that is not decoded here.
     pub fn tensor(&self, name: &str, shape: &[usize], config: &Config) -> Result<Tensor<'_>> {
-        let (view, permuted_head_dim) = match self {
-            Weights::Folder(weights) => (weights.get(name)?, None),
-            Weights::Gguf(file) => {
-                let permuted = name.ends_with("q_proj.weight") || name.ends_with("k_proj.weight");
-                (file.tensor(&gguf_name(name))?, permuted.then_some(config.head_dim))
-            }
-        };
-        let wrong = |reason: String| Error::Tensor { path: self.path(), name: view.name.to_owned(), reason };
-        if view.shape != shape {
-            return Err(wrong(format!(
-                "has shape {:?}, but the config asks for {shape:?}; config and weights are of different models, so get both from one place",
-                view.shape
-            )));
-        }
-        let block_type = view.dtype.ggml_type_id().and_then(BlockType::from_ggml_id).ok_or_else(|| {
-            let known: Vec<&str> = Dtype::all().filter(|d| is_decoded(*d)).map(Dtype::name).collect();
-            wrong(format!(
-                "is stored as {}, which is not decoded here; store it as one of {}",
-                view.dtype,
-                known.join(", ")
-            ))
-        })?;
-        Ok(Tensor { view, block_type, permuted_head_dim })
+        let is_permuted = name.ends_with("q_proj.weight") || name.ends_with("k_proj.weight");
+        let head_dim = (is_permuted && matches!(self, Weights::Gguf(_))).then_some(config.head_dim);
+        Tensor::new(self.path_of(name), self.view(name)?, shape, head_dim)
     }
 
-    /// Whether the file has its own head.
-    pub fn has_head(&self) -> bool {
+    /// The tensor with that Hugging Face name, as it is stored.
+    pub(crate) fn view(&self, name: &str) -> Result<TensorView<'_>> {
+        Ok(match self {
+            Weights::Folder(weights) => weights.get(name)?,
+            Weights::Gguf(file) => file.tensor(&gguf_name(name))?,
+        })
+    }
+
+    /// The file that holds the tensor of that name.
+    pub(crate) fn path_of(&self, name: &str) -> &Path {
         match self {
-            Weights::Folder(weights) => weights.contains(HEAD),
-            Weights::Gguf(file) => file.find_tensor("output.weight").is_some(),
+            Weights::Folder(weights) => weights.path_of(name),
+            Weights::Gguf(file) => file.path(),
+        }
+    }
+
+    /// The names of all tensors, as the file has them.
+    pub(crate) fn names(&self) -> Vec<&str> {
+        match self {
+            Weights::Folder(weights) => weights.names().collect(),
+            Weights::Gguf(file) => file.tensors().map(|tensor| tensor.name).collect(),
+        }
+    }
+
+    /// The name that a tensor has in this file.
+    pub(crate) fn stored_name(&self, name: &str) -> String {
+        match self {
+            Weights::Folder(_) => name.to_owned(),
+            Weights::Gguf(_) => gguf_name(name),
         }
     }
 
@@ -94,11 +102,7 @@ impl Weights {
     /// # Errors
     /// If there is no such tensor.
     pub fn dtype(&self) -> Result<Dtype> {
-        let name = linear_name(0, Module::QProj, "weight");
-        match self {
-            Weights::Folder(weights) => Ok(weights.get(&name)?.dtype),
-            Weights::Gguf(file) => Ok(file.tensor(&gguf_name(&name))?.dtype),
-        }
+        Ok(self.view(&linear_name(0, Module::QProj, "weight"))?.dtype)
     }
 }
 
@@ -129,12 +133,38 @@ fn gguf_name(name: &str) -> String {
 /// A tensor of the file, read row by row.
 #[derive(Debug)]
 pub struct Tensor<'a> {
+    path: &'a Path,
     view: TensorView<'a>,
     block_type: BlockType,
     permuted_head_dim: Option<usize>,
 }
 
-impl Tensor<'_> {
+impl<'a> Tensor<'a> {
+    /// A tensor of the file at `path`, of this shape; with rows in the order of GGUF files for heads of so many channels.
+    pub(crate) fn new(
+        path: &'a Path,
+        view: TensorView<'a>,
+        shape: &[usize],
+        permuted_head_dim: Option<usize>,
+    ) -> Result<Tensor<'a>> {
+        let wrong = |reason: String| Error::Tensor { path: path.to_owned(), name: view.name.to_owned(), reason };
+        if view.shape != shape {
+            return Err(wrong(format!(
+                "has shape {:?}, but the config asks for {shape:?}; config and weights are of different models, so get both from one place",
+                view.shape
+            )));
+        }
+        let block_type = view.dtype.ggml_type_id().and_then(BlockType::from_ggml_id).ok_or_else(|| {
+            let known: Vec<&str> = Dtype::all().filter(|d| is_decoded(*d)).map(Dtype::name).collect();
+            wrong(format!(
+                "is stored as {}, which is not decoded here; store it as one of {}",
+                view.dtype,
+                known.join(", ")
+            ))
+        })?;
+        Ok(Tensor { path, view, block_type, permuted_head_dim })
+    }
+
     /// The shape, outermost first.
     pub fn shape(&self) -> &[usize] {
         &self.view.shape
@@ -143,10 +173,22 @@ impl Tensor<'_> {
     /// Decodes one row (of the last dimension) to f32.
     ///
     /// # Errors
-    /// If the bytes do not make up whole rows.
+    /// If the bytes do not make up whole rows, or hold NaN or infinity.
     pub fn row(&self, row: usize, out: &mut [f32]) -> Result<()> {
         let row = self.permuted_head_dim.map_or(row, |head_dim| gguf_row(row, head_dim));
-        quant::decode_row(self.block_type, self.view.bytes, row, out).map_err(|e| self.error(&e))
+        quant::decode_row(self.block_type, self.view.bytes, row, out).map_err(|e| self.error(&e))?;
+        // all of them, without a way out, so that it is one pass of vector instructions
+        if out.iter().fold(true, |finite, x| finite & x.is_finite()) {
+            return Ok(());
+        }
+        Err(self.error(&"holds NaN or infinity; the file is damaged or was badly converted, so load another copy"))
+    }
+
+    /// Decodes each row once, for what reads the stored bytes.
+    fn check_finite(&self) -> Result<()> {
+        let mut row = vec![0f32; self.view.shape.last().copied().unwrap_or(1)];
+        let rows = self.view.elements() / row.len().max(1);
+        (0..rows).try_for_each(|n| self.row(n, &mut row))
     }
 
     /// Decodes everything to f32.
@@ -163,13 +205,28 @@ impl Tensor<'_> {
     }
 
     /// The stored bytes and how to decode them; only for tensors whose rows are in order (not q and k of a GGUF).
-    pub(crate) fn stored(&self) -> (BlockType, &[u8]) {
+    ///
+    /// # Errors
+    /// If they hold NaN or infinity.
+    pub(crate) fn stored(&self) -> Result<(BlockType, &[u8])> {
         assert!(self.permuted_head_dim.is_none(), "rows of {} are permuted", self.view.name);
-        (self.block_type, self.view.bytes)
+        self.check_finite()?;
+        Ok((self.block_type, self.view.bytes))
     }
 
     /// The weight in the file's own quantisation, where products can read it.
-    pub(crate) fn keep(&self) -> Option<FrozenWeight> {
+    ///
+    /// # Errors
+    /// If it holds NaN or infinity.
+    pub(crate) fn keep(&self) -> Result<Option<FrozenWeight>> {
+        let kept = self.kept();
+        if kept.is_some() {
+            self.check_finite()?;
+        }
+        Ok(kept)
+    }
+
+    fn kept(&self) -> Option<FrozenWeight> {
         let &[d_out, d_in] = &self.view.shape[..] else { return None };
         let row_bytes = self.block_type.bytes_for(d_in)?;
         if self.view.bytes.len() != row_bytes.checked_mul(d_out)? {
@@ -182,7 +239,7 @@ impl Tensor<'_> {
     }
 
     fn error(&self, reason: &dyn std::fmt::Display) -> Error {
-        Error::Tensor { path: PathBuf::new(), name: self.view.name.to_owned(), reason: reason.to_string() }
+        Error::Tensor { path: self.path.to_owned(), name: self.view.name.to_owned(), reason: reason.to_string() }
     }
 }
 

@@ -11,10 +11,11 @@ use std::sync::Arc;
 use aludel_formats::hf;
 use aludel_kernels::linear::Precision;
 use aludel_kernels::{Context, Region};
-use aludel_model::adapter::Adapter;
+use aludel_model::adapter::{Adapter, AdapterOptions, Init, NewRows};
 use aludel_model::config::Config;
 use aludel_model::decoder::{Attention, Decoder, Hold, Pass};
 use aludel_model::generate::{Engine, Event, Finish, Request, RequestId, Sampling};
+use aludel_model::module::Module;
 use aludel_model::student::Student;
 use aludel_model::weights::Weights;
 
@@ -272,24 +273,19 @@ fn prompts_that_cannot_be_answered_are_refused_each_in_its_words() {
     assert!(engine.is_idle());
 }
 
-/// The small model with a NaN in the embedding of one token.
-fn damaged_model(token: usize) -> tempfile::TempDir {
-    let copy = tempfile::tempdir().unwrap();
-    for entry in std::fs::read_dir(small_model()).unwrap() {
-        let entry = entry.unwrap();
-        std::fs::copy(entry.path(), copy.path().join(entry.file_name())).unwrap();
-    }
-    let path = copy.path().join("model.safetensors");
-    let mut bytes = std::fs::read(&path).unwrap();
-    let header_len = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
-    let header: serde_json::Value = serde_json::from_slice(&bytes[8..8 + header_len]).unwrap();
-    let embedding = &header["model.embed_tokens.weight"];
-    assert_eq!(embedding["dtype"], "F32");
-    let width = embedding["shape"][1].as_u64().unwrap() as usize;
-    let at = 8 + header_len + embedding["data_offsets"][0].as_u64().unwrap() as usize + token * width * 4;
-    bytes[at..at + 4].copy_from_slice(&f32::NAN.to_le_bytes());
-    std::fs::write(path, bytes).unwrap();
-    copy
+/// An adapter that changes nothing but the embedding of one token, which becomes NaN. A model file with a NaN is not loaded.
+fn damage(ctx: &mut Context, decoder: &Decoder, token: u32) -> Adapter {
+    let options = AdapterOptions {
+        r: 1,
+        alpha: 1.0,
+        dropout: 0.0,
+        use_rslora: false,
+        targets: vec![Module::OProj],
+        init: Init::Kaiming,
+        seed: 0,
+        rows: Some(NewRows { ids: vec![token], embedding: vec![f32::NAN; decoder.config().hidden_size], head: None }),
+    };
+    Adapter::new(ctx, decoder.config(), &options, "").unwrap()
 }
 
 #[test]
@@ -299,10 +295,10 @@ fn a_sequence_whose_logits_are_nan_fails_alone() {
     let used: Vec<u32> = job().iter().flat_map(|(request, _)| request.prompt.clone()).collect();
     let said: Vec<u32> = expected.values().flatten().map(|&(token, _)| token).collect();
     let poison = (0..160).find(|token| !used.contains(token) && !said.contains(token)).unwrap();
-    let model = damaged_model(poison as usize);
     let mut ctx = Context::cpu(2);
-    let decoder = load(&mut ctx, model.path(), Precision::F32);
-    let mut engine = engine(&mut ctx, &decoder, 4096, 256);
+    let decoder = load(&mut ctx, &small_model(), Precision::F32);
+    let adapter = Arc::new(damage(&mut ctx, &decoder, poison));
+    let mut engine = Engine::new(&mut ctx, Arc::clone(&decoder), Some(adapter), 4096, 256);
     let mut names = BTreeMap::new();
     let mut bad = Vec::new();
     for (number, (request, samples)) in job().into_iter().enumerate() {

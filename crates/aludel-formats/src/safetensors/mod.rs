@@ -99,6 +99,11 @@ impl Weights {
         self.index.contains_key(name)
     }
 
+    /// The file that holds the tensor of that name; what was opened, if none does.
+    pub fn path_of(&self, name: &str) -> &Path {
+        self.index.get(name).map_or(&self.path, |(file, _)| &self.files[*file].path)
+    }
+
     /// The tensor of that name.
     ///
     /// # Errors

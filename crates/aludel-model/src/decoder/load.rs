@@ -59,7 +59,7 @@ impl Decoder {
         let pack = |name: &str, d_out: usize, d_in: usize| -> Result<FrozenWeight> {
             let tensor = weights.tensor(name, &[d_out, d_in], config)?;
             if hold == Hold::Stored
-                && let Some(kept) = tensor.keep()
+                && let Some(kept) = tensor.keep()?
             {
                 return Ok(kept);
             }
@@ -71,9 +71,11 @@ impl Decoder {
             for module in Module::ALL {
                 let (d_in, d_out) = linear_shape(config, module);
                 let weight = pack(&linear_name(n, module, "weight"), d_out, d_in)?;
-                let is_attention = (module as usize) < Module::GateProj as usize;
-                let has_bias = if is_attention { config.attention_bias } else { config.mlp_bias };
-                let bias = if has_bias { Some(vector(ctx, &linear_name(n, module, "bias"), d_out)?) } else { None };
+                let bias = if config.has_bias(module) {
+                    Some(vector(ctx, &linear_name(n, module, "bias"), d_out)?)
+                } else {
+                    None
+                };
                 linears.push(Linear { weight, bias });
             }
             layers.push(Layer {
@@ -83,7 +85,7 @@ impl Decoder {
             });
         }
         let table = weights.tensor(weights::EMBEDDING, &[vocab, hidden], config)?;
-        let (block_type, bytes) = table.stored();
+        let (block_type, bytes) = table.stored()?;
         let embedding = Embedding::new(block_type, bytes.to_vec(), vocab, hidden).map_err(|e| Error::Tensor {
             path: weights.path(),
             name: weights::EMBEDDING.to_owned(),

@@ -1,0 +1,103 @@
+//! What a merge keeps of a GGUF file: its rotary frequencies, or a refusal that leaves nothing behind.
+#![allow(clippy::unwrap_used)] // helpers of tests
+
+#[path = "../../aludel-model/tests/common/mod.rs"]
+mod common;
+
+use std::path::Path;
+
+use aludel_distill::export;
+use aludel_formats::{Dtype, safetensors};
+use aludel_kernels::check::{assert_close, wide};
+use aludel_kernels::linear::Precision;
+use aludel_kernels::{Context, Region};
+use aludel_model::adapter::{Adapter, AdapterOptions, Init};
+use aludel_model::decoder::{Attention, Decoder, Pass};
+use aludel_model::module::Module;
+use aludel_model::student::Student;
+use common::{Model, fixture, llama3, tensor};
+use serde_json::{Value, json};
+
+/// An adapter whose B is zero, so that the merged model is the student.
+fn write_adapter(student: &Student, folder: &Path) {
+    let options = AdapterOptions {
+        r: 1,
+        alpha: 1.0,
+        dropout: 0.0,
+        use_rslora: false,
+        targets: vec![Module::QProj],
+        init: Init::Kaiming,
+        seed: 0,
+        rows: None,
+    };
+    let mut ctx = Context::cpu(1);
+    let adapter = Adapter::new(&mut ctx, &student.config, &options, "").unwrap();
+    std::fs::create_dir(folder).unwrap();
+    adapter.save(&ctx, folder).unwrap();
+}
+
+fn logits(path: &Path, ids: &[u32]) -> Vec<f32> {
+    let student = Student::open(path).unwrap();
+    let mut ctx = Context::cpu(1);
+    let decoder = Decoder::load(&mut ctx, &student.config, &student.weights, Precision::F32, 64).unwrap();
+    let mut pass = Pass::default();
+    pass.push(0, ids);
+    let run = |ctx: &mut Context| {
+        let forward = decoder.forward(ctx, &pass, Attention::Rows, None, None);
+        let out = ctx.alloc(Region::Io, pass.len(), decoder.vocab_size(None));
+        decoder.logits(ctx, forward.hidden, None, out);
+        ctx.download(out)
+    };
+    ctx.plan(run);
+    run(&mut ctx)
+}
+
+#[test]
+fn rotary_settings_of_a_gguf_file_are_kept() {
+    let golden = safetensors::Weights::open_file(fixture("rope/golden.safetensors")).unwrap();
+    let json: Value = serde_json::from_slice(&std::fs::read(fixture("llama3_rope/golden.json")).unwrap()).unwrap();
+    let ids: Vec<u32> =
+        json["rows"][1]["ids"].as_array().unwrap().iter().map(|id| id.as_u64().unwrap() as u32).collect();
+    let divisors = |name: &str| tensor(&golden, &format!("divisors.{name}"));
+    let folder = tempfile::tempdir().unwrap();
+    let (gguf, adapter) = (folder.path().join("model.gguf"), folder.path().join("adapter"));
+    let merge = |model: Model, name: &str| {
+        model.write_gguf(&gguf);
+        let student = Student::open(&gguf).unwrap();
+        if !adapter.exists() {
+            write_adapter(&student, &adapter);
+        }
+        let merged = folder.path().join(name);
+        export::merge(&student, &adapter, &merged, Dtype::F32).map(|()| merged)
+    };
+    let with = |name: &str| Model::open().with_gguf_tensor("rope_freqs.weight", divisors(name));
+    let linear = json!({"rope_type": "linear", "factor": 2.5});
+    for (name, model, wanted) in [
+        ("llama3", with("llama3"), llama3()),
+        ("linear", Model::open().with_key("llama.rope.scale_linear", 2.5f32), linear),
+    ] {
+        let merged = merge(model, name).unwrap();
+        let config: Value = serde_json::from_slice(&std::fs::read(merged.join("config.json")).unwrap()).unwrap();
+        for (key, value) in wanted.as_object().unwrap() {
+            for generation in ["rope_scaling", "rope_parameters"] {
+                let found = &config[generation][key];
+                let is_equal = found == value || (found.is_number() && found.as_f64() == value.as_f64());
+                assert!(is_equal, "{name}: {generation}.{key}: {found}, not {value}");
+            }
+        }
+        let again = logits(&merged, &ids);
+        assert_eq!(again, logits(&gguf, &ids), "{name}");
+        let file = if name == "llama3" {
+            tensor(
+                &safetensors::Weights::open_file(fixture("llama3_rope/golden.safetensors")).unwrap(),
+                "logits.base.1",
+            )
+        } else {
+            tensor(&golden, "logits.linear")
+        };
+        assert_close(name, &again, &wide(&file), 2e-5);
+    }
+    let error = merge(with("other"), "other").unwrap_err().to_string();
+    assert!(error.contains("model.gguf: tensor rope_freqs.weight") && error.contains("--adapter"), "{error}");
+    assert!(!folder.path().join("other").exists());
+}

@@ -1,0 +1,176 @@
+//! Reading the metadata of a GGUF file, and the one tensor of it that is a setting: the divisors of the rotary frequencies. The
+//! rules are those of llama.cpp, which writes and reads these files.
+
+use aludel_formats::gguf::{Array, File, Metadata, Value as Stored};
+use serde_json::Value;
+
+use super::rope::{self, RopeScaling};
+use super::{Config, SUPPORTED, keys};
+use crate::error::{Error, Result};
+use crate::weights::{ROPE_DIVISORS, Tensor};
+
+impl Config {
+    /// Reads a GGUF file's metadata and rotary divisors. Whether the head is tied is decided by the presence of `output.weight`.
+    ///
+    /// # Errors
+    /// As [`Config::from_hf`].
+    pub fn from_gguf(file: &File) -> Result<Config> {
+        let metadata = file.metadata();
+        let reader = Reader { file, metadata };
+        let architecture = metadata.string("general.architecture")?;
+        if architecture != "llama" {
+            let (path, found) = (file.path().to_owned(), architecture.to_owned());
+            return Err(Error::Architecture { path, found, supported: SUPPORTED });
+        }
+        reader.whole_model()?;
+        let size = |key: &str| metadata.u64(key).map(|value| value as usize);
+        let heads = reader.size("llama.attention.head_count")?;
+        let hidden_size = size("llama.embedding_length")?;
+        let head_dim =
+            metadata.find::<usize>("llama.attention.key_length")?.unwrap_or_else(|| hidden_size / heads.max(1));
+        let kv_heads = "llama.attention.head_count_kv";
+        let mut config = Config {
+            vocab_size: file.tensor("token_embd.weight")?.shape.first().copied().unwrap_or(0),
+            hidden_size,
+            intermediate_size: reader.size("llama.feed_forward_length")?,
+            num_hidden_layers: size("llama.block_count")?,
+            num_attention_heads: heads,
+            num_key_value_heads: if metadata.contains(kv_heads) { reader.size(kv_heads)? } else { heads },
+            head_dim,
+            // stored as f32: the shortest decimal that rounds to it is what the model's own config says
+            rms_norm_eps: shortest(metadata.f32("llama.attention.layer_norm_rms_epsilon")?),
+            max_position_embeddings: size("llama.context_length")?,
+            rope_theta: metadata.find::<f32>("llama.rope.freq_base")?.map_or(10_000.0, shortest),
+            rope_scaling: RopeScaling::None,
+            tie_word_embeddings: file.find_tensor("output.weight").is_none(),
+            attention_bias: false,
+            mlp_bias: false,
+            bos_token_id: metadata.find::<u32>("tokenizer.ggml.bos_token_id")?,
+            eos_token_ids: metadata.find::<u32>("tokenizer.ggml.eos_token_id")?.into_iter().collect(),
+        };
+        config.check(file.path())?;
+        for (key, value) in metadata.iter() {
+            if let Some(name) = key.strip_prefix("llama.") {
+                keys::check_gguf(name, &to_json(value), &config).map_err(|reason| reader.wrong(key, reason))?;
+            }
+        }
+        // llama.cpp divides by both
+        let factor = reader.linear_factor()?;
+        let divisors = reader.divisors(head_dim / 2)?.into_iter().map(|divisor| divisor * factor).collect();
+        config.rope_scaling = RopeScaling::from_divisors(&rope::frequencies(config.rope_theta, head_dim), divisors);
+        Ok(config)
+    }
+}
+
+struct Reader<'a> {
+    file: &'a File,
+    metadata: &'a Metadata,
+}
+
+impl Reader<'_> {
+    fn wrong(&self, key: &str, reason: String) -> Error {
+        Error::Config { path: self.file.path().to_owned(), key: key.to_owned(), reason }
+    }
+
+    /// That the file is a model, and all of it.
+    fn whole_model(&self) -> Result<()> {
+        if let Some(kind) = self.metadata.find::<&str>("general.type")?.filter(|kind| *kind != "model") {
+            return Err(self.wrong("general.type", format!("{kind:?} is not a model; give the GGUF file of the model")));
+        }
+        match self.metadata.find::<usize>("split.count")? {
+            Some(parts @ 2..) => {
+                let reason = format!(
+                    "this file is one of {parts} parts; join them first, with llama-gguf-split --merge, and give the whole"
+                );
+                Err(self.wrong("split.count", reason))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// A count that may be given once or layer by layer, but is the same for every layer.
+    fn size(&self, key: &str) -> Result<usize> {
+        let Some(Stored::Array(_)) = self.metadata.value(key) else { return Ok(self.metadata.get(key)?) };
+        let counts: Vec<usize> = self.metadata.get(key)?;
+        match counts.first() {
+            Some(&first) if counts.iter().all(|count| *count == first) => Ok(first),
+            _ => Err(self.wrong(
+                key,
+                "differs from layer to layer, which is not supported; use a model of equal layers".to_owned(),
+            )),
+        }
+    }
+
+    /// What all frequencies are divided by. Without a type a factor is linear, and `rope.scale_linear` is its older name.
+    fn linear_factor(&self) -> Result<f64> {
+        let kind = self.metadata.find::<&str>("llama.rope.scaling.type")?.unwrap_or("linear");
+        match kind {
+            "none" => return Ok(1.0),
+            "linear" => {}
+            _ => {
+                let reason =
+                    format!("{kind:?} is not supported; \"none\" and \"linear\" are, so use a model with one of them");
+                return Err(self.wrong("llama.rope.scaling.type", reason));
+            }
+        }
+        let mut found = None;
+        for key in ["llama.rope.scaling.factor", "llama.rope.scale_linear"] {
+            let Some(factor) = self.metadata.find::<f32>(key)? else { continue };
+            if !(factor.is_finite() && factor > 0.0) {
+                return Err(self.wrong(key, format!("{factor} makes no sense; a positive number would")));
+            }
+            match found {
+                Some(other) if other != factor => {
+                    let reason =
+                        format!("{factor} contradicts llama.rope.scaling.factor, which is {other}; keep the right one");
+                    return Err(self.wrong(key, reason));
+                }
+                _ => found = Some(factor),
+            }
+        }
+        Ok(found.map_or(1.0, shortest))
+    }
+
+    /// What each frequency is divided by, one number for each pair of channels.
+    fn divisors(&self, pairs: usize) -> Result<Vec<f64>> {
+        let Some(view) = self.file.find_tensor(ROPE_DIVISORS) else { return Ok(vec![1.0; pairs]) };
+        let values = Tensor::new(self.file.path(), view, &[pairs], None)?.values()?;
+        match values.iter().find(|divisor| !(divisor.is_finite() && **divisor > 0.0)) {
+            None => Ok(values.into_iter().map(f64::from).collect()),
+            Some(divisor) => Err(Error::Tensor {
+                path: self.file.path().to_owned(),
+                name: ROPE_DIVISORS.to_owned(),
+                reason: format!("{divisor} makes no sense as a divisor of a frequency; a positive number would"),
+            }),
+        }
+    }
+}
+
+/// A stored value for the rule of its key. What JSON has no number for is a text, and no rule allows it.
+fn to_json(value: &Stored) -> Value {
+    match value {
+        Stored::Bool(truth) => Value::from(*truth),
+        Stored::String(text) => Value::from(text.as_str()),
+        Stored::F32(number) => float(f64::from(*number)),
+        Stored::F64(number) => float(*number),
+        Stored::Array(Array::Bool(items)) => Value::from(items.as_slice()),
+        Stored::Array(Array::String(items)) => Value::from(items.as_slice()),
+        Stored::Array(Array::F32(items)) => items.iter().map(|item| float(f64::from(*item))).collect(),
+        Stored::Array(Array::F64(items)) => items.iter().map(|item| float(*item)).collect(),
+        Stored::Array(items) => items.to_integers().unwrap_or_default().into_iter().map(integer).collect(),
+        number => number.as_integer().map_or(Value::Null, integer),
+    }
+}
+
+fn float(number: f64) -> Value {
+    serde_json::Number::from_f64(number).map_or_else(|| Value::from(number.to_string()), Value::Number)
+}
+
+fn integer(number: i128) -> Value {
+    i64::try_from(number).map_or_else(|_| Value::from(number as f64), Value::from)
+}
+
+/// The shortest decimal that rounds to this f32, as f64.
+fn shortest(x: f32) -> f64 {
+    x.to_string().parse().unwrap_or_else(|_| f64::from(x))
+}

@@ -1,0 +1,318 @@
+//! Reading and writing `config.json`, in both generations of its rotary keys. What every other key means is in `keys`.
+
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use super::rope::RopeScaling;
+use super::{Config, SUPPORTED, keys};
+use crate::error::{Error, Result};
+use crate::weights::ROPE_DIVISORS;
+
+impl Config {
+    /// Reads a `config.json`.
+    ///
+    /// # Errors
+    /// [`Error::Architecture`] for a family that is not supported; [`Error::Config`] naming the key that is missing or senseless.
+    pub fn from_hf(json: &Value, path: &Path) -> Result<Config> {
+        let reader = Reader { json, path };
+        let architectures = json["architectures"].as_array().cloned().unwrap_or_default();
+        let model_type = json["model_type"].as_str();
+        let is_llama = (architectures.is_empty() && model_type.is_some())
+            || architectures.iter().any(|architecture| architecture == "LlamaForCausalLM");
+        // transformers goes by the type, so it must not say otherwise
+        if !is_llama || model_type.is_some_and(|model_type| model_type != "llama") {
+            let class = architectures.first().and_then(Value::as_str).filter(|_| !is_llama);
+            let found = class.or(model_type).unwrap_or("(none named)");
+            return Err(Error::Architecture { path: path.to_owned(), found: found.to_owned(), supported: SUPPORTED });
+        }
+        // two names of one function
+        if !matches!(json["hidden_act"].as_str(), Some("silu" | "swish")) && !json["hidden_act"].is_null() {
+            return Err(reader.wrong("hidden_act", format!("{} is not supported; \"silu\" is", json["hidden_act"])));
+        }
+        let num_attention_heads = reader.size("num_attention_heads")?;
+        let hidden_size = reader.size("hidden_size")?;
+        let (rope_theta, rope_scaling) = reader.rope()?;
+        let config = Config {
+            vocab_size: reader.size("vocab_size")?,
+            hidden_size,
+            intermediate_size: reader.size("intermediate_size")?,
+            num_hidden_layers: reader.size("num_hidden_layers")?,
+            num_attention_heads,
+            num_key_value_heads: reader.size_or("num_key_value_heads", num_attention_heads)?,
+            head_dim: reader.size_or("head_dim", hidden_size / num_attention_heads.max(1))?,
+            rms_norm_eps: reader.number(json, "rms_norm_eps")?.unwrap_or(1e-6),
+            max_position_embeddings: reader.size_or("max_position_embeddings", 2048)?,
+            rope_theta,
+            rope_scaling,
+            tie_word_embeddings: reader.flag("tie_word_embeddings")?,
+            attention_bias: reader.flag("attention_bias")?,
+            mlp_bias: reader.flag("mlp_bias")?,
+            bos_token_id: reader.ids("bos_token_id")?.first().copied(),
+            eos_token_ids: reader.ids("eos_token_id")?,
+        };
+        config.check(path)?;
+        for (key, value) in json.as_object().into_iter().flatten() {
+            keys::check_hf(key, value, &config).map_err(|reason| reader.wrong(key, reason))?;
+        }
+        Ok(config)
+    }
+
+    /// The `config.json` that transformers reads, for the model at `path`.
+    ///
+    /// # Errors
+    /// [`Error::Tensor`] for rotary divisors that no `config.json` can hold.
+    pub fn to_hf(&self, dtype: &str, path: &Path) -> Result<Value> {
+        let Some(rope) = self.rope_scaling.to_hf(self.rope_theta) else {
+            return Err(Error::Tensor {
+                path: path.to_owned(),
+                name: ROPE_DIVISORS.to_owned(),
+                reason: "its divisors are not those of Llama 3's scaling, which is all that a config.json can hold; keep the \
+                         GGUF file and give the adapter beside it, with --adapter"
+                    .to_owned(),
+            });
+        };
+        let eos = match self.eos_token_ids.as_slice() {
+            [] => Value::Null,
+            [one] => json!(one),
+            many => json!(many),
+        };
+        // Both generations of the rotary and dtype keys: readers of either find theirs.
+        let mut config = json!({
+            "architectures": ["LlamaForCausalLM"],
+            "model_type": "llama",
+            "vocab_size": self.vocab_size,
+            "hidden_size": self.hidden_size,
+            "intermediate_size": self.intermediate_size,
+            "num_hidden_layers": self.num_hidden_layers,
+            "num_attention_heads": self.num_attention_heads,
+            "num_key_value_heads": self.num_key_value_heads,
+            "head_dim": self.head_dim,
+            "hidden_act": "silu",
+            "rms_norm_eps": self.rms_norm_eps,
+            "max_position_embeddings": self.max_position_embeddings,
+            "rope_theta": self.rope_theta,
+            "rope_parameters": rope,
+            "tie_word_embeddings": self.tie_word_embeddings,
+            "attention_bias": self.attention_bias,
+            "mlp_bias": self.mlp_bias,
+            "bos_token_id": self.bos_token_id,
+            "eos_token_id": eos,
+            "torch_dtype": dtype,
+            "dtype": dtype,
+        });
+        if self.rope_scaling != RopeScaling::None {
+            config["rope_scaling"] = config["rope_parameters"].clone();
+        }
+        Ok(config)
+    }
+}
+
+struct Reader<'a> {
+    json: &'a Value,
+    path: &'a Path,
+}
+
+impl Reader<'_> {
+    fn wrong(&self, key: &str, reason: String) -> Error {
+        Error::Config { path: self.path.to_owned(), key: key.to_owned(), reason }
+    }
+
+    fn size(&self, key: &str) -> Result<usize> {
+        match self.json.get(key).filter(|v| !v.is_null()) {
+            None => Err(self.wrong(key, "is missing; it should be a positive whole number".to_owned())),
+            Some(value) => {
+                let number = value.as_u64().map(|n| n as usize);
+                number.ok_or_else(|| self.wrong(key, format!("{value} should be a positive whole number")))
+            }
+        }
+    }
+
+    fn size_or(&self, key: &str, default: usize) -> Result<usize> {
+        if self.json.get(key).is_none_or(Value::is_null) { Ok(default) } else { self.size(key) }
+    }
+
+    fn number(&self, object: &Value, key: &str) -> Result<Option<f64>> {
+        match object.get(key).filter(|v| !v.is_null()) {
+            None => Ok(None),
+            Some(value) => {
+                value.as_f64().map(Some).ok_or_else(|| self.wrong(key, format!("{value} should be a number")))
+            }
+        }
+    }
+
+    fn flag(&self, key: &str) -> Result<bool> {
+        match self.json.get(key).filter(|v| !v.is_null()) {
+            None => Ok(false),
+            Some(value) => value.as_bool().ok_or_else(|| self.wrong(key, format!("{value} should be true or false"))),
+        }
+    }
+
+    /// One id or a list of them.
+    fn ids(&self, key: &str) -> Result<Vec<u32>> {
+        ids(&self.json[key])
+            .ok_or_else(|| self.wrong(key, format!("{} should be a token id or a list of them", self.json[key])))
+    }
+
+    /// θ and scaling. transformers 5 keeps both in `rope_parameters`, transformers 4 has `rope_theta` and `rope_scaling`. A file
+    /// may have both generations, since each reader takes its own, but they must agree.
+    fn rope(&self) -> Result<(f64, RopeScaling)> {
+        let mut theta = self.number(self.json, "rope_theta")?;
+        let mut scaling: Option<RopeScaling> = None;
+        for name in ["rope_scaling", "rope_parameters"] {
+            let object = &self.json[name];
+            match object {
+                Value::Null => continue,
+                Value::Object(entries) if entries.is_empty() => continue,
+                Value::Object(_) => {}
+                other => return Err(self.wrong(name, format!("{other} should be an object"))),
+            }
+            let here = self.rope_scaling(name, object)?;
+            let theta_here = self.number(object, "rope_theta")?;
+            let theta_agrees = theta.zip(theta_here).is_none_or(|(one, other)| one == other);
+            if !theta_agrees || scaling.as_ref().is_some_and(|before| *before != here) {
+                let reason = "contradicts rope_theta or rope_scaling, and versions of transformers read one or the other; \
+                              keep the right one";
+                return Err(self.wrong(name, reason.to_owned()));
+            }
+            theta = theta.or(theta_here);
+            scaling = Some(here);
+        }
+        Ok((theta.unwrap_or(10_000.0), scaling.unwrap_or(RopeScaling::None)))
+    }
+
+    fn rope_scaling(&self, name: &str, rope: &Value) -> Result<RopeScaling> {
+        let wrong = |key: &str, reason: String| Err(self.wrong(&format!("{name}.{key}"), reason));
+        let mut kind = None;
+        for key in ["rope_type", "type"] {
+            match &rope[key] {
+                Value::Null => {}
+                Value::String(text) if kind.is_none_or(|other| other == text) => kind = Some(text.as_str()),
+                other => {
+                    return wrong(
+                        key,
+                        format!("{other} should be the name of the scaling, one name under rope_type and type"),
+                    );
+                }
+            }
+        }
+        let needed = |key: &str| match rope[key].as_f64().filter(|x| x.is_finite() && *x > 0.0) {
+            Some(number) => Ok(number),
+            None => {
+                let reason = format!("{} scaling needs a positive number here", kind.unwrap_or_default());
+                Err(self.wrong(&format!("{name}.{key}"), reason))
+            }
+        };
+        let (scaling, read): (_, &[&str]) = match kind {
+            None | Some("default") => (RopeScaling::None, &[]),
+            Some("linear") => (RopeScaling::Linear { factor: needed("factor")? }, &["factor"]),
+            Some("llama3") => {
+                let (low, high) = (needed("low_freq_factor")?, needed("high_freq_factor")?);
+                let positions = needed("original_max_position_embeddings")?;
+                if high <= low {
+                    return wrong("high_freq_factor", format!("{high} should be above low_freq_factor, {low}"));
+                }
+                let outer = "original_max_position_embeddings";
+                if self.number(self.json, outer)?.is_some_and(|outer| outer != positions) {
+                    return Err(
+                        self.wrong(outer, format!("contradicts {name}, which has {positions}; keep the right one"))
+                    );
+                }
+                let scaling = RopeScaling::Llama3 {
+                    factor: needed("factor")?,
+                    low_freq_factor: low,
+                    high_freq_factor: high,
+                    original_max_position_embeddings: positions,
+                };
+                (scaling, &["factor", "low_freq_factor", "high_freq_factor"])
+            }
+            Some(other) => {
+                let reason = format!(
+                    "{other:?} is not supported; \"default\", \"linear\" and \"llama3\" are, so use a model with one of them"
+                );
+                return wrong("rope_type", reason);
+            }
+        };
+        // what no kind reads, or reads as one, changes nothing
+        for (key, value) in rope.as_object().into_iter().flatten() {
+            let is_known = match key.as_str() {
+                "rope_type" | "type" | "rope_theta" | "original_max_position_embeddings" => true,
+                "partial_rotary_factor" | "attention_factor" => value.as_f64() == Some(1.0),
+                "factor" if !read.contains(&"factor") => value.as_f64() == Some(1.0),
+                other => read.contains(&other),
+            };
+            if !is_known && !value.is_null() {
+                let kind = kind.unwrap_or("default");
+                let reason = format!(
+                    "{value} is not supported with rope_type {kind:?}; take it out of the file if it is a leftover, else use another model"
+                );
+                return wrong(key, reason);
+            }
+        }
+        Ok(scaling)
+    }
+}
+
+/// A token id or a list of them, as `eos_token_id` stands in a config; null is an empty list, anything else is none.
+pub fn ids(value: &Value) -> Option<Vec<u32>> {
+    let one = |v: &Value| v.as_u64().and_then(|id| u32::try_from(id).ok());
+    match value {
+        Value::Null => Some(Vec::new()),
+        Value::Array(list) => list.iter().map(one).collect(),
+        other => one(other).map(|id| vec![id]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn valid() -> Value {
+        json!({
+            "architectures": ["LlamaForCausalLM"], "vocab_size": 10, "hidden_size": 8, "intermediate_size": 12,
+            "num_hidden_layers": 1, "num_attention_heads": 2, "rms_norm_eps": 1e-5, "eos_token_id": [1, 2],
+        })
+    }
+
+    #[test]
+    fn a_config_comes_back_from_its_own_json() {
+        let config = Config::from_hf(&valid(), Path::new("config.json")).unwrap();
+        assert_eq!((config.head_dim, config.num_key_value_heads, config.eos_token_ids.len()), (4, 2, 2));
+        assert_eq!(
+            Config::from_hf(&config.to_hf("bfloat16", Path::new("m")).unwrap(), Path::new("c")).unwrap(),
+            config
+        );
+        let scaled = Config {
+            rope_scaling: RopeScaling::Llama3 {
+                factor: 8.0,
+                low_freq_factor: 1.0,
+                high_freq_factor: 4.0,
+                original_max_position_embeddings: 8192.0,
+            },
+            ..config
+        };
+        assert_eq!(Config::from_hf(&scaled.to_hf("float32", Path::new("m")).unwrap(), Path::new("c")).unwrap(), scaled);
+    }
+
+    #[test]
+    fn wrong_values_are_named_with_their_key() {
+        let check = |key: &str, value: Value, part: &str| {
+            let mut json = valid();
+            json[key] = value;
+            let message = Config::from_hf(&json, Path::new("dir/config.json")).unwrap_err().to_string();
+            assert!(message.contains(part) && message.contains("dir/config.json"), "{message}");
+        };
+        check("architectures", json!(["MambaForCausalLM"]), "MambaForCausalLM");
+        check("architectures", json!(["MambaForCausalLM"]), "supported are LlamaForCausalLM");
+        check("vocab_size", json!(null), "vocab_size: is missing");
+        check("hidden_size", json!("big"), "hidden_size: \"big\"");
+        check("num_hidden_layers", json!(0), "num_hidden_layers: 0");
+        check("num_hidden_layers", json!(1_000_000_000), "num_hidden_layers: 1000000000");
+        check("num_key_value_heads", json!(3), "num_key_value_heads: 3 does not divide");
+        check("hidden_act", json!("gelu"), "hidden_act");
+        check("rope_scaling", json!({"rope_type": "yarn"}), "yarn");
+        check("rope_scaling", json!({"rope_type": "llama3", "factor": 8}), "low_freq_factor");
+        check("eos_token_id", json!(11), "eos_token_id: 11");
+        check("rms_norm_eps", json!("x"), "rms_norm_eps");
+    }
+}

@@ -1,0 +1,110 @@
+//! What distinguishes one model from another: sizes, rotary settings and special tokens, read from a Hugging Face
+//! `config.json` (`hf`) or from GGUF metadata (`gguf`). `rope` has the rotary frequencies, `keys` the rule for every key that is
+//! not read. A family is a set of values here, never a second decoder.
+
+mod gguf;
+mod hf;
+mod keys;
+mod rope;
+
+use std::path::Path;
+
+use crate::error::{Error, Result};
+use crate::module::Module;
+
+pub use hf::ids;
+pub use rope::RopeScaling;
+
+/// The supported architectures, for messages.
+const SUPPORTED: &str = "LlamaForCausalLM (Llama, SmolLM2 and others of the Llama family); in GGUF files \"llama\"";
+
+/// The sizes and constants of a decoder-only transformer.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// Rows of the embedding.
+    pub vocab_size: usize,
+    /// C, channels of the residual stream.
+    pub hidden_size: usize,
+    /// Channels of the gated layer.
+    pub intermediate_size: usize,
+    /// L, layers.
+    pub num_hidden_layers: usize,
+    /// H, query heads.
+    pub num_attention_heads: usize,
+    /// Key and value heads.
+    pub num_key_value_heads: usize,
+    /// D, channels of a head.
+    pub head_dim: usize,
+    /// ε of the norms.
+    pub rms_norm_eps: f64,
+    /// Positions that the model was trained for.
+    pub max_position_embeddings: usize,
+    /// Base of the rotary frequencies.
+    pub rope_theta: f64,
+    /// Change of the rotary frequencies for long texts.
+    pub rope_scaling: RopeScaling,
+    /// Whether the head is the embedding.
+    pub tie_word_embeddings: bool,
+    /// Whether q, k, v and o have biases.
+    pub attention_bias: bool,
+    /// Whether gate, up and down have biases.
+    pub mlp_bias: bool,
+    /// The token before a text, if the model knows one.
+    pub bos_token_id: Option<u32>,
+    /// Tokens that end an answer.
+    pub eos_token_ids: Vec<u32>,
+}
+
+impl Config {
+    /// Whether a linear has a bias.
+    pub fn has_bias(&self, module: Module) -> bool {
+        let is_attention = (module as usize) < Module::GateProj as usize;
+        if is_attention { self.attention_bias } else { self.mlp_bias }
+    }
+
+    /// Rotary inverse frequencies, one per pair of channels of a head: `θ^(−2i/D)`, scaled.
+    pub fn inverse_frequencies(&self) -> Vec<f64> {
+        self.rope_scaling.scaled(&rope::frequencies(self.rope_theta, self.head_dim))
+    }
+
+    fn check(&self, path: &Path) -> Result<()> {
+        let wrong =
+            |key: &str, reason: String| Err(Error::Config { path: path.to_owned(), key: key.to_owned(), reason });
+        let sizes = [
+            ("vocab_size", self.vocab_size, 1 << 24),
+            ("hidden_size", self.hidden_size, 1 << 20),
+            ("intermediate_size", self.intermediate_size, 1 << 22),
+            ("num_hidden_layers", self.num_hidden_layers, 4096),
+            ("num_attention_heads", self.num_attention_heads, 4096),
+            ("num_key_value_heads", self.num_key_value_heads, 4096),
+            ("head_dim", self.head_dim, 4096),
+            ("max_position_embeddings", self.max_position_embeddings, 1 << 28),
+        ];
+        for (key, value, limit) in sizes {
+            if value == 0 || value > limit {
+                return wrong(key, format!("{value} makes no sense; 1 to {limit} would"));
+            }
+        }
+        if !self.num_attention_heads.is_multiple_of(self.num_key_value_heads) {
+            let (heads, kv) = (self.num_attention_heads, self.num_key_value_heads);
+            return wrong("num_key_value_heads", format!("{kv} does not divide num_attention_heads, {heads}"));
+        }
+        if !self.head_dim.is_multiple_of(2) {
+            return wrong("head_dim", format!("{} is odd; rotary positions need an even number", self.head_dim));
+        }
+        if !(self.rms_norm_eps >= 0.0 && self.rms_norm_eps < 1.0) {
+            return wrong(
+                "rms_norm_eps",
+                format!("{} makes no sense; a small positive number would", self.rms_norm_eps),
+            );
+        }
+        if !(self.rope_theta.is_finite() && self.rope_theta > 0.0) {
+            return wrong("rope_theta", format!("{} makes no sense; a positive number would", self.rope_theta));
+        }
+        let vocab_size = self.vocab_size;
+        if let Some(id) = self.eos_token_ids.iter().find(|id| **id as usize >= vocab_size) {
+            return wrong("eos_token_id", format!("{id} is outside the vocabulary of {vocab_size}"));
+        }
+        Ok(())
+    }
+}

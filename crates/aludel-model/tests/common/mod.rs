@@ -1,0 +1,193 @@
+//! The model of `llama3_rope/` written anew with other keys and tensors, as a GGUF file or as a Hugging Face folder, each with a
+//! tokenizer so small that it is made here.
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+#![allow(dead_code, reason = "each test takes what it needs")]
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use aludel_formats::gguf::{Array, Value as Stored, Writer};
+use aludel_formats::{Dtype, TensorSpec, safetensors};
+use aludel_kernels::quant;
+use aludel_text::{GgufVocabulary, TextBundle};
+use serde_json::{Value, json};
+
+/// A folder of fixtures of `aludel-model`, from whichever crate.
+pub(crate) fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../aludel-model/tests/fixtures").join(name)
+}
+
+/// A tensor of a fixture in f32.
+pub(crate) fn tensor(weights: &safetensors::Weights, name: &str) -> Vec<f32> {
+    let view = weights.get(name).unwrap();
+    let mut out = vec![0.0; view.elements()];
+    let block_type = quant::BlockType::from_ggml_id(view.dtype.ggml_type_id().unwrap()).unwrap();
+    quant::decode(block_type, view.bytes, &mut out).unwrap();
+    out
+}
+
+/// A model in the making. Tensors have Hugging Face names and orders; a change is made before it is written.
+pub(crate) struct Model {
+    pub(crate) config: Value,
+    pub(crate) tensors: BTreeMap<String, (Vec<usize>, Vec<f32>)>,
+    /// More GGUF keys, or other values for them.
+    pub(crate) keys: Vec<(&'static str, Stored)>,
+    /// More GGUF tensors, under their own names.
+    pub(crate) gguf_tensors: Vec<(&'static str, Vec<f32>)>,
+}
+
+impl Model {
+    pub(crate) fn open() -> Model {
+        let folder = fixture("llama3_rope/model");
+        let mut config: Value = serde_json::from_slice(&fs::read(folder.join("config.json")).unwrap()).unwrap();
+        config["rope_scaling"] = Value::Null;
+        let weights = safetensors::Weights::open_folder(&folder).unwrap();
+        let tensors =
+            weights.names().map(|name| (name.to_owned(), (weights.get(name).unwrap().shape, tensor(&weights, name))));
+        Model { config, tensors: tensors.collect(), keys: vec![], gguf_tensors: vec![] }
+    }
+
+    /// With a setting of `config.json`.
+    pub(crate) fn with(mut self, key: &str, value: Value) -> Model {
+        self.config[key] = value;
+        self
+    }
+
+    /// With a tensor, or another one in its place.
+    pub(crate) fn with_tensor(mut self, name: &str, shape: &[usize], values: Vec<f32>) -> Model {
+        self.tensors.insert(name.to_owned(), (shape.to_vec(), values));
+        self
+    }
+
+    /// With a key of GGUF metadata.
+    pub(crate) fn with_key(mut self, key: &'static str, value: impl Into<Stored>) -> Model {
+        self.keys.push((key, value.into()));
+        self
+    }
+
+    /// With a GGUF tensor of one dimension.
+    pub(crate) fn with_gguf_tensor(mut self, name: &'static str, values: Vec<f32>) -> Model {
+        self.gguf_tensors.push((name, values));
+        self
+    }
+
+    pub(crate) fn write_folder(&self, folder: &Path) {
+        fs::create_dir_all(folder).unwrap();
+        fs::write(folder.join("config.json"), self.config.to_string()).unwrap();
+        let text = TextBundle::from_gguf(&vocabulary(), None).unwrap();
+        for file in text.to_files().unwrap() {
+            fs::write(folder.join(file.name), file.contents).unwrap();
+        }
+        let specs: Vec<TensorSpec> =
+            self.tensors.iter().map(|(name, (shape, _))| TensorSpec::new(name, Dtype::F32, shape.as_slice())).collect();
+        let path = folder.join(safetensors::SINGLE_FILE_NAME);
+        safetensors::save_file(&path, &specs, &safetensors::hf_metadata(), |spec| {
+            Ok::<_, aludel_formats::Error>(Cow::Owned(quant::encode_f32(&self.tensors[&spec.name].1)))
+        })
+        .unwrap();
+    }
+
+    /// As llama.cpp's converter writes it, except for what was changed.
+    pub(crate) fn write_gguf(&self, path: &Path) {
+        let size = |key: &str| Stored::U32(u32::try_from(self.config[key].as_u64().unwrap()).unwrap());
+        let vocabulary = vocabulary();
+        let mut keys = vec![
+            ("general.architecture", Stored::from("llama")),
+            ("llama.block_count", size("num_hidden_layers")),
+            ("llama.context_length", size("max_position_embeddings")),
+            ("llama.embedding_length", size("hidden_size")),
+            ("llama.feed_forward_length", size("intermediate_size")),
+            ("llama.attention.head_count", size("num_attention_heads")),
+            ("llama.attention.head_count_kv", size("num_key_value_heads")),
+            ("llama.attention.key_length", size("head_dim")),
+            ("llama.attention.value_length", size("head_dim")),
+            ("llama.rope.dimension_count", size("head_dim")),
+            ("llama.rope.freq_base", Stored::F32(self.config["rope_theta"].as_f64().unwrap() as f32)),
+            ("llama.attention.layer_norm_rms_epsilon", Stored::F32(1e-5)),
+            ("llama.vocab_size", size("vocab_size")),
+            ("tokenizer.ggml.model", Stored::from("gpt2")),
+            ("tokenizer.ggml.pre", Stored::from("smollm")),
+            ("tokenizer.ggml.tokens", Stored::Array(Array::String(vocabulary.tokens))),
+            ("tokenizer.ggml.token_type", Stored::Array(Array::I32(vocabulary.token_types))),
+            ("tokenizer.ggml.merges", Stored::Array(Array::String(vec![]))),
+            ("tokenizer.ggml.bos_token_id", Stored::U32(1)),
+            ("tokenizer.ggml.eos_token_id", Stored::U32(2)),
+        ];
+        for (key, value) in &self.keys {
+            keys.retain(|(other, _)| other != key);
+            keys.push((key, value.clone()));
+        }
+        let mut writer = keys.into_iter().fold(Writer::new(), |writer, (key, value)| writer.with(key, value));
+        let mut values = BTreeMap::new();
+        for (name, (shape, tensor)) in &self.tensors {
+            let is_permuted = name.ends_with("q_proj.weight") || name.ends_with("k_proj.weight");
+            let tensor = if is_permuted { self.permuted(shape, tensor) } else { tensor.clone() };
+            let name = gguf_name(name);
+            writer = writer.with_tensor(TensorSpec::new(name.clone(), Dtype::F32, shape.as_slice()));
+            values.insert(name, tensor);
+        }
+        for (name, tensor) in &self.gguf_tensors {
+            writer = writer.with_tensor(TensorSpec::new(*name, Dtype::F32, [tensor.len()]));
+            values.insert((*name).to_owned(), tensor.clone());
+        }
+        writer
+            .write(path, |spec| Ok::<_, aludel_formats::Error>(Cow::Owned(quant::encode_f32(&values[&spec.name]))))
+            .unwrap();
+    }
+
+    /// Rows of a head from two halves to pairs.
+    fn permuted(&self, shape: &[usize], values: &[f32]) -> Vec<f32> {
+        let (columns, head_dim) = (shape[1], self.config["head_dim"].as_u64().unwrap() as usize);
+        let heads = values.chunks_exact(head_dim * columns);
+        let pairs = heads.flat_map(|head| {
+            let (low, high) = head.split_at(head.len() / 2);
+            low.chunks_exact(columns).zip(high.chunks_exact(columns)).flat_map(|(low, high)| [low, high])
+        });
+        pairs.flatten().copied().collect()
+    }
+}
+
+fn gguf_name(name: &str) -> String {
+    [
+        ("model.embed_tokens", "token_embd"),
+        ("model.norm", "output_norm"),
+        ("lm_head", "output"),
+        ("model.layers", "blk"),
+        ("input_layernorm", "attn_norm"),
+        ("post_attention_layernorm", "ffn_norm"),
+        ("self_attn.q_proj", "attn_q"),
+        ("self_attn.k_proj", "attn_k"),
+        ("self_attn.v_proj", "attn_v"),
+        ("self_attn.o_proj", "attn_output"),
+        ("mlp.gate_proj", "ffn_gate"),
+        ("mlp.up_proj", "ffn_up"),
+        ("mlp.down_proj", "ffn_down"),
+    ]
+    .iter()
+    .fold(name.to_owned(), |name, (hf, gguf)| name.replace(hf, gguf))
+}
+
+/// Four control tokens and the letters that byte-level BPE has for the visible bytes of ASCII.
+fn vocabulary() -> GgufVocabulary {
+    let mut tokens: Vec<String> =
+        ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|pad|>"].map(str::to_owned).to_vec();
+    tokens.extend((b'!'..=b'~').map(|byte| char::from(byte).to_string()));
+    let token_types = (0..tokens.len()).map(|id| if id < 4 { 3 } else { 1 }).collect();
+    GgufVocabulary {
+        model: "gpt2".to_owned(),
+        pre: Some("smollm".to_owned()),
+        tokens,
+        token_types,
+        bos_id: Some(1),
+        eos_id: Some(2),
+        ..GgufVocabulary::default()
+    }
+}
+
+/// The scaling of `llama3_rope/`.
+pub(crate) fn llama3() -> Value {
+    json!({"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+        "original_max_position_embeddings": 64})
+}
