@@ -60,13 +60,22 @@ pub(crate) struct Surroundings<'a> {
     pub(crate) variables: Option<&'a Map<String, serde_json::Value>>,
 }
 
-/// A message as templates know it.
+/// A message as templates know it: with the fields that transformers gives them, in its order.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct TemplateMessage {
+    /// The reasoning again, under the name that some templates read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    thinking: Option<String>,
     pub(crate) role: &'static str,
     pub(crate) content: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) reasoning_content: Option<String>,
+}
+
+impl TemplateMessage {
+    pub(crate) fn new(role: &'static str, content: String, reasoning: Option<String>) -> TemplateMessage {
+        TemplateMessage { thinking: reasoning.clone(), role, content, reasoning_content: reasoning }
+    }
 }
 
 impl ChatTemplate {

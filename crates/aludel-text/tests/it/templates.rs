@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use crate::common::{ChatCase, fixture, tiny_tokenizer};
-use aludel_text::{ChatTemplate, Date, EncodeOptions, Encoded, Error, Message, encode};
+use aludel_text::{ChatTemplate, Date, EncodeOptions, Encoded, Error, Message, Role, encode};
 
 #[derive(serde::Deserialize)]
 struct Fixture {
@@ -37,6 +37,49 @@ fn renders_as_transformers_does() {
         assert_eq!(tokenizer.decode(&rows[0].ids, false).unwrap(), case.text);
         assert_eq!(rows[0].ids, tokenizer.encode(&case.text).unwrap(), "nothing to protect, so encoded at once");
     }
+}
+
+/// Templates that look at what messages say print what they print in transformers, and text of messages stays text in each.
+#[test]
+fn what_a_template_looks_at_changes_nothing() {
+    let Fixture { templates, cases } = fixture("looking.json");
+    let tokenizer = tiny_tokenizer(true);
+    let mut refused = Vec::new();
+    for ChatCase { template: name, conversation, messages, prompt, text, .. } in &cases {
+        let ends_with_answer = messages.last().is_some_and(|last| last.role == Role::Assistant);
+        if !prompt && !ends_with_answer {
+            continue;
+        }
+        let template = ChatTemplate::new(&templates[name], Some("<|bos|>"), Some("<|im_end|>")).unwrap();
+        let options = if *prompt { EncodeOptions::prompt(false) } else { EncodeOptions::default() };
+        let row = match encode(&template, &tokenizer, messages, &options) {
+            Ok(mut rows) => rows.pop().unwrap(),
+            // An answer that the template changes, or prints twice, is nothing to learn from.
+            Err(Error::TurnRewritten { .. }) if !text.contains(messages[messages.len() - 1].content.trim()) => continue,
+            Err(Error::TurnNotRendered { times: 0 | 2, .. }) if name.contains("twice") || name.contains("repeats") => {
+                continue;
+            }
+            // Of three that are the same two are left out, and which of them cannot be seen.
+            Err(Error::ContentNotFound { .. }) if name.contains("repeats") && conversation == "ping / ping / ping" => {
+                continue;
+            }
+            Err(error) => {
+                refused.push(format!("{name} / {conversation}: {error}"));
+                continue;
+            }
+        };
+        assert_eq!(&row.text, text, "{name} / {conversation}");
+        assert_eq!(tokenizer.decode(&row.ids, false).unwrap(), row.text);
+        // The template's own control tokens, counted where no message spells one.
+        let harmless: Vec<Message> = messages
+            .iter()
+            .map(|message| Message { content: message.content.replace("<|im", "(|im"), ..message.clone() })
+            .collect();
+        let plain = encode(&template, &tokenizer, &harmless, &options).unwrap().pop().unwrap();
+        let control = |row: &Encoded| row.ids.iter().filter(|&&id| tokenizer.is_control(id)).count();
+        assert_eq!(control(&row), control(&plain), "{name} / {conversation}");
+    }
+    assert!(refused.is_empty(), "{} of {}: {refused:#?}", refused.len(), cases.len());
 }
 
 fn prompt(source: &str, options: &EncodeOptions) -> Result<Encoded, Error> {
