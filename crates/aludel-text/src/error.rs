@@ -128,7 +128,7 @@ pub enum Error {
 
     /// The chat template asks for the date and none was given.
     #[error(
-        "the chat template calls strftime_now, but no date was given; pass one (`EncodeOptions::date`), since a date taken from the clock would make runs differ"
+        "the chat template asks for the date (strftime_now), and none was given; set data.template_date to a day, for example \"2026-11-26\""
     )]
     NoDate,
 

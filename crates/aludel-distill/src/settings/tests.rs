@@ -352,6 +352,22 @@ fn data_settings_reach_reader_and_template() {
 }
 
 #[test]
+fn what_templates_are_told_is_read_and_written_back() {
+    let texts = ["template_date = \"2026-11-26\"", "template_date = 2026-11-26"];
+    for text in texts {
+        let recipe =
+            right(&format!("[data]\n{text}\ntemplate_variables = {{ z = 1, a = [{{ y = true, b = \"x\" }}] }}")).recipe;
+        let options = recipe.encode_options();
+        assert_eq!(options.date, Some(aludel_text::Date { year: 2026, month: 11, day: 26 }), "{text}");
+        assert_eq!(serde_json::to_string(&options.variables).unwrap(), r#"{"z":1,"a":[{"y":true,"b":"x"}]}"#);
+        assert_eq!(Recipe::from_toml(&recipe.to_toml().unwrap()).unwrap().recipe, recipe, "{text}");
+    }
+    let wrong =
+        Recipe::from_toml("[data]\ntemplate_date = 12\ntemplate_variables = { loop = 1 }").unwrap_err().to_string();
+    assert!(wrong.contains("data.template_date = 12") && wrong.contains("template_variables.loop"), "{wrong}");
+}
+
+#[test]
 fn a_missing_student_is_a_problem_of_training_only() {
     let recipe = Recipe::default();
     let problems = recipe.require_for_training().unwrap_err();

@@ -117,6 +117,11 @@ impl ChatTemplate {
         &self.eos_token
     }
 
+    /// Whether what it renders may depend on the date.
+    pub fn asks_for_date(&self) -> bool {
+        self.source.contains("strftime_now")
+    }
+
     /// How the template renders an assistant's turn.
     pub(crate) fn form(&self, tags: &ThinkTags, surroundings: Surroundings<'_>) -> TurnForm {
         let is_default = surroundings.variables.is_none_or(Map::is_empty) && *tags == ThinkTags::default();
