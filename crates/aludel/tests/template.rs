@@ -55,7 +55,7 @@ fn inspect_and_training_tell_the_day_and_a_resumed_run_repeats_it() {
     // A run of another day goes on with the day on which it began, and with no other.
     workshop.write("run/recipe.toml", &recipe.replace(date, "template_date = \"2021-01-01\""));
     let resumed = train(&["--max-steps", "1", "--resume"]);
-    assert!(resumed.contains("exit code: 1") && resumed.contains("other data"), "{resumed}");
+    assert!(resumed.contains("exit code: 1") && resumed.contains("is not what the run was started on"), "{resumed}");
     workshop.write("run/recipe.toml", &recipe);
     let resumed = train(&["--max-steps", "1", "--resume"]);
     assert!(resumed.contains("exit code: 0"), "{resumed}");

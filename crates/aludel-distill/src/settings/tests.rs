@@ -116,9 +116,9 @@ fn the_seed_s_settings_are_accepted_word_for_word() {
     assert_eq!(
         noticed,
         [
-            "student.attn_implementation",
-            "student.device_map",
             "student.trust_remote_code",
+            "student.device_map",
+            "student.attn_implementation",
             "lora.task_type",
             "train.fp16",
             "train.optim"
@@ -286,7 +286,7 @@ fn values_out_of_range_are_refused() {
         ("[curate]\nverifier = \"math\"", "curate.verifier = \"kind = \\\"math\\\"\""),
         (
             "[curate]\nverifier = { kind = \"maths\", exact = 1 }",
-            "curate.verifier = \"exact = 1, kind = \\\"maths\\\"\"",
+            "curate.verifier = \"kind = \\\"maths\\\", exact = 1\"",
         ),
         (
             "[curate]\nverifier = { kind = \"regex\", pattern = \"(\" }",
@@ -330,7 +330,7 @@ fn all_problems_come_out_at_once() {
     let text = "[lora]\nr = 0\ndropout = 1.5\n[train]\nlearning_rate = \"fast\"\nepoch = 3\n[generate]\ntop_p = 2";
     let problems = Recipe::from_toml(text).unwrap_err();
     let keys: Vec<&str> = problems.iter().map(|problem| problem.key.as_str()).collect();
-    assert_eq!(keys, ["train.epoch", "train.learning_rate", "lora.r", "lora.dropout", "generate.top_p"]);
+    assert_eq!(keys, ["train.learning_rate", "train.epoch", "lora.r", "lora.dropout", "generate.top_p"]);
 }
 
 #[test]
