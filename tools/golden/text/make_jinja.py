@@ -129,13 +129,11 @@ def looking():
                 yield {"template": name, "conversation": " / ".join(said), "messages": messages, "prompt": prompt, "text": text[0]}
 
 
-def templates():
+def grid():
     for value in ALL:
         yield f"{{{{ {value} }}}}"
         yield f"{{{{ [{value}] }}}}"
         yield f"{{{{ {value} ~ '' }}}}"
-    for literal in LITERALS + FORMATS + EXPRESSIONS:
-        yield f"{{{{ {literal} }}}}"
     for method, forms in METHODS.items():
         for form in forms:
             for value in STRINGS + ["n[3]", "c[2]", "c[5]", "missing"]:
@@ -158,6 +156,13 @@ def templates():
     for piece in SLICES:
         for value in ["s[1]", "s[10]", "c[1]", "c[2]", "c[3]", "c[5]", "(1, 'a')", "range(4)", "n[3]", "o[0]", "missing", "people"]:
             yield f"{{{{ {value}{piece} }}}}"
+
+
+def templates():
+    # Every third of the combinations keeps the fixture small; all of them were compared once.
+    yield from list(grid())[::3]
+    for literal in LITERALS + FORMATS + EXPRESSIONS:
+        yield f"{{{{ {literal} }}}}"
     yield from STATEMENTS
 
 
@@ -173,6 +178,8 @@ def main():
     parser.add_argument("--output", type=pathlib.Path, required=True)
     arguments = parser.parse_args()
     cases = {template: render(template) for template in dict.fromkeys(templates())}
+    # What prints the address of an object is nothing to compare with.
+    cases = {template: text for template, text in cases.items() if not (text and " at 0x" in text)}
     fixtures = {"jinja": {"variables": VARIABLES, "cases": cases}, "looking": {"templates": LOOKING, "cases": list(looking())}}
     for name, value in fixtures.items():
         (arguments.output / f"{name}.json").write_text(json.dumps(value, ensure_ascii=False, separators=(",", ":")) + "\n")

@@ -61,7 +61,7 @@ fn suspect_ranges(located: &Located<'_>, number: usize, tokenizer: &Tokenizer) -
     let mut places = located.found.iter().filter(|found| found.text == number).peekable();
     let is_whole = places.peek().is_some() && places.all(|found| found.is_whole);
     if !is_whole {
-        return Some(vec![0..text.len()]);
+        return Some(std::iter::once(0..text.len()).collect());
     }
     let spelled: Vec<Range<usize>> = tokenizer.controls(text).into_iter().map(|(span, _)| span).collect();
     (!spelled.is_empty()).then_some(spelled)

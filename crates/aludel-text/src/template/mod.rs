@@ -5,6 +5,9 @@
 mod date;
 mod form;
 mod functions;
+mod jinja;
+#[cfg(test)]
+mod tests;
 
 use std::sync::OnceLock;
 
@@ -91,13 +94,11 @@ impl ChatTemplate {
         let mut environment = Environment::new();
         environment.set_syntax(syntax.map_err(|error| syntax_error(&error))?);
         environment.set_auto_escape_callback(|_| AutoEscape::None);
-        environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
         environment.set_recursion_limit(RECURSION_LIMIT);
         environment.add_function("raise_exception", functions::raise_exception);
-        environment.add_filter("tojson", functions::tojson);
-        environment
-            .add_template_owned(NAME, functions::rewrite_generation(source))
-            .map_err(|error| syntax_error(&error))?;
+        jinja::register(&mut environment);
+        let rewritten = jinja::rewrite(source).map_err(|reason| Error::TemplateSyntax { reason })?;
+        environment.add_template_owned(NAME, rewritten).map_err(|error| syntax_error(&error))?;
         Ok(ChatTemplate {
             environment,
             source: source.to_owned(),
@@ -179,10 +180,18 @@ fn run_error(error: &minijinja::Error, fuel: u64) -> Error {
     }
 }
 
+/// The engine's words; what it does not know is named.
 fn describe(error: &minijinja::Error) -> String {
     let place = error.line().map_or_else(String::new, |line| format!(" (line {line} of the template)"));
-    match error.detail() {
-        Some(detail) => format!("{}: {detail}{place}", error.kind()),
-        None => format!("{}{place}", error.kind()),
-    }
+    let detail = error.detail().unwrap_or_default();
+    let name = detail.trim_end_matches(" is unknown").rsplit(' ').next().unwrap_or_default();
+    let what = match error.kind() {
+        ErrorKind::UnknownFilter => "filter",
+        ErrorKind::UnknownTest => "test",
+        ErrorKind::UnknownFunction => "function",
+        ErrorKind::UnknownMethod => "method",
+        kind if detail.is_empty() => return format!("{kind}{place}"),
+        kind => return format!("{kind}: {detail}{place}"),
+    };
+    format!("it uses the {what} `{name}`, which Aludel does not know{place}")
 }
