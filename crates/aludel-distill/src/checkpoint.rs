@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use aludel_formats::{Dtype, TensorSpec, atomic, peft, safetensors};
 use aludel_kernels::quant;
-use aludel_text::TextBundle;
+use aludel_text::{Date, TextBundle};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
@@ -46,6 +46,12 @@ pub fn is_begun(folder: &Path) -> bool {
 pub fn begin(folder: &Path, recipe: &Recipe, run: &RunFile) -> Result<()> {
     atomic::write_json(&folder.join(RUN_FILE_NAME), run)?;
     Ok(atomic::write_bytes(&folder.join(RECIPE_FILE_NAME), recipe.to_toml()?.as_bytes())?)
+}
+
+/// The template's date in the recipe of the run begun in `folder`, which may have been begun without one; `None` where no run has.
+pub fn begun_on(folder: &Path) -> Option<Option<Date>> {
+    let text = std::fs::read_to_string(folder.join(RECIPE_FILE_NAME)).ok()?;
+    Some(Recipe::from_toml(&text).ok()?.recipe.data.template_date)
 }
 
 /// Checks that the run begun in `folder` can go on with this recipe and these rows.

@@ -12,13 +12,13 @@ use aludel_model::decoder::Decoder;
 use aludel_model::generate::Engine;
 use aludel_model::student::Student;
 use aludel_text::{
-    ChatTemplate, Date, EncodeOptions, Message, TextBundle, ThinkTags, ThinkingSplitter, encode, end_of_turn_id,
+    ChatTemplate, EncodeOptions, Message, TextBundle, ThinkTags, ThinkingSplitter, encode, end_of_turn_id,
 };
 
 use crate::error::{Error, Result};
 use crate::export::adapter_text;
 use crate::learner::{context, hold};
-use crate::settings::StudentSettings;
+use crate::settings::{StudentSettings, TemplateInputs};
 
 /// A model, loaded.
 pub(crate) struct Loaded {
@@ -41,7 +41,7 @@ pub(crate) struct Prompt {
 
 impl Loaded {
     /// Loads a GGUF or a folder, and an adapter with its tokenizer if it has its own. A sequence gets at most `context_tokens` positions,
-    /// or as many as the model has. `date` is for templates that ask for it.
+    /// or as many as the model has. `inputs` is what the template is told.
     ///
     /// # Errors
     /// Whatever is wrong with them; a model without a chat template.
@@ -49,7 +49,7 @@ impl Loaded {
         model: &Path,
         adapter: Option<&Path>,
         settings: &StudentSettings,
-        date: Option<Date>,
+        inputs: TemplateInputs,
         context_tokens: usize,
     ) -> Result<Loaded> {
         let student = Student::open(model)?;
@@ -61,7 +61,8 @@ impl Loaded {
             None => student.text.clone(),
         };
         let template = text.template(&model.display().to_string())?;
-        let options = EncodeOptions { date, ..EncodeOptions::prompt(false) };
+        let TemplateInputs { date, variables } = inputs;
+        let options = EncodeOptions { date, variables, ..EncodeOptions::prompt(false) };
         let mut stop_ids = student.eos_token_ids;
         // the adapter's tokenizer and template may end a turn with another token than the student's
         stop_ids.extend(text.eos_id());

@@ -34,9 +34,14 @@ impl Rows {
         dataset::open(&recipe.data.files, &reading)?;
         let fingerprint = student.text.tokenizer.fingerprint()?;
         let template = student.template.as_ref().map_or("", |template| template.source());
+        let mut encode = recipe.encode_options();
+        // Rows that do not tell the date are good on any day.
+        if !student.template.as_ref().is_some_and(|template| template.asks_for_date()) {
+            encode.date = None;
+        }
         let options = format!(
             "{:?} {:?} {} {:?} {:?} {:?}",
-            recipe.encode_options(),
+            encode,
             recipe.preflight_options(),
             recipe.train.max_length,
             recipe.data.long_rows,

@@ -5,12 +5,12 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use aludel_model::generate::{Engine, Event, Finish, Request, Sampling};
-use aludel_text::{Date, Message, Piece};
+use aludel_text::{Message, Piece};
 use serde::Serialize;
 
 use crate::error::Result;
 use crate::loaded::{Loaded, Prompt, splitter};
-use crate::settings::{GenerateSettings, StudentSettings};
+use crate::settings::{GenerateSettings, StudentSettings, TemplateInputs};
 
 /// The most tokens of a conversation.
 const CONTEXT_TOKENS: usize = 8192;
@@ -61,7 +61,8 @@ pub struct Usage {
 }
 
 impl Talker {
-    /// Loads a GGUF or a folder, and an adapter with its tokenizer if it has its own. `date` is for templates that ask for it.
+    /// Loads a GGUF or a folder, and an adapter with its tokenizer if it has its own. `inputs` is what the
+    /// template is told.
     ///
     /// # Errors
     /// Whatever is wrong with them; a model without a chat template.
@@ -69,9 +70,9 @@ impl Talker {
         model: &Path,
         adapter: Option<&Path>,
         settings: &StudentSettings,
-        date: Option<Date>,
+        inputs: TemplateInputs,
     ) -> Result<Talker> {
-        let mut model = Loaded::open(model, adapter, settings, date, CONTEXT_TOKENS)?;
+        let mut model = Loaded::open(model, adapter, settings, inputs, CONTEXT_TOKENS)?;
         let engine = model.engine(model.decoder.max_positions(), TOKENS_PER_PASS);
         Ok(Talker { model, engine })
     }

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use aludel_formats::{gguf, hf};
-use aludel_text::{ChatTemplate, EncodeOptions, GgufVocabulary, TextBundle, end_of_turn_id};
+use aludel_text::{ChatTemplate, Date, EncodeOptions, GgufVocabulary, TextBundle, end_of_turn_id};
 
 use crate::config::{self, Config};
 use crate::error::{Error, Result};
@@ -135,7 +135,9 @@ impl Student {
         };
         // what the template puts after an answer ends it too, whatever the config says
         if let Some(template) = &template {
-            eos_token_ids.extend(end_of_turn_id(template, &text.tokenizer, &EncodeOptions::default()).ok().flatten());
+            // any day will do for a template that tells it
+            let options = EncodeOptions { date: Some(Date::from_unix_seconds(0)), ..EncodeOptions::default() };
+            eos_token_ids.extend(end_of_turn_id(template, &text.tokenizer, &options).ok().flatten());
         }
         let eos_token_ids = distinct(eos_token_ids);
         Ok(Student { path: path.to_owned(), config, weights, text, template, eos_token_ids, origin })

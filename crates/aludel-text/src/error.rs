@@ -128,7 +128,7 @@ pub enum Error {
 
     /// The chat template asks for the date and none was given.
     #[error(
-        "the chat template calls strftime_now, but no date was given; pass one (`EncodeOptions::date`), since a date taken from the clock would make runs differ"
+        "the chat template asks for the date (strftime_now), and none was given; set data.template_date to a day, for example \"2026-11-26\""
     )]
     NoDate,
 
@@ -163,6 +163,17 @@ pub enum Error {
         literal: String,
     },
 
+    /// A text could not be found in the rendering.
+    #[error(
+        "Aludel cannot tell where message {index} ({role}) stands in what the chat template prints: the template decides by what that message says, and its text stands there in more than one place; this is a limit of Aludel and no fault of the row: change the text a little, leave the row out, or put a template that does not look at the text into chat_template.jinja"
+    )]
+    ContentNotFound {
+        /// Place of the message, from 0.
+        index: usize,
+        /// Its role.
+        role: &'static str,
+    },
+
     /// The template did not render the assistant's turn where it belongs.
     #[error(
         "the chat template renders the assistant's message {index} {times} times; for training it must appear exactly once: use the model's own chat template, or put one that renders every turn into chat_template.jinja"
@@ -172,6 +183,15 @@ pub enum Error {
         index: usize,
         /// How often it appeared.
         times: usize,
+    },
+
+    /// The template changes the answer that is to be learnt.
+    #[error(
+        "the chat template changes the text of the assistant's message {index}, so that the student would learn another text than the data's: change the answer to what the template leaves as it is, or put a template that prints answers unchanged into chat_template.jinja"
+    )]
+    TurnRewritten {
+        /// Place of the message, from 0.
+        index: usize,
     },
 
     /// The template puts other messages behind the turn that is to be learnt.

@@ -4,11 +4,13 @@
 
 use crate::report::Helped;
 use aludel_distill::settings::{self, Notice, Parsed, Problem, Problems, Recipe};
+use aludel_text::Date;
 use aludel_traces::source::hub::is_hub_name;
 use anyhow::Context as _;
 use clap::Args;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
 use toml::de::{DeTable, DeValue};
 use toml::{Table, Value};
 
@@ -107,6 +109,17 @@ pub(crate) fn resolve(args: &RecipeArgs, flags: Flags) -> anyhow::Result<Recipe>
     }
     make_absolute(&mut recipe)?;
     Ok(recipe)
+}
+
+/// Settles the day that a chat template is told, where the recipe names none: the day (in UTC) on which this runs.
+pub(crate) fn set_template_date(recipe: &mut Recipe) {
+    recipe.data.template_date.get_or_insert_with(today);
+}
+
+/// The day (in UTC).
+pub(crate) fn today() -> Date {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Date::from_unix_seconds(now.as_secs() as i64)
 }
 
 /// The recipe with one setting changed, as `section.key=value`; `origin` names the place where that was written.

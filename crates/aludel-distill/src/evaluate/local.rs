@@ -13,7 +13,7 @@ use super::results::{FAILED, Settings};
 use super::{Answer, Answered, Ask, Meter, Respondent};
 use crate::error::Result;
 use crate::loaded::{Loaded, splitter};
-use crate::settings::StudentSettings;
+use crate::settings::{StudentSettings, TemplateInputs};
 
 /// Prompt tokens of one pass.
 const TOKENS_PER_PASS: usize = 512;
@@ -24,7 +24,7 @@ const MOST_SEQUENCES: usize = 64;
 const LEAST_SEQUENCES: usize = 8;
 /// Templates add some tokens to a prompt, which otherwise has no more of them than bytes.
 const TEMPLATE_TOKENS: usize = 2048;
-/// Templates that tell the date are told this one, so that samples do not depend on the day.
+/// Templates that tell the date are told this one where no other is given, so that samples do not depend on the day.
 const DATE_UNIX_SECONDS: i64 = 1_767_225_600;
 
 /// A loaded model.
@@ -59,9 +59,10 @@ impl Local {
         longest_prompt: usize,
         batch: Option<usize>,
     ) -> Result<Local> {
-        let date = Some(Date::from_unix_seconds(DATE_UNIX_SECONDS));
+        let date = settings.template_date.or_else(|| Some(Date::from_unix_seconds(DATE_UNIX_SECONDS)));
+        let inputs = TemplateInputs { date, variables: settings.template_variables.clone() };
         let longest = longest_prompt + TEMPLATE_TOKENS + settings.max_new_tokens;
-        let mut model = Loaded::open(model, adapter, student, date, longest)?;
+        let mut model = Loaded::open(model, adapter, student, inputs, longest)?;
         let config = model.decoder.config();
         let number_bytes = if model.decoder.precision() == Precision::Bf16 { 2 } else { 4 };
         let token_bytes = 2 * number_bytes * config.num_hidden_layers * config.num_key_value_heads * config.head_dim;

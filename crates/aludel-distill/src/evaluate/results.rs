@@ -4,6 +4,7 @@
 use std::path::Path;
 
 use aludel_formats::atomic;
+use aludel_text::Date;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -76,6 +77,12 @@ pub struct Settings {
     /// The precision of products, where a model was run here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dtype: Option<String>,
+    /// The day that the template of a model run here was told, where one was given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub template_date: Option<Date>,
+    /// Variables that the template was given.
+    #[serde(default, skip_serializing_if = "serde_json::Map::is_empty")]
+    pub template_variables: serde_json::Map<String, serde_json::Value>,
 }
 
 /// The score of one task.

@@ -241,8 +241,16 @@ impl Respondent for ByRote<'_> {
 }
 
 fn evaluation(tasks: &[Task], samples: u32) -> Evaluation<'_> {
-    let settings =
-        Settings { samples, temperature: 0.6, top_p: 0.95, max_new_tokens: 9, seed: 1, dtype: Some("f32".into()) };
+    let settings = Settings {
+        samples,
+        temperature: 0.6,
+        top_p: 0.95,
+        max_new_tokens: 9,
+        seed: 1,
+        dtype: Some("f32".into()),
+        template_date: None,
+        template_variables: serde_json::Map::new(),
+    };
     let model = ModelName { path: Some("m".into()), name: "m".into(), ..ModelName::default() };
     Evaluation { tasks, model, settings, date: "2026-01-01T00:00:00Z".into(), machine: None }
 }

@@ -3,6 +3,8 @@
 
 use super::problem::Checker;
 use super::shapes::{OneOrMany, one_or_many};
+use super::template::{TemplateInputs, day, refused_name};
+use aludel_text::Date;
 use aludel_traces::dataset::{ColumnMap, ReadOptions};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -33,6 +35,14 @@ pub struct DataSettings {
     pub skip_bad_rows: bool,
     /// Train on rows whose reasoning was cut before its end.
     pub allow_cut_reasoning: bool,
+    /// The day that a chat template is told, if it asks: `"2026-11-26"`. Where not given, the day of the run, which the
+    /// run's recipe keeps; in evaluations 2026-01-01, so that scores of different days can be compared.
+    #[serde(deserialize_with = "day", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    pub template_date: Option<Date>,
+    /// Variables that the chat template is given, for example `{ enable_thinking = false }`.
+    #[serde(skip_serializing_if = "serde_json::Map::is_empty")]
+    pub template_variables: serde_json::Map<String, serde_json::Value>,
 }
 
 /// Which tokens the loss is taken on.
@@ -72,6 +82,8 @@ impl Default for DataSettings {
             long_rows: LongRows::Drop,
             skip_bad_rows: false,
             allow_cut_reasoning: false,
+            template_date: None,
+            template_variables: serde_json::Map::new(),
         }
     }
 }
@@ -101,6 +113,11 @@ impl DataSettings {
         ReadOptions { columns, skip_bad_rows: self.skip_bad_rows, ..ReadOptions::default() }
     }
 
+    /// What chat templates are told.
+    pub fn template_inputs(&self) -> TemplateInputs {
+        TemplateInputs { date: self.template_date, variables: self.template_variables.clone() }
+    }
+
     pub(super) fn check(&self, check: &mut Checker<'_>) {
         check.test_size(self.test_size);
         check.that(
@@ -110,6 +127,16 @@ impl DataSettings {
             "an empty path names nothing",
             "paths of data files",
         );
+        for (name, value) in &self.template_variables {
+            let reason = refused_name(name);
+            check.that(
+                reason.is_none(),
+                &format!("template_variables.{name}"),
+                value.to_string(),
+                reason.unwrap_or_default(),
+                "a variable that the template itself asks for, such as enable_thinking or tools",
+            );
+        }
         for (part, column) in &self.columns {
             check.that(
                 COLUMN_PARTS.contains(&part.as_str()),

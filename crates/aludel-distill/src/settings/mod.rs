@@ -12,6 +12,7 @@ mod parse;
 mod problem;
 mod shapes;
 mod student;
+mod template;
 mod trace;
 mod train;
 
@@ -24,6 +25,7 @@ pub use lora::{Bias, InitLora, LoraSettings, TargetModules};
 pub use parse::{Parsed, expected, read_table, section_names, setting_names};
 pub use problem::{Notice, Problem, Problems};
 pub use student::{Attention, Device, Dtype, StudentSettings};
+pub use template::TemplateInputs;
 pub use trace::{Speech, TraceSettings};
 pub use train::{Interval, Optimiser, Schedule, TrainSettings};
 
@@ -136,7 +138,8 @@ impl Recipe {
 
     /// How rows are encoded for training.
     pub fn encode_options(&self) -> aludel_text::EncodeOptions {
-        aludel_text::EncodeOptions::train(self.data.loss_on.into())
+        let TemplateInputs { date, variables } = self.data.template_inputs();
+        aludel_text::EncodeOptions { date, variables, ..aludel_text::EncodeOptions::train(self.data.loss_on.into()) }
     }
 
     /// What a row must pass before it is trained on.

@@ -116,9 +116,9 @@ fn the_seed_s_settings_are_accepted_word_for_word() {
     assert_eq!(
         noticed,
         [
-            "student.attn_implementation",
-            "student.device_map",
             "student.trust_remote_code",
+            "student.device_map",
+            "student.attn_implementation",
             "lora.task_type",
             "train.fp16",
             "train.optim"
@@ -286,7 +286,7 @@ fn values_out_of_range_are_refused() {
         ("[curate]\nverifier = \"math\"", "curate.verifier = \"kind = \\\"math\\\"\""),
         (
             "[curate]\nverifier = { kind = \"maths\", exact = 1 }",
-            "curate.verifier = \"exact = 1, kind = \\\"maths\\\"\"",
+            "curate.verifier = \"kind = \\\"maths\\\", exact = 1\"",
         ),
         (
             "[curate]\nverifier = { kind = \"regex\", pattern = \"(\" }",
@@ -330,7 +330,7 @@ fn all_problems_come_out_at_once() {
     let text = "[lora]\nr = 0\ndropout = 1.5\n[train]\nlearning_rate = \"fast\"\nepoch = 3\n[generate]\ntop_p = 2";
     let problems = Recipe::from_toml(text).unwrap_err();
     let keys: Vec<&str> = problems.iter().map(|problem| problem.key.as_str()).collect();
-    assert_eq!(keys, ["train.epoch", "train.learning_rate", "lora.r", "lora.dropout", "generate.top_p"]);
+    assert_eq!(keys, ["train.learning_rate", "train.epoch", "lora.r", "lora.dropout", "generate.top_p"]);
 }
 
 #[test]
@@ -349,6 +349,22 @@ fn data_settings_reach_reader_and_template() {
     assert_eq!((preflight.max_length, preflight.allow_cut_reasoning), (Some(9), true));
     assert_eq!(Recipe::default().preflight_options().max_length, None);
     assert_eq!(Recipe::default().data.read_options().columns, None);
+}
+
+#[test]
+fn what_templates_are_told_is_read_and_written_back() {
+    let texts = ["template_date = \"2026-11-26\"", "template_date = 2026-11-26"];
+    for text in texts {
+        let recipe =
+            right(&format!("[data]\n{text}\ntemplate_variables = {{ z = 1, a = [{{ y = true, b = \"x\" }}] }}")).recipe;
+        let options = recipe.encode_options();
+        assert_eq!(options.date, Some(aludel_text::Date { year: 2026, month: 11, day: 26 }), "{text}");
+        assert_eq!(serde_json::to_string(&options.variables).unwrap(), r#"{"z":1,"a":[{"y":true,"b":"x"}]}"#);
+        assert_eq!(Recipe::from_toml(&recipe.to_toml().unwrap()).unwrap().recipe, recipe, "{text}");
+    }
+    let wrong =
+        Recipe::from_toml("[data]\ntemplate_date = 12\ntemplate_variables = { loop = 1 }").unwrap_err().to_string();
+    assert!(wrong.contains("data.template_date = 12") && wrong.contains("template_variables.loop"), "{wrong}");
 }
 
 #[test]

@@ -1,10 +1,14 @@
 //! The date that a template may ask for. It is given by the caller: a date taken from the clock in here would make
 //! training rows differ from day to day.
 
+use std::fmt;
+use std::str::FromStr;
+
 use serde::{Deserialize, Serialize};
 
-/// A day of the Gregorian calendar, at midnight.
+/// A day of the Gregorian calendar, at midnight. Written as `2026-11-26`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct Date {
     /// The year.
     pub year: i32,
@@ -89,6 +93,11 @@ impl Date {
         Ok(text)
     }
 
+    /// Midnight, in seconds of Unix time.
+    fn unix_seconds(self) -> i64 {
+        self.days_since_epoch() * 86_400
+    }
+
     fn days_since_epoch(self) -> i64 {
         let year = i64::from(self.year) - i64::from(self.month <= 2);
         let (era, year_of_era) = (year.div_euclid(400), year.rem_euclid(400));
@@ -108,9 +117,71 @@ impl Date {
     }
 }
 
+impl fmt::Display for Date {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{:04}-{:02}-{:02}", self.year, self.month, self.day)
+    }
+}
+
+impl FromStr for Date {
+    type Err = String;
+
+    /// Reads `2026-11-26`, and no day that there is not.
+    fn from_str(text: &str) -> Result<Date, String> {
+        let wrong = || format!("{text:?} is no day; write it as 2026-11-26");
+        let is_shaped = text.len() == 10
+            && text
+                .bytes()
+                .enumerate()
+                .all(|(at, byte)| if at == 4 || at == 7 { byte == b'-' } else { byte.is_ascii_digit() });
+        let number = |from: usize, to: usize| text.get(from..to).and_then(|digits| digits.parse::<u16>().ok());
+        let (Some(year), Some(month), Some(day), true) = (number(0, 4), number(5, 7), number(8, 10), is_shaped) else {
+            return Err(wrong());
+        };
+        let date = Date { year: year.into(), month: month as u8, day: day as u8 };
+        let is_real = (1..=12).contains(&date.month) && Date::from_unix_seconds(date.unix_seconds()) == date;
+        if is_real { Ok(date) } else { Err(wrong()) }
+    }
+}
+
+impl TryFrom<String> for Date {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Date, String> {
+        text.parse()
+    }
+}
+
+impl From<Date> for String {
+    fn from(date: Date) -> String {
+        date.to_string()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn written_days_are_days_that_there_are() {
+        let parsed: Date = "2024-02-29".parse().unwrap();
+        assert_eq!((parsed, parsed.to_string().as_str()), (Date { year: 2024, month: 2, day: 29 }, "2024-02-29"));
+        for wrong in [
+            "2023-02-29",
+            "2024-13-01",
+            "2024-00-01",
+            "2024-01-00",
+            "24-01-01",
+            "2024-1-1",
+            "2024/01/01",
+            "+024-01-01",
+            "",
+            "2024-01-01T",
+        ] {
+            let error = wrong.parse::<Date>().expect_err(wrong);
+            assert!(error.contains("2026-11-26"), "{error}");
+        }
+    }
 
     #[test]
     fn days_and_formats() {

@@ -74,5 +74,5 @@ impl TurnForm {
 }
 
 fn message(role: &'static str, content: &str, reasoning: Option<&str>) -> TemplateMessage {
-    TemplateMessage { role, content: content.to_owned(), reasoning_content: reasoning.map(str::to_owned) }
+    TemplateMessage::new(role, content.to_owned(), reasoning.map(str::to_owned))
 }

@@ -5,6 +5,9 @@
 mod date;
 mod form;
 mod functions;
+mod jinja;
+#[cfg(test)]
+mod tests;
 
 use std::sync::OnceLock;
 
@@ -60,13 +63,22 @@ pub(crate) struct Surroundings<'a> {
     pub(crate) variables: Option<&'a Map<String, serde_json::Value>>,
 }
 
-/// A message as templates know it.
+/// A message as templates know it: with the fields that transformers gives them, in its order.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct TemplateMessage {
+    /// The reasoning again, under the name that some templates read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    thinking: Option<String>,
     pub(crate) role: &'static str,
     pub(crate) content: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) reasoning_content: Option<String>,
+}
+
+impl TemplateMessage {
+    pub(crate) fn new(role: &'static str, content: String, reasoning: Option<String>) -> TemplateMessage {
+        TemplateMessage { thinking: reasoning.clone(), role, content, reasoning_content: reasoning }
+    }
 }
 
 impl ChatTemplate {
@@ -82,13 +94,11 @@ impl ChatTemplate {
         let mut environment = Environment::new();
         environment.set_syntax(syntax.map_err(|error| syntax_error(&error))?);
         environment.set_auto_escape_callback(|_| AutoEscape::None);
-        environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
         environment.set_recursion_limit(RECURSION_LIMIT);
         environment.add_function("raise_exception", functions::raise_exception);
-        environment.add_filter("tojson", functions::tojson);
-        environment
-            .add_template_owned(NAME, functions::rewrite_generation(source))
-            .map_err(|error| syntax_error(&error))?;
+        jinja::register(&mut environment);
+        let rewritten = jinja::rewrite(source).map_err(|reason| Error::TemplateSyntax { reason })?;
+        environment.add_template_owned(NAME, rewritten).map_err(|error| syntax_error(&error))?;
         Ok(ChatTemplate {
             environment,
             source: source.to_owned(),
@@ -106,6 +116,11 @@ impl ChatTemplate {
     /// The end-of-sequence token that the template was given; empty where the model has none.
     pub fn eos_token(&self) -> &str {
         &self.eos_token
+    }
+
+    /// Whether what it renders may depend on the date.
+    pub fn asks_for_date(&self) -> bool {
+        self.source.contains("strftime_now")
     }
 
     /// How the template renders an assistant's turn.
@@ -165,10 +180,18 @@ fn run_error(error: &minijinja::Error, fuel: u64) -> Error {
     }
 }
 
+/// The engine's words; what it does not know is named.
 fn describe(error: &minijinja::Error) -> String {
     let place = error.line().map_or_else(String::new, |line| format!(" (line {line} of the template)"));
-    match error.detail() {
-        Some(detail) => format!("{}: {detail}{place}", error.kind()),
-        None => format!("{}{place}", error.kind()),
-    }
+    let detail = error.detail().unwrap_or_default();
+    let name = detail.trim_end_matches(" is unknown").rsplit(' ').next().unwrap_or_default();
+    let what = match error.kind() {
+        ErrorKind::UnknownFilter => "filter",
+        ErrorKind::UnknownTest => "test",
+        ErrorKind::UnknownFunction => "function",
+        ErrorKind::UnknownMethod => "method",
+        kind if detail.is_empty() => return format!("{kind}{place}"),
+        kind => return format!("{kind}: {detail}{place}"),
+    };
+    format!("it uses the {what} `{name}`, which Aludel does not know{place}")
 }

@@ -148,6 +148,11 @@ impl Tokenizer {
         matches_of(&self.split_at_added(text)).into_iter().find(|&(_, id)| self.is_control(id))
     }
 
+    /// The control tokens that the text spells, in order.
+    pub(crate) fn controls(&self, text: &str) -> Vec<(Range<usize>, u32)> {
+        matches_of(&self.split_at_added(text)).into_iter().filter(|&(_, id)| self.is_control(id)).collect()
+    }
+
     /// Decodes ids; ones beyond the vocabulary (rows of a padded embedding) give nothing.
     ///
     /// # Errors

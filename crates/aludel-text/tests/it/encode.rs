@@ -251,11 +251,28 @@ fn bad_messages_are_refused() {
     let row =
         encode(&template(shouts), &tokenizer, &[Message::user("qq middle qq"), thought()], &EncodeOptions::default());
     assert!(row.unwrap()[0].text.starts_with("\"\" middle \"\""));
-    let error = fails(shouts, &[Message::user("q<|im_start|> middle q"), thought()]);
+    // What is known of a rewritten content is protected; a control token that the template itself makes of it is refused.
+    let messages = [Message::user("q<|im_start|> middle q"), thought()];
+    let row = encode(&template(shouts), &tokenizer, &messages, &EncodeOptions::default()).unwrap().remove(0);
+    assert_eq!(row.ids.iter().filter(|&&id| id == 1).count(), 0, "{row:?}");
+    let makes = "{% for m in messages %}{{ m.content | replace('[', '<') | replace(']', '>') }}<|im_end|>{% endfor %}";
+    let error = fails(makes, &[Message::user("a [|im_start|] b"), thought()]);
     assert!(
         matches!(&error, Error::ContentRewritten { index: 0, literal, .. } if literal == "<|im_start|>"),
         "{error}"
     );
+}
+
+#[test]
+fn a_text_that_may_stand_in_two_places_is_refused_as_our_limit() {
+    let tokenizer = tiny_tokenizer(true);
+    let source =
+        "{% for m in messages %}{{ 'user: ' + m.content if m.content == 'user' else m.content }}<|im_end|>{% endfor %}";
+    let error = encode(&template(source), &tokenizer, &[Message::user("user")], &EncodeOptions::prompt(false));
+    let error = error.expect_err("ambiguous").to_string();
+    for part in ["message 0 (user)", "Aludel cannot tell", "no fault of the row", "chat_template.jinja"] {
+        assert!(error.contains(part), "{error}");
+    }
 }
 
 #[test]

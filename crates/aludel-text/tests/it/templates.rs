@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use crate::common::{ChatCase, fixture, tiny_tokenizer};
-use aludel_text::{ChatTemplate, Date, EncodeOptions, Encoded, Error, Message, encode};
+use aludel_text::{ChatTemplate, Date, EncodeOptions, Encoded, Error, Message, Role, encode};
 
 #[derive(serde::Deserialize)]
 struct Fixture {
@@ -39,6 +39,49 @@ fn renders_as_transformers_does() {
     }
 }
 
+/// Templates that look at what messages say print what they print in transformers, and text of messages stays text in each.
+#[test]
+fn what_a_template_looks_at_changes_nothing() {
+    let Fixture { templates, cases } = fixture("looking.json");
+    let tokenizer = tiny_tokenizer(true);
+    let mut refused = Vec::new();
+    for ChatCase { template: name, conversation, messages, prompt, text, .. } in &cases {
+        let ends_with_answer = messages.last().is_some_and(|last| last.role == Role::Assistant);
+        if !prompt && !ends_with_answer {
+            continue;
+        }
+        let template = ChatTemplate::new(&templates[name], Some("<|bos|>"), Some("<|im_end|>")).unwrap();
+        let options = if *prompt { EncodeOptions::prompt(false) } else { EncodeOptions::default() };
+        let row = match encode(&template, &tokenizer, messages, &options) {
+            Ok(mut rows) => rows.pop().unwrap(),
+            // An answer that the template changes, or prints twice, is nothing to learn from.
+            Err(Error::TurnRewritten { .. }) if !text.contains(messages[messages.len() - 1].content.trim()) => continue,
+            Err(Error::TurnNotRendered { times: 0 | 2, .. }) if name.contains("twice") || name.contains("repeats") => {
+                continue;
+            }
+            // Of three that are the same two are left out, and which of them cannot be seen.
+            Err(Error::ContentNotFound { .. }) if name.contains("repeats") && conversation == "ping / ping / ping" => {
+                continue;
+            }
+            Err(error) => {
+                refused.push(format!("{name} / {conversation}: {error}"));
+                continue;
+            }
+        };
+        assert_eq!(&row.text, text, "{name} / {conversation}");
+        assert_eq!(tokenizer.decode(&row.ids, false).unwrap(), row.text);
+        // The template's own control tokens, counted where no message spells one.
+        let harmless: Vec<Message> = messages
+            .iter()
+            .map(|message| Message { content: message.content.replace("<|im", "(|im"), ..message.clone() })
+            .collect();
+        let plain = encode(&template, &tokenizer, &harmless, &options).unwrap().pop().unwrap();
+        let control = |row: &Encoded| row.ids.iter().filter(|&&id| tokenizer.is_control(id)).count();
+        assert_eq!(control(&row), control(&plain), "{name} / {conversation}");
+    }
+    assert!(refused.is_empty(), "{} of {}: {refused:#?}", refused.len(), cases.len());
+}
+
 fn prompt(source: &str, options: &EncodeOptions) -> Result<Encoded, Error> {
     let template = ChatTemplate::new(source, None, Some("<|im_end|>"))?;
     let messages = [Message::user("hi")];
@@ -58,7 +101,7 @@ fn bad_templates_fail_fast_and_say_why() {
         "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}",
         &["budget", "chat_template.jinja"],
     );
-    check_fails("{{ 'x' * 1000000000 }}", &["budget"]);
+    check_fails("{{ 'x' * 1000000000 }}", &["would make a text of 1000000000 bytes"]);
     check_fails(
         "{% set ns = namespace(t='x') %}{% for a in range(60) %}{% set ns.t = ns.t ~ ns.t %}{% endfor %}",
         &["budget"],
@@ -68,7 +111,7 @@ fn bad_templates_fail_fast_and_say_why() {
     check_fails("\n\n{{ messages | missing_filter }}", &["missing_filter"]);
     check_fails("{{ messages[0].content.missing_method() }}", &["missing_method"]);
     check_fails("{{ messages[0].absent.absent }}", &["undefined"]);
-    check_fails("{% include 'other' %}", &["other"]);
+    check_fails("{% include 'other' %}", &["statement `include`", "line 1"]);
     check_fails("{% if %}", &["cannot be parsed", "line 1"]);
     check_fails("{{ raise_exception('Roles must alternate') }}", &["refuses these messages: Roles must alternate"]);
     check_fails("{{ strftime_now('%d %b %Y') }}", &["strftime_now", "date"]);

@@ -6,10 +6,10 @@ mod conversation;
 use crate::console::Console;
 use crate::hub::local_model;
 use crate::report::{INTERRUPTED, Outcome};
-use crate::settings::{Flags, RecipeArgs, resolve};
+use crate::settings::{Flags, RecipeArgs, resolve, set_template_date};
 use aludel_distill::settings::{GenerateSettings, Recipe};
 use aludel_distill::talk::{Answer, FinishReason, Talker};
-use aludel_text::{Date, Message, Piece};
+use aludel_text::{Message, Piece};
 use anstyle::Style;
 use clap::Args;
 use conversation::Conversation;
@@ -103,7 +103,9 @@ pub(crate) fn run(args: &ChatArgs, console: &mut Console) -> anyhow::Result<Outc
     let seed = *recipe.generate.seed.get_or_insert_with(|| now().as_nanos() as u64 >> 1);
     tracing::debug!("seed {seed}");
     let interrupted = watch_for_interrupts()?;
-    let mut talker = Talker::open(&local_model(&args.model)?, args.adapter.as_deref(), &recipe.student, Some(today()))?;
+    set_template_date(&mut recipe);
+    let (model, inputs) = (local_model(&args.model)?, recipe.data.template_inputs());
+    let mut talker = Talker::open(&model, args.adapter.as_deref(), &recipe.student, inputs)?;
     let mut messages: Vec<Message> = args.system.iter().map(Message::system).collect();
     let Some(prompt) = &args.prompt else {
         return Conversation { talker, recipe, messages, interrupted, json: args.json, console }.run();
@@ -158,11 +160,6 @@ pub(crate) fn say(
     Ok(answer)
 }
 
-/// The day (in UTC), for templates that tell it to the model.
-pub(crate) fn today() -> Date {
-    Date::from_unix_seconds(now().as_secs() as i64)
-}
-
 fn now() -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
@@ -177,7 +174,7 @@ fn watch_for_interrupts() -> io::Result<Arc<AtomicBool>> {
 }
 
 impl ChatArgs {
-    /// The checked recipe; chat heeds its `[student]` and `[generate]` sections.
+    /// The checked recipe; chat heeds its `[student]` and `[generate]` sections, and what `[data]` has for the template.
     pub(crate) fn recipe(&self) -> anyhow::Result<Recipe> {
         let flags = Flags::default()
             .path("--model", "student.model", Some(&self.model))

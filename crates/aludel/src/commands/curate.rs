@@ -3,7 +3,7 @@
 use crate::console::{Console, harmless};
 use crate::hub::fetch_named;
 use crate::report::{Helped, Outcome};
-use crate::settings::{Flags, RecipeArgs, resolve};
+use crate::settings::{Flags, RecipeArgs, resolve, set_template_date};
 use aludel_distill::evaluate::compare::Evaluated;
 use aludel_distill::evaluate::failed::{Failed, OnlyFailed, failed};
 use aludel_distill::lengths::TokenCounter;
@@ -112,6 +112,7 @@ pub(crate) fn curate_recipe(
 ) -> anyhow::Result<Outcome> {
     recipe.require_for_curation()?;
     fetch_named(recipe)?;
+    set_template_date(recipe);
     let Some(folder) = &recipe.curate.output_dir else { return Ok(Outcome::Done) };
     refuse_foreign_folder(folder)?;
     let options = recipe.curate.options(recipe.student.threads)?;

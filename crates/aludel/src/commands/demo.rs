@@ -4,7 +4,7 @@
 mod exam;
 mod lessons;
 
-use super::chat::{say, today};
+use super::chat::say;
 use super::compare::write;
 use super::train::{run_recipe, summary_json};
 use crate::console::{Console, harmless};
@@ -13,7 +13,7 @@ use crate::report::Outcome;
 use crate::signals::stop_on_signals;
 use aludel_distill::evaluate::compare::{Comparison, points, scores};
 use aludel_distill::export;
-use aludel_distill::settings::{GenerateSettings, StudentSettings};
+use aludel_distill::settings::{GenerateSettings, StudentSettings, TemplateInputs};
 use aludel_distill::talk::{Answer, FinishReason, Talker};
 use aludel_model::student::Student;
 use aludel_text::Message;
@@ -157,7 +157,7 @@ fn ask(
     json: bool,
     console: &mut Console,
 ) -> anyhow::Result<Option<Answer>> {
-    let mut talker = Talker::open(model, None, &StudentSettings::default(), Some(today()))?;
+    let mut talker = Talker::open(model, None, &StudentSettings::default(), TemplateInputs::default())?;
     let settings = GenerateSettings { temperature: 0.0, max_new_tokens: 300, ..GenerateSettings::default() };
     let answer = say(&mut talker, &[Message::user(question)], &settings, stop, json, console)?;
     Ok((answer.finish_reason != FinishReason::Cancelled).then_some(answer))

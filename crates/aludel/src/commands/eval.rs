@@ -9,7 +9,7 @@ mod table;
 use crate::console::Console;
 use crate::hub::fetch_named;
 use crate::report::Outcome;
-use crate::settings::{Flags, RecipeArgs};
+use crate::settings::{Flags, RecipeArgs, set_template_date};
 use crate::signals::stop_on_signals;
 use aludel_distill::evaluate::Progress;
 use aludel_distill::evaluate::loss::held_out_loss;
@@ -134,6 +134,7 @@ pub(crate) fn run(args: &EvalArgs, console: &mut Console) -> anyhow::Result<Outc
 fn loss(recipe: &Recipe, json: bool, console: &mut Console) -> anyhow::Result<Outcome> {
     let mut recipe = recipe.clone();
     fetch_named(&mut recipe)?;
+    set_template_date(&mut recipe);
     let stop = stop_on_signals()?;
     let bar = progress_bar("rows");
     let found = held_out_loss(&recipe, &mut |done, total| {

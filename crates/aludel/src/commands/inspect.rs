@@ -7,7 +7,7 @@ mod show;
 use crate::console::Console;
 use crate::hub::fetch_named;
 use crate::report::Outcome;
-use crate::settings::{Flags, RecipeArgs, resolve};
+use crate::settings::{Flags, RecipeArgs, resolve, set_template_date};
 use aludel_distill::prepare::Preparer;
 use aludel_distill::settings::{Problem, Problems, Recipe};
 use aludel_model::student::Student;
@@ -72,6 +72,7 @@ Examples:
 pub(crate) fn run(args: &InspectArgs, console: &mut Console) -> anyhow::Result<Outcome> {
     let mut recipe = args.recipe()?;
     fetch_named(&mut recipe)?;
+    set_template_date(&mut recipe);
     let path = recipe.student_model()?;
     let mut student =
         Student::open(path).with_context(|| format!("{}: the student cannot be opened", path.display()))?;

@@ -3,9 +3,9 @@
 use crate::console::Console;
 use crate::hub::fetch_named;
 use crate::report::Outcome;
-use crate::settings::{Flags, RecipeArgs, resolve};
+use crate::settings::{Flags, RecipeArgs, resolve, today};
 use crate::signals::stop_on_signals;
-use aludel_distill::checkpoint::RECIPE_FILE_NAME;
+use aludel_distill::checkpoint::{RECIPE_FILE_NAME, begun_on};
 use aludel_distill::settings::Recipe;
 use aludel_distill::train::{Event, Summary, train};
 use aludel_traces::cache::Outcomes;
@@ -124,6 +124,7 @@ pub(crate) fn run(args: &TrainArgs, console: &mut Console) -> anyhow::Result<Out
 
 /// Trains with a progress line on standard error, and with JSON lines on standard output if wanted.
 pub(crate) fn run_recipe(recipe: &Recipe, resume: bool, json: bool, console: &mut Console) -> anyhow::Result<Summary> {
+    let recipe = &with_template_date(recipe)?;
     let stop = stop_on_signals()?;
     let bar = ProgressBar::no_length();
     let style = "{msg} {wide_bar} step {pos}/{len}, {eta} left";
@@ -192,6 +193,19 @@ pub(crate) fn run_recipe(recipe: &Recipe, resume: bool, json: bool, console: &mu
     bar.finish_and_clear();
     printed?;
     Ok(summary)
+}
+
+/// The recipe with the day that a chat template is told. A run that goes on keeps the day on which it began, or its rows would
+/// be others.
+fn with_template_date(recipe: &Recipe) -> anyhow::Result<Recipe> {
+    let mut recipe = recipe.clone();
+    if recipe.data.template_date.is_none() {
+        recipe.data.template_date = match begun_on(recipe.output_dir()?) {
+            Some(begun) => begun,
+            None => Some(today()),
+        };
+    }
+    Ok(recipe)
 }
 
 /// Says what of the data is not trained on.

@@ -49,7 +49,16 @@ fn sample(task: &str, problem: usize, sample: u32, correct: bool) -> Sample {
 
 /// An evaluation of so many problems a task, of which those in a range are right.
 fn evaluated(label: &str, tasks: &[(&str, usize, std::ops::Range<usize>)]) -> Evaluated {
-    let settings = Settings { samples: 1, temperature: 0.0, top_p: 1.0, max_new_tokens: 256, seed: 0, dtype: None };
+    let settings = Settings {
+        samples: 1,
+        temperature: 0.0,
+        top_p: 1.0,
+        max_new_tokens: 256,
+        seed: 0,
+        dtype: None,
+        template_date: None,
+        template_variables: serde_json::Map::new(),
+    };
     let (version, date) = ("0".to_owned(), "2026-01-01T00:00:00Z".to_owned());
     let model = ModelName { name: label.to_owned(), ..ModelName::default() };
     let results_of = tasks.iter().map(|(name, n, _)| task(name, *n, "same")).collect();

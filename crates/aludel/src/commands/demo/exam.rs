@@ -27,8 +27,16 @@ impl Exam {
         };
         let tasks = FAMILIES.into_iter().map(task).collect::<Result<_, _>>()?;
         let dtype = Some(StudentSettings::default().dtype.of_products().to_owned());
-        let settings =
-            Settings { samples: 1, temperature: 0.0, top_p: 1.0, max_new_tokens: longest_answer, seed, dtype };
+        let settings = Settings {
+            samples: 1,
+            temperature: 0.0,
+            top_p: 1.0,
+            max_new_tokens: longest_answer,
+            seed,
+            dtype,
+            template_date: None,
+            template_variables: serde_json::Map::new(),
+        };
         Ok(Exam { tasks, settings })
     }
 

@@ -93,6 +93,8 @@ impl AskingArgs {
             max_new_tokens: self.max_new_tokens,
             seed,
             dtype: Some(recipe.student.dtype.of_products().to_owned()),
+            template_date: recipe.data.template_date,
+            template_variables: recipe.data.template_variables.clone(),
         }
     }
 

@@ -35,6 +35,16 @@ impl Server {
         if args.endpoint.is_none() {
             return Ok(None);
         }
+        let given = [
+            ("data.template_date", recipe.data.template_date.map(|date| date.to_string())),
+            ("data.template_variables", recipe.data.template_variables.keys().next().cloned()),
+        ];
+        if let Some((key, Some(value))) = given.into_iter().find(|(_, value)| value.is_some()) {
+            let reason = "the template of a served model is its server's, which is not told this";
+            let mend =
+                "leave it out; trace.extra_body holds what the server is asked with, for example chat_template_kwargs";
+            return Err(Problems::one(Problem::new(key, Some(value), reason, mend)).into());
+        }
         let Some(mut endpoint) = recipe.trace.endpoints().into_iter().next() else { return Ok(None) };
         endpoint.key = key(recipe)?;
         endpoint.headers = headers(recipe)?;

@@ -1,0 +1,496 @@
+//! Jinja2's grammar of expressions: reads tokens and writes them again for the engine, with calls in place of what it does
+//! differently. Nothing is computed here.
+
+use super::methods::is_method_name;
+use super::parameters::{Parameter, Parameters};
+use super::rewrite::{is_operator, written};
+use super::scan::Token;
+
+/// Deeper nesting than any template has; the engine's own parser ends near it.
+const DEEPEST: usize = 60;
+const COMPARISONS: [&str; 6] = ["==", "!=", "<=", ">=", "<", ">"];
+/// Operators from those that bind least to those that bind most.
+const LEVELS: [&[&str]; 4] = [&["+", "-"], &["~"], &["*", "/", "//", "%"], &["**"]];
+
+pub(super) struct Parser<'a> {
+    tokens: &'a [Token],
+    at: usize,
+    depth: usize,
+}
+
+impl<'a> Parser<'a> {
+    pub(super) fn new(tokens: &'a [Token]) -> Parser<'a> {
+        Parser { tokens, at: 0, depth: 0 }
+    }
+
+    fn peek(&self) -> Option<&'a Token> {
+        self.tokens.get(self.at)
+    }
+
+    fn is_name(&self, name: &str) -> bool {
+        matches!(self.peek(), Some(Token::Name(other)) if other == name)
+    }
+
+    pub(super) fn skip(&mut self, operator: &str) -> bool {
+        let is_it = is_operator(self.peek(), operator);
+        self.at += usize::from(is_it);
+        is_it
+    }
+
+    fn expect(&mut self, operator: &str) -> Result<(), String> {
+        if self.skip(operator) { Ok(()) } else { Err(self.unexpected(&format!("`{operator}`"))) }
+    }
+
+    pub(super) fn skip_name(&mut self, name: &str) -> bool {
+        let is_it = self.is_name(name);
+        self.at += usize::from(is_it);
+        is_it
+    }
+
+    pub(super) fn skip_all_names(&mut self) {
+        while matches!(self.peek(), Some(Token::Name(_))) {
+            self.at += 1;
+        }
+    }
+
+    pub(super) fn expect_name(&mut self, name: &str) -> Result<(), String> {
+        if self.skip_name(name) { Ok(()) } else { Err(self.unexpected(&format!("`{name}`"))) }
+    }
+
+    pub(super) fn name(&mut self) -> Result<String, String> {
+        match self.peek() {
+            Some(Token::Name(name)) => {
+                self.at += 1;
+                Ok(name.clone())
+            }
+            _ => Err(self.unexpected("a name")),
+        }
+    }
+
+    pub(super) fn done(&self) -> Result<(), String> {
+        if self.at == self.tokens.len() { Ok(()) } else { Err(self.unexpected("the end of the tag")) }
+    }
+
+    fn unexpected(&self, wanted: &str) -> String {
+        match self.peek() {
+            None => format!("the tag ends where {wanted} should stand"),
+            Some(Token::Name(name)) => format!("unexpected `{name}`, expected {wanted}"),
+            Some(Token::Text(_)) => format!("unexpected text, expected {wanted}"),
+            Some(Token::Number(number)) => format!("unexpected `{number}`, expected {wanted}"),
+            Some(Token::Operator(operator)) => format!("unexpected `{operator}`, expected {wanted}"),
+        }
+    }
+
+    fn nested<T>(&mut self, parse: impl FnOnce(&mut Self) -> Result<T, String>) -> Result<T, String> {
+        if self.depth >= DEEPEST {
+            return Err(format!("an expression is nested more than {DEEPEST} deep"));
+        }
+        self.depth += 1;
+        let result = parse(self);
+        self.depth -= 1;
+        result
+    }
+
+    /// One expression, or several with commas, which make a tuple.
+    pub(super) fn tuple(&mut self) -> Result<String, String> {
+        self.listed(true)
+    }
+
+    pub(super) fn tuple_without_condition(&mut self) -> Result<String, String> {
+        self.listed(false)
+    }
+
+    fn listed(&mut self, with_condition: bool) -> Result<String, String> {
+        let mut parts = Vec::new();
+        let mut is_tuple = false;
+        loop {
+            let is_at_end = match self.peek() {
+                None | Some(Token::Operator(")")) => true,
+                Some(Token::Name(name)) => !with_condition && name == "recursive",
+                _ => false,
+            };
+            if is_at_end && is_tuple {
+                break;
+            }
+            parts.push(if with_condition { self.expression()? } else { self.nested(Self::or)? });
+            if !self.skip(",") {
+                break;
+            }
+            is_tuple = true;
+        }
+        Ok(match (is_tuple, parts.as_slice()) {
+            (false, [only]) => only.clone(),
+            (_, [only]) => format!("({only},)"),
+            _ => format!("({})", parts.join(", ")),
+        })
+    }
+
+    /// What a `for` or `set` assigns to.
+    pub(super) fn targets(&mut self) -> Result<String, String> {
+        let mut parts = Vec::new();
+        let has_bracket = self.skip("(");
+        loop {
+            let mut name = self.name()?;
+            if self.skip(".") {
+                name = format!("{name}.{}", self.name()?);
+            }
+            parts.push(name);
+            let ends =
+                !self.skip(",") || self.is_name("in") || is_operator(self.peek(), "=") || is_operator(self.peek(), ")");
+            if ends {
+                break;
+            }
+        }
+        if has_bracket {
+            self.expect(")")?;
+        }
+        Ok(if parts.len() == 1 && !has_bracket { parts.remove(0) } else { format!("({})", parts.join(", ")) })
+    }
+
+    /// What `with` assigns. The engine lets a value see the names before it, and Jinja2 does not.
+    pub(super) fn assignments(&mut self) -> Result<String, String> {
+        let mut parts = Vec::new();
+        let mut names: Vec<String> = Vec::new();
+        while self.peek().is_some() {
+            let name = self.name()?;
+            self.expect("=")?;
+            let from = self.at;
+            let value = self.expression()?;
+            let mentions = |token: &Token| matches!(token, Token::Name(other) if names.contains(other));
+            if self.tokens[from..self.at].iter().any(mentions) {
+                return Err(
+                    "a value in `with` has the name of another one beside it, which is not known here".to_owned()
+                );
+            }
+            parts.push(format!("{name} = {value}"));
+            names.push(name);
+            if !self.skip(",") {
+                break;
+            }
+        }
+        Ok(parts.join(", "))
+    }
+
+    /// Parameters of a macro or call, behind the opening bracket.
+    pub(super) fn parameters(&mut self) -> Result<Parameters, String> {
+        let mut parameters = Vec::new();
+        while !self.skip(")") {
+            if !parameters.is_empty() {
+                self.expect(",")?;
+            }
+            let name = self.name()?;
+            let from = self.at;
+            let default = if self.skip("=") { Some(self.expression()?) } else { None };
+            let mentioned = self.tokens[from..self.at].iter().filter_map(|token| match token {
+                Token::Name(name) => Some(name.clone()),
+                _ => None,
+            });
+            parameters.push(Parameter { name, default, mentioned: mentioned.collect() });
+        }
+        Ok(Parameters(parameters))
+    }
+
+    /// `a if b else c`, or anything simpler.
+    pub(super) fn expression(&mut self) -> Result<String, String> {
+        self.nested(|parser| {
+            let mut value = parser.or()?;
+            while parser.skip_name("if") {
+                let condition = parser.or()?;
+                let otherwise =
+                    if parser.skip_name("else") { format!(" else {}", parser.expression()?) } else { String::new() };
+                value = format!("({value} if {condition}{otherwise})");
+            }
+            Ok(value)
+        })
+    }
+
+    fn or(&mut self) -> Result<String, String> {
+        let mut value = self.and()?;
+        while self.skip_name("or") {
+            value = format!("{value} or {}", self.and()?);
+        }
+        Ok(value)
+    }
+
+    fn and(&mut self) -> Result<String, String> {
+        let mut value = self.not()?;
+        while self.skip_name("and") {
+            value = format!("{value} and {}", self.not()?);
+        }
+        Ok(value)
+    }
+
+    fn not(&mut self) -> Result<String, String> {
+        if self.skip_name("not") {
+            return self.nested(|parser| Ok(format!("not {}", parser.not()?)));
+        }
+        self.comparison()
+    }
+
+    fn comparison(&mut self) -> Result<String, String> {
+        let mut written = self.level(0)?;
+        let mut has_operator = false;
+        loop {
+            let operator = match self.peek() {
+                Some(Token::Operator(operator)) if COMPARISONS.contains(operator) => *operator,
+                Some(Token::Name(name)) if name == "in" => "in",
+                Some(Token::Name(name)) if name == "not" => {
+                    let is_in = matches!(self.tokens.get(self.at + 1), Some(Token::Name(next)) if next == "in");
+                    if !is_in {
+                        break;
+                    }
+                    self.at += 1;
+                    "not in"
+                }
+                _ => break,
+            };
+            self.at += 1;
+            has_operator = true;
+            written.push_str(&format!(", \"{operator}\", {}", self.level(0)?));
+        }
+        Ok(if has_operator { format!("__compare({written})") } else { written })
+    }
+
+    fn level(&mut self, level: usize) -> Result<String, String> {
+        let Some(operators) = LEVELS.get(level) else { return self.unary(true) };
+        let mut written = self.level(level + 1)?;
+        let mut has_operator = false;
+        while let Some(Token::Operator(operator)) = self.peek()
+            && operators.contains(operator)
+        {
+            self.at += 1;
+            has_operator = true;
+            written.push_str(&format!(", \"{operator}\", {}", self.level(level + 1)?));
+        }
+        Ok(if has_operator { format!("__fold({written})") } else { written })
+    }
+
+    fn unary(&mut self, with_filters: bool) -> Result<String, String> {
+        let mut value = if self.skip("-") {
+            format!("__neg({})", self.nested(|parser| parser.unary(false))?)
+        } else if self.skip("+") {
+            format!("__fold(0, \"+\", {})", self.nested(|parser| parser.unary(false))?)
+        } else {
+            self.primary()?
+        };
+        value = self.postfix(value)?;
+        if with_filters { self.filtered(value) } else { Ok(value) }
+    }
+
+    fn primary(&mut self) -> Result<String, String> {
+        let token = self.peek().ok_or_else(|| self.unexpected("a value"))?;
+        self.at += 1;
+        match token {
+            Token::Name(name) => match name.as_str() {
+                "self" | "super" => Err(format!("the chat template uses `{name}`, which Aludel does not know")),
+                "true" | "false" | "none" | "True" | "False" | "None" => Ok(name.to_lowercase()),
+                "and" | "or" | "if" | "else" | "in" | "is" | "not" => {
+                    self.at -= 1;
+                    Err(self.unexpected("a value"))
+                }
+                name if name.starts_with("__") => {
+                    Err(format!("the chat template uses `{name}`, which Aludel does not know"))
+                }
+                _ => Ok(name.clone()),
+            },
+            Token::Text(text) => {
+                let mut text = text.clone();
+                while let Some(Token::Text(more)) = self.peek() {
+                    text.push_str(more);
+                    self.at += 1;
+                }
+                Ok(written(&text))
+            }
+            Token::Number(number) => Ok(number.clone()),
+            Token::Operator("(") => {
+                if self.skip(")") {
+                    return Ok("()".to_owned());
+                }
+                let inner = self.tuple()?;
+                self.expect(")")?;
+                Ok(format!("({inner})"))
+            }
+            Token::Operator("[") => {
+                let mut items = Vec::new();
+                while !self.skip("]") {
+                    if !items.is_empty() {
+                        self.expect(",")?;
+                        if self.skip("]") {
+                            break;
+                        }
+                    }
+                    items.push(self.expression()?);
+                }
+                Ok(format!("[{}]", items.join(", ")))
+            }
+            Token::Operator("{") => {
+                let mut items = Vec::new();
+                while !self.skip("}") {
+                    if !items.is_empty() {
+                        self.expect(",")?;
+                        if self.skip("}") {
+                            break;
+                        }
+                    }
+                    let key = self.expression()?;
+                    self.expect(":")?;
+                    items.push(format!("{key}: {}", self.expression()?));
+                }
+                Ok(format!("{{{}}}", items.join(", ")))
+            }
+            Token::Operator(_) => {
+                self.at -= 1;
+                Err(self.unexpected("a value"))
+            }
+        }
+    }
+
+    fn postfix(&mut self, value: String) -> Result<String, String> {
+        let mut value = value;
+        loop {
+            if self.skip(".") {
+                value = match self.peek() {
+                    Some(Token::Number(number)) => {
+                        self.at += 1;
+                        format!("{value}[{number}]")
+                    }
+                    _ => {
+                        let name = self.name()?;
+                        let is_called = is_operator(self.peek(), "(");
+                        match is_method_name(&name) && !is_called {
+                            true => format!("__attr({value}, \"{name}\")"),
+                            false => format!("{value}.{name}"),
+                        }
+                    }
+                };
+            } else if self.skip("[") {
+                value = self.subscript(value)?;
+            } else if self.skip("(") {
+                value = format!("{value}({})", self.arguments()?);
+            } else {
+                return Ok(value);
+            }
+        }
+    }
+
+    /// What stands in square brackets behind a value.
+    fn subscript(&mut self, value: String) -> Result<String, String> {
+        let mut bounds: Vec<Option<String>> = Vec::new();
+        let from = self.at;
+        loop {
+            let is_given = !is_operator(self.peek(), ":") && !is_operator(self.peek(), "]");
+            bounds.push(if is_given { Some(self.expression()?) } else { None });
+            if !self.skip(":") {
+                break;
+            }
+        }
+        let is_constant = self.at == from + 1
+            && match &self.tokens[from] {
+                Token::Text(text) => !is_method_name(text),
+                Token::Number(number) => number.bytes().all(|byte| byte.is_ascii_digit()),
+                _ => false,
+            };
+        self.expect("]")?;
+        match bounds.as_slice() {
+            [Some(key)] if is_constant && !key.starts_with('"') => Ok(format!("{value}[{key}]")),
+            [Some(key)] => Ok(format!("__item({value}, {key})")),
+            [None] => Err("an item lacks its key".to_owned()),
+            _ if bounds.len() > 3 => Err("a slice has more than three parts".to_owned()),
+            _ => {
+                let bound = |at: usize| bounds.get(at).cloned().flatten().unwrap_or_else(|| "none".to_owned());
+                Ok(format!("__slice({value}, {}, {}, {})", bound(0), bound(1), bound(2)))
+            }
+        }
+    }
+
+    /// Arguments behind the opening bracket, and the closing one.
+    fn arguments(&mut self) -> Result<String, String> {
+        let mut parts = Vec::new();
+        while !self.skip(")") {
+            if !parts.is_empty() {
+                self.expect(",")?;
+                if self.skip(")") {
+                    break;
+                }
+            }
+            let is_named =
+                matches!(self.peek(), Some(Token::Name(_))) && is_operator(self.tokens.get(self.at + 1), "=");
+            parts.push(if self.skip("**") {
+                format!("**{}", self.expression()?)
+            } else if self.skip("*") {
+                format!("*{}", self.expression()?)
+            } else if is_named {
+                let name = self.name()?;
+                self.at += 1;
+                format!("{name}={}", self.expression()?)
+            } else {
+                self.expression()?
+            });
+        }
+        Ok(parts.join(", "))
+    }
+
+    /// Filters, tests and calls behind a value.
+    fn filtered(&mut self, value: String) -> Result<String, String> {
+        let mut value = value;
+        loop {
+            if is_operator(self.peek(), "|") {
+                value.push_str(&self.filters()?);
+            } else if self.skip_name("is") {
+                let not = if self.skip_name("not") { "not " } else { "" };
+                let name = self.name()?;
+                let arguments = self.test_arguments()?;
+                value = format!("({value} is {not}{name}{arguments})");
+            } else if self.skip("(") {
+                value = format!("{value}({})", self.arguments()?);
+            } else {
+                return Ok(value);
+            }
+        }
+    }
+
+    fn test_arguments(&mut self) -> Result<String, String> {
+        let takes_one = match self.peek() {
+            Some(Token::Name(name)) => {
+                !matches!(name.as_str(), "else" | "or" | "and" | "is" | "if" | "in" | "not" | "recursive")
+            }
+            Some(Token::Text(_) | Token::Number(_)) => true,
+            Some(Token::Operator(operator)) => matches!(*operator, "(" | "[" | "{"),
+            None => false,
+        };
+        if self.is_name("is") {
+            return Err("tests cannot be chained with `is`".to_owned());
+        }
+        if self.skip("(") {
+            return Ok(format!("({})", self.arguments()?));
+        }
+        if !takes_one {
+            return Ok(String::new());
+        }
+        let argument = self.primary()?;
+        Ok(format!("({})", self.postfix(argument)?))
+    }
+
+    /// `| filter(…) | filter …`.
+    pub(super) fn filters(&mut self) -> Result<String, String> {
+        let mut written = String::new();
+        while self.skip("|") {
+            written.push_str(&format!(" | {}", self.filter()?));
+        }
+        Ok(written)
+    }
+
+    /// `filter(…) | filter …`.
+    pub(super) fn filter_chain(&mut self) -> Result<String, String> {
+        Ok(self.filter()? + &self.filters()?)
+    }
+
+    fn filter(&mut self) -> Result<String, String> {
+        let mut name = self.name()?;
+        while self.skip(".") {
+            name = format!("{name}.{}", self.name()?);
+        }
+        let arguments = if self.skip("(") { format!("({})", self.arguments()?) } else { String::new() };
+        Ok(name + &arguments)
+    }
+}

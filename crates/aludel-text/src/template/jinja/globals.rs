@@ -1,0 +1,218 @@
+//! Jinja2's global functions and what they make, and the helpers that rewritten templates call for macros and lookups.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use minijinja::value::{Enumerator, Kwargs, Object, ObjectRepr, Tuple};
+use minijinja::{Environment, Error, State, Value};
+
+use super::arguments::{Arguments, Given, split};
+use super::items::{Kind, attribute, check_iterable, item, iterate, kind, slice};
+use super::wrong;
+
+pub(super) fn register(environment: &mut Environment<'_>) {
+    environment.add_function("__attr", attribute);
+    environment.add_function("__item", item);
+    environment.add_function("__slice", slice);
+    environment.add_function("__iter", |value: Value| check_iterable(&value).cloned());
+    environment.add_function("__missing", |value: Value| value.downcast_object_ref::<Missing>().is_some());
+    environment.add_function("__macro", |inner: Value, names: Vec<String>, takes_more: bool, takes_named: bool| {
+        Value::from_object(Macro { inner, names, takes_more, takes_named })
+    });
+    environment.add_function("cycler", cycler);
+    environment.add_function("joiner", |given: Given| {
+        let arguments = Arguments::bind("joiner", &["sep"], &given.into_values())?;
+        let between = arguments.get(0).cloned().unwrap_or_else(|| Value::from(", "));
+        Ok::<_, Error>(Value::from_object(Joiner { between, calls: AtomicUsize::new(0) }))
+    });
+    environment.add_function("dict", dict);
+}
+
+fn dict(given: Given) -> Result<Value, Error> {
+    let given = given.into_values();
+    let (positional, named) = split(&given);
+    let mut pairs: Vec<(Value, Value)> = Vec::new();
+    match positional {
+        [] => {}
+        [map] if kind(map) == Kind::Map => {
+            for key in iterate(map)? {
+                pairs.push((key.clone(), map.get_item(&key)?));
+            }
+        }
+        [list] => {
+            for pair in iterate(list)? {
+                match iterate(&pair)?.as_slice() {
+                    [key, value] => pairs.push((key.clone(), value.clone())),
+                    _ => return Err(wrong("`dict` takes pairs")),
+                }
+            }
+        }
+        _ => return Err(wrong("`dict` takes one mapping or list of pairs")),
+    }
+    for name in named.iter().flat_map(Kwargs::args) {
+        if let Some(named) = &named {
+            pairs.push((Value::from(name), named.get(name)?));
+        }
+    }
+    Ok(Value::from_pairs(pairs))
+}
+
+/// One of the groups of `groupby`: a pair whose halves have names.
+#[derive(Debug)]
+pub(super) struct Group {
+    pub(super) grouper: Value,
+    pub(super) list: Value,
+}
+
+impl Object for Group {
+    fn repr(self: &Arc<Self>) -> ObjectRepr {
+        ObjectRepr::Seq
+    }
+
+    fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
+        match (key.as_str(), key.as_usize()) {
+            (Some("grouper"), _) | (None, Some(0)) => Some(self.grouper.clone()),
+            (Some("list"), _) | (None, Some(1)) => Some(self.list.clone()),
+            _ => None,
+        }
+    }
+
+    fn enumerate(self: &Arc<Self>) -> Enumerator {
+        Enumerator::Seq(2)
+    }
+}
+
+#[derive(Debug)]
+struct Cycler {
+    items: Vec<Value>,
+    at: AtomicUsize,
+}
+
+fn cycler(given: Given) -> Result<Value, Error> {
+    let items = given.into_values();
+    if items.is_empty() || items.iter().any(Value::is_kwargs) {
+        return Err(wrong("`cycler` takes at least one item, and no names"));
+    }
+    Ok(Value::from_object(Cycler { items, at: AtomicUsize::new(0) }))
+}
+
+impl Cycler {
+    fn current(&self) -> Value {
+        self.items[self.at.load(Ordering::Relaxed)].clone()
+    }
+}
+
+impl Object for Cycler {
+    fn repr(self: &Arc<Self>) -> ObjectRepr {
+        ObjectRepr::Plain
+    }
+
+    fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
+        match key.as_str()? {
+            "current" => Some(self.current()),
+            "items" => Some(Value::from(Tuple::from(self.items.clone()))),
+            "pos" => Some(Value::from(self.at.load(Ordering::Relaxed))),
+            _ => None,
+        }
+    }
+
+    fn call_method(self: &Arc<Self>, _: &mut State<'_, '_>, method: &str, args: &[Value]) -> Result<Value, Error> {
+        match (method, args) {
+            ("next", []) => {
+                let current = self.current();
+                let next = (self.at.load(Ordering::Relaxed) + 1) % self.items.len();
+                self.at.store(next, Ordering::Relaxed);
+                Ok(current)
+            }
+            ("reset", []) => {
+                self.at.store(0, Ordering::Relaxed);
+                Ok(Value::from(()))
+            }
+            _ => Err(wrong(format!("a cycler has no method `{method}`, or not with these arguments"))),
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Joiner {
+    between: Value,
+    calls: AtomicUsize,
+}
+
+impl Object for Joiner {
+    fn repr(self: &Arc<Self>) -> ObjectRepr {
+        ObjectRepr::Plain
+    }
+
+    fn call(self: &Arc<Self>, _: &mut State<'_, '_>, args: &[Value]) -> Result<Value, Error> {
+        if !args.is_empty() {
+            return Err(wrong("a joiner takes no arguments"));
+        }
+        let is_first = self.calls.fetch_add(1, Ordering::Relaxed) == 0;
+        Ok(if is_first { Value::from("") } else { self.between.clone() })
+    }
+}
+
+/// An argument that a macro was not given, and has a default for.
+#[derive(Debug)]
+struct Missing;
+
+impl Object for Missing {
+    fn repr(self: &Arc<Self>) -> ObjectRepr {
+        ObjectRepr::Plain
+    }
+}
+
+/// A macro that takes more arguments than it names, or whose defaults look at other arguments. The engine's own do neither.
+#[derive(Debug)]
+struct Macro {
+    inner: Value,
+    names: Vec<String>,
+    takes_more: bool,
+    takes_named: bool,
+}
+
+impl Object for Macro {
+    fn repr(self: &Arc<Self>) -> ObjectRepr {
+        ObjectRepr::Plain
+    }
+
+    fn call(self: &Arc<Self>, state: &mut State<'_, '_>, args: &[Value]) -> Result<Value, Error> {
+        let (positional, named) = split(args);
+        let count = self.names.len();
+        let mut values: Vec<Value> = positional.iter().take(count).cloned().collect();
+        let more = positional.get(count..).unwrap_or_default();
+        if !more.is_empty() && !self.takes_more {
+            return Err(wrong(format!("a macro takes {count} arguments and was given {}", positional.len())));
+        }
+        let mut rest = Vec::new();
+        let mut caller = None;
+        let mut by_name: Vec<Option<Value>> = vec![None; count];
+        for name in named.iter().flat_map(Kwargs::args) {
+            let Some(value) = named.as_ref().and_then(|named| named.get::<Value>(name).ok()) else { continue };
+            match self.names.iter().position(|other| other == name) {
+                Some(place) if place < values.len() => {
+                    return Err(wrong(format!("a macro was given its argument `{name}` twice")));
+                }
+                Some(place) => by_name[place] = Some(value),
+                None if name == "caller" => caller = Some(value),
+                None => rest.push((Value::from(name), value)),
+            }
+        }
+        if !rest.is_empty() && !self.takes_named {
+            return Err(wrong("a macro was given an argument by a name that it does not have"));
+        }
+        for value in by_name.into_iter().skip(values.len()) {
+            values.push(value.unwrap_or_else(|| Value::from_object(Missing)));
+        }
+        values.push(Value::from(Tuple::from(more.to_vec())));
+        values.push(Value::from_pairs(rest));
+        values.extend(caller.map(|caller| Value::from(Kwargs::from_iter([("caller", caller)]))));
+        self.inner.call(state, &values)
+    }
+
+    fn render(self: &Arc<Self>, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("<macro>")
+    }
+}

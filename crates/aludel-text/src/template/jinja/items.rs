@@ -1,0 +1,164 @@
+//! Kinds of values as Python tells them apart, their items, and what stands behind `.name`, `[key]` and `[a:b:c]`.
+
+use std::fmt;
+use std::sync::Arc;
+
+use minijinja::value::{Object, ObjectRepr, Tuple, ValueKind};
+use minijinja::{Error, State, Value};
+
+use super::globals::Group;
+use super::operators::integer;
+use super::print::is_plain_map;
+use super::{methods, wrong};
+
+/// Python's types, as far as templates meet them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Undefined,
+    None,
+    /// Whole numbers, and truth, which Python counts among them.
+    Integer,
+    Float,
+    Text,
+    List,
+    Tuple,
+    Map,
+    Other,
+}
+
+pub(super) fn kind(value: &Value) -> Kind {
+    match value.kind() {
+        ValueKind::Undefined => Kind::Undefined,
+        ValueKind::None => Kind::None,
+        ValueKind::Bool => Kind::Integer,
+        ValueKind::Number if value.is_integer() => Kind::Integer,
+        ValueKind::Number => Kind::Float,
+        ValueKind::String => Kind::Text,
+        ValueKind::Seq if value.is_tuple() || value.downcast_object_ref::<Group>().is_some() => Kind::Tuple,
+        ValueKind::Seq => Kind::List,
+        ValueKind::Map if is_plain_map(value) => Kind::Map,
+        _ => Kind::Other,
+    }
+}
+
+/// The items of whatever can be gone through; of a mapping its keys.
+///
+/// # Errors
+/// What Python cannot go through.
+pub(super) fn iterate(value: &Value) -> Result<Vec<Value>, Error> {
+    check_iterable(value)?;
+    value.try_iter()?.checked().collect()
+}
+
+/// The value, if Python could go through it.
+pub(super) fn check_iterable(value: &Value) -> Result<&Value, Error> {
+    match (kind(value), value.kind()) {
+        (Kind::None, _) => Err(wrong("none cannot be gone through")),
+        (Kind::Integer | Kind::Float, _) => Err(wrong("a number cannot be gone through")),
+        (Kind::Other, ValueKind::Map) => Err(wrong("this object cannot be gone through")),
+        _ => Ok(value),
+    }
+}
+
+/// The items of a list or tuple.
+pub(super) fn list(value: &Value) -> Result<Vec<Value>, Error> {
+    value.try_iter()?.checked().collect()
+}
+
+/// `value.name` where Python has an attribute of that name: it comes before an item. Anything else is looked up as an item.
+pub(super) fn attribute(value: Value, name: String) -> Result<Value, Error> {
+    if methods::has(&value, &name) {
+        return Ok(Value::from_object(Method { value, name }));
+    }
+    value.get_attr(&name)
+}
+
+/// `value[key]`, where a name that is no key may still be a method.
+pub(super) fn item(value: Value, key: Value) -> Result<Value, Error> {
+    let found = match kind(&key) {
+        // Python takes no float as an index, and an undefined one finds nothing.
+        _ if value.is_undefined() || value.downcast_object_ref::<Group>().is_some() => value.get_item(&key)?,
+        Kind::Float if kind(&value) != Kind::Map => Value::UNDEFINED,
+        Kind::Text if matches!(kind(&value), Kind::Text | Kind::List | Kind::Tuple) => Value::UNDEFINED,
+        Kind::Undefined => Value::UNDEFINED,
+        Kind::Integer if kind(&value) != Kind::Map => match integer(&key) {
+            Some(index) => value.get_item(&super::operators::whole(index))?,
+            None => Value::UNDEFINED,
+        },
+        _ => value.get_item(&key)?,
+    };
+    match key.as_str() {
+        Some(name) if found.is_undefined() && methods::has(&value, name) => {
+            Ok(Value::from_object(Method { name: name.to_owned(), value }))
+        }
+        _ => Ok(found),
+    }
+}
+
+/// `value[start:stop:step]`.
+pub(super) fn slice(value: Value, start: Value, stop: Value, step: Value) -> Result<Value, Error> {
+    if !matches!(kind(&value), Kind::Text | Kind::List | Kind::Tuple) {
+        return Err(wrong("only texts, lists and tuples have slices here; add `| list` to what is made as it is read"));
+    }
+    let bound = |bound: &Value| match kind(bound) {
+        Kind::None => Ok(None),
+        Kind::Integer => Ok(Some(integer(bound).unwrap_or_default())),
+        _ => Err(()),
+    };
+    let (Ok(start), Ok(stop), Ok(step)) = (bound(&start), bound(&stop), bound(&step)) else {
+        return Err(wrong("the bounds of a slice are whole numbers or none"));
+    };
+    let step = step.unwrap_or(1);
+    if step == 0 {
+        return Err(wrong("a slice cannot have a step of zero"));
+    }
+    let letters = |text: &str| text.chars().map(Value::from).collect::<Vec<_>>();
+    let items = match value.as_str() {
+        Some(text) => letters(text),
+        None => list(&value)?,
+    };
+    let count = items.len() as i128;
+    let (low, high) = if step > 0 { (0, count) } else { (-1, count - 1) };
+    let clamp = |bound: i128| (if bound < 0 { bound + count } else { bound }).clamp(low, high);
+    let from = start.map_or(if step > 0 { low } else { high }, clamp);
+    let to = stop.map_or(if step > 0 { high } else { low }, clamp);
+    let mut chosen = Vec::new();
+    let mut at = from;
+    while (step > 0 && at < to) || (step < 0 && at > to) {
+        chosen.push(items[at as usize].clone());
+        at = at.saturating_add(step);
+    }
+    Ok(match kind(&value) {
+        Kind::Text => {
+            let text: String = chosen.iter().filter_map(Value::as_str).collect();
+            if value.is_safe() { Value::from_safe_string(text) } else { Value::from(text) }
+        }
+        Kind::Tuple => Value::from(Tuple::from(chosen)),
+        _ => Value::from(chosen),
+    })
+}
+
+/// A method that is not called yet.
+#[derive(Debug)]
+pub(super) struct Method {
+    value: Value,
+    name: String,
+}
+
+impl Object for Method {
+    fn repr(self: &Arc<Self>) -> ObjectRepr {
+        ObjectRepr::Plain
+    }
+
+    fn is_true(self: &Arc<Self>) -> bool {
+        true
+    }
+
+    fn call(self: &Arc<Self>, state: &mut State<'_, '_>, args: &[Value]) -> Result<Value, Error> {
+        methods::call(state, &self.value, &self.name, args)
+    }
+
+    fn render(self: &Arc<Self>, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "<method {}>", self.name)
+    }
+}

@@ -1,0 +1,304 @@
+//! Jinja2's filters on sequences. Where Python gives a generator, what comes out can be gone through and not printed.
+
+use std::cmp::Ordering;
+
+use minijinja::value::Tuple;
+use minijinja::{Environment, Error, State, Value};
+
+use super::arguments::{Arguments, Given};
+use super::items::{Kind, item, iterate, kind, list};
+use super::operators::order;
+use super::print::text_of;
+use super::wrong;
+
+pub(super) fn register(environment: &mut Environment<'_>) {
+    environment.add_filter("list", |value: Value| iterate(&value).map(Value::from));
+    environment.add_filter("join", join);
+    environment.add_filter("sort", sort);
+    environment.add_filter("unique", unique);
+    environment.add_filter("min", |value: Value, given: Given| extreme("min", &value, given, Ordering::Less));
+    environment.add_filter("max", |value: Value, given: Given| extreme("max", &value, given, Ordering::Greater));
+    environment.add_filter("sum", sum);
+    environment.add_filter("dictsort", dictsort);
+    environment.add_filter("items", items);
+    environment.add_filter("reverse", reverse);
+    environment.add_filter("slice", slice);
+    environment.add_filter("batch", batch);
+    environment.add_filter("groupby", groupby);
+    environment.add_filter("map", map);
+    environment.add_filter("random", |_: Value| {
+        Err::<Value, _>(wrong("the filter `random` would make prompts differ from run to run"))
+    });
+}
+
+fn generated(items: Vec<Value>) -> Value {
+    Value::make_object_iterable(items, |items| Box::new(items.iter().cloned()))
+}
+
+/// `value.a.b` or `value.0`, as the argument `attribute` of filters has it.
+fn attribute(value: &Value, path: &Value) -> Result<Value, Error> {
+    let Some(path) = path.as_str() else { return item(value.clone(), path.clone()) };
+    let mut found = value.clone();
+    for part in path.split('.') {
+        let key = part.parse::<i64>().ok().filter(|_| part.bytes().all(|byte| byte.is_ascii_digit()));
+        found = item(found, key.map_or_else(|| Value::from(part), Value::from))?;
+    }
+    Ok(found)
+}
+
+fn folded(value: Value, case_sensitive: bool) -> Value {
+    match value.as_str() {
+        Some(text) if !case_sensitive => Value::from(text.to_lowercase()),
+        _ => value,
+    }
+}
+
+/// Sorts stably by what Python would compare.
+pub(super) fn sort_by_order<T>(items: &mut [T], key: impl Fn(&T) -> &Value) -> Result<(), Error> {
+    let mut failed = None;
+    items.sort_by(|a, b| match order("<", key(a), key(b)) {
+        Ok(ordering) => ordering.unwrap_or(Ordering::Equal),
+        Err(error) => {
+            failed.get_or_insert(error);
+            Ordering::Equal
+        }
+    });
+    failed.map_or(Ok(()), Err)
+}
+
+fn sorted(items: Vec<(Value, Value)>, reverse: bool) -> Result<Vec<Value>, Error> {
+    let mut items = items;
+    if reverse {
+        items.reverse();
+    }
+    sort_by_order(&mut items, |(key, _)| key)?;
+    if reverse {
+        items.reverse();
+    }
+    Ok(items.into_iter().map(|(_, item)| item).collect())
+}
+
+fn sort(value: Value, given: Given) -> Result<Value, Error> {
+    let names = &["reverse", "case_sensitive", "attribute"];
+    let arguments = Arguments::bind("sort", names, &given.into_values())?;
+    let case_sensitive = arguments.is_true(1, false);
+    let mut keyed = Vec::new();
+    for item in iterate(&value)? {
+        let key = match arguments.get(2).filter(|path| !path.is_none()) {
+            None => folded(item.clone(), case_sensitive),
+            Some(paths) => match paths.as_str() {
+                Some(text) if text.contains(',') => {
+                    let parts = text.split(',').map(|path| attribute(&item, &Value::from(path)));
+                    let parts = parts.map(|part| part.map(|part| folded(part, case_sensitive)));
+                    Value::from(parts.collect::<Result<Vec<_>, _>>()?)
+                }
+                _ => folded(attribute(&item, paths)?, case_sensitive),
+            },
+        };
+        keyed.push((key, item));
+    }
+    sorted(keyed, arguments.is_true(0, false)).map(Value::from)
+}
+
+fn unique(value: Value, given: Given) -> Result<Value, Error> {
+    let arguments = Arguments::bind("unique", &["case_sensitive", "attribute"], &given.into_values())?;
+    let mut seen: Vec<Value> = Vec::new();
+    let mut kept = Vec::new();
+    for item in iterate(&value)? {
+        let key = match arguments.get(1).filter(|path| !path.is_none()) {
+            Some(path) => attribute(&item, path)?,
+            None => item.clone(),
+        };
+        if matches!(kind(&key), Kind::List | Kind::Map) {
+            return Err(wrong("`unique` takes values that a mapping could have as keys"));
+        }
+        let key = folded(key, arguments.is_true(0, false));
+        if !seen.contains(&key) {
+            seen.push(key);
+            kept.push(item);
+        }
+    }
+    Ok(generated(kept))
+}
+
+fn extreme(name: &'static str, value: &Value, given: Given, wanted: Ordering) -> Result<Value, Error> {
+    let arguments = Arguments::bind(name, &["case_sensitive", "attribute"], &given.into_values())?;
+    let mut best: Option<(Value, Value)> = None;
+    for item in iterate(value)? {
+        let key = match arguments.get(1).filter(|path| !path.is_none()) {
+            Some(path) => attribute(&item, path)?,
+            None => item.clone(),
+        };
+        let key = folded(key, arguments.is_true(0, false));
+        let is_better = match &best {
+            Some((other, _)) => order(if wanted == Ordering::Less { "<" } else { ">" }, &key, other)? == Some(wanted),
+            None => true,
+        };
+        if is_better {
+            best = Some((key, item));
+        }
+    }
+    Ok(best.map_or(Value::UNDEFINED, |(_, item)| item))
+}
+
+fn sum(state: &mut State<'_, '_>, value: Value, given: Given) -> Result<Value, Error> {
+    let arguments = Arguments::bind("sum", &["attribute", "start"], &given.into_values())?;
+    let mut total = arguments.get(1).cloned().unwrap_or_else(|| Value::from(0));
+    if total.as_str().is_some() {
+        return Err(wrong("`sum` does not join texts; use `join`"));
+    }
+    for item in iterate(&value)? {
+        let item = match arguments.get(0).filter(|path| !path.is_none()) {
+            Some(path) => attribute(&item, path)?,
+            None => item,
+        };
+        total = super::operators::apply(state, "+", total, &item)?;
+    }
+    Ok(total)
+}
+
+fn join(value: Value, given: Given) -> Result<Value, Error> {
+    let arguments = Arguments::bind("join", &["d", "attribute"], &given.into_values())?;
+    let between = arguments.get(0).map_or_else(|| Ok(String::new()), text_of)?;
+    let mut joined = String::new();
+    for (number, item) in iterate(&value)?.into_iter().enumerate() {
+        if number > 0 {
+            joined.push_str(&between);
+        }
+        let item = match arguments.get(1).filter(|path| !path.is_none()) {
+            Some(path) => attribute(&item, path)?,
+            None => item,
+        };
+        joined.push_str(&text_of(&item)?);
+        if joined.len() > 32 << 20 {
+            return Err(wrong("`join` would make too long a text"));
+        }
+    }
+    Ok(Value::from(joined))
+}
+
+fn pairs(value: &Value) -> Result<Vec<(Value, Value)>, Error> {
+    list(value)?.into_iter().map(|key| Ok((key.clone(), value.get_item(&key)?))).collect()
+}
+
+fn dictsort(value: Value, given: Given) -> Result<Value, Error> {
+    let arguments = Arguments::bind("dictsort", &["case_sensitive", "by", "reverse"], &given.into_values())?;
+    if kind(&value) != Kind::Map {
+        return Err(wrong("`dictsort` takes a mapping"));
+    }
+    let by_value = match arguments.text(1)?.unwrap_or("key") {
+        "key" => false,
+        "value" => true,
+        _ => return Err(wrong("`dictsort` sorts by `key` or `value`")),
+    };
+    let keyed = pairs(&value)?.into_iter().map(|(key, value)| {
+        let by = if by_value { value.clone() } else { key.clone() };
+        (folded(by, arguments.is_true(0, false)), Value::from(Tuple::from([key, value])))
+    });
+    sorted(keyed.collect(), arguments.is_true(2, false)).map(Value::from)
+}
+
+fn items(value: Value) -> Result<Value, Error> {
+    match kind(&value) {
+        Kind::Undefined => Ok(generated(Vec::new())),
+        Kind::Map => Ok(generated(
+            pairs(&value)?.into_iter().map(|(key, value)| Value::from(Tuple::from([key, value]))).collect(),
+        )),
+        _ => Err(wrong("`items` takes a mapping")),
+    }
+}
+
+fn reverse(value: Value) -> Result<Value, Error> {
+    if let Some(text) = value.as_str() {
+        let reversed: String = text.chars().rev().collect();
+        return Ok(if value.is_safe() { Value::from_safe_string(reversed) } else { Value::from(reversed) });
+    }
+    let mut items = iterate(&value)?;
+    items.reverse();
+    Ok(generated(items))
+}
+
+fn slice(value: Value, given: Given) -> Result<Value, Error> {
+    let arguments = Arguments::bind("slice", &["slices", "fill_with"], &given.into_values())?;
+    let (items, slices) = (iterate(&value)?, arguments.integer(0, 0)?);
+    let slices = usize::try_from(slices).ok().filter(|slices| (1..=1 << 16).contains(slices));
+    let slices = slices.ok_or_else(|| wrong("`slice` takes a number of slices above 0"))?;
+    let (each, longer) = (items.len() / slices, items.len() % slices);
+    let mut rest = items.as_slice();
+    let mut cut = Vec::new();
+    for number in 0..slices {
+        let (part, after) = rest.split_at(each + usize::from(number < longer));
+        let mut part = part.to_vec();
+        if let Some(fill) = arguments.get(1).filter(|fill| !fill.is_none() && number >= longer) {
+            part.push(fill.clone());
+        }
+        cut.push(Value::from(part));
+        rest = after;
+    }
+    Ok(generated(cut))
+}
+
+fn batch(value: Value, given: Given) -> Result<Value, Error> {
+    let arguments = Arguments::bind("batch", &["linecount", "fill_with"], &given.into_values())?;
+    arguments.need(0)?;
+    let size = arguments.size(0, 0)?;
+    if size == 0 {
+        return Err(wrong("`batch` takes a number of items above 0"));
+    }
+    let mut batches: Vec<Vec<Value>> = iterate(&value)?.chunks(size).map(<[Value]>::to_vec).collect();
+    if let (Some(last), Some(fill)) = (batches.last_mut(), arguments.get(1).filter(|fill| !fill.is_none())) {
+        last.resize(size, fill.clone());
+    }
+    Ok(generated(batches.into_iter().map(Value::from).collect()))
+}
+
+fn groupby(value: Value, given: Given) -> Result<Value, Error> {
+    let names = &["attribute", "default", "case_sensitive"];
+    let arguments = Arguments::bind("groupby", names, &given.into_values())?;
+    let path = arguments.need(0)?;
+    let case_sensitive = arguments.is_true(2, false);
+    let mut keyed = Vec::new();
+    for item in iterate(&value)? {
+        let key = attribute(&item, path)?;
+        let otherwise = arguments.get(1).filter(|fill| !fill.is_none());
+        let key = if key.is_undefined() { otherwise.cloned().unwrap_or(key) } else { key };
+        keyed.push((folded(key.clone(), case_sensitive), (key, item)));
+    }
+    sort_by_order(&mut keyed, |(folded, _)| folded)?;
+    let groups = keyed.chunk_by(|(a, _), (b, _)| a == b).map(|group| {
+        let items: Vec<Value> = group.iter().map(|(_, (_, item))| item.clone()).collect();
+        let (_, (key, _)) = &group[0];
+        Value::from_object(super::globals::Group { grouper: key.clone(), list: Value::from(items) })
+    });
+    Ok(Value::from(groups.collect::<Vec<_>>()))
+}
+
+fn map(state: &mut State<'_, '_>, value: Value, given: Given) -> Result<Value, Error> {
+    let given = given.into_values();
+    let (positional, named) = super::arguments::split(&given);
+    let mut mapped = Vec::new();
+    let path = match &named {
+        Some(named) if positional.is_empty() && named.has("attribute") => Some(named.get::<Value>("attribute")?),
+        _ => None,
+    };
+    if let (Some(path), Some(named)) = (path, &named) {
+        let otherwise: Option<Value> = named.get("default")?;
+        named.assert_all_used()?;
+        for item in iterate(&value)? {
+            let found = attribute(&item, &path)?;
+            mapped.push(match &otherwise {
+                Some(otherwise) if found.is_undefined() => otherwise.clone(),
+                _ => found,
+            });
+        }
+        return Ok(generated(mapped));
+    }
+    let name = positional.first().and_then(Value::as_str);
+    let name = name.ok_or_else(|| wrong("`map` takes the name of a filter, or `attribute`"))?;
+    for item in iterate(&value)? {
+        let mut arguments = vec![item];
+        arguments.extend_from_slice(&given[1..]);
+        mapped.push(state.apply_filter(name, &arguments)?);
+    }
+    Ok(generated(mapped))
+}
