@@ -50,7 +50,7 @@ pub fn begin(folder: &Path, recipe: &Recipe, run: &RunFile) -> Result<()> {
 
 /// The template's date in the recipe of the run begun in `folder`, which may have been begun without one; `None` where no run has.
 pub fn begun_on(folder: &Path) -> Option<Option<Date>> {
-    let text = std::fs::read_to_string(folder.join(RECIPE_FILE_NAME)).ok()?;
+    let text = aludel_files::read_to_string(folder.join(RECIPE_FILE_NAME), aludel_files::SMALL).ok()?;
     Some(Recipe::from_toml(&text).ok()?.recipe.data.template_date)
 }
 

@@ -21,7 +21,8 @@ const TRAIN: &[&str] = &[
     "--max-length",
     "256",
 ];
-const SHORT: &[&str] = &["--set", "data.test_size=0", "--set", "train.eval_strategy=no"];
+const SHORT: &[&str] =
+    &["--set", "data.test_size=0", "--set", "train.eval_strategy=no", "--set", "train.warmup_ratio=0"];
 
 /// A student whose template begins with what `head` prints.
 fn workshop(head: &str) -> Workshop {
