@@ -327,7 +327,7 @@ fn what_would_spoil_a_run_is_refused_by_name() {
     let end = bytes.len();
     bytes[end - 4..].copy_from_slice(&f32::NAN.to_le_bytes());
     fs::write(&weights, bytes).unwrap();
-    check(train(&workshop, "nan", &[]), 1, &["step 1", "NaN", "rows.jsonl:", "inspect"]);
+    check(train(&workshop, "nan", &[]), 1, &["mlp.down_proj.weight", "holds NaN or infinity", "load another copy"]);
     assert!(!workshop.path("nan/adapter").exists() && !workshop.path("nan/checkpoint-3").exists());
     workshop.write(
         "rows.jsonl",
