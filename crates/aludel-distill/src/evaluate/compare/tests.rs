@@ -74,6 +74,18 @@ fn evaluated(label: &str, tasks: &[(&str, usize, std::ops::Range<usize>)]) -> Ev
 }
 
 #[test]
+fn undecided_answers_are_counted_and_none_is_right() {
+    let before = evaluated("before", &[("two-dice", 20, 0..10)]);
+    let mut after = before.clone();
+    for sample in &mut after.samples[..4] {
+        (sample.correct, sample.undecided) = (false, true);
+    }
+    let found = compare(&before, &after, 0).unwrap();
+    let task = &found.tasks[0];
+    assert_eq!((task.undecided, task.lost.len(), task.as_before), ([0, 4], 4, 6));
+}
+
+#[test]
 fn a_gain_is_told_with_its_figures() {
     let before = evaluated("before", &[("two-dice", 200, 0..6)]);
     let after = evaluated("after", &[("two-dice", 200, 3..145)]);
