@@ -77,8 +77,13 @@ fn understood(left: &Answer, right: &Answer, budget: &Budget) -> Equality {
         (Answer::Joined { join, parts }, Answer::Joined { join: other_join, parts: other }) => {
             joined(*join, parts, *other_join, other, budget)
         }
-        (set @ (Answer::Joined { .. } | Answer::Where(_)), other)
-        | (other, set @ (Answer::Joined { .. } | Answer::Where(_))) => set_and_other(set, other, budget),
+        // Such a set is no set of numbers that is known: what it is, is not known.
+        (Answer::Joined { .. } | Answer::Where(_), _) | (_, Answer::Joined { .. } | Answer::Where(_)) => {
+            match (reals::region(left, budget), reals::region(right, budget)) {
+                (Some(left), Some(right)) => reals::equal(&left, &right, budget),
+                _ => Equality::Undecided,
+            }
+        }
         (Answer::Clock(left), Answer::Clock(right)) => clock::equal(left, right),
         (Answer::Clock(clock), Answer::Ratio(parts)) | (Answer::Ratio(parts), Answer::Clock(clock)) => {
             match expressions(parts) {
@@ -315,17 +320,6 @@ fn by_name(named: &[Answer], items: &[Answer], is_set: bool, budget: &Budget) ->
     match ordered(named, items, budget) {
         Equality::Equal if in_order && !is_set => Equality::Equal,
         _ if unordered(named, items, budget) == Equality::Different => Equality::Different,
-        _ => Equality::Undecided,
-    }
-}
-
-/// A joined set against what is none by its looks: a number is the set that holds it, and a tuple no set.
-fn set_and_other(set: &Answer, other: &Answer, budget: &Budget) -> Equality {
-    match (reals::region(set, budget), reals::operand(other, budget)) {
-        (Some(set), Some(other)) => reals::equal(&set, &other, budget),
-        (Some(_), None) if !matches!(other, Answer::Set(_) | Answer::Relation { .. } | Answer::Joined { .. }) => {
-            Equality::Different
-        }
         _ => Equality::Undecided,
     }
 }

@@ -233,7 +233,7 @@ fn condition(sides: &[Answer], signs: &[char], budget: &Budget) -> Option<Region
 }
 
 /// A part of a union or a difference: a number stands for the set that holds it, and R for the real line.
-pub(super) fn operand(answer: &Answer, budget: &Budget) -> Option<Region> {
+fn operand(answer: &Answer, budget: &Budget) -> Option<Region> {
     region(answer, budget).or_else(|| match answer {
         Answer::Quantity(Quantity { expression: Expression::Symbol(name), .. }) if name == "R" => {
             Some(Region { name: None, set: Reals::all() })
