@@ -200,3 +200,61 @@ fn a_run_whose_every_step_is_warm_up_is_refused_before_it_begins() {
     let still = train(&workshop, "student", "run", &["--set", "train.learning_rate=0"]);
     assert!(still.contains("exit code: 1") && still.contains("train.learning_rate = 0:"), "{still}");
 }
+
+/// A student that computes what is not finite behind each 8 of a text: of a channel that no other token has, the values of attention
+/// overflow. Its weights are all finite.
+fn overflow_at_8(workshop: &Workshop) {
+    const CHANNEL: usize = 3;
+    const WIDTH: usize = 8;
+    copy(&workshop.path("student"), &workshop.path("overflows"));
+    rewrite(&workshop.path("overflows/model.safetensors"), |tensors| {
+        let mut set = |name: &str, is_meant: &dyn Fn(usize, usize) -> bool, value: &dyn Fn(usize) -> f32| {
+            for (index, number) in tensors.get_mut(name).unwrap().1.chunks_exact_mut(4).enumerate() {
+                let (row, column) = (index / WIDTH, index % WIDTH);
+                if is_meant(row, column) {
+                    number.copy_from_slice(&value(row).to_le_bytes());
+                }
+            }
+        };
+        let of_8 = |row: usize| f32::from(u8::from(row == usize::from(b'8')));
+        set("model.embed_tokens.weight", &|_, column| column == CHANNEL, &of_8);
+        let layer = |name: &str| format!("model.layers.0.{name}.weight");
+        set(&layer("input_layernorm"), &|_, column| column == CHANNEL, &|_| 1.0);
+        set(&layer("self_attn.v_proj"), &|_, column| column == CHANNEL, &|_| 3e38);
+        assert_eq!(tensors["model.embed_tokens.weight"].0[1], WIDTH);
+    });
+}
+
+#[test]
+fn answers_fail_one_by_one_and_are_counted() {
+    let workshop = workshop();
+    overflow_at_8(&workshop);
+    workshop.write(
+        "sums.jsonl",
+        "{\"question\": \"1+1?\", \"answer\": 2}\n{\"question\": \"Say 8.\", \"answer\": 8}\n{\"question\": \"Say 9.\", \"answer\": 9}\n",
+    );
+    let usual = ["eval", "--model", "overflows", "--dtype", "f32", "--tasks", "sums.jsonl", "--samples", "4"];
+    let evaluate = [&usual[..], &["--max-new-tokens", "6", "--output-dir", "scores"]].concat();
+    let said = workshop.run(&evaluate);
+    assert!(said.contains("exit code: 0") && said.contains("of the answers failed and count as wrong"), "{said}");
+    let samples = fs::read_to_string(workshop.path("scores/samples.jsonl")).unwrap();
+    let samples: Vec<Value> = samples.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(samples.len(), 12);
+    let has_failed = |sample: &Value| sample["finish_reason"] == "failed";
+    for sample in &samples {
+        assert_eq!(has_failed(sample), !sample["failure"].is_null(), "{sample}");
+        if sample["question"] == "Say 8." {
+            let words = sample["failure"].as_str().unwrap_or_default();
+            assert!(has_failed(sample) && words.contains("not finite numbers"), "{sample}");
+        }
+        assert!(!(has_failed(sample) && (sample["correct"] == true || sample["truncated"] == true)), "{sample}");
+    }
+    let failed = samples.iter().filter(|sample| has_failed(sample)).count();
+    assert!((4..12).contains(&failed), "{failed} of 12 failed");
+    let results: Value = serde_json::from_slice(&fs::read(workshop.path("scores/results.json")).unwrap()).unwrap();
+    let share = results["tasks"][0]["failed"].as_f64().unwrap();
+    assert!((share - failed as f64 / 12.0).abs() <= 1e-12, "{share}");
+    let chat = ["chat", "--model", "overflows", "--dtype", "f32", "--prompt", "8", "--max-new-tokens", "4"];
+    let chat = workshop.run(&chat);
+    assert!(chat.contains("exit code: 1") && chat.contains("not finite numbers"), "{chat}");
+}
