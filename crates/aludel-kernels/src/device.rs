@@ -46,20 +46,20 @@ impl Mat {
 
     /// Rows `start .. start + count` of this matrix.
     pub fn row_range(&self, start: usize, count: usize) -> Mat {
-        assert!(start + count <= self.rows, "rows {start}..{} of {}", start + count, self.rows);
+        assert!(is_within(start, count, self.rows), "{count} rows from row {start} on, of {}", self.rows);
         Mat { offset: self.offset + start * self.ld, rows: count, ..*self }
     }
 
     /// Columns `start .. start + count` of this matrix; the distance between rows stays.
     pub fn col_range(&self, start: usize, count: usize) -> Mat {
-        assert!(start + count <= self.cols, "columns {start}..{} of {}", start + count, self.cols);
+        assert!(is_within(start, count, self.cols), "{count} columns from column {start} on, of {}", self.cols);
         Mat { offset: self.offset + start, cols: count, ..*self }
     }
 
     /// The same elements as `rows × cols`; only for a matrix whose rows lie end to end.
     pub fn reshape(&self, rows: usize, cols: usize) -> Mat {
         assert!(self.ld == self.cols || self.rows <= 1, "reshape of a matrix with gaps between its rows");
-        assert_eq!(rows * cols, self.rows * self.cols, "reshape changes the number of elements");
+        assert_eq!(rows.checked_mul(cols), Some(self.rows * self.cols), "reshape changes the number of elements");
         Mat { rows, cols, ld: cols, ..*self }
     }
 
@@ -67,14 +67,43 @@ impl Mat {
         if self.rows == 0 || self.cols == 0 { self.offset } else { self.offset + (self.rows - 1) * self.ld + self.cols }
     }
 
-    /// Whether no element belongs to both. Column ranges of one matrix count as apart.
+    /// Everything from the first element to the last, the gaps between the rows included: what a slice over several rows covers.
+    pub(crate) fn span(&self) -> Mat {
+        let cols = self.end() - self.offset;
+        Mat { rows: 1, cols, ld: cols, ..*self }
+    }
+
+    /// Whether no element belongs to both.
     fn is_apart(&self, other: &Mat) -> bool {
         if self.buffer != other.buffer || self.end() <= other.offset || other.end() <= self.offset {
             return true;
         }
-        let (a, b) = (self.offset % self.ld.max(1), other.offset % other.ld.max(1));
-        self.ld == other.ld && (a + self.cols <= b || b + other.cols <= a)
+        let is_empty = |mat: &Mat| mat.rows == 0 || mat.cols == 0;
+        if is_empty(self) || is_empty(other) {
+            return true;
+        }
+        if self.rows > 1 && other.rows > 1 && self.ld != other.ld {
+            return (0..self.rows).all(|row| self.row_range(row, 1).is_apart(other));
+        }
+        // The distance between the rows of both; a single row has any.
+        let ld = if self.rows > 1 { self.ld } else { other.ld } as isize;
+        // Elements (i, j) and (i', j') are one where (i − i')·ld + (j − j') is the distance between the first elements.
+        let distance = other.offset as isize - self.offset as isize;
+        let least = -(self.cols as isize - 1 - distance).div_euclid(ld);
+        let most = (distance + other.cols as isize - 1).div_euclid(ld);
+        least.max(1 - other.rows as isize) > most.min(self.rows as isize - 1)
     }
+}
+
+/// Whether `count` things from number `start` on are among `all`.
+fn is_within(start: usize, count: usize, all: usize) -> bool {
+    start <= all && count <= all - start
+}
+
+/// The number of elements; what no memory could hold is a programmer's mistake, told before offsets could wrap around.
+fn elements(rows: usize, cols: usize) -> usize {
+    let elements = rows.checked_mul(cols).filter(|elements| *elements <= isize::MAX as usize / 8);
+    elements.unwrap_or_else(|| panic!("a matrix of {rows} × {cols}"))
 }
 
 /// A list of u32 (token ids, positions, row numbers) in device memory.
@@ -98,8 +127,13 @@ impl Indices {
 
     /// Entries `start .. start + count`.
     pub fn range(&self, start: usize, count: usize) -> Indices {
-        assert!(start + count <= self.len, "entries {start}..{} of {}", start + count, self.len);
+        assert!(is_within(start, count, self.len), "{count} entries from entry {start} on, of {}", self.len);
         Indices { offset: self.offset + start, len: count, ..*self }
+    }
+
+    /// The memory that the list lies in, for [`assert_apart`].
+    pub(crate) fn memory(&self) -> Mat {
+        Mat { buffer: self.buffer, offset: self.offset, rows: 1, cols: self.len, ld: self.len }
     }
 }
 
@@ -204,7 +238,7 @@ impl Context {
     /// An uninitialised matrix in `region`. Panics if the arena is too small for it, which means that
     /// [`Context::plan`] was not run on the same pass: a programmer's mistake.
     pub fn alloc(&mut self, region: Region, rows: usize, cols: usize) -> Mat {
-        let offset = self.take(region, rows * cols);
+        let offset = self.take(region, elements(rows, cols));
         Mat { buffer: region as usize, offset, rows, cols, ld: cols }
     }
 
@@ -223,7 +257,7 @@ impl Context {
     fn take(&mut self, region: Region, floats: usize) -> usize {
         let arena = &mut self.arenas[region as usize];
         let offset = arena.used;
-        arena.used += floats.next_multiple_of(ALIGNMENT_FLOATS);
+        arena.used = elements(1, arena.used + floats.next_multiple_of(ALIGNMENT_FLOATS));
         arena.highest = arena.highest.max(arena.used);
         let capacity = self.buffers[region as usize].len();
         assert!(
@@ -256,7 +290,7 @@ impl Context {
 
     /// A zeroed matrix that lives as long as the context (weights, adapters, optimiser state).
     pub fn persistent(&mut self, rows: usize, cols: usize) -> Mat {
-        self.buffers.push(Floats::zeroed(rows * cols));
+        self.buffers.push(Floats::zeroed(elements(rows, cols)));
         Mat { buffer: self.buffers.len() - 1, offset: 0, rows, cols, ld: cols }
     }
 
@@ -376,7 +410,8 @@ impl Context {
 }
 
 /// Asserts that what an op writes shares no element with anything else it touches: the precondition of the raw row
-/// access below.
+/// access below. An op's own scratch is among what it writes: a handle may outlive the scratch that it was made for. What
+/// is read by slices over several rows is named by its [`Mat::span`].
 pub(crate) fn assert_apart(outputs: &[Mat], inputs: &[Mat]) {
     for (i, output) in outputs.iter().enumerate() {
         for other in outputs[i + 1..].iter().chain(inputs) {
@@ -458,6 +493,10 @@ impl View {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -491,5 +530,50 @@ mod tests {
         assert!(!mat.row_range(0, 3).is_apart(&mat.row_range(2, 2)));
         assert!(mat.col_range(0, 4).is_apart(&mat.col_range(4, 4)));
         assert!(!mat.col_range(0, 5).is_apart(&mat.col_range(4, 4)));
+    }
+
+    #[test]
+    fn column_ranges_are_compared_wherever_the_matrix_begins() {
+        let whole = Mat { buffer: 0, offset: 48, rows: 4, cols: 32, ld: 32 };
+        assert!(!whole.col_range(0, 20).is_apart(&whole.col_range(10, 20)));
+        assert!(!whole.col_range(0, 17).is_apart(&whole.col_range(16, 16)));
+        assert!(whole.col_range(0, 16).is_apart(&whole.col_range(16, 16)));
+    }
+
+    fn cells(mat: &Mat) -> HashSet<usize> {
+        (0..mat.rows).flat_map(|row| (0..mat.cols).map(move |col| mat.offset + row * mat.ld + col)).collect()
+    }
+
+    fn any_mat() -> impl Strategy<Value = Mat> {
+        (0..70usize, 0..7usize, 0..9usize, 0..9usize).prop_map(|(offset, rows, cols, gap)| {
+            // Distances are drawn from few values, so that two matrices often have the same.
+            Mat { buffer: 0, offset, rows, cols, ld: (cols + gap).next_multiple_of(4).max(1) }
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(20_000))]
+        #[test]
+        fn apart_is_what_shares_no_element(a in any_mat(), b in any_mat()) {
+            let shares = !cells(&a).is_disjoint(&cells(&b));
+            prop_assert_eq!(a.is_apart(&b), !shares);
+            prop_assert_eq!(b.is_apart(&a), !shares);
+            prop_assert!(cells(&a).is_subset(&cells(&a.span())));
+        }
+    }
+
+    #[test]
+    fn ranges_and_sizes_do_not_wrap_around() {
+        let refuses = |op: &dyn Fn(&mut Context) -> Mat| {
+            let mut ctx = Context::cpu(1);
+            std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| op(&mut ctx))).is_err()
+        };
+        let half = 1 << (usize::BITS - 1);
+        assert!(!refuses(&|ctx| ctx.persistent(4, 8).row_range(4, 0)));
+        assert!(refuses(&|ctx| ctx.persistent(4, 8).row_range(usize::MAX, 2)));
+        assert!(refuses(&|ctx| ctx.persistent(4, 8).col_range(usize::MAX, 2)));
+        assert!(refuses(&|ctx| ctx.persistent(0, 8).reshape(half, 2)));
+        assert!(refuses(&|ctx| ctx.persistent(half, 2)));
+        assert!(refuses(&|ctx| ctx.plan(|ctx| ctx.scratch(half, 2))));
     }
 }

@@ -60,6 +60,7 @@ impl Embedding {
         if ctx.planning() {
             return;
         }
+        assert_apart(&[out], &[ids.memory()]);
         if let Some(trained) = trained {
             assert_apart(&[out], &[trained.rows]);
         }
@@ -85,7 +86,7 @@ impl Embedding {
             ctx.release(mark);
             return;
         }
-        assert_apart(&[drows], &[dx]);
+        assert_apart(&[drows, sums], &[dx, ids.memory()]);
         let (dv, rv, sv) = (ctx.view(dx), ctx.view(drows), ctx.view(sums));
         let ids = ctx.indices(ids);
         ctx.parallel(trained.ids.len(), |i| {

@@ -132,18 +132,20 @@ impl Input {
         }
     }
 
-    /// Inputs of `rows` rows and `cols` channels that exist in packed form alone: `writer` makes what writes row i of each. Enough for
+    /// Inputs of `rows` rows and `cols` channels that exist in packed form alone: `writer` makes what writes row i of each, from
+    /// `touched`. Enough for
     /// dense weights, and for adapters where nothing but a product reads the rows: no dropout, no gradient.
     pub(crate) fn written<const N: usize, W>(
         ctx: &mut Context,
         (rows, cols): (usize, usize),
         precision: Precision,
+        touched: &[Mat],
         writer: impl FnOnce(&Context) -> W,
     ) -> [Input; N]
     where
         W: Fn(usize, [&mut [f32]; N]) + Send + Sync,
     {
-        let packed = pack_written(ctx, (rows, cols), precision, writer);
+        let packed = pack_written(ctx, (rows, cols), precision, touched, writer);
         packed.map(|packed| Input { rows: None, packed: Some(packed), rounded: None })
     }
 
@@ -339,6 +341,35 @@ mod tests {
             }
         }
         y
+    }
+
+    #[test]
+    #[should_panic(expected = "overlaps another operand")]
+    fn products_that_run_at_once_write_apart() {
+        let weight = FrozenWeight::pack::<()>(Precision::F32, OUT, IN, |_, _| Ok(())).unwrap();
+        let mut ctx = Context::cpu(2);
+        let (x, y) = (ctx.persistent(T, IN), ctx.persistent(T, OUT + 4));
+        let work = |ctx: &mut Context| {
+            let input = Input::new(ctx, x, std::iter::once(&weight), false);
+            let product =
+                |first| Product { weight: &weight, lora: None, start: Start::Zero, y: y.col_range(first, OUT) };
+            forward(ctx, &input, &[product(0), product(4)]);
+        };
+        ctx.plan(work);
+        work(&mut ctx);
+    }
+
+    #[test]
+    #[should_panic(expected = "a matrix of another shape")]
+    fn a_bias_of_another_width_is_refused() {
+        let weight = FrozenWeight::pack::<()>(Precision::F32, OUT, IN, |_, _| Ok(())).unwrap();
+        let mut ctx = Context::cpu(1);
+        let (x, y, bias) = (ctx.persistent(T, IN), ctx.persistent(T, OUT), ctx.persistent(1, OUT - 1));
+        let work = |ctx: &mut Context| {
+            let input = Input::new(ctx, x, std::iter::once(&weight), false);
+            forward(ctx, &input, &[Product { weight: &weight, lora: None, start: Start::Bias(bias), y }]);
+        };
+        ctx.plan(work);
     }
 
     fn check(probability: f32, threads: usize) {

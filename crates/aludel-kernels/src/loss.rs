@@ -12,7 +12,7 @@ pub fn cross_entropy(ctx: &mut Context, logits: Mat, targets: Indices, weights: 
     if ctx.planning() {
         return;
     }
-    assert_apart(&[logits, losses], &[weights]);
+    assert_apart(&[logits, losses], &[weights, targets.memory()]);
     let (gv, wv, lv, isa) = (ctx.view(logits), ctx.view(weights), ctx.view(losses), ctx.isa());
     let targets = ctx.indices(targets);
     ctx.parallel(logits.rows(), |row| {

@@ -4,7 +4,7 @@
 
 use std::ops::Range;
 
-use super::{BLOCK, Heads, list_pieces, room_for_pieces, split, tiles};
+use super::{BLOCK, Heads, assert_rows_apart, list_pieces, room_for_pieces, split, tiles};
 use crate::device::{Context, Mat, View, assert_apart};
 use crate::gemm::tile::{self, Part, Product};
 use crate::profile::Kind;
@@ -42,7 +42,11 @@ pub fn backward(
     let scratch = ctx.thread_scratch(State::floats(heads, longest));
     let (room, places) = (room_for_pieces(ctx, tokens), ctx.scratch(1, tokens));
     if !ctx.planning() {
+        let own = [delta, dq_parts, dk_parts, dv_parts, scratch, room, places];
+        assert_apart(&own, &[q.span(), k.span(), v.span(), out, lse, dout.span(), dq, dk, dv]);
         assert_apart(&[dq, dk, dv], &[q, k, v, out, lse, dout]);
+        // SAFETY: scratch that was just taken.
+        unsafe { assert_rows_apart(ctx, room, tokens, rows.iter()) };
         let job = Job {
             heads: *heads,
             isa: ctx.isa(),

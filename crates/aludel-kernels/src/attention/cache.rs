@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::forward::{Query, State};
-use super::{BLOCK, Heads, list_pieces, room_for_pieces};
+use super::{BLOCK, Heads, assert_rows_apart, list_pieces, room_for_pieces};
 use crate::device::{Context, Mat, assert_apart};
 use crate::gemm::tile::{self, Part, Product};
 use crate::profile::Kind;
@@ -109,15 +109,20 @@ pub fn forward_cached(
     let room = room_for_pieces(ctx, q.rows());
     if !ctx.planning() {
         let sequences = extensions.sequences();
-        assert_apart(&[out, cache.keys, cache.values], &[q, k, v]);
+        assert_apart(&[out, cache.keys, cache.values, scratch, room], &[q.span(), k, v]);
+        // SAFETY: scratch that was just taken.
+        unsafe {
+            assert_rows_apart(ctx, room, q.rows(), sequences.iter().map(|sequence| &sequence.tokens));
+            assert_blocks_apart(ctx, room, cache, extensions);
+        }
         let (qv, kv, vv, ov) = (ctx.view(q), ctx.view(k), ctx.view(v), ctx.view(out));
         let (ck, cv, sv, isa) = (ctx.view(cache.keys), ctx.view(cache.values), ctx.view(scratch), ctx.isa());
         ctx.parallel(sequences.len() * heads.key, |i| {
             let (sequence, head) = (&sequences[i / heads.key], i % heads.key);
             for (token, position) in sequence.tokens.clone().zip(sequence.start..) {
                 let row = cache.tile(heads, layer, extensions.block(sequence, position), head);
-                // SAFETY: the cache overlaps no operand (asserted); a block that is written belongs to one sequence alone, and this
-                // task is the only one for its head.
+                // SAFETY: the cache overlaps no operand (asserted); a block that is written belongs to one sequence alone (asserted),
+                // and this task is the only one for its head.
                 unsafe {
                     let key = &kv.row(token)[head * heads.dim..(head + 1) * heads.dim];
                     let value = &vv.row(token)[head * heads.dim..(head + 1) * heads.dim];
@@ -156,6 +161,36 @@ pub fn forward_cached(
         });
     }
     ctx.release(mark);
+}
+
+/// Asserts that no block is written twice, by two sequences or by one: tasks of different sequences write at once. Rows must
+/// have been found apart: then there are no more of these blocks than tokens.
+///
+/// # Safety
+/// `room` is scratch for two entries a token that no one else touches.
+unsafe fn assert_blocks_apart(ctx: &Context, room: Mat, cache: &Cache, extensions: &Extensions) {
+    // SAFETY: as the caller promises.
+    let written: &mut [u32] = bytemuck::cast_slice_mut(unsafe { ctx.view(room).row_mut(0) });
+    let mut count = 0;
+    for sequence in extensions.sequences().iter().filter(|sequence| !sequence.tokens.is_empty()) {
+        let end = sequence.start + sequence.tokens.len();
+        for block in sequence.start / BLOCK..end.div_ceil(BLOCK) {
+            written[count] = extensions.block(sequence, block * BLOCK);
+            count += 1;
+        }
+    }
+    let written = &mut written[..count];
+    written.sort_unstable();
+    if let Some(last) = written.last() {
+        assert!((*last as usize) < cache.blocks, "attention: block {last} of a cache of {}", cache.blocks);
+    }
+    for pair in written.windows(2) {
+        assert!(
+            pair[0] != pair[1],
+            "attention: block {} would be written twice; each must belong to one sequence",
+            pair[0]
+        );
+    }
 }
 
 /// One block of the cache, with so many positions in it.

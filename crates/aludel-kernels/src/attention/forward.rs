@@ -2,21 +2,23 @@
 
 use std::ops::Range;
 
-use super::{BLOCK, Heads, list_pieces, room_for_pieces, split, tiles};
+use super::{BLOCK, Heads, assert_rows_apart, list_pieces, room_for_pieces, split, tiles};
 use crate::device::{Context, Mat, View, assert_apart};
 use crate::gemm::tile::{self, Part, Product};
 use crate::profile::Kind;
 use crate::simd::{Isa, LANES, exp, multiversion};
 
-/// `out = softmax(scale·q·kᵀ + causal mask)·v` within each row of `rows` (token ranges of the packed matrices), and the
-/// log-sum-exp of each token and head.
+/// `out = softmax(scale·q·kᵀ + causal mask)·v` within each row of `rows` (token ranges of the packed matrices, which must not
+/// overlap), and the log-sum-exp of each token and head.
 pub fn forward(ctx: &mut Context, heads: &Heads, rows: &[Range<usize>], q: Mat, k: Mat, v: Mat, out: Mat, lse: Mat) {
     let _span = ctx.span(Kind::Attention);
     let mark = ctx.mark();
     let scratch = ctx.thread_scratch(State::floats(heads));
     let room = room_for_pieces(ctx, q.rows());
     if !ctx.planning() {
-        assert_apart(&[out, lse], &[q, k, v]);
+        assert_apart(&[out, lse, scratch, room], &[q.span(), k.span(), v.span()]);
+        // SAFETY: scratch that was just taken.
+        unsafe { assert_rows_apart(ctx, room, q.rows(), rows.iter()) };
         let (qv, kv, vv, ov, lv) = (ctx.view(q), ctx.view(k), ctx.view(v), ctx.view(out), ctx.view(lse));
         let (sv, isa) = (ctx.view(scratch), ctx.isa());
         // one tile of queries of one row each

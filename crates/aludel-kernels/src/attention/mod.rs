@@ -80,6 +80,23 @@ unsafe fn list_pieces<'a>(ctx: &Context, room: Mat, pieces: impl Iterator<Item =
     &mut all[..count]
 }
 
+/// Asserts that no token belongs to two rows: tasks of different rows write at once.
+///
+/// # Safety
+/// `room` is scratch of at least as many elements as there are tokens that no one else touches.
+unsafe fn assert_rows_apart<'a>(ctx: &Context, room: Mat, tokens: usize, rows: impl Iterator<Item = &'a Range<usize>>) {
+    // SAFETY: as the caller promises.
+    let is_taken = unsafe { &mut ctx.view(room).row_mut(0)[..tokens] };
+    is_taken.fill(0.0);
+    for row in rows {
+        assert!(row.start <= row.end && row.end <= tokens, "attention: row {row:?} of {tokens} tokens");
+        for (token, is_taken) in row.clone().zip(&mut is_taken[row.clone()]) {
+            assert!(*is_taken == 0.0, "attention: token {token} belongs to two rows; rows must not overlap");
+            *is_taken = 1.0;
+        }
+    }
+}
+
 /// The tiles of a row: ranges of at most [`BLOCK`] positions.
 fn tiles(positions: usize) -> impl Iterator<Item = Range<usize>> {
     (0..positions).step_by(BLOCK).map(move |start| start..positions.min(start + BLOCK))
@@ -216,6 +233,94 @@ mod tests {
             let slope: f64 = got.gradients[which].iter().zip(&direction).map(|(g, d)| f64::from(*g) * d).sum();
             assert!((slope - expected).abs() <= 1e-4 * (1.0 + expected.abs()), "{which}: {slope} {expected}");
         }
+    }
+
+    const SMALL: Heads = Heads { query: 2, key: 1, dim: 8, scale: 0.3, precision: Precision::F32 };
+
+    /// Forward and backward of 10 tokens in these rows.
+    fn run_small(rows: &[Range<usize>], backwards: bool) -> Vec<f32> {
+        let mut ctx = Context::cpu(2);
+        let [q, dout, out, dq] = [1, 2, 3, 4].map(|seed| ctx.upload_persistent(10, 16, &random(seed, 160)));
+        let [k, v, dk, dv] = [5, 6, 7, 8].map(|seed| ctx.upload_persistent(10, 8, &random(seed, 80)));
+        let lse = ctx.persistent(10, 2);
+        let work = |ctx: &mut Context| match backwards {
+            false => forward(ctx, &SMALL, rows, q, k, v, out, lse),
+            true => backward(ctx, &SMALL, rows, (q, k, v), (out, lse, dout), (dq, dk, dv)),
+        };
+        ctx.plan(work);
+        work(&mut ctx);
+        ctx.download(if backwards { dq } else { out })
+    }
+
+    #[test]
+    fn rows_may_come_in_any_order() {
+        assert_eq!(run_small(&[6..10, 0..6, 3..3], false), run_small(&[0..6, 6..10], false));
+        assert_eq!(run_small(&[6..10, 0..6, 3..3], true), run_small(&[0..6, 6..10], true));
+    }
+
+    #[test]
+    #[should_panic(expected = "token 5 belongs to two rows")]
+    fn forward_refuses_rows_that_overlap() {
+        run_small(&[5..10, 0..6], false);
+    }
+
+    #[test]
+    #[should_panic(expected = "token 0 belongs to two rows")]
+    fn backward_refuses_rows_that_overlap() {
+        run_small(&[0..10, 0..10], true);
+    }
+
+    #[test]
+    #[should_panic(expected = "row 4..11 of 10 tokens")]
+    fn rows_beyond_the_tokens_are_refused() {
+        run_small(&[4..11], true);
+    }
+
+    /// Attends from 10 new tokens, in sequences of (tokens, start, blocks).
+    fn run_cached(sequences: &[(Range<usize>, usize, &[u32])]) -> Vec<f32> {
+        let mut ctx = Context::cpu(2);
+        let cache = Cache::new(&mut ctx, &SMALL, 2, 4);
+        let q = ctx.upload_persistent(10, 16, &random(1, 160));
+        let [k, v] = [2, 3].map(|seed| ctx.upload_persistent(10, 8, &random(seed, 80)));
+        let out = ctx.persistent(10, 16);
+        let mut extensions = Extensions::default();
+        for (tokens, start, blocks) in sequences {
+            extensions.push(tokens.clone(), *start, blocks);
+        }
+        let work = |ctx: &mut Context| forward_cached(ctx, &SMALL, &cache, 0, &extensions, q, k, v, out);
+        ctx.plan(work);
+        work(&mut ctx);
+        ctx.download(out)
+    }
+
+    #[test]
+    fn sequences_may_share_blocks_that_none_writes() {
+        let out = run_cached(&[(5..10, 64, &[3, 0]), (0..5, 126, &[3, 1, 2])]);
+        assert!(out.iter().all(|value| value.is_finite()));
+    }
+
+    #[test]
+    #[should_panic(expected = "token 4 belongs to two rows")]
+    fn the_cached_form_refuses_tokens_of_two_sequences() {
+        run_cached(&[(0..5, 0, &[0]), (4..10, 0, &[1])]);
+    }
+
+    #[test]
+    #[should_panic(expected = "block 3 would be written twice")]
+    fn the_cached_form_refuses_a_block_that_two_sequences_write() {
+        run_cached(&[(0..5, 0, &[3]), (5..10, 70, &[0, 3])]);
+    }
+
+    #[test]
+    #[should_panic(expected = "block 1 would be written twice")]
+    fn the_cached_form_refuses_a_block_that_stands_for_two_stretches() {
+        run_cached(&[(0..10, 60, &[1, 1])]);
+    }
+
+    #[test]
+    #[should_panic(expected = "block 4 of a cache of 4")]
+    fn the_cached_form_refuses_a_block_of_another_layer() {
+        run_cached(&[(0..10, 0, &[4])]);
     }
 
     #[test]

@@ -110,6 +110,7 @@ pub(crate) fn round_rows(ctx: &mut Context, x: Mat) -> Rounded {
     };
     if !ctx.planning() {
         let _span = ctx.span(Kind::Matrix);
+        assert_apart(&[rounded.quants, rounded.scales, rounded.sums], &[x]);
         let (xv, isa) = (ctx.view(x), ctx.isa());
         let (qv, sv, uv) = (ctx.view(rounded.quants), ctx.view(rounded.scales), ctx.view(rounded.sums));
         const ROWS_PER_TASK: usize = 16;
@@ -153,19 +154,15 @@ pub(crate) fn multiply_coded(ctx: &mut Context, x: Rounded, weight: &CodedPanels
         return;
     }
     let _span = ctx.span(Kind::Matrix);
-    if let Init::From(mat) = init {
-        assert_apart(&[c], &[mat]);
-    }
+    init.assert_fits(c);
+    assert_apart(&[c], &[x.quants.span(), x.scales.span(), x.sums.span()]);
     let job = Job {
         weight,
         quants: ctx.view(x.quants),
         scales: ctx.view(x.scales),
         sums: ctx.view(x.sums),
         init,
-        source: match init {
-            Init::From(mat) | Init::Row(mat) => Some(ctx.view(mat)),
-            Init::Zero | Init::Accumulate => None,
-        },
+        source: init.source().map(|source| ctx.view(source)),
         c: ctx.view(c),
         isa: ctx.isa(),
     };

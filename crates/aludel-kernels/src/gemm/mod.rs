@@ -20,7 +20,7 @@ pub(crate) use tokens::add_token_products;
 
 use std::ops::Range;
 
-use crate::device::{Context, Mat, View};
+use crate::device::{Context, Mat, View, assert_apart};
 use crate::profile::Kind;
 use crate::simd::{Isa, prefetch};
 
@@ -81,6 +81,25 @@ pub(crate) enum Init {
     Row(Mat),
 }
 
+impl Init {
+    /// The matrix that C starts from, if that is another.
+    fn source(&self) -> Option<Mat> {
+        match *self {
+            Init::From(mat) | Init::Row(mat) => Some(mat),
+            Init::Zero | Init::Accumulate => None,
+        }
+    }
+
+    /// Asserts that C can start from it: of C's shape, or one row of it, and apart from C.
+    fn assert_fits(&self, c: Mat) {
+        let rows = if let Init::Row(_) = self { 1 } else { c.rows() };
+        if let Some(source) = self.source() {
+            assert_eq!((source.rows(), source.cols()), (rows, c.cols()), "a sum starts from a matrix of another shape");
+            assert_apart(&[c], &[source]);
+        }
+    }
+}
+
 /// The pairs of operands that a product sums over: a weight and its adapter, at most.
 pub(crate) type Segments<'a> = [Option<(Lhs, Rhs<'a>)>; 2];
 
@@ -108,13 +127,20 @@ pub(crate) fn gemm_all<const N: usize>(ctx: &mut Context, products: &[Product<'_
             assert_eq!((lhs.m, rhs.n(), lhs.k), (c.rows(), c.cols(), rhs.k()), "operands of different shapes");
             assert_eq!(lhs.precision, rhs.precision(), "operands of different precisions");
         }
-        if let Init::From(mat) = init {
-            crate::device::assert_apart(&[*c], &[*mat]);
-        }
+        init.assert_fits(*c);
     }
     let mark = ctx.mark();
     let block = ctx.thread_scratch(KC * NR);
     if !ctx.planning() {
+        // The products run at once: what one of them writes is read and written by none of the others.
+        let written = products.each_ref().map(|product| product.c);
+        assert_apart(&written, &[block]);
+        for Product { segments, init, .. } in products {
+            let packed = segments.iter().flatten().flat_map(|(lhs, rhs)| [Some(lhs.packed), rhs.memory()]);
+            for read in packed.chain([init.source()]).flatten() {
+                written.iter().chain([&block]).for_each(|written| assert_apart(&[*written], &[read]));
+            }
+        }
         let _span = ctx.span(Kind::Matrix);
         let jobs = products.each_ref().map(|product| Job::new(ctx, product, block));
         ctx.parallel(jobs.iter().map(Job::tasks).sum(), |mut task| {
@@ -176,10 +202,7 @@ impl<'a> Job<'a> {
         Job {
             segments: segments.map(|segment| Some(Segment::new(ctx, segment?))),
             init,
-            source: match init {
-                Init::From(mat) | Init::Row(mat) => Some(ctx.view(mat)),
-                Init::Zero | Init::Accumulate => None,
-            },
+            source: init.source().map(|source| ctx.view(source)),
             c: ctx.view(c),
             block: ctx.view(block),
             isa: ctx.isa(),

@@ -2,7 +2,7 @@
 
 use super::pack::{pair, transpose, turn};
 use super::{MR, NR, Precision};
-use crate::device::{Context, Mat};
+use crate::device::{Context, Mat, assert_apart};
 use crate::floats::Floats;
 use crate::profile::Kind;
 use crate::simd::Isa;
@@ -95,6 +95,14 @@ impl Rhs<'_> {
         }
     }
 
+    /// The scratch that it lies in, if it does.
+    pub(super) fn memory(&self) -> Option<Mat> {
+        match *self {
+            Rhs::Weight { .. } | Rhs::WeightTransposed { .. } => None,
+            Rhs::Scratch { panels, .. } => Some(panels),
+        }
+    }
+
     pub(super) fn precision(&self) -> Precision {
         match *self {
             Rhs::Weight { panels } | Rhs::WeightTransposed { panels } => panels.precision,
@@ -139,6 +147,7 @@ pub(crate) fn pack_lhs(ctx: &mut Context, x: Mat, precision: Precision) -> Lhs {
     let packed = ctx.scratch(1, m * units);
     if !ctx.planning() && m * k > 0 {
         let _span = ctx.span(Kind::Matrix);
+        assert_apart(&[packed], &[x.span()]);
         let (source, target) = (ctx.view(x), ctx.view(packed));
         let isa = ctx.isa();
         for_panels(ctx, m, |row, rows| {
@@ -154,12 +163,13 @@ pub(crate) fn pack_lhs(ctx: &mut Context, x: Mat, precision: Precision) -> Lhs {
     Lhs { packed, precision, m, k }
 }
 
-/// Packs left-hand operands of `m` rows and depth `k` while they are computed: `writer` makes what writes row i of each. Their floats
-/// stay in the caches of the core that packs them.
+/// Packs left-hand operands of `m` rows and depth `k` while they are computed: `writer` makes what writes row i of each, and touches
+/// nothing but `touched`. Their floats stay in the caches of the core that packs them.
 pub(crate) fn pack_written<const N: usize, W>(
     ctx: &mut Context,
     (m, k): (usize, usize),
     precision: Precision,
+    touched: &[Mat],
     writer: impl FnOnce(&Context) -> W,
 ) -> [Lhs; N]
 where
@@ -171,6 +181,7 @@ where
     let floats = ctx.thread_scratch(N * MR * k);
     if !ctx.planning() && m * k > 0 {
         let _span = ctx.span(Kind::Rowwise);
+        operands.iter().map(|lhs| lhs.packed).chain([floats]).for_each(|own| assert_apart(&[own], touched));
         let (floats, targets, isa) = (ctx.view(floats), operands.map(|lhs| ctx.view(lhs.packed)), ctx.isa());
         let write = writer(ctx);
         for_panels(ctx, m, |row, rows| {
@@ -200,6 +211,7 @@ pub(crate) fn pack_rhs<'a>(ctx: &mut Context, source: Mat, order: Order, scale: 
     let panels = ctx.scratch(n.div_ceil(NR), precision.units(k) * NR);
     if !ctx.planning() {
         let _span = ctx.span(Kind::Matrix);
+        assert_apart(&[panels], &[source]);
         let (from, to) = (ctx.view(source), ctx.view(panels));
         let per_unit = precision.per_unit();
         let unit = |first: f32, second: f32| match precision {

@@ -38,7 +38,7 @@ pub mod rms_norm {
 
     /// `norm(x)` as an input that exists in packed form alone.
     pub fn packed(ctx: &mut Context, x: Mat, weight: Mat, epsilon: f32, precision: Precision) -> Input {
-        let [y] = Input::written(ctx, (x.rows(), x.cols()), precision, |ctx| {
+        let [y] = Input::written(ctx, (x.rows(), x.cols()), precision, &[x, weight], |ctx| {
             let write = writer(ctx, x, weight, epsilon);
             move |t, [y]: [&mut [f32]; 1]| write(t, y)
         });
@@ -150,6 +150,7 @@ pub mod rope {
             return;
         }
         let (xv, cv, sv, isa) = (ctx.view(x), ctx.view(table.cos), ctx.view(table.sin), ctx.isa());
+        assert_apart(&[x], &[positions.memory()]);
         let positions = ctx.indices(positions);
         for_rows(ctx, x.rows(), |t| {
             let position = positions[t] as usize;
@@ -207,7 +208,7 @@ pub mod dropout {
         if ctx.planning() {
             return;
         }
-        assert_apart(&[out], &[x]);
+        assert_apart(&[out], &[x, dropout.examples.memory(), dropout.positions.memory()]);
         let (xv, ov, isa) = (ctx.view(x), ctx.view(out), ctx.isa());
         let (examples, positions) = (ctx.indices(dropout.examples), ctx.indices(dropout.positions));
         for_rows(ctx, x.rows(), |t| {
@@ -234,7 +235,7 @@ pub fn gather_rows(ctx: &mut Context, x: Mat, rows: Indices, out: Mat) {
     if ctx.planning() {
         return;
     }
-    assert_apart(&[out], &[x]);
+    assert_apart(&[out], &[x, rows.memory()]);
     let (xv, ov) = (ctx.view(x), ctx.view(out));
     let rows = ctx.indices(rows);
     // SAFETY: tasks write disjoint rows of `out`, which does not overlap x (asserted).
@@ -247,7 +248,7 @@ pub fn scatter_rows(ctx: &mut Context, x: Mat, rows: Indices, out: Mat) {
     if ctx.planning() {
         return;
     }
-    assert_apart(&[out], &[x]);
+    assert_apart(&[out], &[x, rows.memory()]);
     let _span = ctx.span(Kind::Rowwise);
     let (xv, ov) = (ctx.view(x), ctx.view(out));
     for (i, &row) in ctx.indices(rows).iter().enumerate() {
@@ -275,6 +276,7 @@ pub fn add(ctx: &mut Context, x: Mat, y: Mat) {
 mod tests {
     use super::*;
     use crate::check::{assert_close, finite_differences, random, wide};
+    use crate::device::Region;
     use crate::simd::Isa;
 
     const T: usize = 3;
@@ -287,6 +289,35 @@ mod tests {
     fn each_isa(test: impl Fn(Context)) {
         test(Context::cpu(1).with_isa(Isa::Portable));
         test(Context::cpu(2));
+    }
+
+    /// A list of the present pass may lie where a matrix of the pass before lay.
+    #[test]
+    #[should_panic(expected = "overlaps another operand")]
+    fn an_index_list_is_not_overwritten_while_it_is_read() {
+        let mut ctx = Context::cpu(1);
+        let table = rope::Table::new(&mut ctx, &[1.0, 0.5], 8, 1.0);
+        ctx.plan(|ctx| ctx.alloc(Region::Io, 4, 4));
+        let stale = ctx.alloc(Region::Io, 4, 4);
+        ctx.reset();
+        let positions = ctx.upload_indices(&[0, 1, 2, 3]);
+        rope::forward(&mut ctx, stale, positions, &table);
+    }
+
+    /// Nor may a handle to scratch that was given back meet an op's own scratch.
+    #[test]
+    #[should_panic(expected = "overlaps another operand")]
+    fn scratch_that_was_given_back_is_no_operand() {
+        let mut ctx = Context::cpu(1);
+        let weight = ctx.persistent(1, 4);
+        let work = |ctx: &mut Context| {
+            let mark = ctx.mark();
+            let stale = ctx.scratch(4, 4);
+            ctx.release(mark);
+            rms_norm::packed(ctx, stale, weight, 1e-5, Precision::F32)
+        };
+        ctx.plan(work);
+        work(&mut ctx);
     }
 
     #[test]

@@ -51,7 +51,8 @@ pub fn forward(ctx: &mut Context, gate: Mat, up: Mat, pairs: Option<Mat>, out: M
 
 /// `silu(gate)·up` as an input that exists in packed form alone.
 pub fn packed(ctx: &mut Context, gate: Mat, up: Mat, pairs: Option<Mat>, precision: Precision) -> Input {
-    let [out] = Input::written(ctx, (gate.rows(), gate.cols()), precision, |ctx| {
+    let touched = [gate, up, pairs.unwrap_or(up)];
+    let [out] = Input::written(ctx, (gate.rows(), gate.cols()), precision, &touched, |ctx| {
         let write = writer(ctx, gate, up, pairs);
         move |t, [out]: [&mut [f32]; 1]| write(t, out)
     });
@@ -105,7 +106,8 @@ pub fn backward(ctx: &mut Context, kept: Kept, dh: Mat, dgate: Mat, dup: Mat) {
 
 /// [`backward`] with both gradients in packed form alone.
 pub fn packed_backward(ctx: &mut Context, kept: Kept, dh: Mat, precision: Precision) -> [Input; 2] {
-    Input::written(ctx, kept.shape(), precision, |ctx| backward_writer(ctx, kept, dh))
+    let [first, second] = kept.all();
+    Input::written(ctx, kept.shape(), precision, &[first, second, dh], |ctx| backward_writer(ctx, kept, dh))
 }
 
 /// Writes a row of dgate and of dup.
