@@ -14,6 +14,9 @@ pub struct Rates {
     pub tokens_per_minute: Option<u64>,
 }
 
+/// No answer holds an endpoint up for longer, whatever number of tokens it says that it took.
+const LONGEST: Duration = Duration::from_secs(600);
+
 /// The limits of one endpoint and what they have left. Questions are spread evenly: a minute's worth at once would let two
 /// minutes' worth into one.
 #[derive(Debug)]
@@ -57,7 +60,10 @@ impl Rate {
 
     fn worth(&self, tokens: u64) -> Duration {
         match self.rates.tokens_per_minute {
-            Some(limit) => Duration::from_secs_f64(60.0 * tokens as f64 / limit.max(1) as f64),
+            Some(limit) => {
+                let seconds = 60.0 * tokens as f64 / limit.max(1) as f64;
+                Duration::from_secs_f64(seconds.min(LONGEST.as_secs_f64()))
+            }
             None => Duration::ZERO,
         }
     }
@@ -83,6 +89,17 @@ mod tests {
             assert!(in_minute <= 31, "{in_minute}");
         }
         assert_eq!(times[30] - start, Duration::from_secs(60));
+    }
+
+    #[test]
+    fn an_absurd_count_holds_nobody_up_for_long() {
+        let start = Instant::now();
+        let mut rate = Rate::new(Rates { requests_per_minute: None, tokens_per_minute: Some(1) }, start);
+        for _ in 0..3 {
+            rate.asked(u64::MAX, start);
+            rate.took(u64::MAX, 0);
+        }
+        assert!(rate.ready() - start <= 6 * LONGEST);
     }
 
     #[test]

@@ -92,9 +92,6 @@ impl Failure {
     }
 }
 
-/// Takes secrets out of a server's words.
-pub(super) type Hide<'a> = &'a (dyn Fn(&str) -> String + Sync);
-
 /// What a server says of an error.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Said {
@@ -110,33 +107,33 @@ pub(super) struct Said {
 
 impl Said {
     /// Reads a body that came with an error's status.
-    pub(super) fn from_bytes(status: u16, body: &[u8], hide: Hide<'_>) -> Said {
+    pub(super) fn from_bytes(status: u16, body: &[u8]) -> Said {
         let text = String::from_utf8_lossy(body);
         match serde_json::from_str::<Value>(&text) {
-            Ok(value) => Said::from_error(value.get("error").filter(|error| !error.is_null()).unwrap_or(&value), hide),
+            Ok(value) => Said::from_error(value.get("error").filter(|error| !error.is_null()).unwrap_or(&value)),
             // A page for people says little more than its status.
             Err(_) if text.trim().is_empty() || text.trim_start().starts_with('<') => {
                 let reason = StatusCode::from_u16(status).ok().and_then(|status| status.canonical_reason());
-                Said::from_words(reason.unwrap_or("no reason given"), hide)
+                Said::from_words(reason.unwrap_or("no reason given"))
             }
-            Err(_) => Said::from_words(&text, hide),
+            Err(_) => Said::from_words(&text),
         }
     }
 
     /// The error in a body that came with status 200, if it holds one.
-    pub(super) fn in_body(value: &Value, hide: Hide<'_>) -> Option<Said> {
+    pub(super) fn in_body(value: &Value) -> Option<Said> {
         match value.get("error") {
-            Some(error) if !error.is_null() => Some(Said::from_error(error, hide)),
-            _ if value.get("object").is_some_and(|object| object == "error") => Some(Said::from_error(value, hide)),
+            Some(error) if !error.is_null() => Some(Said::from_error(error)),
+            _ if value.get("object").is_some_and(|object| object == "error") => Some(Said::from_error(value)),
             _ => None,
         }
     }
 
-    fn from_words(words: &str, hide: Hide<'_>) -> Said {
-        Said { words: harmless(&hide(words)), known_by: words.to_lowercase(), ..Said::default() }
+    fn from_words(words: &str) -> Said {
+        Said { words: harmless(words), known_by: words.to_lowercase(), ..Said::default() }
     }
 
-    fn from_error(error: &Value, hide: Hide<'_>) -> Said {
+    fn from_error(error: &Value) -> Said {
         let part = |name: &str| error.get(name).and_then(Value::as_str);
         let message = error.as_str().or_else(|| part("message")).or_else(|| part("detail"));
         let message = message.map(str::to_owned).unwrap_or_else(|| error.to_string());
@@ -147,7 +144,7 @@ impl Said {
         let place = error.pointer("/detail/0/loc/1").and_then(Value::as_str);
         let status = code.and_then(|code| code.as_u64().or_else(|| code.as_str()?.parse().ok()));
         Said {
-            words: harmless(&hide(&message)),
+            words: harmless(&message),
             known_by,
             field: part("param").or(place).map(str::to_owned),
             status: status.and_then(|status| u16::try_from(status).ok()).filter(|status| (400..600).contains(status)),

@@ -76,6 +76,16 @@ impl Gathered {
     }
 }
 
+/// No question and no answer has more tokens: a count beyond it is a mistake of the server's.
+pub(crate) const MOST_TOKENS: u64 = 1 << 32;
+
+/// A count of tokens, if it is one: a whole number that can be. Whatever else a server says there, it does not say how many.
+pub(super) fn count(value: Option<&Value>) -> Option<u64> {
+    let value = value?;
+    let whole = value.as_f64().filter(|number| number.fract() == 0.0 && *number >= 0.0);
+    value.as_u64().or(whole.map(|number| number as u64)).filter(|count| *count <= MOST_TOKENS)
+}
+
 /// Puts fields of `from` into `into`: objects are merged, a null takes a field out.
 pub(super) fn merge(into: &mut Map<String, Value>, from: &Map<String, Value>) {
     for (name, value) in from {

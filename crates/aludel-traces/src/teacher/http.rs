@@ -12,6 +12,7 @@ use tokio::time::timeout;
 
 use super::endpoint::Routes;
 use super::failure::Said;
+use super::mask::Mask;
 use super::reader::Reader;
 use super::retry_after::retry_after;
 use super::{Answer, Asking, BoxFuture, Dialect, Endpoint, Failure, Question, Teacher, connection, ollama, openai};
@@ -35,6 +36,8 @@ pub struct HttpTeacher {
     endpoint: Endpoint,
     routes: Routes,
     headers: HeaderMap,
+    /// Takes the keys out of all that the server says.
+    mask: Mask,
     /// Whether the server takes `stream_options`, once that is known.
     takes_usage: OnceLock<bool>,
 }
@@ -67,7 +70,8 @@ impl HttpTeacher {
             .user_agent(concat!("aludel/", env!("CARGO_PKG_VERSION")))
             .build()
             .map_err(|reason| endpoint.refuse(format!("no client can be made for it ({reason})")))?;
-        Ok(HttpTeacher { client, endpoint, routes, headers, takes_usage: OnceLock::new() })
+        let mask = mask(&endpoint, &routes);
+        Ok(HttpTeacher { client, endpoint, routes, headers, mask, takes_usage: OnceLock::new() })
     }
 
     /// The names of the models that the server lists; none if it does not know how to say so.
@@ -75,7 +79,7 @@ impl HttpTeacher {
         let wait = self.endpoint.timeouts.request.min(SHORT_WAIT);
         let mut response = match self.accepted(self.client.get(self.routes.models.clone()), wait).await {
             Err(Failure::Refused { status: Some(404 | 405), .. }) => return Ok(Vec::new()),
-            response => response?,
+            response => response.map_err(|failure| self.mask.failure(failure))?,
         };
         let mut body = Vec::new();
         let _ = timeout(SHORT_WAIT, async {
@@ -89,7 +93,8 @@ impl HttpTeacher {
         .await;
         let list: Value = serde_json::from_slice(&body).unwrap_or_default();
         let models = list.get("data").or_else(|| list.get("models")).and_then(Value::as_array);
-        let name = |model: &Value| Some(model.get("id").or_else(|| model.get("name"))?.as_str()?.to_owned());
+        let name =
+            |model: &Value| Some(self.mask.text(model.get("id").or_else(|| model.get("name"))?.as_str()?).into_owned());
         Ok(models.into_iter().flatten().filter_map(name).collect())
     }
 
@@ -153,7 +158,7 @@ impl HttpTeacher {
             }
         })
         .await;
-        let said = Said::from_bytes(status.as_u16(), &body, &|text| self.without_secrets(text));
+        let said = Said::from_bytes(status.as_u16(), &body);
         Err(Failure::from_status(status.as_u16(), wait, &said))
     }
 
@@ -167,8 +172,7 @@ impl HttpTeacher {
 
     async fn read(&self, mut response: Response, started: Instant) -> Result<Answer, Failure> {
         let kind = response.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
-        let hide = |text: &str| self.without_secrets(text);
-        let mut reader = Reader::new(&self.endpoint, kind, &hide);
+        let mut reader = Reader::new(&self.endpoint, kind);
         reader.expect(response.content_length())?;
         while !reader.is_done() {
             // An answer that has ended waits only for its count of tokens.
@@ -190,12 +194,28 @@ impl HttpTeacher {
         }
         answer
     }
+}
 
-    /// The text without key and header values, should a server have repeated them.
-    fn without_secrets(&self, text: &str) -> String {
-        let secrets = self.endpoint.key.iter().chain(self.endpoint.headers.iter().map(|(_, value)| value));
-        secrets.fold(text.to_owned(), |text, secret| secret.removed_from(&text))
+/// What no server's words may give away: the key, what else stands in a header or an address as one, and as a whole the values of
+/// all other headers.
+fn mask(endpoint: &Endpoint, routes: &Routes) -> Mask {
+    let mut mask = Mask::default();
+    let is_secret = |name: &str| {
+        let name = name.to_ascii_lowercase();
+        ["auth", "key", "token", "secret", "password", "cookie", "sig"].iter().any(|part| name.contains(part))
+    };
+    if let Some(key) = &endpoint.key {
+        mask.add_key(key.text());
     }
+    for (name, value) in &endpoint.headers {
+        match is_secret(name) {
+            // What stands before white space is a scheme, such as `Bearer`.
+            true => mask.add_key(value.text().split_once(' ').map_or(value.text(), |(_, key)| key)),
+            false => mask.add_whole(value.text()),
+        }
+    }
+    routes.chat.query_pairs().filter(|(name, _)| is_secret(name)).for_each(|(_, value)| mask.add_key(&value));
+    mask
 }
 
 impl Teacher for HttpTeacher {
@@ -207,9 +227,11 @@ impl Teacher for HttpTeacher {
     ) -> BoxFuture<'a, Result<Answer, Failure>> {
         Box::pin(async move {
             let wait = self.endpoint.timeouts.request;
-            timeout(wait, self.answer(question, asking, sample)).await.unwrap_or_else(|_| {
+            let answer = timeout(wait, self.answer(question, asking, sample)).await.unwrap_or_else(|_| {
                 Err(Failure::broken(format!("the answer was not whole after {} s", wait.as_secs_f64())))
-            })
+            });
+            // Here alone what a server said goes on to others.
+            answer.map(|answer| self.mask.answer(answer)).map_err(|failure| self.mask.failure(failure))
         })
     }
 
@@ -223,7 +245,7 @@ impl Teacher for HttpTeacher {
             match self.accepted(self.client.get(self.routes.models.clone()), wait).await {
                 // Someone is there and has no list of models.
                 Err(Failure::Refused { status: Some(404 | 405), .. }) => Ok(()),
-                checked => checked.map(drop),
+                checked => checked.map(drop).map_err(|failure| self.mask.failure(failure)),
             }
         })
     }

@@ -7,6 +7,7 @@ mod endpoint;
 mod failure;
 mod gathered;
 mod http;
+mod mask;
 mod ollama;
 mod openai;
 mod preset;
@@ -21,6 +22,8 @@ use std::pin::Pin;
 use aludel_text::message::Message;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+
+pub(crate) use gathered::MOST_TOKENS;
 
 pub use endpoint::{Dialect, Endpoint, Timeouts};
 pub use failure::Failure;

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::gathered::{Gathered, merge};
+use super::gathered::{Gathered, count, merge};
 use super::{Asking, Question, openai};
 
 /// The body of a request.
@@ -40,7 +40,7 @@ pub(super) fn take(mut value: Value, gathered: &mut Gathered) {
         gathered.model = value.get("model").and_then(Value::as_str).map(str::to_owned);
     }
     if value.get("done").is_some_and(|done| done == true) {
-        let count = |name: &str| value.get(name).and_then(Value::as_u64);
+        let count = |name: &str| count(value.get(name));
         gathered.prompt_tokens = count("prompt_eval_count");
         gathered.completion_tokens = count("eval_count");
         // Versions before 0.3 are done without saying why.

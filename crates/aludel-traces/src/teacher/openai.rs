@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::gathered::{Gathered, merge};
+use super::gathered::{Gathered, count, merge};
 use super::{Asking, Question};
 
 /// The body of a request.
@@ -41,7 +41,7 @@ pub(super) fn messages(question: &Question) -> Value {
 /// Adds a chunk of a stream (`delta`) or a whole answer (`message`).
 pub(super) fn take(mut value: Value, gathered: &mut Gathered) {
     if let Some(usage) = value.get("usage").filter(|usage| usage.is_object()) {
-        let count = |name: &str| usage.get(name).and_then(Value::as_u64);
+        let count = |name: &str| count(usage.get(name));
         gathered.prompt_tokens = count("prompt_tokens").or(gathered.prompt_tokens);
         gathered.completion_tokens = count("completion_tokens").or(gathered.completion_tokens);
     }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::failure::{Hide, Said};
+use super::failure::Said;
 use super::gathered::Gathered;
 use super::sse::{BadBytes, Events, Lines};
 use super::{Answer, Dialect, Endpoint, Failure, ollama, openai};
@@ -20,29 +20,28 @@ enum Shape {
 }
 
 /// A body on its way to an answer.
-pub(super) struct Reader<'a> {
+pub(super) struct Reader {
     shape: Shape,
     lines: Lines,
     events: Events,
     whole: Vec<u8>,
     bytes: usize,
     bytes_allowed: usize,
-    answer: Growing<'a>,
+    answer: Growing,
 }
 
 /// What the body has said so far.
-struct Growing<'a> {
+struct Growing {
     dialect: Dialect,
-    hide: Hide<'a>,
     gathered: Gathered,
     first_token: Option<Duration>,
     is_done: bool,
 }
 
-impl<'a> Reader<'a> {
+impl Reader {
     /// A reader for a body of the content type `kind`; where that says nothing, of what was asked for. Some servers answer
     /// the one when asked for the other.
-    pub(super) fn new(endpoint: &Endpoint, kind: &str, hide: Hide<'a>) -> Reader<'a> {
+    pub(super) fn new(endpoint: &Endpoint, kind: &str) -> Reader {
         let shape = match (kind.split(';').next().unwrap_or_default().trim(), endpoint.stream, endpoint.dialect) {
             ("text/event-stream", ..) => Shape::Events,
             ("application/x-ndjson", ..) => Shape::Lines,
@@ -50,13 +49,8 @@ impl<'a> Reader<'a> {
             (_, true, Dialect::OpenAi) => Shape::Events,
             (_, true, Dialect::Ollama) => Shape::Lines,
         };
-        let answer = Growing {
-            dialect: endpoint.dialect,
-            hide,
-            gathered: Gathered::default(),
-            first_token: None,
-            is_done: false,
-        };
+        let answer =
+            Growing { dialect: endpoint.dialect, gathered: Gathered::default(), first_token: None, is_done: false };
         Reader {
             shape,
             lines: Lines::default(),
@@ -139,7 +133,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-impl Growing<'_> {
+impl Growing {
     /// Takes an event, a line or the whole.
     fn take(&mut self, text: &str, started: Instant) -> Result<(), Failure> {
         let is_stream_end = self.dialect == Dialect::OpenAi && text.trim() == "[DONE]";
@@ -152,7 +146,7 @@ impl Growing<'_> {
         }
         let value: Value = serde_json::from_str(text)
             .map_err(|reason| Failure::broken(format!("the answer is not JSON as it should be ({reason})")))?;
-        if let Some(said) = Said::in_body(&value, self.hide) {
+        if let Some(said) = Said::in_body(&value) {
             return Err(Failure::from_body(&said));
         }
         match self.dialect {
