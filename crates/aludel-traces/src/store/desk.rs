@@ -2,12 +2,16 @@
 //! their owners, and traces. When a transaction begins and ends, and who is told, is `writer`'s matter.
 
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::types::Value;
+use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
 
+use super::check::check;
+use super::digest::{PROMPTS, RUNS, TRACES, Table};
 use super::owner::Owner;
-use super::{Outcome, TraceRow, Wanted, hash_of};
+use super::{Outcome, TraceRow, Wanted, hash_of, open};
 
 /// How often a living process says so, and for how long that holds.
 pub(super) const HEARTBEAT: Duration = Duration::from_secs(10);
@@ -27,6 +31,14 @@ pub(super) struct Registered {
     pub(super) messages: String,
     pub(super) columns: String,
     pub(super) origin: String,
+}
+
+/// What became of damaged traces.
+pub(super) enum Removed {
+    /// So many are gone and missing now.
+    Traces(u64),
+    /// Nothing was done: the file itself is damaged.
+    Nothing(String),
 }
 
 impl Desk {
@@ -85,15 +97,31 @@ impl Desk {
         self.connection.prepare_cached(sql)?.execute([]).map(|_| ())
     }
 
-    /// The number of a teacher with these settings.
+    /// The number of a teacher with these settings. A run that is known and damaged is written anew, so that its traces stay its own.
     pub(super) fn run(&mut self, hash: &str, teacher: &str, settings: &str) -> rusqlite::Result<i64> {
-        let known =
-            "INSERT INTO runs (hash, teacher, settings, created) VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING";
-        self.connection.execute(known, params![hash, teacher, settings, now_ms()])?;
+        let known = format!("SELECT id, digest, {} FROM runs WHERE hash = ?1 OR settings = ?2", RUNS.named());
+        let is_whole = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get::<_, String>(1)? == RUNS.of_row(row, 2)?));
+        let known: Option<(i64, bool)> = self.connection.query_row(&known, [hash, settings], is_whole).optional()?;
+        let values =
+            [hash.to_string().into(), teacher.to_string().into(), settings.to_string().into(), now_ms().into()];
+        let digest = RUNS.of(&values);
+        let write = match known {
+            Some((id, true)) => return Ok(id),
+            Some((id, false)) => {
+                format!(
+                    "UPDATE runs SET hash = ?1, teacher = ?2, settings = ?3, created = ?4, digest = ?5 WHERE id = {id}"
+                )
+            }
+            None => {
+                "INSERT INTO runs (hash, teacher, settings, created, digest) VALUES (?1, ?2, ?3, ?4, ?5)".to_string()
+            }
+        };
+        self.connection.execute(&write, params_from_iter(values.into_iter().chain([digest.into()])))?;
         self.connection.query_row("SELECT id FROM runs WHERE hash = ?1", [hash], |row| row.get(0))
     }
 
-    /// Adds prompts, and that so many answers to each are wanted. A prompt that is known takes on the columns given now.
+    /// Adds prompts, and that so many answers to each are wanted. A prompt that is known takes on the columns given now, and is
+    /// written anew if it is damaged.
     pub(super) fn register(
         &mut self,
         list: i64,
@@ -102,9 +130,11 @@ impl Desk {
         prompts: &[Registered],
     ) -> rusqlite::Result<()> {
         let mut insert = self.connection.prepare_cached(
-            "INSERT INTO prompts (hash, messages, columns, origin) VALUES (?1, ?2, ?3, ?4)
-             ON CONFLICT (hash) DO UPDATE SET columns = excluded.columns, origin = excluded.origin
-             WHERE columns <> excluded.columns OR origin <> excluded.origin",
+            "INSERT INTO prompts (hash, messages, columns, origin, digest) VALUES (?1, ?2, ?3, ?4, ?5)
+             ON CONFLICT (hash) DO UPDATE SET messages = excluded.messages, columns = excluded.columns,
+               origin = excluded.origin, digest = excluded.digest
+             WHERE messages IS NOT excluded.messages OR columns IS NOT excluded.columns
+               OR origin IS NOT excluded.origin OR digest IS NOT excluded.digest",
         )?;
         let mut find = self.connection.prepare_cached("SELECT id FROM prompts WHERE hash = ?1")?;
         let mut want = self.connection.prepare_cached(
@@ -114,7 +144,10 @@ impl Desk {
         let mut ask =
             self.connection.prepare_cached("INSERT OR IGNORE INTO temp.asked (list, prompt) VALUES (?1, ?2)")?;
         for prompt in prompts {
-            insert.execute(params![prompt.hash, prompt.messages, prompt.columns, prompt.origin])?;
+            let Registered { hash, messages, columns, origin } = prompt;
+            let values = [hash, messages, columns, origin].map(|text| Value::from(text.clone()));
+            let digest = PROMPTS.of(&values);
+            insert.execute(params_from_iter(values.into_iter().chain([digest.into()])))?;
             let id: i64 = find.query_row([&prompt.hash], |row| row.get(0))?;
             want.execute(params![run, id, samples])?;
             ask.execute(params![list, id])?;
@@ -182,10 +215,15 @@ impl Desk {
         let read = |row: &rusqlite::Row<'_>| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?));
         let (run_hash, prompt_hash) = self.connection.prepare_cached(hashes)?.query_row([run, prompt], read)?;
         let hash = hash_of(&[&run_hash, &prompt_hash, &sample.to_string()]);
-        let mut older = self
-            .connection
-            .prepare_cached("SELECT status FROM traces WHERE run = ?1 AND prompt = ?2 AND sample = ?3")?;
-        let older: Option<String> = older.query_row(params![run, prompt, sample], |row| row.get(0)).optional()?;
+        let mut older = self.connection.prepare_cached(
+            "SELECT status, cost, attempts FROM traces WHERE run = ?1 AND prompt = ?2 AND sample = ?3",
+        )?;
+        let read = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?));
+        let older: Option<(String, f64, i64)> = older.query_row(params![run, prompt, sample], read).optional()?;
+        let (older, cost_before, attempts_before) = match older {
+            Some((status, cost, attempts)) => (Some(status), cost, attempts),
+            None => (None, 0.0, 0),
+        };
         let rank = |status: &str| ["failed", "cut", "complete"].iter().position(|name| *name == status);
         let status = row.outcome.status();
         if older.as_deref().is_none_or(|older| older != "complete" && rank(older) <= rank(status)) {
@@ -193,32 +231,60 @@ impl Desk {
                 Outcome::Answered { answer, cost } => (Some(answer), *cost, None),
                 Outcome::Refused { words } => (None, 0.0, Some(words)),
             };
-            let mut insert = self.connection.prepare_cached(PUT)?;
-            insert.execute(params![
-                hash,
-                run,
-                prompt,
-                sample,
-                status,
-                answer.map(|answer| answer.finish.as_str()),
-                answer.and_then(|answer| answer.prompt_tokens),
-                answer.and_then(|answer| answer.completion_tokens),
-                if cost.is_finite() { cost } else { 0.0 },
-                answer.map(|answer| answer.first_token_ms),
-                answer.map(|answer| answer.elapsed_ms),
-                row.attempts,
-                row.endpoint,
-                answer.and_then(|answer| answer.model.as_deref()),
-                now_ms(),
-                error,
-                answer.and_then(|answer| answer.reasoning.as_deref()),
-                answer.map(|answer| answer.content.as_str()),
-                logprobs,
-            ])?;
+            let cost = cost_before + if cost.is_finite() { cost } else { 0.0 };
+            let text = |text: &str| Value::from(text.to_string());
+            // A number that no column holds is none.
+            let count = |count: Option<u64>| Value::from(count.and_then(|count| i64::try_from(count).ok()));
+            let values: [Value; TRACES.columns.len()] = [
+                hash.into(),
+                run.into(),
+                prompt.into(),
+                sample.into(),
+                text(status),
+                answer.map(|answer| answer.finish.as_str().to_string()).into(),
+                count(answer.and_then(|answer| answer.prompt_tokens)),
+                count(answer.and_then(|answer| answer.completion_tokens)),
+                cost.into(),
+                count(answer.map(|answer| answer.first_token_ms)),
+                count(answer.map(|answer| answer.elapsed_ms)),
+                attempts_before.saturating_add(row.attempts.into()).into(),
+                text(&row.endpoint),
+                answer.and_then(|answer| answer.model.clone()).into(),
+                now_ms().into(),
+                error.cloned().into(),
+                answer.and_then(|answer| answer.reasoning.clone()).into(),
+                answer.map(|answer| answer.content.clone()).into(),
+                logprobs.map(<[u8]>::to_vec).into(),
+            ];
+            let digest = Value::from(TRACES.of(&values));
+            let mut insert = self.connection.prepare_cached(&PUT)?;
+            insert.execute(params_from_iter(values.iter().chain([&digest])))?;
         }
         let mut release =
             self.connection.prepare_cached("DELETE FROM claims WHERE run = ?1 AND prompt = ?2 AND sample = ?3")?;
         release.execute(params![run, prompt, sample]).map(|_| ())
+    }
+
+    /// Removes the traces that are damaged themselves, so that they are missing, and counts anew what is there. Prompts and settings
+    /// that are damaged stay: whoever registers them writes them anew.
+    pub(super) fn remove_damaged(&mut self) -> rusqlite::Result<Removed> {
+        let is_whole = |connection: &Connection| -> rusqlite::Result<bool> {
+            connection.query_row("PRAGMA integrity_check(1)", [], |row| Ok(row.get::<_, String>(0)? == "ok"))
+        };
+        if !is_whole(&self.connection)? {
+            // Indexes can be made again from the tables.
+            self.connection.execute_batch("REINDEX")?;
+            if !is_whole(&self.connection)? {
+                return Ok(Removed::Nothing(check(&self.connection)?.words()));
+            }
+        }
+        let damage = check(&self.connection)?;
+        let mut removed = 0;
+        for trace in damage.traces.iter().filter(|trace| trace.is_itself) {
+            removed += self.connection.execute("DELETE FROM traces WHERE id = ?1", [trace.id])? as u64;
+        }
+        self.connection.execute_batch(open::RECOUNT)?;
+        Ok(Removed::Traces(removed))
     }
 
     /// This process among the owners, entered when it first claims something.
@@ -262,16 +328,18 @@ impl Desk {
     }
 }
 
-const PUT: &str =
-    "INSERT INTO traces (hash, run, prompt, sample, status, finish_reason, prompt_tokens, completion_tokens,
-   cost, first_token_ms, elapsed_ms, attempts, endpoint, model, created, error, reasoning, content, logprobs)
- VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19)
- ON CONFLICT (run, prompt, sample) DO UPDATE SET status = excluded.status, finish_reason = excluded.finish_reason,
-   prompt_tokens = excluded.prompt_tokens, completion_tokens = excluded.completion_tokens,
-   cost = cost + excluded.cost, first_token_ms = excluded.first_token_ms, elapsed_ms = excluded.elapsed_ms,
-   attempts = attempts + excluded.attempts, endpoint = excluded.endpoint, model = excluded.model,
-   created = excluded.created, error = excluded.error, reasoning = excluded.reasoning, content = excluded.content,
-   logprobs = excluded.logprobs";
+/// Writes a trace, or writes over the one in its place.
+static PUT: LazyLock<String> = LazyLock::new(|| {
+    let Table { columns, .. } = TRACES;
+    let places: Vec<String> = (1..=columns.len() + 1).map(|number| format!("?{number}")).collect();
+    let again = columns.iter().chain(&["digest"]).map(|column| format!("{column} = excluded.{column}"));
+    format!(
+        "INSERT INTO traces ({}, digest) VALUES ({}) ON CONFLICT (run, prompt, sample) DO UPDATE SET {}",
+        columns.join(", "),
+        places.join(", "),
+        again.collect::<Vec<_>>().join(", "),
+    )
+});
 
 pub(super) fn now_ms() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)

@@ -1,7 +1,7 @@
 //! A store's traces as rows of columns, in the shape that the data reader knows: written to a file, or handed to curation,
 //! which therefore reads the same either way.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -12,6 +12,7 @@ use aludel_text::message::Role;
 use serde_json::{Map, Value, json};
 
 use super::Place;
+use super::check::Damage;
 use super::open::is_sqlite;
 use super::snapshot::{Snapshot, Stored};
 use crate::Error;
@@ -23,25 +24,41 @@ pub struct Rows {
     snapshot: Snapshot,
     complete_alone: bool,
     runs: HashMap<i64, (String, Value)>,
+    /// Traces that are not as they were written, by their numbers.
+    left_out: HashSet<i64>,
     /// The store's hash.
     store: String,
     single_questions: bool,
 }
 
 impl Rows {
-    /// The rows of a store.
+    /// The rows of a store that is as it was written.
+    ///
+    /// # Errors
+    /// As [`Snapshot::open`], and [`Error::Store`] for a store that is damaged.
+    pub fn open(path: &Path, complete_alone: bool) -> Result<Rows, Error> {
+        let (rows, damage) = Rows::open_damaged(path, complete_alone)?;
+        match damage.is_none() {
+            true => Ok(rows),
+            false => Err(Error::Store { path: path.to_path_buf(), reason: damage.words(), mend: MEND }),
+        }
+    }
+
+    /// The rows of a store that are as they were written, and which are not.
     ///
     /// # Errors
     /// As [`Snapshot::open`].
-    pub fn open(path: &Path, complete_alone: bool) -> Result<Rows, Error> {
+    pub fn open_damaged(path: &Path, complete_alone: bool) -> Result<(Rows, Damage), Error> {
         let snapshot = Snapshot::open(path)?;
+        let damage = snapshot.check()?;
+        let left_out = damage.traces.iter().map(|trace| trace.id).collect();
         let (mut runs, store) = (snapshot.runs()?, snapshot.hash()?);
         for settings in runs.values_mut().filter_map(|(_, settings)| settings.as_object_mut()) {
             // Parquet has no place for an object without fields.
             settings.retain(|_, value| !value.is_null() && value.as_object().is_none_or(|fields| !fields.is_empty()));
         }
         let single_questions = snapshot.asks_single_questions()?;
-        Ok(Rows { snapshot, complete_alone, runs, store, single_questions })
+        Ok((Rows { snapshot, complete_alone, runs, left_out, store, single_questions }, damage))
     }
 
     /// The rows, by run, prompt and sample.
@@ -51,7 +68,7 @@ impl Rows {
         let mut ended = false;
         std::iter::from_fn(move || {
             if page.len() == 0 && !ended {
-                match self.snapshot.page(after, self.complete_alone) {
+                match self.snapshot.page(after, self.complete_alone, &self.left_out) {
                     Ok(next) => page = next.into_iter(),
                     Err(error) => {
                         ended = true;
@@ -109,6 +126,10 @@ impl Rows {
         row
     }
 }
+
+/// What helps where a store is damaged.
+const MEND: &str = "`aludel trace --replace-damaged` with the same settings asks for damaged and missing traces again; \
+    `aludel trace export --skip-damaged` writes the others";
 
 /// Names that play a part in a trace, whether a row has them or not.
 const PARTS: [&str; 19] = [

@@ -1,8 +1,10 @@
 //! The store of traces: one SQLite file in which each answer is kept the moment it is there, and which knows what is missing.
-//! Several processes may share it. `open` makes and checks the file, `writer` commits, `desk` says what is written, `snapshot`
-//! reads, `export` makes rows of it. The tables are described in `docs/STORE.md`.
+//! Several processes may share it. `open` makes and checks the file, `writer` commits, `desk` says what is written, `digest` what a
+//! row says, `check` whether it still does, `snapshot` reads, `export` makes rows of it. The tables are described in `docs/STORE.md`.
 
+mod check;
 mod desk;
+mod digest;
 mod export;
 mod open;
 mod owner;
@@ -16,8 +18,10 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::thread::JoinHandle;
 
 use aludel_text::message::Message;
-use serde_json::Value;
+use serde::Serialize;
+use serde_json::{Value, json};
 
+pub use check::{Damage, DamagedTrace};
 pub use export::{Rows, export};
 pub use open::is_sqlite;
 pub use snapshot::{RunStatus, Snapshot, Status, TokenCounts};
@@ -25,7 +29,7 @@ pub use snapshot::{RunStatus, Snapshot, Status, TokenCounts};
 use crate::Error;
 use crate::dataset::Prompt;
 use crate::teacher::{Answer, Asking};
-use desk::{Desk, Registered};
+use desk::{Desk, Registered, Removed};
 use writer::Queue;
 
 /// A store that is open for writing. Dropping it writes what is queued and gives back what is claimed.
@@ -194,6 +198,23 @@ impl Store {
         taken.filter_map(Result::transpose).collect()
     }
 
+    /// Removes the traces that are not as they were written, so that they are missing and are asked for again, and gives their
+    /// number. Not to be called from within an asynchronous task.
+    ///
+    /// # Errors
+    /// [`Error::Store`], also where the file itself is so damaged that this would make it worse.
+    pub fn remove_damaged(&self) -> Result<u64, Error> {
+        let queue = self.writer().0;
+        match queue.wait(queue.push(true, Desk::remove_damaged))? {
+            Removed::Traces(count) => Ok(count),
+            Removed::Nothing(reason) => Err(Error::Store {
+                path: self.path.clone(),
+                reason,
+                mend: "the file itself is damaged: sqlite3's `.recover` saves what can be read, into a new file",
+            }),
+        }
+    }
+
     /// The store as it is now.
     ///
     /// # Errors
@@ -285,16 +306,44 @@ impl Outcome {
     }
 }
 
-/// The hash and the text of settings; their order makes no difference.
+/// The hash and the text of settings; their order makes no difference. Stores keep the hash: a setting that is added later must
+/// leave the text as it is where it has its default.
 fn run_of(asking: &Asking) -> (String, String) {
-    let mut settings = serde_json::to_value(asking).expect("it consists of text, numbers and JSON");
+    let Asking { model, temperature, top_p, max_tokens, seed, logprobs, top_logprobs, extra_body } = asking;
+    let mut settings = json!({
+        "model": model,
+        "temperature": temperature,
+        "top_p": top_p,
+        "max_tokens": max_tokens,
+        "seed": seed,
+        "logprobs": logprobs,
+        "top_logprobs": top_logprobs,
+        "extra_body": extra_body,
+    });
     settings.sort_all_objects();
     let text = settings.to_string();
     (hash_of(&[&text]), text)
 }
 
+/// A message as its prompt's hash knows it. What is added to messages later must leave this as it is where it has its default.
+#[derive(Serialize)]
+struct Asked<'a> {
+    role: &'a str,
+    content: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reasoning_content: Option<&'a str>,
+}
+
+impl Asked<'_> {
+    fn of(message: &Message) -> Asked<'_> {
+        let Message { role, content, reasoning } = message;
+        Asked { role: role.as_str(), content, reasoning_content: reasoning.as_deref() }
+    }
+}
+
 fn registered(prompt: &Prompt) -> Registered {
-    let messages = serde_json::to_string(&prompt.messages).expect("messages are text");
+    let messages: Vec<Asked<'_>> = prompt.messages.iter().map(Asked::of).collect();
+    let messages = serde_json::to_string(&messages).expect("messages are text");
     let provenance = &prompt.provenance;
     Registered {
         hash: hash_of(&[&messages]),

@@ -7,15 +7,24 @@ use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 
+use super::digest::{PROMPTS, RUNS, TRACES};
 use crate::Error;
 
 /// "Alud", in the file's header: tells a store from other SQLite files.
 const APPLICATION_ID: i32 = 0x416c_7564;
 
 /// Raised whenever the tables change.
-const SCHEMA_VERSION: i32 = 1;
+pub(super) const SCHEMA_VERSION: i32 = 2;
+
+/// Before rows carried digests and the store counts. It is read as it is, and becomes one of today's when it is opened for writing.
+const WITHOUT_DIGESTS: i32 = 1;
 
 const SCHEMA: &str = include_str!("schema.sql");
+
+const COUNTS: &str = include_str!("counts.sql");
+
+/// Counts anew what there is.
+pub(super) const RECOUNT: &str = include_str!("recount.sql");
 
 /// How every SQLite file begins.
 pub(crate) const MAGIC: &[u8] = b"SQLite format 3\0";
@@ -38,6 +47,7 @@ pub(super) fn for_writing(path: &Path) -> Result<Connection, Error> {
         make(&mut connection).map_err(wrong)?;
     }
     check_schema(path, &connection)?;
+    migrate(&mut connection).map_err(wrong)?;
     let mode: String = connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0)).map_err(wrong)?;
     if mode != "wal" {
         return Err(Error::Store {
@@ -66,6 +76,10 @@ pub(super) fn for_reading(path: &Path) -> Result<Connection, Error> {
 /// What an error of SQLite's means for a store.
 pub(super) fn wrong(path: &Path, error: rusqlite::Error) -> Error {
     let mend = match error.sqlite_error_code() {
+        // It was not SQLite that refused, but a value on its way to it or from it.
+        None | Some(ErrorCode::TypeMismatch | ErrorCode::ConstraintViolation | ErrorCode::TooBig) => {
+            "the disk is not at fault but a value: `aludel trace status` tells whether the store is as it was written"
+        }
         Some(ErrorCode::DiskFull) => "free some space or move the store to another disk",
         Some(ErrorCode::DatabaseCorrupt) => {
             "the file is damaged: sqlite3's `.recover` saves what can be read, into a new file"
@@ -77,7 +91,7 @@ pub(super) fn wrong(path: &Path, error: rusqlite::Error) -> Error {
         Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => {
             "make the file and its folder writable; a store keeps two files beside itself"
         }
-        _ => "check that the file and its folder exist and may be written, and that the disk has room",
+        _ => "check that the file and its folder exist and may be written",
     };
     Error::Store { path: path.to_path_buf(), reason: error.to_string(), mend }
 }
@@ -135,7 +149,27 @@ fn make(connection: &mut Connection) -> rusqlite::Result<()> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     if is_empty(&transaction)? {
         transaction.execute_batch(SCHEMA)?;
+        transaction.execute_batch(COUNTS)?;
         transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+        transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
+    }
+    transaction.commit()
+}
+
+/// Gives a store from before there were digests what it lacks. Another process may be doing the same.
+fn migrate(connection: &mut Connection) -> rusqlite::Result<()> {
+    if number(connection, "user_version")? != WITHOUT_DIGESTS {
+        return Ok(());
+    }
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    if number(&transaction, "user_version")? == WITHOUT_DIGESTS {
+        for table in [&PROMPTS, &RUNS, &TRACES] {
+            let add = format!("ALTER TABLE {} ADD COLUMN digest TEXT NOT NULL DEFAULT ''", table.name);
+            transaction.execute_batch(&add)?;
+            table.add_digests(&transaction)?;
+        }
+        transaction.execute_batch(COUNTS)?;
+        transaction.execute_batch(RECOUNT)?;
         transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
     }
     transaction.commit()
@@ -147,7 +181,7 @@ fn check_schema(path: &Path, connection: &Connection) -> Result<(), Error> {
         return Err(none(path, "this SQLite file belongs to another program"));
     }
     match number(connection, "user_version").map_err(wrong)? {
-        SCHEMA_VERSION => Ok(()),
+        WITHOUT_DIGESTS | SCHEMA_VERSION => Ok(()),
         version => Err(Error::Store {
             path: path.to_path_buf(),
             reason: format!("the store's schema has version {version}, and this Aludel knows version {SCHEMA_VERSION}"),
@@ -156,6 +190,6 @@ fn check_schema(path: &Path, connection: &Connection) -> Result<(), Error> {
     }
 }
 
-fn number(connection: &Connection, pragma: &str) -> rusqlite::Result<i32> {
+pub(super) fn number(connection: &Connection, pragma: &str) -> rusqlite::Result<i32> {
     connection.pragma_query_value(None, pragma, |row| row.get(0))
 }

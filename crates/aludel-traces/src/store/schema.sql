@@ -4,7 +4,8 @@ CREATE TABLE prompts (
   hash TEXT NOT NULL UNIQUE,      -- of the messages
   messages TEXT NOT NULL,         -- JSON: [{"role": …, "content": …}, …]
   columns TEXT NOT NULL,          -- JSON object: the row's other columns, right answers among them
-  origin TEXT NOT NULL            -- file and line
+  origin TEXT NOT NULL,           -- file and line
+  digest TEXT NOT NULL DEFAULT '' -- of all other columns but the id, as below
 );
 -- How it is asked: one row for each teacher and settings that change its answers.
 CREATE TABLE runs (
@@ -12,7 +13,8 @@ CREATE TABLE runs (
   hash TEXT NOT NULL UNIQUE,      -- of the settings
   teacher TEXT NOT NULL,          -- the model
   settings TEXT NOT NULL,         -- JSON object, the model included
-  created INTEGER NOT NULL        -- milliseconds since 1970, as everywhere below
+  created INTEGER NOT NULL,       -- milliseconds since 1970, as everywhere below
+  digest TEXT NOT NULL DEFAULT ''
 );
 -- How many answers are wanted.
 CREATE TABLE wanted (
@@ -43,6 +45,7 @@ CREATE TABLE traces (
   reasoning TEXT,
   content TEXT,
   logprobs BLOB,                  -- JSON packed with zstd
+  digest TEXT NOT NULL DEFAULT '',
   UNIQUE (run, prompt, sample)
 );
 CREATE INDEX traces_numbers ON traces (run, status, prompt_tokens, completion_tokens, cost);

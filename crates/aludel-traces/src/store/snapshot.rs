@@ -1,7 +1,7 @@
 //! Reads a store as it was at one moment, whatever others write meanwhile: its numbers, and its rows in a fixed order. What
 //! a row looks like outside of the store is `export`'s matter.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
@@ -10,8 +10,10 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use super::check::{Damage, check, text};
 use super::{Place, Taken, open};
 use crate::Error;
+use crate::teacher::MOST_TOKENS;
 
 /// A store as it was when this was opened.
 pub struct Snapshot {
@@ -114,6 +116,14 @@ impl Snapshot {
         &self.path
     }
 
+    /// Whether it is as it was written. Reads all of it.
+    ///
+    /// # Errors
+    /// [`Error::Store`] where nothing can be read.
+    pub fn check(&self) -> Result<Damage, Error> {
+        self.read(check)
+    }
+
     /// Its numbers.
     ///
     /// # Errors
@@ -151,7 +161,7 @@ impl Snapshot {
             let mut find = connection.prepare("SELECT hash, status, created FROM traces ORDER BY hash")?;
             let mut rows = find.query([])?;
             while let Some(row) = rows.next()? {
-                let (hash, status, created): (String, String, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
+                let [hash, status, created] = [text(row, 0)?, text(row, 1)?, text(row, 2)?];
                 hasher.update(format!("{hash} {status} {created}\n").as_bytes());
             }
             Ok(hasher.finalize().to_hex()[..32].to_string())
@@ -176,7 +186,7 @@ impl Snapshot {
             "SELECT prompt_tokens, completion_tokens, elapsed_ms FROM traces WHERE hash = ?1 AND status <> 'failed'";
         self.read(|connection| {
             let take = |row: &Row<'_>| {
-                let number = |index| row.get::<_, Option<u64>>(index).map(Option::unwrap_or_default);
+                let number = |index| count(row, index).map(Option::unwrap_or_default);
                 Ok(Taken { prompt_tokens: number(0)?, completion_tokens: number(1)?, elapsed_ms: number(2)? })
             };
             connection.query_row(find, [hash], take).optional()
@@ -187,24 +197,33 @@ impl Snapshot {
     pub(super) fn runs(&self) -> Result<HashMap<i64, (String, Value)>, Error> {
         self.read(|connection| {
             let mut find = connection.prepare("SELECT id, teacher, settings FROM runs")?;
-            let rows = find.query_map([], |row| Ok((row.get(0)?, (row.get(1)?, json(row, 2)?))))?;
+            // Settings that are damaged are those of no trace that is read.
+            let rows =
+                find.query_map([], |row| Ok((row.get(0)?, (text(row, 1)?, json(row, 2).unwrap_or_default()))))?;
             rows.collect()
         })
     }
 
     /// Whether every prompt is one question, with or without a system message before it.
     pub(super) fn asks_single_questions(&self) -> Result<bool, Error> {
-        let find = "SELECT NOT EXISTS (SELECT 1 FROM prompts WHERE json_array_length(messages) <>
-            1 + (json_extract(messages, '$[0].role') = 'system') OR json_extract(messages, '$[#-1].role') <> 'user')";
+        let find = "SELECT NOT EXISTS (SELECT 1 FROM prompts WHERE CASE WHEN json_valid(messages) THEN
+            json_array_length(messages) <> 1 + (json_extract(messages, '$[0].role') = 'system')
+            OR json_extract(messages, '$[#-1].role') <> 'user' END)";
         self.read(|connection| connection.query_row(find, [], |row| row.get(0)))
     }
 
     /// The rows behind a place, by run, prompt and sample.
-    pub(super) fn page(&self, after: Place, complete_alone: bool) -> Result<Vec<Stored>, Error> {
+    /// Those that are left out are not even looked at.
+    pub(super) fn page(
+        &self,
+        after: Place,
+        complete_alone: bool,
+        left_out: &HashSet<i64>,
+    ) -> Result<Vec<Stored>, Error> {
         self.read(|connection| {
             let mut find = connection.prepare_cached(
                 "SELECT traces.run, traces.prompt, sample, traces.hash, status, finish_reason, prompt_tokens,
-                   completion_tokens, error, reasoning, content, prompts.hash, messages, columns
+                   completion_tokens, error, reasoning, content, prompts.hash, messages, columns, traces.id
                  FROM traces CROSS JOIN prompts ON prompts.id = traces.prompt
                  WHERE (traces.run, traces.prompt, sample) > (?1, ?2, ?3) AND (status = 'complete' OR NOT ?4)
                  ORDER BY traces.run, traces.prompt, sample",
@@ -216,6 +235,9 @@ impl Snapshot {
                 && bytes < PAGE_BYTES
                 && let Some(row) = rows.next()?
             {
+                if left_out.contains(&row.get(14)?) {
+                    continue;
+                }
                 let stored = stored(row)?;
                 bytes += stored.content.as_ref().map_or(0, String::len);
                 bytes += stored.reasoning.as_ref().map_or(0, String::len);
@@ -241,10 +263,13 @@ fn run_statuses(connection: &Connection) -> rusqlite::Result<Vec<RunStatus>> {
         "SELECT teacher, settings, (SELECT coalesce(sum(samples), 0) FROM wanted WHERE run = runs.id),
            count(status) FILTER (WHERE status = 'complete'), count(status) FILTER (WHERE status = 'cut'),
            count(status) FILTER (WHERE status = 'failed'), total(cost),
-           coalesce(sum(prompt_tokens), 0), coalesce(sum(completion_tokens), 0)
+           total(prompt_tokens) FILTER (WHERE prompt_tokens BETWEEN 0 AND ?1),
+           total(completion_tokens) FILTER (WHERE completion_tokens BETWEEN 0 AND ?1)
          FROM runs LEFT JOIN traces ON traces.run = runs.id GROUP BY runs.id ORDER BY runs.id",
     )?;
-    let rows = find.query_map([], |row| {
+    // A sum of whole numbers may overflow, which SQLite calls an error; this one is exact as far as any store gets.
+    let sum = |row: &Row<'_>, index| row.get::<_, f64>(index).map(|sum| sum as u64);
+    let rows = find.query_map([MOST_TOKENS], |row| {
         Ok(RunStatus {
             teacher: row.get(0)?,
             settings: json(row, 1)?,
@@ -253,10 +278,16 @@ fn run_statuses(connection: &Connection) -> rusqlite::Result<Vec<RunStatus>> {
             cut: row.get(4)?,
             failed: row.get(5)?,
             cost: row.get(6)?,
-            tokens: TokenCounts { prompt: row.get(7)?, completion: row.get(8)? },
+            tokens: TokenCounts { prompt: sum(row, 7)?, completion: sum(row, 8)? },
         })
     })?;
     rows.collect()
+}
+
+/// A count of tokens or milliseconds; one that cannot be is none. Stores of earlier versions may hold any number.
+fn count(row: &Row<'_>, index: usize) -> rusqlite::Result<Option<u64>> {
+    let count: Option<i64> = row.get(index)?;
+    Ok(count.and_then(|count| u64::try_from(count).ok()).filter(|count| *count <= MOST_TOKENS))
 }
 
 fn stored(row: &Row<'_>) -> rusqlite::Result<Stored> {
@@ -265,8 +296,8 @@ fn stored(row: &Row<'_>) -> rusqlite::Result<Stored> {
         hash: row.get(3)?,
         status: row.get(4)?,
         finish_reason: row.get(5)?,
-        prompt_tokens: row.get(6)?,
-        completion_tokens: row.get(7)?,
+        prompt_tokens: count(row, 6)?,
+        completion_tokens: count(row, 7)?,
         error: row.get(8)?,
         reasoning: row.get(9)?,
         content: row.get(10)?,

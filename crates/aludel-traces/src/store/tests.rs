@@ -5,8 +5,6 @@ use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use serde_json::json;
-
 use super::owner::Owner;
 use super::*;
 use crate::curate::{Inputs, TraceSource};
@@ -122,6 +120,17 @@ fn only_what_is_missing_is_asked_and_only_once() {
     let asking = Asking { temperature: 0.7, ..Asking::new("teacher") };
     assert_eq!(second.register(prompts(3).into_iter().map(Ok), &asking, 1).unwrap().count, 3);
     assert_eq!(second.taken_by(&prompts(3), &Asking::new("teacher")).unwrap().len(), 1);
+}
+
+/// Stores that were written by earlier versions are asked by these keys.
+#[test]
+fn keys_are_the_same_in_every_version() {
+    let settings = r#"{"extra_body":{},"logprobs":false,"max_tokens":null,"model":"teacher","seed":null,"temperature":0.6,"top_logprobs":null,"top_p":0.95}"#;
+    assert_eq!(run_of(&Asking::new("teacher")), ("341ec593045bbb0a31d11f717dc9b1ce".to_string(), settings.to_string()));
+    let messages = vec![Message::system("a"), Message::user("b"), Message::assistant("c").with_reasoning("d")];
+    let registered = registered(&Prompt { messages, ..prompt(1, "") });
+    let text = r#"[{"role":"system","content":"a"},{"role":"user","content":"b"},{"role":"assistant","content":"c","reasoning_content":"d"}]"#;
+    assert_eq!((registered.messages.as_str(), registered.hash.as_str()), (text, "84cf6a8b28307982b544aba8eab27a8f"));
 }
 
 #[test]
@@ -301,12 +310,12 @@ fn what_is_no_store_is_refused_and_left_as_it_was() {
         fs::write(bench.path(name), if name == "foreign.db" { &[][..] } else { &own }).unwrap();
         rusqlite::Connection::open(bench.path(name)).unwrap().execute_batch(sql).unwrap();
     };
-    edited("newer.db", "PRAGMA user_version = 2");
+    edited("newer.db", "PRAGMA user_version = 3");
     edited("foreign.db", "CREATE TABLE songs (name TEXT)");
     fs::write(bench.path("text.db"), "{\"prompt\": \"a\"}\n").unwrap();
     fs::write(bench.path("torn.db"), &own[..own.len() / 2]).unwrap();
     for (name, words) in [
-        ("newer.db", "version 2, and this Aludel knows version 1"),
+        ("newer.db", "version 3, and this Aludel knows version 2"),
         ("foreign.db", "belongs to another program"),
         ("text.db", "this is no SQLite file"),
         ("torn.db", "malformed"),
@@ -339,7 +348,7 @@ fn the_documented_queries_run() {
         let mut query = connection.prepare(query).unwrap();
         assert!(query.query([]).unwrap().next().unwrap().is_some(), "an example finds something");
     }
-    for table in ["prompts", "runs", "wanted", "traces", "owners", "claims"] {
+    for table in ["prompts", "runs", "wanted", "traces", "owners", "claims", "counts"] {
         let mut columns = connection.prepare("SELECT name FROM pragma_table_info(?1)").unwrap();
         let columns = columns.query_map([table], |row| row.get::<_, String>(0)).unwrap();
         for column in columns.map(Result::unwrap) {

@@ -157,6 +157,8 @@ fn commit(desk: &mut Desk, path: &Path, group: Vec<Job>) -> (Vec<Answer>, Option
 
 /// SQLite's errors know no copy.
 fn copy(error: &rusqlite::Error) -> rusqlite::Error {
-    let code = error.sqlite_error().copied().unwrap_or_else(|| rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_ERROR));
+    let code = error.sqlite_error().copied();
+    // What SQLite did not refuse is a value that does not fit.
+    let code = code.unwrap_or_else(|| rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_MISMATCH));
     rusqlite::Error::SqliteFailure(code, Some(error.to_string()))
 }

@@ -116,8 +116,20 @@ pub(crate) struct CollectArgs {
 }
 
 /// Collects what is missing; SIGTERM and Ctrl-C stop it once answers on their way are there.
-pub(crate) fn run(args: &CollectArgs, watch: bool, console: &mut Console) -> anyhow::Result<Outcome> {
-    collect_recipe(args.recipe()?, watch, args.json, console)
+pub(crate) fn run(
+    args: &CollectArgs,
+    watch: bool,
+    replace_damaged: bool,
+    console: &mut Console,
+) -> anyhow::Result<Outcome> {
+    let prepared = Prepared::of(args.recipe()?)?;
+    if replace_damaged {
+        let removed = prepared.store.remove_damaged()?;
+        if !args.json {
+            console.line(format_args!("{removed} damaged traces are removed"))?;
+        }
+    }
+    collect_prepared(&prepared, watch, args.json, console)
 }
 
 /// Collects what a recipe that is checked for it asks for.
@@ -127,7 +139,10 @@ pub(crate) fn collect_recipe(
     json: bool,
     console: &mut Console,
 ) -> anyhow::Result<Outcome> {
-    let prepared = Prepared::of(recipe)?;
+    collect_prepared(&Prepared::of(recipe)?, watch, json, console)
+}
+
+fn collect_prepared(prepared: &Prepared, watch: bool, json: bool, console: &mut Console) -> anyhow::Result<Outcome> {
     let stop = stop_on_signals()?;
     let mut shown = Shown::new(watch, &stop)?;
     let collected = collect(&prepared.collection(), &stop, &mut |event| shown.event(event));

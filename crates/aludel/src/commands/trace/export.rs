@@ -1,8 +1,8 @@
 //! `aludel trace export`: a store's traces as a data file that training, curation and other tools read.
 
-use crate::console::Console;
+use crate::console::{Console, harmless};
 use crate::report::{Helped, Outcome};
-use aludel_traces::store::{Rows, export};
+use aludel_traces::store::{Damage, Rows, export};
 use clap::Args;
 use serde_json::json;
 use std::path::PathBuf;
@@ -23,6 +23,10 @@ pub(crate) struct ExportArgs {
     #[arg(long)]
     all: bool,
 
+    /// Leave out traces that are not as they were written, where otherwise a damaged store is refused
+    #[arg(long)]
+    skip_damaged: bool,
+
     /// Print the number of rows as JSON
     #[arg(long)]
     json: bool,
@@ -35,11 +39,18 @@ Examples:
 
 /// Writes the file.
 pub(crate) fn run(args: &ExportArgs, console: &mut Console) -> anyhow::Result<Outcome> {
-    let rows = export(&Rows::open(&args.store, !args.all)?, &args.output)?;
+    let (rows, damage) = match args.skip_damaged {
+        true => Rows::open_damaged(&args.store, !args.all)?,
+        false => (Rows::open(&args.store, !args.all)?, Damage::default()),
+    };
+    let rows = export(&rows, &args.output)?;
     if args.json {
-        console.json_line(&json!({ "rows": rows }))?;
+        console.json_line(&json!({ "rows": rows, "damage": (!damage.is_none()).then_some(&damage) }))?;
     } else {
         console.line(format_args!("{rows} rows in {}", args.output.display()))?;
+        if !damage.is_none() {
+            console.line(format_args!("left out: {}", harmless(&damage.words())))?;
+        }
     }
     match rows {
         0 => Err(Helped {

@@ -21,6 +21,10 @@ pub(crate) struct TraceArgs {
     /// Show a live table of the servers
     #[arg(long)]
     watch: bool,
+
+    /// Remove the store's traces that are not as they were written, and ask for them again
+    #[arg(long)]
+    replace_damaged: bool,
 }
 
 /// What is done with a store.
@@ -47,7 +51,7 @@ a file. `aludel plan trace` tells beforehand what it will take.";
 /// Collects, or does with a store what was asked for.
 pub(crate) fn run(args: &TraceArgs, console: &mut Console) -> anyhow::Result<Outcome> {
     match &args.command {
-        None => collect::run(&args.collect, args.watch, console),
+        None => collect::run(&args.collect, args.watch, args.replace_damaged, console),
         Some(TraceCommand::Status(args)) => status::run(args, console),
         Some(TraceCommand::Export(args)) => export::run(args, console),
     }

@@ -1,9 +1,11 @@
-//! `aludel trace status`: the numbers of a store, for people or as JSON. Counting is the store's matter.
+//! `aludel trace status`: the numbers of a store, for people or as JSON, and whether it is as it was written. Counting and
+//! checking is the store's matter.
 
 use crate::console::{Console, harmless};
-use crate::report::Outcome;
-use aludel_traces::store::Snapshot;
+use crate::report::{Helped, Outcome};
+use aludel_traces::store::{Damage, Snapshot, Status};
 use clap::Args;
+use serde::Serialize;
 use std::path::PathBuf;
 
 /// The options of `aludel trace status`.
@@ -26,11 +28,44 @@ Examples:
 
 /// Shows the numbers.
 pub(crate) fn run(args: &StatusArgs, console: &mut Console) -> anyhow::Result<Outcome> {
-    let status = Snapshot::open(&args.store)?.status()?;
+    let snapshot = Snapshot::open(&args.store)?;
+    let damage = snapshot.check()?;
+    let status = match snapshot.status() {
+        Err(_) if !damage.is_none() => return Err(damaged(args, &damage).into()),
+        status => status?,
+    };
     if args.json {
-        console.json_line(&status)?;
-        return Ok(Outcome::Done);
+        console.json_line(&Shown { status: &status, damage: (!damage.is_none()).then_some(&damage) })?;
+    } else {
+        show(&status, console)?;
+        if damage.without_hash > 0 {
+            let words = "traces are of an earlier version and carry no hash; the next `aludel trace` gives them theirs";
+            console.line(format_args!("{} {words}", damage.without_hash))?;
+        }
     }
+    if damage.is_none() { Ok(Outcome::Done) } else { Err(damaged(args, &damage).into()) }
+}
+
+/// A store's numbers as JSON.
+#[derive(Serialize)]
+struct Shown<'a> {
+    #[serde(flatten)]
+    status: &'a Status,
+    /// What is not as it was written.
+    damage: Option<&'a Damage>,
+}
+
+fn damaged(args: &StatusArgs, damage: &Damage) -> Helped {
+    Helped {
+        message: format!("{}: {}", args.store.display(), damage.words()),
+        help:
+            "`aludel trace --replace-damaged` with the settings of before asks for damaged and missing traces again; \
+               `aludel trace export --skip-damaged` writes the others"
+                .to_owned(),
+    }
+}
+
+fn show(status: &Status, console: &mut Console) -> anyhow::Result<()> {
     console.line(format_args!(
         "{} prompts, {} answers wanted: {} complete, {} cut, {} failed, {} missing",
         status.prompts, status.wanted, status.complete, status.cut, status.failed, status.missing
@@ -54,5 +89,5 @@ pub(crate) fn run(args: &StatusArgs, console: &mut Console) -> anyhow::Result<Ou
             harmless(&run.settings.to_string())
         ))?;
     }
-    Ok(Outcome::Done)
+    Ok(())
 }
