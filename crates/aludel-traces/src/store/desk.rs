@@ -231,7 +231,7 @@ impl Desk {
                 Outcome::Answered { answer, cost } => (Some(answer), *cost, None),
                 Outcome::Refused { words } => (None, 0.0, Some(words)),
             };
-            let cost = cost_before + if cost.is_finite() { cost } else { 0.0 };
+            let cost = (cost_before + if cost.is_finite() { cost } else { 0.0 }).min(f64::MAX);
             let text = |text: &str| Value::from(text.to_string());
             // A number that no column holds is none.
             let count = |count: Option<u64>| Value::from(count.and_then(|count| i64::try_from(count).ok()));
@@ -283,6 +283,7 @@ impl Desk {
         for trace in damage.traces.iter().filter(|trace| trace.is_itself) {
             removed += self.connection.execute("DELETE FROM traces WHERE id = ?1", [trace.id])? as u64;
         }
+        self.connection.execute("DELETE FROM wanted WHERE prompt NOT IN (SELECT id FROM prompts)", [])?;
         self.connection.execute_batch(open::RECOUNT)?;
         Ok(Removed::Traces(removed))
     }

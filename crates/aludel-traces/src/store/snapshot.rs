@@ -143,8 +143,8 @@ impl Snapshot {
                 status.cut += run.cut;
                 status.failed += run.failed;
                 status.cost += run.cost;
-                status.tokens.prompt += run.tokens.prompt;
-                status.tokens.completion += run.tokens.completion;
+                status.tokens.prompt = status.tokens.prompt.saturating_add(run.tokens.prompt);
+                status.tokens.completion = status.tokens.completion.saturating_add(run.tokens.completion);
             }
             status.missing = status.wanted.saturating_sub(status.complete + status.cut + status.failed);
             Ok(status)

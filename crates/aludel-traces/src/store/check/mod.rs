@@ -174,7 +174,8 @@ fn traces(
         // An index that is damaged may hold a trace twice.
         let is_first = seen.insert(hash.clone());
         let is_as_written = !is_hashed || TRACES.of_row(row, 0)? == text(row, digest)?;
-        let is_itself = !is_first || !is_as_written || (are_whole && !refers);
+        // One whose prompt is gone comes back with that prompt; a run that is gone may have many, and is left to its owner.
+        let is_itself = !is_first || !is_as_written || asked.is_none() || (are_whole && !refers);
         if is_itself || !refers || !are_whole {
             let place = asked.map_or_else(|| format!("prompt {prompt}"), |asked| asked.name.clone());
             let name = format!("sample {sample} of {place} (hash {hash})");

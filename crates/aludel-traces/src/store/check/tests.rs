@@ -176,6 +176,13 @@ fn rows_that_vanish_are_missed() {
     assert_eq!((store.remove_damaged().unwrap(), fill(&store)), (0, 1));
     drop(store);
     assert_eq!(bench.damage(), Damage::default());
+    bench.edit("DELETE FROM prompts WHERE id = 5");
+    let damage = bench.damage();
+    assert_eq!(damage.traces.len(), 1, "{damage:?}");
+    let store = Store::open(&bench.store()).unwrap();
+    assert_eq!((store.remove_damaged().unwrap(), fill(&store)), (1, 1));
+    drop(store);
+    assert_eq!(bench.damage(), Damage::default());
 }
 
 #[test]

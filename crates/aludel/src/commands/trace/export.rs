@@ -45,7 +45,10 @@ pub(crate) fn run(args: &ExportArgs, console: &mut Console) -> anyhow::Result<Ou
     };
     let rows = export(&rows, &args.output)?;
     if args.json {
-        console.json_line(&json!({ "rows": rows, "damage": (!damage.is_none()).then_some(&damage) }))?;
+        match damage.is_none() {
+            true => console.json_line(&json!({ "rows": rows }))?,
+            false => console.json_line(&json!({ "rows": rows, "left_out": damage }))?,
+        }
     } else {
         console.line(format_args!("{rows} rows in {}", args.output.display()))?;
         if !damage.is_none() {

@@ -52,6 +52,7 @@ struct Shown<'a> {
     #[serde(flatten)]
     status: &'a Status,
     /// What is not as it was written.
+    #[serde(skip_serializing_if = "Option::is_none")]
     damage: Option<&'a Damage>,
 }
 
