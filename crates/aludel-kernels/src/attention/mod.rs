@@ -273,7 +273,7 @@ mod tests {
     #[test]
     #[should_panic(expected = "row 4..11 of 10 tokens")]
     fn rows_beyond_the_tokens_are_refused() {
-        run_small(&[4..11], true);
+        run_small(&[0..4, 4..11], true);
     }
 
     /// Attends from 10 new tokens, in sequences of (tokens, start, blocks).

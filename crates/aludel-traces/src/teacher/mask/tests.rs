@@ -43,7 +43,7 @@ fn forms() -> Vec<String> {
         each(percent),
         each(|c| format!("%{:02x}", c as u32)),
         each(|c| if c.is_alphanumeric() { c.to_string() } else { percent(c) }),
-        each(|c| if c as u32 % 2 == 0 { c.to_string() } else { percent(c) }),
+        each(|c| if (c as u32).is_multiple_of(2) { c.to_string() } else { percent(c) }),
         each(|c| percent(c).replace('%', "%25")),
         each(|c| format!("\\u{:04x}", c as u32)),
         each(|c| format!("\\\\u{:04X}", c as u32)),
