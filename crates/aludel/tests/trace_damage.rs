@@ -124,6 +124,24 @@ fn counts_that_cannot_be_end_no_run() {
     assert_eq!((&status["tokens"]["prompt"], status.get("damage")), (&value!(7), None));
 }
 
+/// It is given up after so many tries, also where nobody else is asked any more: the server is there.
+#[test]
+fn an_answer_that_is_none_does_not_hold_up_the_end() {
+    let workshop = prompts(3);
+    let script = |request: &Request| match String::from_utf8_lossy(&request.body).contains("What is 1 ") {
+        true => answer(vec![value!({"content": "42"})], "{\"prompt_tokens\": 1e400}"),
+        false => answer(vec![value!({"content": "42"})], "{}"),
+    };
+    let teacher = ScriptedTeacher::start(script).unwrap();
+    let settings = ["--set", "trace.max_attempts=9", "--set", "trace.give_up_after=20"];
+    let output = trace(&workshop, &teacher, &settings);
+    let summary: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(
+        (output.status.code(), &summary["end"], &summary["run"]["done"]),
+        (Some(75), &value!("incomplete"), &value!(2))
+    );
+}
+
 #[test]
 fn a_damaged_store_is_named_and_mended() {
     let workshop = prompts(6);

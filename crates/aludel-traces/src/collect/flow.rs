@@ -254,8 +254,8 @@ impl<'a> Flow<'a> {
             Failure::Busy { retry_after, .. } => *retry_after,
             _ => None,
         };
-        let says_nothing =
-            was_probe || matches!(failure, Failure::Busy { status: Some(429), .. } | Failure::Refused { .. });
+        let says_nothing = was_probe && failure.tells_of_server()
+            || matches!(failure, Failure::Busy { status: Some(429), .. } | Failure::Refused { .. });
         job.refusals += u32::from(says_nothing);
         job.failed_at = Some(index);
         let failures = job.attempts - job.refusals;

@@ -242,7 +242,8 @@ impl Asker<'_> {
         job.refusals += u32::from(matches!(failure, Failure::Busy { status: Some(429), .. }));
         let since = *job.failing_since.get_or_insert(now);
         // While nobody is answered it is not the question that is at fault.
-        if job.failures - job.refusals >= self.options.max_attempts && self.heard > since {
+        let is_at_fault = self.heard > since || !failure.tells_of_server();
+        if job.failures - job.refusals >= self.options.max_attempts && is_at_fault {
             let left = self.left.as_ref().map_or(0, |(left, _)| *left) + 1;
             self.left = Some((left, words));
             return;

@@ -87,10 +87,30 @@ impl Failure {
         }
     }
 
+    /// Whether it is the server that failed, or the way to it: others would fare the same. What came and is no answer tells of this
+    /// question alone.
+    pub(crate) fn tells_of_server(&self) -> bool {
+        match self {
+            Failure::Broken { words } => OF_CONNECTION.iter().any(|beginning| words.starts_with(beginning)),
+            Failure::Busy { .. } | Failure::Refused { .. } => true,
+            Failure::Question { .. } => false,
+        }
+    }
+
     pub(super) fn broken(words: impl Into<String>) -> Failure {
         Failure::Broken { words: words.into() }
     }
 }
+
+/// How the words of failures begin that are of a connection and not of what came over it.
+const OF_CONNECTION: [&str; 6] = [
+    "cannot connect",
+    "the connection broke",
+    "no connection within",
+    "no answer began within",
+    "nothing came for",
+    "the answer was not whole after",
+];
 
 /// What a server says of an error.
 #[derive(Debug, Clone, Default)]

@@ -211,6 +211,30 @@ fn broken_streams_are_never_answers() {
     check(vec![response("200 OK", "content-type: text/html\r\n", "<html>log in</html>")], "broken", "");
 }
 
+/// Others would fare the same where it is the connection that failed, and not where an answer came that is none.
+#[test]
+fn what_fails_is_the_server_or_the_answer() {
+    let word = || vec![stream("text/event-stream"), says(value!({"content": "42"}))];
+    let of_connection = [
+        vec![Step::Reset],
+        vec![Step::Stall],
+        [word(), vec![Step::Reset]].concat(),
+        [word(), vec![Step::Stall]].concat(),
+    ];
+    let of_answer =
+        [streamed(vec![says(value!({"content": "42"}))]), streamed(vec![Step::send("data: {\"choices\": [\n\n")])];
+    for (all, expected) in [(&of_connection[..], true), (&of_answer[..], false)] {
+        for steps in all {
+            let failure = ask(endpoint(&serve(steps.clone()).url())).unwrap_err();
+            assert_eq!(
+                (matches!(failure, Failure::Broken { .. }), failure.tells_of_server()),
+                (true, expected),
+                "{failure}"
+            );
+        }
+    }
+}
+
 /// The end of the answer is what counts; the end of the stream only brings the count of tokens.
 #[test]
 fn what_happens_after_the_end_of_an_answer_loses_nothing() {
@@ -253,6 +277,7 @@ fn a_slow_drip_ends_with_the_request() {
     endpoint.timeouts.request = Duration::from_secs(1);
     let result = ask(endpoint);
     assert!(result.as_ref().unwrap_err().to_string().contains("not whole after 1 s"), "{result:?}");
+    assert!(result.unwrap_err().tells_of_server());
 }
 
 /// A stream cut after each of its bytes: either nothing is kept, or the answer had ended and is whole.
@@ -410,6 +435,7 @@ fn nobody_there_is_broken() {
     let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let result = ask(endpoint(&format!("http://{free}")));
     assert!(result.as_ref().unwrap_err().to_string().contains("cannot connect"), "{result:?}");
+    assert!(result.unwrap_err().tells_of_server());
 }
 
 #[test]

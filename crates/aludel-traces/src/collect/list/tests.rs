@@ -21,7 +21,7 @@ impl Teacher for Echo {
         Box::pin(async move {
             match content.as_str() {
                 "long" => Err(Failure::Question { status: 400, words: "too long".to_owned() }),
-                said if self.broken.contains(&said) => Err(Failure::Broken { words: "it broke".to_owned() }),
+                said if self.broken.contains(&said) => Err(Failure::Broken { words: "the connection broke".to_owned() }),
                 _ => Ok(Answer {
                     reasoning: None,
                     content,
@@ -101,7 +101,7 @@ fn a_question_that_always_fails_is_left_and_holds_no_other_up() {
 #[test]
 fn where_nobody_is_answered_the_questions_are_not_at_fault() {
     let (end, came, times) = asked(&["a", "b"], &["a", "b"], Duration::from_secs(5));
-    assert_eq!((end, came), (End::Silent { words: "it broke".to_owned() }, Vec::new()));
+    assert_eq!((end, came), (End::Silent { words: "the connection broke".to_owned() }, Vec::new()));
     assert!(times > 4, "both are asked more often than two times: {times}");
 }
 
