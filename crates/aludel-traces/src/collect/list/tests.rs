@@ -21,7 +21,9 @@ impl Teacher for Echo {
         Box::pin(async move {
             match content.as_str() {
                 "long" => Err(Failure::Question { status: 400, words: "too long".to_owned() }),
-                said if self.broken.contains(&said) => Err(Failure::Broken { words: "the connection broke".to_owned() }),
+                said if self.broken.contains(&said) => {
+                    Err(Failure::Broken { words: "the connection broke".to_owned() })
+                }
                 _ => Ok(Answer {
                     reasoning: None,
                     content,
