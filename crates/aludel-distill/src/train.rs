@@ -27,6 +27,9 @@ use crate::rows::Rows;
 use crate::schedule::{learning_rate, warmup_steps};
 use crate::settings::{Interval, Recipe};
 
+/// How the run ended, in the run folder.
+pub const SUMMARY_FILE_NAME: &str = "summary.json";
+
 /// What a run tells while it goes.
 pub enum Event<'a> {
     /// Data is being tokenised.
@@ -127,26 +130,36 @@ impl Summary {
 /// Anything that makes the run impossible or would spoil it; checkpoints written before are still there.
 pub fn train(recipe: &Recipe, resume: bool, stop: &AtomicBool, observe: &mut dyn FnMut(Event<'_>)) -> Result<Summary> {
     let folder = recipe.output_dir()?.to_owned();
+    // Looked at before it is locked, too: in a folder of somebody else's not even a lock is made.
+    checkpoint::is_begun(&folder)?;
     let _lock = FolderLock::acquire(&folder)?;
     atomic::recover(&folder);
     // A run that was killed before it began leaves nothing: resuming it is starting it.
-    let is_begun = checkpoint::is_begun(&folder);
-    if is_begun && !resume {
-        return Err(Error::RunExists { path: folder });
-    }
+    let begun = match checkpoint::is_begun(&folder)? {
+        true if !resume => return Err(Error::RunExists { path: folder }),
+        true => Some(RunFile::read(&folder)?),
+        false => None,
+    };
     let mut student = Student::open(recipe.student_model()?)?;
     let added = student.text.tokenizer.add_tokens(&recipe.student.add_tokens)?;
     let key = Rows::key(&student, recipe)?;
-    let run = RunFile { aludel_version: env!("CARGO_PKG_VERSION").to_owned(), rows_key: key.to_string() };
-    if is_begun {
-        checkpoint::check_resumable(&folder, recipe, &run)?;
+    let run = RunFile::new(&student, recipe, key)?;
+    if let Some(begun) = &begun {
+        begun.check(&folder, recipe, &run)?;
+        checkpoint::check_replaced(&folder)?;
     }
-
-    let latest = checkpoint::list(&folder).last().map(|&step| checkpoint::path(&folder, step));
-    let state = match &latest {
-        Some(path) => checkpoint::read_state(path)?,
+    let latest = checkpoint::list(&folder).last().copied();
+    let state = match latest {
+        Some(step) => checkpoint::read(&folder, step)?,
         None => TrainerState::default(),
     };
+    if recipe.train.load_best_model_at_end
+        && let Some(best) = state.best_global_step
+    {
+        // It is wanted at the end; now is the time to tell that it is damaged.
+        checkpoint::read(&folder, best)?;
+    }
+    let latest = latest.map(|step| checkpoint::path(&folder, step));
     // Loaded before the data is tokenised: a weight or a target that does not fit is told in a second, and leaves nothing behind.
     let mut learner = Learner::load(&student, &added, recipe, latest.as_deref())?;
     if let (None, Some(folder)) = (&latest, &recipe.train.init_adapter) {
@@ -159,7 +172,7 @@ pub fn train(recipe: &Recipe, resume: bool, stop: &AtomicBool, observe: &mut dyn
         0 => std::thread::available_parallelism().map_or(1, |cores| cores.get()),
         threads => threads,
     };
-    let cache_folder = folder.join("rows");
+    let cache_folder = folder.join(checkpoint::ROWS_FOLDER_NAME);
     let mut watch = |progress| {
         observe(Event::Tokenising(progress));
         if stop.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
@@ -181,8 +194,9 @@ pub fn train(recipe: &Recipe, resume: bool, stop: &AtomicBool, observe: &mut dyn
     }
     let plan = Plan::new(&recipe.train, &rows.train, rows.cache.lengths());
     check_rates(recipe, plan.total_steps())?;
-    if !is_begun {
-        checkpoint::begin(&folder, recipe, &run)?;
+    match &begun {
+        None => run.begin(&folder)?,
+        Some(begun) => begun.keep_recipe(&folder)?,
     }
     let started = Started {
         train_rows: rows.train.len(),
@@ -195,7 +209,7 @@ pub fn train(recipe: &Recipe, resume: bool, stop: &AtomicBool, observe: &mut dyn
         device_bytes: learner.ctx.bytes() + learner.decoder.weight_bytes(),
     };
     observe(Event::Started(&started));
-    let metrics = Metrics::open(&folder, state.global_step)?;
+    let metrics = Metrics::open(&folder, &state)?;
     let proof = Proof::new(&learner);
     let mut trainer = Trainer {
         recipe,
@@ -265,8 +279,7 @@ impl Trainer<'_> {
             {
                 return self.stopped(observe);
             }
-            let is_save_due = self.is_due(self.recipe.train.save_strategy, self.recipe.train.save_steps);
-            if (is_save_due || step == total) && self.saved_step != Some(step) {
+            if self.is_save_due() && self.saved_step != Some(step) {
                 self.save(observe)?;
             }
             if step >= total {
@@ -288,6 +301,12 @@ impl Trainer<'_> {
                 Interval::Epoch => is_last || step.is_multiple_of(self.plan.steps_per_epoch()),
                 Interval::Steps => is_last || step.is_multiple_of(every.max(1)),
             }
+    }
+
+    /// Whether the present step has a checkpoint in any case.
+    fn is_save_due(&self) -> bool {
+        self.state.global_step == self.plan.total_steps()
+            || self.is_due(self.recipe.train.save_strategy, self.recipe.train.save_steps)
     }
 
     /// One optimiser step; discarded if the stop flag is raised between its passes.
@@ -394,7 +413,9 @@ impl Trainer<'_> {
             "eval_loss": record.eval_loss,
             "step": record.step,
         }));
-        if self.state.best_metric.is_none_or(|best| record.eval_loss < best) {
+        // The best is loaded at the end from its checkpoint: a step without one cannot be it.
+        let may_be_best = self.is_save_due() || !self.recipe.train.load_best_model_at_end;
+        if may_be_best && self.state.best_metric.is_none_or(|best| record.eval_loss < best) {
             self.state.best_metric = Some(record.eval_loss);
             self.state.best_global_step = Some(record.step);
             self.state.best_model_checkpoint = Some(format!("checkpoint-{}", record.step));
@@ -405,6 +426,7 @@ impl Trainer<'_> {
     }
 
     fn save(&mut self, observe: &mut dyn FnMut(Event<'_>)) -> Result<()> {
+        self.metrics.sync()?;
         let path = checkpoint::save(&self.folder, &self.learner, &self.student.text, &self.state)?;
         self.saved_step = Some(self.state.global_step);
         checkpoint::prune(&self.folder, self.recipe.train.save_total_limit, self.state.best_global_step)?;
@@ -427,14 +449,14 @@ impl Trainer<'_> {
         if self.recipe.train.load_best_model_at_end
             && let Some(best) = self.state.best_global_step.filter(|&best| best != self.state.global_step)
         {
-            let path = checkpoint::path(&self.folder, best);
-            self.learner.load_parameters(&path)?;
+            checkpoint::read(&self.folder, best)?;
+            self.learner.load_parameters(&checkpoint::path(&self.folder, best))?;
             eval_loss = self.state.best_metric;
         }
         proof::check_trained(&self.learner)?;
         checkpoint::save_adapter(&target, &self.learner, &self.student.text)?;
         let summary = self.summary(true, Some(target), eval_loss);
-        atomic::write_json(&self.folder.join("summary.json"), &summary)?;
+        atomic::write_json(&self.folder.join(SUMMARY_FILE_NAME), &summary)?;
         Ok(summary)
     }
 
