@@ -4,8 +4,9 @@ use std::ffi::OsStr;
 use std::fmt;
 use std::path::PathBuf;
 
+use super::Fields;
 use crate::Error;
-use crate::dataset::ReadOptions;
+use crate::dataset::{ColumnMap, ReadOptions};
 
 /// Identifies a cache by content: equal data, tokenizer, template and options give equal keys, whatever the files are
 /// called and wherever they lie.
@@ -30,7 +31,7 @@ impl CacheKey {
             content.update_reader(aludel_files::open(path).map_err(read_error)?).map_err(read_error)?;
             absorb(&mut hasher, "file", content.finalize().as_bytes());
         }
-        absorb(&mut hasher, "reading", format!("{options:?}").as_bytes());
+        absorb(&mut hasher, "reading", reading(options).as_bytes());
         for (name, value) in parts {
             absorb(&mut hasher, name, value.as_bytes());
         }
@@ -44,6 +45,26 @@ impl CacheKey {
             key.len() == 2 * NAME_BYTES && key.bytes().all(|letter| matches!(letter, b'0'..=b'9' | b'a'..=b'f'))
         })
     }
+}
+
+/// How files are read, as far as rows depend on it.
+fn reading(options: &ReadOptions) -> Fields {
+    let ReadOptions { columns, skip_bad_rows, max_row_bytes } = options;
+    Fields::new("reading", 1)
+        .with("columns", &columns.as_ref().map(parts))
+        .with("skip_bad_rows", skip_bad_rows)
+        .with("max_row_bytes", max_row_bytes)
+}
+
+fn parts(columns: &ColumnMap) -> Fields {
+    let ColumnMap { messages, prompt, response, reasoning, system, text } = columns;
+    Fields::new("columns", 1)
+        .with("messages", messages)
+        .with("prompt", prompt)
+        .with("response", response)
+        .with("reasoning", reasoning)
+        .with("system", system)
+        .with("text", text)
 }
 
 /// Half the hash names the file; the whole of it stands inside.

@@ -3,6 +3,7 @@
 //! out in the file is `file`'s matter.
 
 mod build;
+mod fields;
 mod file;
 mod key;
 #[cfg(test)]
@@ -16,6 +17,7 @@ use std::path::{Path, PathBuf};
 use aludel_formats::{atomic, lock::FolderLock};
 use serde::{Deserialize, Serialize};
 
+pub use fields::{Field, Fields};
 pub use key::CacheKey;
 
 use crate::Error;

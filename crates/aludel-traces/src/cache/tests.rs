@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use proptest::prelude::*;
 
 use super::*;
-use crate::dataset::{ProblemKind, ReadOptions, open};
+use crate::dataset::{ColumnMap, ProblemKind, ReadOptions, open};
 
 /// A data file of plain text rows, and a folder for caches.
 struct Bench {
@@ -135,6 +135,22 @@ fn cache_is_found_by_content_alone() {
     assert_ne!(key(&[bench.files(), bench.files()].concat(), &bench.options, &parts), bench.key());
     fs::write(&other_name, "{}").unwrap();
     assert_ne!(key(&[other_name], &bench.options, &parts), bench.key());
+}
+
+/// Caches are found again by these keys after an upgrade, too: an option that is new leaves them as they are at its default.
+#[test]
+fn keys_are_the_same_in_every_version() {
+    let columns = [("prompt", "q"), ("response", "a"), ("reasoning", "r"), ("system", "s")];
+    let keys = [
+        ReadOptions::default(),
+        ReadOptions { columns: Some(ColumnMap::from_parts(columns).unwrap()), ..ReadOptions::default() },
+        ReadOptions { skip_bad_rows: true, max_row_bytes: 1000, ..ReadOptions::default() },
+    ]
+    .map(|options| Bench { options, ..Bench::new(&["aha"]) }.key().to_string());
+    assert_eq!(
+        keys,
+        ["9ccb511faa67c7945f6983cb1fe4c4d4", "392a11214eeeda1df38c48e4e81e5f8f", "3f3359d51ec4ea95f96b7cedac5d653a"]
+    );
 }
 
 #[test]
