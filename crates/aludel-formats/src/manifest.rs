@@ -78,7 +78,7 @@ pub fn check(folder: &Path) -> Result<bool> {
             Err(reason) => return Err(Error::io(&path, "read the file")(reason)),
         };
         if length != wanted.bytes {
-            return altered(format!("it has {length} bytes, and was written with {}", wanted.bytes));
+            return altered(format!("it is {length} bytes long, and {} were written", wanted.bytes));
         }
         if entry_of(&path)? != *wanted {
             let found = format!(
@@ -184,7 +184,7 @@ mod tests {
             found
         };
         let found = changed("b.safetensors", &|path| fs::write(path, "weighs").unwrap());
-        assert!(found.contains("6 bytes, and was written with 7"), "{found}");
+        assert!(found.contains("6 bytes long, and 7 were written"), "{found}");
         let found = changed("b.safetensors", &|path| fs::write(path, "weightS").unwrap());
         assert!(found.contains("not those that were written"), "{found}");
         let found = changed("a.json", &|path| fs::remove_file(path).unwrap());

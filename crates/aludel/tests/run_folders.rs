@@ -363,7 +363,10 @@ fn a_flipped_bit_of_a_checkpoint_is_refused_by_name_or_changes_nothing() {
             Err(error) => {
                 refusals += 1;
                 assert!(error.contains("checkpoint-4: ") && error.contains(name), "bit {bit} of {name}:\n{error}");
-                assert!(error.contains("checkpoint-2, the last whole one before it"), "bit {bit} of {name}:\n{error}");
+                assert!(
+                    error.contains("checkpoint-2, the last one before it that is whole"),
+                    "bit {bit} of {name}:\n{error}"
+                );
                 assert_eq!(before, files(&workshop.path("run")), "bit {bit} of {name}:\n{error}");
             }
             Ok(_) => {
@@ -385,8 +388,8 @@ fn the_command_that_is_offered_goes_on_from_the_checkpoint_before() {
     let output = workshop.command(&["train", "--output-dir", "a run", "--resume"]).output().unwrap();
     let said = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1), "{said}");
-    assert!(said.contains("optimizer.safetensors: it has 4 bytes"), "{said}");
-    let offered = said.split_once("is gone on from by: ").unwrap().1.trim().replace("\n  ", " ");
+    assert!(said.contains("optimizer.safetensors: it is 4 bytes long"), "{said}");
+    let offered = said.split_once("is resumed from by: ").unwrap().1.trim().replace("\n  ", " ");
     let script = offered.replace("aludel train", &format!("'{}' train", env!("CARGO_BIN_EXE_aludel")));
     let output = Command::new("sh").args(["-c", &script]).current_dir(workshop.path("")).output().unwrap();
     assert!(output.status.success(), "{offered}\n{}", String::from_utf8_lossy(&output.stderr));
@@ -460,7 +463,7 @@ fn the_best_checkpoint_is_looked_at_before_the_rest_is_trained() {
     let good = fs::read(&weights).unwrap();
     workshop.write("run/checkpoint-2/adapter_model.safetensors", "torn");
     let error = refused(&recipe, true);
-    assert!(error.contains("checkpoint-2: ") && error.contains("begin at the first step"), "{error}");
+    assert!(error.contains("checkpoint-2: ") && error.contains("begin again at the first step"), "{error}");
     fs::write(&weights, &good).unwrap();
     whole(&recipe, true);
     assert_eq!(adapter(&workshop.path("run")), good);
@@ -528,6 +531,68 @@ fn an_adapter_that_is_not_what_was_written_is_refused_by_every_command() {
             fs::remove_dir_all(out).unwrap();
         } else if out.exists() {
             fs::remove_file(out).unwrap();
+        }
+    }
+}
+
+#[test]
+fn no_command_writes_into_a_folder_of_somebody_else() {
+    let workshop = workshop();
+    whole(&recipe(&workshop, "run"), false);
+    workshop.write("questions.jsonl", "{\"question\": \"1+1?\", \"answer\": \"2\"}\n");
+    let eval = |output| {
+        let question = ["eval", "--model", "student", "--tasks", "questions.jsonl", "--max-new-tokens", "2"];
+        [&question[..], &["--temperature", "0", "--output-dir", output]].concat()
+    };
+    for results in ["before", "after"] {
+        let said = workshop.run(&eval(results));
+        assert!(said.contains("exit code: 0"), "{said}");
+    }
+    // Data of somebody who calls it as curate does, and a report of somebody's.
+    fs::create_dir(workshop.path("data")).unwrap();
+    fs::create_dir(workshop.path("pages")).unwrap();
+    workshop
+        .write("data/train.jsonl", "{\"prompt\": \"1+1?\", \"response\": \"2\"}\n")
+        .write("pages/report.html", "mine");
+    fs::create_dir(workshop.path("asked")).unwrap();
+    workshop.write("asked/prompts.jsonl", "{\"prompt\": \"mine\"}\n");
+    let curate = ["curate", "--input", "data/train.jsonl", "--output-dir"];
+    let said = workshop.run(&[&curate[..], &["curated"]].concat());
+    assert!(said.contains("exit code: 0"), "{said}");
+    let again = ["curate", "--input", "curated/train.jsonl", "--output-dir", "curated"];
+    let failed = ["curate", "--only-failed", "before", "--output-dir", "asked"];
+    let compare = ["compare", "before", "after", "--output-dir", "pages"];
+    let train = ["train", "--recipe", "recipe.toml", "--student", "student", "--data", "rows.jsonl", "--output-dir"];
+    let cases: [(Vec<&str>, &str); 12] = [
+        (eval("student"), "student: it looks like a model's folder (told by config.json)"),
+        (eval("run/adapter"), "adapter: it looks like an adapter's folder (told by adapter_config.json)"),
+        (eval("curated"), "curated: it looks like a data set of `aludel curate` (told by dropped.jsonl)"),
+        ([&curate[..], &["data"]].concat(), "data: holds train.jsonl, which curate did not write"),
+        (again.to_vec(), "curated/train.jsonl: lies in the output folder"),
+        (failed.to_vec(), "asked: holds prompts.jsonl, which curate did not write"),
+        (compare.to_vec(), "pages: holds a report.html that compare did not write"),
+        ([&train[..], &["student"]].concat(), "student: it looks like a model's folder (told by config.json)"),
+        ([&train[..], &["run/adapter"]].concat(), "adapter: it looks like an adapter's folder"),
+        ([&train[..], &["run/checkpoint-6"]].concat(), "checkpoint-6: it looks like an adapter's folder"),
+        (
+            [&train[..], &["before"]].concat(),
+            "before: it looks like results of `aludel eval` (told by evaluation.json)",
+        ),
+        ([&train[..], &["curated"]].concat(), "curated: it looks like a data set of `aludel curate`"),
+    ];
+    for (arguments, said) in cases {
+        let before = files(&workshop.path(""));
+        let answer = workshop.run(&arguments);
+        assert!(answer.contains("exit code: 1") && answer.contains(said), "lacks {said:?}:\n{answer}");
+        assert!(before == files(&workshop.path("")), "touched:\n{answer}");
+    }
+    // What a command wrote itself it writes again.
+    for arguments in
+        [[&curate[..], &["curated"]].concat(), vec!["compare", "before", "after", "--output-dir", "report"]]
+    {
+        for _ in 0..2 {
+            let said = workshop.run(&arguments);
+            assert!(said.contains("exit code: 0"), "{said}");
         }
     }
 }

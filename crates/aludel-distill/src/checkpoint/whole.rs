@@ -17,7 +17,7 @@ use crate::metrics::TrainerState;
 pub fn read(folder: &Path, step: u64) -> Result<TrainerState> {
     sound(folder, step).map_err(|flaw| Error::Damaged {
         path: path(folder, step),
-        reason: format!("this checkpoint cannot be gone on from: {flaw}; {}", way_out(folder, step)),
+        reason: format!("this checkpoint cannot be resumed from: {flaw}; {}", way_out(folder, step)),
     })
 }
 
@@ -84,8 +84,10 @@ fn way_out(folder: &Path, step: u64) -> String {
     commands.push(format!("aludel train --output-dir {} --resume", shell_word(folder)));
     let commands = commands.join(" && ");
     match before {
-        Some(before) => format!("{PREFIX}{before}, the last whole one before it, is gone on from by: {commands}"),
-        None => format!("none before it is whole, so move it aside and begin at the first step: {commands}"),
+        Some(before) => {
+            format!("{PREFIX}{before}, the last one before it that is whole, is resumed from by: {commands}")
+        }
+        None => format!("none before it is whole; to begin again at the first step: {commands}"),
     }
 }
 

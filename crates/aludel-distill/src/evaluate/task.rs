@@ -198,7 +198,7 @@ impl Task {
 
 /// What a verifier is known by in fingerprints: what it is, and its settings by name. One that later versions add joins only where it
 /// is not at its default, so that evaluations before them can still be compared.
-fn known_by(verifier: &Verifier) -> Value {
+pub(super) fn known_by(verifier: &Verifier) -> Value {
     match verifier {
         Verifier::Maths {} => json!({"kind": "maths"}),
         Verifier::Choice { letters } => json!({"kind": "choice", "letters": letters}),
