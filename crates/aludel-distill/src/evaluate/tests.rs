@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use aludel_traces::verify::Verifier;
 
-use super::results::{Results, SAMPLES_FILE_NAME, read_samples};
+use super::results::{PLAN_FILE_NAME, Results, SAMPLES_FILE_NAME, read_samples};
 use super::score::{pass_at, percentiles, score};
 use super::task::{Source, named};
 use super::*;
