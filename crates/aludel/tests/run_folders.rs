@@ -551,9 +551,8 @@ fn no_command_writes_into_a_folder_of_somebody_else() {
     // Data of somebody who calls it as curate does, and a report of somebody's.
     fs::create_dir(workshop.path("data")).unwrap();
     fs::create_dir(workshop.path("pages")).unwrap();
-    workshop
-        .write("data/train.jsonl", "{\"prompt\": \"1+1?\", \"response\": \"2\"}\n")
-        .write("pages/report.html", "mine");
+    fs::copy(workshop.path("rows.jsonl"), workshop.path("data/train.jsonl")).unwrap();
+    workshop.write("pages/report.html", "mine");
     fs::create_dir(workshop.path("asked")).unwrap();
     workshop.write("asked/prompts.jsonl", "{\"prompt\": \"mine\"}\n");
     let curate = ["curate", "--input", "data/train.jsonl", "--output-dir"];
