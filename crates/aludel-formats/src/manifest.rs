@@ -217,6 +217,15 @@ mod tests {
     }
 
     #[test]
+    fn a_manifest_of_an_earlier_version_goes_on_to_hold() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("a.json"), "{}").unwrap();
+        let written = r#"{"version": 1, "files": {"a.json": {"bytes": 2, "hash": "6e46dd10defc9b56c29a6ec56b508c21f54c08192194e4df25bf36f0c9c3c279"}}, "hash": "c37c37be6ddc3f53242f497984e2d2b9dfd6361bc8d3cf5a19802a01fc8fb8a7"}"#;
+        fs::write(folder.path().join(MANIFEST_FILE_NAME), written).unwrap();
+        assert!(check(folder.path()).unwrap());
+    }
+
+    #[test]
     fn a_manifest_reaches_no_file_outside_of_its_folder() {
         let folder = folder();
         for name in ["../b", "/etc/passwd", "a/b", ""] {

@@ -190,3 +190,19 @@ fn same(path: &Path, begun: &Recipe, now: &Recipe) -> Result<()> {
         false => Err(Error::OtherRecipe { path: path.to_owned(), differences: changed.join("\n") }),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A later version reads what an earlier one wrote: a field that it adds must join the hash only where it is given.
+    #[test]
+    fn the_hash_is_the_same_in_every_version() {
+        let folder = tempfile::tempdir().unwrap();
+        let written = r#"{"format": 2, "aludel_version": "0.1.0", "rows_key": "ab", "student": "cd", "recipe": "[lora]\nr = 4\n",
+            "hash": "a698de3bd62a12dcc7fdf56f05731344b5c69353b5c0e9eb86775e3466d7fd84", "of_a_later_version": 1}"#;
+        std::fs::write(folder.path().join(RUN_FILE_NAME), written).unwrap();
+        let run = RunFile::read(folder.path()).unwrap();
+        assert_eq!((run.rows_key.as_str(), run.student.as_str()), ("ab", "cd"));
+    }
+}
