@@ -52,6 +52,36 @@ pub enum Error {
         differences: String,
     },
 
+    /// A run that is resumed with another student under the same name.
+    #[error(
+        "{path}: the files of the student, {student}, are not those that the run was started on, and would not train the same adapter; \
+         restore them, or start a new run in another folder"
+    )]
+    OtherStudent {
+        /// The run folder.
+        path: PathBuf,
+        /// The student.
+        student: PathBuf,
+    },
+
+    /// A run of a version that kept its folder in another form.
+    #[error(
+        "{path}: this run was begun by Aludel {version}, whose run folders are of format {format}, and this version goes on with format \
+         {known} alone; finish it with the version that began it, or start a new run in another folder{start}"
+    )]
+    OtherVersion {
+        /// The run folder.
+        path: PathBuf,
+        /// The version that began it.
+        version: String,
+        /// The form of the folder.
+        format: u64,
+        /// The form that is known here.
+        known: u64,
+        /// How to start from its weights, if it has any.
+        start: String,
+    },
+
     /// A run that is resumed on other data.
     #[error(
         "{path}: the data, or the student's tokenizer or template, is not what the run was started on; restore it, or start a new run in \

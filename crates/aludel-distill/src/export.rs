@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use aludel_formats::hf::{CONFIG_FILE_NAME, GENERATION_CONFIG_FILE_NAME};
-use aludel_formats::{Dtype, TensorSpec, atomic, safetensors};
+use aludel_formats::{Dtype, TensorSpec, atomic, manifest, safetensors};
 use aludel_kernels::{Context, quant};
 use aludel_model::adapter::{Adapter, linear_shape};
 use aludel_model::config::Config;
@@ -75,8 +75,9 @@ pub fn merge(student: &Student, adapter_folder: &Path, folder: &Path, dtype: Dty
 /// Tokenizer and template that go with an adapter: its own, or the student's where it has none.
 ///
 /// # Errors
-/// Damaged tokenizer files.
+/// Damaged tokenizer files, and others of the folder's where it says so.
 pub fn adapter_text(student: &Student, adapter_folder: &Path) -> Result<TextBundle> {
+    manifest::check(adapter_folder)?;
     if adapter_folder.join("tokenizer.json").is_file() {
         Ok(TextBundle::from_folder(adapter_folder)?)
     } else {

@@ -1,5 +1,6 @@
 //! What a run records: `metrics.jsonl`, one line a step and one an evaluation, and `trainer_state.json` as Hugging Face's Trainer
-//! writes it. A resumed run first drops what was recorded after its checkpoint, so each step stands there once.
+//! writes it. A resumed run first drops what its checkpoint does not know of, so that each step and each evaluation stands there once,
+//! in order, wherever the run was stopped or killed before.
 
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, Write};
@@ -10,6 +11,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::error::{Error, Result};
+
+/// One line for each step and each evaluation.
+pub const METRICS_FILE_NAME: &str = "metrics.jsonl";
 
 /// One optimiser step.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -58,33 +62,40 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// Opens the file, keeping what was recorded up to `step` (and evaluations up to then).
+    /// Opens the file, keeping of it what a run in this state has done.
     ///
     /// # Errors
-    /// The file cannot be read or written.
-    pub fn open(folder: &Path, step: u64) -> Result<Metrics> {
-        let path = folder.join("metrics.jsonl");
-        let (mut kept, mut steps) = (String::new(), Vec::new());
-        if path.exists() {
-            let file = aludel_files::open(&path).map_err(aludel_formats::Error::io(&path, "read the metrics"))?;
-            for line in BufReader::new(file).lines() {
-                // a torn last line belongs to a step that is taken again
-                let Some(value) = line.ok().and_then(|line| serde_json::from_str::<Value>(&line).ok()) else { break };
-                if value["step"].as_u64().is_none_or(|s| s > step) {
-                    continue;
-                }
-                kept.push_str(&format!("{value}\n"));
-                if let Ok(record) = serde_json::from_value::<StepRecord>(value) {
-                    steps.push(StepRecord { rows: Vec::new(), ..record });
-                }
-            }
-        }
+    /// The file cannot be read or written, or a line in the middle of it is no record.
+    pub fn open(folder: &Path, state: &TrainerState) -> Result<Metrics> {
+        let path = folder.join(METRICS_FILE_NAME);
+        let mut records = match path.exists() {
+            true => records(&path)?,
+            false => Vec::new(),
+        };
+        records.retain(|(record, _)| record.is_known(state));
+        // An evaluation follows its step.
+        records.sort_by_key(|(record, _)| record.place());
+        records.dedup_by_key(|(record, _)| record.place());
+        let kept: String = records.iter().flat_map(|(_, line)| [line.as_str(), "\n"]).collect();
+        let steps = records.into_iter().filter_map(|(record, _)| match record {
+            Record::Step(step) => Some(step),
+            Record::Evaluation(_) => None,
+        });
+        let steps = steps.collect();
         atomic::write_bytes(&path, kept.as_bytes())?;
         let file = OpenOptions::new()
             .append(true)
             .open(&path)
             .map_err(aludel_formats::Error::io(&path, "write the metrics"))?;
         Ok(Metrics { path, file, steps })
+    }
+
+    /// Makes sure that all records are on disk: before a checkpoint is, which a power failure must not leave without them.
+    ///
+    /// # Errors
+    /// The disk cannot take them.
+    pub fn sync(&self) -> Result<()> {
+        Ok(self.file.sync_data().map_err(aludel_formats::Error::io(&self.path, "write the metrics"))?)
     }
 
     /// Appends a step.
@@ -117,19 +128,73 @@ impl Metrics {
     }
 }
 
+/// A line of the file.
+enum Record {
+    Step(StepRecord),
+    Evaluation(EvalRecord),
+}
+
+impl Record {
+    /// Where it belongs in the file.
+    fn place(&self) -> (u64, bool) {
+        match self {
+            Record::Step(step) => (step.step, false),
+            Record::Evaluation(evaluation) => (evaluation.step, true),
+        }
+    }
+
+    /// Whether a run in this state has done it. A run that was stopped in an evaluation goes on from a checkpoint of its step without it.
+    fn is_known(&self, state: &TrainerState) -> bool {
+        match self {
+            Record::Step(step) => step.step <= state.global_step,
+            Record::Evaluation(evaluation) => state.evaluation_at(evaluation.step).is_some(),
+        }
+    }
+}
+
+/// The records of the file with their lines. A torn last line is left out: what it was to tell is done again.
+fn records(path: &Path) -> Result<Vec<(Record, String)>> {
+    let file = aludel_files::open(path).map_err(aludel_formats::Error::io(path, "read the metrics"))?;
+    let mut records = Vec::new();
+    let mut torn = None;
+    for (index, line) in BufReader::new(file).split(b'\n').enumerate() {
+        let line = line.map_err(aludel_formats::Error::io(path, "read the metrics"))?;
+        if let Some(reason) = torn {
+            return Err(Error::Damaged {
+                path: path.to_owned(),
+                reason: format!(
+                    "line {index} is no record of a step or an evaluation ({reason}); restore the file, or remove the line"
+                ),
+            });
+        }
+        match parse(&line) {
+            Ok(record) => records.push(record),
+            Err(reason) => torn = Some(reason),
+        }
+    }
+    Ok(records)
+}
+
+fn parse(line: &[u8]) -> Result<(Record, String), String> {
+    let text = std::str::from_utf8(line).map_err(|reason| reason.to_string())?;
+    let value: Value = serde_json::from_str(text).map_err(|reason| reason.to_string())?;
+    let record = match value.get("eval_loss").is_some() {
+        true => serde_json::from_value(value).map(Record::Evaluation),
+        false => serde_json::from_value(value).map(|step| Record::Step(StepRecord { rows: Vec::new(), ..step })),
+    };
+    Ok((record.map_err(|reason| reason.to_string())?, text.to_owned()))
+}
+
 /// The steps and evaluations that a run folder has recorded, in order. A torn last line is left out.
 ///
 /// # Errors
-/// There is no `metrics.jsonl`, or it cannot be read.
+/// There is no `metrics.jsonl`, it cannot be read, or a line in the middle of it is no record.
 pub fn read(folder: &Path) -> Result<(Vec<StepRecord>, Vec<EvalRecord>)> {
-    let path = folder.join("metrics.jsonl");
-    let text = aludel_files::read_to_string(&path, aludel_files::LARGE)
-        .map_err(aludel_formats::Error::io(&path, "read the metrics"))?;
     let (mut steps, mut evaluations) = (Vec::new(), Vec::new());
-    for line in text.lines() {
-        match serde_json::from_str::<StepRecord>(line) {
-            Ok(step) => steps.push(StepRecord { rows: Vec::new(), ..step }),
-            Err(_) => evaluations.extend(serde_json::from_str::<EvalRecord>(line)),
+    for (record, _) in records(&folder.join(METRICS_FILE_NAME))? {
+        match record {
+            Record::Step(step) => steps.push(step),
+            Record::Evaluation(evaluation) => evaluations.push(evaluation),
         }
     }
     Ok((steps, evaluations))

@@ -1,6 +1,8 @@
 //! From a record to the rows that are trained on: encoded, checked, cut or dropped, in one place that training and
 //! `aludel inspect` share.
 
+mod key;
+
 use aludel_model::student::Student;
 use aludel_text::{EncodeOptions, Encoded, Message, PreflightOptions, encode, encode_text, preflight};
 use aludel_traces::cache::{DropReason, EncodedRow};

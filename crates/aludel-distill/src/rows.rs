@@ -34,20 +34,7 @@ impl Rows {
         dataset::open(&recipe.data.files, &reading)?;
         let fingerprint = student.text.tokenizer.fingerprint()?;
         let template = student.template.as_ref().map_or("", |template| template.source());
-        let mut encode = recipe.encode_options();
-        // Rows that do not tell the date are good on any day.
-        if !student.template.as_ref().is_some_and(|template| template.asks_for_date()) {
-            encode.date = None;
-        }
-        let options = format!(
-            "{:?} {:?} {} {:?} {:?} {:?}",
-            encode,
-            recipe.preflight_options(),
-            recipe.train.max_length,
-            recipe.data.long_rows,
-            student.eos_token_ids.first(),
-            student.text.bos_id(),
-        );
+        let options = Preparer::new(student, recipe).fields().hash();
         let parts = [("tokenizer", fingerprint.as_str()), ("template", template), ("options", options.as_str())];
         Ok(CacheKey::of(&recipe.data.files, &reading, &parts)?)
     }

@@ -1,8 +1,10 @@
 //! The one training loop. It reads downward: prepare, then evaluate, save and step until the last step is done. Everything it does
 //! at a step is a function of settings and step number, so a run that was killed or stopped goes on bit for bit.
 
+mod told;
+
 use std::ops::ControlFlow;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
@@ -10,8 +12,7 @@ use aludel_formats::{atomic, lock::FolderLock};
 use aludel_kernels::{optim, rng};
 use aludel_model::decoder::StepDropout;
 use aludel_model::student::Student;
-use aludel_traces::cache::{BuildProgress, Outcomes, TokenRow};
-use serde::Serialize;
+use aludel_traces::cache::TokenRow;
 use serde_json::json;
 
 use crate::batch::{Plan, passes};
@@ -27,98 +28,7 @@ use crate::rows::Rows;
 use crate::schedule::{learning_rate, warmup_steps};
 use crate::settings::{Interval, Recipe};
 
-/// What a run tells while it goes.
-pub enum Event<'a> {
-    /// Data is being tokenised.
-    Tokenising(BuildProgress),
-    /// The rows of new tokens are being made likely in their places.
-    PlacingTokens {
-        /// Rows looked at.
-        done: usize,
-        /// Rows to look at.
-        total: usize,
-    },
-    /// Everything is loaded.
-    Started(&'a Started),
-    /// A step was taken; the loss is logged here too when `logged`.
-    Step {
-        /// What was recorded.
-        record: &'a StepRecord,
-        /// Steps of the run.
-        total_steps: u64,
-        /// Mean loss since the last log line, where one is due.
-        logged: Option<f64>,
-    },
-    /// An evaluation goes on.
-    Evaluating {
-        /// Rows done.
-        done: usize,
-        /// Rows in all.
-        total: usize,
-    },
-    /// An evaluation has ended.
-    Evaluated(&'a EvalRecord),
-    /// A checkpoint was written.
-    Saved(&'a Path),
-}
-
-/// What a run starts with.
-#[derive(Debug, Clone, Serialize)]
-pub struct Started {
-    /// Rows that are trained on.
-    pub train_rows: usize,
-    /// Rows held back.
-    pub eval_rows: usize,
-    /// What became of the data.
-    pub outcomes: Outcomes,
-    /// Trained parameters.
-    pub trained_parameters: usize,
-    /// Steps of the run.
-    pub total_steps: u64,
-    /// Steps of an epoch.
-    pub steps_per_epoch: u64,
-    /// Steps that were done before.
-    pub resumed_at: u64,
-    /// Bytes on the device.
-    pub device_bytes: usize,
-}
-
-/// How a run ended.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Summary {
-    /// Whether all steps are done; otherwise the run was stopped and can be resumed.
-    pub finished: bool,
-    /// Steps done.
-    pub steps: u64,
-    /// Steps of the run.
-    pub total_steps: u64,
-    /// Mean loss of the steps since the last log line before the end.
-    pub final_train_loss: Option<f64>,
-    /// The last evaluation's loss; with `load_best_model_at_end` the best one's.
-    pub eval_loss: Option<f64>,
-    /// Tokens trained on, over all sessions of the run.
-    pub tokens: u64,
-    /// Tokens a second in this session's steps.
-    pub tokens_per_second: f64,
-    /// The adapter folder; none while the run is unfinished.
-    pub adapter: Option<PathBuf>,
-}
-
-impl Summary {
-    /// A run that was stopped while its data was being tokenised.
-    fn before_the_first_step(state: &TrainerState) -> Summary {
-        Summary {
-            finished: false,
-            steps: state.global_step,
-            total_steps: state.max_steps,
-            final_train_loss: None,
-            eval_loss: state.last_evaluation(),
-            tokens: state.num_input_tokens_seen,
-            tokens_per_second: 0.0,
-            adapter: None,
-        }
-    }
-}
+pub use told::{Event, SUMMARY_FILE_NAME, Started, Summary};
 
 /// Trains as the recipe says, in its output folder. `stop` asks the run to end after the present pass: the partial step is
 /// discarded, the last whole one saved. While the data is tokenised it ends after the present batch.
@@ -127,26 +37,36 @@ impl Summary {
 /// Anything that makes the run impossible or would spoil it; checkpoints written before are still there.
 pub fn train(recipe: &Recipe, resume: bool, stop: &AtomicBool, observe: &mut dyn FnMut(Event<'_>)) -> Result<Summary> {
     let folder = recipe.output_dir()?.to_owned();
+    // Looked at before it is locked, too: in a folder of somebody else's not even a lock is made.
+    checkpoint::is_begun(&folder)?;
     let _lock = FolderLock::acquire(&folder)?;
     atomic::recover(&folder);
     // A run that was killed before it began leaves nothing: resuming it is starting it.
-    let is_begun = checkpoint::is_begun(&folder);
-    if is_begun && !resume {
-        return Err(Error::RunExists { path: folder });
-    }
+    let begun = match checkpoint::is_begun(&folder)? {
+        true if !resume => return Err(Error::RunExists { path: folder }),
+        true => Some(RunFile::read(&folder)?),
+        false => None,
+    };
     let mut student = Student::open(recipe.student_model()?)?;
     let added = student.text.tokenizer.add_tokens(&recipe.student.add_tokens)?;
     let key = Rows::key(&student, recipe)?;
-    let run = RunFile { aludel_version: env!("CARGO_PKG_VERSION").to_owned(), rows_key: key.to_string() };
-    if is_begun {
-        checkpoint::check_resumable(&folder, recipe, &run)?;
+    let run = RunFile::new(&student, recipe, key)?;
+    if let Some(begun) = &begun {
+        begun.check(&folder, recipe, &run)?;
+        checkpoint::check_replaced(&folder)?;
     }
-
-    let latest = checkpoint::list(&folder).last().map(|&step| checkpoint::path(&folder, step));
-    let state = match &latest {
-        Some(path) => checkpoint::read_state(path)?,
+    let latest = checkpoint::list(&folder).last().copied();
+    let state = match latest {
+        Some(step) => checkpoint::read(&folder, step)?,
         None => TrainerState::default(),
     };
+    if recipe.train.load_best_model_at_end
+        && let Some(best) = state.best_global_step
+    {
+        // It is wanted at the end; now is the time to tell that it is damaged.
+        checkpoint::read(&folder, best)?;
+    }
+    let latest = latest.map(|step| checkpoint::path(&folder, step));
     // Loaded before the data is tokenised: a weight or a target that does not fit is told in a second, and leaves nothing behind.
     let mut learner = Learner::load(&student, &added, recipe, latest.as_deref())?;
     if let (None, Some(folder)) = (&latest, &recipe.train.init_adapter) {
@@ -159,7 +79,7 @@ pub fn train(recipe: &Recipe, resume: bool, stop: &AtomicBool, observe: &mut dyn
         0 => std::thread::available_parallelism().map_or(1, |cores| cores.get()),
         threads => threads,
     };
-    let cache_folder = folder.join("rows");
+    let cache_folder = folder.join(checkpoint::ROWS_FOLDER_NAME);
     let mut watch = |progress| {
         observe(Event::Tokenising(progress));
         if stop.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
@@ -181,8 +101,9 @@ pub fn train(recipe: &Recipe, resume: bool, stop: &AtomicBool, observe: &mut dyn
     }
     let plan = Plan::new(&recipe.train, &rows.train, rows.cache.lengths());
     check_rates(recipe, plan.total_steps())?;
-    if !is_begun {
-        checkpoint::begin(&folder, recipe, &run)?;
+    match &begun {
+        None => run.begin(&folder)?,
+        Some(begun) => begun.keep_recipe(&folder)?,
     }
     let started = Started {
         train_rows: rows.train.len(),
@@ -195,7 +116,7 @@ pub fn train(recipe: &Recipe, resume: bool, stop: &AtomicBool, observe: &mut dyn
         device_bytes: learner.ctx.bytes() + learner.decoder.weight_bytes(),
     };
     observe(Event::Started(&started));
-    let metrics = Metrics::open(&folder, state.global_step)?;
+    let metrics = Metrics::open(&folder, &state)?;
     let proof = Proof::new(&learner);
     let mut trainer = Trainer {
         recipe,
@@ -265,8 +186,7 @@ impl Trainer<'_> {
             {
                 return self.stopped(observe);
             }
-            let is_save_due = self.is_due(self.recipe.train.save_strategy, self.recipe.train.save_steps);
-            if (is_save_due || step == total) && self.saved_step != Some(step) {
+            if self.is_save_due() && self.saved_step != Some(step) {
                 self.save(observe)?;
             }
             if step >= total {
@@ -288,6 +208,12 @@ impl Trainer<'_> {
                 Interval::Epoch => is_last || step.is_multiple_of(self.plan.steps_per_epoch()),
                 Interval::Steps => is_last || step.is_multiple_of(every.max(1)),
             }
+    }
+
+    /// Whether the present step has a checkpoint in any case.
+    fn is_save_due(&self) -> bool {
+        self.state.global_step == self.plan.total_steps()
+            || self.is_due(self.recipe.train.save_strategy, self.recipe.train.save_steps)
     }
 
     /// One optimiser step; discarded if the stop flag is raised between its passes.
@@ -394,7 +320,9 @@ impl Trainer<'_> {
             "eval_loss": record.eval_loss,
             "step": record.step,
         }));
-        if self.state.best_metric.is_none_or(|best| record.eval_loss < best) {
+        // The best is loaded at the end from its checkpoint: a step without one cannot be it.
+        let may_be_best = self.is_save_due() || !self.recipe.train.load_best_model_at_end;
+        if may_be_best && self.state.best_metric.is_none_or(|best| record.eval_loss < best) {
             self.state.best_metric = Some(record.eval_loss);
             self.state.best_global_step = Some(record.step);
             self.state.best_model_checkpoint = Some(format!("checkpoint-{}", record.step));
@@ -405,6 +333,7 @@ impl Trainer<'_> {
     }
 
     fn save(&mut self, observe: &mut dyn FnMut(Event<'_>)) -> Result<()> {
+        self.metrics.sync()?;
         let path = checkpoint::save(&self.folder, &self.learner, &self.student.text, &self.state)?;
         self.saved_step = Some(self.state.global_step);
         checkpoint::prune(&self.folder, self.recipe.train.save_total_limit, self.state.best_global_step)?;
@@ -427,14 +356,14 @@ impl Trainer<'_> {
         if self.recipe.train.load_best_model_at_end
             && let Some(best) = self.state.best_global_step.filter(|&best| best != self.state.global_step)
         {
-            let path = checkpoint::path(&self.folder, best);
-            self.learner.load_parameters(&path)?;
+            checkpoint::read(&self.folder, best)?;
+            self.learner.load_parameters(&checkpoint::path(&self.folder, best))?;
             eval_loss = self.state.best_metric;
         }
         proof::check_trained(&self.learner)?;
         checkpoint::save_adapter(&target, &self.learner, &self.student.text)?;
         let summary = self.summary(true, Some(target), eval_loss);
-        atomic::write_json(&self.folder.join("summary.json"), &summary)?;
+        atomic::write_json(&self.folder.join(SUMMARY_FILE_NAME), &summary)?;
         Ok(summary)
     }
 

@@ -237,6 +237,14 @@ pub enum Error {
         /// The name that was refused.
         shard: String,
     },
+    /// A file of a folder with a manifest that is not what was written.
+    #[error("{}: {found}; get the folder again from where it was made, or, if the change is meant, remove its {}", path.display(), crate::manifest::MANIFEST_FILE_NAME)]
+    Altered {
+        /// The file.
+        path: PathBuf,
+        /// What is other than it was written.
+        found: String,
+    },
     /// Another process works in the folder.
     #[error("{}: in use by {}; wait until it ends, stop it, or choose another folder", path.display(), match holder { Some(pid) => format!("process {pid}"), None => "another process".to_owned() })]
     Locked {
@@ -302,6 +310,7 @@ impl Error {
             | Error::WrongType { path, .. }
             | Error::IncompleteFolder { path, .. }
             | Error::ShardName { path, .. }
+            | Error::Altered { path, .. }
             | Error::Locked { path, .. }
             | Error::ByteCount { path, .. } => path,
         }

@@ -11,6 +11,7 @@ pub mod gguf;
 pub mod hf;
 mod json;
 pub mod lock;
+pub mod manifest;
 mod mapping;
 pub mod peft;
 pub mod safetensors;

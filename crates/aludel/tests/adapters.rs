@@ -74,8 +74,14 @@ fn untie(workshop: &Workshop) {
     });
 }
 
+/// Makes an adapter folder one of PEFT's, which may be changed.
+fn unseal(adapter: &Path) {
+    fs::remove_file(adapter.join("aludel_manifest.json")).unwrap();
+}
+
 /// Leaves the rows of the embedding alone in an adapter folder of an untied model.
 fn leave_out_head_rows(adapter: &Path) {
+    unseal(adapter);
     edit_json(&adapter.join("adapter_config.json"), |config| {
         let ids = config["trainable_token_indices"]["embed_tokens"].clone();
         config["trainable_token_indices"] = ids;
@@ -126,6 +132,7 @@ fn rows_that_the_vocabulary_has_no_place_for_are_refused_wherever_an_adapter_is_
         copy(&workshop.path("run/adapter"), &workshop.path(&adapter));
         let config = workshop.path(&adapter).join("adapter_config.json");
         edit_json(&config, |config| config["trainable_token_indices"] = ids);
+        unseal(&workshop.path(&adapter));
         for answer in everywhere(&workshop, "student", &adapter, &tokens) {
             assert!(answer.contains("exit code: 1") && answer.contains(said), "{answer}\nlacks {said}");
         }

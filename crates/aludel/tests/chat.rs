@@ -143,6 +143,8 @@ fn an_adapter_may_end_answers_with_another_token() {
     assert_eq!(ask()["finish_reason"], "length");
     let every_token = serde_json::json!({"eos_token_id": (0..258).collect::<Vec<u32>>()}).to_string();
     workshop.write("run/adapter/generation_config.json", &every_token);
+    // As the refusal of a folder that was added to says.
+    std::fs::remove_file(workshop.path("run/adapter/aludel_manifest.json")).unwrap();
     let answer = ask();
     assert_eq!((&answer["finish_reason"], &answer["usage"]["completion_tokens"]), (&"stop".into(), &1.into()));
     workshop.write("run/adapter/generation_config.json", "{\"eos_token_id\": \"end\"}");

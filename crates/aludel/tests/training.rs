@@ -323,12 +323,13 @@ fn what_would_spoil_a_run_is_refused_by_name() {
     check(train(&workshop, "other", &["--set", "train.max_length=1000"]), 1, &["train.max_length = 1000", "512"]);
     // a damaged weight: the last one of the file is not a number
     let weights = workshop.path("student/model.safetensors");
-    let mut bytes = fs::read(&weights).unwrap();
-    let end = bytes.len();
+    let good = fs::read(&weights).unwrap();
+    let (mut bytes, end) = (good.clone(), good.len());
     bytes[end - 4..].copy_from_slice(&f32::NAN.to_le_bytes());
     fs::write(&weights, bytes).unwrap();
     check(train(&workshop, "nan", &[]), 1, &["mlp.down_proj.weight", "holds NaN or infinity", "load another copy"]);
     assert!(!workshop.path("nan/adapter").exists() && !workshop.path("nan/checkpoint-3").exists());
+    fs::write(&weights, good).unwrap();
     workshop.write(
         "rows.jsonl",
         "{\"prompt\": \"new\", \"response\": \"data\"}\n{\"prompt\": \"b\", \"response\": \"c\"}\n",

@@ -8,9 +8,13 @@ use std::path::{Path, PathBuf};
 
 use aludel_formats::atomic;
 use aludel_formats::lock::FolderLock;
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use super::results::{PLAN_FILE_NAME, Plan, RESULTS_FILE_NAME, SAMPLES_FILE_NAME, Sample, parse_samples, read_json};
+use super::results::{
+    ModelName, PLAN_FILE_NAME, Plan, PlannedTask, RESULTS_FILE_NAME, SAMPLES_FILE_NAME, Sample, Settings,
+    parse_samples, read_json,
+};
+use crate::checkpoint;
 use crate::error::{Error, Result};
 
 /// Samples that a power failure may cost.
@@ -33,8 +37,16 @@ impl Folder {
     /// Locks the folder and reads the samples that are there. Nothing is written yet.
     ///
     /// # Errors
-    /// [`Error::OtherEvaluation`] if it holds the results of another one; a folder that cannot be written.
+    /// [`Error::OtherEvaluation`] if it holds the results of another one; [`Error::Output`] for a folder that is somebody's; a folder
+    /// that cannot be written.
     pub(super) fn open(path: &Path, plan: &Plan) -> Result<Folder> {
+        if !path.join(PLAN_FILE_NAME).exists()
+            && let Some(whose) = checkpoint::whose(path)
+        {
+            let reason =
+                format!("it looks like {whose}, and results would be mixed with that; give another --output-dir");
+            return Err(Error::Output { path: path.to_owned(), reason });
+        }
         let lock = FolderLock::acquire(path)?;
         atomic::recover(path);
         let mut folder =
@@ -156,18 +168,35 @@ fn differences(old: &Plan, new: &Plan) -> Vec<String> {
         .collect()
 }
 
+/// All that an evaluation is known by, under names of its own. What is not given adds nothing, so that a setting that later versions add
+/// leaves begun evaluations as they are; each struct is taken apart whole, so that it does not compile before it is here.
 fn flat(plan: &Plan) -> BTreeMap<String, String> {
-    let mut values = BTreeMap::new();
-    for (section, value) in
-        [("model", serde_json::to_value(&plan.model)), ("settings", serde_json::to_value(&plan.settings))]
-    {
-        for (name, value) in value.ok().as_ref().and_then(Value::as_object).into_iter().flatten() {
-            values.insert(format!("{section}.{name}"), value.to_string());
-        }
-    }
-    for task in &plan.tasks {
-        let what = format!("{} problems with fingerprint {}", task.n, task.fingerprint);
-        values.insert(format!("tasks.{}", task.name), what);
+    let Plan { model, settings, tasks } = plan;
+    let ModelName { path, endpoint, served, adapter, name, fingerprint } = model;
+    let Settings { samples, temperature, top_p, max_new_tokens, seed, dtype, template_date, template_variables } =
+        settings;
+    let values = [
+        ("model.path", json!(path)),
+        ("model.endpoint", json!(endpoint)),
+        ("model.served", json!(served)),
+        ("model.adapter", json!(adapter)),
+        ("model.name", json!(name)),
+        ("model.fingerprint", json!(fingerprint)),
+        ("settings.samples", json!(samples)),
+        ("settings.temperature", json!(temperature)),
+        ("settings.top_p", json!(top_p)),
+        ("settings.max_new_tokens", json!(max_new_tokens)),
+        ("settings.seed", json!(seed)),
+        ("settings.dtype", json!(dtype)),
+        ("settings.template_date", json!(template_date)),
+        ("settings.template_variables", json!(template_variables)),
+    ];
+    let is_given = |value: &Value| !value.is_null() && value.as_object().is_none_or(|fields| !fields.is_empty());
+    let given = values.into_iter().filter(|(_, value)| is_given(value));
+    let mut values: BTreeMap<String, String> =
+        given.map(|(name, value)| (name.to_owned(), value.to_string())).collect();
+    for PlannedTask { name, n, fingerprint } in tasks {
+        values.insert(format!("tasks.{name}"), format!("{n} problems with fingerprint {fingerprint}"));
     }
     values
 }

@@ -55,3 +55,18 @@ fn absorb(hasher: &mut blake3::Hasher, path: &Path) -> std::io::Result<()> {
     hasher.update(&bytes);
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Runs and evaluations are resumed by it.
+    #[test]
+    fn a_fingerprint_is_the_same_in_every_version() {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, text) in [("config.json", "{}"), ("model.safetensors", "weights"), ("README.md", "words")] {
+            std::fs::write(folder.path().join(name), text).unwrap();
+        }
+        assert_eq!(fingerprint(folder.path(), None).unwrap(), "62bea4363835be5b");
+    }
+}

@@ -8,7 +8,7 @@ use aludel_text::Message;
 use aludel_traces::dataset::{self, Provenance, ReadOptions};
 use aludel_traces::tasks::{Side, families, family, generate};
 use aludel_traces::verify::{Checker, Verifier};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::benchmarks::{self, Benchmark};
 use crate::error::{Error, Result};
@@ -123,8 +123,9 @@ impl Task {
     /// A hash of problems, prompts and verifiers, 16 hexadecimal digits.
     pub fn fingerprint(&self) -> String {
         let problems = self.problems.iter().map(|problem| {
-            let messages: Vec<_> = problem.messages.iter().map(|m| (m.role.as_str(), m.content.as_str())).collect();
-            (&problem.id, messages, &problem.gold, &self.verifiers[problem.verifier].0)
+            let Problem { id, question: _, messages, gold, verifier } = problem;
+            let messages: Vec<_> = messages.iter().map(|m| (m.role.as_str(), m.content.as_str())).collect();
+            (id, messages, gold, known_by(&self.verifiers[*verifier].0))
         });
         let text = serde_json::to_vec(&problems.collect::<Vec<_>>()).unwrap_or_default();
         blake3::hash(&text).to_hex()[..16].to_owned()
@@ -192,6 +193,22 @@ impl Task {
 
     fn refuse(&self, reason: String) -> Error {
         Error::Task { task: self.name.clone(), reason }
+    }
+}
+
+/// What a verifier is known by in fingerprints: what it is, and its settings by name. One that later versions add joins only where it
+/// is not at its default, so that evaluations before them can still be compared.
+pub(super) fn known_by(verifier: &Verifier) -> Value {
+    match verifier {
+        Verifier::Maths {} => json!({"kind": "maths"}),
+        Verifier::Choice { letters } => json!({"kind": "choice", "letters": letters}),
+        Verifier::Exact { ignore_case } => json!({"kind": "exact", "ignore_case": ignore_case}),
+        Verifier::Regex { pattern } => json!({"kind": "regex", "pattern": pattern}),
+        Verifier::Numeric { absolute, relative } => {
+            json!({"kind": "numeric", "absolute": absolute, "relative": relative})
+        }
+        Verifier::Json {} => json!({"kind": "json"}),
+        Verifier::Command { argv, timeout_ms } => json!({"kind": "command", "argv": argv, "timeout_ms": timeout_ms}),
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use aludel_traces::verify::Verifier;
 
-use super::results::{Results, SAMPLES_FILE_NAME, read_samples};
+use super::results::{PLAN_FILE_NAME, Results, SAMPLES_FILE_NAME, read_samples};
 use super::score::{pass_at, percentiles, score};
 use super::task::{Source, named};
 use super::*;
@@ -338,4 +338,36 @@ fn seeds_depend_on_names_alone() {
         .into();
     assert_eq!(seeds.len(), 4);
     assert!(seeds.into_iter().all(|seed| seed < 1 << 53));
+}
+
+/// Fingerprints stand in results on disks: what a verifier adds to them must not change with the version.
+#[test]
+fn a_verifier_is_known_by_what_it_was_written_as() {
+    for verifier in [
+        Verifier::Maths {},
+        Verifier::Choice { letters: "ABCD".to_owned() },
+        Verifier::Exact { ignore_case: true },
+        Verifier::Regex { pattern: "a(b)".to_owned() },
+        Verifier::Numeric { absolute: 0.5, relative: 1e-9 },
+        Verifier::Json {},
+        Verifier::Command { argv: vec!["check".to_owned()], timeout_ms: 7 },
+    ] {
+        assert_eq!(task::known_by(&verifier).to_string(), serde_json::to_string(&verifier).unwrap());
+    }
+}
+
+/// As a folder of an earlier version, which did not have all settings yet, and one of a later.
+#[test]
+fn a_setting_that_is_not_given_makes_no_other_evaluation() {
+    let home = tempfile::tempdir().unwrap();
+    let tasks = [task_of(home.path(), SUMS).unwrap()];
+    let folder = home.path().join("results");
+    session(&tasks, &folder, 1, 2).unwrap();
+    let path = folder.join(PLAN_FILE_NAME);
+    let mut plan: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    let settings = plan["settings"].as_object_mut().unwrap();
+    settings.insert("template_variables".to_owned(), serde_json::json!({}));
+    settings.insert("template_date".to_owned(), serde_json::Value::Null);
+    fs::write(&path, plan.to_string()).unwrap();
+    assert_eq!(session(&tasks, &folder, 1, 9).unwrap().1, 1);
 }

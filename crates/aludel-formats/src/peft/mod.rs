@@ -19,7 +19,7 @@ use crate::hf::list_files;
 use crate::json::read_json;
 use crate::safetensors::{Weights, hf_metadata, save_file};
 use crate::tensor::TensorSpec;
-use crate::{atomic, hf};
+use crate::{atomic, hf, manifest};
 
 pub use config::{AdapterConfig, Patterns, TargetModules, TrainedTokens};
 pub use foreign::tensor as what_tensor_is;
@@ -52,10 +52,10 @@ impl Adapter {
     }
 }
 
-/// Opens an adapter folder.
+/// Opens an adapter folder. One with a manifest must be as it was written.
 ///
 /// # Errors
-/// [`Error::IncompleteFolder`] naming the missing file; [`Error::Malformed`] for another method than LoRA or a feature
+/// [`Error::Altered`] naming a file that is not; [`Error::IncompleteFolder`] naming the missing file; [`Error::Malformed`] for another method than LoRA or a feature
 /// that would change the adapter's result and is not supported; those of [`Weights::open_file`].
 pub fn read(folder: &Path) -> Result<Adapter> {
     let about = fs::metadata(folder).map_err(Error::io(folder, "open the adapter folder"))?;
@@ -64,6 +64,7 @@ pub fn read(folder: &Path) -> Result<Adapter> {
             ("this is a file and no adapter folder", "give the folder that training saved the adapter in");
         return Err(Error::WrongKind { path: folder.to_owned(), found, wanted });
     }
+    manifest::check(folder)?;
     let config_path = folder.join(CONFIG_FILE_NAME);
     if !config_path.exists() {
         let mend = if hf::is_model_folder(folder) {

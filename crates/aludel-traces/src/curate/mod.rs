@@ -30,7 +30,7 @@ pub use loops::loop_flaw;
 pub use report::{FilterCount, Report, SourceCount, VerdictCounts};
 pub(crate) use trace::trace_of;
 pub use trace::{Files, Inputs, Trace, TraceSource, Unfit};
-pub use write::{PROMPTS, is_written_here};
+pub use write::{PROMPTS, REPORT, is_written_here};
 
 use crate::Error;
 use crate::dataset::PromptKey;

@@ -20,7 +20,8 @@ use crate::split::Split;
 const TRAIN: &str = "train.jsonl";
 const EVAL: &str = "eval.jsonl";
 const DROPPED: &str = "dropped.jsonl";
-const REPORT: &str = "report.json";
+/// What became of the rows, and by which settings.
+pub const REPORT: &str = "report.json";
 /// The next round's prompts, which the command writes where no traces are curated.
 pub const PROMPTS: &str = "prompts.jsonl";
 const PARQUET: [(&str, &str); 2] = [(TRAIN, "train.parquet"), (EVAL, "eval.parquet")];

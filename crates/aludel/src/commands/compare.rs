@@ -6,7 +6,7 @@ mod named;
 use super::eval::AskingArgs;
 use crate::console::{Console, harmless};
 use crate::page::{Report, Run, page};
-use crate::report::Outcome;
+use crate::report::{Helped, Outcome};
 use aludel_distill::evaluate::compare::{Change, Comparison, Evaluated, compare, points, scores};
 use aludel_distill::settings::{Problem, Problems};
 use aludel_formats::atomic;
@@ -16,6 +16,9 @@ use clap::Args;
 use named::evaluated;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
+
+const REPORT: &str = "report.html";
+const COMPARISON: &str = "comparison.json";
 
 /// The options of `aludel compare`.
 #[derive(Debug, Args)]
@@ -74,6 +77,7 @@ pub(crate) fn run(args: &CompareArgs, console: &mut Console) -> anyhow::Result<O
         let given = args.named.first().map(|folder| folder.display().to_string());
         return Err(Problems::one(Problem::new("RESULT_DIR|MODEL", given, reason, mend)).into());
     }
+    refuse_foreign_report(&args.output_dir)?;
     let runs = args.runs()?;
     let Some(mut evaluated) = evaluated(args)? else {
         tracing::info!("stopped; give the same command again to go on");
@@ -109,13 +113,33 @@ impl CompareArgs {
     }
 }
 
+/// Others call their reports so, too: one without a comparison of ours beside it is not replaced.
+fn refuse_foreign_report(folder: &Path) -> anyhow::Result<()> {
+    let bytes = aludel_files::read(folder.join(COMPARISON), aludel_files::SMALL).unwrap_or_default();
+    let comparison: Value = serde_json::from_slice(&bytes).unwrap_or_default();
+    if comparison["comparisons"].is_array() {
+        return Ok(());
+    }
+    match [REPORT, COMPARISON].into_iter().find(|name| folder.join(name).exists()) {
+        None => Ok(()),
+        Some(name) => Err(Helped {
+            message: format!(
+                "{}: holds a {name} that compare did not write, and it would be replaced",
+                folder.display()
+            ),
+            help: "name another output folder".to_owned(),
+        }
+        .into()),
+    }
+}
+
 /// Writes report.html and comparison.json into a folder, and gives the path of the report.
 pub(crate) fn write(folder: &Path, report: &Report<'_>) -> anyhow::Result<PathBuf> {
     std::fs::create_dir_all(folder)
         .with_context(|| format!("{}: cannot be made the output folder", folder.display()))?;
-    let path = folder.join("report.html");
+    let path = folder.join(REPORT);
     atomic::write_bytes(&path, page(report).as_bytes())?;
-    atomic::write_json(&folder.join("comparison.json"), &summary(report.comparisons, None))?;
+    atomic::write_json(&folder.join(COMPARISON), &summary(report.comparisons, None))?;
     Ok(path)
 }
 

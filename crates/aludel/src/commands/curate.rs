@@ -1,5 +1,7 @@
 //! `aludel curate`: the options of a curation, its progress, and the table of what became of the rows.
 
+mod output;
+
 use crate::console::{Console, harmless};
 use crate::hub::fetch_named;
 use crate::report::{Helped, Outcome};
@@ -10,11 +12,12 @@ use aludel_distill::lengths::TokenCounter;
 use aludel_distill::settings::Recipe;
 use aludel_formats::atomic;
 use aludel_model::student::Student;
-use aludel_traces::curate::{Inputs, PROMPTS, Progress, Report, Tokens, TraceSource, curate, is_written_here};
+use aludel_traces::curate::{Inputs, PROMPTS, Progress, Report, Tokens, TraceSource, curate};
 use anstyle::Style;
 use anyhow::Context as _;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
+use output::{refuse_foreign_folder, refuse_input_inside};
 use serde_json::json;
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -115,6 +118,7 @@ pub(crate) fn curate_recipe(
     set_template_date(recipe);
     let Some(folder) = &recipe.curate.output_dir else { return Ok(Outcome::Done) };
     refuse_foreign_folder(folder)?;
+    refuse_input_inside(folder, &recipe.curate.input)?;
     let options = recipe.curate.options(recipe.student.threads)?;
     let inputs = Inputs::open(&recipe.curate.input, &recipe.data.read_options())?;
     let source: Box<dyn TraceSource> = match failed {
@@ -171,32 +175,6 @@ fn write_prompts(failed: &[Failed], folder: &Path, json: bool, console: &mut Con
         console.line(format_args!("{} prompts that the student gets wrong, in {}", failed.len(), path.display()))?;
     }
     Ok(Outcome::Done)
-}
-
-/// A folder with anything but a curation's files is somebody's: it is not replaced.
-fn refuse_foreign_folder(folder: &Path) -> anyhow::Result<()> {
-    let entries = match std::fs::read_dir(folder) {
-        Ok(entries) => entries,
-        Err(reason) if reason.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-        Err(reason) => {
-            return Err(reason).with_context(|| Helped {
-                message: format!("{}: cannot be used as the output folder", folder.display()),
-                help: "name a folder that does not exist yet".to_owned(),
-            });
-        }
-    };
-    match entries.flatten().find(|entry| !is_written_here(&entry.file_name())) {
-        None => Ok(()),
-        Some(entry) => Err(Helped {
-            message: format!(
-                "{}: holds {}, which curate did not write, and the whole folder would be replaced",
-                folder.display(),
-                entry.file_name().display()
-            ),
-            help: "name another output folder".to_owned(),
-        }
-        .into()),
-    }
 }
 
 fn open_student(recipe: &Recipe) -> anyhow::Result<Option<Student>> {

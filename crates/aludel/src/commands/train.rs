@@ -5,7 +5,7 @@ use crate::hub::fetch_named;
 use crate::report::Outcome;
 use crate::settings::{Flags, RecipeArgs, resolve, today};
 use crate::signals::stop_on_signals;
-use aludel_distill::checkpoint::{RECIPE_FILE_NAME, begun_on};
+use aludel_distill::checkpoint::{RECIPE_FILE_NAME, begun_on, shell_word};
 use aludel_distill::settings::Recipe;
 use aludel_distill::train::{Event, Summary, train};
 use aludel_traces::cache::Outcomes;
@@ -273,9 +273,7 @@ fn describe(summary: &Summary, folder: &Path) -> String {
 /// A path as a shell takes it, from the folder that the command was typed in where it lies below that.
 fn as_typed(path: &Path) -> String {
     let here = std::env::current_dir().unwrap_or_default();
-    let shown = path.strip_prefix(&here).unwrap_or(path).display().to_string();
-    let is_plain = |c: char| c.is_alphanumeric() || "/._-+=:,@%".contains(c);
-    if shown.chars().all(is_plain) { shown } else { format!("'{}'", shown.replace('\'', r"'\''")) }
+    shell_word(path.strip_prefix(&here).unwrap_or(path))
 }
 
 impl TrainArgs {

@@ -1,105 +1,47 @@
-//! The run folder and its checkpoints. A checkpoint is a PEFT adapter folder that also holds the optimiser's moments and the
-//! trainer's state; the data position follows from the step. Each appears whole or not at all.
+//! The run folder and its checkpoints. A checkpoint is a PEFT adapter folder that also holds the optimiser's moments, the trainer's
+//! state and hashes of all that; the data position follows from the step. Each appears whole or not at all. What else lies in the
+//! folder, what the run was started on and what is damaged have rooms of their own.
+
+mod claim;
+mod run;
+mod whole;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use aludel_formats::{Dtype, TensorSpec, atomic, peft, safetensors};
+use aludel_formats::{Dtype, TensorSpec, atomic, manifest, safetensors};
 use aludel_kernels::quant;
-use aludel_text::{Date, TextBundle};
-use serde::{Deserialize, Serialize};
+use aludel_text::TextBundle;
 
 use crate::error::{Error, Result};
 use crate::learner::Learner;
 use crate::metrics::TrainerState;
-use crate::settings::{Recipe, differences};
+
+pub use claim::{is_begun, whose};
+pub use run::{RUN_FILE_NAME, RunFile, begun_on};
+pub use whole::{check_replaced, read, shell_word};
 
 /// The recipe that a run was started with, every setting spelled out.
 pub const RECIPE_FILE_NAME: &str = "recipe.toml";
-/// What else identifies the run.
-pub const RUN_FILE_NAME: &str = "run.json";
 /// The folder of the final adapter.
 pub const ADAPTER_FOLDER_NAME: &str = "adapter";
+/// The folder of the tokenised rows.
+pub const ROWS_FOLDER_NAME: &str = "rows";
 const STATE_FILE_NAME: &str = "trainer_state.json";
 const OPTIMIZER_FILE_NAME: &str = "optimizer.safetensors";
 const PREFIX: &str = "checkpoint-";
-
-/// `run.json`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RunFile {
-    /// The version that started the run.
-    pub aludel_version: String,
-    /// Identifies the tokenised rows: data, tokenizer, template and options.
-    pub rows_key: String,
-}
-
-/// Whether a run was begun in `folder`.
-pub fn is_begun(folder: &Path) -> bool {
-    folder.join(RECIPE_FILE_NAME).exists()
-}
-
-/// Records what a new run is started on. Called when everything is loaded, so that a run that could not start leaves no claim.
-///
-/// # Errors
-/// The files cannot be written.
-pub fn begin(folder: &Path, recipe: &Recipe, run: &RunFile) -> Result<()> {
-    atomic::write_json(&folder.join(RUN_FILE_NAME), run)?;
-    Ok(atomic::write_bytes(&folder.join(RECIPE_FILE_NAME), recipe.to_toml()?.as_bytes())?)
-}
-
-/// The template's date in the recipe of the run begun in `folder`, which may have been begun without one; `None` where no run has.
-pub fn begun_on(folder: &Path) -> Option<Option<Date>> {
-    let text = aludel_files::read_to_string(folder.join(RECIPE_FILE_NAME), aludel_files::SMALL).ok()?;
-    Some(Recipe::from_toml(&text).ok()?.recipe.data.template_date)
-}
-
-/// Checks that the run begun in `folder` can go on with this recipe and these rows.
-///
-/// # Errors
-/// [`Error::OtherRecipe`], [`Error::OtherData`] or [`Error::Damaged`].
-pub fn check_resumable(folder: &Path, recipe: &Recipe, run: &RunFile) -> Result<()> {
-    let (recipe_path, run_path) = (folder.join(RECIPE_FILE_NAME), folder.join(RUN_FILE_NAME));
-    let text = aludel_files::read_to_string(&recipe_path, aludel_files::SMALL)
-        .map_err(aludel_formats::Error::io(&recipe_path, "read the recipe"))?;
-    let old = Recipe::from_toml(&text).map_err(|problems| Error::Damaged {
-        path: recipe_path,
-        reason: format!(
-            "the run's own recipe cannot be read ({problems}); restore it, or start a new run in another folder"
-        ),
-    })?;
-    let changed: Vec<String> = differences(&old.recipe, recipe)?
-        .into_iter()
-        .filter(|difference| difference.changes_training())
-        .map(|difference| format!("  {difference}"))
-        .collect();
-    if !changed.is_empty() {
-        return Err(Error::OtherRecipe { path: folder.to_owned(), differences: changed.join("\n") });
-    }
-    let bytes = aludel_files::read(&run_path, aludel_files::SMALL)
-        .map_err(aludel_formats::Error::io(&run_path, "read the run's file"))?;
-    let old: RunFile = serde_json::from_slice(&bytes).map_err(|error| Error::Damaged {
-        path: run_path,
-        reason: format!("it does not say what the run was started on ({error}); start a new run in another folder"),
-    })?;
-    if old.rows_key != run.rows_key {
-        return Err(Error::OtherData { path: folder.to_owned() });
-    }
-    Ok(())
-}
 
 /// Where the checkpoint of a step lies.
 pub fn path(folder: &Path, step: u64) -> PathBuf {
     folder.join(format!("{PREFIX}{step}"))
 }
 
-/// The steps of all whole checkpoints, in order.
+/// The steps of all checkpoints, in order. Whether one is whole is found out where it is read.
 pub fn list(folder: &Path) -> Vec<u64> {
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-    let mut steps: Vec<u64> = entries
-        .filter(|entry| entry.path().join(STATE_FILE_NAME).is_file())
-        .filter_map(|entry| entry.file_name().to_str()?.strip_prefix(PREFIX)?.parse().ok())
-        .collect();
+    let step = |name: &str| name.strip_prefix(PREFIX)?.parse().ok().filter(|&step| path(folder, step).ends_with(name));
+    let mut steps: Vec<u64> = entries.filter_map(|entry| step(entry.file_name().to_str()?)).collect();
     steps.sort_unstable();
     steps
 }
@@ -109,7 +51,10 @@ pub fn list(folder: &Path) -> Vec<u64> {
 /// # Errors
 /// It cannot be written; an adapter that was there is still there.
 pub fn save_adapter(target: &Path, learner: &Learner, text: &TextBundle) -> Result<()> {
-    write_dir(target, |folder| write_adapter(folder, learner, text))
+    write_dir(target, |folder| {
+        write_adapter(folder, learner, text)?;
+        Ok(manifest::write(folder)?)
+    })
 }
 
 /// A folder that appears whole or not at all, and whose files are named in errors as if they lay in it already.
@@ -149,26 +94,10 @@ pub fn save(folder: &Path, learner: &Learner, text: &TextBundle, state: &Trainer
             let mat = if spec.name == "first" { learner.state.first } else { learner.state.second };
             Ok(Cow::Owned(quant::encode_f32(&learner.ctx.download(mat))))
         })?;
-        Ok(atomic::write_json(&folder.join(STATE_FILE_NAME), state)?)
+        atomic::write_json(&folder.join(STATE_FILE_NAME), state)?;
+        Ok(manifest::write(folder)?)
     })?;
     Ok(target)
-}
-
-/// The trainer's state in a checkpoint, whose other files are opened and looked at too: what is damaged in them is told as this
-/// checkpoint's fault, with what can be done.
-///
-/// # Errors
-/// A file is missing or damaged.
-pub fn read_state(checkpoint: &Path) -> Result<TrainerState> {
-    let damaged = |error: aludel_formats::Error| Error::Damaged {
-        path: checkpoint.to_owned(),
-        reason: format!(
-            "this checkpoint is damaged ({error}); delete its folder, and the run resumes from the one before"
-        ),
-    };
-    peft::read(checkpoint).map_err(damaged)?;
-    safetensors::Weights::open_file(checkpoint.join(OPTIMIZER_FILE_NAME)).map_err(damaged)?;
-    TrainerState::read(&checkpoint.join(STATE_FILE_NAME))
 }
 
 /// Loads the optimiser's moments of a checkpoint; the adapter is loaded with the learner.
