@@ -299,7 +299,7 @@ fn registered(prompt: &Prompt) -> Registered {
     Registered {
         hash: hash_of(&[&messages]),
         messages,
-        columns: Value::Object(prompt.columns.clone()).to_string(),
+        columns: serde_json::to_string(&prompt.columns).expect("columns are JSON"),
         origin: format!("{}, line {}", provenance.file.display(), provenance.line),
     }
 }

@@ -8,10 +8,11 @@ use std::sync::Mutex;
 use aludel_text::message::Message;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde::Serialize;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::{Place, Taken, open};
 use crate::Error;
+use crate::dataset::Columns;
 
 /// A store as it was when this was opened.
 pub struct Snapshot {
@@ -87,7 +88,7 @@ pub(super) struct Stored {
     pub(super) content: Option<String>,
     pub(super) prompt_hash: String,
     pub(super) messages: Vec<Message>,
-    pub(super) columns: Map<String, Value>,
+    pub(super) columns: Columns,
 }
 
 /// A page of rows ends at so many rows or bytes, whichever comes first.

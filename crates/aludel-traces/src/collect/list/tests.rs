@@ -23,6 +23,7 @@ impl Teacher for Echo {
                 "long" => Err(Failure::Question { status: 400, words: "too long".to_owned() }),
                 said if self.broken.contains(&said) => Err(Failure::Broken { words: "it broke".to_owned() }),
                 _ => Ok(Answer {
+                    hides_reasoning: false,
                     reasoning: None,
                     content,
                     finish: Finish::Stop,

@@ -105,15 +105,20 @@ pub(super) fn totals(console: &mut Console, totals: &Totals, recipe: &Recipe) ->
     let head = console.styled(Style::new().bold(), &head);
     console.line(head)?;
     let max_length = recipe.train.max_length;
+    let cut = if recipe.data.allow_cut_reasoning { "cut".to_owned() } else { format!("cut to {max_length} tokens") };
     let lines = [
         (totals.kept, "kept whole".to_owned()),
-        (totals.cut, format!("cut to {max_length} tokens, {} tokens lost", grouped(totals.tokens_lost))),
+        (totals.cut, format!("{cut}, {} tokens lost", grouped(totals.tokens_lost))),
         (totals.too_long, format!("dropped: longer than train.max_length = {max_length}")),
         (totals.unsupervised, "dropped: nothing left to train on".to_owned()),
         (totals.refused, "refused".to_owned()),
     ];
     for (rows, what) in lines.iter().filter(|(rows, _)| *rows > 0) {
         console.line(format_args!("{:>12}  {what}", grouped(*rows)))?;
+    }
+    if totals.without_reasoning > 0 {
+        let what = "records say that their model reasoned, and hold none of it";
+        console.line(format_args!("{:>12}  {what}", grouped(totals.without_reasoning)))?;
     }
     for bad in &totals.bad_rows {
         let first = format!("the first is {} line {}: {}", bad.first_file, bad.first_line, bad.first_reason);
