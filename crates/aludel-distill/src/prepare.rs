@@ -109,8 +109,8 @@ impl<'a> Preparer<'a> {
                 false => "rename the column if it says something else",
             };
             let reason = format!(
-                "the row is not whole ({}), and the student would learn to end where its teacher did not; leave such rows out, as \
-                 `aludel curate` does, or {mend}",
+                "the row is not whole ({}), and the student would learn to end where its teacher did not; drop such rows with \
+                 `aludel curate`, or {mend}",
                 flaw.detail
             );
             return Ok(vec![Prepared { encoded: None, fate: Fate::Refused(reason) }]);

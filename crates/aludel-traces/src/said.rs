@@ -24,6 +24,23 @@ pub(crate) const REASONING: [&str; 12] = [
 /// The names of what is said aloud.
 pub(crate) const CONTENT: [&str; 4] = ["content", "value", "text", "parts"];
 
+/// What stands beside reasoning and is none: what was asked for, and what servers need to know it again.
+const BESIDE_REASONING: [&str; 13] = [
+    "type",
+    "effort",
+    "enabled",
+    "exclude",
+    "max_tokens",
+    "generate_summary",
+    "format",
+    "index",
+    "id",
+    "status",
+    "signature",
+    "encrypted_content",
+    "data",
+];
+
 /// Parts inside of parts: a text in a thought in a list is the deepest that anybody writes.
 const DEPTH: usize = 4;
 
@@ -174,7 +191,13 @@ impl Reader<'_> {
             Some((_, value)) => self.take(value, side, depth),
             None if side == Side::Reasoning => {
                 self.said.is_withheld |= ["encrypted_content", "data"].iter().any(|name| part.get(name).is_some());
-                Ok(())
+                let is_text = |(name, value): &(&str, Json<'_>)| !value.is_empty() && !BESIDE_REASONING.contains(name);
+                match part.iter().find(is_text) {
+                    Some((name, _)) => {
+                        Err(format!("its reasoning has `{}`, which is not understood", name.escape_debug()))
+                    }
+                    None => Ok(()),
+                }
             }
             None if names.iter().any(|name| part.get(name).is_some()) || self.is_piece => Ok(()),
             None => Err(not_understood(if kind.is_empty() { "unknown" } else { kind.as_str() })),
@@ -200,7 +223,7 @@ impl Reader<'_> {
 
 fn not_understood(kind: &str) -> String {
     let kind = kind.escape_debug();
-    format!("it has a part of type `{kind}`, which is not understood: text and reasoning are; leave such rows out")
+    format!("it has a part of type `{kind}`, which is not understood; text and reasoning are")
 }
 
 #[cfg(test)]
@@ -275,6 +298,8 @@ mod tests {
         refused(r#"{"content":[{"kind":"x"}]}"#, "type `unknown`");
         refused(r#"{"content":{"a":1}}"#, "`content` holds an object");
         refused(r#"{"content":"a","text":"b"}"#, "`content` and `text`");
+        refused(r#"{"content":"a","reasoning":{"words":"b"}}"#, "`words`");
+        assert_eq!(said(r#"{"reasoning":{"effort":"high"}}"#, false), Ok((String::new(), String::new(), false)));
         refused(r#"{"content":"a","thinking":true}"#, "`thinking` holds a truth value");
         refused(&format!(r#"{{"content":{}"x"{}}}"#, "[".repeat(9), "]".repeat(9)), "too deeply");
     }

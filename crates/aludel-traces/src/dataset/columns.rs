@@ -4,7 +4,7 @@
 use aludel_text::message::{Message, Role};
 
 use super::column_map::ColumnMap;
-use super::messages::{give_reasoning, messages_from, prompt_from, reply_from, says_nothing};
+use super::messages::{give_reasoning, history_from, messages_from, prompt_from, reply_from, says_nothing};
 use super::problem::{Problem, ProblemKind};
 use super::reasoning::{Reasoning, reasoning_of};
 use super::record::Content;
@@ -85,7 +85,7 @@ pub(super) fn lacks_answer_only(row: &Columns, columns: Option<&ColumnMap>) -> b
     let responses = ["response", "completion", "output", "answer", "reasoning"];
     let response = columns.and_then(|columns| columns.response.as_deref());
     let has_column =
-        response.map_or_else(|| responses.iter().any(|name| row.contains(*name)), |name| row.contains(name));
+        response.map_or_else(|| responses.iter().any(|name| row.contains(name)), |name| row.contains(name));
     asks && has_column
 }
 
@@ -98,6 +98,7 @@ fn detected(row: &Columns) -> Result<Found<'_>, Problem> {
     match PAIR_SHAPES.iter().find(|shape| shape.fits(row, reasoning.is_some())) {
         Some(shape) => {
             let parts = Parts {
+                history: shape.input.and_then(|_| first_present(row, &["history"])),
                 prompt: named(row, "prompt", shape.prompt)?,
                 input: shape.input.and_then(|name| first_present(row, &[name])),
                 response: first_present(row, &[shape.response]),
@@ -155,8 +156,9 @@ fn mapped<'a>(row: &'a Columns, columns: &ColumnMap) -> Result<Found<'a>, Proble
     if response.is_none() && reasoning.is_none() {
         return Err(missing_answer(row, columns));
     }
-    let input = if prompt.0 == "instruction" { first_present(row, &["input"]) } else { None };
-    Parts { prompt, input, response, reasoning, system }.into_content()
+    let is_instruction = prompt.0 == "instruction";
+    let beside = |name: &str| first_present(row, &[name]).filter(|_| is_instruction);
+    Parts { history: beside("history"), prompt, input: beside("input"), response, reasoning, system }.into_content()
 }
 
 impl PairShape {
@@ -175,6 +177,8 @@ pub(super) type Column<'a> = (&'a str, Json<'a>);
 
 /// The columns of a prompt-and-answer row.
 struct Parts<'a> {
+    /// Earlier questions with their answers.
+    history: Option<Column<'a>>,
     prompt: Column<'a>,
     input: Option<Column<'a>>,
     response: Option<Column<'a>>,
@@ -184,10 +188,11 @@ struct Parts<'a> {
 
 impl<'a> Parts<'a> {
     fn into_content(self) -> Result<Found<'a>, Problem> {
-        let parts = [Some(self.prompt), self.input, self.response, self.system];
+        let parts = [self.history, Some(self.prompt), self.input, self.response, self.system];
         let mut columns: Vec<&str> = parts.into_iter().flatten().map(|(name, _)| name).collect();
         columns.extend(self.reasoning.iter().flat_map(|reasoning| &reasoning.columns));
-        let mut messages = prompt_from(self.prompt)?;
+        let mut messages = self.history.map(history_from).transpose()?.unwrap_or_default();
+        messages.extend(prompt_from(self.prompt)?);
         if let Some(input) = self.input
             && let Some(last) = messages.last_mut()
         {
@@ -279,7 +284,7 @@ pub(super) fn text_of((name, value): Column<'_>) -> Result<String, Problem> {
             "{}, and text is wanted; flatten it, or choose other columns with data.columns",
             value.kind().named()
         ))),
-        Err(half) => Err(wrong(format!("{half}; mend the text, or leave the row out"))),
+        Err(half) => Err(wrong(format!("{half}"))),
     }
 }
 

@@ -48,7 +48,7 @@ pub(super) fn messages_from((name, value): (&str, Json<'_>)) -> Result<Vec<Messa
     let before_last = &messages[..messages.len() - 1];
     match before_last.iter().position(|message| message.role == Role::Assistant && says_nothing(message)) {
         Some(index) => Err(wrong(format!(
-            "{} is an assistant's turn without content or reasoning, with other turns behind it; leave such rows out",
+            "{} is an assistant's turn without content or reasoning, with other turns behind it",
             place(index)
         ))),
         None => Ok(messages),
@@ -65,6 +65,23 @@ pub(super) fn prompt_from(column: (&str, Json<'_>)) -> Result<Vec<Message>, Prob
         true => Err(wrong(format!("column `{}` is empty; a row needs a prompt", column.0))),
         false => Ok(vec![Message::user(content)]),
     }
+}
+
+/// Earlier turns as LLaMA-Factory writes them: a list of pairs of a question and its answer.
+pub(super) fn history_from((name, value): (&str, Json<'_>)) -> Result<Vec<Message>, Problem> {
+    let pair = |(index, pair): (usize, Json<'_>)| {
+        let place = format!("{name}[{index}]");
+        let texts: Vec<String> =
+            pair.items().into_iter().map(|text| text_of((&place, text))).collect::<Result<_, _>>()?;
+        match <[String; 2]>::try_from(texts) {
+            Ok([question, answer]) => Ok([Message::user(question), assistant(answer, None)]),
+            Err(_) => Err(wrong(format!("{place} is no pair of a question and its answer"))),
+        }
+    };
+    if !value.is_empty() && value.kind() != Kind::List {
+        return Err(wrong(format!("column `{name}` holds {}, and a list of pairs is wanted", value.kind().named())));
+    }
+    Ok(value.items().into_iter().enumerate().map(pair).collect::<Result<Vec<_>, _>>()?.concat())
 }
 
 /// The messages of an answer: text is one assistant message, whose reasoning may stand in its own column, or in the text
@@ -118,7 +135,7 @@ fn message_from(item: Json<'_>, place: &str) -> Result<Message, Problem> {
         // An empty system message is a choice, and a tool may find nothing; nobody asks nothing.
         if !is_there || (role == Role::User && content.trim().is_empty()) {
             let role = role.as_str();
-            return Err(wrong(format!("{place} ({role}) has no content; give it in `content`, or leave the row out")));
+            return Err(wrong(format!("{place} ({role}) has no content; give it in `content`")));
         }
         if !said.reasoning.is_empty() {
             let role = role.as_str();
@@ -137,9 +154,7 @@ fn check_fields(fields: &Fields<'_>, place: &str) -> Result<(), Problem> {
             let words = value.text().ok().flatten().unwrap_or_default();
             if !value.is_empty() && !Finish::of(&words).is_complete() {
                 let shown = value.written();
-                return Err(wrong(format!(
-                    "{place} was not answered to its end ({name} is {shown}); leave such rows out"
-                )));
+                return Err(wrong(format!("{place} was not answered to its end ({name} is {shown})")));
             }
             continue;
         }
@@ -160,7 +175,7 @@ fn check_fields(fields: &Fields<'_>, place: &str) -> Result<(), Problem> {
 }
 
 fn not_learnt(place: &str, name: &str) -> Problem {
-    wrong(format!("{place} holds `{name}`, which cannot be learnt yet; leave such rows out"))
+    wrong(format!("{place} holds `{name}`, which cannot be learnt yet"))
 }
 
 fn role_from(fields: &Fields<'_>, place: &str) -> Result<Role, Problem> {

@@ -7,7 +7,7 @@ use aludel_text::message::{Message, Role};
 
 use super::column_map::ColumnMap;
 use super::columns::{self, Column, first_present, named, text_of};
-use super::messages::{messages_from, prompt_from};
+use super::messages::{history_from, messages_from, prompt_from};
 use super::problem::{Problem, ProblemKind};
 use super::read::RawRow;
 use super::{Columns, Provenance, ReadOptions, Records, Unusable, open, parse};
@@ -105,14 +105,17 @@ fn asked<'a>(row: &'a Columns, map: Option<&ColumnMap>) -> Result<(Vec<Message>,
     let Some(prompt) = part("prompt", name, &["prompt", "instruction", "question", "text"])? else {
         return Err(columns::no_shape(row));
     };
-    let input = if prompt.0 == "instruction" { first_present(row, &["input"]) } else { None };
-    let mut messages = prompt_from(prompt)?;
+    let is_instruction = prompt.0 == "instruction";
+    let beside = |name: &str| first_present(row, &[name]).filter(|_| is_instruction);
+    let (history, input) = (beside("history"), beside("input"));
+    let mut messages = history.map(history_from).transpose()?.unwrap_or_default();
+    messages.extend(prompt_from(prompt)?);
     if let Some(input) = input
         && let Some(last) = messages.last_mut()
     {
         columns::append_input(last, input)?;
     }
-    let used = [Some(prompt), input, system].into_iter().flatten().map(|(name, _)| name).collect();
+    let used = [history, Some(prompt), input, system].into_iter().flatten().map(|(name, _)| name).collect();
     Ok((question(messages, system)?, used))
 }
 

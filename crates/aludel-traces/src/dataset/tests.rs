@@ -76,6 +76,9 @@ fn every_shape_is_recognised() {
     check(json!({"instruction": "q", "response": "a"}), &plain);
     check(json!({"instruction": "q", "input": "", "output": "a"}), &plain);
     check(json!({"instruction": "q", "input": "x", "output": "a"}), &[user("q\n\nx"), Message::assistant("a")]);
+    let earlier = [user("x"), Message::assistant("y"), user("q"), Message::assistant("a")];
+    check(json!({"instruction": "q", "input": "", "output": "a", "history": [["x", "y"]]}), &earlier);
+    check(json!({"instruction": "q", "input": "", "output": "a", "history": []}), &plain);
     check(json!({"question": "q", "answer": "a"}), &plain);
     check(json!({"question": "q", "answer": 12}), &[user("q"), Message::assistant("12")]);
     let (records, _) = read(br#"{"text": "once upon"}"#, &ReadOptions::default());

@@ -53,7 +53,7 @@ pub(super) fn hides_reasoning(content: &Content, row: &Columns) -> bool {
 /// Whether a name says why an answer ended.
 pub(super) fn is_finish(name: &str) -> bool {
     let plain: String = name.chars().filter(char::is_ascii_alphanumeric).collect();
-    ["finishreason", "donereason", "stopreason"].iter().any(|known| plain.eq_ignore_ascii_case(known))
+    ["finishreason", "finishreasons", "donereason", "stopreason"].iter().any(|known| plain.eq_ignore_ascii_case(known))
 }
 
 fn unfinished(columns: &Columns) -> Option<Flaw> {
@@ -61,13 +61,16 @@ fn unfinished(columns: &Columns) -> Option<Flaw> {
     let said =
         |name: &str| columns.iter().find(|(own, value)| is_finish(own) && is_like(own, name) && !value.is_empty());
     let (name, value) = ["finish", "done", "stop"].iter().find_map(|name| said(name))?;
-    let words = words_of(value)?;
-    // DashScope writes the word where others write null.
-    if words.eq_ignore_ascii_case("null") || words.eq_ignore_ascii_case("none") {
-        return None;
-    }
-    let finish = Finish::of(&words);
-    (!finish.is_complete()).then(|| Flaw { detail: format!("{name} is {words:?}"), is_cut: finish.is_limit() })
+    // One answer may have a list of one reason; of several, all have to be good.
+    let reasons = if value.kind() == Kind::List { value.items() } else { vec![value] };
+    reasons.into_iter().filter_map(words_of).find_map(|words| {
+        // DashScope writes the word where others write null.
+        if words.is_empty() || words.eq_ignore_ascii_case("null") || words.eq_ignore_ascii_case("none") {
+            return None;
+        }
+        let finish = Finish::of(&words);
+        (!finish.is_complete()).then(|| Flaw { detail: format!("{name} is {words:?}"), is_cut: finish.is_limit() })
+    })
 }
 
 fn is_like(name: &str, start: &str) -> bool {

@@ -53,6 +53,7 @@ pub struct Wanted {
 }
 
 /// How asking ended.
+#[expect(clippy::large_enum_variant, reason = "nearly all of them are answers")]
 #[derive(Clone, Debug, PartialEq)]
 pub enum Outcome {
     /// With an answer: complete, or cut if its end is none of the model's own.
