@@ -41,6 +41,9 @@ const BESIDE_REASONING: [&str; 13] = [
     "data",
 ];
 
+/// What stands in the place of reasoning that is not shown.
+const WITHHELD: [&str; 3] = ["encrypted_content", "data", "signature"];
+
 /// Parts inside of parts: a text in a thought in a list is the deepest that anybody writes.
 const DEPTH: usize = 4;
 
@@ -190,7 +193,7 @@ impl Reader<'_> {
         match part.first(names) {
             Some((_, value)) => self.take(value, side, depth),
             None if side == Side::Reasoning => {
-                self.said.is_withheld |= ["encrypted_content", "data"].iter().any(|name| part.get(name).is_some());
+                self.said.is_withheld |= WITHHELD.iter().any(|name| part.get(name).is_some());
                 let is_text = |(name, value): &(&str, Json<'_>)| !value.is_empty() && !BESIDE_REASONING.contains(name);
                 match part.iter().find(is_text) {
                     Some((name, _)) => {
@@ -281,6 +284,7 @@ mod tests {
             r#""reasoning_details":[{"type":"reasoning.encrypted","data":"x"}]"#,
             r#""content":[{"type":"redacted_thinking","data":"x"},{"type":"text","text":"4"}]"#,
             r#""reasoning":{"encrypted_content":"x"}"#,
+            r#""content":[{"type":"thinking","thinking":"","signature":"x"},{"type":"text","text":"4"}]"#,
             r#""reasoning":"","reasoning_details":[{"type":"reasoning.encrypted","data":"x"}]"#,
         ] {
             let (reasoning, _, is_withheld) = said(&format!("{{{part}}}"), false).unwrap();

@@ -303,3 +303,29 @@ fn rows_without_the_reasoning_that_there_was_are_counted() {
     let report = curate(&workshop, &rows, &["--set", "curate.test_size=0"]);
     assert_eq!((&report["kept"], &report["without_reasoning"]), (&json!(2), &json!(1)));
 }
+
+#[test]
+fn tables_of_other_writers_are_read_or_refused_by_name() {
+    let workshop = Workshop::with_student();
+    let fixtures = concat!(env!("CARGO_MANIFEST_DIR"), "/../aludel-traces/tests/fixtures/parquet");
+    let inspected = |name: &str| {
+        fs::copy(format!("{fixtures}/{name}.parquet"), workshop.path("rows.parquet")).unwrap();
+        workshop.run(&["inspect", "--student", "student", "--data", "rows.parquet", "--rows", "0"])
+    };
+    for name in ["kinds", "binary", "brotli_beside"] {
+        let said = inspected(name);
+        assert!(said.contains("2  kept whole"), "{name}: {said}");
+    }
+    for (name, words) in [
+        ("no_text", "column `question` holds 1 bytes that are not UTF-8 text"),
+        ("brotli", "the columns of this Parquet file are packed with brotli, which is not supported"),
+        ("brotli_answer", "column `answer` holds what cannot be unpacked"),
+    ] {
+        let said = inspected(name);
+        assert!(
+            said.contains("exit code: 1") && said.contains("rows.parquet") && said.contains(words),
+            "{name}: {said}"
+        );
+        assert!(!said.contains("damaged"), "{name}: {said}");
+    }
+}

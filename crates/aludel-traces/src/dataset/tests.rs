@@ -164,6 +164,11 @@ fn columns_can_be_named() {
         json!({"prompt": "x", "response": "y", "dialog": [{"role": "user", "content": "q"}, {"role": "bot", "content": "a"}]}),
         &[user("q"), Message::assistant("a")],
     );
+    check_with(
+        &columns(&[("messages", "dialog"), ("reasoning", "cot")]),
+        json!({"dialog": [{"role": "user", "content": "q"}, {"role": "bot", "content": "a"}], "cot": "r"}),
+        &[user("q"), thought("r", "a")],
+    );
     let (records, _) = read(br#"{"body": "b"}"#, &columns(&[("text", "body")]));
     assert_eq!(records[0].as_ref().unwrap().content, Content::Text("b".to_string()));
     check_with(

@@ -35,7 +35,9 @@ pub(super) fn hides_reasoning(content: &Content, row: &Columns) -> bool {
     if replies(content).any(|turn| turn.reasoning.is_some()) {
         return false;
     }
-    let counted = row.get("usage").and_then(|usage| reasoning_tokens(&usage.value().ok()?)).unwrap_or(0);
+    let in_usage = || reasoning_tokens(&row.get("usage")?.value().ok()?);
+    let in_column = || row.get("reasoning_tokens")?.written().parse::<u64>().ok();
+    let counted = in_usage().or_else(in_column).unwrap_or(0);
     let is_withheld = |(name, value): (&str, Json<'_>)| {
         let text = value.written();
         if !["encrypted", "redacted_thinking"].iter().any(|word| text.contains(word)) {

@@ -99,7 +99,7 @@ impl<'a> Cell<'a> {
             Form::Text => push_text(self.array.as_string::<i32>().value(row), out),
             Form::Bytes => match str::from_utf8(self.bytes(row)) {
                 Ok(text) => push_text(text, out),
-                Err(_) => push_no_text(&format!("{} bytes that are not UTF-8 text", self.bytes(row).len()), out),
+                Err(_) => push_no_text(&bytes_in_words(self.bytes(row)), out),
             },
             Form::Float => self.push_float(row, out),
             Form::Bare(formatter) => {
@@ -216,6 +216,17 @@ fn name(name: &str) -> Vec<u8> {
 pub(super) fn push_name(name: &str, out: &mut Vec<u8>) {
     push_text(name, out);
     out.push(b':');
+}
+
+/// Bytes that are no text: short ones, such as ids and hashes, with all their digits.
+fn bytes_in_words(bytes: &[u8]) -> String {
+    const SHORT: usize = 64;
+    let mut words = format!("{} bytes that are not UTF-8 text", bytes.len());
+    if bytes.len() <= SHORT {
+        words.push_str(": ");
+        bytes.iter().for_each(|byte| words.push_str(&format!("{byte:02x}")));
+    }
+    words
 }
 
 /// Something that is no text, and says so to whoever reads it as one.

@@ -47,10 +47,10 @@ fn every_type_is_read() {
         ("float", "0.1"),
         ("half", "1.5"),
         ("bytes", r#""café""#),
-        ("image", r#"{"bytes":"\udcff5 bytes that are not UTF-8 text"}"#),
+        ("image", r#"{"bytes":"\udcff5 bytes that are not UTF-8 text: 89504e47ff"}"#),
     ];
     assert_eq!(written(&rows[0]), wanted.map(|(name, value)| (name.to_string(), value.to_string())));
-    let left = [("list", "[]"), ("float", "null"), ("bytes", r#""\udcff2 bytes that are not UTF-8 text""#)];
+    let left = [("list", "[]"), ("float", "null"), ("bytes", r#""\udcff2 bytes that are not UTF-8 text: fffe""#)];
     assert_eq!(written(&rows[1]), left.map(|(name, value)| (name.to_string(), value.to_string())));
 }
 
@@ -58,7 +58,7 @@ fn every_type_is_read() {
 fn bytes_are_text_or_are_refused_by_name() {
     check_contents(&rows("binary"));
     let reason = rows("no_text")[0].content.as_ref().unwrap_err().reason.clone();
-    assert!(reason.contains("column `question` holds 1 bytes that are not UTF-8 text"), "{reason}");
+    assert!(reason.contains("column `question` holds 1 bytes that are not UTF-8 text: ff"), "{reason}");
 }
 
 #[test]
