@@ -117,6 +117,16 @@ pub(crate) fn reasoning_in(name: &str, value: Json<'_>, is_piece: bool) -> Resul
     Ok(said)
 }
 
+/// What a list of parts says that stands alone, without a message around it.
+///
+/// # Errors
+/// What is not understood, without its place.
+pub(crate) fn said_in_parts(parts: Json<'_>) -> Result<Said, String> {
+    let mut said = Said::default();
+    Reader { said: &mut said, is_piece: false }.take(parts, Side::Content, DEPTH)?;
+    Ok(said)
+}
+
 /// Tokens of reasoning in a server's `usage`, wherever it counts them.
 pub(crate) fn reasoning_tokens(usage: &Value) -> Option<u64> {
     let places = ["/completion_tokens_details", "/output_tokens_details", ""];

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use aludel_text::message::{Message, Role};
 
 use crate::Error;
-use crate::dataset::{self, Columns, Content, Provenance, ReadOptions, Row};
+use crate::dataset::{self, Columns, Content, ProblemKind, Provenance, ReadOptions, Row};
 use crate::store;
 
 /// One trace: what was asked and answered, and what else is known of it.
@@ -113,6 +113,7 @@ impl TraceSource for Inputs {
 pub(crate) fn trace_of(row: Row, skip_bad_rows: bool) -> Result<Trace, Error> {
     let content = match row.content {
         Ok(content) => Ok(content),
+        Err(unusable) if unusable.kind == ProblemKind::NothingToLearn => Err(Unfit::Incomplete(unusable.reason)),
         Err(unusable) if unusable.lacks_answer => Err(Unfit::Incomplete("the row has no answer".to_string())),
         Err(unusable) if skip_bad_rows => Err(Unfit::Unreadable(unusable.reason)),
         Err(unusable) => return Err(unusable.into_error(&row.provenance)),

@@ -55,12 +55,18 @@ pub(super) fn messages_from((name, value): (&str, Json<'_>)) -> Result<Vec<Messa
     }
 }
 
-/// The messages of a prompt: text is one user message, a list is taken as it stands.
+/// The messages of a prompt: text, or a list of its parts, is one user message; a list of messages is taken as it stands.
 pub(super) fn prompt_from(column: (&str, Json<'_>)) -> Result<Vec<Message>, Problem> {
-    if column.1.kind() == Kind::List {
-        return messages_from(column);
-    }
-    let content = text_of(column)?;
+    let content = match column.1.kind() {
+        Kind::List if is_parts(column.1) => match parts_from(column)? {
+            (content, None) => content,
+            (_, Some(_)) => {
+                return Err(wrong(format!("column `{}` has reasoning, which only an answer can have", column.0)));
+            }
+        },
+        Kind::List => return messages_from(column),
+        _ => text_of(column)?,
+    };
     match content.trim().is_empty() {
         true => Err(wrong(format!("column `{}` is empty; a row needs a prompt", column.0))),
         false => Ok(vec![Message::user(content)]),
@@ -84,11 +90,15 @@ pub(super) fn history_from((name, value): (&str, Json<'_>)) -> Result<Vec<Messag
     Ok(value.items().into_iter().enumerate().map(pair).collect::<Result<Vec<_>, _>>()?.concat())
 }
 
-/// The messages of an answer: text is one assistant message, whose reasoning may stand in its own column, or in the text
+/// The messages of an answer: text, or a list of its parts, is one assistant message, whose reasoning may stand in its own column, or in the text
 /// between think tags.
 pub(super) fn reply_from(column: Option<(&str, Json<'_>)>, reasoning: Option<String>) -> Result<Vec<Message>, Problem> {
     let reasoning = reasoning.as_deref().and_then(bare_reasoning);
     let mut messages = match column {
+        Some(column) if is_parts(column.1) => {
+            let (content, own) = parts_from(column)?;
+            vec![assistant(content, own)]
+        }
         Some(column) if column.1.kind() == Kind::List => messages_from(column)?,
         Some(column) => return Ok(vec![assistant(text_of(column)?, reasoning)]),
         None => return Ok(vec![assistant(String::new(), reasoning)]),
@@ -97,6 +107,25 @@ pub(super) fn reply_from(column: Option<(&str, Json<'_>)>, reasoning: Option<Str
         true => Ok(messages),
         false => Err(wrong("the answer has reasoning of its own, and a column another; give one of them".to_string())),
     }
+}
+
+/// Whether a list holds parts of one message, and no messages.
+fn is_parts(value: Json<'_>) -> bool {
+    let is_part = |item: &Json<'_>| item.get("type").is_some() && ROLE.iter().all(|name| item.get(name).is_none());
+    let items = if value.kind() == Kind::List { value.items() } else { Vec::new() };
+    !items.is_empty() && items.iter().all(is_part)
+}
+
+/// Content and reasoning that a list of parts holds.
+fn parts_from((name, value): (&str, Json<'_>)) -> Result<(String, Option<String>), Problem> {
+    let in_column = |reason: String| wrong(format!("column `{name}`: {reason}"));
+    let said = said::said_in_parts(value).map_err(in_column)?;
+    if !said.refusal.is_empty() {
+        return Err(not_learnt(&format!("column `{name}`"), "refusal"));
+    }
+    let content = said::text_of(said.content, "its content").map_err(in_column)?;
+    let reasoning = said::text_of(said.reasoning, "its reasoning").map_err(in_column)?;
+    Ok((content, bare_reasoning(&reasoning)))
 }
 
 /// Gives the last answer the reasoning that stands beside the conversation; `false` if it has another one.

@@ -128,6 +128,9 @@ fn reasoning_finds_its_place() {
     check(json!({"prompt": "q", "reasoning": "r", "response": "<think>r</think>a"}), &[user("q"), thought("r", "a")]);
     let message = json!({"role": "assistant", "content": "a", "reasoning_content": "r"});
     check(json!({"messages": [{"role": "user", "content": "q"}, message]}), &[user("q"), thought("r", "a")]);
+    let parts = json!([{"type": "thinking", "thinking": "r"}, {"type": "text", "text": "a"}]);
+    let asked = json!([{"type": "text", "text": "a</think>q"}]);
+    check(json!({"prompt": asked, "response": parts}), &[user("a</think>q"), thought("r", "a")]);
     let message = json!({"from": "gpt", "value": "<think>r</think>a"});
     check(json!({"conversations": [{"from": "human", "value": "q"}, message]}), &[user("q"), thought("r", "a")]);
     // What a user writes stays as it is.
