@@ -1,12 +1,14 @@
-//! From a record to the rows that are trained on: encoded, checked, cut or dropped, in one place that training and
+//! From a record to the rows that are trained on: encoded, weighed, checked, cut or dropped, in one place that training and
 //! `aludel inspect` share.
 
 mod key;
 
+use std::borrow::Cow;
+
 use aludel_model::student::Student;
-use aludel_text::{EncodeOptions, Encoded, Message, PreflightOptions, encode, encode_text, preflight};
+use aludel_text::{EncodeOptions, Encoded, Message, Part, PreflightOptions, encode, encode_text, preflight};
 use aludel_traces::cache::{DropReason, EncodedRow};
-use aludel_traces::dataset::{Content, Record};
+use aludel_traces::dataset::{Content, Record, unclosed};
 
 use crate::error::Result;
 use crate::settings::{LongRows, Recipe};
@@ -103,19 +105,43 @@ impl<'a> Preparer<'a> {
     /// # Errors
     /// The student has no chat template, and the record needs one.
     pub fn prepare(&self, record: &Record) -> Result<Vec<Prepared>> {
+        if let Some(flaw) = record.flaw.as_ref().filter(|flaw| !(flaw.is_cut && self.preflight.allow_cut_reasoning)) {
+            let mend = match flaw.is_cut {
+                true => "set data.allow_cut_reasoning = true to learn what is there",
+                false => "rename the column if it says something else",
+            };
+            let reason = format!(
+                "the row is not whole ({}), and the student would learn to end where its teacher did not; drop such rows with \
+                 `aludel curate`, or {mend}",
+                flaw.detail
+            );
+            return Ok(vec![Prepared { encoded: None, fate: Fate::Refused(reason) }]);
+        }
         let tokenizer = &self.student.text.tokenizer;
-        let (encoded, messages): (_, &[Message]) = match &record.content {
-            Content::Messages(messages) => {
-                (encode(self.student.chat_template()?, tokenizer, messages, &self.encode), messages)
-            }
+        let messages = match &record.content {
+            Content::Messages(messages) => reasoning_apart(messages),
+            Content::Text(_) => Cow::Borrowed(&[][..]),
+        };
+        let encoded = match &record.content {
+            Content::Messages(_) => encode(self.student.chat_template()?, tokenizer, &messages, &self.encode),
             Content::Text(text) => {
                 let (before, after) = (self.student.text.bos_id(), self.student.eos_token_ids.first().copied());
-                (encode_text(tokenizer, text, before, after).map(|row| vec![row]), &[])
+                encode_text(tokenizer, text, before, after).map(|row| vec![row])
             }
         };
         Ok(match encoded {
-            Ok(rows) => {
-                rows.into_iter().map(|row| Prepared { fate: self.fate(&row, messages), encoded: Some(row) }).collect()
+            Ok(mut rows) => {
+                rows.iter_mut().flat_map(|row| &mut row.weights).for_each(|weight| *weight *= record.weight);
+                let last = rows.len().saturating_sub(1);
+                // Only the end of the record was cut off, and it stands in its last row.
+                let end = |number: usize, row: &Encoded| {
+                    if record.flaw.is_some() && number == last { end_of_cut(row, &messages) } else { row.len() }
+                };
+                let fates = rows.into_iter().enumerate().map(|(number, row)| {
+                    let end = end(number, &row);
+                    Prepared { fate: self.fate(&row, &messages, end), encoded: Some(row) }
+                });
+                fates.collect()
             }
             Err(reason) => vec![Prepared { encoded: None, fate: Fate::Refused(self.reason(&reason)) }],
         })
@@ -139,20 +165,45 @@ impl<'a> Preparer<'a> {
         prepared.into_iter().map(cached).collect()
     }
 
-    fn fate(&self, row: &Encoded, messages: &[Message]) -> Fate {
-        let is_long = row.len() > self.max_length;
-        if is_long && self.long_rows == LongRows::Drop {
+    /// What becomes of a row of which the tokens before `end` may be learnt.
+    fn fate(&self, row: &Encoded, messages: &[Message], end: usize) -> Fate {
+        if end > self.max_length && self.long_rows == LongRows::Drop {
             return Fate::TooLong;
         }
         if let Err(reason) = preflight(row, messages, &self.preflight) {
             return Fate::Refused(reason.to_string());
         }
-        if !is_long {
+        let end = end.min(self.max_length);
+        if end == row.len() {
             return Fate::Kept;
         }
-        let is_supervised = row.weights[..self.max_length].iter().any(|&weight| weight > 0.0);
-        if is_supervised { Fate::Cut { lost: row.len() - self.max_length } } else { Fate::Unsupervised }
+        let is_supervised = row.weights[..end].iter().any(|&weight| weight > 0.0);
+        if is_supervised { Fate::Cut { lost: row.len() - end } } else { Fate::Unsupervised }
     }
+}
+
+/// The messages with reasoning that never closes in its own place.
+fn reasoning_apart(messages: &[Message]) -> Cow<'_, [Message]> {
+    let Some(reasoning) = messages.last().and_then(unclosed) else { return Cow::Borrowed(messages) };
+    let mut apart = messages.to_vec();
+    if let Some(last) = apart.last_mut() {
+        *last = Message { weight: last.weight, ..Message::assistant("").with_reasoning(reasoning) };
+    }
+    Cow::Owned(apart)
+}
+
+/// Where an answer ends that was cut off: before what the model never wrote, which is the end of the turn and, where there is no
+/// answer, the end of the reasoning.
+fn end_of_cut(row: &Encoded, messages: &[Message]) -> usize {
+    let Some(turn) = row.turns.last() else {
+        return row.parts.iter().rposition(|&part| part != Part::EndOfTurn).map_or(row.len(), |last| last + 1);
+    };
+    let has_answer = messages.get(turn.message).is_some_and(|message| !message.content.trim().is_empty());
+    let end = match (has_answer, turn.close.is_empty()) {
+        (false, false) => turn.close.start,
+        _ => turn.end_of_turn.start,
+    };
+    row.spans.iter().position(|span| span.start >= end).unwrap_or(row.len())
 }
 
 fn cached(row: Prepared) -> Result<EncodedRow, String> {

@@ -129,7 +129,8 @@ pub struct Encoded {
     pub text: String,
     /// Token ids.
     pub ids: Vec<u32>,
-    /// Per token: whether it counts as a target (1) or not (0). The first never does: nothing predicts it.
+    /// Per token: how much it counts as a target: what its message counts, 1 as a rule, or 0. The first never counts: nothing
+    /// predicts it.
     pub weights: Vec<f32>,
     /// Per token: its bytes in `text`. Tokens of one character share its span.
     pub spans: Vec<Range<usize>>,
@@ -160,10 +161,11 @@ impl Encoded {
 
 /// Encodes messages. A prompt gives one row. For training, turns share a row as long as the context of the later one
 /// begins with the row of the earlier one; where it does not (a template that deletes reasoning from past turns), each
-/// turn is a row of its own. Messages after the last assistant turn are left out of training rows.
+/// turn is a row of its own. Messages after the last assistant turn are left out of training rows, and so are those after the
+/// last turn that counts; what a message counts is what its tokens count.
 ///
 /// # Errors
-/// [`Error::BadMessages`], the template's errors, [`Error::ContentRewritten`], [`Error::TurnNotRendered`],
+/// [`Error::BadMessages`], [`Error::NothingSupervised`], the template's errors, [`Error::ContentRewritten`], [`Error::TurnNotRendered`],
 /// [`Error::TurnNotLast`] or [`Error::Tokenize`].
 pub fn encode(
     template: &ChatTemplate,

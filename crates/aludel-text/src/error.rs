@@ -205,7 +205,7 @@ pub enum Error {
 
     /// A row without any supervised token.
     #[error(
-        "no token of this row would be trained; check that it has an assistant answer and that data.loss_on is \"assistant\", \"answer\" or \"all\""
+        "no token of this row would be trained; check that it has an assistant answer, that the weights of its turns and its own are not all 0, and that data.loss_on is \"assistant\", \"answer\" or \"all\""
     )]
     NothingSupervised,
 

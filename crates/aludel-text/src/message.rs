@@ -37,7 +37,7 @@ impl Role {
 }
 
 /// One turn of a conversation.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Message {
     /// Who speaks.
     pub role: Role,
@@ -52,12 +52,23 @@ pub struct Message {
         skip_serializing_if = "Option::is_none"
     )]
     pub reasoning: Option<String>,
+    /// How much the turn counts in training: 1 as a rule, 0 for one that is only read.
+    #[serde(default = "usual_weight", skip_serializing_if = "is_usual")]
+    pub weight: f32,
+}
+
+fn usual_weight() -> f32 {
+    1.0
+}
+
+fn is_usual(weight: &f32) -> bool {
+    *weight == 1.0
 }
 
 impl Message {
     /// A message without reasoning.
     pub fn new(role: Role, content: impl Into<String>) -> Message {
-        Message { role, content: content.into(), reasoning: None }
+        Message { role, content: content.into(), reasoning: None, weight: 1.0 }
     }
 
     /// A system message.

@@ -11,7 +11,7 @@ use aludel_text::message::Message;
 use aludel_traces::dataset::{Prompt, Provenance};
 use aludel_traces::store::{Outcome, Store, TraceRow};
 use aludel_traces::teacher::{Answer, Asking, Finish};
-use serde_json::{Map, json};
+use serde_json::json;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -21,7 +21,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let from: Arc<Path> = Arc::from(Path::new("prompts"));
     let prompts = (0..rows).map(|line| {
         let provenance = Provenance { file: Arc::clone(&from), file_index: 0, line };
-        Ok(Prompt { messages: vec![Message::user(format!("What is {line} + 1?"))], columns: Map::new(), provenance })
+        Ok(Prompt {
+            messages: vec![Message::user(format!("What is {line} + 1?"))],
+            columns: Default::default(),
+            provenance,
+        })
     });
     let start = Instant::now();
     let missing = store.register(prompts, &Asking::new("teacher"), 1)?;
@@ -61,6 +65,7 @@ fn work(store: &Store, missing: &Mutex<aludel_traces::store::Missing>) -> Result
 
 fn row(wanted: aludel_traces::store::Place) -> TraceRow {
     let answer = Answer {
+        hides_reasoning: false,
         reasoning: Some("One more than that.".repeat(5)),
         content: "It is \\boxed{42}.".to_string(),
         finish: Finish::Stop,

@@ -49,6 +49,15 @@ pub enum Error {
         reason: String,
     },
 
+    /// A Parquet file in a packing that is not read.
+    #[error("{path}: the columns of this Parquet file are packed with {packing}, which is not supported; write it again with zstd, snappy, gzip or lz4, which are", path = path.display())]
+    ParquetPacking {
+        /// The data file.
+        path: PathBuf,
+        /// The packing.
+        packing: &'static str,
+    },
+
     /// Rows that cannot be written as Parquet.
     #[error("{path}: cannot be written as Parquet ({reason}); make each column hold values of one kind, or write JSONL alone", path = path.display())]
     Parquet {

@@ -8,6 +8,8 @@ pub mod collect;
 pub mod curate;
 pub mod dataset;
 mod error;
+mod json;
+mod said;
 pub mod source;
 pub mod split;
 pub mod store;

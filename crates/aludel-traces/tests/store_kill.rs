@@ -12,7 +12,6 @@ use aludel_text::message::Message;
 use aludel_traces::dataset::{Prompt, Provenance};
 use aludel_traces::store::{Missing, Outcome, Store, TraceRow};
 use aludel_traces::teacher::{Answer, Asking, Finish};
-use serde_json::Map;
 
 const CHILD: &str = "ALUDEL_TEST_STORE_CHILD";
 const PROMPTS: u64 = 2000;
@@ -21,7 +20,7 @@ fn register(store: &Store) -> Missing {
     let file: Arc<Path> = Arc::from(Path::new("prompts.jsonl"));
     let prompts = (0..PROMPTS).map(|line| {
         let provenance = Provenance { file: Arc::clone(&file), file_index: 0, line };
-        Ok(Prompt { messages: vec![Message::user(format!("{line}?"))], columns: Map::new(), provenance })
+        Ok(Prompt { messages: vec![Message::user(format!("{line}?"))], columns: Default::default(), provenance })
     });
     store.register(prompts, &Asking::new("teacher"), 1).unwrap()
 }
@@ -44,6 +43,7 @@ fn child() {
                     let asked = wanted.messages[0].content.clone();
                     let answer = Answer {
                         reasoning: None,
+                        hides_reasoning: false,
                         content: asked.clone(),
                         finish: Finish::Stop,
                         prompt_tokens: None,

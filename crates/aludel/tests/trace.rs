@@ -365,7 +365,9 @@ fn a_store_tells_its_numbers() {
 /// The rows of a data file, column by column.
 fn columns(workshop: &Workshop, name: &str) -> Vec<Map<String, Value>> {
     let mut records = dataset::open(&[workshop.path(name)], &ReadOptions::default()).unwrap();
-    std::iter::from_fn(|| records.next_columns().unwrap().map(|(columns, _)| columns)).collect()
+    std::iter::from_fn(|| records.next_columns().unwrap())
+        .map(|(columns, _)| serde_json::from_value(value!(columns)).unwrap())
+        .collect()
 }
 
 #[test]

@@ -5,9 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use aludel_text::Message;
-use aludel_traces::dataset::{self, Provenance, ReadOptions, Records};
+use aludel_traces::dataset::{self, Columns as RowColumns, Provenance, ReadOptions, Records};
 use aludel_traces::verify::Verifier;
-use serde_json::{Map, Value};
 
 use super::task::{Row, first, listed_choices, text_of};
 use crate::error::Result;
@@ -63,15 +62,16 @@ pub fn names() -> Vec<&'static str> {
 }
 
 impl Benchmark {
-    pub(super) fn row(&self, columns: &Map<String, Value>) -> Result<Row, String> {
+    pub(super) fn row(&self, columns: &RowColumns) -> Result<Row, String> {
         let column = |names: &'static [&'static str]| {
-            first(columns, names).map(|(_, value)| text_of(value)).ok_or_else(|| {
-                let found: Vec<&str> = columns.keys().map(String::as_str).collect();
+            let (_, value) = first(columns, names).ok_or_else(|| {
+                let found: Vec<&str> = columns.names().collect();
                 let (name, wanted) = (self.name, names[0]);
                 format!("a row of {name} has a column `{wanted}`, and this one has {}", found.join(", "))
-            })
+            })?;
+            text_of(value)
         };
-        let id = first(columns, &["unique_id", "id", "ID", "Record ID"]).map(|(_, id)| text_of(id));
+        let id = first(columns, &["unique_id", "id", "ID", "Record ID"]).map(|(_, id)| text_of(id)).transpose()?;
         match self.columns {
             Columns::Maths { question, answer } => {
                 let (question, answer) = (column(question)?, column(answer)?);
@@ -102,7 +102,7 @@ impl Benchmark {
 /// Rows of data files, or of a table in CSV.
 pub(super) enum Rows {
     Records(Box<Records>),
-    Table { path: Arc<Path>, rows: std::vec::IntoIter<(u64, Map<String, Value>)> },
+    Table { path: Arc<Path>, rows: std::vec::IntoIter<(u64, RowColumns)> },
 }
 
 /// Opens files as they are named: `.csv` is a table.
@@ -119,7 +119,7 @@ pub(super) fn rows(files: &[PathBuf], options: &ReadOptions) -> Result<Rows> {
 }
 
 impl Rows {
-    pub(super) fn next(&mut self) -> Result<Option<(Map<String, Value>, Provenance)>> {
+    pub(super) fn next(&mut self) -> Result<Option<(RowColumns, Provenance)>> {
         match self {
             Rows::Records(records) => Ok(records.next_columns()?),
             Rows::Table { path, rows } => Ok(rows
@@ -130,7 +130,7 @@ impl Rows {
 }
 
 /// The rows of a table (RFC 4180): the first line names the columns, quoted fields may hold commas and line breaks.
-fn csv(text: &str) -> Vec<(u64, Map<String, Value>)> {
+fn csv(text: &str) -> Vec<(u64, RowColumns)> {
     let (mut records, mut fields, mut field) = (Vec::new(), Vec::new(), String::new());
     let (mut quoted, mut line, mut start) = (false, 1, 1);
     let mut letters = text.trim_start_matches('\u{feff}').chars().peekable();
@@ -157,7 +157,11 @@ fn csv(text: &str) -> Vec<(u64, Map<String, Value>)> {
     }
     let mut records = records.into_iter();
     let Some((_, names)) = records.next() else { return Vec::new() };
-    let row = |fields: Vec<String>| names.iter().cloned().zip(fields.into_iter().map(Value::String)).collect();
+    let row = |fields: Vec<String>| {
+        let mut columns = RowColumns::default();
+        names.iter().zip(&fields).for_each(|(name, field)| columns.set(name, field));
+        columns
+    };
     records.filter(|(_, fields)| fields.len() > 1).map(|(line, fields)| (line, row(fields))).collect()
 }
 
@@ -168,7 +172,9 @@ mod tests {
     #[test]
     fn tables_are_read_with_quotes_and_line_breaks() {
         let rows = csv("a,b\r\n1,\"x, \"\"y\"\"\nz\"\r\n2,\r\n");
-        let texts: Vec<_> = rows.iter().map(|(line, row)| (*line, row["a"].as_str(), row["b"].as_str())).collect();
-        assert_eq!(texts, [(2, Some("1"), Some("x, \"y\"\nz")), (4, Some("2"), Some(""))]);
+        let text = |row: &RowColumns, name: &str| text_of(row.get(name).unwrap()).unwrap();
+        let texts: Vec<_> = rows.iter().map(|(line, row)| (*line, text(row, "a"), text(row, "b"))).collect();
+        let wanted = [(2, "1", "x, \"y\"\nz"), (4, "2", "")];
+        assert_eq!(texts, wanted.map(|(line, a, b)| (line, a.to_owned(), b.to_owned())));
     }
 }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use aludel_text::Message;
-use aludel_traces::dataset::{self, Provenance, ReadOptions};
+use aludel_traces::dataset::{self, Columns, Json, Kind, Provenance, ReadOptions};
 use aludel_traces::tasks::{Side, families, family, generate};
 use aludel_traces::verify::{Checker, Verifier};
 use serde_json::{Map, Value, json};
@@ -136,7 +136,7 @@ impl Task {
         files: &[PathBuf],
         limit: usize,
         verifier: Option<&Verifier>,
-        parse: impl Fn(&Map<String, Value>) -> Result<Row, String>,
+        parse: impl Fn(&Columns) -> Result<Row, String>,
     ) -> Result<()> {
         let mut rows = benchmarks::rows(files, &ReadOptions::default())?;
         let mut seen = HashMap::new();
@@ -232,15 +232,15 @@ fn refuse_row(place: &Provenance, reason: String) -> Error {
 }
 
 /// A row of a user's own file: `question` or `prompt`, `answer`, and maybe `system`, `choices`, `verifier` and `id`.
-fn file_row(columns: &Map<String, Value>) -> Result<Row, String> {
-    let listed = || columns.keys().map(|name| format!("`{}`", name.escape_debug())).collect::<Vec<_>>().join(", ");
+fn file_row(columns: &Columns) -> Result<Row, String> {
+    let listed = || columns.names().map(|name| format!("`{}`", name.escape_debug())).collect::<Vec<_>>().join(", ");
     let (name, prompt) = first(columns, &["question", "prompt", "problem"]).ok_or_else(|| {
         format!("the row asks nothing: name the question's column `question` or `prompt`; it has {}", listed())
     })?;
     let (_, answer) = first(columns, &["answer", "gold"])
         .ok_or_else(|| format!("the row has no right answer: put it in a column `answer`; it has {}", listed()))?;
     let mut messages = dataset::prompt_messages(name, prompt)?;
-    let mut gold = text_of(answer);
+    let mut gold = text_of(answer)?;
     let mut verifier = Verifier::Maths {};
     let question = messages.last().map(|message| message.content.clone()).unwrap_or_default();
     if let Some((_, choices)) = first(columns, &["choices"]) {
@@ -255,28 +255,33 @@ fn file_row(columns: &Map<String, Value>) -> Result<Row, String> {
         verifier = verifier_of(written)?;
     }
     if let Some((_, system)) = first(columns, &["system"]) {
-        messages.insert(0, Message::system(text_of(system)));
+        messages.insert(0, Message::system(text_of(system)?));
     }
-    let id = first(columns, &["id"]).map(|(_, id)| text_of(id));
+    let id = first(columns, &["id"]).map(|(_, id)| text_of(id)).transpose()?;
     Ok(Row { id, question, messages, gold, verifier })
 }
 
 const LETTERS: &str = "ABCDEFGHIJKLMNOPQRSTUVWXYZ";
 
 /// The first of these columns that holds something.
-pub(super) fn first<'a>(columns: &'a Map<String, Value>, names: &[&'a str]) -> Option<(&'a str, &'a Value)> {
-    let is_empty = |value: &Value| value.is_null() || value.as_str().is_some_and(|text| text.trim().is_empty());
-    names.iter().find_map(|&name| Some((name, columns.get(name).filter(|value| !is_empty(value))?)))
+pub(super) fn first<'a>(columns: &'a Columns, names: &[&'static str]) -> Option<(&'static str, Json<'a>)> {
+    let is_empty = |value: Json<'_>| value.is_empty() && matches!(value.kind(), Kind::Null | Kind::Text);
+    names.iter().find_map(|&name| Some((name, columns.get(name).filter(|value| !is_empty(*value))?)))
 }
 
-pub(super) fn text_of(value: &Value) -> String {
-    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+/// Text as it is meant, anything else as it is written.
+pub(super) fn text_of(value: Json<'_>) -> Result<String, String> {
+    match value.text() {
+        Ok(Some(text)) => Ok(text.into_owned()),
+        Ok(None) => Ok(value.written().to_owned()),
+        Err(reason) => Err(format!("the row holds {reason}, where text is wanted")),
+    }
 }
 
 /// `["one", "two"]`, or `{"text": [...]}`.
-fn choice_texts(value: &Value) -> Result<Vec<String>, String> {
-    let list = value.as_array().or_else(|| value.get("text")?.as_array());
-    let choices: Vec<String> = list.into_iter().flatten().map(text_of).collect();
+fn choice_texts(value: Json<'_>) -> Result<Vec<String>, String> {
+    let list = value.get("text").unwrap_or(value).items();
+    let choices = list.into_iter().map(text_of).collect::<Result<Vec<String>, String>>()?;
     match choices.len() {
         2..=26 => Ok(choices),
         count => Err(format!("`choices` holds {count} of them; a choice is a list of 2 to 26 texts")),
@@ -284,11 +289,12 @@ fn choice_texts(value: &Value) -> Result<Vec<String>, String> {
 }
 
 /// The letter of the right choice: given as a letter, as its number from 0, or as its text.
-fn letter_of(gold: &str, answer: &Value, choices: &[String]) -> Result<char, String> {
+fn letter_of(gold: &str, answer: Json<'_>, choices: &[String]) -> Result<char, String> {
     let gold = gold.trim();
     let by_text = choices.iter().position(|choice| choice.trim() == gold);
     let by_letter = || LETTERS[..choices.len()].find(gold.to_ascii_uppercase().as_str()).filter(|_| gold.len() == 1);
-    let by_number = || answer.as_u64().map(|number| number as usize).filter(|&number| number < choices.len());
+    let number = if answer.kind() == Kind::Number { answer.written().parse::<usize>().ok() } else { None };
+    let by_number = || number.filter(|&number| number < choices.len());
     let found = by_text.or_else(by_letter).or_else(by_number);
     found.and_then(|at| LETTERS.chars().nth(at)).ok_or_else(|| {
         format!(
@@ -303,10 +309,11 @@ pub(super) fn listed_choices(choices: &[String]) -> String {
 }
 
 /// A verifier by its kind, or with its settings. A file is data: it cannot name a command.
-fn verifier_of(written: &Value) -> Result<Verifier, String> {
-    let table = match written {
-        Value::String(kind) => serde_json::json!({ "kind": kind }),
-        other => other.clone(),
+fn verifier_of(written: Json<'_>) -> Result<Verifier, String> {
+    let table = match written.value() {
+        Ok(Value::String(kind)) => serde_json::json!({ "kind": kind }),
+        Ok(other) => other,
+        Err(error) => return Err(format!("`verifier` cannot be read ({error})")),
     };
     let mend = "give maths, choice, exact, numeric, json, or an object such as {\"kind\": \"regex\", \"pattern\": …}";
     match serde_json::from_value(table) {

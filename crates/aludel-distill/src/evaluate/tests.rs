@@ -177,6 +177,24 @@ fn what_is_no_task_says_what_would_be_one() {
 }
 
 #[test]
+fn right_answers_keep_their_digits() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("large.jsonl");
+    let rows = ["1180591620717411303424", "100000000000000000007", "0.12345678901234567891", "1.10"];
+    fs::write(
+        &path,
+        rows.map(|gold| format!("{{\"id\": {gold}, \"question\": \"?\", \"answer\": {gold}}}\n")).concat(),
+    )
+    .unwrap();
+    let task = Task::load("large", &Source::Files(vec![path]), None, None).unwrap();
+    assert_eq!(task.problems.iter().map(|problem| problem.gold.as_str()).collect::<Vec<_>>(), rows);
+    assert_eq!(task.problems.iter().map(|problem| problem.id.as_str()).collect::<Vec<_>>(), rows);
+    let verdict = |said: &str| task.checker(1).verdict(said, &task.problems[1].gold).unwrap();
+    assert_eq!(verdict("\\boxed{100000000000000000007}"), Verdict::Right);
+    assert_eq!(verdict("\\boxed{100000000000000000000}"), Verdict::Wrong);
+}
+
+#[test]
 fn benchmarks_are_read_from_their_own_columns() {
     let folder = tempfile::tempdir().unwrap();
     let load = |name: &str, file: &str, text: &str| {

@@ -33,7 +33,8 @@ pub struct DataSettings {
     pub long_rows: LongRows,
     /// Count and skip rows that cannot be read, where otherwise the first of them ends the run.
     pub skip_bad_rows: bool,
-    /// Train on rows whose reasoning was cut before its end.
+    /// Train on rows that a limit cut off (reasoning that never closes, no answer, a finish reason such as `length`): what is
+    /// there is learnt, without an end of turn.
     pub allow_cut_reasoning: bool,
     /// The day that a chat template is told, if it asks: `"2026-11-26"`. Where not given, the day of the run, which the
     /// run's recipe keeps; in evaluations 2026-01-01, so that scores of different days can be compared.

@@ -22,12 +22,16 @@ struct Stretch {
     part: Part,
     /// Nothing in it may become a control token.
     protected: bool,
+    /// How much its message counts.
+    weight: f32,
 }
 
 /// A row before it is tokenised.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(super) struct Rendering {
     pub(super) text: String,
+    /// How much what is pushed counts.
+    weight: f32,
     /// In order, apart from each other.
     stretches: Vec<Stretch>,
     turns: Vec<Turn>,
@@ -43,7 +47,7 @@ impl Renderer<'_> {
     pub(super) fn prompt(&self, messages: &[Message], open_thinking: bool) -> Result<Rendering, Error> {
         let located = self.locate(messages, true)?;
         let stretches = self.stretches(&located, messages, true)?;
-        let mut rendering = Rendering { text: located.text, stretches, turns: Vec::new() };
+        let mut rendering = Rendering { text: located.text, weight: 1.0, stretches, turns: Vec::new() };
         if open_thinking && !self.ends_opened(&rendering.text) {
             rendering.text.push_str(&self.form().open);
         }
@@ -59,7 +63,9 @@ impl Renderer<'_> {
             });
         }
         let mut rows: Vec<Rendering> = Vec::new();
-        for index in turns {
+        // A turn that does not count is read where a later one is learnt, and is nothing to learn by itself.
+        let learnt = turns.into_iter().filter(|&index| messages[index].weight > 0.0);
+        for index in learnt {
             let mut row = self.training_row(&messages[..=index], index)?;
             if let Some(earlier) = rows.last()
                 && row.text.starts_with(earlier.text.as_str())
@@ -72,7 +78,7 @@ impl Renderer<'_> {
             }
             rows.push(row);
         }
-        Ok(rows)
+        if rows.is_empty() { Err(Error::NothingSupervised) } else { Ok(rows) }
     }
 
     /// Renders the messages up to an assistant's turn, with that turn as the model is to write it: what the template prints
@@ -84,7 +90,7 @@ impl Renderer<'_> {
             return Ok(row);
         }
         let mut stood_in = messages.to_vec();
-        stood_in[index] = Message::assistant(STAND_IN);
+        stood_in[index] = Message { weight: messages[index].weight, ..Message::assistant(STAND_IN) };
         let located = self.locate(&stood_in, false)?;
         let places: Vec<&Found> =
             located.found.iter().filter(|found| located.texts[found.text].index == index).collect();
@@ -264,7 +270,8 @@ impl Renderer<'_> {
         let is_turn = |found: &&Found| located.texts[found.text].index == index;
         let own: Vec<&Found> = located.found.iter().filter(is_turn).collect();
         stretches.retain(|stretch| !own.iter().any(|found| found.range == stretch.range));
-        Ok(Rendering { text: located.text[..end].to_owned(), stretches, turns: Vec::new() })
+        let weight = messages[index].weight;
+        Ok(Rendering { text: located.text[..end].to_owned(), weight, stretches, turns: Vec::new() })
     }
 
     /// What of a rendering is text of messages, in order.
@@ -284,7 +291,8 @@ impl Renderer<'_> {
                 Role::Tool => Part::Tool,
                 Role::Assistant => Part::Assistant,
             };
-            stretches.push(Stretch { range: found.range.clone(), part, protected: true });
+            let weight = messages[located.texts[found.text].index].weight;
+            stretches.push(Stretch { range: found.range.clone(), part, protected: true, weight });
         }
         stretches.sort_by_key(|stretch| stretch.range.start);
         Ok(stretches)
@@ -300,19 +308,23 @@ impl Renderer<'_> {
     }
 
     pub(super) fn tokenize(&self, rendering: Rendering) -> Result<Encoded, Error> {
-        let Rendering { text, stretches, turns } = rendering;
+        let Rendering { text, stretches, turns, .. } = rendering;
         let mut protected: Vec<Range<usize>> = Vec::new();
         for stretch in stretches.iter().filter(|stretch| stretch.protected && !stretch.range.is_empty()) {
             protected.push(stretch.range.clone());
         }
         let tokenized = self.tokenizer.encode_protected(&text, &protected)?;
-        let parts: Vec<Part> = tokenized.spans.iter().map(|span| part_at(&stretches, span.start)).collect();
-        let weights = parts.iter().enumerate().map(|(token, &part)| if token == 0 { 0.0 } else { self.weight(part) });
+        let (parts, counts): (Vec<Part>, Vec<f32>) =
+            tokenized.spans.iter().map(|span| part_at(&stretches, span.start)).unzip();
+        let mut weights: Vec<f32> =
+            parts.iter().zip(counts).map(|(&part, counts)| self.weight(part) * counts).collect();
+        // Nothing predicts the first.
+        weights.iter_mut().take(1).for_each(|first| *first = 0.0);
         Ok(Encoded {
             opens_thinking: matches!(self.options.purpose, Purpose::Prompt { .. }) && self.ends_opened(&text),
             text,
             ids: tokenized.ids,
-            weights: weights.collect(),
+            weights,
             spans: tokenized.spans,
             parts,
             turns,
@@ -347,17 +359,21 @@ impl Rendering {
         let range = self.text.len()..self.text.len() + text.len();
         self.text.push_str(text);
         if !text.is_empty() {
-            self.stretches.push(Stretch { range: range.clone(), part, protected });
+            self.stretches.push(Stretch { range: range.clone(), part, protected, weight: self.weight });
         }
         range
     }
 }
 
-/// A token belongs to where it begins: one that reaches from markup into content is never written by the model, which
-/// starts behind the markup.
-fn part_at(stretches: &[Stretch], at: usize) -> Part {
+/// What a token belongs to, and how much that counts. It belongs to where it begins: one that reaches from markup into content
+/// is never written by the model, which starts behind the markup. Markup counts as much as what it follows, so that neither the
+/// text nor the end of a turn that does not count is learnt.
+fn part_at(stretches: &[Stretch], at: usize) -> (Part, f32) {
     let after = stretches.partition_point(|stretch| stretch.range.start <= at);
-    stretches[..after].last().filter(|stretch| stretch.range.contains(&at)).map_or(Part::Markup, |stretch| stretch.part)
+    match stretches[..after].last() {
+        Some(stretch) if stretch.range.contains(&at) => (stretch.part, stretch.weight),
+        before => (Part::Markup, before.map_or(1.0, |stretch| stretch.weight)),
+    }
 }
 
 impl Turn {

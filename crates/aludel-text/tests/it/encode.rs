@@ -381,3 +381,27 @@ fn roles_have_names() {
         ["system", "user", "assistant", "tool"]
     );
 }
+
+#[test]
+fn turns_count_as_much_as_they_weigh() {
+    let weighed = |text: &str, weight: f32| Message { weight, ..Message::assistant(text) };
+    let turns =
+        |first: f32, second: f32| [question(), weighed("5", first), Message::user("sure?"), weighed("4", second)];
+    let begin = "<|im_start|>user\n2+2?<|im_end|>\n<|im_start|>assistant\n";
+    let between = "\n<|im_start|>user\nsure?<|im_end|>\n<|im_start|>assistant\n";
+    let train = EncodeOptions::default();
+    check(CHATML, true, &turns(0.0, 1.0), &train, &[&format!("{begin}5<|im_end|>{between}⟦4<|im_end|>⟧\n")]);
+    check(CHATML, true, &turns(1.0, 0.0), &train, &[&format!("{begin}⟦5<|im_end|>⟧\n")]);
+    // A turn's end is learnt with it or not at all, also where everything is.
+    let all = EncodeOptions::train(LossOn::All);
+    let learnt_around = "<|im_start|>⟦user\n2+2?<|im_end|>\n<|im_start|>assistant\n⟧5<|im_end|>\n<|im_start|>user\n\
+                         ⟦sure?<|im_end|>\n<|im_start|>assistant\n4<|im_end|>\n⟧";
+    check(CHATML, true, &turns(0.0, 1.0), &all, &[learnt_around]);
+
+    let tokenizer = tiny_tokenizer(true);
+    let rows = encode(&template(CHATML), &tokenizer, &turns(0.5, 2.0), &train).unwrap();
+    let weights: Vec<f32> = rows[0].weights.iter().copied().filter(|&weight| weight > 0.0).collect();
+    assert_eq!((rows.len(), weights.as_slice()), (1, &[0.5, 0.5, 2.0, 2.0][..]));
+    let none = encode(&template(CHATML), &tokenizer, &turns(0.0, 0.0), &train).unwrap_err();
+    assert!(matches!(none, Error::NothingSupervised), "{none}");
+}

@@ -201,12 +201,17 @@ impl<'a> Flow<'a> {
         let Back { job, endpoint: index, ticket, outcome } = back;
         let now = Instant::now();
         match outcome {
-            Outcome::Kept { usage, cost, elapsed, is_complete } => {
+            Outcome::Kept { usage, cost, elapsed, is_complete, hides_reasoning } => {
                 self.endpoints.get(index).answered(Some((usage, elapsed)), ticket);
                 self.purse.settle(Some((cost, usage.total())));
                 self.was_heard(now);
                 self.progress.done += 1;
                 self.progress.cut += u64::from(!is_complete);
+                self.progress.without_reasoning += u64::from(hides_reasoning);
+                if hides_reasoning && self.progress.without_reasoning == 1 {
+                    let endpoint = self.endpoints.get(index).teacher.name().to_string();
+                    told(Event::Notice(Notice::HidesReasoning { endpoint }));
+                }
                 self.progress.cost += cost;
                 self.progress.prompt_tokens += usage.prompt;
                 self.progress.completion_tokens += usage.completion;

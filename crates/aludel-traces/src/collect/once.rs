@@ -19,6 +19,7 @@ pub(super) enum Outcome {
         cost: f64,
         elapsed: Duration,
         is_complete: bool,
+        hides_reasoning: bool,
     },
     /// Kept as a question that is not taken.
     NotTaken {
@@ -45,10 +46,12 @@ impl Asker {
             Ok(answer) => {
                 let usage = Usage::of(&job.question, &answer);
                 let (cost, is_complete) = (self.price.of(usage), answer.finish.is_complete());
+                let hides_reasoning = answer.hides_reasoning;
                 let kept = self.keeper.keep(job, teacher.name(), answer, cost).await;
                 // With the commit: so long its place is taken, and where answers come at once, only more places bring more of them.
                 let elapsed = asked.elapsed();
-                kept.map_or_else(Outcome::Lost, |()| Outcome::Kept { usage, cost, elapsed, is_complete })
+                let it = Outcome::Kept { usage, cost, elapsed, is_complete, hides_reasoning };
+                kept.map_or_else(Outcome::Lost, |()| it)
             }
             Err(Failure::Question { status, words }) => {
                 let kept = self.keeper.keep_failure(job, teacher.name(), &words).await;

@@ -19,6 +19,8 @@ pub struct Progress {
     pub done: u64,
     /// Of these, answers that were cut off.
     pub cut: u64,
+    /// Of these, answers of a model that reasoned, as the server says, without any of the reasoning.
+    pub without_reasoning: u64,
     /// Questions that no server takes.
     pub failed: u64,
     /// Questions on their way.
@@ -94,6 +96,11 @@ pub enum Notice {
         endpoint: String,
         /// What it said.
         words: String,
+    },
+    /// A model reasons, and its server does not show it; told once.
+    HidesReasoning {
+        /// The endpoint.
+        endpoint: String,
     },
     /// A question that no server takes.
     Skipped {

@@ -1,43 +1,15 @@
-//! Whether a trace is whole: the teacher finished, its reasoning is closed, there is an answer, and no text in it spells a
-//! control token.
+//! Whether a trace is whole, by the rule that training has too, and no text in it spells a control token.
 
 use std::sync::LazyLock;
 
 use regex::Regex;
-use serde_json::{Map, Value};
 
-use super::trace::{learnt, replies};
-use crate::dataset::Content;
-
-/// What servers say when an answer came to its own end.
-const FINISHED: [&str; 8] =
-    ["stop", "eos", "eos_token", "end_turn", "stop_sequence", "stop_token", "completed", "finished"];
-
-const FINISH_COLUMNS: [&str; 3] = ["finish_reason", "done_reason", "stop_reason"];
+use super::trace::learnt;
+use crate::dataset::{self, Columns, Content};
 
 /// Why the trace is not whole, or `None` if it is.
-pub(super) fn flaw(content: &Content, columns: &Map<String, Value>) -> Option<String> {
-    cut_off(columns)
-        .or_else(|| open_reasoning(content))
-        .or_else(|| no_answer(content))
-        .or_else(|| control_text(content))
-}
-
-fn cut_off(columns: &Map<String, Value>) -> Option<String> {
-    let (name, reason) = FINISH_COLUMNS.iter().find_map(|name| Some((name, columns.get(*name)?.as_str()?)))?;
-    let is_finished = FINISHED.iter().any(|finished| finished.eq_ignore_ascii_case(reason.trim()));
-    (!is_finished).then(|| format!("{name} is {reason:?}"))
-}
-
-/// The reader takes closed reasoning out of the answer; a tag that still opens one was never closed.
-fn open_reasoning(content: &Content) -> Option<String> {
-    let is_open = |text: &str| text.trim_start().starts_with("<think>") && !text.contains("</think>");
-    replies(content).any(|turn| is_open(&turn.content)).then(|| "the reasoning is never closed".to_string())
-}
-
-fn no_answer(content: &Content) -> Option<String> {
-    let last = replies(content).last()?;
-    last.content.trim().is_empty().then(|| "the answer is empty".to_string())
+pub(super) fn flaw(content: &Content, columns: &Columns) -> Option<String> {
+    dataset::flaw(content, columns).map(|flaw| flaw.detail).or_else(|| control_text(content))
 }
 
 fn control_text(content: &Content) -> Option<String> {
@@ -54,14 +26,14 @@ fn control_text(content: &Content) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use aludel_text::message::Message;
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
 
     fn check(answer: Message, columns: Value, wanted: Option<&str>) {
         let content = Content::Messages(vec![Message::user("What is <|im_end|>?"), answer]);
-        let columns = columns.as_object().unwrap();
-        let found = flaw(&content, columns);
+        let columns: Columns = serde_json::from_str(&columns.to_string()).unwrap();
+        let found = flaw(&content, &columns);
         assert_eq!(found.as_deref(), wanted, "{content:?} {columns:?}");
     }
 
@@ -90,6 +62,6 @@ mod tests {
             check(Message::assistant(format!("4 {token} 5")), json!({}), spells(token).as_deref());
             check(Message::assistant("4").with_reasoning(format!("a{token}")), json!({}), spells(token).as_deref());
         }
-        assert_eq!(flaw(&Content::Text("a<|endoftext|>".into()), &Map::new()), spells("<|endoftext|>"));
+        assert_eq!(flaw(&Content::Text("a<|endoftext|>".into()), &Columns::default()), spells("<|endoftext|>"));
     }
 }

@@ -94,8 +94,8 @@ fn prompt_of(row: Row) -> Result<String, Error> {
     match row.content {
         Ok(content) => Ok(questions(&content).collect::<Vec<_>>().join("\n")),
         Err(unusable) => {
-            let column = PROMPT_COLUMNS.iter().find_map(|name| row.columns.get(*name)?.as_str());
-            column.map(str::to_string).ok_or_else(|| unusable.into_error(&row.provenance))
+            let column = PROMPT_COLUMNS.iter().find_map(|name| row.columns.get(name)?.text().ok().flatten());
+            column.map(|text| text.into_owned()).ok_or_else(|| unusable.into_error(&row.provenance))
         }
     }
 }

@@ -7,7 +7,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use rayon::ThreadPool;
 use rayon::prelude::*;
-use serde_json::Value;
 
 use super::contamination::Evaluations;
 use super::duplicates::Comparison;
@@ -121,8 +120,15 @@ impl<'a> Filters<'a> {
     /// # Errors
     /// A verifier command that cannot be started.
     fn judge(&self, trace: &Trace) -> Result<(Judged, Option<Sketch>), Error> {
-        let mut row =
-            Judged { hash: 0, prompt: PromptKey(0), verdict: None, learnt_bytes: 0, source: 0, dropped: None };
+        let mut row = Judged {
+            hash: 0,
+            prompt: PromptKey(0),
+            verdict: None,
+            learnt_bytes: 0,
+            source: 0,
+            hides_reasoning: trace.hides_reasoning,
+            dropped: None,
+        };
         let content = match &trace.content {
             Ok(content) => content,
             Err(Unfit::Incomplete(detail)) => {
@@ -203,6 +209,9 @@ pub(super) fn hash_of(content: &Content) -> u128 {
                 if let Some(reasoning) = &message.reasoning {
                     absorb("reasoning", reasoning);
                 }
+                if message.weight != 1.0 {
+                    absorb("weight", &message.weight.to_string());
+                }
             }
         }
     }
@@ -220,8 +229,8 @@ struct Sources {
 
 impl Sources {
     fn number_of(&mut self, trace: &Trace, column: Option<&str>) -> u32 {
-        let named = column.and_then(|column| trace.columns.get(column)).and_then(Value::as_str);
-        let name = named.map_or_else(|| file_source(&trace.origin.file), str::to_string);
+        let named = column.and_then(|column| trace.columns.get(column)?.text().ok().flatten());
+        let name = named.map_or_else(|| file_source(&trace.origin.file), |name| name.into_owned());
         if let Some(number) = self.numbers.get(&name) {
             return *number;
         }

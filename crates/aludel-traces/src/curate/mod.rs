@@ -243,6 +243,7 @@ struct Judged {
     learnt_bytes: u32,
     /// Its place in the list of sources.
     source: u32,
+    hides_reasoning: bool,
     dropped: Option<Box<Dropped>>,
 }
 

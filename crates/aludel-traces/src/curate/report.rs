@@ -17,6 +17,8 @@ pub struct Report {
     pub rows: u64,
     /// Rows that are kept.
     pub kept: u64,
+    /// Rows among them whose model reasoned, as they say, and that hold none of its reasoning.
+    pub without_reasoning: u64,
     /// Different prompts among them.
     pub prompts: u64,
     /// Rows in `train.jsonl`.
@@ -82,6 +84,7 @@ impl Report {
         });
         Report {
             rows: rows.len() as u64,
+            without_reasoning: kept.clone().filter(|row| row.hides_reasoning).count() as u64,
             kept: kept.count() as u64,
             prompts: prompts.len() as u64,
             train: split.train_rows(),

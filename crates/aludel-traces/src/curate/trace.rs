@@ -4,10 +4,9 @@
 use std::path::{Path, PathBuf};
 
 use aludel_text::message::{Message, Role};
-use serde_json::{Map, Value};
 
 use crate::Error;
-use crate::dataset::{self, Content, Provenance, ReadOptions, Row};
+use crate::dataset::{self, Columns, Content, ProblemKind, Provenance, ReadOptions, Row};
 use crate::store;
 
 /// One trace: what was asked and answered, and what else is known of it.
@@ -16,7 +15,9 @@ pub struct Trace {
     /// The conversation, or why there is none: a reason for dropping the row.
     pub content: Result<Content, Unfit>,
     /// All other columns; they stay with the row. `finish_reason` and the columns of right answers are looked at.
-    pub columns: Map<String, Value>,
+    pub columns: Columns,
+    /// Its model reasoned, as it says, and it holds none of that.
+    pub hides_reasoning: bool,
     /// Where it stands.
     pub origin: Provenance,
 }
@@ -112,11 +113,12 @@ impl TraceSource for Inputs {
 pub(crate) fn trace_of(row: Row, skip_bad_rows: bool) -> Result<Trace, Error> {
     let content = match row.content {
         Ok(content) => Ok(content),
+        Err(unusable) if unusable.kind == ProblemKind::NothingToLearn => Err(Unfit::Incomplete(unusable.reason)),
         Err(unusable) if unusable.lacks_answer => Err(Unfit::Incomplete("the row has no answer".to_string())),
         Err(unusable) if skip_bad_rows => Err(Unfit::Unreadable(unusable.reason)),
         Err(unusable) => return Err(unusable.into_error(&row.provenance)),
     };
-    Ok(Trace { content, columns: row.columns, origin: row.provenance })
+    Ok(Trace { content, columns: row.columns, hides_reasoning: row.hides_reasoning, origin: row.provenance })
 }
 
 /// The assistant's turns.
@@ -145,6 +147,7 @@ pub(super) fn learnt(content: &Content) -> impl Iterator<Item = &str> {
         Content::Text(text) => Some(text.as_str()),
         Content::Messages(_) => None,
     };
-    let turns = replies(content).flat_map(|turn| [turn.reasoning.as_deref(), Some(turn.content.as_str())]);
+    let turns = replies(content).filter(|turn| turn.weight > 0.0);
+    let turns = turns.flat_map(|turn| [turn.reasoning.as_deref(), Some(turn.content.as_str())]);
     text.into_iter().chain(turns.flatten())
 }

@@ -8,13 +8,13 @@ use std::path::{Path, PathBuf};
 
 use aludel_formats::atomic;
 use rayon::ThreadPool;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::judge::{Judgement, for_each_batch, hash_of};
 use super::trace::{Trace, TraceSource};
 use super::{Judged, Progress, Report};
 use crate::Error;
-use crate::dataset::{self, Content};
+use crate::dataset::{self, Columns, Content};
 use crate::split::Split;
 
 const TRAIN: &str = "train.jsonl";
@@ -91,25 +91,25 @@ fn changed(trace: &Trace) -> Error {
 }
 
 /// A row as it is written: what it says, its other columns, and what was found about it.
-fn columns_of(trace: &Trace, row: &Judged) -> Map<String, Value> {
-    let mut columns = Map::new();
+fn columns_of(trace: &Trace, row: &Judged) -> Columns {
+    let mut columns = Columns::default();
     match &trace.content {
-        Ok(Content::Messages(messages)) => _ = columns.insert("messages".to_string(), json!(messages)),
-        Ok(Content::Text(text)) => _ = columns.insert("text".to_string(), json!(text)),
+        Ok(Content::Messages(messages)) => columns.set("messages", messages),
+        Ok(Content::Text(text)) => columns.set("text", text),
         Err(_) => {}
     }
-    for (name, value) in &trace.columns {
-        columns.entry(name.clone()).or_insert_with(|| value.clone());
-    }
+    // What was no part of the row must not become one when it is read again.
+    let is_read = |name: &str| trace.content.is_ok() && dataset::is_read_beside(name);
+    columns.take_on(&trace.columns, |name| if is_read(name) { format!("other_{name}") } else { name.to_string() });
     let file = trace.origin.file.file_name().unwrap_or_default().to_string_lossy();
-    columns.entry("prompt_id").or_insert_with(|| json!(row.prompt.to_string()));
-    columns.entry("hash").or_insert_with(|| json!(format!("{:032x}", row.hash)));
-    columns.insert("origin".to_string(), json!(format!("{file}:{}", trace.origin.line)));
-    columns.insert("verdict".to_string(), json!(row.verdict));
-    columns.insert("verified".to_string(), json!(row.verdict.and_then(crate::verify::Verdict::verified)));
+    columns.set_missing("prompt_id", &row.prompt.to_string());
+    columns.set_missing("hash", &format!("{:032x}", row.hash));
+    columns.set("origin", &format!("{file}:{}", trace.origin.line));
+    columns.set("verdict", &row.verdict);
+    columns.set("verified", &row.verdict.and_then(crate::verify::Verdict::verified));
     if let Some(dropped) = &row.dropped {
-        columns.insert("reason".to_string(), json!(dropped.reason));
-        columns.insert("detail".to_string(), json!(dropped.detail));
+        columns.set("reason", &dropped.reason);
+        columns.set("detail", &dropped.detail);
     }
     columns
 }
@@ -129,7 +129,7 @@ impl Lines {
         }
     }
 
-    fn put(&mut self, row: &Map<String, Value>) -> Result<(), Error> {
+    fn put(&mut self, row: &Columns) -> Result<(), Error> {
         let mut line = serde_json::to_vec(row).map_err(|error| self.failed(error.into()))?;
         line.push(b'\n');
         self.file.write_all(&line).map_err(|reason| self.failed(reason))

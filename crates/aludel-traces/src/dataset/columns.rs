@@ -2,102 +2,13 @@
 //! their order are one table; a row that fits none gets an answer that names the nearest.
 
 use aludel_text::message::{Message, Role};
-use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
 
-use super::messages::{messages_from, prompt_from, reply_from};
+use super::column_map::ColumnMap;
+use super::messages::{give_reasoning, history_from, messages_from, prompt_from, reply_from, says_nothing};
 use super::problem::{Problem, ProblemKind};
+use super::reasoning::{Reasoning, reasoning_of};
 use super::record::Content;
-use crate::Error;
-
-/// `data.columns`: which of the file's columns plays which part. Parts that are not named are found by their usual
-/// names.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ColumnMap {
-    /// A list of messages (`role`/`content` or `from`/`value`).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub messages: Option<String>,
-    /// What is asked: text, or a list of messages.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub prompt: Option<String>,
-    /// The answer: text, or a list of messages.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub response: Option<String>,
-    /// The reasoning that leads to the answer.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub reasoning: Option<String>,
-    /// The system message.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub system: Option<String>,
-    /// Plain text, all of it learnt.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub text: Option<String>,
-}
-
-impl ColumnMap {
-    /// The map of `data.columns`, as a recipe gives it: part to column.
-    ///
-    /// # Errors
-    /// [`Error::ColumnMap`] for a part that there is not, and as [`ColumnMap::validate`].
-    pub fn from_parts<'a>(parts: impl IntoIterator<Item = (&'a str, &'a str)>) -> Result<ColumnMap, Error> {
-        let mut map = ColumnMap::default();
-        for (part, column) in parts {
-            let place = match part {
-                "messages" => &mut map.messages,
-                "prompt" => &mut map.prompt,
-                "response" => &mut map.response,
-                "reasoning" => &mut map.reasoning,
-                "system" => &mut map.system,
-                "text" => &mut map.text,
-                _ => {
-                    let reason = format!(
-                        "`{part}` is no part of a row; the parts are messages, prompt, response, reasoning, system and text"
-                    );
-                    return Err(Error::ColumnMap { reason });
-                }
-            };
-            *place = Some(column.to_string());
-        }
-        map.validate()?;
-        Ok(map)
-    }
-
-    /// Whether no column is named.
-    pub fn is_empty(&self) -> bool {
-        *self == ColumnMap::default()
-    }
-
-    /// Refuses maps whose parts cannot make a row together.
-    ///
-    /// # Errors
-    /// [`Error::ColumnMap`] says which parts and what would do.
-    pub fn validate(&self) -> Result<(), Error> {
-        let parts = [
-            ("messages", &self.messages),
-            ("prompt", &self.prompt),
-            ("response", &self.response),
-            ("reasoning", &self.reasoning),
-            ("system", &self.system),
-            ("text", &self.text),
-        ];
-        let named: Vec<&str> = parts.iter().filter(|(_, column)| column.is_some()).map(|(part, _)| *part).collect();
-        let refuse = |reason: String| Err(Error::ColumnMap { reason });
-        if let Some((part, _)) = parts.iter().find(|(_, column)| column.as_ref().is_some_and(String::is_empty)) {
-            return refuse(format!("`{part}` is an empty name; give the column's name or leave `{part}` out"));
-        }
-        if self.text.is_some() && named.len() > 1 {
-            return refuse(format!("`text` stands alone, but {} are named; name either", listed(&named)));
-        }
-        let beside_messages = ["prompt", "response", "reasoning"].into_iter().find(|part| named.contains(part));
-        match (&self.messages, beside_messages) {
-            (Some(_), Some(part)) => refuse(format!(
-                "`messages` already holds the whole conversation, so `{part}` has no place; name either"
-            )),
-            _ => Ok(()),
-        }
-    }
-}
+use super::{Columns, Json};
 
 /// A prompt, an answer, and what they are usually called.
 struct PairShape {
@@ -150,7 +61,6 @@ const PAIR_SHAPES: [PairShape; 5] = [
     },
 ];
 
-const REASONING_COLUMNS: [&str; 3] = ["reasoning", "reasoning_content", "thinking"];
 pub(super) const SYSTEM_COLUMNS: [&str; 2] = ["system", "system_prompt"];
 
 /// What is learnt from a row, and the names of the columns that it stands in.
@@ -160,7 +70,7 @@ pub(super) struct Found<'a> {
 }
 
 /// Turns a row into what is learnt from it.
-pub(super) fn content_of<'a>(row: &'a Map<String, Value>, columns: Option<&ColumnMap>) -> Result<Found<'a>, Problem> {
+pub(super) fn content_of<'a>(row: &'a Columns, columns: Option<&ColumnMap>) -> Result<Found<'a>, Problem> {
     match columns {
         Some(columns) if !columns.is_empty() => mapped(row, columns),
         _ => detected(row),
@@ -168,26 +78,27 @@ pub(super) fn content_of<'a>(row: &'a Map<String, Value>, columns: Option<&Colum
 }
 
 /// Whether a row that fits no shape asks something and lacks no more than the answer.
-pub(super) fn lacks_answer_only(row: &Map<String, Value>, columns: Option<&ColumnMap>) -> bool {
+pub(super) fn lacks_answer_only(row: &Columns, columns: Option<&ColumnMap>) -> bool {
     let prompt = columns.and_then(|columns| columns.prompt.as_deref());
     let usual = ["prompt", "instruction", "question"];
     let asks = prompt.map_or_else(|| first_present(row, &usual), |name| present(row, name)).is_some();
     let responses = ["response", "completion", "output", "answer", "reasoning"];
     let response = columns.and_then(|columns| columns.response.as_deref());
     let has_column =
-        response.map_or_else(|| responses.iter().any(|name| row.contains_key(*name)), |name| row.contains_key(name));
+        response.map_or_else(|| responses.iter().any(|name| row.contains(name)), |name| row.contains(name));
     asks && has_column
 }
 
-fn detected(row: &Map<String, Value>) -> Result<Found<'_>, Problem> {
-    let reasoning = first_present(row, &REASONING_COLUMNS);
+fn detected(row: &Columns) -> Result<Found<'_>, Problem> {
+    let reasoning = reasoning_of(row)?;
     let system = first_present(row, &SYSTEM_COLUMNS);
-    if let Some((name, list)) = first_present(row, &["messages", "conversations"]) {
-        return conversation((name, list), system);
+    if let Some(list) = first_present(row, &["messages", "conversations"]) {
+        return conversation(list, reasoning, system);
     }
-    match PAIR_SHAPES.iter().find(|shape| shape.fits(row)) {
+    match PAIR_SHAPES.iter().find(|shape| shape.fits(row, reasoning.is_some())) {
         Some(shape) => {
             let parts = Parts {
+                history: shape.input.and_then(|_| first_present(row, &["history"])),
                 prompt: named(row, "prompt", shape.prompt)?,
                 input: shape.input.and_then(|name| first_present(row, &[name])),
                 response: first_present(row, &[shape.response]),
@@ -196,35 +107,43 @@ fn detected(row: &Map<String, Value>) -> Result<Found<'_>, Problem> {
             };
             parts.into_content()
         }
-        None => match first_present(row, &["text"]) {
-            Some(text) => plain_text(text),
-            None => Err(no_shape(row)),
+        None => match (first_present(row, &["text"]), reasoning) {
+            (Some(_), Some(reasoning)) => Err(Problem::new(
+                ProblemKind::Columns,
+                format!(
+                    "the row has plain text in `text` and reasoning in `{}`, and it cannot be told what the model is to say; \
+                     name one: data.columns = {{ text = \"text\" }}",
+                    reasoning.columns.join("`, `")
+                ),
+            )),
+            (Some(text), None) => plain_text(text),
+            (None, _) => Err(no_shape(row)),
         },
     }
 }
 
 /// With `data.columns`: the named columns must be there; prompt and answer that are not named go by their usual names.
-fn mapped<'a>(row: &'a Map<String, Value>, columns: &ColumnMap) -> Result<Found<'a>, Problem> {
+fn mapped<'a>(row: &'a Columns, columns: &ColumnMap) -> Result<Found<'a>, Problem> {
     if let Some(name) = &columns.text {
         return plain_text(named(row, "text", name)?);
     }
     // Single rows may lack reasoning and system message; a name that no row has is found when all are read.
     let reasoning = match &columns.reasoning {
-        Some(name) => present(row, name),
-        None => first_present(row, &REASONING_COLUMNS),
+        Some(name) => present(row, name).map(|column| Reasoning::in_columns(&[column])).transpose()?.flatten(),
+        None => reasoning_of(row)?,
     };
     let system = match &columns.system {
         Some(name) => present(row, name),
         None => first_present(row, &SYSTEM_COLUMNS),
     };
     if let Some(name) = &columns.messages {
-        return conversation(named(row, "messages", name)?, system);
+        return conversation(named(row, "messages", name)?, reasoning, system);
     }
     if columns.prompt.is_none()
         && columns.response.is_none()
         && let Some(list) = first_present(row, &["messages", "conversations"])
     {
-        return conversation(list, system);
+        return conversation(list, reasoning, system);
     }
     let prompt = match &columns.prompt {
         Some(name) => named(row, "prompt", name)?,
@@ -237,14 +156,15 @@ fn mapped<'a>(row: &'a Map<String, Value>, columns: &ColumnMap) -> Result<Found<
     if response.is_none() && reasoning.is_none() {
         return Err(missing_answer(row, columns));
     }
-    let input = if prompt.0 == "instruction" { first_present(row, &["input"]) } else { None };
-    Parts { prompt, input, response, reasoning, system }.into_content()
+    let is_instruction = prompt.0 == "instruction";
+    let beside = |name: &str| first_present(row, &[name]).filter(|_| is_instruction);
+    Parts { history: beside("history"), prompt, input: beside("input"), response, reasoning, system }.into_content()
 }
 
 impl PairShape {
-    fn fits(&self, row: &Map<String, Value>) -> bool {
+    fn fits(&self, row: &Columns, has_reasoning: bool) -> bool {
         let has = |name| present(row, name).is_some();
-        let reasoning_alone = self.reasoning_suffices && has("reasoning") && !has("completion");
+        let reasoning_alone = self.reasoning_suffices && has_reasoning && !has("completion");
         has(self.prompt) && (has(self.response) || reasoning_alone)
     }
 
@@ -253,29 +173,32 @@ impl PairShape {
     }
 }
 
-pub(super) type Column<'a> = (&'a str, &'a Value);
+pub(super) type Column<'a> = (&'a str, Json<'a>);
 
 /// The columns of a prompt-and-answer row.
 struct Parts<'a> {
+    /// Earlier questions with their answers.
+    history: Option<Column<'a>>,
     prompt: Column<'a>,
     input: Option<Column<'a>>,
     response: Option<Column<'a>>,
-    reasoning: Option<Column<'a>>,
+    reasoning: Option<Reasoning<'a>>,
     system: Option<Column<'a>>,
 }
 
 impl<'a> Parts<'a> {
     fn into_content(self) -> Result<Found<'a>, Problem> {
-        let parts = [Some(self.prompt), self.input, self.response, self.reasoning, self.system];
-        let columns = parts.into_iter().flatten().map(|(name, _)| name).collect();
-        let mut messages = prompt_from(self.prompt)?;
+        let parts = [self.history, Some(self.prompt), self.input, self.response, self.system];
+        let mut columns: Vec<&str> = parts.into_iter().flatten().map(|(name, _)| name).collect();
+        columns.extend(self.reasoning.iter().flat_map(|reasoning| &reasoning.columns));
+        let mut messages = self.history.map(history_from).transpose()?.unwrap_or_default();
+        messages.extend(prompt_from(self.prompt)?);
         if let Some(input) = self.input
             && let Some(last) = messages.last_mut()
         {
             append_input(last, input)?;
         }
-        let reasoning = self.reasoning.map(text_of).transpose()?;
-        messages.extend(reply_from(self.response, reasoning)?);
+        messages.extend(reply_from(self.response, self.reasoning.map(|reasoning| reasoning.text))?);
         Ok(Found { content: finished(messages, self.system)?, columns })
     }
 }
@@ -290,9 +213,28 @@ pub(super) fn append_input(prompt: &mut Message, input: Column<'_>) -> Result<()
     Ok(())
 }
 
-fn conversation<'a>(list: Column<'a>, system: Option<Column<'a>>) -> Result<Found<'a>, Problem> {
-    let columns = [Some(list), system].into_iter().flatten().map(|(name, _)| name).collect();
-    Ok(Found { content: finished(messages_from(list)?, system)?, columns })
+fn conversation<'a>(
+    list: Column<'a>,
+    reasoning: Option<Reasoning<'a>>,
+    system: Option<Column<'a>>,
+) -> Result<Found<'a>, Problem> {
+    let mut columns: Vec<&str> = [Some(list), system].into_iter().flatten().map(|(name, _)| name).collect();
+    let mut messages = messages_from(list)?;
+    if let Some(reasoning) = reasoning {
+        if !give_reasoning(&mut messages, reasoning.text.trim().to_string()) {
+            return Err(Problem::new(
+                ProblemKind::Value,
+                format!(
+                    "the last answer in `{}` has reasoning of its own, and column `{}` another; give one of them, or the column \
+                     another name",
+                    list.0,
+                    reasoning.columns.join("`, `")
+                ),
+            ));
+        }
+        columns.extend(reasoning.columns);
+    }
+    Ok(Found { content: finished(messages, system)?, columns })
 }
 
 /// Puts the system message in front and checks that there is something to learn.
@@ -314,15 +256,15 @@ fn finished(mut messages: Vec<Message>, system: Option<Column<'_>>) -> Result<Co
     };
     // Turns after the last answer are context for nothing.
     messages.truncate(last + 1);
-    let teaches = |message: &Message| {
-        message.role == Role::Assistant
-            && (!message.content.trim().is_empty()
-                || message.reasoning.as_ref().is_some_and(|text| !text.trim().is_empty()))
-    };
-    match messages.iter().any(teaches) {
-        true => Ok(Content::Messages(messages)),
-        false => Err(Problem::new(ProblemKind::NothingToLearn, "answer and reasoning are both empty")),
+    let nothing = |detail: &str| Err(Problem::new(ProblemKind::NothingToLearn, detail));
+    let learnt = |message: &&Message| message.role == Role::Assistant && message.weight > 0.0;
+    if !messages.iter().any(|message| learnt(&message)) {
+        return nothing("no assistant message of the conversation is to be learnt: the weights of all are 0");
     }
+    if messages.last().is_some_and(says_nothing) {
+        return nothing("answer and reasoning are both empty");
+    }
+    Ok(Content::Messages(messages))
 }
 
 fn plain_text(column: Column<'_>) -> Result<Found<'_>, Problem> {
@@ -335,42 +277,27 @@ fn plain_text(column: Column<'_>) -> Result<Found<'_>, Problem> {
 
 /// A column's text; a number or a truth value is taken as it is written.
 pub(super) fn text_of((name, value): Column<'_>) -> Result<String, Problem> {
-    match value {
-        Value::String(text) => Ok(text.clone()),
-        Value::Number(number) => Ok(number.to_string()),
-        Value::Bool(truth) => Ok(truth.to_string()),
-        other => Err(Problem::new(
-            ProblemKind::Value,
-            format!(
-                "column `{name}` holds {}, and text is wanted; flatten it, or choose other columns with data.columns",
-                kind_of(other)
-            ),
-        )),
+    let wrong = |what: String| Problem::new(ProblemKind::Value, format!("column `{name}` holds {what}"));
+    match value.scalar() {
+        Ok(Some(text)) => Ok(text.into_owned()),
+        Ok(None) => Err(wrong(format!(
+            "{}, and text is wanted; flatten it, or choose other columns with data.columns",
+            value.kind().named()
+        ))),
+        Err(half) => Err(wrong(format!("{half}"))),
     }
 }
 
-/// A JSON value's kind with its article, for messages.
-pub(super) fn kind_of(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "null",
-        Value::Bool(_) => "a truth value",
-        Value::Number(_) => "a number",
-        Value::String(_) => "text",
-        Value::Array(_) => "a list",
-        Value::Object(_) => "an object",
-    }
-}
-
-fn present<'a>(row: &'a Map<String, Value>, name: &str) -> Option<Column<'a>> {
+pub(super) fn present<'a>(row: &'a Columns, name: &str) -> Option<Column<'a>> {
     // A null is what tables write for "not there".
-    row.get_key_value(name).filter(|(_, value)| !value.is_null()).map(|(name, value)| (name.as_str(), value))
+    row.entry(name).filter(|(_, value)| !value.is_null())
 }
 
-pub(super) fn first_present<'a>(row: &'a Map<String, Value>, names: &[&str]) -> Option<Column<'a>> {
+pub(super) fn first_present<'a>(row: &'a Columns, names: &[&str]) -> Option<Column<'a>> {
     names.iter().find_map(|name| present(row, name))
 }
 
-pub(super) fn named<'a>(row: &'a Map<String, Value>, part: &str, name: &str) -> Result<Column<'a>, Problem> {
+pub(super) fn named<'a>(row: &'a Columns, part: &str, name: &str) -> Result<Column<'a>, Problem> {
     present(row, name).ok_or_else(|| {
         Problem::new(
             ProblemKind::Columns,
@@ -382,7 +309,7 @@ pub(super) fn named<'a>(row: &'a Map<String, Value>, part: &str, name: &str) -> 
     })
 }
 
-fn missing_answer(row: &Map<String, Value>, columns: &ColumnMap) -> Problem {
+fn missing_answer(row: &Columns, columns: &ColumnMap) -> Problem {
     let wanted = match (&columns.response, &columns.reasoning) {
         (Some(response), Some(reasoning)) => {
             format!("neither `{response}` nor `{reasoning}`, as data.columns names them")
@@ -400,7 +327,7 @@ fn missing_answer(row: &Map<String, Value>, columns: &ColumnMap) -> Problem {
 }
 
 /// What to say of a row that fits no shape: its columns, the nearest shape, what that lacks, and the way out.
-pub(super) fn no_shape(row: &Map<String, Value>) -> Problem {
+pub(super) fn no_shape(row: &Columns) -> Problem {
     let lists: [(&str, Vec<&str>); 3] =
         [("messages", vec!["messages"]), ("conversations", vec!["conversations"]), ("text", vec!["text"])];
     let shapes: Vec<(&str, Vec<&str>)> =
@@ -438,31 +365,31 @@ pub(super) fn no_shape(row: &Map<String, Value>) -> Problem {
     Problem::new(ProblemKind::Columns, detail)
 }
 
-fn lack(row: &Map<String, Value>, name: &str) -> String {
-    match (row.contains_key(name), other_case(row, name)) {
+fn lack(row: &Columns, name: &str) -> String {
+    match (row.contains(name), other_case(row, name)) {
         (true, _) => format!("`{name}` (it is null)"),
         (false, Some(written)) => format!("`{name}` (there is `{written}`)"),
         (false, None) => format!("`{name}`"),
     }
 }
 
-fn other_case<'a>(row: &'a Map<String, Value>, name: &str) -> Option<&'a str> {
-    row.keys().map(String::as_str).find(|key| *key != name && key.eq_ignore_ascii_case(name))
+fn other_case<'a>(row: &'a Columns, name: &str) -> Option<&'a str> {
+    row.names().find(|key| *key != name && key.eq_ignore_ascii_case(name))
 }
 
 /// The names of a row's columns, at most twelve of them.
-fn found(row: &Map<String, Value>) -> String {
+fn found(row: &Columns) -> String {
     const SHOWN: usize = 12;
     if row.is_empty() {
         return "no columns".to_string();
     }
-    let names: Vec<&str> = row.keys().map(String::as_str).collect();
+    let names: Vec<&str> = row.names().collect();
     match names.len().checked_sub(SHOWN) {
         None | Some(0) => listed(&names),
         Some(more) => format!("{} and {more} more", listed(&names[..SHOWN])),
     }
 }
 
-fn listed(names: &[&str]) -> String {
+pub(super) fn listed(names: &[&str]) -> String {
     names.iter().map(|name| format!("`{}`", name.escape_debug())).collect::<Vec<_>>().join(", ")
 }

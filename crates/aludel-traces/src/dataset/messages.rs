@@ -1,79 +1,215 @@
 //! Reads lists of messages in the notations that data sets use (`role`/`content`, `from`/`value`, content in parts) and
-//! puts reasoning in its own place. Which column holds the list is `columns`' matter.
+//! puts reasoning and weights in their own places. What of a message is read, what is harmless and what is refused is decided
+//! here; which column holds the list is `columns`' matter.
 
 use aludel_text::message::{Message, Role};
 use aludel_text::thinking::ThinkTags;
-use serde_json::{Map, Value};
 
-use super::columns::{kind_of, text_of};
+use super::columns::text_of;
 use super::problem::{Problem, ProblemKind};
+use super::weight::{self, weight_in};
+use crate::json::{Fields, Json, Kind};
+use crate::said::{self, CONTENT, REASONING, Said};
+use crate::teacher::Finish;
+
+/// Says who speaks.
+const ROLE: [&str; 2] = ["role", "from"];
+
+/// What a model says or asks for beside text. None of it can be learnt, and without it the turn would be another one.
+const NOT_LEARNT: [&str; 4] = ["tool_calls", "function_call", "refusal", "audio"];
+
+/// What people note down beside a turn, and what changes nothing about it.
+#[rustfmt::skip]
+const HARMLESS: &[&str] = &[
+    "_id", "annotations", "author", "avatar", "cache_control", "category", "conversation_id", "country", "created",
+    "created_at", "created_date", "dataset", "date", "deleted", "detoxify", "emojis", "engine", "hash", "hashed_ip",
+    "header", "id", "idx", "index", "labels", "lang", "language", "length", "locale", "logprobs", "markdown",
+    "message_id", "message_tree_id", "meta", "metadata", "model", "model_name", "name", "num_tokens", "openai_id",
+    "order", "parent", "parent_id", "provider", "rank", "rating", "redacted", "review_count", "review_result", "score",
+    "signature", "source", "state", "step", "synthetic", "system_fingerprint", "tags", "temperature", "time",
+    "timestamp", "token_count", "token_counter", "tokens", "tool_call_id", "topic", "toxic", "tree_state", "ts", "turn",
+    "turn_id", "turn_identifier", "turn_idx", "updated_at", "url", "usage", "user", "user_id", "username", "uuid",
+];
 
 /// All messages of a list column.
-pub(super) fn messages_from((name, value): (&str, &Value)) -> Result<Vec<Message>, Problem> {
-    let Value::Array(list) = value else {
-        return Err(wrong(format!("column `{name}` holds {}, and a list of messages is wanted", kind_of(value))));
-    };
-    if list.is_empty() {
+pub(super) fn messages_from((name, value): (&str, Json<'_>)) -> Result<Vec<Message>, Problem> {
+    if value.kind() != Kind::List {
+        let kind = value.kind().named();
+        return Err(wrong(format!("column `{name}` holds {kind}, and a list of messages is wanted")));
+    }
+    let items = value.items();
+    if items.is_empty() {
         return Err(Problem::new(ProblemKind::NothingToLearn, format!("column `{name}` is an empty list")));
     }
-    list.iter().enumerate().map(|(index, item)| message_from(item, &format!("{name}[{index}]"))).collect()
+    let place = |index: usize| format!("{name}[{index}]");
+    let read = items.iter().enumerate().map(|(index, item)| message_from(*item, &place(index)));
+    let messages = read.collect::<Result<Vec<Message>, Problem>>()?;
+    // The last answer may be one that was never given; before it, nobody answers nothing.
+    let before_last = &messages[..messages.len() - 1];
+    match before_last.iter().position(|message| message.role == Role::Assistant && says_nothing(message)) {
+        Some(index) => Err(wrong(format!(
+            "{} is an assistant's turn without content or reasoning, with other turns behind it",
+            place(index)
+        ))),
+        None => Ok(messages),
+    }
 }
 
-/// The messages of a prompt: text is one user message, a list is taken as it stands.
-pub(super) fn prompt_from(column: (&str, &Value)) -> Result<Vec<Message>, Problem> {
-    if column.1.is_array() {
-        return messages_from(column);
-    }
-    let content = text_of(column)?;
+/// The messages of a prompt: text, or a list of its parts, is one user message; a list of messages is taken as it stands.
+pub(super) fn prompt_from(column: (&str, Json<'_>)) -> Result<Vec<Message>, Problem> {
+    let content = match column.1.kind() {
+        Kind::List if is_parts(column.1) => match parts_from(column)? {
+            (content, None) => content,
+            (_, Some(_)) => {
+                return Err(wrong(format!("column `{}` has reasoning, which only an answer can have", column.0)));
+            }
+        },
+        Kind::List => return messages_from(column),
+        _ => text_of(column)?,
+    };
     match content.trim().is_empty() {
         true => Err(wrong(format!("column `{}` is empty; a row needs a prompt", column.0))),
         false => Ok(vec![Message::user(content)]),
     }
 }
 
-/// The messages of an answer: text is one assistant message, whose reasoning may stand in its own column, in the text
-/// between think tags, or in both.
-pub(super) fn reply_from(column: Option<(&str, &Value)>, reasoning: Option<String>) -> Result<Vec<Message>, Problem> {
+/// Earlier turns as LLaMA-Factory writes them: a list of pairs of a question and its answer.
+pub(super) fn history_from((name, value): (&str, Json<'_>)) -> Result<Vec<Message>, Problem> {
+    let pair = |(index, pair): (usize, Json<'_>)| {
+        let place = format!("{name}[{index}]");
+        let texts: Vec<String> =
+            pair.items().into_iter().map(|text| text_of((&place, text))).collect::<Result<_, _>>()?;
+        match <[String; 2]>::try_from(texts) {
+            Ok([question, answer]) => Ok([Message::user(question), assistant(answer, None)]),
+            Err(_) => Err(wrong(format!("{place} is no pair of a question and its answer"))),
+        }
+    };
+    if !value.is_empty() && value.kind() != Kind::List {
+        return Err(wrong(format!("column `{name}` holds {}, and a list of pairs is wanted", value.kind().named())));
+    }
+    Ok(value.items().into_iter().enumerate().map(pair).collect::<Result<Vec<_>, _>>()?.concat())
+}
+
+/// The messages of an answer: text, or a list of its parts, is one assistant message, whose reasoning may stand in its own column, or in the text
+/// between think tags.
+pub(super) fn reply_from(column: Option<(&str, Json<'_>)>, reasoning: Option<String>) -> Result<Vec<Message>, Problem> {
+    let reasoning = reasoning.as_deref().and_then(bare_reasoning);
     let mut messages = match column {
-        Some(column) if column.1.is_array() => messages_from(column)?,
-        Some(column) => vec![assistant(text_of(column)?, None)],
-        None => vec![assistant(String::new(), None)],
+        Some(column) if is_parts(column.1) => {
+            let (content, own) = parts_from(column)?;
+            vec![assistant(content, own)]
+        }
+        Some(column) if column.1.kind() == Kind::List => messages_from(column)?,
+        Some(column) => return Ok(vec![assistant(text_of(column)?, reasoning)]),
+        None => return Ok(vec![assistant(String::new(), reasoning)]),
     };
-    // A data set that gives both repeats itself; the column is the deliberate one.
-    if let Some(reasoning) = reasoning.as_deref().and_then(bare_reasoning)
-        && let Some(last) = messages.iter_mut().rev().find(|message| message.role == Role::Assistant)
-    {
-        last.reasoning = Some(reasoning);
+    match reasoning.is_none_or(|reasoning| give_reasoning(&mut messages, reasoning)) {
+        true => Ok(messages),
+        false => Err(wrong("the answer has reasoning of its own, and a column another; give one of them".to_string())),
     }
-    Ok(messages)
 }
 
-fn message_from(item: &Value, place: &str) -> Result<Message, Problem> {
-    let Value::Object(fields) = item else {
-        return Err(wrong(format!("{place} holds {}, and a message object is wanted", kind_of(item))));
-    };
-    let role = role_from(fields, place)?;
-    if fields
-        .get("tool_calls")
-        .is_some_and(|calls| calls.as_array().is_none_or(|list| !list.is_empty()) && !calls.is_null())
-    {
-        return Err(wrong(format!("{place} holds `tool_calls`, which cannot be learnt yet; leave such rows out")));
+/// Whether a list holds parts of one message, and no messages.
+fn is_parts(value: Json<'_>) -> bool {
+    let is_part = |item: &Json<'_>| item.get("type").is_some() && ROLE.iter().all(|name| item.get(name).is_none());
+    let items = if value.kind() == Kind::List { value.items() } else { Vec::new() };
+    !items.is_empty() && items.iter().all(is_part)
+}
+
+/// Content and reasoning that a list of parts holds.
+fn parts_from((name, value): (&str, Json<'_>)) -> Result<(String, Option<String>), Problem> {
+    let in_column = |reason: String| wrong(format!("column `{name}`: {reason}"));
+    let said = said::said_in_parts(value).map_err(in_column)?;
+    if !said.refusal.is_empty() {
+        return Err(not_learnt(&format!("column `{name}`"), "refusal"));
     }
-    let content = match field(fields, &["content", "value"]) {
-        Some(value) => content_from(value, place)?,
-        None => String::new(),
-    };
+    let content = said::text_of(said.content, "its content").map_err(in_column)?;
+    let reasoning = said::text_of(said.reasoning, "its reasoning").map_err(in_column)?;
+    Ok((content, bare_reasoning(&reasoning)))
+}
+
+/// Gives the last answer the reasoning that stands beside the conversation; `false` if it has another one.
+pub(super) fn give_reasoning(messages: &mut [Message], reasoning: String) -> bool {
+    let Some(last) = messages.iter_mut().rev().find(|message| message.role == Role::Assistant) else { return true };
+    match &last.reasoning {
+        Some(own) if !own.trim().is_empty() && own.trim() != reasoning => false,
+        _ => {
+            last.reasoning = Some(reasoning);
+            true
+        }
+    }
+}
+
+/// Neither content nor reasoning.
+pub(super) fn says_nothing(message: &Message) -> bool {
+    message.content.trim().is_empty() && message.reasoning.as_ref().is_none_or(|text| text.trim().is_empty())
+}
+
+fn message_from(item: Json<'_>, place: &str) -> Result<Message, Problem> {
+    if item.kind() != Kind::Object {
+        return Err(wrong(format!("{place} holds {}, and a message object is wanted", item.kind().named())));
+    }
+    let fields = item.fields();
+    let role = role_from(&fields, place)?;
+    check_fields(&fields, place)?;
+    let at_place = |reason: String| wrong(format!("{place}: {reason}"));
+    let weight = weight_in(&fields).map_err(at_place)?.unwrap_or(1.0);
+    let said = Said::of(&fields, false).map_err(at_place)?;
+    if !said.refusal.is_empty() {
+        return Err(not_learnt(place, "refusal"));
+    }
+    let content = said::text_of(said.content, "its content").map_err(at_place)?;
     if role != Role::Assistant {
-        return Ok(Message::new(role, content));
+        let is_there = CONTENT.iter().any(|name| fields.get(name).is_some());
+        // An empty system message is a choice, and a tool may find nothing; nobody asks nothing.
+        if !is_there || (role == Role::User && content.trim().is_empty()) {
+            let role = role.as_str();
+            return Err(wrong(format!("{place} ({role}) has no content; give it in `content`")));
+        }
+        if !said.reasoning.is_empty() {
+            let role = role.as_str();
+            return Err(wrong(format!("{place} ({role}) has reasoning, which only an assistant's turn can have")));
+        }
+        return Ok(Message { weight, ..Message::new(role, content) });
     }
-    let reasoning = field(fields, &["reasoning_content", "reasoning", "thinking"])
-        .map(|value| text_of((&format!("{place}.reasoning"), value)))
-        .transpose()?;
-    Ok(assistant(content, reasoning.as_deref().and_then(bare_reasoning)))
+    let reasoning = said::text_of(said.reasoning, "its reasoning").map_err(at_place)?;
+    Ok(Message { weight, ..assistant(content, bare_reasoning(&reasoning)) })
 }
 
-fn role_from(fields: &Map<String, Value>, place: &str) -> Result<Role, Problem> {
-    let Some(Value::String(name)) = field(fields, &["role", "from"]) else {
+/// Refuses what a message holds beside its text and cannot be passed over.
+fn check_fields(fields: &Fields<'_>, place: &str) -> Result<(), Problem> {
+    for (name, value) in fields.iter() {
+        if super::whole::is_finish(name) {
+            let words = value.text().ok().flatten().unwrap_or_default();
+            if !value.is_empty() && !Finish::of(&words).is_complete() {
+                let shown = value.written();
+                return Err(wrong(format!("{place} was not answered to its end ({name} is {shown})")));
+            }
+            continue;
+        }
+        let is_read = [&ROLE[..], &CONTENT, &REASONING].concat().contains(&name) || weight::is_name(name);
+        if is_read || value.is_empty() || HARMLESS.contains(&name) {
+            continue;
+        }
+        if NOT_LEARNT.contains(&name) {
+            return Err(not_learnt(place, name));
+        }
+        let shown = name.escape_debug();
+        return Err(wrong(format!(
+            "{place} has `{shown}`, which Aludel does not know, so that it may be text or change what is learnt; take it out \
+             of the messages, or call it `metadata` if it is only a note"
+        )));
+    }
+    Ok(())
+}
+
+fn not_learnt(place: &str, name: &str) -> Problem {
+    wrong(format!("{place} holds `{name}`, which cannot be learnt yet"))
+}
+
+fn role_from(fields: &Fields<'_>, place: &str) -> Result<Role, Problem> {
+    let name = ROLE.iter().find_map(|name| fields.get(name)?.text().ok().flatten());
+    let Some(name) = name else {
         return Err(wrong(format!("{place} says neither `role` nor `from`, so nobody knows who speaks")));
     };
     match name.to_ascii_lowercase().as_str() {
@@ -88,32 +224,19 @@ fn role_from(fields: &Map<String, Value>, place: &str) -> Result<Role, Problem> 
     }
 }
 
-/// Content is text, or a list of parts of which only text can be learnt.
-fn content_from(value: &Value, place: &str) -> Result<String, Problem> {
-    let Value::Array(parts) = value else {
-        return text_of((place, value));
-    };
-    let mut content = String::new();
-    for part in parts {
-        match (part, part.get("text")) {
-            (Value::String(text), _) | (_, Some(Value::String(text))) => content.push_str(text),
-            _ => {
-                let kind = part.get("type").and_then(Value::as_str).unwrap_or("unknown");
-                return Err(wrong(format!("{place} has a part of type `{kind}`, and only text can be learnt")));
-            }
+/// An assistant message. Reasoning between tags in its content moves to its own place; where reasoning stands beside the
+/// content, the content is the answer, whatever tags it speaks of. A data set that gives both word for word repeats itself.
+fn assistant(content: String, reasoning: Option<String>) -> Message {
+    let message = Message::assistant(content);
+    let Some(reasoning) = reasoning else { return message.split_reasoning(&ThinkTags::default()) };
+    let is_opened = message.content.trim_start().starts_with(ThinkTags::default().open.as_str());
+    if is_opened {
+        let split = message.clone().split_reasoning(&ThinkTags::default());
+        if split.reasoning.as_deref().map(str::trim) == Some(reasoning.as_str()) {
+            return split;
         }
     }
-    Ok(content)
-}
-
-/// An assistant message; reasoning between tags in its content moves to its own place, where reasoning that stands
-/// beside the content takes precedence.
-fn assistant(content: String, reasoning: Option<String>) -> Message {
-    let mut message = Message::assistant(content).split_reasoning(&ThinkTags::default());
-    if reasoning.is_some() {
-        message.reasoning = reasoning;
-    }
-    message
+    message.with_reasoning(reasoning)
 }
 
 /// Reasoning without the tags that some data sets leave around it, or `None` if nothing is left.
@@ -122,10 +245,6 @@ fn bare_reasoning(text: &str) -> Option<String> {
     let text = text.strip_prefix("<think>").unwrap_or(text);
     let text = text.strip_suffix("</think>").unwrap_or(text).trim();
     (!text.is_empty()).then(|| text.to_string())
-}
-
-fn field<'a>(fields: &'a Map<String, Value>, names: &[&str]) -> Option<&'a Value> {
-    names.iter().find_map(|name| fields.get(*name).filter(|value| !value.is_null()))
 }
 
 fn wrong(detail: String) -> Problem {

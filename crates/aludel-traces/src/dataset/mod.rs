@@ -2,33 +2,43 @@
 //! size; a broken row either ends the reading with its place and reason or is counted and left out. Splitting,
 //! tokenising and caching are the neighbours' work.
 
+mod column_map;
 mod columns;
 mod messages;
 mod parquet;
 mod problem;
 mod prompts;
 mod read;
+mod reasoning;
 mod record;
+mod row;
 #[cfg(test)]
 mod tests;
 mod unpack;
+mod weight;
+mod whole;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use aludel_text::message::Message;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
 
-pub use columns::ColumnMap;
+pub use column_map::ColumnMap;
 pub use parquet::write_parquet;
 pub use problem::ProblemKind;
 pub use prompts::{Prompt, Prompts, open_prompts};
+pub(crate) use reasoning::is_read_beside;
 pub use record::{Content, PromptKey, Provenance, Record};
+pub(crate) use row::row_of;
+pub use row::{Row, Unusable};
+pub use whole::{Flaw, flaw, unclosed};
+
+pub use crate::json::{Columns, Fields, Json, Kind, NoText};
 
 use crate::Error;
-use problem::Problem;
 use read::{RawRow, RawRows};
+use row::{parse, read_columns};
 
 /// How data files are read.
 #[derive(Clone, Debug)]
@@ -73,6 +83,9 @@ pub fn open(paths: &[PathBuf], options: &ReadOptions) -> Result<Records, Error> 
 pub struct Counts {
     /// Rows that became records.
     pub rows: u64,
+    /// Of these, rows whose model reasoned, as they say, and that hold none of its reasoning.
+    #[serde(default)]
+    pub without_reasoning: u64,
     /// Rows that were left out, by reason, in the order in which the reasons first came up.
     pub bad: Vec<BadRows>,
 }
@@ -121,7 +134,7 @@ impl Counts {
 }
 
 /// A row's columns, and where it stands.
-pub type PlacedColumns = (Map<String, Value>, Provenance);
+pub type PlacedColumns = (Columns, Provenance);
 
 /// The records of a list of data files, in order. After an error it ends.
 #[derive(Default)]
@@ -177,7 +190,10 @@ impl Records {
     fn next_record(&mut self) -> Result<Option<Record>, Error> {
         while let Some(row) = self.next_row()? {
             match row.content {
-                Ok(content) => return Ok(Some(Record::new(content, row.provenance))),
+                Ok(content) => {
+                    let flaw = flaw(&content, &row.columns);
+                    return Ok(Some(Record { weight: row.weight, flaw, ..Record::new(content, row.provenance) }));
+                }
                 Err(unusable) if self.options.skip_bad_rows => self.leave_out(&row.provenance, unusable),
                 Err(unusable) => return Err(unusable.into_error(&row.provenance)),
             }
@@ -192,9 +208,10 @@ impl Records {
     /// A file that cannot be read, or holds no row.
     pub fn next_row(&mut self) -> Result<Option<Row>, Error> {
         let Some((raw, provenance)) = self.next_raw()? else { return Ok(None) };
-        let (columns, content) = self.content_of(raw);
-        self.counts.rows += u64::from(content.is_ok());
-        Ok(Some(Row { content, columns, provenance }))
+        let row = self.row_of(raw, provenance);
+        self.counts.rows += u64::from(row.content.is_ok());
+        self.counts.without_reasoning += u64::from(row.hides_reasoning);
+        Ok(Some(row))
     }
 
     /// The next row as its columns alone, whatever they are called: for files that are no traces.
@@ -247,17 +264,20 @@ impl Records {
     }
 
     /// What is learnt from a row, and the columns that are not part of it.
-    fn content_of(&mut self, raw: RawRow) -> (Map<String, Value>, Result<Content, Unusable>) {
-        let row = match raw.bytes.and_then(|bytes| parse(&bytes)) {
-            Ok(row) => row,
-            Err(problem) => return (Map::new(), Err(problem.into())),
+    fn row_of(&mut self, raw: RawRow, provenance: Provenance) -> Row {
+        let columns = match raw.bytes.and_then(|bytes| parse(&bytes)) {
+            Ok(columns) => columns,
+            Err(problem) => {
+                let (content, columns) = (Err(problem.into()), Columns::default());
+                return Row { content, columns, weight: 1.0, hides_reasoning: false, provenance };
+            }
         };
-        if let Some(columns) = &self.options.columns {
-            let has = |name: &Option<String>| name.as_ref().is_some_and(|name| row.contains_key(name));
-            self.named_columns.reasoning |= has(&columns.reasoning);
-            self.named_columns.system |= has(&columns.system);
+        if let Some(map) = &self.options.columns {
+            let has = |name: &Option<String>| name.as_ref().is_some_and(|name| columns.contains(name));
+            self.named_columns.reasoning |= has(&map.reasoning);
+            self.named_columns.system |= has(&map.system);
         }
-        read_columns(row, self.options.columns.as_ref())
+        read_columns(columns, self.options.columns.as_ref(), provenance)
     }
 
     /// What only the whole data can tell.
@@ -299,109 +319,6 @@ impl Iterator for Records {
 ///
 /// # Errors
 /// What is wrong with the column.
-pub fn prompt_messages(name: &str, value: &Value) -> Result<Vec<Message>, String> {
+pub fn prompt_messages(name: &str, value: Json<'_>) -> Result<Vec<Message>, String> {
     messages::prompt_from((name, value)).map_err(|problem| problem.detail)
-}
-
-/// A row that was never in a file, read as one would be.
-pub(crate) fn row_of(columns: Map<String, Value>, provenance: Provenance) -> Row {
-    let (columns, content) = read_columns(columns, None);
-    Row { content, columns, provenance }
-}
-
-fn read_columns(
-    mut row: Map<String, Value>,
-    map: Option<&ColumnMap>,
-) -> (Map<String, Value>, Result<Content, Unusable>) {
-    match columns::content_of(&row, map) {
-        Ok(found) => {
-            let used: Vec<String> = found.columns.iter().map(ToString::to_string).collect();
-            let content = found.content;
-            row.retain(|name, _| !used.contains(name));
-            (row, Ok(content))
-        }
-        Err(problem) => {
-            let lacks_answer = problem.kind == ProblemKind::NothingToLearn
-                || (problem.kind == ProblemKind::Columns && columns::lacks_answer_only(&row, map));
-            (row, Err(Unusable { lacks_answer, ..problem.into() }))
-        }
-    }
-}
-
-/// A row and all that its columns hold.
-#[derive(Clone, Debug)]
-pub struct Row {
-    /// What is learnt from it, or why nothing can be.
-    pub content: Result<Content, Unusable>,
-    /// The columns that are not part of the content; all of them where there is none.
-    pub columns: Map<String, Value>,
-    /// Where it stands.
-    pub provenance: Provenance,
-}
-
-/// Why a row cannot be used.
-#[derive(Clone, Debug)]
-pub struct Unusable {
-    /// The kind of reason.
-    pub kind: ProblemKind,
-    /// What exactly is wrong.
-    pub reason: String,
-    /// Whether the row is in order but for an answer that is not there.
-    pub lacks_answer: bool,
-}
-
-impl Unusable {
-    /// The error that ends the reading at this row.
-    pub fn into_error(self, provenance: &Provenance) -> Error {
-        let (path, line, reason) = (provenance.file.to_path_buf(), provenance.line, self.reason);
-        match self.kind {
-            // Every row of the file has these columns: leaving rows out is no way to mend it.
-            ProblemKind::Columns => Error::Columns { path, line, reason },
-            _ => Error::Row { path, line, reason },
-        }
-    }
-}
-
-impl From<Problem> for Unusable {
-    fn from(problem: Problem) -> Unusable {
-        Unusable { kind: problem.kind, reason: problem.detail, lacks_answer: false }
-    }
-}
-
-fn parse(bytes: &[u8]) -> Result<Map<String, Value>, Problem> {
-    let text = std::str::from_utf8(bytes).map_err(|error| {
-        let at = error.valid_up_to();
-        Problem::new(
-            ProblemKind::NotUtf8,
-            format!("byte {} of the row (0x{:02x}) is not UTF-8; save the file as UTF-8", at + 1, bytes[at]),
-        )
-    })?;
-    match serde_json::from_str(text) {
-        Ok(Value::Object(row)) => Ok(row),
-        Ok(other) => Err(Problem::new(
-            ProblemKind::NotJson,
-            format!("the row is {}, and a JSON object is wanted", columns::kind_of(&other)),
-        )),
-        Err(error) => Err(Problem::new(ProblemKind::NotJson, syntax_reason(text, &error))),
-    }
-}
-
-/// The parser's reason, and what is usually behind it.
-fn syntax_reason(text: &str, error: &serde_json::Error) -> String {
-    let hint = match () {
-        () if error.is_eof() => {
-            " (in JSONL a row is one line: a row over several lines, or a file that was cut off, ends too early)"
-        }
-        () if text.contains("NaN") || text.contains("Infinity") => " (JSON knows neither NaN nor Infinity: write null)",
-        () if text.contains("\\ud") || text.contains("\\uD") => {
-            " (half of a character pair such as \\ud83d is no character)"
-        }
-        () => "",
-    };
-    // The parser counts lines inside of the row, and a row is usually one: its line in the file is named already.
-    let reason = error.to_string();
-    let place = format!(" at line {} column {}", error.line(), error.column());
-    let reason = reason.strip_suffix(&place).unwrap_or(&reason);
-    let row_line = if error.line() > 1 { format!("line {} of the row, ", error.line()) } else { String::new() };
-    format!("not valid JSON: {reason} at {row_line}column {}{hint}", error.column())
 }

@@ -4,13 +4,13 @@
 use std::path::PathBuf;
 
 use aludel_text::message::{Message, Role};
-use serde_json::{Map, Value};
 
-use super::columns::{self, Column, ColumnMap, first_present, named, text_of};
-use super::messages::{messages_from, prompt_from};
+use super::column_map::ColumnMap;
+use super::columns::{self, Column, first_present, named, text_of};
+use super::messages::{history_from, messages_from, prompt_from};
 use super::problem::{Problem, ProblemKind};
 use super::read::RawRow;
-use super::{Provenance, ReadOptions, Records, Unusable, open, parse};
+use super::{Columns, Provenance, ReadOptions, Records, Unusable, open, parse};
 use crate::Error;
 
 /// What one row asks.
@@ -19,7 +19,7 @@ pub struct Prompt {
     /// The conversation up to the last turn that is not the assistant's; the system message comes first.
     pub messages: Vec<Message>,
     /// All other columns: right answers, sources, and answers that the row already had.
-    pub columns: Map<String, Value>,
+    pub columns: Columns,
     /// Where the row stands.
     pub provenance: Provenance,
 }
@@ -78,15 +78,15 @@ impl Iterator for Prompts {
 }
 
 /// What a row asks, and the columns that are no part of it.
-fn prompt_of(raw: RawRow, map: Option<&ColumnMap>) -> Result<(Vec<Message>, Map<String, Value>), Problem> {
+fn prompt_of(raw: RawRow, map: Option<&ColumnMap>) -> Result<(Vec<Message>, Columns), Problem> {
     let mut row = raw.bytes.and_then(|bytes| parse(&bytes))?;
     let (messages, used) = asked(&row, map)?;
     let used: Vec<String> = used.into_iter().map(str::to_string).collect();
-    row.retain(|name, _| !used.contains(name));
+    row.retain(|name| !used.iter().any(|used| used == name));
     Ok((messages, row))
 }
 
-fn asked<'a>(row: &'a Map<String, Value>, map: Option<&ColumnMap>) -> Result<(Vec<Message>, Vec<&'a str>), Problem> {
+fn asked<'a>(row: &'a Columns, map: Option<&ColumnMap>) -> Result<(Vec<Message>, Vec<&'a str>), Problem> {
     let part = |part: &str, name: Option<&String>, usual: &[&str]| match name {
         Some(name) => named(row, part, name).map(Some),
         None => Ok(first_present(row, usual)),
@@ -105,14 +105,17 @@ fn asked<'a>(row: &'a Map<String, Value>, map: Option<&ColumnMap>) -> Result<(Ve
     let Some(prompt) = part("prompt", name, &["prompt", "instruction", "question", "text"])? else {
         return Err(columns::no_shape(row));
     };
-    let input = if prompt.0 == "instruction" { first_present(row, &["input"]) } else { None };
-    let mut messages = prompt_from(prompt)?;
+    let is_instruction = prompt.0 == "instruction";
+    let beside = |name: &str| first_present(row, &[name]).filter(|_| is_instruction);
+    let (history, input) = (beside("history"), beside("input"));
+    let mut messages = history.map(history_from).transpose()?.unwrap_or_default();
+    messages.extend(prompt_from(prompt)?);
     if let Some(input) = input
         && let Some(last) = messages.last_mut()
     {
         columns::append_input(last, input)?;
     }
-    let used = [Some(prompt), input, system].into_iter().flatten().map(|(name, _)| name).collect();
+    let used = [history, Some(prompt), input, system].into_iter().flatten().map(|(name, _)| name).collect();
     Ok((question(messages, system)?, used))
 }
 

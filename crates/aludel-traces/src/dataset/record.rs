@@ -7,6 +7,8 @@ use std::sync::Arc;
 
 use aludel_text::message::{Message, Role};
 
+use super::whole::Flaw;
+
 /// One row of data in its canonical form.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Record {
@@ -16,6 +18,10 @@ pub struct Record {
     pub provenance: Provenance,
     /// Equal for rows that ask the same thing; see [`PromptKey`].
     pub prompt_key: PromptKey,
+    /// How much it counts in training: what its messages count is multiplied by this.
+    pub weight: f32,
+    /// Why it is not whole, if it is not.
+    pub flaw: Option<Flaw>,
 }
 
 /// What a row holds.
@@ -45,10 +51,10 @@ pub struct Provenance {
 pub struct PromptKey(pub u128);
 
 impl Record {
-    /// A record whose key is computed from its content.
+    /// A whole record of weight 1, whose key is computed from its content.
     pub fn new(content: Content, provenance: Provenance) -> Record {
         let prompt_key = PromptKey::of(&content);
-        Record { content, provenance, prompt_key }
+        Record { content, provenance, prompt_key, weight: 1.0, flaw: None }
     }
 
     /// The conversation, or `None` for a row of plain text.

@@ -5,7 +5,7 @@ use std::fs;
 use std::io::Write as _;
 
 use proptest::prelude::*;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use aludel_text::message::Message;
 
@@ -76,6 +76,9 @@ fn every_shape_is_recognised() {
     check(json!({"instruction": "q", "response": "a"}), &plain);
     check(json!({"instruction": "q", "input": "", "output": "a"}), &plain);
     check(json!({"instruction": "q", "input": "x", "output": "a"}), &[user("q\n\nx"), Message::assistant("a")]);
+    let earlier = [user("x"), Message::assistant("y"), user("q"), Message::assistant("a")];
+    check(json!({"instruction": "q", "input": "", "output": "a", "history": [["x", "y"]]}), &earlier);
+    check(json!({"instruction": "q", "input": "", "output": "a", "history": []}), &plain);
     check(json!({"question": "q", "answer": "a"}), &plain);
     check(json!({"question": "q", "answer": 12}), &[user("q"), Message::assistant("12")]);
     let (records, _) = read(br#"{"text": "once upon"}"#, &ReadOptions::default());
@@ -107,8 +110,8 @@ fn precedence_is_as_documented() {
         }
         check(row.clone(), wanted);
     };
-    next(&[], &[user("m"), Message::assistant("n")]);
-    next(&["messages"], &[user("c"), Message::assistant("d")]);
+    next(&[], &[user("m"), thought("r", "n")]);
+    next(&["messages"], &[user("c"), thought("r", "d")]);
     next(&["conversations"], &[user("p"), thought("r", "s")]);
     next(&["response"], &[user("p"), thought("r", "t")]);
     next(&["completion", "prompt", "reasoning"], &[user("i"), Message::assistant("o")]);
@@ -125,6 +128,9 @@ fn reasoning_finds_its_place() {
     check(json!({"prompt": "q", "reasoning": "r", "response": "<think>r</think>a"}), &[user("q"), thought("r", "a")]);
     let message = json!({"role": "assistant", "content": "a", "reasoning_content": "r"});
     check(json!({"messages": [{"role": "user", "content": "q"}, message]}), &[user("q"), thought("r", "a")]);
+    let parts = json!([{"type": "thinking", "thinking": "r"}, {"type": "text", "text": "a"}]);
+    let asked = json!([{"type": "text", "text": "a</think>q"}]);
+    check(json!({"prompt": asked, "response": parts}), &[user("a</think>q"), thought("r", "a")]);
     let message = json!({"from": "gpt", "value": "<think>r</think>a"});
     check(json!({"conversations": [{"from": "human", "value": "q"}, message]}), &[user("q"), thought("r", "a")]);
     // What a user writes stays as it is.
@@ -160,6 +166,11 @@ fn columns_can_be_named() {
         &columns(&[("messages", "dialog")]),
         json!({"prompt": "x", "response": "y", "dialog": [{"role": "user", "content": "q"}, {"role": "bot", "content": "a"}]}),
         &[user("q"), Message::assistant("a")],
+    );
+    check_with(
+        &columns(&[("messages", "dialog"), ("reasoning", "cot")]),
+        json!({"dialog": [{"role": "user", "content": "q"}, {"role": "bot", "content": "a"}], "cot": "r"}),
+        &[user("q"), thought("r", "a")],
     );
     let (records, _) = read(br#"{"body": "b"}"#, &columns(&[("text", "body")]));
     assert_eq!(records[0].as_ref().unwrap().content, Content::Text("b".to_string()));
@@ -219,7 +230,8 @@ fn broken_rows_name_line_and_reason() {
     };
     with_line(b"{\"question\": \"q\"", &["not valid JSON", "one line"]);
     with_line(b"{\"question\": NaN}", &["write null"]);
-    with_line(b"{\"question\": \"\\ud83d\"}", &["half of a character pair"]);
+    with_line(b"{\"question\": \"\\ud83d\", \"answer\": \"a\"}", &["column `question` holds half of a character pair"]);
+    with_line(b"{\"\\ud83d\": \"a\"}", &["half of a character pair"]);
     with_line(b"{\"question\": \"\xff\"}", &["byte 15", "0xff", "UTF-8"]);
     with_line(b"42", &["the row is a number"]);
     with_line(br#"{"question": {"a": 1}, "answer": "x"}"#, &["column `question` holds an object"]);
@@ -378,7 +390,8 @@ fn parquet_keeps_columns_of_several_kinds() {
     let path = folder.path().join("rows");
     fs::write(&path, as_parquet(PACKED_ROWS)).unwrap();
     let mut records = open(&[path], &ReadOptions::default()).unwrap();
-    let rows: Vec<Value> = (0..2).map(|_| Value::Object(records.next_row().unwrap().unwrap().columns)).collect();
+    let rows: Vec<Value> =
+        (0..2).map(|_| serde_json::to_value(records.next_row().unwrap().unwrap().columns).unwrap()).collect();
     assert_eq!(rows, [json!({"gold": "4", "score": 0.5}), json!({"gold": "zwölf", "ok": true})]);
     assert!(records.next_row().unwrap().is_none());
     assert_eq!(records.bytes_read(), records.bytes_total());
@@ -498,7 +511,7 @@ fn check_prompt(options: &ReadOptions, row: Value, wanted: &[Message], left: &[&
     let prompts: Vec<_> = open_prompts(&[path], options).unwrap().collect();
     let [Ok(prompt)] = prompts.as_slice() else { panic!("{row}: {prompts:?}") };
     assert_eq!(prompt.messages, wanted, "{row}");
-    assert_eq!(prompt.columns.keys().map(String::as_str).collect::<Vec<_>>(), left, "{row}");
+    assert_eq!(prompt.columns.names().collect::<Vec<_>>(), left, "{row}");
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use flate2::read::MultiGzDecoder;
 
-use super::parquet::ParquetLines;
+use super::parquet::{ParquetLines, Trouble};
 use crate::Error;
 
 /// The text of a data file, as it is unpacked.
@@ -59,9 +59,13 @@ impl Unpacked {
             Packing::Nothing => Box::new(counted),
             Packing::Gzip => Box::new(MultiGzDecoder::new(BufReader::with_capacity(BUFFER_BYTES, counted))),
             Packing::Zstd => Box::new(zstd::Decoder::new(counted).map_err(|error| damaged(error.to_string()))?),
-            Packing::Parquet => {
-                Box::new(ParquetLines::open(counted.file, metadata.len(), Arc::clone(&bytes_read)).map_err(damaged)?)
-            }
+            Packing::Parquet => match ParquetLines::open(counted.file, metadata.len(), Arc::clone(&bytes_read)) {
+                Ok(lines) => Box::new(lines),
+                Err(Trouble::Damaged(reason)) => return Err(damaged(reason)),
+                Err(Trouble::Packing(packing)) => {
+                    return Err(Error::ParquetPacking { path: path.to_path_buf(), packing });
+                }
+            },
         };
         let mut text = BufReader::with_capacity(BUFFER_BYTES, stream);
         let unpacked = io::BufRead::fill_buf(&mut text).map_err(|error| packing.read_error(path, error))?;
@@ -97,10 +101,12 @@ impl Packing {
 
 /// Kinds of file that are known but not read, by their first bytes.
 fn not_text(start: &[u8]) -> Option<(&'static str, &'static str)> {
-    let kinds: [(&[u8], &str, &str); 10] = [
+    let kinds: [(&[u8], &str, &str); 12] = [
         (b"\x1f\x8b", "a gzip file inside another packing", "unpack it once"),
         (b"\x28\xb5\x2f\xfd", "a zstd file inside another packing", "unpack it once"),
         (b"PAR1", "a compressed Parquet file", "unpack it first: Parquet is compressed inside"),
+        (b"PARE", "an encrypted Parquet file", "decrypt it first"),
+        (b"ARROW1", "an Arrow IPC file", "write it as Parquet or as JSONL"),
         (b"PK\x03\x04", "a zip archive", "unpack it first"),
         (b"BZh", "a bzip2 file", "unpack it first, or pack it with gzip or zstd"),
         (b"GGUF", "a GGUF model", "give a model with --student and a data file with --data"),

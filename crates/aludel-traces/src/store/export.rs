@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use aludel_formats::atomic;
 use aludel_text::message::Role;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::Place;
 use super::check::Damage;
@@ -17,7 +17,7 @@ use super::open::is_sqlite;
 use super::snapshot::{Snapshot, Stored};
 use crate::Error;
 use crate::curate::{Trace, TraceSource, trace_of};
-use crate::dataset::{self, Provenance};
+use crate::dataset::{self, Columns, Provenance};
 
 /// A store's traces as rows: all of them, or those that are complete.
 pub struct Rows {
@@ -62,7 +62,7 @@ impl Rows {
     }
 
     /// The rows, by run, prompt and sample.
-    pub fn iter(&self) -> impl Iterator<Item = Result<Map<String, Value>, Error>> + Send + '_ {
+    pub fn iter(&self) -> impl Iterator<Item = Result<Columns, Error>> + Send + '_ {
         let mut after: Place = (0, 0, 0);
         let mut page = Vec::new().into_iter();
         let mut ended = false;
@@ -82,11 +82,11 @@ impl Rows {
         })
     }
 
-    fn columns(&self, stored: Stored) -> Map<String, Value> {
-        let mut row = Map::new();
+    fn columns(&self, stored: Stored) -> Columns {
+        let mut row = Columns::default();
         let mut put = |name: &str, value: Value| {
             if !value.is_null() {
-                row.insert(name.to_string(), value);
+                row.set(name, &value);
             }
         };
         if self.single_questions {
@@ -115,13 +115,13 @@ impl Rows {
             put("status", json!(stored.status));
             put("error", json!(stored.error));
         }
-        for (name, value) in stored.columns {
-            let mut free = name;
+        for (name, value) in stored.columns.iter() {
+            let mut free = name.to_string();
             // A prompt's own column must neither take the place of one of these nor be read as part of the answer.
-            while row.contains_key(&free) || PARTS.contains(&free.as_str()) {
+            while row.contains(&free) || PARTS.contains(&free.as_str()) || dataset::is_read_beside(&free) {
                 free.insert_str(0, "prompt_");
             }
-            row.insert(free, value);
+            row.set(&free, &value);
         }
         row
     }
@@ -132,15 +132,12 @@ const MEND: &str = "`aludel trace --replace-damaged` with the same settings asks
     `aludel trace export --skip-damaged` writes the others";
 
 /// Names that play a part in a trace, whether a row has them or not.
-const PARTS: [&str; 19] = [
+const PARTS: [&str; 16] = [
     "prompt",
     "system",
     "system_prompt",
     "messages",
     "conversations",
-    "reasoning",
-    "reasoning_content",
-    "thinking",
     "response",
     "finish_reason",
     "teacher",

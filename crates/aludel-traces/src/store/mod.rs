@@ -57,6 +57,7 @@ pub struct Wanted {
 }
 
 /// How asking ended.
+#[expect(clippy::large_enum_variant, reason = "nearly all of them are answers")]
 #[derive(Clone, Debug, PartialEq)]
 pub enum Outcome {
     /// With an answer: complete, or cut if its end is none of the model's own.
@@ -348,7 +349,7 @@ fn registered(prompt: &Prompt) -> Registered {
     Registered {
         hash: hash_of(&[&messages]),
         messages,
-        columns: Value::Object(prompt.columns.clone()).to_string(),
+        columns: serde_json::to_string(&prompt.columns).expect("columns are JSON"),
         origin: format!("{}, line {}", provenance.file.display(), provenance.line),
     }
 }

@@ -8,11 +8,12 @@ use std::sync::Mutex;
 use aludel_text::message::Message;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde::Serialize;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::check::{Damage, check, text};
 use super::{Place, Taken, open};
 use crate::Error;
+use crate::dataset::Columns;
 use crate::teacher::MOST_TOKENS;
 
 /// A store as it was when this was opened.
@@ -89,7 +90,7 @@ pub(super) struct Stored {
     pub(super) content: Option<String>,
     pub(super) prompt_hash: String,
     pub(super) messages: Vec<Message>,
-    pub(super) columns: Map<String, Value>,
+    pub(super) columns: Columns,
 }
 
 /// A page of rows ends at so many rows or bytes, whichever comes first.

@@ -29,7 +29,7 @@ impl Bench {
 
 fn prompt(number: u64, text: &str) -> Prompt {
     let provenance = Provenance { file: Arc::from(Path::new("prompts.jsonl")), file_index: 0, line: number };
-    let columns = json!({"gold": number.to_string()}).as_object().unwrap().clone();
+    let columns = json!({"gold": number.to_string()}).as_object().unwrap().clone().into();
     Prompt { messages: vec![Message::user(text)], columns, provenance }
 }
 
@@ -44,6 +44,7 @@ fn missing(store: &Store, prompts: &[Prompt], samples: u32) -> Missing {
 fn answer(content: &str, finish: Finish) -> Answer {
     Answer {
         reasoning: Some("because".to_string()),
+        hides_reasoning: false,
         content: content.to_string(),
         finish,
         prompt_tokens: Some(3),
@@ -181,7 +182,7 @@ fn a_complete_trace_stays_and_money_counts_for_all() {
     put(&store, answered(wanted, "whole", Finish::Stop));
     assert_eq!(now(), ((1, 0, 0), 0.5));
     put(&store, answered(wanted, "another", Finish::Stop));
-    let rows: Vec<_> = Rows::open(store.path(), true).unwrap().iter().map(Result::unwrap).collect();
+    let rows: Vec<Value> = Rows::open(store.path(), true).unwrap().iter().map(|row| json!(row.unwrap())).collect();
     assert_eq!((rows.len(), &rows[0]["response"]), (1, &json!("whole")));
     assert_eq!(store.spent().unwrap(), (0.5, 8));
 }
@@ -225,7 +226,7 @@ fn every_text_comes_back_as_it_was() {
     export(&rows, &bench.path("out.jsonl")).unwrap();
     let snapshot = store.snapshot().unwrap();
     for ((row, text), asked) in rows.iter().zip(texts).zip(asked) {
-        let row = row.unwrap();
+        let row = json!(row.unwrap());
         assert!(row["response"] == text && row["reasoning"] == text && row["prompt"] == asked.messages[0].content);
         let logprobs = snapshot.logprobs(row["hash"].as_str().unwrap()).unwrap().unwrap();
         assert!(logprobs["content"][0]["token"] == text);
@@ -277,7 +278,7 @@ fn curation_reads_a_store_as_it_reads_its_export() {
     let complete = Rows::open(store.path(), true).unwrap();
     assert_eq!(export(&complete, &bench.path("complete.parquet")).unwrap(), 10);
     let first = complete.iter().next().unwrap().unwrap();
-    let names: Vec<&str> = first.keys().map(String::as_str).collect();
+    let names: Vec<&str> = first.names().collect();
     let lineage = ["teacher", "sampling", "sample", "usage", "prompt_id", "hash", "store", "gold"];
     assert_eq!(names, [&["prompt", "reasoning", "response", "finish_reason"][..], &lineage].concat());
     let left: Vec<_> = fs::read_dir(bench.path("")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
@@ -289,7 +290,8 @@ fn a_prompt_s_own_columns_take_no_other_s_place() {
     let bench = Bench::new();
     let store = bench.store();
     let mut asked = prompt(1, "Why?");
-    asked.columns = json!({"hash": 1, "thinking": "old", "messages": [], "answer": "42"}).as_object().unwrap().clone();
+    asked.columns =
+        json!({"hash": 1, "thinking": "old", "messages": [], "answer": "42"}).as_object().unwrap().clone().into();
     asked.messages = vec![Message::user("a"), Message::assistant("b"), Message::user("c")];
     put(&store, answered(&missing(&store, &[asked], 1).next(1).unwrap()[0], "new", Finish::Stop));
     let inputs = Inputs::open(&[store.path().to_path_buf()], &ReadOptions::default()).unwrap();
@@ -297,8 +299,21 @@ fn a_prompt_s_own_columns_take_no_other_s_place() {
     let Ok(Content::Messages(messages)) = trace.content else { panic!("a conversation is wanted") };
     assert_eq!(messages.last().unwrap(), &Message::assistant("new").with_reasoning("because"));
     assert_eq!(messages.len(), 4);
-    let columns = ["prompt_hash", "prompt_thinking", "answer"].map(|name| trace.columns[name].clone());
+    let columns =
+        ["prompt_hash", "prompt_thinking", "answer"].map(|name| trace.columns.get(name).unwrap().value().unwrap());
     assert_eq!(columns, [json!(1), json!("old"), json!("42")]);
+}
+
+#[test]
+fn columns_of_prompts_keep_their_text() {
+    let bench = Bench::new();
+    let store = bench.store();
+    let text = r#"{"gold":1180591620717411303424,"price":1.10,"note":"cut \ud83d"}"#;
+    let asked = Prompt { columns: serde_json::from_str(text).unwrap(), ..prompt(1, "Why?") };
+    put(&store, answered(&missing(&store, &[asked], 1).next(1).unwrap()[0], "new", Finish::Stop));
+    export(&Rows::open(store.path(), true).unwrap(), &bench.path("out.jsonl")).unwrap();
+    let exported = fs::read_to_string(bench.path("out.jsonl")).unwrap();
+    assert!(exported.trim_end().ends_with(&text[1..]), "{exported}");
 }
 
 #[test]

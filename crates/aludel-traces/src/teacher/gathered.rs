@@ -5,13 +5,19 @@ use std::time::Duration;
 use aludel_text::thinking::{ThinkTags, split};
 use serde_json::{Map, Value};
 
+use super::finish::plain;
 use super::{Answer, Failure, Finish};
+use crate::said::{Said, text_of};
 
 /// What has come so far.
 #[derive(Debug, Default)]
 pub(super) struct Gathered {
-    pub(super) reasoning: String,
-    pub(super) content: String,
+    /// Reasoning, content and refusal.
+    pub(super) said: Said,
+    /// The model wants a tool to be called.
+    pub(super) calls_tools: bool,
+    /// Tokens of reasoning, as the server counts them.
+    pub(super) reasoning_tokens: u64,
     /// Why it ended, in the server's words; an answer without it is not whole.
     pub(super) finish: Option<String>,
     pub(super) prompt_tokens: Option<u64>,
@@ -24,7 +30,15 @@ pub(super) struct Gathered {
 impl Gathered {
     /// Whether any text has come.
     pub(super) fn has_text(&self) -> bool {
-        !self.reasoning.is_empty() || !self.content.is_empty()
+        !self.said.reasoning.is_empty() || !self.said.content.is_empty()
+    }
+
+    /// Appends what a piece says.
+    pub(super) fn add(&mut self, piece: Said) {
+        self.said.reasoning.extend(piece.reasoning);
+        self.said.content.extend(piece.content);
+        self.said.refusal.extend(piece.refusal);
+        self.said.is_withheld |= piece.is_withheld;
     }
 
     /// Appends to a list of the log probabilities; what is no list is kept as it is.
@@ -43,26 +57,40 @@ impl Gathered {
         let Some(words) = self.finish else {
             return Err(Failure::broken("the answer ends without a reason why it ended, so it may be cut"));
         };
-        let finish = match words.as_str() {
-            "stop" | "eos" | "eos_token" | "stop_sequence" | "end_turn" => Finish::Stop,
-            "length" | "max_tokens" | "model_length" => Finish::Length,
-            "content_filter" | "safety" => Finish::ContentFilter,
-            "tool_calls" | "function_call" => Finish::ToolCalls,
+        match plain(&words).as_str() {
             // DeepSeek's word for having no more room.
             "insufficient_system_resource" => {
                 return Err(Failure::Busy { status: None, retry_after: None, words });
             }
-            "abort" | "error" => return Err(Failure::broken(format!("the server gave up (finish_reason {words})"))),
-            _ => Finish::Other(words),
+            "abort" | "error" | "cancelled" | "user_cancel" | "malformed_function_call" => {
+                return Err(Failure::broken(format!("the server gave up (finish_reason {words})")));
+            }
+            _ => {}
+        }
+        let Said { reasoning, content, refusal, is_withheld } = self.said;
+        let text = |bytes, what: &str| {
+            text_of(bytes, what).map_err(|reason| Failure::broken(format!("{reason}; its other half never came")))
         };
-        let (inline, content) = match self.reasoning.trim().is_empty() {
-            true => split(&self.content, &ThinkTags::default()),
-            false => (None, self.content),
+        let reasoning = text(reasoning, "the reasoning")?;
+        let content = text(content, "the answer")?;
+        let (inline, content) = match reasoning.trim().is_empty() {
+            true => split(&content, &ThinkTags::default()),
+            false => (None, content),
         };
-        let content = if inline.is_some() { content.trim_start().to_owned() } else { content };
-        let reasoning = inline.unwrap_or(self.reasoning);
+        let mut content = if inline.is_some() { content.trim_start().to_owned() } else { content };
+        let reasoning = inline.unwrap_or(reasoning);
         let reasoning = reasoning.trim();
+        let mut finish = Finish::of(&words);
+        if finish.is_complete() && self.calls_tools {
+            finish = Finish::ToolCalls;
+        }
+        if !refusal.is_empty() {
+            // Servers say that such an answer has come to its end; it is none.
+            finish = Finish::Other("refusal".to_owned());
+            content.push_str(&text(refusal, "the refusal")?);
+        }
         Ok(Answer {
+            hides_reasoning: reasoning.is_empty() && (is_withheld || self.reasoning_tokens > 0),
             reasoning: (!reasoning.is_empty()).then(|| reasoning.to_owned()),
             content,
             finish,

@@ -5,6 +5,7 @@
 mod connection;
 mod endpoint;
 mod failure;
+mod finish;
 mod gathered;
 mod http;
 mod mask;
@@ -27,6 +28,7 @@ pub(crate) use gathered::MOST_TOKENS;
 
 pub use endpoint::{Dialect, Endpoint, Timeouts};
 pub use failure::Failure;
+pub use finish::Finish;
 pub use http::HttpTeacher;
 pub use preset::{Preset, Prices};
 pub use secret::Secret;
@@ -60,7 +62,7 @@ pub trait Teacher: Send + Sync {
 }
 
 /// What is asked.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Question {
     /// The conversation so far. Reasoning in earlier turns stays here: servers refuse it or do not expect it.
     pub messages: Vec<Message>,
@@ -108,6 +110,8 @@ impl Asking {
 pub struct Answer {
     /// The reasoning, without tags and the blank lines around it; never `Some` of nothing.
     pub reasoning: Option<String>,
+    /// The model reasoned, as the server says, and the server did not show any of it.
+    pub hides_reasoning: bool,
     /// The answer without its reasoning.
     pub content: String,
     /// Why the answer ended.
@@ -125,40 +129,6 @@ pub struct Answer {
     pub first_token_ms: u64,
     /// Milliseconds until the end.
     pub elapsed_ms: u64,
-}
-
-/// Why an answer ended.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Finish {
-    /// The model said that it was done. Only this makes an answer complete.
-    Stop,
-    /// It ran into the limit on tokens.
-    Length,
-    /// The server cut it off for what it says.
-    ContentFilter,
-    /// The model wants a tool to be called.
-    ToolCalls,
-    /// Anything else, in the server's words.
-    Other(String),
-}
-
-impl Finish {
-    /// Whether the answer is whole.
-    pub fn is_complete(&self) -> bool {
-        *self == Finish::Stop
-    }
-
-    /// The name that goes into stores and files.
-    pub fn as_str(&self) -> &str {
-        match self {
-            Finish::Stop => "stop",
-            Finish::Length => "length",
-            Finish::ContentFilter => "content_filter",
-            Finish::ToolCalls => "tool_calls",
-            Finish::Other(words) => words,
-        }
-    }
 }
 
 #[cfg(test)]

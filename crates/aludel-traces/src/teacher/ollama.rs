@@ -3,7 +3,8 @@
 use serde_json::{Map, Value, json};
 
 use super::gathered::{Gathered, count, merge};
-use super::{Asking, Question, openai};
+use super::{Asking, Failure, Question, openai};
+use crate::json::Json;
 
 /// The body of a request.
 pub(super) fn body(question: &Question, asking: &Asking, sample: u32, stream: bool) -> Value {
@@ -32,10 +33,10 @@ pub(super) fn body(question: &Question, asking: &Asking, sample: u32, stream: bo
 }
 
 /// Adds a line of a stream, or a whole answer: they look the same.
-pub(super) fn take(mut value: Value, gathered: &mut Gathered) {
-    let text = |pointer: &str| value.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
-    gathered.reasoning.push_str(text("/message/thinking"));
-    gathered.content.push_str(text("/message/content"));
+pub(super) fn take(mut value: Value, text: Json<'_>, gathered: &mut Gathered) -> Result<(), Failure> {
+    if let Some(message) = text.get("message") {
+        openai::add(message, true, gathered)?;
+    }
     if gathered.model.is_none() {
         gathered.model = value.get("model").and_then(Value::as_str).map(str::to_owned);
     }
@@ -47,4 +48,5 @@ pub(super) fn take(mut value: Value, gathered: &mut Gathered) {
         gathered.finish = Some(value.get("done_reason").and_then(Value::as_str).unwrap_or("stop").to_owned());
     }
     gathered.add_logprobs("content", value.get_mut("logprobs").map(Value::take).unwrap_or_default());
+    Ok(())
 }

@@ -3,7 +3,9 @@
 use serde_json::{Map, Value, json};
 
 use super::gathered::{Gathered, count, merge};
-use super::{Asking, Question};
+use super::{Asking, Failure, Question};
+use crate::json::Json;
+use crate::said::{Said, reasoning_tokens};
 
 /// The body of a request.
 pub(super) fn body(question: &Question, asking: &Asking, sample: u32, stream: bool, with_usage: bool) -> Value {
@@ -38,12 +40,14 @@ pub(super) fn messages(question: &Question) -> Value {
     question.messages.iter().map(message).collect()
 }
 
-/// Adds a chunk of a stream (`delta`) or a whole answer (`message`).
-pub(super) fn take(mut value: Value, gathered: &mut Gathered) {
+/// Adds a chunk of a stream (`delta`) or a whole answer (`message`). What it says is read from its text, where half of a
+/// character pair may stand.
+pub(super) fn take(mut value: Value, text: Json<'_>, gathered: &mut Gathered) -> Result<(), Failure> {
     if let Some(usage) = value.get("usage").filter(|usage| usage.is_object()) {
         let count = |name: &str| count(usage.get(name));
         gathered.prompt_tokens = count("prompt_tokens").or(gathered.prompt_tokens);
         gathered.completion_tokens = count("completion_tokens").or(gathered.completion_tokens);
+        gathered.reasoning_tokens = reasoning_tokens(usage).unwrap_or(gathered.reasoning_tokens);
     }
     if let Some(model) = value.get("model").and_then(Value::as_str).filter(|_| gathered.model.is_none()) {
         gathered.model = Some(model.to_owned());
@@ -51,10 +55,10 @@ pub(super) fn take(mut value: Value, gathered: &mut Gathered) {
     let mut taken = |pointer: &str| value.pointer_mut(pointer).map(Value::take).unwrap_or_default();
     // vLLM's `return_token_ids`.
     gathered.add_logprobs("prompt_token_ids", taken("/prompt_token_ids"));
-    let Value::Object(mut choice) = taken("/choices/0") else { return };
+    let Value::Object(mut choice) = taken("/choices/0") else { return Ok(()) };
     // One answer is asked for; another's pieces must not be mixed in.
     if choice.get("index").and_then(Value::as_u64).is_some_and(|index| index > 0) {
-        return;
+        return Ok(());
     }
     gathered.add_logprobs("token_ids", choice.remove("token_ids").unwrap_or_default());
     if let Some(Value::Object(logprobs)) = choice.remove("logprobs") {
@@ -62,26 +66,115 @@ pub(super) fn take(mut value: Value, gathered: &mut Gathered) {
             gathered.add_logprobs(&name, part);
         }
     }
-    if let Some(Value::String(words)) = choice.remove("finish_reason") {
+    // DashScope writes the word where others write null.
+    if let Some(Value::String(words)) = choice.remove("finish_reason").filter(|words| words != "null" && words != "") {
         gathered.finish = Some(words);
     }
-    let text = choice.remove("delta").or_else(|| choice.remove("message")).unwrap_or_default();
-    // A server that moves from one name to another sends the same text under both: one is taken.
-    let reasoning = ["reasoning_content", "reasoning", "thinking"].iter().find_map(|name| text.get(name)?.as_str());
-    gathered.reasoning.push_str(reasoning.unwrap_or_default());
-    match text.get("content") {
-        Some(Value::String(content)) => gathered.content.push_str(content),
-        Some(Value::Array(parts)) => parts.iter().for_each(|part| take_part(part, gathered)),
-        _ => {}
-    }
+    let choice = text.get("choices").map(Json::items).unwrap_or_default().first().map(|choice| choice.fields());
+    let Some(choice) = choice else { return Ok(()) };
+    let piece = choice.get("delta").map(|delta| (delta, true)).or_else(|| Some((choice.get("message")?, false)));
+    let Some((message, is_piece)) = piece else { return Ok(()) };
+    add(message, is_piece, gathered)
 }
 
-/// Adds a part of a content that is a list: text, or Mistral's list of thoughts.
-fn take_part(part: &Value, gathered: &mut Gathered) {
-    if let Some(text) = part.get("text").and_then(Value::as_str) {
-        gathered.content.push_str(text);
+/// Adds a message of an answer, or a piece of one.
+///
+/// # Errors
+/// What it says is not understood: no answer to this question will be.
+pub(super) fn add(message: Json<'_>, is_piece: bool, gathered: &mut Gathered) -> Result<(), Failure> {
+    let fields = message.fields();
+    let said = Said::of(&fields, is_piece)
+        .map_err(|reason| Failure::Question { status: 200, words: format!("its answer cannot be kept: {reason}") })?;
+    gathered.calls_tools |= fields.first(&["tool_calls", "function_call"]).is_some();
+    gathered.add(said);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::teacher::{Answer, Finish};
+
+    fn answer(chunks: &[&str]) -> Result<Answer, Failure> {
+        let mut gathered = Gathered::default();
+        for chunk in chunks {
+            let text = Json::parse(chunk).unwrap();
+            take(text.value().unwrap(), text, &mut gathered)?;
+        }
+        gathered.into_answer(Duration::ZERO, Duration::ZERO)
     }
-    for thought in part.get("thinking").and_then(Value::as_array).into_iter().flatten() {
-        gathered.reasoning.push_str(thought.get("text").and_then(Value::as_str).unwrap_or_default());
+
+    /// A stream of these deltas.
+    fn streamed(deltas: &[&str], more: &str) -> Result<Answer, Failure> {
+        let mut chunks: Vec<String> =
+            deltas.iter().map(|delta| format!(r#"{{"choices":[{{"index":0,"delta":{delta}}}]}}"#)).collect();
+        chunks.push(format!(r#"{{"choices":[{{"index":0,"delta":{{}},"finish_reason":"STOP"}}]{more}}}"#));
+        answer(&chunks.iter().map(String::as_str).collect::<Vec<_>>())
+    }
+
+    fn check(deltas: &[&str], reasoning: Option<&str>, content: &str) {
+        let answer = streamed(deltas, "").unwrap();
+        assert_eq!((answer.reasoning.as_deref(), answer.content.as_str()), (reasoning, content), "{deltas:?}");
+        assert_eq!((answer.finish, answer.hides_reasoning), (Finish::Stop, false), "{deltas:?}");
+    }
+
+    #[test]
+    fn reasoning_streams_under_any_name_and_in_parts() {
+        check(
+            &[r#"{"reasoning_content":"","reasoning":"two "}"#, r#"{"reasoning":"and two"}"#, r#"{"content":"4"}"#],
+            Some("two and two"),
+            "4",
+        );
+        check(
+            &[
+                r#"{"content":"","reasoning":null,"reasoning_details":[{"type":"reasoning.text","text":"two ","index":0}]}"#,
+                r#"{"content":"","reasoning_details":[{"type":"reasoning.text","text":"and two","index":0}]}"#,
+                r#"{"content":"4","reasoning_details":[]}"#,
+            ],
+            Some("two and two"),
+            "4",
+        );
+        check(
+            &[r#"{"content":[{"type":"thinking","thinking":[{"type":"text","text":"t"}]}]}"#, r#"{"content":"4"}"#],
+            Some("t"),
+            "4",
+        );
+        check(
+            &[r#"{"reasoning_content":"t"}"#, r#"{"content":"Put </think> there"}"#],
+            Some("t"),
+            "Put </think> there",
+        );
+    }
+
+    #[test]
+    fn halves_of_a_pair_are_joined_over_chunks() {
+        check(&[r#"{"content":"a\ud83d"}"#, r#"{"content":"\ude00b"}"#], None, "a😀b");
+        check(&[r#"{"reasoning":"\ud83d"}"#, r#"{"reasoning":"\ude00"}"#, r#"{"content":"4"}"#], Some("😀"), "4");
+        let failure = streamed(&[r#"{"content":"a\ud83d"}"#, r#"{"content":"b"}"#], "").unwrap_err();
+        assert!(
+            matches!(&failure, Failure::Broken { words } if words.contains("half of a character pair")),
+            "{failure:?}"
+        );
+    }
+
+    #[test]
+    fn hidden_reasoning_is_noticed() {
+        let usage = r#","usage":{"completion_tokens":9,"completion_tokens_details":{"reasoning_tokens":7}}"#;
+        assert!(streamed(&[r#"{"content":"4"}"#], usage).unwrap().hides_reasoning);
+        assert!(!streamed(&[r#"{"content":"4","reasoning":"t"}"#], usage).unwrap().hides_reasoning);
+        let encrypted = r#"{"content":"4","reasoning_details":[{"type":"reasoning.encrypted","data":"x"}]}"#;
+        assert!(streamed(&[encrypted], "").unwrap().hides_reasoning);
+    }
+
+    #[test]
+    fn what_is_no_answer_is_none() {
+        let refused = streamed(&[r#"{"refusal":"I can"}"#, r#"{"refusal":"not."}"#], "").unwrap();
+        assert_eq!((refused.finish, refused.content.as_str()), (Finish::Other("refusal".to_owned()), "I cannot."));
+        let called = streamed(&[r#"{"tool_calls":[{"index":0}]}"#], "").unwrap();
+        assert_eq!(called.finish, Finish::ToolCalls);
+        let failure = streamed(&[r#"{"content":[{"type":"image_url"}]}"#], "").unwrap_err();
+        assert!(matches!(&failure, Failure::Question { words, .. } if words.contains("image_url")), "{failure:?}");
     }
 }

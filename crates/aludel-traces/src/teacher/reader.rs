@@ -10,6 +10,7 @@ use super::failure::Said;
 use super::gathered::Gathered;
 use super::sse::{BadBytes, Events, Lines};
 use super::{Answer, Dialect, Endpoint, Failure, ollama, openai};
+use crate::json::Json;
 
 /// What a body is made of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -144,15 +145,16 @@ impl Growing {
         if text.trim().is_empty() {
             return Ok(());
         }
-        let value: Value = serde_json::from_str(text)
-            .map_err(|reason| Failure::broken(format!("the answer is not JSON as it should be ({reason})")))?;
+        let broken = |reason| Failure::broken(format!("the answer is not JSON as it should be ({reason})"));
+        let json = Json::parse(text).map_err(broken)?;
+        let value: Value = json.value().map_err(broken)?;
         if let Some(said) = Said::in_body(&value) {
             return Err(Failure::from_body(&said));
         }
         match self.dialect {
-            Dialect::OpenAi => openai::take(value, &mut self.gathered),
+            Dialect::OpenAi => openai::take(value, json, &mut self.gathered)?,
             Dialect::Ollama => {
-                ollama::take(value, &mut self.gathered);
+                ollama::take(value, json, &mut self.gathered)?;
                 self.is_done = self.gathered.finish.is_some();
             }
         }

@@ -207,6 +207,12 @@ fn show(console: &mut Console, report: &Report, folder: &Path) -> anyhow::Result
             verdicts.right, verdicts.wrong, verdicts.no_answer, verdicts.undecided
         ))?;
     }
+    if report.without_reasoning > 0 {
+        let rows = report.without_reasoning;
+        console.line(format_args!(
+            "without reasoning: {rows} of the rows kept say that their model reasoned, and hold none of it"
+        ))?;
+    }
     if report.sources.len() > 1 {
         for source in &report.sources {
             console.line(format_args!("{}: {} of {} rows", harmless(&source.source), source.kept, source.rows))?;

@@ -214,6 +214,10 @@ fn warn_of_losses(outcomes: &Outcomes, max_length: usize) {
         let (rows, kind, file, line) = (bad.rows, bad.kind, &bad.first_file, bad.first_line);
         tracing::warn!("bad rows skipped: {rows} ({kind}); the first is {file}, line {line}: {}", bad.first_reason);
     }
+    let hidden = outcomes.records.without_reasoning;
+    if hidden > 0 {
+        tracing::warn!("rows without reasoning: {hidden} say that their model reasoned, and hold none of it");
+    }
     let Outcomes { too_long, truncated, unsupervised, .. } = outcomes;
     if *too_long > 0 {
         tracing::warn!(

@@ -25,6 +25,7 @@ impl Teacher for Echo {
                     Err(Failure::Broken { words: "the connection broke".to_owned() })
                 }
                 _ => Ok(Answer {
+                    hides_reasoning: false,
                     reasoning: None,
                     content,
                     finish: Finish::Stop,

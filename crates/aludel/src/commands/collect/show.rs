@@ -110,6 +110,10 @@ fn told(notice: &Notice) -> String {
             format!("{endpoint} does not answer ({words}); it is tried again now and then")
         }
         Notice::Out { endpoint, words } => format!("{endpoint} is asked no more: {words}"),
+        Notice::HidesReasoning { endpoint } => format!(
+            "{endpoint}: the model reasons, and the server does not show it, so that these traces hold answers alone; stop and ask \
+             for the reasoning (trace.extra_body), or take another teacher"
+        ),
         Notice::Skipped { origin, words } => format!("{origin}: not answered: {words}"),
         Notice::Left { origin, words } => format!("{origin}: left for another run: {words}"),
     };
@@ -143,9 +147,13 @@ pub(super) fn duration(seconds: f64) -> String {
 /// What became of a run, on one line.
 pub(super) fn summary(progress: &Progress, store: &Path) -> String {
     let cut = if progress.cut > 0 { format!(", {} of them cut off", progress.cut) } else { String::new() };
+    let hidden = match progress.without_reasoning {
+        0 => String::new(),
+        hidden => format!(", {hidden} of them without the reasoning that the model had"),
+    };
     let cost = if progress.cost > 0.0 { format!(", ${:.4}", progress.cost) } else { String::new() };
     format!(
-        "kept: {} of {} answers{cut}; {} questions not answered; {} + {} tokens{cost}, {} in {}",
+        "kept: {} of {} answers{cut}{hidden}; {} questions not answered; {} + {} tokens{cost}, {} in {}",
         progress.done,
         progress.wanted,
         progress.failed,

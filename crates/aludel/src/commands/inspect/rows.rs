@@ -23,6 +23,8 @@ pub(super) struct Totals {
     pub(super) refused: u64,
     /// The first of those.
     pub(super) first_refused: Option<FirstRefused>,
+    /// Records whose model reasoned, as they say, and that hold none of its reasoning.
+    pub(super) without_reasoning: u64,
     /// Rows that could not be read, by reason.
     pub(super) bad_rows: Vec<BadRows>,
     /// Tokens that are trained with, prompts included.
@@ -89,6 +91,7 @@ impl Totals {
     /// Adds what only the end tells.
     pub(super) fn finish(&mut self, counts: &Counts) {
         self.bad_rows = counts.bad.clone();
+        self.without_reasoning = counts.without_reasoning;
         self.all_lengths.sort_unstable();
         if let (Some(&shortest), Some(&longest)) = (self.all_lengths.first(), self.all_lengths.last()) {
             let median = self.all_lengths[self.all_lengths.len() / 2];

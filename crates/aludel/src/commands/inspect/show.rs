@@ -105,15 +105,20 @@ pub(super) fn totals(console: &mut Console, totals: &Totals, recipe: &Recipe) ->
     let head = console.styled(Style::new().bold(), &head);
     console.line(head)?;
     let max_length = recipe.train.max_length;
+    let cut = if recipe.data.allow_cut_reasoning { "cut".to_owned() } else { format!("cut to {max_length} tokens") };
     let lines = [
         (totals.kept, "kept whole".to_owned()),
-        (totals.cut, format!("cut to {max_length} tokens, {} tokens lost", grouped(totals.tokens_lost))),
+        (totals.cut, format!("{cut}, {} tokens lost", grouped(totals.tokens_lost))),
         (totals.too_long, format!("dropped: longer than train.max_length = {max_length}")),
         (totals.unsupervised, "dropped: nothing left to train on".to_owned()),
         (totals.refused, "refused".to_owned()),
     ];
     for (rows, what) in lines.iter().filter(|(rows, _)| *rows > 0) {
         console.line(format_args!("{:>12}  {what}", grouped(*rows)))?;
+    }
+    if totals.without_reasoning > 0 {
+        let what = "records say that their model reasoned, and hold none of it";
+        console.line(format_args!("{:>12}  {what}", grouped(totals.without_reasoning)))?;
     }
     for bad in &totals.bad_rows {
         let first = format!("the first is {} line {}: {}", bad.first_file, bad.first_line, bad.first_reason);
@@ -223,13 +228,24 @@ fn folded(text: &str) -> String {
 
 fn fate_in_words(row: &Prepared) -> String {
     let (tokens, trained) = (row.tokens() as u64, row.supervised_left() as u64);
-    let shares = format!("{} tokens, {} trained on", grouped(tokens), grouped(trained));
+    let shares = format!("{} tokens, {} trained on{}", grouped(tokens), grouped(trained), weights_in_words(row));
     match &row.fate {
         Fate::Kept => format!("{shares} ({}%)", percent(trained, tokens)),
         Fate::Cut { lost } => format!("{shares}, the last {} cut off", grouped(*lost as u64)),
         Fate::TooLong => format!("{} tokens, dropped: longer than train.max_length", grouped(tokens)),
         Fate::Unsupervised => format!("{} tokens, dropped: nothing left to train on", grouped(tokens)),
         Fate::Refused(reason) => format!("refused: {}", harmless(reason)),
+    }
+}
+
+/// What the tokens that are trained on count, where it is anything but 1.
+fn weights_in_words(row: &Prepared) -> String {
+    let weights = row.encoded.iter().flat_map(|encoded| &encoded.weights).copied().filter(|weight| *weight > 0.0);
+    let (least, most) = weights.fold((f32::MAX, 0.0f32), |(least, most), weight| (least.min(weight), most.max(weight)));
+    match (least, most) {
+        (least, most) if most == 0.0 || (least, most) == (1.0, 1.0) => String::new(),
+        (least, most) if least == most => format!(" with weight {least}"),
+        (least, most) => format!(" with weights from {least} to {most}"),
     }
 }
 

@@ -1,0 +1,73 @@
+//! Files of another writer (`tools/golden/parquet.py`): every type of a column, texts as bytes, and packings that are not read.
+
+use std::path::{Path, PathBuf};
+
+use aludel_text::message::Message;
+
+use crate::dataset::{Content, ReadOptions, Row, open};
+
+fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/fixtures/parquet/{name}.parquet"))
+}
+
+fn rows(name: &str) -> Vec<Row> {
+    let mut records = open(&[fixture(name)], &ReadOptions::default()).unwrap();
+    std::iter::from_fn(|| records.next_row().unwrap()).collect()
+}
+
+fn check_contents(rows: &[Row]) {
+    for (row, (question, answer)) in rows.iter().zip([("q", "4"), ("r", "5")]) {
+        let wanted = Content::Messages(vec![Message::user(question), Message::assistant(answer)]);
+        assert_eq!(row.content.as_ref().unwrap(), &wanted);
+    }
+    assert_eq!(rows.len(), 2);
+}
+
+#[test]
+fn every_type_is_read() {
+    let rows = rows("kinds");
+    check_contents(&rows);
+    let written = |row: &Row| -> Vec<(String, String)> {
+        row.columns.iter().map(|(name, value)| (name.to_string(), value.written().to_string())).collect()
+    };
+    let wanted = [
+        ("berlin", r#""2026-11-27T08:30:15.250Z""#),
+        ("utc", r#""2026-11-27T08:30:15.250Z""#),
+        ("local", r#""2026-11-27T08:30:15.250""#),
+        ("date", r#""2026-11-27""#),
+        ("time", r#""08:30:15.250""#),
+        ("duration", "2000000"),
+        ("decimal", r#""3.10""#),
+        ("wide_decimal", r#""1393796574908163946345982392040522594123776""#),
+        ("map", r#"{"1":"a","2":null}"#),
+        ("unsigned", "18446744073709551615"),
+        ("word", r#""w""#),
+        ("large", r#""l""#),
+        ("list", r#"[{"a":1,"b":"x"},{"b":"y"}]"#),
+        ("float", "0.1"),
+        ("half", "1.5"),
+        ("bytes", r#""café""#),
+        ("image", r#"{"bytes":"\udcff5 bytes that are not UTF-8 text: 89504e47ff"}"#),
+    ];
+    assert_eq!(written(&rows[0]), wanted.map(|(name, value)| (name.to_string(), value.to_string())));
+    let left = [("list", "[]"), ("float", "null"), ("bytes", r#""\udcff2 bytes that are not UTF-8 text: fffe""#)];
+    assert_eq!(written(&rows[1]), left.map(|(name, value)| (name.to_string(), value.to_string())));
+}
+
+#[test]
+fn bytes_are_text_or_are_refused_by_name() {
+    check_contents(&rows("binary"));
+    let reason = rows("no_text")[0].content.as_ref().unwrap_err().reason.clone();
+    assert!(reason.contains("column `question` holds 1 bytes that are not UTF-8 text: ff"), "{reason}");
+}
+
+#[test]
+fn packings_that_are_not_read_are_named() {
+    let error = open(&[fixture("brotli")], &ReadOptions::default()).map(|_| ()).unwrap_err().to_string();
+    assert!(error.contains("brotli.parquet") && error.contains("packed with brotli"), "{error}");
+    assert!(!error.contains("damaged"), "{error}");
+    // Only those who want such a column miss it.
+    check_contents(&rows("brotli_beside"));
+    let reason = rows("brotli_answer")[0].content.as_ref().unwrap_err().reason.clone();
+    assert!(reason.contains("column `answer` holds what cannot be unpacked") && reason.contains("brotli"), "{reason}");
+}

@@ -1,0 +1,57 @@
+//! Reasoning that stands in a column of its own, under any of its names.
+
+use super::Columns;
+use super::columns::{Column, present};
+use super::problem::{Problem, ProblemKind};
+use crate::said::{REASONING, reasoning_in, text_of};
+
+/// What stands in columns called like reasoning where they hold a setting.
+const SETTINGS: [&str; 13] =
+    ["on", "off", "true", "false", "yes", "no", "none", "low", "medium", "high", "auto", "enabled", "disabled"];
+
+/// Whether a column of this name would be read as part of a row that holds its messages or its text already.
+pub(crate) fn is_read_beside(name: &str) -> bool {
+    REASONING.contains(&name)
+}
+
+/// The reasoning of a row, and all the columns that say it.
+pub(super) struct Reasoning<'a> {
+    pub(super) text: String,
+    pub(super) columns: Vec<&'a str>,
+}
+
+/// The first column called like reasoning that holds some. Others that are empty or say the same belong to it.
+pub(super) fn reasoning_of(row: &Columns) -> Result<Option<Reasoning<'_>>, Problem> {
+    let columns: Vec<Column<'_>> = REASONING.iter().filter_map(|name| present(row, name)).collect();
+    Reasoning::in_columns(&columns)
+}
+
+impl<'a> Reasoning<'a> {
+    pub(super) fn in_columns(columns: &[Column<'a>]) -> Result<Option<Reasoning<'a>>, Problem> {
+        let mut found: Option<Reasoning<'a>> = None;
+        let mut empty = Vec::new();
+        for &(name, value) in columns {
+            let wrong = |reason: String| Problem::new(ProblemKind::Value, format!("column {reason}"));
+            let read = reasoning_in(name, value, false).map_err(wrong)?;
+            let text = text_of(read.reasoning, &format!("`{name}`")).map_err(wrong)?;
+            if SETTINGS.iter().any(|setting| text.trim().eq_ignore_ascii_case(setting)) {
+                let detail = format!(
+                    "column `{name}` says {:?}, which is a setting and no reasoning; give the column another name, or name the \
+                     reasoning's: data.columns = {{ reasoning = \"…\" }}",
+                    text.trim()
+                );
+                return Err(Problem::new(ProblemKind::Value, detail));
+            }
+            match &mut found {
+                _ if text.trim().is_empty() => empty.push(name),
+                Some(found) if found.text.trim() == text.trim() => found.columns.push(name),
+                Some(_) => {}
+                None => found = Some(Reasoning { text, columns: vec![name] }),
+            }
+        }
+        if let Some(found) = &mut found {
+            found.columns.extend(empty);
+        }
+        Ok(found)
+    }
+}

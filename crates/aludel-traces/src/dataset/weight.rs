@@ -1,0 +1,87 @@
+//! How much a turn or a row counts in training, under the names that other tools give it. What a weight does to tokens is
+//! decided where rows are encoded.
+
+use super::Columns;
+use crate::json::{Fields, Json};
+
+/// How much a turn counts: OpenAI, mistral-finetune and Together (`weight`), axolotl (`train`, `training`), ms-swift (`loss`,
+/// `loss_scale`) and others.
+const WEIGHTS: &[&str] = &[
+    "weight",
+    "loss_weight",
+    "loss_scale",
+    "loss",
+    "loss_mask",
+    "train",
+    "training",
+    "trainable",
+    "learn",
+    "train_on_turn",
+];
+/// That a turn does not count: torchtune (`masked`) and others.
+const MASKS: &[&str] = &["masked", "mask", "ignore", "ignore_loss", "no_loss", "context_only"];
+/// Where axolotl says so for parts of a text.
+const DETAILS: &[&str] = &["train_detail", "training_detail"];
+
+/// How much a whole row counts. Names of truth values are not taken here: a column `train` may say to which split a row belongs.
+const ROW_WEIGHTS: &[&str] = &["weight", "loss_weight", "sample_weight", "example_weight"];
+
+/// Whether a member of a message says how much it counts.
+pub(super) fn is_name(name: &str) -> bool {
+    WEIGHTS.contains(&name) || MASKS.contains(&name) || DETAILS.contains(&name)
+}
+
+/// The weight of a message, where it says one; the least of several.
+///
+/// # Errors
+/// What is no weight, with its name.
+pub(super) fn weight_in(fields: &Fields<'_>) -> Result<Option<f32>, String> {
+    if let Some((name, _)) = fields.first(DETAILS) {
+        return Err(format!(
+            "`{name}` weighs parts of a text, which is not known here; weigh the whole turn with `weight`"
+        ));
+    }
+    let mut least: Option<f32> = None;
+    for (names, is_mask) in [(WEIGHTS, false), (MASKS, true)] {
+        for (name, value) in names.iter().filter_map(|name| Some((*name, fields.get(name)?))) {
+            let weight = number(name, value)?;
+            let weight = match (is_mask, weight) {
+                (false, weight) => weight,
+                (true, 0.0) => 1.0,
+                (true, 1.0) => 0.0,
+                (true, _) => return Err(format!("`{name}` is {}, and true or false is wanted", value.written())),
+            };
+            least = Some(least.map_or(weight, |least| least.min(weight)));
+        }
+    }
+    Ok(least)
+}
+
+/// The weight of a row, where a column says one; the least of several.
+///
+/// # Errors
+/// What is no weight, with the column's name.
+pub(super) fn weight_of_row(columns: &Columns) -> Result<Option<f32>, String> {
+    let mut least: Option<f32> = None;
+    for &name in ROW_WEIGHTS {
+        let Some(value) = columns.get(name).filter(|value| !value.is_null()) else { continue };
+        let weight = number(name, value).map_err(|reason| {
+            format!("column {reason}; give the column another name if it is no weight in training")
+        })?;
+        least = Some(least.map_or(weight, |least| least.min(weight)));
+    }
+    Ok(least)
+}
+
+fn number(name: &str, value: Json<'_>) -> Result<f32, String> {
+    // Tables without types of their own write numbers and truth values as text.
+    let found = value.scalar().ok().flatten().and_then(|text| match text.trim().to_ascii_lowercase().as_str() {
+        "true" => Some(1.0),
+        "false" => Some(0.0),
+        number => number.parse::<f32>().ok(),
+    });
+    found.filter(|weight| weight.is_finite() && *weight >= 0.0).ok_or_else(|| {
+        let shown: String = value.written().chars().take(40).collect();
+        format!("`{name}` is {shown}, and a weight is true, false or a number from 0 on")
+    })
+}

@@ -1,0 +1,204 @@
+//! The members of JSON objects: the columns of a row, which go from file to file, and the fields of whatever lies inside of one.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::marker::PhantomData;
+
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde::ser::{Serialize, SerializeMap, Serializer};
+use serde_json::value::{RawValue, to_raw_value};
+use serde_json::{Map, Value};
+
+use super::Json;
+
+/// The members of an object, in order.
+#[derive(Clone, Debug, Default)]
+pub struct Fields<'a>(pub(super) Vec<(String, Json<'a>)>);
+
+impl<'a> Fields<'a> {
+    /// A member that is there and not `null`.
+    pub fn get(&self, name: &str) -> Option<Json<'a>> {
+        self.0.iter().find(|(own, _)| own == name).map(|(_, value)| *value).filter(|value| !value.is_null())
+    }
+
+    /// The first of these members that holds something.
+    pub fn first(&self, names: &[&'static str]) -> Option<(&'static str, Json<'a>)> {
+        names.iter().find_map(|&name| Some((name, self.get(name).filter(|value| !value.is_empty())?)))
+    }
+
+    /// All members.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, Json<'a>)> {
+        self.0.iter().map(|(name, value)| (name.as_str(), *value))
+    }
+}
+
+/// The columns of a row, in order, each as the text that its file has.
+#[derive(Clone, Debug, Default)]
+pub struct Columns(Vec<(String, Box<RawValue>)>);
+
+impl Columns {
+    /// A column that is there, `null` or not.
+    pub fn get(&self, name: &str) -> Option<Json<'_>> {
+        self.entry(name).map(|(_, value)| value)
+    }
+
+    /// A column with its name, as the row keeps both.
+    pub fn entry(&self, name: &str) -> Option<(&str, Json<'_>)> {
+        self.iter().find(|(own, _)| *own == name)
+    }
+
+    /// Whether there is such a column.
+    pub fn contains(&self, name: &str) -> bool {
+        self.get(name).is_some()
+    }
+
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, Json<'_>)> {
+        self.0.iter().map(|(name, value)| (name.as_str(), Json(value)))
+    }
+
+    /// Their names.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(|(name, _)| name.as_str())
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Sets a column; an older one of that name goes.
+    pub fn set(&mut self, name: &str, value: &impl Serialize) {
+        // Only maps with keys other than text cannot be written as JSON, and nobody sets one.
+        let Ok(raw) = to_raw_value(value) else { return };
+        self.retain(|own| own != name);
+        self.0.push((name.to_string(), raw));
+    }
+
+    /// Sets a column where there is none of that name.
+    pub fn set_missing(&mut self, name: &str, value: &impl Serialize) {
+        if !self.contains(name) {
+            self.set(name, value);
+        }
+    }
+
+    /// Takes on the columns of another row, each under the name that `renamed` gives it, but for those that are there already.
+    pub fn take_on(&mut self, other: &Columns, renamed: impl Fn(&str) -> String) {
+        let own = self.0.len();
+        for (name, value) in &other.0 {
+            let name = renamed(name);
+            if self.0[..own].iter().all(|(own, _)| *own != name) {
+                self.0.push((name, value.clone()));
+            }
+        }
+    }
+
+    /// Keeps the columns whose names are wanted.
+    pub fn retain(&mut self, mut wanted: impl FnMut(&str) -> bool) {
+        self.0.retain(|(name, _)| wanted(name));
+    }
+}
+
+impl From<Map<String, Value>> for Columns {
+    fn from(map: Map<String, Value>) -> Columns {
+        let mut columns = Columns::default();
+        map.iter().for_each(|(name, value)| columns.set(name, value));
+        columns
+    }
+}
+
+/// The order of columns makes no difference.
+impl PartialEq for Columns {
+    fn eq(&self, other: &Columns) -> bool {
+        let written = |columns: &Columns| -> BTreeMap<String, String> {
+            columns.iter().map(|(name, value)| (name.to_string(), value.written().to_string())).collect()
+        };
+        written(self) == written(other)
+    }
+}
+
+impl Serialize for Columns {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(self.0.len()))?;
+        for (name, value) in &self.0 {
+            map.serialize_entry(name, value)?;
+        }
+        map.end()
+    }
+}
+
+impl<'de> Deserialize<'de> for Columns {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Columns, D::Error> {
+        let Pairs(pairs) = Pairs::<Box<RawValue>>::deserialize(deserializer)?;
+        Ok(Columns(pairs.into_iter().map(|(name, value)| (name, compact(value))).collect()))
+    }
+}
+
+/// A row is written on one line, so the blanks between the parts of a value go.
+fn compact(value: Box<RawValue>) -> Box<RawValue> {
+    let text = value.get();
+    if !text.starts_with(['[', '{']) {
+        return value;
+    }
+    let (mut in_string, mut escaped) = (false, false);
+    let mut is_wanted = |letter: char| {
+        if in_string {
+            match letter {
+                _ if escaped => escaped = false,
+                '\\' => escaped = true,
+                '"' => in_string = false,
+                _ => {}
+            }
+            return true;
+        }
+        in_string = letter == '"';
+        !letter.is_ascii_whitespace()
+    };
+    let shorter: String = text.chars().filter(|&letter| is_wanted(letter)).collect();
+    if shorter.len() == text.len() { value } else { RawValue::from_string(shorter).unwrap_or(value) }
+}
+
+/// The members of an object. Of members of one name the last counts, in the place of the first.
+pub(super) struct Pairs<V>(pub(super) Vec<(String, V)>);
+
+impl<'de, V: Deserialize<'de>> Deserialize<'de> for Pairs<V> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Pairs<V>, D::Error> {
+        struct Reader<V>(PhantomData<V>);
+        impl<'de, V: Deserialize<'de>> Visitor<'de> for Reader<V> {
+            type Value = Vec<(String, V)>;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut pairs = Vec::new();
+                while let Some(pair) = map.next_entry()? {
+                    pairs.push(pair);
+                }
+                Ok(pairs)
+            }
+        }
+        deserializer.deserialize_map(Reader(PhantomData)).map(|pairs| Pairs(once_each(pairs)))
+    }
+}
+
+fn once_each<V>(pairs: Vec<(String, V)>) -> Vec<(String, V)> {
+    let mut names: Vec<&str> = pairs.iter().map(|(name, _)| name.as_str()).collect();
+    names.sort_unstable();
+    if names.windows(2).all(|pair| pair[0] != pair[1]) {
+        return pairs;
+    }
+    let mut places: HashMap<String, usize> = HashMap::new();
+    let mut kept: Vec<(String, V)> = Vec::new();
+    for (name, value) in pairs {
+        match places.get(&name) {
+            Some(&place) => kept[place].1 = value,
+            None => {
+                places.insert(name.clone(), kept.len());
+                kept.push((name, value));
+            }
+        }
+    }
+    kept
+}
