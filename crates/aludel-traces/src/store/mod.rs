@@ -333,12 +333,15 @@ struct Asked<'a> {
     content: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     reasoning_content: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    weight: Option<f32>,
 }
 
 impl Asked<'_> {
     fn of(message: &Message) -> Asked<'_> {
-        let Message { role, content, reasoning } = message;
-        Asked { role: role.as_str(), content, reasoning_content: reasoning.as_deref() }
+        let Message { role, content, reasoning, weight } = message;
+        let weight = (*weight != 1.0).then_some(*weight);
+        Asked { role: role.as_str(), content, reasoning_content: reasoning.as_deref(), weight }
     }
 }
 

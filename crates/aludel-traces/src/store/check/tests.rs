@@ -74,6 +74,7 @@ fn fill(store: &Store) -> usize {
                 logprobs: (prompt % 4 == 0).then(|| json!({"content": [{"token": "a", "logprob": -0.5}]})),
                 first_token_ms: 1,
                 elapsed_ms: 2,
+                hides_reasoning: false,
             };
             let outcome = Outcome::Answered { answer, cost: 0.25 };
             let row = TraceRow { wanted: wanted.id(), outcome, endpoint: "http://localhost".to_string(), attempts: 1 };
@@ -284,6 +285,7 @@ fn an_answer_of_whatever_counts_is_kept() {
         logprobs: None,
         first_token_ms: u64::MAX,
         elapsed_ms: 1 << 63,
+        hides_reasoning: false,
     };
     let outcome = Outcome::Answered { answer, cost: f64::NAN };
     let row = TraceRow { wanted: wanted[0].id(), outcome, endpoint: String::new(), attempts: u32::MAX };
