@@ -109,6 +109,8 @@ const TESTS: &[&str] = &[
 
 pub(super) fn register(environment: &mut Environment<'_>) {
     for (operator, names) in [
+        ("==", &["==", "eq", "equalto"][..]),
+        ("!=", &["!=", "ne"][..]),
         ("<", &["<", "lt", "lessthan"][..]),
         ("<=", &["<=", "le"][..]),
         (">", &[">", "gt", "greaterthan"][..]),

@@ -8,6 +8,10 @@ use super::scan::Token;
 
 /// Deeper nesting than any template has; the engine's own parser ends near it.
 const DEEPEST: usize = 60;
+/// How many links the chains within one tag may have together (`.name`, `| filter`, `and`): the engine compiles each chain by going down
+/// it, and every link writes what stands before it once more.
+const MOST_LINKS: usize = 1000;
+const MOST_PARAMETERS: usize = 50;
 const COMPARISONS: [&str; 6] = ["==", "!=", "<=", ">=", "<", ">"];
 /// Operators from those that bind least to those that bind most.
 const LEVELS: [&[&str]; 4] = [&["+", "-"], &["~"], &["*", "/", "//", "%"], &["**"]];
@@ -16,11 +20,12 @@ pub(super) struct Parser<'a> {
     tokens: &'a [Token],
     at: usize,
     depth: usize,
+    links: usize,
 }
 
 impl<'a> Parser<'a> {
     pub(super) fn new(tokens: &'a [Token]) -> Parser<'a> {
-        Parser { tokens, at: 0, depth: 0 }
+        Parser { tokens, at: 0, depth: 0, links: 0 }
     }
 
     fn peek(&self) -> Option<&'a Token> {
@@ -81,6 +86,25 @@ impl<'a> Parser<'a> {
         }
     }
 
+    fn link(&mut self) -> Result<(), String> {
+        self.links += 1;
+        if self.links > MOST_LINKS {
+            return Err(format!("a tag chains more than {MOST_LINKS} names, filters and conditions"));
+        }
+        Ok(())
+    }
+
+    /// Whether the tokens from `from` on name nothing, so that their value stands in the template itself.
+    fn is_constant(&self, from: usize) -> bool {
+        let is_word = |name: &str| matches!(name, "true" | "false" | "none" | "True" | "False" | "None");
+        self.tokens[from..self.at].iter().all(|token| !matches!(token, Token::Name(name) if !is_word(name)))
+    }
+
+    /// A list, tuple or mapping that was written from token `from` on.
+    fn collection(&self, from: usize, written: String) -> String {
+        if self.is_constant(from) { written } else { format!("__nest({written})") }
+    }
+
     fn nested<T>(&mut self, parse: impl FnOnce(&mut Self) -> Result<T, String>) -> Result<T, String> {
         if self.depth >= DEEPEST {
             return Err(format!("an expression is nested more than {DEEPEST} deep"));
@@ -101,6 +125,7 @@ impl<'a> Parser<'a> {
     }
 
     fn listed(&mut self, with_condition: bool) -> Result<String, String> {
+        let from = self.at;
         let mut parts = Vec::new();
         let mut is_tuple = false;
         loop {
@@ -120,8 +145,8 @@ impl<'a> Parser<'a> {
         }
         Ok(match (is_tuple, parts.as_slice()) {
             (false, [only]) => only.clone(),
-            (_, [only]) => format!("({only},)"),
-            _ => format!("({})", parts.join(", ")),
+            (_, [only]) => self.collection(from, format!("({only},)")),
+            _ => self.collection(from, format!("({})", parts.join(", "))),
         })
     }
 
@@ -152,6 +177,7 @@ impl<'a> Parser<'a> {
         let mut parts = Vec::new();
         let mut names: Vec<String> = Vec::new();
         while self.peek().is_some() {
+            self.link()?;
             let name = self.name()?;
             self.expect("=")?;
             let from = self.at;
@@ -178,6 +204,9 @@ impl<'a> Parser<'a> {
             if !parameters.is_empty() {
                 self.expect(",")?;
             }
+            if parameters.len() >= MOST_PARAMETERS {
+                return Err(format!("a macro has more than {MOST_PARAMETERS} parameters"));
+            }
             let name = self.name()?;
             let from = self.at;
             let default = if self.skip("=") { Some(self.expression()?) } else { None };
@@ -195,6 +224,7 @@ impl<'a> Parser<'a> {
         self.nested(|parser| {
             let mut value = parser.or()?;
             while parser.skip_name("if") {
+                parser.link()?;
                 let condition = parser.or()?;
                 let otherwise =
                     if parser.skip_name("else") { format!(" else {}", parser.expression()?) } else { String::new() };
@@ -207,6 +237,7 @@ impl<'a> Parser<'a> {
     fn or(&mut self) -> Result<String, String> {
         let mut value = self.and()?;
         while self.skip_name("or") {
+            self.link()?;
             value = format!("{value} or {}", self.and()?);
         }
         Ok(value)
@@ -215,6 +246,7 @@ impl<'a> Parser<'a> {
     fn and(&mut self) -> Result<String, String> {
         let mut value = self.not()?;
         while self.skip_name("and") {
+            self.link()?;
             value = format!("{value} and {}", self.not()?);
         }
         Ok(value)
@@ -279,6 +311,7 @@ impl<'a> Parser<'a> {
 
     fn primary(&mut self) -> Result<String, String> {
         let token = self.peek().ok_or_else(|| self.unexpected("a value"))?;
+        let from = self.at;
         self.at += 1;
         match token {
             Token::Name(name) => match name.as_str() {
@@ -321,7 +354,7 @@ impl<'a> Parser<'a> {
                     }
                     items.push(self.expression()?);
                 }
-                Ok(format!("[{}]", items.join(", ")))
+                Ok(self.collection(from, format!("[{}]", items.join(", "))))
             }
             Token::Operator("{") => {
                 let mut items = Vec::new();
@@ -332,11 +365,15 @@ impl<'a> Parser<'a> {
                             break;
                         }
                     }
-                    let key = self.expression()?;
+                    let key_from = self.at;
+                    let mut key = self.expression()?;
+                    if !self.is_constant(key_from) {
+                        key = format!("__key({key})");
+                    }
                     self.expect(":")?;
                     items.push(format!("{key}: {}", self.expression()?));
                 }
-                Ok(format!("{{{}}}", items.join(", ")))
+                Ok(self.collection(from, format!("{{{}}}", items.join(", "))))
             }
             Token::Operator(_) => {
                 self.at -= 1;
@@ -348,6 +385,7 @@ impl<'a> Parser<'a> {
     fn postfix(&mut self, value: String) -> Result<String, String> {
         let mut value = value;
         loop {
+            self.link()?;
             if self.skip(".") {
                 value = match self.peek() {
                     Some(Token::Number(number)) => {
@@ -357,20 +395,35 @@ impl<'a> Parser<'a> {
                     _ => {
                         let name = self.name()?;
                         let is_called = is_operator(self.peek(), "(");
-                        match is_method_name(&name) && !is_called {
-                            true => format!("__attr({value}, \"{name}\")"),
-                            false => format!("{value}.{name}"),
+                        match name.as_str() {
+                            "changed" | "cycle" if is_called => self.of_loop(&value, &name)?,
+                            name if is_method_name(name) && !is_called => format!("__attr({value}, \"{name}\")"),
+                            name => format!("{value}.{name}"),
                         }
                     }
                 };
             } else if self.skip("[") {
                 value = self.subscript(value)?;
             } else if self.skip("(") {
-                value = format!("{value}({})", self.arguments()?);
+                value = format!("{value}({})", self.arguments()?.join(", "));
             } else {
+                self.links -= 1;
                 return Ok(value);
             }
         }
+    }
+
+    /// The two methods of a loop. The engine compares all that `changed` is given, and `cycle` needs something to choose from.
+    fn of_loop(&mut self, value: &str, name: &str) -> Result<String, String> {
+        self.expect("(")?;
+        let from = self.at;
+        let arguments = self.arguments()?;
+        let is_plain = |token: &Token| !matches!(token, Token::Operator("*" | "**" | "="));
+        if arguments.is_empty() || !self.tokens[from..self.at].iter().all(is_plain) {
+            return Err(format!("`{name}` takes one value or more, written one by one, here"));
+        }
+        let weighed: Vec<String> = arguments.iter().map(|argument| format!("__weighed({argument})")).collect();
+        Ok(format!("{value}.{name}({})", weighed.join(", ")))
     }
 
     /// What stands in square brackets behind a value.
@@ -404,7 +457,7 @@ impl<'a> Parser<'a> {
     }
 
     /// Arguments behind the opening bracket, and the closing one.
-    fn arguments(&mut self) -> Result<String, String> {
+    fn arguments(&mut self) -> Result<Vec<String>, String> {
         let mut parts = Vec::new();
         while !self.skip(")") {
             if !parts.is_empty() {
@@ -416,7 +469,7 @@ impl<'a> Parser<'a> {
             let is_named =
                 matches!(self.peek(), Some(Token::Name(_))) && is_operator(self.tokens.get(self.at + 1), "=");
             parts.push(if self.skip("**") {
-                format!("**{}", self.expression()?)
+                format!("**__named({})", self.expression()?)
             } else if self.skip("*") {
                 format!("*{}", self.expression()?)
             } else if is_named {
@@ -427,13 +480,14 @@ impl<'a> Parser<'a> {
                 self.expression()?
             });
         }
-        Ok(parts.join(", "))
+        Ok(parts)
     }
 
     /// Filters, tests and calls behind a value.
     fn filtered(&mut self, value: String) -> Result<String, String> {
         let mut value = value;
         loop {
+            self.link()?;
             if is_operator(self.peek(), "|") {
                 value.push_str(&self.filters()?);
             } else if self.skip_name("is") {
@@ -442,8 +496,9 @@ impl<'a> Parser<'a> {
                 let arguments = self.test_arguments()?;
                 value = format!("({value} is {not}{name}{arguments})");
             } else if self.skip("(") {
-                value = format!("{value}({})", self.arguments()?);
+                value = format!("{value}({})", self.arguments()?.join(", "));
             } else {
+                self.links -= 1;
                 return Ok(value);
             }
         }
@@ -462,7 +517,7 @@ impl<'a> Parser<'a> {
             return Err("tests cannot be chained with `is`".to_owned());
         }
         if self.skip("(") {
-            return Ok(format!("({})", self.arguments()?));
+            return Ok(format!("({})", self.arguments()?.join(", ")));
         }
         if !takes_one {
             return Ok(String::new());
@@ -475,6 +530,7 @@ impl<'a> Parser<'a> {
     pub(super) fn filters(&mut self) -> Result<String, String> {
         let mut written = String::new();
         while self.skip("|") {
+            self.link()?;
             written.push_str(&format!(" | {}", self.filter()?));
         }
         Ok(written)
@@ -490,7 +546,7 @@ impl<'a> Parser<'a> {
         while self.skip(".") {
             name = format!("{name}.{}", self.name()?);
         }
-        let arguments = if self.skip("(") { format!("({})", self.arguments()?) } else { String::new() };
+        let arguments = if self.skip("(") { format!("({})", self.arguments()?.join(", ")) } else { String::new() };
         Ok(name + &arguments)
     }
 }

@@ -5,8 +5,10 @@ use minijinja::value::{Tuple, ValueKind};
 use minijinja::{Error, ErrorKind, State, Value};
 
 use super::arguments::Arguments;
+use super::budget::{repeated, spend, spend_items};
 use super::format::str_format;
 use super::items::{Kind, kind, list};
+use super::nesting::{check_key, is_same, nested};
 use super::operators::whole;
 use super::print::is_printable;
 use super::{texts, wrong};
@@ -86,6 +88,13 @@ pub(super) fn has(value: &Value, name: &str) -> bool {
     }
 }
 
+/// What it counts to look a letter up in Unicode's tables.
+pub(super) const PER_LETTER: usize = 16;
+
+fn changes_letters(name: &str) -> bool {
+    matches!(name, "upper" | "lower" | "capitalize" | "title" | "swapcase" | "casefold" | "expandtabs" | "format")
+}
+
 /// Calls a method.
 ///
 /// # Errors
@@ -95,6 +104,7 @@ pub(super) fn call(_: &mut State<'_, '_>, value: &Value, name: &str, given: &[Va
     match kind(value) {
         Kind::Text => {
             let text = value.as_str().unwrap_or_default();
+            spend(text.len() * if changes_letters(name) || name.starts_with("is") { PER_LETTER } else { 1 })?;
             let result = of_text(text, name, given)?.ok_or_else(unknown)?;
             match (value.is_safe(), result.as_str()) {
                 // Text that is safe stays so, and what is put into it would have to be escaped.
@@ -137,7 +147,11 @@ fn of_list(value: &Value, name: &str, given: &[Value]) -> Result<Option<Value>, 
         "count" => {
             let arguments = Arguments::bind("count", &["value"], given)?;
             let wanted = arguments.need(0)?;
-            Value::from(list(value)?.iter().filter(|item| *item == wanted).count())
+            let mut count = 0;
+            for item in list(value)? {
+                count += usize::from(is_same(wanted, &item)?);
+            }
+            Value::from(count)
         }
         "index" => {
             let arguments = Arguments::bind("index", &["value", "start", "stop"], given)?;
@@ -145,8 +159,14 @@ fn of_list(value: &Value, name: &str, given: &[Value]) -> Result<Option<Value>, 
             let (start, stop) = (arguments.integer(1, 0)?, arguments.integer(2, i64::MAX)?);
             let range = bounds(items.len(), start, stop);
             let wanted = arguments.need(0)?;
-            let found = items[range.clone()].iter().position(|item| item == wanted);
-            Value::from(found.ok_or_else(|| wrong("`index` does not find its value in the list"))? + range.start)
+            let mut found = None;
+            for place in range {
+                if is_same(wanted, &items[place])? {
+                    found = Some(place);
+                    break;
+                }
+            }
+            Value::from(found.ok_or_else(|| wrong("`index` does not find its value in the list"))?)
         }
         "copy" if kind(value) == Kind::List && given.is_empty() => value.clone(),
         _ => return Ok(None),
@@ -159,16 +179,16 @@ fn of_map(value: &Value, name: &str, given: &[Value]) -> Result<Option<Value>, E
     Ok(Some(match name {
         "keys" => {
             nothing("keys")?;
-            view(keys()?)
+            view(keys()?)?
         }
         "values" => {
             nothing("values")?;
-            view(keys()?.iter().map(|key| value.get_item(key)).collect::<Result<_, _>>()?)
+            view(keys()?.iter().map(|key| value.get_item(key)).collect::<Result<_, _>>()?)?
         }
         "items" => {
             nothing("items")?;
             let pair = |key: Value| Ok(Value::from(Tuple::from([key.clone(), value.get_item(&key)?])));
-            view(keys()?.into_iter().map(pair).collect::<Result<_, Error>>()?)
+            view(keys()?.into_iter().map(pair).collect::<Result<_, Error>>()?)?
         }
         "get" => {
             if given.last().is_some_and(Value::is_kwargs) {
@@ -177,22 +197,26 @@ fn of_map(value: &Value, name: &str, given: &[Value]) -> Result<Option<Value>, E
             let arguments = Arguments::bind("get", &["key", "default"], given)?;
             let key = arguments.need(0)?;
             let otherwise = arguments.get(1).cloned().unwrap_or_else(|| Value::from(()));
-            if keys()?.contains(key) { value.get_item(key)? } else { otherwise }
+            check_key(key)?;
+            let found = value.get_item(key)?;
+            if found.is_undefined() && !keys()?.contains(key) { otherwise } else { found }
         }
         "copy" if given.is_empty() => value.clone(),
         "fromkeys" => {
             let arguments = Arguments::bind("fromkeys", &["keys", "value"], given)?;
             let filled = arguments.get(1).cloned().unwrap_or_else(|| Value::from(()));
             let keys = super::items::iterate(arguments.need(0)?)?;
-            Value::from_pairs(keys.into_iter().map(|key| (key, filled.clone())))
+            keys.iter().try_for_each(check_key)?;
+            spend_items(2 * keys.len())?;
+            nested(Value::from_pairs(keys.into_iter().map(|key| (key, filled.clone()))))?
         }
         _ => return Ok(None),
     }))
 }
 
 /// Keys, values or items: gone through like a list, and not printed like one.
-fn view(items: Vec<Value>) -> Value {
-    Value::make_object_iterable(items, |items| Box::new(items.iter().cloned()))
+fn view(items: Vec<Value>) -> Result<Value, Error> {
+    nested(Value::make_object_iterable(items, |items| Box::new(items.iter().cloned())))
 }
 
 /// A stretch of `length` items as Python's slices bound it.
@@ -246,6 +270,7 @@ fn of_text(text: &str, name: &str, given: &[Value]) -> Result<Option<Value>, Err
         "strip" | "lstrip" | "rstrip" => {
             let arguments = Arguments::bind("strip", &["chars"], given)?;
             let chars = arguments.text(0)?;
+            spend(text.len().saturating_mul(chars.map_or(0, str::len)))?;
             let is_taken = |letter: char| chars.map_or_else(|| is_blank(letter), |chars| chars.contains(letter));
             let text = if name == "rstrip" { text } else { text.trim_start_matches(is_taken) };
             let text = if name == "lstrip" { text } else { text.trim_end_matches(is_taken) };
@@ -271,6 +296,7 @@ fn of_text(text: &str, name: &str, given: &[Value]) -> Result<Option<Value>, Err
         "splitlines" => {
             let arguments = Arguments::bind("splitlines", &["keepends"], given)?;
             let lines = texts::lines(text, arguments.is_true(0, false));
+            spend_items(lines.len())?;
             Ok(Some(Value::from(lines.into_iter().map(Value::from).collect::<Vec<_>>())))
         }
         "partition" | "rpartition" => {
@@ -290,14 +316,16 @@ fn of_text(text: &str, name: &str, given: &[Value]) -> Result<Option<Value>, Err
             let arguments = Arguments::bind("join", &["values"], given)?;
             let mut parts = Vec::new();
             for item in super::items::iterate(arguments.need(0)?)? {
-                parts.push(item.as_str().ok_or_else(|| wrong("`join` of a text takes texts alone"))?.to_owned());
+                let part = item.as_str().ok_or_else(|| wrong("`join` of a text takes texts alone"))?;
+                spend(2 * part.len() + text.len())?;
+                parts.push(part.to_owned());
             }
             Ok(Some(Value::from(parts.join(text))))
         }
         "center" | "ljust" | "rjust" | "zfill" => padded(text, name, given).map(Some),
         "expandtabs" => {
             let arguments = Arguments::bind("expandtabs", &["tabsize"], given)?;
-            Ok(Some(Value::from(texts::expand_tabs(text, arguments.size(0, 8)?))))
+            texts::expand_tabs(text, arguments.size(0, 8)?).map(|text| Some(Value::from(text)))
         }
         "format" => str_format(text, given).map(|text| Some(Value::from(text))),
         _ => Ok(None),
@@ -333,14 +361,24 @@ fn title(text: &str) -> String {
 }
 
 fn swapcase(text: &str) -> String {
-    let swap = |letter: char| -> String {
-        if letter.is_uppercase() { letter.to_lowercase().collect() } else { letter.to_uppercase().collect() }
-    };
-    text.chars().map(swap).collect()
+    let mut swapped = String::with_capacity(text.len());
+    for letter in text.chars() {
+        if letter.is_uppercase() {
+            swapped.extend(letter.to_lowercase())
+        } else {
+            swapped.extend(letter.to_uppercase())
+        }
+    }
+    swapped
 }
 
 fn searched(text: &str, name: &str, given: &[Value]) -> Result<Value, Error> {
     let arguments = Arguments::bind("find", &["sub", "start", "end"], given)?;
+    let count_options = |wanted: &Value| match kind(wanted) {
+        Kind::Tuple => spend_items(wanted.len().unwrap_or_default()),
+        _ => spend(wanted.as_str().map_or(0, str::len)),
+    };
+    arguments.get(0).map_or(Ok(()), count_options)?;
     let offset = |number: usize| text.char_indices().nth(number).map_or(text.len(), |(at, _)| at);
     let (range, is_beyond) = if arguments.get(1).is_some() || arguments.get(2).is_some() {
         let count = text.chars().count();
@@ -413,6 +451,7 @@ fn split(text: &str, from_right: bool, given: &[Value]) -> Result<Value, Error> 
             parts
         }
     };
+    spend_items(parts.len())?;
     Ok(Value::from(parts.into_iter().map(Value::from).collect::<Vec<_>>()))
 }
 
@@ -422,7 +461,7 @@ fn padded(text: &str, name: &str, given: &[Value]) -> Result<Value, Error> {
     let missing = arguments.size(0, 0)?.saturating_sub(text.chars().count());
     if name == "zfill" {
         let sign = text.len() - text.strip_prefix(['+', '-']).unwrap_or(text).len();
-        return Ok(Value::from(format!("{}{}{}", &text[..sign], "0".repeat(missing), &text[sign..])));
+        return Ok(Value::from(format!("{}{}{}", &text[..sign], repeated("0", missing)?, &text[sign..])));
     }
     let fill = arguments.text(1)?.unwrap_or(" ");
     if fill.chars().count() != 1 {
@@ -434,7 +473,7 @@ fn padded(text: &str, name: &str, given: &[Value]) -> Result<Value, Error> {
         // As Python rounds it: to the left for an odd width.
         _ => missing / 2 + (missing & arguments.size(0, 0)? & 1),
     };
-    let whole = format!("{}{text}{}", fill.repeat(left), fill.repeat(missing - left));
+    let whole = format!("{}{text}{}", repeated(fill, left)?, repeated(fill, missing - left)?);
     Ok(Value::from(whole))
 }
 
