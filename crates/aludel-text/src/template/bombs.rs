@@ -4,7 +4,7 @@
 
 use std::io::{Read, Write};
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::{Map, json};
 
@@ -303,6 +303,14 @@ fn rendered(source: &str) -> String {
     }
 }
 
+/// How long this thread has worked: what others do on the machine is left out, where the system tells.
+fn worked() -> Duration {
+    static START: std::sync::LazyLock<std::time::Instant> = std::sync::LazyLock::new(std::time::Instant::now);
+    let told = std::fs::read_to_string("/proc/thread-self/schedstat").ok();
+    let nanoseconds = told.and_then(|told| told.split_whitespace().next()?.parse().ok());
+    nanoseconds.map_or_else(|| START.elapsed(), Duration::from_nanos)
+}
+
 /// The most memory that this process has held, in kilobytes, where the system tells.
 fn peak_kilobytes() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
@@ -340,9 +348,13 @@ fn one_bomb() {
     let mut source = String::new();
     std::io::stdin().read_to_string(&mut source).unwrap();
     rendered("{{ 1 + 1 }}");
-    let (before, start) = (peak_kilobytes(), Instant::now());
+    let (before, start) = (peak_kilobytes(), worked());
     let outcome = rendered(&source);
-    println!("BOMB {} {} {outcome}", start.elapsed().as_micros(), peak_kilobytes() - before);
+    println!(
+        "BOMB {} {} {outcome}",
+        (worked().saturating_sub(start)).as_micros(),
+        peak_kilobytes().saturating_sub(before)
+    );
 }
 
 /// What is wrong with how a bomb ended.

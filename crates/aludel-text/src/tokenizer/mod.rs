@@ -2,6 +2,7 @@
 //! come out of it, whatever it spells), vocabularies from GGUF, a decoder for streams, and new tokens with checked ids.
 //! Which text is protected is decided in `encode`.
 
+mod charsmap;
 mod gguf;
 mod pieces;
 mod pre;
@@ -65,7 +66,7 @@ impl Tokenizer {
     /// [`Error::Read`] or [`Error::TokenizerFile`].
     pub fn from_file(path: impl AsRef<Path>) -> Result<Tokenizer, Error> {
         let path = path.as_ref();
-        let bytes = aludel_files::read(path, aludel_files::SMALL * 4)
+        let bytes = aludel_files::read(path, aludel_files::SMALL)
             .map_err(|source| Error::Read { path: path.to_owned(), source })?;
         Tokenizer::from_json(&bytes, &path.display().to_string())
     }
@@ -94,13 +95,6 @@ impl Tokenizer {
             return Err(refuse(format!(
                 "it has an id of {}, which is no place in a vocabulary",
                 tokenizer.vocabulary_size - 1
-            )));
-        }
-        let longest = if document.is_unigram() { vet::LONGEST_UNIGRAM } else { vet::LONGEST_TOKEN };
-        if tokenizer.longest_token > longest {
-            return Err(refuse(format!(
-                "it has a token of {} bytes; at most {longest} are accepted",
-                tokenizer.longest_token
             )));
         }
         tokenizer.try_out().map_err(|reason| refuse(format!("on a trial text {reason}")))?;
@@ -267,7 +261,9 @@ impl Tokenizer {
     /// # Errors
     /// [`Error::Tokenize`].
     pub fn to_json(&self) -> Result<String, Error> {
-        self.inner.to_string(false).map_err(|error| failed("itself, to write it", error.to_string()))
+        caught(|| self.inner.to_string(false).map_err(|error| error.to_string()))
+            .and_then(|written| written)
+            .map_err(|reason| failed("itself, to write it", reason))
     }
 
     /// The added tokens in order of id: id, text, and whether it is flagged special.

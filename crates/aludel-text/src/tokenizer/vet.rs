@@ -1,8 +1,13 @@
 //! What a tokenizer.json must satisfy before the library builds it: that its steps are known ones and few, that none multiplies texts
 //! without measure, and that its expressions can be searched for in time. What only shows in use is caught in use.
 
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 
+use super::charsmap::longest_replacement;
 use super::regexes;
 
 /// A tokenizer.json, as far as it is looked at here. Words and merges are read by the library alone.
@@ -32,8 +37,6 @@ pub(super) struct Listed {
 
 #[derive(serde::Deserialize)]
 struct Model {
-    #[serde(default, rename = "type")]
-    kind: Option<String>,
     #[serde(default)]
     dropout: Option<f64>,
     #[serde(default)]
@@ -44,6 +47,16 @@ struct Model {
     end_of_word_suffix: Option<String>,
     #[serde(default)]
     max_input_chars_per_word: Option<u64>,
+    #[serde(default)]
+    vocab: Words,
+}
+
+/// The words of a model, in all three ways that they are written. The longest is all that is wanted.
+#[derive(Default)]
+struct Words {
+    longest: usize,
+    total: usize,
+    is_listed: bool,
 }
 
 /// The merges of a model alone, which are looked at only where each has to begin with a prefix.
@@ -76,9 +89,16 @@ const LONGEST_AFFIX: usize = 64;
 const LONGEST_UNKNOWN: usize = 256;
 /// Beyond this are no vocabularies, but memory that follows from the largest id.
 pub(super) const MOST_IDS: u32 = 1 << 24;
-pub(super) const LONGEST_TOKEN: usize = 16 << 10;
-/// A unigram model tries every beginning of what follows, up to its longest token, at each letter of a text.
-pub(super) const LONGEST_UNIGRAM: usize = 512;
+const LONGEST_TOKEN: usize = 16 << 10;
+/// A unigram model keeps its tokens in a tree that is as deep as the longest, and goes down it at each letter of a text.
+const LONGEST_UNIGRAM: usize = 512;
+/// Each byte may be a node of that tree. The largest vocabularies have some 2 MB.
+const MOST_UNIGRAM: usize = 8 << 20;
+/// Added tokens become a tree too, and each is normalised first.
+const MOST_ADDED: usize = 2 << 20;
+const MOST_ADDED_NORMALIZED: u64 = 64 << 20;
+/// Of a text that a step looks for.
+const LONGEST_LITERAL: usize = 4096;
 
 const NORMALIZERS: &[&str] = &[
     "BertNormalizer",
@@ -126,6 +146,38 @@ const DECODERS: &[&str] = &[
     "ByteFallback",
 ];
 
+impl<'de> Deserialize<'de> for Words {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Words, D::Error> {
+        struct Reader;
+        impl<'de> Visitor<'de> for Reader {
+            type Value = Words;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("a mapping of tokens to ids, or a list of tokens with scores")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Words, A::Error> {
+                let (mut longest, mut total) = (0, 0);
+                while let Some((word, IgnoredAny)) = map.next_entry::<Cow<'_, str>, _>()? {
+                    longest = longest.max(word.len());
+                    total += word.len();
+                }
+                Ok(Words { longest, total, is_listed: false })
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Words, A::Error> {
+                let (mut longest, mut total) = (0, 0);
+                while let Some((word, _)) = list.next_element::<(Cow<'_, str>, f64)>()? {
+                    longest = longest.max(word.len());
+                    total += word.len();
+                }
+                Ok(Words { longest, total, is_listed: true })
+            }
+        }
+        deserializer.deserialize_any(Reader)
+    }
+}
+
 impl Document {
     /// # Errors
     /// What is wrong, with its place in the file.
@@ -143,6 +195,12 @@ impl Document {
                     token.content, token.id
                 ));
             }
+            if token.content.len() > LONGEST_TOKEN {
+                return Err(format!(
+                    "it has an added token of {} bytes; at most {LONGEST_TOKEN} are accepted",
+                    token.content.len()
+                ));
+            }
             if token.content.trim().is_empty() && (token.lstrip || token.rstrip) {
                 return Err(format!(
                     "its added token {:?} is made of blanks and takes the blanks beside it",
@@ -150,11 +208,11 @@ impl Document {
                 ));
             }
         }
+        let added: usize = self.added_tokens.iter().map(|token| token.content.len()).sum();
+        if added > MOST_ADDED || added as u64 * normalizer > MOST_ADDED_NORMALIZED {
+            return Err(format!("its added tokens have {added} bytes together, which is more than names"));
+        }
         Ok(Growth { normalizer, decoder })
-    }
-
-    pub(super) fn is_unigram(&self) -> bool {
-        self.model.as_ref().is_some_and(|model| model.kind.as_deref() == Some("Unigram"))
     }
 }
 
@@ -180,6 +238,16 @@ impl Model {
             if affix.as_ref().is_some_and(|affix| affix.len() > longest) {
                 return Err(format!("`{key}` of its model has more than {longest} bytes"));
             }
+        }
+        let longest = if self.vocab.is_listed { LONGEST_UNIGRAM } else { LONGEST_TOKEN };
+        if self.vocab.longest > longest {
+            return Err(format!("it has a token of {} bytes; at most {longest} are accepted", self.vocab.longest));
+        }
+        if self.vocab.is_listed && self.vocab.total > MOST_UNIGRAM {
+            return Err(format!(
+                "its tokens have {} bytes together; at most {MOST_UNIGRAM} are accepted",
+                self.vocab.total
+            ));
         }
         match self.continuing_subword_prefix.as_deref() {
             Some(prefix) if !prefix.is_empty() => check_prefix(bytes, prefix),
@@ -271,6 +339,9 @@ fn grows_by(kind: &str, step: &Map<String, Value>) -> Result<u64, String> {
             regexes::check(expression)
                 .map_err(|reason| format!("the expression {expression:?} of its {kind} {reason}"))?;
         }
+        if literal.is_some_and(|literal| literal.len() > LONGEST_LITERAL) {
+            return Err(format!("the pattern of its {kind} is longer than {LONGEST_LITERAL} bytes"));
+        }
         growth *= match literal {
             Some(literal) if !literal.is_empty() => content.div_ceil(literal.len() as u64).max(1),
             _ => 1 + content,
@@ -283,68 +354,4 @@ fn grows_by(kind: &str, step: &Map<String, Value>) -> Result<u64, String> {
         return Err(format!("the `length` of its {kind} is 0"));
     }
     Ok(growth)
-}
-
-/// The longest text that a map of SentencePiece replaces something by; the map must be one that can be walked.
-///
-/// It is a length, so many bytes of a double array, and texts that end with a zero. An entry of the array says where its children lie,
-/// by exclusive or with their letter; a leaf says where its text begins.
-fn longest_replacement(map: &str) -> Result<u64, String> {
-    let damaged = |what: &str| format!("the `precompiled_charsmap` of its normalizer is damaged: {what}");
-    let bytes = from_base64(map).ok_or_else(|| damaged("it is not written in base64"))?;
-    let (length, rest) = bytes.split_first_chunk::<4>().ok_or_else(|| damaged("it has no length"))?;
-    let length = u32::from_le_bytes(*length) as usize;
-    let (array, texts) =
-        rest.split_at_checked(length - length % 4).ok_or_else(|| damaged("it ends within its tree"))?;
-    let texts = std::str::from_utf8(texts).map_err(|_| damaged("its texts are not UTF-8"))?;
-    let units: Vec<usize> = array.as_chunks().0.iter().map(|unit| u32::from_le_bytes(*unit) as usize).collect();
-    let offset = |unit: usize| (unit >> 10) << ((unit & (1 << 9)) >> 6);
-    let root = *units.first().ok_or_else(|| damaged("its tree is empty"))?;
-    let mut seen = vec![false; units.len()];
-    let mut open = vec![offset(root)];
-    while let Some(node) = open.pop() {
-        let is_seen = seen.get_mut(node).ok_or_else(|| damaged("its tree leads out of itself"))?;
-        if std::mem::replace(is_seen, true) {
-            continue;
-        }
-        // The library looks at every letter that a text may have here, and at nothing that says how far the array goes.
-        for letter in 1..=255 {
-            let unit = *units.get(node ^ letter).ok_or_else(|| damaged("its tree leads out of itself"))?;
-            if unit & ((1 << 31) | 0xFF) != letter {
-                continue;
-            }
-            let next = (node ^ letter) ^ offset(unit);
-            if (unit >> 8) & 1 == 1 {
-                let leaf = *units.get(next).ok_or_else(|| damaged("its tree leads out of itself"))?;
-                let start = leaf & ((1 << 31) - 1);
-                if !texts.is_char_boundary(start) {
-                    return Err(damaged("a leaf of its tree points at no text"));
-                }
-            }
-            open.push(next);
-        }
-    }
-    Ok(texts.split('\0').map(str::len).max().unwrap_or_default().max(1) as u64)
-}
-
-fn from_base64(text: &str) -> Option<Vec<u8>> {
-    let digits = text.trim_end_matches('=').as_bytes();
-    let mut bytes = Vec::with_capacity(digits.len() * 3 / 4);
-    for group in digits.chunks(4) {
-        let mut number = 0_u32;
-        for &digit in group {
-            let value = match digit {
-                b'A'..=b'Z' => digit - b'A',
-                b'a'..=b'z' => digit - b'a' + 26,
-                b'0'..=b'9' => digit - b'0' + 52,
-                b'+' => 62,
-                b'/' => 63,
-                _ => return None,
-            };
-            number = number << 6 | u32::from(value);
-        }
-        number <<= 6 * (4 - group.len());
-        bytes.extend_from_slice(&number.to_be_bytes()[1..group.len()]);
-    }
-    Some(bytes)
 }
