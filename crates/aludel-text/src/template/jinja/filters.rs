@@ -6,9 +6,10 @@ use minijinja::{Environment, Error, Value};
 use super::arguments::{Arguments, Given};
 use super::budget::{ITEM, repeated, spend};
 use super::items::{Kind, kind};
-use super::methods::{is_blank, parse_integer};
+use super::methods::is_blank;
 use super::operators::{integer, number, whole};
 use super::print::{float, is_plain_map};
+use super::text_methods::{decimal, parse_integer};
 use super::{methods, wrong};
 
 pub(super) fn register(environment: &mut Environment<'_>) {
@@ -48,7 +49,7 @@ pub(super) fn read_float(value: &Value) -> Result<Option<f64>, Error> {
     }
     let mut digits = String::with_capacity(text.len());
     for letter in text.chars().filter(|&letter| letter != '_') {
-        match methods::decimal(letter) {
+        match decimal(letter) {
             Some(digit) => digits.push_str(&digit.to_string()),
             None => digits.push(letter),
         }

@@ -18,6 +18,8 @@ mod print;
 mod rewrite;
 mod scan;
 mod sequences;
+mod suffix;
+mod text_methods;
 mod texts;
 
 pub(super) use budget::within;
