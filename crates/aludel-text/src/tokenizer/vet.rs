@@ -191,8 +191,9 @@ impl Document {
         for token in &self.added_tokens {
             if token.id >= MOST_IDS {
                 return Err(format!(
-                    "its added token {:?} has id {}, which is no place in a vocabulary",
-                    token.content, token.id
+                    "its added token {} has id {}, which is no place in a vocabulary",
+                    shown(&token.content),
+                    token.id
                 ));
             }
             if token.content.len() > LONGEST_TOKEN {
@@ -203,8 +204,8 @@ impl Document {
             }
             if token.content.trim().is_empty() && (token.lstrip || token.rstrip) {
                 return Err(format!(
-                    "its added token {:?} is made of blanks and takes the blanks beside it",
-                    token.content
+                    "its added token {} is made of blanks and takes the blanks beside it",
+                    shown(&token.content)
                 ));
             }
         }
@@ -267,7 +268,8 @@ fn check_prefix(bytes: &[u8], prefix: &str) -> Result<(), String> {
         };
         if !right.is_some_and(|right| right.starts_with(prefix)) {
             return Err(format!(
-                "the right half of its merge {merge} does not begin with the model's prefix {prefix:?}"
+                "the right half of its merge {} does not begin with the model's prefix {prefix:?}",
+                shown(&merge.to_string())
             ));
         }
     }
@@ -284,7 +286,8 @@ fn section(name: &str, value: Option<&Value>, known: &[&str], most: u64) -> Resu
         let kind = step.get("type").and_then(Value::as_str).unwrap_or_default();
         if !known.contains(&kind) {
             return Err(format!(
-                "its {name} has a step of the type {kind:?}, which is not known here; known: {}",
+                "its {name} has a step of the type {}, which is not known here; known: {}",
+                shown(kind),
                 known.join(", ")
             ));
         }
@@ -327,7 +330,7 @@ fn grows_by(kind: &str, step: &Map<String, Value>) -> Result<u64, String> {
         _ => 1,
     };
     if let Some(added) = text("prepend") {
-        growth *= 1 + added.len() as u64;
+        growth = growth.saturating_mul(1 + added.len() as u64);
     }
     if let Some(pattern) = step.get("pattern") {
         let content = text("content").map_or(0, str::len) as u64;
@@ -337,21 +340,27 @@ fn grows_by(kind: &str, step: &Map<String, Value>) -> Result<u64, String> {
         };
         if let Some(expression) = expression {
             regexes::check(expression)
-                .map_err(|reason| format!("the expression {expression:?} of its {kind} {reason}"))?;
+                .map_err(|reason| format!("the expression {} of its {kind} {reason}", shown(expression)))?;
         }
         if literal.is_some_and(|literal| literal.len() > LONGEST_LITERAL) {
             return Err(format!("the pattern of its {kind} is longer than {LONGEST_LITERAL} bytes"));
         }
-        growth *= match literal {
+        let replaced = match literal {
             Some(literal) if !literal.is_empty() => content.div_ceil(literal.len() as u64).max(1),
             _ => 1 + content,
         };
+        growth = growth.saturating_mul(replaced);
     }
     if let Some(map) = text("precompiled_charsmap") {
-        growth *= longest_replacement(map)?;
+        growth = growth.saturating_mul(longest_replacement(map)?);
     }
     if step.get("length").is_some_and(|length| length.as_u64() == Some(0)) {
         return Err(format!("the `length` of its {kind} is 0"));
     }
     Ok(growth)
+}
+
+/// A text of the file, as much as a person reads of it.
+fn shown(text: &str) -> String {
+    format!("{:?}", text.chars().take(80).collect::<String>())
 }

@@ -53,6 +53,8 @@ pub(super) fn bombs() -> Vec<Value> {
         json!({"type": "Precompiled", "precompiled_charsmap": base64(&[0xff; 400])}),
         json!({"type": "Precompiled", "precompiled_charsmap": base64(&[&[0, 4, 0, 0][..], &[0xff; 1024], b"abc\0"].concat())}),
         json!({"prepend": long(10_000_000)}),
+        json!({"type": "Replace", "pattern": {"Regex": "a"}, "content": long(20_000_000), "prepend": long(20_000_000),
+            "precompiled_charsmap": charsmap(&[("a", &long(20_000_000))])}),
         json!({"type": "Replace", "pattern": {"String": "a"}, "prepend": long(10_000), "content": "b"}),
         json!({"type": "Prepend", "pattern": {"String": "a"}, "content": long(10_000_000)}),
     ] {
