@@ -133,7 +133,9 @@ pub enum Error {
     NoDate,
 
     /// The chat template is too long to be one.
-    #[error("the chat template has {bytes} bytes; at most {limit} are accepted")]
+    #[error(
+        "the chat template has {bytes} bytes; at most {limit} are accepted: put a shorter one into chat_template.jinja"
+    )]
     TemplateTooLong {
         /// Its length.
         bytes: usize,

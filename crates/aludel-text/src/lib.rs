@@ -5,6 +5,7 @@
 pub mod bundle;
 pub mod encode;
 pub mod error;
+mod fault;
 pub mod message;
 pub mod preflight;
 pub mod template;

@@ -6,8 +6,12 @@ use minijinja::{Error, ErrorKind, Value};
 /// Starts the detail of an error that a template raised itself.
 pub(super) const RAISED: &str = "raised by the template: ";
 
+/// In letters: more than a person reads.
+const LONGEST_REASON: usize = 2_000;
+
 pub(super) fn raise_exception(reason: String) -> Result<Value, Error> {
-    Err(Error::new(ErrorKind::InvalidOperation, format!("{RAISED}{reason}")))
+    let shown: String = reason.chars().take(LONGEST_REASON).collect();
+    Err(Error::new(ErrorKind::InvalidOperation, format!("{RAISED}{shown}")))
 }
 
 pub(super) fn unknown_directive(directive: String) -> Error {

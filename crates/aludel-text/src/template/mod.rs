@@ -2,6 +2,8 @@
 //! renders and learns how a template treats an assistant's turn; which text is content, and what is trained, is decided
 //! in `encode`.
 
+#[cfg(test)]
+mod bombs;
 mod date;
 mod form;
 mod functions;
@@ -23,13 +25,16 @@ pub(crate) use form::TurnForm;
 use crate::error::Error;
 use crate::thinking::ThinkTags;
 
-const LONGEST_TEMPLATE_BYTES: usize = 1 << 20;
+/// Several times as long as any model's.
+const LONGEST_TEMPLATE_BYTES: usize = 1 << 17;
 const NAME: &str = "chat_template";
-/// Enough for thousands of turns; a runaway loop ends within a fraction of a second and 64 MB.
-const BASE_FUEL: u64 = 1_000_000;
+/// Some hundred times what a model's template takes; a runaway loop ends within a tenth of a second and 64 MB.
+const BASE_FUEL: u64 = 300_000;
 const FUEL_PER_MESSAGE: u64 = 2_000;
 /// A template may look at each content some dozens of times; looking costs a step for 64 bytes.
 const FUEL_PER_CONTENT_BYTE: u64 = 1;
+/// What a step is worth in work on texts and lists.
+const BYTES_PER_FUEL: u64 = 64;
 const RECURSION_LIMIT: usize = 100;
 
 /// A compiled chat template, with the two tokens that templates name.
@@ -98,7 +103,9 @@ impl ChatTemplate {
         environment.add_function("raise_exception", functions::raise_exception);
         jinja::register(&mut environment);
         let rewritten = jinja::rewrite(source).map_err(|reason| Error::TemplateSyntax { reason })?;
-        environment.add_template_owned(NAME, rewritten).map_err(|error| syntax_error(&error))?;
+        crate::fault::caught(|| environment.add_template_owned(NAME, rewritten))
+            .map_err(|reason| Error::TemplateSyntax { reason })?
+            .map_err(|error| syntax_error(&error))?;
         Ok(ChatTemplate {
             environment,
             source: source.to_owned(),
@@ -138,9 +145,16 @@ impl ChatTemplate {
             .map(|message| message.content.len() + message.reasoning_content.as_ref().map_or(0, String::len))
             .sum();
         let fuel = BASE_FUEL + FUEL_PER_MESSAGE * messages.len() as u64 + FUEL_PER_CONTENT_BYTE * content_bytes as u64;
+        let context = self.context(messages, surroundings);
         let mut environment = self.environment.clone();
         environment.set_fuel(Some(fuel));
+        let template = environment.get_template(NAME).map_err(|error| syntax_error(&error))?;
+        let rendered = crate::fault::caught(|| jinja::within(BYTES_PER_FUEL * fuel, || template.render(context)));
+        rendered.map_err(|reason| Error::TemplateRun { reason })?.map_err(|error| run_error(&error, fuel))
+    }
 
+    /// What the template sees.
+    fn context(&self, messages: &[TemplateMessage], surroundings: Surroundings<'_>) -> Value {
         let mut context: Vec<(String, Value)> = Vec::new();
         for (name, value) in surroundings.variables.into_iter().flatten() {
             context.push((name.clone(), Value::from(Serde(value))));
@@ -159,8 +173,7 @@ impl ChatTemplate {
             let strftime = move |format: &str| date.format(format).map_err(functions::unknown_directive);
             context.push(("strftime_now".to_owned(), Value::from_function(strftime)));
         }
-        let template = environment.get_template(NAME).map_err(|error| syntax_error(&error))?;
-        template.render(Value::from_pairs(context)).map_err(|error| run_error(&error, fuel))
+        Value::from_pairs(context)
     }
 }
 

@@ -2,9 +2,13 @@
 //! come out of it, whatever it spells), vocabularies from GGUF, a decoder for streams, and new tokens with checked ids.
 //! Which text is protected is decided in `encode`.
 
+mod charsmap;
 mod gguf;
+mod pieces;
 mod pre;
+mod regexes;
 mod stream;
+mod vet;
 mod words;
 
 use std::collections::{HashMap, HashSet};
@@ -12,15 +16,14 @@ use std::fmt;
 use std::ops::Range;
 use std::path::Path;
 
-use tokenizers::tokenizer::normalizer::Range as NormalizedRange;
-use tokenizers::{
-    AddedToken, DecoderWrapper, Model, OffsetReferential, OffsetType, PreTokenizedString, PreTokenizer, Token,
-};
+use tokenizers::{AddedToken, DecoderWrapper};
 
 pub use gguf::GgufVocabulary;
 pub use stream::StreamDecoder;
 
 use crate::error::Error;
+use crate::fault::caught;
+use pieces::{failed, matches_of, overlaps_visibly};
 
 /// Ids with the byte span of the text that each stands for. The tokens of one character share its span.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -31,6 +34,8 @@ pub struct Tokenized {
     pub spans: Vec<Range<usize>>,
 }
 
+/// Words, digits, blanks, lines, marks, signs that Unicode composes and takes apart, and scripts without blanks.
+const TRIAL: &str = " Hello  wörld's 12,345\t½ ﷺ\r\n\n a\u{301} 中文 🙂 don't_- <x> [y] ▁ Ġ.";
 /// A tokenizer, from a tokenizer.json or a GGUF.
 #[derive(Clone)]
 pub struct Tokenizer {
@@ -43,6 +48,9 @@ pub struct Tokenizer {
     new_ids: HashSet<u32>,
     /// Of a byte-level tokenizer: which byte each letter of a token stands for.
     byte_of_letter: Option<HashMap<char, u8>>,
+    growth: vet::Growth,
+    /// In bytes.
+    longest_token: usize,
 }
 
 impl fmt::Debug for Tokenizer {
@@ -58,7 +66,7 @@ impl Tokenizer {
     /// [`Error::Read`] or [`Error::TokenizerFile`].
     pub fn from_file(path: impl AsRef<Path>) -> Result<Tokenizer, Error> {
         let path = path.as_ref();
-        let bytes = aludel_files::read(path, aludel_files::SMALL * 4)
+        let bytes = aludel_files::read(path, aludel_files::SMALL)
             .map_err(|source| Error::Read { path: path.to_owned(), source })?;
         Tokenizer::from_json(&bytes, &path.display().to_string())
     }
@@ -69,28 +77,43 @@ impl Tokenizer {
     /// [`Error::TokenizerFile`], also where the file's ids are not those that the library would give.
     pub fn from_json(bytes: &[u8], origin: &str) -> Result<Tokenizer, Error> {
         let refuse = |reason: String| Error::TokenizerFile { origin: origin.to_owned(), reason };
-        let mut inner: tokenizers::Tokenizer =
-            serde_json::from_slice(bytes).map_err(|error| refuse(error.to_string()))?;
-        #[derive(serde::Deserialize)]
-        struct Listed {
-            id: u32,
-            content: String,
-        }
-        #[derive(serde::Deserialize)]
-        struct Document {
-            #[serde(default)]
-            added_tokens: Vec<Listed>,
-        }
-        let document: Document = serde_json::from_slice(bytes).map_err(|error| refuse(error.to_string()))?;
-        for Listed { id, content } in document.added_tokens {
-            let given = inner.token_to_id(&content);
-            if given != Some(id) {
+        let document: vet::Document = serde_json::from_slice(bytes).map_err(|error| refuse(error.to_string()))?;
+        let growth = document.vet(bytes).map_err(refuse)?;
+        let built =
+            caught(|| serde_json::from_slice::<tokenizers::Tokenizer>(bytes).map_err(|error| error.to_string()));
+        let mut inner = built.and_then(|built| built).map_err(refuse)?;
+        for vet::Listed { id, content, .. } in &document.added_tokens {
+            let given = inner.token_to_id(content);
+            if given != Some(*id) {
                 return Err(refuse(format!("its added token {content:?} has id {id}, but would be read as {given:?}")));
             }
         }
         // A file may carry the settings of someone's training run: rows are never cut or padded behind our back.
         inner.with_truncation(None).map_err(|error| refuse(error.to_string()))?.with_padding(None);
-        Ok(Tokenizer::over(inner))
+        let tokenizer = Tokenizer::over(inner, growth);
+        if tokenizer.vocabulary_size > vet::MOST_IDS as usize {
+            return Err(refuse(format!(
+                "it has an id of {}, which is no place in a vocabulary",
+                tokenizer.vocabulary_size - 1
+            )));
+        }
+        tokenizer.try_out().map_err(|reason| refuse(format!("on a trial text {reason}")))?;
+        Ok(tokenizer)
+    }
+
+    /// Encodes and decodes a text with something of everything, so that a damaged file is refused when it is opened.
+    fn try_out(&self) -> Result<(), String> {
+        let added: String = self.added_tokens().iter().take(4).map(|(_, content, _)| content.as_str()).collect();
+        let text = format!("{TRIAL}{added}{}{TRIAL}", "a".repeat(300));
+        caught(|| {
+            // A text that it cannot spell is no damage.
+            let Ok(pieces) = self.split_pieces(&text) else { return };
+            let Ok(tokenized) = self.tokenize_split(pieces) else { return };
+            let _ = self.decode_ids(&tokenized.ids, false);
+            for &id in tokenized.ids.iter().take(40) {
+                let _ = self.decode_ids(&[id], true);
+            }
+        })
     }
 
     /// Builds the tokenizer of a GGUF's vocabulary.
@@ -126,7 +149,7 @@ impl Tokenizer {
     /// # Panics
     /// When a range does not lie on character boundaries of the text.
     pub fn encode_protected(&self, text: &str, protected: &[Range<usize>]) -> Result<Tokenized, Error> {
-        let mut pieces = self.split_at_added(text);
+        let mut pieces = self.split_at_added(text)?;
         let spelled = |(span, id): (Range<usize>, u32)| {
             self.is_control(id) && protected.iter().any(|range| overlaps_visibly(text, &span, range))
         };
@@ -145,12 +168,15 @@ impl Tokenizer {
 
     /// The first control token that the text spells: its byte span and id.
     pub fn first_control(&self, text: &str) -> Option<(Range<usize>, u32)> {
-        matches_of(&self.split_at_added(text)).into_iter().find(|&(_, id)| self.is_control(id))
+        // Where the splitting fails, so does the encoding, which says so.
+        let pieces = self.split_at_added(text).ok()?;
+        matches_of(&pieces).into_iter().find(|&(_, id)| self.is_control(id))
     }
 
     /// The control tokens that the text spells, in order.
     pub(crate) fn controls(&self, text: &str) -> Vec<(Range<usize>, u32)> {
-        matches_of(&self.split_at_added(text)).into_iter().filter(|&(_, id)| self.is_control(id)).collect()
+        let Ok(pieces) = self.split_at_added(text) else { return Vec::new() };
+        matches_of(&pieces).into_iter().filter(|&(_, id)| self.is_control(id)).collect()
     }
 
     /// Decodes ids; ones beyond the vocabulary (rows of a padded embedding) give nothing.
@@ -158,10 +184,9 @@ impl Tokenizer {
     /// # Errors
     /// [`Error::Tokenize`].
     pub fn decode(&self, ids: &[u32], skip_special: bool) -> Result<String, Error> {
-        self.inner.decode(ids, skip_special).map_err(|error| Error::Tokenize {
-            what: format!("{} ids to decode", ids.len()),
-            reason: error.to_string(),
-        })
+        let refuse = |reason: String| Error::Tokenize { what: format!("{} ids to decode", ids.len()), reason };
+        self.check_decoded(ids).map_err(refuse)?;
+        caught(|| self.decode_ids(ids, skip_special)).and_then(|decoded| decoded).map_err(refuse)
     }
 
     /// A decoder for ids that come one at a time.
@@ -236,7 +261,9 @@ impl Tokenizer {
     /// # Errors
     /// [`Error::Tokenize`].
     pub fn to_json(&self) -> Result<String, Error> {
-        self.inner.to_string(false).map_err(|error| failed("itself, to write it", error.as_ref()))
+        caught(|| self.inner.to_string(false).map_err(|error| error.to_string()))
+            .and_then(|written| written)
+            .map_err(|reason| failed("itself, to write it", reason))
     }
 
     /// The added tokens in order of id: id, text, and whether it is flagged special.
@@ -255,7 +282,7 @@ impl Tokenizer {
         self.inner.get_added_vocabulary().get_added_tokens_decoder().get(&id).cloned()
     }
 
-    fn over(inner: tokenizers::Tokenizer) -> Tokenizer {
+    fn over(inner: tokenizers::Tokenizer, growth: vet::Growth) -> Tokenizer {
         let byte_of_letter = match inner.get_decoder() {
             Some(DecoderWrapper::ByteLevel(_)) => Some(bytes_of_letters()),
             _ => None,
@@ -267,6 +294,8 @@ impl Tokenizer {
             special_ids: HashSet::new(),
             new_ids: HashSet::new(),
             byte_of_letter,
+            growth,
+            longest_token: 0,
         };
         tokenizer.count();
         tokenizer
@@ -274,8 +303,11 @@ impl Tokenizer {
 
     /// Brings the derived fields in line with the library's tokenizer.
     fn count(&mut self) {
-        let largest = self.inner.get_vocab(true).into_values().max();
-        self.vocabulary_size = largest.map_or(0, |id| id as usize + 1);
+        self.vocabulary_size = 0;
+        for (token, id) in self.inner.get_vocab(true) {
+            self.vocabulary_size = self.vocabulary_size.max(id as usize + 1);
+            self.longest_token = self.longest_token.max(token.len());
+        }
         for (id, content, special) in self.added_tokens() {
             if special {
                 self.special_ids.insert(id);
@@ -296,7 +328,9 @@ impl Tokenizer {
         let is_added = self.inner.get_added_vocabulary().get_added_tokens_decoder().contains_key(&expected);
         if !is_added {
             let added = AddedToken::from(token, false).normalized(false);
-            self.inner.add_tokens([added]).map_err(|error| refuse(error.to_string()))?;
+            caught(|| self.inner.add_tokens([added]).map_err(|error| error.to_string()))
+                .and_then(|added| added)
+                .map_err(refuse)?;
         }
         let given = self.token_to_id(token);
         if given != Some(expected) {
@@ -309,107 +343,6 @@ impl Tokenizer {
         }
         self.count();
         Ok(expected)
-    }
-
-    fn split_at_added(&self, text: &str) -> PreTokenizedString {
-        self.inner.get_added_vocabulary().extract_and_normalize(self.inner.get_normalizer(), text)
-    }
-
-    /// Splits off the added tokens of the text, but no control token that a protected range spells.
-    fn split_outside(&self, text: &str, protected: &[Range<usize>]) -> Result<PreTokenizedString, Error> {
-        let mut kept: Vec<(Range<usize>, u32)> = Vec::new();
-        let mut search = |range: Range<usize>, is_protected: bool| {
-            let matches = matches_of(&self.split_at_added(&text[range.clone()])).into_iter();
-            kept.extend(
-                matches
-                    .filter(|&(_, id)| !(is_protected && self.is_control(id)))
-                    .map(|(span, id)| (span.start + range.start..span.end + range.start, id)),
-            );
-        };
-        let mut from = 0;
-        for range in protected {
-            search(from..range.start, false);
-            search(range.clone(), true);
-            from = range.end;
-        }
-        search(from..text.len(), false);
-
-        let mut pieces = PreTokenizedString::from(text);
-        let split = pieces.split(|_, whole| {
-            let mut parts: Vec<(tokenizers::NormalizedString, Option<Vec<Token>>)> = Vec::new();
-            let mut from = 0;
-            let slice = |range: Range<usize>| whole.slice(NormalizedRange::Normalized(range)).ok_or("a torn character");
-            for (span, id) in &kept {
-                if from < span.start {
-                    parts.push((slice(from..span.start)?, None));
-                }
-                let matched = slice(span.clone())?;
-                let value = matched.get().to_owned();
-                let bytes = value.len();
-                parts.push((matched, Some(vec![Token::new(*id, value, (0, bytes))])));
-                from = span.end;
-            }
-            if from < text.len() {
-                parts.push((slice(from..text.len())?, None));
-            }
-            Ok(parts)
-        });
-        split.map_err(|error| failed(text, error.as_ref()))?;
-        if let Some(normalizer) = self.inner.get_normalizer() {
-            let normalized = pieces.normalize(|part| tokenizers::Normalizer::normalize(normalizer, part));
-            normalized.map_err(|error| failed(text, error.as_ref()))?;
-        }
-        Ok(pieces)
-    }
-
-    fn tokenize_pieces(&self, mut pieces: PreTokenizedString) -> Result<Tokenized, Error> {
-        let mut run = || {
-            if let Some(pre_tokenizer) = self.inner.get_pre_tokenizer() {
-                pre_tokenizer.pre_tokenize(&mut pieces)?;
-            }
-            self.inner.get_model().tokenize_in_pretokenized(&mut pieces, None)?;
-            std::mem::replace(&mut pieces, PreTokenizedString::from("")).into_encoding(None, 0, OffsetType::Byte)
-        };
-        let encoding = run().map_err(|error: tokenizers::Error| failed("a text", error.as_ref()))?;
-        Ok(Tokenized {
-            ids: encoding.get_ids().to_vec(),
-            spans: encoding.get_offsets().iter().map(|&(start, end)| start..end).collect(),
-        })
-    }
-
-    /// The merging model itself may know a control token as a word. Such a token in protected text is replaced by the
-    /// tokens of its letters.
-    fn spell_out_control(
-        &self,
-        tokenized: &mut Tokenized,
-        text: &str,
-        protected: &[Range<usize>],
-    ) -> Result<(), Error> {
-        let wrong = |id: u32, span: &Range<usize>| {
-            self.is_control(id) && protected.iter().any(|range| overlaps_visibly(text, span, range))
-        };
-        if !tokenized.ids.iter().zip(&tokenized.spans).any(|(&id, span)| wrong(id, span)) {
-            return Ok(());
-        }
-        let mut spelled = Tokenized::default();
-        for (&id, span) in tokenized.ids.iter().zip(&tokenized.spans) {
-            let letters = if wrong(id, span) { self.id_to_token(id) } else { None };
-            let Some(letters) = letters else {
-                spelled.ids.push(id);
-                spelled.spans.push(span.clone());
-                continue;
-            };
-            let mut buffer = [0; 4];
-            for letter in letters.chars() {
-                let tokens = self.inner.get_model().tokenize(letter.encode_utf8(&mut buffer));
-                for token in tokens.map_err(|error| failed(&letters, error.as_ref()))? {
-                    spelled.ids.push(token.id);
-                    spelled.spans.push(span.clone());
-                }
-            }
-        }
-        *tokenized = spelled;
-        Ok(())
     }
 
     fn is_byte_level(&self) -> bool {
@@ -432,29 +365,6 @@ impl Tokenizer {
             }
         }
     }
-}
-
-/// Every added token that the text spells, with its byte span.
-fn matches_of(pieces: &PreTokenizedString) -> Vec<(Range<usize>, u32)> {
-    pieces
-        .get_splits(OffsetReferential::Original, OffsetType::Byte)
-        .into_iter()
-        .filter_map(|(_, (start, end), tokens)| {
-            tokens.as_ref().and_then(|tokens| tokens.first()).map(|token| (start..end, token.id))
-        })
-        .collect()
-}
-
-fn failed(what: &str, error: &(dyn std::error::Error + Send + Sync)) -> Error {
-    let shown: String = what.chars().take(60).collect();
-    Error::Tokenize { what: format!("{shown:?}"), reason: error.to_string() }
-}
-
-/// True where the two ranges share text that can be seen: a token that strips the blanks beside it reaches into its
-/// neighbours, which is no harm.
-fn overlaps_visibly(text: &str, span: &Range<usize>, range: &Range<usize>) -> bool {
-    let (start, end) = (span.start.max(range.start), span.end.min(range.end));
-    start < end && text.get(start..end).is_none_or(|shared| !shared.trim().is_empty())
 }
 
 fn looks_like_markup(content: &str) -> bool {

@@ -109,6 +109,9 @@ mod tests {
                 assert!(seen.insert(name), "{name} twice");
             }
             serde_json::from_value::<tokenizers::PreTokenizerWrapper>(family.to_json()).expect("compiles");
+            for expression in family.expressions {
+                crate::tokenizer::regexes::check(expression).expect("can be searched for in time");
+            }
         }
     }
 

@@ -84,7 +84,9 @@ impl<'a> StreamDecoder<'a> {
 
     /// The text of `window[emitted_ids..end]` in the context of what stands before it.
     fn window_text(&self, end: usize) -> String {
-        let decode = |ids: &[u32]| self.tokenizer.decode(ids, false).unwrap_or_default();
+        // What a damaged decoder fails on is shown as lost, and not left out.
+        let lost = |_| String::from(char::REPLACEMENT_CHARACTER);
+        let decode = |ids: &[u32]| self.tokenizer.decode(ids, false).unwrap_or_else(lost);
         let before = decode(&self.window[..self.emitted_ids]);
         let all = decode(&self.window[..end]);
         all.strip_prefix(before.as_str()).unwrap_or(&all).to_owned()

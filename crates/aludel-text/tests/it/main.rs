@@ -1,9 +1,15 @@
 //! One test program: templates, rows and masks, tokenizers, and the real student.
 
-#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "helpers of tests may fail and speak as tests do")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    clippy::print_stdout,
+    reason = "helpers of tests may fail and speak as tests do"
+)]
 
 mod common;
 mod encode;
+mod hostile_tokenizers;
 mod real;
 mod templates;
 mod tokenizers;

@@ -11,7 +11,7 @@ struct SentencePiece {
     cases: Vec<TextCase>,
 }
 
-fn sentence_piece() -> (GgufVocabulary, Vec<TextCase>) {
+pub(crate) fn sentence_piece() -> (GgufVocabulary, Vec<TextCase>) {
     let SentencePiece { tokens, scores, token_types, cases } = fixture("sentencepiece.json");
     let vocabulary = GgufVocabulary {
         model: "llama".to_owned(),

@@ -4,7 +4,9 @@
 use minijinja::value::ValueKind;
 use minijinja::{Environment, Error, Value};
 
+use super::budget::spend;
 use super::items::{Kind, check_iterable, kind};
+use super::methods::PER_LETTER;
 use super::operators::{holds, integer, number};
 use super::print::text_of;
 use super::wrong;
@@ -109,6 +111,8 @@ const TESTS: &[&str] = &[
 
 pub(super) fn register(environment: &mut Environment<'_>) {
     for (operator, names) in [
+        ("==", &["==", "eq", "equalto"][..]),
+        ("!=", &["!=", "ne"][..]),
         ("<", &["<", "lt", "lessthan"][..]),
         ("<=", &["<=", "le"][..]),
         (">", &[">", "gt", "greaterthan"][..]),
@@ -122,8 +126,12 @@ pub(super) fn register(environment: &mut Environment<'_>) {
     environment.add_test("odd", |value: Value| has_remainder(&value, &Value::from(2), 1.0));
     environment.add_test("even", |value: Value| has_remainder(&value, &Value::from(2), 0.0));
     environment.add_test("divisibleby", |value: Value, by: Value| has_remainder(&value, &by, 0.0));
-    environment.add_test("lower", |value: Value| text_of(&value).map(|text| has_case(&text, char::is_uppercase)));
-    environment.add_test("upper", |value: Value| text_of(&value).map(|text| has_case(&text, char::is_lowercase)));
+    environment.add_test("lower", |value: Value| has_case(&text_of(&value)?, char::is_uppercase));
+    environment.add_test("upper", |value: Value| has_case(&text_of(&value)?, char::is_lowercase));
+    environment.add_test("sameas", |value: Value, other: Value| {
+        spend(value.as_str().map_or(0, str::len))?;
+        Ok::<_, Error>(minijinja::tests::is_sameas(&value, &other))
+    });
     environment.add_test("iterable", |value: Value| check_iterable(&value).is_ok());
     environment.add_test("mapping", |value: Value| kind(&value) == Kind::Map);
     environment.add_test("sequence", |value: Value| {
@@ -150,8 +158,9 @@ fn has_remainder(value: &Value, by: &Value, wanted: f64) -> Result<bool, Error> 
     })
 }
 
-fn has_case(text: &str, other: fn(char) -> bool) -> bool {
-    text.chars().any(|letter| letter.is_uppercase() || letter.is_lowercase()) && !text.chars().any(other)
+fn has_case(text: &str, other: fn(char) -> bool) -> Result<bool, Error> {
+    spend(PER_LETTER * text.len())?;
+    Ok(text.chars().any(|letter| letter.is_uppercase() || letter.is_lowercase()) && !text.chars().any(other))
 }
 
 fn is_name_in(value: &Value, names: &[&str]) -> Result<bool, Error> {

@@ -1,33 +1,37 @@
 //! Jinja2's grammar of expressions: reads tokens and writes them again for the engine, with calls in place of what it does
 //! differently. Nothing is computed here.
 
-use super::methods::is_method_name;
 use super::parameters::{Parameter, Parameters};
 use super::rewrite::{is_operator, written};
 use super::scan::Token;
 
 /// Deeper nesting than any template has; the engine's own parser ends near it.
 const DEEPEST: usize = 60;
+/// How many links the chains within one tag may have together (`.name`, `| filter`, `and`): the engine compiles each chain by going down
+/// it, and every link writes what stands before it once more.
+const MOST_LINKS: usize = 1000;
+const MOST_PARAMETERS: usize = 50;
 const COMPARISONS: [&str; 6] = ["==", "!=", "<=", ">=", "<", ">"];
 /// Operators from those that bind least to those that bind most.
 const LEVELS: [&[&str]; 4] = [&["+", "-"], &["~"], &["*", "/", "//", "%"], &["**"]];
 
 pub(super) struct Parser<'a> {
-    tokens: &'a [Token],
-    at: usize,
+    pub(super) tokens: &'a [Token],
+    pub(super) at: usize,
     depth: usize,
+    pub(super) links: usize,
 }
 
 impl<'a> Parser<'a> {
     pub(super) fn new(tokens: &'a [Token]) -> Parser<'a> {
-        Parser { tokens, at: 0, depth: 0 }
+        Parser { tokens, at: 0, depth: 0, links: 0 }
     }
 
-    fn peek(&self) -> Option<&'a Token> {
+    pub(super) fn peek(&self) -> Option<&'a Token> {
         self.tokens.get(self.at)
     }
 
-    fn is_name(&self, name: &str) -> bool {
+    pub(super) fn is_name(&self, name: &str) -> bool {
         matches!(self.peek(), Some(Token::Name(other)) if other == name)
     }
 
@@ -37,7 +41,7 @@ impl<'a> Parser<'a> {
         is_it
     }
 
-    fn expect(&mut self, operator: &str) -> Result<(), String> {
+    pub(super) fn expect(&mut self, operator: &str) -> Result<(), String> {
         if self.skip(operator) { Ok(()) } else { Err(self.unexpected(&format!("`{operator}`"))) }
     }
 
@@ -71,7 +75,7 @@ impl<'a> Parser<'a> {
         if self.at == self.tokens.len() { Ok(()) } else { Err(self.unexpected("the end of the tag")) }
     }
 
-    fn unexpected(&self, wanted: &str) -> String {
+    pub(super) fn unexpected(&self, wanted: &str) -> String {
         match self.peek() {
             None => format!("the tag ends where {wanted} should stand"),
             Some(Token::Name(name)) => format!("unexpected `{name}`, expected {wanted}"),
@@ -81,7 +85,26 @@ impl<'a> Parser<'a> {
         }
     }
 
-    fn nested<T>(&mut self, parse: impl FnOnce(&mut Self) -> Result<T, String>) -> Result<T, String> {
+    pub(super) fn link(&mut self) -> Result<(), String> {
+        self.links += 1;
+        if self.links > MOST_LINKS {
+            return Err(format!("a tag chains more than {MOST_LINKS} names, filters and conditions"));
+        }
+        Ok(())
+    }
+
+    /// Whether the tokens from `from` on name nothing, so that their value stands in the template itself.
+    pub(super) fn is_constant(&self, from: usize) -> bool {
+        let is_word = |name: &str| matches!(name, "true" | "false" | "none" | "True" | "False" | "None");
+        self.tokens[from..self.at].iter().all(|token| !matches!(token, Token::Name(name) if !is_word(name)))
+    }
+
+    /// A list, tuple or mapping that was written from token `from` on.
+    pub(super) fn collection(&self, from: usize, written: String) -> String {
+        if self.is_constant(from) { written } else { format!("__nest({written})") }
+    }
+
+    pub(super) fn nested<T>(&mut self, parse: impl FnOnce(&mut Self) -> Result<T, String>) -> Result<T, String> {
         if self.depth >= DEEPEST {
             return Err(format!("an expression is nested more than {DEEPEST} deep"));
         }
@@ -101,6 +124,7 @@ impl<'a> Parser<'a> {
     }
 
     fn listed(&mut self, with_condition: bool) -> Result<String, String> {
+        let from = self.at;
         let mut parts = Vec::new();
         let mut is_tuple = false;
         loop {
@@ -120,8 +144,8 @@ impl<'a> Parser<'a> {
         }
         Ok(match (is_tuple, parts.as_slice()) {
             (false, [only]) => only.clone(),
-            (_, [only]) => format!("({only},)"),
-            _ => format!("({})", parts.join(", ")),
+            (_, [only]) => self.collection(from, format!("({only},)")),
+            _ => self.collection(from, format!("({})", parts.join(", "))),
         })
     }
 
@@ -152,6 +176,7 @@ impl<'a> Parser<'a> {
         let mut parts = Vec::new();
         let mut names: Vec<String> = Vec::new();
         while self.peek().is_some() {
+            self.link()?;
             let name = self.name()?;
             self.expect("=")?;
             let from = self.at;
@@ -178,6 +203,9 @@ impl<'a> Parser<'a> {
             if !parameters.is_empty() {
                 self.expect(",")?;
             }
+            if parameters.len() >= MOST_PARAMETERS {
+                return Err(format!("a macro has more than {MOST_PARAMETERS} parameters"));
+            }
             let name = self.name()?;
             let from = self.at;
             let default = if self.skip("=") { Some(self.expression()?) } else { None };
@@ -195,6 +223,7 @@ impl<'a> Parser<'a> {
         self.nested(|parser| {
             let mut value = parser.or()?;
             while parser.skip_name("if") {
+                parser.link()?;
                 let condition = parser.or()?;
                 let otherwise =
                     if parser.skip_name("else") { format!(" else {}", parser.expression()?) } else { String::new() };
@@ -207,6 +236,7 @@ impl<'a> Parser<'a> {
     fn or(&mut self) -> Result<String, String> {
         let mut value = self.and()?;
         while self.skip_name("or") {
+            self.link()?;
             value = format!("{value} or {}", self.and()?);
         }
         Ok(value)
@@ -215,6 +245,7 @@ impl<'a> Parser<'a> {
     fn and(&mut self) -> Result<String, String> {
         let mut value = self.not()?;
         while self.skip_name("and") {
+            self.link()?;
             value = format!("{value} and {}", self.not()?);
         }
         Ok(value)
@@ -277,8 +308,9 @@ impl<'a> Parser<'a> {
         if with_filters { self.filtered(value) } else { Ok(value) }
     }
 
-    fn primary(&mut self) -> Result<String, String> {
+    pub(super) fn primary(&mut self) -> Result<String, String> {
         let token = self.peek().ok_or_else(|| self.unexpected("a value"))?;
+        let from = self.at;
         self.at += 1;
         match token {
             Token::Name(name) => match name.as_str() {
@@ -321,7 +353,7 @@ impl<'a> Parser<'a> {
                     }
                     items.push(self.expression()?);
                 }
-                Ok(format!("[{}]", items.join(", ")))
+                Ok(self.collection(from, format!("[{}]", items.join(", "))))
             }
             Token::Operator("{") => {
                 let mut items = Vec::new();
@@ -332,165 +364,20 @@ impl<'a> Parser<'a> {
                             break;
                         }
                     }
-                    let key = self.expression()?;
+                    let key_from = self.at;
+                    let mut key = self.expression()?;
+                    if !self.is_constant(key_from) {
+                        key = format!("__key({key})");
+                    }
                     self.expect(":")?;
                     items.push(format!("{key}: {}", self.expression()?));
                 }
-                Ok(format!("{{{}}}", items.join(", ")))
+                Ok(self.collection(from, format!("{{{}}}", items.join(", "))))
             }
             Token::Operator(_) => {
                 self.at -= 1;
                 Err(self.unexpected("a value"))
             }
         }
-    }
-
-    fn postfix(&mut self, value: String) -> Result<String, String> {
-        let mut value = value;
-        loop {
-            if self.skip(".") {
-                value = match self.peek() {
-                    Some(Token::Number(number)) => {
-                        self.at += 1;
-                        format!("{value}[{number}]")
-                    }
-                    _ => {
-                        let name = self.name()?;
-                        let is_called = is_operator(self.peek(), "(");
-                        match is_method_name(&name) && !is_called {
-                            true => format!("__attr({value}, \"{name}\")"),
-                            false => format!("{value}.{name}"),
-                        }
-                    }
-                };
-            } else if self.skip("[") {
-                value = self.subscript(value)?;
-            } else if self.skip("(") {
-                value = format!("{value}({})", self.arguments()?);
-            } else {
-                return Ok(value);
-            }
-        }
-    }
-
-    /// What stands in square brackets behind a value.
-    fn subscript(&mut self, value: String) -> Result<String, String> {
-        let mut bounds: Vec<Option<String>> = Vec::new();
-        let from = self.at;
-        loop {
-            let is_given = !is_operator(self.peek(), ":") && !is_operator(self.peek(), "]");
-            bounds.push(if is_given { Some(self.expression()?) } else { None });
-            if !self.skip(":") {
-                break;
-            }
-        }
-        let is_constant = self.at == from + 1
-            && match &self.tokens[from] {
-                Token::Text(text) => !is_method_name(text),
-                Token::Number(number) => number.bytes().all(|byte| byte.is_ascii_digit()),
-                _ => false,
-            };
-        self.expect("]")?;
-        match bounds.as_slice() {
-            [Some(key)] if is_constant && !key.starts_with('"') => Ok(format!("{value}[{key}]")),
-            [Some(key)] => Ok(format!("__item({value}, {key})")),
-            [None] => Err("an item lacks its key".to_owned()),
-            _ if bounds.len() > 3 => Err("a slice has more than three parts".to_owned()),
-            _ => {
-                let bound = |at: usize| bounds.get(at).cloned().flatten().unwrap_or_else(|| "none".to_owned());
-                Ok(format!("__slice({value}, {}, {}, {})", bound(0), bound(1), bound(2)))
-            }
-        }
-    }
-
-    /// Arguments behind the opening bracket, and the closing one.
-    fn arguments(&mut self) -> Result<String, String> {
-        let mut parts = Vec::new();
-        while !self.skip(")") {
-            if !parts.is_empty() {
-                self.expect(",")?;
-                if self.skip(")") {
-                    break;
-                }
-            }
-            let is_named =
-                matches!(self.peek(), Some(Token::Name(_))) && is_operator(self.tokens.get(self.at + 1), "=");
-            parts.push(if self.skip("**") {
-                format!("**{}", self.expression()?)
-            } else if self.skip("*") {
-                format!("*{}", self.expression()?)
-            } else if is_named {
-                let name = self.name()?;
-                self.at += 1;
-                format!("{name}={}", self.expression()?)
-            } else {
-                self.expression()?
-            });
-        }
-        Ok(parts.join(", "))
-    }
-
-    /// Filters, tests and calls behind a value.
-    fn filtered(&mut self, value: String) -> Result<String, String> {
-        let mut value = value;
-        loop {
-            if is_operator(self.peek(), "|") {
-                value.push_str(&self.filters()?);
-            } else if self.skip_name("is") {
-                let not = if self.skip_name("not") { "not " } else { "" };
-                let name = self.name()?;
-                let arguments = self.test_arguments()?;
-                value = format!("({value} is {not}{name}{arguments})");
-            } else if self.skip("(") {
-                value = format!("{value}({})", self.arguments()?);
-            } else {
-                return Ok(value);
-            }
-        }
-    }
-
-    fn test_arguments(&mut self) -> Result<String, String> {
-        let takes_one = match self.peek() {
-            Some(Token::Name(name)) => {
-                !matches!(name.as_str(), "else" | "or" | "and" | "is" | "if" | "in" | "not" | "recursive")
-            }
-            Some(Token::Text(_) | Token::Number(_)) => true,
-            Some(Token::Operator(operator)) => matches!(*operator, "(" | "[" | "{"),
-            None => false,
-        };
-        if self.is_name("is") {
-            return Err("tests cannot be chained with `is`".to_owned());
-        }
-        if self.skip("(") {
-            return Ok(format!("({})", self.arguments()?));
-        }
-        if !takes_one {
-            return Ok(String::new());
-        }
-        let argument = self.primary()?;
-        Ok(format!("({})", self.postfix(argument)?))
-    }
-
-    /// `| filter(…) | filter …`.
-    pub(super) fn filters(&mut self) -> Result<String, String> {
-        let mut written = String::new();
-        while self.skip("|") {
-            written.push_str(&format!(" | {}", self.filter()?));
-        }
-        Ok(written)
-    }
-
-    /// `filter(…) | filter …`.
-    pub(super) fn filter_chain(&mut self) -> Result<String, String> {
-        Ok(self.filter()? + &self.filters()?)
-    }
-
-    fn filter(&mut self) -> Result<String, String> {
-        let mut name = self.name()?;
-        while self.skip(".") {
-            name = format!("{name}.{}", self.name()?);
-        }
-        let arguments = if self.skip("(") { format!("({})", self.arguments()?) } else { String::new() };
-        Ok(name + &arguments)
     }
 }

@@ -4,10 +4,12 @@ use minijinja::value::ValueKind;
 use minijinja::{Environment, Error, Value};
 
 use super::arguments::{Arguments, Given};
+use super::budget::{ITEM, repeated, spend};
 use super::items::{Kind, kind};
-use super::methods::{is_blank, parse_integer};
+use super::methods::is_blank;
 use super::operators::{integer, number, whole};
 use super::print::{float, is_plain_map};
+use super::text_methods::{decimal, parse_integer};
 use super::{methods, wrong};
 
 pub(super) fn register(environment: &mut Environment<'_>) {
@@ -22,7 +24,7 @@ pub(super) fn register(environment: &mut Environment<'_>) {
     for name in ["default", "d"] {
         environment.add_filter(name, default);
     }
-    environment.add_filter("attr", |value: Value, name: String| match kind(&value) {
+    environment.add_filter("attr", |value: Value, name: String| match spend(name.len()).map(|()| kind(&value))? {
         Kind::Undefined => value.get_attr(&name),
         Kind::None | Kind::Integer | Kind::Float | Kind::Text | Kind::List | Kind::Tuple | Kind::Map => {
             if methods::has(&value, &name) { super::items::attribute(value, name) } else { Ok(Value::UNDEFINED) }
@@ -41,12 +43,13 @@ pub(super) fn read_float(value: &Value) -> Result<Option<f64>, Error> {
     refuse_undefined("float", value)?;
     let Some(text) = value.as_str() else { return Ok(number(value).filter(|_| kind(value) != Kind::None)) };
     let text = text.trim_matches(is_blank);
+    spend(2 * methods::PER_LETTER * text.len())?;
     if text.starts_with('_') || text.ends_with('_') || text.contains("__") {
         return Ok(None);
     }
     let mut digits = String::with_capacity(text.len());
     for letter in text.chars().filter(|&letter| letter != '_') {
-        match methods::decimal(letter) {
+        match decimal(letter) {
             Some(digit) => digits.push_str(&digit.to_string()),
             None => digits.push(letter),
         }
@@ -134,7 +137,6 @@ struct Layout {
 }
 
 const DEEPEST: usize = 100;
-const LONGEST_BYTES: usize = 32 << 20;
 
 /// transformers' `tojson`, which is `json.dumps` and escapes nothing for HTML.
 fn to_json(value: Value, given: Given) -> Result<Value, Error> {
@@ -145,7 +147,7 @@ fn to_json(value: Value, given: Given) -> Result<Value, Error> {
         Some(value) if value.is_none() => None,
         Some(value) => Some(match value.as_str() {
             Some(text) => text.to_owned(),
-            None => " ".repeat(arguments.size(1, 0)?.min(LONGEST_BYTES)),
+            None => repeated(" ", arguments.size(1, 0)?)?,
         }),
     };
     let separators = match arguments.get(2) {
@@ -168,14 +170,22 @@ fn to_json(value: Value, given: Given) -> Result<Value, Error> {
 }
 
 fn write_json(text: &mut String, value: &Value, layout: &Layout, depth: usize) -> Result<(), Error> {
-    if depth > DEEPEST || text.len() > LONGEST_BYTES {
-        return Err(wrong("`tojson` of a value that is nested too deep or too long"));
+    if depth > DEEPEST {
+        return Err(wrong(format!("`tojson` of a value that is nested more than {DEEPEST} deep")));
     }
-    let new_line = |text: &mut String, depth: usize| {
+    // Escapes make up to six letters of one.
+    spend(ITEM + value.as_str().map_or(0, |text| 4 * text.len()))?;
+    let new_line = |text: &mut String, depth: usize| -> Result<(), Error> {
         if let Some(indent) = &layout.indent {
             text.push('\n');
-            text.push_str(&indent.repeat(depth));
+            text.push_str(&repeated(indent, depth)?);
         }
+        Ok(())
+    };
+    let separate = |text: &mut String, separator: &str| -> Result<(), Error> {
+        spend(separator.len())?;
+        text.push_str(separator);
+        Ok(())
     };
     match value.kind() {
         ValueKind::None => text.push_str("null"),
@@ -187,13 +197,13 @@ fn write_json(text: &mut String, value: &Value, layout: &Layout, depth: usize) -
             text.push('[');
             for (number, item) in items.iter().enumerate() {
                 if number > 0 {
-                    text.push_str(&layout.item_separator);
+                    separate(text, &layout.item_separator)?;
                 }
-                new_line(text, depth + 1);
+                new_line(text, depth + 1)?;
                 write_json(text, item, layout, depth + 1)?;
             }
             if !items.is_empty() {
-                new_line(text, depth);
+                new_line(text, depth)?;
             }
             text.push(']');
         }
@@ -205,9 +215,9 @@ fn write_json(text: &mut String, value: &Value, layout: &Layout, depth: usize) -
             text.push('{');
             for (number, key) in keys.iter().enumerate() {
                 if number > 0 {
-                    text.push_str(&layout.item_separator);
+                    separate(text, &layout.item_separator)?;
                 }
-                new_line(text, depth + 1);
+                new_line(text, depth + 1)?;
                 let name = match key.kind() {
                     ValueKind::String => key.as_str().unwrap_or_default().to_owned(),
                     ValueKind::Number => json_number(key),
@@ -215,12 +225,13 @@ fn write_json(text: &mut String, value: &Value, layout: &Layout, depth: usize) -
                     ValueKind::None => "null".to_owned(),
                     _ => return Err(wrong("`tojson` takes texts, numbers, truth and none as keys")),
                 };
+                spend(4 * name.len())?;
                 write_json_text(text, &name, layout.ensure_ascii);
-                text.push_str(&layout.key_separator);
+                separate(text, &layout.key_separator)?;
                 write_json(text, &value.get_item(key)?, layout, depth + 1)?;
             }
             if !keys.is_empty() {
-                new_line(text, depth);
+                new_line(text, depth)?;
             }
             text.push('}');
         }

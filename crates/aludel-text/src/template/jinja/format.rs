@@ -6,6 +6,7 @@ use minijinja::value::Kwargs;
 use minijinja::{Error, Value};
 
 use super::arguments::split;
+use super::budget::{repeated, spend};
 use super::items::{Kind, item, kind, list};
 use super::operators::{integer, number, whole};
 use super::print::{repr, text_of};
@@ -18,6 +19,7 @@ pub(super) fn printf(template: &str, values: &Value) -> Result<String, Error> {
     let given = if kind(values) == Kind::Tuple { list(values)? } else { vec![values.clone()] };
     let mut given = given.into_iter();
     let mut next = || given.next().ok_or_else(|| wrong("there are fewer values than the text has places for"));
+    spend(4 * template.len())?;
     let mut text = String::new();
     let mut is_named = false;
     let mut rest = template;
@@ -73,6 +75,8 @@ pub(super) fn printf(template: &str, values: &Value) -> Result<String, Error> {
         let value = value.map_or_else(&mut next, Ok)?;
         let width_letters = bounded(&width)?;
         let digits = precision.as_deref().map(bounded).transpose()?;
+        // Digits are laid out letter by letter.
+        spend(64 + 8 * (width_letters + digits.unwrap_or_default()))?;
         text.push_str(&one(directive, &flags, width_letters, digits, &value)?);
     }
     text.push_str(rest);
@@ -123,7 +127,7 @@ fn one(directive: char, flags: &str, width: usize, digits: Option<usize>, value:
         Some(digits) if directive != 'c' => content.chars().take(digits).collect(),
         _ => content,
     };
-    let padding = " ".repeat(width.saturating_sub(content.chars().count()));
+    let padding = repeated(" ", width.saturating_sub(content.chars().count()))?;
     Ok(if flags.contains('-') { content + &padding } else { padding + &content })
 }
 
@@ -151,6 +155,7 @@ fn ascii(text: &str) -> String {
 
 /// `template.format(…)`.
 pub(super) fn str_format(template: &str, given: &[Value]) -> Result<String, Error> {
+    spend(4 * template.len())?;
     let (positional, named) = split(given);
     let mut text = String::new();
     let mut automatic = 0;
@@ -221,9 +226,9 @@ fn laid_out(value: &Value, conversion: Option<&str>, spec: &str) -> Result<Strin
     if spec.is_empty() {
         return text_of(&value);
     }
-    let digits = spec.chars().filter(char::is_ascii_digit).count();
-    if digits > 6 {
-        return Err(wrong(format!("a format may be at most {WIDEST} letters wide")));
+    let widths = spec.split(|letter: char| !letter.is_ascii_digit()).filter(|width| !width.is_empty());
+    for width in widths {
+        spend(64 + 8 * bounded(width)?)?;
     }
     match kind(&value) {
         Kind::Text => format(FormatStyle::StrFormat, &format!("{{:{spec}}}"), &[value]),

@@ -8,7 +8,10 @@ use minijinja::value::{Enumerator, Kwargs, Object, ObjectRepr, Tuple};
 use minijinja::{Environment, Error, State, Value};
 
 use super::arguments::{Arguments, Given, split};
+use super::budget::spend_items;
 use super::items::{Kind, attribute, check_iterable, item, iterate, kind, slice};
+use super::nesting::{check_key, nested};
+use super::operators::integer;
 use super::wrong;
 
 pub(super) fn register(environment: &mut Environment<'_>) {
@@ -24,9 +27,14 @@ pub(super) fn register(environment: &mut Environment<'_>) {
     environment.add_function("joiner", |given: Given| {
         let arguments = Arguments::bind("joiner", &["sep"], &given.into_values())?;
         let between = arguments.get(0).cloned().unwrap_or_else(|| Value::from(", "));
-        Ok::<_, Error>(Value::from_object(Joiner { between, calls: AtomicUsize::new(0) }))
+        nested(Value::from_object(Joiner { between, calls: AtomicUsize::new(0) }))
     });
     environment.add_function("dict", dict);
+    environment.add_function("range", range);
+    let native = environment.globals().find(|(name, _)| *name == "namespace").map(|(_, native)| native);
+    environment.add_function("namespace", move |state: &mut State<'_, '_>, given: Given| {
+        native.as_ref().unwrap_or(&Value::UNDEFINED).call(state, &[dict(given)?])
+    });
 }
 
 fn dict(given: Given) -> Result<Value, Error> {
@@ -55,7 +63,26 @@ fn dict(given: Given) -> Result<Value, Error> {
             pairs.push((Value::from(name), named.get(name)?));
         }
     }
-    Ok(Value::from_pairs(pairs))
+    pairs.iter().try_for_each(|(key, _)| check_key(key))?;
+    spend_items(2 * pairs.len())?;
+    nested(Value::from_pairs(pairs))
+}
+
+/// The engine's own computes with numbers of a machine word, which larger ones do not fit.
+fn range(given: Given) -> Result<Value, Error> {
+    const FARTHEST: i128 = 1 << 40;
+    let given = given.into_values();
+    let bound = |value: &Value| {
+        let number = integer(value).filter(|number| number.abs() <= FARTHEST);
+        number.map(|number| number as isize).ok_or_else(|| wrong("`range` takes whole numbers, and none too large"))
+    };
+    let bounds = given.iter().map(bound).collect::<Result<Vec<isize>, _>>()?;
+    match *bounds.as_slice() {
+        [lower] => minijinja::functions::range(lower, None, None),
+        [lower, upper] => minijinja::functions::range(lower, Some(upper), None),
+        [lower, upper, step] => minijinja::functions::range(lower, Some(upper), Some(step)),
+        _ => Err(wrong("`range` takes from one to three numbers")),
+    }
 }
 
 /// One of the groups of `groupby`: a pair whose halves have names.
@@ -84,8 +111,10 @@ impl Object for Group {
 }
 
 #[derive(Debug)]
-struct Cycler {
-    items: Vec<Value>,
+pub(super) struct Cycler {
+    /// A tuple.
+    pub(super) items: Value,
+    count: usize,
     at: AtomicUsize,
 }
 
@@ -94,12 +123,13 @@ fn cycler(given: Given) -> Result<Value, Error> {
     if items.is_empty() || items.iter().any(Value::is_kwargs) {
         return Err(wrong("`cycler` takes at least one item, and no names"));
     }
-    Ok(Value::from_object(Cycler { items, at: AtomicUsize::new(0) }))
+    let (count, items) = (items.len(), Value::from(Tuple::from(items)));
+    nested(Value::from_object(Cycler { items, count, at: AtomicUsize::new(0) }))
 }
 
 impl Cycler {
     fn current(&self) -> Value {
-        self.items[self.at.load(Ordering::Relaxed)].clone()
+        self.items.get_item_by_index(self.at.load(Ordering::Relaxed)).unwrap_or_default()
     }
 }
 
@@ -111,7 +141,7 @@ impl Object for Cycler {
     fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
         match key.as_str()? {
             "current" => Some(self.current()),
-            "items" => Some(Value::from(Tuple::from(self.items.clone()))),
+            "items" => Some(self.items.clone()),
             "pos" => Some(Value::from(self.at.load(Ordering::Relaxed))),
             _ => None,
         }
@@ -121,7 +151,7 @@ impl Object for Cycler {
         match (method, args) {
             ("next", []) => {
                 let current = self.current();
-                let next = (self.at.load(Ordering::Relaxed) + 1) % self.items.len();
+                let next = (self.at.load(Ordering::Relaxed) + 1) % self.count;
                 self.at.store(next, Ordering::Relaxed);
                 Ok(current)
             }
@@ -135,8 +165,8 @@ impl Object for Cycler {
 }
 
 #[derive(Debug)]
-struct Joiner {
-    between: Value,
+pub(super) struct Joiner {
+    pub(super) between: Value,
     calls: AtomicUsize,
 }
 
@@ -206,8 +236,9 @@ impl Object for Macro {
         for value in by_name.into_iter().skip(values.len()) {
             values.push(value.unwrap_or_else(|| Value::from_object(Missing)));
         }
-        values.push(Value::from(Tuple::from(more.to_vec())));
-        values.push(Value::from_pairs(rest));
+        spend_items(more.len() + 2 * rest.len())?;
+        values.push(nested(Value::from(Tuple::from(more.to_vec())))?);
+        values.push(nested(Value::from_pairs(rest))?);
         values.extend(caller.map(|caller| Value::from(Kwargs::from_iter([("caller", caller)]))));
         self.inner.call(state, &values)
     }

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use minijinja::value::{Object, ObjectRepr, Tuple, ValueKind};
 use minijinja::{Error, State, Value};
 
+use super::budget::{ITEM, spend, spend_items};
 use super::globals::Group;
+use super::nesting::{nested, weigh};
 use super::operators::integer;
 use super::print::is_plain_map;
 use super::{methods, wrong};
@@ -47,7 +49,7 @@ pub(super) fn kind(value: &Value) -> Kind {
 /// What Python cannot go through.
 pub(super) fn iterate(value: &Value) -> Result<Vec<Value>, Error> {
     check_iterable(value)?;
-    value.try_iter()?.checked().collect()
+    list(value)
 }
 
 /// The value, if Python could go through it.
@@ -62,19 +64,35 @@ pub(super) fn check_iterable(value: &Value) -> Result<&Value, Error> {
 
 /// The items of a list or tuple.
 pub(super) fn list(value: &Value) -> Result<Vec<Value>, Error> {
-    value.try_iter()?.checked().collect()
+    let length = value.len();
+    spend_items(length.unwrap_or_default())?;
+    let mut items = Vec::with_capacity(length.unwrap_or_default());
+    for item in value.try_iter()?.checked() {
+        if items.len() >= length.unwrap_or_default() {
+            spend(ITEM)?;
+        }
+        items.push(item?);
+    }
+    Ok(items)
 }
 
 /// `value.name` where Python has an attribute of that name: it comes before an item. Anything else is looked up as an item.
 pub(super) fn attribute(value: Value, name: String) -> Result<Value, Error> {
     if methods::has(&value, &name) {
-        return Ok(Value::from_object(Method { value, name }));
+        return nested(Value::from_object(Method { value, name }));
     }
     value.get_attr(&name)
 }
 
 /// `value[key]`, where a name that is no key may still be a method.
 pub(super) fn item(value: Value, key: Value) -> Result<Value, Error> {
+    if key.as_str().is_some() || key.as_object().is_some() {
+        weigh(&key)?;
+    }
+    // A place in what is made as it is read is found by reading up to it.
+    if value.kind() == ValueKind::Iterable {
+        spend_items(value.len().unwrap_or_default())?;
+    }
     let found = match kind(&key) {
         // Python takes no float as an index, and an undefined one finds nothing.
         _ if value.is_undefined() || value.downcast_object_ref::<Group>().is_some() => value.get_item(&key)?,
@@ -89,7 +107,7 @@ pub(super) fn item(value: Value, key: Value) -> Result<Value, Error> {
     };
     match key.as_str() {
         Some(name) if found.is_undefined() && methods::has(&value, name) => {
-            Ok(Value::from_object(Method { name: name.to_owned(), value }))
+            nested(Value::from_object(Method { name: name.to_owned(), value }))
         }
         _ => Ok(found),
     }
@@ -112,36 +130,40 @@ pub(super) fn slice(value: Value, start: Value, stop: Value, step: Value) -> Res
     if step == 0 {
         return Err(wrong("a slice cannot have a step of zero"));
     }
-    let letters = |text: &str| text.chars().map(Value::from).collect::<Vec<_>>();
-    let items = match value.as_str() {
-        Some(text) => letters(text),
-        None => list(&value)?,
-    };
-    let count = items.len() as i128;
+    let items = if value.as_str().is_some() { Vec::new() } else { list(&value)? };
+    let text = value.as_str().unwrap_or_default();
+    // Going over a text is what its slices cost; only steps want all its letters at once.
+    spend(text.len() * if step == 1 { 2 } else { ITEM })?;
+    let letters: Vec<char> = if step == 1 { Vec::new() } else { text.chars().collect() };
+    let count = if value.as_str().is_some() { text.chars().count() } else { items.len() } as i128;
     let (low, high) = if step > 0 { (0, count) } else { (-1, count - 1) };
     let clamp = |bound: i128| (if bound < 0 { bound + count } else { bound }).clamp(low, high);
     let from = start.map_or(if step > 0 { low } else { high }, clamp);
     let to = stop.map_or(if step > 0 { high } else { low }, clamp);
-    let mut chosen = Vec::new();
     let mut at = from;
-    while (step > 0 && at < to) || (step < 0 && at > to) {
-        chosen.push(items[at as usize].clone());
+    let places = std::iter::from_fn(|| {
+        let is_inside = (step > 0 && at < to) || (step < 0 && at > to);
+        let place = at as usize;
         at = at.saturating_add(step);
-    }
+        is_inside.then_some(place)
+    });
     Ok(match kind(&value) {
         Kind::Text => {
-            let text: String = chosen.iter().filter_map(Value::as_str).collect();
+            let text: String = match step {
+                1 => text.chars().skip(from as usize).take((to - from).max(0) as usize).collect(),
+                _ => places.map(|place| letters[place]).collect(),
+            };
             if value.is_safe() { Value::from_safe_string(text) } else { Value::from(text) }
         }
-        Kind::Tuple => Value::from(Tuple::from(chosen)),
-        _ => Value::from(chosen),
+        Kind::Tuple => Value::from(Tuple::from(places.map(|place| items[place].clone()).collect::<Vec<_>>())),
+        _ => Value::from(places.map(|place| items[place].clone()).collect::<Vec<_>>()),
     })
 }
 
 /// A method that is not called yet.
 #[derive(Debug)]
 pub(super) struct Method {
-    value: Value,
+    pub(super) value: Value,
     name: String,
 }
 

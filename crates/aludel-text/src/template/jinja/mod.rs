@@ -3,6 +3,7 @@
 //! `functions`.
 
 mod arguments;
+mod budget;
 mod checks;
 mod expression;
 mod filters;
@@ -10,14 +11,18 @@ mod format;
 mod globals;
 mod items;
 mod methods;
+mod nesting;
 mod operators;
 mod parameters;
 mod print;
 mod rewrite;
 mod scan;
 mod sequences;
+mod suffix;
+mod text_methods;
 mod texts;
 
+pub(super) use budget::within;
 pub(super) use rewrite::rewrite;
 
 use minijinja::{Environment, Error, ErrorKind};
@@ -34,6 +39,7 @@ pub(super) fn register(environment: &mut Environment<'_>) {
     environment.set_formatter(print::formatter);
     environment.set_unknown_method_callback(methods::call);
     operators::register(environment);
+    nesting::register(environment);
     filters::register(environment);
     sequences::register(environment);
     texts::register(environment);

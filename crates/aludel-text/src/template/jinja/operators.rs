@@ -4,16 +4,14 @@
 use std::cmp::Ordering;
 
 use minijinja::value::{Rest, Tuple, ValueKind};
-use minijinja::{Environment, Error, State, Value};
+use minijinja::{Environment, Error, Value};
 
+use super::budget::{spend, spend_items};
 use super::format::printf;
 use super::items::{Kind, iterate, kind, list};
+use super::nesting::{check_key, is_same};
 use super::print::text_of;
 use super::wrong;
-
-/// The longest text that an operator may make.
-const LONGEST_BYTES: usize = 32 << 20;
-const MOST_ITEMS: usize = 1 << 20;
 
 pub(super) fn register(environment: &mut Environment<'_>) {
     environment.add_function("__fold", fold);
@@ -47,31 +45,25 @@ fn impossible(operator: &str, left: &Value, right: &Value) -> Error {
 }
 
 /// `first op value op value …`, from left to right.
-fn fold(state: &mut State<'_, '_>, first: Value, rest: Rest<Value>) -> Result<Value, Error> {
+fn fold(first: Value, rest: Rest<Value>) -> Result<Value, Error> {
     let mut result = first;
     for pair in rest.chunks_exact(2) {
         let operator = pair[0].as_str().unwrap_or_default();
-        result = apply(state, operator, result, &pair[1])?;
+        result = apply(operator, result, &pair[1])?;
     }
     Ok(result)
 }
 
-pub(super) fn apply(state: &mut State<'_, '_>, operator: &str, left: Value, right: &Value) -> Result<Value, Error> {
-    let charge = |bytes: usize| {
-        if bytes > LONGEST_BYTES {
-            return Err(wrong(format!("`{operator}` would make a text of {bytes} bytes")));
-        }
-        state.consume_fuel(bytes as u64 / 64)
-    };
+pub(super) fn apply(operator: &str, left: Value, right: &Value) -> Result<Value, Error> {
     match (operator, kind(&left), kind(right)) {
         ("~", _, _) => {
             let (left, right) = (text_of(&left)?, text_of(right)?);
-            charge(left.len() + right.len())?;
+            spend(left.len() + right.len())?;
             Ok(Value::from(left + &right))
         }
         ("+", Kind::Text, Kind::Text) => {
             let (a, b) = (left.as_str().unwrap_or_default(), right.as_str().unwrap_or_default());
-            charge(a.len() + b.len())?;
+            spend(a.len() + b.len())?;
             Ok(match (left.is_safe(), right.is_safe()) {
                 (false, false) => Value::from([a, b].concat()),
                 (true, true) => Value::from_safe_string([a, b].concat()),
@@ -81,14 +73,14 @@ pub(super) fn apply(state: &mut State<'_, '_>, operator: &str, left: Value, righ
         }
         ("+", Kind::List, Kind::List) | ("+", Kind::Tuple, Kind::Tuple) => {
             let (mut items, more) = (list(&left)?, list(right)?);
-            state.consume_fuel((items.len() + more.len()) as u64 / 4)?;
+            spend_items(more.len())?;
             items.extend(more);
             Ok(if kind(right) == Kind::Tuple { Value::from(Tuple::from(items)) } else { Value::from(items) })
         }
-        ("*", Kind::Text, Kind::Integer) => repeat_text(&left, right, &charge),
-        ("*", Kind::Integer, Kind::Text) => repeat_text(right, &left, &charge),
-        ("*", Kind::List | Kind::Tuple, Kind::Integer) => repeat_items(state, &left, right),
-        ("*", Kind::Integer, Kind::List | Kind::Tuple) => repeat_items(state, right, &left),
+        ("*", Kind::Text, Kind::Integer) => repeat_text(&left, right),
+        ("*", Kind::Integer, Kind::Text) => repeat_text(right, &left),
+        ("*", Kind::List | Kind::Tuple, Kind::Integer) => repeat_items(&left, right),
+        ("*", Kind::Integer, Kind::List | Kind::Tuple) => repeat_items(right, &left),
         ("%", Kind::Text, _) => {
             let escaped = if left.is_safe() && right.as_str().is_some() && !right.is_safe() {
                 Some(Value::from(super::texts::escape(right.as_str().unwrap_or_default())))
@@ -96,7 +88,6 @@ pub(super) fn apply(state: &mut State<'_, '_>, operator: &str, left: Value, righ
                 None
             };
             let text = printf(left.as_str().unwrap_or_default(), escaped.as_ref().unwrap_or(right))?;
-            charge(text.len())?;
             Ok(if left.is_safe() { Value::from_safe_string(text) } else { Value::from(text) })
         }
         (_, Kind::Integer | Kind::Float, Kind::Integer | Kind::Float) => arithmetic(operator, left, right),
@@ -109,20 +100,16 @@ fn times(count: &Value) -> Result<usize, Error> {
     Ok(usize::try_from(count.max(0)).unwrap_or(usize::MAX))
 }
 
-fn repeat_text(text: &Value, count: &Value, charge: &dyn Fn(usize) -> Result<(), Error>) -> Result<Value, Error> {
+fn repeat_text(text: &Value, count: &Value) -> Result<Value, Error> {
     let (content, count) = (text.as_str().unwrap_or_default(), times(count)?);
-    charge(content.len().saturating_mul(count))?;
-    let repeated = content.repeat(if content.is_empty() { 0 } else { count });
+    let repeated = super::budget::repeated(content, count)?;
     Ok(if text.is_safe() { Value::from_safe_string(repeated) } else { Value::from(repeated) })
 }
 
-fn repeat_items(state: &mut State<'_, '_>, items: &Value, count: &Value) -> Result<Value, Error> {
+fn repeat_items(items: &Value, count: &Value) -> Result<Value, Error> {
     let (list, count) = (list(items)?, times(count)?);
     let total = list.len().saturating_mul(count);
-    if total > MOST_ITEMS {
-        return Err(wrong(format!("`*` would make a list of {total} items")));
-    }
-    state.consume_fuel(total as u64 / 4)?;
+    spend_items(total)?;
     let mut repeated = Vec::with_capacity(total);
     for _ in 0..if list.is_empty() { 0 } else { count } {
         repeated.extend(list.iter().cloned());
@@ -228,8 +215,8 @@ fn compare(first: Value, rest: Rest<Value>) -> Result<bool, Error> {
 /// Whether a comparison holds.
 pub(super) fn holds(operator: &str, left: &Value, right: &Value) -> Result<bool, Error> {
     Ok(match operator {
-        "==" => left == right,
-        "!=" => left != right,
+        "==" => is_same(left, right)?,
+        "!=" => !is_same(left, right)?,
         "in" => is_in(left, right)?,
         "not in" => !is_in(left, right)?,
         "<" => order("<", left, right)?.is_some_and(Ordering::is_lt),
@@ -249,11 +236,15 @@ pub(super) fn order(operator: &str, left: &Value, right: &Value) -> Result<Optio
         (Kind::Integer | Kind::Float, Kind::Integer | Kind::Float) => {
             Ok(number(left).zip(number(right)).and_then(|(a, b)| a.partial_cmp(&b)))
         }
-        (Kind::Text, Kind::Text) => Ok(left.as_str().partial_cmp(&right.as_str())),
+        (Kind::Text, Kind::Text) => {
+            let (left, right) = (left.as_str().unwrap_or_default(), right.as_str().unwrap_or_default());
+            spend(left.len().min(right.len()))?;
+            Ok(left.partial_cmp(right))
+        }
         (Kind::List, Kind::List) | (Kind::Tuple, Kind::Tuple) => {
             let (left, right) = (list(left)?, list(right)?);
             for (a, b) in left.iter().zip(&right) {
-                if a != b {
+                if !is_same(a, b)? {
                     return order(operator, a, b);
                 }
             }
@@ -266,19 +257,31 @@ pub(super) fn order(operator: &str, left: &Value, right: &Value) -> Result<Optio
 fn is_in(item: &Value, container: &Value) -> Result<bool, Error> {
     match kind(container) {
         Kind::Text => match item.as_str() {
-            Some(part) => Ok(container.as_str().unwrap_or_default().contains(part)),
+            Some(part) => {
+                let text = container.as_str().unwrap_or_default();
+                spend(text.len() + part.len())?;
+                Ok(text.contains(part))
+            }
             None => Err(impossible("in", item, container)),
         },
         Kind::Map => {
             if matches!(kind(item), Kind::List | Kind::Map) {
                 return Err(impossible("in", item, container));
             }
-            Ok(iterate(container)?.iter().any(|key| key == item))
+            check_key(item)?;
+            is_among(item, &iterate(container)?)
         }
-        Kind::List | Kind::Tuple | Kind::Undefined => Ok(iterate(container)?.iter().any(|other| other == item)),
-        Kind::Other if container.kind() == ValueKind::Iterable => {
-            Ok(iterate(container)?.iter().any(|other| other == item))
-        }
+        Kind::List | Kind::Tuple | Kind::Undefined => is_among(item, &iterate(container)?),
+        Kind::Other if container.kind() == ValueKind::Iterable => is_among(item, &iterate(container)?),
         _ => Err(impossible("in", item, container)),
     }
+}
+
+fn is_among(item: &Value, others: &[Value]) -> Result<bool, Error> {
+    for other in others {
+        if is_same(item, other)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }

@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use minijinja::value::ValueKind;
 use minijinja::{Error, Output, State, Value};
 
+use super::budget::{ITEM, spend};
 use super::items::{Kind, kind};
 use super::wrong;
 
@@ -23,7 +24,11 @@ pub(super) fn formatter(out: &mut Output<'_>, _: &mut State<'_, '_>, value: &Val
 /// Python's `str(value)`.
 pub(super) fn text_of(value: &Value) -> Result<String, Error> {
     match value.kind() {
-        ValueKind::String => Ok(value.as_str().unwrap_or_default().to_owned()),
+        ValueKind::String => {
+            let text = value.as_str().unwrap_or_default();
+            spend(text.len())?;
+            Ok(text.to_owned())
+        }
         ValueKind::Undefined => Ok(String::new()),
         _ => repr(value),
     }
@@ -40,6 +45,8 @@ fn write_repr(text: &mut String, value: &Value, depth: usize) -> Result<(), Erro
     if depth > DEEPEST {
         return Err(wrong(format!("a value that is nested more than {DEEPEST} deep cannot be printed")));
     }
+    // Escapes make up to ten letters of one.
+    spend(ITEM + value.as_str().map_or(0, |text| 4 * text.len()))?;
     match value.kind() {
         ValueKind::Undefined => text.push_str("Undefined"),
         ValueKind::None => text.push_str("None"),
@@ -93,13 +100,9 @@ fn write_repr(text: &mut String, value: &Value, depth: usize) -> Result<(), Erro
 
 /// Macros, loops and namespaces look like maps to the engine; Python knows better.
 pub(super) fn is_plain_map(value: &Value) -> bool {
-    value.kind() == ValueKind::Map && value.as_object().is_some_and(|object| !object_name(object).starts_with('<'))
-}
-
-fn object_name(object: &minijinja::value::DynObject) -> String {
-    let name = object.type_name();
-    let is_other = ["Macro", "Loop", "Namespace", "Module", "Closure"].iter().any(|other| name.contains(other));
-    if is_other { format!("<{name}>") } else { name.to_owned() }
+    const OTHERS: [&str; 5] = ["Macro", "Loop", "Namespace", "Module", "Closure"];
+    value.kind() == ValueKind::Map
+        && value.as_object().is_some_and(|object| !OTHERS.iter().any(|other| object.type_name().ends_with(other)))
 }
 
 /// A float as Python writes it: the shortest digits that read back to it, with an exponent below 1e-4 and from 1e16 on.

@@ -5,6 +5,9 @@
 use super::expression::Parser;
 use super::scan::{Token, inside};
 
+/// Deeper nesting than any template has; the engine goes down it when it reads, compiles and runs one.
+const DEEPEST: usize = 100;
+const MOST_MACROS: usize = 8;
 const VARIABLE_ENDS: [&str; 2] = ["}}", "-}}"];
 const BLOCK_ENDS: [&str; 3] = ["%}", "-%}", "+%}"];
 
@@ -15,8 +18,13 @@ const BLOCK_ENDS: [&str; 3] = ["%}", "-%}", "+%}"];
 pub(in crate::template) fn rewrite(source: &str) -> Result<String, String> {
     // As Jinja2 reads it.
     let source = source.replace("\r\n", "\n").replace('\r', "\n");
-    let mut rewriter =
-        Rewriter { source: &source, at: 0, out: String::with_capacity(source.len() * 2), macros: Vec::new() };
+    let mut rewriter = Rewriter {
+        source: &source,
+        at: 0,
+        out: String::with_capacity(source.len() * 2),
+        macros: Vec::new(),
+        open: Vec::new(),
+    };
     match rewriter.run() {
         Ok(()) => Ok(rewriter.out),
         Err(reason) => {
@@ -32,6 +40,8 @@ struct Rewriter<'a> {
     out: String,
     /// For each macro that is open, what follows its end.
     macros: Vec<String>,
+    /// For each statement that is open, its name and how deep it nests: each `elif` lies within the one before it.
+    open: Vec<(String, usize)>,
 }
 
 impl Rewriter<'_> {
@@ -123,6 +133,7 @@ impl Rewriter<'_> {
         end: usize,
     ) -> Result<String, String> {
         let name = parser.name()?;
+        self.count(&name)?;
         let whole = |body: String| format!("{{%{sign} {body} {lines}{close}");
         let body = match name.as_str() {
             "if" | "elif" => format!("{name} {}", parser.tuple()?),
@@ -137,10 +148,16 @@ impl Rewriter<'_> {
             }
             "set" => {
                 let targets = parser.targets()?;
+                // What a namespace is given must not come to contain it.
+                let is_attribute = targets.contains('.');
                 if parser.skip("=") {
-                    format!("set {targets} = {}", parser.tuple()?)
+                    let value = parser.tuple()?;
+                    format!("set {targets} = {}", if is_attribute { format!("__assigned({value})") } else { value })
                 } else {
-                    format!("set {targets}{}", parser.filters()?)
+                    self.open.push((name, 1));
+                    self.check_depth()?;
+                    let filters = parser.filters()?;
+                    format!("set {targets}{filters}{}", if is_attribute { " | __assigned" } else { "" })
                 }
             }
             "with" => format!("with {}", parser.assignments()?),
@@ -176,6 +193,36 @@ impl Rewriter<'_> {
         }
         parser.done()?;
         Ok(whole(body))
+    }
+
+    /// Keeps account of the statements that are open. Which end belongs to which is left to the engine.
+    fn count(&mut self, name: &str) -> Result<(), String> {
+        match name {
+            "if" | "for" | "with" | "macro" | "call" | "filter" | "generation" | "block" => {
+                self.open.push((name.to_owned(), 1));
+            }
+            "elif" => {
+                if let Some((_, depth)) = self.open.last_mut() {
+                    *depth += 1;
+                }
+            }
+            _ if name.starts_with("end") => {
+                self.open.pop();
+            }
+            _ => {}
+        }
+        self.check_depth()
+    }
+
+    fn check_depth(&self) -> Result<(), String> {
+        if self.open.iter().map(|(_, depth)| depth).sum::<usize>() > DEEPEST {
+            return Err(format!("statements are nested more than {DEEPEST} deep, or have as many `elif`"));
+        }
+        // Each is looked through for the names that it uses, with all that lies within it.
+        if self.open.iter().filter(|(name, _)| matches!(name.as_str(), "macro" | "call")).count() > MOST_MACROS {
+            return Err(format!("macros and calls are nested more than {MOST_MACROS} deep"));
+        }
+        Ok(())
     }
 
     /// A macro. One that takes more arguments than it names, or has a default that looks at another argument, is defined under

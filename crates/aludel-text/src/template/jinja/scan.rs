@@ -71,6 +71,9 @@ pub(super) fn inside(source: &str, start: usize, closes: &[&'static str]) -> Res
     }
 }
 
+/// As in Python.
+const LONGEST_NUMBER: usize = 4300;
+
 fn number(text: &str, is_after_point: bool) -> Result<(Token, usize), String> {
     let digits_from = |from: usize, is_digit: &dyn Fn(char) -> bool| {
         let wanted = |letter: char| letter == '_' || is_digit(letter);
@@ -105,6 +108,9 @@ fn number(text: &str, is_after_point: bool) -> Result<(Token, usize), String> {
     }
     if text[end..].starts_with(|letter: char| letter.is_alphanumeric()) {
         return Err(format!("unexpected {:?}", &text[..=end]));
+    }
+    if end > LONGEST_NUMBER {
+        return Err(format!("a number has more than {LONGEST_NUMBER} digits"));
     }
     Ok((Token::Number(text[..end].replace('_', "")), end))
 }

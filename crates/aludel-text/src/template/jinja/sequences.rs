@@ -2,11 +2,13 @@
 
 use std::cmp::Ordering;
 
-use minijinja::value::Tuple;
+use minijinja::value::{Rest, Tuple};
 use minijinja::{Environment, Error, State, Value};
 
 use super::arguments::{Arguments, Given};
+use super::budget::{spend, spend_items};
 use super::items::{Kind, item, iterate, kind, list};
+use super::nesting::{is_same, nested};
 use super::operators::order;
 use super::print::text_of;
 use super::wrong;
@@ -26,10 +28,19 @@ pub(super) fn register(environment: &mut Environment<'_>) {
     environment.add_filter("batch", batch);
     environment.add_filter("groupby", groupby);
     environment.add_filter("map", map);
+    for (name, wanted, by_attribute) in
+        [("select", true, false), ("reject", false, false), ("selectattr", true, true), ("rejectattr", false, true)]
+    {
+        environment.add_filter(name, move |state: &mut State<'_, '_>, value: Value, given: Rest<Value>| {
+            chosen(state, &value, &given, wanted, by_attribute)
+        });
+    }
     environment.add_filter("random", |_: Value| {
         Err::<Value, _>(wrong("the filter `random` would make prompts differ from run to run"))
     });
 }
+
+const MOST_MAPPED: usize = 16;
 
 fn generated(items: Vec<Value>) -> Value {
     Value::make_object_iterable(items, |items| Box::new(items.iter().cloned()))
@@ -38,6 +49,7 @@ fn generated(items: Vec<Value>) -> Value {
 /// `value.a.b` or `value.0`, as the argument `attribute` of filters has it.
 fn attribute(value: &Value, path: &Value) -> Result<Value, Error> {
     let Some(path) = path.as_str() else { return item(value.clone(), path.clone()) };
+    spend(path.len())?;
     let mut found = value.clone();
     for part in path.split('.') {
         let key = part.parse::<i64>().ok().filter(|_| part.bytes().all(|byte| byte.is_ascii_digit()));
@@ -46,17 +58,20 @@ fn attribute(value: &Value, path: &Value) -> Result<Value, Error> {
     Ok(found)
 }
 
-fn folded(value: Value, case_sensitive: bool) -> Value {
-    match value.as_str() {
-        Some(text) if !case_sensitive => Value::from(text.to_lowercase()),
+fn folded(value: Value, case_sensitive: bool) -> Result<Value, Error> {
+    Ok(match value.as_str() {
+        Some(text) if !case_sensitive => {
+            spend(4 * text.len())?;
+            Value::from(text.to_lowercase())
+        }
         _ => value,
-    }
+    })
 }
 
 /// Sorts stably by what Python would compare.
 pub(super) fn sort_by_order<T>(items: &mut [T], key: impl Fn(&T) -> &Value) -> Result<(), Error> {
     let mut failed = None;
-    items.sort_by(|a, b| match order("<", key(a), key(b)) {
+    items.sort_by(|a, b| match spend(16).and_then(|()| order("<", key(a), key(b))) {
         Ok(ordering) => ordering.unwrap_or(Ordering::Equal),
         Err(error) => {
             failed.get_or_insert(error);
@@ -84,15 +99,16 @@ fn sort(value: Value, given: Given) -> Result<Value, Error> {
     let case_sensitive = arguments.is_true(1, false);
     let mut keyed = Vec::new();
     for item in iterate(&value)? {
+        spend_items(2)?;
         let key = match arguments.get(2).filter(|path| !path.is_none()) {
-            None => folded(item.clone(), case_sensitive),
+            None => folded(item.clone(), case_sensitive)?,
             Some(paths) => match paths.as_str() {
                 Some(text) if text.contains(',') => {
                     let parts = text.split(',').map(|path| attribute(&item, &Value::from(path)));
-                    let parts = parts.map(|part| part.map(|part| folded(part, case_sensitive)));
+                    let parts = parts.map(|part| part.and_then(|part| folded(part, case_sensitive)));
                     Value::from(parts.collect::<Result<Vec<_>, _>>()?)
                 }
-                _ => folded(attribute(&item, paths)?, case_sensitive),
+                _ => folded(attribute(&item, paths)?, case_sensitive)?,
             },
         };
         keyed.push((key, item));
@@ -112,8 +128,14 @@ fn unique(value: Value, given: Given) -> Result<Value, Error> {
         if matches!(kind(&key), Kind::List | Kind::Map) {
             return Err(wrong("`unique` takes values that a mapping could have as keys"));
         }
-        let key = folded(key, arguments.is_true(0, false));
-        if !seen.contains(&key) {
+        let key = folded(key, arguments.is_true(0, false))?;
+        let mut is_new = true;
+        for other in &seen {
+            // Every comparison counts, also of values that differ at once.
+            spend(8)?;
+            is_new &= !is_same(&key, other)?;
+        }
+        if is_new {
             seen.push(key);
             kept.push(item);
         }
@@ -129,7 +151,7 @@ fn extreme(name: &'static str, value: &Value, given: Given, wanted: Ordering) ->
             Some(path) => attribute(&item, path)?,
             None => item.clone(),
         };
-        let key = folded(key, arguments.is_true(0, false));
+        let key = folded(key, arguments.is_true(0, false))?;
         let is_better = match &best {
             Some((other, _)) => order(if wanted == Ordering::Less { "<" } else { ">" }, &key, other)? == Some(wanted),
             None => true,
@@ -141,7 +163,7 @@ fn extreme(name: &'static str, value: &Value, given: Given, wanted: Ordering) ->
     Ok(best.map_or(Value::UNDEFINED, |(_, item)| item))
 }
 
-fn sum(state: &mut State<'_, '_>, value: Value, given: Given) -> Result<Value, Error> {
+fn sum(value: Value, given: Given) -> Result<Value, Error> {
     let arguments = Arguments::bind("sum", &["attribute", "start"], &given.into_values())?;
     let mut total = arguments.get(1).cloned().unwrap_or_else(|| Value::from(0));
     if total.as_str().is_some() {
@@ -152,7 +174,8 @@ fn sum(state: &mut State<'_, '_>, value: Value, given: Given) -> Result<Value, E
             Some(path) => attribute(&item, path)?,
             None => item,
         };
-        total = super::operators::apply(state, "+", total, &item)?;
+        spend_items(1)?;
+        total = super::operators::apply("+", total, &item)?;
     }
     Ok(total)
 }
@@ -163,6 +186,7 @@ fn join(value: Value, given: Given) -> Result<Value, Error> {
     let mut joined = String::new();
     for (number, item) in iterate(&value)?.into_iter().enumerate() {
         if number > 0 {
+            spend(between.len())?;
             joined.push_str(&between);
         }
         let item = match arguments.get(1).filter(|path| !path.is_none()) {
@@ -170,9 +194,6 @@ fn join(value: Value, given: Given) -> Result<Value, Error> {
             None => item,
         };
         joined.push_str(&text_of(&item)?);
-        if joined.len() > 32 << 20 {
-            return Err(wrong("`join` would make too long a text"));
-        }
     }
     Ok(Value::from(joined))
 }
@@ -193,15 +214,16 @@ fn dictsort(value: Value, given: Given) -> Result<Value, Error> {
     };
     let keyed = pairs(&value)?.into_iter().map(|(key, value)| {
         let by = if by_value { value.clone() } else { key.clone() };
-        (folded(by, arguments.is_true(0, false)), Value::from(Tuple::from([key, value])))
+        Ok((folded(by, arguments.is_true(0, false))?, Value::from(Tuple::from([key, value]))))
     });
-    sorted(keyed.collect(), arguments.is_true(2, false)).map(Value::from)
+    let keyed = keyed.collect::<Result<Vec<_>, Error>>()?;
+    nested(Value::from(sorted(keyed, arguments.is_true(2, false))?))
 }
 
 fn items(value: Value) -> Result<Value, Error> {
     match kind(&value) {
         Kind::Undefined => Ok(generated(Vec::new())),
-        Kind::Map => Ok(generated(
+        Kind::Map => nested(generated(
             pairs(&value)?.into_iter().map(|(key, value)| Value::from(Tuple::from([key, value]))).collect(),
         )),
         _ => Err(wrong("`items` takes a mapping")),
@@ -210,6 +232,7 @@ fn items(value: Value) -> Result<Value, Error> {
 
 fn reverse(value: Value) -> Result<Value, Error> {
     if let Some(text) = value.as_str() {
+        spend(2 * text.len())?;
         let reversed: String = text.chars().rev().collect();
         return Ok(if value.is_safe() { Value::from_safe_string(reversed) } else { Value::from(reversed) });
     }
@@ -223,6 +246,7 @@ fn slice(value: Value, given: Given) -> Result<Value, Error> {
     let (items, slices) = (iterate(&value)?, arguments.integer(0, 0)?);
     let slices = usize::try_from(slices).ok().filter(|slices| (1..=1 << 16).contains(slices));
     let slices = slices.ok_or_else(|| wrong("`slice` takes a number of slices above 0"))?;
+    spend_items(4 * slices)?;
     let (each, longer) = (items.len() / slices, items.len() % slices);
     let mut rest = items.as_slice();
     let mut cut = Vec::new();
@@ -235,7 +259,7 @@ fn slice(value: Value, given: Given) -> Result<Value, Error> {
         cut.push(Value::from(part));
         rest = after;
     }
-    Ok(generated(cut))
+    nested(generated(cut))
 }
 
 fn batch(value: Value, given: Given) -> Result<Value, Error> {
@@ -245,11 +269,14 @@ fn batch(value: Value, given: Given) -> Result<Value, Error> {
     if size == 0 {
         return Err(wrong("`batch` takes a number of items above 0"));
     }
-    let mut batches: Vec<Vec<Value>> = iterate(&value)?.chunks(size).map(<[Value]>::to_vec).collect();
+    let items = iterate(&value)?;
+    spend_items(2 * items.len())?;
+    let mut batches: Vec<Vec<Value>> = items.chunks(size).map(<[Value]>::to_vec).collect();
     if let (Some(last), Some(fill)) = (batches.last_mut(), arguments.get(1).filter(|fill| !fill.is_none())) {
+        spend_items(size)?;
         last.resize(size, fill.clone());
     }
-    Ok(generated(batches.into_iter().map(Value::from).collect()))
+    nested(generated(batches.into_iter().map(Value::from).collect()))
 }
 
 fn groupby(value: Value, given: Given) -> Result<Value, Error> {
@@ -262,15 +289,22 @@ fn groupby(value: Value, given: Given) -> Result<Value, Error> {
         let key = attribute(&item, path)?;
         let otherwise = arguments.get(1).filter(|fill| !fill.is_none());
         let key = if key.is_undefined() { otherwise.cloned().unwrap_or(key) } else { key };
-        keyed.push((folded(key.clone(), case_sensitive), (key, item)));
+        keyed.push((folded(key.clone(), case_sensitive)?, (key, item)));
     }
     sort_by_order(&mut keyed, |(folded, _)| folded)?;
-    let groups = keyed.chunk_by(|(a, _), (b, _)| a == b).map(|group| {
-        let items: Vec<Value> = group.iter().map(|(_, (_, item))| item.clone()).collect();
-        let (_, (key, _)) = &group[0];
-        Value::from_object(super::globals::Group { grouper: key.clone(), list: Value::from(items) })
+    let mut groups: Vec<(Value, Value, Vec<Value>)> = Vec::new();
+    for (folded, (key, item)) in keyed {
+        spend_items(2)?;
+        match groups.last_mut() {
+            Some((last, _, items)) if is_same(last, &folded)? => items.push(item),
+            _ => groups.push((folded, key, vec![item])),
+        }
+    }
+    let groups = groups.into_iter().map(|(_, grouper, items)| {
+        let list = Value::from(items);
+        Value::from_object(super::globals::Group { grouper, list })
     });
-    Ok(Value::from(groups.collect::<Vec<_>>()))
+    nested(Value::from(groups.collect::<Vec<_>>()))
 }
 
 fn map(state: &mut State<'_, '_>, value: Value, given: Given) -> Result<Value, Error> {
@@ -291,14 +325,55 @@ fn map(state: &mut State<'_, '_>, value: Value, given: Given) -> Result<Value, E
                 _ => found,
             });
         }
-        return Ok(generated(mapped));
+        return nested(generated(mapped));
     }
     let name = positional.first().and_then(Value::as_str);
     let name = name.ok_or_else(|| wrong("`map` takes the name of a filter, or `attribute`"))?;
+    // A letter of a text is a text again, which could be mapped without end.
+    if given.len() > MOST_MAPPED {
+        return Err(wrong(format!("`map` takes at most {MOST_MAPPED} arguments")));
+    }
     for item in iterate(&value)? {
         let mut arguments = vec![item];
         arguments.extend_from_slice(&given[1..]);
+        spend(name.len())?;
+        spend_items(2 + given.len())?;
         mapped.push(state.apply_filter(name, &arguments)?);
     }
-    Ok(generated(mapped))
+    nested(generated(mapped))
+}
+
+/// The items that pass a test, or those that do not.
+fn chosen(
+    state: &mut State<'_, '_>,
+    value: &Value,
+    given: &[Value],
+    wanted: bool,
+    by_attribute: bool,
+) -> Result<Value, Error> {
+    let (path, given) = match given.split_first() {
+        Some((path, rest)) if by_attribute => (Some(path), rest),
+        None if by_attribute => return Err(wrong("`selectattr` and `rejectattr` take the name of an attribute")),
+        _ => (None, given),
+    };
+    let name =
+        given.first().map(|name| name.as_str().ok_or_else(|| wrong("the name of a test is text"))).transpose()?;
+    let mut kept = Vec::new();
+    for item in iterate(value)? {
+        let tested = path.map_or_else(|| Ok(item.clone()), |path| attribute(&item, path))?;
+        let passes = match name {
+            None => tested.is_true(),
+            Some(name) => {
+                spend(name.len())?;
+                spend_items(2 + given.len())?;
+                let mut arguments = vec![tested];
+                arguments.extend_from_slice(&given[1..]);
+                state.perform_test(name, &arguments)?
+            }
+        };
+        if passes == wanted {
+            kept.push(item);
+        }
+    }
+    Ok(Value::from(kept))
 }

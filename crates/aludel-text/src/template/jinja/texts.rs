@@ -3,13 +3,12 @@
 use minijinja::{Environment, Error, Value};
 
 use super::arguments::{Arguments, Given};
+use super::budget::{repeated, spend, spend_items};
 use super::format::printf;
 use super::items::{Kind, iterate, kind, list};
-use super::methods::is_blank;
+use super::methods::{PER_LETTER, is_blank};
 use super::print::{repr, text_of};
 use super::wrong;
-
-const LONGEST_BYTES: usize = 32 << 20;
 
 pub(super) fn register(environment: &mut Environment<'_>) {
     environment.add_filter("upper", |value: Value| map_text(&value, &|text| text.to_uppercase()));
@@ -33,19 +32,25 @@ pub(super) fn register(environment: &mut Environment<'_>) {
     environment.add_filter("filesizeformat", file_size);
     environment.add_filter("pprint", pprint);
     environment.add_filter("safe", |value: Value| text_of(&value).map(Value::from_safe_string));
-    environment
-        .add_filter("forceescape", |value: Value| text_of(&value).map(|text| Value::from_safe_string(escape(&text))));
+    environment.add_filter("forceescape", |value: Value| text_of(&value).and_then(|text| escaped(&text)));
     for name in ["e", "escape"] {
         environment.add_filter(name, |value: Value| match value.is_safe() {
             true => Ok(value),
-            false => text_of(&value).map(|text| Value::from_safe_string(escape(&text))),
+            false => text_of(&value).and_then(|text| escaped(&text)),
         });
     }
 }
 
 fn map_text(value: &Value, change: &dyn Fn(&str) -> String) -> Result<Value, Error> {
-    let text = change(&text_of(value)?);
+    let text = text_of(value)?;
+    spend(PER_LETTER * text.len())?;
+    let text = change(&text);
     Ok(if value.is_safe() { Value::from_safe_string(text) } else { Value::from(text) })
+}
+
+fn escaped(text: &str) -> Result<Value, Error> {
+    spend(5 * text.len())?;
+    Ok(Value::from_safe_string(escape(text)))
 }
 
 /// As MarkupSafe escapes.
@@ -110,9 +115,7 @@ fn title(text: &str) -> String {
 pub(super) fn replaced(text: &str, old: &str, new: &str, most: Option<usize>) -> Result<String, Error> {
     let count = if old.is_empty() { text.chars().count() + 1 } else { text.matches(old).count() };
     let count = most.map_or(count, |most| most.min(count));
-    if count.saturating_mul(new.len()).saturating_add(text.len()) > LONGEST_BYTES {
-        return Err(wrong("`replace` would make too long a text"));
-    }
+    spend(count.saturating_mul(new.len()).saturating_add(2 * text.len() + old.len()))?;
     Ok(text.replacen(old, new, count))
 }
 
@@ -129,15 +132,16 @@ fn replace(value: Value, given: Given) -> Result<Value, Error> {
 fn trim(value: Value, given: Given) -> Result<Value, Error> {
     let arguments = Arguments::bind("trim", &["chars"], &given.into_values())?;
     let chars = arguments.text(0)?;
-    map_text(&value, &|text| {
-        text.trim_matches(|letter: char| chars.map_or_else(|| is_blank(letter), |chars| chars.contains(letter)))
-            .to_owned()
-    })
+    spend(value.as_str().map_or(0, str::len).saturating_mul(chars.map_or(0, str::len)))?;
+    let text = text_of(&value)?;
+    let text = text.trim_matches(|letter: char| chars.map_or_else(|| is_blank(letter), |chars| chars.contains(letter)));
+    Ok(if value.is_safe() { Value::from_safe_string(text.to_owned()) } else { Value::from(text) })
 }
 
 fn center(value: Value, given: Given) -> Result<Value, Error> {
     let arguments = Arguments::bind("center", &["width"], &given.into_values())?;
     let width = arguments.size(0, 80)?;
+    spend(width)?;
     map_text(&value, &|text| {
         let missing = width.saturating_sub(text.chars().count());
         let left = missing / 2 + (missing & width & 1);
@@ -164,20 +168,20 @@ pub(super) fn lines(text: &str, keeps_ends: bool) -> Vec<&str> {
     lines
 }
 
-pub(super) fn expand_tabs(text: &str, size: usize) -> String {
+pub(super) fn expand_tabs(text: &str, size: usize) -> Result<String, Error> {
     let mut expanded = String::new();
     let mut column = 0;
     for letter in text.chars() {
         if letter == '\t' {
             let blanks = if size == 0 { 0 } else { size - column % size };
-            expanded.push_str(&" ".repeat(blanks));
+            expanded.push_str(&repeated(" ", blanks)?);
             column += blanks;
         } else {
             expanded.push(letter);
             column = if matches!(letter, '\n' | '\r') { 0 } else { column + 1 };
         }
     }
-    expanded
+    Ok(expanded)
 }
 
 fn indent(value: Value, given: Given) -> Result<Value, Error> {
@@ -185,13 +189,11 @@ fn indent(value: Value, given: Given) -> Result<Value, Error> {
     let text = value.as_str().ok_or_else(|| wrong("`indent` takes text"))?;
     let margin = match arguments.get(0).and_then(Value::as_str) {
         Some(margin) => margin.to_owned(),
-        None => " ".repeat(arguments.size(0, 4)?),
+        None => repeated(" ", arguments.size(0, 4)?)?,
     };
     let with_end = format!("{text}\n");
     let lines = lines(&with_end, false);
-    if lines.len().saturating_mul(margin.len()).saturating_add(text.len()) > LONGEST_BYTES {
-        return Err(wrong("`indent` would make too long a text"));
-    }
+    spend(lines.len().saturating_mul(margin.len() + 16).saturating_add(2 * text.len()))?;
     let mut indented = String::with_capacity(text.len() + lines.len() * margin.len());
     for (number, line) in lines.iter().enumerate() {
         if number > 0 {
@@ -225,7 +227,7 @@ fn truncate(value: Value, given: Given) -> Result<Value, Error> {
     let arguments = Arguments::bind("truncate", &["length", "killwords", "end", "leeway"], &given.into_values())?;
     let (length, end) = (arguments.integer(0, 255)?, arguments.text(2)?.unwrap_or("..."));
     let leeway = if arguments.get(3).is_none_or(Value::is_none) { 5 } else { arguments.integer(3, 5)? };
-    let kept = length - end.chars().count() as i64;
+    let kept = length.saturating_sub(end.chars().count() as i64);
     if kept < 0 || leeway < 0 {
         return Err(wrong("`truncate` takes a length of at least its end, and a leeway of at least 0"));
     }
@@ -239,6 +241,7 @@ fn truncate(value: Value, given: Given) -> Result<Value, Error> {
         return Ok(value);
     }
     let text = value.as_str().ok_or_else(|| wrong("`truncate` takes text"))?;
+    spend(4 * text.len() + end.len())?;
     let cut: String = text.chars().take(kept as usize).collect();
     let cut = if arguments.is_true(1, false) {
         cut.as_str()
@@ -264,13 +267,18 @@ fn wordwrap(value: Value, given: Given) -> Result<Value, Error> {
     if arguments.is_true(3, true) && text.contains('-') {
         return Err(wrong("`wordwrap` of a text with hyphens is not known here; give break_on_hyphens=false"));
     }
-    let wrapped: Vec<String> =
-        lines(text, false).into_iter().map(|line| wrap_line(line, width, breaks).join(end)).collect();
+    let mut wrapped = Vec::new();
+    for line in lines(text, false) {
+        let lines = wrap_line(line, width, breaks)?;
+        spend((lines.len() + 1).saturating_mul(end.len() + 64))?;
+        wrapped.push(lines.join(end));
+    }
     Ok(Value::from(wrapped.join(end)))
 }
 
 /// A line in lines of at most `width` letters, as Python's textwrap fills them.
-fn wrap_line(line: &str, width: usize, breaks_words: bool) -> Vec<String> {
+fn wrap_line(line: &str, width: usize, breaks_words: bool) -> Result<Vec<String>, Error> {
+    spend_items(line.len())?;
     let is_space = |letter: char| matches!(letter, '\t' | '\n' | '\u{b}' | '\u{c}' | '\r' | ' ');
     let mut pieces: Vec<Vec<char>> = Vec::new();
     for letter in line.chars() {
@@ -284,6 +292,8 @@ fn wrap_line(line: &str, width: usize, breaks_words: bool) -> Vec<String> {
     while !pieces.is_empty() {
         let mut current: Vec<Vec<char>> = Vec::new();
         let mut length = 0;
+        // A word that is cut is moved to the front.
+        spend(64 + pieces.last().map_or(0, Vec::len))?;
         if !lines.is_empty() && pieces.last().is_some_and(|piece| is_space(piece[0])) {
             pieces.pop();
         }
@@ -305,10 +315,11 @@ fn wrap_line(line: &str, width: usize, breaks_words: bool) -> Vec<String> {
             lines.push(current.concat().into_iter().collect());
         }
     }
-    lines
+    Ok(lines)
 }
 
 fn strip_tags(text: &str) -> Result<Value, Error> {
+    spend(16 * text.len())?;
     let mut text = text.to_owned();
     for (open, close) in [("<!--", "-->"), ("<", ">")] {
         let mut kept = String::with_capacity(text.len());
@@ -366,7 +377,7 @@ fn unescape(text: &str) -> Result<String, Error> {
 
 fn urlencode(value: Value) -> Result<Value, Error> {
     let pair = |key: &Value, value: &Value| {
-        Ok::<_, Error>(format!("{}={}", quoted(&text_of(key)?, true), quoted(&text_of(value)?, true)))
+        Ok::<_, Error>(format!("{}={}", quoted(&text_of(key)?, true)?, quoted(&text_of(value)?, true)?))
     };
     let mut parts = Vec::new();
     match kind(&value) {
@@ -383,12 +394,14 @@ fn urlencode(value: Value) -> Result<Value, Error> {
                 }
             }
         }
-        _ => return Ok(Value::from(quoted(&text_of(&value)?, false))),
+        _ => return quoted(&text_of(&value)?, false).map(Value::from),
     }
     Ok(Value::from(parts.join("&")))
 }
 
-fn quoted(text: &str, is_query: bool) -> String {
+fn quoted(text: &str, is_query: bool) -> Result<String, Error> {
+    // A letter that is escaped is written on its own first.
+    spend(32 * text.len())?;
     let mut quoted = String::with_capacity(text.len());
     for byte in text.bytes() {
         match byte {
@@ -398,7 +411,7 @@ fn quoted(text: &str, is_query: bool) -> String {
             byte => quoted.push_str(&format!("%{byte:02X}")),
         }
     }
-    quoted
+    Ok(quoted)
 }
 
 fn file_size(value: Value, given: Given) -> Result<String, Error> {

@@ -1,0 +1,61 @@
+//! What a rendering may still cost. The engine counts its own instructions and the texts that they make; whatever is done in here for a
+//! template (filters, methods, operators, comparisons) is counted by this file, before it is done. Work is counted in bytes read or
+//! written, so that the budget bounds time and memory alike.
+
+use std::cell::Cell;
+
+use minijinja::{Error, ErrorKind};
+
+/// What going over one item of a sequence counts, in bytes: as much as a value takes, and a little.
+pub(super) const ITEM: usize = 32;
+
+thread_local! {
+    // Methods of values and comparisons are called without the engine's state, so that what is left stands beside it.
+    static LEFT: Cell<u64> = const { Cell::new(0) };
+}
+
+/// Renders with a budget of so many bytes.
+pub(in crate::template) fn within<T>(bytes: u64, render: impl FnOnce() -> T) -> T {
+    struct Before(u64);
+    impl Drop for Before {
+        fn drop(&mut self) {
+            LEFT.set(self.0);
+        }
+    }
+    let _before = Before(LEFT.replace(bytes));
+    render()
+}
+
+/// Counts work that is about to be done.
+///
+/// # Errors
+/// The budget is used up, and stays so.
+pub(super) fn spend(bytes: usize) -> Result<(), Error> {
+    match LEFT.get().checked_sub(bytes as u64) {
+        Some(rest) => {
+            LEFT.set(rest);
+            Ok(())
+        }
+        None => {
+            LEFT.set(0);
+            Err(Error::from(ErrorKind::OutOfFuel))
+        }
+    }
+}
+
+/// Counts `count` items.
+///
+/// # Errors
+/// As [`spend`].
+pub(super) fn spend_items(count: usize) -> Result<(), Error> {
+    spend(count.saturating_mul(ITEM))
+}
+
+/// `text` so many times.
+///
+/// # Errors
+/// As [`spend`].
+pub(super) fn repeated(text: &str, times: usize) -> Result<String, Error> {
+    spend(text.len().saturating_mul(times))?;
+    Ok(if text.is_empty() { String::new() } else { text.repeat(times) })
+}

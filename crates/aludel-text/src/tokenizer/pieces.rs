@@ -1,0 +1,197 @@
+//! The steps from a text to its ids: splitting at added tokens, normalising what is between them, cutting it into words, tokens. Text that
+//! is protected from becoming control tokens goes a longer way. The library runs all of this on what a stranger's file says, so that a
+//! panic in it becomes an error here, and what a text may grow to is bounded.
+
+use std::ops::Range;
+
+use tokenizers::tokenizer::normalizer::Range as NormalizedRange;
+use tokenizers::{Model, OffsetReferential, OffsetType, PreTokenizedString, PreTokenizer, Token};
+
+use super::{Tokenized, Tokenizer};
+use crate::error::Error;
+use crate::fault::caught;
+
+/// What normalising may make of a text that it multiplies by more than a family's would, and what may come of one that does.
+const MOST_NORMALIZED: u64 = 8 << 20;
+const USUAL_GROWTH: u64 = 12;
+const MOST_DECODED: u64 = 64 << 20;
+
+impl Tokenizer {
+    pub(super) fn split_at_added(&self, text: &str) -> Result<PreTokenizedString, Error> {
+        caught(|| self.split_pieces(text)).and_then(|pieces| pieces).map_err(|reason| failed(text, reason))
+    }
+
+    /// Splits at added tokens and normalises what is between them, if that cannot make too much of it.
+    pub(super) fn split_pieces(&self, text: &str) -> Result<PreTokenizedString, String> {
+        let (length, growth) = (text.len() as u64, self.growth.normalizer);
+        if growth > USUAL_GROWTH && length.saturating_mul(growth) > MOST_NORMALIZED {
+            return Err(format!(
+                "its normalizer may make {growth} bytes of one, and of these {length} more than the {MOST_NORMALIZED} that are accepted: \
+                 cut the text into shorter ones"
+            ));
+        }
+        let pieces = self.inner.get_added_vocabulary().extract_and_normalize(self.inner.get_normalizer(), text);
+        if growth > USUAL_GROWTH / 3 {
+            let splits = pieces.get_splits(OffsetReferential::Normalized, OffsetType::Byte);
+            let normalized: u64 = splits.iter().map(|(part, ..)| part.len() as u64).sum();
+            if normalized > (length.saturating_mul(USUAL_GROWTH / 3)).max(MOST_NORMALIZED / 8) {
+                return Err(format!("its normalizer makes {normalized} bytes of {length}, which is no text any more"));
+            }
+        }
+        Ok(pieces)
+    }
+
+    pub(super) fn decode_ids(&self, ids: &[u32], skip_special: bool) -> Result<String, String> {
+        // Some of the library's decoders count on one token at least.
+        let is_shown = |&id: &u32| self.inner.id_to_token(id).is_some() && !(skip_special && self.is_special(id));
+        if !ids.iter().any(is_shown) {
+            return Ok(String::new());
+        }
+        self.inner.decode(ids, skip_special).map_err(|error| error.to_string())
+    }
+
+    /// Whether what the ids decode to can be held.
+    pub(super) fn check_decoded(&self, ids: &[u32]) -> Result<(), String> {
+        let most = |bytes: u64| bytes.saturating_mul(self.growth.decoder) <= MOST_DECODED;
+        if most((ids.len() * (self.longest_token + 1)) as u64) {
+            return Ok(());
+        }
+        let bytes: u64 =
+            ids.iter().map(|&id| self.inner.id_to_token(id).map_or(1, |token| token.len() + 1) as u64).sum();
+        if most(bytes) { Ok(()) } else { Err(format!("they may make more than {MOST_DECODED} bytes")) }
+    }
+
+    /// Splits off the added tokens of the text, but no control token that a protected range spells.
+    pub(super) fn split_outside(&self, text: &str, protected: &[Range<usize>]) -> Result<PreTokenizedString, Error> {
+        caught(|| self.split_unprotected(text, protected))
+            .and_then(|pieces| pieces)
+            .map_err(|reason| failed(text, reason))
+    }
+
+    fn split_unprotected(&self, text: &str, protected: &[Range<usize>]) -> Result<PreTokenizedString, String> {
+        let mut kept: Vec<(Range<usize>, u32)> = Vec::new();
+        let mut search = |range: Range<usize>, is_protected: bool| {
+            let matches = matches_of(&self.split_pieces(&text[range.clone()])?).into_iter();
+            kept.extend(
+                matches
+                    .filter(|&(_, id)| !(is_protected && self.is_control(id)))
+                    .map(|(span, id)| (span.start + range.start..span.end + range.start, id)),
+            );
+            Ok::<_, String>(())
+        };
+        let mut from = 0;
+        for range in protected {
+            search(from..range.start, false)?;
+            search(range.clone(), true)?;
+            from = range.end;
+        }
+        search(from..text.len(), false)?;
+
+        let mut pieces = PreTokenizedString::from(text);
+        let split = pieces.split(|_, whole| {
+            let mut parts: Vec<(tokenizers::NormalizedString, Option<Vec<Token>>)> = Vec::new();
+            let mut from = 0;
+            let slice = |range: Range<usize>| whole.slice(NormalizedRange::Normalized(range)).ok_or("a torn character");
+            for (span, id) in &kept {
+                if from < span.start {
+                    parts.push((slice(from..span.start)?, None));
+                }
+                let matched = slice(span.clone())?;
+                let value = matched.get().to_owned();
+                let bytes = value.len();
+                parts.push((matched, Some(vec![Token::new(*id, value, (0, bytes))])));
+                from = span.end;
+            }
+            if from < text.len() {
+                parts.push((slice(from..text.len())?, None));
+            }
+            Ok(parts)
+        });
+        split.map_err(|error| error.to_string())?;
+        if let Some(normalizer) = self.inner.get_normalizer() {
+            let normalized = pieces.normalize(|part| tokenizers::Normalizer::normalize(normalizer, part));
+            normalized.map_err(|error| error.to_string())?;
+        }
+        Ok(pieces)
+    }
+
+    pub(super) fn tokenize_pieces(&self, pieces: PreTokenizedString) -> Result<Tokenized, Error> {
+        caught(|| self.tokenize_split(pieces))
+            .and_then(|tokenized| tokenized)
+            .map_err(|reason| failed("a text", reason))
+    }
+
+    pub(super) fn tokenize_split(&self, mut pieces: PreTokenizedString) -> Result<Tokenized, String> {
+        let mut run = || {
+            if let Some(pre_tokenizer) = self.inner.get_pre_tokenizer() {
+                pre_tokenizer.pre_tokenize(&mut pieces)?;
+            }
+            self.inner.get_model().tokenize_in_pretokenized(&mut pieces, None)?;
+            std::mem::replace(&mut pieces, PreTokenizedString::from("")).into_encoding(None, 0, OffsetType::Byte)
+        };
+        let encoding = run().map_err(|error: tokenizers::Error| error.to_string())?;
+        Ok(Tokenized {
+            ids: encoding.get_ids().to_vec(),
+            spans: encoding.get_offsets().iter().map(|&(start, end)| start..end).collect(),
+        })
+    }
+
+    /// The merging model itself may know a control token as a word. Such a token in protected text is replaced by the
+    /// tokens of its letters.
+    pub(super) fn spell_out_control(
+        &self,
+        tokenized: &mut Tokenized,
+        text: &str,
+        protected: &[Range<usize>],
+    ) -> Result<(), Error> {
+        let wrong = |id: u32, span: &Range<usize>| {
+            self.is_control(id) && protected.iter().any(|range| overlaps_visibly(text, span, range))
+        };
+        if !tokenized.ids.iter().zip(&tokenized.spans).any(|(&id, span)| wrong(id, span)) {
+            return Ok(());
+        }
+        let mut spelled = Tokenized::default();
+        for (&id, span) in tokenized.ids.iter().zip(&tokenized.spans) {
+            let letters = if wrong(id, span) { self.id_to_token(id) } else { None };
+            let Some(letters) = letters else {
+                spelled.ids.push(id);
+                spelled.spans.push(span.clone());
+                continue;
+            };
+            let mut buffer = [0; 4];
+            for letter in letters.chars() {
+                let letter = letter.encode_utf8(&mut buffer);
+                let tokens = caught(|| self.inner.get_model().tokenize(letter).map_err(|error| error.to_string()));
+                for token in tokens.and_then(|tokens| tokens).map_err(|reason| failed(&letters, reason))? {
+                    spelled.ids.push(token.id);
+                    spelled.spans.push(span.clone());
+                }
+            }
+        }
+        *tokenized = spelled;
+        Ok(())
+    }
+}
+
+/// Every added token that the text spells, with its byte span.
+pub(super) fn matches_of(pieces: &PreTokenizedString) -> Vec<(Range<usize>, u32)> {
+    pieces
+        .get_splits(OffsetReferential::Original, OffsetType::Byte)
+        .into_iter()
+        .filter_map(|(_, (start, end), tokens)| {
+            tokens.as_ref().and_then(|tokens| tokens.first()).map(|token| (start..end, token.id))
+        })
+        .collect()
+}
+
+pub(super) fn failed(what: &str, reason: String) -> Error {
+    let shown: String = what.chars().take(60).collect();
+    Error::Tokenize { what: format!("{shown:?}"), reason }
+}
+
+/// True where the two ranges share text that can be seen: a token that strips the blanks beside it reaches into its
+/// neighbours, which is no harm.
+pub(super) fn overlaps_visibly(text: &str, span: &Range<usize>, range: &Range<usize>) -> bool {
+    let (start, end) = (span.start.max(range.start), span.end.min(range.end));
+    start < end && text.get(start..end).is_none_or(|shared| !shared.trim().is_empty())
+}

@@ -1,0 +1,366 @@
+//! What a tokenizer.json must satisfy before the library builds it: that its steps are known ones and few, that none multiplies texts
+//! without measure, and that its expressions can be searched for in time. What only shows in use is caught in use.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_json::{Map, Value};
+
+use super::charsmap::longest_replacement;
+use super::regexes;
+
+/// A tokenizer.json, as far as it is looked at here. Words and merges are read by the library alone.
+#[derive(serde::Deserialize)]
+pub(super) struct Document {
+    #[serde(default)]
+    pub(super) added_tokens: Vec<Listed>,
+    #[serde(default)]
+    normalizer: Option<Value>,
+    #[serde(default)]
+    pre_tokenizer: Option<Value>,
+    #[serde(default)]
+    decoder: Option<Value>,
+    #[serde(default)]
+    model: Option<Model>,
+}
+
+#[derive(serde::Deserialize)]
+pub(super) struct Listed {
+    pub(super) id: u32,
+    pub(super) content: String,
+    #[serde(default)]
+    lstrip: bool,
+    #[serde(default)]
+    rstrip: bool,
+}
+
+#[derive(serde::Deserialize)]
+struct Model {
+    #[serde(default)]
+    dropout: Option<f64>,
+    #[serde(default)]
+    unk_token: Option<String>,
+    #[serde(default)]
+    continuing_subword_prefix: Option<String>,
+    #[serde(default)]
+    end_of_word_suffix: Option<String>,
+    #[serde(default)]
+    max_input_chars_per_word: Option<u64>,
+    #[serde(default)]
+    vocab: Words,
+}
+
+/// The words of a model, in all three ways that they are written. The longest is all that is wanted.
+#[derive(Default)]
+struct Words {
+    longest: usize,
+    total: usize,
+    is_listed: bool,
+}
+
+/// The merges of a model alone, which are looked at only where each has to begin with a prefix.
+#[derive(serde::Deserialize)]
+struct Merging {
+    model: Merges,
+}
+
+#[derive(serde::Deserialize)]
+struct Merges {
+    #[serde(default)]
+    merges: Vec<Value>,
+}
+
+/// How many bytes a tokenizer may make of one, before it looks for tokens and when it decodes them.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Growth {
+    pub(super) normalizer: u64,
+    pub(super) decoder: u64,
+}
+
+const MOST_STEPS: usize = 100;
+/// Families have up to 70 in theory, by what their maps of Unicode hold, and about 1 in use.
+const MOST_NORMALIZER: u64 = 400;
+const MOST_PRE_TOKENIZER: u64 = 12;
+const MOST_DECODER: u64 = 64;
+/// In letters; families have 100.
+const LONGEST_SEARCHED_WORD: u64 = 256;
+const LONGEST_AFFIX: usize = 64;
+const LONGEST_UNKNOWN: usize = 256;
+/// Beyond this are no vocabularies, but memory that follows from the largest id.
+pub(super) const MOST_IDS: u32 = 1 << 24;
+const LONGEST_TOKEN: usize = 16 << 10;
+/// A unigram model keeps its tokens in a tree that is as deep as the longest, and goes down it at each letter of a text.
+const LONGEST_UNIGRAM: usize = 512;
+/// Each byte may be a node of that tree. The largest vocabularies have some 2 MB.
+const MOST_UNIGRAM: usize = 8 << 20;
+/// Added tokens become a tree too, and each is normalised first.
+const MOST_ADDED: usize = 2 << 20;
+const MOST_ADDED_NORMALIZED: u64 = 64 << 20;
+/// Of a text that a step looks for.
+const LONGEST_LITERAL: usize = 4096;
+
+const NORMALIZERS: &[&str] = &[
+    "BertNormalizer",
+    "Bert",
+    "Strip",
+    "StripAccents",
+    "NFC",
+    "NFD",
+    "NFKC",
+    "NFKD",
+    "Sequence",
+    "Lowercase",
+    "Nmt",
+    "Precompiled",
+    "Replace",
+    "Prepend",
+    "ByteLevel",
+];
+const PRE_TOKENIZERS: &[&str] = &[
+    "BertPreTokenizer",
+    "ByteLevel",
+    "CharDelimiterSplit",
+    "Delimiter",
+    "Metaspace",
+    "Whitespace",
+    "Sequence",
+    "Split",
+    "Punctuation",
+    "WhitespaceSplit",
+    "Digits",
+    "UnicodeScripts",
+    "FixedLength",
+];
+const DECODERS: &[&str] = &[
+    "BPEDecoder",
+    "BPE",
+    "ByteLevel",
+    "WordPiece",
+    "Metaspace",
+    "CTC",
+    "Sequence",
+    "Replace",
+    "Fuse",
+    "Strip",
+    "ByteFallback",
+];
+
+impl<'de> Deserialize<'de> for Words {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Words, D::Error> {
+        struct Reader;
+        impl<'de> Visitor<'de> for Reader {
+            type Value = Words;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("a mapping of tokens to ids, or a list of tokens with scores")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Words, A::Error> {
+                let (mut longest, mut total) = (0, 0);
+                while let Some((word, IgnoredAny)) = map.next_entry::<Cow<'_, str>, _>()? {
+                    longest = longest.max(word.len());
+                    total += word.len();
+                }
+                Ok(Words { longest, total, is_listed: false })
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Words, A::Error> {
+                let (mut longest, mut total) = (0, 0);
+                while let Some((word, _)) = list.next_element::<(Cow<'_, str>, f64)>()? {
+                    longest = longest.max(word.len());
+                    total += word.len();
+                }
+                Ok(Words { longest, total, is_listed: true })
+            }
+        }
+        deserializer.deserialize_any(Reader)
+    }
+}
+
+impl Document {
+    /// # Errors
+    /// What is wrong, with its place in the file.
+    pub(super) fn vet(&self, bytes: &[u8]) -> Result<Growth, String> {
+        let normalizer = section("normalizer", self.normalizer.as_ref(), NORMALIZERS, MOST_NORMALIZER)?;
+        section("pre_tokenizer", self.pre_tokenizer.as_ref(), PRE_TOKENIZERS, MOST_PRE_TOKENIZER)?;
+        let decoder = section("decoder", self.decoder.as_ref(), DECODERS, MOST_DECODER)?;
+        if let Some(model) = &self.model {
+            model.vet(bytes)?;
+        }
+        for token in &self.added_tokens {
+            if token.id >= MOST_IDS {
+                return Err(format!(
+                    "its added token {} has id {}, which is no place in a vocabulary",
+                    shown(&token.content),
+                    token.id
+                ));
+            }
+            if token.content.len() > LONGEST_TOKEN {
+                return Err(format!(
+                    "it has an added token of {} bytes; at most {LONGEST_TOKEN} are accepted",
+                    token.content.len()
+                ));
+            }
+            if token.content.trim().is_empty() && (token.lstrip || token.rstrip) {
+                return Err(format!(
+                    "its added token {} is made of blanks and takes the blanks beside it",
+                    shown(&token.content)
+                ));
+            }
+        }
+        let added: usize = self.added_tokens.iter().map(|token| token.content.len()).sum();
+        if added > MOST_ADDED || added as u64 * normalizer > MOST_ADDED_NORMALIZED {
+            return Err(format!("its added tokens have {added} bytes together, which is more than names"));
+        }
+        Ok(Growth { normalizer, decoder })
+    }
+}
+
+impl Model {
+    fn vet(&self, bytes: &[u8]) -> Result<(), String> {
+        if self.dropout.is_some_and(|dropout| dropout != 0.0) {
+            return Err(
+                "its model has a `dropout`, with which the same text gives other ids each time: set it to null"
+                    .to_owned(),
+            );
+        }
+        if self.max_input_chars_per_word.is_some_and(|letters| letters > LONGEST_SEARCHED_WORD) {
+            return Err(format!(
+                "`max_input_chars_per_word` of its model is above {LONGEST_SEARCHED_WORD}: longer words take too long"
+            ));
+        }
+        let affixes = [
+            ("continuing_subword_prefix", &self.continuing_subword_prefix, LONGEST_AFFIX),
+            ("end_of_word_suffix", &self.end_of_word_suffix, LONGEST_AFFIX),
+            ("unk_token", &self.unk_token, LONGEST_UNKNOWN),
+        ];
+        for (key, affix, longest) in affixes {
+            if affix.as_ref().is_some_and(|affix| affix.len() > longest) {
+                return Err(format!("`{key}` of its model has more than {longest} bytes"));
+            }
+        }
+        let longest = if self.vocab.is_listed { LONGEST_UNIGRAM } else { LONGEST_TOKEN };
+        if self.vocab.longest > longest {
+            return Err(format!("it has a token of {} bytes; at most {longest} are accepted", self.vocab.longest));
+        }
+        if self.vocab.is_listed && self.vocab.total > MOST_UNIGRAM {
+            return Err(format!(
+                "its tokens have {} bytes together; at most {MOST_UNIGRAM} are accepted",
+                self.vocab.total
+            ));
+        }
+        match self.continuing_subword_prefix.as_deref() {
+            Some(prefix) if !prefix.is_empty() => check_prefix(bytes, prefix),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The library takes as many bytes off the right half of each merge as the prefix has, whatever they are.
+fn check_prefix(bytes: &[u8], prefix: &str) -> Result<(), String> {
+    let Merging { model } = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
+    for merge in &model.merges {
+        let right = match merge {
+            Value::Array(halves) => halves.get(1).and_then(Value::as_str),
+            Value::String(halves) => halves.split_once(' ').map(|(_, right)| right),
+            _ => None,
+        };
+        if !right.is_some_and(|right| right.starts_with(prefix)) {
+            return Err(format!(
+                "the right half of its merge {} does not begin with the model's prefix {prefix:?}",
+                shown(&merge.to_string())
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// The steps of one part of a tokenizer, and by how much they multiply a text together.
+fn section(name: &str, value: Option<&Value>, known: &[&str], most: u64) -> Result<u64, String> {
+    let Some(value) = value.filter(|value| !value.is_null()) else { return Ok(1) };
+    let mut steps = Vec::new();
+    collect(value, &mut steps, name)?;
+    let mut growth = 1_u64;
+    for step in steps {
+        let kind = step.get("type").and_then(Value::as_str).unwrap_or_default();
+        if !known.contains(&kind) {
+            return Err(format!(
+                "its {name} has a step of the type {}, which is not known here; known: {}",
+                shown(kind),
+                known.join(", ")
+            ));
+        }
+        growth = growth.saturating_mul(grows_by(kind, step)?);
+        if growth > most {
+            return Err(format!(
+                "its {name} (at its {kind}) may make {growth} bytes of one; no model's makes more than {most}"
+            ));
+        }
+    }
+    Ok(growth)
+}
+
+/// The steps that others are made of, in order.
+fn collect<'a>(value: &'a Value, steps: &mut Vec<&'a Map<String, Value>>, name: &str) -> Result<(), String> {
+    let step = value.as_object().ok_or_else(|| format!("its {name} has a step that is no object"))?;
+    steps.push(step);
+    if steps.len() > MOST_STEPS {
+        return Err(format!("its {name} has more than {MOST_STEPS} steps"));
+    }
+    // Whatever is a list of objects is a list of steps, under whichever key.
+    for inner in step.values().filter_map(Value::as_array).flatten().filter(|inner| inner.is_object()) {
+        collect(inner, steps, name)?;
+    }
+    Ok(())
+}
+
+/// By how much a step may multiply a text. What its fields say counts, whatever its type.
+fn grows_by(kind: &str, step: &Map<String, Value>) -> Result<u64, String> {
+    let text = |key: &str| step.get(key).and_then(Value::as_str);
+    let mut growth = match kind {
+        "NFC" | "Lowercase" | "BertNormalizer" | "Bert" => 3,
+        "NFD" => 4,
+        "NFKC" | "NFKD" => 11,
+        "ByteLevel" if step.get("add_prefix_space").is_none_or(|adds| adds.as_bool() != Some(false)) => 3,
+        "ByteLevel" | "WordPiece" => 2,
+        // A blank becomes the sign, and one may be put before each piece, which has a letter at least.
+        "Metaspace" => 2 * text("replacement").map_or(3, str::len) as u64,
+        "BPEDecoder" | "BPE" | "CTC" => 2,
+        _ => 1,
+    };
+    if let Some(added) = text("prepend") {
+        growth = growth.saturating_mul(1 + added.len() as u64);
+    }
+    if let Some(pattern) = step.get("pattern") {
+        let content = text("content").map_or(0, str::len) as u64;
+        let (literal, expression) = match pattern {
+            Value::String(literal) => (Some(literal.as_str()), None),
+            _ => (pattern.get("String").and_then(Value::as_str), pattern.get("Regex").and_then(Value::as_str)),
+        };
+        if let Some(expression) = expression {
+            regexes::check(expression)
+                .map_err(|reason| format!("the expression {} of its {kind} {reason}", shown(expression)))?;
+        }
+        if literal.is_some_and(|literal| literal.len() > LONGEST_LITERAL) {
+            return Err(format!("the pattern of its {kind} is longer than {LONGEST_LITERAL} bytes"));
+        }
+        let replaced = match literal {
+            Some(literal) if !literal.is_empty() => content.div_ceil(literal.len() as u64).max(1),
+            _ => 1 + content,
+        };
+        growth = growth.saturating_mul(replaced);
+    }
+    if let Some(map) = text("precompiled_charsmap") {
+        growth = growth.saturating_mul(longest_replacement(map)?);
+    }
+    if step.get("length").is_some_and(|length| length.as_u64() == Some(0)) {
+        return Err(format!("the `length` of its {kind} is 0"));
+    }
+    Ok(growth)
+}
+
+/// A text of the file, as much as a person reads of it.
+fn shown(text: &str) -> String {
+    format!("{:?}", text.chars().take(80).collect::<String>())
+}

@@ -1,0 +1,80 @@
+//! Model folders whose template or tokenizer means harm, through the binary: an error by name, whatever it was that it tried. Many more
+//! are in the tests of `aludel-text`.
+#![expect(clippy::unwrap_used, reason = "clippy does not know the helpers of tests as tests")]
+
+mod common;
+
+use std::fs;
+
+use common::Workshop;
+use serde_json::{Value, json};
+
+fn workshop() -> Workshop {
+    let workshop = Workshop::with_student();
+    workshop.write("rows.jsonl", "{\"prompt\": \"1\", \"response\": \"2\"}\n");
+    workshop
+}
+
+/// Every command that renders or encodes refuses, with these words.
+fn check_refused(workshop: &Workshop, words: &str) {
+    for command in [
+        &["inspect", "--student", "student", "--data", "rows.jsonl"][..],
+        &["chat", "--model", "student", "--max-new-tokens", "1", "--prompt", "1"],
+        &["train", "--student", "student", "--data", "rows.jsonl", "--output-dir", "run", "--max-length", "256"],
+    ] {
+        let said = workshop.run(command);
+        let plain = said.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(plain.contains(words) && !plain.contains("panicked"), "{command:?}: {said}");
+        // A look at rows tells which are refused, and is no failure by that.
+        let ends_well = command[0] == "inspect" && plain.contains("exit code: 0");
+        assert!(ends_well || plain.contains("exit code: 1"), "{command:?}: {said}");
+    }
+}
+
+#[test]
+fn templates_that_mean_harm_are_refused_by_name() {
+    let workshop = workshop();
+    let looped = |body: &str| {
+        format!("{{% set ns = namespace(s='x') %}}{{% for i in range(40000) %}}{{% set ns.s = {body} %}}{{% endfor %}}")
+    };
+    for (template, words) in [
+        (format!("{{{{ {}1 }}}}", "-".repeat(20_000)), "nested more than 60 deep"),
+        (format!("{{{{ x{} }}}}", "|e".repeat(20_000)), "chains more than 1000"),
+        (format!("{{% if 0 %}}{}{{% endif %}}", "{% elif 1 %}".repeat(8_000)), "nested more than 100 deep"),
+        ("{% set ns = namespace() %}{% set ns.a = ns %}{{ ns }}".to_owned(), "`namespace` within another value"),
+        (looped("[ns.s]"), "nested more than 130 deep"),
+        (looped("ns.s + ns.s"), "did not finish within its budget"),
+        (looped("[ns.s, ns.s]"), "did not finish within its budget"),
+        (looped("('x' * 900000)|wordwrap(1)"), "did not finish within its budget"),
+        ("{{ messages|tojson(indent=4611686018427387904) }}".to_owned(), "may take at most 1048576 as `indent`"),
+        ("x".repeat(200_000), "at most 131072 are accepted"),
+    ] {
+        workshop.write("student/chat_template.jinja", &template);
+        check_refused(&workshop, words);
+    }
+}
+
+#[test]
+fn tokenizers_that_mean_harm_are_refused_by_name() {
+    let workshop = workshop();
+    let path = workshop.path("student/tokenizer.json");
+    let whole: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    let replace = |content: String| json!({"type": "Replace", "pattern": {"String": "1"}, "content": content});
+    for (part, value, words) in [
+        ("normalizer", replace("1".repeat(5_000_000)), "may make 5000000 bytes of one"),
+        ("normalizer", json!({"type": "Sequence", "normalizers": vec![replace("11".to_owned()); 60]}), "bytes of one"),
+        ("normalizer", json!({"type": "Precompiled", "precompiled_charsmap": "AAAAAA=="}), "`precompiled_charsmap`"),
+        ("pre_tokenizer", json!({"type": "FixedLength", "length": 0}), "`length` of its FixedLength is 0"),
+        (
+            "pre_tokenizer",
+            json!({"type": "Split", "pattern": {"Regex": "(a*)*(?!x)b|."}, "behavior": "Isolated", "invert": false}),
+            "goes back too often",
+        ),
+        ("decoder", json!({"type": "Strip"}), "not a usable tokenizer"),
+    ] {
+        let mut file = whole.clone();
+        file[part] = value;
+        fs::write(&path, file.to_string()).unwrap();
+        check_refused(&workshop, words);
+    }
+}
