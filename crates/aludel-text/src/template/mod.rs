@@ -29,11 +29,13 @@ use crate::thinking::ThinkTags;
 const LONGEST_TEMPLATE_BYTES: usize = 1 << 17;
 const NAME: &str = "chat_template";
 /// Some hundred times what a model's template takes; a runaway loop ends within a tenth of a second and 64 MB.
-const BASE_FUEL: u64 = 300_000;
+const BASE_FUEL: u64 = 250_000;
+/// Work on texts and lists, beside the engine's steps; a text that grows holds twice as much for a moment.
+const BASE_BYTES: u64 = 12 << 20;
 const FUEL_PER_MESSAGE: u64 = 2_000;
 /// A template may look at each content some dozens of times; looking costs a step for 64 bytes.
 const FUEL_PER_CONTENT_BYTE: u64 = 1;
-/// What a step is worth in work on texts and lists.
+/// What a step for messages and their content is worth in such work.
 const BYTES_PER_FUEL: u64 = 64;
 const RECURSION_LIMIT: usize = 100;
 
@@ -144,12 +146,13 @@ impl ChatTemplate {
             .iter()
             .map(|message| message.content.len() + message.reasoning_content.as_ref().map_or(0, String::len))
             .sum();
-        let fuel = BASE_FUEL + FUEL_PER_MESSAGE * messages.len() as u64 + FUEL_PER_CONTENT_BYTE * content_bytes as u64;
+        let for_messages = FUEL_PER_MESSAGE * messages.len() as u64 + FUEL_PER_CONTENT_BYTE * content_bytes as u64;
+        let (fuel, bytes) = (BASE_FUEL + for_messages, BASE_BYTES + BYTES_PER_FUEL * for_messages);
         let context = self.context(messages, surroundings);
         let mut environment = self.environment.clone();
         environment.set_fuel(Some(fuel));
         let template = environment.get_template(NAME).map_err(|error| syntax_error(&error))?;
-        let rendered = crate::fault::caught(|| jinja::within(BYTES_PER_FUEL * fuel, || template.render(context)));
+        let rendered = crate::fault::caught(|| jinja::within(bytes, || template.render(context)));
         rendered.map_err(|reason| Error::TemplateRun { reason })?.map_err(|error| run_error(&error, fuel))
     }
 
