@@ -2,7 +2,7 @@
 //! step.
 
 use super::Difficulty;
-use super::arithmetic::{product, quotient};
+use super::arithmetic::{difference, product, quotient, sum};
 use super::puzzle::{Puzzle, Worked};
 use super::random::Choices;
 use super::words::counted;
@@ -74,12 +74,8 @@ impl Puzzle for Ages {
                     &[("a", &a), ("b", &b), ("age", &age), ("size", &size), ("order", &order), ("later", &later)],
                 );
                 let now = age + more;
-                let sign = if more > 0 { '+' } else { '-' };
-                let steps = format!(
-                    "{a} is {age}. {b} is {order}: {age} {sign} {} = {now}. In {later} years {b} will be {now} + {later} = {}.",
-                    more.abs(),
-                    now + later
-                );
+                let reckoned = if more > 0 { sum(age, more) } else { difference(age, -more) };
+                let steps = format!("{a} is {age}. {b} is {order}: {reckoned}. In {later} years: {}.", sum(now, later));
                 Worked::new(question, steps, now + later)
             }
             Ages::Together { age, times } => {
@@ -93,9 +89,9 @@ impl Puzzle for Ages {
                 );
                 let other = age * times;
                 let steps = format!(
-                    "{a} is {age}. {b} is {times} times as old: {}. Together: {age} + {other} = {}.",
+                    "{a} is {age}. {b} is {times} times as old: {}. Together: {}.",
                     product(age, times),
-                    age + other
+                    sum(age, other)
                 );
                 Worked::new(question, steps, age + other)
             }
@@ -109,41 +105,41 @@ impl Puzzle for Ages {
                 );
                 let other = age * times;
                 let steps = format!(
-                    "{a} is {age}. {b} is {times} times as old: {}. In {later} years {b} will be {other} + {later} = {}.",
+                    "{a} is {age}. {b} is {times} times as old: {}. In {later} years: {}.",
                     product(age, times),
-                    other + later
+                    sum(other, later)
                 );
                 Worked::new(question, steps, other + later)
             }
             Ages::Split { age, more } => {
-                let (sum, size) = (2 * age + more, counted(more, "year"));
+                let (both, size) = (2 * age + more, counted(more, "year"));
                 let question = choices.say(
                     &[
-                        "{b} is {size} older than {a}. Together they are {sum} years old. How old is {b}?",
-                        "The ages of {a} and {b} add up to {sum}. {b} is {size} older than {a}. How old is {b}?",
+                        "{b} is {size} older than {a}. Together they are {both} years old. How old is {b}?",
+                        "The ages of {a} and {b} add up to {both}. {b} is {size} older than {a}. How old is {b}?",
                     ],
-                    &[("a", &a), ("b", &b), ("size", &size), ("sum", &sum)],
+                    &[("a", &a), ("b", &b), ("size", &size), ("both", &both)],
                 );
                 let steps = format!(
-                    "Without the {more} more, both would be as old as {a}: {sum} - {more} = {}. {a} is half of that: {}. {b} is {age} + {more} = {}.",
-                    2 * age,
+                    "Without the {more} more, both would be as old as {a}: {}. {a} is half of that: {}. {b}: {}.",
+                    difference(both, more),
                     quotient(2 * age, 2),
-                    age + more
+                    sum(age, more)
                 );
                 Worked::new(question, steps, age + more)
             }
             Ages::SplitTimes { age, times } => {
-                let (sum, parts) = (age * (times + 1), times + 1);
+                let (both, parts) = (age * (times + 1), times + 1);
                 let question = choices.say(
                     &[
-                        "{b} is {times} times as old as {a}. Together they are {sum} years old. How old is {b}?",
-                        "The ages of {a} and {b} add up to {sum}. {b} is {times} times as old as {a}. How old is {b}?",
+                        "{b} is {times} times as old as {a}. Together they are {both} years old. How old is {b}?",
+                        "The ages of {a} and {b} add up to {both}. {b} is {times} times as old as {a}. How old is {b}?",
                     ],
-                    &[("a", &a), ("b", &b), ("times", &times), ("sum", &sum)],
+                    &[("a", &a), ("b", &b), ("times", &times), ("both", &both)],
                 );
                 let steps = format!(
-                    "{a} is 1 part and {b} is {times} parts. 1 + {times} = {parts} parts are {sum}. 1 part: {}. {b}: {}.",
-                    quotient(sum, parts),
+                    "{a} is 1 part and {b} is {times} parts. 1 + {times} = {parts} parts are {both}. 1 part: {}. {b}: {}.",
+                    quotient(both, parts),
                     product(age, times)
                 );
                 Worked::new(question, steps, age * times)

@@ -4,13 +4,11 @@
 
 mod counting;
 
-use super::arithmetic::reduction;
-use super::fraction::Fraction;
 use super::puzzle::{Puzzle, Worked, written};
 use super::random::Choices;
 use super::words::{article, capitalised};
 use super::{Difficulty, Problem};
-use counting::{count_outcomes, differing, ways};
+use counting::{differing, solution, ways};
 
 /// A problem without its wording; `sides.0 <= sides.1`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -133,14 +131,7 @@ impl Puzzle for Spec {
             false => self.sides,
         };
         let question = frame.fill(&dice_named(sides, frame, choices), self.event, choices);
-        let (counting, favorable) = count_outcomes(sides, self.event);
-        let outcomes = sides.0 * sides.1;
-        let answer = Fraction::new(favorable, outcomes);
-        let steps = format!(
-            "{} {counting} The probability is {favorable}/{outcomes}. {}",
-            outcomes_step(sides, choices),
-            reduction(favorable, outcomes)
-        );
+        let (steps, answer) = solution(sides, self.event);
         Worked { response: "The probability is {answer}.".to_string(), ..Worked::new(question, steps, answer) }
     }
 }
@@ -267,19 +258,4 @@ impl Event {
             ),
         }
     }
-}
-
-/// The first step: how many outcomes there are.
-fn outcomes_step((first, second): (i64, i64), choices: &mut Choices) -> String {
-    let sentences: &[&str] = match first == second {
-        true => &[
-            "Each die has {first} sides, so there are {first} × {second} = {all} outcomes.",
-            "Two dice with {first} sides each give {first} × {second} = {all} outcomes.",
-        ],
-        false => &[
-            "The dice have {first} and {second} sides, so there are {first} × {second} = {all} outcomes.",
-            "Dice with {first} and {second} sides give {first} × {second} = {all} outcomes.",
-        ],
-    };
-    choices.say(sentences, &[("first", &first), ("second", &second), ("all", &(first * second))])
 }

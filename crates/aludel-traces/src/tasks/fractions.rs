@@ -2,7 +2,7 @@
 //! fractions anew, and reduce by one small number after another.
 
 use super::Difficulty;
-use super::arithmetic::{product, quotient, reduction};
+use super::arithmetic::{difference, product, reduction, sum};
 use super::fraction::{Fraction, greatest_common_divisor};
 use super::puzzle::{Puzzle, Worked};
 use super::random::Choices;
@@ -76,9 +76,27 @@ fn shown((top, bottom): Written) -> String {
     format!("{top}/{bottom}")
 }
 
-/// The last steps: the fraction that came out, reduced.
+/// The last step: the fraction that came out, reduced.
 fn finished((top, bottom): Written) -> (String, Fraction) {
-    (reduction(top, bottom), Fraction::new(top, bottom))
+    let sentence = match top % bottom {
+        0 => format!("{top}/{bottom} = {}.", top / bottom),
+        _ => reduction(top, bottom).0,
+    };
+    (sentence, Fraction::new(top, bottom))
+}
+
+/// How often `divisor` goes into `whole`, which it divides at most 20 times: ten times at once, then the rest.
+fn share(whole: i64, divisor: i64) -> String {
+    let (ten, value) = (10 * divisor, whole / divisor);
+    let steps = match whole - ten {
+        ..0 => format!("{whole} is less: {whole} / {divisor} = {value}"),
+        0 => format!("{whole} is the same: {whole} / {divisor} = {value}"),
+        rest => {
+            let more = value - 10;
+            format!("{whole} is more: {whole} - {ten} = {rest}, {rest} / {divisor} = {more}, 10 + {more} = {value}")
+        }
+    };
+    format!("{divisor} × 10 = {ten}, {steps}")
 }
 
 /// Sum or difference over the common denominator.
@@ -97,11 +115,11 @@ fn combined(left: Written, right: Written, sign: i64) -> (String, Fraction) {
         true => String::new(),
         false => format!("Both go into {bottom}. {first} {second} "),
     };
-    let (top, word) = match sign {
-        1 => (wide_left.0 + wide_right.0, '+'),
-        _ => (wide_left.0 - wide_right.0, '-'),
+    let (top, reckoned) = match sign {
+        1 => (wide_left.0 + wide_right.0, sum(wide_left.0, wide_right.0)),
+        _ => (wide_left.0 - wide_right.0, difference(wide_left.0, wide_right.0)),
     };
-    let tops = format!("Tops over {bottom}: {} {word} {} = {top}.", wide_left.0, wide_right.0);
+    let tops = format!("Tops: {reckoned}.");
     let (reduced, answer) = finished((top, bottom));
     (format!("{opening}{tops} {reduced}"), answer)
 }
@@ -132,14 +150,8 @@ impl Puzzle for Task {
                 let part = shown((top, bottom));
                 let question = choices.say(&OF, &[("part", &part), ("whole", &whole)]);
                 let one = whole / bottom;
-                let steps = match top {
-                    1 => format!("1/{bottom} of {whole} is {}.", quotient(whole, bottom)),
-                    _ => format!(
-                        "1/{bottom} of {whole} is {}. {part} is {top} times that: {}.",
-                        quotient(whole, bottom),
-                        product(top, one)
-                    ),
-                };
+                let steps =
+                    format!("1/{bottom} of {whole}: {}. {top} of them: {}.", share(whole, bottom), product(top, one));
                 Worked::new(question, steps, top * one)
             }
             Task::Add { left, right } => {

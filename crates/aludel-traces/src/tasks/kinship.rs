@@ -1,5 +1,5 @@
 //! Kinship: what somebody is to somebody else by way of one or two others, and how many brothers or sisters somebody has.
-//! Solutions turn each statement so that they form a chain, and shorten the chain link by link.
+//! Solutions name who stands between, turn each statement so that they form a chain, and shorten the chain link by link.
 
 use super::Difficulty;
 use super::puzzle::{Puzzle, Worked};
@@ -185,9 +185,18 @@ fn chain(links: &[Link], women: &[bool], choices: &mut Choices) -> Worked {
         &["What is {first} to {last}?", "How is {first} related to {last}?", "Who is {first} to {last}?"],
         &[("first", &first.name), ("last", &last.name)],
     );
-    let mut steps: Vec<String> = (0..links.len())
-        .map(|at| format!("{} is the {} of {}.", people[at].name, links[at].kin.name(women[at]), people[at + 1].name))
-        .collect();
+    let link = |at: usize| {
+        let (one, other, kin) = (people[at], people[at + 1], links[at].kin.name(women[at]));
+        match said(at) {
+            (who, ..) if who == one.name => format!("{who} to {}: {who} is the {kin}.", other.name),
+            (who, _, stated) => {
+                format!("{} to {who}: {who} is the {stated}, so {} is the {kin}.", one.name, one.name)
+            }
+        }
+    };
+    let between: Vec<&str> = people[1..people.len() - 1].iter().map(|person| person.name).collect();
+    let mut steps = vec![format!("Between them: {}.", between.join(" and "))];
+    steps.extend((0..links.len()).map(link));
     let mut so_far = links[0].kin;
     for (at, link) in links.iter().enumerate().skip(1) {
         // Chains that can be several things are no puzzles.
@@ -223,23 +232,18 @@ impl Riddle {
             ],
         );
         let mut count = if asks_sisters { sisters } else { brothers };
-        let mut steps = vec![format!("{a} has {}.", counted(count, asked))];
-        let one = |person: Person| Kin::Sibling.name(person.is_female);
-        match sibling.is_female == asks_sisters {
-            true => {
-                steps.push(format!("{b} is one of them, so 1 less: {count} - 1 = {}.", count - 1));
-                count -= 1;
+        let sex = if asks_sisters { "girl" } else { "boy" };
+        let mut steps = vec![format!("{}s: {count}.", capitalised(sex))];
+        // All children of that sex are counted: the teller among them, and then not the one who is asked about.
+        for (person, change, word) in [(teller, 1, "more"), (sibling, -1, "less")] {
+            if person.is_female != asks_sisters {
+                steps.push(format!("{} is no {sex}, still {count}.", person.name));
+                continue;
             }
-            false => steps.push(format!("{b} is a {}, so all of them count.", one(sibling))),
+            let sign = if change > 0 { '+' } else { '-' };
+            steps.push(format!("{} is a {sex}, one {word}: {count} {sign} 1 = {}.", person.name, count + change));
+            count += change;
         }
-        match teller.is_female == asks_sisters {
-            true => {
-                steps.push(format!("{a} is a {} too, so 1 more: {count} + 1 = {}.", one(teller), count + 1));
-                count += 1;
-            }
-            false => steps.push(format!("{a} is a {} and does not count.", one(teller))),
-        }
-        steps.push(format!("{} of {b}: {count}.", capitalised(&format!("{asked}s"))));
         Worked::new(question, steps.join(" "), count)
     }
 }

@@ -2,7 +2,7 @@
 //! happens from each number to the next, and do it once more.
 
 use super::Difficulty;
-use super::arithmetic::product;
+use super::arithmetic::{difference, product, sum};
 use super::puzzle::{Puzzle, Worked};
 use super::random::Choices;
 use super::words::joined;
@@ -86,6 +86,11 @@ impl Puzzle for Sequence {
         }
     }
 
+    fn repeats(&self) -> u64 {
+        // Few fall, and a small model that sees mostly rising ones takes every sequence for one of them.
+        if matches!(self, Sequence::Steps { step, .. } if *step < 0) { 2 } else { 1 }
+    }
+
     fn write(&self, choices: &mut Choices) -> Worked {
         let shown = self.shown();
         let listed = joined(&shown);
@@ -110,13 +115,14 @@ impl Puzzle for Sequence {
         let last = shown[shown.len() - 1];
         let pairs = || shown.windows(2).map(|pair| (pair[0], pair[1]));
         let (worked, answer) = match *self {
-            Sequence::Steps { step, .. } if step > 0 => {
-                let steps = joined(pairs().map(|(left, right)| format!("{right} - {left} = {step}")));
-                (format!("{steps}. Each step adds {step}. {last} + {step} = {}.", last + step), last + step)
+            // The first number and the last are farther apart than neighbours: which of them is larger is easier to see.
+            Sequence::Steps { first, step } if step > 0 => {
+                let (gap, next) = (difference(shown[1], first), sum(last, step));
+                (format!("From {first} to {last} it grows. {gap}. {next}."), last + step)
             }
-            Sequence::Steps { step, .. } => {
-                let steps = joined(pairs().map(|(left, right)| format!("{left} - {right} = {}", -step)));
-                (format!("{steps}. Each step takes {} away. {last} - {} = {}.", -step, -step, last + step), last + step)
+            Sequence::Steps { first, step } => {
+                let (gap, next) = (difference(first, shown[1]), difference(last, -step));
+                (format!("From {first} to {last} it falls. {gap}. {next}."), last + step)
             }
             Sequence::Factors { factor, .. } => {
                 let steps = joined(pairs().map(|(left, right)| format!("{left} × {factor} = {right}")));

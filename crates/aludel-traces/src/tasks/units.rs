@@ -2,7 +2,7 @@
 //! make a large one, then add; or take the large ones out of the small.
 
 use super::Difficulty;
-use super::arithmetic::product;
+use super::arithmetic::{product, sum};
 use super::puzzle::{Puzzle, Worked};
 use super::random::Choices;
 use super::words::counted;
@@ -108,13 +108,10 @@ impl Puzzle for Amount {
             ],
             &[("smalls", &smalls), ("amount", &amount)],
         );
-        let multiplied = product(self.large, factor);
-        let steps = match self.small {
-            0 => format!("{first} There are {}: {multiplied}.", named(self.large, large_name)),
-            small => {
-                format!("{first} {multiplied}. Then add {}: {in_large} + {small} = {total}.", named(small, small_name))
-            }
-        };
+        let in_small = product(self.large, factor);
+        // Where there is nothing to add, that is said too: a model that learns to look for it does not invent it.
+        let added = if self.small == 0 { total.to_string() } else { sum(in_large, self.small) };
+        let steps = format!("{first} {}: {in_small}. And {} more: {added}.", named(self.large, large_name), self.small);
         Worked::new(question, steps, total)
     }
 }

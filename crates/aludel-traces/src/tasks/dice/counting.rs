@@ -1,38 +1,81 @@
-//! How outcomes of two dice are counted, in words that a very small model can follow, and how many there are.
+//! How outcomes of two dice are counted and set beside all outcomes, in steps that a very small model can follow: what can be
+//! cancelled is cancelled before anything is multiplied, so that no number grows large.
 
 use super::Event;
-use crate::tasks::words::{capitalised, counted};
+use crate::tasks::arithmetic::reduction;
+use crate::tasks::fraction::Fraction;
+use crate::tasks::words::{capitalised, counted, joined};
 
-/// The steps that count the outcomes asked for, and their number.
-pub(super) fn count_outcomes(sides: (i64, i64), event: Event) -> (String, i64) {
+/// The steps from an event to its probability.
+pub(super) fn solution(sides: (i64, i64), event: Event) -> (String, Fraction) {
     let (first, second) = sides;
-    match event {
-        Event::SumIs(sum) => {
-            let numbers = 1.max(sum - second)..=first.min(sum - 1);
-            let pairs: Vec<String> = numbers.map(|number| format!("{number}+{}", sum - number)).collect();
-            let count = pairs.len() as i64;
-            (format!("Pairs with sum {sum}: {}. That is {}.", pairs.join(", "), counted(count, "pair")), count)
+    let named = |event: String| format!("{event}, sides {first} and {second}:");
+    let count = match event {
+        Event::BothAtLeast(number) => {
+            let count_of = |side| {
+                let count = side - number + 1;
+                (format!("{number} to {side} are {side} - {} = {count}", number - 1), count)
+            };
+            return multiplied(sides, named(format!("Both at least {number}")), count_of);
         }
+        Event::BothAtMost(number) => {
+            let count_of = |_| (format!("1 to {number} are {number}"), number);
+            return multiplied(sides, named(format!("Both at most {number}")), count_of);
+        }
+        Event::SumIs(sum) => count_sum(sides, sum, named(format!("Sum {sum}"))),
         Event::SumAtLeast(sum) => count_sums(sides, sum..=first + second, |_| true),
         Event::SumAtMost(sum) => count_sums(sides, 2..=sum, |_| true),
         Event::SumIsPrime => count_sums(sides, 2..=first + second, is_prime),
         Event::SumIsEven | Event::SumIsOdd => count_parities(sides, event == Event::SumIsEven),
         Event::SameNumber => {
             let count = first.min(second);
-            let pairs: Vec<String> = (1..=count).map(|number| format!("{number} and {number}")).collect();
-            (format!("Equal pairs: {}. That is {}.", pairs.join(", "), counted(count, "pair")), count)
+            (format!("{} 1 to {count}.", named("Both the same".to_string())), count)
         }
         Event::DifferenceIs(difference) => count_differences(sides, difference),
-        Event::AnyShows(number) => (
-            format!(
-                "The first die shows {number} in {second} of them and the second in {first}. Both show {number} in 1, which was counted twice. {second} + {first} - 1 = {}.",
-                first + second - 1
-            ),
-            first + second - 1,
-        ),
-        Event::BothAtLeast(number) => count_both(sides, |side| (format!("{number} to {side}"), side - number + 1)),
-        Event::BothAtMost(number) => count_both(sides, |_| (format!("1 to {number}"), number)),
-    }
+        Event::AnyShows(number) => {
+            let (both, count) = (first + second, first + second - 1);
+            let counting = format!("{first} + {second} - 1 = {both} - 1 = {count}.");
+            let name = named(format!("At least one {number}"));
+            (format!("{name} first in {second}, second in {first}, both in 1: {counting}"), count)
+        }
+    };
+    divided(sides, count)
+}
+
+/// So many of all outcomes: the count is cancelled against the sides of one die, then of the other.
+fn divided((first, second): (i64, i64), (counting, count): (String, i64)) -> (String, Fraction) {
+    let (over_first, (top, left)) = reduction(count, first);
+    let (over_second, (top, right)) = reduction(top, second);
+    let bottom = left * right;
+    let steps = format!(
+        "{counting} That is {count} of {first} × {second}. {over_first} {over_second} {left} × {right} = {bottom}, so {top}/{bottom}."
+    );
+    (steps, Fraction::new(top, bottom))
+}
+
+/// Each die by itself: what both do is the product of two fractions.
+fn multiplied(
+    (first, second): (i64, i64),
+    name: String,
+    count_of: impl Fn(i64) -> (String, i64),
+) -> (String, Fraction) {
+    let one = |side: i64| {
+        let (counting, count) = count_of(side);
+        let (sentence, reduced) = reduction(count, side);
+        (format!("{counting} of {side}: {sentence}"), reduced)
+    };
+    let ((steps, left), (more_steps, right)) = (one(first), one(second));
+    let (top, bottom) = (left.0 * right.0, left.1 * right.1);
+    let product = format!("{}/{} × {}/{} = {top}/{bottom}.", left.0, left.1, right.0, right.1);
+    (format!("{name} {steps} {more_steps} {product} {}", reduction(top, bottom).0), Fraction::new(top, bottom))
+}
+
+/// The pairs, from the lowest number of the first die on that the second can still make up for.
+fn count_sum((first, second): (i64, i64), sum: i64, name: String) -> (String, i64) {
+    let (lowest, highest) = (1.max(sum - second), first.min(sum - 1));
+    let from = if lowest > 1 { format!("{sum} - {second} = {lowest}: ") } else { String::new() };
+    let pairs = joined((lowest..=highest).map(|number| format!("{number}+{}", sum - number)));
+    (format!("{name} {from}{pairs}."), highest - lowest + 1)
 }
 
 fn count_sums(sides: (i64, i64), sums: impl Iterator<Item = i64>, counts: fn(i64) -> bool) -> (String, i64) {
@@ -84,17 +127,6 @@ fn count_differences(sides: (i64, i64), difference: i64) -> (String, i64) {
         lower + higher
     );
     (steps, lower + higher)
-}
-
-fn count_both((first, second): (i64, i64), numbers_of: impl Fn(i64) -> (String, i64)) -> (String, i64) {
-    let ((first_range, first_count), (second_range, second_count)) = (numbers_of(first), numbers_of(second));
-    let count = first_count * second_count;
-    let steps = format!(
-        "The first die can show {first_range}, which is {}. The second can show {second_range}, which is {}. {first_count} × {second_count} = {count}.",
-        counted(first_count, "number"),
-        counted(second_count, "number")
-    );
-    (steps, count)
 }
 
 /// In how many ways two dice give a sum.
