@@ -195,7 +195,7 @@ fn chain(links: &[Link], women: &[bool], choices: &mut Choices) -> Worked {
         }
     };
     let between: Vec<&str> = people[1..people.len() - 1].iter().map(|person| person.name).collect();
-    let mut steps = vec![format!("Between them: {}.", between.join(" and "))];
+    let mut steps = vec![format!("Both are kin of {}.", between.join(" and "))];
     steps.extend((0..links.len()).map(link));
     let mut so_far = links[0].kin;
     for (at, link) in links.iter().enumerate().skip(1) {
@@ -232,16 +232,17 @@ impl Riddle {
             ],
         );
         let mut count = if asks_sisters { sisters } else { brothers };
-        let sex = if asks_sisters { "girl" } else { "boy" };
-        let mut steps = vec![format!("{}s: {count}.", capitalised(sex))];
+        let sex = |is_woman: bool| if is_woman { "girl" } else { "boy" };
+        let mut steps = vec![format!("{}s: {count}.", capitalised(sex(asks_sisters)))];
         // All children of that sex are counted: the teller among them, and then not the one who is asked about.
         for (person, change, word) in [(teller, 1, "more"), (sibling, -1, "less")] {
+            let who = format!("{} is a {}", person.name, sex(person.is_female));
             if person.is_female != asks_sisters {
-                steps.push(format!("{} is no {sex}, still {count}.", person.name));
+                steps.push(format!("{who}, still {count}."));
                 continue;
             }
             let sign = if change > 0 { '+' } else { '-' };
-            steps.push(format!("{} is a {sex}, one {word}: {count} {sign} 1 = {}.", person.name, count + change));
+            steps.push(format!("{who}, one {word}: {count} {sign} 1 = {}.", count + change));
             count += change;
         }
         Worked::new(question, steps.join(" "), count)

@@ -48,7 +48,7 @@ fn prompts() -> impl Iterator<Item = Result<Prompt, Error>> {
     (1..=20).map(|line| {
         let provenance = Provenance { file: Arc::from(Path::new("prompts.jsonl")), file_index: 0, line };
         let columns = json!({"gold": line}).as_object().unwrap().clone();
-        Ok(Prompt { messages: vec![Message::user(format!("What is {line}?"))], columns, provenance })
+        Ok(Prompt { messages: vec![Message::user(format!("What is {line}?"))], columns: columns.into(), provenance })
     })
 }
 

@@ -169,6 +169,7 @@ fn answers_and_failures_hold_no_key() {
         logprobs: Some(json!({"content": [{"token": "2"}], (KEY): [KEY]})),
         first_token_ms: 0,
         elapsed_ms: 0,
+        hides_reasoning: false,
     };
     let untouched =
         Answer { reasoning: None, content: "2".to_string(), finish: Finish::Stop, model: None, ..answer.clone() };
