@@ -149,7 +149,7 @@ fn keys_are_the_same_in_every_version() {
     .map(|options| Bench { options, ..Bench::new(&["aha"]) }.key().to_string());
     assert_eq!(
         keys,
-        ["9ccb511faa67c7945f6983cb1fe4c4d4", "392a11214eeeda1df38c48e4e81e5f8f", "3f3359d51ec4ea95f96b7cedac5d653a"]
+        ["0c59ada58b5d536cf71539483b4342da", "61115a119d1e762f7cda60136d1a33b2", "cd2354089d97b5af56d205d32ee56ec5"]
     );
 }
 

@@ -70,12 +70,16 @@ fn multiplied(
     (format!("{name} {steps} {more_steps} {product} {}", reduction(top, bottom).0), Fraction::new(top, bottom))
 }
 
-/// The pairs, from the lowest number of the first die on that the second can still make up for.
+/// The pairs, from the lowest number of the first die on that the second can still make up for: what the first pair is made of is
+/// worked out, for a list that begins wrongly is wrong altogether.
 fn count_sum((first, second): (i64, i64), sum: i64, name: String) -> (String, i64) {
     let (lowest, highest) = (1.max(sum - second), first.min(sum - 1));
-    let from = if lowest > 1 { format!("{sum} - {second} = {lowest}: ") } else { String::new() };
+    let from = match lowest {
+        1 => format!("{sum} - 1 = {}", sum - 1),
+        _ => format!("{sum} - {second} = {lowest}"),
+    };
     let pairs = joined((lowest..=highest).map(|number| format!("{number}+{}", sum - number)));
-    (format!("{name} {from}{pairs}."), highest - lowest + 1)
+    (format!("{name} {from}: {pairs}."), highest - lowest + 1)
 }
 
 fn count_sums(sides: (i64, i64), sums: impl Iterator<Item = i64>, counts: fn(i64) -> bool) -> (String, i64) {
