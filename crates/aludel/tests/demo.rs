@@ -57,7 +57,7 @@ fn the_whole_story_is_told_and_the_same_seed_tells_the_same() {
 fn teacher() -> ScriptedTeacher {
     let known: HashMap<String, String> = families()
         .iter()
-        .flat_map(|family| generate(family.as_ref(), Side::Train, 180, 1))
+        .flat_map(|family| generate(family.as_ref(), Side::Train, 280, 1))
         .map(|problem| (problem.question, problem.answer))
         .collect();
     ScriptedTeacher::start(move |request: &Request| {

@@ -8,7 +8,7 @@ use aludel_text::Message;
 use aludel_traces::dataset::{self, Columns, Json, Kind, Provenance, ReadOptions};
 use aludel_traces::tasks::{Side, families, family, generate};
 use aludel_traces::verify::{Checker, Verifier};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::benchmarks::{self, Benchmark};
 use crate::error::{Error, Result};
