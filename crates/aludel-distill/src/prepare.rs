@@ -6,7 +6,7 @@ mod key;
 use std::borrow::Cow;
 
 use aludel_model::student::Student;
-use aludel_text::{EncodeOptions, Encoded, Message, Part, PreflightOptions, encode, encode_text, preflight};
+use aludel_text::{EncodeOptions, Encoded, Message, Part, PreflightOptions, Role, encode, encode_text, preflight};
 use aludel_traces::cache::{DropReason, EncodedRow};
 use aludel_traces::dataset::{Content, Record, unclosed};
 
@@ -122,6 +122,14 @@ impl<'a> Preparer<'a> {
             Content::Messages(messages) => reasoning_apart(messages),
             Content::Text(_) => Cow::Borrowed(&[][..]),
         };
+        // What was cut off may be learnt without its end where it is the last of all; before another turn an end is in the text.
+        let earlier = messages.split_last().map_or(&[][..], |(_, earlier)| earlier);
+        if earlier.iter().any(|turn| turn.role == Role::Assistant && turn.weight > 0.0 && unclosed(turn).is_some()) {
+            let reason = "an earlier answer's reasoning is never closed, and the student would learn to end it there; give that turn \
+                          weight 0, or take it out"
+                .to_owned();
+            return Ok(vec![Prepared { encoded: None, fate: Fate::Refused(reason) }]);
+        }
         let encoded = match &record.content {
             Content::Messages(_) => encode(self.student.chat_template()?, tokenizer, &messages, &self.encode),
             Content::Text(text) => {

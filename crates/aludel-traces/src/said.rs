@@ -41,6 +41,10 @@ const BESIDE_REASONING: [&str; 13] = [
     "data",
 ];
 
+/// What stands beside the text of a part and says nothing more: marks of servers.
+const BESIDE_TEXT: [&str; 7] =
+    ["annotations", "cache_control", "citations", "logprobs", "phase", "thought", "thought_signature"];
+
 /// What stands in the place of reasoning that is not shown.
 const WITHHELD: [&str; 3] = ["encrypted_content", "data", "signature"];
 
@@ -201,7 +205,18 @@ impl Reader<'_> {
         };
         // A part that only says of what type it is, as the first piece of a stream does, says nothing yet.
         match part.first(names) {
-            Some((_, value)) => self.take(value, side, depth),
+            Some((taken, value)) => {
+                let is_more = |(name, other): &(&str, Json<'_>)| {
+                    let is_known = *name == taken || BESIDE_TEXT.contains(name) || BESIDE_REASONING.contains(name);
+                    !is_known && !other.is_empty() && other.written() != value.written()
+                };
+                match part.iter().find(is_more).filter(|_| !self.is_piece) {
+                    Some((name, _)) => {
+                        Err(format!("a part has `{}` beside `{taken}`, which is not understood", name.escape_debug()))
+                    }
+                    None => self.take(value, side, depth),
+                }
+            }
             None if side == Side::Reasoning => {
                 self.said.is_withheld |= WITHHELD.iter().any(|name| part.get(name).is_some());
                 let is_text = |(name, value): &(&str, Json<'_>)| !value.is_empty() && !BESIDE_REASONING.contains(name);

@@ -1,13 +1,9 @@
 //! Which model it was: a fingerprint that changes with the files, so that samples of a model that was trained on meanwhile are not
 //! mixed with the old one's; and what a server is asked with beside the question. Nothing of the model is understood here.
 
-use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use crate::error::Result;
-
-/// Of a large file its length, beginning and end are looked at: the tensors of two trainings differ everywhere.
-const LOOKED_AT_BYTES: u64 = 1 << 20;
 
 /// 16 hexadecimal digits for a model and its adapter.
 ///
@@ -44,15 +40,12 @@ fn files(path: &Path) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
+/// All of a file: two trainings may differ in the middle of it alone.
 fn absorb(hasher: &mut blake3::Hasher, path: &Path) -> std::io::Result<()> {
-    let mut file = aludel_files::open(path)?;
+    let file = aludel_files::open(path)?;
     let length = file.metadata()?.len();
     hasher.update(path.file_name().unwrap_or_default().as_encoded_bytes()).update(&length.to_le_bytes());
-    let mut bytes = Vec::new();
-    file.by_ref().take(LOOKED_AT_BYTES).read_to_end(&mut bytes)?;
-    file.seek(SeekFrom::Start(length.saturating_sub(LOOKED_AT_BYTES)))?;
-    file.take(LOOKED_AT_BYTES).read_to_end(&mut bytes)?;
-    hasher.update(&bytes);
+    hasher.update_reader(file)?;
     Ok(())
 }
 
@@ -68,5 +61,20 @@ mod tests {
             std::fs::write(folder.path().join(name), text).unwrap();
         }
         assert_eq!(fingerprint(folder.path(), None).unwrap(), "62bea4363835be5b");
+    }
+
+    #[test]
+    fn a_bit_anywhere_in_a_file_makes_another_model() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("student.gguf");
+        let mut bytes = vec![7_u8; 5 << 20];
+        std::fs::write(&path, &bytes).unwrap();
+        let before = fingerprint(&path, None).unwrap();
+        for place in [0, bytes.len() / 2, bytes.len() - 1] {
+            bytes[place] ^= 1;
+            std::fs::write(&path, &bytes).unwrap();
+            assert_ne!(fingerprint(&path, None).unwrap(), before, "byte {place}");
+            bytes[place] ^= 1;
+        }
     }
 }

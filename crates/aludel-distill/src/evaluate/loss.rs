@@ -92,7 +92,9 @@ fn prepared(student: &Student, recipe: &Recipe) -> Result<(Vec<TokenRow>, Loss)>
         };
         for row in encoded {
             match row {
-                EncodedRow::Kept { ids, weights, truncated } => {
+                EncodedRow::Kept { ids, mut weights, truncated } => {
+                    // How much a row counts in training is no matter of how well it is told: perplexity is of tokens.
+                    weights.iter_mut().filter(|weight| **weight != 0.0).for_each(|weight| *weight = 1.0);
                     found.truncated += usize::from(truncated);
                     let supervised = weights.iter().filter(|&&weight| weight != 0.0).count() as u32;
                     let info = RowInfo {

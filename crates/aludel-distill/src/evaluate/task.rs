@@ -254,6 +254,19 @@ fn file_row(columns: &Columns) -> Result<Row, String> {
     if let Some((_, written)) = first(columns, &["verifier"]) {
         verifier = verifier_of(written)?;
     }
+    let compares_structures = matches!(verifier, Verifier::Json {} | Verifier::Command { .. });
+    if matches!(answer.kind(), Kind::List | Kind::Object) && !compares_structures {
+        let kind = answer.kind().named();
+        return Err(format!(
+            "the right answer is {kind}, and no answer equals one; give a text or a number, or `verifier` = \"json\" if {kind} is wanted"
+        ));
+    }
+    let left = ["input", "inputs", "context", "passage", "options", "history", "images", "image"];
+    if let Some((name, _)) = first(columns, &left) {
+        return Err(format!(
+            "the row has `{name}`, and it would be left out of the question; write it into the question"
+        ));
+    }
     if let Some((_, system)) = first(columns, &["system"]) {
         messages.insert(0, Message::system(text_of(system)?));
     }

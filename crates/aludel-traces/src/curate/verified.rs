@@ -16,9 +16,13 @@ pub(super) fn verdict(
     content: &Content,
     columns: &Columns,
 ) -> Result<Option<Verdict>, Error> {
-    let Some(gold) = gold_columns.iter().find_map(|name| text_of(columns.get(name)?)) else { return Ok(None) };
+    let gold = gold_columns.iter().find_map(|name| Some((columns.get(name)?.kind(), text_of(columns.get(name)?)?)));
+    let Some((kind, gold)) = gold else { return Ok(None) };
     let Some(answer) = replies(content).last() else { return Ok(None) };
-    checker.verdict(&answer.content, &gold).map(Some)
+    let verdict = checker.verdict(&answer.content, &gold)?;
+    // Several right answers in one column, or one with notes beside it, are no answer that an answer could differ from.
+    let is_understood = !matches!(kind, Kind::List | Kind::Object) || checker.compares_structures();
+    Ok(Some(if verdict == Verdict::Wrong && !is_understood { Verdict::Undecided } else { verdict }))
 }
 
 /// A right answer as text; lists, objects and numbers as they are written. Half of a character pair is no answer.

@@ -41,7 +41,7 @@ const PAIR_SHAPES: [PairShape; 5] = [
     PairShape {
         name: "instruction/response",
         prompt: "instruction",
-        input: None,
+        input: Some("input"),
         response: "response",
         reasoning_suffices: false,
     },
@@ -73,8 +73,61 @@ pub(super) struct Found<'a> {
 pub(super) fn content_of<'a>(row: &'a Columns, columns: Option<&ColumnMap>) -> Result<Found<'a>, Problem> {
     match columns {
         Some(columns) if !columns.is_empty() => mapped(row, columns),
-        _ => detected(row),
+        _ => {
+            let found = detected(row)?;
+            no_question_left(row, &found.columns)?;
+            Ok(found)
+        }
     }
+}
+
+/// Columns that are part of what is asked wherever they stand, and would be lost where they are not read.
+const MORE_OF_THE_QUESTION: [&str; 12] = [
+    "input",
+    "inputs",
+    "context",
+    "passage",
+    "choices",
+    "options",
+    "history",
+    "images",
+    "image",
+    "audio",
+    "tools",
+    "functions",
+];
+
+/// Refuses a row of which a part of the question would be left out. Whoever names the columns has decided.
+pub(super) fn no_question_left(row: &Columns, used: &[&str]) -> Result<(), Problem> {
+    let is_left = |name: &&str| {
+        let held = present(row, name).filter(|(_, value)| !value.is_empty());
+        held.is_some() && !used.contains(name)
+    };
+    // A conversation is whole in itself; what its turns cannot hold stands beside it.
+    let is_conversation = used.iter().any(|name| ["messages", "conversations"].contains(name));
+    let names = if is_conversation { &MORE_OF_THE_QUESTION[7..] } else { &MORE_OF_THE_QUESTION[..] };
+    match names.iter().find(|name| is_left(name)) {
+        None => Ok(()),
+        Some(name) => Err(Problem::new(
+            ProblemKind::Columns,
+            format!(
+                "the row has `{name}` beside `{}`, and it would be left out of the question; write it into the question, give the column \
+                 another name, or name the columns that count, such as data.columns = {{ {} }}",
+                used.join("`, `"),
+                if is_conversation {
+                    "messages = \"messages\""
+                } else {
+                    "prompt = \"question\", response = \"answer\""
+                }
+            ),
+        )),
+    }
+}
+
+/// The system message beside a conversation: the first column that says something.
+pub(super) fn system_of(row: &Columns) -> Option<Column<'_>> {
+    let full = SYSTEM_COLUMNS.iter().find_map(|name| present(row, name).filter(|(_, value)| !value.is_empty()));
+    full.or_else(|| first_present(row, &SYSTEM_COLUMNS))
 }
 
 /// Whether a row that fits no shape asks something and lacks no more than the answer.
@@ -91,7 +144,7 @@ pub(super) fn lacks_answer_only(row: &Columns, columns: Option<&ColumnMap>) -> b
 
 fn detected(row: &Columns) -> Result<Found<'_>, Problem> {
     let reasoning = reasoning_of(row)?;
-    let system = first_present(row, &SYSTEM_COLUMNS);
+    let system = system_of(row);
     if let Some(list) = first_present(row, &["messages", "conversations"]) {
         return conversation(list, reasoning, system);
     }
@@ -134,7 +187,7 @@ fn mapped<'a>(row: &'a Columns, columns: &ColumnMap) -> Result<Found<'a>, Proble
     };
     let system = match &columns.system {
         Some(name) => present(row, name),
-        None => first_present(row, &SYSTEM_COLUMNS),
+        None => system_of(row),
     };
     if let Some(name) = &columns.messages {
         return conversation(named(row, "messages", name)?, reasoning, system);

@@ -150,6 +150,10 @@ fn message_from(item: Json<'_>, place: &str) -> Result<Message, Problem> {
         return Err(wrong(format!("{place} holds {}, and a message object is wanted", item.kind().named())));
     }
     let fields = item.fields();
+    if let Some(name) = fields.twice() {
+        let name = name.escape_debug();
+        return Err(wrong(format!("{place} has `{name}` twice, and it cannot be told which of the two counts")));
+    }
     let role = role_from(&fields, place)?;
     check_fields(&fields, place)?;
     let at_place = |reason: String| wrong(format!("{place}: {reason}"));

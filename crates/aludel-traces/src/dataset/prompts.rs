@@ -81,6 +81,9 @@ impl Iterator for Prompts {
 fn prompt_of(raw: RawRow, map: Option<&ColumnMap>) -> Result<(Vec<Message>, Columns), Problem> {
     let mut row = raw.bytes.and_then(|bytes| parse(&bytes))?;
     let (messages, used) = asked(&row, map)?;
+    if map.is_none_or(ColumnMap::is_empty) {
+        columns::no_question_left(&row, &used)?;
+    }
     let used: Vec<String> = used.into_iter().map(str::to_string).collect();
     row.retain(|name| !used.iter().any(|used| used == name));
     Ok((messages, row))
@@ -93,7 +96,7 @@ fn asked<'a>(row: &'a Columns, map: Option<&ColumnMap>) -> Result<(Vec<Message>,
     };
     let system = match map.and_then(|map| map.system.as_ref()) {
         Some(name) => first_present(row, &[name.as_str()]),
-        None => first_present(row, &columns::SYSTEM_COLUMNS),
+        None => columns::system_of(row),
     };
     let names_prompt = map.is_some_and(|map| map.prompt.is_some() || map.text.is_some());
     let usual: &[&str] = if names_prompt { &[] } else { &["messages", "conversations"] };

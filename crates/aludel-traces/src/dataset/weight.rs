@@ -26,6 +26,9 @@ const DETAILS: &[&str] = &["train_detail", "training_detail"];
 /// How much a whole row counts. Names of truth values are not taken here: a column `train` may say to which split a row belongs.
 const ROW_WEIGHTS: &[&str] = &["weight", "loss_weight", "sample_weight", "example_weight"];
 
+/// Beyond it one row would be all that a step learns, and a larger one is rather an id or a size.
+const LARGEST: f32 = 1000.0;
+
 /// Whether a member of a message says how much it counts.
 pub(super) fn is_name(name: &str) -> bool {
     WEIGHTS.contains(&name) || MASKS.contains(&name) || DETAILS.contains(&name)
@@ -80,8 +83,8 @@ fn number(name: &str, value: Json<'_>) -> Result<f32, String> {
         "false" => Some(0.0),
         number => number.parse::<f32>().ok(),
     });
-    found.filter(|weight| weight.is_finite() && *weight >= 0.0).ok_or_else(|| {
+    found.filter(|weight| (0.0..=LARGEST).contains(weight)).ok_or_else(|| {
         let shown: String = value.written().chars().take(40).collect();
-        format!("`{name}` is {shown}, and a weight is true, false or a number from 0 on")
+        format!("`{name}` is {shown}, and a weight is true, false or a number from 0 to {LARGEST}")
     })
 }

@@ -13,7 +13,7 @@ use super::Json;
 
 /// The members of an object, in order.
 #[derive(Clone, Debug, Default)]
-pub struct Fields<'a>(pub(super) Vec<(String, Json<'a>)>);
+pub struct Fields<'a>(pub(super) Vec<(String, Json<'a>)>, pub(super) Option<String>);
 
 impl<'a> Fields<'a> {
     /// A member that is there and not `null`.
@@ -24,6 +24,11 @@ impl<'a> Fields<'a> {
     /// The first of these members that holds something.
     pub fn first(&self, names: &[&'static str]) -> Option<(&'static str, Json<'a>)> {
         names.iter().find_map(|&name| Some((name, self.get(name).filter(|value| !value.is_empty())?)))
+    }
+
+    /// A name that two members have: which of them counts is then a guess.
+    pub fn twice(&self) -> Option<&str> {
+        self.1.as_deref()
     }
 
     /// All members.
@@ -129,7 +134,11 @@ impl Serialize for Columns {
 
 impl<'de> Deserialize<'de> for Columns {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Columns, D::Error> {
-        let Pairs(pairs) = Pairs::<Box<RawValue>>::deserialize(deserializer)?;
+        let Pairs(pairs, twice) = Pairs::<Box<RawValue>>::deserialize(deserializer)?;
+        if let Some(name) = twice {
+            let message = format!("`{name}` stands twice, and it cannot be told which of the two counts");
+            return Err(serde::de::Error::custom(message));
+        }
         Ok(Columns(pairs.into_iter().map(|(name, value)| (name, compact(value))).collect()))
     }
 }
@@ -158,8 +167,8 @@ fn compact(value: Box<RawValue>) -> Box<RawValue> {
     if shorter.len() == text.len() { value } else { RawValue::from_string(shorter).unwrap_or(value) }
 }
 
-/// The members of an object. Of members of one name the last counts, in the place of the first.
-pub(super) struct Pairs<V>(pub(super) Vec<(String, V)>);
+/// The members of an object, and a name that two of them have. Of these the last counts, in the place of the first.
+pub(super) struct Pairs<V>(pub(super) Vec<(String, V)>, pub(super) Option<String>);
 
 impl<'de, V: Deserialize<'de>> Deserialize<'de> for Pairs<V> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Pairs<V>, D::Error> {
@@ -179,16 +188,17 @@ impl<'de, V: Deserialize<'de>> Deserialize<'de> for Pairs<V> {
                 Ok(pairs)
             }
         }
-        deserializer.deserialize_map(Reader(PhantomData)).map(|pairs| Pairs(once_each(pairs)))
+        let (pairs, twice) = once_each(deserializer.deserialize_map(Reader(PhantomData))?);
+        Ok(Pairs(pairs, twice))
     }
 }
 
-fn once_each<V>(pairs: Vec<(String, V)>) -> Vec<(String, V)> {
+fn once_each<V>(pairs: Vec<(String, V)>) -> (Vec<(String, V)>, Option<String>) {
     let mut names: Vec<&str> = pairs.iter().map(|(name, _)| name.as_str()).collect();
     names.sort_unstable();
-    if names.windows(2).all(|pair| pair[0] != pair[1]) {
-        return pairs;
-    }
+    let Some(twice) = names.windows(2).find(|pair| pair[0] == pair[1]).map(|pair| pair[0].to_string()) else {
+        return (pairs, None);
+    };
     let mut places: HashMap<String, usize> = HashMap::new();
     let mut kept: Vec<(String, V)> = Vec::new();
     for (name, value) in pairs {
@@ -200,5 +210,5 @@ fn once_each<V>(pairs: Vec<(String, V)>) -> Vec<(String, V)> {
             }
         }
     }
-    kept
+    (kept, Some(twice))
 }

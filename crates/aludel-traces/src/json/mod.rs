@@ -140,8 +140,8 @@ impl<'a> Json<'a> {
     /// The members of an object; none of anything else.
     pub fn fields(self) -> Fields<'a> {
         let members: Option<Pairs<&'a RawValue>> = serde_json::from_str(self.written()).ok();
-        let members = members.map_or_else(Vec::new, |Pairs(members)| members);
-        Fields(members.into_iter().map(|(name, value)| (name, Json(value))).collect())
+        let (members, twice) = members.map_or_else(Default::default, |Pairs(members, twice)| (members, twice));
+        Fields(members.into_iter().map(|(name, value)| (name, Json(value))).collect(), twice)
     }
 
     /// A member of an object that is there and not `null`.

@@ -159,6 +159,11 @@ impl Verifier {
 }
 
 impl Checker {
+    /// Whether a right answer may be a list or an object; all others compare what is written as one thing.
+    pub fn compares_structures(&self) -> bool {
+        matches!(self.method, Method::Json | Method::Command(_))
+    }
+
     /// Whether the answer in `answer_text` is `gold`.
     ///
     /// # Errors
