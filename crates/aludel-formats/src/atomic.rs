@@ -53,12 +53,17 @@ impl Write for Output {
 
 /// Writes a file: `fill` puts the content, which takes the place of an older version only once it is safely on disk.
 ///
-/// If `path` is a symbolic link, the link is replaced and not what it points to.
+/// If `path` is a symbolic link to a file, the link is replaced and not what it points to. What is there and no file (a folder, a
+/// pipe, a device) is never replaced.
 ///
 /// # Errors
-/// Those of `fill`, and [`Error::Io`]. After any of them the older version is untouched and the temporary is gone.
+/// Those of `fill`, [`Error::WrongKind`] for what is no file, and [`Error::Io`]. After any of them the older version is untouched and the temporary is gone.
 pub fn write_file<E: From<Error>>(path: &Path, fill: impl FnOnce(&mut Output) -> Result<(), E>) -> Result<(), E> {
     let (parent, name) = split(path)?;
+    if fs::metadata(path).is_ok_and(|there| !there.is_file()) {
+        let (found, wanted) = ("there is a folder, a pipe or a device here", "give the name of a file to write");
+        return Err(Error::WrongKind { path: path.to_owned(), found, wanted }.into());
+    }
     clear_abandoned(&parent, Some(&name));
     let temporary = Temporary::file(&parent, &name)?;
     let handle = temporary.lock.try_clone().map_err(Error::io(path, "create the file"))?;
@@ -341,6 +346,19 @@ mod tests {
         write_bytes(&path, b"two").unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"two");
         assert_eq!(names_in(folder.path()), ["a.bin"]);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn what_is_no_file_is_not_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let link = folder.path().join("link");
+        std::os::unix::fs::symlink("/dev/null", &link).unwrap();
+        for path in [folder.path(), Path::new("/dev/null"), &link] {
+            let refused = write_bytes(path, b"text").unwrap_err().to_string();
+            assert!(refused.contains("a folder, a pipe or a device"), "{refused}");
+        }
+        assert_eq!(names_in(folder.path()), ["link"]);
     }
 
     #[test]

@@ -35,6 +35,9 @@ pub(crate) struct Flags {
     given: Vec<Assignment>,
 }
 
+/// How many tables the name of a setting may go through.
+const DEEPEST_KEY: usize = 80;
+
 /// One setting and where it was given; no value means the default.
 #[derive(Debug)]
 struct Assignment {
@@ -172,6 +175,11 @@ fn read_assignment(text: &str) -> Result<Assignment, Problem> {
             .find(|section| settings::setting_names(section).iter().any(|name| name == key));
         let section = owner.as_deref().unwrap_or("section");
         return refuse("the section is missing", format!("write --set {section}.{key}={written}"));
+    }
+    // As deep as tables of TOML go.
+    if key.matches('.').count() > DEEPEST_KEY {
+        let reason = format!("its name goes {} tables deep", key.matches('.').count());
+        return refuse(&reason, format!("write at most {DEEPEST_KEY} of them"));
     }
     let value = match written.trim() {
         "" => None,

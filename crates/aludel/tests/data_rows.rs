@@ -305,12 +305,74 @@ fn rows_without_the_reasoning_that_there_was_are_counted() {
 }
 
 #[test]
+fn nothing_of_a_question_is_left_out_and_nothing_counts_twice() {
+    let workshop = Workshop::with_student();
+    let inspected = |rows: &str, more: &[&str]| {
+        workshop.write("rows.jsonl", &format!("{rows}\n"));
+        let arguments = [&["inspect", "--student", "student", "--data", "rows.jsonl", "--full"], more].concat();
+        workshop.run(&arguments)
+    };
+    let said = inspected(r#"{"instruction":"Translate","input":"Hello","response":"Bonjour"}"#, &[]);
+    assert!(said.contains("1  kept whole") && said.contains("Translate") && said.contains("Hello"), "{said}");
+    let said = inspected(r#"{"system":"","system_prompt":"Be brief","prompt":"q","response":"a"}"#, &[]);
+    assert!(said.contains("1  kept whole") && said.contains("Be brief"), "{said}");
+
+    let part = |part: &str| {
+        format!(r#"{{"messages":[{{"role":"user","content":[{part}]}},{{"role":"assistant","content":"a"}}]}}"#)
+    };
+    for (row, words) in [
+        (r#"{"instruction":"Why?","context":"Because.","response":"a"}"#.to_owned(), "`context` beside"),
+        (r#"{"question":"Which?","choices":["a","b"],"answer":"A"}"#.to_owned(), "`choices` beside"),
+        (
+            r#"{"messages":[{"role":"user","content":"q"},{"role":"assistant","content":"a"}],"tools":[{"name":"f"}]}"#
+                .to_owned(),
+            "`tools` beside",
+        ),
+        (r#"{"prompt":"q","response":"a","response":"b"}"#.to_owned(), "`response` stands twice"),
+        (
+            r#"{"messages":[{"role":"user","content":"q"},{"role":"assistant","content":"a","content":"b"}]}"#
+                .to_owned(),
+            "`content` twice",
+        ),
+        (part(r#"{"type":"text","text":"what is this","image_url":{"url":"x"}}"#), "`image_url` beside `text`"),
+        (r#"{"prompt":"q","response":"a","weight":1e30}"#.to_owned(), "from 0 to 1000"),
+    ] {
+        let said = inspected(&row, &[]);
+        assert!(said.contains("exit code: 1") && said.contains(words) && said.contains("line 1"), "{row}: {said}");
+    }
+    let named = ["--set", "data.columns={prompt = \"question\", response = \"answer\"}"];
+    let said = inspected(r#"{"question":"Which?","choices":["a","b"],"answer":"A"}"#, &named);
+    assert!(said.contains("1  kept whole"), "{said}");
+
+    let cut = r#"{"messages":[{"role":"user","content":"q"},{"role":"assistant","content":"<think>cut"},{"role":"user","content":"r"},{"role":"assistant","content":"a"}]}"#;
+    let said = inspected(cut, &["--set", "data.allow_cut_reasoning=true"]);
+    assert!(said.contains("earlier answer's reasoning is never closed"), "{said}");
+}
+
+#[test]
+fn a_list_of_right_answers_is_no_right_answer() {
+    let workshop = Workshop::with_student();
+    let rows = [json!({"prompt": "2+3?", "response": "\\boxed{5}", "answer": ["6", "5"]})];
+    let report = curate(&workshop, &rows, &["--set", "curate.test_size=0", "--set", "curate.require_verified=true"]);
+    assert_eq!(report["kept"], 0, "{report}");
+    assert!(report.to_string().contains("undecided"), "{report}");
+    workshop.write("tasks.jsonl", "{\"question\":\"2+3?\",\"answer\":[\"6\",\"5\"]}\n");
+    let said = workshop.run(&["eval", "--model", "student", "--tasks", "tasks.jsonl", "--output-dir", "results"]);
+    assert!(said.contains("exit code: 1") && said.contains("the right answer is a list"), "{said}");
+}
+
+#[test]
 fn tables_of_other_writers_are_read_or_refused_by_name() {
     let workshop = Workshop::with_student();
     let fixtures = concat!(env!("CARGO_MANIFEST_DIR"), "/../aludel-traces/tests/fixtures/parquet");
     let inspected = |name: &str| {
         fs::copy(format!("{fixtures}/{name}.parquet"), workshop.path("rows.parquet")).unwrap();
-        workshop.run(&["inspect", "--student", "student", "--data", "rows.parquet", "--rows", "0"])
+        let mut arguments = vec!["inspect", "--student", "student", "--data", "rows.parquet", "--rows", "0"];
+        if name == "binary" {
+            // it has an image beside its question, which is passed over only where the columns are named
+            arguments.extend(["--set", "data.columns={prompt = \"question\", response = \"answer\"}"]);
+        }
+        workshop.run(&arguments)
     };
     for name in ["kinds", "binary", "brotli_beside"] {
         let said = inspected(name);

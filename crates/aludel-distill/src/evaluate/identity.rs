@@ -60,7 +60,7 @@ mod tests {
         for (name, text) in [("config.json", "{}"), ("model.safetensors", "weights"), ("README.md", "words")] {
             std::fs::write(folder.path().join(name), text).unwrap();
         }
-        assert_eq!(fingerprint(folder.path(), None).unwrap(), "62bea4363835be5b");
+        assert_eq!(fingerprint(folder.path(), None).unwrap(), "110025a3e797ace6");
     }
 
     #[test]

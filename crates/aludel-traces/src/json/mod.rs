@@ -187,7 +187,8 @@ mod tests {
         // A row is a line, whatever it was before; blanks inside of text stay.
         let spread = "{\"a\": [1,\r\n  2, \"b  \\\" c\"], \"d\": {\n\"e\" :\t3}}";
         assert_eq!(serde_json::to_string(&columns(spread)).unwrap(), r#"{"a":[1,2,"b  \" c"],"d":{"e":3}}"#);
-        assert_eq!(serde_json::to_string(&columns(r#"{"a":1,"b":2,"a":3}"#)).unwrap(), r#"{"a":3,"b":2}"#);
+        let twice = serde_json::from_str::<Columns>(r#"{"a":1,"b":2,"a":3}"#).unwrap_err().to_string();
+        assert!(twice.contains("`a` stands twice"), "{twice}");
     }
 
     #[test]

@@ -39,6 +39,7 @@ pub(super) fn for_writing(path: &Path) -> Result<Connection, Error> {
         Err(reason) if reason.kind() == ErrorKind::NotFound => {}
         _ => check_file(path, true)?,
     }
+    check_beside(path)?;
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let wrong = |error| wrong(path, error);
     let mut connection = Connection::open_with_flags(path, flags).map_err(wrong)?;
@@ -63,6 +64,7 @@ pub(super) fn for_writing(path: &Path) -> Result<Connection, Error> {
 /// Opens a store that is there, for reading.
 pub(super) fn for_reading(path: &Path) -> Result<Connection, Error> {
     check_file(path, false)?;
+    check_beside(path)?;
     // Not read-only where that can be had: whoever closes a store last puts its files in order.
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let wrong = |error| wrong(path, error);
@@ -108,6 +110,21 @@ pub fn is_sqlite(path: &Path) -> Result<bool, Error> {
     };
     read.map_err(|reason| Error::Read { path: path.to_path_buf(), reason })?;
     Ok(start == MAGIC)
+}
+
+/// SQLite opens its files beside a store without looking at what they are, and would wait for a pipe.
+fn check_beside(path: &Path) -> Result<(), Error> {
+    for ending in ["-journal", "-wal", "-shm"] {
+        let mut beside = path.as_os_str().to_owned();
+        beside.push(ending);
+        match aludel_files::open(&beside) {
+            Err(reason) if reason.kind() != ErrorKind::NotFound => {
+                return Err(Error::Read { path: beside.into(), reason });
+            }
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 fn check_file(path: &Path, may_be_empty: bool) -> Result<(), Error> {

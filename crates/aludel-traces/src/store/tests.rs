@@ -317,6 +317,22 @@ fn columns_of_prompts_keep_their_text() {
 }
 
 #[test]
+fn what_lies_beside_a_store_is_looked_at_before_sqlite_opens_it() {
+    let bench = Bench::new();
+    drop(bench.store());
+    for ending in ["-journal", "-wal", "-shm"] {
+        let beside = bench.path(&format!("traces.db{ending}"));
+        let _ = std::fs::remove_file(&beside);
+        std::fs::create_dir(&beside).unwrap();
+        for refused in [Store::open(&bench.path("traces.db")).err(), Snapshot::open(&bench.path("traces.db")).err()] {
+            let refused = refused.unwrap().to_string();
+            assert!(refused.contains(&format!("traces.db{ending}")) && refused.contains("a folder"), "{refused}");
+        }
+        std::fs::remove_dir(&beside).unwrap();
+    }
+}
+
+#[test]
 fn what_is_no_store_is_refused_and_left_as_it_was() {
     let bench = Bench::new();
     drop(filled(&bench));

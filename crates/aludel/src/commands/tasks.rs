@@ -44,8 +44,8 @@ struct MakeArgs {
     names: Vec<String>,
 
     /// How many problems of each family; more than it has come again in other words
-    #[arg(long, value_name = "N")]
-    count: usize,
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(..=1_000_000))]
+    count: u32,
 
     /// Another seed gives other problems in another order
     #[arg(long, value_name = "N", default_value_t = 0)]
@@ -132,7 +132,7 @@ fn make(args: &MakeArgs, console: &mut Console) -> anyhow::Result<()> {
     let mut text = String::new();
     let (mut problems, mut distinct) = (0, HashSet::new());
     for family in named(&args.names)? {
-        for problem in generate_at(family.as_ref(), side, args.difficulty, args.count, args.seed) {
+        for problem in generate_at(family.as_ref(), side, args.difficulty, args.count as usize, args.seed) {
             text.push_str(&problem.json_line());
             text.push('\n');
             problems += 1;

@@ -153,7 +153,8 @@ fn has_remainder(value: &Value, by: &Value, wanted: f64) -> Result<bool, Error> 
         return Err(wrong("this test takes numbers, and no 0 to divide by"));
     }
     Ok(match whole {
-        Some((a, b)) => a.rem_euclid(b) == wanted as i128,
+        // The smallest number has no remainder by -1 that the processor would give.
+        Some((a, b)) => a.wrapping_rem_euclid(b) == wanted as i128,
         None => a.rem_euclid(b) == wanted,
     })
 }

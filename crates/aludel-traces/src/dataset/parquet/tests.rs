@@ -4,14 +4,17 @@ use std::path::{Path, PathBuf};
 
 use aludel_text::message::Message;
 
-use crate::dataset::{Content, ReadOptions, Row, open};
+use crate::dataset::{ColumnMap, Content, ReadOptions, Row, open};
 
 fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/fixtures/parquet/{name}.parquet"))
 }
 
 fn rows(name: &str) -> Vec<Row> {
-    let mut records = open(&[fixture(name)], &ReadOptions::default()).unwrap();
+    // Some have an image beside the question, which is passed over only where the columns are named.
+    let columns = ColumnMap::from_parts([("prompt", "question"), ("response", "answer")]).unwrap();
+    let options = ReadOptions { columns: Some(columns), ..ReadOptions::default() };
+    let mut records = open(&[fixture(name)], &options).unwrap();
     std::iter::from_fn(|| records.next_row().unwrap()).collect()
 }
 
