@@ -352,10 +352,13 @@ fn nothing_of_a_question_is_left_out_and_nothing_counts_twice() {
 #[test]
 fn a_list_of_right_answers_is_no_right_answer() {
     let workshop = Workshop::with_student();
-    let rows = [json!({"prompt": "2+3?", "response": "\\boxed{5}", "answer": ["6", "5"]})];
+    let rows = [
+        json!({"prompt": "2+3?", "response": "\\boxed{5}", "answer": ["6", "5"]}),
+        json!({"prompt": "2+2?", "response": "\\boxed{4}", "answer": "4"}),
+    ];
     let report = curate(&workshop, &rows, &["--set", "curate.test_size=0", "--set", "curate.require_verified=true"]);
-    assert_eq!(report["kept"], 0, "{report}");
-    assert!(report.to_string().contains("undecided"), "{report}");
+    assert_eq!(report["kept"], 1, "{report}");
+    assert!(read(&workshop, "dropped.jsonl").contains("undecided"), "{report}");
     workshop.write("tasks.jsonl", "{\"question\":\"2+3?\",\"answer\":[\"6\",\"5\"]}\n");
     let said = workshop.run(&["eval", "--model", "student", "--tasks", "tasks.jsonl", "--output-dir", "results"]);
     assert!(said.contains("exit code: 1") && said.contains("the right answer is a list"), "{said}");
@@ -368,8 +371,8 @@ fn tables_of_other_writers_are_read_or_refused_by_name() {
     let inspected = |name: &str| {
         fs::copy(format!("{fixtures}/{name}.parquet"), workshop.path("rows.parquet")).unwrap();
         let mut arguments = vec!["inspect", "--student", "student", "--data", "rows.parquet", "--rows", "0"];
-        if name == "binary" {
-            // it has an image beside its question, which is passed over only where the columns are named
+        if ["kinds", "binary"].contains(&name) {
+            // they have an image beside the question, which is passed over only where the columns are named
             arguments.extend(["--set", "data.columns={prompt = \"question\", response = \"answer\"}"]);
         }
         workshop.run(&arguments)
