@@ -2,8 +2,9 @@
 //! looks ahead, and the library gives it a million tries at each place.
 
 use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
 
-use fancy_regex::{Expr, RegexBuilder};
+use fancy_regex::{Expr, Regex, RegexBuilder};
 
 const LONGEST: usize = 4096;
 /// How often the counted repetitions around one part may repeat it together.
@@ -14,17 +15,39 @@ const MOST_PARTS: usize = 2000;
 const MOST_TRIES: usize = 5000;
 const TRIAL_LETTERS: usize = 200;
 const MOST_LITERALS: usize = 4;
+/// Letters of classes, one each.
+const MOST_OF_CLASSES: usize = 4;
+/// Parts of all expressions of a file together, since each takes memory once it is compiled.
+const MOST_PARTS_OF_A_FILE: usize = 2000;
+/// Models' own expressions are tried in some 10 ms.
+const LONGEST_TRIAL: Duration = Duration::from_secs(1);
+
+/// What the expressions of one file may take together.
+pub(super) struct Trials {
+    parts: usize,
+    until: Instant,
+}
+
+impl Default for Trials {
+    fn default() -> Trials {
+        Trials { parts: 0, until: Instant::now() + LONGEST_TRIAL }
+    }
+}
 
 /// # Errors
 /// What is wrong with it.
-pub(super) fn check(expression: &str) -> Result<(), String> {
+pub(super) fn check(expression: &str, trials: &mut Trials) -> Result<(), String> {
     if expression.len() > LONGEST {
         return Err(format!("is longer than {LONGEST} bytes"));
     }
     let tree = Expr::parse_tree(expression).map_err(|error| format!("cannot be read: {error}"))?;
     let mut letters = BTreeSet::new();
-    let mut looked_at = Looked { parts: 0, goes_back: false, letters: &mut letters };
+    let mut looked_at = Looked { parts: 0, classes: 0, goes_back: false, letters: &mut letters };
     looked_at.look(&tree.expr, 1)?;
+    trials.parts += looked_at.parts;
+    if trials.parts > MOST_PARTS_OF_A_FILE {
+        return Err(format!("has, with those before it, more than {MOST_PARTS_OF_A_FILE} parts"));
+    }
     if !looked_at.goes_back {
         return Ok(());
     }
@@ -33,6 +56,9 @@ pub(super) fn check(expression: &str) -> Result<(), String> {
     letters.extend(['a', 'A', '0', ' ', '\n', '.', '中']);
     for &first in &letters {
         for &second in &letters {
+            if Instant::now() > trials.until {
+                return Err("goes back so often that it cannot be tried in time".to_owned());
+            }
             for end in ['!', 'a'] {
                 let text: String = [first, second].into_iter().cycle().take(TRIAL_LETTERS).chain([end]).collect();
                 if engine.find_iter(&text).any(|found| found.is_err()) {
@@ -49,6 +75,7 @@ pub(super) fn check(expression: &str) -> Result<(), String> {
 
 struct Looked<'a> {
     parts: usize,
+    classes: usize,
     /// It has something that needs an engine which goes back.
     goes_back: bool,
     /// Letters that it names, for trial texts.
@@ -82,7 +109,17 @@ impl Looked<'_> {
                 self.goes_back = true;
                 Ok(())
             }
-            Expr::Empty | Expr::Any { .. } | Expr::Delegate { .. } => Ok(()),
+            Expr::Delegate { inner, .. } => {
+                self.classes += 1;
+                if self.classes <= MOST_OF_CLASSES
+                    && let Ok(class) = Regex::new(inner)
+                {
+                    let is_in = |letter: &char| class.is_match(letter.encode_utf8(&mut [0; 4])).unwrap_or(false);
+                    self.letters.extend((' '..='~').rev().find(is_in));
+                }
+                Ok(())
+            }
+            Expr::Empty | Expr::Any { .. } => Ok(()),
             _ => Err("refers to what it has matched, or calls itself, which no tokenizer needs".to_owned()),
         }
     }

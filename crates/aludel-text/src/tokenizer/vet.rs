@@ -8,7 +8,7 @@ use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Vis
 use serde_json::{Map, Value};
 
 use super::charsmap::longest_replacement;
-use super::regexes;
+use super::regexes::{self, Trials};
 
 /// A tokenizer.json, as far as it is looked at here. Words and merges are read by the library alone.
 #[derive(serde::Deserialize)]
@@ -282,6 +282,7 @@ fn section(name: &str, value: Option<&Value>, known: &[&str], most: u64) -> Resu
     let mut steps = Vec::new();
     collect(value, &mut steps, name)?;
     let mut growth = 1_u64;
+    let mut trials = Trials::default();
     for step in steps {
         let kind = step.get("type").and_then(Value::as_str).unwrap_or_default();
         if !known.contains(&kind) {
@@ -291,7 +292,7 @@ fn section(name: &str, value: Option<&Value>, known: &[&str], most: u64) -> Resu
                 known.join(", ")
             ));
         }
-        growth = growth.saturating_mul(grows_by(kind, step)?);
+        growth = growth.saturating_mul(grows_by(kind, step, &mut trials)?);
         if growth > most {
             return Err(format!(
                 "its {name} (at its {kind}) may make {growth} bytes of one; no model's makes more than {most}"
@@ -316,7 +317,7 @@ fn collect<'a>(value: &'a Value, steps: &mut Vec<&'a Map<String, Value>>, name: 
 }
 
 /// By how much a step may multiply a text. What its fields say counts, whatever its type.
-fn grows_by(kind: &str, step: &Map<String, Value>) -> Result<u64, String> {
+fn grows_by(kind: &str, step: &Map<String, Value>, trials: &mut Trials) -> Result<u64, String> {
     let text = |key: &str| step.get(key).and_then(Value::as_str);
     let mut growth = match kind {
         "NFC" | "Lowercase" | "BertNormalizer" | "Bert" => 3,
@@ -339,7 +340,7 @@ fn grows_by(kind: &str, step: &Map<String, Value>) -> Result<u64, String> {
             _ => (pattern.get("String").and_then(Value::as_str), pattern.get("Regex").and_then(Value::as_str)),
         };
         if let Some(expression) = expression {
-            regexes::check(expression)
+            regexes::check(expression, trials)
                 .map_err(|reason| format!("the expression {} of its {kind} {reason}", shown(expression)))?;
         }
         if literal.is_some_and(|literal| literal.len() > LONGEST_LITERAL) {

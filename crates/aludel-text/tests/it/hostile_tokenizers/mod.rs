@@ -32,6 +32,7 @@ fn used(bytes: &[u8]) -> String {
         "Hello world, hello!".to_owned(),
         "ﬁ ™ ½ ﷺ é e\u{301} 中文 🙂\r\n\t12'34 <x> <|im_end|> [UNK] <think>a</think> ▁▁ ##ld".to_owned(),
         "a".repeat(6_000),
+        "q".repeat(3_000),
         " ".repeat(2_000),
         "ab ".repeat(1_000),
         "[UNK]<unk><x> ".repeat(200),
