@@ -261,8 +261,7 @@ fn file_row(columns: &Columns) -> Result<Row, String> {
             "the right answer is {kind}, and no answer equals one; give a text or a number, or `verifier` = \"json\" if {kind} is wanted"
         ));
     }
-    let left = ["input", "inputs", "context", "passage", "options", "history", "images", "image"];
-    if let Some((name, _)) = first(columns, &left) {
+    if let Some(name) = dataset::left_of_question(columns, &["choices"]) {
         return Err(format!(
             "the row has `{name}`, and it would be left out of the question; write it into the question"
         ));

@@ -19,7 +19,7 @@ const MOST_LITERALS: usize = 4;
 const MOST_OF_CLASSES: usize = 4;
 /// Parts of all expressions of a file together, since each takes memory once it is compiled.
 const MOST_PARTS_OF_A_FILE: usize = 2000;
-/// Models' own expressions are tried in some 10 ms.
+/// Far beyond what models' own expressions take, so that a busy machine refuses none of them.
 const LONGEST_TRIAL: Duration = Duration::from_secs(1);
 
 /// What the expressions of one file may take together.

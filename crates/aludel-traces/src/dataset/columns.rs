@@ -81,44 +81,33 @@ pub(super) fn content_of<'a>(row: &'a Columns, columns: Option<&ColumnMap>) -> R
     }
 }
 
-/// Columns that are part of what is asked wherever they stand, and would be lost where they are not read.
-const MORE_OF_THE_QUESTION: [&str; 12] = [
-    "input",
-    "inputs",
-    "context",
-    "passage",
-    "choices",
-    "options",
-    "history",
-    "images",
-    "image",
-    "audio",
-    "tools",
-    "functions",
-];
+/// Columns that are part of what is asked beside a question, and would be lost where they are not read.
+const BESIDE_A_QUESTION: [&str; 7] = ["input", "inputs", "context", "passage", "choices", "options", "history"];
+/// The same beside a conversation too: what its turns cannot hold.
+const BESIDE_TURNS: [&str; 6] = ["images", "image", "audio", "videos", "tools", "functions"];
+
+/// A column that is part of the question and is none of those `used`.
+pub fn left_of_question(row: &Columns, used: &[&str]) -> Option<&'static str> {
+    let is_conversation = used.iter().any(|name| ["messages", "conversations"].contains(name));
+    let beside_a_question = BESIDE_A_QUESTION.iter().filter(|_| !is_conversation);
+    let is_left = |name: &&&'static str| {
+        let held = present(row, name).filter(|(_, value)| !value.is_empty());
+        held.is_some() && !used.contains(*name)
+    };
+    beside_a_question.chain(&BESIDE_TURNS).find(is_left).copied()
+}
 
 /// Refuses a row of which a part of the question would be left out. Whoever names the columns has decided.
 pub(super) fn no_question_left(row: &Columns, used: &[&str]) -> Result<(), Problem> {
-    let is_left = |name: &&str| {
-        let held = present(row, name).filter(|(_, value)| !value.is_empty());
-        held.is_some() && !used.contains(name)
-    };
-    // A conversation is whole in itself; what its turns cannot hold stands beside it.
-    let is_conversation = used.iter().any(|name| ["messages", "conversations"].contains(name));
-    let names = if is_conversation { &MORE_OF_THE_QUESTION[7..] } else { &MORE_OF_THE_QUESTION[..] };
-    match names.iter().find(|name| is_left(name)) {
+    match left_of_question(row, used) {
         None => Ok(()),
         Some(name) => Err(Problem::new(
             ProblemKind::Columns,
             format!(
                 "the row has `{name}` beside `{}`, and it would be left out of the question; write it into the question, give the column \
-                 another name, or name the columns that count, such as data.columns = {{ {} }}",
-                used.join("`, `"),
-                if is_conversation {
-                    "messages = \"messages\""
-                } else {
-                    "prompt = \"question\", response = \"answer\""
-                }
+                 another name, or name the columns that count in data.columns, such as {{ prompt = \"question\", response = \"answer\" }} or \
+                 {{ messages = \"messages\" }}",
+                used.join("`, `")
             ),
         )),
     }

@@ -25,6 +25,7 @@ use aludel_text::message::Message;
 use serde::{Deserialize, Serialize};
 
 pub use column_map::ColumnMap;
+pub use columns::left_of_question;
 pub use parquet::write_parquet;
 pub use problem::ProblemKind;
 pub use prompts::{Prompt, Prompts, open_prompts};
