@@ -24,12 +24,13 @@ pub fn flops(isa: Isa, precision: Precision, threads: usize) -> f64 {
 /// Runs [`ROUNDS`] rounds of independent multiply-adds; returns how many operations that was.
 fn busy(isa: Isa, precision: Precision) -> f64 {
     match isa {
+        Isa::Amx if precision == Precision::Bf16 => crate::gemm::amx_busy(ROUNDS / 4),
         // SAFETY: `flops` asserted that the processor has the features.
         #[cfg(target_arch = "x86_64")]
-        Isa::Avx512 if precision == Precision::Bf16 => unsafe { x86::bf16() },
+        Isa::Avx512Bf16 if precision == Precision::Bf16 => unsafe { x86::bf16() },
         // SAFETY: as above.
         #[cfg(target_arch = "x86_64")]
-        Isa::Avx512 => unsafe { x86::avx512() },
+        Isa::Avx512 | Isa::Avx512Bf16 | Isa::Amx => unsafe { x86::avx512() },
         // SAFETY: as above.
         #[cfg(target_arch = "x86_64")]
         Isa::Avx2 => unsafe { x86::avx2() },

@@ -2,15 +2,19 @@
 //! Bodies are written with fixed-width arrays so that the compiler vectorises them; the few kernels that need intrinsics
 //! live with their op.
 
-/// The instruction sets that a kernel may be compiled for, chosen once when a context is made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The instruction sets that a kernel may be compiled for, chosen once when a context is made. Each contains those before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Isa {
     /// Plain Rust, any processor.
     Portable,
     /// x86-64 with AVX2 and FMA.
     Avx2,
-    /// x86-64 with AVX-512 (F, BW, DQ, VL), its bf16 products and its int8 products (Zen 4, Sapphire Rapids and later).
+    /// x86-64 with AVX-512 (F, BW, DQ, VL) and its int8 products (Cascade Lake, Ice Lake).
     Avx512,
+    /// The bf16 products of AVX-512 beside it (Zen 4 and later).
+    Avx512Bf16,
+    /// AMX beside it: tiles of bf16 (Sapphire Rapids and later).
+    Amx,
 }
 
 impl Isa {
@@ -22,8 +26,12 @@ impl Isa {
                 ($($feature:tt),*) => { $(std::is_x86_feature_detected!($feature))&&* };
             }
             let has_avx2 = has!("avx2", "fma", "f16c");
-            if has_avx2 && has!("avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512bf16", "avx512vnni") {
-                return Isa::Avx512;
+            if has_avx2 && has!("avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512vnni") {
+                return match has!("avx512bf16") {
+                    true if crate::gemm::amx_is_there() => Isa::Amx,
+                    true => Isa::Avx512Bf16,
+                    false => Isa::Avx512,
+                };
             }
             if has_avx2 {
                 return Isa::Avx2;
@@ -34,11 +42,18 @@ impl Isa {
 
     /// This instruction set and those that it contains, the least first.
     pub fn supported() -> &'static [Isa] {
-        match Isa::detect() {
-            Isa::Portable => &[Isa::Portable],
-            Isa::Avx2 => &[Isa::Portable, Isa::Avx2],
-            Isa::Avx512 => &[Isa::Portable, Isa::Avx2, Isa::Avx512],
-        }
+        let best = Isa::detect();
+        &Isa::ALL[..Isa::ALL.iter().take_while(|isa| **isa <= best).count()]
+    }
+
+    /// All, the least first.
+    pub const ALL: [Isa; 5] = [Isa::Portable, Isa::Avx2, Isa::Avx512, Isa::Avx512Bf16, Isa::Amx];
+
+    /// What tests run: beside what is supported, AMX with its tiles emulated where all that surrounds them is there.
+    #[cfg(test)]
+    pub(crate) fn tested() -> impl Iterator<Item = Isa> {
+        let emulated = (Isa::detect() == Isa::Avx512Bf16).then_some(Isa::Amx);
+        Isa::supported().iter().copied().chain(emulated)
     }
 
     /// The name shown in reports.
@@ -47,6 +62,8 @@ impl Isa {
             Isa::Portable => "portable",
             Isa::Avx2 => "avx2",
             Isa::Avx512 => "avx512",
+            Isa::Avx512Bf16 => "avx512-bf16",
+            Isa::Amx => "amx",
         }
     }
 }
@@ -83,7 +100,7 @@ macro_rules! multiversion {
                 $crate::simd::Isa::Avx2 => unsafe { avx2($($arg),*) },
                 // SAFETY: as above.
                 #[cfg(target_arch = "x86_64")]
-                $crate::simd::Isa::Avx512 => unsafe { avx512($($arg),*) },
+                isa if isa >= $crate::simd::Isa::Avx512 => unsafe { avx512($($arg),*) },
                 _ => portable($($arg),*),
             }
         }

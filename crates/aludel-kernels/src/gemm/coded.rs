@@ -238,7 +238,7 @@ fn add_products(isa: Isa, panel: &[u8], is_nibbles: bool, x: &X<'_>, sums: &mut 
     assert!(x.scales.len() == rows * x.blocks && x.sums.len() == rows * x.blocks);
     assert_eq!(panel.len(), x.blocks * (codes_bytes(is_nibbles) + FACTORS_BYTES));
     #[cfg(target_arch = "x86_64")]
-    if isa == Isa::Avx512 {
+    if isa >= Isa::Avx512 {
         macro_rules! by_rows {
             ($($rows:literal)*) => {
                 match (rows, is_nibbles) {
@@ -385,7 +385,7 @@ mod tests {
                     }
                 }
                 let mut results = Vec::new();
-                for &isa in Isa::supported() {
+                for isa in Isa::tested() {
                     let mut ctx = Context::cpu(2).with_isa(isa);
                     let (xm, rm) = (ctx.upload_persistent(m, k, &x), ctx.upload_persistent(m, n, &residual));
                     let c = ctx.persistent(m, n);

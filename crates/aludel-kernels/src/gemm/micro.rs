@@ -36,9 +36,11 @@ pub(super) unsafe fn tile(isa: Isa, tile: &Tile) {
     unsafe {
         match isa {
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx512 => avx512::tile(tile),
+            Isa::Avx512Bf16 | Isa::Amx => avx512::tile(tile),
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx2 => avx2::tile(tile),
+            Isa::Avx512 if tile.precision == Precision::F32 => avx512::tile(tile),
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512 | Isa::Avx2 => avx2::tile(tile),
             _ => portable::tile(tile),
         }
     }

@@ -5,43 +5,30 @@
 //! carry their partial sums through C, which is f32, so that cutting K changes no bit. Packing A and B panels follows
 //! Goto and van de Geijn, "Anatomy of High-Performance Matrix Multiplication" (2008).
 
+mod amx;
 mod coded;
+mod job;
 mod micro;
 mod operand;
 mod pack;
 pub(crate) mod tile;
 mod tokens;
 
+pub(crate) use amx::{busy as amx_busy, is_there as amx_is_there};
 pub(crate) use coded::{CodedPanels, Rounded, multiply_coded, round_rows};
-use micro::Tile;
 pub(crate) use operand::{Lhs, Order, Panels, Rhs, pack_lhs, pack_rhs, pack_written};
 pub(crate) use pack::pair;
 pub(crate) use tokens::add_token_products;
 
-use std::ops::Range;
-
 use crate::device::{Context, Mat, View, assert_apart};
 use crate::profile::Kind;
-use crate::simd::{Isa, prefetch};
+#[cfg(test)]
+use crate::simd::Isa;
 
 /// Columns of a right-hand panel.
 pub(crate) const NR: usize = 32;
 /// Rows of a left-hand panel.
 const MR: usize = 12;
-/// Units of a block of K: one right-hand panel block of it (36 KB) streams from L2. A multiple of [`NR`].
-const KC: usize = 288;
-/// Rows of one task, a multiple of [`MR`]: with [`KC`] the left-hand block (580 KB) stays in L2, and a pass of 1,024 tokens is two
-/// such blocks, for each of which a transposed block of a weight is built once.
-const MC: usize = 516;
-/// Panels of one task, where it has few rows: handing out tasks then costs more than it evens out.
-const PANELS_OF_FEW_ROWS: usize = 2;
-/// So many rows are few.
-const FEW_ROWS: usize = 64;
-/// Units of K from which on a left-hand operand (2 MB for [`MC`] rows) is better read once for several panels.
-const DEEP: usize = 4 * KC;
-/// Floats of C that one task holds in L2 while it goes through several blocks of K: the left-hand block then serves several panels.
-const TASK_FLOATS: usize = 74_000;
-
 /// How GEMM inputs are rounded. Accumulation is f32 in both.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Precision {
@@ -57,6 +44,14 @@ impl Precision {
         match self {
             Precision::F32 => k,
             Precision::Bf16 => k.div_ceil(2),
+        }
+    }
+
+    /// Units of right-hand panels, and of left-hand tiles: whole tiles of K for bf16. Those past the last value are zero.
+    pub(crate) const fn padded_units(self, k: usize) -> usize {
+        match self {
+            Precision::F32 => k,
+            Precision::Bf16 => k.div_ceil(2).next_multiple_of(amx::TILE),
         }
     }
 
@@ -130,20 +125,34 @@ pub(crate) fn gemm_all<const N: usize>(ctx: &mut Context, products: &[Product<'_
         init.assert_fits(*c);
     }
     let mark = ctx.mark();
-    let block = ctx.thread_scratch(KC * NR);
+    let threads = ctx.threads();
+    let is_tiled = |product: &Product<'_>| {
+        let mut segments = product.segments.iter().flatten();
+        segments.next().is_some_and(|(lhs, _)| amx::is_used(ctx.isa(), lhs.precision))
+    };
+    let uses_tiles = products.each_ref().map(is_tiled);
+    let floats = products.iter().zip(uses_tiles).map(|(product, uses_tiles)| match uses_tiles {
+        true => amx::job::scratch(product, threads),
+        false => job::SCRATCH,
+    });
+    let floats = floats.max().unwrap_or(0);
+    let scratch = ctx.thread_scratch(floats);
     if !ctx.planning() {
         // The products run at once: what one of them writes is read and written by none of the others.
         let written = products.each_ref().map(|product| product.c);
-        assert_apart(&written, &[block]);
+        assert_apart(&written, &[scratch]);
         for Product { segments, init, .. } in products {
             let packed = segments.iter().flatten().flat_map(|(lhs, rhs)| [Some(lhs.packed), rhs.memory()]);
             for read in packed.chain([init.source()]).flatten() {
-                written.iter().chain([&block]).for_each(|written| assert_apart(&[*written], &[read]));
+                written.iter().chain([&scratch]).for_each(|written| assert_apart(&[*written], &[read]));
             }
         }
         let _span = ctx.span(Kind::Matrix);
-        let jobs = products.each_ref().map(|product| Job::new(ctx, product, block));
-        ctx.parallel(jobs.iter().map(Job::tasks).sum(), |mut task| {
+        let jobs: [Work<'_>; N] = std::array::from_fn(|i| match uses_tiles[i] {
+            true => Work::Tiles(amx::job::Job::new(ctx, &products[i], scratch)),
+            false => Work::Panels(job::Job::new(ctx, &products[i], scratch)),
+        });
+        ctx.parallel(jobs.iter().map(Work::tasks).sum(), |mut task| {
             for job in &jobs {
                 if task < job.tasks() {
                     return job.run(task);
@@ -155,30 +164,26 @@ pub(crate) fn gemm_all<const N: usize>(ctx: &mut Context, products: &[Product<'_
     ctx.release(mark);
 }
 
-/// In how many groups the panels of a product are dealt out. Bits do not depend on it.
-fn groups(product: &Product<'_>, threads: usize) -> usize {
-    let (rows, panels) = (product.c.rows(), product.c.cols().div_ceil(NR));
-    if rows <= FEW_ROWS {
-        return panels.div_ceil(PANELS_OF_FEW_ROWS);
-    }
-    if product.segments.iter().flatten().all(|(lhs, _)| lhs.precision.units(lhs.k) <= DEEP) {
-        return panels;
-    }
-    let row_blocks = rows.div_ceil(MC);
-    let groups = panels.div_ceil((TASK_FLOATS / (rows.min(MC) * NR)).max(1));
-    // as many tasks for each thread
-    ((groups * row_blocks).next_multiple_of(threads) / row_blocks).clamp(1, panels.max(1))
+/// A product cut into tasks, for the unit that computes it.
+enum Work<'a> {
+    Panels(job::Job<'a>),
+    Tiles(amx::job::Job<'a>),
 }
 
-struct Job<'a> {
-    segments: [Option<Segment<'a>>; 2],
-    init: Init,
-    source: Option<View>,
-    c: View,
-    block: View,
-    isa: Isa,
-    /// Panels are dealt out in so many groups of almost equal size.
-    groups: usize,
+impl Work<'_> {
+    fn tasks(&self) -> usize {
+        match self {
+            Work::Panels(job) => job.tasks(),
+            Work::Tiles(job) => job.tasks(),
+        }
+    }
+
+    fn run(&self, task: usize) {
+        match self {
+            Work::Panels(job) => job.run(task),
+            Work::Tiles(job) => job.run(task),
+        }
+    }
 }
 
 /// A pair of operands, with access to those in scratch.
@@ -194,160 +199,31 @@ impl<'a> Segment<'a> {
         let right = if let Rhs::Scratch { panels, .. } = rhs { Some(ctx.view(panels)) } else { None };
         Segment { lhs, left: ctx.view(lhs.packed), rhs, right }
     }
-}
 
-impl<'a> Job<'a> {
-    fn new(ctx: &Context, product: &Product<'a>, block: Mat) -> Job<'a> {
-        let Product { segments, init, c } = *product;
-        Job {
-            segments: segments.map(|segment| Some(Segment::new(ctx, segment?))),
-            init,
-            source: init.source().map(|source| ctx.view(source)),
-            c: ctx.view(c),
-            block: ctx.view(block),
-            isa: ctx.isa(),
-            groups: groups(product, ctx.threads()),
-        }
-    }
-
-    fn row_blocks(&self) -> usize {
-        self.c.rows.div_ceil(MC)
-    }
-
-    fn panels(&self) -> usize {
-        self.c.cols.div_ceil(NR)
-    }
-
-    fn tasks(&self) -> usize {
-        let is_empty = self.segments.iter().all(Option::is_none);
-        if is_empty { 0 } else { self.row_blocks() * self.groups }
-    }
-
-    fn run(&self, task: usize) {
-        let (row_block, group) = (task % self.row_blocks(), task / self.row_blocks());
-        let rows = row_block * MC..self.c.rows.min((row_block + 1) * MC);
-        let panels = self.panels() * group / self.groups..self.panels() * (group + 1) / self.groups;
-        let mut first = true;
-        for segment in self.segments.iter().flatten() {
-            let units = segment.lhs.precision.units(segment.lhs.k);
-            for u0 in (0..units).step_by(KC) {
-                for panel in panels.clone() {
-                    self.panel(segment, panel, rows.clone(), u0..units.min(u0 + KC), first);
-                }
-                first = false;
-            }
-        }
-    }
-
-    /// One block of K for one panel of columns and a range of rows; the first block starts the sums.
-    fn panel(&self, segment: &Segment<'_>, panel: usize, rows: Range<usize>, units: Range<usize>, first: bool) {
-        let (lhs, depth) = (segment.lhs, units.len());
-        let right = self.block(segment, panel, units.start, depth);
-        for row in rows.clone().step_by(MR) {
-            let height = MR.min(lhs.m - row);
-            // SAFETY: the left-hand panel that starts at `row` holds `height` times all units from `row` times as many on, of which
-            // this block starts at `units.start·height`.
-            let left = unsafe {
-                let start = row * lhs.precision.units(lhs.k) + units.start * height;
-                segment.left.ptr.cast::<u32>().add(start)
-            };
-            if first && row + MR < rows.end {
-                self.fetch(row + MR, panel * NR);
-            }
-            let operands = Operands { precision: lhs.precision, height, depth, left, right };
-            self.tile(operands, row, panel * NR, first);
-        }
-    }
-
-    /// Brings near what the tile at `row` and `column` starts from and what it writes: its sums cannot begin before the one is there, and
-    /// stores wait for the other.
-    fn fetch(&self, row: usize, column: usize) {
-        let source = if let Init::From(_) = self.init { self.source.as_ref() } else { None };
-        for view in source.into_iter().chain([&self.c]) {
-            for r in row..self.c.rows.min(row + MR) {
-                // SAFETY: within C, or a source of C's shape; nothing is read.
-                prefetch(unsafe { view.ptr.add(r * view.ld + column) }, NR.min(self.c.cols - column));
-            }
-        }
-    }
-
-    /// Units `u0 .. u0 + depth` of a right-hand panel, building them in this thread's scratch where needed.
-    fn block(&self, segment: &Segment<'_>, panel: usize, u0: usize, depth: usize) -> *const u32 {
-        match segment.rhs {
-            Rhs::Weight { panels, .. } => panels.block(panel, u0, depth).as_ptr(),
+    /// Units `u0 .. u0 + depth` of a right-hand panel. What has to be built goes to `scratch`.
+    fn block<'b>(
+        &'b self,
+        isa: crate::Isa,
+        panel: usize,
+        u0: usize,
+        depth: usize,
+        scratch: &'b mut [u32],
+    ) -> &'b [u32] {
+        match self.rhs {
+            Rhs::Weight { panels } => panels.block(panel, u0, depth),
             Rhs::Scratch { k, precision, .. } => {
-                let view = segment.right.expect("a view was made for every scratch operand");
-                let start = (panel * precision.units(k) + u0) * NR;
+                let view = self.right.expect("a view was made for every scratch operand");
+                let start = (panel * precision.padded_units(k) + u0) * NR;
                 assert!(start + depth * NR <= view.rows * view.cols);
-                // SAFETY: within the packed matrix, as just asserted.
-                unsafe { view.ptr.cast::<u32>().add(start).cast_const() }
+                // SAFETY: within the packed matrix, as just asserted, which is only read while it is multiplied.
+                unsafe { std::slice::from_raw_parts(view.ptr.cast::<u32>().add(start), depth * NR) }
             }
-            Rhs::WeightTransposed { panels, .. } => {
-                // SAFETY: this row of the thread scratch belongs to the present thread alone.
-                let scratch = unsafe { self.block.row_mut(Context::thread_index()) };
-                let scratch = bytemuck::cast_slice_mut(scratch);
-                panels.turned_block(self.isa, panel * NR, u0, depth, scratch);
-                scratch.as_ptr()
+            Rhs::WeightTransposed { panels } => {
+                panels.turned_block(isa, panel * NR, u0, depth, scratch);
+                &scratch[..depth * NR]
             }
         }
     }
-
-    /// One register tile: loads what C holds so far, multiplies, stores.
-    fn tile(&self, operands: Operands, row: usize, column: usize, first: bool) {
-        let Operands { precision, height, depth, left, right } = operands;
-        let columns = NR.min(self.c.cols - column);
-        // SAFETY: rows `row..row + height` and columns `column..column + columns` lie within C, and only this task writes them;
-        // the source of `init` has C's shape (or one row) and is not written. The same holds for the rest of the function.
-        let c = unsafe { self.c.ptr.add(row * self.c.ld + column) };
-        let (from, from_ld): (Option<*const f32>, usize) = if first {
-            match (self.init, self.source) {
-                (Init::Accumulate, _) => (Some(c), self.c.ld),
-                (Init::From(_), Some(source)) => {
-                    // SAFETY: as above.
-                    (Some(unsafe { source.ptr.add(row * source.ld + column) }), source.ld)
-                }
-                // SAFETY: as above; a leading dimension of 0 repeats the one row.
-                (Init::Row(_), Some(source)) => (Some(unsafe { source.ptr.add(column) }), 0),
-                _ => (None, 0),
-            }
-        } else {
-            (Some(c), self.c.ld)
-        };
-        let width = columns.div_ceil(16);
-        let tile = Tile { precision, height, width, depth, left, right, right_ld: NR, from, from_ld, c, ld: self.c.ld };
-        if columns == 16 * width {
-            // SAFETY: the tile lies inside C and the source.
-            unsafe { micro::tile(self.isa, &tile) };
-            return;
-        }
-        let mut edge = [[0f32; NR]; MR];
-        if let Some(from) = from {
-            for (r, values) in edge.iter_mut().enumerate().take(height) {
-                // SAFETY: `columns` columns of row `r` lie within the source.
-                let source = unsafe { std::slice::from_raw_parts(from.add(r * from_ld), columns) };
-                values[..columns].copy_from_slice(source);
-            }
-        }
-        let target = edge.as_mut_ptr().cast::<f32>();
-        let inner = Tile { from: Some(target.cast_const()), from_ld: NR, c: target, ld: NR, ..tile };
-        // SAFETY: `edge` is a full tile of its own.
-        unsafe { micro::tile(self.isa, &inner) };
-        for (r, values) in edge.iter().enumerate().take(height) {
-            // SAFETY: `columns` columns of row `r` lie within C.
-            let target = unsafe { std::slice::from_raw_parts_mut(c.add(r * self.c.ld), columns) };
-            target.copy_from_slice(&values[..columns]);
-        }
-    }
-}
-
-/// The blocks that a register tile multiplies.
-#[derive(Clone, Copy)]
-struct Operands {
-    precision: Precision,
-    height: usize,
-    depth: usize,
-    left: *const u32,
-    right: *const u32,
 }
 
 #[cfg(test)]
@@ -427,7 +303,7 @@ mod tests {
     #[test]
     fn every_form_agrees_with_f64_and_with_each_other_bit_for_bit() {
         for precision in [Precision::F32, Precision::Bf16] {
-            for &isa in Isa::supported() {
+            for isa in Isa::tested() {
                 check(isa, precision, 1);
                 check(isa, precision, 3);
             }

@@ -1,8 +1,8 @@
 //! What the driver multiplies: frozen weights packed for good, small matrices and activations packed in scratch.
 
 use super::pack::{pair, transpose, turn};
-use super::{MR, NR, Precision};
-use crate::device::{Context, Mat, assert_apart};
+use super::{MR, NR, Precision, amx};
+use crate::device::{Context, Mat, View, assert_apart};
 use crate::floats::Floats;
 use crate::profile::Kind;
 use crate::simd::Isa;
@@ -18,7 +18,7 @@ pub(crate) struct Panels {
 
 impl Panels {
     pub(crate) fn zeroed(precision: Precision, n: usize, k: usize) -> Panels {
-        Panels { precision, n, k, units: Floats::zeroed_weights(n.div_ceil(NR) * precision.units(k) * NR) }
+        Panels { precision, n, k, units: Floats::zeroed_weights(n.div_ceil(NR) * precision.padded_units(k) * NR) }
     }
 
     pub(crate) fn bytes(&self) -> usize {
@@ -28,7 +28,7 @@ impl Panels {
     /// Writes row `n` of W.
     pub(crate) fn set_row(&mut self, n: usize, row: &[f32]) {
         assert!(n < self.n && row.len() == self.k);
-        let start = n / NR * self.precision.units(self.k) * NR + n % NR;
+        let start = n / NR * self.precision.padded_units(self.k) * NR + n % NR;
         let target: &mut [u32] = bytemuck::cast_slice_mut(&mut self.units.as_mut_slice()[start..]);
         match self.precision {
             Precision::F32 => target.iter_mut().step_by(NR).zip(row).for_each(|(unit, x)| *unit = x.to_bits()),
@@ -42,7 +42,7 @@ impl Panels {
 
     /// Units `u0 .. u0 + depth` of a panel.
     pub(super) fn block(&self, panel: usize, u0: usize, depth: usize) -> &[u32] {
-        let start = (panel * self.precision.units(self.k) + u0) * NR;
+        let start = (panel * self.precision.padded_units(self.k) + u0) * NR;
         bytemuck::cast_slice(&self.units.as_slice()[start..start + depth * NR])
     }
 
@@ -111,13 +111,72 @@ impl Rhs<'_> {
     }
 }
 
-/// A left-hand operand in scratch: panels of [`MR`] rows, `[panel][unit of k][rows of the panel]`.
+/// A left-hand operand in scratch: for vector units panels of [`MR`] rows, `[panel][unit of k][rows of the panel]`, for AMX tiles.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Lhs {
     pub(super) packed: Mat,
     pub(super) precision: Precision,
     pub(crate) m: usize,
     pub(crate) k: usize,
+}
+
+impl Lhs {
+    fn new(ctx: &mut Context, (m, k): (usize, usize), precision: Precision) -> Lhs {
+        let units = match amx::is_used(ctx.isa(), precision) {
+            true => amx::lhs_units(m, k),
+            false => m * precision.units(k),
+        };
+        Lhs { packed: ctx.scratch(1, units), precision, m, k }
+    }
+}
+
+/// Packs rows of a left-hand operand, a panel or a row of tiles at a time.
+#[derive(Clone, Copy)]
+struct Packer {
+    isa: Isa,
+    precision: Precision,
+    is_tiled: bool,
+    k: usize,
+}
+
+impl Packer {
+    fn new(ctx: &Context, lhs: &Lhs) -> Packer {
+        let (isa, precision) = (ctx.isa(), lhs.precision);
+        Packer { isa, precision, is_tiled: amx::is_used(isa, precision), k: lhs.k }
+    }
+
+    /// Rows that are packed together.
+    fn height(&self) -> usize {
+        if self.is_tiled { amx::TILE } else { MR }
+    }
+
+    /// Runs `op(first row, rows)` for each panel of `m` rows, spread over the threads.
+    fn for_panels(&self, ctx: &Context, m: usize, op: impl Fn(usize, usize) + Send + Sync) {
+        let height = self.height();
+        ctx.parallel(m.div_ceil(height * PANELS_PER_TASK), |task| {
+            let first = task * PANELS_PER_TASK * height;
+            let rows = first..m.min(first + PANELS_PER_TASK * height);
+            rows.step_by(height).for_each(|row| op(row, height.min(m - row)));
+        });
+    }
+
+    /// Packs rows `row .. row + rows`, `from` holding them `ld` apart.
+    ///
+    /// # Safety
+    /// `packed` is the operand's memory, and no one else touches these rows of it.
+    unsafe fn pack(&self, from: &[f32], ld: usize, (row, rows): (usize, usize), packed: View) {
+        let (units, height) = match self.is_tiled {
+            true => (self.precision.padded_units(self.k), amx::TILE),
+            false => (self.precision.units(self.k), rows),
+        };
+        assert!((row + height) * units <= packed.cols);
+        // SAFETY: the rows before take `units` units each; a panel takes as many times its height, as just asserted.
+        let to = unsafe { std::slice::from_raw_parts_mut(packed.at(row * units).cast::<u32>(), height * units) };
+        match self.is_tiled {
+            true => amx::pack_rows(from, ld, (rows, self.k), 1.0, to),
+            false => transpose(self.isa, self.precision, from, ld, (rows, self.k), 1.0, to, rows),
+        }
+    }
 }
 
 /// How the elements of a source matrix are laid out for [`pack_rhs`].
@@ -132,35 +191,20 @@ pub(crate) enum Order {
 /// Panels that one task packs.
 const PANELS_PER_TASK: usize = 4;
 
-/// Runs `op(first row, rows)` for each left-hand panel of `m` rows, spread over the threads.
-fn for_panels(ctx: &Context, m: usize, op: impl Fn(usize, usize) + Send + Sync) {
-    ctx.parallel(m.div_ceil(MR * PANELS_PER_TASK), |task| {
-        let first = task * PANELS_PER_TASK * MR;
-        let rows = first..m.min(first + PANELS_PER_TASK * MR);
-        rows.step_by(MR).for_each(|row| op(row, MR.min(m - row)));
-    });
-}
-
 /// Packs all rows of `x` (`[m, k]`) as a left-hand operand.
 pub(crate) fn pack_lhs(ctx: &mut Context, x: Mat, precision: Precision) -> Lhs {
-    let (m, k, units) = (x.rows(), x.cols(), precision.units(x.cols()));
-    let packed = ctx.scratch(1, m * units);
+    let (m, k) = (x.rows(), x.cols());
+    let lhs = Lhs::new(ctx, (m, k), precision);
     if !ctx.planning() && m * k > 0 {
         let _span = ctx.span(Kind::Matrix);
-        assert_apart(&[packed], &[x.span()]);
-        let (source, target) = (ctx.view(x), ctx.view(packed));
-        let isa = ctx.isa();
-        for_panels(ctx, m, |row, rows| {
-            // SAFETY: the panel of rows `row..row + rows` takes units `row·units .. (row + rows)·units` of the packed matrix, and
-            // only its task writes them; the source is only read.
-            let (from, to) = unsafe {
-                let to = std::slice::from_raw_parts_mut(target.at(row * units).cast::<u32>(), rows * units);
-                (std::slice::from_raw_parts(source.at(row * source.ld()), (rows - 1) * source.ld() + k), to)
-            };
-            transpose(isa, precision, from, source.ld(), (rows, k), 1.0, to, rows);
+        assert_apart(&[lhs.packed], &[x.span()]);
+        let (source, target, packer) = (ctx.view(x), ctx.view(lhs.packed), Packer::new(ctx, &lhs));
+        packer.for_panels(ctx, m, |row, rows| {
+            // SAFETY: the source is only read, and each panel written by its own task.
+            unsafe { packer.pack(source.block(row, rows, 0, k), source.ld(), (row, rows), target) };
         });
     }
-    Lhs { packed, precision, m, k }
+    lhs
 }
 
 /// Packs left-hand operands of `m` rows and depth `k` while they are computed: `writer` makes what writes row i of each, and touches
@@ -175,26 +219,26 @@ pub(crate) fn pack_written<const N: usize, W>(
 where
     W: Fn(usize, [&mut [f32]; N]) + Send + Sync,
 {
-    let units = precision.units(k);
-    let operands = [(); N].map(|()| Lhs { packed: ctx.scratch(1, m * units), precision, m, k });
+    let operands = [(); N].map(|()| Lhs::new(ctx, (m, k), precision));
     let mark = ctx.mark();
-    let floats = ctx.thread_scratch(N * MR * k);
+    let packer = Packer::new(ctx, &operands[0]);
+    let part = packer.height() * k;
+    let floats = ctx.thread_scratch(N * part);
     if !ctx.planning() && m * k > 0 {
         let _span = ctx.span(Kind::Rowwise);
         operands.iter().map(|lhs| lhs.packed).chain([floats]).for_each(|own| assert_apart(&[own], touched));
-        let (floats, targets, isa) = (ctx.view(floats), operands.map(|lhs| ctx.view(lhs.packed)), ctx.isa());
+        let (floats, targets) = (ctx.view(floats), operands.map(|lhs| ctx.view(lhs.packed)));
         let write = writer(ctx);
-        for_panels(ctx, m, |row, rows| {
+        packer.for_panels(ctx, m, |row, rows| {
             // SAFETY: this row of the thread scratch belongs to the present thread alone.
             let floats = unsafe { floats.row_mut(Context::thread_index()) };
             for r in 0..rows {
-                let mut parts = floats.chunks_exact_mut(MR * k);
+                let mut parts = floats.chunks_exact_mut(part);
                 write(row + r, std::array::from_fn(|_| &mut parts.next().expect("N parts")[r * k..(r + 1) * k]));
             }
-            for (target, part) in targets.iter().zip(floats.chunks_exact(MR * k)) {
-                // SAFETY: as in `pack_lhs`.
-                let to = unsafe { std::slice::from_raw_parts_mut(target.at(row * units).cast::<u32>(), rows * units) };
-                transpose(isa, precision, part, k, (rows, k), 1.0, to, rows);
+            for (target, part) in targets.iter().zip(floats.chunks_exact(part)) {
+                // SAFETY: each panel is written by its own task.
+                unsafe { packer.pack(part, k, (row, rows), *target) };
             }
         });
     }
@@ -208,7 +252,7 @@ pub(crate) fn pack_rhs<'a>(ctx: &mut Context, source: Mat, order: Order, scale: 
         Order::Nk => (source.rows(), source.cols()),
         Order::Kn => (source.cols(), source.rows()),
     };
-    let panels = ctx.scratch(n.div_ceil(NR), precision.units(k) * NR);
+    let panels = ctx.scratch(n.div_ceil(NR), precision.padded_units(k) * NR);
     if !ctx.planning() {
         let _span = ctx.span(Kind::Matrix);
         assert_apart(&[panels], &[source]);
@@ -236,7 +280,7 @@ pub(crate) fn pack_rhs<'a>(ctx: &mut Context, source: Mat, order: Order, scale: 
                 }
                 Order::Kn => {
                     let part = |kk: usize| &row(kk)[first..first + columns];
-                    for (u, slots) in out.chunks_exact_mut(NR).enumerate() {
+                    for (u, slots) in out.chunks_exact_mut(NR).enumerate().take(precision.units(k)) {
                         let (kk, has_second) = (u * per_unit, per_unit == 2 && u * 2 + 1 < k);
                         let second = if has_second { part(kk + 1) } else { &[0.0; NR][..columns] };
                         for (slot, (x, y)) in slots.iter_mut().zip(part(kk).iter().zip(second)) {

@@ -36,7 +36,9 @@ pub(super) fn transpose(
     match (isa, precision) {
         // SAFETY: the context's instruction set is one that the processor has; the bounds are asserted above.
         #[cfg(target_arch = "x86_64")]
-        (Isa::Avx512, _) => unsafe { avx512::transpose(precision, from, ld, (rows, k), scale, to, stride) },
+        (Isa::Avx512Bf16 | Isa::Amx, _) => unsafe {
+            avx512::transpose(precision, from, ld, (rows, k), scale, to, stride)
+        },
         (_, Precision::F32) => transpose_f32(isa, from, ld, rows, k, scale, to, stride),
         (_, Precision::Bf16) => transpose_bf16(isa, from, ld, rows, k, scale, to, stride),
     }
@@ -58,7 +60,7 @@ pub(super) fn interleave(
     match (isa, precision) {
         // SAFETY: as in `transpose`.
         #[cfg(target_arch = "x86_64")]
-        (Isa::Avx512, _) => unsafe { avx512::interleave(precision, from, ld, (columns, k), to, stride) },
+        (Isa::Avx512Bf16 | Isa::Amx, _) => unsafe { avx512::interleave(precision, from, ld, (columns, k), to, stride) },
         (_, Precision::F32) => interleave_f32(isa, from, ld, columns, k, to, stride),
         (_, Precision::Bf16) => interleave_bf16(isa, from, ld, columns, k, to, stride),
     }
@@ -118,7 +120,9 @@ pub(super) fn turn(isa: Isa, precision: Precision, panel: &[u32], columns: usize
     match (isa, precision) {
         // SAFETY: as in `transpose`.
         #[cfg(target_arch = "x86_64")]
-        (Isa::Avx512, Precision::Bf16) if columns == NR => unsafe { avx512::turn_bf16(panel, out) },
+        (Isa::Avx512 | Isa::Avx512Bf16 | Isa::Amx, Precision::Bf16) if columns == NR => unsafe {
+            avx512::turn_bf16(panel, out)
+        },
         (_, Precision::F32) => {
             let rows = bytemuck::cast_slice(&panel[..columns * NR]);
             out[..units * NR].fill(0);
@@ -146,10 +150,10 @@ multiversion! {
 }
 
 #[cfg(target_arch = "x86_64")]
-mod avx512 {
+pub(super) mod avx512 {
     use std::arch::x86_64::*;
 
-    use crate::gemm::Precision;
+    use crate::gemm::{Precision, amx};
 
     /// # Safety
     /// AVX-512 with bf16; bounds as [`super::transpose`] asserts them.
@@ -187,8 +191,8 @@ mod avx512 {
                     let low = _mm512_mul_ps(_mm512_maskz_loadu_ps(lanes(left), source), factor);
                     *slot = if precision == Precision::Bf16 {
                         let rest = left.saturating_sub(16);
-                        let high = _mm512_mul_ps(_mm512_maskz_loadu_ps(lanes(rest), source.wrapping_add(16)), factor);
-                        std::mem::transmute::<__m512bh, __m512i>(_mm512_cvtne2ps_pbh(high, low))
+                        let high = _mm512_maskz_loadu_ps(lanes(rest), source.wrapping_add(16));
+                        halves(low, _mm512_mul_ps(high, factor))
                     } else {
                         _mm512_castps_si512(low)
                     };
@@ -216,8 +220,7 @@ mod avx512 {
             unsafe {
                 let low = _mm512_mul_ps(_mm512_loadu_ps(source.add(i * ld)), factor);
                 *slot = if precision == Precision::Bf16 {
-                    let high = _mm512_mul_ps(_mm512_loadu_ps(source.add(i * ld + 16)), factor);
-                    std::mem::transmute::<__m512bh, __m512i>(_mm512_cvtne2ps_pbh(high, low))
+                    halves(low, _mm512_mul_ps(_mm512_loadu_ps(source.add(i * ld + 16)), factor))
                 } else {
                     _mm512_castps_si512(low)
                 };
@@ -263,19 +266,88 @@ mod avx512 {
             (0..k).for_each(|u| store(to, u * stride, columns, _mm512_castps_si512(row(u))));
             return;
         }
-        // the halves of two rows of 16, side by side, become 16 pairs
+        let order = side_by_side();
+        for u in 0..k.div_ceil(2) {
+            let second = if 2 * u + 1 < k { row(2 * u + 1) } else { _mm512_setzero_ps() };
+            store(to, u * stride, columns, _mm512_permutexvar_epi16(order, halves(row(2 * u), second)));
+        }
+    }
+
+    /// Two times 16 values as 16 pairs.
+    #[target_feature(enable = "avx512f,avx512bf16")]
+    fn halves(low: __m512, high: __m512) -> __m512i {
+        // SAFETY: both are 64 bytes, and every bit pattern is a value.
+        unsafe { std::mem::transmute::<__m512bh, __m512i>(_mm512_cvtne2ps_pbh(high, low)) }
+    }
+
+    /// Rows as left-hand tiles: a row of a tile is 32 neighbours of a row.
+    ///
+    /// # Safety
+    /// AVX-512 with bf16; bounds as [`amx::pack_rows`] asserts them.
+    #[target_feature(enable = "avx512f,avx512bf16")]
+    pub(in crate::gemm) unsafe fn tile_rows(
+        from: &[f32],
+        ld: usize,
+        (rows, k): (usize, usize),
+        scale: f32,
+        to: &mut [u32],
+    ) {
+        let factor = _mm512_set1_ps(scale);
+        for r in 0..rows {
+            for first in (0..k).step_by(2 * amx::TILE) {
+                let left = k - first;
+                // SAFETY: masked to the elements of row r; the row of the tile is there.
+                unsafe {
+                    let source = from.as_ptr().add(r * ld + first);
+                    let low = _mm512_mul_ps(_mm512_maskz_loadu_ps(lanes(left), source), factor);
+                    let rest = lanes(left.saturating_sub(16));
+                    let high = _mm512_mul_ps(_mm512_maskz_loadu_ps(rest, source.wrapping_add(16)), factor);
+                    let target = to.as_mut_ptr().add(first / 2 * amx::TILE + r * amx::TILE);
+                    _mm512_storeu_si512(target.cast(), halves(low, high));
+                }
+            }
+        }
+    }
+
+    /// Columns as left-hand tiles: pairs of rows, transposed.
+    ///
+    /// # Safety
+    /// AVX-512 with bf16; bounds as [`amx::pack_columns`] asserts them.
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512bf16")]
+    pub(in crate::gemm) unsafe fn tile_columns(from: &[f32], ld: usize, (rows, k): (usize, usize), to: &mut [u32]) {
+        let mask = lanes(rows);
+        let order = side_by_side();
+        for (tile, to) in to.chunks_exact_mut(amx::TILE_UNITS).enumerate().take(k.div_ceil(2 * amx::TILE)) {
+            let mut block = [_mm512_setzero_si512(); amx::TILE];
+            for (u, slot) in block.iter_mut().enumerate() {
+                let first = (tile * amx::TILE + u) * 2;
+                let row = |i: usize| {
+                    // SAFETY: masked to the columns of a row that exists.
+                    if i < k {
+                        unsafe { _mm512_maskz_loadu_ps(mask, from.as_ptr().add(i * ld)) }
+                    } else {
+                        _mm512_setzero_ps()
+                    }
+                };
+                *slot = _mm512_permutexvar_epi16(order, halves(row(first), row(first + 1)));
+            }
+            transpose_16(&mut block);
+            for (r, row) in block.into_iter().enumerate().take(rows) {
+                // SAFETY: a row of the tile.
+                unsafe { _mm512_storeu_si512(to.as_mut_ptr().add(r * amx::TILE).cast(), row) };
+            }
+        }
+    }
+
+    /// The halves of two rows of 16, side by side, become 16 pairs.
+    #[target_feature(enable = "avx512f")]
+    fn side_by_side() -> __m512i {
         let mut order = [0u16; 32];
         for (i, slot) in order.iter_mut().enumerate() {
             *slot = (i / 2 + i % 2 * 16) as u16;
         }
         // SAFETY: 64 bytes.
-        let order = unsafe { _mm512_loadu_si512(order.as_ptr().cast()) };
-        for u in 0..k.div_ceil(2) {
-            let second = if 2 * u + 1 < k { row(2 * u + 1) } else { _mm512_setzero_ps() };
-            // SAFETY: both are 64 bytes.
-            let halves: __m512i = unsafe { std::mem::transmute(_mm512_cvtne2ps_pbh(second, row(2 * u))) };
-            store(to, u * stride, columns, _mm512_permutexvar_epi16(order, halves));
-        }
+        unsafe { _mm512_loadu_si512(order.as_ptr().cast()) }
     }
 
     /// # Safety

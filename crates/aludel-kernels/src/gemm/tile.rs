@@ -5,17 +5,21 @@ use std::ops::Range;
 
 use super::micro::{self, Tile};
 use super::pack::{interleave, pair, transpose};
-use super::{MR, NR, Precision};
+use super::{MR, NR, Precision, amx};
 use crate::simd::Isa;
 
 /// Units that a packed left-hand tile of `m` rows and depth `k` takes.
 pub(crate) const fn lhs_len(precision: Precision, m: usize, k: usize) -> usize {
-    m * precision.units(k)
+    match precision {
+        Precision::F32 => m * k,
+        // what tiles of AMX take, which is never less
+        Precision::Bf16 => amx::lhs_units(m, k),
+    }
 }
 
 /// Units that a packed right-hand tile of `n` columns and depth `k` takes.
 pub(crate) const fn rhs_len(precision: Precision, n: usize, k: usize) -> usize {
-    n.next_multiple_of(NR) * precision.units(k)
+    n.next_multiple_of(NR) * precision.padded_units(k)
 }
 
 /// Packs `m` rows of `k` floats, `ld` apart, times `scale`, as a left-hand tile.
@@ -28,6 +32,12 @@ pub(crate) fn lhs_rows(
     scale: f32,
     to: &mut [u32],
 ) {
+    if amx::is_used(isa, precision) {
+        for (row, to) in (0..m).step_by(amx::TILE).zip(to.chunks_mut(amx::lhs_units(amx::TILE, k))) {
+            amx::pack_rows(&from[row * ld..], ld, (amx::TILE.min(m - row), k), scale, to);
+        }
+        return;
+    }
     let units = precision.units(k);
     for row in (0..m).step_by(MR) {
         let rows = MR.min(m - row);
@@ -45,6 +55,12 @@ pub(crate) fn lhs_columns(
     (m, k): (usize, usize),
     to: &mut [u32],
 ) {
+    if amx::is_used(isa, precision) {
+        for (row, to) in (0..m).step_by(amx::TILE).zip(to.chunks_mut(amx::lhs_units(amx::TILE, k))) {
+            amx::pack_columns(&from[row..], ld, (amx::TILE.min(m - row), k), to);
+        }
+        return;
+    }
     let units = precision.units(k);
     for row in (0..m).step_by(MR) {
         let rows = MR.min(m - row);
@@ -77,7 +93,7 @@ pub(crate) fn rhs_kn(isa: Isa, precision: Precision, from: &[f32], ld: usize, (n
 
 /// Writes row `column` of an `[n, k]` source, alone, into a right-hand tile that [`rhs_nk`] would have packed.
 pub(crate) fn rhs_nk_row(precision: Precision, row: &[f32], column: usize, to: &mut [u32]) {
-    let units = precision.units(row.len());
+    let units = precision.padded_units(row.len());
     let panel = &mut to[column / NR * units * NR..(column / NR + 1) * units * NR];
     let lanes = panel[column % NR..].iter_mut().step_by(NR);
     match precision {
@@ -89,15 +105,18 @@ pub(crate) fn rhs_nk_row(precision: Precision, row: &[f32], column: usize, to: &
 }
 
 /// Writes row `depth` of a `[k, n]` source, alone, into a right-hand tile that [`rhs_kn`] would have packed, with `k` rows in all. Rows
-/// come in order: the first of a pair clears the second.
+/// come in order: the first of those that a product takes together (32 in bf16) clears the others, which may be multiplied by zero.
 pub(crate) fn rhs_kn_row(precision: Precision, row: &[f32], depth: usize, k: usize, to: &mut [u32]) {
-    let units = precision.units(k);
+    let units = precision.padded_units(k);
     for (panel, row) in to.chunks_exact_mut(units * NR).zip(row.chunks(NR)) {
         match precision {
             Precision::F32 => {
                 panel[depth * NR..].iter_mut().zip(row).for_each(|(unit, x)| *unit = x.to_bits());
             }
             Precision::Bf16 => {
+                if depth.is_multiple_of(2 * amx::TILE) {
+                    panel[depth / 2 * NR..][..amx::TILE * NR].fill(0);
+                }
                 for (unit, &x) in panel[depth / 2 * NR..].iter_mut().zip(row) {
                     *unit = if depth.is_multiple_of(2) { pair(x, 0.0) } else { *unit & 0xffff | pair(0.0, x) };
                 }
@@ -106,15 +125,14 @@ pub(crate) fn rhs_kn_row(precision: Precision, row: &[f32], depth: usize, k: usi
     }
 }
 
-/// Calls `pack(first column, columns, target)` for every 16 columns; columns past `n` become zero.
+/// Calls `pack(first column, columns, target)` for every 16 columns; columns past `n` and units past `k` become zero.
 fn rhs_panels(precision: Precision, n: usize, k: usize, to: &mut [u32], pack: impl Fn(usize, usize, &mut [u32])) {
-    let units = precision.units(k);
+    let (units, used) = (precision.padded_units(k), precision.units(k));
     for first in (0..n).step_by(NR) {
         let panel = &mut to[first * units..(first + NR) * units];
         let columns = NR.min(n - first);
-        if columns < NR {
-            panel.fill(0);
-        }
+        let padding = if columns < NR { 0 } else { used * NR };
+        panel[padding..].fill(0);
         for half in (0..columns).step_by(16) {
             pack(first + half, 16.min(columns - half), &mut panel[half..]);
         }
@@ -173,7 +191,10 @@ impl<'a> Product<'a> {
     pub(crate) fn run(&self, isa: Isa, precision: Precision, c: &mut [f32], ld: usize) {
         let (m, n, k) = self.shape;
         let (padded, units, packed_units) =
-            (n.next_multiple_of(NR), precision.units(k), precision.units(self.packed_depth));
+            (n.next_multiple_of(NR), precision.units(k), precision.padded_units(self.packed_depth));
+        if amx::is_used(isa, precision) {
+            return self.run_tiles(c, ld);
+        }
         assert!(
             self.lhs.len() >= m * units
                 && units <= packed_units
@@ -207,6 +228,53 @@ impl<'a> Product<'a> {
                         ld,
                     };
                     micro::tile(isa, &tile);
+                }
+            }
+        }
+    }
+    /// [`Product::run`] on AMX.
+    fn run_tiles(&self, c: &mut [f32], ld: usize) {
+        use amx::{Run, TILE, TILE_UNITS};
+        let (m, n, k) = self.shape;
+        let (left_next, packed_units) =
+            (Precision::Bf16.padded_units(k) * TILE, Precision::Bf16.padded_units(self.packed_depth));
+        let padded = n.next_multiple_of(NR);
+        assert!(
+            self.lhs.len() >= m.div_ceil(TILE) * left_next
+                && left_next <= packed_units * TILE
+                && self.rhs.len() >= padded * packed_units
+                && padded <= ld
+                && (m == 0 || c.len() >= (m - 1) * ld + padded)
+        );
+        for row in (0..m).step_by(2 * TILE) {
+            let height = (2 * TILE).min(m - row);
+            let wanted = self.wanted.columns(row..row + height, n);
+            let depth = self.lhs_part.columns(row..row + height, k);
+            let (first, last) = (depth.start / (2 * TILE), depth.end.div_ceil(2 * TILE));
+            let is_half = height <= TILE;
+            for column in (wanted.start / NR * NR..wanted.end).step_by(NR) {
+                let run = Run {
+                    left: self.lhs[row / TILE * left_next + first * TILE_UNITS..].as_ptr(),
+                    left_next,
+                    right: self.rhs[column * packed_units + first * TILE * NR..].as_ptr(),
+                    depth: last.saturating_sub(first),
+                };
+                let target = &mut c[row * ld + column..];
+                // SAFETY: the operands hold the tiles of these rows and columns, by the assertion above; c holds `height` rows, and
+                // rows that it does not hold go to a tile of their own.
+                unsafe {
+                    if height % TILE == 0 {
+                        amx::multiply(&[run, Run::NONE], is_half, target.as_mut_ptr(), ld, self.accumulates);
+                        continue;
+                    }
+                    let mut edge = [[0f32; NR]; 2 * TILE];
+                    for (edge, target) in edge.iter_mut().zip(target.chunks(ld)).take(height) {
+                        edge.copy_from_slice(&target[..NR]);
+                    }
+                    amx::multiply(&[run, Run::NONE], is_half, edge.as_mut_ptr().cast(), NR, self.accumulates);
+                    for (edge, target) in edge.iter().zip(target.chunks_mut(ld)).take(height) {
+                        target[..NR].copy_from_slice(edge);
+                    }
                 }
             }
         }
