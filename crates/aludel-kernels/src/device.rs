@@ -219,7 +219,8 @@ impl Context {
         self.planning = false;
         for (arena, buffer) in self.arenas.iter().zip(&mut self.buffers) {
             if arena.highest > buffer.len() {
-                *buffer = Floats::zeroed(arena.highest);
+                *buffer = Floats::zeroed(0); // two of them would take more memory than the pass
+                *buffer = Floats::zeroed_huge(arena.highest);
             }
         }
         self.reset();

@@ -1,6 +1,6 @@
-//! Memory: one aligned piece of f32, or of anything that four bytes hold. Weights are cut from chunks that the system is asked to
-//! back with huge pages: a generated token reads every weight once, and to look up a page for each 4 KB of them takes a tenth of that
-//! time. Who uses which part of a piece is `device`'s business.
+//! Memory: one aligned piece of f32, or of anything that four bytes hold. The system is asked to back weights and arenas with huge
+//! pages: to look up a page for each 4 KB takes a good part of the time of whatever streams through them. Who uses which part of a
+//! piece is `device`'s business.
 
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 use std::ptr::NonNull;
@@ -54,7 +54,7 @@ impl Floats {
             .expect("a buffer larger than the address space")
     }
 
-    /// `len` zeros in ordinary pages: for what may never be touched as a whole, such as an arena or a cache.
+    /// `len` zeros in ordinary pages: for what may never be touched as a whole, such as a cache.
     pub(crate) fn zeroed(len: usize) -> Floats {
         if len == 0 {
             return Floats { ptr: NonNull::dangling(), len, chunk: None };
@@ -66,8 +66,8 @@ impl Floats {
         Floats { ptr, len, chunk: None }
     }
 
-    /// `len` zeros in huge pages where the system has them: for weights.
-    pub(crate) fn zeroed_weights(len: usize) -> Floats {
+    /// `len` zeros in huge pages where the system has them: for weights and arenas.
+    pub(crate) fn zeroed_huge(len: usize) -> Floats {
         if len == 0 {
             return Floats::zeroed(0);
         }

@@ -6,6 +6,7 @@
 
 use std::any::Any;
 use std::cell::{Cell, UnsafeCell};
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier, Mutex, PoisonError};
@@ -38,13 +39,17 @@ pub(crate) struct Pool {
 struct Shared {
     /// Jobs so far, whether the last may be entered, workers inside.
     state: AtomicU64,
-    /// Next task of the job.
-    next: AtomicUsize,
+    /// Next task of each thread's stretch.
+    next: Vec<Cursor>,
     job: UnsafeCell<Option<Job>>,
     asleep: Vec<AtomicBool>,
     is_ending: AtomicBool,
     panic: Mutex<Option<Box<dyn Any + Send>>>,
 }
+
+/// A counter with a cache line for itself.
+#[repr(align(64))]
+struct Cursor(AtomicUsize);
 
 /// A borrowed closure without its lifetime. [`Pool::run`] does not return before everyone has left it.
 #[derive(Clone, Copy)]
@@ -63,7 +68,7 @@ impl Pool {
     pub(crate) fn new(threads: usize) -> Pool {
         let shared = Arc::new(Shared {
             state: AtomicU64::new(0),
-            next: AtomicUsize::new(0),
+            next: (0..threads.max(1)).map(|_| Cursor(AtomicUsize::new(0))).collect(),
             job: UnsafeCell::new(None),
             asleep: (1..threads).map(|_| AtomicBool::new(false)).collect(),
             is_ending: AtomicBool::new(false),
@@ -95,7 +100,9 @@ impl Pool {
         let task: *const (dyn Fn(usize) + Sync) = unsafe { std::mem::transmute(std::ptr::from_ref(task)) };
         // SAFETY: no worker is inside: the last job was closed and left before its `run` returned, and `&mut self` keeps others out.
         unsafe { *shared.job.get() = Some(Job { task, tasks }) };
-        shared.next.store(0, Ordering::Relaxed);
+        for (thread, cursor) in shared.next.iter().enumerate() {
+            cursor.0.store(shared.stretch(thread, tasks).start, Ordering::Relaxed);
+        }
         // SeqCst here and where a worker falls asleep: either it sees this job, or it is seen asleep
         shared.state.fetch_add(JOB | OPEN, Ordering::SeqCst);
         for (thread, asleep) in self.threads.iter().zip(&shared.asleep) {
@@ -103,7 +110,7 @@ impl Pool {
                 thread.unpark();
             }
         }
-        let outcome = catch_unwind(AssertUnwindSafe(|| shared.run_tasks(Job { task, tasks })));
+        let outcome = catch_unwind(AssertUnwindSafe(|| shared.run_tasks(Job { task, tasks }, 0)));
         shared.state.fetch_and(!OPEN, Ordering::AcqRel);
         while shared.state.load(Ordering::Acquire) & (OPEN - 1) != 0 {
             std::hint::spin_loop();
@@ -133,8 +140,8 @@ impl Shared {
         let mut done = 0;
         while !self.is_ending.load(Ordering::SeqCst) {
             let Some(job) = self.next_job(&mut done, index) else { continue };
-            if let Err(panic) = catch_unwind(AssertUnwindSafe(|| self.run_tasks(job))) {
-                self.next.store(job.tasks, Ordering::Relaxed);
+            if let Err(panic) = catch_unwind(AssertUnwindSafe(|| self.run_tasks(job, index))) {
+                self.next.iter().for_each(|cursor| cursor.0.store(job.tasks, Ordering::Relaxed));
                 *self.panic.lock().unwrap_or_else(PoisonError::into_inner) = Some(panic);
             }
             self.state.fetch_sub(1, Ordering::Release);
@@ -175,14 +182,24 @@ impl Shared {
         None
     }
 
-    fn run_tasks(&self, job: Job) {
-        loop {
-            let task = self.next.fetch_add(1, Ordering::Relaxed);
-            if task >= job.tasks {
-                return;
+    /// The tasks that a thread begins with.
+    fn stretch(&self, thread: usize, tasks: usize) -> Range<usize> {
+        let threads = self.next.len();
+        tasks * thread / threads..tasks * (thread + 1) / threads
+    }
+
+    fn run_tasks(&self, job: Job, index: usize) {
+        let threads = self.next.len();
+        for thread in (index..threads).chain(0..index) {
+            let (cursor, end) = (&self.next[thread].0, self.stretch(thread, job.tasks).end);
+            while cursor.load(Ordering::Relaxed) < end {
+                let task = cursor.fetch_add(1, Ordering::Relaxed);
+                if task >= end {
+                    break;
+                }
+                // SAFETY: `run` keeps the closure alive until everyone has left.
+                unsafe { (*job.task)(task) };
             }
-            // SAFETY: `run` keeps the closure alive until everyone has left.
-            unsafe { (*job.task)(task) };
         }
     }
 }

@@ -107,11 +107,11 @@ pub fn backward(
                         None => target.fill(0.0),
                         Some(first) => {
                             target.copy_from_slice(first);
-                            parts.for_each(|part| add(target, part));
+                            parts.for_each(|part| add(job.isa, target, part));
                         }
                     }
-                    sum_groups(heads, job.dk_parts.row(t), dkv.row_mut(t));
-                    sum_groups(heads, job.dv_parts.row(t), dvv.row_mut(t));
+                    sum_groups(job.isa, heads.group(), heads.dim, job.dk_parts.row(t), dkv.row_mut(t));
+                    sum_groups(job.isa, heads.group(), heads.dim, job.dv_parts.row(t), dvv.row_mut(t));
                 }
             }
         });
@@ -130,16 +130,21 @@ fn count_stretches(rows: &[Range<usize>], counts: &mut [u32]) {
     }
 }
 
-fn add(target: &mut [f32], part: &[f32]) {
-    target.iter_mut().zip(part).for_each(|(t, p)| *t += p);
+multiversion! {
+    fn add(target: &mut [f32], part: &[f32]) {
+        target.iter_mut().zip(part).for_each(|(t, p)| *t += p);
+    }
 }
 
-/// Sums the query heads of each key head, in order.
-fn sum_groups(heads: &Heads, parts: &[f32], target: &mut [f32]) {
-    let d = heads.dim;
-    for (target, group) in target.chunks_exact_mut(d).zip(parts.chunks_exact(heads.group() * d)) {
-        target.copy_from_slice(&group[..d]);
-        group[d..].chunks_exact(d).for_each(|part| add(target, part));
+multiversion! {
+    /// Sums the query heads of each key head, in order: `group` heads of `d` channels.
+    fn sum_groups(group: usize, d: usize, parts: &[f32], target: &mut [f32]) {
+        for (target, parts) in target.chunks_exact_mut(d).zip(parts.chunks_exact(group * d)) {
+            target.copy_from_slice(&parts[..d]);
+            for part in parts[d..].chunks_exact(d) {
+                target.iter_mut().zip(part).for_each(|(t, p)| *t += p);
+            }
+        }
     }
 }
 

@@ -193,14 +193,19 @@ impl<'a> State<'a> {
                 // SAFETY: this group's columns, as the caller promises.
                 unsafe {
                     let target = out.part_mut(row, query_head * heads.dim, heads.dim);
-                    let inverse = 1.0 / self.sum[r];
-                    target.iter_mut().zip(&self.out[r * ld..]).for_each(|(t, o)| *t = o * inverse);
+                    scaled(self.isa, &self.out[r * ld..r * ld + heads.dim], 1.0 / self.sum[r], target);
                     if let Some(lse) = lse {
                         lse.part_mut(row, query_head, 1)[0] = self.maximum[r] + self.sum[r].ln();
                     }
                 }
             }
         }
+    }
+}
+
+multiversion! {
+    fn scaled(from: &[f32], factor: f32, to: &mut [f32]) {
+        to.iter_mut().zip(from).for_each(|(to, from)| *to = from * factor);
     }
 }
 

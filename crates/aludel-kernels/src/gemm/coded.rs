@@ -46,7 +46,7 @@ impl CodedPanels {
         }
         let (blocks, codes_size) = (k / CODES, codes_bytes(is_nibbles));
         let size = codes_size + FACTORS_BYTES;
-        let mut storage = Floats::zeroed_weights(n.div_ceil(PANEL) * blocks * size / 4);
+        let mut storage = Floats::zeroed_huge(n.div_ceil(PANEL) * blocks * size / 4);
         let bytes: &mut [u8] = bytemuck::cast_slice_mut(storage.as_mut_slice());
         let mut is_finite = true;
         for output in 0..n {

@@ -22,7 +22,6 @@ pub(crate) use tokens::add_token_products;
 
 use crate::device::{Context, Mat, View, assert_apart};
 use crate::profile::Kind;
-#[cfg(test)]
 use crate::simd::Isa;
 
 /// Columns of a right-hand panel.
@@ -200,28 +199,34 @@ impl<'a> Segment<'a> {
         Segment { lhs, left: ctx.view(lhs.packed), rhs, right }
     }
 
-    /// Units `u0 .. u0 + depth` of a right-hand panel. What has to be built goes to `scratch`.
-    fn block<'b>(
-        &'b self,
-        isa: crate::Isa,
-        panel: usize,
-        u0: usize,
-        depth: usize,
-        scratch: &'b mut [u32],
-    ) -> &'b [u32] {
+    /// Whether its right-hand panels need not be built.
+    fn is_ready(&self) -> bool {
+        !matches!(self.rhs, Rhs::WeightTransposed { .. })
+    }
+
+    /// Units `u0 .. u0 + depth` of a right-hand panel, if they need not be built.
+    fn ready(&self, panel: usize, u0: usize, depth: usize) -> Option<&[u32]> {
         match self.rhs {
-            Rhs::Weight { panels } => panels.block(panel, u0, depth),
+            Rhs::Weight { panels } => Some(panels.block(panel, u0, depth)),
             Rhs::Scratch { k, precision, .. } => {
                 let view = self.right.expect("a view was made for every scratch operand");
                 let start = (panel * precision.padded_units(k) + u0) * NR;
                 assert!(start + depth * NR <= view.rows * view.cols);
                 // SAFETY: within the packed matrix, as just asserted, which is only read while it is multiplied.
-                unsafe { std::slice::from_raw_parts(view.ptr.cast::<u32>().add(start), depth * NR) }
+                Some(unsafe { std::slice::from_raw_parts(view.ptr.cast::<u32>().add(start), depth * NR) })
             }
+            Rhs::WeightTransposed { .. } => None,
+        }
+    }
+
+    /// Units `u0 .. u0 + depth` of a right-hand panel. What has to be built goes to `scratch`.
+    fn block<'b>(&'b self, isa: Isa, panel: usize, u0: usize, depth: usize, scratch: &'b mut [u32]) -> &'b [u32] {
+        match self.rhs {
             Rhs::WeightTransposed { panels } => {
                 panels.turned_block(isa, panel * NR, u0, depth, scratch);
                 &scratch[..depth * NR]
             }
+            _ => self.ready(panel, u0, depth).expect("all other operands are ready"),
         }
     }
 }

@@ -18,7 +18,7 @@ pub(crate) struct Panels {
 
 impl Panels {
     pub(crate) fn zeroed(precision: Precision, n: usize, k: usize) -> Panels {
-        Panels { precision, n, k, units: Floats::zeroed_weights(n.div_ceil(NR) * precision.padded_units(k) * NR) }
+        Panels { precision, n, k, units: Floats::zeroed_huge(n.div_ceil(NR) * precision.padded_units(k) * NR) }
     }
 
     pub(crate) fn bytes(&self) -> usize {

@@ -293,17 +293,15 @@ pub(super) mod avx512 {
         to: &mut [u32],
     ) {
         let factor = _mm512_set1_ps(scale);
-        for r in 0..rows {
-            for first in (0..k).step_by(2 * amx::TILE) {
-                let left = k - first;
+        for (first, tile) in (0..k).step_by(2 * amx::TILE).zip(to.chunks_exact_mut(amx::TILE_UNITS)) {
+            let masks = (lanes(k - first), lanes((k - first).saturating_sub(16)));
+            for (r, target) in tile.chunks_exact_mut(amx::TILE).enumerate().take(rows) {
                 // SAFETY: masked to the elements of row r; the row of the tile is there.
                 unsafe {
                     let source = from.as_ptr().add(r * ld + first);
-                    let low = _mm512_mul_ps(_mm512_maskz_loadu_ps(lanes(left), source), factor);
-                    let rest = lanes(left.saturating_sub(16));
-                    let high = _mm512_mul_ps(_mm512_maskz_loadu_ps(rest, source.wrapping_add(16)), factor);
-                    let target = to.as_mut_ptr().add(first / 2 * amx::TILE + r * amx::TILE);
-                    _mm512_storeu_si512(target.cast(), halves(low, high));
+                    let low = _mm512_mul_ps(_mm512_maskz_loadu_ps(masks.0, source), factor);
+                    let high = _mm512_mul_ps(_mm512_maskz_loadu_ps(masks.1, source.wrapping_add(16)), factor);
+                    _mm512_storeu_si512(target.as_mut_ptr().cast(), halves(low, high));
                 }
             }
         }

@@ -6,7 +6,7 @@ use std::ops::Range;
 use super::{Run, TILE, TILE_UNITS, multiply};
 use crate::device::{Context, Mat, View};
 use crate::gemm::{Init, NR, Precision, Product, Rhs, Segment};
-use crate::simd::{Isa, multiversion};
+use crate::simd::{Isa, multiversion, prefetch_l2};
 
 /// Rows that are multiplied at once.
 const HEIGHT: usize = 2 * TILE;
@@ -17,7 +17,7 @@ const KC: usize = DEPTH * TILE;
 /// Rows of a task.
 const ROWS: usize = 256;
 /// Rows of a task whose right-hand blocks are built: the more rows share a block, the less building it costs.
-const ROWS_OF_BUILT: usize = 1024;
+const ROWS_OF_BUILT: usize = 512;
 /// Floats of C that a task holds in L2, beside the block of K of its left-hand side.
 const FLOATS: usize = 148_000;
 /// So many rows are few: panels are then dealt out by twos, since each is read once and no row waits for another.
@@ -79,6 +79,44 @@ pub(in crate::gemm) struct Job<'a> {
     cut: Cut,
 }
 
+/// A block of K of one segment.
+#[derive(Clone, Copy)]
+struct Block<'s, 'a> {
+    segment: &'s Segment<'a>,
+    /// The first tile along K, and the first that does not belong to it.
+    tiles: (usize, usize),
+}
+
+impl<'s, 'a> Block<'s, 'a> {
+    /// All of K.
+    fn whole(segment: &'s Segment<'a>) -> Self {
+        Block { segment, tiles: (0, Precision::Bf16.padded_units(segment.lhs.k) / TILE) }
+    }
+
+    /// Its operands for a panel and the first of these rows.
+    fn run(&self, isa: Isa, panel: usize, rows: &Range<usize>, built: &mut [u32]) -> Run {
+        let (lhs, left, (first, last)) = (self.segment.lhs, self.segment.left, self.tiles);
+        let left_next = Precision::Bf16.padded_units(lhs.k) * TILE;
+        let right = self.segment.block(isa, panel, first * TILE, (last - first) * TILE, built);
+        assert!(right.len() >= (last - first) * 2 * TILE_UNITS && last * TILE_UNITS <= left_next);
+        assert!(rows.end.div_ceil(TILE) * left_next <= left.cols);
+        let left = left.at(rows.start / TILE * left_next + first * TILE_UNITS).cast::<u32>();
+        Run { left, left_next, right: right.as_ptr(), depth: last - first }
+    }
+
+    /// What it will read of a panel, if that is there already.
+    fn ahead(self, panel: usize) -> Option<&'s [u32]> {
+        let (first, last) = self.tiles;
+        self.segment.ready(panel, first * TILE, (last - first) * TILE)
+    }
+}
+
+/// What a task does for all its panels before it goes on along K.
+struct Step<'s, 'a> {
+    first: Block<'s, 'a>,
+    second: Option<Block<'s, 'a>>,
+}
+
 impl<'a> Job<'a> {
     pub(in crate::gemm) fn new(ctx: &Context, product: &Product<'a>, scratch: Mat) -> Job<'a> {
         let Product { segments, init, c } = *product;
@@ -98,55 +136,67 @@ impl<'a> Job<'a> {
     }
 
     pub(in crate::gemm) fn run(&self, task: usize) {
-        let Cut { rows, row_blocks, panels, groups } = self.cut;
-        let (row_block, group) = (task % row_blocks, task / row_blocks);
+        let Cut { rows, panels, groups, .. } = self.cut;
+        let (row_block, group) = (task / groups, task % groups);
         let rows = row_block * rows..self.c.rows.min((row_block + 1) * rows);
         let panels = panels * group / groups..panels * (group + 1) / groups;
         // SAFETY: this row of the thread scratch belongs to the present thread alone.
         let scratch = unsafe { self.scratch.row_mut(Context::thread_index()) };
         let (built, sums) = scratch.split_at_mut(KC * NR);
         let built: &mut [u32] = bytemuck::cast_slice_mut(built);
+        let steps = self.steps();
         let mut adds = false;
-        for (segment, tiles) in self.blocks() {
+        for (n, step) in steps.clone().enumerate() {
             for (i, panel) in panels.clone().enumerate() {
                 let sums = &mut sums[i * self.cut.rows * NR..(i + 1) * self.cut.rows * NR];
-                let right = segment.block(self.isa, panel, tiles.start * TILE, tiles.len() * TILE, built);
-                self.panel(segment, rows.clone(), tiles.clone(), right, sums, adds);
+                let next = if panel + 1 < panels.end { Some((n, panel + 1)) } else { Some((n + 1, panels.start)) };
+                let next = next.and_then(|(n, panel)| steps.clone().nth(n)?.first.ahead(panel));
+                self.panel(&step, panel, rows.clone(), built, next.unwrap_or(&[]), sums, adds);
             }
             adds = true;
         }
         self.finish(rows, panels, sums);
     }
 
-    /// The blocks of K of all segments, as ranges of tiles.
-    fn blocks(&self) -> impl Iterator<Item = (&Segment<'a>, Range<usize>)> {
-        self.segments.iter().flatten().flat_map(|segment| {
+    /// All of K, a block at a time. A short last segment, which is what an adapter is, joins the block before it.
+    fn steps(&self) -> impl Iterator<Item = Step<'_, 'a>> + Clone {
+        let blocks = |segment: &'_ Segment<'a>| Precision::Bf16.padded_units(segment.lhs.k).div_ceil(KC);
+        let joined = match &self.segments {
+            [Some(_), Some(last)] => Some(last).filter(|last| blocks(last) == 1 && last.is_ready()),
+            _ => None,
+        };
+        let separate = if joined.is_some() { 1 } else { 2 };
+        self.segments[..separate].iter().flatten().flat_map(move |segment| {
             let tiles = Precision::Bf16.padded_units(segment.lhs.k) / TILE;
-            (0..tiles.div_ceil(DEPTH)).map(move |i| (segment, i * DEPTH..tiles.min((i + 1) * DEPTH)))
+            (0..blocks(segment)).map(move |i| Step {
+                first: Block { segment, tiles: (i * DEPTH, tiles.min((i + 1) * DEPTH)) },
+                second: joined.filter(|_| (i + 1) * DEPTH >= tiles).map(Block::whole),
+            })
         })
     }
 
-    /// A block of K of one panel, for all rows of a task.
+    /// A step for one panel and all rows of a task. Meanwhile `next` is brought near.
     fn panel(
         &self,
-        segment: &Segment<'_>,
+        step: &Step<'_, 'a>,
+        panel: usize,
         rows: Range<usize>,
-        tiles: Range<usize>,
-        right: &[u32],
+        built: &mut [u32],
+        next: &[u32],
         sums: &mut [f32],
         adds: bool,
     ) {
-        let left_next = Precision::Bf16.padded_units(segment.lhs.k) * TILE;
-        assert!(right.len() >= tiles.len() * 2 * TILE_UNITS && sums.len() >= rows.len().next_multiple_of(HEIGHT) * NR);
-        assert!(rows.end.next_multiple_of(TILE) / TILE * left_next <= segment.left.cols && rows.start % TILE == 0);
-        for row in rows.clone().step_by(HEIGHT) {
-            let left = segment.left.at(row / TILE * left_next + tiles.start * TILE_UNITS).cast::<u32>();
-            let run = Run { left, left_next, right: right.as_ptr(), depth: tiles.len() };
-            let is_half = rows.end - row <= TILE;
-            let c = sums[(row - rows.start) * NR..].as_mut_ptr();
-            // SAFETY: rows up to the next multiple of 16 were packed, all of K of them; the panel's block and the sums are as large
-            // as was asserted.
-            unsafe { multiply(&[run, Run::NONE], is_half, c, NR, adds) };
+        assert!(sums.len() >= rows.len().next_multiple_of(HEIGHT) * NR && rows.start % TILE == 0);
+        let first = step.first.run(self.isa, panel, &rows, built);
+        let second = step.second.map_or(Run::NONE, |block| block.run(self.isa, panel, &rows, &mut []));
+        let ahead = next.len().div_ceil(rows.len().div_ceil(HEIGHT)).next_multiple_of(TILE);
+        for (row, next) in (0..rows.len()).step_by(HEIGHT).zip(next.chunks(ahead.max(1)).chain(std::iter::repeat(&[][..]))) {
+            prefetch_l2(next);
+            let is_half = rows.len() - row <= TILE;
+            let runs = [first.at(row), second.at(row)];
+            // SAFETY: rows up to the next multiple of 16 were packed, all of K of them, and the panel's blocks are whole, as was
+            // asserted where the runs were made; so are the sums.
+            unsafe { multiply(&runs, is_half, sums[row * NR..].as_mut_ptr(), NR, adds) };
         }
     }
 
@@ -176,26 +226,31 @@ impl<'a> Job<'a> {
 
 multiversion! {
     fn copy(sums: &[f32], stride: usize, c: &mut [f32]) {
-        for (panel, c) in c.chunks_mut(NR).enumerate() {
-            c.copy_from_slice(&sums[panel * stride..panel * stride + c.len()]);
-        }
+        for_panels(sums, stride, c, |_, c, sum| *c = sum);
     }
 }
 
 multiversion! {
     fn add(sums: &[f32], stride: usize, from: &[f32], c: &mut [f32]) {
-        for (panel, (c, from)) in c.chunks_mut(NR).zip(from.chunks(NR)).enumerate() {
-            let sums = &sums[panel * stride..panel * stride + c.len()];
-            c.iter_mut().zip(from).zip(sums).for_each(|((c, from), sum)| *c = from + sum);
-        }
+        let from = &from[..c.len()];
+        for_panels(sums, stride, c, |i, c, sum| *c = from[i] + sum);
     }
 }
 
 multiversion! {
     fn accumulate(sums: &[f32], stride: usize, c: &mut [f32]) {
-        for (panel, c) in c.chunks_mut(NR).enumerate() {
-            let sums = &sums[panel * stride..panel * stride + c.len()];
-            c.iter_mut().zip(sums).for_each(|(c, sum)| *c += sum);
-        }
+        for_panels(sums, stride, c, |_, c, sum| *c += sum);
     }
+}
+
+/// Calls `op(i, c[i], sum)` along a row of C; the sums of the next panel lie `stride` floats on.
+#[inline(always)]
+fn for_panels(sums: &[f32], stride: usize, c: &mut [f32], op: impl Fn(usize, &mut f32, f32)) {
+    let (panels, rest) = c.as_chunks_mut::<NR>();
+    let (whole, rest_first) = (panels.len(), panels.len() * NR);
+    for (panel, c) in panels.iter_mut().enumerate() {
+        let sums: &[f32; NR] = sums[panel * stride..][..NR].try_into().expect("NR sums");
+        c.iter_mut().zip(sums).enumerate().for_each(|(i, (c, sum))| op(panel * NR + i, c, *sum));
+    }
+    rest.iter_mut().enumerate().for_each(|(i, c)| op(rest_first + i, c, sums[whole * stride + i]));
 }

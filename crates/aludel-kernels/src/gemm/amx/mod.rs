@@ -64,6 +64,12 @@ pub(super) struct Run {
 impl Run {
     /// Nothing to add.
     pub(super) const NONE: Run = Run { left: std::ptr::null(), left_next: 0, right: std::ptr::null(), depth: 0 };
+
+    /// The same, `rows` rows further down, a multiple of 16.
+    #[inline]
+    pub(super) fn at(self, rows: usize) -> Run {
+        Run { left: self.left.wrapping_add(rows / TILE * self.left_next), ..self }
+    }
 }
 
 /// `c = runs[0] + runs[1]`, or `c +=` that if it `adds`, summed in this order: 32 columns, and 32 rows or, if `is_half`, 16. Rows of c
