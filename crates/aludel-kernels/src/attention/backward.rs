@@ -166,9 +166,9 @@ struct Task {
 /// Scratch of one task. The queries' operands are packed once for all tiles of keys.
 struct State<'a> {
     query_left: &'a mut [u32],
-    query_right: &'a mut [u32],
+    query_turned: &'a mut [u32],
     slope_left: &'a mut [u32],
-    slope_right: &'a mut [u32],
+    slope_turned: &'a mut [u32],
     key_scores: &'a mut [u32],
     value_scores: &'a mut [u32],
     key_right: &'a mut [u32],
@@ -176,29 +176,33 @@ struct State<'a> {
     slopes: &'a mut [f32],
     packed: &'a mut [u32],
     dq: &'a mut [f32],
+    /// Channels down, keys across.
     dk: &'a mut [f32],
+    /// As `dk`.
     dv: &'a mut [f32],
+    turned: &'a mut [f32],
 }
 
 impl<'a> State<'a> {
-    fn lens(heads: &Heads, longest: usize) -> [usize; 13] {
+    fn lens(heads: &Heads, longest: usize) -> [usize; 14] {
         let (d, padded, p) = (heads.dim, heads.padded_dim(), heads.precision);
         let left = longest.div_ceil(BLOCK) * tile::lhs_len(p, BLOCK, d);
-        let right = longest.div_ceil(BLOCK) * tile::rhs_len(p, padded, BLOCK);
+        let turned = longest.div_ceil(BLOCK) * tile::lhs_len(p, d, BLOCK);
         let nk = tile::rhs_len(p, BLOCK, d);
         [
             left,
-            right,
+            turned,
             left,
-            right,
+            turned,
             nk,
             nk,
             tile::rhs_len(p, padded, BLOCK),
             BLOCK * BLOCK,
             BLOCK * BLOCK,
-            tile::lhs_len(p, BLOCK, BLOCK),
+            tile::lhs_len(p, BLOCK, BLOCK).max(tile::rhs_len(p, BLOCK, BLOCK)),
             longest * padded,
-            BLOCK * padded,
+            d * BLOCK,
+            d * BLOCK,
             BLOCK * padded,
         ]
     }
@@ -210,9 +214,9 @@ impl<'a> State<'a> {
     fn new(heads: &Heads, longest: usize, mut scratch: &'a mut [f32]) -> State<'a> {
         let [
             query_left,
-            query_right,
+            query_turned,
             slope_left,
-            slope_right,
+            slope_turned,
             key_scores,
             value_scores,
             key_right,
@@ -222,13 +226,14 @@ impl<'a> State<'a> {
             dq,
             dk,
             dv,
+            turned,
         ] = State::lens(heads, longest);
         let rest = &mut scratch;
         State {
             query_left: split(rest, query_left),
-            query_right: split(rest, query_right),
+            query_turned: split(rest, query_turned),
             slope_left: split(rest, slope_left),
-            slope_right: split(rest, slope_right),
+            slope_turned: split(rest, slope_turned),
             key_scores: split(rest, key_scores),
             value_scores: split(rest, value_scores),
             key_right: split(rest, key_right),
@@ -238,6 +243,7 @@ impl<'a> State<'a> {
             dq: split(rest, dq),
             dk: split(rest, dk),
             dv: split(rest, dv),
+            turned: split(rest, turned),
         }
     }
 }
@@ -266,7 +272,7 @@ impl Job {
         let Heads { dim: d, scale, precision: p, .. } = self.heads;
         let (ld, isa) = (self.heads.padded_dim(), self.isa);
         let (query_column, key_column) = (task.query_head * d, task.query_head / self.heads.group() * d);
-        let (left_len, right_len) = (tile::lhs_len(p, BLOCK, d), tile::rhs_len(p, ld, BLOCK));
+        let (left_len, turned_len) = (tile::lhs_len(p, BLOCK, d), tile::lhs_len(p, d, BLOCK));
         let first_tile = task.keys.start / BLOCK;
         for (i, queries) in tiles(task.row.len()).enumerate().skip(first_tile) {
             let (first, m) = (task.row.start + queries.start, queries.len());
@@ -274,9 +280,9 @@ impl Job {
             let (query, slope) =
                 unsafe { (self.q.block(first, m, query_column, d), self.dout.block(first, m, query_column, d)) };
             tile::lhs_rows(isa, p, query, self.q.ld, (m, d), scale, &mut state.query_left[i * left_len..]);
-            tile::rhs_kn(isa, p, query, self.q.ld, (d, m), &mut state.query_right[i * right_len..]);
+            tile::lhs_columns(isa, p, query, self.q.ld, (d, m), &mut state.query_turned[i * turned_len..]);
             tile::lhs_rows(isa, p, slope, self.dout.ld, (m, d), 1.0, &mut state.slope_left[i * left_len..]);
-            tile::rhs_kn(isa, p, slope, self.dout.ld, (d, m), &mut state.slope_right[i * right_len..]);
+            tile::lhs_columns(isa, p, slope, self.dout.ld, (d, m), &mut state.slope_turned[i * turned_len..]);
             state.dq[queries.start * ld..queries.end * ld].fill(0.0);
         }
         for (j, keys) in tiles(task.keys.end).enumerate().skip(first_tile) {
@@ -289,12 +295,9 @@ impl Job {
             tile::rhs_kn(isa, p, key, self.k.ld, (d, n), state.key_right);
             for (i, queries) in tiles(task.row.len()).enumerate().skip(j) {
                 let m = queries.len();
-                let (left, right) = (i * left_len, i * right_len);
+                let (left, turned) = (i * left_len, i * turned_len);
                 // of the tile on the diagonal, half is seen
-                let (seen, shown) = match i > j {
-                    true => (Part::All, Part::All),
-                    false => (Part::Below { seen: 1 }, Part::Above { seen: 1 }),
-                };
+                let seen = if i > j { Part::All } else { Part::Below { seen: 1 } };
                 for (lhs, rhs, target) in [
                     (&state.query_left[left..], &*state.key_scores, &mut *state.scores),
                     (&state.slope_left[left..], &*state.value_scores, &mut *state.slopes),
@@ -314,24 +317,23 @@ impl Job {
                     softmax_slopes(isa, visible, lse, delta, scale, scores, slopes);
                 }
                 for (lhs, rhs, target) in [
-                    (&*state.scores, &state.slope_right[right..], &mut *state.dv),
-                    (&*state.slopes, &state.query_right[right..], &mut *state.dk),
+                    (&state.slope_turned[turned..], &*state.scores, &mut *state.dv),
+                    (&state.query_turned[turned..], &*state.slopes, &mut *state.dk),
                 ] {
-                    tile::lhs_columns(isa, p, lhs, BLOCK, (n, m), state.packed);
-                    let product = Product::new(state.packed, rhs, (n, d, m));
-                    Product { lhs_part: shown, accumulates: i > j, ..product }.run(isa, p, target, ld);
+                    tile::rhs_kn(isa, p, rhs, BLOCK, (n, m), state.packed);
+                    let product = Product::new(lhs, state.packed, (d, n, m));
+                    Product { rhs_part: seen, accumulates: i > j, ..product }.run(isa, p, target, BLOCK);
                 }
                 tile::lhs_rows(isa, p, state.slopes, BLOCK, (m, n), 1.0, state.packed);
                 let product = Product::new(state.packed, state.key_right, (m, d, n));
                 let dq = &mut state.dq[queries.start * ld..];
                 Product { lhs_part: seen, accumulates: true, ..product }.run(isa, p, dq, ld);
             }
-            for r in 0..n {
-                // SAFETY: this head's columns of these keys, as the caller promises.
-                unsafe {
-                    let source = r * ld..r * ld + d;
-                    self.dk_parts.part_mut(first + r, query_column, d).copy_from_slice(&state.dk[source.clone()]);
-                    self.dv_parts.part_mut(first + r, query_column, d).copy_from_slice(&state.dv[source]);
+            for (gradient, parts) in [(&*state.dk, self.dk_parts), (&*state.dv, self.dv_parts)] {
+                tile::transposed(isa, gradient, BLOCK, (d, n), state.turned, ld);
+                for (r, row) in state.turned.chunks_exact(ld).enumerate().take(n) {
+                    // SAFETY: this head's columns of these keys, as the caller promises.
+                    unsafe { parts.part_mut(first + r, query_column, d) }.copy_from_slice(&row[..d]);
                 }
             }
         }

@@ -77,6 +77,7 @@ pub(super) struct State<'a> {
     pub(super) scores: &'a mut [f32],
     pub(super) packed_scores: &'a mut [u32],
     pub(super) out: &'a mut [f32],
+    turned: &'a mut [f32],
     pub(super) maximum: &'a mut [f32],
     pub(super) sum: &'a mut [f32],
 }
@@ -86,15 +87,16 @@ impl<'a> State<'a> {
         State::lens(heads).iter().sum()
     }
 
-    fn lens(heads: &Heads) -> [usize; 8] {
+    fn lens(heads: &Heads) -> [usize; 9] {
         let (stacked, d, p) = (heads.group() * BLOCK, heads.padded_dim(), heads.precision);
         [
             tile::lhs_len(p, stacked, heads.dim),
             tile::lhs_len(p, BLOCK, heads.dim),
-            tile::rhs_len(p, d, BLOCK),
+            tile::lhs_len(p, heads.dim, BLOCK),
             BLOCK.max(heads.group()) * BLOCK,
-            tile::lhs_len(p, BLOCK, BLOCK),
+            tile::lhs_len(p, BLOCK, BLOCK).max(tile::rhs_len(p, BLOCK, BLOCK)),
             stacked * d,
+            BLOCK * d,
             stacked,
             stacked,
         ]
@@ -102,7 +104,7 @@ impl<'a> State<'a> {
 
     pub(super) fn new(isa: Isa, heads: &Heads, mut scratch: &'a mut [f32]) -> State<'a> {
         let rest = &mut scratch;
-        let [query, key, value, scores, packed_scores, out, maximum, sum] = State::lens(heads);
+        let [query, key, value, scores, packed_scores, out, turned, maximum, sum] = State::lens(heads);
         State {
             isa,
             query: split(rest, query),
@@ -111,6 +113,7 @@ impl<'a> State<'a> {
             scores: split(rest, scores),
             packed_scores: split(rest, packed_scores),
             out: split(rest, out),
+            turned: split(rest, turned),
             maximum: split(rest, maximum),
             sum: split(rest, sum),
         }
@@ -124,7 +127,8 @@ impl<'a> State<'a> {
     }
 
     /// Attends from queries at positions `first ..` to all keys at positions below `end`. Scores have keys down and queries across: what
-    /// the softmax needs of a query then runs down a column, side by side with its neighbours.
+    /// the softmax needs of a query then runs down a column, side by side with its neighbours. The output has channels down: weights
+    /// are then a right-hand operand as they lie.
     ///
     /// # Safety
     /// No one writes q meanwhile.
@@ -137,18 +141,18 @@ impl<'a> State<'a> {
         end: usize,
         keys: impl Fn(usize) -> Keys<'k>,
     ) {
-        let (d, ld, p, isa, m) = (heads.dim, heads.padded_dim(), heads.precision, self.isa, query.count);
+        let (d, p, isa, m) = (heads.dim, heads.precision, self.isa, query.count);
         let packed_query = tile::rhs_len(p, BLOCK, d);
         for (g, to) in self.query.chunks_exact_mut(packed_query).enumerate() {
             // SAFETY: q is only read.
             let rows = unsafe { query.view.block(query.row, m, (head * heads.group() + g) * d, d) };
             tile::rhs_nk(isa, p, rows, query.view.ld, (m, d), heads.scale, to);
         }
-        self.clear(heads.group() * BLOCK, ld);
+        self.clear(heads.group() * BLOCK, d);
         for j in 0..end.div_ceil(BLOCK) {
             let Keys { key, key_ld, value, value_ld, count: n } = keys(j);
             tile::lhs_rows(isa, p, key, key_ld, (n, d), 1.0, self.key);
-            tile::rhs_kn(isa, p, value, value_ld, (d, n), self.value);
+            tile::lhs_columns(isa, p, value, value_ld, (d, n), self.value);
             // keys of this tile that the first query sees
             let seen = (first + 1).saturating_sub(j * BLOCK);
             for g in 0..heads.group() {
@@ -158,17 +162,23 @@ impl<'a> State<'a> {
                     ..Product::new(self.key, &self.query[g * packed_query..], (n, m, d))
                 };
                 product.run(isa, p, scores, BLOCK);
-                let out = &mut self.out[g * BLOCK * ld..(g + 1) * BLOCK * ld];
+                let out = &mut self.out[g * BLOCK * d..(g + 1) * BLOCK * d];
                 let (maximum, sum) = (&mut self.maximum[rows.clone()], &mut self.sum[rows]);
-                online_softmax(isa, scores, n, m, seen, maximum, sum, out, ld);
-                tile::lhs_columns(isa, p, scores, BLOCK, (m, n), self.packed_scores);
+                online_softmax(isa, scores, n, m, seen, maximum, sum, out);
+                tile::rhs_kn(isa, p, scores, BLOCK, (m, n), self.packed_scores);
                 let product = Product {
-                    lhs_part: Part::Below { seen },
+                    rhs_part: Part::Above { seen },
                     accumulates: true,
-                    ..Product::new(self.packed_scores, self.value, (m, d, n))
+                    ..Product::new(self.value, self.packed_scores, (d, m, n))
                 };
-                product.run(isa, p, out, ld);
+                product.run(isa, p, out, BLOCK);
             }
+        }
+        // as `run_cached` leaves it: queries down
+        let ld = heads.padded_dim();
+        for g in (0..heads.group()).rev() {
+            tile::transposed(isa, &self.out[g * BLOCK * d..], BLOCK, (d, m), self.turned, ld);
+            self.out[g * BLOCK * ld..][..m * ld].copy_from_slice(&self.turned[..m * ld]);
         }
     }
 
@@ -211,7 +221,7 @@ multiversion! {
 
 multiversion! {
     /// Turns a tile of scores, `n` keys down and `m` queries across, into weights relative to each query's new running maximum, and
-    /// rescales sums and outputs to it. Query i sees the first `seen + i` keys. A sum runs over the keys in the order of
+    /// rescales sums and outputs, channels down, to it. Query i sees the first `seen + i` keys. A sum runs over the keys in the order of
     /// [`crate::simd::lane_sum`], so that generation, which has queries down, comes to the same bits.
     fn online_softmax(
         scores: &mut [f32],
@@ -221,7 +231,6 @@ multiversion! {
         maximum: &mut [f32],
         sum: &mut [f32],
         out: &mut [f32],
-        ld: usize,
     ) {
         const WIDE: usize = BLOCK / LANES;
         let (scores, maximum, sum) =
@@ -268,9 +277,9 @@ multiversion! {
             }
             maximum[group] = top;
         }
-        for (out, &factor) in out.chunks_exact_mut(ld).zip(corrections.as_flattened()).take(m) {
-            if factor != 1.0 {
-                out.iter_mut().for_each(|o| *o *= factor);
+        if corrections.as_flattened()[..m].iter().any(|factor| *factor != 1.0) {
+            for out in out.as_chunks_mut::<BLOCK>().0 {
+                out.iter_mut().zip(corrections.as_flattened()).for_each(|(out, factor)| *out *= factor);
             }
         }
     }

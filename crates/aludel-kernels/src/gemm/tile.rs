@@ -125,6 +125,21 @@ pub(crate) fn rhs_kn_row(precision: Precision, row: &[f32], depth: usize, k: usi
     }
 }
 
+/// `to[j·to_ld + i] = from[i·ld + j]` for `rows` rows of `columns` floats. What lies between the rows of `to` may become zero.
+pub(crate) fn transposed(
+    isa: Isa,
+    from: &[f32],
+    ld: usize,
+    (rows, columns): (usize, usize),
+    to: &mut [f32],
+    to_ld: usize,
+) {
+    for row in (0..rows).step_by(16) {
+        let (count, to) = (16.min(rows - row), bytemuck::cast_slice_mut(&mut to[row..]));
+        transpose(isa, Precision::F32, &from[row * ld..], ld, (count, columns), 1.0, to, to_ld);
+    }
+}
+
 /// Calls `pack(first column, columns, target)` for every 16 columns; columns past `n` and units past `k` become zero.
 fn rhs_panels(precision: Precision, n: usize, k: usize, to: &mut [u32], pack: impl Fn(usize, usize, &mut [u32])) {
     let (units, used) = (precision.padded_units(k), precision.units(k));
@@ -154,6 +169,15 @@ pub(crate) enum Part {
 }
 
 impl Part {
+    /// Of so many rows, those from the first to the last that matter in any of these columns.
+    fn rows(self, columns: Range<usize>, rows: usize) -> Range<usize> {
+        match self {
+            Part::All => 0..rows,
+            Part::Below { seen } => (columns.start + 1).saturating_sub(seen).min(rows)..rows,
+            Part::Above { seen } => 0..rows.min(seen + columns.end - 1),
+        }
+    }
+
     /// Of so many columns, those from the first to the last that matter in any of these rows.
     fn columns(self, rows: Range<usize>, columns: usize) -> Range<usize> {
         match self {
@@ -177,14 +201,23 @@ pub(crate) struct Product<'a> {
     pub(crate) wanted: Part,
     /// Outside this part, `lhs` is zero.
     pub(crate) lhs_part: Part,
+    /// Outside this part, `rhs` is zero.
+    pub(crate) rhs_part: Part,
     pub(crate) accumulates: bool,
 }
 
 impl<'a> Product<'a> {
     /// `c = lhs·rhs`, all of it.
     pub(crate) fn new(lhs: &'a [u32], rhs: &'a [u32], shape: (usize, usize, usize)) -> Product<'a> {
-        let (wanted, lhs_part) = (Part::All, Part::All);
-        Product { lhs, rhs, shape, packed_depth: shape.2, wanted, lhs_part, accumulates: false }
+        let (wanted, lhs_part, rhs_part) = (Part::All, Part::All, Part::All);
+        Product { lhs, rhs, shape, packed_depth: shape.2, wanted, lhs_part, rhs_part, accumulates: false }
+    }
+
+    /// What of the depth matters to these rows and columns of c.
+    fn depth(&self, rows: Range<usize>, columns: Range<usize>) -> Range<usize> {
+        let k = self.shape.2;
+        let (left, right) = (self.lhs_part.columns(rows, k), self.rhs_part.rows(columns, k));
+        left.start.max(right.start)..left.end.min(right.end)
     }
 
     /// `c` holds rows of columns rounded up to [`NR`] floats, `ld` apart. What does not matter is skipped in whole register tiles.
@@ -209,8 +242,9 @@ impl<'a> Product<'a> {
                 if wanted.end <= column || wanted.start >= column + NR {
                     continue;
                 }
-                let depth = self.lhs_part.columns(row..row + height, k);
-                let (u0, u1) = (depth.start / precision.per_unit(), precision.units(depth.end));
+                let depth = self.depth(row..row + height, column..n.min(column + NR));
+                let u0 = depth.start / precision.per_unit();
+                let u1 = precision.units(depth.end).max(u0);
                 // SAFETY: offsets lie within the three slices, by the assertion above.
                 unsafe {
                     let target = c.as_mut_ptr().add(row * ld + column);
@@ -249,10 +283,10 @@ impl<'a> Product<'a> {
         for row in (0..m).step_by(2 * TILE) {
             let height = (2 * TILE).min(m - row);
             let wanted = self.wanted.columns(row..row + height, n);
-            let depth = self.lhs_part.columns(row..row + height, k);
-            let (first, last) = (depth.start / (2 * TILE), depth.end.div_ceil(2 * TILE));
             let is_half = height <= TILE;
             for column in (wanted.start / NR * NR..wanted.end).step_by(NR) {
+                let depth = self.depth(row..row + height, column..n.min(column + NR));
+                let (first, last) = (depth.start / (2 * TILE), depth.end.div_ceil(2 * TILE));
                 let run = Run {
                     left: self.lhs[row / TILE * left_next + first * TILE_UNITS..].as_ptr(),
                     left_next,

@@ -190,7 +190,9 @@ impl<'a> Job<'a> {
         let first = step.first.run(self.isa, panel, &rows, built);
         let second = step.second.map_or(Run::NONE, |block| block.run(self.isa, panel, &rows, &mut []));
         let ahead = next.len().div_ceil(rows.len().div_ceil(HEIGHT)).next_multiple_of(TILE);
-        for (row, next) in (0..rows.len()).step_by(HEIGHT).zip(next.chunks(ahead.max(1)).chain(std::iter::repeat(&[][..]))) {
+        for (row, next) in
+            (0..rows.len()).step_by(HEIGHT).zip(next.chunks(ahead.max(1)).chain(std::iter::repeat(&[][..])))
+        {
             prefetch_l2(next);
             let is_half = rows.len() - row <= TILE;
             let runs = [first.at(row), second.at(row)];
