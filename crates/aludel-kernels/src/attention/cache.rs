@@ -7,7 +7,7 @@ use super::{BLOCK, Heads, assert_rows_apart, list_pieces, room_for_pieces};
 use crate::device::{Context, Mat, assert_apart};
 use crate::gemm::tile::{self, Part, Product};
 use crate::profile::Kind;
-use crate::simd::{exp, lane_max, lane_sum, multiversion};
+use crate::simd::{exp, lane_max, lane_sum, multiversion, prefetch_l2};
 
 /// Keys and values of past tokens for generation: `[layer][block][kv head]` tiles of [`BLOCK`] positions, packed for the products
 /// that read them and rounded as [`Heads::precision`] says.
@@ -232,18 +232,26 @@ impl State<'_> {
         self.clear(groups * m, ld);
         for j in 0..end.div_ceil(BLOCK) {
             let Keys { key, value, count: n } = keys(j);
+            if (j + 1) * BLOCK < end {
+                // blocks lie anywhere, so that the processor cannot guess the next one
+                let next = keys(j + 1);
+                [next.key, next.value].into_iter().for_each(prefetch_l2);
+            }
             // keys of this block that the first query sees
             let seen = (first + 1).saturating_sub(j * BLOCK);
             for g in 0..groups {
-                let (scores, rows) = (&mut self.scores[..m * BLOCK], g * m..(g + 1) * m);
+                let rows = g * m..(g + 1) * m;
                 let product = Product {
                     wanted: Part::Below { seen },
                     ..Product::new(&self.query[g * packed_query..], key, (m, n, d))
                 };
-                product.run(isa, p, scores, BLOCK);
-                let out = &mut self.out[g * m * ld..(g + 1) * m * ld];
+                product.run(isa, p, self.scores, BLOCK);
+                let scores = &mut self.scores[..m * BLOCK];
+                // the rows beyond are those of the next group, or nobody's
+                let out_end = if g + 1 == groups { self.out.len() } else { (g + 1) * m * ld };
+                let out = &mut self.out[g * m * ld..out_end];
                 let (maximum, sum) = (&mut self.maximum[rows.clone()], &mut self.sum[rows]);
-                online_softmax(isa, scores, n, seen, maximum, sum, out, ld);
+                online_softmax(isa, scores, n, seen, maximum, sum, &mut out[..m * ld], ld);
                 tile::lhs_rows(isa, p, scores, BLOCK, (m, n), 1.0, self.packed_scores);
                 let product = Product {
                     packed_depth: BLOCK,

@@ -220,7 +220,8 @@ impl<'a> Product<'a> {
         left.start.max(right.start)..left.end.min(right.end)
     }
 
-    /// `c` holds rows of columns rounded up to [`NR`] floats, `ld` apart. What does not matter is skipped in whole register tiles.
+    /// `c` holds rows of columns rounded up to [`NR`] floats, `ld` apart. What does not matter is skipped in whole register tiles. Where c
+    /// has rows beyond those of the product, up to the next multiple of 16 may be overwritten.
     pub(crate) fn run(&self, isa: Isa, precision: Precision, c: &mut [f32], ld: usize) {
         let (m, n, k) = self.shape;
         let (padded, units, packed_units) =
@@ -280,6 +281,7 @@ impl<'a> Product<'a> {
                 && padded <= ld
                 && (m == 0 || c.len() >= (m - 1) * ld + padded)
         );
+        let rows_there = c.len().saturating_sub(padded) / ld + 1;
         for row in (0..m).step_by(2 * TILE) {
             let height = (2 * TILE).min(m - row);
             let wanted = self.wanted.columns(row..row + height, n);
@@ -297,7 +299,7 @@ impl<'a> Product<'a> {
                 // SAFETY: the operands hold the tiles of these rows and columns, by the assertion above; c holds `height` rows, and
                 // rows that it does not hold go to a tile of their own.
                 unsafe {
-                    if height % TILE == 0 {
+                    if row + height.next_multiple_of(TILE) <= rows_there {
                         amx::multiply(&[run, Run::NONE], is_half, target.as_mut_ptr(), ld, self.accumulates);
                         continue;
                     }
