@@ -31,6 +31,18 @@ pub enum Error {
     #[error(transparent)]
     Text(#[from] aludel_text::Error),
 
+    /// An instruction set that this processor lacks.
+    #[error(
+        "student.instruction_set = \"{wanted}\": this processor, or its system, does not have it; it has {has}. Set one of these, or \"auto\" \
+         for the best of them (the variable ALUDEL_ISA sets it too). A run that was begun with it goes on where it is there"
+    )]
+    InstructionSet {
+        /// What was asked for.
+        wanted: &'static str,
+        /// What there is.
+        has: String,
+    },
+
     /// A run folder that already holds a run.
     #[error(
         "{path}: this folder already holds a run; continue it with --resume, or give another --output-dir to keep both"

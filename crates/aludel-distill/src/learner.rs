@@ -7,7 +7,7 @@ use std::path::Path;
 
 use aludel_kernels::linear::Precision;
 use aludel_kernels::optim::{self, State};
-use aludel_kernels::{Context, Mat, Region, rng};
+use aludel_kernels::{Context, Isa, Mat, Region, rng};
 use aludel_model::adapter::{Adapter, AdapterOptions, Init, resolve_targets};
 use aludel_model::decoder::{Active, Attention, Decoder, Hold, Kept, Pass, StepDropout};
 use aludel_model::student::Student;
@@ -16,21 +16,65 @@ use aludel_traces::cache::TokenRow;
 use crate::error::{Error, Result};
 use crate::new_rows;
 use crate::objective::{Objective, Targets};
-use crate::settings::{Dtype, InitLora, Recipe, StudentSettings, TargetModules};
+use crate::settings::{Dtype, InitLora, InstructionSet, Recipe, StudentSettings, TargetModules};
 
 /// How a recipe's `student.dtype` lets weights be held.
 pub fn hold(dtype: Dtype) -> Hold {
     match dtype {
-        // bf16 halves the memory that weights take and is what larger machines multiply natively
+        // bf16 halves the memory that weights take, and all of a weight is read for each token that is generated
         Dtype::Auto | Dtype::Bf16 => Hold::Packed(Precision::Bf16),
         Dtype::F32 => Hold::Packed(Precision::F32),
         Dtype::File => Hold::Stored,
     }
 }
 
-/// A context for the recipe's device and threads.
-pub fn context(settings: &StudentSettings) -> Context {
-    Context::cpu(settings.threads)
+/// The settings with what this machine makes of "auto": the instruction set, and the precision that trains fastest on it. A run
+/// records them, so that it goes on as it began.
+///
+/// # Errors
+/// [`Error::InstructionSet`]: the processor lacks what is asked for.
+pub fn settled(settings: &StudentSettings) -> Result<StudentSettings> {
+    let isa = isa(settings.instruction_set, Isa::supported())?;
+    let instruction_set = match isa {
+        Isa::Portable => InstructionSet::Portable,
+        Isa::Avx2 => InstructionSet::Avx2,
+        Isa::Avx512 => InstructionSet::Avx512,
+        Isa::Avx512Bf16 => InstructionSet::Avx512Bf16,
+        Isa::Amx => InstructionSet::Amx,
+    };
+    let dtype = match settings.dtype {
+        Dtype::Auto if isa.favours_bf16() => Dtype::Bf16,
+        Dtype::Auto => Dtype::F32,
+        given => given,
+    };
+    Ok(StudentSettings { instruction_set, dtype, ..settings.clone() })
+}
+
+/// The instruction set that is meant, of those that are there, the best last.
+fn isa(wanted: InstructionSet, has: &[Isa]) -> Result<Isa> {
+    let wanted = match wanted {
+        InstructionSet::Auto => return Ok(has.last().copied().unwrap_or(Isa::Portable)),
+        InstructionSet::Portable => Isa::Portable,
+        InstructionSet::Avx2 => Isa::Avx2,
+        InstructionSet::Avx512 => Isa::Avx512,
+        InstructionSet::Avx512Bf16 => Isa::Avx512Bf16,
+        InstructionSet::Amx => Isa::Amx,
+    };
+    match has.contains(&wanted) {
+        true => Ok(wanted),
+        false => {
+            let has: Vec<_> = has.iter().map(|isa| isa.name()).collect();
+            Err(Error::InstructionSet { wanted: wanted.name(), has: has.join(", ") })
+        }
+    }
+}
+
+/// A context for the settings' device, threads and instruction set.
+///
+/// # Errors
+/// [`Error::InstructionSet`].
+pub fn context(settings: &StudentSettings) -> Result<Context> {
+    Ok(Context::cpu(settings.threads).with_isa(isa(settings.instruction_set, Isa::supported())?))
 }
 
 /// A student with its adapter and optimiser state.
@@ -137,7 +181,7 @@ impl Learner {
         if hold == Hold::Stored {
             return Err(Error::StoredWeights);
         }
-        let mut ctx = context(&recipe.student);
+        let mut ctx = context(&recipe.student)?;
         let decoder = Decoder::load(&mut ctx, &student.config, &student.weights, hold, recipe.train.max_length)?;
         let adapter = match checkpoint.or(recipe.train.init_adapter.as_deref()) {
             Some(path) => {
@@ -333,4 +377,32 @@ fn adapter_options(student: &Student, added: &[u32], recipe: &Recipe) -> Result<
         seed: rng::mix(recipe.train.seed, 0x6164_6170),
         rows: if added.is_empty() { None } else { Some(new_rows::by_meaning(student, added)?) },
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_instruction_set_is_taken_or_refused_and_never_replaced() {
+        let has = [Isa::Portable, Isa::Avx2];
+        assert_eq!(isa(InstructionSet::Auto, &has).unwrap(), Isa::Avx2);
+        assert_eq!(isa(InstructionSet::Portable, &has).unwrap(), Isa::Portable);
+        let error = isa(InstructionSet::Amx, &has).unwrap_err().to_string();
+        assert!(
+            error.contains("\"amx\"") && error.contains("it has portable, avx2") && error.contains("\"auto\""),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn auto_becomes_what_this_machine_has() {
+        let settled = settled(&StudentSettings::default()).unwrap();
+        assert_ne!(settled.instruction_set, InstructionSet::Auto);
+        assert_eq!(settled.dtype == Dtype::Bf16, Isa::detect().favours_bf16());
+        let given = StudentSettings { dtype: Dtype::F32, instruction_set: InstructionSet::Portable, ..settled };
+        assert_eq!(super::settled(&given).unwrap(), given);
+        let portable = StudentSettings { dtype: Dtype::Auto, ..given.clone() };
+        assert_eq!(super::settled(&portable).unwrap(), given, "without bf16 products f32 trains faster");
+    }
 }

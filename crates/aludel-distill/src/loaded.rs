@@ -53,7 +53,7 @@ impl Loaded {
         context_tokens: usize,
     ) -> Result<Loaded> {
         let student = Student::open(model)?;
-        let mut ctx = context(settings);
+        let mut ctx = context(settings)?;
         let positions = student.config.max_position_embeddings.min(context_tokens);
         let decoder = Decoder::load(&mut ctx, &student.config, &student.weights, hold(settings.dtype), positions)?;
         let text = match adapter {

@@ -15,45 +15,49 @@ pub fn flops(isa: Isa, precision: Precision, threads: usize) -> f64 {
     assert!(Isa::supported().contains(&isa), "this processor lacks {}", isa.name());
     let begun = Instant::now();
     let operations: f64 = std::thread::scope(|scope| {
-        let workers: Vec<_> = (0..threads.max(1)).map(|_| scope.spawn(move || busy(isa, precision))).collect();
+        let workers: Vec<_> = (0..threads.max(1)).map(|_| scope.spawn(move || busy(isa, precision, ROUNDS))).collect();
         workers.into_iter().map(|worker| worker.join().unwrap_or(0.0)).sum()
     });
     operations / begun.elapsed().as_secs_f64()
 }
 
-/// Runs [`ROUNDS`] rounds of independent multiply-adds; returns how many operations that was.
-fn busy(isa: Isa, precision: Precision) -> f64 {
+/// [`flops`] of this thread in some milliseconds: enough to tell units apart of which one is twice as fast.
+pub(crate) fn flops_briefly(isa: Isa, precision: Precision) -> f64 {
+    let begun = Instant::now();
+    busy(isa, precision, ROUNDS / 30) / begun.elapsed().as_secs_f64()
+}
+
+/// Runs so many rounds of independent multiply-adds; returns how many operations that was.
+fn busy(isa: Isa, precision: Precision, rounds: u64) -> f64 {
     match isa {
-        Isa::Amx if precision == Precision::Bf16 => crate::gemm::amx_busy(ROUNDS / 4),
+        Isa::Amx if precision == Precision::Bf16 => crate::gemm::amx_busy(rounds / 4),
         // SAFETY: `flops` asserted that the processor has the features.
         #[cfg(target_arch = "x86_64")]
-        Isa::Avx512Bf16 if precision == Precision::Bf16 => unsafe { x86::bf16() },
+        Isa::Avx512Bf16 if precision == Precision::Bf16 => unsafe { x86::bf16(rounds) },
         // SAFETY: as above.
         #[cfg(target_arch = "x86_64")]
-        Isa::Avx512 | Isa::Avx512Bf16 | Isa::Amx => unsafe { x86::avx512() },
+        Isa::Avx512 | Isa::Avx512Bf16 | Isa::Amx => unsafe { x86::avx512(rounds) },
         // SAFETY: as above.
         #[cfg(target_arch = "x86_64")]
-        Isa::Avx2 => unsafe { x86::avx2() },
-        _ => portable(),
+        Isa::Avx2 => unsafe { x86::avx2(rounds) },
+        _ => portable(rounds / 8),
     }
 }
 
-fn portable() -> f64 {
+fn portable(rounds: u64) -> f64 {
     let mut sums = [[1f32; 4]; 8];
-    for _ in 0..ROUNDS / 8 {
+    for _ in 0..rounds {
         for sum in sums.iter_mut().flatten() {
             *sum = *sum * 0.999 + 0.001;
         }
     }
     std::hint::black_box(sums);
-    (ROUNDS / 8 * 8 * 4 * 2) as f64
+    (rounds * 8 * 4 * 2) as f64
 }
 
 #[cfg(target_arch = "x86_64")]
 mod x86 {
     use std::arch::x86_64::*;
-
-    use super::ROUNDS;
 
     /// Enough independent sums to cover the latency of two units.
     const SUMS: usize = 12;
@@ -61,16 +65,16 @@ mod x86 {
     macro_rules! peak {
         ($name:ident, $features:literal, $zero:expr, $factor:expr, $fma:expr, $operations:literal) => {
             #[target_feature(enable = $features)]
-            pub(super) fn $name() -> f64 {
+            pub(super) fn $name(rounds: u64) -> f64 {
                 let mut sums = [$zero; SUMS];
                 let factor = $factor;
-                for _ in 0..ROUNDS {
+                for _ in 0..rounds {
                     for sum in &mut sums {
                         *sum = $fma(*sum, factor);
                     }
                 }
                 std::hint::black_box(sums);
-                (ROUNDS * SUMS as u64 * $operations) as f64
+                (rounds * SUMS as u64 * $operations) as f64
             }
         };
     }

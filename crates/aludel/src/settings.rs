@@ -83,6 +83,15 @@ impl Flags {
     }
 }
 
+/// Names an instruction set for every command, which comes between recipe and flags.
+const INSTRUCTION_SET: &str = "ALUDEL_ISA";
+
+fn own_instruction_set() -> Option<Assignment> {
+    let name = std::env::var(INSTRUCTION_SET).ok().filter(|name| !name.is_empty())?;
+    let key = "student.instruction_set".to_owned();
+    Some(Assignment { key, value: Some(Value::String(name)), origin: INSTRUCTION_SET.to_owned() })
+}
+
 /// The recipe that file, flags and `--set` make together, checked, with its paths made absolute. Settings that were
 /// accepted without effect are logged.
 ///
@@ -97,7 +106,8 @@ pub(crate) fn resolve(args: &RecipeArgs, flags: Flags) -> anyhow::Result<Recipe>
     let mut problems = Vec::new();
     let assignments =
         args.assignments.iter().filter_map(|text| read_assignment(text).map_err(|problem| problems.push(problem)).ok());
-    for assignment in flags.given.into_iter().chain(assignments.collect::<Vec<_>>()) {
+    let own = own_instruction_set().into_iter();
+    for assignment in own.chain(flags.given).chain(assignments.collect::<Vec<_>>()) {
         assign(&mut table, &assignment);
         origins.insert(assignment.key, assignment.origin);
     }

@@ -336,3 +336,41 @@ fn what_would_spoil_a_run_is_refused_by_name() {
     );
     check(train(&workshop, "run", &["--resume"]), 1, &["is not what the run was started on"]);
 }
+
+/// The variable names the instruction set; the run records it, and goes on with it where the variable is gone.
+#[test]
+fn a_run_keeps_the_instruction_set_that_it_began_with() {
+    let workshop = workshop();
+    let run = |folder: &str, isa: &str, more: &[&str]| {
+        let arguments = [BASE, &["--output-dir", folder, "--max-steps", "4"], more].concat();
+        let mut command = workshop.command(&arguments);
+        command.env("ALUDEL_ISA", isa);
+        command.output().unwrap()
+    };
+    summary(&run("portable", "portable", &[]), 0);
+    let recipe = fs::read_to_string(workshop.path("portable/recipe.toml")).unwrap();
+    assert!(recipe.contains("instruction_set = \"portable\"") && recipe.contains("dtype = \"f32\""), "{recipe}");
+
+    // cut after the checkpoint of step 3, and gone on without the variable: the same bits
+    let cut = run("cut", "portable", &["--set", "train.save_total_limit=5"]);
+    summary(&cut, 0);
+    fs::remove_dir_all(workshop.path("cut/checkpoint-4")).ok();
+    fs::remove_dir_all(workshop.path("cut/adapter")).ok();
+    summary(&run("cut", "", &["--set", "train.save_total_limit=5", "--resume"]), 0);
+    let adapter = |folder: &str| fs::read(workshop.path(folder).join("adapter/adapter_model.safetensors")).unwrap();
+    assert_eq!(adapter("cut"), adapter("portable"));
+
+    // what nobody chose is chosen once
+    summary(&run("auto", "", &[]), 0);
+    let recipe = fs::read_to_string(workshop.path("auto/recipe.toml")).unwrap();
+    assert!(recipe.contains("instruction_set = ") && !recipe.contains("instruction_set = \"auto\""), "{recipe}");
+
+    let refused = run("other", "sse9", &[]);
+    let errors = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert_eq!(refused.status.code(), Some(2), "{errors}");
+    assert!(errors.contains("ALUDEL_ISA") && errors.contains("sse9") && errors.contains("avx512-bf16"), "{errors}");
+    let other = run("portable", "avx2", &["--resume"]);
+    let errors = String::from_utf8_lossy(&other.stderr).into_owned();
+    assert_eq!(other.status.code(), Some(1), "{errors}");
+    assert!(errors.contains("student.instruction_set: \"portable\" → \"avx2\""), "{errors}");
+}

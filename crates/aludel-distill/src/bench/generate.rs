@@ -70,7 +70,7 @@ pub fn bench_generate(
 ) -> Result<GenerateBench> {
     let begun = Instant::now();
     let student = Student::open(model)?;
-    let mut ctx = context(settings);
+    let mut ctx = context(settings)?;
     // those whose prompts are read first write while the others wait
     let most = options.batch_sizes.iter().copied().max().unwrap_or(1);
     let waiting = (most * options.prompt_length).div_ceil(options.prefill_length) + 1;

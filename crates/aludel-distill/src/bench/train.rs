@@ -14,7 +14,7 @@ use serde::Serialize;
 
 use super::{invented_tokens, median};
 use crate::error::Result;
-use crate::learner::Learner;
+use crate::learner::{Learner, settled};
 use crate::objective::CrossEntropy;
 use crate::settings::Recipe;
 
@@ -98,6 +98,7 @@ pub fn flops_per_token(config: &Config, adapter_parameters: usize, sequence_leng
 /// # Errors
 /// What makes training impossible: weights that do not fit, rows longer than the model takes.
 pub fn bench_train(student: &Student, recipe: &Recipe, options: &TrainOptions) -> Result<TrainBench> {
+    let recipe = &Recipe { student: settled(&recipe.student)?, ..recipe.clone() };
     let rows_per_step = (options.tokens_per_step / options.sequence_length).max(1);
     let rows_per_pass = (recipe.train.tokens_per_pass / options.sequence_length).clamp(1, rows_per_step);
     let tokens_per_step = rows_per_step * options.sequence_length;

@@ -19,7 +19,7 @@ use crate::learner::Learner;
 use crate::metrics::TrainerState;
 
 pub use claim::{is_begun, whose};
-pub use run::{RUN_FILE_NAME, RunFile, begun_on};
+pub use run::{RUN_FILE_NAME, RunFile, begun_with};
 pub use whole::{check_replaced, read, shell_word};
 
 /// The recipe that a run was started with, every setting spelled out.

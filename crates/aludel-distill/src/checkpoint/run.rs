@@ -5,7 +5,6 @@ use std::path::Path;
 
 use aludel_formats::atomic;
 use aludel_model::student::Student;
-use aludel_text::Date;
 use aludel_traces::cache::CacheKey;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -58,10 +57,10 @@ fn damaged(path: &Path, reason: &str) -> Error {
     Error::Damaged { path: path.to_owned(), reason }
 }
 
-/// The template's date in the recipe of the run begun in `folder`, which may have been begun without one; `None` where no run has.
-pub fn begun_on(folder: &Path) -> Option<Option<Date>> {
+/// The recipe that the run in `folder` was begun with; `None` where no run was.
+pub fn begun_with(folder: &Path) -> Option<Recipe> {
     let run = RunFile::read(folder).ok()?;
-    Some(Recipe::from_toml(&run.recipe).ok()?.recipe.data.template_date)
+    Some(Recipe::from_toml(&run.recipe).ok()?.recipe)
 }
 
 impl RunFile {

@@ -24,7 +24,7 @@ pub use generate::GenerateSettings;
 pub use lora::{Bias, InitLora, LoraSettings, TargetModules};
 pub use parse::{Parsed, expected, read_table, section_names, setting_names};
 pub use problem::{Notice, Problem, Problems};
-pub use student::{Attention, Device, Dtype, StudentSettings};
+pub use student::{Attention, Device, Dtype, InstructionSet, StudentSettings};
 pub use template::TemplateInputs;
 pub use trace::{Speech, TraceSettings};
 pub use train::{Interval, Optimiser, Schedule, TrainSettings};

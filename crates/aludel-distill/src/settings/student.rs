@@ -18,6 +18,9 @@ pub struct StudentSettings {
     pub dtype: Dtype,
     /// Where the work is done.
     pub device: Device,
+    /// The instruction set that the processor's kernels use. Results depend on it in their last bits; a run keeps the one that it began
+    /// with.
+    pub instruction_set: InstructionSet,
     /// Tokens that the student gains, for example `["<think>", "</think>"]`. Their rows are trained; no other row is.
     #[serde(deserialize_with = "one_or_many")]
     #[schemars(with = "OneOrMany<String>")]
@@ -32,7 +35,7 @@ pub struct StudentSettings {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Dtype {
-    /// bf16.
+    /// bf16; in training f32 where the processor multiplies that faster, which is where it has neither AMX nor fast bf16 products.
     #[default]
     Auto,
     /// bf16 factors, f32 sums.
@@ -65,6 +68,26 @@ pub enum Device {
     Auto,
     /// The processor.
     Cpu,
+}
+
+/// What the processor's kernels are made of; each contains those before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum InstructionSet {
+    /// The best that the processor has.
+    #[default]
+    Auto,
+    /// Nothing in particular: any processor.
+    Portable,
+    /// AVX2 with FMA.
+    Avx2,
+    /// AVX-512 with its int8 products.
+    Avx512,
+    /// Its bf16 products too.
+    #[serde(rename = "avx512-bf16")]
+    Avx512Bf16,
+    /// Tiles of bf16, on Intel's servers.
+    Amx,
 }
 
 /// How attention is computed.

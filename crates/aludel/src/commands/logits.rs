@@ -1,7 +1,8 @@
 //! `aludel logits`: the options that write a model's logits to a file, for comparison with other implementations.
 
 use crate::report::Outcome;
-use aludel_distill::learner::hold;
+use crate::settings::{Flags, RecipeArgs, resolve};
+use aludel_distill::learner::{context, hold};
 use aludel_distill::settings::Dtype;
 use aludel_formats::{TensorSpec, safetensors};
 use aludel_kernels::{Context, Region, quant};
@@ -79,7 +80,8 @@ impl Loaded {
         ids: &[u32],
     ) -> anyhow::Result<Loaded> {
         let student = Student::open(model)?;
-        let mut ctx = Context::cpu(threads);
+        let flags = Flags::default().written("--threads", "student.threads", Some(&threads.to_string()));
+        let mut ctx = context(&resolve(&RecipeArgs::default(), flags)?.student)?;
         let decoder = Decoder::load(&mut ctx, &student.config, &student.weights, hold(dtype.into()), ids.len())?;
         let adapter = match adapter {
             Some(folder) => Some(Adapter::load(&mut ctx, &student.config, folder)?),

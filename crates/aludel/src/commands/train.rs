@@ -5,8 +5,9 @@ use crate::hub::fetch_named;
 use crate::report::Outcome;
 use crate::settings::{Flags, RecipeArgs, resolve, today};
 use crate::signals::stop_on_signals;
-use aludel_distill::checkpoint::{RECIPE_FILE_NAME, begun_on, shell_word};
-use aludel_distill::settings::Recipe;
+use aludel_distill::checkpoint::{RECIPE_FILE_NAME, begun_with, shell_word};
+use aludel_distill::learner::settled;
+use aludel_distill::settings::{Dtype, InstructionSet, Recipe};
 use aludel_distill::train::{Event, Summary, train};
 use aludel_traces::cache::Outcomes;
 use clap::Args;
@@ -124,7 +125,7 @@ pub(crate) fn run(args: &TrainArgs, console: &mut Console) -> anyhow::Result<Out
 
 /// Trains with a progress line on standard error, and with JSON lines on standard output if wanted.
 pub(crate) fn run_recipe(recipe: &Recipe, resume: bool, json: bool, console: &mut Console) -> anyhow::Result<Summary> {
-    let recipe = &with_template_date(recipe)?;
+    let recipe = &settle(recipe)?;
     let stop = stop_on_signals()?;
     let bar = ProgressBar::no_length();
     let style = "{msg} {wide_bar} step {pos}/{len}, {eta} left";
@@ -195,15 +196,28 @@ pub(crate) fn run_recipe(recipe: &Recipe, resume: bool, json: bool, console: &mu
     Ok(summary)
 }
 
-/// The recipe with the day that a chat template is told. A run that goes on keeps the day on which it began, or its rows would
-/// be others.
-fn with_template_date(recipe: &Recipe) -> anyhow::Result<Recipe> {
+/// The recipe with what is not the user's choice: the day that a chat template is told, instruction set and precision. A run that goes
+/// on keeps those with which it began, or its rows and bits would be others.
+fn settle(recipe: &Recipe) -> anyhow::Result<Recipe> {
     let mut recipe = recipe.clone();
+    let begun = begun_with(recipe.output_dir()?);
     if recipe.data.template_date.is_none() {
-        recipe.data.template_date = match begun_on(recipe.output_dir()?) {
-            Some(begun) => begun,
+        recipe.data.template_date = match &begun {
+            Some(begun) => begun.data.template_date,
             None => Some(today()),
         };
+    }
+    match begun {
+        Some(Recipe { student: begun, .. }) => {
+            let own = &mut recipe.student;
+            if own.instruction_set == InstructionSet::Auto {
+                own.instruction_set = begun.instruction_set;
+            }
+            if own.dtype == Dtype::Auto {
+                own.dtype = begun.dtype;
+            }
+        }
+        None => recipe.student = settled(&recipe.student)?,
     }
     Ok(recipe)
 }
