@@ -2,7 +2,8 @@
 //! decided where rows are encoded.
 
 use super::Columns;
-use crate::json::{Fields, Json};
+use super::ended::truth;
+use crate::json::{Fields, Json, Kind};
 
 /// How much a turn counts: OpenAI, mistral-finetune and Together (`weight`), axolotl (`train`, `training`), ms-swift (`loss`,
 /// `loss_scale`) and others.
@@ -23,8 +24,10 @@ const MASKS: &[&str] = &["masked", "mask", "ignore", "ignore_loss", "no_loss", "
 /// Where axolotl says so for parts of a text.
 const DETAILS: &[&str] = &["train_detail", "training_detail"];
 
-/// How much a whole row counts. Names of truth values are not taken here: a column `train` may say to which split a row belongs.
-const ROW_WEIGHTS: &[&str] = &["weight", "loss_weight", "sample_weight", "example_weight"];
+/// How much a whole row counts.
+const ROW_WEIGHTS: &[&str] = &["weight", "loss_weight", "sample_weight", "example_weight", "loss_mask"];
+/// The same as truth values. A column of such a name that holds anything else may be the row's split or a masked text, and is none.
+const ROW_TRUTHS: [(&str, bool); 3] = [("train", true), ("trainable", true), ("masked", false)];
 
 /// Beyond it one row would be all that a step learns, and a larger one is rather an id or a size.
 const LARGEST: f32 = 1000.0;
@@ -68,17 +71,22 @@ pub(super) fn weight_of_row(columns: &Columns) -> Result<Option<f32>, String> {
     let mut least: Option<f32> = None;
     for &name in ROW_WEIGHTS {
         let Some(value) = columns.get(name).filter(|value| !value.is_null()) else { continue };
+        if value.kind() == Kind::List {
+            return Err(format!("column `{name}` holds a list, and parts of a row are not weighed; weigh its turns with `weight`"));
+        }
         let weight = number(name, value).map_err(|reason| {
             format!("column {reason}; give the column another name if it is no weight in training")
         })?;
         least = Some(least.map_or(weight, |least| least.min(weight)));
     }
-    Ok(least)
+    let is_masked = |(name, learnt): (&str, bool)| columns.get(name).and_then(truth) == Some(!learnt);
+    Ok(if ROW_TRUTHS.into_iter().any(is_masked) { Some(0.0) } else { least })
 }
 
 fn number(name: &str, value: Json<'_>) -> Result<f32, String> {
+    let text = value.scalar().map_err(|no_text| format!("`{name}` holds {no_text}"))?;
     // Tables without types of their own write numbers and truth values as text.
-    let found = value.scalar().ok().flatten().and_then(|text| match text.trim().to_ascii_lowercase().as_str() {
+    let found = text.and_then(|text| match text.trim().to_ascii_lowercase().as_str() {
         "true" => Some(1.0),
         "false" => Some(0.0),
         number => number.parse::<f32>().ok(),

@@ -45,6 +45,7 @@ fn answer(content: &str, finish: Finish) -> Answer {
     Answer {
         reasoning: Some("because".to_string()),
         hides_reasoning: false,
+        unread: Vec::new(),
         content: content.to_string(),
         finish,
         prompt_tokens: Some(3),
