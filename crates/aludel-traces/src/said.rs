@@ -51,11 +51,13 @@ const NOTHING: [&str; 8] = ["none", "null", "nil", "nan", "n/a", "na", "undefine
 
 /// What stands there where it says how a model is to reason.
 const SETTINGS: [&str; 14] = [
-    "on", "off", "true", "false", "yes", "no", "minimal", "low", "medium", "high", "xhigh", "auto", "enabled", "disabled",
+    "on", "off", "true", "false", "yes", "no", "minimal", "low", "medium", "high", "xhigh", "auto", "enabled",
+    "disabled",
 ];
 
 /// What may stand beside such a word.
-const OF_SETTINGS: [&str; 8] = ["budget", "budget_tokens", "effort", "max_tokens", "mode", "reasoning", "thinking", "type"];
+const OF_SETTINGS: [&str; 8] =
+    ["budget", "budget_tokens", "effort", "max_tokens", "mode", "reasoning", "thinking", "type"];
 
 /// What stands in the place of reasoning that is not shown.
 const WITHHELD: [&str; 3] = ["encrypted_content", "data", "signature"];
@@ -104,7 +106,10 @@ impl Said {
             said.is_withheld |= beside.is_withheld;
             if !is_blank(&beside.reasoning) {
                 if !is_blank(&said.reasoning) && said.reasoning.trim_ascii() != beside.reasoning.trim_ascii() {
-                    return Err("its content has reasoning of its own, and a field beside it another; give one of them".to_owned());
+                    return Err(
+                        "its content has reasoning of its own, and a field beside it another; give one of them"
+                            .to_owned(),
+                    );
                 }
                 said.reasoning = beside.reasoning;
             }

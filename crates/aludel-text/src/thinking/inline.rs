@@ -155,7 +155,8 @@ fn is_opening(before: &str, after: &str) -> bool {
 
 /// Whether a closing tag between these texts is one: not spoken of. Reasoning may well end in the middle of a block of code.
 fn is_closing(before: &str, after: &str) -> bool {
-    let is_quoted = before.ends_with(['`', '"', '\'', '“', '‘', '«']) && after.starts_with(['`', '"', '\'', '”', '’', '»']);
+    let is_quoted =
+        before.ends_with(['`', '"', '\'', '“', '‘', '«']) && after.starts_with(['`', '"', '\'', '”', '’', '»']);
     let (before, after) = (before.rsplit('\n').next(), after.split('\n').next());
     let is_odd = before.is_some_and(|line| !line.trim_start().starts_with("```") && line.matches('`').count() % 2 == 1);
     !is_quoted && !(is_odd && after.is_some_and(|line| line.contains('`')))
@@ -216,7 +217,10 @@ mod tests {
             ("See: <reasoning>a</reasoning> b", "`<reasoning>` opens in the middle of the answer"),
             ("<think>a</think>b</think>c", "`</think>` stands behind the end of the reasoning"),
             ("<think>a</think>b\n<think>c", "`<think>` stands behind the end of the reasoning"),
-            ("<|begin_of_thought|>a<|end_of_thought|><|begin_of_solution|>b", "`<|begin_of_solution|>` is never closed"),
+            (
+                "<|begin_of_thought|>a<|end_of_thought|><|begin_of_solution|>b",
+                "`<|begin_of_solution|>` is never closed",
+            ),
         ] {
             assert_eq!(inline(text), Inline::Unclear(words.to_owned()), "{text}");
         }
@@ -224,7 +228,9 @@ mod tests {
 
     #[test]
     fn tags_around_reasoning_are_taken_off() {
-        for text in ["why", "<think>why</think>", "<think>\nwhy", "why</Think>\n", "<|begin_of_thought|>why<|end_of_thought|>"] {
+        for text in
+            ["why", "<think>why</think>", "<think>\nwhy", "why</Think>\n", "<|begin_of_thought|>why<|end_of_thought|>"]
+        {
             assert_eq!(bare(text), "why", "{text}");
         }
         assert_eq!((bare("<think></think>"), bare(" ")), ("", ""));

@@ -10,9 +10,9 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
 use super::backoff::Jitter;
+use super::flow::UNREAD_TOLD;
 use super::money::Usage;
 use super::rate::Rate;
-use super::flow::UNREAD_TOLD;
 use super::{End, Options, runtime};
 use crate::Error;
 use crate::teacher::{Answer, Asking, Failure, HttpTeacher, Question, Teacher};

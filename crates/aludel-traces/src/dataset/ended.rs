@@ -41,9 +41,9 @@ pub(super) fn flaw_in<'a>(members: impl Iterator<Item = (&'a str, Json<'a>)>) ->
             reasons.push((place, name.to_owned(), value));
         } else if HOLDERS.contains(&name) {
             let inner = value.fields();
-            let inner = inner.iter().filter_map(|(own, value)| {
-                Some((REASONS.len() + place(own)?, format!("{name}.{own}"), value))
-            });
+            let inner = inner
+                .iter()
+                .filter_map(|(own, value)| Some((REASONS.len() + place(own)?, format!("{name}.{own}"), value)));
             reasons.extend(inner.filter(|(_, _, value)| !value.is_empty()));
         } else {
             flaws.extend(mark(name, value));
@@ -88,7 +88,9 @@ fn words_of(name: &str, value: Json<'_>) -> Option<Result<String, Flaw>> {
             Ok(words) => words.unwrap_or_default().into_owned(),
             Err(no_text) => return Some(Err(Flaw { detail: format!("{name} holds {no_text}"), is_cut: false })),
         },
-        Kind::Object => return value.get("type").map_or(Some(Ok(value.written().to_owned())), |kind| words_of(name, kind)),
+        Kind::Object => {
+            return value.get("type").map_or(Some(Ok(value.written().to_owned())), |kind| words_of(name, kind));
+        }
         _ => value.written().to_owned(),
     };
     // DashScope writes the word where others write null.
@@ -157,9 +159,17 @@ mod tests {
         for (text, detail, is_cut) in [
             (r#"{"finish_reason":"stop","stop_reason":"max_tokens"}"#, r#"stop_reason is "max_tokens""#, true),
             (r#"{"stop_reason":"pause_turn"}"#, r#"stop_reason is "pause_turn""#, false),
-            (r#"{"native_finish_reason":"MAX_TOKENS","finish_reason":"stop"}"#, r#"native_finish_reason is "MAX_TOKENS""#, true),
+            (
+                r#"{"native_finish_reason":"MAX_TOKENS","finish_reason":"stop"}"#,
+                r#"native_finish_reason is "MAX_TOKENS""#,
+                true,
+            ),
             (r#"{"native_finish_reason":"max_output_tokens"}"#, r#"native_finish_reason is "max_output_tokens""#, true),
-            (r#"{"response_metadata":{"finish_reason":"length"}}"#, r#"response_metadata.finish_reason is "length""#, true),
+            (
+                r#"{"response_metadata":{"finish_reason":"length"}}"#,
+                r#"response_metadata.finish_reason is "length""#,
+                true,
+            ),
             (r#"{"finish_reason":"length","stop_reason":"refusal_of_mine"}"#, r#"finish_reason is "length""#, true),
             (r#"{"finish_reason":"length","status":"failed"}"#, r#"status is "failed""#, false),
             (r#"{"finish_reasons":["stop","length"]}"#, r#"finish_reasons is "length""#, true),
@@ -169,7 +179,11 @@ mod tests {
             (r#"{"completed":false}"#, "completed is false", true),
             (r#"{"status":"incomplete"}"#, r#"status is "incomplete""#, true),
             (r#"{"status":"In Progress"}"#, r#"status is "In Progress""#, true),
-            (r#"{"finish_reason":"cut \ud83d"}"#, "finish_reason holds half of a character pair such as \\ud83d, which is no character", false),
+            (
+                r#"{"finish_reason":"cut \ud83d"}"#,
+                "finish_reason holds half of a character pair such as \\ud83d, which is no character",
+                false,
+            ),
         ] {
             check(text, Some((detail, is_cut)));
         }

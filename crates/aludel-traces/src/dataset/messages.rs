@@ -165,14 +165,18 @@ fn check_fields(fields: &Fields<'_>, place: &str) -> Result<(), Problem> {
     if let Some(flaw) = ended::flaw_in(fields.iter()) {
         return Err(wrong(format!("{place} was not answered to its end ({})", flaw.detail)));
     }
-    let unknown = beside::unknown(fields).find(|(name, value)| !weight::is_name(name) && !ended::is_mark((name, *value)));
+    let unknown =
+        beside::unknown(fields).find(|(name, value)| !weight::is_name(name) && !ended::is_mark((name, *value)));
     let Some((name, value)) = unknown else { return Ok(()) };
     if NOT_LEARNT.contains(&name) {
         return Err(not_learnt(place, name));
     }
     if value.written() == "true" || value.written() == "false" {
         let shown = name.escape_debug();
-        return Err(wrong(format!("{place} has `{shown}`: {}, which may say that it does not count; take it out", value.written())));
+        return Err(wrong(format!(
+            "{place} has `{shown}`: {}, which may say that it does not count; take it out",
+            value.written()
+        )));
     }
     let shown = name.escape_debug();
     Err(wrong(format!(
@@ -223,7 +227,9 @@ fn assistant(content: String, reasoning: Option<String>, place: &str) -> Result<
     };
     match (inline(&content), reasoning) {
         (Inline::Closed { reasoning, answer }, None) => Ok(said(reasoning, answer)),
-        (Inline::Closed { reasoning: own, answer }, Some(reasoning)) if own.trim() == reasoning => Ok(said(own, answer)),
+        (Inline::Closed { reasoning: own, answer }, Some(reasoning)) if own.trim() == reasoning => {
+            Ok(said(own, answer))
+        }
         (_, Some(reasoning)) => Ok(Message::assistant(content).with_reasoning(reasoning)),
         (Inline::Absent | Inline::Open(_), None) => Ok(Message::assistant(content)),
         (Inline::Unclear(what), None) => Err(Problem::new(

@@ -72,7 +72,9 @@ pub(super) fn weight_of_row(columns: &Columns) -> Result<Option<f32>, String> {
     for &name in ROW_WEIGHTS {
         let Some(value) = columns.get(name).filter(|value| !value.is_null()) else { continue };
         if value.kind() == Kind::List {
-            return Err(format!("column `{name}` holds a list, and parts of a row are not weighed; weigh its turns with `weight`"));
+            return Err(format!(
+                "column `{name}` holds a list, and parts of a row are not weighed; weigh its turns with `weight`"
+            ));
         }
         let weight = number(name, value).map_err(|reason| {
             format!("column {reason}; give the column another name if it is no weight in training")

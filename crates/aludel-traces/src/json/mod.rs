@@ -225,7 +225,10 @@ mod tests {
     #[test]
     fn numbers_that_no_memory_holds_are_null_in_it() {
         let value = |text: &str| Json::parse(text).unwrap().value();
-        assert_eq!(value(r#"{"a":1e400,"b":[-1e999,2],"c":"\ud83d"}"#).unwrap(), serde_json::json!({"a":null,"b":[null,2],"c":"\u{fffd}"}));
+        assert_eq!(
+            value(r#"{"a":1e400,"b":[-1e999,2],"c":"\ud83d"}"#).unwrap(),
+            serde_json::json!({"a":null,"b":[null,2],"c":"\u{fffd}"})
+        );
         let deep = |inside: &str| format!("{}{inside}{}", "[".repeat(200), "]".repeat(200));
         assert!(value(&deep("1")).is_err() && value(&deep("1e400")).is_err());
     }

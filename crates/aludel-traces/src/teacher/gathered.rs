@@ -116,7 +116,9 @@ impl Gathered {
         let (reasoning, mut content) = match reasoning.trim() {
             "" => apart(content),
             setting if is_setting(setting) => {
-                self.leave(format!("its reasoning is {setting:?}, which is a setting and no reasoning, and is left out"));
+                self.leave(format!(
+                    "its reasoning is {setting:?}, which is a setting and no reasoning, and is left out"
+                ));
                 (String::new(), content)
             }
             nothing if is_nothing(nothing) => (String::new(), content),

@@ -97,7 +97,10 @@ pub(super) fn add(message: Json<'_>, is_piece: bool, gathered: &mut Gathered) ->
     let is_text = |value: Json<'_>| !matches!(value.kind(), Kind::Number | Kind::Truth);
     for (name, _) in beside::unknown(&fields).filter(|(name, value)| is_text(*value) && !CALLS.contains(name)) {
         let name: String = name.chars().take(40).collect();
-        gathered.leave(format!("it sends `{}` beside its answer, which is not known here, and is left out", name.escape_debug()));
+        gathered.leave(format!(
+            "it sends `{}` beside its answer, which is not known here, and is left out",
+            name.escape_debug()
+        ));
     }
     gathered.add(said);
     Ok(())
