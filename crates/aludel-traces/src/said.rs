@@ -136,15 +136,18 @@ pub(crate) fn reasoning_in(name: &str, value: Json<'_>, is_piece: bool) -> Resul
         }
         _ => Reader { said: &mut said, is_piece }.take(value, Side::Reasoning, DEPTH)?,
     }
-    if !is_piece {
-        let text = String::from_utf8_lossy(&said.reasoning);
-        if is_nothing(&text) {
-            said.reasoning.clear();
-        } else if is_setting(&text) {
-            return Err(format!("`{name}` says {:?}, which is a setting and no reasoning; rename it", text.trim()));
-        }
+    if !is_piece && is_nothing(&String::from_utf8_lossy(&said.reasoning)) {
+        said.reasoning.clear();
     }
     Ok(said)
+}
+
+/// Refuses a text in the place of reasoning that says how a model is to reason.
+pub(crate) fn no_setting(place: &str, text: &str) -> Result<(), String> {
+    match is_setting(text) {
+        true => Err(format!("{place} says {:?}, which is a setting and no reasoning; rename it", text.trim())),
+        false => Ok(()),
+    }
 }
 
 /// Whether a text in the place of reasoning says that there is none.
@@ -251,6 +254,8 @@ impl Reader<'_> {
                 let names = &["thinking", "reasoning", "reasoning_content", "text", "content", "thought", "summary"];
                 (Side::Reasoning, names)
             }
+            // How a model is to reason, as Anthropic's requests say it.
+            "enabled" | "disabled" | "adaptive" if side == Side::Reasoning => (side, &[]),
             "reasoning.encrypted" | "redacted_thinking" | "encrypted" => {
                 self.said.is_withheld = true;
                 return Ok(());

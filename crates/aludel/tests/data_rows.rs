@@ -336,7 +336,17 @@ fn one_rule_says_which_answers_are_whole() {
     assert_eq!(teacher.seen().iter().filter(|request| request.method == "POST").count(), answers.len());
     let status = workshop.run(&["trace", "status", "--store", "traces.db"]);
     assert!(status.contains("3 complete, 3 cut"), "{status}");
-    let options = ["--output-dir", "out", "--json", "--set", "curate.test_size=0", "--set", "curate.duplicates=false"];
+    let options = [
+        "--output-dir",
+        "out",
+        "--json",
+        "--set",
+        "curate.test_size=0",
+        "--set",
+        "curate.duplicates=false",
+        "--set",
+        "curate.near_duplicates=false",
+    ];
     let report = workshop.json(&[&["curate", "--input", "traces.db"], &options[..]].concat());
     assert_eq!((&report["kept"], &report["dropped"]["incomplete"]), (&json!(3), &json!(3)), "{report}");
 }

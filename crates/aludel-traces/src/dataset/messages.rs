@@ -108,6 +108,7 @@ fn parts_from((name, value): (&str, Json<'_>)) -> Result<(String, Option<String>
     }
     let content = said::text_of(said.content, "its content").map_err(in_column)?;
     let reasoning = said::text_of(said.reasoning, "its reasoning").map_err(in_column)?;
+    said::no_setting("its reasoning", &reasoning).map_err(in_column)?;
     Ok((content, bare_reasoning(&reasoning)))
 }
 
@@ -157,6 +158,7 @@ fn message_from(item: Json<'_>, place: &str) -> Result<Message, Problem> {
         return Ok(Message { weight, ..Message::new(role, content) });
     }
     let reasoning = said::text_of(said.reasoning, "its reasoning").map_err(at_place)?;
+    said::no_setting("its reasoning", &reasoning).map_err(at_place)?;
     Ok(Message { weight, ..assistant(content, bare_reasoning(&reasoning), place)? })
 }
 

@@ -3,7 +3,7 @@
 use super::Columns;
 use super::columns::{Column, present, unseen};
 use super::problem::{Problem, ProblemKind};
-use crate::said::{REASONING, reasoning_in, text_of};
+use crate::said::{REASONING, no_setting, reasoning_in, text_of};
 
 /// Whether a column of this name would be read as part of a row that holds its messages or its text already.
 pub(crate) fn is_read_beside(name: &str) -> bool {
@@ -44,6 +44,7 @@ impl<'a> Reasoning<'a> {
             };
             let read = reasoning_in(name, value, false).map_err(wrong)?;
             let text = text_of(read.reasoning, &format!("`{name}`")).map_err(wrong)?;
+            no_setting(&format!("`{name}`"), &text).map_err(wrong)?;
             match &mut found {
                 _ if text.trim().is_empty() => empty.push(name),
                 Some(found) if found.text.trim() == text.trim() => found.columns.push(name),

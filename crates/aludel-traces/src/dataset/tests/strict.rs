@@ -72,9 +72,9 @@ fn settings_are_no_reasoning_and_neither_is_a_word_for_nothing() {
         check(with(json!({"reasoning": nothing, "thinking": "r"})), &[user("q"), thought("r", "a")]);
     }
     for setting in ["on", "Minimal", "high", "enabled: 1024", "budget=512 low", "type: disabled"] {
-        let words = format!("`reasoning` says {setting:?}, which is a setting and no reasoning");
-        refused(json!({"prompt": "q", "reasoning": setting, "response": "a"}), &usual(), &words);
-        refused(with(json!({"reasoning": setting})), &usual(), &words);
+        let words = |place: &str| format!("{place} says {setting:?}, which is a setting and no reasoning");
+        refused(json!({"prompt": "q", "reasoning": setting, "response": "a"}), &usual(), &words("column `reasoning`"));
+        refused(with(json!({"reasoning": setting})), &usual(), &words("messages[1]: its reasoning"));
     }
     refused(
         json!({"prompt": "q", "reasoning": "low", "response": "a"}),

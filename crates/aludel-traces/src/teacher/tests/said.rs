@@ -146,7 +146,7 @@ fn what_is_not_understood_beside_an_answer_is_told() {
         for answer in in_all_shapes(message, "{}") {
             let answer = answer.unwrap();
             assert_eq!((answer.content.as_str(), answer.reasoning), ("42", None), "{message}");
-            assert!(answer.unread[0].starts_with(wanted), "{:?}", answer.unread);
+            assert!(answer.unread.iter().any(|words| words.starts_with(wanted)), "{:?}", answer.unread);
         }
     }
     let harmless =
