@@ -159,7 +159,7 @@ fn is_closing(before: &str, after: &str) -> bool {
         before.ends_with(['`', '"', '\'', '“', '‘', '«']) && after.starts_with(['`', '"', '\'', '”', '’', '»']);
     let (before, after) = (before.rsplit('\n').next(), after.split('\n').next());
     let is_odd = before.is_some_and(|line| !line.trim_start().starts_with("```") && line.matches('`').count() % 2 == 1);
-    !is_quoted && !(is_odd && after.is_some_and(|line| line.contains('`')))
+    !(is_quoted || is_odd && after.is_some_and(|line| line.contains('`')))
 }
 
 #[cfg(test)]
