@@ -13,14 +13,15 @@ pub(crate) const NOT_LEARNT: [&str; 4] = ["tool_calls", "function_call", "refusa
 /// What people and servers note down beside a turn, and what changes nothing about it.
 #[rustfmt::skip]
 const HARMLESS: &[&str] = &[
-    "_id", "annotations", "author", "avatar", "cache_control", "category", "citations", "conversation_id", "country", "created",
-    "created_at", "created_date", "dataset", "date", "detoxify", "emojis", "engine", "hash", "hashed_ip",
-    "header", "id", "idx", "index", "lang", "language", "length", "locale", "logprobs", "markdown",
-    "message_id", "message_tree_id", "meta", "metadata", "model", "model_name", "name", "num_tokens", "openai_id",
-    "order", "parent", "parent_id", "provider", "provider_specific_fields", "rank", "rating", "redacted", "review_count", "score",
-    "signature", "source", "state", "step", "synthetic", "system_fingerprint", "tags", "temperature", "time",
-    "timestamp", "token_count", "token_counter", "tokens", "tool_call_id", "topic", "toxic", "tree_state", "ts", "turn",
-    "turn_id", "turn_identifier", "turn_idx", "updated_at", "url", "usage", "user", "user_id", "username", "uuid",
+    "_id", "annotations", "author", "avatar", "cache_control", "category", "citations", "conversation_id", "country",
+    "created", "created_at", "created_date", "dataset", "date", "detoxify", "emojis", "engine", "hash", "hashed_ip",
+    "header", "id", "idx", "index", "info", "lang", "language", "length", "locale", "logprobs", "markdown",
+    "message_id", "message_tree_id", "meta", "metadata", "model", "model_name", "name", "num_tokens", "obfuscation",
+    "openai_id", "order", "parent", "parent_id", "provider", "provider_specific_fields", "rank", "rating",
+    "reasoning_signature", "redacted", "review_count", "score", "signature", "source", "state", "step", "synthetic",
+    "system_fingerprint", "tags", "temperature", "thought_signature", "time", "timestamp", "token_count",
+    "token_counter", "tokens", "tool_call_id", "topic", "toxic", "tree_state", "ts", "turn", "turn_id",
+    "turn_identifier", "turn_idx", "updated_at", "url", "usage", "user", "user_id", "username", "uuid",
 ];
 
 /// A member that is neither read nor known to be a note.

@@ -334,3 +334,18 @@ fn settings_of_a_template_are_refused_where_the_server_has_its_own() {
     }
     assert!(teacher.seen().is_empty(), "{:?}", teacher.seen());
 }
+
+#[test]
+fn what_a_server_sends_beside_its_answers_is_told_once() {
+    let (workshop, teacher) = (
+        workshop(3),
+        server(|request| {
+            let message = value!({"content": format!("\\boxed{{{}}}", number(request) + 1), "deep_thought": "because"});
+            vec![json("200 OK", &value!({"choices": [{"message": message, "finish_reason": "stop"}]}))]
+        }),
+    );
+    let output = command(&workshop, &teacher.url(), "results", &["--model", "scripted"]).output().unwrap();
+    let said = said(&output);
+    assert!(output.status.success(), "{said}");
+    assert_eq!(said.matches("it sends `deep_thought` beside its answer").count(), 1, "{said}");
+}

@@ -114,6 +114,13 @@ fn a_row_that_says_two_things_is_refused() {
     refused(both(plain.clone(), turns("b")), &usual(), "`messages` and `conversations`, and they do not say the same");
     refused(both(plain, turns("b")), &columns(&[("reasoning", "cot")]), "they do not say the same");
 
+    // What is asked is read by the same rule.
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("data.jsonl");
+    fs::write(&path, both(with(json!({}))["messages"].clone(), turns("b")).to_string()).unwrap();
+    let said = open_prompts(&[path], &usual()).unwrap().next().unwrap().unwrap_err().to_string();
+    assert!(said.contains("they do not say the same"), "{said}");
+
     let speaks = |role: &str, from: &str| json!({"messages": [{"role": "user", "content": "q"}, {"role": role, "from": from, "content": "a"}]});
     check(speaks("assistant", "gpt"), &wanted);
     refused(speaks("assistant", "human"), &usual(), "messages[1] has the `role` `assistant` and is `from` `human`");
@@ -196,6 +203,7 @@ fn marks_of_a_message_say_whether_it_counts() {
     for harmless in [
         json!({"deleted": false, "labels": {"name": ["spam"], "value": [0.0]}, "review_result": true}),
         json!({"finish_reason": "stop", "stop_reason": 151643, "native_finish_reason": "eos"}),
+        json!({"info": {"source": "s", "think_content": "r", "answer_content": "a"}, "id": "x"}),
         json!({"status": "completed", "truncated": false, "response_metadata": {"finish_reason": "stop", "id": "x"}}),
     ] {
         check(with(harmless), &[user("q"), Message::assistant("a")]);
