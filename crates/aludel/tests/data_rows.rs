@@ -160,7 +160,11 @@ fn weights_are_honoured() {
     assert_eq!((half.iter().filter(|w| **w == 0.5).count(), half.iter().filter(|w| **w == 1.0).count()), (6, 7));
     let row = weights(&json!({"prompt": "q", "response": "4", "weight": 0.25}));
     assert_eq!(row.iter().filter(|w| **w == 0.25).count(), 2, "{row:?}");
-    refused(&workshop, &json!({"prompt": "q", "response": "4", "weight": 0}).to_string(), "no token of this row");
+    refused(
+        &workshop,
+        &json!({"prompt": "q", "response": "4", "weight": 0}).to_string(),
+        "the row is not to be learnt (weight is 0)",
+    );
     refused(
         &workshop,
         &json!({"prompt": "q", "response": "4", "weight": "heavy"}).to_string(),

@@ -81,8 +81,16 @@ pub(super) fn weight_of_row(columns: &Columns) -> Result<Option<f32>, String> {
         })?;
         least = Some(least.map_or(weight, |least| least.min(weight)));
     }
-    let is_masked = |(name, learnt): (&str, bool)| columns.get(name).and_then(truth) == Some(!learnt);
-    Ok(if ROW_TRUTHS.into_iter().any(is_masked) { Some(0.0) } else { least })
+    Ok(if unlearnt(columns).is_some() { Some(0.0) } else { least })
+}
+
+/// The column that says that nothing of a row is learnt, and what it says.
+pub(super) fn unlearnt(columns: &Columns) -> Option<String> {
+    let is_zero = |name: &&str| columns.get(name).is_some_and(|value| number(name, value) == Ok(0.0));
+    let is_masked = |(name, learnt): &(&str, bool)| columns.get(name).and_then(truth) == Some(!learnt);
+    let masks = ROW_TRUTHS.iter().filter(|mask| is_masked(mask)).map(|(name, _)| name);
+    let name = ROW_WEIGHTS.iter().filter(|name| is_zero(name)).chain(masks).next()?;
+    Some(format!("{name} is {}", columns.get(name)?.written()))
 }
 
 fn number(name: &str, value: Json<'_>) -> Result<f32, String> {

@@ -1,10 +1,10 @@
-//! Whether a row is whole: the teacher finished, its reasoning is closed, and there is an answer. One rule for training,
-//! inspection and curation; what becomes of a row that is not is theirs to say.
+//! Whether a row is whole: the teacher finished, its reasoning is closed, there is an answer, and nothing marks it as not to be learnt.
+//! One rule for training, inspection, curation and for what comes from a teacher; what becomes of a row that is not is theirs to say.
 
 use aludel_text::message::{Message, Role};
 use aludel_text::thinking::{Inline, inline};
 
-use super::{Columns, Content, ended};
+use super::{Columns, Content, ended, weight};
 use crate::json::Json;
 use crate::said::{REASONING, Said, reasoning_in, reasoning_tokens};
 use crate::teacher::Answer;
@@ -73,8 +73,9 @@ pub(super) fn hides_reasoning(content: &Content, row: &Columns) -> bool {
 fn marked(columns: &Columns) -> Option<Flaw> {
     // KTO marks answers that are not to be learnt so; a class is no truth value.
     let is_bad = columns.get("label").is_some_and(|label| label.written() == "false");
-    let bad = || Flaw { detail: "label is false, which marks a bad answer".to_string(), is_cut: false };
-    if is_bad { Some(bad()) } else { ended::flaw_in(columns.iter()) }
+    let bad = is_bad.then(|| "label is false, which marks a bad answer".to_string());
+    let unlearnt = bad.or_else(|| weight::unlearnt(columns)).map(|detail| Flaw { detail, is_cut: false });
+    unlearnt.or_else(|| ended::flaw_in(columns.iter()))
 }
 
 fn open_reasoning(content: &Content) -> Option<Flaw> {

@@ -170,9 +170,9 @@ fn marks_of_a_row_say_whether_it_is_learnt() {
             1.0,
         ),
         (json!({"label": false}), Some("label is false, which marks a bad answer"), 1.0),
-        (json!({"train": false}), None, 0.0),
-        (json!({"masked": true}), None, 0.0),
-        (json!({"loss_mask": 0, "weight": 2}), None, 0.0),
+        (json!({"train": false}), Some("train is false"), 0.0),
+        (json!({"masked": true}), Some("masked is true"), 0.0),
+        (json!({"loss_mask": 0, "weight": 2}), Some("loss_mask is 0"), 0.0),
         (json!({"loss_mask": 1, "label": true, "train": true, "masked": false, "truncated": false}), None, 1.0),
         (
             json!({"train": "train", "label": 0, "masked": "a [MASK]", "status": "final", "truncated": "text"}),
