@@ -1,7 +1,10 @@
 //! The one way to open a file for reading, for every crate: a regular file, looked at before it is opened, since opening a
 //! pipe waits for its other end and reading a device may never end; and no more of it than its reader can want. What the
-//! bytes mean, and the file's name in a message, are left to the callers.
+//! bytes mean, and the file's name in a message, are left to the callers, which quote a stranger's text with [`shortened`]. What a file's expressions may ask for is `expression`'s matter.
 
+pub mod expression;
+
+use std::borrow::Cow;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read};
 use std::path::Path;
@@ -63,6 +66,14 @@ pub fn read_to_string(path: impl AsRef<Path>, limit: u64) -> io::Result<String> 
     })
 }
 
+/// A text of a stranger as a message quotes it: as much as a person reads, with `…` where it goes on.
+pub fn shortened(text: &str, most_letters: usize) -> Cow<'_, str> {
+    match text.char_indices().nth(most_letters) {
+        None => Cow::Borrowed(text),
+        Some((end, _)) => Cow::Owned(format!("{}…", &text[..end])),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -105,6 +116,13 @@ mod tests {
         }
         assert_eq!(kind(open(folder.path())), ErrorKind::IsADirectory);
         assert_eq!(kind(open(folder.path().join("absent"))), ErrorKind::NotFound);
+    }
+
+    #[test]
+    fn long_texts_are_quoted_in_part() {
+        for (text, shown) in [("", ""), ("kürzer", "kürzer"), ("sieben!", "sieben!"), ("länger als", "länger …")] {
+            assert_eq!(shortened(text, 7), shown);
+        }
     }
 
     #[cfg(target_os = "linux")]
