@@ -11,5 +11,6 @@ mod common;
 mod encode;
 mod hostile_tokenizers;
 mod real;
+mod steps;
 mod templates;
 mod tokenizers;
