@@ -68,7 +68,7 @@ impl Metrics {
     /// The file cannot be read or written, or a line in the middle of it is no record.
     pub fn open(folder: &Path, state: &TrainerState) -> Result<Metrics> {
         let path = folder.join(METRICS_FILE_NAME);
-        let mut records = match path.exists() {
+        let mut records = match aludel_files::is_there(&path) {
             true => records(&path)?,
             false => Vec::new(),
         };

@@ -48,7 +48,7 @@ pub fn write(folder: &Path) -> Result<()> {
     for entry in fs::read_dir(folder).map_err(Error::io(folder, "list the folder"))? {
         let path = entry.map_err(Error::io(folder, "list the folder"))?.path();
         if let Some(name) = listed_name(&path)
-            && path.is_file()
+            && !path.is_dir()
         {
             files.insert(name.to_owned(), entry_of(&path)?);
         }
@@ -63,14 +63,14 @@ pub fn write(folder: &Path) -> Result<()> {
 /// [`Error::Altered`] naming the first file that is not what was written; those of reading.
 pub fn check(folder: &Path) -> Result<bool> {
     let path = folder.join(MANIFEST_FILE_NAME);
-    if fs::symlink_metadata(&path).is_err_and(|reason| reason.kind() == std::io::ErrorKind::NotFound) {
+    if !aludel_files::is_there(&path) {
         return Ok(false);
     }
     let manifest = read(&path)?;
     for (name, wanted) in &manifest.files {
         let path = folder.join(name);
         let altered = |found: String| Err(Error::Altered { path: path.clone(), found });
-        let length = match fs::metadata(&path) {
+        let length = match aludel_files::metadata(&path) {
             Ok(about) => about.len(),
             Err(reason) if reason.kind() == std::io::ErrorKind::NotFound => {
                 return altered(format!("it is gone, though {MANIFEST_FILE_NAME} lists it"));

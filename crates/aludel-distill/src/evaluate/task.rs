@@ -73,7 +73,7 @@ pub fn named(text: &str) -> Result<(String, Source)> {
     }
     let path = Path::new(text);
     // A misspelt name and a missing file cannot be told apart but by how they look.
-    if !path.exists() && is_name(text) {
+    if !aludel_files::is_there(path) && is_name(text) {
         return Err(Error::Task { task: text.to_owned(), reason: format!("there is no such task; {}", known()) });
     }
     let name = path.file_name().unwrap_or_default().to_string_lossy();
