@@ -44,6 +44,20 @@ struct Entry {
 /// # Errors
 /// A file cannot be read, or the manifest not be written.
 pub fn write(folder: &Path) -> Result<()> {
+    let files = files_of(folder)?;
+    let hash = hash_of(&files);
+    atomic::write_json(&folder.join(MANIFEST_FILE_NAME), &Manifest { version: VERSION, files, hash })
+}
+
+/// What a manifest of the folder as it is now would say of all its files: for one whose record is kept elsewhere.
+///
+/// # Errors
+/// A file cannot be read.
+pub fn hash(folder: &Path) -> Result<String> {
+    Ok(hash_of(&files_of(folder)?))
+}
+
+fn files_of(folder: &Path) -> Result<BTreeMap<String, Entry>> {
     let mut files = BTreeMap::new();
     for entry in fs::read_dir(folder).map_err(Error::io(folder, "list the folder"))? {
         let path = entry.map_err(Error::io(folder, "list the folder"))?.path();
@@ -53,8 +67,7 @@ pub fn write(folder: &Path) -> Result<()> {
             files.insert(name.to_owned(), entry_of(&path)?);
         }
     }
-    let hash = hash_of(&files);
-    atomic::write_json(&folder.join(MANIFEST_FILE_NAME), &Manifest { version: VERSION, files, hash })
+    Ok(files)
 }
 
 /// Checks the files of a folder against its manifest; `false` where it has none. Memory does not grow with the files.

@@ -254,8 +254,7 @@ fn file_row(columns: &Columns) -> Result<Row, String> {
     if let Some((_, written)) = first(columns, &["verifier"]) {
         verifier = verifier_of(written)?;
     }
-    let compares_structures = matches!(verifier, Verifier::Json {} | Verifier::Command { .. });
-    if matches!(answer.kind(), Kind::List | Kind::Object) && !compares_structures {
+    if matches!(answer.kind(), Kind::List | Kind::Object) && !verifier.compares_structures() {
         let kind = answer.kind().named();
         return Err(format!(
             "the right answer is {kind}, and no answer equals one; give a text or a number, or `verifier` = \"json\" if {kind} is wanted"
