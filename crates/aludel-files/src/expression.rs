@@ -125,7 +125,10 @@ mod tests {
             (&["q_proj", "[ab]+", "(?!x)y"][..], None),
             (&["a{64}"], Some("parts")),
             (&["(?:a{20}){20}"], Some("repeats its parts by count too often")),
-            (&["a{3}", "a{3}", "a{3}", "a{3}", "a{3}", "a{3}", "a{3}"], Some("with those before it, more than 100 parts")),
+            (
+                &["a{3}", "a{3}", "a{3}", "a{3}", "a{3}", "a{3}", "a{3}"],
+                Some("with those before it, more than 100 parts"),
+            ),
             (&[r"\w\d", r"\w\d\s"], Some("more than 100 parts")),
             (&["(a", "b"], Some("is no regular expression")),
             (&[r"(a)\1"], Some("refers to what it has matched")),

@@ -143,7 +143,8 @@ mod tests {
 
     #[test]
     fn long_texts_are_quoted_in_part() {
-        for (text, shown) in [("", ""), ("kürzer", "kürzer"), ("sieben!", "sieben!"), ("länger als", "länger …")] {
+        for (text, shown) in [("", ""), ("kürzer", "kürzer"), ("sieben!", "sieben!"), ("länger als", "länger …")]
+        {
             assert_eq!(shortened(text, 7), shown);
         }
     }

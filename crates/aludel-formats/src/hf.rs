@@ -126,7 +126,11 @@ impl Folder {
 
     /// Those of [`TOKENIZER_FILE_NAMES`] that are there, to be carried over to a new folder.
     pub fn tokenizer_files(&self) -> Vec<PathBuf> {
-        TOKENIZER_FILE_NAMES.iter().map(|name| self.path.join(name)).filter(|path| aludel_files::is_there(path)).collect()
+        TOKENIZER_FILE_NAMES
+            .iter()
+            .map(|name| self.path.join(name))
+            .filter(|path| aludel_files::is_there(path))
+            .collect()
     }
 
     /// The source of the default chat template; a base model has none.

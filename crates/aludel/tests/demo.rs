@@ -63,7 +63,10 @@ fn the_whole_story_is_told_and_the_same_seed_tells_the_same() {
             }
         }
         let refused = workshop.run(&["demo", "--student", "student", "--output-dir", "one"]);
-        assert!(refused.contains("exit code: 1") && refused.contains("this is not what a demo in this folder merged"), "{refused}");
+        assert!(
+            refused.contains("exit code: 1") && refused.contains("this is not what a demo in this folder merged"),
+            "{refused}"
+        );
         assert!(refused.contains("mv ") && refused.contains("one/merged-before"), "{refused}");
         fs::remove_dir_all(&merged).unwrap();
         told(&workshop, &["--output-dir", "one"]);

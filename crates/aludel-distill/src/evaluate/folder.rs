@@ -52,7 +52,10 @@ impl Folder {
         let mut folder =
             Folder { path: path.to_owned(), file: None, samples: HashMap::new(), unsynced: 0, _lock: lock };
         if !aludel_files::is_there(path.join(PLAN_FILE_NAME)) {
-            return match [SAMPLES_FILE_NAME, RESULTS_FILE_NAME].into_iter().find(|name| aludel_files::is_there(path.join(name))) {
+            return match [SAMPLES_FILE_NAME, RESULTS_FILE_NAME]
+                .into_iter()
+                .find(|name| aludel_files::is_there(path.join(name)))
+            {
                 Some(name) => {
                     let reason = format!("it holds a {name} of something else; give another --output-dir");
                     Err(Error::Output { path: path.to_owned(), reason })

@@ -455,6 +455,8 @@ fn many_unknown_keys_are_told_briefly() {
 fn many_tokens_are_checked_in_one_pass() {
     let tokens: Vec<String> = (0..50_000).map(|number| format!("\"<{number}>\"")).collect();
     assert!(Recipe::from_toml(&format!("[student]\nadd_tokens = [{}]", tokens.join(", "))).is_ok());
-    let told = Recipe::from_toml(&format!("[student]\nadd_tokens = [{}, \"<7>\"]", tokens.join(", "))).unwrap_err().to_string();
+    let told = Recipe::from_toml(&format!("[student]\nadd_tokens = [{}, \"<7>\"]", tokens.join(", ")))
+        .unwrap_err()
+        .to_string();
     assert!(told.len() < 500 && told.ends_with(": a token is named twice; give each token once"), "{told}");
 }

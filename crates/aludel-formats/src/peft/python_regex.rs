@@ -266,12 +266,34 @@ mod tests {
     #[test]
     fn names_match_as_expressions_do() {
         let paths = [
-            "q_proj", "x.q_proj", "xq_proj", "q.proj", "model.layers.1.self_attn.q_proj", "model.layers.11.self_attn.q_proj",
-            "a\nb", "x.a\nb", "", ".", "é_proj", "x.é_proj", "q_proj.", "ab", "x.ab",
+            "q_proj",
+            "x.q_proj",
+            "xq_proj",
+            "q.proj",
+            "model.layers.1.self_attn.q_proj",
+            "model.layers.11.self_attn.q_proj",
+            "a\nb",
+            "x.a\nb",
+            "",
+            ".",
+            "é_proj",
+            "x.é_proj",
+            "q_proj.",
+            "ab",
+            "x.ab",
         ];
         for pattern in [
-            "q_proj", "^q_proj", ".", "..", "a.b", "layers.1.self_attn.q_proj", r"model\.layers\.1\.self_attn\.q_proj", "._proj",
-            r"\.q_proj", "^ab", "ab",
+            "q_proj",
+            "^q_proj",
+            ".",
+            "..",
+            "a.b",
+            "layers.1.self_attn.q_proj",
+            r"model\.layers\.1\.self_attn\.q_proj",
+            "._proj",
+            r"\.q_proj",
+            "^ab",
+            "ab",
         ] {
             let mut compiler = Compiler::new();
             for (plain, whole) in [

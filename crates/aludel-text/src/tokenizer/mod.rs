@@ -262,9 +262,12 @@ impl Tokenizer {
         for (token, &expected) in tokens.iter().zip(&ids) {
             let given = self.token_to_id(token);
             if given != Some(expected) {
-                return Err(refuse(token, format!(
-                    "the vocabulary has holes, so that it would get id {given:?} rather than {expected}; use a tokenizer whose ids are dense"
-                )));
+                return Err(refuse(
+                    token,
+                    format!(
+                        "the vocabulary has holes, so that it would get id {given:?} rather than {expected}; use a tokenizer whose ids are dense"
+                    ),
+                ));
             }
         }
         self.new_ids.extend(new);

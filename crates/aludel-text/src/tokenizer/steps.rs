@@ -29,9 +29,16 @@ enum Normalizing {
 enum Cutting {
     /// A step of the library that searches for no expression.
     Plain(PreTokenizerWrapper),
-    Split { regex: Regex, behavior: SplitDelimiterBehavior, is_inverted: bool },
+    Split {
+        regex: Regex,
+        behavior: SplitDelimiterBehavior,
+        is_inverted: bool,
+    },
     /// What a byte-level step does before it spells bytes as letters.
-    Words { regex: Regex, adds_blank: bool },
+    Words {
+        regex: Regex,
+        adds_blank: bool,
+    },
 }
 
 impl Steps {
@@ -72,11 +79,9 @@ impl Steps {
                 steps.as_ref().iter().try_for_each(|step| self.add_cutter(step))?;
             }
             PreTokenizerWrapper::Split(split) => self.cutters.push(match &split.pattern {
-                SplitPattern::Regex(expression) => Cutting::Split {
-                    regex: compile(expression)?,
-                    behavior: split.behavior,
-                    is_inverted: split.invert,
-                },
+                SplitPattern::Regex(expression) => {
+                    Cutting::Split { regex: compile(expression)?, behavior: split.behavior, is_inverted: split.invert }
+                }
                 SplitPattern::String(_) => Cutting::Plain(step.clone()),
             }),
             PreTokenizerWrapper::ByteLevel(bytes) if bytes.use_regex => {
@@ -90,7 +95,11 @@ impl Steps {
     }
 
     /// The text with its added tokens split off, and what is between them normalised.
-    pub(super) fn split_added(&self, inner: &tokenizers::Tokenizer, text: &str) -> std::result::Result<PreTokenizedString, String> {
+    pub(super) fn split_added(
+        &self,
+        inner: &tokenizers::Tokenizer,
+        text: &str,
+    ) -> std::result::Result<PreTokenizedString, String> {
         /// The library passes over an error of a normaliser.
         struct Kept<'a>(&'a Steps);
         thread_local! {
@@ -110,7 +119,9 @@ impl Steps {
     pub(super) fn normalize(&self, text: &mut NormalizedString) -> Result<()> {
         self.normalizers.iter().try_for_each(|step| match step {
             Normalizing::Plain(step) => step.normalize(text),
-            Normalizing::Replace(regex, content) => text.replace(regex, content).map_err(|error| gave_up(regex, &error)),
+            Normalizing::Replace(regex, content) => {
+                text.replace(regex, content).map_err(|error| gave_up(regex, &error))
+            }
         })
     }
 

@@ -214,7 +214,8 @@ impl Document {
     /// What is wrong, with its place in the file.
     pub(super) fn vet(&self, bytes: &[u8]) -> Result<Growth, String> {
         let mut trials = Trials::default();
-        let mut section = |name, value: &Option<Value>, known, most| section(name, value.as_ref(), known, most, &mut trials);
+        let mut section =
+            |name, value: &Option<Value>, known, most| section(name, value.as_ref(), known, most, &mut trials);
         let normalizer = section("normalizer", &self.normalizer, NORMALIZERS, MOST_NORMALIZER)?;
         section("pre_tokenizer", &self.pre_tokenizer, PRE_TOKENIZERS, MOST_PRE_TOKENIZER)?;
         let decoder = section("decoder", &self.decoder, DECODERS, MOST_DECODER)?;
@@ -406,7 +407,8 @@ mod tests {
     use super::*;
 
     fn vetted(words: &[String]) -> Result<(), String> {
-        let file = serde_json::json!({"model": {"vocab": words.iter().map(|word| (word, 0.0)).collect::<Vec<_>>()}}).to_string();
+        let file = serde_json::json!({"model": {"vocab": words.iter().map(|word| (word, 0.0)).collect::<Vec<_>>()}})
+            .to_string();
         let document: Document = serde_json::from_str(&file).map_err(|error| error.to_string())?;
         document.vet(file.as_bytes()).map(|_| ())
     }
@@ -414,9 +416,13 @@ mod tests {
     #[test]
     fn the_tree_of_a_unigram_vocabulary_is_counted() {
         let words = |words: &[&str]| words.iter().map(|&word| word.to_owned()).collect::<Vec<_>>();
-        for (list, wanted) in
-            [(&[][..], 0), (&["ab", "abc", "b"], 4), (&["▁a", "▁b", "▁"], 5), (&["x", "x"], 1), (&["xyz", "xy", "xz"], 4)]
-        {
+        for (list, wanted) in [
+            (&[][..], 0),
+            (&["ab", "abc", "b"], 4),
+            (&["▁a", "▁b", "▁"], 5),
+            (&["x", "x"], 1),
+            (&["xyz", "xy", "xz"], 4),
+        ] {
             assert_eq!(nodes(words(list)), wanted, "{list:?}");
         }
     }

@@ -7,6 +7,7 @@
     reason = "helpers of tests may fail and speak as tests do"
 )]
 
+mod apart;
 mod common;
 mod encode;
 mod hostile_tokenizers;

@@ -35,7 +35,13 @@ const LOOKING: &str = r"\s+(?!\S)|\s+|\w+";
 #[test]
 fn ids_are_those_of_the_library() {
     let texts = [
-        "", " ", "a", "it's  12 cats,\tno?\n\n x\u{a0}y ", " <think>a b</think>  <|im_end|> c", "aa  bb   cc    ", "é🚀 中文 it's",
+        "",
+        " ",
+        "a",
+        "it's  12 cats,\tno?\n\n x\u{a0}y ",
+        " <think>a b</think>  <|im_end|> c",
+        "aa  bb   cc    ",
+        "é🚀 中文 it's",
     ];
     let mut cutters = vec![byte_level(true, true), byte_level(true, false), byte_level(false, true), Value::Null];
     for behavior in ["Removed", "Isolated", "MergedWithPrevious", "MergedWithNext", "Contiguous"] {
@@ -43,7 +49,8 @@ fn ids_are_those_of_the_library() {
             cutters.push(sequence(&[split(LOOKING, behavior, invert), byte_level(false, false)]));
         }
     }
-    cutters.push(sequence(&[json!({"type": "Digits", "individual_digits": true}), sequence(&[byte_level(true, false)])]));
+    cutters
+        .push(sequence(&[json!({"type": "Digits", "individual_digits": true}), sequence(&[byte_level(true, false)])]));
     let normalizers = [
         Value::Null,
         replace(r"\s(?=a)"),

@@ -180,12 +180,20 @@ fn faulty_vocabularies_are_refused() {
 
 #[test]
 fn many_tokens_are_added_as_one_is() {
-    let tokens: Vec<String> = (0..3_000).map(|number| format!("<{number}>")).chain(["<think>", "a", "<7>"].map(str::to_owned)).collect();
+    let tokens: Vec<String> =
+        (0..3_000).map(|number| format!("<{number}>")).chain(["<think>", "a", "<7>"].map(str::to_owned)).collect();
     let (mut together, mut apart) = (tiny_tokenizer(true), tiny_tokenizer(true));
     let size = together.vocab_size() as u32;
     let ids = together.add_tokens(&tokens).unwrap();
     assert_eq!(ids[..3_000], (size..size + 3_000).collect::<Vec<_>>());
-    assert_eq!(ids[3_000..], [tiny_tokenizer(true).token_to_id("<think>").unwrap(), tiny_tokenizer(true).token_to_id("a").unwrap(), size + 7]);
+    assert_eq!(
+        ids[3_000..],
+        [
+            tiny_tokenizer(true).token_to_id("<think>").unwrap(),
+            tiny_tokenizer(true).token_to_id("a").unwrap(),
+            size + 7
+        ]
+    );
     for token in tokens.iter().take(20).chain(&tokens[3_000..]) {
         apart.add_tokens(std::slice::from_ref(token)).unwrap();
     }

@@ -51,8 +51,16 @@ impl RawRows {
     /// Opens a file and finds out how its rows are laid out.
     pub(super) fn open(path: &Path, max_row_bytes: usize) -> Result<RawRows, Error> {
         let Unpacked { text: reader, packing, file_bytes, bytes_read } = Unpacked::open(path)?;
-        let mut rows =
-            RawRows { reader, packing, max_row_bytes, line: 1, layout: Layout::Lines, rest: None, file_bytes, bytes_read };
+        let mut rows = RawRows {
+            reader,
+            packing,
+            max_row_bytes,
+            line: 1,
+            layout: Layout::Lines,
+            rest: None,
+            file_bytes,
+            bytes_read,
+        };
         rows.enter().map_err(|reason| packing.read_error(path, reason))?;
         Ok(rows)
     }
@@ -183,7 +191,8 @@ impl RawRows {
     }
 
     fn unclosed(&self, line: u64) -> RawRow {
-        let reason = "the file ends inside the JSON array (no closing `]`): it was cut off, or a quote or bracket is missing";
+        let reason =
+            "the file ends inside the JSON array (no closing `]`): it was cut off, or a quote or bracket is missing";
         RawRow { line, bytes: Err(Problem::new(ProblemKind::NotJson, reason)) }
     }
 
@@ -213,7 +222,8 @@ impl RawRows {
             }
             skipped += blank;
             if skipped > self.max_row_bytes {
-                let reason = format!("line {}: {skipped} bytes of white space in a row, where rows should be", self.line);
+                let reason =
+                    format!("line {}: {skipped} bytes of white space in a row, where rows should be", self.line);
                 return Err(io::Error::new(io::ErrorKind::InvalidData, reason));
             }
         }
@@ -281,7 +291,10 @@ mod tests {
         let first = rows.next_row().unwrap().unwrap();
         let read = rows.bytes_read();
         let all = std::iter::once(first).chain(std::iter::from_fn(|| rows.next_row().unwrap()));
-        (read, all.map(|row| (row.line, row.bytes.map(|bytes| bytes.len()).map_err(|problem| problem.detail))).collect())
+        (
+            read,
+            all.map(|row| (row.line, row.bytes.map(|bytes| bytes.len()).map_err(|problem| problem.detail))).collect(),
+        )
     }
 
     #[test]

@@ -147,7 +147,10 @@ fn merged(folder: &Path, student: &Path, adapter: &Path) -> anyhow::Result<PathB
     if kept != Some(now()?) {
         let (from, to) = (shell_word(&merged), shell_word(&folder.join("merged-before")));
         return Err(anyhow::Error::new(Helped {
-            message: format!("{}: this is not what a demo in this folder merged, or it was changed since", merged.display()),
+            message: format!(
+                "{}: this is not what a demo in this folder merged, or it was changed since",
+                merged.display()
+            ),
             help: format!("move it aside, and the same command makes it again: mv {from} {to}"),
         }));
     }

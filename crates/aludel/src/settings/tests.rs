@@ -107,7 +107,8 @@ fn a_problem_of_the_file_names_its_line() {
 #[test]
 fn a_problem_quotes_a_long_setting_briefly() {
     let long = "k".repeat(100_000);
-    for assignment in [long.clone(), format!("{long}={long}"), format!("lora.{long}={long}"), format!("lora.r=[{long}")] {
+    for assignment in [long.clone(), format!("{long}={long}"), format!("lora.{long}={long}"), format!("lora.r=[{long}")]
+    {
         let told = resolve(&args(None, &[&assignment]), Flags::default()).unwrap_err().to_string();
         assert!(told.len() < 1_200 && told.contains('…') && told.contains("; "), "{} bytes: {told:.400}", told.len());
     }
