@@ -87,12 +87,10 @@ impl RawRows {
                 self.reader.skip_until(b'\n')?;
                 self.line += 1;
             }
-            Some(Rest::Element(mut element)) => {
-                if !self.element(&mut element, None)? {
-                    return Ok(Some(self.unclosed(self.line)));
-                }
+            Some(Rest::Element(mut element)) if !self.element(&mut element, None)? => {
+                return Ok(Some(self.unclosed(self.line)));
             }
-            None => {}
+            Some(Rest::Element(_)) | None => {}
         }
         match self.layout {
             Layout::Lines => self.next_line(),
