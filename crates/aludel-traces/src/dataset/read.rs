@@ -82,21 +82,27 @@ impl RawRows {
 
     /// The next row, or `None` at the end of the file.
     pub(super) fn next_row(&mut self) -> io::Result<Option<RawRow>> {
-        match self.rest.take() {
-            Some(Rest::Line) => {
-                self.reader.skip_until(b'\n')?;
-                self.line += 1;
-            }
-            Some(Rest::Element(mut element)) if !self.element(&mut element, None)? => {
-                return Ok(Some(self.unclosed(self.line)));
-            }
-            Some(Rest::Element(_)) | None => {}
+        if !self.skip_rest()? {
+            return Ok(Some(self.unclosed(self.line)));
         }
         match self.layout {
             Layout::Lines => self.next_line(),
             Layout::Array { elements } => self.next_element(elements),
             Layout::Closed => self.after_array(),
             Layout::Ended => Ok(None),
+        }
+    }
+
+    /// Passes over what is left of a row that was too long; whether the file goes on behind it.
+    fn skip_rest(&mut self) -> io::Result<bool> {
+        match self.rest.take() {
+            None => Ok(true),
+            Some(Rest::Line) => {
+                self.reader.skip_until(b'\n')?;
+                self.line += 1;
+                Ok(true)
+            }
+            Some(Rest::Element(mut element)) => self.element(&mut element, None),
         }
     }
 
@@ -283,8 +289,11 @@ mod tests {
 
     const MOST: usize = 1 << 20;
 
-    /// Reads a file as rows come, and how much of the file was read until the first was told.
-    fn told(path: &Path) -> (u64, Vec<(u64, Result<usize, String>)>) {
+    /// A row's line, and its length or what is wrong with it.
+    type Told = (u64, Result<usize, String>);
+
+    /// The rows of a file, and how much of the file was read until the first was told.
+    fn told(path: &Path) -> (u64, Vec<Told>) {
         let mut rows = RawRows::open(path, MOST).unwrap();
         let first = rows.next_row().unwrap().unwrap();
         let read = rows.bytes_read();
@@ -299,7 +308,8 @@ mod tests {
     fn a_row_is_refused_as_soon_as_it_is_too_long() {
         let folder = tempfile::tempdir().unwrap();
         let too_long = Err("the row is longer than 1 MiB, the most a row may have".to_owned());
-        let long = "x".repeat(32 << 20);
+        // Letters that pack badly, so that a part of a packed file is a part of the row.
+        let long: String = (0..131_072_u64).map(|at| blake3::hash(&at.to_le_bytes()).to_hex().to_string()).collect();
         for (text, after) in [
             (format!("{{\"text\": \"{long}\"}}\n{{}}\n"), (2, Ok(2))),
             (format!("[{{\"text\": \"{long}\",\n\"more\": [\"{long}\"]}},\n{{}}]"), (3, Ok(2))),
@@ -311,13 +321,11 @@ mod tests {
             encoder.write_all(text.as_bytes()).unwrap();
             std::fs::write(&gzip, encoder.finish().unwrap()).unwrap();
             let zstd = folder.path().join("zstd");
-            // Blocks of letters that are all the same take some bytes each, and the last ones are behind a good part of the file.
             std::fs::write(&zstd, zstd::encode_all(text.as_bytes(), 1).unwrap()).unwrap();
             for path in [&plain, &gzip, &zstd] {
                 let (read, rows) = told(path);
                 let all = std::fs::metadata(path).unwrap().len();
-                // Packed files are read a buffer at a time, and unpacked only as far as they are wanted.
-                assert!(path != &plain || read < all / 8, "{read} of {all} bytes");
+                assert!(read < all / 2, "{}: {read} of {all} bytes", path.display());
                 assert_eq!(rows, [(1, too_long.clone()), after.clone()], "{}", path.display());
             }
         }
