@@ -48,7 +48,10 @@ impl Tokenizer {
         if !ids.iter().any(is_shown) {
             return Ok(String::new());
         }
-        self.inner.decode(ids, skip_special).map_err(|error| error.to_string())
+        let special = self.inner.get_added_vocabulary();
+        let tokens = ids.iter().filter_map(|&id| self.inner.id_to_token(id));
+        let shown = tokens.filter(|token| !(skip_special && special.is_special_token(token)));
+        self.steps.decode(shown.collect()).map_err(|error| error.to_string())
     }
 
     /// Whether what the ids decode to can be held.

@@ -28,14 +28,12 @@ impl Default for Trials {
     }
 }
 
-/// Whether it needs an engine that goes back.
-///
 /// # Errors
 /// What is wrong with it.
-pub(super) fn check(expression: &str, trials: &mut Trials) -> Result<bool, String> {
+pub(super) fn check(expression: &str, trials: &mut Trials) -> Result<(), String> {
     let Looked { goes_back, mut letters, classes } = trials.counted.look(expression)?;
     if !goes_back {
-        return Ok(false);
+        return Ok(());
     }
     for class in classes.iter().filter_map(|class| Regex::new(class).ok()) {
         let is_in = |letter: &char| class.is_match(letter.encode_utf8(&mut [0; 4])).unwrap_or(false);
@@ -60,5 +58,5 @@ pub(super) fn check(expression: &str, trials: &mut Trials) -> Result<bool, Strin
             }
         }
     }
-    Ok(true)
+    Ok(())
 }

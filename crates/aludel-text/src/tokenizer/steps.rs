@@ -1,15 +1,18 @@
-//! The steps before the model (normalising a text, cutting it into words), as the library takes them but for one thing: where the library's
+//! The steps around the model (normalising a text, cutting it into words, decoding), as the library takes them but for one thing: where its
 //! search for an expression gives up, it goes on as if nothing more were found, which gives other ids. Here that is an error. The engine
 //! gives up after a million tries, on a million blanks in a row say.
 
 use std::cell::RefCell;
 
 use fancy_regex::Regex;
-use tokenizers::normalizers::NormalizerWrapper;
+use tokenizers::decoders::DecoderWrapper;
+use tokenizers::normalizers::{NormalizerWrapper, Replace};
 use tokenizers::pre_tokenizers::PreTokenizerWrapper;
 use tokenizers::pre_tokenizers::split::SplitPattern;
 use tokenizers::tokenizer::pattern::Invert;
-use tokenizers::{NormalizedString, Normalizer, PreTokenizedString, PreTokenizer, Result, SplitDelimiterBehavior};
+use tokenizers::{
+    Decoder, NormalizedString, Normalizer, PreTokenizedString, PreTokenizer, Result, SplitDelimiterBehavior,
+};
 
 use super::pre::GPT2;
 use super::vet::shown;
@@ -18,6 +21,8 @@ use super::vet::shown;
 pub(super) struct Steps {
     normalizers: Vec<Normalizing>,
     cutters: Vec<Cutting>,
+    /// None where tokens stand for themselves.
+    decoders: Option<Vec<Decoding>>,
 }
 
 enum Normalizing {
@@ -41,16 +46,27 @@ enum Cutting {
     },
 }
 
+enum Decoding {
+    /// A step of the library that searches for no expression.
+    Plain(DecoderWrapper),
+    Replace(Regex, String),
+}
+
 impl Steps {
     /// # Errors
     /// An expression that cannot be compiled.
     pub(super) fn of(tokenizer: &tokenizers::Tokenizer) -> std::result::Result<Steps, String> {
-        let mut steps = Steps { normalizers: Vec::new(), cutters: Vec::new() };
+        let mut steps = Steps { normalizers: Vec::new(), cutters: Vec::new(), decoders: None };
         if let Some(normalizer) = tokenizer.get_normalizer() {
             steps.add_normalizer(normalizer)?;
         }
         if let Some(pre_tokenizer) = tokenizer.get_pre_tokenizer() {
             steps.add_cutter(pre_tokenizer)?;
+        }
+        if let Some(decoder) = tokenizer.get_decoder() {
+            let mut decoders = Vec::new();
+            add_decoder(decoder, &mut decoders)?;
+            steps.decoders = Some(decoders);
         }
         Ok(steps)
     }
@@ -60,14 +76,10 @@ impl Steps {
             NormalizerWrapper::Sequence(steps) => {
                 steps.as_ref().iter().try_for_each(|step| self.add_normalizer(step))?;
             }
-            NormalizerWrapper::Replace(replace) => {
-                // The library shows its pattern only where it is written.
-                let written = serde_json::to_value(replace).map_err(|error| error.to_string())?;
-                self.normalizers.push(match written.pointer("/pattern/Regex").and_then(serde_json::Value::as_str) {
-                    Some(expression) => Normalizing::Replace(compile(expression)?, replace.content.clone()),
-                    None => Normalizing::Plain(step.clone()),
-                });
-            }
+            NormalizerWrapper::Replace(replace) => self.normalizers.push(match searched(replace)? {
+                Some(regex) => Normalizing::Replace(regex, replace.content.clone()),
+                None => Normalizing::Plain(step.clone()),
+            }),
             other => self.normalizers.push(Normalizing::Plain(other.clone())),
         }
         Ok(())
@@ -125,6 +137,16 @@ impl Steps {
         })
     }
 
+    /// The text that tokens stand for.
+    pub(super) fn decode(&self, tokens: Vec<String>) -> Result<String> {
+        let Some(decoders) = &self.decoders else { return Ok(tokens.join(" ")) };
+        let pieces = decoders.iter().try_fold(tokens, |tokens, step| match step {
+            Decoding::Plain(step) => step.decode_chain(tokens),
+            Decoding::Replace(regex, content) => tokens.iter().map(|token| replaced(regex, content, token)).collect(),
+        });
+        Ok(pieces?.concat())
+    }
+
     /// Cuts what is no token yet into words.
     pub(super) fn cut(&self, pieces: &mut PreTokenizedString) -> Result<()> {
         self.cutters.iter().try_for_each(|step| match step {
@@ -148,6 +170,40 @@ impl Steps {
             }
         })
     }
+}
+
+fn add_decoder(step: &DecoderWrapper, decoders: &mut Vec<Decoding>) -> std::result::Result<(), String> {
+    match step {
+        DecoderWrapper::Sequence(steps) => {
+            steps.get_decoders().iter().try_for_each(|step| add_decoder(step, decoders))?;
+        }
+        DecoderWrapper::Replace(replace) => decoders.push(match searched(replace)? {
+            Some(regex) => Decoding::Replace(regex, replace.content.clone()),
+            None => Decoding::Plain(step.clone()),
+        }),
+        other => decoders.push(Decoding::Plain(other.clone())),
+    }
+    Ok(())
+}
+
+/// The expression of a step that replaces, if it searches for one: the library shows it only where it is written.
+fn searched(replace: &Replace) -> std::result::Result<Option<Regex>, String> {
+    let written = serde_json::to_value(replace).map_err(|error| error.to_string())?;
+    written.pointer("/pattern/Regex").and_then(serde_json::Value::as_str).map(compile).transpose()
+}
+
+fn replaced(regex: &Regex, content: &str, token: &str) -> Result<String> {
+    let mut text = String::new();
+    let mut from = 0;
+    // In a token of nothing the library finds nothing.
+    for found in regex.find_iter(token).take_while(|_| !token.is_empty()) {
+        let found = found.map_err(|error| gave_up(regex, &error.into()))?;
+        text.push_str(&token[from..found.start()]);
+        text.push_str(content);
+        from = found.end();
+    }
+    text.push_str(&token[from..]);
+    Ok(text)
 }
 
 fn compile(expression: &str) -> std::result::Result<Regex, String> {

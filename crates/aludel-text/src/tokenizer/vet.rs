@@ -324,7 +324,7 @@ fn section(name: &str, value: Option<&Value>, known: &[&str], most: u64, trials:
                 known.join(", ")
             ));
         }
-        growth = growth.saturating_mul(grows_by(name, kind, step, trials)?);
+        growth = growth.saturating_mul(grows_by(kind, step, trials)?);
         if growth > most {
             return Err(format!(
                 "its {name} (at its {kind}) may make {growth} bytes of one; no model's makes more than {most}"
@@ -349,7 +349,7 @@ fn collect<'a>(value: &'a Value, steps: &mut Vec<&'a Map<String, Value>>, name: 
 }
 
 /// By how much a step may multiply a text. What its fields say counts, whatever its type.
-fn grows_by(section: &str, kind: &str, step: &Map<String, Value>, trials: &mut Trials) -> Result<u64, String> {
+fn grows_by(kind: &str, step: &Map<String, Value>, trials: &mut Trials) -> Result<u64, String> {
     let text = |key: &str| step.get(key).and_then(Value::as_str);
     let mut growth = match kind {
         "NFC" | "Lowercase" | "BertNormalizer" | "Bert" => 3,
@@ -372,12 +372,8 @@ fn grows_by(section: &str, kind: &str, step: &Map<String, Value>, trials: &mut T
             _ => (pattern.get("String").and_then(Value::as_str), pattern.get("Regex").and_then(Value::as_str)),
         };
         if let Some(expression) = expression {
-            let named = |reason: &str| format!("the expression {} of its {kind} {reason}", shown(expression));
-            let goes_back = regexes::check(expression, trials).map_err(|reason| named(&reason))?;
-            // Where the library's search gives up, it goes on in silence; `steps` takes its place everywhere else.
-            if goes_back && section == "decoder" {
-                return Err(named("looks around, which no model's decoder does"));
-            }
+            regexes::check(expression, trials)
+                .map_err(|reason| format!("the expression {} of its {kind} {reason}", shown(expression)))?;
         }
         if literal.is_some_and(|literal| literal.len() > LONGEST_LITERAL) {
             return Err(format!("the pattern of its {kind} is longer than {LONGEST_LITERAL} bytes"));

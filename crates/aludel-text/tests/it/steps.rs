@@ -91,10 +91,38 @@ fn a_search_that_gives_up_is_an_error() {
     }
 }
 
+/// Of the library, too, with texts that its decoders take apart.
 #[test]
-fn a_decoder_that_looks_around_is_refused() {
+fn decoded_texts_are_those_of_the_library_or_an_error() {
+    let ids: Vec<u32> = tiny_tokenizer(true).encode("aab ab  <think>é🚀 it's<|im_end|>").unwrap();
     let mut file: Value = serde_json::from_str(&tiny_tokenizer(true).to_json().unwrap()).unwrap();
-    file["decoder"] = replace("a(?=b)");
-    let error = Tokenizer::from_json(file.to_string().as_bytes(), "file").unwrap_err().to_string();
-    assert!(error.contains("\"a(?=b)\" of its Replace looks around"), "{error}");
+    let bytes = byte_level(true, true);
+    for decoder in [
+        Value::Null,
+        bytes.clone(),
+        replace("a(?=b)"),
+        replace("^a|$"),
+        replace("x*"),
+        json!({"type": "Sequence", "decoders": [replace("t+"), {"type": "Fuse"}, replace("(?<=a)b"), {"type": "Strip", "content": "a", "start": 1, "stop": 0}]}),
+        json!({"type": "Sequence", "decoders": [{"type": "Sequence", "decoders": [replace("i")]}, bytes]}),
+        json!({"type": "Sequence", "decoders": []}),
+    ] {
+        file["decoder"] = decoder.clone();
+        let ours = Tokenizer::from_json(file.to_string().as_bytes(), "file").unwrap();
+        let library: tokenizers::Tokenizer = file.to_string().parse().unwrap();
+        for skip_special in [true, false] {
+            for ids in [&ids[..], &ids[..1], &ids[1..4]] {
+                let wanted = library.decode(ids, skip_special).unwrap();
+                assert_eq!(ours.decode(ids, skip_special).unwrap(), wanted, "{decoder}");
+            }
+        }
+    }
+    file["decoder"] = json!({"type": "Sequence", "decoders": [{"type": "Fuse"}, replace("a(?=x)|c")]});
+    let tokenizer = Tokenizer::from_json(file.to_string().as_bytes(), "file").unwrap();
+    let id = tokenizer.token_to_id("b").unwrap();
+    let error = tokenizer.decode(&vec![id; 1_200_000], false).unwrap_err().to_string();
+    assert!(
+        error.contains("1200000 ids to decode: the search for its expression") && error.contains("gives up"),
+        "{error}"
+    );
 }
