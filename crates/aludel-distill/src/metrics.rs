@@ -89,7 +89,7 @@ pub fn check(folder: &Path, state: &TrainerState, recorded: Option<&Recorded>, s
         None if steps != state.global_step => format!("of {} steps it holds {steps}", state.global_step),
         _ => return Ok(()),
     };
-    let other = if path.exists() { other } else { "it is missing".to_owned() };
+    let other = if aludel_files::is_there(&path) { other } else { "it is missing".to_owned() };
     let reason = format!(
         "the run's record is not what it was ({other}), and what is told of the run would be wrong; restore the file, or start another \
          run from the weights that are there: {start}"
@@ -203,7 +203,10 @@ impl Record {
 
 /// The records that a run in this state has made, in order, with their lines; none where there is no file.
 fn kept(path: &Path, state: &TrainerState) -> Result<Vec<(Record, String)>> {
-    let mut records = if path.exists() { records(path)? } else { Vec::new() };
+    let mut records = match aludel_files::is_there(path) {
+        true => records(path)?,
+        false => Vec::new(),
+    };
     records.retain(|(record, _)| record.is_known(state));
     // An evaluation follows its step.
     records.sort_by_key(|(record, _)| record.place());

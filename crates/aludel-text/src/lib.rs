@@ -2,6 +2,9 @@
 //! Training, evaluation and chat all go through [`encode()`]; nothing here knows tensors, files of weights or datasets,
 //! and nothing prints, reads the environment or looks at the clock.
 
+#[cfg(test)]
+#[path = "../tests/it/apart.rs"]
+mod apart;
 pub mod bundle;
 pub mod encode;
 pub mod error;

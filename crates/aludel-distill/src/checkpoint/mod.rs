@@ -116,7 +116,7 @@ pub fn save(
 pub fn check_recorded(folder: &Path, step: u64, state: &TrainerState) -> Result<()> {
     let checkpoint = path(folder, step);
     let file = checkpoint.join(RECORDED_FILE_NAME);
-    let recorded = match file.exists() {
+    let recorded = match aludel_files::is_there(&file) {
         true => {
             let bytes = aludel_files::read(&file, aludel_files::SMALL)
                 .map_err(aludel_formats::Error::io(&file, "read what was recorded"))?;

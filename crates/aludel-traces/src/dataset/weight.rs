@@ -1,6 +1,8 @@
 //! How much a turn or a row counts in training, under the names that other tools give it. What a weight does to tokens is
 //! decided where rows are encoded.
 
+use aludel_files::shortened;
+
 use super::Columns;
 use super::ended::truth;
 use crate::json::{Fields, Json, Kind};
@@ -102,7 +104,7 @@ fn number(name: &str, value: Json<'_>) -> Result<f32, String> {
         number => number.parse::<f32>().ok(),
     });
     found.filter(|weight| (0.0..=LARGEST).contains(weight)).ok_or_else(|| {
-        let shown: String = value.written().chars().take(40).collect();
+        let shown = shortened(value.written(), 40);
         format!("`{name}` is {shown}, and a weight is true, false or a number from 0 to {LARGEST}")
     })
 }

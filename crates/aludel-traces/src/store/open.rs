@@ -45,7 +45,8 @@ pub(super) fn for_writing(path: &Path) -> Result<Connection, Error> {
 
 /// The same with another number of tries where somebody else is writing.
 fn for_writing_within(path: &Path, tries: i32) -> Result<Connection, Error> {
-    match aludel_files::open(path) {
+    // A link to where the store is to lie may lead to nothing yet.
+    match std::fs::metadata(path) {
         Err(reason) if reason.kind() == ErrorKind::NotFound => {}
         _ => check_file(path, true)?,
     }

@@ -1,5 +1,6 @@
 //! The chat protocol that OpenAI began and most servers speak: the request, and what a piece or the whole of an answer adds.
 
+use aludel_files::shortened;
 use serde_json::{Map, Value, json};
 
 use super::gathered::{Gathered, merge};
@@ -96,10 +97,9 @@ pub(super) fn add(message: Json<'_>, is_piece: bool, gathered: &mut Gathered) ->
     gathered.calls_tools |= fields.first(&["tool_calls", "function_call"]).is_some();
     let is_text = |value: Json<'_>| !matches!(value.kind(), Kind::Number | Kind::Truth);
     for (name, _) in beside::unknown(&fields).filter(|(name, value)| is_text(*value) && !CALLS.contains(name)) {
-        let name: String = name.chars().take(40).collect();
         gathered.leave(format!(
             "it sends `{}` beside its answer, which is not known here, and is left out",
-            name.escape_debug()
+            shortened(name, 40).escape_debug()
         ));
     }
     gathered.add(said);
