@@ -78,7 +78,7 @@ pub fn merge(student: &Student, adapter_folder: &Path, folder: &Path, dtype: Dty
 /// Damaged tokenizer files, and others of the folder's where it says so.
 pub fn adapter_text(student: &Student, adapter_folder: &Path) -> Result<TextBundle> {
     manifest::check(adapter_folder)?;
-    if adapter_folder.join("tokenizer.json").is_file() {
+    if aludel_files::is_there(adapter_folder.join("tokenizer.json")) {
         Ok(TextBundle::from_folder(adapter_folder)?)
     } else {
         Ok(student.text.clone())

@@ -106,7 +106,7 @@ pub(crate) fn splitter(opens_thinking: bool) -> ThinkingSplitter {
 /// The end tokens of an adapter folder's `generation_config.json`, where it has one.
 fn generation_config_eos(folder: &Path) -> Result<Vec<u32>> {
     let path = folder.join(GENERATION_CONFIG_FILE_NAME);
-    if !path.exists() {
+    if !aludel_files::is_there(&path) {
         return Ok(Vec::new());
     }
     let damaged = |reason: String| Error::Damaged { path: path.clone(), reason };

@@ -53,10 +53,57 @@ pub struct EvalRecord {
     pub eval_seconds: f64,
 }
 
+/// What a checkpoint knows of the records before it, so that a file that was edited or lost since is noticed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Recorded {
+    /// How many lines.
+    pub lines: u64,
+    /// The hash of them all.
+    pub blake3: String,
+}
+
+impl Recorded {
+    fn of(kept: &str) -> Recorded {
+        Recorded { lines: kept.lines().count() as u64, blake3: blake3::hash(kept.as_bytes()).to_hex().to_string() }
+    }
+}
+
+/// Refuses a file whose records are not those of a run in this state. `recorded` is what its checkpoint knows of them; those of
+/// earlier versions know nothing, and then each step has to be there.
+///
+/// # Errors
+/// [`Error::Damaged`] with what is other, and how to go on.
+pub fn check(folder: &Path, state: &TrainerState, recorded: Option<&Recorded>, start: &str) -> Result<()> {
+    let path = folder.join(METRICS_FILE_NAME);
+    let records = kept(&path, state)?;
+    let steps = records.iter().filter(|(record, _)| matches!(record, Record::Step(_))).count() as u64;
+    let own = Recorded::of(&text_of(&records));
+    let other = match recorded {
+        Some(recorded) if own.lines != recorded.lines => {
+            format!(
+                "of {} lines that were recorded up to step {}, it holds {}",
+                recorded.lines, state.global_step, own.lines
+            )
+        }
+        Some(recorded) if own != *recorded => "it was changed since the run wrote it".to_owned(),
+        None if steps != state.global_step => format!("of {} steps it holds {steps}", state.global_step),
+        _ => return Ok(()),
+    };
+    let other = if aludel_files::is_there(&path) { other } else { "it is missing".to_owned() };
+    let reason = format!(
+        "the run's record is not what it was ({other}), and what is told of the run would be wrong; restore the file, or start another \
+         run from the weights that are there: {start}"
+    );
+    Err(Error::Damaged { path, reason })
+}
+
 /// The open `metrics.jsonl`.
 pub struct Metrics {
     path: PathBuf,
     file: File,
+    /// The hash of its lines, and their number.
+    hasher: blake3::Hasher,
+    lines: u64,
     /// Steps that were recorded so far.
     pub steps: Vec<StepRecord>,
 }
@@ -68,15 +115,10 @@ impl Metrics {
     /// The file cannot be read or written, or a line in the middle of it is no record.
     pub fn open(folder: &Path, state: &TrainerState) -> Result<Metrics> {
         let path = folder.join(METRICS_FILE_NAME);
-        let mut records = match path.exists() {
-            true => records(&path)?,
-            false => Vec::new(),
-        };
-        records.retain(|(record, _)| record.is_known(state));
-        // An evaluation follows its step.
-        records.sort_by_key(|(record, _)| record.place());
-        records.dedup_by_key(|(record, _)| record.place());
-        let kept: String = records.iter().flat_map(|(_, line)| [line.as_str(), "\n"]).collect();
+        let records = kept(&path, state)?;
+        let kept = text_of(&records);
+        let (mut hasher, lines) = (blake3::Hasher::new(), records.len() as u64);
+        hasher.update(kept.as_bytes());
         let steps = records.into_iter().filter_map(|(record, _)| match record {
             Record::Step(step) => Some(step),
             Record::Evaluation(_) => None,
@@ -87,7 +129,12 @@ impl Metrics {
             .append(true)
             .open(&path)
             .map_err(aludel_formats::Error::io(&path, "write the metrics"))?;
-        Ok(Metrics { path, file, steps })
+        Ok(Metrics { path, file, hasher, lines, steps })
+    }
+
+    /// What is recorded so far.
+    pub fn recorded(&self) -> Recorded {
+        Recorded { lines: self.lines, blake3: self.hasher.finalize().to_hex().to_string() }
     }
 
     /// Makes sure that all records are on disk: before a checkpoint is, which a power failure must not leave without them.
@@ -124,6 +171,8 @@ impl Metrics {
 
     fn line(&mut self, value: &Value) -> Result<()> {
         let text = format!("{value}\n");
+        self.hasher.update(text.as_bytes());
+        self.lines += 1;
         Ok(self.file.write_all(text.as_bytes()).map_err(aludel_formats::Error::io(&self.path, "write the metrics"))?)
     }
 }
@@ -150,6 +199,23 @@ impl Record {
             Record::Evaluation(evaluation) => state.evaluation_at(evaluation.step).is_some(),
         }
     }
+}
+
+/// The records that a run in this state has made, in order, with their lines; none where there is no file.
+fn kept(path: &Path, state: &TrainerState) -> Result<Vec<(Record, String)>> {
+    let mut records = match aludel_files::is_there(path) {
+        true => records(path)?,
+        false => Vec::new(),
+    };
+    records.retain(|(record, _)| record.is_known(state));
+    // An evaluation follows its step.
+    records.sort_by_key(|(record, _)| record.place());
+    records.dedup_by_key(|(record, _)| record.place());
+    Ok(records)
+}
+
+fn text_of(records: &[(Record, String)]) -> String {
+    records.iter().flat_map(|(_, line)| [line.as_str(), "\n"]).collect()
 }
 
 /// The records of the file with their lines. A torn last line is left out: what it was to tell is done again.

@@ -85,7 +85,8 @@ pub fn by_place(
     if !ids.iter().any(|&id| student.text.tokenizer.is_new(id)) {
         return Ok(done);
     }
-    let sample = sample(rows, &ids)?;
+    let wanted: HashSet<u32> = ids.iter().copied().collect();
+    let sample = sample(rows, &wanted)?;
     let stride = sample.iter().map(|row| row.ids.len()).sum::<usize>().div_ceil(TOKENS).max(1);
     let channels = student.config.hidden_size;
     let mut all = Vec::new();
@@ -94,7 +95,7 @@ pub fn by_place(
         if watch(n, sample.len()).is_break() {
             return Ok(ControlFlow::Break(()));
         }
-        let chosen = places(row, &ids);
+        let chosen = places(row, &wanted);
         let (inputs, log_sum_exp) = learner.head_inputs(&row.ids, &chosen);
         for (&place, log_sum_exp) in chosen.iter().zip(log_sum_exp) {
             let next = row.ids[place as usize + 1];
@@ -123,7 +124,7 @@ pub fn by_place(
 
 /// Training rows in which an added token counts, each of another prompt and from all over the data: what they have in common is the
 /// place and not the question.
-fn sample(rows: &Rows, ids: &[u32]) -> Result<Vec<TokenRow>> {
+fn sample(rows: &Rows, ids: &HashSet<u32>) -> Result<Vec<TokenRow>> {
     let mut prompts = HashSet::new();
     let mut found = Vec::new();
     let stride = rows.train.len().div_ceil(SEARCHED).max(1);
@@ -142,7 +143,7 @@ fn sample(rows: &Rows, ids: &[u32]) -> Result<Vec<TokenRow>> {
 }
 
 /// The tokens of a row that come before a supervised one of `ids`.
-fn places(row: &TokenRow, ids: &[u32]) -> Vec<u32> {
+fn places(row: &TokenRow, ids: &HashSet<u32>) -> Vec<u32> {
     let next = row.ids.iter().zip(&row.weights).enumerate().skip(1);
     next.filter(|(_, (id, weight))| **weight != 0.0 && ids.contains(id)).map(|(t, _)| t as u32 - 1).collect()
 }
@@ -254,7 +255,7 @@ mod tests {
             line: 0,
         };
         let row = TokenRow { ids: vec![7, 1, 7, 2, 7], weights: vec![0.0, 0.0, 1.0, 1.0, 0.0], info };
-        assert_eq!(places(&row, &[7]), [1]);
-        assert_eq!(places(&row, &[2, 7]), [1, 2]);
+        assert_eq!(places(&row, &HashSet::from([7])), [1]);
+        assert_eq!(places(&row, &HashSet::from([2, 7])), [1, 2]);
     }
 }

@@ -106,15 +106,17 @@ impl<'a> Preparer<'a> {
     /// The student has no chat template, and the record needs one.
     pub fn prepare(&self, record: &Record) -> Result<Vec<Prepared>> {
         if let Some(flaw) = record.flaw.as_ref().filter(|flaw| !(flaw.is_cut && self.preflight.allow_cut_reasoning)) {
-            let mend = match flaw.is_cut {
-                true => "set data.allow_cut_reasoning = true to learn what is there",
-                false => "rename the column if it says something else",
+            let detail = &flaw.detail;
+            let reason = match flaw.is_cut {
+                true => format!(
+                    "the row is not whole ({detail}), and the student would learn to end where its teacher did not; drop such rows with \
+                     `aludel curate`, or set data.allow_cut_reasoning = true to learn what is there"
+                ),
+                false => format!(
+                    "the row is not to be learnt ({detail}); drop such rows with `aludel curate`, or rename the column if it says something \
+                     else"
+                ),
             };
-            let reason = format!(
-                "the row is not whole ({}), and the student would learn to end where its teacher did not; drop such rows with \
-                 `aludel curate`, or {mend}",
-                flaw.detail
-            );
             return Ok(vec![Prepared { encoded: None, fate: Fate::Refused(reason) }]);
         }
         let tokenizer = &self.student.text.tokenizer;

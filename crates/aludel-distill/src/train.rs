@@ -60,6 +60,9 @@ pub fn train(recipe: &Recipe, resume: bool, stop: &AtomicBool, observe: &mut dyn
         Some(step) => checkpoint::read(&folder, step)?,
         None => TrainerState::default(),
     };
+    if let Some(step) = latest {
+        checkpoint::check_recorded(&folder, step, &state)?;
+    }
     if recipe.train.load_best_model_at_end
         && let Some(best) = state.best_global_step
     {
@@ -334,7 +337,8 @@ impl Trainer<'_> {
 
     fn save(&mut self, observe: &mut dyn FnMut(Event<'_>)) -> Result<()> {
         self.metrics.sync()?;
-        let path = checkpoint::save(&self.folder, &self.learner, &self.student.text, &self.state)?;
+        let recorded = self.metrics.recorded();
+        let path = checkpoint::save(&self.folder, &self.learner, &self.student.text, &self.state, &recorded)?;
         self.saved_step = Some(self.state.global_step);
         checkpoint::prune(&self.folder, self.recipe.train.save_total_limit, self.state.best_global_step)?;
         observe(Event::Saved(&path));

@@ -1,7 +1,10 @@
 //! The one way to open a file for reading, for every crate: a regular file, looked at before it is opened, since opening a
 //! pipe waits for its other end and reading a device may never end; and no more of it than its reader can want. What the
-//! bytes mean, and the file's name in a message, are left to the callers.
+//! bytes mean, and the file's name in a message, are left to the callers, which quote a stranger's text with [`shortened`]. What a file's expressions may ask for is `expression`'s matter.
 
+pub mod expression;
+
+use std::borrow::Cow;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read};
 use std::path::Path;
@@ -12,6 +15,29 @@ pub const SMALL: u64 = 64 << 20;
 /// Larger than any file of text that is read whole (a vocabulary, a folder's answers): one that holds more is no such file.
 pub const LARGE: u64 = 4 << 30;
 
+/// Whether something stands at a path, be it a link that leads nowhere or in a circle. What may be absent is asked by this: whatever is
+/// there is read, and what cannot be read is told.
+pub fn is_there(path: impl AsRef<Path>) -> bool {
+    match fs::symlink_metadata(path) {
+        Ok(_) => true,
+        Err(reason) => !matches!(reason.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory),
+    }
+}
+
+/// What the system says of a file, or of what a link leads to.
+///
+/// # Errors
+/// Those of the system; a link that leads nowhere is not [`ErrorKind::NotFound`], since something is there.
+pub fn metadata(path: impl AsRef<Path>) -> io::Result<fs::Metadata> {
+    let path = path.as_ref();
+    fs::metadata(path).map_err(|reason| {
+        if reason.kind() == ErrorKind::NotFound && is_there(path) {
+            return io::Error::new(ErrorKind::InvalidInput, "this is a link, and what it leads to is not there");
+        }
+        reason
+    })
+}
+
 /// Opens a regular file for reading.
 ///
 /// # Errors
@@ -20,7 +46,7 @@ pub const LARGE: u64 = 4 << 30;
 #[expect(clippy::disallowed_methods, reason = "this is what stands in their place")]
 pub fn open(path: impl AsRef<Path>) -> io::Result<File> {
     let path = path.as_ref();
-    let kind = fs::metadata(path)?.file_type();
+    let kind = metadata(path)?.file_type();
     if kind.is_dir() {
         return Err(io::Error::new(ErrorKind::IsADirectory, "this is a folder, and a file is wanted"));
     }
@@ -61,6 +87,14 @@ pub fn read_to_string(path: impl AsRef<Path>, limit: u64) -> io::Result<String> 
         let place = error.utf8_error().valid_up_to();
         io::Error::new(ErrorKind::InvalidData, format!("it is not text in UTF-8 (byte {place})"))
     })
+}
+
+/// A text of a stranger as a message quotes it: as much as a person reads, with `…` where it goes on.
+pub fn shortened(text: &str, most_letters: usize) -> Cow<'_, str> {
+    match text.char_indices().nth(most_letters) {
+        None => Cow::Borrowed(text),
+        Some((end, _)) => Cow::Owned(format!("{}…", &text[..end])),
+    }
 }
 
 #[cfg(test)]
@@ -105,6 +139,40 @@ mod tests {
         }
         assert_eq!(kind(open(folder.path())), ErrorKind::IsADirectory);
         assert_eq!(kind(open(folder.path().join("absent"))), ErrorKind::NotFound);
+    }
+
+    #[test]
+    fn long_texts_are_quoted_in_part() {
+        for (text, shown) in [("", ""), ("kürzer", "kürzer"), ("sieben!", "sieben!"), ("länger als", "länger …")]
+        {
+            assert_eq!(shortened(text, 7), shown);
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn links_that_lead_nowhere_are_there_and_told() {
+        use std::os::unix::fs::symlink;
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        symlink(at("circle"), at("circle")).unwrap();
+        symlink(at("gone"), at("nowhere")).unwrap();
+        fs::write(at("file"), "").unwrap();
+        symlink(at("file"), at("link")).unwrap();
+        for (name, is_here, said) in [
+            ("file", true, None),
+            ("link", true, None),
+            ("circle", true, Some("symbolic link")),
+            ("nowhere", true, Some("this is a link, and what it leads to is not there")),
+            ("gone", false, Some("No such file")),
+            ("file/inside", false, Some("Not a directory")),
+        ] {
+            assert_eq!(is_there(at(name)), is_here, "{name}");
+            let error = open(at(name)).err().map(|error| error.to_string());
+            assert_eq!(error.is_some(), said.is_some(), "{name}: {error:?}");
+            assert!(error.unwrap_or_default().contains(said.unwrap_or_default()), "{name}");
+        }
+        assert_ne!(kind(read(at("nowhere"), SMALL)), ErrorKind::NotFound);
     }
 
     #[cfg(target_os = "linux")]

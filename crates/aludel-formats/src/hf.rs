@@ -69,7 +69,7 @@ impl Folder {
             return Err(Error::WrongKind { path: path.to_owned(), found: "this is a file", wanted });
         }
         let config_path = path.join(CONFIG_FILE_NAME);
-        if !config_path.exists() {
+        if !aludel_files::is_there(&config_path) {
             return Err(no_config(path));
         }
         let tokenizer_config: Option<Value> = read_optional_json(&path.join(TOKENIZER_CONFIG_FILE_NAME))?;
@@ -113,7 +113,7 @@ impl Folder {
     /// [`Error::IncompleteFolder`] if there is none.
     pub fn tokenizer_path(&self) -> Result<PathBuf> {
         let path = self.path.join(TOKENIZER_FILE_NAME);
-        if path.exists() {
+        if aludel_files::is_there(&path) {
             return Ok(path);
         }
         Err(Error::IncompleteFolder {
@@ -126,7 +126,11 @@ impl Folder {
 
     /// Those of [`TOKENIZER_FILE_NAMES`] that are there, to be carried over to a new folder.
     pub fn tokenizer_files(&self) -> Vec<PathBuf> {
-        TOKENIZER_FILE_NAMES.iter().map(|name| self.path.join(name)).filter(|path| path.is_file()).collect()
+        TOKENIZER_FILE_NAMES
+            .iter()
+            .map(|name| self.path.join(name))
+            .filter(|path| aludel_files::is_there(path))
+            .collect()
     }
 
     /// The source of the default chat template; a base model has none.
@@ -158,7 +162,7 @@ impl Folder {
 
 /// Whether this looks like a model folder, so that a path can be told from a GGUF file or an adapter.
 pub fn is_model_folder(path: &Path) -> bool {
-    path.join(CONFIG_FILE_NAME).is_file()
+    aludel_files::is_there(path.join(CONFIG_FILE_NAME))
 }
 
 /// The names of a folder's visible files, for messages.
@@ -204,7 +208,7 @@ fn object(path: &Path, value: Value) -> Result<Value> {
 fn read_chat_templates(folder: &Path, tokenizer_config: Option<&Value>) -> Result<Vec<ChatTemplate>> {
     let file = folder.join(CHAT_TEMPLATE_FILE_NAME);
     let named = |name: &str, source: &str| ChatTemplate { name: name.to_owned(), source: source.to_owned() };
-    if file.exists() {
+    if aludel_files::is_there(&file) {
         return Ok(vec![named(DEFAULT_TEMPLATE_NAME, &read_text(&file)?)]);
     }
     let mut templates = match tokenizer_config.and_then(|config| config.get("chat_template")) {

@@ -1,7 +1,6 @@
 //! Reads small JSON files with a limit on their size and messages that name file, line and column. What the values mean
 //! is left to the rooms that ask.
 
-use std::fs;
 use std::path::Path;
 
 use serde::de::DeserializeOwned;
@@ -16,11 +15,11 @@ pub(crate) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T> {
 }
 
 pub(crate) fn read_optional_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
-    if path.exists() { read_json(path).map(Some) } else { Ok(None) }
+    if aludel_files::is_there(path) { read_json(path).map(Some) } else { Ok(None) }
 }
 
 pub(crate) fn read_text(path: &Path) -> Result<String> {
-    let about = fs::metadata(path).map_err(Error::io(path, "read the file"))?;
+    let about = aludel_files::metadata(path).map_err(Error::io(path, "read the file"))?;
     if about.is_dir() {
         let wanted = "a file of that name belongs here";
         return Err(Error::WrongKind { path: path.to_owned(), found: "this is a folder", wanted });

@@ -44,17 +44,30 @@ struct Entry {
 /// # Errors
 /// A file cannot be read, or the manifest not be written.
 pub fn write(folder: &Path) -> Result<()> {
+    let files = files_of(folder)?;
+    let hash = hash_of(&files);
+    atomic::write_json(&folder.join(MANIFEST_FILE_NAME), &Manifest { version: VERSION, files, hash })
+}
+
+/// What a manifest of the folder as it is now would say of all its files: for one whose record is kept elsewhere.
+///
+/// # Errors
+/// A file cannot be read.
+pub fn hash(folder: &Path) -> Result<String> {
+    Ok(hash_of(&files_of(folder)?))
+}
+
+fn files_of(folder: &Path) -> Result<BTreeMap<String, Entry>> {
     let mut files = BTreeMap::new();
     for entry in fs::read_dir(folder).map_err(Error::io(folder, "list the folder"))? {
         let path = entry.map_err(Error::io(folder, "list the folder"))?.path();
         if let Some(name) = listed_name(&path)
-            && path.is_file()
+            && !path.is_dir()
         {
             files.insert(name.to_owned(), entry_of(&path)?);
         }
     }
-    let hash = hash_of(&files);
-    atomic::write_json(&folder.join(MANIFEST_FILE_NAME), &Manifest { version: VERSION, files, hash })
+    Ok(files)
 }
 
 /// Checks the files of a folder against its manifest; `false` where it has none. Memory does not grow with the files.
@@ -63,14 +76,14 @@ pub fn write(folder: &Path) -> Result<()> {
 /// [`Error::Altered`] naming the first file that is not what was written; those of reading.
 pub fn check(folder: &Path) -> Result<bool> {
     let path = folder.join(MANIFEST_FILE_NAME);
-    if fs::symlink_metadata(&path).is_err_and(|reason| reason.kind() == std::io::ErrorKind::NotFound) {
+    if !aludel_files::is_there(&path) {
         return Ok(false);
     }
     let manifest = read(&path)?;
     for (name, wanted) in &manifest.files {
         let path = folder.join(name);
         let altered = |found: String| Err(Error::Altered { path: path.clone(), found });
-        let length = match fs::metadata(&path) {
+        let length = match aludel_files::metadata(&path) {
             Ok(about) => about.len(),
             Err(reason) if reason.kind() == std::io::ErrorKind::NotFound => {
                 return altered(format!("it is gone, though {MANIFEST_FILE_NAME} lists it"));

@@ -2,7 +2,6 @@
 //! readers.
 #![allow(unsafe_code)] // Mapping a file is unsafe by nature: see the SAFETY line.
 
-use std::fs;
 use std::path::Path;
 
 use memmap2::Mmap;
@@ -11,7 +10,7 @@ use crate::error::{Error, Result};
 
 /// Maps a whole regular file. An empty file is refused, as no format here allows one.
 pub(crate) fn map_file(path: &Path) -> Result<Mmap> {
-    let about = fs::metadata(path).map_err(Error::io(path, "open the file"))?;
+    let about = aludel_files::metadata(path).map_err(Error::io(path, "open the file"))?;
     if about.is_dir() {
         let wanted = "give the file inside of it";
         return Err(Error::WrongKind { path: path.to_owned(), found: "this is a folder", wanted });

@@ -46,7 +46,7 @@ impl Student {
     pub fn open(path: &Path) -> Result<Student> {
         let student = if path.is_dir() {
             Student::open_folder(path)?
-        } else if path.exists() {
+        } else if aludel_files::is_there(path) {
             Student::open_gguf(path)?
         } else {
             let reason = "there is no such file or folder; give a GGUF file or a Hugging Face model folder".to_owned();

@@ -6,6 +6,8 @@ use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Once;
 
+use aludel_files::shortened;
+
 thread_local! {
     static IS_CATCHING: Cell<bool> = const { Cell::new(false) };
 }
@@ -37,6 +39,6 @@ pub(crate) fn caught<T>(run: impl FnOnce() -> T) -> Result<T, String> {
 
 fn words(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    let shown: String = text.unwrap_or("no reason given").chars().take(200).collect();
+    let shown = shortened(text.unwrap_or("no reason given"), 200);
     format!("its engine fails inside ({shown})")
 }

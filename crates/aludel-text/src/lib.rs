@@ -2,6 +2,9 @@
 //! Training, evaluation and chat all go through [`encode()`]; nothing here knows tensors, files of weights or datasets,
 //! and nothing prints, reads the environment or looks at the clock.
 
+#[cfg(test)]
+#[path = "../tests/it/apart.rs"]
+mod apart;
 pub mod bundle;
 pub mod encode;
 pub mod error;
@@ -18,5 +21,5 @@ pub use error::Error;
 pub use message::{Message, Role};
 pub use preflight::{PreflightOptions, preflight};
 pub use template::{ChatTemplate, Date};
-pub use thinking::{Piece, ThinkTags, ThinkingSplitter, split};
+pub use thinking::{Inline, Piece, ThinkTags, ThinkingSplitter, inline};
 pub use tokenizer::{GgufVocabulary, StreamDecoder, Tokenized, Tokenizer};

@@ -1,10 +1,8 @@
 //! Roles and messages: the canonical shape that every dataset row and every chat turn is brought into before it meets a
-//! template. Reasoning stands in its own field; text that carries it inline is split here. Reading datasets is left to
+//! template. Reasoning stands in its own field; where it stands in a text, `thinking` finds it. Reading datasets is left to
 //! the caller.
 
 use serde::{Deserialize, Serialize};
-
-use crate::thinking::{ThinkTags, split};
 
 /// Who speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -92,50 +90,11 @@ impl Message {
         self.reasoning = Some(reasoning.into());
         self
     }
-
-    /// Moves reasoning that stands inline in an assistant's content (`<think>…</think>answer`, the opening tag may be
-    /// missing) into the field. A message of another role, with reasoning already, or without a closing tag stays as it is.
-    #[must_use]
-    pub fn split_reasoning(mut self, tags: &ThinkTags) -> Message {
-        let has_reasoning = self.reasoning.as_ref().is_some_and(|text| !text.trim().is_empty());
-        if self.role != Role::Assistant || has_reasoning || !self.content.contains(&tags.close) {
-            return self;
-        }
-        let (reasoning, answer) = split(&self.content, tags);
-        self.reasoning = reasoning.map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
-        self.content = answer.trim_start().to_owned();
-        self
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn check(content: &str, reasoning: Option<&str>, answer: &str) {
-        let message = Message::assistant(content).split_reasoning(&ThinkTags::default());
-        assert_eq!(message.reasoning.as_deref(), reasoning, "{content:?}");
-        assert_eq!(message.content, answer, "{content:?}");
-    }
-
-    #[test]
-    fn inline_reasoning_is_split() {
-        check("<think>\nwhy\n</think>\n\nbecause", Some("why"), "because");
-        check("why\n</think>\n\nbecause", Some("why"), "because");
-        check("<think>\n\n</think>\n\nbecause", None, "because");
-        check("because", None, "because");
-        check("<think>cut off", None, "<think>cut off");
-        check("<think>a</think>b</think>c", Some("a"), "b</think>c");
-    }
-
-    #[test]
-    fn other_roles_and_separate_reasoning_stay() {
-        let tags = ThinkTags::default();
-        let user = Message::user("a</think>b");
-        assert_eq!(user.clone().split_reasoning(&tags), user);
-        let both = Message::assistant("a</think>b").with_reasoning("r");
-        assert_eq!(both.clone().split_reasoning(&tags), both);
-    }
 
     #[test]
     fn json_takes_the_usual_names() {

@@ -1,6 +1,10 @@
-//! Splits text into reasoning and answer at its tags, whole or as it streams. Every byte that is not part of a tag comes
-//! out once, in order; tags may be torn over chunks and the opening tag may be missing. Trimming the blank lines around
-//! the tags is left to the caller, who knows whether more text follows.
+//! Splits text into reasoning and answer at its tags as it streams; `inline` does so for whole answers of strangers. Every byte that
+//! is not part of a tag comes out once, in order; tags may be torn over chunks and the opening tag may be missing. Trimming the blank
+//! lines around the tags is left to the caller, who knows whether more text follows.
+
+mod inline;
+
+pub use inline::{Inline, bare, inline};
 
 use serde::{Deserialize, Serialize};
 
@@ -26,19 +30,6 @@ pub enum Piece {
     Reasoning(String),
     /// Text after them, or all text where there are none.
     Answer(String),
-}
-
-/// Splits a whole text. Reasoning is `None` where there is no closing tag and the text does not start with the opening
-/// one; text before a lone closing tag counts as reasoning, and so does what stands before a late opening tag (the tag
-/// itself is left out); an opened text that never closes is all reasoning.
-pub fn split(text: &str, tags: &ThinkTags) -> (Option<String>, String) {
-    let body = text.trim_start().strip_prefix(tags.open.as_str());
-    match (body, body.unwrap_or(text).split_once(tags.close.as_str())) {
-        (Some(_), Some((reasoning, answer))) => (Some(reasoning.to_owned()), answer.to_owned()),
-        (None, Some((reasoning, answer))) => (Some(reasoning.replacen(&tags.open, "", 1)), answer.to_owned()),
-        (Some(unfinished), None) => (Some(unfinished.to_owned()), String::new()),
-        (None, None) => (None, text.to_owned()),
-    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -195,18 +186,6 @@ mod tests {
         check(true, &["<thi"], "<thi", "");
         check(true, &["never closed </"], "never closed </", "");
         check(false, &[], "", "");
-    }
-
-    #[test]
-    fn wholes() {
-        let tags = ThinkTags::default();
-        let some = |text: &str| Some(text.to_owned());
-        assert_eq!(split("<think>a</think>b", &tags), (some("a"), "b".to_owned()));
-        assert_eq!(split("a</think>b", &tags), (some("a"), "b".to_owned()));
-        assert_eq!(split("\n<think>a", &tags), (some("a"), String::new()));
-        assert_eq!(split("Sure. <think>a</think>b", &tags), (some("Sure. a"), "b".to_owned()));
-        assert_eq!(split("<think>a<think>b</think>c", &tags), (some("a<think>b"), "c".to_owned()));
-        assert_eq!(split("b", &tags), (None, "b".to_owned()));
     }
 
     proptest! {

@@ -66,6 +66,7 @@ fn work(store: &Store, missing: &Mutex<aludel_traces::store::Missing>) -> Result
 fn row(wanted: aludel_traces::store::Place) -> TraceRow {
     let answer = Answer {
         hides_reasoning: false,
+        unread: Vec::new(),
         reasoning: Some("One more than that.".repeat(5)),
         content: "It is \\boxed{42}.".to_string(),
         finish: Finish::Stop,

@@ -3,6 +3,7 @@
 //! tokens belong to `aludel-text`, what is done with the rows to `aludel-distill`. Nothing here prints or reads the
 //! environment.
 
+mod beside;
 pub mod cache;
 pub mod collect;
 pub mod curate;

@@ -25,9 +25,10 @@ pub(crate) const REASONING: [&str; 12] = [
 pub(crate) const CONTENT: [&str; 4] = ["content", "value", "text", "parts"];
 
 /// What stands beside reasoning and is none: what was asked for, and what servers need to know it again.
-const BESIDE_REASONING: [&str; 13] = [
+const BESIDE_REASONING: [&str; 14] = [
     "type",
     "effort",
+    "budget_tokens",
     "enabled",
     "exclude",
     "max_tokens",
@@ -44,6 +45,19 @@ const BESIDE_REASONING: [&str; 13] = [
 /// What stands beside the text of a part and says nothing more: marks of servers.
 const BESIDE_TEXT: [&str; 7] =
     ["annotations", "cache_control", "citations", "logprobs", "phase", "thought", "thought_signature"];
+
+/// What stands in the place of reasoning where there is none.
+const NOTHING: [&str; 8] = ["none", "null", "nil", "nan", "n/a", "na", "undefined", "<na>"];
+
+/// What stands there where it says how a model is to reason.
+const SETTINGS: [&str; 14] = [
+    "on", "off", "true", "false", "yes", "no", "minimal", "low", "medium", "high", "xhigh", "auto", "enabled",
+    "disabled",
+];
+
+/// What may stand beside such a word.
+const OF_SETTINGS: [&str; 8] =
+    ["budget", "budget_tokens", "effort", "max_tokens", "mode", "reasoning", "thinking", "type"];
 
 /// What stands in the place of reasoning that is not shown.
 const WITHHELD: [&str; 3] = ["encrypted_content", "data", "signature"];
@@ -68,6 +82,7 @@ impl Said {
     /// # Errors
     /// What is not understood, without its place.
     pub(crate) fn of(fields: &Fields<'_>, is_piece: bool) -> Result<Said, String> {
+        once_each(fields)?;
         let mut said = Said::default();
         if let Some((name, content)) = fields.first(&CONTENT) {
             let mut reader = Reader { said: &mut said, is_piece };
@@ -90,6 +105,12 @@ impl Said {
         if let Some(beside) = beside.transpose()? {
             said.is_withheld |= beside.is_withheld;
             if !is_blank(&beside.reasoning) {
+                if !is_blank(&said.reasoning) && said.reasoning.trim_ascii() != beside.reasoning.trim_ascii() {
+                    return Err(
+                        "its content has reasoning of its own, and a field beside it another; give one of them"
+                            .to_owned(),
+                    );
+                }
                 said.reasoning = beside.reasoning;
             }
         }
@@ -115,10 +136,49 @@ pub(crate) fn reasoning_in(name: &str, value: Json<'_>, is_piece: bool) -> Resul
         }
         _ => Reader { said: &mut said, is_piece }.take(value, Side::Reasoning, DEPTH)?,
     }
-    if is_blank(&said.reasoning) && !is_piece {
+    if !is_piece && is_nothing(&String::from_utf8_lossy(&said.reasoning)) {
         said.reasoning.clear();
     }
     Ok(said)
+}
+
+/// Refuses a text in the place of reasoning that says how a model is to reason.
+pub(crate) fn no_setting(place: &str, text: &str) -> Result<(), String> {
+    match is_setting(text) {
+        true => Err(format!("{place} says {:?}, which is a setting and no reasoning; rename it", text.trim())),
+        false => Ok(()),
+    }
+}
+
+/// Whether a text in the place of reasoning says that there is none.
+pub(crate) fn is_nothing(text: &str) -> bool {
+    let text = text.trim();
+    text.is_empty() || NOTHING.iter().any(|nothing| text.eq_ignore_ascii_case(nothing))
+}
+
+/// Whether a text in the place of reasoning says how a model is to reason: `high`, `enabled: 1024`, `effort=low`.
+pub(crate) fn is_setting(text: &str) -> bool {
+    const LONGEST: usize = 60;
+    let text = text.trim();
+    if text.len() > LONGEST {
+        return false;
+    }
+    let text = text.to_ascii_lowercase();
+    let mut words = text.split([' ', ':', '=', ',', ';']).filter(|word| !word.is_empty());
+    let is_part = |word: &str| {
+        SETTINGS.contains(&word) || OF_SETTINGS.contains(&word) || word.bytes().all(|byte| byte.is_ascii_digit())
+    };
+    words.clone().any(|word| SETTINGS.contains(&word)) && words.all(is_part)
+}
+
+/// Refuses members of one name: which of them counts is a guess.
+pub(crate) fn once_each(fields: &Fields<'_>) -> Result<(), String> {
+    match fields.twice() {
+        Some(name) => {
+            Err(format!("it has `{}` twice, and it cannot be told which of the two counts", name.escape_debug()))
+        }
+        None => Ok(()),
+    }
 }
 
 /// What a list of parts says that stands alone, without a message around it.
@@ -181,6 +241,7 @@ impl Reader<'_> {
     }
 
     fn take_part(&mut self, part: &Fields<'_>, side: Side, depth: usize) -> Result<(), String> {
+        once_each(part)?;
         let kind =
             part.get("type").and_then(|kind| kind.text().ok().flatten()).unwrap_or_default().to_ascii_lowercase();
         let is_thought = part.get("thought").is_some_and(|thought| thought.written() == "true");
@@ -193,6 +254,8 @@ impl Reader<'_> {
                 let names = &["thinking", "reasoning", "reasoning_content", "text", "content", "thought", "summary"];
                 (Side::Reasoning, names)
             }
+            // How a model is to reason, as Anthropic's requests say it.
+            "enabled" | "disabled" | "adaptive" if side == Side::Reasoning => (side, &[]),
             "reasoning.encrypted" | "redacted_thinking" | "encrypted" => {
                 self.said.is_withheld = true;
                 return Ok(());

@@ -105,7 +105,7 @@ fn fetch_with(
 }
 
 fn locate_folder(folder: &Path) -> Result<Model, Error> {
-    if folder.join("config.json").is_file() {
+    if aludel_files::is_there(folder.join("config.json")) {
         return Ok(Model::Folder(folder.to_path_buf()));
     }
     let mut names: Vec<String> = fs::read_dir(folder)

@@ -44,6 +44,7 @@ fn child() {
                     let answer = Answer {
                         reasoning: None,
                         hides_reasoning: false,
+                        unread: Vec::new(),
                         content: asked.clone(),
                         finish: Finish::Stop,
                         prompt_tokens: None,

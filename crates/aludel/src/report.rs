@@ -78,9 +78,7 @@ pub(crate) fn text_of(error: &anyhow::Error, console: &Console) -> String {
             if index > 0 {
                 lines.text.push('\n');
             }
-            let value = problem.value.as_ref().map(|value| format!(" = {value}")).unwrap_or_default();
-            let origin = problem.origin.as_ref().map(|origin| format!(" ({origin})")).unwrap_or_default();
-            lines.error(&format!("{}{value}{origin}", problem.key));
+            lines.error(&problem.setting());
             lines.because(&problem.reason);
             lines.help(&problem.mend);
         }

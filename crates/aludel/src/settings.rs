@@ -4,6 +4,7 @@
 
 use crate::report::Helped;
 use aludel_distill::settings::{self, Notice, Parsed, Problem, Problems, Recipe};
+use aludel_files::shortened;
 use aludel_text::Date;
 use aludel_traces::source::hub::is_hub_name;
 use anyhow::Context as _;
@@ -34,6 +35,9 @@ pub(crate) struct RecipeArgs {
 pub(crate) struct Flags {
     given: Vec<Assignment>,
 }
+
+/// Of a key or a value that a mend repeats, in letters.
+const LONGEST_QUOTED: usize = 100;
 
 /// How many tables the name of a setting may go through.
 const DEEPEST_KEY: usize = 80;
@@ -184,6 +188,7 @@ fn read_assignment(text: &str) -> Result<Assignment, Problem> {
             .into_iter()
             .find(|section| settings::setting_names(section).iter().any(|name| name == key));
         let section = owner.as_deref().unwrap_or("section");
+        let (key, written) = (shortened(key, LONGEST_QUOTED), shortened(written, LONGEST_QUOTED));
         return refuse("the section is missing", format!("write --set {section}.{key}={written}"));
     }
     // As deep as tables of TOML go.
@@ -265,8 +270,7 @@ fn make_absolute(recipe: &mut Recipe) -> anyhow::Result<()> {
 }
 
 fn log(notice: &Notice, origin: Option<&String>) {
-    let origin = origin.map(|origin| format!(" ({origin})")).unwrap_or_default();
-    tracing::warn!("{} = {}{origin}: {}", notice.key, notice.value, notice.instead);
+    tracing::warn!("{}", notice.told(origin));
 }
 
 #[cfg(test)]

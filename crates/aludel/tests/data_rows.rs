@@ -160,7 +160,11 @@ fn weights_are_honoured() {
     assert_eq!((half.iter().filter(|w| **w == 0.5).count(), half.iter().filter(|w| **w == 1.0).count()), (6, 7));
     let row = weights(&json!({"prompt": "q", "response": "4", "weight": 0.25}));
     assert_eq!(row.iter().filter(|w| **w == 0.25).count(), 2, "{row:?}");
-    refused(&workshop, &json!({"prompt": "q", "response": "4", "weight": 0}).to_string(), "no token of this row");
+    refused(
+        &workshop,
+        &json!({"prompt": "q", "response": "4", "weight": 0}).to_string(),
+        "the row is not to be learnt (weight is 0)",
+    );
     refused(
         &workshop,
         &json!({"prompt": "q", "response": "4", "weight": "heavy"}).to_string(),
@@ -185,6 +189,9 @@ fn one_rule_says_what_was_cut_off() {
         (json!({"prompt": "d", "reasoning": "hm", "response": ""}), "the answer is empty"),
         (json!({"prompt": "e", "response": "4", "finishReason": "SAFETY"}), "finishReason is"),
         (json!({"prompt": "f", "response": "4", "stop_reason": "pause_turn"}), "stop_reason is \"pause_turn\""),
+        (json!({"prompt": "h", "response": "4", "truncated": true}), "truncated is true"),
+        (json!({"prompt": "i", "response": "4", "label": false}), "label is false, which marks a bad answer"),
+        (json!({"prompt": "j", "response": "So. <think>4"}), "`<think>` opens in the middle of the answer"),
     ];
     for (row, words) in &rows {
         refused(&workshop, &row.to_string(), words);
@@ -287,6 +294,66 @@ fn a_teacher_that_hides_its_reasoning_is_told_by_count() {
     let exported = fs::read_to_string(workshop.path("traces.jsonl")).unwrap();
     assert_eq!(exported.matches(r#""finish_reason":"stop""#).count(), 3, "{exported}");
     assert_eq!(exported.matches(r#""gold":9007199254740993.10"#).count(), 3, "{exported}");
+}
+
+/// What `trace` calls whole, `curate` keeps, and what neither does is told.
+#[test]
+fn one_rule_says_which_answers_are_whole() {
+    let workshop = Workshop::new();
+    let answers = ["4", "", "<think>4", "Well. <think>4", "<thought>two and two</thought>4", "4"];
+    let rows = (0..answers.len()).map(|number| format!("{{\"question\": \"{number}\"}}\n"));
+    workshop.write("prompts.jsonl", &rows.collect::<String>());
+    let script = move |request: &Request| match request.method.as_str() {
+        "GET" => vec![reply("200 OK", &json!({"data": [{"id": "scripted"}]}))],
+        _ => {
+            let body: Value = serde_json::from_slice(&request.body).unwrap();
+            let number: usize = body["messages"][0]["content"].as_str().unwrap().parse().unwrap();
+            let mut message = json!({"role": "assistant", "content": answers[number]});
+            if number == 5 {
+                message["deep_thought"] = json!("two and two");
+            }
+            let choice = json!({"index": 0, "message": message, "finish_reason": "stop"});
+            let usage = json!({"prompt_tokens": 3, "completion_tokens": -1});
+            vec![reply("200 OK", &json!({"model": "scripted", "choices": [choice], "usage": usage}))]
+        }
+    };
+    let teacher = ScriptedTeacher::start(script).unwrap();
+    let url = teacher.url();
+    let said = workshop.run(&[
+        "trace",
+        "--prompts",
+        "prompts.jsonl",
+        "--model",
+        "scripted",
+        "--store",
+        "traces.db",
+        "--teacher",
+        &url,
+    ]);
+    assert!(said.contains("exit code: 0"), "{said}");
+    assert!(
+        said.contains("kept: 6 of 6 answers, 3 of them not whole (empty, or reasoning that never closes), 6 of them beside what is not"),
+        "{said}"
+    );
+    assert_eq!(said.matches("it sends `deep_thought` beside its answer, which is not known here").count(), 1, "{said}");
+    assert_eq!(said.matches("`usage.completion_tokens` is no count of tokens").count(), 1, "{said}");
+    assert_eq!(teacher.seen().iter().filter(|request| request.method == "POST").count(), answers.len());
+    let status = workshop.run(&["trace", "status", "--store", "traces.db"]);
+    assert!(status.contains("3 complete, 3 cut"), "{status}");
+    let options = [
+        "--output-dir",
+        "out",
+        "--json",
+        "--set",
+        "curate.test_size=0",
+        "--set",
+        "curate.duplicates=false",
+        "--set",
+        "curate.near_duplicates=false",
+    ];
+    let report = workshop.json(&[&["curate", "--input", "traces.db"], &options[..]].concat());
+    let incomplete = json!({"reason": "incomplete", "seen": 6, "dropped": 3});
+    assert_eq!((&report["kept"], &report["filters"][0]), (&json!(3), &incomplete), "{report}");
 }
 
 #[test]

@@ -6,6 +6,7 @@ mod common;
 
 use std::collections::HashMap;
 use std::fs;
+use std::path::Path;
 
 use aludel_scripted_teacher::{Request, ScriptedTeacher, Step, json, stream_of};
 use aludel_traces::tasks::{Side, families, generate};
@@ -49,8 +50,37 @@ fn the_whole_story_is_told_and_the_same_seed_tells_the_same() {
     assert_eq!(samples("one"), samples("two"));
     let again = told(&workshop, &["--output-dir", "one"]);
     assert_eq!(again["comparison"], other["comparison"]);
+
+    // What lies in the place of the merged model is the demo's own, or it is not shown as what was learnt.
+    let merged = workshop.path("one/merged");
+    let config = fs::read_to_string(merged.join("config.json")).unwrap();
+    for change in ["student", "one/run/adapter", "config"] {
+        match change {
+            "config" => fs::write(merged.join("config.json"), format!("{config} ")).unwrap(),
+            other => {
+                fs::remove_dir_all(&merged).unwrap();
+                copy(&workshop.path(other), &merged);
+            }
+        }
+        let refused = workshop.run(&["demo", "--student", "student", "--output-dir", "one"]);
+        assert!(
+            refused.contains("exit code: 1") && refused.contains("this is not what a demo in this folder merged"),
+            "{refused}"
+        );
+        assert!(refused.contains("mv ") && refused.contains("one/merged-before"), "{refused}");
+        fs::remove_dir_all(&merged).unwrap();
+        told(&workshop, &["--output-dir", "one"]);
+        assert_eq!(fs::read_to_string(merged.join("config.json")).unwrap(), config);
+    }
     let refused = workshop.run(&["demo", "--student", "student", "--output-dir", "one", "--seed", "2"]);
     assert!(refused.contains("holds other problems") && refused.contains("--output-dir"), "{refused}");
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir(to).unwrap();
+    for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
+        fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+    }
 }
 
 /// Answers problems of the training side, two of three rightly.

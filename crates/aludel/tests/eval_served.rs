@@ -314,3 +314,38 @@ fn which_model_and_what_is_no_business_of_a_server() {
     let password = command(&workshop, &url, "out", &["--model", "m"]).output().unwrap();
     assert!(said(&password).contains("must not hold a password") && !said(&password).contains(CANARY));
 }
+
+#[test]
+fn settings_of_a_template_are_refused_where_the_server_has_its_own() {
+    let (workshop, teacher) = (workshop(1), server(knows_even));
+    for (setting, key) in [
+        ("data.template_date=2026-01-01", "data.template_date"),
+        ("data.template_variables.enable_thinking=false", "data.template_variables"),
+    ] {
+        let output =
+            command(&workshop, &teacher.url(), "results", &["--model", "scripted", "--set", setting]).output().unwrap();
+        let said = said(&output);
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        for words in [key, "the template of a served model is its server's", "trace.extra_body", "chat_template_kwargs"]
+        {
+            assert!(said.contains(words), "{words:?} is not in {said}");
+        }
+        assert!(!workshop.path("results").exists());
+    }
+    assert!(teacher.seen().is_empty(), "{:?}", teacher.seen());
+}
+
+#[test]
+fn what_a_server_sends_beside_its_answers_is_told_once() {
+    let (workshop, teacher) = (
+        workshop(3),
+        server(|request| {
+            let message = value!({"content": format!("\\boxed{{{}}}", number(request) + 1), "deep_thought": "because"});
+            vec![json("200 OK", &value!({"choices": [{"message": message, "finish_reason": "stop"}]}))]
+        }),
+    );
+    let output = command(&workshop, &teacher.url(), "results", &["--model", "scripted"]).output().unwrap();
+    let said = said(&output);
+    assert!(output.status.success(), "{said}");
+    assert_eq!(said.matches("it sends `deep_thought` beside its answer").count(), 1, "{said}");
+}

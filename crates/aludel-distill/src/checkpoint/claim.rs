@@ -53,20 +53,51 @@ pub fn whose(folder: &Path) -> Option<String> {
         }
     }
     let has = |name: &str| top.iter().any(|other| other == name);
-    let is_model = |name: &String| is_like("*.safetensors", name) || is_like("pytorch_model*", name);
     if has(peft::CONFIG_FILE_NAME) {
         return told("an adapter's folder", peft::CONFIG_FILE_NAME);
     }
-    if has("config.json") && top.iter().any(is_model) {
-        return told("a model's folder", "config.json");
+    let holds = |inside: &[String], kinds: &[&str]| {
+        inside.iter().find(|name| kinds.iter().any(|kind| is_like(kind, name))).cloned()
+    };
+    if let Some(weights) = holds(&top, &MODELS) {
+        let by = if has("config.json") { "config.json" } else { &weights };
+        return told("a model's folder", by);
+    }
+    // What other tools put into a folder of its own: `final`, `merged`.
+    for place in top.iter().filter(|name| !is_part(name)) {
+        if let Some(name) = holds(&self::names(&folder.join(place)), &WEIGHTS) {
+            let by = Path::new(place).join(name);
+            return told("somebody's trained weights", &by.display().to_string());
+        }
     }
     if has("evaluation.json") {
         return told("results of `aludel eval`", "evaluation.json");
     }
-    if has("dropped.jsonl") && has("report.json") {
-        return told("a data set of `aludel curate`", "dropped.jsonl");
+    let curated = ["dropped.jsonl", "train.jsonl", "prompts.jsonl"].into_iter().find(|name| has(name));
+    if let Some(by) = curated.filter(|_| has("report.json")) {
+        return told("a data set of `aludel curate`", by);
     }
-    None
+    holds(&top, &["*.db"]).and_then(|by| told("a place where a store of traces is kept", &by))
+}
+
+/// Files of models and of weights, in the folder itself.
+const MODELS: [&str; 7] = [
+    "*.safetensors",
+    "*.safetensors.index.json",
+    "*.gguf",
+    "pytorch_model*",
+    "consolidated*.pth",
+    "*.npz",
+    "model*.onnx",
+];
+
+/// Files that training leaves, in a folder of their own.
+const WEIGHTS: [&str; 5] =
+    ["adapter_model.*", "adapter_config.json", "model*.safetensors", "pytorch_model*", "consolidated*"];
+
+/// What a run of Aludel's is made of; whether it may be there is looked at elsewhere.
+fn is_part(name: &str) -> bool {
+    [ADAPTER_FOLDER_NAME, ROWS_FOLDER_NAME].contains(&name) || name.starts_with(PREFIX)
 }
 
 /// File names by which other tools' runs are told, where they lie or in a checkpoint below. The first that fits counts, so what only
@@ -204,7 +235,7 @@ mod tests {
         assert_eq!(check(&[]), Ok(false));
         assert_eq!(is_begun(Path::new("there/is/no/such/folder")).map_err(|error| error.to_string()), Ok(false));
         for free in
-            ["log.txt", "rows.jsonl", "notes/training_args.bin", "student.gguf", ".aludel.lock", "rows/0123.rows"]
+            ["log.txt", "rows.jsonl", "notes/training_args.bin", "report.json", ".aludel.lock", "rows/0123.rows"]
         {
             assert_eq!(check(&[(free, "")]), Ok(false), "{free}");
         }
@@ -229,6 +260,12 @@ mod tests {
             ("epoch_0/recipe_state.pt", "", "a run of torchtune"),
             ("adapter_config.json", "{}", "an adapter's folder"),
             ("evaluation.json", "{}", "results of `aludel eval`"),
+            ("model.gguf", "", "a model's folder"),
+            ("model-00001-of-00002.safetensors", "", "a model's folder"),
+            ("consolidated.00.pth", "", "a model's folder"),
+            ("final/adapter_model.safetensors", "", "somebody's trained weights"),
+            ("merged/model.safetensors", "", "somebody's trained weights"),
+            ("traces.db", "", "a place where a store of traces is kept"),
         ] {
             let refused = check(&[(file, text)]).unwrap_err();
             let by = file.trim_end_matches("/x");
@@ -236,7 +273,11 @@ mod tests {
             assert!(refused.contains("nothing of it was touched; give another --output-dir"), "{refused}");
         }
         let refused = check(&[("config.json", "{}"), ("model.safetensors", "")]).unwrap_err();
-        assert!(refused.contains("a model's folder"), "{refused}");
+        assert!(refused.contains("a model's folder (told by config.json)"), "{refused}");
+        for name in ["train.jsonl", "prompts.jsonl", "dropped.jsonl"] {
+            let refused = check(&[("report.json", "{}"), (name, "")]).unwrap_err();
+            assert!(refused.contains(&format!("a data set of `aludel curate` (told by {name})")), "{refused}");
+        }
     }
 
     #[test]

@@ -16,7 +16,7 @@ use aludel_text::TextBundle;
 
 use crate::error::{Error, Result};
 use crate::learner::Learner;
-use crate::metrics::TrainerState;
+use crate::metrics::{self, Recorded, TrainerState};
 
 pub use claim::{is_begun, whose};
 pub use run::{RUN_FILE_NAME, RunFile, begun_with};
@@ -29,6 +29,8 @@ pub const ADAPTER_FOLDER_NAME: &str = "adapter";
 /// The folder of the tokenised rows.
 pub const ROWS_FOLDER_NAME: &str = "rows";
 const STATE_FILE_NAME: &str = "trainer_state.json";
+/// What the checkpoint knows of `metrics.jsonl`.
+const RECORDED_FILE_NAME: &str = "aludel_metrics.json";
 const OPTIMIZER_FILE_NAME: &str = "optimizer.safetensors";
 const PREFIX: &str = "checkpoint-";
 
@@ -82,7 +84,13 @@ fn write_adapter(folder: &Path, learner: &Learner, text: &TextBundle) -> Result<
 ///
 /// # Errors
 /// It cannot be written; then the checkpoints that were there are still there.
-pub fn save(folder: &Path, learner: &Learner, text: &TextBundle, state: &TrainerState) -> Result<PathBuf> {
+pub fn save(
+    folder: &Path,
+    learner: &Learner,
+    text: &TextBundle,
+    state: &TrainerState,
+    recorded: &Recorded,
+) -> Result<PathBuf> {
     let target = path(folder, state.global_step);
     write_dir(&target, |folder| {
         write_adapter(folder, learner, text)?;
@@ -95,9 +103,29 @@ pub fn save(folder: &Path, learner: &Learner, text: &TextBundle, state: &Trainer
             Ok(Cow::Owned(quant::encode_f32(&learner.ctx.download(mat))))
         })?;
         atomic::write_json(&folder.join(STATE_FILE_NAME), state)?;
+        atomic::write_json(&folder.join(RECORDED_FILE_NAME), recorded)?;
         Ok(manifest::write(folder)?)
     })?;
     Ok(target)
+}
+
+/// Refuses to go on from the checkpoint of a step where `metrics.jsonl` is not what was recorded before it.
+///
+/// # Errors
+/// [`Error::Damaged`] naming what is other.
+pub fn check_recorded(folder: &Path, step: u64, state: &TrainerState) -> Result<()> {
+    let checkpoint = path(folder, step);
+    let file = checkpoint.join(RECORDED_FILE_NAME);
+    let recorded = match aludel_files::is_there(&file) {
+        true => {
+            let bytes = aludel_files::read(&file, aludel_files::SMALL)
+                .map_err(aludel_formats::Error::io(&file, "read what was recorded"))?;
+            let damaged = |error: serde_json::Error| Error::Damaged { path: file.clone(), reason: error.to_string() };
+            Some(serde_json::from_slice(&bytes).map_err(damaged)?)
+        }
+        false => None,
+    };
+    metrics::check(folder, state, recorded.as_ref(), &format!("--init-adapter {}", shell_word(&checkpoint)))
 }
 
 /// Loads the optimiser's moments of a checkpoint; the adapter is loaded with the learner.

@@ -116,7 +116,7 @@ impl RunFile {
     /// It cannot be written.
     pub fn keep_recipe(&self, folder: &Path) -> Result<()> {
         let path = folder.join(RECIPE_FILE_NAME);
-        if path.exists() {
+        if aludel_files::is_there(&path) {
             return Ok(());
         }
         Ok(atomic::write_bytes(&path, self.recipe.as_bytes())?)
@@ -161,7 +161,7 @@ impl RunFile {
 /// The recipe that lies in the run folder, if there is one.
 fn own_recipe(folder: &Path) -> Result<Option<(std::path::PathBuf, Recipe)>> {
     let path = folder.join(RECIPE_FILE_NAME);
-    if !path.exists() {
+    if !aludel_files::is_there(&path) {
         return Ok(None);
     }
     let text = aludel_files::read_to_string(&path, aludel_files::SMALL)

@@ -27,7 +27,7 @@ pub fn read(folder: &Path, step: u64) -> Result<TrainerState> {
 /// [`Error::Output`] naming the file.
 pub fn check_replaced(folder: &Path) -> Result<()> {
     let adapter = folder.join(ADAPTER_FOLDER_NAME);
-    if !adapter.exists() {
+    if !aludel_files::is_there(&adapter) {
         return Ok(());
     }
     let Some(flaw) = altered(&adapter).err() else { return Ok(()) };
@@ -94,7 +94,7 @@ fn way_out(folder: &Path, step: u64) -> String {
 /// A name in the run folder for what is moved out of the way.
 fn aside(folder: &Path, name: &str) -> PathBuf {
     let names = std::iter::once(format!("damaged-{name}")).chain((2..).map(|n| format!("damaged-{name}-{n}")));
-    names.map(|name| folder.join(name)).find(|path| !path.exists()).unwrap_or_default()
+    names.map(|name| folder.join(name)).find(|path| !aludel_files::is_there(path)).unwrap_or_default()
 }
 
 /// A path as a shell takes it.

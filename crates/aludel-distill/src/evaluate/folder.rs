@@ -40,7 +40,7 @@ impl Folder {
     /// [`Error::OtherEvaluation`] if it holds the results of another one; [`Error::Output`] for a folder that is somebody's; a folder
     /// that cannot be written.
     pub(super) fn open(path: &Path, plan: &Plan) -> Result<Folder> {
-        if !path.join(PLAN_FILE_NAME).exists()
+        if !aludel_files::is_there(path.join(PLAN_FILE_NAME))
             && let Some(whose) = checkpoint::whose(path)
         {
             let reason =
@@ -51,8 +51,11 @@ impl Folder {
         atomic::recover(path);
         let mut folder =
             Folder { path: path.to_owned(), file: None, samples: HashMap::new(), unsynced: 0, _lock: lock };
-        if !path.join(PLAN_FILE_NAME).exists() {
-            return match [SAMPLES_FILE_NAME, RESULTS_FILE_NAME].into_iter().find(|name| path.join(name).exists()) {
+        if !aludel_files::is_there(path.join(PLAN_FILE_NAME)) {
+            return match [SAMPLES_FILE_NAME, RESULTS_FILE_NAME]
+                .into_iter()
+                .find(|name| aludel_files::is_there(path.join(name)))
+            {
                 Some(name) => {
                     let reason = format!("it holds a {name} of something else; give another --output-dir");
                     Err(Error::Output { path: path.to_owned(), reason })
@@ -104,7 +107,7 @@ impl Folder {
             return Ok(());
         }
         let path = self.path.join(PLAN_FILE_NAME);
-        if !path.exists() {
+        if !aludel_files::is_there(&path) {
             atomic::write_json(&path, plan)?;
         }
         let path = self.path.join(SAMPLES_FILE_NAME);

@@ -190,7 +190,7 @@ pub fn evaluate<'r>(
     let asks = missing(evaluation, &folder);
     let mut left: usize = asks.iter().map(|ask| ask.samples.len()).sum();
     let resumed = total - left;
-    if left == 0 && path.join(results::RESULTS_FILE_NAME).exists() {
+    if left == 0 && aludel_files::is_there(path.join(results::RESULTS_FILE_NAME)) {
         return Results::read(path).map(Some);
     }
     let mut meter = Meter::new(tasks.len());

@@ -227,7 +227,7 @@ impl Results {
     /// The evaluation is not done, or the file is damaged.
     pub fn read(folder: &Path) -> Result<Results> {
         let path = folder.join(RESULTS_FILE_NAME);
-        if !path.exists() && folder.join(PLAN_FILE_NAME).exists() {
+        if !aludel_files::is_there(&path) && aludel_files::is_there(folder.join(PLAN_FILE_NAME)) {
             let reason = "this evaluation was not finished; give the same `aludel eval` command again to finish it";
             return Err(Error::Damaged { path: folder.to_owned(), reason: reason.to_owned() });
         }

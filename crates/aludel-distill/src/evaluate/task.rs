@@ -73,7 +73,7 @@ pub fn named(text: &str) -> Result<(String, Source)> {
     }
     let path = Path::new(text);
     // A misspelt name and a missing file cannot be told apart but by how they look.
-    if !path.exists() && is_name(text) {
+    if !aludel_files::is_there(path) && is_name(text) {
         return Err(Error::Task { task: text.to_owned(), reason: format!("there is no such task; {}", known()) });
     }
     let name = path.file_name().unwrap_or_default().to_string_lossy();
@@ -103,7 +103,7 @@ impl Task {
         let mut task = Task { name: name.to_owned(), problems: Vec::new(), verifiers: Vec::new() };
         let limit_or_all = limit.unwrap_or(usize::MAX);
         match source {
-            Source::Files(files) => task.read(files, limit_or_all, verifier, file_row)?,
+            Source::Files(files) => task.read(files, limit_or_all, verifier, |row| file_row(row, verifier))?,
             Source::Benchmark(benchmark, files) => {
                 task.read(files, limit_or_all, verifier, |row| benchmark.row(row))?
             }
@@ -231,8 +231,9 @@ fn refuse_row(place: &Provenance, reason: String) -> Error {
     Error::TaskRow { path: place.file.to_path_buf(), line: place.line, reason }
 }
 
-/// A row of a user's own file: `question` or `prompt`, `answer`, and maybe `system`, `choices`, `verifier` and `id`.
-fn file_row(columns: &Columns) -> Result<Row, String> {
+/// A row of a user's own file: `question` or `prompt`, `answer`, and maybe `system`, `choices`, `verifier` and `id`. `instead` is compared by
+/// in place of what the row says.
+fn file_row(columns: &Columns, instead: Option<&Verifier>) -> Result<Row, String> {
     let listed = || columns.names().map(|name| format!("`{}`", name.escape_debug())).collect::<Vec<_>>().join(", ");
     let (name, prompt) = first(columns, &["question", "prompt", "problem"]).ok_or_else(|| {
         format!("the row asks nothing: name the question's column `question` or `prompt`; it has {}", listed())
@@ -254,8 +255,7 @@ fn file_row(columns: &Columns) -> Result<Row, String> {
     if let Some((_, written)) = first(columns, &["verifier"]) {
         verifier = verifier_of(written)?;
     }
-    let compares_structures = matches!(verifier, Verifier::Json {} | Verifier::Command { .. });
-    if matches!(answer.kind(), Kind::List | Kind::Object) && !compares_structures {
+    if matches!(answer.kind(), Kind::List | Kind::Object) && !instead.unwrap_or(&verifier).compares_structures() {
         let kind = answer.kind().named();
         return Err(format!(
             "the right answer is {kind}, and no answer equals one; give a text or a number, or `verifier` = \"json\" if {kind} is wanted"

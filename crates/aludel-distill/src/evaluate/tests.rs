@@ -194,6 +194,31 @@ fn right_answers_keep_their_digits() {
     assert_eq!(verdict("\\boxed{100000000000000000000}"), Verdict::Wrong);
 }
 
+/// Whether it is the row or the command that names the verifier.
+#[test]
+fn a_list_is_a_right_answer_where_lists_are_compared() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("lists.jsonl");
+    let load = |row: &str, instead: Option<&Verifier>| {
+        fs::write(&path, row).unwrap();
+        Task::load("lists", &Source::Files(vec![path.clone()]), None, instead)
+    };
+    let plain = r#"{"question": "?", "answer": [1, 2]}"#;
+    let named = r#"{"question": "?", "answer": [1, 2], "verifier": "json"}"#;
+    for (row, instead, is_taken) in [
+        (plain, None, false),
+        (named, None, true),
+        (plain, Some(Verifier::Json {}), true),
+        (named, Some(Verifier::Maths {}), false),
+    ] {
+        let loaded = load(row, instead.as_ref()).map(|task| task.checker(0).verdict("[1, 2]", &task.problems[0].gold));
+        match loaded {
+            Ok(verdict) => assert!(is_taken && matches!(verdict, Ok(Verdict::Right)), "{row} {instead:?}"),
+            Err(error) => assert!(!is_taken && error.to_string().contains("no answer equals one"), "{row} {instead:?}"),
+        }
+    }
+}
+
 #[test]
 fn benchmarks_are_read_from_their_own_columns() {
     let folder = tempfile::tempdir().unwrap();

@@ -94,6 +94,11 @@ pub fn expected(section: &str, key: &str) -> Option<String> {
     schema().pointer(&format!("/properties/{section}/properties/{key}")).map(in_words)
 }
 
+/// Names like an unknown one are looked for among all settings: for more problems than anybody reads at once it would only take time.
+const MOST_LOOKED_FOR: usize = 100;
+/// No setting's name has as many bytes.
+const LONGEST_NAME: usize = 100;
+
 #[derive(Default)]
 struct Reader {
     problems: Vec<Problem>,
@@ -193,9 +198,12 @@ impl Reader {
             }
             return;
         }
-        let (reason, mend) = match section {
-            None => ("there is no such section", did_you_mean_section(key)),
-            Some(section) => ("there is no such setting", did_you_mean(section, key)),
+        let is_looked_for = self.problems.len() < MOST_LOOKED_FOR && key.len() <= LONGEST_NAME;
+        let reason = section.map_or("there is no such section", |_| "there is no such setting");
+        let mend = match section {
+            _ if !is_looked_for => "`aludel schema` lists all settings".to_owned(),
+            None => did_you_mean_section(key),
+            Some(section) => did_you_mean(section, key),
         };
         self.problems.push(Problem::new(&full, written, reason, mend));
     }

@@ -3,6 +3,8 @@
 
 use std::fmt;
 
+use aludel_files::shortened;
+
 /// One thing wrong with one setting.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Problem {
@@ -30,16 +32,26 @@ impl Problem {
     }
 }
 
+/// Of a key, a value or a mend, in letters: a person reads no more, and a recipe may hold a megabyte.
+const LONGEST: usize = 300;
+
+/// A setting as messages name it.
+fn setting(key: &str, value: Option<&String>, origin: Option<&String>) -> String {
+    let value = value.map(|value| format!(" = {}", shortened(value, LONGEST))).unwrap_or_default();
+    let origin = origin.map(|origin| format!(" ({origin})")).unwrap_or_default();
+    format!("{}{value}{origin}", shortened(key, LONGEST))
+}
+
+impl Problem {
+    /// The setting as messages name it: key, value and origin, as far as a person reads them.
+    pub fn setting(&self) -> String {
+        setting(&self.key, self.value.as_ref(), self.origin.as_ref())
+    }
+}
+
 impl fmt::Display for Problem {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{}", self.key)?;
-        if let Some(value) = &self.value {
-            write!(formatter, " = {value}")?;
-        }
-        if let Some(origin) = &self.origin {
-            write!(formatter, " ({origin})")?;
-        }
-        write!(formatter, ": {}; {}", self.reason, self.mend)
+        write!(formatter, "{}: {}; {}", self.setting(), self.reason, self.mend)
     }
 }
 
@@ -97,9 +109,10 @@ pub struct Notice {
     pub instead: String,
 }
 
-impl fmt::Display for Notice {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{} = {}: {}", self.key, self.value, self.instead)
+impl Notice {
+    /// What was accepted, in words; `origin` is where it was given.
+    pub fn told(&self, origin: Option<&String>) -> String {
+        format!("{}: {}", setting(&self.key, Some(&self.value), origin), self.instead)
     }
 }
 

@@ -5,6 +5,7 @@ use super::problem::Checker;
 use super::shapes::{OneOrMany, one_or_many};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::collections::HashSet;
 use std::path::PathBuf;
 
 /// The model that learns, and how it is held.
@@ -125,8 +126,8 @@ impl StudentSettings {
             "a token without visible text cannot be told from the text around it",
             "tokens such as \"<think>\"",
         );
-        let repeated =
-            self.add_tokens.iter().enumerate().any(|(index, token)| self.add_tokens[..index].contains(token));
+        let mut seen = HashSet::new();
+        let repeated = !self.add_tokens.iter().all(|token| seen.insert(token));
         check.that(!repeated, "add_tokens", &self.add_tokens, "a token is named twice", "each token once");
     }
 }

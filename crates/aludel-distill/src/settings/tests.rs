@@ -436,3 +436,27 @@ fn origins_show_in_the_message() {
         "lora.r = 0 (--set): an adapter of rank 0 has nothing to train; give a whole number from 1 to 4096, for example 8"
     );
 }
+
+/// Names like them are looked for as long as anybody reads them, so that a recipe of many costs no more than its length.
+#[test]
+fn many_unknown_keys_are_told_briefly() {
+    let keys: String = (0..60_000).map(|number| format!("alphb{number} = \"{}\"\n", "x".repeat(20))).collect();
+    let problems = Recipe::from_toml(&format!("[lora]\nalphb = 3\n{keys}")).unwrap_err();
+    assert_eq!(problems.iter().len(), 60_001);
+    let mends: Vec<&str> = problems.iter().map(|problem| problem.mend.as_str()).collect();
+    assert_eq!(mends[0], "did you mean lora.alpha?");
+    assert!(mends[101..].iter().all(|mend| *mend == "`aludel schema` lists all settings"));
+    let long = "k".repeat(1 << 19);
+    let told = Recipe::from_toml(&format!("[lora]\n{long} = \"{long}\"\nr = \"{long}\"")).unwrap_err().to_string();
+    assert!(told.len() < 1_500 && told.contains(&format!("lora.{}… = \"kk", "k".repeat(295))), "{told}");
+}
+
+#[test]
+fn many_tokens_are_checked_in_one_pass() {
+    let tokens: Vec<String> = (0..50_000).map(|number| format!("\"<{number}>\"")).collect();
+    assert!(Recipe::from_toml(&format!("[student]\nadd_tokens = [{}]", tokens.join(", "))).is_ok());
+    let told = Recipe::from_toml(&format!("[student]\nadd_tokens = [{}, \"<7>\"]", tokens.join(", ")))
+        .unwrap_err()
+        .to_string();
+    assert!(told.len() < 500 && told.ends_with(": a token is named twice; give each token once"), "{told}");
+}

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use aludel_files::shortened;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
@@ -141,10 +142,5 @@ impl<'p> Fields<'p> {
 
 /// A value as it may stand in a message: strangers write long ones.
 pub(super) fn shown(value: &Value) -> String {
-    const LONGEST: usize = 60;
-    let text = value.to_string();
-    match text.char_indices().nth(LONGEST) {
-        Some((at, _)) => format!("{}…", &text[..at]),
-        None => text,
-    }
+    shortened(&value.to_string(), 60).into_owned()
 }

@@ -66,7 +66,7 @@ pub fn read(folder: &Path) -> Result<Adapter> {
     }
     manifest::check(folder)?;
     let config_path = folder.join(CONFIG_FILE_NAME);
-    if !config_path.exists() {
+    if !aludel_files::is_there(&config_path) {
         let mend = if hf::is_model_folder(folder) {
             "this is a whole model: give it as the model, without an adapter"
         } else {
@@ -80,7 +80,7 @@ pub fn read(folder: &Path) -> Result<Adapter> {
     }
     let config = AdapterConfig::read(fields, &config_path)?;
     let weights_path = folder.join(WEIGHTS_FILE_NAME);
-    if !weights_path.exists() {
+    if !aludel_files::is_there(&weights_path) {
         let mend = if folder.join("adapter_model.bin").exists() {
             "pickled weights can run code and are never loaded, so save the adapter as safetensors first"
         } else {

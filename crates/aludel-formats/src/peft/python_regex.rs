@@ -3,19 +3,114 @@
 
 use std::str::Chars;
 
+use aludel_files::expression::{Allowance, Counted};
 use fancy_regex::{Regex, RegexBuilder};
 
 /// Steps of backtracking for one path; an ordinary pattern takes some dozens.
 const MOST_STEPS: usize = 100_000;
+/// What all patterns of one config may take together, names that are no more than names left out: a list of some thousand whole paths in one
+/// pattern, or some hundred patterns. A part takes up to 360 bytes, an expression by itself 20 KB and a class of Unicode 90 KB, so that
+/// these are some 95 MB.
+const ALLOWANCE: Allowance = Allowance { longest: 64 << 10, parts: 256 << 10, each: 128, class: 256 };
 
-/// Compiles `whole`, which holds a user's `pattern` where PEFT puts it.
-///
-/// # Errors
-/// What is wrong with the pattern.
-pub(super) fn compile(pattern: &str, whole: &str) -> Result<Regex, String> {
-    check(pattern)?;
-    let compiled = RegexBuilder::new(whole).backtrack_limit(MOST_STEPS).build();
-    compiled.map_err(|error| format!("it is no regular expression ({error})"))
+/// The patterns of one config, compiled one after the other.
+pub(super) struct Compiler(Counted);
+
+/// A pattern for the paths of modules.
+pub(super) enum Pattern {
+    /// Most are names, and as many as there are modules: they need no engine.
+    Plain(Plain),
+    /// All others.
+    Expression(Regex),
+}
+
+/// Letters, and points that mean any letter, as a whole path or as its end behind a point.
+pub(super) struct Plain {
+    /// None is any letter.
+    letters: Vec<Option<char>>,
+    is_whole: bool,
+}
+
+impl Compiler {
+    pub(super) fn new() -> Compiler {
+        Compiler(Counted::new(ALLOWANCE))
+    }
+
+    /// A pattern for whole paths, as Python's `fullmatch` takes it.
+    ///
+    /// # Errors
+    /// What is wrong with the pattern.
+    pub(super) fn whole(&mut self, pattern: &str) -> Result<Pattern, String> {
+        match Plain::read(pattern) {
+            Some(plain) => Ok(Pattern::Plain(Plain { is_whole: true, ..plain })),
+            None => self.compile(pattern, &format!(r"\A(?:{pattern})\z")).map(Pattern::Expression),
+        }
+    }
+
+    /// A pattern for ends of paths: PEFT's `(.*\.)?(KEY)$`, from the beginning of the path.
+    ///
+    /// # Errors
+    /// What is wrong with the pattern.
+    pub(super) fn end(&mut self, pattern: &str) -> Result<Pattern, String> {
+        match Plain::read(pattern) {
+            Some(plain) => Ok(Pattern::Plain(plain)),
+            None => self.compile(pattern, &format!(r"\A(?:(.*\.)?({pattern})$)")).map(Pattern::Expression),
+        }
+    }
+
+    /// Compiles `whole`, which holds a user's `pattern` where PEFT puts it.
+    ///
+    /// # Errors
+    /// What is wrong with the pattern.
+    pub(super) fn compile(&mut self, pattern: &str, whole: &str) -> Result<Regex, String> {
+        // First its length, since all else goes over it.
+        if pattern.len() <= ALLOWANCE.longest {
+            check(pattern)?;
+        }
+        self.0.look(whole).map_err(|reason| format!("it {reason}"))?;
+        let compiled = RegexBuilder::new(whole).backtrack_limit(MOST_STEPS).build();
+        compiled.map_err(|error| format!("it is no regular expression ({error})"))
+    }
+}
+
+impl Pattern {
+    /// # Errors
+    /// A path on which the engine takes too long.
+    pub(super) fn is_match(&self, path: &str) -> Result<bool, (&Regex, fancy_regex::Error)> {
+        match self {
+            Pattern::Plain(plain) => Ok(plain.is_match(path)),
+            Pattern::Expression(regex) => regex.is_match(path).map_err(|error| (regex, error)),
+        }
+    }
+}
+
+impl Plain {
+    /// None where a pattern is more than a name; `^` before it means that nothing may stand before it in a path.
+    fn read(pattern: &str) -> Option<Plain> {
+        let (is_whole, name) = pattern.strip_prefix('^').map_or((false, pattern), |name| (true, name));
+        let mut letters = Vec::with_capacity(name.len());
+        let mut rest = name.chars();
+        while let Some(letter) = rest.next() {
+            letters.push(match letter {
+                '.' => None,
+                '\\' => Some(rest.next().filter(|&escaped| escaped == '.')?),
+                letter if letter == '_' || letter == '-' || letter.is_ascii_alphanumeric() => Some(letter),
+                _ => return None,
+            });
+        }
+        (!letters.is_empty()).then_some(Plain { letters, is_whole })
+    }
+
+    fn is_match(&self, path: &str) -> bool {
+        let mut rest = path.chars();
+        let is_end = self.letters.iter().rev().all(|wanted| match (rest.next_back(), wanted) {
+            (Some(found), Some(letter)) => found == *letter,
+            (Some(found), None) => found != '\n',
+            (None, _) => false,
+        });
+        let before = rest.as_str();
+        is_end && (before.is_empty() || (!self.is_whole && before.ends_with('.')))
+    }
 }
 
 /// Refuses what Python's `re` does not read as the engine here does.
@@ -161,8 +256,81 @@ mod tests {
 
     #[test]
     fn broken_and_bottomless_patterns_end_in_words() {
-        assert!(compile("(q", "(q").unwrap_err().contains("no regular expression"));
-        let slow = compile("(?:(?=a)a|(?=a)a)+x", r"\A(?:(?:(?=a)a|(?=a)a)+x)\z").unwrap();
+        let mut compiler = Compiler::new();
+        assert!(compiler.end("(q").err().unwrap().contains("it is no regular expression"));
+        let slow = compiler.whole("(?:(?=a)a|(?=a)a)+x").unwrap();
         assert!(slow.is_match(&"a".repeat(64)).is_err());
+    }
+
+    /// Names need no engine, and mean what the engine would make of them.
+    #[test]
+    fn names_match_as_expressions_do() {
+        let paths = [
+            "q_proj",
+            "x.q_proj",
+            "xq_proj",
+            "q.proj",
+            "model.layers.1.self_attn.q_proj",
+            "model.layers.11.self_attn.q_proj",
+            "a\nb",
+            "x.a\nb",
+            "",
+            ".",
+            "é_proj",
+            "x.é_proj",
+            "q_proj.",
+            "ab",
+            "x.ab",
+        ];
+        for pattern in [
+            "q_proj",
+            "^q_proj",
+            ".",
+            "..",
+            "a.b",
+            "layers.1.self_attn.q_proj",
+            r"model\.layers\.1\.self_attn\.q_proj",
+            "._proj",
+            r"\.q_proj",
+            "^ab",
+            "ab",
+        ] {
+            let mut compiler = Compiler::new();
+            for (plain, whole) in [
+                (compiler.whole(pattern).unwrap(), format!(r"\A(?:{pattern})\z")),
+                (compiler.end(pattern).unwrap(), format!(r"\A(?:(.*\.)?({pattern})$)")),
+            ] {
+                assert!(matches!(plain, Pattern::Plain(_)), "{pattern}");
+                let engine = Regex::new(&whole).unwrap();
+                for path in paths {
+                    assert_eq!(plain.is_match(path).unwrap(), engine.is_match(path).unwrap(), "{whole} on {path:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn patterns_are_bounded_before_they_are_compiled() {
+        let compiled = |patterns: &[String]| {
+            let mut compiler = Compiler::new();
+            patterns.iter().try_for_each(|pattern| compiler.end(pattern).map(|_| ()))
+        };
+        let paths = |separator: &str| {
+            let paths = (0..1_000).map(|layer| format!(r"model\.layers\.{layer}\.self_attn\.(q|k)_proj"));
+            paths.collect::<Vec<_>>().join(separator)
+        };
+        assert_eq!(compiled(&[paths("|")]), Ok(()), "a pattern of whole paths");
+        assert_eq!(compiled(&vec![r".*\.layers\.\d+\.(q|k)_proj".to_owned(); 200]), Ok(()));
+        assert_eq!(compiled(&vec!["model.layers.12.self_attn.q_proj".to_owned(); 16_000]), Ok(()), "names");
+        for (patterns, said) in [
+            (vec!["(q|k)_proj|".repeat(1 << 20)], "it is longer than 65536 bytes"),
+            (vec![r"\w".repeat(2_000)], "more than 262144 parts"),
+            (vec![r"(?:\w{8}){8}.*_proj".to_owned(); 100], "it has, with those before it, more than 262144 parts"),
+            (vec![r".*_proj".to_owned(); 10_000], "it has, with those before it, more than 262144 parts"),
+            (vec![r"(?:(?:a{64}){64}){64}".to_owned()], "it repeats its parts by count too often"),
+        ] {
+            let reason = compiled(&patterns).unwrap_err();
+            assert!(reason.contains(said), "{reason}");
+        }
     }
 }

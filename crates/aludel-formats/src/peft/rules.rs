@@ -4,11 +4,12 @@
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
+use aludel_files::shortened;
 use fancy_regex::Regex;
 use serde_json::Value;
 
 use super::config::{AdapterConfig, Patterns, TargetModules};
-use super::python_regex::compile;
+use super::python_regex::{Compiler, Pattern};
 use crate::error::{Error, Result};
 
 /// More patterns than any model has modules.
@@ -20,8 +21,8 @@ pub struct Rules {
     targets: Modules,
     excluded: Option<Modules>,
     layers: Option<Layers>,
-    ranks: Vec<(Regex, usize)>,
-    alphas: Vec<(Regex, f64)>,
+    ranks: Vec<(Pattern, usize)>,
+    alphas: Vec<(Pattern, f64)>,
     r: usize,
     alpha: f64,
     use_rslora: bool,
@@ -34,7 +35,7 @@ enum Modules {
     /// Whole paths, and ends of paths from a dot on.
     Names(HashSet<String>),
     /// A pattern for the whole path.
-    Pattern(Regex),
+    Pattern(Pattern),
 }
 
 /// Numbers of layers, and where a path has its layer's number.
@@ -51,12 +52,13 @@ impl Rules {
     /// [`Error::Malformed`] for a pattern or list that PEFT would refuse, or that is not understood here.
     pub fn new(config: &AdapterConfig, config_path: &Path, default_targets: &[&str]) -> Result<Rules> {
         let wrong = |key: &str, reason: String| malformed(config_path, key, reason);
-        let modules = |key: &str, modules: &TargetModules| match modules {
+        let mut compiler = Compiler::new();
+        let modules = |compiler: &mut Compiler, key: &str, modules: &TargetModules| match modules {
             TargetModules::Pattern(name) if key == "target_modules" && name.eq_ignore_ascii_case("all-linear") => {
                 Ok(Modules::AllLinear)
             }
             TargetModules::Pattern(pattern) => {
-                let compiled = compile(pattern, &format!(r"\A(?:{pattern})\z"));
+                let compiled = compiler.whole(pattern);
                 compiled.map(Modules::Pattern).map_err(|what| wrong(key, in_pattern(pattern, &what)))
             }
             TargetModules::Names(names) => Ok(Modules::Names(names.iter().cloned().collect())),
@@ -65,15 +67,15 @@ impl Rules {
         let targets = config.target_modules.as_ref().unwrap_or(&default);
         Ok(Rules {
             config_path: config_path.to_owned(),
-            targets: modules("target_modules", targets)?,
+            targets: modules(&mut compiler, "target_modules", targets)?,
             // PEFT takes an empty list or text as none
             excluded: match config.exclude_modules.as_ref().filter(|excluded| !excluded.is_empty()) {
-                Some(excluded) => Some(modules("exclude_modules", excluded)?),
+                Some(excluded) => Some(modules(&mut compiler, "exclude_modules", excluded)?),
                 None => None,
             },
-            layers: layers(config, matches!(targets, TargetModules::Pattern(_)), &wrong)?,
-            ranks: patterns("rank_pattern", &config.rank_pattern, &wrong)?,
-            alphas: patterns("alpha_pattern", &config.alpha_pattern, &wrong)?,
+            layers: layers(config, matches!(targets, TargetModules::Pattern(_)), &mut compiler, &wrong)?,
+            ranks: patterns("rank_pattern", &config.rank_pattern, &mut compiler, &wrong)?,
+            alphas: patterns("alpha_pattern", &config.alpha_pattern, &mut compiler, &wrong)?,
             r: config.r,
             alpha: config.lora_alpha,
             use_rslora: config.use_rslora,
@@ -133,13 +135,15 @@ impl Rules {
                 let ends = module.match_indices('.').map(|(at, _)| &module[at + 1..]);
                 Ok(std::iter::once(module).chain(ends).any(|end| names.contains(end)))
             }
-            Modules::Pattern(pattern) => pattern.is_match(module).map_err(|error| self.too_slow(key, pattern, &error)),
+            Modules::Pattern(pattern) => {
+                pattern.is_match(module).map_err(|(regex, error)| self.too_slow(key, regex, &error))
+            }
         }
     }
 
-    fn first<V: Copy>(&self, key: &str, patterns: &[(Regex, V)], module: &str) -> Result<Option<V>> {
+    fn first<V: Copy>(&self, key: &str, patterns: &[(Pattern, V)], module: &str) -> Result<Option<V>> {
         for (pattern, value) in patterns {
-            if pattern.is_match(module).map_err(|error| self.too_slow(key, pattern, &error))? {
+            if pattern.is_match(module).map_err(|(regex, error)| self.too_slow(key, regex, &error))? {
                 return Ok(Some(*value));
             }
         }
@@ -166,30 +170,33 @@ fn malformed(path: &Path, key: &str, reason: String) -> Error {
 }
 
 fn in_pattern(pattern: &str, what: &str) -> String {
-    const LONGEST: usize = 80;
-    let shown: String = pattern.chars().take(LONGEST).collect();
-    let cut = if shown.len() < pattern.len() { "…" } else { "" };
-    format!("the pattern `{shown}{cut}`: {what}; write it in another way, with the names of the modules say")
+    let shown = shortened(pattern, 80);
+    format!("the pattern `{shown}`: {what}; write it in another way, with the names of the modules say")
 }
 
-/// PEFT's `(.*\.)?(KEY)$`, from the beginning of the path.
+/// Values by the ends of paths.
 fn patterns<V: Copy>(
     key: &str,
     patterns: &Patterns<V>,
+    compiler: &mut Compiler,
     wrong: &dyn Fn(&str, String) -> Error,
-) -> Result<Vec<(Regex, V)>> {
+) -> Result<Vec<(Pattern, V)>> {
     let count = patterns.iter().count();
     if count > MOST_PATTERNS {
         return Err(wrong(key, format!("{count} patterns are more than the {MOST_PATTERNS} that are read; use fewer")));
     }
     let compiled = patterns.iter().map(|(pattern, value)| {
-        let regex = compile(pattern, &format!(r"\A(?:(.*\.)?({pattern})$)"));
-        Ok((regex.map_err(|what| wrong(key, in_pattern(pattern, &what)))?, *value))
+        Ok((compiler.end(pattern).map_err(|what| wrong(key, in_pattern(pattern, &what)))?, *value))
     });
     compiled.collect()
 }
 
-fn layers(config: &AdapterConfig, is_pattern: bool, wrong: &dyn Fn(&str, String) -> Error) -> Result<Option<Layers>> {
+fn layers(
+    config: &AdapterConfig,
+    is_pattern: bool,
+    compiler: &mut Compiler,
+    wrong: &dyn Fn(&str, String) -> Error,
+) -> Result<Option<Layers>> {
     let key = "layers_to_transform";
     let given = |key: &str| config.other.get(key).filter(|value| !value.is_null());
     let (numbers, places) = (given(key), given("layers_pattern"));
@@ -208,10 +215,10 @@ fn layers(config: &AdapterConfig, is_pattern: bool, wrong: &dyn Fn(&str, String)
         Some(Value::Array(numbers)) => numbers.iter().map(number).collect::<Result<_>>()?,
         Some(one) => HashSet::from([number(one)?]),
     };
-    let pattern = |value: &Value| match value {
+    let mut pattern = |value: &Value| match value {
         Value::String(pattern) => {
             let whole = format!(r"\A(?:(?:^|.*?\.){pattern}\.(?P<idx>\d+)\.)");
-            let compiled = compile(pattern, &whole);
+            let compiled = compiler.compile(pattern, &whole);
             compiled.map_err(|what| wrong("layers_pattern", in_pattern(pattern, &what)))
         }
         other => Err(wrong("layers_pattern", format!("{other} is no text; a name such as \"layers\" would be right"))),
@@ -219,7 +226,7 @@ fn layers(config: &AdapterConfig, is_pattern: bool, wrong: &dyn Fn(&str, String)
     let mut places: Vec<Regex> = match places {
         None => Vec::new(),
         Some(Value::String(empty)) if empty.is_empty() => Vec::new(),
-        Some(Value::Array(places)) => places.iter().map(pattern).collect::<Result<_>>()?,
+        Some(Value::Array(places)) => places.iter().map(&mut pattern).collect::<Result<_>>()?,
         Some(one) => vec![pattern(one)?],
     };
     if numbers.is_empty() {
@@ -232,7 +239,7 @@ fn layers(config: &AdapterConfig, is_pattern: bool, wrong: &dyn Fn(&str, String)
     }
     if places.is_empty() {
         let any = r"\A.*?\.[^.]*\.(?P<idx>\d+)\.";
-        places.push(compile(any, any).map_err(|what| wrong("layers_pattern", what))?);
+        places.push(compiler.compile(any, any).map_err(|what| wrong("layers_pattern", what))?);
     }
     Ok(Some(Layers { numbers, places }))
 }

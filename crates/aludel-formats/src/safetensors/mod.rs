@@ -76,12 +76,12 @@ impl Weights {
         let folder = folder.as_ref();
         let single = folder.join(SINGLE_FILE_NAME);
         // As transformers does it, one file goes before an index.
-        if single.exists() {
+        if aludel_files::is_there(&single) {
             let weights = Weights::open_file(&single)?;
             return Ok(Weights { path: folder.to_owned(), ..weights });
         }
         let index = folder.join(INDEX_FILE_NAME);
-        if index.exists() { open_shards(folder, &index) } else { Err(no_weights(folder)) }
+        if aludel_files::is_there(&index) { open_shards(folder, &index) } else { Err(no_weights(folder)) }
     }
 
     /// The file or folder that was opened.

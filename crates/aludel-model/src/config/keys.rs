@@ -1,6 +1,7 @@
 //! The rule for every key of a family's config: read, harmless, or allowed only where its value changes nothing. One table for
 //! `config.json`, one for GGUF metadata. A key that stands in neither is refused, since it may change the arithmetic.
 
+use aludel_files::shortened;
 use serde_json::Value;
 
 use super::Config;
@@ -364,9 +365,7 @@ fn is_number(value: &Value, wanted: f64) -> bool {
 
 /// A value in a message, of which a long one shows its beginning.
 fn shown(value: &Value) -> String {
-    const LONGEST: usize = 60;
-    let text = value.to_string();
-    if text.chars().count() <= LONGEST { text } else { text.chars().take(LONGEST).chain(['…']).collect() }
+    shortened(&value.to_string(), 60).into_owned()
 }
 
 #[cfg(test)]

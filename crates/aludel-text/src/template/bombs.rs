@@ -1,16 +1,13 @@
-//! Templates that mean to end or hang the process. Each runs in a process of its own, so that a stack overflow or a failed allocation
-//! ends that one alone and is told apart from an error. The bounds asserted here are wide, for unoptimised builds on busy machines;
+//! Templates that mean to end or hang the process, each in a process of its own. The bounds asserted here are wide, for unoptimised builds on busy machines;
 //! what was measured stands in docs/LOG.md.
 
-use std::io::{Read, Write};
-use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use serde_json::{Map, json};
 
 use super::{ChatTemplate, Surroundings, TemplateMessage};
+use crate::apart;
 
-const IS_CHILD: &str = "ALUDEL_TEST_BOMB";
 const LONGEST: Duration = Duration::from_secs(2);
 const MOST_KILOBYTES: u64 = 64 << 10;
 const RANDOM_BOMBS: u64 = 400;
@@ -69,6 +66,11 @@ fn bombs() -> Vec<String> {
         many("", "{% macro m(a=x) %}", 6_000, &"{% endmacro %}".repeat(6_000)),
         many("", "{% filter upper %}", 6_000, &"{% endfilter %}".repeat(6_000)),
         many("", "{% set a %}", 8_000, &"{% endset %}".repeat(8_000)),
+        many("{% for ", "(a, ", 30_000, &format!("b{} in x %}}{{% endfor %}}", ")".repeat(30_000))),
+        many("{% for ", "(a, ", 50, &format!("b{} in x %}}{{% endfor %}}", ")".repeat(50))),
+        many("{{ 'x'", "|attr('upper')()", 40_000, " }}"),
+        many("{{ 'x'", "|attr('upper')()", 490, " }}"),
+        many("{% set s = 'ŉ' * 1000 %}", "{% set s = s.casefold() ~ s %}", 300, "{{ s|length }}"),
         many("{% with ", "a=1,", 30_000, "b=1 %}{% endwith %}"),
         many("{% macro m(", "a,", 50_000, "b) %}{% endmacro %}"),
         many("{% macro m(", "a=b,", 30_000, "b=a) %}{% endmacro %}"),
@@ -297,7 +299,7 @@ fn random_bomb(seed: u64) -> String {
     looped([9, 60, 99_999][next(3)], &body) + "{{ ns.l }}"
 }
 
-/// The outcome as one line.
+/// The outcome in words.
 fn rendered(source: &str) -> String {
     let outcome = ChatTemplate::new(source, Some("<s>"), None).and_then(|template| {
         let message = TemplateMessage::new("user", "hi".to_owned(), None);
@@ -306,75 +308,29 @@ fn rendered(source: &str) -> String {
     });
     match outcome {
         Ok(text) => format!("ended with {} bytes", text.len()),
-        Err(error) => error.to_string().chars().take(160).collect::<String>().replace('\n', " "),
+        Err(error) => error.to_string(),
     }
-}
-
-/// How long this thread has worked: what others do on the machine is left out, where the system tells.
-fn worked() -> Duration {
-    static START: std::sync::LazyLock<std::time::Instant> = std::sync::LazyLock::new(std::time::Instant::now);
-    let told = std::fs::read_to_string("/proc/thread-self/schedstat").ok();
-    let nanoseconds = told.and_then(|told| told.split_whitespace().next()?.parse().ok());
-    nanoseconds.map_or_else(|| START.elapsed(), Duration::from_nanos)
-}
-
-/// The most memory that this process has held, in kilobytes, where the system tells.
-fn peak_kilobytes() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    line.and_then(|line| line.split_whitespace().next()).and_then(|number| number.parse().ok()).unwrap_or_default()
-}
-
-/// What a process of its own says of a bomb: outcome, time, and kilobytes above those before it.
-fn run_apart(source: &str) -> (String, Duration, u64) {
-    let mut child = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "template::bombs::one_bomb", "--nocapture", "--ignored"])
-        .env(IS_CHILD, "1")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    child.stdin.take().unwrap().write_all(source.as_bytes()).unwrap();
-    let child = child.wait_with_output().unwrap();
-    let text = String::from_utf8_lossy(&child.stdout);
-    let line = text.lines().find_map(|line| line.split_once("BOMB ").map(|(_, line)| line.to_owned()));
-    let line = line.unwrap_or_else(|| format!("0 0 {}, {}", child.status, String::from_utf8_lossy(&child.stderr)));
-    let mut parts = line.splitn(3, ' ');
-    let mut number = || parts.next().unwrap().parse::<u64>().unwrap();
-    let (microseconds, kilobytes) = (number(), number());
-    (parts.next().unwrap_or_default().to_owned(), Duration::from_micros(microseconds), kilobytes)
 }
 
 #[test]
 #[ignore = "the process that each bomb is given; started by the others"]
 fn one_bomb() {
-    if std::env::var_os(IS_CHILD).is_none() {
-        return;
-    }
-    let mut source = String::new();
-    std::io::stdin().read_to_string(&mut source).unwrap();
+    // What is built once for all is no bomb's doing.
     rendered("{{ 1 + 1 }}");
-    let (before, start) = (peak_kilobytes(), worked());
-    let outcome = rendered(&source);
-    println!(
-        "BOMB {} {} {outcome}",
-        (worked().saturating_sub(start)).as_micros(),
-        peak_kilobytes().saturating_sub(before)
-    );
+    apart::answer(|source| rendered(str::from_utf8(source).unwrap()));
 }
 
 /// What is wrong with how a bomb ended.
 fn fault(source: &str) -> Option<String> {
-    let (outcome, time, kilobytes) = run_apart(source);
+    let outcome = apart::run("template::bombs::one_bomb", &[source.as_bytes().to_vec()]).remove(0);
     let shown: String = source.chars().take(160).collect();
-    let line = format!("{time:.1?}, {kilobytes} kB, {outcome}: {shown:?}");
+    let line = format!("{}: {shown:?}", outcome.line());
     if std::env::var_os("ALUDEL_TEST_SHOW").is_some() {
         println!("{line}");
     }
-    let is_named = outcome.starts_with("ended") || outcome.starts_with("the chat template");
-    let is_fine = is_named && time <= LONGEST && kilobytes <= MOST_KILOBYTES && !outcome.contains("fails inside");
-    (!is_fine).then_some(line)
+    let is_named = outcome.words.starts_with("ended") || outcome.words.starts_with("the chat template");
+    let is_small = outcome.time <= LONGEST && outcome.kilobytes <= MOST_KILOBYTES;
+    (outcome.is_fault || !is_named || !is_small || outcome.words.contains("fails inside")).then_some(line)
 }
 
 #[test]

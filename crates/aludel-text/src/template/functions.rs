@@ -1,6 +1,7 @@
 //! What transformers adds to Jinja2 for chat templates: `raise_exception`, and `strftime_now` with the day that it is told. Its `tojson`
 //! stands with the filters, its `{% generation %}` with the statements.
 
+use aludel_files::shortened;
 use minijinja::{Error, ErrorKind, Value};
 
 /// Starts the detail of an error that a template raised itself.
@@ -10,7 +11,7 @@ pub(super) const RAISED: &str = "raised by the template: ";
 const LONGEST_REASON: usize = 2_000;
 
 pub(super) fn raise_exception(reason: String) -> Result<Value, Error> {
-    let shown: String = reason.chars().take(LONGEST_REASON).collect();
+    let shown = shortened(&reason, LONGEST_REASON);
     Err(Error::new(ErrorKind::InvalidOperation, format!("{RAISED}{shown}")))
 }
 

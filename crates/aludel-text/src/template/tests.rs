@@ -44,3 +44,21 @@ fn renders_as_jinja2_does_or_refuses_by_name() {
     assert!(wrong.is_empty(), "{} differ: {:#?}", wrong.len(), &wrong[..wrong.len().min(40)]);
     assert!(same >= 4000 && refused * 40 < same, "{same} the same, {refused} refused");
 }
+
+/// Names in brackets that are unpacked once more, the call of what a filter gives, and letters folded as Unicode says.
+#[test]
+fn nested_names_called_filters_and_folded_letters_are_known() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/jinja.json");
+    let fixture: Fixture = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+    let is_meant = |source: &str| {
+        ["for a, (", "for (", "for k, (", "for i, (", "set (", "set a, (", "| attr('", ".casefold("].iter().any(|part| source.contains(part))
+            // Bytes, and what a text is unpacked into, are not known here.
+            && !source.contains("encode") && !source.contains("'xy'")
+    };
+    let mut count = 0;
+    for (source, expected) in fixture.cases.iter().filter(|(source, _)| is_meant(source)) {
+        count += 1;
+        assert_eq!(render(source, &fixture.variables).ok().as_deref(), expected.as_str(), "{source}");
+    }
+    assert!(count >= 60, "{count}");
+}

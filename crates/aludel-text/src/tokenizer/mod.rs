@@ -7,6 +7,7 @@ mod gguf;
 mod pieces;
 mod pre;
 mod regexes;
+mod steps;
 mod stream;
 mod vet;
 mod words;
@@ -15,7 +16,9 @@ use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::ops::Range;
 use std::path::Path;
+use std::sync::Arc;
 
+use aludel_files::shortened;
 use tokenizers::{AddedToken, DecoderWrapper};
 
 pub use gguf::GgufVocabulary;
@@ -24,6 +27,7 @@ pub use stream::StreamDecoder;
 use crate::error::Error;
 use crate::fault::caught;
 use pieces::{failed, matches_of, overlaps_visibly};
+use steps::Steps;
 
 /// Ids with the byte span of the text that each stands for. The tokens of one character share its span.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -48,6 +52,7 @@ pub struct Tokenizer {
     new_ids: HashSet<u32>,
     /// Of a byte-level tokenizer: which byte each letter of a token stands for.
     byte_of_letter: Option<HashMap<char, u8>>,
+    steps: Arc<Steps>,
     growth: vet::Growth,
     /// In bytes.
     longest_token: usize,
@@ -90,7 +95,7 @@ impl Tokenizer {
         }
         // A file may carry the settings of someone's training run: rows are never cut or padded behind our back.
         inner.with_truncation(None).map_err(|error| refuse(error.to_string()))?.with_padding(None);
-        let tokenizer = Tokenizer::over(inner, growth);
+        let tokenizer = Tokenizer::over(inner, growth).map_err(refuse)?;
         if tokenizer.vocabulary_size > vet::MOST_IDS as usize {
             return Err(refuse(format!(
                 "it has an id of {}, which is no place in a vocabulary",
@@ -226,10 +231,47 @@ impl Tokenizer {
     /// # Errors
     /// [`Error::AddToken`].
     pub fn add_tokens(&mut self, tokens: &[String]) -> Result<Vec<u32>, Error> {
-        let mut ids = Vec::with_capacity(tokens.len());
-        for token in tokens {
-            ids.push(self.add_token(token)?);
+        let refuse = |token: &str, reason: String| Error::AddToken { token: shortened(token, 80).into_owned(), reason };
+        if let Some(blank) = tokens.iter().find(|token| token.trim().is_empty()) {
+            let reason = "it has no text; give the text that stands for it, such as \"<think>\"".to_owned();
+            return Err(refuse(blank, reason));
         }
+        let mut wanted: HashMap<&str, u32> = HashMap::new();
+        let (mut ids, mut new, mut missing) = (Vec::with_capacity(tokens.len()), Vec::new(), Vec::new());
+        for token in tokens {
+            let next = (self.vocabulary_size + new.len()) as u32;
+            let id = *wanted.entry(token).or_insert_with(|| {
+                let known = self.token_to_id(token);
+                if known.is_none() {
+                    new.push(next);
+                }
+                let id = known.unwrap_or(next);
+                if !self.inner.get_added_vocabulary().get_added_tokens_decoder().contains_key(&id) {
+                    missing.push(AddedToken::from(token.as_str(), false).normalized(false));
+                }
+                id
+            });
+            ids.push(id);
+        }
+        // All at once: the library goes over all its added tokens each time.
+        if !missing.is_empty() {
+            caught(|| self.inner.add_tokens(missing).map_err(|error| error.to_string()))
+                .and_then(|added| added)
+                .map_err(|reason| refuse(&tokens[0], reason))?;
+        }
+        for (token, &expected) in tokens.iter().zip(&ids) {
+            let given = self.token_to_id(token);
+            if given != Some(expected) {
+                return Err(refuse(
+                    token,
+                    format!(
+                        "the vocabulary has holes, so that it would get id {given:?} rather than {expected}; use a tokenizer whose ids are dense"
+                    ),
+                ));
+            }
+        }
+        self.new_ids.extend(new);
+        self.count();
         Ok(ids)
     }
 
@@ -282,7 +324,8 @@ impl Tokenizer {
         self.inner.get_added_vocabulary().get_added_tokens_decoder().get(&id).cloned()
     }
 
-    fn over(inner: tokenizers::Tokenizer, growth: vet::Growth) -> Tokenizer {
+    fn over(inner: tokenizers::Tokenizer, growth: vet::Growth) -> Result<Tokenizer, String> {
+        let steps = Arc::new(Steps::of(&inner)?);
         let byte_of_letter = match inner.get_decoder() {
             Some(DecoderWrapper::ByteLevel(_)) => Some(bytes_of_letters()),
             _ => None,
@@ -294,11 +337,12 @@ impl Tokenizer {
             special_ids: HashSet::new(),
             new_ids: HashSet::new(),
             byte_of_letter,
+            steps,
             growth,
             longest_token: 0,
         };
         tokenizer.count();
-        tokenizer
+        Ok(tokenizer)
     }
 
     /// Brings the derived fields in line with the library's tokenizer.
@@ -316,33 +360,6 @@ impl Tokenizer {
                 self.control_ids.insert(id);
             }
         }
-    }
-
-    fn add_token(&mut self, token: &str) -> Result<u32, Error> {
-        let refuse = |reason: String| Error::AddToken { token: token.to_owned(), reason };
-        if token.trim().is_empty() {
-            return Err(refuse("it has no text; give the text that stands for it, such as \"<think>\"".to_owned()));
-        }
-        let known = self.token_to_id(token);
-        let expected = known.unwrap_or(self.vocabulary_size as u32);
-        let is_added = self.inner.get_added_vocabulary().get_added_tokens_decoder().contains_key(&expected);
-        if !is_added {
-            let added = AddedToken::from(token, false).normalized(false);
-            caught(|| self.inner.add_tokens([added]).map_err(|error| error.to_string()))
-                .and_then(|added| added)
-                .map_err(refuse)?;
-        }
-        let given = self.token_to_id(token);
-        if given != Some(expected) {
-            return Err(refuse(format!(
-                "the vocabulary has holes, so that it would get id {given:?} rather than {expected}; use a tokenizer whose ids are dense"
-            )));
-        }
-        if known.is_none() {
-            self.new_ids.insert(expected);
-        }
-        self.count();
-        Ok(expected)
     }
 
     fn is_byte_level(&self) -> bool {

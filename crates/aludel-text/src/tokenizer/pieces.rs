@@ -4,8 +4,9 @@
 
 use std::ops::Range;
 
+use aludel_files::shortened;
 use tokenizers::tokenizer::normalizer::Range as NormalizedRange;
-use tokenizers::{Model, OffsetReferential, OffsetType, PreTokenizedString, PreTokenizer, Token};
+use tokenizers::{Model, OffsetReferential, OffsetType, PreTokenizedString, Token};
 
 use super::{Tokenized, Tokenizer};
 use crate::error::Error;
@@ -30,7 +31,7 @@ impl Tokenizer {
                  cut the text into shorter ones"
             ));
         }
-        let pieces = self.inner.get_added_vocabulary().extract_and_normalize(self.inner.get_normalizer(), text);
+        let pieces = self.steps.split_added(&self.inner, text)?;
         if growth > USUAL_GROWTH / 3 {
             let splits = pieces.get_splits(OffsetReferential::Normalized, OffsetType::Byte);
             let normalized: u64 = splits.iter().map(|(part, ..)| part.len() as u64).sum();
@@ -47,7 +48,10 @@ impl Tokenizer {
         if !ids.iter().any(is_shown) {
             return Ok(String::new());
         }
-        self.inner.decode(ids, skip_special).map_err(|error| error.to_string())
+        let special = self.inner.get_added_vocabulary();
+        let tokens = ids.iter().filter_map(|&id| self.inner.id_to_token(id));
+        let shown = tokens.filter(|token| !(skip_special && special.is_special_token(token)));
+        self.steps.decode(shown.collect()).map_err(|error| error.to_string())
     }
 
     /// Whether what the ids decode to can be held.
@@ -108,10 +112,7 @@ impl Tokenizer {
             Ok(parts)
         });
         split.map_err(|error| error.to_string())?;
-        if let Some(normalizer) = self.inner.get_normalizer() {
-            let normalized = pieces.normalize(|part| tokenizers::Normalizer::normalize(normalizer, part));
-            normalized.map_err(|error| error.to_string())?;
-        }
+        pieces.normalize(|part| self.steps.normalize(part)).map_err(|error| error.to_string())?;
         Ok(pieces)
     }
 
@@ -123,9 +124,7 @@ impl Tokenizer {
 
     pub(super) fn tokenize_split(&self, mut pieces: PreTokenizedString) -> Result<Tokenized, String> {
         let mut run = || {
-            if let Some(pre_tokenizer) = self.inner.get_pre_tokenizer() {
-                pre_tokenizer.pre_tokenize(&mut pieces)?;
-            }
+            self.steps.cut(&mut pieces)?;
             self.inner.get_model().tokenize_in_pretokenized(&mut pieces, None)?;
             std::mem::replace(&mut pieces, PreTokenizedString::from("")).into_encoding(None, 0, OffsetType::Byte)
         };
@@ -185,8 +184,7 @@ pub(super) fn matches_of(pieces: &PreTokenizedString) -> Vec<(Range<usize>, u32)
 }
 
 pub(super) fn failed(what: &str, reason: String) -> Error {
-    let shown: String = what.chars().take(60).collect();
-    Error::Tokenize { what: format!("{shown:?}"), reason }
+    Error::Tokenize { what: format!("{:?}", shortened(what, 60)), reason }
 }
 
 /// True where the two ranges share text that can be seen: a token that strips the blanks beside it reaches into its

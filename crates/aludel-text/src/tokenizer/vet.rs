@@ -4,7 +4,8 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use aludel_files::shortened;
+use serde::de::{Deserialize, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 
 use super::charsmap::longest_replacement;
@@ -51,12 +52,13 @@ struct Model {
     vocab: Words,
 }
 
-/// The words of a model, in all three ways that they are written. The longest is all that is wanted.
+/// The words of a model, in all three ways that they are written: how many, and how long.
 #[derive(Default)]
 struct Words {
+    count: usize,
     longest: usize,
-    total: usize,
-    is_listed: bool,
+    /// Of a unigram model, which lists its words: the nodes of the tree that the library makes of them.
+    nodes: Option<usize>,
 }
 
 /// The merges of a model alone, which are looked at only where each has to begin with a prefix.
@@ -92,8 +94,13 @@ pub(super) const MOST_IDS: u32 = 1 << 24;
 const LONGEST_TOKEN: usize = 16 << 10;
 /// A unigram model keeps its tokens in a tree that is as deep as the longest, and goes down it at each letter of a text.
 const LONGEST_UNIGRAM: usize = 512;
-/// Each byte may be a node of that tree. The largest vocabularies have some 2 MB.
-const MOST_UNIGRAM: usize = 8 << 20;
+/// Nodes of that tree. Each lies in its parent's table, and the least table of the library has 4 places of 80 bytes (a map of 64, a flag and
+/// the letter, aligned), 20 bytes of marks, and what the allocator adds: 352 bytes for each node of a chain, and 183 at most where a
+/// table is larger. So these are 740 MB. XLM-R's 250,002 tokens, the largest known list, have some 2.8 MB, of which the signs and
+/// first letters alone that they share leave less than 2 million nodes.
+const MOST_NODES: usize = 2 << 20;
+/// The largest vocabularies have a quarter of it. The library keeps each word in two maps, which together take some 170 bytes.
+const MOST_WORDS: usize = 1 << 20;
 /// Added tokens become a tree too, and each is normalised first.
 const MOST_ADDED: usize = 2 << 20;
 const MOST_ADDED_NORMALIZED: u64 = 64 << 20;
@@ -157,34 +164,61 @@ impl<'de> Deserialize<'de> for Words {
             }
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Words, A::Error> {
-                let (mut longest, mut total) = (0, 0);
+                let mut words = Words::default();
                 while let Some((word, IgnoredAny)) = map.next_entry::<Cow<'_, str>, _>()? {
-                    longest = longest.max(word.len());
-                    total += word.len();
+                    words.add(&word).map_err(A::Error::custom)?;
                 }
-                Ok(Words { longest, total, is_listed: false })
+                Ok(words)
             }
 
             fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Words, A::Error> {
-                let (mut longest, mut total) = (0, 0);
-                while let Some((word, _)) = list.next_element::<(Cow<'_, str>, f64)>()? {
-                    longest = longest.max(word.len());
-                    total += word.len();
+                let mut words = Words::default();
+                let mut listed = Vec::new();
+                while let Some((word, _)) = list.next_element::<(String, f64)>()? {
+                    words.add(&word).map_err(A::Error::custom)?;
+                    listed.push(word);
                 }
-                Ok(Words { longest, total, is_listed: true })
+                Ok(Words { nodes: Some(nodes(listed)), ..words })
             }
         }
         deserializer.deserialize_any(Reader)
     }
 }
 
+impl Words {
+    /// As they are read, since a file may hold many.
+    fn add(&mut self, word: &str) -> Result<(), String> {
+        self.count += 1;
+        self.longest = self.longest.max(word.len());
+        if self.count > MOST_WORDS {
+            return Err(format!("its model has more than {MOST_WORDS} tokens, and no vocabulary has"));
+        }
+        Ok(())
+    }
+}
+
+/// The nodes of a tree of the words' bytes: in their order, each adds what it does not share with the one before it.
+fn nodes(mut words: Vec<String>) -> usize {
+    words.sort_unstable();
+    let mut before = "";
+    let mut nodes = 0;
+    for word in &words {
+        nodes += word.len() - word.bytes().zip(before.bytes()).take_while(|(letter, other)| letter == other).count();
+        before = word;
+    }
+    nodes
+}
+
 impl Document {
     /// # Errors
     /// What is wrong, with its place in the file.
     pub(super) fn vet(&self, bytes: &[u8]) -> Result<Growth, String> {
-        let normalizer = section("normalizer", self.normalizer.as_ref(), NORMALIZERS, MOST_NORMALIZER)?;
-        section("pre_tokenizer", self.pre_tokenizer.as_ref(), PRE_TOKENIZERS, MOST_PRE_TOKENIZER)?;
-        let decoder = section("decoder", self.decoder.as_ref(), DECODERS, MOST_DECODER)?;
+        let mut trials = Trials::default();
+        let mut section =
+            |name, value: &Option<Value>, known, most| section(name, value.as_ref(), known, most, &mut trials);
+        let normalizer = section("normalizer", &self.normalizer, NORMALIZERS, MOST_NORMALIZER)?;
+        section("pre_tokenizer", &self.pre_tokenizer, PRE_TOKENIZERS, MOST_PRE_TOKENIZER)?;
+        let decoder = section("decoder", &self.decoder, DECODERS, MOST_DECODER)?;
         if let Some(model) = &self.model {
             model.vet(bytes)?;
         }
@@ -240,14 +274,13 @@ impl Model {
                 return Err(format!("`{key}` of its model has more than {longest} bytes"));
             }
         }
-        let longest = if self.vocab.is_listed { LONGEST_UNIGRAM } else { LONGEST_TOKEN };
+        let longest = if self.vocab.nodes.is_some() { LONGEST_UNIGRAM } else { LONGEST_TOKEN };
         if self.vocab.longest > longest {
             return Err(format!("it has a token of {} bytes; at most {longest} are accepted", self.vocab.longest));
         }
-        if self.vocab.is_listed && self.vocab.total > MOST_UNIGRAM {
+        if let Some(nodes) = self.vocab.nodes.filter(|&nodes| nodes > MOST_NODES) {
             return Err(format!(
-                "its tokens have {} bytes together; at most {MOST_UNIGRAM} are accepted",
-                self.vocab.total
+                "the tree of its tokens has {nodes} nodes, which is far more than any model's; at most {MOST_NODES} are accepted"
             ));
         }
         match self.continuing_subword_prefix.as_deref() {
@@ -277,12 +310,11 @@ fn check_prefix(bytes: &[u8], prefix: &str) -> Result<(), String> {
 }
 
 /// The steps of one part of a tokenizer, and by how much they multiply a text together.
-fn section(name: &str, value: Option<&Value>, known: &[&str], most: u64) -> Result<u64, String> {
+fn section(name: &str, value: Option<&Value>, known: &[&str], most: u64, trials: &mut Trials) -> Result<u64, String> {
     let Some(value) = value.filter(|value| !value.is_null()) else { return Ok(1) };
     let mut steps = Vec::new();
     collect(value, &mut steps, name)?;
     let mut growth = 1_u64;
-    let mut trials = Trials::default();
     for step in steps {
         let kind = step.get("type").and_then(Value::as_str).unwrap_or_default();
         if !known.contains(&kind) {
@@ -292,7 +324,7 @@ fn section(name: &str, value: Option<&Value>, known: &[&str], most: u64) -> Resu
                 known.join(", ")
             ));
         }
-        growth = growth.saturating_mul(grows_by(kind, step, &mut trials)?);
+        growth = growth.saturating_mul(grows_by(kind, step, trials)?);
         if growth > most {
             return Err(format!(
                 "its {name} (at its {kind}) may make {growth} bytes of one; no model's makes more than {most}"
@@ -361,7 +393,45 @@ fn grows_by(kind: &str, step: &Map<String, Value>, trials: &mut Trials) -> Resul
     Ok(growth)
 }
 
-/// A text of the file, as much as a person reads of it.
-fn shown(text: &str) -> String {
-    format!("{:?}", text.chars().take(80).collect::<String>())
+/// A text of the file, as messages quote it.
+pub(super) fn shown(text: &str) -> String {
+    format!("{:?}", shortened(text, 80))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn vetted(words: &[String]) -> Result<(), String> {
+        let file = serde_json::json!({"model": {"vocab": words.iter().map(|word| (word, 0.0)).collect::<Vec<_>>()}})
+            .to_string();
+        let document: Document = serde_json::from_str(&file).map_err(|error| error.to_string())?;
+        document.vet(file.as_bytes()).map(|_| ())
+    }
+
+    #[test]
+    fn the_tree_of_a_unigram_vocabulary_is_counted() {
+        let words = |words: &[&str]| words.iter().map(|&word| word.to_owned()).collect::<Vec<_>>();
+        for (list, wanted) in [
+            (&[][..], 0),
+            (&["ab", "abc", "b"], 4),
+            (&["▁a", "▁b", "▁"], 5),
+            (&["x", "x"], 1),
+            (&["xyz", "xy", "xz"], 4),
+        ] {
+            assert_eq!(nodes(words(list)), wanted, "{list:?}");
+        }
+    }
+
+    /// The first as large as XLM-R's, whose words are made of others; the second has no more bytes than were let through before.
+    #[test]
+    fn a_unigram_vocabulary_may_be_large_and_not_a_forest() {
+        let number = |at: usize| format!("▁{at:09}");
+        assert_eq!(vetted(&(0..250_000).map(number).collect::<Vec<_>>()), Ok(()));
+        let apart = |at: usize| blake3::hash(&at.to_le_bytes()).to_hex().repeat(2);
+        let reason = vetted(&(0..40_000).map(apart).collect::<Vec<_>>()).unwrap_err();
+        assert!(reason.contains("nodes, which is far more than any model's"), "{reason}");
+        let reason = vetted(&(0..=MOST_WORDS).map(|at| at.to_string()).collect::<Vec<_>>()).unwrap_err();
+        assert!(reason.contains("more than 1048576 tokens"), "{reason}");
+    }
 }

@@ -7,9 +7,11 @@
     reason = "helpers of tests may fail and speak as tests do"
 )]
 
+mod apart;
 mod common;
 mod encode;
 mod hostile_tokenizers;
 mod real;
+mod steps;
 mod templates;
 mod tokenizers;

@@ -177,3 +177,30 @@ fn faulty_vocabularies_are_refused() {
     let broken = Tokenizer::from_json(b"{}", "a file").expect_err("broken").to_string();
     assert!(broken.starts_with("a file: "), "{broken}");
 }
+
+#[test]
+fn many_tokens_are_added_as_one_is() {
+    let tokens: Vec<String> =
+        (0..3_000).map(|number| format!("<{number}>")).chain(["<think>", "a", "<7>"].map(str::to_owned)).collect();
+    let (mut together, mut apart) = (tiny_tokenizer(true), tiny_tokenizer(true));
+    let size = together.vocab_size() as u32;
+    let ids = together.add_tokens(&tokens).unwrap();
+    assert_eq!(ids[..3_000], (size..size + 3_000).collect::<Vec<_>>());
+    assert_eq!(
+        ids[3_000..],
+        [
+            tiny_tokenizer(true).token_to_id("<think>").unwrap(),
+            tiny_tokenizer(true).token_to_id("a").unwrap(),
+            size + 7
+        ]
+    );
+    for token in tokens.iter().take(20).chain(&tokens[3_000..]) {
+        apart.add_tokens(std::slice::from_ref(token)).unwrap();
+    }
+    assert_eq!(together.encode("<7>a<19><think>").unwrap(), apart.encode("<7>a<19><think>").unwrap());
+    assert!(together.is_new(size) && together.is_new(size + 2_999) && !together.is_new(ids[3_001]));
+    assert_eq!(together.vocab_size(), size as usize + 3_000);
+    let error = together.add_tokens(&["<new>".to_owned(), " ".to_owned()]).unwrap_err().to_string();
+    assert!(error.contains("\" \" cannot be added: it has no text"), "{error}");
+    assert_eq!(together.token_to_id("<new>"), None, "nothing of a refused list is added");
+}

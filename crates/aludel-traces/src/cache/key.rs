@@ -14,7 +14,7 @@ use crate::dataset::{ColumnMap, ReadOptions};
 pub struct CacheKey(pub(super) [u8; 32]);
 
 /// Rises when the layout of the file or the meaning of its rows changes.
-const FORMAT: &[u8] = b"aludel token rows 2";
+const FORMAT: &[u8] = b"aludel token rows 3";
 
 impl CacheKey {
     /// Hashes the data files' content, the options that they are read with, and named parts for all else that the rows

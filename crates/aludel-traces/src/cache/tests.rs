@@ -149,7 +149,7 @@ fn keys_are_the_same_in_every_version() {
     .map(|options| Bench { options, ..Bench::new(&["aha"]) }.key().to_string());
     assert_eq!(
         keys,
-        ["0c59ada58b5d536cf71539483b4342da", "61115a119d1e762f7cda60136d1a33b2", "cd2354089d97b5af56d205d32ee56ec5"]
+        ["d6c993a8dc5fdf32cf884bc245a01656", "6d2eab7102e522e27e539451ce359321", "84ee5df21a265d36b17204c05ca13533"]
     );
 }
 

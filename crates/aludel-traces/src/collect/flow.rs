@@ -1,6 +1,7 @@
 //! The loop: takes what is missing, asks where it may, asks again what failed, and knows when to end. It alone owns what
 //! changes; what is still to be asked, who is asked, and one question asked once stand in files of their own.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -24,6 +25,9 @@ use crate::teacher::{Failure, Teacher};
 /// How often the loop looks at the clock and at whoever wants it to stop.
 const TICK: Duration = Duration::from_millis(100);
 
+/// Of what is not understood so much is told; all of it is counted.
+pub(super) const UNREAD_TOLD: usize = 32;
+
 /// So many waits of a question are short where nothing else is left to ask; after that it seems to be more than bad luck.
 const SHORT_WAITS: u32 = 5;
 
@@ -44,6 +48,8 @@ pub(super) struct Flow<'a> {
     /// Why no further question is asked, and until when answers are waited for.
     ending: Option<(End, Instant)>,
     left: u64,
+    /// What of an endpoint's words was told not to be understood.
+    told_unread: BTreeSet<(usize, String)>,
 }
 
 /// A question that was asked comes back.
@@ -80,6 +86,7 @@ impl<'a> Flow<'a> {
             failures_since: 0,
             ending: None,
             left: 0,
+            told_unread: BTreeSet::new(),
         }
     }
 
@@ -201,16 +208,24 @@ impl<'a> Flow<'a> {
         let Back { job, endpoint: index, ticket, outcome } = back;
         let now = Instant::now();
         match outcome {
-            Outcome::Kept { usage, cost, elapsed, is_complete, hides_reasoning } => {
+            Outcome::Kept { usage, cost, elapsed, is_ended, is_flawed, hides_reasoning, unread } => {
                 self.endpoints.get(index).answered(Some((usage, elapsed)), ticket);
                 self.purse.settle(Some((cost, usage.total())));
                 self.was_heard(now);
                 self.progress.done += 1;
-                self.progress.cut += u64::from(!is_complete);
+                self.progress.cut += u64::from(!is_ended);
+                self.progress.unanswered += u64::from(is_flawed);
+                self.progress.with_unread += u64::from(!unread.is_empty());
                 self.progress.without_reasoning += u64::from(hides_reasoning);
                 if hides_reasoning && self.progress.without_reasoning == 1 {
                     let endpoint = self.endpoints.get(index).teacher.name().to_string();
                     told(Event::Notice(Notice::HidesReasoning { endpoint }));
+                }
+                for what in unread {
+                    let endpoint = self.endpoints.get(index).teacher.name().to_string();
+                    if self.told_unread.len() < UNREAD_TOLD && self.told_unread.insert((index, what.clone())) {
+                        told(Event::Notice(Notice::Unread { endpoint, what }));
+                    }
                 }
                 self.progress.cost += cost;
                 self.progress.prompt_tokens += usage.prompt;

@@ -1,6 +1,7 @@
 //! A list of questions put to one teacher, for whoever keeps the answers elsewhere, as evaluation does: so many at once, each again after
 //! what may pass. There is no store, no money and no second server here; those belong to `flow`.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -9,6 +10,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
 use super::backoff::Jitter;
+use super::flow::UNREAD_TOLD;
 use super::money::Usage;
 use super::rate::Rate;
 use super::{End, Options, runtime};
@@ -63,6 +65,7 @@ pub fn ask_list<E: From<Error>>(
             is_in_trouble: false,
             left: None,
             ending: None,
+            told: BTreeSet::new(),
         };
         asker.run(list.enumerate(), stop, tell, take).await
     });
@@ -109,6 +112,8 @@ struct Asker<'a> {
     left: Option<(u64, String)>,
     /// Why no further question is asked, and until when answers are waited for.
     ending: Option<(End, Instant)>,
+    /// What of the server's words was told not to be understood.
+    told: BTreeSet<String>,
 }
 
 impl Asker<'_> {
@@ -202,6 +207,11 @@ impl Asker<'_> {
         match answer {
             Ok(answer) => {
                 self.was_heard();
+                for words in &answer.unread {
+                    if self.told.len() < UNREAD_TOLD && self.told.insert(words.clone()) {
+                        tell(words);
+                    }
+                }
                 self.mean_tokens = (self.mean_tokens.0 + tokens, self.mean_tokens.1 + 1);
                 take(job.index, Ok(answer))?;
             }

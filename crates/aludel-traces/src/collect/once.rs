@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use super::keep::{Job, Keeper};
 use super::money::{Price, Usage};
 use crate::Error;
+use crate::dataset::flaw_of;
 use crate::teacher::{Asking, Failure, Teacher};
 
 /// What became of a question that was asked.
@@ -18,8 +19,11 @@ pub(super) enum Outcome {
         usage: Usage,
         cost: f64,
         elapsed: Duration,
-        is_complete: bool,
+        is_ended: bool,
+        /// It ended, and is not whole all the same.
+        is_flawed: bool,
         hides_reasoning: bool,
+        unread: Vec<String>,
     },
     /// Kept as a question that is not taken.
     NotTaken {
@@ -45,12 +49,13 @@ impl Asker {
         match teacher.ask(&job.question, &self.asking, job.sample()).await {
             Ok(answer) => {
                 let usage = Usage::of(&job.question, &answer);
-                let (cost, is_complete) = (self.price.of(usage), answer.finish.is_complete());
-                let hides_reasoning = answer.hides_reasoning;
+                let (cost, is_ended) = (self.price.of(usage), answer.finish.is_complete());
+                let is_flawed = is_ended && flaw_of(&answer).is_some();
+                let (hides_reasoning, unread) = (answer.hides_reasoning, answer.unread.clone());
                 let kept = self.keeper.keep(job, teacher.name(), answer, cost).await;
                 // With the commit: so long its place is taken, and where answers come at once, only more places bring more of them.
                 let elapsed = asked.elapsed();
-                let it = Outcome::Kept { usage, cost, elapsed, is_complete, hides_reasoning };
+                let it = Outcome::Kept { usage, cost, elapsed, is_ended, is_flawed, hides_reasoning, unread };
                 kept.map_or_else(Outcome::Lost, |()| it)
             }
             Err(Failure::Question { status, words }) => {

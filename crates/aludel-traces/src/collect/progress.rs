@@ -19,6 +19,10 @@ pub struct Progress {
     pub done: u64,
     /// Of these, answers that were cut off.
     pub cut: u64,
+    /// Of these, answers that came to their end and are none: empty, or with reasoning that never closes.
+    pub unanswered: u64,
+    /// Of these, answers beside which the server said something that is not understood.
+    pub with_unread: u64,
     /// Of these, answers of a model that reasoned, as the server says, without any of the reasoning.
     pub without_reasoning: u64,
     /// Questions that no server takes.
@@ -101,6 +105,13 @@ pub enum Notice {
     HidesReasoning {
         /// The endpoint.
         endpoint: String,
+    },
+    /// Something that a server says is not understood; told once.
+    Unread {
+        /// The endpoint.
+        endpoint: String,
+        /// What, in words.
+        what: String,
     },
     /// A question that no server takes.
     Skipped {

@@ -4,7 +4,10 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
+use std::sync::Arc;
 
+use arrow_array::{ArrayRef, Float64Array, RecordBatch, StringArray};
+use parquet::arrow::ArrowWriter;
 use serde_json::{Map, Value, json};
 
 use super::*;
@@ -325,6 +328,31 @@ fn parquet_holds_the_same_rows() {
     assert_eq!(read("train.parquet"), read("train.jsonl"));
     assert_eq!(read("train.parquet").len(), 2);
     assert!(!bench.path("out/eval.parquet").exists(), "no rows, no table");
+}
+
+/// What is no number is a right answer that no number is equal to; only null leaves it open.
+#[test]
+fn right_answers_of_a_table_that_are_no_numbers_are_not_left_open() {
+    let bench = Bench::new();
+    let golds = [Some(4.0), Some(5.0), Some(f64::NAN), Some(f64::INFINITY), Some(f64::NEG_INFINITY), None];
+    let text = |text: fn(usize) -> String| Arc::new(StringArray::from_iter_values((0..golds.len()).map(text)));
+    let columns: [(&str, ArrayRef); 4] = [
+        ("id", text(|at| at.to_string())),
+        ("prompt", text(|at| format!("2+2? ({at})"))),
+        ("response", text(|_| "So it is \\boxed{4}.".to_string())),
+        ("gold", Arc::new(Float64Array::from(golds.to_vec()))),
+    ];
+    let batch = RecordBatch::try_from_iter(columns).unwrap();
+    let path = bench.path("rows.parquet");
+    let mut writer = ArrowWriter::try_new(fs::File::create(&path).unwrap(), batch.schema(), None).unwrap();
+    writer.write(&batch).unwrap();
+    writer.close().unwrap();
+    let report = bench.curate_files(&[path], &Options { verify: Verify::Filter, ..off() }).unwrap();
+    let fates = ["", "wrong", "wrong", "wrong", "wrong", ""];
+    assert_eq!(bench.fates().into_values().collect::<Vec<_>>(), fates);
+    assert_eq!(report.verdicts, VerdictCounts { right: 1, wrong: 4, no_answer: 0, undecided: 0, not_known: 1 });
+    let left: Vec<Value> = bench.read("dropped.jsonl").iter().map(|row| row["gold"].clone()).collect();
+    assert_eq!(left, [json!(5.0), json!("NaN"), json!("Infinity"), json!("-Infinity")]);
 }
 
 #[test]

@@ -113,7 +113,9 @@ impl TraceSource for Inputs {
 pub(crate) fn trace_of(row: Row, skip_bad_rows: bool) -> Result<Trace, Error> {
     let content = match row.content {
         Ok(content) => Ok(content),
-        Err(unusable) if unusable.kind == ProblemKind::NothingToLearn => Err(Unfit::Incomplete(unusable.reason)),
+        Err(unusable) if matches!(unusable.kind, ProblemKind::NothingToLearn | ProblemKind::NotWhole) => {
+            Err(Unfit::Incomplete(unusable.reason))
+        }
         Err(unusable) if unusable.lacks_answer => Err(Unfit::Incomplete("the row has no answer".to_string())),
         Err(unusable) if skip_bad_rows => Err(Unfit::Unreadable(unusable.reason)),
         Err(unusable) => return Err(unusable.into_error(&row.provenance)),

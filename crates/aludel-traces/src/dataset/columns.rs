@@ -6,9 +6,9 @@ use aludel_text::message::{Message, Role};
 use super::column_map::ColumnMap;
 use super::messages::{give_reasoning, history_from, messages_from, prompt_from, reply_from, says_nothing};
 use super::problem::{Problem, ProblemKind};
-use super::reasoning::{Reasoning, reasoning_of};
+use super::reasoning::{Reasoning, reasoning_named, reasoning_of};
 use super::record::Content;
-use super::{Columns, Json};
+use super::{Columns, Json, Kind};
 
 /// A prompt, an answer, and what they are usually called.
 struct PairShape {
@@ -119,6 +119,46 @@ pub(super) fn system_of(row: &Columns) -> Option<Column<'_>> {
     full.or_else(|| first_present(row, &SYSTEM_COLUMNS))
 }
 
+/// The same where somebody may have named the column.
+pub(super) fn system_named<'a>(row: &'a Columns, name: Option<&str>) -> Result<Option<Column<'a>>, Problem> {
+    let Some(name) = name else { return Ok(system_of(row)) };
+    let is_full = |column: &Column<'_>| !column.1.is_empty();
+    match (present(row, name), system_of(row).filter(is_full)) {
+        (own, Some((other, _))) if other != name && !own.as_ref().is_some_and(is_full) => {
+            Err(unseen("system", name, other))
+        }
+        (own, _) => Ok(own),
+    }
+}
+
+/// Why a row is refused in which the named column is empty and another one is not.
+pub(super) fn unseen(part: &str, name: &str, other: &str) -> Problem {
+    Problem::new(
+        ProblemKind::Value,
+        format!(
+            "column `{name}`, which data.columns names for `{part}`, is empty here, and `{other}` is not; name that one, or rename it if \
+             it says something else"
+        ),
+    )
+}
+
+/// The column of the conversation. Where two hold one, they have to say the same.
+pub(super) fn conversation_of(row: &Columns) -> Result<Option<Column<'_>>, Problem> {
+    const NAMES: [&str; 2] = ["messages", "conversations"];
+    let full: Vec<Column<'_>> =
+        NAMES.iter().filter_map(|name| present(row, name)).filter(|(_, value)| !value.is_empty()).collect();
+    let [first, second] = full[..] else { return Ok(full.first().copied().or_else(|| first_present(row, &NAMES))) };
+    let is_other = |own: &Vec<Message>| messages_from(second).map_or(true, |other| other != *own);
+    match second.1.kind() == Kind::List && messages_from(first).is_ok_and(|own| is_other(&own)) {
+        true => Err(Problem::new(
+            ProblemKind::Columns,
+            "the row has `messages` and `conversations`, and they do not say the same; name the one that counts: \
+             data.columns = { messages = \"messages\" }",
+        )),
+        false => Ok(Some(first)),
+    }
+}
+
 /// Whether a row that fits no shape asks something and lacks no more than the answer.
 pub(super) fn lacks_answer_only(row: &Columns, columns: Option<&ColumnMap>) -> bool {
     let prompt = columns.and_then(|columns| columns.prompt.as_deref());
@@ -134,7 +174,7 @@ pub(super) fn lacks_answer_only(row: &Columns, columns: Option<&ColumnMap>) -> b
 fn detected(row: &Columns) -> Result<Found<'_>, Problem> {
     let reasoning = reasoning_of(row)?;
     let system = system_of(row);
-    if let Some(list) = first_present(row, &["messages", "conversations"]) {
+    if let Some(list) = conversation_of(row)? {
         return conversation(list, reasoning, system);
     }
     match PAIR_SHAPES.iter().find(|shape| shape.fits(row, reasoning.is_some())) {
@@ -171,19 +211,16 @@ fn mapped<'a>(row: &'a Columns, columns: &ColumnMap) -> Result<Found<'a>, Proble
     }
     // Single rows may lack reasoning and system message; a name that no row has is found when all are read.
     let reasoning = match &columns.reasoning {
-        Some(name) => present(row, name).map(|column| Reasoning::in_columns(&[column])).transpose()?.flatten(),
+        Some(name) => reasoning_named(row, name)?,
         None => reasoning_of(row)?,
     };
-    let system = match &columns.system {
-        Some(name) => present(row, name),
-        None => system_of(row),
-    };
+    let system = system_named(row, columns.system.as_deref())?;
     if let Some(name) = &columns.messages {
         return conversation(named(row, "messages", name)?, reasoning, system);
     }
     if columns.prompt.is_none()
         && columns.response.is_none()
-        && let Some(list) = first_present(row, &["messages", "conversations"])
+        && let Some(list) = conversation_of(row)?
     {
         return conversation(list, reasoning, system);
     }
@@ -390,9 +427,17 @@ pub(super) fn no_shape(row: &Columns) -> Problem {
         }
     }
     let mut detail = format!("the row's columns are {}, and they fit no known shape", found(row));
-    if score(&nearest.1) > 0 {
-        let lacking: Vec<String> =
-            nearest.1.iter().filter(|name| present(row, name).is_none()).map(|name| lack(row, name)).collect();
+    let lacking: Vec<String> =
+        nearest.1.iter().filter(|name| present(row, name).is_none()).map(|name| lack(row, name)).collect();
+    if lacking.is_empty() {
+        // It fits by itself, and is not what data.columns names a part of.
+        detail = format!(
+            "data.columns names a part of a question with its answer, and the row is {}, which has no such part; name its columns, or \
+             none; it has {}",
+            nearest.0,
+            found(row)
+        );
+    } else if score(&nearest.1) > 0 {
         detail.push_str(&format!("; the nearest is {}, which lacks {}", nearest.0, lacking.join(" and ")));
     }
     let known: Vec<&str> = ["messages", "conversations"]

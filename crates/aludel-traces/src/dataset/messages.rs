@@ -1,35 +1,17 @@
 //! Reads lists of messages in the notations that data sets use (`role`/`content`, `from`/`value`, content in parts) and
-//! puts reasoning and weights in their own places. What of a message is read, what is harmless and what is refused is decided
-//! here; which column holds the list is `columns`' matter.
+//! puts reasoning and weights in their own places. What of a message is read and what is refused is decided here; which column holds
+//! the list is `columns`' matter.
 
 use aludel_text::message::{Message, Role};
-use aludel_text::thinking::ThinkTags;
+use aludel_text::thinking::{Inline, bare, inline};
 
 use super::columns::text_of;
+use super::ended;
 use super::problem::{Problem, ProblemKind};
 use super::weight::{self, weight_in};
+use crate::beside::{self, NOT_LEARNT, ROLE};
 use crate::json::{Fields, Json, Kind};
-use crate::said::{self, CONTENT, REASONING, Said};
-use crate::teacher::Finish;
-
-/// Says who speaks.
-const ROLE: [&str; 2] = ["role", "from"];
-
-/// What a model says or asks for beside text. None of it can be learnt, and without it the turn would be another one.
-const NOT_LEARNT: [&str; 4] = ["tool_calls", "function_call", "refusal", "audio"];
-
-/// What people note down beside a turn, and what changes nothing about it.
-#[rustfmt::skip]
-const HARMLESS: &[&str] = &[
-    "_id", "annotations", "author", "avatar", "cache_control", "category", "conversation_id", "country", "created",
-    "created_at", "created_date", "dataset", "date", "deleted", "detoxify", "emojis", "engine", "hash", "hashed_ip",
-    "header", "id", "idx", "index", "labels", "lang", "language", "length", "locale", "logprobs", "markdown",
-    "message_id", "message_tree_id", "meta", "metadata", "model", "model_name", "name", "num_tokens", "openai_id",
-    "order", "parent", "parent_id", "provider", "rank", "rating", "redacted", "review_count", "review_result", "score",
-    "signature", "source", "state", "step", "synthetic", "system_fingerprint", "tags", "temperature", "time",
-    "timestamp", "token_count", "token_counter", "tokens", "tool_call_id", "topic", "toxic", "tree_state", "ts", "turn",
-    "turn_id", "turn_identifier", "turn_idx", "updated_at", "url", "usage", "user", "user_id", "username", "uuid",
-];
+use crate::said::{self, CONTENT, Said};
 
 /// All messages of a list column.
 pub(super) fn messages_from((name, value): (&str, Json<'_>)) -> Result<Vec<Message>, Problem> {
@@ -80,7 +62,7 @@ pub(super) fn history_from((name, value): (&str, Json<'_>)) -> Result<Vec<Messag
         let texts: Vec<String> =
             pair.items().into_iter().map(|text| text_of((&place, text))).collect::<Result<_, _>>()?;
         match <[String; 2]>::try_from(texts) {
-            Ok([question, answer]) => Ok([Message::user(question), assistant(answer, None)]),
+            Ok([question, answer]) => Ok([Message::user(question), assistant(answer, None, &place)?]),
             Err(_) => Err(wrong(format!("{place} is no pair of a question and its answer"))),
         }
     };
@@ -94,14 +76,15 @@ pub(super) fn history_from((name, value): (&str, Json<'_>)) -> Result<Vec<Messag
 /// between think tags.
 pub(super) fn reply_from(column: Option<(&str, Json<'_>)>, reasoning: Option<String>) -> Result<Vec<Message>, Problem> {
     let reasoning = reasoning.as_deref().and_then(bare_reasoning);
+    let place = column.map_or_else(String::new, |(name, _)| format!("column `{name}`"));
     let mut messages = match column {
         Some(column) if is_parts(column.1) => {
             let (content, own) = parts_from(column)?;
-            vec![assistant(content, own)]
+            vec![assistant(content, own, &place)?]
         }
         Some(column) if column.1.kind() == Kind::List => messages_from(column)?,
-        Some(column) => return Ok(vec![assistant(text_of(column)?, reasoning)]),
-        None => return Ok(vec![assistant(String::new(), reasoning)]),
+        Some(column) => return Ok(vec![assistant(text_of(column)?, reasoning, &place)?]),
+        None => return Ok(vec![assistant(String::new(), reasoning, &place)?]),
     };
     match reasoning.is_none_or(|reasoning| give_reasoning(&mut messages, reasoning)) {
         true => Ok(messages),
@@ -125,6 +108,7 @@ fn parts_from((name, value): (&str, Json<'_>)) -> Result<(String, Option<String>
     }
     let content = said::text_of(said.content, "its content").map_err(in_column)?;
     let reasoning = said::text_of(said.reasoning, "its reasoning").map_err(in_column)?;
+    said::no_setting("its reasoning", &reasoning).map_err(in_column)?;
     Ok((content, bare_reasoning(&reasoning)))
 }
 
@@ -150,13 +134,10 @@ fn message_from(item: Json<'_>, place: &str) -> Result<Message, Problem> {
         return Err(wrong(format!("{place} holds {}, and a message object is wanted", item.kind().named())));
     }
     let fields = item.fields();
-    if let Some(name) = fields.twice() {
-        let name = name.escape_debug();
-        return Err(wrong(format!("{place} has `{name}` twice, and it cannot be told which of the two counts")));
-    }
+    let at_place = |reason: String| wrong(format!("{place}: {reason}"));
+    said::once_each(&fields).map_err(at_place)?;
     let role = role_from(&fields, place)?;
     check_fields(&fields, place)?;
-    let at_place = |reason: String| wrong(format!("{place}: {reason}"));
     let weight = weight_in(&fields).map_err(at_place)?.unwrap_or(1.0);
     let said = Said::of(&fields, false).map_err(at_place)?;
     if !said.refusal.is_empty() {
@@ -177,34 +158,33 @@ fn message_from(item: Json<'_>, place: &str) -> Result<Message, Problem> {
         return Ok(Message { weight, ..Message::new(role, content) });
     }
     let reasoning = said::text_of(said.reasoning, "its reasoning").map_err(at_place)?;
-    Ok(Message { weight, ..assistant(content, bare_reasoning(&reasoning)) })
+    said::no_setting("its reasoning", &reasoning).map_err(at_place)?;
+    Ok(Message { weight, ..assistant(content, bare_reasoning(&reasoning), place)? })
 }
 
 /// Refuses what a message holds beside its text and cannot be passed over.
 fn check_fields(fields: &Fields<'_>, place: &str) -> Result<(), Problem> {
-    for (name, value) in fields.iter() {
-        if super::whole::is_finish(name) {
-            let words = value.text().ok().flatten().unwrap_or_default();
-            if !value.is_empty() && !Finish::of(&words).is_complete() {
-                let shown = value.written();
-                return Err(wrong(format!("{place} was not answered to its end ({name} is {shown})")));
-            }
-            continue;
-        }
-        let is_read = [&ROLE[..], &CONTENT, &REASONING].concat().contains(&name) || weight::is_name(name);
-        if is_read || value.is_empty() || HARMLESS.contains(&name) {
-            continue;
-        }
-        if NOT_LEARNT.contains(&name) {
-            return Err(not_learnt(place, name));
-        }
+    if let Some(flaw) = ended::flaw_in(fields.iter()) {
+        return Err(wrong(format!("{place} was not answered to its end ({})", flaw.detail)));
+    }
+    let unknown =
+        beside::unknown(fields).find(|(name, value)| !weight::is_name(name) && !ended::is_mark((name, *value)));
+    let Some((name, value)) = unknown else { return Ok(()) };
+    if NOT_LEARNT.contains(&name) {
+        return Err(not_learnt(place, name));
+    }
+    if value.written() == "true" || value.written() == "false" {
         let shown = name.escape_debug();
         return Err(wrong(format!(
-            "{place} has `{shown}`, which Aludel does not know, so that it may be text or change what is learnt; take it out \
-             of the messages, or call it `metadata` if it is only a note"
+            "{place} has `{shown}`: {}, which may say that it does not count; take it out",
+            value.written()
         )));
     }
-    Ok(())
+    let shown = name.escape_debug();
+    Err(wrong(format!(
+        "{place} has `{shown}`, which Aludel does not know, so that it may be text or change what is learnt; take it out of the \
+         messages, or call it `metadata` if it is only a note"
+    )))
 }
 
 fn not_learnt(place: &str, name: &str) -> Problem {
@@ -212,10 +192,22 @@ fn not_learnt(place: &str, name: &str) -> Problem {
 }
 
 fn role_from(fields: &Fields<'_>, place: &str) -> Result<Role, Problem> {
-    let name = ROLE.iter().find_map(|name| fields.get(name)?.text().ok().flatten());
-    let Some(name) = name else {
-        return Err(wrong(format!("{place} says neither `role` nor `from`, so nobody knows who speaks")));
-    };
+    let said = ROLE.map(|name| fields.get(name).and_then(|role| role.text().ok().flatten()));
+    match said {
+        [None, None] => Err(wrong(format!("{place} says neither `role` nor `from`, so nobody knows who speaks"))),
+        [Some(name), None] | [None, Some(name)] => role_called(&name, place),
+        [Some(name), Some(other)] => match (role_called(&name, place)?, role_called(&other, place)) {
+            (role, Ok(other)) if role == other => Ok(role),
+            _ => Err(wrong(format!(
+                "{place} has the `role` `{}` and is `from` `{}`, and nobody knows which of them speaks; take one out",
+                name.escape_debug(),
+                other.escape_debug()
+            ))),
+        },
+    }
+}
+
+fn role_called(name: &str, place: &str) -> Result<Role, Problem> {
     match name.to_ascii_lowercase().as_str() {
         "system" | "developer" => Ok(Role::System),
         "user" | "human" => Ok(Role::User),
@@ -230,24 +222,31 @@ fn role_from(fields: &Fields<'_>, place: &str) -> Result<Role, Problem> {
 
 /// An assistant message. Reasoning between tags in its content moves to its own place; where reasoning stands beside the
 /// content, the content is the answer, whatever tags it speaks of. A data set that gives both word for word repeats itself.
-fn assistant(content: String, reasoning: Option<String>) -> Message {
-    let message = Message::assistant(content);
-    let Some(reasoning) = reasoning else { return message.split_reasoning(&ThinkTags::default()) };
-    let is_opened = message.content.trim_start().starts_with(ThinkTags::default().open.as_str());
-    if is_opened {
-        let split = message.clone().split_reasoning(&ThinkTags::default());
-        if split.reasoning.as_deref().map(str::trim) == Some(reasoning.as_str()) {
-            return split;
+fn assistant(content: String, reasoning: Option<String>, place: &str) -> Result<Message, Problem> {
+    let said = |reasoning: String, answer: &str| {
+        let reasoning = Some(reasoning.trim().to_owned()).filter(|text| !text.is_empty());
+        Message { reasoning, ..Message::assistant(answer.trim_start()) }
+    };
+    match (inline(&content), reasoning) {
+        (Inline::Closed { reasoning, answer }, None) => Ok(said(reasoning, answer)),
+        (Inline::Closed { reasoning: own, answer }, Some(reasoning)) if own.trim() == reasoning => {
+            Ok(said(own, answer))
         }
+        (_, Some(reasoning)) => Ok(Message::assistant(content).with_reasoning(reasoning)),
+        (Inline::Absent | Inline::Open(_), None) => Ok(Message::assistant(content)),
+        (Inline::Unclear(what), None) => Err(Problem::new(
+            ProblemKind::NotWhole,
+            format!(
+                "{place}: {what}, so that nobody can tell reasoning from answer; write tags that are only spoken of as code (`…`), or the \
+                 reasoning beside the content"
+            ),
+        )),
     }
-    message.with_reasoning(reasoning)
 }
 
 /// Reasoning without the tags that some data sets leave around it, or `None` if nothing is left.
 fn bare_reasoning(text: &str) -> Option<String> {
-    let text = text.trim();
-    let text = text.strip_prefix("<think>").unwrap_or(text);
-    let text = text.strip_suffix("</think>").unwrap_or(text).trim();
+    let text = bare(text);
     (!text.is_empty()).then(|| text.to_string())
 }
 

@@ -4,6 +4,7 @@
 
 mod column_map;
 mod columns;
+mod ended;
 mod messages;
 mod parquet;
 mod problem;
@@ -33,6 +34,7 @@ pub(crate) use reasoning::is_read_beside;
 pub use record::{Content, PromptKey, Provenance, Record};
 pub(crate) use row::row_of;
 pub use row::{Row, Unusable};
+pub(crate) use whole::flaw_of;
 pub use whole::{Flaw, flaw, unclosed};
 
 pub use crate::json::{Columns, Fields, Json, Kind, NoText};

@@ -28,6 +28,8 @@ pub enum ProblemKind {
     Value,
     /// Neither an answer nor reasoning to learn.
     NothingToLearn,
+    /// Nobody can say where its reasoning ends and its answer begins.
+    NotWhole,
     /// The row could not be turned into tokens.
     Encode,
 }
@@ -47,6 +49,7 @@ impl fmt::Display for ProblemKind {
             ProblemKind::Columns => "columns fit no shape",
             ProblemKind::Value => "a column of the wrong kind",
             ProblemKind::NothingToLearn => "nothing to learn",
+            ProblemKind::NotWhole => "not whole",
             ProblemKind::Encode => "could not be encoded",
         })
     }

@@ -94,13 +94,14 @@ fn asked<'a>(row: &'a Columns, map: Option<&ColumnMap>) -> Result<(Vec<Message>,
         Some(name) => named(row, part, name).map(Some),
         None => Ok(first_present(row, usual)),
     };
-    let system = match map.and_then(|map| map.system.as_ref()) {
-        Some(name) => first_present(row, &[name.as_str()]),
-        None => columns::system_of(row),
-    };
+    let system = columns::system_named(row, map.and_then(|map| map.system.as_deref()))?;
     let names_prompt = map.is_some_and(|map| map.prompt.is_some() || map.text.is_some());
-    let usual: &[&str] = if names_prompt { &[] } else { &["messages", "conversations"] };
-    if let Some(list) = part("messages", map.and_then(|map| map.messages.as_ref()), usual)? {
+    let list = match map.and_then(|map| map.messages.as_ref()) {
+        Some(name) => Some(named(row, "messages", name)?),
+        None if names_prompt => None,
+        None => columns::conversation_of(row)?,
+    };
+    if let Some(list) = list {
         let used = [Some(list), system].into_iter().flatten().map(|(name, _)| name).collect();
         return Ok((question(messages_from(list)?, system)?, used));
     }

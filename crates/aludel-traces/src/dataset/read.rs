@@ -25,8 +25,15 @@ pub(super) struct RawRows {
     max_row_bytes: usize,
     line: u64,
     layout: Layout,
+    /// What is left of a row that is too long. It is told at once, and passed over only if somebody wants the next one.
+    rest: Option<Rest>,
     file_bytes: u64,
     bytes_read: Arc<AtomicU64>,
+}
+
+enum Rest {
+    Line,
+    Element(Element),
 }
 
 enum Layout {
@@ -44,8 +51,16 @@ impl RawRows {
     /// Opens a file and finds out how its rows are laid out.
     pub(super) fn open(path: &Path, max_row_bytes: usize) -> Result<RawRows, Error> {
         let Unpacked { text: reader, packing, file_bytes, bytes_read } = Unpacked::open(path)?;
-        let mut rows =
-            RawRows { reader, packing, max_row_bytes, line: 1, layout: Layout::Lines, file_bytes, bytes_read };
+        let mut rows = RawRows {
+            reader,
+            packing,
+            max_row_bytes,
+            line: 1,
+            layout: Layout::Lines,
+            rest: None,
+            file_bytes,
+            bytes_read,
+        };
         rows.enter().map_err(|reason| packing.read_error(path, reason))?;
         Ok(rows)
     }
@@ -67,11 +82,27 @@ impl RawRows {
 
     /// The next row, or `None` at the end of the file.
     pub(super) fn next_row(&mut self) -> io::Result<Option<RawRow>> {
+        if !self.skip_rest()? {
+            return Ok(Some(self.unclosed(self.line)));
+        }
         match self.layout {
             Layout::Lines => self.next_line(),
             Layout::Array { elements } => self.next_element(elements),
             Layout::Closed => self.after_array(),
             Layout::Ended => Ok(None),
+        }
+    }
+
+    /// Passes over what is left of a row that was too long; whether the file goes on behind it.
+    fn skip_rest(&mut self) -> io::Result<bool> {
+        match self.rest.take() {
+            None => Ok(true),
+            Some(Rest::Line) => {
+                self.reader.skip_until(b'\n')?;
+                self.line += 1;
+                Ok(true)
+            }
+            Some(Rest::Element(mut element)) => self.element(&mut element, None),
         }
     }
 
@@ -96,11 +127,11 @@ impl RawRows {
                 self.layout = Layout::Ended;
                 return Ok(None);
             }
-            self.line += 1;
             if bytes.len() > self.max_row_bytes && !bytes.ends_with(b"\n") {
-                self.reader.skip_until(b'\n')?;
+                self.rest = Some(Rest::Line);
                 return Ok(Some(RawRow { line, bytes: Err(too_long(self.max_row_bytes)) }));
             }
+            self.line += 1;
             bytes.truncate(bytes.trim_ascii_end().len());
             if !bytes.is_empty() {
                 return Ok(Some(RawRow { line, bytes: Ok(bytes) }));
@@ -118,32 +149,10 @@ impl RawRows {
             self.layout = Layout::Closed;
             return self.after_array();
         }
-        let mut element = Element::default();
+        let mut element = Element { number: elements, ..Element::default() };
         let mut bytes = Vec::new();
-        loop {
-            let buffer = self.reader.fill_buf()?;
-            if buffer.is_empty() {
-                self.layout = Layout::Ended;
-                let problem = Problem::new(
-                    ProblemKind::NotJson,
-                    "the file ends inside the JSON array (no closing `]`): it was cut off, or a quote or bracket is missing",
-                );
-                return Ok(Some(RawRow { line, bytes: Err(problem) }));
-            }
-            let end = element.scan(buffer);
-            let taken = end.unwrap_or(buffer.len());
-            let room = (self.max_row_bytes + 1).saturating_sub(bytes.len());
-            bytes.extend_from_slice(&buffer[..taken.min(room)]);
-            self.line += count_newlines(&buffer[..taken]);
-            let closing = end.map(|end| buffer[end]);
-            self.reader.consume(taken + usize::from(closing.is_some()));
-            if let Some(closing) = closing {
-                self.layout = match closing {
-                    b']' => Layout::Closed,
-                    _ => Layout::Array { elements: elements + 1 },
-                };
-                break;
-            }
+        if !self.element(&mut element, Some(&mut bytes))? {
+            return Ok(Some(self.unclosed(line)));
         }
         if bytes.len() > self.max_row_bytes {
             return Ok(Some(RawRow { line, bytes: Err(too_long(self.max_row_bytes)) }));
@@ -154,6 +163,41 @@ impl RawRows {
             false => Ok(bytes),
         };
         Ok(Some(RawRow { line, bytes }))
+    }
+
+    /// Reads on to the end of an element, or until it is too long where its bytes are wanted; whether the array goes on behind it.
+    fn element(&mut self, element: &mut Element, mut bytes: Option<&mut Vec<u8>>) -> io::Result<bool> {
+        loop {
+            let buffer = self.reader.fill_buf()?;
+            if buffer.is_empty() {
+                self.layout = Layout::Ended;
+                return Ok(false);
+            }
+            let end = element.scan(buffer);
+            let taken = end.unwrap_or(buffer.len());
+            if let Some(bytes) = &mut bytes {
+                let room = (self.max_row_bytes + 1).saturating_sub(bytes.len());
+                bytes.extend_from_slice(&buffer[..taken.min(room)]);
+            }
+            self.line += count_newlines(&buffer[..taken]);
+            let closing = end.map(|end| buffer[end]);
+            self.reader.consume(taken + usize::from(closing.is_some()));
+            match closing {
+                Some(b']') => self.layout = Layout::Closed,
+                Some(_) => self.layout = Layout::Array { elements: element.number + 1 },
+                None if bytes.as_ref().is_some_and(|bytes| bytes.len() > self.max_row_bytes) => {
+                    self.rest = Some(Rest::Element(std::mem::take(element)));
+                }
+                None => continue,
+            }
+            return Ok(true);
+        }
+    }
+
+    fn unclosed(&self, line: u64) -> RawRow {
+        let reason =
+            "the file ends inside the JSON array (no closing `]`): it was cut off, or a quote or bracket is missing";
+        RawRow { line, bytes: Err(Problem::new(ProblemKind::NotJson, reason)) }
     }
 
     /// Behind the array only white space is in order; anything else means that two files were glued together, say.
@@ -167,6 +211,7 @@ impl RawRows {
 
     /// Consumes white space, counting lines, and shows the next byte without consuming it.
     fn skip_white_space(&mut self) -> io::Result<Option<u8>> {
+        let mut skipped = 0;
         loop {
             let buffer = self.reader.fill_buf()?;
             if buffer.is_empty() {
@@ -179,6 +224,12 @@ impl RawRows {
             if next.is_some() {
                 return Ok(next);
             }
+            skipped += blank;
+            if skipped > self.max_row_bytes {
+                let reason =
+                    format!("line {}: {skipped} bytes of white space in a row, where rows should be", self.line);
+                return Err(io::Error::new(io::ErrorKind::InvalidData, reason));
+            }
         }
     }
 }
@@ -186,6 +237,8 @@ impl RawRows {
 /// Where a scan through an array element stands.
 #[derive(Default)]
 struct Element {
+    /// How many stand before it.
+    number: u64,
     depth: usize,
     in_string: bool,
     escaped: bool,
@@ -226,4 +279,81 @@ fn too_long(max_row_bytes: usize) -> Problem {
         mebibytes => format!("the row is longer than {mebibytes} MiB, the most a row may have"),
     };
     Problem::new(ProblemKind::TooLong, detail)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    const MOST: usize = 1 << 20;
+
+    /// A row's line, and its length or what is wrong with it.
+    type Told = (u64, Result<usize, String>);
+
+    /// The rows of a file, and how much of the file was read until the first was told.
+    fn told(path: &Path) -> (u64, Vec<Told>) {
+        let mut rows = RawRows::open(path, MOST).unwrap();
+        let first = rows.next_row().unwrap().unwrap();
+        let read = rows.bytes_read();
+        let all = std::iter::once(first).chain(std::iter::from_fn(|| rows.next_row().unwrap()));
+        (
+            read,
+            all.map(|row| (row.line, row.bytes.map(|bytes| bytes.len()).map_err(|problem| problem.detail))).collect(),
+        )
+    }
+
+    #[test]
+    fn a_row_is_refused_as_soon_as_it_is_too_long() {
+        let folder = tempfile::tempdir().unwrap();
+        let too_long = Err("the row is longer than 1 MiB, the most a row may have".to_owned());
+        // Letters that pack badly, so that a part of a packed file is a part of the row.
+        let long: String = (0..131_072_u64).map(|at| blake3::hash(&at.to_le_bytes()).to_hex().to_string()).collect();
+        for (text, after) in [
+            (format!("{{\"text\": \"{long}\"}}\n{{}}\n"), (2, Ok(2))),
+            (format!("[{{\"text\": \"{long}\",\n\"more\": [\"{long}\"]}},\n{{}}]"), (3, Ok(2))),
+        ] {
+            let plain = folder.path().join("plain");
+            std::fs::write(&plain, &text).unwrap();
+            let gzip = folder.path().join("gzip");
+            let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+            encoder.write_all(text.as_bytes()).unwrap();
+            std::fs::write(&gzip, encoder.finish().unwrap()).unwrap();
+            let zstd = folder.path().join("zstd");
+            std::fs::write(&zstd, zstd::encode_all(text.as_bytes(), 1).unwrap()).unwrap();
+            for path in [&plain, &gzip, &zstd] {
+                let (read, rows) = told(path);
+                let all = std::fs::metadata(path).unwrap().len();
+                assert!(read < all / 2, "{}: {read} of {all} bytes", path.display());
+                assert_eq!(rows, [(1, too_long.clone()), after.clone()], "{}", path.display());
+            }
+        }
+    }
+
+    /// As long as it says, and made of nothing: to read it to its end would take minutes.
+    #[cfg(unix)]
+    #[test]
+    fn a_row_of_thirty_gigabytes_is_refused_at_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("rows.jsonl");
+        let mut file = std::fs::File::create(&path).unwrap();
+        file.write_all(b"{\"text\": \"a\"}\n{\"text\": \"").unwrap();
+        file.set_len(30 << 30).unwrap();
+        let options = crate::dataset::ReadOptions::default();
+        let mut records = crate::dataset::open(std::slice::from_ref(&path), &options).unwrap();
+        assert!(records.next().unwrap().is_ok());
+        let error = records.next().unwrap().unwrap_err().to_string();
+        assert!(error.contains("rows.jsonl, line 2: the row is longer than 64 MiB"), "{error}");
+        assert!(records.bytes_read() < 70 << 20, "{}", records.bytes_read());
+    }
+
+    #[test]
+    fn white_space_without_end_is_no_data() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("blank");
+        std::fs::write(&path, "\n".repeat(2 * MOST)).unwrap();
+        let error = RawRows::open(&path, MOST).err().unwrap().to_string();
+        assert!(error.contains("bytes of white space in a row"), "{error}");
+    }
 }

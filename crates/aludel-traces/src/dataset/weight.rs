@@ -1,8 +1,11 @@
 //! How much a turn or a row counts in training, under the names that other tools give it. What a weight does to tokens is
 //! decided where rows are encoded.
 
+use aludel_files::shortened;
+
 use super::Columns;
-use crate::json::{Fields, Json};
+use super::ended::truth;
+use crate::json::{Fields, Json, Kind};
 
 /// How much a turn counts: OpenAI, mistral-finetune and Together (`weight`), axolotl (`train`, `training`), ms-swift (`loss`,
 /// `loss_scale`) and others.
@@ -23,8 +26,10 @@ const MASKS: &[&str] = &["masked", "mask", "ignore", "ignore_loss", "no_loss", "
 /// Where axolotl says so for parts of a text.
 const DETAILS: &[&str] = &["train_detail", "training_detail"];
 
-/// How much a whole row counts. Names of truth values are not taken here: a column `train` may say to which split a row belongs.
-const ROW_WEIGHTS: &[&str] = &["weight", "loss_weight", "sample_weight", "example_weight"];
+/// How much a whole row counts.
+const ROW_WEIGHTS: &[&str] = &["weight", "loss_weight", "sample_weight", "example_weight", "loss_mask"];
+/// The same as truth values. A column of such a name that holds anything else may be the row's split or a masked text, and is none.
+const ROW_TRUTHS: [(&str, bool); 3] = [("train", true), ("trainable", true), ("masked", false)];
 
 /// Beyond it one row would be all that a step learns, and a larger one is rather an id or a size.
 const LARGEST: f32 = 1000.0;
@@ -68,23 +73,38 @@ pub(super) fn weight_of_row(columns: &Columns) -> Result<Option<f32>, String> {
     let mut least: Option<f32> = None;
     for &name in ROW_WEIGHTS {
         let Some(value) = columns.get(name).filter(|value| !value.is_null()) else { continue };
+        if value.kind() == Kind::List {
+            return Err(format!(
+                "column `{name}` holds a list, and parts of a row are not weighed; weigh its turns with `weight`"
+            ));
+        }
         let weight = number(name, value).map_err(|reason| {
             format!("column {reason}; give the column another name if it is no weight in training")
         })?;
         least = Some(least.map_or(weight, |least| least.min(weight)));
     }
-    Ok(least)
+    Ok(if unlearnt(columns).is_some() { Some(0.0) } else { least })
+}
+
+/// The column that says that nothing of a row is learnt, and what it says.
+pub(super) fn unlearnt(columns: &Columns) -> Option<String> {
+    let is_zero = |name: &&str| columns.get(name).is_some_and(|value| number(name, value) == Ok(0.0));
+    let is_masked = |(name, learnt): &(&str, bool)| columns.get(name).and_then(truth) == Some(!learnt);
+    let masks = ROW_TRUTHS.iter().filter(|mask| is_masked(mask)).map(|(name, _)| name);
+    let name = ROW_WEIGHTS.iter().filter(|name| is_zero(name)).chain(masks).next()?;
+    Some(format!("{name} is {}", columns.get(name)?.written()))
 }
 
 fn number(name: &str, value: Json<'_>) -> Result<f32, String> {
+    let text = value.scalar().map_err(|no_text| format!("`{name}` holds {no_text}"))?;
     // Tables without types of their own write numbers and truth values as text.
-    let found = value.scalar().ok().flatten().and_then(|text| match text.trim().to_ascii_lowercase().as_str() {
+    let found = text.and_then(|text| match text.trim().to_ascii_lowercase().as_str() {
         "true" => Some(1.0),
         "false" => Some(0.0),
         number => number.parse::<f32>().ok(),
     });
     found.filter(|weight| (0.0..=LARGEST).contains(weight)).ok_or_else(|| {
-        let shown: String = value.written().chars().take(40).collect();
+        let shown = shortened(value.written(), 40);
         format!("`{name}` is {shown}, and a weight is true, false or a number from 0 to {LARGEST}")
     })
 }

@@ -1,12 +1,13 @@
-//! Whether a row is whole: the teacher finished, its reasoning is closed, and there is an answer. One rule for training,
-//! inspection and curation; what becomes of a row that is not is theirs to say.
+//! Whether a row is whole: the teacher finished, its reasoning is closed, there is an answer, and nothing marks it as not to be learnt.
+//! One rule for training, inspection, curation and for what comes from a teacher; what becomes of a row that is not is theirs to say.
 
 use aludel_text::message::{Message, Role};
+use aludel_text::thinking::{Inline, inline};
 
-use super::{Columns, Content};
-use crate::json::{Json, Kind};
+use super::{Columns, Content, ended, weight};
+use crate::json::Json;
 use crate::said::{REASONING, Said, reasoning_in, reasoning_tokens};
-use crate::teacher::Finish;
+use crate::teacher::Answer;
 
 /// What a row lacks.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,15 +20,31 @@ pub struct Flaw {
 
 /// Why a row is not whole, or `None` if it is.
 pub fn flaw(content: &Content, columns: &Columns) -> Option<Flaw> {
-    unfinished(columns).or_else(|| open_reasoning(content)).or_else(|| no_answer(content))
+    marked(columns).or_else(|| open_reasoning(content)).or_else(|| no_answer(content))
+}
+
+/// Why an answer of a teacher's is not whole, by the rule for rows.
+pub(crate) fn flaw_of(answer: &Answer) -> Option<Flaw> {
+    if !answer.finish.is_complete() {
+        let detail = format!("finish_reason is {:?}", answer.finish.as_str());
+        return Some(Flaw { detail, is_cut: answer.finish.is_limit() });
+    }
+    if let (None, Inline::Unclear(detail)) = (&answer.reasoning, inline(&answer.content)) {
+        return Some(Flaw { detail, is_cut: false });
+    }
+    let reasoning = answer.reasoning.clone();
+    let content = Content::Messages(vec![Message { reasoning, ..Message::assistant(answer.content.as_str()) }]);
+    open_reasoning(&content).or_else(|| no_answer(&content))
 }
 
 /// The last answer's reasoning, where a tag in it opens one that never closes. Closed reasoning was taken out of the answer when
 /// it was read.
 pub fn unclosed(message: &Message) -> Option<&str> {
     let has_reasoning = message.reasoning.as_ref().is_some_and(|text| !text.trim().is_empty());
-    let inside = message.content.trim_start().strip_prefix("<think>")?;
-    (!has_reasoning && !message.content.contains("</think>")).then_some(inside)
+    match inline(&message.content) {
+        Inline::Open(inside) if !has_reasoning => Some(inside),
+        _ => None,
+    }
 }
 
 /// Whether the row's model reasoned, as the row says, and none of it is there: encrypted, or counted and left out.
@@ -52,43 +69,13 @@ pub(super) fn hides_reasoning(content: &Content, row: &Columns) -> bool {
     counted > 0 || row.iter().any(is_withheld)
 }
 
-/// Whether a name says why an answer ended.
-pub(super) fn is_finish(name: &str) -> bool {
-    let plain: String = name.chars().filter(char::is_ascii_alphanumeric).collect();
-    ["finishreason", "finishreasons", "donereason", "stopreason"].iter().any(|known| plain.eq_ignore_ascii_case(known))
-}
-
-fn unfinished(columns: &Columns) -> Option<Flaw> {
-    // vLLM's `stop_reason` says which text or token it stopped at; its `finish_reason` says why.
-    let said =
-        |name: &str| columns.iter().find(|(own, value)| is_finish(own) && is_like(own, name) && !value.is_empty());
-    let (name, value) = ["finish", "done", "stop"].iter().find_map(|name| said(name))?;
-    // One answer may have a list of one reason; of several, all have to be good.
-    let reasons = if value.kind() == Kind::List { value.items() } else { vec![value] };
-    reasons.into_iter().filter_map(words_of).find_map(|words| {
-        // DashScope writes the word where others write null.
-        if words.is_empty() || words.eq_ignore_ascii_case("null") || words.eq_ignore_ascii_case("none") {
-            return None;
-        }
-        let finish = Finish::of(&words);
-        (!finish.is_complete()).then(|| Flaw { detail: format!("{name} is {words:?}"), is_cut: finish.is_limit() })
-    })
-}
-
-fn is_like(name: &str, start: &str) -> bool {
-    name.get(..start.len()).is_some_and(|own| own.eq_ignore_ascii_case(start))
-}
-
-/// The words, which SGLang puts into an object.
-fn words_of(value: Json<'_>) -> Option<String> {
-    match value.kind() {
-        Kind::Null => None,
-        Kind::Text => {
-            Some(value.text().ok().flatten().map_or_else(|| value.written().to_string(), |text| text.into_owned()))
-        }
-        Kind::Object => value.get("type").and_then(words_of).or_else(|| Some(value.written().to_string())),
-        _ => Some(value.written().to_string()),
-    }
+/// What the row's own columns say against its answer.
+fn marked(columns: &Columns) -> Option<Flaw> {
+    // KTO marks answers that are not to be learnt so; a class is no truth value.
+    let is_bad = columns.get("label").is_some_and(|label| label.written() == "false");
+    let bad = is_bad.then(|| "label is false, which marks a bad answer".to_string());
+    let unlearnt = bad.or_else(|| weight::unlearnt(columns)).map(|detail| Flaw { detail, is_cut: false });
+    unlearnt.or_else(|| ended::flaw_in(columns.iter()))
 }
 
 fn open_reasoning(content: &Content) -> Option<Flaw> {

@@ -10,6 +10,7 @@ use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value};
 
 use super::Json;
+use super::halves::Name;
 
 /// The members of an object, in order.
 #[derive(Clone, Debug, Default)]
@@ -182,8 +183,8 @@ impl<'de, V: Deserialize<'de>> Deserialize<'de> for Pairs<V> {
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
                 let mut pairs = Vec::new();
-                while let Some(pair) = map.next_entry()? {
-                    pairs.push(pair);
+                while let Some((Name(name), value)) = map.next_entry()? {
+                    pairs.push((name, value));
                 }
                 Ok(pairs)
             }

@@ -46,6 +46,33 @@ impl<'de> Deserialize<'de> for Wide {
     }
 }
 
+/// The name of a member. Half of a character pair in it is spelt out (`\\ud83d`): it may be a name that nobody reads.
+pub(super) struct Name(pub(super) String);
+
+impl<'de> Deserialize<'de> for Name {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Name, D::Error> {
+        let bytes = match String::from_utf8(Wide::deserialize(deserializer)?.0) {
+            Ok(name) => return Ok(Name(name)),
+            Err(error) => error.into_bytes(),
+        };
+        let (mut spelt, mut rest) = (Vec::new(), bytes.as_slice());
+        while let Some((&first, behind)) = rest.split_first() {
+            match rest {
+                [0xed, a @ 0xa0..=0xbf, b, others @ ..] => {
+                    let unit = 0xd000 | u32::from(a & 0x3f) << 6 | u32::from(b & 0x3f);
+                    spelt.extend(format!("\\u{unit:04x}").bytes());
+                    rest = others;
+                }
+                _ => {
+                    spelt.push(first);
+                    rest = behind;
+                }
+            }
+        }
+        Ok(Name(String::from_utf8_lossy(&spelt).into_owned()))
+    }
+}
+
 /// The text of bytes from one or more strings, in which the halves of a pair stand side by side.
 ///
 /// # Errors

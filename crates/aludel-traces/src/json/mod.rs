@@ -152,12 +152,28 @@ impl<'a> Json<'a> {
         self.fields().get(name)
     }
 
-    /// The value in memory, where numbers may lose digits; halves of pairs become U+FFFD.
+    /// The value in memory, where numbers may lose digits; halves of pairs become U+FFFD, and numbers beyond all that memory holds null.
     ///
     /// # Errors
     /// The parser's own: the value is nested too deeply.
     pub fn value(self) -> serde_json::Result<Value> {
+        const DEPTH: usize = 128;
         serde_json::from_str(&without_halves(self.written()))
+            .or_else(|error: serde_json::Error| self.with_nulls(DEPTH).ok_or(error))
+    }
+
+    /// The value with null for each number that is out of range, unless it is nested deeper than this.
+    fn with_nulls(self, depth: usize) -> Option<Value> {
+        let below = depth.checked_sub(1)?;
+        match self.kind() {
+            Kind::List => self.items().into_iter().map(|item| item.with_nulls(below)).collect(),
+            Kind::Object => {
+                let members = self.fields().0.into_iter();
+                members.map(|(name, value)| Some((name, value.with_nulls(below)?))).collect()
+            }
+            Kind::Number => Some(serde_json::from_str(self.written()).unwrap_or_default()),
+            _ => serde_json::from_str(&without_halves(self.written())).ok(),
+        }
     }
 }
 
@@ -204,6 +220,24 @@ mod tests {
         assert_eq!(row.get("escaped").unwrap().value().unwrap(), "a\n😀");
         let twice = columns(r#"{"x":"\\ud83d \ud83d\ud83d\ude00 \udc00"}"#);
         assert_eq!(twice.get("x").unwrap().value().unwrap(), "\\ud83d \u{fffd}😀 \u{fffd}");
+    }
+
+    #[test]
+    fn numbers_that_no_memory_holds_are_null_in_it() {
+        let value = |text: &str| Json::parse(text).unwrap().value();
+        assert_eq!(
+            value(r#"{"a":1e400,"b":[-1e999,2],"c":"\ud83d"}"#).unwrap(),
+            serde_json::json!({"a":null,"b":[null,2],"c":"\u{fffd}"})
+        );
+        let deep = |inside: &str| format!("{}{inside}{}", "[".repeat(200), "]".repeat(200));
+        assert!(value(&deep("1")).is_err() && value(&deep("1e400")).is_err());
+    }
+
+    #[test]
+    fn a_name_with_half_of_a_pair_is_carried_along() {
+        let row = columns(r#"{"cut \ud83d":1,"\ud83d\ude00":2,"plain":3}"#);
+        assert_eq!(row.names().collect::<Vec<_>>(), ["cut \\ud83d", "😀", "plain"]);
+        assert_eq!(serde_json::to_string(&row).unwrap(), r#"{"cut \\ud83d":1,"😀":2,"plain":3}"#);
     }
 
     #[test]

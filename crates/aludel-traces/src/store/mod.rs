@@ -27,7 +27,7 @@ pub use open::is_sqlite;
 pub use snapshot::{RunStatus, Snapshot, Status, TokenCounts};
 
 use crate::Error;
-use crate::dataset::Prompt;
+use crate::dataset::{Prompt, flaw_of};
 use crate::teacher::{Answer, Asking};
 use desk::{Desk, Registered, Removed};
 use writer::Queue;
@@ -60,7 +60,7 @@ pub struct Wanted {
 #[expect(clippy::large_enum_variant, reason = "nearly all of them are answers")]
 #[derive(Clone, Debug, PartialEq)]
 pub enum Outcome {
-    /// With an answer: complete, or cut if its end is none of the model's own.
+    /// With an answer: complete, or cut if it is not whole by the rule for rows.
     Answered {
         /// The answer.
         answer: Answer,
@@ -300,7 +300,7 @@ impl Wanted {
 impl Outcome {
     fn status(&self) -> &'static str {
         match self {
-            Outcome::Answered { answer, .. } if answer.finish.is_complete() => "complete",
+            Outcome::Answered { answer, .. } if flaw_of(answer).is_none() => "complete",
             Outcome::Answered { .. } => "cut",
             Outcome::Refused { .. } => "failed",
         }

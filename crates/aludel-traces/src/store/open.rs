@@ -33,9 +33,20 @@ pub(crate) const MAGIC: &[u8] = b"SQLite format 3\0";
 /// milliseconds; whoever holds it longer (a shell with an open transaction, say) is not waited for in silence.
 const BUSY_TRIES: i32 = 1_600;
 
+/// How long to wait before another try: of different lengths, so that two processes do not meet again and again.
+fn wait(tries: i32) -> Duration {
+    Duration::from_millis(1 + (tries % 5) as u64)
+}
+
 /// Opens a store for writing, making it where there is none.
 pub(super) fn for_writing(path: &Path) -> Result<Connection, Error> {
-    match aludel_files::open(path) {
+    for_writing_within(path, BUSY_TRIES)
+}
+
+/// The same with another number of tries where somebody else is writing.
+fn for_writing_within(path: &Path, tries: i32) -> Result<Connection, Error> {
+    // A link to where the store is to lie may lead to nothing yet.
+    match std::fs::metadata(path) {
         Err(reason) if reason.kind() == ErrorKind::NotFound => {}
         _ => check_file(path, true)?,
     }
@@ -43,7 +54,7 @@ pub(super) fn for_writing(path: &Path) -> Result<Connection, Error> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let wrong = |error| wrong(path, error);
     let mut connection = Connection::open_with_flags(path, flags).map_err(wrong)?;
-    prepare(&mut connection).map_err(wrong)?;
+    prepare(&mut connection, tries).map_err(wrong)?;
     if is_empty(&connection).map_err(wrong)? {
         make(&mut connection).map_err(wrong)?;
     }
@@ -69,7 +80,7 @@ pub(super) fn for_reading(path: &Path) -> Result<Connection, Error> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let wrong = |error| wrong(path, error);
     let mut connection = Connection::open_with_flags(path, flags).map_err(wrong)?;
-    prepare(&mut connection).map_err(wrong)?;
+    prepare(&mut connection, BUSY_TRIES).map_err(wrong)?;
     connection.execute_batch("PRAGMA query_only = ON").map_err(wrong)?;
     check_schema(path, &connection)?;
     Ok(connection)
@@ -146,11 +157,10 @@ fn none(path: &Path, what: &str) -> Error {
     Error::Store { path: path.to_path_buf(), reason, mend: "name a store that `aludel trace` wrote, or a new file" }
 }
 
-fn prepare(connection: &mut Connection) -> rusqlite::Result<()> {
-    connection.busy_handler(Some(|tries: i32| {
-        // Waits of different lengths, so that two processes do not meet again and again.
-        std::thread::sleep(Duration::from_millis(1 + (tries % 5) as u64));
-        tries < BUSY_TRIES
+fn prepare(connection: &mut Connection, tries: i32) -> rusqlite::Result<()> {
+    connection.busy_handler(Some(move |tried: i32| {
+        std::thread::sleep(wait(tried));
+        tried < tries
     }))?;
     connection.set_prepared_statement_cache_capacity(64);
     connection.execute_batch("PRAGMA foreign_keys = ON; PRAGMA cache_size = -16000; PRAGMA trusted_schema = OFF")
@@ -209,4 +219,31 @@ fn check_schema(path: &Path, connection: &Connection) -> Result<(), Error> {
 
 pub(super) fn number(connection: &Connection, pragma: &str) -> rusqlite::Result<i32> {
     connection.pragma_query_value(None, pragma, |row| row.get(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_store_that_somebody_holds_is_waited_for_and_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("traces.db");
+        let holder = for_writing(&path).unwrap();
+        holder.execute_batch("BEGIN IMMEDIATE").unwrap();
+        let other = for_writing_within(&path, 3).unwrap();
+        let told = wrong(&path, other.execute_batch("BEGIN IMMEDIATE").unwrap_err()).to_string();
+        assert!(told.contains("database is locked") && told.contains("another process is holding it"), "{told}");
+        // Whoever lets go while it is waited for holds nobody up.
+        let patient = for_writing_within(&path, 1_000_000).unwrap();
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(move || patient.execute_batch("BEGIN IMMEDIATE; COMMIT"));
+            std::thread::sleep(wait(4));
+            holder.execute_batch("COMMIT").unwrap();
+            waiting.join().unwrap().unwrap();
+        });
+        // As long as the documents say, all tries together.
+        let all: Duration = (0..=BUSY_TRIES).map(wait).sum();
+        assert!((Duration::from_millis(4_500)..Duration::from_millis(5_500)).contains(&all), "{all:?}");
+    }
 }

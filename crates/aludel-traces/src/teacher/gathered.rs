@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use aludel_text::thinking::{ThinkTags, split};
+use aludel_text::thinking::{Inline, inline};
 use serde_json::{Map, Value};
 
 use super::finish::plain;
 use super::{Answer, Failure, Finish};
-use crate::said::{Said, text_of};
+use crate::json::{Fields, Json, Kind};
+use crate::said::{Said, is_nothing, is_setting, text_of};
 
 /// What has come so far.
 #[derive(Debug, Default)]
@@ -20,6 +21,10 @@ pub(super) struct Gathered {
     pub(super) reasoning_tokens: u64,
     /// Why it ended, in the server's words; an answer without it is not whole.
     pub(super) finish: Option<String>,
+    /// The same as others said it: the server behind the server, or which text it stopped at.
+    finish_beside: Vec<String>,
+    /// What is not understood, in words for people.
+    unread: Vec<String>,
     pub(super) prompt_tokens: Option<u64>,
     pub(super) completion_tokens: Option<u64>,
     pub(super) model: Option<String>,
@@ -41,6 +46,38 @@ impl Gathered {
         self.said.is_withheld |= piece.is_withheld;
     }
 
+    /// Notes why it ended. Where a server says it twice, what it says against the answer counts.
+    pub(super) fn end(&mut self, words: String) {
+        if self.finish.as_ref().is_none_or(|own| severity(&words) > severity(own)) {
+            self.finish = Some(words);
+        }
+    }
+
+    /// Notes another reason that stands beside it. Of these only what is known counts.
+    pub(super) fn end_beside(&mut self, words: String) {
+        if !matches!(Finish::of(&words), Finish::Other(_)) {
+            self.finish_beside.push(words);
+        }
+    }
+
+    /// Notes that something is not understood, once.
+    pub(super) fn leave(&mut self, words: String) {
+        const MOST: usize = 8;
+        if self.unread.len() < MOST && !self.unread.contains(&words) {
+            self.unread.push(words);
+        }
+    }
+
+    /// A count of tokens of this name, if it is there and is one.
+    pub(super) fn tokens(&mut self, place: &str, fields: &Fields<'_>, name: &str) -> Option<u64> {
+        let value = fields.get(name)?;
+        let count = count(value);
+        if count.is_none() {
+            self.leave(format!("`{place}{name}` is no count of tokens, so that they are guessed"));
+        }
+        count
+    }
+
     /// Appends to a list of the log probabilities; what is no list is kept as it is.
     pub(super) fn add_logprobs(&mut self, name: &str, part: Value) {
         match (self.logprobs.get_mut(name), part) {
@@ -53,8 +90,11 @@ impl Gathered {
     }
 
     /// The answer, if the server said why it ended.
-    pub(super) fn into_answer(self, first_token: Duration, elapsed: Duration) -> Result<Answer, Failure> {
-        let Some(words) = self.finish else {
+    pub(super) fn into_answer(mut self, first_token: Duration, elapsed: Duration) -> Result<Answer, Failure> {
+        if self.finish.is_some() {
+            std::mem::take(&mut self.finish_beside).into_iter().for_each(|words| self.end(words));
+        }
+        let Some(words) = self.finish.take() else {
             return Err(Failure::broken("the answer ends without a reason why it ended, so it may be cut"));
         };
         match plain(&words).as_str() {
@@ -62,23 +102,28 @@ impl Gathered {
             "insufficient_system_resource" => {
                 return Err(Failure::Busy { status: None, retry_after: None, words });
             }
-            "abort" | "error" | "cancelled" | "user_cancel" | "malformed_function_call" => {
+            given_up if GIVEN_UP.contains(&given_up) => {
                 return Err(Failure::broken(format!("the server gave up (finish_reason {words})")));
             }
             _ => {}
         }
-        let Said { reasoning, content, refusal, is_withheld } = self.said;
+        let Said { reasoning, content, refusal, is_withheld } = std::mem::take(&mut self.said);
         let text = |bytes, what: &str| {
             text_of(bytes, what).map_err(|reason| Failure::broken(format!("{reason}; its other half never came")))
         };
         let reasoning = text(reasoning, "the reasoning")?;
         let content = text(content, "the answer")?;
-        let (inline, content) = match reasoning.trim().is_empty() {
-            true => split(&content, &ThinkTags::default()),
-            false => (None, content),
+        let (reasoning, mut content) = match reasoning.trim() {
+            "" => apart(content),
+            setting if is_setting(setting) => {
+                self.leave(format!(
+                    "its reasoning is {setting:?}, which is a setting and no reasoning, and is left out"
+                ));
+                (String::new(), content)
+            }
+            nothing if is_nothing(nothing) => (String::new(), content),
+            _ => (reasoning, content),
         };
-        let mut content = if inline.is_some() { content.trim_start().to_owned() } else { content };
-        let reasoning = inline.unwrap_or(reasoning);
         let reasoning = reasoning.trim();
         let mut finish = Finish::of(&words);
         if finish.is_complete() && self.calls_tools {
@@ -93,6 +138,7 @@ impl Gathered {
             hides_reasoning: reasoning.is_empty() && (is_withheld || self.reasoning_tokens > 0),
             reasoning: (!reasoning.is_empty()).then(|| reasoning.to_owned()),
             content,
+            unread: self.unread,
             finish,
             prompt_tokens: self.prompt_tokens,
             completion_tokens: self.completion_tokens,
@@ -107,11 +153,35 @@ impl Gathered {
 /// No question and no answer has more tokens: a count beyond it is a mistake of the server's.
 pub(crate) const MOST_TOKENS: u64 = 1 << 32;
 
+/// Words with which a server says that there is no answer.
+const GIVEN_UP: [&str; 5] = ["abort", "error", "cancelled", "user_cancel", "malformed_function_call"];
+
+/// How much a reason says against an answer.
+fn severity(words: &str) -> u8 {
+    match (plain(words).as_str(), Finish::of(words)) {
+        ("insufficient_system_resource", _) => 3,
+        (given_up, _) if GIVEN_UP.contains(&given_up) => 3,
+        (_, Finish::Stop) => 0,
+        (_, Finish::Length) => 1,
+        _ => 2,
+    }
+}
+
+/// Reasoning and answer of a text that holds both. One of which nobody can say where its reasoning ends stays as it is.
+fn apart(content: String) -> (String, String) {
+    match inline(&content) {
+        Inline::Closed { reasoning, answer } => (reasoning, answer.trim_start().to_owned()),
+        Inline::Open(reasoning) => (reasoning.to_owned(), String::new()),
+        Inline::Absent | Inline::Unclear(_) => (String::new(), content),
+    }
+}
+
 /// A count of tokens, if it is one: a whole number that can be. Whatever else a server says there, it does not say how many.
-pub(super) fn count(value: Option<&Value>) -> Option<u64> {
-    let value = value?;
-    let whole = value.as_f64().filter(|number| number.fract() == 0.0 && *number >= 0.0);
-    value.as_u64().or(whole.map(|number| number as u64)).filter(|count| *count <= MOST_TOKENS)
+fn count(value: Json<'_>) -> Option<u64> {
+    let written = Some(value).filter(|value| value.kind() == Kind::Number)?.written();
+    let whole = || written.parse().ok().filter(|number: &f64| number.fract() == 0.0 && *number >= 0.0);
+    let count = written.parse().ok().or_else(|| whole().map(|number| number as u64));
+    count.filter(|count| *count <= MOST_TOKENS)
 }
 
 /// Puts fields of `from` into `into`: objects are merged, a null takes a field out.

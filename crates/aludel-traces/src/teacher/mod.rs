@@ -114,6 +114,8 @@ pub struct Answer {
     pub hides_reasoning: bool,
     /// The answer without its reasoning.
     pub content: String,
+    /// What the server said beside that and nobody understands, in words for people; none of it is kept.
+    pub unread: Vec<String>,
     /// Why the answer ended.
     pub finish: Finish,
     /// Tokens of the question, as the server counts them.

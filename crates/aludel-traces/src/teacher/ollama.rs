@@ -2,9 +2,10 @@
 
 use serde_json::{Map, Value, json};
 
-use super::gathered::{Gathered, count, merge};
+use super::gathered::{Gathered, merge};
 use super::{Asking, Failure, Question, openai};
 use crate::json::Json;
+use crate::said::once_each;
 
 /// The body of a request.
 pub(super) fn body(question: &Question, asking: &Asking, sample: u32, stream: bool) -> Value {
@@ -34,18 +35,19 @@ pub(super) fn body(question: &Question, asking: &Asking, sample: u32, stream: bo
 
 /// Adds a line of a stream, or a whole answer: they look the same.
 pub(super) fn take(mut value: Value, text: Json<'_>, gathered: &mut Gathered) -> Result<(), Failure> {
-    if let Some(message) = text.get("message") {
+    let fields = text.fields();
+    once_each(&fields).map_err(openai::not_kept)?;
+    if let Some(message) = fields.get("message") {
         openai::add(message, true, gathered)?;
     }
     if gathered.model.is_none() {
         gathered.model = value.get("model").and_then(Value::as_str).map(str::to_owned);
     }
     if value.get("done").is_some_and(|done| done == true) {
-        let count = |name: &str| count(value.get(name));
-        gathered.prompt_tokens = count("prompt_eval_count");
-        gathered.completion_tokens = count("eval_count");
+        gathered.prompt_tokens = gathered.tokens("", &fields, "prompt_eval_count");
+        gathered.completion_tokens = gathered.tokens("", &fields, "eval_count");
         // Versions before 0.3 are done without saying why.
-        gathered.finish = Some(value.get("done_reason").and_then(Value::as_str).unwrap_or("stop").to_owned());
+        gathered.end(value.get("done_reason").and_then(Value::as_str).unwrap_or("stop").to_owned());
     }
     gathered.add_logprobs("content", value.get_mut("logprobs").map(Value::take).unwrap_or_default());
     Ok(())

@@ -1,11 +1,13 @@
 //! The chat protocol that OpenAI began and most servers speak: the request, and what a piece or the whole of an answer adds.
 
+use aludel_files::shortened;
 use serde_json::{Map, Value, json};
 
-use super::gathered::{Gathered, count, merge};
+use super::gathered::{Gathered, merge};
 use super::{Asking, Failure, Question};
-use crate::json::Json;
-use crate::said::{Said, reasoning_tokens};
+use crate::beside;
+use crate::json::{Json, Kind};
+use crate::said::{Said, once_each, reasoning_tokens};
 
 /// The body of a request.
 pub(super) fn body(question: &Question, asking: &Asking, sample: u32, stream: bool, with_usage: bool) -> Value {
@@ -43,12 +45,14 @@ pub(super) fn messages(question: &Question) -> Value {
 /// Adds a chunk of a stream (`delta`) or a whole answer (`message`). What it says is read from its text, where half of a
 /// character pair may stand.
 pub(super) fn take(mut value: Value, text: Json<'_>, gathered: &mut Gathered) -> Result<(), Failure> {
-    if let Some(usage) = value.get("usage").filter(|usage| usage.is_object()) {
-        let count = |name: &str| count(usage.get(name));
-        gathered.prompt_tokens = count("prompt_tokens").or(gathered.prompt_tokens);
-        gathered.completion_tokens = count("completion_tokens").or(gathered.completion_tokens);
-        gathered.reasoning_tokens = reasoning_tokens(usage).unwrap_or(gathered.reasoning_tokens);
+    let whole = text.fields();
+    once_each(&whole).map_err(not_kept)?;
+    if let Some(usage) = whole.get("usage").map(Json::fields) {
+        gathered.prompt_tokens = gathered.tokens("usage.", &usage, "prompt_tokens").or(gathered.prompt_tokens);
+        gathered.completion_tokens =
+            gathered.tokens("usage.", &usage, "completion_tokens").or(gathered.completion_tokens);
     }
+    gathered.reasoning_tokens = value.get("usage").and_then(reasoning_tokens).unwrap_or(gathered.reasoning_tokens);
     if let Some(model) = value.get("model").and_then(Value::as_str).filter(|_| gathered.model.is_none()) {
         gathered.model = Some(model.to_owned());
     }
@@ -66,13 +70,19 @@ pub(super) fn take(mut value: Value, text: Json<'_>, gathered: &mut Gathered) ->
             gathered.add_logprobs(&name, part);
         }
     }
-    // DashScope writes the word where others write null.
-    if let Some(Value::String(words)) = choice.remove("finish_reason").filter(|words| words != "null" && words != "") {
-        gathered.finish = Some(words);
+    let fields = whole.get("choices").map(Json::items).unwrap_or_default().first().map(|choice| choice.fields());
+    let Some(fields) = fields else { return Ok(()) };
+    once_each(&fields).map_err(not_kept)?;
+    let mut words = |name: &str| match choice.remove(name) {
+        // DashScope writes the word where others write null.
+        Some(Value::String(words)) if words != "null" && !words.is_empty() => Some(words),
+        _ => None,
+    };
+    if let Some(words) = words("finish_reason") {
+        gathered.end(words);
     }
-    let choice = text.get("choices").map(Json::items).unwrap_or_default().first().map(|choice| choice.fields());
-    let Some(choice) = choice else { return Ok(()) };
-    let piece = choice.get("delta").map(|delta| (delta, true)).or_else(|| Some((choice.get("message")?, false)));
+    ["native_finish_reason", "stop_reason"].into_iter().filter_map(words).for_each(|words| gathered.end_beside(words));
+    let piece = fields.get("delta").map(|delta| (delta, true)).or_else(|| Some((fields.get("message")?, false)));
     let Some((message, is_piece)) = piece else { return Ok(()) };
     add(message, is_piece, gathered)
 }
@@ -83,11 +93,25 @@ pub(super) fn take(mut value: Value, text: Json<'_>, gathered: &mut Gathered) ->
 /// What it says is not understood: no answer to this question will be.
 pub(super) fn add(message: Json<'_>, is_piece: bool, gathered: &mut Gathered) -> Result<(), Failure> {
     let fields = message.fields();
-    let said = Said::of(&fields, is_piece)
-        .map_err(|reason| Failure::Question { status: 200, words: format!("its answer cannot be kept: {reason}") })?;
+    let said = Said::of(&fields, is_piece).map_err(not_kept)?;
     gathered.calls_tools |= fields.first(&["tool_calls", "function_call"]).is_some();
+    let is_text = |value: Json<'_>| !matches!(value.kind(), Kind::Number | Kind::Truth);
+    for (name, _) in beside::unknown(&fields).filter(|(name, value)| is_text(*value) && !CALLS.contains(name)) {
+        gathered.leave(format!(
+            "it sends `{}` beside its answer, which is not known here, and is left out",
+            shortened(name, 40).escape_debug()
+        ));
+    }
     gathered.add(said);
     Ok(())
+}
+
+/// Members of a message that say that it is not whole, and a refusal, which is read.
+const CALLS: [&str; 3] = ["tool_calls", "function_call", "refusal"];
+
+/// Asking again would bring the same.
+pub(super) fn not_kept(reason: String) -> Failure {
+    Failure::Question { status: 200, words: format!("its answer cannot be kept: {reason}") }
 }
 
 #[cfg(test)]

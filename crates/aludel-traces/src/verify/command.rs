@@ -48,7 +48,11 @@ impl Conversation {
             None => Running::start(&self.argv)?,
         };
         let Some(reply) = program.exchange(row, self.timeout) else { return Ok(Verdict::Undecided) };
-        let Ok(reply) = serde_json::from_str::<Reply>(&reply) else { return Ok(Verdict::Undecided) };
+        // serde would read a list as the members in order.
+        let reply = Some(reply.trim_start()).filter(|reply| reply.starts_with('{'));
+        let Some(reply) = reply.and_then(|reply| serde_json::from_str::<Reply>(reply).ok()) else {
+            return Ok(Verdict::Undecided);
+        };
         *running = Some(program);
         Ok(match reply.correct {
             Some(true) => Verdict::Right,

@@ -98,6 +98,7 @@ fn default_timeout_ms() -> u64 {
 /// then answers one of them at a time.
 pub struct Checker {
     method: Method,
+    compares_structures: bool,
 }
 
 enum Method {
@@ -154,14 +155,19 @@ impl Verifier {
                 Method::Command(Conversation::new(argv.clone(), Duration::from_millis(*timeout_ms)))
             }
         };
-        Ok(Checker { method })
+        Ok(Checker { method, compares_structures: self.compares_structures() })
+    }
+
+    /// Whether a right answer may be a list or an object; all others compare what is written as one thing.
+    pub fn compares_structures(&self) -> bool {
+        matches!(self, Verifier::Json {} | Verifier::Command { .. })
     }
 }
 
 impl Checker {
-    /// Whether a right answer may be a list or an object; all others compare what is written as one thing.
+    /// As [`Verifier::compares_structures`].
     pub fn compares_structures(&self) -> bool {
-        matches!(self.method, Method::Json | Method::Command(_))
+        self.compares_structures
     }
 
     /// Whether the answer in `answer_text` is `gold`.

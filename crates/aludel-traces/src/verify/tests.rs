@@ -172,3 +172,40 @@ fn settings_that_make_no_sense_are_refused() {
     let refused = checker(absent).verdict("1", "1");
     assert!(matches!(refused, Err(Error::VerifierCommand { .. })));
 }
+
+/// The document's own program, if there is a Python to run it.
+#[cfg(unix)]
+#[test]
+fn the_program_in_the_document_answers_as_it_says() {
+    let document = include_str!("../../../../docs/VERIFIERS.md");
+    let (_, program) = document.split_once("```python\n").unwrap();
+    let (program, _) = program.split_once("```").unwrap();
+    if std::process::Command::new("python3").arg("--version").output().is_err() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("check.py");
+    std::fs::write(&path, program).unwrap();
+    let argv = vec!["python3".to_string(), path.display().to_string()];
+    let checker = Verifier::Command { argv, timeout_ms: 60_000 }.checker().unwrap();
+    for (answer, gold, verdict) in [
+        ("So:\nblue Red  green", "red green blue", Verdict::Right),
+        ("blue red", "red green blue", Verdict::Wrong),
+        ("", "red", Verdict::Wrong),
+        ("red", "", Verdict::Undecided),
+        ("\"rot\"\n\u{2028}Grün", "grün", Verdict::Right),
+    ] {
+        assert_eq!(checker.verdict(answer, gold).unwrap(), verdict, "{answer:?}");
+    }
+}
+
+/// What the document says of the protocol's lines.
+#[cfg(unix)]
+#[test]
+fn a_command_reads_one_line_and_is_understood_by_its_first_member() {
+    let script = r#"read -r row; case $row in '{"answer":"a\nb","gold":"[1, 2]"}') echo '{"correct": true, "why": 1}';; esac
+        read -r row; echo '{"other": 1}'; read -r row; echo '[true]'; read -r row; read -r row"#;
+    let checker = command(script, 60_000);
+    let verdicts = [checker.verdict("a\nb", "[1, 2]"), checker.verdict("a", "b"), checker.verdict("a", "b")];
+    assert_eq!(verdicts.map(Result::unwrap), [Verdict::Right, Verdict::Undecided, Verdict::Undecided]);
+}

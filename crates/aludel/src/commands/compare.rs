@@ -120,7 +120,7 @@ fn refuse_foreign_report(folder: &Path) -> anyhow::Result<()> {
     if comparison["comparisons"].is_array() {
         return Ok(());
     }
-    match [REPORT, COMPARISON].into_iter().find(|name| folder.join(name).exists()) {
+    match [REPORT, COMPARISON].into_iter().find(|name| aludel_files::is_there(folder.join(name))) {
         None => Ok(()),
         Some(name) => Err(Helped {
             message: format!(

@@ -9,12 +9,14 @@ use super::compare::write;
 use super::train::{run_recipe, summary_json};
 use crate::console::{Console, harmless};
 use crate::page::{Report, Run};
-use crate::report::Outcome;
+use crate::report::{Helped, Outcome};
 use crate::signals::stop_on_signals;
+use aludel_distill::checkpoint::shell_word;
 use aludel_distill::evaluate::compare::{Comparison, points, scores};
 use aludel_distill::export;
 use aludel_distill::settings::{GenerateSettings, StudentSettings, TemplateInputs};
 use aludel_distill::talk::{Answer, FinishReason, Talker};
+use aludel_formats::{atomic, manifest};
 use aludel_model::student::Student;
 use aludel_text::Message;
 use aludel_traces::source::{FetchProgress, fetch_demo_student};
@@ -23,6 +25,7 @@ use anyhow::Context as _;
 use clap::Args;
 use exam::Exam;
 use lessons::Lessons;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
@@ -98,11 +101,7 @@ pub(crate) fn run(args: &DemoArgs, console: &mut Console) -> anyhow::Result<Outc
     let summary = run_recipe(&lessons.recipe(&run)?, true, args.json, console)?;
     let Some(adapter) = &summary.adapter else { return stopped() };
     let Some(scored_after) = exam.sit(&student, Some(adapter), "after", &folder, &stop)? else { return stopped() };
-    let merged = folder.join("merged");
-    if !merged.join("config.json").exists() {
-        let opened = Student::open(&student)?;
-        export::merge(&opened, adapter, &merged, export::default_dtype(&opened)?)?;
-    }
+    let merged = merged(&folder, &student, adapter)?;
     heading(args.json, console, "After", &question)?;
     let Some(after) = ask(&merged, &question, &stop, args.json, console)? else { return stopped() };
 
@@ -124,6 +123,38 @@ pub(crate) fn run(args: &DemoArgs, console: &mut Console) -> anyhow::Result<Outc
         console.line(format_args!("talk to it: aludel chat --model {}", merged.display()))?;
     }
     Ok(Outcome::Done)
+}
+
+/// What the merged folder was made from, and its files as they were written.
+#[derive(PartialEq, Serialize, Deserialize)]
+struct Merged {
+    adapter: String,
+    files: String,
+}
+
+/// Merges, unless an earlier demo did: what lies there is kept only if it is just what was written then, from this adapter.
+fn merged(folder: &Path, student: &Path, adapter: &Path) -> anyhow::Result<PathBuf> {
+    let (merged, record) = (folder.join("merged"), folder.join("merged.json"));
+    let now = || Ok::<_, anyhow::Error>(Merged { adapter: manifest::hash(adapter)?, files: manifest::hash(&merged)? });
+    if !aludel_files::is_there(&merged) {
+        let opened = Student::open(student)?;
+        export::merge(&opened, adapter, &merged, export::default_dtype(&opened)?)?;
+        atomic::write_json(&record, &now()?)?;
+        return Ok(merged);
+    }
+    let kept = aludel_files::read(&record, aludel_files::SMALL).ok();
+    let kept = kept.and_then(|bytes| serde_json::from_slice::<Merged>(&bytes).ok());
+    if kept != Some(now()?) {
+        let (from, to) = (shell_word(&merged), shell_word(&folder.join("merged-before")));
+        return Err(anyhow::Error::new(Helped {
+            message: format!(
+                "{}: this is not what a demo in this folder merged, or it was changed since",
+                merged.display()
+            ),
+            help: format!("move it aside, and the same command makes it again: mv {from} {to}"),
+        }));
+    }
+    Ok(merged)
 }
 
 /// A sentence for each family, and one for all of them.

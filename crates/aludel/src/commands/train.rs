@@ -332,7 +332,11 @@ impl TrainArgs {
     /// Where a run is to go on and no recipe is named, the one that the run's folder holds is meant.
     fn of_the_run(&self) -> RecipeArgs {
         let mut given = self.recipe.clone();
-        let own = self.output_dir.as_ref().map(|folder| folder.join(RECIPE_FILE_NAME)).filter(|path| path.is_file());
+        let own = self
+            .output_dir
+            .as_ref()
+            .map(|folder| folder.join(RECIPE_FILE_NAME))
+            .filter(|path| aludel_files::is_there(path));
         if self.resume && given.recipe.is_none() {
             given.recipe = own;
         }

@@ -103,3 +103,13 @@ fn a_problem_of_the_file_names_its_line() {
          lora.r = 0 (recipe.toml:4): an adapter of rank 0 has nothing to train; give a whole number from 1 to 4096, for example 8"
     );
 }
+
+#[test]
+fn a_problem_quotes_a_long_setting_briefly() {
+    let long = "k".repeat(100_000);
+    for assignment in [long.clone(), format!("{long}={long}"), format!("lora.{long}={long}"), format!("lora.r=[{long}")]
+    {
+        let told = resolve(&args(None, &[&assignment]), Flags::default()).unwrap_err().to_string();
+        assert!(told.len() < 1_200 && told.contains('…') && told.contains("; "), "{} bytes: {told:.400}", told.len());
+    }
+}

@@ -208,3 +208,30 @@ fn an_adapter_that_is_not_what_was_written_is_refused_by_every_command() {
         }
     }
 }
+
+/// The record of a run is told from another one, whatever was done to it, and what lies behind the checkpoint is no part of it.
+#[test]
+fn a_record_that_is_not_what_was_written_is_refused_by_name() {
+    let workshop = workshop();
+    let recipe = killed_after_five(&workshop, "run");
+    let (metrics, note) = (workshop.path("run/metrics.jsonl"), workshop.path("run/checkpoint-4/aludel_metrics.json"));
+    let good = fs::read_to_string(&metrics).unwrap();
+    let lines: Vec<&str> = good.lines().collect();
+    let refused = |text: Option<String>, said: &str| {
+        match text {
+            Some(text) => fs::write(&metrics, text).unwrap(),
+            None => fs::remove_file(&metrics).unwrap(),
+        }
+        let mend = "restore the file, or start another run from the weights that are there: --init-adapter";
+        check_refused(&workshop, "run", true, &["metrics.jsonl", said, mend, "run/checkpoint-4"]);
+        fs::write(&metrics, &good).unwrap();
+    };
+    refused(None, "it is missing");
+    refused(Some(String::new()), "of 8 lines that were recorded up to step 4, it holds 0");
+    refused(Some(lines[1..].join("\n") + "\n"), "of 8 lines that were recorded up to step 4, it holds 7");
+    refused(Some(good.replacen("\"loss\":", "\"loss\":1", 1)), "it was changed since the run wrote it");
+    assert!(note.exists());
+    // What was recorded behind the checkpoint is recorded again.
+    fs::write(&metrics, lines[..8].join("\n") + "\n").unwrap();
+    whole(&recipe, true);
+}

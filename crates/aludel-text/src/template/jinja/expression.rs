@@ -151,24 +151,40 @@ impl<'a> Parser<'a> {
 
     /// What a `for` or `set` assigns to.
     pub(super) fn targets(&mut self) -> Result<String, String> {
+        self.nested(|parser| parser.unpacked(false))
+    }
+
+    /// A name, or several that a value is unpacked into; those in brackets are unpacked once more, and can be no attributes.
+    fn unpacked(&mut self, is_inner: bool) -> Result<String, String> {
         let mut parts = Vec::new();
-        let has_bracket = self.skip("(");
+        let mut is_tuple = false;
+        if is_inner && is_operator(self.peek(), ")") {
+            return Ok("()".to_owned());
+        }
         loop {
-            let mut name = self.name()?;
-            if self.skip(".") {
-                name = format!("{name}.{}", self.name()?);
+            self.link()?;
+            parts.push(if self.skip("(") {
+                let inner = self.nested(|parser| parser.unpacked(true))?;
+                self.expect(")")?;
+                inner
+            } else {
+                let name = self.name()?;
+                if !is_inner && self.skip(".") { format!("{name}.{}", self.name()?) } else { name }
+            });
+            if !self.skip(",") {
+                break;
             }
-            parts.push(name);
-            let ends =
-                !self.skip(",") || self.is_name("in") || is_operator(self.peek(), "=") || is_operator(self.peek(), ")");
-            if ends {
+            is_tuple = true;
+            // Only in brackets may the last name have a comma behind it.
+            if is_inner && is_operator(self.peek(), ")") {
                 break;
             }
         }
-        if has_bracket {
-            self.expect(")")?;
-        }
-        Ok(if parts.len() == 1 && !has_bracket { parts.remove(0) } else { format!("({})", parts.join(", ")) })
+        Ok(match parts.as_slice() {
+            [only] if !is_tuple => only.clone(),
+            [only] => format!("({only},)"),
+            _ => format!("({})", parts.join(", ")),
+        })
     }
 
     /// What `with` assigns. The engine lets a value see the names before it, and Jinja2 does not.

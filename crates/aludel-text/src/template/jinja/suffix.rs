@@ -121,7 +121,8 @@ impl Parser<'_> {
                 let arguments = self.test_arguments()?;
                 value = format!("({value} is {not}{name}{arguments})");
             } else if self.skip("(") {
-                value = format!("{value}({})", self.arguments()?.join(", "));
+                // What a filter gives is called, and not the filter once more.
+                value = format!("({value})({})", self.arguments()?.join(", "));
             } else {
                 self.links -= 1;
                 return Ok(value);

@@ -12,6 +12,17 @@ use super::operators::whole;
 use super::print::is_printable;
 use super::{texts, wrong};
 
+/// A letter as Unicode folds it (`CaseFolding.txt`, C and F): the small letters of its large ones, but for these.
+fn folded(letter: char) -> String {
+    match letter {
+        'ı' => letter.to_string(),
+        'ẞ' => "ss".to_owned(),
+        // Cherokee had no small letters at first, so that its large ones are kept.
+        '\u{13a0}'..='\u{13fd}' | '\u{ab70}'..='\u{abbf}' => letter.to_uppercase().collect(),
+        _ => letter.to_uppercase().flat_map(char::to_lowercase).collect(),
+    }
+}
+
 /// Calls a method of a text; none where texts have no such method.
 pub(super) fn of_text(text: &str, name: &str, given: &[Value]) -> Result<Option<Value>, Error> {
     let plain = |name: &'static str, result: String| -> Result<Option<Value>, Error> {
@@ -30,7 +41,7 @@ pub(super) fn of_text(text: &str, name: &str, given: &[Value]) -> Result<Option<
         "capitalize" => plain("capitalize", texts::capitalize(text)),
         "title" => plain("title", title(text)),
         "swapcase" => plain("swapcase", swapcase(text)),
-        "casefold" if text.is_ascii() => plain("casefold", text.to_lowercase()),
+        "casefold" => plain("casefold", text.chars().map(folded).collect()),
         "islower" => truth("islower", has_cased && !text.chars().any(char::is_uppercase)),
         "isupper" => truth("isupper", has_cased && !text.chars().any(char::is_lowercase)),
         "istitle" => truth("istitle", has_cased && title(text) == text),

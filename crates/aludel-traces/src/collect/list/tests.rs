@@ -26,6 +26,7 @@ impl Teacher for Echo {
                 }
                 _ => Ok(Answer {
                     hides_reasoning: false,
+                    unread: Vec::new(),
                     reasoning: None,
                     content,
                     finish: Finish::Stop,

@@ -155,14 +155,22 @@ impl<'a> Cell<'a> {
         }
     }
 
-    /// JSON has no number for what is none: it becomes null.
+    /// JSON has no number for what is none. It becomes the word for it: null would say that nothing is there.
     fn push_float(&self, row: usize, out: &mut Vec<u8>) {
-        let written = match self.array.data_type() {
-            DataType::Float16 => serde_json::to_vec(&self.array.as_primitive::<Float16Type>().value(row).to_f32()),
-            DataType::Float32 => serde_json::to_vec(&self.array.as_primitive::<Float32Type>().value(row)),
-            _ => serde_json::to_vec(&self.array.as_primitive::<Float64Type>().value(row)),
+        let narrow = |value: f32| (f64::from(value), serde_json::to_vec(&value));
+        let (value, written) = match self.array.data_type() {
+            DataType::Float16 => narrow(self.array.as_primitive::<Float16Type>().value(row).to_f32()),
+            DataType::Float32 => narrow(self.array.as_primitive::<Float32Type>().value(row)),
+            _ => {
+                let value = self.array.as_primitive::<Float64Type>().value(row);
+                (value, serde_json::to_vec(&value))
+            }
         };
-        out.extend(written.unwrap_or_else(|_| b"null".to_vec()));
+        match written {
+            Ok(written) if value.is_finite() => out.extend(written),
+            _ if value.is_nan() => push_text("NaN", out),
+            _ => push_text(if value > 0.0 { "Infinity" } else { "-Infinity" }, out),
+        }
     }
 }
 

@@ -1,6 +1,11 @@
 //! Files of another writer (`tools/golden/parquet.py`): every type of a column, texts as bytes, and packings that are not read.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arrow_array::{ArrayRef, Float64Array, RecordBatch, StringArray};
+use parquet::arrow::ArrowWriter;
 
 use aludel_text::message::Message;
 
@@ -53,8 +58,33 @@ fn every_type_is_read() {
         ("image", r#"{"bytes":"\udcff5 bytes that are not UTF-8 text: 89504e47ff"}"#),
     ];
     assert_eq!(written(&rows[0]), wanted.map(|(name, value)| (name.to_string(), value.to_string())));
-    let left = [("list", "[]"), ("float", "null"), ("bytes", r#""\udcff2 bytes that are not UTF-8 text: fffe""#)];
+    let left = [("list", "[]"), ("float", "\"NaN\""), ("bytes", r#""\udcff2 bytes that are not UTF-8 text: fffe""#)];
     assert_eq!(written(&rows[1]), left.map(|(name, value)| (name.to_string(), value.to_string())));
+}
+
+/// A number that is none is neither a weight nor the absence of a right answer.
+#[test]
+fn numbers_that_are_none_are_refused_where_they_count() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("rows.parquet");
+    let text = |text: &str| Arc::new(StringArray::from(vec![text])) as ArrayRef;
+    let write = |weight: f64, score: f64| {
+        let numbers = |value: f64| Arc::new(Float64Array::from(vec![value])) as ArrayRef;
+        let columns =
+            [("question", text("q")), ("answer", text("a")), ("weight", numbers(weight)), ("score", numbers(score))];
+        let batch = RecordBatch::try_from_iter(columns).unwrap();
+        let mut writer = ArrowWriter::try_new(File::create(&path).unwrap(), batch.schema(), None).unwrap();
+        writer.write(&batch).unwrap();
+        writer.close().unwrap();
+        open(std::slice::from_ref(&path), &ReadOptions::default()).unwrap().next_row().unwrap().unwrap()
+    };
+    for (weight, shown) in [(f64::NAN, "NaN"), (f64::INFINITY, "Infinity"), (f64::NEG_INFINITY, "-Infinity")] {
+        let reason = write(weight, 0.5).content.unwrap_err().reason;
+        assert!(reason.contains(&format!("column `weight` is \"{shown}\", and a weight is")), "{reason}");
+        let row = write(0.5, weight);
+        assert!(row.content.is_ok() && row.weight == 0.5);
+        assert_eq!(row.columns.get("score").unwrap().written(), format!("\"{shown}\""));
+    }
 }
 
 #[test]

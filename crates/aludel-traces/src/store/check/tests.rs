@@ -75,6 +75,7 @@ fn fill(store: &Store) -> usize {
                 first_token_ms: 1,
                 elapsed_ms: 2,
                 hides_reasoning: false,
+                unread: Vec::new(),
             };
             let outcome = Outcome::Answered { answer, cost: 0.25 };
             let row = TraceRow { wanted: wanted.id(), outcome, endpoint: "http://localhost".to_string(), attempts: 1 };
@@ -286,6 +287,7 @@ fn an_answer_of_whatever_counts_is_kept() {
         first_token_ms: u64::MAX,
         elapsed_ms: 1 << 63,
         hides_reasoning: false,
+        unread: Vec::new(),
     };
     let outcome = Outcome::Answered { answer, cost: f64::NAN };
     let row = TraceRow { wanted: wanted[0].id(), outcome, endpoint: String::new(), attempts: u32::MAX };

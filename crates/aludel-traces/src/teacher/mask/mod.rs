@@ -155,6 +155,9 @@ impl Mask {
         if let Some(reasoning) = &mut answer.reasoning {
             is_changed |= self.change(reasoning);
         }
+        for words in &mut answer.unread {
+            self.change(words);
+        }
         if let Some(model) = &mut answer.model {
             self.change(model);
         }

@@ -170,6 +170,7 @@ fn answers_and_failures_hold_no_key() {
         first_token_ms: 0,
         elapsed_ms: 0,
         hides_reasoning: false,
+        unread: Vec::new(),
     };
     let untouched =
         Answer { reasoning: None, content: "2".to_string(), finish: Finish::Stop, model: None, ..answer.clone() };

@@ -119,3 +119,116 @@ fn what_fails_is_the_server_or_the_answer() {
         }
     }
 }
+
+/// A whole answer, a stream and Ollama's own line that hold this message.
+fn in_all_shapes(message: &str, usage: &str) -> Vec<Result<Answer, Failure>> {
+    let choice = |name: &str| format!("{{\"index\": 0, \"{name}\": {message}, \"finish_reason\": \"stop\"}}");
+    let typed = |body: &str| serve(vec![response("200 OK", "content-type: application/json\r\n", body)]);
+    let whole = typed(&format!("{{\"choices\": [{}], \"usage\": {usage}}}", choice("message")));
+    let piece = Step::send(format!("data: {{\"choices\": [{}], \"usage\": {usage}}}\n\n", choice("delta")));
+    let streamed = serve(streamed(vec![piece, done()]));
+    let line = typed(&format!("{{\"message\": {message}, \"done\": true, \"prompt_eval_count\": 1e400}}"));
+    vec![
+        ask(self::whole(&whole.url())),
+        ask(endpoint(&streamed.url())),
+        ask(Endpoint { stream: false, ..ollama(&line.url()) }),
+    ]
+}
+
+#[test]
+fn what_is_not_understood_beside_an_answer_is_told() {
+    for (message, wanted) in [
+        (r#"{"content": "42", "deep_thought": "because"}"#, "it sends `deep_thought` beside its answer"),
+        (r#"{"content": "42", "segments": [{"text": "because"}]}"#, "it sends `segments` beside its answer"),
+        (r#"{"content": "42", "reasoning": "high"}"#, "its reasoning is \"high\", which is a setting"),
+        (r#"{"content": "42", "sk-canary-5f1d0c7e93": "x"}"#, "it sends `…` beside its answer"),
+    ] {
+        for answer in in_all_shapes(message, "{}") {
+            let answer = answer.unwrap();
+            assert_eq!((answer.content.as_str(), answer.reasoning), ("42", None), "{message}");
+            assert!(answer.unread.iter().any(|words| words.starts_with(wanted)), "{:?}", answer.unread);
+        }
+    }
+    let harmless =
+        r#"{"role": "assistant", "content": "42", "annotations": [{"a": 1}], "refusal": null, "reasoning": "None",
+        "function_call": null, "channel": "", "model": "m", "score": 7, "unknown_number": 7}"#
+            .replace('\n', " ");
+    for answer in &in_all_shapes(&harmless, "{}")[..2] {
+        let answer = answer.as_ref().unwrap();
+        assert_eq!((&answer.unread, &answer.reasoning, &answer.finish), (&Vec::new(), &None, &Finish::Stop));
+    }
+}
+
+#[test]
+fn members_that_stand_twice_are_refused() {
+    for answer in in_all_shapes(r#"{"content": "42", "content": "43"}"#, "{}") {
+        let words = answer.unwrap_err().to_string();
+        assert!(words.contains("it has `content` twice, and it cannot be told which of the two counts"), "{words}");
+    }
+    for body in [
+        r#"{"choices": [{"message": {"content": "42"}, "finish_reason": "length", "finish_reason": "stop"}]}"#,
+        r#"{"choices": [], "choices": [{"message": {"content": "42"}, "finish_reason": "stop"}]}"#,
+    ] {
+        let server = serve(vec![response("200 OK", "content-type: application/json\r\n", body)]);
+        let words = ask(whole(&server.url())).unwrap_err().to_string();
+        assert!(words.contains("twice"), "{words}");
+    }
+}
+
+#[test]
+fn counts_that_no_memory_holds_are_told_and_the_answer_is_kept() {
+    for answer in in_all_shapes(r#"{"content": "42"}"#, r#"{"prompt_tokens": 1e400, "completion_tokens": 5}"#) {
+        let answer = answer.unwrap();
+        assert_eq!((answer.content.as_str(), answer.prompt_tokens), ("42", None));
+        assert!(answer.unread[0].ends_with("is no count of tokens, so that they are guessed"), "{:?}", answer.unread);
+    }
+    for bad in ["-1", "\"7\"", "[7]", "2.5"] {
+        let usage = format!("{{\"prompt_tokens\": {bad}, \"completion_tokens\": 5}}");
+        let answer = in_all_shapes(r#"{"content": "42"}"#, &usage).remove(0).unwrap();
+        assert_eq!(answer.unread, ["`usage.prompt_tokens` is no count of tokens, so that they are guessed"], "{bad}");
+        assert_eq!(answer.completion_tokens, Some(5));
+    }
+}
+
+/// What a server says against its answer counts, whichever word comes first.
+#[test]
+fn the_reason_against_an_answer_counts() {
+    let check = |reasons: &[&str], beside: Value, expected: &str| {
+        let mut last = value!({"choices": [{"index": 0, "delta": {}}]});
+        last["choices"][0].as_object_mut().unwrap().extend(beside.as_object().unwrap().clone());
+        let steps = [
+            vec![says(value!({"content": "42"})), event(&last)],
+            reasons.iter().map(|why| ends(why)).collect(),
+            vec![done()],
+        ];
+        let server = serve(streamed(steps.concat()));
+        assert_eq!(kind(&ask(endpoint(&server.url()))), expected, "{reasons:?} {beside}");
+    };
+    let none = value!({});
+    check(&["length", "stop"], none.clone(), "answer length");
+    check(&["stop", "length"], none.clone(), "answer length");
+    check(&["content_filter", "length"], none.clone(), "answer content_filter");
+    check(&["stop", "error", "length"], none.clone(), "broken");
+    check(&["stop", "stop"], none, "answer stop");
+    check(&["stop"], value!({"native_finish_reason": "MAX_TOKENS"}), "answer length");
+    check(&["stop"], value!({"native_finish_reason": "eos", "stop_reason": "</answer>"}), "answer stop");
+    check(&["stop"], value!({"stop_reason": 151643}), "answer stop");
+    check(&["stop"], value!({"stop_reason": "max_tokens"}), "answer length");
+    check(&[], value!({"native_finish_reason": "length"}), "broken");
+}
+
+#[test]
+fn reasoning_between_tags_of_any_model_is_found() {
+    let check = |content: &str, reasoning: Option<&str>, rest: &str, is_whole: bool| {
+        let answer = ask(whole(&serve(message(value!({"content": content}), "stop")).url())).unwrap();
+        assert_eq!((answer.reasoning.as_deref(), answer.content.as_str()), (reasoning, rest));
+        assert_eq!(crate::dataset::flaw_of(&answer).is_none(), is_whole, "{content}");
+    };
+    check("<think>r</think>\n\na", Some("r"), "a", true);
+    check("<Thinking>r</Thinking>a", Some("r"), "a", true);
+    check("<|begin_of_thought|>r<|end_of_thought|><|begin_of_solution|>a<|end_of_solution|>", Some("r"), "a", true);
+    check("<thought>r", Some("r"), "", false);
+    check("", None, "", false);
+    check("Well. <think>r", None, "Well. <think>r", false);
+    check("put `<think>` first", None, "put `<think>` first", true);
+}

@@ -114,6 +114,10 @@ fn told(notice: &Notice) -> String {
             "{endpoint}: the model reasons, and the server does not show it, so that these traces hold answers alone; stop and ask \
              for the reasoning (trace.extra_body), or take another teacher"
         ),
+        Notice::Unread { endpoint, what } => format!(
+            "{endpoint}: {what}; if it belongs to the answer, stop, and have the server put it into `content`, or its reasoning into \
+             `reasoning_content`"
+        ),
         Notice::Skipped { origin, words } => format!("{origin}: not answered: {words}"),
         Notice::Left { origin, words } => format!("{origin}: left for another run: {words}"),
     };
@@ -151,9 +155,17 @@ pub(super) fn summary(progress: &Progress, store: &Path) -> String {
         0 => String::new(),
         hidden => format!(", {hidden} of them without the reasoning that the model had"),
     };
+    let unanswered = match progress.unanswered {
+        0 => String::new(),
+        empty => format!(", {empty} of them not whole (empty, or reasoning that never closes)"),
+    };
+    let unread = match progress.with_unread {
+        0 => String::new(),
+        some => format!(", {some} of them beside what is not understood"),
+    };
     let cost = if progress.cost > 0.0 { format!(", ${:.4}", progress.cost) } else { String::new() };
     format!(
-        "kept: {} of {} answers{cut}{hidden}; {} questions not answered; {} + {} tokens{cost}, {} in {}",
+        "kept: {} of {} answers{cut}{unanswered}{hidden}{unread}; {} questions not answered; {} + {} tokens{cost}, {} in {}",
         progress.done,
         progress.wanted,
         progress.failed,

@@ -106,7 +106,7 @@ fn names(named: &[PathBuf]) -> Result<Vec<Option<String>>, Problems> {
 
 /// Whether it is a model. What is neither that nor results is taken for results, whose reading says what is missing.
 fn is_model(path: &Path) -> Result<bool, Problems> {
-    let holds = |name: &str| path.join(name).exists();
+    let holds = |name: &str| aludel_files::is_there(path.join(name));
     match () {
         () if is_hub_name(path) => Ok(true),
         () if holds(PLAN_FILE_NAME) || holds(RESULTS_FILE_NAME) => Ok(false),

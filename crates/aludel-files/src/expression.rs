@@ -1,0 +1,153 @@
+//! What regular expressions of a stranger's file may ask for before they are compiled. A compiled expression takes memory for each of its
+//! parts, and a counted repetition repeats those within it; so parts are counted first, for all expressions of a file together. What
+//! the expressions are for is left to the callers.
+
+use std::collections::BTreeSet;
+
+use fancy_regex::Expr;
+
+/// How often the counted repetitions around one part may repeat it together.
+const MOST_REPEATED: usize = 64;
+const MOST_LITERALS: usize = 4;
+const MOST_CLASSES: usize = 4;
+
+/// The parts that all expressions of one file may have together.
+#[derive(Debug, Clone, Copy)]
+pub struct Allowance {
+    /// The longest expression, in bytes.
+    pub longest: usize,
+    /// Parts of all of them.
+    pub parts: usize,
+    /// What an expression counts by being one.
+    pub each: usize,
+    /// What a class of letters counts: those of Unicode are tables.
+    pub class: usize,
+}
+
+/// What an expression is made of.
+#[derive(Debug, Default)]
+pub struct Looked {
+    /// It has something that needs an engine which goes back and tries again.
+    pub goes_back: bool,
+    /// Some letters that it names, for trial texts.
+    pub letters: BTreeSet<char>,
+    /// Some classes that it names, as expressions of their own.
+    pub classes: Vec<String>,
+}
+
+/// Expressions of one file, counted one after the other.
+#[derive(Debug)]
+pub struct Counted {
+    allowance: Allowance,
+    parts: usize,
+}
+
+impl Counted {
+    /// Nothing is counted yet.
+    pub fn new(allowance: Allowance) -> Counted {
+        Counted { allowance, parts: 0 }
+    }
+
+    /// Looks at an expression without compiling it, and counts its parts.
+    ///
+    /// # Errors
+    /// What is wrong with it, as words that follow its name: "is longer than …".
+    pub fn look(&mut self, expression: &str) -> Result<Looked, String> {
+        let longest = self.allowance.longest;
+        if expression.len() > longest {
+            return Err(format!("is longer than {longest} bytes"));
+        }
+        let tree = Expr::parse_tree(expression).map_err(|error| format!("is no regular expression ({error})"))?;
+        let mut looked = Looked::default();
+        self.parts = self.parts.saturating_add(self.allowance.each);
+        self.count(&tree.expr, 1, &mut looked)?;
+        Ok(looked)
+    }
+
+    fn add(&mut self, parts: usize) -> Result<(), String> {
+        self.parts = self.parts.saturating_add(parts);
+        let most = self.allowance.parts;
+        if self.parts > most { Err(format!("has, with those before it, more than {most} parts")) } else { Ok(()) }
+    }
+
+    fn count(&mut self, part: &Expr, repeated: usize, looked: &mut Looked) -> Result<(), String> {
+        if repeated > MOST_REPEATED {
+            return Err("repeats its parts by count too often".to_owned());
+        }
+        self.add(repeated)?;
+        match part {
+            Expr::Literal { val, .. } => {
+                let room = MOST_LITERALS.saturating_sub(looked.letters.len());
+                looked.letters.extend(val.chars().take(room));
+                self.add(repeated.saturating_mul(val.len()))
+            }
+            Expr::Concat(parts) | Expr::Alt(parts) => {
+                parts.iter().try_for_each(|part| self.count(part, repeated, looked))
+            }
+            Expr::Group(inner) => self.count(inner, repeated, looked),
+            Expr::LookAround(inner, _) | Expr::AtomicGroup(inner) => {
+                looked.goes_back = true;
+                self.count(inner, repeated, looked)
+            }
+            Expr::Repeat { child, lo, hi, .. } => {
+                let count = if *hi == usize::MAX { *lo } else { *hi };
+                self.count(child, repeated.saturating_mul(count.max(1)), looked)
+            }
+            Expr::Assertion(_) => {
+                looked.goes_back = true;
+                Ok(())
+            }
+            Expr::Delegate { inner, .. } => {
+                if looked.classes.len() < MOST_CLASSES {
+                    looked.classes.push(inner.clone());
+                }
+                self.add(repeated.saturating_mul(self.allowance.class))
+            }
+            Expr::Empty | Expr::Any { .. } => Ok(()),
+            _ => Err("refers to what it has matched, or calls itself, which is not supported".to_owned()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ALLOWANCE: Allowance = Allowance { longest: 200, parts: 100, each: 10, class: 20 };
+
+    #[test]
+    fn expressions_are_counted_together() {
+        let looked = |expressions: &[&str]| {
+            let mut counted = Counted::new(ALLOWANCE);
+            expressions.iter().try_for_each(|expression| counted.look(expression).map(|_| ()))
+        };
+        for (expressions, said) in [
+            (&["q_proj", "[ab]+", "(?!x)y"][..], None),
+            (&["a{64}"], Some("parts")),
+            (&["(?:a{20}){20}"], Some("repeats its parts by count too often")),
+            (
+                &["a{3}", "a{3}", "a{3}", "a{3}", "a{3}", "a{3}", "a{3}"],
+                Some("with those before it, more than 100 parts"),
+            ),
+            (&[r"\w\d", r"\w\d\s"], Some("more than 100 parts")),
+            (&["(a", "b"], Some("is no regular expression")),
+            (&[r"(a)\1"], Some("refers to what it has matched")),
+        ] {
+            let reason = looked(expressions).err();
+            assert_eq!(reason.is_some(), said.is_some(), "{expressions:?}: {reason:?}");
+            assert!(reason.unwrap_or_default().contains(said.unwrap_or_default()), "{expressions:?}");
+        }
+        assert_eq!(looked(&[&"a|".repeat(101)]).unwrap_err(), "is longer than 200 bytes");
+    }
+
+    #[test]
+    fn what_needs_going_back_is_told() {
+        let mut counted = Counted::new(Allowance { parts: 1000, ..ALLOWANCE });
+        for (expression, goes_back) in [(r"\s+(?!\S)", true), ("(?>a)", true), ("a$", true), (r"\s+|[a-c]{2}", false)] {
+            assert_eq!(counted.look(expression).unwrap().goes_back, goes_back, "{expression}");
+        }
+        let looked = counted.look(r"ab(?:\d|[x-z])").unwrap();
+        assert_eq!(looked.letters.into_iter().collect::<String>(), "ab");
+        assert_eq!(looked.classes, [r"\d", "[x-z]"]);
+    }
+}

@@ -1,0 +1,191 @@
+//! How an answer ended, as marks of a row or of a message say it: reasons in the words of servers, and words such as `truncated`. All
+//! marks have to agree that it is whole; what becomes of one that is not is decided elsewhere.
+
+use super::whole::Flaw;
+use crate::json::{Json, Kind};
+use crate::teacher::Finish;
+
+/// Reasons why an answer ended, without the ways to write their names; the first that says something is the server's own. vLLM's
+/// `stop_reason` says which text or token it stopped at, OpenRouter's `native_finish_reason` repeats another server's words: where
+/// they stand behind another reason, only what is known counts of them.
+const REASONS: [&str; 5] = ["finishreason", "finishreasons", "donereason", "stopreason", "nativefinishreason"];
+
+/// Where LangChain and others keep what a server said beside its answer.
+const HOLDERS: [&str; 2] = ["response_metadata", "generation_info"];
+
+/// Truth values that say that an answer is not whole, and others that say that it is.
+const CUT: [&str; 3] = ["truncated", "is_truncated", "was_truncated"];
+const WHOLE: [&str; 5] = ["is_complete", "complete", "completed", "is_finished", "finished"];
+
+/// A word on the whole, as OpenAI's newer protocol has it and `aludel trace export --all` writes it.
+const STATUS: &str = "status";
+const STATUS_CUT: [&str; 6] = ["incomplete", "truncated", "cut", "in_progress", "timeout", "timed_out"];
+const STATUS_FAILED: [&str; 7] = ["failed", "failure", "error", "errored", "cancelled", "canceled", "aborted"];
+
+/// Whether a member says how an answer ended, and that alone.
+pub(super) fn is_mark((name, value): (&str, Json<'_>)) -> bool {
+    match () {
+        () if place(name).is_some() => true,
+        () if CUT.contains(&name) || WHOLE.contains(&name) => truth(value).is_some(),
+        () if name == STATUS => value.kind() == Kind::Text,
+        () => HOLDERS.contains(&name) && value.kind() == Kind::Object,
+    }
+}
+
+/// What the marks among these members say against the answer; what no limit explains comes first.
+pub(super) fn flaw_in<'a>(members: impl Iterator<Item = (&'a str, Json<'a>)>) -> Option<Flaw> {
+    let mut reasons: Vec<(usize, String, Json<'a>)> = Vec::new();
+    let mut flaws = Vec::new();
+    for (name, value) in members.filter(|(_, value)| !value.is_empty()) {
+        if let Some(place) = place(name) {
+            reasons.push((place, name.to_owned(), value));
+        } else if HOLDERS.contains(&name) {
+            let inner = value.fields();
+            let inner = inner
+                .iter()
+                .filter_map(|(own, value)| Some((REASONS.len() + place(own)?, format!("{name}.{own}"), value)));
+            reasons.extend(inner.filter(|(_, _, value)| !value.is_empty()));
+        } else {
+            flaws.extend(mark(name, value));
+        }
+    }
+    reasons.sort_by_key(|(place, ..)| *place);
+    let mut is_said = false;
+    for (_, name, value) in reasons {
+        // One answer may have a list of one reason; of several, all have to be good.
+        let words = if value.kind() == Kind::List { value.items() } else { vec![value] };
+        let words: Vec<Result<String, Flaw>> = words.into_iter().filter_map(|value| words_of(&name, value)).collect();
+        let says = !words.is_empty();
+        flaws.extend(words.into_iter().filter_map(|words| against(&name, words, is_said)));
+        is_said |= says;
+    }
+    let worst = flaws.iter().position(|flaw: &Flaw| !flaw.is_cut).unwrap_or(0);
+    (!flaws.is_empty()).then(|| flaws.swap_remove(worst))
+}
+
+/// The place of a name among those of reasons.
+fn place(name: &str) -> Option<usize> {
+    let plain: String = name.chars().filter(char::is_ascii_alphanumeric).collect();
+    REASONS.iter().position(|known| plain.eq_ignore_ascii_case(known))
+}
+
+fn against(name: &str, words: Result<String, Flaw>, is_beside: bool) -> Option<Flaw> {
+    let words = match words {
+        Ok(words) => words,
+        Err(flaw) => return Some(flaw),
+    };
+    let finish = Finish::of(&words);
+    let is_unknown = matches!(finish, Finish::Other(_));
+    let is_good = finish.is_complete() || (is_beside && is_unknown);
+    (!is_good).then(|| Flaw { detail: format!("{name} is {words:?}"), is_cut: finish.is_limit() })
+}
+
+/// The words, which SGLang puts into an object.
+fn words_of(name: &str, value: Json<'_>) -> Option<Result<String, Flaw>> {
+    let words = match value.kind() {
+        Kind::Null => return None,
+        Kind::Text => match value.text() {
+            Ok(words) => words.unwrap_or_default().into_owned(),
+            Err(no_text) => return Some(Err(Flaw { detail: format!("{name} holds {no_text}"), is_cut: false })),
+        },
+        Kind::Object => {
+            return value.get("type").map_or(Some(Ok(value.written().to_owned())), |kind| words_of(name, kind));
+        }
+        _ => value.written().to_owned(),
+    };
+    // DashScope writes the word where others write null.
+    let is_none = words.trim().is_empty() || words.eq_ignore_ascii_case("null") || words.eq_ignore_ascii_case("none");
+    (!is_none).then_some(Ok(words))
+}
+
+fn mark(name: &str, value: Json<'_>) -> Option<Flaw> {
+    let is_bad = |bad: bool| (truth(value) == Some(bad)).then_some(true);
+    let is_cut = match name {
+        _ if CUT.contains(&name) => is_bad(true)?,
+        _ if WHOLE.contains(&name) => is_bad(false)?,
+        STATUS => {
+            let words = value.text().ok().flatten()?.trim().to_ascii_lowercase().replace(['-', ' '], "_");
+            match words.as_str() {
+                cut if STATUS_CUT.contains(&cut) => true,
+                failed if STATUS_FAILED.contains(&failed) => false,
+                _ => return None,
+            }
+        }
+        _ => return None,
+    };
+    Some(Flaw { detail: format!("{name} is {}", value.written()), is_cut })
+}
+
+/// A truth value; tables without types of their own write it as text.
+pub(super) fn truth(value: Json<'_>) -> Option<bool> {
+    let text = match value.kind() {
+        Kind::Truth | Kind::Text => value.scalar().ok().flatten()?,
+        _ => return None,
+    };
+    match text.trim() {
+        text if text.eq_ignore_ascii_case("true") => Some(true),
+        text if text.eq_ignore_ascii_case("false") => Some(false),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(text: &str, wanted: Option<(&str, bool)>) {
+        let fields = Json::parse(text).unwrap().fields();
+        let found = flaw_in(fields.iter());
+        assert_eq!(found.as_ref().map(|flaw| (flaw.detail.as_str(), flaw.is_cut)), wanted, "{text}");
+    }
+
+    #[test]
+    fn marks_that_an_answer_is_whole_agree() {
+        for text in [
+            r#"{"finish_reason":"stop","stop_reason":151643,"native_finish_reason":"eos"}"#,
+            r#"{"finish_reason":"stop","stop_reason":"</answer>"}"#,
+            r#"{"finish_reason":"none","stop_reason":null,"finish_reasons":["stop",null]}"#,
+            r#"{"truncated":false,"is_complete":true,"status":"completed"}"#,
+            r#"{"truncated":"a text","complete":7,"status":"draft","finished":null}"#,
+            r#"{"response_metadata":{"finish_reason":"stop","model_name":"m"}}"#,
+            r#"{"finish_reason":{"type":"stop","matched":5}}"#,
+        ] {
+            check(text, None);
+        }
+    }
+
+    #[test]
+    fn the_strictest_mark_counts() {
+        for (text, detail, is_cut) in [
+            (r#"{"finish_reason":"stop","stop_reason":"max_tokens"}"#, r#"stop_reason is "max_tokens""#, true),
+            (r#"{"stop_reason":"pause_turn"}"#, r#"stop_reason is "pause_turn""#, false),
+            (
+                r#"{"native_finish_reason":"MAX_TOKENS","finish_reason":"stop"}"#,
+                r#"native_finish_reason is "MAX_TOKENS""#,
+                true,
+            ),
+            (r#"{"native_finish_reason":"max_output_tokens"}"#, r#"native_finish_reason is "max_output_tokens""#, true),
+            (
+                r#"{"response_metadata":{"finish_reason":"length"}}"#,
+                r#"response_metadata.finish_reason is "length""#,
+                true,
+            ),
+            (r#"{"finish_reason":"length","stop_reason":"refusal_of_mine"}"#, r#"finish_reason is "length""#, true),
+            (r#"{"finish_reason":"length","status":"failed"}"#, r#"status is "failed""#, false),
+            (r#"{"finish_reasons":["stop","length"]}"#, r#"finish_reasons is "length""#, true),
+            (r#"{"finish_reason":{"type":"length","length":9}}"#, r#"finish_reason is "length""#, true),
+            (r#"{"truncated":true}"#, "truncated is true", true),
+            (r#"{"is_complete":"False"}"#, r#"is_complete is "False""#, true),
+            (r#"{"completed":false}"#, "completed is false", true),
+            (r#"{"status":"incomplete"}"#, r#"status is "incomplete""#, true),
+            (r#"{"status":"In Progress"}"#, r#"status is "In Progress""#, true),
+            (
+                r#"{"finish_reason":"cut \ud83d"}"#,
+                "finish_reason holds half of a character pair such as \\ud83d, which is no character",
+                false,
+            ),
+        ] {
+            check(text, Some((detail, is_cut)));
+        }
+    }
+}
