@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::floats::{ALIGNMENT_FLOATS, Floats};
-use crate::pool::{self, Pool};
+use crate::pool::{self, Order, Pool};
 use crate::profile::{Clock, Kind, Span};
 use crate::simd::Isa;
 
@@ -401,8 +401,17 @@ impl Context {
     /// Runs `task(0) … task(tasks − 1)`, spread over the worker threads in any order. Tasks must write disjoint memory,
     /// and no result may depend on which thread ran which task.
     pub(crate) fn parallel(&self, tasks: usize, task: impl Fn(usize) + Send + Sync) {
+        self.parallel_in(Order::ByThread, tasks, task);
+    }
+
+    /// [`Context::parallel`] for tasks of which the long ones come first.
+    pub(crate) fn parallel_longest_first(&self, tasks: usize, task: impl Fn(usize) + Send + Sync) {
+        self.parallel_in(Order::AsNumbered, tasks, task);
+    }
+
+    fn parallel_in(&self, order: Order, tasks: usize, task: impl Fn(usize) + Send + Sync) {
         match &self.pool {
-            Some(pool) if tasks > 1 => pool.lock().unwrap_or_else(PoisonError::into_inner).run(tasks, &task),
+            Some(pool) if tasks > 1 => pool.lock().unwrap_or_else(PoisonError::into_inner).run(tasks, order, &task),
             _ => (0..tasks).for_each(task),
         }
     }

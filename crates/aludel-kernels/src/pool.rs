@@ -56,6 +56,16 @@ struct Cursor(AtomicUsize);
 struct Job {
     task: *const (dyn Fn(usize) + Sync),
     tasks: usize,
+    order: Order,
+}
+
+/// In which order tasks are taken.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Order {
+    /// Each thread begins with a stretch of its own.
+    ByThread,
+    /// From the first to the last, whoever is free: for tasks of which the long ones come first, so that threads end together.
+    AsNumbered,
 }
 
 // SAFETY: `job` is written only while no worker is inside (see `run`), and read only by workers that are.
@@ -93,15 +103,16 @@ impl Pool {
         Pool { shared, workers, threads }
     }
 
-    /// Runs `task(0) … task(tasks − 1)` on all threads, each task once, in any order. A panic of a task is passed on.
-    pub(crate) fn run(&mut self, tasks: usize, task: &(dyn Fn(usize) + Sync)) {
+    /// Runs `task(0) … task(tasks − 1)` on all threads, each task once. A panic of a task is passed on.
+    pub(crate) fn run(&mut self, tasks: usize, order: Order, task: &(dyn Fn(usize) + Sync)) {
         let shared = &*self.shared;
         // SAFETY: the lifetime is dropped; this function returns only when no worker is inside the job any more.
         let task: *const (dyn Fn(usize) + Sync) = unsafe { std::mem::transmute(std::ptr::from_ref(task)) };
+        let job = Job { task, tasks, order };
         // SAFETY: no worker is inside: the last job was closed and left before its `run` returned, and `&mut self` keeps others out.
-        unsafe { *shared.job.get() = Some(Job { task, tasks }) };
+        unsafe { *shared.job.get() = Some(job) };
         for (thread, cursor) in shared.next.iter().enumerate() {
-            cursor.0.store(shared.stretch(thread, tasks).start, Ordering::Relaxed);
+            cursor.0.store(shared.stretch(thread, job).start, Ordering::Relaxed);
         }
         // SeqCst here and where a worker falls asleep: either it sees this job, or it is seen asleep
         shared.state.fetch_add(JOB | OPEN, Ordering::SeqCst);
@@ -110,7 +121,7 @@ impl Pool {
                 thread.unpark();
             }
         }
-        let outcome = catch_unwind(AssertUnwindSafe(|| shared.run_tasks(Job { task, tasks }, 0)));
+        let outcome = catch_unwind(AssertUnwindSafe(|| shared.run_tasks(job, 0)));
         shared.state.fetch_and(!OPEN, Ordering::AcqRel);
         while shared.state.load(Ordering::Acquire) & (OPEN - 1) != 0 {
             std::hint::spin_loop();
@@ -183,15 +194,19 @@ impl Shared {
     }
 
     /// The tasks that a thread begins with.
-    fn stretch(&self, thread: usize, tasks: usize) -> Range<usize> {
-        let threads = self.next.len();
-        tasks * thread / threads..tasks * (thread + 1) / threads
+    fn stretch(&self, thread: usize, job: Job) -> Range<usize> {
+        let (tasks, threads) = (job.tasks, self.next.len());
+        match job.order {
+            Order::ByThread => tasks * thread / threads..tasks * (thread + 1) / threads,
+            Order::AsNumbered if thread == 0 => 0..tasks,
+            Order::AsNumbered => tasks..tasks,
+        }
     }
 
     fn run_tasks(&self, job: Job, index: usize) {
         let threads = self.next.len();
         for thread in (index..threads).chain(0..index) {
-            let (cursor, end) = (&self.next[thread].0, self.stretch(thread, job.tasks).end);
+            let (cursor, end) = (&self.next[thread].0, self.stretch(thread, job).end);
             while cursor.load(Ordering::Relaxed) < end {
                 let task = cursor.fetch_add(1, Ordering::Relaxed);
                 if task >= end {
@@ -213,9 +228,10 @@ mod tests {
         for threads in [1, 2, 5] {
             let mut pool = Pool::new(threads);
             for round in 0..2_000 {
-                let tasks = round % 7;
+                let tasks = round % 7 * 2;
                 let counts: Vec<AtomicUsize> = (0..tasks).map(|_| AtomicUsize::new(0)).collect();
-                pool.run(tasks, &|task| {
+                let order = if round % 2 == 0 { Order::ByThread } else { Order::AsNumbered };
+                pool.run(tasks, order, &|task| {
                     assert!(thread_index() < threads);
                     counts[task].fetch_add(1, Ordering::Relaxed);
                 });
@@ -234,11 +250,12 @@ mod tests {
     fn a_panic_is_passed_on_and_the_pool_goes_on() {
         let mut pool = Pool::new(3);
         for wrong in 0..20 {
-            let outcome = catch_unwind(AssertUnwindSafe(|| pool.run(20, &|task| assert_ne!(task, wrong))));
+            let outcome =
+                catch_unwind(AssertUnwindSafe(|| pool.run(20, Order::ByThread, &|task| assert_ne!(task, wrong))));
             assert!(outcome.is_err());
         }
         let sum = AtomicUsize::new(0);
-        pool.run(10, &|task| {
+        pool.run(10, Order::ByThread, &|task| {
             sum.fetch_add(task, Ordering::Relaxed);
         });
         assert_eq!(sum.into_inner(), 45);

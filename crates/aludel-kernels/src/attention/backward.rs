@@ -83,7 +83,7 @@ pub fn backward(
             let (keys, length) = (keys(piece), rows[piece[0] as usize].len());
             (std::cmp::Reverse(keys.len() * (2 * length - keys.start - keys.end)), piece)
         });
-        ctx.parallel(pieces.len() * heads.query, |i| {
+        ctx.parallel_longest_first(pieces.len() * heads.query, |i| {
             let piece = pieces[i / heads.query];
             let task = Task { row: rows[piece[0] as usize].clone(), query_head: i % heads.query, keys: keys(piece) };
             // SAFETY: the scratch row belongs to this thread; inputs are only read; each task writes its own head's columns: of

@@ -27,7 +27,7 @@ pub fn forward(ctx: &mut Context, heads: &Heads, rows: &[Range<usize>], q: Mat, 
         let pieces = unsafe { list_pieces(ctx, room, pieces) };
         // the long ones first: threads then end together
         pieces.sort_unstable_by_key(|&[row, start]| (std::cmp::Reverse(start), row));
-        ctx.parallel(pieces.len() * heads.key, |i| {
+        ctx.parallel_longest_first(pieces.len() * heads.key, |i| {
             let ([row, start], head) = (pieces[i / heads.key], i % heads.key);
             let (row, start) = (&rows[row as usize], start as usize);
             let block = start..row.len().min(start + BLOCK);
