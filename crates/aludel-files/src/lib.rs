@@ -1,6 +1,7 @@
 //! The one way to open a file for reading, for every crate: a regular file, looked at before it is opened, since opening a
 //! pipe waits for its other end and reading a device may never end; and no more of it than its reader can want. What the
-//! bytes mean, and the file's name in a message, are left to the callers, which quote a stranger's text with [`shortened`]. What a file's expressions may ask for is `expression`'s matter.
+//! bytes mean, and the file's name in a message, are left to the callers, which quote a stranger's text with [`shortened`].
+//! What a file's expressions may ask for is `expression`'s matter.
 
 pub mod expression;
 
