@@ -8,7 +8,7 @@ import statistics
 import sys
 import tarfile
 
-from processes import output_of
+from processes import Crashed, output_of
 
 VERSION = "11434.0.0"
 TOOLS = ("llama-batched-bench", "llama-bench", "llama-completion", "llama-quantize", "llama-server")
@@ -60,9 +60,25 @@ class Llama:
 
     def __init__(self, tools, recorded, threads):
         self.tools, self.recorded, self.threads = tools, recorded, threads
+        # Files on which its repacked weights (its AMX kernels among them) crash; they are then read as they lie.
+        self.crashed_on = set()
 
     def run(self, tool, *arguments):
         return self.recorded.output_of([self.path(tool), *arguments])
+
+    def run_on(self, model, tool, *arguments):
+        """A bench on a model; without repacked weights where those crash."""
+        plain = {"llama-bench": ["--repack", 0], "llama-batched-bench": ["--no-repack"]}[tool]
+        if model not in self.crashed_on:
+            try:
+                return self.run(tool, "-m", model, *arguments)
+            except Crashed as crash:
+                print(f"  {crash}; again with {' '.join(map(str, plain))}", file=sys.stderr, flush=True)
+                self.crashed_on.add(model)
+        return self.run(tool, "-m", model, *arguments, *plain)
+
+    def name(self, model):
+        return "llama.cpp without repacking, which crashes here" if model in self.crashed_on else "llama.cpp"
 
     def path(self, tool):
         return os.path.join(self.tools, tool)
@@ -78,14 +94,14 @@ class Llama:
         sizes = ",".join(map(str, batch_sizes))
         shape = ["-c", positions, "-npp", prompt_length, "-ntg", new_tokens, "-npl", sizes]
         threads = ["-t", self.threads, "-tb", self.threads]
-        printed = self.run("llama-batched-bench", "-m", model, *shape, *threads, "--output-format", "jsonl")
+        printed = self.run_on(model, "llama-batched-bench", *shape, *threads, "--output-format", "jsonl")
         lines = [json.loads(line) for line in printed.splitlines() if line.startswith("{")]
         return {str(line["pl"]): line["speed_tg"] for line in lines}
 
     def prefill(self, model, length):
         """Prompt tokens a second: the median of a few in one process, as ours takes it."""
         shape = ["-p", length, "-n", 0, "-r", PREFILLS_PER_READING]
-        printed = self.run("llama-bench", "-m", model, *shape, "-t", self.threads, "-o", "json")
+        printed = self.run_on(model, "llama-bench", *shape, "-t", self.threads, "-o", "json")
         return statistics.median(json.loads(printed)[0]["samples_ts"])
 
     def first_token_seconds(self, model, prompt):

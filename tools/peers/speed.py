@@ -31,10 +31,13 @@ ROWS = {
     "training-2048": speed_rows.training_2048,
     "training-all-linear": speed_rows.training_all_linear,
     "training-f32": speed_rows.training_f32,
+    "training-avx2": speed_rows.training_avx2,
+    "training-avx512": speed_rows.training_avx512,
     "decode-bf16": speed_rows.decode_bf16,
     "decode-q8_0": speed_rows.decode_q8_0,
     "decode-file": speed_rows.decode_file,
     "prefill": speed_rows.prefill,
+    "prefill-file": speed_rows.prefill_file,
     "start-up": speed_rows.start_up,
     "threads": speed_rows.threads,
 }

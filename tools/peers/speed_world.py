@@ -14,6 +14,11 @@ TOKENS_PER_STEP = 4096
 PROMPT_LENGTH = 128
 # A contender this close to the fastest after one short reading may well be the fastest: such machines are that noisy.
 CLOSE = 0.85
+# What keeps PyTorch's libraries from instructions beyond ours.
+PYTORCH_LIMITS = {
+    "avx2": {"ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2", "MKL_ENABLE_INSTRUCTIONS": "AVX2"},
+    "avx512": {"ONEDNN_MAX_CPU_ISA": "AVX512_CORE", "ATEN_CPU_CAPABILITY": "avx512", "MKL_ENABLE_INSTRUCTIONS": "AVX512"},
+}
 HERE = os.path.dirname(os.path.abspath(__file__))
 
 
@@ -86,11 +91,12 @@ class World:
         close = (name for name in contenders if self.scouted[name] >= CLOSE * fastest)
         return {name: partial(contenders[name], self.effort.training_steps) for name in close}
 
-    def our_training(self, length=1024, threads=None, settings=()):
+    def our_training(self, length=1024, threads=None, settings=(), isa=None):
         shape = ["--sequence-length", length, "--tokens-per-step", TOKENS_PER_STEP]
         effort = ["--steps", self.effort.training_steps, "--threads", threads or self.threads]
         sets = [part for setting in settings for part in ("--set", setting)]
-        return self.ours("bench", "train", "--student", self.student, *shape, *effort, *sets, "--json")
+        command = ("bench", "train", "--student", self.student, *shape, *effort, *sets, "--json")
+        return self.ours(*command, variables={"ALUDEL_ISA": isa} if isa else None)
 
     def our_generation(self, model, dtype, *shape):
         place = ["--student", model, "--dtype", dtype, "--threads", self.threads]
@@ -100,14 +106,15 @@ class World:
         asked = ["--prompt", prompt, "--max-new-tokens", 1, "--threads", self.threads]
         return self.recorded.seconds_of([self.binary, "chat", "--model", self.student, *asked])
 
-    def ours(self, *arguments):
-        return last_json(self.recorded.output_of([self.binary, *arguments]))
+    def ours(self, *arguments, variables=None):
+        return last_json(self.recorded.output_of([self.binary, *arguments], variables))
 
-    def torch_loops(self, dtypes):
+    def torch_loops(self, dtypes, isa=None):
         """The plain loop in those dtypes, one and two rows a pass, as functions of the timed steps."""
+        on = f" on {isa}" if isa else ""
         return {
-            f"plain loop {dtype}, {TOKENS_PER_STEP // 1024 // batch} × ({batch} × 1024)": partial(
-                self.python_loop, "torch_loop.py", batch, ["--dtype", dtype]
+            f"plain loop {dtype}{on}, {TOKENS_PER_STEP // 1024 // batch} × ({batch} × 1024)": partial(
+                self.python_loop, "torch_loop.py", batch, ["--dtype", dtype], isa
             )
             for dtype in dtypes
             for batch in (1, 2)
@@ -116,16 +123,16 @@ class World:
     def trl_loops(self):
         return {
             f"TRL bf16, {TOKENS_PER_STEP // 1024 // batch} × ({batch} × 1024)": partial(
-                self.python_loop, "trl_loop.py", batch, []
+                self.python_loop, "trl_loop.py", batch, [], None
             )
             for batch in (1, 2, 4)
         }
 
-    def python_loop(self, script, batch, flags, steps):
+    def python_loop(self, script, batch, flags, isa, steps):
         shape = ["--batch", batch, "--accumulate", TOKENS_PER_STEP // 1024 // batch, "--length", 1024]
         effort = ["--steps", steps, "--threads", self.threads]
         command = [sys.executable, os.path.join(HERE, script), self.folder, *flags, *shape, *effort]
-        return last_json(self.recorded.output_of(command))
+        return last_json(self.recorded.output_of(command, PYTORCH_LIMITS[isa] if isa else None))
 
 
 def brief(reading):

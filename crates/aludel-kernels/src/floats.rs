@@ -66,7 +66,7 @@ impl Floats {
         Floats { ptr, len, chunk: None }
     }
 
-    /// `len` zeros in huge pages where the system has them: for weights and arenas.
+    /// `len` zeros in huge pages where the system has them: for weights.
     pub(crate) fn zeroed_huge(len: usize) -> Floats {
         if len == 0 {
             return Floats::zeroed(0);
@@ -77,6 +77,14 @@ impl Floats {
             _ => (Arc::new(Chunk::new(bytes)), 0),
         };
         Floats { ptr: chunk.pointer(at), len, chunk: Some(chunk) }
+    }
+
+    /// `len` zeros for what grows and is then made anew, such as an arena: in huge pages if it fills some, and given back as a whole.
+    pub(crate) fn zeroed_arena(len: usize) -> Floats {
+        match len * 4 {
+            ..CHUNK_BYTES => Floats::zeroed(len),
+            _ => Floats::zeroed_huge(len),
+        }
     }
 
     /// Number of floats.

@@ -12,7 +12,6 @@ const ROUNDS: u64 = 30_000_000;
 /// Floating-point operations a second (a multiply-add is two) of the instruction that products of this precision are made
 /// of, summed over `threads` threads that run together.
 pub fn flops(isa: Isa, precision: Precision, threads: usize) -> f64 {
-    assert!(Isa::supported().contains(&isa), "this processor lacks {}", isa.name());
     let begun = Instant::now();
     let operations: f64 = std::thread::scope(|scope| {
         let workers: Vec<_> = (0..threads.max(1)).map(|_| scope.spawn(move || busy(isa, precision, ROUNDS))).collect();
@@ -29,17 +28,21 @@ pub(crate) fn flops_briefly(isa: Isa, precision: Precision) -> f64 {
 
 /// Runs so many rounds of independent multiply-adds; returns how many operations that was.
 fn busy(isa: Isa, precision: Precision, rounds: u64) -> f64 {
+    assert!(Isa::supported().contains(&isa), "this processor lacks {}", isa.name());
     match isa {
         Isa::Amx if precision == Precision::Bf16 => crate::gemm::amx_busy(rounds / 4),
-        // SAFETY: `flops` asserted that the processor has the features.
+        // SAFETY: the processor has the features, as just asserted.
         #[cfg(target_arch = "x86_64")]
         Isa::Avx512Bf16 if precision == Precision::Bf16 => unsafe { x86::bf16(rounds) },
         // SAFETY: as above.
         #[cfg(target_arch = "x86_64")]
-        Isa::Avx512 | Isa::Avx512Bf16 | Isa::Amx => unsafe { x86::avx512(rounds) },
+        Isa::Avx512Bf16 | Isa::Amx => unsafe { x86::avx512(rounds) },
         // SAFETY: as above.
         #[cfg(target_arch = "x86_64")]
-        Isa::Avx2 => unsafe { x86::avx2(rounds) },
+        Isa::Avx512 if precision == Precision::F32 => unsafe { x86::avx512(rounds) },
+        // SAFETY: as above. Without products of bf16, AVX-512 multiplies bf16 as AVX2 does.
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx2 | Isa::Avx512 => unsafe { x86::avx2(rounds) },
         _ => portable(rounds / 8),
     }
 }

@@ -1,5 +1,6 @@
 //! Worker threads for ops that last microseconds. Between two ops of a pass the workers spin, so that the next one starts at
-//! once; when nothing comes for a while they sleep. Tasks are handed out one by one from a counter.
+//! once; when nothing comes for a while they sleep. Each thread has a stretch of the tasks, takes them one by one, and then helps
+//! others with theirs: ops number their tasks by rows, so that a thread finds in its own cache what it wrote an op ago.
 //!
 //! A general work-stealing pool costs some ten microseconds more for each op (`docs/LOG.md`), which a generated token pays a few
 //! hundred times.

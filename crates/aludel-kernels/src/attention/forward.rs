@@ -94,7 +94,7 @@ impl<'a> State<'a> {
             tile::lhs_len(p, BLOCK, heads.dim),
             tile::lhs_len(p, heads.dim, BLOCK),
             BLOCK.max(heads.group()) * BLOCK,
-            tile::lhs_len(p, BLOCK, BLOCK).max(tile::rhs_len(p, BLOCK, BLOCK)),
+            tile::lhs_len(p, BLOCK.max(heads.group()), BLOCK).max(tile::rhs_len(p, BLOCK, BLOCK)),
             stacked * d,
             BLOCK * d,
             stacked,

@@ -325,29 +325,33 @@ mod tests {
 
     #[test]
     fn a_row_has_the_same_bits_alone_or_packed_and_from_the_cache() {
-        for precision in [Precision::F32, Precision::Bf16] {
-            check_bits(&Heads { query: 4, key: 2, dim: 40, scale: 0.15, precision });
+        for isa in Isa::tested() {
+            for (precision, dim) in
+                [(Precision::F32, 40), (Precision::Bf16, 20), (Precision::Bf16, 40), (Precision::Bf16, 96)]
+            {
+                check_bits(&Heads { query: 4, key: 2, dim, scale: 0.15, precision }, isa);
+            }
         }
     }
 
-    fn check_bits(heads: &Heads) {
+    fn check_bits(heads: &Heads, isa: Isa) {
         let (wide, narrow) = (heads.query * heads.dim, heads.key * heads.dim);
         let (before, length) = (37, 150);
         let tokens = before + length;
         let (q, k, v) = (random(1, tokens * wide), random(2, tokens * narrow), random(3, tokens * narrow));
         let dout = random(4, tokens * wide);
-        let packed = run(heads, &[0..before, before..tokens], [&q, &k, &v, &dout], Isa::detect(), 2);
+        let packed = run(heads, &[0..before, before..tokens], [&q, &k, &v, &dout], isa, 2);
         let (w, n) = (before * wide, before * narrow);
         let row = 0..length;
         let only_row = std::slice::from_ref(&row);
-        let alone = run(heads, only_row, [&q[w..], &k[n..], &v[n..], &dout[w..]], Isa::detect(), 1);
+        let alone = run(heads, only_row, [&q[w..], &k[n..], &v[n..], &dout[w..]], isa, 1);
         assert_eq!(packed.out[w..], alone.out);
         assert_eq!(packed.gradients[0][w..], alone.gradients[0]);
         assert_eq!(packed.gradients[1][n..], alone.gradients[1]);
         assert_eq!(packed.gradients[2][n..], alone.gradients[2]);
 
         // the same row token by token and in pieces, through scattered cache blocks
-        let mut ctx = Context::cpu(2);
+        let mut ctx = Context::cpu(2).with_isa(isa);
         let cache = Cache::new(&mut ctx, heads, 2, 5);
         let blocks = [4, 0, 2];
         let mut cached = Vec::new();

@@ -36,9 +36,9 @@ pub(super) unsafe fn tile(isa: Isa, tile: &Tile) {
     unsafe {
         match isa {
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx512Bf16 | Isa::Amx => avx512::tile(tile),
+            Isa::Avx512 | Isa::Avx512Bf16 | Isa::Amx if tile.precision == Precision::F32 => avx512::f32(tile),
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx512 if tile.precision == Precision::F32 => avx512::tile(tile),
+            Isa::Avx512Bf16 | Isa::Amx => avx512::bf16(tile),
             #[cfg(target_arch = "x86_64")]
             Isa::Avx512 | Isa::Avx2 => avx2::tile(tile),
             _ => portable::tile(tile),
@@ -194,29 +194,7 @@ mod avx2 {
 mod avx512 {
     use std::arch::x86_64::*;
 
-    use super::{MR, Precision, Tile};
-
-    /// # Safety
-    /// As [`super::tile`].
-    #[target_feature(enable = "avx512f,avx512bf16")]
-    pub(super) unsafe fn tile(tile: &Tile) {
-        macro_rules! by_shape {
-            ($bf16:literal: $($height:literal)*) => {
-                match (tile.height, tile.width) {
-                    $(($height, 1) => whole::<$height, 1, $bf16>(tile), ($height, _) => whole::<$height, 2, $bf16>(tile),)*
-                    (_, 1) => whole::<MR, 1, $bf16>(tile),
-                    _ => whole::<MR, 2, $bf16>(tile),
-                }
-            };
-        }
-        // SAFETY: the contract is passed on.
-        unsafe {
-            match tile.precision {
-                Precision::F32 => by_shape!(false: 1 2 3 4 5 6 7 8 9 10 11),
-                Precision::Bf16 => by_shape!(true: 1 2 3 4 5 6 7 8 9 10 11),
-            }
-        }
-    }
+    use super::{MR, Tile};
 
     /// The same bits as 32 bf16.
     fn pairs(units: __m512i) -> __m512bh {
@@ -224,43 +202,67 @@ mod avx512 {
         unsafe { std::mem::transmute::<__m512i, __m512bh>(units) }
     }
 
-    /// # Safety
-    /// As [`super::tile`], for a tile of `M` rows and `16·V` columns.
-    #[target_feature(enable = "avx512f,avx512bf16")]
-    unsafe fn whole<const M: usize, const V: usize, const BF16: bool>(tile: &Tile) {
-        let mut acc = [[_mm512_setzero_ps(); V]; M];
-        // SAFETY: all accesses are within what the contract promises; loads and stores are the unaligned forms.
-        unsafe {
-            if let Some(from) = tile.from {
-                for (r, sums) in acc.iter_mut().enumerate() {
-                    for (v, sum) in sums.iter_mut().enumerate() {
-                        *sum = _mm512_loadu_ps(from.add(r * tile.from_ld + 16 * v));
-                    }
-                }
+    macro_rules! by_shape {
+        ($tile:ident, $whole:ident: $($height:literal)*) => {
+            match ($tile.height, $tile.width) {
+                $(($height, 1) => $whole::<$height, 1>($tile), ($height, _) => $whole::<$height, 2>($tile),)*
+                (_, 1) => $whole::<MR, 1>($tile),
+                _ => $whole::<MR, 2>($tile),
             }
-            let (mut left, mut right) = (tile.left, tile.right);
-            for _ in 0..tile.depth {
-                let mut b = [_mm512_setzero_si512(); V];
-                for (v, b) in b.iter_mut().enumerate() {
-                    *b = _mm512_loadu_si512(right.add(16 * v).cast());
-                }
-                for (r, sums) in acc.iter_mut().enumerate() {
-                    let a = _mm512_set1_epi32(*left.add(r) as i32);
-                    for (sum, b) in sums.iter_mut().zip(b) {
-                        *sum = if BF16 {
-                            _mm512_dpbf16_ps(*sum, pairs(a), pairs(b))
-                        } else {
-                            _mm512_fmadd_ps(_mm512_castsi512_ps(a), _mm512_castsi512_ps(b), *sum)
-                        };
-                    }
-                }
-                (left, right) = (left.add(M), right.wrapping_add(tile.right_ld));
-            }
-            for (r, sums) in acc.iter().enumerate() {
-                for (v, sum) in sums.iter().enumerate() {
-                    _mm512_storeu_ps(tile.c.add(r * tile.ld + 16 * v), *sum);
-                }
-            }
-        }
+        };
     }
+
+    /// The kernel of one precision: what a processor must have for it, and what a unit of each operand adds to a sum.
+    macro_rules! kernel {
+        ($tile:ident, $whole:ident, $features:literal, $add:expr) => {
+            /// # Safety
+            /// As [`super::tile`].
+            #[target_feature(enable = $features)]
+            pub(super) unsafe fn $tile(tile: &Tile) {
+                // SAFETY: the contract is passed on.
+                unsafe { by_shape!(tile, $whole: 1 2 3 4 5 6 7 8 9 10 11) }
+            }
+
+            /// # Safety
+            /// As [`super::tile`], for a tile of `M` rows and `16·V` columns.
+            #[target_feature(enable = $features)]
+            unsafe fn $whole<const M: usize, const V: usize>(tile: &Tile) {
+                let mut acc = [[_mm512_setzero_ps(); V]; M];
+                // SAFETY: all accesses are within what the contract promises; loads and stores are the unaligned forms.
+                unsafe {
+                    if let Some(from) = tile.from {
+                        for (r, sums) in acc.iter_mut().enumerate() {
+                            for (v, sum) in sums.iter_mut().enumerate() {
+                                *sum = _mm512_loadu_ps(from.add(r * tile.from_ld + 16 * v));
+                            }
+                        }
+                    }
+                    let (mut left, mut right) = (tile.left, tile.right);
+                    for _ in 0..tile.depth {
+                        let mut b = [_mm512_setzero_si512(); V];
+                        for (v, b) in b.iter_mut().enumerate() {
+                            *b = _mm512_loadu_si512(right.add(16 * v).cast());
+                        }
+                        for (r, sums) in acc.iter_mut().enumerate() {
+                            let a = _mm512_set1_epi32(*left.add(r) as i32);
+                            for (sum, b) in sums.iter_mut().zip(b) {
+                                *sum = $add(*sum, a, b);
+                            }
+                        }
+                        (left, right) = (left.add(M), right.wrapping_add(tile.right_ld));
+                    }
+                    for (r, sums) in acc.iter().enumerate() {
+                        for (v, sum) in sums.iter().enumerate() {
+                            _mm512_storeu_ps(tile.c.add(r * tile.ld + 16 * v), *sum);
+                        }
+                    }
+                }
+            }
+        };
+    }
+
+    kernel!(f32, whole_f32, "avx512f", |sum, a, b| {
+        _mm512_fmadd_ps(_mm512_castsi512_ps(a), _mm512_castsi512_ps(b), sum)
+    });
+    kernel!(bf16, whole_bf16, "avx512f,avx512bf16", |sum, a, b| _mm512_dpbf16_ps(sum, pairs(a), pairs(b)));
 }

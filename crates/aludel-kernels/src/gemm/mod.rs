@@ -2,7 +2,7 @@
 //!
 //! `C = init + Σ_segments L·R`, where a segment is a pair of packed operands; LoRA is the second segment of its linear.
 //! Every element of C sums over K in one fixed order, whatever the number of rows, the blocking or the threads: blocks of K
-//! carry their partial sums through C, which is f32, so that cutting K changes no bit. Packing A and B panels follows
+//! carry their partial sums through C, or through scratch in f32, so that cutting K changes no bit. Packing A and B panels follows
 //! Goto and van de Geijn, "Anatomy of High-Performance Matrix Multiplication" (2008).
 
 mod amx;
@@ -14,7 +14,9 @@ mod pack;
 pub(crate) mod tile;
 mod tokens;
 
-pub(crate) use amx::{busy as amx_busy, is_there as amx_is_there};
+pub(crate) use amx::busy as amx_busy;
+#[cfg(target_arch = "x86_64")]
+pub(crate) use amx::is_there as amx_is_there;
 pub(crate) use coded::{CodedPanels, Rounded, multiply_coded, round_rows};
 pub(crate) use operand::{Lhs, Order, Panels, Rhs, pack_lhs, pack_rhs, pack_written};
 pub(crate) use pack::pair;
@@ -28,6 +30,7 @@ use crate::simd::Isa;
 pub(crate) const NR: usize = 32;
 /// Rows of a left-hand panel.
 const MR: usize = 12;
+
 /// How GEMM inputs are rounded. Accumulation is f32 in both.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Precision {
@@ -120,6 +123,10 @@ pub(crate) fn gemm_all<const N: usize>(ctx: &mut Context, products: &[Product<'_
         for (lhs, rhs) in segments.iter().flatten() {
             assert_eq!((lhs.m, rhs.n(), lhs.k), (c.rows(), c.cols(), rhs.k()), "operands of different shapes");
             assert_eq!(lhs.precision, rhs.precision(), "operands of different precisions");
+            assert!(lhs.k > 0, "a product that sums over nothing");
+        }
+        if let [Some((first, _)), Some((second, _))] = segments {
+            assert_eq!(first.precision, second.precision, "pairs of operands of different precisions");
         }
         init.assert_fits(*c);
     }
@@ -243,7 +250,12 @@ mod tests {
         k: usize,
     }
 
-    const CASES: [Case; 7] = [
+    const CASES: [Case; 12] = [
+        Case { m: 0, n: 20, k: 9 },
+        Case { m: 3, n: 0, k: 9 },
+        Case { m: 17, n: 32, k: 31 },
+        Case { m: 33, n: 64, k: 32 },
+        Case { m: 513, n: 50, k: 297 },
         Case { m: 1, n: 16, k: 8 },
         Case { m: 5, n: 3, k: 7 },
         Case { m: 13, n: 40, k: 300 },
@@ -275,7 +287,7 @@ mod tests {
             let mut panels = Panels::zeroed(precision, n, k);
             w.chunks_exact(k).enumerate().for_each(|(row, values)| panels.set_row(row, values));
             let mut panels_t = Panels::zeroed(precision, k, n);
-            transposed.chunks_exact(n).enumerate().for_each(|(row, values)| panels_t.set_row(row, values));
+            transposed.chunks_exact(n.max(1)).enumerate().for_each(|(row, values)| panels_t.set_row(row, values));
 
             let mut ctx = Context::cpu(threads).with_isa(isa);
             let xm = ctx.upload_persistent(m, k, &x);
@@ -360,13 +372,17 @@ mod tests {
 
     #[test]
     fn a_row_has_the_same_bits_alone_or_among_others() {
+        Isa::tested().for_each(check_rows);
+    }
+
+    fn check_rows(isa: Isa) {
         let (m, n, k) = (300, 48, 700);
         let x = random(5, m * k);
         let w = random(6, n * k);
         let mut panels = Panels::zeroed(Precision::Bf16, n, k);
         w.chunks_exact(k).enumerate().for_each(|(row, values)| panels.set_row(row, values));
         let product = |rows: std::ops::Range<usize>, threads| {
-            let mut ctx = Context::cpu(threads);
+            let mut ctx = Context::cpu(threads).with_isa(isa);
             let xm = ctx.upload_persistent(rows.len(), k, &x[rows.start * k..rows.end * k]);
             let c = ctx.persistent(rows.len(), n);
             let run = |ctx: &mut Context| {
@@ -379,7 +395,7 @@ mod tests {
         };
         let all = product(0..m, 2);
         for row in [0, 1, 5, 6, 251, 252, 299] {
-            assert_eq!(product(row..row + 1, 1), all[row * n..(row + 1) * n], "row {row}");
+            assert_eq!(product(row..row + 1, 1), all[row * n..(row + 1) * n], "{isa:?}, row {row}");
         }
     }
 }

@@ -8,7 +8,7 @@ use crate::profile::Kind;
 use crate::simd::Isa;
 
 /// Weights packed for the right-hand side of `y = x·Wᵀ`, W being `[d_out, d_in]`: panels of [`NR`] outputs,
-/// `[panel][unit of d_in][NR]`. The last panel and an odd last k are padded with zeros.
+/// `[panel][unit of d_in][NR]`. The last panel is padded with zeros, and K to whole tiles.
 pub(crate) struct Panels {
     precision: Precision,
     n: usize,
@@ -47,7 +47,7 @@ impl Panels {
     }
 
     /// Units `u0 .. u0 + depth` along the outputs of W, for inputs `column .. column + NR`: a block of the packed transpose. `u0` is
-    /// a multiple of [`NR`].
+    /// a multiple of the units of [`NR`] outputs.
     pub(super) fn turned_block(&self, isa: Isa, column: usize, u0: usize, depth: usize, out: &mut [u32]) {
         let columns = NR.min(self.k - column);
         let per_panel = self.precision.units(NR);

@@ -267,6 +267,7 @@ impl<'a> Product<'a> {
             }
         }
     }
+
     /// [`Product::run`] on AMX.
     fn run_tiles(&self, c: &mut [f32], ld: usize) {
         use amx::{Run, TILE, TILE_UNITS};

@@ -64,9 +64,13 @@ impl Cut {
     }
 }
 
-/// Floats of scratch that a thread needs: a block of K that is built, and a task's part of C.
+/// Floats of scratch that a thread needs: a block of K that is built, and the most that a task's part of C may take. A bound, so that
+/// a smaller pass never needs more than the largest, for which memory is planned.
 pub(in crate::gemm) fn scratch(product: &Product<'_>, threads: usize) -> usize {
-    KC * NR + Cut::new(product, threads).floats()
+    let rows = product.c.rows().next_multiple_of(HEIGHT).clamp(HEIGHT, ROWS_OF_BUILT);
+    let most = (rows * product.c.cols().next_multiple_of(NR)).min(FLOATS);
+    debug_assert!(Cut::new(product, threads).floats() <= most);
+    KC * NR + most
 }
 
 pub(in crate::gemm) struct Job<'a> {
@@ -132,7 +136,8 @@ impl<'a> Job<'a> {
     }
 
     pub(in crate::gemm) fn tasks(&self) -> usize {
-        self.cut.row_blocks * self.cut.groups
+        let is_empty = self.c.rows * self.c.cols == 0;
+        if is_empty { 0 } else { self.cut.row_blocks * self.cut.groups }
     }
 
     pub(in crate::gemm) fn run(&self, task: usize) {
@@ -144,13 +149,15 @@ impl<'a> Job<'a> {
         let scratch = unsafe { self.scratch.row_mut(Context::thread_index()) };
         let (built, sums) = scratch.split_at_mut(KC * NR);
         let built: &mut [u32] = bytemuck::cast_slice_mut(built);
-        let steps = self.steps();
+        let mut steps = self.steps().peekable();
         let mut adds = false;
-        for (n, step) in steps.clone().enumerate() {
+        while let Some(step) = steps.next() {
             for (i, panel) in panels.clone().enumerate() {
                 let sums = &mut sums[i * self.cut.rows * NR..(i + 1) * self.cut.rows * NR];
-                let next = if panel + 1 < panels.end { Some((n, panel + 1)) } else { Some((n + 1, panels.start)) };
-                let next = next.and_then(|(n, panel)| steps.clone().nth(n)?.first.ahead(panel));
+                let next = match panel + 1 < panels.end {
+                    true => step.first.ahead(panel + 1),
+                    false => steps.peek().and_then(|step| step.first.ahead(panels.start)),
+                };
                 self.panel(&step, panel, rows.clone(), built, next.unwrap_or(&[]), sums, adds);
             }
             adds = true;
@@ -159,7 +166,7 @@ impl<'a> Job<'a> {
     }
 
     /// All of K, a block at a time. A short last segment, which is what an adapter is, joins the block before it.
-    fn steps(&self) -> impl Iterator<Item = Step<'_, 'a>> + Clone {
+    fn steps(&self) -> impl Iterator<Item = Step<'_, 'a>> {
         let blocks = |segment: &'_ Segment<'a>| Precision::Bf16.padded_units(segment.lhs.k).div_ceil(KC);
         let joined = match &self.segments {
             [Some(_), Some(last)] => Some(last).filter(|last| blocks(last) == 1 && last.is_ready()),
@@ -196,7 +203,7 @@ impl<'a> Job<'a> {
             prefetch_l2(next);
             let is_half = rows.len() - row <= TILE;
             let runs = [first.at(row), second.at(row)];
-            // SAFETY: rows up to the next multiple of 16 were packed, all of K of them, and the panel's blocks are whole, as was
+            // SAFETY: rows up to the next multiple of 16 have room, all of K of them, and the panel's blocks are whole, as was
             // asserted where the runs were made; so are the sums.
             unsafe { multiply(&runs, is_half, sums[row * NR..].as_mut_ptr(), NR, adds) };
         }

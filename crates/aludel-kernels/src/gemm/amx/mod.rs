@@ -4,12 +4,16 @@
 //! A right-hand tile, 16 units of K × 16 columns, is half a panel block as [`super::Panels`] lays it out. A left-hand tile is 16 rows
 //! × 16 units, row by row; operands lie as `[16 rows][16 units of K][row][unit]`, so that a tile is 1 KB without gaps.
 //!
+//! Tiles have one shape, set once for each thread: nothing else in the process may load or release a tile configuration.
+//!
 //! An element of C takes 32 values of K at a time: the products of the even ones and of the odd ones are summed apart, in order, then
 //! both sums are added together and to C, each rounded to nearest (Intel, Software Developer's Manual, TDPBF16PS).
 
 pub(super) mod job;
 
-use super::{Precision, pack};
+use super::Precision;
+#[cfg(target_arch = "x86_64")]
+use super::pack;
 use crate::simd::Isa;
 
 /// Rows of a tile, and units of K in a row of it.
@@ -36,6 +40,8 @@ pub(super) fn pack_rows(from: &[f32], ld: usize, (rows, k): (usize, usize), scal
     unsafe {
         pack::avx512::tile_rows(from, ld, (rows, k), scale, to);
     }
+    #[cfg(not(target_arch = "x86_64"))]
+    unreachable!("tiles are used on x86-64 alone, and not times {scale}");
 }
 
 /// Packs the transpose of `k` rows of at most 16 floats, `ld` apart: what [`pack_rows`] makes of its columns.
@@ -46,6 +52,8 @@ pub(super) fn pack_columns(from: &[f32], ld: usize, (rows, k): (usize, usize), t
     unsafe {
         pack::avx512::tile_columns(from, ld, (rows, k), to);
     }
+    #[cfg(not(target_arch = "x86_64"))]
+    unreachable!("tiles are used on x86-64 alone");
 }
 
 /// Tiles of a left-hand operand times tiles of a right-hand panel, `depth` of them along K.
@@ -95,10 +103,11 @@ pub(super) unsafe fn multiply(runs: &[Run; 2], is_half: bool, c: *mut f32, ld: u
 }
 
 /// Whether this process may use the unit. Asks the system for permission the first time.
+#[cfg(target_arch = "x86_64")]
 pub(crate) fn is_there() -> bool {
-    #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+    #[cfg(target_os = "linux")]
     return unit::is_there();
-    #[cfg(not(all(target_arch = "x86_64", target_os = "linux")))]
+    #[cfg(not(target_os = "linux"))]
     return false;
 }
 
