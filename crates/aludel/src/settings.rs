@@ -88,12 +88,11 @@ impl Flags {
 }
 
 /// Names an instruction set for every command, which comes between recipe and flags.
-const INSTRUCTION_SET: &str = "ALUDEL_ISA";
+pub(crate) const INSTRUCTION_SET: &str = "ALUDEL_ISA";
 
-fn own_instruction_set() -> Option<Assignment> {
-    let name = std::env::var(INSTRUCTION_SET).ok().filter(|name| !name.is_empty())?;
-    let key = "student.instruction_set".to_owned();
-    Some(Assignment { key, value: Some(Value::String(name)), origin: INSTRUCTION_SET.to_owned() })
+/// What [`INSTRUCTION_SET`] says.
+pub(crate) fn instruction_set_of_the_environment() -> Option<String> {
+    std::env::var(INSTRUCTION_SET).ok().filter(|name| !name.is_empty())
 }
 
 /// The recipe that file, flags and `--set` make together, checked, with its paths made absolute. Settings that were
@@ -110,8 +109,12 @@ pub(crate) fn resolve(args: &RecipeArgs, flags: Flags) -> anyhow::Result<Recipe>
     let mut problems = Vec::new();
     let assignments =
         args.assignments.iter().filter_map(|text| read_assignment(text).map_err(|problem| problems.push(problem)).ok());
-    let own = own_instruction_set().into_iter();
-    for assignment in own.chain(flags.given).chain(assignments.collect::<Vec<_>>()) {
+    let own = instruction_set_of_the_environment().map(|name| Assignment {
+        key: "student.instruction_set".to_owned(),
+        value: Some(Value::String(name)),
+        origin: INSTRUCTION_SET.to_owned(),
+    });
+    for assignment in own.into_iter().chain(flags.given).chain(assignments.collect::<Vec<_>>()) {
         assign(&mut table, &assignment);
         origins.insert(assignment.key, assignment.origin);
     }

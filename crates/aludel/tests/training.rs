@@ -372,5 +372,9 @@ fn a_run_keeps_the_instruction_set_that_it_began_with() {
     let other = run("portable", "avx2", &["--resume"]);
     let errors = String::from_utf8_lossy(&other.stderr).into_owned();
     assert_eq!(other.status.code(), Some(1), "{errors}");
+    assert!(errors.contains("ALUDEL_ISA names another") && errors.contains("unset ALUDEL_ISA"), "{errors}");
+    let arguments = [BASE, &["--output-dir", "portable", "--resume", "--set", "student.instruction_set=avx2"]].concat();
+    let other = workshop.command(&arguments).output().unwrap();
+    let errors = String::from_utf8_lossy(&other.stderr).into_owned();
     assert!(errors.contains("student.instruction_set: \"portable\" → \"avx2\""), "{errors}");
 }

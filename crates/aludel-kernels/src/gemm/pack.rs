@@ -319,13 +319,10 @@ pub(super) mod avx512 {
             let mut block = [_mm512_setzero_si512(); amx::TILE];
             for (u, slot) in block.iter_mut().enumerate() {
                 let first = (tile * amx::TILE + u) * 2;
-                let row = |i: usize| {
+                let row = |i: usize| match i < k {
                     // SAFETY: masked to the columns of a row that exists.
-                    if i < k {
-                        unsafe { _mm512_maskz_loadu_ps(mask, from.as_ptr().add(i * ld)) }
-                    } else {
-                        _mm512_setzero_ps()
-                    }
+                    true => unsafe { _mm512_maskz_loadu_ps(mask, from.as_ptr().add(i * ld)) },
+                    false => _mm512_setzero_ps(),
                 };
                 *slot = _mm512_permutexvar_epi16(order, halves(row(first), row(first + 1)));
             }

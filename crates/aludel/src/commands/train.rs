@@ -2,8 +2,8 @@
 
 use crate::console::Console;
 use crate::hub::fetch_named;
-use crate::report::Outcome;
-use crate::settings::{Flags, RecipeArgs, resolve, today};
+use crate::report::{Helped, Outcome};
+use crate::settings::{Flags, INSTRUCTION_SET, RecipeArgs, instruction_set_of_the_environment, resolve, today};
 use crate::signals::stop_on_signals;
 use aludel_distill::checkpoint::{RECIPE_FILE_NAME, begun_with, shell_word};
 use aludel_distill::learner::settled;
@@ -212,6 +212,14 @@ fn settle(recipe: &Recipe) -> anyhow::Result<Recipe> {
             let own = &mut recipe.student;
             if own.instruction_set == InstructionSet::Auto {
                 own.instruction_set = begun.instruction_set;
+            }
+            if own.instruction_set != begun.instruction_set && instruction_set_of_the_environment().is_some() {
+                return Err(anyhow::Error::new(Helped {
+                    message: format!(
+                        "{INSTRUCTION_SET} names another instruction set than the one that this run began with"
+                    ),
+                    help: format!("unset {INSTRUCTION_SET} to go on, or start a new run in another folder"),
+                }));
             }
             if own.dtype == Dtype::Auto {
                 own.dtype = begun.dtype;

@@ -193,7 +193,7 @@ impl<'a> Job<'a> {
         sums: &mut [f32],
         adds: bool,
     ) {
-        assert!(sums.len() >= rows.len().next_multiple_of(HEIGHT) * NR && rows.start % TILE == 0);
+        assert!(sums.len() >= rows.len().next_multiple_of(HEIGHT) * NR && rows.start.is_multiple_of(TILE));
         let first = step.first.run(self.isa, panel, &rows, built);
         let second = step.second.map_or(Run::NONE, |block| block.run(self.isa, panel, &rows, &mut []));
         let ahead = next.len().div_ceil(rows.len().div_ceil(HEIGHT)).next_multiple_of(TILE);
