@@ -6,6 +6,7 @@ mod column_map;
 mod columns;
 mod ended;
 mod messages;
+mod pairs;
 mod parquet;
 mod problem;
 mod prompts;

@@ -132,13 +132,18 @@ const MEND: &str = "`aludel trace --replace-damaged` with the same settings asks
     `aludel trace export --skip-damaged` writes the others";
 
 /// Names that play a part in a trace, whether a row has them or not.
-const PARTS: [&str; 16] = [
+const PARTS: [&str; 21] = [
     "prompt",
+    "instruction",
+    "question",
+    "text",
     "system",
     "system_prompt",
     "messages",
     "conversations",
     "response",
+    "completion",
+    "output",
     "finish_reason",
     "teacher",
     "sampling",
