@@ -175,13 +175,16 @@ fn marks_of_a_row_say_whether_it_is_learnt() {
         (json!({"loss_mask": 0, "weight": 2}), Some("loss_mask is 0"), 0.0),
         (json!({"loss_mask": 1, "label": true, "train": true, "masked": false, "truncated": false}), None, 1.0),
         (
-            json!({"train": "train", "label": 0, "masked": "a [MASK]", "status": "final", "truncated": "text"}),
+            json!({"train": "train", "label": "bad", "masked": "a [MASK]", "status": "final", "truncated": "text"}),
             None,
             1.0,
         ),
     ] {
         assert_eq!(flaw(more.clone()), Ok((wanted.map(str::to_string), weight)), "{more}");
     }
+    // Beside plain text a number is a class.
+    let labelled = |label: Value| record(&json!({"text": "t", "label": label})).unwrap().flaw.is_some();
+    assert_eq!([json!(0), json!(false), json!("False")].map(labelled), [false, true, true]);
     for (more, words) in [
         (json!({"loss_mask": [0, 1]}), "column `loss_mask` holds a list, and parts of a row are not weighed"),
         (json!({"weight": "NaN"}), "column `weight` is \"NaN\", and a weight is"),
@@ -211,6 +214,9 @@ fn marks_of_a_message_say_whether_it_counts() {
     for (more, words) in [
         (json!({"deleted": true}), "messages[1] has `deleted`: true, which may say that it does not count"),
         (json!({"review_result": false}), "messages[1] has `review_result`: false"),
+        (json!({"deleted": 1}), "messages[1] has `deleted`"),
+        (json!({"partial": "yes"}), "messages[1] was not answered to its end (partial is \"yes\")"),
+        (json!({"done": 0}), "(done is 0)"),
         (json!({"labels": [-100, 7]}), "messages[1] has `labels`, which Aludel does not know"),
         (json!({"truncated": true}), "messages[1] was not answered to its end (truncated is true)"),
         (
