@@ -45,13 +45,23 @@ const BESIDE_A_QUESTION: [&str; 7] = ["input", "inputs", "context", "passage", "
 /// The same beside a conversation too: what its turns cannot hold.
 const BESIDE_TURNS: [&str; 6] = ["images", "image", "audio", "videos", "tools", "functions"];
 
+/// Those of them that are text, so that it may be any.
+const MAY_SAY_ANYTHING: [&str; 4] = ["input", "inputs", "context", "passage"];
+
+/// Whether a text is a list or an object without members, as tables without types of their own write it.
+fn is_empty_list(value: Json<'_>) -> bool {
+    let text = value.text().ok().flatten().unwrap_or_default();
+    ["[]", "{}", "null", "none"].iter().any(|nothing| text.trim().eq_ignore_ascii_case(nothing))
+}
+
 /// A column that is part of the question and is none of those `used`.
 pub fn left_of_question(row: &Columns, used: &[&str]) -> Option<&'static str> {
     let is_conversation = used.iter().any(|name| ["messages", "conversations"].contains(name));
     let beside_a_question = BESIDE_A_QUESTION.iter().filter(|_| !is_conversation);
     let is_left = |name: &&&'static str| {
-        let held = present(row, name).filter(|(_, value)| !value.is_empty());
-        held.is_some() && !used.contains(*name)
+        let is_nothing =
+            |value: Json<'_>| value.is_empty() || (!MAY_SAY_ANYTHING.contains(*name) && is_empty_list(value));
+        present(row, name).is_some_and(|(_, value)| !is_nothing(value)) && !used.contains(*name)
     };
     beside_a_question.chain(&BESIDE_TURNS).find(is_left).copied()
 }

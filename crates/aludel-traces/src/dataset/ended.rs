@@ -16,10 +16,22 @@ const HOLDERS: [&str; 4] = ["response_metadata", "generation_info", "metadata", 
 /// Truth values that say that an answer is not whole, and others that say that it is.
 const CUT: [&str; 7] =
     ["truncated", "is_truncated", "was_truncated", "partial", "is_partial", "incomplete", "is_incomplete"];
-const WHOLE: [&str; 8] =
-    ["is_complete", "complete", "completed", "is_finished", "finished", "done", "is_done", "is_reasoning_complete"];
+const WHOLE: [&str; 9] = [
+    "is_complete",
+    "complete",
+    "completed",
+    "is_finished",
+    "finished",
+    "done",
+    "is_done",
+    "end_turn",
+    "is_reasoning_complete",
+];
 /// Truth values that say that it was given up.
 const GIVEN_UP: [&str; 2] = ["aborted", "is_aborted"];
+
+/// All that was sampled for a question, of which the row has one: lists beside it speak of these, one member for each.
+const SAMPLES: &str = "generations";
 
 /// A word on the whole, as OpenAI's newer protocol has it and `aludel trace export --all` writes it.
 const STATUS: &str = "status";
@@ -38,9 +50,12 @@ pub(super) fn is_mark((name, value): (&str, Json<'_>)) -> bool {
 
 /// What the marks among these members say against the answer; what no limit explains comes first.
 pub(super) fn flaw_in<'a>(members: impl Iterator<Item = (&'a str, Json<'a>)>) -> Option<Flaw> {
+    let members: Vec<(&str, Json<'a>)> = members.filter(|(_, value)| !value.is_empty()).collect();
+    let has_samples = members.iter().any(|(name, value)| *name == SAMPLES && value.kind() == Kind::List);
+    let is_of_samples = |value: &Json<'_>| has_samples && value.kind() == Kind::List;
     let mut reasons: Vec<(usize, String, Json<'a>)> = Vec::new();
     let mut flaws = Vec::new();
-    for (name, value) in members.filter(|(_, value)| !value.is_empty()) {
+    for (name, value) in members.into_iter().filter(|(_, value)| !is_of_samples(value)) {
         if let Some(place) = place(name) {
             reasons.push((place, name.to_owned(), value));
         } else if HOLDERS.contains(&name) {
@@ -138,6 +153,8 @@ mod tests {
             r#"{"finish_reason":"stop","stop_reason":"</answer>"}"#,
             r#"{"finish_reason":"none","stop_reason":null,"finish_reasons":["stop",null]}"#,
             r#"{"truncated":false,"is_complete":true,"status":"completed"}"#,
+            r#"{"generations":["a","b"],"finish_reasons":["stop","length"],"is_reasoning_complete":[true,false]}"#,
+            r#"{"finish_reason":"FinishReason.STOP","end_turn":true}"#,
             r#"{"truncated":0,"done":1,"partial":"no","aborted":"FALSE","metadata":{"finish_reason":"stop","x":1},"meta":"length"}"#,
             r#"{"truncated":"a text","complete":7,"status":"draft","finished":null}"#,
             r#"{"response_metadata":{"finish_reason":"stop","model_name":"m"}}"#,
@@ -168,6 +185,15 @@ mod tests {
             (r#"{"finish_reasons":["stop","length"]}"#, r#"finish_reasons is "length""#, true),
             (r#"{"finish_reason":{"type":"length","length":9}}"#, r#"finish_reason is "length""#, true),
             (r#"{"truncated":true}"#, "truncated is true", true),
+            (
+                r#"{"generations":["a","b"],"finish_reasons":["stop"],"finish_reason":"length"}"#,
+                r#"finish_reason is "length""#,
+                true,
+            ),
+            (r#"{"generations":"a text","finish_reasons":["stop","length"]}"#, r#"finish_reasons is "length""#, true),
+            (r#"{"finish_reason":"FinishReason.MAX_TOKENS"}"#, r#"finish_reason is "FinishReason.MAX_TOKENS""#, true),
+            (r#"{"is_reasoning_complete":false}"#, "is_reasoning_complete is false", true),
+            (r#"{"end_turn":false}"#, "end_turn is false", true),
             (r#"{"truncated":1}"#, "truncated is 1", true),
             (r#"{"complete":"no"}"#, r#"complete is "no""#, true),
             (r#"{"done":false}"#, "done is false", true),

@@ -207,6 +207,7 @@ fn marks_of_a_message_say_whether_it_counts() {
         json!({"deleted": false, "labels": {"name": ["spam"], "value": [0.0]}, "review_result": true}),
         json!({"finish_reason": "stop", "stop_reason": 151643, "native_finish_reason": "eos"}),
         json!({"info": {"source": "s", "think_content": "r", "answer_content": "a"}, "id": "x"}),
+        json!({"end_turn": true, "finish_reason": "FinishReason.STOP"}),
         json!({"status": "completed", "truncated": false, "response_metadata": {"finish_reason": "stop", "id": "x"}}),
     ] {
         check(with(harmless), &[user("q"), Message::assistant("a")]);
@@ -234,4 +235,31 @@ fn marks_of_a_message_say_whether_it_counts() {
 fn half_of_a_pair_in_a_name_that_nobody_reads_is_no_matter() {
     let row = br#"{"question":"q","answer":"a","cut \ud83d":1}"#;
     assert!(read(row, &usual()).0[0].is_ok());
+}
+
+/// OpenR1-Math keeps all that was sampled beside the conversation that it chose.
+#[test]
+fn lists_beside_all_samples_do_not_speak_of_the_row() {
+    let mut row = with(json!({}));
+    let more = json!({"generations": ["a", "b"], "finish_reasons": ["stop", "length"], "is_reasoning_complete": [true, false],
+        "correctness_math_verify": [true, false], "problem": "q", "answer": "4"});
+    row.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    assert_eq!(record(&row).unwrap().flaw, None);
+    row["generations"] = json!(null);
+    assert_eq!(record(&row).unwrap().flaw.unwrap().detail, "finish_reasons is \"length\"");
+}
+
+#[test]
+fn an_empty_list_may_be_written_as_text() {
+    for name in ["tools", "functions", "images", "choices"] {
+        for nothing in ["[]", " {} ", "null", "None", ""] {
+            let mut row = json!({"prompt": "q", "response": "a"});
+            row[name] = json!(nothing);
+            check(row, &[user("q"), Message::assistant("a")]);
+        }
+        let mut row = json!({"prompt": "q", "response": "a"});
+        row[name] = json!("[{\"name\": \"f\"}]");
+        refused(row, &usual(), &format!("`{name}` beside `prompt`"));
+    }
+    refused(json!({"prompt": "q", "response": "a", "input": "[]"}), &usual(), "`input` beside");
 }
