@@ -2,7 +2,7 @@
 //! unknown is refused, and for the answers of servers, where it is told.
 
 use crate::json::{Fields, Json, Kind};
-use crate::said::{CONTENT, REASONING};
+use crate::said::{CONTENT, is_reasoning};
 
 /// Says who speaks.
 pub(crate) const ROLE: [&str; 2] = ["role", "from"];
@@ -27,7 +27,7 @@ const HARMLESS: &[&str] = &[
 /// A member that is neither read nor known to be a note.
 pub(crate) fn unknown<'a>(fields: &'a Fields<'_>) -> impl Iterator<Item = (&'a str, Json<'a>)> {
     fields.iter().filter(|(name, value)| {
-        let is_read = ROLE.contains(name) || CONTENT.contains(name) || REASONING.contains(name);
+        let is_read = ROLE.contains(name) || CONTENT.contains(name) || is_reasoning(name);
         !is_read && !value.is_empty() && !is_note(name, *value)
     })
 }
@@ -57,6 +57,7 @@ mod tests {
         for text in [
             r#"{"role":"assistant","content":"4","thinking":"t","id":"x","usage":{"a":1}}"#,
             r#"{"deleted":false,"review_result":true,"labels":{"name":["spam"],"value":[0.1]},"channel":null,"x":""}"#,
+            r#"{"Complex_CoT":"t","Reasoning":"t"}"#,
             r#"{"deleted":0,"review_result":"True"}"#,
             r#"{"deleted":"False","review_result":1}"#,
             r#"{"labels":["good"],"review_result":null}"#,

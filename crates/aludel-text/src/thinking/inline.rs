@@ -19,6 +19,9 @@ const PAIRS: [(&str, &str); 9] = [
 const ANSWERS: [(&str, &str); 2] =
     [("<|begin_of_solution|>", "<|end_of_solution|>"), ("<|start_response|>", "<|end_response|>")];
 
+/// What stands around the names of channels where nobody has parsed the text of gpt-oss. Servers take it apart by other rules than these.
+const HARMONY: (&str, &str) = ("<|channel|>", "<|message|>");
+
 /// The reasoning in an answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Inline<'a> {
@@ -44,6 +47,10 @@ pub fn inline(text: &str) -> Inline<'_> {
         return Inline::Absent;
     }
     let found = Tags::of(text);
+    let (channel, message) = HARMONY;
+    if found.meant(channel, is_closing).is_some_and(|at| found.find(message, at).is_some()) {
+        return Inline::Unclear(format!("`{channel}` with `{message}` is the raw text of a Harmony model (gpt-oss)"));
+    }
     let start = text.len() - text.trim_start().len();
     if let Some((open, close)) = PAIRS.into_iter().find(|(open, _)| found.is_at(open, start)) {
         let inside = start + open.len();

@@ -5,7 +5,7 @@ use aludel_text::message::{Message, Role};
 
 use super::column_map::ColumnMap;
 use super::messages::{give_reasoning, history_from, messages_from, prompt_from, reply_from, says_nothing};
-use super::pairs::{ANSWER, PROMPTS, no_text_beside, prompt_of, response_of};
+use super::pairs::{ANSWER, PROMPTS, RESPONSES, no_text_beside, prompt_of, response_of};
 use super::problem::{Problem, ProblemKind};
 use super::reasoning::{Reasoning, reasoning_named, reasoning_of};
 use super::record::Content;
@@ -132,11 +132,16 @@ pub(super) fn conversation_of(row: &Columns) -> Result<Option<Column<'_>>, Probl
 pub(super) fn lacks_answer_only(row: &Columns, columns: Option<&ColumnMap>) -> bool {
     let prompt = columns.and_then(|columns| columns.prompt.as_deref());
     let asks = prompt.map_or_else(|| first_present(row, &PROMPTS), |name| present(row, name)).is_some();
-    let responses = ["response", "completion", "output", "answer", "reasoning"];
-    let response = columns.and_then(|columns| columns.response.as_deref());
-    let has_column =
-        response.map_or_else(|| responses.iter().any(|name| row.contains(name)), |name| row.contains(name));
-    asks && has_column
+    let names_response = columns.is_some_and(|columns| columns.response.is_some());
+    asks && (has_answer_column(row, columns) || (!names_response && row.contains("reasoning")))
+}
+
+/// Whether a row has a column for its answer, empty or not.
+fn has_answer_column(row: &Columns, columns: Option<&ColumnMap>) -> bool {
+    match columns.and_then(|columns| columns.response.as_deref()) {
+        Some(name) => row.contains(name),
+        None => RESPONSES.iter().chain([&ANSWER]).any(|name| row.contains(name)),
+    }
 }
 
 fn detected(row: &Columns) -> Result<Found<'_>, Problem> {
@@ -195,7 +200,10 @@ fn mapped<'a>(row: &'a Columns, columns: &ColumnMap) -> Result<Found<'a>, Proble
         Some(name) => present(row, name),
         None => response_of(row)?,
     };
-    if response.is_none() && reasoning.is_none() {
+    // Reasoning alone is a row in the traces' own shape, where somebody named it, and where the answer's column is there and empty.
+    let is_own = columns.prompt.is_none() && columns.response.is_none() && prompt.0 == "prompt";
+    let is_row = is_own || columns.reasoning.is_some() || has_answer_column(row, Some(columns));
+    if response.is_none() && (reasoning.is_none() || !is_row) {
         return Err(missing_answer(row, columns));
     }
     Parts::new(row, prompt, response, reasoning, system).into_content()

@@ -31,7 +31,6 @@ pub use columns::left_of_question;
 pub use parquet::write_parquet;
 pub use problem::ProblemKind;
 pub use prompts::{Prompt, Prompts, open_prompts};
-pub(crate) use reasoning::is_read_beside;
 pub use record::{Content, PromptKey, Provenance, Record};
 pub(crate) use row::row_of;
 pub use row::{Row, Unusable};

@@ -236,7 +236,15 @@ fn columns_can_be_named() {
         &["line 1", "`prompt` is column `Problem`", "`Complex_CoT`"],
     );
     wrong(&[("prompt", "Question"), ("response", "Reply")], &["no `Reply`", "`Response`"]);
-    wrong(&[("prompt", "Question"), ("response", "Response"), ("reasoning", "COT")], &["`COT`", "none of the 1 rows"]);
+    check_with(
+        &columns(&[("system", "s")]),
+        json!({"prompt": "q", "cot": "r", "s": "t"}),
+        &[Message::system("t"), user("q"), thought("r", "")],
+    );
+    let named = [("prompt", "Question"), ("response", "Response"), ("reasoning", "why")];
+    wrong(&named, &["`why`", "is empty here, and `Complex_CoT` is not"]);
+    let row = json!({"Question": "q", "Response": "a"}).to_string();
+    check_error(row.as_bytes(), &columns(&named), &["`why`", "none of the 1 rows"]);
     wrong(&[("prompt", "Question")], &["no known answer column"]);
 }
 

@@ -6,7 +6,7 @@ use aludel_text::thinking::{Inline, inline};
 
 use super::{Columns, Content, ended, weight};
 use crate::json::Json;
-use crate::said::{REASONING, Said, reasoning_in, reasoning_tokens};
+use crate::said::{Said, is_reasoning, reasoning_in, reasoning_tokens};
 use crate::teacher::Answer;
 
 /// What a row lacks.
@@ -61,7 +61,7 @@ pub(super) fn hides_reasoning(content: &Content, row: &Columns) -> bool {
             return false;
         }
         let says = |said: Result<Said, String>| said.is_ok_and(|said| said.is_withheld);
-        match REASONING.contains(&name) {
+        match is_reasoning(name) {
             true => says(reasoning_in(name, value, false)),
             false => value.items().iter().any(|message| says(Said::of(&message.fields(), false))),
         }

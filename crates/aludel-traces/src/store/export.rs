@@ -18,6 +18,7 @@ use super::snapshot::{Snapshot, Stored};
 use crate::Error;
 use crate::curate::{Trace, TraceSource, trace_of};
 use crate::dataset::{self, Columns, Provenance};
+use crate::said;
 
 /// A store's traces as rows: all of them, or those that are complete.
 pub struct Rows {
@@ -118,7 +119,7 @@ impl Rows {
         for (name, value) in stored.columns.iter() {
             let mut free = name.to_string();
             // A prompt's own column must neither take the place of one of these nor be read as part of the answer.
-            while row.contains(&free) || PARTS.contains(&free.as_str()) || dataset::is_read_beside(&free) {
+            while row.contains(&free) || PARTS.contains(&free.as_str()) || said::is_reasoning(&free) {
                 free.insert_str(0, "prompt_");
             }
             row.set(&free, &value);

@@ -263,3 +263,32 @@ fn an_empty_list_may_be_written_as_text() {
     }
     refused(json!({"prompt": "q", "response": "a", "input": "[]"}), &usual(), "`input` beside");
 }
+
+#[test]
+fn reasoning_has_its_name_in_any_case() {
+    for name in ["Reasoning", "COT", "reasoning_trace", "deepseek_reasoning", "complex_cot", "Complex_CoT"] {
+        let mut row = json!({"prompt": "q", "response": "a"});
+        row[name] = json!("r");
+        check(row, &[user("q"), thought("r", "a")]);
+        let mut row = with(json!({}));
+        row[name] = json!("r");
+        check(row, &[user("q"), thought("r", "a")]);
+        let mut more = json!({});
+        more[name] = json!("r");
+        check(with(more), &[user("q"), thought("r", "a")]);
+    }
+}
+
+#[test]
+fn raw_text_of_harmony_is_refused_by_name() {
+    for text in [
+        "<|channel|>analysis<|message|>r<|end|><|start|>assistant<|channel|>final<|message|>a",
+        "<|start|>assistant<|channel|>final<|message|>a",
+    ] {
+        let words = "`<|channel|>` with `<|message|>` is the raw text of a Harmony model (gpt-oss)";
+        refused(json!({"prompt": "q", "response": text}), &usual(), &format!("column `response`: {words}"));
+        refused(with(json!({"content": text})), &usual(), &format!("messages[1]: {words}"));
+    }
+    let spoken = "It begins with `<|channel|>analysis<|message|>`.";
+    check(json!({"prompt": "q", "response": spoken}), &[user("q"), Message::assistant(spoken)]);
+}
