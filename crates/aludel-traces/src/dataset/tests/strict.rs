@@ -52,6 +52,7 @@ fn reasoning_between_tags_of_any_model_is_reasoning() {
     assert_eq!(cut.flaw, Some(Flaw { detail: "the reasoning is never closed".to_string(), is_cut: true }));
     for (text, words) in [
         ("Well. <think>r", "column `response`: `<think>` opens in the middle of the answer and is never closed"),
+        ("a <think>b</think> c", "column `response`: `<think>` opens in the middle of the answer"),
         ("<think>r</think>a</think>b", "column `response`: `</think>` stands behind the end of the reasoning"),
         ("As XML: <reasoning>r</reasoning>", "column `response`: `<reasoning>` opens in the middle"),
     ] {
