@@ -94,7 +94,7 @@ pub(super) fn unlearnt(columns: &Columns) -> Option<String> {
     let all = truths.chain(MASKS.iter().map(|name| (*name, true))).chain(ROW_TAKEN_BACK);
     let says = |(name, against): &(&str, bool)| columns.get(name).and_then(Json::truth) == Some(*against);
     let mut masks = all.filter(says).map(|(name, _)| name);
-    let name = ROW_WEIGHTS.iter().copied().find(|name| is_zero(&name)).or_else(|| masks.next())?;
+    let name = ROW_WEIGHTS.iter().copied().find(is_zero).or_else(|| masks.next())?;
     Some(format!("{name} is {}", columns.get(name)?.written()))
 }
 
