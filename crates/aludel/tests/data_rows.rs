@@ -369,6 +369,26 @@ fn one_rule_says_which_answers_are_whole() {
     assert_eq!((&report["kept"], &report["filters"][0]), (&json!(3), &incomplete), "{report}");
 }
 
+/// What fits no shape for another reason than a missing answer ends curation, as it ends training.
+#[test]
+fn a_row_that_says_two_things_lacks_no_answer() {
+    let workshop = Workshop::with_student();
+    for (row, words) in [
+        (json!({"text": "t", "prompt": "q", "response": "a"}), "`text` beside `prompt`, `response`"),
+        (json!({"question": "q", "instruction": "b", "answer": "a"}), "`instruction` and `question`"),
+        (json!({"prompt": "q", "response": "a", "tools": [{"name": "f"}]}), "`tools` beside `prompt`"),
+    ] {
+        refused(&workshop, &row.to_string(), words);
+        let said = workshop.run(&["curate", "--input", "rows.jsonl", "--output-dir", "out"]);
+        assert!(said.contains("exit code: 1") && said.contains(words), "{words:?} is not in {said}");
+    }
+    for row in [json!({"prompt": "q", "response": null, "answer": "4"}), json!({"prompt": "q", "response": null})] {
+        let report =
+            curate(&workshop, &[row, json!({"prompt": "r", "response": "4"})], &["--set", "curate.test_size=0"]);
+        assert_eq!((&report["kept"], &report["filters"][0]["dropped"]), (&json!(1), &json!(1)), "{report}");
+    }
+}
+
 #[test]
 fn rows_without_the_reasoning_that_there_was_are_counted() {
     let workshop = Workshop::with_student();

@@ -133,7 +133,17 @@ pub(super) fn lacks_answer_only(row: &Columns, columns: Option<&ColumnMap>) -> b
     let prompt = columns.and_then(|columns| columns.prompt.as_deref());
     let asks = prompt.map_or_else(|| first_present(row, &PROMPTS), |name| present(row, name)).is_some();
     let names_response = columns.is_some_and(|columns| columns.response.is_some());
-    asks && (has_answer_column(row, columns) || (!names_response && row.contains("reasoning")))
+    let has_column = has_answer_column(row, columns) || (!names_response && row.contains("reasoning"));
+    asks && has_column && !has_answer(row, columns)
+}
+
+/// Whether a row that could not be read has an answer all the same, so that something else is wrong with it.
+fn has_answer(row: &Columns, columns: Option<&ColumnMap>) -> bool {
+    let is_full = |name: &str| present(row, name).is_some_and(|(_, value)| !value.is_empty());
+    match columns.and_then(|columns| columns.response.as_deref()) {
+        Some(name) => is_full(name),
+        None => RESPONSES.iter().any(|name| is_full(name)) || (is_full("question") && is_full(ANSWER)),
+    }
 }
 
 /// Whether a row has a column for its answer, empty or not.
