@@ -119,8 +119,11 @@ fn a_row_that_says_two_things_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("data.jsonl");
     fs::write(&path, both(with(json!({}))["messages"].clone(), turns("b")).to_string()).unwrap();
-    let said = open_prompts(&[path], &usual()).unwrap().next().unwrap().unwrap_err().to_string();
+    let said = open_prompts(std::slice::from_ref(&path), &usual()).unwrap().next().unwrap().unwrap_err().to_string();
     assert!(said.contains("they do not say the same"), "{said}");
+    fs::write(&path, json!({"prompt": "q", "instruction": "b"}).to_string()).unwrap();
+    let said = open_prompts(std::slice::from_ref(&path), &usual()).unwrap().next().unwrap().unwrap_err().to_string();
+    assert!(said.contains("`prompt` and `instruction`, and they do not say the same"), "{said}");
 
     let speaks = |role: &str, from: &str| json!({"messages": [{"role": "user", "content": "q"}, {"role": role, "from": from, "content": "a"}]});
     check(speaks("assistant", "gpt"), &wanted);
