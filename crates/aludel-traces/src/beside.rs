@@ -2,7 +2,7 @@
 //! unknown is refused, and for the answers of servers, where it is told.
 
 use crate::json::{Fields, Json, Kind};
-use crate::said::{CONTENT, REASONING};
+use crate::said::{CONTENT, is_reasoning};
 
 /// Says who speaks.
 pub(crate) const ROLE: [&str; 2] = ["role", "from"];
@@ -27,7 +27,7 @@ const HARMLESS: &[&str] = &[
 /// A member that is neither read nor known to be a note.
 pub(crate) fn unknown<'a>(fields: &'a Fields<'_>) -> impl Iterator<Item = (&'a str, Json<'a>)> {
     fields.iter().filter(|(name, value)| {
-        let is_read = ROLE.contains(name) || CONTENT.contains(name) || REASONING.contains(name);
+        let is_read = ROLE.contains(name) || CONTENT.contains(name) || is_reasoning(name);
         !is_read && !value.is_empty() && !is_note(name, *value)
     })
 }
@@ -36,8 +36,8 @@ pub(crate) fn unknown<'a>(fields: &'a Fields<'_>) -> impl Iterator<Item = (&'a s
 fn is_note(name: &str, value: Json<'_>) -> bool {
     match name {
         // A turn that was taken back or refused is none; its marks in other fields are.
-        "deleted" => value.written() == "false",
-        "review_result" => value.written() != "false",
+        "deleted" => value.truth() == Some(false),
+        "review_result" => value.truth() != Some(false),
         // Open Assistant's are objects of scores; a list of numbers says which tokens count.
         "labels" => value.items().iter().all(|item| item.kind() != Kind::Number),
         _ => HARMLESS.contains(&name),
@@ -57,11 +57,15 @@ mod tests {
         for text in [
             r#"{"role":"assistant","content":"4","thinking":"t","id":"x","usage":{"a":1}}"#,
             r#"{"deleted":false,"review_result":true,"labels":{"name":["spam"],"value":[0.1]},"channel":null,"x":""}"#,
+            r#"{"Complex_CoT":"t","Reasoning":"t"}"#,
+            r#"{"deleted":0,"review_result":"True"}"#,
+            r#"{"deleted":"False","review_result":1}"#,
             r#"{"labels":["good"],"review_result":null}"#,
         ] {
             assert!(named(text).is_empty(), "{text}");
         }
         assert_eq!(named(r#"{"deleted":true,"labels":[-100,5],"channel":"final"}"#), ["deleted", "labels", "channel"]);
+        assert_eq!(named(r#"{"deleted":1,"review_result":"no"}"#), ["deleted", "review_result"]);
         assert_eq!(named(r#"{"review_result":false,"audio":{"data":"x"}}"#), ["review_result", "audio"]);
     }
 }

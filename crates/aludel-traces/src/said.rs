@@ -5,8 +5,8 @@ use serde_json::Value;
 
 use crate::json::{Fields, Json, Kind, NoText, joined};
 
-/// The names of reasoning, in the order in which they are looked at; the first that holds something counts.
-pub(crate) const REASONING: [&str; 12] = [
+/// The names of reasoning, in the order in which they are looked at; the first that holds something counts. They are written in any case.
+const REASONING: [&str; 15] = [
     "reasoning_content",
     "reasoning",
     "thinking",
@@ -17,9 +17,29 @@ pub(crate) const REASONING: [&str; 12] = [
     "chain_of_thought",
     "cot",
     "rationale",
+    "reasoning_trace",
+    "deepseek_reasoning",
+    "complex_cot",
     "reasoning_details",
     "thinking_blocks",
 ];
+
+/// Whether something of this name is reasoning.
+pub(crate) fn is_reasoning(name: &str) -> bool {
+    place_of_reasoning(name).is_some()
+}
+
+fn place_of_reasoning(name: &str) -> Option<usize> {
+    REASONING.iter().position(|known| known.eq_ignore_ascii_case(name))
+}
+
+/// Those of these members that are called like reasoning and are not `null`, in the order in which they are looked at.
+pub(crate) fn called_reasoning<'a>(members: impl Iterator<Item = (&'a str, Json<'a>)>) -> Vec<(&'a str, Json<'a>)> {
+    let placed = members.filter(|(_, value)| !value.is_null());
+    let mut found: Vec<_> = placed.filter_map(|member| Some((place_of_reasoning(member.0)?, member))).collect();
+    found.sort_by_key(|(place, _)| *place);
+    found.into_iter().map(|(_, member)| member).collect()
+}
 
 /// The names of what is said aloud.
 pub(crate) const CONTENT: [&str; 4] = ["content", "value", "text", "parts"];
@@ -97,8 +117,7 @@ impl Said {
                 return Err(format!("`{name}` and `{other}` both hold text, and only one of them can be what is said"));
             }
         }
-        let beside = REASONING.iter().find_map(|name| {
-            let value = fields.get(name)?;
+        let beside = called_reasoning(fields.iter()).into_iter().find_map(|(name, value)| {
             let read = reasoning_in(name, value, is_piece);
             read.as_ref().map_or(true, |read| !read.reasoning.is_empty() || read.is_withheld).then_some(read)
         });
@@ -341,6 +360,7 @@ mod tests {
         check(r#"{"content":null,"thoughts":"t"}"#, "t", "");
         for name in REASONING {
             check(&format!(r#"{{"content":"4","{name}":"t"}}"#), "t", "4");
+            check(&format!(r#"{{"content":"4","{}":"t"}}"#, name.to_uppercase()), "t", "4");
         }
     }
 

@@ -192,6 +192,7 @@ fn one_rule_says_what_was_cut_off() {
         (json!({"prompt": "h", "response": "4", "truncated": true}), "truncated is true"),
         (json!({"prompt": "i", "response": "4", "label": false}), "label is false, which marks a bad answer"),
         (json!({"prompt": "j", "response": "So. <think>4"}), "`<think>` opens in the middle of the answer"),
+        (json!({"prompt": "k", "response": "a <think>b</think> c"}), "`<think>` opens in the middle of the answer"),
     ];
     for (row, words) in &rows {
         refused(&workshop, &row.to_string(), words);
@@ -300,7 +301,8 @@ fn a_teacher_that_hides_its_reasoning_is_told_by_count() {
 #[test]
 fn one_rule_says_which_answers_are_whole() {
     let workshop = Workshop::new();
-    let answers = ["4", "", "<think>4", "Well. <think>4", "<thought>two and two</thought>4", "4"];
+    let answers =
+        ["4", "", "<think>4", "Well. <think>4", "<thought>two and two</thought>4", "4", "So <think>two</think> 4"];
     let rows = (0..answers.len()).map(|number| format!("{{\"question\": \"{number}\"}}\n"));
     workshop.write("prompts.jsonl", &rows.collect::<String>());
     let script = move |request: &Request| match request.method.as_str() {
@@ -332,14 +334,25 @@ fn one_rule_says_which_answers_are_whole() {
     ]);
     assert!(said.contains("exit code: 0"), "{said}");
     assert!(
-        said.contains("kept: 6 of 6 answers, 3 of them not whole (empty, or reasoning that never closes), 6 of them beside what is not"),
+        said.contains("kept: 7 of 7 answers, 4 of them not whole (empty, or reasoning that never closes), 7 of them beside what is not"),
         "{said}"
     );
     assert_eq!(said.matches("it sends `deep_thought` beside its answer, which is not known here").count(), 1, "{said}");
-    assert_eq!(said.matches("`usage.completion_tokens` is no count of tokens").count(), 1, "{said}");
+    // How to mend it is said of what may be text, and not of a count.
+    for (what, may_be_text) in
+        [("it sends `deep_thought`", true), ("`usage.completion_tokens` is no count of tokens", false)]
+    {
+        let told: Vec<&str> = said.lines().filter(|line| line.contains(what)).collect();
+        let [line] = told[..] else { panic!("{what}: {said}") };
+        assert_eq!(
+            line.contains("if it belongs to the answer, stop, and have the server put it"),
+            may_be_text,
+            "{line}"
+        );
+    }
     assert_eq!(teacher.seen().iter().filter(|request| request.method == "POST").count(), answers.len());
     let status = workshop.run(&["trace", "status", "--store", "traces.db"]);
-    assert!(status.contains("3 complete, 3 cut"), "{status}");
+    assert!(status.contains("3 complete, 4 cut"), "{status}");
     let options = [
         "--output-dir",
         "out",
@@ -352,8 +365,28 @@ fn one_rule_says_which_answers_are_whole() {
         "curate.near_duplicates=false",
     ];
     let report = workshop.json(&[&["curate", "--input", "traces.db"], &options[..]].concat());
-    let incomplete = json!({"reason": "incomplete", "seen": 6, "dropped": 3});
+    let incomplete = json!({"reason": "incomplete", "seen": 7, "dropped": 4});
     assert_eq!((&report["kept"], &report["filters"][0]), (&json!(3), &incomplete), "{report}");
+}
+
+/// What fits no shape for another reason than a missing answer ends curation, as it ends training.
+#[test]
+fn a_row_that_says_two_things_lacks_no_answer() {
+    let workshop = Workshop::with_student();
+    for (row, words) in [
+        (json!({"text": "t", "prompt": "q", "response": "a"}), "`text` beside `prompt`, `response`"),
+        (json!({"question": "q", "instruction": "b", "answer": "a"}), "`instruction` and `question`"),
+        (json!({"prompt": "q", "response": "a", "tools": [{"name": "f"}]}), "`tools` beside `prompt`"),
+    ] {
+        refused(&workshop, &row.to_string(), words);
+        let said = workshop.run(&["curate", "--input", "rows.jsonl", "--output-dir", "out"]);
+        assert!(said.contains("exit code: 1") && said.contains(words), "{words:?} is not in {said}");
+    }
+    for row in [json!({"prompt": "q", "response": null, "answer": "4"}), json!({"prompt": "q", "response": null})] {
+        let report =
+            curate(&workshop, &[row, json!({"prompt": "r", "response": "4"})], &["--set", "curate.test_size=0"]);
+        assert_eq!((&report["kept"], &report["filters"][0]["dropped"]), (&json!(1), &json!(1)), "{report}");
+    }
 }
 
 #[test]

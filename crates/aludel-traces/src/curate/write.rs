@@ -15,6 +15,7 @@ use super::trace::{Trace, TraceSource};
 use super::{Judged, Progress, Report};
 use crate::Error;
 use crate::dataset::{self, Columns, Content};
+use crate::said;
 use crate::split::Split;
 
 const TRAIN: &str = "train.jsonl";
@@ -99,7 +100,7 @@ fn columns_of(trace: &Trace, row: &Judged) -> Columns {
         Err(_) => {}
     }
     // What was no part of the row must not become one when it is read again.
-    let is_read = |name: &str| trace.content.is_ok() && dataset::is_read_beside(name);
+    let is_read = |name: &str| trace.content.is_ok() && said::is_reasoning(name);
     columns.take_on(&trace.columns, |name| if is_read(name) { format!("other_{name}") } else { name.to_string() });
     let file = trace.origin.file.file_name().unwrap_or_default().to_string_lossy();
     columns.set_missing("prompt_id", &row.prompt.to_string());

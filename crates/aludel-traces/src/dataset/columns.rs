@@ -5,60 +5,19 @@ use aludel_text::message::{Message, Role};
 
 use super::column_map::ColumnMap;
 use super::messages::{give_reasoning, history_from, messages_from, prompt_from, reply_from, says_nothing};
+use super::pairs::{ANSWER, PROMPTS, RESPONSES, no_text_beside, prompt_of, response_of};
 use super::problem::{Problem, ProblemKind};
 use super::reasoning::{Reasoning, reasoning_named, reasoning_of};
 use super::record::Content;
 use super::{Columns, Json, Kind};
 
-/// A prompt, an answer, and what they are usually called.
-struct PairShape {
-    /// How messages to the user call it.
-    name: &'static str,
-    prompt: &'static str,
-    /// Further text that belongs to the prompt.
-    input: Option<&'static str>,
-    response: &'static str,
-    /// In the traces' own shape a row may consist of reasoning alone.
-    reasoning_suffices: bool,
-}
-
-/// In order of precedence; `messages` and `conversations` come before, `text` after.
-const PAIR_SHAPES: [PairShape; 5] = [
-    PairShape {
-        name: "prompt/reasoning/response",
-        prompt: "prompt",
-        input: None,
-        response: "response",
-        reasoning_suffices: true,
-    },
-    PairShape {
-        name: "prompt/completion",
-        prompt: "prompt",
-        input: None,
-        response: "completion",
-        reasoning_suffices: false,
-    },
-    PairShape {
-        name: "instruction/response",
-        prompt: "instruction",
-        input: Some("input"),
-        response: "response",
-        reasoning_suffices: false,
-    },
-    PairShape {
-        name: "instruction/input/output",
-        prompt: "instruction",
-        input: Some("input"),
-        response: "output",
-        reasoning_suffices: false,
-    },
-    PairShape {
-        name: "question/answer",
-        prompt: "question",
-        input: None,
-        response: "answer",
-        reasoning_suffices: false,
-    },
+/// Questions with their answers as data sets usually call them: the name of the shape, its prompt and its response.
+const PAIR_SHAPES: [(&str, [&str; 2]); 5] = [
+    ("prompt/reasoning/response", ["prompt", "response"]),
+    ("prompt/completion", ["prompt", "completion"]),
+    ("instruction/response", ["instruction", "response"]),
+    ("instruction/input/output", ["instruction", "output"]),
+    ("question/answer", ["question", "answer"]),
 ];
 
 pub(super) const SYSTEM_COLUMNS: [&str; 2] = ["system", "system_prompt"];
@@ -86,13 +45,23 @@ const BESIDE_A_QUESTION: [&str; 7] = ["input", "inputs", "context", "passage", "
 /// The same beside a conversation too: what its turns cannot hold.
 const BESIDE_TURNS: [&str; 6] = ["images", "image", "audio", "videos", "tools", "functions"];
 
+/// Those of them that are text, so that it may be any.
+const MAY_SAY_ANYTHING: [&str; 4] = ["input", "inputs", "context", "passage"];
+
+/// Whether a text is a list or an object without members, as tables without types of their own write it.
+fn is_empty_list(value: Json<'_>) -> bool {
+    let text = value.text().ok().flatten().unwrap_or_default();
+    ["[]", "{}", "null", "none"].iter().any(|nothing| text.trim().eq_ignore_ascii_case(nothing))
+}
+
 /// A column that is part of the question and is none of those `used`.
 pub fn left_of_question(row: &Columns, used: &[&str]) -> Option<&'static str> {
     let is_conversation = used.iter().any(|name| ["messages", "conversations"].contains(name));
     let beside_a_question = BESIDE_A_QUESTION.iter().filter(|_| !is_conversation);
     let is_left = |name: &&&'static str| {
-        let held = present(row, name).filter(|(_, value)| !value.is_empty());
-        held.is_some() && !used.contains(*name)
+        let is_nothing =
+            |value: Json<'_>| value.is_empty() || (!MAY_SAY_ANYTHING.contains(*name) && is_empty_list(value));
+        present(row, name).is_some_and(|(_, value)| !is_nothing(value)) && !used.contains(*name)
     };
     beside_a_question.chain(&BESIDE_TURNS).find(is_left).copied()
 }
@@ -162,13 +131,27 @@ pub(super) fn conversation_of(row: &Columns) -> Result<Option<Column<'_>>, Probl
 /// Whether a row that fits no shape asks something and lacks no more than the answer.
 pub(super) fn lacks_answer_only(row: &Columns, columns: Option<&ColumnMap>) -> bool {
     let prompt = columns.and_then(|columns| columns.prompt.as_deref());
-    let usual = ["prompt", "instruction", "question"];
-    let asks = prompt.map_or_else(|| first_present(row, &usual), |name| present(row, name)).is_some();
-    let responses = ["response", "completion", "output", "answer", "reasoning"];
-    let response = columns.and_then(|columns| columns.response.as_deref());
-    let has_column =
-        response.map_or_else(|| responses.iter().any(|name| row.contains(name)), |name| row.contains(name));
-    asks && has_column
+    let asks = prompt.map_or_else(|| first_present(row, &PROMPTS), |name| present(row, name)).is_some();
+    let names_response = columns.is_some_and(|columns| columns.response.is_some());
+    let has_column = has_answer_column(row, columns) || (!names_response && row.contains("reasoning"));
+    asks && has_column && !has_answer(row, columns)
+}
+
+/// Whether a row that could not be read has an answer all the same, so that something else is wrong with it.
+fn has_answer(row: &Columns, columns: Option<&ColumnMap>) -> bool {
+    let is_full = |name: &str| present(row, name).is_some_and(|(_, value)| !value.is_empty());
+    match columns.and_then(|columns| columns.response.as_deref()) {
+        Some(name) => is_full(name),
+        None => RESPONSES.iter().any(|name| is_full(name)) || (is_full("question") && is_full(ANSWER)),
+    }
+}
+
+/// Whether a row has a column for its answer, empty or not.
+fn has_answer_column(row: &Columns, columns: Option<&ColumnMap>) -> bool {
+    match columns.and_then(|columns| columns.response.as_deref()) {
+        Some(name) => row.contains(name),
+        None => RESPONSES.iter().chain([&ANSWER]).any(|name| row.contains(name)),
+    }
 }
 
 fn detected(row: &Columns) -> Result<Found<'_>, Problem> {
@@ -177,16 +160,11 @@ fn detected(row: &Columns) -> Result<Found<'_>, Problem> {
     if let Some(list) = conversation_of(row)? {
         return conversation(list, reasoning, system);
     }
-    match PAIR_SHAPES.iter().find(|shape| shape.fits(row, reasoning.is_some())) {
-        Some(shape) => {
-            let parts = Parts {
-                history: shape.input.and_then(|_| first_present(row, &["history"])),
-                prompt: named(row, "prompt", shape.prompt)?,
-                input: shape.input.and_then(|name| first_present(row, &[name])),
-                response: first_present(row, &[shape.response]),
-                reasoning,
-                system,
-            };
+    match pair_of(row, reasoning.is_some())? {
+        Some((prompt, response)) => {
+            let parts = Parts::new(row, prompt, response, reasoning, system);
+            let columns: Vec<Column<'_>> = [Some(prompt), parts.input, response].into_iter().flatten().collect();
+            no_text_beside(row, &columns)?;
             parts.into_content()
         }
         None => match (first_present(row, &["text"]), reasoning) {
@@ -226,30 +204,29 @@ fn mapped<'a>(row: &'a Columns, columns: &ColumnMap) -> Result<Found<'a>, Proble
     }
     let prompt = match &columns.prompt {
         Some(name) => named(row, "prompt", name)?,
-        None => first_present(row, &["prompt", "instruction", "question"]).ok_or_else(|| no_shape(row))?,
+        None => prompt_of(row)?.ok_or_else(|| no_shape(row))?,
     };
     let response = match &columns.response {
         Some(name) => present(row, name),
-        None => first_present(row, &["response", "completion", "output", "answer"]),
+        None => response_of(row)?,
     };
-    if response.is_none() && reasoning.is_none() {
+    // Reasoning alone is a row in the traces' own shape, where somebody named it, and where the answer's column is there and empty.
+    let is_own = columns.prompt.is_none() && columns.response.is_none() && prompt.0 == "prompt";
+    let is_row = is_own || columns.reasoning.is_some() || has_answer_column(row, Some(columns));
+    if response.is_none() && (reasoning.is_none() || !is_row) {
         return Err(missing_answer(row, columns));
     }
-    let is_instruction = prompt.0 == "instruction";
-    let beside = |name: &str| first_present(row, &[name]).filter(|_| is_instruction);
-    Parts { history: beside("history"), prompt, input: beside("input"), response, reasoning, system }.into_content()
+    Parts::new(row, prompt, response, reasoning, system).into_content()
 }
 
-impl PairShape {
-    fn fits(&self, row: &Columns, has_reasoning: bool) -> bool {
-        let has = |name| present(row, name).is_some();
-        let reasoning_alone = self.reasoning_suffices && has_reasoning && !has("completion");
-        has(self.prompt) && (has(self.response) || reasoning_alone)
-    }
-
-    fn columns(&self) -> Vec<&'static str> {
-        [Some(self.prompt), Some(self.response)].into_iter().flatten().collect()
-    }
+/// The question and the answer of a row; in the traces' own shape it may consist of reasoning alone.
+fn pair_of(row: &Columns, has_reasoning: bool) -> Result<Option<(Column<'_>, Option<Column<'_>>)>, Problem> {
+    // Beside `prompt` alone, `answer` is one to compare with.
+    let is_learnt = |(name, _): &Column<'_>| *name != ANSWER || present(row, "question").is_some();
+    let response = response_of(row)?.filter(is_learnt);
+    let is_pair = response.is_some() || (has_reasoning && present(row, "prompt").is_some());
+    let prompt = if is_pair { prompt_of(row)? } else { None };
+    Ok(prompt.map(|prompt| (prompt, response)))
 }
 
 pub(super) type Column<'a> = (&'a str, Json<'a>);
@@ -266,6 +243,17 @@ struct Parts<'a> {
 }
 
 impl<'a> Parts<'a> {
+    fn new(
+        row: &'a Columns,
+        prompt: Column<'a>,
+        response: Option<Column<'a>>,
+        reasoning: Option<Reasoning<'a>>,
+        system: Option<Column<'a>>,
+    ) -> Parts<'a> {
+        let beside = |name: &str| first_present(row, &[name]).filter(|_| prompt.0 == "instruction");
+        Parts { history: beside("history"), prompt, input: beside("input"), response, reasoning, system }
+    }
+
     fn into_content(self) -> Result<Found<'a>, Problem> {
         let parts = [self.history, Some(self.prompt), self.input, self.response, self.system];
         let mut columns: Vec<&str> = parts.into_iter().flatten().map(|(name, _)| name).collect();
@@ -410,7 +398,7 @@ pub(super) fn no_shape(row: &Columns) -> Problem {
     let lists: [(&str, Vec<&str>); 3] =
         [("messages", vec!["messages"]), ("conversations", vec!["conversations"]), ("text", vec!["text"])];
     let shapes: Vec<(&str, Vec<&str>)> =
-        PAIR_SHAPES.iter().map(|shape| (shape.name, shape.columns())).chain(lists).collect();
+        PAIR_SHAPES.iter().map(|(name, columns)| (*name, columns.to_vec())).chain(lists).collect();
     // An exact name counts for more than one that differs in case only; the first of equals wins, by precedence.
     let score = |names: &[&str]| -> usize {
         let points = names.iter().map(|name| match (present(row, name), other_case(row, name)) {
@@ -442,7 +430,7 @@ pub(super) fn no_shape(row: &Columns) -> Problem {
     }
     let known: Vec<&str> = ["messages", "conversations"]
         .into_iter()
-        .chain(PAIR_SHAPES.iter().map(|shape| shape.name))
+        .chain(PAIR_SHAPES.iter().map(|(name, _)| *name))
         .chain(["text"])
         .collect();
     detail.push_str(&format!(

@@ -11,11 +11,27 @@ use crate::teacher::Finish;
 const REASONS: [&str; 5] = ["finishreason", "finishreasons", "donereason", "stopreason", "nativefinishreason"];
 
 /// Where LangChain and others keep what a server said beside its answer.
-const HOLDERS: [&str; 2] = ["response_metadata", "generation_info"];
+const HOLDERS: [&str; 4] = ["response_metadata", "generation_info", "metadata", "meta"];
 
 /// Truth values that say that an answer is not whole, and others that say that it is.
-const CUT: [&str; 3] = ["truncated", "is_truncated", "was_truncated"];
-const WHOLE: [&str; 5] = ["is_complete", "complete", "completed", "is_finished", "finished"];
+const CUT: [&str; 7] =
+    ["truncated", "is_truncated", "was_truncated", "partial", "is_partial", "incomplete", "is_incomplete"];
+const WHOLE: [&str; 9] = [
+    "is_complete",
+    "complete",
+    "completed",
+    "is_finished",
+    "finished",
+    "done",
+    "is_done",
+    "end_turn",
+    "is_reasoning_complete",
+];
+/// Truth values that say that it was given up.
+const GIVEN_UP: [&str; 2] = ["aborted", "is_aborted"];
+
+/// All that was sampled for a question, of which the row has one: lists beside it speak of these, one member for each.
+const SAMPLES: &str = "generations";
 
 /// A word on the whole, as OpenAI's newer protocol has it and `aludel trace export --all` writes it.
 const STATUS: &str = "status";
@@ -26,7 +42,7 @@ const STATUS_FAILED: [&str; 7] = ["failed", "failure", "error", "errored", "canc
 pub(super) fn is_mark((name, value): (&str, Json<'_>)) -> bool {
     match () {
         () if place(name).is_some() => true,
-        () if CUT.contains(&name) || WHOLE.contains(&name) => truth(value).is_some(),
+        () if CUT.contains(&name) || WHOLE.contains(&name) || GIVEN_UP.contains(&name) => value.truth().is_some(),
         () if name == STATUS => value.kind() == Kind::Text,
         () => HOLDERS.contains(&name) && value.kind() == Kind::Object,
     }
@@ -34,9 +50,12 @@ pub(super) fn is_mark((name, value): (&str, Json<'_>)) -> bool {
 
 /// What the marks among these members say against the answer; what no limit explains comes first.
 pub(super) fn flaw_in<'a>(members: impl Iterator<Item = (&'a str, Json<'a>)>) -> Option<Flaw> {
+    let members: Vec<(&str, Json<'a>)> = members.filter(|(_, value)| !value.is_empty()).collect();
+    let has_samples = members.iter().any(|(name, value)| *name == SAMPLES && value.kind() == Kind::List);
+    let is_of_samples = |value: &Json<'_>| has_samples && value.kind() == Kind::List;
     let mut reasons: Vec<(usize, String, Json<'a>)> = Vec::new();
     let mut flaws = Vec::new();
-    for (name, value) in members.filter(|(_, value)| !value.is_empty()) {
+    for (name, value) in members.into_iter().filter(|(_, value)| !is_of_samples(value)) {
         if let Some(place) = place(name) {
             reasons.push((place, name.to_owned(), value));
         } else if HOLDERS.contains(&name) {
@@ -99,10 +118,11 @@ fn words_of(name: &str, value: Json<'_>) -> Option<Result<String, Flaw>> {
 }
 
 fn mark(name: &str, value: Json<'_>) -> Option<Flaw> {
-    let is_bad = |bad: bool| (truth(value) == Some(bad)).then_some(true);
+    let is_bad = |bad: bool| (value.truth() == Some(bad)).then_some(true);
     let is_cut = match name {
         _ if CUT.contains(&name) => is_bad(true)?,
         _ if WHOLE.contains(&name) => is_bad(false)?,
+        _ if GIVEN_UP.contains(&name) => !is_bad(true)?,
         STATUS => {
             let words = value.text().ok().flatten()?.trim().to_ascii_lowercase().replace(['-', ' '], "_");
             match words.as_str() {
@@ -114,19 +134,6 @@ fn mark(name: &str, value: Json<'_>) -> Option<Flaw> {
         _ => return None,
     };
     Some(Flaw { detail: format!("{name} is {}", value.written()), is_cut })
-}
-
-/// A truth value; tables without types of their own write it as text.
-pub(super) fn truth(value: Json<'_>) -> Option<bool> {
-    let text = match value.kind() {
-        Kind::Truth | Kind::Text => value.scalar().ok().flatten()?,
-        _ => return None,
-    };
-    match text.trim() {
-        text if text.eq_ignore_ascii_case("true") => Some(true),
-        text if text.eq_ignore_ascii_case("false") => Some(false),
-        _ => None,
-    }
 }
 
 #[cfg(test)]
@@ -146,6 +153,9 @@ mod tests {
             r#"{"finish_reason":"stop","stop_reason":"</answer>"}"#,
             r#"{"finish_reason":"none","stop_reason":null,"finish_reasons":["stop",null]}"#,
             r#"{"truncated":false,"is_complete":true,"status":"completed"}"#,
+            r#"{"generations":["a","b"],"finish_reasons":["stop","length"],"is_reasoning_complete":[true,false]}"#,
+            r#"{"finish_reason":"FinishReason.STOP","end_turn":true}"#,
+            r#"{"truncated":0,"done":1,"partial":"no","aborted":"FALSE","metadata":{"finish_reason":"stop","x":1},"meta":"length"}"#,
             r#"{"truncated":"a text","complete":7,"status":"draft","finished":null}"#,
             r#"{"response_metadata":{"finish_reason":"stop","model_name":"m"}}"#,
             r#"{"finish_reason":{"type":"stop","matched":5}}"#,
@@ -175,6 +185,22 @@ mod tests {
             (r#"{"finish_reasons":["stop","length"]}"#, r#"finish_reasons is "length""#, true),
             (r#"{"finish_reason":{"type":"length","length":9}}"#, r#"finish_reason is "length""#, true),
             (r#"{"truncated":true}"#, "truncated is true", true),
+            (
+                r#"{"generations":["a","b"],"finish_reasons":["stop"],"finish_reason":"length"}"#,
+                r#"finish_reason is "length""#,
+                true,
+            ),
+            (r#"{"generations":"a text","finish_reasons":["stop","length"]}"#, r#"finish_reasons is "length""#, true),
+            (r#"{"finish_reason":"FinishReason.MAX_TOKENS"}"#, r#"finish_reason is "FinishReason.MAX_TOKENS""#, true),
+            (r#"{"is_reasoning_complete":false}"#, "is_reasoning_complete is false", true),
+            (r#"{"end_turn":false}"#, "end_turn is false", true),
+            (r#"{"truncated":1}"#, "truncated is 1", true),
+            (r#"{"complete":"no"}"#, r#"complete is "no""#, true),
+            (r#"{"done":false}"#, "done is false", true),
+            (r#"{"partial":"Yes"}"#, r#"partial is "Yes""#, true),
+            (r#"{"incomplete":"1"}"#, r#"incomplete is "1""#, true),
+            (r#"{"aborted":true}"#, "aborted is true", false),
+            (r#"{"metadata":{"finish_reason":"length"}}"#, r#"metadata.finish_reason is "length""#, true),
             (r#"{"is_complete":"False"}"#, r#"is_complete is "False""#, true),
             (r#"{"completed":false}"#, "completed is false", true),
             (r#"{"status":"incomplete"}"#, r#"status is "incomplete""#, true),

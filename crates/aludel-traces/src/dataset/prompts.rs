@@ -8,6 +8,7 @@ use aludel_text::message::{Message, Role};
 use super::column_map::ColumnMap;
 use super::columns::{self, Column, first_present, named, text_of};
 use super::messages::{history_from, messages_from, prompt_from};
+use super::pairs;
 use super::problem::{Problem, ProblemKind};
 use super::read::RawRow;
 use super::{Columns, Provenance, ReadOptions, Records, Unusable, open, parse};
@@ -90,10 +91,6 @@ fn prompt_of(raw: RawRow, map: Option<&ColumnMap>) -> Result<(Vec<Message>, Colu
 }
 
 fn asked<'a>(row: &'a Columns, map: Option<&ColumnMap>) -> Result<(Vec<Message>, Vec<&'a str>), Problem> {
-    let part = |part: &str, name: Option<&String>, usual: &[&str]| match name {
-        Some(name) => named(row, part, name).map(Some),
-        None => Ok(first_present(row, usual)),
-    };
     let system = columns::system_named(row, map.and_then(|map| map.system.as_deref()))?;
     let names_prompt = map.is_some_and(|map| map.prompt.is_some() || map.text.is_some());
     let list = match map.and_then(|map| map.messages.as_ref()) {
@@ -106,9 +103,11 @@ fn asked<'a>(row: &'a Columns, map: Option<&ColumnMap>) -> Result<(Vec<Message>,
         return Ok((question(messages_from(list)?, system)?, used));
     }
     let name = map.and_then(|map| map.prompt.as_ref().or(map.text.as_ref()));
-    let Some(prompt) = part("prompt", name, &["prompt", "instruction", "question", "text"])? else {
-        return Err(columns::no_shape(row));
+    let prompt = match name {
+        Some(name) => Some(named(row, "prompt", name)?),
+        None => pairs::prompt_of(row)?.or_else(|| first_present(row, &["text"])),
     };
+    let Some(prompt) = prompt else { return Err(columns::no_shape(row)) };
     let is_instruction = prompt.0 == "instruction";
     let beside = |name: &str| first_present(row, &[name]).filter(|_| is_instruction);
     let (history, input) = (beside("history"), beside("input"));

@@ -3,12 +3,7 @@
 use super::Columns;
 use super::columns::{Column, present, unseen};
 use super::problem::{Problem, ProblemKind};
-use crate::said::{REASONING, no_setting, reasoning_in, text_of};
-
-/// Whether a column of this name would be read as part of a row that holds its messages or its text already.
-pub(crate) fn is_read_beside(name: &str) -> bool {
-    REASONING.contains(&name)
-}
+use crate::said::{called_reasoning, no_setting, reasoning_in, text_of};
 
 /// The reasoning of a row, and all the columns that say it.
 pub(super) struct Reasoning<'a> {
@@ -18,14 +13,13 @@ pub(super) struct Reasoning<'a> {
 
 /// The first column called like reasoning that holds some. Others that are empty or say the same belong to it.
 pub(super) fn reasoning_of(row: &Columns) -> Result<Option<Reasoning<'_>>, Problem> {
-    let columns: Vec<Column<'_>> = REASONING.iter().filter_map(|name| present(row, name)).collect();
-    Reasoning::in_columns(&columns)
+    Reasoning::in_columns(&called_reasoning(row.iter()))
 }
 
 /// The reasoning in the column that somebody named. Where that is empty, no other may hold some that nobody sees.
 pub(super) fn reasoning_named<'a>(row: &'a Columns, name: &str) -> Result<Option<Reasoning<'a>>, Problem> {
     let own = present(row, name).map(|column| Reasoning::in_columns(&[column])).transpose()?.flatten();
-    let other = REASONING.iter().filter(|other| **other != name).filter_map(|other| present(row, other));
+    let other = called_reasoning(row.iter()).into_iter().filter(|(other, _)| *other != name);
     let mut full = other.filter(|column| matches!(Reasoning::in_columns(&[*column]), Ok(Some(_))));
     match (own, full.next()) {
         (None, Some((other, _))) => Err(unseen("reasoning", name, other)),

@@ -101,23 +101,73 @@ fn shared_traces_are_read() {
 #[test]
 fn precedence_is_as_documented() {
     let both = json!([{"role": "user", "content": "m"}, {"role": "assistant", "content": "n"}]);
-    let mut row = json!({
-        "messages": both, "prompt": "p", "reasoning": "r", "response": "s", "completion": "t", "instruction": "i", "output": "o",
-        "question": "q", "answer": "a", "text": "x"
-    });
-    let mut next = |gone: &[&str], wanted: &[Message]| {
-        for name in gone {
-            row.as_object_mut().unwrap().remove(*name);
-        }
-        check(row.clone(), wanted);
-    };
-    next(&[], &[user("m"), thought("r", "n")]);
-    next(&["messages"], &[user("p"), thought("r", "s")]);
-    next(&["response"], &[user("p"), thought("r", "t")]);
-    next(&["completion", "prompt", "reasoning"], &[user("i"), Message::assistant("o")]);
-    next(&["instruction"], &[user("q"), Message::assistant("a")]);
+    let row = json!({"messages": both, "prompt": "p", "reasoning": "r", "response": "s", "output": "o", "text": "x"});
+    check(row, &[user("m"), thought("r", "n")]);
     // A null is an absent column.
     check(json!({"messages": null, "question": "q", "answer": "a"}), &[user("q"), Message::assistant("a")]);
+}
+
+#[test]
+fn two_columns_for_one_part_say_the_same_or_are_refused() {
+    let plain = [user("q"), Message::assistant("a")];
+    for row in [
+        json!({"question": "q", "response": "a", "answer": "4"}),
+        json!({"prompt": "q", "completion": "a", "answer": 4}),
+        json!({"instruction": "q", "output": "a", "answer": "4"}),
+        json!({"question": "q", "solution": "a", "answer": "4"}),
+        json!({"prompt": "q", "solution": "a", "answer": "4"}),
+        json!({"question": "q", "solution": "", "answer": "a"}),
+        json!({"prompt": "q", "response": "a", "solution": "other", "answer": "4"}),
+        json!({"prompt": "q", "question": "q ", "response": "a", "output": " a"}),
+        json!({"prompt": "q", "response": "", "completion": "a", "output": null}),
+        json!({"prompt": "q", "response": "a", "completion": true, "output": {"tokens": 7}}),
+        json!({"instruction": "q", "input": "", "output": "a", "text": "Below is…\n### Instruction:\nq\n### Response:\na"}),
+        json!({"prompt": "q", "response": "a", "text": "a"}),
+    ] {
+        check(row, &plain);
+    }
+    let turns = json!([{"role": "system", "content": "s"}, {"role": "user", "content": "q"}]);
+    check(
+        json!({"prompt": turns, "question": "q", "response": "a"}),
+        &[Message::system("s"), user("q"), Message::assistant("a")],
+    );
+    // The right answer is carried along.
+    let (records, _) = read(br#"{"question":"q","response":"","answer":"4"}"#, &ReadOptions::default());
+    assert!(records[0].as_ref().unwrap_err().to_string().contains("both empty"));
+    for (row, columns_named) in [
+        (
+            json!({"instruction": "q", "output": "long", "response": "x"}),
+            ["`response` and `output`", "response = \"response\""],
+        ),
+        (
+            json!({"prompt": "q", "completion": "b", "response": "a"}),
+            ["`response` and `completion`", "response = \"response\""],
+        ),
+        (
+            json!({"prompt": "q", "instruction": "b", "response": "a"}),
+            ["`prompt` and `instruction`", "prompt = \"prompt\""],
+        ),
+        (
+            json!({"prompt": "q", "response": "a", "output": "<think>r</think>a"}),
+            ["`response` and `output`", "data.columns"],
+        ),
+        (
+            json!({"text": "t", "prompt": "q", "response": "a"}),
+            ["`text` beside `prompt`, `response`", "text = \"text\""],
+        ),
+        (
+            json!({"text": "passage", "question": "q", "answer": "a"}),
+            ["`text` beside `question`, `answer`", "data.columns"],
+        ),
+    ] {
+        check_error(
+            row.to_string().as_bytes(),
+            &ReadOptions::default(),
+            &[columns_named[0], columns_named[1], "do not say the same"],
+        );
+    }
+    let row = json!({"text": "t", "prompt": "q", "instruction": "b", "completion": "b", "response": "a"});
+    check_with(&columns(&[("prompt", "prompt"), ("response", "response")]), row, &plain);
 }
 
 #[test]
@@ -186,7 +236,15 @@ fn columns_can_be_named() {
         &["line 1", "`prompt` is column `Problem`", "`Complex_CoT`"],
     );
     wrong(&[("prompt", "Question"), ("response", "Reply")], &["no `Reply`", "`Response`"]);
-    wrong(&[("prompt", "Question"), ("response", "Response"), ("reasoning", "COT")], &["`COT`", "none of the 1 rows"]);
+    check_with(
+        &columns(&[("system", "s")]),
+        json!({"prompt": "q", "cot": "r", "s": "t"}),
+        &[Message::system("t"), user("q"), thought("r", "")],
+    );
+    let named = [("prompt", "Question"), ("response", "Response"), ("reasoning", "why")];
+    wrong(&named, &["`why`", "is empty here, and `Complex_CoT` is not"]);
+    let row = json!({"Question": "q", "Response": "a"}).to_string();
+    check_error(row.as_bytes(), &columns(&named), &["`why`", "none of the 1 rows"]);
     wrong(&[("prompt", "Question")], &["no known answer column"]);
 }
 

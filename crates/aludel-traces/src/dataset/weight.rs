@@ -4,13 +4,13 @@
 use aludel_files::shortened;
 
 use super::Columns;
-use super::ended::truth;
 use crate::json::{Fields, Json, Kind};
 
 /// How much a turn counts: OpenAI, mistral-finetune and Together (`weight`), axolotl (`train`, `training`), ms-swift (`loss`,
 /// `loss_scale`) and others.
 const WEIGHTS: &[&str] = &[
     "weight",
+    "weights",
     "loss_weight",
     "loss_scale",
     "loss",
@@ -27,9 +27,9 @@ const MASKS: &[&str] = &["masked", "mask", "ignore", "ignore_loss", "no_loss", "
 const DETAILS: &[&str] = &["train_detail", "training_detail"];
 
 /// How much a whole row counts.
-const ROW_WEIGHTS: &[&str] = &["weight", "loss_weight", "sample_weight", "example_weight", "loss_mask"];
-/// The same as truth values. A column of such a name that holds anything else may be the row's split or a masked text, and is none.
-const ROW_TRUTHS: [(&str, bool); 3] = [("train", true), ("trainable", true), ("masked", false)];
+const ROW_WEIGHTS: &[&str] = &["weight", "weights", "loss_weight", "sample_weight", "example_weight", "loss_mask"];
+/// That a row was taken back, or refused by those who reviewed it.
+const ROW_TAKEN_BACK: [(&str, bool); 2] = [("deleted", true), ("review_result", false)];
 
 /// Beyond it one row would be all that a step learns, and a larger one is rather an id or a size.
 const LARGEST: f32 = 1000.0;
@@ -89,9 +89,12 @@ pub(super) fn weight_of_row(columns: &Columns) -> Result<Option<f32>, String> {
 /// The column that says that nothing of a row is learnt, and what it says.
 pub(super) fn unlearnt(columns: &Columns) -> Option<String> {
     let is_zero = |name: &&str| columns.get(name).is_some_and(|value| number(name, value) == Ok(0.0));
-    let is_masked = |(name, learnt): &(&str, bool)| columns.get(name).and_then(truth) == Some(!learnt);
-    let masks = ROW_TRUTHS.iter().filter(|mask| is_masked(mask)).map(|(name, _)| name);
-    let name = ROW_WEIGHTS.iter().filter(|name| is_zero(name)).chain(masks).next()?;
+    // What else messages know counts as a truth value alone: a column of such a name may be the row's split, a masked text or a measured loss.
+    let truths = WEIGHTS.iter().filter(|name| !ROW_WEIGHTS.contains(name)).map(|name| (*name, false));
+    let all = truths.chain(MASKS.iter().map(|name| (*name, true))).chain(ROW_TAKEN_BACK);
+    let says = |(name, against): &(&str, bool)| columns.get(name).and_then(Json::truth) == Some(*against);
+    let mut masks = all.filter(says).map(|(name, _)| name);
+    let name = ROW_WEIGHTS.iter().copied().find(is_zero).or_else(|| masks.next())?;
     Some(format!("{name} is {}", columns.get(name)?.written()))
 }
 
@@ -99,8 +102,8 @@ fn number(name: &str, value: Json<'_>) -> Result<f32, String> {
     let text = value.scalar().map_err(|no_text| format!("`{name}` holds {no_text}"))?;
     // Tables without types of their own write numbers and truth values as text.
     let found = text.and_then(|text| match text.trim().to_ascii_lowercase().as_str() {
-        "true" => Some(1.0),
-        "false" => Some(0.0),
+        "true" | "yes" => Some(1.0),
+        "false" | "no" => Some(0.0),
         number => number.parse::<f32>().ok(),
     });
     found.filter(|weight| (0.0..=LARGEST).contains(weight)).ok_or_else(|| {

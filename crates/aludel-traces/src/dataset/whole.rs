@@ -6,7 +6,7 @@ use aludel_text::thinking::{Inline, inline};
 
 use super::{Columns, Content, ended, weight};
 use crate::json::Json;
-use crate::said::{REASONING, Said, reasoning_in, reasoning_tokens};
+use crate::said::{Said, is_reasoning, reasoning_in, reasoning_tokens};
 use crate::teacher::Answer;
 
 /// What a row lacks.
@@ -20,7 +20,7 @@ pub struct Flaw {
 
 /// Why a row is not whole, or `None` if it is.
 pub fn flaw(content: &Content, columns: &Columns) -> Option<Flaw> {
-    marked(columns).or_else(|| open_reasoning(content)).or_else(|| no_answer(content))
+    marked(content, columns).or_else(|| open_reasoning(content)).or_else(|| no_answer(content))
 }
 
 /// Why an answer of a teacher's is not whole, by the rule for rows.
@@ -61,7 +61,7 @@ pub(super) fn hides_reasoning(content: &Content, row: &Columns) -> bool {
             return false;
         }
         let says = |said: Result<Said, String>| said.is_ok_and(|said| said.is_withheld);
-        match REASONING.contains(&name) {
+        match is_reasoning(name) {
             true => says(reasoning_in(name, value, false)),
             false => value.items().iter().any(|message| says(Said::of(&message.fields(), false))),
         }
@@ -70,12 +70,23 @@ pub(super) fn hides_reasoning(content: &Content, row: &Columns) -> bool {
 }
 
 /// What the row's own columns say against its answer.
-fn marked(columns: &Columns) -> Option<Flaw> {
-    // KTO marks answers that are not to be learnt so; a class is no truth value.
-    let is_bad = columns.get("label").is_some_and(|label| label.written() == "false");
-    let bad = is_bad.then(|| "label is false, which marks a bad answer".to_string());
+fn marked(content: &Content, columns: &Columns) -> Option<Flaw> {
+    let bad = bad_answer(columns, matches!(content, Content::Text(_)));
     let unlearnt = bad.or_else(|| weight::unlearnt(columns)).map(|detail| Flaw { detail, is_cut: false });
     unlearnt.or_else(|| ended::flaw_in(columns.iter()))
+}
+
+/// KTO marks answers that are not to be learnt so. Another number or word is a class, and so is a number beside plain text.
+fn bad_answer(columns: &Columns, is_text: bool) -> Option<String> {
+    const LABELS: [&str; 3] = ["label", "kto_label", "kto_tag"];
+    let is_bad = |(name, value): &(&str, Json<'_>)| {
+        let is_class = is_text
+            && !["true", "false"].iter().any(|word| value.written().trim_matches('"').eq_ignore_ascii_case(word));
+        LABELS.contains(name) && !is_class && value.truth() == Some(false)
+    };
+    let (name, value) = columns.iter().find(is_bad)?;
+    let mend = if value.written() == "false" { "" } else { "; call the column otherwise if it is a class" };
+    Some(format!("{name} is {}, which marks a bad answer{mend}", value.written()))
 }
 
 fn open_reasoning(content: &Content) -> Option<Flaw> {

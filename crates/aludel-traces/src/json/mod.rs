@@ -126,6 +126,19 @@ impl<'a> Json<'a> {
         }
     }
 
+    /// What it says as a truth value. Tables without types of their own write it as text or as a number.
+    pub fn truth(self) -> Option<bool> {
+        match self.scalar().ok().flatten()?.trim().to_ascii_lowercase().as_str() {
+            "true" | "yes" => Some(true),
+            "false" | "no" => Some(false),
+            number => match number.parse::<f32>().ok()? {
+                0.0 => Some(false),
+                1.0 => Some(true),
+                _ => None,
+            },
+        }
+    }
+
     /// The bytes of a string, a half of a pair as three of them; see [`joined`].
     pub(crate) fn wide(self) -> Option<Vec<u8>> {
         (self.kind() == Kind::Text).then(|| serde_json::from_str(self.written()).map(|Wide(bytes)| bytes).ok())?

@@ -18,6 +18,7 @@ use super::snapshot::{Snapshot, Stored};
 use crate::Error;
 use crate::curate::{Trace, TraceSource, trace_of};
 use crate::dataset::{self, Columns, Provenance};
+use crate::said;
 
 /// A store's traces as rows: all of them, or those that are complete.
 pub struct Rows {
@@ -118,7 +119,7 @@ impl Rows {
         for (name, value) in stored.columns.iter() {
             let mut free = name.to_string();
             // A prompt's own column must neither take the place of one of these nor be read as part of the answer.
-            while row.contains(&free) || PARTS.contains(&free.as_str()) || dataset::is_read_beside(&free) {
+            while row.contains(&free) || PARTS.contains(&free.as_str()) || said::is_reasoning(&free) {
                 free.insert_str(0, "prompt_");
             }
             row.set(&free, &value);
@@ -132,13 +133,18 @@ const MEND: &str = "`aludel trace --replace-damaged` with the same settings asks
     `aludel trace export --skip-damaged` writes the others";
 
 /// Names that play a part in a trace, whether a row has them or not.
-const PARTS: [&str; 16] = [
+const PARTS: [&str; 21] = [
     "prompt",
+    "instruction",
+    "question",
+    "text",
     "system",
     "system_prompt",
     "messages",
     "conversations",
     "response",
+    "completion",
+    "output",
     "finish_reason",
     "teacher",
     "sampling",

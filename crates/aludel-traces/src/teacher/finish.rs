@@ -80,7 +80,9 @@ impl Finish {
 /// Words without case and without the ways to part them.
 pub(super) fn plain(words: &str) -> String {
     let words = words.trim().to_ascii_lowercase().replace(['-', ' ', '.'], "_");
-    words.strip_prefix("finish_reason_").map(str::to_owned).unwrap_or(words)
+    // Gemini's constants, and Python's way to write a member of an enumeration.
+    let bare = ["finish_reason_", "finishreason_"].iter().find_map(|prefix| words.strip_prefix(prefix));
+    bare.map(str::to_owned).unwrap_or(words)
 }
 
 #[cfg(test)]
@@ -89,9 +91,18 @@ mod tests {
 
     #[test]
     fn words_mean_the_same_in_any_case() {
-        for words in
-            ["stop", "STOP", "Stop", " stop ", "eos_token", "EOS", "end_turn", "FINISH_REASON_STOP", "COMPLETE"]
-        {
+        for words in [
+            "stop",
+            "STOP",
+            "Stop",
+            " stop ",
+            "eos_token",
+            "EOS",
+            "end_turn",
+            "FINISH_REASON_STOP",
+            "FinishReason.STOP",
+            "COMPLETE",
+        ] {
             assert_eq!(Finish::of(words), Finish::Stop, "{words}");
         }
         for words in ["length", "LENGTH", "MAX_TOKENS", "max_tokens", "max-tokens", "model_length", "ERROR_LIMIT"] {

@@ -98,7 +98,8 @@ pub(super) fn add(message: Json<'_>, is_piece: bool, gathered: &mut Gathered) ->
     let is_text = |value: Json<'_>| !matches!(value.kind(), Kind::Number | Kind::Truth);
     for (name, _) in beside::unknown(&fields).filter(|(name, value)| is_text(*value) && !CALLS.contains(name)) {
         gathered.leave(format!(
-            "it sends `{}` beside its answer, which is not known here, and is left out",
+            "it sends `{}` beside its answer, which is not known here, and is left out; if it belongs to the answer, stop, and have the \
+             server put it into `content`, or its reasoning into `reasoning_content`",
             shortened(name, 40).escape_debug()
         ));
     }

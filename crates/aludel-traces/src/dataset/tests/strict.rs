@@ -52,6 +52,7 @@ fn reasoning_between_tags_of_any_model_is_reasoning() {
     assert_eq!(cut.flaw, Some(Flaw { detail: "the reasoning is never closed".to_string(), is_cut: true }));
     for (text, words) in [
         ("Well. <think>r", "column `response`: `<think>` opens in the middle of the answer and is never closed"),
+        ("a <think>b</think> c", "column `response`: `<think>` opens in the middle of the answer"),
         ("<think>r</think>a</think>b", "column `response`: `</think>` stands behind the end of the reasoning"),
         ("As XML: <reasoning>r</reasoning>", "column `response`: `<reasoning>` opens in the middle"),
     ] {
@@ -118,8 +119,11 @@ fn a_row_that_says_two_things_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("data.jsonl");
     fs::write(&path, both(with(json!({}))["messages"].clone(), turns("b")).to_string()).unwrap();
-    let said = open_prompts(&[path], &usual()).unwrap().next().unwrap().unwrap_err().to_string();
+    let said = open_prompts(std::slice::from_ref(&path), &usual()).unwrap().next().unwrap().unwrap_err().to_string();
     assert!(said.contains("they do not say the same"), "{said}");
+    fs::write(&path, json!({"prompt": "q", "instruction": "b"}).to_string()).unwrap();
+    let said = open_prompts(std::slice::from_ref(&path), &usual()).unwrap().next().unwrap().unwrap_err().to_string();
+    assert!(said.contains("`prompt` and `instruction`, and they do not say the same"), "{said}");
 
     let speaks = |role: &str, from: &str| json!({"messages": [{"role": "user", "content": "q"}, {"role": role, "from": from, "content": "a"}]});
     check(speaks("assistant", "gpt"), &wanted);
@@ -175,13 +179,16 @@ fn marks_of_a_row_say_whether_it_is_learnt() {
         (json!({"loss_mask": 0, "weight": 2}), Some("loss_mask is 0"), 0.0),
         (json!({"loss_mask": 1, "label": true, "train": true, "masked": false, "truncated": false}), None, 1.0),
         (
-            json!({"train": "train", "label": 0, "masked": "a [MASK]", "status": "final", "truncated": "text"}),
+            json!({"train": "train", "label": "bad", "masked": "a [MASK]", "status": "final", "truncated": "text"}),
             None,
             1.0,
         ),
     ] {
         assert_eq!(flaw(more.clone()), Ok((wanted.map(str::to_string), weight)), "{more}");
     }
+    // Beside plain text a number is a class.
+    let labelled = |label: Value| record(&json!({"text": "t", "label": label})).unwrap().flaw.is_some();
+    assert_eq!([json!(0), json!(false), json!("False")].map(labelled), [false, true, true]);
     for (more, words) in [
         (json!({"loss_mask": [0, 1]}), "column `loss_mask` holds a list, and parts of a row are not weighed"),
         (json!({"weight": "NaN"}), "column `weight` is \"NaN\", and a weight is"),
@@ -204,6 +211,7 @@ fn marks_of_a_message_say_whether_it_counts() {
         json!({"deleted": false, "labels": {"name": ["spam"], "value": [0.0]}, "review_result": true}),
         json!({"finish_reason": "stop", "stop_reason": 151643, "native_finish_reason": "eos"}),
         json!({"info": {"source": "s", "think_content": "r", "answer_content": "a"}, "id": "x"}),
+        json!({"end_turn": true, "finish_reason": "FinishReason.STOP"}),
         json!({"status": "completed", "truncated": false, "response_metadata": {"finish_reason": "stop", "id": "x"}}),
     ] {
         check(with(harmless), &[user("q"), Message::assistant("a")]);
@@ -211,6 +219,9 @@ fn marks_of_a_message_say_whether_it_counts() {
     for (more, words) in [
         (json!({"deleted": true}), "messages[1] has `deleted`: true, which may say that it does not count"),
         (json!({"review_result": false}), "messages[1] has `review_result`: false"),
+        (json!({"deleted": 1}), "messages[1] has `deleted`"),
+        (json!({"partial": "yes"}), "messages[1] was not answered to its end (partial is \"yes\")"),
+        (json!({"done": 0}), "(done is 0)"),
         (json!({"labels": [-100, 7]}), "messages[1] has `labels`, which Aludel does not know"),
         (json!({"truncated": true}), "messages[1] was not answered to its end (truncated is true)"),
         (
@@ -228,4 +239,60 @@ fn marks_of_a_message_say_whether_it_counts() {
 fn half_of_a_pair_in_a_name_that_nobody_reads_is_no_matter() {
     let row = br#"{"question":"q","answer":"a","cut \ud83d":1}"#;
     assert!(read(row, &usual()).0[0].is_ok());
+}
+
+/// OpenR1-Math keeps all that was sampled beside the conversation that it chose.
+#[test]
+fn lists_beside_all_samples_do_not_speak_of_the_row() {
+    let mut row = with(json!({}));
+    let more = json!({"generations": ["a", "b"], "finish_reasons": ["stop", "length"], "is_reasoning_complete": [true, false],
+        "correctness_math_verify": [true, false], "problem": "q", "answer": "4"});
+    row.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    assert_eq!(record(&row).unwrap().flaw, None);
+    row["generations"] = json!(null);
+    assert_eq!(record(&row).unwrap().flaw.unwrap().detail, "finish_reasons is \"length\"");
+}
+
+#[test]
+fn an_empty_list_may_be_written_as_text() {
+    for name in ["tools", "functions", "images", "choices"] {
+        for nothing in ["[]", " {} ", "null", "None", ""] {
+            let mut row = json!({"prompt": "q", "response": "a"});
+            row[name] = json!(nothing);
+            check(row, &[user("q"), Message::assistant("a")]);
+        }
+        let mut row = json!({"prompt": "q", "response": "a"});
+        row[name] = json!("[{\"name\": \"f\"}]");
+        refused(row, &usual(), &format!("`{name}` beside `prompt`"));
+    }
+    refused(json!({"prompt": "q", "response": "a", "input": "[]"}), &usual(), "`input` beside");
+}
+
+#[test]
+fn reasoning_has_its_name_in_any_case() {
+    for name in ["Reasoning", "COT", "reasoning_trace", "deepseek_reasoning", "complex_cot", "Complex_CoT"] {
+        let mut row = json!({"prompt": "q", "response": "a"});
+        row[name] = json!("r");
+        check(row, &[user("q"), thought("r", "a")]);
+        let mut row = with(json!({}));
+        row[name] = json!("r");
+        check(row, &[user("q"), thought("r", "a")]);
+        let mut more = json!({});
+        more[name] = json!("r");
+        check(with(more), &[user("q"), thought("r", "a")]);
+    }
+}
+
+#[test]
+fn raw_text_of_harmony_is_refused_by_name() {
+    for text in [
+        "<|channel|>analysis<|message|>r<|end|><|start|>assistant<|channel|>final<|message|>a",
+        "<|start|>assistant<|channel|>final<|message|>a",
+    ] {
+        let words = "`<|channel|>` with `<|message|>` is the raw text of a Harmony model (gpt-oss)";
+        refused(json!({"prompt": "q", "response": text}), &usual(), &format!("column `response`: {words}"));
+        refused(with(json!({"content": text})), &usual(), &format!("messages[1]: {words}"));
+    }
+    let spoken = "It begins with `<|channel|>analysis<|message|>`.";
+    check(json!({"prompt": "q", "response": spoken}), &[user("q"), Message::assistant(spoken)]);
 }

@@ -114,10 +114,7 @@ fn told(notice: &Notice) -> String {
             "{endpoint}: the model reasons, and the server does not show it, so that these traces hold answers alone; stop and ask \
              for the reasoning (trace.extra_body), or take another teacher"
         ),
-        Notice::Unread { endpoint, what } => format!(
-            "{endpoint}: {what}; if it belongs to the answer, stop, and have the server put it into `content`, or its reasoning into \
-             `reasoning_content`"
-        ),
+        Notice::Unread { endpoint, what } => format!("{endpoint}: {what}"),
         Notice::Skipped { origin, words } => format!("{origin}: not answered: {words}"),
         Notice::Left { origin, words } => format!("{origin}: left for another run: {words}"),
     };
