@@ -1,5 +1,5 @@
 //! Benchmarks by name: where they lie on the Hub, their columns, what is asked around a question and how answers are compared. Fetching
-//! is the caller's business.
+//! is left to the caller.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
