@@ -7,7 +7,7 @@ use std::path::Path;
 
 use aludel_kernels::linear::Precision;
 use aludel_kernels::optim::{self, State};
-use aludel_kernels::{Context, Isa, Mat, Region, rng};
+use aludel_kernels::{Context, Isa, Mat, Region, peak, rng};
 use aludel_model::adapter::{Adapter, AdapterOptions, Init, resolve_targets};
 use aludel_model::decoder::{Active, Attention, Decoder, Hold, Kept, Pass, StepDropout};
 use aludel_model::student::Student;
@@ -28,6 +28,15 @@ pub fn hold(dtype: Dtype) -> Hold {
     }
 }
 
+/// What settings and kernels call the same.
+const NAMED: [(InstructionSet, Isa); 5] = [
+    (InstructionSet::Portable, Isa::Portable),
+    (InstructionSet::Avx2, Isa::Avx2),
+    (InstructionSet::Avx512, Isa::Avx512),
+    (InstructionSet::Avx512Bf16, Isa::Avx512Bf16),
+    (InstructionSet::Amx, Isa::Amx),
+];
+
 /// The settings with what this machine makes of "auto": the instruction set, and the precision that trains fastest on it. A run
 /// records them, so that it goes on as it began.
 ///
@@ -35,15 +44,10 @@ pub fn hold(dtype: Dtype) -> Hold {
 /// [`Error::InstructionSet`]: the processor lacks what is asked for.
 pub fn settled(settings: &StudentSettings) -> Result<StudentSettings> {
     let isa = isa(settings.instruction_set, Isa::supported())?;
-    let instruction_set = match isa {
-        Isa::Portable => InstructionSet::Portable,
-        Isa::Avx2 => InstructionSet::Avx2,
-        Isa::Avx512 => InstructionSet::Avx512,
-        Isa::Avx512Bf16 => InstructionSet::Avx512Bf16,
-        Isa::Amx => InstructionSet::Amx,
-    };
+    let named = NAMED.iter().find(|(_, named)| *named == isa);
+    let instruction_set = named.map_or(settings.instruction_set, |(name, _)| *name);
     let dtype = match settings.dtype {
-        Dtype::Auto if isa.favours_bf16() => Dtype::Bf16,
+        Dtype::Auto if peak::favours_bf16(isa) => Dtype::Bf16,
         Dtype::Auto => Dtype::F32,
         given => given,
     };
@@ -52,16 +56,11 @@ pub fn settled(settings: &StudentSettings) -> Result<StudentSettings> {
 
 /// The instruction set that is meant, of those that are there, the best last.
 fn isa(wanted: InstructionSet, has: &[Isa]) -> Result<Isa> {
-    let wanted = match wanted {
-        InstructionSet::Auto => return Ok(has.last().copied().unwrap_or(Isa::Portable)),
-        InstructionSet::Portable => Isa::Portable,
-        InstructionSet::Avx2 => Isa::Avx2,
-        InstructionSet::Avx512 => Isa::Avx512,
-        InstructionSet::Avx512Bf16 => Isa::Avx512Bf16,
-        InstructionSet::Amx => Isa::Amx,
+    let Some((_, wanted)) = NAMED.iter().find(|(name, _)| *name == wanted) else {
+        return Ok(has.last().copied().unwrap_or(Isa::Portable)); // "auto"
     };
-    match has.contains(&wanted) {
-        true => Ok(wanted),
+    match has.contains(wanted) {
+        true => Ok(*wanted),
         false => {
             let has: Vec<_> = has.iter().map(|isa| isa.name()).collect();
             Err(Error::InstructionSet { wanted: wanted.name(), has: has.join(", ") })
@@ -399,7 +398,7 @@ mod tests {
     fn auto_becomes_what_this_machine_has() {
         let settled = settled(&StudentSettings::default()).unwrap();
         assert_ne!(settled.instruction_set, InstructionSet::Auto);
-        assert_eq!(settled.dtype == Dtype::Bf16, Isa::detect().favours_bf16());
+        assert_eq!(settled.dtype == Dtype::Bf16, peak::favours_bf16(Isa::detect()));
         let given = StudentSettings { dtype: Dtype::F32, instruction_set: InstructionSet::Portable, ..settled };
         assert_eq!(super::settled(&given).unwrap(), given);
         let portable = StudentSettings { dtype: Dtype::Auto, ..given.clone() };

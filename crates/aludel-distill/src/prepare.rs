@@ -13,7 +13,7 @@ use aludel_traces::dataset::{Content, Record, unclosed};
 use crate::error::Result;
 use crate::settings::{LongRows, Recipe};
 
-/// An encoded row and what becomes of it.
+/// An encoded row and how it is handled.
 #[derive(Debug)]
 pub struct Prepared {
     /// The whole row, before any cut; none where it could not be encoded.

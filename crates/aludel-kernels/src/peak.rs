@@ -1,5 +1,5 @@
 //! What the arithmetic units can do when nothing keeps them waiting: multiply-adds between registers, on all threads at
-//! once. The yardstick of a measured utilisation; nothing else uses it.
+//! once. The yardstick of a measured utilisation, and of the choice between precisions.
 
 use std::time::Instant;
 
@@ -20,8 +20,39 @@ pub fn flops(isa: Isa, precision: Precision, threads: usize) -> f64 {
     operations / begun.elapsed().as_secs_f64()
 }
 
+/// Whether products of bf16 are faster than those of f32: on tiles, and where `vdpbf16ps` is not split into slow steps. Measured:
+/// twice the rate of f32 on Zen 4 (`docs/LOG.md`), half of it on Emerald and Granite Rapids. Other processors are
+/// measured, for some milliseconds.
+pub fn favours_bf16(isa: Isa) -> bool {
+    match isa {
+        Isa::Amx => true,
+        Isa::Avx512Bf16 => match vendor() {
+            Some(b"AuthenticAMD") => true,
+            Some(b"GenuineIntel") => false,
+            _ => {
+                let rate = |precision| flops_briefly(isa, precision);
+                rate(Precision::Bf16) > rate(Precision::F32)
+            }
+        },
+        Isa::Portable | Isa::Avx2 | Isa::Avx512 => false,
+    }
+}
+
+/// What the processor calls its maker.
+fn vendor() -> Option<&'static [u8; 12]> {
+    #[cfg(target_arch = "x86_64")]
+    {
+        let leaf = std::arch::x86_64::__cpuid(0);
+        let name = [leaf.ebx, leaf.edx, leaf.ecx].map(u32::to_le_bytes);
+        let known: [&[u8; 12]; 2] = [b"AuthenticAMD", b"GenuineIntel"];
+        known.into_iter().find(|known| known[..] == *name.as_flattened())
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    None
+}
+
 /// [`flops`] of this thread in some milliseconds: enough to tell units apart of which one is twice as fast.
-pub(crate) fn flops_briefly(isa: Isa, precision: Precision) -> f64 {
+fn flops_briefly(isa: Isa, precision: Precision) -> f64 {
     let begun = Instant::now();
     busy(isa, precision, ROUNDS / 30) / begun.elapsed().as_secs_f64()
 }

@@ -2,8 +2,6 @@
 //! Bodies are written with fixed-width arrays so that the compiler vectorises them; the few kernels that need intrinsics
 //! live with their op.
 
-use crate::gemm::Precision;
-
 /// The instruction sets that a kernel may be compiled for, chosen once when a context is made. Each contains those before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Isa {
@@ -68,37 +66,6 @@ impl Isa {
             Isa::Amx => "amx",
         }
     }
-
-    /// Whether products of bf16 are faster than those of f32: on tiles, and where `vdpbf16ps` is not split into slow steps. Measured:
-    /// twice the rate of f32 on Zen 4 (`docs/LOG.md`), half of it on Emerald and Granite Rapids. Other processors are
-    /// measured, for some milliseconds.
-    pub fn favours_bf16(self) -> bool {
-        match self {
-            Isa::Amx => true,
-            Isa::Avx512Bf16 => match vendor() {
-                Some(b"AuthenticAMD") => true,
-                Some(b"GenuineIntel") => false,
-                _ => {
-                    let rate = |precision| crate::peak::flops_briefly(self, precision);
-                    rate(Precision::Bf16) > rate(Precision::F32)
-                }
-            },
-            Isa::Portable | Isa::Avx2 | Isa::Avx512 => false,
-        }
-    }
-}
-
-/// What the processor calls its maker.
-fn vendor() -> Option<&'static [u8; 12]> {
-    #[cfg(target_arch = "x86_64")]
-    {
-        let leaf = std::arch::x86_64::__cpuid(0);
-        let name = [leaf.ebx, leaf.edx, leaf.ecx].map(u32::to_le_bytes);
-        let known: [&[u8; 12]; 2] = [b"AuthenticAMD", b"GenuineIntel"];
-        known.into_iter().find(|known| known[..] == *name.as_flattened())
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    None
 }
 
 /// Defines `fn name(isa: Isa, args…)`: the body, compiled once per instruction set and chosen by `isa`. In the body, the

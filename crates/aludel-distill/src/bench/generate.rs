@@ -117,7 +117,7 @@ struct Bench {
 }
 
 impl Bench {
-    /// Seconds from a prompt of so many tokens to its first answer token.
+    /// Time to first token for a prompt of this length, in seconds.
     fn first_token(&mut self, prompt: usize) -> Result<f64> {
         let begun = Instant::now();
         self.submit(0, prompt, 1)?;

@@ -1,4 +1,4 @@
-//! How fast training and generation are on this machine, on invented tokens. How results are shown is the caller's business.
+//! How fast training and generation are on this machine, on invented tokens. How results are shown is left to the caller.
 
 mod generate;
 mod train;

@@ -1,5 +1,5 @@
 //! Evaluation: problems become samples, samples become scores. It reads downward: what is missing is asked, each sample is judged and
-//! stored as it ends, and what is there is scored. How answers come about is the respondent's business, whether one is right that of
+//! stored as it ends, and what is there is scored. How answers are generated is left to the respondent, whether one is right to
 //! `verify`.
 
 pub mod benchmarks;

@@ -96,7 +96,7 @@ impl<'a> State<'a> {
             BLOCK.max(heads.group()) * BLOCK,
             tile::lhs_len(p, BLOCK.max(heads.group()), BLOCK).max(tile::rhs_len(p, BLOCK, BLOCK)),
             stacked * d,
-            BLOCK * d,
+            stacked * d,
             stacked,
             stacked,
         ]
@@ -176,10 +176,11 @@ impl<'a> State<'a> {
         }
         // as `run_cached` leaves it: queries down
         let ld = heads.padded_dim();
-        for g in (0..heads.group()).rev() {
-            tile::transposed(isa, &self.out[g * BLOCK * d..], BLOCK, (d, m), self.turned, ld);
-            self.out[g * BLOCK * ld..][..m * ld].copy_from_slice(&self.turned[..m * ld]);
+        for g in 0..heads.group() {
+            let to = &mut self.turned[g * BLOCK * ld..];
+            tile::transposed(isa, &self.out[g * BLOCK * d..], BLOCK, (d, m), to, ld);
         }
+        std::mem::swap(&mut self.out, &mut self.turned);
     }
 
     /// Writes `out / sum` and the log-sum-exp of the tile. The rows of two heads lie `stride` apart in the state.

@@ -3,19 +3,15 @@
 use std::ops::Range;
 
 use super::micro::{self, Tile};
-use super::{Init, MR, NR, Precision, Product, Segment};
-use crate::device::{Context, Mat, View};
-use crate::simd::{Isa, prefetch};
+use super::{FEW_ROWS, Init, MR, NR, PANELS_OF_FEW_ROWS, Placed, Precision, Product, Segment, even};
+use crate::device::Context;
+use crate::simd::prefetch;
 
 /// Units of a block of K: one right-hand panel block of it (36 KB) streams from L2. A multiple of [`NR`].
 const KC: usize = 288;
 /// Rows of one task, a multiple of [`MR`]: with [`KC`] the left-hand block (580 KB) stays in L2, and a pass of 1,024 tokens is two
 /// such blocks, for each of which a transposed block of a weight is built once.
 const MC: usize = 516;
-/// Panels of one task, where it has few rows: handing out tasks then costs more than it evens out.
-const PANELS_OF_FEW_ROWS: usize = 2;
-/// So many rows are few.
-const FEW_ROWS: usize = 64;
 /// Units of K from which on a left-hand operand (2 MB for [`MC`] rows) is better read once for several panels.
 const DEEP: usize = 4 * KC;
 /// Floats of C that one task holds in L2 while it goes through several blocks of K: the left-hand block then serves several panels.
@@ -35,54 +31,39 @@ fn groups(product: &Product<'_>, threads: usize) -> usize {
     }
     let row_blocks = rows.div_ceil(MC);
     let groups = panels.div_ceil((TASK_FLOATS / (rows.min(MC) * NR)).max(1));
-    // as many tasks for each thread
-    ((groups * row_blocks).next_multiple_of(threads) / row_blocks).clamp(1, panels.max(1))
+    even(groups, row_blocks, threads, panels)
 }
 
 pub(super) struct Job<'a> {
-    segments: [Option<Segment<'a>>; 2],
-    init: Init,
-    source: Option<View>,
-    c: View,
-    scratch: View,
-    isa: Isa,
+    op: Placed<'a>,
     /// Panels are dealt out in so many groups of almost equal size.
     groups: usize,
 }
 
 impl<'a> Job<'a> {
-    pub(super) fn new(ctx: &Context, product: &Product<'a>, scratch: Mat) -> Job<'a> {
-        let Product { segments, init, c } = *product;
-        Job {
-            segments: segments.map(|segment| Some(Segment::new(ctx, segment?))),
-            init,
-            source: init.source().map(|source| ctx.view(source)),
-            c: ctx.view(c),
-            scratch: ctx.view(scratch),
-            isa: ctx.isa(),
-            groups: groups(product, ctx.threads()),
-        }
+    pub(super) fn new(op: Placed<'a>, product: &Product<'a>, threads: usize) -> Job<'a> {
+        Job { op, groups: groups(product, threads) }
     }
 
     fn row_blocks(&self) -> usize {
-        self.c.rows.div_ceil(MC)
+        self.op.c.rows.div_ceil(MC)
     }
 
     fn panels(&self) -> usize {
-        self.c.cols.div_ceil(NR)
+        self.op.c.cols.div_ceil(NR)
     }
 
     pub(super) fn tasks(&self) -> usize {
-        let is_empty = self.segments.iter().all(Option::is_none);
+        let is_empty = self.op.segments.iter().all(Option::is_none);
         if is_empty { 0 } else { self.row_blocks() * self.groups }
     }
 
     pub(super) fn run(&self, task: usize) {
         let (row_block, group) = (task % self.row_blocks(), task / self.row_blocks());
-        let rows = row_block * MC..self.c.rows.min((row_block + 1) * MC);
+        let rows = row_block * MC..self.op.c.rows.min((row_block + 1) * MC);
         let panels = self.panels() * group / self.groups..self.panels() * (group + 1) / self.groups;
         let mut first = true;
-        for segment in self.segments.iter().flatten() {
+        for segment in self.op.segments.iter().flatten() {
             let units = segment.lhs.precision.units(segment.lhs.k);
             for u0 in (0..units).step_by(KC) {
                 for panel in panels.clone() {
@@ -97,8 +78,8 @@ impl<'a> Job<'a> {
     fn panel(&self, segment: &Segment<'_>, panel: usize, rows: Range<usize>, units: Range<usize>, first: bool) {
         let (lhs, depth) = (segment.lhs, units.len());
         // SAFETY: this row of the thread scratch belongs to the present thread alone.
-        let scratch = bytemuck::cast_slice_mut(unsafe { self.scratch.row_mut(Context::thread_index()) });
-        let right = segment.block(self.isa, panel, units.start, depth, scratch).as_ptr();
+        let scratch = bytemuck::cast_slice_mut(unsafe { self.op.scratch.row_mut(Context::thread_index()) });
+        let right = segment.block(self.op.isa, panel, units.start, depth, scratch).as_ptr();
         for row in rows.clone().step_by(MR) {
             let height = MR.min(lhs.m - row);
             // SAFETY: the left-hand panel that starts at `row` holds `height` times all units from `row` times as many on, of which
@@ -118,11 +99,11 @@ impl<'a> Job<'a> {
     /// Brings near what the tile at `row` and `column` starts from and what it writes: its sums cannot begin before the one is there, and
     /// stores wait for the other.
     fn fetch(&self, row: usize, column: usize) {
-        let source = if let Init::From(_) = self.init { self.source.as_ref() } else { None };
-        for view in source.into_iter().chain([&self.c]) {
-            for r in row..self.c.rows.min(row + MR) {
+        let source = if let Init::From(_) = self.op.init { self.op.source.as_ref() } else { None };
+        for view in source.into_iter().chain([&self.op.c]) {
+            for r in row..self.op.c.rows.min(row + MR) {
                 // SAFETY: within C, or a source of C's shape; nothing is read.
-                prefetch(unsafe { view.ptr.add(r * view.ld + column) }, NR.min(self.c.cols - column));
+                prefetch(unsafe { view.ptr.add(r * view.ld + column) }, NR.min(self.op.c.cols - column));
             }
         }
     }
@@ -130,13 +111,13 @@ impl<'a> Job<'a> {
     /// One register tile: loads what C holds so far, multiplies, stores.
     fn tile(&self, operands: Operands, row: usize, column: usize, first: bool) {
         let Operands { precision, height, depth, left, right } = operands;
-        let columns = NR.min(self.c.cols - column);
+        let columns = NR.min(self.op.c.cols - column);
         // SAFETY: rows `row..row + height` and columns `column..column + columns` lie within C, and only this task writes them;
         // the source of `init` has C's shape (or one row) and is not written. The same holds for the rest of the function.
-        let c = unsafe { self.c.ptr.add(row * self.c.ld + column) };
+        let c = unsafe { self.op.c.ptr.add(row * self.op.c.ld + column) };
         let (from, from_ld): (Option<*const f32>, usize) = if first {
-            match (self.init, self.source) {
-                (Init::Accumulate, _) => (Some(c), self.c.ld),
+            match (self.op.init, self.op.source) {
+                (Init::Accumulate, _) => (Some(c), self.op.c.ld),
                 (Init::From(_), Some(source)) => {
                     // SAFETY: as above.
                     (Some(unsafe { source.ptr.add(row * source.ld + column) }), source.ld)
@@ -146,13 +127,14 @@ impl<'a> Job<'a> {
                 _ => (None, 0),
             }
         } else {
-            (Some(c), self.c.ld)
+            (Some(c), self.op.c.ld)
         };
         let width = columns.div_ceil(16);
-        let tile = Tile { precision, height, width, depth, left, right, right_ld: NR, from, from_ld, c, ld: self.c.ld };
+        let tile =
+            Tile { precision, height, width, depth, left, right, right_ld: NR, from, from_ld, c, ld: self.op.c.ld };
         if columns == 16 * width {
             // SAFETY: the tile lies inside C and the source.
-            unsafe { micro::tile(self.isa, &tile) };
+            unsafe { micro::tile(self.op.isa, &tile) };
             return;
         }
         let mut edge = [[0f32; NR]; MR];
@@ -166,10 +148,10 @@ impl<'a> Job<'a> {
         let target = edge.as_mut_ptr().cast::<f32>();
         let inner = Tile { from: Some(target.cast_const()), from_ld: NR, c: target, ld: NR, ..tile };
         // SAFETY: `edge` is a full tile of its own.
-        unsafe { micro::tile(self.isa, &inner) };
+        unsafe { micro::tile(self.op.isa, &inner) };
         for (r, values) in edge.iter().enumerate().take(height) {
             // SAFETY: `columns` columns of row `r` lie within C.
-            let target = unsafe { std::slice::from_raw_parts_mut(c.add(r * self.c.ld), columns) };
+            let target = unsafe { std::slice::from_raw_parts_mut(c.add(r * self.op.c.ld), columns) };
             target.copy_from_slice(&values[..columns]);
         }
     }

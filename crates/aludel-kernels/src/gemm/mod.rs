@@ -155,8 +155,8 @@ pub(crate) fn gemm_all<const N: usize>(ctx: &mut Context, products: &[Product<'_
         }
         let _span = ctx.span(Kind::Matrix);
         let jobs: [Work<'_>; N] = std::array::from_fn(|i| match uses_tiles[i] {
-            true => Work::Tiles(amx::job::Job::new(ctx, &products[i], scratch)),
-            false => Work::Panels(job::Job::new(ctx, &products[i], scratch)),
+            true => Work::Tiles(amx::job::Job::new(Placed::new(ctx, &products[i], scratch), &products[i], threads)),
+            false => Work::Panels(job::Job::new(Placed::new(ctx, &products[i], scratch), &products[i], threads)),
         });
         ctx.parallel(jobs.iter().map(Work::tasks).sum(), |mut task| {
             for job in &jobs {
@@ -192,6 +192,40 @@ impl Work<'_> {
     }
 }
 
+/// So many rows are few: handing out tasks then costs more than it evens out.
+const FEW_ROWS: usize = 64;
+/// Panels of one task, where it has few rows.
+const PANELS_OF_FEW_ROWS: usize = 2;
+
+/// So many groups of panels, or a few more, that each thread gets as many tasks.
+fn even(groups: usize, row_blocks: usize, threads: usize, panels: usize) -> usize {
+    ((groups * row_blocks).next_multiple_of(threads) / row_blocks).clamp(1, panels.max(1))
+}
+
+/// A product with access to all memory that its tasks touch.
+struct Placed<'a> {
+    segments: [Option<Segment<'a>>; 2],
+    init: Init,
+    source: Option<View>,
+    c: View,
+    scratch: View,
+    isa: Isa,
+}
+
+impl<'a> Placed<'a> {
+    fn new(ctx: &Context, product: &Product<'a>, scratch: Mat) -> Placed<'a> {
+        let Product { segments, init, c } = *product;
+        Placed {
+            segments: segments.map(|segment| Some(Segment::new(ctx, segment?))),
+            init,
+            source: init.source().map(|source| ctx.view(source)),
+            c: ctx.view(c),
+            scratch: ctx.view(scratch),
+            isa: ctx.isa(),
+        }
+    }
+}
+
 /// A pair of operands, with access to those in scratch.
 struct Segment<'a> {
     lhs: Lhs,
@@ -204,11 +238,6 @@ impl<'a> Segment<'a> {
     fn new(ctx: &Context, (lhs, rhs): (Lhs, Rhs<'a>)) -> Segment<'a> {
         let right = if let Rhs::Scratch { panels, .. } = rhs { Some(ctx.view(panels)) } else { None };
         Segment { lhs, left: ctx.view(lhs.packed), rhs, right }
-    }
-
-    /// Whether its right-hand panels need not be built.
-    fn is_ready(&self) -> bool {
-        !matches!(self.rhs, Rhs::WeightTransposed { .. })
     }
 
     /// Units `u0 .. u0 + depth` of a right-hand panel, if they need not be built.

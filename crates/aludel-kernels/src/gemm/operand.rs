@@ -79,6 +79,11 @@ pub(crate) enum Rhs<'a> {
 }
 
 impl Rhs<'_> {
+    /// Whether its panels are built block by block, each time they are multiplied.
+    pub(super) fn is_built(&self) -> bool {
+        matches!(self, Rhs::WeightTransposed { .. })
+    }
+
     pub(super) fn n(&self) -> usize {
         match *self {
             Rhs::Weight { panels } => panels.n,

@@ -66,7 +66,6 @@ pub fn inline(text: &str) -> Inline<'_> {
     let ended = first(&|(_, close)| found.meant(close, is_closing));
     match (opened, ended) {
         (None, None) => Inline::Absent,
-        (None, Some((end, (_, close)))) => closed(text[..end].to_owned(), &text[end + close.len()..]),
         (Some((at, (open, _))), Some((end, _))) if at < end => {
             Inline::Unclear(format!("`{}` opens in the middle of the answer", &text[at..at + open.len()]))
         }
@@ -74,7 +73,7 @@ pub fn inline(text: &str) -> Inline<'_> {
             "`{}` opens in the middle of the answer and is never closed",
             &text[at..at + open.len()]
         )),
-        (Some(_), Some((end, (_, close)))) => closed(text[..end].to_owned(), &text[end + close.len()..]),
+        (_, Some((end, (_, close)))) => closed(text[..end].to_owned(), &text[end + close.len()..]),
     }
 }
 
@@ -152,8 +151,8 @@ impl<'a> Tags<'a> {
 
 /// Whether an opening tag between these texts is one: not spoken of, not in a block of code, not grown onto a word.
 fn is_opening(before: &str, after: &str) -> bool {
-    let fences = before.lines().filter(|line| line.trim_start().starts_with("```")).count();
-    is_closing(before, after) && fences.is_multiple_of(2) && !before.ends_with(char::is_alphanumeric)
+    let fences = || before.lines().filter(|line| line.trim_start().starts_with("```")).count();
+    !before.ends_with(char::is_alphanumeric) && is_closing(before, after) && fences().is_multiple_of(2)
 }
 
 /// Whether a closing tag between these texts is one: not spoken of. Reasoning may well end in the middle of a block of code.

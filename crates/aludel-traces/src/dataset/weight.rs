@@ -100,12 +100,10 @@ pub(super) fn unlearnt(columns: &Columns) -> Option<String> {
 
 fn number(name: &str, value: Json<'_>) -> Result<f32, String> {
     let text = value.scalar().map_err(|no_text| format!("`{name}` holds {no_text}"))?;
-    // Tables without types of their own write numbers and truth values as text.
-    let found = text.and_then(|text| match text.trim().to_ascii_lowercase().as_str() {
-        "true" | "yes" => Some(1.0),
-        "false" | "no" => Some(0.0),
-        number => number.parse::<f32>().ok(),
-    });
+    let found = match value.truth() {
+        Some(truth) => Some(f32::from(u8::from(truth))),
+        None => text.and_then(|text| text.trim().parse::<f32>().ok()),
+    };
     found.filter(|weight| (0.0..=LARGEST).contains(weight)).ok_or_else(|| {
         let shown = shortened(value.written(), 40);
         format!("`{name}` is {shown}, and a weight is true, false or a number from 0 to {LARGEST}")

@@ -4,8 +4,8 @@
 use std::ops::Range;
 
 use super::{Run, TILE, TILE_UNITS, multiply};
-use crate::device::{Context, Mat, View};
-use crate::gemm::{Init, NR, Precision, Product, Rhs, Segment};
+use crate::device::Context;
+use crate::gemm::{FEW_ROWS, Init, NR, PANELS_OF_FEW_ROWS, Placed, Precision, Product, Segment, even};
 use crate::simd::{Isa, multiversion, prefetch_l2};
 
 /// Rows that are multiplied at once.
@@ -20,8 +20,6 @@ const ROWS: usize = 256;
 const ROWS_OF_BUILT: usize = 512;
 /// Floats of C that a task holds in L2, beside the block of K of its left-hand side.
 const FLOATS: usize = 148_000;
-/// So many rows are few: panels are then dealt out by twos, since each is read once and no row waits for another.
-const FEW_ROWS: usize = 64;
 
 /// How a product is cut: row blocks of `rows` rows, and the panels in so many groups of almost equal size.
 #[derive(Clone, Copy)]
@@ -35,8 +33,7 @@ struct Cut {
 impl Cut {
     fn new(product: &Product<'_>, threads: usize) -> Cut {
         let (m, panels) = (product.c.rows(), product.c.cols().div_ceil(NR));
-        let is_built = |rhs: &Rhs<'_>| matches!(rhs, Rhs::WeightTransposed { .. });
-        let most_rows = match product.segments.iter().flatten().any(|(_, rhs)| is_built(rhs)) {
+        let most_rows = match product.segments.iter().flatten().any(|(_, rhs)| rhs.is_built()) {
             true => ROWS_OF_BUILT,
             false => ROWS,
         };
@@ -44,14 +41,10 @@ impl Cut {
         let rows = m.div_ceil(row_blocks).next_multiple_of(HEIGHT).max(HEIGHT);
         let row_blocks = m.div_ceil(rows).max(1);
         let groups = match m {
-            ..=FEW_ROWS => panels.div_ceil(2),
-            _ => {
-                let groups = panels.div_ceil((FLOATS / (rows * NR)).max(1));
-                // as many tasks for each thread
-                (groups * row_blocks).next_multiple_of(threads) / row_blocks
-            }
+            ..=FEW_ROWS => panels.div_ceil(PANELS_OF_FEW_ROWS).max(1),
+            _ => even(panels.div_ceil((FLOATS / (rows * NR)).max(1)), row_blocks, threads, panels),
         };
-        Cut { rows, row_blocks, panels, groups: groups.clamp(1, panels.max(1)) }
+        Cut { rows, row_blocks, panels, groups }
     }
 
     /// The most panels of a group.
@@ -74,12 +67,7 @@ pub(in crate::gemm) fn scratch(product: &Product<'_>, threads: usize) -> usize {
 }
 
 pub(in crate::gemm) struct Job<'a> {
-    segments: [Option<Segment<'a>>; 2],
-    init: Init,
-    source: Option<View>,
-    c: View,
-    scratch: View,
-    isa: Isa,
+    op: Placed<'a>,
     cut: Cut,
 }
 
@@ -122,31 +110,22 @@ struct Step<'s, 'a> {
 }
 
 impl<'a> Job<'a> {
-    pub(in crate::gemm) fn new(ctx: &Context, product: &Product<'a>, scratch: Mat) -> Job<'a> {
-        let Product { segments, init, c } = *product;
-        Job {
-            segments: segments.map(|segment| Some(Segment::new(ctx, segment?))),
-            init,
-            source: init.source().map(|source| ctx.view(source)),
-            c: ctx.view(c),
-            scratch: ctx.view(scratch),
-            isa: ctx.isa(),
-            cut: Cut::new(product, ctx.threads()),
-        }
+    pub(in crate::gemm) fn new(op: Placed<'a>, product: &Product<'a>, threads: usize) -> Job<'a> {
+        Job { op, cut: Cut::new(product, threads) }
     }
 
     pub(in crate::gemm) fn tasks(&self) -> usize {
-        let is_empty = self.c.rows * self.c.cols == 0;
+        let is_empty = self.op.c.rows * self.op.c.cols == 0;
         if is_empty { 0 } else { self.cut.row_blocks * self.cut.groups }
     }
 
     pub(in crate::gemm) fn run(&self, task: usize) {
         let Cut { rows, panels, groups, .. } = self.cut;
         let (row_block, group) = (task / groups, task % groups);
-        let rows = row_block * rows..self.c.rows.min((row_block + 1) * rows);
+        let rows = row_block * rows..self.op.c.rows.min((row_block + 1) * rows);
         let panels = panels * group / groups..panels * (group + 1) / groups;
         // SAFETY: this row of the thread scratch belongs to the present thread alone.
-        let scratch = unsafe { self.scratch.row_mut(Context::thread_index()) };
+        let scratch = unsafe { self.op.scratch.row_mut(Context::thread_index()) };
         let (built, sums) = scratch.split_at_mut(KC * NR);
         let built: &mut [u32] = bytemuck::cast_slice_mut(built);
         let mut steps = self.steps().peekable();
@@ -168,12 +147,12 @@ impl<'a> Job<'a> {
     /// All of K, a block at a time. A short last segment, which is what an adapter is, joins the block before it.
     fn steps(&self) -> impl Iterator<Item = Step<'_, 'a>> {
         let blocks = |segment: &'_ Segment<'a>| Precision::Bf16.padded_units(segment.lhs.k).div_ceil(KC);
-        let joined = match &self.segments {
-            [Some(_), Some(last)] => Some(last).filter(|last| blocks(last) == 1 && last.is_ready()),
+        let joined = match &self.op.segments {
+            [Some(_), Some(last)] => Some(last).filter(|last| blocks(last) == 1 && !last.rhs.is_built()),
             _ => None,
         };
         let separate = if joined.is_some() { 1 } else { 2 };
-        self.segments[..separate].iter().flatten().flat_map(move |segment| {
+        self.op.segments[..separate].iter().flatten().flat_map(move |segment| {
             let tiles = Precision::Bf16.padded_units(segment.lhs.k) / TILE;
             (0..blocks(segment)).map(move |i| Step {
                 first: Block { segment, tiles: (i * DEPTH, tiles.min((i + 1) * DEPTH)) },
@@ -194,8 +173,8 @@ impl<'a> Job<'a> {
         adds: bool,
     ) {
         assert!(sums.len() >= rows.len().next_multiple_of(HEIGHT) * NR && rows.start.is_multiple_of(TILE));
-        let first = step.first.run(self.isa, panel, &rows, built);
-        let second = step.second.map_or(Run::NONE, |block| block.run(self.isa, panel, &rows, &mut []));
+        let first = step.first.run(self.op.isa, panel, &rows, built);
+        let second = step.second.map_or(Run::NONE, |block| block.run(self.op.isa, panel, &rows, &mut []));
         let ahead = next.len().div_ceil(rows.len().div_ceil(HEIGHT)).next_multiple_of(TILE);
         for (row, next) in
             (0..rows.len()).step_by(HEIGHT).zip(next.chunks(ahead.max(1)).chain(std::iter::repeat(&[][..])))
@@ -211,23 +190,23 @@ impl<'a> Job<'a> {
 
     /// `c = init + sums` for a task's part of C.
     fn finish(&self, rows: Range<usize>, panels: Range<usize>, sums: &[f32]) {
-        let (first, last) = (panels.start * NR, self.c.cols.min(panels.end * NR));
+        let (first, last) = (panels.start * NR, self.op.c.cols.min(panels.end * NR));
         for row in rows.clone() {
             // SAFETY: only this task touches these columns of these rows of C; the source is only read, and apart from C (asserted).
             let (c, from) = unsafe {
-                let from = match (self.init, self.source) {
+                let from = match (self.op.init, self.op.source) {
                     (Init::From(_), Some(source)) => Some(&source.row(row)[first..last]),
                     (Init::Row(_), Some(source)) => Some(&source.row(0)[first..last]),
                     _ => None,
                 };
-                (self.c.part_mut(row, first, last - first), from)
+                (self.op.c.part_mut(row, first, last - first), from)
             };
             let sums = &sums[(row - rows.start) * NR..];
             let stride = self.cut.rows * NR;
-            match (self.init, from) {
-                (Init::Accumulate, _) => accumulate(self.isa, sums, stride, c),
-                (_, Some(from)) => add(self.isa, sums, stride, from, c),
-                _ => copy(self.isa, sums, stride, c),
+            match (self.op.init, from) {
+                (Init::Accumulate, _) => accumulate(self.op.isa, sums, stride, c),
+                (_, Some(from)) => add(self.op.isa, sums, stride, from, c),
+                _ => copy(self.op.isa, sums, stride, c),
             }
         }
     }
