@@ -46,14 +46,46 @@ fn problems_are_written_for_training_and_for_testing() {
     let totals =
         workshop.json(&["inspect", "--student", "student", "--data", "problems.jsonl", "--rows", "0", "--json"]);
     assert_eq!((&totals["totals"]["kept"], &totals["totals"]["refused"]), (&json!(60), &json!(0)));
+    let again = workshop.run(MAKE);
+    assert!(again.contains("exit code: 1") && again.contains("is there already, and is not overwritten"), "{again}");
+    assert_eq!(rows(&workshop), train);
+    fs::remove_file(workshop.path("problems.jsonl")).unwrap();
     let written = workshop.json(&[MAKE, &["--split", "test", "--difficulty", "2", "--json"]].concat());
     let test = rows(&workshop);
     assert!(test.iter().all(|row| row["difficulty"] == "medium"));
     let ids = |rows: &[Value]| -> HashSet<String> { rows.iter().map(|row| row["id"].to_string()).collect() };
     assert!(ids(&train).is_disjoint(&ids(&test)));
-    // dice ask what has many outcomes more than once, in other words
-    assert_eq!((&written["problems"], &written["distinct"]), (&json!(60), &json!(ids(&test).len())));
-    assert!(ids(&test).len() > 45);
+    // One of the two has fewer than 30 that are kept for testing.
+    assert_eq!((&written["problems"], &written["distinct"]), (&json!(ids(&test).len()), &json!(test.len())));
+    assert!((30..60).contains(&test.len()) && written["fewer_than_asked"].as_object().unwrap().len() == 1, "{written}");
+}
+
+#[test]
+fn no_problem_comes_twice_unless_in_other_words() {
+    let workshop = Workshop::new();
+    let make = |more: &[&str], output: &str| {
+        let usual = ["tasks", "make", "dice", "fractions", "--split", "test", "--count", "2000", "--output", output];
+        workshop.run(&[&usual[..], more].concat())
+    };
+    assert_snapshot!("tasks_make_fewer", make(&[], "problems.jsonl"));
+    let ids: HashSet<String> = rows(&workshop).iter().map(|row| row["id"].to_string()).collect();
+    assert_eq!(ids.len(), rows(&workshop).len());
+    let said = make(&["--reworded"], "reworded.jsonl");
+    assert!(said.contains(&format!("4000 problems, {} of them different", ids.len())), "{said}");
+    let json = make(&["--json"], "again.jsonl");
+    assert!(json.contains("\"fewer_than_asked\":{\"dice\":"), "{json}");
+}
+
+/// What a question asks of its answer's form goes with the row, and decides in an evaluation.
+#[test]
+fn rows_carry_what_their_question_asks_for() {
+    let workshop = Workshop::new();
+    workshop.run(&["tasks", "make", "fractions", "units", "--count", "300", "--output", "problems.jsonl"]);
+    let rows = rows(&workshop);
+    let of = |asks: &str| rows.iter().find(|row| row["prompt"].as_str().unwrap().contains(asks)).unwrap();
+    assert_eq!(of("reduce the result")["verifier"], json!({"kind": "maths", "lowest_terms": true}));
+    assert_eq!(of("Calculate 1/")["verifier"], Value::Null);
+    assert_eq!(of("in minutes")["verifier"], json!({"kind": "maths", "unit": "minute"}));
 }
 
 #[test]

@@ -77,7 +77,7 @@ impl Benchmark {
                 let (question, answer) = (column(question)?, column(answer)?);
                 let gold = answer.rsplit_once("####").map_or(answer.as_str(), |(_, gold)| gold).trim().to_owned();
                 let messages = vec![Message::user(format!("{question}{STEP_BY_STEP}"))];
-                Ok(Row { id, question, messages, gold, verifier: Verifier::Maths {} })
+                Ok(Row { id, question, messages, gold, verifier: Verifier::maths() })
             }
             Columns::Gpqa => {
                 let question = column(&["Question"])?;

@@ -4,6 +4,7 @@
 
 pub mod benchmarks;
 pub mod compare;
+mod cut;
 pub mod failed;
 mod folder;
 pub mod identity;
@@ -263,10 +264,12 @@ fn problem_seed(seed: u64, task: &str, problem: &str) -> u64 {
 fn judged(task: &Task, answered: &Answered, seed: u64) -> Result<Sample> {
     let (problem, answer) = (&task.problems[answered.problem], answered.answer.clone());
     let checker = task.checker(answered.problem);
-    let verdict = checker.verdict(&answer.content, &problem.gold)?;
+    let verdict = checker.verdict_among(&answer.content, &problem.gold, problem.options.as_ref())?;
     // What was said before a failure is kept to be read, but it is no answer.
     let verdict = if answer.failure.is_some() { Verdict::NoAnswer } else { verdict };
-    let extracted = checker.extract(&answer.content).filter(|_| verdict != Verdict::NoAnswer);
+    // An option that is named by its value has no letter to be found.
+    let said = || problem.options.as_ref().and_then(|options| options.named_in(&answer.content));
+    let extracted = checker.extract(&answer.content).or_else(said).filter(|_| verdict != Verdict::NoAnswer);
     let looping = answer.reasoning.iter().chain([&answer.content]).any(|text| loop_flaw(text).is_some());
     Ok(Sample {
         task: task.name.clone(),
@@ -352,5 +355,6 @@ fn task_result(task: &Task, problems: &[Vec<&Sample>], settings: &Settings, rate
         mean_completion_tokens: score::mean(counted().map(|sample| sample.completion_tokens as f64)),
         tokens_per_second: rate,
         fingerprint: task.fingerprint(),
+        warnings: cut::warning(problems, settings.max_new_tokens).into_iter().collect(),
     }
 }

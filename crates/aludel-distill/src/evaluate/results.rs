@@ -125,6 +125,9 @@ pub struct TaskResult {
     pub tokens_per_second: Option<f64>,
     /// A hash of problems, prompts and verifier: tasks can be compared only where it is equal.
     pub fingerprint: String,
+    /// What makes the scores say less than they seem to, in words.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
 }
 
 /// Nearest-rank percentiles.

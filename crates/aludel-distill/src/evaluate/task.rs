@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use aludel_text::Message;
 use aludel_traces::dataset::{self, Columns, Json, Kind, Provenance, ReadOptions};
 use aludel_traces::tasks::{Side, families, family, generate};
-use aludel_traces::verify::{Checker, Verifier};
+use aludel_traces::verify::{Checker, Options, Verifier};
 use serde_json::{Value, json};
 
 use super::benchmarks::{self, Benchmark};
@@ -39,6 +39,8 @@ pub struct Problem {
     pub messages: Vec<Message>,
     /// The right answer.
     pub gold: String,
+    /// The options that the question lists, if it does.
+    pub options: Option<Options>,
     /// Which of the task's verifiers decides.
     verifier: usize,
 }
@@ -123,7 +125,7 @@ impl Task {
     /// A hash of problems, prompts and verifiers, 16 hexadecimal digits.
     pub fn fingerprint(&self) -> String {
         let problems = self.problems.iter().map(|problem| {
-            let Problem { id, question: _, messages, gold, verifier } = problem;
+            let Problem { id, question: _, options: _, messages, gold, verifier } = problem;
             let messages: Vec<_> = messages.iter().map(|m| (m.role.as_str(), m.content.as_str())).collect();
             (id, messages, gold, known_by(&self.verifiers[*verifier].0))
         });
@@ -163,7 +165,7 @@ impl Task {
                     messages: vec![Message::user(problem.question.as_str())],
                     question: problem.question,
                     gold: problem.answer,
-                    verifier: Verifier::Maths {},
+                    verifier: problem.verifier,
                 },
                 verifier,
             )?;
@@ -184,6 +186,7 @@ impl Task {
         self.problems.push(Problem {
             id: row.id.unwrap_or_default(),
             question: row.question,
+            options: row.messages.last().and_then(|asked| Options::in_question(&asked.content)),
             messages: row.messages,
             gold: row.gold,
             verifier: at,
@@ -200,7 +203,16 @@ impl Task {
 /// is not at its default, so that evaluations before them can still be compared.
 pub(super) fn known_by(verifier: &Verifier) -> Value {
     match verifier {
-        Verifier::Maths {} => json!({"kind": "maths"}),
+        Verifier::Maths { lowest_terms, unit } => {
+            let mut known = json!({"kind": "maths"});
+            if *lowest_terms {
+                known["lowest_terms"] = json!(true);
+            }
+            if let Some(unit) = unit {
+                known["unit"] = json!(unit);
+            }
+            known
+        }
         Verifier::Choice { letters } => json!({"kind": "choice", "letters": letters}),
         Verifier::Exact { ignore_case } => json!({"kind": "exact", "ignore_case": ignore_case}),
         Verifier::Regex { pattern } => json!({"kind": "regex", "pattern": pattern}),
@@ -242,7 +254,7 @@ fn file_row(columns: &Columns, instead: Option<&Verifier>) -> Result<Row, String
         .ok_or_else(|| format!("the row has no right answer: put it in a column `answer`; it has {}", listed()))?;
     let mut messages = dataset::prompt_messages(name, prompt)?;
     let mut gold = text_of(answer)?;
-    let mut verifier = Verifier::Maths {};
+    let mut verifier = Verifier::maths();
     let question = messages.last().map(|message| message.content.clone()).unwrap_or_default();
     if let Some((_, choices)) = first(columns, &["choices"]) {
         let choices = choice_texts(choices)?;
@@ -322,17 +334,6 @@ pub(super) fn listed_choices(choices: &[String]) -> String {
 
 /// A verifier by its kind, or with its settings. A file is data: it cannot name a command.
 fn verifier_of(written: Json<'_>) -> Result<Verifier, String> {
-    let table = match written.value() {
-        Ok(Value::String(kind)) => serde_json::json!({ "kind": kind }),
-        Ok(other) => other,
-        Err(error) => return Err(format!("`verifier` cannot be read ({error})")),
-    };
-    let mend = "give maths, choice, exact, numeric, json, or an object such as {\"kind\": \"regex\", \"pattern\": …}";
-    match serde_json::from_value(table) {
-        Ok(Verifier::Command { .. }) => {
-            Err("a file cannot say that a command is to be run; give --verifier instead".to_owned())
-        }
-        Ok(verifier) => Ok(verifier),
-        Err(error) => Err(format!("`verifier` is none ({error}); {mend}")),
-    }
+    let written = written.value().map_err(|error| format!("`verifier` cannot be read ({error})"))?;
+    Verifier::of_data(written)
 }

@@ -12,7 +12,7 @@ use super::score::{pass_at, percentiles, score};
 use super::task::{Source, named};
 use super::*;
 
-fn sample(correct: bool, extracted: Option<&str>) -> Sample {
+pub(super) fn sample(correct: bool, extracted: Option<&str>) -> Sample {
     Sample {
         task: "t".into(),
         problem: "p".into(),
@@ -98,7 +98,7 @@ fn the_most_frequent_answer_counts_and_ties_are_shared() {
 #[test]
 fn answers_vote_together_when_they_have_one_value() {
     let samples = [sample(true, Some("0.5")), sample(false, Some("2")), sample(true, Some("\\frac{1}{2}"))];
-    let checker = Verifier::Maths {}.checker().unwrap();
+    let checker = Verifier::maths().checker().unwrap();
     let score = score(&[samples.iter().collect()], 3, &|_, left, right| checker.is_same(left, right));
     assert_eq!(score.maj_at_k, 1.0);
 }
@@ -147,6 +147,14 @@ fn a_file_is_a_task() {
     assert_eq!(task.problems[0].gold, "B");
     assert!(task.problems[0].messages[0].content.starts_with("Which?\n\nA. red\nB. blue\n"), "{:?}", task.problems[0]);
     assert_eq!(task.checker(0).verdict("It is \\boxed{B}.", "B").unwrap(), Verdict::Right);
+    let judge = |content: &str| {
+        let answer = Answer { content: content.to_owned(), ..Answer::default() };
+        let sample = judged(&task, &Answered { task: 0, problem: 0, sample: 0, answer }, 0).unwrap();
+        (sample.correct, sample.extracted, sample.no_answer)
+    };
+    assert_eq!(judge("It is \\boxed{blue}."), (true, Some("B".to_owned()), false), "an option by its value");
+    assert_eq!(judge("It is \\boxed{red}."), (false, Some("A".to_owned()), false));
+    assert_eq!(judge("It is \\boxed{green}."), (false, None, true));
 }
 
 #[test]
@@ -209,7 +217,7 @@ fn a_list_is_a_right_answer_where_lists_are_compared() {
         (plain, None, false),
         (named, None, true),
         (plain, Some(Verifier::Json {}), true),
-        (named, Some(Verifier::Maths {}), false),
+        (named, Some(Verifier::maths()), false),
     ] {
         let loaded = load(row, instead.as_ref()).map(|task| task.checker(0).verdict("[1, 2]", &task.problems[0].gold));
         match loaded {
@@ -387,7 +395,7 @@ fn seeds_depend_on_names_alone() {
 #[test]
 fn a_verifier_is_known_by_what_it_was_written_as() {
     for verifier in [
-        Verifier::Maths {},
+        Verifier::maths(),
         Verifier::Choice { letters: "ABCD".to_owned() },
         Verifier::Exact { ignore_case: true },
         Verifier::Regex { pattern: "a(b)".to_owned() },

@@ -50,7 +50,8 @@ pub struct CurateSettings {
     /// What becomes of answers whose right one is known.
     pub verify: VerifyMode,
     /// How answers are compared: "maths", "choice", "exact", "regex", "numeric", "json" or "command", alone or as the kind in a
-    /// table with its settings, such as `{ kind = "numeric", relative = 0.01 }`.
+    /// table with its settings, such as `{ kind = "numeric", relative = 0.01 }`. Where it is "maths", a row's own column `verifier`
+    /// comes first.
     pub verifier: VerifierTable,
     /// Columns that may hold the right answer; the first that a row has counts.
     #[serde(deserialize_with = "one_or_many")]

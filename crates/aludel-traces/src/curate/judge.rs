@@ -12,10 +12,11 @@ use super::contamination::Evaluations;
 use super::duplicates::Comparison;
 use super::near::{Layout, Sketch};
 use super::trace::{Trace, TraceSource, Unfit, learnt};
-use super::{Dropped, Judged, Options, Progress, Reason, Tokens, Verify, complete, drop_row, loops, verified};
+use super::verified::{Found, Verdicts};
+use super::{Dropped, Judged, Options, Progress, Reason, Tokens, Verify, complete, drop_row, loops};
 use crate::Error;
 use crate::dataset::{Content, PromptKey};
-use crate::verify::{Checker, Verdict};
+use crate::verify::Verdict;
 
 /// A batch ends at so many bytes or rows, whichever comes first.
 const BATCH_BYTES: usize = 4 << 20;
@@ -98,7 +99,7 @@ struct Filters<'a> {
     options: &'a Options,
     tokens: Option<&'a dyn Tokens>,
     evaluations: Option<Evaluations>,
-    checker: Checker,
+    verdicts: Verdicts<'a>,
     layout: Option<Layout>,
     tokenised: AtomicU64,
 }
@@ -110,9 +111,9 @@ impl<'a> Filters<'a> {
             true => None,
             false => Some(Evaluations::read(evaluations, *evaluation_ngram, *evaluation_overlap)?),
         };
-        let checker = options.verifier.checker()?;
+        let verdicts = Verdicts::new(&options.verifier, &options.gold)?;
         let layout = options.near_duplicates.map(Layout::for_threshold);
-        Ok(Filters { options, tokens, evaluations, checker, layout, tokenised: AtomicU64::new(0) })
+        Ok(Filters { options, tokens, evaluations, verdicts, layout, tokenised: AtomicU64::new(0) })
     }
 
     /// A row's judgement, and what it is compared with others by, if it is kept so far.
@@ -145,8 +146,9 @@ impl<'a> Filters<'a> {
         row.learnt_bytes = learnt(content).map(str::len).sum::<usize>().try_into().unwrap_or(u32::MAX);
         row.dropped = self.flaw(content, trace).map(Box::new);
         if row.is_kept() && self.options.verify != Verify::Off {
-            row.verdict = verified::verdict(&self.checker, &self.options.gold, content, &trace.columns)?;
-            row.dropped = self.verdict_flaw(row.verdict).map(Box::new);
+            let found = self.verdicts.on(content, &trace.columns)?;
+            row.verdict = found.as_ref().map(|found| found.verdict);
+            row.dropped = self.verdict_flaw(found).map(Box::new);
         }
         let layout = self.layout.filter(|_| row.is_kept());
         let sketch = layout.and_then(|layout| Sketch::of(content, self.options.near_ngram, layout));
@@ -176,18 +178,17 @@ impl<'a> Filters<'a> {
         measured.flaw
     }
 
-    fn verdict_flaw(&self, verdict: Option<Verdict>) -> Option<Dropped> {
+    fn verdict_flaw(&self, found: Option<Found>) -> Option<Dropped> {
         if self.options.verify != Verify::Filter {
             return None;
         }
-        let (reason, detail) = match verdict {
-            Some(Verdict::Wrong) => (Reason::Wrong, "its answer is not the right one"),
-            Some(Verdict::NoAnswer) => (Reason::Wrong, "no answer is found in it"),
-            Some(Verdict::Undecided) => (Reason::Undecided, "its answer could not be compared with the right one"),
-            None if self.options.require_verified => (Reason::Unverified, "no right answer is known"),
+        let (reason, detail) = match found {
+            Some(Found { verdict: Verdict::Wrong | Verdict::NoAnswer, detail }) => (Reason::Wrong, detail),
+            Some(Found { verdict: Verdict::Undecided, detail }) => (Reason::Undecided, detail),
+            None if self.options.require_verified => (Reason::Unverified, "no right answer is known".to_string()),
             _ => return None,
         };
-        Some(Dropped { reason, detail: detail.to_string() })
+        Some(Dropped { reason, detail })
     }
 }
 

@@ -65,7 +65,7 @@ fn off() -> Options {
         evaluation_ngram: 8,
         evaluation_overlap: 0.5,
         verify: Verify::Off,
-        verifier: Verifier::Maths {},
+        verifier: Verifier::maths(),
         gold: vec!["gold".to_string(), "answer".to_string()],
         require_verified: false,
         keep: Keep::All,
@@ -134,6 +134,78 @@ fn wrong_answers_are_dropped_or_labelled() {
     let labels: Vec<Value> = bench.read("train.jsonl").iter().map(|row| row["verified"].clone()).collect();
     assert_eq!(labels, [json!(true), json!(false), json!(false), Value::Null]);
     assert_eq!(report.verdicts, VerdictCounts { right: 1, wrong: 1, no_answer: 1, undecided: 0, not_known: 1 });
+}
+
+/// What `dropped.jsonl` says of each row, by its id.
+fn details(rows: &[Value], options: &Options) -> BTreeMap<String, String> {
+    let bench = Bench::new();
+    bench.curate(rows, options);
+    let text = |row: &Map<String, Value>, name: &str| row[name].as_str().unwrap().to_string();
+    bench.read("dropped.jsonl").iter().map(|row| (text(row, "id"), text(row, "detail"))).collect()
+}
+
+#[test]
+fn options_are_resolved_and_wrong_answers_stay_wrong() {
+    let filter = Options { verify: Verify::Filter, ..off() };
+    let asked = "Which is it?\nA. 12\nB. 14\nC. 15";
+    // Beside a conversation a column may hold the options.
+    let talk = |id: &str, prompt: &str, choices: &str, listed: Value| {
+        let messages = json!([{"role": "user", "content": prompt}, {"role": "assistant", "content": "\\boxed{B}"}]);
+        json!({"id": id, "messages": messages, "gold": "14", choices: listed})
+    };
+    let rows = [
+        row("a", asked, "\\boxed{B}", json!({"gold": "14"})),
+        row("b", asked, "\\boxed{14}", json!({"gold": "B"})),
+        row("c", asked, "\\boxed{A}", json!({"gold": "14"})),
+        row("d", asked, "\\boxed{B. 12}", json!({"gold": "14"})),
+        // The column has them in another order than the question: who knows which of the two the letter is of?
+        talk("e", asked, "choices", json!(["14", "12", "15"])),
+        talk("f", "Which is it?", "choices", json!(["12", "14", "15"])),
+        talk("g", "Which is it?", "options", json!({"A": "14", "B": "12"})),
+        talk("h", "Which is it?", "choices", json!({"text": ["12", "14"], "label": ["1", "2"]})),
+        row("i", "Which is it?", "\\boxed{B}", json!({"gold": "14"})),
+        row("j", asked, "\\boxed{C}", json!({"gold": "B"})),
+    ];
+    let kept = [("a", ""), ("b", ""), ("f", "")];
+    let dropped = ["c", "d", "e", "g", "h", "i", "j"];
+    let bench = Bench::new();
+    bench.curate(&rows, &filter);
+    let fates = bench.fates();
+    for (id, reason) in kept {
+        assert_eq!(fates[id], reason, "{id}");
+    }
+    for id in dropped {
+        assert!(["wrong", "undecided"].contains(&fates[id].as_str()), "{id}: {}", fates[id]);
+    }
+    let details = details(&rows, &filter);
+    assert_eq!(details["c"], "its answer is `A`, and the right one is `14`");
+    assert_eq!(details["j"], "its answer is `C`, and the right one is `B`");
+}
+
+#[test]
+fn rows_say_how_they_are_compared_and_what_was_found() {
+    let filter = Options { verify: Verify::Filter, ..off() };
+    let reduce = json!({"answer": "6/5", "verifier": {"kind": "maths", "lowest_terms": true}});
+    let rows = [
+        row("a", "Reduce.", "\\boxed{18/15}", reduce.clone()),
+        row("b", "Reduce.", "\\boxed{6/5}", reduce),
+        row("c", "Compute.", "\\boxed{18/15}", json!({"answer": "6/5"})),
+        row("d", "Spell.", "word", json!({"answer": "Word", "verifier": {"kind": "exact", "ignore_case": true}})),
+        row("e", "Compute.", "\\boxed{2}", json!({"answer": "2", "verifier": "math_verify 0.8"})),
+        row("f", "Compute.", "\\boxed{2}", json!({"answer": "2", "verifier": {"kind": "maths", "lowest": true}})),
+        row("g", "Compute.", "\\boxed{2}", json!({"answer": "2", "verifier": {"kind": "command", "argv": ["true"]}})),
+        row("h", "Compute.", "I do not know.", json!({"answer": "2"})),
+        row("i", "Compute.", "\\boxed{2}", json!({"answer": "2", "verifier": {"name": "Ann"}})),
+    ];
+    let details = details(&rows, &filter);
+    assert_eq!(details.keys().collect::<Vec<_>>(), ["a", "f", "g", "h"]);
+    assert_eq!(details["a"], "its answer is `18/15`, and the right one is `6/5`; it was to be in lowest terms");
+    assert!(details["f"].contains("unknown field `lowest`"), "{}", details["f"]);
+    assert!(details["g"].contains("a file cannot say that a command is to be run"), "{}", details["g"]);
+    assert_eq!(details["h"], "no answer is found in it; the right one is `2`");
+    // A verifier that the recipe names decides for all rows.
+    let exact = Options { verifier: Verifier::Exact { ignore_case: false }, ..filter };
+    assert_eq!(self::details(&rows[3..4], &exact)["d"], "its answer is `word`, and the right one is `Word`");
 }
 
 #[test]

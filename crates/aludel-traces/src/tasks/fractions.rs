@@ -6,6 +6,7 @@ use super::arithmetic::{difference, product, reduction, sum};
 use super::fraction::{Fraction, greatest_common_divisor};
 use super::puzzle::{Puzzle, Worked};
 use super::random::Choices;
+use super::words::fill;
 
 /// A fraction as it is written in a question; it is in lowest terms but for those that are added over one denominator.
 type Written = (i64, i64);
@@ -157,21 +158,21 @@ impl Puzzle for Task {
             Task::Add { left, right } => {
                 let (left, right) = if *choices.pick(&[true, false]) { (left, right) } else { (right, left) };
                 let (steps, answer) = combined(left, right, 1);
-                Worked::new(asked(choices, left, '+', right), steps, answer)
+                calculated(choices, (left, '+', right), steps, answer)
             }
             Task::Subtract { left, right } => {
                 let (steps, answer) = combined(left, right, -1);
-                Worked::new(asked(choices, left, '-', right), steps, answer)
+                calculated(choices, (left, '-', right), steps, answer)
             }
             Task::Multiply { left, right } => {
                 let (steps, answer) = multiplied(left, right);
-                Worked::new(asked(choices, left, '×', right), steps, answer)
+                calculated(choices, (left, '×', right), steps, answer)
             }
             Task::Divide { left, right } => {
                 let turned = (right.1, right.0);
                 let (steps, answer) = multiplied(left, turned);
                 let steps = format!("Turn the second over: {} times {}. {steps}", shown(left), shown(turned));
-                Worked::new(asked(choices, left, '÷', right), steps, answer)
+                calculated(choices, (left, '÷', right), steps, answer)
             }
         }
     }
@@ -183,12 +184,18 @@ fn multiplied(left: Written, right: Written) -> (String, Fraction) {
     (format!("Tops: {tops}. Bottoms: {bottoms}. {reduced}"), answer)
 }
 
-fn asked(choices: &mut Choices, left: Written, sign: char, right: Written) -> String {
+/// A calculation, one of whose wordings asks for lowest terms.
+fn calculated(
+    choices: &mut Choices,
+    (left, sign, right): (Written, char, Written),
+    steps: String,
+    answer: Fraction,
+) -> Worked {
+    const REDUCED: &str = "Compute {it} and reduce the result.";
     let calculation = format!("{} {sign} {}", shown(left), shown(right));
-    choices.say(
-        &["What is {it}?", "Calculate {it}.", "Compute {it} and reduce the result.", "{it} = ?", "How much is {it}?"],
-        &[("it", &calculation)],
-    )
+    let wording = *choices.pick(&["What is {it}?", "Calculate {it}.", REDUCED, "{it} = ?", "How much is {it}?"]);
+    let question = fill(wording, &[("it", &calculation)]);
+    Worked { lowest_terms: wording == REDUCED, ..Worked::new(question, steps, answer) }
 }
 
 const OF: [&str; 5] = [

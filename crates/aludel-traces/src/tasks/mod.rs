@@ -30,13 +30,14 @@ use std::sync::Arc;
 use aludel_text::message::Message;
 
 use crate::dataset::{Content, Provenance, Record};
+use crate::verify::Verifier;
 use puzzle::Listed;
 use random::Random;
 
 pub use dice::seed_problem;
 
 /// One problem with its solution.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Problem {
     /// The family that it belongs to.
     pub family: &'static str,
@@ -52,6 +53,8 @@ pub struct Problem {
     pub answer: String,
     /// What the student is to say after its reasoning; holds the answer as `\boxed{…}`.
     pub response: String,
+    /// How an answer is compared with this one: by value, and as the question asks for it to be written.
+    pub verifier: Verifier,
 }
 
 /// The two sets that never share a problem.
@@ -185,8 +188,7 @@ pub fn generate(family: &dyn Family, side: Side, count: usize, seed: u64) -> Vec
 pub fn generate_at(family: &dyn Family, side: Side, difficulty: Difficulty, count: usize, seed: u64) -> Vec<Problem> {
     let mut random = Random::new(seed, family.name());
     let start = random.next();
-    let fits = |&index: &usize| family.side(index) == side && family.difficulty(index) == difficulty;
-    let indices: Vec<usize> = (0..family.distinct()).filter(fits).collect();
+    let indices = fitting(family, side, difficulty);
     let mut problems = Vec::with_capacity(count);
     // What comes often in training is no more than one problem of a test.
     let repeats = |index: usize| if side == Side::Train { family.repeats(index) } else { 1 };
@@ -198,13 +200,38 @@ pub fn generate_at(family: &dyn Family, side: Side, difficulty: Difficulty, coun
             .collect();
         random.shuffle(&mut deck);
         let missing = count - problems.len();
-        problems.extend(deck.into_iter().take(missing).map(|(index, copy)| {
-            let wording = start.wrapping_add(index as u64 * 7).wrapping_add(copy);
-            family.problem(index, wording)
-        }));
+        let problem = |(index, copy)| family.problem(index, wording(start, index, copy));
+        problems.extend(deck.into_iter().take(missing).map(problem));
         pass += 1;
     }
     problems
+}
+
+/// Invents up to `count` problems of one side, no two of which are the same in other words; fewer where the family has no more.
+pub fn generate_distinct(
+    family: &dyn Family,
+    side: Side,
+    difficulty: Difficulty,
+    count: usize,
+    seed: u64,
+) -> Vec<Problem> {
+    let mut random = Random::new(seed, family.name());
+    let start = random.next();
+    let mut indices = fitting(family, side, difficulty);
+    random.shuffle(&mut indices);
+    let problem = |index| family.problem(index, wording(start, index, 0));
+    indices.into_iter().take(count).map(problem).collect()
+}
+
+/// The problems of one side and difficulty.
+fn fitting(family: &dyn Family, side: Side, difficulty: Difficulty) -> Vec<usize> {
+    let fits = |&index: &usize| family.side(index) == side && family.difficulty(index) == difficulty;
+    (0..family.distinct()).filter(fits).collect()
+}
+
+/// The wording in which a problem comes for the first, second, … time.
+fn wording(start: u64, index: usize, copy: u64) -> u64 {
+    start.wrapping_add(index as u64 * 7).wrapping_add(copy)
 }
 
 impl Problem {
@@ -218,14 +245,17 @@ impl Problem {
 
     /// The problem as a line of JSONL, without the line break.
     pub fn json_line(&self) -> String {
-        serde_json::json!({
+        let mut line = serde_json::json!({
             "id": self.id,
             "difficulty": self.difficulty.name(),
             "prompt": self.question,
             "reasoning": self.reasoning,
             "response": self.response,
             "answer": self.answer,
-        })
-        .to_string()
+        });
+        if self.verifier != Verifier::maths() {
+            line["verifier"] = serde_json::json!(self.verifier);
+        }
+        line.to_string()
     }
 }

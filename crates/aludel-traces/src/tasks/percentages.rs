@@ -128,7 +128,8 @@ impl Puzzle for Percentage {
                 )
             }
         };
-        Worked::new(question, steps, answer)
+        // A part is no share: 20% of 50 is 10, and not 10%.
+        Worked::new(question, steps, answer).in_unit(if kind == Kind::Share { "%" } else { "1" })
     }
 }
 

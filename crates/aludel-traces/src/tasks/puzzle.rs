@@ -3,6 +3,7 @@
 
 use super::random::Choices;
 use super::{Difficulty, Family, Problem};
+use crate::verify::{Verifier, maths};
 
 /// A problem without its wording.
 pub(super) trait Puzzle: Send + Sync {
@@ -30,12 +31,22 @@ pub(super) struct Worked {
     pub(super) answer: String,
     /// What is said at the end, with the answer at `{answer}`.
     pub(super) response: String,
+    /// Whether the question asks for a fraction in lowest terms.
+    pub(super) lowest_terms: bool,
+    /// The unit that the question asks for; see [`Verifier::Maths`].
+    pub(super) unit: Option<&'static str>,
 }
 
 impl Worked {
     /// With a closing sentence that fits every question.
     pub(super) fn new(question: String, steps: String, answer: impl ToString) -> Worked {
-        Worked { question, steps, answer: answer.to_string(), response: "The answer is {answer}.".to_string() }
+        let (answer, response) = (answer.to_string(), "The answer is {answer}.".to_string());
+        Worked { question, steps, answer, response, lowest_terms: false, unit: None }
+    }
+
+    /// The unit that the question asks for, where that does not follow from "how many".
+    pub(super) fn in_unit(self, unit: &'static str) -> Worked {
+        Worked { unit: Some(unit), ..self }
     }
 }
 
@@ -84,8 +95,23 @@ impl<P: Puzzle> Family for Listed<P> {
 
 /// A puzzle as a problem of a family.
 pub(super) fn written(family: &'static str, puzzle: &dyn Puzzle, wording: u64) -> Problem {
-    let Worked { question, steps, answer, response } = puzzle.write(&mut Choices::new(wording));
+    let Worked { question, steps, answer, response, lowest_terms, unit } = puzzle.write(&mut Choices::new(wording));
+    let unit = unit.map(str::to_string).or_else(|| counted_unit(&question));
+    let verifier = Verifier::Maths { lowest_terms, unit };
     let response = response.replace("{answer}", &format!("\\boxed{{{answer}}}"));
     let id = format!("{family}/{}", puzzle.id());
-    Problem { family, id, difficulty: puzzle.difficulty(), question, reasoning: steps, answer, response }
+    Problem { family, id, difficulty: puzzle.difficulty(), question, reasoning: steps, answer, response, verifier }
+}
+
+/// The unit behind "how many", if it is one, or that of "how far" and "how much": an answer in another is not what was asked for. Other
+/// nouns are no units: eggs may be called pieces.
+fn counted_unit(question: &str) -> Option<String> {
+    for (asked, named, unit) in [("How far ", "kilometres", "kilometre"), ("How much ", "dollars", "dollar")] {
+        if question.contains(asked) && question.contains(named) {
+            return Some(unit.to_string());
+        }
+    }
+    let (_, rest) = question.rsplit_once("ow many ")?;
+    let word: String = rest.chars().take_while(|letter| letter.is_alphabetic()).collect();
+    maths::is_unit(&word).then_some(word)
 }

@@ -21,9 +21,15 @@ fn check(problem: &Problem) {
     );
     assert!(problem.response.contains(&format!("\\boxed{{{}}}", problem.answer)), "{place} / {}", problem.response);
     assert_eq!(maths::verdict(&problem.response, &problem.answer), Verdict::Right, "{place} / {}", problem.response);
+    assert_eq!(verdict(problem, &problem.response), Verdict::Right, "{place} / {:?}", problem.verifier);
     let pieces = pieces(&problem.reasoning) + pieces(&problem.response);
     assert!((15..=150).contains(&pieces), "{pieces} pieces: {place}");
     assert!(problem.question.len() < 190 && !problem.question.contains(['{', '}']), "{place}");
+}
+
+/// What the problem's own verifier says of an answer.
+fn verdict(problem: &Problem, answer: &str) -> Verdict {
+    problem.verifier.checker().unwrap().verdict(answer, &problem.answer).unwrap()
 }
 
 /// About the number of tokens of a small vocabulary: words, single digits and signs.
@@ -197,6 +203,77 @@ fn train_and_test_share_no_problem_and_no_question() {
         assert!(ids(&train).len() >= 900 && ids(&test).len() >= 80, "{}", family.name());
         let easy = generate(&*family, Side::Test, 50, 2);
         assert!(ids(&easy).len() == 50, "{} has too few easy problems to test with", family.name());
+    }
+}
+
+#[test]
+fn questions_are_answered_as_they_ask() {
+    let all = |name: &str| -> Vec<Problem> {
+        let family = family(name).unwrap();
+        (0..family.distinct())
+            .flat_map(|index| (0..6).map(move |wording| (index, wording)))
+            .map(|(index, wording)| family.problem(index, wording))
+            .collect()
+    };
+    let boxed = |answer: String| format!("\\boxed{{{answer}}}");
+    let mut reduced = 0;
+    for problem in all("fractions") {
+        let Some((top, bottom)) = problem.answer.split_once('/') else { continue };
+        let [top, bottom] = [top, bottom].map(|part| part.parse::<i64>().unwrap());
+        let widened = verdict(&problem, &boxed(format!("{}/{}", 3 * top, 3 * bottom)));
+        let asks = problem.question.contains("reduce");
+        reduced += u32::from(asks);
+        assert_eq!(widened, if asks { Verdict::Wrong } else { Verdict::Right }, "{}", problem.question);
+        assert_eq!(
+            verdict(&problem, &boxed(format!("\\frac{{{top}}}{{{bottom}}}"))),
+            Verdict::Right,
+            "{}",
+            problem.question
+        );
+    }
+    assert!(reduced > 500, "{reduced}");
+    // The question itself is no answer to "how many centimetres are 2 metres?".
+    let mut converted = 0;
+    for problem in all("units") {
+        let Some((_, amount)) = problem.question.split_once(" are ") else { continue };
+        let amount = amount.trim_end_matches('?');
+        if problem.id.ends_with(",0") && problem.question.starts_with("How many ") {
+            converted += 1;
+            assert_ne!(
+                verdict(&problem, &boxed(format!("\\text{{{amount}}}"))),
+                Verdict::Right,
+                "{}",
+                problem.question
+            );
+        }
+        if let Some(asked) = problem.question.strip_prefix("How many ") {
+            let named = format!("{} {}", problem.answer, asked.split(' ').next().unwrap());
+            assert_eq!(verdict(&problem, &boxed(named)), Verdict::Right, "{}", problem.question);
+        }
+    }
+    assert!(converted > 100, "{converted}");
+    for problem in all("percentages") {
+        let as_percentage = verdict(&problem, &boxed(format!("{}\\%", problem.answer)));
+        let asks = problem.id.starts_with("percentages/share");
+        assert_eq!(as_percentage, if asks { Verdict::Right } else { Verdict::Wrong }, "{}", problem.question);
+    }
+    let hours = all("rates").into_iter().find(|problem| problem.question.contains("How many hours")).unwrap();
+    assert_eq!(verdict(&hours, &boxed(format!("{} minutes", hours.answer))), Verdict::Wrong, "{}", hours.question);
+    assert_eq!(verdict(&hours, &boxed(format!("{} hours", hours.answer))), Verdict::Right);
+}
+
+#[test]
+fn distinct_problems_come_once_each() {
+    for family in families() {
+        let of = |count, seed| generate_distinct(&*family, Side::Test, Difficulty::Easy, count, seed);
+        let all = of(1_000_000, 1);
+        let ids: HashSet<&str> = all.iter().map(|problem| problem.id.as_str()).collect();
+        assert_eq!(ids.len(), all.len(), "{}", family.name());
+        let there = (0..family.distinct())
+            .filter(|&index| family.side(index) == Side::Test && family.difficulty(index) == Difficulty::Easy);
+        assert_eq!(all.len(), there.count(), "{}", family.name());
+        assert_eq!(of(20, 1), all[..20]);
+        assert_ne!(of(20, 2), all[..20]);
     }
 }
 

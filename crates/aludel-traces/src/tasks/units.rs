@@ -93,7 +93,7 @@ impl Puzzle for Amount {
                 in_large + factor,
                 self.small
             );
-            return Worked::new(question, steps, self.small);
+            return Worked::new(question, steps, self.small).in_unit(small_name);
         }
         let amount = match self.small {
             0 => named(self.large, large_name),
@@ -112,7 +112,7 @@ impl Puzzle for Amount {
         // Where there is nothing to add, that is said too: a model that learns to look for it does not invent it.
         let added = if self.small == 0 { total.to_string() } else { sum(in_large, self.small) };
         let steps = format!("{first} {}: {in_small}. And {} more: {added}.", named(self.large, large_name), self.small);
-        Worked::new(question, steps, total)
+        Worked::new(question, steps, total).in_unit(small_name)
     }
 }
 

@@ -28,7 +28,7 @@ pub(super) fn chosen(text: &str, letters: &[char]) -> Option<char> {
 }
 
 /// Whether the answer names one letter and then another: "A or B", "(A), (C)", "(A) is wrong, (B) fits".
-fn is_several(text: &str, letters: &[char]) -> bool {
+pub(super) fn is_several(text: &str, letters: &[char]) -> bool {
     static SEVERAL: LazyLock<Regex> = LazyLock::new(|| {
         Regex::new(concat!(
             r"(?:^|[\s({*$\[])([A-Za-z])[)\]}*$]*\s*(?:,|/|&|,?\s(?:or|and)\s)\s*(?:or\s|and\s)?(?:\\text\{)?[(\[{*$]*",
@@ -54,7 +54,7 @@ fn is_several(text: &str, letters: &[char]) -> bool {
 
 /// `B`, `(b)`, `\text{B}`, `**B**`, `B) because`: a letter, and then no other letter or digit. A small letter counts
 /// only by itself or in brackets, for "a" is also a word.
-fn leading_letter(text: &str, letters: &[char]) -> Option<char> {
+pub(super) fn leading_letter(text: &str, letters: &[char]) -> Option<char> {
     static LETTER: LazyLock<Regex> = LazyLock::new(|| {
         Regex::new(r"^(?:\\(?:text|mathrm|textbf|mathbf)\{|[\s(\[{*$])*(?i:option |choice )?[(\[]?([A-Za-z])(?:[\s)\]}*$.:,]+(.*))?$")
             .expect("a constant pattern compiles")

@@ -4,6 +4,7 @@
 mod choice;
 mod command;
 pub mod maths;
+mod options;
 mod plain;
 #[cfg(test)]
 mod tests;
@@ -12,9 +13,13 @@ use std::time::Duration;
 
 use regex::Regex;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::Error;
+use aludel_files::shortened;
 use command::Conversation;
+use maths::Demand;
+pub use options::Options;
 
 /// What is found about an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -46,7 +51,14 @@ impl Verdict {
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Verifier {
     /// The last final answer in the text, by mathematical value (see [`maths`]).
-    Maths {}, // Braces, so that serde refuses a setting that is none of its own.
+    Maths {
+        /// A fraction has to be in lowest terms, and no decimal will do.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        lowest_terms: bool,
+        /// The unit of the answer, such as "minute", which it may leave out; "%" for a percentage, "1" for what is none.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        unit: Option<String>,
+    },
     /// A letter of a multiple choice.
     Choice {
         /// The letters that may be chosen.
@@ -102,7 +114,7 @@ pub struct Checker {
 }
 
 enum Method {
-    Maths,
+    Maths(Demand),
     Choice(Vec<char>),
     Exact { ignore_case: bool },
     Regex(Regex),
@@ -112,6 +124,31 @@ enum Method {
 }
 
 impl Verifier {
+    /// Mathematics by value, however an answer is written.
+    pub const fn maths() -> Verifier {
+        Verifier::Maths { lowest_terms: false, unit: None }
+    }
+
+    /// A verifier that a row of data names: its kind, or an object with its settings. Data cannot name a command.
+    ///
+    /// # Errors
+    /// What is wrong with it, and what helps.
+    pub fn of_data(written: Value) -> Result<Verifier, String> {
+        let table = match written {
+            Value::String(kind) => serde_json::json!({ "kind": kind }),
+            other => other,
+        };
+        let mend =
+            "give maths, choice, exact, numeric, json, or an object such as {\"kind\": \"regex\", \"pattern\": …}";
+        match serde_json::from_value(table) {
+            Ok(Verifier::Command { .. }) => {
+                Err("a file cannot say that a command is to be run; give --verifier instead".to_owned())
+            }
+            Ok(verifier) => Ok(verifier),
+            Err(error) => Err(format!("`verifier` is none ({error}); {mend}")),
+        }
+    }
+
     /// Checks the settings and makes the verifier ready.
     ///
     /// # Errors
@@ -120,7 +157,15 @@ impl Verifier {
     pub fn checker(&self) -> Result<Checker, Error> {
         let refuse = |setting: &'static str, reason: String| Err(Error::Verifier { setting, reason });
         let method = match self {
-            Verifier::Maths {} => Method::Maths,
+            Verifier::Maths { unit: Some(unit), .. }
+                if !matches!(unit.as_str(), "1" | "%") && !maths::is_unit(unit) =>
+            {
+                let known = "name a unit such as \"minute\" or \"centimetre\", \"%\" for a percentage, or \"1\" for what is none";
+                return refuse("unit", format!("{} is not known as one; {known}", shortened(unit, 40)));
+            }
+            Verifier::Maths { lowest_terms, unit } => {
+                Method::Maths(Demand { lowest_terms: *lowest_terms, unit: unit.clone() })
+            }
             Verifier::Choice { letters } => {
                 let letters: Vec<char> = letters.chars().map(|letter| letter.to_ascii_uppercase()).collect();
                 if letters.len() < 2 || !letters.iter().all(char::is_ascii_uppercase) {
@@ -177,7 +222,7 @@ impl Checker {
     /// leaves it undecided.
     pub fn verdict(&self, answer_text: &str, gold: &str) -> Result<Verdict, Error> {
         Ok(match &self.method {
-            Method::Maths => maths::verdict(answer_text, gold),
+            Method::Maths(demand) => maths::verdict_as(answer_text, gold, demand),
             Method::Choice(letters) => choice::verdict(answer_text, gold, letters),
             Method::Exact { ignore_case } => plain::exact(answer_text, gold, *ignore_case),
             Method::Regex(pattern) => plain::regex(answer_text, gold, pattern),
@@ -185,6 +230,27 @@ impl Checker {
             Method::Json => plain::json(answer_text, gold),
             Method::Command(conversation) => conversation.ask(answer_text, gold)?,
         })
+    }
+
+    /// As [`Checker::verdict`], for a question with options: an answer that names one by its letter is compared with the value of it, and
+    /// the other way round. Verifiers that compare in a way of their own (patterns, tolerances, JSON, commands) do not look at options.
+    ///
+    /// # Errors
+    /// As [`Checker::verdict`].
+    pub fn verdict_among(&self, answer_text: &str, gold: &str, options: Option<&Options>) -> Result<Verdict, Error> {
+        let verdict = self.verdict(answer_text, gold)?;
+        let looks_at_options = matches!(self.method, Method::Maths(_) | Method::Choice(_) | Method::Exact { .. });
+        let options = options
+            .filter(|_| looks_at_options && verdict != Verdict::Right && self.unmet(answer_text, gold).is_none());
+        Ok(options.and_then(|options| options.verdict(answer_text, gold)).unwrap_or(verdict))
+    }
+
+    /// What the question asks for beside the value, where an answer has the right value and is written otherwise.
+    pub fn unmet(&self, answer_text: &str, gold: &str) -> Option<String> {
+        match &self.method {
+            Method::Maths(demand) => maths::unmet(answer_text, gold, demand),
+            _ => None,
+        }
     }
 
     /// The answer that is found in a text, as it is written there: what is compared with the gold. A command sees the whole text; here
@@ -195,7 +261,7 @@ impl Checker {
             Method::Json => return plain::last_json(answer_text).map(|value| value.to_string()),
             Method::Exact { .. } => maths::extract_marked(answer_text).or(Some(answer_text)),
             Method::Regex(pattern) => plain::matched(answer_text, pattern),
-            Method::Maths | Method::Numeric { .. } | Method::Command(_) => maths::extract(answer_text),
+            Method::Maths(_) | Method::Numeric { .. } | Method::Command(_) => maths::extract(answer_text),
         };
         found.map(str::trim).filter(|found| !found.is_empty()).map(str::to_string)
     }
@@ -205,7 +271,7 @@ impl Checker {
     pub fn is_same(&self, left: &str, right: &str) -> bool {
         let plainly = |verdict| left == right || verdict == Verdict::Right;
         match &self.method {
-            Method::Maths => left == right || maths::equal(left, right) == maths::Equality::Equal,
+            Method::Maths(_) => left == right || maths::equal(left, right) == maths::Equality::Equal,
             Method::Exact { ignore_case } => plainly(plain::exact(left, right, *ignore_case)),
             Method::Numeric { absolute, relative } => plainly(plain::numeric(left, right, *absolute, *relative)),
             Method::Json => plainly(plain::json(left, right)),

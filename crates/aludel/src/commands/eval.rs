@@ -6,13 +6,14 @@ mod here;
 mod served;
 mod table;
 
-use crate::console::Console;
+use crate::console::{Console, harmless};
 use crate::hub::fetch_named;
 use crate::report::Outcome;
 use crate::settings::{Flags, RecipeArgs, set_template_date};
 use crate::signals::stop_on_signals;
 use aludel_distill::evaluate::Progress;
 use aludel_distill::evaluate::loss::held_out_loss;
+use aludel_distill::evaluate::results::Results;
 use aludel_distill::settings::Recipe;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -122,12 +123,20 @@ pub(crate) fn run(args: &EvalArgs, console: &mut Console) -> anyhow::Result<Outc
         tracing::info!("stopped; give the same command again to go on");
         return Ok(Outcome::Stopped);
     };
+    warn(&results);
     if args.json {
         console.json_line(&results)?;
     } else {
         show(console, &results, &folder)?;
     }
     Ok(Outcome::Done)
+}
+
+/// Says in the log what the results warn of.
+pub(super) fn warn(results: &Results) {
+    for task in &results.tasks {
+        task.warnings.iter().for_each(|words| tracing::warn!("{}: {words}", harmless(&task.name)));
+    }
 }
 
 /// Loss and perplexity on a data file.

@@ -4,11 +4,11 @@
 use crate::console::Console;
 use crate::report::{Helped, Outcome};
 use aludel_formats::atomic;
-use aludel_traces::tasks::{Difficulty, Family, Side, families, family, generate_at};
+use aludel_traces::tasks::{Difficulty, Family, Side, families, family, generate_at, generate_distinct};
 use anstyle::Style;
 use anyhow::Context as _;
 use clap::{Args, Subcommand, ValueEnum};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use std::collections::HashSet;
 use std::path::PathBuf;
 
@@ -43,7 +43,7 @@ struct MakeArgs {
     #[arg(value_name = "NAME", required = true)]
     names: Vec<String>,
 
-    /// How many problems of each family; more than it has come again in other words
+    /// How many problems of each family, all different; where it has fewer, all that it has
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(..=1_000_000))]
     count: u32,
 
@@ -59,7 +59,11 @@ struct MakeArgs {
     #[arg(long, value_name = "D", default_value_t)]
     difficulty: Difficulty,
 
-    /// The file to write; one that is there is replaced
+    /// Up to --count where a family has fewer problems: the same ones come again in other words
+    #[arg(long)]
+    reworded: bool,
+
+    /// The file to write; it must not be there yet
     #[arg(long, value_name = "FILE.jsonl")]
     output: PathBuf,
 
@@ -86,7 +90,8 @@ Examples:
   aludel tasks make ages rates --count 200 --difficulty medium --output stories.jsonl
   aludel tasks make all --count 50 --seed 2 --split test --output test.jsonl
 
-Each line has id, difficulty, prompt, reasoning, response and answer, and can be trained on as it is.";
+Each line has id, difficulty, prompt, reasoning, response and answer, and can be trained on as it
+is; where the question asks for lowest terms or a unit, `verifier` says so.";
 
 /// Lists or writes.
 pub(crate) fn run(args: &TasksArgs, console: &mut Console) -> anyhow::Result<Outcome> {
@@ -129,13 +134,26 @@ fn make(args: &MakeArgs, console: &mut Console) -> anyhow::Result<()> {
         Split::Train => Side::Train,
         Split::Test => Side::Test,
     };
+    if aludel_files::is_there(&args.output) {
+        return Err(Helped {
+            message: format!("{}: is there already, and is not overwritten", args.output.display()),
+            help: "name another --output, or move the file away".to_owned(),
+        }
+        .into());
+    }
     let mut text = String::new();
-    let (mut problems, mut distinct) = (0, HashSet::new());
+    let (mut problems, mut distinct, mut short) = (0, HashSet::new(), Vec::new());
+    let count = args.count as usize;
     for family in named(&args.names)? {
-        for problem in generate_at(family.as_ref(), side, args.difficulty, args.count as usize, args.seed) {
+        let made = match args.reworded {
+            true => generate_at(family.as_ref(), side, args.difficulty, count, args.seed),
+            false => generate_distinct(family.as_ref(), side, args.difficulty, count, args.seed),
+        };
+        problems += made.len();
+        short.extend((made.len() < count).then_some((family.name(), made.len())));
+        for problem in made {
             text.push_str(&problem.json_line());
             text.push('\n');
-            problems += 1;
             distinct.insert(problem.id);
         }
     }
@@ -144,11 +162,18 @@ fn make(args: &MakeArgs, console: &mut Console) -> anyhow::Result<()> {
     let distinct = distinct.len();
     if args.json {
         let output = args.output.display().to_string();
-        console.json_line(&json!({ "output": output, "problems": problems, "distinct": distinct }))
-    } else {
-        console.line(format_args!("{problems} problems, {distinct} of them distinct, in {}", args.output.display()))?;
-        Ok(())
+        let fewer: Map<String, Value> = short.iter().map(|(name, made)| (name.to_string(), json!(made))).collect();
+        return console.json_line(
+            &json!({ "output": output, "problems": problems, "distinct": distinct, "fewer_than_asked": fewer }),
+        );
     }
+    for (name, made) in short {
+        let words = "all that there are at this difficulty and split; --reworded asks them again in other words";
+        console.line(format_args!("{name}: {made} problems, not {count}: {words}"))?;
+    }
+    let different =
+        if distinct == problems { "all different".to_owned() } else { format!("{distinct} of them different") };
+    Ok(console.line(format_args!("{problems} problems, {different}, in {}", args.output.display()))?)
 }
 
 /// The families of the names, each once.

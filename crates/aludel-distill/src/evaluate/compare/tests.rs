@@ -20,6 +20,7 @@ fn task(name: &str, n: usize, fingerprint: &str) -> TaskResult {
         mean_completion_tokens: 0.0,
         tokens_per_second: None,
         fingerprint: fingerprint.to_owned(),
+        warnings: Vec::new(),
     }
 }
 

@@ -6,6 +6,7 @@
 mod answer;
 mod clock;
 mod compare;
+mod demand;
 mod exact;
 mod expression;
 mod extract;
@@ -27,6 +28,8 @@ mod unit;
 mod words;
 
 use super::Verdict;
+pub use demand::Demand;
+pub(crate) use demand::is_unit;
 pub use extract::extract;
 pub(super) use extract::extract_marked;
 
@@ -40,6 +43,24 @@ pub fn verdict(answer_text: &str, gold: &str) -> Verdict {
         Equality::Different => Verdict::Wrong,
         Equality::Undecided => Verdict::Undecided,
     }
+}
+
+/// As [`verdict`], where an answer has to be written as was asked for, too: one that has the right value and is not counts as wrong.
+pub fn verdict_as(answer_text: &str, gold: &str, demand: &Demand) -> Verdict {
+    match (verdict(answer_text, gold), extract(answer_text)) {
+        (Verdict::Right, Some(answer)) => match demand.is_met(answer) {
+            Some(true) => Verdict::Right,
+            Some(false) => Verdict::Wrong,
+            None => Verdict::Undecided,
+        },
+        (verdict, _) => verdict,
+    }
+}
+
+/// What was asked for, where an answer has the right value and is not written so.
+pub fn unmet(answer_text: &str, gold: &str, demand: &Demand) -> Option<String> {
+    let is_value_right = verdict(answer_text, gold) == Verdict::Right;
+    (is_value_right && verdict_as(answer_text, gold, demand) != Verdict::Right).then(|| demand.words())
 }
 
 /// What a comparison found.

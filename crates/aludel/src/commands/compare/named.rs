@@ -2,7 +2,7 @@
 //! folder of its own below the output folder, where a second run finds it.
 
 use super::CompareArgs;
-use crate::commands::eval::{Here, usual_name};
+use crate::commands::eval::{Here, usual_name, warn};
 use crate::settings::{Flags, RecipeArgs};
 use crate::signals::stop_on_signals;
 use aludel_distill::evaluate::compare::Evaluated;
@@ -52,7 +52,7 @@ pub(super) fn evaluated(args: &CompareArgs) -> anyhow::Result<Option<Vec<Evaluat
     let stop = if models.is_empty() { Arc::default() } else { stop_on_signals()? };
     let mut evaluated = Vec::new();
     for named in opened {
-        evaluated.push(match named {
+        let one = match named {
             Named::Results(results) => *results,
             Named::Model(model, folder) => {
                 tracing::info!("evaluating {}", model.model.name);
@@ -70,7 +70,9 @@ pub(super) fn evaluated(args: &CompareArgs) -> anyhow::Result<Option<Vec<Evaluat
                 }
                 Evaluated::read(&folder)?
             }
-        });
+        };
+        warn(&one.results);
+        evaluated.push(one);
     }
     Ok(Some(evaluated))
 }

@@ -10,7 +10,7 @@ use crate::report::{Helped, Outcome};
 use aludel_distill::settings::{Recipe, TargetModules};
 use aludel_formats::atomic;
 use aludel_traces::collect::BOXED;
-use aludel_traces::tasks::{Side, family, generate};
+use aludel_traces::tasks::{Problem, Side, family, generate};
 use anyhow::Context as _;
 use serde_json::json;
 use std::path::{Path, PathBuf};
@@ -67,7 +67,10 @@ impl<'a> Lessons<'a> {
             for problem in generate(family.as_ref(), Side::Train, count, self.seed) {
                 let line = match self.taught {
                     None => problem.json_line(),
-                    Some(_) => json!({ "prompt": problem.question, "answer": problem.answer }).to_string(),
+                    Some(_) => {
+                        let Problem { question, answer, verifier, .. } = problem;
+                        json!({ "prompt": question, "answer": answer, "verifier": verifier }).to_string()
+                    }
                 };
                 text.push_str(&line);
                 text.push('\n');
