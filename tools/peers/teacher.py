@@ -159,7 +159,7 @@ def written(options, planned, traced, status, verified, seconds):
 | dropped by the other filters | {dropped} |
 | the plan's pilot of {prediction["pilot"]} answers: completion tokens of the other {prediction["missing"]} | {lengths["expected"]:,.0f} ({lengths["low"]:,.0f} to {lengths["high"]:,.0f}) |
 | what they were | {run["completion_tokens"]:,} |
-| the plan's minutes for them; what they were | {60 * prediction["hours"]["expected"]:.1f} ({60 * prediction["hours"]["low"]:.1f} to {60 * prediction["hours"]["high"]:.1f}); {seconds / 60:.1f} |
+| the plan's minutes for them; what they were | {prediction["seconds"]["expected"] / 60:.1f} ({prediction["seconds"]["low"] / 60:.1f} to {prediction["seconds"]["high"] / 60:.1f}); {seconds / 60:.1f} |
 | completion tokens a second | {run["completion_tokens"] / max(run["seconds"], 1e-9):.1f} |
 | questions at once that the client settled on, of at most 8 | {endpoint["limit"]} |
 """

@@ -79,7 +79,7 @@ fn row(wanted: aludel_traces::store::Place) -> TraceRow {
     };
     TraceRow {
         wanted,
-        outcome: Outcome::Answered { answer, cost: 0.0 },
+        outcome: Outcome::Answered { answer, cost: None },
         endpoint: "http://localhost".to_string(),
         attempts: 1,
     }

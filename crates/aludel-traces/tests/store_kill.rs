@@ -54,7 +54,7 @@ fn child() {
                         first_token_ms: 0,
                         elapsed_ms: 0,
                     };
-                    let outcome = Outcome::Answered { answer, cost: 0.0 };
+                    let outcome = Outcome::Answered { answer, cost: None };
                     let row = TraceRow { wanted: wanted.id(), outcome, endpoint: String::new(), attempts: 1 };
                     writer.put_and_wait(row).unwrap();
                     println!("\nkept {asked}");

@@ -4,6 +4,7 @@
 mod cli;
 mod commands;
 mod console;
+mod figures;
 mod hub;
 mod keys;
 mod page;

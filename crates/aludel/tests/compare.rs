@@ -214,7 +214,7 @@ fn costs_are_shown_where_they_are_known() {
     // 180 answers of 35 tokens each to 9; one of the two evaluations has a speed
     assert_eq!(plain.matches("1,620 asked, 6,300 answered").count(), 2);
     assert_eq!(plain.matches("63 s for the answers").count(), 1);
-    assert!(plain.contains("100, 60 of them supervised") && plain.contains("<dd>8 s</dd>"));
+    assert!(plain.contains("100, 60 of them supervised") && plain.contains("<dd>7.5 s</dd>"));
     assert!(!plain.contains("tokens of traces") && !plain.contains('$'));
     workshop.write("prompts.jsonl", "{\"question\": \"1+1?\"}\n{\"question\": \"2+2?\"}\n");
     let teacher = ScriptedTeacher::start(Crowd::default().script()).unwrap();
@@ -232,7 +232,7 @@ fn costs_are_shown_where_they_are_known() {
         assert!(priced.contains(shown), "{shown:?} is not in the page");
     }
     let free = page(&["--run", "run", "--store", "free.db"]);
-    assert!(free.contains("6 asked, 10 answered") && !free.contains('$'));
+    assert!(free.contains("6 asked, 10 answered") && free.contains("<dd>price unknown</dd>") && !free.contains('$'));
     let too_many = workshop.run(&[COMPARE, &["--run", "run", "--store", "free.db", "--store", "priced.db"]].concat());
     assert!(too_many.contains("exit code: 2") && too_many.contains("there is no run for it"), "{too_many}");
 }

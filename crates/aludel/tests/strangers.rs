@@ -228,6 +228,9 @@ fn no_text_of_a_stranger_reaches_the_terminal_as_it_is() {
         ],
         &["trace", "status", "--store", &data],
         &["trace", "export", "--store", &missing, "--output", &missing],
+        &["trace", "forget", "--store", &format!("store{BAD}.db"), "--model", &format!("other{BAD}")],
+        &["trace", "forget", "--store", &format!("store{BAD}.db"), "--id", BAD],
+        &["trace", "forget", "--store", &format!("store{BAD}.db"), "--unanswered"],
         &[
             "plan",
             "trace",

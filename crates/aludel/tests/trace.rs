@@ -153,10 +153,10 @@ fn budgets_stop_a_run_that_goes_on_with_a_larger_one() {
         let tokens = &status(workshop)["tokens"];
         tokens["prompt"].as_u64().unwrap() + tokens["completion"].as_u64().unwrap()
     };
-    let stopped = summary(&trace(&workshop, &[&teacher], &["--max-tokens", "100"]), 75);
+    let stopped = summary(&trace(&workshop, &[&teacher], &["--max-total-tokens", "100"]), 75);
     assert_eq!(stopped["end"], "budget");
     assert_eq!(spent(&workshop), 96, "an answer takes 8, and a thirteenth would exceed 100");
-    let again = summary(&trace(&workshop, &[&teacher], &["--max-tokens", "100"]), 75);
+    let again = summary(&trace(&workshop, &[&teacher], &["--max-total-tokens", "100"]), 75);
     assert_eq!((&again["run"]["done"], spent(&workshop)), (&value!(0), 96), "earlier runs count");
     // An answer costs 3 × 1 + 5 × 2 dollars per million, so 0.00026 pay for twenty in all.
     let money = ["--prompt-price", "1", "--completion-price", "2", "--max-cost", "0.00026"];
@@ -354,7 +354,7 @@ fn a_store_tells_its_numbers() {
     // Of 24 answers, those to two prompts are cut or refused. A whole one takes 3 + 5 tokens, 13 dollars. What a server does not
     // count is paid by guess, a token for every four bytes begun: 4 + 2 tokens, 8 dollars.
     let numbers = value!({"prompts": 12, "wanted": 24, "complete": 20, "cut": 2, "failed": 2, "missing": 0, "claimed": 0,
-        "cost": 276.0, "tokens": {"prompt": 60, "completion": 100}});
+        "cost": 276.0, "unpriced": 0, "tokens": {"prompt": 60, "completion": 100}});
     assert_eq!(status, numbers);
     let [run] = runs.as_array().unwrap().as_slice() else { panic!("one teacher, one set of settings: {runs}") };
     assert_eq!((&run["teacher"], &run["wanted"], &run["complete"]), (&value!("scripted"), &value!(24), &value!(20)));

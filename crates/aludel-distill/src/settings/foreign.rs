@@ -153,7 +153,10 @@ pub const FOREIGN_NAMES: &[ForeignName] = &[
     accepted("eos_token_id", "each end-of-text and end-of-turn token that the model names ends an answer"),
     refused("do_sample", "leave it out: generate.temperature = 0 takes the likeliest token, any other value samples"),
     refused("num_beams", "leave it out: beams are not offered"),
-    refused("max_tokens", "write generate.max_new_tokens"),
+    refused(
+        "max_tokens",
+        "write max_new_tokens for the most tokens of one answer, trace.max_total_tokens for those of all traces in a store",
+    ),
     refused("stop_strings", "write generate.stop"),
 ];
 

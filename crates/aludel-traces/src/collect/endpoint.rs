@@ -156,6 +156,8 @@ impl Endpoint {
                 }
                 Change::None
             }
+            // Questions that were on their way come back with the same words.
+            Failure::Refused { .. } if self.is_out() => Change::None,
             Failure::Refused { .. } => {
                 self.out = self.last_words.clone();
                 Change::Out

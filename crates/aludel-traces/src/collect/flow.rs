@@ -50,6 +50,15 @@ pub(super) struct Flow<'a> {
     left: u64,
     /// What of an endpoint's words was told not to be understood.
     told_unread: BTreeSet<(usize, String)>,
+    /// Questions that are not taken, until the teacher has answered another.
+    held: Vec<Held>,
+}
+
+/// A question that is not taken, and whose words are not kept yet.
+struct Held {
+    job: Job,
+    endpoint: String,
+    words: String,
 }
 
 /// A question that was asked comes back.
@@ -68,9 +77,11 @@ impl<'a> Flow<'a> {
         wanted: u64,
         keeper: Keeper,
         spent: Spent,
+        is_known: bool,
     ) -> Flow<'a> {
         let now = Instant::now();
-        let asker = Asker { asking: Arc::new(options.asking.clone()), price: options.price, keeper };
+        let is_known = Arc::new(AtomicBool::new(is_known));
+        let asker = Asker { asking: Arc::new(options.asking.clone()), price: options.price, is_known, keeper };
         Flow {
             options,
             endpoints: Endpoints::new(teachers, options.concurrency, options.rates, now),
@@ -79,7 +90,7 @@ impl<'a> Flow<'a> {
             asker,
             purse: Purse::new(options.budget, spent, options.price, options.asking.max_tokens),
             jitter: Jitter::new(u64::from(std::process::id())),
-            progress: Progress { wanted, ..Progress::default() },
+            progress: Progress { wanted, cost: options.price.map(|_| 0.0), ..Progress::default() },
             pace: Pace::new(now),
             started: now,
             heard: now,
@@ -87,6 +98,7 @@ impl<'a> Flow<'a> {
             ending: None,
             left: 0,
             told_unread: BTreeSet::new(),
+            held: Vec::new(),
         }
     }
 
@@ -123,6 +135,7 @@ impl<'a> Flow<'a> {
                     while let Some(Ok(back)) = self.on_their_way.try_join_next() {
                         self.took(back, told)?;
                     }
+                    self.keep_held().await?;
                 }
                 taken = self.queue.take_next(), if self.wants_more() => taken?,
                 () = sleep_until(wake) => {}
@@ -130,10 +143,10 @@ impl<'a> Flow<'a> {
         }
         let progress = self.snapshot(Instant::now());
         told(Event::Progress(Box::new(progress.clone())));
-        let end = match self.ending {
+        let end = match self.ending.take() {
             Some((end, _)) => end,
             None if self.left > 0 => End::Incomplete { left: self.left },
-            None => End::Finished,
+            None => self.held.last().map_or(End::Finished, |last| self.none_taken(&last.words)),
         };
         Ok((end, progress))
     }
@@ -212,6 +225,7 @@ impl<'a> Flow<'a> {
                 self.endpoints.get(index).answered(Some((usage, elapsed)), ticket);
                 self.purse.settle(Some((cost, usage.total())));
                 self.was_heard(now);
+                self.asker.is_known.store(true, Ordering::Relaxed);
                 self.progress.done += 1;
                 self.progress.cut += u64::from(!is_ended);
                 self.progress.unanswered += u64::from(is_flawed);
@@ -227,19 +241,22 @@ impl<'a> Flow<'a> {
                         told(Event::Notice(Notice::Unread { endpoint, what }));
                     }
                 }
-                self.progress.cost += cost;
+                self.progress.cost = self.progress.cost.zip(cost).map(|(sum, cost)| sum + cost);
                 self.progress.prompt_tokens += usage.prompt;
                 self.progress.completion_tokens += usage.completion;
             }
-            Outcome::NotTaken { words } => {
+            Outcome::NotTaken { words, status, is_kept } => {
+                let endpoint = self.endpoints.get(index).teacher.name().to_string();
                 self.endpoints.get(index).answered(None, ticket);
                 self.purse.settle(None);
                 self.was_heard(now);
                 self.progress.failed += 1;
-                told(Event::Notice(Notice::Skipped { origin: job.origin(), words: words.clone() }));
+                told(Event::Notice(Notice::Skipped { origin: job.origin(), words: format!("{words} ({status})") }));
                 if self.progress.done == 0 && self.progress.failed >= NONE_TAKEN {
-                    let words = format!("none of the first {NONE_TAKEN} questions was taken: {words}");
-                    self.end(End::Refused { words: vec![words] }, now + self.options.grace);
+                    self.end(self.none_taken(&words), now + self.options.grace);
+                }
+                if !is_kept {
+                    self.held.push(Held { job, endpoint, words });
                 }
             }
             Outcome::Failed(failure) => {
@@ -259,6 +276,28 @@ impl<'a> Flow<'a> {
             Outcome::Lost(error) => return Err(error),
         }
         Ok(())
+    }
+
+    /// Once the teacher has answered something, what it does not take is a matter of the questions, and is kept.
+    async fn keep_held(&mut self) -> Result<(), Error> {
+        if self.held.is_empty() || !self.asker.is_known.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let mut kept = JoinSet::new();
+        for Held { job, endpoint, words } in self.held.drain(..) {
+            let keeper = self.asker.keeper.clone();
+            kept.spawn(async move { keeper.keep_failure(&job, &endpoint, &words).await });
+        }
+        while let Some(kept) = kept.join_next().await {
+            kept.expect("what is kept is never cancelled, and does not panic")?;
+        }
+        Ok(())
+    }
+
+    /// Why the settings seem to be at fault, and not the questions.
+    fn none_taken(&self, words: &str) -> End {
+        let words = format!("none of the first {} questions was taken: {words}", self.progress.failed);
+        End::Refused { words: vec![words] }
     }
 
     /// A question whose failure says something of the endpoint alone has not used up an attempt.

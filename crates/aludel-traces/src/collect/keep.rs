@@ -81,7 +81,7 @@ impl Keeper {
     }
 
     /// Keeps an answer: complete, or cut wherever the server ended it before its end.
-    pub(super) async fn keep(&self, job: &Job, endpoint: &str, answer: Answer, cost: f64) -> Result<(), Error> {
+    pub(super) async fn keep(&self, job: &Job, endpoint: &str, answer: Answer, cost: Option<f64>) -> Result<(), Error> {
         self.put(job, endpoint, Outcome::Answered { answer, cost }).await
     }
 

@@ -24,7 +24,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 pub use list::{Listed, ask_list, listed_models};
-pub use money::{Budget, Price, Usage};
+pub use money::{Budget, Price, Usage, dollars};
 pub use plan::{Plan, plan};
 pub use predict::{Interval, Prediction};
 pub use progress::{Condition, EndpointProgress, Event, Notice, Progress};
@@ -52,8 +52,8 @@ pub struct Options {
     pub concurrency: usize,
     /// What each endpoint allows a minute.
     pub rates: Rates,
-    /// What tokens cost.
-    pub price: Price,
+    /// What tokens cost, if that is known.
+    pub price: Option<Price>,
     /// How much may be spent.
     pub budget: Budget,
     /// Failures of one question, refusals for load aside, after which it is left for another run.
@@ -143,14 +143,20 @@ fn ask(
     }
     let before = collection.store.snapshot()?.status()?;
     let tokens = before.tokens.prompt + before.tokens.completion;
-    let spent = Spent { cost: before.cost, tokens, answers: before.complete + before.cut };
+    let cost = before.cost.unwrap_or_default();
+    let spent = Spent { cost, tokens, answers: before.complete + before.cut };
+    if collection.options.budget.cost.is_some() && before.unpriced > 0 {
+        told(Event::Notice(Notice::Unpriced { answers: before.unpriced }));
+    }
+    let is_known = missing.has_answers;
     let keeper = Keeper::new(collection.store.writer());
     let (give, take) = tokio::sync::mpsc::channel(256);
     let runtime = runtime()?;
     let (end, progress) = std::thread::scope(|scope| {
         scope.spawn(move || keep::feed(missing, &give));
         runtime.block_on(async {
-            let flow = Flow::new(&collection.options, collection.teachers.clone(), take, wanted, keeper, spent);
+            let teachers = collection.teachers.clone();
+            let flow = Flow::new(&collection.options, teachers, take, wanted, keeper, spent, is_known);
             flow.run(stop, told).await
         })
     })?;

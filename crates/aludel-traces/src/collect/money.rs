@@ -12,6 +12,16 @@ pub struct Price {
     pub completion: f64,
 }
 
+/// An amount of dollars as people read it; below a dollar with fractions of cents, and never as nothing unless it is.
+pub fn dollars(amount: f64) -> String {
+    match amount {
+        0.0 => "$0".to_string(),
+        amount if amount < 0.00005 => "less than $0.0001".to_string(),
+        amount if amount < 0.99995 => format!("${amount:.4}"),
+        amount => format!("${amount:.2}"),
+    }
+}
+
 /// Tokens of one answer, or of many.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Usage {
@@ -83,10 +93,10 @@ struct Answered {
 
 impl Purse {
     /// Until there are answers of this run to go by, one is taken to be like those before, or else as long as it may be.
-    pub(super) fn new(budget: Budget, spent: Spent, price: Price, most_completion: Option<u32>) -> Purse {
+    pub(super) fn new(budget: Budget, spent: Spent, price: Option<Price>, most_completion: Option<u32>) -> Purse {
         let bound = Usage { prompt: 0, completion: u64::from(most_completion.unwrap_or(0)) };
         let (cost, tokens) = match spent.answers {
-            0 => (price.of(bound), bound.total()),
+            0 => (price.unwrap_or_default().of(bound), bound.total()),
             answers => (spent.cost / answers as f64, spent.tokens.div_ceil(answers)),
         };
         let largest = Answered { cost, tokens, is_guess: true };
@@ -104,8 +114,9 @@ impl Purse {
             && !(self.cost + promised as f64 * self.largest.cost <= most && self.cost < most)
         {
             return Err(format!(
-                "${:.4} of ${most} are spent, and the next answer may cost ${:.4}",
-                self.cost, self.largest.cost
+                "{} of ${most} are spent, and the next answer may cost {}",
+                dollars(self.cost),
+                dollars(self.largest.cost)
             ));
         }
         if let Some(most) = self.budget.tokens
@@ -124,10 +135,11 @@ impl Purse {
         self.on_their_way += 1;
     }
 
-    /// It came back: with an answer, or without one.
-    pub(super) fn settle(&mut self, answer: Option<(f64, u64)>) {
+    /// It came back: with an answer, whose cost counts if it is known, or without one.
+    pub(super) fn settle(&mut self, answer: Option<(Option<f64>, u64)>) {
         self.on_their_way = self.on_their_way.saturating_sub(1);
         let Some((cost, tokens)) = answer else { return };
+        let cost = cost.unwrap_or_default();
         self.cost += cost;
         self.tokens += tokens;
         let before = if self.largest.is_guess { Answered::default() } else { self.largest };
@@ -142,6 +154,12 @@ mod tests {
     const PRICE: Price = Price { prompt: 1.0, completion: 2.0 };
 
     #[test]
+    fn an_amount_is_nothing_only_if_it_is() {
+        let shown = [0.0, 0.00001, 0.0123, 0.99996, 12.345].map(dollars);
+        assert_eq!(shown, ["$0", "less than $0.0001", "$0.0123", "$1.00", "$12.35"]);
+    }
+
+    #[test]
     fn a_price_is_for_a_million_tokens() {
         assert_eq!(PRICE.of(Usage { prompt: 500_000, completion: 1_000_000 }), 2.5);
     }
@@ -149,7 +167,8 @@ mod tests {
     #[test]
     fn a_budget_is_never_overrun_by_answers_like_those_before() {
         for (budget, at_once) in [(1000, 1), (1000, 7), (95, 64)] {
-            let mut purse = Purse::new(Budget { cost: None, tokens: Some(budget) }, Spent::default(), PRICE, Some(10));
+            let mut purse =
+                Purse::new(Budget { cost: None, tokens: Some(budget) }, Spent::default(), Some(PRICE), Some(10));
             let mut on_their_way = 0;
             loop {
                 while on_their_way < at_once && purse.allows().is_ok() {
@@ -159,7 +178,7 @@ mod tests {
                 if on_their_way == 0 {
                     break;
                 }
-                purse.settle(Some((0.0, 10)));
+                purse.settle(Some((Some(0.0), 10)));
                 on_their_way -= 1;
             }
             assert_eq!(purse.tokens, budget / 10 * 10);
@@ -171,20 +190,20 @@ mod tests {
         let purse = Purse::new(
             Budget { cost: Some(2.0), tokens: None },
             Spent { cost: 2.0, tokens: 5, answers: 1 },
-            PRICE,
+            Some(PRICE),
             None,
         );
-        assert!(purse.allows().unwrap_err().contains("$2.0000 of $2 are spent"));
+        assert!(purse.allows().unwrap_err().contains("$2.00 of $2 are spent"));
         let mut purse = Purse::new(
             Budget { cost: Some(2.0), tokens: None },
             Spent { cost: 1.0, tokens: 5, answers: 2 },
-            PRICE,
+            Some(PRICE),
             None,
         );
         purse.promise();
-        purse.settle(Some((0.6, 100)));
+        purse.settle(Some((Some(0.6), 100)));
         assert!(purse.allows().is_err(), "an answer as large as the last would cost too much");
-        let mut purse = Purse::new(Budget { cost: None, tokens: Some(9) }, Spent::default(), PRICE, None);
+        let mut purse = Purse::new(Budget { cost: None, tokens: Some(9) }, Spent::default(), Some(PRICE), None);
         assert!(purse.allows().is_ok());
         purse.promise();
         assert!(purse.allows().is_err(), "the first answer tells what the second may take");

@@ -2,6 +2,7 @@
 //! Whether it is asked again is the loop's matter.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -17,7 +18,7 @@ pub(super) enum Outcome {
     /// Kept: written, and on the disk.
     Kept {
         usage: Usage,
-        cost: f64,
+        cost: Option<f64>,
         elapsed: Duration,
         is_ended: bool,
         /// It ended, and is not whole all the same.
@@ -25,9 +26,12 @@ pub(super) enum Outcome {
         hides_reasoning: bool,
         unread: Vec<String>,
     },
-    /// Kept as a question that is not taken.
+    /// Nobody takes the question. That is kept only once the teacher has answered another: until then its name, or a setting, may be
+    /// what is not taken.
     NotTaken {
         words: String,
+        status: u16,
+        is_kept: bool,
     },
     Failed(Failure),
     /// The store could not keep it.
@@ -38,7 +42,9 @@ pub(super) enum Outcome {
 #[derive(Clone)]
 pub(super) struct Asker {
     pub(super) asking: Arc<Asking>,
-    pub(super) price: Price,
+    pub(super) price: Option<Price>,
+    /// Whether the teacher has answered anything.
+    pub(super) is_known: Arc<AtomicBool>,
     pub(super) keeper: Keeper,
 }
 
@@ -49,7 +55,7 @@ impl Asker {
         match teacher.ask(&job.question, &self.asking, job.sample()).await {
             Ok(answer) => {
                 let usage = Usage::of(&job.question, &answer);
-                let (cost, is_ended) = (self.price.of(usage), answer.finish.is_complete());
+                let (cost, is_ended) = (self.price.map(|price| price.of(usage)), answer.finish.is_complete());
                 let is_flawed = is_ended && flaw_of(&answer).is_some();
                 let (hides_reasoning, unread) = (answer.hides_reasoning, answer.unread.clone());
                 let kept = self.keeper.keep(job, teacher.name(), answer, cost).await;
@@ -59,8 +65,11 @@ impl Asker {
                 kept.map_or_else(Outcome::Lost, |()| it)
             }
             Err(Failure::Question { status, words }) => {
+                if !self.is_known.load(Ordering::Relaxed) {
+                    return Outcome::NotTaken { words, status, is_kept: false };
+                }
                 let kept = self.keeper.keep_failure(job, teacher.name(), &words).await;
-                kept.map_or_else(Outcome::Lost, |()| Outcome::NotTaken { words: format!("{words} ({status})") })
+                kept.map_or_else(Outcome::Lost, |()| Outcome::NotTaken { words, status, is_kept: true })
             }
             Err(failure) => Outcome::Failed(failure),
         }

@@ -34,7 +34,7 @@ pub fn plan(collection: &Collection<'_>, stop: &AtomicBool, told: &mut dyn FnMut
     let missing = store.register(pilot.iter().cloned().map(Ok), &options.asking, 1)?;
     let Summary { end, progress } = ask(collection, missing, stop, told)?;
     let taken: Vec<Pilot> = store.taken_by(&pilot, &options.asking)?.into_iter().map(Pilot::from).collect();
-    let missing = store.register(collection.prompts.read()?, &options.asking, options.samples)?.count;
+    let missing = store.lacks(collection.prompts.read()?, &options.asking, options.samples)?;
     let at_once = options.concurrency * collection.teachers.len();
     let prediction = predict(&taken, missing, options.price, options.rates, at_once);
     Ok(Plan { end, progress, prediction })

@@ -1,4 +1,4 @@
-//! What the rest will take, from a pilot: tokens, hours and dollars, each with an interval. The pilot's prompts are a random
+//! What the rest will take, from a pilot: tokens, time and dollars, each with an interval. The pilot's prompts are a random
 //! sample, so that Student's t tells how far the mean of the others may lie from theirs.
 
 use serde::Serialize;
@@ -45,17 +45,23 @@ pub struct Prediction {
     pub prompt_tokens: Interval,
     /// Tokens of reasoning and answers.
     pub completion_tokens: Interval,
-    /// Dollars.
-    pub cost: Interval,
-    /// Hours, if `concurrency` questions at once take no longer each than the pilot's did and limits a minute are kept.
-    pub hours: Interval,
+    /// Dollars, if the price is known.
+    pub cost: Option<Interval>,
+    /// Seconds, if `concurrency` questions at once take no longer each than the pilot's did and limits a minute are kept.
+    pub seconds: Interval,
 }
 
 /// Predicts the sum over `missing` further answers as missing · mean, with the bounds
 /// missing · mean ± t · s · √(missing² / n + missing), s being the pilot's standard deviation over its n prompts and t
 /// Student's 97.5% quantile for n − 1 degrees of freedom: the spread of the pilot's mean and of the sum itself.
 /// `None` for a pilot of fewer than two answers.
-pub(super) fn predict(pilot: &[Pilot], missing: u64, price: Price, rates: Rates, at_once: usize) -> Option<Prediction> {
+pub(super) fn predict(
+    pilot: &[Pilot],
+    missing: u64,
+    price: Option<Price>,
+    rates: Rates,
+    at_once: usize,
+) -> Option<Prediction> {
     if pilot.len() < 2 {
         return None;
     }
@@ -64,20 +70,20 @@ pub(super) fn predict(pilot: &[Pilot], missing: u64, price: Price, rates: Rates,
     let completion_tokens = sum(&|one| one.usage.completion as f64);
     let tokens = sum(&|one| one.usage.total() as f64);
     let at_once = (at_once as u64).clamp(1, missing.max(1)) as f64;
-    let hours = sum(&|one| one.seconds).map(|seconds| seconds / at_once / 3600.0);
-    let floor = |limit: Option<u64>, amount: f64| limit.map_or(0.0, |limit| amount / limit.max(1) as f64 / 60.0);
+    let seconds = sum(&|one| one.seconds).map(|seconds| seconds / at_once);
+    let floor = |limit: Option<u64>, amount: f64| limit.map_or(0.0, |limit| amount / limit.max(1) as f64 * 60.0);
     let requests = floor(rates.requests_per_minute, missing as f64);
-    let least = |hours: f64, tokens: f64| hours.max(requests).max(floor(rates.tokens_per_minute, tokens));
+    let least = |seconds: f64, tokens: f64| seconds.max(requests).max(floor(rates.tokens_per_minute, tokens));
     Some(Prediction {
         pilot: pilot.len() as u64,
         missing,
         prompt_tokens,
         completion_tokens,
-        cost: sum(&|one| price.of(one.usage)),
-        hours: Interval {
-            low: least(hours.low, tokens.low),
-            expected: least(hours.expected, tokens.expected),
-            high: least(hours.high, tokens.high),
+        cost: price.map(|price| sum(&|one| price.of(one.usage))),
+        seconds: Interval {
+            low: least(seconds.low, tokens.low),
+            expected: least(seconds.expected, tokens.expected),
+            high: least(seconds.high, tokens.high),
         },
     })
 }
@@ -136,7 +142,7 @@ mod tests {
             let mut answer = || Pilot { usage: Usage { prompt: 10, completion: draw() }, seconds: 1.0 };
             let pilot: Vec<Pilot> = (0..20).map(|_| answer()).collect();
             let rest: u64 = (0..500).map(|_| answer().usage.completion).sum();
-            let predicted = predict(&pilot, 500, Price::default(), Rates::default(), 4).unwrap();
+            let predicted = predict(&pilot, 500, None, Rates::default(), 4).unwrap();
             let within = predicted.completion_tokens;
             held += u32::from(within.low <= rest as f64 && rest as f64 <= within.high);
             assert_eq!(predicted.prompt_tokens, Interval { low: 5000.0, expected: 5000.0, high: 5000.0 });
@@ -145,12 +151,12 @@ mod tests {
     }
 
     #[test]
-    fn limits_a_minute_lengthen_the_hours() {
+    fn limits_a_minute_lengthen_the_time() {
         let pilot = [Pilot { usage: Usage { prompt: 10, completion: 90 }, seconds: 36.0 }; 20];
-        let hours = |rates| predict(&pilot, 1000, Price::default(), rates, 10).unwrap().hours.expected;
+        let hours = |rates| predict(&pilot, 1000, None, rates, 10).unwrap().seconds.expected / 3600.0;
         assert_eq!(hours(Rates::default()), 1.0);
         assert_eq!(hours(Rates { requests_per_minute: Some(5), tokens_per_minute: None }), 1000.0 / 300.0);
         assert_eq!(hours(Rates { requests_per_minute: None, tokens_per_minute: Some(100) }), 1000.0 / 60.0);
-        assert!(predict(&pilot[..1], 1000, Price::default(), Rates::default(), 10).is_none());
+        assert!(predict(&pilot[..1], 1000, None, Rates::default(), 10).is_none());
     }
 }

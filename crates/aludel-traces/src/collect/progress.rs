@@ -37,8 +37,8 @@ pub struct Progress {
     pub completion_tokens: u64,
     /// Completion tokens a second, lately.
     pub tokens_per_second: f64,
-    /// Dollars of this run.
-    pub cost: f64,
+    /// Dollars of this run; `None` where the price is not known.
+    pub cost: Option<f64>,
     /// Since the start.
     pub seconds: f64,
     /// Until the end, at the run's pace so far; `None` before the first answer.
@@ -112,6 +112,11 @@ pub enum Notice {
         endpoint: String,
         /// What, in words.
         what: String,
+    },
+    /// There is a bound for the cost, and so many answers in the store have no known price and are not counted.
+    Unpriced {
+        /// How many.
+        answers: u64,
     },
     /// A question that no server takes.
     Skipped {

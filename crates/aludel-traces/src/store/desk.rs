@@ -10,6 +10,7 @@ use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
 
 use super::check::check;
 use super::digest::{PROMPTS, RUNS, TRACES, Table};
+use super::forget::{Forgotten, Selection, forget};
 use super::owner::Owner;
 use super::{Outcome, TraceRow, Wanted, hash_of, open};
 
@@ -23,6 +24,16 @@ pub(super) struct Desk {
     pub(super) path: PathBuf,
     owner: Option<i64>,
     last_beat: Instant,
+    /// Lists whose answers are wanted once their run has its first.
+    wishes: Vec<Wish>,
+}
+
+/// So many answers to each prompt of a list.
+#[derive(Clone, Copy)]
+struct Wish {
+    list: i64,
+    run: i64,
+    samples: u32,
 }
 
 /// A prompt as it is registered.
@@ -47,7 +58,7 @@ impl Desk {
         connection.execute_batch(
             "CREATE TEMP TABLE asked (list INTEGER, position INTEGER PRIMARY KEY, prompt INTEGER, UNIQUE (list, prompt))",
         )?;
-        Ok(Desk { connection, path: path.to_path_buf(), owner: None, last_beat: Instant::now() })
+        Ok(Desk { connection, path: path.to_path_buf(), owner: None, last_beat: Instant::now(), wishes: Vec::new() })
     }
 
     /// Begins a group. Now and then it also says that this process lives.
@@ -99,6 +110,8 @@ impl Desk {
 
     /// The number of a teacher with these settings. A run that is known and damaged is written anew, so that its traces stay its own.
     pub(super) fn run(&mut self, hash: &str, teacher: &str, settings: &str) -> rusqlite::Result<i64> {
+        // Whoever forgets must see that somebody is about to ask.
+        self.own()?;
         let known = format!("SELECT id, digest, {} FROM runs WHERE hash = ?1 OR settings = ?2", RUNS.named());
         let is_whole = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get::<_, String>(1)? == RUNS.of_row(row, 2)?));
         let known: Option<(i64, bool)> = self.connection.query_row(&known, [hash, settings], is_whole).optional()?;
@@ -120,15 +133,8 @@ impl Desk {
         self.connection.query_row("SELECT id FROM runs WHERE hash = ?1", [hash], |row| row.get(0))
     }
 
-    /// Adds prompts, and that so many answers to each are wanted. A prompt that is known takes on the columns given now, and is
-    /// written anew if it is damaged.
-    pub(super) fn register(
-        &mut self,
-        list: i64,
-        run: i64,
-        samples: u32,
-        prompts: &[Registered],
-    ) -> rusqlite::Result<()> {
+    /// Adds prompts. One that is known takes on the columns given now, and is written anew if it is damaged.
+    pub(super) fn register(&mut self, list: i64, prompts: &[Registered]) -> rusqlite::Result<()> {
         let mut insert = self.connection.prepare_cached(
             "INSERT INTO prompts (hash, messages, columns, origin, digest) VALUES (?1, ?2, ?3, ?4, ?5)
              ON CONFLICT (hash) DO UPDATE SET messages = excluded.messages, columns = excluded.columns,
@@ -137,10 +143,6 @@ impl Desk {
                OR origin IS NOT excluded.origin OR digest IS NOT excluded.digest",
         )?;
         let mut find = self.connection.prepare_cached("SELECT id FROM prompts WHERE hash = ?1")?;
-        let mut want = self.connection.prepare_cached(
-            "INSERT INTO wanted (run, prompt, samples) VALUES (?1, ?2, ?3)
-             ON CONFLICT DO UPDATE SET samples = excluded.samples WHERE samples < excluded.samples",
-        )?;
         let mut ask =
             self.connection.prepare_cached("INSERT OR IGNORE INTO temp.asked (list, prompt) VALUES (?1, ?2)")?;
         for prompt in prompts {
@@ -149,10 +151,30 @@ impl Desk {
             let digest = PROMPTS.of(&values);
             insert.execute(params_from_iter(values.into_iter().chain([digest.into()])))?;
             let id: i64 = find.query_row([&prompt.hash], |row| row.get(0))?;
-            want.execute(params![run, id, samples])?;
             ask.execute(params![list, id])?;
         }
         Ok(())
+    }
+
+    /// So many answers to each prompt of a list are wanted: from now on where the run has an answer, else from its first on. A model
+    /// that no server knows is therefore never waited for. Tells whether the run has an answer.
+    pub(super) fn want(&mut self, list: i64, run: i64, samples: u32) -> rusqlite::Result<bool> {
+        let wish = Wish { list, run, samples };
+        let find = "SELECT EXISTS (SELECT 1 FROM traces WHERE run = ?1 AND status <> 'failed')";
+        let has_answer = self.connection.query_row(find, [run], |row| row.get(0))?;
+        match has_answer {
+            true => self.enter(wish)?,
+            false => self.wishes.push(wish),
+        }
+        Ok(has_answer)
+    }
+
+    fn enter(&self, Wish { list, run, samples }: Wish) -> rusqlite::Result<()> {
+        let mut want = self.connection.prepare_cached(
+            "INSERT INTO wanted (run, prompt, samples) SELECT ?2, prompt, ?3 FROM temp.asked WHERE list = ?1
+             ON CONFLICT DO UPDATE SET samples = excluded.samples WHERE samples < excluded.samples",
+        )?;
+        want.execute(params![list, run, samples]).map(|_| ())
     }
 
     /// How many answers of a list are not there yet.
@@ -219,19 +241,22 @@ impl Desk {
             "SELECT status, cost, attempts FROM traces WHERE run = ?1 AND prompt = ?2 AND sample = ?3",
         )?;
         let read = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?));
-        let older: Option<(String, f64, i64)> = older.query_row(params![run, prompt, sample], read).optional()?;
+        let older: Option<(String, Option<f64>, i64)> =
+            older.query_row(params![run, prompt, sample], read).optional()?;
         let (older, cost_before, attempts_before) = match older {
             Some((status, cost, attempts)) => (Some(status), cost, attempts),
-            None => (None, 0.0, 0),
+            None => (None, Some(0.0), 0),
         };
         let rank = |status: &str| ["failed", "cut", "complete"].iter().position(|name| *name == status);
         let status = row.outcome.status();
         if older.as_deref().is_none_or(|older| older != "complete" && rank(older) <= rank(status)) {
             let (answer, cost, error) = match &row.outcome {
                 Outcome::Answered { answer, cost } => (Some(answer), *cost, None),
-                Outcome::Refused { words } => (None, 0.0, Some(words)),
+                Outcome::Refused { words } => (None, Some(0.0), Some(words)),
             };
-            let cost = (cost_before + if cost.is_finite() { cost } else { 0.0 }).min(f64::MAX);
+            // What one of the attempts took is not known where its price is not.
+            let cost = cost.filter(|cost| cost.is_finite());
+            let cost = cost.zip(cost_before).map(|(cost, before)| (before + cost).min(f64::MAX));
             let text = |text: &str| Value::from(text.to_string());
             // A number that no column holds is none.
             let count = |count: Option<u64>| Value::from(count.and_then(|count| i64::try_from(count).ok()));
@@ -262,7 +287,12 @@ impl Desk {
         }
         let mut release =
             self.connection.prepare_cached("DELETE FROM claims WHERE run = ?1 AND prompt = ?2 AND sample = ?3")?;
-        release.execute(params![run, prompt, sample]).map(|_| ())
+        release.execute(params![run, prompt, sample])?;
+        if matches!(row.outcome, Outcome::Answered { .. }) {
+            self.wishes.iter().filter(|wish| wish.run == run).try_for_each(|wish| self.enter(*wish))?;
+            self.wishes.retain(|wish| wish.run != run);
+        }
+        Ok(())
     }
 
     /// Removes the traces that are damaged themselves, so that they are missing, and counts anew what is there. Prompts and settings
@@ -288,7 +318,22 @@ impl Desk {
         Ok(Removed::Traces(removed))
     }
 
-    /// This process among the owners, entered when it first claims something.
+    /// Forgets, or tells what would be; `None` where a process is asking, whose prompts and settings may not be referred to yet.
+    pub(super) fn forget(&mut self, selection: &Selection, really: bool) -> rusqlite::Result<Option<Forgotten>> {
+        self.clear_dead(self.owner.unwrap_or_default())?;
+        if self.connection.query_row("SELECT EXISTS (SELECT 1 FROM owners)", [], |row| row.get(0))? {
+            return Ok(None);
+        }
+        self.execute("SAVEPOINT forget")?;
+        let forgotten = forget(&self.connection, selection);
+        if !really || forgotten.is_err() {
+            self.execute("ROLLBACK TO forget")?;
+        }
+        self.execute("RELEASE forget")?;
+        forgotten.map(Some)
+    }
+
+    /// This process among the owners, entered when it first registers something.
     fn own(&mut self) -> rusqlite::Result<i64> {
         if let Some(owner) = self.owner {
             return Ok(owner);

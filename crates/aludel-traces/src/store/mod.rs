@@ -1,11 +1,12 @@
 //! The store of traces: one SQLite file in which each answer is kept the moment it is there, and which knows what is missing.
-//! Several processes may share it. `open` makes and checks the file, `writer` commits, `desk` says what is written, `digest` what a
-//! row says, `check` whether it still does, `snapshot` reads, `export` makes rows of it. The tables are described in `docs/STORE.md`.
+//! Several processes may share it. `open` makes and checks the file, `writer` commits, `desk` says what is written, `forget` what leaves again,
+//! `digest` what a row says, `check` whether it still does, `snapshot` reads, `export` makes rows of it. The tables are described in `docs/STORE.md`.
 
 mod check;
 mod desk;
 mod digest;
 mod export;
+mod forget;
 mod open;
 mod owner;
 mod snapshot;
@@ -23,6 +24,7 @@ use serde_json::{Value, json};
 
 pub use check::{Damage, DamagedTrace};
 pub use export::{Rows, export};
+pub use forget::{Forgotten, Selection};
 pub use open::is_sqlite;
 pub use snapshot::{RunStatus, Snapshot, Status, TokenCounts};
 
@@ -64,8 +66,8 @@ pub enum Outcome {
     Answered {
         /// The answer.
         answer: Answer,
-        /// Dollars.
-        cost: f64,
+        /// Dollars; `None` where the price is not known.
+        cost: Option<f64>,
     },
     /// The question is not taken; it is not asked again.
     Refused {
@@ -100,6 +102,8 @@ pub struct Missing {
     from: i64,
     /// Answers that were not there when the list was registered.
     pub count: u64,
+    /// Whether the teacher had answered anything with these settings by then.
+    pub has_answers: bool,
 }
 
 /// What an earlier answer took.
@@ -142,11 +146,38 @@ impl Store {
     }
 
     /// Enters prompts, of each of which so many answers are wanted, and finds out which are missing. Prompts that say the same
-    /// count once. Not to be called from within an asynchronous task.
+    /// count once. Where the teacher has answered nothing yet, they count as wanted from its first answer on: a misspelt model
+    /// leaves nothing to wait for. Not to be called from within an asynchronous task.
     ///
     /// # Errors
     /// Those of the prompts, and [`Error::Store`].
     pub fn register(
+        &self,
+        prompts: impl Iterator<Item = Result<Prompt, Error>>,
+        asking: &Asking,
+        samples: u32,
+    ) -> Result<Missing, Error> {
+        let missing = self.list(prompts, asking, samples)?;
+        let (list, run, queue) = (missing.list, missing.run, &missing.writer.0);
+        let has_answers = queue.wait(queue.push(true, move |desk| desk.want(list, run, samples)))?;
+        Ok(Missing { has_answers, ..missing })
+    }
+
+    /// How many answers to these prompts are not there, none of which is wanted by that. Not to be called from within an asynchronous
+    /// task.
+    ///
+    /// # Errors
+    /// As [`Store::register`].
+    pub fn lacks(
+        &self,
+        prompts: impl Iterator<Item = Result<Prompt, Error>>,
+        asking: &Asking,
+        samples: u32,
+    ) -> Result<u64, Error> {
+        Ok(self.list(prompts, asking, samples)?.count)
+    }
+
+    fn list(
         &self,
         prompts: impl Iterator<Item = Result<Prompt, Error>>,
         asking: &Asking,
@@ -159,9 +190,8 @@ impl Store {
         let run = writer.0.wait(writer.0.push(true, move |desk| desk.run(&hash, &teacher, &settings)))?;
         let mut batch = Vec::new();
         let mut bytes = 0;
-        let enter = |batch: Vec<Registered>| {
-            writer.0.wait(writer.0.push(true, move |desk| desk.register(list, run, samples, &batch)))
-        };
+        let enter =
+            |batch: Vec<Registered>| writer.0.wait(writer.0.push(true, move |desk| desk.register(list, &batch)));
         for prompt in prompts {
             let prompt = registered(&prompt?);
             bytes += prompt.messages.len() + prompt.columns.len();
@@ -173,16 +203,7 @@ impl Store {
         }
         enter(batch)?;
         let count = writer.0.wait(writer.0.push(true, move |desk| desk.count_missing(list, run, samples)))?;
-        Ok(Missing { writer, list, run, samples, from: 0, count })
-    }
-
-    /// Dollars and tokens that all traces in the store took together.
-    ///
-    /// # Errors
-    /// [`Error::Store`].
-    pub fn spent(&self) -> Result<(f64, u64), Error> {
-        let status = self.snapshot()?.status()?;
-        Ok((status.cost, status.tokens.prompt + status.tokens.completion))
+        Ok(Missing { writer, list, run, samples, from: 0, count, has_answers: false })
     }
 
     /// What the first answers to these prompts took, as far as they are there.
@@ -214,6 +235,20 @@ impl Store {
                 mend: "the file itself is damaged: sqlite3's `.recover` saves what can be read, into a new file",
             }),
         }
+    }
+
+    /// Forgets what is selected, or with `really` not set only tells what that would be. Not to be called from within an asynchronous
+    /// task.
+    ///
+    /// # Errors
+    /// [`Error::Store`], also while a process is asking.
+    pub fn forget(&self, selection: Selection, really: bool) -> Result<Forgotten, Error> {
+        let queue = self.writer().0;
+        queue.wait(queue.push(true, move |desk| desk.forget(&selection, really)))?.ok_or_else(|| Error::Store {
+            path: self.path.clone(),
+            reason: "a process is asking for traces of it".to_string(),
+            mend: "wait until it has ended, or stop it",
+        })
     }
 
     /// The store as it is now.

@@ -5,7 +5,7 @@ use std::io::{ErrorKind, Read};
 use std::path::Path;
 use std::time::Duration;
 
-use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior, params};
 
 use super::digest::{PROMPTS, RUNS, TRACES};
 use crate::Error;
@@ -14,10 +14,17 @@ use crate::Error;
 const APPLICATION_ID: i32 = 0x416c_7564;
 
 /// Raised whenever the tables change.
-pub(super) const SCHEMA_VERSION: i32 = 2;
+pub(super) const SCHEMA_VERSION: i32 = 3;
 
-/// Before rows carried digests and the store counts. It is read as it is, and becomes one of today's when it is opened for writing.
+/// Before rows carried digests and the store counts. Earlier versions are read as they are, and become today's when they are opened
+/// for writing.
 const WITHOUT_DIGESTS: i32 = 1;
+
+/// From here on rows carry digests.
+pub(super) const WITH_DIGESTS: i32 = 2;
+
+/// From here on an answer whose price is not known has no cost; before, its cost was 0.
+pub(super) const WITH_UNKNOWN_COSTS: i32 = 3;
 
 const SCHEMA: &str = include_str!("schema.sql");
 
@@ -183,13 +190,14 @@ fn make(connection: &mut Connection) -> rusqlite::Result<()> {
     transaction.commit()
 }
 
-/// Gives a store from before there were digests what it lacks. Another process may be doing the same.
+/// Makes a store of an earlier version one of today's. Another process may be doing the same.
 fn migrate(connection: &mut Connection) -> rusqlite::Result<()> {
-    if number(connection, "user_version")? != WITHOUT_DIGESTS {
+    if number(connection, "user_version")? == SCHEMA_VERSION {
         return Ok(());
     }
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    if number(&transaction, "user_version")? == WITHOUT_DIGESTS {
+    let version = number(&transaction, "user_version")?;
+    if version < WITH_DIGESTS {
         for table in [&PROMPTS, &RUNS, &TRACES] {
             let add = format!("ALTER TABLE {} ADD COLUMN digest TEXT NOT NULL DEFAULT ''", table.name);
             transaction.execute_batch(&add)?;
@@ -197,9 +205,45 @@ fn migrate(connection: &mut Connection) -> rusqlite::Result<()> {
         }
         transaction.execute_batch(COUNTS)?;
         transaction.execute_batch(RECOUNT)?;
-        transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
     }
+    if version < WITH_UNKNOWN_COSTS {
+        allow_unknown_costs(&transaction)?;
+    }
+    transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
     transaction.commit()
+}
+
+/// Takes the constraint from the column `cost`, and the costs of 0 that stood for an unknown price. The constraint alone changes: what
+/// lies on the disk stays as it is, so that SQLite's short way of editing the schema is safe.
+fn allow_unknown_costs(connection: &Connection) -> rusqlite::Result<()> {
+    let version = number(connection, "schema_version")?;
+    connection.execute_batch(&format!(
+        "PRAGMA writable_schema = ON;
+         UPDATE sqlite_schema SET sql = replace(sql, 'cost REAL NOT NULL,', 'cost REAL,')
+           WHERE type = 'table' AND name = 'traces';
+         PRAGMA schema_version = {};
+         PRAGMA writable_schema = RESET",
+        version + 1
+    ))?;
+    let ids: Vec<i64> = {
+        let mut find = connection.prepare("SELECT id FROM traces WHERE cost = 0 AND status <> 'failed'")?;
+        find.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?
+    };
+    let find = format!("SELECT {}, digest FROM traces WHERE id = ?1", TRACES.named());
+    let mut find = connection.prepare(&find)?;
+    let mut digest_of =
+        |id: i64| find.query_row([id], |row| Ok((TRACES.of_row(row, 0)?, row.get::<_, String>(TRACES.columns.len())?)));
+    let mut clear = connection.prepare("UPDATE traces SET cost = NULL WHERE id = ?1")?;
+    let mut write = connection.prepare("UPDATE traces SET digest = ?2 WHERE id = ?1")?;
+    for id in ids {
+        // A row that is damaged stays known as damaged.
+        let (digest, written) = digest_of(id)?;
+        if digest == written {
+            clear.execute([id])?;
+            write.execute(params![id, digest_of(id)?.0])?;
+        }
+    }
+    Ok(())
 }
 
 fn check_schema(path: &Path, connection: &Connection) -> Result<(), Error> {
@@ -208,7 +252,7 @@ fn check_schema(path: &Path, connection: &Connection) -> Result<(), Error> {
         return Err(none(path, "this SQLite file belongs to another program"));
     }
     match number(connection, "user_version").map_err(wrong)? {
-        WITHOUT_DIGESTS | SCHEMA_VERSION => Ok(()),
+        WITHOUT_DIGESTS..=SCHEMA_VERSION => Ok(()),
         version => Err(Error::Store {
             path: path.to_path_buf(),
             reason: format!("the store's schema has version {version}, and this Aludel knows version {SCHEMA_VERSION}"),

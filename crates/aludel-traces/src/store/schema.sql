@@ -34,7 +34,7 @@ CREATE TABLE traces (
   finish_reason TEXT,
   prompt_tokens INTEGER,
   completion_tokens INTEGER,
-  cost REAL NOT NULL,             -- dollars
+  cost REAL,                      -- dollars; NULL where the price is not known
   first_token_ms INTEGER,
   elapsed_ms INTEGER,
   attempts INTEGER NOT NULL,

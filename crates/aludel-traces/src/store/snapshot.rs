@@ -11,6 +11,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::check::{Damage, check, text};
+use super::open::WITH_UNKNOWN_COSTS;
 use super::{Place, Taken, open};
 use crate::Error;
 use crate::dataset::Columns;
@@ -39,8 +40,10 @@ pub struct Status {
     pub missing: u64,
     /// Missing ones that a process is asking for.
     pub claimed: u64,
-    /// Dollars that all of them took.
-    pub cost: f64,
+    /// Dollars that answers of a known price took; `None` where there is no such answer.
+    pub cost: Option<f64>,
+    /// Answers whose price is not known.
+    pub unpriced: u64,
     /// Tokens that all of them took.
     pub tokens: TokenCounts,
     /// The same for each teacher and its settings.
@@ -71,8 +74,10 @@ pub struct RunStatus {
     pub cut: u64,
     /// Questions that are not taken.
     pub failed: u64,
-    /// Dollars.
-    pub cost: f64,
+    /// Dollars that answers of a known price took; `None` where there is no such answer.
+    pub cost: Option<f64>,
+    /// Answers whose price is not known.
+    pub unpriced: u64,
     /// Tokens.
     pub tokens: TokenCounts,
 }
@@ -143,7 +148,8 @@ impl Snapshot {
                 status.complete += run.complete;
                 status.cut += run.cut;
                 status.failed += run.failed;
-                status.cost += run.cost;
+                status.cost = run.cost.map(|cost| status.cost.unwrap_or_default() + cost).or(status.cost);
+                status.unpriced += run.unpriced;
                 status.tokens.prompt = status.tokens.prompt.saturating_add(run.tokens.prompt);
                 status.tokens.completion = status.tokens.completion.saturating_add(run.tokens.completion);
             }
@@ -260,26 +266,35 @@ impl Snapshot {
 }
 
 fn run_statuses(connection: &Connection) -> rusqlite::Result<Vec<RunStatus>> {
-    let mut find = connection.prepare(
-        "SELECT teacher, settings, (SELECT coalesce(sum(samples), 0) FROM wanted WHERE run = runs.id),
+    let cost = match open::number(connection, "user_version")? < WITH_UNKNOWN_COSTS {
+        true => "nullif(cost, 0)",
+        false => "cost",
+    };
+    // A run that nothing was ever wanted of, nor got, was started with a wrong name, say.
+    let mut find = connection.prepare(&format!(
+        "SELECT teacher, settings, (SELECT coalesce(sum(samples), 0) FROM wanted WHERE run = runs.id) AS wished,
            count(status) FILTER (WHERE status = 'complete'), count(status) FILTER (WHERE status = 'cut'),
-           count(status) FILTER (WHERE status = 'failed'), total(cost),
+           count(status) FILTER (WHERE status = 'failed'), total({cost}), count({cost}) FILTER (WHERE status <> 'failed'),
            total(prompt_tokens) FILTER (WHERE prompt_tokens BETWEEN 0 AND ?1),
            total(completion_tokens) FILTER (WHERE completion_tokens BETWEEN 0 AND ?1)
-         FROM runs LEFT JOIN traces ON traces.run = runs.id GROUP BY runs.id ORDER BY runs.id",
-    )?;
+         FROM runs LEFT JOIN traces ON traces.run = runs.id GROUP BY runs.id
+         HAVING wished > 0 OR count(status) > 0 ORDER BY runs.id",
+    ))?;
     // A sum of whole numbers may overflow, which SQLite calls an error; this one is exact as far as any store gets.
     let sum = |row: &Row<'_>, index| row.get::<_, f64>(index).map(|sum| sum as u64);
     let rows = find.query_map([MOST_TOKENS], |row| {
+        let (complete, cut): (u64, u64) = (row.get(3)?, row.get(4)?);
+        let priced: u64 = row.get(7)?;
         Ok(RunStatus {
             teacher: row.get(0)?,
             settings: json(row, 1)?,
             wanted: row.get(2)?,
-            complete: row.get(3)?,
-            cut: row.get(4)?,
+            complete,
+            cut,
             failed: row.get(5)?,
-            cost: row.get(6)?,
-            tokens: TokenCounts { prompt: sum(row, 7)?, completion: sum(row, 8)? },
+            cost: if priced > 0 { Some(row.get(6)?) } else { None },
+            unpriced: (complete + cut).saturating_sub(priced),
+            tokens: TokenCounts { prompt: sum(row, 8)?, completion: sum(row, 9)? },
         })
     })?;
     rows.collect()

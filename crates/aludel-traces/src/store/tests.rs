@@ -62,7 +62,7 @@ fn row(wanted: &Wanted, outcome: Outcome) -> TraceRow {
 }
 
 fn answered(wanted: &Wanted, content: &str, finish: Finish) -> TraceRow {
-    row(wanted, Outcome::Answered { answer: answer(content, finish), cost: 0.25 })
+    row(wanted, Outcome::Answered { answer: answer(content, finish), cost: Some(0.25) })
 }
 
 fn put(store: &Store, row: TraceRow) {
@@ -124,6 +124,28 @@ fn only_what_is_missing_is_asked_and_only_once() {
     assert_eq!(second.taken_by(&prompts(3), &Asking::new("teacher")).unwrap().len(), 1);
 }
 
+#[test]
+fn answers_are_wanted_from_the_first_one_on() {
+    let bench = Bench::new();
+    let (store, second) = (bench.store(), bench.store());
+    let mut list = missing(&store, &prompts(3), 2);
+    let other = missing(&second, &prompts(5), 1);
+    let first = list.next(1).unwrap();
+    assert_eq!((list.count, list.has_answers, status(&store).wanted, status(&store).runs.len()), (6, false, 0, 0));
+    put(&store, row(&first[0], Outcome::Refused { words: "no".to_string() }));
+    assert_eq!((status(&store).wanted, status(&store).failed), (0, 1), "a refusal may be of the model");
+    let next = list.next(1).unwrap();
+    put(&store, answered(&next[0], "a", Finish::Stop));
+    assert_eq!((status(&store).wanted, status(&store).missing), (6, 4));
+    // Another process learns it with its own first answer, and a later list at once.
+    drop(other);
+    assert!(missing(&second, &prompts(5), 1).has_answers);
+    assert_eq!((status(&store).wanted, status(&store).prompts), (8, 5));
+    // The first sample of the first prompt is there, as one that was refused.
+    assert_eq!(second.lacks(prompts(7).into_iter().map(Ok), &Asking::new("teacher"), 1).unwrap(), 6);
+    assert_eq!(status(&store).wanted, 8, "what is only counted is not wanted");
+}
+
 /// Stores that were written by earlier versions are asked by these keys.
 #[test]
 fn keys_are_the_same_in_every_version() {
@@ -146,7 +168,7 @@ fn claims_of_a_process_that_is_gone_are_taken_over() {
         let insert = "INSERT INTO owners (host, pid, started, lease) VALUES (?1, ?2, ?3, ?4)";
         other.execute(insert, rusqlite::params![owner.host, owner.pid, owner.started, lease]).unwrap();
         let owner = other.last_insert_rowid();
-        let claim = "INSERT INTO claims SELECT run, prompt, 0, ?1 FROM wanted ORDER BY prompt LIMIT 1";
+        let claim = "INSERT INTO claims SELECT runs.id, prompts.id, 0, ?1 FROM runs, prompts ORDER BY 2 LIMIT 1";
         other.execute(claim, [owner]).unwrap();
     };
     let far = desk::now_ms() + 1_000_000;
@@ -175,17 +197,18 @@ fn a_complete_trace_stays_and_money_counts_for_all() {
         ((status.complete, status.cut, status.failed), status.cost)
     };
     put(&store, refused());
-    assert_eq!(now(), ((0, 0, 1), 0.0));
+    assert_eq!(now(), ((0, 0, 1), None));
     put(&store, answered(wanted, "half", Finish::Length));
-    assert_eq!(now(), ((0, 1, 0), 0.25));
+    assert_eq!(now(), ((0, 1, 0), Some(0.25)));
     put(&store, refused());
-    assert_eq!(now(), ((0, 1, 0), 0.25));
+    assert_eq!(now(), ((0, 1, 0), Some(0.25)));
     put(&store, answered(wanted, "whole", Finish::Stop));
-    assert_eq!(now(), ((1, 0, 0), 0.5));
+    assert_eq!(now(), ((1, 0, 0), Some(0.5)));
     put(&store, answered(wanted, "another", Finish::Stop));
     let rows: Vec<Value> = Rows::open(store.path(), true).unwrap().iter().map(|row| json!(row.unwrap())).collect();
     assert_eq!((rows.len(), &rows[0]["response"]), (1, &json!("whole")));
-    assert_eq!(store.spent().unwrap(), (0.5, 8));
+    let status = status(&store);
+    assert_eq!((status.cost, status.tokens.prompt + status.tokens.completion), (Some(0.5), 8));
 }
 
 #[test]
@@ -221,7 +244,7 @@ fn every_text_comes_back_as_it_was() {
     for (wanted, text) in missing(&store, &asked, 1).next(9).unwrap().iter().zip(texts) {
         let logprobs = Some(json!({"content": [{"token": text, "logprob": -0.5}]}));
         let answer = Answer { reasoning: Some(text.to_string()), logprobs, ..answer(text, Finish::Stop) };
-        put(&store, row(wanted, Outcome::Answered { answer, cost: 0.0 }));
+        put(&store, row(wanted, Outcome::Answered { answer, cost: Some(0.0) }));
     }
     // The empty answer is kept, and is none.
     assert_eq!((status(&store).complete, status(&store).cut), (5, 1));
@@ -345,12 +368,12 @@ fn what_is_no_store_is_refused_and_left_as_it_was() {
         fs::write(bench.path(name), if name == "foreign.db" { &[][..] } else { &own }).unwrap();
         rusqlite::Connection::open(bench.path(name)).unwrap().execute_batch(sql).unwrap();
     };
-    edited("newer.db", "PRAGMA user_version = 3");
+    edited("newer.db", "PRAGMA user_version = 4");
     edited("foreign.db", "CREATE TABLE songs (name TEXT)");
     fs::write(bench.path("text.db"), "{\"prompt\": \"a\"}\n").unwrap();
     fs::write(bench.path("torn.db"), &own[..own.len() / 2]).unwrap();
     for (name, words) in [
-        ("newer.db", "version 3, and this Aludel knows version 2"),
+        ("newer.db", "version 4, and this Aludel knows version 3"),
         ("foreign.db", "belongs to another program"),
         ("text.db", "this is no SQLite file"),
         ("torn.db", "malformed"),

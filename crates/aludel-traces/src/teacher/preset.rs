@@ -67,6 +67,11 @@ impl Preset {
         }
     }
 
+    /// Whether nobody is answered there without a key.
+    pub fn needs_key(self) -> bool {
+        matches!(self, Preset::DeepSeek)
+    }
+
     /// What a model costs there, as far as it is known: DeepSeek's prices in peak hours, for questions that are not in its cache, from a
     /// public summary of its price page (the repository `deepseek-api-pricing-2026`), not from the page itself.
     pub fn prices(self, model: &str) -> Option<Prices> {

@@ -2,6 +2,7 @@
 //! come in and at the end. What the store holds is told by `trace status`.
 
 mod show;
+mod warnings;
 mod watch;
 
 use crate::console::{Console, harmless};
@@ -11,14 +12,15 @@ use crate::report::{Helped, Outcome};
 use crate::settings::{Flags, RecipeArgs, resolve};
 use crate::signals::stop_on_signals;
 use aludel_distill::settings::{Problem, Problems, Recipe};
-use aludel_traces::collect::{Collection, End, Plan, Summary, collect, plan};
+use aludel_traces::collect::{Collection, End, Plan, Summary, collect, listed_models, plan};
 use aludel_traces::store::Store;
-use aludel_traces::teacher::{HttpTeacher, Secret, Teacher};
+use aludel_traces::teacher::{HttpTeacher, Preset, Secret, Teacher};
 use clap::Args;
 use serde_json::json;
 use show::Shown;
 use std::path::PathBuf;
 use std::sync::Arc;
+pub(super) use warnings::Warnings;
 
 /// The options of `aludel trace` and `aludel plan trace`. All of them may stand in the recipe instead.
 #[derive(Debug, Args)]
@@ -96,6 +98,10 @@ pub(crate) struct CollectArgs {
 
     /// Stop before the store's traces take more tokens than this, earlier runs included
     #[arg(long, value_name = "N", allow_negative_numbers = true, help_heading = "Common settings")]
+    max_total_tokens: Option<String>,
+
+    /// The earlier name of --max-total-tokens, which could be taken for the limit of one answer
+    #[arg(long, hide = true, allow_negative_numbers = true)]
     max_tokens: Option<String>,
 
     /// The most questions a minute at each server
@@ -146,15 +152,17 @@ fn collect_prepared(prepared: &Prepared, watch: bool, json: bool, console: &mut 
     let stop = stop_on_signals()?;
     let mut shown = Shown::new(watch, &stop)?;
     let collected = collect(&prepared.collection(), &stop, &mut |event| shown.event(event));
-    shown.finish()?;
+    let warnings = shown.finish()?;
     let Summary { end, progress, .. } = &collected?;
     let store = prepared.recipe.trace.store.as_deref().unwrap_or("".as_ref());
     if json {
-        console.json_line(&json!({ "end": show::name(end), "reason": show::reason(end), "run": progress }))?;
+        console.json_line(&json!({
+            "end": show::name(end), "reason": show::reason(end), "run": progress, "warnings": warnings.json(),
+        }))?;
     } else {
         console.line(show::summary(progress, store))?;
     }
-    outcome(end, json, console)
+    outcome(end, json, prepared, console)
 }
 
 /// Asks a pilot and tells what the rest will take.
@@ -163,24 +171,28 @@ pub(crate) fn run_plan(args: &CollectArgs, console: &mut Console) -> anyhow::Res
     let stop = stop_on_signals()?;
     let mut shown = Shown::new(false, &stop)?;
     let planned = plan(&prepared.collection(), &stop, &mut |event| shown.event(event));
-    shown.finish()?;
+    let warnings = shown.finish()?;
     let Plan { end, progress, prediction } = planned?;
     if args.json {
         console.json_line(&json!({
             "end": show::name(&end), "reason": show::reason(&end), "pilot": progress, "prediction": prediction,
+            "warnings": warnings.json(),
         }))?;
     } else if let Some(prediction) = &prediction {
         show::prediction(console, prediction, &progress)?;
     }
-    outcome(&end, args.json, console)
+    outcome(&end, args.json, &prepared, console)
 }
 
-fn outcome(end: &End, json: bool, console: &mut Console) -> anyhow::Result<Outcome> {
+fn outcome(end: &End, json: bool, prepared: &Prepared, console: &mut Console) -> anyhow::Result<Outcome> {
     match end {
         End::Finished => Ok(Outcome::Done),
         End::Refused { words } => Err(Helped {
             message: format!("no teacher answers: {}", words.join("; ")),
-            help: "mend what they say (address, key, model name), and run the same command again: what is kept is not asked again".to_owned(),
+            help: format!(
+                "mend what they say (address, key, model name), and run the same command again: what is kept is not asked again{}",
+                prepared.listed_models(words)
+            ),
         }
         .into()),
         End::Incomplete { .. } | End::Stopped | End::Budget { .. } | End::Silent { .. } => {
@@ -197,24 +209,24 @@ fn outcome(end: &End, json: bool, console: &mut Console) -> anyhow::Result<Outco
 struct Prepared {
     recipe: Recipe,
     store: Store,
-    teachers: Vec<Arc<dyn Teacher>>,
+    teachers: Vec<Arc<HttpTeacher>>,
 }
 
 impl Prepared {
     fn of(mut recipe: Recipe) -> anyhow::Result<Prepared> {
         let key = key(&recipe)?;
         fetch_named(&mut recipe)?;
-        let mut teachers: Vec<Arc<dyn Teacher>> = Vec::new();
+        let mut teachers = Vec::new();
         for mut endpoint in recipe.trace.endpoints() {
             endpoint.key = key.clone();
             endpoint.headers = headers(&recipe)?;
             teachers.push(Arc::new(HttpTeacher::new(endpoint)?));
         }
         let trace = &recipe.trace;
-        if let Some(known) = trace.preset_prices()
+        if let (Some(known), Some(price)) = (trace.preset_prices(), trace.price())
             && (trace.prompt_price.is_none() || trace.completion_price.is_none())
         {
-            let (price, day) = (trace.price(), known.known_for);
+            let day = known.known_for;
             tracing::warn!(
                 "costs are reckoned with ${} and ${} a million tokens asked and answered, the preset's prices of {day}; \
                  --prompt-price and --completion-price take today's",
@@ -230,23 +242,69 @@ impl Prepared {
         Collection {
             prompts: self.recipe.trace.prompt_files(self.recipe.data.read_options()),
             store: &self.store,
-            teachers: self.teachers.clone(),
+            teachers: self.teachers.iter().map(|teacher| Arc::clone(teacher) as Arc<dyn Teacher>).collect(),
             options: self.recipe.trace.options(),
         }
     }
+
+    /// What the first server that lists its models has, where the one that was asked for is not among them.
+    fn listed_models(&self, words: &[String]) -> String {
+        // Whoever cannot be reached, or wants another key, is not waited for once more.
+        let may_be_the_model =
+            |words: &String| words.to_lowercase().contains("model") || words.starts_with("none of the first");
+        if !words.iter().any(may_be_the_model) {
+            return String::new();
+        }
+        let wanted = self.recipe.trace.model.as_deref().unwrap_or_default();
+        let mut lists = self.teachers.iter().filter_map(|teacher| Some((teacher, listed_models(teacher).ok()?)));
+        let Some((teacher, models)) = lists.find(|(_, models)| !models.is_empty()) else { return String::new() };
+        if models.iter().any(|model| model == wanted) {
+            return String::new();
+        }
+        let shown: Vec<&str> = models.iter().take(20).map(String::as_str).collect();
+        let more = if models.len() > shown.len() { ", …" } else { "" };
+        format!("\n{} has no model {wanted} in its list, which is: {}{more}", teacher.name(), shown.join(", "))
+    }
 }
 
-/// The key, from the variable or file that the recipe names, or from the preset's variable if it is set.
+/// The key, from the variable or file that the recipe names, or from the preset's variable if it is set. Where it is not, that is told
+/// before anything is asked; and where nobody answers without a key, nothing is asked at all.
 pub(super) fn key(recipe: &Recipe) -> anyhow::Result<Option<Secret>> {
-    if let Some(path) = &recipe.trace.api_key_file {
+    let trace = &recipe.trace;
+    if let Some(path) = &trace.api_key_file {
         return key_from_file(path).map(Some);
     }
-    match recipe.trace.key_variable() {
-        Some((name, must_be_there)) if must_be_there || std::env::var_os(name).is_some() => {
-            key_from_variable(name).map(Some)
-        }
-        _ => Ok(None),
+    let Some((name, must_be_there)) = trace.key_variable() else { return Ok(None) };
+    if must_be_there || std::env::var_os(name).is_some() {
+        return key_from_variable(name).map(Some);
     }
+    let needs_key = trace.preset().is_some_and(Preset::needs_key);
+    let has_header = trace.headers.keys().any(|name| is_of_key(name));
+    match (needs_key, has_header) {
+        (_, true) => {}
+        // Another address than the service's own may be of a server between, which has the key.
+        (true, false) if trace.teacher.is_empty() => {
+            return Err(Helped {
+                message: format!(
+                    "{name} is not set, and {} answers nobody without a key",
+                    trace.preset.as_deref().unwrap_or_default()
+                ),
+                help: format!(
+                    "set it (`export {name}=…`), or name another variable or a file: --api-key-env VAR, --api-key-file FILE"
+                ),
+            }
+            .into());
+        }
+        (true, false) => tracing::warn!("{name} is not set: questions are asked without a key"),
+        (false, false) => tracing::info!("{name} is not set: questions are asked without a key"),
+    }
+    Ok(None)
+}
+
+/// Whether a header of this name may carry a key.
+fn is_of_key(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    ["auth", "key", "token"].iter().any(|part| name.contains(part))
 }
 
 /// The further headers that the recipe names.
@@ -263,6 +321,11 @@ pub(super) fn headers(recipe: &Recipe) -> anyhow::Result<Vec<(String, Secret)>> 
 
 impl CollectArgs {
     fn recipe(&self) -> anyhow::Result<Recipe> {
+        if let Some(written) = &self.max_tokens {
+            let reason = "it could be the most tokens of one answer, or of all traces of the store together";
+            let mend = "write --max-new-tokens N for one answer, or --max-total-tokens N for all traces of the store";
+            return Err(Problems::one(Problem::new("--max-tokens", Some(written.clone()), reason, mend)).into());
+        }
         let flags = Flags::default()
             .paths("--prompts", "trace.prompts", &self.prompts)
             .texts("--teacher", "trace.teacher", &self.teacher)
@@ -280,7 +343,7 @@ impl CollectArgs {
             .written("--prompt-price", "trace.prompt_price", self.prompt_price.as_ref())
             .written("--completion-price", "trace.completion_price", self.completion_price.as_ref())
             .written("--max-cost", "trace.max_cost", self.max_cost.as_ref())
-            .written("--max-tokens", "trace.max_total_tokens", self.max_tokens.as_ref())
+            .written("--max-total-tokens", "trace.max_total_tokens", self.max_total_tokens.as_ref())
             .written("--requests-per-minute", "trace.requests_per_minute", self.requests_per_minute.as_ref())
             .written("--tokens-per-minute", "trace.tokens_per_minute", self.tokens_per_minute.as_ref())
             .switch("--logprobs", "trace.logprobs", self.logprobs)

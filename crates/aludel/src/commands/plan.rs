@@ -14,7 +14,7 @@ pub(crate) struct PlanArgs {
 
 #[derive(Debug, Subcommand)]
 enum PlanCommand {
-    /// Ask 20 prompts, keep the answers, and predict tokens, hours and cost of the rest
+    /// Ask 20 prompts, keep the answers, and predict tokens, time and cost of the rest
     #[command(after_help = EXAMPLES)]
     Trace(Box<CollectArgs>),
 }

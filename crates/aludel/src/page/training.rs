@@ -4,6 +4,7 @@ use super::chart::{self, Series};
 use super::html::{Html, classed, element, join, text};
 use super::verdict::facts_list;
 use super::{grouped, section};
+use crate::figures::{cost_of, duration};
 use aludel_distill::metrics::{self, EvalRecord, StepRecord};
 use aludel_distill::settings::read_table;
 use aludel_traces::store::{Snapshot, Status, TokenCounts};
@@ -142,20 +143,8 @@ fn teacher_costs(traces: &Status) -> [(&'static str, Option<String>); 4] {
         ("teacher", Some(teachers.join(", ")).filter(|teachers| !teachers.is_empty())),
         ("traces", Some(format!("{} whole, {} cut", grouped(traces.complete), grouped(traces.cut)))),
         ("tokens of traces", Some(format!("{} asked, {} answered", grouped(prompt), grouped(completion)))),
-        // Without a price the store counts nothing.
-        (
-            "cost of traces",
-            (traces.cost > 0.0).then(|| format!("${:.*}", if traces.cost < 1.0 { 4 } else { 2 }, traces.cost)),
-        ),
+        ("cost of traces", cost_of(traces.cost, traces.unpriced)),
     ]
-}
-
-pub(super) fn duration(seconds: f64) -> String {
-    match seconds {
-        seconds if seconds < 90.0 => format!("{seconds:.0} s"),
-        seconds if seconds < 5400.0 => format!("{:.1} min", seconds / 60.0),
-        seconds => format!("{:.1} h", seconds / 3600.0),
-    }
 }
 
 /// The points, or the means of as many neighbours as leave few enough.

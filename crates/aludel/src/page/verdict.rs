@@ -2,8 +2,8 @@
 //! and what it says last: when, where and how the models were asked.
 
 use super::html::{Html, classed, element, join, text};
-use super::training::duration;
 use super::{Report, grouped};
+use crate::figures::duration;
 use aludel_distill::evaluate::compare::{Change, Comparison, Evaluated, points};
 use aludel_distill::evaluate::results::{Sample, TaskResult};
 use std::path::Path;

@@ -2,7 +2,6 @@
 
 use super::TraceSettings;
 use crate::settings::problem::{Checker, Problem};
-use aludel_traces::collect::Price;
 use aludel_traces::teacher::Preset;
 
 impl TraceSettings {
@@ -34,12 +33,27 @@ impl TraceSettings {
             "no store is named for the traces",
             "give a file, which is made if it is not there: --store FILE.db, or `store` in [trace]",
         );
-        if self.max_cost.is_some() && self.price() == Price::default() {
-            problems.push(Problem::missing(
-                "trace.completion_price",
-                "trace.max_cost bounds the cost, and no price is known",
-                "give dollars per million tokens: --prompt-price X --completion-price X",
-            ));
+        if self.price().is_none() {
+            let (needs, given) = match (self.prompt_price, self.completion_price) {
+                (Some(_), None) => ("completion_price", Some("trace.prompt_price")),
+                (None, Some(_)) => ("prompt_price", Some("trace.completion_price")),
+                _ => ("completion_price", None),
+            };
+            let key = format!("trace.{needs}");
+            match given {
+                // The cost of one kind of tokens alone would be told as that of all.
+                Some(given) => problems.push(Problem::missing(
+                    &key,
+                    &format!("{given} is given, and this price is not known"),
+                    "give both, in dollars per million tokens: --prompt-price X --completion-price X; 0 costs nothing",
+                )),
+                None if self.max_cost.is_some() => problems.push(Problem::missing(
+                    &key,
+                    "trace.max_cost bounds the cost, and no price is known",
+                    "give dollars per million tokens: --prompt-price X --completion-price X",
+                )),
+                None => {}
+            }
         }
         problems
     }

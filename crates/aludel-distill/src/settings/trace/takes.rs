@@ -47,14 +47,13 @@ impl TraceSettings {
         self.preset()?.prices(self.model.as_deref()?)
     }
 
-    /// What tokens cost, in the recipe or else by the preset; nothing where neither says.
-    pub fn price(&self) -> Price {
+    /// What tokens cost, in the recipe or else by the preset; `None` where neither says.
+    pub fn price(&self) -> Option<Price> {
         let known = self.preset_prices();
-        let usual = |price: Option<f64>| price.unwrap_or(0.0);
-        Price {
-            prompt: self.prompt_price.unwrap_or_else(|| usual(known.map(|known| known.prompt_dollars))),
-            completion: self.completion_price.unwrap_or_else(|| usual(known.map(|known| known.completion_dollars))),
-        }
+        Some(Price {
+            prompt: self.prompt_price.or(known.map(|known| known.prompt_dollars))?,
+            completion: self.completion_price.or(known.map(|known| known.completion_dollars))?,
+        })
     }
 
     /// The prompts, read as `[data]` says.

@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use aludel_text::message::Message;
 
 use super::*;
-use crate::collect::{Budget, Price, Rates};
+use crate::collect::{Budget, Rates};
 use crate::teacher::{BoxFuture, Finish};
 
 /// Answers with the question, but for those whose words it has: these fail each time.
@@ -70,7 +70,7 @@ fn asked_at(
         samples: 1,
         concurrency: 1,
         rates,
-        price: Price::default(),
+        price: None,
         budget: Budget::default(),
         max_attempts: 2,
         give_up_after,

@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use super::digest::{PROMPTS, RUNS, TRACES, Table};
 use super::hash_of;
-use super::open::{SCHEMA_VERSION, number};
+use super::open::{WITH_DIGESTS, number};
 
 /// What of a store is not as it was written.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -68,7 +68,7 @@ impl Damage {
 /// Looks at everything in a store.
 pub(super) fn check(connection: &Connection) -> rusqlite::Result<Damage> {
     let mut damage = Damage::default();
-    let is_hashed = number(connection, "user_version")? == SCHEMA_VERSION;
+    let is_hashed = number(connection, "user_version")? >= WITH_DIGESTS;
     file(connection, &mut damage.other);
     // A file that is damaged may still be read in part: what is found is told together.
     if let Err(error) = rows(connection, is_hashed, &mut damage) {

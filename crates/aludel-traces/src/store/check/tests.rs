@@ -9,6 +9,7 @@ use aludel_text::message::Message;
 use rusqlite::Connection;
 use serde_json::json;
 
+use super::super::digest::TRACES;
 use super::super::*;
 use crate::dataset::Provenance;
 use crate::teacher::Finish;
@@ -77,7 +78,7 @@ fn fill(store: &Store) -> usize {
                 hides_reasoning: false,
                 unread: Vec::new(),
             };
-            let outcome = Outcome::Answered { answer, cost: 0.25 };
+            let outcome = Outcome::Answered { answer, cost: Some(0.25) };
             let row = TraceRow { wanted: wanted.id(), outcome, endpoint: "http://localhost".to_string(), attempts: 1 };
             store.writer().put_and_wait(row).unwrap();
         }
@@ -258,6 +259,39 @@ fn stores_of_before_are_read_as_they_are_and_then_carry_digests() {
     assert!(damage.other.iter().any(|words| words.contains("1 rows of traces refer to rows of prompts")), "{damage:?}");
 }
 
+/// Before version 3 a cost of 0 stood for an unknown price, too.
+#[test]
+fn costs_of_before_that_are_0_are_of_an_unknown_price() {
+    let bench = filled();
+    let whole = bench.export("traces.db").unwrap();
+    bench.edit(
+        "UPDATE traces SET cost = 0 WHERE prompt > 15; PRAGMA writable_schema = ON;
+         UPDATE sqlite_schema SET sql = replace(sql, 'cost REAL,', 'cost REAL NOT NULL,') WHERE name = 'traces';
+         PRAGMA writable_schema = RESET",
+    );
+    // Digests are those of what is there now.
+    let connection = rusqlite::Connection::open(bench.store()).unwrap();
+    TRACES.add_digests(&connection).unwrap();
+    connection.execute_batch("PRAGMA user_version = 2").unwrap();
+    assert!(
+        connection.execute("UPDATE traces SET cost = NULL", []).is_err(),
+        "version 2 knows no cost that is unknown"
+    );
+    drop(connection);
+    let costs = || {
+        let status = Snapshot::open(&bench.store()).unwrap().status().unwrap();
+        (status.cost, status.unpriced)
+    };
+    assert_eq!((bench.damage(), costs()), (Damage::default(), (Some(3.75), 5)));
+    assert_eq!(fill(&Store::open(&bench.store()).unwrap()), 0);
+    assert_eq!((bench.damage(), costs()), (Damage::default(), (Some(3.75), 5)));
+    let connection = rusqlite::Connection::open(bench.store()).unwrap();
+    let unknown =
+        connection.query_row("SELECT count(*) FROM traces WHERE cost IS NULL", [], |row| row.get::<_, i64>(0));
+    assert_eq!(unknown.unwrap(), 5);
+    assert_eq!(bench.export("traces.db").unwrap(), whole);
+}
+
 #[test]
 fn counts_that_cannot_be_break_no_sum() {
     let bench = filled();
@@ -266,7 +300,8 @@ fn counts_that_cannot_be_break_no_sum() {
     let rows = str::from_utf8(&bench.export("traces.db").unwrap()).unwrap().matches("\"usage\":").count();
     assert_eq!(rows, 1, "usage is that of the one trace that has some");
     let store = Store::open(&bench.store()).unwrap();
-    assert_eq!(store.spent().unwrap(), (5.0, 8));
+    let status = store.snapshot().unwrap().status().unwrap();
+    assert_eq!((status.cost, status.tokens.prompt + status.tokens.completion), (Some(5.0), 8));
     let taken = store.taken_by(&prompts().map(Result::unwrap).collect::<Vec<_>>(), &Asking::new("teacher")).unwrap();
     assert_eq!(taken.iter().map(|taken| taken.prompt_tokens).sum::<u64>(), 3);
 }
@@ -289,13 +324,13 @@ fn an_answer_of_whatever_counts_is_kept() {
         hides_reasoning: false,
         unread: Vec::new(),
     };
-    let outcome = Outcome::Answered { answer, cost: f64::NAN };
+    let outcome = Outcome::Answered { answer, cost: Some(f64::NAN) };
     let row = TraceRow { wanted: wanted[0].id(), outcome, endpoint: String::new(), attempts: u32::MAX };
     store.writer().put_and_wait(row).unwrap();
     drop(store);
     assert_eq!(bench.damage(), Damage::default());
     let status = Snapshot::open(&bench.store()).unwrap().status().unwrap();
-    assert_eq!((status.complete, status.tokens, status.cost), (1, TokenCounts::default(), 0.0));
+    assert_eq!((status.complete, status.tokens, status.cost), (1, TokenCounts::default(), None));
 }
 
 #[test]

@@ -1,10 +1,12 @@
 //! What is said while answers come in, and at the end: a progress bar on a terminal, a line now and then elsewhere, and on
 //! request the live table. Words of servers pass through `harmless`.
 
+use super::warnings::Warnings;
 use super::watch::Watch;
 use crate::commands::collect::Console;
 use crate::console::harmless;
-use aludel_traces::collect::{End, Event, Interval, Notice, Prediction, Progress};
+use crate::figures::{cost, duration, interval};
+use aludel_traces::collect::{End, Event, Notice, Prediction, Progress};
 use anstyle::Style;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::io::IsTerminal as _;
@@ -25,6 +27,7 @@ pub(super) struct Shown {
     is_stopping: bool,
     last_line: Instant,
     kept_lines: Vec<String>,
+    warnings: Warnings,
 }
 
 impl Shown {
@@ -46,6 +49,7 @@ impl Shown {
             is_stopping: false,
             last_line: Instant::now(),
             kept_lines: Vec::new(),
+            warnings: Warnings::default(),
         })
     }
 
@@ -56,10 +60,12 @@ impl Shown {
         }
     }
 
-    /// Takes away whatever moves.
-    pub(super) fn finish(mut self) -> anyhow::Result<()> {
+    /// Takes away whatever moves, and tells which warnings came more than once. Gives all of them.
+    pub(super) fn finish(mut self) -> anyhow::Result<Warnings> {
         self.bar.finish_and_clear();
-        self.close_table()
+        self.close_table()?;
+        self.warnings.repeated().iter().for_each(|line| tracing::warn!("{line}"));
+        Ok(self.warnings)
     }
 
     /// Gives the terminal back and logs what the table has covered.
@@ -93,7 +99,10 @@ impl Shown {
     }
 
     fn notice(&mut self, notice: &Notice) {
-        let line = told(notice);
+        let (line, kind) = told(notice);
+        if !self.warnings.is_first(&kind) {
+            return;
+        }
         match &mut self.watch {
             Some(watch) => {
                 watch.note(&line);
@@ -104,10 +113,14 @@ impl Shown {
     }
 }
 
-fn told(notice: &Notice) -> String {
+/// A notice in words, and what those of its kind have in common.
+fn told(notice: &Notice) -> (String, String) {
     let line = match notice {
         Notice::Gone { endpoint, words } => {
             format!("{endpoint} does not answer ({words}); it is tried again now and then")
+        }
+        Notice::Unpriced { answers } => {
+            format!("{answers} answers in the store have no known price, and trace.max_cost does not count them")
         }
         Notice::Out { endpoint, words } => format!("{endpoint} is asked no more: {words}"),
         Notice::HidesReasoning { endpoint } => format!(
@@ -118,7 +131,13 @@ fn told(notice: &Notice) -> String {
         Notice::Skipped { origin, words } => format!("{origin}: not answered: {words}"),
         Notice::Left { origin, words } => format!("{origin}: left for another run: {words}"),
     };
-    harmless(&line).into_owned()
+    let kind = match notice {
+        Notice::Gone { endpoint, .. } => format!("{endpoint} did not answer"),
+        Notice::Skipped { words, .. } => format!("not answered: {words}"),
+        Notice::Left { words, .. } => format!("left for another run: {words}"),
+        _ => line.clone(),
+    };
+    (harmless(&line).into_owned(), harmless(&kind).into_owned())
 }
 
 /// Failures, pace, cost and time left, on one line.
@@ -127,22 +146,13 @@ pub(super) fn pace(progress: &Progress) -> String {
     if progress.failed > 0 {
         line = format!("{} not answered, {line}", progress.failed);
     }
-    if progress.cost > 0.0 {
-        line.push_str(&format!(", ${:.4}", progress.cost));
+    if progress.cost.is_some() {
+        line.push_str(&format!(", {}", cost(progress.cost)));
     }
     if let Some(left) = progress.seconds_left {
         line.push_str(&format!(", {} left", duration(left)));
     }
     line
-}
-
-/// A time as people say it.
-pub(super) fn duration(seconds: f64) -> String {
-    match seconds {
-        s if s < 100.0 => format!("{s:.0} s"),
-        s if s < 6000.0 => format!("{:.0} min", s / 60.0),
-        s => format!("{:.1} h", s / 3600.0),
-    }
 }
 
 /// What became of a run, on one line.
@@ -160,14 +170,14 @@ pub(super) fn summary(progress: &Progress, store: &Path) -> String {
         0 => String::new(),
         some => format!(", {some} of them beside what is not understood"),
     };
-    let cost = if progress.cost > 0.0 { format!(", ${:.4}", progress.cost) } else { String::new() };
     format!(
-        "kept: {} of {} answers{cut}{unanswered}{hidden}{unread}; {} questions not answered; {} + {} tokens{cost}, {} in {}",
+        "kept: {} of {} answers{cut}{unanswered}{hidden}{unread}; {} questions not answered; {} + {} tokens, {}, {} in {}",
         progress.done,
         progress.wanted,
         progress.failed,
         progress.prompt_tokens,
         progress.completion_tokens,
+        cost(progress.cost),
         duration(progress.seconds),
         store.display()
     )
@@ -176,20 +186,26 @@ pub(super) fn summary(progress: &Progress, store: &Path) -> String {
 /// The prediction as a table.
 pub(super) fn prediction(console: &mut Console, prediction: &Prediction, pilot: &Progress) -> anyhow::Result<()> {
     console.line(format_args!(
-        "pilot: {} answers, {} asked now for ${:.4}; still missing: {}",
-        prediction.pilot, pilot.done, pilot.cost, prediction.missing
+        "pilot: {} answers, {} asked now ({}); still missing: {}",
+        prediction.pilot,
+        pilot.done,
+        cost(pilot.cost),
+        prediction.missing
     ))?;
     let head = format!("{:<20}{:>16}{:>16}{:>16}", "the rest", "expected", "from", "to");
     let head = console.styled(Style::new().bold(), &head);
     console.line(head)?;
-    let mut row = |name: &str, interval: &Interval, digits: usize| {
-        let Interval { low, expected, high } = interval;
-        console.line(format_args!("{name:<20}{expected:>16.digits$}{low:>16.digits$}{high:>16.digits$}"))
+    let mut row = |name: &str, [expected, low, high]: [String; 3]| {
+        console.line(format_args!("{name:<20}{expected:>16}{low:>16}{high:>16}"))
     };
-    row("prompt tokens", &prediction.prompt_tokens, 0)?;
-    row("completion tokens", &prediction.completion_tokens, 0)?;
-    row("hours", &prediction.hours, 2)?;
-    row("dollars", &prediction.cost, 4)?;
+    let whole = |value: f64| format!("{value:.0}");
+    row("prompt tokens", interval(&prediction.prompt_tokens, whole))?;
+    row("completion tokens", interval(&prediction.completion_tokens, whole))?;
+    row("time", interval(&prediction.seconds, duration))?;
+    match &prediction.cost {
+        Some(dollars) => row("cost", interval(dollars, |dollars| cost(Some(dollars))))?,
+        None => row("cost", [cost(None), String::new(), String::new()])?,
+    }
     console.line("from and to: 95%, by Student's t over the pilot's prompts")?;
     Ok(())
 }

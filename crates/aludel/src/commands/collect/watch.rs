@@ -1,7 +1,8 @@
 //! The live table of endpoints: `trace --watch` on a terminal. It only draws; what it shows is told by the loop.
 
-use super::show::{duration, pace};
+use super::show::pace;
 use crate::console::harmless;
+use crate::figures::duration;
 use aludel_traces::collect::{Condition, EndpointProgress, Progress};
 use ratatui::Terminal;
 use ratatui::backend::CrosstermBackend;
@@ -128,7 +129,7 @@ mod tests {
             done: 120,
             failed: 1,
             tokens_per_second: 512.0,
-            cost: 0.25,
+            cost: Some(0.25),
             seconds: 90.0,
             seconds_left: Some(60.0),
             endpoints: vec![

@@ -2,7 +2,7 @@
 //! does not answer. How questions are asked stands in `aludel_distill::evaluate::served`.
 
 use super::{EvalArgs, date, progress_bar, show_progress};
-use crate::commands::collect::{headers, key};
+use crate::commands::collect::{Warnings, headers, key};
 use crate::console::harmless;
 use crate::report::Helped;
 use aludel_distill::Error;
@@ -77,10 +77,17 @@ impl Server {
         let evaluation = Evaluation { tasks, model: self.model, settings, date: date(), machine: None };
         let bar = progress_bar("answers");
         let endpoint = self.teacher.name().to_owned();
-        let mut tell = |words: &str| bar.suspend(|| tracing::warn!("{endpoint}: {}", harmless(words)));
+        let mut warnings = Warnings::default();
+        let mut tell = |words: &str| {
+            let line = format!("{endpoint}: {}", harmless(words));
+            if warnings.is_first(&line) {
+                bar.suspend(|| tracing::warn!("{line}"));
+            }
+        };
         let open = || Ok(Box::new(Served::new(self.teacher, &evaluation.settings, self.options, &mut tell)) as Box<_>);
         let results = evaluate(&evaluation, folder, open, stop, &mut |progress| show_progress(&bar, &progress));
         bar.finish_and_clear();
+        warnings.repeated().iter().for_each(|line| tracing::warn!("{line}"));
         results.map_err(helped)
     }
 }

@@ -1,6 +1,7 @@
 //! `aludel trace`: with prompts it collects; what becomes of a store afterwards are subcommands, one file each.
 
 mod export;
+mod forget;
 mod status;
 
 use super::collect::{self, CollectArgs};
@@ -35,6 +36,9 @@ pub(crate) enum TraceCommand {
 
     /// Write a store's traces to a JSONL or Parquet file
     Export(export::ExportArgs),
+
+    /// Take out of a store what is wanted no more
+    Forget(forget::ForgetArgs),
 }
 
 const EXAMPLES: &str = "\
@@ -44,6 +48,7 @@ Examples:
   aludel trace --recipe recipe.toml --samples 4 --prompt-suffix boxed --watch
   aludel trace status --store traces.db
   aludel trace export --store traces.db --output traces.jsonl
+  aludel trace forget --store traces.db --unanswered
 
 A second run asks only for what is missing; several may share one store. A key comes from a variable or
 a file. `aludel plan trace` tells beforehand what it will take.";
@@ -54,5 +59,6 @@ pub(crate) fn run(args: &TraceArgs, console: &mut Console) -> anyhow::Result<Out
         None => collect::run(&args.collect, args.watch, args.replace_damaged, console),
         Some(TraceCommand::Status(args)) => status::run(args, console),
         Some(TraceCommand::Export(args)) => export::run(args, console),
+        Some(TraceCommand::Forget(args)) => forget::run(args, console),
     }
 }

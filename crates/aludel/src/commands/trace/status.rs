@@ -2,6 +2,7 @@
 //! checking is the store's matter.
 
 use crate::console::{Console, harmless};
+use crate::figures::cost_of;
 use crate::report::{Helped, Outcome};
 use aludel_traces::store::{Damage, Snapshot, Status};
 use clap::Args;
@@ -71,22 +72,23 @@ fn show(status: &Status, console: &mut Console) -> anyhow::Result<()> {
         "{} prompts, {} answers wanted: {} complete, {} cut, {} failed, {} missing",
         status.prompts, status.wanted, status.complete, status.cut, status.failed, status.missing
     ))?;
+    let cost = cost_of(status.cost, status.unpriced).map_or_else(String::new, |cost| format!(", {cost}"));
     console.line(format_args!(
-        "{} prompt tokens, {} completion tokens, ${:.4}",
-        status.tokens.prompt, status.tokens.completion, status.cost
+        "{} prompt tokens, {} completion tokens{cost}",
+        status.tokens.prompt, status.tokens.completion
     ))?;
     if status.claimed > 0 {
         console.line(format_args!("{} are being asked for", status.claimed))?;
     }
     for run in status.runs.iter().filter(|_| status.runs.len() > 1) {
+        let cost = cost_of(run.cost, run.unpriced).map_or_else(String::new, |cost| format!(", {cost}"));
         console.line(format_args!(
-            "{}: {} of {} complete, {} cut, {} failed, ${:.4}; {}",
+            "{}: {} of {} complete, {} cut, {} failed{cost}; {}",
             harmless(&run.teacher),
             run.complete,
             run.wanted,
             run.cut,
             run.failed,
-            run.cost,
             harmless(&run.settings.to_string())
         ))?;
     }

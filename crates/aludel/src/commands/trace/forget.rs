@@ -1,0 +1,128 @@
+//! `aludel trace forget`: takes out of a store what nobody wants any more. What goes with it is the store's matter.
+
+use crate::console::{Console, harmless};
+use crate::figures::cost_of;
+use crate::report::{Helped, Outcome};
+use aludel_distill::settings::{Problem, Problems};
+use aludel_traces::store::{Forgotten, Selection, Snapshot, Store};
+use clap::Args;
+use serde::Serialize;
+use std::path::PathBuf;
+
+/// The options of `aludel trace forget`.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct ForgetArgs {
+    /// The store
+    #[arg(long, value_name = "FILE")]
+    store: PathBuf,
+
+    /// All that was asked of this model, as `aludel trace status` names it
+    #[arg(long, value_name = "NAME", required_unless_present_any = ["unanswered", "id"])]
+    model: Option<String>,
+
+    /// Answers that are wanted and not there; with --model, those of that model alone
+    #[arg(long)]
+    unanswered: bool,
+
+    /// Traces by the "hash" that an export shows
+    #[arg(long, value_name = "HASH", num_args = 1.., conflicts_with_all = ["model", "unanswered"])]
+    id: Vec<String>,
+
+    /// Forget it; without this, what would be forgotten is only told
+    #[arg(long)]
+    yes: bool,
+
+    /// Print what was forgotten, or would be, as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  aludel trace forget --store traces.db --unanswered
+  aludel trace forget --store traces.db --model gpt-oss-210b --yes
+  aludel trace forget --store traces.db --id 84cf6a8b28307982b544aba8eab27a8f --yes
+
+What is forgotten is gone. A later run with the same prompts and settings asks for it again.";
+
+/// Forgets, or tells what would be forgotten.
+pub(crate) fn run(args: &ForgetArgs, console: &mut Console) -> anyhow::Result<Outcome> {
+    let snapshot = Snapshot::open(&args.store)?;
+    let damage = snapshot.check()?;
+    if !damage.is_none() {
+        return Err(Helped {
+            message: format!("{}: {}", args.store.display(), damage.words()),
+            help: "mend it first: `aludel trace --replace-damaged` with the settings of before".to_owned(),
+        }
+        .into());
+    }
+    let models: Vec<String> = snapshot.status()?.runs.into_iter().map(|run| run.teacher).collect();
+    drop(snapshot);
+    let Selection { model, .. } = &args.selection();
+    let forgotten = Store::open(&args.store)?.forget(args.selection(), args.yes)?;
+    if !forgotten.unknown.is_empty() {
+        return Err(Helped {
+            message: format!("{}: no trace has the hash {}", args.store.display(), forgotten.unknown.join(", ")),
+            help: "`aludel trace export --all` writes each trace with its \"hash\"; nothing was forgotten".to_owned(),
+        }
+        .into());
+    }
+    if let Some(model) = model.as_ref().filter(|model| forgotten.is_nothing() && !models.contains(model)) {
+        return Err(Helped {
+            message: format!("{}: nothing was asked of a model {model}", args.store.display()),
+            help: format!(
+                "it holds traces of {}",
+                if models.is_empty() { "no model".to_owned() } else { models.join(", ") }
+            ),
+        }
+        .into());
+    }
+    if args.json {
+        console.json_line(&Shown { done: args.yes, forgotten: &forgotten })?;
+    } else {
+        console.line(harmless(&words(&forgotten, args.yes)))?;
+    }
+    if !args.yes && !forgotten.is_nothing() {
+        let reason = "what is forgotten is gone, and answers may have cost money";
+        return Err(
+            Problems::one(Problem::missing("--yes", reason, "give the same command with --yes to forget it")).into()
+        );
+    }
+    Ok(Outcome::Done)
+}
+
+/// What is printed as JSON.
+#[derive(Serialize)]
+struct Shown<'a> {
+    /// Whether it is gone.
+    done: bool,
+    #[serde(flatten)]
+    forgotten: &'a Forgotten,
+}
+
+impl ForgetArgs {
+    fn selection(&self) -> Selection {
+        Selection { model: self.model.clone(), unanswered: self.unanswered, ids: self.id.clone() }
+    }
+}
+
+fn words(forgotten: &Forgotten, is_done: bool) -> String {
+    if forgotten.is_nothing() {
+        return "there is nothing of the kind to forget".to_owned();
+    }
+    let Forgotten { complete, cut, failed, missing, prompts, tokens, .. } = forgotten;
+    let cost = cost_of(forgotten.cost, forgotten.unpriced).map_or_else(String::new, |cost| format!(", {cost}"));
+    let answers = complete + cut;
+    let parts = [
+        (*missing > 0).then(|| format!("{missing} answers that are wanted and not there")),
+        (answers > 0).then(|| {
+            format!("{answers} answers ({cut} of them cut off; {} + {} tokens{cost})", tokens.prompt, tokens.completion)
+        }),
+        (*failed > 0).then(|| format!("{failed} questions that were not taken")),
+        (*prompts > 0).then(|| format!("{prompts} prompts that nothing else refers to")),
+        (answers + missing + failed + prompts == 0).then(|| "settings that nothing refers to".to_owned()),
+    ];
+    let parts: Vec<String> = parts.into_iter().flatten().collect();
+    format!("{}: {}", if is_done { "forgotten" } else { "would be forgotten" }, parts.join(", "))
+}
