@@ -66,8 +66,14 @@ impl Options {
             return self.meant(marked, letters);
         }
         let last = answer_text.trim().lines().rev().find(|line| !line.trim().is_empty())?;
+        // "It is not (B)" takes no option.
+        static HEDGE: LazyLock<Regex> = LazyLock::new(|| {
+            pattern(
+                r"(?i)\b(?:not|never|neither|nor|no|wrong|incorrect|false|except|unless|cannot|either|maybe|perhaps)\b|n[’']t\b",
+            )
+        });
         self.meant(last, letters).or_else(|| {
-            let letter = choice::chosen(answer_text, letters)?;
+            let letter = choice::chosen(last, letters).filter(|_| !HEDGE.is_match(last))?;
             letters.iter().position(|other| *other == letter)
         })
     }
@@ -182,6 +188,12 @@ mod tests {
                 (r"\boxed{D}", "14", None),
                 (r"\boxed{B}", "16", None),
                 ("I do not know.", "14", None),
+                ("It is not (B).", "14", None),
+                ("The answer is not (B).", "14", None),
+                ("Option B is wrong.", "14", None),
+                ("It isn't (B)", "14", None),
+                ("Maybe (B)?", "14", None),
+                ("(B) would be 14.\nI stop here.", "14", None),
             ],
         );
         // Options that are letters themselves, in another order than their places.
