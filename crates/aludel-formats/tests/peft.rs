@@ -237,7 +237,7 @@ fn rules_that_peft_refuses_or_reads_otherwise_are_refused_by_name() {
         assert!(error.contains(&format!("key \"{key}\"")) && error.contains(said), "{fields}: {error}");
     }
     // Each of these takes some thousand steps for a path, and is refused for what all take.
-    let patterns: Vec<String> = (0..1_700).map(|number| format!(r#""(?:(?=.).|(?=.).){{9}}!{number}": 3"#)).collect();
+    let patterns: Vec<String> = (0..400).map(|number| format!(r#"".*(?=.).*(?=.).*!{number}": 3"#)).collect();
     let slow = with_fields(&format!(r#", "target_modules": ["q_proj"], "rank_pattern": {{{}}}"#, patterns.join(", ")));
     let rules = Rules::new(&slow, Path::new("c"), &[]).unwrap();
     let ranks: Result<Vec<usize>, _> =

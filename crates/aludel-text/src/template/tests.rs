@@ -67,7 +67,7 @@ fn nested_names_called_filters_and_folded_letters_are_known() {
 #[test]
 fn what_a_template_asks_in_vain_is_told_with_its_place_and_the_mend() {
     for (source, parts) in [
-        ("{{ 5.zfill(3) }}", ["`zfill` is a method of texts, and it is called on a number", "with `| string`"]),
+        ("{{ (5).zfill(3) }}", ["`zfill` is a method of texts, and it is called on a number", "with `| string`"]),
         ("{% set n = 5 %}\n{{ n.zfill(3) }}", ["`zfill` is a method of texts", "(line 2 of the template)"]),
         ("{{ messages.strip() }}", ["`strip` is a method of texts, and it is called on a list", "with `| string`"]),
         (
