@@ -75,7 +75,7 @@ impl Recorded {
 /// [`Error::Damaged`] with what is other, and how to go on.
 pub fn check(folder: &Path, state: &TrainerState, recorded: Option<&Recorded>, start: &str) -> Result<()> {
     let path = folder.join(METRICS_FILE_NAME);
-    let records = kept(&path, state)?;
+    let Kept { records, .. } = kept(&path, state)?;
     let steps = records.iter().filter(|(record, _)| matches!(record, Record::Step(_))).count() as u64;
     let own = Recorded::of(&text_of(&records));
     let other = match recorded {
@@ -106,6 +106,8 @@ pub struct Metrics {
     lines: u64,
     /// Steps that were recorded so far.
     pub steps: Vec<StepRecord>,
+    /// Lines that the file had beyond what a run in this state has done.
+    pub left_out: u64,
 }
 
 impl Metrics {
@@ -115,7 +117,7 @@ impl Metrics {
     /// The file cannot be read or written, or a line in the middle of it is no record.
     pub fn open(folder: &Path, state: &TrainerState) -> Result<Metrics> {
         let path = folder.join(METRICS_FILE_NAME);
-        let records = kept(&path, state)?;
+        let Kept { records, left_out } = kept(&path, state)?;
         let kept = text_of(&records);
         let (mut hasher, lines) = (blake3::Hasher::new(), records.len() as u64);
         hasher.update(kept.as_bytes());
@@ -129,7 +131,7 @@ impl Metrics {
             .append(true)
             .open(&path)
             .map_err(aludel_formats::Error::io(&path, "write the metrics"))?;
-        Ok(Metrics { path, file, hasher, lines, steps })
+        Ok(Metrics { path, file, hasher, lines, steps, left_out })
     }
 
     /// What is recorded so far.
@@ -201,25 +203,35 @@ impl Record {
     }
 }
 
-/// The records that a run in this state has made, in order, with their lines; none where there is no file.
-fn kept(path: &Path, state: &TrainerState) -> Result<Vec<(Record, String)>> {
-    let mut records = match aludel_files::is_there(path) {
-        true => records(path)?,
-        false => Vec::new(),
-    };
+/// What of the file is kept.
+#[derive(Default)]
+struct Kept {
+    /// The records that a run in this state has made, in order, with their lines.
+    records: Vec<(Record, String)>,
+    /// How many other lines there are.
+    left_out: u64,
+}
+
+/// What of a file belongs to a run in this state; nothing where there is no file.
+fn kept(path: &Path, state: &TrainerState) -> Result<Kept> {
+    if !aludel_files::is_there(path) {
+        return Ok(Kept::default());
+    }
+    let (mut records, torn) = records(path)?;
+    let lines = records.len() as u64 + u64::from(torn);
     records.retain(|(record, _)| record.is_known(state));
     // An evaluation follows its step.
     records.sort_by_key(|(record, _)| record.place());
     records.dedup_by_key(|(record, _)| record.place());
-    Ok(records)
+    Ok(Kept { left_out: lines - records.len() as u64, records })
 }
 
 fn text_of(records: &[(Record, String)]) -> String {
     records.iter().flat_map(|(_, line)| [line.as_str(), "\n"]).collect()
 }
 
-/// The records of the file with their lines. A torn last line is left out: what it was to tell is done again.
-fn records(path: &Path) -> Result<Vec<(Record, String)>> {
+/// The records of the file with their lines, and whether a torn last line was left out: what it was to tell is done again.
+fn records(path: &Path) -> Result<(Vec<(Record, String)>, bool)> {
     let file = aludel_files::open(path).map_err(aludel_formats::Error::io(path, "read the metrics"))?;
     let mut records = Vec::new();
     let mut torn = None;
@@ -238,7 +250,7 @@ fn records(path: &Path) -> Result<Vec<(Record, String)>> {
             Err(reason) => torn = Some(reason),
         }
     }
-    Ok(records)
+    Ok((records, torn.is_some()))
 }
 
 fn parse(line: &[u8]) -> Result<(Record, String), String> {
@@ -257,7 +269,7 @@ fn parse(line: &[u8]) -> Result<(Record, String), String> {
 /// There is no `metrics.jsonl`, it cannot be read, or a line in the middle of it is no record.
 pub fn read(folder: &Path) -> Result<(Vec<StepRecord>, Vec<EvalRecord>)> {
     let (mut steps, mut evaluations) = (Vec::new(), Vec::new());
-    for (record, _) in records(&folder.join(METRICS_FILE_NAME))? {
+    for (record, _) in records(&folder.join(METRICS_FILE_NAME))?.0 {
         match record {
             Record::Step(step) => steps.push(step),
             Record::Evaluation(evaluation) => evaluations.push(evaluation),

@@ -108,6 +108,7 @@ pub fn train(recipe: &Recipe, resume: bool, stop: &AtomicBool, observe: &mut dyn
         None => run.begin(&folder)?,
         Some(begun) => begun.keep_recipe(&folder)?,
     }
+    let metrics = Metrics::open(&folder, &state)?;
     let started = Started {
         train_rows: rows.train.len(),
         eval_rows: rows.test.len(),
@@ -116,10 +117,10 @@ pub fn train(recipe: &Recipe, resume: bool, stop: &AtomicBool, observe: &mut dyn
         total_steps: plan.total_steps(),
         steps_per_epoch: plan.steps_per_epoch(),
         resumed_at: state.global_step,
+        records_left_out: metrics.left_out,
         device_bytes: learner.ctx.bytes() + learner.decoder.weight_bytes(),
     };
     observe(Event::Started(&started));
-    let metrics = Metrics::open(&folder, &state)?;
     let proof = Proof::new(&learner);
     let mut trainer = Trainer {
         recipe,

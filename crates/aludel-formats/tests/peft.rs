@@ -236,6 +236,23 @@ fn rules_that_peft_refuses_or_reads_otherwise_are_refused_by_name() {
         let error = error.to_string();
         assert!(error.contains(&format!("key \"{key}\"")) && error.contains(said), "{fields}: {error}");
     }
+    // Each of these takes some thousand steps for a path, and is refused for what all take.
+    let patterns: Vec<String> = (0..400).map(|number| format!(r#"".*(?=.).*(?=.).*!{number}": 3"#)).collect();
+    let slow = with_fields(&format!(r#", "target_modules": ["q_proj"], "rank_pattern": {{{}}}"#, patterns.join(", ")));
+    let rules = Rules::new(&slow, Path::new("c"), &[]).unwrap();
+    let ranks: Result<Vec<usize>, _> =
+        (0..100).map(|layer| rules.rank(&format!("model.layers.{layer}.self_attn.q_proj"))).collect();
+    let error = ranks.unwrap_err().to_string();
+    let said = "with all patterns before it, it takes more than 20 million steps, since it looks around itself";
+    assert!(error.contains("key \"rank_pattern\"") && error.contains(said), "{error}");
+    let usual = with_fields(
+        r#", "target_modules": "(?!.*embed).*\\bq_proj", "rank_pattern": {"(?<!k)_proj": 3, "(?=q)q_proj": 4}"#,
+    );
+    let rules = Rules::new(&usual, Path::new("c"), &[]).unwrap();
+    for layer in 0..1_000 {
+        let path = format!("model.layers.{layer}.self_attn.q_proj");
+        assert!(rules.is_target(&path).unwrap() && rules.rank(&path).unwrap() == 4);
+    }
     let slow = with_fields(r#", "target_modules": "(?:(?=.).|(?=.).)+!""#);
     let rules = Rules::new(&slow, Path::new("c"), &[]).unwrap();
     let error = rules.is_target("model.layers.0.self_attn.q_proj").unwrap_err().to_string();

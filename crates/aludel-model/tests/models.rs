@@ -334,3 +334,23 @@ fn weights_that_are_no_numbers_are_refused_with_file_and_tensor() {
         }
     }
 }
+
+/// As every command opens a model, `logits` too.
+#[test]
+fn vocabularies_that_contradict_themselves_are_refused_with_the_file_and_what_helps() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.gguf");
+    let one = || Stored::Array(Array::String(vec!["one".to_owned()]));
+    for (key, value, part) in [
+        ("tokenizer.ggml.merges", one(), "convert or download it again"),
+        ("tokenizer.ggml.token_type", Stored::Array(Array::I32(vec![1])), "convert or download it again"),
+        ("tokenizer.ggml.eos_token_id", Stored::U32(9_999), "convert or download it again"),
+        ("tokenizer.ggml.pre", Stored::from("new"), "load the model's Hugging Face folder"),
+        ("tokenizer.ggml.model", Stored::from("t5"), "load the model's Hugging Face folder"),
+        ("tokenizer.ggml.tokens", Stored::U32(1), "tokenizer.ggml.tokens"),
+    ] {
+        Model::open().with_key(key, value).write_gguf(&path);
+        let name = key.rsplit('.').next().unwrap();
+        assert_holds(&refusal(&path), &["model.gguf", name, part]);
+    }
+}

@@ -168,13 +168,30 @@ fn a_killed_run_resumes_bit_for_bit() {
     let metrics = fs::read_to_string(killed.join("metrics.jsonl")).unwrap();
     let cut = metrics.find("\"step\":6").unwrap() + 12;
     fs::write(killed.join("metrics.jsonl"), &metrics[..cut]).unwrap();
-    summary(&train(&workshop, "killed", &["--set", "data.test_size=0.2", "--resume"]), 0);
+    let resumed = train(&workshop, "killed", &["--set", "data.test_size=0.2", "--resume"]);
+    summary(&resumed, 0);
+    let recorded: Value =
+        serde_json::from_slice(&fs::read(killed.join("checkpoint-3/aludel_metrics.json")).unwrap()).unwrap();
+    let beyond = metrics[..cut].lines().count() - recorded["lines"].as_u64().unwrap() as usize;
+    let told = format!(
+        "lines that do not belong to the 3 steps of the checkpoint were taken out: {beyond}; steps that were done after it are done again"
+    );
+    let said = String::from_utf8_lossy(&resumed.stderr);
+    assert!(beyond >= 3 && said.contains(&told), "{said}");
     assert_eq!(adapter(&workshop, "whole"), adapter(&workshop, "killed"));
     assert_eq!(steps(&workshop, "whole"), steps(&workshop, "killed"));
     // by its own recipe, a finished run has nothing left to do
     let again = workshop.command(&["train", "--recipe", "killed/recipe.toml", "--resume", "--json"]).output().unwrap();
     assert_eq!(summary(&again, 0)["steps"], 6);
     assert_eq!(adapter(&workshop, "whole"), adapter(&workshop, "killed"));
+    assert!(!String::from_utf8_lossy(&again.stderr).contains("were taken out"));
+    // a line that was put there between two runs
+    let metrics = fs::read_to_string(killed.join("metrics.jsonl")).unwrap();
+    let line = metrics.lines().next().unwrap().replacen("\"step\":1", "\"step\":7", 1);
+    fs::write(killed.join("metrics.jsonl"), metrics + &line + "\n").unwrap();
+    let again = workshop.command(&["train", "--recipe", "killed/recipe.toml", "--resume", "--json"]).output().unwrap();
+    let said = String::from_utf8_lossy(&again.stderr);
+    assert!(said.contains("lines that do not belong to the 6 steps of the checkpoint were taken out: 1;"), "{said}");
 }
 
 /// Runs until the metrics have grown by a line at least, and then sends SIGTERM.

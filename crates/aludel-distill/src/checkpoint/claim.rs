@@ -1,6 +1,7 @@
 //! What a folder is that a run would be written into: nothing yet, a run of Aludel's, or somebody's or some other command's, told by
 //! which file. Looking changes nothing, and no file of a model is opened.
 
+use std::io::Read;
 use std::path::Path;
 
 use aludel_formats::manifest::MANIFEST_FILE_NAME;
@@ -47,6 +48,9 @@ pub fn whose(folder: &Path) -> Option<String> {
             }
         }
         let has = |name: &str| inside.iter().any(|other| other == name);
+        if has(LOG) && is_of_axolotl(&folder.join(place).join(LOG)) {
+            return told("a run of axolotl", &Path::new(place).join(LOG).display().to_string());
+        }
         if has(STATE_FILE_NAME) && !has(OPTIMIZER_FILE_NAME) && !has(MANIFEST_FILE_NAME) {
             let by = Path::new(place).join(STATE_FILE_NAME);
             return told("a run of transformers' Trainer", &by.display().to_string());
@@ -102,8 +106,9 @@ fn is_part(name: &str) -> bool {
 
 /// File names by which other tools' runs are told, where they lie or in a checkpoint below. The first that fits counts, so what only
 /// one tool writes stands before what many do.
-const OTHER_TOOLS: [(&str, &str); 25] = [
+const OTHER_TOOLS: [(&str, &str); 26] = [
     (TRAINING_ARGUMENTS, "transformers' Trainer"),
+    ("last_run_prepared", "axolotl"),
     ("trainer_log.jsonl", "LLaMA-Factory"),
     ("llamaboard_config.yaml", "LLaMA-Factory"),
     ("training_args.yaml", "LLaMA-Factory"),
@@ -145,8 +150,22 @@ fn trainer(path: &Path) -> &'static str {
         ("trl.", "TRL"),
     ];
     let bytes = aludel_files::read(path, ARGUMENTS_BYTES).unwrap_or_default();
-    let has = |text: &str| bytes.windows(text.len()).any(|window| window == text.as_bytes());
-    MODULES.iter().find(|(module, _)| has(module)).map_or("transformers' Trainer", |(_, name)| name)
+    MODULES.iter().find(|(module, _)| mentions(&bytes, module)).map_or("transformers' Trainer", |(_, name)| name)
+}
+
+/// The log that axolotl keeps beside its checkpoints, under a name that others use too.
+const LOG: &str = "debug.log";
+
+/// Whether a log names axolotl where it begins.
+fn is_of_axolotl(path: &Path) -> bool {
+    const BEGINNING: u64 = 1 << 16;
+    let mut start = Vec::new();
+    let read = aludel_files::open(path).and_then(|file| file.take(BEGINNING).read_to_end(&mut start));
+    read.is_ok() && mentions(&start, "axolotl")
+}
+
+fn mentions(bytes: &[u8], text: &str) -> bool {
+    bytes.windows(text.len()).any(|window| window == text.as_bytes())
 }
 
 /// What of a run lies there without the file that says which run it is.
@@ -234,9 +253,15 @@ mod tests {
     fn what_is_nobodys_is_free() {
         assert_eq!(check(&[]), Ok(false));
         assert_eq!(is_begun(Path::new("there/is/no/such/folder")).map_err(|error| error.to_string()), Ok(false));
-        for free in
-            ["log.txt", "rows.jsonl", "notes/training_args.bin", "report.json", ".aludel.lock", "rows/0123.rows"]
-        {
+        for free in [
+            "log.txt",
+            "debug.log",
+            "rows.jsonl",
+            "notes/training_args.bin",
+            "report.json",
+            ".aludel.lock",
+            "rows/0123.rows",
+        ] {
             assert_eq!(check(&[(free, "")]), Ok(false), "{free}");
         }
     }
@@ -265,10 +290,13 @@ mod tests {
             ("consolidated.00.pth", "", "a model's folder"),
             ("final/adapter_model.safetensors", "", "somebody's trained weights"),
             ("merged/model.safetensors", "", "somebody's trained weights"),
+            ("last_run_prepared/0a1b/state.json", "{}", "a run of axolotl"),
+            ("debug.log", "[2025-01-01 10:00:00,000] [INFO] [axolotl.utils.data] loading", "a run of axolotl"),
+            ("checkpoint-5/debug.log", "axolotl", "a run of axolotl"),
             ("traces.db", "", "a place where a store of traces is kept"),
         ] {
             let refused = check(&[(file, text)]).unwrap_err();
-            let by = file.trim_end_matches("/x");
+            let by = file.trim_end_matches("/x").trim_end_matches("/0a1b/state.json");
             assert!(refused.contains(said) && refused.contains(&format!("told by {by}")), "{refused}");
             assert!(refused.contains("nothing of it was touched; give another --output-dir"), "{refused}");
         }

@@ -62,6 +62,8 @@ pub struct Started {
     pub steps_per_epoch: u64,
     /// Steps that were done before.
     pub resumed_at: u64,
+    /// Lines of `metrics.jsonl` that were taken out: of steps behind the checkpoint, which are done again, or of nobody's.
+    pub records_left_out: u64,
     /// Bytes on the device.
     pub device_bytes: usize,
 }

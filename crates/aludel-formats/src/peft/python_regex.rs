@@ -1,13 +1,19 @@
 //! Regular expressions of PEFT's settings, which PEFT hands to Python's `re`. What both engines read alike is compiled; what
 //! Python reads otherwise, or not at all, is refused by name. What is matched with them is left to `rules`.
 
+use std::cell::Cell;
 use std::str::Chars;
 
 use aludel_files::expression::{Allowance, Counted};
-use fancy_regex::{Regex, RegexBuilder};
+use fancy_regex::{Error, Regex, RegexBuilder, RuntimeError};
 
 /// Steps of backtracking for one path; an ordinary pattern takes some dozens.
 const MOST_STEPS: usize = 100_000;
+/// Steps that are tried first, so that what ordinary patterns take counts little.
+const FIRST_STEPS: usize = 1_000;
+/// Steps of all patterns for all paths of a model together: a second or two. Some dozen patterns that look around them take less on the largest
+/// models.
+const ALL_STEPS: usize = 20_000_000;
 /// What all patterns of one config may take together, names that are no more than names left out: a list of some thousand whole paths in one
 /// pattern, or some hundred patterns. A part takes up to 360 bytes, an expression by itself 20 KB and a class of Unicode 90 KB, so that
 /// these are some 95 MB.
@@ -21,7 +27,35 @@ pub(super) enum Pattern {
     /// Most are names, and as many as there are modules: they need no engine.
     Plain(Plain),
     /// All others.
-    Expression(Regex),
+    Expression(Expression),
+}
+
+/// A pattern for the engine.
+pub(super) struct Expression {
+    /// With [`FIRST_STEPS`].
+    first: Regex,
+    /// It looks around itself, so that the engine may go back and try again.
+    goes_back: bool,
+}
+
+/// The steps that are left for all patterns of a config together.
+pub(super) struct Steps(Cell<usize>);
+
+impl Steps {
+    pub(super) fn new() -> Steps {
+        Steps(Cell::new(ALL_STEPS))
+    }
+
+    fn spend(&self, steps: usize) -> Result<(), String> {
+        let left = self.0.get().checked_sub(steps).ok_or_else(|| {
+            format!(
+                "with all patterns before it, it takes more than {} million steps, since it looks around itself (`(?=`, `(?!`, `(?<`, `\\b`)",
+                ALL_STEPS / 1_000_000
+            )
+        })?;
+        self.0.set(left);
+        Ok(())
+    }
 }
 
 /// Letters, and points that mean any letter, as a whole path or as its end behind a point.
@@ -62,24 +96,55 @@ impl Compiler {
     ///
     /// # Errors
     /// What is wrong with the pattern.
-    pub(super) fn compile(&mut self, pattern: &str, whole: &str) -> Result<Regex, String> {
+    pub(super) fn compile(&mut self, pattern: &str, whole: &str) -> Result<Expression, String> {
         // First its length, since all else goes over it.
         if pattern.len() <= ALLOWANCE.longest {
             check(pattern)?;
         }
         self.0.look(whole).map_err(|reason| format!("it {reason}"))?;
-        let compiled = RegexBuilder::new(whole).backtrack_limit(MOST_STEPS).build();
-        compiled.map_err(|error| format!("it is no regular expression ({error})"))
+        let first = built(whole, FIRST_STEPS)?;
+        let goes_back = ["(?=", "(?!", "(?<", r"\b", r"\B"].iter().any(|looks| pattern.contains(looks));
+        Ok(Expression { first, goes_back })
+    }
+}
+
+fn built(whole: &str, steps: usize) -> Result<Regex, String> {
+    let built = RegexBuilder::new(whole).backtrack_limit(steps).build();
+    built.map_err(|error| format!("it is no regular expression ({error})"))
+}
+
+impl Expression {
+    /// The pattern, as it was compiled.
+    pub(super) fn as_str(&self) -> &str {
+        self.first.as_str()
+    }
+
+    /// # Errors
+    /// A path on which the engine takes too long, or patterns that take too long together.
+    pub(super) fn run<T>(&self, steps: &Steps, run: impl Fn(&Regex) -> fancy_regex::Result<T>) -> Result<T, String> {
+        let failed = |error: Error| format!("it cannot be matched ({error})");
+        if self.goes_back {
+            steps.spend(FIRST_STEPS)?;
+        }
+        match run(&self.first) {
+            Err(Error::RuntimeError(RuntimeError::BacktrackLimitExceeded)) => {
+                steps.spend(MOST_STEPS)?;
+                run(&built(self.as_str(), MOST_STEPS)?).map_err(failed)
+            }
+            result => result.map_err(failed),
+        }
     }
 }
 
 impl Pattern {
     /// # Errors
-    /// A path on which the engine takes too long.
-    pub(super) fn is_match(&self, path: &str) -> Result<bool, (&Regex, fancy_regex::Error)> {
+    /// As [`Expression::run`], with the pattern.
+    pub(super) fn is_match(&self, path: &str, steps: &Steps) -> Result<bool, (&str, String)> {
         match self {
             Pattern::Plain(plain) => Ok(plain.is_match(path)),
-            Pattern::Expression(regex) => regex.is_match(path).map_err(|error| (regex, error)),
+            Pattern::Expression(expression) => {
+                expression.run(steps, |regex| regex.is_match(path)).map_err(|what| (expression.as_str(), what))
+            }
         }
     }
 }
@@ -259,7 +324,8 @@ mod tests {
         let mut compiler = Compiler::new();
         assert!(compiler.end("(q").err().unwrap().contains("it is no regular expression"));
         let slow = compiler.whole("(?:(?=a)a|(?=a)a)+x").unwrap();
-        assert!(slow.is_match(&"a".repeat(64)).is_err());
+        let (_, what) = slow.is_match(&"a".repeat(64), &Steps::new()).unwrap_err();
+        assert!(what.contains("it cannot be matched"), "{what}");
     }
 
     /// Names need no engine, and mean what the engine would make of them.
@@ -303,7 +369,11 @@ mod tests {
                 assert!(matches!(plain, Pattern::Plain(_)), "{pattern}");
                 let engine = Regex::new(&whole).unwrap();
                 for path in paths {
-                    assert_eq!(plain.is_match(path).unwrap(), engine.is_match(path).unwrap(), "{whole} on {path:?}");
+                    assert_eq!(
+                        plain.is_match(path, &Steps::new()).unwrap(),
+                        engine.is_match(path).unwrap(),
+                        "{whole} on {path:?}"
+                    );
                 }
             }
         }

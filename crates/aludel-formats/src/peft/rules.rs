@@ -5,11 +5,10 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use aludel_files::shortened;
-use fancy_regex::Regex;
 use serde_json::Value;
 
 use super::config::{AdapterConfig, Patterns, TargetModules};
-use super::python_regex::{Compiler, Pattern};
+use super::python_regex::{Compiler, Expression, Pattern, Steps};
 use crate::error::{Error, Result};
 
 /// More patterns than any model has modules.
@@ -26,6 +25,8 @@ pub struct Rules {
     r: usize,
     alpha: f64,
     use_rslora: bool,
+    /// What is left of the work that all patterns may make together.
+    steps: Steps,
 }
 
 /// Modules by their paths.
@@ -41,7 +42,7 @@ enum Modules {
 /// Numbers of layers, and where a path has its layer's number.
 struct Layers {
     numbers: HashSet<u64>,
-    places: Vec<Regex>,
+    places: Vec<Expression>,
 }
 
 impl Rules {
@@ -79,6 +80,7 @@ impl Rules {
             r: config.r,
             alpha: config.lora_alpha,
             use_rslora: config.use_rslora,
+            steps: Steps::new(),
         })
     }
 
@@ -136,14 +138,14 @@ impl Rules {
                 Ok(std::iter::once(module).chain(ends).any(|end| names.contains(end)))
             }
             Modules::Pattern(pattern) => {
-                pattern.is_match(module).map_err(|(regex, error)| self.too_slow(key, regex, &error))
+                pattern.is_match(module, &self.steps).map_err(|(pattern, what)| self.too_slow(key, pattern, &what))
             }
         }
     }
 
     fn first<V: Copy>(&self, key: &str, patterns: &[(Pattern, V)], module: &str) -> Result<Option<V>> {
         for (pattern, value) in patterns {
-            if pattern.is_match(module).map_err(|(regex, error)| self.too_slow(key, regex, &error))? {
+            if pattern.is_match(module, &self.steps).map_err(|(pattern, what)| self.too_slow(key, pattern, &what))? {
                 return Ok(Some(*value));
             }
         }
@@ -152,16 +154,19 @@ impl Rules {
 
     fn layer_of(&self, layers: &Layers, module: &str) -> Result<Option<u64>> {
         for place in &layers.places {
-            let found = place.captures(module).map_err(|error| self.too_slow("layers_pattern", place, &error))?;
-            if let Some(found) = found {
-                return Ok(found.name("idx").and_then(|number| number.as_str().parse().ok()));
+            let found = place.run(&self.steps, |regex| {
+                let found = regex.captures(module)?;
+                Ok(found.map(|found| found.name("idx").and_then(|number| number.as_str().parse().ok())))
+            });
+            if let Some(layer) = found.map_err(|what| self.too_slow("layers_pattern", place.as_str(), &what))? {
+                return Ok(layer);
             }
         }
         Ok(None)
     }
 
-    fn too_slow(&self, key: &str, pattern: &Regex, error: &fancy_regex::Error) -> Error {
-        malformed(&self.config_path, key, in_pattern(pattern.as_str(), &format!("it cannot be matched ({error})")))
+    fn too_slow(&self, key: &str, pattern: &str, what: &str) -> Error {
+        malformed(&self.config_path, key, in_pattern(pattern, what))
     }
 }
 
@@ -223,7 +228,7 @@ fn layers(
         }
         other => Err(wrong("layers_pattern", format!("{other} is no text; a name such as \"layers\" would be right"))),
     };
-    let mut places: Vec<Regex> = match places {
+    let mut places: Vec<Expression> = match places {
         None => Vec::new(),
         Some(Value::String(empty)) if empty.is_empty() => Vec::new(),
         Some(Value::Array(places)) => places.iter().map(&mut pattern).collect::<Result<_>>()?,

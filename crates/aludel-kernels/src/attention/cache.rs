@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::forward::{Query, State};
-use super::{BLOCK, Heads, assert_rows_apart, list_pieces, room_for_pieces};
+use super::{BLOCK, Heads, assert_rows_apart, is_harmless, list_pieces, room_for_pieces};
 use crate::device::{Context, Mat, assert_apart};
 use crate::gemm::tile::{self, Part, Product};
 use crate::profile::Kind;
@@ -239,6 +239,13 @@ impl State<'_> {
             }
             // keys of this block that the first query sees
             let seen = (first + 1).saturating_sub(j * BLOCK);
+            // as in `run`: what a query does not see yet must not reach it
+            let is_apart = seen < n && !tile::all_units(p, value, is_harmless);
+            if is_apart {
+                let copy: &mut [u32] = bytemuck::cast_slice_mut(&mut self.turned[..value.len()]);
+                copy.copy_from_slice(value);
+                tile::clear_units(p, copy, |v| !is_harmless(v));
+            }
             for g in 0..groups {
                 let rows = g * m..(g + 1) * m;
                 let product = Product {
@@ -253,13 +260,24 @@ impl State<'_> {
                 let (maximum, sum) = (&mut self.maximum[rows.clone()], &mut self.sum[rows]);
                 online_softmax(isa, scores, n, seen, maximum, sum, &mut out[..m * ld], ld);
                 tile::lhs_rows(isa, p, scores, BLOCK, (m, n), 1.0, self.packed_scores);
+                let harmless = if is_apart { bytemuck::cast_slice(&self.turned[..value.len()]) } else { value };
                 let product = Product {
                     packed_depth: BLOCK,
                     lhs_part: Part::Below { seen },
                     accumulates: true,
-                    ..Product::new(self.packed_scores, value, (m, d, n))
+                    ..Product::new(self.packed_scores, harmless, (m, d, n))
                 };
                 product.run(isa, p, out, ld);
+                if is_apart {
+                    for (key, c) in (0..n).flat_map(|key| (0..d).map(move |c| (key, c))) {
+                        let v = tile::rhs_kn_value(p, value, key, c, BLOCK);
+                        for i in (key + 1).saturating_sub(seen)..m {
+                            if !is_harmless(v) {
+                                out[i * ld + c] += scores[i * BLOCK + key] * v;
+                            }
+                        }
+                    }
+                }
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::{BLOCK, Heads, assert_rows_apart, list_pieces, room_for_pieces, split, tiles};
+use super::{BLOCK, Heads, assert_rows_apart, is_harmless, list_pieces, room_for_pieces, split, tiles};
 use crate::device::{Context, Mat, View, assert_apart};
 use crate::gemm::tile::{self, Part, Product};
 use crate::profile::Kind;
@@ -77,7 +77,7 @@ pub(super) struct State<'a> {
     pub(super) scores: &'a mut [f32],
     pub(super) packed_scores: &'a mut [u32],
     pub(super) out: &'a mut [f32],
-    turned: &'a mut [f32],
+    pub(super) turned: &'a mut [f32],
     pub(super) maximum: &'a mut [f32],
     pub(super) sum: &'a mut [f32],
 }
@@ -152,9 +152,19 @@ impl<'a> State<'a> {
         for j in 0..end.div_ceil(BLOCK) {
             let Keys { key, key_ld, value, value_ld, count: n } = keys(j);
             tile::lhs_rows(isa, p, key, key_ld, (n, d), 1.0, self.key);
-            tile::lhs_columns(isa, p, value, value_ld, (d, n), self.value);
             // keys of this tile that the first query sees
             let seen = (first + 1).saturating_sub(j * BLOCK);
+            let is_apart = seen < n && !all_harmless(isa, value, value_ld, n, d);
+            if is_apart {
+                // one query's future must not reach it: such values count for those that see them, one by one
+                let copy = &mut self.turned[..n * d];
+                for (row, copy) in value.chunks(value_ld).zip(copy.chunks_exact_mut(d)) {
+                    copy.iter_mut().zip(row).for_each(|(copy, v)| *copy = if is_harmless(*v) { *v } else { 0.0 });
+                }
+                tile::lhs_columns(isa, p, copy, d, (d, n), self.value);
+            } else {
+                tile::lhs_columns(isa, p, value, value_ld, (d, n), self.value);
+            }
             for g in 0..heads.group() {
                 let (rows, scores) = (g * BLOCK..(g + 1) * BLOCK, &mut self.scores[..BLOCK * BLOCK]);
                 let product = Product {
@@ -172,6 +182,15 @@ impl<'a> State<'a> {
                     ..Product::new(self.value, self.packed_scores, (d, m, n))
                 };
                 product.run(isa, p, out, BLOCK);
+                if is_apart {
+                    for (key, row) in value.chunks(value_ld).enumerate().take(n) {
+                        for (c, v) in row[..d].iter().enumerate().filter(|(_, v)| !is_harmless(**v)) {
+                            for i in (key + 1).saturating_sub(seen)..m {
+                                out[c * BLOCK + i] += scores[key * BLOCK + i] * v;
+                            }
+                        }
+                    }
+                }
             }
         }
         // as `run_cached` leaves it: queries down
@@ -211,6 +230,12 @@ impl<'a> State<'a> {
                 }
             }
         }
+    }
+}
+
+multiversion! {
+    fn all_harmless(values: &[f32], ld: usize, rows: usize, columns: usize) -> bool {
+        values.chunks(ld).take(rows).all(|row| row[..columns].iter().fold(true, |all, v| all & is_harmless(*v)))
     }
 }
 

@@ -57,6 +57,12 @@ where
     bytemuck::cast_slice_mut(head)
 }
 
+/// Whether a value can be multiplied by the weight 0 of a token that does not see it: 0 · ∞ is no number. Values near the largest become
+/// infinite where they are rounded.
+fn is_harmless(value: f32) -> bool {
+    value.abs() <= 3.3e38
+}
+
 /// What an op makes its tasks of, head by head: the number of a row (or sequence), and a position in it.
 type Piece = [u32; 2];
 
@@ -332,6 +338,67 @@ mod tests {
                 check_bits(&Heads { query: 4, key: 2, dim, scale: 0.15, precision }, isa);
             }
         }
+    }
+
+    /// What is no number in one row or sequence reaches neither others, whatever they share, nor what comes before it in its own.
+    #[test]
+    fn what_is_no_number_reaches_nobody_who_does_not_see_it() {
+        for isa in Isa::tested() {
+            for (precision, dim) in [(Precision::F32, 40), (Precision::Bf16, 40), (Precision::Bf16, 96)] {
+                let heads = Heads { query: 4, key: 2, dim, scale: 0.15, precision };
+                for bad in [f32::INFINITY, f32::NEG_INFINITY, f32::NAN, f32::MAX] {
+                    check_apart(&heads, isa, bad);
+                }
+            }
+        }
+    }
+
+    fn check_apart(heads: &Heads, isa: Isa, bad: f32) {
+        let (wide, narrow) = (heads.query * heads.dim, heads.key * heads.dim);
+        let rows = [0..37, 37..187, 187..260];
+        // in the middle of a tile of the row in the middle
+        let (tokens, place) = (260, 37 + 100);
+        let (q, k, v) = (random(1, tokens * wide), random(2, tokens * narrow), random(3, tokens * narrow));
+        let dout = random(4, tokens * wide);
+        let good = run(heads, &rows, [&q, &k, &v, &dout], isa, 2);
+        let (mut bad_k, mut bad_v) = (k.clone(), v.clone());
+        bad_k[place * narrow + 3] = bad;
+        bad_v[place * narrow + 5] = bad;
+        for values in [[&q, &k, &bad_v, &dout], [&q, &bad_k, &v, &dout]] {
+            let got = run(heads, &rows, values.map(Vec::as_slice), isa, 2);
+            assert_eq!(got.out[..place * wide], good.out[..place * wide], "{isa:?} {heads:?} {bad}");
+            assert_eq!(got.out[187 * wide..], good.out[187 * wide..], "{isa:?} {heads:?} {bad}");
+            for (i, columns) in [wide, narrow, narrow].into_iter().enumerate() {
+                assert_eq!(got.gradients[i][..37 * columns], good.gradients[i][..37 * columns]);
+                assert_eq!(got.gradients[i][187 * columns..], good.gradients[i][187 * columns..]);
+            }
+        }
+        let seen = run(heads, &rows, [&q, &k, &bad_v, &dout], isa, 1);
+        let is_reached = |token: usize| seen.out[token * wide + 5].abs() > 1e30 || seen.out[token * wide + 5].is_nan();
+        assert!((place..187).all(is_reached), "those that see it are not as if it were not there");
+
+        // the same through the cache, whose blocks the first sequence leaves to another
+        let mut ctx = Context::cpu(2).with_isa(isa);
+        let cache = Cache::new(&mut ctx, heads, 1, 5);
+        let mut pass = |row: Range<usize>, v: &[f32], blocks: &[u32]| {
+            let count = row.len();
+            let part = |values: &[f32], columns: usize| values[row.start * columns..row.end * columns].to_vec();
+            let qm = ctx.upload_persistent(count, wide, &part(&q, wide));
+            let km = ctx.upload_persistent(count, narrow, &part(&k, narrow));
+            let vm = ctx.upload_persistent(count, narrow, &part(v, narrow));
+            let out = ctx.persistent(count, wide);
+            let mut extensions = Extensions::default();
+            extensions.push(0..count, 0, blocks);
+            let work = |ctx: &mut Context| forward_cached(ctx, heads, &cache, 0, &extensions, qm, km, vm, out);
+            ctx.plan(work);
+            work(&mut ctx);
+            ctx.download(out)
+        };
+        let out = pass(37..187, &bad_v, &[4, 0, 2]);
+        assert_eq!(out[..100 * wide], good.out[37 * wide..place * wide], "cached, {isa:?} {heads:?} {bad}");
+        assert!((100..150).all(|token| out[token * wide + 5].abs() > 1e30 || out[token * wide + 5].is_nan()));
+        assert_eq!(pass(187..260, &v, &[0, 4]), good.out[187 * wide..], "{isa:?} {heads:?} {bad}");
+        assert_eq!(pass(0..37, &v, &[0]), good.out[..37 * wide], "{isa:?} {heads:?} {bad}");
     }
 
     fn check_bits(heads: &Heads, isa: Isa) {

@@ -125,6 +125,38 @@ pub(crate) fn rhs_kn_row(precision: Precision, row: &[f32], depth: usize, k: usi
     }
 }
 
+/// The value in row `depth` and column `column` of a right-hand tile of [`rhs_kn`] with `k` rows.
+pub(crate) fn rhs_kn_value(precision: Precision, tile: &[u32], depth: usize, column: usize, k: usize) -> f32 {
+    let (units, per_unit) = (precision.padded_units(k), precision.per_unit());
+    let unit = tile[column / NR * units * NR + depth / per_unit * NR + column % NR];
+    values_of(precision, unit)[depth % per_unit]
+}
+
+/// The values of a unit; with one in a unit, it stands twice.
+fn values_of(precision: Precision, unit: u32) -> [f32; 2] {
+    match precision {
+        Precision::F32 => [f32::from_bits(unit); 2],
+        Precision::Bf16 => [f32::from_bits(unit << 16), f32::from_bits(unit & 0xffff_0000)],
+    }
+}
+
+/// Whether all values of a packed tile are so.
+pub(crate) fn all_units(precision: Precision, tile: &[u32], is_so: impl Fn(f32) -> bool) -> bool {
+    tile.iter().all(|unit| values_of(precision, *unit).into_iter().all(&is_so))
+}
+
+/// Makes those values of a packed tile zero.
+pub(crate) fn clear_units(precision: Precision, tile: &mut [u32], is_cleared: impl Fn(f32) -> bool) {
+    for unit in tile {
+        let [low, high] = values_of(precision, *unit).map(&is_cleared);
+        *unit = match precision {
+            Precision::F32 if low => 0,
+            Precision::F32 => *unit,
+            Precision::Bf16 => *unit & if low { 0xffff_0000 } else { u32::MAX } & if high { 0xffff } else { u32::MAX },
+        };
+    }
+}
+
 /// `to[j·to_ld + i] = from[i·ld + j]` for `rows` rows of `columns` floats. What lies between the rows of `to` may become zero.
 pub(crate) fn transposed(
     isa: Isa,

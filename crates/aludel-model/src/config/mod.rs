@@ -103,7 +103,10 @@ impl Config {
         }
         let vocab_size = self.vocab_size;
         if let Some(id) = self.eos_token_ids.iter().find(|id| **id as usize >= vocab_size) {
-            return wrong("eos_token_id", format!("{id} is outside the vocabulary of {vocab_size}"));
+            let reason = format!(
+                "{id} is outside the vocabulary of {vocab_size}; the file was changed or is damaged: convert or download it again"
+            );
+            return wrong("eos_token_id", reason);
         }
         Ok(())
     }

@@ -209,5 +209,10 @@ fn describe(error: &minijinja::Error) -> String {
         kind if detail.is_empty() => return format!("{kind}{place}"),
         kind => return format!("{kind}: {detail}{place}"),
     };
-    format!("it uses the {what} `{name}`, which Aludel does not know{place}")
+    // What people write as a function or a filter of their own is often a method in Jinja2.
+    let mend = match jinja::owners(name).filter(|_| what != "method") {
+        Some(owners) => format!("; in Jinja2 it is a method of {owners}: write `value.{name}(…)`"),
+        None => String::new(),
+    };
+    format!("it uses the {what} `{name}`, which Aludel does not know{place}{mend}")
 }

@@ -62,3 +62,59 @@ fn nested_names_called_filters_and_folded_letters_are_known() {
     }
     assert!(count >= 60, "{count}");
 }
+
+/// Functions, methods and slices that are not there, or are given another type: what is named, where it stands, and what helps.
+#[test]
+fn what_a_template_asks_in_vain_is_told_with_its_place_and_the_mend() {
+    for (source, parts) in [
+        ("{{ (5).zfill(3) }}", ["`zfill` is a method of texts, and it is called on a number", "with `| string`"]),
+        ("{% set n = 5 %}\n{{ n.zfill(3) }}", ["`zfill` is a method of texts", "(line 2 of the template)"]),
+        ("{{ messages.strip() }}", ["`strip` is a method of texts, and it is called on a list", "with `| string`"]),
+        (
+            "{{ 'a'.items() }}",
+            ["`items` is a method of mappings, and it is called on a text", "call it on one of these"],
+        ),
+        ("{{ zfill('a', 3) }}", ["it uses the function `zfill`, which Aludel does not know", "write `value.zfill(…)`"]),
+        (
+            "\n{{ 'a' | zfill(3) }}",
+            ["the filter `zfill`, which Aludel does not know (line 2 of the template)", "write `value.zfill(…)`"],
+        ),
+        ("{{ 'a' | shout }}", ["the filter `shout`, which Aludel does not know", "chat_template.jinja"]),
+        ("{{ 'a'.shout() }}", ["the method `shout`, which Aludel does not know", "(line 1 of the template)"]),
+        ("{{ 'a'.encode() }}", ["the method `encode`, which Aludel does not know", "(line 1 of the template)"]),
+        (
+            "{{ 'a'.ljust('5') }}",
+            ["`ljust` takes a whole number as `width` and was given a text", "`| int` converts it"],
+        ),
+        (
+            "{{ 'a'.rjust(5, 7) }}",
+            ["`rjust` takes text as `fillchar` and was given a number", "`| string` converts it"],
+        ),
+        ("{{ 'a'.ljust(5, 'xy') }}", ["`ljust` fills with one letter and was given 2", "(line 1 of the template)"]),
+        ("{{ 'a'.zfill() }}", ["`zfill` lacks its argument `width`", "(line 1 of the template)"]),
+        ("{{ 'a'.zfill(3, 'x') }}", ["`zfill` takes 1 arguments and was given 2", "(line 1 of the template)"]),
+        ("{{ 'a'.lstrip(1) }}", ["`lstrip` takes text as `chars` and was given a number", "`| string` converts it"]),
+        ("{{ 'a'.rsplit('') }}", ["`rsplit` was given an empty text as `sep`", "`| list`"]),
+        ("{{ 'a'.rfind(1) }}", ["`rfind` takes text as `sub` and was given a number", "`| string` converts it"]),
+        (
+            "{{ 'a'.startswith(1) }}",
+            ["`startswith` takes a text or a tuple of texts and was given a number", "`| string`"],
+        ),
+        (
+            "{{ 'abc'['1':] }}",
+            ["a slice `[start:stop:step]` takes whole numbers or none and was given a text", "`| int`"],
+        ),
+        ("\n\n{{ 'abc'[:1.5] }}", ["takes whole numbers or none and was given a number", "(line 3 of the template)"]),
+        ("{{ 'abc'[::0] }}", ["a slice `[start:stop:step]` cannot have a step of zero", "leave the step out"]),
+        (
+            "{{ 5[1:] }}",
+            ["a slice `[start:stop:step]` is of a text, a list or a tuple, and this one is of a number", "| string"],
+        ),
+        ("{{ {'a': 1}[1:] }}", ["and this one is of a mapping", "| list"]),
+        ("{{ nobody[1:] }}", ["and this one is of an undefined value", "| default(…)"]),
+    ] {
+        let reason = render(source, &Map::new()).expect_err(source);
+        assert!(parts.iter().all(|part| reason.contains(part)), "{source:?}: {reason}");
+        assert!(reason.contains("template"), "{source:?}: {reason}");
+    }
+}

@@ -402,9 +402,9 @@ fn parquet_holds_the_same_rows() {
     assert!(!bench.path("out/eval.parquet").exists(), "no rows, no table");
 }
 
-/// What is no number is a right answer that no number is equal to; only null leaves it open.
+/// What is no number is a right answer that nobody can be held against: undecided, and not as if there were none, which only null says.
 #[test]
-fn right_answers_of_a_table_that_are_no_numbers_are_not_left_open() {
+fn right_answers_of_a_table_that_are_no_numbers_leave_answers_undecided() {
     let bench = Bench::new();
     let golds = [Some(4.0), Some(5.0), Some(f64::NAN), Some(f64::INFINITY), Some(f64::NEG_INFINITY), None];
     let text = |text: fn(usize) -> String| Arc::new(StringArray::from_iter_values((0..golds.len()).map(text)));
@@ -420,9 +420,9 @@ fn right_answers_of_a_table_that_are_no_numbers_are_not_left_open() {
     writer.write(&batch).unwrap();
     writer.close().unwrap();
     let report = bench.curate_files(&[path], &Options { verify: Verify::Filter, ..off() }).unwrap();
-    let fates = ["", "wrong", "wrong", "wrong", "wrong", ""];
+    let fates = ["", "wrong", "undecided", "undecided", "undecided", ""];
     assert_eq!(bench.fates().into_values().collect::<Vec<_>>(), fates);
-    assert_eq!(report.verdicts, VerdictCounts { right: 1, wrong: 4, no_answer: 0, undecided: 0, not_known: 1 });
+    assert_eq!(report.verdicts, VerdictCounts { right: 1, wrong: 1, no_answer: 0, undecided: 3, not_known: 1 });
     let left: Vec<Value> = bench.read("dropped.jsonl").iter().map(|row| row["gold"].clone()).collect();
     assert_eq!(left, [json!(5.0), json!("NaN"), json!("Infinity"), json!("-Infinity")]);
 }

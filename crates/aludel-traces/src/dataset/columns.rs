@@ -9,7 +9,7 @@ use super::pairs::{ANSWER, PROMPTS, RESPONSES, no_text_beside, prompt_of, respon
 use super::problem::{Problem, ProblemKind};
 use super::reasoning::{Reasoning, reasoning_named, reasoning_of};
 use super::record::Content;
-use super::{Columns, Json, Kind};
+use super::{Columns, Json, Kind, question};
 
 /// Questions with their answers as data sets usually call them: the name of the shape, its prompt and its response.
 const PAIR_SHAPES: [(&str, [&str; 2]); 5] = [
@@ -34,51 +34,9 @@ pub(super) fn content_of<'a>(row: &'a Columns, columns: Option<&ColumnMap>) -> R
         Some(columns) if !columns.is_empty() => mapped(row, columns),
         _ => {
             let found = detected(row)?;
-            no_question_left(row, &found.columns)?;
+            question::no_question_left(row, &found.columns)?;
             Ok(found)
         }
-    }
-}
-
-/// Columns that are part of what is asked beside a question, and would be lost where they are not read.
-const BESIDE_A_QUESTION: [&str; 7] = ["input", "inputs", "context", "passage", "choices", "options", "history"];
-/// The same beside a conversation too: what its turns cannot hold.
-const BESIDE_TURNS: [&str; 6] = ["images", "image", "audio", "videos", "tools", "functions"];
-
-/// Those of them that are text, so that it may be any.
-const MAY_SAY_ANYTHING: [&str; 4] = ["input", "inputs", "context", "passage"];
-
-/// Whether a text is a list or an object without members, as tables without types of their own write it.
-fn is_empty_list(value: Json<'_>) -> bool {
-    let text = value.text().ok().flatten().unwrap_or_default();
-    ["[]", "{}", "null", "none"].iter().any(|nothing| text.trim().eq_ignore_ascii_case(nothing))
-}
-
-/// A column that is part of the question and is none of those `used`.
-pub fn left_of_question(row: &Columns, used: &[&str]) -> Option<&'static str> {
-    let is_conversation = used.iter().any(|name| ["messages", "conversations"].contains(name));
-    let beside_a_question = BESIDE_A_QUESTION.iter().filter(|_| !is_conversation);
-    let is_left = |name: &&&'static str| {
-        let is_nothing =
-            |value: Json<'_>| value.is_empty() || (!MAY_SAY_ANYTHING.contains(*name) && is_empty_list(value));
-        present(row, name).is_some_and(|(_, value)| !is_nothing(value)) && !used.contains(*name)
-    };
-    beside_a_question.chain(&BESIDE_TURNS).find(is_left).copied()
-}
-
-/// Refuses a row of which a part of the question would be left out. Whoever names the columns has decided.
-pub(super) fn no_question_left(row: &Columns, used: &[&str]) -> Result<(), Problem> {
-    match left_of_question(row, used) {
-        None => Ok(()),
-        Some(name) => Err(Problem::new(
-            ProblemKind::Columns,
-            format!(
-                "the row has `{name}` beside `{}`, and it would be left out of the question; write it into the question, give the column \
-                 another name, or name the columns that count in data.columns, such as {{ prompt = \"question\", response = \"answer\" }} or \
-                 {{ messages = \"messages\" }}",
-                used.join("`, `")
-            ),
-        )),
     }
 }
 

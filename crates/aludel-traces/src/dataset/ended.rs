@@ -48,6 +48,16 @@ pub(super) fn is_mark((name, value): (&str, Json<'_>)) -> bool {
     }
 }
 
+/// Whether a column says how an answer ended, itself or in what it holds.
+pub(super) fn speaks_of_answer(name: &str, value: Json<'_>) -> bool {
+    let is_mark = |name: &str| {
+        place(name).is_some()
+            || name == STATUS
+            || [&CUT[..], &WHOLE, &GIVEN_UP].iter().any(|names| names.contains(&name))
+    };
+    is_mark(name) || (HOLDERS.contains(&name) && value.fields().iter().any(|(own, _)| place(own).is_some()))
+}
+
 /// What the marks among these members say against the answer; what no limit explains comes first.
 pub(super) fn flaw_in<'a>(members: impl Iterator<Item = (&'a str, Json<'a>)>) -> Option<Flaw> {
     let members: Vec<(&str, Json<'a>)> = members.filter(|(_, value)| !value.is_empty()).collect();

@@ -208,16 +208,27 @@ fn role_from(fields: &Fields<'_>, place: &str) -> Result<Role, Problem> {
 }
 
 fn role_called(name: &str, place: &str) -> Result<Role, Problem> {
-    match name.to_ascii_lowercase().as_str() {
-        "system" | "developer" => Ok(Role::System),
-        "user" | "human" => Ok(Role::User),
-        "assistant" | "gpt" | "model" | "bot" | "chatgpt" | "ai" => Ok(Role::Assistant),
-        "tool" | "function" | "observation" | "function_response" | "ipython" => Ok(Role::Tool),
-        _ => Err(wrong(format!(
+    role_of(name).ok_or_else(|| {
+        wrong(format!(
             "{place} has the role `{}`; known are system, user (human), assistant (gpt, model) and tool (function, observation)",
             name.escape_debug()
-        ))),
-    }
+        ))
+    })
+}
+
+fn role_of(name: &str) -> Option<Role> {
+    Some(match name.to_ascii_lowercase().as_str() {
+        "system" | "developer" => Role::System,
+        "user" | "human" => Role::User,
+        "assistant" | "gpt" | "model" | "bot" | "chatgpt" | "ai" => Role::Assistant,
+        "tool" | "function" | "observation" | "function_response" | "ipython" => Role::Tool,
+        _ => return None,
+    })
+}
+
+/// Whether a role of this name is the assistant's; none where the name is not known.
+pub(crate) fn is_assistant(name: &str) -> Option<bool> {
+    role_of(name).map(|role| role == Role::Assistant)
 }
 
 /// An assistant message. Reasoning between tags in its content moves to its own place; where reasoning stands beside the

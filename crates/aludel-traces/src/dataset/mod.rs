@@ -10,6 +10,7 @@ mod pairs;
 mod parquet;
 mod problem;
 mod prompts;
+mod question;
 mod read;
 mod reasoning;
 mod record;
@@ -27,15 +28,17 @@ use aludel_text::message::Message;
 use serde::{Deserialize, Serialize};
 
 pub use column_map::ColumnMap;
-pub use columns::left_of_question;
+pub(crate) use messages::is_assistant;
 pub use parquet::write_parquet;
 pub use problem::ProblemKind;
 pub use prompts::{Prompt, Prompts, open_prompts};
+pub use question::left_of_question;
+pub(crate) use question::may_be_asked;
 pub use record::{Content, PromptKey, Provenance, Record};
 pub(crate) use row::row_of;
 pub use row::{Row, Unusable};
-pub(crate) use whole::flaw_of;
 pub use whole::{Flaw, flaw, unclosed};
+pub(crate) use whole::{flaw_of, speaks_of_answer};
 
 pub use crate::json::{Columns, Fields, Json, Kind, NoText};
 

@@ -11,7 +11,7 @@ use super::messages::{history_from, messages_from, prompt_from};
 use super::pairs;
 use super::problem::{Problem, ProblemKind};
 use super::read::RawRow;
-use super::{Columns, Provenance, ReadOptions, Records, Unusable, open, parse};
+use super::{Columns, Provenance, ReadOptions, Records, Unusable, open, parse, question};
 use crate::Error;
 
 /// What one row asks.
@@ -83,7 +83,7 @@ fn prompt_of(raw: RawRow, map: Option<&ColumnMap>) -> Result<(Vec<Message>, Colu
     let mut row = raw.bytes.and_then(|bytes| parse(&bytes))?;
     let (messages, used) = asked(&row, map)?;
     if map.is_none_or(ColumnMap::is_empty) {
-        columns::no_question_left(&row, &used)?;
+        question::no_question_left(&row, &used)?;
     }
     let used: Vec<String> = used.into_iter().map(str::to_string).collect();
     row.retain(|name| !used.iter().any(|used| used == name));
@@ -100,7 +100,7 @@ fn asked<'a>(row: &'a Columns, map: Option<&ColumnMap>) -> Result<(Vec<Message>,
     };
     if let Some(list) = list {
         let used = [Some(list), system].into_iter().flatten().map(|(name, _)| name).collect();
-        return Ok((question(messages_from(list)?, system)?, used));
+        return Ok((ending_in_question(messages_from(list)?, system)?, used));
     }
     let name = map.and_then(|map| map.prompt.as_ref().or(map.text.as_ref()));
     let prompt = match name {
@@ -119,11 +119,11 @@ fn asked<'a>(row: &'a Columns, map: Option<&ColumnMap>) -> Result<(Vec<Message>,
         columns::append_input(last, input)?;
     }
     let used = [history, Some(prompt), input, system].into_iter().flatten().map(|(name, _)| name).collect();
-    Ok((question(messages, system)?, used))
+    Ok((ending_in_question(messages, system)?, used))
 }
 
 /// Ends the conversation with what is asked, and puts the system message in front.
-fn question(mut messages: Vec<Message>, system: Option<Column<'_>>) -> Result<Vec<Message>, Problem> {
+fn ending_in_question(mut messages: Vec<Message>, system: Option<Column<'_>>) -> Result<Vec<Message>, Problem> {
     let asks = |message: &Message| !matches!(message.role, Role::Assistant | Role::System);
     let Some(last) = messages.iter().rposition(|message| asks(message) && !message.content.trim().is_empty()) else {
         return Err(Problem::new(

@@ -90,12 +90,17 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Columns, Problem> {
         return serde_json::from_str(text).map_err(syntax);
     }
     let kind = Json::parse(text).map_err(syntax)?.kind().named();
-    Err(wrong(format!("the row is {kind}, and a JSON object is wanted")))
+    Err(wrong(format!("the row is {kind}, and a JSON object is wanted{PLAIN}")))
 }
+
+/// How text that is no JSON is given.
+const PLAIN: &str = " (plain text is given with a column `text`, a line for each text: {\"text\": \"…\"}; a table such as CSV as JSON lines or \
+    Parquet)";
 
 /// The parser's reason, and what is usually behind it.
 fn syntax_reason(text: &str, error: &serde_json::Error) -> String {
     let hint = match () {
+        () if !text.trim_ascii_start().starts_with(['{', '[']) => PLAIN,
         () if error.is_eof() => {
             " (in JSONL a row is one line: a row over several lines, or a file that was cut off, ends too early)"
         }

@@ -2,12 +2,12 @@
 //! become a stream of JSON text; its rows are `read`'s matter.
 
 use std::fs::File;
-use std::io::{self, BufReader, Read, Seek};
+use std::io::{self, BufRead, BufReader, Read, Seek};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use flate2::read::MultiGzDecoder;
+use flate2::bufread::GzDecoder;
 
 use super::parquet::{ParquetLines, Trouble};
 use crate::Error;
@@ -57,7 +57,7 @@ impl Unpacked {
         let counted = Counted { file, bytes_read: Arc::clone(&bytes_read) };
         let stream: Box<dyn Read + Send> = match packing {
             Packing::Nothing => Box::new(counted),
-            Packing::Gzip => Box::new(MultiGzDecoder::new(BufReader::with_capacity(BUFFER_BYTES, counted))),
+            Packing::Gzip => Box::new(Gzip::new(counted)),
             Packing::Zstd => Box::new(zstd::Decoder::new(counted).map_err(|error| damaged(error.to_string()))?),
             Packing::Parquet => match ParquetLines::open(counted.file, metadata.len(), Arc::clone(&bytes_read)) {
                 Ok(lines) => Box::new(lines),
@@ -94,6 +94,11 @@ impl Packing {
             _ if reason.kind() == io::ErrorKind::UnexpectedEof => {
                 Error::Damaged { path, reason: "it ends too early".to_string() }
             }
+            Packing::Zstd if reason.to_string().contains("Unknown frame descriptor") => {
+                let reason =
+                    "what follows its zstd data is none, and all rows before it were whole; cut that off".to_string();
+                Error::Damaged { path, reason }
+            }
             _ => Error::Damaged { path, reason: reason.to_string() },
         }
     }
@@ -120,6 +125,54 @@ fn not_text(start: &[u8]) -> Option<(&'static str, &'static str)> {
         (b"\xfe\xff", "a UTF-16 text file", "save it as UTF-8"),
     ];
     kinds.into_iter().find(|(magic, _, _)| start.starts_with(magic)).map(|(_, kind, mend)| (kind, mend))
+}
+
+/// Gzip data in one part or several, as `gzip` appends them. Zeros behind them fill a block of a tape or a disk; anything else is told by
+/// its place.
+struct Gzip {
+    /// None at the end.
+    member: Option<GzDecoder<BufReader<Counted>>>,
+    bytes_read: Arc<AtomicU64>,
+}
+
+impl Gzip {
+    fn new(file: Counted) -> Gzip {
+        let bytes_read = Arc::clone(&file.bytes_read);
+        Gzip { member: Some(GzDecoder::new(BufReader::with_capacity(BUFFER_BYTES, file))), bytes_read }
+    }
+}
+
+impl Read for Gzip {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while let Some(member) = &mut self.member {
+            let read = member.read(buffer)?;
+            if read > 0 || buffer.is_empty() {
+                return Ok(read);
+            }
+            let Some(mut rest) = self.member.take().map(GzDecoder::into_inner) else { break };
+            let next = loop {
+                let bytes = rest.fill_buf()?;
+                let (count, zeros) = (bytes.len(), bytes.iter().take_while(|byte| **byte == 0).count());
+                let next = bytes.get(zeros).copied();
+                rest.consume(zeros);
+                if next.is_some() || count == 0 {
+                    break next;
+                }
+            };
+            match next {
+                None => {}
+                Some(0x1f) => self.member = Some(GzDecoder::new(rest)),
+                Some(_) => {
+                    let place = self.bytes_read.load(Ordering::Relaxed) - rest.buffer().len() as u64;
+                    let reason = format!(
+                        "what follows its gzip data at byte {place} is none, and all rows before it were whole; cut that off"
+                    );
+                    return Err(io::Error::new(io::ErrorKind::InvalidData, reason));
+                }
+            }
+        }
+        Ok(0)
+    }
 }
 
 /// A file that counts the bytes that are read from it.

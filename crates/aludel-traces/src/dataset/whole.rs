@@ -76,9 +76,15 @@ fn marked(content: &Content, columns: &Columns) -> Option<Flaw> {
     unlearnt.or_else(|| ended::flaw_in(columns.iter()))
 }
 
+/// Whether a column says something of the answer beside it: how it ended, whether it is a good one, how much it reasoned.
+pub(crate) fn speaks_of_answer(name: &str, value: Json<'_>) -> bool {
+    LABELS.contains(&name) || name == "reasoning_tokens" || ended::speaks_of_answer(name, value)
+}
+
+const LABELS: [&str; 3] = ["label", "kto_label", "kto_tag"];
+
 /// KTO marks answers that are not to be learnt so. Another number or word is a class, and so is a number beside plain text.
 fn bad_answer(columns: &Columns, is_text: bool) -> Option<String> {
-    const LABELS: [&str; 3] = ["label", "kto_label", "kto_tag"];
     let is_bad = |(name, value): &(&str, Json<'_>)| {
         let is_class = is_text
             && !["true", "false"].iter().any(|word| value.written().trim_matches('"').eq_ignore_ascii_case(word));

@@ -118,8 +118,15 @@ impl Rows {
         }
         for (name, value) in stored.columns.iter() {
             let mut free = name.to_string();
-            // A prompt's own column must neither take the place of one of these nor be read as part of the answer.
-            while row.contains(&free) || PARTS.contains(&free.as_str()) || said::is_reasoning(&free) {
+            // A prompt's own column must neither take the place of one of these nor be read as part of question or answer, or as what is
+            // said of the answer.
+            let is_taken = |name: &str| {
+                PARTS.contains(&name)
+                    || said::is_reasoning(name)
+                    || dataset::speaks_of_answer(name, value)
+                    || dataset::may_be_asked(name)
+            };
+            while row.contains(&free) || is_taken(&free) {
                 free.insert_str(0, "prompt_");
             }
             row.set(&free, &value);

@@ -269,6 +269,32 @@ fn every_text_comes_back_as_it_was() {
     }
 }
 
+#[test]
+fn what_the_row_of_a_prompt_says_is_not_said_of_the_answer() {
+    let bench = Bench::new();
+    let store = bench.store();
+    let marks = json!({"done": false, "label": false, "kto_tag": "false", "truncated": true, "stop_reason": "max_tokens", "aborted": true,
+        "metadata": {"finish_reason": "length", "id": 7}, "meta": {"id": 7}, "reasoning_tokens": 7, "code": "x", "choices": ["a"],
+        "is_complete": false, "gold": "4", "answer": "4"});
+    let columns = marks.as_object().unwrap().clone().into();
+    let wanted = missing(&store, &[Prompt { columns, ..prompt(1, "2+2?") }], 1).next(1).unwrap();
+    let answer = Answer { reasoning: None, ..answer("4", Finish::Stop) };
+    put(&store, row(&wanted[0], Outcome::Answered { answer, cost: 0.0 }));
+    let rows = Rows::open(store.path(), true).unwrap();
+    export(&rows, &bench.path("out.jsonl")).unwrap();
+    let mut read = crate::dataset::open(&[bench.path("out.jsonl")], &ReadOptions::default()).unwrap();
+    let record = read.next().unwrap().unwrap();
+    assert_eq!((record.flaw, read.counts().without_reasoning), (None, 0));
+    let trace = rows.traces().unwrap().next().unwrap().unwrap();
+    let columns = serde_json::to_value(rows.iter().next().unwrap().unwrap()).unwrap();
+    for (name, value) in marks.as_object().unwrap() {
+        let kept =
+            if ["meta", "gold", "answer"].contains(&name.as_str()) { name.clone() } else { format!("prompt_{name}") };
+        assert_eq!(&columns[&kept], value, "{name}");
+    }
+    drop(trace);
+}
+
 /// Complete, cut and failed ones.
 fn filled(bench: &Bench) -> Store {
     let store = bench.store();

@@ -6,7 +6,8 @@ use serde_json::{Map, Value, json};
 use super::gathered::{Gathered, merge};
 use super::{Asking, Failure, Question};
 use crate::beside;
-use crate::json::{Json, Kind};
+use crate::dataset;
+use crate::json::{Fields, Json, Kind};
 use crate::said::{Said, once_each, reasoning_tokens};
 
 /// The body of a request.
@@ -47,6 +48,12 @@ pub(super) fn messages(question: &Question) -> Value {
 pub(super) fn take(mut value: Value, text: Json<'_>, gathered: &mut Gathered) -> Result<(), Failure> {
     let whole = text.fields();
     once_each(&whole).map_err(not_kept)?;
+    if let Some(usage) = whole.get("usage").filter(|usage| !usage.is_null() && usage.kind() != Kind::Object) {
+        gathered.leave(format!(
+            "its `usage` is {}, where an object is wanted, so that tokens are guessed",
+            usage.kind().named()
+        ));
+    }
     if let Some(usage) = whole.get("usage").map(Json::fields) {
         gathered.prompt_tokens = gathered.tokens("usage.", &usage, "prompt_tokens").or(gathered.prompt_tokens);
         gathered.completion_tokens =
@@ -59,20 +66,29 @@ pub(super) fn take(mut value: Value, text: Json<'_>, gathered: &mut Gathered) ->
     let mut taken = |pointer: &str| value.pointer_mut(pointer).map(Value::take).unwrap_or_default();
     // vLLM's `return_token_ids`.
     gathered.add_logprobs("prompt_token_ids", taken("/prompt_token_ids"));
-    let Value::Object(mut choice) = taken("/choices/0") else { return Ok(()) };
+    let choices: Vec<Fields<'_>> =
+        whole.get("choices").map(Json::items).unwrap_or_default().into_iter().map(Json::fields).collect();
     // One answer is asked for; another's pieces must not be mixed in.
-    if choice.get("index").and_then(Value::as_u64).is_some_and(|index| index > 0) {
-        return Ok(());
+    let is_first = |choice: &Fields<'_>| {
+        choice.get("index").is_none_or(|index| index.kind() != Kind::Number || index.written() == "0")
+    };
+    let own = choices.iter().position(is_first);
+    if choices.len() > usize::from(own.is_some()) {
+        gathered.leave(
+            "it sends more than one answer to a question, of which only the first is kept; more are asked for with --samples"
+                .to_owned(),
+        );
     }
+    let Some(own) = own else { return Ok(()) };
+    let fields = &choices[own];
+    let Value::Object(mut choice) = taken(&format!("/choices/{own}")) else { return Ok(()) };
     gathered.add_logprobs("token_ids", choice.remove("token_ids").unwrap_or_default());
     if let Some(Value::Object(logprobs)) = choice.remove("logprobs") {
         for (name, part) in logprobs {
             gathered.add_logprobs(&name, part);
         }
     }
-    let fields = whole.get("choices").map(Json::items).unwrap_or_default().first().map(|choice| choice.fields());
-    let Some(fields) = fields else { return Ok(()) };
-    once_each(&fields).map_err(not_kept)?;
+    once_each(fields).map_err(not_kept)?;
     let mut words = |name: &str| match choice.remove(name) {
         // DashScope writes the word where others write null.
         Some(Value::String(words)) if words != "null" && !words.is_empty() => Some(words),
@@ -93,6 +109,20 @@ pub(super) fn take(mut value: Value, text: Json<'_>, gathered: &mut Gathered) ->
 /// What it says is not understood: no answer to this question will be.
 pub(super) fn add(message: Json<'_>, is_piece: bool, gathered: &mut Gathered) -> Result<(), Failure> {
     let fields = message.fields();
+    let role = fields.get("role").and_then(|role| role.text().ok().flatten()).unwrap_or_default();
+    let shown = shortened(role.trim(), 40);
+    match dataset::is_assistant(role.trim()) {
+        Some(true) => {}
+        _ if role.trim().is_empty() => {}
+        Some(false) => {
+            let reason = format!("its message has the role `{}`, and the assistant's is wanted", shown.escape_debug());
+            return Err(not_kept(reason));
+        }
+        None => gathered.leave(format!(
+            "its message has the role `{}`, which is not known here, and is taken for the assistant's",
+            shown.escape_debug()
+        )),
+    }
     let said = Said::of(&fields, is_piece).map_err(not_kept)?;
     gathered.calls_tools |= fields.first(&["tool_calls", "function_call"]).is_some();
     let is_text = |value: Json<'_>| !matches!(value.kind(), Kind::Number | Kind::Truth);

@@ -37,6 +37,9 @@ pub(super) fn matched<'a>(answer_text: &'a str, pattern: &Regex) -> Option<&'a s
 
 pub(super) fn numeric(answer_text: &str, gold: &str, absolute: f64, relative: f64) -> Verdict {
     let Some(answer) = maths::extract(answer_text) else { return Verdict::NoAnswer };
+    if super::is_no_number(gold) {
+        return Verdict::Undecided;
+    }
     maths::is_within(answer, gold, absolute, relative).map_or(Verdict::Undecided, decided)
 }
 

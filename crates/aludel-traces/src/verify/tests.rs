@@ -22,6 +22,31 @@ fn maths_compares_values() {
     );
 }
 
+/// What programs write where a number is missing or out of range; an infinity that was written down on purpose is one.
+#[test]
+fn a_gold_that_is_no_number_leaves_an_answer_undecided() {
+    for gold in ["NaN", "nan", "Infinity", "-Infinity", "inf", "-inf", " +INF ", "$nan$", "#### nan"] {
+        for settings in [r#"{"kind": "maths"}"#, r#"{"kind": "numeric", "relative": 0.01}"#] {
+            if gold.starts_with('#') && settings.contains("numeric") {
+                continue;
+            }
+            check(
+                settings,
+                &[(r"\boxed{5}", gold, Verdict::Undecided), ("The answer is 1/2.", gold, Verdict::Undecided)],
+            );
+        }
+    }
+    check(r#"{"kind": "numeric", "relative": 0.01}"#, &[(r"\boxed{5}", r"\infty", Verdict::Undecided)]);
+    check(
+        r#"{"kind": "maths"}"#,
+        &[
+            (r"\boxed{5}", r"\infty", Verdict::Wrong),
+            (r"\boxed{\infty}", r"\infty", Verdict::Right),
+            (r"\boxed{5}", "6", Verdict::Wrong),
+        ],
+    );
+}
+
 #[test]
 fn choice_takes_the_letter_that_an_answer_settles_on() {
     check(

@@ -154,6 +154,14 @@ pub(crate) fn run_recipe(recipe: &Recipe, resume: bool, json: bool, console: &mu
                     started.total_steps,
                     started.device_bytes as f64 / 1e6
                 );
+                if started.records_left_out > 0 {
+                    tracing::warn!(
+                        "metrics.jsonl: lines that do not belong to the {} steps of the checkpoint were taken out: {}; steps that were done after \
+                         it are done again",
+                        started.resumed_at,
+                        started.records_left_out
+                    );
+                }
                 warn_of_losses(&started.outcomes, recipe.train.max_length);
                 Some(json!({ "event": "started", "run": started }))
             }

@@ -3,14 +3,15 @@
 use minijinja::value::{Kwargs, Rest, ValueKind, ValueOrKwargs};
 use minijinja::{Error, Value};
 
+use super::items::named;
 use super::wrong;
 
 /// What a function, filter or method was called with.
 pub(super) type Given = Rest<ValueOrKwargs>;
 
 /// Arguments by the names of their parameters.
-pub(super) struct Arguments {
-    name: &'static str,
+pub(super) struct Arguments<'a> {
+    name: &'a str,
     names: &'static [&'static str],
     values: Vec<Option<Value>>,
 }
@@ -23,30 +24,26 @@ pub(super) fn split(values: &[Value]) -> (&[Value], Option<Kwargs>) {
     }
 }
 
-impl Arguments {
+impl<'a> Arguments<'a> {
     /// Binds what was given to the parameters of `name`.
     ///
     /// # Errors
     /// Too many arguments, one that is unknown, or one given twice.
-    pub(super) fn bind(
-        name: &'static str,
-        names: &'static [&'static str],
-        given: &[Value],
-    ) -> Result<Arguments, Error> {
-        let (positional, named) = split(given);
+    pub(super) fn bind(name: &'a str, names: &'static [&'static str], given: &[Value]) -> Result<Arguments<'a>, Error> {
+        let (positional, by_name) = split(given);
         if positional.len() > names.len() {
             return Err(wrong(format!("`{name}` takes {} arguments and was given {}", names.len(), positional.len())));
         }
         let mut values: Vec<Option<Value>> = positional.iter().cloned().map(Some).collect();
         values.resize(names.len(), None);
-        for key in named.iter().flat_map(Kwargs::args) {
+        for key in by_name.iter().flat_map(Kwargs::args) {
             let Some(at) = names.iter().position(|name| *name == key) else {
                 return Err(wrong(format!("`{name}` has no argument `{key}`")));
             };
             if values[at].is_some() {
                 return Err(wrong(format!("`{name}` was given its argument `{key}` twice")));
             }
-            values[at] = named.as_ref().and_then(|named| named.get::<Value>(key).ok());
+            values[at] = by_name.as_ref().and_then(|named| named.get::<Value>(key).ok());
         }
         Ok(Arguments { name, names, values })
     }
@@ -67,11 +64,12 @@ impl Arguments {
     /// A whole number, where truth counts as one, as in Python.
     pub(super) fn integer(&self, at: usize, otherwise: i64) -> Result<i64, Error> {
         let Some(value) = self.get(at) else { return Ok(otherwise) };
-        let refused = || wrong(format!("`{}` takes a whole number as `{}`", self.name, self.names[at]));
         match value.kind() {
             ValueKind::Bool => Ok(value.is_true().into()),
-            ValueKind::Number if value.is_integer() => i64::try_from(value.clone()).map_err(|_| refused()),
-            _ => Err(refused()),
+            ValueKind::Number if value.is_integer() => i64::try_from(value.clone()).map_err(|_| {
+                wrong(format!("`{}` was given a number as `{}` that is too large", self.name, self.names[at]))
+            }),
+            _ => Err(self.other(at, "a whole number", "int")),
         }
     }
 
@@ -94,13 +92,20 @@ impl Arguments {
             Some(value) if value.is_none() => Ok(None),
             Some(value) => match value.as_str() {
                 Some(text) => Ok(Some(text)),
-                None => Err(wrong(format!("`{}` takes text as `{}`", self.name, self.names[at]))),
+                None => Err(self.other(at, "text", "string")),
             },
         }
     }
 
     pub(super) fn need_text(&self, at: usize) -> Result<&str, Error> {
         self.need(at)?;
-        self.text(at)?.ok_or_else(|| wrong(format!("`{}` takes text as `{}`", self.name, self.names[at])))
+        self.text(at)?.ok_or_else(|| self.other(at, "text", "string"))
+    }
+
+    /// What to say of an argument of another type than is taken, and which filter makes it of that type.
+    fn other(&self, at: usize, wanted: &str, filter: &str) -> Error {
+        let given = named(self.get(at).unwrap_or(&Value::UNDEFINED));
+        let (name, parameter) = (self.name, self.names[at]);
+        wrong(format!("`{name}` takes {wanted} as `{parameter}` and was given {given}; `| {filter}` converts it"))
     }
 }

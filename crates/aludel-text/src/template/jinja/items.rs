@@ -43,6 +43,22 @@ pub(super) fn kind(value: &Value) -> Kind {
     }
 }
 
+/// What a value is, for people.
+pub(super) fn named(value: &Value) -> &'static str {
+    match kind(value) {
+        Kind::Undefined => "an undefined value",
+        Kind::None => "none",
+        Kind::Integer if value.kind() == ValueKind::Bool => "true or false",
+        Kind::Integer | Kind::Float => "a number",
+        Kind::Text => "a text",
+        Kind::List => "a list",
+        Kind::Tuple => "a tuple",
+        Kind::Map => "a mapping",
+        Kind::Other if value.kind() == ValueKind::Iterable => "what is made as it is read",
+        Kind::Other => "an object",
+    }
+}
+
 /// The items of whatever can be gone through; of a mapping its keys.
 ///
 /// # Errors
@@ -116,19 +132,30 @@ pub(super) fn item(value: Value, key: Value) -> Result<Value, Error> {
 /// `value[start:stop:step]`.
 pub(super) fn slice(value: Value, start: Value, stop: Value, step: Value) -> Result<Value, Error> {
     if !matches!(kind(&value), Kind::Text | Kind::List | Kind::Tuple) {
-        return Err(wrong("only texts, lists and tuples have slices here; add `| list` to what is made as it is read"));
+        let mend = match kind(&value) {
+            Kind::Undefined | Kind::None => "give it a value before, with `| default(…)` say",
+            Kind::Integer | Kind::Float => "make it a text first with `| string`",
+            _ => "make it a list first with `| list`",
+        };
+        return Err(wrong(format!(
+            "a slice `[start:stop:step]` is of a text, a list or a tuple, and this one is of {}: {mend}",
+            named(&value)
+        )));
     }
     let bound = |bound: &Value| match kind(bound) {
         Kind::None => Ok(None),
         Kind::Integer => Ok(Some(integer(bound).unwrap_or_default())),
-        _ => Err(()),
+        _ => Err(wrong(format!(
+            "a slice `[start:stop:step]` takes whole numbers or none and was given {}; `| int` makes it a whole number",
+            named(bound)
+        ))),
     };
-    let (Ok(start), Ok(stop), Ok(step)) = (bound(&start), bound(&stop), bound(&step)) else {
-        return Err(wrong("the bounds of a slice are whole numbers or none"));
-    };
+    let (start, stop, step) = (bound(&start)?, bound(&stop)?, bound(&step)?);
     let step = step.unwrap_or(1);
     if step == 0 {
-        return Err(wrong("a slice cannot have a step of zero"));
+        return Err(wrong(
+            "a slice `[start:stop:step]` cannot have a step of zero; leave the step out to take each item",
+        ));
     }
     let items = if value.as_str().is_some() { Vec::new() } else { list(&value)? };
     let text = value.as_str().unwrap_or_default();

@@ -6,7 +6,7 @@ use minijinja::{Error, ErrorKind, State, Value};
 
 use super::arguments::Arguments;
 use super::budget::{spend, spend_items};
-use super::items::{Kind, kind, list};
+use super::items::{Kind, kind, list, named};
 use super::nesting::{check_key, is_same, nested};
 use super::text_methods::of_text;
 use super::wrong;
@@ -74,6 +74,20 @@ fn is_number_name(name: &str) -> bool {
     matches!(name, "real" | "imag" | "numerator" | "denominator" | "is_integer" | "bit_length" | "conjugate" | "hex")
 }
 
+/// Which values have a method of this name, for people; none where no value that templates meet has one.
+pub(in crate::template) fn owners(name: &str) -> Option<&'static str> {
+    let is_of = [OF_TEXT, OF_LIST, OF_MAP].map(|names| names.contains(&name));
+    Some(match is_of {
+        [true, false, false] => "texts",
+        [false, true, false] => "lists",
+        [false, false, true] => "mappings",
+        [true, true, false] => "texts and lists",
+        [false, true, true] => "lists and mappings",
+        _ if is_number_name(name) => "numbers",
+        _ => return None,
+    })
+}
+
 /// Whether Python has a method of this name on the value.
 pub(super) fn has(value: &Value, name: &str) -> bool {
     match kind(value) {
@@ -98,7 +112,14 @@ fn changes_letters(name: &str) -> bool {
 /// # Errors
 /// Methods that are not known, or that change the value.
 pub(super) fn call(_: &mut State<'_, '_>, value: &Value, name: &str, given: &[Value]) -> Result<Value, Error> {
-    let unknown = || Error::from(ErrorKind::UnknownMethod);
+    let unknown = || match owners(name) {
+        Some(owners) if !has(value, name) => {
+            let mend =
+                if owners == "texts" { "make it a text first with `| string`" } else { "call it on one of these" };
+            wrong(format!("`{name}` is a method of {owners}, and it is called on {}: {mend}", named(value)))
+        }
+        _ => Error::from(ErrorKind::UnknownMethod),
+    };
     match kind(value) {
         Kind::Text => {
             let text = value.as_str().unwrap_or_default();

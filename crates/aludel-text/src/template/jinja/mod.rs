@@ -23,6 +23,7 @@ mod text_methods;
 mod texts;
 
 pub(super) use budget::within;
+pub(super) use methods::owners;
 pub(super) use rewrite::rewrite;
 
 use minijinja::{Environment, Error, ErrorKind};

@@ -6,7 +6,7 @@ use minijinja::{Error, Value};
 use super::arguments::Arguments;
 use super::budget::{repeated, spend, spend_items};
 use super::format::str_format;
-use super::items::{Kind, kind, list};
+use super::items::{Kind, kind, list, named};
 use super::methods::{bounds, is_blank};
 use super::operators::whole;
 use super::print::is_printable;
@@ -60,7 +60,7 @@ pub(super) fn of_text(text: &str, name: &str, given: &[Value]) -> Result<Option<
             truth("isidentifier", all(&is_name) && !text.starts_with(|letter: char| letter.is_ascii_digit()))
         }
         "strip" | "lstrip" | "rstrip" => {
-            let arguments = Arguments::bind("strip", &["chars"], given)?;
+            let arguments = Arguments::bind(name, &["chars"], given)?;
             let chars = arguments.text(0)?;
             spend(text.len().saturating_mul(chars.map_or(0, str::len)))?;
             let is_taken = |letter: char| chars.map_or_else(|| is_blank(letter), |chars| chars.contains(letter));
@@ -92,10 +92,10 @@ pub(super) fn of_text(text: &str, name: &str, given: &[Value]) -> Result<Option<
             Ok(Some(Value::from(lines.into_iter().map(Value::from).collect::<Vec<_>>())))
         }
         "partition" | "rpartition" => {
-            let arguments = Arguments::bind("partition", &["sep"], given)?;
+            let arguments = Arguments::bind(name, &["sep"], given)?;
             let wanted = arguments.need_text(0)?;
             if wanted.is_empty() {
-                return Err(wrong("an empty separator"));
+                return Err(wrong(format!("`{name}` was given an empty text as `sep`; give one to part the text at")));
             }
             let parts = match (name, text.split_once(wanted), text.rsplit_once(wanted)) {
                 ("partition", Some((left, right)), _) | ("rpartition", _, Some((left, right))) => [left, wanted, right],
@@ -108,7 +108,10 @@ pub(super) fn of_text(text: &str, name: &str, given: &[Value]) -> Result<Option<
             let arguments = Arguments::bind("join", &["values"], given)?;
             let mut parts = Vec::new();
             for item in super::items::iterate(arguments.need(0)?)? {
-                let part = item.as_str().ok_or_else(|| wrong("`join` of a text takes texts alone"))?;
+                let part = item.as_str().ok_or_else(|| {
+                    let given = named(&item);
+                    wrong(format!("`join` of a text takes texts alone and was given {given}; `map('string')` converts all of a list"))
+                })?;
                 spend(2 * part.len() + text.len())?;
                 parts.push(part.to_owned());
             }
@@ -165,7 +168,7 @@ fn swapcase(text: &str) -> String {
 }
 
 fn searched(text: &str, name: &str, given: &[Value]) -> Result<Value, Error> {
-    let arguments = Arguments::bind("find", &["sub", "start", "end"], given)?;
+    let arguments = Arguments::bind(name, &["sub", "start", "end"], given)?;
     let count_options = |wanted: &Value| match kind(wanted) {
         Kind::Tuple => spend_items(wanted.len().unwrap_or_default()),
         _ => spend(wanted.as_str().map_or(0, str::len)),
@@ -190,7 +193,12 @@ fn searched(text: &str, name: &str, given: &[Value]) -> Result<Value, Error> {
         let options = if kind(wanted) == Kind::Tuple { list(wanted)? } else { vec![wanted.clone()] };
         let mut is_found = false;
         for option in &options {
-            let option = option.as_str().ok_or_else(|| wrong(format!("`{name}` takes a text or a tuple of texts")))?;
+            let option = option.as_str().ok_or_else(|| {
+                let given = named(option);
+                wrong(format!(
+                    "`{name}` takes a text or a tuple of texts and was given {given}; `| string` converts it"
+                ))
+            })?;
             is_found |= if name == "startswith" { stretch.starts_with(option) } else { stretch.ends_with(option) };
         }
         return Ok(Value::from(is_found && !is_beyond));
@@ -208,10 +216,13 @@ fn searched(text: &str, name: &str, given: &[Value]) -> Result<Value, Error> {
 }
 
 fn split(text: &str, from_right: bool, given: &[Value]) -> Result<Value, Error> {
-    let arguments = Arguments::bind("split", &["sep", "maxsplit"], given)?;
+    let name = if from_right { "rsplit" } else { "split" };
+    let arguments = Arguments::bind(name, &["sep", "maxsplit"], given)?;
     let most = usize::try_from(arguments.integer(1, -1)?).unwrap_or(usize::MAX - 1);
     let parts: Vec<&str> = match (arguments.text(0)?, from_right) {
-        (Some(""), _) => return Err(wrong("an empty separator")),
+        (Some(""), _) => {
+            return Err(wrong(format!("`{name}` was given an empty text as `sep`; for each letter use `| list`")));
+        }
         (Some(wanted), false) => text.splitn(most.saturating_add(1), wanted).collect(),
         (Some(wanted), true) => {
             let mut parts: Vec<&str> = text.rsplitn(most.saturating_add(1), wanted).collect();
@@ -248,7 +259,8 @@ fn split(text: &str, from_right: bool, given: &[Value]) -> Result<Value, Error> 
 }
 
 fn padded(text: &str, name: &str, given: &[Value]) -> Result<Value, Error> {
-    let arguments = Arguments::bind("center", &["width", "fillchar"], given)?;
+    let names: &'static [&'static str] = if name == "zfill" { &["width"] } else { &["width", "fillchar"] };
+    let arguments = Arguments::bind(name, names, given)?;
     arguments.need(0)?;
     let missing = arguments.size(0, 0)?.saturating_sub(text.chars().count());
     if name == "zfill" {
@@ -257,7 +269,10 @@ fn padded(text: &str, name: &str, given: &[Value]) -> Result<Value, Error> {
     }
     let fill = arguments.text(1)?.unwrap_or(" ");
     if fill.chars().count() != 1 {
-        return Err(wrong(format!("`{name}` fills with one letter")));
+        return Err(wrong(format!(
+            "`{name}` fills with one letter and was given {} as `fillchar`",
+            fill.chars().count()
+        )));
     }
     let left = match name {
         "ljust" => 0,

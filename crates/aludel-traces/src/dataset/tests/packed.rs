@@ -80,6 +80,35 @@ fn damaged_packings_are_told() {
 }
 
 #[test]
+fn what_follows_packed_data_is_told_apart_from_damage() {
+    let packed = gzipped(PACKED_ROWS.as_bytes());
+    let place = format!(
+        "what follows its gzip data at byte {} is none, and all rows before it were whole; cut that off",
+        packed.len()
+    );
+    for (behind, said) in [
+        (&b"junk"[..], Some(place.as_str())),
+        (b"{\"text\": \"more\"}\n", Some(&place)),
+        (&[0; 70_000], None),
+        (b"\x1f\x8bjunk", Some("this file is damaged (")),
+    ] {
+        let (records, counts) = read(&[&packed[..], behind].concat(), &ReadOptions::default());
+        assert_eq!(counts.rows, 2);
+        let error = records.into_iter().find_map(Result::err).map(|error| error.to_string());
+        assert_eq!(error.is_some(), said.is_some(), "{error:?}");
+        assert!(error.unwrap_or_default().contains(said.unwrap_or_default()), "{said:?}");
+    }
+    let zeros = [&packed[..], &[0; 512], &gzipped(b"{\"text\": \"more\"}")].concat();
+    assert_eq!(read(&zeros, &ReadOptions::default()).1.rows, 3);
+    let junk = [&zstd::encode_all(PACKED_ROWS.as_bytes(), 1).unwrap()[..], b"junk"].concat();
+    check_error(
+        &junk,
+        &ReadOptions::default(),
+        &["what follows its zstd data is none, and all rows before it were whole"],
+    );
+}
+
+#[test]
 fn rows_that_fit_no_table_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     let from = folder.path().join("rows.jsonl");

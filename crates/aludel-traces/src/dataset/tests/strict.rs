@@ -296,3 +296,73 @@ fn raw_text_of_harmony_is_refused_by_name() {
     let spoken = "It begins with `<|channel|>analysis<|message|>`.";
     check(json!({"prompt": "q", "response": spoken}), &[user("q"), Message::assistant(spoken)]);
 }
+
+#[test]
+fn what_a_question_is_about_is_never_left_out() {
+    let documents = || json!([{"title": "t", "text": "x"}]);
+    for name in [
+        "documents",
+        "Documents",
+        "docs",
+        "code",
+        "source_code",
+        "sourceCode",
+        "Starter-Code",
+        "passages",
+        "body",
+        "hint",
+        "evidence",
+        "Context",
+        "retrievedDocuments",
+        "sql_context",
+        "table",
+        "schema",
+    ] {
+        for (value, is_left) in
+            [(json!("x"), true), (documents(), true), (json!(null), false), (json!(""), false), (json!([]), false)]
+        {
+            let mut row = json!({"question": "q", "answer": "a"});
+            row[name] = value;
+            if !is_left {
+                check(row, &[user("q"), Message::assistant("a")]);
+                continue;
+            }
+            refused(row.clone(), &usual(), &format!("`{name}` beside `question`, `answer`, and it would be left out"));
+            check_with(&columns(&[("prompt", "question")]), row.clone(), &[user("q"), Message::assistant("a")]);
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("data.jsonl");
+            fs::write(&path, row.to_string()).unwrap();
+            let said = open_prompts(&[path], &usual()).unwrap().next().unwrap().unwrap_err().to_string();
+            assert!(said.contains(&format!("`{name}` beside `question`")), "{said}");
+        }
+    }
+    // Beside a conversation, what its turns cannot hold.
+    for (name, is_left) in [("documents", true), ("image_url", true), ("code", false), ("context", false)] {
+        let mut row = with(json!({}));
+        row[name] = documents();
+        match is_left {
+            true => refused(row, &usual(), &format!("`{name}` beside `messages`")),
+            false => check(row, &[user("q"), Message::assistant("a")]),
+        }
+    }
+}
+
+#[test]
+fn plain_text_and_tables_are_told_how_they_are_given() {
+    for text in [
+        "Once upon a time there was a king.\n",
+        "question,answer\n1+1,2\n",
+        "42\n",
+        "\"quoted\"\n",
+        "[Chapter 1]\nOnce\n",
+    ] {
+        check_error(
+            text.as_bytes(),
+            &usual(),
+            &["data.jsonl, line 1", "with a column `text`, a line for each text: {\"text\": \"…\"}"],
+        );
+    }
+    check_error(b"{\"text\": 1,}", &usual(), &["not valid JSON"]);
+    let (records, _) = read(b"{\"text\": 1,}", &usual());
+    assert!(!records[0].as_ref().unwrap_err().to_string().contains("a line for each text"));
+}

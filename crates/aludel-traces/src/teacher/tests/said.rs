@@ -160,6 +160,70 @@ fn what_is_not_understood_beside_an_answer_is_told() {
 }
 
 #[test]
+fn a_message_of_another_role_is_no_answer() {
+    for role in ["user", "User", "system", "tool"] {
+        for answer in in_all_shapes(&format!(r#"{{"role": "{role}", "content": "42"}}"#), "{}") {
+            let words = answer.unwrap_err().to_string();
+            assert!(
+                words.contains(&format!("its message has the role `{role}`, and the assistant's is wanted")),
+                "{words}"
+            );
+        }
+    }
+    for role in ["\"assistant\"", "\"model\"", "\"\"", "null"] {
+        for answer in &in_all_shapes(&format!(r#"{{"role": {role}, "content": "42"}}"#), "{}")[..2] {
+            assert_eq!(answer.as_ref().unwrap().unread, Vec::<String>::new(), "{role}");
+        }
+    }
+    for answer in in_all_shapes(r#"{"role": "oracle", "content": "42"}"#, "{}") {
+        let answer = answer.unwrap();
+        assert!(answer.unread[0].contains("the role `oracle`, which is not known here"), "{:?}", answer.unread);
+    }
+}
+
+#[test]
+fn usage_that_is_no_object_is_told() {
+    for (usage, kind) in [("[1]", "a list"), ("7", "a number"), ("\"7\"", "text"), ("true", "a truth value")] {
+        for answer in &in_all_shapes(r#"{"content": "42"}"#, usage)[..2] {
+            let answer = answer.as_ref().unwrap();
+            let told = format!("its `usage` is {kind}, where an object is wanted, so that tokens are guessed");
+            assert_eq!((answer.unread.as_slice(), answer.completion_tokens), (&[told][..], None));
+        }
+    }
+    assert!(in_all_shapes(r#"{"content": "42"}"#, "null")[0].as_ref().unwrap().unread.is_empty());
+}
+
+#[test]
+fn a_second_answer_is_told_and_not_mixed_in() {
+    let choice = |index: &str, name: &str, text: &str| {
+        format!(r#"{{{index}"{name}": {{"content": "{text}"}}, "finish_reason": "stop"}}"#)
+    };
+    let second = "it sends more than one answer to a question, of which only the first is kept";
+    let check = |answer: Answer, is_told: bool| {
+        assert_eq!((answer.content.as_str(), answer.unread.len()), ("42", usize::from(is_told)), "{:?}", answer.unread);
+        assert!(answer.unread.iter().all(|words| words.contains(second)));
+    };
+    for choices in [
+        vec![("\"index\": 0, ", "42"), ("\"index\": 1, ", "43")],
+        vec![("\"index\": 1, ", "43"), ("\"index\": 0, ", "42")],
+        vec![("", "42"), ("", "43")],
+        vec![("", "42")],
+    ] {
+        let all = |name: &str| choices.iter().map(|(index, text)| choice(index, name, text)).collect::<Vec<_>>();
+        let whole_body = format!("{{\"choices\": [{}]}}", all("message").join(", "));
+        let server = serve(vec![response("200 OK", "content-type: application/json\r\n", &whole_body)]);
+        check(ask(whole(&server.url())).unwrap(), choices.len() > 1);
+        let pieces =
+            all("delta").into_iter().map(|choice| Step::send(format!("data: {{\"choices\": [{choice}]}}\n\n")));
+        if choices[0].0.is_empty() {
+            continue;
+        }
+        let server = serve(streamed(pieces.chain([done()]).collect()));
+        check(ask(endpoint(&server.url())).unwrap(), true);
+    }
+}
+
+#[test]
 fn members_that_stand_twice_are_refused() {
     for answer in in_all_shapes(r#"{"content": "42", "content": "43"}"#, "{}") {
         let words = answer.unwrap_err().to_string();

@@ -40,6 +40,7 @@ pub fn verdict(answer_text: &str, gold: &str) -> Verdict {
     let Some(answer) = extract(answer_text) else { return Verdict::NoAnswer };
     match equal(answer, gold) {
         Equality::Equal => Verdict::Right,
+        Equality::Different if super::is_no_number(gold) => Verdict::Undecided,
         Equality::Different => Verdict::Wrong,
         Equality::Undecided => Verdict::Undecided,
     }

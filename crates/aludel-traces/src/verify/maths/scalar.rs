@@ -198,6 +198,10 @@ pub(super) fn is_within(
     relative: &RBig,
     budget: &Budget,
 ) -> Option<bool> {
+    // A share of infinity would take every number in.
+    if infinity_sign(right).is_some() {
+        return None;
+    }
     let fixed = Expression::Number(Number::exact(absolute.clone()));
     let share = Expression::Number(Number::exact(relative.clone()));
     let size = Expression::Call(Function::Abs, Box::new(right.clone()));
