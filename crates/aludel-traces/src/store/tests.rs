@@ -279,7 +279,7 @@ fn what_the_row_of_a_prompt_says_is_not_said_of_the_answer() {
     let columns = marks.as_object().unwrap().clone().into();
     let wanted = missing(&store, &[Prompt { columns, ..prompt(1, "2+2?") }], 1).next(1).unwrap();
     let answer = Answer { reasoning: None, ..answer("4", Finish::Stop) };
-    put(&store, row(&wanted[0], Outcome::Answered { answer, cost: 0.0 }));
+    put(&store, row(&wanted[0], Outcome::Answered { answer, cost: Some(0.0) }));
     let rows = Rows::open(store.path(), true).unwrap();
     export(&rows, &bench.path("out.jsonl")).unwrap();
     let mut read = crate::dataset::open(&[bench.path("out.jsonl")], &ReadOptions::default()).unwrap();
