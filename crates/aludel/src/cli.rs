@@ -104,7 +104,7 @@ pub(crate) enum Command {
 
 /// All that can be typed, as help, completions and manual pages tell it.
 pub(crate) fn command() -> clap::Command {
-    help::shaped(near::named(Cli::command()), "aludel").long_version(long_version())
+    help::shaped(near::named(Cli::command()), help::ROOT).long_version(long_version())
 }
 
 /// What was typed.

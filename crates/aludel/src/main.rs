@@ -44,15 +44,18 @@ fn answered(answer: &clap::Error) -> ExitCode {
             let _ = answer.print();
             ExitCode::from(u8::try_from(answer.exit_code()).unwrap_or(report::WRONG_USAGE))
         }
-        _ => report::wrong_usage(&cli::told(answer, &cli::command()), &Console::new(color_typed())),
+        _ => {
+            let typed: Vec<String> = std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect();
+            let console = Console::new(color_typed(&typed));
+            report::wrong_usage(&cli::told(answer, &cli::command(), &typed), &console)
+        }
     }
 }
 
 /// The colour that was asked for, where the rest of what was typed cannot be read.
-fn color_typed() -> ColorChoice {
-    let words: Vec<_> = std::env::args_os().collect();
-    let typed = words.iter().enumerate().find_map(|(at, word)| match word.to_str()? {
-        "--color" => words.get(at + 1)?.to_str(),
+fn color_typed(words: &[String]) -> ColorChoice {
+    let typed = words.iter().enumerate().find_map(|(at, word)| match word.as_str() {
+        "--color" => words.get(at + 1).map(String::as_str),
         word => word.strip_prefix("--color="),
     });
     typed.and_then(|typed| typed.parse().ok()).unwrap_or(ColorChoice::Auto)

@@ -246,7 +246,6 @@ fn no_text_of_a_stranger_reaches_the_terminal_as_it_is() {
         &["demo", "--student", &missing, "--output-dir", &out],
         &["schema", BAD],
         &["completions", BAD],
-        &["completions", "bash"],
         &["man", "--output-dir", &path(&format!("man{BAD}"))],
         &["man", "--output-dir", &data],
         &["help", BAD],

@@ -16,9 +16,9 @@ pub(crate) struct Wrong {
     pub(crate) mend: String,
 }
 
-/// The words for an error of parsing.
-pub(crate) fn told(error: &Error, root: &Command) -> Wrong {
-    let (command, path) = meant(error, root);
+/// The words for an error of parsing what was `typed`, the name of the program first.
+pub(crate) fn told(error: &Error, root: &Command, typed: &[String]) -> Wrong {
+    let (command, path) = meant(error, root, typed);
     let of = |kind: ContextKind| words(error.get(kind));
     let one = |kind: ContextKind| of(kind).into_iter().next().unwrap_or_default();
     let listed = format!("`{path} --help` lists what there is");
@@ -89,17 +89,30 @@ pub(crate) fn told(error: &Error, root: &Command) -> Wrong {
     }
 }
 
-/// The command that the error is about, and how it is typed: its usage names it.
-fn meant(error: &Error, root: &Command) -> (Command, String) {
+/// The command that the error is about, and how it is typed: its usage names it, or else the words that name commands.
+fn meant(error: &Error, root: &Command, typed: &[String]) -> (Command, String) {
     let usage = words(error.get(ContextKind::Usage)).join(" ");
-    let usage = format!("{} ", usage.trim_start_matches("Usage:").trim());
+    let usage = usage.trim_start_matches("Usage:").trim();
+    let named = if usage.is_empty() { by_words(root, typed) } else { usage.to_owned() };
     let mut found = (root.clone(), root.get_name().to_owned());
     walk(root, root.get_name(), &mut |command, path| {
-        if usage.starts_with(&format!("{path} ")) && path.len() >= found.1.len() {
+        if format!("{named} ").starts_with(&format!("{path} ")) && path.len() >= found.1.len() {
             found = (command.clone(), path.to_owned());
         }
     });
     found
+}
+
+/// The commands among the words, each below the one before it.
+fn by_words(root: &Command, typed: &[String]) -> String {
+    let (mut command, mut path) = (root, root.get_name().to_owned());
+    for word in typed.iter().skip(1) {
+        if let Some(below) = command.find_subcommand(word) {
+            command = below;
+            path.push_str(&format!(" {}", below.get_name()));
+        }
+    }
+    path
 }
 
 fn did_you_mean(suggested: Vec<String>) -> Option<String> {
@@ -127,9 +140,11 @@ mod tests {
 
     fn check(arguments: &[&str], what: &str, reason: &str, mend: &str) {
         let root = super::super::command();
-        let error = root.clone().try_get_matches_from([&["aludel"], arguments].concat()).unwrap_err();
+        let typed = [&["aludel"], arguments].concat();
+        let error = root.clone().try_get_matches_from(&typed).unwrap_err();
+        let typed: Vec<String> = typed.into_iter().map(str::to_owned).collect();
         let wanted = Wrong { what: what.to_owned(), reason: reason.to_owned(), mend: mend.to_owned() };
-        assert_eq!(told(&error, &root), wanted, "{arguments:?}");
+        assert_eq!(told(&error, &root, &typed), wanted, "{arguments:?}");
     }
 
     #[test]

@@ -20,7 +20,10 @@ pub(super) fn show(
     }
     if let Some(table) = lengths(&results.tasks) {
         console.line("")?;
-        console.paragraph(Style::new().dimmed(), "tokens of an answer, on average, with those of its reasoning")?;
+        console.paragraph(
+            Style::new().dimmed(),
+            "tokens of an answer: means of all and of the thinking, its median and p90",
+        )?;
         table.print(console)?;
     }
     for task in results.tasks.iter().filter(|task| !has_lengths(task)) {
@@ -84,7 +87,7 @@ fn has_lengths(task: &TaskResult) -> bool {
 
 /// How long answers are, where that is known of any.
 fn lengths(tasks: &[TaskResult]) -> Option<Table> {
-    let mut table = Table::new("task").numbers(["all", "reasoning", "half up to", "90% up to", "tokens/s"]);
+    let mut table = Table::new("task").numbers(["all", "thinking", "median", "p90", "tokens/s"]);
     for task in tasks.iter().filter(|task| has_lengths(task)) {
         let thinking = &task.thinking_tokens_percentiles;
         table.row([
