@@ -43,6 +43,15 @@ fn the_long_version_names_commit_target_and_instruction_set() {
     let commit = commit.strip_prefix("commit: ").unwrap();
     let is_hash = commit.len() == 40 && commit.bytes().all(|byte| byte.is_ascii_hexdigit());
     assert!(is_hash || commit == "unknown", "{commit}");
+    // Where this is a repository, and git is there to be asked, it is the commit that git names.
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
+    let asked = std::process::Command::new("git").args(["-C", root, "rev-parse", "HEAD"]).output();
+    if let Some(asked) = asked.ok().filter(|asked| asked.status.success())
+        && std::path::Path::new(root).join(".git").exists()
+        && std::env::var_os("ALUDEL_COMMIT").is_none()
+    {
+        assert_eq!(commit, String::from_utf8(asked.stdout).unwrap().trim());
+    }
     assert!(target.strip_prefix("target: ").unwrap().contains(std::env::consts::ARCH), "{target}");
     let isa = isa.strip_prefix("instruction set found here: ").unwrap();
     assert!(["portable", "avx2", "avx512", "avx512-bf16", "amx"].contains(&isa), "{isa}");
@@ -116,7 +125,16 @@ fn there_is_a_manual_page_for_each_command() {
     assert!(said.contains(&format!("{} pages in man", names.len())), "{said}");
     for (page, parts) in [
         ("aludel.1", &["aludel\\-train(1)", "telemetry"][..]),
-        ("aludel-train.1", &["\\-\\-learning\\-rate", "aludel train", "aludel\\-train"]),
+        (
+            "aludel-train.1",
+            &[
+                "\\-\\-learning\\-rate",
+                "aludel train",
+                "aludel\\-train",
+                "Colour the output",
+                "precision of matrix products",
+            ],
+        ),
         ("aludel-trace-status.1", &["\\-\\-store"]),
         ("aludel-bench-generate.1", &["\\-\\-batch\\-sizes"]),
         ("aludel-man.1", &["\\-\\-output\\-dir"]),

@@ -28,16 +28,16 @@ pub(crate) fn run(args: &ManArgs, console: &mut Console) -> anyhow::Result<Outco
     let folder = &args.output_dir;
     std::fs::create_dir_all(folder)
         .with_context(|| format!("{}: cannot be made the folder of the pages", folder.display()))?;
-    let mut command = without_help(crate::cli::command());
+    let mut command = whole(crate::cli::command());
     command.build();
     let pages = write(&command, "aludel", folder)?;
     console.line(format_args!("{pages} pages in {}", folder.display()))?;
     Ok(Outcome::Done)
 }
 
-/// Without the command `help`: it has no page of its own.
-fn without_help(command: Command) -> Command {
-    command.disable_help_subcommand(true).mut_subcommands(without_help)
+/// A command with all of its options told, what `-h` leaves out among them, and without `help`, which has no page of its own.
+fn whole(command: Command) -> Command {
+    command.disable_help_subcommand(true).mut_args(|arg| arg.hide_short_help(false)).mut_subcommands(whole)
 }
 
 /// The page of a command and those of all below it; how many they are.
