@@ -138,5 +138,4 @@ Exit codes: 0 done, 1 failed, 2 wrong usage or settings, 75 stopped but resumabl
 
 Logs go to stderr; ALUDEL_LOG=debug shows more of them, ALUDEL_LOG=error fewer.
 
-Aludel sends no telemetry: it asks the servers that you name, and fetches what you name from the
-Hugging Face Hub.";
+Aludel sends no telemetry.";
