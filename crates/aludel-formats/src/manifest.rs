@@ -18,6 +18,9 @@ pub const MANIFEST_FILE_NAME: &str = "aludel_manifest.json";
 /// Rises when what is written below can no longer be checked by the rules below.
 const VERSION: u64 = 1;
 
+/// A model card: people edit it, and nothing of it is loaded.
+const CARD_FILE_NAME: &str = "README.md";
+
 /// Files of these kinds are read wherever they lie in a model's or an adapter's folder, so one that is not listed would change it.
 /// Others (a README, a `.gitattributes`) change nothing.
 const READ_KINDS: [&str; 3] = ["jinja", "json", "safetensors"];
@@ -39,7 +42,7 @@ struct Entry {
     hash: String,
 }
 
-/// Writes the manifest of all files that lie in `folder`: the last thing to do before the folder is put into place.
+/// Writes the manifest of the files that lie in `folder`, a model card aside: the last thing to do before the folder is put into place.
 ///
 /// # Errors
 /// A file cannot be read, or the manifest not be written.
@@ -49,7 +52,7 @@ pub fn write(folder: &Path) -> Result<()> {
     atomic::write_json(&folder.join(MANIFEST_FILE_NAME), &Manifest { version: VERSION, files, hash })
 }
 
-/// What a manifest of the folder as it is now would say of all its files: for one whose record is kept elsewhere.
+/// What a manifest of the folder as it is now would say of its files: for one whose record is kept elsewhere.
 ///
 /// # Errors
 /// A file cannot be read.
@@ -136,10 +139,11 @@ fn read(path: &Path) -> Result<Manifest> {
     Ok(manifest)
 }
 
-/// The name under which a file is listed; none for the manifest itself and for what is hidden, locks and temporaries among it.
+/// The name under which a file is listed; none for the manifest itself, for a model card, and for what is hidden, locks and temporaries
+/// among it.
 fn listed_name(path: &Path) -> Option<&str> {
     let name = path.file_name()?.to_str()?;
-    (name != MANIFEST_FILE_NAME && !name.starts_with('.')).then_some(name)
+    (![MANIFEST_FILE_NAME, CARD_FILE_NAME].contains(&name) && !name.starts_with('.')).then_some(name)
 }
 
 fn entry_of(path: &Path) -> Result<Entry> {
@@ -183,7 +187,10 @@ mod tests {
         assert!(check(folder.path()).unwrap());
         fs::write(folder.path().join("notes.txt"), "mine").unwrap();
         fs::write(folder.path().join(".gitattributes"), "mine").unwrap();
+        let before = hash(folder.path()).unwrap();
+        fs::write(folder.path().join("README.md"), "better words").unwrap();
         assert!(check(folder.path()).unwrap(), "what nobody reads changes nothing");
+        assert_eq!(hash(folder.path()).unwrap(), before);
         assert!(!check(tempfile::tempdir().unwrap().path()).unwrap());
     }
 

@@ -1,25 +1,35 @@
 //! What can be typed: the subcommands and the options that all of them share. Parsing only checks the shape of what
-//! was typed; a command's own options stand in its file, and settings are checked where recipes are.
+//! was typed; a command's own options stand in its file, and settings are checked where recipes are. How help looks, which names of other
+//! tools are taken and how mistakes are told have files of their own.
+
+mod help;
+mod near;
+mod wrong;
 
 use crate::commands::bench::BenchArgs;
 use crate::commands::chat::ChatArgs;
 use crate::commands::compare::CompareArgs;
+use crate::commands::completions::CompletionsArgs;
 use crate::commands::curate::CurateArgs;
 use crate::commands::demo::DemoArgs;
 use crate::commands::eval::EvalArgs;
 use crate::commands::gradients::GradientsArgs;
 use crate::commands::inspect::InspectArgs;
 use crate::commands::logits::LogitsArgs;
+use crate::commands::man::ManArgs;
 use crate::commands::merge::MergeArgs;
 use crate::commands::plan::PlanArgs;
 use crate::commands::tasks::TasksArgs;
 use crate::commands::trace::TraceArgs;
 use crate::commands::train::TrainArgs;
-use clap::{ColorChoice, Parser, Subcommand};
+use crate::version::long_version;
+use clap::{ColorChoice, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+
+pub(crate) use wrong::{Wrong, told};
 
 /// Distil a teacher model's reasoning into a small student model that you own.
 #[derive(Debug, Parser)]
-#[command(name = "aludel", version, max_term_width = 100, disable_help_subcommand = true, after_help = AFTER_HELP)]
+#[command(name = "aludel", version, max_term_width = 100, after_help = AFTER_HELP)]
 pub(crate) struct Cli {
     /// What to do
     #[command(subcommand)]
@@ -84,6 +94,33 @@ pub(crate) enum Command {
 
     /// Print the JSON schema of a recipe: every setting, its meaning and its default
     Schema,
+
+    /// Print a shell's completions of commands and options
+    Completions(CompletionsArgs),
+
+    /// Write manual pages, one for each command
+    Man(ManArgs),
+}
+
+/// All that can be typed, as help, completions and manual pages tell it.
+pub(crate) fn command() -> clap::Command {
+    help::shaped(near::named(Cli::command()), help::ROOT).long_version(long_version())
+}
+
+/// What was typed.
+///
+/// # Errors
+/// clap's answer: a mistake, or the help or version that was asked for.
+pub(crate) fn parse() -> Result<Cli, clap::Error> {
+    Cli::from_arg_matches(&command().try_get_matches()?)
+}
+
+/// A command and all below it, each with how it is typed.
+fn walk(command: &clap::Command, path: &str, see: &mut dyn FnMut(&clap::Command, &str)) {
+    see(command, path);
+    for below in command.get_subcommands() {
+        walk(below, &format!("{path} {}", below.get_name()), see);
+    }
 }
 
 const AFTER_HELP: &str = "\
@@ -98,4 +135,7 @@ Examples:
   aludel schema > recipe.schema.json
 
 Exit codes: 0 done, 1 failed, 2 wrong usage or settings, 75 stopped but resumable, 130 interrupted.
-Logs go to stderr; ALUDEL_LOG=debug shows more of them, ALUDEL_LOG=error fewer.";
+
+Logs go to stderr; ALUDEL_LOG=debug shows more of them, ALUDEL_LOG=error fewer.
+
+Aludel sends no telemetry.";

@@ -1,6 +1,7 @@
 //! The way out to the terminal: standard output, its colours, and the log on standard error. All that is written passes
 //! through [`harmless`] here, whoever wrote it, so that text of strangers can colour, move or hide nothing.
 
+use crate::table;
 use aludel_distill::settings::{Problem, Problems};
 use anstyle::{AnsiColor, Style};
 use clap::ColorChoice;
@@ -19,8 +20,18 @@ pub(crate) struct Console {
     out: BufWriter<Stdout>,
     out_is_colored: bool,
     err_is_colored: bool,
+    out_is_terminal: bool,
+    /// Columns of the terminal, or as many as `COLUMNS` says; none where neither tells.
+    width: Option<usize>,
     seal: Seal,
 }
+
+/// Tables are as wide as that where no terminal tells.
+const USUAL_WIDTH: usize = 80;
+/// Wider lines are hard to read.
+const WIDEST: usize = 120;
+/// What is narrower is no terminal that anybody reads tables on.
+const NARROWEST: usize = 20;
 
 /// What our own escape sequences carry until they are written. It is drawn anew by each process, so that no text from outside
 /// can hold it: a sequence without it is a stranger's, and is made visible.
@@ -29,10 +40,13 @@ struct Seal(String);
 impl Console {
     /// Decides on colours once; `NO_COLOR`, `TERM=dumb` and pipes switch them off unless `color` insists.
     pub(crate) fn new(color: ColorChoice) -> Self {
+        let out_is_terminal = io::stdout().is_terminal();
         Self {
             out: BufWriter::new(io::stdout()),
-            out_is_colored: is_colored(color, io::stdout().is_terminal()),
+            out_is_colored: is_colored(color, out_is_terminal),
             err_is_colored: is_colored(color, io::stderr().is_terminal()),
+            out_is_terminal,
+            width: width(out_is_terminal),
             seal: Seal::new(),
         }
     }
@@ -40,6 +54,27 @@ impl Console {
     /// Writes one line.
     pub(crate) fn line(&mut self, text: impl fmt::Display) -> io::Result<()> {
         writeln!(self.out, "{}", self.seal.open(&text.to_string()))
+    }
+
+    /// Writes sentences in a style, broken between words where it is known how wide the terminal is.
+    pub(crate) fn paragraph(&mut self, style: Style, text: impl fmt::Display) -> io::Result<()> {
+        let text = harmless(&text.to_string()).into_owned();
+        let text = match self.width {
+            Some(width) => table::paragraphs(&text, width.clamp(NARROWEST, WIDEST)),
+            None => text,
+        };
+        let text = self.styled(style, &text);
+        self.line(text)
+    }
+
+    /// Columns that a table may take.
+    pub(crate) fn table_width(&self) -> usize {
+        self.width.unwrap_or(USUAL_WIDTH).clamp(NARROWEST, WIDEST)
+    }
+
+    /// Whether standard output is a terminal, with a person before it.
+    pub(crate) fn is_terminal(&self) -> bool {
+        self.out_is_terminal
     }
 
     /// Writes a piece of what is still being said, and hands it over at once.
@@ -68,6 +103,14 @@ impl Console {
     /// `text` in a style, if standard output takes colours: to be written by this console.
     pub(crate) fn styled(&self, style: Style, text: &str) -> String {
         if self.out_is_colored { self.seal.close(style, text) } else { text.to_owned() }
+    }
+
+    /// Says on standard error what can be typed next: standard output holds results alone.
+    pub(crate) fn next(&mut self, command: &str) -> io::Result<()> {
+        self.flush()?;
+        let label = self.styled_for_errors(AnsiColor::Green.on_default(), "next:");
+        self.error(&format!("{label} {command}\n"));
+        Ok(())
     }
 
     /// Writes to standard error; if that is closed, nobody is left to tell.
@@ -189,6 +232,13 @@ fn is_harmful(c: char) -> bool {
     (c.is_control() && c != '\n' && c != '\t')
         || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{206f}')
         || matches!(c, '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+}
+
+/// How wide lines on standard output may be: what `COLUMNS` says, else the terminal.
+fn width(out_is_terminal: bool) -> Option<usize> {
+    let told = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok()).filter(|&columns| columns > 0);
+    let measured = || terminal_size::terminal_size_of(io::stdout()).map(|(width, _)| usize::from(width.0));
+    told.or_else(|| measured().filter(|_| out_is_terminal))
 }
 
 fn is_colored(color: ColorChoice, is_terminal: bool) -> bool {

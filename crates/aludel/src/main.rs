@@ -1,27 +1,35 @@
 //! The `aludel` command: parses, dispatches, prints and exits; and is the only crate that does any of the last three.
 //! What a command does stands in its own file under `commands`; how errors read, in `report`.
 
+mod card;
 mod cli;
 mod commands;
 mod console;
 mod figures;
 mod hub;
 mod keys;
+mod next;
 mod page;
 mod report;
 mod settings;
 mod signals;
+mod table;
+mod version;
 
-use clap::Parser;
-use cli::{Cli, Command};
-use console::{Console, harmless};
+use clap::ColorChoice;
+use clap::error::ErrorKind;
+use cli::Command;
+use console::Console;
 use report::Outcome;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 fn main() -> ExitCode {
-    let cli = parse();
+    let cli = match cli::parse() {
+        Ok(cli) => cli,
+        Err(answer) => return answered(&answer),
+    };
     let mut console = Console::new(cli.color);
     let result = console::start_log(cli.color)
         .and_then(|()| fail_at_size_limits())
@@ -29,13 +37,29 @@ fn main() -> ExitCode {
     report::exit(result, &mut console)
 }
 
-/// What was typed, or clap's answer to it. That answer repeats words of the command line, which may be a file's name from
-/// anywhere: it is asked for again with those words made harmless.
-fn parse() -> Cli {
-    Cli::try_parse().unwrap_or_else(|_| {
-        let shown = std::env::args_os().map(|word| harmless(&word.to_string_lossy()).into_owned());
-        Cli::try_parse_from(shown).map_or_else(|error| error.exit(), |_| Cli::parse())
-    })
+/// Gives clap's answer to what was typed: help and version as they are, mistakes as all errors are told.
+fn answered(answer: &clap::Error) -> ExitCode {
+    match answer.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            // Nobody is left to tell if that is closed.
+            let _ = answer.print();
+            ExitCode::from(u8::try_from(answer.exit_code()).unwrap_or(report::WRONG_USAGE))
+        }
+        _ => {
+            let typed: Vec<String> = std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect();
+            let console = Console::new(color_typed(&typed));
+            report::wrong_usage(&cli::told(answer, &cli::command(), &typed), &console)
+        }
+    }
+}
+
+/// The colour that was asked for, where the rest of what was typed cannot be read.
+fn color_typed(words: &[String]) -> ColorChoice {
+    let typed = words.iter().enumerate().find_map(|(at, word)| match word.as_str() {
+        "--color" => words.get(at + 1).map(String::as_str),
+        word => word.strip_prefix("--color="),
+    });
+    typed.and_then(|typed| typed.parse().ok()).unwrap_or(ColorChoice::Auto)
 }
 
 /// Makes a write beyond the user's limit on file sizes an error that names the file, like that of a full disk: by default the
@@ -63,5 +87,7 @@ fn run(command: &Command, console: &mut Console) -> anyhow::Result<Outcome> {
         Command::Gradients(args) => commands::gradients::run(args),
         Command::Bench(args) => commands::bench::run(args, console),
         Command::Schema => commands::schema::run(console),
+        Command::Completions(args) => commands::completions::run(args, console),
+        Command::Man(args) => commands::man::run(args, console),
     }
 }

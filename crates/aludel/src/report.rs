@@ -1,6 +1,7 @@
 //! How a command ends: the exit code, and errors as people read them, in three lines: what failed, because of what,
 //! and what helps. The words themselves come from where the error arose.
 
+use crate::cli::Wrong;
 use crate::console::Console;
 use aludel_distill::settings::Problems;
 use anstyle::{AnsiColor, Style};
@@ -40,7 +41,7 @@ impl std::error::Error for Helped {}
 const MOST_PROBLEMS: usize = 20;
 
 const FAILED: u8 = 1;
-const WRONG_USAGE: u8 = 2;
+pub(crate) const WRONG_USAGE: u8 = 2;
 const STOPPED: u8 = 75;
 /// What shells give to a command that Ctrl-C ended: 128 and the signal's number.
 pub(crate) const INTERRUPTED: u8 = 130;
@@ -61,6 +62,16 @@ pub(crate) fn exit(result: anyhow::Result<Outcome>, console: &mut Console) -> Ex
             ExitCode::from(if error.is::<Problems>() { WRONG_USAGE } else { FAILED })
         }
     }
+}
+
+/// Prints what was typed wrongly, and gives the exit code.
+pub(crate) fn wrong_usage(wrong: &Wrong, console: &Console) -> ExitCode {
+    let mut lines = Lines { console, text: String::new() };
+    lines.error(&wrong.what);
+    lines.because(&wrong.reason);
+    lines.help(&wrong.mend);
+    console.error(&lines.text);
+    ExitCode::from(WRONG_USAGE)
 }
 
 fn is_broken_pipe(error: &anyhow::Error) -> bool {

@@ -3,7 +3,7 @@
 //! where each value was written, so that a message can point at it.
 
 use crate::report::Helped;
-use aludel_distill::settings::{self, Notice, Parsed, Problem, Problems, Recipe};
+use aludel_distill::settings::{self, Notice, Parsed, Problem, Problems, Recipe, Renamed, Verdict};
 use aludel_files::shortened;
 use aludel_text::Date;
 use aludel_traces::source::hub::is_hub_name;
@@ -48,6 +48,8 @@ struct Assignment {
     key: String,
     value: Option<Value>,
     origin: String,
+    /// What is to be said of it: that it has another name here.
+    notice: Option<Notice>,
 }
 
 impl Flags {
@@ -81,7 +83,7 @@ impl Flags {
 
     fn value(mut self, flag: &str, key: &str, value: Option<Value>) -> Self {
         if value.is_some() {
-            self.given.push(Assignment { key: key.to_owned(), value, origin: flag.to_owned() });
+            self.given.push(Assignment { key: key.to_owned(), value, origin: flag.to_owned(), notice: None });
         }
         self
     }
@@ -102,20 +104,24 @@ pub(crate) fn instruction_set_of_the_environment() -> Option<String> {
 /// The recipe file cannot be read, or [`Problems`], each with the place where the value was given.
 pub(crate) fn resolve(args: &RecipeArgs, flags: Flags) -> anyhow::Result<Recipe> {
     let mut origins = BTreeMap::new();
-    let mut table = match &args.recipe {
+    let (mut table, mut notices, mut problems) = match &args.recipe {
         Some(path) => read_file(path, &mut origins)?,
-        None => Table::new(),
+        None => Default::default(),
     };
-    let mut problems = Vec::new();
     let assignments =
         args.assignments.iter().filter_map(|text| read_assignment(text).map_err(|problem| problems.push(problem)).ok());
     let own = instruction_set_of_the_environment().map(|name| Assignment {
         key: "student.instruction_set".to_owned(),
         value: Some(Value::String(name)),
         origin: INSTRUCTION_SET.to_owned(),
+        notice: None,
     });
     for assignment in own.into_iter().chain(flags.given).chain(assignments.collect::<Vec<_>>()) {
         assign(&mut table, &assignment);
+        if let Some(notice) = assignment.notice {
+            origins.insert(notice.key.clone(), assignment.origin.clone());
+            notices.push(notice);
+        }
         origins.insert(assignment.key, assignment.origin);
     }
     let parsed = Recipe::from_table(table).map_err(|problems| problems.with_origins(|key| origins.get(key).cloned()));
@@ -123,8 +129,8 @@ pub(crate) fn resolve(args: &RecipeArgs, flags: Flags) -> anyhow::Result<Recipe>
         problems.extend(further.iter().cloned());
     }
     Problems::unless_empty(problems)?;
-    let Parsed { mut recipe, notices } = parsed?;
-    for notice in &notices {
+    let Parsed { mut recipe, notices: further } = parsed?;
+    for notice in notices.iter().chain(&further) {
         log(notice, origins.get(&notice.key));
     }
     make_absolute(&mut recipe)?;
@@ -155,16 +161,20 @@ pub(crate) fn change(recipe: &Recipe, assignment: &str, origin: &str) -> Result<
     Ok(parsed.recipe)
 }
 
-/// Reads a recipe file and notes the line of each of its settings.
-fn read_file(path: &Path, origins: &mut BTreeMap<String, String>) -> anyhow::Result<Table> {
+/// Reads a recipe file and notes the line of each of its settings. Those with other tools' names are given ours, so that what comes
+/// later overrides them.
+fn read_file(
+    path: &Path,
+    origins: &mut BTreeMap<String, String>,
+) -> anyhow::Result<(Table, Vec<Notice>, Vec<Problem>)> {
     let text = aludel_files::read_to_string(path, LONGEST_RECIPE_BYTES).with_context(|| Helped {
         message: format!("{}: the recipe cannot be read", path.display()),
         help: "give a text file that exists and that you may read; `aludel schema` describes what it holds".to_owned(),
     })?;
-    let table =
+    let mut table =
         settings::read_table(&text).map_err(|problems| problems.with_origins(|_| Some(path.display().to_string())))?;
     // The table does not know its lines; a second reading that keeps them does.
-    let Ok(document) = DeTable::parse(&text) else { return Ok(table) };
+    let Ok(document) = DeTable::parse(&text) else { return Ok((table, Vec::new(), Vec::new())) };
     let breaks: Vec<usize> = text.match_indices('\n').map(|(at, _)| at).collect();
     let line_of = |start: usize| 1 + breaks.partition_point(|&at| at < start);
     for (section, settings) in document.get_ref() {
@@ -176,7 +186,15 @@ fn read_file(path: &Path, origins: &mut BTreeMap<String, String>) -> anyhow::Res
             }
         }
     }
-    Ok(table)
+    let (renamed, mut problems) = settings::rename(&mut table);
+    problems.iter_mut().for_each(|problem| problem.origin = origins.get(&problem.key).cloned());
+    let notice = |(renamed, notice): (Renamed, Notice)| {
+        if let Some(origin) = origins.get(&renamed.given).cloned() {
+            origins.insert(renamed.ours, origin);
+        }
+        notice
+    };
+    Ok((table, renamed.into_iter().map(notice).collect(), problems))
 }
 
 /// `section.key=value`, as `--set` takes it.
@@ -190,7 +208,11 @@ fn read_assignment(text: &str) -> Result<Assignment, Problem> {
         let owner = settings::section_names()
             .into_iter()
             .find(|section| settings::setting_names(section).iter().any(|name| name == key));
-        let section = owner.as_deref().unwrap_or("section");
+        let foreign = match settings::foreign_name(key).map(|foreign| foreign.verdict) {
+            Some(Verdict::ReadAs(ours)) => ours.split_once('.'),
+            _ => None,
+        };
+        let (section, key) = foreign.unwrap_or((owner.as_deref().unwrap_or("section"), key));
         let (key, written) = (shortened(key, LONGEST_QUOTED), shortened(written, LONGEST_QUOTED));
         return refuse("the section is missing", format!("write --set {section}.{key}={written}"));
     }
@@ -199,6 +221,9 @@ fn read_assignment(text: &str) -> Result<Assignment, Problem> {
         let reason = format!("its name goes {} tables deep", key.matches('.').count());
         return refuse(&reason, format!("write at most {DEEPEST_KEY} of them"));
     }
+    let ours = key.split_once('.').and_then(|(section, name)| settings::ours(section, name));
+    let renamed = ours.map(|ours| Renamed { given: key.to_owned(), ours });
+    let key = renamed.as_ref().map_or(key, |renamed| renamed.ours.as_str());
     let value = match written.trim() {
         "" => None,
         written => Some(read_value(key, written).map_err(|reason| {
@@ -206,7 +231,8 @@ fn read_assignment(text: &str) -> Result<Assignment, Problem> {
             Problem::new(key, Some(written.to_owned()), reason, format!("give {wanted}, written as in TOML"))
         })?),
     };
-    Ok(Assignment { key: key.to_owned(), value, origin: "--set".to_owned() })
+    let notice = renamed.as_ref().zip(value.as_ref()).map(|(renamed, value)| renamed.notice(value));
+    Ok(Assignment { key: key.to_owned(), value, origin: "--set".to_owned(), notice })
 }
 
 /// Reads a value as TOML. What is not TOML is text without its quotes, and so is a number where text is wanted.

@@ -58,8 +58,11 @@ fn commands_change_what_is_said_and_mistakes_end_nothing() {
         "max_new_tokens = 2\ntemperature = 0.0\n",
         "no command /foo",
     ] {
-        assert!(out.contains(part), "lacks {part:?}:\n{out}");
+        assert!(errors.contains(part), "lacks {part:?}:\n{errors}");
     }
+    // A pipe gets the one answer that there was, and no word beside it.
+    let answer = workshop.run(&[GREEDY, &["--prompt", "hello", "--max-new-tokens", "2"]].concat());
+    assert!(answer.ends_with(&format!("----- stdout -----\n{out}")), "{out:?} is not all of {answer:?}");
 }
 
 #[test]
@@ -113,6 +116,33 @@ fn one_answer_in_json_has_the_agreed_shape() {
     assert_eq!(stopped["content"], cut.trim());
     let again = ask(&["--max-new-tokens", "9", "--repetition-penalty", "50"]);
     assert_ne!(again["content"], answer["content"], "a penalty changes an answer that repeats itself");
+}
+
+/// Its template opens the tags of reasoning, and the student never closes them.
+#[test]
+fn a_pipe_gets_the_answer_and_standard_error_the_reasoning() {
+    let workshop = workshop();
+    let template = fs::read_to_string(workshop.path("student/chat_template.jinja")).unwrap();
+    let opens = template.replace("'<|im_start|>assistant\\n'", "'<|im_start|>assistant\\n<think>\\n'");
+    assert_ne!(opens, template);
+    workshop.write("student/chat_template.jinja", &opens);
+    let ask = |more: &[&str]| {
+        let usual = ["--prompt", "hello", "--max-new-tokens", "9"];
+        workshop.command(&[GREEDY, &usual, more].concat()).output().unwrap()
+    };
+    let json: Value = serde_json::from_slice(&ask(&["--json"]).stdout).unwrap();
+    let reasoning = json["reasoning"].as_str().unwrap();
+    assert!(!reasoning.is_empty() && json["content"] == "", "{json}");
+    let output = ask(&[]);
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    let (out, errors) = (text(output.stdout), text(output.stderr));
+    assert_eq!(out, "\n");
+    let shown = |c: char| match c.is_control() && !"\n\t".contains(c) {
+        true => c.escape_unicode().to_string(),
+        false => c.to_string(),
+    };
+    assert_eq!(errors.trim(), reasoning.chars().map(shown).collect::<String>());
+    assert!(errors.ends_with('\n'));
 }
 
 #[test]
@@ -176,21 +206,23 @@ fn an_interrupted_answer_leaves_the_conversation_open() {
     let mut child = start(&workshop, &["--max-new-tokens", "8000"]);
     let mut input = child.stdin.take().unwrap();
     let mut out = BufReader::new(child.stdout.take().unwrap());
-    out.read_line(&mut String::new()).unwrap();
+    let mut notes = BufReader::new(child.stderr.take().unwrap());
+    notes.read_line(&mut String::new()).unwrap();
     input.write_all(b"hello\n").unwrap();
     begun(&mut out);
     interrupt(&child);
     input.write_all(b"/set max_new_tokens=2\nhello\n/quit\n").unwrap();
+    out.read_to_end(&mut Vec::new()).unwrap();
     let mut rest = Vec::new();
-    out.read_to_end(&mut rest).unwrap();
+    notes.read_to_end(&mut rest).unwrap();
     let rest = String::from_utf8_lossy(&rest);
-    assert!(rest.contains("\n[stopped]\n") && rest.contains("[cut after max_new_tokens = 2]"), "{rest}");
+    assert!(rest.contains("[stopped]\n") && rest.contains("[cut after max_new_tokens = 2]"), "{rest}");
     assert_eq!(child.wait().unwrap().code(), Some(0));
     // where nothing is being answered, Ctrl-C ends it
     let mut child = start(&workshop, &[]);
     let input = child.stdin.take();
-    let mut out = BufReader::new(child.stdout.take().unwrap());
-    out.read_line(&mut String::new()).unwrap();
+    let mut notes = BufReader::new(child.stderr.take().unwrap());
+    notes.read_line(&mut String::new()).unwrap();
     interrupt(&child);
     assert_eq!(child.wait().unwrap().code(), Some(130));
     drop(input);

@@ -25,7 +25,147 @@ fn help() {
     assert_snapshot!("help_inspect", workshop.run(&["inspect", "--help"]));
     assert_snapshot!("help_chat", workshop.run(&["chat", "--help"]));
     assert_snapshot!("help_schema", workshop.run(&["schema", "--help"]));
-    assert_snapshot!("version", workshop.run(&["--version"]));
+    assert_snapshot!("help_train_short", workshop.run(&["train", "-h"]));
+    assert_snapshot!("help_train", workshop.run(&["help", "train"]));
+    assert_snapshot!("help_trace_status", workshop.run(&["help", "trace", "status"]));
+    assert_snapshot!("version", workshop.run(&["-V"]));
+    let after_command = |said: String| said.split_once('\n').unwrap().1.to_owned();
+    assert_eq!(after_command(workshop.run(&["train", "--help"])), after_command(workshop.run(&["help", "train"])));
+}
+
+/// What a report of a fault needs.
+#[test]
+fn the_long_version_names_commit_target_and_instruction_set() {
+    let said = Workshop::new().run(&["--version"]);
+    let lines: Vec<&str> = said.lines().skip_while(|line| !line.starts_with("aludel ")).collect();
+    let [version, commit, target, isa] = lines[..] else { panic!("{said}") };
+    assert_eq!(version, "aludel [version]");
+    let commit = commit.strip_prefix("commit: ").unwrap();
+    let is_hash = commit.len() == 40 && commit.bytes().all(|byte| byte.is_ascii_hexdigit());
+    assert!(is_hash || commit == "unknown", "{commit}");
+    // Where this is a repository, and git is there to be asked, it is the commit that git names.
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
+    let asked = std::process::Command::new("git").args(["-C", root, "rev-parse", "HEAD"]).output();
+    if let Some(asked) = asked.ok().filter(|asked| asked.status.success())
+        && std::path::Path::new(root).join(".git").exists()
+        && std::env::var_os("ALUDEL_COMMIT").is_none()
+    {
+        assert_eq!(commit, String::from_utf8(asked.stdout).unwrap().trim());
+    }
+    assert!(target.strip_prefix("target: ").unwrap().contains(std::env::consts::ARCH), "{target}");
+    let isa = isa.strip_prefix("instruction set found here: ").unwrap();
+    assert!(["portable", "avx2", "avx512", "avx512-bf16", "amx"].contains(&isa), "{isa}");
+}
+
+/// Each command's help at 80 columns: what it prints fits, and no word is broken.
+#[test]
+fn help_fits_a_terminal_of_80_columns() {
+    let workshop = Workshop::new();
+    let commands = [
+        "trace",
+        "trace status",
+        "trace export",
+        "plan trace",
+        "curate",
+        "train",
+        "merge",
+        "eval",
+        "compare",
+        "chat",
+        "demo",
+        "tasks make",
+        "inspect",
+        "logits",
+        "gradients",
+        "bench train",
+        "bench generate",
+        "schema",
+        "completions",
+        "man",
+    ];
+    for command in commands {
+        for form in ["-h", "--help"] {
+            let words: Vec<&str> = command.split(' ').chain([form]).collect();
+            let output = workshop.command(&words).env("COLUMNS", "80").output().unwrap();
+            let text = String::from_utf8(output.stdout).unwrap();
+            let long = text.lines().find(|line| line.chars().count() > 80);
+            assert!(output.status.success() && long.is_none(), "{words:?}: {long:?}");
+            let is_short = text.contains("aludel ") || command == "schema";
+            assert!(is_short, "{words:?} shows no usage:\n{text}");
+        }
+    }
+}
+
+#[test]
+fn completions_are_scripts_that_their_shell_reads() {
+    let workshop = Workshop::new();
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let output = workshop.command(&["completions", shell]).output().unwrap();
+        let script = String::from_utf8(output.stdout).unwrap();
+        assert!(output.status.success() && output.stderr.is_empty());
+        for part in ["learning-rate", "completions", "generate"] {
+            assert!(script.contains(part), "{part} is not in the script for {shell}");
+        }
+        workshop.write(shell, &script);
+    }
+    let read = std::process::Command::new("bash").arg("-n").arg(workshop.path("bash")).output().unwrap();
+    assert!(read.status.success() && read.stderr.is_empty(), "{}", String::from_utf8_lossy(&read.stderr));
+    assert_snapshot!("completions_unknown_shell", workshop.run(&["completions", "csh"]));
+}
+
+#[test]
+fn there_is_a_manual_page_for_each_command() {
+    let workshop = Workshop::new();
+    let said = workshop.run(&["man", "--output-dir", "man"]);
+    let mut names: Vec<String> = std::fs::read_dir(workshop.path("man"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort_unstable();
+    assert!(said.contains(&format!("{} pages in man", names.len())), "{said}");
+    for (page, parts) in [
+        ("aludel.1", &["aludel\\-train(1)", "telemetry"][..]),
+        (
+            "aludel-train.1",
+            &[
+                "\\-\\-learning\\-rate",
+                "aludel train",
+                "aludel\\-train",
+                "Colour the output",
+                "precision of matrix products",
+            ],
+        ),
+        ("aludel-trace-status.1", &["\\-\\-store"]),
+        ("aludel-bench-generate.1", &["\\-\\-batch\\-sizes"]),
+        ("aludel-man.1", &["\\-\\-output\\-dir"]),
+    ] {
+        let text = std::fs::read_to_string(workshop.path("man").join(page)).unwrap();
+        for part in parts {
+            assert!(text.contains(part), "{part} is not in {page}:\n{text}");
+        }
+    }
+    // As many as help lists, those below other commands among them, and the page of all.
+    assert!(!names.iter().any(|name| name.contains("help")), "{names:?}");
+    let listed = workshop.run(&["--help"]);
+    for name in names.iter().filter(|name| name.matches('-').count() == 1) {
+        let command = name.trim_start_matches("aludel-").trim_end_matches(".1");
+        assert!(listed.lines().any(|line| line.trim_start().starts_with(&format!("{command} "))), "{command}");
+    }
+}
+
+/// Names of other tools through the whole command: the value arrives, or the right option is named.
+#[test]
+fn options_of_other_tools_are_taken_or_answered() {
+    let workshop = Workshop::with_student();
+    workshop.write("rows.jsonl", ROWS);
+    let taken =
+        workshop.json(&["inspect", "--model", "student", "--data", "rows.jsonl", "--max_length", "99", "--json"]);
+    assert_eq!(taken["max_length"], 99);
+    workshop.write("recipe.toml", "[train]\nlr = 0.1\nsequence_len = 77\n[lora]\nlora_rank = 4\n");
+    let read = ["inspect", "--recipe", "recipe.toml", "--student", "student", "--data", "rows.jsonl", "--rows", "0"];
+    assert_snapshot!("settings_renamed", workshop.run(&read));
+    assert_snapshot!("usage_foreign_flag", workshop.run(&["train", "--cutoff-len", "2048"]));
+    assert_snapshot!("usage_foreign_precision", workshop.run(&["train", "--fp16"]));
 }
 
 #[test]
@@ -34,6 +174,12 @@ fn wrong_usage_ends_with_2() {
     assert_snapshot!("usage_nothing", workshop.run(&[]));
     assert_snapshot!("usage_unknown_command", workshop.run(&["inspekt"]));
     assert_snapshot!("usage_unknown_flag", workshop.run(&["inspect", "--studnet", "x"]));
+    assert_snapshot!("usage_missing", workshop.run(&["merge", "--adapter", "run/adapter"]));
+    assert_snapshot!(
+        "usage_conflict",
+        workshop.run(&["eval", "--loss", "--model", "m", "--data", "d", "--tasks", "dice"])
+    );
+    assert_snapshot!("usage_value", workshop.run(&["eval", "--model", "m", "--tasks", "dice", "--batch", "0"]));
     assert_snapshot!("usage_nothing_to_inspect", workshop.run(&["inspect"]));
     assert_snapshot!("usage_wrong_log_level", {
         let output = workshop.command(&["schema"]).env("ALUDEL_LOG", "loud=very=much").output().unwrap();

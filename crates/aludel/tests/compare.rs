@@ -60,6 +60,8 @@ fn the_help_says_which_is_the_baseline() {
 fn a_comparison_has_a_verdict_and_a_report() {
     let workshop = workshop();
     assert_snapshot!("compare", workshop.run(COMPARE));
+    let wide = workshop.command(COMPARE).env("COLUMNS", "120").output().unwrap();
+    assert_snapshot!("compare_wide", String::from_utf8(wide.stdout).unwrap());
     let printed = workshop.json(&[COMPARE, &["--json"]].concat());
     let written: Value = serde_json::from_slice(&fs::read(workshop.path("out/comparison.json")).unwrap()).unwrap();
     assert_eq!(printed["comparisons"], written["comparisons"]);
@@ -153,8 +155,13 @@ fn what_is_forgotten_is_told_whatever_the_sum_is() {
             assert!(clauses[0].as_str().unwrap().starts_with(&format!("{task}: {scores}")), "{verdict}");
         }
         let said = workshop.run(&arguments);
-        assert!(said.contains(sentence) && said.contains(&format!("gained     dice: {dice}")), "{said}");
-        assert!(said.contains(&format!("forgotten  ages: {ages}")), "{said}");
+        assert!(said.contains(sentence), "{said}");
+        for (task, scores, word) in [("dice", dice, "better"), ("ages", ages, "worse")] {
+            let line = said.lines().find(|line| line.starts_with(task)).unwrap();
+            let cells: Vec<&str> = line.split_whitespace().collect();
+            let [before, _, after, ..] = scores.split(' ').collect::<Vec<_>>()[..] else { panic!("{scores}") };
+            assert_eq!((cells[2], cells[3], cells.last()), (before, after, Some(&word)), "{said}");
+        }
         let page = fs::read_to_string(workshop.path("out/report.html")).unwrap();
         for part in [">Gained<", ">Forgotten<", &format!("ages: {ages}")] {
             assert!(page.contains(part), "{part:?} is not in the page");

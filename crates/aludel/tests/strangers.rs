@@ -248,6 +248,16 @@ fn no_text_of_a_stranger_reaches_the_terminal_as_it_is() {
         &["bench", "train", "--student", &missing],
         &["demo", "--student", &missing, "--output-dir", &out],
         &["schema", BAD],
+        &["completions", BAD],
+        &["man", "--output-dir", &path(&format!("man{BAD}"))],
+        &["man", "--output-dir", &data],
+        &["help", BAD],
+        &["train", &format!("--lr={BAD}")],
+        &["train", &format!("--cutoff-len={BAD}")],
+        &["eval", "--loss", "--model", BAD, "--data", BAD, "--tasks", BAD],
+        &["merge", "--adapter", BAD, "--output-dir", BAD, "--dtype", BAD],
+        &["chat", "--model", BAD, "--model", BAD],
+        &["inspect", "--rows", BAD],
     ];
     let said: Vec<String> = steps.iter().map(|arguments| check(&workshop, arguments)).collect();
     // The steps came as far as they were meant to.

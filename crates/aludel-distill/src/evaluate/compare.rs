@@ -284,19 +284,39 @@ impl Verdict {
 
 /// "two-dice: 3% → 71% [64, 77], n = 200": before, after with its interval, problems.
 pub fn scores(what: &str, difference: &Difference) -> String {
-    // Where whole percents would hide the difference, tenths show it.
-    let decimals = usize::from((difference.difference * 100.0).abs() < 2.0 && difference.n >= 100);
-    let percent = |share: f64| format!("{:.decimals$}", 100.0 * share);
-    let [low, high] = difference.after_ci95.map(percent);
-    let (before, after) = (percent(difference.before), percent(difference.after));
-    format!("{what}: {before}% → {after}% [{low}, {high}], n = {}", difference.n)
+    let [before, after] = percents(difference);
+    format!("{what}: {before} → {after} {}, n = {}", percent_interval(difference), difference.n)
+}
+
+/// "3%" and "71%": before and after.
+pub fn percents(difference: &Difference) -> [String; 2] {
+    let decimals = decimals_of_percents(difference);
+    [difference.before, difference.after].map(|share| format!("{:.decimals$}%", 100.0 * share))
+}
+
+/// "[64, 77]": the interval of the score after.
+pub fn percent_interval(difference: &Difference) -> String {
+    let decimals = decimals_of_percents(difference);
+    let [low, high] = difference.after_ci95.map(|share| format!("{:.decimals$}", 100.0 * share));
+    format!("[{low}, {high}]")
+}
+
+/// Where whole percents would hide the difference, tenths show it.
+fn decimals_of_percents(difference: &Difference) -> usize {
+    usize::from((difference.difference * 100.0).abs() < 2.0 && difference.n >= 100)
 }
 
 /// "+68 points [61, 75], p < 0.001": the difference itself, with its p or the corrected one.
 pub fn points(difference: &Difference, p: f64) -> String {
+    let (points, interval) = points_of(difference);
+    format!("{points} points {interval}, {}", p_value(p))
+}
+
+/// "+68" and "[+61, +75]": the difference in points, and its interval.
+pub fn points_of(difference: &Difference) -> (String, String) {
     let decimals = usize::from((difference.difference * 100.0).abs() < 10.0);
     let [low, high] = difference.ci95.map(|share| format!("{:+.decimals$}", 100.0 * share));
-    format!("{:+.decimals$} points [{low}, {high}], {}", 100.0 * difference.difference, p_value(p))
+    (format!("{:+.decimals$}", 100.0 * difference.difference), format!("[{low}, {high}]"))
 }
 
 /// "p = 0.03" or "p < 0.001".

@@ -11,6 +11,7 @@ pub mod identity;
 pub mod interval;
 pub mod local;
 pub mod loss;
+pub mod overall;
 pub mod paired;
 pub mod results;
 pub mod score;

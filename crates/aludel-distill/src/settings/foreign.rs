@@ -1,10 +1,17 @@
-//! Names and values that users bring along from transformers, PEFT and TRL and that have no place here, each with a
-//! sentence that says what is done instead. Accepted are those whose absence loses nothing; the rest are refused,
-//! because silence about them would train something else than what was asked for.
+//! Names and values that users bring along from transformers, PEFT, TRL, LLaMA-Factory and Axolotl: the one list of them, for keys of
+//! a recipe and for flags. A name that means what a setting of ours means is read as that; the others come with a sentence that says
+//! what is done instead. Accepted are those whose absence loses nothing; the rest are refused, because silence about them would train
+//! something else than what was asked for.
+
+use super::parse::{section_names, setting_names};
+use super::problem::{Notice, Problem};
+use toml::{Table, Value};
 
 /// What becomes of a foreign name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
+    /// It means what this setting means, and is read as that.
+    ReadAs(&'static str),
     /// It is passed over with a notice.
     Accepted,
     /// It is a problem.
@@ -36,8 +43,73 @@ pub struct ForeignValue {
 }
 
 /// The entry for a name, whatever section it stands in.
-pub(super) fn name(name: &str) -> Option<&'static ForeignName> {
+pub fn foreign_name(name: &str) -> Option<&'static ForeignName> {
     FOREIGN_NAMES.iter().find(|foreign| foreign.name == name)
+}
+
+/// The names of other tools that are read as a setting, `section.key`.
+pub fn foreign_names_of(setting: &str) -> impl Iterator<Item = &'static str> {
+    let is_read = move |foreign: &&ForeignName| matches!(foreign.verdict, Verdict::ReadAs(ours) if ours == setting);
+    FOREIGN_NAMES.iter().filter(is_read).map(|foreign| foreign.name)
+}
+
+/// Our name, `section.key`, of what stands in a recipe under another tool's; none for our own names and for what is not read as one of
+/// our settings. Where the section has a setting of the same name, that is meant.
+pub fn ours(section: &str, key: &str) -> Option<String> {
+    let Verdict::ReadAs(ours) = foreign_name(key)?.verdict else { return None };
+    let own = setting_names(section);
+    let name = ours.split_once('.').map_or(ours, |(_, name)| name);
+    match () {
+        () if own.is_empty() || own.iter().any(|own| own == key) => None,
+        () if own.iter().any(|own| own == name) => Some(format!("{section}.{name}")),
+        () => Some(ours.to_owned()),
+    }
+}
+
+/// A setting that was given under another tool's name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Renamed {
+    /// Its name there, `section.key` as it was given.
+    pub given: String,
+    /// Our name, `section.key`.
+    pub ours: String,
+}
+
+impl Renamed {
+    /// What is to be said of it.
+    pub fn notice(&self, value: &Value) -> Notice {
+        Notice { key: self.given.clone(), value: value.to_string(), instead: format!("read as {}", self.ours) }
+    }
+}
+
+/// Gives the settings of a recipe their names: those of other tools become ours. What was given under two names is a problem.
+pub fn rename(table: &mut Table) -> (Vec<(Renamed, Notice)>, Vec<Problem>) {
+    let (mut renamed, mut problems) = (Vec::new(), Vec::new());
+    for section in section_names() {
+        let Some(Value::Table(settings)) = table.get(&section) else { continue };
+        let found: Vec<Renamed> = settings
+            .keys()
+            .filter_map(|key| Some(Renamed { given: format!("{section}.{key}"), ours: ours(&section, key)? }))
+            .collect();
+        for one in found {
+            let Some((_, key)) = one.given.split_once('.') else { continue };
+            let Some(Value::Table(settings)) = table.get_mut(&section) else { continue };
+            let Some(value) = settings.remove(key) else { continue };
+            let Some((target, name)) = one.ours.split_once('.') else { continue };
+            match table.entry(target).or_insert_with(|| Value::Table(Table::new())) {
+                Value::Table(place) if !place.contains_key(name) => {
+                    place.insert(name.to_owned(), value.clone());
+                    let notice = one.notice(&value);
+                    renamed.push((one, notice));
+                }
+                _ => {
+                    let reason = format!("it is read as {}, which is given, too", one.ours);
+                    problems.push(Problem::new(&one.given, Some(value.to_string()), reason, "leave one of them out"));
+                }
+            }
+        }
+    }
+    (renamed, problems)
 }
 
 /// The entry for a value of a setting.
@@ -47,6 +119,10 @@ pub(super) fn value(key: &str, value: &str) -> Option<&'static ForeignValue> {
 
 const fn accepted(name: &'static str, instead: &'static str) -> ForeignName {
     ForeignName { name, verdict: Verdict::Accepted, instead }
+}
+
+const fn same(name: &'static str, ours: &'static str) -> ForeignName {
+    ForeignName { name, verdict: Verdict::ReadAs(ours), instead: ours }
 }
 
 const fn refused(name: &'static str, instead: &'static str) -> ForeignName {
@@ -63,6 +139,15 @@ const fn not_offered(key: &'static str, value: &'static str, instead: &'static s
 
 const ADAMW_IS_SMALL: &str = "plain AdamW with f32 state is used: only the adapter has any, a few megabytes, so \
                               there is nothing to page or to squeeze into 8 bits";
+const ONLY_LORA: &str = "leave it out: an adapter is always LoRA, on a frozen student of any precision";
+const ONE_PROCESS: &str = "leave it out: one process trains, on all of student.threads";
+const OWN_TEMPLATE: &str = "leave it out: rows are written with the student's own chat template";
+const RECORDS: &str = "metrics go to metrics.jsonl in train.output_dir, and `aludel compare --run` draws them";
+const ROWS_KEPT: &str = "tokenised rows lie in train.output_dir, and are found again by what they depend on";
+const DATA_FILES: &str =
+    "write data.files: paths of data files, or hf:owner/name for a data set of the Hugging Face Hub";
+const LONG_ROWS: &str =
+    "write train.max_length; longer rows are left out, and only data.long_rows = \"truncate\" cuts them";
 const TILED: &str = "attention is always computed in tiles, exactly, without storing the square of the length";
 
 /// Settings of other tools, and what becomes of them here.
@@ -75,6 +160,11 @@ pub const FOREIGN_NAMES: &[ForeignName] = &[
     accepted("low_cpu_mem_usage", "weights are mapped and packed one at a time in any case"),
     accepted("use_cpu", "student.device says where the work is done"),
     accepted("attn_implementation", TILED),
+    accepted("flash_attention", TILED),
+    accepted("flash_attn", TILED),
+    accepted("xformers_attention", TILED),
+    accepted("sdp_attention", TILED),
+    accepted("pure_bf16", "student.dtype says the precision; the adapter and its optimiser are f32 in any case"),
     accepted(
         "gradient_checkpointing_kwargs",
         "train.gradient_checkpointing recomputes block by block; it has no variants",
@@ -84,6 +174,7 @@ pub const FOREIGN_NAMES: &[ForeignName] = &[
     accepted("use_cache", "answers are always generated with a key-value cache, and training never needs one"),
     refused("torch_dtype", "write student.dtype: \"auto\", \"bf16\" or \"f32\""),
     refused("load_in_4bit", "leave it out and give a 4-bit GGUF file as student.model"),
+    refused("quantization_bit", "leave it out and give a quantised GGUF file as student.model"),
     refused("load_in_8bit", "leave it out and give an 8-bit GGUF file as student.model"),
     refused("quantization_config", "leave it out and give a quantised GGUF file as student.model"),
     // Trust, places, reports.
@@ -99,7 +190,24 @@ pub const FOREIGN_NAMES: &[ForeignName] = &[
         "leave it out: a run is never overwritten; name a new train.output_dir, or use --resume",
     ),
     refused("resume_from_checkpoint", "leave it out and use --resume"),
-    refused("model_name_or_path", "write student.model"),
+    same("model_name_or_path", "student.model"),
+    same("pretrained_model_name_or_path", "student.model"),
+    same("base_model", "student.model"),
+    same("model_path", "student.model"),
+    same("output", "train.output_dir"),
+    same("out_dir", "train.output_dir"),
+    accepted("wandb_project", RECORDS),
+    accepted("wandb_entity", RECORDS),
+    accepted("wandb_name", RECORDS),
+    accepted("wandb_watch", RECORDS),
+    accepted("plot_loss", RECORDS),
+    accepted("do_train", "`aludel train` trains in any case"),
+    accepted("ddp_timeout", "one process trains"),
+    accepted("local_rank", "one process trains"),
+    refused("deepspeed", ONE_PROCESS),
+    refused("fsdp", ONE_PROCESS),
+    refused("hub_model_id", "leave it out: nothing is uploaded; the output folder can be uploaded as it is"),
+    refused("stage", "leave it out: a student is always trained on what its rows say (supervised fine-tuning)"),
     // Data.
     accepted("dataloader_num_workers", "rows are read by the training process, which never waits for them"),
     accepted("dataloader_pin_memory", "there is no second memory to copy to"),
@@ -110,20 +218,64 @@ pub const FOREIGN_NAMES: &[ForeignName] = &[
     accepted("pad_to_multiple_of", "rows always run without padding"),
     accepted("padding_side", "rows always run without padding"),
     accepted("pad_token", "rows run without padding, and the end-of-turn token is always learnt"),
-    refused("max_seq_length", "write train.max_length"),
+    accepted("preprocessing_num_workers", "rows are tokenised on all of student.threads"),
+    accepted("dataset_processes", "rows are tokenised on all of student.threads"),
+    accepted("dataset_prepared_path", ROWS_KEPT),
+    accepted("overwrite_cache", ROWS_KEPT),
+    accepted("pad_to_sequence_len", "rows always run without padding"),
+    accepted("eval_sample_packing", "evaluations run without padding in any case"),
+    same("sample_packing", "train.packing"),
+    same("sequence_len", "train.max_length"),
+    refused("max_seq_length", LONG_ROWS),
+    refused("max_seq_len", LONG_ROWS),
+    refused("model_max_length", LONG_ROWS),
+    refused("cutoff_len", LONG_ROWS),
+    same("val_size", "data.test_size"),
+    same("val_set_size", "data.test_size"),
+    same("train_file", "data.files"),
+    same("data_path", "data.files"),
+    same("dataset_path", "data.files"),
+    refused("dataset", DATA_FILES),
+    refused("datasets", DATA_FILES),
+    refused("dataset_name", DATA_FILES),
+    refused("dataset_dir", DATA_FILES),
+    refused("eval_dataset", "leave it out and hold rows back with data.test_size"),
+    refused("test_datasets", "leave it out and hold rows back with data.test_size"),
+    refused("max_samples", "leave it out: a run takes all rows; make a shorter data file, or write train.max_steps"),
+    refused("template", OWN_TEMPLATE),
+    refused("chat_template", OWN_TEMPLATE),
     refused("dataset_text_field", "write data.columns, for example { text = \"body\" }"),
     refused("completion_only_loss", "write data.loss_on: \"assistant\", \"answer\" or \"all\""),
     refused("assistant_only_loss", "write data.loss_on: \"assistant\", \"answer\" or \"all\""),
+    refused("train_on_prompt", "write data.loss_on: \"assistant\", \"answer\" or \"all\""),
+    refused("mask_history", "write data.loss_on: \"assistant\", \"answer\" or \"all\""),
     refused("train_on_inputs", "write data.loss_on: \"assistant\", \"answer\" or \"all\""),
     refused("data_seed", "write train.seed, which decides the order of rows too"),
     // Adapter.
     accepted("task_type", "students are always causal language models"),
     accepted("peft_type", "the adapter is always LoRA"),
     accepted("fan_in_fan_out", "a weight's orientation is known from the model"),
-    refused("rank", "write lora.r"),
-    refused("lora_r", "write lora.r"),
-    refused("lora_alpha", "write lora.alpha"),
-    refused("lora_dropout", "write lora.dropout"),
+    accepted("lora_fan_in_fan_out", "a weight's orientation is known from the model"),
+    same("rank", "lora.r"),
+    same("lora_r", "lora.r"),
+    same("lora_rank", "lora.r"),
+    same("lora_alpha", "lora.alpha"),
+    same("lora_dropout", "lora.dropout"),
+    same("lora_target_modules", "lora.target_modules"),
+    same("peft_use_rslora", "lora.use_rslora"),
+    same("lora_model_dir", "train.init_adapter"),
+    same("adapter_name_or_path", "train.init_adapter"),
+    refused("lora_target", "write lora.target_modules: a list of names, or \"all-linear\" for all"),
+    refused("lora_target_linear", "write lora.target_modules = \"all-linear\""),
+    refused("adapter", ONLY_LORA),
+    refused("finetuning_type", ONLY_LORA),
+    refused("peft_use_dora", "leave it out: DoRA is not offered"),
+    refused("loraplus_lr_ratio", "leave it out: LoRA+ is not offered"),
+    refused("loraplus_lr_embedding", "leave it out: LoRA+ is not offered"),
+    refused(
+        "lora_modules_to_save",
+        "leave it out: the rows of student.add_tokens are trained, and every other weight is frozen",
+    ),
     refused("init_lora_weights", "write lora.init: \"kaiming\" or \"gaussian\""),
     refused("use_dora", "leave it out: DoRA is not offered"),
     refused(
@@ -136,12 +288,29 @@ pub const FOREIGN_NAMES: &[ForeignName] = &[
         "the loss is always the sum over a whole step divided by its supervised tokens",
     ),
     accepted("full_determinism", "a run is always repeatable to the bit on one kind of processor"),
-    refused("evaluation_strategy", "write train.eval_strategy"),
-    refused("per_gpu_train_batch_size", "write train.per_device_train_batch_size"),
-    refused("batch_size", "write train.per_device_train_batch_size"),
-    refused("epochs", "write train.num_train_epochs"),
-    refused("lr", "write train.learning_rate"),
-    refused("lr_scheduler", "write train.lr_scheduler_type"),
+    same("evaluation_strategy", "train.eval_strategy"),
+    same("per_gpu_train_batch_size", "train.per_device_train_batch_size"),
+    same("per_device_batch_size", "train.per_device_train_batch_size"),
+    same("micro_batch_size", "train.per_device_train_batch_size"),
+    same("eval_batch_size", "train.per_device_eval_batch_size"),
+    same("num_epochs", "train.num_train_epochs"),
+    same("epochs", "train.num_train_epochs"),
+    same("lr", "train.learning_rate"),
+    same("lr_scheduler", "train.lr_scheduler_type"),
+    same("optimizer", "train.optim"),
+    same("grad_clip", "train.max_grad_norm"),
+    same("gradient_clipping", "train.max_grad_norm"),
+    refused(
+        "batch_size",
+        "write train.per_device_train_batch_size for the rows of a micro-batch; a step takes that many times \
+         train.gradient_accumulation_steps",
+    ),
+    refused("evals_per_epoch", "write train.eval_strategy = \"steps\" and train.eval_steps"),
+    refused("saves_per_epoch", "write train.save_strategy = \"steps\" and train.save_steps"),
+    refused(
+        "early_stopping_patience",
+        "write train.load_best_model_at_end = true: the best checkpoint is kept, and no run ends early",
+    ),
     refused("lr_scheduler_kwargs", "leave it out: no schedule has further arguments"),
     refused("optim_args", "write train.adam_beta1, train.adam_beta2 and train.adam_epsilon"),
     refused("neftune_noise_alpha", "leave it out: no noise is added to embeddings"),
@@ -157,11 +326,15 @@ pub const FOREIGN_NAMES: &[ForeignName] = &[
         "max_tokens",
         "write max_new_tokens for the most tokens of one answer, trace.max_total_tokens for those of all traces in a store",
     ),
+    refused("max_completion_tokens", "write generate.max_new_tokens"),
+    refused("num_predict", "write generate.max_new_tokens"),
+    refused("repeat_penalty", "write generate.repetition_penalty, which looks at all tokens before"),
     refused("stop_strings", "write generate.stop"),
 ];
 
 /// Values that our settings have in other tools, and what becomes of them here.
 pub const FOREIGN_VALUES: &[ForeignValue] = &[
+    read_as("lora.target_modules", "all", "all-linear", "every linear layer but the head gets an adapter"),
     read_as("train.optim", "paged_adamw_32bit", "adamw", ADAMW_IS_SMALL),
     read_as("train.optim", "paged_adamw", "adamw", ADAMW_IS_SMALL),
     read_as("train.optim", "paged_adamw_8bit", "adamw", ADAMW_IS_SMALL),

@@ -19,7 +19,10 @@ mod train;
 pub use curate::{CurateSettings, Keep, NamedKeep, VerifierTable, VerifyMode};
 pub use data::{DataSettings, LongRows, LossOn};
 pub use differences::{Difference, differences};
-pub use foreign::{FOREIGN_NAMES, FOREIGN_VALUES, ForeignName, ForeignValue, Verdict};
+pub use foreign::{
+    FOREIGN_NAMES, FOREIGN_VALUES, ForeignName, ForeignValue, Renamed, Verdict, foreign_name, foreign_names_of, ours,
+    rename,
+};
 pub use generate::GenerateSettings;
 pub use lora::{Bias, InitLora, LoraSettings, TargetModules};
 pub use parse::{Parsed, expected, read_table, section_names, setting_names};

@@ -33,8 +33,9 @@ impl Recipe {
     ///
     /// # Errors
     /// Every problem with keys and values: unknown, of another type, out of range, or at odds with each other.
-    pub fn from_table(table: Table) -> Result<Parsed, Problems> {
-        let mut reader = Reader::default();
+    pub fn from_table(mut table: Table) -> Result<Parsed, Problems> {
+        let (renamed, problems) = foreign::rename(&mut table);
+        let mut reader = Reader { problems, notices: renamed.into_iter().map(|(_, notice)| notice).collect() };
         let mut sections = reader.sections(table);
         let mut take = |name: &str| sections.remove(name).unwrap_or_default();
         let (student, lora, train, data) = (take("student"), take("lora"), take("train"), take("data"));
@@ -99,7 +100,6 @@ const MOST_LOOKED_FOR: usize = 100;
 /// No setting's name has as many bytes.
 const LONGEST_NAME: usize = 100;
 
-#[derive(Default)]
 struct Reader {
     problems: Vec<Problem>,
     notices: Vec<Notice>,
@@ -186,9 +186,14 @@ impl Reader {
         let is_secret = key.contains("key") || key.contains("secret");
         let written = if is_secret { "…".to_owned() } else { value.to_string() };
         let written = Some(written).filter(|_| !value.is_table());
-        if let Some(foreign) = foreign::name(key) {
+        if let Some(foreign) = foreign::foreign_name(key) {
             let value = value.to_string();
             match foreign.verdict {
+                Verdict::ReadAs(ours) => {
+                    let (section, name) = ours.split_once('.').unwrap_or_default();
+                    let (reason, mend) = ("it stands in no section", format!("write {name} below [{section}]"));
+                    self.problems.push(Problem::new(&full, written, reason, mend));
+                }
                 Verdict::Accepted => {
                     self.notices.push(Notice { key: full, value, instead: foreign.instead.to_owned() });
                 }

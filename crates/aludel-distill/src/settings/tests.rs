@@ -157,9 +157,13 @@ fn names_that_do_not_exist_lead_to_one_that_does() {
         ),
         (
             "[train]\nmax_seq_length = 9",
-            "train.max_seq_length = 9: this name has no meaning here; write train.max_length",
+            "train.max_seq_length = 9: this name has no meaning here; write train.max_length; longer rows are left out, and only \
+             data.long_rows = \"truncate\" cuts them",
         ),
-        ("[lora]\nrank = 9", "lora.rank = 9: this name has no meaning here; write lora.r"),
+        (
+            "[lora]\nuse_dora = true",
+            "lora.use_dora = true: this name has no meaning here; leave it out: DoRA is not offered",
+        ),
         (
             "[train]\noptim = \"sgd\"",
             "train.optim = \"sgd\": this choice is not offered; write \"adamw\", the only optimiser offered",
@@ -402,6 +406,10 @@ fn no_foreign_name_shadows_one_of_ours_and_none_is_listed_twice() {
             "{} is twice there",
             foreign.name
         );
+        if let Verdict::ReadAs(ours) = foreign.verdict {
+            let (section, key) = ours.split_once('.').unwrap();
+            assert!(setting_names(section).iter().any(|name| name == key), "{ours} is not ours");
+        }
     }
     for foreign in FOREIGN_VALUES {
         let (section, key) = foreign.key.split_once('.').unwrap();
@@ -409,6 +417,52 @@ fn no_foreign_name_shadows_one_of_ours_and_none_is_listed_twice() {
         if let Some(ours) = foreign.read_as {
             right(&format!("[{section}]\n{key} = \"{ours}\""));
         }
+    }
+}
+
+/// As PEFT, LLaMA-Factory and Axolotl write them, in whatever section.
+#[test]
+fn names_of_other_tools_are_read_where_they_mean_the_same() {
+    let parsed = Recipe::from_toml(
+        "[student]\nbase_model = \"s.gguf\"\n[lora]\nlora_alpha = 64\nlora_rank = 32\ntarget_modules = \"all\"\n\
+         [data]\nval_size = 0.25\ndata_path = \"a.jsonl\"\n\
+         [train]\nlr = 1e-3\nnum_epochs = 2\nmicro_batch_size = 3\nsequence_len = 512\nlora_dropout = 0.5\nsample_packing = true\n\
+         optimizer = \"adamw_torch\"\nlr_scheduler = \"linear\"\n[curate]\noutput = \"curated\"\n",
+    )
+    .unwrap();
+    let Recipe { student, lora, train, data, curate, .. } = parsed.recipe;
+    assert_eq!((student.model, data.files), (Some("s.gguf".into()), vec!["a.jsonl".into()]));
+    assert_eq!((lora.r, lora.alpha, lora.dropout, lora.target_modules), (32, 64.0, 0.5, TargetModules::AllLinear));
+    assert_eq!((train.learning_rate, train.num_train_epochs, train.per_device_train_batch_size), (1e-3, 2.0, 3));
+    assert_eq!((train.max_length, train.packing, train.lr_scheduler_type), (512, true, Schedule::Linear));
+    assert_eq!((data.test_size, curate.output_dir, train.output_dir), (0.25, Some("curated".into()), None));
+    let told: Vec<String> = parsed.notices.iter().map(|notice| notice.told(None)).collect();
+    for wanted in ["train.lr = 0.001: read as train.learning_rate", "train.lora_dropout = 0.5: read as lora.dropout"] {
+        assert!(told.iter().any(|line| line == wanted), "{wanted} is not in {told:#?}");
+    }
+    assert_eq!(told.len(), 16, "{told:#?}");
+}
+
+#[test]
+fn names_of_other_tools_that_mean_something_else_name_ours() {
+    for (recipe, told) in [
+        (
+            "[train]\nlr = 1e-3\nlearning_rate = 1e-4",
+            "train.lr = 0.001: it is read as train.learning_rate, which is given, too; leave one of them out",
+        ),
+        (
+            "[train]\nlr = 1e-3\n[lora]\nrank = 4\nlora_r = 4",
+            "lora.lora_r = 4: it is read as lora.r, which is given, too; leave one of them out",
+        ),
+        ("lr = 1e-3", "lr = 0.001: it stands in no section; write learning_rate below [train]"),
+        ("[train]\nlr = \"fast\"", "train.learning_rate = \"fast\": this text cannot be taken here; give a number"),
+    ] {
+        assert_eq!(Recipe::from_toml(recipe).unwrap_err().to_string(), told);
+    }
+    let said =
+        Recipe::from_toml("[train]\ncutoff_len = 9\nbatch_size = 8\nadapter = \"qlora\"").unwrap_err().to_string();
+    for wanted in ["write train.max_length; longer rows", "write train.per_device_train_batch_size", "always LoRA"] {
+        assert!(said.contains(wanted), "{wanted} is not in {said}");
     }
 }
 

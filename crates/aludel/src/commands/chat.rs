@@ -1,9 +1,10 @@
-//! `aludel chat`: one question, or a conversation, with a model and perhaps an adapter. Answers stream; reasoning is dimmed. What can
-//! be typed in a conversation stands in `conversation`.
+//! `aludel chat`: one question, or a conversation, with a model and perhaps an adapter. Answers stream; reasoning is dimmed on a terminal,
+//! and elsewhere goes to standard error. What can be typed in a conversation stands in `conversation`.
 
 mod conversation;
 
-use crate::console::Console;
+use super::eval::usual_name;
+use crate::console::{Console, harmless};
 use crate::hub::local_model;
 use crate::report::{INTERRUPTED, Outcome};
 use crate::settings::{Flags, RecipeArgs, resolve, set_template_date};
@@ -17,7 +18,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// The options of `aludel chat`.
 #[derive(Debug, Args)]
@@ -92,10 +93,13 @@ Examples:
   aludel chat --model merged
   aludel chat --model student.gguf --adapter run/adapter --prompt \"What is 17 * 24?\" --seed 1
   aludel chat --model merged --prompt \"What is 17 * 24?\" --temperature 0 --json
+  aludel chat --model merged --prompt \"What is 17 * 24?\" > answer.txt
   aludel chat --model merged --system \"Be brief.\" --top-p 0.95 --stop \"Question:\"
 
 In a conversation, /help lists the commands. Ctrl-C stops an answer; at the prompt it ends the
-conversation, as Ctrl-D does. With --prompt, Ctrl-C ends with exit code 130.";
+conversation, as Ctrl-D does. With --prompt, Ctrl-C ends with exit code 130.
+
+Where standard output is no terminal, it gets answers alone; reasoning goes to standard error.";
 
 /// Answers one prompt, or opens a conversation.
 pub(crate) fn run(args: &ChatArgs, console: &mut Console) -> anyhow::Result<Outcome> {
@@ -107,12 +111,13 @@ pub(crate) fn run(args: &ChatArgs, console: &mut Console) -> anyhow::Result<Outc
     let (model, inputs) = (local_model(&args.model)?, recipe.data.template_inputs());
     let mut talker = Talker::open(&model, args.adapter.as_deref(), &recipe.student, inputs)?;
     let mut messages: Vec<Message> = args.system.iter().map(Message::system).collect();
+    let shown = Shown::of(args, console);
     let Some(prompt) = &args.prompt else {
-        return Conversation { talker, recipe, messages, interrupted, json: args.json, console }.run();
+        return Conversation { talker, recipe, messages, interrupted, shown, console }.run();
     };
     messages.push(Message::user(prompt));
     interrupted.store(false, Ordering::Relaxed);
-    let answer = say(&mut talker, &messages, &recipe.generate, &interrupted, args.json, console)?;
+    let answer = say(&mut talker, &messages, &recipe.generate, &interrupted, &shown, console)?;
     match answer.finish_reason {
         FinishReason::Cancelled => return Ok(Outcome::Interrupted),
         FinishReason::Context => {
@@ -126,26 +131,60 @@ pub(crate) fn run(args: &ChatArgs, console: &mut Console) -> anyhow::Result<Outc
     Ok(Outcome::Done)
 }
 
-/// Streams one answer to standard output, unless it is to be printed as JSON. Once `interrupted` is set, it ends with what it has.
+/// How an answer is shown while it streams.
+pub(crate) enum Shown {
+    /// Not at all: it is printed as JSON at its end.
+    AsJson,
+    /// All of it on standard output, reasoning dimmed; with a model's name, who answered and how fast is told at the end.
+    Whole(Option<String>),
+    /// The answer on standard output, for whatever reads it; the reasoning on standard error.
+    Apart,
+}
+
+impl Shown {
+    /// What suits standard output.
+    fn of(args: &ChatArgs, console: &Console) -> Shown {
+        match (args.json, console.is_terminal()) {
+            (true, _) => Shown::AsJson,
+            (false, true) => Shown::Whole(Some(usual_name(&args.model, args.adapter.as_deref()))),
+            (false, false) => Shown::Apart,
+        }
+    }
+}
+
+/// Streams one answer.
 pub(crate) fn say(
     talker: &mut Talker,
     messages: &[Message],
     settings: &GenerateSettings,
     interrupted: &AtomicBool,
-    json: bool,
+    shown: &Shown,
     console: &mut Console,
 ) -> anyhow::Result<Answer> {
     let mut failed: io::Result<()> = Ok(());
+    let begun = Instant::now();
+    let mut is_reasoning = false;
     let answer = talker.answer(messages, settings, interrupted, &mut |piece| {
-        if json || failed.is_err() {
+        if failed.is_err() {
             return;
         }
-        failed = match piece {
-            Piece::Reasoning(text) => {
+        failed = match (shown, piece) {
+            (Shown::AsJson, _) => Ok(()),
+            (Shown::Whole(_), Piece::Reasoning(text)) => {
                 let text = console.styled(Style::new().dimmed(), text);
                 console.piece(&text)
             }
-            Piece::Answer(text) => console.piece(text),
+            (Shown::Apart, Piece::Reasoning(text)) => {
+                is_reasoning = true;
+                console.error(&console.styled_for_errors(Style::new().dimmed(), text));
+                Ok(())
+            }
+            (_, Piece::Answer(text)) => {
+                if std::mem::take(&mut is_reasoning) {
+                    console.error("\n");
+                }
+                console.piece(text)
+            }
         };
         if failed.is_err() {
             // nobody reads on
@@ -153,11 +192,25 @@ pub(crate) fn say(
         }
     })?;
     failed?;
-    if !json {
-        console.line("")?;
-        console.flush()?;
+    if is_reasoning {
+        console.error("\n");
     }
+    if !matches!(shown, Shown::AsJson) {
+        console.line("")?;
+    }
+    if let Shown::Whole(Some(name)) = shown {
+        let pace = console.styled(Style::new().dimmed(), &pace(name, &answer, begun.elapsed()));
+        console.line(pace)?;
+    }
+    console.flush()?;
     Ok(answer)
+}
+
+/// Who answered, and how fast.
+fn pace(name: &str, answer: &Answer, took: Duration) -> String {
+    let (tokens, seconds) = (answer.usage.completion_tokens, took.as_secs_f64());
+    let name = harmless(name);
+    format!("[{name}: {tokens} tokens in {seconds:.1} s, {:.1} tokens/s]", tokens as f64 / seconds.max(1e-9))
 }
 
 fn now() -> Duration {
@@ -196,6 +249,7 @@ impl ChatArgs {
 mod tests {
     use super::*;
     use crate::commands::parsed;
+    use aludel_distill::talk::Usage;
 
     #[test]
     fn flags_reach_their_settings() {
@@ -228,6 +282,14 @@ mod tests {
             (vec!["END".to_owned(), "-- ".to_owned()], Some("-- hello"))
         );
         assert_eq!((generate.min_p, generate.repetition_penalty, generate.top_k), (0.1, 1.2, 3));
+    }
+
+    #[test]
+    fn the_pace_names_the_model() {
+        let usage = Usage { prompt_tokens: 9, completion_tokens: 30 };
+        let answer = Answer { reasoning: None, content: String::new(), finish_reason: FinishReason::Stop, usage };
+        let told = pace("a\u{1b}[2J", &answer, Duration::from_millis(1500));
+        assert_eq!(told, "[a\\u{1b}[2J: 30 tokens in 1.5 s, 20.0 tokens/s]");
     }
 
     #[test]

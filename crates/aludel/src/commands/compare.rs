@@ -4,10 +4,14 @@
 mod named;
 
 use super::eval::AskingArgs;
-use crate::console::{Console, harmless};
+use crate::console::Console;
 use crate::page::{Report, Run, page};
 use crate::report::{Helped, Outcome};
-use aludel_distill::evaluate::compare::{Change, Comparison, Evaluated, compare, points, scores};
+use crate::table::Table;
+use aludel_distill::evaluate::compare::{
+    Change, Comparison, Evaluated, compare, p_value, percent_interval, percents, points_of,
+};
+use aludel_distill::evaluate::paired::Difference;
 use aludel_distill::settings::{Problem, Problems};
 use aludel_formats::atomic;
 use anstyle::{AnsiColor, Style};
@@ -165,55 +169,67 @@ fn tell_apart(evaluated: &mut [Evaluated]) {
     }
 }
 
-/// The verdict, then a line for each task.
+/// The verdict, then a table with a row for each task and one for all of them.
 pub(crate) fn show(console: &mut Console, comparison: &Comparison) -> anyhow::Result<()> {
     let verdict = &comparison.verdict;
-    let head = format!("{} against {}", comparison.model, comparison.baseline);
-    console.line(harmless(&head))?;
-    let sentence = console.styled(style(verdict.change).bold(), &harmless(&verdict.sentence));
-    console.line(sentence)?;
+    console.paragraph(Style::new(), format_args!("{} against {}", comparison.model, comparison.baseline))?;
+    console.paragraph(style(verdict.change).bold(), &verdict.sentence)?;
+    console.line("")?;
+    table(comparison, console.table_width() >= WIDE).print(console)?;
     if comparison.tasks.len() > 1 {
-        if verdict.change != Change::NotMeasurable {
-            console.line(format_args!("  together: {}", points(&comparison.pooled, comparison.pooled.p)))?;
-        }
-        for task in &comparison.tasks {
-            let word = match task.change {
-                Change::Gain => "gained",
-                Change::Loss => "forgotten",
-                Change::NotMeasurable => "as before",
-            };
-            let line = format!(
-                "  {word:<9}  {}; {}, {} won, {} lost",
-                scores(&harmless(&task.name), &task.difference),
-                points(&task.difference, task.p_holm),
-                task.won.len(),
-                task.lost.len()
-            );
-            let line = console.styled(style(task.change), &line);
-            console.line(line)?;
-        }
-        console.line("  p of each task is corrected for their number (Holm)")?;
-    } else if let [task] = comparison.tasks.as_slice() {
-        console.line(format_args!(
-            "  {}; {} won, {} lost",
-            points(&task.difference, task.p_holm),
-            task.won.len(),
-            task.lost.len()
-        ))?;
+        let note = "p of each task is corrected for their number (Holm); unclear: chance alone makes such differences";
+        console.paragraph(Style::new().dimmed(), note)?;
     }
     for task in &comparison.tasks {
         let [before, after] = task.undecided;
         if before + after > 0 {
-            console.line(format_args!(
-                "  {}: {before} answers before and {after} after could not be compared with the right one and count as not right",
-                harmless(&task.name)
+            console.paragraph(Style::new(), format_args!(
+                "{}: {before} answers before and {after} after could not be compared with the right one and count as not right",
+                task.name
             ))?;
         }
     }
     for line in &comparison.differs {
-        console.line(format_args!("  not the same: {}", harmless(line)))?;
+        console.paragraph(Style::new(), format_args!("not the same: {line}"))?;
     }
     Ok(())
+}
+
+/// Where a table is that wide, the interval of the score after has room, too.
+const WIDE: usize = 100;
+
+fn table(comparison: &Comparison, is_wide: bool) -> Table {
+    let mut table = Table::new("task").numbers(["n", "before", "after"]);
+    if is_wide {
+        table = table.numbers(["95% interval"]);
+    }
+    table = table.numbers(["points", "95% interval", "p", "won", "lost"]).words("");
+    let row = |name: &str, difference: &Difference, p: f64, [won, lost]: [usize; 2], change: Change| {
+        let mut cells = vec![name.to_owned(), difference.n.to_string()];
+        let [before, after] = percents(difference);
+        cells.extend([before, after]);
+        cells.extend(is_wide.then(|| percent_interval(difference)));
+        let (points, interval) = points_of(difference);
+        let p = p_value(p).trim_start_matches("p ").trim_start_matches("= ").replace("< ", "<");
+        let word = match change {
+            Change::Gain => "better",
+            Change::Loss => "worse",
+            Change::NotMeasurable => "unclear",
+        };
+        cells.extend([points, interval, p, won.to_string(), lost.to_string(), word.to_owned()]);
+        cells
+    };
+    let (mut won, mut lost) = (0, 0);
+    for task in &comparison.tasks {
+        let counts = [task.won.len(), task.lost.len()];
+        (won, lost) = (won + counts[0], lost + counts[1]);
+        table.styled_row(style(task.change), row(&task.name, &task.difference, task.p_holm, counts, task.change));
+    }
+    if comparison.tasks.len() > 1 {
+        let (pooled, change) = (&comparison.pooled, comparison.verdict.change);
+        table.styled_row(style(change).bold(), row("together", pooled, pooled.p, [won, lost], change));
+    }
+    table
 }
 
 fn style(change: Change) -> Style {

@@ -2,10 +2,11 @@
 
 mod output;
 
-use crate::console::{Console, harmless};
+use crate::console::Console;
 use crate::hub::fetch_named;
 use crate::report::{Helped, Outcome};
 use crate::settings::{Flags, RecipeArgs, resolve, set_template_date};
+use crate::table::Table;
 use aludel_distill::evaluate::compare::Evaluated;
 use aludel_distill::evaluate::failed::{Failed, OnlyFailed, failed};
 use aludel_distill::lengths::TokenCounter;
@@ -186,14 +187,13 @@ fn open_student(recipe: &Recipe) -> anyhow::Result<Option<Student>> {
 }
 
 fn show(console: &mut Console, report: &Report, folder: &Path) -> anyhow::Result<()> {
-    let head = format!("{:<16}{:>12}{:>12}{:>12}", "filter", "rows", "dropped", "left");
-    let head = console.styled(Style::new().bold(), &head);
-    console.line(head)?;
+    let mut table = Table::new("filter").numbers(["rows", "dropped", "left"]);
     for filter in &report.filters {
         let left = filter.seen - filter.dropped;
-        let name = filter.reason.name();
-        console.line(format_args!("{name:<16}{:>12}{:>12}{left:>12}", filter.seen, filter.dropped))?;
+        let counts = [filter.seen, filter.dropped, left].map(|rows| rows.to_string());
+        table.row([filter.reason.name().to_owned()].into_iter().chain(counts));
     }
+    table.print(console)?;
     let verdicts = &report.verdicts;
     let judged = verdicts.right + verdicts.wrong + verdicts.no_answer + verdicts.undecided;
     if judged > 0 {
@@ -202,31 +202,41 @@ fn show(console: &mut Console, report: &Report, folder: &Path) -> anyhow::Result
             0 => String::new(),
             rows => format!("; {rows} rows have no right answer to compare with"),
         };
-        console.line(format_args!(
-            "verified: {} right ({share:.1}%), {} wrong, {} without an answer, {} undecided{rest}",
-            verdicts.right, verdicts.wrong, verdicts.no_answer, verdicts.undecided
-        ))?;
+        console.paragraph(
+            Style::new(),
+            format_args!(
+                "verified: {} right ({share:.1}%), {} wrong, {} without an answer, {} undecided{rest}",
+                verdicts.right, verdicts.wrong, verdicts.no_answer, verdicts.undecided
+            ),
+        )?;
     }
     if report.without_reasoning > 0 {
         let rows = report.without_reasoning;
-        console.line(format_args!(
-            "without reasoning: {rows} of the rows kept say that their model reasoned, and hold none of it"
-        ))?;
+        console.paragraph(
+            Style::new(),
+            format_args!(
+                "without reasoning: {rows} of the rows kept say that their model reasoned, and hold none of it"
+            ),
+        )?;
     }
     if report.sources.len() > 1 {
         for source in &report.sources {
-            console.line(format_args!("{}: {} of {} rows", harmless(&source.source), source.kept, source.rows))?;
+            console
+                .paragraph(Style::new(), format_args!("{}: {} of {} rows", source.source, source.kept, source.rows))?;
         }
     }
-    console.line(format_args!(
-        "kept: {} of {} rows on {} prompts, {} to train on and {} held back, in {}",
-        report.kept,
-        report.rows,
-        report.prompts,
-        report.train,
-        report.eval,
-        folder.display()
-    ))?;
+    console.paragraph(
+        Style::new(),
+        format_args!(
+            "kept: {} of {} rows on {} prompts, {} to train on and {} held back, in {}",
+            report.kept,
+            report.rows,
+            report.prompts,
+            report.train,
+            report.eval,
+            folder.display()
+        ),
+    )?;
     Ok(())
 }
 

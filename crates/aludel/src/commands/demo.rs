@@ -4,9 +4,10 @@
 mod exam;
 mod lessons;
 
-use super::chat::say;
+use super::chat::{Shown, say};
 use super::compare::write;
 use super::train::{run_recipe, summary_json};
+use crate::card::write_for_merged;
 use crate::console::{Console, harmless};
 use crate::page::{Report, Run};
 use crate::report::{Helped, Outcome};
@@ -138,7 +139,9 @@ fn merged(folder: &Path, student: &Path, adapter: &Path) -> anyhow::Result<PathB
     let now = || Ok::<_, anyhow::Error>(Merged { adapter: manifest::hash(adapter)?, files: manifest::hash(&merged)? });
     if !aludel_files::is_there(&merged) {
         let opened = Student::open(student)?;
-        export::merge(&opened, adapter, &merged, export::default_dtype(&opened)?)?;
+        let dtype = export::default_dtype(&opened)?;
+        export::merge(&opened, adapter, &merged, dtype)?;
+        write_for_merged(&merged, adapter, student, dtype.name())?;
         atomic::write_json(&record, &now()?)?;
         return Ok(merged);
     }
@@ -190,7 +193,8 @@ fn ask(
 ) -> anyhow::Result<Option<Answer>> {
     let mut talker = Talker::open(model, None, &StudentSettings::default(), TemplateInputs::default())?;
     let settings = GenerateSettings { temperature: 0.0, max_new_tokens: 300, ..GenerateSettings::default() };
-    let answer = say(&mut talker, &[Message::user(question)], &settings, stop, json, console)?;
+    let shown = if json { Shown::AsJson } else { Shown::Whole(None) };
+    let answer = say(&mut talker, &[Message::user(question)], &settings, stop, &shown, console)?;
     Ok((answer.finish_reason != FinishReason::Cancelled).then_some(answer))
 }
 

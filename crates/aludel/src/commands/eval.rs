@@ -8,11 +8,14 @@ mod table;
 
 use crate::console::{Console, harmless};
 use crate::hub::fetch_named;
+use crate::next::after_evaluation;
 use crate::report::Outcome;
 use crate::settings::{Flags, RecipeArgs, set_template_date};
 use crate::signals::stop_on_signals;
 use aludel_distill::evaluate::Progress;
+use aludel_distill::evaluate::compare::Evaluated;
 use aludel_distill::evaluate::loss::held_out_loss;
+use aludel_distill::evaluate::overall::overall;
 use aludel_distill::evaluate::results::Results;
 use aludel_distill::settings::Recipe;
 use clap::Args;
@@ -127,7 +130,9 @@ pub(crate) fn run(args: &EvalArgs, console: &mut Console) -> anyhow::Result<Outc
     if args.json {
         console.json_line(&results)?;
     } else {
-        show(console, &results, &folder)?;
+        let overall = overall(&Evaluated::read(&folder)?);
+        show(console, &results, Some(&overall), &folder)?;
+        console.next(&after_evaluation(&folder))?;
     }
     Ok(Outcome::Done)
 }
@@ -222,11 +227,4 @@ fn date() -> String {
     let day = aludel_text::Date::from_unix_seconds(now as i64);
     let (hour, minute, second) = (now / 3600 % 24, now / 60 % 60, now % 60);
     format!("{:04}-{:02}-{:02}T{hour:02}:{minute:02}:{second:02}Z", day.year, day.month, day.day)
-}
-
-/// The processor's name, where the system tells.
-fn machine() -> Option<String> {
-    let text = aludel_files::read_to_string("/proc/cpuinfo", aludel_files::SMALL).ok()?;
-    let name = text.lines().find_map(|line| line.strip_prefix("model name")?.split_once(':'))?.1;
-    Some(name.trim().to_owned())
 }

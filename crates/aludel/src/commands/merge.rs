@@ -1,6 +1,8 @@
 //! `aludel merge`: the options that turn an adapter and its student into a model folder of its own.
 
+use crate::card::write_for_merged;
 use crate::console::Console;
+use crate::next::after_merging;
 use crate::report::{Helped, Outcome};
 use aludel_distill::export;
 use aludel_formats::{Dtype, peft};
@@ -54,12 +56,14 @@ pub(crate) fn run(args: &MergeArgs, console: &mut Console) -> anyhow::Result<Out
         None => export::default_dtype(&student)?,
     };
     export::merge(&student, &args.adapter, &args.output_dir, dtype)?;
+    write_for_merged(&args.output_dir, &args.adapter, &path, dtype.name())?;
     if args.json {
         let merged = args.output_dir.display().to_string();
         console
             .json_line(&json!({ "merged": merged, "student": path.display().to_string(), "dtype": dtype.name() }))?;
     } else {
         console.line(format_args!("merged into {} ({dtype})", args.output_dir.display()))?;
+        console.next(&after_merging(&args.output_dir))?;
     }
     Ok(Outcome::Done)
 }

@@ -3,9 +3,9 @@
 
 use crate::console::Console;
 use crate::report::{Helped, Outcome};
+use crate::table::Table;
 use aludel_formats::atomic;
 use aludel_traces::tasks::{Difficulty, Family, Side, families, family, generate_at, generate_distinct};
-use anstyle::Style;
 use anyhow::Context as _;
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Map, Value, json};
@@ -118,15 +118,14 @@ fn list(args: &ListArgs, console: &mut Console) -> anyhow::Result<()> {
             .collect();
         return console.json_line(&json!({ "families": listed }));
     }
-    let head = format!("{:<12}{:>8}{:>8}{:>8}{:>8}  about", "family", "easy", "medium", "hard", "all");
-    let head = console.styled(Style::new().bold(), &head);
-    console.line(head)?;
+    let mut table = Table::new("family").numbers(["easy", "medium", "hard", "all"]).words("about");
     for family in families() {
         let [easy, medium, hard] = counts(family.as_ref());
         let (name, all, about) = (family.name(), family.distinct(), family.about());
-        console.line(format_args!("{name:<12}{easy:>8}{medium:>8}{hard:>8}{all:>8}  {about}"))?;
+        let counts = [easy, medium, hard, all].map(|count| count.to_string());
+        table.row([name.to_owned()].into_iter().chain(counts).chain([about.to_owned()]));
     }
-    Ok(())
+    Ok(table.print(console)?)
 }
 
 fn make(args: &MakeArgs, console: &mut Console) -> anyhow::Result<()> {

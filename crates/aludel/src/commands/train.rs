@@ -1,7 +1,9 @@
 //! `aludel train`: the options of a training run and the recipe that they make.
 
+use crate::card::write_for_adapter;
 use crate::console::Console;
 use crate::hub::fetch_named;
+use crate::next::after_training;
 use crate::report::{Helped, Outcome};
 use crate::settings::{Flags, INSTRUCTION_SET, RecipeArgs, instruction_set_of_the_environment, resolve, today};
 use crate::signals::stop_on_signals;
@@ -119,6 +121,11 @@ pub(crate) fn run(args: &TrainArgs, console: &mut Console) -> anyhow::Result<Out
         console.json_line(&summary_json(&summary)?)?;
     } else {
         console.line(describe(&summary, recipe.train.output_dir.as_deref().unwrap_or(Path::new("."))))?;
+        if let (Some(adapter), Some(student)) = (&summary.adapter, &recipe.student.model) {
+            for command in after_training(student, adapter, &recipe.data.files) {
+                console.next(&command)?;
+            }
+        }
     }
     Ok(if summary.finished { Outcome::Done } else { Outcome::Stopped })
 }
@@ -131,6 +138,7 @@ pub(crate) fn run_recipe(recipe: &Recipe, resume: bool, json: bool, console: &mu
     let style = "{msg} {wide_bar} step {pos}/{len}, {eta} left";
     bar.set_style(ProgressStyle::with_template(style).unwrap_or_else(|_| ProgressStyle::default_bar()));
     let mut printed: anyhow::Result<()> = Ok(());
+    let mut begun = None;
     let summary = train(recipe, resume, &stop, &mut |event| {
         let line = match event {
             Event::Tokenising(progress) => {
@@ -163,6 +171,7 @@ pub(crate) fn run_recipe(recipe: &Recipe, resume: bool, json: bool, console: &mu
                     );
                 }
                 warn_of_losses(&started.outcomes, recipe.train.max_length);
+                begun = Some(started.clone());
                 Some(json!({ "event": "started", "run": started }))
             }
             Event::Step { record, logged, .. } => {
@@ -201,6 +210,9 @@ pub(crate) fn run_recipe(recipe: &Recipe, resume: bool, json: bool, console: &mu
     })?;
     bar.finish_and_clear();
     printed?;
+    if let (Some(adapter), Some(started)) = (&summary.adapter, &begun) {
+        write_for_adapter(adapter, recipe, started, &summary)?;
+    }
     Ok(summary)
 }
 
@@ -305,7 +317,7 @@ fn describe(summary: &Summary, folder: &Path) -> String {
 }
 
 /// A path as a shell takes it, from the folder that the command was typed in where it lies below that.
-fn as_typed(path: &Path) -> String {
+pub(crate) fn as_typed(path: &Path) -> String {
     let here = std::env::current_dir().unwrap_or_default();
     shell_word(path.strip_prefix(&here).unwrap_or(path))
 }

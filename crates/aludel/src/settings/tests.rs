@@ -30,6 +30,25 @@ fn a_set_option_overrides_a_flag_and_a_flag_the_file() {
     assert_eq!(columns, [("prompt", "problem"), ("response", "solution")]);
 }
 
+/// Whatever a setting is called where it is given, the later place overrides the earlier.
+#[test]
+fn names_of_other_tools_are_overridden_as_ours_are() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("recipe.toml");
+    std::fs::write(&file, "[train]\nlr = 1e-3\nnum_epochs = 5\n[lora]\nlora_r = 4\n").unwrap();
+    let rate = "1e-4".to_owned();
+    let flags = || Flags::default().written("--learning-rate", "train.learning_rate", Some(&rate));
+    let recipe = resolve(&args(Some(&file), &["train.lora_rank=6", "train.epochs=2"]), flags()).unwrap();
+    assert_eq!((recipe.train.learning_rate, recipe.lora.r, recipe.train.num_train_epochs), (1e-4, 6, 2.0));
+    std::fs::write(&file, "[train]\n\nlr = -1\n").unwrap();
+    let error = resolve(&args(Some(&file), &[]), Flags::default()).unwrap_err().to_string();
+    assert!(error.starts_with(&format!("train.learning_rate = -1.0 ({}:3): ", file.display())), "{error}");
+    std::fs::write(&file, "[train]\nlr = 1e-3\nlearning_rate = 1e-4").unwrap();
+    let error = resolve(&args(Some(&file), &[]), Flags::default()).unwrap_err().to_string();
+    assert!(error.starts_with(&format!("train.lr = 0.001 ({}:2): it is read as", file.display())), "{error}");
+    check(&["lr=1"], "--set lr=1: the section is missing; write --set train.learning_rate=1");
+}
+
 #[test]
 fn values_are_toml_or_bare_text() {
     let set = [

@@ -1,8 +1,8 @@
 //! A conversation at the terminal: messages, and commands that begin with a slash. What goes wrong with one message is said, and the
 //! conversation goes on without it.
 
-use super::say;
-use crate::console::Console;
+use super::{Shown, say};
+use crate::console::{Console, harmless};
 use crate::report::{Outcome, text_of};
 use crate::settings::change;
 use aludel_distill::settings::Recipe;
@@ -22,7 +22,7 @@ pub(super) struct Conversation<'a> {
     pub(super) messages: Vec<Message>,
     /// False during an answer, until Ctrl-C sets it.
     pub(super) interrupted: Arc<AtomicBool>,
-    pub(super) json: bool,
+    pub(super) shown: Shown,
     pub(super) console: &'a mut Console,
 }
 
@@ -54,6 +54,9 @@ impl Conversation<'_> {
     /// Reads and answers until there is nothing more to read.
     pub(super) fn run(mut self) -> anyhow::Result<Outcome> {
         let mut editor = rustyline::DefaultEditor::new()?;
+        if let Shown::Whole(Some(name)) = &self.shown {
+            self.note(&format!("This is {}.", harmless(name)))?;
+        }
         self.note("Type a message; /help lists the commands, /quit or Ctrl-D leaves.")?;
         loop {
             let typed = match editor.readline("> ") {
@@ -86,7 +89,7 @@ impl Conversation<'_> {
         self.messages.push(Message::user(text));
         self.interrupted.store(false, Ordering::Relaxed);
         let settings = &self.recipe.generate;
-        let answer = say(&mut self.talker, &self.messages, settings, &self.interrupted, self.json, self.console);
+        let answer = say(&mut self.talker, &self.messages, settings, &self.interrupted, &self.shown, self.console);
         self.interrupted.store(true, Ordering::Relaxed);
         let answer = match answer {
             Ok(answer) => answer,
@@ -102,7 +105,7 @@ impl Conversation<'_> {
             FinishReason::Context => Some(self.full()),
         };
         self.recipe.generate.seed = settings.seed.map(|seed| seed.wrapping_add(1) & (u64::MAX >> 1));
-        if self.json {
+        if matches!(self.shown, Shown::AsJson) {
             self.console.json_line(&answer)?;
             self.console.flush()?;
         }
@@ -164,15 +167,21 @@ impl Conversation<'_> {
         }
     }
 
-    /// Says something that is no answer: on standard output, or in the log where that holds JSON only.
+    /// Says something that is no answer: on the terminal, or where standard output holds answers only, on standard error.
     fn note(&mut self, text: &str) -> anyhow::Result<()> {
-        if self.json {
-            tracing::info!("{text}");
-            return Ok(());
+        match self.shown {
+            Shown::AsJson => tracing::info!("{text}"),
+            Shown::Apart => {
+                let text = self.console.styled_for_errors(Style::new().dimmed(), text);
+                self.console.error(&format!("{text}\n"));
+            }
+            Shown::Whole(_) => {
+                let text = self.console.styled(Style::new().dimmed(), text);
+                self.console.line(text)?;
+                self.console.flush()?;
+            }
         }
-        let text = self.console.styled(Style::new().dimmed(), text);
-        self.console.line(text)?;
-        Ok(self.console.flush()?)
+        Ok(())
     }
 }
 

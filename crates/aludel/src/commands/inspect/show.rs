@@ -122,12 +122,12 @@ pub(super) fn totals(console: &mut Console, totals: &Totals, recipe: &Recipe) ->
     }
     for bad in &totals.bad_rows {
         let first = format!("the first is {} line {}: {}", bad.first_file, bad.first_line, bad.first_reason);
-        console.line(format_args!("{:>12}  skipped: {}; {}", grouped(bad.rows), bad.kind, harmless(&first)))?;
+        console.paragraph(Style::new(), format_args!("{:>12}  skipped: {}; {first}", grouped(bad.rows), bad.kind))?;
     }
     if let Some(first) = &totals.first_refused {
         let what = if recipe.data.skip_bad_rows { "the first refused is" } else { "training would stop at" };
         let told = format!("{what} {} line {}: {}", first.file, first.line, first.reason);
-        console.line(harmless(&told))?;
+        console.paragraph(Style::new(), told)?;
     }
     let lengths = &totals.lengths;
     console.line(format_args!(

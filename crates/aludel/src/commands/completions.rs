@@ -1,0 +1,31 @@
+//! `aludel completions`: what a shell needs to complete commands and options, made from their definition.
+
+use crate::console::Console;
+use crate::report::Outcome;
+use clap::Args;
+use clap_complete::Shell;
+
+/// The options of `aludel completions`.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct CompletionsArgs {
+    /// The shell
+    #[arg(value_name = "SHELL")]
+    shell: Shell,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  aludel completions bash > ~/.local/share/bash-completion/completions/aludel
+  aludel completions zsh > ~/.zfunc/_aludel
+  aludel completions fish > ~/.config/fish/completions/aludel.fish
+
+zsh reads ~/.zfunc if it is in fpath before compinit is called.";
+
+/// Prints them.
+pub(crate) fn run(args: &CompletionsArgs, console: &mut Console) -> anyhow::Result<Outcome> {
+    let mut script = Vec::new();
+    clap_complete::generate(args.shell, &mut crate::cli::command(), "aludel", &mut script);
+    console.line(String::from_utf8(script)?.trim_end())?;
+    Ok(Outcome::Done)
+}
