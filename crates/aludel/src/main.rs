@@ -6,6 +6,7 @@ mod commands;
 mod console;
 mod hub;
 mod keys;
+mod origin;
 mod page;
 mod report;
 mod settings;
