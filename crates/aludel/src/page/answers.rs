@@ -13,7 +13,7 @@ const SHOWN: usize = 6;
 /// Problems of one folded page.
 const PAGE: usize = 50;
 /// Bytes that all problems of a report may take.
-const MOST_BYTES: usize = 2_200_000;
+const MOST_BYTES: usize = 1_500_000;
 
 /// From whole texts to the least that tells something. The first is that of the problems in view.
 const DETAILS: [Detail; 4] = [
@@ -59,6 +59,12 @@ fn first_samples(evaluated: &Evaluated) -> Samples<'_> {
     first
 }
 
+/// A problem's card, and its task.
+struct Card<'a> {
+    task: &'a str,
+    html: Html,
+}
+
 /// Two evaluations and their comparison.
 struct Pair<'a> {
     before: &'a Samples<'a>,
@@ -81,8 +87,8 @@ impl<'a> Pair<'a> {
         let named = format!("{} more are named in comparison.json.", grouped(rest as u64));
         let more_wrong = if rest > 0 { classed("p", "note", text(&named)) } else { Html::default() };
         join([
-            kind("Won", "gain", won.len(), won_view, self.pages(&won, won_folded)),
-            kind("Lost", "loss", lost.len(), lost_view, self.pages(&lost, lost_folded)),
+            kind("Won", "gain", won.len(), won_view, self.pages(won.len().saturating_sub(SHOWN), won_folded)),
+            kind("Lost", "loss", lost.len(), lost_view, self.pages(lost.len().saturating_sub(SHOWN), lost_folded)),
             kind("Both wrong", "level", wrong.len(), wrong_view, more_wrong),
         ])
     }
@@ -94,16 +100,19 @@ impl<'a> Pair<'a> {
         in_turn(lists.collect())
     }
 
-    fn cards<'k>(&self, keys: impl Iterator<Item = &'k Key<'a>>, detail: Detail) -> Vec<Html>
+    fn cards<'k>(&self, keys: impl Iterator<Item = &'k Key<'a>>, detail: Detail) -> Vec<Card<'a>>
     where
         'a: 'k,
     {
-        let one = |key: &Key<'a>| Some(card(self.before.get(key)?, self.after.get(key)?, self.comparison, detail));
+        let one = |key: &Key<'a>| {
+            let html = card(self.before.get(key)?, self.after.get(key)?, self.comparison, detail);
+            Some(Card { task: key.0, html })
+        };
         keys.filter_map(one).collect()
     }
 
     /// The cards of both lists in as much detail as fits, or as many of them in the least detail.
-    fn fitting(&self, lists: [&[Key<'a>]; 2], budget: usize) -> [Vec<Html>; 2] {
+    fn fitting(&self, lists: [&[Key<'a>]; 2], budget: usize) -> [Vec<Card<'a>>; 2] {
         for detail in &DETAILS[1..] {
             let cards = lists.map(|keys| self.cards(keys.iter(), *detail));
             if cards.iter().map(|cards| size(cards)).sum::<usize>() <= budget {
@@ -116,12 +125,12 @@ impl<'a> Pair<'a> {
         let all: usize = lists.iter().map(|keys| keys.len()).sum();
         lists.map(|keys| {
             let mut share = (budget * keys.len() / all.max(1)).min(left);
-            let cards: Vec<Html> = self
+            let cards: Vec<Card<'a>> = self
                 .cards(keys.iter(), least)
                 .into_iter()
                 .take_while(|card| {
-                    let fits = card.len() <= share;
-                    share = share.saturating_sub(card.len());
+                    let fits = card.html.len() <= share;
+                    share = share.saturating_sub(card.html.len());
                     fits
                 })
                 .collect();
@@ -130,22 +139,31 @@ impl<'a> Pair<'a> {
         })
     }
 
-    /// What is not in view, in folded pages, and what was left out.
-    fn pages(&self, keys: &[Key<'a>], cards: Vec<Html>) -> Html {
-        let wanted = keys.len().saturating_sub(SHOWN);
+    /// What is not in view, in folded pages task by task, and what was left out.
+    fn pages(&self, wanted: usize, cards: Vec<Card<'a>>) -> Html {
         let there = cards.len();
-        let mut pages = Vec::new();
-        let mut cards = cards.into_iter().peekable();
-        let mut first = SHOWN + 1;
-        while cards.peek().is_some() {
-            let page: Vec<Html> = cards.by_ref().take(PAGE).collect();
-            let last = first + page.len() - 1;
-            let said = if first == last { format!("number {first}") } else { format!("numbers {first} to {last}") };
-            let page = join([element("summary", &[], text(&said)), page.into_iter().collect()]);
-            pages.push(classed("details", "page", page));
-            first = last + 1;
+        let mut tasks: Vec<(&str, Vec<Html>)> = Vec::new();
+        for Card { task, html } in cards {
+            match tasks.iter_mut().find(|(name, _)| *name == task) {
+                Some((_, cards)) => cards.push(html),
+                None => tasks.push((task, vec![html])),
+            }
         }
-        let left_out = match wanted - there {
+        let pages = tasks.into_iter().flat_map(|(task, cards)| {
+            let count = cards.len();
+            let mut cards = cards.into_iter();
+            (0..count).step_by(PAGE).map(move |first| {
+                let page: Html = cards.by_ref().take(PAGE).collect();
+                let last = (first + PAGE).min(count);
+                let said = match count {
+                    0..=PAGE => format!("{task}: {count} more"),
+                    _ => format!("{task}: {} to {last} of {} more", first + 1, grouped(count as u64)),
+                };
+                classed("details", "page", join([element("summary", &[], text(&said)), page]))
+            })
+        });
+        let pages: Html = pages.collect();
+        let left_out = match wanted.saturating_sub(there) {
             0 => Html::default(),
             missing => {
                 let names = self.folders.map(|one| {
@@ -160,20 +178,21 @@ impl<'a> Pair<'a> {
                 classed("p", "note", text(&said))
             }
         };
-        join([pages.into_iter().collect(), left_out])
+        join([pages, left_out])
     }
 }
 
-fn kind(heading: &str, class: &'static str, count: usize, in_view: Vec<Html>, folded: Html) -> Html {
+fn kind(heading: &str, class: &'static str, count: usize, in_view: Vec<Card<'_>>, folded: Html) -> Html {
     if in_view.is_empty() {
         return Html::default();
     }
     let count = classed("small", "n", text(&grouped(count as u64)));
-    join([element("h3", &[("class", class)], join([text(heading), count])), in_view.into_iter().collect(), folded])
+    let in_view: Html = in_view.into_iter().map(|card| card.html).collect();
+    join([element("h3", &[("class", class)], join([text(heading), count])), in_view, folded])
 }
 
-fn size(cards: &[Html]) -> usize {
-    cards.iter().map(Html::len).sum()
+fn size(cards: &[Card<'_>]) -> usize {
+    cards.iter().map(|card| card.html.len()).sum()
 }
 
 /// The first of each list, then the second of each, and so on.

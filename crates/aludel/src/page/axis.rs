@@ -73,7 +73,10 @@ impl Axis {
         let first = (self.low / step - 1e-9).ceil() as i64;
         let last = (self.high / step + 1e-9).floor() as i64;
         let ticks = (first..=last).map(|index| index as f64 * step);
-        let ticks = ticks.map(|value| (self.at(value), labelled(value, step))).collect();
+        let is_small = self.low.abs().max(self.high.abs()) < 0.01;
+        let words = |value: f64| if is_small { scientific(value) } else { labelled(value, step) };
+        let ticks =
+            ticks.map(|value| (self.at(value), words(if value.abs() < step * 1e-6 { 0.0 } else { value }))).collect();
         Axis { ticks, ..self }
     }
 }
@@ -122,16 +125,21 @@ fn labelled(value: f64, step: f64) -> String {
 pub(super) fn short(value: f64) -> String {
     let written = match value.abs() {
         0.0 => "0".to_owned(),
-        size if !(0.001..1e6).contains(&size) => {
-            let written = format!("{value:.1e}");
-            written.replace(".0e", "e")
-        }
+        size if !(0.01..1e6).contains(&size) => return scientific(value),
         size if size < 0.1 => format!("{value:.4}"),
         size if size < 100.0 && value.fract() != 0.0 => format!("{value:.2}"),
         size if size >= 1000.0 => format!("{}{}", if value < 0.0 { "-" } else { "" }, grouped(size.round() as u64)),
         _ => format!("{value:.0}"),
     };
     written.replace('-', "−")
+}
+
+/// A small or a large number, as 1.5e−4.
+fn scientific(value: f64) -> String {
+    if value == 0.0 {
+        return "0".to_owned();
+    }
+    format!("{value:.1e}").replace(".0e", "e").replace('-', "−")
 }
 
 #[cfg(test)]
@@ -150,6 +158,7 @@ mod tests {
             (vec![1.69, 1.71], 4, vec!["1.690", "1.695", "1.700", "1.705", "1.710"]),
             (vec![-7.0, 31.0], 4, vec!["−10", "0", "10", "20", "30", "40"]),
             (vec![0.0, 2e-4], 4, vec!["0", "5e−5", "1e−4", "1.5e−4", "2e−4"]),
+            (vec![0.0, 2e-3], 4, vec!["0", "5e−4", "1e−3", "1.5e−3", "2e−3"]),
             (vec![900.0, 1612.0], 3, vec!["500", "1,000", "1,500", "2,000"]),
             (vec![3.0, f64::NAN, f64::INFINITY], 2, vec!["2.5", "3.0", "3.5"]),
             (vec![0.0], 2, vec!["0", "0.5", "1.0"]),

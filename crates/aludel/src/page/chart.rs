@@ -46,7 +46,7 @@ pub(super) fn difference(axis: &Axis, value: f64, interval: [f64; 2], is_pooled:
 
 /// The labels of an axis below what is drawn over it.
 pub(super) fn labels(axis: &Axis) -> Html {
-    let labels = axis.ticks.iter().map(|(share, words)| label(&placed(*share), "12", anchor(*share), words, ""));
+    let labels = axis.ticks.iter().map(|(share, words)| label(&placed(*share), "12", "middle", words, ""));
     element("svg", &[("class", "labels"), ("aria-hidden", "true")], labels.collect())
 }
 
@@ -99,6 +99,15 @@ pub(super) fn anchor(share: f64) -> &'static str {
         share if share < 0.04 => "start",
         share if share > 0.96 => "end",
         _ => "middle",
+    }
+}
+
+/// From where to where a label goes that takes this share of the width.
+pub(super) fn extent(share: f64, width: f64) -> (f64, f64) {
+    match anchor(share) {
+        "start" => (share, share + width),
+        "end" => (share - width, share),
+        _ => (share - width / 2.0, share + width / 2.0),
     }
 }
 

@@ -112,7 +112,7 @@ pub(super) fn facts_list(facts: &[(&str, Option<String>)]) -> Html {
     let pairs = known.map(|(name, value)| {
         let is_typed = matches!(name, "command" | "resumed by");
         let value = if is_typed { element("code", &[], text(value)) } else { text(value) };
-        join([element("dt", &[], text(name)), element("dd", &[], value)])
+        element("div", &[], join([element("dt", &[], text(name)), element("dd", &[], value)]))
     });
     classed("dl", "facts", pairs.collect())
 }

@@ -1,7 +1,7 @@
 //! Mathematics in text: where LaTeX stands between its delimiters, and the same set as MathML, which browsers show without a script. What
 //! cannot be set, or would take too much, stays the text that it is.
 
-use super::html::{Html, text};
+use super::html::{Html, classed, join, text};
 use super::mathml;
 use aludel_text::fault::caught;
 use pulldown_latex::config::DisplayMode;
@@ -47,6 +47,10 @@ const ENVIRONMENTS: [&str; 12] = [
 
 /// Text of strangers with its formulas set.
 pub(super) fn set(words: &str) -> Html {
+    parts(words, true)
+}
+
+fn parts(words: &str, has_blocks: bool) -> Html {
     let mut parts = Vec::new();
     let (mut rest, mut count) = (words, 0);
     while let Some(found) = next(rest).filter(|_| count < MOST_FORMULAS) {
@@ -54,11 +58,33 @@ pub(super) fn set(words: &str) -> Html {
         let (whole, after) = behind.split_at(found.length);
         count += 1;
         parts.push(text(before));
-        parts.push(formula(found.latex, found.is_block).unwrap_or_else(|| text(whole)));
+        parts.push(formula(found.latex, found.is_block && has_blocks).unwrap_or_else(|| text(whole)));
         rest = after;
     }
     parts.push(text(rest));
     parts.into_iter().collect()
+}
+
+/// The beginning of a text on a line: so many characters at most, and no half of a formula.
+pub(super) fn set_beginning(words: &str, length: usize) -> Html {
+    let mut end = words.char_indices().nth(length).map_or(words.len(), |(end, _)| end);
+    if end == words.len() {
+        return inline(words);
+    }
+    let mut at = 0;
+    while let Some(found) = next(&words[at..]).filter(|found| at + found.start < end) {
+        if at + found.start + found.length > end {
+            end = at + found.start;
+            break;
+        }
+        at += found.start + found.length;
+    }
+    join([inline(words[..end].trim_end()), text(" …")])
+}
+
+/// Text of strangers with its formulas set in the line.
+fn inline(words: &str) -> Html {
+    parts(words, false)
 }
 
 /// A short answer, which is often one formula without delimiters.
@@ -184,7 +210,7 @@ fn formula(latex: &str, is_block: bool) -> Option<Html> {
     let plain = latex.replace("\\boxed", "");
     let markup = caught(|| markup(&plain, is_block)).ok()??;
     let set = mathml::taken_in(&markup)?;
-    Some(if is_boxed { super::html::classed("span", "boxed", set) } else { set })
+    Some(if is_boxed { classed("span", "boxed", set) } else { set })
 }
 
 /// What the engine writes; none where it does not understand all of it.
@@ -243,10 +269,11 @@ mod tests {
     #[test]
     fn formulas_become_mathml_and_what_is_none_stays() {
         let shown = |words: &str| set(words).into_string();
-        assert!(
-            shown("so $x^2$!").starts_with("so <math display=\"inline\"><msup><mi>x</mi><mn>2</mn></msup></math>!")
-        );
-        assert!(shown("\\[\\frac{1}{2}\\]").contains("<mfrac><mn>1</mn><mn>2</mn></mfrac>"));
+        assert!(shown("so $x^2$!").starts_with("so <math><msup><mi>x</mi><mn>2</mn></msup></math>!"));
+        assert!(shown("\\[\\frac{1}{2}\\]").contains("<mfrac>"), "{}", shown("\\[\\frac{1}{2}\\]"));
+        let beginning = |length: usize| set_beginning("a $x^2$ b \\[y\\] c", length).into_string();
+        assert!(beginning(5) == "a …" && beginning(8).ends_with("</math> …"), "{}", beginning(8));
+        assert!(beginning(99).ends_with(" c") && !beginning(99).contains("block"));
         assert!(shown("\\boxed{7}").starts_with("<span class=\"boxed\"><math"));
         assert_eq!(shown("$\\unknowncommand{x}$ &"), "$\\unknowncommand{x}$ &amp;");
         assert_eq!(shown("$\\def\\a{x}\\a$"), "$\\def\\a{x}\\a$");

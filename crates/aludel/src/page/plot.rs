@@ -2,7 +2,7 @@
 //! width a share, so that letters keep their size. Which values they are is the caller's business.
 
 use super::axis::{Axis, short};
-use super::chart::{anchor, circle, drawn, label, line, placed};
+use super::chart::{anchor, circle, drawn, extent, label, line, placed};
 use super::html::{Html, element, join};
 
 /// Where the first and the last line of the grid lie.
@@ -12,8 +12,9 @@ const BOTTOM: f64 = 168.0;
 const POINTS: usize = 400;
 /// So many points of a line are also seen one by one.
 const FEW: usize = 40;
-/// Labels closer than this share of the width would run into each other on a phone.
-const APART: f64 = 0.16;
+/// Shares of the width that a value takes on a phone, and the name of an epoch in a small drawing.
+const VALUE_WIDTH: f64 = 0.15;
+const EPOCH_WIDTH: f64 = 0.26;
 
 /// A value at each of some steps.
 pub(super) type Values = Vec<(f64, f64)>;
@@ -75,14 +76,15 @@ impl Plot<'_> {
     }
 
     fn epoch_marks(&self, across: &Axis) -> Html {
-        let mut labelled = f64::NEG_INFINITY;
+        let mut free = f64::NEG_INFINITY;
         let mut marks = Vec::new();
         for (step, epoch) in self.epochs {
             let share = across.at(*step);
             let x = placed(share);
             marks.push(line([&x, "14", &x, "168"], "epoch"));
-            if share - labelled >= 1.2 * APART {
-                labelled = share;
+            let (left, right) = extent(share, EPOCH_WIDTH);
+            if left >= free {
+                free = right;
                 marks.push(label(&x, "10", anchor(share), &format!("epoch {epoch}"), "epoch-label"));
             }
         }
@@ -120,9 +122,9 @@ fn named(points: &[(f64, f64)], across: &Axis, y: &dyn Fn(f64) -> f64) -> Html {
     let least = (0..points.len()).min_by(|a, b| points[*a].1.total_cmp(&points[*b].1)).unwrap_or(0);
     let mut chosen: Vec<usize> = Vec::new();
     for index in [last, least, 0].into_iter().chain(0..points.len()) {
-        let share = |index: usize| across.at(points[index].0);
-        let has_room = chosen.iter().all(|&other| (share(other) - share(index)).abs() >= APART);
-        if index < points.len() && has_room {
+        let place = |index: usize| extent(across.at(points[index].0), VALUE_WIDTH);
+        let is_free = |other: usize| place(index).1 <= place(other).0 || place(other).1 <= place(index).0;
+        if index < points.len() && chosen.iter().all(|&other| is_free(other)) {
             chosen.push(index);
         }
     }
@@ -167,16 +169,15 @@ pub(super) fn smoothing(points: usize) -> usize {
     points.div_ceil(30)
 }
 
-/// A moving mean that forgets exponentially, without the bias towards 0 at its start (Kingma and Ba, 2015).
+/// The mean of each value and its neighbours, as many before as behind it: a falling line is not drawn above itself.
 fn smoothed(points: &[(f64, f64)]) -> Values {
-    let keep = 1.0 - 1.0 / smoothing(points.len()).max(1) as f64;
-    let (mut mean, mut weight) = (0.0, 0.0);
-    let next = |&(step, value): &(f64, f64)| {
-        mean = keep * mean + (1.0 - keep) * value;
-        weight = keep * weight + (1.0 - keep);
-        (step, mean / weight)
+    let reach = smoothing(points.len()) / 2;
+    let at = |index: usize| {
+        let reach = reach.min(index).min(points.len() - 1 - index);
+        let near = &points[index - reach..=index + reach];
+        (points[index].0, near.iter().map(|point| point.1).sum::<f64>() / near.len() as f64)
     };
-    points.iter().map(next).collect()
+    (0..points.len()).map(at).collect()
 }
 
 /// The points, or the means of as many neighbours as leave few enough.
@@ -222,7 +223,7 @@ mod tests {
         let epochs: Vec<(f64, u64)> = (1..=20).map(|epoch| (5.0 * epoch as f64, epoch)).collect();
         let drawn = drawn_of(&[(Series::Smoothed(&points), "train")], (1.0, 100.0), &epochs);
         assert_eq!(drawn.matches("class=\"epoch\"").count(), 20);
-        assert_eq!(drawn.matches("class=\"epoch-label\"").count(), 5);
+        assert_eq!(drawn.matches("class=\"epoch-label\"").count(), 4);
         assert_eq!(drawn.matches("<polyline").count(), 2);
     }
 
@@ -231,17 +232,18 @@ mod tests {
         let points: Values = (1..=50).map(|step| (f64::from(step), 2.0 - f64::from(step) / 50.0)).collect();
         let drawn = drawn_of(&[(Series::Points(&points), "held-back")], (1.0, 50.0), &[]);
         assert_eq!(drawn.matches("<circle").count(), 50);
-        assert_eq!(drawn.matches("value-label").count(), 7);
+        assert_eq!(drawn.matches("value-label").count(), 6);
         assert!(drawn.contains(">1.0000<") && drawn.contains(">1.9800<"), "{drawn}");
     }
 
     #[test]
-    fn smoothing_starts_at_the_first_value_and_follows() {
-        let steady: Values = (0..90).map(|step| (f64::from(step), 3.0)).collect();
-        assert!(smoothed(&steady).iter().all(|(_, value)| (value - 3.0).abs() < 1e-12));
-        let step: Values = (0..90).map(|at| (f64::from(at), if at < 45 { 0.0 } else { 1.0 })).collect();
-        let smooth = smoothed(&step);
-        assert!(smooth[44].1 == 0.0 && smooth[46].1 < 0.7 && smooth[89].1 > 0.999, "{smooth:?}");
+    fn smoothing_follows_without_delay() {
+        let falling: Values = (0..90).map(|step| (f64::from(step), 90.0 - f64::from(step))).collect();
+        for (smooth, raw) in smoothed(&falling).iter().zip(&falling) {
+            assert!((smooth.1 - raw.1).abs() <= 1e-9 && smooth.0 == raw.0);
+        }
+        let noisy: Values = (0..90).map(|step| (f64::from(step), f64::from(step % 3))).collect();
+        assert!(smoothed(&noisy)[1..89].iter().all(|(_, value)| (value - 1.0).abs() <= 1e-9));
         assert_eq!(smoothed(&[(1.0, 5.0), (2.0, 1.0)]), [(1.0, 5.0), (2.0, 1.0)]);
     }
 }

@@ -1,10 +1,13 @@
 //! One problem with both models' answers side by side, folded: which problems are shown, and in how much detail, is left to `answers`.
 
-use super::formulas::{set, set_answer};
+use super::formulas::{set, set_answer, set_beginning};
 use super::html::{Html, classed, element, join, text};
 use super::{grouped, shortened};
 use aludel_distill::evaluate::compare::Comparison;
 use aludel_distill::evaluate::results::Sample;
+
+/// Characters of the question that stand in the folded card.
+const SUMMARY: usize = 160;
 
 /// Characters that are shown of a question, an answer and a model's reasoning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,7 +21,7 @@ pub(super) struct Detail {
 pub(super) fn card(before: &Sample, after: &Sample, comparison: &Comparison, detail: Detail) -> Html {
     let head = join([
         classed("span", "tag", text(&before.task)),
-        classed("span", "question", set(&shortened(&before.question, 160.min(detail.question)))),
+        classed("span", "question", set_beginning(&before.question, SUMMARY)),
     ]);
     let gold = join([text("Right answer: "), element("b", &[], set_answer(&shortened(&before.gold, 200)))]);
     let answers = join([answer(&comparison.baseline, before, detail), answer(&comparison.model, after, detail)]);

@@ -34,8 +34,8 @@ fn verdict(comparison: &Comparison, is_one_of_several: bool) -> Html {
         element(heading, &[("class", "sentence")], text(&sentence(comparison))),
         classed("p", "lead", against),
         figures(comparison),
-        tasks(comparison),
-        differs(comparison),
+        tasks(comparison, if is_one_of_several { "h3" } else { "h2" }),
+        differs(comparison, if is_one_of_several { "h3" } else { "h2" }),
     ]);
     classed("div", "verdict", parts)
 }
@@ -77,32 +77,34 @@ fn figures(comparison: &Comparison) -> Html {
 }
 
 /// Every task, by what became of it.
-fn tasks(comparison: &Comparison) -> Html {
+fn tasks(comparison: &Comparison, heading: &'static str) -> Html {
     let groups = [("Gained", Change::Gain), ("Forgotten", Change::Loss), ("Unclear", Change::NotMeasurable)];
-    let lists = groups.into_iter().map(|(heading, change)| {
+    let lists = groups.into_iter().map(|(name, change)| {
         let tasks: Vec<&TaskComparison> = comparison.tasks.iter().filter(|task| task.change == change).collect();
         if tasks.is_empty() {
             return Html::default();
         }
         let count = classed("small", "n", text(&tasks.len().to_string()));
-        let head = element("h3", &[("class", change_class(change))], join([text(heading), count]));
+        let class = format!("group-head {}", change_class(change));
+        let head = element(heading, &[("class", &class)], join([text(name), count]));
         let items = tasks.iter().map(|task| {
             let clause = scores(&task.name, &task.difference);
             // The name is bold, and stands before the figures as it does on the terminal.
             let figures = clause.strip_prefix(&format!("{}: ", task.name)).unwrap_or(&clause);
-            let figures = format!("{figures}; {}", points(&task.difference, task.p_holm));
-            element("li", &[], join([element("b", &[], text(&task.name)), classed("span", "figure", text(&figures))]))
+            let points = points(&task.difference, task.p_holm);
+            let figures = join([figures, &points].map(|words| element("span", &[], text(words))));
+            element("li", &[], join([element("b", &[], text(&task.name)), classed("span", "figure", figures)]))
         });
         classed("div", "group", join([head, element("ul", &[], items.collect())]))
     });
     classed("div", "groups", lists.collect())
 }
 
-fn differs(comparison: &Comparison) -> Html {
+fn differs(comparison: &Comparison, heading: &'static str) -> Html {
     if comparison.differs.is_empty() {
         return Html::default();
     }
     let items = comparison.differs.iter().map(|line| element("li", &[], text(line))).collect();
-    let head = element("h3", &[("class", "level")], text("Not the same in both"));
+    let head = element(heading, &[("class", "group-head level")], text("Not the same in both"));
     classed("div", "differs", join([head, element("ul", &[], items)]))
 }
