@@ -111,7 +111,9 @@ pub(super) fn facts_list(facts: &[(&str, Option<String>)]) -> Html {
     let known = facts.iter().filter_map(|(name, value)| Some((*name, value.as_ref()?)));
     let pairs = known.map(|(name, value)| {
         let is_typed = matches!(name, "command" | "resumed by");
-        let value = if is_typed { element("code", &[], text(value)) } else { text(value) };
+        // A line ends between words, and not in the dashes of an option.
+        let words = || value.split(' ').map(|word| join([element("span", &[], text(word)), text(" ")])).collect();
+        let value = if is_typed { element("code", &[], words()) } else { text(value) };
         element("div", &[], join([element("dt", &[], text(name)), element("dd", &[], value)]))
     });
     classed("dl", "facts", pairs.collect())

@@ -2,7 +2,7 @@
 //! cannot be set, or would take too much, stays the text that it is.
 
 use super::html::{Html, classed, join, text};
-use super::mathml;
+use super::{grouped, mathml};
 use aludel_text::fault::caught;
 use pulldown_latex::config::DisplayMode;
 use pulldown_latex::{Event, Parser, RenderConfig, Storage, push_mathml};
@@ -65,21 +65,34 @@ fn parts(words: &str, has_blocks: bool) -> Html {
     parts.into_iter().collect()
 }
 
-/// The beginning of a text on a line: so many characters at most, and no half of a formula.
-pub(super) fn set_beginning(words: &str, length: usize) -> Html {
-    let mut end = words.char_indices().nth(length).map_or(words.len(), |(end, _)| end);
-    if end == words.len() {
-        return inline(words);
+/// The same of so many characters at most, with how many more there are.
+pub(super) fn set_shortened(words: &str, length: usize) -> Html {
+    let beginning = beginning(words, length);
+    match words[beginning.len()..].chars().count() {
+        0 => set(words),
+        more => join([set(beginning.trim_end()), text(&format!(" … ({} more characters)", grouped(more as u64)))]),
     }
+}
+
+/// The beginning of a text on a line.
+pub(super) fn set_beginning(words: &str, length: usize) -> Html {
+    match beginning(words, length) {
+        whole if whole.len() == words.len() => inline(words),
+        part => join([inline(part.trim_end()), text(" …")]),
+    }
+}
+
+/// So many characters at most, and no half of a formula.
+fn beginning(words: &str, length: usize) -> &str {
+    let end = words.char_indices().nth(length).map_or(words.len(), |(end, _)| end);
     let mut at = 0;
     while let Some(found) = next(&words[at..]).filter(|found| at + found.start < end) {
         if at + found.start + found.length > end {
-            end = at + found.start;
-            break;
+            return &words[..at + found.start];
         }
         at += found.start + found.length;
     }
-    join([inline(words[..end].trim_end()), text(" …")])
+    &words[..end]
 }
 
 /// Text of strangers with its formulas set in the line.
@@ -271,6 +284,8 @@ mod tests {
         let shown = |words: &str| set(words).into_string();
         assert!(shown("so $x^2$!").starts_with("so <math><msup><mi>x</mi><mn>2</mn></msup></math>!"));
         assert!(shown("\\[\\frac{1}{2}\\]").contains("<mfrac>"), "{}", shown("\\[\\frac{1}{2}\\]"));
+        assert_eq!(set_shortened("ab \\(never", 2).into_string(), "ab … (8 more characters)");
+        assert!(set_shortened("ab $x^2$", 5).into_string() == "ab … (5 more characters)");
         let beginning = |length: usize| set_beginning("a $x^2$ b \\[y\\] c", length).into_string();
         assert!(beginning(5) == "a …" && beginning(8).ends_with("</math> …"), "{}", beginning(8));
         assert!(beginning(99).ends_with(" c") && !beginning(99).contains("block"));

@@ -1,6 +1,6 @@
 //! One problem with both models' answers side by side, folded: which problems are shown, and in how much detail, is left to `answers`.
 
-use super::formulas::{set, set_answer, set_beginning};
+use super::formulas::{set_answer, set_beginning, set_shortened};
 use super::html::{Html, classed, element, join, text};
 use super::{grouped, shortened};
 use aludel_distill::evaluate::compare::Comparison;
@@ -26,7 +26,7 @@ pub(super) fn card(before: &Sample, after: &Sample, comparison: &Comparison, det
     let gold = join([text("Right answer: "), element("b", &[], set_answer(&shortened(&before.gold, 200)))]);
     let answers = join([answer(&comparison.baseline, before, detail), answer(&comparison.model, after, detail)]);
     let content = join([
-        element("p", &[("class", "foreign"), ("dir", "auto")], set(&shortened(&before.question, detail.question))),
+        element("p", &[("class", "foreign"), ("dir", "auto")], set_shortened(&before.question, detail.question)),
         element("p", &[("dir", "auto")], gold),
         classed("div", "pair", answers),
     ]);
@@ -52,7 +52,7 @@ fn answer(model: &str, sample: &Sample, detail: Detail) -> Html {
         match detail.reasoning {
             0 => classed("p", "note", text(&format!("{tokens}, left out"))),
             length => {
-                let thought = foreign(&shortened(reasoning, length));
+                let thought = foreign(reasoning, length);
                 element("details", &[("class", "thought")], join([element("summary", &[], text(&tokens)), thought]))
             }
         }
@@ -61,14 +61,14 @@ fn answer(model: &str, sample: &Sample, detail: Detail) -> Html {
         classed("p", "model", text(model)),
         element("p", &[("class", class), ("dir", "auto")], join([text(mark), answered, text(&notes)])),
         reasoning.unwrap_or_default(),
-        foreign(&shortened(&sample.content, detail.answer)),
+        foreign(&sample.content, detail.answer),
     ]);
     classed("div", "answer", parts)
 }
 
-fn foreign(words: &str) -> Html {
+fn foreign(words: &str, length: usize) -> Html {
     match words.trim() {
         "" => classed("p", "note", text("(nothing)")),
-        words => element("div", &[("class", "foreign"), ("dir", "auto")], set(words)),
+        words => element("div", &[("class", "foreign"), ("dir", "auto")], set_shortened(words, length)),
     }
 }

@@ -27,8 +27,10 @@ fn verdict(comparison: &Comparison, is_one_of_several: bool) -> Html {
     };
     let heading = if is_one_of_several { "h2" } else { "h1" };
     let badge = format!("{} {word}", mark(verdict.change));
-    let against =
-        join([text("against "), element("b", &[], text(&comparison.baseline)), text(": "), text(&verdict.sentence)]);
+    // The badge and the heading have said what it begins with.
+    let said = ["no measurable gain: ", "it got worse: "];
+    let rest = said.iter().find_map(|said| verdict.sentence.strip_prefix(said)).unwrap_or(&verdict.sentence);
+    let against = join([text("against "), element("b", &[], text(&comparison.baseline)), text(": "), text(rest)]);
     let parts = join([
         element("p", &[("class", &format!("badge {class}"))], text(&badge)),
         element(heading, &[("class", "sentence")], text(&sentence(comparison))),
