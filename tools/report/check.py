@@ -15,6 +15,7 @@ from browser import Browser
 
 LARGEST_BYTES = 3_000_000
 LONGEST_SECONDS = 1.0
+OPENINGS = 3
 # Words of one drawing that cover each other, and text that a reader could not make out.
 LABELS = """[...document.querySelectorAll('svg[role=img], svg.labels')].flatMap(svg => {
   const texts = [...svg.querySelectorAll('text')].map(text => [text.textContent, text.getBoundingClientRect()]);
@@ -57,7 +58,8 @@ def axe_core(given):
 def look(browser, report, width, dark, shots, axe, has_formulas):
     """Everything wrong with the page at one width in one scheme, and the seconds it took to open."""
     name = f"{width}-{'dark' if dark else 'light'}"
-    seconds = browser.open(report.resolve().as_uri(), width, dark)
+    # What else the machine does adds to a time and takes nothing away: the least of several is nearest to the page's own.
+    seconds = min(browser.open(report.resolve().as_uri(), width, dark) for _ in range(OPENINGS))
     browser.screenshot(shots / f"{name}.png")
     wrong = list(browser.value(LABELS))
     if width >= 1280 and browser.value(CLIPPED):
