@@ -13,7 +13,7 @@ const SHOWN: usize = 6;
 /// Problems of one folded page.
 const PAGE: usize = 50;
 /// Bytes that all problems of a report may take.
-const MOST_BYTES: usize = 1_500_000;
+const MOST_BYTES: usize = 2_200_000;
 
 /// From whole texts to the least that tells something. The first is that of the problems in view.
 const DETAILS: [Detail; 4] = [
