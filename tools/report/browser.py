@@ -80,9 +80,12 @@ class Browser:
                 return answer["result"]
             self.events.append(answer)
 
-    def value(self, expression):
-        """What an expression gives in the page."""
-        return self.call("Runtime.evaluate", expression=expression, returnByValue=True)["result"].get("value")
+    def value(self, expression, promised=False):
+        """What an expression gives in the page, waiting for it if it is promised."""
+        answer = self.call("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=promised)
+        if "exceptionDetails" in answer:
+            raise SystemExit(f"in the page: {json.dumps(answer['exceptionDetails'])[:600]}")
+        return answer["result"].get("value")
 
     def open(self, url, width, dark):
         """Loads a page at a width; the seconds until its load event, as a reader would wait for them."""
@@ -114,7 +117,10 @@ class Browser:
                     found.append(f"it asks for {data['request']['url']}")
         return found
 
-    def screenshot(self, path, whole):
-        shot = self.call("Page.captureScreenshot", format="png", captureBeyondViewport=whole)
+    def screenshot(self, path, tallest=12_000):
+        """The page from its top on; of one that is taller than browsers draw, the beginning."""
+        width, height = self.value("[document.documentElement.clientWidth, document.documentElement.scrollHeight]")
+        clip = {"x": 0, "y": 0, "width": width, "height": min(height, tallest), "scale": 1}
+        shot = self.call("Page.captureScreenshot", format="png", captureBeyondViewport=True, clip=clip)
         with open(path, "wb") as file:
             file.write(base64.b64decode(shot["data"]))

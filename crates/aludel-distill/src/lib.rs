@@ -17,6 +17,7 @@ pub mod new_rows;
 pub mod objective;
 pub mod prepare;
 mod proof;
+pub mod provenance;
 pub mod rows;
 pub mod schedule;
 pub mod settings;

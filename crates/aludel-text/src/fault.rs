@@ -1,5 +1,5 @@
-//! Panics of the engines that read strangers' files (the tokenizers and template crates), made errors. What can be seen in a file
-//! beforehand is refused where the file is read; this is for what nobody foresaw.
+//! Panics of the engines that read what strangers wrote (the tokenizers and template crates, and a report's formulas), made errors. What
+//! can be seen beforehand is refused where it is read; this is for what nobody foresaw.
 
 use std::any::Any;
 use std::cell::Cell;
@@ -16,7 +16,7 @@ thread_local! {
 ///
 /// # Errors
 /// The words of a panic.
-pub(crate) fn caught<T>(run: impl FnOnce() -> T) -> Result<T, String> {
+pub fn caught<T>(run: impl FnOnce() -> T) -> Result<T, String> {
     static HOOK: Once = Once::new();
     // A panic that becomes an error says what it has to say there, and not on standard error too.
     HOOK.call_once(|| {

@@ -8,7 +8,7 @@ mod apart;
 pub mod bundle;
 pub mod encode;
 pub mod error;
-mod fault;
+pub mod fault;
 pub mod message;
 pub mod preflight;
 pub mod template;

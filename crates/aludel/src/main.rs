@@ -9,6 +9,7 @@ mod figures;
 mod hub;
 mod keys;
 mod next;
+mod origin;
 mod page;
 mod report;
 mod settings;

@@ -111,10 +111,24 @@ fn a_report_is_one_file_that_runs_nothing() {
     ] {
         assert!(page.contains(shown), "{shown:?} is not in the page");
     }
-    for part in ["Won", "Lost", "Both wrong", "Length of the reasoning", "How it was measured", "ages: 67% → 33%"] {
+    for part in ["Won", "Lost", "Both wrong", "Length of the reasoning", "How it was measured"] {
         assert!(page.contains(part), "{part:?} is not in the page");
     }
-    assert_eq!(page.matches("<details class=\"problem\"").count(), 18, "six of each kind");
+    // each task by what became of it
+    for part in [
+        ">Gained<small class=\"n\">1<",
+        "<b>dice</b><span class=\"figure\"><span>5% → 82%",
+        ">Forgotten<small class=\"n\">1<",
+        "<b>ages</b><span class=\"figure\"><span>67% → 33%",
+        ">Unclear<small class=\"n\">1<",
+        "<b>gcd</b><span class=\"figure\"><span>33% → 35%",
+    ] {
+        assert!(page.contains(part), "{part:?} is not in the page");
+    }
+    // 47 and 2 were won, 1, 20 and 1 lost: all of them are there; of those that both get wrong, six
+    assert_eq!(page.matches("<details class=\"problem\"").count(), 49 + 22 + 6);
+    assert!(page.contains("<summary>dice: 43 more</summary>") && page.contains("<summary>ages: 16 more</summary>"));
+    assert_eq!(page.matches("<svg class=\"difference ").count(), 4, "three tasks and all together");
     let body = page.split_once("</style>").unwrap().1;
     assert_eq!(body.matches('<').count(), body.matches('>').count());
 }
@@ -163,7 +177,7 @@ fn what_is_forgotten_is_told_whatever_the_sum_is() {
             assert_eq!((cells[2], cells[3], cells.last()), (before, after, Some(&word)), "{said}");
         }
         let page = fs::read_to_string(workshop.path("out/report.html")).unwrap();
-        for part in [">Gained<", ">Forgotten<", &format!("ages: {ages}")] {
+        for part in [">Gained<", ">Forgotten<", &format!("<b>ages</b><span class=\"figure\"><span>{ages}")] {
             assert!(page.contains(part), "{part:?} is not in the page");
         }
     }
@@ -195,11 +209,96 @@ fn a_run_shows_its_losses_and_recipe() {
         .write("run/recipe.toml", "[student]\nmodel = \"/home/someone/student.gguf\"\n[lora]\nr = 16\nalpha = 32.0\n");
     workshop.run(&[COMPARE, &["--run", "run"]].concat());
     let page = fs::read_to_string(workshop.path("out/report.html")).unwrap();
-    assert_eq!(page.matches("<polyline").count(), 3);
+    // raw and smoothed: loss, gradient norm, tokens a second; and the learning rate
+    assert_eq!(page.matches("<polyline").count(), 7);
+    assert!(page.contains("class=\"value-label\">0.3000<"), "one evaluation is a point with its value");
     for shown in ["r = 16, alpha = 32.0", "900, 540 of them supervised", "the whole recipe", "student.gguf"] {
         assert!(page.contains(shown), "{shown:?} is not in the page");
     }
     assert!(!page.contains("/home/someone"));
+}
+
+/// What runs and evaluations tell of themselves: rows, batch, seed, processor, program and command, without places on that machine.
+#[test]
+fn what_made_the_figures_is_told() {
+    let workshop = workshop();
+    fs::create_dir(workshop.path("run")).unwrap();
+    let step = json!({"step": 1, "epoch": 0.5, "loss": 2.0, "grad_norm": 1.0, "learning_rate": 0.001, "tokens": 100,
+        "supervised_tokens": 60, "seconds": 0.5, "rows": [1]});
+    workshop.write("run/metrics.jsonl", &format!("{step}\n"));
+    workshop.write(
+        "run/recipe.toml",
+        "[train]\nseed = 42\nper_device_train_batch_size = 2\ngradient_accumulation_steps = 8\n[student]\ndtype = \"bf16\"\n",
+    );
+    let outcomes = json!({"rows": 70, "truncated": 0, "too_long": 72, "unsupervised": 1, "tokens": 9, "supervised_tokens": 5,
+        "records": {"rows": 145, "bad": []}});
+    let session = json!({"version": "0.1.0", "commit": "abc123", "processor": "Zen 4", "threads": 2, "date": "2026-11-24T12:00:00Z",
+        "command": ["aludel", "train", "--data", "/home/someone/rows 1.jsonl"], "resumed_at": 0, "train_rows": 69, "eval_rows": 3,
+        "outcomes": outcomes, "trained_parameters": 4884480});
+    let mut resumed = session.clone();
+    resumed["resumed_at"] = json!(1);
+    resumed["command"] = json!(["aludel", "train", "--output-dir", "run", "--resume"]);
+    workshop.write("run/sessions.jsonl", &format!("{session}\n{resumed}\n"));
+    let results = fs::read_to_string(workshop.path("after/results.json")).unwrap();
+    let mut results: Value = serde_json::from_str(&results).unwrap();
+    results["command"] = json!(["aludel", "eval", "--model", "/home/someone/student.gguf"]);
+    results["commit"] = json!("def456");
+    workshop.write("after/results.json", &results.to_string());
+    let said = workshop.run(&[COMPARE, &["--run", "run"]].concat());
+    assert!(said.contains("exit code: 0"), "{said}");
+    let page = fs::read_to_string(workshop.path("out/report.html")).unwrap();
+    let page = page.replace("<span>", "").replace("</span>", "").replace(" </code>", "</code>");
+    for shown in [
+        "<dt>rows</dt><dd>69 trained on, 3 held back</dd>",
+        "<dt>rows left out</dt><dd>72 longer than max_length, 1 without a token to train on</dd>",
+        "<dt>batch</dt><dd>16 rows a step (2 × 8 accumulated)</dd>",
+        "<dt>seed</dt><dd>42</dd>",
+        "<dt>parameters</dt><dd>4,884,480 trained</dd>",
+        "<dt>processor</dt><dd>Zen 4, 2 threads</dd>",
+        "<dt>aludel</dt><dd>0.1.0, commit abc123</dd>",
+        "<code>aludel train --data &#39;rows 1.jsonl&#39;</code>",
+        "<dt>resumed by</dt><dd><code>aludel train --output-dir run --resume</code></dd>",
+        "<code>aludel eval --model student.gguf</code>",
+        "<dt>aludel</dt><dd>0.1.0, commit def456</dd>",
+        "<code>aludel compare before after --output-dir out --run run</code>",
+    ] {
+        assert!(page.contains(shown), "{shown:?} is not in the page");
+    }
+    assert_eq!(page.matches("<dd>Zen 4, 2 threads</dd>").count(), 1, "what both sessions share is told once");
+    assert!(!page.contains("/home/someone"));
+}
+
+/// Mathematics is set, in questions, answers and right answers; what is broken stays as it was written.
+#[test]
+fn mathematics_is_set() {
+    let workshop = Workshop::new();
+    evaluate(&workshop, "before", &[("sums", 9, 0..3)]);
+    evaluate(&workshop, "after", &[("sums", 9, 0..9)]);
+    let samples = fs::read_to_string(workshop.path("after/samples.jsonl")).unwrap();
+    let answer = r"so \\(\\frac{1}{2}\\), $\\nonsense{x}$ and $\\text{</math><script>}$";
+    workshop.write("after/samples.jsonl", &samples.replace("\"right\"", &format!("\"{answer}\"")));
+    workshop.run(COMPARE);
+    let page = fs::read_to_string(workshop.path("out/report.html")).unwrap();
+    assert!(page.contains("so <math><mfrac><mn>1</mn><mn>2</mn></mfrac></math>, $\\nonsense{x}$ and "));
+    assert!(!page.contains("<script") && page.contains("&lt;/math&gt;&lt;script&gt;"));
+}
+
+/// However much was won, the page stays small: texts are shortened, and what is left out is said with where it lies.
+#[test]
+fn a_report_of_many_long_answers_stays_small() {
+    let workshop = Workshop::new();
+    evaluate(&workshop, "before", &[("sums", 4_000, 0..0)]);
+    evaluate(&workshop, "after", &[("sums", 4_000, 0..4_000)]);
+    let samples = fs::read_to_string(workshop.path("after/samples.jsonl")).unwrap();
+    workshop.write("after/samples.jsonl", &samples.replace("\"right\"", &format!("\"{}\"", "long ".repeat(300))));
+    workshop.run(COMPARE);
+    let page = fs::read_to_string(workshop.path("out/report.html")).unwrap();
+    assert!((1_000_000..3_000_000).contains(&page.len()), "{} bytes", page.len());
+    let there = page.matches("<details class=\"problem\"").count();
+    let missing = 4_000 - there;
+    let missing = format!("{},{:03} more do not fit into this page.", missing / 1000, missing % 1000);
+    assert!(there > 1_000 && page.contains(&missing), "{there} problems are there");
+    assert!(page.contains("their answers stand in samples.jsonl of before and after."));
 }
 
 /// What a teacher, a training and an evaluation took, where it is known and nowhere else.

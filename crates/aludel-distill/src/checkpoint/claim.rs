@@ -11,6 +11,7 @@ use super::run::RUN_FILE_NAME;
 use super::{ADAPTER_FOLDER_NAME, OPTIMIZER_FILE_NAME, PREFIX, RECIPE_FILE_NAME, ROWS_FOLDER_NAME, STATE_FILE_NAME};
 use crate::error::{Error, Result};
 use crate::metrics::METRICS_FILE_NAME;
+use crate::provenance::SESSIONS_FILE_NAME;
 use crate::train::SUMMARY_FILE_NAME;
 
 /// Whether a run of Aludel's was begun in `folder`; if not, a new one may be.
@@ -175,7 +176,8 @@ fn left(folder: &Path, names: &[String]) -> Option<String> {
         .map(String::as_str)
         .filter(|&name| match name {
             ROWS_FOLDER_NAME => !is_row_cache(&folder.join(name)),
-            RECIPE_FILE_NAME | RUN_FILE_NAME | METRICS_FILE_NAME | SUMMARY_FILE_NAME | ADAPTER_FOLDER_NAME => true,
+            RECIPE_FILE_NAME | RUN_FILE_NAME | METRICS_FILE_NAME | SESSIONS_FILE_NAME | SUMMARY_FILE_NAME
+            | ADAPTER_FOLDER_NAME => true,
             _ => name.starts_with(PREFIX),
         })
         .collect();
@@ -315,6 +317,7 @@ mod tests {
             "checkpoint-6",
             "adapter/x",
             "metrics.jsonl",
+            "sessions.jsonl",
             "recipe.toml",
             "summary.json",
             "rows/mine.txt",

@@ -33,6 +33,7 @@ use aludel_traces::curate::loop_flaw;
 use aludel_traces::verify::Verdict;
 
 use crate::error::{Error, Result};
+use crate::provenance::Provenance;
 use folder::Folder;
 use results::{ModelName, Plan, PlannedTask, Results, Sample, Settings, TaskResult};
 use task::Task;
@@ -154,10 +155,8 @@ pub struct Evaluation<'a> {
     pub model: ModelName,
     /// How it is asked.
     pub settings: Settings,
-    /// The time, for the results.
-    pub date: String,
-    /// The processor, for the results.
-    pub machine: Option<String>,
+    /// What the results are told to be made by.
+    pub made_by: Provenance,
 }
 
 /// What an evaluation tells while it goes.
@@ -322,9 +321,11 @@ impl Evaluation<'_> {
         }
         folder.put_in_order(&in_order)?;
         Ok(Results {
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            date: self.date.clone(),
-            machine: self.machine.clone(),
+            version: self.made_by.version.clone(),
+            date: self.made_by.date.clone(),
+            machine: self.made_by.processor.clone(),
+            commit: self.made_by.commit.clone(),
+            command: self.made_by.command.clone(),
             model: self.model.clone(),
             settings: self.settings.clone(),
             tasks: scored,

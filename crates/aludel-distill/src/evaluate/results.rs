@@ -31,6 +31,12 @@ pub struct Results {
     /// The processor and its threads, where a model was run here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub machine: Option<String>,
+    /// The commit that Aludel was built from, where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub commit: Option<String>,
+    /// The command line, a word each; of a resumed evaluation the last one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub command: Vec<String>,
     /// Who answered.
     pub model: ModelName,
     /// How it was asked.

@@ -303,7 +303,8 @@ fn evaluation(tasks: &[Task], samples: u32) -> Evaluation<'_> {
         template_variables: serde_json::Map::new(),
     };
     let model = ModelName { path: Some("m".into()), name: "m".into(), ..ModelName::default() };
-    Evaluation { tasks, model, settings, date: "2026-01-01T00:00:00Z".into(), machine: None }
+    let made_by = Provenance { date: "2026-01-01T00:00:00Z".into(), ..Provenance::default() };
+    Evaluation { tasks, model, settings, made_by }
 }
 
 /// One session that asks for at most so many samples; the results, and how many were asked for.

@@ -5,6 +5,7 @@ mod named;
 
 use super::eval::AskingArgs;
 use crate::console::Console;
+use crate::origin::made_by;
 use crate::page::{Report, Run, page};
 use crate::report::{Helped, Outcome};
 use crate::table::Table;
@@ -90,7 +91,7 @@ pub(crate) fn run(args: &CompareArgs, console: &mut Console) -> anyhow::Result<O
     tell_apart(&mut evaluated);
     let (baseline, others) = (&evaluated[0], &evaluated[1..]);
     let comparisons = others.iter().map(|other| compare(baseline, other, args.seed)).collect::<Result<Vec<_>, _>>()?;
-    let report = Report { evaluated: &evaluated, comparisons: &comparisons, runs: &runs };
+    let report = Report { evaluated: &evaluated, comparisons: &comparisons, runs: &runs, made_by: &made_by() };
     let path = write(&args.output_dir, &report)?;
     if args.json {
         console.json_line(&summary(&comparisons, Some(&path)))?;

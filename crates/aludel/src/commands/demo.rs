@@ -9,6 +9,7 @@ use super::compare::write;
 use super::train::{run_recipe, summary_json};
 use crate::card::write_for_merged;
 use crate::console::{Console, harmless};
+use crate::origin::made_by;
 use crate::page::{Report, Run};
 use crate::report::{Helped, Outcome};
 use crate::signals::stop_on_signals;
@@ -109,7 +110,8 @@ pub(crate) fn run(args: &DemoArgs, console: &mut Console) -> anyhow::Result<Outc
     let evaluated = [scored_before, scored_after];
     let comparison = exam.compare(&evaluated)?;
     let (comparisons, runs) = ([comparison], [lessons.told(Run::read(&run)?)?]);
-    let report = write(&folder, &Report { evaluated: &evaluated, comparisons: &comparisons, runs: &runs })?;
+    let report = Report { evaluated: &evaluated, comparisons: &comparisons, runs: &runs, made_by: &made_by() };
+    let report = write(&folder, &report)?;
     let [comparison] = &comparisons;
     if args.json {
         console.json_line(&json!({

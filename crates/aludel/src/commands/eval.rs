@@ -220,11 +220,3 @@ fn show_progress(bar: &ProgressBar, progress: &Progress) {
     bar.set_message(format!("{:.0} tokens/s", progress.tokens_per_second));
     bar.set_position(progress.done as u64);
 }
-
-/// The present time in UTC, to the second.
-fn date() -> String {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default().as_secs();
-    let day = aludel_text::Date::from_unix_seconds(now as i64);
-    let (hour, minute, second) = (now / 3600 % 24, now / 60 % 60, now % 60);
-    format!("{:04}-{:02}-{:02}T{hour:02}:{minute:02}:{second:02}Z", day.year, day.month, day.day)
-}

@@ -1,16 +1,18 @@
 //! `aludel train`: the options of a training run and the recipe that they make.
 
 use crate::card::write_for_adapter;
-use crate::console::Console;
+use crate::console::{Console, harmless};
 use crate::hub::fetch_named;
 use crate::next::after_training;
+use crate::origin::made_by;
 use crate::report::{Helped, Outcome};
 use crate::settings::{Flags, INSTRUCTION_SET, RecipeArgs, instruction_set_of_the_environment, resolve, today};
 use crate::signals::stop_on_signals;
 use aludel_distill::checkpoint::{RECIPE_FILE_NAME, begun_with, shell_word};
 use aludel_distill::learner::settled;
+use aludel_distill::provenance::Session;
 use aludel_distill::settings::{Dtype, InstructionSet, Recipe};
-use aludel_distill::train::{Event, Summary, train};
+use aludel_distill::train::{Event, Started, Summary, train};
 use aludel_traces::cache::Outcomes;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -133,6 +135,7 @@ pub(crate) fn run(args: &TrainArgs, console: &mut Console) -> anyhow::Result<Out
 /// Trains with a progress line on standard error, and with JSON lines on standard output if wanted.
 pub(crate) fn run_recipe(recipe: &Recipe, resume: bool, json: bool, console: &mut Console) -> anyhow::Result<Summary> {
     let recipe = &settle(recipe)?;
+    let folder = recipe.output_dir()?.to_owned();
     let stop = stop_on_signals()?;
     let bar = ProgressBar::no_length();
     let style = "{msg} {wide_bar} step {pos}/{len}, {eta} left";
@@ -172,6 +175,7 @@ pub(crate) fn run_recipe(recipe: &Recipe, resume: bool, json: bool, console: &mu
                 }
                 warn_of_losses(&started.outcomes, recipe.train.max_length);
                 begun = Some(started.clone());
+                record_session(&folder, started);
                 Some(json!({ "event": "started", "run": started }))
             }
             Event::Step { record, logged, .. } => {
@@ -248,6 +252,13 @@ fn settle(recipe: &Recipe) -> anyhow::Result<Recipe> {
         None => recipe.student = settled(&recipe.student)?,
     }
     Ok(recipe)
+}
+
+/// Keeps what a report tells of the session. A run goes on without it.
+fn record_session(folder: &Path, started: &Started) {
+    if let Err(error) = Session::new(made_by(), started).append(folder) {
+        tracing::warn!("{}; a report will not tell how this run was started", harmless(&error.to_string()));
+    }
 }
 
 /// Says what of the data is not trained on.

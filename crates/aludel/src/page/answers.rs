@@ -1,58 +1,51 @@
-//! Chosen problems with both models' answers side by side: some that were won, some lost, some that both get wrong, taken from all
-//! tasks in turn. Their number and the length of every text are bounded, so that a report stays small whatever was evaluated.
+//! Which problems are shown: all that were won and all that were lost, folded in pages, and some that both models get wrong. A report
+//! stays small whatever was evaluated: where all of it does not fit, texts are shortened, then the rest is left out, and the page says so.
 
 use super::html::{Html, classed, element, join, text};
+use super::problem::{Detail, card};
 use super::{Report, grouped, section};
 use aludel_distill::evaluate::compare::{Comparison, Evaluated, TaskComparison};
-use aludel_distill::evaluate::results::Sample;
+use aludel_distill::evaluate::results::{SAMPLES_FILE_NAME, Sample};
 use std::collections::BTreeMap;
 
-/// Problems of each kind, for each comparison.
+/// Problems of each kind that stand open to view; the others are folded.
 const SHOWN: usize = 6;
-/// Characters shown of a question, an answer, and a model's reasoning.
-const QUESTION_LENGTH: usize = 1_500;
-const ANSWER_LENGTH: usize = 3_000;
-const REASONING_LENGTH: usize = 6_000;
+/// Problems of one folded page.
+const PAGE: usize = 50;
+/// Bytes that all problems of a report may take.
+const MOST_BYTES: usize = 2_200_000;
+
+/// From whole texts to the least that tells something. The first is that of the problems in view.
+const DETAILS: [Detail; 4] = [
+    Detail { question: 1_500, answer: 3_000, reasoning: 6_000 },
+    Detail { question: 1_000, answer: 1_200, reasoning: 1_200 },
+    Detail { question: 500, answer: 500, reasoning: 0 },
+    Detail { question: 200, answer: 150, reasoning: 0 },
+];
 
 /// The first sample of each problem of one evaluation.
 type Samples<'a> = BTreeMap<Key<'a>, &'a Sample>;
+
+/// A problem's task and id.
+type Key<'a> = (&'a str, &'a str);
 
 /// Problems of every comparison.
 pub(super) fn part(report: &Report<'_>) -> Html {
     let Some((baseline, others)) = report.evaluated.split_first() else { return Html::default() };
     let before = first_samples(baseline);
+    let budget = MOST_BYTES / report.comparisons.len().max(1);
     let parts = report.comparisons.iter().zip(others).map(|(comparison, other)| {
         let after = first_samples(other);
-        let shown = kinds(comparison).map(|(heading, class, problems)| {
-            let cards = problems.iter().take(SHOWN).filter_map(|key| {
-                let (before, after) = (before.get(key)?, after.get(key)?);
-                Some(problem(before, after, comparison))
-            });
-            let cards: Html = cards.collect();
-            if cards == Html::default() {
-                return Html::default();
-            }
-            let count = classed("small", "n", text(&count(problems.len())));
-            join([element("h3", &[("class", class)], join([text(heading), count])), cards])
-        });
         let name = match report.comparisons.len() {
             1 => Html::default(),
             _ => classed("p", "lead", text(&format!("{} against {}", comparison.model, comparison.baseline))),
         };
-        join([name, shown.into_iter().collect()])
+        let pair = Pair { before: &before, after: &after, comparison, folders: [baseline, other] };
+        join([name, pair.kinds(budget)])
     });
-    section(
-        "Problems",
-        "Each opens to both answers; reasoning is folded. Where there are several samples, the first is shown.",
-        parts.collect(),
-    )
-}
-
-fn count(problems: usize) -> String {
-    match problems {
-        problems if problems > SHOWN => format!("{SHOWN} of {}", grouped(problems as u64)),
-        problems => problems.to_string(),
-    }
+    let lead = "Each opens to both answers; reasoning is folded. Where there are several samples, the first is shown. Formulas that cannot \
+                be set stand as they were written.";
+    section("Problems", lead, parts.collect())
 }
 
 fn first_samples(evaluated: &Evaluated) -> Samples<'_> {
@@ -66,84 +59,144 @@ fn first_samples(evaluated: &Evaluated) -> Samples<'_> {
     first
 }
 
-/// A problem's task and id.
-type Key<'a> = (&'a str, &'a str);
+/// A problem's card, and its task.
+struct Card<'a> {
+    task: &'a str,
+    html: Html,
+}
 
-/// Heading, class and problems of each kind, the tasks in turn.
-fn kinds(comparison: &Comparison) -> [(&'static str, &'static str, Vec<Key<'_>>); 3] {
-    let keys = |of: fn(&TaskComparison) -> &Vec<String>| {
+/// Two evaluations and their comparison.
+struct Pair<'a> {
+    before: &'a Samples<'a>,
+    after: &'a Samples<'a>,
+    comparison: &'a Comparison,
+    folders: [&'a Evaluated; 2],
+}
+
+impl<'a> Pair<'a> {
+    fn kinds(&self, budget: usize) -> Html {
+        let [won, lost, wrong] =
+            [self.keys(|task| &task.won), self.keys(|task| &task.lost), self.keys(|task| &task.both_wrong)];
+        let in_view = |keys: &[Key<'a>]| self.cards(keys.iter().take(SHOWN), DETAILS[0]);
+        let [won_view, lost_view, wrong_view] = [&won, &lost, &wrong].map(|keys| in_view(keys));
+        let used: usize = [&won_view, &lost_view, &wrong_view].iter().map(|cards| size(cards)).sum();
+        let folded = [&won, &lost].map(|keys| keys.get(SHOWN..).unwrap_or_default());
+        let folded = self.fitting(folded, budget.saturating_sub(used));
+        let [won_folded, lost_folded] = folded;
+        let rest = wrong.len().saturating_sub(SHOWN);
+        let named = format!("{} more are named in comparison.json.", grouped(rest as u64));
+        let more_wrong = if rest > 0 { classed("p", "note", text(&named)) } else { Html::default() };
+        join([
+            kind("Won", "gain", won.len(), won_view, self.pages(won.len().saturating_sub(SHOWN), won_folded)),
+            kind("Lost", "loss", lost.len(), lost_view, self.pages(lost.len().saturating_sub(SHOWN), lost_folded)),
+            kind("Both wrong", "level", wrong.len(), wrong_view, more_wrong),
+        ])
+    }
+
+    /// Problems of one kind, the tasks in turn.
+    fn keys(&self, of: fn(&TaskComparison) -> &Vec<String>) -> Vec<Key<'a>> {
+        let comparison: &'a Comparison = self.comparison;
         let lists = comparison.tasks.iter().map(|task| of(task).iter().map(|id| (&*task.name, &**id)).collect());
         in_turn(lists.collect())
-    };
-    [
-        ("Won", "gain", keys(|task| &task.won)),
-        ("Lost", "loss", keys(|task| &task.lost)),
-        ("Both wrong", "level", keys(|task| &task.both_wrong)),
-    ]
+    }
+
+    fn cards<'k>(&self, keys: impl Iterator<Item = &'k Key<'a>>, detail: Detail) -> Vec<Card<'a>>
+    where
+        'a: 'k,
+    {
+        let one = |key: &Key<'a>| {
+            let html = card(self.before.get(key)?, self.after.get(key)?, self.comparison, detail);
+            Some(Card { task: key.0, html })
+        };
+        keys.filter_map(one).collect()
+    }
+
+    /// The cards of both lists in as much detail as fits, or as many of them in the least detail.
+    fn fitting(&self, lists: [&[Key<'a>]; 2], budget: usize) -> [Vec<Card<'a>>; 2] {
+        for detail in &DETAILS[1..] {
+            let cards = lists.map(|keys| self.cards(keys.iter(), *detail));
+            if cards.iter().map(|cards| size(cards)).sum::<usize>() <= budget {
+                return cards;
+            }
+        }
+        let least = DETAILS[DETAILS.len() - 1];
+        let mut left = budget;
+        // What is gained and what is lost get their shares.
+        let all: usize = lists.iter().map(|keys| keys.len()).sum();
+        lists.map(|keys| {
+            let mut share = (budget * keys.len() / all.max(1)).min(left);
+            let cards: Vec<Card<'a>> = self
+                .cards(keys.iter(), least)
+                .into_iter()
+                .take_while(|card| {
+                    let fits = card.html.len() <= share;
+                    share = share.saturating_sub(card.html.len());
+                    fits
+                })
+                .collect();
+            left = left.saturating_sub(size(&cards));
+            cards
+        })
+    }
+
+    /// What is not in view, in folded pages task by task, and what was left out.
+    fn pages(&self, wanted: usize, cards: Vec<Card<'a>>) -> Html {
+        let there = cards.len();
+        let mut tasks: Vec<(&str, Vec<Html>)> = Vec::new();
+        for Card { task, html } in cards {
+            match tasks.iter_mut().find(|(name, _)| *name == task) {
+                Some((_, cards)) => cards.push(html),
+                None => tasks.push((task, vec![html])),
+            }
+        }
+        let pages = tasks.into_iter().flat_map(|(task, cards)| {
+            let count = cards.len();
+            let mut cards = cards.into_iter();
+            (0..count).step_by(PAGE).map(move |first| {
+                let page: Html = cards.by_ref().take(PAGE).collect();
+                let last = (first + PAGE).min(count);
+                let said = match count {
+                    0..=PAGE => format!("{task}: {count} more"),
+                    _ => format!("{task}: {} to {last} of {} more", first + 1, grouped(count as u64)),
+                };
+                classed("details", "page", join([element("summary", &[], text(&said)), page]))
+            })
+        });
+        let pages: Html = pages.collect();
+        let left_out = match wanted.saturating_sub(there) {
+            0 => Html::default(),
+            missing => {
+                let names = self.folders.map(|one| {
+                    one.folder.file_name().map_or_else(|| one.label.clone(), |name| name.to_string_lossy().into_owned())
+                });
+                let said = format!(
+                    "{} more do not fit into this page. comparison.json names them; their answers stand in {SAMPLES_FILE_NAME} of {} and {}.",
+                    grouped(missing as u64),
+                    names[0],
+                    names[1]
+                );
+                classed("p", "note", text(&said))
+            }
+        };
+        join([pages, left_out])
+    }
+}
+
+fn kind(heading: &str, class: &'static str, count: usize, in_view: Vec<Card<'_>>, folded: Html) -> Html {
+    if in_view.is_empty() {
+        return Html::default();
+    }
+    let count = classed("small", "n", text(&grouped(count as u64)));
+    let in_view: Html = in_view.into_iter().map(|card| card.html).collect();
+    join([element("h3", &[("class", class)], join([text(heading), count])), in_view, folded])
+}
+
+fn size(cards: &[Card<'_>]) -> usize {
+    cards.iter().map(|card| card.html.len()).sum()
 }
 
 /// The first of each list, then the second of each, and so on.
 fn in_turn<T: Copy>(lists: Vec<Vec<T>>) -> Vec<T> {
     let longest = lists.iter().map(Vec::len).max().unwrap_or(0);
     (0..longest).flat_map(|index| lists.iter().filter_map(move |list| list.get(index).copied())).collect()
-}
-
-fn problem(before: &Sample, after: &Sample, comparison: &Comparison) -> Html {
-    let head = join([
-        classed("span", "tag", text(&before.task)),
-        classed("span", "question", text(&shortened(&before.question, 160))),
-    ]);
-    let gold = join([text("Right answer: "), element("b", &[], text(&shortened(&before.gold, 200)))]);
-    let answers = join([answer(&comparison.baseline, before), answer(&comparison.model, after)]);
-    let content = join([
-        element("p", &[("class", "foreign"), ("dir", "auto")], text(&shortened(&before.question, QUESTION_LENGTH))),
-        element("p", &[("dir", "auto")], gold),
-        classed("div", "pair", answers),
-    ]);
-    element("details", &[("class", "problem")], join([element("summary", &[("dir", "auto")], head), content]))
-}
-
-fn answer(model: &str, sample: &Sample) -> Html {
-    let (class, mark) = match (sample.correct, sample.undecided) {
-        (true, _) => ("gain", "✓ right"),
-        (false, true) => ("level", "? undecided"),
-        (false, false) => ("loss", "✗ wrong"),
-    };
-    let mut marks = vec![mark.to_owned()];
-    match &sample.extracted {
-        Some(answer) => marks.push(format!("answered {}", shortened(answer, 80))),
-        None => marks.push("no answer found".to_owned()),
-    }
-    marks.extend(sample.truncated.then(|| "cut".to_owned()));
-    marks.extend(sample.looping.then(|| "looping".to_owned()));
-    let reasoning = sample.reasoning.as_ref().filter(|reasoning| !reasoning.trim().is_empty()).map(|reasoning| {
-        let tokens = format!("reasoning, {} tokens", grouped(sample.thinking_tokens));
-        let thought = foreign(&shortened(reasoning, REASONING_LENGTH));
-        element("details", &[("class", "thought")], join([element("summary", &[], text(&tokens)), thought]))
-    });
-    let parts = join([
-        element("h4", &[], text(model)),
-        element("p", &[("class", class), ("dir", "auto")], text(&marks.join(" · "))),
-        reasoning.unwrap_or_default(),
-        foreign(&shortened(&sample.content, ANSWER_LENGTH)),
-    ]);
-    classed("div", "answer", parts)
-}
-
-fn foreign(words: &str) -> Html {
-    match words.trim() {
-        "" => classed("p", "note", text("(nothing)")),
-        words => element("div", &[("class", "foreign"), ("dir", "auto")], text(words)),
-    }
-}
-
-/// At most so many characters, and how many more there are.
-fn shortened(words: &str, length: usize) -> String {
-    match words.char_indices().nth(length) {
-        None => words.to_owned(),
-        Some((end, _)) => {
-            let more = words[end..].chars().count();
-            format!("{} … ({} more characters)", &words[..end], grouped(more as u64))
-        }
-    }
 }

@@ -1,20 +1,53 @@
-//! Drawings in SVG, without a library: a score with its interval, a bar in parts, a histogram, a line. Positions are shares of the
-//! width, so that lines keep their thickness and letters their size on a phone. What is drawn is the caller's business.
+//! Drawings in SVG, without a library: a score with its interval, a difference with its interval, a bar in parts, a histogram. Positions
+//! are shares of the width, so that lines keep their thickness and letters their size on a phone. What is drawn is the caller's business;
+//! lines over steps stand in `plot`.
 
+use super::axis::Axis;
 use super::html::{Html, element, join, literal, text};
 
 /// A score on a line from 0 to 100%, with its interval.
 pub(super) fn score(share: f64, interval: [f64; 2], class: &'static str, said: &str) -> Html {
     let at = |share: f64| format!("{:.2}%", 1.0 + 98.0 * share.clamp(0.0, 1.0));
-    let ticks = [0.0, 0.25, 0.5, 0.75, 1.0].map(|tick| line([&at(tick), "2", &at(tick), "20"], "tick"));
+    let ticks = [0.0, 0.25, 0.5, 0.75, 1.0].map(|tick| line([&at(tick), "0", &at(tick), "24"], "tick"));
     let [low, high] = interval.map(at);
     let drawing = join([
         ticks.into_iter().collect(),
-        line([&at(0.0), "11", &at(share), "11"], "stem"),
-        line([&low, "11", &high, "11"], "interval"),
-        element("circle", &[("cx", &at(share)), ("cy", "11"), ("r", "4.5")], Html::default()),
+        line([&at(0.0), "12", &at(share), "12"], "stem"),
+        line([&low, "12", &high, "12"], "interval"),
+        circle(&at(share), 12.0, "4.5", "point"),
     ]);
     drawn("score", class, said, drawing)
+}
+
+/// A difference with its interval on an axis that all rows of a forest plot share; a diamond for all of them together.
+pub(super) fn difference(axis: &Axis, value: f64, interval: [f64; 2], is_pooled: bool, class: &'static str) -> Html {
+    let at = |value: f64| placed(axis.at(value));
+    let ticks = axis.ticks.iter().map(|(share, _)| line([&placed(*share), "0", &placed(*share), "40"], "tick"));
+    let [low, high] = interval.map(at);
+    let centre = match is_pooled {
+        true => {
+            let diamond = element("polygon", &[("points", "-8,0 0,-8 8,0 0,8")], Html::default());
+            element("svg", &[("x", &at(value)), ("y", "20"), ("class", "point")], diamond)
+        }
+        false => circle(&at(value), 20.0, "5", "point"),
+    };
+    let drawing = join([
+        ticks.collect(),
+        line([&at(0.0), "0", &at(0.0), "40"], "zero"),
+        line([&low, "20", &high, "20"], "interval"),
+        line([&low, "15", &low, "25"], "interval"),
+        line([&high, "15", &high, "25"], "interval"),
+        centre,
+    ]);
+    // Its figures stand beside it, where they are read.
+    let classes = format!("difference {class}");
+    element("svg", &[("class", &classes), ("aria-hidden", "true")], drawing)
+}
+
+/// The labels of an axis below what is drawn over it.
+pub(super) fn labels(axis: &Axis) -> Html {
+    let labels = axis.ticks.iter().map(|(share, words)| label(&placed(*share), "12", "middle", words, ""));
+    element("svg", &[("class", "labels"), ("aria-hidden", "true")], labels.collect())
 }
 
 /// A bar whose parts are counts, each with its class.
@@ -30,89 +63,72 @@ pub(super) fn parts(counts: &[(&'static str, usize)], said: &str) -> Html {
     drawn("parts", "", said, bars.collect())
 }
 
-/// Bars side by side, as high as their counts, and the numbers at both ends of the axis.
-pub(super) fn histogram(counts: &[usize], last: &str, class: &'static str, said: &str) -> Html {
-    let highest = counts.iter().copied().max().unwrap_or(0).max(1) as f64;
+/// Bars side by side, as high as their counts, over an axis from 0 to where the last one ends; `most` is the highest count of all
+/// histograms that are compared.
+pub(super) fn histogram(counts: &[usize], most: usize, end: f64, class: &'static str, said: &str) -> Html {
+    let (top, bottom) = (16.0, 112.0);
     let width = 100.0 / counts.len().max(1) as f64;
     let bars = counts.iter().enumerate().filter(|(_, count)| **count > 0).map(|(index, count)| {
         // What is there at all can be seen.
-        let height = (80.0 * *count as f64 / highest).max(1.5);
-        let [x, y, w, h] = [index as f64 * width + width * 0.06, 84.0 - height, width * 0.88, height];
+        let height = ((bottom - top) * *count as f64 / most.max(1) as f64).max(1.5);
+        let [x, y, w, h] = [index as f64 * width + width * 0.06, bottom - height, width * 0.88, height];
         let [x, w] = [x, w].map(|value| format!("{value:.2}%"));
         let [y, h] = [y, h].map(|value| format!("{value:.1}"));
         element("rect", &[("x", &x), ("y", &y), ("width", &w), ("height", &h)], Html::default())
     });
-    let axis = join([
-        line(["0", "84.5", "100%", "84.5"], "tick"),
-        label("0", "99", "start", "0"),
-        label("100%", "99", "end", last),
-    ]);
-    drawn("histogram", class, said, join([bars.collect(), axis]))
-}
-
-/// A line to draw.
-pub(super) struct Series<'a> {
-    /// Points, x ascending.
-    pub(super) points: &'a [(f64, f64)],
-    /// Its class.
-    pub(super) class: &'static str,
-}
-
-/// Lines over one pair of axes, from the least to the greatest of all their values.
-pub(super) fn lines(series: &[Series<'_>], x_label: &str, said: &str) -> Html {
-    let finite =
-        |series: &Series<'_>| series.points.iter().copied().filter(|(x, y)| x.is_finite() && y.is_finite()).collect();
-    let all: Vec<Vec<(f64, f64)>> = series.iter().map(finite).collect();
-    let extent = |of: fn(&(f64, f64)) -> f64| {
-        let values = all.iter().flatten().map(of);
-        values.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| (low.min(value), high.max(value)))
-    };
-    let ((left, right), (bottom, top)) = (extent(|point| point.0), extent(|point| point.1));
-    if left > right {
-        return Html::default();
-    }
-    let within = |value: f64, low: f64, high: f64| if high > low { (value - low) / (high - low) } else { 0.5 };
-    let drawn_lines = all.iter().zip(series).map(|(points, series)| {
-        let placed = points.iter().map(|(x, y)| {
-            format!("{:.1},{:.1}", 1000.0 * within(*x, left, right), 1000.0 - 1000.0 * within(*y, bottom, top))
-        });
-        let placed = placed.collect::<Vec<_>>().join(" ");
-        element("polyline", &[("class", series.class), ("points", &placed)], Html::default())
+    let across = Axis::exact(0.0, end, 5);
+    let up = Axis::exact(0.0, most.max(1) as f64, 2);
+    let rows = up.ticks.iter().filter(|(share, label)| *share > 0.0 && !label.contains('.')).map(|(share, words)| {
+        let y = bottom - share * (bottom - top);
+        let [line_y, label_y] = [y, y + 4.0].map(|y| format!("{y:.1}"));
+        join([line(["0", &line_y, "100%", &line_y], "tick"), label("-6", &label_y, "end", words, "")])
     });
-    // Stretched to any width, while strokes stay as thick as they are.
-    let frame = [("x", "12%"), ("y", "6"), ("width", "88%"), ("height", "140"), ("viewBox", "0 0 1000 1000")];
-    let stretched = [&frame[..], &[("preserveAspectRatio", "none")]].concat();
-    let axes = join([
-        line(["12%", "152", "100%", "152"], "tick"),
-        label("0", "14", "start", &short(top)),
-        label("0", "146", "start", &short(bottom)),
-        label("100%", "168", "end", &format!("{x_label} {}", short(right))),
-    ]);
-    drawn("lines", "", said, join([element("svg", &stretched, drawn_lines.collect()), axes]))
+    let columns = across.ticks.iter().map(|(share, words)| label(&placed(*share), "130", anchor(*share), words, ""));
+    let axis = line(["0", "112", "100%", "112"], "base");
+    drawn("histogram", class, said, join([rows.collect(), bars.collect(), axis, columns.collect()]))
 }
 
-/// A number in few characters.
-fn short(value: f64) -> String {
-    match value.abs() {
-        0.0 => "0".to_owned(),
-        size if !(0.001..1e6).contains(&size) => format!("{value:.1e}"),
-        size if size < 0.1 => format!("{value:.4}"),
-        size if size < 100.0 && value.fract() != 0.0 => format!("{value:.2}"),
-        _ => format!("{value:.0}"),
+/// A share of the width.
+pub(super) fn placed(share: f64) -> String {
+    format!("{:.2}%", 100.0 * share)
+}
+
+/// How a label stands to its place, so that it does not leave the drawing.
+pub(super) fn anchor(share: f64) -> &'static str {
+    match share {
+        share if share < 0.04 => "start",
+        share if share > 0.96 => "end",
+        _ => "middle",
     }
 }
 
-fn drawn(kind: &'static str, class: &'static str, said: &str, drawing: Html) -> Html {
+/// From where to where a label goes that takes this share of the width.
+pub(super) fn extent(share: f64, width: f64) -> (f64, f64) {
+    match anchor(share) {
+        "start" => (share, share + width),
+        "end" => (share - width, share),
+        _ => (share - width / 2.0, share + width / 2.0),
+    }
+}
+
+/// A whole drawing, with what it shows in words.
+pub(super) fn drawn(kind: &'static str, class: &'static str, said: &str, drawing: Html) -> Html {
     let classes = format!("{kind} {class}");
     element("svg", &[("class", classes.trim_end()), ("role", "img"), ("aria-label", said)], drawing)
 }
 
-fn line([x1, y1, x2, y2]: [&str; 4], class: &'static str) -> Html {
+pub(super) fn line([x1, y1, x2, y2]: [&str; 4], class: &'static str) -> Html {
     element("line", &[("class", class), ("x1", x1), ("y1", y1), ("x2", x2), ("y2", y2)], Html::default())
 }
 
-fn label(x: &str, y: &str, anchor: &str, said: &str) -> Html {
-    element("text", &[("x", x), ("y", y), ("text-anchor", anchor)], text(said))
+pub(super) fn circle(x: &str, y: f64, radius: &str, class: &'static str) -> Html {
+    element("circle", &[("class", class), ("cx", x), ("cy", &format!("{y:.1}")), ("r", radius)], Html::default())
+}
+
+pub(super) fn label(x: &str, y: &str, anchor: &str, said: &str, class: &'static str) -> Html {
+    let attributes = [("x", x), ("y", y), ("text-anchor", anchor), ("class", class)];
+    let count = if class.is_empty() { 3 } else { 4 };
+    element("text", &attributes[..count], text(said))
 }
 
 /// The marks below scores.
@@ -133,22 +149,21 @@ mod tests {
     }
 
     #[test]
-    fn lines_fill_their_frame_and_leave_out_what_is_no_number() {
-        let points = [(1.0, 4.0), (2.0, f64::NAN), (3.0, 2.0)];
-        let drawn = lines(&[Series { points: &points, class: "loss" }], "step", "").into_string();
-        assert!(drawn.contains("points=\"0.0,0.0 1000.0,1000.0\""), "{drawn}");
-        assert!(drawn.contains(">step 3<"), "{drawn}");
-        assert_eq!(lines(&[Series { points: &[], class: "loss" }], "step", ""), Html::default());
+    fn a_difference_lies_between_the_ends_of_its_interval() {
+        let axis = Axis::exact(-10.0, 10.0, 4);
+        let drawn = difference(&axis, 5.0, [0.0, 10.0], false, "gain").into_string();
+        assert!(drawn.contains("cx=\"75.00%\"") && drawn.contains("x1=\"50.00%\" y1=\"20\" x2=\"100.00%\""), "{drawn}");
+        let pooled = difference(&axis, -5.0, [-10.0, 0.0], true, "level").into_string();
+        assert!(pooled.contains("<svg x=\"25.00%\"") && pooled.contains("<polygon"), "{pooled}");
     }
 
     #[test]
     fn counts_make_parts_and_bars() {
         let bar = parts(&[("won", 3), ("lost", 1)], "").into_string();
         assert!(bar.contains("class=\"lost\" x=\"75.000%\""), "{bar}");
-        assert_eq!(histogram(&[0, 4, 0, 1], "9", "m0", "").into_string().matches("<rect").count(), 2);
-        assert_eq!(
-            [0.0, 2e-5, 0.0123, 2.345, 1234.0].map(short),
-            ["0", "2.0e-5", "0.0123", "2.35", "1234"].map(String::from)
-        );
+        let bars = histogram(&[0, 4, 0, 1], 8, 40.0, "m0", "").into_string();
+        assert_eq!(bars.matches("<rect").count(), 2);
+        assert!(bars.contains("height=\"48.0\""), "half as high as the highest of all: {bars}");
+        assert!(bars.contains(">40<") && bars.contains(">5<"), "{bars}");
     }
 }

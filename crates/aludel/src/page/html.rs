@@ -12,6 +12,11 @@ impl Html {
     pub(super) fn into_string(self) -> String {
         self.0
     }
+
+    /// How many bytes it has.
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
 }
 
 impl FromIterator<Html> for Html {
@@ -30,6 +35,20 @@ pub(super) fn literal(markup: &'static str) -> Html {
 /// Text from anywhere.
 pub(super) fn text(text: &str) -> Html {
     Html(escape(text).into_owned())
+}
+
+/// Symbols of a formula: as [`text`], but a mark at the start stays bare, since accents of MathML are elements of their own. It is
+/// written by its number, so that nothing attaches it to the tag before it.
+pub(super) fn symbols(symbols: &str) -> Html {
+    // Operators that are heard and not seen would be shown by their numbers.
+    let seen: String = symbols.chars().filter(|c| !matches!(c, '\u{2061}'..='\u{2064}')).collect();
+    match seen.chars().next().filter(|&c| is_mark(c)) {
+        None => text(&seen),
+        Some(mark) => {
+            let rest = &seen[mark.len_utf8()..];
+            join([Html(format!("&#x{:x};", u32::from(mark))), Html(escape_from(rest, false).into_owned())])
+        }
+    }
 }
 
 /// Several parts in a row.
@@ -57,7 +76,10 @@ pub(super) fn classed(name: &'static str, class: &'static str, content: Html) ->
 /// Text that means itself wherever it stands in a page, between tags or in quotes: what HTML reads is written as entities, and what
 /// would hide, reorder or attach itself to something else is made visible.
 fn escape(text: &str) -> Cow<'_, str> {
-    let starts_with_mark = text.chars().next().is_some_and(is_mark);
+    escape_from(text, text.chars().next().is_some_and(is_mark))
+}
+
+fn escape_from(text: &str, starts_with_mark: bool) -> Cow<'_, str> {
     if !starts_with_mark && !text.contains(|c| entity(c).is_some() || is_hidden(c)) {
         return Cow::Borrowed(text);
     }
@@ -124,6 +146,20 @@ mod tests {
             ("é is one", "é is one"),
         ] {
             assert_eq!(text(given).0, expected);
+        }
+    }
+
+    #[test]
+    fn symbols_keep_their_marks() {
+        for (given, expected) in [
+            ("\u{20d7}", "&#x20d7;"),
+            ("\u{338}\u{338}<", "&#x338;\u{338}&lt;"),
+            ("\u{2061}", ""),
+            ("\u{2062}x", "x"),
+            ("=\u{338}", "=\u{338}"),
+            ("<&\u{202e}", "&lt;&amp;\\u{202e}"),
+        ] {
+            assert_eq!(symbols(given).0, expected);
         }
     }
 

@@ -2,7 +2,7 @@
 
 use super::chart;
 use super::html::{Html, classed, join, text};
-use super::{colour, grouped, percent, section};
+use super::{colour, percent, section};
 use aludel_distill::evaluate::compare::Evaluated;
 use aludel_distill::evaluate::results::Sample;
 
@@ -21,14 +21,23 @@ pub(super) fn part(evaluated: &[Evaluated]) -> Html {
         return Html::default();
     }
     let width = (longest + 1).div_ceil(BARS as u64);
-    let drawn = evaluated.iter().zip(&lengths).enumerate().map(|(index, (one, lengths))| {
-        let mut counts = [0; BARS];
-        lengths.iter().for_each(|length| counts[(length / width) as usize] += 1);
+    let counts: Vec<[usize; BARS]> = lengths
+        .iter()
+        .map(|lengths| {
+            let mut counts = [0; BARS];
+            lengths.iter().for_each(|length| counts[(length / width) as usize] += 1);
+            counts
+        })
+        .collect();
+    let most = counts.iter().flatten().copied().max().unwrap_or(0);
+    let drawn = evaluated.iter().zip(&lengths).zip(&counts).enumerate().map(|(index, ((one, lengths), counts))| {
         let mean = lengths.iter().sum::<u64>() as f64 / lengths.len().max(1) as f64;
         let cut = one.samples.iter().filter(|sample| sample.truncated).count() as f64 / one.samples.len().max(1) as f64;
         let said = format!("{}: {mean:.0} tokens in the mean, {} cut", one.label, percent(cut));
-        let last = format!("{} tokens", grouped(width * BARS as u64));
-        join([classed("p", "who", text(&said)), chart::histogram(&counts, &last, colour(index), &said)])
+        let end = (width * BARS as u64) as f64;
+        let histogram = chart::histogram(counts, most, end, colour(index), &said);
+        classed("div", "small-multiple", join([classed("p", "who", text(&said)), histogram]))
     });
-    section(heading, "How many samples are how long, in tokens.", drawn.collect())
+    let lead = "How many samples are how long, in tokens. All models share both axes.";
+    section(heading, lead, classed("div", "multiples", drawn.collect()))
 }

@@ -2,14 +2,22 @@
 //! frame and the order of its parts; each part has a file of its own, and all text passes through `html`.
 
 mod answers;
+mod axis;
 mod chart;
+mod colophon;
+mod forest;
+mod formulas;
 mod html;
 mod lengths;
+mod mathml;
+mod plot;
+mod problem;
 mod scores;
 mod training;
 mod verdict;
 
-use aludel_distill::evaluate::compare::{Comparison, Evaluated};
+use aludel_distill::evaluate::compare::{Change, Comparison, Evaluated};
+use aludel_distill::provenance::Provenance;
 use html::{Html, classed, element, join, literal, text};
 pub(crate) use training::Run;
 
@@ -21,6 +29,8 @@ pub(crate) struct Report<'a> {
     pub(crate) comparisons: &'a [Comparison],
     /// Runs of training.
     pub(crate) runs: &'a [Run],
+    /// What made this report.
+    pub(crate) made_by: &'a Provenance,
 }
 
 /// Nothing may be loaded, sent or run; only the page's own style applies.
@@ -42,11 +52,12 @@ pub(crate) fn page(report: &Report<'_>) -> String {
     let head = join([literal(HEAD), element("title", &[], text(&title))]);
     let parts = [
         verdict::part(report),
+        forest::part(report),
         scores::part(report),
-        answers::part(report),
-        lengths::part(report.evaluated),
         training::part(report.runs),
-        verdict::colophon(report),
+        lengths::part(report.evaluated),
+        answers::part(report),
+        colophon::part(report),
     ];
     let body = element("main", &[], parts.into_iter().collect());
     let html = element("html", &[("lang", "en")], join([element("head", &[], head), element("body", &[], body)]));
@@ -55,13 +66,32 @@ pub(crate) fn page(report: &Report<'_>) -> String {
 
 /// A part of the page, with a heading and what it means in a sentence or two.
 fn section(heading: &str, lead: &str, content: Html) -> Html {
+    laid_out("part", heading, lead, content)
+}
+
+/// A part that takes the whole width.
+fn wide_section(heading: &str, lead: &str, content: Html) -> Html {
+    laid_out("part whole", heading, lead, content)
+}
+
+fn laid_out(class: &'static str, heading: &str, lead: &str, content: Html) -> Html {
     let lead = if lead.is_empty() { Html::default() } else { classed("p", "lead", text(lead)) };
-    element("section", &[], join([element("h2", &[], text(heading)), lead, content]))
+    let head = classed("div", "head", join([element("h2", &[], text(heading)), lead]));
+    classed("section", class, join([head, classed("div", "content", content)]))
 }
 
 /// Which colour a model has everywhere in the page: the baseline the first.
 fn colour(index: usize) -> &'static str {
     ["m0", "m1", "m2", "m3", "m4"][index.min(4)]
+}
+
+/// Which colour a change has everywhere in the page.
+fn change_class(change: Change) -> &'static str {
+    match change {
+        Change::Gain => "gain",
+        Change::Loss => "loss",
+        Change::NotMeasurable => "level",
+    }
 }
 
 /// A share as people read it.
@@ -83,4 +113,15 @@ fn grouped(number: u64) -> String {
         grouped.push(digit);
     }
     grouped
+}
+
+/// At most so many characters, and how many more there are.
+fn shortened(words: &str, length: usize) -> String {
+    match words.char_indices().nth(length) {
+        None => words.to_owned(),
+        Some((end, _)) => {
+            let more = words[end..].chars().count();
+            format!("{} … ({} more characters)", &words[..end], grouped(more as u64))
+        }
+    }
 }

@@ -3,8 +3,8 @@
 
 use super::chart;
 use super::html::{Html, classed, element, join, literal, text};
-use super::{Report, colour, grouped, percent, section};
-use aludel_distill::evaluate::compare::{Change, Comparison, Evaluated, TaskComparison, points};
+use super::{Report, change_class, colour, grouped, percent, section, wide_section};
+use aludel_distill::evaluate::compare::{Comparison, Evaluated, TaskComparison, points};
 use aludel_distill::evaluate::results::TaskResult;
 
 /// The scores of all tasks of the baseline, then those that only others have.
@@ -16,9 +16,10 @@ pub(super) fn part(report: &Report<'_>) -> Html {
         }
     }
     let tasks = names.iter().map(|name| task(report, name));
-    let lead = "Share of right answers. The dot is the score, the bar its 95% interval.";
-    let scores = section("Scores", lead, join([tasks.collect(), chart::score_axis()]));
-    join([scores, section("Beside the score", "", table(report, &names))])
+    let lead = "Share of right answers. The dot is the score, the bar its 95% interval. The band below counts problems: won, lost, right \
+                both times, wrong both times.";
+    let scores = section("Scores", lead, classed("div", "tasks", tasks.collect()));
+    join([scores, wide_section("Beside the score", "", table(report, &names))])
 }
 
 fn result<'a>(evaluated: &'a Evaluated, name: &str) -> Option<&'a TaskResult> {
@@ -31,15 +32,12 @@ fn task(report: &Report<'_>, name: &str) -> Html {
         let [low, high] = task.ci95.map(|share| format!("{:.0}", 100.0 * share));
         let value = format!("{} [{low}, {high}]", percent(task.pass_at_1));
         let said = format!("{}: {value}", evaluated.label);
-        Some(classed(
-            "div",
-            "lane",
-            join([
-                classed("span", "who", text(&evaluated.label)),
-                chart::score(task.pass_at_1, task.ci95, colour(index), &said),
-                classed("span", "value", text(&value)),
-            ]),
-        ))
+        let parts = join([
+            classed("span", "who", text(&evaluated.label)),
+            classed("span", "value", text(&value)),
+            chart::score(task.pass_at_1, task.ci95, colour(index), &said),
+        ]);
+        Some(classed("div", "lane", parts))
     });
     let problems = report.evaluated.iter().find_map(|evaluated| result(evaluated, name)).map_or(0, |task| task.n);
     let heading = join([text(name), classed("small", "n", text(&format!("{} problems", grouped(problems as u64))))]);
@@ -47,16 +45,12 @@ fn task(report: &Report<'_>, name: &str) -> Html {
         let task = comparison.tasks.iter().find(|task| task.name == name)?;
         Some(compared(comparison, task, report.comparisons.len() > 1))
     });
-    let parts = join([element("h3", &[], heading), lanes.collect(), compared.collect()]);
+    let parts = join([element("h3", &[], heading), lanes.collect(), chart::score_axis(), compared.collect()]);
     classed("div", "task", parts)
 }
 
 fn compared(comparison: &Comparison, task: &TaskComparison, names_model: bool) -> Html {
-    let class = match task.change {
-        Change::Gain => "gain",
-        Change::Loss => "loss",
-        Change::NotMeasurable => "level",
-    };
+    let class = change_class(task.change);
     let model = if names_model { format!("{}: ", comparison.model) } else { String::new() };
     let counts = [
         ("won", "won", task.won.len()),
@@ -77,51 +71,56 @@ fn compared(comparison: &Comparison, task: &TaskComparison, names_model: bool) -
     ])
 }
 
+/// Heads of the table behind task and model.
+const HEADS: [&str; 9] =
+    ["pass@1", "maj@k", "pass@k", "cut", "looping", "no answer", "undecided", "thinking", "tokens/s"];
+
 fn table(report: &Report<'_>, names: &[&str]) -> Html {
-    let heads = [
-        "task",
-        "model",
-        "pass@1",
-        "maj@k",
-        "pass@k",
-        "cut",
-        "looping",
-        "no answer",
-        "undecided",
-        "thinking",
-        "tokens/s",
-    ];
-    let head = element("tr", &[], heads.iter().map(|head| element("th", &[], text(head))).collect());
-    let mut rows = Vec::new();
-    for name in names {
-        for (index, evaluated) in report.evaluated.iter().enumerate() {
-            let Some(task) = result(evaluated, name) else { continue };
-            let percentiles = task.thinking_tokens_percentiles;
-            let is_counted = task.mean_completion_tokens > 0.0 || task.mean_thinking_tokens > 0.0;
-            let thinking = format!("{:.0} ({} · {})", task.mean_thinking_tokens, percentiles.p50, percentiles.p90);
-            let thinking = if is_counted { thinking } else { "–".to_owned() };
-            let speed = task.tokens_per_second.map_or_else(|| "–".to_owned(), |speed| format!("{speed:.0}"));
-            let cells = [
-                percent(task.pass_at_1),
-                percent(task.maj_at_k),
-                percent(task.pass_at_k),
-                percent(task.truncated),
-                percent(task.looping),
-                percent(task.no_answer),
-                percent(task.undecided),
-                thinking,
-                speed,
-            ];
+    let column = |head: &str| element("th", &[("scope", "col")], text(head));
+    let head = element("tr", &[], ["task", "model"].iter().chain(&HEADS).map(|head| column(head)).collect());
+    let bodies = names.iter().map(|name| {
+        let models: Vec<(usize, &Evaluated, &TaskResult)> = report
+            .evaluated
+            .iter()
+            .enumerate()
+            .filter_map(|(index, evaluated)| Some((index, evaluated, result(evaluated, name)?)))
+            .collect();
+        let count = models.len().to_string();
+        let rows = models.iter().enumerate().map(|(row, &(index, evaluated, task))| {
             let model = join([element("i", &[("class", colour(index))], Html::default()), text(&evaluated.label)]);
-            let first = [element("td", &[], text(name)), element("td", &[], model)];
-            let cells = cells.iter().map(|cell| element("td", &[], text(cell)));
-            rows.push(element("tr", &[], first.into_iter().chain(cells).collect()));
-        }
-    }
-    let body = join([element("thead", &[], head), element("tbody", &[], rows.into_iter().collect())]);
+            let task_name = match row {
+                0 => element("th", &[("scope", "rowgroup"), ("rowspan", &count)], text(name)),
+                _ => Html::default(),
+            };
+            let cells = cells(task).into_iter().map(|cell| element("td", &[], text(&cell)));
+            join([task_name, element("th", &[("scope", "row")], model), cells.collect()])
+        });
+        element("tbody", &[], rows.map(|row| element("tr", &[], row)).collect())
+    });
+    let content = join([element("thead", &[], head), bodies.collect()]);
     let note = literal(
         "<p class=\"note\">Thinking: tokens of reasoning, mean (median · 90th percentile). Cut: stopped at the most tokens. \
          Undecided: could not be compared with the right answer, and counts as not right.</p>",
     );
-    join([element("div", &[("class", "wide"), ("tabindex", "0")], element("table", &[], body)), note])
+    let scrolled =
+        [("class", "wide"), ("tabindex", "0"), ("role", "region"), ("aria-label", "Beside the score, as a table")];
+    join([element("div", &scrolled, element("table", &[], content)), note])
+}
+
+/// What stands in the columns of [`HEADS`].
+fn cells(task: &TaskResult) -> [String; 9] {
+    let percentiles = task.thinking_tokens_percentiles;
+    let is_counted = task.mean_completion_tokens > 0.0 || task.mean_thinking_tokens > 0.0;
+    let thinking = format!("{:.0} ({} · {})", task.mean_thinking_tokens, percentiles.p50, percentiles.p90);
+    [
+        percent(task.pass_at_1),
+        percent(task.maj_at_k),
+        percent(task.pass_at_k),
+        percent(task.truncated),
+        percent(task.looping),
+        percent(task.no_answer),
+        percent(task.undecided),
+        if is_counted { thinking } else { "–".to_owned() },
+        task.tokens_per_second.map_or_else(|| "–".to_owned(), |speed| format!("{speed:.0}")),
+    ]
 }

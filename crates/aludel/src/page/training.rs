@@ -1,18 +1,17 @@
-//! Runs of training: loss and learning rate over the steps, what they were trained on and what that took, and the whole recipe, folded.
+//! Runs of training: loss, learning rate, gradient norm and speed over the steps, what they were trained on and what that took, and the
+//! whole recipe, folded.
 
-use super::chart::{self, Series};
+use super::colophon::{command_line, facts_list, made_by};
 use super::html::{Html, classed, element, join, text};
-use super::verdict::facts_list;
-use super::{grouped, section};
+use super::plot::{Plot, Series, Values, smoothing, value_words};
+use super::{axis, grouped, section};
 use crate::figures::{cost_of, duration};
 use aludel_distill::metrics::{self, EvalRecord, StepRecord};
+use aludel_distill::provenance::{Session, sessions};
 use aludel_distill::settings::read_table;
 use aludel_traces::store::{Snapshot, Status, TokenCounts};
 use std::path::Path;
 use toml::{Table, Value};
-
-/// Steps that are drawn; of more, the means of neighbours.
-const POINTS: usize = 400;
 
 /// What a run folder says.
 pub(crate) struct Run {
@@ -20,12 +19,14 @@ pub(crate) struct Run {
     recipe: Table,
     steps: Vec<StepRecord>,
     evaluations: Vec<EvalRecord>,
+    /// What each session was; none for runs of versions that did not record them.
+    sessions: Vec<Session>,
     /// What the traces took that it was trained on, where that is known.
     traces: Option<Status>,
 }
 
 impl Run {
-    /// Reads `metrics.jsonl` and `recipe.toml` of a run folder.
+    /// Reads the records and the recipe of a run folder.
     pub(crate) fn read(folder: &Path) -> anyhow::Result<Run> {
         let (steps, evaluations) = metrics::read(folder)?;
         let recipe = aludel_files::read_to_string(folder.join("recipe.toml"), aludel_files::SMALL)
@@ -34,7 +35,8 @@ impl Run {
         let mut recipe = recipe.unwrap_or_default();
         recipe.iter_mut().for_each(|(_, value)| shorten_paths(value));
         let name = folder.file_name().map(|name| name.to_string_lossy().into_owned());
-        Ok(Run { name: name.unwrap_or_else(|| "run".to_owned()), recipe, steps, evaluations, traces: None })
+        let name = name.unwrap_or_else(|| "run".to_owned());
+        Ok(Run { name, recipe, steps, evaluations, sessions: sessions(folder)?, traces: None })
     }
 
     /// The run with what a store says of the traces that it was trained on.
@@ -62,35 +64,91 @@ pub(super) fn part(runs: &[Run]) -> Html {
     if runs.is_empty() {
         return Html::default();
     }
-    section("Training", "Loss per supervised token, before each step.", runs.iter().map(run).collect())
+    let lead = "Loss is per supervised token, taken before each step. Dashed lines are the ends of epochs.";
+    section("Training", lead, runs.iter().map(run).collect())
 }
 
 fn run(run: &Run) -> Html {
-    let losses = thinned(run.steps.iter().map(|step| (step.step as f64, step.loss)).collect());
-    let rates = thinned(run.steps.iter().map(|step| (step.step as f64, step.learning_rate)).collect());
-    let held_back: Vec<(f64, f64)> = run.evaluations.iter().map(|eval| (eval.step as f64, eval.eval_loss)).collect();
-    let series = [Series { points: &losses, class: "train" }, Series { points: &held_back, class: "held-back" }];
-    let legend = join([
-        element("li", &[], join([element("i", &[("class", "train")], Html::default()), text("training")])),
-        element("li", &[], join([element("i", &[("class", "held-back")], Html::default()), text("rows held back")])),
-    ]);
-    let rate = Series { points: &rates, class: "rate" };
     let written = toml::to_string(&run.recipe).unwrap_or_default();
     let recipe = element(
         "details",
         &[],
         join([element("summary", &[], text("the whole recipe")), classed("pre", "foreign", text(&written))]),
     );
-    join([
-        element("h3", &[], text(&run.name)),
-        classed("p", "who", text("Loss")),
-        chart::lines(&series, "step", "loss over the steps"),
-        classed("ul", "legend", legend),
-        classed("p", "who", text("Learning rate")),
-        chart::lines(&[rate], "step", "learning rate over the steps"),
-        facts_list(&facts(run)),
-        recipe,
-    ])
+    join([element("h3", &[], text(&run.name)), drawings(run), facts_list(&facts(run)), recipe])
+}
+
+/// The loss, and small drawings of what else was recorded at each step.
+fn drawings(run: &Run) -> Html {
+    let of = |value: fn(&StepRecord) -> f64| -> Values {
+        run.steps.iter().map(|step| (step.step as f64, value(step))).filter(|(_, value)| value.is_finite()).collect()
+    };
+    let held_back: Values = run.evaluations.iter().map(|eval| (eval.step as f64, eval.eval_loss)).collect();
+    let all_steps = || run.steps.iter().map(|step| step.step).chain(run.evaluations.iter().map(|eval| eval.step));
+    let (Some(first), Some(last)) = (all_steps().min(), all_steps().max()) else { return Html::default() };
+    let (steps, epochs) = ((first as f64, last as f64), epochs(&run.steps));
+    let losses = of(|step| step.loss);
+    let series = [(Series::Smoothed(&losses), "train"), (Series::Points(&held_back), "held-back")];
+    let loss = figure("Loss", &loss_words(&losses, &held_back), &Plot { series: &series, steps, epochs: &epochs });
+    let smoothed = match smoothing(losses.len()) {
+        0 | 1 => "training, each step".to_owned(),
+        over => format!("training, each step, and smoothed over {over}"),
+    };
+    let entry = |class: &'static str, words: &str| {
+        element("li", &[], join([element("i", &[("class", class)], Html::default()), text(words)]))
+    };
+    let held = if held_back.is_empty() { Html::default() } else { entry("held-back", "rows held back") };
+    let legend = classed("ul", "legend", join([entry("train", &smoothed), held]));
+    let (rates, norms) = (of(|step| step.learning_rate), of(|step| step.grad_norm));
+    let speeds = of(|step| if step.seconds > 0.0 { step.tokens as f64 / step.seconds } else { f64::NAN });
+    let small = |name: &str, note: &str, series: Series<'_>| {
+        figure(name, note, &Plot { series: &[(series, "other")], steps, epochs: &epochs })
+    };
+    let highest = rates.iter().map(|rate| rate.1).fold(0.0, f64::max);
+    let tokens: u64 = run.steps.iter().map(|step| step.tokens).sum();
+    let seconds: f64 = run.steps.iter().map(|step| step.seconds).sum();
+    let speed =
+        if seconds > 0.0 { format!("{} in the mean", axis::short(tokens as f64 / seconds)) } else { String::new() };
+    let others = [
+        small("Learning rate", &format!("{} at most", axis::short(highest)), Series::Line(&rates)),
+        small("Gradient norm", "before clipping", Series::Smoothed(&norms)),
+        small("Tokens a second", &speed, Series::Smoothed(&speeds)),
+    ];
+    join([loss, legend, classed("div", "multiples", others.into_iter().collect())])
+}
+
+/// A drawing under its name; nothing where there is nothing to draw.
+fn figure(name: &str, note: &str, plot: &Plot<'_>) -> Html {
+    let Some(axis) = plot.axis() else { return Html::default() };
+    let notes = [note, if axis.is_log() { "logarithmic" } else { "" }];
+    let notes = notes.into_iter().filter(|note| !note.is_empty()).collect::<Vec<_>>().join(" · ");
+    let head = element("h4", &[], join([text(name), classed("small", "n", text(&notes))]));
+    let said = format!("{name} over steps {} to {}; {notes}", plot.steps.0, plot.steps.1);
+    classed("div", "small-multiple", join([head, plot.draw(&said)]))
+}
+
+/// Where the held-out loss, or else the loss, came from and went to.
+fn loss_words(losses: &[(f64, f64)], held_back: &[(f64, f64)]) -> String {
+    let of = |what: &str, points: &[(f64, f64)]| match points {
+        [] => None,
+        [(_, only)] => Some(format!("{what} {}", value_words(*only))),
+        [(_, first), .., (_, last)] => Some(format!("{what} {} → {}", value_words(*first), value_words(*last))),
+    };
+    of("held back", held_back).or_else(|| of("training", losses)).unwrap_or_default()
+}
+
+/// The steps that ended an epoch, and which.
+fn epochs(steps: &[StepRecord]) -> Vec<(f64, u64)> {
+    let mut ended = 0;
+    let mut marks = Vec::new();
+    for step in steps {
+        let whole = (step.epoch + 1e-6).floor().max(0.0) as u64;
+        if whole > ended {
+            ended = whole;
+            marks.push((step.step as f64, whole));
+        }
+    }
+    marks
 }
 
 /// The recipe in brief, the data, and what the run and its data took.
@@ -114,12 +172,20 @@ fn facts(run: &Run) -> Vec<(&'static str, Option<String>)> {
     let last = run.steps.last();
     let rate = setting("train", "learning_rate")
         .map(|rate| format!("{rate}, {}", setting("train", "lr_scheduler_type").unwrap_or_default()));
+    let session = run.sessions.last();
+    let parameters = session.map(|session| grouped(session.trained_parameters)).filter(|count| count != "0");
     let own = [
         ("student", setting("student", "model")),
         ("data", setting("data", "files")),
+        ("rows", session.map(rows)),
+        ("rows left out", session.map(left_out)),
         ("LoRA", rank),
         ("targets", setting("lora", "target_modules")),
+        ("parameters", parameters.map(|count| format!("{count} trained"))),
+        ("batch", batch(&setting)),
         ("learning rate", rate),
+        ("seed", setting("train", "seed")),
+        ("precision", precision(&setting)),
         ("steps", last.map(|step| format!("{}, {:.2} epochs", grouped(step.step), step.epoch))),
         (
             "tokens",
@@ -130,7 +196,70 @@ fn facts(run: &Run) -> Vec<(&'static str, Option<String>)> {
         ("time", last.map(|_| duration(seconds))),
         ("started from", setting("train", "init_adapter")),
     ];
-    own.into_iter().chain(run.traces.iter().flat_map(teacher_costs)).collect()
+    let teachers = run.traces.iter().flat_map(teacher_costs);
+    own.into_iter().chain(teachers).chain(sessions_facts(&run.sessions)).collect()
+}
+
+fn rows(session: &Session) -> String {
+    format!("{} trained on, {} held back", grouped(session.train_rows), grouped(session.eval_rows))
+}
+
+/// How many rows of the data no step saw, and why.
+fn left_out(session: &Session) -> String {
+    let outcomes = &session.outcomes;
+    let kinds = [
+        (outcomes.too_long, "longer than max_length"),
+        (outcomes.unsupervised, "without a token to train on"),
+        (outcomes.records.bad_rows(), "unreadable"),
+    ];
+    let mut words: Vec<String> = kinds
+        .iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, what)| format!("{} {what}", grouped(*count)))
+        .collect();
+    if words.is_empty() {
+        words.push("none".to_owned());
+    }
+    if outcomes.truncated > 0 {
+        words.push(format!("{} more were cut", grouped(outcomes.truncated)));
+    }
+    words.join(", ")
+}
+
+/// Rows of a step, and what they are made of.
+fn batch(setting: &dyn Fn(&str, &str) -> Option<String>) -> Option<String> {
+    let number = |key: &str| setting("train", key).and_then(|value| value.parse::<u64>().ok());
+    let (rows, times) = (number("per_device_train_batch_size")?, number("gradient_accumulation_steps").unwrap_or(1));
+    let rows_of_step = grouped(rows.saturating_mul(times));
+    let how = if times > 1 { format!(" ({rows} × {times} accumulated)") } else { String::new() };
+    let packed = setting("train", "packing").is_some_and(|packing| packing == "true");
+    Some(format!("{rows_of_step} {} a step{how}", if packed { "packed bins" } else { "rows" }))
+}
+
+fn precision(setting: &dyn Fn(&str, &str) -> Option<String>) -> Option<String> {
+    let dtype = setting("student", "dtype")?;
+    Some(match setting("student", "instruction_set") {
+        Some(set) => format!("{dtype}, {set}"),
+        None => dtype,
+    })
+}
+
+/// By which program, on which machine, with which command; each once, however often the run was resumed.
+fn sessions_facts(sessions: &[Session]) -> Vec<(&'static str, Option<String>)> {
+    let mut facts: Vec<(&'static str, Option<String>)> = Vec::new();
+    for session in sessions {
+        let command = match session.resumed_at {
+            0 => ("command", command_line(&session.made_by.command)),
+            _ => ("resumed by", command_line(&session.made_by.command)),
+        };
+        let [processor, program] = made_by(&session.made_by);
+        for fact in [command, processor, program] {
+            if !facts.contains(&fact) {
+                facts.push(fact);
+            }
+        }
+    }
+    facts
 }
 
 /// What the teachers' traces took.
@@ -145,14 +274,4 @@ fn teacher_costs(traces: &Status) -> [(&'static str, Option<String>); 4] {
         ("tokens of traces", Some(format!("{} asked, {} answered", grouped(prompt), grouped(completion)))),
         ("cost of traces", cost_of(traces.cost, traces.unpriced)),
     ]
-}
-
-/// The points, or the means of as many neighbours as leave few enough.
-fn thinned(points: Vec<(f64, f64)>) -> Vec<(f64, f64)> {
-    let size = points.len().div_ceil(POINTS).max(1);
-    let mean = |chunk: &[(f64, f64)]| {
-        let sum = chunk.iter().fold((0.0, 0.0), |sum, point| (sum.0 + point.0, sum.1 + point.1));
-        (sum.0 / chunk.len() as f64, sum.1 / chunk.len() as f64)
-    };
-    points.chunks(size).map(mean).collect()
 }

@@ -70,7 +70,16 @@ fn evaluated(label: &str, tasks: &[(&str, usize, std::ops::Range<usize>)]) -> Ev
         folder: PathBuf::from(label),
         label: label.to_owned(),
         samples: samples.collect(),
-        results: Results { version, date, machine: None, model, settings, tasks: results_of },
+        results: Results {
+            version,
+            date,
+            machine: None,
+            commit: None,
+            command: Vec::new(),
+            model,
+            settings,
+            tasks: results_of,
+        },
     }
 }
 

@@ -1,8 +1,8 @@
 //! A model that runs here: what results call it, and its evaluation.
 
-use super::{date, progress_bar, show_progress};
+use super::{progress_bar, show_progress};
 use crate::hub::local_model;
-use crate::version::processor;
+use crate::origin::made_by;
 use aludel_distill::evaluate::identity::fingerprint;
 use aludel_distill::evaluate::local::Local;
 use aludel_distill::evaluate::results::{ModelName, Results, Settings};
@@ -44,7 +44,7 @@ impl Here {
         folder: &Path,
         stop: &AtomicBool,
     ) -> anyhow::Result<Option<Results>> {
-        let evaluation = Evaluation { tasks, model: self.model.clone(), settings, date: date(), machine: processor() };
+        let evaluation = Evaluation { tasks, model: self.model.clone(), settings, made_by: made_by() };
         let open = || {
             let bytes = |task: &Task| {
                 let of =

@@ -1,9 +1,10 @@
 //! The served model that `aludel eval --endpoint` names: its server, its name there, what cannot be asked of it, and what helps when it
 //! does not answer. How questions are asked stands in `aludel_distill::evaluate::served`.
 
-use super::{EvalArgs, date, progress_bar, show_progress};
+use super::{EvalArgs, progress_bar, show_progress};
 use crate::commands::collect::{Warnings, headers, key};
 use crate::console::harmless;
+use crate::origin::made_by;
 use crate::report::Helped;
 use aludel_distill::Error;
 use aludel_distill::evaluate::identity::fields_fingerprint;
@@ -11,6 +12,7 @@ use aludel_distill::evaluate::results::{ModelName, Results, Settings};
 use aludel_distill::evaluate::served::Served;
 use aludel_distill::evaluate::task::Task;
 use aludel_distill::evaluate::{Evaluation, evaluate};
+use aludel_distill::provenance::Provenance;
 use aludel_distill::settings::{Problem, Problems, Recipe};
 use aludel_traces::collect::{Options, listed_models};
 use aludel_traces::teacher::{HttpTeacher, Teacher};
@@ -74,7 +76,9 @@ impl Server {
     ) -> anyhow::Result<Option<Results>> {
         // How a model runs there is not known.
         let settings = Settings { dtype: None, ..settings };
-        let evaluation = Evaluation { tasks, model: self.model, settings, date: date(), machine: None };
+        // Nor where.
+        let made_by = Provenance { processor: None, threads: None, ..made_by() };
+        let evaluation = Evaluation { tasks, model: self.model, settings, made_by };
         let bar = progress_bar("answers");
         let endpoint = self.teacher.name().to_owned();
         let mut warnings = Warnings::default();

@@ -1,0 +1,126 @@
+//! What made a result: version, command line, processor and time; and `sessions.jsonl`, which tells that of each session of a run with
+//! what became of its rows. A report shows it; nothing that trains or resumes depends on it. Where it is found out is the caller's matter.
+
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::path::Path;
+
+use aludel_traces::cache::Outcomes;
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+use crate::train::Started;
+
+/// One line for each time that the run was started or resumed.
+pub const SESSIONS_FILE_NAME: &str = "sessions.jsonl";
+
+/// What made a result.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Provenance {
+    /// Aludel's version.
+    pub version: String,
+    /// The commit that it was built from, where that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub commit: Option<String>,
+    /// The command line, a word each.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub command: Vec<String>,
+    /// The processor's name, where a model ran here and the system tells.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub processor: Option<String>,
+    /// Hardware threads.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub threads: Option<usize>,
+    /// When, UTC: `2026-11-24T16:30:00Z`.
+    pub date: String,
+}
+
+/// A session of a run.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Session {
+    /// What made it.
+    #[serde(flatten)]
+    pub made_by: Provenance,
+    /// Steps that were done before.
+    pub resumed_at: u64,
+    /// Rows that are trained on.
+    pub train_rows: u64,
+    /// Rows held back.
+    pub eval_rows: u64,
+    /// What became of all rows of the data.
+    pub outcomes: Outcomes,
+    /// Trained parameters.
+    pub trained_parameters: u64,
+}
+
+impl Session {
+    /// The session of a run that has started.
+    pub fn new(made_by: Provenance, started: &Started) -> Session {
+        Session {
+            made_by,
+            resumed_at: started.resumed_at,
+            train_rows: started.train_rows as u64,
+            eval_rows: started.eval_rows as u64,
+            outcomes: started.outcomes.clone(),
+            trained_parameters: started.trained_parameters as u64,
+        }
+    }
+
+    /// Adds it to the run's sessions.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn append(&self, folder: &Path) -> Result<()> {
+        let path = folder.join(SESSIONS_FILE_NAME);
+        let mut line = serde_json::to_vec(self)
+            .map_err(|error| Error::Damaged { path: path.clone(), reason: error.to_string() })?;
+        line.push(b'\n');
+        let written =
+            OpenOptions::new().create(true).append(true).open(&path).and_then(|mut file| file.write_all(&line));
+        Ok(written.map_err(aludel_formats::Error::io(&path, "write the run's sessions"))?)
+    }
+}
+
+/// The sessions of the run in a folder, in order; none of runs by versions that did not keep them. Lines that are none are left out: a
+/// crash may have torn one.
+///
+/// # Errors
+/// The file is there and cannot be read.
+pub fn sessions(folder: &Path) -> Result<Vec<Session>> {
+    let path = folder.join(SESSIONS_FILE_NAME);
+    if !aludel_files::is_there(&path) {
+        return Ok(Vec::new());
+    }
+    let text = aludel_files::read_to_string(&path, aludel_files::SMALL)
+        .map_err(aludel_formats::Error::io(&path, "read the run's sessions"))?;
+    Ok(text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sessions_are_kept_in_order_and_a_torn_line_is_left_out() {
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(sessions(folder.path()).unwrap(), []);
+        let made_by = Provenance {
+            version: "0.1.0".to_owned(),
+            command: vec!["aludel".to_owned(), "train".to_owned()],
+            threads: Some(2),
+            ..Provenance::default()
+        };
+        let first = Session { made_by, train_rows: 72, ..Session::default() };
+        let second = Session { resumed_at: 9, ..first.clone() };
+        first.append(folder.path()).unwrap();
+        second.append(folder.path()).unwrap();
+        let path = folder.path().join(SESSIONS_FILE_NAME);
+        let text = std::fs::read_to_string(&path).unwrap();
+        std::fs::write(&path, format!("{text}{{\"version\": \"0.1")).unwrap();
+        assert_eq!(sessions(folder.path()).unwrap(), [first, second]);
+        std::fs::write(&path, "{\"later\": 1}\n").unwrap();
+        assert_eq!(sessions(folder.path()).unwrap(), [Session::default()], "fields may come and go");
+    }
+}
