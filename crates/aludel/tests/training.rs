@@ -27,7 +27,7 @@ const BASE: &[&str] = &[
     "--learning-rate",
     "0.05",
     "--set",
-    "lora.target_modules=all-linear",
+    "lora.dropout=0.2",
     "--set",
     "train.logging_steps=1",
     "--set",
@@ -80,8 +80,8 @@ fn a_next_round_goes_on_from_the_last_adapter() {
     assert!(loss("second", 5) < loss("second", 0), "{} {}", loss("second", 0), loss("second", 5));
     assert_ne!(adapter(&workshop, "first"), adapter(&workshop, "second"));
     for (setting, said) in [
-        ("lora.r=4", "its r is 8, but lora.r = 4; set lora.r=8"),
-        ("lora.alpha=8", "its alpha is 16, but lora.alpha = 8; set lora.alpha=16"),
+        ("lora.r=4", "its r is 16, but lora.r = 4; set lora.r=16"),
+        ("lora.alpha=8", "its alpha is 32, but lora.alpha = 8; set lora.alpha=32"),
         ("lora.target_modules=q_proj", "but lora.target_modules = [\"q_proj\"]"),
     ] {
         let refused = failure(&train(&workshop, "third", &[&more[..], &["--set", setting]].concat()), 1);
@@ -318,7 +318,7 @@ fn what_would_spoil_a_run_is_refused_by_name() {
         }
     };
     check(train(&workshop, "run", &[]), 1, &["already holds a run", "--resume"]);
-    check(train(&workshop, "run", &["--resume", "--lora-r", "4"]), 1, &["lora.r: 8 → 4"]);
+    check(train(&workshop, "run", &["--resume", "--lora-r", "4"]), 1, &["lora.r: 16 → 4"]);
     check(train(&workshop, "other", &["--set", "lora.target_modules=w_proj"]), 1, &["w_proj", "q_proj"]);
     check(train(&workshop, "other", &["--set", "train.max_length=1000"]), 1, &["train.max_length = 1000", "512"]);
     // a damaged weight: the last one of the file is not a number

@@ -2,6 +2,7 @@
 //! This room turns a TOML table into a [`Recipe`], says what is wrong with it (all of it, not the first thing only),
 //! and writes it back. Files, flags and `--set` are merged into that one table by the caller, who also prints.
 
+mod builtin;
 mod curate;
 mod data;
 mod differences;
@@ -16,6 +17,7 @@ mod template;
 mod trace;
 mod train;
 
+pub use builtin::{BUILTIN_PREFIX, BUILTIN_RECIPES};
 pub use curate::{CurateSettings, Keep, NamedKeep, VerifierTable, VerifyMode};
 pub use data::{DataSettings, LongRows, LossOn};
 pub use differences::{Difference, differences};

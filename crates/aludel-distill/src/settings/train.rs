@@ -141,7 +141,7 @@ impl Default for TrainSettings {
             save_steps: 500,
             logging_strategy: Interval::Steps,
             logging_steps: 50,
-            learning_rate: 2e-5,
+            learning_rate: 2e-4,
             optim: Optimiser::AdamW,
             max_grad_norm: 0.3,
             warmup_ratio: 0.03,
@@ -224,7 +224,7 @@ impl TrainSettings {
             "learning_rate",
             self.learning_rate,
             "a negative rate climbs the loss, and a rate above 1 leaves every valley",
-            "a number from 0 to 1, for example 2e-5 (LoRA often likes 2e-4)",
+            "a number from 0 to 1, for example 2e-4",
         );
         check.that(
             self.max_grad_norm >= 0.0 && self.max_grad_norm.is_finite(),

@@ -50,7 +50,7 @@ pub(crate) struct TrainArgs {
     #[arg(long, value_name = "N", allow_negative_numbers = true, help_heading = "Common settings")]
     max_steps: Option<String>,
 
-    /// The highest learning rate [default: 2e-5]
+    /// The highest learning rate [default: 2e-4]
     #[arg(long, value_name = "X", allow_negative_numbers = true, help_heading = "Common settings")]
     learning_rate: Option<String>,
 
@@ -66,15 +66,15 @@ pub(crate) struct TrainArgs {
     #[arg(long, value_name = "N", allow_negative_numbers = true, help_heading = "Common settings")]
     max_length: Option<String>,
 
-    /// The adapter's rank [default: 8]
+    /// The adapter's rank [default: 16]
     #[arg(long, value_name = "N", allow_negative_numbers = true, help_heading = "Common settings")]
     lora_r: Option<String>,
 
-    /// The adapter's scale is alpha / r [default: 16]
+    /// The adapter's scale is alpha / r [default: 32]
     #[arg(long, value_name = "X", allow_negative_numbers = true, help_heading = "Common settings")]
     lora_alpha: Option<String>,
 
-    /// The share of an adapter's inputs dropped in training [default: 0.2]
+    /// The share of an adapter's inputs dropped in training [default: 0]
     #[arg(long, value_name = "X", allow_negative_numbers = true, help_heading = "Common settings")]
     lora_dropout: Option<String>,
 
@@ -106,8 +106,9 @@ pub(crate) struct TrainArgs {
 const EXAMPLES: &str = "\
 Examples:
   aludel train --student student.gguf --data traces.jsonl --output-dir run
-  aludel train --student student.gguf --data a.jsonl b.jsonl --output-dir run --learning-rate 2e-4 --max-steps 200
-  aludel train --recipe recipe.toml --set lora.target_modules=all-linear
+  aludel train --student student.gguf --data a.jsonl b.jsonl --output-dir run --learning-rate 1e-4 --max-steps 200
+  aludel train --recipe recipe.toml --set 'lora.target_modules=[\"q_proj\", \"v_proj\"]'
+  aludel train --recipe builtin:seed --student student.gguf --data traces.jsonl --output-dir run
   aludel train --output-dir run --resume";
 
 /// Trains; SIGTERM and Ctrl-C stop after the present pass.
