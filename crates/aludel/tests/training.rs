@@ -5,6 +5,7 @@
 mod common;
 
 use std::fs;
+use std::path::Path;
 use std::process::{Command, Output};
 use std::time::Duration;
 
@@ -179,9 +180,13 @@ fn a_killed_run_resumes_bit_for_bit() {
 
 /// Runs until the metrics have grown by a line at least, and then sends SIGTERM.
 fn stopped(workshop: &Workshop, arguments: &[&str]) -> Output {
-    let mut command = workshop.command(arguments);
+    stopped_after(&mut workshop.command(arguments), &workshop.path("run/metrics.jsonl"))
+}
+
+/// As [`stopped`], for any command and its metrics.
+fn stopped_after(command: &mut Command, metrics: &Path) -> Output {
     let mut child = command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn().unwrap();
-    let length = || fs::metadata(workshop.path("run/metrics.jsonl")).map_or(0, |about| about.len());
+    let length = || fs::metadata(metrics).map_or(0, |about| about.len());
     let before = length();
     while length() <= before {
         assert!(child.try_wait().unwrap().is_none(), "the run ended before its first step");
@@ -229,6 +234,43 @@ fn a_stopped_run_says_the_command_that_goes_on_with_it() {
     let output = stopped(&workshop, &next.split(' ').collect::<Vec<_>>());
     assert_eq!(output.status.code(), Some(75), "{}", String::from_utf8_lossy(&output.stderr));
     assert!(steps(&workshop, "run").len() > before);
+}
+
+/// The command that a stopped run says goes on with it wherever the folder lies and whatever it is called.
+#[test]
+#[cfg(unix)]
+fn the_command_that_goes_on_is_one_that_a_shell_takes() {
+    for folder in ["my run", "below/the run's", "-run", "$HOME", "."] {
+        let workshop = workshop();
+        fs::create_dir(workshop.path("here")).unwrap();
+        let binary = env!("CARGO_BIN_EXE_aludel");
+        let shell = |script: &str| {
+            let script = format!("aludel() {{ '{binary}' \"$@\"; }}; {script}");
+            let mut command = Command::new("sh");
+            command.args(["-c", &script]).current_dir(workshop.path("here"));
+            command.output().unwrap()
+        };
+        let output_dir = format!("--output-dir={folder}");
+        let student = ["--student", "../student", "--data", "../rows.jsonl"];
+        let ends = [&["train", &output_dir, "--dtype", "f32", "--max-steps", "100000"], &student[..]].concat();
+        let mut command = workshop.command(&[&ends[..], &ENDLESS[4..]].concat());
+        command.current_dir(workshop.path("here"));
+        let metrics = workshop.path("here").join(folder).join("metrics.jsonl");
+        let output = stopped_after(&mut command, &metrics);
+        let said = String::from_utf8(output.stdout).unwrap();
+        let next = said.lines().find_map(|line| line.strip_prefix("go on with: ")).unwrap();
+        // A step more than were taken, so that it ends; how many steps there are is part of the run.
+        let refused = shell(&format!("{next} --max-steps 7"));
+        let errors = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert!(errors.contains("train.max_steps: 100000 → 7"), "{folder}: {errors}");
+    }
+}
+
+#[test]
+fn resuming_says_what_it_lacks() {
+    let workshop = workshop();
+    insta::assert_snapshot!("resume_no_folder", workshop.run(&["train", "--resume"]));
+    insta::assert_snapshot!("resume_no_run", workshop.run(&["train", "--resume", "--output-dir", "nowhere"]));
 }
 
 #[test]

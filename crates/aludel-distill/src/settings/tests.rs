@@ -130,7 +130,7 @@ fn the_seed_s_settings_are_accepted_word_for_word() {
     written_in_full.train.output_dir = Some("./phi-3-deepseek-finetuned".into());
     let mut seed = parsed.recipe;
     // The seed names no limit, and holds a tenth back in its code.
-    (seed.train.max_length, seed.data.test_size) = (2048, 0.1);
+    (seed.train.max_length, seed.data.test_size) = (MaxLength::Tokens(2048), 0.1);
     assert_eq!(seed, written_in_full, "the seed's settings are the built-in recipe of that name");
 }
 
