@@ -12,6 +12,8 @@ from processes import Recorded, last_json
 
 TOKENS_PER_STEP = 4096
 PROMPT_LENGTH = 128
+# The adapter of the Python peers, where a row says nothing else.
+ATTENTION_ADAPTER = ("lora.r=8", 'lora.target_modules=["q_proj", "k_proj", "v_proj", "o_proj"]')
 # A contender this close to the fastest after one short reading may well be the fastest: such machines are that noisy.
 CLOSE = 0.85
 # What keeps PyTorch's libraries from instructions beyond ours.
@@ -94,7 +96,8 @@ class World:
     def our_training(self, length=1024, threads=None, settings=(), isa=None):
         shape = ["--sequence-length", length, "--tokens-per-step", TOKENS_PER_STEP]
         effort = ["--steps", self.effort.training_steps, "--threads", threads or self.threads]
-        sets = [part for setting in settings for part in ("--set", setting)]
+        # a later setting overrides an earlier one
+        sets = [part for setting in (*ATTENTION_ADAPTER, *settings) for part in ("--set", setting)]
         command = ("bench", "train", "--student", self.student, *shape, *effort, *sets, "--json")
         return self.ours(*command, variables={"ALUDEL_ISA": isa} if isa else None)
 

@@ -24,7 +24,7 @@ impl Plan {
         let mut plan = Plan {
             train: train.to_vec(),
             lengths: lengths.to_vec(),
-            bin_tokens: settings.packing.then_some(settings.max_length),
+            bin_tokens: settings.packing.then_some(settings.max_length.limit()),
             units_per_step,
             seed: settings.seed,
             steps_per_epoch: 0,
@@ -122,16 +122,28 @@ pub fn passes(rows: &[u32], lengths: &[u32], tokens_per_pass: usize) -> Vec<Vec<
     passes
 }
 
+/// The tokens of the largest pass of a run on rows of these lengths, where they come in their own order: others have about the same.
+pub fn largest_pass(settings: &TrainSettings, lengths: &[u32]) -> usize {
+    let rows: Vec<u32> = (0..lengths.len() as u32).collect();
+    let units_per_step = settings.per_device_train_batch_size * settings.gradient_accumulation_steps;
+    // A step of bins has rows for as many passes as there are.
+    let rows_per_step = if settings.packing { rows.len().max(1) } else { units_per_step };
+    let tokens = |pass: &Vec<u32>| pass.iter().map(|&row| lengths[row as usize] as usize).sum();
+    let steps = rows.chunks(rows_per_step);
+    steps.flat_map(|step| passes(step, lengths, settings.tokens_per_pass)).map(|pass| tokens(&pass)).max().unwrap_or(0)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::settings::MaxLength;
 
     fn settings(packing: bool) -> TrainSettings {
         TrainSettings {
             per_device_train_batch_size: 2,
             gradient_accumulation_steps: 2,
             num_train_epochs: 2.0,
-            max_length: 100,
+            max_length: MaxLength::Tokens(100),
             packing,
             ..TrainSettings::default()
         }
@@ -179,5 +191,10 @@ mod tests {
         let lengths = [5, 5, 5, 30, 4];
         assert_eq!(passes(&[0, 1, 2, 3, 4], &lengths, 10), [vec![0, 1], vec![2], vec![3], vec![4]]);
         assert!(passes(&[], &lengths, 10).is_empty());
+        let largest = |per_step, tokens_per_pass| {
+            let own = TrainSettings { per_device_train_batch_size: per_step, tokens_per_pass, ..settings(false) };
+            largest_pass(&TrainSettings { gradient_accumulation_steps: 1, ..own }, &lengths)
+        };
+        assert_eq!([largest(5, 10), largest(1, 10), largest(2, 100), largest(5, 100)], [30, 30, 35, 49]);
     }
 }

@@ -188,6 +188,29 @@ pub enum Error {
         limit: usize,
     },
 
+    /// A length that leaves out too much of the data.
+    #[error("{told}; data.max_rows_left_out = {allowed} allows no more{mend}")]
+    RowsLeftOut {
+        /// How many rows, and what would keep more.
+        told: String,
+        /// The share that may be left out.
+        allowed: f64,
+        /// How to train without them, where any row is left.
+        mend: String,
+    },
+
+    /// Files to evaluate on of which no row is left.
+    #[error(
+        "data.eval_files: no row of them can be evaluated on: {too_long} are longer than train.max_length = {max_length}; give a larger \
+         --max-length, or look at the rows with `aludel inspect`"
+    )]
+    NothingToEvaluate {
+        /// Rows that are too long.
+        too_long: usize,
+        /// The longest that is taken.
+        max_length: usize,
+    },
+
     /// An adapter and settings that contradict each other.
     #[error("train.init_adapter = {path}: {reason}")]
     InitAdapter {

@@ -88,6 +88,8 @@ pub struct Learner {
     pub state: State,
     kept: Kept,
     pass: Supervised,
+    /// Whether passes may come with dropout, which takes memory.
+    plans_dropout: bool,
 }
 
 /// The sums of one or several passes.
@@ -172,16 +174,11 @@ impl Learner {
     /// # Errors
     /// Weights that do not fit, targets that match nothing, an initial adapter of other tokens.
     pub fn load(student: &Student, added: &[u32], recipe: &Recipe, checkpoint: Option<&Path>) -> Result<Learner> {
-        let limit = student.config.max_position_embeddings;
-        if recipe.train.max_length > limit {
-            return Err(Error::MaxLength { max_length: recipe.train.max_length, limit });
-        }
-        let hold = hold(recipe.student.dtype);
-        if hold == Hold::Stored {
-            return Err(Error::StoredWeights);
-        }
+        let hold = hold_to_train(student, recipe)?;
         let mut ctx = context(&recipe.student)?;
-        let decoder = Decoder::load(&mut ctx, &student.config, &student.weights, hold, recipe.train.max_length)?;
+        // Where the data decides it, a table for one position is replaced later: see `reach`.
+        let positions = recipe.train.max_length.tokens().unwrap_or(1);
+        let decoder = Decoder::load(&mut ctx, &student.config, &student.weights, hold, positions)?;
         let adapter = match checkpoint.or(recipe.train.init_adapter.as_deref()) {
             Some(path) => {
                 let adapter = Adapter::load(&mut ctx, &student.config, path)?;
@@ -200,7 +197,42 @@ impl Learner {
                 Adapter::new(&mut ctx, &student.config, &options, &student.path.display().to_string())?
             }
         };
-        Ok(Learner::new(ctx, decoder, adapter, recipe.train.gradient_checkpointing))
+        let learner = Learner::new(ctx, decoder, adapter, recipe.train.gradient_checkpointing);
+        Ok(Learner { plans_dropout: recipe.lora.dropout > 0.0, ..learner })
+    }
+
+    /// A learner of the same shape whose weights are not read: to measure passes with, and not to train.
+    ///
+    /// # Errors
+    /// As [`Learner::load`].
+    pub fn outline(student: &Student, added: &[u32], recipe: &Recipe) -> Result<Learner> {
+        let hold = hold_to_train(student, recipe)?;
+        let mut ctx = context(&recipe.student)?;
+        let decoder = Decoder::outline(&mut ctx, &student.config, &student.weights, hold)?;
+        let options = adapter_options(student, added, recipe)?;
+        let adapter = Adapter::new(&mut ctx, &student.config, &options, "")?;
+        let learner = Learner::new(ctx, decoder, adapter, recipe.train.gradient_checkpointing);
+        Ok(Learner { plans_dropout: recipe.lora.dropout > 0.0, ..learner })
+    }
+
+    /// Makes rows of so many tokens possible.
+    pub fn reach(&mut self, max_length: usize) {
+        if self.decoder.max_positions() < max_length {
+            self.decoder.set_positions(&mut self.ctx, max_length);
+        }
+    }
+
+    /// The bytes of the arenas for passes of at most `largest_pass` tokens, found as [`Learner::plan`] finds them.
+    pub fn pass_bytes(&mut self, largest_pass: usize) -> usize {
+        self.pass.fill_largest(largest_pass);
+        let Learner { ctx, decoder, adapter, state, kept, pass, plans_dropout } = self;
+        let dropout = plans_dropout.then_some(StepDropout { probability: 0.5, key: 0 });
+        ctx.measure(|ctx| {
+            let objective = crate::objective::CrossEntropy;
+            run_pass(ctx, decoder, adapter, pass, &objective, Some((state.gradients, dropout, kept)));
+            ctx.reset();
+            optim::step(ctx, state, &optim::Step::default());
+        })
     }
 
     /// A decoder and an adapter on one device, with gradients and moments that are zero. Nothing can run before [`Learner::plan`].
@@ -208,14 +240,14 @@ impl Learner {
         let [gradients, first, second] = [(); 3].map(|()| ctx.persistent(1, adapter.parameter_count()));
         let state = State { parameters: adapter.parameters(), gradients, first, second };
         let kept = Kept::new(gradient_checkpointing);
-        Learner { ctx, decoder, adapter, state, kept, pass: Supervised::default() }
+        Learner { ctx, decoder, adapter, state, kept, pass: Supervised::default(), plans_dropout: true }
     }
 
     /// Sizes the arenas for passes of at most `largest_pass` tokens, by a run through the same code that only counts.
     pub fn plan(&mut self, largest_pass: usize) {
         self.pass.fill_largest(largest_pass);
-        let Learner { ctx, decoder, adapter, state, kept, pass } = self;
-        let dropout = Some(StepDropout { probability: 0.5, key: 0 });
+        let Learner { ctx, decoder, adapter, state, kept, pass, plans_dropout } = self;
+        let dropout = plans_dropout.then_some(StepDropout { probability: 0.5, key: 0 });
         ctx.plan(|ctx| {
             let objective = crate::objective::CrossEntropy;
             run_pass(ctx, decoder, adapter, pass, &objective, Some((state.gradients, dropout, kept)));
@@ -230,7 +262,7 @@ impl Learner {
         objective: &dyn Objective,
         dropout: Option<StepDropout>,
     ) -> Sums {
-        let Learner { ctx, decoder, adapter, state, kept, pass } = self;
+        let Learner { ctx, decoder, adapter, state, kept, pass, .. } = self;
         pass.fill(rows);
         run_pass(ctx, decoder, adapter, pass, objective, Some((state.gradients, dropout, kept)))
     }
@@ -307,6 +339,16 @@ impl Learner {
         Ok(())
     }
 
+    /// Makes gradients and moments resident, if they are not, so that what the process takes can be measured: they may lie in memory
+    /// that was used before, or in none yet. Moments that were restored are left alone.
+    pub fn touch(&mut self, is_restored: bool) {
+        self.zero_gradients();
+        if !is_restored {
+            self.ctx.zero(self.state.first);
+            self.ctx.zero(self.state.second);
+        }
+    }
+
     /// Forgets the gradients.
     pub fn zero_gradients(&mut self) {
         self.ctx.zero(self.state.gradients);
@@ -354,6 +396,18 @@ fn run_pass(
         loss: batch.losses.iter().map(|&loss| f64::from(loss)).sum(),
         supervised: batch.chosen.len() as u64,
         tokens: batch.pass.len() as u64,
+    }
+}
+
+/// How weights are held that a recipe trains on.
+fn hold_to_train(student: &Student, recipe: &Recipe) -> Result<Hold> {
+    let (limit, max_length) = (student.config.max_position_embeddings, recipe.train.max_length.tokens());
+    if let Some(max_length) = max_length.filter(|&max_length| max_length > limit) {
+        return Err(Error::MaxLength { max_length, limit });
+    }
+    match hold(recipe.student.dtype) {
+        Hold::Stored => Err(Error::StoredWeights),
+        hold => Ok(hold),
     }
 }
 

@@ -129,10 +129,10 @@ fn sample(rows: &Rows, ids: &HashSet<u32>) -> Result<Vec<TokenRow>> {
     let mut found = Vec::new();
     let stride = rows.train.len().div_ceil(SEARCHED).max(1);
     for &number in rows.train.iter().step_by(stride) {
-        if prompts.contains(&rows.cache.info(number as usize).prompt_key) {
+        if prompts.contains(&rows.info(number).prompt_key) {
             continue;
         }
-        let row = rows.cache.row(number as usize)?;
+        let row = rows.row(number)?;
         if !places(&row, ids).is_empty() {
             prompts.insert(row.info.prompt_key);
             found.push(row);

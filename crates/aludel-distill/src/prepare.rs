@@ -72,6 +72,13 @@ impl Prepared {
         }
     }
 
+    /// Leaves the row out if it is longer than so many tokens.
+    pub fn limit(&mut self, max_length: usize) {
+        if self.fate.is_trained() && self.tokens_left() > max_length {
+            self.fate = Fate::TooLong;
+        }
+    }
+
     /// Supervised tokens among those.
     pub fn supervised_left(&self) -> usize {
         let weights = self.encoded.iter().flat_map(|encoded| &encoded.weights);
@@ -84,20 +91,18 @@ pub struct Preparer<'a> {
     student: &'a Student,
     encode: EncodeOptions,
     preflight: PreflightOptions,
-    max_length: usize,
+    /// Where rows are cut, if they are.
+    cut_at: Option<usize>,
     long_rows: LongRows,
 }
 
 impl<'a> Preparer<'a> {
-    /// For a student (with its added tokens, if any) and the recipe's `[data]` and `train.max_length`.
+    /// For a student (with its added tokens, if any) and the recipe's `[data]`. `train.max_length` says where rows are cut, if they
+    /// are; otherwise rows of any length are prepared, and [`Prepared::limit`] leaves out those that are too long.
     pub fn new(student: &'a Student, recipe: &Recipe) -> Preparer<'a> {
-        Preparer {
-            student,
-            encode: recipe.encode_options(),
-            preflight: recipe.preflight_options(),
-            max_length: recipe.train.max_length,
-            long_rows: recipe.data.long_rows,
-        }
+        let preflight = recipe.preflight_options();
+        let cut_at = preflight.max_length;
+        Preparer { student, encode: recipe.encode_options(), preflight, cut_at, long_rows: recipe.data.long_rows }
     }
 
     /// The rows of a record; a conversation may make several.
@@ -177,13 +182,10 @@ impl<'a> Preparer<'a> {
 
     /// What becomes of a row of which the tokens before `end` may be learnt.
     fn fate(&self, row: &Encoded, messages: &[Message], end: usize) -> Fate {
-        if end > self.max_length && self.long_rows == LongRows::Drop {
-            return Fate::TooLong;
-        }
         if let Err(reason) = preflight(row, messages, &self.preflight) {
             return Fate::Refused(reason.to_string());
         }
-        let end = end.min(self.max_length);
+        let end = end.min(self.cut_at.unwrap_or(usize::MAX));
         if end == row.len() {
             return Fate::Kept;
         }
@@ -226,8 +228,8 @@ fn cached(row: Prepared) -> Result<EncodedRow, String> {
     };
     match (row.fate, row.encoded) {
         (Fate::Refused(reason), _) => Err(reason),
-        (Fate::TooLong, _) => Ok(EncodedRow::Dropped(DropReason::TooLong)),
-        (Fate::Unsupervised, _) | (_, None) => Ok(EncodedRow::Dropped(DropReason::Unsupervised)),
+        // No limit was set here.
+        (Fate::TooLong | Fate::Unsupervised, _) | (_, None) => Ok(EncodedRow::Dropped(DropReason::Unsupervised)),
         (Fate::Kept, Some(encoded)) => Ok(kept(encoded, false)),
         (Fate::Cut { .. }, Some(encoded)) => Ok(kept(encoded, true)),
     }

@@ -1,79 +1,219 @@
-//! The rows of a run: tokenised once into the cache of the run folder, and split into those that are trained on and those held
-//! back. Only lengths and prompt keys stay in memory.
+//! The rows of a run: tokenised once into the cache of the run folder, chosen by their length, and split into those that are trained
+//! on and those held back. Only lengths and prompt keys stay in memory. How long a row may be is `longest`'s matter.
 
+use std::collections::HashSet;
 use std::ops::ControlFlow;
 use std::path::Path;
 
 use aludel_model::student::Student;
-use aludel_traces::cache::{BuildProgress, Cache, CacheKey};
-use aludel_traces::dataset;
+use aludel_traces::cache::{BuildProgress, Cache, CacheKey, DataHashes, Outcomes, RowInfo, TokenRow};
+use aludel_traces::dataset::{self, PromptKey, ReadOptions};
 use aludel_traces::split::{Split, TestSize};
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::prepare::Preparer;
 use crate::settings::Recipe;
 
-/// The tokenised rows of a run.
-pub struct Rows {
-    /// All rows.
-    pub cache: Cache,
-    /// Numbers of the rows that are trained on.
-    pub train: Vec<u32>,
-    /// Numbers of the rows held back.
-    pub test: Vec<u32>,
+/// What rows are found again by.
+pub struct RowKeys {
+    data: DataHashes,
+    reading: ReadOptions,
+    fingerprint: String,
+    template: String,
 }
 
-impl Rows {
-    /// What the rows depend on: data, tokenizer, template and options.
+impl RowKeys {
+    /// Hashes the data files, once for all keys.
     ///
     /// # Errors
     /// Data files that are missing, unreadable or of another kind.
-    pub fn key(student: &Student, recipe: &Recipe) -> Result<CacheKey> {
-        let reading = recipe.data.read_options();
+    pub fn new(student: &Student, recipe: &Recipe) -> Result<RowKeys> {
+        let (files, reading) = (recipe.data.all_files(), recipe.data.read_options());
         // Looks at each file, so that one of another kind is told before gigabytes are hashed.
-        dataset::open(&recipe.data.files, &reading)?;
-        let fingerprint = student.text.tokenizer.fingerprint()?;
-        let template = student.template.as_ref().map_or("", |template| template.source());
-        let options = Preparer::new(student, recipe).fields().hash();
-        let parts = [("tokenizer", fingerprint.as_str()), ("template", template), ("options", options.as_str())];
-        Ok(CacheKey::of(&recipe.data.files, &reading, &parts)?)
+        dataset::open(&files, &reading)?;
+        Ok(RowKeys {
+            fingerprint: student.text.tokenizer.fingerprint()?,
+            template: student.template.as_ref().map_or("", |template| template.source()).to_owned(),
+            data: DataHashes::of(&files)?,
+            reading,
+        })
     }
 
-    /// Opens or builds the cache under `folder` and splits its rows.
+    /// Of the cache, which holds rows of any length.
+    pub fn cache(&self, student: &Student, recipe: &Recipe) -> CacheKey {
+        self.key(&Preparer::new(student, recipe).fields(None).hash())
+    }
+
+    /// Of the rows that a run takes, by which it is recognised when it goes on.
+    pub fn run(&self, student: &Student, recipe: &Recipe) -> CacheKey {
+        let max_length = recipe.train.max_length.limit();
+        let fields = Preparer::new(student, recipe).fields(Some(max_length));
+        // Where the files to train on end.
+        let evaluated = recipe.data.eval_files.len();
+        self.key(&fields.with_unless("eval_files", &evaluated, &0).hash())
+    }
+
+    fn key(&self, options: &str) -> CacheKey {
+        let parts =
+            [("tokenizer", self.fingerprint.as_str()), ("template", self.template.as_str()), ("options", options)];
+        self.data.key(&self.reading, &parts)
+    }
+}
+
+/// Opens or builds the cache of all rows, of any length, under `folder`.
+///
+/// # Errors
+/// Unreadable or empty data, rows that training refuses.
+pub fn tokenise(
+    student: &Student,
+    recipe: &Recipe,
+    keys: &RowKeys,
+    folder: &Path,
+    threads: usize,
+    progress: &mut dyn FnMut(BuildProgress) -> ControlFlow<()>,
+) -> Result<Cache> {
+    let preparer = Preparer::new(student, recipe);
+    let cache = Cache::open_or_build(
+        folder,
+        keys.cache(student, recipe),
+        threads,
+        || dataset::open(&recipe.data.all_files(), &keys.reading),
+        |record| preparer.token_rows(record),
+        progress,
+    )?;
+    Ok(cache)
+}
+
+/// The lengths of the rows that would be trained on, if none were left out for it and none held back.
+pub fn training_lengths(cache: &Cache, recipe: &Recipe) -> Vec<u32> {
+    (0..cache.len())
+        .map(|row| cache.info(row))
+        .filter(|info| is_to_train(info, recipe))
+        .map(|info| info.tokens)
+        .collect()
+}
+
+/// Whether a row is of a file to train on, and not of one to evaluate on.
+fn is_to_train(info: &RowInfo, recipe: &Recipe) -> bool {
+    (info.file_index as usize) < recipe.data.files.len()
+}
+
+/// The rows of a run, numbered from 0 without those that are too long.
+pub struct Rows {
+    cache: Cache,
+    /// The place of each row in the cache.
+    places: Vec<u32>,
+    lengths: Vec<u32>,
+    outcomes: Outcomes,
+    /// Numbers of the rows that are trained on.
+    pub train: Vec<u32>,
+    /// Numbers of the rows held back, or of those in files to evaluate on.
+    pub test: Vec<u32>,
+    /// Rows among `test` whose prompt is trained on.
+    pub test_known: usize,
+    /// Rows of the files to evaluate on that are too long.
+    pub test_too_long: usize,
+}
+
+impl Rows {
+    /// Chooses and splits the rows of a cache; `train.max_length` is a number by now.
     ///
     /// # Errors
-    /// Unreadable or empty data, rows that training refuses, a split that cannot be made.
-    pub fn open(
-        student: &Student,
-        recipe: &Recipe,
-        key: CacheKey,
-        folder: &Path,
-        threads: usize,
-        progress: &mut dyn FnMut(BuildProgress) -> ControlFlow<()>,
-    ) -> Result<Rows> {
-        let reading = recipe.data.read_options();
-        let preparer = Preparer::new(student, recipe);
-        let cache = Cache::open_or_build(
-            folder,
-            key,
-            threads,
-            || dataset::open(&recipe.data.files, &reading),
-            |record| preparer.token_rows(record),
-            progress,
-        )?;
-        let numbers = 0..cache.len();
+    /// A split that cannot be made, and no row that is short enough.
+    pub fn choose(cache: Cache, recipe: &Recipe) -> Result<Rows> {
+        let longest = recipe.train.max_length.limit();
+        let places: Vec<u32> =
+            (0..cache.len()).filter(|&row| cache.lengths()[row] as usize <= longest).map(narrow).collect();
+        let lengths: Vec<u32> = places.iter().map(|&place| cache.lengths()[place as usize]).collect();
+        let (too_long, outcomes) = (cache.len() - places.len(), cache.outcomes());
+        let left_out = (0..cache.len()).map(|row| cache.info(row)).filter(|info| info.tokens as usize > longest);
+        let test_too_long = left_out.filter(|info| !is_to_train(info, recipe)).count();
+        let supervised = places.iter().map(|&place| u64::from(cache.info(place as usize).supervised)).sum();
+        let outcomes = Outcomes {
+            rows: places.len() as u64,
+            too_long: too_long as u64,
+            tokens: lengths.iter().copied().map(u64::from).sum(),
+            supervised_tokens: supervised,
+            ..outcomes.clone()
+        };
+        let mut rows = Rows {
+            cache,
+            places,
+            lengths,
+            outcomes,
+            train: Vec::new(),
+            test: Vec::new(),
+            test_known: 0,
+            test_too_long,
+        };
+        rows.split(recipe)?;
+        if rows.test.is_empty() && !recipe.data.eval_files.is_empty() {
+            return Err(Error::NothingToEvaluate { too_long: test_too_long, max_length: longest });
+        }
+        if rows.train.is_empty() {
+            let (too_long, unsupervised) = (rows.outcomes.too_long, rows.outcomes.unsupervised);
+            return Err(aludel_traces::Error::NothingToTrain { too_long, unsupervised }.into());
+        }
+        Ok(rows)
+    }
+
+    fn split(&mut self, recipe: &Recipe) -> Result<()> {
+        let numbers = 0..self.len() as u32;
+        if !recipe.data.eval_files.is_empty() {
+            (self.train, self.test) = numbers.partition(|&row| is_to_train(&self.info(row), recipe));
+            let known: HashSet<PromptKey> = self.train.iter().map(|&row| self.info(row).prompt_key).collect();
+            self.test_known = self.test.iter().filter(|&&row| known.contains(&self.info(row).prompt_key)).count();
+            return Ok(());
+        }
         let test_size = TestSize::from_number(recipe.data.test_size)?;
-        let prompts = numbers.clone().map(|row| cache.info(row).prompt_key);
+        let prompts = numbers.clone().map(|row| self.info(row).prompt_key);
         let split = Split::by_prompt(prompts, test_size, recipe.train.seed)?;
-        let (test, train) = numbers.partition::<Vec<usize>, _>(|&row| split.is_test(cache.info(row).prompt_key));
-        let narrow = |rows: Vec<usize>| rows.into_iter().map(|row| row as u32).collect();
-        Ok(Rows { cache, train: narrow(train), test: narrow(test) })
+        (self.test, self.train) = numbers.partition(|&row| split.is_test(self.info(row).prompt_key));
+        Ok(())
+    }
+
+    /// How many rows there are, to train on and to evaluate on.
+    pub fn len(&self) -> usize {
+        self.places.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.places.is_empty()
+    }
+
+    /// The number of tokens of each row.
+    pub fn lengths(&self) -> &[u32] {
+        &self.lengths
+    }
+
+    /// What became of all records.
+    pub fn outcomes(&self) -> &Outcomes {
+        &self.outcomes
+    }
+
+    /// What is known of a row without reading it.
+    pub fn info(&self, row: u32) -> RowInfo {
+        self.cache.info(self.places[row as usize] as usize)
+    }
+
+    /// Reads one row.
+    ///
+    /// # Errors
+    /// The cache was damaged since it was opened.
+    pub fn row(&self, row: u32) -> Result<TokenRow> {
+        Ok(self.cache.row(self.places[row as usize] as usize)?)
     }
 
     /// File and line of a row, for messages.
     pub fn place(&self, recipe: &Recipe, row: u32) -> String {
-        let info = self.cache.info(row as usize);
-        let file = recipe.data.files.get(info.file_index as usize);
+        let info = self.info(row);
+        let files = recipe.data.all_files();
+        let file = files.get(info.file_index as usize);
         format!("{}:{}", file.map_or("?".into(), |file| file.display().to_string()), info.line)
     }
+}
+
+fn narrow(row: usize) -> u32 {
+    row as u32
 }

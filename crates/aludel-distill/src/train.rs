@@ -15,18 +15,21 @@ use aludel_model::student::Student;
 use aludel_traces::cache::TokenRow;
 use serde_json::json;
 
-use crate::batch::{Plan, passes};
+use crate::batch::{Plan, largest_pass, passes};
 use crate::checkpoint::{self, RunFile};
 use crate::error::{Error, Result};
 use crate::initial;
+use crate::known::Known;
 use crate::learner::{Learner, Sums};
+use crate::longest::LeftOut;
+use crate::memory::{self, Growth};
 use crate::metrics::{EvalRecord, Metrics, StepRecord, TrainerState};
 use crate::new_rows;
 use crate::objective::CrossEntropy;
 use crate::proof::{self, Proof};
-use crate::rows::Rows;
-use crate::schedule::{learning_rate, warmup_steps};
-use crate::settings::{Interval, Recipe};
+use crate::rows::{RowKeys, Rows, tokenise, training_lengths};
+use crate::schedule::{learning_rate, moves_little, warmup_steps};
+use crate::settings::{Interval, MaxLength, Recipe};
 
 pub use told::{Event, SUMMARY_FILE_NAME, Started, Summary};
 
@@ -47,12 +50,17 @@ pub fn train(recipe: &Recipe, resume: bool, stop: &AtomicBool, observe: &mut dyn
         true => Some(RunFile::read(&folder)?),
         false => None,
     };
+    let mut recipe = recipe.clone();
+    let is_auto = recipe.train.max_length == MaxLength::AUTO;
+    if let Some(begun) = checkpoint::begun_with(&folder).filter(|_| is_auto) {
+        // What the data decided when the run began.
+        recipe.train.max_length = begun.train.max_length;
+    }
     let mut student = Student::open(recipe.student_model()?)?;
     let added = student.text.tokenizer.add_tokens(&recipe.student.add_tokens)?;
-    let key = Rows::key(&student, recipe)?;
-    let run = RunFile::new(&student, recipe, key)?;
+    let keys = RowKeys::new(&student, &recipe)?;
     if let Some(begun) = &begun {
-        begun.check(&folder, recipe, &run)?;
+        begun.check(&folder, &recipe, &RunFile::new(&student, &recipe, keys.run(&student, &recipe))?)?;
         checkpoint::check_replaced(&folder)?;
     }
     let latest = checkpoint::list(&folder).last().copied();
@@ -71,7 +79,7 @@ pub fn train(recipe: &Recipe, resume: bool, stop: &AtomicBool, observe: &mut dyn
     }
     let latest = latest.map(|step| checkpoint::path(&folder, step));
     // Loaded before the data is tokenised: a weight or a target that does not fit is told in a second, and leaves nothing behind.
-    let mut learner = Learner::load(&student, &added, recipe, latest.as_deref())?;
+    let mut learner = Learner::load(&student, &added, &recipe, latest.as_deref())?;
     if let (None, Some(folder)) = (&latest, &recipe.train.init_adapter) {
         initial::check(&learner.adapter, folder, &recipe.lora)?;
     }
@@ -87,11 +95,28 @@ pub fn train(recipe: &Recipe, resume: bool, stop: &AtomicBool, observe: &mut dyn
         observe(Event::Tokenising(progress));
         if stop.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     };
-    let rows = match Rows::open(&student, recipe, key, &cache_folder, threads, &mut watch) {
+    let cache = match tokenise(&student, &recipe, &keys, &cache_folder, threads, &mut watch) {
         Err(Error::Data(aludel_traces::Error::Stopped)) => return Ok(Summary::before_the_first_step(&state)),
+        cache => cache?,
+    };
+    let (lengths, positions) = (training_lengths(&cache, &recipe), student.config.max_position_embeddings);
+    let mut growth = Growth::of_loaded(&mut learner, latest.is_some(), &recipe);
+    let (max_length, bounds) = growth.settle(recipe.train.max_length, &lengths, positions);
+    recipe.train.max_length = MaxLength::Tokens(max_length);
+    let left_out = LeftOut::of(&lengths, max_length, is_auto, bounds);
+    let check = || left_out.as_ref().filter(|_| begun.is_none()).map_or(Ok(()), |left_out| left_out.check(&recipe));
+    let rows = match check().and_then(|()| Rows::choose(cache, &recipe)) {
+        Err(error) if begun.is_none() => {
+            // What cannot be trained leaves nothing behind.
+            let _ = std::fs::remove_dir_all(&cache_folder);
+            return Err(error);
+        }
         rows => rows?,
     };
-    let longest = rows.cache.lengths().iter().copied().max().unwrap_or(0) as usize;
+    let longest = rows.lengths().iter().copied().max().unwrap_or(0) as usize;
+    let largest = largest_pass(&recipe.train, rows.lengths());
+    let process_bytes = memory::resident().map(|resident| resident + growth.bytes(largest)).max(memory::peak());
+    learner.reach(max_length);
     learner.plan(recipe.train.tokens_per_pass.max(longest));
     if latest.is_none() && recipe.train.init_adapter.is_none() {
         let mut watch = |done, total| {
@@ -102,23 +127,30 @@ pub fn train(recipe: &Recipe, resume: bool, stop: &AtomicBool, observe: &mut dyn
             return Ok(Summary::before_the_first_step(&state));
         }
     }
-    let plan = Plan::new(&recipe.train, &rows.train, rows.cache.lengths());
-    check_rates(recipe, plan.total_steps())?;
+    let plan = Plan::new(&recipe.train, &rows.train, rows.lengths());
+    check_rates(&recipe, plan.total_steps())?;
     match &begun {
-        None => run.begin(&folder)?,
+        None => RunFile::new(&student, &recipe, keys.run(&student, &recipe))?.begin(&folder)?,
         Some(begun) => begun.keep_recipe(&folder)?,
     }
     let metrics = Metrics::open(&folder, &state)?;
+    Known::new(rows.train.iter().map(|&row| rows.info(row).prompt_key)).write(&folder)?;
     let started = Started {
         train_rows: rows.train.len(),
         eval_rows: rows.test.len(),
-        outcomes: rows.cache.outcomes().clone(),
+        outcomes: rows.outcomes().clone(),
+        max_length,
+        left_out: left_out.map(|left_out| left_out.told()),
+        eval_rows_too_long: rows.test_too_long,
+        eval_rows_known: rows.test_known,
         trained_parameters: learner.adapter.parameter_count(),
         total_steps: plan.total_steps(),
         steps_per_epoch: plan.steps_per_epoch(),
         resumed_at: state.global_step,
         records_left_out: metrics.left_out,
         device_bytes: learner.ctx.bytes() + learner.decoder.weight_bytes(),
+        process_bytes,
+        moves_little: moves_little(&recipe, plan.total_steps()),
     };
     observe(Event::Started(&started));
     let proof = Proof::new(&learner);
@@ -155,8 +187,8 @@ struct Session {
     seconds: f64,
 }
 
-struct Trainer<'a> {
-    recipe: &'a Recipe,
+struct Trainer {
+    recipe: Recipe,
     folder: PathBuf,
     student: Student,
     rows: Rows,
@@ -171,13 +203,13 @@ struct Trainer<'a> {
 
 /// The rows of a pass, each with its number.
 fn read(rows: &Rows, pass: &[u32]) -> Result<Vec<(u32, TokenRow)>> {
-    pass.iter().map(|&row| Ok((row, rows.cache.row(row as usize)?))).collect()
+    pass.iter().map(|&row| Ok((row, rows.row(row)?))).collect()
 }
 
 /// The stop flag was raised in the middle of something.
 struct Stopped;
 
-impl Trainer<'_> {
+impl Trainer {
     fn run(&mut self, stop: &AtomicBool, observe: &mut dyn FnMut(Event<'_>)) -> Result<Summary> {
         let total = self.plan.total_steps();
         self.describe_run();
@@ -231,7 +263,7 @@ impl Trainer<'_> {
             .then(|| StepDropout { probability: self.recipe.lora.dropout as f32, key: rng::mix(seed, done) });
         self.learner.zero_gradients();
         let mut sums = Sums::default();
-        for pass in passes(&rows, self.rows.cache.lengths(), settings.tokens_per_pass) {
+        for pass in passes(&rows, self.rows.lengths(), settings.tokens_per_pass) {
             let sum = self.learner.accumulate(&read(&self.rows, &pass)?, &CrossEntropy, dropout);
             if !sum.loss.is_finite() {
                 return Err(self.not_finite(done + 1, "the loss", sum.loss, &pass));
@@ -272,7 +304,7 @@ impl Trainer<'_> {
             tokens: sums.tokens,
             supervised_tokens: sums.supervised,
             seconds,
-            rows: rows.iter().map(|&row| self.rows.cache.info(row as usize).example).collect(),
+            rows: rows.iter().map(|&row| self.rows.info(row).example).collect(),
         };
         self.metrics.step(&record)?;
         let logged = self.log(&record);
@@ -302,7 +334,7 @@ impl Trainer<'_> {
     fn evaluate(&mut self, stop: &AtomicBool, observe: &mut dyn FnMut(Event<'_>)) -> Result<Result<(), Stopped>> {
         let begun = Instant::now();
         let (rows, total) = (&self.rows, self.rows.test.len());
-        let all = passes(&rows.test, rows.cache.lengths(), self.recipe.train.tokens_per_pass);
+        let all = passes(&rows.test, rows.lengths(), self.recipe.train.tokens_per_pass);
         let read = |pass: &[u32]| read(rows, pass);
         let mut tell = |done| {
             observe(Event::Evaluating { done, total });
@@ -404,7 +436,7 @@ impl Trainer<'_> {
 
     fn not_finite(&self, step: u64, what: &'static str, value: f64, rows: &[u32]) -> Error {
         const MOST: usize = 8;
-        let mut places: Vec<String> = rows.iter().take(MOST).map(|&row| self.rows.place(self.recipe, row)).collect();
+        let mut places: Vec<String> = rows.iter().take(MOST).map(|&row| self.rows.place(&self.recipe, row)).collect();
         if rows.len() > MOST {
             places.push(format!("and {} more", rows.len() - MOST));
         }

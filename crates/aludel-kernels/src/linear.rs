@@ -45,6 +45,11 @@ impl FrozenWeight {
         Ok(FrozenWeight { body: Body::Dense(panels), precision, d_in, d_out })
     }
 
+    /// A `[d_out, d_in]` weight of zeros, of which the system gives no page before it is touched: to plan with, and not to compute.
+    pub fn outline(precision: Precision, d_out: usize, d_in: usize) -> FrozenWeight {
+        FrozenWeight { body: Body::Dense(Panels::zeroed(precision, d_out, d_in)), precision, d_in, d_out }
+    }
+
     /// Keeps a `[d_out, d_in]` weight in its file's quantisation, `row(n)` giving the stored bytes of row n. Its products round x to
     /// 8 bits; an adapter on it works in bf16. It has no backward. `None` for encodings that are not integer codes under a scale for
     /// every 32 elements: F32, F16, BF16, Q2_K, Q3_K and Q6_K.

@@ -97,6 +97,19 @@ impl Weights {
         }
     }
 
+    /// The bytes of all tensors as they are stored.
+    ///
+    /// # Errors
+    /// If a tensor's place in its file makes no sense.
+    pub fn bytes(&self) -> Result<u64> {
+        match self {
+            Weights::Folder(weights) => {
+                weights.tensors().map(|tensor| Ok(tensor?.bytes.len() as u64)).sum::<Result<u64>>()
+            }
+            Weights::Gguf(file) => Ok(file.tensors().map(|tensor| tensor.bytes.len() as u64).sum()),
+        }
+    }
+
     /// How most of the weights are stored: the type of the first layer's query weight.
     ///
     /// # Errors

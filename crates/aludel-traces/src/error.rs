@@ -122,7 +122,7 @@ pub enum Error {
 
     /// Rows were read, and not one can be trained on.
     #[error(
-        "no row is left to train on: {too_long} are longer than train.max_length, {unsupervised} have no supervised token; raise train.max_length or set data.long_rows = \"truncate\", and look at rows with `aludel inspect`"
+        "no row is left to train on: {too_long} are longer than train.max_length, {unsupervised} have no supervised token; raise train.max_length, and look at rows with `aludel inspect`"
     )]
     NothingToTrain {
         /// Rows that are too long.

@@ -2,10 +2,15 @@
 //! there before a command begins its work.
 
 use crate::console::harmless;
+use crate::report::Helped;
 use aludel_distill::settings::{Problem, Problems, Recipe};
-use aludel_traces::source::hub::{Hub, HubProgress, Token, fetch_data, fetch_model, is_hub_name};
+use aludel_formats::gguf;
+use aludel_formats::hf::CONFIG_FILE_NAME;
+use aludel_model::config::Config;
+use aludel_traces::source::hub::{About, HEAD_BYTES, Hub, HubProgress, Token, fetch_data, fetch_model, is_hub_name};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::env;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 /// Puts local paths in the place of all names on the Hub (data, prompts, traces, evaluations, student), fetching what is not there yet.
@@ -13,8 +18,17 @@ use std::path::{Path, PathBuf};
 /// # Errors
 /// What the Hub says of a name, and an environment that names no place for the cache.
 pub(crate) fn fetch_named(recipe: &mut Recipe) -> anyhow::Result<()> {
-    let lists =
-        [&mut recipe.data.files, &mut recipe.trace.prompts, &mut recipe.curate.input, &mut recipe.curate.decontaminate];
+    // First, so that a model of no use costs no data.
+    if let Some(model) = &mut recipe.student.model {
+        *model = local_model(model)?;
+    }
+    let lists = [
+        &mut recipe.data.files,
+        &mut recipe.data.eval_files,
+        &mut recipe.trace.prompts,
+        &mut recipe.curate.input,
+        &mut recipe.curate.decontaminate,
+    ];
     for list in lists.into_iter().filter(|list| list.iter().any(|path| is_hub_name(path))) {
         let hub = from_environment()?;
         let mut found = Vec::new();
@@ -26,9 +40,6 @@ pub(crate) fn fetch_named(recipe: &mut Recipe) -> anyhow::Result<()> {
         }
         *list = found;
     }
-    if let Some(model) = &mut recipe.student.model {
-        *model = local_model(model)?;
-    }
     Ok(())
 }
 
@@ -38,10 +49,72 @@ pub(crate) fn fetch_named(recipe: &mut Recipe) -> anyhow::Result<()> {
 /// As [`fetch_named`].
 pub(crate) fn local_model(path: &Path) -> anyhow::Result<PathBuf> {
     if !is_hub_name(path) {
+        refuse_bare_name(path)?;
+        refuse_family(path)?;
         return Ok(path.to_owned());
     }
     let hub = from_environment()?;
-    with_progress(|told| Ok(fetch_model(path, &hub, told)?))
+    with_progress(|told| Ok(fetch_model(path, &hub, &judge, told)?))
+}
+
+/// Refuses a model of another family before its weights are fetched.
+fn judge(about: About<'_>) -> Result<(), String> {
+    let judged = || -> anyhow::Result<()> {
+        match about {
+            About::Config(config) => {
+                let json = serde_json::from_slice(&aludel_files::read(config, aludel_files::SMALL)?)?;
+                Config::from_hf(&json, Path::new("config.json"))?;
+            }
+            About::GgufHead(head) => {
+                if let Some(architecture) = gguf::architecture(head) {
+                    Config::check_gguf_architecture(architecture, Path::new("its header"))?;
+                }
+            }
+        }
+        Ok(())
+    };
+    judged().map_err(|error| error.to_string())
+}
+
+/// Refuses a model of another family before its files are hashed or mapped. What else may be wrong with it is told by whoever opens it.
+fn refuse_family(path: &Path) -> Result<(), aludel_model::Error> {
+    let refused = if path.is_dir() {
+        let config = path.join(CONFIG_FILE_NAME);
+        let bytes = aludel_files::read(&config, aludel_files::SMALL).ok();
+        let json = bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        json.and_then(|json| Config::from_hf(&json, &config).err())
+    } else {
+        let mut head = Vec::new();
+        let file = aludel_files::open(path).ok();
+        let read = file.and_then(|file| file.take(HEAD_BYTES).read_to_end(&mut head).ok());
+        let architecture = read.and_then(|_| gguf::architecture(&head));
+        architecture.and_then(|architecture| Config::check_gguf_architecture(architecture, path).err())
+    };
+    match refused {
+        Some(error @ aludel_model::Error::Architecture { .. }) => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Refuses what is no path here and looks like a name on the Hub.
+fn refuse_bare_name(path: &Path) -> anyhow::Result<()> {
+    if aludel_files::is_there(path) {
+        return Ok(());
+    }
+    let here = env::current_dir().unwrap_or_default();
+    let written = path.strip_prefix(&here).unwrap_or(path).to_string_lossy().into_owned();
+    let is_word = |word: &str| {
+        let is_letter = |letter: char| letter.is_ascii_alphanumeric() || "-_.".contains(letter);
+        !word.is_empty() && !word.starts_with('.') && word.chars().all(is_letter)
+    };
+    let is_file = [".gguf", ".safetensors", ".bin"].iter().any(|ending| written.ends_with(ending));
+    match written.split_once('/') {
+        Some((owner, name)) if is_word(owner) && is_word(name) && !is_file => Err(anyhow::Error::new(Helped {
+            message: format!("{written}: there is no such file or folder"),
+            help: format!("if the model of this name on the Hugging Face Hub is meant, write hf:{written}"),
+        })),
+        _ => Ok(()),
+    }
 }
 
 /// The local paths of a data file that may be a name on the Hub.

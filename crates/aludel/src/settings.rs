@@ -3,12 +3,15 @@
 //! where each value was written, so that a message can point at it.
 
 use crate::report::Helped;
-use aludel_distill::settings::{self, Notice, Parsed, Problem, Problems, Recipe, Renamed, Verdict};
+use aludel_distill::settings::{
+    self, BUILTIN_PREFIX, BUILTIN_RECIPES, Notice, Parsed, Problem, Problems, Recipe, Renamed, Verdict,
+};
 use aludel_files::shortened;
 use aludel_text::Date;
 use aludel_traces::source::hub::is_hub_name;
 use anyhow::Context as _;
 use clap::Args;
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -21,7 +24,7 @@ const LONGEST_RECIPE_BYTES: u64 = 1 << 20;
 /// The options by which any setting can be given.
 #[derive(Debug, Clone, Default, Args)]
 pub(crate) struct RecipeArgs {
-    /// A file of settings in TOML; `aludel schema` describes them
+    /// A file of settings in TOML (`aludel schema` describes them), or builtin:seed, the recipe that Aludel began with
     #[arg(long, value_name = "FILE.toml", help_heading = "Settings")]
     pub(crate) recipe: Option<PathBuf>,
 
@@ -167,10 +170,7 @@ fn read_file(
     path: &Path,
     origins: &mut BTreeMap<String, String>,
 ) -> anyhow::Result<(Table, Vec<Notice>, Vec<Problem>)> {
-    let text = aludel_files::read_to_string(path, LONGEST_RECIPE_BYTES).with_context(|| Helped {
-        message: format!("{}: the recipe cannot be read", path.display()),
-        help: "give a text file that exists and that you may read; `aludel schema` describes what it holds".to_owned(),
-    })?;
+    let text = recipe_text(path)?;
     let mut table =
         settings::read_table(&text).map_err(|problems| problems.with_origins(|_| Some(path.display().to_string())))?;
     // The table does not know its lines; a second reading that keeps them does.
@@ -195,6 +195,26 @@ fn read_file(
         notice
     };
     Ok((table, renamed.into_iter().map(notice).collect(), problems))
+}
+
+/// What a recipe file holds, or a recipe that comes with the binary.
+fn recipe_text(path: &Path) -> anyhow::Result<Cow<'static, str>> {
+    if let Some(wanted) = path.to_str().and_then(|text| text.strip_prefix(BUILTIN_PREFIX)) {
+        let found = BUILTIN_RECIPES.iter().find(|(name, _)| *name == wanted);
+        return found.map(|(_, text)| Cow::Borrowed(*text)).ok_or_else(|| {
+            let names: Vec<String> =
+                BUILTIN_RECIPES.iter().map(|(name, _)| format!("{BUILTIN_PREFIX}{name}")).collect();
+            anyhow::Error::new(Helped {
+                message: format!("{}: there is no built-in recipe of this name", path.display()),
+                help: format!("give {}, or a file as ./{}", names.join(" or "), path.display()),
+            })
+        });
+    }
+    let text = aludel_files::read_to_string(path, LONGEST_RECIPE_BYTES).with_context(|| Helped {
+        message: format!("{}: the recipe cannot be read", path.display()),
+        help: "give a text file that exists and that you may read; `aludel schema` describes what it holds".to_owned(),
+    })?;
+    Ok(Cow::Owned(text))
 }
 
 /// `section.key=value`, as `--set` takes it.
@@ -287,8 +307,13 @@ fn make_absolute(recipe: &mut Recipe) -> anyhow::Result<()> {
         &mut recipe.trace.store,
         &mut recipe.trace.api_key_file,
     ];
-    let lists =
-        [&mut recipe.data.files, &mut recipe.trace.prompts, &mut recipe.curate.input, &mut recipe.curate.decontaminate];
+    let lists = [
+        &mut recipe.data.files,
+        &mut recipe.data.eval_files,
+        &mut recipe.trace.prompts,
+        &mut recipe.curate.input,
+        &mut recipe.curate.decontaminate,
+    ];
     for path in single.into_iter().flatten().chain(lists.into_iter().flatten()) {
         if is_hub_name(path) {
             continue;

@@ -387,7 +387,7 @@ fn a_full_disk_keeps_the_last_checkpoint_and_the_run_goes_on_bit_for_bit() {
         "--set",
         "train.save_steps=3",
         "--set",
-        "lora.target_modules=all-linear",
+        "lora.dropout=0.2",
     ];
     run(&workshop, &settings);
     let adapter = |run: &str| fs::read(workshop.path(run).join("adapter/adapter_model.safetensors")).unwrap();

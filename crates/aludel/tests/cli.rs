@@ -197,6 +197,7 @@ fn wrong_settings_end_with_2_and_are_named_all_at_once() {
     workshop.write("broken.toml", "[lora]\nr = 8\nalpha = = 3\n");
     assert_snapshot!("settings_broken_file", workshop.run(&["inspect", "--recipe", "broken.toml"]));
     assert_snapshot!("settings_missing_file", workshop.run(&["inspect", "--recipe", "missing.toml"]));
+    assert_snapshot!("settings_no_built_in", workshop.run(&["inspect", "--recipe", "builtin:sead"]));
 }
 
 #[test]
@@ -287,7 +288,7 @@ fn the_schema_describes_every_section() {
     let schema = Workshop::new().json(&["schema"]);
     let sections: Vec<&String> = schema["properties"].as_object().unwrap().keys().collect();
     assert_eq!(sections, ["student", "lora", "train", "data", "generate", "trace", "curate"]);
-    assert_eq!(schema["properties"]["lora"]["properties"]["r"]["default"], 8);
+    assert_eq!(schema["properties"]["lora"]["properties"]["r"]["default"], 16);
 }
 
 #[test]

@@ -5,6 +5,7 @@
 mod common;
 
 use std::fs;
+use std::path::Path;
 use std::process::{Command, Output};
 use std::time::Duration;
 
@@ -27,7 +28,7 @@ const BASE: &[&str] = &[
     "--learning-rate",
     "0.05",
     "--set",
-    "lora.target_modules=all-linear",
+    "lora.dropout=0.2",
     "--set",
     "train.logging_steps=1",
     "--set",
@@ -80,8 +81,8 @@ fn a_next_round_goes_on_from_the_last_adapter() {
     assert!(loss("second", 5) < loss("second", 0), "{} {}", loss("second", 0), loss("second", 5));
     assert_ne!(adapter(&workshop, "first"), adapter(&workshop, "second"));
     for (setting, said) in [
-        ("lora.r=4", "its r is 8, but lora.r = 4; set lora.r=8"),
-        ("lora.alpha=8", "its alpha is 16, but lora.alpha = 8; set lora.alpha=16"),
+        ("lora.r=4", "its r is 16, but lora.r = 4; set lora.r=16"),
+        ("lora.alpha=8", "its alpha is 32, but lora.alpha = 8; set lora.alpha=32"),
         ("lora.target_modules=q_proj", "but lora.target_modules = [\"q_proj\"]"),
     ] {
         let refused = failure(&train(&workshop, "third", &[&more[..], &["--set", setting]].concat()), 1);
@@ -196,9 +197,13 @@ fn a_killed_run_resumes_bit_for_bit() {
 
 /// Runs until the metrics have grown by a line at least, and then sends SIGTERM.
 fn stopped(workshop: &Workshop, arguments: &[&str]) -> Output {
-    let mut command = workshop.command(arguments);
+    stopped_after(&mut workshop.command(arguments), &workshop.path("run/metrics.jsonl"))
+}
+
+/// As [`stopped`], for any command and its metrics.
+fn stopped_after(command: &mut Command, metrics: &Path) -> Output {
     let mut child = command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn().unwrap();
-    let length = || fs::metadata(workshop.path("run/metrics.jsonl")).map_or(0, |about| about.len());
+    let length = || fs::metadata(metrics).map_or(0, |about| about.len());
     let before = length();
     while length() <= before {
         assert!(child.try_wait().unwrap().is_none(), "the run ended before its first step");
@@ -246,6 +251,43 @@ fn a_stopped_run_says_the_command_that_goes_on_with_it() {
     let output = stopped(&workshop, &next.split(' ').collect::<Vec<_>>());
     assert_eq!(output.status.code(), Some(75), "{}", String::from_utf8_lossy(&output.stderr));
     assert!(steps(&workshop, "run").len() > before);
+}
+
+/// The command that a stopped run says goes on with it wherever the folder lies and whatever it is called.
+#[test]
+#[cfg(unix)]
+fn the_command_that_goes_on_is_one_that_a_shell_takes() {
+    for folder in ["my run", "below/the run's", "-run", "$HOME", "."] {
+        let workshop = workshop();
+        fs::create_dir(workshop.path("here")).unwrap();
+        let binary = env!("CARGO_BIN_EXE_aludel");
+        let shell = |script: &str| {
+            let script = format!("aludel() {{ '{binary}' \"$@\"; }}; {script}");
+            let mut command = Command::new("sh");
+            command.args(["-c", &script]).current_dir(workshop.path("here"));
+            command.output().unwrap()
+        };
+        let output_dir = format!("--output-dir={folder}");
+        let student = ["--student", "../student", "--data", "../rows.jsonl"];
+        let ends = [&["train", &output_dir, "--dtype", "f32", "--max-steps", "100000"], &student[..]].concat();
+        let mut command = workshop.command(&[&ends[..], &ENDLESS[4..]].concat());
+        command.current_dir(workshop.path("here"));
+        let metrics = workshop.path("here").join(folder).join("metrics.jsonl");
+        let output = stopped_after(&mut command, &metrics);
+        let said = String::from_utf8(output.stdout).unwrap();
+        let next = said.lines().find_map(|line| line.strip_prefix("go on with: ")).unwrap();
+        // A step more than were taken, so that it ends; how many steps there are is part of the run.
+        let refused = shell(&format!("{next} --max-steps 7"));
+        let errors = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert!(errors.contains("train.max_steps: 100000 → 7"), "{folder}: {errors}");
+    }
+}
+
+#[test]
+fn resuming_says_what_it_lacks() {
+    let workshop = workshop();
+    insta::assert_snapshot!("resume_no_folder", workshop.run(&["train", "--resume"]));
+    insta::assert_snapshot!("resume_no_run", workshop.run(&["train", "--resume", "--output-dir", "nowhere"]));
 }
 
 #[test]
@@ -335,7 +377,7 @@ fn what_would_spoil_a_run_is_refused_by_name() {
         }
     };
     check(train(&workshop, "run", &[]), 1, &["already holds a run", "--resume"]);
-    check(train(&workshop, "run", &["--resume", "--lora-r", "4"]), 1, &["lora.r: 8 → 4"]);
+    check(train(&workshop, "run", &["--resume", "--lora-r", "4"]), 1, &["lora.r: 16 → 4"]);
     check(train(&workshop, "other", &["--set", "lora.target_modules=w_proj"]), 1, &["w_proj", "q_proj"]);
     check(train(&workshop, "other", &["--set", "train.max_length=1000"]), 1, &["train.max_length = 1000", "512"]);
     // a damaged weight: the last one of the file is not a number

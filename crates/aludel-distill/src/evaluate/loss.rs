@@ -12,10 +12,11 @@ use serde::Serialize;
 use crate::batch::passes;
 use crate::error::{Error, Result};
 use crate::export::adapter_text;
+use crate::known::Known;
 use crate::learner::Learner;
 use crate::objective::CrossEntropy;
 use crate::prepare::Preparer;
-use crate::settings::Recipe;
+use crate::settings::{MaxLength, Recipe};
 
 /// What was found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
@@ -32,12 +33,16 @@ pub struct Loss {
     pub supervised_tokens: u64,
     /// Rows among them whose end was cut off.
     pub truncated: usize,
-    /// Rows left out as longer than `train.max_length`.
+    /// Rows left out as longer than `max_length`.
     pub too_long: usize,
+    /// The longest row that is taken: `train.max_length`, or the student's positions.
+    pub max_length: usize,
     /// Rows left out that have no supervised token.
     pub unsupervised: usize,
     /// Rows left out that could not be read.
     pub bad_rows: usize,
+    /// Rows that were evaluated and whose prompt the adapter was trained on, where its run still tells.
+    pub known: Option<usize>,
 }
 
 /// The loss of the recipe's student, with `train.init_adapter` if that is set, on `data.files`. `tell` hears how many rows of how many
@@ -48,14 +53,18 @@ pub struct Loss {
 pub fn held_out_loss(recipe: &Recipe, tell: &mut dyn FnMut(usize, usize) -> ControlFlow<()>) -> Result<Option<Loss>> {
     let mut student = Student::open(recipe.student_model()?)?;
     let mut recipe = recipe.clone();
-    recipe.train.max_length = recipe.train.max_length.min(student.config.max_position_embeddings);
+    let max_length = recipe.train.max_length.limit().min(student.config.max_position_embeddings);
+    recipe.train.max_length = MaxLength::Tokens(max_length);
+    let mut known = None;
     let mut added = student.text.tokenizer.add_tokens(&recipe.student.add_tokens)?;
     if let Some(folder) = &recipe.train.init_adapter {
         student.text = adapter_text(&student, folder)?;
         student.template = student.text.template(&student.path.display().to_string()).ok();
         added = peft::read(folder)?.config.embedding_tokens().to_vec();
+        known = Known::of_adapter(folder)?;
     }
-    let (rows, mut found) = prepared(&student, &recipe)?;
+    let (rows, mut found) = prepared(&student, &recipe, max_length)?;
+    found.known = known.map(|known| rows.iter().filter(|row| known.has(row.info.prompt_key)).count());
     let mut learner = Learner::load(&student, &added, &recipe, None)?;
     let lengths: Vec<u32> = rows.iter().map(|row| row.info.tokens).collect();
     let longest = lengths.iter().copied().max().unwrap_or(0) as usize;
@@ -73,10 +82,10 @@ pub fn held_out_loss(recipe: &Recipe, tell: &mut dyn FnMut(usize, usize) -> Cont
 }
 
 /// The rows, and what became of the others.
-fn prepared(student: &Student, recipe: &Recipe) -> Result<(Vec<TokenRow>, Loss)> {
+fn prepared(student: &Student, recipe: &Recipe, max_length: usize) -> Result<(Vec<TokenRow>, Loss)> {
     let preparer = Preparer::new(student, recipe);
     let mut records = dataset::open(&recipe.data.files, &recipe.data.read_options())?;
-    let (mut rows, mut found) = (Vec::new(), Loss::default());
+    let (mut rows, mut found) = (Vec::new(), Loss { max_length, ..Loss::default() });
     for (example, record) in records.by_ref().enumerate() {
         let record = record?;
         let encoded = match preparer.token_rows(&record) {
@@ -92,6 +101,7 @@ fn prepared(student: &Student, recipe: &Recipe) -> Result<(Vec<TokenRow>, Loss)>
         };
         for row in encoded {
             match row {
+                EncodedRow::Kept { ids, .. } if ids.len() > max_length => found.too_long += 1,
                 EncodedRow::Kept { ids, mut weights, truncated } => {
                     // How much a row counts in training is no matter of how well it is told: perplexity is of tokens.
                     weights.iter_mut().filter(|weight| **weight != 0.0).for_each(|weight| *weight = 1.0);
@@ -107,7 +117,6 @@ fn prepared(student: &Student, recipe: &Recipe) -> Result<(Vec<TokenRow>, Loss)>
                     };
                     rows.push(TokenRow { ids, weights, info });
                 }
-                EncodedRow::Dropped(DropReason::TooLong) => found.too_long += 1,
                 EncodedRow::Dropped(DropReason::Unsupervised) => found.unsupervised += 1,
             }
         }

@@ -9,14 +9,18 @@ use super::Preparer;
 use crate::settings::LongRows;
 
 impl Preparer<'_> {
-    /// The options as fields of a key.
-    pub(crate) fn fields(&self) -> Fields {
-        let Preparer { student, encode, preflight, max_length, long_rows } = self;
+    /// The options as fields of a key; `max_length` is that by which rows are chosen, none for rows of any length.
+    pub(crate) fn fields(&self, max_length: Option<usize>) -> Fields {
+        let Preparer { student, encode, preflight, cut_at, long_rows } = self;
         let tells_date = student.template.as_ref().is_some_and(|template| template.asks_for_date());
-        Fields::new("preparation", 1)
+        let fields = Fields::new("preparation", 1)
             .with("end_id", &student.eos_token_ids.first().copied())
-            .with("beginning_id", &student.text.bos_id())
-            .with("max_length", max_length)
+            .with("beginning_id", &student.text.bos_id());
+        let fields = match cut_at.or(max_length) {
+            Some(max_length) => fields.with("max_length", &max_length),
+            None => fields,
+        };
+        fields
             .with("long_rows", long_rows_name(*long_rows))
             .with("encode", &encoding(encode, tells_date))
             .with("preflight", &checks(preflight))
@@ -87,7 +91,7 @@ mod tests {
             "",
             "[data]\nloss_on = \"all\"",
             "[data]\nloss_on = \"answer\"",
-            "[data]\nlong_rows = \"truncate\"",
+            "[data]\nlong_rows = \"truncate\"\n[train]\nmax_length = 2048",
             "[data]\nlong_rows = \"truncate\"\n[train]\nmax_length = 100",
             "[data]\nallow_cut_reasoning = true",
             "[data]\ntemplate_date = \"2026-01-01\"",

@@ -21,8 +21,12 @@ pub struct DataSettings {
     #[schemars(with = "OneOrMany<PathBuf>")]
     pub files: Vec<PathBuf>,
     /// The share of rows held back for evaluation, or from 1 on their number; all rows of a prompt fall on one side. 0
-    /// holds nothing back.
+    /// holds nothing back, and neither do `eval_files`.
     pub test_size: f64,
+    /// Files to evaluate on, of the same kinds as `files`: those are then trained on whole.
+    #[serde(deserialize_with = "one_or_many", skip_serializing_if = "Vec::is_empty")]
+    #[schemars(with = "OneOrMany<PathBuf>")]
+    pub eval_files: Vec<PathBuf>,
     /// Which column plays which part, where the names do not say it: for example `{ prompt = "problem" }`. The parts
     /// are messages, prompt, response, reasoning, system and text.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
@@ -31,6 +35,8 @@ pub struct DataSettings {
     pub loss_on: LossOn,
     /// What happens to rows longer than `train.max_length`.
     pub long_rows: LongRows,
+    /// The largest share of rows that may be left out for their length; where more would be, nothing is trained.
+    pub max_rows_left_out: f64,
     /// Count and skip rows that cannot be read, where otherwise the first of them ends the run.
     pub skip_bad_rows: bool,
     /// Train on rows that a limit cut off (reasoning that never closes, no answer, a finish reason such as `length`): what is
@@ -78,9 +84,11 @@ impl Default for DataSettings {
         Self {
             files: Vec::new(),
             test_size: 0.1,
+            eval_files: Vec::new(),
             columns: BTreeMap::new(),
             loss_on: LossOn::Assistant,
             long_rows: LongRows::Drop,
+            max_rows_left_out: 0.2,
             skip_bad_rows: false,
             allow_cut_reasoning: false,
             template_date: None,
@@ -100,6 +108,11 @@ impl From<LossOn> for aludel_text::LossOn {
 }
 
 impl DataSettings {
+    /// All data files: those that are trained on, then those that are evaluated on.
+    pub fn all_files(&self) -> Vec<PathBuf> {
+        self.files.iter().chain(&self.eval_files).cloned().collect()
+    }
+
     /// How the data files are read.
     pub fn read_options(&self) -> ReadOptions {
         let part = |name: &str| self.columns.get(name).cloned();
@@ -121,12 +134,21 @@ impl DataSettings {
 
     pub(super) fn check(&self, check: &mut Checker<'_>) {
         check.test_size(self.test_size);
+        for (key, files) in [("files", &self.files), ("eval_files", &self.eval_files)] {
+            check.that(
+                files.iter().all(|file| !file.as_os_str().is_empty()),
+                key,
+                files,
+                "an empty path names nothing",
+                "paths of data files",
+            );
+        }
         check.that(
-            self.files.iter().all(|file| !file.as_os_str().is_empty()),
-            "files",
-            &self.files,
-            "an empty path names nothing",
-            "paths of data files",
+            (0.0..=1.0).contains(&self.max_rows_left_out),
+            "max_rows_left_out",
+            self.max_rows_left_out,
+            "it is a share of the rows",
+            "a number from 0 to 1, for example 0.2",
         );
         for (name, value) in &self.template_variables {
             let reason = refused_name(name);

@@ -27,11 +27,12 @@ pub struct LoraSettings {
 }
 
 /// The linear layers that get an adapter.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(from = "OneOrMany<String>", into = "OneOrMany<String>")]
 #[schemars(with = "OneOrMany<String>")]
 pub enum TargetModules {
     /// Every linear layer but the head, whatever it is called.
+    #[default]
     AllLinear,
     /// The layers whose name ends in one of these.
     Names(Vec<String>),
@@ -58,25 +59,18 @@ pub enum InitLora {
 }
 
 const ALL_LINEAR: &str = "all-linear";
-const DEFAULT_TARGETS: [&str; 4] = ["q_proj", "k_proj", "v_proj", "o_proj"];
 
 impl Default for LoraSettings {
     fn default() -> Self {
         Self {
-            r: 8,
-            alpha: 16.0,
-            dropout: 0.2,
-            target_modules: TargetModules::default(),
+            r: 16,
+            alpha: 32.0,
+            dropout: 0.0,
+            target_modules: TargetModules::AllLinear,
             bias: Bias::None,
             use_rslora: false,
             init: InitLora::Kaiming,
         }
-    }
-}
-
-impl Default for TargetModules {
-    fn default() -> Self {
-        Self::Names(DEFAULT_TARGETS.map(str::to_owned).to_vec())
     }
 }
 
@@ -113,7 +107,7 @@ impl LoraSettings {
             } else {
                 "the rank exceeds any layer's width"
             },
-            "a whole number from 1 to 4096, for example 8",
+            "a whole number from 1 to 4096, for example 16",
         );
         check.that(
             self.alpha > 0.0 && self.alpha.is_finite(),

@@ -2,6 +2,7 @@
 //! This room turns a TOML table into a [`Recipe`], says what is wrong with it (all of it, not the first thing only),
 //! and writes it back. Files, flags and `--set` are merged into that one table by the caller, who also prints.
 
+mod builtin;
 mod curate;
 mod data;
 mod differences;
@@ -16,6 +17,7 @@ mod template;
 mod trace;
 mod train;
 
+pub use builtin::{BUILTIN_PREFIX, BUILTIN_RECIPES};
 pub use curate::{CurateSettings, Keep, NamedKeep, VerifierTable, VerifyMode};
 pub use data::{DataSettings, LongRows, LossOn};
 pub use differences::{Difference, differences};
@@ -30,7 +32,7 @@ pub use problem::{Notice, Problem, Problems};
 pub use student::{Attention, Device, Dtype, InstructionSet, StudentSettings};
 pub use template::TemplateInputs;
 pub use trace::{Speech, TraceSettings};
-pub use train::{Interval, Optimiser, Schedule, TrainSettings};
+pub use train::{Interval, MaxLength, NamedLength, Optimiser, Schedule, TrainSettings};
 
 use problem::Checker;
 use schemars::JsonSchema;
@@ -148,7 +150,7 @@ impl Recipe {
     /// What a row must pass before it is trained on.
     pub fn preflight_options(&self) -> aludel_text::PreflightOptions {
         aludel_text::PreflightOptions {
-            max_length: (self.data.long_rows == LongRows::Truncate).then_some(self.train.max_length),
+            max_length: self.train.max_length.tokens().filter(|_| self.data.long_rows == LongRows::Truncate),
             allow_cut_reasoning: self.data.allow_cut_reasoning,
             loss_on: self.data.loss_on.into(),
         }
@@ -182,11 +184,18 @@ impl Recipe {
     fn check_agreement(&self, check: &mut Checker<'_>) {
         let train = &self.train;
         check.that(
-            train.eval_strategy == Interval::No || self.data.test_size != 0.0,
+            train.eval_strategy == Interval::No || self.data.test_size != 0.0 || !self.data.eval_files.is_empty(),
             "eval_strategy",
             train.eval_strategy.name(),
             "data.test_size = 0 holds no rows back, so there is nothing to evaluate on",
-            "\"no\", or a data.test_size above 0, for example 0.1",
+            "\"no\", or a data.test_size above 0, for example 0.1, or data.eval_files",
+        );
+        check.that(
+            self.data.long_rows == LongRows::Drop || train.max_length.tokens().is_some(),
+            "max_length",
+            "auto",
+            "data.long_rows = \"truncate\" cuts rows, and where to cut is not told by their lengths",
+            "the number of tokens to cut at",
         );
     }
 }

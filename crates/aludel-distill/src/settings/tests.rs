@@ -124,11 +124,21 @@ fn the_seed_s_settings_are_accepted_word_for_word() {
             "train.optim"
         ]
     );
-    let mut written_in_full = Recipe::default();
+    let (_, text) = BUILTIN_RECIPES.iter().find(|(name, _)| *name == "seed").unwrap();
+    let mut written_in_full = right(text).recipe;
     written_in_full.student.model = Some("microsoft/phi-3-mini-4k-instruct".into());
-    written_in_full.student.add_tokens = vec!["<think>".into(), "</think>".into()];
     written_in_full.train.output_dir = Some("./phi-3-deepseek-finetuned".into());
-    assert_eq!(parsed.recipe, written_in_full, "the seed's settings are our defaults");
+    let mut seed = parsed.recipe;
+    // The seed names no limit, and holds a tenth back in its code.
+    (seed.train.max_length, seed.data.test_size) = (MaxLength::Tokens(2048), 0.1);
+    assert_eq!(seed, written_in_full, "the seed's settings are the built-in recipe of that name");
+}
+
+#[test]
+fn built_in_recipes_are_valid_and_say_nothing_that_is_not_understood() {
+    for (name, text) in BUILTIN_RECIPES {
+        assert_eq!(right(text).notices, [], "{name}");
+    }
 }
 
 #[test]
@@ -390,7 +400,7 @@ fn differences_name_the_key_and_both_values() {
     let lines: Vec<String> = found.iter().map(Difference::to_string).collect();
     assert_eq!(
         lines,
-        ["student.threads: 0 → 2", "train.learning_rate: 0.00002 → 0.0001", "train.max_steps: not given → 5"]
+        ["student.threads: 0 → 2", "train.learning_rate: 0.0002 → 0.0001", "train.max_steps: not given → 5"]
     );
     assert_eq!(found.iter().map(Difference::changes_training).collect::<Vec<_>>(), [false, true, true]);
     assert_eq!(differences(&old, &old).unwrap(), []);
@@ -434,7 +444,10 @@ fn names_of_other_tools_are_read_where_they_mean_the_same() {
     assert_eq!((student.model, data.files), (Some("s.gguf".into()), vec!["a.jsonl".into()]));
     assert_eq!((lora.r, lora.alpha, lora.dropout, lora.target_modules), (32, 64.0, 0.5, TargetModules::AllLinear));
     assert_eq!((train.learning_rate, train.num_train_epochs, train.per_device_train_batch_size), (1e-3, 2.0, 3));
-    assert_eq!((train.max_length, train.packing, train.lr_scheduler_type), (512, true, Schedule::Linear));
+    assert_eq!(
+        (train.max_length, train.packing, train.lr_scheduler_type),
+        (MaxLength::Tokens(512), true, Schedule::Linear)
+    );
     assert_eq!((data.test_size, curate.output_dir, train.output_dir), (0.25, Some("curated".into()), None));
     let told: Vec<String> = parsed.notices.iter().map(|notice| notice.told(None)).collect();
     for wanted in ["train.lr = 0.001: read as train.learning_rate", "train.lora_dropout = 0.5: read as lora.dropout"] {
@@ -487,7 +500,7 @@ fn origins_show_in_the_message() {
     });
     assert_eq!(
         problems.to_string(),
-        "lora.r = 0 (--set): an adapter of rank 0 has nothing to train; give a whole number from 1 to 4096, for example 8"
+        "lora.r = 0 (--set): an adapter of rank 0 has nothing to train; give a whole number from 1 to 4096, for example 16"
     );
 }
 

@@ -54,6 +54,14 @@ pub struct Started {
     pub eval_rows: usize,
     /// What became of the data.
     pub outcomes: Outcomes,
+    /// The longest row that is taken, in tokens.
+    pub max_length: usize,
+    /// Which rows to train on were left out for their length, in words.
+    pub left_out: Option<String>,
+    /// Rows of `data.eval_files` that were left out for their length.
+    pub eval_rows_too_long: usize,
+    /// Rows of `data.eval_files` whose prompt is trained on.
+    pub eval_rows_known: usize,
     /// Trained parameters.
     pub trained_parameters: usize,
     /// Steps of the run.
@@ -66,6 +74,10 @@ pub struct Started {
     pub records_left_out: u64,
     /// Bytes on the device.
     pub device_bytes: usize,
+    /// Bytes that the process will take at its peak, as far as that can be planned; none where the system does not tell what it takes.
+    pub process_bytes: Option<u64>,
+    /// That the steps and rates of the run move the adapter little, in words.
+    pub moves_little: Option<String>,
 }
 
 /// How a run ended.

@@ -5,11 +5,13 @@
 //! key count; the keys with typed values; the tensors' names, extents (innermost first), types and offsets; padding
 //! to the alignment; the tensors' data.
 
+mod head;
 mod metadata;
 mod reader;
 mod value;
 mod writer;
 
+pub use head::architecture;
 pub use metadata::{FromValue, Metadata};
 pub use reader::File;
 pub use value::{Array, Value};

@@ -119,6 +119,17 @@ impl Context {
         result
     }
 
+    /// The bytes that the arenas would need for `pass`. Like [`Context::plan`] it computes nothing; the arenas stay as they are.
+    pub fn measure<T>(&mut self, pass: impl FnOnce(&mut Context) -> T) -> usize {
+        let kept = std::mem::take(&mut self.arenas);
+        self.planning = true;
+        pass(self);
+        self.planning = false;
+        let needed = std::mem::replace(&mut self.arenas, kept);
+        self.reset();
+        needed.iter().zip(&self.buffers).map(|(arena, buffer)| 4 * arena.highest.max(buffer.len())).sum()
+    }
+
     /// Empties all arenas: the beginning of a pass.
     pub fn reset(&mut self) {
         for arena in &mut self.arenas {
@@ -330,7 +341,10 @@ mod tests {
             copy
         };
         let mut ctx = Context::cpu(1);
+        let needed = ctx.measure(pass);
+        assert_eq!((ctx.bytes(), needed), (0, 2 * 4 * ALIGNMENT_FLOATS));
         assert_eq!(ctx.plan(pass), vec![0.0; 6]);
+        assert_eq!((ctx.bytes(), ctx.measure(pass)), (needed, needed));
         assert_eq!(pass(&mut ctx), vec![1.0, 2.0, 3.0, 4.0, 5.0, 6.0]);
         assert_eq!(ctx.mark().0, 0);
     }

@@ -1,6 +1,8 @@
 //! Reading the metadata of a GGUF file, and the one tensor of it that is a setting: the divisors of the rotary frequencies. The
 //! rules are those of llama.cpp, which writes and reads these files.
 
+use std::path::Path;
+
 use aludel_formats::gguf::{Array, File, Metadata, Value as Stored};
 use serde_json::Value;
 
@@ -10,6 +12,17 @@ use crate::error::{Error, Result};
 use crate::weights::{ROPE_DIVISORS, Tensor};
 
 impl Config {
+    /// Whether GGUF files of this `general.architecture` are read.
+    ///
+    /// # Errors
+    /// [`Error::Architecture`] for a family that is not supported.
+    pub fn check_gguf_architecture(architecture: &str, path: &Path) -> Result<()> {
+        match architecture {
+            "llama" => Ok(()),
+            other => Err(Error::Architecture { path: path.to_owned(), found: other.to_owned(), supported: SUPPORTED }),
+        }
+    }
+
     /// Reads a GGUF file's metadata and rotary divisors. Whether the head is tied is decided by the presence of `output.weight`.
     ///
     /// # Errors
@@ -17,11 +30,7 @@ impl Config {
     pub fn from_gguf(file: &File) -> Result<Config> {
         let metadata = file.metadata();
         let reader = Reader { file, metadata };
-        let architecture = metadata.string("general.architecture")?;
-        if architecture != "llama" {
-            let (path, found) = (file.path().to_owned(), architecture.to_owned());
-            return Err(Error::Architecture { path, found, supported: SUPPORTED });
-        }
+        Config::check_gguf_architecture(metadata.string("general.architecture")?, file.path())?;
         reader.whole_model()?;
         let size = |key: &str| metadata.u64(key).map(|value| value as usize);
         let heads = reader.size("llama.attention.head_count")?;

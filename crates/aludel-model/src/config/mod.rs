@@ -16,7 +16,8 @@ pub use hf::ids;
 pub use rope::RopeScaling;
 
 /// The supported architectures, for messages.
-const SUPPORTED: &str = "LlamaForCausalLM (Llama, SmolLM2 and others of the Llama family); in GGUF files \"llama\"";
+const SUPPORTED: &str = "LlamaForCausalLM (Llama, SmolLM2, TinyLlama and others of the Llama family), in GGUF files \"llama\"; use one of \
+                         these, for example hf:HuggingFaceTB/SmolLM2-135M-Instruct";
 
 /// The sizes and constants of a decoder-only transformer.
 #[derive(Clone, Debug, PartialEq)]

@@ -49,7 +49,30 @@ impl Decoder {
         hold: impl Into<Hold>,
         max_positions: usize,
     ) -> Result<Decoder> {
-        let hold = hold.into();
+        Decoder::make(ctx, config, weights, (hold.into(), false), max_positions)
+    }
+
+    /// A decoder of the same shape without the large weights, which are not read: to plan passes with, and not to compute.
+    ///
+    /// # Errors
+    /// As [`Decoder::load`].
+    pub fn outline(ctx: &mut Context, config: &Config, weights: &Weights, hold: impl Into<Hold>) -> Result<Decoder> {
+        Decoder::make(ctx, config, weights, (hold.into(), true), 1)
+    }
+
+    /// Makes the rotary table reach so many positions.
+    pub fn set_positions(&mut self, ctx: &mut Context, max_positions: usize) {
+        let positions = max_positions.min(self.config.max_position_embeddings);
+        self.rope = rope::Table::new(ctx, &self.config.inverse_frequencies(), positions, 1.0);
+    }
+
+    fn make(
+        ctx: &mut Context,
+        config: &Config,
+        weights: &Weights,
+        (hold, is_outline): (Hold, bool),
+        max_positions: usize,
+    ) -> Result<Decoder> {
         let precision = hold.precision();
         let (hidden, vocab) = (config.hidden_size, config.vocab_size);
         let vector = |ctx: &mut Context, name: &str, len: usize| -> Result<Mat> {
@@ -58,6 +81,9 @@ impl Decoder {
         };
         let pack = |name: &str, d_out: usize, d_in: usize| -> Result<FrozenWeight> {
             let tensor = weights.tensor(name, &[d_out, d_in], config)?;
+            if is_outline {
+                return Ok(FrozenWeight::outline(precision, d_out, d_in));
+            }
             if hold == Hold::Stored
                 && let Some(kept) = tensor.keep()?
             {
@@ -86,7 +112,8 @@ impl Decoder {
         }
         let table = weights.tensor(weights::EMBEDDING, &[vocab, hidden], config)?;
         let (block_type, bytes) = table.stored()?;
-        let embedding = Embedding::new(block_type, bytes.to_vec(), vocab, hidden).map_err(|e| Error::Tensor {
+        let bytes = if is_outline { vec![0; bytes.len()] } else { bytes.to_vec() };
+        let embedding = Embedding::new(block_type, bytes, vocab, hidden).map_err(|e| Error::Tensor {
             path: weights.path(),
             name: weights::EMBEDDING.to_owned(),
             reason: e.to_string(),

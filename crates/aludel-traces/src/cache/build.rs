@@ -83,15 +83,15 @@ impl Building<'_> {
     fn take_row(&mut self, record: &Record, example: u64, row: EncodedRow) -> Result<(), Error> {
         let (ids, weights, truncated) = match row {
             EncodedRow::Kept { ids, weights, truncated } => (ids, weights, truncated),
-            EncodedRow::Dropped(reason) => {
-                self.drop_row(reason);
+            EncodedRow::Dropped(DropReason::Unsupervised) => {
+                self.outcomes.unsupervised += 1;
                 return Ok(());
             }
         };
         assert_eq!(ids.len(), weights.len(), "an encoded row has one weight for each token");
         let supervised = weights.iter().filter(|weight| **weight != 0.0).count();
         if supervised == 0 {
-            self.drop_row(DropReason::Unsupervised);
+            self.outcomes.unsupervised += 1;
             return Ok(());
         }
         let info = RowInfo {
@@ -110,13 +110,6 @@ impl Building<'_> {
         Ok(())
     }
 
-    fn drop_row(&mut self, reason: DropReason) {
-        match reason {
-            DropReason::TooLong => self.outcomes.too_long += 1,
-            DropReason::Unsupervised => self.outcomes.unsupervised += 1,
-        }
-    }
-
     fn finish(mut self, key: CacheKey, records: &Records) -> Result<(), Error> {
         // The reader's reasons come first: its rows never got as far as the encoder.
         let not_encoded = std::mem::take(&mut self.outcomes.records);
@@ -127,10 +120,7 @@ impl Building<'_> {
             return Err(error);
         }
         if self.outcomes.rows == 0 {
-            return Err(Error::NothingToTrain {
-                too_long: self.outcomes.too_long,
-                unsupervised: self.outcomes.unsupervised,
-            });
+            return Err(Error::NothingToTrain { too_long: 0, unsupervised: self.outcomes.unsupervised });
         }
         self.writer.finish(key, &self.outcomes)
     }

@@ -16,28 +16,42 @@ pub struct CacheKey(pub(super) [u8; 32]);
 /// Rises when the layout of the file or the meaning of its rows changes.
 const FORMAT: &[u8] = b"aludel token rows 3";
 
-impl CacheKey {
-    /// Hashes the data files' content, the options that they are read with, and named parts for all else that the rows
-    /// depend on (the tokenizer's fingerprint, the template, lengths, the loss's reach).
+/// The hashes of data files, from which several keys can be made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DataHashes(Vec<[u8; 32]>);
+
+impl DataHashes {
+    /// Hashes the files' content.
     ///
     /// # Errors
     /// [`Error::Read`] if a file cannot be read.
-    pub fn of(files: &[PathBuf], options: &ReadOptions, parts: &[(&str, &str)]) -> Result<CacheKey, Error> {
-        let mut hasher = blake3::Hasher::new();
-        hasher.update(FORMAT);
-        for path in files {
+    pub fn of(files: &[PathBuf]) -> Result<DataHashes, Error> {
+        let hash = |path: &PathBuf| {
             let read_error = |reason| Error::Read { path: path.clone(), reason };
             let mut content = blake3::Hasher::new();
             content.update_reader(aludel_files::open(path).map_err(read_error)?).map_err(read_error)?;
-            absorb(&mut hasher, "file", content.finalize().as_bytes());
+            Ok(*content.finalize().as_bytes())
+        };
+        Ok(DataHashes(files.iter().map(hash).collect::<Result<_, Error>>()?))
+    }
+
+    /// The key for these files, the options that they are read with, and named parts for all else that the rows depend on (the
+    /// tokenizer's fingerprint, the template, the loss's reach).
+    pub fn key(&self, options: &ReadOptions, parts: &[(&str, &str)]) -> CacheKey {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(FORMAT);
+        for file in &self.0 {
+            absorb(&mut hasher, "file", file);
         }
         absorb(&mut hasher, "reading", reading(options).as_bytes());
         for (name, value) in parts {
             absorb(&mut hasher, name, value.as_bytes());
         }
-        Ok(CacheKey(*hasher.finalize().as_bytes()))
+        CacheKey(*hasher.finalize().as_bytes())
     }
+}
 
+impl CacheKey {
     /// Whether a file name is that of some key with this suffix.
     pub(super) fn names(file_name: &OsStr, suffix: &str) -> bool {
         let key = file_name.to_str().and_then(|name| name.strip_suffix(suffix));

@@ -18,7 +18,7 @@ use aludel_formats::{atomic, lock::FolderLock};
 use serde::{Deserialize, Serialize};
 
 pub use fields::{Field, Fields};
-pub use key::CacheKey;
+pub use key::{CacheKey, DataHashes};
 
 use crate::Error;
 use crate::dataset::{Counts, PromptKey, Record, Records};
@@ -42,8 +42,6 @@ pub enum EncodedRow {
 /// Why a row that could be encoded is left out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DropReason {
-    /// Longer than `train.max_length`.
-    TooLong,
     /// No token of it is supervised.
     Unsupervised,
 }
@@ -83,7 +81,7 @@ pub struct Outcomes {
     pub rows: u64,
     /// Rows among them whose end was cut off.
     pub truncated: u64,
-    /// Rows left out because they are too long.
+    /// Rows left out because they are too long. The cache holds rows of any length: whoever chooses among them counts here.
     pub too_long: u64,
     /// Rows left out because none of their tokens is supervised.
     pub unsupervised: u64,

@@ -29,7 +29,7 @@ impl Bench {
     }
 
     fn key(&self) -> CacheKey {
-        CacheKey::of(&self.files(), &self.options, &[("tokenizer", "bytes")]).unwrap()
+        DataHashes::of(&self.files()).unwrap().key(&self.options, &[("tokenizer", "bytes")])
     }
 
     fn files(&self) -> Vec<PathBuf> {
@@ -59,7 +59,7 @@ fn encode(record: &Record) -> Result<Vec<EncodedRow>, String> {
     let weights: Vec<f32> = text.bytes().map(|byte| if b"aeiou".contains(&byte) { 1.0 } else { 0.0 }).collect();
     match text.as_str() {
         "fail" => Err("it failed".to_string()),
-        "long" => Ok(vec![EncodedRow::Dropped(DropReason::TooLong)]),
+        "none" => Ok(vec![EncodedRow::Dropped(DropReason::Unsupervised)]),
         "cut" => Ok(vec![EncodedRow::Kept { ids, weights, truncated: true }]),
         "two" => Ok(vec![EncodedRow::Kept { ids, weights, truncated: false }; 2]),
         _ => Ok(vec![EncodedRow::Kept { ids, weights, truncated: false }]),
@@ -85,11 +85,11 @@ fn rows_come_back_in_order() {
 #[test]
 fn outcomes_are_counted_and_kept() {
     let mut bench = Bench::of(
-        "{\"text\":\"aha\"}\n{\"text\":\"long\"}\n{\"text\":\"cut\"}\nbroken\n{\"text\":\"fail\"}\n{\"text\":\"xyz\"}\n",
+        "{\"text\":\"aha\"}\n{\"text\":\"none\"}\n{\"text\":\"cut\"}\nbroken\n{\"text\":\"fail\"}\n{\"text\":\"xyz\"}\n",
     );
     bench.options.skip_bad_rows = true;
     let built = bench.build(2).unwrap().outcomes().clone();
-    assert_eq!((built.rows, built.truncated, built.too_long, built.unsupervised), (2, 1, 1, 1));
+    assert_eq!((built.rows, built.truncated, built.too_long, built.unsupervised), (2, 1, 0, 2));
     assert_eq!((built.tokens, built.supervised_tokens), (6, 3));
     assert_eq!(built.records.rows, 4);
     let bad: Vec<(ProblemKind, u64)> = built.records.bad.iter().map(|bad| (bad.kind, bad.first_line)).collect();
@@ -110,7 +110,7 @@ fn check_error(bench: &Bench, mentions: &[&str]) {
 fn builds_that_fail_leave_nothing() {
     check_error(&Bench::new(&["aha", "fail"]), &["data.jsonl, line 2: it failed"]);
     check_error(&Bench::of("{\"text\":\"aha\"}\nbroken"), &["line 2", "not valid JSON"]);
-    check_error(&Bench::new(&["long", "xyz"]), &["1 are longer than train.max_length", "1 have no supervised token"]);
+    check_error(&Bench::new(&["none", "xyz"]), &["2 have no supervised token"]);
     let mut bench = Bench::new(&["fail"]);
     bench.options.skip_bad_rows = true;
     check_error(&bench, &["all 1 rows were left out", "it failed"]);
@@ -127,8 +127,9 @@ fn cache_is_found_by_content_alone() {
     let other_name = bench.folder.path().join("renamed");
     fs::copy(&bench.files()[0], &other_name).unwrap();
     let parts = [("tokenizer", "bytes")];
-    let key =
-        |files: &[PathBuf], options: &ReadOptions, parts: &[(&str, &str)]| CacheKey::of(files, options, parts).unwrap();
+    let key = |files: &[PathBuf], options: &ReadOptions, parts: &[(&str, &str)]| {
+        DataHashes::of(files).unwrap().key(options, parts)
+    };
     assert_eq!(key(std::slice::from_ref(&other_name), &bench.options, &parts), bench.key());
     assert_ne!(key(&bench.files(), &bench.options, &[("tokenizer", "other")]), bench.key());
     assert_ne!(key(&bench.files(), &ReadOptions { skip_bad_rows: true, ..Default::default() }, &parts), bench.key());

@@ -78,17 +78,25 @@ pub fn is_hub_name(path: &Path) -> bool {
 /// [`Error::Hub`] says what is wrong with the name, what the repository holds instead, or why it cannot be fetched.
 pub fn fetch_data(named: &Path, hub: &Hub, progress: &mut dyn FnMut(HubProgress)) -> Result<Vec<PathBuf>, Error> {
     let name = Name::parse(named)?;
-    fetch(&name, Kind::DataSet, hub, progress, &|files| choose::data_files(files, name.part.as_deref()))
+    fetch(&name, Kind::DataSet, hub, progress, &|files| choose::data_files(files, name.part.as_deref()), &|_| Ok(()))
 }
 
 /// The folder of the model `hf:owner/name`, with its weights in safetensors; or the GGUF file that `hf:owner/name:Q4_K_M` names
 /// by a part of its name, or that is the only one where there are no safetensors.
 ///
+/// `judge` is shown the `config.json`, or the first bytes of the GGUF file, before anything else is fetched.
+///
 /// # Errors
-/// As [`fetch_data`].
-pub fn fetch_model(named: &Path, hub: &Hub, progress: &mut dyn FnMut(HubProgress)) -> Result<PathBuf, Error> {
+/// As [`fetch_data`], and why `judge` refuses the model.
+pub fn fetch_model(
+    named: &Path,
+    hub: &Hub,
+    judge: &Judge<'_>,
+    progress: &mut dyn FnMut(HubProgress),
+) -> Result<PathBuf, Error> {
     let name = Name::parse(named)?;
-    let files = fetch(&name, Kind::Model, hub, progress, &|files| choose::model_files(files, name.part.as_deref()))?;
+    let choose = |files: &[String]| choose::model_files(files, name.part.as_deref());
+    let files = fetch(&name, Kind::Model, hub, progress, &choose, judge)?;
     match files.as_slice() {
         [gguf] if gguf.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("gguf")) => Ok(gguf.clone()),
         _ => {
@@ -104,7 +112,22 @@ enum Kind {
     Model,
 }
 
+/// What tells of which family a model is.
+#[derive(Clone, Copy, Debug)]
+pub enum About<'a> {
+    /// Its `config.json`.
+    Config(&'a Path),
+    /// The first bytes of a GGUF file.
+    GgufHead(&'a [u8]),
+}
+
+/// Says why a model is not wanted, if it is not.
+pub type Judge<'a> = dyn Fn(About<'_>) -> Result<(), String> + 'a;
+
 const PREFIX: &str = "hf:";
+
+/// In the first of these bytes stands the architecture of a GGUF file.
+pub const HEAD_BYTES: u64 = 64 << 10;
 
 /// Of the files that a repository holds, those that are meant, or what is wrong with them.
 type Choice<'a> = dyn Fn(&[String]) -> Result<Vec<String>, String> + 'a;
@@ -117,6 +140,7 @@ fn fetch(
     hub: &Hub,
     progress: &mut dyn FnMut(HubProgress),
     choose: &Choice<'_>,
+    judge: &Judge<'_>,
 ) -> Result<Vec<PathBuf>, Error> {
     let repository = Repository::new(&hub.cache, kind, &name.repository);
     let refuse = |reason: String| name.refuse(reason);
@@ -151,9 +175,16 @@ fn fetch(
         let path = repository.file(&listing.commit, &file);
         if !path.exists() {
             let address = client.address(kind, &name.repository, &listing.commit, &file);
+            if kind == Kind::Model && file.to_ascii_lowercase().ends_with(".gguf") {
+                let head = client.head(&address, HEAD_BYTES).map_err(|failure| refuse(failure.reason))?;
+                judge(About::GgufHead(&head)).map_err(|reason| refuse(format!("{file}: {reason}")))?;
+            }
             let mut told = |bytes, bytes_total| progress(HubProgress { file: file.clone(), bytes, bytes_total });
             let fetched = repository.fetch(&client, &address, &listing.commit, &file, &mut told);
             fetched.map_err(|failure| refuse(format!("{file} cannot be fetched: {}", failure.reason)))?;
+        }
+        if kind == Kind::Model && file == choose::CONFIG {
+            judge(About::Config(&path)).map_err(refuse)?;
         }
         paths.push(path);
     }

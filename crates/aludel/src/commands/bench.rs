@@ -1,10 +1,10 @@
 //! `aludel bench`: the options of a measurement, and how its result reads. What is timed stands in `aludel_distill::bench`.
 
-use crate::commands::train::peak_rss_bytes;
 use crate::console::Console;
 use crate::report::Outcome;
 use crate::settings::{Flags, RecipeArgs, resolve};
 use aludel_distill::bench::{GenerateBench, GenerateOptions, TrainBench, TrainOptions, bench_generate, bench_train};
+use aludel_distill::memory;
 use aludel_model::student::Student;
 use clap::{Args, Subcommand};
 use serde::Serialize;
@@ -126,7 +126,7 @@ pub(crate) fn run(args: &BenchArgs, console: &mut Console) -> anyhow::Result<Out
 }
 
 fn print(bench: &impl Serialize, json: bool, description: String, console: &mut Console) -> anyhow::Result<Outcome> {
-    let peak = peak_rss_bytes();
+    let peak = memory::peak();
     if json {
         let mut value = serde_json::to_value(bench)?;
         value["peak_rss_bytes"] = json!(peak);

@@ -17,6 +17,8 @@ use aludel_distill::evaluate::compare::Evaluated;
 use aludel_distill::evaluate::loss::held_out_loss;
 use aludel_distill::evaluate::overall::overall;
 use aludel_distill::evaluate::results::Results;
+use aludel_distill::evaluate::task::Task;
+use aludel_distill::known::Known;
 use aludel_distill::settings::Recipe;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -56,6 +58,10 @@ pub(crate) struct EvalArgs {
     /// An adapter folder to put on it
     #[arg(long, value_name = "DIR")]
     adapter: Option<PathBuf>,
+
+    /// The folder of the run that trained it, to warn of problems that were trained on [default: that of --adapter]
+    #[arg(long, value_name = "DIR")]
+    run: Option<PathBuf>,
 
     /// Measure loss and perplexity on a data file in place of scoring tasks
     #[arg(long, requires = "data", conflicts_with_all = ["tasks", "output_dir"])]
@@ -112,6 +118,7 @@ pub(crate) fn run(args: &EvalArgs, console: &mut Console) -> anyhow::Result<Outc
     let folder = args.output_dir.clone().unwrap_or_default();
     let server = Server::new(args, &recipe)?;
     let tasks = args.asking.tasks(&args.tasks, &recipe)?;
+    warn_of_known(args, &tasks)?;
     let settings = args.asking.settings(&recipe, args.seed);
     let stop = stop_on_signals()?;
     let results = match server {
@@ -144,6 +151,24 @@ pub(super) fn warn(results: &Results) {
     }
 }
 
+/// Says how many problems ask what the model was trained on, as far as its run tells.
+fn warn_of_known(args: &EvalArgs, tasks: &[Task]) -> anyhow::Result<()> {
+    let known = match (&args.run, &args.adapter) {
+        (Some(run), _) => Some(Known::of_run(run)?),
+        (None, Some(adapter)) => Known::of_adapter(adapter)?,
+        (None, None) => None,
+    };
+    for (task, known) in tasks.iter().filter_map(|task| Some((task, known.as_ref()?.problems(task)))) {
+        if known > 0 {
+            let (name, problems) = (harmless(&task.name), task.problems.len());
+            tracing::warn!(
+                "{name}: {known} of {problems} problems were trained on: their score says little of what is new"
+            );
+        }
+    }
+    Ok(())
+}
+
 /// Loss and perplexity on a data file.
 fn loss(recipe: &Recipe, json: bool, console: &mut Console) -> anyhow::Result<Outcome> {
     let mut recipe = recipe.clone();
@@ -161,11 +186,17 @@ fn loss(recipe: &Recipe, json: bool, console: &mut Console) -> anyhow::Result<Ou
     let left_out = found.too_long + found.unsupervised + found.bad_rows;
     if left_out > 0 {
         tracing::warn!(
-            "rows left out: {} longer than train.max_length = {}, {} without a supervised token, {} unreadable",
+            "rows left out: {} longer than {} tokens, {} without a supervised token, {} unreadable",
             found.too_long,
-            recipe.train.max_length,
+            found.max_length,
             found.unsupervised,
             found.bad_rows
+        );
+    }
+    if let Some(known @ 1..) = found.known {
+        tracing::warn!(
+            "{known} of {} rows have a prompt that the adapter was trained on: their loss says little of what is new",
+            found.rows
         );
     }
     if json {

@@ -8,10 +8,14 @@ use crate::console::Console;
 use crate::hub::fetch_named;
 use crate::report::Outcome;
 use crate::settings::{Flags, RecipeArgs, resolve, set_template_date};
-use aludel_distill::prepare::Preparer;
-use aludel_distill::settings::{Problem, Problems, Recipe};
+use aludel_distill::batch::largest_pass;
+use aludel_distill::learner::{Learner, settled};
+use aludel_distill::longest::LeftOut;
+use aludel_distill::memory::{self, Growth};
+use aludel_distill::prepare::{Prepared, Preparer};
+use aludel_distill::settings::{MaxLength, Problem, Problems, Recipe};
 use aludel_model::student::Student;
-use aludel_traces::dataset::{self, Record, Records};
+use aludel_traces::dataset::{self, Provenance, Record, Records};
 use anyhow::Context as _;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -51,7 +55,7 @@ pub(crate) struct InspectArgs {
     #[command(flatten)]
     recipe: RecipeArgs,
 
-    /// The longest row, in tokens [default: 2048]
+    /// The longest row, in tokens; auto keeps 99 of 100 rows, as far as memory reaches [default: auto]
     #[arg(long, value_name = "N", allow_negative_numbers = true, help_heading = "Common settings")]
     max_length: Option<String>,
 
@@ -73,13 +77,15 @@ pub(crate) fn run(args: &InspectArgs, console: &mut Console) -> anyhow::Result<O
     let mut recipe = args.recipe()?;
     fetch_named(&mut recipe)?;
     set_template_date(&mut recipe);
-    let path = recipe.student_model()?;
+    let path = recipe.student_model()?.to_owned();
     let mut student =
-        Student::open(path).with_context(|| format!("{}: the student cannot be opened", path.display()))?;
-    student.text.tokenizer.add_tokens(&recipe.student.add_tokens)?;
+        Student::open(&path).with_context(|| format!("{}: the student cannot be opened", path.display()))?;
+    let added = student.text.tokenizer.add_tokens(&recipe.student.add_tokens)?;
     let preparer = Preparer::new(&student, &recipe);
     let mut records = dataset::open(&recipe.data.files, &recipe.data.read_options())?;
-    let mut report = Report::new(path, &recipe);
+    let mut totals = Totals::default();
+    // Which rows are too long is known when all were read.
+    let mut shown: Vec<(Prepared, Provenance)> = Vec::new();
     let bar = progress_bar(records.bytes_total());
     let pool = thread_pool(recipe.student.threads)?;
     loop {
@@ -87,40 +93,65 @@ pub(crate) fn run(args: &InspectArgs, console: &mut Console) -> anyhow::Result<O
         if batch.is_empty() {
             break;
         }
-        if !args.json && report.totals.records == 0 {
-            show::legend(console)?;
-        }
         let prepared: Vec<_> = pool.install(|| batch.par_iter().map(|record| preparer.prepare(record)).collect());
         for (record, rows) in batch.iter().zip(prepared) {
-            report.totals.add_record();
+            totals.add_record();
             for row in rows? {
-                report.totals.add(&row, &record.provenance);
-                if report.totals.rows > args.rows as u64 {
-                    continue;
-                }
-                if args.json {
-                    report.rows.push(show::json_row(
-                        report.totals.rows,
-                        &row,
-                        &record.provenance,
-                        &student.text.tokenizer,
-                    ));
-                } else {
-                    let (number, place) = (report.totals.rows, &record.provenance);
-                    bar.suspend(|| show::row(console, number, &row, place, &student.text.tokenizer, args.into()))?;
+                totals.add(&row, &record.provenance);
+                if shown.len() < args.rows {
+                    shown.push((row, record.provenance.clone()));
                 }
             }
         }
         bar.set_position(records.bytes_read());
     }
     bar.finish_and_clear();
-    report.totals.finish(records.counts());
+    let training = Training::of(&student, &added, &recipe, &totals.kept_lengths());
+    let max_length = training.as_ref().map_or(recipe.train.max_length.limit(), |training| training.max_length);
+    recipe.train.max_length = MaxLength::Tokens(max_length);
+    totals.finish(records.counts(), max_length);
+    shown.iter_mut().for_each(|(row, _)| row.limit(max_length));
+    let tokenizer = &student.text.tokenizer;
+    let numbered = (1..).zip(&shown);
     if args.json {
+        let rows = numbered.map(|(number, (row, place))| show::json_row(number, row, place, tokenizer)).collect();
+        let (left_out, memory_bytes) = match &training {
+            Ok(training) => (training.left_out.as_ref().map(LeftOut::told), training.memory_bytes),
+            Err(_) => (None, None),
+        };
+        let report = Report { left_out, memory_bytes, rows, ..Report::new(&recipe, max_length, totals) };
         console.json_line(&report)?;
     } else {
-        show::totals(console, &report.totals, &recipe)?;
+        show::legend(console)?;
+        for (number, (row, place)) in numbered {
+            show::row(console, number, row, place, tokenizer, args.into())?;
+        }
+        show::totals(console, &totals, &recipe)?;
+        show::training(console, &training, &recipe)?;
     }
     Ok(Outcome::Done)
+}
+
+/// What training would take.
+struct Training {
+    max_length: usize,
+    left_out: Option<LeftOut>,
+    memory_bytes: Option<u64>,
+}
+
+impl Training {
+    /// On rows of these lengths, as training itself finds it out.
+    fn of(student: &Student, added: &[u32], recipe: &Recipe, lengths: &[u32]) -> aludel_distill::Result<Training> {
+        let recipe = Recipe { student: settled(&recipe.student)?, ..recipe.clone() };
+        let mut learner = Learner::outline(student, added, &recipe)?;
+        let mut growth = Growth::of_outlined(&mut learner, student.weights.bytes()?, &recipe);
+        let (asked, positions) = (recipe.train.max_length, student.config.max_position_embeddings);
+        let (max_length, bounds) = growth.settle(asked, lengths, positions);
+        let left_out = LeftOut::of(lengths, max_length, asked == MaxLength::AUTO, bounds);
+        let kept: Vec<u32> = lengths.iter().copied().filter(|&tokens| tokens as usize <= max_length).collect();
+        let growth = growth.bytes(largest_pass(&recipe.train, &kept));
+        Ok(Training { max_length, left_out, memory_bytes: memory::resident().map(|resident| resident + growth) })
+    }
 }
 
 /// What `--json` prints.
@@ -129,6 +160,8 @@ struct Report {
     student: String,
     files: Vec<String>,
     max_length: usize,
+    left_out: Option<String>,
+    memory_bytes: Option<u64>,
     long_rows: aludel_distill::settings::LongRows,
     loss_on: aludel_distill::settings::LossOn,
     rows: Vec<show::JsonRow>,
@@ -136,15 +169,17 @@ struct Report {
 }
 
 impl Report {
-    fn new(student: &Path, recipe: &Recipe) -> Self {
+    fn new(recipe: &Recipe, max_length: usize, totals: Totals) -> Self {
         Self {
-            student: student.display().to_string(),
+            student: recipe.student.model.as_deref().unwrap_or(Path::new("")).display().to_string(),
             files: recipe.data.files.iter().map(|file| file.display().to_string()).collect(),
-            max_length: recipe.train.max_length,
+            max_length,
+            left_out: None,
+            memory_bytes: None,
             long_rows: recipe.data.long_rows,
             loss_on: recipe.data.loss_on,
             rows: Vec::new(),
-            totals: Totals::default(),
+            totals,
         }
     }
 }

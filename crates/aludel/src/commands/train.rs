@@ -10,8 +10,9 @@ use crate::settings::{Flags, INSTRUCTION_SET, RecipeArgs, instruction_set_of_the
 use crate::signals::stop_on_signals;
 use aludel_distill::checkpoint::{RECIPE_FILE_NAME, begun_with, shell_word};
 use aludel_distill::learner::settled;
+use aludel_distill::memory;
 use aludel_distill::provenance::Session;
-use aludel_distill::settings::{Dtype, InstructionSet, Recipe};
+use aludel_distill::settings::{Dtype, InstructionSet, Problem, Problems, Recipe};
 use aludel_distill::train::{Event, Started, Summary, train};
 use aludel_traces::cache::Outcomes;
 use clap::Args;
@@ -30,6 +31,10 @@ pub(crate) struct TrainArgs {
     /// Training data: JSONL, a JSON array (both also .gz or .zst) or Parquet; or hf:owner/name:split
     #[arg(long, value_name = "FILE", num_args = 1..)]
     pub(crate) data: Vec<PathBuf>,
+
+    /// Rows to evaluate on, in files of the same kinds; nothing is then held back of the training data
+    #[arg(long, value_name = "FILE", num_args = 1..)]
+    eval_data: Vec<PathBuf>,
 
     /// The run folder, made by this command: recipe, metrics, checkpoints, adapter
     #[arg(long, value_name = "DIR")]
@@ -54,7 +59,7 @@ pub(crate) struct TrainArgs {
     #[arg(long, value_name = "N", allow_negative_numbers = true, help_heading = "Common settings")]
     max_steps: Option<String>,
 
-    /// The highest learning rate [default: 2e-5]
+    /// The highest learning rate [default: 2e-4]
     #[arg(long, value_name = "X", allow_negative_numbers = true, help_heading = "Common settings")]
     learning_rate: Option<String>,
 
@@ -66,19 +71,19 @@ pub(crate) struct TrainArgs {
     #[arg(long, value_name = "N", allow_negative_numbers = true, help_heading = "Common settings")]
     gradient_accumulation_steps: Option<String>,
 
-    /// The longest row, in tokens [default: 2048]
+    /// The longest row, in tokens; auto keeps 99 of 100 rows, as far as memory reaches [default: auto]
     #[arg(long, value_name = "N", allow_negative_numbers = true, help_heading = "Common settings")]
     max_length: Option<String>,
 
-    /// The adapter's rank [default: 8]
+    /// The adapter's rank [default: 16]
     #[arg(long, value_name = "N", allow_negative_numbers = true, help_heading = "Common settings")]
     lora_r: Option<String>,
 
-    /// The adapter's scale is alpha / r [default: 16]
+    /// The adapter's scale is alpha / r [default: 32]
     #[arg(long, value_name = "X", allow_negative_numbers = true, help_heading = "Common settings")]
     lora_alpha: Option<String>,
 
-    /// The share of an adapter's inputs dropped in training [default: 0.2]
+    /// The share of an adapter's inputs dropped in training [default: 0]
     #[arg(long, value_name = "X", allow_negative_numbers = true, help_heading = "Common settings")]
     lora_dropout: Option<String>,
 
@@ -110,8 +115,9 @@ pub(crate) struct TrainArgs {
 const EXAMPLES: &str = "\
 Examples:
   aludel train --student student.gguf --data traces.jsonl --output-dir run
-  aludel train --student student.gguf --data a.jsonl b.jsonl --output-dir run --learning-rate 2e-4 --max-steps 200
-  aludel train --recipe recipe.toml --set lora.target_modules=all-linear
+  aludel train --student student.gguf --data a.jsonl b.jsonl --output-dir run --learning-rate 1e-4 --max-steps 200
+  aludel train --recipe recipe.toml --set 'lora.target_modules=[\"q_proj\", \"v_proj\"]'
+  aludel train --recipe builtin:seed --student student.gguf --data traces.jsonl --output-dir run
   aludel train --output-dir run --resume";
 
 /// Trains; SIGTERM and Ctrl-C stop after the present pass.
@@ -159,11 +165,18 @@ pub(crate) fn run_recipe(recipe: &Recipe, resume: bool, json: bool, console: &mu
                 bar.set_position(started.resumed_at);
                 bar.reset_eta();
                 let (rows, held_back) = (started.train_rows, started.eval_rows);
+                let memory = match started.process_bytes {
+                    Some(bytes) => format!("{:.0} MB of memory in all", bytes as f64 / 1e6),
+                    None => format!("{:.0} MB for weights and passes", started.device_bytes as f64 / 1e6),
+                };
+                let (whose, longest) = (
+                    if recipe.data.eval_files.is_empty() { "held back" } else { "to evaluate on" },
+                    started.max_length,
+                );
                 tracing::info!(
-                    "{rows} rows to train on, {held_back} held back; {} parameters, {} steps; {:.0} MB on the device",
+                    "{rows} rows to train on, {held_back} {whose}, of {longest} tokens at most; {} parameters, {} steps; {memory}",
                     started.trained_parameters,
                     started.total_steps,
-                    started.device_bytes as f64 / 1e6
                 );
                 if started.records_left_out > 0 {
                     tracing::warn!(
@@ -173,7 +186,7 @@ pub(crate) fn run_recipe(recipe: &Recipe, resume: bool, json: bool, console: &mu
                         started.records_left_out
                     );
                 }
-                warn_of_losses(&started.outcomes, recipe.train.max_length);
+                warn_of_losses(started);
                 begun = Some(started.clone());
                 record_session(&folder, started);
                 Some(json!({ "event": "started", "run": started }))
@@ -262,7 +275,8 @@ fn record_session(folder: &Path, started: &Started) {
 }
 
 /// Says what of the data is not trained on.
-fn warn_of_losses(outcomes: &Outcomes, max_length: usize) {
+fn warn_of_losses(started: &Started) {
+    let Started { outcomes, max_length, .. } = started;
     for bad in &outcomes.records.bad {
         let (rows, kind, file, line) = (bad.rows, bad.kind, &bad.first_file, bad.first_line);
         tracing::warn!("bad rows skipped: {rows} ({kind}); the first is {file}, line {line}: {}", bad.first_reason);
@@ -271,12 +285,23 @@ fn warn_of_losses(outcomes: &Outcomes, max_length: usize) {
     if hidden > 0 {
         tracing::warn!("rows without reasoning: {hidden} say that their model reasoned, and hold none of it");
     }
-    let Outcomes { too_long, truncated, unsupervised, .. } = outcomes;
-    if *too_long > 0 {
+    let Outcomes { truncated, unsupervised, .. } = outcomes;
+    if let Some(left_out) = &started.left_out {
+        tracing::warn!("{left_out}");
+    }
+    if started.eval_rows_too_long > 0 {
+        let left_out = started.eval_rows_too_long;
+        tracing::warn!("rows to evaluate on left out: {left_out}, longer than train.max_length = {max_length}");
+    }
+    if started.eval_rows_known > 0 {
         tracing::warn!(
-            "rows left out: {too_long}, longer than train.max_length = {max_length}; raise it, or keep their beginning with \
-             data.long_rows = \"truncate\""
+            "{} of {} rows to evaluate on have a prompt that is trained on: their loss says little of what is new",
+            started.eval_rows_known,
+            started.eval_rows
         );
+    }
+    if let Some(moves_little) = &started.moves_little {
+        tracing::warn!("{moves_little}");
     }
     if *truncated > 0 {
         tracing::warn!("rows cut: {truncated}, longer than train.max_length = {max_length}");
@@ -291,15 +316,8 @@ fn warn_of_losses(outcomes: &Outcomes, max_length: usize) {
 /// The summary, and the most memory that the process ever held.
 pub(crate) fn summary_json(summary: &Summary) -> anyhow::Result<Value> {
     let mut value = serde_json::to_value(summary)?;
-    value["peak_rss_bytes"] = json!(peak_rss_bytes());
+    value["peak_rss_bytes"] = json!(memory::peak());
     Ok(value)
-}
-
-/// The kernel's high-water mark of resident memory; none where it does not tell.
-pub(crate) fn peak_rss_bytes() -> Option<u64> {
-    let status = aludel_files::read_to_string("/proc/self/status", aludel_files::SMALL).ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    Some(line.trim().trim_end_matches(" kB").trim().parse::<u64>().ok()? * 1024)
 }
 
 /// What became of a run, and the command that goes on with it.
@@ -330,7 +348,13 @@ fn describe(summary: &Summary, folder: &Path) -> String {
 /// A path as a shell takes it, from the folder that the command was typed in where it lies below that.
 pub(crate) fn as_typed(path: &Path) -> String {
     let here = std::env::current_dir().unwrap_or_default();
-    shell_word(path.strip_prefix(&here).unwrap_or(path))
+    match path.strip_prefix(&here) {
+        Ok(below) if below.as_os_str().is_empty() => ".".to_owned(),
+        // What looks like an option is none behind a folder's name.
+        Ok(below) if below.to_string_lossy().starts_with('-') => shell_word(&Path::new(".").join(below)),
+        Ok(below) => shell_word(below),
+        Err(_) => shell_word(path),
+    }
 }
 
 impl TrainArgs {
@@ -339,6 +363,7 @@ impl TrainArgs {
         let flags = Flags::default()
             .path("--student", "student.model", self.student.as_ref())
             .paths("--data", "data.files", &self.data)
+            .paths("--eval-data", "data.eval_files", &self.eval_data)
             .path("--output-dir", "train.output_dir", self.output_dir.as_ref())
             .written("--num-train-epochs", "train.num_train_epochs", self.num_train_epochs.as_ref())
             .written("--max-steps", "train.max_steps", self.max_steps.as_ref())
@@ -363,9 +388,32 @@ impl TrainArgs {
             .path("--init-adapter", "train.init_adapter", self.init_adapter.as_ref())
             .switch("--packing", "train.packing", self.packing)
             .switch("--skip-bad-rows", "data.skip_bad_rows", self.skip_bad_rows);
+        self.check_resume()?;
         let recipe = resolve(&self.of_the_run(), flags)?;
         recipe.require_for_training()?;
         Ok(recipe)
+    }
+
+    /// Refuses to go on where nothing says with what.
+    fn check_resume(&self) -> anyhow::Result<()> {
+        let is_alone = self.recipe.recipe.is_none() && self.recipe.assignments.is_empty() && self.student.is_none();
+        match &self.output_dir {
+            _ if !self.resume || !is_alone => Ok(()),
+            None => Err(Problems::one(Problem::missing(
+                "train.output_dir",
+                "--resume goes on with a run, and no folder of one is named",
+                "give it: aludel train --output-dir DIR --resume",
+            ))
+            .into()),
+            Some(folder) if !aludel_files::is_there(folder.join(RECIPE_FILE_NAME)) => Err(anyhow::Error::new(Helped {
+                message: format!(
+                    "{}: there is no run to go on with here: it holds no {RECIPE_FILE_NAME}",
+                    folder.display()
+                ),
+                help: "give the folder of a run, or --student and --data to start one".to_owned(),
+            })),
+            Some(_) => Ok(()),
+        }
     }
 
     /// Where a run is to go on and no recipe is named, the one that the run's folder holds is meant.

@@ -25,7 +25,7 @@ fn a_set_option_overrides_a_flag_and_a_flag_the_file() {
         || Flags::default().written("--lora-r", "lora.r", Some(&r)).written("--lora-alpha", "lora.alpha", Some(&alpha));
     let set = ["lora.r=6", "data.columns.response=solution", "lora.dropout="];
     let recipe = resolve(&args(Some(&file), &set), flags()).unwrap();
-    assert_eq!((recipe.lora.r, recipe.lora.alpha, recipe.lora.dropout), (6, 5.0, 0.2));
+    assert_eq!((recipe.lora.r, recipe.lora.alpha, recipe.lora.dropout), (6, 5.0, 0.0));
     let columns: Vec<(&str, &str)> = recipe.data.columns.iter().map(|(a, b)| (a.as_str(), b.as_str())).collect();
     assert_eq!(columns, [("prompt", "problem"), ("response", "solution")]);
 }
@@ -102,7 +102,7 @@ fn what_cannot_be_set_is_named_with_its_mend() {
             "--set data: there is no \"=\" in it; write --set section.key=value, for example lora.r=16\n\
              lora.rr = 8 (--set): there is no such setting; the settings of [lora] are r, alpha, dropout, target_modules, bias, use_rslora, init\n\
              train.learning_rate = -1.0 (--set): a negative rate climbs the loss, and a rate above 1 leaves every valley; \
-             give a number from 0 to 1, for example 2e-5 (LoRA often likes 2e-4)",
+             give a number from 0 to 1, for example 2e-4",
         ),
     ] {
         check(assignments, problems);
@@ -119,7 +119,7 @@ fn a_problem_of_the_file_names_its_line() {
     assert_eq!(
         told,
         "trian (recipe.toml:6): there is no such section; did you mean [train]?\n\
-         lora.r = 0 (recipe.toml:4): an adapter of rank 0 has nothing to train; give a whole number from 1 to 4096, for example 8"
+         lora.r = 0 (recipe.toml:4): an adapter of rank 0 has nothing to train; give a whole number from 1 to 4096, for example 16"
     );
 }
 

@@ -59,6 +59,7 @@ impl Workshop {
             }
         }
         let folder = self.folder.path().canonicalize().unwrap();
+        let text: String = text.split_inclusive('\n').map(without_memory).collect();
         text.replace(&folder.display().to_string(), "[folder]")
             .replace(&self.folder.path().display().to_string(), "[folder]")
             .replace(env!("CARGO_PKG_VERSION"), "[version]")
@@ -70,6 +71,14 @@ impl Workshop {
         let errors = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{arguments:?} failed: {errors}");
         serde_json::from_slice(&output.stdout).unwrap()
+    }
+}
+
+/// A line of `inspect` without what depends on the machine and the build.
+fn without_memory(line: &str) -> String {
+    match line.strip_prefix("memory in training: about ").and_then(|rest| rest.split_once(" MB")) {
+        Some((_, rest)) => format!("memory in training: about [number] MB{rest}"),
+        None => line.to_owned(),
     }
 }
 

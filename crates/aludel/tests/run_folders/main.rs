@@ -24,7 +24,9 @@ const RECIPE: &str = r#"
 dtype = "f32"
 threads = 1
 [lora]
-target_modules = "all-linear"
+r = 8
+alpha = 16
+dropout = 0.2
 [data]
 test_size = 0.2
 template_date = "2026-01-01"

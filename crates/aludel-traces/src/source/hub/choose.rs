@@ -1,6 +1,9 @@
 //! Which files of a repository are meant: those of a split, told by the names of files and folders as the Hub's own rules have
 //! it, or those that make a model. Works on lists of names alone.
 
+/// What says of which family a model is.
+pub(super) const CONFIG: &str = "config.json";
+
 const DATA_KINDS: [&str; 4] = [".parquet", ".jsonl", ".ndjson", ".json"];
 const PACKINGS: [&str; 3] = ["", ".gz", ".zst"];
 
@@ -61,7 +64,16 @@ pub(super) fn model_files(files: &[String], wanted: Option<&str>) -> Result<Vec<
     if has_weights && wanted.is_none() {
         let endings = [".json", ".jinja", ".safetensors"];
         let is_part = |file: &&String| !file.contains('/') && endings.iter().any(|ending| ends(file, ending));
-        return Ok(files.iter().filter(is_part).cloned().collect());
+        let mut parts: Vec<String> = files.iter().filter(is_part).cloned().collect();
+        if !parts.iter().any(|file| file == CONFIG) {
+            return Err(format!(
+                "it holds weights without {CONFIG}, which says of what model (it holds {})",
+                listed(files)
+            ));
+        }
+        // What says of which family the model is comes first, and the weights last.
+        parts.sort_by_key(|file| (file != CONFIG, ends(file, ".safetensors")));
+        return Ok(parts);
     }
     let all: Vec<&String> = files.iter().filter(|file| ends(file, ".gguf")).collect();
     let wanted = wanted.unwrap_or_default().to_ascii_lowercase();

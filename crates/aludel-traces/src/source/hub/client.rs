@@ -146,6 +146,14 @@ impl<'a> Client<'a> {
         Ok(Body { stream: Box::new(body.into_reader()), starts_at, bytes_total })
     }
 
+    /// The first bytes of a file.
+    pub(super) fn head(&self, address: &str, bytes: u64) -> Result<Vec<u8>, Failure> {
+        let mut head = Vec::new();
+        let mut stream = self.ask(address, Some(0..=bytes - 1))?.into_body().into_reader().take(bytes);
+        stream.read_to_end(&mut head).map_err(|error| Failure::unreachable(error.to_string()))?;
+        Ok(head)
+    }
+
     pub(super) fn attempts(&self) -> u32 {
         ATTEMPTS
     }

@@ -301,7 +301,8 @@ fn a_gated_file_says_what_helps() {
 fn models_are_folders_or_gguf_files() {
     let fetch = |files: &[&'static str], name: &str| {
         let world = World::new(files.iter().map(|name| file(name)).collect());
-        let path = fetch_model(Path::new(name), &world.hub, &mut |_| {}).map_err(|error| error.to_string())?;
+        let path =
+            fetch_model(Path::new(name), &world.hub, &|_| Ok(()), &mut |_| {}).map_err(|error| error.to_string())?;
         let names = |folder: &Path| {
             let mut names: Vec<String> =
                 fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
@@ -328,4 +329,25 @@ fn models_are_folders_or_gguf_files() {
     assert!(fetch(&ggufs, "hf:owner/name").unwrap_err().contains("they are x.Q4_K_M.gguf, x.Q8_0.gguf"));
     assert_eq!(fetch(&["x.gguf"], "hf:owner/name").unwrap(), "x.gguf");
     assert!(fetch(&["README.md"], "hf:owner/name").unwrap_err().contains("neither safetensors nor a GGUF file"));
+    assert!(fetch(&["model.safetensors"], "hf:owner/name").unwrap_err().contains("weights without config.json"));
+}
+
+#[test]
+fn what_a_model_is_is_asked_before_its_weights_are_fetched() {
+    let refused = |files: &[&'static str], name: &str| {
+        let world = World::new(files.iter().map(|name| file(name)).collect());
+        let judge = |about: About<'_>| match about {
+            About::Config(path) if fs::read(path).unwrap() == ROW => Err("not this family".to_string()),
+            About::GgufHead(head) if head == ROW => Err("not this family".to_string()),
+            about => panic!("{about:?}"),
+        };
+        let error = fetch_model(Path::new(name), &world.hub, &judge, &mut |_| {}).unwrap_err().to_string();
+        let asked: HashSet<String> =
+            world.requests.lock().unwrap().iter().map(|request| request.path.clone()).collect();
+        (error, asked.iter().any(|path| path.ends_with(".safetensors")), fs::read_dir(&world.hub.cache).is_ok())
+    };
+    let folder = ["model.safetensors", "tokenizer.json", "config.json"];
+    assert_eq!(refused(&folder, "hf:owner/name"), ("hf:owner/name: not this family".to_string(), false, true));
+    let (error, _, has_cache) = refused(&["x.gguf"], "hf:owner/name");
+    assert_eq!((error.as_str(), has_cache), ("hf:owner/name: x.gguf: not this family", false));
 }

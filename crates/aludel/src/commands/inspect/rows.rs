@@ -37,6 +37,16 @@ pub(super) struct Totals {
     pub(super) lengths: Lengths,
     #[serde(skip)]
     all_lengths: Vec<u32>,
+    #[serde(skip)]
+    trained: Vec<Trained>,
+}
+
+/// A row that is trained on unless it is too long.
+#[derive(Debug)]
+struct Trained {
+    tokens: u32,
+    supervised: u32,
+    lost: u32,
 }
 
 /// The first row that training would stop at.
@@ -63,11 +73,8 @@ impl Totals {
     pub(super) fn add(&mut self, row: &Prepared, place: &Provenance) {
         self.rows += 1;
         match &row.fate {
-            Fate::Kept => self.kept += 1,
-            Fate::Cut { lost } => {
-                self.cut += 1;
-                self.tokens_lost += *lost as u64;
-            }
+            Fate::Kept => self.trained(row, 0),
+            Fate::Cut { lost } => self.trained(row, *lost),
             Fate::TooLong => self.too_long += 1,
             Fate::Unsupervised => self.unsupervised += 1,
             Fate::Refused(reason) => {
@@ -79,17 +86,37 @@ impl Totals {
                 });
             }
         }
-        if row.fate.is_trained() {
-            self.tokens += row.tokens_left() as u64;
-            self.supervised_tokens += row.supervised_left() as u64;
-        }
         if row.encoded.is_some() {
             self.all_lengths.push(u32::try_from(row.tokens()).unwrap_or(u32::MAX));
         }
     }
 
+    fn trained(&mut self, row: &Prepared, lost: usize) {
+        let narrow = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+        let (tokens, supervised) = (narrow(row.tokens_left()), narrow(row.supervised_left()));
+        self.trained.push(Trained { tokens, supervised, lost: narrow(lost) });
+    }
+
+    /// The lengths of the rows that are trained on unless they are too long.
+    pub(super) fn kept_lengths(&self) -> Vec<u32> {
+        self.trained.iter().map(|row| row.tokens).collect()
+    }
+
     /// Adds what only the end tells.
-    pub(super) fn finish(&mut self, counts: &Counts) {
+    pub(super) fn finish(&mut self, counts: &Counts, max_length: usize) {
+        for row in std::mem::take(&mut self.trained) {
+            if row.tokens as usize > max_length {
+                self.too_long += 1;
+                continue;
+            }
+            match row.lost {
+                0 => self.kept += 1,
+                _ => self.cut += 1,
+            }
+            self.tokens_lost += u64::from(row.lost);
+            self.tokens += u64::from(row.tokens);
+            self.supervised_tokens += u64::from(row.supervised);
+        }
         self.bad_rows = counts.bad.clone();
         self.without_reasoning = counts.without_reasoning;
         self.all_lengths.sort_unstable();

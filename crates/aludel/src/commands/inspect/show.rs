@@ -1,6 +1,7 @@
 //! How `aludel inspect` looks: each row as a column of parts with their token counts, then the totals. Marks in the
 //! margin say what is trained on, so that nothing depends on colour alone.
 
+use super::Training;
 use super::rows::Totals;
 use crate::console::{Console, harmless};
 use aludel_distill::prepare::{Fate, Prepared};
@@ -104,7 +105,7 @@ pub(super) fn totals(console: &mut Console, totals: &Totals, recipe: &Recipe) ->
     console.line("")?;
     let head = console.styled(Style::new().bold(), &head);
     console.line(head)?;
-    let max_length = recipe.train.max_length;
+    let max_length = recipe.train.max_length.limit();
     let cut = if recipe.data.allow_cut_reasoning { "cut".to_owned() } else { format!("cut to {max_length} tokens") };
     let lines = [
         (totals.kept, "kept whole".to_owned()),
@@ -143,6 +144,34 @@ pub(super) fn totals(console: &mut Console, totals: &Totals, recipe: &Recipe) ->
         grouped(trained),
         percent(trained, all)
     ))
+}
+
+/// Shows what training would take, or why it would not begin.
+pub(super) fn training(
+    console: &mut Console,
+    training: &aludel_distill::Result<Training>,
+    recipe: &Recipe,
+) -> io::Result<()> {
+    let training = match training {
+        Ok(training) => training,
+        Err(error) => return console.line(harmless(&format!("training would stop: {error}"))),
+    };
+    if let Some(left_out) = &training.left_out {
+        match left_out.check(recipe) {
+            Ok(()) => console.line(left_out.told())?,
+            Err(error) => console.line(format_args!("training would stop: {error}"))?,
+        }
+    }
+    match training.memory_bytes {
+        Some(bytes) => {
+            let megabytes = grouped((bytes as f64 / 1e6).round() as u64);
+            console.line(format_args!(
+                "memory in training: about {megabytes} MB in all, rows of {} tokens at most",
+                grouped(training.max_length as u64)
+            ))
+        }
+        None => Ok(()),
+    }
 }
 
 const BREAK: &str = "⏎";

@@ -1,0 +1,97 @@
+//! Memory: what a run takes in all, and what there is. Arenas and weights are planned, the rest of the process is measured where the
+//! system tells; where it does not, nothing is said and nothing is bounded.
+
+use std::path::Path;
+
+use crate::learner::Learner;
+use crate::longest::{self, Bounds};
+use crate::settings::{MaxLength, Recipe};
+
+/// Of the memory that is there, what a run may plan with.
+const USABLE_SHARE: f64 = 0.9;
+
+/// The resident memory of this process, in bytes.
+pub fn resident() -> Option<u64> {
+    kilobytes("/proc/self/status", "VmRSS:")
+}
+
+/// The most resident memory that this process ever held, in bytes.
+pub fn peak() -> Option<u64> {
+    kilobytes("/proc/self/status", "VmHWM:")
+}
+
+/// The memory that is there for more, in bytes: the system's, or what is left of a limit on the process's group.
+pub fn available() -> Option<u64> {
+    let system = kilobytes("/proc/meminfo", "MemAvailable:");
+    let group = left_of_group("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current").or_else(|| {
+        left_of_group("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes")
+    });
+    system.into_iter().chain(group).min()
+}
+
+/// What is left below a limit; none where there is no limit.
+fn left_of_group(limit: &str, used: &str) -> Option<u64> {
+    let number = |path: &str| read(path)?.trim().parse::<u64>().ok();
+    Some(number(limit)?.saturating_sub(number(used)?))
+}
+
+fn kilobytes(path: &str, key: &str) -> Option<u64> {
+    let text = read(path)?;
+    let line = text.lines().find_map(|line| line.strip_prefix(key))?;
+    Some(line.trim().trim_end_matches(" kB").trim().parse::<u64>().ok()? * 1024)
+}
+
+fn read(path: &str) -> Option<String> {
+    aludel_files::read_to_string(Path::new(path), aludel_files::SMALL).ok()
+}
+
+/// What is held of the adapter while a checkpoint is written: once as numbers and once as bytes.
+const COPIES: u64 = 2;
+
+/// What training adds to the memory of a process in which a learner was loaded, or outlined, and not used yet.
+pub struct Growth<'a> {
+    learner: &'a mut Learner,
+    /// Of weights that were only outlined, in bytes; and of their files, whose pages the system takes back where it needs them.
+    weights: u64,
+    files: u64,
+    tokens_per_pass: usize,
+}
+
+impl<'a> Growth<'a> {
+    /// Of a learner that is loaded, and whose moments are restored if the run goes on.
+    pub fn of_loaded(learner: &'a mut Learner, is_restored: bool, recipe: &Recipe) -> Growth<'a> {
+        learner.touch(is_restored);
+        Growth { learner, weights: 0, files: 0, tokens_per_pass: recipe.train.tokens_per_pass }
+    }
+
+    /// Of a learner that is outlined: its weights will be there too, and those of its files (`file_bytes`), which are mapped to read them.
+    pub fn of_outlined(learner: &'a mut Learner, file_bytes: u64, recipe: &Recipe) -> Growth<'a> {
+        learner.touch(false);
+        let weights = learner.decoder.weight_bytes() as u64;
+        Growth { learner, weights, files: file_bytes, tokens_per_pass: recipe.train.tokens_per_pass }
+    }
+
+    /// The bytes that are added where the largest pass has so many tokens.
+    pub fn bytes(&mut self, largest_pass: usize) -> u64 {
+        let parameters = self.learner.adapter.parameter_count() as u64;
+        let arenas = self.learner.pass_bytes(largest_pass) as u64;
+        self.weights + self.files + arenas + COPIES * 4 * parameters
+    }
+
+    /// Whether the memory that is there suffices for rows of so many tokens; yes where the system does not tell.
+    pub fn fits(&mut self, longest: usize) -> bool {
+        let needed = self.bytes(longest.max(self.tokens_per_pass)) - self.files;
+        available().is_none_or(|available| needed as f64 <= USABLE_SHARE * available as f64)
+    }
+
+    /// What `train.max_length` becomes for rows of these lengths, and what bounds it.
+    pub fn settle(&mut self, max_length: MaxLength, lengths: &[u32], positions: usize) -> (usize, Bounds) {
+        let settled = longest::settle(max_length, lengths, positions, &mut |tokens| self.fits(tokens));
+        let memory = if self.fits(positions) {
+            None
+        } else {
+            Some(longest::longest_that_fits(positions, &mut |tokens| self.fits(tokens)))
+        };
+        (settled, Bounds { positions, memory })
+    }
+}

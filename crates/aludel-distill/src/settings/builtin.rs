@@ -1,0 +1,7 @@
+//! Recipes that come with the binary, by name. What a recipe may say stands in the neighbours.
+
+/// How a recipe that comes with the binary is told from a file: `builtin:seed`.
+pub const BUILTIN_PREFIX: &str = "builtin:";
+
+/// The recipes that come with the binary: name and TOML.
+pub const BUILTIN_RECIPES: [(&str, &str); 1] = [("seed", include_str!("seed.toml"))];

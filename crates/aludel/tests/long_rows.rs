@@ -1,0 +1,140 @@
+//! How long rows may be, through the binary: the length that the data decides, what it leaves out, when that is too much, that `inspect`
+//! and `train` say the same, and that the memory which both tell is what the process takes.
+#![expect(clippy::unwrap_used, clippy::print_stderr, reason = "clippy does not know the helpers of tests as tests")]
+
+mod common;
+
+use std::fs;
+use std::process::Output;
+
+use common::Workshop;
+use insta::assert_snapshot;
+use serde_json::{Value, json};
+
+const TRAIN: &[&str] =
+    &["train", "--student", "student", "--data", "rows.jsonl", "--dtype", "f32", "--max-steps", "2", "--json"];
+
+/// Rows whose answers have these many letters, each a token.
+fn workshop(letters: &[usize]) -> Workshop {
+    let workshop = Workshop::with_student();
+    let row = |(number, &letters): (usize, &usize)| {
+        format!("{}\n", json!({"prompt": format!("{number}?"), "response": "x".repeat(letters)}))
+    };
+    workshop.write("rows.jsonl", &letters.iter().enumerate().map(row).collect::<String>());
+    workshop
+}
+
+fn train(workshop: &Workshop, output_dir: &str, more: &[&str]) -> Output {
+    workshop.command(&[TRAIN, &["--output-dir", output_dir], more].concat()).output().unwrap()
+}
+
+/// What a run started with; it must have ended well.
+fn started(output: &Output) -> Value {
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{errors}");
+    let text = String::from_utf8(output.stdout.clone()).unwrap();
+    let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    lines.into_iter().find(|line| line["event"] == "started").unwrap()["run"].clone()
+}
+
+#[test]
+fn the_data_decides_the_length_and_a_run_keeps_it() {
+    // 200 rows of some 70 tokens and one of 400: one in a hundred may be left out.
+    let workshop = workshop(&[&[10; 200][..], &[360]].concat());
+    let run = started(&train(&workshop, "run", &[]));
+    let longest = run["max_length"].as_u64().unwrap();
+    assert!(longest < 100, "{longest}");
+    assert_eq!((&run["outcomes"]["rows"], &run["outcomes"]["too_long"]), (&json!(200), &json!(1)));
+    let recipe = fs::read_to_string(workshop.path("run/recipe.toml")).unwrap();
+    assert!(recipe.contains(&format!("max_length = {longest}\n")), "{recipe}");
+
+    // The same run again, by the same command, and by its own recipe.
+    for again in [
+        workshop.command(&[TRAIN, &["--output-dir", "run", "--resume"]].concat()).output().unwrap(),
+        workshop.command(&["train", "--output-dir", "run", "--resume", "--json"]).output().unwrap(),
+    ] {
+        assert_eq!(started(&again)["max_length"], longest);
+    }
+    // What the data decided gives the bits that the number gives.
+    let given = longest.to_string();
+    started(&train(&workshop, "given", &["--max-length", &given]));
+    let adapter = |run: &str| fs::read(workshop.path(run).join("adapter/adapter_model.safetensors")).unwrap();
+    assert!(adapter("run") == adapter("given"));
+    // The rows were tokenised once, whatever the length.
+    let cache = |run: &str| fs::read_dir(workshop.path(run).join("rows")).unwrap().next().unwrap().unwrap().file_name();
+    assert_eq!(cache("run"), cache("given"));
+}
+
+#[test]
+fn a_run_that_would_leave_out_much_does_not_begin() {
+    let workshop = workshop(&[[10; 12], [200; 12]].concat());
+    let refused = train(&workshop, "run", &["--max-length", "150"]);
+    assert_eq!(refused.status.code(), Some(1));
+    assert_snapshot!("refused", String::from_utf8(refused.stderr).unwrap());
+    assert!(!workshop.path("run/run.json").exists());
+    let more = ["--max-length", "150", "--set", "data.max_rows_left_out=0.5"];
+    let told = train(&workshop, "run", &more);
+    let run = started(&told);
+    assert_eq!((&run["outcomes"]["rows"], &run["outcomes"]["too_long"]), (&json!(12), &json!(12)));
+    assert!(run["left_out"].as_str().unwrap().starts_with("12 of 24 rows (50%) left out"), "{run}");
+    // A run that was begun goes on, whatever is allowed.
+    started(&train(&workshop, "run", &["--max-length", "150", "--resume"]));
+}
+
+#[test]
+fn inspect_tells_the_numbers_of_training() {
+    let workshop = workshop(&[&[10; 200][..], &[360]].concat());
+    let run = started(&train(&workshop, "run", &[]));
+    let inspect = ["inspect", "--student", "student", "--data", "rows.jsonl", "--set", "student.dtype=f32", "--json"];
+    let told = workshop.json(&inspect);
+    assert_eq!((&told["max_length"], &told["left_out"]), (&run["max_length"], &run["left_out"]));
+    assert_eq!(
+        (&told["totals"]["kept"], &told["totals"]["too_long"], &told["totals"]["tokens"]),
+        (&run["outcomes"]["rows"], &run["outcomes"]["too_long"], &run["outcomes"]["tokens"])
+    );
+    let short = ["inspect", "--student", "student", "--data", "rows.jsonl", "--rows", "0", "--max-length", "60"];
+    let said = workshop.run(&short);
+    assert_snapshot!("inspect_too_long", said);
+}
+
+#[test]
+fn where_to_cut_is_never_decided_by_the_data() {
+    let workshop = workshop(&[10; 10]);
+    let said =
+        workshop.run(&["inspect", "--student", "student", "--data", "rows.jsonl", "--set", "data.long_rows=truncate"]);
+    assert_snapshot!("cut_where", said);
+}
+
+/// What is said at the start, by `inspect` and by `train`, is what the system says at the end.
+#[test]
+fn the_memory_that_is_told_is_what_is_taken() {
+    let Some(student) = real_student() else { return };
+    let workshop = Workshop::new();
+    let words = "It is so because each of the numbers is the sum of the two before it, and so on. ".repeat(40);
+    let row = |number: u32| format!("{}\n", json!({"prompt": format!("{number}?"), "response": words}));
+    workshop.write("rows.jsonl", &(0..2).map(row).collect::<String>());
+    let rows = ["--student", &student, "--data", "rows.jsonl", "--json"];
+    let steps = ["--set", "train.per_device_train_batch_size=1", "--set", "train.gradient_accumulation_steps=1"];
+    let steps =
+        [&steps[..], &["--set", "data.test_size=0", "--set", "train.eval_strategy=no", "--max-steps", "2"]].concat();
+    let output = workshop.command(&[&["train", "--output-dir", "run"], &rows[..], &steps].concat()).output().unwrap();
+    let told = started(&output)["process_bytes"].as_f64().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let summary: Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
+    let taken = summary["peak_rss_bytes"].as_f64().unwrap();
+    let inspected = workshop.json(&[&["inspect"], &rows[..]].concat())["memory_bytes"].as_f64().unwrap();
+    for (who, told) in [("train", told), ("inspect", inspected)] {
+        let off = told / taken - 1.0;
+        assert!(off.abs() <= 0.05, "{who} tells {told}, and {taken} is taken: {:.1}% off", 100.0 * off);
+    }
+}
+
+/// The real student that the environment names, if there is one.
+fn real_student() -> Option<String> {
+    let named = std::env::var("ALUDEL_TEST_STUDENT").ok().filter(|path| std::path::Path::new(path).exists());
+    if named.is_none() {
+        assert!(std::env::var_os("ALUDEL_REQUIRE_STUDENT").is_none(), "ALUDEL_TEST_STUDENT names no student");
+        eprintln!("skipped: ALUDEL_TEST_STUDENT names no student");
+    }
+    named
+}
