@@ -6,6 +6,9 @@ use crate::Error;
 use crate::dataset::{Columns, Content, Json, Kind};
 use crate::verify::{Checker, Verdict};
 
+/// The columns that usually hold a right answer: the first that holds something counts.
+pub const RIGHT_ANSWERS: [&str; 2] = ["gold", "answer"];
+
 /// The verdict on a row's last answer; `None` where no right one is known.
 ///
 /// # Errors

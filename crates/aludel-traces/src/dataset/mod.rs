@@ -30,7 +30,7 @@ pub use column_map::ColumnMap;
 pub use columns::left_of_question;
 pub use parquet::write_parquet;
 pub use problem::ProblemKind;
-pub use prompts::{Prompt, Prompts, open_prompts};
+pub use prompts::{Asked, Prompt, Prompts, open_prompts, question_of};
 pub use record::{Content, PromptKey, Provenance, Record};
 pub(crate) use row::row_of;
 pub use row::{Row, Unusable};
