@@ -13,6 +13,7 @@ use aludel_model::decoder::{Active, Attention, Decoder, Hold, Kept, Pass, StepDr
 use aludel_model::student::Student;
 use aludel_traces::cache::TokenRow;
 
+use crate::base;
 use crate::error::{Error, Result};
 use crate::new_rows;
 use crate::objective::{Objective, Targets};
@@ -182,9 +183,11 @@ impl Learner {
         }
         let mut ctx = context(&recipe.student)?;
         let decoder = Decoder::load(&mut ctx, &student.config, &student.weights, hold, recipe.train.max_length)?;
+        let base = base::name(student, &recipe.student);
         let adapter = match checkpoint.or(recipe.train.init_adapter.as_deref()) {
             Some(path) => {
-                let adapter = Adapter::load(&mut ctx, &student.config, path)?;
+                let mut adapter = Adapter::load(&mut ctx, &student.config, path)?;
+                base::rename(&mut adapter, &base);
                 let (has, wants) = (adapter.config().embedding_tokens(), added);
                 if has.iter().collect::<BTreeSet<_>>() != wants.iter().collect() {
                     let reason = format!(
@@ -197,7 +200,7 @@ impl Learner {
             }
             None => {
                 let options = adapter_options(student, added, recipe)?;
-                Adapter::new(&mut ctx, &student.config, &options, &student.path.display().to_string())?
+                Adapter::new(&mut ctx, &student.config, &options, &base)?
             }
         };
         Ok(Learner::new(ctx, decoder, adapter, recipe.train.gradient_checkpointing))

@@ -15,6 +15,7 @@ use aludel_model::student::Student;
 use aludel_traces::cache::TokenRow;
 use serde_json::json;
 
+use crate::base::TrainedOn;
 use crate::batch::{Plan, passes};
 use crate::checkpoint::{self, RunFile};
 use crate::error::{Error, Result};
@@ -121,9 +122,11 @@ pub fn train(recipe: &Recipe, resume: bool, stop: &AtomicBool, observe: &mut dyn
     observe(Event::Started(&started));
     let metrics = Metrics::open(&folder, &state)?;
     let proof = Proof::new(&learner);
+    let trained_on = TrainedOn::new(&student.path, run.student.clone());
     let mut trainer = Trainer {
         recipe,
         folder,
+        trained_on,
         student,
         rows,
         plan,
@@ -157,6 +160,7 @@ struct Session {
 struct Trainer<'a> {
     recipe: &'a Recipe,
     folder: PathBuf,
+    trained_on: TrainedOn,
     student: Student,
     rows: Rows,
     plan: Plan,
@@ -338,7 +342,8 @@ impl Trainer<'_> {
     fn save(&mut self, observe: &mut dyn FnMut(Event<'_>)) -> Result<()> {
         self.metrics.sync()?;
         let recorded = self.metrics.recorded();
-        let path = checkpoint::save(&self.folder, &self.learner, &self.student.text, &self.state, &recorded)?;
+        let (text, trained_on) = (&self.student.text, &self.trained_on);
+        let path = checkpoint::save(&self.folder, &self.learner, text, trained_on, &self.state, &recorded)?;
         self.saved_step = Some(self.state.global_step);
         checkpoint::prune(&self.folder, self.recipe.train.save_total_limit, self.state.best_global_step)?;
         observe(Event::Saved(&path));
@@ -365,7 +370,7 @@ impl Trainer<'_> {
             eval_loss = self.state.best_metric;
         }
         proof::check_trained(&self.learner)?;
-        checkpoint::save_adapter(&target, &self.learner, &self.student.text)?;
+        checkpoint::save_adapter(&target, &self.learner, &self.student.text, &self.trained_on)?;
         let summary = self.summary(true, Some(target), eval_loss);
         atomic::write_json(&self.folder.join(SUMMARY_FILE_NAME), &summary)?;
         Ok(summary)
