@@ -41,19 +41,7 @@ pub(crate) struct MergeArgs {
 pub(crate) fn run(args: &MergeArgs, console: &mut Console) -> anyhow::Result<Outcome> {
     let trained_on = TrainedOn::read(&args.adapter)?;
     let path = match &args.student {
-        Some(path) => {
-            let path = local_model(path)?;
-            if let Some(trained_on) = &trained_on
-                && !trained_on.is(&path)?
-            {
-                tracing::warn!(
-                    "{}: not the files that the adapter was trained on ({}); what was measured with those need not hold for this",
-                    path.display(),
-                    trained_on.model().display()
-                );
-            }
-            path
-        }
+        Some(path) => local_model(path)?,
         None => student_of(&args.adapter, trained_on.as_ref())?,
     };
     let student = Student::open(&path)?;
@@ -64,6 +52,15 @@ pub(crate) fn run(args: &MergeArgs, console: &mut Console) -> anyhow::Result<Out
         None => export::default_dtype(&student)?,
     };
     export::merge(&student, &args.adapter, &args.output_dir, dtype)?;
+    if let (Some(_), Some(trained_on)) = (&args.student, &trained_on)
+        && !trained_on.is(&path)?
+    {
+        tracing::warn!(
+            "{}: not the files that the adapter was trained on ({}); what was measured with those need not hold for this",
+            path.display(),
+            trained_on.model().display()
+        );
+    }
     if args.json {
         let merged = args.output_dir.display().to_string();
         console
