@@ -20,6 +20,28 @@ def adapter_in_peft(world):
     ]
 
 
+def adapter_in_auto_class(world):
+    """PEFT's auto class has nothing but the adapter: it takes the base from the Hub's cache, by the name in its config."""
+    name = "HuggingFaceTB/SmolLM2-135M-Instruct"
+    settings = plain_settings("f32") | {"train.max_steps": 8, "train.learning_rate": 1e-3, "student.base_model": name}
+    adapter, _ = world.aludel.train(world.student, world.curve_data, settings)
+    adapted = torch_side.with_adapter_by_its_base(adapter, world.hub_cache(name))
+    found = torch_side.logits(adapted, world.texts[0])
+    expected = torch_side.logits(torch_side.with_adapter(torch_side.load(world.folder), adapter), world.texts[0])
+    named = adapted.peft_config["default"].base_model_name_or_path
+    return [
+        holds("the base that the adapter names", named, named == name, name),
+        at_most("logits with this base and with the student's folder", largest(found, expected), 0),
+        logits_row(world, "PEFT's logits and ours", found, world.student, adapter),
+        holds(
+            "the adapter changes the logits",
+            f"{largest(found, world.reference_logits[0]):.2g}",
+            largest(found, world.reference_logits[0]) > 1e-2,
+            "> 1e-2",
+        ),
+    ]
+
+
 def merged_in_transformers(world):
     adapter, _ = world.curves["f32"]
     merged = torch_side.load(world.merged)

@@ -32,6 +32,7 @@ CHECKS = {
     "loss-curve-f32": checks_numbers.loss_curve_f32,
     "loss-curve-bf16": checks_numbers.loss_curve_bf16,
     "adapter-in-peft": checks_files.adapter_in_peft,
+    "adapter-in-auto-class": checks_files.adapter_in_auto_class,
     "merged-in-transformers": checks_files.merged_in_transformers,
     "added-tokens": checks_files.added_tokens,
     "threads": checks_runs.threads,

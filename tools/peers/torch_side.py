@@ -7,7 +7,7 @@ import os
 import warnings
 
 import torch
-from peft import LoraConfig, PeftModel, get_peft_model
+from peft import AutoPeftModelForCausalLM, LoraConfig, PeftModel, get_peft_model
 from safetensors import safe_open
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -76,6 +76,13 @@ def write_adapter(base, folder, seed, trained_ids=None, head_too=False):
 
 def with_adapter(base, adapter, trainable=False):
     return PeftModel.from_pretrained(base, adapter, is_trainable=trainable).train(trainable)
+
+
+def with_adapter_by_its_base(adapter, cache):
+    """The adapter on the base that it names itself, looked up in a cache of the Hub's."""
+    return AutoPeftModelForCausalLM.from_pretrained(
+        adapter, cache_dir=cache, dtype=torch.float32, attn_implementation="sdpa"
+    ).eval()
 
 
 def with_adapter_watched(base, adapter):

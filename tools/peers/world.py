@@ -36,6 +36,18 @@ class World:
         torch_side.dequantise(self.student, self.path("student"))
         return self.path("student")
 
+    def hub_cache(self, name):
+        """A cache as Hugging Face's tools keep it, in which the student's folder has a name on the Hub."""
+        commit = "0" * 40
+        cache = self.path("scratch", "hub")
+        repository = os.path.join(cache, "models--" + name.replace("/", "--"))
+        os.makedirs(os.path.join(repository, "refs"))
+        with open(os.path.join(repository, "refs", "main"), "w") as file:
+            file.write(commit)
+        os.makedirs(os.path.join(repository, "snapshots"))
+        os.symlink(os.path.abspath(self.folder), os.path.join(repository, "snapshots", commit))
+        return cache
+
     @cached_property
     def tokenizer(self):
         return AutoTokenizer.from_pretrained(self.folder)

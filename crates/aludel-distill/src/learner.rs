@@ -13,6 +13,7 @@ use aludel_model::decoder::{Active, Attention, Decoder, Hold, Kept, Pass, StepDr
 use aludel_model::student::Student;
 use aludel_traces::cache::TokenRow;
 
+use crate::base;
 use crate::error::{Error, Result};
 use crate::new_rows;
 use crate::objective::{Objective, Targets};
@@ -179,9 +180,11 @@ impl Learner {
         // Where the data decides it, a table for one position is replaced later: see `reach`.
         let positions = recipe.train.max_length.tokens().unwrap_or(1);
         let decoder = Decoder::load(&mut ctx, &student.config, &student.weights, hold, positions)?;
+        let base = base::name(student, &recipe.student);
         let adapter = match checkpoint.or(recipe.train.init_adapter.as_deref()) {
             Some(path) => {
-                let adapter = Adapter::load(&mut ctx, &student.config, path)?;
+                let mut adapter = Adapter::load(&mut ctx, &student.config, path)?;
+                base::rename(&mut adapter, &base);
                 let (has, wants) = (adapter.config().embedding_tokens(), added);
                 if has.iter().collect::<BTreeSet<_>>() != wants.iter().collect() {
                     let reason = format!(
@@ -194,7 +197,7 @@ impl Learner {
             }
             None => {
                 let options = adapter_options(student, added, recipe)?;
-                Adapter::new(&mut ctx, &student.config, &options, &student.path.display().to_string())?
+                Adapter::new(&mut ctx, &student.config, &options, &base)?
             }
         };
         let learner = Learner::new(ctx, decoder, adapter, recipe.train.gradient_checkpointing);

@@ -2,6 +2,7 @@
 //! layers to the model, reading of files to the lower floors; nothing here prints or reads the environment.
 #![forbid(unsafe_code)]
 
+pub mod base;
 pub mod batch;
 pub mod bench;
 pub mod checkpoint;

@@ -15,9 +15,11 @@ use aludel_model::student::Student;
 use aludel_traces::cache::TokenRow;
 use serde_json::json;
 
+use crate::base::TrainedOn;
 use crate::batch::{Plan, largest_pass, passes};
 use crate::checkpoint::{self, RunFile};
 use crate::error::{Error, Result};
+use crate::evaluate::identity;
 use crate::initial;
 use crate::known::Known;
 use crate::learner::{Learner, Sums};
@@ -59,8 +61,9 @@ pub fn train(recipe: &Recipe, resume: bool, stop: &AtomicBool, observe: &mut dyn
     let mut student = Student::open(recipe.student_model()?)?;
     let added = student.text.tokenizer.add_tokens(&recipe.student.add_tokens)?;
     let keys = RowKeys::new(&student, &recipe)?;
+    let fingerprint = identity::fingerprint(&student.path, None)?;
     if let Some(begun) = &begun {
-        begun.check(&folder, &recipe, &RunFile::new(&student, &recipe, keys.run(&student, &recipe))?)?;
+        begun.check(&folder, &recipe, &RunFile::new(&fingerprint, &recipe, keys.run(&student, &recipe))?)?;
         checkpoint::check_replaced(&folder)?;
     }
     let latest = checkpoint::list(&folder).last().copied();
@@ -130,7 +133,7 @@ pub fn train(recipe: &Recipe, resume: bool, stop: &AtomicBool, observe: &mut dyn
     let plan = Plan::new(&recipe.train, &rows.train, rows.lengths());
     check_rates(&recipe, plan.total_steps())?;
     match &begun {
-        None => RunFile::new(&student, &recipe, keys.run(&student, &recipe))?.begin(&folder)?,
+        None => RunFile::new(&fingerprint, &recipe, keys.run(&student, &recipe))?.begin(&folder)?,
         Some(begun) => begun.keep_recipe(&folder)?,
     }
     let metrics = Metrics::open(&folder, &state)?;
@@ -154,9 +157,11 @@ pub fn train(recipe: &Recipe, resume: bool, stop: &AtomicBool, observe: &mut dyn
     };
     observe(Event::Started(&started));
     let proof = Proof::new(&learner);
+    let trained_on = TrainedOn::new(&student.path, fingerprint);
     let mut trainer = Trainer {
         recipe,
         folder,
+        trained_on,
         student,
         rows,
         plan,
@@ -190,6 +195,7 @@ struct Session {
 struct Trainer {
     recipe: Recipe,
     folder: PathBuf,
+    trained_on: TrainedOn,
     student: Student,
     rows: Rows,
     plan: Plan,
@@ -371,7 +377,8 @@ impl Trainer {
     fn save(&mut self, observe: &mut dyn FnMut(Event<'_>)) -> Result<()> {
         self.metrics.sync()?;
         let recorded = self.metrics.recorded();
-        let path = checkpoint::save(&self.folder, &self.learner, &self.student.text, &self.state, &recorded)?;
+        let (text, trained_on) = (&self.student.text, &self.trained_on);
+        let path = checkpoint::save(&self.folder, &self.learner, text, trained_on, &self.state, &recorded)?;
         self.saved_step = Some(self.state.global_step);
         checkpoint::prune(&self.folder, self.recipe.train.save_total_limit, self.state.best_global_step)?;
         observe(Event::Saved(&path));
@@ -398,7 +405,7 @@ impl Trainer {
             eval_loss = self.state.best_metric;
         }
         proof::check_trained(&self.learner)?;
-        checkpoint::save_adapter(&target, &self.learner, &self.student.text)?;
+        checkpoint::save_adapter(&target, &self.learner, &self.student.text, &self.trained_on)?;
         let summary = self.summary(true, Some(target), eval_loss);
         atomic::write_json(&self.folder.join(SUMMARY_FILE_NAME), &summary)?;
         Ok(summary)

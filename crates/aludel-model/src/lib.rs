@@ -10,6 +10,7 @@ pub mod config;
 pub mod decoder;
 pub mod error;
 pub mod generate;
+pub mod hub_name;
 mod inventory;
 pub mod module;
 pub mod student;

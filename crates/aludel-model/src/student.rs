@@ -8,8 +8,8 @@ use aludel_text::{ChatTemplate, Date, EncodeOptions, GgufVocabulary, TextBundle,
 
 use crate::config::{self, Config};
 use crate::error::{Error, Result};
-use crate::inventory;
 use crate::weights::Weights;
+use crate::{hub_name, inventory};
 
 /// An open student.
 pub struct Student {
@@ -141,6 +141,14 @@ impl Student {
         }
         let eos_token_ids = distinct(eos_token_ids);
         Ok(Student { path: path.to_owned(), config, weights, text, template, eos_token_ids, origin })
+    }
+
+    /// The name of these weights on the Hugging Face Hub, where the student's files or the place where they lie tell it.
+    pub fn hub_name(&self) -> Option<String> {
+        match &self.weights {
+            Weights::Gguf(file) => hub_name::of_gguf(file.metadata()),
+            Weights::Folder(_) => hub_name::of_folder(&self.path),
+        }
     }
 
     /// The chat template.

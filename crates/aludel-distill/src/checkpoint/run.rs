@@ -4,14 +4,12 @@
 use std::path::Path;
 
 use aludel_formats::atomic;
-use aludel_model::student::Student;
 use aludel_traces::cache::CacheKey;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{RECIPE_FILE_NAME, list, path};
 use crate::error::{Error, Result};
-use crate::evaluate::identity;
 use crate::settings::{Recipe, differences};
 
 /// What else identifies the run.
@@ -64,16 +62,16 @@ pub fn begun_with(folder: &Path) -> Option<Recipe> {
 }
 
 impl RunFile {
-    /// What a run is started on now.
+    /// What a run is started on now; the student by the fingerprint of its files.
     ///
     /// # Errors
-    /// The student's files cannot be read.
-    pub fn new(student: &Student, recipe: &Recipe, rows_key: CacheKey) -> Result<RunFile> {
+    /// A recipe that TOML cannot hold.
+    pub fn new(student: &str, recipe: &Recipe, rows_key: CacheKey) -> Result<RunFile> {
         let run = RunFile {
             format: FORMAT,
             aludel_version: env!("CARGO_PKG_VERSION").to_owned(),
             rows_key: rows_key.to_string(),
-            student: identity::fingerprint(&student.path, None)?,
+            student: student.to_owned(),
             recipe: recipe.to_toml()?,
             hash: String::new(),
         };

@@ -13,10 +13,28 @@ pub fn fingerprint(model: &Path, adapter: Option<&Path>) -> Result<String> {
     let mut hasher = blake3::Hasher::new();
     for path in [Some(model), adapter].into_iter().flatten() {
         for file in files(path)? {
-            absorb(&mut hasher, &file).map_err(aludel_formats::Error::io(&file, "read the model"))?;
+            absorb(&mut hasher, &file, &file).map_err(aludel_formats::Error::io(&file, "read the model"))?;
         }
     }
-    Ok(hasher.finalize().to_hex()[..16].to_owned())
+    Ok(digits(&hasher))
+}
+
+/// The fingerprint that a model would have if its file, where it is one, were called as another path ends: a file that was renamed or
+/// moved is the same model.
+///
+/// # Errors
+/// Files that cannot be read.
+pub fn fingerprint_as(model: &Path, named: &Path) -> Result<String> {
+    if model.is_dir() {
+        return fingerprint(model, None);
+    }
+    let mut hasher = blake3::Hasher::new();
+    absorb(&mut hasher, model, named).map_err(aludel_formats::Error::io(model, "read the model"))?;
+    Ok(digits(&hasher))
+}
+
+fn digits(hasher: &blake3::Hasher) -> String {
+    hasher.finalize().to_hex()[..16].to_owned()
 }
 
 /// 16 hexadecimal digits for the further fields that a server is asked with; none without such.
@@ -40,11 +58,11 @@ fn files(path: &Path) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// All of a file: two trainings may differ in the middle of it alone.
-fn absorb(hasher: &mut blake3::Hasher, path: &Path) -> std::io::Result<()> {
+/// All of a file, under the name that a path ends in: two trainings may differ in the middle of it alone.
+fn absorb(hasher: &mut blake3::Hasher, path: &Path, named: &Path) -> std::io::Result<()> {
     let file = aludel_files::open(path)?;
     let length = file.metadata()?.len();
-    hasher.update(path.file_name().unwrap_or_default().as_encoded_bytes()).update(&length.to_le_bytes());
+    hasher.update(named.file_name().unwrap_or_default().as_encoded_bytes()).update(&length.to_le_bytes());
     hasher.update_reader(file)?;
     Ok(())
 }

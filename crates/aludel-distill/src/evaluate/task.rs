@@ -5,7 +5,8 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use aludel_text::Message;
-use aludel_traces::dataset::{self, Columns, Json, Kind, Provenance, ReadOptions};
+use aludel_traces::curate::RIGHT_ANSWERS;
+use aludel_traces::dataset::{self, ColumnMap, Columns, Json, Kind, Provenance, ReadOptions};
 use aludel_traces::tasks::{Side, families, family, generate};
 use aludel_traces::verify::{Checker, Options, Verifier};
 use serde_json::{Value, json};
@@ -24,6 +25,8 @@ pub struct Task {
     pub name: String,
     /// What is asked.
     pub problems: Vec<Problem>,
+    /// Rows of curated data that ask just what an earlier row asks: other answers to one prompt, which is asked once.
+    pub repeated: usize,
     /// The ways in which the problems' answers are compared.
     verifiers: Vec<(Verifier, Checker)>,
 }
@@ -102,12 +105,26 @@ impl Task {
     /// # Errors
     /// Files that cannot be read; rows without a question or an answer; no problem at all.
     pub fn load(name: &str, source: &Source, limit: Option<usize>, verifier: Option<&Verifier>) -> Result<Task> {
-        let mut task = Task { name: name.to_owned(), problems: Vec::new(), verifiers: Vec::new() };
+        Task::load_columns(name, source, limit, verifier, None)
+    }
+
+    /// The same, where `data.columns` may say which columns of a file hold the question.
+    ///
+    /// # Errors
+    /// As [`Task::load`].
+    pub fn load_columns(
+        name: &str,
+        source: &Source,
+        limit: Option<usize>,
+        verifier: Option<&Verifier>,
+        columns: Option<&ColumnMap>,
+    ) -> Result<Task> {
+        let mut task = Task { name: name.to_owned(), problems: Vec::new(), repeated: 0, verifiers: Vec::new() };
         let limit_or_all = limit.unwrap_or(usize::MAX);
         match source {
-            Source::Files(files) => task.read(files, limit_or_all, verifier, |row| file_row(row, verifier))?,
+            Source::Files(files) => task.read(files, limit_or_all, verifier, |row| file_row(row, verifier, columns))?,
             Source::Benchmark(benchmark, files) => {
-                task.read(files, limit_or_all, verifier, |row| benchmark.row(row))?
+                task.read(files, limit_or_all, verifier, |row| benchmark.row(row).map(Some))?
             }
             Source::Generator(family) => task.invent(family, limit.unwrap_or(GENERATED), verifier)?,
         }
@@ -138,13 +155,25 @@ impl Task {
         files: &[PathBuf],
         limit: usize,
         verifier: Option<&Verifier>,
-        parse: impl Fn(&Columns) -> Result<Row, String>,
+        parse: impl Fn(&Columns) -> Result<Option<Row>, String>,
     ) -> Result<()> {
         let mut rows = benchmarks::rows(files, &ReadOptions::default())?;
         let mut seen = HashMap::new();
-        while self.problems.len() < limit {
+        let mut prompts = HashMap::new();
+        let mut unanswered = Unanswered::default();
+        while self.problems.len() + unanswered.rows < limit {
             let Some((columns, place)) = rows.next()? else { break };
-            let row = parse(&columns).map_err(|reason| refuse_row(&place, reason))?;
+            let Some(row) = parse(&columns).map_err(|reason| refuse_row(&place, reason))? else {
+                unanswered.add(&columns, place);
+                continue;
+            };
+            if let Some((_, prompt)) = first(&columns, &["prompt_id"]) {
+                let asked = *prompts.entry(prompt.written().to_owned()).or_insert(self.problems.len());
+                if self.problems.get(asked).is_some_and(|problem| self.asks(problem, &row, verifier)) {
+                    self.repeated += 1;
+                    continue;
+                }
+            }
             let id = match row.id {
                 Some(id) => id,
                 None => (self.problems.len() + 1).to_string(),
@@ -152,7 +181,13 @@ impl Task {
             self.add(Row { id: Some(unique(id, &mut seen)), ..row }, verifier)
                 .map_err(|error| refuse_row(&place, error.to_string()))?;
         }
-        Ok(())
+        unanswered.refuse(self.problems.len() + self.repeated)
+    }
+
+    /// Whether a problem asks what a row asks, and takes the same for right.
+    fn asks(&self, problem: &Problem, row: &Row, verifier: Option<&Verifier>) -> bool {
+        let by = &self.verifiers[problem.verifier].0;
+        problem.messages == row.messages && problem.gold == row.gold && by == verifier.unwrap_or(&row.verifier)
     }
 
     fn invent(&mut self, name: &str, count: usize, verifier: Option<&Verifier>) -> Result<()> {
@@ -243,16 +278,64 @@ fn refuse_row(place: &Provenance, reason: String) -> Error {
     Error::TaskRow { path: place.file.to_path_buf(), line: place.line, reason }
 }
 
-/// A row of a user's own file: `question` or `prompt`, `answer`, and maybe `system`, `choices`, `verifier` and `id`. `instead` is compared by
-/// in place of what the row says.
-fn file_row(columns: &Columns, instead: Option<&Verifier>) -> Result<Row, String> {
-    let listed = || columns.names().map(|name| format!("`{}`", name.escape_debug())).collect::<Vec<_>>().join(", ");
-    let (name, prompt) = first(columns, &["question", "prompt", "problem"]).ok_or_else(|| {
-        format!("the row asks nothing: name the question's column `question` or `prompt`; it has {}", listed())
-    })?;
-    let (_, answer) = first(columns, &["answer", "gold"])
-        .ok_or_else(|| format!("the row has no right answer: put it in a column `answer`; it has {}", listed()))?;
-    let mut messages = dataset::prompt_messages(name, prompt)?;
+/// The rows of a file that have no right answer: all are counted before the file is refused, so that one reading tells how many.
+#[derive(Default)]
+struct Unanswered {
+    rows: usize,
+    first: Option<(Provenance, String)>,
+}
+
+impl Unanswered {
+    fn add(&mut self, columns: &Columns, place: Provenance) {
+        self.rows += 1;
+        self.first.get_or_insert_with(|| (place, listed(columns)));
+    }
+
+    fn refuse(self, answered: usize) -> Result<()> {
+        let Some((place, columns)) = self.first else { return Ok(()) };
+        let others = match self.rows {
+            1 => String::new(),
+            rows => format!(", and neither have {} more of the {} rows", rows - 1, rows + answered),
+        };
+        let reason = format!(
+            "the row has no right answer{others}: put it in a column `answer` or `gold`, or leave such rows out; it has {columns}"
+        );
+        Err(refuse_row(&place, reason))
+    }
+}
+
+/// The names of a row's columns.
+fn listed(columns: &Columns) -> String {
+    columns.names().map(|name| format!("`{}`", name.escape_debug())).collect::<Vec<_>>().join(", ")
+}
+
+/// What a row asks: of any shape that data files have, or in a column `problem`. Plain text asks nothing: what is to be answered cannot be
+/// told from the answer.
+fn question_of<'a>(columns: &'a Columns, map: Option<&ColumnMap>) -> Result<dataset::Asked<'a>, String> {
+    let found = dataset::question_of(columns, map)?.filter(|(_, used)| map.is_some() || *used != ["text"]);
+    match (found, first(columns, &["problem"])) {
+        (Some(found), _) => Ok(found),
+        (None, Some((name, problem))) => {
+            let mut messages = dataset::prompt_messages(name, problem)?;
+            if let Some((_, system)) = first(columns, &["system"]) {
+                messages.insert(0, Message::system(text_of(system)?));
+            }
+            Ok((messages, vec![name, "system"]))
+        }
+        (None, None) => Err(format!(
+            "the row asks nothing: name the question's column `question` or `prompt`, or give `messages`; it has {}",
+            listed(columns)
+        )),
+    }
+}
+
+/// A row of a user's own file, or of curated data: a question in any shape, the right answer, and maybe `choices`, `verifier` and `id`.
+/// `instead` is compared by in place of what the row says. `None` where there is no right answer.
+fn file_row(columns: &Columns, instead: Option<&Verifier>, map: Option<&ColumnMap>) -> Result<Option<Row>, String> {
+    let (mut messages, mut used) = question_of(columns, map)?;
+    // A column that is part of what is asked is no answer to it.
+    let answer = RIGHT_ANSWERS.iter().find_map(|&name| first(columns, &[name]).filter(|_| !used.contains(&name)));
+    let Some((_, answer)) = answer else { return Ok(None) };
     let mut gold = text_of(answer)?;
     let mut verifier = Verifier::maths();
     let question = messages.last().map(|message| message.content.clone()).unwrap_or_default();
@@ -273,16 +356,14 @@ fn file_row(columns: &Columns, instead: Option<&Verifier>) -> Result<Row, String
             "the right answer is {kind}, and no answer equals one; give a text or a number, or `verifier` = \"json\" if {kind} is wanted"
         ));
     }
-    if let Some(name) = dataset::left_of_question(columns, &["choices"]) {
+    used.push("choices");
+    if let Some(name) = dataset::left_of_question(columns, &used).filter(|_| map.is_none()) {
         return Err(format!(
             "the row has `{name}`, and it would be left out of the question; write it into the question"
         ));
     }
-    if let Some((_, system)) = first(columns, &["system"]) {
-        messages.insert(0, Message::system(text_of(system)?));
-    }
-    let id = first(columns, &["id"]).map(|(_, id)| text_of(id)).transpose()?;
-    Ok(Row { id, question, messages, gold, verifier })
+    let id = first(columns, &["id", "prompt_id"]).map(|(_, id)| text_of(id)).transpose()?;
+    Ok(Some(Row { id, question, messages, gold, verifier }))
 }
 
 const LETTERS: &str = "ABCDEFGHIJKLMNOPQRSTUVWXYZ";

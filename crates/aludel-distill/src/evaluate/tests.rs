@@ -166,8 +166,13 @@ fn what_is_no_task_says_what_would_be_one() {
     };
     check(
         r#"{"question": "1+1?"}"#,
-        "line 1: the row has no right answer: put it in a column `answer`; it has `question`",
+        "line 1: the row has no right answer: put it in a column `answer` or `gold`, or leave such rows out; it has `question`",
     );
+    check(
+        "{\"question\": \"?\", \"answer\": 1}\n{\"messages\": [{\"role\": \"user\", \"content\": \"?\"}]}\n{\"prompt\": \"?\", \"gold\": \"\"}",
+        "line 2: the row has no right answer, and neither have 1 more of the 3 rows: put it in a column `answer` or `gold`",
+    );
+    check(r#"{"text": "1+1? 2", "gold": "2"}"#, "line 1: the row asks nothing");
     check(r#"{"answer": 2}"#, "line 1: the row asks nothing");
     check(r#"{"question": "?", "answer": "x", "choices": ["a", "b"]}"#, "is none of the choices");
     check(r#"{"question": "?", "answer": "x", "verifier": "magic"}"#, "`verifier` is none");
@@ -182,6 +187,45 @@ fn what_is_no_task_says_what_would_be_one() {
     fs::write(&path, SUMS).unwrap();
     let empty = Task::load("sums", &Source::Files(vec![path]), Some(0), None).map(|task| task.name).unwrap_err();
     assert!(empty.to_string().contains("it has no problem"), "{empty}");
+}
+
+/// In the shapes that data files have, with what curation writes beside them.
+#[test]
+fn rows_to_train_on_are_problems_where_their_right_answer_is_known() {
+    let folder = tempfile::tempdir().unwrap();
+    let turns = r#"[{"role": "system", "content": "Be brief."}, {"role": "user", "content": "1+1?"}, {"role": "assistant", "content": "3"}, {"role": "user", "content": "No."}, {"role": "assistant", "reasoning": "so", "content": "2"}]"#;
+    let rows = [
+        format!(
+            r#"{{"messages": {turns}, "gold": 2, "verified": true, "verdict": "right", "prompt_id": "a1", "hash": "b", "origin": "t:1"}}"#
+        ),
+        r#"{"prompt": "2+2?", "reasoning": "so", "response": "4", "gold": "4", "answer": "four"}"#.to_owned(),
+        r#"{"instruction": "Add.", "input": "3, 3", "output": "It is 6.", "answer": 6, "id": "six"}"#.to_owned(),
+        r#"{"problem": "4+4?", "system": "Be brief.", "answer": 8}"#.to_owned(),
+    ];
+    let task = task_of(folder.path(), &rows.join("\n")).unwrap();
+    let told = |problem: &task::Problem| {
+        let roles: String = problem.messages.iter().map(|message| &message.role.as_str()[..1]).collect();
+        format!("{} {roles} {:?} {}", problem.id, problem.question, problem.gold)
+    };
+    let told: Vec<_> = task.problems.iter().map(told).collect();
+    assert_eq!(told, ["a1 suau \"No.\" 2", "2 u \"2+2?\" 4", "six u \"Add.\\n\\n3, 3\" 6", "4 su \"4+4?\" 8"]);
+}
+
+#[test]
+fn other_answers_to_one_prompt_are_no_other_problem() {
+    let folder = tempfile::tempdir().unwrap();
+    let row = |prompt: &str, said: &str, gold: u32, id: &str| {
+        format!(r#"{{"prompt": "{prompt}", "response": "{said}", "gold": {gold}, "prompt_id": "{id}"}}"#)
+    };
+    let rows =
+        [row("1+1?", "2", 2, "a"), row("2+2?", "4", 4, "b"), row("1+1?", "two", 2, "a"), row("1+1?", "10", 10, "a")];
+    let task = task_of(folder.path(), &rows.join("\n")).unwrap();
+    let found: Vec<_> = task.problems.iter().map(|problem| (problem.id.as_str(), problem.gold.as_str())).collect();
+    assert_eq!(
+        (found, task.repeated),
+        (vec![("a", "2"), ("b", "4"), ("a#2", "10")], 1),
+        "another right answer is told"
+    );
 }
 
 #[test]

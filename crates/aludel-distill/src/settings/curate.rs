@@ -4,7 +4,7 @@
 use super::problem::{Checker, Problem};
 use super::shapes::{OneOrMany, one_or_many};
 use aludel_traces::Error;
-use aludel_traces::curate::{self, Languages, TokenBounds};
+use aludel_traces::curate::{self, Languages, RIGHT_ANSWERS, TokenBounds};
 use aludel_traces::split::TestSize;
 use aludel_traces::verify::Verifier;
 use schemars::JsonSchema;
@@ -164,7 +164,7 @@ impl Default for CurateSettings {
             decontaminate_overlap: 0.5,
             verify: VerifyMode::Filter,
             verifier: TextOrTable::Text("maths".to_owned()).into(),
-            gold: vec!["gold".to_owned(), "answer".to_owned()],
+            gold: RIGHT_ANSWERS.map(str::to_owned).to_vec(),
             require_verified: false,
             keep: Keep::Named(NamedKeep::All),
             duplicates: true,

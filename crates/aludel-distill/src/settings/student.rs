@@ -3,6 +3,7 @@
 
 use super::problem::Checker;
 use super::shapes::{OneOrMany, one_or_many};
+use aludel_model::hub_name::is_hub_name;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
@@ -15,6 +16,10 @@ pub struct StudentSettings {
     /// A GGUF file, a Hugging Face model folder, or a name on the Hub such as `hf:owner/name`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub model: Option<PathBuf>,
+    /// The student's name on the Hub, `owner/name`, which adapters give to PEFT and other tools. Where not given, what the student's files
+    /// say, else its path.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub base_model: Option<String>,
     /// The precision of matrix products; sums, norms, softmax, adapters and optimiser are f32 in any case.
     pub dtype: Dtype,
     /// Where the work is done.
@@ -109,6 +114,15 @@ impl StudentSettings {
                 model,
                 "an empty path names nothing",
                 "a GGUF file or a Hugging Face model folder",
+            );
+        }
+        if let Some(name) = &self.base_model {
+            check.that(
+                is_hub_name(name),
+                "base_model",
+                name,
+                "that is no name on the Hub",
+                "owner/name, such as HuggingFaceTB/SmolLM2-135M-Instruct",
             );
         }
         check.that(

@@ -196,6 +196,14 @@ impl Adapter {
         Ok(layout.into_adapter(ctx, peft, &values))
     }
 
+    /// Names the base for other tools. A revision belongs to the name that it came with.
+    pub fn set_base(&mut self, name: &str) {
+        if self.config.base_model_name_or_path.as_deref() != Some(name) {
+            self.config.base_model_name_or_path = Some(name.to_owned());
+            self.config.revision = None;
+        }
+    }
+
     /// PEFT's description of this adapter.
     pub fn config(&self) -> &AdapterConfig {
         &self.config

@@ -30,6 +30,7 @@ pub use loops::loop_flaw;
 pub use report::{FilterCount, Report, SourceCount, VerdictCounts};
 pub(crate) use trace::trace_of;
 pub use trace::{Files, Inputs, Trace, TraceSource, Unfit};
+pub use verified::RIGHT_ANSWERS;
 pub use write::{PROMPTS, REPORT, is_written_here};
 
 use crate::Error;

@@ -11,6 +11,8 @@ use crate::Error;
 use crate::dataset::{Columns, Content, Json, Kind};
 use crate::verify::{Checker, Options, Verdict, Verifier};
 
+/// The columns that usually hold a right answer: the first that holds something counts.
+pub const RIGHT_ANSWERS: [&str; 2] = ["gold", "answer"];
 /// So much of an answer is shown, in letters.
 const SHOWN: usize = 80;
 

@@ -31,7 +31,7 @@ pub use column_map::ColumnMap;
 pub(crate) use messages::is_assistant;
 pub use parquet::write_parquet;
 pub use problem::ProblemKind;
-pub use prompts::{Prompt, Prompts, open_prompts};
+pub use prompts::{Asked, Prompt, Prompts, open_prompts, question_of};
 pub use question::left_of_question;
 pub(crate) use question::may_be_asked;
 pub use record::{Content, PromptKey, Provenance, Record};

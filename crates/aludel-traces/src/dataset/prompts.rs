@@ -81,7 +81,7 @@ impl Iterator for Prompts {
 /// What a row asks, and the columns that are no part of it.
 fn prompt_of(raw: RawRow, map: Option<&ColumnMap>) -> Result<(Vec<Message>, Columns), Problem> {
     let mut row = raw.bytes.and_then(|bytes| parse(&bytes))?;
-    let (messages, used) = asked(&row, map)?;
+    let (messages, used) = asked(&row, map)?.ok_or_else(|| columns::no_shape(&row))?;
     if map.is_none_or(ColumnMap::is_empty) {
         question::no_question_left(&row, &used)?;
     }
@@ -90,7 +90,20 @@ fn prompt_of(raw: RawRow, map: Option<&ColumnMap>) -> Result<(Vec<Message>, Colu
     Ok((messages, row))
 }
 
-fn asked<'a>(row: &'a Columns, map: Option<&ColumnMap>) -> Result<(Vec<Message>, Vec<&'a str>), Problem> {
+/// What a row of any shape asks: the conversation up to the last turn that is not the assistant's, and the columns that it stands in.
+/// `None` where no column asks anything. Columns that would be left out of the question ([`left_of_question`](super::left_of_question))
+/// are the caller's to find.
+///
+/// # Errors
+/// What is wrong with the columns.
+pub fn question_of<'a>(row: &'a Columns, map: Option<&ColumnMap>) -> Result<Option<Asked<'a>>, String> {
+    asked(row, map).map_err(|problem| problem.detail)
+}
+
+/// A question, and the names of the columns that it stands in.
+pub type Asked<'a> = (Vec<Message>, Vec<&'a str>);
+
+fn asked<'a>(row: &'a Columns, map: Option<&ColumnMap>) -> Result<Option<Asked<'a>>, Problem> {
     let system = columns::system_named(row, map.and_then(|map| map.system.as_deref()))?;
     let names_prompt = map.is_some_and(|map| map.prompt.is_some() || map.text.is_some());
     let list = match map.and_then(|map| map.messages.as_ref()) {
@@ -100,14 +113,14 @@ fn asked<'a>(row: &'a Columns, map: Option<&ColumnMap>) -> Result<(Vec<Message>,
     };
     if let Some(list) = list {
         let used = [Some(list), system].into_iter().flatten().map(|(name, _)| name).collect();
-        return Ok((ending_in_question(messages_from(list)?, system)?, used));
+        return Ok(Some((ending_in_question(messages_from(list)?, system)?, used)));
     }
     let name = map.and_then(|map| map.prompt.as_ref().or(map.text.as_ref()));
     let prompt = match name {
         Some(name) => Some(named(row, "prompt", name)?),
         None => pairs::prompt_of(row)?.or_else(|| first_present(row, &["text"])),
     };
-    let Some(prompt) = prompt else { return Err(columns::no_shape(row)) };
+    let Some(prompt) = prompt else { return Ok(None) };
     let is_instruction = prompt.0 == "instruction";
     let beside = |name: &str| first_present(row, &[name]).filter(|_| is_instruction);
     let (history, input) = (beside("history"), beside("input"));
@@ -119,7 +132,7 @@ fn asked<'a>(row: &'a Columns, map: Option<&ColumnMap>) -> Result<(Vec<Message>,
         columns::append_input(last, input)?;
     }
     let used = [history, Some(prompt), input, system].into_iter().flatten().map(|(name, _)| name).collect();
-    Ok((ending_in_question(messages, system)?, used))
+    Ok(Some((ending_in_question(messages, system)?, used)))
 }
 
 /// Ends the conversation with what is asked, and puts the system message in front.

@@ -71,8 +71,8 @@ pub(crate) struct EvalArgs {
     #[arg(long, value_name = "FILE", num_args = 1.., requires = "loss")]
     data: Vec<PathBuf>,
 
-    /// What to score: a JSONL or Parquet file with questions and answers, NAME=FILE, a benchmark (gsm8k, math500, aime24,
-    /// gpqa-diamond) or a built-in task
+    /// What to score: a data file whose rows have a right answer, such as curated/eval.jsonl, NAME=FILE, a benchmark (gsm8k,
+    /// math500, aime24, gpqa-diamond) or a built-in task
     #[arg(long, value_name = "NAME|FILE", num_args = 1.., required_unless_present = "loss")]
     tasks: Vec<String>,
 
@@ -106,8 +106,9 @@ Examples:
   aludel eval --model student.gguf --adapter run/adapter --tasks questions.jsonl --samples 4 --output-dir results
   aludel eval --endpoint http://127.0.0.1:8000/v1 --model NAME --api-key-env KEY --tasks gsm8k --output-dir teacher
 
-A file holds a question (or prompt) and an answer in each row, and may hold id, system, choices
-and verifier. Give the same command again to go on with what was stopped.";
+A file's rows ask in any shape that training data have, with the right answer in gold or answer,
+and may hold id, system, choices and verifier. Give the same command again to go on with what was
+stopped.";
 
 /// Evaluates; SIGTERM and Ctrl-C stop it, and what has ended is kept.
 pub(crate) fn run(args: &EvalArgs, console: &mut Console) -> anyhow::Result<Outcome> {

@@ -2,14 +2,17 @@
 
 use crate::card::write_for_merged;
 use crate::console::Console;
+use crate::hub::local_model;
 use crate::next::after_merging;
 use crate::report::{Helped, Outcome};
+use aludel_distill::base::TrainedOn;
 use aludel_distill::export;
 use aludel_formats::{Dtype, peft};
+use aludel_model::hub_name::is_hub_name;
 use aludel_model::student::Student;
 use clap::{Args, ValueEnum};
 use serde_json::json;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// The options of `aludel merge`.
 #[derive(Debug, Args)]
@@ -19,7 +22,7 @@ pub(crate) struct MergeArgs {
     #[arg(long, value_name = "DIR")]
     pub(crate) adapter: PathBuf,
 
-    /// The model that the adapter was trained on [default: the one that the adapter names]
+    /// The model that the adapter was trained on, or hf:owner/name [default: the one that the adapter names]
     #[arg(long, value_name = "PATH")]
     pub(crate) student: Option<PathBuf>,
 
@@ -38,15 +41,10 @@ pub(crate) struct MergeArgs {
 
 /// Merges and says where.
 pub(crate) fn run(args: &MergeArgs, console: &mut Console) -> anyhow::Result<Outcome> {
+    let trained_on = TrainedOn::read(&args.adapter)?;
     let path = match &args.student {
-        Some(path) => path.clone(),
-        None => {
-            let named = peft::read(&args.adapter)?.config.base_model_name_or_path.map(PathBuf::from);
-            named.filter(|path| path.exists()).ok_or_else(|| Helped {
-                message: format!("{}: the student that the adapter names is not there", args.adapter.display()),
-                help: "give the model that it was trained on: --student PATH".to_owned(),
-            })?
-        }
+        Some(path) => local_model(path)?,
+        None => student_of(&args.adapter, trained_on.as_ref())?,
     };
     let student = Student::open(&path)?;
     let dtype = match args.dtype {
@@ -57,6 +55,15 @@ pub(crate) fn run(args: &MergeArgs, console: &mut Console) -> anyhow::Result<Out
     };
     export::merge(&student, &args.adapter, &args.output_dir, dtype)?;
     write_for_merged(&args.output_dir, &args.adapter, &path, dtype.name())?;
+    if let (Some(_), Some(trained_on)) = (&args.student, &trained_on)
+        && !trained_on.is(&path)?
+    {
+        tracing::warn!(
+            "{}: not the files that the adapter was trained on ({}); what was measured with those need not hold for this",
+            path.display(),
+            trained_on.model().display()
+        );
+    }
     if args.json {
         let merged = args.output_dir.display().to_string();
         console
@@ -66,6 +73,28 @@ pub(crate) fn run(args: &MergeArgs, console: &mut Console) -> anyhow::Result<Out
         console.next(&after_merging(&args.output_dir))?;
     }
     Ok(Outcome::Done)
+}
+
+/// The student that an adapter names: by the file or folder that it was trained on, or in a folder of PEFT's by its base.
+fn student_of(adapter: &Path, trained_on: Option<&TrainedOn>) -> anyhow::Result<PathBuf> {
+    let base = peft::read(adapter)?.config.base_model_name_or_path;
+    let path = match trained_on {
+        Some(trained_on) => Some(trained_on.model().to_owned()),
+        None => base.as_ref().map(PathBuf::from),
+    };
+    let told = path.as_ref().map(|path| format!(": {}", path.display())).unwrap_or_default();
+    let reason = match path {
+        Some(path) if path.exists() => match trained_on.map_or(Ok(true), |trained_on| trained_on.is(&path))? {
+            true => return Ok(path),
+            false => "the student that it was trained on has changed since",
+        },
+        _ => "the student that it was trained on is not there",
+    };
+    let on_the_hub = base.filter(|base| is_hub_name(base)).map(|base| format!(", or --student hf:{base}"));
+    Err(anyhow::Error::new(Helped {
+        message: format!("{}: {reason}{told}", adapter.display()),
+        help: format!("give the model that it was trained on: --student PATH{}", on_the_hub.unwrap_or_default()),
+    }))
 }
 
 /// How weights are stored.

@@ -14,6 +14,8 @@ use aludel_distill::memory;
 use aludel_distill::provenance::Session;
 use aludel_distill::settings::{Dtype, InstructionSet, Problem, Problems, Recipe};
 use aludel_distill::train::{Event, Started, Summary, train};
+use aludel_formats::peft;
+use aludel_model::hub_name::is_hub_name;
 use aludel_traces::cache::Outcomes;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -125,6 +127,9 @@ pub(crate) fn run(args: &TrainArgs, console: &mut Console) -> anyhow::Result<Out
     let mut recipe = args.recipe()?;
     fetch_named(&mut recipe)?;
     let summary = run_recipe(&recipe, args.resume, args.json, console)?;
+    if let Some(adapter) = &summary.adapter {
+        tell_unnamed_base(adapter)?;
+    }
     if args.json {
         console.json_line(&summary_json(&summary)?)?;
     } else {
@@ -311,6 +316,18 @@ fn warn_of_losses(started: &Started) {
             "rows left out: {unsupervised}, without a token to train on; look at them with `aludel inspect`"
         );
     }
+}
+
+/// PEFT takes the base from where the adapter names it, and a GGUF file is none that it can load.
+fn tell_unnamed_base(adapter: &Path) -> anyhow::Result<()> {
+    let base = peft::read(adapter)?.config.base_model_name_or_path.unwrap_or_default();
+    if !is_hub_name(&base) && !Path::new(&base).is_dir() {
+        tracing::info!(
+            "the adapter's base is named by its file, which PEFT and vLLM cannot load; the same command with --resume and \
+             --set student.base_model=owner/name names it as the Hub does"
+        );
+    }
+    Ok(())
 }
 
 /// The summary, and the most memory that the process ever held.

@@ -10,6 +10,7 @@ use crate::report::{Helped, Outcome};
 use aludel_distill::settings::{MaxLength, Recipe};
 use aludel_formats::atomic;
 use aludel_traces::collect::BOXED;
+use aludel_traces::source::DEMO_STUDENT_NAME;
 use aludel_traces::tasks::{Problem, Side, family, generate};
 use anyhow::Context as _;
 use serde_json::json;
@@ -27,6 +28,8 @@ const LONGEST_TAUGHT: usize = 1024;
 /// Where training rows come from.
 pub(super) struct Lessons<'a> {
     student: &'a Path,
+    /// What the student is called on the Hub; of the demo's own it is known.
+    base_model: Option<String>,
     /// Set where a teacher answers.
     taught: Option<Taught>,
     problems: PathBuf,
@@ -48,7 +51,8 @@ impl<'a> Lessons<'a> {
             true => None,
             false => Some(Taught::new(args, student, folder, &problems)?),
         };
-        Ok(Lessons { student, taught, problems, seed: args.seed })
+        let base_model = args.student.is_none().then(|| DEMO_STUDENT_NAME.to_owned());
+        Ok(Lessons { student, base_model, taught, problems, seed: args.seed })
     }
 
     /// The most tokens that an answer in the exam may have.
@@ -108,6 +112,7 @@ impl<'a> Lessons<'a> {
     pub(super) fn recipe(&self, run: &Path) -> anyhow::Result<Recipe> {
         let mut recipe = Recipe::default();
         recipe.student.model = Some(self.student.to_owned());
+        recipe.student.base_model.clone_from(&self.base_model);
         let (data, max_length) = match &self.taught {
             None => (self.problems.clone(), 2 * LONGEST_SOLUTION),
             Some(taught) => (taught.curated.join("train.jsonl"), 2 * LONGEST_TAUGHT),

@@ -101,9 +101,17 @@ impl AskingArgs {
     /// The tasks, fetched and read.
     pub(crate) fn tasks(&self, names: &[String], recipe: &Recipe) -> anyhow::Result<Vec<Task>> {
         let verifier = self.verifier.as_ref().map(|_| recipe.curate.verifier()).transpose()?;
+        let columns = recipe.data.read_options().columns;
         let load = |text: &String| -> anyhow::Result<Task> {
             let (name, source) = fetched(named(text)?)?;
-            Ok(Task::load(&name, &source, self.limit, verifier.as_ref())?)
+            let task = Task::load_columns(&name, &source, self.limit, verifier.as_ref(), columns.as_ref())?;
+            if task.repeated > 0 {
+                tracing::info!(
+                    "{name}: {} rows ask what an earlier row asks; each prompt is asked once",
+                    task.repeated
+                );
+            }
+            Ok(task)
         };
         names.iter().map(load).collect()
     }

@@ -1,0 +1,111 @@
+//! Which base an adapter names, to other tools and to `merge`, through the binary: by a setting, by the Hub's cache, by a path; and what
+//! is said of a student that moved or changed.
+#![expect(clippy::unwrap_used, reason = "clippy does not know the helpers of tests as tests")]
+
+mod common;
+
+use std::fs;
+use std::path::Path;
+
+use common::Workshop;
+use serde_json::{Value, json};
+
+fn workshop() -> Workshop {
+    let workshop = Workshop::with_student();
+    let row = |a: u32| format!("{}\n", json!({"prompt": format!("{a}+1?"), "response": format!("{}", a + 1)}));
+    workshop.write("rows.jsonl", &(0..20).map(row).collect::<String>());
+    workshop
+}
+
+fn train(workshop: &Workshop, student: &str, run: &str, more: &[&str]) -> String {
+    let usual = ["train", "--student", student, "--data", "rows.jsonl", "--output-dir", run, "--dtype", "f32"];
+    let said = workshop.run(&[&usual[..], &["--max-length", "256", "--max-steps", "2"], more].concat());
+    assert!(said.contains("exit code: 0"), "{said}");
+    said
+}
+
+fn base(workshop: &Workshop, adapter: &str) -> String {
+    let config = fs::read(workshop.path(adapter).join("adapter_config.json")).unwrap();
+    let config: Value = serde_json::from_slice(&config).unwrap();
+    config["base_model_name_or_path"].as_str().unwrap().to_owned()
+}
+
+fn merge(workshop: &Workshop, adapter: &str, more: &[&str]) -> String {
+    let merged = workshop.path("merged");
+    if merged.exists() {
+        fs::remove_dir_all(merged).unwrap();
+    }
+    workshop.run(&[&["merge", "--adapter", adapter, "--output-dir", "merged"], more].concat())
+}
+
+fn mv(workshop: &Workshop, from: &str, to: &str) {
+    let to = workshop.path(to);
+    fs::create_dir_all(to.parent().unwrap()).unwrap();
+    fs::rename(workshop.path(from), to).unwrap();
+}
+
+#[test]
+fn other_tools_are_told_a_name_where_one_is_known() {
+    let workshop = workshop();
+    train(&workshop, "student", "plain", &[]);
+    let path = base(&workshop, "plain/adapter");
+    assert!(Path::new(&path).is_absolute() && path.ends_with("/student"), "{path}");
+    train(&workshop, "student", "named", &["--set", "student.base_model=owner/tiny"]);
+    for adapter in ["named/adapter", "named/checkpoint-2"] {
+        assert_eq!(base(&workshop, adapter), "owner/tiny", "{adapter}");
+    }
+    // A run that is finished gets its name by the same command; a name that is there is not given up for a path.
+    train(&workshop, "student", "plain", &["--resume", "--set", "student.base_model=owner/later"]);
+    assert_eq!(base(&workshop, "plain/adapter"), "owner/later");
+    let init = ["--set", "train.init_adapter=named/adapter"];
+    train(&workshop, "student", "next", &init);
+    assert_eq!(base(&workshop, "next/adapter"), "owner/tiny");
+    mv(&workshop, "student", "hub/models--owner--cached/snapshots/12fd");
+    train(&workshop, "hub/models--owner--cached/snapshots/12fd", "cached", &[]);
+    assert_eq!(base(&workshop, "cached/adapter"), "owner/cached");
+    let refused = workshop.run(&["train", "--student", "s", "--set", "student.base_model=hf:owner/name"]);
+    assert!(refused.contains("exit code: 2") && refused.contains("owner/name, such as"), "{refused}");
+}
+
+#[test]
+fn merge_finds_the_student_wherever_the_adapter_lies() {
+    let workshop = workshop();
+    train(&workshop, "student", "run", &["--set", "student.base_model=owner/tiny"]);
+    mv(&workshop, "run/adapter", "elsewhere/mine");
+    let said = merge(&workshop, "elsewhere/mine", &[]);
+    assert!(said.contains("exit code: 0") && !said.contains("WARN"), "{said}");
+    mv(&workshop, "student", "moved/student");
+    let said = merge(&workshop, "elsewhere/mine", &[]);
+    for part in ["exit code: 1", "[folder]/student", "is not there", "--student PATH, or --student hf:owner/tiny"] {
+        assert!(said.contains(part), "lacks {part:?}:\n{said}");
+    }
+    let said = merge(&workshop, "elsewhere/mine", &["--student", "moved/student"]);
+    assert!(said.contains("exit code: 0") && !said.contains("WARN"), "a student that moved is the same: {said}");
+    let weights = workshop.path("moved/student/model.safetensors");
+    let mut bytes = fs::read(&weights).unwrap();
+    let last = bytes.len() - 1;
+    bytes[last] ^= 1;
+    fs::write(weights, bytes).unwrap();
+    let said = merge(&workshop, "elsewhere/mine", &["--student", "moved/student"]);
+    assert!(said.contains("exit code: 0") && said.contains("not the files that the adapter was trained on"), "{said}");
+    mv(&workshop, "moved/student", "student");
+    let said = merge(&workshop, "elsewhere/mine", &[]);
+    assert!(said.contains("exit code: 1") && said.contains("has changed since"), "{said}");
+}
+
+#[test]
+fn an_adapter_of_peft_s_names_its_base_itself() {
+    let workshop = workshop();
+    train(&workshop, "student", "run", &[]);
+    for name in ["aludel_manifest.json", "aludel_student.json"] {
+        fs::remove_file(workshop.path("run/adapter").join(name)).unwrap();
+    }
+    let said = merge(&workshop, "run/adapter", &[]);
+    assert!(said.contains("exit code: 0"), "{said}");
+    let path = workshop.path("run/adapter/adapter_config.json");
+    let mut config: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    config["base_model_name_or_path"] = json!("owner/name");
+    fs::write(path, config.to_string()).unwrap();
+    let said = merge(&workshop, "run/adapter", &[]);
+    assert!(said.contains("exit code: 1") && said.contains("--student hf:owner/name"), "{said}");
+}
