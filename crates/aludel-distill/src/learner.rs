@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::path::Path;
+use std::sync::Arc;
 
 use aludel_kernels::linear::Precision;
 use aludel_kernels::optim::{self, State};
@@ -80,10 +81,10 @@ pub fn context(settings: &StudentSettings) -> Result<Context> {
 pub struct Learner {
     /// Device memory and threads.
     pub ctx: Context,
-    /// The frozen base.
-    pub decoder: Decoder,
+    /// The frozen base; shared with an engine that answers as the adapter learns.
+    pub decoder: Arc<Decoder>,
     /// What learns.
-    pub adapter: Adapter,
+    pub adapter: Arc<Adapter>,
     /// Its gradients and moments.
     pub state: State,
     kept: Kept,
@@ -208,6 +209,7 @@ impl Learner {
         let [gradients, first, second] = [(); 3].map(|()| ctx.persistent(1, adapter.parameter_count()));
         let state = State { parameters: adapter.parameters(), gradients, first, second };
         let kept = Kept::new(gradient_checkpointing);
+        let (decoder, adapter) = (Arc::new(decoder), Arc::new(adapter));
         Learner { ctx, decoder, adapter, state, kept, pass: Supervised::default() }
     }
 

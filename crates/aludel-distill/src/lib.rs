@@ -18,9 +18,11 @@ pub mod objective;
 pub mod prepare;
 mod proof;
 pub mod rows;
+mod samples;
 pub mod schedule;
 pub mod settings;
 pub mod talk;
+mod tensorboard;
 pub mod train;
 
 pub use error::{Error, Result};

@@ -7,6 +7,7 @@ mod console;
 mod hub;
 mod keys;
 mod page;
+mod progress;
 mod report;
 mod settings;
 mod signals;

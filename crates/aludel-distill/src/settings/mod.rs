@@ -27,7 +27,7 @@ pub use problem::{Notice, Problem, Problems};
 pub use student::{Attention, Device, Dtype, InstructionSet, StudentSettings};
 pub use template::TemplateInputs;
 pub use trace::{Speech, TraceSettings};
-pub use train::{Interval, Optimiser, Schedule, TrainSettings};
+pub use train::{Interval, Optimiser, ReportTo, Schedule, TrainSettings};
 
 use problem::Checker;
 use schemars::JsonSchema;

@@ -6,6 +6,7 @@ mod show;
 
 use crate::console::Console;
 use crate::hub::fetch_named;
+use crate::progress::{At, Kind, Progress};
 use crate::report::Outcome;
 use crate::settings::{Flags, RecipeArgs, resolve, set_template_date};
 use aludel_distill::prepare::Preparer;
@@ -14,7 +15,6 @@ use aludel_model::student::Student;
 use aludel_traces::dataset::{self, Record, Records};
 use anyhow::Context as _;
 use clap::Args;
-use indicatif::{ProgressBar, ProgressStyle};
 use rayon::prelude::*;
 use rows::Totals;
 use serde::Serialize;
@@ -80,7 +80,8 @@ pub(crate) fn run(args: &InspectArgs, console: &mut Console) -> anyhow::Result<O
     let preparer = Preparer::new(&student, &recipe);
     let mut records = dataset::open(&recipe.data.files, &recipe.data.read_options())?;
     let mut report = Report::new(path, &recipe);
-    let bar = progress_bar(records.bytes_total());
+    let shown = Progress::new();
+    shown.begin(Kind::Reading);
     let pool = thread_pool(recipe.student.threads)?;
     loop {
         let batch = read_batch(&mut records)?;
@@ -107,13 +108,14 @@ pub(crate) fn run(args: &InspectArgs, console: &mut Console) -> anyhow::Result<O
                     ));
                 } else {
                     let (number, place) = (report.totals.rows, &record.provenance);
-                    bar.suspend(|| show::row(console, number, &row, place, &student.text.tokenizer, args.into()))?;
+                    show::row(console, number, &row, place, &student.text.tokenizer, args.into())?;
                 }
             }
         }
-        bar.set_position(records.bytes_read());
+        let (read, total) = (records.bytes_read(), records.bytes_total());
+        shown.reach_of(Kind::Reading, read as f64, total as f64, At::of_bytes(read, total));
     }
-    bar.finish_and_clear();
+    drop(shown);
     report.totals.finish(records.counts());
     if args.json {
         console.json_line(&report)?;
@@ -188,14 +190,4 @@ fn thread_pool(threads: usize) -> anyhow::Result<rayon::ThreadPool> {
         .num_threads(threads)
         .build()
         .with_context(|| format!("student.threads = {threads}: so many threads cannot be started; ask for fewer"))
-}
-
-/// A bar on standard error, which shows itself on a terminal only.
-fn progress_bar(bytes_total: u64) -> ProgressBar {
-    let style = ProgressStyle::with_template("reading {bar:30} {bytes} of {total_bytes}, {eta} left");
-    let bar = ProgressBar::new(bytes_total);
-    match style {
-        Ok(style) => bar.with_style(style),
-        Err(_) => bar,
-    }
 }

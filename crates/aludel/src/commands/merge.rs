@@ -1,6 +1,7 @@
 //! `aludel merge`: the options that turn an adapter and its student into a model folder of its own.
 
 use crate::console::Console;
+use crate::progress::Progress;
 use crate::report::{Helped, Outcome};
 use aludel_distill::export;
 use aludel_formats::{Dtype, peft};
@@ -53,7 +54,9 @@ pub(crate) fn run(args: &MergeArgs, console: &mut Console) -> anyhow::Result<Out
         Some(StoredDtype::F32) => Dtype::F32,
         None => export::default_dtype(&student)?,
     };
-    export::merge(&student, &args.adapter, &args.output_dir, dtype)?;
+    let shown = Progress::new();
+    export::merge(&student, &args.adapter, &args.output_dir, dtype, &mut |done, total| shown.merging(done, total))?;
+    drop(shown);
     if args.json {
         let merged = args.output_dir.display().to_string();
         console

@@ -5,6 +5,7 @@ mod answers;
 mod chart;
 mod html;
 mod lengths;
+mod samples;
 mod scores;
 mod training;
 mod verdict;
@@ -46,6 +47,7 @@ pub(crate) fn page(report: &Report<'_>) -> String {
         answers::part(report),
         lengths::part(report.evaluated),
         training::part(report.runs),
+        samples::part(report.runs),
         verdict::colophon(report),
     ];
     let body = element("main", &[], parts.into_iter().collect());

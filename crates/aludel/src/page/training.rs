@@ -4,7 +4,7 @@ use super::chart::{self, Series};
 use super::html::{Html, classed, element, join, text};
 use super::verdict::facts_list;
 use super::{grouped, section};
-use aludel_distill::metrics::{self, EvalRecord, StepRecord};
+use aludel_distill::metrics::{self, EvalRecord, SampleRecord, StepRecord};
 use aludel_distill::settings::read_table;
 use aludel_traces::store::{Snapshot, Status, TokenCounts};
 use std::path::Path;
@@ -15,10 +15,12 @@ const POINTS: usize = 400;
 
 /// What a run folder says.
 pub(crate) struct Run {
-    name: String,
+    pub(super) name: String,
     recipe: Table,
     steps: Vec<StepRecord>,
     evaluations: Vec<EvalRecord>,
+    /// Its sample answers.
+    pub(super) samples: Vec<SampleRecord>,
     /// What the traces took that it was trained on, where that is known.
     traces: Option<Status>,
 }
@@ -27,13 +29,15 @@ impl Run {
     /// Reads `metrics.jsonl` and `recipe.toml` of a run folder.
     pub(crate) fn read(folder: &Path) -> anyhow::Result<Run> {
         let (steps, evaluations) = metrics::read(folder)?;
+        let samples = metrics::read_samples(folder)?;
         let recipe = aludel_files::read_to_string(folder.join("recipe.toml"), aludel_files::SMALL)
             .ok()
             .and_then(|text| read_table(&text).ok());
         let mut recipe = recipe.unwrap_or_default();
         recipe.iter_mut().for_each(|(_, value)| shorten_paths(value));
         let name = folder.file_name().map(|name| name.to_string_lossy().into_owned());
-        Ok(Run { name: name.unwrap_or_else(|| "run".to_owned()), recipe, steps, evaluations, traces: None })
+        let name = name.unwrap_or_else(|| "run".to_owned());
+        Ok(Run { name, recipe, steps, evaluations, samples, traces: None })
     }
 
     /// The run with what a store says of the traces that it was trained on.

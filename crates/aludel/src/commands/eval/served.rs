@@ -1,9 +1,10 @@
 //! The served model that `aludel eval --endpoint` names: its server, its name there, what cannot be asked of it, and what helps when it
 //! does not answer. How questions are asked stands in `aludel_distill::evaluate::served`.
 
-use super::{EvalArgs, date, progress_bar, show_progress};
+use super::{EvalArgs, date, show_progress};
 use crate::commands::collect::{headers, key};
 use crate::console::harmless;
+use crate::progress::{Kind, Progress};
 use crate::report::Helped;
 use aludel_distill::Error;
 use aludel_distill::evaluate::identity::fields_fingerprint;
@@ -75,12 +76,12 @@ impl Server {
         // How a model runs there is not known.
         let settings = Settings { dtype: None, ..settings };
         let evaluation = Evaluation { tasks, model: self.model, settings, date: date(), machine: None };
-        let bar = progress_bar("answers");
+        let shown = Progress::new();
+        shown.begin(Kind::Generating);
         let endpoint = self.teacher.name().to_owned();
-        let mut tell = |words: &str| bar.suspend(|| tracing::warn!("{endpoint}: {}", harmless(words)));
+        let mut tell = |words: &str| tracing::warn!("{endpoint}: {}", harmless(words));
         let open = || Ok(Box::new(Served::new(self.teacher, &evaluation.settings, self.options, &mut tell)) as Box<_>);
-        let results = evaluate(&evaluation, folder, open, stop, &mut |progress| show_progress(&bar, &progress));
-        bar.finish_and_clear();
+        let results = evaluate(&evaluation, folder, open, stop, &mut |told| show_progress(&shown, &told, true));
         results.map_err(helped)
     }
 }
