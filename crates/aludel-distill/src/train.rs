@@ -60,8 +60,8 @@ pub fn train(recipe: &Recipe, resume: bool, stop: &AtomicBool, observe: &mut dyn
         checkpoint::check_replaced(&folder)?;
     }
     let events = tensorboard::path(recipe, &folder);
-    if let (Some(path), None) = (&events, &begun) {
-        tensorboard::check_new(path)?;
+    if let Some(path) = &events {
+        tensorboard::check(path, begun.as_ref().map(RunFile::identity))?;
     }
     let latest = checkpoint::list(&folder).last().copied();
     let state = match latest {
@@ -133,7 +133,8 @@ pub fn train(recipe: &Recipe, resume: bool, stop: &AtomicBool, observe: &mut dyn
     };
     observe(Event::Started(&started));
     let metrics = Metrics::open(&folder, &state)?;
-    let events = events.map(|path| EventFile::open(&path, &state)).transpose()?;
+    let identity = begun.as_ref().unwrap_or(&run).identity();
+    let events = events.map(|path| EventFile::open(&path, identity, &state)).transpose()?;
     let proof = Proof::new(&learner);
     let mut trainer = Trainer {
         recipe,

@@ -11,8 +11,11 @@ pub(super) enum Value {
 
 /// What a record is, as far as a run wants to know.
 pub(super) enum Record {
-    /// The first of each file.
-    Version,
+    /// The first of each file, with who wrote it.
+    Version {
+        /// As given to [`version`].
+        writer: String,
+    },
     /// Values at a step.
     Summary {
         /// The step.
@@ -22,11 +25,12 @@ pub(super) enum Record {
     },
 }
 
-/// The record with which a file begins.
-pub(super) fn version(time: f64) -> Vec<u8> {
+/// The record with which a file begins; it has a place for who writes the file.
+pub(super) fn version(time: f64, writer: &str) -> Vec<u8> {
     let mut event = Message::default();
     event.double(EVENT_WALL_TIME, time);
     event.bytes(EVENT_FILE_VERSION, b"brain.Event:2");
+    event.bytes(EVENT_SOURCE, &Message::of(SOURCE_WRITER, writer.as_bytes()).0);
     framed(&event.0)
 }
 
@@ -64,6 +68,8 @@ const EVENT_WALL_TIME: u64 = 1;
 const EVENT_STEP: u64 = 2;
 const EVENT_FILE_VERSION: u64 = 3;
 const EVENT_SUMMARY: u64 = 5;
+const EVENT_SOURCE: u64 = 10;
+const SOURCE_WRITER: u64 = 1;
 const SUMMARY_VALUE: u64 = 1;
 const VALUE_TAG: u64 = 1;
 const VALUE_SIMPLE_VALUE: u64 = 2;
@@ -154,13 +160,12 @@ pub(super) fn read(bytes: &[u8]) -> Option<(Record, usize)> {
         return None;
     }
     let whole = 8 + 4 + event.len() + 4;
+    let text = |field: Field<'_>| String::from_utf8(field.bytes()?.to_vec()).ok();
     if find(event, EVENT_FILE_VERSION).is_some() {
-        return Some((Record::Version, whole));
+        let writer = find(event, EVENT_SOURCE).and_then(|source| text(find(source.bytes()?, SOURCE_WRITER)?));
+        return Some((Record::Version { writer: writer.unwrap_or_default() }, whole));
     }
-    let tag = match find(find(find(event, EVENT_SUMMARY)?.bytes()?, SUMMARY_VALUE)?.bytes()?, VALUE_TAG)? {
-        Field::Bytes(tag) => String::from_utf8(tag.to_vec()).ok()?,
-        Field::Number(_) => return None,
-    };
+    let tag = text(find(find(find(event, EVENT_SUMMARY)?.bytes()?, SUMMARY_VALUE)?.bytes()?, VALUE_TAG)?)?;
     let step = match find(event, EVENT_STEP)? {
         Field::Number(step) => step,
         Field::Bytes(_) => return None,

@@ -35,19 +35,34 @@ pub(crate) fn path(recipe: &Recipe, run_folder: &Path) -> Option<PathBuf> {
     (recipe.train.report_to == ReportTo::TensorBoard).then(|| folder().join(EVENT_FILE_NAME))
 }
 
-/// Refuses to begin a run where another's event file lies.
+/// Refuses an event file that is not the run's own: `run` is the identity of one that goes on, and a new one has none yet.
 ///
 /// # Errors
-/// [`Error::Output`].
-pub(crate) fn check_new(path: &Path) -> Result<()> {
-    match aludel_files::is_there(path) {
-        false => Ok(()),
-        true => Err(Error::Output {
+/// [`Error::Output`], or the file cannot be read.
+pub(crate) fn check(path: &Path, run: Option<&str>) -> Result<()> {
+    if !aludel_files::is_there(path) {
+        return Ok(());
+    }
+    let own = run.map(writer);
+    match event::read(&bytes(path)?) {
+        Some((Record::Version { writer }, _)) if Some(&writer) == own.as_ref() => Ok(()),
+        _ => Err(Error::Output {
             path: path.to_owned(),
-            reason: "another run has written its events there, and the two would be one curve; give another train.logging_dir"
+            reason: "another run has written its events there, or the file is damaged; move it away, or give another \
+                     train.logging_dir"
                 .to_owned(),
         }),
     }
+}
+
+/// How a run's event file says whose it is.
+fn writer(run: &str) -> String {
+    format!("aludel {run}")
+}
+
+fn bytes(path: &Path) -> Result<Vec<u8>> {
+    let io = aludel_formats::Error::io(path, "read TensorBoard's events");
+    Ok(aludel_files::read(path, LARGEST_FILE).map_err(io)?)
 }
 
 /// The open event file.
@@ -61,18 +76,15 @@ impl EventFile {
     ///
     /// # Errors
     /// The file cannot be read or written.
-    pub(crate) fn open(path: &Path, state: &TrainerState) -> Result<EventFile> {
+    pub(crate) fn open(path: &Path, run: &str, state: &TrainerState) -> Result<EventFile> {
         let io = |what: &'static str| aludel_formats::Error::io(path, what);
         if let Some(folder) = path.parent() {
             std::fs::create_dir_all(folder).map_err(io("make the folder of TensorBoard's events"))?;
         }
-        let mut bytes = match aludel_files::is_there(path) {
-            true => aludel_files::read(path, LARGEST_FILE).map_err(io("read TensorBoard's events"))?,
-            false => Vec::new(),
-        };
+        let mut bytes = if aludel_files::is_there(path) { bytes(path)? } else { Vec::new() };
         bytes.truncate(known(&bytes, state));
         if bytes.is_empty() {
-            bytes = event::version(now());
+            bytes = event::version(now(), &writer(run));
         }
         atomic::write_bytes(path, &bytes)?;
         let file = OpenOptions::new().append(true).open(path).map_err(io("write TensorBoard's events"))?;
@@ -145,7 +157,7 @@ fn known(bytes: &[u8], state: &TrainerState) -> usize {
     let mut end = 0;
     while let Some((record, length)) = event::read(&bytes[end..]) {
         let is_known = match &record {
-            Record::Version => end == 0,
+            Record::Version { .. } => end == 0,
             Record::Summary { step, tag } => {
                 end > 0
                     && match tag.as_str() {
@@ -269,6 +281,7 @@ mod tests {
             let time = f64::from_le_bytes(field(event, 1).try_into().unwrap());
             assert!((1.7e9..1e11).contains(&time), "{time}");
             if let Some(version) = fields(event).into_iter().find(|field| field.0 == 3) {
+                assert_eq!(text(field(&field(event, 10), 1)), "aludel ab");
                 read.push((0, String::new(), Read::Version(text(version.2))));
                 continue;
             }
@@ -301,9 +314,12 @@ mod tests {
         assert_eq!(masked_crc(b"123456789"), 0xe306_9283u32.rotate_right(15).wrapping_add(0xa282_ead8));
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("runs").join(EVENT_FILE_NAME);
-        check_new(&path).unwrap();
-        let mut file = EventFile::open(&path, &TrainerState::default()).unwrap();
-        assert!(check_new(&path).unwrap_err().to_string().contains("train.logging_dir"));
+        check(&path, None).unwrap();
+        let mut file = EventFile::open(&path, "ab", &TrainerState::default()).unwrap();
+        check(&path, Some("ab")).unwrap();
+        for other in [None, Some("cd")] {
+            assert!(check(&path, other).unwrap_err().to_string().contains("train.logging_dir"));
+        }
         file.samples(&samples(0)).unwrap();
         file.step(&step(300), 1.75).unwrap();
         file.evaluation(&evaluation(300)).unwrap();
@@ -330,7 +346,7 @@ mod tests {
     fn a_run_that_goes_on_has_each_step_once() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(EVENT_FILE_NAME);
-        let mut file = EventFile::open(&path, &TrainerState::default()).unwrap();
+        let mut file = EventFile::open(&path, "ab", &TrainerState::default()).unwrap();
         let log_history = vec![json!({"step": 4, "eval_loss": 1.25}), json!({"step": 0, "sample_answers": 2})];
         let state = TrainerState { global_step: 4, log_history, ..TrainerState::default() };
         file.samples(&samples(0)).unwrap();
@@ -345,21 +361,28 @@ mod tests {
         let whole = std::fs::read(&path).unwrap();
         for cut in [whole.len(), whole.len() - 1, whole.len() - 40, kept.len() + 3, kept.len()] {
             std::fs::write(&path, &whole[..cut]).unwrap();
-            let mut again = EventFile::open(&path, &state).unwrap();
+            check(&path, Some("ab")).unwrap();
+            let mut again = EventFile::open(&path, "ab", &state).unwrap();
             assert_eq!(std::fs::read(&path).unwrap(), kept, "{cut}");
             again.step(&step(6), 1.0).unwrap();
             let steps = written(&path).iter().filter(|(step, tag, _)| (*step, tag.as_str()) == (6, LOSS)).count();
             assert_eq!(steps, 1);
         }
-        // A flipped bit, and a file that is none: what cannot be read is not kept.
+        // A flipped bit in the first record, a file that is none, and one of another tool's: they are not touched.
         for bytes in [
             kept.iter().enumerate().map(|(at, byte)| if at == 20 { byte ^ 1 } else { *byte }).collect(),
             b"no events at all, and more of them".to_vec(),
             vec![0xff; 100],
+            Vec::new(),
         ] {
-            std::fs::write(&path, bytes).unwrap();
-            EventFile::open(&path, &state).unwrap();
-            assert_eq!(written(&path).len(), 1);
+            std::fs::write(&path, &bytes).unwrap();
+            assert!(check(&path, Some("ab")).is_err());
         }
+        // A flipped bit behind it: what cannot be read is not kept, nor what stands behind it.
+        let first = event::read(&kept).unwrap().1;
+        let flipped: Vec<u8> = kept.iter().enumerate().map(|(at, byte)| byte ^ u8::from(at == first + 20)).collect();
+        std::fs::write(&path, flipped).unwrap();
+        EventFile::open(&path, "ab", &state).unwrap();
+        assert_eq!(written(&path).len(), 1);
     }
 }
