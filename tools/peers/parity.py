@@ -14,6 +14,7 @@ import traceback
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
+import checks_events
 import checks_files
 import checks_numbers
 import checks_runs
@@ -38,6 +39,7 @@ CHECKS = {
     "threads": checks_runs.threads,
     "passes": checks_runs.passes,
     "kill-resume": checks_runs.kill_resume,
+    "tensorboard": checks_events.tensorboard,
 }
 
 

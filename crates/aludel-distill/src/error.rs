@@ -234,6 +234,20 @@ pub enum Error {
         differences: String,
     },
 
+    /// A question of `train.sample_prompts` that leaves no room for an answer.
+    #[error(
+        "train.sample_prompts: question {number} has {tokens} tokens, and the run's rows have at most {limit}; shorten it, leave it out, or \
+         raise train.max_length"
+    )]
+    SamplePrompt {
+        /// From 1.
+        number: usize,
+        /// Its tokens, as the template renders it.
+        tokens: usize,
+        /// Positions that there are.
+        limit: usize,
+    },
+
     /// A folder that would be overwritten.
     #[error("{path}: {reason}")]
     Output {

@@ -29,11 +29,17 @@ pub fn default_dtype(student: &Student) -> Result<Dtype> {
     })
 }
 
-/// Writes the merged model to `folder`, which must not hold anything yet. `text` carries the tokenizer with added tokens.
+/// Writes the merged model to `folder`, which must not hold anything yet. `tell` hears how many weights of how many are merged.
 ///
 /// # Errors
 /// The folder is not empty, a tensor is missing, or the disk is full; then nothing is left behind.
-pub fn merge(student: &Student, adapter_folder: &Path, folder: &Path, dtype: Dtype) -> Result<()> {
+pub fn merge(
+    student: &Student,
+    adapter_folder: &Path,
+    folder: &Path,
+    dtype: Dtype,
+    tell: &mut dyn FnMut(u64, u64),
+) -> Result<()> {
     let mut ctx = Context::cpu(1);
     let adapter = Adapter::load(&mut ctx, &student.config, adapter_folder)?;
     let text = adapter_text(student, adapter_folder)?;
@@ -57,12 +63,24 @@ pub fn merge(student: &Student, adapter_folder: &Path, folder: &Path, dtype: Dty
     let tensors = merge.tensors();
     let specs: Vec<TensorSpec> =
         tensors.iter().map(|(name, (shape, _))| TensorSpec::new(name, dtype, shape.as_slice())).collect();
+    let weights = |shape: &[usize]| shape.iter().product::<usize>() as u64;
+    let (mut done, total) = (0, tensors.values().map(|(shape, _)| weights(shape)).sum());
+    tell(0, total);
     atomic::write_new_dir(folder, |folder| -> Result<()> {
         let metadata = safetensors::hf_metadata();
-        safetensors::save_sharded(folder, &specs, safetensors::DEFAULT_MAX_SHARD_BYTES, &metadata, |spec| {
-            let (shape, source) = &tensors[&spec.name];
-            merge.tensor(&spec.name, shape, *source).map(Cow::Owned)
-        })?;
+        safetensors::save_sharded(
+            folder,
+            &specs,
+            safetensors::DEFAULT_MAX_SHARD_BYTES,
+            &metadata,
+            |spec| -> Result<_> {
+                let (shape, source) = &tensors[&spec.name];
+                let tensor = merge.tensor(&spec.name, shape, *source)?;
+                done += weights(shape);
+                tell(done, total);
+                Ok(Cow::Owned(tensor))
+            },
+        )?;
         atomic::write_json(&folder.join(CONFIG_FILE_NAME), &config)?;
         atomic::write_json(&folder.join(GENERATION_CONFIG_FILE_NAME), &merge.generation_config(&text))?;
         for file in text.to_files()? {

@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::path::Path;
+use std::sync::Arc;
 
 use aludel_kernels::linear::Precision;
 use aludel_kernels::optim::{self, State};
@@ -81,10 +82,10 @@ pub fn context(settings: &StudentSettings) -> Result<Context> {
 pub struct Learner {
     /// Device memory and threads.
     pub ctx: Context,
-    /// The frozen base.
-    pub decoder: Decoder,
+    /// The frozen base; shared with an engine that answers as the adapter learns.
+    pub decoder: Arc<Decoder>,
     /// What learns.
-    pub adapter: Adapter,
+    pub adapter: Arc<Adapter>,
     /// Its gradients and moments.
     pub state: State,
     kept: Kept,
@@ -221,7 +222,9 @@ impl Learner {
     /// Makes rows of so many tokens possible.
     pub fn reach(&mut self, max_length: usize) {
         if self.decoder.max_positions() < max_length {
-            self.decoder.set_positions(&mut self.ctx, max_length);
+            let decoder =
+                Arc::get_mut(&mut self.decoder).expect("answers share the decoder only once its rows are known");
+            decoder.set_positions(&mut self.ctx, max_length);
         }
     }
 
@@ -243,6 +246,7 @@ impl Learner {
         let [gradients, first, second] = [(); 3].map(|()| ctx.persistent(1, adapter.parameter_count()));
         let state = State { parameters: adapter.parameters(), gradients, first, second };
         let kept = Kept::new(gradient_checkpointing);
+        let (decoder, adapter) = (Arc::new(decoder), Arc::new(adapter));
         Learner { ctx, decoder, adapter, state, kept, pass: Supervised::default(), plans_dropout: true }
     }
 

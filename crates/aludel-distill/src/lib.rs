@@ -23,9 +23,11 @@ pub mod prepare;
 mod proof;
 pub mod provenance;
 pub mod rows;
+mod samples;
 pub mod schedule;
 pub mod settings;
 pub mod talk;
+mod tensorboard;
 pub mod train;
 
 pub use error::{Error, Result};

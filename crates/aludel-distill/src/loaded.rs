@@ -1,4 +1,4 @@
-//! A model with its adapter, text and end tokens, ready to generate: what chat, demo and evaluation share. Which prompts run, and what
+//! A model with its adapter, text and end tokens, ready to generate: what chat, demo, evaluation and sample answers share. Which prompts run, and what
 //! becomes of the tokens, is theirs.
 
 use std::path::Path;
@@ -12,7 +12,8 @@ use aludel_model::decoder::Decoder;
 use aludel_model::generate::Engine;
 use aludel_model::student::Student;
 use aludel_text::{
-    ChatTemplate, EncodeOptions, Message, TextBundle, ThinkTags, ThinkingSplitter, encode, end_of_turn_id,
+    ChatTemplate, EncodeOptions, Message, Piece, TextBundle, ThinkTags, ThinkingSplitter, Tokenizer, encode,
+    end_of_turn_id,
 };
 
 use crate::error::{Error, Result};
@@ -63,10 +64,7 @@ impl Loaded {
         let template = text.template(&model.display().to_string())?;
         let TemplateInputs { date, variables } = inputs;
         let options = EncodeOptions { date, variables, ..EncodeOptions::prompt(false) };
-        let mut stop_ids = student.eos_token_ids;
-        // the adapter's tokenizer and template may end a turn with another token than the student's
-        stop_ids.extend(text.eos_id());
-        stop_ids.extend(end_of_turn_id(&template, &text.tokenizer, &options).ok().flatten());
+        let mut stop_ids = end_ids(&student.eos_token_ids, &text, &template, &options);
         let adapter = match adapter {
             Some(folder) => {
                 stop_ids.extend(generation_config_eos(folder)?);
@@ -88,10 +86,55 @@ impl Loaded {
     /// # Errors
     /// A conversation that the template refuses.
     pub(crate) fn prompt(&self, messages: &[Message]) -> Result<Prompt> {
-        let rows = encode(&self.template, &self.text.tokenizer, messages, &self.options)?;
-        let prompt = |row: aludel_text::Encoded| Prompt { ids: row.ids, opens_thinking: row.opens_thinking };
-        Ok(rows.into_iter().next().map(prompt).unwrap_or_default())
+        prompt(&self.template, &self.text.tokenizer, messages, &self.options)
     }
+}
+
+/// What a model reads of a conversation that it is to go on with.
+///
+/// # Errors
+/// A conversation that the template refuses.
+pub(crate) fn prompt(
+    template: &ChatTemplate,
+    tokenizer: &Tokenizer,
+    messages: &[Message],
+    options: &EncodeOptions,
+) -> Result<Prompt> {
+    let rows = encode(template, tokenizer, messages, options)?;
+    let prompt = |row: aludel_text::Encoded| Prompt { ids: row.ids, opens_thinking: row.opens_thinking };
+    Ok(rows.into_iter().next().map(prompt).unwrap_or_default())
+}
+
+/// The tokens that end an answer: those that the model names, and those of its text, which an adapter may have brought along and which
+/// may end a turn otherwise.
+pub(crate) fn end_ids(named: &[u32], text: &TextBundle, template: &ChatTemplate, options: &EncodeOptions) -> Vec<u32> {
+    let mut ids = named.to_vec();
+    ids.extend(text.eos_id());
+    ids.extend(end_of_turn_id(template, &text.tokenizer, options).ok().flatten());
+    ids
+}
+
+/// Reasoning and answer in the tokens of an answer, without the token that ended it.
+///
+/// # Errors
+/// Tokens that the tokenizer does not have.
+pub(crate) fn told_apart(
+    tokenizer: &Tokenizer,
+    tokens: &[u32],
+    opens_thinking: bool,
+) -> Result<(Option<String>, String)> {
+    let mut splitter = splitter(opens_thinking);
+    let mut pieces = splitter.push(&tokenizer.decode(tokens, true)?);
+    pieces.extend(splitter.finish());
+    let (mut reasoning, mut content) = (String::new(), String::new());
+    for piece in pieces {
+        match piece {
+            Piece::Reasoning(text) => reasoning.push_str(&text),
+            Piece::Answer(text) => content.push_str(&text),
+        }
+    }
+    let reasoning = Some(reasoning.trim().to_owned()).filter(|reasoning| !reasoning.is_empty());
+    Ok((reasoning, content.trim().to_owned()))
 }
 
 /// Tells reasoning from answer in what follows a prompt.

@@ -1,4 +1,4 @@
-//! What a run records: `metrics.jsonl`, one line a step and one an evaluation, and `trainer_state.json` as Hugging Face's Trainer
+//! What a run records: `metrics.jsonl`, a line for each step, each evaluation and each time that sample answers were given, and `trainer_state.json` as Hugging Face's Trainer
 //! writes it. A resumed run first drops what its checkpoint does not know of, so that each step and each evaluation stands there once,
 //! in order, wherever the run was stopped or killed before.
 
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::error::{Error, Result};
 
-/// One line for each step and each evaluation.
+/// One line for each step, each evaluation and each time that sample answers were given.
 pub const METRICS_FILE_NAME: &str = "metrics.jsonl";
 
 /// One optimiser step.
@@ -51,6 +51,34 @@ pub struct EvalRecord {
     pub eval_supervised_tokens: u64,
     /// Wall time, seconds.
     pub eval_seconds: f64,
+}
+
+/// The answers to `train.sample_prompts` at a step.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SampleRecord {
+    /// Steps done.
+    pub step: u64,
+    /// Epochs done.
+    pub epoch: f64,
+    /// In the order of the prompts.
+    pub samples: Vec<SampleAnswer>,
+    /// Wall time, seconds.
+    pub sample_seconds: f64,
+}
+
+/// What the student answers to one of `train.sample_prompts`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SampleAnswer {
+    /// The question.
+    pub prompt: String,
+    /// What was thought, if anything.
+    pub reasoning: Option<String>,
+    /// What was said.
+    pub content: String,
+    /// Tokens of both.
+    pub tokens: u64,
+    /// Whether it was cut, by `train.sample_max_new_tokens` or because the model has no more positions.
+    pub truncated: bool,
 }
 
 /// What a checkpoint knows of the records before it, so that a file that was edited or lost since is noticed.
@@ -123,7 +151,7 @@ impl Metrics {
         hasher.update(kept.as_bytes());
         let steps = records.into_iter().filter_map(|(record, _)| match record {
             Record::Step(step) => Some(step),
-            Record::Evaluation(_) => None,
+            Record::Evaluation(_) | Record::Samples(_) => None,
         });
         let steps = steps.collect();
         atomic::write_bytes(&path, kept.as_bytes())?;
@@ -165,6 +193,14 @@ impl Metrics {
         self.line(&json!(record))
     }
 
+    /// Appends sample answers.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn samples(&mut self, record: &SampleRecord) -> Result<()> {
+        self.line(&json!(record))
+    }
+
     /// Mean loss of the recorded steps after step `after`.
     pub fn mean_loss_since(&self, after: u64) -> f64 {
         let losses: Vec<f64> = self.steps.iter().rev().take_while(|r| r.step > after).map(|r| r.loss).collect();
@@ -183,14 +219,16 @@ impl Metrics {
 enum Record {
     Step(StepRecord),
     Evaluation(EvalRecord),
+    Samples(SampleRecord),
 }
 
 impl Record {
     /// Where it belongs in the file.
-    fn place(&self) -> (u64, bool) {
+    fn place(&self) -> (u64, u8) {
         match self {
-            Record::Step(step) => (step.step, false),
-            Record::Evaluation(evaluation) => (evaluation.step, true),
+            Record::Step(step) => (step.step, 0),
+            Record::Evaluation(evaluation) => (evaluation.step, 1),
+            Record::Samples(samples) => (samples.step, 2),
         }
     }
 
@@ -199,6 +237,7 @@ impl Record {
         match self {
             Record::Step(step) => step.step <= state.global_step,
             Record::Evaluation(evaluation) => state.evaluation_at(evaluation.step).is_some(),
+            Record::Samples(samples) => state.is_sampled_at(samples.step),
         }
     }
 }
@@ -220,7 +259,7 @@ fn kept(path: &Path, state: &TrainerState) -> Result<Kept> {
     let (mut records, torn) = records(path)?;
     let lines = records.len() as u64 + u64::from(torn);
     records.retain(|(record, _)| record.is_known(state));
-    // An evaluation follows its step.
+    // An evaluation follows its step, and sample answers follow both.
     records.sort_by_key(|(record, _)| record.place());
     records.dedup_by_key(|(record, _)| record.place());
     Ok(Kept { left_out: lines - records.len() as u64, records })
@@ -241,7 +280,7 @@ fn records(path: &Path) -> Result<(Vec<(Record, String)>, bool)> {
             return Err(Error::Damaged {
                 path: path.to_owned(),
                 reason: format!(
-                    "line {index} is no record of a step or an evaluation ({reason}); restore the file, or remove the line"
+                    "line {index} is no record of a step, an evaluation or sample answers ({reason}); restore the file, or remove the line"
                 ),
             });
         }
@@ -256,9 +295,13 @@ fn records(path: &Path) -> Result<(Vec<(Record, String)>, bool)> {
 fn parse(line: &[u8]) -> Result<(Record, String), String> {
     let text = std::str::from_utf8(line).map_err(|reason| reason.to_string())?;
     let value: Value = serde_json::from_str(text).map_err(|reason| reason.to_string())?;
-    let record = match value.get("eval_loss").is_some() {
-        true => serde_json::from_value(value).map(Record::Evaluation),
-        false => serde_json::from_value(value).map(|step| Record::Step(StepRecord { rows: Vec::new(), ..step })),
+    let has = |key: &str| value.get(key).is_some();
+    let record = match (has("eval_loss"), has("samples")) {
+        (true, _) => serde_json::from_value(value).map(Record::Evaluation),
+        (false, true) => serde_json::from_value(value).map(Record::Samples),
+        (false, false) => {
+            serde_json::from_value(value).map(|step| Record::Step(StepRecord { rows: Vec::new(), ..step }))
+        }
     };
     Ok((record.map_err(|reason| reason.to_string())?, text.to_owned()))
 }
@@ -273,9 +316,23 @@ pub fn read(folder: &Path) -> Result<(Vec<StepRecord>, Vec<EvalRecord>)> {
         match record {
             Record::Step(step) => steps.push(step),
             Record::Evaluation(evaluation) => evaluations.push(evaluation),
+            Record::Samples(_) => {}
         }
     }
     Ok((steps, evaluations))
+}
+
+/// The sample answers that a run folder has recorded, in order; none where none were asked for.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_samples(folder: &Path) -> Result<Vec<SampleRecord>> {
+    let records = records(&folder.join(METRICS_FILE_NAME))?;
+    let samples = records.0.into_iter().filter_map(|(record, _)| match record {
+        Record::Samples(samples) => Some(samples),
+        Record::Step(_) | Record::Evaluation(_) => None,
+    });
+    Ok(samples.collect())
 }
 
 /// `trainer_state.json`, with the fields of Hugging Face's Trainer.
@@ -331,6 +388,11 @@ impl TrainerState {
     pub fn evaluation_at(&self, step: u64) -> Option<f64> {
         self.log_history.iter().find(|entry| entry["step"] == step && entry["eval_loss"].is_number())?["eval_loss"]
             .as_f64()
+    }
+
+    /// Whether sample answers were given at a step: a run that goes on there asks no second time.
+    pub fn is_sampled_at(&self, step: u64) -> bool {
+        self.log_history.iter().any(|entry| entry["step"] == step && entry["sample_answers"].is_number())
     }
 
     /// The last evaluation.

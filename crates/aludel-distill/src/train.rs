@@ -25,15 +25,18 @@ use crate::known::Known;
 use crate::learner::{Learner, Sums};
 use crate::longest::LeftOut;
 use crate::memory::{self, Growth};
-use crate::metrics::{EvalRecord, Metrics, StepRecord, TrainerState};
+use crate::metrics::{EvalRecord, Metrics, SampleRecord, StepRecord, TrainerState};
 use crate::new_rows;
 use crate::objective::CrossEntropy;
 use crate::proof::{self, Proof};
 use crate::rows::{RowKeys, Rows, tokenise, training_lengths};
+use crate::samples::Samples;
 use crate::schedule::{learning_rate, moves_little, warmup_steps};
-use crate::settings::{Interval, MaxLength, Recipe};
+use crate::settings::{MaxLength, Recipe};
+use crate::tensorboard::{self, EventFile};
 
-pub use told::{Event, SUMMARY_FILE_NAME, Started, Summary};
+use told::Due;
+pub use told::{Ahead, Event, SUMMARY_FILE_NAME, Stage, Started, Summary};
 
 /// Trains as the recipe says, in its output folder. `stop` asks the run to end after the present pass: the partial step is
 /// discarded, the last whole one saved. While the data is tokenised it ends after the present batch.
@@ -58,6 +61,7 @@ pub fn train(recipe: &Recipe, resume: bool, stop: &AtomicBool, observe: &mut dyn
         // What the data decided when the run began.
         recipe.train.max_length = begun.train.max_length;
     }
+    observe(Event::Stage(Stage::Hashing));
     let mut student = Student::open(recipe.student_model()?)?;
     let added = student.text.tokenizer.add_tokens(&recipe.student.add_tokens)?;
     let keys = RowKeys::new(&student, &recipe)?;
@@ -65,6 +69,10 @@ pub fn train(recipe: &Recipe, resume: bool, stop: &AtomicBool, observe: &mut dyn
     if let Some(begun) = &begun {
         begun.check(&folder, &recipe, &RunFile::new(&fingerprint, &recipe, keys.run(&student, &recipe))?)?;
         checkpoint::check_replaced(&folder)?;
+    }
+    let events = tensorboard::path(&recipe, &folder);
+    if let Some(path) = &events {
+        tensorboard::check(path, begun.as_ref().map(RunFile::identity))?;
     }
     let latest = checkpoint::list(&folder).last().copied();
     let state = match latest {
@@ -81,6 +89,7 @@ pub fn train(recipe: &Recipe, resume: bool, stop: &AtomicBool, observe: &mut dyn
         checkpoint::read(&folder, best)?;
     }
     let latest = latest.map(|step| checkpoint::path(&folder, step));
+    observe(Event::Stage(Stage::Loading));
     // Loaded before the data is tokenised: a weight or a target that does not fit is told in a second, and leaves nothing behind.
     let mut learner = Learner::load(&student, &added, &recipe, latest.as_deref())?;
     if let (None, Some(folder)) = (&latest, &recipe.train.init_adapter) {
@@ -119,8 +128,11 @@ pub fn train(recipe: &Recipe, resume: bool, stop: &AtomicBool, observe: &mut dyn
     let longest = rows.lengths().iter().copied().max().unwrap_or(0) as usize;
     let largest = largest_pass(&recipe.train, rows.lengths());
     let process_bytes = memory::resident().map(|resident| resident + growth.bytes(largest)).max(memory::peak());
-    learner.reach(max_length);
+    // Sample answers may be longer than any row.
+    let answers = if recipe.train.sample_prompts.is_empty() { 0 } else { recipe.train.sample_max_new_tokens };
+    learner.reach(max_length.saturating_add(answers));
     learner.plan(recipe.train.tokens_per_pass.max(longest));
+    let samples = Samples::new(&mut learner, &student, &recipe)?;
     if latest.is_none() && recipe.train.init_adapter.is_none() {
         let mut watch = |done, total| {
             observe(Event::PlacingTokens { done, total });
@@ -132,10 +144,19 @@ pub fn train(recipe: &Recipe, resume: bool, stop: &AtomicBool, observe: &mut dyn
     }
     let plan = Plan::new(&recipe.train, &rows.train, rows.lengths());
     check_rates(&recipe, plan.total_steps())?;
-    match &begun {
-        None => RunFile::new(&fingerprint, &recipe, keys.run(&student, &recipe))?.begin(&folder)?,
-        Some(begun) => begun.keep_recipe(&folder)?,
-    }
+    let (total_steps, steps_per_epoch) = (plan.total_steps(), plan.steps_per_epoch());
+    let due = Due { settings: &recipe.train, total_steps, steps_per_epoch };
+    let run = match begun {
+        None => {
+            let run = RunFile::new(&fingerprint, &recipe, keys.run(&student, &recipe))?;
+            run.begin(&folder)?;
+            run
+        }
+        Some(begun) => {
+            begun.keep_recipe(&folder)?;
+            begun
+        }
+    };
     let metrics = Metrics::open(&folder, &state)?;
     Known::new(rows.train.iter().map(|&row| rows.info(row).prompt_key)).write(&folder)?;
     let started = Started {
@@ -147,27 +168,33 @@ pub fn train(recipe: &Recipe, resume: bool, stop: &AtomicBool, observe: &mut dyn
         eval_rows_too_long: rows.test_too_long,
         eval_rows_known: rows.test_known,
         trained_parameters: learner.adapter.parameter_count(),
-        total_steps: plan.total_steps(),
-        steps_per_epoch: plan.steps_per_epoch(),
+        total_steps,
+        steps_per_epoch,
         resumed_at: state.global_step,
         records_left_out: metrics.left_out,
         device_bytes: learner.ctx.bytes() + learner.decoder.weight_bytes(),
         process_bytes,
         moves_little: moves_little(&recipe, plan.total_steps()),
+        ahead: Ahead::of(&due, &rows, &state),
     };
     observe(Event::Started(&started));
+    let identity = run.identity();
+    let events = events.map(|path| EventFile::open(&path, identity, &state)).transpose()?;
     let proof = Proof::new(&learner);
     let trained_on = TrainedOn::new(&student.path, fingerprint);
     let mut trainer = Trainer {
-        recipe,
+        recipe: &recipe,
         folder,
         trained_on,
         student,
         rows,
         plan,
+        due,
         learner,
+        samples,
         proof,
         metrics,
+        events,
         saved_step: latest.map(|_| state.global_step),
         state,
         session: Session::default(),
@@ -192,16 +219,19 @@ struct Session {
     seconds: f64,
 }
 
-struct Trainer {
-    recipe: Recipe,
+struct Trainer<'a> {
+    recipe: &'a Recipe,
     folder: PathBuf,
     trained_on: TrainedOn,
     student: Student,
     rows: Rows,
     plan: Plan,
+    due: Due<'a>,
     learner: Learner,
+    samples: Option<Samples>,
     proof: Proof,
     metrics: Metrics,
+    events: Option<EventFile>,
     state: TrainerState,
     saved_step: Option<u64>,
     session: Session,
@@ -215,47 +245,33 @@ fn read(rows: &Rows, pass: &[u32]) -> Result<Vec<(u32, TokenRow)>> {
 /// The stop flag was raised in the middle of something.
 struct Stopped;
 
-impl Trainer {
+impl Trainer<'_> {
     fn run(&mut self, stop: &AtomicBool, observe: &mut dyn FnMut(Event<'_>)) -> Result<Summary> {
         let total = self.plan.total_steps();
         self.describe_run();
         loop {
             let step = self.state.global_step;
-            if self.is_due(self.recipe.train.eval_strategy, self.recipe.train.steps_between_evaluations())
+            if self.due.evaluation(step)
                 && !self.rows.test.is_empty()
                 && self.state.evaluation_at(step).is_none()
                 && self.evaluate(stop, observe)?.is_err()
             {
                 return self.stopped(observe);
             }
-            if self.is_save_due() && self.saved_step != Some(step) {
+            if self.due.samples(step) && !self.state.is_sampled_at(step) && self.ask_samples(stop, observe)?.is_err() {
+                return self.stopped(observe);
+            }
+            if self.due.save(step) && self.saved_step != Some(step) {
                 self.save(observe)?;
             }
             if step >= total {
+                observe(Event::Stage(Stage::Saving));
                 return self.finish();
             }
             if stop.load(Ordering::Relaxed) || self.step(stop, observe)?.is_err() {
                 return self.stopped(observe);
             }
         }
-    }
-
-    /// Whether something with this strategy happens at the present step.
-    fn is_due(&self, strategy: Interval, every: u64) -> bool {
-        let step = self.state.global_step;
-        let is_last = step == self.plan.total_steps();
-        step > 0
-            && match strategy {
-                Interval::No => false,
-                Interval::Epoch => is_last || step.is_multiple_of(self.plan.steps_per_epoch()),
-                Interval::Steps => is_last || step.is_multiple_of(every.max(1)),
-            }
-    }
-
-    /// Whether the present step has a checkpoint in any case.
-    fn is_save_due(&self) -> bool {
-        self.state.global_step == self.plan.total_steps()
-            || self.is_due(self.recipe.train.save_strategy, self.recipe.train.save_steps)
     }
 
     /// One optimiser step; discarded if the stop flag is raised between its passes.
@@ -267,6 +283,8 @@ impl Trainer {
         let seed = rng::mix(settings.seed, 0x6472_6f70);
         let dropout = (self.recipe.lora.dropout > 0.0)
             .then(|| StepDropout { probability: self.recipe.lora.dropout as f32, key: rng::mix(seed, done) });
+        let of = rows.iter().map(|&row| u64::from(self.rows.lengths()[row as usize])).sum();
+        observe(Event::Pass { step: done + 1, tokens: 0, of });
         self.learner.zero_gradients();
         let mut sums = Sums::default();
         for pass in passes(&rows, self.rows.lengths(), settings.tokens_per_pass) {
@@ -275,6 +293,7 @@ impl Trainer {
                 return Err(self.not_finite(done + 1, "the loss", sum.loss, &pass));
             }
             sums.add(sum);
+            observe(Event::Pass { step: done + 1, tokens: sums.tokens, of });
             if stop.load(Ordering::Relaxed) {
                 return Ok(Err(Stopped));
             }
@@ -313,17 +332,15 @@ impl Trainer {
             rows: rows.iter().map(|&row| self.rows.info(row).example).collect(),
         };
         self.metrics.step(&record)?;
-        let logged = self.log(&record);
+        let logged = self.log(&record)?;
         observe(Event::Step { record: &record, total_steps: total, logged });
         Ok(Ok(()))
     }
 
     /// Adds the mean loss to the log history where that is due.
-    fn log(&mut self, record: &StepRecord) -> Option<f64> {
-        let settings = &self.recipe.train;
-        let is_last = record.step == self.plan.total_steps();
-        if !(is_last || self.is_due(settings.logging_strategy, settings.logging_steps)) {
-            return None;
+    fn log(&mut self, record: &StepRecord) -> Result<Option<f64>> {
+        if !self.due.log(record.step) {
+            return Ok(None);
         }
         let loss = self.metrics.mean_loss_since(self.state.last_logged_step());
         self.state.log_history.push(json!({
@@ -333,7 +350,10 @@ impl Trainer {
             "loss": loss,
             "step": record.step,
         }));
-        Some(loss)
+        if let Some(events) = &mut self.events {
+            events.step(record, loss)?;
+        }
+        Ok(Some(loss))
     }
 
     /// The loss on the rows held back.
@@ -342,8 +362,13 @@ impl Trainer {
         let (rows, total) = (&self.rows, self.rows.test.len());
         let all = passes(&rows.test, rows.lengths(), self.recipe.train.tokens_per_pass);
         let read = |pass: &[u32]| read(rows, pass);
-        let mut tell = |done| {
-            observe(Event::Evaluating { done, total });
+        let (mut told, mut tokens) = (0, 0);
+        observe(Event::Evaluating { done: 0, total, tokens });
+        let mut tell = |done: usize| {
+            let new = &rows.test[told..done];
+            tokens += new.iter().map(|&row| u64::from(rows.lengths()[row as usize])).sum::<u64>();
+            told = done;
+            observe(Event::Evaluating { done, total, tokens });
             if stop.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         };
         let Some(sums) = self.learner.evaluate_passes(&all, &CrossEntropy, read, &mut tell)? else {
@@ -357,13 +382,16 @@ impl Trainer {
             eval_seconds: begun.elapsed().as_secs_f64(),
         };
         self.metrics.evaluation(&record)?;
+        if let Some(events) = &mut self.events {
+            events.evaluation(&record)?;
+        }
         self.state.log_history.push(json!({
             "epoch": record.epoch,
             "eval_loss": record.eval_loss,
             "step": record.step,
         }));
         // The best is loaded at the end from its checkpoint: a step without one cannot be it.
-        let may_be_best = self.is_save_due() || !self.recipe.train.load_best_model_at_end;
+        let may_be_best = self.due.save(record.step) || !self.recipe.train.load_best_model_at_end;
         if may_be_best && self.state.best_metric.is_none_or(|best| record.eval_loss < best) {
             self.state.best_metric = Some(record.eval_loss);
             self.state.best_global_step = Some(record.step);
@@ -374,7 +402,31 @@ impl Trainer {
         Ok(Ok(()))
     }
 
+    /// What the student answers to the recipe's questions by now.
+    fn ask_samples(&mut self, stop: &AtomicBool, observe: &mut dyn FnMut(Event<'_>)) -> Result<Result<(), Stopped>> {
+        let Some(samples) = &mut self.samples else { return Ok(Ok(())) };
+        let begun = Instant::now();
+        let mut tell = |done, total| {
+            observe(Event::Sampling { done, total });
+            if stop.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        };
+        let Some(samples) = samples.ask(&mut self.learner, &self.student, &mut tell)? else {
+            return Ok(Err(Stopped));
+        };
+        let (step, epoch) = (self.state.global_step, self.state.epoch);
+        let record = SampleRecord { step, epoch, samples, sample_seconds: begun.elapsed().as_secs_f64() };
+        self.metrics.samples(&record)?;
+        if let Some(events) = &mut self.events {
+            events.samples(&record)?;
+        }
+        self.state.log_history.push(json!({ "epoch": epoch, "sample_answers": record.samples.len(), "step": step }));
+        self.saved_step = None;
+        observe(Event::Sampled(&record));
+        Ok(Ok(()))
+    }
+
     fn save(&mut self, observe: &mut dyn FnMut(Event<'_>)) -> Result<()> {
+        observe(Event::Stage(Stage::Saving));
         self.metrics.sync()?;
         let recorded = self.metrics.recorded();
         let (text, trained_on) = (&self.student.text, &self.trained_on);

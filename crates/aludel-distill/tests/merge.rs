@@ -68,7 +68,12 @@ fn rotary_settings_of_a_gguf_file_are_kept() {
             write_adapter(&student, &adapter);
         }
         let merged = folder.path().join(name);
-        export::merge(&student, &adapter, &merged, Dtype::F32).map(|()| merged)
+        let mut told = Vec::new();
+        export::merge(&student, &adapter, &merged, Dtype::F32, &mut |done, all| told.push((done, all))).map(|()| {
+            let all = told[0].1;
+            assert!(all > 0 && told.is_sorted() && (told[0].0, told[told.len() - 1]) == (0, (all, all)), "{told:?}");
+            merged
+        })
     };
     let with = |name: &str| Model::open().with_gguf_tensor("rope_freqs.weight", divisors(name));
     let linear = json!({"rope_type": "linear", "factor": 2.5});

@@ -1,6 +1,7 @@
 //! The way out to the terminal: standard output, its colours, and the log on standard error. All that is written passes
 //! through [`harmless`] here, whoever wrote it, so that text of strangers can colour, move or hide nothing.
 
+use crate::progress::{LogWriter, aside};
 use crate::table;
 use aludel_distill::settings::{Problem, Problems};
 use anstyle::{AnsiColor, Style};
@@ -42,10 +43,10 @@ impl Console {
     pub(crate) fn new(color: ColorChoice) -> Self {
         let out_is_terminal = io::stdout().is_terminal();
         Self {
+            out_is_terminal,
             out: BufWriter::new(io::stdout()),
             out_is_colored: is_colored(color, out_is_terminal),
             err_is_colored: is_colored(color, io::stderr().is_terminal()),
-            out_is_terminal,
             width: width(out_is_terminal),
             seal: Seal::new(),
         }
@@ -53,7 +54,8 @@ impl Console {
 
     /// Writes one line.
     pub(crate) fn line(&mut self, text: impl fmt::Display) -> io::Result<()> {
-        writeln!(self.out, "{}", self.seal.open(&text.to_string()))
+        let text = self.seal.open(&text.to_string());
+        self.write(|out| writeln!(out, "{text}"))
     }
 
     /// Writes sentences in a style, broken between words where it is known how wide the terminal is.
@@ -79,25 +81,36 @@ impl Console {
 
     /// Writes a piece of what is still being said, and hands it over at once.
     pub(crate) fn piece(&mut self, text: &str) -> io::Result<()> {
-        write!(self.out, "{}", self.seal.open(text))?;
-        self.out.flush()
+        let text = self.seal.open(text);
+        self.write(|out| {
+            write!(out, "{text}")?;
+            out.flush()
+        })
     }
 
     /// Writes a value as JSON, on one line.
     pub(crate) fn json_line(&mut self, value: &impl Serialize) -> anyhow::Result<()> {
         let text = serde_json::to_string(value).map_err(io::Error::from)?;
-        Ok(writeln!(self.out, "{}", harmless_json(&text))?)
+        Ok(self.write(|out| writeln!(out, "{}", harmless_json(&text)))?)
     }
 
     /// Writes a value as JSON to be read by people, too.
     pub(crate) fn indented_json(&mut self, value: &impl Serialize) -> anyhow::Result<()> {
         let text = serde_json::to_string_pretty(value).map_err(io::Error::from)?;
-        Ok(writeln!(self.out, "{}", harmless_json(&text))?)
+        Ok(self.write(|out| writeln!(out, "{}", harmless_json(&text)))?)
+    }
+
+    /// Writes while no progress is drawn, where both would share the terminal.
+    fn write(&mut self, write: impl FnOnce(&mut BufWriter<Stdout>) -> io::Result<()>) -> io::Result<()> {
+        match self.out_is_terminal {
+            true => aside(|| write(&mut self.out)),
+            false => write(&mut self.out),
+        }
     }
 
     /// Hands over what is buffered.
     pub(crate) fn flush(&mut self) -> io::Result<()> {
-        self.out.flush()
+        self.write(|out| out.flush())
     }
 
     /// `text` in a style, if standard output takes colours: to be written by this console.
@@ -115,7 +128,7 @@ impl Console {
 
     /// Writes to standard error; if that is closed, nobody is left to tell.
     pub(crate) fn error(&self, text: &str) {
-        let _ = io::stderr().write_all(self.seal.open(text).as_bytes());
+        let _ = aside(|| io::stderr().write_all(self.seal.open(text).as_bytes()));
     }
 
     /// `text` in a style, if standard error takes colours: to be written by [`Console::error`].
@@ -164,7 +177,7 @@ pub(crate) fn start_log(color: ColorChoice) -> anyhow::Result<()> {
         Problems::one(Problem::new("ALUDEL_LOG", Some(wanted), reason.to_string(), mend))
     })?;
     let format = LogLine { is_colored: is_colored(color, io::stderr().is_terminal()) };
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).event_format(format).init();
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(|| LogWriter).event_format(format).init();
     Ok(())
 }
 

@@ -2,13 +2,13 @@
 //! there before a command begins its work.
 
 use crate::console::harmless;
+use crate::progress::{At, Kind, Progress};
 use crate::report::Helped;
 use aludel_distill::settings::{Problem, Problems, Recipe};
 use aludel_formats::gguf;
 use aludel_formats::hf::CONFIG_FILE_NAME;
 use aludel_model::config::Config;
 use aludel_traces::source::hub::{About, HEAD_BYTES, Hub, HubProgress, Token, fetch_data, fetch_model, is_hub_name};
-use indicatif::{ProgressBar, ProgressStyle};
 use std::env;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
@@ -156,15 +156,13 @@ fn from_environment() -> anyhow::Result<Hub> {
 }
 
 fn with_progress<T>(fetch: impl FnOnce(&mut dyn FnMut(HubProgress)) -> anyhow::Result<T>) -> anyhow::Result<T> {
-    let bar = ProgressBar::no_length();
-    if let Ok(style) = ProgressStyle::with_template("fetching {msg} {bar:30} {bytes} of {total_bytes}, {eta} left") {
-        bar.set_style(style);
-    }
-    let fetched = fetch(&mut |progress| {
-        bar.set_message(harmless(&progress.file).into_owned());
-        bar.set_length(progress.bytes_total.unwrap_or(progress.bytes));
-        bar.set_position(progress.bytes);
-    });
-    bar.finish_and_clear();
-    fetched
+    let shown = Progress::new();
+    shown.begin(Kind::Downloading);
+    fetch(&mut |told| match told.bytes_total {
+        Some(total) => {
+            let at = At::of_bytes(told.bytes, total).with(harmless(&told.file));
+            shown.reach_of(Kind::Downloading, told.bytes as f64, total as f64, at);
+        }
+        None => shown.begin_at(Kind::Downloading, At::default().with(harmless(&told.file))),
+    })
 }

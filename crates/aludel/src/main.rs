@@ -11,6 +11,7 @@ mod keys;
 mod next;
 mod origin;
 mod page;
+mod progress;
 mod report;
 mod settings;
 mod signals;

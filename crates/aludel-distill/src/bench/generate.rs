@@ -58,7 +58,7 @@ pub struct GenerateBench {
     pub step_ms: BTreeMap<String, f64>,
 }
 
-/// Loads the model and times it.
+/// Loads the model and times it. `tell` hears how many passes of about how many are done.
 ///
 /// # Errors
 /// A model or adapter that cannot be loaded, more positions than the model has.
@@ -67,6 +67,7 @@ pub fn bench_generate(
     adapter: Option<&Path>,
     settings: &StudentSettings,
     options: &GenerateOptions,
+    tell: &mut dyn FnMut(usize, usize),
 ) -> Result<GenerateBench> {
     let begun = Instant::now();
     let student = Student::open(model)?;
@@ -85,7 +86,11 @@ pub fn bench_generate(
     let precision = decoder.precision();
     let most_tokens = options.prefill_length.max(most);
     let engine = Engine::new(&mut ctx, Arc::new(decoder), adapter, context_tokens, most_tokens);
-    let mut bench = Bench { ctx, engine, vocab_size: student.config.vocab_size };
+    // each round of a prompt is a pass; of many, as many as read the prompts, and one for each token
+    let decoding = |&size: &usize| (size * options.prompt_length).div_ceil(most_tokens) + options.new_tokens;
+    let passes = 2 * (ROUNDS + 1) + options.batch_sizes.iter().map(decoding).sum::<usize>();
+    tell(0, passes);
+    let mut bench = Bench { ctx, engine, vocab_size: student.config.vocab_size, done: 0, passes, tell };
     let first_token_ms = bench.repeated(SHORT_PROMPT)? * 1e3;
     let prefill_seconds = bench.repeated(options.prefill_length)?;
     let mut decode_tokens_per_second = BTreeMap::new();
@@ -110,13 +115,16 @@ pub fn bench_generate(
     })
 }
 
-struct Bench {
+struct Bench<'a> {
     ctx: Context,
     engine: Engine,
     vocab_size: usize,
+    done: usize,
+    passes: usize,
+    tell: &'a mut dyn FnMut(usize, usize),
 }
 
-impl Bench {
+impl Bench<'_> {
     /// Time to first token for a prompt of this length, in seconds.
     fn first_token(&mut self, prompt: usize) -> Result<f64> {
         let begun = Instant::now();
@@ -124,7 +132,14 @@ impl Bench {
         while !self.engine.is_idle() {
             self.step()?;
         }
-        Ok(begun.elapsed().as_secs_f64())
+        let seconds = begun.elapsed().as_secs_f64();
+        self.told();
+        Ok(seconds)
+    }
+
+    fn told(&mut self) {
+        self.done += 1;
+        (self.tell)(self.done.min(self.passes), self.passes);
     }
 
     /// The median of several, after one that is not counted.
@@ -151,14 +166,16 @@ impl Bench {
         while !self.engine.is_idle() {
             let (begun, earlier) = (Instant::now(), Kind::ALL.map(|kind| self.ctx.time_spent(kind)));
             let written = self.step()?;
+            let seconds_of_step = begun.elapsed().as_secs_f64();
             // the step in which the last prompt was read ends with a token of each, too
             if written == size && is_all_writing {
-                seconds.push(begun.elapsed().as_secs_f64());
+                seconds.push(seconds_of_step);
                 for (sum, (kind, earlier)) in spent.iter_mut().zip(Kind::ALL.into_iter().zip(earlier)) {
                     *sum += (self.ctx.time_spent(kind) - earlier).as_secs_f64();
                 }
             }
             is_all_writing = written == size;
+            self.told();
         }
         let steps = seconds.len() as f64;
         step_ms.clear();

@@ -93,11 +93,16 @@ pub fn flops_per_token(config: &Config, adapter_parameters: usize, sequence_leng
     (per_layer * config.num_hidden_layers + 6 * adapter_parameters + 4 * config.vocab_size * config.hidden_size) as f64
 }
 
-/// Trains for a few steps on invented rows and reports what they cost.
+/// Trains for a few steps on invented rows and reports what they cost. `tell` hears how many passes of how many are done.
 ///
 /// # Errors
 /// What makes training impossible: weights that do not fit, rows longer than the model takes.
-pub fn bench_train(student: &Student, recipe: &Recipe, options: &TrainOptions) -> Result<TrainBench> {
+pub fn bench_train(
+    student: &Student,
+    recipe: &Recipe,
+    options: &TrainOptions,
+    tell: &mut dyn FnMut(usize, usize),
+) -> Result<TrainBench> {
     let recipe = &Recipe { student: settled(&recipe.student)?, ..recipe.clone() };
     let rows_per_step = (options.tokens_per_step / options.sequence_length).max(1);
     let rows_per_pass = (recipe.train.tokens_per_pass / options.sequence_length).clamp(1, rows_per_step);
@@ -111,11 +116,15 @@ pub fn bench_train(student: &Student, recipe: &Recipe, options: &TrainOptions) -
     let (isa, threads, precision) = (learner.ctx.isa(), learner.ctx.threads(), learner.decoder.precision());
     let before = peak::flops(isa, precision, threads);
     let (mut step_seconds, mut spent) = (Vec::new(), [0.0; Kind::ALL.len()]);
+    let (mut done, passes) = (0, rows.chunks(rows_per_pass).len() * (WARM_UP_STEPS + options.steps));
+    tell(done, passes);
     for number in 0..WARM_UP_STEPS + options.steps {
         let (begun, earlier) = (Instant::now(), Kind::ALL.map(|kind| learner.ctx.time_spent(kind)));
         learner.zero_gradients();
         for pass in rows.chunks(rows_per_pass) {
             learner.accumulate(pass, &CrossEntropy, None);
+            done += 1;
+            tell(done, passes);
         }
         learner.step(&optim::Step {
             learning_rate: recipe.train.learning_rate as f32,

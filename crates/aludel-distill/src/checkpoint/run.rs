@@ -146,6 +146,11 @@ impl RunFile {
         Ok(())
     }
 
+    /// Which run this is: the same as long as it goes on.
+    pub fn identity(&self) -> &str {
+        &self.hash
+    }
+
     fn hash(&self) -> String {
         let RunFile { format, aludel_version, rows_key, student, recipe, hash: _ } = self;
         let mut hasher = blake3::Hasher::new();

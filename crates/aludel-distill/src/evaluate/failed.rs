@@ -78,4 +78,8 @@ impl<S: TraceSource> TraceSource for OnlyFailed<S> {
         let is_kept = |trace: &Result<Trace, _>| trace.as_ref().map_or(true, |trace| self.is_chosen(trace));
         Ok(Box::new(self.source.traces()?.filter(is_kept)))
     }
+
+    fn bytes_read(&self) -> Option<(u64, u64)> {
+        self.source.bytes_read()
+    }
 }

@@ -7,12 +7,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use aludel_kernels::linear::Precision;
 use aludel_model::generate::{Engine, Event, Finish, Request, RequestId, Sampling};
-use aludel_text::{Date, Piece};
+use aludel_text::Date;
 
 use super::results::{FAILED, Settings};
 use super::{Answer, Answered, Ask, Meter, Respondent};
 use crate::error::Result;
-use crate::loaded::{Loaded, splitter};
+use crate::loaded::{Loaded, told_apart};
 use crate::settings::{StudentSettings, TemplateInputs};
 
 /// Prompt tokens of one pass.
@@ -43,6 +43,36 @@ struct Running {
     prompt_tokens: usize,
     opens_thinking: bool,
     tokens: Vec<u32>,
+}
+
+/// How long answers are so far.
+struct Lengths {
+    /// Answers that have ended.
+    ended: usize,
+    /// Tokens of all answers, those that go on included.
+    written: u64,
+    /// Answers that go on.
+    running: usize,
+    /// Their tokens.
+    of_running: u64,
+    /// Answers that have not begun.
+    waiting: usize,
+    /// Tokens of an answer at most.
+    most: usize,
+}
+
+impl Lengths {
+    /// Tokens that are still to be written; none before an answer has ended. A plain mean of those that have would be too short, since short
+    /// ones end first: what goes on is counted as what it is, longer than it is now (the censored mean of an exponential distribution).
+    fn tokens_left(&self) -> Option<f64> {
+        let Lengths { ended, written, running, of_running, waiting, most } = *self;
+        if ended == 0 {
+            return None;
+        }
+        let mean = (written as f64 / ended as f64).min(most as f64);
+        let room = (running * most) as f64 - of_running as f64;
+        Some(waiting as f64 * mean + (running as f64 * mean).min(room.max(0.0)))
+    }
 }
 
 impl Local {
@@ -111,22 +141,12 @@ impl Local {
         let tokenizer = &self.model.text.tokenizer;
         let (is_end, failure) = (matches!(end, Ok(Finish::Stop)), end.err().map(|error| error.to_string()));
         let said = &sequence.tokens[..sequence.tokens.len() - usize::from(is_end)];
-        let mut splitter = splitter(sequence.opens_thinking);
-        let mut pieces = splitter.push(&tokenizer.decode(said, true)?);
-        pieces.extend(splitter.finish());
-        let (mut reasoning, mut content) = (String::new(), String::new());
-        for piece in pieces {
-            match piece {
-                Piece::Reasoning(text) => reasoning.push_str(&text),
-                Piece::Answer(text) => content.push_str(&text),
-            }
-        }
-        let reasoning = Some(reasoning.trim().to_owned()).filter(|reasoning| !reasoning.is_empty());
+        let (reasoning, content) = told_apart(tokenizer, said, sequence.opens_thinking)?;
         let thinking_tokens =
             reasoning.as_deref().map_or(Ok(0), |text| tokenizer.encode_plain(text).map(|ids| ids.len()))?;
         let answer = Answer {
             reasoning,
-            content: content.trim().to_owned(),
+            content,
             finish_reason: match (&failure, is_end) {
                 (Some(_), _) => FAILED,
                 (None, true) => "stop",
@@ -174,11 +194,13 @@ impl Respondent for Local {
         _is_resumed: bool,
         stop: &AtomicBool,
         meter: &mut Meter,
-        take: &mut dyn FnMut(Answered, &Meter) -> Result<()>,
+        take: &mut dyn FnMut(Option<Answered>, &Meter) -> Result<()>,
     ) -> Result<()> {
         let mut running = HashMap::new();
         let mut waiting = asks.iter();
         let mut is_all_asked = false;
+        let samples: usize = asks.iter().map(|ask| ask.samples.len()).sum();
+        let (mut ended, mut written) = (0, 0);
         while !stop.load(Ordering::Relaxed) {
             while running.len() < self.batch && !is_all_asked {
                 let Some(ask) = waiting.next() else {
@@ -186,19 +208,84 @@ impl Respondent for Local {
                     break;
                 };
                 for answered in self.submit(ask, &mut running)? {
-                    take(answered, meter)?;
+                    ended += 1;
+                    take(Some(answered), meter)?;
                 }
             }
             if running.is_empty() {
                 return Ok(());
             }
-            for answered in self.step(&mut running, meter)? {
-                take(answered, meter)?;
+            let now_ended = self.step(&mut running, meter)?;
+            ended += now_ended.len();
+            written += now_ended.iter().map(|answered| answered.answer.completion_tokens).sum::<u64>();
+            let lengths = Lengths {
+                ended,
+                written: written + running.values().map(|sequence| sequence.tokens.len() as u64).sum::<u64>(),
+                running: running.len(),
+                of_running: running.values().map(|sequence| sequence.tokens.len() as u64).sum(),
+                waiting: samples - ended - running.len(),
+                most: self.settings.max_new_tokens,
+            };
+            meter.expect(lengths.tokens_left());
+            take(None, meter)?;
+            for answered in now_ended {
+                take(Some(answered), meter)?;
             }
         }
         for id in running.into_keys() {
             self.engine.cancel(id);
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use aludel_kernels::rng;
+
+    /// Answers of very different lengths, many at once, as the engine runs them: when half of their tokens are written, what is said to be
+    /// left is what is left.
+    #[test]
+    fn at_half_of_an_evaluation_the_tokens_left_are_what_comes() {
+        for (samples, batch, most) in [(240, 16, 512), (1000, 64, 512), (400, 32, 60)] {
+            let length =
+                |sample: u64| 1 + ((rng::mix(3, sample) % 1000) * (rng::mix(5, sample) % 1000) / 4000) as usize;
+            let lengths: Vec<usize> = (0..samples).map(|sample| length(sample).min(most)).collect();
+            let all: usize = lengths.iter().sum();
+            let (mut next, mut running, mut ended, mut written) = (0, Vec::<(usize, usize)>::new(), 0, 0);
+            while written < all / 2 {
+                while running.len() < batch && next < lengths.len() {
+                    running.push((lengths[next], 0));
+                    next += 1;
+                }
+                for (_, tokens) in &mut running {
+                    *tokens += 1;
+                    written += 1;
+                }
+                let before = running.len();
+                running.retain(|(length, tokens)| tokens < length);
+                ended += before - running.len();
+            }
+            let said = Lengths {
+                ended,
+                written: written as u64,
+                running: running.len(),
+                of_running: running.iter().map(|(_, tokens)| *tokens as u64).sum(),
+                waiting: lengths.len() - next,
+                most,
+            };
+            let (said, comes) = (said.tokens_left().unwrap(), (all - written) as f64);
+            assert!((said - comes).abs() <= 0.2 * comes, "{samples} in {batch}: {said} of {comes}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_said_of_the_tokens_left_before_an_answer_has_ended() {
+        let begun = Lengths { ended: 0, written: 90, running: 3, of_running: 90, waiting: 5, most: 100 };
+        assert_eq!(begun.tokens_left(), None);
+        // no answer can become longer than it may
+        let last = Lengths { ended: 5, written: 590, running: 1, of_running: 90, waiting: 0, most: 100 };
+        assert_eq!(last.tokens_left(), Some(10.0));
     }
 }

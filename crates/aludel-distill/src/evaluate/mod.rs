@@ -40,7 +40,8 @@ use task::Task;
 
 /// Whoever answers.
 pub trait Respondent {
-    /// Answers, in any order, until all is answered or `stop` is set; `take` stores an answer. Tokens and time go into the meter.
+    /// Answers, in any order, until all is answered or `stop` is set; `take` stores an answer, or with none hears that answers have
+    /// become longer. Tokens and time go into the meter.
     /// `is_resumed` says that others of these questions were answered before.
     ///
     /// # Errors
@@ -51,7 +52,7 @@ pub trait Respondent {
         is_resumed: bool,
         stop: &AtomicBool,
         meter: &mut Meter,
-        take: &mut dyn FnMut(Answered, &Meter) -> Result<()>,
+        take: &mut dyn FnMut(Option<Answered>, &Meter) -> Result<()>,
     ) -> Result<()>;
 }
 
@@ -107,16 +108,25 @@ pub struct Meter {
     tasks: Vec<(u64, f64)>,
     uncounted: Vec<u64>,
     since: Instant,
+    tokens: u64,
+    tokens_left: Option<f64>,
 }
 
 impl Meter {
     fn new(tasks: usize) -> Meter {
-        Meter { tasks: vec![(0, 0.0); tasks], uncounted: vec![0; tasks], since: Instant::now() }
+        let since = Instant::now();
+        Meter { tasks: vec![(0, 0.0); tasks], uncounted: vec![0; tasks], since, tokens: 0, tokens_left: None }
     }
 
     /// Tokens were written for a task.
     pub fn count(&mut self, task: usize, tokens: u64) {
         self.uncounted[task] += tokens;
+        self.tokens += tokens;
+    }
+
+    /// How many tokens are still to be written, as far as can be told.
+    pub fn expect(&mut self, tokens_left: Option<f64>) {
+        self.tokens_left = tokens_left;
     }
 
     /// The time since the last tick goes to the tokens that were counted since then; without any it waits for the next.
@@ -169,6 +179,10 @@ pub struct Progress {
     pub total: usize,
     /// Tokens written a second.
     pub tokens_per_second: f64,
+    /// Tokens written so far.
+    pub tokens: u64,
+    /// Tokens that are still to be written, as far as can be told.
+    pub tokens_left: Option<f64>,
 }
 
 /// Evaluates into a folder, going on where an equal evaluation stopped there. `open` is called if anything is left to ask. `None` if
@@ -197,14 +211,26 @@ pub fn evaluate<'r>(
     let mut meter = Meter::new(tasks.len());
     if left > 0 {
         let mut respondent = open()?;
-        observe(Progress { done: resumed, resumed, total, tokens_per_second: 0.0 });
+        let told = |left: usize, meter: &Meter| Progress {
+            done: total - left,
+            resumed,
+            total,
+            tokens_per_second: meter.rate(),
+            tokens: meter.tokens,
+            tokens_left: meter.tokens_left,
+        };
+        observe(told(left, &meter));
         meter.since = Instant::now();
         respondent.answer(&asks, resumed > 0, stop, &mut meter, &mut |answered, meter| {
+            let Some(answered) = answered else {
+                observe(told(left, meter));
+                return Ok(());
+            };
             // Not before: where nobody answers, a corrected command must find what the first one found.
             folder.begin(&plan)?;
             folder.add(judged(&tasks[answered.task], &answered, settings.seed)?)?;
             left -= 1;
-            observe(Progress { done: total - left, resumed, total, tokens_per_second: meter.rate() });
+            observe(told(left, meter));
             Ok(())
         })?;
         folder.sync()?;

@@ -52,7 +52,7 @@ impl Respondent for Served<'_> {
         is_resumed: bool,
         stop: &AtomicBool,
         meter: &mut Meter,
-        take: &mut dyn FnMut(Answered, &Meter) -> Result<()>,
+        take: &mut dyn FnMut(Option<Answered>, &Meter) -> Result<()>,
     ) -> Result<()> {
         let samples: Vec<(usize, u32)> = asks
             .iter()
@@ -80,7 +80,7 @@ impl Respondent for Served<'_> {
                     let answer = answer_of(said);
                     meter.count(asks[samples[place].0].task, answer.completion_tokens);
                     meter.tick();
-                    take(answered(place, answer), meter)?;
+                    take(Some(answered(place, answer)), meter)?;
                 }
                 Err(words) => {
                     refused += 1;
@@ -89,7 +89,7 @@ impl Respondent for Served<'_> {
                 }
             }
             if is_any_answered {
-                not_taken.drain(..).try_for_each(|answered| take(answered, meter))?;
+                not_taken.drain(..).try_for_each(|answered| take(Some(answered), meter))?;
             }
             if not_taken.len() as u64 >= NONE_TAKEN {
                 return Err(Error::Unanswered { endpoint: teacher.name().to_owned(), reason: last_words.clone() });

@@ -313,7 +313,7 @@ impl Respondent for ByRote<'_> {
         _is_resumed: bool,
         stop: &AtomicBool,
         meter: &mut Meter,
-        take: &mut dyn FnMut(Answered, &Meter) -> Result<()>,
+        take: &mut dyn FnMut(Option<Answered>, &Meter) -> Result<()>,
     ) -> Result<()> {
         for ask in asks {
             for sample in ask.samples.clone() {
@@ -328,7 +328,7 @@ impl Respondent for ByRote<'_> {
                     Answer { content, finish_reason: "stop".into(), completion_tokens: 3, ..Answer::default() };
                 meter.count(ask.task, 3);
                 meter.tick();
-                take(Answered { task: ask.task, problem: ask.problem, sample, answer }, meter)?;
+                take(Some(Answered { task: ask.task, problem: ask.problem, sample, answer }), meter)?;
             }
         }
         Ok(())

@@ -36,16 +36,20 @@ const WITHOUT_EFFECT_SECTIONS: [&str; 3] = ["curate.", "generate.", "trace."];
 /// Settings that say where, how fast or how often, and never what is computed. The pass size is not among them: it
 /// regroups sums, and so moves the last bits. The template's date has an effect only where the template tells it: then the rows
 /// are others, and that is seen.
-const WITHOUT_EFFECT_ON_WEIGHTS: [&str; 12] = [
+const WITHOUT_EFFECT_ON_WEIGHTS: [&str; 16] = [
     "data.max_rows_left_out",
     "data.template_date",
     "student.base_model",
     "student.threads",
     "train.gradient_checkpointing",
+    "train.logging_dir",
     "train.logging_steps",
     "train.logging_strategy",
     "train.output_dir",
     "train.per_device_eval_batch_size",
+    "train.report_to",
+    "train.sample_max_new_tokens",
+    "train.sample_prompts",
     "train.save_steps",
     "train.save_strategy",
     "train.save_total_limit",

@@ -148,6 +148,8 @@ const DATA_FILES: &str =
     "write data.files: paths of data files, or hf:owner/name for a data set of the Hugging Face Hub";
 const LONG_ROWS: &str =
     "write train.max_length; longer rows are left out, and only data.long_rows = \"truncate\" cuts them";
+const NOTHING_IS_SENT: &str =
+    "write \"tensorboard\", whose event files other tools read too, or \"none\"; metrics.jsonl is always written";
 const TILED: &str = "attention is always computed in tiles, exactly, without storing the square of the length";
 
 /// Settings of other tools, and what becomes of them here.
@@ -179,8 +181,6 @@ pub const FOREIGN_NAMES: &[ForeignName] = &[
     refused("quantization_config", "leave it out and give a quantised GGUF file as student.model"),
     // Trust, places, reports.
     accepted("trust_remote_code", "code from a model folder is never run, so there is nothing to trust"),
-    accepted("report_to", "metrics go to metrics.jsonl in train.output_dir"),
-    accepted("logging_dir", "metrics go to metrics.jsonl in train.output_dir"),
     accepted("run_name", "a run goes by its folder, train.output_dir"),
     accepted("disable_tqdm", "the progress line shows itself on a terminal only"),
     accepted("save_safetensors", "everything is saved as safetensors"),
@@ -360,4 +360,10 @@ pub const FOREIGN_VALUES: &[ForeignValue] = &[
         "best",
         "write \"epoch\" or \"steps\", with train.load_best_model_at_end = true",
     ),
+    not_offered("train.report_to", "all", NOTHING_IS_SENT),
+    not_offered("train.report_to", "comet_ml", NOTHING_IS_SENT),
+    not_offered("train.report_to", "mlflow", NOTHING_IS_SENT),
+    not_offered("train.report_to", "swanlab", NOTHING_IS_SENT),
+    not_offered("train.report_to", "trackio", NOTHING_IS_SENT),
+    not_offered("train.report_to", "wandb", NOTHING_IS_SENT),
 ];

@@ -32,7 +32,7 @@ pub use problem::{Notice, Problem, Problems};
 pub use student::{Attention, Device, Dtype, InstructionSet, StudentSettings};
 pub use template::TemplateInputs;
 pub use trace::{Speech, TraceSettings};
-pub use train::{Interval, MaxLength, NamedLength, Optimiser, Schedule, TrainSettings};
+pub use train::{Interval, MaxLength, NamedLength, Optimiser, ReportTo, Schedule, TrainSettings};
 
 use problem::Checker;
 use schemars::JsonSchema;

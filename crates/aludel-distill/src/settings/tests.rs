@@ -266,8 +266,8 @@ fn values_out_of_range_are_refused() {
         ("[train]\nadam_epsilon = 0", "train.adam_epsilon = 0.0"),
         ("[train]\nload_best_model_at_end = true\nsave_strategy = \"steps\"", "train.load_best_model_at_end = true"),
         (
-            "[train]\nload_best_model_at_end = true\nsave_strategy = \"steps\"\neval_strategy = \"steps\"\nsave_steps = 70",
-            "train.save_steps = 70",
+            "[train]\nload_best_model_at_end = true\nsave_strategy = \"steps\"\neval_strategy = \"steps\"\nsave_steps = 75",
+            "train.save_steps = 75",
         ),
         ("[data]\ntest_size = 1.5", "data.test_size = 1.5"),
         ("[data]\ntest_size = -0.1", "data.test_size = -0.1"),

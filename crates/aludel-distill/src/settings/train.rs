@@ -2,9 +2,9 @@
 //! and how a schedule runs is the training loop's business.
 
 use super::problem::Checker;
-use super::shapes::count_or_minus_one;
+use super::shapes::{OneOrMany, count_or_minus_one, one_or_many};
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use std::path::PathBuf;
 
 /// How the adapter is trained.
@@ -78,6 +78,39 @@ pub struct TrainSettings {
     pub gradient_checkpointing: bool,
     /// The most tokens that go through the student at once, unless one row is longer: it bounds memory.
     pub tokens_per_pass: usize,
+    /// Questions that the student answers, greedily, with the adapter as it is: at the start, at each evaluation and at the end.
+    #[serde(deserialize_with = "one_or_many")]
+    #[schemars(with = "OneOrMany<String>")]
+    pub sample_prompts: Vec<String>,
+    /// The most tokens of such an answer.
+    pub sample_max_new_tokens: usize,
+    /// Which other tool's files tell of the run, beside `metrics.jsonl`.
+    #[serde(deserialize_with = "one_report")]
+    #[schemars(with = "OneOrMany<ReportTo>")]
+    pub report_to: ReportTo,
+    /// The folder of TensorBoard's event file; `runs` in the run folder, where not given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub logging_dir: Option<PathBuf>,
+}
+
+/// Other tools that are told of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ReportTo {
+    /// None.
+    #[default]
+    None,
+    /// TensorBoard, by an event file.
+    TensorBoard,
+}
+
+/// Reads one tool, or a list of one or none, as other tools write it.
+fn one_report<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ReportTo, D::Error> {
+    match OneOrMany::<ReportTo>::deserialize(deserializer)?.into_vec().as_slice() {
+        [] => Ok(ReportTo::None),
+        [one] => Ok(*one),
+        _ => Err(serde::de::Error::custom("a run is told to one tool; give \"tensorboard\" or \"none\"")),
+    }
 }
 
 /// The longest row, in tokens.
@@ -177,7 +210,7 @@ impl Default for TrainSettings {
             save_strategy: Interval::Epoch,
             save_steps: 500,
             logging_strategy: Interval::Steps,
-            logging_steps: 50,
+            logging_steps: 10,
             learning_rate: 2e-4,
             optim: Optimiser::AdamW,
             max_grad_norm: 0.3,
@@ -196,6 +229,10 @@ impl Default for TrainSettings {
             init_adapter: None,
             gradient_checkpointing: false,
             tokens_per_pass: 1024,
+            sample_prompts: Vec::new(),
+            sample_max_new_tokens: 128,
+            report_to: ReportTo::None,
+            logging_dir: None,
         }
     }
 }
@@ -235,6 +272,7 @@ impl TrainSettings {
             ("save_steps", self.save_steps),
             ("logging_steps", self.logging_steps),
             ("tokens_per_pass", self.tokens_per_pass as u64),
+            ("sample_max_new_tokens", self.sample_max_new_tokens as u64),
         ] {
             check.that(count >= 1, key, count, "nothing would ever happen", "a whole number of 1 or more");
         }
@@ -251,6 +289,13 @@ impl TrainSettings {
             0,
             "keeping no checkpoint would lose the run",
             "a whole number of 1 or more; leave it out to keep all",
+        );
+        check.that(
+            self.sample_prompts.iter().all(|prompt| !prompt.trim().is_empty()),
+            "sample_prompts",
+            "",
+            "an empty question has no answer",
+            "questions as a user would ask them, or [] for none",
         );
         check.seed(self.seed);
     }

@@ -1,17 +1,32 @@
-//! What a run tells: while it goes, when it starts and how it ended. How that is shown is the caller's matter.
+//! What a run tells: while it goes, when it starts and how it ended; and what happens at which step, of which the rest is told ahead. How that is shown is the caller's matter.
 
 use std::path::{Path, PathBuf};
 
 use aludel_traces::cache::{BuildProgress, Outcomes};
 use serde::Serialize;
 
-use crate::metrics::{EvalRecord, StepRecord, TrainerState};
+use crate::metrics::{EvalRecord, SampleRecord, StepRecord, TrainerState};
+use crate::rows::Rows;
+use crate::settings::{Interval, TrainSettings};
 
 /// How the run ended, in the run folder.
 pub const SUMMARY_FILE_NAME: &str = "summary.json";
 
+/// What takes time and cannot tell how far it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// The student's and the data's files are hashed.
+    Hashing,
+    /// Weights are read and packed.
+    Loading,
+    /// A checkpoint or the adapter is written.
+    Saving,
+}
+
 /// What a run tells while it goes.
 pub enum Event<'a> {
+    /// Something begins.
+    Stage(Stage),
     /// Data is being tokenised.
     Tokenising(BuildProgress),
     /// The rows of new tokens are being made likely in their places.
@@ -23,6 +38,15 @@ pub enum Event<'a> {
     },
     /// Everything is loaded.
     Started(&'a Started),
+    /// A pass of a step has ended.
+    Pass {
+        /// The step, from 1.
+        step: u64,
+        /// Tokens of the step so far.
+        tokens: u64,
+        /// Tokens of the step.
+        of: u64,
+    },
     /// A step was taken; the loss is logged here too when `logged`.
     Step {
         /// What was recorded.
@@ -38,9 +62,20 @@ pub enum Event<'a> {
         done: usize,
         /// Rows in all.
         total: usize,
+        /// Tokens of the rows that are done.
+        tokens: u64,
     },
     /// An evaluation has ended.
     Evaluated(&'a EvalRecord),
+    /// Sample answers are being written.
+    Sampling {
+        /// Tokens so far.
+        done: usize,
+        /// Tokens at most.
+        total: usize,
+    },
+    /// Sample answers were given.
+    Sampled(&'a SampleRecord),
     /// A checkpoint was written.
     Saved(&'a Path),
 }
@@ -78,6 +113,89 @@ pub struct Started {
     pub process_bytes: Option<u64>,
     /// That the steps and rates of the run move the adapter little, in words.
     pub moves_little: Option<String>,
+    /// What this session has to do.
+    pub ahead: Ahead,
+}
+
+/// What is still to be done when a session of a run starts.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Ahead {
+    /// Tokens to be trained on, as many for each step as an epoch's steps have on average.
+    pub tokens: u64,
+    /// Evaluations.
+    pub evaluations: u64,
+    /// Tokens of each.
+    pub evaluation_tokens: u64,
+    /// What a token that is evaluated costs beside one that is trained on, by the products that both take: a backward is as much as a
+    /// forward, since the base has no gradient, and with `gradient_checkpointing` each forward runs twice.
+    pub evaluation_cost: f64,
+    /// How often `train.sample_prompts` are asked.
+    pub samplings: u64,
+    /// Checkpoints, and the adapter.
+    pub saves: u64,
+}
+
+impl Ahead {
+    pub(super) fn of(due: &Due<'_>, rows: &Rows, state: &TrainerState) -> Ahead {
+        let tokens = |numbers: &[u32]| numbers.iter().map(|&row| u64::from(rows.lengths()[row as usize])).sum::<u64>();
+        let steps = || state.global_step..=due.total_steps;
+        let count = |is_due: &dyn Fn(u64) -> bool| steps().filter(|&step| is_due(step)).count() as u64;
+        let left = due.total_steps.saturating_sub(state.global_step);
+        let settings = due.settings;
+        Ahead {
+            tokens: (tokens(&rows.train) as f64 * left as f64 / due.steps_per_epoch.max(1) as f64) as u64,
+            evaluations: match rows.test.is_empty() {
+                true => 0,
+                false => count(&|step| due.evaluation(step) && state.evaluation_at(step).is_none()),
+            },
+            evaluation_tokens: tokens(&rows.test),
+            evaluation_cost: if settings.gradient_checkpointing { 1.0 / 3.0 } else { 0.5 },
+            samplings: match settings.sample_prompts.is_empty() {
+                true => 0,
+                false => count(&|step| due.samples(step) && !state.is_sampled_at(step)),
+            },
+            saves: 1 + count(&|step| step > state.global_step && due.save(step)),
+        }
+    }
+}
+
+/// What happens at which step.
+#[derive(Clone, Copy)]
+pub(super) struct Due<'a> {
+    pub(super) settings: &'a TrainSettings,
+    pub(super) total_steps: u64,
+    pub(super) steps_per_epoch: u64,
+}
+
+impl Due<'_> {
+    /// Whether something with this strategy happens after a step.
+    fn by(&self, strategy: Interval, every: u64, step: u64) -> bool {
+        let is_last = step == self.total_steps;
+        step > 0
+            && match strategy {
+                Interval::No => false,
+                Interval::Epoch => is_last || step.is_multiple_of(self.steps_per_epoch),
+                Interval::Steps => is_last || step.is_multiple_of(every.max(1)),
+            }
+    }
+
+    pub(super) fn log(&self, step: u64) -> bool {
+        step == self.total_steps || self.by(self.settings.logging_strategy, self.settings.logging_steps, step)
+    }
+
+    pub(super) fn evaluation(&self, step: u64) -> bool {
+        self.by(self.settings.eval_strategy, self.settings.steps_between_evaluations(), step)
+    }
+
+    /// At the start, so that there is something to compare with; beside each evaluation; at the end.
+    pub(super) fn samples(&self, step: u64) -> bool {
+        step == 0 || step == self.total_steps || self.evaluation(step)
+    }
+
+    /// Whether a step has a checkpoint in any case.
+    pub(super) fn save(&self, step: u64) -> bool {
+        step == self.total_steps || self.by(self.settings.save_strategy, self.settings.save_steps, step)
+    }
 }
 
 /// How a run ended.

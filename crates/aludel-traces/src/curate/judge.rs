@@ -11,7 +11,7 @@ use rayon::prelude::*;
 use super::contamination::Evaluations;
 use super::duplicates::Comparison;
 use super::near::{Layout, Sketch};
-use super::trace::{Trace, TraceSource, Unfit, learnt};
+use super::trace::{Trace, TraceSource, Unfit, learnt, share_read};
 use super::verified::{Found, Verdicts};
 use super::{Dropped, Judged, Options, Progress, Reason, Tokens, Verify, complete, drop_row, loops};
 use crate::Error;
@@ -21,6 +21,9 @@ use crate::verify::Verdict;
 /// A batch ends at so many bytes or rows, whichever comes first.
 const BATCH_BYTES: usize = 4 << 20;
 const BATCH_ROWS: usize = 2048;
+
+/// How far it is is told so often.
+pub(super) const TOLD_ROWS: usize = 256;
 
 /// What the first pass found.
 pub(super) struct Judgement {
@@ -54,8 +57,9 @@ pub(super) fn judge(
                 comparison.compare(number, &mut row, sketch);
             }
             rows.push(row);
-            if rows.len() % BATCH_ROWS == 0 {
-                progress(Progress { writing: false, rows: rows.len() as u64, rows_total: None });
+            if rows.len() % TOLD_ROWS == 0 {
+                let (rows, share_read) = (rows.len() as u64, share_read(source));
+                progress(Progress { writing: false, rows, rows_total: None, share_read });
             }
             Ok(())
         },

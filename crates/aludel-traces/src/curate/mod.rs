@@ -189,7 +189,7 @@ impl serde::Serialize for Reason {
 }
 
 /// How far curation has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Progress {
     /// Whether rows are being written, and no longer judged.
     pub writing: bool,
@@ -197,6 +197,8 @@ pub struct Progress {
     pub rows: u64,
     /// Rows altogether, once they are known.
     pub rows_total: Option<u64>,
+    /// The share of the traces that is read, where their source can tell.
+    pub share_read: Option<f64>,
 }
 
 /// Judges all traces and writes `train.jsonl`, `eval.jsonl`, `dropped.jsonl` and `report.json` into `folder`, which appears

@@ -478,3 +478,26 @@ fn bad_input_is_told_with_its_place_and_leaves_nothing() {
     assert!(message.starts_with("curate.test_size: all 2 rows ask the same prompt"), "{message}");
     assert!(!bench.path("out").exists());
 }
+
+/// How much is read is known of files and of stores, alone and together, each time that they are read.
+#[test]
+fn a_source_tells_how_much_of_it_is_read() {
+    let bench = Bench::new();
+    let rows: String = (0..2000)
+        .map(|i| format!("{{\"prompt\": \"{i}?\", \"response\": \"{}\"}}\n", "so ".repeat(i % 40 + 1)))
+        .collect();
+    let file = bench.path("rows.jsonl");
+    std::fs::write(&file, rows).unwrap();
+    let source = Inputs::open(&[file.clone(), file], &ReadOptions::default()).unwrap();
+    let mut told: Vec<Progress> = Vec::new();
+    curate(&source, &off(), None, &bench.path("out"), &json!({}), &mut |progress| told.push(progress)).unwrap();
+    let judged: Vec<f64> = told.iter().filter(|told| !told.writing).map(|told| told.share_read.unwrap()).collect();
+    assert!(judged.len() >= 10 && judged.is_sorted(), "{judged:?}");
+    assert!(judged.iter().all(|share| (0.0..=1.0).contains(share)) && judged[judged.len() - 1] > 0.9, "{judged:?}");
+    let written: Vec<(u64, Option<u64>)> =
+        told.iter().filter(|told| told.writing).map(|told| (told.rows, told.rows_total)).collect();
+    assert!(
+        written.len() >= 10 && written.is_sorted() && written.iter().all(|rows| rows.1 == Some(4000)),
+        "{written:?}"
+    );
+}

@@ -2,6 +2,7 @@
 //! are sources, in any mixture; whatever implements [`TraceSource`] is another.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use aludel_text::message::{Message, Role};
 
@@ -38,12 +39,26 @@ pub trait TraceSource: Sync {
     /// # Errors
     /// What keeps them cannot be opened.
     fn traces(&self) -> Result<Box<dyn Iterator<Item = Result<Trace, Error>> + Send + '_>, Error>;
+
+    /// How much of the traces was read since they were last asked for, and how much there is, in bytes or a like measure; none where
+    /// nobody can tell.
+    fn bytes_read(&self) -> Option<(u64, u64)> {
+        None
+    }
+}
+
+/// The share of a source that is read.
+pub(super) fn share_read(source: &dyn TraceSource) -> Option<f64> {
+    let (read, all) = source.bytes_read()?;
+    (all > 0).then(|| (read as f64 / all as f64).min(1.0))
 }
 
 /// Data files of any shape that [`dataset`] reads.
 pub struct Files {
     paths: Vec<PathBuf>,
     options: ReadOptions,
+    bytes_total: u64,
+    bytes_read: AtomicU64,
 }
 
 impl Files {
@@ -52,8 +67,8 @@ impl Files {
     /// # Errors
     /// As [`dataset::open`].
     pub fn open(paths: &[PathBuf], options: &ReadOptions) -> Result<Files, Error> {
-        dataset::open(paths, options)?;
-        Ok(Files { paths: paths.to_vec(), options: options.clone() })
+        let bytes_total = dataset::open(paths, options)?.bytes_total();
+        Ok(Files { paths: paths.to_vec(), options: options.clone(), bytes_total, bytes_read: AtomicU64::new(0) })
     }
 }
 
@@ -63,8 +78,13 @@ impl TraceSource for Files {
         let skip_bad_rows = self.options.skip_bad_rows;
         Ok(Box::new(std::iter::from_fn(move || {
             let row = records.next_row().transpose()?;
+            self.bytes_read.store(records.bytes_read(), Ordering::Relaxed);
             Some(row.and_then(|row| trace_of(row, skip_bad_rows)))
         })))
+    }
+
+    fn bytes_read(&self) -> Option<(u64, u64)> {
+        Some((self.bytes_read.load(Ordering::Relaxed), self.bytes_total))
     }
 }
 
@@ -105,6 +125,13 @@ impl TraceSource for Inputs {
     fn traces(&self) -> Result<Box<dyn Iterator<Item = Result<Trace, Error>> + Send + '_>, Error> {
         let sources = self.0.iter().map(|source| source.traces()).collect::<Result<Vec<_>, Error>>()?;
         Ok(Box::new(sources.into_iter().flatten()))
+    }
+
+    fn bytes_read(&self) -> Option<(u64, u64)> {
+        self.0.iter().try_fold((0, 0), |(read, all), source| {
+            let of_source = source.bytes_read()?;
+            Some((read + of_source.0, all + of_source.1))
+        })
     }
 }
 

@@ -10,7 +10,7 @@ use aludel_formats::atomic;
 use rayon::ThreadPool;
 use serde_json::{Value, json};
 
-use super::judge::{Judgement, for_each_batch, hash_of};
+use super::judge::{Judgement, TOLD_ROWS, for_each_batch, hash_of};
 use super::trace::{Trace, TraceSource};
 use super::{Judged, Progress, Report};
 use crate::Error;
@@ -63,9 +63,9 @@ pub(super) fn write(
                 };
                 file.put(&columns_of(trace, row))?;
                 written += 1;
-                if written % 2048 == 0 {
+                if written % TOLD_ROWS as u64 == 0 {
                     let rows_total = Some(judgement.rows.len() as u64);
-                    progress(Progress { writing: true, rows: written, rows_total });
+                    progress(Progress { writing: true, rows: written, rows_total, share_read: None });
                 }
                 Ok(())
             },

@@ -6,6 +6,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use aludel_formats::atomic;
 use aludel_text::message::Role;
@@ -30,6 +31,9 @@ pub struct Rows {
     /// The store's hash.
     store: String,
     single_questions: bool,
+    file_bytes: u64,
+    traces: u64,
+    traces_read: AtomicU64,
 }
 
 impl Rows {
@@ -59,7 +63,13 @@ impl Rows {
             settings.retain(|_, value| !value.is_null() && value.as_object().is_none_or(|fields| !fields.is_empty()));
         }
         let single_questions = snapshot.asks_single_questions()?;
-        Ok((Rows { snapshot, complete_alone, runs, left_out, store, single_questions }, damage))
+        let status = snapshot.status()?;
+        let traces = if complete_alone { status.complete } else { status.complete + status.cut + status.failed };
+        let file_bytes = fs::metadata(path).map_or(0, |metadata| metadata.len());
+        let traces_read = AtomicU64::new(0);
+        let rows =
+            Rows { snapshot, complete_alone, runs, left_out, store, single_questions, file_bytes, traces, traces_read };
+        Ok((rows, damage))
     }
 
     /// The rows, by run, prompt and sample.
@@ -168,10 +178,16 @@ impl TraceSource for Rows {
     fn traces(&self) -> Result<Box<dyn Iterator<Item = Result<Trace, Error>> + Send + '_>, Error> {
         let file: Arc<Path> = Arc::from(self.snapshot.path());
         let rows = self.iter().zip(1..).map(move |(columns, line)| {
+            self.traces_read.store(line, Ordering::Relaxed);
             let provenance = Provenance { file: Arc::clone(&file), file_index: 0, line };
             trace_of(dataset::row_of(columns?, provenance), true)
         });
         Ok(Box::new(rows))
+    }
+
+    fn bytes_read(&self) -> Option<(u64, u64)> {
+        let share = self.traces_read.load(Ordering::Relaxed) as f64 / self.traces.max(1) as f64;
+        Some(((share.min(1.0) * self.file_bytes as f64) as u64, self.file_bytes))
     }
 }
 

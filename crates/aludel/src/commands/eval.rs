@@ -9,6 +9,7 @@ mod table;
 use crate::console::{Console, harmless};
 use crate::hub::fetch_named;
 use crate::next::after_evaluation;
+use crate::progress::{self, At, Kind, Part};
 use crate::report::Outcome;
 use crate::settings::{Flags, RecipeArgs, set_template_date};
 use crate::signals::stop_on_signals;
@@ -21,7 +22,6 @@ use aludel_distill::evaluate::task::Task;
 use aludel_distill::known::Known;
 use aludel_distill::settings::Recipe;
 use clap::Args;
-use indicatif::{ProgressBar, ProgressStyle};
 use served::{Server, refuse_local_options};
 use std::ops::ControlFlow;
 use std::path::PathBuf;
@@ -127,7 +127,8 @@ pub(crate) fn run(args: &EvalArgs, console: &mut Console) -> anyhow::Result<Outc
         None => {
             let model = args.model.clone().unwrap_or_default();
             let model = Here::new(&model, args.adapter.as_deref(), args.name.as_ref())?;
-            model.evaluate(&tasks, settings, &recipe.student, args.asking.batch.map(usize::from), &folder, &stop)?
+            let batch = args.asking.batch.map(usize::from);
+            model.evaluate(&tasks, settings, &recipe.student, batch, &folder, Part::whole(), &stop)?
         }
     };
     let Some(results) = results else {
@@ -176,13 +177,14 @@ fn loss(recipe: &Recipe, json: bool, console: &mut Console) -> anyhow::Result<Ou
     fetch_named(&mut recipe)?;
     set_template_date(&mut recipe);
     let stop = stop_on_signals()?;
-    let bar = progress_bar("rows");
+    let shown = progress::Progress::new();
+    shown.begin(Kind::Loading);
     let found = held_out_loss(&recipe, &mut |done, total| {
-        bar.set_length(total as u64);
-        bar.set_position(done as u64);
+        let at = At::of(done as u64, total as u64, "rows");
+        shown.reach_of(Kind::Evaluating, done as f64, total as f64, at);
         if stop.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     })?;
-    bar.finish_and_clear();
+    drop(shown);
     let Some(found) = found else { return Ok(Outcome::Interrupted) };
     let left_out = found.too_long + found.unsupervised + found.bad_rows;
     if left_out > 0 {
@@ -232,23 +234,19 @@ impl EvalArgs {
     }
 }
 
-/// Shows itself on a terminal only.
-fn progress_bar(what: &str) -> ProgressBar {
-    let bar = ProgressBar::no_length();
-    let style = format!("{{msg}} {{wide_bar}} {{pos}}/{{len}} {what}, {{eta}} left");
-    bar.set_style(ProgressStyle::with_template(&style).unwrap_or_else(|_| ProgressStyle::default_bar()));
-    bar
-}
-
-fn show_progress(bar: &ProgressBar, progress: &Progress) {
-    if bar.length().is_none() {
-        bar.set_length(progress.total as u64);
-        bar.set_position(progress.resumed as u64);
-        bar.reset_eta();
-        if progress.resumed > 0 {
-            tracing::info!("{} of {} answers are there already", progress.resumed, progress.total);
-        }
+/// How long the rest takes follows from the tokens that are still to be written; where only whole answers are seen, from their number.
+fn show_progress(shown: &progress::Progress, told: &Progress, are_answers_whole: bool) {
+    let Progress { done, resumed, total, tokens, tokens_left, .. } = *told;
+    let mut at = At::of(done as u64, total as u64, "answers");
+    if tokens > 0 {
+        at = at.with(format!("{:.0} tokens/s", told.tokens_per_second));
+    } else if done == resumed && resumed > 0 {
+        tracing::info!("{resumed} of {total} answers are there already");
     }
-    bar.set_message(format!("{:.0} tokens/s", progress.tokens_per_second));
-    bar.set_position(progress.done as u64);
+    let (tokens, answers) = (tokens as f64, (done - resumed) as f64);
+    match tokens_left {
+        _ if are_answers_whole => shown.reach_of(Kind::Generating, answers, (total - resumed) as f64, at),
+        Some(left) => shown.reach_of(Kind::Generating, tokens, tokens + left, at),
+        None => shown.begin_at(Kind::Generating, at),
+    }
 }

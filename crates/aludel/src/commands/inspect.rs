@@ -6,6 +6,7 @@ mod show;
 
 use crate::console::Console;
 use crate::hub::fetch_named;
+use crate::progress::{At, Kind, Progress};
 use crate::report::Outcome;
 use crate::settings::{Flags, RecipeArgs, resolve, set_template_date};
 use aludel_distill::batch::largest_pass;
@@ -18,7 +19,6 @@ use aludel_model::student::Student;
 use aludel_traces::dataset::{self, Provenance, Record, Records};
 use anyhow::Context as _;
 use clap::Args;
-use indicatif::{ProgressBar, ProgressStyle};
 use rayon::prelude::*;
 use rows::Totals;
 use serde::Serialize;
@@ -86,7 +86,8 @@ pub(crate) fn run(args: &InspectArgs, console: &mut Console) -> anyhow::Result<O
     let mut totals = Totals::default();
     // Which rows are too long is known when all were read.
     let mut shown: Vec<(Prepared, Provenance)> = Vec::new();
-    let bar = progress_bar(records.bytes_total());
+    let progress = Progress::new();
+    progress.begin(Kind::Reading);
     let pool = thread_pool(recipe.student.threads)?;
     loop {
         let batch = read_batch(&mut records)?;
@@ -103,9 +104,10 @@ pub(crate) fn run(args: &InspectArgs, console: &mut Console) -> anyhow::Result<O
                 }
             }
         }
-        bar.set_position(records.bytes_read());
+        let (read, total) = (records.bytes_read(), records.bytes_total());
+        progress.reach_of(Kind::Reading, read as f64, total as f64, At::of_bytes(read, total));
     }
-    bar.finish_and_clear();
+    drop(progress);
     let training = Training::of(&student, &added, &recipe, &totals.kept_lengths());
     let max_length = training.as_ref().map_or(recipe.train.max_length.limit(), |training| training.max_length);
     recipe.train.max_length = MaxLength::Tokens(max_length);
@@ -223,14 +225,4 @@ fn thread_pool(threads: usize) -> anyhow::Result<rayon::ThreadPool> {
         .num_threads(threads)
         .build()
         .with_context(|| format!("student.threads = {threads}: so many threads cannot be started; ask for fewer"))
-}
-
-/// A bar on standard error, which shows itself on a terminal only.
-fn progress_bar(bytes_total: u64) -> ProgressBar {
-    let style = ProgressStyle::with_template("reading {bar:30} {bytes} of {total_bytes}, {eta} left");
-    let bar = ProgressBar::new(bytes_total);
-    match style {
-        Ok(style) => bar.with_style(style),
-        Err(_) => bar,
-    }
 }

@@ -4,6 +4,7 @@ use crate::card::write_for_merged;
 use crate::console::Console;
 use crate::hub::local_model;
 use crate::next::after_merging;
+use crate::progress::Progress;
 use crate::report::{Helped, Outcome};
 use aludel_distill::base::TrainedOn;
 use aludel_distill::export;
@@ -53,7 +54,9 @@ pub(crate) fn run(args: &MergeArgs, console: &mut Console) -> anyhow::Result<Out
         Some(StoredDtype::F32) => Dtype::F32,
         None => export::default_dtype(&student)?,
     };
-    export::merge(&student, &args.adapter, &args.output_dir, dtype)?;
+    let shown = Progress::new();
+    export::merge(&student, &args.adapter, &args.output_dir, dtype, &mut |done, total| shown.merging(done, total))?;
+    drop(shown);
     write_for_merged(&args.output_dir, &args.adapter, &path, dtype.name())?;
     if let (Some(_), Some(trained_on)) = (&args.student, &trained_on)
         && !trained_on.is(&path)?

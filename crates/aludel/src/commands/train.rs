@@ -5,20 +5,22 @@ use crate::console::{Console, harmless};
 use crate::hub::fetch_named;
 use crate::next::after_training;
 use crate::origin::made_by;
+use crate::progress::{Part, TrainingProgress};
 use crate::report::{Helped, Outcome};
 use crate::settings::{Flags, INSTRUCTION_SET, RecipeArgs, instruction_set_of_the_environment, resolve, today};
 use crate::signals::stop_on_signals;
 use aludel_distill::checkpoint::{RECIPE_FILE_NAME, begun_with, shell_word};
 use aludel_distill::learner::settled;
 use aludel_distill::memory;
+use aludel_distill::metrics::SampleAnswer;
 use aludel_distill::provenance::Session;
 use aludel_distill::settings::{Dtype, InstructionSet, Problem, Problems, Recipe};
 use aludel_distill::train::{Event, Started, Summary, train};
+use aludel_files::shortened;
 use aludel_formats::peft;
 use aludel_model::hub_name::is_hub_name;
 use aludel_traces::cache::Outcomes;
 use clap::Args;
-use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 
@@ -126,7 +128,7 @@ Examples:
 pub(crate) fn run(args: &TrainArgs, console: &mut Console) -> anyhow::Result<Outcome> {
     let mut recipe = args.recipe()?;
     fetch_named(&mut recipe)?;
-    let summary = run_recipe(&recipe, args.resume, args.json, console)?;
+    let summary = run_recipe(&recipe, args.resume, args.json, Part::whole(), console)?;
     if let Some(adapter) = &summary.adapter {
         tell_unnamed_base(adapter)?;
     }
@@ -144,31 +146,23 @@ pub(crate) fn run(args: &TrainArgs, console: &mut Console) -> anyhow::Result<Out
 }
 
 /// Trains with a progress line on standard error, and with JSON lines on standard output if wanted.
-pub(crate) fn run_recipe(recipe: &Recipe, resume: bool, json: bool, console: &mut Console) -> anyhow::Result<Summary> {
+pub(crate) fn run_recipe(
+    recipe: &Recipe,
+    resume: bool,
+    json: bool,
+    part: Part,
+    console: &mut Console,
+) -> anyhow::Result<Summary> {
     let recipe = &settle(recipe)?;
     let folder = recipe.output_dir()?.to_owned();
     let stop = stop_on_signals()?;
-    let bar = ProgressBar::no_length();
-    let style = "{msg} {wide_bar} step {pos}/{len}, {eta} left";
-    bar.set_style(ProgressStyle::with_template(style).unwrap_or_else(|_| ProgressStyle::default_bar()));
+    let mut shown = TrainingProgress::new(part);
     let mut printed: anyhow::Result<()> = Ok(());
     let mut begun = None;
     let summary = train(recipe, resume, &stop, &mut |event| {
+        shown.show(&event);
         let line = match event {
-            Event::Tokenising(progress) => {
-                let megabytes = |bytes: u64| bytes / 1_000_000;
-                let (read, total) = (megabytes(progress.bytes_read), megabytes(progress.bytes_total));
-                bar.set_message(format!("tokenising: {} rows, {read} of {total} MB", progress.records));
-                None
-            }
-            Event::PlacingTokens { done, total } => {
-                bar.set_message(format!("where new tokens stand: {done}/{total} rows"));
-                None
-            }
             Event::Started(started) => {
-                bar.set_length(started.total_steps);
-                bar.set_position(started.resumed_at);
-                bar.reset_eta();
                 let (rows, held_back) = (started.train_rows, started.eval_rows);
                 let memory = match started.process_bytes {
                     Some(bytes) => format!("{:.0} MB of memory in all", bytes as f64 / 1e6),
@@ -196,33 +190,37 @@ pub(crate) fn run_recipe(recipe: &Recipe, resume: bool, json: bool, console: &mu
                 record_session(&folder, started);
                 Some(json!({ "event": "started", "run": started }))
             }
-            Event::Step { record, logged, .. } => {
-                bar.set_position(record.step);
+            Event::Step { record, logged, total_steps } => {
                 let speed = record.tokens as f64 / record.seconds.max(1e-9);
-                bar.set_message(format!("loss {:.4}, {speed:.0} tokens/s", record.loss));
                 if let Some(loss) = logged {
-                    let (step, rate) = (record.step, record.learning_rate);
-                    bar.suspend(|| {
-                        tracing::info!("step {step}: loss {loss:.4}, learning rate {rate:.2e}, {speed:.0} tokens/s")
-                    });
+                    let (step, rate, times) = (record.step, record.learning_rate, shown.times());
+                    tracing::info!(
+                        "step {step}/{total_steps}: loss {loss:.4}, learning rate {rate:.2e}, {speed:.0} tokens/s, {times}"
+                    );
                 }
                 logged.map(|loss| json!({
                     "event": "step", "step": record.step, "epoch": record.epoch, "loss": loss, "grad_norm": record.grad_norm,
                     "learning_rate": record.learning_rate, "tokens_per_second": speed,
                 }))
             }
-            Event::Evaluating { done, total } => {
-                bar.set_message(format!("evaluating {done}/{total} rows"));
-                None
-            }
             Event::Evaluated(record) => {
-                bar.suspend(|| tracing::info!("step {}: eval loss {:.4}", record.step, record.eval_loss));
+                tracing::info!("step {}: eval loss {:.4}", record.step, record.eval_loss);
                 Some(json!({ "event": "evaluation", "step": record.step, "eval_loss": record.eval_loss }))
             }
+            Event::Sampled(record) => {
+                record.samples.iter().for_each(|sample| tracing::info!("step {}: {}", record.step, told(sample)));
+                Some(json!({ "event": "samples", "step": record.step, "samples": record.samples }))
+            }
             Event::Saved(path) => {
-                bar.suspend(|| tracing::debug!("saved {}", path.display()));
+                tracing::debug!("saved {}", path.display());
                 Some(json!({ "event": "saved", "checkpoint": path.display().to_string() }))
             }
+            Event::Stage(_)
+            | Event::Tokenising(_)
+            | Event::PlacingTokens { .. }
+            | Event::Pass { .. }
+            | Event::Evaluating { .. }
+            | Event::Sampling { .. } => None,
         };
         if let Some(line) = line.filter(|_| json)
             && printed.is_ok()
@@ -230,12 +228,22 @@ pub(crate) fn run_recipe(recipe: &Recipe, resume: bool, json: bool, console: &mu
             printed = console.json_line(&line).and_then(|()| Ok(console.flush()?));
         }
     })?;
-    bar.finish_and_clear();
+    drop(shown);
     printed?;
     if let (Some(adapter), Some(started)) = (&summary.adapter, &begun) {
         write_for_adapter(adapter, recipe, started, &summary)?;
     }
     Ok(summary)
+}
+
+/// A sample answer on one line of the log; the whole of it is in `metrics.jsonl`.
+fn told(sample: &SampleAnswer) -> String {
+    const LETTERS: usize = 300;
+    let quoted = |text: &str| format!("{:?}", shortened(text, LETTERS));
+    let reasoning =
+        sample.reasoning.as_deref().map_or_else(String::new, |text| format!(" reasoning {},", quoted(text)));
+    let cut = if sample.truncated { " (cut)" } else { "" };
+    format!("sample {}:{reasoning} answer {}{cut}", quoted(&sample.prompt), quoted(&sample.content))
 }
 
 /// The recipe with what is not the user's choice: the day that a chat template is told, instruction set and precision. A run that goes

@@ -12,6 +12,7 @@ mod lengths;
 mod mathml;
 mod plot;
 mod problem;
+mod samples;
 mod scores;
 mod training;
 mod verdict;
@@ -55,6 +56,7 @@ pub(crate) fn page(report: &Report<'_>) -> String {
         forest::part(report),
         scores::part(report),
         training::part(report.runs),
+        samples::part(report.runs),
         lengths::part(report.evaluated),
         answers::part(report),
         colophon::part(report),

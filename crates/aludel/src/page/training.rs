@@ -6,7 +6,7 @@ use super::html::{Html, classed, element, join, text};
 use super::plot::{Plot, Series, Values, smoothing, value_words};
 use super::{axis, grouped, section};
 use crate::figures::{cost_of, duration};
-use aludel_distill::metrics::{self, EvalRecord, StepRecord};
+use aludel_distill::metrics::{self, EvalRecord, SampleRecord, StepRecord};
 use aludel_distill::provenance::{Session, sessions};
 use aludel_distill::settings::read_table;
 use aludel_traces::store::{Snapshot, Status, TokenCounts};
@@ -15,12 +15,14 @@ use toml::{Table, Value};
 
 /// What a run folder says.
 pub(crate) struct Run {
-    name: String,
+    pub(super) name: String,
     recipe: Table,
     steps: Vec<StepRecord>,
     evaluations: Vec<EvalRecord>,
     /// What each session was; none for runs of versions that did not record them.
     sessions: Vec<Session>,
+    /// Its sample answers.
+    pub(super) samples: Vec<SampleRecord>,
     /// What the traces took that it was trained on, where that is known.
     traces: Option<Status>,
 }
@@ -29,6 +31,7 @@ impl Run {
     /// Reads the records and the recipe of a run folder.
     pub(crate) fn read(folder: &Path) -> anyhow::Result<Run> {
         let (steps, evaluations) = metrics::read(folder)?;
+        let samples = metrics::read_samples(folder)?;
         let recipe = aludel_files::read_to_string(folder.join("recipe.toml"), aludel_files::SMALL)
             .ok()
             .and_then(|text| read_table(&text).ok());
@@ -36,7 +39,7 @@ impl Run {
         recipe.iter_mut().for_each(|(_, value)| shorten_paths(value));
         let name = folder.file_name().map(|name| name.to_string_lossy().into_owned());
         let name = name.unwrap_or_else(|| "run".to_owned());
-        Ok(Run { name, recipe, steps, evaluations, sessions: sessions(folder)?, traces: None })
+        Ok(Run { name, recipe, steps, evaluations, samples, sessions: sessions(folder)?, traces: None })
     }
 
     /// The run with what a store says of the traces that it was trained on.

@@ -1,31 +1,26 @@
-//! What is said while answers come in, and at the end: a progress bar on a terminal, a line now and then elsewhere, and on
-//! request the live table. Words of servers pass through `harmless`.
+//! What is said while answers come in, and at the end: how far it is, and on request the live table. Words of servers pass through
+//! `harmless`.
 
 use super::warnings::Warnings;
 use super::watch::Watch;
 use crate::commands::collect::Console;
 use crate::console::harmless;
 use crate::figures::{cost, duration, interval};
+use crate::progress::{self, At, Kind};
 use aludel_traces::collect::{End, Event, Notice, Prediction, Progress};
 use anstyle::Style;
-use indicatif::{ProgressBar, ProgressStyle};
 use std::io::IsTerminal as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
-
-/// Lines where there is no terminal come so far apart.
-const LINES_APART: Duration = Duration::from_secs(10);
 
 /// Whoever shows how far it is.
 pub(super) struct Shown {
-    bar: ProgressBar,
+    /// None while the table is there.
+    progress: Option<progress::Progress>,
     watch: Option<Watch>,
-    is_terminal: bool,
     stop: Arc<AtomicBool>,
     is_stopping: bool,
-    last_line: Instant,
     kept_lines: Vec<String>,
     warnings: Warnings,
 }
@@ -35,22 +30,10 @@ impl Shown {
     /// sets `stop`: from then on, a second signal may end the process at any moment, and the terminal must be whole by then.
     pub(super) fn new(watch: bool, stop: &Arc<AtomicBool>) -> anyhow::Result<Shown> {
         let is_terminal = std::io::stderr().is_terminal();
-        let bar = ProgressBar::no_length();
-        if let Ok(style) = ProgressStyle::with_template("{wide_bar} {pos}/{len} {msg}") {
-            bar.set_style(style);
-        }
         let watch = if watch && is_terminal { Some(Watch::start()?) } else { None };
+        let progress = watch.is_none().then(progress::Progress::new);
         let stop = Arc::clone(stop);
-        Ok(Shown {
-            bar,
-            watch,
-            is_terminal,
-            stop,
-            is_stopping: false,
-            last_line: Instant::now(),
-            kept_lines: Vec::new(),
-            warnings: Warnings::default(),
-        })
+        Ok(Shown { progress, watch, stop, is_stopping: false, kept_lines: Vec::new(), warnings: Warnings::default() })
     }
 
     pub(super) fn event(&mut self, event: Event) {
@@ -62,7 +45,7 @@ impl Shown {
 
     /// Takes away whatever moves, and tells which warnings came more than once. Gives all of them.
     pub(super) fn finish(mut self) -> anyhow::Result<Warnings> {
-        self.bar.finish_and_clear();
+        self.progress = None;
         self.close_table()?;
         self.warnings.repeated().iter().for_each(|line| tracing::warn!("{line}"));
         Ok(self.warnings)
@@ -81,21 +64,17 @@ impl Shown {
             // A terminal that cannot be given back is no reason to lose answers on their way.
             let _ = self.close_table();
             let left = progress.in_flight;
-            self.bar.suspend(|| {
-                tracing::info!("stopping: {left} answers on their way are waited for; a second signal ends at once")
-            });
+            tracing::info!("stopping: {left} answers on their way are waited for; a second signal ends at once");
         }
         if let Some(watch) = &mut self.watch {
             watch.draw(progress);
             return;
         }
-        self.bar.set_length(progress.wanted);
-        self.bar.set_position(progress.done + progress.failed);
-        self.bar.set_message(pace(progress));
-        if !self.is_terminal && self.last_line.elapsed() >= LINES_APART {
-            self.last_line = Instant::now();
-            tracing::info!("{} of {}, {}", progress.done + progress.failed, progress.wanted, pace(progress));
-        }
+        let settled = progress.done + progress.failed;
+        let mut at = At::of(settled, progress.wanted, "answers");
+        at.facts = facts(progress);
+        let shown = self.progress.get_or_insert_with(progress::Progress::new);
+        shown.reach_of(Kind::Collecting, settled as f64, progress.wanted as f64, at);
     }
 
     fn notice(&mut self, notice: &Notice) {
@@ -108,7 +87,7 @@ impl Shown {
                 watch.note(&line);
                 self.kept_lines.push(line);
             }
-            None => self.bar.suspend(|| tracing::warn!("{line}")),
+            None => tracing::warn!("{line}"),
         }
     }
 }
@@ -140,15 +119,17 @@ fn told(notice: &Notice) -> (String, String) {
     (harmless(&line).into_owned(), harmless(&kind).into_owned())
 }
 
+/// Failures, pace and cost.
+fn facts(progress: &Progress) -> Vec<String> {
+    let failed = (progress.failed > 0).then(|| format!("{} not answered", progress.failed));
+    let pace = Some(format!("{:.0} tokens/s", progress.tokens_per_second));
+    let cost = progress.cost.is_some().then(|| cost(progress.cost));
+    [failed, pace, cost].into_iter().flatten().collect()
+}
+
 /// Failures, pace, cost and time left, on one line.
 pub(super) fn pace(progress: &Progress) -> String {
-    let mut line = format!("{:.0} tokens/s", progress.tokens_per_second);
-    if progress.failed > 0 {
-        line = format!("{} not answered, {line}", progress.failed);
-    }
-    if progress.cost.is_some() {
-        line.push_str(&format!(", {}", cost(progress.cost)));
-    }
+    let mut line = facts(progress).join(", ");
     if let Some(left) = progress.seconds_left {
         line.push_str(&format!(", {} left", duration(left)));
     }

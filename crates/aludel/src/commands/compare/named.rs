@@ -3,6 +3,7 @@
 
 use super::CompareArgs;
 use crate::commands::eval::{Here, usual_name, warn};
+use crate::progress::Part;
 use crate::settings::{Flags, RecipeArgs};
 use crate::signals::stop_on_signals;
 use aludel_distill::evaluate::compare::Evaluated;
@@ -50,7 +51,7 @@ pub(super) fn evaluated(args: &CompareArgs) -> anyhow::Result<Option<Vec<Evaluat
     let asked: &[String] = if models.is_empty() { &[] } else { args.tasks.as_slice() };
     let tasks = args.asking.tasks(asked, &recipe)?;
     let stop = if models.is_empty() { Arc::default() } else { stop_on_signals()? };
-    let mut evaluated = Vec::new();
+    let (mut evaluated, mut done) = (Vec::new(), 0);
     for named in opened {
         let one = match named {
             Named::Results(results) => *results,
@@ -63,8 +64,10 @@ pub(super) fn evaluated(args: &CompareArgs) -> anyhow::Result<Option<Vec<Evaluat
                     &recipe.student,
                     args.asking.batch.map(usize::from),
                     &folder,
+                    Part::one_of("model", done, models.len()),
                     &stop,
                 )?;
+                done += 1;
                 if results.is_none() {
                     return Ok(None);
                 }

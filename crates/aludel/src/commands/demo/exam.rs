@@ -2,6 +2,7 @@
 
 use super::lessons::FAMILIES;
 use crate::commands::eval::{Here, usual_name};
+use crate::progress::Part;
 use aludel_distill::evaluate::compare::{Comparison, Evaluated, compare};
 use aludel_distill::evaluate::results::Settings;
 use aludel_distill::evaluate::task::{Task, named};
@@ -47,6 +48,7 @@ impl Exam {
         adapter: Option<&Path>,
         when: &str,
         folder: &Path,
+        part: Part,
         stop: &AtomicBool,
     ) -> anyhow::Result<Option<Evaluated>> {
         let problems = self.tasks.iter().map(|task| task.problems.len()).sum::<usize>();
@@ -55,7 +57,7 @@ impl Exam {
         let here = Here::new(student, adapter, Some(&name))?;
         let results = folder.join(when);
         let student = StudentSettings::default();
-        let done = here.evaluate(&self.tasks, self.settings.clone(), &student, None, &results, stop)?;
+        let done = here.evaluate(&self.tasks, self.settings.clone(), &student, None, &results, part, stop)?;
         Ok(done.map(|_| Evaluated::read(&results)).transpose()?)
     }
 

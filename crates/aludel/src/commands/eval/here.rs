@@ -1,8 +1,9 @@
 //! A model that runs here: what results call it, and its evaluation.
 
-use super::{progress_bar, show_progress};
+use super::show_progress;
 use crate::hub::local_model;
 use crate::origin::made_by;
+use crate::progress::{Kind, Part, Progress};
 use aludel_distill::evaluate::identity::fingerprint;
 use aludel_distill::evaluate::local::Local;
 use aludel_distill::evaluate::results::{ModelName, Results, Settings};
@@ -42,6 +43,7 @@ impl Here {
         student: &StudentSettings,
         batch: Option<usize>,
         folder: &Path,
+        part: Part,
         stop: &AtomicBool,
     ) -> anyhow::Result<Option<Results>> {
         let evaluation = Evaluation { tasks, model: self.model.clone(), settings, made_by: made_by() };
@@ -56,10 +58,9 @@ impl Here {
             let local = Local::open(&self.path, adapter, student, &evaluation.settings, longest, batch)?;
             Ok(Box::new(local) as Box<_>)
         };
-        let bar = progress_bar("answers");
-        let results = evaluate(&evaluation, folder, open, stop, &mut |progress| show_progress(&bar, &progress));
-        bar.finish_and_clear();
-        Ok(results?)
+        let shown = Progress::of(part);
+        shown.begin(Kind::Loading);
+        Ok(evaluate(&evaluation, folder, open, stop, &mut |told| show_progress(&shown, &told, false))?)
     }
 }
 

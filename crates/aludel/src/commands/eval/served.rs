@@ -1,10 +1,11 @@
 //! The served model that `aludel eval --endpoint` names: its server, its name there, what cannot be asked of it, and what helps when it
 //! does not answer. How questions are asked stands in `aludel_distill::evaluate::served`.
 
-use super::{EvalArgs, progress_bar, show_progress};
+use super::{EvalArgs, show_progress};
 use crate::commands::collect::{Warnings, headers, key};
 use crate::console::harmless;
 use crate::origin::made_by;
+use crate::progress::{Kind, Progress};
 use crate::report::Helped;
 use aludel_distill::Error;
 use aludel_distill::evaluate::identity::fields_fingerprint;
@@ -79,18 +80,19 @@ impl Server {
         // Nor where.
         let made_by = Provenance { processor: None, threads: None, ..made_by() };
         let evaluation = Evaluation { tasks, model: self.model, settings, made_by };
-        let bar = progress_bar("answers");
+        let shown = Progress::new();
+        shown.begin(Kind::Generating);
         let endpoint = self.teacher.name().to_owned();
         let mut warnings = Warnings::default();
         let mut tell = |words: &str| {
             let line = format!("{endpoint}: {}", harmless(words));
             if warnings.is_first(&line) {
-                bar.suspend(|| tracing::warn!("{line}"));
+                tracing::warn!("{line}");
             }
         };
         let open = || Ok(Box::new(Served::new(self.teacher, &evaluation.settings, self.options, &mut tell)) as Box<_>);
-        let results = evaluate(&evaluation, folder, open, stop, &mut |progress| show_progress(&bar, &progress));
-        bar.finish_and_clear();
+        let results = evaluate(&evaluation, folder, open, stop, &mut |told| show_progress(&shown, &told, true));
+        drop(shown);
         warnings.repeated().iter().for_each(|line| tracing::warn!("{line}"));
         results.map_err(helped)
     }

@@ -1,0 +1,339 @@
+//! How long a command will still take: for each kind of work what is done, what is left and what a unit of it has cost so far. Time
+//! is given from outside, so that tests need no clock. How the estimate reads is left to `line`.
+
+use std::time::Duration;
+
+/// Older measurements count half as much after so much work of their kind: a machine may become busy, and rows differ in length.
+const HALF_LIFE: Duration = Duration::from_secs(120);
+
+/// A kind of work that takes time. Its units are the caller's choice, one for each kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Hashes of files.
+    Hashing,
+    /// Files from the network.
+    Downloading,
+    /// Files out of an archive.
+    Unpacking,
+    /// A model is read and packed.
+    Loading,
+    /// Rows become ids.
+    Tokenising,
+    /// The rows of new tokens find where to start.
+    PlacingTokens,
+    /// Optimiser steps.
+    Training,
+    /// The loss on rows that are not trained on.
+    Evaluating,
+    /// Answers to `train.sample_prompts`.
+    Sampling,
+    /// Checkpoints and adapters.
+    Saving,
+    /// Answers of a model.
+    Generating,
+    /// Answers of teachers.
+    Collecting,
+    /// Rows are read.
+    Reading,
+    /// Rows are judged.
+    Judging,
+    /// Files are written.
+    Writing,
+    /// Adapter and base become one model.
+    Merging,
+    /// Passes that are timed.
+    Measuring,
+}
+
+impl Kind {
+    /// What is being done, as a line begins.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Kind::Hashing => "hashing",
+            Kind::Downloading => "downloading",
+            Kind::Unpacking => "unpacking",
+            Kind::Loading => "loading",
+            Kind::Tokenising => "tokenising",
+            Kind::PlacingTokens => "placing new tokens",
+            Kind::Training => "training",
+            Kind::Evaluating => "evaluating",
+            Kind::Sampling => "sample answers",
+            Kind::Saving => "saving",
+            Kind::Generating => "generating",
+            Kind::Collecting => "collecting",
+            Kind::Reading => "reading",
+            Kind::Judging => "judging",
+            Kind::Writing => "writing",
+            Kind::Merging => "merging",
+            Kind::Measuring => "measuring",
+        }
+    }
+
+    /// Whether it comes before what takes the time of a command: while it goes on nothing is known of that, and the time left is its own.
+    pub(crate) fn is_preparation(self) -> bool {
+        let preparations = [Kind::Hashing, Kind::Downloading, Kind::Unpacking, Kind::Tokenising, Kind::PlacingTokens];
+        preparations.contains(&self)
+    }
+}
+
+/// What a unit of work is taken to cost before any was measured.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Until {
+    /// Nobody knows, and so nobody knows how long the whole will take.
+    Unknown,
+    /// Little beside the rest.
+    Negligible,
+    /// So many times what a unit of another kind costs.
+    Times(f64, Kind),
+}
+
+#[derive(Debug)]
+struct Work {
+    kind: Kind,
+    until_measured: Until,
+    total: f64,
+    done: f64,
+    /// Seconds and the units that they took, older ones faded.
+    seconds: f64,
+    units: f64,
+}
+
+impl Work {
+    fn left(&self) -> f64 {
+        (self.total - self.done).max(0.0)
+    }
+
+    fn measured(&self) -> Option<f64> {
+        (self.units > 0.0 && self.seconds > 0.0).then(|| self.seconds / self.units)
+    }
+}
+
+/// What is to be done, and what was measured of it.
+#[derive(Debug, Default)]
+pub(crate) struct Estimate {
+    works: Vec<Work>,
+    current: Option<Kind>,
+    /// Until here time is accounted for.
+    since: Duration,
+}
+
+impl Estimate {
+    /// So many units of a kind are to be done in all, `done` of which were done before anything was measured.
+    pub(crate) fn expect(&mut self, kind: Kind, done: f64, total: f64, until_measured: Until) {
+        self.works.retain(|work| work.kind != kind);
+        self.works.push(Work { kind, until_measured, total, done, seconds: 0.0, units: 0.0 });
+    }
+
+    /// The units in all are found to be others; what was measured stays.
+    pub(crate) fn expect_now(&mut self, kind: Kind, total: f64) {
+        match self.work(kind) {
+            Some(work) => work.total = total,
+            None => self.expect(kind, 0.0, total, Until::Unknown),
+        }
+    }
+
+    /// Whether work of a kind is to be done, or was.
+    pub(crate) fn expects(&self, kind: Kind) -> bool {
+        self.works.iter().any(|work| work.kind == kind)
+    }
+
+    /// Forgets what was expected and measured.
+    pub(crate) fn forget(&mut self) {
+        self.works.clear();
+    }
+
+    /// Work of a kind goes on from now.
+    pub(crate) fn begin(&mut self, now: Duration, kind: Kind) {
+        if self.current == Some(kind) {
+            return;
+        }
+        self.account(now, None);
+        self.current = Some(kind);
+    }
+
+    /// So many units of a kind are done.
+    pub(crate) fn reach(&mut self, now: Duration, kind: Kind, done: f64) {
+        self.begin(now, kind);
+        self.account(now, Some(done));
+    }
+
+    /// Until all is done; `None` as long as that would be a guess.
+    pub(crate) fn left(&self, now: Duration) -> Option<Duration> {
+        let mut seconds = 0.0;
+        let mut is_measured = false;
+        for work in self.works.iter().filter(|work| work.left() > 0.0) {
+            let cost = match (work.measured(), work.until_measured) {
+                (Some(cost), _) => cost,
+                (None, Until::Negligible) => continue,
+                (None, Until::Times(times, kind)) => times * self.measured(kind)?,
+                (None, Until::Unknown) => return None,
+            };
+            is_measured = true;
+            let ahead = work.left() * cost;
+            // What was worked since the last report is part of the unit that is under way.
+            let under_way = match self.current == Some(work.kind) {
+                true => now.saturating_sub(self.since).as_secs_f64(),
+                false => 0.0,
+            };
+            seconds += (ahead - under_way).max(0.0);
+        }
+        let is_all_done = !self.works.is_empty() && self.works.iter().all(|work| work.left() == 0.0);
+        (is_measured || is_all_done).then(|| Duration::from_secs_f64(seconds.min(1e9)))
+    }
+
+    /// Units a second of a kind of work.
+    pub(crate) fn rate(&self, kind: Kind) -> Option<f64> {
+        Some(1.0 / self.measured(kind)?)
+    }
+
+    fn measured(&self, kind: Kind) -> Option<f64> {
+        self.works.iter().find(|work| work.kind == kind)?.measured()
+    }
+
+    fn work(&mut self, kind: Kind) -> Option<&mut Work> {
+        self.works.iter_mut().find(|work| work.kind == kind)
+    }
+
+    /// The time since the last account goes to the present kind of work, with the units that it took.
+    fn account(&mut self, now: Duration, done: Option<f64>) {
+        let spent = now.saturating_sub(self.since).as_secs_f64();
+        self.since = now;
+        let Some(work) = self.current.and_then(|kind| self.work(kind)) else { return };
+        let faded = 0.5f64.powf(spent / HALF_LIFE.as_secs_f64());
+        work.seconds = work.seconds * faded + spent;
+        work.units *= faded;
+        if let Some(done) = done {
+            work.units += (done - work.done).max(0.0);
+            work.done = done;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A command as a list of what happens: kind, seconds, and the units that are done afterwards.
+    fn at_half(estimate: &mut Estimate, happens: &[(Kind, f64, f64)]) -> (f64, f64) {
+        let whole: f64 = happens.iter().map(|(_, seconds, _)| seconds).sum();
+        let mut now = 0.0;
+        for &(kind, seconds, done) in happens {
+            if now + seconds > whole / 2.0 {
+                break;
+            }
+            estimate.begin(Duration::from_secs_f64(now), kind);
+            now += seconds;
+            estimate.reach(Duration::from_secs_f64(now), kind, done);
+        }
+        let half = Duration::from_secs_f64(whole / 2.0);
+        let left = estimate.left(half).expect("half of it is done").as_secs_f64();
+        (left, whole / 2.0)
+    }
+
+    fn assert_within_a_fifth((said, took): (f64, f64)) {
+        assert!((said - took).abs() <= 0.2 * took, "said {said:.0} s, and {took:.0} s it took");
+    }
+
+    /// Training as it is told: passes of a step, evaluations of 12 rows each, sample answers, saving. The passes' speed varies.
+    fn training(epochs: u64, steps: u64, eval_seconds: f64, wobble: impl Fn(u64) -> f64) -> Vec<(Kind, f64, f64)> {
+        const TOKENS: f64 = 1000.0;
+        let mut happens = vec![(Kind::Sampling, 9.0, 1.0)];
+        let (mut tokens, mut evaluated) = (0.0, 0.0);
+        for step in 1..=epochs * steps {
+            for pass in 0..4 {
+                tokens += TOKENS;
+                happens.push((Kind::Training, wobble(4 * step + pass), tokens));
+            }
+            if step.is_multiple_of(steps) {
+                for _ in 0..12 {
+                    evaluated += 500.0;
+                    happens.push((Kind::Evaluating, eval_seconds / 12.0, evaluated));
+                }
+                happens.push((Kind::Sampling, 9.0, 1.0 + (step / steps) as f64));
+                happens.push((Kind::Saving, 0.4, (step / steps) as f64));
+            }
+        }
+        happens
+    }
+
+    fn expected(epochs: u64, steps: u64) -> Estimate {
+        let mut estimate = Estimate::default();
+        let rounds = epochs as f64;
+        estimate.expect(Kind::Training, 0.0, 4000.0 * (epochs * steps) as f64, Until::Unknown);
+        estimate.expect(Kind::Evaluating, 0.0, 6000.0 * rounds, Until::Times(0.5, Kind::Training));
+        estimate.expect(Kind::Sampling, 0.0, rounds + 1.0, Until::Negligible);
+        estimate.expect(Kind::Saving, 0.0, rounds, Until::Negligible);
+        estimate
+    }
+
+    #[test]
+    fn at_half_of_a_training_run_the_time_left_is_what_it_takes() {
+        for (epochs, steps) in [(1, 40), (3, 24), (8, 5)] {
+            for wobble in [&(|_| 1.1) as &dyn Fn(u64) -> f64, &|pass| 0.6 + (pass % 5) as f64 * 0.3, &|pass| {
+                if pass < 9 { 3.0 } else { 1.2 }
+            }] {
+                // an evaluation costs half as much a token as training does, as was taken before one was seen, or less
+                for eval_seconds in [3.6, 2.0] {
+                    let happens = training(epochs, steps, eval_seconds, wobble);
+                    assert_within_a_fifth(at_half(&mut expected(epochs, steps), &happens));
+                }
+            }
+        }
+    }
+
+    /// Evaluations that take longer than the steps between them: they count into the time left, and not into the speed of steps.
+    #[test]
+    fn long_evaluations_are_counted_apart_from_steps() {
+        let happens = training(6, 5, 60.0, |_| 1.0);
+        let mut estimate = expected(6, 5);
+        assert_within_a_fifth(at_half(&mut estimate, &happens));
+        let rate = estimate.rate(Kind::Training).unwrap();
+        assert!((rate - 1000.0).abs() <= 1.0, "{rate}");
+    }
+
+    #[test]
+    fn a_machine_that_becomes_slower_is_noticed() {
+        let happens: Vec<_> =
+            (1..=900).map(|row| (Kind::Judging, if row < 150 { 1.0 } else { 4.0 }, f64::from(row))).collect();
+        let mut estimate = Estimate::default();
+        estimate.expect(Kind::Judging, 0.0, 900.0, Until::Unknown);
+        assert_within_a_fifth(at_half(&mut estimate, &happens));
+    }
+
+    /// A resumed run: what was done before is neither measured nor still to do.
+    #[test]
+    fn what_was_there_before_is_no_speed() {
+        let mut estimate = Estimate::default();
+        estimate.expect(Kind::Generating, 90.0, 100.0, Until::Unknown);
+        let happens: Vec<_> = (91..=100).map(|done| (Kind::Generating, 7.0, f64::from(done))).collect();
+        assert_within_a_fifth(at_half(&mut estimate, &happens));
+    }
+
+    #[test]
+    fn nothing_is_said_before_anything_was_measured() {
+        let second = Duration::from_secs;
+        let mut estimate = expected(3, 24);
+        assert_eq!(estimate.left(second(0)), None);
+        estimate.reach(second(9), Kind::Sampling, 1.0);
+        assert_eq!(estimate.left(second(9)), None);
+        estimate.begin(second(9), Kind::Training);
+        assert_eq!(estimate.left(second(60)), None);
+        estimate.reach(second(70), Kind::Training, 1000.0);
+        assert!(estimate.left(second(70)).is_some_and(|left| left > second(60)));
+        assert_eq!(Estimate::default().left(second(5)), None);
+    }
+
+    /// Between two reports the time left falls by what has passed, and never below what other work takes.
+    #[test]
+    fn the_time_left_falls_while_a_unit_is_under_way() {
+        let second = Duration::from_secs;
+        let mut estimate = Estimate::default();
+        estimate.expect(Kind::Training, 0.0, 2.0, Until::Unknown);
+        estimate.expect(Kind::Evaluating, 0.0, 1.0, Until::Times(0.5, Kind::Training));
+        estimate.begin(second(0), Kind::Training);
+        estimate.reach(second(10), Kind::Training, 1.0);
+        assert_eq!(estimate.left(second(10)), Some(second(15)));
+        assert_eq!(estimate.left(second(14)), Some(second(11)));
+        assert_eq!(estimate.left(second(99)), Some(second(5)));
+    }
+}

@@ -1,0 +1,394 @@
+//! How far a command is, for every command: one line on a terminal that is drawn over and over, or a line of the log now and then where
+//! there is no terminal. What is left to do and how long it takes stands in `estimate`, how a line reads in `line`.
+
+mod estimate;
+mod line;
+mod training;
+
+use crate::console::harmless;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::io::{self, IsTerminal as _, Write};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use estimate::Estimate;
+pub(crate) use estimate::{Kind, Until};
+pub(crate) use line::At;
+use line::Moment;
+pub(crate) use training::TrainingProgress;
+
+/// A terminal's line is drawn anew so often.
+const DRAWN_APART: Duration = Duration::from_millis(100);
+
+/// Without a terminal, the log is never silent for longer. Somewhat less than half a minute: a busy machine may be late.
+const LINES_APART: Duration = Duration::from_secs(25);
+
+/// Where neither a terminal nor anybody says how wide it is.
+const COLUMNS: usize = 80;
+
+/// Shows how far a command is, from its making until it is dropped. Of several at once the newest is shown.
+pub(crate) struct Progress {
+    shared: Arc<Shared>,
+    ticker: Option<JoinHandle<()>>,
+}
+
+struct Shared {
+    started: Instant,
+    state: Mutex<State>,
+    /// None where there is no terminal.
+    bar: Option<ProgressBar>,
+    is_ended: Mutex<bool>,
+    end: Condvar,
+}
+
+/// What is shown now; whatever writes to a terminal takes it away first.
+static SHOWN: Mutex<Option<Arc<Shared>>> = Mutex::new(None);
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Does something to the terminal while no progress is drawn there, so that nothing shares a line with it.
+pub(crate) fn aside<T>(write: impl FnOnce() -> T) -> T {
+    let shown = locked(&SHOWN).clone();
+    match shown.as_ref().and_then(|shown| shown.bar.as_ref()) {
+        Some(bar) => bar.suspend(write),
+        None => write(),
+    }
+}
+
+/// Standard error for the log.
+pub(crate) struct LogWriter;
+
+impl Write for LogWriter {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if let Some(shown) = &*locked(&SHOWN) {
+            locked(&shown.state).last_line = shown.started.elapsed();
+        }
+        aside(|| io::stderr().write_all(bytes)).map(|()| bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stderr().flush()
+    }
+}
+
+impl Progress {
+    /// Shows nothing until the first work begins.
+    pub(crate) fn new() -> Progress {
+        Progress::of(Part::whole())
+    }
+
+    /// As [`Progress::new`], for a part of a command.
+    pub(crate) fn of(part: Part) -> Progress {
+        let is_dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+        let bar = (io::stderr().is_terminal() && !is_dumb).then(|| {
+            let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+            bar.set_style(ProgressStyle::with_template("{wide_msg}").unwrap_or_else(|_| ProgressStyle::default_bar()));
+            bar
+        });
+        let shared = Arc::new(Shared {
+            started: Instant::now(),
+            state: Mutex::new(State { part, ..State::default() }),
+            bar,
+            is_ended: Mutex::new(false),
+            end: Condvar::new(),
+        });
+        if let Some(older) = locked(&SHOWN).replace(Arc::clone(&shared)) {
+            older.clear();
+        }
+        let ticking = Arc::clone(&shared);
+        // Without a thread nothing is drawn, and the work is done all the same.
+        let ticker = std::thread::Builder::new().name("progress".to_owned()).spawn(move || ticking.run()).ok();
+        Progress { shared, ticker }
+    }
+
+    /// So many units of a kind of work are to be done in all, `done` of them before now.
+    pub(crate) fn expect(&self, kind: Kind, done: f64, total: f64, until_measured: Until) {
+        locked(&self.shared.state).estimate.expect(kind, done, total, until_measured);
+    }
+
+    /// As [`Progress::expect`] of nothing that was done before, where it is not expected yet.
+    pub(crate) fn expect_once(&self, kind: Kind, total: f64, until_measured: Until) {
+        let mut state = locked(&self.shared.state);
+        if !state.estimate.expects(kind) {
+            state.estimate.expect(kind, 0.0, total, until_measured);
+        }
+    }
+
+    /// Forgets what was expected: it was of another part of the command.
+    pub(crate) fn forget(&self) {
+        locked(&self.shared.state).estimate.forget();
+    }
+
+    /// Work begins of which it is not known how far it is.
+    pub(crate) fn begin(&self, kind: Kind) {
+        self.shared.now(|state, now| state.begin(now, kind, At::default()));
+    }
+
+    /// Work goes on of which it is not known how long it will be.
+    pub(crate) fn begin_at(&self, kind: Kind, at: At) {
+        self.shared.now(|state, now| state.begin(now, kind, at));
+    }
+
+    /// So many units are done of a kind whose units in all are expected.
+    pub(crate) fn reach(&self, kind: Kind, done: f64, at: At) {
+        self.shared.now(|state, now| state.reach(now, kind, done, at));
+    }
+
+    /// So many units are done, of so many in all as far as is known now.
+    pub(crate) fn reach_of(&self, kind: Kind, done: f64, total: f64, at: At) {
+        self.shared.now(|state, now| {
+            state.estimate.expect_now(kind, total);
+            state.reach(now, kind, done, at);
+        });
+    }
+
+    /// So many weights of a model are merged.
+    pub(crate) fn merging(&self, done: u64, total: u64) {
+        let millions = |weights: u64| weights as f64 / 1e6;
+        let position = format!("{:.0}/{:.0} million weights", millions(done), millions(total));
+        let share = (total > 0).then(|| done as f64 / total as f64);
+        self.reach_of(Kind::Merging, done as f64, total as f64, At { position, share, facts: Vec::new() });
+    }
+
+    /// Time since the beginning, and until the end as far as it is known: for the end of a line of the log.
+    pub(crate) fn times(&self) -> String {
+        let now = self.shared.started.elapsed();
+        locked(&self.shared.state).moment(now, |moment| moment.times()).unwrap_or_default()
+    }
+
+    /// Units a second of a kind of work so far.
+    pub(crate) fn rate(&self, kind: Kind) -> Option<f64> {
+        locked(&self.shared.state).estimate.rate(kind)
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        *locked(&self.shared.is_ended) = true;
+        self.shared.end.notify_all();
+        if let Some(ticker) = self.ticker.take() {
+            let _ = ticker.join();
+        }
+        self.shared.clear();
+        let mut shown = locked(&SHOWN);
+        if shown.as_ref().is_some_and(|shown| Arc::ptr_eq(shown, &self.shared)) {
+            *shown = None;
+        }
+    }
+}
+
+impl Shared {
+    fn now(&self, change: impl FnOnce(&mut State, Duration)) {
+        change(&mut locked(&self.state), self.started.elapsed());
+    }
+
+    fn clear(&self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+
+    fn run(self: Arc<Shared>) {
+        let mut is_ended = locked(&self.is_ended);
+        while !*is_ended {
+            is_ended = self.end.wait_timeout(is_ended, DRAWN_APART).unwrap_or_else(PoisonError::into_inner).0;
+            if !*is_ended && locked(&SHOWN).as_ref().is_some_and(|shown| Arc::ptr_eq(shown, &self)) {
+                self.tick();
+            }
+        }
+    }
+
+    /// Draws, or writes a line where one is due. The state is not held meanwhile: writing asks for it.
+    fn tick(&self) {
+        let now = self.started.elapsed();
+        match &self.bar {
+            Some(bar) => {
+                let columns =
+                    terminal_size::terminal_size_of(io::stderr()).map_or(COLUMNS, |(width, _)| width.0.into());
+                let line = locked(&self.state).moment(now, |moment| moment.terminal_line(columns));
+                if let Some(line) = line {
+                    // Names of strangers' files may be in it, and it is one line whatever they hold.
+                    bar.set_message(harmless(&line).replace(['\n', '\t'], " "));
+                }
+            }
+            None => {
+                let line = locked(&self.state).line_due(now);
+                if let Some(line) = line {
+                    tracing::info!("{line}");
+                }
+            }
+        }
+    }
+}
+
+/// Which part of a command is shown, where it has several of which each has progress of its own.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Part {
+    /// What a line says of it: "model 1/2".
+    name: Option<String>,
+    then: Then,
+}
+
+/// What follows a part.
+#[derive(Debug, Clone, Copy, Default)]
+enum Then {
+    /// Nothing that takes long.
+    #[default]
+    Nothing,
+    /// Nobody knows how long it takes: the time left that is said is that of the part.
+    Unknown,
+    /// It was measured.
+    Takes(Duration),
+    /// So many parts that are taken to be like this one.
+    Alike(u32),
+}
+
+impl Part {
+    /// All of a command.
+    pub(crate) fn whole() -> Part {
+        Part::default()
+    }
+
+    /// A part after which others come that take nobody knows how long.
+    pub(crate) fn before_others(name: impl Into<String>) -> Part {
+        Part { name: Some(name.into()), then: Then::Unknown }
+    }
+
+    /// A part after which come others that take so long in all; where that is not known, as [`Part::before_others`].
+    pub(crate) fn before(name: impl Into<String>, others: Option<Duration>) -> Part {
+        Part { name: Some(name.into()), then: others.map_or(Then::Unknown, Then::Takes) }
+    }
+
+    /// One of several that are alike, counted from 0.
+    pub(crate) fn one_of(what: &str, index: usize, count: usize) -> Part {
+        match count {
+            0 | 1 => Part::whole(),
+            _ => Part {
+                name: Some(format!("{what} {}/{count}", index + 1)),
+                then: Then::Alike(count.saturating_sub(index + 1) as u32),
+            },
+        }
+    }
+}
+
+/// What is being done; the time comes from outside.
+#[derive(Debug, Default)]
+struct State {
+    part: Part,
+    estimate: Estimate,
+    work: Option<(Kind, At)>,
+    /// When the log last had a line.
+    last_line: Duration,
+}
+
+impl State {
+    fn begin(&mut self, now: Duration, kind: Kind, at: At) {
+        self.estimate.begin(now, kind);
+        self.work = Some((kind, at));
+    }
+
+    fn reach(&mut self, now: Duration, kind: Kind, done: f64, at: At) {
+        self.estimate.reach(now, kind, done);
+        self.work = Some((kind, at));
+    }
+
+    fn moment<T>(&self, now: Duration, read: impl FnOnce(Moment<'_>) -> T) -> Option<T> {
+        let (kind, at) = self.work.as_ref()?;
+        let of_part = self.estimate.left(now);
+        let (left, is_of_all) = match (of_part, self.part.then) {
+            (left, _) if kind.is_preparation() => (left, false),
+            (left, Then::Unknown) => (left, false),
+            (left, Then::Nothing) => (left, true),
+            (left, Then::Takes(others)) => (left.map(|left| left + others), true),
+            (left, Then::Alike(parts)) => (left.map(|left| left + (now + left) * parts), true),
+        };
+        Some(read(Moment { part: self.part.name.as_deref(), kind: *kind, at, elapsed: now, left, is_of_all }))
+    }
+
+    /// The line that is due now, if one is.
+    fn line_due(&mut self, now: Duration) -> Option<String> {
+        if now.saturating_sub(self.last_line) < LINES_APART {
+            return None;
+        }
+        let line = self.moment(now, |moment| moment.log_line())?;
+        self.last_line = now;
+        Some(line)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An hour of a command without a terminal, in which a unit takes up to ten minutes and nothing else is logged.
+    #[test]
+    fn without_a_terminal_no_silence_lasts_half_a_minute() {
+        let mut state = State::default();
+        let (mut lines, mut last) = (0, Duration::ZERO);
+        state.begin(Duration::ZERO, Kind::Loading, At::default());
+        for tick in 1..=36_000u32 {
+            let now = DRAWN_APART * tick;
+            if tick == 300 {
+                state.estimate.expect(Kind::Training, 0.0, 6.0, Until::Unknown);
+                state.begin(now, Kind::Training, At::of(0, 6, "steps"));
+            }
+            if tick % 6000 == 0 {
+                let step = u64::from(tick / 6000);
+                state.reach(now, Kind::Training, step as f64, At::of(step, 6, "steps"));
+            }
+            if let Some(line) = state.line_due(now) {
+                assert!(now - last <= Duration::from_secs(30), "{last:?} to {now:?}");
+                // nothing is known of the time left before the first step
+                assert_eq!(line.contains("– left"), tick < 6000, "{line}");
+                (lines, last) = (lines + 1, now);
+            }
+        }
+        assert!(DRAWN_APART * 36_000 - last <= Duration::from_secs(30));
+        assert!((120..=144).contains(&lines), "{lines}");
+    }
+
+    #[test]
+    fn a_part_says_what_follows_it_as_far_as_that_is_known() {
+        let second = Duration::from_secs;
+        for (part, said) in [
+            (Part::whole(), "generating 10/40 answers, 25%, 1 min 00 s elapsed, 3 min 00 s left"),
+            (
+                Part::before_others("before"),
+                "before: generating 10/40 answers, 25%, 1 min 00 s elapsed, 3 min 00 s left of generating",
+            ),
+            (
+                Part::before("run", Some(second(30))),
+                "run: generating 10/40 answers, 25%, 1 min 00 s elapsed, 3 min 30 s left",
+            ),
+            (
+                Part::one_of("model", 0, 3),
+                "model 1/3: generating 10/40 answers, 25%, 1 min 00 s elapsed, 11 min 00 s left",
+            ),
+            (
+                Part::one_of("model", 2, 3),
+                "model 3/3: generating 10/40 answers, 25%, 1 min 00 s elapsed, 3 min 00 s left",
+            ),
+        ] {
+            let mut state = State { part, ..State::default() };
+            state.begin(second(0), Kind::Generating, At::default());
+            state.estimate.expect(Kind::Generating, 0.0, 40.0, Until::Unknown);
+            state.reach(second(60), Kind::Generating, 10.0, At::of(10, 40, "answers"));
+            assert_eq!(state.line_due(second(60)).as_deref(), Some(said));
+        }
+    }
+
+    #[test]
+    fn other_lines_of_the_log_put_a_line_off() {
+        let mut state = State::default();
+        let second = Duration::from_secs;
+        assert_eq!(state.line_due(second(100)), None, "nothing has begun");
+        state.begin(second(0), Kind::Loading, At::default());
+        state.last_line = second(80);
+        assert_eq!(state.line_due(second(100)), None);
+        assert_eq!(state.line_due(second(105)).as_deref(), Some("loading, 1 min 45 s elapsed, – left"));
+        assert_eq!(state.line_due(second(106)), None);
+    }
+}

@@ -1,0 +1,222 @@
+//! `train.sample_prompts` and `train.report_to` through the binary: when the student is asked, what is kept of it, that training is not
+//! moved by it, and that a run that goes on asks and records nothing twice.
+#![expect(clippy::unwrap_used, reason = "clippy does not know the helpers of tests as tests")]
+
+mod common;
+
+use std::fs;
+use std::process::Output;
+
+use common::Workshop;
+use serde_json::{Value, json};
+
+const BASE: &[&str] = &[
+    "train",
+    "--student",
+    "student",
+    "--data",
+    "rows.jsonl",
+    "--json",
+    "--max-length",
+    "256",
+    "--dtype",
+    "f32",
+    "--learning-rate",
+    "0.05",
+    "--max-steps",
+    "6",
+    "--lora-r",
+    "8",
+    "--lora-dropout",
+    "0.2",
+    "--set",
+    "data.test_size=0.2",
+    "--set",
+    "train.eval_strategy=steps",
+    "--set",
+    "train.eval_steps=2",
+    "--set",
+    "train.logging_steps=2",
+    "--set",
+    "train.save_strategy=steps",
+    "--set",
+    "train.save_steps=3",
+];
+
+const SAMPLES: &[&str] =
+    &["--set", "train.sample_prompts=[\"1+1?\", \"2+1?\"]", "--set", "train.sample_max_new_tokens=7"];
+const TENSORBOARD: &[&str] = &["--set", "train.report_to=tensorboard"];
+
+fn workshop() -> Workshop {
+    let workshop = Workshop::with_student();
+    let rows: String = (0..20)
+        .map(|i| {
+            format!(
+                "{}\n",
+                json!({"prompt": format!("{i}+1?"), "reasoning": "one more", "response": format!("{}", i + 1)})
+            )
+        })
+        .collect();
+    workshop.write("rows.jsonl", &rows);
+    workshop
+}
+
+fn train(workshop: &Workshop, run: &str, more: &[&[&str]]) -> Output {
+    workshop.command(&[BASE, &["--output-dir", run], &more.concat()].concat()).output().unwrap()
+}
+
+/// What a run that must end well prints.
+fn events(output: &Output) -> Vec<Value> {
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let text = std::str::from_utf8(&output.stdout).unwrap();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// The records of a run without what took time.
+fn records(workshop: &Workshop, run: &str) -> Vec<Value> {
+    let text = fs::read_to_string(workshop.path(run).join("metrics.jsonl")).unwrap();
+    let record = |line: &str| {
+        let mut record: Value = serde_json::from_str(line).unwrap();
+        record.as_object_mut().unwrap().retain(|key, _| !key.ends_with("seconds"));
+        record
+    };
+    text.lines().map(record).collect()
+}
+
+fn steps_of_samples(records: &[Value]) -> Vec<u64> {
+    records
+        .iter()
+        .filter(|record| record["samples"].is_array())
+        .map(|record| record["step"].as_u64().unwrap())
+        .collect()
+}
+
+fn adapter(workshop: &Workshop, run: &str) -> Vec<u8> {
+    fs::read(workshop.path(run).join("adapter/adapter_model.safetensors")).unwrap()
+}
+
+/// The steps of an event file's records, the version's first: each whole, by the lengths that stand before them.
+fn event_steps(workshop: &Workshop, run: &str) -> Vec<u64> {
+    let bytes = fs::read(workshop.path(run).join("runs/events.out.tfevents.0000000000.aludel")).unwrap();
+    let (mut rest, mut steps) = (bytes.as_slice(), Vec::new());
+    while !rest.is_empty() {
+        let length = u64::from_le_bytes(rest[..8].try_into().unwrap()) as usize;
+        let event = &rest[12..12 + length];
+        // wall_time is 9 bytes; then the step, below 128 here, as field 2, or the version, as field 3
+        steps.push(if event[9] == 2 << 3 { u64::from(event[10]) } else { 0 });
+        rest = &rest[16 + length..];
+    }
+    steps
+}
+
+#[test]
+fn answers_are_given_at_the_start_and_at_each_evaluation_and_training_is_not_moved() {
+    let workshop = workshop();
+    events(&train(&workshop, "without", &[]));
+    let output = train(&workshop, "asked", &[SAMPLES, TENSORBOARD]);
+    let told = events(&output);
+    assert_eq!(adapter(&workshop, "without"), adapter(&workshop, "asked"));
+    let records = records(&workshop, "asked");
+    assert_eq!(steps_of_samples(&records), [0, 2, 4, 6]);
+    let without: Vec<Value> = self::records(&workshop, "without");
+    let rest: Vec<Value> = records.iter().filter(|record| record["samples"].is_null()).cloned().collect();
+    assert_eq!(without, rest);
+    let samples = |step: usize| &records.iter().filter(|r| r["samples"].is_array()).nth(step).unwrap()["samples"];
+    for at in 0..4 {
+        let samples = samples(at).as_array().unwrap();
+        assert_eq!(samples.iter().map(|sample| &sample["prompt"]).collect::<Vec<_>>(), ["1+1?", "2+1?"]);
+        assert!(samples.iter().all(|sample| (1..=7).contains(&sample["tokens"].as_u64().unwrap())), "{samples:?}");
+        let is_cut = |sample: &Value| sample["truncated"] == json!(sample["tokens"] == json!(7));
+        assert!(samples.iter().all(is_cut), "{samples:?}");
+    }
+    assert_ne!(samples(0), samples(3), "what is learnt is not seen in the answers");
+    // The answers are those of the adapter as `chat` has it.
+    let chat = |question: &str, more: &[&str]| {
+        let arguments =
+            ["chat", "--model", "student", "--prompt", question, "--temperature", "0", "--max-new-tokens", "7"];
+        workshop.json(&[&arguments[..], &["--dtype", "f32", "--json"], more].concat())
+    };
+    for (at, adapter) in [(0, &[][..]), (3, &["--adapter", "asked/adapter"][..])] {
+        for (index, question) in ["1+1?", "2+1?"].into_iter().enumerate() {
+            let answer = chat(question, adapter);
+            let sample = &samples(at)[index];
+            assert_eq!((&answer["content"], &answer["reasoning"]), (&sample["content"], &sample["reasoning"]));
+            assert_eq!(answer["usage"]["completion_tokens"], sample["tokens"]);
+        }
+    }
+    // What the run said at its start that lay ahead of it has come, and the adapter beside the checkpoints.
+    let ahead = &told.iter().find(|event| event["event"] == "started").unwrap()["run"]["ahead"];
+    let count = |name: &str| told.iter().filter(|event| event["event"] == name).count();
+    assert_eq!(ahead["evaluations"], count("evaluation"));
+    assert_eq!(ahead["samplings"], count("samples"));
+    assert_eq!(ahead["saves"], count("saved") + 1);
+    let tokens: u64 = records.iter().filter_map(|record| record["tokens"].as_u64()).sum();
+    assert_eq!(ahead["tokens"], tokens, "three whole epochs");
+    let told: Vec<&Value> = told.iter().filter(|event| event["event"] == "samples").collect();
+    assert_eq!(told.iter().map(|event| &event["step"]).collect::<Vec<_>>(), [0, 2, 4, 6]);
+    assert_eq!(&told[1]["samples"], samples(1));
+    let log = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(log.matches("step 4: sample \"1+1?\": answer \"").count(), 1, "{log}");
+    // version; step 0's answers; then, at each second step, the loss, the evaluation and the answers
+    assert_eq!(event_steps(&workshop, "asked"), [0, 0, 2, 2, 2, 4, 4, 4, 6, 6, 6]);
+}
+
+#[test]
+fn a_run_that_goes_on_asks_and_records_nothing_twice() {
+    let workshop = workshop();
+    events(&train(&workshop, "whole", &[SAMPLES, TENSORBOARD]));
+    events(&train(&workshop, "killed", &[SAMPLES, TENSORBOARD]));
+    let events_of = |run: &str| workshop.path(run).join("runs/events.out.tfevents.0000000000.aludel");
+    let (records_before, events_before) = (records(&workshop, "whole"), event_steps(&workshop, "whole"));
+    let killed = workshop.path("killed");
+    let metrics = fs::read_to_string(killed.join("metrics.jsonl")).unwrap();
+    let event_bytes = fs::read(events_of("killed")).unwrap();
+    for folder in ["adapter", "checkpoint-6"] {
+        fs::remove_dir_all(killed.join(folder)).unwrap();
+    }
+    // as a kill leaves it while answers at step 4 are being recorded, with step 3 saved
+    let cut = metrics.rfind("\"step\":6").unwrap();
+    fs::write(killed.join("metrics.jsonl"), &metrics[..cut]).unwrap();
+    fs::write(events_of("killed"), &event_bytes[..event_bytes.len() - 9]).unwrap();
+    let told = events(&train(&workshop, "killed", &[SAMPLES, TENSORBOARD, &["--resume"]]));
+    let asked: Vec<&Value> = told.iter().filter(|event| event["event"] == "samples").map(|e| &e["step"]).collect();
+    assert_eq!(asked, [4, 6]);
+    assert_eq!(records(&workshop, "killed"), records_before);
+    assert_eq!(event_steps(&workshop, "killed"), events_before);
+    assert_eq!(adapter(&workshop, "whole"), adapter(&workshop, "killed"));
+    // Gone on again when all is done: nothing is asked, and nothing is added.
+    let told = events(&train(&workshop, "killed", &[SAMPLES, TENSORBOARD, &["--resume"]]));
+    assert!(told.iter().all(|event| event["event"] != "samples"), "{told:?}");
+    assert_eq!(records(&workshop, "killed"), records_before);
+    assert_eq!(event_steps(&workshop, "killed"), events_before);
+}
+
+#[test]
+fn what_cannot_be_asked_or_told_is_refused_before_anything_is_written() {
+    let workshop = workshop();
+    let long = format!("train.sample_prompts=[\"1+1?\", \"{}\"]", "word ".repeat(60));
+    fs::create_dir(workshop.path("logs")).unwrap();
+    workshop.write("logs/events.out.tfevents.0000000000.aludel", "of another run");
+    for (settings, said) in [
+        (&["--set", &long][..], "train.sample_prompts: question 2 has "),
+        (&["--set", "train.sample_prompts=[\" \"]"], "an empty question has no answer"),
+        (&["--set", "train.sample_max_new_tokens=0"], "train.sample_max_new_tokens"),
+        (&["--set", "train.report_to=wandb"], "write \"tensorboard\", whose event files other tools read too"),
+        (&["--set", "train.report_to=somewhere"], "train.report_to"),
+        (
+            &["--set", "train.report_to=tensorboard", "--set", "train.logging_dir=logs"],
+            "another run has written its events there",
+        ),
+    ] {
+        let output = train(&workshop, "refused", &[settings]);
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success() && errors.contains(said), "{said}: {errors}");
+        assert!(!workshop.path("refused/run.json").exists());
+    }
+    // As other tools write it.
+    for none in ["[]", "[\"none\"]", "none"] {
+        let run = format!("run{}", none.len());
+        events(&train(&workshop, &run, &[&["--set", &format!("train.report_to={none}")]]));
+        assert!(!workshop.path(&run).join("runs").exists());
+    }
+}
