@@ -194,7 +194,7 @@ fn a_run_that_goes_on_asks_and_records_nothing_twice() {
 #[test]
 fn what_cannot_be_asked_or_told_is_refused_before_anything_is_written() {
     let workshop = workshop();
-    let long = format!("train.sample_prompts=[\"1+1?\", \"{}\"]", "word ".repeat(60));
+    let long = format!("train.sample_prompts=[\"1+1?\", \"{}\"]", "word ".repeat(120));
     fs::create_dir(workshop.path("logs")).unwrap();
     workshop.write("logs/events.out.tfevents.0000000000.aludel", "of another run");
     for (settings, said) in [

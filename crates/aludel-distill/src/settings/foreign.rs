@@ -192,7 +192,6 @@ pub const FOREIGN_NAMES: &[ForeignName] = &[
     refused("resume_from_checkpoint", "leave it out and use --resume"),
     same("model_name_or_path", "student.model"),
     same("pretrained_model_name_or_path", "student.model"),
-    same("base_model", "student.model"),
     same("model_path", "student.model"),
     same("output", "train.output_dir"),
     same("out_dir", "train.output_dir"),

@@ -122,7 +122,7 @@ impl StudentSettings {
                 "base_model",
                 name,
                 "that is no name on the Hub",
-                "owner/name, such as HuggingFaceTB/SmolLM2-135M-Instruct",
+                "owner/name, such as HuggingFaceTB/SmolLM2-135M-Instruct; the model that is trained is student.model",
             );
         }
         check.that(

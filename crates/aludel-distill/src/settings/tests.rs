@@ -434,7 +434,7 @@ fn no_foreign_name_shadows_one_of_ours_and_none_is_listed_twice() {
 #[test]
 fn names_of_other_tools_are_read_where_they_mean_the_same() {
     let parsed = Recipe::from_toml(
-        "[student]\nbase_model = \"s.gguf\"\n[lora]\nlora_alpha = 64\nlora_rank = 32\ntarget_modules = \"all\"\n\
+        "[student]\nmodel_name_or_path = \"s.gguf\"\n[lora]\nlora_alpha = 64\nlora_rank = 32\ntarget_modules = \"all\"\n\
          [data]\nval_size = 0.25\ndata_path = \"a.jsonl\"\n\
          [train]\nlr = 1e-3\nnum_epochs = 2\nmicro_batch_size = 3\nsequence_len = 512\nlora_dropout = 0.5\nsample_packing = true\n\
          optimizer = \"adamw_torch\"\nlr_scheduler = \"linear\"\n[curate]\noutput = \"curated\"\n",

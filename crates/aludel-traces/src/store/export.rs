@@ -63,8 +63,7 @@ impl Rows {
             settings.retain(|_, value| !value.is_null() && value.as_object().is_none_or(|fields| !fields.is_empty()));
         }
         let single_questions = snapshot.asks_single_questions()?;
-        let status = snapshot.status()?;
-        let traces = if complete_alone { status.complete } else { status.complete + status.cut + status.failed };
+        let traces = snapshot.trace_count(complete_alone)?;
         let file_bytes = fs::metadata(path).map_or(0, |metadata| metadata.len());
         let traces_read = AtomicU64::new(0);
         let rows =

@@ -211,6 +211,12 @@ impl Snapshot {
         })
     }
 
+    /// How many traces there are, those that are damaged among them.
+    pub(super) fn trace_count(&self, complete_alone: bool) -> Result<u64, Error> {
+        let find = "SELECT count(*) FROM traces WHERE status = 'complete' OR NOT ?1";
+        self.read(|connection| connection.query_row(find, [complete_alone], |row| row.get(0)))
+    }
+
     /// Whether every prompt is one question, with or without a system message before it.
     pub(super) fn asks_single_questions(&self) -> Result<bool, Error> {
         let find = "SELECT NOT EXISTS (SELECT 1 FROM prompts WHERE CASE WHEN json_valid(messages) THEN
