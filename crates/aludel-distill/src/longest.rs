@@ -31,7 +31,7 @@ pub fn settle(max_length: MaxLength, lengths: &[u32], positions: usize, fits: &m
     }
 }
 
-/// The longest multiple of [`STEP`] below `most` that fits; the step itself where none does.
+/// The longest multiple of `STEP` below `most` that fits; the step itself where none does.
 pub fn longest_that_fits(most: usize, fits: &mut dyn FnMut(usize) -> bool) -> usize {
     let (mut low, mut high) = (1, most.div_ceil(STEP).max(1));
     while high - low > 1 {

@@ -1,6 +1,7 @@
 //! The learning rate of each step, as transformers' schedulers define it: step numbers from 0, a linear warm-up, then the
 //! chosen shape. Stateless: a resumed run asks for the same numbers. What all of them can move in all is told here, too.
 
+use crate::error::{Error, Result};
 use crate::settings::{Recipe, Schedule, TrainSettings};
 
 /// Steps of warm-up in a run of `total` steps: `warmup_steps`, or `warmup_ratio` of all, rounded up.
@@ -25,6 +26,19 @@ pub fn learning_rate(settings: &TrainSettings, step: u64, total: u64) -> f64 {
         }
     };
     settings.learning_rate * factor
+}
+
+/// Refuses a run in which the learning rate is 0 at every step.
+///
+/// # Errors
+/// There are steps, and all of them have the rate 0.
+pub fn check_rates(recipe: &Recipe, total: u64) -> Result<()> {
+    let settings = &recipe.train;
+    if total == 0 || (0..total).any(|step| learning_rate(settings, step, total) as f32 != 0.0) {
+        return Ok(());
+    }
+    let warmup = warmup_steps(settings, total).min(total);
+    Err(Error::NoLearningRate { learning_rate: settings.learning_rate, steps: total, warmup })
 }
 
 /// Below this, an adapter changes what a linear gives by so small a share of its input that the loss moves in its third decimal or

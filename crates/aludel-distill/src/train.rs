@@ -31,7 +31,7 @@ use crate::objective::CrossEntropy;
 use crate::proof::{self, Proof};
 use crate::rows::{RowKeys, Rows, tokenise, training_lengths};
 use crate::samples::Samples;
-use crate::schedule::{learning_rate, moves_little, warmup_steps};
+use crate::schedule::{check_rates, learning_rate, moves_little};
 use crate::settings::{MaxLength, Recipe};
 use crate::tensorboard::{self, EventFile};
 
@@ -200,16 +200,6 @@ pub fn train(recipe: &Recipe, resume: bool, stop: &AtomicBool, observe: &mut dyn
         session: Session::default(),
     };
     trainer.run(stop, observe)
-}
-
-/// Refuses a run in which the learning rate is 0 at every step.
-fn check_rates(recipe: &Recipe, total: u64) -> Result<()> {
-    let settings = &recipe.train;
-    if total == 0 || (0..total).any(|step| learning_rate(settings, step, total) as f32 != 0.0) {
-        return Ok(());
-    }
-    let warmup = warmup_steps(settings, total).min(total);
-    Err(Error::NoLearningRate { learning_rate: settings.learning_rate, steps: total, warmup })
 }
 
 /// Tokens and seconds of this session's steps.
@@ -495,7 +485,7 @@ impl Trainer<'_> {
 
     fn not_finite(&self, step: u64, what: &'static str, value: f64, rows: &[u32]) -> Error {
         const MOST: usize = 8;
-        let mut places: Vec<String> = rows.iter().take(MOST).map(|&row| self.rows.place(&self.recipe, row)).collect();
+        let mut places: Vec<String> = rows.iter().take(MOST).map(|&row| self.rows.place(self.recipe, row)).collect();
         if rows.len() > MOST {
             places.push(format!("and {} more", rows.len() - MOST));
         }

@@ -1,5 +1,7 @@
 //! `aludel train`: the options of a training run and the recipe that they make.
 
+mod told;
+
 use crate::card::write_for_adapter;
 use crate::console::{Console, harmless};
 use crate::hub::fetch_named;
@@ -17,12 +19,10 @@ use aludel_distill::provenance::Session;
 use aludel_distill::settings::{Dtype, InstructionSet, Problem, Problems, Recipe};
 use aludel_distill::train::{Event, Started, Summary, train};
 use aludel_files::shortened;
-use aludel_formats::peft;
-use aludel_model::hub_name::is_hub_name;
-use aludel_traces::cache::Outcomes;
 use clap::Args;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
+use told::{tell_unnamed_base, warn_of_start};
 
 /// The options of `aludel train`. Student, data and output folder may stand in the recipe instead.
 #[derive(Debug, Args)]
@@ -177,15 +177,7 @@ pub(crate) fn run_recipe(
                     started.trained_parameters,
                     started.total_steps,
                 );
-                if started.records_left_out > 0 {
-                    tracing::warn!(
-                        "metrics.jsonl: lines that do not belong to the {} steps of the checkpoint were taken out: {}; steps that were done after \
-                         it are done again",
-                        started.resumed_at,
-                        started.records_left_out
-                    );
-                }
-                warn_of_losses(started);
+                warn_of_start(started);
                 begun = Some(started.clone());
                 record_session(&folder, started);
                 Some(json!({ "event": "started", "run": started }))
@@ -285,57 +277,6 @@ fn record_session(folder: &Path, started: &Started) {
     if let Err(error) = Session::new(made_by(), started).append(folder) {
         tracing::warn!("{}; a report will not tell how this run was started", harmless(&error.to_string()));
     }
-}
-
-/// Says what of the data is not trained on.
-fn warn_of_losses(started: &Started) {
-    let Started { outcomes, max_length, .. } = started;
-    for bad in &outcomes.records.bad {
-        let (rows, kind, file, line) = (bad.rows, bad.kind, &bad.first_file, bad.first_line);
-        tracing::warn!("bad rows skipped: {rows} ({kind}); the first is {file}, line {line}: {}", bad.first_reason);
-    }
-    let hidden = outcomes.records.without_reasoning;
-    if hidden > 0 {
-        tracing::warn!("rows without reasoning: {hidden} say that their model reasoned, and hold none of it");
-    }
-    let Outcomes { truncated, unsupervised, .. } = outcomes;
-    if let Some(left_out) = &started.left_out {
-        tracing::warn!("{left_out}");
-    }
-    if started.eval_rows_too_long > 0 {
-        let left_out = started.eval_rows_too_long;
-        tracing::warn!("rows to evaluate on left out: {left_out}, longer than train.max_length = {max_length}");
-    }
-    if started.eval_rows_known > 0 {
-        tracing::warn!(
-            "{} of {} rows to evaluate on have a prompt that is trained on: their loss says little of what is new",
-            started.eval_rows_known,
-            started.eval_rows
-        );
-    }
-    if let Some(moves_little) = &started.moves_little {
-        tracing::warn!("{moves_little}");
-    }
-    if *truncated > 0 {
-        tracing::warn!("rows cut: {truncated}, longer than train.max_length = {max_length}");
-    }
-    if *unsupervised > 0 {
-        tracing::warn!(
-            "rows left out: {unsupervised}, without a token to train on; look at them with `aludel inspect`"
-        );
-    }
-}
-
-/// PEFT takes the base from where the adapter names it, and a GGUF file is none that it can load.
-fn tell_unnamed_base(adapter: &Path) -> anyhow::Result<()> {
-    let base = peft::read(adapter)?.config.base_model_name_or_path.unwrap_or_default();
-    if !is_hub_name(&base) && !Path::new(&base).is_dir() {
-        tracing::info!(
-            "the adapter's base is named by its file, which PEFT and vLLM cannot load; the same command with --resume and \
-             --set student.base_model=owner/name names it as the Hub does"
-        );
-    }
-    Ok(())
 }
 
 /// The summary, and the most memory that the process ever held.

@@ -1,0 +1,66 @@
+//! What a training run warns of and advises beside its progress. What it ends with stands in the command.
+
+use aludel_distill::train::Started;
+use aludel_formats::peft;
+use aludel_model::hub_name::is_hub_name;
+use aludel_traces::cache::Outcomes;
+use std::path::Path;
+
+/// Says what of the data is not trained on, and what else the start of a run has to warn of.
+pub(super) fn warn_of_start(started: &Started) {
+    if started.records_left_out > 0 {
+        tracing::warn!(
+            "metrics.jsonl: lines that do not belong to the {} steps of the checkpoint were taken out: {}; steps that were done after \
+             it are done again",
+            started.resumed_at,
+            started.records_left_out
+        );
+    }
+    let Started { outcomes, max_length, .. } = started;
+    for bad in &outcomes.records.bad {
+        let (rows, kind, file, line) = (bad.rows, bad.kind, &bad.first_file, bad.first_line);
+        tracing::warn!("bad rows skipped: {rows} ({kind}); the first is {file}, line {line}: {}", bad.first_reason);
+    }
+    let hidden = outcomes.records.without_reasoning;
+    if hidden > 0 {
+        tracing::warn!("rows without reasoning: {hidden} say that their model reasoned, and hold none of it");
+    }
+    let Outcomes { truncated, unsupervised, .. } = outcomes;
+    if let Some(left_out) = &started.left_out {
+        tracing::warn!("{left_out}");
+    }
+    if started.eval_rows_too_long > 0 {
+        let left_out = started.eval_rows_too_long;
+        tracing::warn!("rows to evaluate on left out: {left_out}, longer than train.max_length = {max_length}");
+    }
+    if started.eval_rows_known > 0 {
+        tracing::warn!(
+            "{} of {} rows to evaluate on have a prompt that is trained on: their loss says little of what is new",
+            started.eval_rows_known,
+            started.eval_rows
+        );
+    }
+    if let Some(moves_little) = &started.moves_little {
+        tracing::warn!("{moves_little}");
+    }
+    if *truncated > 0 {
+        tracing::warn!("rows cut: {truncated}, longer than train.max_length = {max_length}");
+    }
+    if *unsupervised > 0 {
+        tracing::warn!(
+            "rows left out: {unsupervised}, without a token to train on; look at them with `aludel inspect`"
+        );
+    }
+}
+
+/// PEFT takes the base from where the adapter names it, and a GGUF file is none that it can load.
+pub(super) fn tell_unnamed_base(adapter: &Path) -> anyhow::Result<()> {
+    let base = peft::read(adapter)?.config.base_model_name_or_path.unwrap_or_default();
+    if !is_hub_name(&base) && !Path::new(&base).is_dir() {
+        tracing::info!(
+            "the adapter's base is named by its file, which PEFT and vLLM cannot load; the same command with --resume and \
+             --set student.base_model=owner/name names it as the Hub does"
+        );
+    }
+    Ok(())
+}
