@@ -323,7 +323,7 @@ pub const FOREIGN_NAMES: &[ForeignName] = &[
     refused("num_beams", "leave it out: beams are not offered"),
     refused(
         "max_tokens",
-        "write max_new_tokens for the most tokens of one answer, trace.max_total_tokens for those of all traces in a store",
+        "write generate.max_new_tokens for the most tokens of one answer, trace.max_total_tokens for those of all traces in a store",
     ),
     refused("max_completion_tokens", "write generate.max_new_tokens"),
     refused("num_predict", "write generate.max_new_tokens"),

@@ -63,12 +63,16 @@ fn option_of(command: &Command, setting: &str) -> Option<String> {
 /// nothing that this command has.
 pub(super) fn instead(command: &Command, typed: &str) -> Option<String> {
     let name = typed.trim_start_matches('-').replace('-', "_");
-    let ForeignName { verdict, instead, .. } = foreign_name(&name)?;
     let takes_settings = command.get_arguments().any(|arg| arg.get_id() == "assignments");
     let way = |setting: &str| {
         let by_set = || takes_settings.then(|| format!("--set {setting}=VALUE"));
         option_of(command, setting).or_else(by_set)
     };
+    let ours: Vec<String> = settings_of(&name).iter().filter_map(|setting| way(setting)).collect();
+    if !ours.is_empty() {
+        return Some(format!("give {}", ours.join(" or ")));
+    }
+    let ForeignName { verdict, instead, .. } = foreign_name(&name)?;
     match verdict {
         Verdict::ReadAs(ours) => Some(format!("give {}", way(ours)?)),
         Verdict::Accepted => takes_settings.then(|| format!("leave it out: {instead}")),
@@ -76,6 +80,16 @@ pub(super) fn instead(command: &Command, typed: &str) -> Option<String> {
             Some((setting, rest)) => Some(format!("give {}{rest}", way(setting)?)),
             None => takes_settings.then(|| (*instead).to_owned()),
         },
+    }
+}
+
+/// An option as help shows it, where a further name of it is given.
+pub(super) fn shown_name(command: &Command, name: String) -> String {
+    let bare = name.trim_start_matches('-');
+    let has = |arg: &&Arg| arg.get_all_aliases().unwrap_or_default().contains(&bare);
+    match command.get_arguments().find(has).and_then(Arg::get_long) {
+        Some(long) => format!("--{long}"),
+        None => name,
     }
 }
 
@@ -106,7 +120,6 @@ mod tests {
             ("--sequence-len", "max_length"),
             ("--model", "student"),
             ("--model_name_or_path", "student"),
-            ("--base-model", "student"),
             ("--output", "output_dir"),
             ("--lora-rank", "lora_r"),
             ("--lora_alpha", "lora_alpha"),
@@ -132,6 +145,8 @@ mod tests {
             assert_eq!(instead(&below(command), typed).as_deref(), wanted, "{command} {typed}");
         };
         let longer = "; longer rows are left out, and only data.long_rows = \"truncate\" cuts them";
+        check("train", "--warmup-steps", Some("give --set train.warmup_steps=VALUE"));
+        check("train", "--base-model", Some("give --set student.base_model=VALUE"));
         check("train", "--cutoff_len", Some(&format!("give --max-length{longer}")));
         check("train", "--val-size", Some("give --set data.test_size=VALUE"));
         check("curate", "--val-size", Some("give --test-size"));

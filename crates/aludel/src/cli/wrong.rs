@@ -26,7 +26,11 @@ pub(crate) fn told(error: &Error, root: &Command, typed: &[String]) -> Wrong {
     let wrong = |what: String, reason: String, mend: String| Wrong { what, reason, mend };
     match error.kind() {
         ErrorKind::UnknownArgument if arg.starts_with('-') => {
-            let known = near::instead(&command, &arg).or_else(|| did_you_mean(of(ContextKind::SuggestedArg)));
+            let known = near::instead(&command, &arg).or_else(|| {
+                let mut names: Vec<String> = of(ContextKind::SuggestedArg);
+                names.iter_mut().for_each(|name| *name = near::shown_name(&command, std::mem::take(name)));
+                did_you_mean(names)
+            });
             let known = known.map(|known| if known.ends_with('?') { known + " " } else { known + "; " });
             let mend = known.unwrap_or_default() + &listed;
             wrong(arg, format!("`{path}` has no such option"), mend)

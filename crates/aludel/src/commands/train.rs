@@ -10,7 +10,7 @@ use crate::origin::made_by;
 use crate::progress::{Part, TrainingProgress};
 use crate::report::{Helped, Outcome};
 use crate::settings::{Flags, INSTRUCTION_SET, RecipeArgs, instruction_set_of_the_environment, resolve, today};
-use crate::signals::stop_on_signals;
+use crate::signals::stop_on_signals_aloud;
 use aludel_distill::checkpoint::{RECIPE_FILE_NAME, begun_with, shell_word};
 use aludel_distill::learner::settled;
 use aludel_distill::memory;
@@ -155,7 +155,7 @@ pub(crate) fn run_recipe(
 ) -> anyhow::Result<Summary> {
     let recipe = &settle(recipe)?;
     let folder = recipe.output_dir()?.to_owned();
-    let stop = stop_on_signals()?;
+    let stop = stop_on_signals_aloud("the pass that is being computed")?;
     let mut shown = TrainingProgress::new(part);
     let mut printed: anyhow::Result<()> = Ok(());
     let mut begun = None;
