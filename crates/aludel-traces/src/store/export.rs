@@ -19,6 +19,7 @@ use super::snapshot::{Snapshot, Stored};
 use crate::Error;
 use crate::curate::{Trace, TraceSource, trace_of};
 use crate::dataset::{self, Columns, Provenance};
+use crate::names::is_among;
 use crate::said;
 
 /// A store's traces as rows: all of them, or those that are complete.
@@ -130,7 +131,7 @@ impl Rows {
             // A prompt's own column must neither take the place of one of these nor be read as part of question or answer, or as what is
             // said of the answer.
             let is_taken = |name: &str| {
-                PARTS.contains(&name)
+                is_among(&PARTS, name)
                     || said::is_reasoning(name)
                     || dataset::speaks_of_answer(name, value)
                     || dataset::may_be_asked(name)
@@ -149,13 +150,16 @@ const MEND: &str = "`aludel trace --replace-damaged` with the same settings asks
     `aludel trace export --skip-damaged` writes the others";
 
 /// Names that play a part in a trace, whether a row has them or not.
-const PARTS: [&str; 21] = [
+const PARTS: [&str; 24] = [
     "prompt",
     "instruction",
     "question",
     "text",
     "system",
     "system_prompt",
+    "system_message",
+    "system_instruction",
+    "system_instructions",
     "messages",
     "conversations",
     "response",

@@ -343,7 +343,8 @@ fn a_prompt_s_own_columns_take_no_other_s_place() {
     let store = bench.store();
     let mut asked = prompt(1, "Why?");
     asked.columns =
-        json!({"hash": 1, "thinking": "old", "messages": [], "answer": "42", "completion": "old", "text": "old", "question": "old"})
+        json!({"hash": 1, "thinking": "old", "messages": [], "answer": "42", "Completion": "old", "text": "old", "question": "old",
+            "systemInstruction": "old"})
             .as_object().unwrap().clone().into();
     asked.messages = vec![Message::user("a"), Message::assistant("b"), Message::user("c")];
     put(&store, answered(&missing(&store, &[asked], 1).next(1).unwrap()[0], "new", Finish::Stop));
@@ -352,9 +353,10 @@ fn a_prompt_s_own_columns_take_no_other_s_place() {
     let Ok(Content::Messages(messages)) = trace.content else { panic!("a conversation is wanted") };
     assert_eq!(messages.last().unwrap(), &Message::assistant("new").with_reasoning("because"));
     assert_eq!(messages.len(), 4);
-    let columns = ["prompt_hash", "prompt_thinking", "prompt_completion", "prompt_text", "prompt_question", "answer"]
-        .map(|name| trace.columns.get(name).unwrap().value().unwrap());
-    assert_eq!(columns, [json!(1), json!("old"), json!("old"), json!("old"), json!("old"), json!("42")]);
+    let olds = ["prompt_thinking", "prompt_Completion", "prompt_text", "prompt_question", "prompt_systemInstruction"];
+    assert!(olds.iter().all(|name| trace.columns.get(name).is_some_and(|value| value.written() == "\"old\"")));
+    let columns = ["prompt_hash", "answer"].map(|name| trace.columns.get(name).unwrap().value().unwrap());
+    assert_eq!(columns, [json!(1), json!("42")]);
 }
 
 #[test]
