@@ -159,7 +159,7 @@ fn text(tokens: &[Token]) -> Option<Answer> {
 
 /// `a, b and c`, `x = 1 or x = 2`.
 fn listed(tokens: &[Token], nesting: usize) -> Option<Answer> {
-    let parts = split(tokens, |sign| matches!(sign, ',' | ';' | '∧' | '∨'));
+    let parts = split(tokens, |sign| matches!(sign, ',' | ';' | '∧' | '∨' | '⋀' | '⋁'));
     if parts.len() < 2 {
         return None;
     }
@@ -171,9 +171,13 @@ fn listed(tokens: &[Token], nesting: usize) -> Option<Answer> {
     if let [one] = items.as_slice() {
         return Some(one.clone());
     }
+    // p ∨ q is a formula and no list; x = 1 ∨ x = 2 lists.
+    if split(tokens, |sign| matches!(sign, '⋀' | '⋁')).len() > 1 && !items.iter().all(is_condition) {
+        return Some(Answer::Unread);
+    }
     if items.iter().all(is_condition) && !items.iter().all(is_equation) {
         let between = |wanted: &[char]| split(tokens, |sign| wanted.contains(&sign)).len() > 1;
-        let join = match (between(&['∧']), between(&['∨']), between(&[',', ';'])) {
+        let join = match (between(&['∧', '⋀']), between(&['∨', '⋁']), between(&[',', ';'])) {
             (true, false, false) => Join::Intersection,
             (false, true, false) => Join::Union,
             // "x < 1, or x > 3" has one comma and one word between two parts.

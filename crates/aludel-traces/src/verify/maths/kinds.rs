@@ -232,3 +232,137 @@ fn a_hedge_is_no_answer() {
     assert_eq!(super::verdict("We leave at 6:05 p.m.", "6:05 PM"), Verdict::Right);
     assert_eq!(super::verdict("The answer to 2+2 is $4$, of course.", "4"), Verdict::Right);
 }
+
+/// No arithmetic: dates, ranges, scores, telephone numbers.
+#[test]
+fn dates_and_ranges_are_not_computed() {
+    check(
+        Undecided,
+        &[
+            ("2024-01-02", "2024-02-01"),
+            ("2024-01-02", "2021"),
+            ("2/4/2024", "1/2/2024"),
+            ("3-4", "4-5"),
+            ("3-4", "-1"),
+            ("10-12", "8-10"),
+            ("10-12 years", "8-10 years"),
+            (r"10-12 \text{ years}", r"8-10 \text{ years}"),
+            ("$3-4$", "$4-5$"),
+            ("1.5-2.5", "2-3"),
+            ("555-1234", "-679"),
+            ("555-123-4567", "555-124-4566"),
+            ("3-4, 7", "-1, 7"),
+        ],
+    );
+    check(
+        Equal,
+        &[
+            ("2024-01-02", "2024-01-02"),
+            ("2024-01-02", "2024-1-2"),
+            ("02/04/2024", "2/4/2024"),
+            ("3-4", "$3-4$"),
+            ("5 - 3", "2"),
+            (r"3-4\sqrt2", r"-4\sqrt2+3"),
+            ("3-4x", "-4x+3"),
+            ("(3-4)", "-1"),
+            ("6/4", "3/2"),
+            ("-3-4i", "-4i-3"),
+        ],
+    );
+    check(Different, &[("2024-01-02", "2024-01-03"), ("3-4", "3-5")]);
+    assert_eq!(super::is_within("3-4", "-1", 0.0, 0.0), None);
+    assert_eq!(super::is_within("2024-01-02", "2021", 0.0, 0.0), None);
+}
+
+#[test]
+fn logic_is_no_list() {
+    check(
+        Undecided,
+        &[
+            (r"p\lor q", r"p\land q"),
+            (r"p\wedge q", r"p\vee q"),
+            (r"p\lor q", "p, q"),
+            (r"x=1 \lor y=2", r"x=1 \land y=2"),
+        ],
+    );
+    check(
+        Equal,
+        &[
+            (r"p\lor q", r"p \lor q"),
+            (r"x=1 \lor x=2", "x=1, x=2"),
+            (r"x<1 \lor x>3", r"(-\infty,1)\cup(3,\infty)"),
+            (r"x>1 \land x<3", "(1,3)"),
+        ],
+    );
+}
+
+#[test]
+fn functions_matrices_and_differentials_are_no_products() {
+    check(
+        Undecided,
+        &[
+            ("f(g(x))", "g(f(x))"),
+            ("f(x)", "fx"),
+            ("f(2)", "2f"),
+            ("f^{-1}(x)", r"\frac{x}{f}"),
+            ("f(g(x)) = x", "g(f(x)) = x"),
+            (r"T(n-1)+1", "Tn-T+1"),
+            ("y(x)", "xy"),
+            ("AB^{-1}", "B^{-1}A"),
+            ("A^TB", "BA^T"),
+            ("A^{T}A", "AA^{T}"),
+            ("(AB)^{-1}", "A^{-1}B^{-1}"),
+            ("PDP^{-1}", "D"),
+            (r"\frac{dy}{dx}", r"\frac{y}{x}"),
+            ("dy/dx", "y/x"),
+            ("dy/dx", r"\frac{dy}{dx}"),
+            (r"\frac{d}{dx}x^2", "x"),
+        ],
+    );
+    check(
+        Equal,
+        &[
+            ("f(g(x))", "f(g(x))"),
+            (r"f\left(x\right)", "f(x)"),
+            ("f(x) = 2x + 1", "2x+1"),
+            ("f(x) = 2x + 1", "f(x) = 1 + 2x"),
+            ("P(A) = 1/2", "0.5"),
+            ("n(n+1)", "n^2+n"),
+            ("a(b+c)", "ab+ac"),
+            ("x^{-1}y", r"\frac{y}{x}"),
+            ("AB^{-1}", "A B^{-1}"),
+            (r"\frac{dy}{dx}", r"\dfrac{dy}{dx}"),
+            ("a+(n-1)d", "nd-d+a"),
+            ("xy^{-1}", r"\frac{x}{y}"),
+        ],
+    );
+}
+
+#[test]
+fn spaces_prefixes_and_double_factorials_change_values() {
+    check(
+        Undecided,
+        &[
+            ("1 2 3", "123"),
+            ("4 5", "45"),
+            ("12 34", "1234"),
+            ("$4$ $5$", "45"),
+            ("5 mg", "5 Mg"),
+            (r"5 \text{ mW}", r"5 \text{ MW}"),
+            ("3!!", "720"),
+            ("3!!", "3"),
+        ],
+    );
+    check(
+        Equal,
+        &[
+            ("1 000", "1000"),
+            ("12 345 678", "12345678"),
+            ("4 5", "4  5"),
+            ("5 MG", "5 mg"),
+            ("5 Mg", "5 Mg"),
+            ("3!!", "3!!"),
+            ("(3!)!", "720"),
+        ],
+    );
+}

@@ -7,6 +7,7 @@ mod answer;
 mod clock;
 mod compare;
 mod demand;
+mod doubt;
 mod exact;
 mod expression;
 mod extract;
@@ -92,9 +93,20 @@ pub enum Equality {
 /// - Bare lists have no order, tuples have. Sets, intervals, conditions on one symbol, and what ∪, ∩ and ∖ make of them
 ///   are equal as sets of real numbers: `(1,3)\cup[3,5)` equals `1 < x < 5`. What a comma between two conditions means is
 ///   known only where the other meaning would say nothing.
+/// - Dates, ranges and scores (`2024-01-02`, `3-4`) are no differences, and are undecided against all but themselves. So are
+///   calls of functions such as `f(x)`, products of capitals with a transposed or inverted one, and differentials.
 /// - Expressions with symbols are equal if their values are at 20 points, of which at least 3 must have one. That is no
 ///   proof, but expressions that differ and agree at all of them have to be made on purpose.
 pub fn equal(left: &str, right: &str) -> Equality {
+    let computed = as_written(left, right);
+    match computed == Equality::Undecided || same_spelling(left, right) {
+        true => computed,
+        false => doubt::weighed(left, right, computed),
+    }
+}
+
+/// Compares two answers, each read as arithmetic.
+fn as_written(left: &str, right: &str) -> Equality {
     let budget = exact::Budget::new();
     let (first, second) = (answer::read(left), answer::read(right));
     match compare::equal(&first, &second, &budget) {
@@ -134,6 +146,9 @@ fn swapped(text: &str) -> Option<String> {
 /// Whether two answers are real numbers no further apart than `absolute + relative · |right|`, units and percent signs left
 /// aside; `None` where one is none, or where it cannot be told. Nothing is rounded: a tolerance is the decimal that one writes.
 pub fn is_within(left: &str, right: &str, absolute: f64, relative: f64) -> Option<bool> {
+    if doubt::is_chain(left) || doubt::is_chain(right) {
+        return None;
+    }
     let (left, right) = (answer::read(left), answer::read(right));
     let (left, right) = (compare::number(&left)?, compare::number(&right)?);
     let budget = exact::Budget::new();
@@ -148,7 +163,21 @@ pub fn is_within(left: &str, right: &str, absolute: f64, relative: f64) -> Optio
 fn same_spelling(left: &str, right: &str) -> bool {
     let bare = |text: &str| -> String {
         let text = text.replace("\\left", "").replace("\\right", "").replace("\\dfrac", "\\frac");
-        text.chars().filter(|character| !character.is_whitespace() && *character != '$').collect()
+        let mut kept = String::new();
+        let mut is_apart = false;
+        for character in text.chars() {
+            if character.is_whitespace() || character == '$' {
+                is_apart = true;
+                continue;
+            }
+            // 1 2 is not 12.
+            if is_apart && character.is_ascii_digit() && kept.ends_with(|last: char| last.is_ascii_digit()) {
+                kept.push(' ');
+            }
+            kept.push(character);
+            is_apart = false;
+        }
+        kept
     };
     if left.len() > lexer::MAX_BYTES * 4 {
         return left == right;

@@ -145,6 +145,8 @@ impl Parser<'_> {
         let mut value = self.primary()?;
         loop {
             match self.peek() {
+                // 5!! is the double factorial, which is not known here; (5!)! is another.
+                Some(Token::Sign('!')) if self.tokens.get(self.at + 1) == Some(&Token::Sign('!')) => return None,
                 Some(Token::Sign('!')) => value = Expression::Call(Function::Factorial, Box::new(value)),
                 Some(Token::Sign('°')) if self.in_function > 0 => {
                     let degree = Expression::Number(Number::exact(RBig::from_parts(1.into(), 180u8.into())));

@@ -88,6 +88,12 @@ fn canonical(word: &str) -> Option<&'static str> {
         .or_else(|| find(&singular.to_lowercase()))
 }
 
+/// Whether a word is a unit's symbol behind the M of mega, which must not be taken for the m of milli.
+fn is_mega(word: &str) -> bool {
+    const SYMBOLS: [&str; 15] = ["g", "m", "l", "L", "s", "N", "J", "W", "V", "Hz", "hz", "Pa", "A", "eV", "Wh"];
+    word.strip_prefix('M').is_some_and(|symbol| SYMBOLS.contains(&symbol))
+}
+
 impl Unit {
     /// From the words and signs behind a number: `square`, `cubic`, `per`, `/`, `^2` are understood.
     pub(super) fn from_words<'a>(words: impl IntoIterator<Item = &'a str>) -> Option<Unit> {
@@ -109,6 +115,11 @@ impl Unit {
                         name.push(' ');
                     }
                     match canonical(word) {
+                        // Mega, not milli.
+                        _ if is_mega(word) => {
+                            name.push('M');
+                            name.push_str(&lower[1..]);
+                        }
                         Some(unit) => name.push_str(unit),
                         None => {
                             known = false;
@@ -126,6 +137,7 @@ impl Unit {
     pub(super) fn compare(left: Option<&Unit>, right: Option<&Unit>) -> Units {
         match (left, right) {
             (Some(left), Some(right)) if left.name == right.name => Units::Agree,
+            (Some(left), Some(right)) if left.name.eq_ignore_ascii_case(&right.name) => Units::Unclear,
             // "square units" and "units" name no unit at all.
             (Some(left), Some(right)) if left.is_generic() || right.is_generic() => Units::Agree,
             (Some(left), Some(right)) if left.known && right.known => Units::Differ,

@@ -41,7 +41,7 @@ pub(super) const GREEK: [&str; 28] = [
     "Omega",
 ];
 
-/// Commands that stand for one sign.
+/// Commands that stand for one sign. Those of logic are other signs than the words of a list.
 pub(super) const COMMAND_SIGNS: [(&str, char); 41] = [
     ("cdot", '*'),
     ("times", '*'),
@@ -73,10 +73,10 @@ pub(super) const COMMAND_SIGNS: [(&str, char); 41] = [
     ("smallsetminus", '∖'),
     ("backslash", '∖'),
     ("colon", ':'),
-    ("lor", '∨'),
-    ("vee", '∨'),
-    ("land", '∧'),
-    ("wedge", '∧'),
+    ("lor", '⋁'),
+    ("vee", '⋁'),
+    ("land", '⋀'),
+    ("wedge", '⋀'),
     ("emptyset", '∅'),
     ("varnothing", '∅'),
     ("mid", '|'),

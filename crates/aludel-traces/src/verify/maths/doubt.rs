@@ -1,0 +1,181 @@
+//! Notations whose letters and signs may mean something else than a product, a difference or a quotient: dates and
+//! ranges, functions, matrices, differentials. Read as arithmetic, two such answers may come out equal without being so.
+
+use super::Equality;
+use super::lexer::{self, Bracket, Token};
+
+/// What may be said of two answers that were compared as arithmetic and are not the same text.
+pub(super) fn weighed(left: &str, right: &str, computed: Equality) -> Equality {
+    let (first, second) = (chains(left), chains(right));
+    if !first.is_empty() || !second.is_empty() {
+        return chained(&first, &second, computed);
+    }
+    let (Some(left), Some(right)) = (lexer::tokens(left), lexer::tokens(right)) else { return computed };
+    let doubtful = has_differential(&left)
+        || has_differential(&right)
+        || computed == Equality::Equal
+            && (has_unlike_logic(&left, &right)
+                || has_matrices(&left)
+                || has_matrices(&right)
+                || has_functions(&left, &right));
+    if doubtful { Equality::Undecided } else { computed }
+}
+
+/// Whether text is a date, a range, a score or a telephone number rather than one number.
+pub(super) fn is_chain(text: &str) -> bool {
+    !chains(text).is_empty()
+}
+
+/// The same parts in the same order are the same date; other parts are another one. All else may be meant in several ways.
+fn chained(left: &[Vec<String>], right: &[Vec<String>], computed: Equality) -> Equality {
+    if left == right && left.iter().all(|parts| parts.len() == 3) && computed != Equality::Different {
+        return Equality::Equal;
+    }
+    let sorted = |chains: &[Vec<String>]| {
+        let mut parts = chains.concat();
+        parts.sort();
+        parts
+    };
+    let comparable = left.len() == 1 && right.len() == 1 && left[0].len() == right[0].len();
+    match comparable && computed == Equality::Different && sorted(left) != sorted(right) {
+        true => Equality::Different,
+        false => Equality::Undecided,
+    }
+}
+
+/// The parts of each bare `3-4`, `2024-01-02` or `2/4/2024` in an answer or a list of answers, without leading zeros. With
+/// spaces around its sign, `5 - 3` is a difference.
+fn chains(text: &str) -> Vec<Vec<String>> {
+    let text = text.replace(" and ", ",").replace(" or ", ",");
+    text.split([',', ';']).filter_map(chain).collect()
+}
+
+fn chain(item: &str) -> Option<Vec<String>> {
+    let mut item = item.trim_matches(|character: char| character.is_whitespace() || "${}.*".contains(character));
+    for command in ["\\text{", "\\mathrm{", "\\textbf{", "\\boxed{", "\\(", "\\["] {
+        item = item.strip_prefix(command).unwrap_or(item).trim_start();
+    }
+    let is_sign = |character: char| "-−‐‑/".contains(character);
+    let end = item
+        .find(|character: char| !character.is_ascii_digit() && character != '.' && !is_sign(character))
+        .unwrap_or(item.len());
+    let (run, rest) = item.split_at(end);
+    let after = rest.trim_start_matches([' ', '}', '$', '\\', ',', '~']);
+    let has_unit = after.starts_with(|first: char| first.is_alphabetic()) && after.len() < rest.len();
+    let is_layout = ["\\sqrt", "\\frac", "\\dfrac", "\\cdot", "\\times", "\\pi"].iter().any(|it| rest.starts_with(it));
+    if is_layout || !(after.is_empty() || has_unit || after.starts_with(['%', '°', ')', ']'])) {
+        return None;
+    }
+    let parts: Vec<&str> = run.split(is_sign).collect();
+    let is_number = |part: &&str| part.starts_with(|first: char| first.is_ascii_digit());
+    let is_fraction = parts.len() == 2 && run.contains('/');
+    (parts.len() > 1 && !is_fraction && parts.iter().all(is_number)).then(|| {
+        let bare = |part: &&str| part.trim_start_matches('0').to_string();
+        parts.iter().map(bare).collect()
+    })
+}
+
+/// Whether one is joined by a logical "and" and the other by a logical "or".
+fn has_unlike_logic(left: &[Token], right: &[Token]) -> bool {
+    let has = |tokens: &[Token], sign| tokens.contains(&Token::Sign(sign));
+    ['⋀', '⋁'].iter().any(|sign| has(left, *sign) != has(right, *sign))
+        && [left, right]
+            .iter()
+            .all(|tokens| has(tokens, '⋀') || has(tokens, '⋁') || has(tokens, '∧') || has(tokens, '∨'))
+}
+
+fn letter(token: Option<&Token>) -> Option<&str> {
+    match token {
+        Some(Token::Symbol { name, .. }) => Some(name),
+        _ => None,
+    }
+}
+
+/// Whether capitals are multiplied and one is inverted or transposed: the order of matrices matters.
+fn has_matrices(tokens: &[Token]) -> bool {
+    let is_capital = |name: &str| name.len() == 1 && name.starts_with(|first: char| first.is_ascii_uppercase());
+    let exponent = |at: usize| {
+        let rest = &tokens[at + 1..];
+        let rest = rest.strip_prefix(&[Token::Open(Bracket::Group)]).unwrap_or(rest);
+        rest.first() == Some(&Token::Sign('-')) || letter(rest.first()) == Some("T")
+    };
+    let raised = |at: &usize| tokens[*at] == Token::Sign('^') && exponent(*at);
+    let count = (0..tokens.len()).filter(raised).count();
+    let transposed = (0..tokens.len())
+        .filter(raised)
+        .filter(|at| letter(tokens.get(at + 1)) == Some("T") || letter(tokens.get(at + 2)) == Some("T"));
+    let capitals = tokens.iter().filter(|token| letter(Some(token)).is_some_and(is_capital)).count();
+    count > 0 && capitals.saturating_sub(transposed.count()) > 1
+}
+
+/// Whether a d stands before a variable.
+fn has_differential(tokens: &[Token]) -> bool {
+    const VARIABLES: [&str; 11] = ["x", "y", "z", "t", "u", "v", "w", "r", "s", "theta", "d"];
+    let is_variable = |token: Option<&Token>| letter(token).is_some_and(|name| VARIABLES.contains(&name));
+    (0..tokens.len()).any(|at| {
+        let under = match at.checked_sub(1).map(|before| &tokens[before]) {
+            Some(Token::Sign('/')) => true,
+            Some(Token::Open(_)) => at > 1 && matches!(tokens[at - 2], Token::Close(_) | Token::Sign('/')),
+            _ => false,
+        };
+        let next = tokens.get(at + 1);
+        letter(tokens.get(at)) == Some("d") && (is_variable(next) || under && letter(next).is_some())
+    })
+}
+
+/// Letters that name functions before brackets. Others do if nothing but one symbol or number stands within.
+const FUNCTION_LETTERS: [&str; 13] = ["f", "g", "h", "F", "G", "H", "P", "Q", "T", "phi", "varphi", "psi", "sigma"];
+
+/// Whether a letter before brackets names a function. `f(x) =` in front only says what the value is of.
+fn has_functions(left: &[Token], right: &[Token]) -> bool {
+    let (name, body) = named(left);
+    let (other, other_body) = named(right);
+    let same_name = name.is_empty() || other.is_empty() || name == other;
+    let is_other_name = |name: &[Token], body: &[Token]| name.is_empty() && body.contains(&Token::Sign('='));
+    !same_name
+        || (!name.is_empty() && is_other_name(other, other_body))
+        || (!other.is_empty() && is_other_name(name, body))
+        || calls(body)
+        || calls(other_body)
+}
+
+/// Splits off `f(x) =`, where no other function stands within.
+fn named(tokens: &[Token]) -> (&[Token], &[Token]) {
+    let equals = tokens.iter().position(|token| *token == Token::Sign('='));
+    match equals {
+        Some(at) if at > 3 && call_at(tokens, 0) && tokens[at - 1] == Token::Close(Bracket::Round) => {
+            match calls(&tokens[1..at]) {
+                true => (&[], tokens),
+                false => (&tokens[..at], &tokens[at + 1..]),
+            }
+        }
+        _ => (&[], tokens),
+    }
+}
+
+fn calls(tokens: &[Token]) -> bool {
+    (0..tokens.len()).any(|at| call_at(tokens, at))
+}
+
+/// Whether a function's name stands here, perhaps with an index or a power, and then its brackets.
+fn call_at(tokens: &[Token], at: usize) -> bool {
+    let Some(name) = letter(tokens.get(at)) else { return false };
+    let mut next = at + 1;
+    while matches!(tokens.get(next), Some(Token::Sign('^' | '_'))) {
+        next += 1;
+        if tokens.get(next) == Some(&Token::Open(Bracket::Group)) {
+            while next < tokens.len() && tokens[next] != Token::Close(Bracket::Group) {
+                next += 1;
+            }
+        } else if tokens.get(next) == Some(&Token::Sign('-')) {
+            next += 1;
+        }
+        next += 1;
+    }
+    let lone = matches!(
+        tokens.get(next..),
+        Some([Token::Open(Bracket::Round), Token::Symbol { .. } | Token::Number(_), Token::Close(Bracket::Round), ..])
+    );
+    let opens = tokens.get(next) == Some(&Token::Open(Bracket::Round));
+    opens && (FUNCTION_LETTERS.contains(&name) || lone && next == at + 1)
+}
