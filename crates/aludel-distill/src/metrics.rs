@@ -2,7 +2,7 @@
 //! writes it. A resumed run first drops what its checkpoint does not know of, so that each step and each evaluation stands there once,
 //! in order, wherever the run was stopped or killed before.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 
@@ -155,10 +155,7 @@ impl Metrics {
         });
         let steps = steps.collect();
         atomic::write_bytes(&path, kept.as_bytes())?;
-        let file = OpenOptions::new()
-            .append(true)
-            .open(&path)
-            .map_err(aludel_formats::Error::io(&path, "write the metrics"))?;
+        let file = aludel_files::append(&path).map_err(aludel_formats::Error::io(&path, "write the metrics"))?;
         Ok(Metrics { path, file, hasher, lines, steps, left_out })
     }
 

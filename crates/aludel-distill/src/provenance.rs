@@ -1,7 +1,6 @@
 //! What made a result: version, command line, processor and time; and `sessions.jsonl`, which tells that of each session of a run with
 //! what became of its rows. A report shows it; nothing that trains or resumes depends on it. Where it is found out is the caller's matter.
 
-use std::fs::OpenOptions;
 use std::io::Write;
 use std::path::Path;
 
@@ -77,8 +76,7 @@ impl Session {
         let mut line = serde_json::to_vec(self)
             .map_err(|error| Error::Damaged { path: path.clone(), reason: error.to_string() })?;
         line.push(b'\n');
-        let written =
-            OpenOptions::new().create(true).append(true).open(&path).and_then(|mut file| file.write_all(&line));
+        let written = aludel_files::append(&path).and_then(|mut file| file.write_all(&line));
         Ok(written.map_err(aludel_formats::Error::io(&path, "write the run's sessions"))?)
     }
 }

@@ -448,8 +448,12 @@ impl Trainer<'_> {
         }
         proof::check_trained(&self.learner)?;
         checkpoint::save_adapter(&target, &self.learner, &self.student.text, &self.trained_on)?;
-        let summary = self.summary(true, Some(target), eval_loss);
-        atomic::write_json(&self.folder.join(SUMMARY_FILE_NAME), &summary)?;
+        let path = self.folder.join(SUMMARY_FILE_NAME);
+        let mut summary = self.summary(true, Some(target), eval_loss);
+        if self.session.tokens == 0 {
+            summary.tokens_per_second = Summary::rate_written(&path).unwrap_or_default();
+        }
+        atomic::write_json(&path, &summary)?;
         Ok(summary)
     }
 

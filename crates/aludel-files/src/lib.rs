@@ -6,7 +6,7 @@
 pub mod expression;
 
 use std::borrow::Cow;
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Read};
 use std::path::Path;
 
@@ -47,6 +47,23 @@ pub fn metadata(path: impl AsRef<Path>) -> io::Result<fs::Metadata> {
 #[expect(clippy::disallowed_methods, reason = "this is what stands in their place")]
 pub fn open(path: impl AsRef<Path>) -> io::Result<File> {
     let path = path.as_ref();
+    is_regular(path)?;
+    File::open(path)
+}
+
+/// Opens a regular file for adding to its end, and makes it if nothing is there.
+///
+/// # Errors
+/// As [`open`], but that it may be absent.
+pub fn append(path: impl AsRef<Path>) -> io::Result<File> {
+    let path = path.as_ref();
+    if is_there(path) {
+        is_regular(path)?;
+    }
+    OpenOptions::new().create(true).append(true).open(path)
+}
+
+fn is_regular(path: &Path) -> io::Result<()> {
     let kind = metadata(path)?.file_type();
     if kind.is_dir() {
         return Err(io::Error::new(ErrorKind::IsADirectory, "this is a folder, and a file is wanted"));
@@ -56,7 +73,7 @@ pub fn open(path: impl AsRef<Path>) -> io::Result<File> {
             "this is a pipe, a socket or a device, and a regular file is wanted; write its contents to a file first";
         return Err(io::Error::new(ErrorKind::InvalidInput, reason));
     }
-    File::open(path)
+    Ok(())
 }
 
 /// Reads a regular file of at most `limit` bytes.
@@ -137,9 +154,16 @@ mod tests {
         std::os::unix::fs::symlink("/dev/zero", &link).unwrap();
         for path in [Path::new("/dev/zero"), Path::new("/dev/urandom"), Path::new("/dev/null"), &socket, &link] {
             assert_eq!(kind(open(path)), ErrorKind::InvalidInput, "{}", path.display());
+            assert_eq!(kind(append(path)), ErrorKind::InvalidInput, "{}", path.display());
         }
         assert_eq!(kind(open(folder.path())), ErrorKind::IsADirectory);
         assert_eq!(kind(open(folder.path().join("absent"))), ErrorKind::NotFound);
+        // Opening a pipe would wait for whoever reads from it.
+        let pipe = folder.path().join("pipe");
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        assert_eq!((kind(open(&pipe)), kind(append(&pipe))), (ErrorKind::InvalidInput, ErrorKind::InvalidInput));
+        append(folder.path().join("made")).unwrap();
+        assert!(is_there(folder.path().join("made")));
     }
 
     #[test]

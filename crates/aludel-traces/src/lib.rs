@@ -10,6 +10,7 @@ pub mod curate;
 pub mod dataset;
 mod error;
 mod json;
+mod names;
 mod said;
 pub mod source;
 pub mod split;

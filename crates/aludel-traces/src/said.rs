@@ -4,9 +4,10 @@
 use serde_json::Value;
 
 use crate::json::{Fields, Json, Kind, NoText, joined};
+use crate::names::same;
 
-/// The names of reasoning, in the order in which they are looked at; the first that holds something counts. They are written in any case.
-const REASONING: [&str; 15] = [
+/// The names of reasoning, in the order in which they are looked at; the first that holds something counts. They are written in any spelling.
+const REASONING: [&str; 24] = [
     "reasoning_content",
     "reasoning",
     "thinking",
@@ -22,6 +23,15 @@ const REASONING: [&str; 15] = [
     "complex_cot",
     "reasoning_details",
     "thinking_blocks",
+    "thinking_content",
+    "thinking_process",
+    "thought_process",
+    "reasoning_process",
+    "thinking_trajectory",
+    "thinking_trajectories",
+    "deepseek_thinking_trajectory",
+    "gemini_thinking_trajectory",
+    "scratchpad",
 ];
 
 /// Whether something of this name is reasoning.
@@ -30,7 +40,7 @@ pub(crate) fn is_reasoning(name: &str) -> bool {
 }
 
 fn place_of_reasoning(name: &str) -> Option<usize> {
-    REASONING.iter().position(|known| known.eq_ignore_ascii_case(name))
+    REASONING.iter().position(|known| same(known, name))
 }
 
 /// Those of these members that are called like reasoning and are not `null`, in the order in which they are looked at.

@@ -26,14 +26,23 @@ pub(crate) fn after_merging(merged: &Path) -> String {
     format!("aludel chat --model {}", as_typed(merged))
 }
 
-/// After an evaluation: what it is worth beside another.
-pub(crate) fn after_evaluation(results: &Path) -> String {
-    format!("aludel compare BASELINE {} --output-dir report", as_typed(results))
+/// After an evaluation: what it is worth beside another, that of the student before its adapter or of what comes after it.
+pub(crate) fn after_evaluation(results: &Path, is_adapted: bool) -> String {
+    let results = as_typed(results);
+    let (before, after) = if is_adapted { ("BEFORE", results.as_str()) } else { (results.as_str(), "AFTER") };
+    format!("aludel compare {before} {after} --output-dir report")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_adapter_s_results_are_those_after() {
+        let results = Path::new("/r/one");
+        assert_eq!(after_evaluation(results, true), "aludel compare BEFORE /r/one --output-dir report");
+        assert_eq!(after_evaluation(results, false), "aludel compare /r/one AFTER --output-dir report");
+    }
 
     #[test]
     fn what_was_held_back_is_asked_and_paths_are_quoted() {

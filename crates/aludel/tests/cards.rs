@@ -129,7 +129,7 @@ fn an_evaluation_shows_all_tasks_as_one_and_what_to_type_next() {
     let overall = said.lines().find(|line| line.starts_with("overall")).unwrap();
     // Five problems, none of them solved; Wilson's interval of 0 in 5.
     assert_eq!(overall.split_whitespace().take(5).collect::<Vec<_>>(), ["overall", "5", "0.0%", "[0.0,", "43.4]"]);
-    assert!(said.ends_with("next: aludel compare BASELINE out --output-dir report\n"), "{said}");
+    assert!(said.ends_with("next: aludel compare out AFTER --output-dir report\n"), "{said}");
     let tables = said.lines().filter(|line| !line.starts_with(['$', ' ']));
     assert!(tables.clone().count() > 8 && tables.into_iter().all(|line| line.chars().count() <= 80), "{said}");
     let json = workshop.command(&[&evaluate[..9], &["out2", "--json"]].concat()).output().unwrap();

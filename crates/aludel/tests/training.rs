@@ -184,6 +184,8 @@ fn a_killed_run_resumes_bit_for_bit() {
     // by its own recipe, a finished run has nothing left to do
     let again = workshop.command(&["train", "--recipe", "killed/recipe.toml", "--resume", "--json"]).output().unwrap();
     assert_eq!(summary(&again, 0)["steps"], 6);
+    assert_eq!(summary(&again, 0)["tokens_per_second"], summary(&resumed, 0)["tokens_per_second"]);
+    assert!(String::from_utf8_lossy(&again.stderr).contains("all 6 steps of this run were done before"));
     assert_eq!(adapter(&workshop, "whole"), adapter(&workshop, "killed"));
     assert!(!String::from_utf8_lossy(&again.stderr).contains("were taken out"));
     // a line that was put there between two runs

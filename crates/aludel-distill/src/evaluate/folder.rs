@@ -111,7 +111,7 @@ impl Folder {
             atomic::write_json(&path, plan)?;
         }
         let path = self.path.join(SAMPLES_FILE_NAME);
-        let file = OpenOptions::new().append(true).create(true).open(&path);
+        let file = aludel_files::append(&path);
         self.file = Some(file.map_err(aludel_formats::Error::io(&path, "write the samples"))?);
         Ok(())
     }

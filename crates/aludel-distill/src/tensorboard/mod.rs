@@ -4,7 +4,7 @@
 
 mod event;
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -87,7 +87,7 @@ impl EventFile {
             bytes = event::version(now(), &writer(run));
         }
         atomic::write_bytes(path, &bytes)?;
-        let file = OpenOptions::new().append(true).open(path).map_err(io("write TensorBoard's events"))?;
+        let file = aludel_files::append(path).map_err(io("write TensorBoard's events"))?;
         Ok(EventFile { path: path.to_owned(), file })
     }
 

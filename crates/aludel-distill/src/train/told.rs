@@ -213,13 +213,19 @@ pub struct Summary {
     pub eval_loss: Option<f64>,
     /// Tokens trained on, over all sessions of the run.
     pub tokens: u64,
-    /// Tokens a second in this session's steps.
+    /// Tokens a second in this session's steps; of a run that was finished before, in those of the session that finished it.
     pub tokens_per_second: f64,
     /// The adapter folder; none while the run is unfinished.
     pub adapter: Option<PathBuf>,
 }
 
 impl Summary {
+    /// The rate that an earlier summary holds: a finished run that is resumed keeps it.
+    pub(super) fn rate_written(path: &Path) -> Option<f64> {
+        let bytes = aludel_files::read(path, aludel_files::SMALL).ok()?;
+        serde_json::from_slice::<serde_json::Value>(&bytes).ok()?["tokens_per_second"].as_f64()
+    }
+
     /// A run that was stopped while its data was being tokenised.
     pub(super) fn before_the_first_step(state: &TrainerState) -> Summary {
         Summary {

@@ -9,6 +9,7 @@ use aludel_files::shortened;
 use super::trace::{questions, replies};
 use crate::Error;
 use crate::dataset::{Columns, Content, Json, Kind};
+use crate::names::called;
 use crate::verify::{Checker, Options, Verdict, Verifier};
 
 /// The columns that usually hold a right answer: the first that holds something counts.
@@ -112,7 +113,8 @@ fn detail(checker: &Checker, verdict: Verdict, answer: &str, gold: &str) -> Stri
 /// The options of the question, where the row lists them: in its question, or in a column. Where both do, they have to say the same.
 fn options(content: &Content, columns: &Columns) -> Option<Options> {
     let in_question = questions(content).last().and_then(Options::in_question);
-    let listed = ["choices", "options"].iter().find_map(|name| columns.get(name)).and_then(listed);
+    let listed =
+        ["choices", "options"].iter().find_map(|name| called(columns, name)).and_then(|(_, value)| listed(value));
     match (in_question, listed) {
         (Some(asked), Some(listed)) => (asked == listed).then_some(asked),
         (asked, listed) => asked.or(listed),

@@ -63,6 +63,12 @@ impl ColumnMap {
         *self == ColumnMap::default()
     }
 
+    /// The columns that it names.
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        let ColumnMap { messages, prompt, response, reasoning, system, text } = self;
+        [messages, prompt, response, reasoning, system, text].into_iter().flatten().map(String::as_str)
+    }
+
     /// Refuses maps whose parts cannot make a row together.
     ///
     /// # Errors

@@ -10,6 +10,7 @@ use super::problem::{Problem, ProblemKind};
 use super::reasoning::{Reasoning, reasoning_named, reasoning_of};
 use super::record::Content;
 use super::{Columns, Json, Kind, question};
+use crate::names::{called, is_among, same};
 
 /// Questions with their answers as data sets usually call them: the name of the shape, its prompt and its response.
 const PAIR_SHAPES: [(&str, [&str; 2]); 5] = [
@@ -20,7 +21,8 @@ const PAIR_SHAPES: [(&str, [&str; 2]); 5] = [
     ("question/answer", ["question", "answer"]),
 ];
 
-pub(super) const SYSTEM_COLUMNS: [&str; 2] = ["system", "system_prompt"];
+pub(super) const SYSTEM_COLUMNS: [&str; 5] =
+    ["system", "system_prompt", "system_message", "system_instruction", "system_instructions"];
 
 /// What is learnt from a row, and the names of the columns that it stands in.
 pub(super) struct Found<'a> {
@@ -30,31 +32,67 @@ pub(super) struct Found<'a> {
 
 /// Turns a row into what is learnt from it.
 pub(super) fn content_of<'a>(row: &'a Columns, columns: Option<&ColumnMap>) -> Result<Found<'a>, Problem> {
-    match columns {
-        Some(columns) if !columns.is_empty() => mapped(row, columns),
-        _ => {
-            let found = detected(row)?;
-            question::no_question_left(row, &found.columns)?;
-            Ok(found)
-        }
+    let map = columns.filter(|columns| !columns.is_empty());
+    let found = map.map_or_else(|| detected(row), |columns| mapped(row, columns))?;
+    no_other_spelling(row, &found.columns, map)?;
+    if map.is_none() {
+        question::no_question_left(row, &found.columns)?;
     }
+    Ok(found)
 }
 
-/// The system message beside a conversation: the first column that says something.
-pub(super) fn system_of(row: &Columns) -> Option<Column<'_>> {
-    let full = SYSTEM_COLUMNS.iter().find_map(|name| present(row, name).filter(|(_, value)| !value.is_empty()));
-    full.or_else(|| first_present(row, &SYSTEM_COLUMNS))
+/// Refuses a row in which another spelling of a column that is read holds something else. Whoever names a column has decided.
+pub(super) fn no_other_spelling(row: &Columns, used: &[&str], map: Option<&ColumnMap>) -> Result<(), Problem> {
+    let is_named = |name: &str| map.is_some_and(|map| map.names().any(|named| named == name));
+    for (name, value) in used.iter().filter(|name| !is_named(name)).filter_map(|name| row.entry(name)) {
+        let differs = |(other, held): &(&str, Json<'_>)| {
+            *other != name && same(other, name) && !held.is_empty() && held.written() != value.written()
+        };
+        if !value.is_empty()
+            && let Some((other, _)) = row.iter().find(differs)
+        {
+            return Err(Problem::new(
+                ProblemKind::Columns,
+                format!(
+                    "the row has `{}` and `{}`, two spellings of one name, and they do not say the same; take one out, give it another \
+                     name, or name the one that counts in data.columns",
+                    name.escape_debug(),
+                    other.escape_debug()
+                ),
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// The system message beside a conversation: the first column that says something. Another one has to say the same.
+pub(super) fn system_of(row: &Columns) -> Result<Option<Column<'_>>, Problem> {
+    let mut full = SYSTEM_COLUMNS.iter().filter_map(|name| called(row, name)).filter(|(_, value)| !value.is_empty());
+    let Some(first) = full.next() else { return Ok(first_called(row, &SYSTEM_COLUMNS)) };
+    match full.find(|(_, value)| value.written() != first.1.written()) {
+        None => Ok(Some(first)),
+        Some((other, _)) => Err(Problem::new(
+            ProblemKind::Columns,
+            format!(
+                "the row has `{0}` and `{other}`, and they do not say the same; name the one that counts: \
+                 data.columns = {{ system = \"{0}\" }}",
+                first.0
+            ),
+        )),
+    }
 }
 
 /// The same where somebody may have named the column.
 pub(super) fn system_named<'a>(row: &'a Columns, name: Option<&str>) -> Result<Option<Column<'a>>, Problem> {
-    let Some(name) = name else { return Ok(system_of(row)) };
+    let Some(name) = name else { return system_of(row) };
     let is_full = |column: &Column<'_>| !column.1.is_empty();
-    match (present(row, name), system_of(row).filter(is_full)) {
-        (own, Some((other, _))) if other != name && !own.as_ref().is_some_and(is_full) => {
-            Err(unseen("system", name, other))
-        }
-        (own, _) => Ok(own),
+    let own = present(row, name);
+    if own.as_ref().is_some_and(is_full) {
+        return Ok(own);
+    }
+    match system_of(row)?.filter(is_full) {
+        Some((other, _)) => Err(unseen("system", name, other)),
+        None => Ok(own),
     }
 }
 
@@ -73,14 +111,17 @@ pub(super) fn unseen(part: &str, name: &str, other: &str) -> Problem {
 pub(super) fn conversation_of(row: &Columns) -> Result<Option<Column<'_>>, Problem> {
     const NAMES: [&str; 2] = ["messages", "conversations"];
     let full: Vec<Column<'_>> =
-        NAMES.iter().filter_map(|name| present(row, name)).filter(|(_, value)| !value.is_empty()).collect();
-    let [first, second] = full[..] else { return Ok(full.first().copied().or_else(|| first_present(row, &NAMES))) };
+        NAMES.iter().filter_map(|name| called(row, name)).filter(|(_, value)| !value.is_empty()).collect();
+    let [first, second] = full[..] else { return Ok(full.first().copied().or_else(|| first_called(row, &NAMES))) };
     let is_other = |own: &Vec<Message>| messages_from(second).map_or(true, |other| other != *own);
     match second.1.kind() == Kind::List && messages_from(first).is_ok_and(|own| is_other(&own)) {
         true => Err(Problem::new(
             ProblemKind::Columns,
-            "the row has `messages` and `conversations`, and they do not say the same; name the one that counts: \
-             data.columns = { messages = \"messages\" }",
+            format!(
+                "the row has `{0}` and `{1}`, and they do not say the same; name the one that counts: \
+                 data.columns = {{ messages = \"{0}\" }}",
+                first.0, second.0
+            ),
         )),
         false => Ok(Some(first)),
     }
@@ -89,17 +130,18 @@ pub(super) fn conversation_of(row: &Columns) -> Result<Option<Column<'_>>, Probl
 /// Whether a row that fits no shape asks something and lacks no more than the answer.
 pub(super) fn lacks_answer_only(row: &Columns, columns: Option<&ColumnMap>) -> bool {
     let prompt = columns.and_then(|columns| columns.prompt.as_deref());
-    let asks = prompt.map_or_else(|| first_present(row, &PROMPTS), |name| present(row, name)).is_some();
+    let asks = prompt.map_or_else(|| first_called(row, &PROMPTS), |name| present(row, name)).is_some();
     let names_response = columns.is_some_and(|columns| columns.response.is_some());
-    let has_column = has_answer_column(row, columns) || (!names_response && row.contains("reasoning"));
+    let has_column =
+        has_answer_column(row, columns) || (!names_response && row.names().any(|name| same(name, "reasoning")));
     asks && has_column && !has_answer(row, columns)
 }
 
 /// Whether a row that could not be read has an answer all the same, so that something else is wrong with it.
 fn has_answer(row: &Columns, columns: Option<&ColumnMap>) -> bool {
-    let is_full = |name: &str| present(row, name).is_some_and(|(_, value)| !value.is_empty());
+    let is_full = |name: &str| called(row, name).is_some_and(|(_, value)| !value.is_empty());
     match columns.and_then(|columns| columns.response.as_deref()) {
-        Some(name) => is_full(name),
+        Some(name) => present(row, name).is_some_and(|(_, value)| !value.is_empty()),
         None => RESPONSES.iter().any(|name| is_full(name)) || (is_full("question") && is_full(ANSWER)),
     }
 }
@@ -108,13 +150,13 @@ fn has_answer(row: &Columns, columns: Option<&ColumnMap>) -> bool {
 fn has_answer_column(row: &Columns, columns: Option<&ColumnMap>) -> bool {
     match columns.and_then(|columns| columns.response.as_deref()) {
         Some(name) => row.contains(name),
-        None => RESPONSES.iter().chain([&ANSWER]).any(|name| row.contains(name)),
+        None => row.names().any(|name| is_among(&RESPONSES, name) || same(name, ANSWER)),
     }
 }
 
 fn detected(row: &Columns) -> Result<Found<'_>, Problem> {
     let reasoning = reasoning_of(row)?;
-    let system = system_of(row);
+    let system = system_of(row)?;
     if let Some(list) = conversation_of(row)? {
         return conversation(list, reasoning, system);
     }
@@ -125,12 +167,13 @@ fn detected(row: &Columns) -> Result<Found<'_>, Problem> {
             no_text_beside(row, &columns)?;
             parts.into_content()
         }
-        None => match (first_present(row, &["text"]), reasoning) {
-            (Some(_), Some(reasoning)) => Err(Problem::new(
+        None => match (called(row, "text"), reasoning) {
+            (Some(text), Some(reasoning)) => Err(Problem::new(
                 ProblemKind::Columns,
                 format!(
-                    "the row has plain text in `text` and reasoning in `{}`, and it cannot be told what the model is to say; \
-                     name one: data.columns = {{ text = \"text\" }}",
+                    "the row has plain text in `{0}` and reasoning in `{1}`, and it cannot be told what the model is to say; \
+                     name one: data.columns = {{ text = \"{0}\" }}",
+                    text.0,
                     reasoning.columns.join("`, `")
                 ),
             )),
@@ -169,7 +212,7 @@ fn mapped<'a>(row: &'a Columns, columns: &ColumnMap) -> Result<Found<'a>, Proble
         None => response_of(row)?,
     };
     // Reasoning alone is a row in the traces' own shape, where somebody named it, and where the answer's column is there and empty.
-    let is_own = columns.prompt.is_none() && columns.response.is_none() && prompt.0 == "prompt";
+    let is_own = columns.prompt.is_none() && columns.response.is_none() && same(prompt.0, "prompt");
     let is_row = is_own || columns.reasoning.is_some() || has_answer_column(row, Some(columns));
     if response.is_none() && (reasoning.is_none() || !is_row) {
         return Err(missing_answer(row, columns));
@@ -180,9 +223,9 @@ fn mapped<'a>(row: &'a Columns, columns: &ColumnMap) -> Result<Found<'a>, Proble
 /// The question and the answer of a row; in the traces' own shape it may consist of reasoning alone.
 fn pair_of(row: &Columns, has_reasoning: bool) -> Result<Option<(Column<'_>, Option<Column<'_>>)>, Problem> {
     // Beside `prompt` alone, `answer` is one to compare with.
-    let is_learnt = |(name, _): &Column<'_>| *name != ANSWER || present(row, "question").is_some();
+    let is_learnt = |(name, _): &Column<'_>| !same(name, ANSWER) || called(row, "question").is_some();
     let response = response_of(row)?.filter(is_learnt);
-    let is_pair = response.is_some() || (has_reasoning && present(row, "prompt").is_some());
+    let is_pair = response.is_some() || (has_reasoning && called(row, "prompt").is_some());
     let prompt = if is_pair { prompt_of(row)? } else { None };
     Ok(prompt.map(|prompt| (prompt, response)))
 }
@@ -208,7 +251,7 @@ impl<'a> Parts<'a> {
         reasoning: Option<Reasoning<'a>>,
         system: Option<Column<'a>>,
     ) -> Parts<'a> {
-        let beside = |name: &str| first_present(row, &[name]).filter(|_| prompt.0 == "instruction");
+        let beside = |name: &str| called(row, name).filter(|_| same(prompt.0, "instruction"));
         Parts { history: beside("history"), prompt, input: beside("input"), response, reasoning, system }
     }
 
@@ -318,8 +361,8 @@ pub(super) fn present<'a>(row: &'a Columns, name: &str) -> Option<Column<'a>> {
     row.entry(name).filter(|(_, value)| !value.is_null())
 }
 
-pub(super) fn first_present<'a>(row: &'a Columns, names: &[&str]) -> Option<Column<'a>> {
-    names.iter().find_map(|name| present(row, name))
+pub(super) fn first_called<'a>(row: &'a Columns, names: &[&str]) -> Option<Column<'a>> {
+    names.iter().find_map(|name| called(row, name))
 }
 
 pub(super) fn named<'a>(row: &'a Columns, part: &str, name: &str) -> Result<Column<'a>, Problem> {
@@ -357,15 +400,8 @@ pub(super) fn no_shape(row: &Columns) -> Problem {
         [("messages", vec!["messages"]), ("conversations", vec!["conversations"]), ("text", vec!["text"])];
     let shapes: Vec<(&str, Vec<&str>)> =
         PAIR_SHAPES.iter().map(|(name, columns)| (*name, columns.to_vec())).chain(lists).collect();
-    // An exact name counts for more than one that differs in case only; the first of equals wins, by precedence.
-    let score = |names: &[&str]| -> usize {
-        let points = names.iter().map(|name| match (present(row, name), other_case(row, name)) {
-            (Some(_), _) => 3,
-            (None, Some(_)) => 2,
-            (None, None) => 0,
-        });
-        points.sum()
-    };
+    // The first of equals wins, by precedence.
+    let score = |names: &[&str]| names.iter().filter(|name| called(row, name).is_some()).count();
     let mut nearest = &shapes[0];
     for shape in &shapes {
         if score(&shape.1) > score(&nearest.1) {
@@ -374,7 +410,7 @@ pub(super) fn no_shape(row: &Columns) -> Problem {
     }
     let mut detail = format!("the row's columns are {}, and they fit no known shape", found(row));
     let lacking: Vec<String> =
-        nearest.1.iter().filter(|name| present(row, name).is_none()).map(|name| lack(row, name)).collect();
+        nearest.1.iter().filter(|name| called(row, name).is_none()).map(|name| lack(row, name)).collect();
     if lacking.is_empty() {
         // It fits by itself, and is not what data.columns names a part of.
         detail = format!(
@@ -399,15 +435,10 @@ pub(super) fn no_shape(row: &Columns) -> Problem {
 }
 
 fn lack(row: &Columns, name: &str) -> String {
-    match (row.contains(name), other_case(row, name)) {
-        (true, _) => format!("`{name}` (it is null)"),
-        (false, Some(written)) => format!("`{name}` (there is `{written}`)"),
-        (false, None) => format!("`{name}`"),
+    match row.names().any(|own| same(own, name)) {
+        true => format!("`{name}` (it is null)"),
+        false => format!("`{name}`"),
     }
-}
-
-fn other_case<'a>(row: &'a Columns, name: &str) -> Option<&'a str> {
-    row.names().find(|key| *key != name && key.eq_ignore_ascii_case(name))
 }
 
 /// The names of a row's columns, at most twelve of them.

@@ -3,12 +3,13 @@
 
 use super::whole::Flaw;
 use crate::json::{Json, Kind};
+use crate::names::{is_among, same};
 use crate::teacher::Finish;
 
-/// Reasons why an answer ended, without the ways to write their names; the first that says something is the server's own. vLLM's
+/// Reasons why an answer ended; the first that says something is the server's own. vLLM's
 /// `stop_reason` says which text or token it stopped at, OpenRouter's `native_finish_reason` repeats another server's words: where
 /// they stand behind another reason, only what is known counts of them.
-const REASONS: [&str; 5] = ["finishreason", "finishreasons", "donereason", "stopreason", "nativefinishreason"];
+const REASONS: [&str; 5] = ["finish_reason", "finish_reasons", "done_reason", "stop_reason", "native_finish_reason"];
 
 /// Where LangChain and others keep what a server said beside its answer.
 const HOLDERS: [&str; 4] = ["response_metadata", "generation_info", "metadata", "meta"];
@@ -42,33 +43,29 @@ const STATUS_FAILED: [&str; 7] = ["failed", "failure", "error", "errored", "canc
 pub(super) fn is_mark((name, value): (&str, Json<'_>)) -> bool {
     match () {
         () if place(name).is_some() => true,
-        () if CUT.contains(&name) || WHOLE.contains(&name) || GIVEN_UP.contains(&name) => value.truth().is_some(),
-        () if name == STATUS => value.kind() == Kind::Text,
-        () => HOLDERS.contains(&name) && value.kind() == Kind::Object,
+        () if is_truth(name) => value.truth().is_some(),
+        () if same(name, STATUS) => value.kind() == Kind::Text,
+        () => is_among(&HOLDERS, name) && value.kind() == Kind::Object,
     }
 }
 
 /// Whether a column says how an answer ended, itself or in what it holds.
 pub(super) fn speaks_of_answer(name: &str, value: Json<'_>) -> bool {
-    let is_mark = |name: &str| {
-        place(name).is_some()
-            || name == STATUS
-            || [&CUT[..], &WHOLE, &GIVEN_UP].iter().any(|names| names.contains(&name))
-    };
-    is_mark(name) || (HOLDERS.contains(&name) && value.fields().iter().any(|(own, _)| place(own).is_some()))
+    let is_mark = |name: &str| place(name).is_some() || same(name, STATUS) || is_truth(name);
+    is_mark(name) || (is_among(&HOLDERS, name) && value.fields().iter().any(|(own, _)| place(own).is_some()))
 }
 
 /// What the marks among these members say against the answer; what no limit explains comes first.
 pub(super) fn flaw_in<'a>(members: impl Iterator<Item = (&'a str, Json<'a>)>) -> Option<Flaw> {
     let members: Vec<(&str, Json<'a>)> = members.filter(|(_, value)| !value.is_empty()).collect();
-    let has_samples = members.iter().any(|(name, value)| *name == SAMPLES && value.kind() == Kind::List);
+    let has_samples = members.iter().any(|(name, value)| same(name, SAMPLES) && value.kind() == Kind::List);
     let is_of_samples = |value: &Json<'_>| has_samples && value.kind() == Kind::List;
     let mut reasons: Vec<(usize, String, Json<'a>)> = Vec::new();
     let mut flaws = Vec::new();
     for (name, value) in members.into_iter().filter(|(_, value)| !is_of_samples(value)) {
         if let Some(place) = place(name) {
             reasons.push((place, name.to_owned(), value));
-        } else if HOLDERS.contains(&name) {
+        } else if is_among(&HOLDERS, name) {
             let inner = value.fields();
             let inner = inner
                 .iter()
@@ -94,8 +91,12 @@ pub(super) fn flaw_in<'a>(members: impl Iterator<Item = (&'a str, Json<'a>)>) ->
 
 /// The place of a name among those of reasons.
 fn place(name: &str) -> Option<usize> {
-    let plain: String = name.chars().filter(char::is_ascii_alphanumeric).collect();
-    REASONS.iter().position(|known| plain.eq_ignore_ascii_case(known))
+    REASONS.iter().position(|known| same(known, name))
+}
+
+/// Whether a truth value of this name says whether the answer is whole.
+fn is_truth(name: &str) -> bool {
+    [&CUT[..], &WHOLE, &GIVEN_UP].iter().any(|names| is_among(names, name))
 }
 
 fn against(name: &str, words: Result<String, Flaw>, is_beside: bool) -> Option<Flaw> {
@@ -130,10 +131,10 @@ fn words_of(name: &str, value: Json<'_>) -> Option<Result<String, Flaw>> {
 fn mark(name: &str, value: Json<'_>) -> Option<Flaw> {
     let is_bad = |bad: bool| (value.truth() == Some(bad)).then_some(true);
     let is_cut = match name {
-        _ if CUT.contains(&name) => is_bad(true)?,
-        _ if WHOLE.contains(&name) => is_bad(false)?,
-        _ if GIVEN_UP.contains(&name) => !is_bad(true)?,
-        STATUS => {
+        _ if is_among(&CUT, name) => is_bad(true)?,
+        _ if is_among(&WHOLE, name) => is_bad(false)?,
+        _ if is_among(&GIVEN_UP, name) => !is_bad(true)?,
+        _ if same(name, STATUS) => {
             let words = value.text().ok().flatten()?.trim().to_ascii_lowercase().replace(['-', ' '], "_");
             match words.as_str() {
                 cut if STATUS_CUT.contains(&cut) => true,

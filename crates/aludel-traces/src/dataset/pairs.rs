@@ -3,10 +3,11 @@
 
 use aludel_text::message::Message;
 
-use super::columns::{Column, first_present, present, text_of};
+use super::columns::{Column, first_called, text_of};
 use super::messages::{prompt_from, reply_from};
 use super::problem::{Problem, ProblemKind};
 use super::{Columns, Kind};
+use crate::names::called;
 
 /// What is asked.
 pub(super) const PROMPTS: [&str; 3] = ["prompt", "instruction", "question"];
@@ -26,8 +27,8 @@ pub(super) fn prompt_of(row: &Columns) -> Result<Option<Column<'_>>, Problem> {
 pub(super) fn response_of(row: &Columns) -> Result<Option<Column<'_>>, Problem> {
     let in_full = one_of(row, "response", &RESPONSES, |column| reply_from(Some(column), None))?;
     Ok(in_full.or_else(|| {
-        let answer = present(row, ANSWER)?;
-        let solution = present(row, SOLUTION).filter(|(_, value)| value.kind() == Kind::Text && !value.is_empty());
+        let answer = called(row, ANSWER)?;
+        let solution = called(row, SOLUTION).filter(|(_, value)| value.kind() == Kind::Text && !value.is_empty());
         Some(solution.unwrap_or(answer))
     }))
 }
@@ -35,10 +36,10 @@ pub(super) fn response_of(row: &Columns) -> Result<Option<Column<'_>>, Problem> 
 /// Refuses a row that has its question and its answer in `columns`, and another text beside them. One that repeats them, as where a template
 /// was applied, says nothing more.
 pub(super) fn no_text_beside(row: &Columns, columns: &[Column<'_>]) -> Result<(), Problem> {
-    let Some(text) = present(row, "text").filter(|(_, value)| value.kind() == Kind::Text && !value.is_empty()) else {
+    let Some(text) = called(row, "text").filter(|(_, value)| value.kind() == Kind::Text && !value.is_empty()) else {
         return Ok(());
     };
-    let text = text_of(text)?;
+    let (name, text) = (text.0, text_of(text)?);
     let parts: Vec<String> = columns.iter().filter_map(|column| text_of(*column).ok()).collect();
     let repeats = parts.iter().all(|part| text.contains(part.trim()));
     if repeats || parts.iter().any(|part| part.trim() == text.trim()) {
@@ -48,8 +49,9 @@ pub(super) fn no_text_beside(row: &Columns, columns: &[Column<'_>]) -> Result<()
     Err(Problem::new(
         ProblemKind::Columns,
         format!(
-            "the row has `text` beside `{}`, and they do not say the same; name what counts: data.columns = {{ text = \"text\" }}, or \
+            "the row has `{0}` beside `{1}`, and they do not say the same; name what counts: data.columns = {{ text = \"{0}\" }}, or \
              {{ prompt = \"…\", response = \"…\" }}",
+            name,
             names.join("`, `")
         ),
     ))
@@ -62,8 +64,8 @@ fn one_of<'a>(
     names: &[&str],
     read: impl Fn(Column<'a>) -> Result<Vec<Message>, Problem>,
 ) -> Result<Option<Column<'a>>, Problem> {
-    let mut full = names.iter().filter_map(|name| present(row, name)).filter(|(_, value)| !value.is_empty());
-    let Some(first) = full.next() else { return Ok(first_present(row, names)) };
+    let mut full = names.iter().filter_map(|name| called(row, name)).filter(|(_, value)| !value.is_empty());
+    let Some(first) = full.next() else { return Ok(first_called(row, names)) };
     // What cannot be read is told by whoever reads it.
     let own = read(first);
     let differs = |other: &Column<'a>| match (&own, read(*other)) {

@@ -6,13 +6,14 @@ use std::path::PathBuf;
 use aludel_text::message::{Message, Role};
 
 use super::column_map::ColumnMap;
-use super::columns::{self, Column, first_present, named, text_of};
+use super::columns::{self, Column, named, text_of};
 use super::messages::{history_from, messages_from, prompt_from};
 use super::pairs;
 use super::problem::{Problem, ProblemKind};
 use super::read::RawRow;
 use super::{Columns, Provenance, ReadOptions, Records, Unusable, open, parse, question};
 use crate::Error;
+use crate::names::{called, same};
 
 /// What one row asks.
 #[derive(Clone, Debug, PartialEq)]
@@ -104,6 +105,14 @@ pub fn question_of<'a>(row: &'a Columns, map: Option<&ColumnMap>) -> Result<Opti
 pub type Asked<'a> = (Vec<Message>, Vec<&'a str>);
 
 fn asked<'a>(row: &'a Columns, map: Option<&ColumnMap>) -> Result<Option<Asked<'a>>, Problem> {
+    let found = found(row, map)?;
+    if let Some((_, used)) = &found {
+        columns::no_other_spelling(row, used, map)?;
+    }
+    Ok(found)
+}
+
+fn found<'a>(row: &'a Columns, map: Option<&ColumnMap>) -> Result<Option<Asked<'a>>, Problem> {
     let system = columns::system_named(row, map.and_then(|map| map.system.as_deref()))?;
     let names_prompt = map.is_some_and(|map| map.prompt.is_some() || map.text.is_some());
     let list = match map.and_then(|map| map.messages.as_ref()) {
@@ -118,11 +127,11 @@ fn asked<'a>(row: &'a Columns, map: Option<&ColumnMap>) -> Result<Option<Asked<'
     let name = map.and_then(|map| map.prompt.as_ref().or(map.text.as_ref()));
     let prompt = match name {
         Some(name) => Some(named(row, "prompt", name)?),
-        None => pairs::prompt_of(row)?.or_else(|| first_present(row, &["text"])),
+        None => pairs::prompt_of(row)?.or_else(|| called(row, "text")),
     };
     let Some(prompt) = prompt else { return Ok(None) };
-    let is_instruction = prompt.0 == "instruction";
-    let beside = |name: &str| first_present(row, &[name]).filter(|_| is_instruction);
+    let is_instruction = same(prompt.0, "instruction");
+    let beside = |name: &str| called(row, name).filter(|_| is_instruction);
     let (history, input) = (beside("history"), beside("input"));
     let mut messages = history.map(history_from).transpose()?.unwrap_or_default();
     messages.extend(prompt_from(prompt)?);

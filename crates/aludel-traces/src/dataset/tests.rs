@@ -3,6 +3,7 @@
 mod layouts;
 mod packed;
 mod prompts;
+mod spellings;
 mod strict;
 
 use std::fs;
@@ -245,7 +246,8 @@ fn columns_can_be_named() {
     wrong(&named, &["`why`", "is empty here, and `Complex_CoT` is not"]);
     let row = json!({"Question": "q", "Response": "a"}).to_string();
     check_error(row.as_bytes(), &columns(&named), &["`why`", "none of the 1 rows"]);
-    wrong(&[("prompt", "Question")], &["no known answer column"]);
+    let row = json!({"Question": "q", "Reply": "a"}).to_string();
+    check_error(row.as_bytes(), &columns(&[("prompt", "Question")]), &["no known answer column"]);
 }
 
 #[test]
@@ -262,14 +264,8 @@ fn shapes_that_do_not_fit_are_explained() {
     let explain =
         |row: Value, mentions: &[&str]| check_error(row.to_string().as_bytes(), &ReadOptions::default(), mentions);
     explain(
-        json!({"Question": "q", "Answer": "a"}),
-        &[
-            "data.jsonl, line 1",
-            "`Question`, `Answer`",
-            "nearest is question/answer",
-            "there is `Answer`",
-            "data.columns",
-        ],
+        json!({"Question": "q", "Reply": "a"}),
+        &["data.jsonl, line 1", "`Question`, `Reply`", "nearest is question/answer", "lacks `answer`", "data.columns"],
     );
     explain(json!({"prompt": "q", "gold": 1}), &["nearest is prompt/reasoning/response, which lacks `response`"]);
     explain(json!({"prompt": "q", "response": null}), &["`response` (it is null)"]);

@@ -5,6 +5,7 @@ use aludel_files::shortened;
 
 use super::Columns;
 use crate::json::{Fields, Json, Kind};
+use crate::names::{is_among, same};
 
 /// How much a turn counts: OpenAI, mistral-finetune and Together (`weight`), axolotl (`train`, `training`), ms-swift (`loss`,
 /// `loss_scale`) and others.
@@ -36,7 +37,7 @@ const LARGEST: f32 = 1000.0;
 
 /// Whether a member of a message says how much it counts.
 pub(super) fn is_name(name: &str) -> bool {
-    WEIGHTS.contains(&name) || MASKS.contains(&name) || DETAILS.contains(&name)
+    [WEIGHTS, MASKS, DETAILS].iter().any(|names| is_among(names, name))
 }
 
 /// The weight of a message, where it says one; the least of several.
@@ -44,14 +45,14 @@ pub(super) fn is_name(name: &str) -> bool {
 /// # Errors
 /// What is no weight, with its name.
 pub(super) fn weight_in(fields: &Fields<'_>) -> Result<Option<f32>, String> {
-    if let Some((name, _)) = fields.first(DETAILS) {
+    if let Some((name, _)) = fields.iter().find(|(name, value)| is_among(DETAILS, name) && !value.is_empty()) {
         return Err(format!(
             "`{name}` weighs parts of a text, which is not known here; weigh the whole turn with `weight`"
         ));
     }
     let mut least: Option<f32> = None;
     for (names, is_mask) in [(WEIGHTS, false), (MASKS, true)] {
-        for (name, value) in names.iter().filter_map(|name| Some((*name, fields.get(name)?))) {
+        for (name, value) in fields.iter().filter(|(name, value)| is_among(names, name) && !value.is_null()) {
             let weight = number(name, value)?;
             let weight = match (is_mask, weight) {
                 (false, weight) => weight,
@@ -71,8 +72,7 @@ pub(super) fn weight_in(fields: &Fields<'_>) -> Result<Option<f32>, String> {
 /// What is no weight, with the column's name.
 pub(super) fn weight_of_row(columns: &Columns) -> Result<Option<f32>, String> {
     let mut least: Option<f32> = None;
-    for &name in ROW_WEIGHTS {
-        let Some(value) = columns.get(name).filter(|value| !value.is_null()) else { continue };
+    for (name, value) in columns.iter().filter(|(name, value)| is_among(ROW_WEIGHTS, name) && !value.is_null()) {
         if value.kind() == Kind::List {
             return Err(format!(
                 "column `{name}` holds a list, and parts of a row are not weighed; weigh its turns with `weight`"
@@ -88,14 +88,17 @@ pub(super) fn weight_of_row(columns: &Columns) -> Result<Option<f32>, String> {
 
 /// The column that says that nothing of a row is learnt, and what it says.
 pub(super) fn unlearnt(columns: &Columns) -> Option<String> {
-    let is_zero = |name: &&str| columns.get(name).is_some_and(|value| number(name, value) == Ok(0.0));
+    let is_zero = |(name, value): &(&str, Json<'_>)| is_among(ROW_WEIGHTS, name) && number(name, *value) == Ok(0.0);
     // What else messages know counts as a truth value alone: a column of such a name may be the row's split, a masked text or a measured loss.
-    let truths = WEIGHTS.iter().filter(|name| !ROW_WEIGHTS.contains(name)).map(|name| (*name, false));
-    let all = truths.chain(MASKS.iter().map(|name| (*name, true))).chain(ROW_TAKEN_BACK);
-    let says = |(name, against): &(&str, bool)| columns.get(name).and_then(Json::truth) == Some(*against);
-    let mut masks = all.filter(says).map(|(name, _)| name);
-    let name = ROW_WEIGHTS.iter().copied().find(is_zero).or_else(|| masks.next())?;
-    Some(format!("{name} is {}", columns.get(name)?.written()))
+    let against = |name: &str| match () {
+        () if is_among(ROW_WEIGHTS, name) => None,
+        () if is_among(WEIGHTS, name) => Some(false),
+        () if is_among(MASKS, name) => Some(true),
+        () => ROW_TAKEN_BACK.iter().find(|(known, _)| same(known, name)).map(|(_, against)| *against),
+    };
+    let says = |(name, value): &(&str, Json<'_>)| against(name).is_some_and(|against| value.truth() == Some(against));
+    let (name, value) = columns.iter().find(is_zero).or_else(|| columns.iter().find(says))?;
+    Some(format!("{name} is {}", value.written()))
 }
 
 fn number(name: &str, value: Json<'_>) -> Result<f32, String> {

@@ -6,6 +6,7 @@ use aludel_text::thinking::{Inline, inline};
 
 use super::{Columns, Content, ended, weight};
 use crate::json::Json;
+use crate::names::{called, is_among, same};
 use crate::said::{Said, is_reasoning, reasoning_in, reasoning_tokens};
 use crate::teacher::Answer;
 
@@ -52,8 +53,8 @@ pub(super) fn hides_reasoning(content: &Content, row: &Columns) -> bool {
     if replies(content).any(|turn| turn.reasoning.is_some()) {
         return false;
     }
-    let in_usage = || reasoning_tokens(&row.get("usage")?.value().ok()?);
-    let in_column = || row.get("reasoning_tokens")?.written().parse::<u64>().ok();
+    let in_usage = || reasoning_tokens(&called(row, "usage")?.1.value().ok()?);
+    let in_column = || called(row, "reasoning_tokens")?.1.written().parse::<u64>().ok();
     let counted = in_usage().or_else(in_column).unwrap_or(0);
     let is_withheld = |(name, value): (&str, Json<'_>)| {
         let text = value.written();
@@ -78,7 +79,7 @@ fn marked(content: &Content, columns: &Columns) -> Option<Flaw> {
 
 /// Whether a column says something of the answer beside it: how it ended, whether it is a good one, how much it reasoned.
 pub(crate) fn speaks_of_answer(name: &str, value: Json<'_>) -> bool {
-    LABELS.contains(&name) || name == "reasoning_tokens" || ended::speaks_of_answer(name, value)
+    is_among(&LABELS, name) || same(name, "reasoning_tokens") || ended::speaks_of_answer(name, value)
 }
 
 const LABELS: [&str; 3] = ["label", "kto_label", "kto_tag"];
@@ -88,7 +89,7 @@ fn bad_answer(columns: &Columns, is_text: bool) -> Option<String> {
     let is_bad = |(name, value): &(&str, Json<'_>)| {
         let is_class = is_text
             && !["true", "false"].iter().any(|word| value.written().trim_matches('"').eq_ignore_ascii_case(word));
-        LABELS.contains(name) && !is_class && value.truth() == Some(false)
+        is_among(&LABELS, name) && !is_class && value.truth() == Some(false)
     };
     let (name, value) = columns.iter().find(is_bad)?;
     let mend = if value.written() == "false" { "" } else { "; call the column otherwise if it is a class" };

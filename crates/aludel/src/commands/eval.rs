@@ -141,7 +141,7 @@ pub(crate) fn run(args: &EvalArgs, console: &mut Console) -> anyhow::Result<Outc
     } else {
         let overall = overall(&Evaluated::read(&folder)?);
         show(console, &results, Some(&overall), &folder)?;
-        console.next(&after_evaluation(&folder))?;
+        console.next(&after_evaluation(&folder, args.adapter.is_some()))?;
     }
     Ok(Outcome::Done)
 }

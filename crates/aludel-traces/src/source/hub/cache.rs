@@ -1,7 +1,7 @@
 //! The cache of Hugging Face's tools: `blobs` by their hash, `snapshots/COMMIT/FILE` as links to them, `refs/main` with the
 //! commit that was fetched last. A file is in it whole or not at all; what was fetched of one so far is kept and gone on with.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Component, Path, PathBuf};
 
@@ -87,8 +87,7 @@ impl Repository {
         let partial = blob.with_extension("incomplete");
         let mut attempt = 1;
         loop {
-            let mut file =
-                OpenOptions::new().create(true).append(true).open(&partial).map_err(|error| self.failed(&error))?;
+            let mut file = aludel_files::append(&partial).map_err(|error| self.failed(&error))?;
             let have = file.metadata().map_err(|error| self.failed(&error))?.len();
             match client.get(address, have).and_then(|body| self.copy(body, have, &mut file, progress)) {
                 Ok(()) => {

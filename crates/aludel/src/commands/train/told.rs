@@ -8,6 +8,9 @@ use std::path::Path;
 
 /// Says what of the data is not trained on, and what else the start of a run has to warn of.
 pub(super) fn warn_of_start(started: &Started) {
+    if started.total_steps > 0 && started.resumed_at >= started.total_steps {
+        tracing::info!("all {} steps of this run were done before; its adapter is written again", started.total_steps);
+    }
     if started.records_left_out > 0 {
         tracing::warn!(
             "metrics.jsonl: lines that do not belong to the {} steps of the checkpoint were taken out: {}; steps that were done after \
