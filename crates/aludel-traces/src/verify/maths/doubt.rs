@@ -51,8 +51,14 @@ fn chains(text: &str) -> Vec<Vec<String>> {
 }
 
 fn chain(item: &str) -> Option<Vec<String>> {
-    let mut item = item.trim_matches(|character: char| character.is_whitespace() || "${}.*".contains(character));
-    for command in ["\\text{", "\\mathrm{", "\\textbf{", "\\boxed{", "\\(", "\\["] {
+    let mut item = item.trim_matches(|character: char| character.is_whitespace() || "${}.*()[]".contains(character));
+    // What is named in front is no part of it; 10-3=7 is arithmetic.
+    if let Some((name, value)) = item.rsplit_once('=')
+        && !name.contains(|character: char| character.is_ascii_digit())
+    {
+        item = value.trim_start();
+    }
+    for command in ["\\text{", "\\mathrm{", "\\textbf{", "\\boxed{", "\\{", "\\(", "\\["] {
         item = item.strip_prefix(command).unwrap_or(item).trim_start();
     }
     let is_sign = |character: char| "-−‐‑/".contains(character);
@@ -60,10 +66,10 @@ fn chain(item: &str) -> Option<Vec<String>> {
         .find(|character: char| !character.is_ascii_digit() && character != '.' && !is_sign(character))
         .unwrap_or(item.len());
     let (run, rest) = item.split_at(end);
-    let after = rest.trim_start_matches([' ', '}', '$', '\\', ',', '~']);
-    let has_unit = after.starts_with(|first: char| first.is_alphabetic()) && after.len() < rest.len();
+    let after = rest.trim_start_matches([' ', '}', ')', ']', '$', '\\', '~']);
+    let has_unit = after.starts_with(|first: char| first.is_alphabetic()) && rest.starts_with([' ', '}', '\\', '~']);
     let is_layout = ["\\sqrt", "\\frac", "\\dfrac", "\\cdot", "\\times", "\\pi"].iter().any(|it| rest.starts_with(it));
-    if is_layout || !(after.is_empty() || has_unit || after.starts_with(['%', '°', ')', ']'])) {
+    if is_layout || !(after.is_empty() || has_unit || after.starts_with(['%', '°'])) {
         return None;
     }
     let parts: Vec<&str> = run.split(is_sign).collect();
