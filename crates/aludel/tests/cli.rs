@@ -216,7 +216,7 @@ fn settings_of_other_trainers_are_answered() {
 fn files_that_are_missing_or_broken_end_with_1() {
     let workshop = Workshop::with_student();
     workshop.write("rows.jsonl", ROWS).write("empty.jsonl", "").write("broken.jsonl", &format!("{ROWS}{{\"text\": \n"));
-    workshop.write("odd.jsonl", "{\"Question\": \"2+2?\", \"Answer\": \"4\"}\n");
+    workshop.write("odd.jsonl", "{\"Questions\": \"2+2?\", \"Replied\": \"4\"}\n");
     let inspect = |student: &str, data: &str| workshop.run(&["inspect", "--student", student, "--data", data]);
     assert_snapshot!("files_no_student", inspect("nowhere", "rows.jsonl"));
     assert_snapshot!("files_no_data", inspect("student", "nowhere.jsonl"));
