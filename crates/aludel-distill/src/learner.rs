@@ -219,7 +219,7 @@ impl Learner {
         Ok(Learner { plans_dropout: recipe.lora.dropout > 0.0, ..learner })
     }
 
-    /// Makes rows of so many tokens possible.
+    /// Extends the rotary table to sequences of `max_length` tokens.
     pub fn reach(&mut self, max_length: usize) {
         if self.decoder.max_positions() < max_length {
             let decoder =

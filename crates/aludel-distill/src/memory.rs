@@ -71,14 +71,14 @@ impl<'a> Growth<'a> {
         Growth { learner, weights, files: file_bytes, tokens_per_pass: recipe.train.tokens_per_pass }
     }
 
-    /// The bytes that are added where the largest pass has so many tokens.
+    /// Bytes that a run adds to the memory of the process if its largest pass has `largest_pass` tokens.
     pub fn bytes(&mut self, largest_pass: usize) -> u64 {
         let parameters = self.learner.adapter.parameter_count() as u64;
         let arenas = self.learner.pass_bytes(largest_pass) as u64;
         self.weights + self.files + arenas + COPIES * 4 * parameters
     }
 
-    /// Whether the memory that is there suffices for rows of so many tokens; yes where the system does not tell.
+    /// Whether the available memory suffices for rows of `longest` tokens; true where the system does not tell.
     pub fn fits(&mut self, longest: usize) -> bool {
         let needed = self.bytes(longest.max(self.tokens_per_pass)) - self.files;
         available().is_none_or(|available| needed as f64 <= USABLE_SHARE * available as f64)

@@ -18,11 +18,11 @@ use crate::settings::{LongRows, Recipe};
 pub struct Prepared {
     /// The whole row, before any cut; none where it could not be encoded.
     pub encoded: Option<Encoded>,
-    /// What becomes of it.
+    /// Whether and how it is trained on.
     pub fate: Fate,
 }
 
-/// What becomes of a row in training.
+/// Whether a row is trained on, and if not, why.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fate {
     /// It is trained on as it is.
@@ -72,7 +72,7 @@ impl Prepared {
         }
     }
 
-    /// Leaves the row out if it is longer than so many tokens.
+    /// Leaves the row out if it has more than `max_length` tokens.
     pub fn limit(&mut self, max_length: usize) {
         if self.fate.is_trained() && self.tokens_left() > max_length {
             self.fate = Fate::TooLong;

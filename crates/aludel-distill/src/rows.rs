@@ -205,6 +205,14 @@ impl Rows {
         Ok(self.cache.row(self.places[row as usize] as usize)?)
     }
 
+    /// The rows of a pass, each with its number.
+    ///
+    /// # Errors
+    /// As [`Rows::row`].
+    pub fn pass(&self, rows: &[u32]) -> Result<Vec<(u32, TokenRow)>> {
+        rows.iter().map(|&row| Ok((row, self.row(row)?))).collect()
+    }
+
     /// File and line of a row, for messages.
     pub fn place(&self, recipe: &Recipe, row: u32) -> String {
         let info = self.info(row);

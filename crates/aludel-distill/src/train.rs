@@ -12,7 +12,6 @@ use aludel_formats::{atomic, lock::FolderLock};
 use aludel_kernels::{optim, rng};
 use aludel_model::decoder::StepDropout;
 use aludel_model::student::Student;
-use aludel_traces::cache::TokenRow;
 use serde_json::json;
 
 use crate::base::TrainedOn;
@@ -227,11 +226,6 @@ struct Trainer<'a> {
     session: Session,
 }
 
-/// The rows of a pass, each with its number.
-fn read(rows: &Rows, pass: &[u32]) -> Result<Vec<(u32, TokenRow)>> {
-    pass.iter().map(|&row| Ok((row, rows.row(row)?))).collect()
-}
-
 /// The stop flag was raised in the middle of something.
 struct Stopped;
 
@@ -278,7 +272,7 @@ impl Trainer<'_> {
         self.learner.zero_gradients();
         let mut sums = Sums::default();
         for pass in passes(&rows, self.rows.lengths(), settings.tokens_per_pass) {
-            let sum = self.learner.accumulate(&read(&self.rows, &pass)?, &CrossEntropy, dropout);
+            let sum = self.learner.accumulate(&self.rows.pass(&pass)?, &CrossEntropy, dropout);
             if !sum.loss.is_finite() {
                 return Err(self.not_finite(done + 1, "the loss", sum.loss, &pass));
             }
@@ -351,7 +345,7 @@ impl Trainer<'_> {
         let begun = Instant::now();
         let (rows, total) = (&self.rows, self.rows.test.len());
         let all = passes(&rows.test, rows.lengths(), self.recipe.train.tokens_per_pass);
-        let read = |pass: &[u32]| read(rows, pass);
+        let read = |pass: &[u32]| rows.pass(pass);
         let (mut told, mut tokens) = (0, 0);
         observe(Event::Evaluating { done: 0, total, tokens });
         let mut tell = |done: usize| {
