@@ -22,14 +22,7 @@ pub(crate) fn fetch_named(recipe: &mut Recipe) -> anyhow::Result<()> {
     if let Some(model) = &mut recipe.student.model {
         *model = local_model(model)?;
     }
-    let lists = [
-        &mut recipe.data.files,
-        &mut recipe.data.eval_files,
-        &mut recipe.trace.prompts,
-        &mut recipe.curate.input,
-        &mut recipe.curate.decontaminate,
-    ];
-    for list in lists.into_iter().filter(|list| list.iter().any(|path| is_hub_name(path))) {
+    for list in recipe.data_lists().into_iter().filter(|list| list.iter().any(|path| is_hub_name(path))) {
         let hub = from_environment()?;
         let mut found = Vec::new();
         for path in list.drain(..) {

@@ -308,17 +308,12 @@ fn make_absolute(recipe: &mut Recipe) -> anyhow::Result<()> {
         &mut recipe.trace.store,
         &mut recipe.trace.api_key_file,
     ];
-    let lists = [
-        &mut recipe.data.files,
-        &mut recipe.data.eval_files,
-        &mut recipe.trace.prompts,
-        &mut recipe.curate.input,
-        &mut recipe.curate.decontaminate,
-    ];
-    for path in single.into_iter().flatten().chain(lists.into_iter().flatten()) {
-        if is_hub_name(path) {
-            continue;
-        }
+    single.into_iter().flatten().try_for_each(absolute)?;
+    recipe.data_lists().into_iter().flatten().try_for_each(absolute)
+}
+
+fn absolute(path: &mut PathBuf) -> anyhow::Result<()> {
+    if !is_hub_name(path) {
         *path = std::path::absolute(&*path).with_context(|| format!("{}: not a usable path", path.display()))?;
     }
     Ok(())

@@ -37,7 +37,7 @@ pub use train::{Interval, MaxLength, NamedLength, Optimiser, ReportTo, Schedule,
 use problem::Checker;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Everything that a run depends on. Each section may be left out, and each key of a section: the default is then the
 /// one named in its documentation.
@@ -61,6 +61,17 @@ pub struct Recipe {
 }
 
 impl Recipe {
+    /// All settings that list data files, each a path or a name on the Hub.
+    pub fn data_lists(&mut self) -> [&mut Vec<PathBuf>; 5] {
+        [
+            &mut self.data.files,
+            &mut self.data.eval_files,
+            &mut self.trace.prompts,
+            &mut self.curate.input,
+            &mut self.curate.decontaminate,
+        ]
+    }
+
     /// Checks the ranges of all settings and the settings that must agree with each other.
     ///
     /// # Errors
