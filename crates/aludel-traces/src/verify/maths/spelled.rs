@@ -54,9 +54,9 @@ const PARTS: [(&str, &str, u64); 13] = [
     ("thousandth", "thousandths", 1000),
 ];
 /// Words that speak of a number without being one by themselves.
-const OTHERS: [&str; 15] = [
+const OTHERS: [&str; 18] = [
     "hundred", "hundreds", "dozens", "pair", "couple", "once", "twice", "thrice", "double", "triple", "single",
-    "first", "second", "several", "score",
+    "first", "second", "several", "score", "few", "some", "many",
 ];
 
 /// Whether a text in lower case has a word that speaks of a number, so that it may be one.
@@ -85,7 +85,8 @@ pub(super) fn with_numbers(tokens: &[Token]) -> Option<Vec<Token>> {
             at += 1;
             continue;
         };
-        if reader.is_number_word(end) {
+        let is_joined = reader.word(end) == "-" && reader.is_number_word(end + 1);
+        if is_joined || reader.is_number_word(end) {
             return None;
         }
         if negative {
