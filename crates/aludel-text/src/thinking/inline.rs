@@ -3,11 +3,11 @@
 //! beginning alone, are `tags`' matter.
 
 use super::code::{is_closing, is_indented, is_opening};
-use super::tags::leading_tag;
+use super::tags::{Stray, leading_tag, stray_tag};
 
 /// Opening tags with their closing ones: of R1, Qwen and most others, of Claude's imitators, EXAONE Deep, answers made for GRPO,
-/// Sky-T1 and its descendants, Seed-OSS, Kimi, Command A and Magistral. Small letters stand for letters of any case.
-const PAIRS: [(&str, &str); 9] = [
+/// Sky-T1 and its descendants, Seed-OSS, Kimi, Command A, Magistral and the Gemma family. Small letters stand for letters of any case.
+const PAIRS: [(&str, &str); 11] = [
     ("<think>", "</think>"),
     ("<thinking>", "</thinking>"),
     ("<thought>", "</thought>"),
@@ -17,6 +17,8 @@ const PAIRS: [(&str, &str); 9] = [
     ("◁think▷", "◁/think▷"),
     ("<|start_thinking|>", "<|end_thinking|>"),
     ("[THINK]", "[/THINK]"),
+    ("<unused94>thought", "<unused95>"),
+    ("<|channel>thought", "<channel|>"),
 ];
 
 /// What some of these models put around the answer that follows.
@@ -86,7 +88,11 @@ pub fn inline(text: &str) -> Inline<'_> {
     let opened = first(&|(open, _)| found.meant(open, is_opening));
     let ended = first(&|pair| found.closing(*pair));
     match (opened, ended) {
-        (None, None) => Inline::Absent,
+        (None, None) => match stray_tag(text) {
+            None => Inline::Absent,
+            Some(Stray::Closing { before, after }) => closed(before.to_owned(), after),
+            Some(Stray::Opening { tag }) => Inline::Unclear(format!("`{tag}` opens in the middle of the answer")),
+        },
         (Some((at, (open, _))), Some((end, _))) if at < end => {
             Inline::Unclear(format!("`{}` opens in the middle of the answer", &text[at..at + open.len()]))
         }
@@ -105,9 +111,7 @@ fn bare_channel(text: &str) -> Option<&'static str> {
     let text = text.strip_prefix("assistant").unwrap_or(text);
     let channel = channels.into_iter().find(|channel| text.starts_with(channel))?;
     let said = &text[channel.len()..];
-    // A word that goes on, as in `analysis of`, begins no channel; what a model says begins at once.
-    let begins = said.starts_with(|letter: char| !letter.is_whitespace() && !letter.is_lowercase());
-    (begins && said.contains(last)).then_some(channel)
+    said.contains(last).then_some(channel)
 }
 
 /// Reasoning without the tags that are left around it.
@@ -244,6 +248,9 @@ mod tests {
             ("<think >", "</think >"),
             ("< think>", "</think>"),
             ("<think>", "</ think>"),
+            ("<|think|>", "<|end_think|>"),
+            ("<|begin_thinking|>", "<|end_thinking|>"),
+            ("<unused94>thought", "<unused95>"),
             ("<thoughts>", "</thoughts>"),
             ("<Thought_Process>", "</Thought_Process>"),
             ("<scratchpad>", "</scratchpad>"),
@@ -258,10 +265,22 @@ mod tests {
         }
         assert_eq!(inline("<thoughts>why"), Inline::Open("why"));
         assert_eq!(inline("<think >why"), Inline::Open("why"));
+        // The opening tag may be missing here, too.
+        for close in ["</think >", "</thoughts>", "&lt;/think&gt;", "<|end_think|>", "[/thinking]"] {
+            check(&format!("why{close}because"), "why", "because");
+        }
+        let words = "`<thoughts>` opens in the middle of the answer";
+        assert_eq!(inline("So <thoughts>a</thoughts> b"), Inline::Unclear(words.to_owned()));
         let words = "`&lt;think&gt;` opens the answer and is never closed";
         assert_eq!(inline("&lt;think&gt;why"), Inline::Unclear(words.to_owned()));
-        for text in ["<p>why</p>because", "<analysis>why</analysis>because", "So <thoughts>a</thoughts> b", "a &amp; b"]
-        {
+        for text in [
+            "<p>why</p>because",
+            "<analysis>why</analysis>because",
+            "<reply><thoughts>a</thoughts>b</reply>",
+            "Write `</thoughts>` then.",
+            "a [/think b",
+            "a &amp; b",
+        ] {
             assert_eq!(inline(text), Inline::Absent, "{text}");
         }
     }
@@ -272,12 +291,13 @@ mod tests {
             ("analysisWe add them.assistantfinal4", "analysis"),
             ("assistantanalysis2+2assistantcommentaryxassistantfinal4", "analysis"),
             ("commentaryI call it.assistantfinal4", "commentary"),
+            ("analysis We add them. assistantfinal 4", "analysis"),
         ] {
             let words =
                 format!("`{channel}…assistantfinal` is the text of a Harmony model (gpt-oss) without its marks");
             assert_eq!(inline(text), Inline::Unclear(words), "{text}");
         }
-        for text in ["analysis of assistantfinal", "analysisWe add them.", "The word is assistantfinal."] {
+        for text in ["Analysis of assistantfinal", "analysisWe add them.", "The word is assistantfinal."] {
             assert_eq!(inline(text), Inline::Absent, "{text}");
         }
     }

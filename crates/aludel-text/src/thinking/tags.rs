@@ -1,7 +1,7 @@
 //! Tags in the spellings of people, models and escaping tools: `<think>`, `< Think >`, `[THINKING]`, `<|think|>`, `&lt;think&gt;`; and
 //! which of their words speak of reasoning. Where reasoning stands in an answer is `inline`'s matter.
 
-use super::code::is_closing;
+use super::code::{is_closing, is_opening};
 
 /// How a tag is written: what stands before and behind its name. What is longer comes first.
 const FORMS: [(&str, &str); 6] =
@@ -25,6 +25,7 @@ const REASONING: &[&str] = &[
     "innermonologue",
     "innerthoughts",
     "innerthinking",
+    "longcatthink",
     "scratchpad",
 ];
 /// Words that stand around reasoning in some data and around a part of the answer in other data.
@@ -37,6 +38,17 @@ const STEMS: &[&str] = &["think", "thought", "reason", "reflect", "deliberat", "
 const LONGEST: usize = 60;
 /// So many closing tags that are only spoken of are passed over.
 const MOST: usize = 64;
+
+/// What stands before the word of a tag with bars, and whether it closes.
+const SIDES: [(&str, bool); 7] = [
+    ("begin_of_", false),
+    ("start_of_", false),
+    ("begin_", false),
+    ("start_", false),
+    ("end_of_", true),
+    ("end_", true),
+    ("/", true),
+];
 
 /// A tag at the beginning of a text.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -97,6 +109,53 @@ pub fn leading_tag(text: &str, is_named: impl Fn(&str) -> bool) -> Option<Leadin
     Some(LeadingTag { tag: tag.text, word: tag.word, inside, answer, is_reasoning, form: tag.form })
 }
 
+/// A tag of a word that stands around reasoning alone, somewhere in a text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Stray<'a> {
+    /// It closes what nothing opened.
+    Closing {
+        /// What stands before it.
+        before: &'a str,
+        /// What follows it.
+        after: &'a str,
+    },
+    /// It opens behind other text.
+    Opening {
+        /// The tag.
+        tag: &'a str,
+    },
+}
+
+/// The first tag of a word that stands around reasoning alone, where it is meant as one. What begins as markup may have elements of any name,
+/// and so may a text between escaped tags or in brackets that are opened.
+pub(super) fn stray_tag(text: &str) -> Option<Stray<'_>> {
+    if text.trim_start().starts_with('<') {
+        return None;
+    }
+    let mut seen = 0;
+    for (at, _) in text.char_indices().filter(|(at, letter)| {
+        matches!(letter, '<' | '[' | '&' | '\\') && !(text[..*at].ends_with('\\') && *letter == '<')
+    }) {
+        let Some(tag) = Tag::of(&text[at..]).filter(|tag| is_reasoning_word(&tag.word)) else { continue };
+        let (before, after) = (&text[..at], &text[at + tag.text.len()..]);
+        seen += 1;
+        if seen > MOST {
+            return None;
+        }
+        match tag.is_closing {
+            true if is_closing(before, after) => return Some(Stray::Closing { before, after }),
+            false if is_opening(before, after) && !ESCAPED.contains(&tag.form) && tag.form != BRACKET => {
+                let is_closed = tag.end_in(after).is_some();
+                return is_closed.then_some(Stray::Opening { tag: tag.text });
+            }
+            // Its other half belongs to it.
+            false => return None,
+            true => {}
+        }
+    }
+    None
+}
+
 /// Whether a word, as its small letters, stands around reasoning and nothing else.
 pub fn is_reasoning_word(word: &str) -> bool {
     REASONING.contains(&word)
@@ -112,10 +171,13 @@ impl<'a> Tag<'a> {
             return None;
         }
         let name = name.trim();
-        let (is_closing, name) = match name.strip_prefix('/') {
-            Some(name) => (true, name.trim()),
-            None => (false, name),
+        let has_bars = form == "<|" || form == "<｜";
+        let side = |(side, is_closing): &(&str, bool)| {
+            let rest =
+                name.get(..side.len()).filter(|own| own.eq_ignore_ascii_case(side)).map(|_| &name[side.len()..])?;
+            (has_bars || *side == "/").then(|| (*is_closing, rest.trim()))
         };
+        let (is_closing, name) = SIDES.iter().find_map(side).unwrap_or((false, name));
         let with_attributes = name.split_once(char::is_whitespace).filter(|(_, rest)| rest.contains('='));
         let name = with_attributes.map_or(name, |(name, _)| name);
         let is_name = |letter: char| letter.is_alphanumeric() || matches!(letter, ' ' | '_' | '-' | ':');

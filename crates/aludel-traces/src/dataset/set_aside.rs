@@ -13,7 +13,7 @@ use crate::names::{is_among, letters};
 const OUT: &[&str] = &[
     "skip", "skipped", "exclude", "excluded", "discard", "discarded", "drop", "dropped", "reject", "rejected", "remove", "removed",
     "filtered_out", "bad", "invalid", "incorrect", "wrong", "failed", "failure", "errored", "has_error", "has_errors", "corrupt",
-    "corrupted", "is_error", "broken", "unusable", "do_not_use", "do_not_train", "blacklisted",
+    "corrupted", "is_error", "broken", "unusable", "do_not_use", "do_not_train", "dont_use", "dont_train", "no_train", "blacklisted",
 ];
 /// One that leaves it out where it is false.
 #[rustfmt::skip]
@@ -32,8 +32,14 @@ const OF_SERVERS: &[&str] = &[
     "timeout", "timed out", "rate limit", "ratelimit", "http", "status code", "error code", "connection", "overloaded", "unavailable",
     "context length", "server error", "api", "max_tokens", "content filter", "quota", "out of memory", "retries",
 ];
-/// Where notes on a row are kept.
+/// A word on the whole row, and what it says where the row is not to be used.
+const STATUS: &[&str] = &["status", "review_status"];
+const STATUS_OUT: &[&str] =
+    &["rejected", "excluded", "discarded", "skipped", "invalid", "deleted", "removed", "declined", "filtered_out"];
+/// Where notes on a row are kept, a weight among them.
 pub(super) const NOTES: [&str; 2] = ["metadata", "meta"];
+/// Where such marks are kept, too.
+const MORE_NOTES: [&str; 3] = ["info", "extra", "extra_info"];
 const NOTHING: [&str; 6] = ["none", "null", "nil", "nan", "n/a", "ok"];
 
 /// What a row says against its being used.
@@ -61,7 +67,7 @@ pub(super) fn aside(row: &Columns, map: Option<&ColumnMap>) -> Option<Aside> {
             Some(Aside::Marked(mark)) => return Some(Aside::Marked(mark)),
             other => others = others.or(other),
         }
-        if is_among(&NOTES, name) {
+        if is_notes(name) {
             for (own, value) in value.fields().iter().filter(|(_, value)| !value.is_empty()) {
                 if let Some(Aside::Marked(mark)) = said(own, value) {
                     return Some(Aside::Marked(format!("{name}.{mark}")));
@@ -75,8 +81,18 @@ pub(super) fn aside(row: &Columns, map: Option<&ColumnMap>) -> Option<Aside> {
 /// Whether a column is such a mark and says something as one.
 pub(super) fn is_read(name: &str, value: Json<'_>) -> bool {
     let says = |name: &str, value: Json<'_>| (is_named(OUT, name) || is_named(IN, name)) && value.truth().is_some();
-    let inside = || is_among(&NOTES, name) && value.fields().iter().any(|(own, value)| says(own, value));
+    let inside = || is_notes(name) && value.fields().iter().any(|(own, value)| says(own, value));
     says(name, value) || is_part_valid(name) || said(name, value).is_some() || inside()
+}
+
+/// Whether a member of a message is such a mark and says nothing against it.
+pub(super) fn is_in_favour(name: &str, value: Json<'_>) -> bool {
+    let is_known = is_named(OUT, name) || is_named(IN, name) || is_among(ERRORS, name);
+    is_known && (value.truth().is_some() || is_nothing(value)) && said(name, value).is_none()
+}
+
+fn is_notes(name: &str) -> bool {
+    is_among(&NOTES, name) || is_among(&MORE_NOTES, name)
 }
 
 fn said(name: &str, value: Json<'_>) -> Option<Aside> {
@@ -88,6 +104,10 @@ fn said(name: &str, value: Json<'_>) -> Option<Aside> {
         // NuminaMath has words such as "Incomplete" here.
         let says_so = matches!(value.kind(), Kind::Text | Kind::Truth | Kind::Number) && value.truth() != Some(true);
         return if says_so && !is_nothing(value) { marked() } else { None };
+    }
+    if is_among(STATUS, name) {
+        let words = value.text().ok().flatten().unwrap_or_default();
+        return if is_among(STATUS_OUT, &words) { marked() } else { None };
     }
     let (is_out, is_in) = (is_named(OUT, name), is_named(IN, name));
     match value.truth() {
@@ -205,6 +225,8 @@ mod tests {
             (r#"{"error":503}"#, "error is set"),
             (r#"{"metadata":{"skip":true}}"#, "metadata.skip is true"),
             (r#"{"meta":{"is_correct":false,"x":1}}"#, "meta.is_correct is false"),
+            (r#"{"extra_info":{"valid":false}}"#, "extra_info.valid is false"),
+            (r#"{"status":"Filtered out"}"#, r#"status is "Filtered out""#),
         ] {
             assert_eq!(found(row), Some(Aside::Marked(mark.to_owned())), "{row}");
         }

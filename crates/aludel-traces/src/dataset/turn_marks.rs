@@ -84,7 +84,7 @@ pub(crate) fn turn_mark(text: &str) -> Option<&str> {
     // `<|im_end|>` and its like, DeepSeek's with its wide bars, and the names without bars.
     static MARK: LazyLock<Regex> = LazyLock::new(|| {
         Regex::new(
-            r"<[|｜][^<>|｜\n]{1,40}[|｜]>|\[\|[a-z]{1,20}\|\]|<(?:start|end)_of_turn>|\[/?INST\]|<</?SYS>>|<(?:bos|eos|pad|unk)>|</s>",
+            r"<[|｜][^<>|｜\n]{1,40}[|｜]>|\[\|[a-z]{1,20}\|\]|<(?:start|end)_of_turn>|\[/?INST\]|<</?SYS>>|<(?:bos|eos|pad|unk|unused\d{1,3})>|<\|(?:channel|turn|think)>|<(?:channel|turn)\|>|</s>",
         )
         .expect("a constant pattern compiles")
     });
@@ -109,7 +109,15 @@ mod tests {
             assert_eq!(settle(&mut content), Found { is_taken_off: true, left: None }, "{text}");
             assert_eq!(content, Content::Messages(vec![Message::user("q"), Message::assistant(wanted)]));
         }
-        for text in ["It ends with `<|im_end|>`.", "<p><s>a</s>", "a <|im_start|> b", "a [INST]", "x [|user|] y"] {
+        for text in [
+            "It ends with `<|im_end|>`.",
+            "<p><s>a</s>",
+            "a <|im_start|> b",
+            "a [INST]",
+            "<unused94> a",
+            "<|turn>user",
+            "x [|user|] y",
+        ] {
             let mut content = Content::Messages(vec![Message::user("q"), Message::assistant(text)]);
             let left = turn_mark(text).map(str::to_owned);
             assert_eq!(left.is_none(), text.contains("<s>"), "{text}");

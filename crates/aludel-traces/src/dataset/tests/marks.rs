@@ -67,6 +67,21 @@ fn marks_that_are_not_understood_are_refused_by_name() {
         row(json!({"error": "Request timed out"})),
         &[user("Request timed out"), Message::assistant("a")],
     );
+    let turn = |more: Value| {
+        let mut turn = json!({"role": "assistant", "content": "a"});
+        turn.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        json!({"messages": [{"role": "user", "content": "q"}, turn]})
+    };
+    refused(&turn(json!({"skip": true})), "messages[1] has `skip`: true");
+    refused(&turn(json!({"error": "timed out"})), "messages[1] has `error`");
+    refused(&turn(json!({"metadata": {"weight": 0}})), "the weights of all are 0");
+    refused(&turn(json!({"metadata": {"weight": 70}})), "messages[1]: `metadata.weight` is 70");
+    for more in [
+        json!({"skip": false, "correct": true, "error": null}),
+        json!({"include": true, "is_error": 0, "metadata": {"weight": 1}}),
+    ] {
+        check(turn(more), &[user("q"), Message::assistant("a")]);
+    }
     // Ordinary text and numbers.
     for more in [
         json!({"error": null, "skip": "", "valid": "2024", "correct": "B", "rejected": "worse", "keep": "the first"}),
