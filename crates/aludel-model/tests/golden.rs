@@ -16,7 +16,7 @@ use aludel_model::adapter::Adapter;
 use aludel_model::config::Config;
 use aludel_model::decoder::{Active, Attention, Decoder, Kept, Pass};
 use aludel_model::generate::{Engine, Event, Finish, Request, Sampling};
-use aludel_model::weights::Weights;
+use aludel_model::weights::{Files, Weights};
 use serde_json::{Value, json};
 
 struct Golden {
@@ -59,7 +59,7 @@ impl Golden {
     fn load(&self, ctx: &mut Context, precision: Precision) -> Decoder {
         let folder = hf::Folder::open(self.folder.join("model")).unwrap();
         let config = Config::from_hf(folder.config(), &folder.config_path()).unwrap();
-        let weights = Weights::Folder(folder.weights().unwrap());
+        let weights = Weights::new(Files::Folder(folder.weights().unwrap()), &config).unwrap();
         Decoder::load(ctx, &config, &weights, precision, 512).unwrap()
     }
 }
@@ -120,7 +120,7 @@ fn gradients(
 
 #[test]
 fn logits_agree_with_transformers() {
-    for name in ["tied", "untied", "llama3_rope"] {
+    for name in ["tied", "untied", "llama3_rope", "qwen2_tied", "qwen2_untied"] {
         let golden = Golden::open(name);
         let mut ctx = Context::cpu(2);
         let decoder = golden.load(&mut ctx, Precision::F32);
@@ -218,6 +218,15 @@ fn adapters_agree_with_peft_on_an_untied_model() {
 }
 
 #[test]
+fn adapters_agree_with_peft_on_models_with_biases() {
+    for name in ["qwen2_tied", "qwen2_untied"] {
+        for adapter in ["attention", "all_linear", "rows"] {
+            check_adapter(name, adapter, false);
+        }
+    }
+}
+
+#[test]
 fn recompute_changes_nothing() {
     check_adapter("tied", "all_linear", true);
 }
@@ -271,7 +280,13 @@ fn an_adapter_for_another_base_is_refused() {
 /// Greedy tokens of PyTorch, alone and among other sequences, through a cache in small passes.
 #[test]
 fn generation_agrees_with_transformers_alone_and_batched() {
-    for (name, adapter_name) in [("tied", None), ("untied", Some("all_linear")), ("llama3_rope", None)] {
+    for (name, adapter_name) in [
+        ("tied", None),
+        ("untied", Some("all_linear")),
+        ("llama3_rope", None),
+        ("qwen2_tied", None),
+        ("qwen2_untied", Some("all_linear")),
+    ] {
         let golden = Golden::open(name);
         let mut ctx = Context::cpu(2);
         let decoder = Arc::new(golden.load(&mut ctx, Precision::F32));
