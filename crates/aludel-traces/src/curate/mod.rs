@@ -115,6 +115,8 @@ pub enum Keep {
 pub enum Reason {
     /// It cannot be read as a row.
     Unreadable,
+    /// It is marked as not to be used.
+    SetAside,
     /// It was cut off, has no answer, or spells a control token.
     Incomplete,
     /// It loops, or is no text.
@@ -145,8 +147,9 @@ pub enum Reason {
 
 impl Reason {
     /// All of them, in order.
-    pub const ALL: [Reason; 14] = [
+    pub const ALL: [Reason; 15] = [
         Reason::Unreadable,
+        Reason::SetAside,
         Reason::Incomplete,
         Reason::Degenerate,
         Reason::Language,
@@ -166,6 +169,7 @@ impl Reason {
     pub fn name(self) -> &'static str {
         match self {
             Reason::Unreadable => "unreadable",
+            Reason::SetAside => "set_aside",
             Reason::Incomplete => "incomplete",
             Reason::Degenerate => "degenerate",
             Reason::Language => "language",
@@ -248,6 +252,7 @@ struct Judged {
     /// Its place in the list of sources.
     source: u32,
     hides_reasoning: bool,
+    ended_by_mark: bool,
     dropped: Option<Box<Dropped>>,
 }
 
