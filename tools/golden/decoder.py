@@ -15,9 +15,26 @@ import transformers
 from peft import LoraConfig, get_peft_model
 from safetensors import safe_open
 from safetensors.torch import save_file
-from transformers import AutoConfig, AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    LlamaConfig,
+    LlamaForCausalLM,
+    MistralConfig,
+    MistralForCausalLM,
+    Qwen2Config,
+    Qwen2ForCausalLM,
+    Qwen3Config,
+    Qwen3ForCausalLM,
+)
 
-FAMILIES = {"llama": (LlamaConfig, LlamaForCausalLM), "qwen2": (Qwen2Config, Qwen2ForCausalLM)}
+# Configuration, model, and what is set beside the sizes that all of them have.
+FAMILIES = {
+    "llama": (LlamaConfig, LlamaForCausalLM, {"head_dim": 16}),
+    "mistral": (MistralConfig, MistralForCausalLM, {"sliding_window": None}),
+    "qwen2": (Qwen2Config, Qwen2ForCausalLM, {}),
+    "qwen3": (Qwen3Config, Qwen3ForCausalLM, {"head_dim": 32}),
+}
 ATTENTION = ["q_proj", "k_proj", "v_proj", "o_proj"]
 TRAINED_IDS = [5, 158]
 STEPS = 10
@@ -37,6 +54,9 @@ def main(fixtures):
         ("untied", "llama", False, 2),
         ("qwen2_tied", "qwen2", True, 5),
         ("qwen2_untied", "qwen2", False, 1),
+        ("qwen3_tied", "qwen3", True, 1),
+        ("qwen3_untied", "qwen3", False, 2),
+        ("mistral", "mistral", False, 1),
     ]:
         write_trained_case(os.path.join(fixtures, name), family, tied, seed)
     write_rope_case(os.path.join(fixtures, "llama3_rope"))
@@ -111,9 +131,7 @@ def write_rope_case(folder):
 
 def random_model(seed, family="llama", **settings):
     torch.manual_seed(seed)
-    make_config, make_model = FAMILIES[family]
-    if family == "llama":
-        settings = {"head_dim": 16} | settings
+    make_config, make_model, of_family = FAMILIES[family]
     config = make_config(
         **{
             "vocab_size": 160,
@@ -129,6 +147,7 @@ def random_model(seed, family="llama", **settings):
             "eos_token_id": 2,
             "pad_token_id": None,
         }
+        | of_family
         | settings
     )
     model = make_model(config).to(torch.float32)

@@ -136,7 +136,12 @@ impl Merge<'_> {
             Role::Weight(layer, module) => self.add_lora(layer, module, &mut values, columns),
             Role::Embedding => self.put_rows(self.adapter.embedding_rows(), &mut values, columns),
             Role::Head => self.put_rows(self.adapter.head_rows(false), &mut values, columns),
-            Role::InputNorm(_) | Role::PostAttentionNorm(_) | Role::OutputNorm | Role::Bias(..) => {}
+            Role::InputNorm(_)
+            | Role::PostAttentionNorm(_)
+            | Role::QueryNorm(_)
+            | Role::KeyNorm(_)
+            | Role::OutputNorm
+            | Role::Bias(..) => {}
         }
         Ok(match self.dtype {
             Dtype::F32 => quant::encode_f32(&values),

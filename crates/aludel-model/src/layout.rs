@@ -16,6 +16,10 @@ pub enum Role {
     InputNorm(usize),
     /// The norm before the gated layer, [C].
     PostAttentionNorm(usize),
+    /// The norm of each head's queries, [D].
+    QueryNorm(usize),
+    /// The norm of each head's keys, [D].
+    KeyNorm(usize),
     /// A linear's weight in a layer, [out, in].
     Weight(usize, Module),
     /// A linear's bias in a layer, [out].
@@ -84,15 +88,18 @@ impl Layout {
             tensors.insert(role, TensorLayout { name, gguf_name, shape, gguf_rows });
         };
         let table = vec![config.vocab_size, config.hidden_size];
-        let norm = vec![config.hidden_size];
         add(Role::Embedding, "model.embed_tokens.weight".into(), "token_embd.weight".into(), table.clone());
         for n in 0..config.num_hidden_layers {
             let (hf, gguf) = (format!("model.layers.{n}"), format!("blk.{n}"));
-            let mut add_norm = |role, name: &str, gguf_name: &str| {
-                add(role, format!("{hf}.{name}.weight"), format!("{gguf}.{gguf_name}.weight"), norm.clone());
+            let mut add_norm = |role, name: &str, gguf_name: &str, channels: usize| {
+                add(role, format!("{hf}.{name}.weight"), format!("{gguf}.{gguf_name}.weight"), vec![channels]);
             };
-            add_norm(Role::InputNorm(n), "input_layernorm", "attn_norm");
-            add_norm(Role::PostAttentionNorm(n), "post_attention_layernorm", "ffn_norm");
+            add_norm(Role::InputNorm(n), "input_layernorm", "attn_norm", config.hidden_size);
+            add_norm(Role::PostAttentionNorm(n), "post_attention_layernorm", "ffn_norm", config.hidden_size);
+            if config.has_head_norms {
+                add_norm(Role::QueryNorm(n), "self_attn.q_norm", "attn_q_norm", config.head_dim);
+                add_norm(Role::KeyNorm(n), "self_attn.k_norm", "attn_k_norm", config.head_dim);
+            }
             for module in Module::ALL {
                 let (d_in, d_out) = linear_shape(config, module);
                 let (path, inner) = (module_path(n, module), module.gguf_name());
@@ -107,7 +114,7 @@ impl Layout {
                 }
             }
         }
-        add(Role::OutputNorm, "model.norm.weight".into(), "output_norm.weight".into(), norm);
+        add(Role::OutputNorm, "model.norm.weight".into(), "output_norm.weight".into(), vec![config.hidden_size]);
         if !config.tie_word_embeddings {
             add(Role::Head, "lm_head.weight".into(), "output.weight".into(), table);
         }

@@ -19,6 +19,10 @@ use aludel_model::generate::{Engine, Event, Finish, Request, Sampling};
 use aludel_model::weights::{Files, Weights};
 use serde_json::{Value, json};
 
+/// A fixture of each family, tied and untied, and one of Llama 3's rotary scaling.
+const FAMILIES: [&str; 8] =
+    ["tied", "untied", "llama3_rope", "mistral", "qwen2_tied", "qwen2_untied", "qwen3_tied", "qwen3_untied"];
+
 struct Golden {
     folder: PathBuf,
     json: Value,
@@ -120,7 +124,7 @@ fn gradients(
 
 #[test]
 fn logits_agree_with_transformers() {
-    for name in ["tied", "untied", "llama3_rope", "qwen2_tied", "qwen2_untied"] {
+    for name in FAMILIES {
         let golden = Golden::open(name);
         let mut ctx = Context::cpu(2);
         let decoder = golden.load(&mut ctx, Precision::F32);
@@ -218,8 +222,8 @@ fn adapters_agree_with_peft_on_an_untied_model() {
 }
 
 #[test]
-fn adapters_agree_with_peft_on_models_with_biases() {
-    for name in ["qwen2_tied", "qwen2_untied"] {
+fn adapters_agree_with_peft_in_other_families() {
+    for name in ["mistral", "qwen2_tied", "qwen2_untied", "qwen3_tied", "qwen3_untied"] {
         for adapter in ["attention", "all_linear", "rows"] {
             check_adapter(name, adapter, false);
         }
@@ -228,7 +232,9 @@ fn adapters_agree_with_peft_on_models_with_biases() {
 
 #[test]
 fn recompute_changes_nothing() {
-    check_adapter("tied", "all_linear", true);
+    for name in ["tied", "qwen2_tied", "qwen3_untied"] {
+        check_adapter(name, "all_linear", true);
+    }
 }
 
 #[test]
@@ -286,6 +292,9 @@ fn generation_agrees_with_transformers_alone_and_batched() {
         ("llama3_rope", None),
         ("qwen2_tied", None),
         ("qwen2_untied", Some("all_linear")),
+        ("qwen3_tied", None),
+        ("qwen3_untied", Some("all_linear")),
+        ("mistral", Some("attention")),
     ] {
         let golden = Golden::open(name);
         let mut ctx = Context::cpu(2);

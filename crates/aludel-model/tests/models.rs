@@ -78,7 +78,7 @@ fn ids(name: &str) -> Vec<u32> {
 fn files_of_each_family_give_the_logits_of_transformers() {
     let folder = tempfile::tempdir().unwrap();
     let (directory, path) = (folder.path().join("model"), folder.path().join("model.gguf"));
-    for name in ["tied", "untied", "qwen2_tied", "qwen2_untied"] {
+    for name in ["tied", "untied", "mistral", "qwen2_tied", "qwen2_untied", "qwen3_tied", "qwen3_untied"] {
         let model = Model::of(name);
         model.write_folder(&directory);
         model.write_gguf(&path);
@@ -92,6 +92,42 @@ fn files_of_each_family_give_the_logits_of_transformers() {
             assert_eq!(Config::from_hf(&config, Path::new("config.json")).unwrap(), student.config);
         }
     }
+}
+
+#[test]
+fn qwen3_has_norms_of_heads_and_mistral_no_window() {
+    let config = |name: &str, key: &str, value: Value| {
+        let path = Path::new("config.json");
+        Config::from_hf(&Model::of(name).with(key, value).config, path).map_err(|error| error.to_string())
+    };
+    assert_eq!(config("qwen3_tied", "head_dim", Value::Null).unwrap().head_dim, 128);
+    let biased = config("qwen3_tied", "attention_bias", json!(true)).unwrap();
+    assert_eq!(biased.biases, [true, true, true, true, false, false, false]);
+    for (name, key, wrong) in [
+        ("qwen3_tied", "use_sliding_window", json!(true)),
+        ("qwen3_tied", "mlp_bias", json!(true)),
+        ("qwen3_tied", "num_experts", json!(8)),
+        ("mistral", "sliding_window", json!(511)),
+        ("mistral", "attention_bias", json!(true)),
+    ] {
+        let error = config(name, key, wrong).unwrap_err();
+        assert_holds(&error, &["config.json", key]);
+    }
+    config("mistral", "sliding_window", json!(512)).unwrap();
+    // the class takes a window where nothing is said of it, which these 512 positions do not reach
+    let mut silent = Model::of("mistral").config;
+    silent.as_object_mut().unwrap().remove("sliding_window");
+    Config::from_hf(&silent, Path::new("config.json")).unwrap();
+    silent["max_position_embeddings"] = json!(8192);
+    let error = Config::from_hf(&silent, Path::new("config.json")).unwrap_err().to_string();
+    assert_holds(&error, &["sliding_window", "4096", "null"]);
+
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.gguf");
+    let mut lacking = Model::of("qwen3_tied");
+    lacking.tensors.remove("model.layers.1.self_attn.k_norm.weight");
+    lacking.write_gguf(&path);
+    assert_holds(&refusal(&path), &["blk.1.attn_k_norm.weight"]);
 }
 
 #[test]
@@ -267,7 +303,7 @@ fn keys_that_change_the_arithmetic_are_refused_and_neutral_ones_are_not() {
     for (key, wrong, right) in [
         ("hidden_act", json!("gelu"), json!("swish")),
         ("hidden_act", json!(3), json!("silu")),
-        ("model_type", json!("mistral"), Value::Null),
+        ("model_type", json!("gemma"), Value::Null),
         ("sliding_window", json!(511), json!(512)),
         ("sliding_window", json!("wide"), Value::Null),
         ("layer_types", json!(["full_attention", "sliding_attention"]), json!(["full_attention", "full_attention"])),
@@ -288,7 +324,7 @@ fn keys_that_change_the_arithmetic_are_refused_and_neutral_ones_are_not() {
         ("a_key_of_tomorrow", json!(false), Value::Null),
     ] {
         let error = config(key, &wrong).unwrap_err();
-        let named = if key == "model_type" { "mistral" } else { key };
+        let named = if key == "model_type" { "gemma" } else { key };
         assert!(error.contains("config.json") && error.contains(named), "{error}");
         config(key, &right).unwrap();
     }

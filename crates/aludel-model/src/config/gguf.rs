@@ -57,6 +57,7 @@ impl Config {
             rope_theta: metadata.find::<f32>(&reader.key("rope.freq_base"))?.map_or(10_000.0, shortest),
             rope_scaling: RopeScaling::None,
             tie_word_embeddings: file.find_tensor("output.weight").is_none(),
+            has_head_norms: family.has_head_norms,
             biases: Module::ALL.map(|module| family.has_bias(module, false, false)),
             bos_token_id: metadata.find::<u32>("tokenizer.ggml.bos_token_id")?,
             eos_token_ids: metadata.find::<u32>("tokenizer.ggml.eos_token_id")?.into_iter().collect(),

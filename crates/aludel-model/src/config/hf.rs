@@ -32,6 +32,7 @@ impl Config {
         // transformers tells null from a key that is not there
         let is_null = json.get("num_key_value_heads").is_some();
         let key_value_heads = family.default_key_value_heads.filter(|_| !is_null).unwrap_or(num_attention_heads);
+        let head_dim = family.default_head_dim.unwrap_or(hidden_size / num_attention_heads.max(1));
         let (rope_theta, rope_scaling) = reader.rope()?;
         let (attention_bias, mlp_bias) = (reader.flag("attention_bias")?, reader.flag("mlp_bias")?);
         let config = Config {
@@ -42,17 +43,27 @@ impl Config {
             num_hidden_layers: reader.size("num_hidden_layers")?,
             num_attention_heads,
             num_key_value_heads: reader.size_or("num_key_value_heads", key_value_heads)?,
-            head_dim: reader.size_or("head_dim", hidden_size / num_attention_heads.max(1))?,
+            head_dim: reader.size_or("head_dim", head_dim)?,
             rms_norm_eps: reader.number(json, "rms_norm_eps")?.unwrap_or(1e-6),
             max_position_embeddings: reader.size_or("max_position_embeddings", family.default_positions)?,
             rope_theta,
             rope_scaling,
             tie_word_embeddings: reader.flag("tie_word_embeddings")?,
+            has_head_norms: family.has_head_norms,
             biases: Module::ALL.map(|module| family.has_bias(module, attention_bias, mlp_bias)),
             bos_token_id: reader.ids("bos_token_id")?.first().copied(),
             eos_token_ids: reader.ids("eos_token_id")?,
         };
         config.check(path)?;
+        if let Some(window) = family.default_window
+            && json.get("sliding_window").is_none()
+        {
+            keys::check_hf("sliding_window", &json!(window), &config).map_err(|_| {
+                let class = family.class;
+                let reason = format!("is missing, and {class} takes {window} then, which is not supported; set it to null if the model has none");
+                reader.wrong("sliding_window", reason)
+            })?;
+        }
         for (key, value) in json.as_object().into_iter().flatten() {
             keys::check_hf(key, value, &config).map_err(|reason| reader.wrong(key, reason))?;
         }
@@ -103,6 +114,9 @@ impl Config {
         if self.family.biases == Biases::ByKey {
             config["attention_bias"] = json!(self.has_bias(Module::QProj));
             config["mlp_bias"] = json!(self.has_bias(Module::GateProj));
+        }
+        if self.family.default_window.is_some() {
+            config["sliding_window"] = Value::Null;
         }
         if self.rope_scaling != RopeScaling::None {
             config["rope_scaling"] = config["rope_parameters"].clone();

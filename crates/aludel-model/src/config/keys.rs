@@ -226,6 +226,16 @@ pub(super) const QWEN2_HF: Table = &[
     (Rule::Off, &["attention_bias", "mlp_bias", "use_mrope"]),
 ];
 
+/// The class of Qwen3 has windows as that of Qwen2, and norms of heads.
+pub(super) const QWEN3_HF: Table = &[
+    (Rule::Harmless, &["sliding_window", "max_window_layers"]),
+    (Rule::On, &["use_qk_norm", "qk_norm"]),
+    (Rule::Off, &["mlp_bias", "use_mrope"]),
+];
+
+/// The class of Mistral has no biases.
+pub(super) const MISTRAL_HF: Table = &[(Rule::Off, &["attention_bias", "mlp_bias"])];
+
 /// The keys of GGUF metadata, behind the architecture's name. Only `rope.scaling.type` = "yarn" and "longrope" look at the betas
 /// and at the original context, and they are refused. Rows of the embedding go before `vocab_size`.
 const GGUF: Table = &[
@@ -382,7 +392,7 @@ mod tests {
 
     #[test]
     fn each_key_has_one_rule() {
-        for table in [HF, QWEN2_HF, GGUF] {
+        for table in [HF, QWEN2_HF, QWEN3_HF, MISTRAL_HF, GGUF] {
             let mut seen = HashSet::new();
             for key in table.iter().flat_map(|(_, keys)| *keys) {
                 assert!(seen.insert(key), "{key} stands in two places");

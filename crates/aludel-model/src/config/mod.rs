@@ -46,6 +46,8 @@ pub struct Config {
     pub rope_scaling: RopeScaling,
     /// Whether the head is the embedding.
     pub tie_word_embeddings: bool,
+    /// Whether queries and keys are normed, each head alone, before they are rotated.
+    pub has_head_norms: bool,
     /// Which linears have biases, in the order of [`Module::ALL`].
     pub biases: [bool; MODULES],
     /// The token before a text, if the model knows one.

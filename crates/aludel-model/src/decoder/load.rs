@@ -102,6 +102,11 @@ impl Decoder {
             layers.push(Layer {
                 input_layernorm: vector(ctx, Role::InputNorm(n))?,
                 post_attention_layernorm: vector(ctx, Role::PostAttentionNorm(n))?,
+                head_norms: if config.has_head_norms {
+                    Some([vector(ctx, Role::QueryNorm(n))?, vector(ctx, Role::KeyNorm(n))?])
+                } else {
+                    None
+                },
                 linears,
             });
         }

@@ -96,7 +96,10 @@ impl Model {
     /// As llama.cpp's converter writes it, except for what was changed.
     pub(crate) fn write_gguf(&self, path: &Path) {
         let size = |key: &str| Stored::U32(u32::try_from(self.config[key].as_u64().unwrap()).unwrap());
-        let architecture = self.config["model_type"].as_str().unwrap();
+        let architecture = match self.config["model_type"].as_str().unwrap() {
+            "mistral" => "llama",
+            other => other,
+        };
         let theta = [&self.config["rope_theta"], &self.config["rope_parameters"]["rope_theta"]]
             .into_iter()
             .find_map(Value::as_f64);
@@ -110,9 +113,12 @@ impl Model {
             ("rope.freq_base", Stored::F32(theta.unwrap() as f32)),
             ("attention.layer_norm_rms_epsilon", Stored::F32(1e-5)),
         ];
-        if architecture == "llama" {
-            let of_heads = ["attention.key_length", "attention.value_length", "rope.dimension_count"];
+        if self.config["head_dim"].is_u64() {
+            let of_heads = ["attention.key_length", "attention.value_length"];
             of_family.extend(of_heads.map(|key| (key, size("head_dim"))));
+        }
+        if architecture == "llama" {
+            of_family.push(("rope.dimension_count", Stored::U32(u32::try_from(self.head_dim()).unwrap())));
             of_family.push(("vocab_size", size("vocab_size")));
         }
         let of_family = of_family.into_iter().map(|(key, value)| (format!("{architecture}.{key}"), value));
@@ -153,9 +159,14 @@ impl Model {
             .unwrap();
     }
 
+    fn head_dim(&self) -> usize {
+        let size = |key: &str| self.config[key].as_u64().map(|size| size as usize);
+        size("head_dim").unwrap_or_else(|| size("hidden_size").unwrap() / size("num_attention_heads").unwrap())
+    }
+
     /// Rows of a head from two halves to pairs.
     fn permuted(&self, shape: &[usize], values: &[f32]) -> Vec<f32> {
-        let (columns, head_dim) = (shape[1], self.config["head_dim"].as_u64().unwrap() as usize);
+        let (columns, head_dim) = (shape[1], self.head_dim());
         let heads = values.chunks_exact(head_dim * columns);
         let pairs = heads.flat_map(|head| {
             let (low, high) = head.split_at(head.len() / 2);
@@ -173,6 +184,8 @@ fn gguf_name(name: &str) -> String {
         ("model.layers", "blk"),
         ("input_layernorm", "attn_norm"),
         ("post_attention_layernorm", "ffn_norm"),
+        ("self_attn.q_norm", "attn_q_norm"),
+        ("self_attn.k_norm", "attn_k_norm"),
         ("self_attn.q_proj", "attn_q"),
         ("self_attn.k_proj", "attn_k"),
         ("self_attn.v_proj", "attn_v"),

@@ -7,6 +7,7 @@ mod choose;
 mod complete;
 mod contamination;
 mod duplicates;
+mod gold;
 mod judge;
 mod language;
 mod length;
@@ -24,13 +25,13 @@ mod write;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+pub use gold::{RIGHT_ANSWERS, right_answer};
 pub use language::Languages;
 pub use length::{TokenBounds, Tokens};
 pub use loops::loop_flaw;
 pub use report::{FilterCount, Report, SourceCount, VerdictCounts};
 pub(crate) use trace::trace_of;
 pub use trace::{Files, Inputs, Trace, TraceSource, Unfit};
-pub use verified::RIGHT_ANSWERS;
 pub use write::{PROMPTS, REPORT, is_written_here};
 
 use crate::Error;
@@ -59,7 +60,7 @@ pub struct Options {
     pub verify: Verify,
     /// How they are compared.
     pub verifier: Verifier,
-    /// Columns that may hold the right answer; the first that a row has counts.
+    /// Columns that may hold the right answer, in any spelling; the first that a row has counts.
     pub gold: Vec<String>,
     /// Drop rows without a right answer to compare theirs with.
     pub require_verified: bool,

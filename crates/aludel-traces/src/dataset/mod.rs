@@ -48,6 +48,7 @@ pub use whole::{Flaw, flaw, unclosed};
 pub(crate) use whole::{flaw_of, speaks_of_answer};
 
 pub use crate::json::{Columns, Fields, Json, Kind, NoText};
+pub use crate::names::called;
 
 use crate::Error;
 use read::{RawRow, RawRows};
