@@ -105,7 +105,7 @@ impl Inputs {
         let mut rest = paths;
         while let Some(first) = rest.first() {
             if is_store(first) {
-                sources.push(Box::new(store::Rows::open(first, false)?));
+                sources.push(Box::new(store::Rows::open(first, false)?.with_tags_of(options)));
                 rest = &rest[1..];
                 continue;
             }

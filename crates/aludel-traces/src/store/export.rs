@@ -18,7 +18,7 @@ use super::open::is_sqlite;
 use super::snapshot::{Snapshot, Stored};
 use crate::Error;
 use crate::curate::{Trace, TraceSource, trace_of};
-use crate::dataset::{self, Columns, Provenance};
+use crate::dataset::{self, Columns, Provenance, ReadOptions};
 use crate::names::is_among;
 use crate::said;
 
@@ -35,6 +35,8 @@ pub struct Rows {
     file_bytes: u64,
     traces: u64,
     traces_read: AtomicU64,
+    /// How its rows are read where they become traces.
+    reading: ReadOptions,
 }
 
 impl Rows {
@@ -67,9 +69,26 @@ impl Rows {
         let traces = snapshot.trace_count(complete_alone)?;
         let file_bytes = fs::metadata(path).map_or(0, |metadata| metadata.len());
         let traces_read = AtomicU64::new(0);
-        let rows =
-            Rows { snapshot, complete_alone, runs, left_out, store, single_questions, file_bytes, traces, traces_read };
+        let rows = Rows {
+            snapshot,
+            complete_alone,
+            runs,
+            left_out,
+            store,
+            single_questions,
+            file_bytes,
+            traces,
+            traces_read,
+            reading: ReadOptions::default(),
+        };
         Ok((rows, damage))
+    }
+
+    /// The same, with tags at the beginning of answers read as these options say. Its columns are its own, whatever others are called.
+    #[must_use]
+    pub fn with_tags_of(self, options: &ReadOptions) -> Rows {
+        let reading = ReadOptions { answer_tags: options.answer_tags.clone(), ..self.reading };
+        Rows { reading, ..self }
     }
 
     /// The rows, by run, prompt and sample.
@@ -183,7 +202,7 @@ impl TraceSource for Rows {
         let rows = self.iter().zip(1..).map(move |(columns, line)| {
             self.traces_read.store(line, Ordering::Relaxed);
             let provenance = Provenance { file: Arc::clone(&file), file_index: 0, line };
-            trace_of(dataset::row_of(columns?, provenance), true)
+            trace_of(dataset::row_of(columns?, &self.reading, provenance), true)
         });
         Ok(Box::new(rows))
     }
