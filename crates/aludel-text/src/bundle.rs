@@ -62,12 +62,15 @@ impl TextBundle {
         let special_map = read_object(&folder.join("special_tokens_map.json"))?;
         let chat_template = read_optional(&folder.join("chat_template.jinja"))?.or_else(|| template_of_config(&config));
         let token = |key: &str| token_text(config.get(key)).or_else(|| token_text(special_map.get(key)));
+        let bos = token("bos_token");
+        // Where the config does not say, the tokenizer's own file does.
+        let begins = tokenizer.beginning().is_some_and(|first| bos.as_deref().is_none_or(|bos| bos == first));
         let special = SpecialTokens {
-            bos: token("bos_token"),
+            add_bos: config.get("add_bos_token").and_then(Value::as_bool).unwrap_or(begins),
+            bos,
             eos: token("eos_token"),
             unk: token("unk_token"),
             pad: token("pad_token"),
-            add_bos: config.get("add_bos_token").and_then(Value::as_bool).unwrap_or(false),
         };
         Ok(TextBundle { tokenizer, special, chat_template, config, special_map })
     }

@@ -74,6 +74,21 @@ pub enum Error {
         reason: String,
     },
 
+    /// Something of a text is not in its ids.
+    #[error(
+        "{origin}: this tokenizer loses {lost:?}: it reads {text:?} back as {read:?}; take such text out of what it is given, or use a model whose tokenizer can spell it"
+    )]
+    TextLost {
+        /// The tokenizer's file, or what it was made from.
+        origin: String,
+        /// The first text that is lost.
+        lost: String,
+        /// What stands around it.
+        text: String,
+        /// The same as the ids are read.
+        read: String,
+    },
+
     /// Tokens could not be added.
     #[error("token {token:?} cannot be added: {reason}")]
     AddToken {
