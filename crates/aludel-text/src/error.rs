@@ -36,6 +36,17 @@ pub enum Error {
         reason: String,
     },
 
+    /// A file beside a tokenizer.json says something else of the tokens.
+    #[error(
+        "{}: {reason}; other tools would give other ids: correct one of the two, or save both again with transformers' save_pretrained", path.display()
+    )]
+    Contradiction {
+        /// The file.
+        path: PathBuf,
+        /// What it says, and what the tokenizer does.
+        reason: String,
+    },
+
     /// A GGUF names a pre-tokeniser that is not known here.
     #[error(
         "tokenizer.ggml.pre is \"{pre}\", which is not known here, and guessing would give wrong ids; known: {known}; load the model's Hugging Face folder (tokenizer.json) instead"
