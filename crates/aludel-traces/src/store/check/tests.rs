@@ -241,6 +241,31 @@ fn rows_of_what_is_wanted_that_vanish_or_say_less_are_told() {
     }
 }
 
+/// Curation says what to do, and an export leaves the older file as it was.
+#[test]
+fn a_store_without_traces_is_no_input_and_its_export_replaces_nothing() {
+    let bench = Bench::new();
+    drop(Store::open(&bench.store()).unwrap());
+    let error = crate::curate::Inputs::open(&[bench.store()], &Default::default()).err().unwrap().to_string();
+    assert!(error.contains("traces.db: this store holds no traces yet; collect some with `aludel trace"), "{error}");
+    let rows = Rows::open(&bench.store(), true).unwrap();
+    for name in ["out.jsonl", "out.parquet"] {
+        assert_eq!(export(&rows, &bench.path(name)).unwrap(), 0);
+        assert!(!bench.path(name).exists());
+        fs::write(bench.path(name), "older").unwrap();
+        assert_eq!(export(&rows, &bench.path(name)).unwrap(), 0);
+        assert_eq!(fs::read(bench.path(name)).unwrap(), b"older");
+    }
+    assert_eq!(
+        fs::read_dir(bench.0.path())
+            .unwrap()
+            .filter(|entry| { entry.as_ref().unwrap().file_name().to_string_lossy().contains("out.") })
+            .count(),
+        2,
+        "nothing is left beside them"
+    );
+}
+
 /// A store as it was before rows carried digests.
 fn of_before(bench: &Bench) {
     let (prompts, runs, traces) = ("prompts", "runs", "traces");
