@@ -91,6 +91,11 @@ impl Rows {
         Rows { reading, ..self }
     }
 
+    /// Whether there are no traces, or none that are complete where those alone count.
+    pub fn is_empty(&self) -> bool {
+        self.traces == 0
+    }
+
     /// The rows, by run, prompt and sample.
     pub fn iter(&self) -> impl Iterator<Item = Result<Columns, Error>> + Send + '_ {
         let mut after: Place = (0, 0, 0);
@@ -214,7 +219,7 @@ impl TraceSource for Rows {
 }
 
 /// Writes rows to a file, which appears whole or not at all: Parquet if its name ends so, JSON lines otherwise. Gives their
-/// number; no rows make no Parquet file.
+/// number; no rows make no file.
 ///
 /// # Errors
 /// [`Error::Store`], [`Error::File`], [`Error::Parquet`], [`Error::Write`].
@@ -233,8 +238,8 @@ pub fn export(rows: &Rows, output: &Path) -> Result<u64, Error> {
     // Parquet's columns are known only when all rows are: they wait as JSON lines beside it.
     let (lines, table) = (Beside::new(output, "jsonl"), Beside::new(output, "table"));
     let count = write_lines(rows, &lines.0)?;
-    dataset::write_parquet(&lines.0, &table.0, output)?;
     if count > 0 {
+        dataset::write_parquet(&lines.0, &table.0, output)?;
         let failed = |reason| Error::Write { path: output.to_path_buf(), reason };
         let mut table = aludel_files::open(&table.0).map_err(failed)?;
         atomic::write_file(output, |file| io::copy(&mut table, file).map(|_| ()).map_err(failed))?;
@@ -261,8 +266,13 @@ impl Drop for Beside {
 
 fn write_lines(rows: &Rows, output: &Path) -> Result<u64, Error> {
     let mut count = 0;
+    // Nothing takes the place of what is there.
+    let mut all = rows.iter().peekable();
+    if all.peek().is_none() {
+        return Ok(0);
+    }
     atomic::write_file(output, |file| {
-        for row in rows.iter() {
+        for row in all {
             let mut line = serde_json::to_vec(&row?).expect("a row is JSON");
             line.push(b'\n');
             file.put(&line)?;
