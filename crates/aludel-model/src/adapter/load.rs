@@ -129,7 +129,7 @@ impl Found {
         let none = || [const { [const { None }; 2] }; MODULES];
         let layers = config.num_hidden_layers;
         let mut found = Found { loras: (0..layers).map(|_| none()).collect(), rows: [None, None] };
-        let another = "it was trained on another base, which its adapter_config.json names";
+        let another = "give the base that it was trained on, which its adapter_config.json names";
         for name in names {
             let place = match peft::parse_name(name) {
                 Some(TensorName::Lora { layer, module, part }) => {
@@ -161,8 +161,8 @@ fn read_matrix(weights: &safetensors::Weights, name: &str, shape: [usize; 2], fo
     let wrong = |reason: String| Error::Adapter { path: folder.to_owned(), reason: format!("{name}: {reason}") };
     if view.shape != shape {
         return Err(wrong(format!(
-            "has shape {:?}, but this model asks for {shape:?}; it was trained on another base, which its adapter_config.json names, or with \
-             another rank than that says",
+            "has shape {:?}, but this model asks for {shape:?}: it was trained on another base, or with another rank than its \
+             adapter_config.json says; give the base that it was trained on, which that file names",
             view.shape
         )));
     }
