@@ -110,19 +110,20 @@ pub(super) fn predict(
 fn time(pilot: &[f64], missing: u64, load: Load) -> Interval {
     let sum = sum_of(pilot, missing);
     let (mean, most) = (sum.expected / missing.max(1) as f64, pilot.iter().copied().fold(0.0, f64::max));
-    let slots = |each: usize| ((each.max(1) * load.teachers.max(1)) as f64).min(missing.max(1) as f64);
-    let at_once = slots(load.at_once);
-    // What the pilot's load was, by Little's law; or what it is where such a pilot is asked alone.
+    let slots = |each: usize| (each.max(1) * load.teachers.max(1)) as f64;
+    let at_once = slots(load.at_once).min(missing.max(1) as f64);
+    // What the pilot's load was, by Little's law; or what it is where such a pilot is asked alone, and at most what it can have been.
     let total: f64 = pilot.iter().sum();
-    let of_pilot = slots(load.at_once.min(FIRST as usize)).min(pilot.len() as f64);
-    let alone = total / of_pilot + (1.0 - 1.0 / of_pilot) * most;
+    let of_alone = slots(load.at_once.min(FIRST as usize)).min(pilot.len() as f64);
+    let alone = total / of_alone + (1.0 - 1.0 / of_alone) * most;
     let of_pilot = (total / load.pilot_seconds.unwrap_or(alone).max(1e-9)).max(1.0);
+    let most_of_pilot = load.pilot_seconds.map_or(slots(load.at_once), |_| of_pilot);
     let busy = of_pilot.min(at_once);
     let outlasts = |at_once: f64| (longest(pilot, at_once) - mean).max(0.0);
     let if_unbounded = rising(mean, missing, load) + outlasts(at_once);
     let if_shared = sum.expected / busy + outlasts(busy);
     // Fewer at once than in the pilot may take less each.
-    let low = sum.low / at_once.max(of_pilot);
+    let low = sum.low / at_once.max(most_of_pilot);
     let longest_yet = longest(pilot, at_once) + LONGEST_TAIL * deviation(pilot);
     Interval {
         low,
