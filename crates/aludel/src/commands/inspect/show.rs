@@ -127,6 +127,9 @@ pub(super) fn totals(console: &mut Console, totals: &Totals, recipe: &Recipe) ->
         let line = format!("{:>12}  skipped: {}; {first}", grouped(bad.rows), bad.kind);
         console.hanging(COUNTED_COLUMN, harmless(&line))?;
     }
+    for line in &totals.told {
+        console.paragraph(Style::new(), line)?;
+    }
     if let Some(first) = &totals.first_refused {
         let what = if recipe.data.skip_bad_rows { "the first refused is" } else { "training would stop at" };
         let told = format!("{what} {} line {}: {}", first.file, first.line, first.reason);
