@@ -187,6 +187,10 @@ impl Local {
 }
 
 impl Respondent for Local {
+    fn context(&self) -> Option<usize> {
+        Some(self.model.decoder.config().max_position_embeddings)
+    }
+
     fn answer(
         &mut self,
         asks: &[Ask<'_>],

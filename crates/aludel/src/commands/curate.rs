@@ -15,13 +15,14 @@ use aludel_distill::lengths::TokenCounter;
 use aludel_distill::settings::Recipe;
 use aludel_formats::atomic;
 use aludel_model::student::Student;
+use aludel_traces::Error;
 use aludel_traces::curate::{Inputs, PROMPTS, Progress, Reason, Report, Tokens, TraceSource, curate};
 use aludel_traces::dataset::columns_not_used;
 use aludel_traces::store::is_sqlite;
 use anstyle::Style;
 use anyhow::Context as _;
 use clap::Args;
-use output::{refuse_foreign_folder, refuse_input_inside};
+use output::{refuse_input_inside, to_be_replaced};
 use serde_json::json;
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -121,7 +122,7 @@ pub(crate) fn curate_recipe(
     fetch_named(recipe)?;
     set_template_date(recipe);
     let Some(folder) = &recipe.curate.output_dir else { return Ok(Outcome::Done) };
-    refuse_foreign_folder(folder)?;
+    let earlier = to_be_replaced(folder)?;
     refuse_input_inside(folder, &recipe.curate.input)?;
     let options = recipe.curate.options(recipe.student.threads)?;
     let inputs = Inputs::open(&recipe.curate.input, &recipe.data.read_options())?;
@@ -135,8 +136,20 @@ pub(crate) fn curate_recipe(
     let about = json!({ "version": env!("CARGO_PKG_VERSION"), "curate": recipe.curate, "data": recipe.data });
     let shown = progress::Progress::new();
     shown.begin(Kind::Judging);
-    let report = curate(&*source, &options, tokens, folder, &about, &mut |told| show_progress(&shown, told))?;
+    let curated = curate(&*source, &options, tokens, folder, &about, &mut |told| show_progress(&shown, told));
     drop(shown);
+    if let (Err(Error::NotSplit { report, .. }), false) = (&curated, json) {
+        // Too few rows are left, and this tells where the others went.
+        show_filters(console, report)?;
+        console.line(format_args!(
+            "kept: {} of {} rows on {} prompts; nothing is written",
+            report.kept, report.rows, report.prompts
+        ))?;
+    }
+    let report = curated?;
+    if let Some(earlier) = earlier {
+        tracing::info!("{}: replaced; it held {earlier}", folder.display());
+    }
     if json {
         console.json_line(&report)?;
     } else {
@@ -160,7 +173,7 @@ fn read_failed(folders: &[PathBuf]) -> anyhow::Result<Option<Vec<Failed>>> {
 
 /// The next round's prompts; where nothing is failed, there is no next round on these problems.
 fn write_prompts(failed: &[Failed], folder: &Path, json: bool, console: &mut Console) -> anyhow::Result<Outcome> {
-    refuse_foreign_folder(folder)?;
+    to_be_replaced(folder)?;
     if failed.is_empty() {
         return Err(Helped {
             message: "there are no prompts for a next round: every problem of these results was solved".to_owned(),
@@ -171,9 +184,13 @@ fn write_prompts(failed: &[Failed], folder: &Path, json: bool, console: &mut Con
     std::fs::create_dir_all(folder)
         .with_context(|| format!("{}: cannot be made the output folder", folder.display()))?;
     let path = folder.join(PROMPTS);
+    let is_replaced = aludel_files::is_there(&path);
     atomic::write_file(&path, |output| {
         failed.iter().try_for_each(|failed| output.put(format!("{}\n", json!(failed)).as_bytes()))
     })?;
+    if is_replaced {
+        tracing::info!("{}: replaced; it held the prompts of an earlier round", path.display());
+    }
     if json {
         console.json_line(&json!({ "output": path, "prompts": failed.len() }))?;
     } else {
@@ -191,6 +208,24 @@ fn open_student(recipe: &Recipe) -> anyhow::Result<Option<Student>> {
 }
 
 fn show(console: &mut Console, report: &Report, folder: &Path) -> anyhow::Result<()> {
+    show_filters(console, report)?;
+    console.paragraph(
+        Style::new(),
+        format_args!(
+            "kept: {} of {} rows on {} prompts, {} to train on and {} held back, in {}",
+            report.kept,
+            report.rows,
+            report.prompts,
+            report.train,
+            report.eval,
+            folder.display()
+        ),
+    )?;
+    Ok(())
+}
+
+/// What became of the rows before some were held back.
+fn show_filters(console: &mut Console, report: &Report) -> anyhow::Result<()> {
     let mut table = Table::new("filter").numbers(["rows", "dropped", "left"]);
     for filter in &report.filters {
         let left = filter.seen - filter.dropped;
@@ -239,18 +274,6 @@ fn show(console: &mut Console, report: &Report, folder: &Path) -> anyhow::Result
                 .paragraph(Style::new(), format_args!("{}: {} of {} rows", source.source, source.kept, source.rows))?;
         }
     }
-    console.paragraph(
-        Style::new(),
-        format_args!(
-            "kept: {} of {} rows on {} prompts, {} to train on and {} held back, in {}",
-            report.kept,
-            report.rows,
-            report.prompts,
-            report.train,
-            report.eval,
-            folder.display()
-        ),
-    )?;
     Ok(())
 }
 

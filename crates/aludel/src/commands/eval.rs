@@ -59,7 +59,8 @@ pub(crate) struct EvalArgs {
     #[arg(long, value_name = "DIR")]
     adapter: Option<PathBuf>,
 
-    /// The folder of the run that trained it, to warn of problems that were trained on [default: that of --adapter]
+    /// The folder of the run that trained it, to warn of problems that were trained on; an adapter in a run's folder and a merged model tell
+    /// it themselves
     #[arg(long, value_name = "DIR")]
     run: Option<PathBuf>,
 
@@ -155,11 +156,11 @@ pub(super) fn warn(results: &Results) {
 
 /// Says how many problems ask what the model was trained on, as far as its run tells.
 fn warn_of_known(args: &EvalArgs, tasks: &[Task]) -> anyhow::Result<()> {
-    let known = match (&args.run, &args.adapter) {
-        (Some(run), _) => Some(Known::of_run(run)?),
-        (None, Some(adapter)) => Known::of_adapter(adapter)?,
-        (None, None) => None,
+    let told = match (&args.endpoint, &args.model) {
+        (None, Some(model)) => Known::of_both(model, args.adapter.as_deref())?,
+        _ => None,
     };
+    let known = Known::together(args.run.as_deref().map(Known::of_run).transpose()?, told);
     for (task, known) in tasks.iter().filter_map(|task| Some((task, known.as_ref()?.problems(task)))) {
         if known > 0 {
             let (name, problems) = (harmless(&task.name), task.problems.len());
