@@ -1,4 +1,4 @@
-//! Figures as people read them: how long something took, and what it cost. Counts, shares and scores stand with what they count.
+//! Figures as people read them: how long something took, what it cost, and how a loss fell. Counts, shares and scores stand with what they count.
 
 use aludel_traces::collect::{Interval, dollars};
 
@@ -15,6 +15,18 @@ pub(crate) fn duration(seconds: f64) -> String {
     let number = if value < 9.95 { format!("{value:.1}") } else { format!("{value:.0}") };
     let number = number.strip_suffix(".0").unwrap_or(&number);
     format!("{number} {unit}")
+}
+
+/// How a loss went from before training to its end: `1.2266 → 1.1520 (−6.1%)`. One of the two, where only that was measured.
+pub(crate) fn held_out_loss(before: Option<f64>, after: Option<f64>) -> Option<String> {
+    Some(match (before, after) {
+        (Some(before), Some(after)) if before > 0.0 => {
+            let percent = 100.0 * (after / before - 1.0);
+            let sign = if percent < 0.0 { '−' } else { '+' };
+            format!("{before:.4} → {after:.4} ({sign}{:.1}%)", percent.abs())
+        }
+        (before, after) => format!("{:.4}", after.or(before)?),
+    })
 }
 
 /// What something cost. Without a price nobody knows.
@@ -62,6 +74,15 @@ mod tests {
         ] {
             assert_eq!(duration(seconds), written, "{seconds}");
         }
+    }
+
+    #[test]
+    fn a_loss_is_told_with_how_far_it_fell() {
+        assert_eq!(held_out_loss(Some(1.2266), Some(1.152)).unwrap(), "1.2266 → 1.1520 (−6.1%)");
+        assert_eq!(held_out_loss(Some(1.0), Some(1.25)).unwrap(), "1.0000 → 1.2500 (+25.0%)");
+        assert_eq!(held_out_loss(None, Some(1.25)).unwrap(), "1.2500");
+        assert_eq!(held_out_loss(Some(0.0), Some(0.5)).unwrap(), "0.5000");
+        assert_eq!(held_out_loss(None, None), None);
     }
 
     #[test]
