@@ -1,4 +1,4 @@
-"""Writes tiny random Llama models with what PyTorch and PEFT compute on them: decoder.py FIXTURES_DIR
+"""Writes tiny random models of each family with what PyTorch and PEFT compute on them: decoder.py FIXTURES_DIR
 
 Everything runs in f32 on one thread from fixed seeds. README.md names every file and tensor that is written; the tests
 of the decoder, its adapters and its generation compare with them.
@@ -15,8 +15,26 @@ import transformers
 from peft import LoraConfig, get_peft_model
 from safetensors import safe_open
 from safetensors.torch import save_file
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    LlamaConfig,
+    LlamaForCausalLM,
+    MistralConfig,
+    MistralForCausalLM,
+    Qwen2Config,
+    Qwen2ForCausalLM,
+    Qwen3Config,
+    Qwen3ForCausalLM,
+)
 
+# Configuration, model, and what is set beside the sizes that all of them have.
+FAMILIES = {
+    "llama": (LlamaConfig, LlamaForCausalLM, {"head_dim": 16}),
+    "mistral": (MistralConfig, MistralForCausalLM, {"sliding_window": None}),
+    "qwen2": (Qwen2Config, Qwen2ForCausalLM, {}),
+    "qwen3": (Qwen3Config, Qwen3ForCausalLM, {"head_dim": 32}),
+}
 ATTENTION = ["q_proj", "k_proj", "v_proj", "o_proj"]
 TRAINED_IDS = [5, 158]
 STEPS = 10
@@ -31,14 +49,22 @@ LEAST_MARGIN = 0.02
 def main(fixtures):
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
-    for name, tied in [("tied", True), ("untied", False)]:
-        write_trained_case(os.path.join(fixtures, name), tied)
+    for name, family, tied, seed in [
+        ("tied", "llama", True, 1),
+        ("untied", "llama", False, 2),
+        ("qwen2_tied", "qwen2", True, 5),
+        ("qwen2_untied", "qwen2", False, 1),
+        ("qwen3_tied", "qwen3", True, 1),
+        ("qwen3_untied", "qwen3", False, 2),
+        ("mistral", "mistral", False, 1),
+    ]:
+        write_trained_case(os.path.join(fixtures, name), family, tied, seed)
     write_rope_case(os.path.join(fixtures, "llama3_rope"))
 
 
-def write_trained_case(folder, tied):
+def write_trained_case(folder, family, tied, seed):
     """One model with three adapters: on attention, on every linear, and on attention with trained token rows."""
-    model = random_model(seed=1 if tied else 2, tie_word_embeddings=tied)
+    model = random_model(seed=seed, family=family, tie_word_embeddings=tied)
     prepare(folder)
     save_model(model, folder)
     if not tied:
@@ -54,7 +80,7 @@ def write_trained_case(folder, tied):
         (21, "all_linear", "all-linear", None),
         (22, "rows", ATTENTION, embedding_rows),
     ]:
-        fresh = LlamaForCausalLM.from_pretrained(os.path.join(folder, "model"), dtype=torch.float32)
+        fresh = AutoModelForCausalLM.from_pretrained(os.path.join(folder, "model"), dtype=torch.float32)
         adapted = get_peft_model(fresh, lora_config(targets, trained))
         randomise(adapted, seed)
         save_adapter(adapted, os.path.join(folder, f"adapter_{name}"))
@@ -89,12 +115,12 @@ def write_rope_case(folder):
     prepare(folder)
     save_model(model.to(torch.bfloat16), folder, max_shard_size="80KB")
     rewrite_config(folder, old_style_keys)
-    reloaded = LlamaForCausalLM.from_pretrained(os.path.join(folder, "model"), dtype=torch.float32)
+    reloaded = AutoModelForCausalLM.from_pretrained(os.path.join(folder, "model"), dtype=torch.float32)
     rows = token_rows(torch.Generator().manual_seed(11), model.config.vocab_size)
     prompt, greedy = confident_prompt(reloaded)
     golden = facts() | {"rows": rows, "prompt": prompt, "base": greedy, "adapters": {}}
     tensors = logits(reloaded, rows, "base")
-    unscaled = LlamaForCausalLM.from_pretrained(
+    unscaled = AutoModelForCausalLM.from_pretrained(
         os.path.join(folder, "model"),
         rope_parameters={"rope_type": "default", "rope_theta": 10000.0},
         dtype=torch.float32,
@@ -103,9 +129,10 @@ def write_rope_case(folder):
     write_golden(folder, golden, tensors)
 
 
-def random_model(seed, **settings):
+def random_model(seed, family="llama", **settings):
     torch.manual_seed(seed)
-    config = LlamaConfig(
+    make_config, make_model, of_family = FAMILIES[family]
+    config = make_config(
         **{
             "vocab_size": 160,
             "hidden_size": 64,
@@ -113,7 +140,6 @@ def random_model(seed, **settings):
             "num_hidden_layers": 2,
             "num_attention_heads": 4,
             "num_key_value_heads": 2,
-            "head_dim": 16,
             "rms_norm_eps": 1e-5,
             "rope_parameters": {"rope_type": "default", "rope_theta": 10000.0},
             "max_position_embeddings": 512,
@@ -121,9 +147,10 @@ def random_model(seed, **settings):
             "eos_token_id": 2,
             "pad_token_id": None,
         }
+        | of_family
         | settings
     )
-    model = LlamaForCausalLM(config).to(torch.float32)
+    model = make_model(config).to(torch.float32)
     # The usual 0.02 would leave logits and attention almost flat, and a norm of ones would hide a missing weight.
     with torch.no_grad():
         for name, parameter in model.named_parameters():
@@ -268,11 +295,11 @@ def old_style_keys(config):
 def rewrite_config(folder, change):
     """Changes config.json and makes sure that transformers still reads the same model from it."""
     path = os.path.join(folder, "model", "config.json")
-    before = LlamaConfig.from_pretrained(os.path.dirname(path))
+    before = AutoConfig.from_pretrained(os.path.dirname(path))
     config = read_json(path)
     change(config)
     write_json(path, config)
-    after = LlamaConfig.from_pretrained(os.path.dirname(path))
+    after = AutoConfig.from_pretrained(os.path.dirname(path))
     for key in ("rope_theta", "rope_type", "factor"):
         assert after.rope_parameters.get(key) == before.rope_parameters.get(key), key
 

@@ -96,8 +96,8 @@ pub enum Error {
 
     /// A run that is resumed on other data.
     #[error(
-        "{path}: the data, or the student's tokenizer or template, is not what the run was started on; restore it, or start a new run in \
-         another folder"
+        "{path}: the data, or the student's tokenizer or template, is not what the run was started on, or this version of Aludel reads rows by \
+         other rules than the one that started it; restore it, or start a new run in another folder"
     )]
     OtherData {
         /// The run folder.

@@ -7,12 +7,13 @@ use std::path::Path;
 
 use aludel_formats::hf::{CONFIG_FILE_NAME, GENERATION_CONFIG_FILE_NAME};
 use aludel_formats::{Dtype, TensorSpec, atomic, manifest, safetensors};
+use aludel_kernels::head::TrainedRows;
 use aludel_kernels::{Context, quant};
-use aludel_model::adapter::{Adapter, linear_shape};
+use aludel_model::adapter::Adapter;
 use aludel_model::config::Config;
+use aludel_model::layout::{Role, TensorLayout};
 use aludel_model::module::Module;
 use aludel_model::student::{Origin, Student};
-use aludel_model::weights::{EMBEDDING, HEAD, INPUT_NORM, NORM, POST_ATTENTION_NORM, linear_name, norm_name};
 use aludel_text::TextBundle;
 use serde_json::{Value, json};
 
@@ -62,9 +63,9 @@ pub fn merge(
     let config = merge.config()?;
     let tensors = merge.tensors();
     let specs: Vec<TensorSpec> =
-        tensors.iter().map(|(name, (shape, _))| TensorSpec::new(name, dtype, shape.as_slice())).collect();
+        tensors.iter().map(|(name, (_, shape))| TensorSpec::new(*name, dtype, shape.as_slice())).collect();
     let weights = |shape: &[usize]| shape.iter().product::<usize>() as u64;
-    let (mut done, total) = (0, tensors.values().map(|(shape, _)| weights(shape)).sum());
+    let (mut done, total) = (0, tensors.values().map(|(_, shape)| weights(shape)).sum());
     tell(0, total);
     atomic::write_new_dir(folder, |folder| -> Result<()> {
         let metadata = safetensors::hf_metadata();
@@ -74,8 +75,8 @@ pub fn merge(
             safetensors::DEFAULT_MAX_SHARD_BYTES,
             &metadata,
             |spec| -> Result<_> {
-                let (shape, source) = &tensors[&spec.name];
-                let tensor = merge.tensor(&spec.name, shape, *source)?;
+                let (role, shape) = &tensors[spec.name.as_str()];
+                let tensor = merge.tensor(*role, shape)?;
                 done += weights(shape);
                 tell(done, total);
                 Ok(Cow::Owned(tensor))
@@ -111,72 +112,51 @@ struct Merge<'a> {
     dtype: Dtype,
 }
 
-/// What a tensor of the merged model is made from.
-#[derive(Clone, Copy)]
-enum Source {
-    Linear(usize, Module),
-    Vocabulary,
-    Plain,
-}
-
 impl Merge<'_> {
-    /// Every tensor of the merged model: its shape and what it is made from, by name.
-    fn tensors(&self) -> BTreeMap<String, (Vec<usize>, Source)> {
-        let config = &self.student.config;
-        let hidden = config.hidden_size;
-        let mut all = BTreeMap::from([(EMBEDDING.to_owned(), (vec![self.vocab_size, hidden], Source::Vocabulary))]);
-        for n in 0..config.num_hidden_layers {
-            for module in Module::ALL {
-                let (d_in, d_out) = linear_shape(config, module);
-                all.insert(linear_name(n, module, "weight"), (vec![d_out, d_in], Source::Linear(n, module)));
-                if config.has_bias(module) {
-                    all.insert(linear_name(n, module, "bias"), (vec![d_out], Source::Plain));
-                }
-            }
-            for norm in [INPUT_NORM, POST_ATTENTION_NORM] {
-                all.insert(norm_name(n, norm), (vec![hidden], Source::Plain));
-            }
-        }
-        all.insert(NORM.to_owned(), (vec![hidden], Source::Plain));
-        if !config.tie_word_embeddings {
-            all.insert(HEAD.to_owned(), (vec![self.vocab_size, hidden], Source::Vocabulary));
-        }
-        all
+    /// Every tensor of the merged model by its name: its role and its shape, which has rows for new tokens.
+    fn tensors(&self) -> BTreeMap<&str, (Role, Vec<usize>)> {
+        let shape = |role: Role, tensor: &TensorLayout| match role {
+            Role::Embedding | Role::Head => vec![self.vocab_size, tensor.shape[1]],
+            _ => tensor.shape.clone(),
+        };
+        let all = self.student.weights.layout().tensors();
+        all.map(|(role, tensor)| (tensor.name.as_str(), (role, shape(role, tensor)))).collect()
     }
 
     /// The bytes of one tensor.
-    fn tensor(&self, name: &str, shape: &[usize], source: Source) -> Result<Vec<u8>> {
-        let mut base_shape = shape.to_vec();
+    fn tensor(&self, role: Role, shape: &[usize]) -> Result<Vec<u8>> {
         let columns = shape.last().copied().unwrap_or(1);
         let mut values = vec![0f32; shape.iter().product()];
-        if let Source::Vocabulary = source {
-            base_shape[0] = self.student.config.vocab_size;
-        }
-        let base = self.student.weights.tensor(name, &base_shape, &self.student.config)?;
-        let rows = if base_shape.len() == 1 { 1 } else { base_shape[0] };
+        let base = self.student.weights.tensor(role)?;
+        let rows = base.shape().iter().product::<usize>() / columns;
         for (row, out) in values.chunks_exact_mut(columns).enumerate().take(rows) {
             base.row(row, out)?;
         }
-        match source {
-            Source::Plain => {}
-            Source::Linear(n, module) => self.add_lora(n, module, &mut values, columns),
-            Source::Vocabulary => {
-                let tied_or_embedding = name == EMBEDDING;
-                let rows =
-                    if tied_or_embedding { self.adapter.embedding_rows() } else { self.adapter.head_rows(false) };
-                if let Some(rows) = rows {
-                    let trained = self.ctx.download(rows.rows);
-                    for (&id, row) in rows.ids.iter().zip(trained.chunks_exact(columns)) {
-                        values[id as usize * columns..(id as usize + 1) * columns].copy_from_slice(row);
-                    }
-                }
-            }
+        match role {
+            Role::Weight(layer, module) => self.add_lora(layer, module, &mut values, columns),
+            Role::Embedding => self.put_rows(self.adapter.embedding_rows(), &mut values, columns),
+            Role::Head => self.put_rows(self.adapter.head_rows(false), &mut values, columns),
+            Role::InputNorm(_)
+            | Role::PostAttentionNorm(_)
+            | Role::QueryNorm(_)
+            | Role::KeyNorm(_)
+            | Role::OutputNorm
+            | Role::Bias(..) => {}
         }
         Ok(match self.dtype {
             Dtype::F32 => quant::encode_f32(&values),
             Dtype::F16 => quant::encode_f16(&values),
             _ => quant::encode_bf16(&values),
         })
+    }
+
+    /// Rows that were trained take the place of the base's.
+    fn put_rows(&self, rows: Option<&TrainedRows>, values: &mut [f32], columns: usize) {
+        let Some(rows) = rows else { return };
+        let trained = self.ctx.download(rows.rows);
+        for (&id, row) in rows.ids.iter().zip(trained.chunks_exact(columns)) {
+            values[id as usize * columns..(id as usize + 1) * columns].copy_from_slice(row);
+        }
     }
 
     /// `W += s·B·A`.

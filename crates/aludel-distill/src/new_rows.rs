@@ -14,9 +14,8 @@ use std::collections::HashSet;
 use std::ops::ControlFlow;
 
 use aludel_model::adapter::NewRows;
-use aludel_model::config::Config;
+use aludel_model::layout::Role;
 use aludel_model::student::Student;
-use aludel_model::weights;
 use aludel_traces::cache::TokenRow;
 
 use crate::error::Result;
@@ -47,17 +46,17 @@ pub fn by_meaning(student: &Student, added: &[u32]) -> Result<NewRows> {
         let token = tokenizer.id_to_token(id).unwrap_or_default();
         sources.push(if tokenizer.is_new(id) { tokenizer.mean_source_ids(&token)? } else { vec![id] });
     }
-    let rows = |table: &str| -> Result<Vec<f32>> {
+    let rows = |table: Role| -> Result<Vec<f32>> {
         let rows: Result<Vec<_>> = sources.iter().map(|sources| mean_row(student, table, sources)).collect();
         Ok(rows?.concat())
     };
-    let head = if student.config.tie_word_embeddings { None } else { Some(rows(weights::HEAD)?) };
-    Ok(NewRows { ids: added.to_vec(), embedding: rows(weights::EMBEDDING)?, head })
+    let head = if student.config.tie_word_embeddings { None } else { Some(rows(Role::Head)?) };
+    Ok(NewRows { ids: added.to_vec(), embedding: rows(Role::Embedding)?, head })
 }
 
-fn mean_row(student: &Student, table: &str, sources: &[u32]) -> Result<Vec<f32>> {
-    let Config { hidden_size, vocab_size, .. } = student.config;
-    let tensor = student.weights.tensor(table, &[vocab_size, hidden_size], &student.config)?;
+fn mean_row(student: &Student, table: Role, sources: &[u32]) -> Result<Vec<f32>> {
+    let hidden_size = student.config.hidden_size;
+    let tensor = student.weights.tensor(table)?;
     let mut mean = vec![0f32; hidden_size];
     let mut row = vec![0f32; hidden_size];
     for &source in sources {

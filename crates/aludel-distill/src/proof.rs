@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 
-use aludel_formats::peft::{LoraPart, TensorName, parse_name};
 use aludel_kernels::Mat;
 
 use crate::error::{Error, Result};
@@ -71,17 +70,14 @@ fn is_zero(values: &[f32]) -> bool {
     values.iter().all(|&value| value == 0.0)
 }
 
-/// Every B: its entry, its layer and its module.
-fn factors(learner: &Learner) -> impl Iterator<Item = (usize, usize, String)> {
-    learner.adapter.entries().iter().enumerate().filter_map(|(at, entry)| match parse_name(&entry.name) {
-        Some(TensorName::Lora { layer, module, part: LoraPart::B }) => Some((at, layer, module)),
-        _ => None,
-    })
+/// Every B: its entry, its layer and its module's path there.
+fn factors(learner: &Learner) -> impl Iterator<Item = (usize, usize, &'static str)> {
+    learner.adapter.linears().map(|(layer, module, [_, b])| (b, layer, module.path()))
 }
 
 /// `self_attn.q_proj of layers 0-3 and 7, mlp.up_proj of layer 2`.
-fn listed(modules: impl Iterator<Item = (usize, String)>) -> String {
-    let mut layers: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+fn listed(modules: impl Iterator<Item = (usize, &'static str)>) -> String {
+    let mut layers: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
     modules.for_each(|(layer, module)| layers.entry(module).or_default().push(layer));
     let texts = layers.into_iter().map(|(module, mut layers)| {
         layers.sort_unstable();
@@ -107,7 +103,7 @@ mod tests {
     use aludel_model::config::Config;
     use aludel_model::decoder::Decoder;
     use aludel_model::module::Module;
-    use aludel_model::weights::Weights;
+    use aludel_model::weights::{Files, Weights};
     use aludel_traces::cache::{RowInfo, TokenRow};
     use aludel_traces::dataset::PromptKey;
 
@@ -119,7 +115,7 @@ mod tests {
         let folder = hf::Folder::open(model).unwrap();
         let config = Config::from_hf(folder.config(), &folder.config_path()).unwrap();
         let mut ctx = Context::cpu(1);
-        let weights = Weights::Folder(folder.weights().unwrap());
+        let weights = Weights::new(Files::Folder(folder.weights().unwrap()), &config).unwrap();
         let decoder = Decoder::load(&mut ctx, &config, &weights, Precision::F32, 64).unwrap();
         let options = AdapterOptions {
             r: 2,
@@ -176,7 +172,7 @@ mod tests {
 
     #[test]
     fn layers_are_told_in_runs() {
-        let names = |layers: &[usize]| listed(layers.iter().map(|&layer| (layer, "mlp.up_proj".to_owned())));
+        let names = |layers: &[usize]| listed(layers.iter().map(|&layer| (layer, "mlp.up_proj")));
         assert_eq!(names(&[4]), "mlp.up_proj of layer 4");
         assert_eq!(names(&[7, 1, 2, 0]), "mlp.up_proj of layers 0-2 and 7");
     }

@@ -19,7 +19,7 @@ use aludel_model::adapter::Adapter;
 use aludel_model::config::Config;
 use aludel_model::decoder::{Decoder, StepDropout};
 use aludel_model::generate::{Engine, Request, Sampling};
-use aludel_model::weights::Weights;
+use aludel_model::weights::{Files, Weights};
 use aludel_traces::cache::{RowInfo, TokenRow};
 use aludel_traces::dataset::PromptKey;
 
@@ -54,7 +54,7 @@ fn fixture(model: &str) -> PathBuf {
 fn load(ctx: &mut Context, model: &str, precision: Precision) -> Decoder {
     let folder = hf::Folder::open(fixture(model).join("model")).unwrap();
     let config = Config::from_hf(folder.config(), &folder.config_path()).unwrap();
-    let weights = Weights::Folder(folder.weights().unwrap());
+    let weights = Weights::new(Files::Folder(folder.weights().unwrap()), &config).unwrap();
     Decoder::load(ctx, &config, &weights, precision, 512).unwrap()
 }
 

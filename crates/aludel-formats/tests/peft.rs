@@ -25,8 +25,8 @@ fn an_adapter_of_peft_is_read() {
     assert_eq!(config.target_modules, Some(TargetModules::Names(vec!["q_proj".to_owned(), "v_proj".to_owned()])));
     assert_eq!((config.embedding_tokens(), config.head_tokens()), ([14, 15].as_slice(), [14, 15].as_slice()));
 
-    assert_eq!(adapter.weights.get(&lora_a_name(0, "self_attn.q_proj")).unwrap().shape, [2, 8]);
-    assert_eq!(adapter.weights.get(&lora_b_name(0, "self_attn.v_proj")).unwrap().shape, [4, 2]);
+    assert_eq!(adapter.weights.get(&lora_a_name("model.layers.0.self_attn.q_proj")).unwrap().shape, [2, 8]);
+    assert_eq!(adapter.weights.get(&lora_b_name("model.layers.0.self_attn.v_proj")).unwrap().shape, [4, 2]);
     assert_eq!(adapter.weights.get(trained_rows_name(Rows::Embedding)).unwrap().shape, [2, 8]);
     assert_eq!(adapter.weights.get(trained_rows_name(Rows::Head)).unwrap().shape, [2, 8]);
     assert!(adapter.weights.names().all(|name| parse_name(name).is_some()));

@@ -5,22 +5,24 @@ use std::collections::HashSet;
 
 use crate::config::Config;
 use crate::error::{Error, Result};
-use crate::module::Module;
-use crate::weights::{
-    EMBEDDING, HEAD, INPUT_NORM, NORM, POST_ATTENTION_NORM, ROPE_DIVISORS, Weights, linear_name, norm_name,
-};
+use crate::layout::{Role, layer_of};
+use crate::weights::{Files, ROPE_DIVISORS, Weights};
+
+/// What an untied head is called in a Hugging Face folder, also where the config ties it.
+const HEAD: &str = "lm_head.weight";
 
 /// Refuses a file that lacks a tensor, and one that has a tensor which is neither used nor harmless.
 pub(crate) fn check(weights: &Weights, config: &Config) -> Result<()> {
-    let mut used = used(config);
-    for name in &used {
+    let mut used: HashSet<&str> = HashSet::new();
+    for (_, tensor) in weights.layout().tensors() {
+        let name = weights.stored_name(tensor);
         weights.view(name)?;
+        used.insert(name);
     }
-    if let Weights::Gguf(_) = weights {
+    if matches!(weights.files(), Files::Gguf(_)) && config.family.gguf_has_rope_divisors {
         // where it is missing, nothing is divided
-        used.push(ROPE_DIVISORS.to_owned());
+        used.insert(ROPE_DIVISORS);
     }
-    let used: HashSet<String> = used.into_iter().map(|name| weights.stored_name(&name)).collect();
     for name in weights.names() {
         if !used.contains(name) && !is_harmless(weights, config, name)? {
             let (path, reason) = (weights.path_of(name).to_owned(), reason(weights, config, name));
@@ -30,33 +32,16 @@ pub(crate) fn check(weights: &Weights, config: &Config) -> Result<()> {
     Ok(())
 }
 
-/// The names of all tensors that a decoder of this config is made from.
-fn used(config: &Config) -> Vec<String> {
-    let mut names = vec![EMBEDDING.to_owned(), NORM.to_owned()];
-    if !config.tie_word_embeddings {
-        names.push(HEAD.to_owned());
-    }
-    for layer in 0..config.num_hidden_layers {
-        names.extend([INPUT_NORM, POST_ATTENTION_NORM].map(|norm| norm_name(layer, norm)));
-        for module in Module::ALL {
-            names.push(linear_name(layer, module, "weight"));
-            if config.has_bias(module) {
-                names.push(linear_name(layer, module, "bias"));
-            }
-        }
-    }
-    names
-}
-
 /// Tensors of Hugging Face folders that change nothing: the rotary frequencies that older versions of transformers stored and
 /// every version computes from the config, and a head that is the embedding once more where the config ties them. Where it is
 /// not, transformers 4 takes the embedding and transformers 5 the head.
 fn is_harmless(weights: &Weights, config: &Config, name: &str) -> Result<bool> {
-    if let Weights::Gguf(_) = weights {
+    if let Files::Gguf(_) = weights.files() {
         return Ok(false);
     }
     if config.tie_word_embeddings && name == HEAD {
-        let (head, embedding) = (weights.view(HEAD)?, weights.view(EMBEDDING)?);
+        let embedding = weights.stored_name(weights.layout().tensor(Role::Embedding));
+        let (head, embedding) = (weights.view(HEAD)?, weights.view(embedding)?);
         return Ok((head.dtype, head.shape, head.bytes) == (embedding.dtype, embedding.shape, embedding.bytes));
     }
     let within = name.strip_prefix("model.").unwrap_or_default();
@@ -79,24 +64,20 @@ fn reason(weights: &Weights, config: &Config, name: &str) -> String {
              different models, so get both from one place"
         );
     }
-    let mend = match weights {
-        Weights::Gguf(_) if name.ends_with(".bias") => {
-            "biases in a GGUF of the Llama family are not supported; use the model's Hugging Face folder"
+    let (class, architecture) = (config.family.class, config.family.gguf);
+    match weights.files() {
+        Files::Gguf(_) if name.ends_with(".bias") => {
+            format!(
+                "is a bias that GGUF files of the architecture {architecture:?} have no place for; use the model's Hugging Face folder"
+            )
         }
-        Weights::Folder(_) if name.ends_with(".bias") => {
-            "config.json announces no such bias; if the model has biases, set attention_bias or mlp_bias, else take the \
+        Files::Folder(_) if name.ends_with(".bias") => format!(
+            "config.json announces no such bias for {class}; if the model has biases, set attention_bias or mlp_bias, else take the \
              tensor out of the file"
-        }
-        _ => {
-            "is no part of a model of the Llama family, and may change what the model computes; use a model without it, or \
-             take it out of the file if it is a leftover"
-        }
-    };
-    mend.to_owned()
-}
-
-/// The layer that a name begins with, and the rest of the name.
-fn layer_of<'a>(name: &'a str, prefix: &str) -> Option<(usize, &'a str)> {
-    let (layer, rest) = name.strip_prefix(prefix)?.split_once('.')?;
-    Some((layer.parse().ok()?, rest))
+        ),
+        _ => format!(
+            "is no part of a {class}, and may change what the model computes; use a model without it, or take it out of the file if \
+             it is a leftover"
+        ),
+    }
 }

@@ -12,6 +12,7 @@ pub mod error;
 pub mod generate;
 pub mod hub_name;
 mod inventory;
+pub mod layout;
 pub mod module;
 pub mod student;
 pub mod weights;

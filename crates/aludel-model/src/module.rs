@@ -1,7 +1,7 @@
 //! The linears of a layer, under the names that checkpoints give them.
 
 /// A linear of a decoder layer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Module {
     /// Queries.
     QProj,

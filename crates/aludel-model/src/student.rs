@@ -8,8 +8,8 @@ use aludel_text::{ChatTemplate, Date, EncodeOptions, GgufVocabulary, TextBundle,
 
 use crate::config::{self, Config};
 use crate::error::{Error, Result};
-use crate::weights::Weights;
-use crate::{hub_name, inventory};
+use crate::hub_name;
+use crate::weights::{Files, Weights};
 
 /// An open student.
 pub struct Student {
@@ -63,7 +63,7 @@ impl Student {
     fn open_folder(path: &Path) -> Result<Student> {
         let folder = hf::Folder::open(path)?;
         let config = Config::from_hf(folder.config(), &folder.config_path())?;
-        let weights = Weights::Folder(folder.weights()?);
+        let weights = Weights::new(Files::Folder(folder.weights()?), &config)?;
         let mut text = TextBundle::from_folder(path)?;
         let name = |id: Option<u32>| id.and_then(|id| text.tokenizer.id_to_token(id));
         let (bos, eos) = (name(config.bos_token_id), name(config.eos_token_ids.first().copied()));
@@ -114,7 +114,8 @@ impl Student {
         for key in ["tokenizer.ggml.eot_token_id", "tokenizer.ggml.eom_token_id"] {
             eos_token_ids.extend(metadata.find::<u32>(key)?);
         }
-        Student::assemble(path, config, Weights::Gguf(file), text, eos_token_ids, Origin::Gguf)
+        let weights = Weights::new(Files::Gguf(file), &config)?;
+        Student::assemble(path, config, weights, text, eos_token_ids, Origin::Gguf)
     }
 
     fn assemble(
@@ -125,7 +126,6 @@ impl Student {
         mut eos_token_ids: Vec<u32>,
         origin: Origin,
     ) -> Result<Student> {
-        inventory::check(&weights, &config)?;
         let template = match &text.chat_template {
             Some(_) => Some(
                 text.template(&path.display().to_string())
@@ -145,9 +145,9 @@ impl Student {
 
     /// The name of these weights on the Hugging Face Hub, where the student's files or the place where they lie tell it.
     pub fn hub_name(&self) -> Option<String> {
-        match &self.weights {
-            Weights::Gguf(file) => hub_name::of_gguf(file.metadata()),
-            Weights::Folder(_) => hub_name::of_folder(&self.path),
+        match self.weights.files() {
+            Files::Gguf(file) => hub_name::of_gguf(file.metadata()),
+            Files::Folder(_) => hub_name::of_folder(&self.path),
         }
     }
 

@@ -1,6 +1,5 @@
-//! The tensors of a student under Hugging Face names, whatever file they come from: names are translated, rows are decoded to
-//! f32 one at a time, and the row order that GGUF files of the Llama family use for q and k is turned back. Which tensors a model
-//! may hold is in `inventory`.
+//! The tensors of a student by their roles, whatever file they come from: `layout` says what each is called there and in which order
+//! its rows are stored; rows are decoded to f32 one at a time. Which tensors a file may hold is in `inventory`.
 
 use std::path::{Path, PathBuf};
 
@@ -10,90 +9,101 @@ use aludel_kernels::quant::{self, BlockType};
 
 use crate::config::Config;
 use crate::error::{Error, Result};
+use crate::inventory;
+use crate::layout::{Layout, Role, RowOrder, TensorLayout};
 use crate::module::Module;
-
-/// The embedding's name.
-pub const EMBEDDING: &str = "model.embed_tokens.weight";
-/// The name of an untied head.
-pub const HEAD: &str = "lm_head.weight";
-/// The last norm's name.
-pub const NORM: &str = "model.norm.weight";
 
 /// What a GGUF file divides each rotary frequency by. `config.json` has keys for it.
 pub const ROPE_DIVISORS: &str = "rope_freqs.weight";
 
-/// A linear's weight, or with `bias` its bias.
-pub fn linear_name(layer: usize, module: Module, suffix: &str) -> String {
-    format!("model.layers.{layer}.{}.{suffix}", module.path())
-}
-
-/// The norm before attention or before the gated layer.
-pub fn norm_name(layer: usize, norm: &str) -> String {
-    format!("model.layers.{layer}.{norm}.weight")
-}
-
-/// The norm before attention.
-pub const INPUT_NORM: &str = "input_layernorm";
-/// The norm before the gated layer.
-pub const POST_ATTENTION_NORM: &str = "post_attention_layernorm";
-
 /// An open weight file or folder.
 #[derive(Debug)]
-pub enum Weights {
+pub enum Files {
     /// A Hugging Face folder.
     Folder(safetensors::Weights),
     /// A GGUF file.
     Gguf(gguf::File),
 }
 
+/// The tensors of a model.
+#[derive(Debug)]
+pub struct Weights {
+    files: Files,
+    layout: Layout,
+}
+
 impl Weights {
+    /// The tensors that a model of this config has in these files.
+    ///
+    /// # Errors
+    /// If one is missing, or if there is one that is neither used nor harmless.
+    pub fn new(files: Files, config: &Config) -> Result<Weights> {
+        let weights = Weights { files, layout: Layout::new(config) };
+        inventory::check(&weights, config)?;
+        Ok(weights)
+    }
+
+    /// Which tensors there are.
+    pub fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// The files themselves.
+    pub fn files(&self) -> &Files {
+        &self.files
+    }
+
     /// The file or folder.
     pub fn path(&self) -> PathBuf {
-        match self {
-            Weights::Folder(weights) => weights.path().to_owned(),
-            Weights::Gguf(file) => file.path().to_owned(),
+        match &self.files {
+            Files::Folder(weights) => weights.path().to_owned(),
+            Files::Gguf(file) => file.path().to_owned(),
         }
     }
 
-    /// The tensor with that Hugging Face name, of the shape that the config asks for.
+    /// The tensor in a role, which must be one of the layout.
     ///
     /// # Errors
-    /// If the tensor is missing, has another shape, or a type that is not decoded here.
-    pub fn tensor(&self, name: &str, shape: &[usize], config: &Config) -> Result<Tensor<'_>> {
-        let is_permuted = name.ends_with("q_proj.weight") || name.ends_with("k_proj.weight");
-        let head_dim = (is_permuted && matches!(self, Weights::Gguf(_))).then_some(config.head_dim);
-        Tensor::new(self.path_of(name), self.view(name)?, shape, head_dim)
+    /// If it has another shape than the config asks for, or a type that is not decoded here.
+    pub fn tensor(&self, role: Role) -> Result<Tensor<'_>> {
+        let wanted = self.layout.tensor(role);
+        let name = self.stored_name(wanted);
+        let order = match &self.files {
+            Files::Folder(_) => RowOrder::Same,
+            Files::Gguf(_) => wanted.gguf_rows,
+        };
+        Tensor::new(self.path_of(name), self.view(name)?, &wanted.shape, order)
     }
 
-    /// The tensor with that Hugging Face name, as it is stored.
+    /// The tensor of that name in the file, as it is stored.
     pub(crate) fn view(&self, name: &str) -> Result<TensorView<'_>> {
-        Ok(match self {
-            Weights::Folder(weights) => weights.get(name)?,
-            Weights::Gguf(file) => file.tensor(&gguf_name(name))?,
+        Ok(match &self.files {
+            Files::Folder(weights) => weights.get(name)?,
+            Files::Gguf(file) => file.tensor(name)?,
         })
     }
 
     /// The file that holds the tensor of that name.
     pub(crate) fn path_of(&self, name: &str) -> &Path {
-        match self {
-            Weights::Folder(weights) => weights.path_of(name),
-            Weights::Gguf(file) => file.path(),
+        match &self.files {
+            Files::Folder(weights) => weights.path_of(name),
+            Files::Gguf(file) => file.path(),
         }
     }
 
     /// The names of all tensors, as the file has them.
     pub(crate) fn names(&self) -> Vec<&str> {
-        match self {
-            Weights::Folder(weights) => weights.names().collect(),
-            Weights::Gguf(file) => file.tensors().map(|tensor| tensor.name).collect(),
+        match &self.files {
+            Files::Folder(weights) => weights.names().collect(),
+            Files::Gguf(file) => file.tensors().map(|tensor| tensor.name).collect(),
         }
     }
 
-    /// The name that a tensor has in this file.
-    pub(crate) fn stored_name(&self, name: &str) -> String {
-        match self {
-            Weights::Folder(_) => name.to_owned(),
-            Weights::Gguf(_) => gguf_name(name),
+    /// What a tensor is called in this file.
+    pub(crate) fn stored_name<'a>(&self, tensor: &'a TensorLayout) -> &'a str {
+        match &self.files {
+            Files::Folder(_) => &tensor.name,
+            Files::Gguf(_) => &tensor.gguf_name,
         }
     }
 
@@ -102,11 +112,11 @@ impl Weights {
     /// # Errors
     /// If a tensor's place in its file makes no sense.
     pub fn bytes(&self) -> Result<u64> {
-        match self {
-            Weights::Folder(weights) => {
+        match &self.files {
+            Files::Folder(weights) => {
                 weights.tensors().map(|tensor| Ok(tensor?.bytes.len() as u64)).sum::<Result<u64>>()
             }
-            Weights::Gguf(file) => Ok(file.tensors().map(|tensor| tensor.bytes.len() as u64).sum()),
+            Files::Gguf(file) => Ok(file.tensors().map(|tensor| tensor.bytes.len() as u64).sum()),
         }
     }
 
@@ -115,32 +125,13 @@ impl Weights {
     /// # Errors
     /// If there is no such tensor.
     pub fn dtype(&self) -> Result<Dtype> {
-        Ok(self.view(&linear_name(0, Module::QProj, "weight"))?.dtype)
+        let query = self.layout.tensor(Role::Weight(0, Module::QProj));
+        Ok(self.view(self.stored_name(query))?.dtype)
     }
 }
 
 fn is_decoded(dtype: Dtype) -> bool {
     dtype.ggml_type_id().and_then(BlockType::from_ggml_id).is_some()
-}
-
-fn gguf_name(name: &str) -> String {
-    match name {
-        EMBEDDING => return "token_embd.weight".to_owned(),
-        HEAD => return "output.weight".to_owned(),
-        NORM => return "output_norm.weight".to_owned(),
-        _ => {}
-    }
-    let translated = (|| {
-        let (layer, rest) = name.strip_prefix("model.layers.")?.split_once('.')?;
-        let (path, suffix) = rest.rsplit_once('.')?;
-        let inner = match path {
-            INPUT_NORM => "attn_norm",
-            POST_ATTENTION_NORM => "ffn_norm",
-            path => Module::from_path(path)?.gguf_name(),
-        };
-        Some(format!("blk.{layer}.{inner}.{suffix}"))
-    })();
-    translated.unwrap_or_else(|| name.to_owned())
 }
 
 /// A tensor of the file, read row by row.
@@ -149,17 +140,12 @@ pub struct Tensor<'a> {
     path: &'a Path,
     view: TensorView<'a>,
     block_type: BlockType,
-    permuted_head_dim: Option<usize>,
+    order: RowOrder,
 }
 
 impl<'a> Tensor<'a> {
-    /// A tensor of the file at `path`, of this shape; with rows in the order of GGUF files for heads of so many channels.
-    pub(crate) fn new(
-        path: &'a Path,
-        view: TensorView<'a>,
-        shape: &[usize],
-        permuted_head_dim: Option<usize>,
-    ) -> Result<Tensor<'a>> {
+    /// A tensor of the file at `path`, of this shape, whose rows are stored in this order.
+    pub(crate) fn new(path: &'a Path, view: TensorView<'a>, shape: &[usize], order: RowOrder) -> Result<Tensor<'a>> {
         let wrong = |reason: String| Error::Tensor { path: path.to_owned(), name: view.name.to_owned(), reason };
         if view.shape != shape {
             return Err(wrong(format!(
@@ -175,7 +161,7 @@ impl<'a> Tensor<'a> {
                 known.join(", ")
             ))
         })?;
-        Ok(Tensor { path, view, block_type, permuted_head_dim })
+        Ok(Tensor { path, view, block_type, order })
     }
 
     /// The shape, outermost first.
@@ -188,8 +174,8 @@ impl<'a> Tensor<'a> {
     /// # Errors
     /// If the bytes do not make up whole rows, or hold NaN or infinity.
     pub fn row(&self, row: usize, out: &mut [f32]) -> Result<()> {
-        let row = self.permuted_head_dim.map_or(row, |head_dim| gguf_row(row, head_dim));
-        quant::decode_row(self.block_type, self.view.bytes, row, out).map_err(|e| self.error(&e))?;
+        quant::decode_row(self.block_type, self.view.bytes, self.order.stored_row(row), out)
+            .map_err(|e| self.error(&e))?;
         // all of them, without a way out, so that it is one pass of vector instructions
         if out.iter().fold(true, |finite, x| finite & x.is_finite()) {
             return Ok(());
@@ -217,12 +203,12 @@ impl<'a> Tensor<'a> {
         Ok(values)
     }
 
-    /// The stored bytes and how to decode them; only for tensors whose rows are in order (not q and k of a GGUF).
+    /// The stored bytes and how to decode them; only for tensors whose rows are in order.
     ///
     /// # Errors
     /// If they hold NaN or infinity.
     pub(crate) fn stored(&self) -> Result<(BlockType, &[u8])> {
-        assert!(self.permuted_head_dim.is_none(), "rows of {} are permuted", self.view.name);
+        assert!(self.order == RowOrder::Same, "rows of {} are permuted", self.view.name);
         self.check_finite()?;
         Ok((self.block_type, self.view.bytes))
     }
@@ -246,41 +232,12 @@ impl<'a> Tensor<'a> {
             return None;
         }
         FrozenWeight::keep(self.block_type, d_out, d_in, |row| {
-            let row = self.permuted_head_dim.map_or(row, |head_dim| gguf_row(row, head_dim));
+            let row = self.order.stored_row(row);
             &self.view.bytes[row * row_bytes..(row + 1) * row_bytes]
         })
     }
 
     fn error(&self, reason: &dyn std::fmt::Display) -> Error {
         Error::Tensor { path: self.path.to_owned(), name: self.view.name.to_owned(), reason: reason.to_string() }
-    }
-}
-
-/// The row of a GGUF q or k weight that holds row `row` of the Hugging Face one. GGUF files of the Llama family pair channels
-/// (2i, 2i + 1) for the rotation where Hugging Face pairs (i, i + D/2).
-fn gguf_row(row: usize, head_dim: usize) -> usize {
-    let (head, channel) = (row / head_dim, row % head_dim);
-    let (half, i) = (channel / (head_dim / 2), channel % (head_dim / 2));
-    head * head_dim + 2 * i + half
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_are_those_of_llama_cpp() {
-        let check = |hf: &str, gguf: &str| assert_eq!(gguf_name(hf), gguf);
-        check("model.embed_tokens.weight", "token_embd.weight");
-        check("model.layers.12.self_attn.o_proj.weight", "blk.12.attn_output.weight");
-        check("model.layers.0.mlp.down_proj.bias", "blk.0.ffn_down.bias");
-        check("model.layers.3.post_attention_layernorm.weight", "blk.3.ffn_norm.weight");
-        check("model.norm.weight", "output_norm.weight");
-    }
-
-    #[test]
-    fn the_permutation_is_one() {
-        let rows: Vec<usize> = (0..16).map(|row| gguf_row(row, 8)).collect();
-        assert_eq!(rows, [0, 2, 4, 6, 1, 3, 5, 7, 8, 10, 12, 14, 9, 11, 13, 15]);
     }
 }

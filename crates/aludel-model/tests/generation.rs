@@ -17,7 +17,7 @@ use aludel_model::decoder::{Attention, Decoder, Hold, Pass};
 use aludel_model::generate::{Engine, Event, Finish, Request, RequestId, Sampling};
 use aludel_model::module::Module;
 use aludel_model::student::Student;
-use aludel_model::weights::Weights;
+use aludel_model::weights::{Files, Weights};
 
 /// A model of two layers, 160 tokens and 512 positions, whose head is not tied to the embedding.
 fn small_model() -> PathBuf {
@@ -27,7 +27,7 @@ fn small_model() -> PathBuf {
 fn load(ctx: &mut Context, folder: &Path, precision: Precision) -> Arc<Decoder> {
     let folder = hf::Folder::open(folder).unwrap();
     let config = Config::from_hf(folder.config(), &folder.config_path()).unwrap();
-    let weights = Weights::Folder(folder.weights().unwrap());
+    let weights = Weights::new(Files::Folder(folder.weights().unwrap()), &config).unwrap();
     Arc::new(Decoder::load(ctx, &config, &weights, precision, 512).unwrap())
 }
 

@@ -16,8 +16,12 @@ use aludel_model::adapter::Adapter;
 use aludel_model::config::Config;
 use aludel_model::decoder::{Active, Attention, Decoder, Kept, Pass};
 use aludel_model::generate::{Engine, Event, Finish, Request, Sampling};
-use aludel_model::weights::Weights;
+use aludel_model::weights::{Files, Weights};
 use serde_json::{Value, json};
+
+/// A fixture of each family, tied and untied, and one of Llama 3's rotary scaling.
+const FAMILIES: [&str; 8] =
+    ["tied", "untied", "llama3_rope", "mistral", "qwen2_tied", "qwen2_untied", "qwen3_tied", "qwen3_untied"];
 
 struct Golden {
     folder: PathBuf,
@@ -59,7 +63,7 @@ impl Golden {
     fn load(&self, ctx: &mut Context, precision: Precision) -> Decoder {
         let folder = hf::Folder::open(self.folder.join("model")).unwrap();
         let config = Config::from_hf(folder.config(), &folder.config_path()).unwrap();
-        let weights = Weights::Folder(folder.weights().unwrap());
+        let weights = Weights::new(Files::Folder(folder.weights().unwrap()), &config).unwrap();
         Decoder::load(ctx, &config, &weights, precision, 512).unwrap()
     }
 }
@@ -120,7 +124,7 @@ fn gradients(
 
 #[test]
 fn logits_agree_with_transformers() {
-    for name in ["tied", "untied", "llama3_rope"] {
+    for name in FAMILIES {
         let golden = Golden::open(name);
         let mut ctx = Context::cpu(2);
         let decoder = golden.load(&mut ctx, Precision::F32);
@@ -218,8 +222,19 @@ fn adapters_agree_with_peft_on_an_untied_model() {
 }
 
 #[test]
+fn adapters_agree_with_peft_in_other_families() {
+    for name in ["mistral", "qwen2_tied", "qwen2_untied", "qwen3_tied", "qwen3_untied"] {
+        for adapter in ["attention", "all_linear", "rows"] {
+            check_adapter(name, adapter, false);
+        }
+    }
+}
+
+#[test]
 fn recompute_changes_nothing() {
-    check_adapter("tied", "all_linear", true);
+    for name in ["tied", "qwen2_tied", "qwen3_untied"] {
+        check_adapter(name, "all_linear", true);
+    }
 }
 
 #[test]
@@ -271,7 +286,16 @@ fn an_adapter_for_another_base_is_refused() {
 /// Greedy tokens of PyTorch, alone and among other sequences, through a cache in small passes.
 #[test]
 fn generation_agrees_with_transformers_alone_and_batched() {
-    for (name, adapter_name) in [("tied", None), ("untied", Some("all_linear")), ("llama3_rope", None)] {
+    for (name, adapter_name) in [
+        ("tied", None),
+        ("untied", Some("all_linear")),
+        ("llama3_rope", None),
+        ("qwen2_tied", None),
+        ("qwen2_untied", Some("all_linear")),
+        ("qwen3_tied", None),
+        ("qwen3_untied", Some("all_linear")),
+        ("mistral", Some("attention")),
+    ] {
         let golden = Golden::open(name);
         let mut ctx = Context::cpu(2);
         let decoder = Arc::new(golden.load(&mut ctx, Precision::F32));

@@ -2,9 +2,12 @@
 //! is not part of a tag comes out once, in order; tags may be torn over chunks and the opening tag may be missing. Trimming the blank
 //! lines around the tags is left to the caller, who knows whether more text follows.
 
+mod code;
 mod inline;
+mod tags;
 
 pub use inline::{Inline, bare, inline};
+pub use tags::{LeadingTag, is_reasoning_word, leading_tag};
 
 use serde::{Deserialize, Serialize};
 

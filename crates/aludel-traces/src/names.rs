@@ -20,7 +20,7 @@ pub(crate) fn letters(name: &str) -> impl Iterator<Item = char> {
 
 /// A column of this name that is not `null`: as it is spelled here before other spellings, and one that holds something before all that
 /// do not.
-pub(crate) fn called<'a>(row: &'a Columns, name: &str) -> Option<(&'a str, Json<'a>)> {
+pub fn called<'a>(row: &'a Columns, name: &str) -> Option<(&'a str, Json<'a>)> {
     let own = row.entry(name).filter(|(_, value)| !value.is_null());
     if own.is_some_and(|(_, value)| !value.is_empty()) {
         return own;

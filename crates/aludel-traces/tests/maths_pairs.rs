@@ -1,7 +1,9 @@
 //! 42 classes of answers with 20 pairs each that are equal and 20 that are not (`tools/peers/verify_pairs.py` writes
-//! them). What is equal is settled by how the pairs were made, so a pair that fails here is a mistake of ours.
+//! them). What is equal is settled by how the pairs were made, so a pair that fails here is a mistake of ours. Beside them
+//! are pairs that can be read in several ways.
 
-use aludel_traces::verify::{Verdict, maths};
+use aludel_traces::verify::Verdict;
+use aludel_traces::verify::maths::{self, Equality};
 
 /// Equal pairs that are not recognised, with the reason. None at present.
 const KNOWN_REFUSALS: [(&str, &str); 0] = [];
@@ -23,4 +25,28 @@ fn every_equal_pair_is_accepted_and_no_other() {
         }
     }
     assert_eq!(counted, [840, 840]);
+}
+
+/// Pairs of answers that can be read in several ways, each judged by hand: numbers in words, units, indices, constants, phrases. What the
+/// texts do not settle is undecided, and no side of a pair is preferred.
+#[test]
+fn pairs_with_several_readings_are_judged_as_a_reader_would() {
+    let mut others = Vec::new();
+    let mut counted = 0;
+    for line in include_str!("fixtures/maths_readings.jsonl").lines() {
+        let pair: serde_json::Value = serde_json::from_str(line).unwrap();
+        let text = |key: &str| pair[key].as_str().unwrap();
+        let wanted = match text("verdict") {
+            "right" => Equality::Equal,
+            "wrong" => Equality::Different,
+            _ => Equality::Undecided,
+        };
+        let found = [maths::equal(text("left"), text("right")), maths::equal(text("right"), text("left"))];
+        if found != [wanted; 2] {
+            others.push((line, found));
+        }
+        counted += 1;
+    }
+    assert!(others.is_empty(), "{others:#?}");
+    assert_eq!(counted, 499);
 }

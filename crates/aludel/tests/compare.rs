@@ -202,9 +202,7 @@ fn a_run_shows_its_losses_and_recipe() {
         json!({"step": step, "epoch": 0.1, "loss": 2.0 / step as f64, "grad_norm": 1.0, "learning_rate": 0.001, "tokens": 100,
             "supervised_tokens": 60, "seconds": 0.5, "rows": [step]})
     };
-    let eval = |step: u64, loss: f64| {
-        json!({"step": step, "epoch": 0.1, "eval_loss": loss, "eval_supervised_tokens": 10, "eval_seconds": 0.1})
-    };
+    let eval = |step: u64, loss: f64| json!({"step": step, "epoch": 0.1, "eval_loss": loss, "eval_supervised_tokens": 10, "eval_seconds": 0.1});
     let lines: String = (1..=9).map(|step| format!("{}\n", line(step))).collect();
     let evals = (eval(0, 0.4), eval(9, 0.3));
     workshop.write("run/metrics.jsonl", &format!("{}\n{lines}{}\n{{\"step\": 10, \"lo", evals.0, evals.1));

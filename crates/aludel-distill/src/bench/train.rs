@@ -4,8 +4,8 @@ use std::time::Instant;
 
 use aludel_kernels::profile::Kind;
 use aludel_kernels::{optim, peak};
-use aludel_model::adapter::linear_shape;
 use aludel_model::config::Config;
+use aludel_model::layout::linear_shape;
 use aludel_model::module::Module;
 use aludel_model::student::Student;
 use aludel_traces::cache::{RowInfo, TokenRow};

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use aludel_text::Message;
-use aludel_traces::curate::RIGHT_ANSWERS;
+use aludel_traces::curate::{RIGHT_ANSWERS, right_answer};
 use aludel_traces::dataset::{self, ColumnMap, Columns, Json, Kind, Provenance, ReadOptions};
 use aludel_traces::tasks::{Side, families, family, generate};
 use aludel_traces::verify::{Checker, Options, Verifier};
@@ -317,10 +317,11 @@ fn question_of<'a>(columns: &'a Columns, map: Option<&ColumnMap>) -> Result<data
         (Some(found), _) => Ok(found),
         (None, Some((name, problem))) => {
             let mut messages = dataset::prompt_messages(name, problem)?;
-            if let Some((_, system)) = first(columns, &["system"]) {
+            let system = first(columns, &["system"]);
+            if let Some((_, system)) = system {
                 messages.insert(0, Message::system(text_of(system)?));
             }
-            Ok((messages, vec![name, "system"]))
+            Ok((messages, [Some(name), system.map(|(name, _)| name)].into_iter().flatten().collect()))
         }
         (None, None) => Err(format!(
             "the row asks nothing: name the question's column `question` or `prompt`, or give `messages`; it has {}",
@@ -334,13 +335,13 @@ fn question_of<'a>(columns: &'a Columns, map: Option<&ColumnMap>) -> Result<data
 fn file_row(columns: &Columns, instead: Option<&Verifier>, map: Option<&ColumnMap>) -> Result<Option<Row>, String> {
     let (mut messages, mut used) = question_of(columns, map)?;
     // A column that is part of what is asked is no answer to it.
-    let answer = RIGHT_ANSWERS.iter().find_map(|&name| first(columns, &[name]).filter(|_| !used.contains(&name)));
-    let Some((_, answer)) = answer else { return Ok(None) };
+    let Some((_, answer)) = right_answer(columns, &RIGHT_ANSWERS, &used)? else { return Ok(None) };
     let mut gold = text_of(answer)?;
     let mut verifier = Verifier::maths();
     let question = messages.last().map(|message| message.content.clone()).unwrap_or_default();
-    if let Some((_, choices)) = first(columns, &["choices"]) {
-        let choices = choice_texts(choices)?;
+    if let Some((name, choices)) = first(columns, &["choices", "options"]) {
+        let choices = choice_texts(name, choices)?;
+        used.push(name);
         gold = letter_of(&gold, answer, &choices)?.to_string();
         verifier = Verifier::Choice { letters: LETTERS[..choices.len()].to_owned() };
         if let Some(last) = messages.last_mut() {
@@ -356,7 +357,6 @@ fn file_row(columns: &Columns, instead: Option<&Verifier>, map: Option<&ColumnMa
             "the right answer is {kind}, and no answer equals one; give a text or a number, or `verifier` = \"json\" if {kind} is wanted"
         ));
     }
-    used.push("choices");
     if let Some(name) = dataset::left_of_question(columns, &used).filter(|_| map.is_none()) {
         return Err(format!(
             "the row has `{name}`, and it would be left out of the question; write it into the question"
@@ -368,10 +368,10 @@ fn file_row(columns: &Columns, instead: Option<&Verifier>, map: Option<&ColumnMa
 
 const LETTERS: &str = "ABCDEFGHIJKLMNOPQRSTUVWXYZ";
 
-/// The first of these columns that holds something.
-pub(super) fn first<'a>(columns: &'a Columns, names: &[&'static str]) -> Option<(&'static str, Json<'a>)> {
+/// The first of these columns, in any spelling, that holds something.
+pub(super) fn first<'a>(columns: &'a Columns, names: &[&str]) -> Option<(&'a str, Json<'a>)> {
     let is_empty = |value: Json<'_>| value.is_empty() && matches!(value.kind(), Kind::Null | Kind::Text);
-    names.iter().find_map(|&name| Some((name, columns.get(name).filter(|value| !is_empty(*value))?)))
+    names.iter().find_map(|name| dataset::called(columns, name).filter(|(_, value)| !is_empty(*value)))
 }
 
 /// Text as it is meant, anything else as it is written.
@@ -384,12 +384,12 @@ pub(super) fn text_of(value: Json<'_>) -> Result<String, String> {
 }
 
 /// `["one", "two"]`, or `{"text": [...]}`.
-fn choice_texts(value: Json<'_>) -> Result<Vec<String>, String> {
+fn choice_texts(name: &str, value: Json<'_>) -> Result<Vec<String>, String> {
     let list = value.get("text").unwrap_or(value).items();
     let choices = list.into_iter().map(text_of).collect::<Result<Vec<String>, String>>()?;
     match choices.len() {
         2..=26 => Ok(choices),
-        count => Err(format!("`choices` holds {count} of them; a choice is a list of 2 to 26 texts")),
+        count => Err(format!("`{}` holds {count} of them; a choice is a list of 2 to 26 texts", name.escape_debug())),
     }
 }
 

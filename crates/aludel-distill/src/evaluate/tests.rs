@@ -189,6 +189,37 @@ fn what_is_no_task_says_what_would_be_one() {
     assert!(empty.to_string().contains("it has no problem"), "{empty}");
 }
 
+/// As in training data, columns are known in any spelling; two that could be the right answer are refused by their names.
+#[test]
+fn columns_of_a_task_have_many_spellings() {
+    let folder = tempfile::tempdir().unwrap();
+    for row in [
+        r#"{"Question": "Which?", "Answer": "blue", "Choices": ["red", "blue"], "ID": "q"}"#,
+        r#"{"PROMPT": "Which?", "Gold": "blue", "Options": ["red", "blue"], "Id": "q"}"#,
+        r#"{"Problem": "Which?", "ground_truth": "B", "options": ["red", "blue"], "id": "q"}"#,
+        r#"{"question": "Which?", "CorrectAnswer": "B", "answer": "It is blue, since…", "choices": ["red", "blue"], "id": "q"}"#,
+    ] {
+        let task = task_of(folder.path(), row).unwrap();
+        let problem = &task.problems[0];
+        assert_eq!(
+            (problem.id.as_str(), problem.gold.as_str(), problem.question.as_str()),
+            ("q", "B", "Which?"),
+            "{row}"
+        );
+        assert_eq!(task.checker(0).verdict("It is \\boxed{B}.", "B").unwrap(), Verdict::Right);
+    }
+    let named = r#"{"question": "?", "answer": "7", "Verifier": {"kind": "numeric", "absolute": 1}}"#;
+    let task = task_of(folder.path(), named).unwrap();
+    assert_eq!(task.checker(0).verdict("8", "7").unwrap(), Verdict::Right);
+    for (row, names) in [
+        (r#"{"question": "?", "gold": "4", "ground_truth": "5"}"#, "line 1: the row has `gold` and `ground_truth`"),
+        (r#"{"question": "?", "answer": "4", "Answer": "5"}"#, "line 1: the row has `answer` and `Answer`"),
+    ] {
+        let refused = task_of(folder.path(), row).map(|task| task.name).unwrap_err().to_string();
+        assert!(refused.contains(names) && refused.contains("leave the right answer in one of them"), "{refused}");
+    }
+}
+
 /// In the shapes that data files have, with what curation writes beside them.
 #[test]
 fn rows_to_train_on_are_problems_where_their_right_answer_is_known() {

@@ -53,7 +53,7 @@ pub struct CurateSettings {
     /// table with its settings, such as `{ kind = "numeric", relative = 0.01 }`. Where it is "maths", a row's own column `verifier`
     /// comes first.
     pub verifier: VerifierTable,
-    /// Columns that may hold the right answer; the first that a row has counts.
+    /// Columns that may hold the right answer, in any spelling; the first that a row has counts.
     #[serde(deserialize_with = "one_or_many")]
     #[schemars(with = "OneOrMany<String>")]
     pub gold: Vec<String>,

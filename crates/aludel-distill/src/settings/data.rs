@@ -5,7 +5,8 @@ use super::problem::Checker;
 use super::shapes::{OneOrMany, one_or_many};
 use super::template::{TemplateInputs, day, refused_name};
 use aludel_text::Date;
-use aludel_traces::dataset::{ColumnMap, ReadOptions};
+use aludel_text::thinking::is_reasoning_word;
+use aludel_traces::dataset::{self, ColumnMap, ReadOptions};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -31,6 +32,10 @@ pub struct DataSettings {
     /// are messages, prompt, response, reasoning, system and text.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub columns: BTreeMap<String, String>,
+    /// What stands between tags that answers begin with, by the tags' words, where the words alone do not say it: for example
+    /// `{ analysis = "reasoning", plan = "text" }`.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub answer_tags: BTreeMap<String, AnswerTag>,
     /// Which tokens the loss is taken on.
     pub loss_on: LossOn,
     /// What happens to rows longer than `train.max_length`.
@@ -65,6 +70,16 @@ pub enum LossOn {
     All,
 }
 
+/// What stands between tags at the beginning of an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum AnswerTag {
+    /// Reasoning, and the answer behind it.
+    Reasoning,
+    /// A part of the answer, tags and all.
+    Text,
+}
+
 /// What happens to rows longer than `train.max_length`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
@@ -86,6 +101,7 @@ impl Default for DataSettings {
             test_size: 0.1,
             eval_files: Vec::new(),
             columns: BTreeMap::new(),
+            answer_tags: BTreeMap::new(),
             loss_on: LossOn::Assistant,
             long_rows: LongRows::Drop,
             max_rows_left_out: 0.2,
@@ -124,7 +140,12 @@ impl DataSettings {
             system: part("system"),
             text: part("text"),
         });
-        ReadOptions { columns, skip_bad_rows: self.skip_bad_rows, ..ReadOptions::default() }
+        let meaning = |tag: AnswerTag| match tag {
+            AnswerTag::Reasoning => dataset::AnswerTag::Reasoning,
+            AnswerTag::Text => dataset::AnswerTag::Text,
+        };
+        let answer_tags = self.answer_tags.iter().map(|(word, tag)| (word.clone(), meaning(*tag))).collect();
+        ReadOptions { columns, skip_bad_rows: self.skip_bad_rows, answer_tags, ..ReadOptions::default() }
     }
 
     /// What chat templates are told.
@@ -158,6 +179,18 @@ impl DataSettings {
                 value.to_string(),
                 reason.unwrap_or_default(),
                 "a variable that the template itself asks for, such as enable_thinking or tools",
+            );
+        }
+        for word in self.answer_tags.keys() {
+            let letters: String = word.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect();
+            let key = format!("answer_tags.{word}");
+            check.that(!letters.is_empty(), &key, word, "a tag needs a word", "the word of a tag, such as analysis");
+            check.that(
+                !is_reasoning_word(&letters),
+                &key,
+                word,
+                "tags of this word always stand around reasoning",
+                "words of other tags; reasoning that stands beside an answer leaves the answer's own tags as they are",
             );
         }
         for (part, column) in &self.columns {

@@ -122,8 +122,8 @@ mod tests {
 
     fn tensors() -> Vec<TensorSpec> {
         vec![
-            TensorSpec::new(lora_a_name(0, "self_attn.q_proj"), Dtype::F32, [2, 4]),
-            TensorSpec::new(lora_b_name(0, "self_attn.q_proj"), Dtype::F32, [4, 2]),
+            TensorSpec::new(lora_a_name("model.layers.0.self_attn.q_proj"), Dtype::F32, [2, 4]),
+            TensorSpec::new(lora_b_name("model.layers.0.self_attn.q_proj"), Dtype::F32, [4, 2]),
         ]
     }
 

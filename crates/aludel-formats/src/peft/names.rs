@@ -5,7 +5,6 @@ use std::borrow::Cow;
 
 /// Every name starts with PEFT's two wrappers and the inner model of a causal language model.
 const MODEL_PREFIX: &str = "base_model.model.";
-const LAYERS_PREFIX: &str = "base_model.model.model.layers.";
 const LORA_A_SUFFIX: &str = ".lora_A.weight";
 const LORA_B_SUFFIX: &str = ".lora_B.weight";
 const EMBEDDING_ROWS_NAME: &str = "base_model.model.model.embed_tokens.token_adapter.trainable_tokens_delta";
@@ -14,18 +13,9 @@ const HEAD_ROWS_NAME: &str = "base_model.model.lm_head.token_adapter.trainable_t
 /// A tensor of an adapter.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TensorName {
-    /// A LoRA factor of a linear inside of a layer.
+    /// A LoRA factor of a linear.
     Lora {
-        /// The layer's number.
-        layer: usize,
-        /// The module inside of the layer, `self_attn.q_proj`.
-        module: String,
-        /// Which of the two factors.
-        part: LoraPart,
-    },
-    /// A LoRA factor of a linear outside of the layers.
-    OuterLora {
-        /// The module inside of the causal language model, `lm_head`.
+        /// The module inside of the causal language model, `model.layers.3.self_attn.q_proj`.
         module: String,
         /// Which of the two factors.
         part: LoraPart,
@@ -52,14 +42,15 @@ pub enum Rows {
     Head,
 }
 
-/// The name of `lora_A` of a module in a layer: `base_model.model.model.layers.3.self_attn.q_proj.lora_A.weight`.
-pub fn lora_a_name(layer: usize, module: &str) -> String {
-    format!("{LAYERS_PREFIX}{layer}.{module}{LORA_A_SUFFIX}")
+/// The name of `lora_A` of the module at a path inside of the causal language model:
+/// `base_model.model.model.layers.3.self_attn.q_proj.lora_A.weight`.
+pub fn lora_a_name(module: &str) -> String {
+    format!("{MODEL_PREFIX}{module}{LORA_A_SUFFIX}")
 }
 
-/// The name of `lora_B` of a module in a layer.
-pub fn lora_b_name(layer: usize, module: &str) -> String {
-    format!("{LAYERS_PREFIX}{layer}.{module}{LORA_B_SUFFIX}")
+/// The name of `lora_B` of such a module.
+pub fn lora_b_name(module: &str) -> String {
+    format!("{MODEL_PREFIX}{module}{LORA_B_SUFFIX}")
 }
 
 /// The name of the trained rows of the embedding or of an untied head, shape `[rows, d]`.
@@ -88,14 +79,8 @@ pub fn parse_name(name: &str) -> Option<TensorName> {
         (None, Some(stem)) => (stem, LoraPart::B),
         (None, None) => return None,
     };
-    if let Some((number, module)) = stem.strip_prefix(LAYERS_PREFIX).and_then(|rest| rest.split_once('.')) {
-        let layer: usize = number.parse().ok()?;
-        // "01" and "+1" would be second names of layer 1.
-        let is_canonical = layer.to_string() == number && !module.is_empty();
-        return is_canonical.then(|| TensorName::Lora { layer, module: module.to_owned(), part });
-    }
     let module = stem.strip_prefix(MODEL_PREFIX).filter(|module| !module.is_empty())?;
-    Some(TensorName::OuterLora { module: module.to_owned(), part })
+    Some(TensorName::Lora { module: module.to_owned(), part })
 }
 
 #[cfg(test)]
@@ -107,13 +92,15 @@ mod tests {
         fn check(name: &str, wanted: Option<TensorName>) {
             assert_eq!(parse_name(name), wanted, "{name}");
         }
-        let lora = |layer, module: &str, part| Some(TensorName::Lora { layer, module: module.to_owned(), part });
+        let lora = |layer: usize, module: &str, part| {
+            Some(TensorName::Lora { module: format!("model.layers.{layer}.{module}"), part })
+        };
         let in_layers = "base_model.model.model.layers";
         check(&format!("{in_layers}.0.self_attn.q_proj.lora_A.weight"), lora(0, "self_attn.q_proj", LoraPart::A));
         check(&format!("{in_layers}.11.mlp.down_proj.lora_B.weight"), lora(11, "mlp.down_proj", LoraPart::B));
         check(
             "base_model.model.lm_head.lora_A.weight",
-            Some(TensorName::OuterLora { module: "lm_head".to_owned(), part: LoraPart::A }),
+            Some(TensorName::Lora { module: "lm_head".to_owned(), part: LoraPart::A }),
         );
         check(
             "base_model.model.model.embed_tokens.token_adapter.trainable_tokens_delta",
@@ -129,8 +116,6 @@ mod tests {
         );
         check(&format!("{in_layers}.0.self_attn.q_proj.lora_A.other.weight"), None);
         check(&format!("{in_layers}.0.self_attn.q_proj.lora_A.default.default.weight"), None);
-        check(&format!("{in_layers}.01.self_attn.q_proj.lora_A.weight"), None);
-        check(&format!("{in_layers}.99999999999999999999.self_attn.q_proj.lora_A.weight"), None);
         check(&format!("{in_layers}.1.self_attn.q_proj.lora_magnitude_vector"), None);
         check("model.layers.0.self_attn.q_proj.lora_A.weight", None);
         check("", None);
@@ -138,13 +123,10 @@ mod tests {
 
     #[test]
     fn making_and_taking_apart_agree() {
-        for layer in [0, 7, 127] {
-            for module in ["self_attn.qkv_proj", "mlp.gate_up_proj"] {
-                let parts = [(lora_a_name(layer, module), LoraPart::A), (lora_b_name(layer, module), LoraPart::B)];
-                for (name, part) in parts {
-                    let wanted = TensorName::Lora { layer, module: module.to_owned(), part };
-                    assert_eq!(parse_name(&name), Some(wanted));
-                }
+        for module in ["model.layers.0.self_attn.qkv_proj", "model.layers.127.mlp.gate_up_proj", "lm_head"] {
+            let parts = [(lora_a_name(module), LoraPart::A), (lora_b_name(module), LoraPart::B)];
+            for (name, part) in parts {
+                assert_eq!(parse_name(&name), Some(TensorName::Lora { module: module.to_owned(), part }));
             }
         }
     }

@@ -7,9 +7,10 @@ use aludel_formats::peft::{self, LoraPart, Rows, TensorName};
 use aludel_formats::safetensors;
 use aludel_kernels::{Context, quant};
 
-use super::{Adapter, Layout, Slot, linear_shape};
+use super::{Adapter, Buffer, Slot};
 use crate::config::Config;
 use crate::error::{Error, Result};
+use crate::layout::{Layout, layer_of, linear_shape, module_path};
 use crate::module::{MODULES, Module};
 
 /// What PEFT adapts in models of the Llama family where a config names nothing.
@@ -36,7 +37,7 @@ impl Adapter {
         let wrong = |reason: String| Error::Adapter { path: folder.to_owned(), reason };
         let found = Found::sort(file.weights.names(), config).map_err(wrong)?;
         let rules = file.rules(&DEFAULT_TARGETS)?;
-        if file.config.trains_biases() && (config.attention_bias || config.mlp_bias) {
+        if file.config.trains_biases() && (config.biases.contains(&true)) {
             return Err(wrong(
                 "its \"bias\" says that biases of the base were trained, but it has none; get it again from its source"
                     .to_owned(),
@@ -49,12 +50,12 @@ impl Adapter {
                 )));
             }
         }
-        let mut layout = Layout::default();
+        let mut buffer = Buffer::default();
         let mut values = Vec::new();
         for (layer, modules) in found.loras.iter().enumerate() {
             let mut slots = [None; MODULES];
             for module in Module::ALL {
-                let path = format!("model.layers.{layer}.{}", module.path());
+                let path = module_path(layer, module);
                 let (a_name, b_name) = match (&modules[module as usize], rules.is_target(&path)?) {
                     ([None, None], false) => continue,
                     ([Some(a), Some(b)], true) => (a, b),
@@ -79,14 +80,14 @@ impl Adapter {
                 let a = read_matrix(&file.weights, a_name, [r, d_in], folder)?;
                 let b = read_matrix(&file.weights, b_name, [d_out, r], folder)?;
                 slots[module as usize] = Some(Slot {
-                    a: layout.push(peft::lora_a_name(layer, module.path()), r, d_in),
-                    b: layout.push(peft::lora_b_name(layer, module.path()), d_out, r),
+                    a: buffer.push(peft::lora_a_name(&path), r, d_in),
+                    b: buffer.push(peft::lora_b_name(&path), d_out, r),
                     scale: rules.scale(&path)? as f32,
                 });
                 values.extend(a);
                 values.extend(b);
             }
-            layout.slots.push(slots);
+            buffer.slots.push(slots);
         }
         let embedding = file.config.embedding_tokens();
         let head = match file.config.head_tokens() {
@@ -103,7 +104,7 @@ impl Adapter {
             match name {
                 Some(name) if !ids.is_empty() => {
                     let rows = read_matrix(&file.weights, name, [ids.len(), config.hidden_size], folder)?;
-                    layout.push_rows(kind, ids, config.hidden_size);
+                    buffer.push_rows(kind, ids, config.hidden_size);
                     values.extend(rows);
                 }
                 None if ids.is_empty() => {}
@@ -116,10 +117,10 @@ impl Adapter {
                 }
             }
         }
-        if layout.entries.is_empty() {
+        if buffer.entries.is_empty() {
             return Err(wrong("the adapter has no tensors; give the folder that training saved it in".to_owned()));
         }
-        Ok(layout.into_adapter(ctx, file.config, &values))
+        Ok(buffer.into_adapter(ctx, file.config, &values))
     }
 }
 
@@ -129,22 +130,16 @@ impl Found {
         let none = || [const { [const { None }; 2] }; MODULES];
         let layers = config.num_hidden_layers;
         let mut found = Found { loras: (0..layers).map(|_| none()).collect(), rows: [None, None] };
-        let another = "it was trained on another base, which its adapter_config.json names";
+        let layout = Layout::new(config);
         for name in names {
             let place = match peft::parse_name(name) {
-                Some(TensorName::Lora { layer, module, part }) => {
-                    let module = Module::from_path(&module)
-                        .ok_or_else(|| format!("{name}: this model has no {module}; {another}"))?;
-                    let of_layer = found
-                        .loras
-                        .get_mut(layer)
-                        .ok_or_else(|| format!("{name}: this model has only {layers} layers; {another}"))?;
-                    &mut of_layer[module as usize][usize::from(part == LoraPart::B)]
+                Some(TensorName::Lora { module, part }) => {
+                    let Some((layer, linear)) = layout.linear_at(&module) else {
+                        return Err(format!("{name}: {}", why_no_linear(config, &module)));
+                    };
+                    &mut found.loras[layer][linear as usize][usize::from(part == LoraPart::B)]
                 }
                 Some(TensorName::TrainedRows(kind)) => &mut found.rows[usize::from(kind == Rows::Head)],
-                Some(TensorName::OuterLora { module, .. }) => {
-                    return Err(format!("{name}: an adapter on {module} is not supported; only linears of layers are"));
-                }
                 None => return Err(format!("{name}: {}", peft::what_tensor_is(name))),
             };
             if let Some(other) = place.replace(name.to_owned()) {
@@ -152,6 +147,17 @@ impl Found {
             }
         }
         Ok(found)
+    }
+}
+
+/// Why an adapter of this module has no place in a model.
+fn why_no_linear(config: &Config, path: &str) -> String {
+    let another = "it was trained on another base, which its adapter_config.json names";
+    let layers = config.num_hidden_layers;
+    match layer_of(path, "model.layers.") {
+        None => format!("an adapter on {path} is not supported; only linears of layers are"),
+        Some((layer, _)) if layer >= layers => format!("this model has only {layers} layers; {another}"),
+        Some((_, module)) => format!("this model has no {module}; {another}"),
     }
 }
 

@@ -17,6 +17,7 @@ use aludel_kernels::{Context, Mat, quant, rng};
 
 use crate::config::Config;
 use crate::error::{Error, Result};
+use crate::layout::{linear_shape, module_path};
 use crate::module::{MODULES, Module};
 
 /// How A of a new adapter starts; B starts at zero.
@@ -98,19 +99,6 @@ pub struct Adapter {
     head_rows: Option<(usize, TrainedRows)>,
 }
 
-/// Input and output channels of a linear.
-pub fn linear_shape(config: &Config, module: Module) -> (usize, usize) {
-    let (hidden, kv) = (config.hidden_size, config.num_key_value_heads * config.head_dim);
-    let attention = config.num_attention_heads * config.head_dim;
-    match module {
-        Module::QProj => (hidden, attention),
-        Module::KProj | Module::VProj => (hidden, kv),
-        Module::OProj => (attention, hidden),
-        Module::GateProj | Module::UpProj => (hidden, config.intermediate_size),
-        Module::DownProj => (config.intermediate_size, hidden),
-    }
-}
-
 /// The linears that a list of target names means; `all-linear` means all of them.
 ///
 /// # Errors
@@ -165,15 +153,16 @@ impl Adapter {
             trainable_token_indices: trained,
             ..AdapterConfig::default()
         };
-        let mut layout = Layout::default();
+        let mut buffer = Buffer::default();
         let mut values: Vec<f32> = Vec::new();
         for layer in 0..config.num_hidden_layers {
             let mut slots = [None; MODULES];
             for &module in &options.targets {
                 let (d_in, d_out) = linear_shape(config, module);
-                let a = layout.push(peft::lora_a_name(layer, module.path()), options.r, d_in);
-                let b = layout.push(peft::lora_b_name(layer, module.path()), d_out, options.r);
-                let key = layout.entries[a].name.bytes().fold(options.seed, |key, byte| rng::mix(key, u64::from(byte)));
+                let path = module_path(layer, module);
+                let a = buffer.push(peft::lora_a_name(&path), options.r, d_in);
+                let b = buffer.push(peft::lora_b_name(&path), d_out, options.r);
+                let key = buffer.entries[a].name.bytes().fold(options.seed, |key, byte| rng::mix(key, u64::from(byte)));
                 let bound = 1.0 / (d_in as f32).sqrt();
                 values.extend((0..(options.r * d_in) as u64).map(|i| match options.init {
                     Init::Kaiming => (2.0 * rng::uniform(key, i) - 1.0) * bound,
@@ -182,18 +171,18 @@ impl Adapter {
                 values.resize(values.len() + d_out * options.r, 0.0);
                 slots[module as usize] = Some(Slot { a, b, scale });
             }
-            layout.slots.push(slots);
+            buffer.slots.push(slots);
         }
         if let Some(rows) = &options.rows {
-            layout.push_rows(Rows::Embedding, &rows.ids, config.hidden_size);
+            buffer.push_rows(Rows::Embedding, &rows.ids, config.hidden_size);
             values.extend(&rows.embedding);
             if let Some(head) = &rows.head {
-                layout.push_rows(Rows::Head, &rows.ids, config.hidden_size);
+                buffer.push_rows(Rows::Head, &rows.ids, config.hidden_size);
                 values.extend(head);
             }
         }
-        assert_eq!(values.len(), layout.len, "initial rows of the wrong size");
-        Ok(layout.into_adapter(ctx, peft, &values))
+        assert_eq!(values.len(), buffer.len, "initial rows of the wrong size");
+        Ok(buffer.into_adapter(ctx, peft, &values))
     }
 
     /// Names the base for other tools. A revision belongs to the name that it came with.
@@ -246,6 +235,14 @@ impl Adapter {
         rows.as_ref().map(|(entry, _)| self.entries[*entry].view(gradients))
     }
 
+    /// Every linear that is adapted: its layer, and where its A and B are among the entries.
+    pub fn linears(&self) -> impl Iterator<Item = (usize, Module, [usize; 2])> {
+        self.slots.iter().enumerate().flat_map(|(layer, slots)| {
+            let of_layer = Module::ALL.into_iter().zip(slots);
+            of_layer.filter_map(move |(module, slot)| slot.map(|slot| (layer, module, [slot.a, slot.b])))
+        })
+    }
+
     /// The adapter of one linear.
     pub fn lora(&self, layer: usize, module: Module, dropout: Option<Dropout>) -> Option<Lora> {
         let slot = self.slots[layer][module as usize]?;
@@ -286,14 +283,14 @@ impl Adapter {
 
 /// The flat buffer while it is being laid out.
 #[derive(Default)]
-struct Layout {
+struct Buffer {
     entries: Vec<Entry>,
     slots: Vec<[Option<Slot>; MODULES]>,
     rows: [Option<(usize, Vec<u32>)>; 2],
     len: usize,
 }
 
-impl Layout {
+impl Buffer {
     fn push(&mut self, name: String, rows: usize, cols: usize) -> usize {
         self.entries.push(Entry { name, rows, cols, offset: self.len });
         self.len += rows * cols;

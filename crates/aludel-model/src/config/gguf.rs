@@ -6,21 +6,25 @@ use std::path::Path;
 use aludel_formats::gguf::{Array, File, Metadata, Value as Stored};
 use serde_json::Value;
 
+use super::family::{Family, SUPPORTED};
 use super::rope::{self, RopeScaling};
-use super::{Config, SUPPORTED, keys};
+use super::{Config, keys};
 use crate::error::{Error, Result};
+use crate::layout::RowOrder;
+use crate::module::Module;
 use crate::weights::{ROPE_DIVISORS, Tensor};
 
 impl Config {
-    /// Whether GGUF files of this `general.architecture` are read.
+    /// The family of GGUF files of this `general.architecture`.
     ///
     /// # Errors
     /// [`Error::Architecture`] for a family that is not supported.
-    pub fn check_gguf_architecture(architecture: &str, path: &Path) -> Result<()> {
-        match architecture {
-            "llama" => Ok(()),
-            other => Err(Error::Architecture { path: path.to_owned(), found: other.to_owned(), supported: SUPPORTED }),
-        }
+    pub fn check_gguf_architecture(architecture: &str, path: &Path) -> Result<&'static Family> {
+        Family::of_gguf(architecture).ok_or_else(|| Error::Architecture {
+            path: path.to_owned(),
+            found: architecture.to_owned(),
+            supported: SUPPORTED,
+        })
     }
 
     /// Reads a GGUF file's metadata and rotary divisors. Whether the head is tied is decided by the presence of `output.weight`.
@@ -29,37 +33,39 @@ impl Config {
     /// As [`Config::from_hf`].
     pub fn from_gguf(file: &File) -> Result<Config> {
         let metadata = file.metadata();
-        let reader = Reader { file, metadata };
-        Config::check_gguf_architecture(metadata.string("general.architecture")?, file.path())?;
+        let family = Config::check_gguf_architecture(metadata.string("general.architecture")?, file.path())?;
+        let reader = Reader { file, metadata, family };
         reader.whole_model()?;
-        let size = |key: &str| metadata.u64(key).map(|value| value as usize);
-        let heads = reader.size("llama.attention.head_count")?;
-        let hidden_size = size("llama.embedding_length")?;
+        let size = |key: &str| metadata.u64(&reader.key(key)).map(|value| value as usize);
+        let heads = reader.size("attention.head_count")?;
+        let hidden_size = size("embedding_length")?;
         let head_dim =
-            metadata.find::<usize>("llama.attention.key_length")?.unwrap_or_else(|| hidden_size / heads.max(1));
-        let kv_heads = "llama.attention.head_count_kv";
+            metadata.find::<usize>(&reader.key("attention.key_length"))?.unwrap_or_else(|| hidden_size / heads.max(1));
+        let kv_heads = "attention.head_count_kv";
         let mut config = Config {
+            family,
             vocab_size: file.tensor("token_embd.weight")?.shape.first().copied().unwrap_or(0),
             hidden_size,
-            intermediate_size: reader.size("llama.feed_forward_length")?,
-            num_hidden_layers: size("llama.block_count")?,
+            intermediate_size: reader.size("feed_forward_length")?,
+            num_hidden_layers: size("block_count")?,
             num_attention_heads: heads,
-            num_key_value_heads: if metadata.contains(kv_heads) { reader.size(kv_heads)? } else { heads },
+            num_key_value_heads: if metadata.contains(&reader.key(kv_heads)) { reader.size(kv_heads)? } else { heads },
             head_dim,
             // stored as f32: the shortest decimal that rounds to it is what the model's own config says
-            rms_norm_eps: shortest(metadata.f32("llama.attention.layer_norm_rms_epsilon")?),
-            max_position_embeddings: size("llama.context_length")?,
-            rope_theta: metadata.find::<f32>("llama.rope.freq_base")?.map_or(10_000.0, shortest),
+            rms_norm_eps: shortest(metadata.f32(&reader.key("attention.layer_norm_rms_epsilon"))?),
+            max_position_embeddings: size("context_length")?,
+            rope_theta: metadata.find::<f32>(&reader.key("rope.freq_base"))?.map_or(10_000.0, shortest),
             rope_scaling: RopeScaling::None,
             tie_word_embeddings: file.find_tensor("output.weight").is_none(),
-            attention_bias: false,
-            mlp_bias: false,
+            has_head_norms: family.has_head_norms,
+            biases: Module::ALL.map(|module| family.has_bias(module, false, false)),
             bos_token_id: metadata.find::<u32>("tokenizer.ggml.bos_token_id")?,
             eos_token_ids: metadata.find::<u32>("tokenizer.ggml.eos_token_id")?.into_iter().collect(),
         };
         config.check(file.path())?;
+        let prefix = reader.key("");
         for (key, value) in metadata.iter() {
-            if let Some(name) = key.strip_prefix("llama.") {
+            if let Some(name) = key.strip_prefix(&prefix) {
                 keys::check_gguf(name, &to_json(value), &config).map_err(|reason| reader.wrong(key, reason))?;
             }
         }
@@ -74,9 +80,15 @@ impl Config {
 struct Reader<'a> {
     file: &'a File,
     metadata: &'a Metadata,
+    family: &'static Family,
 }
 
 impl Reader<'_> {
+    /// A key of the family.
+    fn key(&self, name: &str) -> String {
+        format!("{}.{name}", self.family.gguf)
+    }
+
     fn wrong(&self, key: &str, reason: String) -> Error {
         Error::Config { path: self.file.path().to_owned(), key: key.to_owned(), reason }
     }
@@ -98,7 +110,8 @@ impl Reader<'_> {
     }
 
     /// A count that may be given once or layer by layer, but is the same for every layer.
-    fn size(&self, key: &str) -> Result<usize> {
+    fn size(&self, name: &str) -> Result<usize> {
+        let key = &self.key(name);
         let Some(Stored::Array(_)) = self.metadata.value(key) else { return Ok(self.metadata.get(key)?) };
         let counts: Vec<usize> = self.metadata.get(key)?;
         match counts.first() {
@@ -112,18 +125,20 @@ impl Reader<'_> {
 
     /// What all frequencies are divided by. Without a type a factor is linear, and `rope.scale_linear` is its older name.
     fn linear_factor(&self) -> Result<f64> {
-        let kind = self.metadata.find::<&str>("llama.rope.scaling.type")?.unwrap_or("linear");
+        let kind = self.metadata.find::<&str>(&self.key("rope.scaling.type"))?.unwrap_or("linear");
         match kind {
             "none" => return Ok(1.0),
             "linear" => {}
             _ => {
                 let reason =
                     format!("{kind:?} is not supported; \"none\" and \"linear\" are, so use a model with one of them");
-                return Err(self.wrong("llama.rope.scaling.type", reason));
+                return Err(self.wrong(&self.key("rope.scaling.type"), reason));
             }
         }
         let mut found = None;
-        for key in ["llama.rope.scaling.factor", "llama.rope.scale_linear"] {
+        let names = ["rope.scaling.factor", "rope.scale_linear"];
+        for key in names.map(|name| self.key(name)) {
+            let key = key.as_str();
             let Some(factor) = self.metadata.find::<f32>(key)? else { continue };
             if !(factor.is_finite() && factor > 0.0) {
                 return Err(self.wrong(key, format!("{factor} makes no sense; a positive number would")));
@@ -131,7 +146,7 @@ impl Reader<'_> {
             match found {
                 Some(other) if other != factor => {
                     let reason =
-                        format!("{factor} contradicts llama.rope.scaling.factor, which is {other}; keep the right one");
+                        format!("{factor} contradicts {}, which is {other}; keep the right one", self.key(names[0]));
                     return Err(self.wrong(key, reason));
                 }
                 _ => found = Some(factor),
@@ -142,8 +157,9 @@ impl Reader<'_> {
 
     /// What each frequency is divided by, one number for each pair of channels.
     fn divisors(&self, pairs: usize) -> Result<Vec<f64>> {
-        let Some(view) = self.file.find_tensor(ROPE_DIVISORS) else { return Ok(vec![1.0; pairs]) };
-        let values = Tensor::new(self.file.path(), view, &[pairs], None)?.values()?;
+        let view = self.file.find_tensor(ROPE_DIVISORS).filter(|_| self.family.gguf_has_rope_divisors);
+        let Some(view) = view else { return Ok(vec![1.0; pairs]) };
+        let values = Tensor::new(self.file.path(), view, &[pairs], RowOrder::Same)?.values()?;
         match values.iter().find(|divisor| !(divisor.is_finite() && **divisor > 0.0)) {
             None => Ok(values.into_iter().map(f64::from).collect()),
             Some(divisor) => Err(Error::Tensor {

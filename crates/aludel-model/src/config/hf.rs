@@ -4,9 +4,11 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
+use super::family::{Biases, Family, SUPPORTED};
 use super::rope::RopeScaling;
-use super::{Config, SUPPORTED, keys};
+use super::{Config, keys};
 use crate::error::{Error, Result};
+use crate::module::Module;
 use crate::weights::ROPE_DIVISORS;
 
 impl Config {
@@ -16,42 +18,52 @@ impl Config {
     /// [`Error::Architecture`] for a family that is not supported; [`Error::Config`] naming the key that is missing or senseless.
     pub fn from_hf(json: &Value, path: &Path) -> Result<Config> {
         let reader = Reader { json, path };
-        let architectures = json["architectures"].as_array().cloned().unwrap_or_default();
-        let model_type = json["model_type"].as_str();
-        let is_llama = (architectures.is_empty() && model_type.is_some())
-            || architectures.iter().any(|architecture| architecture == "LlamaForCausalLM");
-        // transformers goes by the type, so it must not say otherwise
-        if !is_llama || model_type.is_some_and(|model_type| model_type != "llama") {
-            let class = architectures.first().and_then(Value::as_str).filter(|_| !is_llama);
-            let found = class.or(model_type).unwrap_or("(none named)");
-            return Err(Error::Architecture { path: path.to_owned(), found: found.to_owned(), supported: SUPPORTED });
-        }
+        let family = Family::of_hf(json).map_err(|found| Error::Architecture {
+            path: path.to_owned(),
+            found,
+            supported: SUPPORTED,
+        })?;
         // two names of one function
         if !matches!(json["hidden_act"].as_str(), Some("silu" | "swish")) && !json["hidden_act"].is_null() {
             return Err(reader.wrong("hidden_act", format!("{} is not supported; \"silu\" is", json["hidden_act"])));
         }
         let num_attention_heads = reader.size("num_attention_heads")?;
         let hidden_size = reader.size("hidden_size")?;
+        // transformers tells null from a key that is not there
+        let is_null = json.get("num_key_value_heads").is_some();
+        let key_value_heads = family.default_key_value_heads.filter(|_| !is_null).unwrap_or(num_attention_heads);
+        let head_dim = family.default_head_dim.unwrap_or(hidden_size / num_attention_heads.max(1));
         let (rope_theta, rope_scaling) = reader.rope()?;
+        let (attention_bias, mlp_bias) = (reader.flag("attention_bias")?, reader.flag("mlp_bias")?);
         let config = Config {
+            family,
             vocab_size: reader.size("vocab_size")?,
             hidden_size,
             intermediate_size: reader.size("intermediate_size")?,
             num_hidden_layers: reader.size("num_hidden_layers")?,
             num_attention_heads,
-            num_key_value_heads: reader.size_or("num_key_value_heads", num_attention_heads)?,
-            head_dim: reader.size_or("head_dim", hidden_size / num_attention_heads.max(1))?,
+            num_key_value_heads: reader.size_or("num_key_value_heads", key_value_heads)?,
+            head_dim: reader.size_or("head_dim", head_dim)?,
             rms_norm_eps: reader.number(json, "rms_norm_eps")?.unwrap_or(1e-6),
-            max_position_embeddings: reader.size_or("max_position_embeddings", 2048)?,
+            max_position_embeddings: reader.size_or("max_position_embeddings", family.default_positions)?,
             rope_theta,
             rope_scaling,
             tie_word_embeddings: reader.flag("tie_word_embeddings")?,
-            attention_bias: reader.flag("attention_bias")?,
-            mlp_bias: reader.flag("mlp_bias")?,
+            has_head_norms: family.has_head_norms,
+            biases: Module::ALL.map(|module| family.has_bias(module, attention_bias, mlp_bias)),
             bos_token_id: reader.ids("bos_token_id")?.first().copied(),
             eos_token_ids: reader.ids("eos_token_id")?,
         };
         config.check(path)?;
+        if let Some(window) = family.default_window
+            && json.get("sliding_window").is_none()
+        {
+            keys::check_hf("sliding_window", &json!(window), &config).map_err(|_| {
+                let class = family.class;
+                let reason = format!("is missing, and {class} takes {window} then, which is not supported; set it to null if the model has none");
+                reader.wrong("sliding_window", reason)
+            })?;
+        }
         for (key, value) in json.as_object().into_iter().flatten() {
             keys::check_hf(key, value, &config).map_err(|reason| reader.wrong(key, reason))?;
         }
@@ -79,8 +91,8 @@ impl Config {
         };
         // Both generations of the rotary and dtype keys: readers of either find theirs.
         let mut config = json!({
-            "architectures": ["LlamaForCausalLM"],
-            "model_type": "llama",
+            "architectures": [self.family.class],
+            "model_type": self.family.model_type,
             "vocab_size": self.vocab_size,
             "hidden_size": self.hidden_size,
             "intermediate_size": self.intermediate_size,
@@ -94,13 +106,18 @@ impl Config {
             "rope_theta": self.rope_theta,
             "rope_parameters": rope,
             "tie_word_embeddings": self.tie_word_embeddings,
-            "attention_bias": self.attention_bias,
-            "mlp_bias": self.mlp_bias,
             "bos_token_id": self.bos_token_id,
             "eos_token_id": eos,
             "torch_dtype": dtype,
             "dtype": dtype,
         });
+        if self.family.biases == Biases::ByKey {
+            config["attention_bias"] = json!(self.has_bias(Module::QProj));
+            config["mlp_bias"] = json!(self.has_bias(Module::GateProj));
+        }
+        if self.family.default_window.is_some() {
+            config["sliding_window"] = Value::Null;
+        }
         if self.rope_scaling != RopeScaling::None {
             config["rope_scaling"] = config["rope_parameters"].clone();
         }
@@ -304,6 +321,7 @@ mod tests {
         };
         check("architectures", json!(["MambaForCausalLM"]), "MambaForCausalLM");
         check("architectures", json!(["MambaForCausalLM"]), "supported are LlamaForCausalLM");
+        check("model_type", json!("qwen2"), "qwen2");
         check("vocab_size", json!(null), "vocab_size: is missing");
         check("hidden_size", json!("big"), "hidden_size: \"big\"");
         check("num_hidden_layers", json!(0), "num_hidden_layers: 0");

@@ -1,5 +1,5 @@
 //! The rule for every key of a family's config: read, harmless, or allowed only where its value changes nothing. One table for
-//! `config.json`, one for GGUF metadata. A key that stands in neither is refused, since it may change the arithmetic.
+//! `config.json`, one for GGUF metadata, and what a family says otherwise. A key that stands in neither is refused, since it may change the arithmetic.
 
 use aludel_files::shortened;
 use serde_json::Value;
@@ -7,8 +7,8 @@ use serde_json::Value;
 use super::Config;
 
 /// What a key may say. null says nothing and is always allowed.
-#[derive(Clone, Copy)]
-enum Rule {
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Rule {
     /// Anything: it is read and checked where the config is made.
     Read,
     /// Anything: it changes nothing that is computed here.
@@ -31,7 +31,7 @@ enum Rule {
     Never(&'static str),
 }
 
-type Table = &'static [(Rule, &'static [&'static str])];
+pub(super) type Table = &'static [(Rule, &'static [&'static str])];
 
 const UNQUANTISED: &str =
     "weights that are stored this way are not read; use the model's unquantised folder, or a GGUF file";
@@ -219,6 +219,23 @@ const HF: Table = &[
     ),
 ];
 
+/// What the class of Qwen2 does otherwise: windows count only where `use_sliding_window` is on, and biases are not asked for.
+pub(super) const QWEN2_HF: Table = &[
+    (Rule::Harmless, &["sliding_window", "max_window_layers"]),
+    (Rule::On, &["qkv_bias", "add_qkv_bias"]),
+    (Rule::Off, &["attention_bias", "mlp_bias", "use_mrope"]),
+];
+
+/// The class of Qwen3 has windows as that of Qwen2, and norms of heads.
+pub(super) const QWEN3_HF: Table = &[
+    (Rule::Harmless, &["sliding_window", "max_window_layers"]),
+    (Rule::On, &["use_qk_norm", "qk_norm"]),
+    (Rule::Off, &["mlp_bias", "use_mrope"]),
+];
+
+/// The class of Mistral has no biases.
+pub(super) const MISTRAL_HF: Table = &[(Rule::Off, &["attention_bias", "mlp_bias"])];
+
 /// The keys of GGUF metadata, behind the architecture's name. Only `rope.scaling.type` = "yarn" and "longrope" look at the betas
 /// and at the original context, and they are refused. Rows of the embedding go before `vocab_size`.
 const GGUF: Table = &[
@@ -296,20 +313,20 @@ const GGUF: Table = &[
 
 /// Whether a key of `config.json` may say this; else why not, and the mend.
 pub(super) fn check_hf(key: &str, value: &Value, config: &Config) -> Result<(), String> {
-    check(HF, key, value, config, "if it changes nothing, take it out of the file")
+    check(&[config.family.hf_keys, HF], key, value, config, "if it changes nothing, take it out of the file")
 }
 
 /// Whether a key of GGUF metadata, given without the architecture's name, may say this; else why not, and the mend.
 pub(super) fn check_gguf(key: &str, value: &Value, config: &Config) -> Result<(), String> {
     let mend = "if it changes nothing, write the file without it: gguf-new-metadata --remove-metadata, of the Python package gguf";
-    check(GGUF, key, value, config, mend)
+    check(&[GGUF], key, value, config, mend)
 }
 
-fn check(table: Table, key: &str, value: &Value, config: &Config, removal: &str) -> Result<(), String> {
+fn check(tables: &[Table], key: &str, value: &Value, config: &Config, removal: &str) -> Result<(), String> {
     if value.is_null() {
         return Ok(());
     }
-    let Some((rule, _)) = table.iter().find(|(_, keys)| keys.contains(&key)) else {
+    let Some((rule, _)) = tables.iter().copied().flatten().find(|(_, keys)| keys.contains(&key)) else {
         let value = shown(value);
         return Err(format!("{value}: this key is not known here, and may change what the model computes; {removal}"));
     };
@@ -375,7 +392,7 @@ mod tests {
 
     #[test]
     fn each_key_has_one_rule() {
-        for table in [HF, GGUF] {
+        for table in [HF, QWEN2_HF, QWEN3_HF, MISTRAL_HF, GGUF] {
             let mut seen = HashSet::new();
             for key in table.iter().flat_map(|(_, keys)| *keys) {
                 assert!(seen.insert(key), "{key} stands in two places");

@@ -1,7 +1,8 @@
 //! What distinguishes one model from another: sizes, rotary settings and special tokens, read from a Hugging Face
-//! `config.json` (`hf`) or from GGUF metadata (`gguf`). `rope` has the rotary frequencies, `keys` the rule for every key that is
-//! not read. A family is a set of values here, never a second decoder.
+//! `config.json` (`hf`) or from GGUF metadata (`gguf`). `family` says what families fix, `keys` has the rule for every key that is
+//! not read, `rope` the rotary frequencies. A family is a set of values here, never a second decoder.
 
+mod family;
 mod gguf;
 mod hf;
 mod keys;
@@ -10,18 +11,17 @@ mod rope;
 use std::path::Path;
 
 use crate::error::{Error, Result};
-use crate::module::Module;
+use crate::module::{MODULES, Module};
 
+pub use family::Family;
 pub use hf::ids;
 pub use rope::RopeScaling;
-
-/// The supported architectures, for messages.
-const SUPPORTED: &str = "LlamaForCausalLM (Llama, SmolLM2, TinyLlama and others of the Llama family), in GGUF files \"llama\"; use one of \
-                         these, for example hf:HuggingFaceTB/SmolLM2-135M-Instruct";
 
 /// The sizes and constants of a decoder-only transformer.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
+    /// What its files are called, and what its class fixes.
+    pub family: &'static Family,
     /// Rows of the embedding.
     pub vocab_size: usize,
     /// C, channels of the residual stream.
@@ -46,10 +46,10 @@ pub struct Config {
     pub rope_scaling: RopeScaling,
     /// Whether the head is the embedding.
     pub tie_word_embeddings: bool,
-    /// Whether q, k, v and o have biases.
-    pub attention_bias: bool,
-    /// Whether gate, up and down have biases.
-    pub mlp_bias: bool,
+    /// Whether queries and keys are normed, each head alone, before they are rotated.
+    pub has_head_norms: bool,
+    /// Which linears have biases, in the order of [`Module::ALL`].
+    pub biases: [bool; MODULES],
     /// The token before a text, if the model knows one.
     pub bos_token_id: Option<u32>,
     /// Tokens that end an answer.
@@ -59,8 +59,7 @@ pub struct Config {
 impl Config {
     /// Whether a linear has a bias.
     pub fn has_bias(&self, module: Module) -> bool {
-        let is_attention = (module as usize) < Module::GateProj as usize;
-        if is_attention { self.attention_bias } else { self.mlp_bias }
+        self.biases[module as usize]
     }
 
     /// Rotary inverse frequencies, one per pair of channels of a head: `θ^(−2i/D)`, scaled.

@@ -7,11 +7,11 @@ use aludel_kernels::rowwise::rope;
 use aludel_kernels::{Context, Mat};
 
 use super::{Decoder, Layer, Linear};
-use crate::adapter::linear_shape;
 use crate::config::Config;
 use crate::error::{Error, Result};
+use crate::layout::Role;
 use crate::module::{MODULES, Module};
-use crate::weights::{self, Weights, linear_name, norm_name};
+use crate::weights::Weights;
 
 /// How the weights of linears are held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,13 +74,13 @@ impl Decoder {
         max_positions: usize,
     ) -> Result<Decoder> {
         let precision = hold.precision();
-        let (hidden, vocab) = (config.hidden_size, config.vocab_size);
-        let vector = |ctx: &mut Context, name: &str, len: usize| -> Result<Mat> {
-            let values = weights.tensor(name, &[len], config)?.values()?;
-            Ok(ctx.upload_persistent(1, len, &values))
+        let vector = |ctx: &mut Context, role: Role| -> Result<Mat> {
+            let values = weights.tensor(role)?.values()?;
+            Ok(ctx.upload_persistent(1, values.len(), &values))
         };
-        let pack = |name: &str, d_out: usize, d_in: usize| -> Result<FrozenWeight> {
-            let tensor = weights.tensor(name, &[d_out, d_in], config)?;
+        let pack = |role: Role| -> Result<FrozenWeight> {
+            let tensor = weights.tensor(role)?;
+            let &[d_out, d_in] = tensor.shape() else { unreachable!("{role:?} is no matrix") };
             if is_outline {
                 return Ok(FrozenWeight::outline(precision, d_out, d_in));
             }
@@ -95,30 +95,30 @@ impl Decoder {
         for n in 0..config.num_hidden_layers {
             let mut linears = Vec::with_capacity(MODULES);
             for module in Module::ALL {
-                let (d_in, d_out) = linear_shape(config, module);
-                let weight = pack(&linear_name(n, module, "weight"), d_out, d_in)?;
-                let bias = if config.has_bias(module) {
-                    Some(vector(ctx, &linear_name(n, module, "bias"), d_out)?)
-                } else {
-                    None
-                };
+                let weight = pack(Role::Weight(n, module))?;
+                let bias = if config.has_bias(module) { Some(vector(ctx, Role::Bias(n, module))?) } else { None };
                 linears.push(Linear { weight, bias });
             }
             layers.push(Layer {
-                input_layernorm: vector(ctx, &norm_name(n, weights::INPUT_NORM), hidden)?,
-                post_attention_layernorm: vector(ctx, &norm_name(n, weights::POST_ATTENTION_NORM), hidden)?,
+                input_layernorm: vector(ctx, Role::InputNorm(n))?,
+                post_attention_layernorm: vector(ctx, Role::PostAttentionNorm(n))?,
+                head_norms: if config.has_head_norms {
+                    Some([vector(ctx, Role::QueryNorm(n))?, vector(ctx, Role::KeyNorm(n))?])
+                } else {
+                    None
+                },
                 linears,
             });
         }
-        let table = weights.tensor(weights::EMBEDDING, &[vocab, hidden], config)?;
+        let table = weights.tensor(Role::Embedding)?;
         let (block_type, bytes) = table.stored()?;
         let bytes = if is_outline { vec![0; bytes.len()] } else { bytes.to_vec() };
-        let embedding = Embedding::new(block_type, bytes, vocab, hidden).map_err(|e| Error::Tensor {
-            path: weights.path(),
-            name: weights::EMBEDDING.to_owned(),
-            reason: e.to_string(),
-        })?;
-        let head_name = if config.tie_word_embeddings { weights::EMBEDDING } else { weights::HEAD };
+        let embedding =
+            Embedding::new(block_type, bytes, config.vocab_size, config.hidden_size).map_err(|e| Error::Tensor {
+                path: weights.path(),
+                name: weights.layout().tensor(Role::Embedding).name.clone(),
+                reason: e.to_string(),
+            })?;
         let positions = max_positions.min(config.max_position_embeddings);
         Ok(Decoder {
             precision,
@@ -131,8 +131,8 @@ impl Decoder {
             },
             embedding,
             layers,
-            norm: vector(ctx, weights::NORM, hidden)?,
-            head: pack(head_name, vocab, hidden)?,
+            norm: vector(ctx, Role::OutputNorm)?,
+            head: pack(weights.layout().head())?,
             rope: rope::Table::new(ctx, &config.inverse_frequencies(), positions, 1.0),
             config: config.clone(),
         })

@@ -38,6 +38,8 @@ pub struct Decoder {
 struct Layer {
     input_layernorm: Mat,
     post_attention_layernorm: Mat,
+    /// Of queries and of keys, [1, D] each.
+    head_norms: Option<[Mat; 2]>,
     linears: Vec<Linear>,
 }
 
@@ -82,6 +84,8 @@ struct Run<'a> {
 struct Saved {
     /// Layer input, [T, C].
     x: Mat,
+    /// Queries and keys before the norms of their heads, where there are any, [T, H·D] and [T, Hkv·D].
+    unnormed: Option<[Mat; 2]>,
     /// After RoPE, [T, H·D] and [T, Hkv·D].
     q: Mat,
     k: Mat,
@@ -194,9 +198,15 @@ impl Decoder {
         let mark = ctx.mark();
         let input =
             self.normed_input(ctx, run, n, &[Module::QProj, Module::KProj, Module::VProj], x, layer.input_layernorm);
-        let heads = [(Module::QProj, saved.q), (Module::KProj, saved.k), (Module::VProj, saved.v)];
+        let [q, k] = saved.unnormed.unwrap_or([saved.q, saved.k]);
+        let heads = [(Module::QProj, q), (Module::KProj, k), (Module::VProj, saved.v)];
         self.linears_forward(ctx, run, n, &input, heads, None, &saved);
         ctx.release(mark);
+        if let Some(norms) = layer.head_norms {
+            for (norm, (x, y)) in norms.into_iter().zip([(q, saved.q), (k, saved.k)]) {
+                rms_norm::forward(ctx, self.by_head(x), norm, self.config.rms_norm_eps as f32, self.by_head(y));
+            }
+        }
         rope::forward(ctx, saved.q, run.positions, &self.rope);
         rope::forward(ctx, saved.k, run.positions, &self.rope);
         match run.attention {
@@ -254,6 +264,7 @@ impl Decoder {
         let mut alloc = |cols: usize| ctx.alloc(Region::Saved, tokens, cols);
         Saved {
             x,
+            unnormed: self.layers[n].head_norms.map(|_| [alloc(query), alloc(key)]),
             q: alloc(query),
             k: alloc(key),
             v: alloc(key),
@@ -287,6 +298,11 @@ impl Decoder {
         let normed = ctx.scratch(x.rows(), x.cols());
         rms_norm::forward(ctx, x, norm, epsilon, normed);
         self.input(ctx, run, n, modules, normed)
+    }
+
+    /// [T, H·D] as [T·H, D].
+    fn by_head(&self, x: Mat) -> Mat {
+        x.reshape(x.rows() * x.cols() / self.heads.dim, self.heads.dim)
     }
 
     /// Whether anything but a product in [`Decoder::precision`] reads the input of these linears.
@@ -394,6 +410,15 @@ impl Decoder {
         attention::backward(ctx, &self.heads, &run.pass.rows, inputs, outputs, (dq, dk, dv));
         rope::backward(ctx, dq, run.positions, &self.rope);
         rope::backward(ctx, dk, run.positions, &self.rope);
+        let [dq, dk] = match layer.head_norms.zip(saved.unnormed) {
+            Some(([q_norm, k_norm], [q, k])) => [(q, q_norm, dq), (k, k_norm, dk)].map(|(x, norm, dy)| {
+                let dx = like(ctx, x);
+                ctx.zero(dx);
+                rms_norm::backward(ctx, self.by_head(x), norm, epsilon, self.by_head(dy), self.by_head(dx));
+                dx
+            }),
+            None => [dq, dk],
+        };
         let normed = ctx.scratch(tokens, hidden);
         let dnormed = ctx.scratch(tokens, hidden);
         if [Module::QProj, Module::KProj, Module::VProj].iter().any(|&m| run.lora(n, m).is_some()) {

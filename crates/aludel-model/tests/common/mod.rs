@@ -1,4 +1,4 @@
-//! The model of `llama3_rope/` written anew with other keys and tensors, as a GGUF file or as a Hugging Face folder, each with a
+//! A model of the fixtures, `llama3_rope/` above all, written anew with other keys and tensors, as a GGUF file or as a Hugging Face folder, each with a
 //! tokenizer so small that it is made here.
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 #![allow(dead_code, reason = "each test takes what it needs")]
@@ -40,9 +40,13 @@ pub(crate) struct Model {
 
 impl Model {
     pub(crate) fn open() -> Model {
-        let folder = fixture("llama3_rope/model");
-        let mut config: Value = serde_json::from_slice(&fs::read(folder.join("config.json")).unwrap()).unwrap();
-        config["rope_scaling"] = Value::Null;
+        Model::of("llama3_rope").with("rope_scaling", Value::Null)
+    }
+
+    /// The model of a fixture.
+    pub(crate) fn of(name: &str) -> Model {
+        let folder = fixture(name).join("model");
+        let config: Value = serde_json::from_slice(&fs::read(folder.join("config.json")).unwrap()).unwrap();
         let weights = safetensors::Weights::open_folder(&folder).unwrap();
         let tensors =
             weights.names().map(|name| (name.to_owned(), (weights.get(name).unwrap().shape, tensor(&weights, name))));
@@ -92,21 +96,35 @@ impl Model {
     /// As llama.cpp's converter writes it, except for what was changed.
     pub(crate) fn write_gguf(&self, path: &Path) {
         let size = |key: &str| Stored::U32(u32::try_from(self.config[key].as_u64().unwrap()).unwrap());
+        let architecture = match self.config["model_type"].as_str().unwrap() {
+            "mistral" => "llama",
+            other => other,
+        };
+        let theta = [&self.config["rope_theta"], &self.config["rope_parameters"]["rope_theta"]]
+            .into_iter()
+            .find_map(Value::as_f64);
+        let mut of_family = vec![
+            ("block_count", size("num_hidden_layers")),
+            ("context_length", size("max_position_embeddings")),
+            ("embedding_length", size("hidden_size")),
+            ("feed_forward_length", size("intermediate_size")),
+            ("attention.head_count", size("num_attention_heads")),
+            ("attention.head_count_kv", size("num_key_value_heads")),
+            ("rope.freq_base", Stored::F32(theta.unwrap() as f32)),
+            ("attention.layer_norm_rms_epsilon", Stored::F32(1e-5)),
+        ];
+        if self.config["head_dim"].is_u64() {
+            let of_heads = ["attention.key_length", "attention.value_length"];
+            of_family.extend(of_heads.map(|key| (key, size("head_dim"))));
+        }
+        if architecture == "llama" {
+            of_family.push(("rope.dimension_count", Stored::U32(u32::try_from(self.head_dim()).unwrap())));
+            of_family.push(("vocab_size", size("vocab_size")));
+        }
+        let of_family = of_family.into_iter().map(|(key, value)| (format!("{architecture}.{key}"), value));
         let vocabulary = vocabulary();
-        let mut keys = vec![
-            ("general.architecture", Stored::from("llama")),
-            ("llama.block_count", size("num_hidden_layers")),
-            ("llama.context_length", size("max_position_embeddings")),
-            ("llama.embedding_length", size("hidden_size")),
-            ("llama.feed_forward_length", size("intermediate_size")),
-            ("llama.attention.head_count", size("num_attention_heads")),
-            ("llama.attention.head_count_kv", size("num_key_value_heads")),
-            ("llama.attention.key_length", size("head_dim")),
-            ("llama.attention.value_length", size("head_dim")),
-            ("llama.rope.dimension_count", size("head_dim")),
-            ("llama.rope.freq_base", Stored::F32(self.config["rope_theta"].as_f64().unwrap() as f32)),
-            ("llama.attention.layer_norm_rms_epsilon", Stored::F32(1e-5)),
-            ("llama.vocab_size", size("vocab_size")),
+        let mut keys = [
+            ("general.architecture", Stored::from(architecture)),
             ("tokenizer.ggml.model", Stored::from("gpt2")),
             ("tokenizer.ggml.pre", Stored::from("smollm")),
             ("tokenizer.ggml.tokens", Stored::Array(Array::String(vocabulary.tokens))),
@@ -114,15 +132,19 @@ impl Model {
             ("tokenizer.ggml.merges", Stored::Array(Array::String(vec![]))),
             ("tokenizer.ggml.bos_token_id", Stored::U32(1)),
             ("tokenizer.ggml.eos_token_id", Stored::U32(2)),
-        ];
+        ]
+        .map(|(key, value)| (key.to_owned(), value))
+        .to_vec();
+        keys.splice(1..1, of_family);
         for (key, value) in &self.keys {
             keys.retain(|(other, _)| other != key);
-            keys.push((key, value.clone()));
+            keys.push(((*key).to_owned(), value.clone()));
         }
-        let mut writer = keys.into_iter().fold(Writer::new(), |writer, (key, value)| writer.with(key, value));
+        let mut writer = keys.into_iter().fold(Writer::new(), |writer, (key, value)| writer.with(&key, value));
         let mut values = BTreeMap::new();
         for (name, (shape, tensor)) in &self.tensors {
-            let is_permuted = name.ends_with("q_proj.weight") || name.ends_with("k_proj.weight");
+            let is_rotated = name.ends_with("q_proj.weight") || name.ends_with("k_proj.weight");
+            let is_permuted = is_rotated && architecture == "llama";
             let tensor = if is_permuted { self.permuted(shape, tensor) } else { tensor.clone() };
             let name = gguf_name(name);
             writer = writer.with_tensor(TensorSpec::new(name.clone(), Dtype::F32, shape.as_slice()));
@@ -137,9 +159,14 @@ impl Model {
             .unwrap();
     }
 
+    fn head_dim(&self) -> usize {
+        let size = |key: &str| self.config[key].as_u64().map(|size| size as usize);
+        size("head_dim").unwrap_or_else(|| size("hidden_size").unwrap() / size("num_attention_heads").unwrap())
+    }
+
     /// Rows of a head from two halves to pairs.
     fn permuted(&self, shape: &[usize], values: &[f32]) -> Vec<f32> {
-        let (columns, head_dim) = (shape[1], self.config["head_dim"].as_u64().unwrap() as usize);
+        let (columns, head_dim) = (shape[1], self.head_dim());
         let heads = values.chunks_exact(head_dim * columns);
         let pairs = heads.flat_map(|head| {
             let (low, high) = head.split_at(head.len() / 2);
@@ -157,6 +184,8 @@ fn gguf_name(name: &str) -> String {
         ("model.layers", "blk"),
         ("input_layernorm", "attn_norm"),
         ("post_attention_layernorm", "ffn_norm"),
+        ("self_attn.q_norm", "attn_q_norm"),
+        ("self_attn.k_norm", "attn_k_norm"),
         ("self_attn.q_proj", "attn_q"),
         ("self_attn.k_proj", "attn_k"),
         ("self_attn.v_proj", "attn_v"),

@@ -1,9 +1,13 @@
 //! Reasoning inside of a whole answer: which tags models put around it, and where it stands. A tag that is spoken of (in quotes, as
-//! code) is text like any other, and so is one that stands where no tag would, as in `a<think>b`.
+//! code) is text like any other, and so is one that stands where no tag would, as in `a<think>b`. Tags in other spellings, at the
+//! beginning alone, are `tags`' matter.
+
+use super::code::{is_closing, is_indented, is_opening};
+use super::tags::{Stray, leading_tag, stray_tag};
 
 /// Opening tags with their closing ones: of R1, Qwen and most others, of Claude's imitators, EXAONE Deep, answers made for GRPO,
-/// Sky-T1 and its descendants, Seed-OSS, Kimi, Command A and Magistral. Small letters stand for letters of any case.
-const PAIRS: [(&str, &str); 9] = [
+/// Sky-T1 and its descendants, Seed-OSS, Kimi, Command A, Magistral and the Gemma family. Small letters stand for letters of any case.
+const PAIRS: [(&str, &str); 11] = [
     ("<think>", "</think>"),
     ("<thinking>", "</thinking>"),
     ("<thought>", "</thought>"),
@@ -13,6 +17,8 @@ const PAIRS: [(&str, &str); 9] = [
     ("◁think▷", "◁/think▷"),
     ("<|start_thinking|>", "<|end_thinking|>"),
     ("[THINK]", "[/THINK]"),
+    ("<unused94>thought", "<unused95>"),
+    ("<|channel>thought", "<channel|>"),
 ];
 
 /// What some of these models put around the answer that follows.
@@ -21,6 +27,8 @@ const ANSWERS: [(&str, &str); 2] =
 
 /// What stands around the names of channels where nobody has parsed the text of gpt-oss. Servers take it apart by other rules than these.
 const HARMONY: (&str, &str) = ("<|channel|>", "<|message|>");
+/// What is left of it where a tokenizer left out the marks: the names of channels, grown onto what is said in them.
+const BARE_HARMONY: ([&str; 2], &str) = (["analysis", "commentary"], "assistantfinal");
 
 /// The reasoning in an answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,7 +51,13 @@ pub enum Inline<'a> {
 /// Finds the reasoning in a whole answer. It stands between an opening tag at the very start and the first closing one; the opening
 /// tag may be missing, as where a template has written it. Of a late one nobody can say what stands before it.
 pub fn inline(text: &str) -> Inline<'_> {
-    if !text.contains(['<', '[', '◁']) {
+    if let Some(channel) = bare_channel(text) {
+        return Inline::Unclear(format!(
+            "`{channel}…{}` is the text of a Harmony model (gpt-oss) without its marks",
+            BARE_HARMONY.1
+        ));
+    }
+    if !text.contains(['<', '[', '◁', '&']) {
         return Inline::Absent;
     }
     let found = Tags::of(text);
@@ -52,20 +66,33 @@ pub fn inline(text: &str) -> Inline<'_> {
         return Inline::Unclear(format!("`{channel}` with `{message}` is the raw text of a Harmony model (gpt-oss)"));
     }
     let start = text.len() - text.trim_start().len();
-    if let Some((open, close)) = PAIRS.into_iter().find(|(open, _)| found.is_at(open, start)) {
-        let inside = start + open.len();
-        return match found.find(close, inside) {
-            Some(end) => closed(text[inside..end].to_owned(), &text[end + close.len()..]),
-            None => Inline::Open(&text[inside..]),
-        };
+    let known = PAIRS.into_iter().find(|(open, _)| found.is_at(open, start));
+    if let Some((open, close)) = known
+        && let Some(end) = found.end_of(close, start + open.len())
+    {
+        return closed(text[start + open.len()..end].to_owned(), &text[end + close.len()..]);
+    }
+    if let Some(leading) = leading_tag(text, |_| false).filter(|leading| leading.is_reasoning) {
+        match leading.answer {
+            Some(answer) => return closed(leading.inside.to_owned(), answer),
+            None if leading.is_cut() => return Inline::Open(leading.inside),
+            None => return Inline::Unclear(format!("`{}` opens the answer and is never closed", leading.tag)),
+        }
+    }
+    if let Some((open, _)) = known {
+        return Inline::Open(&text[start + open.len()..]);
     }
     let first = |tag: &dyn Fn(&(&'static str, &'static str)) -> Option<usize>| {
         PAIRS.into_iter().filter_map(|pair| Some((tag(&pair)?, pair))).min()
     };
     let opened = first(&|(open, _)| found.meant(open, is_opening));
-    let ended = first(&|(_, close)| found.meant(close, is_closing));
+    let ended = first(&|pair| found.closing(*pair));
     match (opened, ended) {
-        (None, None) => Inline::Absent,
+        (None, None) => match stray_tag(text) {
+            None => Inline::Absent,
+            Some(Stray::Closing { before, after }) => closed(before.to_owned(), after),
+            Some(Stray::Opening { tag }) => Inline::Unclear(format!("`{tag}` opens in the middle of the answer")),
+        },
         (Some((at, (open, _))), Some((end, _))) if at < end => {
             Inline::Unclear(format!("`{}` opens in the middle of the answer", &text[at..at + open.len()]))
         }
@@ -75,6 +102,16 @@ pub fn inline(text: &str) -> Inline<'_> {
         )),
         (_, Some((end, (_, close)))) => closed(text[..end].to_owned(), &text[end + close.len()..]),
     }
+}
+
+/// The channel that a text of a Harmony model begins with, where its marks are missing.
+fn bare_channel(text: &str) -> Option<&'static str> {
+    let (channels, last) = BARE_HARMONY;
+    let text = text.trim_start();
+    let text = text.strip_prefix("assistant").unwrap_or(text);
+    let channel = channels.into_iter().find(|channel| text.starts_with(channel))?;
+    let said = &text[channel.len()..];
+    said.contains(last).then_some(channel)
 }
 
 /// Reasoning without the tags that are left around it.
@@ -96,7 +133,7 @@ fn closed(reasoning: String, answer: &str) -> Inline<'_> {
     let again = PAIRS.into_iter().find_map(|(open, close)| {
         let (tag, at) = match found.meant(open, is_opening) {
             Some(at) => (open, at),
-            None => (close, found.meant(close, is_closing)?),
+            None => (close, found.closing((open, close))?),
         };
         Some(&answer[at..at + tag.len()])
     });
@@ -116,6 +153,9 @@ fn closed(reasoning: String, answer: &str) -> Inline<'_> {
         None => Inline::Unclear(format!("`{open}` is never closed")),
     }
 }
+
+/// So many tags that are only spoken of are passed over.
+const MOST: usize = 64;
 
 /// A text, and the same in small letters.
 struct Tags<'a> {
@@ -141,27 +181,30 @@ impl<'a> Tags<'a> {
         self.within(tag)[from..].find(tag).map(|at| at + from)
     }
 
+    /// Where the reasoning ends that is open at a place: at the first closing tag that is not spoken of, or at the first of all.
+    fn end_of(&self, close: &str, from: usize) -> Option<usize> {
+        let first = self.find(close, from)?;
+        let rest = &self.text[from..];
+        let mut places = self.within(close)[from..].match_indices(close).map(|(at, _)| at).take(MOST);
+        let meant = places.find(|&at| is_closing(&rest[..at], &rest[at + close.len()..]));
+        Some(meant.map_or(first, |at| from + at))
+    }
+
+    /// The first closing tag that is meant as one without an opening one. By its indent alone it is code where its opening tag is, too.
+    fn closing(&self, (open, close): (&str, &str)) -> Option<usize> {
+        let is_code = |at: usize| {
+            let opened = self.within(open)[..at].rfind(open);
+            is_indented(&self.text[..at]) && opened.is_some_and(|at| is_indented(&self.text[..at]))
+        };
+        let mut places = self.within(close).match_indices(close).map(|(at, _)| at).take(MOST);
+        places.find(|&at| is_closing(&self.text[..at], &self.text[at + close.len()..]) && !is_code(at))
+    }
+
     /// The first place where a tag is meant as one. Whoever speaks of it again and again means none of them.
     fn meant(&self, tag: &str, is_meant: fn(&str, &str) -> bool) -> Option<usize> {
-        const MOST: usize = 64;
         let mut places = self.within(tag).match_indices(tag).map(|(at, _)| at).take(MOST);
         places.find(|&at| is_meant(&self.text[..at], &self.text[at + tag.len()..]))
     }
-}
-
-/// Whether an opening tag between these texts is one: not spoken of, not in a block of code, not grown onto a word.
-fn is_opening(before: &str, after: &str) -> bool {
-    let fences = || before.lines().filter(|line| line.trim_start().starts_with("```")).count();
-    !before.ends_with(char::is_alphanumeric) && is_closing(before, after) && fences().is_multiple_of(2)
-}
-
-/// Whether a closing tag between these texts is one: not spoken of. Reasoning may well end in the middle of a block of code.
-fn is_closing(before: &str, after: &str) -> bool {
-    let is_quoted =
-        before.ends_with(['`', '"', '\'', '“', '‘', '«']) && after.starts_with(['`', '"', '\'', '”', '’', '»']);
-    let (before, after) = (before.rsplit('\n').next(), after.split('\n').next());
-    let is_odd = before.is_some_and(|line| !line.trim_start().starts_with("```") && line.matches('`').count() % 2 == 1);
-    !(is_quoted || is_odd && after.is_some_and(|line| line.contains('`')))
 }
 
 #[cfg(test)]
@@ -191,6 +234,72 @@ mod tests {
         check("say \"yes\"</think>b `c`", "say \"yes\"", "b `c`");
         check("a ```code\n</think>b", "a ```code", "b");
         check("<think>a</think>Write `<think>`.", "a", "Write `<think>`.");
+        // What is spoken of inside of the reasoning does not end it.
+        check("<think>End with `</think>` then.</think>b", "End with `</think>` then.", "b");
+        check("<think>So:\n```\n</think>\n```\nDone.</think>b", "So:\n```\n</think>\n```\nDone.", "b");
+        check("a\n```\ncode\n</think>b\n```py\nx\n```", "a\n```\ncode", "b\n```py\nx\n```");
+        check("<think>a `b </think>c `d`", "a `b", "c `d`");
+        check("<think>a</think>b:\n```xml\n<think>\n</think>\n```", "a", "b:\n```xml\n<think>\n</think>\n```");
+    }
+
+    #[test]
+    fn words_for_reasoning_are_known_in_any_spelling_at_the_beginning() {
+        for (open, close) in [
+            ("<think >", "</think >"),
+            ("< think>", "</think>"),
+            ("<think>", "</ think>"),
+            ("<|think|>", "<|end_think|>"),
+            ("<|begin_thinking|>", "<|end_thinking|>"),
+            ("<unused94>thought", "<unused95>"),
+            ("<thoughts>", "</thoughts>"),
+            ("<Thought_Process>", "</Thought_Process>"),
+            ("<scratchpad>", "</scratchpad>"),
+            ("<|think|>", "<|/think|>"),
+            ("[think]", "[/think]"),
+            ("[THINKING]", "[/THINKING]"),
+            ("&lt;think&gt;", "&lt;/think&gt;"),
+            ("\\<thinking\\>", "\\</thinking\\>"),
+            ("<chain_of_thought>", "</chain_of_thought>"),
+        ] {
+            check(&format!("{open}\nwhy\n{close}\n\nbecause"), "why", "because");
+        }
+        assert_eq!(inline("<thoughts>why"), Inline::Open("why"));
+        assert_eq!(inline("<think >why"), Inline::Open("why"));
+        // The opening tag may be missing here, too.
+        for close in ["</think >", "</thoughts>", "&lt;/think&gt;", "<|end_think|>", "[/thinking]"] {
+            check(&format!("why{close}because"), "why", "because");
+        }
+        let words = "`<thoughts>` opens in the middle of the answer";
+        assert_eq!(inline("So <thoughts>a</thoughts> b"), Inline::Unclear(words.to_owned()));
+        let words = "`&lt;think&gt;` opens the answer and is never closed";
+        assert_eq!(inline("&lt;think&gt;why"), Inline::Unclear(words.to_owned()));
+        for text in [
+            "<p>why</p>because",
+            "<analysis>why</analysis>because",
+            "<reply><thoughts>a</thoughts>b</reply>",
+            "Write `</thoughts>` then.",
+            "a [/think b",
+            "a &amp; b",
+        ] {
+            assert_eq!(inline(text), Inline::Absent, "{text}");
+        }
+    }
+
+    #[test]
+    fn channels_without_their_marks_are_named() {
+        for (text, channel) in [
+            ("analysisWe add them.assistantfinal4", "analysis"),
+            ("assistantanalysis2+2assistantcommentaryxassistantfinal4", "analysis"),
+            ("commentaryI call it.assistantfinal4", "commentary"),
+            ("analysis We add them. assistantfinal 4", "analysis"),
+        ] {
+            let words =
+                format!("`{channel}…assistantfinal` is the text of a Harmony model (gpt-oss) without its marks");
+            assert_eq!(inline(text), Inline::Unclear(words), "{text}");
+        }
+        for text in ["Analysis of assistantfinal", "analysisWe add them.", "The word is assistantfinal."] {
+            assert_eq!(inline(text), Inline::Absent, "{text}");
+        }
     }
 
     #[test]
@@ -203,6 +312,10 @@ mod tests {
             "Put `<think>` before it, and `</think>` behind.",
             "The tag \"<think>\" opens it.",
             "```\n<think>\n```\nis how it begins.",
+            "```\n<think>\nx\n</think>\n```\nis the form.",
+            "Write:\n~~~xml\n<think>x</think>\n~~~\nand then:\n```\ny\n```",
+            "Write:\n\n    <think>\n    x\n    </think>\n\nand then.",
+            "````\n```\n<think>\n```\n</think>\n````",
             "[think] hard",
             "<thinkers>",
         ] {

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use super::Fields;
 use crate::Error;
-use crate::dataset::{ColumnMap, ReadOptions};
+use crate::dataset::{AnswerTag, ColumnMap, READER, ReadOptions};
 
 /// Identifies a cache by content: equal data, tokenizer, template and options give equal keys, whatever the files are
 /// called and wherever they lie.
@@ -43,7 +43,7 @@ impl DataHashes {
         for file in &self.0 {
             absorb(&mut hasher, "file", file);
         }
-        absorb(&mut hasher, "reading", reading(options).as_bytes());
+        absorb(&mut hasher, "reading", reading(options, READER).as_bytes());
         for (name, value) in parts {
             absorb(&mut hasher, name, value.as_bytes());
         }
@@ -61,13 +61,22 @@ impl CacheKey {
     }
 }
 
-/// How files are read, as far as rows depend on it.
-fn reading(options: &ReadOptions) -> Fields {
-    let ReadOptions { columns, skip_bad_rows, max_row_bytes } = options;
-    Fields::new("reading", 1)
+/// How files are read, as far as rows depend on it: the options, and the rules of this version of the reader.
+fn reading(options: &ReadOptions, reader: u32) -> Fields {
+    let ReadOptions { columns, skip_bad_rows, max_row_bytes, answer_tags } = options;
+    let tags: Vec<Vec<&str>> = answer_tags.iter().map(|(word, tag)| vec![word.as_str(), tag_name(*tag)]).collect();
+    Fields::new("reading", reader)
         .with("columns", &columns.as_ref().map(parts))
         .with("skip_bad_rows", skip_bad_rows)
         .with("max_row_bytes", max_row_bytes)
+        .with_unless("answer_tags", &tags, &Vec::new())
+}
+
+fn tag_name(tag: AnswerTag) -> &'static str {
+    match tag {
+        AnswerTag::Reasoning => "reasoning",
+        AnswerTag::Text => "text",
+    }
 }
 
 fn parts(columns: &ColumnMap) -> Fields {
@@ -94,5 +103,27 @@ impl fmt::Display for CacheKey {
 fn absorb(hasher: &mut blake3::Hasher, name: &str, value: &[u8]) {
     for part in [name.as_bytes(), value] {
         hasher.update(&(part.len() as u64).to_le_bytes()).update(part);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_reader_makes_other_keys() {
+        let options = ReadOptions::default();
+        assert_eq!(reading(&options, READER), reading(&options, READER));
+        assert_ne!(reading(&options, READER), reading(&options, READER + 1));
+        assert_ne!(reading(&options, READER), reading(&options, READER - 1));
+        let with = |word: &str, tag| ReadOptions { answer_tags: [(word.to_owned(), tag)].into(), ..options.clone() };
+        let all = [
+            options.clone(),
+            with("analysis", AnswerTag::Text),
+            with("analysis", AnswerTag::Reasoning),
+            with("plan", AnswerTag::Text),
+        ]
+        .map(|options| reading(&options, READER).hash());
+        assert_eq!(all.iter().collect::<std::collections::BTreeSet<_>>().len(), all.len());
     }
 }

@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use regex::Regex;
 
 use super::trace::learnt;
-use crate::dataset::{self, Columns, Content};
+use crate::dataset::{self, Columns, Content, turn_mark};
 
 /// Why the trace is not whole, or `None` if it is.
 pub(super) fn flaw(content: &Content, columns: &Columns) -> Option<String> {
@@ -13,14 +13,10 @@ pub(super) fn flaw(content: &Content, columns: &Columns) -> Option<String> {
 }
 
 fn control_text(content: &Content) -> Option<String> {
-    // `<|im_end|>` and its like, DeepSeek's with its wide bars, and the names without bars.
-    static CONTROL: LazyLock<Regex> = LazyLock::new(|| {
-        Regex::new(r"<[|｜][^<>|｜\n]{1,40}[|｜]>|</?think>|<(?:start|end)_of_turn>|\[/?INST\]|<(?:bos|eos|pad|unk)>")
-            .expect("a constant pattern compiles")
-    });
+    static THINK: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"</?think>").expect("a constant pattern compiles"));
     learnt(content)
-        .find_map(|text| CONTROL.find(text))
-        .map(|found| format!("it spells the control token {}", found.as_str()))
+        .find_map(|text| turn_mark(text).or_else(|| THINK.find(text).map(|found| found.as_str())))
+        .map(|found| format!("it spells the control token {found}"))
 }
 
 #[cfg(test)]

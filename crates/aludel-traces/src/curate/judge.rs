@@ -15,7 +15,7 @@ use super::trace::{Trace, TraceSource, Unfit, learnt, share_read};
 use super::verified::{Found, Verdicts};
 use super::{Dropped, Judged, Options, Progress, Reason, Tokens, Verify, complete, drop_row, loops};
 use crate::Error;
-use crate::dataset::{Content, PromptKey};
+use crate::dataset::{self, Content, PromptKey};
 use crate::verify::Verdict;
 
 /// A batch ends at so many bytes or rows, whichever comes first.
@@ -32,6 +32,8 @@ pub(super) struct Judgement {
     pub(super) sources: Vec<String>,
     /// Rows that had to be tokenised to know their length.
     pub(super) tokenised: u64,
+    /// Columns that hold something and that nobody reads.
+    pub(super) columns_not_used: Vec<String>,
 }
 
 pub(super) fn judge(
@@ -45,12 +47,22 @@ pub(super) fn judge(
     let mut comparison = Comparison::new(options);
     let mut sources = Sources::default();
     let mut rows = Vec::new();
+    let mut columns_not_used = Vec::new();
+    // What the verifier looks at, and the sources.
+    let is_used = |name: &str| {
+        let is_gold = || options.gold.iter().any(|gold| gold == name);
+        let is_verified = || name == "verifier" || is_gold() || dataset::may_be_asked(name);
+        options.source_column.as_deref() == Some(name) || (options.verify != Verify::Off && is_verified())
+    };
     for_each_batch(
         source,
         pool,
         |trace| filters.judge(trace),
         |trace, judged| {
             let (mut row, sketch) = judged?;
+            if trace.content.is_ok() {
+                dataset::add_unused(&mut columns_not_used, &trace.columns, is_used);
+            }
             row.source = sources.number_of(trace, options.source_column.as_deref());
             let number = rows.len() as u32;
             if row.is_kept() {
@@ -64,7 +76,7 @@ pub(super) fn judge(
             Ok(())
         },
     )?;
-    Ok(Judgement { rows, sources: sources.names, tokenised: filters.tokenised.into_inner() })
+    Ok(Judgement { rows, sources: sources.names, tokenised: filters.tokenised.into_inner(), columns_not_used })
 }
 
 /// Maps traces on all threads, the next batch being read meanwhile, and takes the outcomes in order.
@@ -132,12 +144,17 @@ impl<'a> Filters<'a> {
             learnt_bytes: 0,
             source: 0,
             hides_reasoning: trace.hides_reasoning,
+            ended_by_mark: trace.ended_by_mark,
             dropped: None,
         };
         let content = match &trace.content {
             Ok(content) => content,
             Err(Unfit::Incomplete(detail)) => {
                 drop_row(&mut row, Reason::Incomplete, detail.clone());
+                return Ok((row, None));
+            }
+            Err(Unfit::SetAside(mark)) => {
+                drop_row(&mut row, Reason::SetAside, mark.clone());
                 return Ok((row, None));
             }
             Err(Unfit::Unreadable(detail)) => {

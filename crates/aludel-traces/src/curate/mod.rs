@@ -7,6 +7,7 @@ mod choose;
 mod complete;
 mod contamination;
 mod duplicates;
+mod gold;
 mod judge;
 mod language;
 mod length;
@@ -24,13 +25,13 @@ mod write;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+pub use gold::{RIGHT_ANSWERS, right_answer};
 pub use language::Languages;
 pub use length::{TokenBounds, Tokens};
 pub use loops::loop_flaw;
 pub use report::{FilterCount, Report, SourceCount, VerdictCounts};
 pub(crate) use trace::trace_of;
 pub use trace::{Files, Inputs, Trace, TraceSource, Unfit};
-pub use verified::RIGHT_ANSWERS;
 pub use write::{PROMPTS, REPORT, is_written_here};
 
 use crate::Error;
@@ -59,7 +60,7 @@ pub struct Options {
     pub verify: Verify,
     /// How they are compared.
     pub verifier: Verifier,
-    /// Columns that may hold the right answer; the first that a row has counts.
+    /// Columns that may hold the right answer, in any spelling; the first that a row has counts.
     pub gold: Vec<String>,
     /// Drop rows without a right answer to compare theirs with.
     pub require_verified: bool,
@@ -114,6 +115,8 @@ pub enum Keep {
 pub enum Reason {
     /// It cannot be read as a row.
     Unreadable,
+    /// It is marked as not to be used.
+    SetAside,
     /// It was cut off, has no answer, or spells a control token.
     Incomplete,
     /// It loops, or is no text.
@@ -144,8 +147,9 @@ pub enum Reason {
 
 impl Reason {
     /// All of them, in order.
-    pub const ALL: [Reason; 14] = [
+    pub const ALL: [Reason; 15] = [
         Reason::Unreadable,
+        Reason::SetAside,
         Reason::Incomplete,
         Reason::Degenerate,
         Reason::Language,
@@ -165,6 +169,7 @@ impl Reason {
     pub fn name(self) -> &'static str {
         match self {
             Reason::Unreadable => "unreadable",
+            Reason::SetAside => "set_aside",
             Reason::Incomplete => "incomplete",
             Reason::Degenerate => "degenerate",
             Reason::Language => "language",
@@ -247,6 +252,7 @@ struct Judged {
     /// Its place in the list of sources.
     source: u32,
     hides_reasoning: bool,
+    ended_by_mark: bool,
     dropped: Option<Box<Dropped>>,
 }
 

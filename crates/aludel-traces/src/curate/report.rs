@@ -19,6 +19,8 @@ pub struct Report {
     pub kept: u64,
     /// Rows among them whose model reasoned, as they say, and that hold none of its reasoning.
     pub without_reasoning: u64,
+    /// Rows among them without the marks at the ends of their answers.
+    pub end_marks_removed: u64,
     /// Different prompts among them.
     pub prompts: u64,
     /// Rows in `train.jsonl`.
@@ -33,6 +35,8 @@ pub struct Report {
     pub sources: Vec<SourceCount>,
     /// Rows that had to be tokenised to know their length.
     pub tokenised: u64,
+    /// Columns that hold something and that nobody reads; they are carried along.
+    pub columns_not_used: Vec<String>,
 }
 
 /// What a filter did.
@@ -85,6 +89,7 @@ impl Report {
         Report {
             rows: rows.len() as u64,
             without_reasoning: kept.clone().filter(|row| row.hides_reasoning).count() as u64,
+            end_marks_removed: kept.clone().filter(|row| row.ended_by_mark).count() as u64,
             kept: kept.count() as u64,
             prompts: prompts.len() as u64,
             train: split.train_rows(),
@@ -93,6 +98,7 @@ impl Report {
             verdicts: verdict_counts(options, judgement),
             sources: sources.collect(),
             tokenised: judgement.tokenised,
+            columns_not_used: judgement.columns_not_used.clone(),
         }
     }
 }
@@ -115,7 +121,7 @@ fn filter_counts(options: &Options, judgement: &Judgement) -> Vec<FilterCount> {
 
 fn is_on(options: &Options, reason: Reason) -> bool {
     match reason {
-        Reason::Unreadable => false,
+        Reason::Unreadable | Reason::SetAside => false,
         Reason::Incomplete => options.complete,
         Reason::Degenerate => options.loops,
         Reason::Language => !options.languages.is_any(),

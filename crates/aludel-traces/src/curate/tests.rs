@@ -105,7 +105,7 @@ fn incomplete_rows_are_dropped() {
         row("a", "2+2?", "4", json!({})),
         row("b", "2+3?", "5", json!({"finish_reason": "length"})),
         row("c", "2+4?", "", json!({})),
-        row("d", "2+5?", "7<|im_end|>", json!({})),
+        row("d", "2+5?", "7<|im_end|> and", json!({})),
         json!({"id": "e", "prompt": "2+6?", "response": null}),
     ];
     let wanted = [("a", ""), ("b", "incomplete"), ("c", "incomplete"), ("d", "incomplete"), ("e", "incomplete")];

@@ -19,6 +19,8 @@ pub struct Trace {
     pub columns: Columns,
     /// Its model reasoned, as it says, and it holds none of that.
     pub hides_reasoning: bool,
+    /// Marks that end a turn were taken off an answer's end.
+    pub ended_by_mark: bool,
     /// Where it stands.
     pub origin: Provenance,
 }
@@ -30,6 +32,8 @@ pub enum Unfit {
     Incomplete(String),
     /// The row cannot be read.
     Unreadable(String),
+    /// The row is marked as not to be used.
+    SetAside(String),
 }
 
 /// Gives the same traces, in the same order, each time it is asked. It is asked twice: once to judge them, once to write them.
@@ -143,11 +147,15 @@ pub(crate) fn trace_of(row: Row, skip_bad_rows: bool) -> Result<Trace, Error> {
         Err(unusable) if matches!(unusable.kind, ProblemKind::NothingToLearn | ProblemKind::NotWhole) => {
             Err(Unfit::Incomplete(unusable.reason))
         }
+        Err(unusable) if unusable.kind == ProblemKind::SetAside && !unusable.lacks_answer => {
+            Err(Unfit::SetAside(unusable.reason))
+        }
         Err(unusable) if unusable.lacks_answer => Err(Unfit::Incomplete("the row has no answer".to_string())),
         Err(unusable) if skip_bad_rows => Err(Unfit::Unreadable(unusable.reason)),
         Err(unusable) => return Err(unusable.into_error(&row.provenance)),
     };
-    Ok(Trace { content, columns: row.columns, hides_reasoning: row.hides_reasoning, origin: row.provenance })
+    let Row { columns, hides_reasoning, ended_by_mark, provenance, .. } = row;
+    Ok(Trace { content, columns, hides_reasoning, ended_by_mark, origin: provenance })
 }
 
 /// The assistant's turns.

@@ -6,14 +6,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use aludel_files::shortened;
 
+use super::gold::right_answer;
 use super::trace::{questions, replies};
 use crate::Error;
 use crate::dataset::{Columns, Content, Json, Kind};
 use crate::names::called;
 use crate::verify::{Checker, Options, Verdict, Verifier};
 
-/// The columns that usually hold a right answer: the first that holds something counts.
-pub const RIGHT_ANSWERS: [&str; 2] = ["gold", "answer"];
 /// So much of an answer is shown, in letters.
 const SHOWN: usize = 80;
 
@@ -48,8 +47,13 @@ impl<'a> Verdicts<'a> {
     /// # Errors
     /// A verifier command that cannot be started.
     pub(super) fn on(&self, content: &Content, columns: &Columns) -> Result<Option<Found>, Error> {
-        let named = |name: &String| Some((columns.get(name)?.kind(), text_of(columns.get(name)?)?));
-        let Some((kind, gold)) = self.gold_columns.iter().find_map(named) else { return Ok(None) };
+        let found = match right_answer(columns, self.gold_columns, &[]) {
+            Ok(found) => found,
+            Err(detail) => return Ok(Some(Found { verdict: Verdict::Undecided, detail })),
+        };
+        let Some((kind, gold)) = found.and_then(|(_, value)| Some((value.kind(), text_of(value)?))) else {
+            return Ok(None);
+        };
         let Some(answer) = replies(content).last() else { return Ok(None) };
         let checker = match self.checker_of(columns) {
             Ok(checker) => checker,
@@ -71,7 +75,7 @@ impl<'a> Verdicts<'a> {
     fn checker_of(&self, columns: &Columns) -> Ready {
         let usual = || Ok(Arc::clone(&self.checker));
         let Some(of_rows) = &self.of_rows else { return usual() };
-        let Some(written) = columns.get("verifier") else { return usual() };
+        let Some((_, written)) = called(columns, "verifier") else { return usual() };
         // Text may be anybody's note of who verified the row; an object with a kind is meant for us.
         if written.kind() == Kind::Object && written.get("kind").is_none() {
             return usual();

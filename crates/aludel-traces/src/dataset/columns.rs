@@ -21,6 +21,9 @@ const PAIR_SHAPES: [(&str, [&str; 2]); 5] = [
     ("question/answer", ["question", "answer"]),
 ];
 
+/// What is asked, where no column is called as usual.
+const PROBLEMS: [&str; 2] = ["problem", "query"];
+
 pub(super) const SYSTEM_COLUMNS: [&str; 5] =
     ["system", "system_prompt", "system_message", "system_instruction", "system_instructions"];
 
@@ -158,7 +161,10 @@ fn detected(row: &Columns) -> Result<Found<'_>, Problem> {
     let reasoning = reasoning_of(row)?;
     let system = system_of(row)?;
     if let Some(list) = conversation_of(row)? {
-        return conversation(list, reasoning, system);
+        return match answer_behind(row, list, reasoning.is_some())? {
+            Some(answer) => answered(list, answer, reasoning, system),
+            None => conversation(list, reasoning, system),
+        };
     }
     match pair_of(row, reasoning.is_some())? {
         Some((prompt, response)) => {
@@ -226,7 +232,9 @@ fn pair_of(row: &Columns, has_reasoning: bool) -> Result<Option<(Column<'_>, Opt
     let is_learnt = |(name, _): &Column<'_>| !same(name, ANSWER) || called(row, "question").is_some();
     let response = response_of(row)?.filter(is_learnt);
     let is_pair = response.is_some() || (has_reasoning && called(row, "prompt").is_some());
-    let prompt = if is_pair { prompt_of(row)? } else { None };
+    // What is asked is called otherwise in collections of problems.
+    let other = || PROBLEMS.iter().find_map(|name| called(row, name));
+    let prompt = if is_pair { prompt_of(row)?.or_else(other) } else { None };
     Ok(prompt.map(|prompt| (prompt, response)))
 }
 
@@ -279,6 +287,30 @@ pub(super) fn append_input(prompt: &mut Message, input: Column<'_>) -> Result<()
         prompt.content.push_str(&input);
     }
     Ok(())
+}
+
+/// The column that answers a conversation which ends in its question, as in Dolphin-R1. A right answer alone is one to compare with.
+fn answer_behind<'a>(row: &'a Columns, list: Column<'a>, has_reasoning: bool) -> Result<Option<Column<'a>>, Problem> {
+    let is_open = messages_from(list).is_ok_and(|messages| messages.iter().all(|one| one.role != Role::Assistant));
+    if !is_open {
+        return Ok(None);
+    }
+    let is_answer = |column: &Column<'_>| !column.1.is_empty() && (has_reasoning || is_among(&RESPONSES, column.0));
+    Ok(response_of(row)?.filter(is_answer))
+}
+
+fn answered<'a>(
+    list: Column<'a>,
+    answer: Column<'a>,
+    reasoning: Option<Reasoning<'a>>,
+    system: Option<Column<'a>>,
+) -> Result<Found<'a>, Problem> {
+    let mut columns: Vec<&str> =
+        [Some(list), Some(answer), system].into_iter().flatten().map(|(name, _)| name).collect();
+    columns.extend(reasoning.iter().flat_map(|reasoning| &reasoning.columns));
+    let mut messages = messages_from(list)?;
+    messages.extend(reply_from(Some(answer), reasoning.map(|reasoning| reasoning.text))?);
+    Ok(Found { content: finished(messages, system)?, columns })
 }
 
 fn conversation<'a>(

@@ -52,7 +52,15 @@ pub(super) fn is_mark((name, value): (&str, Json<'_>)) -> bool {
 /// Whether a column says how an answer ended, itself or in what it holds.
 pub(super) fn speaks_of_answer(name: &str, value: Json<'_>) -> bool {
     let is_mark = |name: &str| place(name).is_some() || same(name, STATUS) || is_truth(name);
-    is_mark(name) || (is_among(&HOLDERS, name) && value.fields().iter().any(|(own, _)| place(own).is_some()))
+    is_mark(name) || (is_among(&HOLDERS, name) && value.fields().iter().any(|(own, _)| is_mark(own)))
+}
+
+/// Whether a column is looked at for how the answer ended.
+pub(super) fn is_read(name: &str, value: Json<'_>) -> bool {
+    match is_among(&HOLDERS, name) {
+        true => value.fields().iter().any(|(own, value)| !is_among(&HOLDERS, own) && is_mark((own, value))),
+        false => is_mark((name, value)),
+    }
 }
 
 /// What the marks among these members say against the answer; what no limit explains comes first.
@@ -66,13 +74,15 @@ pub(super) fn flaw_in<'a>(members: impl Iterator<Item = (&'a str, Json<'a>)>) ->
         if let Some(place) = place(name) {
             reasons.push((place, name.to_owned(), value));
         } else if is_among(&HOLDERS, name) {
-            let inner = value.fields();
-            let inner = inner
-                .iter()
-                .filter_map(|(own, value)| Some((REASONS.len() + place(own)?, format!("{name}.{own}"), value)));
-            reasons.extend(inner.filter(|(_, _, value)| !value.is_empty()));
+            for (own, value) in value.fields().iter().filter(|(_, value)| !value.is_empty()) {
+                let shown = format!("{name}.{own}");
+                match place(own) {
+                    Some(place) => reasons.push((REASONS.len() + place, shown, value)),
+                    None => flaws.extend(mark(own, &shown, value)),
+                }
+            }
         } else {
-            flaws.extend(mark(name, value));
+            flaws.extend(mark(name, name, value));
         }
     }
     reasons.sort_by_key(|(place, ..)| *place);
@@ -128,7 +138,7 @@ fn words_of(name: &str, value: Json<'_>) -> Option<Result<String, Flaw>> {
     (!is_none).then_some(Ok(words))
 }
 
-fn mark(name: &str, value: Json<'_>) -> Option<Flaw> {
+fn mark(name: &str, shown: &str, value: Json<'_>) -> Option<Flaw> {
     let is_bad = |bad: bool| (value.truth() == Some(bad)).then_some(true);
     let is_cut = match name {
         _ if is_among(&CUT, name) => is_bad(true)?,
@@ -144,7 +154,7 @@ fn mark(name: &str, value: Json<'_>) -> Option<Flaw> {
         }
         _ => return None,
     };
-    Some(Flaw { detail: format!("{name} is {}", value.written()), is_cut })
+    Some(Flaw { detail: format!("{shown} is {}", value.written()), is_cut })
 }
 
 #[cfg(test)]
@@ -212,6 +222,8 @@ mod tests {
             (r#"{"incomplete":"1"}"#, r#"incomplete is "1""#, true),
             (r#"{"aborted":true}"#, "aborted is true", false),
             (r#"{"metadata":{"finish_reason":"length"}}"#, r#"metadata.finish_reason is "length""#, true),
+            (r#"{"metadata":{"truncated":true}}"#, "metadata.truncated is true", true),
+            (r#"{"meta":{"isComplete":"no","finish_reason":"stop"}}"#, r#"meta.isComplete is "no""#, true),
             (r#"{"is_complete":"False"}"#, r#"is_complete is "False""#, true),
             (r#"{"completed":false}"#, "completed is false", true),
             (r#"{"status":"incomplete"}"#, r#"status is "incomplete""#, true),

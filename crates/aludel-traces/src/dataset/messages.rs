@@ -8,6 +8,7 @@ use aludel_text::thinking::{Inline, bare, inline};
 use super::columns::text_of;
 use super::ended;
 use super::problem::{Problem, ProblemKind};
+use super::set_aside;
 use super::weight::{self, weight_in};
 use crate::beside::{self, NOT_LEARNT, ROLE};
 use crate::json::{Fields, Json, Kind};
@@ -167,8 +168,9 @@ fn check_fields(fields: &Fields<'_>, place: &str) -> Result<(), Problem> {
     if let Some(flaw) = ended::flaw_in(fields.iter()) {
         return Err(wrong(format!("{place} was not answered to its end ({})", flaw.detail)));
     }
-    let unknown =
-        beside::unknown(fields).find(|(name, value)| !weight::is_name(name) && !ended::is_mark((name, *value)));
+    let unknown = beside::unknown(fields).find(|(name, value)| {
+        !weight::is_name(name) && !ended::is_mark((name, *value)) && !set_aside::is_in_favour(name, *value)
+    });
     let Some((name, value)) = unknown else { return Ok(()) };
     if NOT_LEARNT.contains(&name) {
         return Err(not_learnt(place, name));

@@ -15,12 +15,16 @@ mod read;
 mod reasoning;
 mod record;
 mod row;
+mod set_aside;
 #[cfg(test)]
 mod tests;
+mod turn_marks;
 mod unpack;
+mod unused;
 mod weight;
 mod whole;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -37,14 +41,23 @@ pub(crate) use question::may_be_asked;
 pub use record::{Content, PromptKey, Provenance, Record};
 pub(crate) use row::row_of;
 pub use row::{Row, Unusable};
+pub(crate) use turn_marks::turn_mark;
+pub(crate) use unused::add as add_unused;
+pub use unused::told as columns_not_used;
 pub use whole::{Flaw, flaw, unclosed};
 pub(crate) use whole::{flaw_of, speaks_of_answer};
 
 pub use crate::json::{Columns, Fields, Json, Kind, NoText};
+pub use crate::names::called;
 
 use crate::Error;
 use read::{RawRow, RawRows};
 use row::{parse, read_columns};
+
+/// The version of the reading of rows, which is a part of the keys of caches and runs. It rises with every change by which any row is
+/// read other than before: other text, reasoning, weights or roles, a row that is refused or left out, a mark that is taken off; in this
+/// module, in `said`, `beside`, `names` or `json`, or in `aludel_text::thinking`. What a cache holds was read by the rules of its day.
+pub(crate) const READER: u32 = 2;
 
 /// How data files are read.
 #[derive(Clone, Debug)]
@@ -55,11 +68,22 @@ pub struct ReadOptions {
     pub skip_bad_rows: bool,
     /// The most bytes that one row may have; a longer one is a broken row.
     pub max_row_bytes: usize,
+    /// What stands between tags that answers begin with, by the tags' words, where the words alone do not say it.
+    pub answer_tags: BTreeMap<String, AnswerTag>,
+}
+
+/// What stands between tags at the beginning of an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum AnswerTag {
+    /// Reasoning.
+    Reasoning,
+    /// A part of the answer, tags and all.
+    Text,
 }
 
 impl Default for ReadOptions {
     fn default() -> ReadOptions {
-        ReadOptions { columns: None, skip_bad_rows: false, max_row_bytes: 64 << 20 }
+        ReadOptions { columns: None, skip_bad_rows: false, max_row_bytes: 64 << 20, answer_tags: BTreeMap::new() }
     }
 }
 
@@ -94,6 +118,31 @@ pub struct Counts {
     pub without_reasoning: u64,
     /// Rows that were left out, by reason, in the order in which the reasons first came up.
     pub bad: Vec<BadRows>,
+    /// Rows that were left out since their own marks say so, by mark.
+    #[serde(default)]
+    pub set_aside: Vec<MarkedRows>,
+    /// Rows that became records and spell marks of turns, which are text in them, by the first mark of each.
+    #[serde(default)]
+    pub turn_marks: Vec<MarkedRows>,
+    /// Rows that became records without the marks at the ends of their answers.
+    #[serde(default)]
+    pub end_marks_removed: u64,
+    /// Columns that hold something and that nobody reads, in the order in which they came up.
+    #[serde(default)]
+    pub columns_not_used: Vec<String>,
+}
+
+/// Rows with one mark.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MarkedRows {
+    /// The mark.
+    pub mark: String,
+    /// How many rows.
+    pub rows: u64,
+    /// The file of the first of them, as it is shown.
+    pub first_file: String,
+    /// Its line.
+    pub first_line: u64,
 }
 
 /// Rows that were left out for one kind of reason.
@@ -127,16 +176,92 @@ impl Counts {
         }
     }
 
+    /// Rows that were left out by their own marks.
+    pub fn set_aside_rows(&self) -> u64 {
+        self.set_aside.iter().map(|marked| marked.rows).sum()
+    }
+
+    /// What rows were left out by their own marks, in a line.
+    pub fn set_aside_told(&self) -> Option<String> {
+        marked_told("rows left out that are marked as not to be used", &self.set_aside)
+    }
+
+    /// What rows spell marks of turns, in a line.
+    pub fn turn_marks_told(&self) -> Option<String> {
+        marked_told("rows that spell marks of turns, which are trained as text", &self.turn_marks)
+    }
+
+    /// From how many rows the marks at the ends of answers were taken, in a line.
+    pub fn end_marks_told(&self) -> Option<String> {
+        let rows = self.end_marks_removed;
+        (rows > 0)
+            .then(|| format!("rows whose answers ended with a mark such as <|im_end|>, which was taken off: {rows}"))
+    }
+
+    /// Counts a row that was read.
+    fn add_row(&mut self, row: &Row) {
+        if row.content.is_err() {
+            return;
+        }
+        self.rows += 1;
+        self.without_reasoning += u64::from(row.hides_reasoning);
+        self.end_marks_removed += u64::from(row.ended_by_mark);
+        if let Some(mark) = &row.turn_mark {
+            add_marked(&mut self.turn_marks, mark, &row.provenance);
+        }
+        unused::add(&mut self.columns_not_used, &row.columns, |_| false);
+    }
+
     /// The error for data of which nothing is left.
     pub(crate) fn nothing_left(&self) -> Option<Error> {
+        if self.rows == 0
+            && self.bad.is_empty()
+            && let Some(first) = self.set_aside.first()
+        {
+            return Some(Error::NoUsableRows {
+                rows: self.set_aside_rows(),
+                path: PathBuf::from(&first.first_file),
+                line: first.first_line,
+                reason: format!("the row is marked as not to be used ({})", first.mark),
+            });
+        }
         let first = self.bad.first().filter(|_| self.rows == 0)?;
         Some(Error::NoUsableRows {
-            rows: self.bad_rows(),
+            rows: self.bad_rows() + self.set_aside_rows(),
             path: PathBuf::from(&first.first_file),
             line: first.first_line,
             reason: first.first_reason.clone(),
         })
     }
+}
+
+/// So many marks are told apart, since what they say may be anything; further ones count with the last.
+const MARKS: usize = 20;
+
+fn add_marked(marked: &mut Vec<MarkedRows>, mark: &str, place: &Provenance) {
+    let known = marked.iter().position(|known| known.mark == mark);
+    match known.or((marked.len() == MARKS).then_some(MARKS - 1)) {
+        Some(known) => marked[known].rows += 1,
+        None => {
+            let first_file = place.file.display().to_string();
+            marked.push(MarkedRows { mark: mark.to_owned(), rows: 1, first_file, first_line: place.line });
+        }
+    }
+}
+
+fn marked_told(what: &str, marked: &[MarkedRows]) -> Option<String> {
+    const TOLD: usize = 5;
+    let first = marked.first()?;
+    let rows: u64 = marked.iter().map(|marked| marked.rows).sum();
+    let kinds: Vec<String> =
+        marked.iter().take(TOLD).map(|marked| format!("{}: {}", marked.mark.escape_debug(), marked.rows)).collect();
+    let more = if marked.len() > TOLD { ", …" } else { "" };
+    Some(format!(
+        "{what}: {rows} ({}{more}); the first is {}, line {}",
+        kinds.join(", "),
+        first.first_file,
+        first.first_line
+    ))
 }
 
 /// A row's columns, and where it stands.
@@ -200,6 +325,9 @@ impl Records {
                     let flaw = flaw(&content, &row.columns);
                     return Ok(Some(Record { weight: row.weight, flaw, ..Record::new(content, row.provenance) }));
                 }
+                Err(unusable) if unusable.kind == ProblemKind::SetAside => {
+                    add_marked(&mut self.counts.set_aside, &unusable.reason, &row.provenance);
+                }
                 Err(unusable) if self.options.skip_bad_rows => self.leave_out(&row.provenance, unusable),
                 Err(unusable) => return Err(unusable.into_error(&row.provenance)),
             }
@@ -215,8 +343,7 @@ impl Records {
     pub fn next_row(&mut self) -> Result<Option<Row>, Error> {
         let Some((raw, provenance)) = self.next_raw()? else { return Ok(None) };
         let row = self.row_of(raw, provenance);
-        self.counts.rows += u64::from(row.content.is_ok());
-        self.counts.without_reasoning += u64::from(row.hides_reasoning);
+        self.counts.add_row(&row);
         Ok(Some(row))
     }
 
@@ -274,8 +401,7 @@ impl Records {
         let columns = match raw.bytes.and_then(|bytes| parse(&bytes)) {
             Ok(columns) => columns,
             Err(problem) => {
-                let (content, columns) = (Err(problem.into()), Columns::default());
-                return Row { content, columns, weight: 1.0, hides_reasoning: false, provenance };
+                return Row::unusable(problem.into(), Columns::default(), provenance);
             }
         };
         if let Some(map) = &self.options.columns {
@@ -283,7 +409,7 @@ impl Records {
             self.named_columns.reasoning |= has(&map.reasoning);
             self.named_columns.system |= has(&map.system);
         }
-        read_columns(columns, self.options.columns.as_ref(), provenance)
+        read_columns(columns, &self.options, provenance)
     }
 
     /// What only the whole data can tell.

@@ -30,6 +30,8 @@ pub enum ProblemKind {
     NothingToLearn,
     /// Nobody can say where its reasoning ends and its answer begins.
     NotWhole,
+    /// It is marked as not to be used.
+    SetAside,
     /// The row could not be turned into tokens.
     Encode,
 }
@@ -50,6 +52,7 @@ impl fmt::Display for ProblemKind {
             ProblemKind::Value => "a column of the wrong kind",
             ProblemKind::NothingToLearn => "nothing to learn",
             ProblemKind::NotWhole => "not whole",
+            ProblemKind::SetAside => "marked as not to be used",
             ProblemKind::Encode => "could not be encoded",
         })
     }

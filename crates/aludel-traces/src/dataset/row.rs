@@ -1,35 +1,100 @@
 //! One row: the bytes of its line made columns, what is learnt from it, or why nothing can be.
 
+use aludel_text::message::{Message, Role};
+use aludel_text::thinking::{Inline, inline, leading_tag};
+
 use super::column_map::ColumnMap;
 use super::problem::Problem;
 use super::record::{Content, Provenance};
-use super::{Columns, Json, ProblemKind, columns, weight, whole};
+use super::set_aside::{Aside, aside};
+use super::{AnswerTag, Columns, Json, ProblemKind, ReadOptions, columns, turn_marks, weight, whole};
 use crate::Error;
+use crate::names::same;
 
 /// A row that was never in a file, read as one would be.
 pub(crate) fn row_of(columns: Columns, provenance: Provenance) -> Row {
-    read_columns(columns, None, provenance)
+    read_columns(columns, &ReadOptions::default(), provenance)
 }
 
-pub(super) fn read_columns(mut row: Columns, map: Option<&ColumnMap>, provenance: Provenance) -> Row {
+pub(super) fn read_columns(mut row: Columns, options: &ReadOptions, provenance: Provenance) -> Row {
+    let map = options.columns.as_ref();
     let value_problem = |reason: String| Problem::new(ProblemKind::Value, reason);
-    let read = columns::content_of(&row, map)
-        .and_then(|found| Ok((found, weight::weight_of_row(&row).map_err(value_problem)?)));
-    match read {
-        Ok((found, weight)) => {
-            let used: Vec<String> = found.columns.iter().map(ToString::to_string).collect();
-            let content = found.content;
+    let read = columns::content_of(&row, map).and_then(|found| {
+        let weight = weight::weight_of_row(&row).map_err(value_problem)?;
+        let used: Vec<String> = found.columns.iter().map(ToString::to_string).collect();
+        Ok((with_tags_read(found.content, options)?, weight, used))
+    });
+    let lacks_answer = match &read {
+        Ok(_) => false,
+        Err(problem) => {
+            problem.kind == ProblemKind::NothingToLearn
+                || (problem.kind == ProblemKind::Columns && columns::lacks_answer_only(&row, map))
+        }
+    };
+    // Of a row that is not to be used nobody needs to know what else is wrong with it.
+    let problem = match aside(&row, map) {
+        Some(Aside::Marked(mark)) => Some(Problem::new(ProblemKind::SetAside, mark)),
+        Some(Aside::Error { mark, .. }) if lacks_answer => Some(Problem::new(ProblemKind::SetAside, mark)),
+        // Whoever names the columns has decided what the others are.
+        Some(Aside::Error { reason, .. }) if map.is_none_or(ColumnMap::is_empty) => Some(value_problem(reason)),
+        Some(Aside::NotUnderstood(reason)) => Some(value_problem(reason)),
+        _ => None,
+    };
+    match (read, problem) {
+        (Ok((mut content, weight, used)), None) => {
+            let marks = turn_marks::settle(&mut content);
             let hides_reasoning = whole::hides_reasoning(&content, &row);
             row.retain(|name| !used.iter().any(|used| used == name));
-            Row { content: Ok(content), columns: row, weight: weight.unwrap_or(1.0), hides_reasoning, provenance }
+            Row {
+                content: Ok(content),
+                columns: row,
+                weight: weight.unwrap_or(1.0),
+                hides_reasoning,
+                ended_by_mark: marks.is_taken_off,
+                turn_mark: marks.left,
+                provenance,
+            }
         }
-        Err(problem) => {
-            let lacks_answer = problem.kind == ProblemKind::NothingToLearn
-                || (problem.kind == ProblemKind::Columns && columns::lacks_answer_only(&row, map));
-            let content = Err(Unusable { lacks_answer, ..problem.into() });
-            Row { content, columns: row, weight: 1.0, hides_reasoning: false, provenance }
+        (Err(problem), None) | (_, Some(problem)) => {
+            Row::unusable(Unusable { lacks_answer, ..problem.into() }, row, provenance)
         }
     }
+}
+
+/// A conversation in which tags at the beginning of answers are read as `data.answer_tags` says; tags that only the user can tell are
+/// refused.
+fn with_tags_read(mut content: Content, options: &ReadOptions) -> Result<Content, Problem> {
+    let Content::Messages(messages) = &mut content else { return Ok(content) };
+    let meaning = |word: &str| options.answer_tags.iter().find(|(known, _)| same(known, word)).map(|(_, tag)| *tag);
+    for message in messages.iter_mut().filter(|message| message.role == Role::Assistant && message.reasoning.is_none())
+    {
+        if inline(&message.content) != Inline::Absent {
+            continue;
+        }
+        let Some(found) = leading_tag(&message.content, |word| meaning(word).is_some()) else { continue };
+        let (tag, word) = (found.tag.escape_debug(), &found.word);
+        let not_whole = |reason: String| Err(Problem::new(ProblemKind::NotWhole, reason));
+        match (meaning(word), found.answer) {
+            (Some(AnswerTag::Text), _) => {}
+            // All of the answer is one element, as where XML was asked for.
+            (None, Some(answer)) if answer.trim().is_empty() => {}
+            (Some(AnswerTag::Reasoning), Some(answer)) => {
+                let reasoning = found.inside.trim().to_owned();
+                let read = Message { weight: message.weight, ..Message::assistant(answer.trim_start()) };
+                *message = if reasoning.is_empty() { read } else { read.with_reasoning(reasoning) };
+            }
+            (Some(AnswerTag::Reasoning), None) => {
+                return not_whole(format!("an answer begins with `{tag}`, which is never closed"));
+            }
+            (None, _) => {
+                return not_whole(format!(
+                    "an answer begins with `{tag}`, which may stand around reasoning or around a part of the answer; say which: \
+                     data.answer_tags = {{ {word} = \"reasoning\" }}, or \"text\""
+                ));
+            }
+        }
+    }
+    Ok(content)
 }
 
 /// A row and all that its columns hold.
@@ -43,8 +108,27 @@ pub struct Row {
     pub weight: f32,
     /// Its model reasoned, as it says, and it holds none of that.
     pub hides_reasoning: bool,
+    /// Marks that end a turn were taken off an answer's end.
+    pub ended_by_mark: bool,
+    /// The first mark of a turn that its text spells, which is text like any other.
+    pub turn_mark: Option<String>,
     /// Where it stands.
     pub provenance: Provenance,
+}
+
+impl Row {
+    /// A row that nothing is learnt from.
+    pub(super) fn unusable(why: Unusable, columns: Columns, provenance: Provenance) -> Row {
+        Row {
+            content: Err(why),
+            columns,
+            weight: 1.0,
+            hides_reasoning: false,
+            ended_by_mark: false,
+            turn_mark: None,
+            provenance,
+        }
+    }
 }
 
 /// Why a row cannot be used.
@@ -65,6 +149,9 @@ impl Unusable {
         match self.kind {
             // Every row of the file has these columns: leaving rows out is no way to mend it.
             ProblemKind::Columns => Error::Columns { path, line, reason },
+            ProblemKind::SetAside => {
+                Error::Row { path, line, reason: format!("the row is marked as not to be used ({reason})") }
+            }
             _ => Error::Row { path, line, reason },
         }
     }

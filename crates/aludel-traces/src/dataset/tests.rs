@@ -1,6 +1,8 @@
 //! Every column shape, each through one check; the neighbours have the layouts and packings of files, and prompts.
 
+mod known_sets;
 mod layouts;
+mod marks;
 mod packed;
 mod prompts;
 mod spellings;

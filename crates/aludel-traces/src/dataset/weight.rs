@@ -4,6 +4,7 @@
 use aludel_files::shortened;
 
 use super::Columns;
+use super::set_aside::NOTES;
 use crate::json::{Fields, Json, Kind};
 use crate::names::{is_among, same};
 
@@ -63,6 +64,10 @@ pub(super) fn weight_in(fields: &Fields<'_>) -> Result<Option<f32>, String> {
             least = Some(least.map_or(weight, |least| least.min(weight)));
         }
     }
+    for (name, value) in noted(fields.iter()) {
+        let weight = noted_weight(&name, value)?;
+        least = Some(least.map_or(weight, |least| least.min(weight)));
+    }
     Ok(least)
 }
 
@@ -83,7 +88,45 @@ pub(super) fn weight_of_row(columns: &Columns) -> Result<Option<f32>, String> {
         })?;
         least = Some(least.map_or(weight, |least| least.min(weight)));
     }
+    for (name, value) in noted(columns.iter()) {
+        let weight = noted_weight(&name, value)?;
+        least = Some(least.map_or(weight, |least| least.min(weight)));
+    }
     Ok(if unlearnt(columns).is_some() { Some(0.0) } else { least })
+}
+
+/// Weights that stand among the notes of a row or a message, with their names.
+fn noted<'a>(members: impl Iterator<Item = (&'a str, Json<'a>)>) -> Vec<(String, Json<'a>)> {
+    let mut found = Vec::new();
+    for (notes, value) in members.filter(|(name, _)| is_among(&NOTES, name)) {
+        for (own, value) in value.fields().iter().filter(|(own, value)| is_among(ROW_WEIGHTS, own) && !value.is_null())
+        {
+            found.push((format!("{notes}.{own}"), value));
+        }
+    }
+    found
+}
+
+/// A weight among notes; a larger one may be that of a thing.
+fn noted_weight(name: &str, value: Json<'_>) -> Result<f32, String> {
+    number(name, value).ok().filter(|weight| *weight <= 1.0).ok_or_else(|| {
+        format!(
+            "`{}` is {}, and a weight in training that stands there is true, false or a number from 0 to 1; give a larger one outside of it as \
+             `weight`, or take it out if it is no weight in training",
+            name.escape_debug(),
+            shortened(value.written(), 40)
+        )
+    })
+}
+
+/// Whether a column says how much the row counts.
+pub(super) fn is_read(name: &str, value: Json<'_>) -> bool {
+    let is_weight = |name: &str| is_among(ROW_WEIGHTS, name);
+    let takes_truth = [WEIGHTS, MASKS].iter().any(|names| is_among(names, name))
+        || ROW_TAKEN_BACK.iter().any(|(known, _)| same(known, name));
+    is_weight(name)
+        || (takes_truth && value.truth().is_some())
+        || (is_among(&NOTES, name) && value.fields().iter().any(|(own, _)| is_weight(own)))
 }
 
 /// The column that says that nothing of a row is learnt, and what it says.
@@ -97,7 +140,10 @@ pub(super) fn unlearnt(columns: &Columns) -> Option<String> {
         () => ROW_TAKEN_BACK.iter().find(|(known, _)| same(known, name)).map(|(_, against)| *against),
     };
     let says = |(name, value): &(&str, Json<'_>)| against(name).is_some_and(|against| value.truth() == Some(against));
-    let (name, value) = columns.iter().find(is_zero).or_else(|| columns.iter().find(says))?;
+    if let Some((name, value)) = columns.iter().find(is_zero).or_else(|| columns.iter().find(says)) {
+        return Some(format!("{name} is {}", value.written()));
+    }
+    let (name, value) = noted(columns.iter()).into_iter().find(|(name, value)| number(name, *value) == Ok(0.0))?;
     Some(format!("{name} is {}", value.written()))
 }
 

@@ -4,7 +4,7 @@
 use aludel_text::message::{Message, Role};
 use aludel_text::thinking::{Inline, inline};
 
-use super::{Columns, Content, ended, weight};
+use super::{Columns, Content, ended, set_aside, weight};
 use crate::json::Json;
 use crate::names::{called, is_among, same};
 use crate::said::{Said, is_reasoning, reasoning_in, reasoning_tokens};
@@ -79,7 +79,15 @@ fn marked(content: &Content, columns: &Columns) -> Option<Flaw> {
 
 /// Whether a column says something of the answer beside it: how it ended, whether it is a good one, how much it reasoned.
 pub(crate) fn speaks_of_answer(name: &str, value: Json<'_>) -> bool {
-    is_among(&LABELS, name) || same(name, "reasoning_tokens") || ended::speaks_of_answer(name, value)
+    is_among(&LABELS, name)
+        || same(name, "reasoning_tokens")
+        || ended::speaks_of_answer(name, value)
+        || set_aside::is_read(name, value)
+}
+
+/// Whether a column is a label that says whether the answer is a good one.
+pub(super) fn is_label(name: &str, value: Json<'_>) -> bool {
+    is_among(&LABELS, name) && value.truth().is_some()
 }
 
 const LABELS: [&str; 3] = ["label", "kto_label", "kto_tag"];

@@ -20,25 +20,16 @@ impl Options {
         are_there.then(|| Options(texts.iter().map(|text| bare(text)).collect()))
     }
 
-    /// The options that a question lists: a line for each (`A. 12`, `(B) 14`, `C: 15`), or one behind the other with the letters in
-    /// brackets (`(A) 12 (B) 14`). `None` where there is no list, or more than one.
+    /// The options that a question lists: a line for each (`A. 12`, `(B) 14`, `C: 15`), or one behind the other (`(A) 12 (B) 14`,
+    /// `A) 12, B) 14`, `A. 12 B. 14`). `None` where there is no list, or more than one.
     pub fn in_question(question: &str) -> Option<Options> {
         static LINE: LazyLock<Regex> =
             LazyLock::new(|| pattern(r"(?m)^[ \t*\-]*[(\[]?([A-Z])[)\].:][*)\]]*[ \t]+(\S.*)$"));
-        static INLINE: LazyLock<Regex> =
-            LazyLock::new(|| pattern(r"(?:\\(?:text|textbf|mathrm|mathbf)\{\s*)?\(([A-Z])\)\}?"));
-        let lines = LINE.captures_iter(question).map(|found| (letter(&found[1]), found[2].to_string()));
-        let marks: Vec<_> =
-            INLINE.captures_iter(question).filter_map(|found| Some((found.get(0)?, letter(&found[1])))).collect();
-        let ends = marks.iter().skip(1).map(|(mark, _)| mark.start()).chain([question.len()]);
-        let inline =
-            marks.iter().zip(ends).map(|((mark, letter), end)| (*letter, question[mark.end()..end].to_string()));
-        match (in_order(lines), in_order(inline)) {
-            // Lines that begin with a letter in brackets are found both ways.
-            (Some(lines), Some(inline)) if lines != inline && lines.0.len() != inline.0.len() => None,
-            (Some(lines), _) => Some(lines),
-            (None, inline) => inline,
-        }
+        let lines = in_order(LINE.captures_iter(question).map(|found| (letter(&found[1]), found[2].to_string())));
+        let mut found = lines.into_iter().chain(MARKS.iter().filter_map(|mark| behind_each_other(question, mark)));
+        let first = found.next()?;
+        // A line that begins with a letter is found in several ways, and may be cut in other places: that is one list all the same.
+        found.all(|other| other.0.len() == first.0.len()).then_some(first)
     }
 
     /// Whether an answer means the option that `gold` means. `None` where either means none of them, or could mean several.
@@ -105,6 +96,57 @@ impl Options {
             },
         }
     }
+}
+
+/// How letters are marked where options stand one behind the other; a question keeps to one of them. A point or a colon also ends
+/// sentences, so that a space has to follow; small letters are marked by brackets alone.
+static MARKS: LazyLock<[Regex; 6]> = LazyLock::new(|| {
+    let layout = r"(?:\*\*|\\(?:text|textbf|mathrm|mathbf)\{\s*)?";
+    let begin = r"(?:^|[\s,;|/$:])";
+    [
+        format!(r"{layout}\(([A-Z])\)(?:\*\*|\}})?"),
+        format!(r"{begin}{layout}([A-Z])\)(?:\*\*|\s*\}})?"),
+        format!(r"{begin}{layout}([A-Z])\.(?:\*\*|\}}|\s)\s*"),
+        format!(r"{begin}{layout}([A-Z]):(?:\*\*|\}}|\s)\s*"),
+        r"\(([a-z])\)".to_string(),
+        format!(r"{begin}([a-z])\)"),
+    ]
+    .map(|mark| pattern(&mark))
+});
+
+/// The options of a list within the text: what stands between one mark and the next.
+fn behind_each_other(question: &str, mark: &Regex) -> Option<Options> {
+    // f(A) is no mark.
+    let is_call = |mark: &regex::Match<'_>| {
+        mark.as_str().starts_with('(') && question[..mark.start()].ends_with(char::is_alphanumeric)
+    };
+    let marks: Vec<_> = mark
+        .captures_iter(question)
+        .filter_map(|found| Some((found.get(0)?, letter(&found[1]).to_ascii_uppercase())))
+        .filter(|(mark, _)| !is_call(mark))
+        .collect();
+    let (last, _) = marks.last()?;
+    let ends = marks.iter().skip(1).map(|(mark, _)| mark.start()).chain([question.len()]);
+    let mut texts: Vec<&str> = marks.iter().zip(ends).map(|((mark, _), end)| &question[mark.end()..end]).collect();
+    // What follows the list is no part of its last option: another paragraph, another line if the list is one, another sentence if the
+    // options are none.
+    let others_hold = |texts: &[&str], end: &str| texts[..texts.len() - 1].iter().any(|text| text.trim().contains(end));
+    let mut end = &question[last.end()..];
+    for separator in ["\n\n", "\n", ". "] {
+        if !others_hold(&texts, separator) {
+            end = end.trim_start().split(separator).next().unwrap_or(end);
+        }
+    }
+    *texts.last_mut()? = end.trim_end_matches('?');
+    let listed = texts.into_iter().map(without_joining_word);
+    in_order(marks.iter().map(|(_, letter)| *letter).zip(listed))
+}
+
+/// Without the "or" before the next option.
+fn without_joining_word(text: &str) -> String {
+    let text = text.trim_end();
+    let joined = [" or", " and", ",or"].iter().find_map(|word| text.strip_suffix(word));
+    joined.unwrap_or(text).to_string()
 }
 
 fn pattern(pattern: &str) -> Regex {
@@ -177,6 +219,23 @@ mod tests {
     }
 
     #[test]
+    fn options_on_one_line_have_values_too() {
+        for question in ["What is 5+5? A) 10, B) 12", "What is 5+5? A. 10 B. 12", "What is 5+5? (A) 10 (B) 12"] {
+            check(
+                question,
+                &[
+                    (r"\boxed{A}", "10", Some(Verdict::Right)),
+                    (r"\boxed{10}", "A", Some(Verdict::Right)),
+                    (r"\boxed{a}", "A", Some(Verdict::Right)),
+                    (r"\boxed{\text{option B}}", "12", Some(Verdict::Right)),
+                    (r"\boxed{B}", "10", Some(Verdict::Wrong)),
+                    (r"\boxed{11}", "A", None),
+                ],
+            );
+        }
+    }
+
+    #[test]
     fn what_could_mean_two_options_means_none() {
         check(
             PRICES,
@@ -216,7 +275,28 @@ mod tests {
         assert_eq!(of("Which?\n**A:** red\n**B:** dark blue."), two("red", "dark blue"));
         let contest = r"Find it. $\textbf{(A)}\ \frac12 \qquad\textbf{(B)}\ 3$";
         assert_eq!(of(contest), two(r"\frac12", "3"));
-        assert_eq!(of("Let (A) be a set and (B) another."), two("be a set and", "another"));
+        assert_eq!(of("Let (A) be a set and (B) another."), two("be a set", "another"));
+        for question in [
+            "What is 5+5? A) 10, B) 12",
+            "What is 5+5? A. 10 B. 12",
+            "What is 5+5? (A) 10 (B) 12",
+            "What is 5+5? A) 10 or B) 12?",
+            "What is 5+5? A: 10; B: 12.",
+            "What is 5+5? a) 10 b) 12",
+            "What is 5+5? (a) 10, (b) 12",
+            "What is 5+5?\nA) 10 B) 12\nAnswer with the letter.",
+            "What is 5+5? A) 10, B) 12. Answer with the letter.",
+            "What is 5+5? **A)** 10 **B)** 12",
+            r"What is 5+5? $\text{A) }10 \quad \text{B) }12$",
+            "What is 5+5? (A) 10 (B) 12\n\nThink first.",
+        ] {
+            assert_eq!(of(question), two("10", "12"), "{question}");
+        }
+        assert_eq!(of("A) 1 B) 2\nC) 3 D) 4").map(|options| options.len()), Some(4));
+        assert_eq!(of("Which? A. red. B. blue. C. green.").map(|options| options.len()), Some(3));
+        assert_eq!(of("He has vitamin A. Is it enough?"), None);
+        assert_eq!(of("Solve f(A) = 2 for f(B)."), None);
+        assert_eq!(of("a) one, b) two; A) one, B) two, C) three"), None, "two lists");
         assert_eq!(of("What is 2 + 2?"), None);
         assert_eq!(of("A. one\nC. three"), None, "B is missing");
         assert_eq!(of("A. one\nB. two\nA. three\nB. four"), None, "two lists");

@@ -15,6 +15,7 @@ use aludel_distill::settings::Recipe;
 use aludel_formats::atomic;
 use aludel_model::student::Student;
 use aludel_traces::curate::{Inputs, PROMPTS, Progress, Report, Tokens, TraceSource, curate};
+use aludel_traces::dataset::columns_not_used;
 use anstyle::Style;
 use anyhow::Context as _;
 use clap::Args;
@@ -219,6 +220,16 @@ fn show(console: &mut Console, report: &Report, folder: &Path) -> anyhow::Result
                 "without reasoning: {rows} of the rows kept say that their model reasoned, and hold none of it"
             ),
         )?;
+    }
+    if report.end_marks_removed > 0 {
+        let rows = report.end_marks_removed;
+        let told = format_args!(
+            "end marks: the answers of {rows} rows ended with one such as <|im_end|>, which was taken off"
+        );
+        console.paragraph(Style::new(), told)?;
+    }
+    if let Some(line) = columns_not_used(&report.columns_not_used) {
+        console.paragraph(Style::new(), format_args!("{line} (they are carried along)"))?;
     }
     if report.sources.len() > 1 {
         for source in &report.sources {

@@ -107,9 +107,9 @@ Examples:
   aludel eval --model student.gguf --adapter run/adapter --tasks questions.jsonl --samples 4 --output-dir results
   aludel eval --endpoint http://127.0.0.1:8000/v1 --model NAME --api-key-env KEY --tasks gsm8k --output-dir teacher
 
-A file's rows ask in any shape that training data have, with the right answer in gold or answer,
-and may hold id, system, choices and verifier. Give the same command again to go on with what was
-stopped.";
+A file's rows ask in any shape that training data have, with the right answer in gold, ground_truth,
+answer or the like, and may hold id, system, choices and verifier. Give the same command again to go
+on with what was stopped.";
 
 /// Evaluates; SIGTERM and Ctrl-C stop it, and what has ended is kept.
 pub(crate) fn run(args: &EvalArgs, console: &mut Console) -> anyhow::Result<Outcome> {

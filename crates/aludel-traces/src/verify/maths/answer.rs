@@ -2,8 +2,10 @@
 //! Shapes are told apart on the tokens; what stands inside them is read by `quantity`.
 
 use super::clock::{self, Clock};
+use super::compound;
 use super::lexer::{self, Bracket, Token};
 use super::quantity::{self, Quantity};
+use super::spelled;
 
 const MAX_NESTING: usize = 12;
 
@@ -106,7 +108,10 @@ pub(super) fn read(text: &str) -> Answer {
     while matches!(tokens.last(), Some(Token::Sign(',' | ';' | ':') | Token::Row)) {
         tokens.pop();
     }
-    answer(&tokens, 0)
+    match spelled::with_numbers(&tokens).map(|tokens| answer(&tokens, 0)) {
+        Some(spelled) if spelled.is_maths() => spelled,
+        _ => answer(&tokens, 0),
+    }
 }
 
 fn answer(tokens: &[Token], nesting: usize) -> Answer {
@@ -121,6 +126,9 @@ fn answer(tokens: &[Token], nesting: usize) -> Answer {
     }
     if let Some(text) = text(tokens) {
         return text;
+    }
+    if let Some(quantity) = compound::read(tokens) {
+        return Answer::Quantity(quantity);
     }
     if tokens == [Token::Sign('∅')] {
         return Answer::Set(Vec::new());

@@ -13,6 +13,7 @@ use super::reals;
 use super::relation;
 use super::scalar;
 use super::unit::{self, Unit, Units};
+use super::wording;
 
 /// Longer unordered collections are compared in order only.
 const MAX_UNORDERED: usize = 24;
@@ -47,10 +48,14 @@ fn understood(left: &Answer, right: &Answer, budget: &Budget) -> Equality {
             equal(other, &items[0], budget)
         }
         (Answer::Quantity(left), Answer::Quantity(right)) => quantities(left, right, budget),
-        (Answer::Text(left), Answer::Text(right)) => texts(left, right),
+        (Answer::Text(left), Answer::Text(right)) => wording::equal(left, right),
         (Answer::Text(text), Answer::Quantity(quantity)) | (Answer::Quantity(quantity), Answer::Text(text)) => {
-            text_and_quantity(text, quantity)
+            wording::against(text, quantity)
         }
+        (Answer::Text(text), _) | (_, Answer::Text(text)) if wording::is_open(text) => Equality::Undecided,
+        // "2 m and 20 cm" may list two answers.
+        (Answer::Quantity(Quantity { compound: true, .. }), Answer::List(_))
+        | (Answer::List(_), Answer::Quantity(Quantity { compound: true, .. })) => Equality::Undecided,
         (
             Answer::List(named),
             Answer::List(items)
@@ -132,10 +137,6 @@ fn understood(left: &Answer, right: &Answer, budget: &Budget) -> Equality {
     }
 }
 
-fn decided(same: bool) -> Equality {
-    if same { Equality::Equal } else { Equality::Different }
-}
-
 fn is_collection(answer: &Answer) -> bool {
     matches!(answer, Answer::Set(_) | Answer::List(_) | Answer::Sequence { .. } | Answer::Joined { .. })
 }
@@ -163,6 +164,10 @@ fn quantities(left: &Quantity, right: &Quantity, budget: &Budget) -> Equality {
     };
     match (same, units) {
         (Equality::Equal, Units::Unclear) => Equality::Undecided,
+        // "1h30" against 1.5 or 90, which do not say of what.
+        (Equality::Equal | Equality::Different, _) if is_part_of(left, right) || is_part_of(right, left) => {
+            Equality::Undecided
+        }
         (Equality::Different, _) if is_rounding(left, right, budget) || is_rounding(right, left, budget) => {
             Equality::Undecided
         }
@@ -170,8 +175,44 @@ fn quantities(left: &Quantity, right: &Quantity, budget: &Budget) -> Equality {
         (Equality::Different, _) if is_angle(left, right, budget) || is_angle(right, left, budget) => {
             Equality::Undecided
         }
+        (Equality::Different, _) if is_antiderivative(&left.expression, &right.expression, budget) => {
+            Equality::Undecided
+        }
         _ => same,
     }
+}
+
+/// Whether a number without a unit is a quantity that was written in several, in any unit of its kind.
+fn is_part_of(number: &Quantity, compound: &Quantity) -> bool {
+    let (Some(unit), Ok(number), Ok(value)) = (
+        compound.unit.as_ref().filter(|_| compound.compound && number.unit.is_none()),
+        exact::value(&number.expression, &[], &Budget::new()),
+        exact::value(&compound.expression, &[], &Budget::new()),
+    ) else {
+        return false;
+    };
+    let Some((dimension, size)) = unit::size(unit) else { return false };
+    unit::sizes(dimension).any(|other| &number * other == &value * &size)
+}
+
+/// Whether both are a sum with a constant of integration, such as x² + C and x² + 1 + K, and differ by a constant.
+fn is_antiderivative(left: &Expression, right: &Expression, budget: &Budget) -> bool {
+    match (without_constant(left), without_constant(right)) {
+        (Some(left), Some(right)) => scalar::differ_by_constant(&left, &right, budget) != Equality::Different,
+        _ => false,
+    }
+}
+
+/// A sum without the symbol that is added to it and stands nowhere else in it.
+fn without_constant(expression: &Expression) -> Option<Expression> {
+    let Expression::Sum(terms) = expression else { return None };
+    let is_constant = |name: &str| matches!(name, "C" | "K" | "c" | "k" | "C_1" | "c_1" | "C_0" | "c_0");
+    let at = terms.iter().rposition(|term| matches!(term, Expression::Symbol(name) if is_constant(name)))?;
+    let rest: Vec<Expression> =
+        terms.iter().enumerate().filter(|(index, _)| *index != at).map(|(_, term)| term.clone()).collect();
+    let mut names = Vec::new();
+    rest.iter().for_each(|term| term.symbols(&mut names));
+    (!names.is_empty() && !rest.iter().any(|term| term.contains(&terms[at]))).then_some(Expression::Sum(rest))
 }
 
 /// "about 3.14" may be meant for what rounds to it; that it is the very number is not said.
@@ -190,12 +231,19 @@ fn is_angle(degrees: &Quantity, radians: &Quantity, budget: &Budget) -> bool {
 /// Quantities in two different units that are known: 1 m is 100 cm. Where no factor is known between them, the same number
 /// means different quantities, and different numbers might mean the same.
 fn converted(left: (&Expression, &Unit), right: (&Expression, &Unit), budget: &Budget) -> Equality {
-    let scaled = |(expression, unit): (&Expression, &Unit)| {
-        let (dimension, size) = unit::size(unit)?;
-        Some((dimension, Expression::Product(vec![expression.clone(), Expression::Number(Number::exact(size))])))
-    };
-    match (scaled(left), scaled(right)) {
-        (Some((dimension, left)), Some((other, right))) if dimension == other => scalar::equal(&left, &right, budget),
+    match (unit::size(left.1), unit::size(right.1)) {
+        (Some((dimension, size)), Some((other, other_size))) if dimension == other => {
+            // Each in the unit of the other, which it may have been rounded to: 1 mile is about 1.61 km.
+            let times = |expression: &Expression, factor| {
+                Expression::Product(vec![expression.clone(), Expression::Number(Number::exact(factor))])
+            };
+            let forth = scalar::equal(&times(left.0, &size / &other_size), right.0, budget);
+            let back = scalar::equal(left.0, &times(right.0, &other_size / &size), budget);
+            match [Equality::Equal, Equality::Undecided].into_iter().find(|found| forth == *found || back == *found) {
+                Some(found) => found,
+                None => Equality::Different,
+            }
+        }
         (Some(_), Some(_)) => Equality::Different,
         _ if is_angle_pair(left.1, right.1) => Equality::Undecided,
         _ => match scalar::equal(left.0, right.0, budget) {
@@ -228,7 +276,11 @@ fn in_bases(left: &Expression, right: &Expression, budget: &Budget) -> Option<Eq
 fn based(expression: &Expression) -> Option<(dashu_ratio::RBig, u32)> {
     let Expression::Symbol(name) = expression else { return None };
     let (digits, base) = name.split_once('_')?;
-    let base: u32 = base.parse().ok().filter(|base| (2..=10).contains(base))?;
+    let digits = match digits.strip_prefix('#') {
+        Some(digits) => digits,
+        None => Some(digits).filter(|digits| digits.chars().all(|digit| digit.is_ascii_digit()))?,
+    };
+    let base: u32 = base.parse().ok().filter(|base| (2..=16).contains(base))?;
     let is_number = !digits.is_empty() && digits.chars().all(|digit| digit.is_digit(base));
     let value = is_number.then(|| dashu_int::UBig::from_str_radix(digits, base).ok())??;
     Some((value.into(), base))
@@ -245,30 +297,9 @@ fn percentage(percent: &Expression, other: &Expression, budget: &Budget) -> Equa
         }),
         other => Expression::Product(vec![other.clone(), hundredth]),
     };
-    match scalar::equal(percent, other, budget) {
-        Equality::Equal => Equality::Equal,
-        _ => scalar::equal(&share, other, budget),
-    }
-}
-
-/// Words in another order, or with "and" between them, may list the same things.
-fn texts(left: &str, right: &str) -> Equality {
-    if left == right {
-        return Equality::Equal;
-    }
-    let sorted = |text: &str| {
-        let mut words: Vec<String> = text.split(' ').filter(|word| *word != "and").map(str::to_string).collect();
-        words.sort();
-        words
-    };
-    if sorted(left) == sorted(right) { Equality::Undecided } else { Equality::Different }
-}
-
-fn text_and_quantity(text: &str, quantity: &Quantity) -> Equality {
-    match &quantity.expression {
-        Expression::Symbol(name) => decided(name.to_lowercase() == text),
-        Expression::Euler => decided(text == "e"),
-        Expression::Imaginary => decided(text == "i"),
+    match (scalar::equal(percent, other, budget), scalar::equal(&share, other, budget)) {
+        (Equality::Equal, _) | (_, Equality::Equal) => Equality::Equal,
+        (Equality::Undecided, _) | (_, Equality::Undecided) => Equality::Undecided,
         _ => Equality::Different,
     }
 }
@@ -397,6 +428,7 @@ fn matrices(left: &[Vec<Answer>], right: &[Vec<Answer>], budget: &Budget) -> Equ
 /// The expression of an answer that is one quantity, or gives a name to one.
 pub(super) fn number(answer: &Answer) -> Option<&Expression> {
     match answer {
+        Answer::Quantity(quantity) if quantity.compound => None,
         Answer::Quantity(quantity) => Some(&quantity.expression),
         Answer::Relation { sides, signs } => match relation::assigned(sides, signs) {
             Some((_, Answer::Quantity(quantity))) => Some(&quantity.expression),

@@ -107,6 +107,8 @@ fn is_in_lowest_terms(answer: &str) -> Option<bool> {
 
 fn is_in_unit(answer: &Answer, wanted: &str) -> Option<bool> {
     match answer {
+        // Hours and minutes are not asked for by one unit's name, nor plainly excluded.
+        Answer::Quantity(quantity) if quantity.compound => None,
         Answer::Quantity(quantity) => match (wanted, quantity.percent, &quantity.unit) {
             ("%", _, None) | (_, false, None) => Some(true),
             ("%", _, Some(_)) | (_, true, _) => Some(false),

@@ -2,7 +2,10 @@
 //! ranges, functions, matrices, differentials. Read as arithmetic, two such answers may come out equal without being so.
 
 use super::Equality;
+use super::answer::{self, Answer};
+use super::compound;
 use super::lexer::{self, Bracket, Token};
+use super::relation;
 
 /// What may be said of two answers that were compared as arithmetic and are not the same text.
 pub(super) fn weighed(left: &str, right: &str, computed: Equality) -> Equality {
@@ -10,11 +13,15 @@ pub(super) fn weighed(left: &str, right: &str, computed: Equality) -> Equality {
     if !first.is_empty() || !second.is_empty() {
         return chained(&first, &second, computed);
     }
+    let lists = || (answer::read(left), answer::read(right));
     let (Some(left), Some(right)) = (lexer::tokens(left), lexer::tokens(right)) else { return computed };
     let doubtful = has_differential(&left)
         || has_differential(&right)
         || computed == Equality::Equal
             && (has_unlike_logic(&left, &right)
+                || has_unlike_words(&left, &right, lists)
+                || has_reversed_capitals(&left, &right)
+                || indices(&left) != indices(&right)
                 || has_matrices(&left)
                 || has_matrices(&right)
                 || has_functions(&left, &right));
@@ -88,6 +95,103 @@ fn has_unlike_logic(left: &[Token], right: &[Token]) -> bool {
         && [left, right]
             .iter()
             .all(|tokens| has(tokens, '⋀') || has(tokens, '⋁') || has(tokens, '∧') || has(tokens, '∨'))
+}
+
+/// Whether one says "or" where the other does not, between equations of several names, or where the other says "and" between formulas.
+fn has_unlike_words(left: &[Token], right: &[Token], lists: impl Fn() -> (Answer, Answer)) -> bool {
+    let has = |tokens: &[Token], signs: [char; 2]| tokens.iter().any(|token| signs.map(Token::Sign).contains(token));
+    let (either, both) = (['∨', '⋁'], ['∧', '⋀']);
+    if has(left, either) == has(right, either) {
+        return false;
+    }
+    let (first, second) = lists();
+    let is_listed = |answer: &Answer, of: fn(&[Answer]) -> bool| matches!(answer, Answer::List(items) if of(items));
+    let of_names = |items: &[Answer]| relation::names(items).is_some();
+    let of_formulas = |items: &[Answer]| items.iter().any(|item| relation::symbol(item).is_some());
+    is_listed(&first, of_names)
+        || is_listed(&second, of_names)
+        || (has(left, both) || has(right, both)) && (is_listed(&first, of_formulas) || is_listed(&second, of_formulas))
+}
+
+/// Whether two capitals that are multiplied stand in one order here and in the other there: AB and BA differ where they are matrices.
+fn has_reversed_capitals(left: &[Token], right: &[Token]) -> bool {
+    let (mut left, mut right) = (capitals_in_order(left), capitals_in_order(right));
+    left.sort_unstable();
+    right.sort_unstable();
+    let is_reversed = |(first, second): &(&str, &str)| {
+        first != second && (left.contains(&(second, first)) || right.contains(&(second, first)))
+    };
+    left != right && left.iter().chain(&right).any(is_reversed)
+}
+
+/// More capitals than this are looked at no further.
+const MOST_CAPITALS: usize = 40;
+
+/// Pairs of capitals within one product, in their order; none from denominators.
+fn capitals_in_order(tokens: &[Token]) -> Vec<(&str, &str)> {
+    let is_capital = |name: &&str| name.len() == 1 && name.starts_with(|first: char| first.is_ascii_uppercase());
+    let capital = |at: usize| letter(tokens.get(at)).filter(is_capital);
+    let places: Vec<usize> = (0..tokens.len()).filter(|at| capital(*at).is_some()).take(MOST_CAPITALS).collect();
+    let mut pairs = Vec::new();
+    for (index, from) in places.iter().enumerate() {
+        for to in &places[index + 1..] {
+            if let (Some(first), Some(second)) = (capital(*from), capital(*to))
+                && are_factors(&tokens[*from..*to])
+            {
+                pairs.push((first, second));
+            }
+        }
+    }
+    pairs
+}
+
+/// Whether nothing but a product stands from the first of these tokens to the one behind them: no sign at the lowest depth on the way, no
+/// fraction's line.
+fn are_factors(between: &[Token]) -> bool {
+    let (mut depth, mut lowest, mut separated_at) = (0isize, 0isize, Vec::new());
+    for pair in between.windows(2).map(Some).chain([None]) {
+        let token = pair.map_or(&between[between.len() - 1], |pair| &pair[0]);
+        match token {
+            // Numerator and denominator.
+            Token::Close(Bracket::Group) if pair.is_some_and(|pair| pair[1] == Token::Open(Bracket::Group)) => {
+                return false;
+            }
+            Token::Open(_) => depth += 1,
+            Token::Close(_) => depth -= 1,
+            Token::Sign('*' | '^' | '_' | '\'') => {}
+            Token::Sign(_) | Token::Column | Token::Row => separated_at.push(depth),
+            _ => {}
+        }
+        lowest = lowest.min(depth);
+    }
+    !separated_at.contains(&lowest)
+}
+
+/// Letters with a number right behind them, which may be an index: x1 is x₁ rather than x · 1.
+fn indices(tokens: &[Token]) -> Vec<(&str, String)> {
+    let mut found = Vec::new();
+    // 1h30 is a time.
+    if compound::read(tokens).is_some() {
+        return found;
+    }
+    for (at, pair) in tokens.windows(2).enumerate() {
+        let ([Token::Symbol { name, .. }, Token::Number(number)], false) = (pair, matches!(name_of(pair), "e" | "i"))
+        else {
+            continue;
+        };
+        let before = at.checked_sub(1).map(|before| &tokens[before]);
+        let is_argument = matches!(before, Some(Token::Command(_) | Token::Sign('_' | '^')));
+        let goes_on = matches!(tokens.get(at + 2), Some(Token::Sign('^' | '!' | '_')));
+        if !is_argument && !goes_on {
+            found.push((name.as_str(), number.value.to_string()));
+        }
+    }
+    found.sort();
+    found
+}
+
+fn name_of(tokens: &[Token]) -> &str {
+    letter(tokens.first()).unwrap_or_default()
 }
 
 fn letter(token: Option<&Token>) -> Option<&str> {

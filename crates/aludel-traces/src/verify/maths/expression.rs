@@ -68,6 +68,23 @@ impl Expression {
         self.for_each_part(|part| part.symbols(names));
     }
 
+    /// The same with other names for its symbols.
+    pub(super) fn renamed(&self, name: &impl Fn(&str) -> String) -> Expression {
+        let all = |parts: &[Expression]| parts.iter().map(|part| part.renamed(name)).collect();
+        let both = |pair: &(Expression, Expression)| Box::new((pair.0.renamed(name), pair.1.renamed(name)));
+        match self {
+            Expression::Symbol(own) => Expression::Symbol(name(own)),
+            Expression::Sum(parts) => Expression::Sum(all(parts)),
+            Expression::Product(parts) => Expression::Product(all(parts)),
+            Expression::Power(pair) => Expression::Power(both(pair)),
+            Expression::Logarithm(pair) => Expression::Logarithm(both(pair)),
+            Expression::Binomial(pair) => Expression::Binomial(both(pair)),
+            Expression::Call(function, part) => Expression::Call(*function, Box::new(part.renamed(name))),
+            Expression::Root(degree, part) => Expression::Root(*degree, Box::new(part.renamed(name))),
+            other => other.clone(),
+        }
+    }
+
     pub(super) fn contains(&self, wanted: &Expression) -> bool {
         let mut found = self == wanted;
         self.for_each_part(|part| found |= part.contains(wanted));

@@ -145,10 +145,7 @@ fn rounded_values_are_as_written() {
             ("3+4=7", "7"),
         ],
     );
-    check(
-        Different,
-        &[(r"\approx 3.14", "3.15"), ("3.14", r"\pi"), ("100000000000000000000", "100000000000000000007")],
-    );
+    check(Different, &[(r"\approx 3.14", "3.15"), ("100000000000000000000", "100000000000000000007")]);
     check(
         Undecided,
         &[(r"\approx 3.14", r"\pi"), (r"\sqrt{10} \approx 3.99", "3.99"), ("3+4=8", "8"), ("about 5", "5.3")],
@@ -207,7 +204,6 @@ fn units_bases_separators_and_names() {
             ("y=1, x=2", "(2,1)"),
             ("x=1, y=2", r"\{1,2\}"),
             ("5 halves", "5"),
-            (r"-\text{five}", r"\text{five}"),
             (r"\text{A and B}", r"\text{B, A}"),
             ("Route 66", "Route 67"),
         ],

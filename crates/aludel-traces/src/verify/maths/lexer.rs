@@ -2,8 +2,9 @@
 //! them become one sign each, and runs of letters are told apart into functions, products of symbols and words. What
 //! the tokens mean together is for `expression` and `answer`.
 
+use super::contextual;
 use super::number::{self, Number};
-use super::words::{COMMAND_SIGNS, FUNCTIONS, GREEK, LAYOUT, TEXT, WORD_SIGNS};
+use super::words::{COMMAND_SIGNS, FUNCTIONS, GREEK, LAYOUT, TEXT, WORD_SIGNS, greek_letter};
 
 /// Longer texts are no final answers, and the work on one is bounded by its length.
 pub(super) const MAX_BYTES: usize = 4096;
@@ -60,8 +61,8 @@ pub(super) fn tokens(text: &str) -> Option<Vec<Token>> {
         lexer.step()?;
     }
     let mut tokens = lexer.tokens;
-    letters_as_times(&mut tokens);
-    signs_of_several_meanings(&mut tokens)?;
+    contextual::letters_as_times(&mut tokens);
+    contextual::signs_of_several_meanings(&mut tokens)?;
     Some(tokens)
 }
 
@@ -91,6 +92,11 @@ impl Lexer {
         let character = self.characters[self.at];
         if character == '\\' {
             return self.command();
+        }
+        if let Some((name, length)) = self.number_with_base() {
+            self.at += length;
+            self.tokens.push(Token::Symbol { name, spaced: false });
+            return Some(());
         }
         if character.is_ascii_digit() || (character == '.' && self.peek(1).is_some_and(|next| next.is_ascii_digit())) {
             return self.number();
@@ -292,14 +298,30 @@ impl Lexer {
         Some(())
     }
 
+    /// `0x1F` and `1F_{16}`, where no letter or digit stands before.
+    fn number_with_base(&self) -> Option<(String, usize)> {
+        let before = self.at.checked_sub(1).map(|before| self.characters[before]);
+        let is_inside = before.is_some_and(|before| before.is_alphanumeric() || matches!(before, '\\' | '_' | '.'));
+        if is_inside { None } else { number::with_base(&self.characters[self.at..]) }
+    }
+
     fn letters(&mut self) -> Option<()> {
         let start = self.at;
         while self.peek(0).is_some_and(char::is_alphabetic) {
             self.at += 1;
         }
+        let text = self.top().text;
+        // 2πr is a product, a word of Greek letters is a word, and kΩ and μm are units.
+        let is_greek = |letter: &char| !matches!(letter, 'Ω' | 'μ' | 'µ') && greek_letter(*letter).is_some();
+        let run = &self.characters[start..self.at];
+        if !text
+            && run.iter().filter(|letter| is_greek(letter)).count() <= run.len().div_ceil(2).max(2)
+            && let Some(first) = run.iter().position(is_greek)
+        {
+            self.at = start + first.max(1);
+        }
         let run: String = self.characters[start..self.at].iter().collect();
         let lower = run.to_lowercase();
-        let text = self.top().text;
         if let Some(half) = self.half_of_day(&lower) {
             self.tokens.push(Token::Word(half.to_string()));
             return Some(());
@@ -315,6 +337,10 @@ impl Lexer {
         match lower.as_str() {
             "ℝ" => self.tokens.push(Token::Symbol { name: "mathbb R".to_string(), spaced: false }),
             "π" => self.tokens.push(Token::Command("pi")),
+            _ if run.chars().count() == 1 && run.chars().any(|letter| greek_letter(letter).is_some()) => {
+                let name = run.chars().find_map(greek_letter)?.to_string();
+                self.tokens.push(Token::Symbol { name, spaced: false });
+            }
             "infinity" | "inf" | "oo" => self.tokens.push(Token::Command("infty")),
             "u" | "U"
                 if self.plain && self.peek(0).is_none_or(char::is_whitespace) && start > 0 && self.after_bracket() =>
@@ -442,7 +468,7 @@ impl Lexer {
 
 /// Whether letters that stand together are symbols multiplied, and not a word. Words of the same letters must not come
 /// out equal, so that only what hardly spells a word counts.
-fn is_product(run: &str) -> bool {
+pub(super) fn is_product(run: &str) -> bool {
     let letters: Vec<char> = run.chars().collect();
     match letters.as_slice() {
         [_] => true,
@@ -452,39 +478,5 @@ fn is_product(run: &str) -> bool {
         }
         [_, _, _] => letters.iter().all(|letter| "abcxyz".contains(*letter)),
         _ => false,
-    }
-}
-
-/// ∼ before a number says "about", elsewhere something that is not known; − before a set takes its elements away.
-fn signs_of_several_meanings(tokens: &mut Vec<Token>) -> Option<()> {
-    // 12{:}00 only sets the colon closer.
-    let set_close = [Token::Open(Bracket::Group), Token::Sign(':'), Token::Close(Bracket::Group)];
-    while let Some(at) = tokens.windows(3).position(|three| three == set_close) {
-        tokens.splice(at..at + 3, [Token::Sign(':')]);
-    }
-    for index in 0..tokens.len() {
-        let next = tokens.get(index + 1);
-        match tokens[index] {
-            Token::Sign('∼') if matches!(next, Some(Token::Number(_) | Token::Sign('-' | '$') | Token::Command(_))) =>
-            {
-                tokens[index] = Token::Sign('≈');
-            }
-            Token::Sign('∼') => return None,
-            Token::Sign('-') if index > 0 && next == Some(&Token::Open(Bracket::Brace)) => {
-                tokens[index] = Token::Sign('∖');
-            }
-            _ => {}
-        }
-    }
-    Some(())
-}
-
-/// `3 x 10^5`: between two numbers, an x is a multiplication sign.
-fn letters_as_times(tokens: &mut [Token]) {
-    for index in 1..tokens.len().saturating_sub(1) {
-        let between = matches!((&tokens[index - 1], &tokens[index + 1]), (Token::Number(_), Token::Number(_)));
-        if between && matches!(&tokens[index], Token::Symbol { name, .. } if name == "x" || name == "X") {
-            tokens[index] = Token::Sign('*');
-        }
     }
 }

@@ -6,6 +6,8 @@
 mod answer;
 mod clock;
 mod compare;
+mod compound;
+mod contextual;
 mod demand;
 mod doubt;
 mod exact;
@@ -19,13 +21,16 @@ mod mutations;
 mod number;
 mod parser;
 mod quantity;
+mod readings;
 mod real;
 mod reals;
 mod relation;
 mod scalar;
+mod spelled;
 #[cfg(test)]
 mod tests;
 mod unit;
+mod wording;
 mod words;
 
 use super::Verdict;
@@ -79,9 +84,12 @@ pub enum Equality {
 /// Compares two final answers, each without the words around it (see [`extract`]). Equal and different are said of what was
 /// understood; all else is undecided, unless it is the same letter by letter.
 ///
-/// - Numbers are equal by value: `1/2`, `\frac12`, `0.5` and `50\%` are. A decimal of six places or more also equals
-///   what it is the rounding of. A percentage equals its share and its number alike, since which of them was asked for
-///   is not known here. `3,14` and `3.14`, or `1.234` and `1234`, are undecided: some write commas for points.
+/// - Numbers are equal by value: `1/2`, `\frac12`, `0.5`, `50\%` and "a half" are. A decimal against an exact value that it is not:
+///   equal if it is that value rounded at its own last place and has six decimals and six digits or more; undecided if it is the rounding
+///   with three digits or more (`1.41` of `\sqrt2`); else different, as `1.4` and `1.414213563` are. A percentage equals its share and
+///   its number alike, since which of them was asked for is not known here.
+/// - What has another reading in which the two agree is undecided: `3,14` and `3.14`, `5k` and `5000`, `x1` and `x_1`, `5m` and 5 metres,
+///   `A` and `a`, `2k\pi` and `2n\pi`, `0x1F` and 31, antiderivatives that differ by a constant.
 /// - "≈" and "about" leave a number as it is written: `\approx 3.14` equals 3.14, differs from 3.15, and is undecided
 ///   against what rounds to it, such as π.
 /// - `a:b` is a ratio, equal up to a factor, or a time or duration (two digits below 60 behind the colon), equal part by
@@ -93,11 +101,17 @@ pub enum Equality {
 /// - Bare lists have no order, tuples have. Sets, intervals, conditions on one symbol, and what ∪, ∩ and ∖ make of them
 ///   are equal as sets of real numbers: `(1,3)\cup[3,5)` equals `1 < x < 5`. What a comma between two conditions means is
 ///   known only where the other meaning would say nothing.
+/// - "DNE", "undefined" and "does not exist" are the same, "no solution" is the empty set; beside each other and beside ∞ they are
+///   undecided. Other texts are undecided if one has all words of the other, or is short for it. `Choice C` is `C`.
 /// - Dates, ranges and scores (`2024-01-02`, `3-4`) are no differences, and are undecided against all but themselves. So are
-///   calls of functions such as `f(x)`, products of capitals with a transposed or inverted one, and differentials.
+///   calls of functions such as `f(x)`, products of capitals in another order or with a transposed or inverted one, differentials, and
+///   "and" against "or" between equations of several names.
 /// - Expressions with symbols are equal if their values are at 20 points, of which at least 3 must have one. That is no
 ///   proof, but expressions that differ and agree at all of them have to be made on purpose.
 pub fn equal(left: &str, right: &str) -> Equality {
+    if let Some(same) = readings::same_option(left, right) {
+        return if same { Equality::Equal } else { Equality::Different };
+    }
     let computed = as_written(left, right);
     match computed == Equality::Undecided || same_spelling(left, right) {
         true => computed,
@@ -111,36 +125,21 @@ fn as_written(left: &str, right: &str) -> Equality {
     let (first, second) = (answer::read(left), answer::read(right));
     match compare::equal(&first, &second, &budget) {
         Equality::Undecided if same_spelling(left, right) => Equality::Equal,
+        Equality::Different if readings::names_the_same_points(left, right) => Equality::Undecided,
         Equality::Different => {
-            // 3,14 may be two numbers or, where commas stand before decimals, one.
-            let same = |one: &answer::Answer, other: Option<String>| {
-                other.is_some_and(|other| compare::equal(one, &answer::read(&other), &budget) == Equality::Equal)
-            };
-            match same(&first, swapped(right)) || same(&second, swapped(left)) {
-                true => Equality::Undecided,
-                false => Equality::Different,
-            }
+            let read = |texts: Vec<String>| texts.iter().map(|text| answer::read(text)).collect::<Vec<_>>();
+            let same =
+                |one: &answer::Answer, other: &answer::Answer| compare::equal(one, other, &budget) == Equality::Equal;
+            let (others, other_others) = (read(readings::others(left, right)), read(readings::others(right, left)));
+            // Commas for points are those of one writer: not of both.
+            let (swapped, other_swapped) = (read(readings::swapped(left)), read(readings::swapped(right)));
+            let is_found = others.iter().chain(&swapped).any(|one| same(one, &second))
+                || other_others.iter().chain(&other_swapped).any(|other| same(&first, other))
+                || others.iter().any(|one| other_others.iter().any(|other| same(one, other)));
+            if is_found { Equality::Undecided } else { Equality::Different }
         }
         equality => equality,
     }
-}
-
-/// The text with points for commas and commas for points, if it holds one number and that has either.
-fn swapped(text: &str) -> Option<String> {
-    let is_part = |character: char| character.is_ascii_digit() || matches!(character, '.' | ',');
-    let start = text.find(|character: char| character.is_ascii_digit())?;
-    let length = text[start..].find(|character| !is_part(character)).unwrap_or(text.len() - start);
-    let number = text[start..start + length].trim_end_matches(['.', ',']);
-    let rest = &text[start + number.len()..];
-    if number.len() > 60 || !number.contains(['.', ',']) || rest.contains(|next: char| next.is_ascii_digit()) {
-        return None;
-    }
-    let other = |character| match character {
-        '.' => ',',
-        ',' => '.',
-        other => other,
-    };
-    Some(format!("{}{}{rest}", &text[..start], number.chars().map(other).collect::<String>()))
 }
 
 /// Whether two answers are real numbers no further apart than `absolute + relative · |right|`, units and percent signs left

@@ -39,6 +39,45 @@ impl Number {
     pub(super) fn is_rounded(&self) -> bool {
         self.decimals >= 6 && self.significant >= 6
     }
+
+    /// Whether it is a decimal with enough digits that it hardly is the rounding of an exact value by chance.
+    pub(super) fn may_be_rounded(&self) -> bool {
+        self.decimals >= 1 && self.significant >= 3
+    }
+}
+
+/// `0x1F`, `0b101`, `0o17` or `1F_{16}` as its digits with their base, such as `#1F_16`, which no symbol is called, and how many characters it took.
+pub(super) fn with_base(characters: &[char]) -> Option<(String, usize)> {
+    let run = |from: usize, base: u32| characters[from..].iter().take_while(|next| next.is_digit(base)).count();
+    let text = |from: usize, length: usize| characters[from..from + length].iter().collect::<String>().to_uppercase();
+    let prefixed = match characters {
+        ['0', 'x' | 'X', ..] => Some(16),
+        ['0', 'b' | 'B', ..] => Some(2),
+        ['0', 'o' | 'O', ..] => Some(8),
+        _ => None,
+    };
+    if let Some(base) = prefixed {
+        let length = run(2, base);
+        let goes_on =
+            characters.get(2 + length).is_some_and(|next| next.is_alphanumeric() || matches!(next, '.' | '^'));
+        return (length > 0 && !goes_on).then(|| (format!("#{}_{base}", text(2, length)), 2 + length));
+    }
+    let length = run(0, 16);
+    // Digits alone are read with any other index; letters alone may be symbols with one.
+    let is_any = |wanted: fn(&char) -> bool| characters[..length].iter().any(wanted);
+    let spelled = length > 1 && characters[..length].iter().all(char::is_ascii_uppercase);
+    if !is_any(char::is_ascii_alphabetic) || !(is_any(char::is_ascii_digit) || spelled) {
+        return None;
+    }
+    let index: String = characters[length..].iter().take(6).collect();
+    let (base, taken) = match index.strip_prefix("_{").and_then(|rest| rest.split_once('}')) {
+        Some((base, _)) => (base.to_string(), 3 + base.len()),
+        None => (index.strip_prefix('_')?.chars().take_while(char::is_ascii_digit).collect::<String>(), 0),
+    };
+    let taken = if taken == 0 { 1 + base.len() } else { taken };
+    let base: u32 = base.trim().parse().ok().filter(|base| (11..=16).contains(base))?;
+    let fits = characters[..length].iter().all(|digit| digit.is_digit(base));
+    fits.then(|| (format!("#{}_{base}", text(0, length)), length + taken))
 }
 
 /// Reads the number at the start of `characters` and tells how many characters it took. With `in_list`, a bare comma

@@ -15,11 +15,13 @@ pub(super) struct Quantity {
     pub(super) unit: Option<Unit>,
     /// Whether "≈" or "about" says that it is rounded.
     pub(super) approximate: bool,
+    /// Whether it was written in several units, such as hours and minutes.
+    pub(super) compound: bool,
 }
 
 impl Quantity {
     pub(super) fn plain(expression: Expression) -> Quantity {
-        Quantity { expression, percent: false, unit: None, approximate: false }
+        Quantity { expression, percent: false, unit: None, approximate: false, compound: false }
     }
 }
 
@@ -51,7 +53,7 @@ pub(super) fn read(tokens: &[Token]) -> Option<Answer> {
             1 => expression,
             _ => Expression::Product(vec![expression, Expression::integer(scale)]),
         };
-        Answer::Quantity(Quantity { expression, percent, unit: unit.clone(), approximate })
+        Answer::Quantity(Quantity { expression, percent, unit: unit.clone(), approximate, compound: false })
     };
     if found.plus_minus {
         // Whether two signs belong together is not known.
@@ -110,7 +112,7 @@ fn scale(tokens: &[Token]) -> (i64, &[Token]) {
 }
 
 /// Words behind a number that change its value or leave it open, so that they are no unit.
-const NO_UNITS: [&str; 45] = [
+const NO_UNITS: [&str; 49] = [
     "squared",
     "cubed",
     "factorial",
@@ -129,6 +131,10 @@ const NO_UNITS: [&str; 45] = [
     "where",
     "not",
     "remainder",
+    "repeating",
+    "recurring",
+    "periodic",
+    "rounded",
     "mod",
     "modulo",
     "half",

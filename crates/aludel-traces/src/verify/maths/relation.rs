@@ -107,6 +107,14 @@ fn is_consistent(values: &[&Answer], budget: &Budget) -> bool {
 }
 
 pub(super) fn equal(left: (&[Answer], &[char]), right: (&[Answer], &[char]), budget: &Budget) -> Equality {
+    // a = b and b = a are one equation, whatever a and b are.
+    if let (([first, second], [sign @ ('=' | '≠')]), ([other, another], [same])) = (left, right)
+        && sign == same
+        && compare::equal(first, another, budget) == Equality::Equal
+        && compare::equal(second, other, budget) == Equality::Equal
+    {
+        return Equality::Equal;
+    }
     if let (Some((name, value)), Some((other_name, other_value))) =
         (assigned(left.0, left.1), assigned(right.0, right.1))
     {
@@ -117,7 +125,11 @@ pub(super) fn equal(left: (&[Answer], &[char]), right: (&[Answer], &[char]), bud
         }
         return match is_constant(value) {
             true => Equality::Different,
-            false => by_difference(left, right, budget).unwrap_or(Equality::Undecided),
+            // y = 2x and f(x) = 2x may be the same function.
+            false => match by_difference(left, right, budget) {
+                Some(Equality::Equal) => Equality::Equal,
+                _ => Equality::Undecided,
+            },
         };
     }
     if let (Some((name, span)), Some((other_name, other_span))) = (interval(left.0, left.1), interval(right.0, right.1))

@@ -34,12 +34,22 @@ pub(super) fn equal(left: &Expression, right: &Expression, budget: &Budget) -> E
     if names.is_empty() {
         return match compare_at(left, right, &[], Domain::Complex, budget) {
             Ok(true) => Equality::Equal,
-            Ok(false) if rounds_to(left, right, budget) || rounds_to(right, left, budget) => Equality::Equal,
-            Ok(false) => Equality::Different,
+            Ok(false) => match (rounding(left, right, budget), rounding(right, left, budget)) {
+                (Equality::Equal, _) | (_, Equality::Equal) => Equality::Equal,
+                (Equality::Undecided, _) | (_, Equality::Undecided) => Equality::Undecided,
+                _ => Equality::Different,
+            },
             Err(_) => Equality::Undecided,
         };
     }
     at_points(&names, |point| compare_at(left, right, point, Domain::Real, budget))
+}
+
+/// Whether two expressions with symbols differ by nothing but a constant: what they differ by has the same value wherever it is taken.
+pub(super) fn differ_by_constant(left: &Expression, right: &Expression, budget: &Budget) -> Equality {
+    let difference = Expression::Sum(vec![left.clone(), right.clone().negated()]);
+    let elsewhere = difference.renamed(&|name| format!("{name} elsewhere"));
+    equal(&difference, &elsewhere, budget)
 }
 
 /// Whether one expression is the other times a constant, which may have to be positive.
@@ -160,14 +170,19 @@ fn compare_at(
     if vanishes && lost { Err(Stop::TooLarge) } else { Ok(vanishes) }
 }
 
-/// Whether `decimal` is a decimal of six places or more to which `value` rounds: 0.333333 stands for 1/3.
-fn rounds_to(decimal: &Expression, value: &Expression, budget: &Budget) -> bool {
-    let is_longer = |number: &Number| match value {
-        Expression::Number(other) => other.decimals == 0 || other.decimals >= number.decimals,
-        _ => true,
+/// What a decimal says of a value that is not its own, where it is that value rounded at its last place: the same from six places and six
+/// digits on (0.333333 stands for 1/3); not known from three digits on, if the value is no decimal itself (3.14 may be all that was asked
+/// for of π); else another value.
+fn rounding(decimal: &Expression, value: &Expression, budget: &Budget) -> Equality {
+    let Some((number, _)) = decimal_of(decimal) else { return Equality::Different };
+    let written = decimal_of(value).map_or(0, |(other, _)| other.decimals);
+    let is_longer = written == 0 || written >= number.decimals;
+    let found = match (number.is_rounded() && is_longer, number.may_be_rounded() && written == 0) {
+        (true, _) => Equality::Equal,
+        (false, true) => Equality::Undecided,
+        (false, false) => return Equality::Different,
     };
-    decimal_of(decimal).is_some_and(|(number, _)| number.is_rounded() && is_longer(number))
-        && rounds_as_written(decimal, value, budget)
+    if rounds_as_written(decimal, value, budget) { found } else { Equality::Different }
 }
 
 /// Whether `value` rounds to `decimal` at its last written place.

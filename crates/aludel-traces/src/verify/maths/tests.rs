@@ -61,7 +61,6 @@ fn near_misses_are_different() {
         ("100,200", "(100,200)", Equality::Different),
         ("0.0000001", "0.0000002", Equality::Different),
         ("0.33", r"\frac13", Equality::Different),
-        ("3.14", r"\pi", Equality::Different),
         ("12 cm", "12 m", Equality::Different),
         ("5 million", "5", Equality::Different),
         ("5 million dollars", "5 thousand dollars", Equality::Different),

@@ -4,7 +4,7 @@
 use dashu_ratio::RBig;
 
 /// Spellings, and what each is brought to.
-const KNOWN: [(&str, &[&str]); 44] = [
+const KNOWN: [(&str, &[&str]); 49] = [
     ("mm", &["mm", "millimeter", "millimetre"]),
     ("cm", &["cm", "centimeter", "centimetre"]),
     ("m", &["m", "meter", "metre"]),
@@ -49,6 +49,11 @@ const KNOWN: [(&str, &[&str]); 44] = [
     ("j", &["J", "joule"]),
     ("w", &["W", "watt"]),
     ("v", &["V", "volt"]),
+    ("ohm", &["ohm", "Ω", "\u{2126}"]),
+    ("ampere", &["ampere", "amp"]),
+    ("coulomb", &["coulomb"]),
+    ("tesla", &["tesla"]),
+    ("pascal", &["pascal"]),
 ];
 
 /// A unit in one spelling.
@@ -72,6 +77,11 @@ pub(super) enum Units {
 /// Whether letters spell a unit of two letters or more.
 pub(super) fn is_known(word: &str) -> bool {
     word.chars().count() > 1 && canonical(word).is_some()
+}
+
+/// Whether two words spell the same unit.
+pub(super) fn is_same(left: &str, right: &str) -> bool {
+    canonical(left).is_some_and(|name| canonical(right) == Some(name))
 }
 
 /// Whether a letter by itself, after a space, is a unit rather than a symbol.
@@ -164,6 +174,17 @@ impl Unit {
 /// What a unit measures, and how large it is beside the others of its kind; `None` for compound units, and for those whose
 /// size hangs on the place or the time.
 pub(super) fn size(unit: &Unit) -> Option<(&'static str, RBig)> {
+    // Areas and volumes, the latter beside litres: a cubic millimetre is a thousandth of a millilitre.
+    let side = |power: &str| {
+        let name = unit.name.strip_suffix(power)?;
+        size(&Unit { name: name.to_string(), known: true }).filter(|(dimension, _)| *dimension == "length")
+    };
+    if let Some((_, size)) = side("^2") {
+        return Some(("area", &size * &size));
+    }
+    if let Some((_, size)) = side("^3") {
+        return Some(("volume", &size * &size * &size / RBig::from(1000u32)));
+    }
     let (dimension, over, under) = match unit.name.as_str() {
         "mm" => ("length", 1, 1),
         "cm" => ("length", 10, 1),
@@ -196,6 +217,12 @@ pub(super) fn size(unit: &Unit) -> Option<(&'static str, RBig)> {
         _ => return None,
     };
     Some((dimension, RBig::from_parts(i64::into(over), u32::into(under))))
+}
+
+/// The sizes of all units that measure this.
+pub(super) fn sizes(dimension: &str) -> impl Iterator<Item = RBig> {
+    let known = KNOWN.iter().map(|(name, _)| Unit { name: (*name).to_string(), known: true });
+    known.filter_map(|unit| size(&unit)).filter(move |(other, _)| *other == dimension).map(|(_, size)| size)
 }
 
 fn aliased(name: String) -> String {

@@ -125,3 +125,33 @@ pub(super) const LAYOUT: [&str; 32] = [
 /// Commands whose argument is text.
 pub(super) const TEXT: [&str; 11] =
     ["text", "textbf", "textit", "textrm", "textsf", "texttt", "mbox", "hbox", "mathrm", "mathsf", "operatorname"];
+
+/// The name of a Greek letter that is written as itself. π has a command of its own.
+pub(super) fn greek_letter(letter: char) -> Option<&'static str> {
+    Some(match letter {
+        'α' => "alpha",
+        'β' => "beta",
+        'γ' => "gamma",
+        'δ' => "delta",
+        'ε' | 'ϵ' => "epsilon",
+        'ζ' => "zeta",
+        'η' => "eta",
+        'θ' => "theta",
+        'κ' => "kappa",
+        'λ' => "lambda",
+        'μ' | 'µ' => "mu",
+        'ν' => "nu",
+        'ξ' => "xi",
+        'ρ' => "rho",
+        'σ' => "sigma",
+        'τ' => "tau",
+        'φ' | 'ϕ' => "phi",
+        'χ' => "chi",
+        'ψ' => "psi",
+        'ω' => "omega",
+        'Δ' => "Delta",
+        'Ω' | '\u{2126}' => "Omega",
+        'π' => "pi",
+        _ => return None,
+    })
+}

@@ -1,7 +1,7 @@
 //! The sums over all rows that inspection shows. What becomes of a row is decided where training decides it.
 
 use aludel_distill::prepare::{Fate, Prepared};
-use aludel_traces::dataset::{BadRows, Counts, PromptKey, Record};
+use aludel_traces::dataset::{BadRows, Counts, MarkedRows, PromptKey, Record, columns_not_used};
 use serde::Serialize;
 
 /// Sums over all rows.
@@ -27,6 +27,17 @@ pub(super) struct Totals {
     pub(super) without_reasoning: u64,
     /// Rows that could not be read, by reason.
     pub(super) bad_rows: Vec<BadRows>,
+    /// Rows left out since their own marks say so.
+    pub(super) set_aside: Vec<MarkedRows>,
+    /// Records that spell marks of turns, which are text in them.
+    pub(super) turn_marks: Vec<MarkedRows>,
+    /// Records without the marks at the ends of their answers.
+    pub(super) end_marks_removed: u64,
+    /// Columns that hold something and that nobody reads.
+    pub(super) columns_not_used: Vec<String>,
+    /// What is told of these, a line each.
+    #[serde(skip)]
+    pub(super) told: Vec<String>,
     /// Tokens that are trained with, prompts included.
     pub(super) tokens: u64,
     /// Tokens among them that are trained on.
@@ -127,6 +138,13 @@ impl Totals {
         }
         self.bad_rows = counts.bad.clone();
         self.without_reasoning = counts.without_reasoning;
+        self.set_aside = counts.set_aside.clone();
+        self.turn_marks = counts.turn_marks.clone();
+        self.end_marks_removed = counts.end_marks_removed;
+        self.columns_not_used = counts.columns_not_used.clone();
+        let unused = columns_not_used(&counts.columns_not_used);
+        let lines = [counts.set_aside_told(), counts.turn_marks_told(), counts.end_marks_told(), unused];
+        self.told = lines.into_iter().flatten().collect();
         self.all_lengths.sort_unstable();
         if let (Some(&shortest), Some(&longest)) = (self.all_lengths.first(), self.all_lengths.last()) {
             let median = self.all_lengths[self.all_lengths.len() / 2];

@@ -125,6 +125,9 @@ pub(super) fn totals(console: &mut Console, totals: &Totals, recipe: &Recipe) ->
         let first = format!("the first is {} line {}: {}", bad.first_file, bad.first_line, bad.first_reason);
         console.paragraph(Style::new(), format_args!("{:>12}  skipped: {}; {first}", grouped(bad.rows), bad.kind))?;
     }
+    for line in &totals.told {
+        console.paragraph(Style::new(), line)?;
+    }
     first_refused(console, totals, recipe)?;
     let lengths = &totals.lengths;
     console.line(format_args!(

@@ -6,6 +6,7 @@ use aludel_distill::train::Started;
 use aludel_formats::peft;
 use aludel_model::hub_name::is_hub_name;
 use aludel_traces::cache::Outcomes;
+use aludel_traces::dataset::columns_not_used;
 use std::path::Path;
 
 /// Says what of the data is not trained on, and what else the start of a run has to warn of.
@@ -29,7 +30,14 @@ pub(super) fn warn_of_start(started: &Started) {
         let (rows, kind, file, line) = (bad.rows, bad.kind, &bad.first_file, bad.first_line);
         tracing::warn!("bad rows skipped: {rows} ({kind}); the first is {file}, line {line}: {}", bad.first_reason);
     }
-    let hidden = outcomes.records.without_reasoning;
+    let records = &outcomes.records;
+    for line in [records.set_aside_told(), records.turn_marks_told()].into_iter().flatten() {
+        tracing::warn!("{line}");
+    }
+    for line in [records.end_marks_told(), columns_not_used(&records.columns_not_used)].into_iter().flatten() {
+        tracing::info!("{line}");
+    }
+    let hidden = records.without_reasoning;
     if hidden > 0 {
         tracing::warn!("rows without reasoning: {hidden} say that their model reasoned, and hold none of it");
     }

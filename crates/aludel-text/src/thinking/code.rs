@@ -1,0 +1,58 @@
+//! Whether a tag in a text is meant as one, or is only spoken of: in quotes, as code on its line, in a block of code. Which tags there are
+//! is the neighbours' matter.
+
+/// Whether an opening tag between these texts is one: not spoken of, not in a block of code, not grown onto a word.
+pub(super) fn is_opening(before: &str, after: &str) -> bool {
+    let is_grown = before.ends_with(char::is_alphanumeric);
+    !is_grown && !is_spoken_of(before, after) && fence(before).is_none() && !is_indented(before)
+}
+
+/// Whether a closing tag between these texts is one: not spoken of, and not in a block of code that goes on behind it. Reasoning may well
+/// end in the middle of a block of code: then the fences behind the tag come in pairs.
+pub(super) fn is_closing(before: &str, after: &str) -> bool {
+    let goes_on = |(letter, count): (char, usize)| {
+        let fences =
+            after.lines().skip(1).filter(|line| fence_of(line).is_some_and(|own| own.0 == letter && own.1 >= count));
+        !fences.count().is_multiple_of(2)
+    };
+    !is_spoken_of(before, after) && !fence(before).is_some_and(goes_on)
+}
+
+/// Whether a text between these stands in quotes, or as code on its line.
+fn is_spoken_of(before: &str, after: &str) -> bool {
+    let is_quoted =
+        before.ends_with(['`', '"', '\'', '“', '‘', '«']) && after.starts_with(['`', '"', '\'', '”', '’', '»']);
+    let (before, after) = (before.rsplit('\n').next(), after.split('\n').next());
+    let is_odd = before.is_some_and(|line| fence_of(line).is_none() && line.matches('`').count() % 2 == 1);
+    is_quoted || is_odd && after.is_some_and(|line| line.contains('`'))
+}
+
+/// Whether what follows a text on its last line is code by its indent: four columns, behind an empty line or such a line.
+pub(super) fn is_indented(before: &str) -> bool {
+    let is_deep = |line: &str| line.starts_with("    ") || line.starts_with('\t');
+    let mut lines = before.rsplit('\n');
+    let own = lines.next().is_some_and(|line| is_deep(line) && line.trim().is_empty());
+    own && lines.next().is_some_and(|line| line.trim().is_empty() || is_deep(line))
+}
+
+/// The fence of the block of code that is open at the end of a text.
+fn fence(text: &str) -> Option<(char, usize)> {
+    let mut open: Option<(char, usize)> = None;
+    for line in text.lines() {
+        let Some((letter, count)) = fence_of(line) else { continue };
+        open = match open {
+            None => Some((letter, count)),
+            Some(own) if own.0 == letter && count >= own.1 && line.trim().chars().all(|other| other == letter) => None,
+            own => own,
+        };
+    }
+    open
+}
+
+/// The letter of a fence that a line begins with, and how many there are.
+fn fence_of(line: &str) -> Option<(char, usize)> {
+    let line = line.trim_start();
+    let letter = line.chars().next().filter(|letter| matches!(letter, '`' | '~'))?;
+    let count = line.chars().take_while(|other| *other == letter).count();
+    (count >= 3).then_some((letter, count))
+}

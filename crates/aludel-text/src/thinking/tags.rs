@@ -1,0 +1,256 @@
+//! Tags in the spellings of people, models and escaping tools: `<think>`, `< Think >`, `[THINKING]`, `<|think|>`, `&lt;think&gt;`; and
+//! which of their words speak of reasoning. Where reasoning stands in an answer is `inline`'s matter.
+
+use super::code::{is_closing, is_opening};
+
+/// How a tag is written: what stands before and behind its name. What is longer comes first.
+const FORMS: [(&str, &str); 6] =
+    [("<|", "|>"), ("<｜", "｜>"), ("\\<", "\\>"), ("&lt;", "&gt;"), ("<", ">"), ("[", "]")];
+const ESCAPED: [&str; 2] = ["\\<", "&lt;"];
+const BRACKET: &str = "[";
+
+/// Words that stand around reasoning and nothing else, as their letters.
+const REASONING: &[&str] = &[
+    "think",
+    "thinking",
+    "thinkingprocess",
+    "antthinking",
+    "thought",
+    "thoughts",
+    "thoughtprocess",
+    "reasoning",
+    "reasoningprocess",
+    "chainofthought",
+    "cot",
+    "innermonologue",
+    "innerthoughts",
+    "innerthinking",
+    "longcatthink",
+    "scratchpad",
+];
+/// Words that stand around reasoning in some data and around a part of the answer in other data.
+const EITHER: &[&str] =
+    &["analysis", "reason", "reasons", "rationale", "reflection", "deliberation", "monologue", "internal"];
+/// What the words of such tags have in them, however they go on.
+const STEMS: &[&str] = &["think", "thought", "reason", "reflect", "deliberat", "monolog", "scratchpad"];
+
+/// So many letters a tag has at most.
+const LONGEST: usize = 60;
+/// So many closing tags that are only spoken of are passed over.
+const MOST: usize = 64;
+
+/// What stands before the word of a tag with bars, and whether it closes.
+const SIDES: [(&str, bool); 7] = [
+    ("begin_of_", false),
+    ("start_of_", false),
+    ("begin_", false),
+    ("start_", false),
+    ("end_of_", true),
+    ("end_", true),
+    ("/", true),
+];
+
+/// A tag at the beginning of a text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Tag<'a> {
+    text: &'a str,
+    form: &'static str,
+    /// The letters of its name, small.
+    word: String,
+    is_closing: bool,
+}
+
+/// A pair of tags that an answer begins with, and whose word is of the kind that stands around reasoning.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LeadingTag<'a> {
+    /// The opening tag as it is written.
+    pub tag: &'a str,
+    /// Its word: letters and digits, small.
+    pub word: String,
+    /// What stands between the tags; all that follows where the closing one is missing.
+    pub inside: &'a str,
+    /// What follows the closing tag.
+    pub answer: Option<&'a str>,
+    /// Whether the word stands around reasoning and nothing else.
+    pub(super) is_reasoning: bool,
+    form: &'static str,
+}
+
+impl LeadingTag<'_> {
+    /// Whether the missing end of the pair can be nothing but the end of a text that was cut off.
+    pub(super) fn is_cut(&self) -> bool {
+        self.answer.is_none() && !self.is_escaped() && self.form != BRACKET
+    }
+
+    pub(super) fn is_escaped(&self) -> bool {
+        ESCAPED.contains(&self.form)
+    }
+}
+
+/// The tags around the beginning of an answer, where their word may stand around reasoning, known or not. A tag in brackets is one
+/// where its other half is there: `[think] hard` is text.
+///
+/// `is_named` adds words of the caller's.
+pub fn leading_tag(text: &str, is_named: impl Fn(&str) -> bool) -> Option<LeadingTag<'_>> {
+    let text = text.trim_start();
+    let tag = Tag::of(text).filter(|tag| !tag.is_closing)?;
+    let is_reasoning = is_reasoning_word(&tag.word);
+    let (is_sure, is_either) = (is_reasoning || is_named(&tag.word), EITHER.contains(&tag.word.as_str()));
+    if !is_sure && !is_either && !STEMS.iter().any(|stem| tag.word.contains(stem)) {
+        return None;
+    }
+    let rest = &text[tag.text.len()..];
+    let found = tag.end_in(rest);
+    // Who begins with a tag of another word, and never closes it, writes neither; a bracket alone is a remark.
+    if found.is_none() && (tag.form == BRACKET || !(is_sure || is_either)) {
+        return None;
+    }
+    let (inside, answer) = found.map_or((rest, None), |(at, bytes)| (&rest[..at], Some(&rest[at + bytes..])));
+    Some(LeadingTag { tag: tag.text, word: tag.word, inside, answer, is_reasoning, form: tag.form })
+}
+
+/// A tag of a word that stands around reasoning alone, somewhere in a text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Stray<'a> {
+    /// It closes what nothing opened.
+    Closing {
+        /// What stands before it.
+        before: &'a str,
+        /// What follows it.
+        after: &'a str,
+    },
+    /// It opens behind other text.
+    Opening {
+        /// The tag.
+        tag: &'a str,
+    },
+}
+
+/// The first tag of a word that stands around reasoning alone, where it is meant as one. What begins as markup may have elements of any name,
+/// and so may a text between escaped tags or in brackets that are opened.
+pub(super) fn stray_tag(text: &str) -> Option<Stray<'_>> {
+    if text.trim_start().starts_with('<') {
+        return None;
+    }
+    let mut seen = 0;
+    for (at, _) in text.char_indices().filter(|(at, letter)| {
+        matches!(letter, '<' | '[' | '&' | '\\') && !(text[..*at].ends_with('\\') && *letter == '<')
+    }) {
+        let Some(tag) = Tag::of(&text[at..]).filter(|tag| is_reasoning_word(&tag.word)) else { continue };
+        let (before, after) = (&text[..at], &text[at + tag.text.len()..]);
+        seen += 1;
+        if seen > MOST {
+            return None;
+        }
+        match tag.is_closing {
+            true if is_closing(before, after) => return Some(Stray::Closing { before, after }),
+            false if is_opening(before, after) && !ESCAPED.contains(&tag.form) && tag.form != BRACKET => {
+                let is_closed = tag.end_in(after).is_some();
+                return is_closed.then_some(Stray::Opening { tag: tag.text });
+            }
+            // Its other half belongs to it.
+            false => return None,
+            true => {}
+        }
+    }
+    None
+}
+
+/// Whether a word, as its small letters, stands around reasoning and nothing else.
+pub fn is_reasoning_word(word: &str) -> bool {
+    REASONING.contains(&word)
+}
+
+impl<'a> Tag<'a> {
+    fn of(text: &'a str) -> Option<Tag<'a>> {
+        let (form, end) = FORMS.into_iter().find(|(form, _)| text.starts_with(form))?;
+        let inside = &text[form.len()..];
+        let bytes = inside.char_indices().take(LONGEST).map(|(at, _)| at).find(|&at| inside[at..].starts_with(end))?;
+        let name = &inside[..bytes];
+        if name.contains(['\n', '<', '>', '[', ']', '|', '｜', '&', '\\']) {
+            return None;
+        }
+        let name = name.trim();
+        let has_bars = form == "<|" || form == "<｜";
+        let side = |(side, is_closing): &(&str, bool)| {
+            let rest =
+                name.get(..side.len()).filter(|own| own.eq_ignore_ascii_case(side)).map(|_| &name[side.len()..])?;
+            (has_bars || *side == "/").then(|| (*is_closing, rest.trim()))
+        };
+        let (is_closing, name) = SIDES.iter().find_map(side).unwrap_or((false, name));
+        let with_attributes = name.split_once(char::is_whitespace).filter(|(_, rest)| rest.contains('='));
+        let name = with_attributes.map_or(name, |(name, _)| name);
+        let is_name = |letter: char| letter.is_alphanumeric() || matches!(letter, ' ' | '_' | '-' | ':');
+        let word: String =
+            name.chars().filter(|letter| letter.is_alphanumeric()).flat_map(char::to_lowercase).collect();
+        if word.is_empty() || !name.chars().all(is_name) {
+            return None;
+        }
+        let text = &text[..form.len() + bytes + end.len()];
+        Some(Tag { text, form, word, is_closing })
+    }
+
+    /// Where in a text its other half stands, and how long that is: the first that is not spoken of, or the first of all.
+    fn end_in(&self, text: &str) -> Option<(usize, usize)> {
+        let is_half = |tag: &Tag<'_>| tag.is_closing && tag.form == self.form && tag.word == self.word;
+        let places = text.match_indices(self.form).filter_map(|(at, _)| {
+            let tag = Tag::of(&text[at..]).filter(is_half)?;
+            Some((at, tag.text.len()))
+        });
+        let places: Vec<(usize, usize)> = places.take(MOST).collect();
+        let meant = places.iter().find(|&&(at, bytes)| is_closing(&text[..at], &text[at + bytes..]));
+        meant.or(places.first()).copied()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tags_are_read_in_any_spelling() {
+        for (text, word, is_closing) in [
+            ("<think>", "think", false),
+            ("< Think >x", "think", false),
+            ("</ think >", "think", true),
+            ("&lt;/think&gt;", "think", true),
+            ("[THINKING]", "thinking", false),
+            ("<|think|>", "think", false),
+            ("<|/think|>", "think", true),
+            ("\\<think\\>", "think", false),
+            ("<chain-of-thought>", "chainofthought", false),
+            ("<reasoning effort=\"high\">", "reasoning", false),
+        ] {
+            let tag = Tag::of(text).unwrap();
+            assert_eq!((tag.word.as_str(), tag.is_closing), (word, is_closing), "{text}");
+        }
+        for text in ["<>", "a<think>", "<think", "< think \n >", "<think/>", "<a<think>", "[x](y)[", "<<think>>"] {
+            assert!(Tag::of(text).is_none_or(|tag| tag.word == "x"), "{text}");
+        }
+    }
+
+    #[test]
+    fn words_that_may_be_reasoning_are_found_at_the_beginning_alone() {
+        let found = |text: &'static str| {
+            leading_tag(text, |word| word == "plan")
+                .map(|found| (found.word, found.inside, found.answer, found.is_reasoning))
+        };
+        assert_eq!(found("<analysis>r</analysis>a"), Some(("analysis".to_owned(), "r", Some("a"), false)));
+        assert_eq!(found("\n[Thoughts]r[/Thoughts]a"), Some(("thoughts".to_owned(), "r", Some("a"), true)));
+        assert_eq!(found("<think type='x'>r</think>"), Some(("think".to_owned(), "r", Some(""), true)));
+        assert_eq!(found("<inner_reasoning>r</inner_reasoning>a").map(|found| found.3), Some(false));
+        assert_eq!(found("<plan>r</plan>a"), Some(("plan".to_owned(), "r", Some("a"), false)));
+        assert_eq!(found("<analysis>r"), Some(("analysis".to_owned(), "r", None, false)));
+        for text in [
+            "So <analysis>r</analysis>a",
+            "<thinkers>",
+            "[think] hard",
+            "[Reasoning](https://example.com)",
+            "<p>r</p>a",
+            "<result><reason>r</reason></result>",
+            "</think>a",
+        ] {
+            assert_eq!(found(text), None, "{text}");
+        }
+    }
+}

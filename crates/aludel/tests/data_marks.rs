@@ -1,0 +1,115 @@
+//! What a command tells of its data once: columns that nobody reads, rows that their own marks leave out, marks of templates; in inspection,
+//! training and curation alike, and whether or not the rows were tokenised before.
+#![expect(clippy::unwrap_used, reason = "clippy does not know the helpers of tests as tests")]
+
+mod common;
+
+use common::Workshop;
+use serde_json::{Value, json};
+
+const TRAIN: [&str; 19] = [
+    "train",
+    "--student",
+    "student",
+    "--data",
+    "rows.jsonl",
+    "--output-dir",
+    "run",
+    "--max-length",
+    "256",
+    "--max-steps",
+    "2",
+    "--set",
+    "train.warmup_ratio=0",
+    "--set",
+    "data.test_size=0",
+    "--set",
+    "train.eval_strategy=no",
+    "--set",
+    "lora.r=2",
+];
+
+fn write(workshop: &Workshop, rows: &[Value]) {
+    workshop.write("rows.jsonl", &rows.iter().map(|row| format!("{row}\n")).collect::<String>());
+}
+
+fn rows() -> Vec<Value> {
+    vec![
+        json!({"prompt": "q", "response": "4<|im_end|>", "source": "s", "level": 3, "weight": 1}),
+        json!({"prompt": "r", "response": "5 <|im_end|> 6", "note\u{1b}[2J": "n", "level": 4}),
+        json!({"prompt": "s", "response": "7", "skip": true}),
+        json!({"prompt": "t", "response": "8", "metadata": {"is_correct": false}}),
+    ]
+}
+
+const UNUSED: &str = r"columns not used: source, level, note\u{1b}[2J";
+const ASIDE: &str = "rows left out that are marked as not to be used: 2 (skip is true: 1, metadata.is_correct is false: 1); the first is ";
+const TURNS: &str = "rows that spell marks of turns, which are trained as text: 1 (<|im_end|>: 1); the first is ";
+const ENDS: &str = "rows whose answers ended with a mark such as <|im_end|>, which was taken off: 1";
+
+#[test]
+fn a_command_tells_what_it_does_not_use() {
+    let workshop = Workshop::with_student();
+    write(&workshop, &rows());
+    let inspected = workshop.run(&["inspect", "--student", "student", "--data", "rows.jsonl", "--rows", "0"]);
+    let first = workshop.run(&TRAIN);
+    // The rows are found in the run's cache now.
+    let again = workshop.run(&[&TRAIN[..], &["--resume"]].concat());
+    for said in [&inspected, &first, &again] {
+        assert!(said.contains("exit code: 0"), "{said}");
+        for line in [UNUSED, ASIDE, TURNS, ENDS] {
+            assert_eq!(said.matches(line).count(), 1, "{line:?} in {said}");
+        }
+    }
+    let totals =
+        workshop.json(&["inspect", "--student", "student", "--data", "rows.jsonl", "--json"])["totals"].clone();
+    assert_eq!(totals["columns_not_used"], json!(["source", "level", "note\u{1b}[2J"]));
+    assert_eq!((&totals["records"], &totals["end_marks_removed"]), (&json!(2), &json!(1)));
+    assert_eq!(
+        (&totals["set_aside"][0]["mark"], &totals["turn_marks"][0]["rows"]),
+        (&json!("skip is true"), &json!(1))
+    );
+}
+
+#[test]
+fn curation_drops_by_marks_and_tells_what_it_does_not_use() {
+    let workshop = Workshop::with_student();
+    let mut rows = rows();
+    rows[0]["gold"] = json!("4");
+    write(&workshop, &rows);
+    let curate = ["curate", "--input", "rows.jsonl", "--output-dir", "out", "--set", "curate.test_size=0"];
+    let said = workshop.run(&curate);
+    assert!(said.contains("exit code: 0") && said.contains(UNUSED) && !said.contains("gold"), "{said}");
+    let report = workshop.json(&[&curate[..], &["--json"]].concat());
+    let counts = [&report["kept"], &report["end_marks_removed"], &report["filters"][0]["dropped"]];
+    assert_eq!(counts, [&json!(1), &json!(1), &json!(2)], "{report}");
+    assert_eq!(report["filters"][0]["reason"], "set_aside");
+    let dropped = std::fs::read_to_string(workshop.path("out/dropped.jsonl")).unwrap();
+    for words in [
+        r#""reason":"set_aside","detail":"skip is true""#,
+        r#""detail":"metadata.is_correct is false""#,
+        r#""detail":"it spells the control token <|im_end|>""#,
+    ] {
+        assert!(dropped.contains(words), "{words}: {dropped}");
+    }
+}
+
+#[test]
+fn a_tag_that_may_be_reasoning_is_refused_until_it_is_named() {
+    let workshop = Workshop::with_student();
+    write(&workshop, &[json!({"prompt": "q", "response": "<analysis>why</analysis>because"})]);
+    let inspect = ["inspect", "--student", "student", "--data", "rows.jsonl"];
+    let said = workshop.run(&inspect);
+    assert!(
+        said.contains("exit code: 1") && said.contains("data.answer_tags = { analysis = \"reasoning\" }"),
+        "{said}"
+    );
+    let shown = |meaning: &str| {
+        let set = format!("data.answer_tags={{ analysis = \"{meaning}\" }}");
+        workshop.json(&[&inspect[..], &["--json", "--set", &set]].concat())["rows"][0]["segments"].to_string()
+    };
+    assert!(shown("reasoning").contains(r"<think>\nwhy\n</think>"), "{}", shown("reasoning"));
+    assert!(shown("text").contains("<analysis>why</analysis>because"), "{}", shown("text"));
+    let said = workshop.run(&[&inspect[..], &["--set", "data.answer_tags={ think = \"text\" }"]].concat());
+    assert!(said.contains("data.answer_tags.think") && said.contains("always stand around reasoning"), "{said}");
+}
