@@ -145,6 +145,7 @@ impl<'a> Filters<'a> {
             source: 0,
             hides_reasoning: trace.hides_reasoning,
             ended_by_mark: trace.ended_by_mark,
+            is_claim_untrue: false,
             dropped: None,
         };
         let content = match &trace.content {
@@ -170,6 +171,12 @@ impl<'a> Filters<'a> {
             let found = self.verdicts.on(content, &trace.columns)?;
             row.verdict = found.as_ref().map(|found| found.verdict);
             row.dropped = self.verdict_flaw(found).map(Box::new);
+        }
+        if let Some(mark) = trace.called_wrong.as_ref().filter(|_| row.is_kept()) {
+            row.is_claim_untrue = row.verdict == Some(Verdict::Right);
+            if !row.is_claim_untrue {
+                drop_row(&mut row, Reason::SetAside, mark.clone());
+            }
         }
         let layout = self.layout.filter(|_| row.is_kept());
         let sketch = layout.and_then(|layout| Sketch::of(content, self.options.near_ngram, layout));

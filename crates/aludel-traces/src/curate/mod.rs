@@ -257,6 +257,8 @@ struct Judged {
     source: u32,
     hides_reasoning: bool,
     ended_by_mark: bool,
+    /// The data calls its answer wrong, and it is right.
+    is_claim_untrue: bool,
     dropped: Option<Box<Dropped>>,
 }
 

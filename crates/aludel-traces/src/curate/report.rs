@@ -21,6 +21,8 @@ pub struct Report {
     pub without_reasoning: u64,
     /// Rows among them without the marks at the ends of their answers.
     pub end_marks_removed: u64,
+    /// Rows among them that the data calls wrong, and whose answers are right by their gold.
+    pub untrue_claims: u64,
     /// Different prompts among them.
     pub prompts: u64,
     /// Rows in `train.jsonl`.
@@ -90,6 +92,7 @@ impl Report {
             rows: rows.len() as u64,
             without_reasoning: kept.clone().filter(|row| row.hides_reasoning).count() as u64,
             end_marks_removed: kept.clone().filter(|row| row.ended_by_mark).count() as u64,
+            untrue_claims: kept.clone().filter(|row| row.is_claim_untrue).count() as u64,
             kept: kept.count() as u64,
             prompts: prompts.len() as u64,
             train: split.train_rows(),

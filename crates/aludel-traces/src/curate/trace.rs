@@ -21,6 +21,8 @@ pub struct Trace {
     pub hides_reasoning: bool,
     /// Marks that end a turn were taken off an answer's end.
     pub ended_by_mark: bool,
+    /// A mark by which the data says that its answer is wrong.
+    pub called_wrong: Option<String>,
     /// Where it stands.
     pub origin: Provenance,
 }
@@ -163,8 +165,8 @@ pub(crate) fn trace_of(row: Row, skip_bad_rows: bool) -> Result<Trace, Error> {
         Err(unusable) if skip_bad_rows => Err(Unfit::Unreadable(unusable.reason)),
         Err(unusable) => return Err(unusable.into_error(&row.provenance)),
     };
-    let Row { columns, hides_reasoning, ended_by_mark, provenance, .. } = row;
-    Ok(Trace { content, columns, hides_reasoning, ended_by_mark, origin: provenance })
+    let Row { columns, hides_reasoning, ended_by_mark, called_wrong, provenance, .. } = row;
+    Ok(Trace { content, columns, hides_reasoning, ended_by_mark, called_wrong, origin: provenance })
 }
 
 /// The assistant's turns.

@@ -200,7 +200,7 @@ impl Counts {
 
     /// Counts a row that was read.
     fn add_row(&mut self, row: &Row) {
-        if row.content.is_err() {
+        if row.content.is_err() || row.called_wrong.is_some() {
             return;
         }
         self.rows += 1;
@@ -320,6 +320,10 @@ impl Records {
 
     fn next_record(&mut self) -> Result<Option<Record>, Error> {
         while let Some(row) = self.next_row()? {
+            if let (Ok(_), Some(mark)) = (&row.content, &row.called_wrong) {
+                add_marked(&mut self.counts.set_aside, mark, &row.provenance);
+                continue;
+            }
             match row.content {
                 Ok(content) => {
                     let flaw = flaw(&content, &row.columns);

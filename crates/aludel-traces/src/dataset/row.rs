@@ -31,6 +31,7 @@ pub(super) fn read_columns(mut row: Columns, options: &ReadOptions, provenance: 
                 || (problem.kind == ProblemKind::Columns && columns::lacks_answer_only(&row, map))
         }
     };
+    let mut called_wrong = None;
     // Of a row that is not to be used nobody needs to know what else is wrong with it.
     let problem = match aside(&row, map) {
         Some(Aside::Marked(mark)) => Some(Problem::new(ProblemKind::SetAside, mark)),
@@ -38,6 +39,10 @@ pub(super) fn read_columns(mut row: Columns, options: &ReadOptions, provenance: 
         // Whoever names the columns has decided what the others are.
         Some(Aside::Error { reason, .. }) if map.is_none_or(ColumnMap::is_empty) => Some(value_problem(reason)),
         Some(Aside::NotUnderstood(reason)) => Some(value_problem(reason)),
+        Some(Aside::CalledWrong(mark)) => {
+            called_wrong = Some(mark);
+            None
+        }
         _ => None,
     };
     match (read, problem) {
@@ -52,6 +57,7 @@ pub(super) fn read_columns(mut row: Columns, options: &ReadOptions, provenance: 
                 hides_reasoning,
                 ended_by_mark: marks.is_taken_off,
                 turn_mark: marks.left,
+                called_wrong,
                 provenance,
             }
         }
@@ -112,6 +118,8 @@ pub struct Row {
     pub ended_by_mark: bool,
     /// The first mark of a turn that its text spells, which is text like any other.
     pub turn_mark: Option<String>,
+    /// A mark by which the data says that its answer is wrong. It is not learnt from unless a verdict says otherwise.
+    pub called_wrong: Option<String>,
     /// Where it stands.
     pub provenance: Provenance,
 }
@@ -125,6 +133,7 @@ impl Row {
             weight: 1.0,
             hides_reasoning: false,
             ended_by_mark: false,
+            called_wrong: None,
             turn_mark: None,
             provenance,
         }

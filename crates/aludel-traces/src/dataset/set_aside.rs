@@ -21,6 +21,11 @@ const IN: &[&str] = &[
     "include", "included", "keep", "kept", "use", "usable", "valid", "accept", "accepted", "approved", "correct", "passed", "good",
     "success", "succeeded", "successful", "solved", "use_for_training", "is_answer_correct", "answer_correct", "answer_is_correct",
 ];
+/// Those of both lists that say whether the answer is right, which can be found out where the right answer is known.
+#[rustfmt::skip]
+const CLAIMS: &[&str] = &[
+    "correct", "incorrect", "wrong", "solved", "passed", "is_answer_correct", "answer_correct", "answer_is_correct",
+];
 /// Names that stand for nothing but a mark, so that another value of them is not understood. Names with `is` are of the kind.
 const MARKS_ALONE: &[&str] =
     &["skip", "skipped", "exclude", "excluded", "discarded", "filtered_out", "has_error", "do_not_use", "do_not_train"];
@@ -47,6 +52,8 @@ const NOTHING: [&str; 6] = ["none", "null", "nil", "nan", "n/a", "ok"];
 pub(super) enum Aside {
     /// It is not to be used; by which mark.
     Marked(String),
+    /// Its answer is wrong, says whoever made the data; by which mark.
+    CalledWrong(String),
     /// A text that says so where the row has no answer. Where it has one, this is why it is refused.
     Error {
         /// The mark's name.
@@ -58,19 +65,26 @@ pub(super) enum Aside {
     NotUnderstood(String),
 }
 
-/// The first mark against a row; columns that somebody named for its parts are none.
+/// The first mark against a row; columns that somebody named for its parts are none. Curation writes `verified` beside a claim that it
+/// found to be untrue.
 pub(super) fn aside(row: &Columns, map: Option<&ColumnMap>) -> Option<Aside> {
     let is_part = |name: &str| map.is_some_and(|map| map.names().any(|part| part == name));
+    let is_verified = row.get("verified").is_some_and(|value| value.truth() == Some(true));
     let mut others = None;
     for (name, value) in row.iter().filter(|(name, value)| !value.is_empty() && !is_part(name)) {
         match said(name, value) {
             Some(Aside::Marked(mark)) => return Some(Aside::Marked(mark)),
+            Some(Aside::CalledWrong(_)) if is_verified => {}
             other => others = others.or(other),
         }
         if is_notes(name) {
             for (own, value) in value.fields().iter().filter(|(_, value)| !value.is_empty()) {
-                if let Some(Aside::Marked(mark)) = said(own, value) {
-                    return Some(Aside::Marked(format!("{name}.{mark}")));
+                match said(own, value) {
+                    Some(Aside::Marked(mark)) => return Some(Aside::Marked(format!("{name}.{mark}"))),
+                    Some(Aside::CalledWrong(mark)) if !is_verified => {
+                        others = others.or(Some(Aside::CalledWrong(format!("{name}.{mark}"))));
+                    }
+                    _ => {}
                 }
             }
         }
@@ -96,7 +110,8 @@ fn is_notes(name: &str) -> bool {
 }
 
 fn said(name: &str, value: Json<'_>) -> Option<Aside> {
-    let marked = || Some(Aside::Marked(format!("{} is {}", shortened(name, 40), shortened(value.written(), 40))));
+    let mark = || format!("{} is {}", shortened(name, 40), shortened(value.written(), 40));
+    let marked = || Some(Aside::Marked(mark()));
     if is_among(ERRORS, name) {
         return error(name, value);
     }
@@ -113,10 +128,12 @@ fn said(name: &str, value: Json<'_>) -> Option<Aside> {
     match value.truth() {
         _ if !is_out && !is_in => None,
         Some(truth) => {
-            if truth == is_out {
-                marked()
-            } else {
+            if truth != is_out {
                 None
+            } else if is_named(CLAIMS, name) {
+                Some(Aside::CalledWrong(mark()))
+            } else {
+                marked()
             }
         }
         None if is_alone(name) && matches!(value.kind(), Kind::Text | Kind::Number) && !is_nothing(value) => {
@@ -216,20 +233,32 @@ mod tests {
             (r#"{"include":false}"#, "include is false"),
             (r#"{"keep":"no"}"#, r#"keep is "no""#),
             (r#"{"is_valid":false}"#, "is_valid is false"),
-            (r#"{"isCorrect":0}"#, "isCorrect is 0"),
-            (r#"{"correct":"False"}"#, r#"correct is "False""#),
             (r#"{"solution_is_valid":"Problem not solved"}"#, r#"solution_is_valid is "Problem not solved""#),
             (r#"{"error":true}"#, "error is set"),
             (r#"{"error":"Request timed out after 600 s"}"#, "error is set"),
             (r#"{"error":{"code":429,"message":"slow down"}}"#, "error is set"),
             (r#"{"error":503}"#, "error is set"),
             (r#"{"metadata":{"skip":true}}"#, "metadata.skip is true"),
-            (r#"{"meta":{"is_correct":false,"x":1}}"#, "meta.is_correct is false"),
             (r#"{"extra_info":{"valid":false}}"#, "extra_info.valid is false"),
             (r#"{"status":"Filtered out"}"#, r#"status is "Filtered out""#),
         ] {
             assert_eq!(found(row), Some(Aside::Marked(mark.to_owned())), "{row}");
         }
+    }
+
+    #[test]
+    fn that_an_answer_is_wrong_is_a_claim_which_a_verdict_outweighs() {
+        for (row, mark) in [
+            (r#"{"isCorrect":0}"#, "isCorrect is 0"),
+            (r#"{"correct":"False"}"#, r#"correct is "False""#),
+            (r#"{"incorrect":true}"#, "incorrect is true"),
+            (r#"{"meta":{"is_correct":false,"x":1}}"#, "meta.is_correct is false"),
+            (r#"{"correct":false,"verified":false}"#, "correct is false"),
+        ] {
+            assert_eq!(found(row), Some(Aside::CalledWrong(mark.to_owned())), "{row}");
+        }
+        assert_eq!(found(r#"{"correct":false,"verified":true,"meta":{"solved":false}}"#), None);
+        assert_eq!(found(r#"{"correct":false,"skip":true}"#), Some(Aside::Marked("skip is true".to_owned())));
     }
 
     #[test]
