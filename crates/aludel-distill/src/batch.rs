@@ -3,7 +3,7 @@
 
 use aludel_kernels::rng;
 
-use crate::settings::TrainSettings;
+use crate::settings::{Interval, TrainSettings};
 
 /// The order of a run: which rows each step takes.
 pub struct Plan {
@@ -122,15 +122,43 @@ pub fn passes(rows: &[u32], lengths: &[u32], tokens_per_pass: usize) -> Vec<Vec<
     passes
 }
 
-/// The tokens of the largest pass of a run on rows of these lengths, where they come in their own order: others have about the same.
-pub fn largest_pass(settings: &TrainSettings, lengths: &[u32]) -> usize {
-    let rows: Vec<u32> = (0..lengths.len() as u32).collect();
-    let units_per_step = settings.per_device_train_batch_size * settings.gradient_accumulation_steps;
-    // A step of bins has rows for as many passes as there are.
-    let rows_per_step = if settings.packing { rows.len().max(1) } else { units_per_step };
+/// The tokens of the largest passes of a run: with a backward, and without.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Largest {
+    /// To be trained on.
+    pub train: usize,
+    /// To be evaluated on.
+    pub evaluation: usize,
+}
+
+impl Largest {
+    /// More rows than these are not looked at one step after another: among so many, the largest pass is about as large as it can be.
+    const MOST_ROWS: usize = 1 << 18;
+
+    /// Of the steps that a run takes from step `from` (from 0) on, and of its evaluations on the rows numbered `test`. Rows that no step
+    /// comes to are no matter of memory.
+    pub fn of(settings: &TrainSettings, plan: &mut Plan, test: &[u32], from: u64) -> Largest {
+        let length = |row: &u32| plan.lengths[*row as usize] as usize;
+        let longest = plan.train.iter().map(length).max().unwrap_or(0);
+        let test = if settings.eval_strategy == Interval::No { &[] } else { test };
+        let evaluation = largest_pass(test, &plan.lengths, settings.tokens_per_pass);
+        let (mut train, mut rows, mut step) = (0, 0, from);
+        while step < plan.total_steps && rows < Self::MOST_ROWS {
+            let taken = plan.rows(step);
+            train = train.max(largest_pass(&taken, &plan.lengths, settings.tokens_per_pass));
+            (rows, step) = (rows + taken.len(), step + 1);
+        }
+        if step < plan.total_steps {
+            train = train.max(longest);
+        }
+        Largest { train, evaluation }
+    }
+}
+
+/// The tokens of the largest pass of these rows.
+fn largest_pass(rows: &[u32], lengths: &[u32], tokens_per_pass: usize) -> usize {
     let tokens = |pass: &Vec<u32>| pass.iter().map(|&row| lengths[row as usize] as usize).sum();
-    let steps = rows.chunks(rows_per_step);
-    steps.flat_map(|step| passes(step, lengths, settings.tokens_per_pass)).map(|pass| tokens(&pass)).max().unwrap_or(0)
+    passes(rows, lengths, tokens_per_pass).iter().map(tokens).max().unwrap_or(0)
 }
 
 #[cfg(test)]
@@ -191,10 +219,29 @@ mod tests {
         let lengths = [5, 5, 5, 30, 4];
         assert_eq!(passes(&[0, 1, 2, 3, 4], &lengths, 10), [vec![0, 1], vec![2], vec![3], vec![4]]);
         assert!(passes(&[], &lengths, 10).is_empty());
-        let largest = |per_step, tokens_per_pass| {
-            let own = TrainSettings { per_device_train_batch_size: per_step, tokens_per_pass, ..settings(false) };
-            largest_pass(&TrainSettings { gradient_accumulation_steps: 1, ..own }, &lengths)
+    }
+
+    #[test]
+    fn the_largest_pass_is_of_rows_that_a_step_takes() {
+        let lengths: Vec<u32> = (1..=50).map(|row| 10 * row).collect();
+        let train: Vec<u32> = (0..48).collect();
+        let of = |own: &TrainSettings, from| {
+            let largest = Largest::of(own, &mut Plan::new(own, &train, &lengths), &[48, 49], from);
+            (largest.train, largest.evaluation)
         };
-        assert_eq!([largest(5, 10), largest(1, 10), largest(2, 100), largest(5, 100)], [30, 30, 35, 49]);
+        let whole = TrainSettings { tokens_per_pass: 100, ..settings(false) };
+        assert_eq!(of(&whole, 0), (480, 500), "each row comes in an epoch");
+        let never = TrainSettings { eval_strategy: Interval::No, ..whole.clone() };
+        assert_eq!(of(&never, 0), (480, 0));
+        let (first, second) = (TrainSettings { max_steps: Some(1), ..whole.clone() }, Some(2));
+        let mut plan = Plan::new(&first, &train, &lengths);
+        let mut longest = |step| plan.rows(step).iter().map(|&row| lengths[row as usize] as usize).max().unwrap();
+        let (one, two) = (longest(0), longest(1));
+        assert!(one != two && one.max(two) < 480, "{one} {two}");
+        assert_eq!(of(&first, 0).0, one);
+        assert_eq!(of(&TrainSettings { max_steps: second, ..first }, 1).0, two, "a run that goes on");
+        let together = TrainSettings { tokens_per_pass: 100_000, ..whole };
+        assert_eq!(of(&together, 0).1, 990, "rows to evaluate on share a pass");
+        assert_eq!(of(&together, 1000), (0, 990), "nothing is left to train on");
     }
 }

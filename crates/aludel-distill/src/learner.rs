@@ -15,6 +15,7 @@ use aludel_model::student::Student;
 use aludel_traces::cache::TokenRow;
 
 use crate::base;
+use crate::batch::Largest;
 use crate::error::{Error, Result};
 use crate::new_rows;
 use crate::objective::{Objective, Targets};
@@ -228,15 +229,22 @@ impl Learner {
         }
     }
 
-    /// The bytes of the arenas for passes of at most `largest_pass` tokens, found as [`Learner::plan`] finds them.
-    pub fn pass_bytes(&mut self, largest_pass: usize) -> usize {
-        self.pass.fill_largest(largest_pass);
+    /// The bytes of the arenas that the largest passes use, found as [`Learner::plan`] finds them.
+    pub fn pass_bytes(&mut self, largest: Largest) -> usize {
         let Learner { ctx, decoder, adapter, state, kept, pass, plans_dropout } = self;
         let dropout = plans_dropout.then_some(StepDropout { probability: 0.5, key: 0 });
         ctx.measure(|ctx| {
             let objective = crate::objective::CrossEntropy;
-            run_pass(ctx, decoder, adapter, pass, &objective, Some((state.gradients, dropout, kept)));
-            ctx.reset();
+            if largest.train > 0 {
+                pass.fill_largest(largest.train);
+                run_pass(ctx, decoder, adapter, pass, &objective, Some((state.gradients, dropout, kept)));
+                ctx.reset();
+            }
+            if largest.evaluation > 0 {
+                pass.fill_largest(largest.evaluation);
+                run_pass(ctx, decoder, adapter, pass, &objective, None);
+                ctx.reset();
+            }
             optim::step(ctx, state, &optim::Step::default());
         })
     }

@@ -18,13 +18,29 @@ pub struct Bounds {
     pub memory: Option<usize>,
 }
 
+/// How long the rows of a run are, before any is left out.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Lengths {
+    /// Those to train on, of which some may be held back.
+    pub train: Vec<u32>,
+    /// Those of files to evaluate on.
+    pub evaluation: Vec<u32>,
+}
+
 /// The number that `train.max_length` becomes for rows of these lengths. `fits` says whether the memory suffices for a pass of so
 /// many tokens; it is asked where the data decides.
-pub fn settle(max_length: MaxLength, lengths: &[u32], positions: usize, fits: &mut dyn FnMut(usize) -> bool) -> usize {
+pub fn settle(
+    max_length: MaxLength,
+    lengths: &Lengths,
+    positions: usize,
+    fits: &mut dyn FnMut(usize) -> bool,
+) -> usize {
     if let Some(tokens) = max_length.tokens() {
         return tokens;
     }
-    let wanted = length_that_keeps(KEPT_SHARE, lengths).clamp(2, positions.max(2));
+    // Each by itself: a few rows to evaluate on would be no hundredth of all, and might be those that are long.
+    let wanted = [&lengths.train, &lengths.evaluation].map(|lengths| length_that_keeps(KEPT_SHARE, lengths));
+    let wanted = wanted[0].max(wanted[1]).clamp(2, positions.max(2));
     match fits(wanted) {
         true => wanted,
         false => longest_that_fits(wanted, fits),
@@ -50,9 +66,19 @@ fn length_that_keeps(share: f64, lengths: &[u32]) -> usize {
     sorted.get(rows.saturating_sub(1)).map_or(0, |&length| length as usize)
 }
 
+/// What rows are for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// To be trained on, or held back from that.
+    Train,
+    /// To be evaluated on, from files of their own.
+    Evaluate,
+}
+
 /// What a length leaves out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LeftOut {
+    purpose: Purpose,
     /// Rows in all.
     pub rows: usize,
     /// Rows that are longer.
@@ -64,9 +90,15 @@ pub struct LeftOut {
 }
 
 impl LeftOut {
-    /// Of rows of these lengths, those longer than `max_length`; `None` if there are none. `is_auto` says that the number is not the
-    /// user's.
-    pub fn of(lengths: &[u32], max_length: usize, is_auto: bool, bounds: Bounds) -> Option<LeftOut> {
+    /// What `max_length` leaves out of the rows of a run, by what they are for; nothing where none is longer. `is_auto` says that the
+    /// number is not the user's.
+    pub fn all(lengths: &Lengths, max_length: usize, is_auto: bool, bounds: Bounds) -> Vec<LeftOut> {
+        let of = |purpose, lengths: &[u32]| LeftOut::of(purpose, lengths, max_length, is_auto, bounds);
+        let found = [of(Purpose::Train, &lengths.train), of(Purpose::Evaluate, &lengths.evaluation)];
+        found.into_iter().flatten().collect()
+    }
+
+    fn of(purpose: Purpose, lengths: &[u32], max_length: usize, is_auto: bool, bounds: Bounds) -> Option<LeftOut> {
         let kept_by = |length: usize| lengths.iter().filter(|&&tokens| tokens as usize <= length).count();
         let (rows, kept) = (lengths.len(), kept_by(max_length));
         if kept == rows {
@@ -79,7 +111,7 @@ impl LeftOut {
         let instead = [wanted.next_power_of_two(), wanted, most].into_iter().find(|&length| length <= most);
         let instead = instead.map(|length| (length, kept_by(length))).filter(|&(_, other)| other > kept);
         let by_memory = is_auto && max_length < usual.min(bounds.positions);
-        Some(LeftOut { rows, too_long: rows - kept, max_length, by_memory, instead })
+        Some(LeftOut { purpose, rows, too_long: rows - kept, max_length, by_memory, instead })
     }
 
     /// The share of rows that is left out.
@@ -89,7 +121,7 @@ impl LeftOut {
 
     /// In words: "72 of 144 rows (50%) left out, longer than …; --max-length 8192 keeps 143".
     pub fn told(&self) -> String {
-        let LeftOut { rows, too_long, max_length, by_memory, instead } = self;
+        let LeftOut { purpose, rows, too_long, max_length, by_memory, instead } = self;
         let percent = 100.0 * self.share();
         let percent = if percent < 1.0 { "less than 1".to_owned() } else { format!("{percent:.0}") };
         let why = if *by_memory { ", for which the memory suffices" } else { "" };
@@ -99,12 +131,14 @@ impl LeftOut {
             None if *by_memory => "; --set train.gradient_checkpointing=true needs less memory".to_owned(),
             None => String::new(),
         };
-        format!(
-            "{too_long} of {rows} rows ({percent}%) left out, longer than train.max_length = {max_length}{why}{instead}"
-        )
+        let rows = match purpose {
+            Purpose::Train => format!("{rows} rows"),
+            Purpose::Evaluate => format!("{rows} rows to evaluate on"),
+        };
+        format!("{too_long} of {rows} ({percent}%) left out, longer than train.max_length = {max_length}{why}{instead}")
     }
 
-    /// Refuses to train where more rows are left out than the recipe allows.
+    /// Refuses to train where more rows are left out than the recipe allows, whatever they are for.
     ///
     /// # Errors
     /// [`Error::RowsLeftOut`] with the counts and what would keep more.
@@ -116,6 +150,9 @@ impl LeftOut {
         let needed = (self.share() * 100.0).ceil() / 100.0;
         let mend = match self.too_long == self.rows {
             true => String::new(),
+            false if self.purpose == Purpose::Evaluate => {
+                format!("; to evaluate without these rows, --set data.max_rows_left_out={needed}")
+            }
             false => format!("; to train without these rows, --set data.max_rows_left_out={needed}"),
         };
         Err(Error::RowsLeftOut { told: self.told(), allowed, mend })
@@ -132,20 +169,44 @@ mod tests {
         true
     }
 
+    fn to_train(lengths: &[u32]) -> Lengths {
+        Lengths { train: lengths.to_vec(), evaluation: Vec::new() }
+    }
+
     #[test]
     fn auto_keeps_99_of_100_rows() {
-        let settle = |lengths: &[u32], positions| settle(MaxLength::AUTO, lengths, positions, &mut always);
+        let settle = |lengths: &[u32], positions| settle(MaxLength::AUTO, &to_train(lengths), positions, &mut always);
         let hundred: Vec<u32> = (1..=100).rev().map(|n| 10 * n).collect();
         assert_eq!(settle(&hundred, 8192), 990);
         assert_eq!(settle(&hundred, 500), 500);
         assert_eq!(settle(&hundred[..20], 8192), 1000, "of few rows none is left out");
         assert_eq!(settle(&[], 8192), 2);
-        assert_eq!(super::settle(MaxLength::Tokens(7), &hundred, 8192, &mut |_| panic!("a given number is taken")), 7);
+        let never = &mut |_| panic!("a given number is taken");
+        assert_eq!(super::settle(MaxLength::Tokens(7), &to_train(&hundred), 8192, never), 7);
+    }
+
+    #[test]
+    fn auto_keeps_rows_to_evaluate_on_however_few_they_are() {
+        let lengths = |evaluation: &[u32]| Lengths { train: vec![100; 1000], evaluation: evaluation.to_vec() };
+        let settle = |lengths: &Lengths| settle(MaxLength::AUTO, lengths, 8192, &mut always);
+        assert_eq!([settle(&lengths(&[300, 200])), settle(&lengths(&[50]))], [300, 100]);
+        let left_out = LeftOut::all(&lengths(&[300, 200, 90]), 150, false, EVERY);
+        let [left_out] = left_out.as_slice() else { panic!("{left_out:?}") };
+        assert_eq!(
+            left_out.told(),
+            "2 of 3 rows to evaluate on (67%) left out, longer than train.max_length = 150; --max-length 512 keeps all"
+        );
+        let error = left_out.check(&Recipe::default()).unwrap_err().to_string();
+        assert!(error.contains("to evaluate without these rows, --set data.max_rows_left_out=0.67"), "{error}");
+        let both = Lengths { train: vec![200, 100], evaluation: vec![300] };
+        let told: Vec<String> = LeftOut::all(&both, 150, false, EVERY).iter().map(|left_out| left_out.told()).collect();
+        assert!(told.len() == 2 && told[0].starts_with("1 of 2 rows (50%)"), "{told:?}");
+        assert!(told[1].starts_with("1 of 1 rows to evaluate on (100%)"), "{told:?}");
     }
 
     #[test]
     fn memory_bounds_it() {
-        let lengths = [5000; 10];
+        let lengths = to_train(&[5000; 10]);
         let within = |memory: usize| settle(MaxLength::AUTO, &lengths, 8192, &mut |tokens| tokens <= memory);
         assert_eq!([within(5000), within(4999), within(3000), within(100)], [5000, 4864, 2816, 256]);
     }
@@ -153,7 +214,7 @@ mod tests {
     #[test]
     fn what_is_left_out_is_told_with_what_would_keep_it() {
         let told = |lengths: &[u32], max_length, is_auto, bounds| {
-            LeftOut::of(lengths, max_length, is_auto, bounds).map(|left_out| left_out.told())
+            LeftOut::of(Purpose::Train, lengths, max_length, is_auto, bounds).map(|left_out| left_out.told())
         };
         let lengths: Vec<u32> = (0..144)
             .map(|n| {
@@ -190,7 +251,7 @@ mod tests {
 
     #[test]
     fn more_than_the_recipe_allows_is_refused() {
-        let left_out = LeftOut::of(&[10, 20, 30], 20, false, EVERY).unwrap();
+        let left_out = LeftOut::of(Purpose::Train, &[10, 20, 30], 20, false, EVERY).unwrap();
         let mut recipe = Recipe::default();
         let error = left_out.check(&recipe).unwrap_err().to_string();
         assert!(error.contains("1 of 3 rows (33%)") && error.contains("data.max_rows_left_out=0.34"), "{error}");

@@ -1,10 +1,9 @@
 //! Memory: what a run takes in all, and what there is. Arenas and weights are planned, the rest of the process is measured where the
 //! system tells; where it does not, nothing is said and nothing is bounded.
 
-use std::path::Path;
-
+use crate::batch::Largest;
 use crate::learner::Learner;
-use crate::longest::{self, Bounds};
+use crate::longest::{self, Bounds, Lengths};
 use crate::settings::{MaxLength, Recipe};
 
 /// Of the memory that is there, what a run may plan with.
@@ -42,7 +41,7 @@ fn kilobytes(path: &str, key: &str) -> Option<u64> {
 }
 
 fn read(path: &str) -> Option<String> {
-    aludel_files::read_to_string(Path::new(path), aludel_files::SMALL).ok()
+    aludel_files::read_of_system(path).ok()
 }
 
 /// What is held of the adapter while a checkpoint is written: once as numbers and once as bytes.
@@ -71,21 +70,22 @@ impl<'a> Growth<'a> {
         Growth { learner, weights, files: file_bytes, tokens_per_pass: recipe.train.tokens_per_pass }
     }
 
-    /// Bytes that a run adds to the memory of the process if its largest pass has `largest_pass` tokens.
-    pub fn bytes(&mut self, largest_pass: usize) -> u64 {
+    /// Bytes that a run adds to the memory of the process if these are its largest passes.
+    pub fn bytes(&mut self, largest: Largest) -> u64 {
         let parameters = self.learner.adapter.parameter_count() as u64;
-        let arenas = self.learner.pass_bytes(largest_pass) as u64;
+        let arenas = self.learner.pass_bytes(largest) as u64;
         self.weights + self.files + arenas + COPIES * 4 * parameters
     }
 
     /// Whether the available memory suffices for rows of `longest` tokens; true where the system does not tell.
     pub fn fits(&mut self, longest: usize) -> bool {
-        let needed = self.bytes(longest.max(self.tokens_per_pass)) - self.files;
+        let most = longest.max(self.tokens_per_pass);
+        let needed = self.bytes(Largest { train: most, evaluation: 0 }) - self.files;
         available().is_none_or(|available| needed as f64 <= USABLE_SHARE * available as f64)
     }
 
     /// What `train.max_length` becomes for rows of these lengths, and what bounds it.
-    pub fn settle(&mut self, max_length: MaxLength, lengths: &[u32], positions: usize) -> (usize, Bounds) {
+    pub fn settle(&mut self, max_length: MaxLength, lengths: &Lengths, positions: usize) -> (usize, Bounds) {
         let settled = longest::settle(max_length, lengths, positions, &mut |tokens| self.fits(tokens));
         let memory = if self.fits(positions) {
             None

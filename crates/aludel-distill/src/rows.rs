@@ -11,6 +11,7 @@ use aludel_traces::dataset::{self, PromptKey, ReadOptions};
 use aludel_traces::split::{Split, TestSize};
 
 use crate::error::{Error, Result};
+use crate::longest::Lengths;
 use crate::prepare::Preparer;
 use crate::settings::Recipe;
 
@@ -69,9 +70,12 @@ pub fn tokenise(
     recipe: &Recipe,
     keys: &RowKeys,
     folder: &Path,
-    threads: usize,
     progress: &mut dyn FnMut(BuildProgress) -> ControlFlow<()>,
 ) -> Result<Cache> {
+    let threads = match recipe.student.threads {
+        0 => std::thread::available_parallelism().map_or(1, |cores| cores.get()),
+        threads => threads,
+    };
     let preparer = Preparer::new(student, recipe);
     let cache = Cache::open_or_build(
         folder,
@@ -84,13 +88,28 @@ pub fn tokenise(
     Ok(cache)
 }
 
-/// The lengths of the rows that would be trained on, if none were left out for it and none held back.
-pub fn training_lengths(cache: &Cache, recipe: &Recipe) -> Vec<u32> {
-    (0..cache.len())
-        .map(|row| cache.info(row))
-        .filter(|info| is_to_train(info, recipe))
-        .map(|info| info.tokens)
-        .collect()
+/// The lengths of all rows, before any is left out for it.
+pub fn lengths(cache: &Cache, recipe: &Recipe) -> Lengths {
+    let mut lengths = Lengths::default();
+    for info in (0..cache.len()).map(|row| cache.info(row)) {
+        let place = if is_to_train(&info, recipe) { &mut lengths.train } else { &mut lengths.evaluation };
+        place.push(info.tokens);
+    }
+    lengths
+}
+
+/// The numbers of the rows to train on, and of those to evaluate on. `told` says of a row whether it is of a file to train on, and its
+/// prompt.
+///
+/// # Errors
+/// A split that cannot be made.
+pub fn divided(count: u32, told: &dyn Fn(u32) -> (bool, PromptKey), recipe: &Recipe) -> Result<(Vec<u32>, Vec<u32>)> {
+    if !recipe.data.eval_files.is_empty() {
+        return Ok((0..count).partition(|&row| told(row).0));
+    }
+    let test_size = TestSize::from_number(recipe.data.test_size)?;
+    let split = Split::by_prompt((0..count).map(|row| told(row).1), test_size, recipe.train.seed)?;
+    Ok((0..count).partition(|&row| !split.is_test(told(row).1)))
 }
 
 /// Whether a row is of a file to train on, and not of one to evaluate on.
@@ -111,8 +130,6 @@ pub struct Rows {
     pub test: Vec<u32>,
     /// Rows among `test` whose prompt is trained on.
     pub test_known: usize,
-    /// Rows of the files to evaluate on that are too long.
-    pub test_too_long: usize,
 }
 
 impl Rows {
@@ -126,8 +143,6 @@ impl Rows {
             (0..cache.len()).filter(|&row| cache.lengths()[row] as usize <= longest).map(narrow).collect();
         let lengths: Vec<u32> = places.iter().map(|&place| cache.lengths()[place as usize]).collect();
         let (too_long, outcomes) = (cache.len() - places.len(), cache.outcomes());
-        let left_out = (0..cache.len()).map(|row| cache.info(row)).filter(|info| info.tokens as usize > longest);
-        let test_too_long = left_out.filter(|info| !is_to_train(info, recipe)).count();
         let supervised = places.iter().map(|&place| u64::from(cache.info(place as usize).supervised)).sum();
         let outcomes = Outcomes {
             rows: places.len() as u64,
@@ -136,19 +151,11 @@ impl Rows {
             supervised_tokens: supervised,
             ..outcomes.clone()
         };
-        let mut rows = Rows {
-            cache,
-            places,
-            lengths,
-            outcomes,
-            train: Vec::new(),
-            test: Vec::new(),
-            test_known: 0,
-            test_too_long,
-        };
+        let mut rows = Rows { cache, places, lengths, outcomes, train: Vec::new(), test: Vec::new(), test_known: 0 };
         rows.split(recipe)?;
         if rows.test.is_empty() && !recipe.data.eval_files.is_empty() {
-            return Err(Error::NothingToEvaluate { too_long: test_too_long, max_length: longest });
+            let too_long = self::lengths(&rows.cache, recipe).evaluation.len();
+            return Err(Error::NothingToEvaluate { too_long, max_length: longest });
         }
         if rows.train.is_empty() {
             let (too_long, unsupervised) = (rows.outcomes.too_long, rows.outcomes.unsupervised);
@@ -158,17 +165,15 @@ impl Rows {
     }
 
     fn split(&mut self, recipe: &Recipe) -> Result<()> {
-        let numbers = 0..self.len() as u32;
+        let told = |row| {
+            let info = self.info(row);
+            (is_to_train(&info, recipe), info.prompt_key)
+        };
+        (self.train, self.test) = divided(self.len() as u32, &told, recipe)?;
         if !recipe.data.eval_files.is_empty() {
-            (self.train, self.test) = numbers.partition(|&row| is_to_train(&self.info(row), recipe));
             let known: HashSet<PromptKey> = self.train.iter().map(|&row| self.info(row).prompt_key).collect();
             self.test_known = self.test.iter().filter(|&&row| known.contains(&self.info(row).prompt_key)).count();
-            return Ok(());
         }
-        let test_size = TestSize::from_number(recipe.data.test_size)?;
-        let prompts = numbers.clone().map(|row| self.info(row).prompt_key);
-        let split = Split::by_prompt(prompts, test_size, recipe.train.seed)?;
-        (self.test, self.train) = numbers.partition(|&row| split.is_test(self.info(row).prompt_key));
         Ok(())
     }
 

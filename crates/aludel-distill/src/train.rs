@@ -15,7 +15,7 @@ use aludel_model::student::Student;
 use serde_json::json;
 
 use crate::base::TrainedOn;
-use crate::batch::{Plan, largest_pass, passes};
+use crate::batch::{Largest, Plan, passes};
 use crate::checkpoint::{self, RunFile};
 use crate::error::{Error, Result};
 use crate::evaluate::identity;
@@ -28,7 +28,7 @@ use crate::metrics::{EvalRecord, Metrics, SampleRecord, StepRecord, TrainerState
 use crate::new_rows;
 use crate::objective::CrossEntropy;
 use crate::proof::{self, Proof};
-use crate::rows::{RowKeys, Rows, tokenise, training_lengths};
+use crate::rows::{self, RowKeys, Rows, tokenise};
 use crate::samples::Samples;
 use crate::schedule::{check_rates, learning_rate, moves_little};
 use crate::settings::{MaxLength, Recipe};
@@ -98,25 +98,24 @@ pub fn train(recipe: &Recipe, resume: bool, stop: &AtomicBool, observe: &mut dyn
     if let Some(path) = &latest {
         checkpoint::restore_moments(path, &mut learner)?;
     }
-    let threads = match recipe.student.threads {
-        0 => std::thread::available_parallelism().map_or(1, |cores| cores.get()),
-        threads => threads,
-    };
     let cache_folder = folder.join(checkpoint::ROWS_FOLDER_NAME);
     let mut watch = |progress| {
         observe(Event::Tokenising(progress));
         if stop.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     };
-    let cache = match tokenise(&student, &recipe, &keys, &cache_folder, threads, &mut watch) {
+    let cache = match tokenise(&student, &recipe, &keys, &cache_folder, &mut watch) {
         Err(Error::Data(aludel_traces::Error::Stopped)) => return Ok(Summary::before_the_first_step(&state)),
         cache => cache?,
     };
-    let (lengths, positions) = (training_lengths(&cache, &recipe), student.config.max_position_embeddings);
+    let (lengths, positions) = (rows::lengths(&cache, &recipe), student.config.max_position_embeddings);
     let mut growth = Growth::of_loaded(&mut learner, latest.is_some(), &recipe);
     let (max_length, bounds) = growth.settle(recipe.train.max_length, &lengths, positions);
     recipe.train.max_length = MaxLength::Tokens(max_length);
-    let left_out = LeftOut::of(&lengths, max_length, is_auto, bounds);
-    let check = || left_out.as_ref().filter(|_| begun.is_none()).map_or(Ok(()), |left_out| left_out.check(&recipe));
+    let left_out = LeftOut::all(&lengths, max_length, is_auto, bounds);
+    let check = || match begun {
+        Some(_) => Ok(()),
+        None => left_out.iter().try_for_each(|left_out| left_out.check(&recipe)),
+    };
     let rows = match check().and_then(|()| Rows::choose(cache, &recipe)) {
         Err(error) if begun.is_none() => {
             // What cannot be trained leaves nothing behind.
@@ -126,7 +125,8 @@ pub fn train(recipe: &Recipe, resume: bool, stop: &AtomicBool, observe: &mut dyn
         rows => rows?,
     };
     let longest = rows.lengths().iter().copied().max().unwrap_or(0) as usize;
-    let largest = largest_pass(&recipe.train, rows.lengths());
+    let mut plan = Plan::new(&recipe.train, &rows.train, rows.lengths());
+    let largest = Largest::of(&recipe.train, &mut plan, &rows.test, state.global_step);
     let process_bytes = memory::resident().map(|resident| resident + growth.bytes(largest)).max(memory::peak());
     // Sample answers may be longer than any row.
     let answers = if recipe.train.sample_prompts.is_empty() { 0 } else { recipe.train.sample_max_new_tokens };
@@ -142,10 +142,10 @@ pub fn train(recipe: &Recipe, resume: bool, stop: &AtomicBool, observe: &mut dyn
             return Ok(Summary::before_the_first_step(&state));
         }
     }
-    let plan = Plan::new(&recipe.train, &rows.train, rows.lengths());
     check_rates(&recipe, plan.total_steps())?;
     let (total_steps, steps_per_epoch) = (plan.total_steps(), plan.steps_per_epoch());
     let due = Due { settings: &recipe.train, total_steps, steps_per_epoch };
+    let mut settings_changed = Vec::new();
     let run = match begun {
         None => {
             let run = RunFile::new(&fingerprint, &recipe, keys.run(&student, &recipe))?;
@@ -153,7 +153,7 @@ pub fn train(recipe: &Recipe, resume: bool, stop: &AtomicBool, observe: &mut dyn
             run
         }
         Some(begun) => {
-            begun.keep_recipe(&folder)?;
+            settings_changed = begun.keep_recipe(&folder, &recipe)?;
             begun
         }
     };
@@ -164,8 +164,7 @@ pub fn train(recipe: &Recipe, resume: bool, stop: &AtomicBool, observe: &mut dyn
         eval_rows: rows.test.len(),
         outcomes: rows.outcomes().clone(),
         max_length,
-        left_out: left_out.map(|left_out| left_out.told()),
-        eval_rows_too_long: rows.test_too_long,
+        left_out: left_out.iter().map(LeftOut::told).collect(),
         eval_rows_known: rows.test_known,
         base: learner.adapter.config().base_model_name_or_path.clone(),
         trained_parameters: learner.adapter.parameter_count(),
@@ -173,6 +172,7 @@ pub fn train(recipe: &Recipe, resume: bool, stop: &AtomicBool, observe: &mut dyn
         steps_per_epoch,
         resumed_at: state.global_step,
         records_left_out: metrics.left_out,
+        settings_changed,
         device_bytes: learner.ctx.bytes() + learner.decoder.weight_bytes(),
         process_bytes,
         moves_little: moves_little(&recipe, plan.total_steps()),
@@ -335,7 +335,7 @@ impl Trainer<'_> {
         Ok(Some(loss))
     }
 
-    /// The loss on the rows held back.
+    /// The loss on the rows to evaluate on.
     fn evaluate(&mut self, stop: &AtomicBool, observe: &mut dyn FnMut(Event<'_>)) -> Result<Result<(), Stopped>> {
         let begun = Instant::now();
         let (rows, total) = (&self.rows, self.rows.test.len());
@@ -370,9 +370,9 @@ impl Trainer<'_> {
             "eval_loss": record.eval_loss,
             "step": record.step,
         }));
-        // The best is loaded at the end from its checkpoint: a step without one cannot be it.
+        // The best is loaded at the end from its checkpoint: a step without one cannot be it, and before the first step there is none.
         let may_be_best = self.due.save(record.step) || !self.recipe.train.load_best_model_at_end;
-        if may_be_best && self.state.best_metric.is_none_or(|best| record.eval_loss < best) {
+        if may_be_best && record.step > 0 && self.state.best_metric.is_none_or(|best| record.eval_loss < best) {
             self.state.best_metric = Some(record.eval_loss);
             self.state.best_global_step = Some(record.step);
             self.state.best_model_checkpoint = Some(format!("checkpoint-{}", record.step));
@@ -460,6 +460,7 @@ impl Trainer<'_> {
             total_steps: self.plan.total_steps(),
             final_train_loss: logged,
             eval_loss,
+            eval_loss_before: self.state.evaluation_at(0),
             tokens: self.state.num_input_tokens_seen,
             tokens_per_second: self.session.tokens_per_second(),
             times: self.session.times(),

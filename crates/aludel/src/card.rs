@@ -2,6 +2,7 @@
 //! what it was trained on and how it is loaded; where files lie on this machine, and keys, are nobody's business. Tools that load the
 //! folder pass over it.
 
+use crate::figures::held_out_loss;
 use crate::version::{COMMIT, processor};
 use aludel_distill::settings::Recipe;
 use aludel_distill::train::{Started, Summary};
@@ -49,8 +50,8 @@ pub(crate) fn write_for_adapter(
     if let Some(loss) = summary.final_train_loss {
         fact("loss at the end", format!("{loss:.4}"));
     }
-    if let Some(loss) = summary.eval_loss {
-        fact("loss on rows held back", format!("{loss:.4}"));
+    if let Some(loss) = held_out_loss(summary.eval_loss_before, summary.eval_loss) {
+        fact("loss on rows held back", loss);
     }
     // Of a run the instruction set is settled, and has a name of its own.
     let named = serde_json::to_value(recipe.student.instruction_set)?;
@@ -210,7 +211,9 @@ fn settings(recipe: &Recipe) -> anyhow::Result<String> {
         ("student", "threads"),
         ("train", "output_dir"),
         ("train", "init_adapter"),
+        ("train", "logging_dir"),
         ("data", "files"),
+        ("data", "eval_files"),
     ];
     for (section, key) in here {
         if let Some(Value::Table(settings)) = table.get_mut(section) {

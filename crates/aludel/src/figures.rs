@@ -1,4 +1,4 @@
-//! Figures as people read them: counts, how long something took, and what it cost. Shares and scores stand with what they measure.
+//! Figures as people read them: counts, how long something took, what it cost, and how a loss fell. Shares and scores stand with what they measure.
 
 use aludel_traces::collect::{Interval, dollars};
 
@@ -28,6 +28,18 @@ pub(crate) fn grouped(number: u64) -> String {
         grouped.push(digit);
     }
     grouped
+}
+
+/// How a loss went from before training to its end: `1.2266 → 1.1520 (−6.1%)`. One of the two, where only that was measured.
+pub(crate) fn held_out_loss(before: Option<f64>, after: Option<f64>) -> Option<String> {
+    Some(match (before, after) {
+        (Some(before), Some(after)) if before > 0.0 => {
+            let percent = 100.0 * (after / before - 1.0);
+            let sign = if percent < 0.0 { '−' } else { '+' };
+            format!("{before:.4} → {after:.4} ({sign}{:.1}%)", percent.abs())
+        }
+        (before, after) => format!("{:.4}", after.or(before)?),
+    })
 }
 
 /// What something cost. Without a price nobody knows.
@@ -82,6 +94,15 @@ mod tests {
         for (number, text) in [(0, "0"), (999, "999"), (1000, "1,000"), (12_345_678, "12,345,678")] {
             assert_eq!(grouped(number), text);
         }
+    }
+
+    #[test]
+    fn a_loss_is_told_with_how_far_it_fell() {
+        assert_eq!(held_out_loss(Some(1.2266), Some(1.152)).unwrap(), "1.2266 → 1.1520 (−6.1%)");
+        assert_eq!(held_out_loss(Some(1.0), Some(1.25)).unwrap(), "1.0000 → 1.2500 (+25.0%)");
+        assert_eq!(held_out_loss(None, Some(1.25)).unwrap(), "1.2500");
+        assert_eq!(held_out_loss(Some(0.0), Some(0.5)).unwrap(), "0.5000");
+        assert_eq!(held_out_loss(None, None), None);
     }
 
     #[test]

@@ -4,6 +4,7 @@
 use crate::console::harmless;
 use crate::progress::{At, Kind, Progress};
 use crate::report::Helped;
+use crate::run_folder::{adapter_of, refuse_as_model};
 use aludel_distill::settings::{Problem, Problems, Recipe};
 use aludel_formats::gguf;
 use aludel_formats::hf::CONFIG_FILE_NAME;
@@ -13,7 +14,8 @@ use std::env;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
-/// Puts local paths in the place of all names on the Hub (data, prompts, traces, evaluations, student), fetching what is not there yet.
+/// Puts local paths in the place of all names on the Hub (data, prompts, traces, evaluations, student), fetching what is not there yet,
+/// and its adapter in the place of a run that is named as one.
 ///
 /// # Errors
 /// What the Hub says of a name, and an environment that names no place for the cache.
@@ -21,6 +23,9 @@ pub(crate) fn fetch_named(recipe: &mut Recipe) -> anyhow::Result<()> {
     // First, so that a model of no use costs no data.
     if let Some(model) = &mut recipe.student.model {
         *model = local_model(model)?;
+    }
+    if let Some(adapter) = &mut recipe.train.init_adapter {
+        *adapter = adapter_of(adapter)?;
     }
     for list in recipe.data_lists().into_iter().filter(|list| list.iter().any(|path| is_hub_name(path))) {
         let hub = from_environment()?;
@@ -43,6 +48,7 @@ pub(crate) fn fetch_named(recipe: &mut Recipe) -> anyhow::Result<()> {
 pub(crate) fn local_model(path: &Path) -> anyhow::Result<PathBuf> {
     if !is_hub_name(path) {
         refuse_bare_name(path)?;
+        refuse_as_model(path)?;
         refuse_family(path)?;
         return Ok(path.to_owned());
     }

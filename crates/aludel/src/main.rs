@@ -13,6 +13,7 @@ mod origin;
 mod page;
 mod progress;
 mod report;
+mod run_folder;
 mod settings;
 mod signals;
 mod table;

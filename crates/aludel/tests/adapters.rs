@@ -108,6 +108,42 @@ fn everywhere(workshop: &Workshop, student: &str, adapter: &str, more: &[&str]) 
     ]
 }
 
+/// A run's folder may be named where an adapter is wanted; where a model is, both are refused with what to type.
+#[test]
+fn a_run_s_folder_stands_for_its_adapter() {
+    let workshop = workshop();
+    workshop.write("sums.jsonl", "{\"question\": \"1+1?\", \"answer\": 2}\n");
+    let trained = train(&workshop, "student", "run", &["--max-steps", "2"]);
+    assert!(trained.contains("exit code: 0"), "{trained}");
+    for said in everywhere(&workshop, "student", "run", &["--max-steps", "2"]) {
+        assert!(
+            said.contains("exit code: 0") && said.contains("taking the adapter of this run, run/adapter"),
+            "{said}"
+        );
+    }
+    let merged = |folder: &str| fs::read(workshop.path(folder).join("model.safetensors")).unwrap();
+    let other = ["merge", "--adapter", "run/adapter", "--output-dir", "other"];
+    assert!(workshop.run(&other).contains("exit code: 0"));
+    assert_eq!(merged("merged"), merged("other"));
+    let recipe = fs::read_to_string(workshop.path("again/recipe.toml")).unwrap();
+    assert!(recipe.contains("/run/adapter\"\n"), "{recipe}");
+
+    let mut said = String::new();
+    for model in ["run", "run/adapter"] {
+        said += &workshop.run(&["chat", "--model", model, "--prompt", "1"]);
+    }
+    said += &workshop.run(&["eval", "--model", "run", "--tasks", "sums.jsonl", "--output-dir", "scores2"]);
+    said += &train(&workshop, "run", "third", &[]);
+    said += &workshop.run(&["compare", "scores", "run", "--output-dir", "report"]);
+    said += &workshop.run(&["merge", "run", "--output-dir", "merged2"]);
+    // As a kill before the end leaves it.
+    fs::remove_dir_all(workshop.path("run/adapter")).unwrap();
+    said += &workshop.run(&["merge", "--adapter", "run", "--output-dir", "merged2"]);
+    fs::remove_dir_all(workshop.path("run/checkpoint-2")).unwrap();
+    said += &workshop.run(&["chat", "--model", "student", "--adapter", "run", "--prompt", "1"]);
+    insta::assert_snapshot!("run_named", said);
+}
+
 #[test]
 fn rows_that_the_vocabulary_has_no_place_for_are_refused_wherever_an_adapter_is_loaded() {
     let workshop = workshop();

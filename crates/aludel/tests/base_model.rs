@@ -24,6 +24,13 @@ fn train(workshop: &Workshop, student: &str, run: &str, more: &[&str]) -> String
     said
 }
 
+/// Goes on with a run by its folder alone.
+fn train_again(workshop: &Workshop, run: &str, more: &[&str]) -> String {
+    let said = workshop.run(&[&["train", "--output-dir", run, "--resume"], more].concat());
+    assert!(said.contains("exit code: 0"), "{said}");
+    said
+}
+
 fn base(workshop: &Workshop, adapter: &str) -> String {
     let config = fs::read(workshop.path(adapter).join("adapter_config.json")).unwrap();
     let config: Value = serde_json::from_slice(&config).unwrap();
@@ -57,6 +64,9 @@ fn other_tools_are_told_a_name_where_one_is_known() {
     // A run that is finished gets its name by the same command; a name that is there is not given up for a path.
     train(&workshop, "student", "plain", &["--resume", "--set", "student.base_model=owner/later"]);
     assert_eq!(base(&workshop, "plain/adapter"), "owner/later");
+    // The run keeps it: the next command need not say it again.
+    train_again(&workshop, "plain", &[]);
+    assert_eq!(base(&workshop, "plain/adapter"), "owner/later");
     let init = ["--set", "train.init_adapter=named/adapter"];
     train(&workshop, "student", "next", &init);
     assert_eq!(base(&workshop, "next/adapter"), "owner/tiny");
@@ -65,6 +75,40 @@ fn other_tools_are_told_a_name_where_one_is_known() {
     assert_eq!(base(&workshop, "cached/adapter"), "owner/cached");
     let refused = workshop.run(&["train", "--student", "s", "--set", "student.base_model=hf:owner/name"]);
     assert!(refused.contains("exit code: 2") && refused.contains("owner/name, such as"), "{refused}");
+}
+
+/// A setting that changes no weight may be given when a run goes on, and its recipe keeps it; the others are refused by name.
+#[test]
+fn what_may_change_when_a_run_goes_on_is_kept() {
+    let workshop = workshop();
+    train(&workshop, "student", "run", &[]);
+    let recipe = || fs::read_to_string(workshop.path("run/recipe.toml")).unwrap();
+    let commented = format!("# mine\n{}", recipe());
+    workshop.write("run/recipe.toml", &commented);
+    let said = train_again(&workshop, "run", &[]);
+    assert!(
+        recipe() == commented && !said.contains("keeps what is other"),
+        "a recipe that says the same is left alone: {said}"
+    );
+    let kept = ["--set", "student.base_model=owner/name", "--set", "train.save_total_limit=1", "--threads", "1"];
+    let said = train_again(&workshop, "run", &kept);
+    for told in [
+        "recipe.toml keeps what is other now: student.base_model: not given → \"owner/name\"",
+        "recipe.toml keeps what is other now: student.threads: 0 → 1",
+        "recipe.toml keeps what is other now: train.save_total_limit: not given → 1",
+    ] {
+        assert!(said.contains(told), "lacks {told:?}:\n{said}");
+    }
+    let kept = recipe();
+    for line in ["base_model = \"owner/name\"\n", "threads = 1\n", "save_total_limit = 1\n"] {
+        assert!(kept.contains(line), "lacks {line:?}:\n{kept}");
+    }
+    let said = train_again(&workshop, "run", &[]);
+    assert!(!said.contains("keeps what is other"), "{said}");
+    assert_eq!((base(&workshop, "run/adapter").as_str(), recipe()), ("owner/name", kept.clone()));
+    let refused = workshop.run(&["train", "--output-dir", "run", "--resume", "--seed", "7", "--threads", "2"]);
+    assert!(refused.contains("exit code: 1") && refused.contains("train.seed: 42 → 7"), "{refused}");
+    assert!(!refused.contains("student.threads") && recipe() == kept, "{refused}");
 }
 
 #[test]

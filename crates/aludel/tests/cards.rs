@@ -64,7 +64,7 @@ fn an_adapter_and_its_merged_model_carry_cards() {
         "| data | `rows.jsonl` |",
         "| rows | 16 trained on, 4 held back |",
         "| steps | 4 of 4 |",
-        "| loss on rows held back | ",
+        "%) |",
         "learning_rate = 0.05",
         "products in f32 |",
         "model.resize_token_embeddings(len(tokenizer)",

@@ -202,16 +202,18 @@ fn a_run_shows_its_losses_and_recipe() {
         json!({"step": step, "epoch": 0.1, "loss": 2.0 / step as f64, "grad_norm": 1.0, "learning_rate": 0.001, "tokens": 100,
             "supervised_tokens": 60, "seconds": 0.5, "rows": [step]})
     };
-    let eval = json!({"step": 9, "epoch": 1.0, "eval_loss": 0.3, "eval_supervised_tokens": 10, "eval_seconds": 0.1});
+    let eval = |step: u64, loss: f64| json!({"step": step, "epoch": 0.1, "eval_loss": loss, "eval_supervised_tokens": 10, "eval_seconds": 0.1});
     let lines: String = (1..=9).map(|step| format!("{}\n", line(step))).collect();
-    workshop.write("run/metrics.jsonl", &format!("{lines}{eval}\n{{\"step\": 10, \"lo"));
+    let evals = (eval(0, 0.4), eval(9, 0.3));
+    workshop.write("run/metrics.jsonl", &format!("{}\n{lines}{}\n{{\"step\": 10, \"lo", evals.0, evals.1));
     workshop
         .write("run/recipe.toml", "[student]\nmodel = \"/home/someone/student.gguf\"\n[lora]\nr = 16\nalpha = 32.0\n");
     workshop.run(&[COMPARE, &["--run", "run"]].concat());
     let page = fs::read_to_string(workshop.path("out/report.html")).unwrap();
-    // raw and smoothed: loss, gradient norm, tokens a second; and the learning rate
-    assert_eq!(page.matches("<polyline").count(), 7);
-    assert!(page.contains("class=\"value-label\">0.3000<"), "one evaluation is a point with its value");
+    // raw and smoothed: loss, gradient norm, tokens a second; the learning rate; and the loss on rows held back
+    assert_eq!(page.matches("<polyline").count(), 8);
+    assert!(page.contains("class=\"value-label\">0.3000<"), "an evaluation is a point with its value");
+    assert!(page.contains("held back 0.4000 → 0.3000 (−25.0%)"), "how far the loss fell is told");
     for shown in ["r = 16, alpha = 32.0", "900, 540 of them supervised", "the whole recipe", "student.gguf"] {
         assert!(page.contains(shown), "{shown:?} is not in the page");
     }

@@ -23,9 +23,9 @@ fn workshop() -> Workshop {
 }
 
 fn train(workshop: &Workshop, more: &[&str]) -> Output {
-    let arguments =
-        ["train", "--student", "student", "--data", "rows.jsonl", "--dtype", "f32", "--max-steps", "4", "--json"];
-    workshop.command(&[&arguments[..], more].concat()).output().unwrap()
+    let arguments = ["train", "--student", "student", "--data", "rows.jsonl", "--dtype", "f32", "--json"];
+    let steps: &[&str] = if more.contains(&"--max-steps") { &[] } else { &["--max-steps", "4"] };
+    workshop.command(&[&arguments[..], steps, more].concat()).output().unwrap()
 }
 
 fn lines(output: &Output) -> Vec<Value> {
@@ -48,19 +48,93 @@ fn rows_of_ones_own_are_evaluated_on_and_all_others_trained_on() {
         "{}",
         errors(&output)
     );
-    let told = lines.last().unwrap()["eval_loss"].as_f64().unwrap();
-    // The very loss that those rows have under the adapter.
-    let loss = ["eval", "--loss", "--model", "student", "--adapter", "run/adapter", "--data", "held.jsonl"];
-    let output = workshop.command(&[&loss[..], &["--set", "student.dtype=f32", "--json"]].concat()).output().unwrap();
+    let summary = lines.last().unwrap();
+    let card = fs::read_to_string(workshop.path("run/adapter/README.md")).unwrap();
+    assert!(!card.contains("held.jsonl"), "where files lie is nobody's business: {card}");
+    // The very losses that those rows have, under the adapter and without it.
+    let loss = |more: &[&str]| {
+        let asked = ["eval", "--loss", "--model", "student", "--data", "held.jsonl", "--set", "student.dtype=f32"];
+        workshop.command(&[&asked[..], &["--json"], more].concat()).output().unwrap()
+    };
+    let apart = |output: &Output, told: &Value| {
+        let found: Value = serde_json::from_slice(&output.stdout).unwrap();
+        (found["loss"].as_f64().unwrap() - told.as_f64().unwrap()).abs()
+    };
+    let before = apart(&loss(&[]), &summary["eval_loss_before"]);
+    assert!(before <= 1e-6, "{before}");
+    let output = loss(&["--adapter", "run/adapter"]);
+    let after = apart(&output, &summary["eval_loss"]);
+    assert!(after <= 1e-6, "{after}");
     let found: Value = serde_json::from_slice(&output.stdout).unwrap();
-    let apart = (found["loss"].as_f64().unwrap() - told).abs();
-    assert!(apart <= 1e-6, "{apart}");
     assert_eq!(found["known"], 2);
     assert!(
         errors(&output).contains("2 of 5 rows have a prompt that the adapter was trained on"),
         "{}",
         errors(&output)
     );
+}
+
+/// The evaluations of a run's metrics: step and loss.
+fn evaluations(workshop: &Workshop, run: &str) -> Vec<(u64, f64)> {
+    let text = fs::read_to_string(workshop.path(run).join("metrics.jsonl")).unwrap();
+    let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    lines.filter_map(|line| Some((line["step"].as_u64()?, line["eval_loss"].as_f64()?))).collect()
+}
+
+#[test]
+fn the_loss_before_the_first_step_is_measured_once_and_told_at_the_end() {
+    let workshop = workshop();
+    let learn = ["--learning-rate", "0.05", "--set", "data.test_size=5"];
+    let quiet = ["train", "--student", "student", "--data", "rows.jsonl", "--dtype", "f32", "--max-steps", "4"];
+    let said = workshop.run(&[&quiet[..], &learn, &["--output-dir", "run"]].concat());
+    let found = evaluations(&workshop, "run");
+    let steps: Vec<u64> = found.iter().map(|(step, _)| *step).collect();
+    assert_eq!(steps, [0, 2, 4]);
+    let (before, after) = (found[0].1, found[2].1);
+    assert!(after < before, "{before} → {after}");
+    for told in [
+        format!("step 0, before training: held-out loss {before:.4}"),
+        format!("; held-out loss {before:.4} → {after:.4} (−{:.1}%)", 100.0 * (1.0 - after / before)),
+    ] {
+        assert!(said.contains(&told), "lacks {told:?}:\n{said}");
+    }
+    // A run that goes on knows it, and does not measure it again.
+    let again = workshop.run(&["train", "--output-dir", "run", "--resume"]);
+    assert!(!again.contains("before training") && again.contains(&format!("{before:.4} → {after:.4}")), "{again}");
+    assert_eq!(evaluations(&workshop, "run"), found);
+    for (run, setting, wanted) in
+        [("without", "train.eval_on_start=false", &[2, 4][..]), ("never", "train.eval_strategy=no", &[])]
+    {
+        let output = train(&workshop, &[&learn[..], &["--set", setting, "--output-dir", run]].concat());
+        assert!(lines(&output).last().unwrap()["eval_loss_before"].is_null());
+        let steps: Vec<u64> = evaluations(&workshop, run).iter().map(|(step, _)| *step).collect();
+        assert_eq!(steps, wanted, "{setting}");
+    }
+}
+
+/// There is no checkpoint of it, so it is never the best one, even where training does harm.
+#[test]
+fn the_loss_before_the_first_step_is_no_best_model() {
+    let workshop = workshop();
+    let rows = |response: &str| {
+        let row =
+            |number: u32| format!("{}\n", json!({"prompt": format!("{number}?"), "response": response.repeat(20)}));
+        (0..16).map(row).collect::<String>()
+    };
+    let learn = ["--learning-rate", "0.05", "--set", "train.lr_scheduler_type=constant"];
+    workshop.write("rows.jsonl", &rows("a")).write("held.jsonl", &rows("a"));
+    lines(&train(&workshop, &[&learn[..], &["--max-steps", "60", "--output-dir", "first"]].concat()));
+    // What was learnt is unlearnt again.
+    workshop.write("rows.jsonl", &rows("ZQ"));
+    let best = ["--set", "train.load_best_model_at_end=true", "--init-adapter", "first/adapter"];
+    let more = ["--max-steps", "4", "--eval-data", "held.jsonl", "--output-dir", "run"];
+    let output = train(&workshop, &[&learn[..], &best, &more].concat());
+    let summary = lines(&output).last().unwrap().clone();
+    let (before, best) = (summary["eval_loss_before"].as_f64().unwrap(), summary["eval_loss"].as_f64().unwrap());
+    assert!(best > before, "{before} → {best}");
+    let state = fs::read(workshop.path("run/checkpoint-4/trainer_state.json")).unwrap();
+    let state: Value = serde_json::from_slice(&state).unwrap();
+    assert!(state["best_global_step"].as_u64().unwrap() >= 2 && state["best_metric"] == best, "{state}");
 }
 
 #[test]
@@ -76,6 +150,10 @@ fn files_of_which_no_row_is_short_enough_are_refused() {
     let workshop = workshop();
     workshop.write("held.jsonl", &format!("{}\n", json!({"prompt": "long?", "response": "x".repeat(400)})));
     let output = train(&workshop, &["--eval-data", "held.jsonl", "--output-dir", "run", "--max-length", "100"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(errors(&output).contains("1 of 1 rows to evaluate on (100%) left out"), "{}", errors(&output));
+    let allowed = ["--max-length", "100", "--set", "data.max_rows_left_out=1"];
+    let output = train(&workshop, &[&["--eval-data", "held.jsonl", "--output-dir", "run"][..], &allowed].concat());
     assert_eq!(output.status.code(), Some(1));
     assert!(errors(&output).contains("no row of them can be evaluated on: 1 are longer"), "{}", errors(&output));
 }

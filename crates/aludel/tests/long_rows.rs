@@ -15,12 +15,17 @@ const TRAIN: &[&str] =
     &["train", "--student", "student", "--data", "rows.jsonl", "--dtype", "f32", "--max-steps", "2", "--json"];
 
 /// Rows whose answers have these many letters, each a token.
-fn workshop(letters: &[usize]) -> Workshop {
-    let workshop = Workshop::with_student();
+fn rows(letters: &[usize]) -> String {
     let row = |(number, &letters): (usize, &usize)| {
         format!("{}\n", json!({"prompt": format!("{number}?"), "response": "x".repeat(letters)}))
     };
-    workshop.write("rows.jsonl", &letters.iter().enumerate().map(row).collect::<String>());
+    letters.iter().enumerate().map(row).collect()
+}
+
+/// A student, and such rows.
+fn workshop(letters: &[usize]) -> Workshop {
+    let workshop = Workshop::with_student();
+    workshop.write("rows.jsonl", &rows(letters));
     workshop
 }
 
@@ -76,7 +81,7 @@ fn a_run_that_would_leave_out_much_does_not_begin() {
     let told = train(&workshop, "run", &more);
     let run = started(&told);
     assert_eq!((&run["outcomes"]["rows"], &run["outcomes"]["too_long"]), (&json!(12), &json!(12)));
-    assert!(run["left_out"].as_str().unwrap().starts_with("12 of 24 rows (50%) left out"), "{run}");
+    assert!(run["left_out"][0].as_str().unwrap().starts_with("12 of 24 rows (50%) left out"), "{run}");
     // A run that was begun goes on, whatever is allowed.
     started(&train(&workshop, "run", &["--max-length", "150", "--resume"]));
 }
@@ -92,9 +97,37 @@ fn inspect_tells_the_numbers_of_training() {
         (&told["totals"]["kept"], &told["totals"]["too_long"], &told["totals"]["tokens"]),
         (&run["outcomes"]["rows"], &run["outcomes"]["too_long"], &run["outcomes"]["tokens"])
     );
+    // Rows to evaluate on are planned for, too.
+    workshop.write("held.jsonl", &rows(&[40, 90]));
+    let held = ["--eval-data", "held.jsonl"];
+    let run = started(&train(&workshop, "held", &held));
+    let told = workshop.json(&[&inspect[..], &held].concat());
+    assert_eq!((&told["max_length"], &told["left_out"]), (&run["max_length"], &run["left_out"]));
+    assert_eq!((&told["totals"]["rows"], &told["evaluation"]["kept"]), (&json!(201), &json!(2)));
     let short = ["inspect", "--student", "student", "--data", "rows.jsonl", "--rows", "0", "--max-length", "60"];
+    assert_snapshot!("inspect_evaluation", workshop.run(&[&short[..], &held].concat()));
     let said = workshop.run(&short);
     assert_snapshot!("inspect_too_long", said);
+}
+
+#[test]
+fn rows_to_evaluate_on_decide_the_length_too() {
+    let workshop = workshop(&[10; 40]);
+    workshop.write("held.jsonl", &rows(&[10, 10, 200, 210]));
+    let held = ["--eval-data", "held.jsonl"];
+    let run = started(&train(&workshop, "run", &held));
+    assert!(run["max_length"].as_u64().unwrap() > 210, "{run}");
+    assert_eq!((&run["eval_rows"], &run["left_out"]), (&json!(4), &json!([])));
+    // A length that leaves many of them out is refused as it is for rows to train on.
+    let short = [&held[..], &["--max-length", "100"]].concat();
+    let refused = train(&workshop, "short", &short);
+    assert_eq!(refused.status.code(), Some(1));
+    assert_snapshot!("refused_evaluation", String::from_utf8(refused.stderr).unwrap());
+    assert!(!workshop.path("short/run.json").exists());
+    let told = train(&workshop, "short", &[&short[..], &["--set", "data.max_rows_left_out=0.5"]].concat());
+    let said = String::from_utf8_lossy(&told.stderr).into_owned();
+    assert!(said.contains("2 of 4 rows to evaluate on (50%) left out, longer than"), "{said}");
+    assert_eq!((&started(&told)["eval_rows"], &started(&told)["train_rows"]), (&json!(2), &json!(40)));
 }
 
 #[test]
@@ -109,23 +142,42 @@ fn where_to_cut_is_never_decided_by_the_data() {
 #[test]
 fn the_memory_that_is_told_is_what_is_taken() {
     let Some(student) = real_student() else { return };
-    let workshop = Workshop::new();
-    let words = "It is so because each of the numbers is the sum of the two before it, and so on. ".repeat(40);
-    let row = |number: u32| format!("{}\n", json!({"prompt": format!("{number}?"), "response": words}));
-    workshop.write("rows.jsonl", &(0..2).map(row).collect::<String>());
-    let rows = ["--student", &student, "--data", "rows.jsonl", "--json"];
-    let steps = ["--set", "train.per_device_train_batch_size=1", "--set", "train.gradient_accumulation_steps=1"];
-    let steps =
-        [&steps[..], &["--set", "data.test_size=0", "--set", "train.eval_strategy=no", "--max-steps", "2"]].concat();
-    let output = workshop.command(&[&["train", "--output-dir", "run"], &rows[..], &steps].concat()).output().unwrap();
-    let told = started(&output)["process_bytes"].as_f64().unwrap();
-    let text = String::from_utf8(output.stdout).unwrap();
-    let summary: Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
-    let taken = summary["peak_rss_bytes"].as_f64().unwrap();
-    let inspected = workshop.json(&[&["inspect"], &rows[..]].concat())["memory_bytes"].as_f64().unwrap();
-    for (who, told) in [("train", told), ("inspect", inspected)] {
-        let off = told / taken - 1.0;
-        assert!(off.abs() <= 0.05, "{who} tells {told}, and {taken} is taken: {:.1}% off", 100.0 * off);
+    let words = |times: usize| {
+        "It is so because each of the numbers is the sum of the two before it, and so on. ".repeat(times)
+    };
+    let alike = vec![words(40); 2];
+    // A row that no step comes to, and a length that no row has.
+    let one_is_long = [vec![words(10); 11], vec![words(80)]].concat();
+    let never = ["data.test_size=0", "train.eval_strategy=no", "train.max_steps=2", "train.max_length=8192"];
+    let cases = [
+        (&alike, &["data.test_size=0", "train.eval_strategy=no", "train.max_steps=2"][..]),
+        (&one_is_long, &never[..]),
+        // Rows that are only evaluated on take less than rows that are trained on.
+        (&vec![words(5); 2], &["train.max_steps=1", "train.warmup_ratio=0", "data.eval_files=held.jsonl"][..]),
+    ];
+    for (rows, settings) in cases {
+        let workshop = Workshop::new();
+        let row = |(number, words): (usize, &String)| {
+            format!("{}\n", json!({"prompt": format!("{number}?"), "response": words}))
+        };
+        workshop.write("rows.jsonl", &rows.iter().enumerate().map(row).collect::<String>());
+        workshop.write("held.jsonl", &row((100, &words(40))));
+        let given = ["--student", &student, "--data", "rows.jsonl", "--json"];
+        let steps = ["train.per_device_train_batch_size=1", "train.gradient_accumulation_steps=1"];
+        let settings: Vec<&str> = steps.iter().chain(settings).flat_map(|setting| ["--set", setting]).collect();
+        let run = [&["train", "--output-dir", "run"], &given[..], &settings].concat();
+        let output = workshop.command(&run).output().unwrap();
+        let told = started(&output)["process_bytes"].as_f64().unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        let summary: Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
+        let taken = summary["peak_rss_bytes"].as_f64().unwrap();
+        let inspected = workshop.json(&[&["inspect"], &given[..], &settings].concat());
+        let inspected = inspected["memory_bytes"].as_f64().unwrap();
+        for (who, told) in [("train", told), ("inspect", inspected)] {
+            let off = told / taken - 1.0;
+            eprintln!("{who} {settings:?}: {told} told, {taken} taken, {:.1}% off", 100.0 * off);
+            assert!(off.abs() <= 0.05, "{who} {settings:?}: {told} told, {taken} taken, {:.1}% off", 100.0 * off);
+        }
     }
 }
 

@@ -157,8 +157,8 @@ fn answers_are_given_at_the_start_and_at_each_evaluation_and_training_is_not_mov
     assert_eq!(&told[1]["samples"], samples(1));
     let log = String::from_utf8_lossy(&output.stderr);
     assert_eq!(log.matches("step 4: sample \"1+1?\": answer \"").count(), 1, "{log}");
-    // version; step 0's answers; then, at each second step, the loss, the evaluation and the answers
-    assert_eq!(event_steps(&workshop, "asked"), [0, 0, 2, 2, 2, 4, 4, 4, 6, 6, 6]);
+    // version; step 0's evaluation and answers; then, at each second step, the loss, the evaluation and the answers
+    assert_eq!(event_steps(&workshop, "asked"), [0, 0, 0, 2, 2, 2, 4, 4, 4, 6, 6, 6]);
 }
 
 #[test]

@@ -105,19 +105,25 @@ impl RunFile {
     /// The files cannot be written.
     pub fn begin(&self, folder: &Path) -> Result<()> {
         atomic::write_json(&folder.join(RUN_FILE_NAME), self)?;
-        self.keep_recipe(folder)
+        Ok(atomic::write_bytes(&folder.join(RECIPE_FILE_NAME), self.recipe.as_bytes())?)
     }
 
-    /// Writes `recipe.toml` where it is missing: after a kill between the two files, or if somebody removed it.
+    /// Keeps the recipe that the run goes on with, whose changes [`RunFile::check`] allowed: writes `recipe.toml` where it says
+    /// anything else, or is missing (after a kill between the two files, or because somebody removed it). A file that says the same is
+    /// left as it is, with its comments. Gives what is other than before, in words.
     ///
     /// # Errors
     /// It cannot be written.
-    pub fn keep_recipe(&self, folder: &Path) -> Result<()> {
-        let path = folder.join(RECIPE_FILE_NAME);
-        if aludel_files::is_there(&path) {
-            return Ok(());
+    pub fn keep_recipe(&self, folder: &Path, recipe: &Recipe) -> Result<Vec<String>> {
+        let (is_there, before) = match own_recipe(folder)? {
+            Some((_, own)) => (true, own),
+            None => (false, Recipe::from_toml(&self.recipe)?.recipe),
+        };
+        let changed: Vec<String> = differences(&before, recipe)?.iter().map(ToString::to_string).collect();
+        if !is_there || !changed.is_empty() {
+            atomic::write_bytes(&folder.join(RECIPE_FILE_NAME), recipe.to_toml()?.as_bytes())?;
         }
-        Ok(atomic::write_bytes(&path, self.recipe.as_bytes())?)
+        Ok(changed)
     }
 
     /// Checks that the run in `folder`, which was started on this, can go on with the recipe and on what a run is started on `now`.

@@ -16,7 +16,7 @@ pub struct Difference {
 }
 
 impl Difference {
-    /// Whether the trained weights can depend on it. Where they cannot, a run may be resumed with the new value.
+    /// Whether the trained weights can depend on it. Where they cannot, a run may be resumed with the new value, which its recipe keeps.
     pub fn changes_training(&self) -> bool {
         !WITHOUT_EFFECT_SECTIONS.iter().any(|section| self.key.starts_with(section))
             && !WITHOUT_EFFECT_ON_WEIGHTS.contains(&self.key.as_str())
@@ -36,11 +36,12 @@ const WITHOUT_EFFECT_SECTIONS: [&str; 3] = ["curate.", "generate.", "trace."];
 /// Settings that say where, how fast or how often, and never what is computed. The pass size is not among them: it
 /// regroups sums, and so moves the last bits. The template's date has an effect only where the template tells it: then the rows
 /// are others, and that is seen.
-const WITHOUT_EFFECT_ON_WEIGHTS: [&str; 16] = [
+const WITHOUT_EFFECT_ON_WEIGHTS: [&str; 17] = [
     "data.max_rows_left_out",
     "data.template_date",
     "student.base_model",
     "student.threads",
+    "train.eval_on_start",
     "train.gradient_checkpointing",
     "train.logging_dir",
     "train.logging_steps",

@@ -28,6 +28,8 @@ pub struct TrainSettings {
     pub gradient_accumulation_steps: usize,
     /// When to evaluate on the rows held back.
     pub eval_strategy: Interval,
+    /// Evaluate before the first step, too, so that it is seen how far the loss falls; not with `eval_strategy = "no"`.
+    pub eval_on_start: bool,
     /// Steps between evaluations with `eval_strategy = "steps"`; `logging_steps` where not given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub eval_steps: Option<u64>,
@@ -206,6 +208,7 @@ impl Default for TrainSettings {
             per_device_eval_batch_size: 2,
             gradient_accumulation_steps: 4,
             eval_strategy: Interval::Epoch,
+            eval_on_start: true,
             eval_steps: None,
             save_strategy: Interval::Epoch,
             save_steps: 500,

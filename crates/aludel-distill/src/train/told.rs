@@ -93,10 +93,8 @@ pub struct Started {
     pub outcomes: Outcomes,
     /// The longest row that is taken, in tokens.
     pub max_length: usize,
-    /// Which rows to train on were left out for their length, in words.
-    pub left_out: Option<String>,
-    /// Rows of `data.eval_files` that were left out for their length.
-    pub eval_rows_too_long: usize,
+    /// Which rows were left out for their length, in words: of those to train on, and of those of `data.eval_files`.
+    pub left_out: Vec<String>,
     /// Rows of `data.eval_files` whose prompt is trained on.
     pub eval_rows_known: usize,
     /// What the adapter's base is called, for other tools.
@@ -111,6 +109,8 @@ pub struct Started {
     pub resumed_at: u64,
     /// Lines of `metrics.jsonl` that were taken out: of steps behind the checkpoint, which are done again, or of nobody's.
     pub records_left_out: u64,
+    /// Settings that are other than the run's own recipe said until now, in words; the recipe keeps them.
+    pub settings_changed: Vec<String>,
     /// Bytes on the device.
     pub device_bytes: usize,
     /// Bytes that the process will take at its peak, as far as that can be planned; none where the system does not tell what it takes.
@@ -208,8 +208,13 @@ impl Due<'_> {
         step == self.total_steps || self.by(self.settings.logging_strategy, self.settings.logging_steps, step)
     }
 
+    /// Before the first step there is something to compare with, unless nothing is ever evaluated.
     pub(super) fn evaluation(&self, step: u64) -> bool {
-        self.by(self.settings.eval_strategy, self.settings.steps_between_evaluations(), step)
+        let Due { settings, .. } = self;
+        match step {
+            0 => settings.eval_on_start && settings.eval_strategy != Interval::No,
+            _ => self.by(settings.eval_strategy, settings.steps_between_evaluations(), step),
+        }
     }
 
     /// At the start, so that there is something to compare with; beside each evaluation; at the end.
@@ -236,6 +241,8 @@ pub struct Summary {
     pub final_train_loss: Option<f64>,
     /// The last evaluation's loss; with `load_best_model_at_end` the best one's.
     pub eval_loss: Option<f64>,
+    /// The loss on the same rows before the first step, where that was evaluated.
+    pub eval_loss_before: Option<f64>,
     /// Tokens trained on, over all sessions of the run.
     pub tokens: u64,
     /// Tokens a second in this session's steps; of a run that was finished before, in those of the session that finished it.
@@ -261,6 +268,7 @@ impl Summary {
             total_steps: state.max_steps,
             final_train_loss: None,
             eval_loss: state.last_evaluation(),
+            eval_loss_before: state.evaluation_at(0),
             tokens: state.num_input_tokens_seen,
             tokens_per_second: 0.0,
             times: Times::default(),

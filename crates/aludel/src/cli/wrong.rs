@@ -36,7 +36,8 @@ pub(crate) fn told(error: &Error, root: &Command, typed: &[String]) -> Wrong {
             wrong(arg, format!("`{path}` has no such option"), mend)
         }
         ErrorKind::UnknownArgument => {
-            let mend = format!("give it behind the option that it belongs to; {listed}");
+            let example = help::first_example(&command).map(|example| format!(", as in: {example}"));
+            let mend = format!("give it behind the option that it belongs to{}; {listed}", example.unwrap_or_default());
             wrong(arg, format!("`{path}` takes nothing here"), mend)
         }
         ErrorKind::InvalidSubcommand => {
@@ -171,7 +172,10 @@ mod tests {
             &["inspect", "rows.jsonl"],
             "rows.jsonl",
             "`aludel inspect` takes nothing here",
-            &format!("give it behind the option that it belongs to; {inspect}"),
+            &format!(
+                "give it behind the option that it belongs to, as in: aludel inspect --student student.gguf --data \
+                 traces.jsonl; {inspect}"
+            ),
         );
         check(
             &["inspekt"],

@@ -3,6 +3,7 @@
 use crate::console::Console;
 use crate::progress::{At, Kind, Progress};
 use crate::report::Outcome;
+use crate::run_folder::{adapter_if_named, refuse_as_model};
 use crate::settings::{Flags, RecipeArgs, resolve};
 use aludel_distill::bench::{GenerateBench, GenerateOptions, TrainBench, TrainOptions, bench_generate, bench_train};
 use aludel_distill::memory;
@@ -153,7 +154,9 @@ fn generate(args: &GenerateArgs, console: &mut Console) -> anyhow::Result<Outcom
     };
     let shown = loading();
     let tell = &mut |done, passes| measuring(&shown, done, passes);
-    let bench = bench_generate(&args.student, args.adapter.as_deref(), &recipe.student, &options, tell)?;
+    refuse_as_model(&args.student)?;
+    let adapter = adapter_if_named(args.adapter.as_deref())?;
+    let bench = bench_generate(&args.student, adapter.as_deref(), &recipe.student, &options, tell)?;
     drop(shown);
     print(&bench, args.json, describe_generate(&bench), console)
 }
@@ -182,9 +185,11 @@ fn describe_generate(bench: &GenerateBench) -> String {
 
 fn train(args: &TrainArgs, console: &mut Console) -> anyhow::Result<Outcome> {
     let length = args.sequence_length.to_string();
+    refuse_as_model(&args.student)?;
+    let adapter = adapter_if_named(args.adapter.as_deref())?;
     let flags = Flags::default()
         .path("--student", "student.model", Some(&args.student))
-        .path("--adapter", "train.init_adapter", args.adapter.as_ref())
+        .path("--adapter", "train.init_adapter", adapter.as_ref())
         .written("--sequence-length", "train.max_length", Some(&length))
         .written("--threads", "student.threads", args.threads.as_ref());
     let recipe = resolve(&args.recipe, flags)?;

@@ -7,6 +7,7 @@ use super::eval::usual_name;
 use crate::console::{Console, harmless};
 use crate::hub::local_model;
 use crate::report::{INTERRUPTED, Outcome};
+use crate::run_folder::adapter_if_named;
 use crate::settings::{Flags, RecipeArgs, resolve, set_template_date};
 use aludel_distill::settings::{GenerateSettings, Recipe};
 use aludel_distill::talk::{Answer, FinishReason, Talker};
@@ -28,7 +29,7 @@ pub(crate) struct ChatArgs {
     #[arg(long, value_name = "PATH")]
     pub(crate) model: PathBuf,
 
-    /// An adapter folder to put on it
+    /// An adapter folder to put on it, or the folder of a run
     #[arg(long, value_name = "DIR")]
     pub(crate) adapter: Option<PathBuf>,
 
@@ -109,7 +110,8 @@ pub(crate) fn run(args: &ChatArgs, console: &mut Console) -> anyhow::Result<Outc
     let interrupted = watch_for_interrupts()?;
     set_template_date(&mut recipe);
     let (model, inputs) = (local_model(&args.model)?, recipe.data.template_inputs());
-    let mut talker = Talker::open(&model, args.adapter.as_deref(), &recipe.student, inputs)?;
+    let adapter = adapter_if_named(args.adapter.as_deref())?;
+    let mut talker = Talker::open(&model, adapter.as_deref(), &recipe.student, inputs)?;
     let mut messages: Vec<Message> = args.system.iter().map(Message::system).collect();
     let shown = Shown::of(args, console);
     let Some(prompt) = &args.prompt else {

@@ -2,6 +2,7 @@
 
 mod output;
 
+use crate::commands::train::as_typed;
 use crate::console::Console;
 use crate::hub::fetch_named;
 use crate::progress::{self, At, Kind, Until};
@@ -15,8 +16,9 @@ use aludel_distill::settings::Recipe;
 use aludel_formats::atomic;
 use aludel_model::student::Student;
 use aludel_traces::Error;
-use aludel_traces::curate::{Inputs, PROMPTS, Progress, Report, Tokens, TraceSource, curate};
+use aludel_traces::curate::{Inputs, PROMPTS, Progress, Reason, Report, Tokens, TraceSource, curate};
 use aludel_traces::dataset::columns_not_used;
+use aludel_traces::store::is_sqlite;
 use anstyle::Style;
 use anyhow::Context as _;
 use clap::Args;
@@ -154,7 +156,7 @@ pub(crate) fn curate_recipe(
         show(console, &report, folder)?;
     }
     match report.kept {
-        0 => Err(nothing_left(&report, folder)),
+        0 => Err(nothing_left(&report, folder, &recipe.curate.input)),
         _ => Ok(Outcome::Done),
     }
 }
@@ -275,14 +277,22 @@ fn show_filters(console: &mut Console, report: &Report) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn nothing_left(report: &Report, folder: &Path) -> anyhow::Error {
+fn nothing_left(report: &Report, folder: &Path, inputs: &[PathBuf]) -> anyhow::Error {
     let most = report.filters.iter().max_by_key(|filter| filter.dropped);
     let why = most.map_or_else(String::new, |filter| format!(", most of them as {}", filter.reason.name()));
-    Helped {
-        message: format!("no row is left: all {} were dropped{why}", report.rows),
-        help: format!("see why in {}, and set or switch off that filter", folder.join("dropped.jsonl").display()),
-    }
-    .into()
+    let store = inputs.iter().find(|path| is_sqlite(path).unwrap_or(false));
+    let dropped = folder.join("dropped.jsonl");
+    let help = match (most.filter(|filter| filter.reason == Reason::Incomplete), store) {
+        // No filter is too strict: the answers themselves are not there.
+        (Some(filter), Some(store)) if filter.dropped == report.rows => format!(
+            "none of these answers is whole: `aludel trace status --store {}` tells which were cut or failed, and {} why; the same \
+             `aludel trace` asks for what is missing, and one with a larger trace.max_tokens for longer answers",
+            as_typed(store),
+            dropped.display()
+        ),
+        _ => format!("see why in {}, and set or switch off that filter", dropped.display()),
+    };
+    Helped { message: format!("no row is left: all {} were dropped{why}", report.rows), help }.into()
 }
 
 /// What writing a row costs beside judging it, as long as no row was written: both read it, and only one of them compares it.

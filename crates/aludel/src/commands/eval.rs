@@ -11,6 +11,7 @@ use crate::hub::fetch_named;
 use crate::next::after_evaluation;
 use crate::progress::{self, At, Kind, Part};
 use crate::report::Outcome;
+use crate::run_folder::adapter_if_named;
 use crate::settings::{Flags, RecipeArgs, set_template_date};
 use crate::signals::stop_on_signals;
 use aludel_distill::evaluate::Progress;
@@ -24,7 +25,7 @@ use aludel_distill::settings::Recipe;
 use clap::Args;
 use served::{Server, refuse_local_options};
 use std::ops::ControlFlow;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use table::show;
 
@@ -55,7 +56,7 @@ pub(crate) struct EvalArgs {
     #[arg(long, value_name = "N", requires = "endpoint", value_parser = clap::value_parser!(u16).range(1..=1024))]
     concurrency: Option<u16>,
 
-    /// An adapter folder to put on it
+    /// An adapter folder to put on it, or the folder of a run
     #[arg(long, value_name = "DIR")]
     adapter: Option<PathBuf>,
 
@@ -120,14 +121,15 @@ pub(crate) fn run(args: &EvalArgs, console: &mut Console) -> anyhow::Result<Outc
     let folder = args.output_dir.clone().unwrap_or_default();
     let server = Server::new(args, &recipe)?;
     let tasks = args.asking.tasks(&args.tasks, &recipe)?;
-    warn_of_known(args, &tasks)?;
+    let adapter = adapter_if_named(args.adapter.as_deref())?;
+    warn_of_known(args, adapter.as_deref(), &tasks)?;
     let settings = args.asking.settings(&recipe, args.seed);
     let stop = stop_on_signals()?;
     let results = match server {
         Some(server) => server.evaluate(&tasks, settings, &folder, &stop)?,
         None => {
             let model = args.model.clone().unwrap_or_default();
-            let model = Here::new(&model, args.adapter.as_deref(), args.name.as_ref())?;
+            let model = Here::new(&model, adapter.as_deref(), args.name.as_ref())?;
             let batch = args.asking.batch.map(usize::from);
             model.evaluate(&tasks, settings, &recipe.student, batch, &folder, Part::whole(), &stop)?
         }
@@ -155,9 +157,9 @@ pub(super) fn warn(results: &Results) {
 }
 
 /// Says how many problems ask what the model was trained on, as far as its run tells.
-fn warn_of_known(args: &EvalArgs, tasks: &[Task]) -> anyhow::Result<()> {
+fn warn_of_known(args: &EvalArgs, adapter: Option<&Path>, tasks: &[Task]) -> anyhow::Result<()> {
     let told = match (&args.endpoint, &args.model) {
-        (None, Some(model)) => Known::of_both(model, args.adapter.as_deref())?,
+        (None, Some(model)) => Known::of_both(model, adapter)?,
         _ => None,
     };
     let known = Known::together(args.run.as_deref().map(Known::of_run).transpose()?, told);

@@ -9,14 +9,15 @@ use crate::hub::fetch_named;
 use crate::progress::{At, Kind, Progress};
 use crate::report::Outcome;
 use crate::settings::{Flags, RecipeArgs, resolve, set_template_date};
-use aludel_distill::batch::largest_pass;
+use aludel_distill::batch::{Largest, Plan};
 use aludel_distill::learner::{Learner, settled};
-use aludel_distill::longest::LeftOut;
+use aludel_distill::longest::{LeftOut, Lengths};
 use aludel_distill::memory::{self, Growth};
 use aludel_distill::prepare::{Prepared, Preparer};
+use aludel_distill::rows::divided;
 use aludel_distill::settings::{MaxLength, Problem, Problems, Recipe};
 use aludel_model::student::Student;
-use aludel_traces::dataset::{self, Provenance, Record, Records};
+use aludel_traces::dataset::{self, Counts, PromptKey, Provenance, Record, Records};
 use anyhow::Context as _;
 use clap::Args;
 use rayon::prelude::*;
@@ -35,6 +36,10 @@ pub(crate) struct InspectArgs {
     /// The data to look at: JSONL, a JSON array (both also .gz or .zst) or Parquet; or hf:owner/name:split
     #[arg(long, value_name = "FILE", num_args = 1..)]
     data: Vec<PathBuf>,
+
+    /// Rows to evaluate on, as `aludel train` takes them: counted, and what they need is planned for
+    #[arg(long, value_name = "FILE", num_args = 1..)]
+    eval_data: Vec<PathBuf>,
 
     /// How many rows to show; all of them are counted
     #[arg(long, value_name = "N", default_value_t = 3)]
@@ -82,8 +87,8 @@ pub(crate) fn run(args: &InspectArgs, console: &mut Console) -> anyhow::Result<O
         Student::open(&path).with_context(|| format!("{}: the student cannot be opened", path.display()))?;
     let added = student.text.tokenizer.add_tokens(&recipe.student.add_tokens)?;
     let preparer = Preparer::new(&student, &recipe);
-    let mut records = dataset::open(&recipe.data.files, &recipe.data.read_options())?;
-    let mut totals = Totals::default();
+    let mut records = dataset::open(&recipe.data.all_files(), &recipe.data.read_options())?;
+    let (mut totals, mut evaluation) = (Totals::default(), Totals::default());
     // Which rows are too long is known when all were read.
     let mut shown: Vec<(Prepared, Provenance)> = Vec::new();
     let progress = Progress::new();
@@ -96,10 +101,12 @@ pub(crate) fn run(args: &InspectArgs, console: &mut Console) -> anyhow::Result<O
         }
         let prepared: Vec<_> = pool.install(|| batch.par_iter().map(|record| preparer.prepare(record)).collect());
         for (record, rows) in batch.iter().zip(prepared) {
+            let is_to_train = (record.provenance.file_index as usize) < recipe.data.files.len();
+            let totals = if is_to_train { &mut totals } else { &mut evaluation };
             totals.add_record();
             for row in rows? {
-                totals.add(&row, &record.provenance);
-                if shown.len() < args.rows {
+                totals.add(&row, record);
+                if is_to_train && shown.len() < args.rows {
                     shown.push((row, record.provenance.clone()));
                 }
             }
@@ -108,20 +115,22 @@ pub(crate) fn run(args: &InspectArgs, console: &mut Console) -> anyhow::Result<O
         progress.reach_of(Kind::Reading, read as f64, total as f64, At::of_bytes(read, total));
     }
     drop(progress);
-    let training = Training::of(&student, &added, &recipe, &totals.kept_lengths());
+    let training = Training::of(&student, &added, &recipe, &totals, &evaluation);
     let max_length = training.as_ref().map_or(recipe.train.max_length.limit(), |training| training.max_length);
     recipe.train.max_length = MaxLength::Tokens(max_length);
     totals.finish(records.counts(), max_length);
+    evaluation.finish(&Counts::default(), max_length);
+    let evaluation = (!recipe.data.eval_files.is_empty()).then_some(evaluation);
     shown.iter_mut().for_each(|(row, _)| row.limit(max_length));
     let tokenizer = &student.text.tokenizer;
     let numbered = (1..).zip(&shown);
     if args.json {
         let rows = numbered.map(|(number, (row, place))| show::json_row(number, row, place, tokenizer)).collect();
         let (left_out, memory_bytes) = match &training {
-            Ok(training) => (training.left_out.as_ref().map(LeftOut::told), training.memory_bytes),
-            Err(_) => (None, None),
+            Ok(training) => (training.left_out.iter().map(LeftOut::told).collect(), training.memory_bytes),
+            Err(_) => (Vec::new(), None),
         };
-        let report = Report { left_out, memory_bytes, rows, ..Report::new(&recipe, max_length, totals) };
+        let report = Report { left_out, memory_bytes, rows, evaluation, ..Report::new(&recipe, max_length, totals) };
         console.json_line(&report)?;
     } else {
         show::legend(console)?;
@@ -129,6 +138,7 @@ pub(crate) fn run(args: &InspectArgs, console: &mut Console) -> anyhow::Result<O
             show::row(console, number, row, place, tokenizer, args.into())?;
         }
         show::totals(console, &totals, &recipe)?;
+        evaluation.iter().try_for_each(|evaluation| show::evaluation(console, evaluation, &recipe))?;
         show::training(console, &training, &recipe)?;
     }
     Ok(Outcome::Done)
@@ -137,23 +147,46 @@ pub(crate) fn run(args: &InspectArgs, console: &mut Console) -> anyhow::Result<O
 /// What training would take.
 struct Training {
     max_length: usize,
-    left_out: Option<LeftOut>,
+    left_out: Vec<LeftOut>,
     memory_bytes: Option<u64>,
 }
 
 impl Training {
-    /// On rows of these lengths, as training itself finds it out.
-    fn of(student: &Student, added: &[u32], recipe: &Recipe, lengths: &[u32]) -> aludel_distill::Result<Training> {
-        let recipe = Recipe { student: settled(&recipe.student)?, ..recipe.clone() };
+    /// On these rows, as training itself finds it out.
+    fn of(
+        student: &Student,
+        added: &[u32],
+        recipe: &Recipe,
+        totals: &Totals,
+        evaluation: &Totals,
+    ) -> aludel_distill::Result<Training> {
+        let mut recipe = Recipe { student: settled(&recipe.student)?, ..recipe.clone() };
         let mut learner = Learner::outline(student, added, &recipe)?;
         let mut growth = Growth::of_outlined(&mut learner, student.weights.bytes()?, &recipe);
         let (asked, positions) = (recipe.train.max_length, student.config.max_position_embeddings);
-        let (max_length, bounds) = growth.settle(asked, lengths, positions);
-        let left_out = LeftOut::of(lengths, max_length, asked == MaxLength::AUTO, bounds);
-        let kept: Vec<u32> = lengths.iter().copied().filter(|&tokens| tokens as usize <= max_length).collect();
-        let growth = growth.bytes(largest_pass(&recipe.train, &kept));
+        let lengths = Lengths { train: totals.lengths_taken(), evaluation: evaluation.lengths_taken() };
+        let (max_length, bounds) = growth.settle(asked, &lengths, positions);
+        recipe.train.max_length = MaxLength::Tokens(max_length);
+        let left_out = LeftOut::all(&lengths, max_length, asked == MaxLength::AUTO, bounds);
+        let growth = growth.bytes(largest_passes(&recipe, totals, evaluation, max_length));
         Ok(Training { max_length, left_out, memory_bytes: memory::resident().map(|resident| resident + growth) })
     }
+}
+
+/// The largest passes of a run on these rows.
+fn largest_passes(recipe: &Recipe, totals: &Totals, evaluation: &Totals, max_length: usize) -> Largest {
+    let of = |totals: &Totals, is_to_train: bool| -> Vec<(u32, bool, PromptKey)> {
+        let kept = totals.prompts().filter(|(tokens, _)| *tokens as usize <= max_length);
+        kept.map(|(tokens, prompt)| (tokens, is_to_train, prompt)).collect()
+    };
+    let rows = [of(totals, true), of(evaluation, false)].concat();
+    let lengths: Vec<u32> = rows.iter().map(|row| row.0).collect();
+    let all = 0..rows.len() as u32;
+    let told = |row: u32| (rows[row as usize].1, rows[row as usize].2);
+    // Rows that cannot be split are told when they are trained on.
+    let (train, test) = divided(all.end, &told, recipe).unwrap_or_else(|_| (all.collect(), Vec::new()));
+    let mut plan = Plan::new(&recipe.train, &train, &lengths);
+    Largest::of(&recipe.train, &mut plan, &test, 0)
 }
 
 /// What `--json` prints.
@@ -162,12 +195,14 @@ struct Report {
     student: String,
     files: Vec<String>,
     max_length: usize,
-    left_out: Option<String>,
+    left_out: Vec<String>,
     memory_bytes: Option<u64>,
     long_rows: aludel_distill::settings::LongRows,
     loss_on: aludel_distill::settings::LossOn,
     rows: Vec<show::JsonRow>,
     totals: Totals,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    evaluation: Option<Totals>,
 }
 
 impl Report {
@@ -176,12 +211,13 @@ impl Report {
             student: recipe.student.model.as_deref().unwrap_or(Path::new("")).display().to_string(),
             files: recipe.data.files.iter().map(|file| file.display().to_string()).collect(),
             max_length,
-            left_out: None,
+            left_out: Vec::new(),
             memory_bytes: None,
             long_rows: recipe.data.long_rows,
             loss_on: recipe.data.loss_on,
             rows: Vec::new(),
             totals,
+            evaluation: None,
         }
     }
 }
@@ -191,6 +227,7 @@ impl InspectArgs {
         let flags = Flags::default()
             .path("--student", "student.model", self.student.as_ref())
             .paths("--data", "data.files", &self.data)
+            .paths("--eval-data", "data.eval_files", &self.eval_data)
             .written("--max-length", "train.max_length", self.max_length.as_ref())
             .switch("--skip-bad-rows", "data.skip_bad_rows", self.skip_bad_rows);
         let recipe = resolve(&self.recipe, flags)?;

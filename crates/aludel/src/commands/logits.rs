@@ -1,6 +1,7 @@
 //! `aludel logits`: the options that write a model's logits to a file, for comparison with other implementations.
 
 use crate::report::Outcome;
+use crate::run_folder::{adapter_if_named, refuse_as_model};
 use crate::settings::{Flags, RecipeArgs, resolve};
 use aludel_distill::learner::{context, hold};
 use aludel_distill::settings::Dtype;
@@ -79,12 +80,14 @@ impl Loaded {
         threads: usize,
         ids: &[u32],
     ) -> anyhow::Result<Loaded> {
+        refuse_as_model(model)?;
+        let adapter = adapter_if_named(adapter)?;
         let student = Student::open(model)?;
         let flags = Flags::default().written("--threads", "student.threads", Some(&threads.to_string()));
         let mut ctx = context(&resolve(&RecipeArgs::default(), flags)?.student)?;
         let decoder = Decoder::load(&mut ctx, &student.config, &student.weights, hold(dtype.into()), ids.len())?;
         let adapter = match adapter {
-            Some(folder) => Some(Adapter::load(&mut ctx, &student.config, folder)?),
+            Some(folder) => Some(Adapter::load(&mut ctx, &student.config, &folder)?),
             None => None,
         };
         decoder.check(ids, ids.len(), adapter.as_ref())?;

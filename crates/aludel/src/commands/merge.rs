@@ -6,6 +6,7 @@ use crate::hub::local_model;
 use crate::next::{after_merging, elsewhere};
 use crate::progress::Progress;
 use crate::report::{Helped, Outcome};
+use crate::run_folder::adapter_of;
 use aludel_distill::base::TrainedOn;
 use aludel_distill::export;
 use aludel_formats::{Dtype, peft};
@@ -19,7 +20,7 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct MergeArgs {
-    /// The adapter folder that training wrote, or PEFT
+    /// The adapter folder that training wrote, or PEFT; or the folder of a run
     #[arg(long, value_name = "DIR")]
     pub(crate) adapter: PathBuf,
 
@@ -42,10 +43,11 @@ pub(crate) struct MergeArgs {
 
 /// Merges and says where.
 pub(crate) fn run(args: &MergeArgs, console: &mut Console) -> anyhow::Result<Outcome> {
-    let trained_on = TrainedOn::read(&args.adapter)?;
+    let adapter = adapter_of(&args.adapter)?;
+    let trained_on = TrainedOn::read(&adapter)?;
     let path = match &args.student {
         Some(path) => local_model(path)?,
-        None => student_of(&args.adapter, trained_on.as_ref())?,
+        None => student_of(&adapter, trained_on.as_ref())?,
     };
     let student = Student::open(&path)?;
     let dtype = match args.dtype {
@@ -55,9 +57,9 @@ pub(crate) fn run(args: &MergeArgs, console: &mut Console) -> anyhow::Result<Out
         None => export::default_dtype(&student)?,
     };
     let shown = Progress::new();
-    export::merge(&student, &args.adapter, &args.output_dir, dtype, &mut |done, total| shown.merging(done, total))?;
+    export::merge(&student, &adapter, &args.output_dir, dtype, &mut |done, total| shown.merging(done, total))?;
     drop(shown);
-    write_for_merged(&args.output_dir, &args.adapter, &path, dtype.name())?;
+    write_for_merged(&args.output_dir, &adapter, &path, dtype.name())?;
     if let (Some(_), Some(trained_on)) = (&args.student, &trained_on)
         && !trained_on.is(&path)?
     {

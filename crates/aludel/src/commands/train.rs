@@ -4,6 +4,7 @@ mod told;
 
 use crate::card::write_for_adapter;
 use crate::console::{Console, harmless};
+use crate::figures::held_out_loss;
 use crate::hub::fetch_named;
 use crate::next::after_training;
 use crate::origin::made_by;
@@ -197,7 +198,8 @@ pub(crate) fn run_recipe(
                 }))
             }
             Event::Evaluated(record) => {
-                tracing::info!("step {}: eval loss {:.4}", record.step, record.eval_loss);
+                let when = if record.step == 0 { ", before training" } else { "" };
+                tracing::info!("step {}{when}: held-out loss {:.4}", record.step, record.eval_loss);
                 Some(json!({ "event": "evaluation", "step": record.step, "eval_loss": record.eval_loss }))
             }
             Event::Sampled(record) => {
@@ -299,9 +301,9 @@ pub(crate) fn summary_json(summary: &Summary) -> anyhow::Result<Value> {
 
 /// What became of a run, and the command that goes on with it.
 fn describe(summary: &Summary, folder: &Path) -> String {
-    let loss =
-        |name: &str, value: Option<f64>| value.map(|value| format!("; {name} loss {value:.4}")).unwrap_or_default();
-    let losses = loss("train", summary.final_train_loss) + &loss("eval", summary.eval_loss);
+    let trained = summary.final_train_loss.map(|loss| format!("; train loss {loss:.4}")).unwrap_or_default();
+    let held_out = held_out_loss(summary.eval_loss_before, summary.eval_loss);
+    let losses = trained + &held_out.map(|loss| format!("; held-out loss {loss}")).unwrap_or_default();
     match &summary.adapter {
         Some(adapter) => format!(
             "{} steps, {} tokens at {:.0} tokens/s{losses}\nadapter: {}",

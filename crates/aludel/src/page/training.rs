@@ -5,7 +5,7 @@ use super::colophon::{command_line, facts_list, made_by};
 use super::html::{Html, classed, element, join, text};
 use super::plot::{Plot, Series, Values, smoothing, value_words};
 use super::{axis, grouped, section};
-use crate::figures::{cost_of, duration};
+use crate::figures::{cost_of, duration, held_out_loss};
 use aludel_distill::metrics::{self, EvalRecord, SampleRecord, StepRecord};
 use aludel_distill::provenance::{Session, Times, sessions};
 use aludel_distill::settings::read_table;
@@ -132,12 +132,16 @@ fn figure(name: &str, note: &str, plot: &Plot<'_>) -> Html {
 
 /// Where the held-out loss, or else the loss, came from and went to.
 fn loss_words(losses: &[(f64, f64)], held_back: &[(f64, f64)]) -> String {
-    let of = |what: &str, points: &[(f64, f64)]| match points {
-        [] => None,
-        [(_, only)] => Some(format!("{what} {}", value_words(*only))),
-        [(_, first), .., (_, last)] => Some(format!("{what} {} → {}", value_words(*first), value_words(*last))),
-    };
-    of("held back", held_back).or_else(|| of("training", losses)).unwrap_or_default()
+    match (held_back, losses) {
+        ([(_, first), .., (_, last)], _) => {
+            let fall = held_out_loss(Some(*first), Some(*last));
+            format!("held back {}", fall.unwrap_or_default())
+        }
+        ([(_, only)], _) => format!("held back {}", value_words(*only)),
+        ([], [(_, first), .., (_, last)]) => format!("training {} → {}", value_words(*first), value_words(*last)),
+        ([], [(_, only)]) => format!("training {}", value_words(*only)),
+        ([], []) => String::new(),
+    }
 }
 
 /// The steps that ended an epoch, and which.

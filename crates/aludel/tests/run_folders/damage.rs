@@ -230,11 +230,11 @@ fn a_record_that_is_not_what_was_written_is_refused_by_name() {
         fs::write(&metrics, &good).unwrap();
     };
     refused(None, "it is missing");
-    refused(Some(String::new()), "of 8 lines that were recorded up to step 4, it holds 0");
-    refused(Some(lines[1..].join("\n") + "\n"), "of 8 lines that were recorded up to step 4, it holds 7");
+    refused(Some(String::new()), "of 9 lines that were recorded up to step 4, it holds 0");
+    refused(Some(lines[1..].join("\n") + "\n"), "of 9 lines that were recorded up to step 4, it holds 8");
     refused(Some(good.replacen("\"loss\":", "\"loss\":1", 1)), "it was changed since the run wrote it");
     assert!(note.exists());
     // What was recorded behind the checkpoint is recorded again.
-    fs::write(&metrics, lines[..8].join("\n") + "\n").unwrap();
+    fs::write(&metrics, lines[..9].join("\n") + "\n").unwrap();
     whole(&recipe, true);
 }

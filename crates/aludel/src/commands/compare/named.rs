@@ -4,6 +4,7 @@
 use super::CompareArgs;
 use crate::commands::eval::{Here, usual_name, warn};
 use crate::progress::Part;
+use crate::run_folder::is_run;
 use crate::settings::{Flags, RecipeArgs};
 use crate::signals::stop_on_signals;
 use aludel_distill::evaluate::compare::Evaluated;
@@ -119,6 +120,15 @@ fn is_model(path: &Path) -> Result<bool, Problems> {
             let shown = path.display().to_string();
             let mend = format!("merge it first: aludel merge --adapter {shown} --output-dir merged");
             let reason = "this is an adapter without its model";
+            Err(Problems::one(Problem::new("RESULT_DIR|MODEL", Some(shown), reason, mend)))
+        }
+        () if is_run(path) => {
+            let shown = path.display().to_string();
+            let mend = format!(
+                "evaluate its adapter and give the results, or merge it first: aludel merge --adapter {shown} --output-dir merged; \
+                 --run {shown} shows its losses in the report"
+            );
+            let reason = "this is the folder of a training run, which holds no results";
             Err(Problems::one(Problem::new("RESULT_DIR|MODEL", Some(shown), reason, mend)))
         }
         () => Ok(path.is_file() || holds("config.json")),

@@ -1,7 +1,7 @@
 //! The sums over all rows that inspection shows. What becomes of a row is decided where training decides it.
 
 use aludel_distill::prepare::{Fate, Prepared};
-use aludel_traces::dataset::{BadRows, Counts, MarkedRows, Provenance, columns_not_used};
+use aludel_traces::dataset::{BadRows, Counts, MarkedRows, PromptKey, Record, columns_not_used};
 use serde::Serialize;
 
 /// Sums over all rows.
@@ -55,6 +55,7 @@ pub(super) struct Totals {
 /// A row that is trained on unless it is too long.
 #[derive(Debug)]
 struct Trained {
+    prompt: PromptKey,
     tokens: u32,
     supervised: u32,
     lost: u32,
@@ -81,11 +82,12 @@ impl Totals {
         self.records += 1;
     }
 
-    pub(super) fn add(&mut self, row: &Prepared, place: &Provenance) {
+    pub(super) fn add(&mut self, row: &Prepared, record: &Record) {
+        let place = &record.provenance;
         self.rows += 1;
         match &row.fate {
-            Fate::Kept => self.trained(row, 0),
-            Fate::Cut { lost } => self.trained(row, *lost),
+            Fate::Kept => self.trained(row, record, 0),
+            Fate::Cut { lost } => self.trained(row, record, *lost),
             Fate::TooLong => self.too_long += 1,
             Fate::Unsupervised => self.unsupervised += 1,
             Fate::Refused(reason) => {
@@ -102,15 +104,21 @@ impl Totals {
         }
     }
 
-    fn trained(&mut self, row: &Prepared, lost: usize) {
+    fn trained(&mut self, row: &Prepared, record: &Record, lost: usize) {
         let narrow = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
         let (tokens, supervised) = (narrow(row.tokens_left()), narrow(row.supervised_left()));
-        self.trained.push(Trained { tokens, supervised, lost: narrow(lost) });
+        let prompt = PromptKey::of(&record.content);
+        self.trained.push(Trained { prompt, tokens, supervised, lost: narrow(lost) });
     }
 
-    /// The lengths of the rows that are trained on unless they are too long.
-    pub(super) fn kept_lengths(&self) -> Vec<u32> {
+    /// The lengths of the rows that are taken unless they are too long.
+    pub(super) fn lengths_taken(&self) -> Vec<u32> {
         self.trained.iter().map(|row| row.tokens).collect()
+    }
+
+    /// The same, each with its prompt.
+    pub(super) fn prompts(&self) -> impl Iterator<Item = (u32, PromptKey)> {
+        self.trained.iter().map(|row| (row.tokens, row.prompt))
     }
 
     /// Adds what only the end tells.

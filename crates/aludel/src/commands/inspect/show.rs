@@ -130,11 +130,7 @@ pub(super) fn totals(console: &mut Console, totals: &Totals, recipe: &Recipe) ->
     for line in &totals.told {
         console.paragraph(Style::new(), line)?;
     }
-    if let Some(first) = &totals.first_refused {
-        let what = if recipe.data.skip_bad_rows { "the first refused is" } else { "training would stop at" };
-        let told = format!("{what} {} line {}: {}", first.file, first.line, first.reason);
-        console.paragraph(Style::new(), told)?;
-    }
+    first_refused(console, totals, recipe)?;
     let lengths = &totals.lengths;
     console.line(format_args!(
         "tokens in a row: {} to {}, median {}",
@@ -151,6 +147,21 @@ pub(super) fn totals(console: &mut Console, totals: &Totals, recipe: &Recipe) ->
     ))
 }
 
+/// Shows the sums of rows to evaluate on.
+pub(super) fn evaluation(console: &mut Console, totals: &Totals, recipe: &Recipe) -> io::Result<()> {
+    let (kept, rows) = (grouped(totals.kept + totals.cut), grouped(totals.rows));
+    let tokens = grouped(totals.tokens);
+    console.line(format_args!("to evaluate on: {kept} of {rows} rows, {tokens} tokens"))?;
+    first_refused(console, totals, recipe)
+}
+
+fn first_refused(console: &mut Console, totals: &Totals, recipe: &Recipe) -> io::Result<()> {
+    let Some(first) = &totals.first_refused else { return Ok(()) };
+    let what = if recipe.data.skip_bad_rows { "the first refused is" } else { "training would stop at" };
+    let told = format!("{what} {} line {}: {}", first.file, first.line, first.reason);
+    console.paragraph(Style::new(), told)
+}
+
 /// Shows what training would take, or why it would not begin.
 pub(super) fn training(
     console: &mut Console,
@@ -161,7 +172,7 @@ pub(super) fn training(
         Ok(training) => training,
         Err(error) => return console.line(harmless(&format!("training would stop: {error}"))),
     };
-    if let Some(left_out) = &training.left_out {
+    for left_out in &training.left_out {
         match left_out.check(recipe) {
             Ok(()) => console.line(left_out.told())?,
             Err(error) => console.line(format_args!("training would stop: {error}"))?,

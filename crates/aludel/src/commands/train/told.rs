@@ -1,6 +1,7 @@
 //! What a training run warns of and advises beside its progress. What it ends with stands in the command.
 
 use crate::console::harmless;
+use aludel_distill::checkpoint::RECIPE_FILE_NAME;
 use aludel_distill::train::Started;
 use aludel_formats::peft;
 use aludel_model::hub_name::is_hub_name;
@@ -12,6 +13,9 @@ use std::path::Path;
 pub(super) fn warn_of_start(started: &Started) {
     if started.total_steps > 0 && started.resumed_at >= started.total_steps {
         tracing::info!("all {} steps of this run were done before; its adapter is written again", started.total_steps);
+    }
+    for changed in &started.settings_changed {
+        tracing::info!("{RECIPE_FILE_NAME} keeps what is other now: {}", harmless(changed));
     }
     if started.records_left_out > 0 {
         tracing::warn!(
@@ -38,13 +42,7 @@ pub(super) fn warn_of_start(started: &Started) {
         tracing::warn!("rows without reasoning: {hidden} say that their model reasoned, and hold none of it");
     }
     let Outcomes { truncated, unsupervised, .. } = outcomes;
-    if let Some(left_out) = &started.left_out {
-        tracing::warn!("{left_out}");
-    }
-    if started.eval_rows_too_long > 0 {
-        let left_out = started.eval_rows_too_long;
-        tracing::warn!("rows to evaluate on left out: {left_out}, longer than train.max_length = {max_length}");
-    }
+    started.left_out.iter().for_each(|left_out| tracing::warn!("{left_out}"));
     if started.eval_rows_known > 0 {
         tracing::warn!(
             "{} of {} rows to evaluate on have a prompt that is trained on: their loss says little of what is new",

@@ -1,0 +1,82 @@
+//! What is meant where the folder of a training run is named in place of what lies in it, and what to type where a model is wanted and an
+//! adapter, or such a folder, is named. Loading stands elsewhere.
+
+use crate::commands::train::as_typed;
+use crate::console::harmless;
+use crate::report::Helped;
+use aludel_distill::base::TrainedOn;
+use aludel_distill::checkpoint::{self, ADAPTER_FOLDER_NAME, RECIPE_FILE_NAME, RUN_FILE_NAME};
+use aludel_formats::{hf, peft};
+use std::path::{Path, PathBuf};
+
+/// Whether a run was begun in this folder.
+pub(crate) fn is_run(path: &Path) -> bool {
+    [RUN_FILE_NAME, RECIPE_FILE_NAME].iter().all(|name| aludel_files::is_there(path.join(name)))
+}
+
+/// The adapter folder that is meant: the one that is named, or the adapter of the run that is named, which is then said. Whether it is
+/// whole is found out where it is read.
+///
+/// # Errors
+/// A run that has no adapter yet.
+pub(crate) fn adapter_of(path: &Path) -> anyhow::Result<PathBuf> {
+    let adapter = meant(path)?;
+    if adapter != path {
+        tracing::info!("{}: taking the adapter of this run, {}", shown(path), shown(&adapter));
+    }
+    Ok(adapter)
+}
+
+fn meant(path: &Path) -> anyhow::Result<PathBuf> {
+    if aludel_files::is_there(path.join(peft::CONFIG_FILE_NAME)) || !is_run(path) {
+        return Ok(path.to_owned());
+    }
+    let adapter = path.join(ADAPTER_FOLDER_NAME);
+    if aludel_files::is_there(adapter.join(peft::CONFIG_FILE_NAME)) {
+        return Ok(adapter);
+    }
+    let last = checkpoint::list(path).last().map(|&step| as_typed(&checkpoint::path(path, step)));
+    let last = last.map(|last| format!(", or give its last checkpoint, {last}")).unwrap_or_default();
+    Err(anyhow::Error::new(Helped {
+        message: format!("{}: this run has no adapter yet, since it has not come to its end", shown(path)),
+        help: format!("go on with it: aludel train --output-dir {} --resume{last}", as_typed(path)),
+    }))
+}
+
+/// [`adapter_of`], where an adapter may be named.
+///
+/// # Errors
+/// As [`adapter_of`].
+pub(crate) fn adapter_if_named(path: Option<&Path>) -> anyhow::Result<Option<PathBuf>> {
+    path.map(adapter_of).transpose()
+}
+
+/// Refuses an adapter, and a run, where a model is wanted.
+///
+/// # Errors
+/// One of these, with the two ways to use it.
+pub(crate) fn refuse_as_model(path: &Path) -> anyhow::Result<()> {
+    let holds = |name: &str| aludel_files::is_there(path.join(name));
+    let what = match () {
+        () if holds(hf::CONFIG_FILE_NAME) => return Ok(()),
+        () if holds(peft::CONFIG_FILE_NAME) => "an adapter",
+        () if is_run(path) => "the folder of a training run",
+        () => return Ok(()),
+    };
+    let adapter = meant(path)?;
+    let of_ours = TrainedOn::read(&adapter).ok().flatten().map(|trained_on| as_typed(trained_on.model()));
+    let base = || peft::read(&adapter).ok()?.config.base_model_name_or_path;
+    let student = of_ours.or_else(base).map(|student| format!(", {},", harmless(&student))).unwrap_or_default();
+    let adapter = as_typed(&adapter);
+    Err(anyhow::Error::new(Helped {
+        message: format!("{}: this is {what}, and a model is wanted here", shown(path)),
+        help: format!(
+            "make a model of it: aludel merge --adapter {adapter} --output-dir merged; or give the model that it was trained on{student} \
+             with --adapter {adapter} (in training, --init-adapter {adapter})"
+        ),
+    }))
+}
+
+fn shown(path: &Path) -> String {
+    harmless(&as_typed(path)).to_string()
+}
