@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use aludel_formats::atomic;
+use aludel_formats::hf::CONFIG_FILE_NAME;
 use aludel_text::Message;
 use aludel_traces::dataset::{Content, PromptKey};
 
@@ -72,7 +73,9 @@ impl Known {
     /// # Errors
     /// As [`Known::of_run`] for a file that is there.
     pub fn of_model(model: &Path) -> Result<Option<Known>> {
-        aludel_files::is_there(model.join(KNOWN_FILE_NAME)).then(|| Known::of_run(model)).transpose()
+        // A run's folder has them, too, and is no model.
+        let is_model = [CONFIG_FILE_NAME, KNOWN_FILE_NAME].iter().all(|name| aludel_files::is_there(model.join(name)));
+        is_model.then(|| Known::of_run(model)).transpose()
     }
 
     /// Those that a model and an adapter on it were trained on, as far as both tell; `None` where neither does.
@@ -132,6 +135,8 @@ mod tests {
         let model = tempfile::tempdir().unwrap();
         assert_eq!(Known::of_both(model.path(), None).unwrap(), None);
         Known::new([prompt("three")]).write(model.path()).unwrap();
+        assert_eq!(Known::of_both(model.path(), None).unwrap(), None, "a run's folder is no model");
+        std::fs::write(model.path().join(CONFIG_FILE_NAME), "{}").unwrap();
         let both = Known::of_both(model.path(), Some(&folder.path().join("adapter"))).unwrap().unwrap();
         assert!(both.has(prompt("one")) && both.has(prompt("three")) && !both.has(prompt("four")));
         std::fs::write(folder.path().join(KNOWN_FILE_NAME), "12\nzz\n").unwrap();

@@ -28,15 +28,14 @@ use crate::metrics::{EvalRecord, Metrics, SampleRecord, StepRecord, TrainerState
 use crate::new_rows;
 use crate::objective::CrossEntropy;
 use crate::proof::{self, Proof};
-use crate::provenance::Times;
 use crate::rows::{self, RowKeys, Rows, tokenise};
 use crate::samples::Samples;
 use crate::schedule::{check_rates, learning_rate, moves_little};
 use crate::settings::{MaxLength, Recipe};
 use crate::tensorboard::{self, EventFile};
 
-use told::Due;
 pub use told::{Ahead, Event, SUMMARY_FILE_NAME, Stage, Started, Summary};
+use told::{Due, Session};
 
 /// Trains as the recipe says, in its output folder. `stop` asks the run to end after the present pass: the partial step is
 /// discarded, the last whole one saved. While the data is tokenised it ends after the present batch.
@@ -199,16 +198,9 @@ pub fn train(recipe: &Recipe, resume: bool, stop: &AtomicBool, observe: &mut dyn
         events,
         saved_step: latest.map(|_| state.global_step),
         state,
-        session: Session { began, tokens: 0, times: Times::default() },
+        session: Session::since(began),
     };
     trainer.run(stop, observe)
-}
-
-/// What this session took; its tokens are those of its steps.
-struct Session {
-    began: Instant,
-    tokens: u64,
-    times: Times,
 }
 
 struct Trainer<'a> {
@@ -470,12 +462,8 @@ impl Trainer<'_> {
             eval_loss,
             eval_loss_before: self.state.evaluation_at(0),
             tokens: self.state.num_input_tokens_seen,
-            tokens_per_second: if self.session.times.steps > 0.0 {
-                self.session.tokens as f64 / self.session.times.steps
-            } else {
-                0.0
-            },
-            times: Times { total: self.session.began.elapsed().as_secs_f64(), ..self.session.times },
+            tokens_per_second: self.session.tokens_per_second(),
+            times: self.session.times(),
             adapter,
         }
     }

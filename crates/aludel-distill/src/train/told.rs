@@ -1,6 +1,7 @@
 //! What a run tells: while it goes, when it starts and how it ended; and what happens at which step, of which the rest is told ahead. How that is shown is the caller's matter.
 
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use aludel_traces::cache::{BuildProgress, Outcomes};
 use serde::Serialize;
@@ -159,6 +160,27 @@ impl Ahead {
             },
             saves: 1 + count(&|step| step > state.global_step && due.save(step)),
         }
+    }
+}
+
+/// What a session took so far; its tokens are those of its steps.
+pub(super) struct Session {
+    began: Instant,
+    pub(super) tokens: u64,
+    pub(super) times: Times,
+}
+
+impl Session {
+    pub(super) fn since(began: Instant) -> Session {
+        Session { began, tokens: 0, times: Times::default() }
+    }
+
+    pub(super) fn tokens_per_second(&self) -> f64 {
+        if self.times.steps > 0.0 { self.tokens as f64 / self.times.steps } else { 0.0 }
+    }
+
+    pub(super) fn times(&self) -> Times {
+        Times { total: self.began.elapsed().as_secs_f64(), ..self.times }
     }
 }
 

@@ -27,6 +27,9 @@ const DETAILS: [Detail; 4] = [
 /// The first sample of each problem of one evaluation.
 type Samples<'a> = BTreeMap<Key<'a>, &'a Sample>;
 
+/// The ids of a task's problems of one kind.
+type Ids = fn(&TaskComparison) -> &Vec<String>;
+
 /// A problem's task and id.
 type Key<'a> = (&'a str, &'a str);
 
@@ -76,7 +79,7 @@ struct Pair<'a> {
 
 impl<'a> Pair<'a> {
     fn kinds(&self, budget: usize) -> Html {
-        let kinds: [(&str, &'static str, fn(&TaskComparison) -> &Vec<String>); 4] = [
+        let kinds: [(&str, &'static str, Ids); 4] = [
             ("Won", "gain", |task| &task.won),
             ("Lost", "loss", |task| &task.lost),
             ("Both wrong", "level", |task| &task.both_wrong),
@@ -104,7 +107,7 @@ impl<'a> Pair<'a> {
     }
 
     /// Problems of one kind, the tasks in turn.
-    fn keys(&self, of: fn(&TaskComparison) -> &Vec<String>) -> Vec<Key<'a>> {
+    fn keys(&self, of: Ids) -> Vec<Key<'a>> {
         let comparison: &'a Comparison = self.comparison;
         let lists = comparison.tasks.iter().map(|task| of(task).iter().map(|id| (&*task.name, &**id)).collect());
         in_turn(lists.collect())
