@@ -33,8 +33,8 @@ pub enum Error {
 
     /// An instruction set that this processor lacks.
     #[error(
-        "student.instruction_set = \"{wanted}\": this processor, or its system, does not have it; it has {has}. Set one of these, or \"auto\" \
-         for the best of them (the variable ALUDEL_ISA sets it too). A run that was begun with it goes on where it is there"
+        "student.instruction_set = \"{wanted}\": this processor, or its system, does not have it; it has {has}: a run that was begun with the \
+         other goes on where that is there; set one of these, or \"auto\" for the best of them (the variable ALUDEL_ISA sets it too)"
     )]
     InstructionSet {
         /// What was asked for.
@@ -115,8 +115,8 @@ pub enum Error {
 
     /// A loss or gradient that is not a number.
     #[error(
-        "step {step}: {what} is {value}{modules}, so this step was not taken and nothing of it was saved; its rows: {rows}. Look at these rows \
-         with `aludel inspect`, or lower train.learning_rate; the last checkpoint is whole"
+        "step {step}: {what} is {value}{modules}, so this step was not taken and nothing of it was saved; its rows: {rows}; the last \
+         checkpoint is whole: look at these rows with `aludel inspect`, or lower train.learning_rate"
     )]
     NotFinite {
         /// The optimiser step, from 1.
@@ -189,9 +189,9 @@ pub enum Error {
     },
 
     /// A length that leaves out too much of the data.
-    #[error("{told}; data.max_rows_left_out = {allowed} allows no more{mend}")]
+    #[error("data.max_rows_left_out = {allowed}: {told}{mend}")]
     RowsLeftOut {
-        /// How many rows, and what would keep more.
+        /// How many rows are, and what would keep more.
         told: String,
         /// The share that may be left out.
         allowed: f64,

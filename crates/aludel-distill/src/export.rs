@@ -18,6 +18,7 @@ use aludel_text::TextBundle;
 use serde_json::{Value, json};
 
 use crate::error::{Error, Result};
+use crate::known::Known;
 
 /// How a merged model is stored: the student's own dtype, or bf16 where the student is quantised.
 ///
@@ -64,6 +65,8 @@ pub fn merge(
     let tensors = merge.tensors();
     let specs: Vec<TensorSpec> =
         tensors.iter().map(|(name, (_, shape))| TensorSpec::new(*name, dtype, shape.as_slice())).collect();
+    // The model that is merged knows what its adapter's run was trained on, and what an earlier merge was.
+    let known = Known::of_both(&student.path, Some(adapter_folder))?;
     let weights = |shape: &[usize]| shape.iter().product::<usize>() as u64;
     let (mut done, total) = (0, tensors.values().map(|(_, shape)| weights(shape)).sum());
     tell(0, total);
@@ -86,6 +89,9 @@ pub fn merge(
         atomic::write_json(&folder.join(GENERATION_CONFIG_FILE_NAME), &merge.generation_config(&text))?;
         for file in text.to_files()? {
             atomic::write_bytes(&folder.join(file.name), file.contents.as_bytes())?;
+        }
+        if let Some(known) = &known {
+            known.write(folder)?;
         }
         Ok(())
     })

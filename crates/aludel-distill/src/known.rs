@@ -1,5 +1,5 @@
-//! Which prompts a run was trained on: hashes in its folder, kept so that an evaluation can say where it asks what was learnt. That two
-//! prompts are the same is the data set reader's rule; how it is told is the caller's matter.
+//! Which prompts a run was trained on: hashes in its folder, and in a model that was merged from its adapter, kept so that an evaluation can
+//! say where it asks what was learnt. That two prompts are the same is the data set reader's rule; how it is told is the caller's matter.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -25,13 +25,13 @@ impl Known {
         Known(prompts.into_iter().collect())
     }
 
-    /// Writes them into a run's folder.
+    /// Writes them into the folder of a run or of a merged model.
     ///
     /// # Errors
     /// The file cannot be written.
-    pub fn write(&self, run: &Path) -> Result<()> {
+    pub fn write(&self, folder: &Path) -> Result<()> {
         let lines: String = self.0.iter().map(|prompt| format!("{prompt}\n")).collect();
-        Ok(atomic::write_bytes(&run.join(KNOWN_FILE_NAME), lines.as_bytes())?)
+        Ok(atomic::write_bytes(&folder.join(KNOWN_FILE_NAME), lines.as_bytes())?)
     }
 
     /// Those of the run in a folder.
@@ -65,6 +65,31 @@ impl Known {
     pub fn of_adapter(adapter: &Path) -> Result<Option<Known>> {
         let run = run_of(adapter).filter(|run| aludel_files::is_there(run.join(KNOWN_FILE_NAME)));
         run.map(|run| Known::of_run(&run)).transpose()
+    }
+
+    /// Those of a merged model's folder; `None` for models that do not tell.
+    ///
+    /// # Errors
+    /// As [`Known::of_run`] for a file that is there.
+    pub fn of_model(model: &Path) -> Result<Option<Known>> {
+        aludel_files::is_there(model.join(KNOWN_FILE_NAME)).then(|| Known::of_run(model)).transpose()
+    }
+
+    /// Those that a model and an adapter on it were trained on, as far as both tell; `None` where neither does.
+    ///
+    /// # Errors
+    /// As [`Known::of_model`] and [`Known::of_adapter`].
+    pub fn of_both(model: &Path, adapter: Option<&Path>) -> Result<Option<Known>> {
+        let adapter = adapter.map_or(Ok(None), Known::of_adapter)?;
+        Ok(Known::together(Known::of_model(model)?, adapter))
+    }
+
+    /// All of both.
+    pub fn together(one: Option<Known>, other: Option<Known>) -> Option<Known> {
+        match (one, other) {
+            (Some(one), Some(other)) => Some(Known(one.0.into_iter().chain(other.0).collect())),
+            (one, other) => one.or(other),
+        }
     }
 
     /// Whether a prompt is among them.
@@ -104,6 +129,11 @@ mod tests {
         }
         assert_eq!(Known::of_adapter(&folder.path().join("mine")).unwrap(), None);
         assert!(known.has(prompt("Two")) && !known.has(prompt("three")));
+        let model = tempfile::tempdir().unwrap();
+        assert_eq!(Known::of_both(model.path(), None).unwrap(), None);
+        Known::new([prompt("three")]).write(model.path()).unwrap();
+        let both = Known::of_both(model.path(), Some(&folder.path().join("adapter"))).unwrap().unwrap();
+        assert!(both.has(prompt("one")) && both.has(prompt("three")) && !both.has(prompt("four")));
         std::fs::write(folder.path().join(KNOWN_FILE_NAME), "12\nzz\n").unwrap();
         let error = Known::of_run(folder.path()).unwrap_err().to_string();
         assert!(error.contains("line 2 is no hash"), "{error}");

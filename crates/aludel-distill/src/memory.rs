@@ -1,8 +1,6 @@
 //! Memory: what a run takes in all, and what there is. Arenas and weights are planned, the rest of the process is measured where the
 //! system tells; where it does not, nothing is said and nothing is bounded.
 
-use std::path::Path;
-
 use crate::batch::Largest;
 use crate::learner::Learner;
 use crate::longest::{self, Bounds, Lengths};
@@ -43,7 +41,7 @@ fn kilobytes(path: &str, key: &str) -> Option<u64> {
 }
 
 fn read(path: &str) -> Option<String> {
-    aludel_files::read_to_string(Path::new(path), aludel_files::SMALL).ok()
+    aludel_files::read_of_system(path).ok()
 }
 
 /// What is held of the adapter while a checkpoint is written: once as numbers and once as bytes.

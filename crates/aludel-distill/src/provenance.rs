@@ -4,6 +4,7 @@
 use std::io::Write;
 use std::path::Path;
 
+use aludel_formats::atomic;
 use aludel_traces::cache::Outcomes;
 use serde::{Deserialize, Serialize};
 
@@ -35,6 +36,22 @@ pub struct Provenance {
     pub date: String,
 }
 
+/// What a session's time went to, in seconds. The rest of the total is what comes before the first step.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Times {
+    /// Optimiser steps.
+    pub steps: f64,
+    /// The loss on rows held back.
+    pub evaluation: f64,
+    /// Sample answers.
+    pub samples: f64,
+    /// Checkpoints, and the adapter.
+    pub saving: f64,
+    /// From the beginning to the end.
+    pub total: f64,
+}
+
 /// A session of a run.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -52,6 +69,9 @@ pub struct Session {
     pub outcomes: Outcomes,
     /// Trained parameters.
     pub trained_parameters: u64,
+    /// What its time went to; none of a session that was killed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub times: Option<Times>,
 }
 
 impl Session {
@@ -64,6 +84,7 @@ impl Session {
             eval_rows: started.eval_rows as u64,
             outcomes: started.outcomes.clone(),
             trained_parameters: started.trained_parameters as u64,
+            times: None,
         }
     }
 
@@ -78,6 +99,21 @@ impl Session {
         line.push(b'\n');
         let written = aludel_files::append(&path).and_then(|mut file| file.write_all(&line));
         Ok(written.map_err(aludel_formats::Error::io(&path, "write the run's sessions"))?)
+    }
+
+    /// Takes the place of the last of the run's sessions, which is this one and has ended.
+    ///
+    /// # Errors
+    /// The file cannot be read or written.
+    pub fn ended(&mut self, folder: &Path, times: Times) -> Result<()> {
+        self.times = Some(times);
+        let path = folder.join(SESSIONS_FILE_NAME);
+        let text = aludel_files::read_to_string(&path, aludel_files::SMALL)
+            .map_err(aludel_formats::Error::io(&path, "read the run's sessions"))?;
+        let before = text.trim_end().rfind('\n').map_or("", |end| &text[..=end]);
+        let own = serde_json::to_string(self)
+            .map_err(|error| Error::Damaged { path: path.clone(), reason: error.to_string() })?;
+        Ok(atomic::write_bytes(&path, format!("{before}{own}\n").as_bytes())?)
     }
 }
 
@@ -117,7 +153,13 @@ mod tests {
         let path = folder.path().join(SESSIONS_FILE_NAME);
         let text = std::fs::read_to_string(&path).unwrap();
         std::fs::write(&path, format!("{text}{{\"version\": \"0.1")).unwrap();
-        assert_eq!(sessions(folder.path()).unwrap(), [first, second]);
+        assert_eq!(sessions(folder.path()).unwrap(), [first.clone(), second.clone()]);
+        std::fs::write(&path, text).unwrap();
+        let (mut ended, times) = (second.clone(), Times { steps: 3.0, total: 4.5, ..Times::default() });
+        ended.ended(folder.path(), times).unwrap();
+        let kept = sessions(folder.path()).unwrap();
+        assert_eq!((&kept[0], &kept[1].times, kept.len()), (&first, &Some(times), 2));
+        assert_eq!(Session { times: None, ..kept[1].clone() }, second);
         std::fs::write(&path, "{\"later\": 1}\n").unwrap();
         assert_eq!(sessions(folder.path()).unwrap(), [Session::default()], "fields may come and go");
     }

@@ -28,6 +28,7 @@ use crate::metrics::{EvalRecord, Metrics, SampleRecord, StepRecord, TrainerState
 use crate::new_rows;
 use crate::objective::CrossEntropy;
 use crate::proof::{self, Proof};
+use crate::provenance::Times;
 use crate::rows::{self, RowKeys, Rows, tokenise};
 use crate::samples::Samples;
 use crate::schedule::{check_rates, learning_rate, moves_little};
@@ -43,6 +44,7 @@ pub use told::{Ahead, Event, SUMMARY_FILE_NAME, Stage, Started, Summary};
 /// # Errors
 /// Anything that makes the run impossible or would spoil it; checkpoints written before are still there.
 pub fn train(recipe: &Recipe, resume: bool, stop: &AtomicBool, observe: &mut dyn FnMut(Event<'_>)) -> Result<Summary> {
+    let began = Instant::now();
     let folder = recipe.output_dir()?.to_owned();
     // Looked at before it is locked, too: in a folder of somebody else's not even a lock is made.
     checkpoint::is_begun(&folder)?;
@@ -165,6 +167,7 @@ pub fn train(recipe: &Recipe, resume: bool, stop: &AtomicBool, observe: &mut dyn
         max_length,
         left_out: left_out.iter().map(LeftOut::told).collect(),
         eval_rows_known: rows.test_known,
+        base: learner.adapter.config().base_model_name_or_path.clone(),
         trained_parameters: learner.adapter.parameter_count(),
         total_steps,
         steps_per_epoch,
@@ -196,16 +199,16 @@ pub fn train(recipe: &Recipe, resume: bool, stop: &AtomicBool, observe: &mut dyn
         events,
         saved_step: latest.map(|_| state.global_step),
         state,
-        session: Session::default(),
+        session: Session { began, tokens: 0, times: Times::default() },
     };
     trainer.run(stop, observe)
 }
 
-/// Tokens and seconds of this session's steps.
-#[derive(Default)]
+/// What this session took; its tokens are those of its steps.
 struct Session {
+    began: Instant,
     tokens: u64,
-    seconds: f64,
+    times: Times,
 }
 
 struct Trainer<'a> {
@@ -299,7 +302,7 @@ impl Trainer<'_> {
         self.proof.watch(&self.learner, done + 1, done + 1 == total)?;
         let seconds = begun.elapsed().as_secs_f64();
         self.session.tokens += sums.tokens;
-        self.session.seconds += seconds;
+        self.session.times.steps += seconds;
         let step = done + 1;
         self.state.global_step = step;
         self.state.epoch = step as f64 / self.plan.steps_per_epoch() as f64;
@@ -365,6 +368,7 @@ impl Trainer<'_> {
             eval_supervised_tokens: sums.supervised,
             eval_seconds: begun.elapsed().as_secs_f64(),
         };
+        self.session.times.evaluation += record.eval_seconds;
         self.metrics.evaluation(&record)?;
         if let Some(events) = &mut self.events {
             events.evaluation(&record)?;
@@ -399,6 +403,7 @@ impl Trainer<'_> {
         };
         let (step, epoch) = (self.state.global_step, self.state.epoch);
         let record = SampleRecord { step, epoch, samples, sample_seconds: begun.elapsed().as_secs_f64() };
+        self.session.times.samples += record.sample_seconds;
         self.metrics.samples(&record)?;
         if let Some(events) = &mut self.events {
             events.samples(&record)?;
@@ -411,12 +416,14 @@ impl Trainer<'_> {
 
     fn save(&mut self, observe: &mut dyn FnMut(Event<'_>)) -> Result<()> {
         observe(Event::Stage(Stage::Saving));
+        let begun = Instant::now();
         self.metrics.sync()?;
         let recorded = self.metrics.recorded();
         let (text, trained_on) = (&self.student.text, &self.trained_on);
         let path = checkpoint::save(&self.folder, &self.learner, text, trained_on, &self.state, &recorded)?;
         self.saved_step = Some(self.state.global_step);
         checkpoint::prune(&self.folder, self.recipe.train.save_total_limit, self.state.best_global_step)?;
+        self.session.times.saving += begun.elapsed().as_secs_f64();
         observe(Event::Saved(&path));
         Ok(())
     }
@@ -441,7 +448,9 @@ impl Trainer<'_> {
             eval_loss = self.state.best_metric;
         }
         proof::check_trained(&self.learner)?;
+        let begun = Instant::now();
         checkpoint::save_adapter(&target, &self.learner, &self.student.text, &self.trained_on)?;
+        self.session.times.saving += begun.elapsed().as_secs_f64();
         let path = self.folder.join(SUMMARY_FILE_NAME);
         let mut summary = self.summary(true, Some(target), eval_loss);
         if self.session.tokens == 0 {
@@ -461,11 +470,12 @@ impl Trainer<'_> {
             eval_loss,
             eval_loss_before: self.state.evaluation_at(0),
             tokens: self.state.num_input_tokens_seen,
-            tokens_per_second: if self.session.seconds > 0.0 {
-                self.session.tokens as f64 / self.session.seconds
+            tokens_per_second: if self.session.times.steps > 0.0 {
+                self.session.tokens as f64 / self.session.times.steps
             } else {
                 0.0
             },
+            times: Times { total: self.session.began.elapsed().as_secs_f64(), ..self.session.times },
             adapter,
         }
     }

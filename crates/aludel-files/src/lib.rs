@@ -1,6 +1,6 @@
 //! The one way to open a file for reading, for every crate: a regular file, looked at before it is opened, since opening a
-//! pipe waits for its other end and reading a device may never end; and no more of it than its reader can want. What the
-//! bytes mean, and the file's name in a message, are left to the callers, which quote a stranger's text with [`shortened`].
+//! pipe waits for its other end and reading a device may never end; and no more of it than its reader can want. Files in which
+//! the system tells of itself say that they are regular, and may wait as well: they have a way of their own. What the bytes mean, and the file's name in a message, are left to the callers, which quote a stranger's text with [`shortened`].
 //! What a file's expressions may ask for is `expression`'s matter.
 
 pub mod expression;
@@ -15,6 +15,17 @@ pub const SMALL: u64 = 64 << 20;
 
 /// Larger than any file of text that is read whole (a vocabulary, a folder's answers): one that holds more is no such file.
 pub const LARGE: u64 = 4 << 30;
+
+/// What is found where a regular file is wanted, and the mend; the same words wherever a file is opened.
+pub const NO_FILE: &str = "this is a pipe, a socket or a device, and a regular file is wanted";
+/// See [`NO_FILE`].
+pub const TO_A_FILE: &str = "write its contents to a file first";
+
+/// Where a system shows its own state as files. Some wait until it has more to tell, and some never end.
+#[cfg(target_os = "linux")]
+const OF_SYSTEM: &[&str] = &["/proc", "/sys"];
+#[cfg(not(target_os = "linux"))]
+const OF_SYSTEM: &[&str] = &[];
 
 /// Whether something stands at a path, be it a link that leads nowhere or in a circle. What may be absent is asked by this: whatever is
 /// there is read, and what cannot be read is told.
@@ -42,13 +53,47 @@ pub fn metadata(path: impl AsRef<Path>) -> io::Result<fs::Metadata> {
 /// Opens a regular file for reading.
 ///
 /// # Errors
-/// Those of the system; [`ErrorKind::IsADirectory`] for a folder and [`ErrorKind::InvalidInput`] for a pipe, a socket or a
-/// device, with words that say what is wanted.
-#[expect(clippy::disallowed_methods, reason = "this is what stands in their place")]
+/// Those of the system; [`ErrorKind::IsADirectory`] for a folder and [`ErrorKind::InvalidInput`] for a pipe, a socket, a
+/// device or a file in which the system tells of itself, with words that say what is wanted.
 pub fn open(path: impl AsRef<Path>) -> io::Result<File> {
     let path = path.as_ref();
     is_regular(path)?;
-    File::open(path)
+    if let Some(folder) = folder_of_system(path) {
+        let reason = format!(
+            "this is a file of {folder}, which the system makes as it is read, and a regular file is wanted; {TO_A_FILE}"
+        );
+        return Err(io::Error::new(ErrorKind::InvalidInput, reason));
+    }
+    let file = open_at_once(path)?;
+    // Another may stand there by now.
+    if !file.metadata()?.is_file() {
+        return Err(no_file());
+    }
+    Ok(file)
+}
+
+/// Opens without waiting for another end.
+fn open_at_once(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::custom_flags(&mut options, libc::O_NONBLOCK);
+    options.open(path)
+}
+
+fn folder_of_system(path: &Path) -> Option<&'static str> {
+    let whole = fs::canonicalize(path).ok()?;
+    OF_SYSTEM.iter().copied().find(|folder| whole.starts_with(folder))
+}
+
+/// Reads a file in which the system tells of itself, such as `/proc/meminfo`.
+///
+/// # Errors
+/// Those of the system, which include [`ErrorKind::WouldBlock`]; [`ErrorKind::InvalidData`] for what is not UTF-8.
+pub fn read_of_system(path: impl AsRef<Path>) -> io::Result<String> {
+    let mut text = String::new();
+    open_at_once(path.as_ref())?.take(SMALL).read_to_string(&mut text)?;
+    Ok(text)
 }
 
 /// Opens a regular file for adding to its end, and makes it if nothing is there.
@@ -68,12 +113,11 @@ fn is_regular(path: &Path) -> io::Result<()> {
     if kind.is_dir() {
         return Err(io::Error::new(ErrorKind::IsADirectory, "this is a folder, and a file is wanted"));
     }
-    if !kind.is_file() {
-        let reason =
-            "this is a pipe, a socket or a device, and a regular file is wanted; write its contents to a file first";
-        return Err(io::Error::new(ErrorKind::InvalidInput, reason));
-    }
-    Ok(())
+    if kind.is_file() { Ok(()) } else { Err(no_file()) }
+}
+
+fn no_file() -> io::Error {
+    io::Error::new(ErrorKind::InvalidInput, format!("{NO_FILE}; {TO_A_FILE}"))
 }
 
 /// Reads a regular file of at most `limit` bytes.
@@ -86,7 +130,7 @@ pub fn read(path: impl AsRef<Path>, limit: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     if length <= limit {
         bytes.try_reserve_exact(usize::try_from(length).map_err(io::Error::other)?)?;
-        // What the system says of the length may be old, or nothing at all (files under /proc).
+        // What the system says of the length may be old, or nothing at all.
         file.take(limit + 1).read_to_end(&mut bytes)?;
     }
     if length > limit || bytes.len() as u64 > limit {
@@ -200,9 +244,29 @@ mod tests {
         assert_ne!(kind(read(at("nowhere"), SMALL)), ErrorKind::NotFound);
     }
 
+    /// The log of the kernel waits for its next line, and a page map never ends; both say that they are regular, and empty.
     #[cfg(target_os = "linux")]
     #[test]
-    fn files_of_no_length_that_hold_something_are_read() {
-        assert!(read_to_string("/proc/self/status", SMALL).unwrap().contains("Pid:"));
+    fn what_the_system_tells_of_itself_has_a_way_of_its_own() {
+        let folder = tempfile::tempdir().unwrap();
+        let link = folder.path().join("link");
+        std::os::unix::fs::symlink("/proc/self/pagemap", &link).unwrap();
+        for path in
+            [Path::new("/proc/kmsg"), Path::new("/proc/self/status"), Path::new("/sys/kernel/mm/../notes"), &link]
+        {
+            if !path.exists() {
+                continue;
+            }
+            let error = open(path).unwrap_err();
+            assert_eq!((error.kind(), kind(read(path, SMALL))), (ErrorKind::InvalidInput, ErrorKind::InvalidInput));
+            assert!(error.to_string().contains("which the system makes as it is read"), "{error}");
+        }
+        assert!(read_of_system("/proc/self/status").unwrap().contains("Pid:"));
+        // Its own files are what they are, by whichever name.
+        let path = folder.path().join("file");
+        fs::write(&path, "text").unwrap();
+        let file = open(&path).unwrap();
+        use std::os::fd::AsRawFd;
+        assert_eq!(read(format!("/proc/self/fd/{}", file.as_raw_fd()), SMALL).unwrap(), b"text");
     }
 }

@@ -16,14 +16,14 @@ pub(crate) fn map_file(path: &Path) -> Result<Mmap> {
         return Err(Error::WrongKind { path: path.to_owned(), found: "this is a folder", wanted });
     }
     if !about.is_file() {
-        let wanted = "give a regular file";
-        return Err(Error::WrongKind { path: path.to_owned(), found: "this is a device or a pipe", wanted });
+        let (found, wanted) = (aludel_files::NO_FILE, aludel_files::TO_A_FILE);
+        return Err(Error::WrongKind { path: path.to_owned(), found, wanted });
     }
+    let file = aludel_files::open(path).map_err(Error::io(path, "open the file"))?;
     if about.len() == 0 {
         let wanted = "download or copy it again";
         return Err(Error::WrongKind { path: path.to_owned(), found: "this file is empty", wanted });
     }
-    let file = aludel_files::open(path).map_err(Error::io(path, "open the file"))?;
     // SAFETY: the map is private to this process and read-only, and only `&[u8]` is ever made of it. A file that
     // another process cuts short or rewrites while it is mapped would break the promise of `&[u8]`; our own writers
     // never do so (they rename a new file into place), and no system has a portable way to exclude others.

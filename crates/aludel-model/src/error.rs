@@ -83,7 +83,9 @@ pub enum Error {
     },
 
     /// A target module that no linear of the model has.
-    #[error("lora.target_modules: {name:?} matches no linear of this model; it has {known}, or use \"all-linear\"")]
+    #[error(
+        "lora.target_modules: {name:?} matches no linear of this model, which has {known}; name some of these, or use \"all-linear\""
+    )]
     Target {
         /// What was asked for.
         name: String,

@@ -355,6 +355,8 @@ fn keys_that_change_the_arithmetic_are_refused_and_neutral_ones_are_not() {
         ("llama.tensor_data_layout", Stored::from("reversed"), Stored::from("Meta AI original pth")),
         ("split.count", Stored::U16(2), Stored::U16(1)),
         ("general.type", Stored::from("adapter"), Stored::from("model")),
+        ("tokenizer.ggml.remove_extra_whitespaces", Stored::Bool(true), Stored::Bool(false)),
+        ("tokenizer.ggml.precompiled_charsmap", Stored::Array(Array::U8(vec![1])), Stored::Array(Array::U8(vec![]))),
         ("llama.rope.a_key_of_tomorrow", Stored::Bool(false), Stored::U32(0)),
     ] {
         let error = open(key, wrong).unwrap_err();
@@ -366,6 +368,9 @@ fn keys_that_change_the_arithmetic_are_refused_and_neutral_ones_are_not() {
             _ => drop(open(key, right).unwrap()),
         }
     }
+    let unknown = open("tokenizer.ggml.a_key_of_tomorrow", Stored::Bool(true)).unwrap_err();
+    assert_holds(&unknown, &["tokenizer.ggml.a_key_of_tomorrow", "may change ids", "Hugging Face folder"]);
+    open("tokenizer.chat_template.tool_use", Stored::from("{{ messages }}")).unwrap();
     open("quantize.imatrix.file", Stored::from("imatrix.dat")).unwrap();
     open("llama.rope.scaling.finetuned", Stored::Bool(true)).unwrap();
 }

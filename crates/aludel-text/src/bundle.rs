@@ -6,6 +6,7 @@ use std::path::Path;
 
 use serde_json::{Map, Value, json};
 
+use crate::beside::{Beside, token_text};
 use crate::error::Error;
 use crate::template::ChatTemplate;
 use crate::tokenizer::{GgufVocabulary, Tokenizer};
@@ -54,20 +55,26 @@ impl TextBundle {
     /// `special_tokens_map.json` and `chat_template.jinja` (which wins over the config's key).
     ///
     /// # Errors
-    /// [`Error::Read`], [`Error::TokenizerFile`] or [`Error::ConfigFile`].
+    /// [`Error::Read`], [`Error::TokenizerFile`], [`Error::ConfigFile`], or [`Error::Contradiction`] where the files say different
+    /// things of the tokens.
     pub fn from_folder(folder: impl AsRef<Path>) -> Result<TextBundle, Error> {
         let folder = folder.as_ref();
         let tokenizer = Tokenizer::from_file(folder.join("tokenizer.json"))?;
         let config = read_object(&folder.join("tokenizer_config.json"))?;
         let special_map = read_object(&folder.join("special_tokens_map.json"))?;
+        let added = read_object(&folder.join("added_tokens.json"))?;
+        Beside { folder, config: &config, special_map: &special_map, added: &added }.check(&tokenizer)?;
         let chat_template = read_optional(&folder.join("chat_template.jinja"))?.or_else(|| template_of_config(&config));
         let token = |key: &str| token_text(config.get(key)).or_else(|| token_text(special_map.get(key)));
+        let bos = token("bos_token");
+        // Where the config does not say, the tokenizer's own file does.
+        let begins = tokenizer.beginning().is_some_and(|first| bos.as_deref().is_none_or(|bos| bos == first));
         let special = SpecialTokens {
-            bos: token("bos_token"),
+            add_bos: config.get("add_bos_token").and_then(Value::as_bool).unwrap_or(begins),
+            bos,
             eos: token("eos_token"),
             unk: token("unk_token"),
             pad: token("pad_token"),
-            add_bos: config.get("add_bos_token").and_then(Value::as_bool).unwrap_or(false),
         };
         Ok(TextBundle { tokenizer, special, chat_template, config, special_map })
     }
@@ -200,13 +207,7 @@ fn read_object(path: &Path) -> Result<Map<String, Value>, Error> {
     serde_json::from_str(&text).map_err(|error| Error::ConfigFile { path: path.to_owned(), reason: error.to_string() })
 }
 
-/// A token stands in these files as a string or as an object with its settings.
-fn token_text(value: Option<&Value>) -> Option<String> {
-    let value = value?;
-    value.as_str().or_else(|| value.get("content").and_then(Value::as_str)).map(str::to_owned)
-}
-
-/// The config's template: a string, or a list of named ones of which "default" is meant.
+/// The config's template: a string, or a list of named ones of which "default" is meant, or the only one.
 fn template_of_config(config: &Map<String, Value>) -> Option<String> {
     let value = config.get("chat_template")?;
     if let Some(source) = value.as_str() {
@@ -214,5 +215,6 @@ fn template_of_config(config: &Map<String, Value>) -> Option<String> {
     }
     let named = value.as_array()?;
     let default = named.iter().find(|entry| entry.get("name").and_then(Value::as_str) == Some("default"));
-    default.or(named.first())?.get("template").and_then(Value::as_str).map(str::to_owned)
+    let only = if let [only] = named.as_slice() { Some(only) } else { None };
+    default.or(only)?.get("template").and_then(Value::as_str).map(str::to_owned)
 }

@@ -166,7 +166,7 @@ impl Encoded {
 ///
 /// # Errors
 /// [`Error::BadMessages`], [`Error::NothingSupervised`], the template's errors, [`Error::ContentRewritten`], [`Error::TurnNotRendered`],
-/// [`Error::TurnNotLast`] or [`Error::Tokenize`].
+/// [`Error::TurnNotLast`], [`Error::Tokenize`] or [`Error::TextLost`].
 pub fn encode(
     template: &ChatTemplate,
     tokenizer: &Tokenizer,
@@ -187,7 +187,7 @@ pub fn encode(
 /// The texts of the rows that [`encode()`] would make of a conversation for training, without the work of tokenising them.
 ///
 /// # Errors
-/// As [`encode()`], but for [`Error::Tokenize`].
+/// As [`encode()`], but for [`Error::Tokenize`] and [`Error::TextLost`].
 pub fn render(
     template: &ChatTemplate,
     tokenizer: &Tokenizer,
@@ -202,7 +202,7 @@ pub fn render(
 /// `before` (a beginning-of-text token) and `after` (an end-of-text token) are put around it.
 ///
 /// # Errors
-/// [`Error::Tokenize`].
+/// [`Error::Tokenize`] or [`Error::TextLost`].
 pub fn encode_text(
     tokenizer: &Tokenizer,
     text: &str,

@@ -36,6 +36,17 @@ pub enum Error {
         reason: String,
     },
 
+    /// A file beside a tokenizer.json says something else of the tokens.
+    #[error(
+        "{}: {reason}; other tools would give other ids: correct one of the two, or save both again with transformers' save_pretrained", path.display()
+    )]
+    Contradiction {
+        /// The file.
+        path: PathBuf,
+        /// What it says, and what the tokenizer does.
+        reason: String,
+    },
+
     /// A GGUF names a pre-tokeniser that is not known here.
     #[error(
         "tokenizer.ggml.pre is \"{pre}\", which is not known here, and guessing would give wrong ids; known: {known}; load the model's Hugging Face folder (tokenizer.json) instead"
@@ -72,6 +83,21 @@ pub enum Error {
         what: String,
         /// Its own words.
         reason: String,
+    },
+
+    /// Something of a text is not in its ids.
+    #[error(
+        "{origin}: this tokenizer loses {lost:?}: it reads {text:?} back as {read:?}; take such text out of what it is given, or use a model whose tokenizer can spell it"
+    )]
+    TextLost {
+        /// The tokenizer's file, or what it was made from.
+        origin: String,
+        /// The first text that is lost.
+        lost: String,
+        /// What stands around it.
+        text: String,
+        /// The same as the ids are read.
+        read: String,
     },
 
     /// Tokens could not be added.

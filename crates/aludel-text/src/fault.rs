@@ -1,12 +1,9 @@
 //! Panics of the engines that read what strangers wrote (the tokenizers and template crates, and a report's formulas), made errors. What
 //! can be seen beforehand is refused where it is read; this is for what nobody foresaw.
 
-use std::any::Any;
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Once;
-
-use aludel_files::shortened;
 
 thread_local! {
     static IS_CATCHING: Cell<bool> = const { Cell::new(false) };
@@ -34,11 +31,9 @@ pub fn caught<T>(run: impl FnOnce() -> T) -> Result<T, String> {
         }
     }
     let _before = Before(IS_CATCHING.replace(true));
-    catch_unwind(AssertUnwindSafe(run)).map_err(|panic| words(panic.as_ref()))
-}
-
-fn words(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    let shown = shortened(text.unwrap_or("no reason given"), 200);
-    format!("its engine fails inside ({shown})")
+    // What a panic says is about the engine's own code, and no help to who has the file.
+    catch_unwind(AssertUnwindSafe(run)).map_err(|_| {
+        "its engine fails inside, on something that it does not expect in this file; use another copy of the file, or another model"
+            .to_owned()
+    })
 }

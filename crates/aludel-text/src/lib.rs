@@ -5,6 +5,7 @@
 #[cfg(test)]
 #[path = "../tests/it/apart.rs"]
 mod apart;
+mod beside;
 pub mod bundle;
 pub mod encode;
 pub mod error;

@@ -235,6 +235,15 @@ pub enum Error {
         reason: String,
     },
 
+    /// Rows of which none can be held back as `curate.test_size` asks for.
+    #[error("curate.test_size: {reason}")]
+    NotSplit {
+        /// Why not, and what would be right.
+        reason: String,
+        /// What became of the rows up to there; none is trained on or held back.
+        report: Box<crate::curate::Report>,
+    },
+
     /// An address or setting of a teacher's server that makes no sense.
     #[error("{url}: {reason}")]
     Endpoint {

@@ -88,6 +88,11 @@ impl Split {
             return Ok(Split { train_rows: rows, ..Split::default() });
         }
         let refuse = |reason: String| Err(Error::TestSize { value: test_size.to_string(), reason });
+        if rows == 1 {
+            return refuse(
+                "there is one row, and it cannot be on both sides; set it to 0 or add other prompts".to_owned(),
+            );
+        }
         if rows_of.len() < 2 {
             return refuse(format!(
                 "all {rows} rows ask the same prompt, and a prompt is never on both sides; set it to 0 or add other prompts"

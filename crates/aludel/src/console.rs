@@ -1,8 +1,9 @@
 //! The way out to the terminal: standard output, its colours, and the log on standard error. All that is written passes
 //! through [`harmless`] here, whoever wrote it, so that text of strangers can colour, move or hide nothing.
 
+mod wrap;
+
 use crate::progress::{LogWriter, aside};
-use crate::table;
 use aludel_distill::settings::{Problem, Problems};
 use anstyle::{AnsiColor, Style};
 use clap::ColorChoice;
@@ -52,26 +53,40 @@ impl Console {
         }
     }
 
-    /// Writes one line.
+    /// Writes a line; on a terminal, as several that end between words.
     pub(crate) fn line(&mut self, text: impl fmt::Display) -> io::Result<()> {
+        self.wrapped(&text.to_string(), None)
+    }
+
+    /// As [`Console::line`]; further lines begin at this column.
+    pub(crate) fn hanging(&mut self, column: usize, text: impl fmt::Display) -> io::Result<()> {
+        self.wrapped(&text.to_string(), Some(column))
+    }
+
+    /// Writes lines as they are: a table's, or those of a file.
+    pub(crate) fn verbatim(&mut self, text: impl fmt::Display) -> io::Result<()> {
         let text = self.seal.open(&text.to_string());
         self.write(|out| writeln!(out, "{text}"))
     }
 
-    /// Writes sentences in a style, broken between words where it is known how wide the terminal is.
+    /// Writes sentences in a style.
     pub(crate) fn paragraph(&mut self, style: Style, text: impl fmt::Display) -> io::Result<()> {
-        let text = harmless(&text.to_string()).into_owned();
-        let text = match self.width {
-            Some(width) => table::paragraphs(&text, width.clamp(NARROWEST, WIDEST)),
+        let text = self.styled(style, &harmless(&text.to_string()));
+        self.line(text)
+    }
+
+    fn wrapped(&mut self, text: &str, indent: Option<usize>) -> io::Result<()> {
+        let text = self.seal.open(text);
+        let text = match self.width.filter(|_| self.out_is_terminal) {
+            Some(width) => wrap::wrapped(&text, within_reason(width), indent),
             None => text,
         };
-        let text = self.styled(style, &text);
-        self.line(text)
+        self.write(|out| writeln!(out, "{text}"))
     }
 
     /// Columns that a table may take.
     pub(crate) fn table_width(&self) -> usize {
-        self.width.unwrap_or(USUAL_WIDTH).clamp(NARROWEST, WIDEST)
+        within_reason(self.width.unwrap_or(USUAL_WIDTH))
     }
 
     /// Whether standard output is a terminal, with a person before it.
@@ -122,13 +137,20 @@ impl Console {
     pub(crate) fn next(&mut self, command: &str) -> io::Result<()> {
         self.flush()?;
         let label = self.styled_for_errors(AnsiColor::Green.on_default(), "next:");
-        self.error(&format!("{label} {command}\n"));
+        self.error_piece(&format!("{label} {command}\n"));
         Ok(())
     }
 
-    /// Writes to standard error; if that is closed, nobody is left to tell.
+    /// Writes lines to standard error, on a terminal so that they end between words.
     pub(crate) fn error(&self, text: &str) {
-        let _ = aside(|| io::stderr().write_all(self.seal.open(text).as_bytes()));
+        let text = self.seal.open(text);
+        let text = error_width().map_or_else(|| text.clone(), |width| wrap::wrapped(&text, width, None));
+        write_error(&text);
+    }
+
+    /// Writes to standard error as it is: a piece of what is still being said, or what is to be copied.
+    pub(crate) fn error_piece(&self, text: &str) {
+        write_error(&self.seal.open(text));
     }
 
     /// `text` in a style, if standard error takes colours: to be written by [`Console::error`].
@@ -181,10 +203,18 @@ pub(crate) fn start_log(color: ColorChoice) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// How a line of the log looks: the level, and what is said, made harmless.
+/// If standard error is closed, nobody is left to tell.
+fn write_error(text: &str) {
+    let _ = aside(|| io::stderr().write_all(text.as_bytes()));
+}
+
+/// How a line of the log looks: the level, and what is said, made harmless; on a terminal, further lines stand below what is said.
 struct LogLine {
     is_colored: bool,
 }
+
+/// Where what is said begins: behind the level.
+const LOG_COLUMN: usize = 6;
 
 impl<S, N> FormatEvent<S, N> for LogLine
 where
@@ -208,7 +238,11 @@ where
             Level::TRACE => AnsiColor::Magenta,
         };
         let style = if self.is_colored { color.on_default() } else { Style::new() };
-        writeln!(writer, "{style}{level:>5}{style:#} {}", harmless(&said))
+        let line = format!("{style}{level:>5}{style:#} {}", harmless(&said));
+        match error_width() {
+            Some(width) => writeln!(writer, "{}", wrap::wrapped(&line, width, Some(LOG_COLUMN))),
+            None => writeln!(writer, "{line}"),
+        }
     }
 }
 
@@ -249,9 +283,23 @@ fn is_harmful(c: char) -> bool {
 
 /// How wide lines on standard output may be: what `COLUMNS` says, else the terminal.
 fn width(out_is_terminal: bool) -> Option<usize> {
-    let told = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok()).filter(|&columns| columns > 0);
     let measured = || terminal_size::terminal_size_of(io::stdout()).map(|(width, _)| usize::from(width.0));
-    told.or_else(|| measured().filter(|_| out_is_terminal))
+    columns_told().or_else(|| measured().filter(|_| out_is_terminal))
+}
+
+/// How wide lines on standard error may be; none where it is no terminal.
+fn error_width() -> Option<usize> {
+    let err = io::stderr();
+    let measured = || terminal_size::terminal_size_of(&err).map(|(width, _)| usize::from(width.0));
+    columns_told().or_else(measured).filter(|_| err.is_terminal()).map(within_reason)
+}
+
+fn columns_told() -> Option<usize> {
+    std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok()).filter(|&columns| columns > 0)
+}
+
+fn within_reason(width: usize) -> usize {
+    width.clamp(NARROWEST, WIDEST)
 }
 
 fn is_colored(color: ColorChoice, is_terminal: bool) -> bool {

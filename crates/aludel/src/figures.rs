@@ -1,4 +1,4 @@
-//! Figures as people read them: how long something took, what it cost, and how a loss fell. Counts, shares and scores stand with what they count.
+//! Figures as people read them: counts, how long something took, what it cost, and how a loss fell. Shares and scores stand with what they measure.
 
 use aludel_traces::collect::{Interval, dollars};
 
@@ -15,6 +15,19 @@ pub(crate) fn duration(seconds: f64) -> String {
     let number = if value < 9.95 { format!("{value:.1}") } else { format!("{value:.0}") };
     let number = number.strip_suffix(".0").unwrap_or(&number);
     format!("{number} {unit}")
+}
+
+/// A number with its thousands apart.
+pub(crate) fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut grouped = String::with_capacity(digits.len() + digits.len() / 3);
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            grouped.push(',');
+        }
+        grouped.push(digit);
+    }
+    grouped
 }
 
 /// How a loss went from before training to its end: `1.2266 → 1.1520 (−6.1%)`. One of the two, where only that was measured.
@@ -73,6 +86,13 @@ mod tests {
             (360_000.0, "100 h"),
         ] {
             assert_eq!(duration(seconds), written, "{seconds}");
+        }
+    }
+
+    #[test]
+    fn thousands_are_apart() {
+        for (number, text) in [(0, "0"), (999, "999"), (1000, "1,000"), (12_345_678, "12,345,678")] {
+            assert_eq!(grouped(number), text);
         }
     }
 

@@ -2,28 +2,44 @@
 //! they would be typed.
 
 use crate::commands::train::as_typed;
+use aludel_distill::settings::DataSettings;
 use std::path::Path;
 
-/// A task that every student can be asked, where the data has nothing held back.
-const USUAL_TASK: &str = "gsm8k --limit 100";
+/// Tasks that every student can be asked without a network, where the data has nothing held back.
+const USUAL_TASKS: &str = "ages dice --limit 50";
 /// What curation holds back, beside the rows to train on.
 const HELD_BACK: &str = "eval.jsonl";
 
-/// After training: a score, or a model of its own.
-pub(crate) fn after_training(student: &Path, adapter: &Path, data: &[std::path::PathBuf]) -> [String; 2] {
-    let held_back = data.iter().filter_map(|file| Some(file.parent()?.join(HELD_BACK)));
-    let held_back = held_back.into_iter().find(|file| file.is_file() && !data.contains(file));
-    let tasks = held_back.map_or_else(|| USUAL_TASK.to_owned(), |file| as_typed(&file));
+/// After training: a score, or a model of its own. Rows that training evaluated on may have no right answer to score by, and a loss in any
+/// case.
+pub(crate) fn after_training(student: &Path, adapter: &Path, data: &DataSettings) -> [String; 2] {
+    let held_back = data.files.iter().filter_map(|file| Some(file.parent()?.join(HELD_BACK)));
+    let held_back = held_back.into_iter().find(|file| file.is_file() && !data.files.contains(file));
     let (student, adapter) = (as_typed(student), as_typed(adapter));
-    [
-        format!("aludel eval --model {student} --adapter {adapter} --tasks {tasks} --output-dir results"),
-        format!("aludel merge --adapter {adapter} --output-dir merged"),
-    ]
+    let model = format!("--model {student} --adapter {adapter}");
+    let evaluate = match (held_back, data.eval_files.as_slice()) {
+        (Some(file), _) => format!("aludel eval {model} --tasks {} --output-dir results", as_typed(&file)),
+        (None, []) => format!("aludel eval {model} --tasks {USUAL_TASKS} --output-dir results"),
+        (None, files) => {
+            let files: Vec<String> = files.iter().map(|file| as_typed(file)).collect();
+            format!("aludel eval --loss {model} --data {}", files.join(" "))
+        }
+    };
+    [evaluate, format!("aludel merge --adapter {adapter} --output-dir merged")]
 }
 
 /// After merging: a conversation.
 pub(crate) fn after_merging(merged: &Path) -> String {
     format!("aludel chat --model {}", as_typed(merged))
+}
+
+/// After merging: what else runs the model.
+pub(crate) fn elsewhere(merged: &Path) -> String {
+    let merged = as_typed(merged);
+    format!(
+        "`vllm serve {merged}`, or transformers' from_pretrained(\"{merged}\"); docs/RUN_ELSEWHERE.md has the lines for these, llama.cpp and \
+         Ollama"
+    )
 }
 
 /// After an evaluation: what it is worth beside another, that of the student before its adapter or of what comes after it.
@@ -47,17 +63,24 @@ mod tests {
     #[test]
     fn what_was_held_back_is_asked_and_paths_are_quoted() {
         let folder = tempfile::tempdir().unwrap();
-        let data = [folder.path().join("train.jsonl")];
+        let mut data = DataSettings { files: vec![folder.path().join("train.jsonl")], ..DataSettings::default() };
         let student = Path::new("/models/my student.gguf");
         let adapter = Path::new("/runs/run/adapter");
+        let model = "--model '/models/my student.gguf' --adapter /runs/run/adapter";
         let [eval, merge] = after_training(student, adapter, &data);
-        assert_eq!(
-            eval,
-            "aludel eval --model '/models/my student.gguf' --adapter /runs/run/adapter --tasks gsm8k --limit 100 --output-dir results"
-        );
+        assert_eq!(eval, format!("aludel eval {model} --tasks ages dice --limit 50 --output-dir results"));
         assert_eq!(merge, "aludel merge --adapter /runs/run/adapter --output-dir merged");
+        data.eval_files = vec!["/data/held back.jsonl".into()];
+        let [eval, _] = after_training(student, adapter, &data);
+        assert_eq!(eval, format!("aludel eval --loss {model} --data '/data/held back.jsonl'"));
         std::fs::write(folder.path().join(HELD_BACK), "").unwrap();
         let [eval, _] = after_training(student, adapter, &data);
         assert!(eval.contains(&format!("--tasks {}", as_typed(&folder.path().join(HELD_BACK)))), "{eval}");
+    }
+
+    #[test]
+    fn a_merged_model_is_named_to_other_tools_as_it_would_be_typed() {
+        let told = elsewhere(Path::new("/models/my merged"));
+        assert!(told.starts_with("`vllm serve '/models/my merged'`, or transformers'"), "{told}");
     }
 }

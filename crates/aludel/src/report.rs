@@ -98,21 +98,74 @@ pub(crate) fn text_of(error: &anyhow::Error, console: &Console) -> String {
         }
         return lines.text;
     }
+    let helped = error.downcast_ref::<Helped>();
     let mut said = error.to_string();
-    lines.error(&said);
+    let told = Parts::of(&said, helped.is_none());
+    lines.error(told.what);
+    if let Some(reason) = told.reason {
+        lines.because(reason);
+    }
+    let mut mends: Vec<String> = told.mend.map(str::to_owned).into_iter().collect();
     for cause in error.chain().skip(1).map(ToString::to_string) {
         // Many errors repeat their source's words in their own, or the file that was named already.
         if !said.contains(&cause) {
             let file = said.split_once(": ").map(|(file, _)| format!("{file}: "));
             let news = file.and_then(|file| cause.strip_prefix(&file)).unwrap_or(&cause);
+            let (news, mend) = without_mend(news);
             lines.because(news);
+            mends.extend(mend.map(str::to_owned));
             said = cause;
         }
     }
-    if let Some(helped) = error.downcast_ref::<Helped>() {
-        lines.help(&helped.help);
-    }
+    mends.extend(helped.map(|helped| helped.help.clone()));
+    mends.iter().for_each(|mend| lines.help(mend));
     lines.text
+}
+
+/// What an error says, taken apart. Errors are written as "what: reason; mend".
+#[derive(Debug, PartialEq, Eq)]
+struct Parts<'a> {
+    what: &'a str,
+    reason: Option<&'a str>,
+    mend: Option<&'a str>,
+}
+
+impl Parts<'_> {
+    /// The parts of a message; one whose mend stands beside it `has_mend` not itself.
+    fn of(message: &str, has_mend: bool) -> Parts<'_> {
+        let (told, mend) = if has_mend { without_mend(message) } else { (message, None) };
+        match outside_of_quotes(told).find(|(_, rest)| rest.starts_with(": ")) {
+            Some((at, _)) => Parts { what: &told[..at], reason: Some(&told[at + 2..]), mend },
+            None => Parts { what: told, reason: None, mend },
+        }
+    }
+}
+
+/// A message without its mend, which follows its last semicolon, or is the last line of several.
+fn without_mend(message: &str) -> (&str, Option<&str>) {
+    let begins = |(at, rest): (usize, &str)| {
+        let is_line = rest.starts_with('\n') && !rest[1..].starts_with([' ', '\n']);
+        (rest.starts_with("; ").then_some((at, 2))).or(is_line.then_some((at, 1)))
+    };
+    match outside_of_quotes(message.trim_end()).filter_map(begins).last() {
+        Some((at, length)) => (&message[..at], Some(message[at + length..].trim_end())),
+        None => (message, None),
+    }
+}
+
+/// Each place of a text, with what follows there, that stands in no quotes, backticks or parentheses: what stands in those is quoted.
+fn outside_of_quotes(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    let (mut quoted_by, mut depth) = (None, 0usize);
+    text.char_indices().filter_map(move |(at, c)| {
+        match (quoted_by, c) {
+            (Some(quote), c) if quote == c => quoted_by = None,
+            (None, '"' | '`') => quoted_by = Some(c),
+            (None, '(') => depth += 1,
+            (None, ')') => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        (quoted_by.is_none() && depth == 0).then_some((at, &text[at..]))
+    })
 }
 
 /// Labelled lines; what follows a line break is indented below its label.
@@ -152,12 +205,39 @@ mod tests {
     }
 
     #[test]
+    fn a_message_is_told_in_its_parts() {
+        let parts = |what, reason, mend| Parts { what, reason, mend };
+        for (message, told) in [
+            ("a.gguf: too short; get it again", parts("a.gguf", Some("too short"), Some("get it again"))),
+            (
+                "r.jsonl, line 3: not JSON: EOF (in JSONL: one line; no more); mend the row",
+                parts("r.jsonl, line 3", Some("not JSON: EOF (in JSONL: one line; no more)"), Some("mend the row")),
+            ),
+            ("no files; name some", parts("no files", None, Some("name some"))),
+            ("it failed", parts("it failed", None, None)),
+            ("\"a: b; c\" is no name: `d; e`", parts("\"a: b; c\" is no name", Some("`d; e`"), None)),
+            ("run: it differs:\n    r: 8\nstart anew", parts("run", Some("it differs:\n    r: 8"), Some("start anew"))),
+            ("a: b; c; d\n", parts("a", Some("b; c"), Some("d"))),
+        ] {
+            assert_eq!(Parts::of(message, true), told);
+        }
+        assert_eq!(Parts::of("a: b; c", false), parts("a", Some("b; c"), None));
+    }
+
+    #[test]
     fn a_chain_reads_downwards_without_repetition() {
         check(
             &anyhow!("a.gguf: too short").context("a.gguf: cannot be opened"),
-            "error: a.gguf: cannot be opened\nbecause: too short\n",
+            "error: a.gguf\nbecause: cannot be opened\nbecause: too short\n",
         );
-        check(&anyhow!("disk full").context("b: cannot be saved: disk full"), "error: b: cannot be saved: disk full\n");
+        check(
+            &anyhow!("a.gguf: too short; get it again").context("a.gguf: cannot be opened"),
+            "error: a.gguf\nbecause: cannot be opened\nbecause: too short\nhelp: get it again\n",
+        );
+        check(
+            &anyhow!("disk full").context("b: cannot be saved: disk full"),
+            "error: b\nbecause: cannot be saved: disk full\n",
+        );
         check(&anyhow!("c").context("b").context("a"), "error: a\nbecause: b\nbecause: c\n");
     }
 

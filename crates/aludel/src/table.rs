@@ -1,5 +1,5 @@
-//! Tables and paragraphs on the terminal: where columns stand and lines end, so that no word and no number is broken. What stands in
-//! them, and whether a table is what a result needs, is left to the commands.
+//! Tables on the terminal: where columns stand, so that no word and no number is broken. What stands in them, and whether a table is what a
+//! result needs, is left to the commands; where lines of text end, to the console.
 
 use crate::console::{Console, harmless};
 use anstyle::Style;
@@ -8,8 +8,6 @@ use unicode_width::UnicodeWidthStr as _;
 
 /// Between two columns.
 const GAP: usize = 2;
-/// Further lines of a paragraph begin so far in.
-const INDENT: usize = 2;
 /// The first column keeps at least so much where the others leave it too little.
 const NARROWEST_LABEL: usize = 8;
 
@@ -66,7 +64,7 @@ impl Table {
     pub(crate) fn print(&self, console: &mut Console) -> io::Result<()> {
         for (style, line) in self.lines(console.table_width()) {
             let line = console.styled(style, &line);
-            console.line(line)?;
+            console.verbatim(line)?;
         }
         Ok(())
     }
@@ -189,31 +187,6 @@ fn wrapped(text: &str, width: usize) -> Vec<String> {
     lines
 }
 
-/// Sentences as paragraphs of at most `width` columns, one for each line of the text: further lines are indented, and spaces at the
-/// beginning are kept.
-pub(crate) fn paragraphs(text: &str, width: usize) -> String {
-    let paragraph = |text: &str| {
-        let words = text.trim_start_matches(' ');
-        let start = text.len() - words.len();
-        let (first, further) = (" ".repeat(start), format!("\n{}", " ".repeat(start + INDENT)));
-        // Each word knows how wide its line is with it.
-        let (mut shown, mut column) = (first, start);
-        for (index, word) in words.split(' ').enumerate() {
-            if index > 0 && column + 1 + word.width() > width {
-                shown.push_str(&further);
-                column = start + INDENT;
-            } else if index > 0 {
-                shown.push(' ');
-                column += 1;
-            }
-            shown.push_str(word);
-            column += word.width();
-        }
-        shown
-    };
-    text.split('\n').map(paragraph).collect::<Vec<_>>().join("\n")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -301,12 +274,5 @@ a-task-of-a-long-name
         let mut table = Table::new("task").numbers(["n"]);
         table.row(["two\nlines\t\u{1b}[2J 中".to_owned(), "1".to_owned()]);
         assert_eq!(table.text(80), "task                      n\ntwo\\nlines\\t\\u{1b}[2J 中  1\n");
-    }
-
-    #[test]
-    fn paragraphs_end_their_lines_between_words() {
-        assert_eq!(paragraphs("one two three four", 13), "one two three\n  four");
-        assert_eq!(paragraphs("  one two three\nfour", 12), "  one two\n    three\nfour");
-        assert_eq!(paragraphs("averyveryverylongword here", 10), "averyveryverylongword\n  here");
     }
 }

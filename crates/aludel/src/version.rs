@@ -8,7 +8,7 @@ pub(crate) const COMMIT: Option<&str> = option_env!("ALUDEL_COMMIT");
 
 /// The processor's name, where the system tells.
 pub(crate) fn processor() -> Option<String> {
-    let text = aludel_files::read_to_string("/proc/cpuinfo", aludel_files::SMALL).ok()?;
+    let text = aludel_files::read_of_system("/proc/cpuinfo").ok()?;
     let name = text.lines().find_map(|line| line.strip_prefix("model name")?.split_once(':'))?.1;
     Some(name.trim().to_owned())
 }

@@ -349,7 +349,10 @@ fn folders_that_cannot_be_written() {
             eprintln!("skipped: this user may write everywhere");
         } else {
             let said = to("closed/below");
-            assert!(said.contains("closed/below: cannot create the folder") && said.contains("permission"), "{said}");
+            assert!(
+                said.contains("closed/below\nbecause: cannot create the folder") && said.contains("permission"),
+                "{said}"
+            );
         }
         allow(0o700);
     }

@@ -51,11 +51,12 @@ fn an_adapter_and_its_merged_model_carry_cards() {
     let workshop = workshop();
     let said = workshop.run(&[TRAIN, &["--set", "student.add_tokens=[\"<x>\"]"]].concat());
     for next in [
-        "next: aludel eval --model student --adapter run/adapter --tasks gsm8k --limit 100 --output-dir results\n",
+        "next: aludel eval --model student --adapter run/adapter --tasks ages dice --limit 50 --output-dir results\n",
         "next: aludel merge --adapter run/adapter --output-dir merged\n",
     ] {
         assert!(said.contains(next), "lacks {next:?}:\n{said}");
     }
+    assert!(said.contains("INFO the adapter's base: [folder]/student\n"), "{said}");
     let of_adapter = card(&workshop, "run/adapter");
     for part in [
         "---\nlibrary_name: peft\npipeline_tag: text-generation\nlicense: apache-2.0\ntags:\n- lora\n- aludel\n- distillation\n---\n",
@@ -79,6 +80,7 @@ fn an_adapter_and_its_merged_model_carry_cards() {
     let merge = ["merge", "--adapter", "run/adapter", "--student", "student", "--output-dir", "merged"];
     let said = workshop.run(&merge);
     assert!(said.contains("exit code: 0") && said.ends_with("next: aludel chat --model merged\n"), "{said}");
+    assert!(said.contains("\nelsewhere: `vllm serve merged`, or transformers' from_pretrained(\"merged\")"), "{said}");
     let of_merged = card(&workshop, "merged");
     for part in [
         "---\nlibrary_name: transformers\npipeline_tag: text-generation\nlicense: apache-2.0\n",
@@ -93,6 +95,22 @@ fn an_adapter_and_its_merged_model_carry_cards() {
     assert!(!of_merged.contains("PeftModel"), "{of_merged}");
     let chat = ["chat", "--model", "merged", "--prompt", "1", "--max-new-tokens", "2", "--json"];
     assert_eq!(workshop.json(&chat)["usage"]["completion_tokens"], 2);
+}
+
+/// A merged model knows what its adapter's run was trained on, wherever it lies then.
+#[test]
+fn a_merged_model_tells_which_prompts_it_was_trained_on() {
+    let workshop = workshop();
+    workshop.run(TRAIN);
+    workshop.run(&["merge", "--adapter", "run/adapter", "--student", "student", "--output-dir", "merged"]);
+    fs::remove_dir_all(workshop.path("run")).unwrap();
+    let row = |i: usize| format!("{}\n", serde_json::json!({"question": format!("{i}+1?"), "answer": i + 1}));
+    workshop.write("asked.jsonl", &(0..30).map(row).collect::<String>());
+    let eval = ["eval", "--model", "merged", "--tasks", "asked.jsonl", "--max-new-tokens", "2", "--output-dir", "out"];
+    let said = workshop.run(&eval);
+    assert!(said.contains("16 of 30 problems were trained on"), "{said}");
+    let said = workshop.run(&["eval", "--loss", "--model", "merged", "--data", "rows.jsonl"]);
+    assert!(said.contains("16 of 20 rows have a prompt that the adapter was trained on"), "{said}");
 }
 
 /// An adapter of another tool has no card of ours, and names its base as the Hub does.

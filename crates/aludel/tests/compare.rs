@@ -125,8 +125,8 @@ fn a_report_is_one_file_that_runs_nothing() {
     ] {
         assert!(page.contains(part), "{part:?} is not in the page");
     }
-    // 47 and 2 were won, 1, 20 and 1 lost: all of them are there; of those that both get wrong, six
-    assert_eq!(page.matches("<details class=\"problem\"").count(), 49 + 22 + 6);
+    // those that were won, that were lost, and that are as before: all of them are there
+    assert_eq!(page.matches("<details class=\"problem\"").count(), 180);
     assert!(page.contains("<summary>dice: 43 more</summary>") && page.contains("<summary>ages: 16 more</summary>"));
     assert_eq!(page.matches("<svg class=\"difference ").count(), 4, "three tasks and all together");
     let body = page.split_once("</style>").unwrap().1;
@@ -285,6 +285,24 @@ fn mathematics_is_set() {
     assert!(!page.contains("<script") && page.contains("&lt;/math&gt;&lt;script&gt;"));
 }
 
+/// What both models get right, and all that both get wrong, can be looked at, too.
+#[test]
+fn what_is_the_same_in_both_is_there() {
+    let workshop = Workshop::new();
+    evaluate(&workshop, "before", &[("sums", 40, 0..30)]);
+    evaluate(&workshop, "after", &[("sums", 40, 10..30)]);
+    workshop.run(COMPARE);
+    let page = fs::read_to_string(workshop.path("out/report.html")).unwrap();
+    for (heading, count) in [("Lost", 10), ("Both wrong", 10), ("Both the same, and right", 20)] {
+        assert!(page.contains(&format!("{heading}<small class=\"n\">{count}</small>")), "{heading}");
+    }
+    assert!(page.contains("<summary>sums: 20</summary>") && page.contains("<summary>sums: 4 more</summary>"));
+    assert_eq!(page.matches("<details class=\"problem\"").count(), 40);
+    let told: Value = serde_json::from_slice(&fs::read(workshop.path("out/comparison.json")).unwrap()).unwrap();
+    let told = told.to_string();
+    assert!(told.contains("\"both_right\":[\"sums-010\""), "{told}");
+}
+
 /// However much was won, the page stays small: texts are shortened, and what is left out is said with where it lies.
 #[test]
 fn a_report_of_many_long_answers_stays_small() {
@@ -322,7 +340,7 @@ fn costs_are_shown_where_they_are_known() {
     // 180 answers of 35 tokens each to 9; one of the two evaluations has a speed
     assert_eq!(plain.matches("1,620 asked, 6,300 answered").count(), 2);
     assert_eq!(plain.matches("63 s for the answers").count(), 1);
-    assert!(plain.contains("100, 60 of them supervised") && plain.contains("<dd>7.5 s</dd>"));
+    assert!(plain.contains("100, 60 of them supervised") && plain.contains("<dd>steps 7.5 s</dd>"));
     assert!(!plain.contains("tokens of traces") && !plain.contains('$'));
     workshop.write("prompts.jsonl", "{\"question\": \"1+1?\"}\n{\"question\": \"2+2?\"}\n");
     let teacher = ScriptedTeacher::start(Crowd::default().script()).unwrap();

@@ -93,7 +93,7 @@ fn what_models_need_is_asked_for_and_nothing_is_written() {
     let twice = said(&["student", "student"], ASKED);
     assert!(twice.contains("two models would have the same name"), "{twice}");
     let missing = said(&["student", "nowhere"], ASKED);
-    assert!(missing.contains("nowhere/results.json: cannot read the results"), "{missing}");
+    assert!(missing.contains("nowhere/results.json\nbecause: cannot read the results"), "{missing}");
     let task = said(&["student", "wide"], &["--tasks", "gsm9k"]);
     assert!(task.contains("there is no such task"), "{task}");
     assert!(!workshop.path("out").exists());

@@ -171,6 +171,22 @@ fn a_folder_of_somebody_s_is_not_replaced() {
     assert_eq!(fs::read_to_string(workshop.path("out/thesis.tex")).unwrap(), "years of work");
 }
 
+#[test]
+fn what_was_curated_before_is_replaced_aloud() {
+    let workshop = Workshop::new();
+    workshop.write("traces.jsonl", &traces());
+    run(&workshop, &[]);
+    assert_snapshot!("curate_replaced", run(&workshop, &["--test-size", "3"]));
+}
+
+#[test]
+fn rows_too_few_to_hold_some_back_are_told_with_what_became_of_the_others() {
+    let workshop = Workshop::new();
+    workshop.write("traces.jsonl", &traces().lines().take(2).map(|line| format!("{line}\n")).collect::<String>());
+    assert_snapshot!("curate_too_few", run(&workshop, &[]));
+    assert!(!workshop.path("out").exists());
+}
+
 /// A limit on file sizes stands in for a full disk.
 #[cfg(unix)]
 #[test]
@@ -193,7 +209,7 @@ fn a_full_disk_leaves_the_older_folder() {
         .unwrap();
     let said = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1), "{said}");
-    for part in ["/out/train.jsonl: cannot be written", "File too large"] {
+    for part in ["/out/train.jsonl\nbecause: cannot be written", "File too large"] {
         assert!(said.contains(part), "lacks {part:?}:\n{said}");
     }
     assert_eq!(rows(&workshop, "train.jsonl"), older);
@@ -258,5 +274,5 @@ fn data_come_from_the_hub_and_then_from_its_cache() {
     assert_eq!(code, Some(0), "{said}");
     let (code, said) = curate(&[("HF_HOME", "empty"), ("HF_HUB_OFFLINE", "yes")]);
     assert_eq!(code, Some(1), "{said}");
-    assert!(said.contains("hf:owner/name: it is not in the cache (empty/hub)"), "{said}");
+    assert!(said.contains("hf:owner/name\nbecause: it is not in the cache (empty/hub)"), "{said}");
 }

@@ -4,6 +4,7 @@
 
 mod common;
 
+use aludel_scripted_teacher::{Request, ScriptedTeacher, json as reply};
 use common::Workshop;
 use serde_json::{Value, json};
 
@@ -112,4 +113,40 @@ fn a_tag_that_may_be_reasoning_is_refused_until_it_is_named() {
     assert!(shown("text").contains("<analysis>why</analysis>because"), "{}", shown("text"));
     let said = workshop.run(&[&inspect[..], &["--set", "data.answer_tags={ think = \"text\" }"]].concat());
     assert!(said.contains("data.answer_tags.think") && said.contains("always stand around reasoning"), "{said}");
+}
+
+#[test]
+fn tags_are_read_alike_from_stores_and_files() {
+    let workshop = Workshop::with_student();
+    workshop.write("prompts.jsonl", "{\"question\": \"1\", \"level\": 3}\n{\"question\": \"2\", \"skip\": false}\n");
+    let script = |request: &Request| match request.method.as_str() {
+        "GET" => vec![reply("200 OK", &json!({"data": [{"id": "scripted"}]}))],
+        _ => {
+            let message = json!({"role": "assistant", "content": "<analysis>why</analysis>because<|im_end|>"});
+            let choice = json!({"index": 0, "message": message, "finish_reason": "stop"});
+            vec![reply("200 OK", &json!({"model": "scripted", "choices": [choice]}))]
+        }
+    };
+    let teacher = ScriptedTeacher::start(script).unwrap();
+    let url = teacher.url();
+    let trace = ["trace", "--prompts", "prompts.jsonl", "--model", "scripted", "--store", "t.db", "--teacher", &url];
+    assert!(workshop.run(&trace).contains("exit code: 0"));
+    workshop.run(&["trace", "export", "--store", "t.db", "--output", "t.jsonl"]);
+    let exported = std::fs::read_to_string(workshop.path("t.jsonl")).unwrap();
+    assert!(exported.contains(r#""prompt_skip":false"#) && exported.contains(r#""level":3"#), "{exported}");
+    for input in ["t.db", "t.jsonl"] {
+        let curate = |more: &[&str]| {
+            let duplicates = ["curate.duplicates=false", "curate.near_duplicates=false", "curate.test_size=0"];
+            let set: Vec<&str> = duplicates.iter().flat_map(|set| ["--set", set]).collect();
+            workshop.run(&[&["curate", "--input", input, "--output-dir", "out"], &set[..], more].concat())
+        };
+        let said = curate(&[]);
+        assert!(said.contains("no row is left: all 2 were dropped, most of them as incomplete"), "{input}: {said}");
+        let dropped = std::fs::read_to_string(workshop.path("out/dropped.jsonl")).unwrap();
+        assert!(dropped.contains("data.answer_tags = { analysis"), "{input}: {dropped}");
+        let said = curate(&["--set", "data.answer_tags={ analysis = \"reasoning\" }"]);
+        assert!(said.contains("kept: 2 of 2 rows"), "{input}: {said}");
+        let kept = std::fs::read_to_string(workshop.path("out/train.jsonl")).unwrap();
+        assert_eq!(kept.matches(r#""content":"because""#).count(), 2, "{input}: {kept}");
+    }
 }

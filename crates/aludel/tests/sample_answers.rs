@@ -198,7 +198,7 @@ fn what_cannot_be_asked_or_told_is_refused_before_anything_is_written() {
     fs::create_dir(workshop.path("logs")).unwrap();
     workshop.write("logs/events.out.tfevents.0000000000.aludel", "of another run");
     for (settings, said) in [
-        (&["--set", &long][..], "train.sample_prompts: question 2 has "),
+        (&["--set", &long][..], "train.sample_prompts\nbecause: question 2 has "),
         (&["--set", "train.sample_prompts=[\" \"]"], "an empty question has no answer"),
         (&["--set", "train.sample_max_new_tokens=0"], "train.sample_max_new_tokens"),
         (&["--set", "train.report_to=wandb"], "write \"tensorboard\", whose event files other tools read too"),

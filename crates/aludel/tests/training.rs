@@ -81,8 +81,8 @@ fn a_next_round_goes_on_from_the_last_adapter() {
     assert!(loss("second", 5) < loss("second", 0), "{} {}", loss("second", 0), loss("second", 5));
     assert_ne!(adapter(&workshop, "first"), adapter(&workshop, "second"));
     for (setting, said) in [
-        ("lora.r=4", "its r is 16, but lora.r = 4; set lora.r=16"),
-        ("lora.alpha=8", "its alpha is 32, but lora.alpha = 8; set lora.alpha=32"),
+        ("lora.r=4", "its r is 16, but lora.r = 4\nhelp: set lora.r=16"),
+        ("lora.alpha=8", "its alpha is 32, but lora.alpha = 8\nhelp: set lora.alpha=32"),
         ("lora.target_modules=q_proj", "but lora.target_modules = [\"q_proj\"]"),
     ] {
         let refused = failure(&train(&workshop, "third", &[&more[..], &["--set", setting]].concat()), 1);

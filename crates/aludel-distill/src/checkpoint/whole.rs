@@ -85,9 +85,9 @@ fn way_out(folder: &Path, step: u64) -> String {
     let commands = commands.join(" && ");
     match before {
         Some(before) => {
-            format!("{PREFIX}{before}, the last one before it that is whole, is resumed from by: {commands}")
+            format!("{PREFIX}{before}, the last one before it that is whole, is resumed from by `{commands}`")
         }
-        None => format!("none before it is whole; to begin again at the first step: {commands}"),
+        None => format!("none before it is whole; to begin again at the first step: `{commands}`"),
     }
 }
 

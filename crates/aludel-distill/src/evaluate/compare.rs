@@ -59,6 +59,8 @@ pub struct TaskComparison {
     pub lost: Vec<String>,
     /// Problems with the same share, above 0.
     pub as_before: usize,
+    /// Their ids.
+    pub both_right: Vec<String>,
     /// Ids of problems that neither model solved in any sample.
     pub both_wrong: Vec<String>,
     /// Answers of the baseline and of the model that could not be compared with the right one; they count as not right.
@@ -151,7 +153,8 @@ pub fn compare(baseline: &Evaluated, other: &Evaluated, seed: u64) -> Result<Com
             p_holm,
             won: matched.won,
             lost: matched.lost,
-            as_before: matched.as_before,
+            as_before: matched.both_right.len(),
+            both_right: matched.both_right,
             both_wrong: matched.both_wrong,
             undecided: [baseline.undecided(&name), other.undecided(&name)],
             name,
@@ -206,7 +209,7 @@ struct Matched {
     problem_of: Vec<usize>,
     won: Vec<String>,
     lost: Vec<String>,
-    as_before: usize,
+    both_right: Vec<String>,
     both_wrong: Vec<String>,
     unmatched: usize,
 }
@@ -221,7 +224,7 @@ fn matched(before: &BTreeMap<&str, f64>, after: &BTreeMap<&str, f64>) -> Matched
         match after.total_cmp(&before) {
             std::cmp::Ordering::Greater => matched.won.push((*id).to_owned()),
             std::cmp::Ordering::Less => matched.lost.push((*id).to_owned()),
-            std::cmp::Ordering::Equal if after > 0.0 => matched.as_before += 1,
+            std::cmp::Ordering::Equal if after > 0.0 => matched.both_right.push((*id).to_owned()),
             std::cmp::Ordering::Equal => matched.both_wrong.push((*id).to_owned()),
         }
     }

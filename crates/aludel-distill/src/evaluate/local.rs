@@ -142,8 +142,7 @@ impl Local {
         let (is_end, failure) = (matches!(end, Ok(Finish::Stop)), end.err().map(|error| error.to_string()));
         let said = &sequence.tokens[..sequence.tokens.len() - usize::from(is_end)];
         let (reasoning, content) = told_apart(tokenizer, said, sequence.opens_thinking)?;
-        let thinking_tokens =
-            reasoning.as_deref().map_or(Ok(0), |text| tokenizer.encode_plain(text).map(|ids| ids.len()))?;
+        let thinking_tokens = reasoning.as_deref().map_or(Ok(0), |text| tokenizer.count_plain(text))?;
         let answer = Answer {
             reasoning,
             content,
@@ -188,6 +187,10 @@ impl Local {
 }
 
 impl Respondent for Local {
+    fn context(&self) -> Option<usize> {
+        Some(self.model.decoder.config().max_position_embeddings)
+    }
+
     fn answer(
         &mut self,
         asks: &[Ask<'_>],

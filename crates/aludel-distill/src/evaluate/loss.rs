@@ -55,13 +55,12 @@ pub fn held_out_loss(recipe: &Recipe, tell: &mut dyn FnMut(usize, usize) -> Cont
     let mut recipe = recipe.clone();
     let max_length = recipe.train.max_length.limit().min(student.config.max_position_embeddings);
     recipe.train.max_length = MaxLength::Tokens(max_length);
-    let mut known = None;
+    let known = Known::of_both(&student.path, recipe.train.init_adapter.as_deref())?;
     let mut added = student.text.tokenizer.add_tokens(&recipe.student.add_tokens)?;
     if let Some(folder) = &recipe.train.init_adapter {
         student.text = adapter_text(&student, folder)?;
         student.template = student.text.template(&student.path.display().to_string()).ok();
         added = peft::read(folder)?.config.embedding_tokens().to_vec();
-        known = Known::of_adapter(folder)?;
     }
     let (rows, mut found) = prepared(&student, &recipe, max_length)?;
     found.known = known.map(|known| rows.iter().filter(|row| known.has(row.info.prompt_key)).count());

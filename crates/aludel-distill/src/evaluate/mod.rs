@@ -54,6 +54,11 @@ pub trait Respondent {
         meter: &mut Meter,
         take: &mut dyn FnMut(Option<Answered>, &Meter) -> Result<()>,
     ) -> Result<()>;
+
+    /// How many tokens a question and its answer may have together, where that is known.
+    fn context(&self) -> Option<usize> {
+        None
+    }
 }
 
 /// Samples of a problem that are wanted.
@@ -209,8 +214,10 @@ pub fn evaluate<'r>(
         return Results::read(path).map(Some);
     }
     let mut meter = Meter::new(tasks.len());
+    let mut context = None;
     if left > 0 {
         let mut respondent = open()?;
+        context = respondent.context();
         let told = |left: usize, meter: &Meter| Progress {
             done: total - left,
             resumed,
@@ -239,7 +246,7 @@ pub fn evaluate<'r>(
         debug_assert!(stop.load(Ordering::Relaxed), "a respondent answers all unless it is stopped");
         return Ok(None);
     }
-    let results = evaluation.results(&folder, &meter)?;
+    let results = evaluation.results(&folder, &meter, context)?;
     results.write(path)?;
     Ok(Some(results))
 }
@@ -335,14 +342,16 @@ impl Evaluation<'_> {
     }
 
     /// Scores what is there, which is all, and puts the samples in order.
-    fn results(&self, folder: &Folder, meter: &Meter) -> Result<Results> {
+    fn results(&self, folder: &Folder, meter: &Meter, context: Option<usize>) -> Result<Results> {
         let (mut scored, mut in_order) = (Vec::new(), Vec::new());
         for (at, task) in self.tasks.iter().enumerate() {
             let samples = |id: &String| {
                 (0..self.settings.samples).filter_map(|sample| folder.get(&task.name, id, sample)).collect()
             };
             let problems: Vec<Vec<&Sample>> = task.problems.iter().map(|problem| samples(&problem.id)).collect();
-            scored.push(task_result(task, &problems, &self.settings, meter.task_rate(at)));
+            let mut result = task_result(task, &problems, &self.settings, meter.task_rate(at));
+            result.warnings.extend(cut::warning(&problems, self.settings.max_new_tokens, context));
+            scored.push(result);
             in_order.extend(problems.into_iter().flatten());
         }
         folder.put_in_order(&in_order)?;
@@ -383,6 +392,6 @@ fn task_result(task: &Task, problems: &[Vec<&Sample>], settings: &Settings, rate
         mean_completion_tokens: score::mean(counted().map(|sample| sample.completion_tokens as f64)),
         tokens_per_second: rate,
         fingerprint: task.fingerprint(),
-        warnings: cut::warning(problems, settings.max_new_tokens).into_iter().collect(),
+        warnings: Vec::new(),
     }
 }

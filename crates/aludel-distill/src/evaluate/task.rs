@@ -298,7 +298,7 @@ impl Unanswered {
             rows => format!(", and neither have {} more of the {} rows", rows - 1, rows + answered),
         };
         let reason = format!(
-            "the row has no right answer{others}: put it in a column `answer` or `gold`, or leave such rows out; it has {columns}"
+            "the row has no right answer{others}, and has {columns}; put the answer in a column `answer` or `gold`, or leave such rows out"
         );
         Err(refuse_row(&place, reason))
     }

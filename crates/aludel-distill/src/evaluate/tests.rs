@@ -166,11 +166,11 @@ fn what_is_no_task_says_what_would_be_one() {
     };
     check(
         r#"{"question": "1+1?"}"#,
-        "line 1: the row has no right answer: put it in a column `answer` or `gold`, or leave such rows out; it has `question`",
+        "line 1: the row has no right answer, and has `question`; put the answer in a column `answer` or `gold`, or leave such rows out",
     );
     check(
         "{\"question\": \"?\", \"answer\": 1}\n{\"messages\": [{\"role\": \"user\", \"content\": \"?\"}]}\n{\"prompt\": \"?\", \"gold\": \"\"}",
-        "line 2: the row has no right answer, and neither have 1 more of the 3 rows: put it in a column `answer` or `gold`",
+        "line 2: the row has no right answer, and neither have 1 more of the 3 rows, and has ",
     );
     check(r#"{"text": "1+1? 2", "gold": "2"}"#, "line 1: the row asks nothing");
     check(r#"{"answer": 2}"#, "line 1: the row asks nothing");

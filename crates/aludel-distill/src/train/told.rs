@@ -6,6 +6,7 @@ use aludel_traces::cache::{BuildProgress, Outcomes};
 use serde::Serialize;
 
 use crate::metrics::{EvalRecord, SampleRecord, StepRecord, TrainerState};
+use crate::provenance::Times;
 use crate::rows::Rows;
 use crate::settings::{Interval, TrainSettings};
 
@@ -95,6 +96,8 @@ pub struct Started {
     pub left_out: Vec<String>,
     /// Rows of `data.eval_files` whose prompt is trained on.
     pub eval_rows_known: usize,
+    /// What the adapter's base is called, for other tools.
+    pub base: Option<String>,
     /// Trained parameters.
     pub trained_parameters: usize,
     /// Steps of the run.
@@ -222,6 +225,8 @@ pub struct Summary {
     pub tokens: u64,
     /// Tokens a second in this session's steps; of a run that was finished before, in those of the session that finished it.
     pub tokens_per_second: f64,
+    /// What this session's time went to.
+    pub times: Times,
     /// The adapter folder; none while the run is unfinished.
     pub adapter: Option<PathBuf>,
 }
@@ -244,6 +249,7 @@ impl Summary {
             eval_loss_before: state.evaluation_at(0),
             tokens: state.num_input_tokens_seen,
             tokens_per_second: 0.0,
+            times: Times::default(),
             adapter: None,
         }
     }

@@ -152,7 +152,7 @@ impl Found {
 
 /// Why an adapter of this module has no place in a model.
 fn why_no_linear(config: &Config, path: &str) -> String {
-    let another = "it was trained on another base, which its adapter_config.json names";
+    let another = "give the base that it was trained on, which its adapter_config.json names";
     let layers = config.num_hidden_layers;
     match layer_of(path, "model.layers.") {
         None => format!("an adapter on {path} is not supported; only linears of layers are"),
@@ -167,8 +167,8 @@ fn read_matrix(weights: &safetensors::Weights, name: &str, shape: [usize; 2], fo
     let wrong = |reason: String| Error::Adapter { path: folder.to_owned(), reason: format!("{name}: {reason}") };
     if view.shape != shape {
         return Err(wrong(format!(
-            "has shape {:?}, but this model asks for {shape:?}; it was trained on another base, which its adapter_config.json names, or with \
-             another rank than that says",
+            "has shape {:?}, but this model asks for {shape:?}: it was trained on another base, or with another rank than its \
+             adapter_config.json says; give the base that it was trained on, which that file names",
             view.shape
         )));
     }

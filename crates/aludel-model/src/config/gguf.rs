@@ -68,6 +68,9 @@ impl Config {
             if let Some(name) = key.strip_prefix(&prefix) {
                 keys::check_gguf(name, &to_json(value), &config).map_err(|reason| reader.wrong(key, reason))?;
             }
+            if let Some(name) = key.strip_prefix("tokenizer.").filter(|name| keys::is_tokenizer_checked(name)) {
+                keys::check_tokenizer(name, &to_json(value), &config).map_err(|reason| reader.wrong(key, reason))?;
+            }
         }
         // llama.cpp divides by both
         let factor = reader.linear_factor()?;

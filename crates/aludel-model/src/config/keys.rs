@@ -1,5 +1,6 @@
 //! The rule for every key of a family's config: read, harmless, or allowed only where its value changes nothing. One table for
-//! `config.json`, one for GGUF metadata, and what a family says otherwise. A key that stands in neither is refused, since it may change the arithmetic.
+//! `config.json`, two for GGUF metadata, and what a family says otherwise. A key that stands in none is refused, since it may change the
+//! arithmetic or the ids.
 
 use aludel_files::shortened;
 use serde_json::Value;
@@ -311,6 +312,64 @@ const GGUF: Table = &[
     (Rule::Text("Meta AI original pth"), &["tensor_data_layout"]),
 ];
 
+/// The keys of GGUF metadata behind `tokenizer.`; chat templates under further names are known by their beginning.
+const TOKENIZER: Table = &[
+    (
+        Rule::Read,
+        &[
+            "ggml.model",
+            "ggml.pre",
+            "ggml.tokens",
+            "ggml.token_type",
+            "ggml.scores",
+            "ggml.merges",
+            "ggml.bos_token_id",
+            "ggml.eos_token_id",
+            "ggml.eot_token_id",
+            "ggml.eom_token_id",
+            "ggml.unknown_token_id",
+            "ggml.padding_token_id",
+            "ggml.add_bos_token",
+            "ggml.add_space_prefix",
+            "chat_template",
+        ],
+    ),
+    // an end token is put behind plain text always, and rows of chats have their template's
+    (
+        Rule::Harmless,
+        &[
+            "chat_templates",
+            "huggingface.json",
+            "ggml.add_eos_token",
+            "ggml.add_sep_token",
+            "ggml.token_type_count",
+            "ggml.seperator_token_id",
+            "ggml.separator_token_id",
+            "ggml.cls_token_id",
+            "ggml.mask_token_id",
+            "ggml.prefix_token_id",
+            "ggml.suffix_token_id",
+            "ggml.middle_token_id",
+            "ggml.fim_pre_token_id",
+            "ggml.fim_suf_token_id",
+            "ggml.fim_mid_token_id",
+            "ggml.fim_pad_token_id",
+            "ggml.fim_rep_token_id",
+            "ggml.fim_sep_token_id",
+        ],
+    ),
+    (
+        Rule::Off,
+        &[
+            "ggml.remove_extra_whitespaces",
+            "ggml.precompiled_charsmap",
+            "ggml.treat_whitespace_as_suffix",
+            "ggml.normalizer.lowercase",
+        ],
+    ),
+    (Rule::On, &["ggml.escape_whitespaces"]),
+];
+
 /// Whether a key of `config.json` may say this; else why not, and the mend.
 pub(super) fn check_hf(key: &str, value: &Value, config: &Config) -> Result<(), String> {
     check(&[config.family.hf_keys, HF], key, value, config, "if it changes nothing, take it out of the file")
@@ -320,6 +379,21 @@ pub(super) fn check_hf(key: &str, value: &Value, config: &Config) -> Result<(), 
 pub(super) fn check_gguf(key: &str, value: &Value, config: &Config) -> Result<(), String> {
     let mend = "if it changes nothing, write the file without it: gguf-new-metadata --remove-metadata, of the Python package gguf";
     check(&[GGUF], key, value, config, mend)
+}
+
+/// Whether the value of a key of GGUF metadata, given without `tokenizer.`, must be looked at.
+pub(super) fn is_tokenizer_checked(key: &str) -> bool {
+    let rule = TOKENIZER.iter().find(|(_, keys)| keys.contains(&key)).map(|(rule, _)| rule);
+    !key.starts_with("chat_template.") && !matches!(rule, Some(Rule::Read | Rule::Harmless))
+}
+
+/// Whether such a key may say this; else why not, and the mend.
+pub(super) fn check_tokenizer(key: &str, value: &Value, config: &Config) -> Result<(), String> {
+    check(&[TOKENIZER], key, value, config, "load the model's Hugging Face folder instead").map_err(|reason| {
+        reason
+            .replace("change what the model computes", "change ids")
+            .replace("changes what the model computes", "changes ids")
+    })
 }
 
 fn check(tables: &[Table], key: &str, value: &Value, config: &Config, removal: &str) -> Result<(), String> {
@@ -392,7 +466,7 @@ mod tests {
 
     #[test]
     fn each_key_has_one_rule() {
-        for table in [HF, QWEN2_HF, QWEN3_HF, MISTRAL_HF, GGUF] {
+        for table in [HF, QWEN2_HF, QWEN3_HF, MISTRAL_HF, GGUF, TOKENIZER] {
             let mut seen = HashSet::new();
             for key in table.iter().flat_map(|(_, keys)| *keys) {
                 assert!(seen.insert(key), "{key} stands in two places");

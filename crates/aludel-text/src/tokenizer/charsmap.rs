@@ -6,7 +6,7 @@
 /// It is a length, so many bytes of a double array, and texts that end with a zero. An entry of the array says where its children lie,
 /// by exclusive or with their letter; a leaf says where its text begins.
 pub(super) fn longest_replacement(map: &str) -> Result<u64, String> {
-    let damaged = |what: &str| format!("the `precompiled_charsmap` of its normalizer is damaged: {what}");
+    let damaged = |what: &str| format!("precompiled_charsmap is damaged: {what}");
     let bytes = from_base64(map).ok_or_else(|| damaged("it is not written in base64"))?;
     let (length, rest) = bytes.split_first_chunk::<4>().ok_or_else(|| damaged("it has no length"))?;
     let length = u32::from_le_bytes(*length) as usize;

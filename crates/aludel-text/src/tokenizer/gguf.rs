@@ -38,6 +38,7 @@ pub struct GgufVocabulary {
     pub add_space_prefix: Option<bool>,
 }
 
+const NORMAL: i32 = 1;
 const UNKNOWN: i32 = 2;
 const CONTROL: i32 = 3;
 const USER_DEFINED: i32 = 4;
@@ -92,6 +93,13 @@ impl GgufVocabulary {
         if !self.token_types.is_empty() && self.token_types.len() != count {
             let reason = format!("{} entries for {count} tokens", self.token_types.len());
             return wrong("tokenizer.ggml.token_type", reason);
+        }
+        if let Some(id) = self.token_types.iter().position(|kind| !(NORMAL..=BYTE).contains(kind)) {
+            let reason = format!("{:?} has the type {}; known: 1 to 6", self.tokens[id], self.token_types[id]);
+            return wrong("tokenizer.ggml.token_type", reason);
+        }
+        if let Some(id) = self.scores.iter().position(|score| score.is_nan()) {
+            return wrong("tokenizer.ggml.scores", format!("entry {id} is no number"));
         }
         if self.model == "llama" && self.scores.len() != count {
             return wrong("tokenizer.ggml.scores", format!("{} entries for {count} tokens", self.scores.len()));

@@ -4,6 +4,8 @@
 
 mod charsmap;
 mod gguf;
+mod kept;
+mod parts;
 mod pieces;
 mod pre;
 mod regexes;
@@ -26,6 +28,7 @@ pub use stream::StreamDecoder;
 
 use crate::error::Error;
 use crate::fault::caught;
+use kept::Losses;
 use pieces::{failed, matches_of, overlaps_visibly};
 use steps::Steps;
 
@@ -53,6 +56,12 @@ pub struct Tokenizer {
     /// Of a byte-level tokenizer: which byte each letter of a token stands for.
     byte_of_letter: Option<HashMap<char, u8>>,
     steps: Arc<Steps>,
+    /// In which ways it may lose text.
+    losses: Losses,
+    /// The file, or what it was made from.
+    origin: Arc<str>,
+    /// What its file puts before every text.
+    beginning: Option<String>,
     growth: vet::Growth,
     /// In bytes.
     longest_token: usize,
@@ -82,11 +91,12 @@ impl Tokenizer {
     /// [`Error::TokenizerFile`], also where the file's ids are not those that the library would give.
     pub fn from_json(bytes: &[u8], origin: &str) -> Result<Tokenizer, Error> {
         let refuse = |reason: String| Error::TokenizerFile { origin: origin.to_owned(), reason };
-        let document: vet::Document = serde_json::from_slice(bytes).map_err(|error| refuse(error.to_string()))?;
+        let document: vet::Document =
+            serde_json::from_slice(bytes).map_err(|error| refuse(parts::fault(bytes, &error.to_string())))?;
         let growth = document.vet(bytes).map_err(refuse)?;
         let built =
             caught(|| serde_json::from_slice::<tokenizers::Tokenizer>(bytes).map_err(|error| error.to_string()));
-        let mut inner = built.and_then(|built| built).map_err(refuse)?;
+        let mut inner = built.and_then(|built| built).map_err(|reason| refuse(parts::fault(bytes, &reason)))?;
         for vet::Listed { id, content, .. } in &document.added_tokens {
             let given = inner.token_to_id(content);
             if given != Some(*id) {
@@ -95,7 +105,7 @@ impl Tokenizer {
         }
         // A file may carry the settings of someone's training run: rows are never cut or padded behind our back.
         inner.with_truncation(None).map_err(|error| refuse(error.to_string()))?.with_padding(None);
-        let tokenizer = Tokenizer::over(inner, growth).map_err(refuse)?;
+        let tokenizer = Tokenizer::over(inner, &document, growth, origin).map_err(refuse)?;
         if tokenizer.vocabulary_size > vet::MOST_IDS as usize {
             return Err(refuse(format!(
                 "it has an id of {}, which is no place in a vocabulary",
@@ -132,7 +142,7 @@ impl Tokenizer {
     /// Encodes text in which control tokens are recognised. Nothing is put before or after it.
     ///
     /// # Errors
-    /// [`Error::Tokenize`].
+    /// [`Error::Tokenize`] or [`Error::TextLost`].
     pub fn encode(&self, text: &str) -> Result<Vec<u32>, Error> {
         Ok(self.encode_protected(text, &[])?.ids)
     }
@@ -140,7 +150,7 @@ impl Tokenizer {
     /// Encodes text that stays text: a literal `<|im_end|>` or `<think>` in it never becomes that token.
     ///
     /// # Errors
-    /// [`Error::Tokenize`].
+    /// [`Error::Tokenize`] or [`Error::TextLost`].
     pub fn encode_plain(&self, text: &str) -> Result<Vec<u32>, Error> {
         Ok(self.encode_protected(text, std::slice::from_ref(&(0..text.len())))?.ids)
     }
@@ -149,11 +159,26 @@ impl Tokenizer {
     /// token, the whole is encoded at once, so that the ids are those of any other tool.
     ///
     /// # Errors
-    /// [`Error::Tokenize`].
+    /// [`Error::Tokenize`]; [`Error::TextLost`] where something of the text is not in the ids.
     ///
     /// # Panics
     /// When a range does not lie on character boundaries of the text.
     pub fn encode_protected(&self, text: &str, protected: &[Range<usize>]) -> Result<Tokenized, Error> {
+        let tokenized = self.encode_lossy(text, protected)?;
+        self.check_kept(text, &tokenized)?;
+        Ok(tokenized)
+    }
+
+    /// How many tokens a text has that stays text; what the vocabulary cannot spell is not counted.
+    ///
+    /// # Errors
+    /// [`Error::Tokenize`].
+    pub fn count_plain(&self, text: &str) -> Result<usize, Error> {
+        Ok(self.encode_lossy(text, std::slice::from_ref(&(0..text.len())))?.ids.len())
+    }
+
+    /// The ids of what the vocabulary can spell.
+    fn encode_lossy(&self, text: &str, protected: &[Range<usize>]) -> Result<Tokenized, Error> {
         let mut pieces = self.split_at_added(text)?;
         let spelled = |(span, id): (Range<usize>, u32)| {
             self.is_control(id) && protected.iter().any(|range| overlaps_visibly(text, &span, range))
@@ -223,6 +248,11 @@ impl Tokenizer {
     /// True for the tokens that `skip_special` leaves out.
     pub fn is_special(&self, id: u32) -> bool {
         self.special_ids.contains(&id)
+    }
+
+    /// The token that the file has other tools put before every text. Here nothing is put there unasked.
+    pub(crate) fn beginning(&self) -> Option<&str> {
+        self.beginning.as_deref()
     }
 
     /// Adds tokens that are not special (so that decoding shows them) and gives their ids: one that the vocabulary has
@@ -324,8 +354,18 @@ impl Tokenizer {
         self.inner.get_added_vocabulary().get_added_tokens_decoder().get(&id).cloned()
     }
 
-    fn over(inner: tokenizers::Tokenizer, growth: vet::Growth) -> Result<Tokenizer, String> {
+    fn over(
+        inner: tokenizers::Tokenizer,
+        document: &vet::Document,
+        growth: vet::Growth,
+        origin: &str,
+    ) -> Result<Tokenizer, String> {
         let steps = Arc::new(Steps::of(&inner)?);
+        let letterless =
+            bytes_of_letters().into_iter().filter(|(letter, _)| inner.token_to_id(&letter.to_string()).is_none());
+        let letterless = letterless.map(|(_, byte)| byte).collect();
+        let unknown_id = document.unknown_id(|token| inner.token_to_id(token));
+        let losses = Losses::of(&steps, document.has_affixes(), unknown_id, letterless);
         let byte_of_letter = match inner.get_decoder() {
             Some(DecoderWrapper::ByteLevel(_)) => Some(bytes_of_letters()),
             _ => None,
@@ -338,6 +378,9 @@ impl Tokenizer {
             new_ids: HashSet::new(),
             byte_of_letter,
             steps,
+            losses,
+            origin: Arc::from(origin),
+            beginning: document.post_processor.as_ref().and_then(parts::beginning).map(str::to_owned),
             growth,
             longest_token: 0,
         };

@@ -161,7 +161,11 @@ impl Tokenizer {
             for letter in letters.chars() {
                 let letter = letter.encode_utf8(&mut buffer);
                 let tokens = caught(|| self.inner.get_model().tokenize(letter).map_err(|error| error.to_string()));
-                for token in tokens.and_then(|tokens| tokens).map_err(|reason| failed(&letters, reason))? {
+                let tokens = tokens.and_then(|tokens| tokens).map_err(|reason| failed(&letters, reason))?;
+                if tokens.is_empty() {
+                    return Err(failed(&letters, format!("no token stands for {letter:?} alone; take the text out")));
+                }
+                for token in tokens {
                     spelled.ids.push(token.id);
                     spelled.spans.push(span.clone());
                 }

@@ -19,19 +19,19 @@ use super::vet::shown;
 
 /// The steps of a tokenizer, those within others in order.
 pub(super) struct Steps {
-    normalizers: Vec<Normalizing>,
-    cutters: Vec<Cutting>,
+    pub(super) normalizers: Vec<Normalizing>,
+    pub(super) cutters: Vec<Cutting>,
     /// None where tokens stand for themselves.
-    decoders: Option<Vec<Decoding>>,
+    pub(super) decoders: Option<Vec<Decoding>>,
 }
 
-enum Normalizing {
+pub(super) enum Normalizing {
     /// A step of the library that searches for no expression.
     Plain(NormalizerWrapper),
     Replace(Regex, String),
 }
 
-enum Cutting {
+pub(super) enum Cutting {
     /// A step of the library that searches for no expression.
     Plain(PreTokenizerWrapper),
     Split {
@@ -46,7 +46,7 @@ enum Cutting {
     },
 }
 
-enum Decoding {
+pub(super) enum Decoding {
     /// A step of the library that searches for no expression.
     Plain(DecoderWrapper),
     Replace(Regex, String),

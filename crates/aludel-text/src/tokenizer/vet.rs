@@ -9,6 +9,7 @@ use serde::de::{Deserialize, Deserializer, Error as _, IgnoredAny, MapAccess, Se
 use serde_json::{Map, Value};
 
 use super::charsmap::longest_replacement;
+use super::parts;
 use super::regexes::{self, Trials};
 
 /// A tokenizer.json, as far as it is looked at here. Words and merges are read by the library alone.
@@ -24,6 +25,18 @@ pub(super) struct Document {
     decoder: Option<Value>,
     #[serde(default)]
     model: Option<Model>,
+    #[serde(default, rename = "version")]
+    _version: IgnoredAny,
+    #[serde(default, rename = "truncation")]
+    _truncation: IgnoredAny,
+    #[serde(default, rename = "padding")]
+    _padding: IgnoredAny,
+    /// Put around texts by other tools: rows are written by templates, and begin as `tokenizer_config.json` says.
+    #[serde(default)]
+    pub(super) post_processor: Option<Value>,
+    /// What the library would pass over.
+    #[serde(flatten)]
+    rest: Map<String, Value>,
 }
 
 #[derive(serde::Deserialize)]
@@ -42,6 +55,9 @@ struct Model {
     dropout: Option<f64>,
     #[serde(default)]
     unk_token: Option<String>,
+    /// Of a unigram model.
+    #[serde(default)]
+    unk_id: Option<u32>,
     #[serde(default)]
     continuing_subword_prefix: Option<String>,
     #[serde(default)]
@@ -50,6 +66,19 @@ struct Model {
     max_input_chars_per_word: Option<u64>,
     #[serde(default)]
     vocab: Words,
+    #[serde(default, rename = "type")]
+    _kind: IgnoredAny,
+    #[serde(default, rename = "merges")]
+    _merges: IgnoredAny,
+    #[serde(default, rename = "fuse_unk")]
+    _fuse_unk: IgnoredAny,
+    #[serde(default, rename = "byte_fallback")]
+    _byte_fallback: IgnoredAny,
+    #[serde(default, rename = "ignore_merges")]
+    _ignore_merges: IgnoredAny,
+    /// What the library would pass over.
+    #[serde(flatten)]
+    rest: Map<String, Value>,
 }
 
 /// The words of a model, in all three ways that they are written: how many, and how long.
@@ -106,52 +135,6 @@ const MOST_ADDED: usize = 2 << 20;
 const MOST_ADDED_NORMALIZED: u64 = 64 << 20;
 /// Of a text that a step looks for.
 const LONGEST_LITERAL: usize = 4096;
-
-const NORMALIZERS: &[&str] = &[
-    "BertNormalizer",
-    "Bert",
-    "Strip",
-    "StripAccents",
-    "NFC",
-    "NFD",
-    "NFKC",
-    "NFKD",
-    "Sequence",
-    "Lowercase",
-    "Nmt",
-    "Precompiled",
-    "Replace",
-    "Prepend",
-    "ByteLevel",
-];
-const PRE_TOKENIZERS: &[&str] = &[
-    "BertPreTokenizer",
-    "ByteLevel",
-    "CharDelimiterSplit",
-    "Delimiter",
-    "Metaspace",
-    "Whitespace",
-    "Sequence",
-    "Split",
-    "Punctuation",
-    "WhitespaceSplit",
-    "Digits",
-    "UnicodeScripts",
-    "FixedLength",
-];
-const DECODERS: &[&str] = &[
-    "BPEDecoder",
-    "BPE",
-    "ByteLevel",
-    "WordPiece",
-    "Metaspace",
-    "CTC",
-    "Sequence",
-    "Replace",
-    "Fuse",
-    "Strip",
-    "ByteFallback",
-];
 
 impl<'de> Deserialize<'de> for Words {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Words, D::Error> {
@@ -210,16 +193,32 @@ fn nodes(mut words: Vec<String>) -> usize {
 }
 
 impl Document {
+    /// The id that text becomes which the model cannot spell.
+    pub(super) fn unknown_id(&self, id: impl Fn(&str) -> Option<u32>) -> Option<u32> {
+        let model = self.model.as_ref()?;
+        model.unk_id.or_else(|| id(model.unk_token.as_deref()?))
+    }
+
+    /// Whether letters within a word are spelt otherwise than at its ends.
+    pub(super) fn has_affixes(&self) -> bool {
+        let affixes = |model: &Model| {
+            let affixes = [&model.continuing_subword_prefix, &model.end_of_word_suffix];
+            affixes.into_iter().flatten().any(|affix| !affix.is_empty())
+        };
+        self.model.as_ref().is_some_and(affixes)
+    }
+
     /// # Errors
     /// What is wrong, with its place in the file.
     pub(super) fn vet(&self, bytes: &[u8]) -> Result<Growth, String> {
         let mut trials = Trials::default();
-        let mut section =
-            |name, value: &Option<Value>, known, most| section(name, value.as_ref(), known, most, &mut trials);
-        let normalizer = section("normalizer", &self.normalizer, NORMALIZERS, MOST_NORMALIZER)?;
-        section("pre_tokenizer", &self.pre_tokenizer, PRE_TOKENIZERS, MOST_PRE_TOKENIZER)?;
-        let decoder = section("decoder", &self.decoder, DECODERS, MOST_DECODER)?;
+        let mut section = |name, value: &Option<Value>, most| section(name, value.as_ref(), most, &mut trials);
+        let normalizer = section("normalizer", &self.normalizer, MOST_NORMALIZER)?;
+        section("pre_tokenizer", &self.pre_tokenizer, MOST_PRE_TOKENIZER)?;
+        let decoder = section("decoder", &self.decoder, MOST_DECODER)?;
+        parts::check_rest(&self.rest, "the file")?;
         if let Some(model) = &self.model {
+            parts::check_rest(&model.rest, "model")?;
             model.vet(bytes)?;
         }
         for token in &self.added_tokens {
@@ -310,21 +309,15 @@ fn check_prefix(bytes: &[u8], prefix: &str) -> Result<(), String> {
 }
 
 /// The steps of one part of a tokenizer, and by how much they multiply a text together.
-fn section(name: &str, value: Option<&Value>, known: &[&str], most: u64, trials: &mut Trials) -> Result<u64, String> {
+fn section(name: &str, value: Option<&Value>, most: u64, trials: &mut Trials) -> Result<u64, String> {
     let Some(value) = value.filter(|value| !value.is_null()) else { return Ok(1) };
     let mut steps = Vec::new();
-    collect(value, &mut steps, name)?;
+    collect(value, &mut steps, name, name.to_owned())?;
     let mut growth = 1_u64;
-    for step in steps {
+    for (place, step) in steps {
+        parts::check_step(name, step, &place)?;
         let kind = step.get("type").and_then(Value::as_str).unwrap_or_default();
-        if !known.contains(&kind) {
-            return Err(format!(
-                "its {name} has a step of the type {}, which is not known here; known: {}",
-                shown(kind),
-                known.join(", ")
-            ));
-        }
-        growth = growth.saturating_mul(grows_by(kind, step, trials)?);
+        growth = growth.saturating_mul(grows_by(kind, step, &place, trials)?);
         if growth > most {
             return Err(format!(
                 "its {name} (at its {kind}) may make {growth} bytes of one; no model's makes more than {most}"
@@ -334,22 +327,29 @@ fn section(name: &str, value: Option<&Value>, known: &[&str], most: u64, trials:
     Ok(growth)
 }
 
-/// The steps that others are made of, in order.
-fn collect<'a>(value: &'a Value, steps: &mut Vec<&'a Map<String, Value>>, name: &str) -> Result<(), String> {
-    let step = value.as_object().ok_or_else(|| format!("its {name} has a step that is no object"))?;
-    steps.push(step);
+/// The steps that others are made of, in order, with their places.
+fn collect<'a>(
+    value: &'a Value,
+    steps: &mut Vec<(String, &'a Map<String, Value>)>,
+    name: &str,
+    place: String,
+) -> Result<(), String> {
+    let step = value.as_object().ok_or_else(|| format!("{place} is a step that is no object"))?;
+    steps.push((place.clone(), step));
     if steps.len() > MOST_STEPS {
         return Err(format!("its {name} has more than {MOST_STEPS} steps"));
     }
     // Whatever is a list of objects is a list of steps, under whichever key.
-    for inner in step.values().filter_map(Value::as_array).flatten().filter(|inner| inner.is_object()) {
-        collect(inner, steps, name)?;
+    for (key, list) in step.iter().filter_map(|(key, value)| Some((key, value.as_array()?))) {
+        for (number, inner) in list.iter().enumerate().filter(|(_, inner)| inner.is_object()) {
+            collect(inner, steps, name, format!("{place}.{key}[{number}]"))?;
+        }
     }
     Ok(())
 }
 
 /// By how much a step may multiply a text. What its fields say counts, whatever its type.
-fn grows_by(kind: &str, step: &Map<String, Value>, trials: &mut Trials) -> Result<u64, String> {
+fn grows_by(kind: &str, step: &Map<String, Value>, place: &str, trials: &mut Trials) -> Result<u64, String> {
     let text = |key: &str| step.get(key).and_then(Value::as_str);
     let mut growth = match kind {
         "NFC" | "Lowercase" | "BertNormalizer" | "Bert" => 3,
@@ -373,10 +373,10 @@ fn grows_by(kind: &str, step: &Map<String, Value>, trials: &mut Trials) -> Resul
         };
         if let Some(expression) = expression {
             regexes::check(expression, trials)
-                .map_err(|reason| format!("the expression {} of its {kind} {reason}", shown(expression)))?;
+                .map_err(|reason| format!("{place}.pattern: the expression {} {reason}", shown(expression)))?;
         }
         if literal.is_some_and(|literal| literal.len() > LONGEST_LITERAL) {
-            return Err(format!("the pattern of its {kind} is longer than {LONGEST_LITERAL} bytes"));
+            return Err(format!("{place}.pattern is longer than {LONGEST_LITERAL} bytes"));
         }
         let replaced = match literal {
             Some(literal) if !literal.is_empty() => content.div_ceil(literal.len() as u64).max(1),
@@ -385,10 +385,10 @@ fn grows_by(kind: &str, step: &Map<String, Value>, trials: &mut Trials) -> Resul
         growth = growth.saturating_mul(replaced);
     }
     if let Some(map) = text("precompiled_charsmap") {
-        growth = growth.saturating_mul(longest_replacement(map)?);
+        growth = growth.saturating_mul(longest_replacement(map).map_err(|reason| format!("{place}.{reason}"))?);
     }
     if step.get("length").is_some_and(|length| length.as_u64() == Some(0)) {
-        return Err(format!("the `length` of its {kind} is 0"));
+        return Err(format!("{place}.length is 0"));
     }
     Ok(growth)
 }

@@ -5,10 +5,12 @@ use crate::error::Error;
 
 /// See [`Tokenizer::mean_source_ids`].
 pub(super) fn mean_source_ids(tokenizer: &Tokenizer, token: &str) -> Result<Vec<u32>, Error> {
-    let mut ids = tokenizer.encode_plain(token)?;
+    // What cannot be spelt has no meaning to start from.
+    let spelt = |text: &str| Ok::<_, Error>(tokenizer.encode_lossy(text, std::slice::from_ref(&(0..text.len())))?.ids);
+    let mut ids = spelt(token)?;
     for word in related_words(token) {
         for spelling in [word.clone(), format!(" {word}"), capitalised(&word), format!(" {}", capitalised(&word))] {
-            if let [id] = tokenizer.encode_plain(&spelling)?[..] {
+            if let [id] = spelt(&spelling)?[..] {
                 ids.push(id);
             }
         }

@@ -11,6 +11,8 @@ mod apart;
 mod common;
 mod encode;
 mod hostile_tokenizers;
+mod lost;
+mod parts;
 mod real;
 mod steps;
 mod templates;

@@ -1,6 +1,6 @@
 //! The steps before the model: ids are those of the library wherever its searches end, and an error where they give up.
 
-use aludel_text::Tokenizer;
+use aludel_text::{Error, Tokenizer};
 use serde_json::{Value, json};
 
 use crate::common::tiny_tokenizer;
@@ -56,6 +56,7 @@ fn ids_are_those_of_the_library() {
         replace(r"\s(?=a)"),
         json!({"type": "Sequence", "normalizers": [{"type": "NFC"}, replace("c+"), {"type": "Prepend", "prepend": "b"}]}),
     ];
+    let (mut all, mut lost) = (0, 0);
     for cutter in &cutters {
         for normalizer in &normalizers {
             let file = file(normalizer, cutter);
@@ -63,10 +64,21 @@ fn ids_are_those_of_the_library() {
             let library: tokenizers::Tokenizer = file.parse().unwrap();
             for text in texts {
                 let wanted = library.encode(text, false).unwrap();
-                assert_eq!(ours.encode(text).unwrap(), wanted.get_ids(), "{text:?} by {normalizer} and {cutter}");
+                match ours.encode(text) {
+                    Ok(ids) => assert_eq!(ids, wanted.get_ids(), "{text:?} by {normalizer} and {cutter}"),
+                    // Blanks apart, which some of these steps take or add, the ids are not the text any more.
+                    Err(Error::TextLost { .. }) => {
+                        let read = library.decode(wanted.get_ids(), false).unwrap();
+                        assert_ne!(read, text, "{normalizer} and {cutter}");
+                        lost += 1;
+                    }
+                    Err(error) => panic!("{text:?} by {normalizer} and {cutter}: {error}"),
+                }
+                all += 1;
             }
         }
     }
+    assert!(lost > 20 && all - lost > 100, "{lost} of {all}");
 }
 
 /// The library cuts the rest of such a text otherwise, and says nothing.

@@ -167,6 +167,8 @@ fn faulty_vocabularies_are_refused() {
     check(&|v| v.pre = Some("new".to_owned()), &["\"new\"", "smollm"]);
     check(&|v| v.tokens.clear(), &["tokenizer.ggml.tokens"]);
     check(&|v| v.token_types.truncate(3), &["tokenizer.ggml.token_type", "3 entries"]);
+    check(&|v| v.token_types[5] = 7, &["tokenizer.ggml.token_type", "has the type 7; known: 1 to 6"]);
+    check(&|v| v.scores = vec![0.0, f32::NAN], &["tokenizer.ggml.scores", "entry 1 is no number"]);
     check(&|v| v.eos_id = Some(9_999), &["eos_token_id", "9999"]);
     check(&|v| v.merges.push("single".to_owned()), &["tokenizer.ggml.merges", "single"]);
     check(&|v| v.merges.push("zz qq".to_owned()), &["GGUF", "zz"]);
@@ -203,4 +205,110 @@ fn many_tokens_are_added_as_one_is() {
     let error = together.add_tokens(&["<new>".to_owned(), " ".to_owned()]).unwrap_err().to_string();
     assert!(error.contains("\" \" cannot be added: it has no text"), "{error}");
     assert_eq!(together.token_to_id("<new>"), None, "nothing of a refused list is added");
+}
+
+/// Where transformers would give other ids than the tokenizer.json alone, the files say so.
+#[test]
+fn files_beside_a_tokenizer_that_contradict_it_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+    write("tokenizer.json", &tiny_tokenizer(true).to_json().unwrap());
+    let think = tiny_tokenizer(true).token_to_id("<think>").unwrap();
+    let said = |file: &str, text: &str| {
+        write(file, text);
+        let error = TextBundle::from_folder(folder.path()).err().map(|error| error.to_string());
+        std::fs::remove_file(folder.path().join(file)).unwrap();
+        error
+    };
+    for (file, text, wanted) in [
+        (
+            "tokenizer_config.json",
+            r#"{"added_tokens_decoder":{"999":{"content":"<new>"}}}"#,
+            "gives the added token \"<new>\" the id 999, and tokenizer.json has no such token",
+        ),
+        (
+            "tokenizer_config.json",
+            r#"{"added_tokens_decoder":{"7":{"content":"<|im_end|>"}}}"#,
+            "gives the added token \"<|im_end|>\" the id 7, and tokenizer.json has it as 2",
+        ),
+        (
+            "tokenizer_config.json",
+            r#"{"added_tokens_decoder":{"2":{"content":"<|im_end|>","rstrip":true}}}"#,
+            "says `rstrip` = true of \"<|im_end|>\", and tokenizer.json false",
+        ),
+        (
+            "tokenizer_config.json",
+            r#"{"eos_token":"<end>"}"#,
+            "its eos_token is \"<end>\", which tokenizer.json does not have",
+        ),
+        (
+            "tokenizer_config.json",
+            r#"{"extra_special_tokens":["<think>","<x>"]}"#,
+            "its extra_special_tokens is \"<x>\", which",
+        ),
+        ("tokenizer_config.json", r#"{"split_special_tokens":true}"#, "`split_special_tokens` is true"),
+        ("special_tokens_map.json", r#"{"bos_token":{"content":"<b>"}}"#, "its bos_token is \"<b>\", which"),
+        (
+            "added_tokens.json",
+            r#"{"<think>":5}"#,
+            "it gives the token \"<think>\" the id 5, and tokenizer.json has it as",
+        ),
+    ] {
+        let error = said(file, text).unwrap_or_else(|| panic!("{text}"));
+        assert!(error.contains(file) && error.contains(wanted) && error.contains("correct one of the two"), "{error}");
+    }
+    let same = format!(
+        r#"{{"added_tokens_decoder":{{"{think}":{{"content":"<think>","lstrip":false}}}},"eos_token":"<|im_end|>","split_special_tokens":false}}"#
+    );
+    assert_eq!(said("tokenizer_config.json", &same), None);
+    assert_eq!(said("added_tokens.json", &format!(r#"{{"<think>":{think}}}"#)), None);
+    write("special_tokens_map.json", r#"{"eos_token":"<|bos|>"}"#);
+    let error = said("tokenizer_config.json", r#"{"eos_token":"<|im_end|>"}"#).unwrap();
+    assert!(
+        error.contains("its eos_token is \"<|bos|>\", and that of tokenizer_config.json \"<|im_end|>\""),
+        "{error}"
+    );
+}
+
+#[test]
+fn of_named_templates_the_default_or_the_only_one_is_meant() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+    write("tokenizer.json", &tiny_tokenizer(true).to_json().unwrap());
+    for (list, wanted) in [
+        (r#"[{"name":"rag","template":"R"},{"name":"default","template":"D"}]"#, Some("D")),
+        (r#"[{"name":"chat","template":"C"}]"#, Some("C")),
+        (r#"[{"name":"rag","template":"R"},{"name":"tool_use","template":"T"}]"#, None),
+    ] {
+        write("tokenizer_config.json", &format!(r#"{{"chat_template":{list}}}"#));
+        assert_eq!(TextBundle::from_folder(folder.path()).unwrap().chat_template.as_deref(), wanted, "{list}");
+    }
+}
+
+#[test]
+fn plain_text_begins_as_the_files_say() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+    let mut file: serde_json::Value = serde_json::from_str(&tiny_tokenizer(true).to_json().unwrap()).unwrap();
+    let template = serde_json::json!({"type": "TemplateProcessing",
+        "single": [{"SpecialToken": {"id": "<|bos|>", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}],
+        "pair": [{"Sequence": {"id": "A", "type_id": 0}}, {"Sequence": {"id": "B", "type_id": 1}}],
+        "special_tokens": {"<|bos|>": {"id": "<|bos|>", "ids": [3], "tokens": ["<|bos|>"]}}});
+    let bytes =
+        serde_json::json!({"type": "ByteLevel", "add_prefix_space": true, "trim_offsets": false, "use_regex": true});
+    for (processor, config, wanted) in [
+        (serde_json::Value::Null, r#"{"bos_token":"<|bos|>"}"#, None),
+        (template.clone(), r#"{"bos_token":"<|bos|>"}"#, Some(3)),
+        (template.clone(), r#"{"bos_token":"<|bos|>","add_bos_token":false}"#, None),
+        (
+            serde_json::json!({"type": "Sequence", "processors": [bytes, template]}),
+            r#"{"bos_token":"<|bos|>"}"#,
+            Some(3),
+        ),
+    ] {
+        file["post_processor"] = processor;
+        write("tokenizer.json", &file.to_string());
+        write("tokenizer_config.json", config);
+        assert_eq!(TextBundle::from_folder(folder.path()).unwrap().bos_id(), wanted, "{config}");
+    }
 }

@@ -4,9 +4,9 @@
 use std::time::Duration;
 
 /// The limit starts here, and doubles until raising it brings nothing.
-const FIRST: f64 = 8.0;
+pub(super) const FIRST: f64 = 8.0;
 /// A round has at least so many answers: fewer tell nothing of the next limit.
-const LEAST_ROUND: u32 = 16;
+pub(super) const LEAST_ROUND: u32 = 16;
 /// Rounds at one limit before it is tried again whether more would bring more.
 const HOLD_ROUNDS: u32 = 8;
 /// By this share it is then raised: a gain that stands out from the noise of a round, so that one raise that seemed not to pay, because a

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::AtomicBool;
 
-use super::predict::{Pilot, predict};
+use super::predict::{Load, Pilot, predict};
 use super::progress::{Event, Progress};
 use super::{Collection, End, Prediction, Summary, ask};
 use crate::Error;
@@ -35,8 +35,11 @@ pub fn plan(collection: &Collection<'_>, stop: &AtomicBool, told: &mut dyn FnMut
     let Summary { end, progress } = ask(collection, missing, stop, told)?;
     let taken: Vec<Pilot> = store.taken_by(&pilot, &options.asking)?.into_iter().map(Pilot::from).collect();
     let missing = store.lacks(collection.prompts.read()?, &options.asking, options.samples)?;
-    let at_once = options.concurrency * collection.teachers.len();
-    let prediction = predict(&taken, missing, options.price, options.rates, at_once);
+    let teachers = collection.teachers.len();
+    // Answers that were there before were asked for under a load that nobody knows.
+    let pilot_seconds = (progress.done == taken.len() as u64).then_some(progress.seconds);
+    let load = Load { at_once: options.concurrency, teachers, pilot_seconds };
+    let prediction = predict(&taken, missing, options.price, options.rates, load);
     Ok(Plan { end, progress, prediction })
 }
 

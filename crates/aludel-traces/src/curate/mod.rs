@@ -210,7 +210,8 @@ pub struct Progress {
 /// whole or not at all; an older one in its place is replaced. `about` stands in the report as it is given: settings, say.
 ///
 /// # Errors
-/// What reading brings; settings that do not fit the rows; a folder that cannot be written.
+/// What reading brings; settings that do not fit the rows; [`Error::NotSplit`] for rows too few to hold some back; a folder that cannot be
+/// written.
 pub fn curate(
     source: &dyn TraceSource,
     options: &Options,
@@ -232,7 +233,10 @@ pub fn curate(
     mixture::apply(&mut judged.rows, &judged.sources, &options.mixture, options.seed)?;
     let kept = judged.rows.iter().filter(|row| row.is_kept()).map(|row| row.prompt);
     let split = Split::by_prompt(kept, options.test_size, options.seed).map_err(|error| match error {
-        Error::TestSize { reason, .. } => Error::Curate { setting: "test_size", reason },
+        Error::TestSize { reason, .. } => {
+            let report = Box::new(Report::new(options, &judged, &Split::default()));
+            Error::NotSplit { reason, report }
+        }
         other => other,
     })?;
     let report = Report::new(options, &judged, &split);

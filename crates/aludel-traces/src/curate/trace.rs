@@ -99,13 +99,22 @@ impl Inputs {
     /// Looks at each file.
     ///
     /// # Errors
-    /// As [`Files::open`] and [`store::Snapshot::open`].
+    /// As [`Files::open`] and [`store::Snapshot::open`]; [`Error::Store`] for a store without traces.
     pub fn open(paths: &[PathBuf], options: &ReadOptions) -> Result<Inputs, Error> {
         let mut sources: Vec<Box<dyn TraceSource>> = Vec::new();
         let mut rest = paths;
         while let Some(first) = rest.first() {
             if is_store(first) {
-                sources.push(Box::new(store::Rows::open(first, false)?));
+                let rows = store::Rows::open(first, false)?;
+                if rows.is_empty() {
+                    return Err(Error::Store {
+                        path: first.clone(),
+                        reason: "this store holds no traces yet".to_string(),
+                        mend: "collect some with `aludel trace --prompts FILE --teacher URL --model NAME --store FILE`; `aludel trace status` \
+                               tells what was asked for",
+                    });
+                }
+                sources.push(Box::new(rows.with_tags_of(options)));
                 rest = &rest[1..];
                 continue;
             }

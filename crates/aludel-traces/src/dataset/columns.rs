@@ -460,7 +460,7 @@ pub(super) fn no_shape(row: &Columns) -> Problem {
         .chain(["text"])
         .collect();
     detail.push_str(&format!(
-        ". Rename the columns, or say which is which: data.columns = {{ prompt = \"…\", response = \"…\", reasoning = \"…\" }}. Known shapes: {}",
+        "; rename the columns, or say which is which: data.columns = {{ prompt = \"…\", response = \"…\", reasoning = \"…\" }}. Known shapes: {}",
         known.join(", ")
     ));
     Problem::new(ProblemKind::Columns, detail)

@@ -12,8 +12,8 @@ use crate::Error;
 use crate::names::same;
 
 /// A row that was never in a file, read as one would be.
-pub(crate) fn row_of(columns: Columns, provenance: Provenance) -> Row {
-    read_columns(columns, &ReadOptions::default(), provenance)
+pub(crate) fn row_of(columns: Columns, options: &ReadOptions, provenance: Provenance) -> Row {
+    read_columns(columns, options, provenance)
 }
 
 pub(super) fn read_columns(mut row: Columns, options: &ReadOptions, provenance: Provenance) -> Row {

@@ -272,6 +272,6 @@ fn shapes_that_do_not_fit_are_explained() {
     explain(json!({"prompt": "q", "gold": 1}), &["nearest is prompt/reasoning/response, which lacks `response`"]);
     explain(json!({"prompt": "q", "response": null}), &["`response` (it is null)"]);
     explain(json!({"output": "q"}), &["nearest is instruction/input/output, which lacks `instruction`"]);
-    explain(json!({"a": 1, "b": 2}), &["`a`, `b`", "fit no known shape.", "Known shapes: messages, conversations"]);
+    explain(json!({"a": 1, "b": 2}), &["`a`, `b`", "fit no known shape;", "Known shapes: messages, conversations"]);
     explain(json!({}), &["no columns"]);
 }

@@ -18,7 +18,7 @@ use super::open::is_sqlite;
 use super::snapshot::{Snapshot, Stored};
 use crate::Error;
 use crate::curate::{Trace, TraceSource, trace_of};
-use crate::dataset::{self, Columns, Provenance};
+use crate::dataset::{self, Columns, Provenance, ReadOptions};
 use crate::names::is_among;
 use crate::said;
 
@@ -35,6 +35,8 @@ pub struct Rows {
     file_bytes: u64,
     traces: u64,
     traces_read: AtomicU64,
+    /// How its rows are read where they become traces.
+    reading: ReadOptions,
 }
 
 impl Rows {
@@ -67,9 +69,31 @@ impl Rows {
         let traces = snapshot.trace_count(complete_alone)?;
         let file_bytes = fs::metadata(path).map_or(0, |metadata| metadata.len());
         let traces_read = AtomicU64::new(0);
-        let rows =
-            Rows { snapshot, complete_alone, runs, left_out, store, single_questions, file_bytes, traces, traces_read };
+        let rows = Rows {
+            snapshot,
+            complete_alone,
+            runs,
+            left_out,
+            store,
+            single_questions,
+            file_bytes,
+            traces,
+            traces_read,
+            reading: ReadOptions::default(),
+        };
         Ok((rows, damage))
+    }
+
+    /// The same, with tags at the beginning of answers read as these options say. Its columns are its own, whatever others are called.
+    #[must_use]
+    pub fn with_tags_of(self, options: &ReadOptions) -> Rows {
+        let reading = ReadOptions { answer_tags: options.answer_tags.clone(), ..self.reading };
+        Rows { reading, ..self }
+    }
+
+    /// Whether there are no traces, or none that are complete where those alone count.
+    pub fn is_empty(&self) -> bool {
+        self.traces == 0
     }
 
     /// The rows, by run, prompt and sample.
@@ -183,7 +207,7 @@ impl TraceSource for Rows {
         let rows = self.iter().zip(1..).map(move |(columns, line)| {
             self.traces_read.store(line, Ordering::Relaxed);
             let provenance = Provenance { file: Arc::clone(&file), file_index: 0, line };
-            trace_of(dataset::row_of(columns?, provenance), true)
+            trace_of(dataset::row_of(columns?, &self.reading, provenance), true)
         });
         Ok(Box::new(rows))
     }
@@ -195,7 +219,7 @@ impl TraceSource for Rows {
 }
 
 /// Writes rows to a file, which appears whole or not at all: Parquet if its name ends so, JSON lines otherwise. Gives their
-/// number; no rows make no Parquet file.
+/// number; no rows make no file.
 ///
 /// # Errors
 /// [`Error::Store`], [`Error::File`], [`Error::Parquet`], [`Error::Write`].
@@ -214,8 +238,8 @@ pub fn export(rows: &Rows, output: &Path) -> Result<u64, Error> {
     // Parquet's columns are known only when all rows are: they wait as JSON lines beside it.
     let (lines, table) = (Beside::new(output, "jsonl"), Beside::new(output, "table"));
     let count = write_lines(rows, &lines.0)?;
-    dataset::write_parquet(&lines.0, &table.0, output)?;
     if count > 0 {
+        dataset::write_parquet(&lines.0, &table.0, output)?;
         let failed = |reason| Error::Write { path: output.to_path_buf(), reason };
         let mut table = aludel_files::open(&table.0).map_err(failed)?;
         atomic::write_file(output, |file| io::copy(&mut table, file).map(|_| ()).map_err(failed))?;
@@ -242,8 +266,13 @@ impl Drop for Beside {
 
 fn write_lines(rows: &Rows, output: &Path) -> Result<u64, Error> {
     let mut count = 0;
+    // Nothing takes the place of what is there.
+    let mut all = rows.iter().peekable();
+    if all.peek().is_none() {
+        return Ok(0);
+    }
     atomic::write_file(output, |file| {
-        for row in rows.iter() {
+        for row in all {
             let mut line = serde_json::to_vec(&row?).expect("a row is JSON");
             line.push(b'\n');
             file.put(&line)?;

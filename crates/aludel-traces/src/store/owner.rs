@@ -27,16 +27,14 @@ impl Owner {
 }
 
 fn host() -> String {
-    let read = |path: &str| {
-        aludel_files::read_to_string(path, aludel_files::SMALL).map(|text| text.trim().to_string()).unwrap_or_default()
-    };
+    let read = |path: &str| aludel_files::read_of_system(path).map(|text| text.trim().to_string()).unwrap_or_default();
     let namespace = fs::read_link("/proc/self/ns/pid").map(|link| link.display().to_string()).unwrap_or_default();
     format!("{} {} {namespace}", read("/proc/sys/kernel/hostname"), read("/proc/sys/kernel/random/boot_id"))
 }
 
 /// Field 22 of the process's `stat`, counted behind the name, which may hold anything. A zombie has ended.
 fn started(pid: u32) -> Option<String> {
-    let stat = aludel_files::read_to_string(format!("/proc/{pid}/stat"), aludel_files::SMALL).ok()?;
+    let stat = aludel_files::read_of_system(format!("/proc/{pid}/stat")).ok()?;
     let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
     match fields.next()? {
         "Z" | "X" => None,

@@ -178,12 +178,12 @@ pub(crate) fn say(
             }
             (Shown::Apart, Piece::Reasoning(text)) => {
                 is_reasoning = true;
-                console.error(&console.styled_for_errors(Style::new().dimmed(), text));
+                console.error_piece(&console.styled_for_errors(Style::new().dimmed(), text));
                 Ok(())
             }
             (_, Piece::Answer(text)) => {
                 if std::mem::take(&mut is_reasoning) {
-                    console.error("\n");
+                    console.error_piece("\n");
                 }
                 console.piece(text)
             }
@@ -195,7 +195,7 @@ pub(crate) fn say(
     })?;
     failed?;
     if is_reasoning {
-        console.error("\n");
+        console.error_piece("\n");
     }
     if !matches!(shown, Shown::AsJson) {
         console.line("")?;

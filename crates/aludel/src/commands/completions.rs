@@ -26,6 +26,6 @@ zsh reads ~/.zfunc if it is in fpath before compinit is called.";
 pub(crate) fn run(args: &CompletionsArgs, console: &mut Console) -> anyhow::Result<Outcome> {
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut crate::cli::command(), "aludel", &mut script);
-    console.line(String::from_utf8(script)?.trim_end())?;
+    console.verbatim(String::from_utf8(script)?.trim_end())?;
     Ok(Outcome::Done)
 }

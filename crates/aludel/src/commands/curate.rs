@@ -2,6 +2,7 @@
 
 mod output;
 
+use crate::commands::train::as_typed;
 use crate::console::Console;
 use crate::hub::fetch_named;
 use crate::progress::{self, At, Kind, Until};
@@ -14,12 +15,14 @@ use aludel_distill::lengths::TokenCounter;
 use aludel_distill::settings::Recipe;
 use aludel_formats::atomic;
 use aludel_model::student::Student;
-use aludel_traces::curate::{Inputs, PROMPTS, Progress, Report, Tokens, TraceSource, curate};
+use aludel_traces::Error;
+use aludel_traces::curate::{Inputs, PROMPTS, Progress, Reason, Report, Tokens, TraceSource, curate};
 use aludel_traces::dataset::columns_not_used;
+use aludel_traces::store::is_sqlite;
 use anstyle::Style;
 use anyhow::Context as _;
 use clap::Args;
-use output::{refuse_foreign_folder, refuse_input_inside};
+use output::{refuse_input_inside, to_be_replaced};
 use serde_json::json;
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -119,7 +122,7 @@ pub(crate) fn curate_recipe(
     fetch_named(recipe)?;
     set_template_date(recipe);
     let Some(folder) = &recipe.curate.output_dir else { return Ok(Outcome::Done) };
-    refuse_foreign_folder(folder)?;
+    let earlier = to_be_replaced(folder)?;
     refuse_input_inside(folder, &recipe.curate.input)?;
     let options = recipe.curate.options(recipe.student.threads)?;
     let inputs = Inputs::open(&recipe.curate.input, &recipe.data.read_options())?;
@@ -133,15 +136,27 @@ pub(crate) fn curate_recipe(
     let about = json!({ "version": env!("CARGO_PKG_VERSION"), "curate": recipe.curate, "data": recipe.data });
     let shown = progress::Progress::new();
     shown.begin(Kind::Judging);
-    let report = curate(&*source, &options, tokens, folder, &about, &mut |told| show_progress(&shown, told))?;
+    let curated = curate(&*source, &options, tokens, folder, &about, &mut |told| show_progress(&shown, told));
     drop(shown);
+    if let (Err(Error::NotSplit { report, .. }), false) = (&curated, json) {
+        // Too few rows are left, and this tells where the others went.
+        show_filters(console, report)?;
+        console.line(format_args!(
+            "kept: {} of {} rows on {} prompts; nothing is written",
+            report.kept, report.rows, report.prompts
+        ))?;
+    }
+    let report = curated?;
+    if let Some(earlier) = earlier {
+        tracing::info!("{}: replaced; it held {earlier}", folder.display());
+    }
     if json {
         console.json_line(&report)?;
     } else {
         show(console, &report, folder)?;
     }
     match report.kept {
-        0 => Err(nothing_left(&report, folder)),
+        0 => Err(nothing_left(&report, folder, &recipe.curate.input)),
         _ => Ok(Outcome::Done),
     }
 }
@@ -158,7 +173,7 @@ fn read_failed(folders: &[PathBuf]) -> anyhow::Result<Option<Vec<Failed>>> {
 
 /// The next round's prompts; where nothing is failed, there is no next round on these problems.
 fn write_prompts(failed: &[Failed], folder: &Path, json: bool, console: &mut Console) -> anyhow::Result<Outcome> {
-    refuse_foreign_folder(folder)?;
+    to_be_replaced(folder)?;
     if failed.is_empty() {
         return Err(Helped {
             message: "there are no prompts for a next round: every problem of these results was solved".to_owned(),
@@ -169,9 +184,13 @@ fn write_prompts(failed: &[Failed], folder: &Path, json: bool, console: &mut Con
     std::fs::create_dir_all(folder)
         .with_context(|| format!("{}: cannot be made the output folder", folder.display()))?;
     let path = folder.join(PROMPTS);
+    let is_replaced = aludel_files::is_there(&path);
     atomic::write_file(&path, |output| {
         failed.iter().try_for_each(|failed| output.put(format!("{}\n", json!(failed)).as_bytes()))
     })?;
+    if is_replaced {
+        tracing::info!("{}: replaced; it held the prompts of an earlier round", path.display());
+    }
     if json {
         console.json_line(&json!({ "output": path, "prompts": failed.len() }))?;
     } else {
@@ -189,6 +208,24 @@ fn open_student(recipe: &Recipe) -> anyhow::Result<Option<Student>> {
 }
 
 fn show(console: &mut Console, report: &Report, folder: &Path) -> anyhow::Result<()> {
+    show_filters(console, report)?;
+    console.paragraph(
+        Style::new(),
+        format_args!(
+            "kept: {} of {} rows on {} prompts, {} to train on and {} held back, in {}",
+            report.kept,
+            report.rows,
+            report.prompts,
+            report.train,
+            report.eval,
+            folder.display()
+        ),
+    )?;
+    Ok(())
+}
+
+/// What became of the rows before some were held back.
+fn show_filters(console: &mut Console, report: &Report) -> anyhow::Result<()> {
     let mut table = Table::new("filter").numbers(["rows", "dropped", "left"]);
     for filter in &report.filters {
         let left = filter.seen - filter.dropped;
@@ -237,29 +274,25 @@ fn show(console: &mut Console, report: &Report, folder: &Path) -> anyhow::Result
                 .paragraph(Style::new(), format_args!("{}: {} of {} rows", source.source, source.kept, source.rows))?;
         }
     }
-    console.paragraph(
-        Style::new(),
-        format_args!(
-            "kept: {} of {} rows on {} prompts, {} to train on and {} held back, in {}",
-            report.kept,
-            report.rows,
-            report.prompts,
-            report.train,
-            report.eval,
-            folder.display()
-        ),
-    )?;
     Ok(())
 }
 
-fn nothing_left(report: &Report, folder: &Path) -> anyhow::Error {
+fn nothing_left(report: &Report, folder: &Path, inputs: &[PathBuf]) -> anyhow::Error {
     let most = report.filters.iter().max_by_key(|filter| filter.dropped);
     let why = most.map_or_else(String::new, |filter| format!(", most of them as {}", filter.reason.name()));
-    Helped {
-        message: format!("no row is left: all {} were dropped{why}", report.rows),
-        help: format!("see why in {}, and set or switch off that filter", folder.join("dropped.jsonl").display()),
-    }
-    .into()
+    let store = inputs.iter().find(|path| is_sqlite(path).unwrap_or(false));
+    let dropped = folder.join("dropped.jsonl");
+    let help = match (most.filter(|filter| filter.reason == Reason::Incomplete), store) {
+        // No filter is too strict: the answers themselves are not there.
+        (Some(filter), Some(store)) if filter.dropped == report.rows => format!(
+            "none of these answers is whole: `aludel trace status --store {}` tells which were cut or failed, and {} why; the same \
+             `aludel trace` asks for what is missing, and one with a larger trace.max_tokens for longer answers",
+            as_typed(store),
+            dropped.display()
+        ),
+        _ => format!("see why in {}, and set or switch off that filter", dropped.display()),
+    };
+    Helped { message: format!("no row is left: all {} were dropped{why}", report.rows), help }.into()
 }
 
 /// What writing a row costs beside judging it, as long as no row was written: both read it, and only one of them compares it.

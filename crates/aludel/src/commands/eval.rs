@@ -60,7 +60,8 @@ pub(crate) struct EvalArgs {
     #[arg(long, value_name = "DIR")]
     adapter: Option<PathBuf>,
 
-    /// The folder of the run that trained it, to warn of problems that were trained on [default: that of --adapter]
+    /// The folder of the run that trained it, to warn of problems that were trained on; an adapter in a run's folder and a merged model tell
+    /// it themselves
     #[arg(long, value_name = "DIR")]
     run: Option<PathBuf>,
 
@@ -121,7 +122,7 @@ pub(crate) fn run(args: &EvalArgs, console: &mut Console) -> anyhow::Result<Outc
     let server = Server::new(args, &recipe)?;
     let tasks = args.asking.tasks(&args.tasks, &recipe)?;
     let adapter = adapter_if_named(args.adapter.as_deref())?;
-    warn_of_known(args.run.as_deref(), adapter.as_deref(), &tasks)?;
+    warn_of_known(args, adapter.as_deref(), &tasks)?;
     let settings = args.asking.settings(&recipe, args.seed);
     let stop = stop_on_signals()?;
     let results = match server {
@@ -156,12 +157,12 @@ pub(super) fn warn(results: &Results) {
 }
 
 /// Says how many problems ask what the model was trained on, as far as its run tells.
-fn warn_of_known(run: Option<&Path>, adapter: Option<&Path>, tasks: &[Task]) -> anyhow::Result<()> {
-    let known = match (run, adapter) {
-        (Some(run), _) => Some(Known::of_run(run)?),
-        (None, Some(adapter)) => Known::of_adapter(adapter)?,
-        (None, None) => None,
+fn warn_of_known(args: &EvalArgs, adapter: Option<&Path>, tasks: &[Task]) -> anyhow::Result<()> {
+    let told = match (&args.endpoint, &args.model) {
+        (None, Some(model)) => Known::of_both(model, adapter)?,
+        _ => None,
     };
+    let known = Known::together(args.run.as_deref().map(Known::of_run).transpose()?, told);
     for (task, known) in tasks.iter().filter_map(|task| Some((task, known.as_ref()?.problems(task)))) {
         if known > 0 {
             let (name, problems) = (harmless(&task.name), task.problems.len());

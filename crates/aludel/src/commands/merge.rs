@@ -3,7 +3,7 @@
 use crate::card::write_for_merged;
 use crate::console::Console;
 use crate::hub::local_model;
-use crate::next::after_merging;
+use crate::next::{after_merging, elsewhere};
 use crate::progress::Progress;
 use crate::report::{Helped, Outcome};
 use crate::run_folder::adapter_of;
@@ -75,6 +75,7 @@ pub(crate) fn run(args: &MergeArgs, console: &mut Console) -> anyhow::Result<Out
             .json_line(&json!({ "merged": merged, "student": path.display().to_string(), "dtype": dtype.name() }))?;
     } else {
         console.line(format_args!("merged into {} ({dtype})", args.output_dir.display()))?;
+        console.line(format_args!("elsewhere: {}", elsewhere(&args.output_dir)))?;
         console.next(&after_merging(&args.output_dir))?;
     }
     Ok(Outcome::Done)

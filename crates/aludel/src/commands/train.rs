@@ -23,7 +23,7 @@ use aludel_files::shortened;
 use clap::Args;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
-use told::{tell_unnamed_base, warn_of_start};
+use told::{tell_base, tell_unnamed_base, warn_of_start};
 
 /// The options of `aludel train`. Student, data and output folder may stand in the recipe instead.
 #[derive(Debug, Args)]
@@ -138,7 +138,7 @@ pub(crate) fn run(args: &TrainArgs, console: &mut Console) -> anyhow::Result<Out
     } else {
         console.line(describe(&summary, recipe.train.output_dir.as_deref().unwrap_or(Path::new("."))))?;
         if let (Some(adapter), Some(student)) = (&summary.adapter, &recipe.student.model) {
-            for command in after_training(student, adapter, &recipe.data.files) {
+            for command in after_training(student, adapter, &recipe.data) {
                 console.next(&command)?;
             }
         }
@@ -159,7 +159,7 @@ pub(crate) fn run_recipe(
     let stop = stop_on_signals_aloud("the pass that is being computed")?;
     let mut shown = TrainingProgress::new(part);
     let mut printed: anyhow::Result<()> = Ok(());
-    let mut begun = None;
+    let (mut begun, mut session) = (None, None);
     let summary = train(recipe, resume, &stop, &mut |event| {
         shown.show(&event);
         let line = match event {
@@ -178,9 +178,10 @@ pub(crate) fn run_recipe(
                     started.trained_parameters,
                     started.total_steps,
                 );
+                tell_base(started);
                 warn_of_start(started);
                 begun = Some(started.clone());
-                record_session(&folder, started);
+                session = record_session(&folder, started);
                 Some(json!({ "event": "started", "run": started }))
             }
             Event::Step { record, logged, total_steps } => {
@@ -224,6 +225,11 @@ pub(crate) fn run_recipe(
     })?;
     drop(shown);
     printed?;
+    if let Some(mut session) = session
+        && let Err(error) = session.ended(&folder, summary.times)
+    {
+        tracing::warn!("{}; a report will not tell how long this session took", harmless(&error.to_string()));
+    }
     if let (Some(adapter), Some(started)) = (&summary.adapter, &begun) {
         write_for_adapter(adapter, recipe, started, &summary)?;
     }
@@ -275,9 +281,14 @@ fn settle(recipe: &Recipe) -> anyhow::Result<Recipe> {
 }
 
 /// Keeps what a report tells of the session. A run goes on without it.
-fn record_session(folder: &Path, started: &Started) {
-    if let Err(error) = Session::new(made_by(), started).append(folder) {
-        tracing::warn!("{}; a report will not tell how this run was started", harmless(&error.to_string()));
+fn record_session(folder: &Path, started: &Started) -> Option<Session> {
+    let session = Session::new(made_by(), started);
+    match session.append(folder) {
+        Ok(()) => Some(session),
+        Err(error) => {
+            tracing::warn!("{}; a report will not tell how this run was started", harmless(&error.to_string()));
+            None
+        }
     }
 }
 

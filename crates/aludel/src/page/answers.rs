@@ -1,5 +1,6 @@
-//! Which problems are shown: all that were won and all that were lost, folded in pages, and some that both models get wrong. A report
-//! stays small whatever was evaluated: where all of it does not fit, texts are shortened, then the rest is left out, and the page says so.
+//! Which problems are shown: all that were won, all that were lost, and those that both models get wrong or right, folded in pages. A report
+//! stays small whatever was evaluated: where all of it does not fit, texts are shortened, then the rest is left out, of what is the same in
+//! both first, and the page says so.
 
 use super::html::{Html, classed, element, join, text};
 use super::problem::{Detail, card};
@@ -75,22 +76,31 @@ struct Pair<'a> {
 
 impl<'a> Pair<'a> {
     fn kinds(&self, budget: usize) -> Html {
-        let [won, lost, wrong] =
-            [self.keys(|task| &task.won), self.keys(|task| &task.lost), self.keys(|task| &task.both_wrong)];
-        let in_view = |keys: &[Key<'a>]| self.cards(keys.iter().take(SHOWN), DETAILS[0]);
-        let [won_view, lost_view, wrong_view] = [&won, &lost, &wrong].map(|keys| in_view(keys));
-        let used: usize = [&won_view, &lost_view, &wrong_view].iter().map(|cards| size(cards)).sum();
-        let folded = [&won, &lost].map(|keys| keys.get(SHOWN..).unwrap_or_default());
-        let folded = self.fitting(folded, budget.saturating_sub(used));
-        let [won_folded, lost_folded] = folded;
-        let rest = wrong.len().saturating_sub(SHOWN);
-        let named = format!("{} more are named in comparison.json.", grouped(rest as u64));
-        let more_wrong = if rest > 0 { classed("p", "note", text(&named)) } else { Html::default() };
-        join([
-            kind("Won", "gain", won.len(), won_view, self.pages(won.len().saturating_sub(SHOWN), won_folded)),
-            kind("Lost", "loss", lost.len(), lost_view, self.pages(lost.len().saturating_sub(SHOWN), lost_folded)),
-            kind("Both wrong", "level", wrong.len(), wrong_view, more_wrong),
-        ])
+        let kinds: [(&str, &'static str, fn(&TaskComparison) -> &Vec<String>); 4] = [
+            ("Won", "gain", |task| &task.won),
+            ("Lost", "loss", |task| &task.lost),
+            ("Both wrong", "level", |task| &task.both_wrong),
+            ("Both the same, and right", "level", |task| &task.both_right),
+        ];
+        let keys = kinds.map(|(_, _, of)| self.keys(of));
+        // What is the same in both says least: none of it stands open to view where both are right.
+        let shown = |index: usize| if index == 3 { 0 } else { SHOWN };
+        let in_view: Vec<Vec<Card<'a>>> = keys
+            .iter()
+            .enumerate()
+            .map(|(index, keys)| self.cards(keys.iter().take(shown(index)), DETAILS[0]))
+            .collect();
+        let left = budget.saturating_sub(in_view.iter().map(|cards| size(cards)).sum());
+        let [won, lost, wrong, right] = [0, 1, 2, 3].map(|index| keys[index].get(shown(index)..).unwrap_or_default());
+        let changed = self.fitting([won, lost], left);
+        let same = self.fitting([wrong, right], left.saturating_sub(changed.iter().map(|cards| size(cards)).sum()));
+        let folded = changed.into_iter().chain(same);
+        let parts = kinds.iter().zip(&keys).zip(in_view).zip(folded).enumerate();
+        let parts = parts.map(|(index, (((&(heading, class, _), keys), in_view), folded))| {
+            let pages = self.pages(keys.len().saturating_sub(shown(index)), folded, !in_view.is_empty());
+            kind(heading, class, keys.len(), in_view, pages)
+        });
+        parts.collect()
     }
 
     /// Problems of one kind, the tasks in turn.
@@ -139,8 +149,8 @@ impl<'a> Pair<'a> {
         })
     }
 
-    /// What is not in view, in folded pages task by task, and what was left out.
-    fn pages(&self, wanted: usize, cards: Vec<Card<'a>>) -> Html {
+    /// What is not in view, in folded pages task by task, and what was left out; `has_more` says that others stand in view.
+    fn pages(&self, wanted: usize, cards: Vec<Card<'a>>, has_more: bool) -> Html {
         let there = cards.len();
         let mut tasks: Vec<(&str, Vec<Html>)> = Vec::new();
         for Card { task, html } in cards {
@@ -155,9 +165,10 @@ impl<'a> Pair<'a> {
             (0..count).step_by(PAGE).map(move |first| {
                 let page: Html = cards.by_ref().take(PAGE).collect();
                 let last = (first + PAGE).min(count);
+                let more = if has_more { " more" } else { "" };
                 let said = match count {
-                    0..=PAGE => format!("{task}: {count} more"),
-                    _ => format!("{task}: {} to {last} of {} more", first + 1, grouped(count as u64)),
+                    0..=PAGE => format!("{task}: {count}{more}"),
+                    _ => format!("{task}: {} to {last} of {}{more}", first + 1, grouped(count as u64)),
                 };
                 classed("details", "page", join([element("summary", &[], text(&said)), page]))
             })
@@ -183,7 +194,7 @@ impl<'a> Pair<'a> {
 }
 
 fn kind(heading: &str, class: &'static str, count: usize, in_view: Vec<Card<'_>>, folded: Html) -> Html {
-    if in_view.is_empty() {
+    if count == 0 {
         return Html::default();
     }
     let count = classed("small", "n", text(&grouped(count as u64)));

@@ -27,10 +27,10 @@ impl Axis {
         Some(Axis { low, high, is_log: false, ticks: vec![] }.with_ticks(step))
     }
 
-    /// A linear axis from end to end of the values, as for steps, with ticks at round numbers between.
-    pub(super) fn exact(low: f64, high: f64, wanted: usize) -> Axis {
+    /// A linear axis from end to end of counts, as of steps, with ticks at round numbers between: whole ones, since there is no half step.
+    pub(super) fn of_counts(low: f64, high: f64, wanted: usize) -> Axis {
         let (low, high) = widened(low, high);
-        let step = round_step((high - low) / wanted.max(1) as f64);
+        let step = round_step((high - low) / wanted.max(1) as f64).max(1.0);
         Axis { low, high, is_log: false, ticks: vec![] }.with_ticks(step)
     }
 
@@ -171,10 +171,13 @@ mod tests {
     }
 
     #[test]
-    fn an_exact_axis_ends_where_its_values_do() {
-        let axis = Axis::exact(1.0, 24.0, 5);
+    fn an_axis_of_counts_ends_where_they_do_and_knows_no_halves() {
+        let axis = Axis::of_counts(1.0, 24.0, 5);
         assert_eq!((axis.at(1.0), axis.at(24.0)), (0.0, 1.0));
         assert_eq!(labels(&axis), ["5", "10", "15", "20"]);
+        assert_eq!(labels(&Axis::of_counts(1.0, 3.0, 5)), ["1", "2", "3"]);
+        assert_eq!(labels(&Axis::of_counts(2.0, 2.0, 5)), ["2"]);
+        assert_eq!(labels(&Axis::of_counts(0.0, 1.0, 2)), ["0", "1"]);
     }
 
     #[test]

@@ -76,9 +76,9 @@ pub(super) fn histogram(counts: &[usize], most: usize, end: f64, class: &'static
         let [y, h] = [y, h].map(|value| format!("{value:.1}"));
         element("rect", &[("x", &x), ("y", &y), ("width", &w), ("height", &h)], Html::default())
     });
-    let across = Axis::exact(0.0, end, 5);
-    let up = Axis::exact(0.0, most.max(1) as f64, 2);
-    let rows = up.ticks.iter().filter(|(share, label)| *share > 0.0 && !label.contains('.')).map(|(share, words)| {
+    let across = Axis::of_counts(0.0, end, 5);
+    let up = Axis::of_counts(0.0, most.max(1) as f64, 2);
+    let rows = up.ticks.iter().filter(|(share, _)| *share > 0.0).map(|(share, words)| {
         let y = bottom - share * (bottom - top);
         let [line_y, label_y] = [y, y + 4.0].map(|y| format!("{y:.1}"));
         join([line(["0", &line_y, "100%", &line_y], "tick"), label("-6", &label_y, "end", words, "")])
@@ -150,7 +150,7 @@ mod tests {
 
     #[test]
     fn a_difference_lies_between_the_ends_of_its_interval() {
-        let axis = Axis::exact(-10.0, 10.0, 4);
+        let axis = Axis::of_counts(-10.0, 10.0, 4);
         let drawn = difference(&axis, 5.0, [0.0, 10.0], false, "gain").into_string();
         assert!(drawn.contains("cx=\"75.00%\"") && drawn.contains("x1=\"50.00%\" y1=\"20\" x2=\"100.00%\""), "{drawn}");
         let pooled = difference(&axis, -5.0, [-10.0, 0.0], true, "level").into_string();

@@ -2,7 +2,7 @@
 //! cannot be set, or would take too much, stays the text that it is.
 
 use super::html::{Html, classed, join, text};
-use super::{grouped, mathml};
+use super::mathml;
 use aludel_text::fault::caught;
 use pulldown_latex::config::DisplayMode;
 use pulldown_latex::{Event, Parser, RenderConfig, Storage, push_mathml};
@@ -50,28 +50,41 @@ pub(super) fn set(words: &str) -> Html {
     parts(words, true)
 }
 
-fn parts(words: &str, has_blocks: bool) -> Html {
-    let mut parts = Vec::new();
+/// A part of a text.
+pub(super) enum Piece<'a> {
+    /// Words around formulas.
+    Words(&'a str),
+    /// A formula that was set, or as it was written where it cannot be.
+    Formula(Html),
+}
+
+/// A text taken apart at its formulas.
+pub(super) fn pieces(words: &str) -> Vec<Piece<'_>> {
+    pieces_with(words, true)
+}
+
+fn pieces_with(words: &str, has_blocks: bool) -> Vec<Piece<'_>> {
+    let mut pieces = Vec::new();
     let (mut rest, mut count) = (words, 0);
     while let Some(found) = next(rest).filter(|_| count < MOST_FORMULAS) {
         let (before, behind) = rest.split_at(found.start);
         let (whole, after) = behind.split_at(found.length);
         count += 1;
-        parts.push(text(before));
-        parts.push(formula(found.latex, found.is_block && has_blocks).unwrap_or_else(|| text(whole)));
+        pieces.push(Piece::Words(before));
+        let set = formula(found.latex, found.is_block && has_blocks);
+        pieces.push(Piece::Formula(set.unwrap_or_else(|| text(whole))));
         rest = after;
     }
-    parts.push(text(rest));
-    parts.into_iter().collect()
+    pieces.push(Piece::Words(rest));
+    pieces
 }
 
-/// The same of so many characters at most, with how many more there are.
-pub(super) fn set_shortened(words: &str, length: usize) -> Html {
-    let beginning = beginning(words, length);
-    match words[beginning.len()..].chars().count() {
-        0 => set(words),
-        more => join([set(beginning.trim_end()), text(&format!(" … ({} more characters)", grouped(more as u64)))]),
-    }
+fn parts(words: &str, has_blocks: bool) -> Html {
+    let set = |piece| match piece {
+        Piece::Words(words) => text(words),
+        Piece::Formula(formula) => formula,
+    };
+    pieces_with(words, has_blocks).into_iter().map(set).collect()
 }
 
 /// The beginning of a text on a line.
@@ -83,7 +96,7 @@ pub(super) fn set_beginning(words: &str, length: usize) -> Html {
 }
 
 /// So many characters at most, and no half of a formula.
-fn beginning(words: &str, length: usize) -> &str {
+pub(super) fn beginning(words: &str, length: usize) -> &str {
     let end = words.char_indices().nth(length).map_or(words.len(), |(end, _)| end);
     let mut at = 0;
     while let Some(found) = next(&words[at..]).filter(|found| at + found.start < end) {
@@ -284,8 +297,7 @@ mod tests {
         let shown = |words: &str| set(words).into_string();
         assert!(shown("so $x^2$!").starts_with("so <math><msup><mi>x</mi><mn>2</mn></msup></math>!"));
         assert!(shown("\\[\\frac{1}{2}\\]").contains("<mfrac>"), "{}", shown("\\[\\frac{1}{2}\\]"));
-        assert_eq!(set_shortened("ab \\(never", 2).into_string(), "ab … (8 more characters)");
-        assert!(set_shortened("ab $x^2$", 5).into_string() == "ab … (5 more characters)");
+        assert_eq!((beginning("ab \\(never", 2), beginning("ab $x^2$", 5)), ("ab", "ab "));
         let beginning = |length: usize| set_beginning("a $x^2$ b \\[y\\] c", length).into_string();
         assert!(beginning(5) == "a …" && beginning(8).ends_with("</math> …"), "{}", beginning(8));
         assert!(beginning(99).ends_with(" c") && !beginning(99).contains("block"));

@@ -9,6 +9,7 @@ mod forest;
 mod formulas;
 mod html;
 mod lengths;
+mod markdown;
 mod mathml;
 mod plot;
 mod problem;
@@ -17,6 +18,7 @@ mod scores;
 mod training;
 mod verdict;
 
+use crate::figures::grouped;
 use aludel_distill::evaluate::compare::{Change, Comparison, Evaluated};
 use aludel_distill::provenance::Provenance;
 use html::{Html, classed, element, join, literal, text};
@@ -102,19 +104,6 @@ fn percent(share: f64) -> String {
         share if share > 0.0 && share < 1.0 => format!("{share:.1}%"),
         share => format!("{share:.0}%"),
     }
-}
-
-/// A number with its thousands set apart.
-fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut grouped = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            grouped.push(',');
-        }
-        grouped.push(digit);
-    }
-    grouped
 }
 
 /// At most so many characters, and how many more there are.

@@ -57,7 +57,7 @@ impl Plot<'_> {
     /// The drawing; nothing without values.
     pub(super) fn draw(&self, said: &str) -> Html {
         let Some(up) = self.axis() else { return Html::default() };
-        let across = Axis::exact(self.steps.0, self.steps.1, 5);
+        let across = Axis::of_counts(self.steps.0, self.steps.1, 5);
         let y = |value: f64| BOTTOM - up.at(value) * (BOTTOM - TOP);
         let rows = up.ticks.iter().map(|(share, words)| {
             let y = BOTTOM - share * (BOTTOM - TOP);

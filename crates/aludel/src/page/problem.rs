@@ -1,7 +1,8 @@
 //! One problem with both models' answers side by side, folded: which problems are shown, and in how much detail, is left to `answers`.
 
-use super::formulas::{set_answer, set_beginning, set_shortened};
+use super::formulas::{set_answer, set_beginning};
 use super::html::{Html, classed, element, join, text};
+use super::markdown::set_shortened;
 use super::{grouped, shortened};
 use aludel_distill::evaluate::compare::Comparison;
 use aludel_distill::evaluate::results::Sample;
@@ -26,7 +27,7 @@ pub(super) fn card(before: &Sample, after: &Sample, comparison: &Comparison, det
     let gold = join([text("Right answer: "), element("b", &[], set_answer(&shortened(&before.gold, 200)))]);
     let answers = join([answer(&comparison.baseline, before, detail), answer(&comparison.model, after, detail)]);
     let content = join([
-        element("p", &[("class", "foreign"), ("dir", "auto")], set_shortened(&before.question, detail.question)),
+        foreign(&before.question, detail.question),
         element("p", &[("dir", "auto")], gold),
         classed("div", "pair", answers),
     ]);

@@ -7,7 +7,7 @@ use super::plot::{Plot, Series, Values, smoothing, value_words};
 use super::{axis, grouped, section};
 use crate::figures::{cost_of, duration, held_out_loss};
 use aludel_distill::metrics::{self, EvalRecord, SampleRecord, StepRecord};
-use aludel_distill::provenance::{Session, sessions};
+use aludel_distill::provenance::{Session, Times, sessions};
 use aludel_distill::settings::read_table;
 use aludel_traces::store::{Snapshot, Status, TokenCounts};
 use std::path::Path;
@@ -173,7 +173,6 @@ fn facts(run: &Run) -> Vec<(&'static str, Option<String>)> {
         })
     };
     let sum = |of: fn(&StepRecord) -> u64| run.steps.iter().map(of).sum::<u64>();
-    let seconds: f64 = run.steps.iter().map(|step| step.seconds).sum();
     let rank =
         setting("lora", "r").map(|r| format!("r = {r}, alpha = {}", setting("lora", "alpha").unwrap_or_default()));
     let last = run.steps.last();
@@ -200,11 +199,33 @@ fn facts(run: &Run) -> Vec<(&'static str, Option<String>)> {
                 format!("{}, {} of them supervised", grouped(sum(|s| s.tokens)), grouped(sum(|s| s.supervised_tokens)))
             }),
         ),
-        ("time", last.map(|_| duration(seconds))),
+        ("time", last.map(|_| times(run))),
         ("started from", setting("train", "init_adapter")),
     ];
     let teachers = run.traces.iter().flat_map(teacher_costs);
     own.into_iter().chain(teachers).chain(sessions_facts(&run.sessions)).collect()
+}
+
+/// What the run took, part by part; in all where no session of it was killed.
+fn times(run: &Run) -> String {
+    let steps: f64 = run.steps.iter().map(|step| step.seconds).sum();
+    let evaluations: f64 = run.evaluations.iter().map(|evaluation| evaluation.eval_seconds).sum();
+    let samples: f64 = run.samples.iter().map(|record| record.sample_seconds).sum();
+    let sessions: Option<Vec<Times>> = run.sessions.iter().map(|session| session.times).collect();
+    let sessions = sessions.filter(|sessions| !sessions.is_empty());
+    let of_sessions = |of: fn(&Times) -> f64| sessions.iter().flatten().map(of).sum::<f64>();
+    let parts = [
+        ("steps", steps),
+        ("evaluation", evaluations),
+        ("sample answers", samples),
+        ("saving", of_sessions(|times| times.saving)),
+    ];
+    let parts = parts.into_iter().filter(|(name, seconds)| *name == "steps" || *seconds > 0.0);
+    let parts: Vec<String> = parts.map(|(name, seconds)| format!("{name} {}", duration(seconds))).collect();
+    match &sessions {
+        Some(_) => format!("{} in all: {}", duration(of_sessions(|times| times.total)), parts.join(", ")),
+        None => parts.join(", "),
+    }
 }
 
 fn rows(session: &Session) -> String {
@@ -281,4 +302,30 @@ fn teacher_costs(traces: &Status) -> [(&'static str, Option<String>); 4] {
         ("tokens of traces", Some(format!("{} asked, {} answered", grouped(prompt), grouped(completion)))),
         ("cost of traces", cost_of(traces.cost, traces.unpriced)),
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn time_is_told_in_its_parts_and_in_all_where_all_of_it_is_known() {
+        let folder = tempfile::tempdir().unwrap();
+        let step = json!({"step": 1, "epoch": 1.0, "loss": 2.0, "grad_norm": 1.0, "learning_rate": 0.001, "tokens": 100,
+            "supervised_tokens": 60, "seconds": 90.0, "rows": [1]});
+        let evaluation =
+            json!({"step": 1, "epoch": 1.0, "eval_loss": 0.3, "eval_supervised_tokens": 10, "eval_seconds": 12.0});
+        let of = |records: &[&serde_json::Value], sessions: &str| {
+            let lines: String = records.iter().map(|record| format!("{record}\n")).collect();
+            std::fs::write(folder.path().join("metrics.jsonl"), lines).unwrap();
+            std::fs::write(folder.path().join("sessions.jsonl"), sessions).unwrap();
+            times(&Run::read(folder.path()).unwrap())
+        };
+        assert_eq!(of(&[&step], ""), "steps 90 s");
+        assert_eq!(of(&[&step, &evaluation], "{}\n"), "steps 90 s, evaluation 12 s");
+        let whole = "{\"times\": {\"steps\": 90.0, \"evaluation\": 12.0, \"saving\": 3.0, \"total\": 110.0}}\n";
+        assert_eq!(of(&[&step, &evaluation], whole), "1.8 min in all: steps 90 s, evaluation 12 s, saving 3 s");
+        assert_eq!(of(&[&step, &evaluation], &format!("{{}}\n{whole}")), "steps 90 s, evaluation 12 s");
+    }
 }

@@ -58,6 +58,16 @@ pub(crate) fn aside<T>(write: impl FnOnce() -> T) -> T {
     }
 }
 
+/// Takes away what is drawn, and ends the line that a terminal shows a key on (as ^C): the process is about to end.
+pub(crate) fn end_line() {
+    if let Some(shown) = locked(&SHOWN).take() {
+        shown.clear();
+    }
+    if io::stderr().is_terminal() {
+        let _ = io::stderr().write_all(b"\n");
+    }
+}
+
 /// Standard error for the log.
 pub(crate) struct LogWriter;
 

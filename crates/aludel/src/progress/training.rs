@@ -1,7 +1,9 @@
-//! A training run as progress: which of its events is which kind of work, and how much of it lies ahead. What is logged of them is the
-//! command's matter.
+//! A training run as progress: which of its events is which kind of work, and how much of it lies ahead. The bar moves with each pass by its
+//! tokens: a pass goes through all layers, forward and backward, and none of its tokens is done before all of them are. What is logged of
+//! the events is the command's matter.
 
 use super::{At, Kind, Part, Progress, Until};
+use crate::figures::grouped;
 use aludel_distill::train::{Ahead, Event, Stage};
 
 /// Shows how far a run is.
@@ -60,6 +62,7 @@ impl TrainingProgress {
             }
             Event::Pass { step, tokens, of } => {
                 let at = self.at_step((step - 1) as f64 + *tokens as f64 / (*of).max(1) as f64, *step);
+                let at = at.with(format!("{}/{} tokens", grouped(*tokens), grouped(*of)));
                 self.progress.reach(Kind::Training, (self.trained + tokens) as f64, at);
             }
             Event::Step { record, .. } => {

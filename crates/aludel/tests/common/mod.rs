@@ -2,6 +2,9 @@
 //! that each byte is a token.
 #![allow(dead_code, reason = "each test takes what it needs of the workshop")]
 
+#[cfg(unix)]
+pub(crate) mod terminal;
+
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -189,21 +189,21 @@ fn no_command_writes_into_a_folder_of_somebody_else() {
     let compare = ["compare", "before", "after", "--output-dir", "pages"];
     let train = ["train", "--recipe", "recipe.toml", "--student", "student", "--data", "rows.jsonl", "--output-dir"];
     let cases: [(Vec<&str>, &str); 12] = [
-        (eval("student"), "student: it looks like a model's folder (told by config.json)"),
-        (eval("run/adapter"), "adapter: it looks like an adapter's folder (told by adapter_config.json)"),
-        (eval("curated"), "curated: it looks like a data set of `aludel curate` (told by dropped.jsonl)"),
-        ([&curate[..], &["data"]].concat(), "data: holds train.jsonl, which curate did not write"),
-        (again.to_vec(), "curated/train.jsonl: lies in the output folder"),
-        (failed.to_vec(), "asked: holds prompts.jsonl, which curate did not write"),
-        (compare.to_vec(), "pages: holds a report.html that compare did not write"),
-        ([&train[..], &["student"]].concat(), "student: it looks like a model's folder (told by config.json)"),
-        ([&train[..], &["run/adapter"]].concat(), "adapter: it looks like an adapter's folder"),
-        ([&train[..], &["run/checkpoint-6"]].concat(), "checkpoint-6: it looks like an adapter's folder"),
+        (eval("student"), "student\nbecause: it looks like a model's folder (told by config.json)"),
+        (eval("run/adapter"), "adapter\nbecause: it looks like an adapter's folder (told by adapter_config.json)"),
+        (eval("curated"), "curated\nbecause: it looks like a data set of `aludel curate` (told by dropped.jsonl)"),
+        ([&curate[..], &["data"]].concat(), "data\nbecause: holds train.jsonl, which curate did not write"),
+        (again.to_vec(), "curated/train.jsonl\nbecause: lies in the output folder"),
+        (failed.to_vec(), "asked\nbecause: holds prompts.jsonl, which curate did not write"),
+        (compare.to_vec(), "pages\nbecause: holds a report.html that compare did not write"),
+        ([&train[..], &["student"]].concat(), "student\nbecause: it looks like a model's folder (told by config.json)"),
+        ([&train[..], &["run/adapter"]].concat(), "adapter\nbecause: it looks like an adapter's folder"),
+        ([&train[..], &["run/checkpoint-6"]].concat(), "checkpoint-6\nbecause: it looks like an adapter's folder"),
         (
             [&train[..], &["before"]].concat(),
-            "before: it looks like results of `aludel eval` (told by evaluation.json)",
+            "before\nbecause: it looks like results of `aludel eval` (told by evaluation.json)",
         ),
-        ([&train[..], &["curated"]].concat(), "curated: it looks like a data set of `aludel curate`"),
+        ([&train[..], &["curated"]].concat(), "curated\nbecause: it looks like a data set of `aludel curate`"),
     ];
     for (arguments, said) in cases {
         let before = files(&workshop.path(""));

@@ -63,7 +63,7 @@ fn the_command_that_is_offered_goes_on_from_the_checkpoint_before() {
     let said = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(said.contains("optimizer.safetensors: it is 4 bytes long"), "{said}");
-    let offered = said.split_once("is resumed from by: ").unwrap().1.trim().replace("\n  ", " ");
+    let offered = said.split_once("is resumed from by `").unwrap().1.split_once('`').unwrap().0.to_owned();
     let script = offered.replace("aludel train", &format!("'{}' train", env!("CARGO_BIN_EXE_aludel")));
     let output = Command::new("sh").args(["-c", &script]).current_dir(workshop.path("")).output().unwrap();
     assert!(output.status.success(), "{offered}\n{}", String::from_utf8_lossy(&output.stderr));
@@ -189,7 +189,10 @@ fn an_adapter_that_is_not_what_was_written_is_refused_by_every_command() {
         for arguments in commands {
             let said = workshop.run(arguments);
             assert!(said.contains("exit code: 1"), "{said}");
-            assert!(said.contains(&format!("run/adapter/{name}: its bytes are not those that were written")), "{said}");
+            assert!(
+                said.contains(&format!("run/adapter/{name}\nbecause: its bytes are not those that were written")),
+                "{said}"
+            );
             assert!(said.contains("remove its aludel_manifest.json"), "{said}");
             assert!(!workshop.path("out").exists(), "{said}");
         }

@@ -214,7 +214,7 @@ impl<'a> Parser<'a> {
 
     /// Parameters of a macro or call, behind the opening bracket.
     pub(super) fn parameters(&mut self) -> Result<Parameters, String> {
-        let mut parameters = Vec::new();
+        let mut parameters: Vec<Parameter> = Vec::new();
         while !self.skip(")") {
             if !parameters.is_empty() {
                 self.expect(",")?;
@@ -223,8 +223,14 @@ impl<'a> Parser<'a> {
                 return Err(format!("a macro has more than {MOST_PARAMETERS} parameters"));
             }
             let name = self.name()?;
+            if parameters.iter().any(|other| other.name == name) {
+                return Err(format!("a macro has two parameters `{name}`"));
+            }
             let from = self.at;
             let default = if self.skip("=") { Some(self.expression()?) } else { None };
+            if default.is_none() && parameters.last().is_some_and(|before| before.default.is_some()) {
+                return Err(format!("the parameter `{name}` has no default, and stands behind one that has"));
+            }
             let mentioned = self.tokens[from..self.at].iter().filter_map(|token| match token {
                 Token::Name(name) => Some(name.clone()),
                 _ => None,

@@ -29,7 +29,7 @@ pub(super) fn register(environment: &mut Environment<'_>) {
         Kind::None | Kind::Integer | Kind::Float | Kind::Text | Kind::List | Kind::Tuple | Kind::Map => {
             if methods::has(&value, &name) { super::items::attribute(value, name) } else { Ok(Value::UNDEFINED) }
         }
-        Kind::Other => value.get_attr(&name),
+        Kind::Other => super::items::attribute(value, name),
     });
     environment.add_filter("tojson", to_json);
 }

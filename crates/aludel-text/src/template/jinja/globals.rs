@@ -20,8 +20,16 @@ pub(super) fn register(environment: &mut Environment<'_>) {
     environment.add_function("__slice", slice);
     environment.add_function("__iter", |value: Value| check_iterable(&value).cloned());
     environment.add_function("__missing", |value: Value| value.downcast_object_ref::<Missing>().is_some());
-    environment.add_function("__macro", |inner: Value, names: Vec<String>, takes_more: bool, takes_named: bool| {
-        Value::from_object(Macro { inner, names, takes_more, takes_named })
+    environment.add_function("__macro", |inner: Value, name: String, names: Vec<String>, uses: Vec<bool>| {
+        let uses = |at: usize| uses.get(at) == Some(&true);
+        Value::from_object(Macro {
+            inner,
+            name,
+            names,
+            takes_more: uses(0),
+            takes_named: uses(1),
+            takes_caller: uses(2),
+        })
     });
     environment.add_function("cycler", cycler);
     environment.add_function("joiner", |given: Given| {
@@ -198,14 +206,40 @@ impl Object for Missing {
 #[derive(Debug)]
 struct Macro {
     inner: Value,
+    name: String,
     names: Vec<String>,
     takes_more: bool,
     takes_named: bool,
+    takes_caller: bool,
+}
+
+/// What a macro tells of itself, beside its name and whether it calls its caller, which the engine's own tell as Jinja2's do.
+pub(super) const OF_MACRO: [&str; 3] = ["arguments", "catch_kwargs", "catch_varargs"];
+
+/// One of these of the engine's own macros, which take neither more arguments than they name nor other names.
+pub(super) fn of_macro(value: &Value, name: &str) -> Option<Value> {
+    let is_native = value.as_object().is_some_and(|object| object.type_name().ends_with("macro_object::Macro"));
+    if !is_native || !OF_MACRO.contains(&name) {
+        return None;
+    }
+    let names = || value.get_attr(name).and_then(|names| names.try_iter().map(Iterator::collect::<Vec<_>>));
+    Some(if name == "arguments" { Value::from(Tuple::from(names().unwrap_or_default())) } else { Value::from(false) })
 }
 
 impl Object for Macro {
     fn repr(self: &Arc<Self>) -> ObjectRepr {
         ObjectRepr::Plain
+    }
+
+    fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
+        Some(match key.as_str()? {
+            "name" => Value::from(self.name.as_str()),
+            "arguments" => Value::from(Tuple::from(self.names.iter().map(Value::from).collect::<Vec<_>>())),
+            "catch_varargs" => Value::from(self.takes_more),
+            "catch_kwargs" => Value::from(self.takes_named),
+            "caller" => Value::from(self.takes_caller),
+            _ => return None,
+        })
     }
 
     fn call(self: &Arc<Self>, state: &mut State<'_, '_>, args: &[Value]) -> Result<Value, Error> {

@@ -7,7 +7,7 @@ use minijinja::value::{Object, ObjectRepr, Tuple, ValueKind};
 use minijinja::{Error, State, Value};
 
 use super::budget::{ITEM, spend, spend_items};
-use super::globals::Group;
+use super::globals::{Group, of_macro};
 use super::nesting::{nested, weigh};
 use super::operators::integer;
 use super::print::is_plain_map;
@@ -97,6 +97,9 @@ pub(super) fn attribute(value: Value, name: String) -> Result<Value, Error> {
     if methods::has(&value, &name) {
         return nested(Value::from_object(Method { value, name }));
     }
+    if let Some(told) = of_macro(&value, &name) {
+        return nested(told);
+    }
     value.get_attr(&name)
 }
 
@@ -104,6 +107,9 @@ pub(super) fn attribute(value: Value, name: String) -> Result<Value, Error> {
 pub(super) fn item(value: Value, key: Value) -> Result<Value, Error> {
     if key.as_str().is_some() || key.as_object().is_some() {
         weigh(&key)?;
+    }
+    if let Some(told) = key.as_str().and_then(|name| of_macro(&value, name)) {
+        return nested(told);
     }
     // A place in what is made as it is read is found by reading up to it.
     if value.kind() == ValueKind::Iterable {

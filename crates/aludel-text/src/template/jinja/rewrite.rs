@@ -249,8 +249,11 @@ impl Rewriter<'_> {
             return Ok(format!("{{%{sign} macro {name}({}) {lines}{close}", parameters.written()));
         }
         let names: Vec<String> = parameters.names().map(|name| format!("{name:?}")).collect();
-        self.macros
-            .push(format!("{name} = __macro(__macro_{name}, [{}], {takes_more}, {takes_named})", names.join(", ")));
+        let takes_caller = has_word(body, "caller");
+        self.macros.push(format!(
+            "{name} = __macro(__macro_{name}, {name:?}, [{}], [{takes_more}, {takes_named}, {takes_caller}])",
+            names.join(", ")
+        ));
         let all: Vec<&str> = parameters.names().chain(["varargs", "kwargs"]).collect();
         let mut tag = format!("{{%{sign} macro __macro_{name}({}) %}}", all.join(", "));
         for parameter in parameters.names() {

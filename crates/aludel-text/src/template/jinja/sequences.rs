@@ -317,7 +317,8 @@ fn map(state: &mut State<'_, '_>, value: Value, given: Given) -> Result<Value, E
     };
     if let (Some(path), Some(named)) = (path, &named) {
         let otherwise: Option<Value> = named.get("default")?;
-        named.assert_all_used()?;
+        let is_other = |_| wrong("beside `attribute`, `map` takes `default` alone");
+        named.assert_all_used().map_err(is_other)?;
         for item in iterate(&value)? {
             let found = attribute(&item, &path)?;
             mapped.push(match &otherwise {
@@ -356,8 +357,10 @@ fn chosen(
         None if by_attribute => return Err(wrong("`selectattr` and `rejectattr` take the name of an attribute")),
         _ => (None, given),
     };
-    let name =
-        given.first().map(|name| name.as_str().ok_or_else(|| wrong("the name of a test is text"))).transpose()?;
+    let name = given
+        .first()
+        .map(|name| name.as_str().ok_or_else(|| wrong("`select` and its like take the name of a test, a text")))
+        .transpose()?;
     let mut kept = Vec::new();
     for item in iterate(value)? {
         let tested = path.map_or_else(|| Ok(item.clone()), |path| attribute(&item, path))?;

@@ -1,7 +1,10 @@
 //! What follows a value in Jinja2's grammar: names, items, slices, calls, filters and tests. Values themselves and operators are the
 //! business of `expression`.
 
+use std::collections::HashSet;
+
 use super::expression::Parser;
+use super::globals::OF_MACRO;
 use super::methods::is_method_name;
 use super::rewrite::is_operator;
 use super::scan::Token;
@@ -22,7 +25,9 @@ impl Parser<'_> {
                         let is_called = is_operator(self.peek(), "(");
                         match name.as_str() {
                             "changed" | "cycle" if is_called => self.of_loop(&value, &name)?,
-                            name if is_method_name(name) && !is_called => format!("__attr({value}, \"{name}\")"),
+                            name if (is_method_name(name) || OF_MACRO.contains(&name)) && !is_called => {
+                                format!("__attr({value}, \"{name}\")")
+                            }
                             name => format!("{value}.{name}"),
                         }
                     }
@@ -64,7 +69,7 @@ impl Parser<'_> {
         }
         let is_constant = self.at == from + 1
             && match &self.tokens[from] {
-                Token::Text(text) => !is_method_name(text),
+                Token::Text(text) => !is_method_name(text) && !OF_MACRO.contains(&text.as_str()),
                 Token::Number(number) => number.bytes().all(|byte| byte.is_ascii_digit()),
                 _ => false,
             };
@@ -84,6 +89,7 @@ impl Parser<'_> {
     /// Arguments behind the opening bracket, and the closing one.
     fn arguments(&mut self) -> Result<Vec<String>, String> {
         let mut parts = Vec::new();
+        let mut names = HashSet::new();
         while !self.skip(")") {
             if !parts.is_empty() {
                 self.expect(",")?;
@@ -99,6 +105,9 @@ impl Parser<'_> {
                 format!("*{}", self.expression()?)
             } else if is_named {
                 let name = self.name()?;
+                if !names.insert(name.clone()) {
+                    return Err(format!("the argument `{name}` is given twice"));
+                }
                 self.at += 1;
                 format!("{name}={}", self.expression()?)
             } else {

@@ -8,7 +8,7 @@ mod files;
 
 use std::time::Duration;
 
-use aludel_text::Tokenizer;
+use aludel_text::{Error, Tokenizer};
 
 use crate::apart::{self, Outcome};
 use bombs::bombs;
@@ -43,6 +43,8 @@ fn used(bytes: &[u8]) -> String {
         let _ = tokenizer.encode_plain(text);
         let ids = match tokenizer.encode(text) {
             Ok(ids) => ids,
+            // No damage: such a text is refused.
+            Err(Error::TextLost { .. }) => continue,
             Err(error) => {
                 outcome = format!("loaded, then {error}");
                 continue;

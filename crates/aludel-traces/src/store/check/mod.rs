@@ -116,6 +116,26 @@ fn rows(connection: &Connection, is_hashed: bool, damage: &mut Damage) -> rusqli
     traces(connection, is_hashed, &prompts, &runs, &mut there, damage)?;
     if is_hashed {
         count(connection, there, &mut damage.other)?;
+        wanted(connection, &mut damage.other)?;
+    }
+    Ok(())
+}
+
+/// Answers that are there and that nothing says are wanted: their rows of `wanted` are gone, or say less than they did. A refusal may
+/// come before anything is wanted of a run.
+fn wanted(connection: &Connection, found: &mut Vec<String>) -> rusqlite::Result<()> {
+    let mut find = connection.prepare(
+        "SELECT run, count(*), sum(unwanted) FROM
+           (SELECT run, count(*) - coalesce((SELECT samples FROM wanted
+              WHERE wanted.run = answers.run AND wanted.prompt = answers.prompt), 0) AS unwanted
+            FROM traces AS answers NOT INDEXED WHERE status <> 'failed' GROUP BY run, prompt)
+         WHERE unwanted > 0 GROUP BY run ORDER BY run",
+    )?;
+    let mut rows = find.query([])?;
+    while let Some(row) = rows.next()? {
+        let [run, prompts, answers] = [row.get::<_, i64>(0)?, row.get(1)?, row.get(2)?];
+        let prompts = if prompts == 1 { "1 prompt".to_string() } else { format!("{prompts} prompts") };
+        found.push(format!("run {run} has {answers} answers to {prompts} that the table `wanted` does not name"));
     }
     Ok(())
 }

@@ -214,6 +214,58 @@ fn prompts_and_settings_that_changed_are_written_anew_by_the_next_run() {
     }
 }
 
+/// The triggers keep the counts: what tells is that answers are there which nobody wanted. Registering wants them again, and pays
+/// for nothing twice.
+#[test]
+fn rows_of_what_is_wanted_that_vanish_or_say_less_are_told() {
+    for (sql, words) in [
+        (
+            "DELETE FROM wanted WHERE prompt = 5",
+            "run 1 has 1 answers to 1 prompt that the table `wanted` does not name",
+        ),
+        ("DELETE FROM wanted", "run 1 has 20 answers to 20 prompts that the table `wanted` does not name"),
+        ("UPDATE wanted SET samples = 0 WHERE prompt IN (9, 10)", "run 1 has 2 answers to 2 prompts"),
+    ] {
+        let bench = filled();
+        let whole = bench.export("traces.db").unwrap();
+        bench.edit(sql);
+        let damage = bench.damage();
+        assert_eq!((damage.traces.len(), damage.other.len()), (0, 1), "{sql}: {damage:?}");
+        assert!(damage.words().contains(words), "{sql}: {damage:?}");
+        assert!(bench.export("traces.db").unwrap_err().to_string().contains(words), "{sql}");
+        let store = Store::open(&bench.store()).unwrap();
+        assert_eq!((store.remove_damaged().unwrap(), fill(&store)), (0, 0), "{sql}");
+        drop(store);
+        assert_eq!(bench.damage(), Damage::default(), "{sql}");
+        assert_eq!(bench.export("traces.db").unwrap(), whole, "{sql}");
+    }
+}
+
+/// Curation says what to do, and an export leaves the older file as it was.
+#[test]
+fn a_store_without_traces_is_no_input_and_its_export_replaces_nothing() {
+    let bench = Bench::new();
+    drop(Store::open(&bench.store()).unwrap());
+    let error = crate::curate::Inputs::open(&[bench.store()], &Default::default()).err().unwrap().to_string();
+    assert!(error.contains("traces.db: this store holds no traces yet; collect some with `aludel trace"), "{error}");
+    let rows = Rows::open(&bench.store(), true).unwrap();
+    for name in ["out.jsonl", "out.parquet"] {
+        assert_eq!(export(&rows, &bench.path(name)).unwrap(), 0);
+        assert!(!bench.path(name).exists());
+        fs::write(bench.path(name), "older").unwrap();
+        assert_eq!(export(&rows, &bench.path(name)).unwrap(), 0);
+        assert_eq!(fs::read(bench.path(name)).unwrap(), b"older");
+    }
+    assert_eq!(
+        fs::read_dir(bench.0.path())
+            .unwrap()
+            .filter(|entry| { entry.as_ref().unwrap().file_name().to_string_lossy().contains("out.") })
+            .count(),
+        2,
+        "nothing is left beside them"
+    );
+}
+
 /// A store as it was before rows carried digests.
 fn of_before(bench: &Bench) {
     let (prompts, runs, traces) = ("prompts", "runs", "traces");

@@ -175,11 +175,21 @@ fn quantities(left: &Quantity, right: &Quantity, budget: &Budget) -> Equality {
         (Equality::Different, _) if is_angle(left, right, budget) || is_angle(right, left, budget) => {
             Equality::Undecided
         }
+        (Equality::Different, _) if is_option_and_value(left, right) || is_option_and_value(right, left) => {
+            Equality::Undecided
+        }
         (Equality::Different, _) if is_antiderivative(&left.expression, &right.expression, budget) => {
             Equality::Undecided
         }
         _ => same,
     }
+}
+
+/// The letter of an option against what may be its value: which options there are is not known here.
+fn is_option_and_value(letter: &Quantity, value: &Quantity) -> bool {
+    let mut names = Vec::new();
+    value.expression.symbols(&mut names);
+    names.is_empty() && matches!(&letter.expression, Expression::Symbol(name) if wording::is_option(name))
 }
 
 /// Whether a number without a unit is a quantity that was written in several, in any unit of its kind.

@@ -9,6 +9,10 @@ pub(super) fn signs_of_several_meanings(tokens: &mut Vec<Token>) -> Option<()> {
     while let Some(at) = tokens.windows(3).position(|three| three == set_close) {
         tokens.splice(at..at + 3, [Token::Sign(':')]);
     }
+    let is = |token: &Token, wanted: &str| matches!(token, Token::Word(word) if word.eq_ignore_ascii_case(wanted));
+    while let Some(at) = tokens.windows(2).position(|two| is(&two[0], "per") && is(&two[1], "cent")) {
+        tokens.splice(at..at + 2, [Token::Sign('%')]);
+    }
     for index in 0..tokens.len() {
         let next = tokens.get(index + 1);
         match tokens[index] {

@@ -4,7 +4,7 @@
 
 use super::contextual;
 use super::number::{self, Number};
-use super::words::{COMMAND_SIGNS, FUNCTIONS, GREEK, LAYOUT, TEXT, WORD_SIGNS, greek_letter};
+use super::words::{self, COMMAND_SIGNS, FUNCTIONS, GREEK, LAYOUT, TEXT, WORD_SIGNS, greek_letter};
 
 /// Longer texts are no final answers, and the work on one is bounded by its length.
 pub(super) const MAX_BYTES: usize = 4096;
@@ -335,7 +335,10 @@ impl Lexer {
             return Some(());
         }
         match lower.as_str() {
-            "ℝ" => self.tokens.push(Token::Symbol { name: "mathbb R".to_string(), spaced: false }),
+            "ℝ" | "ℤ" | "ℚ" | "ℕ" | "ℂ" => {
+                let name = words::number_set(run.chars().next()?)?;
+                self.tokens.push(Token::Symbol { name: format!("mathbb {name}"), spaced: false });
+            }
             "π" => self.tokens.push(Token::Command("pi")),
             _ if run.chars().count() == 1 && run.chars().any(|letter| greek_letter(letter).is_some()) => {
                 let name = run.chars().find_map(greek_letter)?.to_string();

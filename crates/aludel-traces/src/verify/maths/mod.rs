@@ -17,6 +17,8 @@ mod extract;
 mod kinds;
 mod lexer;
 #[cfg(test)]
+mod meanings;
+#[cfg(test)]
 mod mutations;
 mod number;
 mod parser;

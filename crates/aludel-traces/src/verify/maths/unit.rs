@@ -150,6 +150,10 @@ impl Unit {
             (Some(left), Some(right)) if left.name.eq_ignore_ascii_case(&right.name) => Units::Unclear,
             // "square units" and "units" name no unit at all.
             (Some(left), Some(right)) if left.is_generic() || right.is_generic() => Units::Agree,
+            // Of mass, or of money.
+            (Some(left), Some(right)) if [left, right].iter().all(|unit| unit.name.starts_with("pound")) => {
+                Units::Unclear
+            }
             (Some(left), Some(right)) if left.known && right.known => Units::Differ,
             (Some(_), Some(_)) => Units::Unclear,
             _ => Units::Agree,

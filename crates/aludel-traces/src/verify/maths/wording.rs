@@ -157,8 +157,10 @@ pub(super) fn against(text: &str, quantity: &Quantity) -> Equality {
             Equality::Undecided
         }
         (Some(Said::Nothing), _) if value.is_ok_and(|value| value.is_zero()) => Equality::Undecided,
-        _ if spelled::names_a_number(text) || names_an_option(text) => Equality::Undecided,
-        (_, Expression::Symbol(name)) => decided(name.to_lowercase() == text),
+        (_, Expression::Symbol(name)) if name.to_lowercase() == text => Equality::Equal,
+        // "all integers", and what an option says.
+        (_, Expression::Symbol(name)) if name.starts_with("mathbb") || is_option(name) => Equality::Undecided,
+        _ if is_open(text) && said(text).is_none() => Equality::Undecided,
         (_, Expression::Euler) => decided(text == "e"),
         (_, Expression::Imaginary) => decided(text == "i"),
         _ => Equality::Different,
@@ -176,6 +178,19 @@ pub(super) fn is_open(text: &str) -> bool {
     matches!(said(text), Some(Said::Undefined | Said::Unsolvable | Said::Nothing | Said::Endless))
         || spelled::names_a_number(text)
         || names_an_option(text)
+        || is_one_unit(text)
+}
+
+/// "an hour".
+fn is_one_unit(text: &str) -> bool {
+    // Outside of \text{}, "an" is read as two letters.
+    let unit = ["a n ", "an ", "a "].iter().find_map(|article| text.strip_prefix(article));
+    unit.is_some_and(unit::is_known)
+}
+
+/// Whether a symbol may be the letter of an option, so that a value or words beside it may be what the option says.
+pub(super) fn is_option(name: &str) -> bool {
+    matches!(name, "A" | "B" | "C" | "D" | "E")
 }
 
 /// "option c": what it is the value of is not known here.
@@ -265,5 +280,9 @@ mod tests {
             ],
         );
         check(Equal, &[("Yes.", "yes"), ("The dog", "the dog")]);
+        check(
+            Undecided,
+            &[("an hour", "60 minutes"), ("a dollar", r"\$1"), ("all integers", r"\mathbb{Z}"), ("5 pounds", "£5")],
+        );
     }
 }

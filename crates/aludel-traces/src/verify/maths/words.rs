@@ -1,8 +1,8 @@
 //! The vocabulary of the lexer: which words and LaTeX commands are signs, functions, Greek letters, layout or text.
 
 /// Words that stand for something which has a sign.
-pub(super) const WORD_SIGNS: [(&str, char); 5] =
-    [("percent", '%'), ("or", '∨'), ("and", '∧'), ("degrees", '°'), ("degree", '°')];
+pub(super) const WORD_SIGNS: [(&str, char); 6] =
+    [("percent", '%'), ("pct", '%'), ("or", '∨'), ("and", '∧'), ("degrees", '°'), ("degree", '°')];
 
 /// Functions and constants that are written without a backslash in plain text, and with one in LaTeX.
 pub(super) const FUNCTIONS: [&str; 24] = [
@@ -154,4 +154,9 @@ pub(super) fn greek_letter(letter: char) -> Option<&'static str> {
         'π' => "pi",
         _ => return None,
     })
+}
+
+/// The letter of a set of numbers that is written as itself.
+pub(super) fn number_set(letter: char) -> Option<char> {
+    "ℝℤℚℕℂ".chars().zip("RZQNC".chars()).find(|(own, _)| *own == letter).map(|(_, name)| name)
 }

@@ -5,8 +5,9 @@ use super::warnings::Warnings;
 use super::watch::Watch;
 use crate::commands::collect::Console;
 use crate::console::harmless;
-use crate::figures::{cost, duration, interval};
+use crate::figures::{cost, duration, grouped, interval};
 use crate::progress::{self, At, Kind};
+use crate::table::Table;
 use aludel_traces::collect::{End, Event, Notice, Prediction, Progress};
 use anstyle::Style;
 use std::io::IsTerminal as _;
@@ -171,24 +172,31 @@ pub(super) fn prediction(console: &mut Console, prediction: &Prediction, pilot: 
         prediction.pilot,
         pilot.done,
         cost(pilot.cost),
-        prediction.missing
+        grouped(prediction.missing)
     ))?;
-    let head = format!("{:<20}{:>16}{:>16}{:>16}", "the rest", "expected", "from", "to");
-    let head = console.styled(Style::new().bold(), &head);
-    console.line(head)?;
-    let mut row = |name: &str, [expected, low, high]: [String; 3]| {
-        console.line(format_args!("{name:<20}{expected:>16}{low:>16}{high:>16}"))
-    };
-    let whole = |value: f64| format!("{value:.0}");
-    row("prompt tokens", interval(&prediction.prompt_tokens, whole))?;
-    row("completion tokens", interval(&prediction.completion_tokens, whole))?;
-    row("time", interval(&prediction.seconds, duration))?;
-    match &prediction.cost {
-        Some(dollars) => row("cost", interval(dollars, |dollars| cost(Some(dollars))))?,
-        None => row("cost", [cost(None), String::new(), String::new()])?,
-    }
-    console.line("from and to: 95%, by Student's t over the pilot's prompts")?;
+    console.line("")?;
+    predicted(prediction).print(console)?;
+    console.paragraph(
+        Style::new().dimmed(),
+        "from and to: 95%, by Student's t over the pilot's prompts; time from what it is if servers answer any number of questions at once \
+         as fast as the pilot's, to what it is if they can do no more at once than they did of the pilot",
+    )?;
     Ok(())
+}
+
+/// What the rest will take, a row for each thing.
+fn predicted(prediction: &Prediction) -> Table {
+    let whole = |value: f64| grouped(value.round().max(0.0) as u64);
+    let mut table = Table::new("the rest").numbers(["expected", "from", "to"]);
+    let mut row = |name: &str, cells: [String; 3]| table.row([name.to_owned()].into_iter().chain(cells));
+    row("prompt tokens", interval(&prediction.prompt_tokens, whole));
+    row("completion tokens", interval(&prediction.completion_tokens, whole));
+    row("time", interval(&prediction.seconds, duration));
+    match &prediction.cost {
+        Some(dollars) => row("cost", interval(dollars, |dollars| cost(Some(dollars)))),
+        None => row("cost", [cost(None), String::new(), String::new()]),
+    }
+    table
 }
 
 /// The name of an end that scripts go by.
@@ -212,5 +220,37 @@ pub(super) fn reason(end: &End) -> Option<String> {
         End::Budget { reason } => Some(format!("the budget is used up: {reason}")),
         End::Silent { words } => Some(format!("no teacher has answered for a long time: {words}")),
         End::Refused { words } => Some(format!("no teacher answers: {}", words.join("; "))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use aludel_traces::collect::Interval;
+
+    #[test]
+    fn a_prediction_is_a_table_as_any_other() {
+        let of = |low, expected, high| Interval { low, expected, high };
+        let mut prediction = Prediction {
+            pilot: 20,
+            missing: 4980,
+            prompt_tokens: of(481_000.4, 512_000.0, 543_000.0),
+            completion_tokens: of(3_100_000.0, 4_200_000.0, 5_300_000.0),
+            cost: Some(of(1.5, 2.25, 3.0)),
+            seconds: of(420.0, 1900.0, 7300.0),
+        };
+        let wanted = "\
+the rest            expected       from         to
+prompt tokens        512,000    481,000    543,000
+completion tokens  4,200,000  3,100,000  5,300,000
+time                  32 min      7 min        2 h
+cost                   $2.25      $1.50      $3.00
+";
+        assert_eq!(predicted(&prediction).text(80), wanted);
+        prediction.cost = None;
+        let lines = predicted(&prediction).text(80);
+        let last = lines.lines().last().unwrap();
+        assert_eq!(last.split_whitespace().collect::<Vec<_>>(), ["cost", "price", "unknown"]);
+        assert!(lines.lines().all(|line| line.trim_end() == line), "{lines}");
     }
 }

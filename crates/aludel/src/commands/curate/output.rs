@@ -10,12 +10,12 @@ use serde_json::Value;
 
 use crate::report::Helped;
 
-/// A folder with anything but a curation's files is somebody's: it is not replaced. The names alone do not tell, since others call
-/// their data `train.jsonl`, too: a report, or prompts, must be there that were written here.
-pub(super) fn refuse_foreign_folder(folder: &Path) -> anyhow::Result<()> {
+/// What an earlier curation left in the folder, in words. A folder with anything but a curation's files is somebody's: it is not replaced.
+/// The names alone do not tell, since others call their data `train.jsonl`, too: a report, or prompts, must be there that were written here.
+pub(super) fn to_be_replaced(folder: &Path) -> anyhow::Result<Option<String>> {
     let entries = match std::fs::read_dir(folder) {
         Ok(entries) => entries,
-        Err(reason) if reason.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(reason) if reason.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(reason) => {
             return Err(reason).with_context(|| Helped {
                 message: format!("{}: cannot be used as the output folder", folder.display()),
@@ -23,13 +23,21 @@ pub(super) fn refuse_foreign_folder(folder: &Path) -> anyhow::Result<()> {
             });
         }
     };
-    let has_report = is_report(&folder.join(REPORT));
+    let report = report(&folder.join(REPORT));
+    let has_report = report.is_some();
     let is_own = |name: &OsStr| {
         let is_sure = has_report || name.to_string_lossy().starts_with(".aludel");
         is_written_here(name) && (is_sure || (name == PROMPTS && are_prompts(&folder.join(PROMPTS))))
     };
     match entries.flatten().find(|entry| !is_own(&entry.file_name())) {
-        None => Ok(()),
+        None => Ok(match report {
+            Some(report) => Some(format!(
+                "an earlier curation: {} rows to train on and {} held back",
+                report["train"].as_u64().unwrap_or_default(),
+                report["eval"].as_u64().unwrap_or_default()
+            )),
+            None => are_prompts(&folder.join(PROMPTS)).then(|| "the prompts of an earlier round".to_owned()),
+        }),
         Some(entry) => Err(Helped {
             message: format!(
                 "{}: holds {}, which curate did not write, and the whole folder would be replaced",
@@ -42,11 +50,12 @@ pub(super) fn refuse_foreign_folder(folder: &Path) -> anyhow::Result<()> {
     }
 }
 
-/// Whether a file is the report that a curation ends with.
-fn is_report(path: &Path) -> bool {
+/// The numbers of a file that is the report that a curation ends with.
+fn report(path: &Path) -> Option<Value> {
     let bytes = aludel_files::read(path, aludel_files::SMALL).unwrap_or_default();
-    let report: Value = serde_json::from_slice(&bytes).unwrap_or_default();
-    report["report"].is_object() && report["about"]["curate"].is_object()
+    let mut report: Value = serde_json::from_slice(&bytes).unwrap_or_default();
+    let is_report = report["report"].is_object() && report["about"]["curate"].is_object();
+    is_report.then(|| report["report"].take())
 }
 
 /// Whether a file begins with a prompt of a next round.

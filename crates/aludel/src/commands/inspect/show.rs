@@ -4,6 +4,7 @@
 use super::Training;
 use super::rows::Totals;
 use crate::console::{Console, harmless};
+use crate::figures::grouped;
 use aludel_distill::prepare::{Fate, Prepared};
 use aludel_distill::settings::Recipe;
 use aludel_text::{Encoded, Part, Tokenizer};
@@ -115,15 +116,16 @@ pub(super) fn totals(console: &mut Console, totals: &Totals, recipe: &Recipe) ->
         (totals.refused, "refused".to_owned()),
     ];
     for (rows, what) in lines.iter().filter(|(rows, _)| *rows > 0) {
-        console.line(format_args!("{:>12}  {what}", grouped(*rows)))?;
+        console.hanging(COUNTED_COLUMN, format_args!("{:>12}  {what}", grouped(*rows)))?;
     }
     if totals.without_reasoning > 0 {
         let what = "records say that their model reasoned, and hold none of it";
-        console.line(format_args!("{:>12}  {what}", grouped(totals.without_reasoning)))?;
+        console.hanging(COUNTED_COLUMN, format_args!("{:>12}  {what}", grouped(totals.without_reasoning)))?;
     }
     for bad in &totals.bad_rows {
         let first = format!("the first is {} line {}: {}", bad.first_file, bad.first_line, bad.first_reason);
-        console.paragraph(Style::new(), format_args!("{:>12}  skipped: {}; {first}", grouped(bad.rows), bad.kind))?;
+        let line = format!("{:>12}  skipped: {}; {first}", grouped(bad.rows), bad.kind);
+        console.hanging(COUNTED_COLUMN, harmless(&line))?;
     }
     for line in &totals.told {
         console.paragraph(Style::new(), line)?;
@@ -192,6 +194,8 @@ const BREAK: &str = "⏎";
 const BORDER: &str = "│";
 /// Where the text of a part begins.
 const TEXT_COLUMN: usize = 20;
+/// Where it begins what the rows are that were counted.
+const COUNTED_COLUMN: usize = 14;
 
 /// Runs of tokens that agree in part, supervision and cut.
 fn segments(encoded: &Encoded, tokens_left: usize, tokenizer: &Tokenizer) -> Vec<Segment> {
@@ -231,7 +235,7 @@ fn show_segment(console: &mut Console, segment: &Segment, detail: Detail) -> io:
     let text = if detail.full { text } else { folded(&text) };
     let text = console.styled(style(segment.part, segment.cut), &on_lines(&harmless(&text)));
     let text = indented(&text);
-    console.line(format_args!("{mark} {:<10}{:>6}  {text}", label(segment.part), segment.tokens))
+    console.hanging(TEXT_COLUMN, format_args!("{mark} {:<10}{:>6}  {text}", label(segment.part), segment.tokens))
 }
 
 /// The text with all lines but the first brought below it; empty lines stay empty.
@@ -318,19 +322,6 @@ fn style(part: Part, is_cut: bool) -> Style {
     }
 }
 
-/// A number with its thousands apart.
-fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
 fn percent(part: u64, whole: u64) -> u64 {
     if whole == 0 { 0 } else { (part as f64 / whole as f64 * 100.0).round() as u64 }
 }
@@ -340,10 +331,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_read_well() {
-        for (number, text) in [(0, "0"), (999, "999"), (1000, "1,000"), (12_345_678, "12,345,678")] {
-            assert_eq!(grouped(number), text);
-        }
+    fn shares_are_whole_percents() {
         assert_eq!((percent(1, 3), percent(0, 0), percent(5, 5)), (33, 0, 100));
     }
 

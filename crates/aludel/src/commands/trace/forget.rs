@@ -3,7 +3,6 @@
 use crate::console::{Console, harmless};
 use crate::figures::cost_of;
 use crate::report::{Helped, Outcome};
-use aludel_distill::settings::{Problem, Problems};
 use aludel_traces::store::{Forgotten, Selection, Snapshot, Store};
 use clap::Args;
 use serde::Serialize;
@@ -82,12 +81,9 @@ pub(crate) fn run(args: &ForgetArgs, console: &mut Console) -> anyhow::Result<Ou
         console.json_line(&Shown { done: args.yes, forgotten: &forgotten })?;
     } else {
         console.line(harmless(&words(&forgotten, args.yes)))?;
-    }
-    if !args.yes && !forgotten.is_nothing() {
-        let reason = "what is forgotten is gone, and answers may have cost money";
-        return Err(
-            Problems::one(Problem::missing("--yes", reason, "give the same command with --yes to forget it")).into()
-        );
+        if !args.yes && !forgotten.is_nothing() {
+            console.line("nothing is forgotten yet: give the same command with --yes; answers may have cost money, and are then gone")?;
+        }
     }
     Ok(Outcome::Done)
 }

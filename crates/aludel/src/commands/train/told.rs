@@ -63,14 +63,31 @@ pub(super) fn warn_of_start(started: &Started) {
     }
 }
 
-/// PEFT takes the base from where the adapter names it, and a GGUF file is none that it can load.
+/// Says at the start what the adapter names as its base: a run that has begun can still be given another name.
+pub(super) fn tell_base(started: &Started) {
+    match &started.base {
+        Some(base) if is_found_by_peft(base) => tracing::info!("the adapter's base: {}", harmless(base)),
+        Some(base) => tracing::info!(
+            "the adapter's base: {}, a file that PEFT and vLLM cannot load; --set student.base_model=owner/name names it as the Hub does",
+            harmless(base)
+        ),
+        None => {}
+    }
+}
+
+/// Reminds at the end of a base that other tools will not find.
 pub(super) fn tell_unnamed_base(adapter: &Path) -> anyhow::Result<()> {
     let base = peft::read(adapter)?.config.base_model_name_or_path.unwrap_or_default();
-    if !is_hub_name(&base) && !Path::new(&base).is_dir() {
+    if !is_found_by_peft(&base) {
         tracing::info!(
             "the adapter's base is named by its file, which PEFT and vLLM cannot load; the same command with --resume and \
              --set student.base_model=owner/name names it as the Hub does"
         );
     }
     Ok(())
+}
+
+/// PEFT takes the base from where the adapter names it, and a GGUF file is none that it can load.
+fn is_found_by_peft(base: &str) -> bool {
+    is_hub_name(base) || Path::new(base).is_dir()
 }
