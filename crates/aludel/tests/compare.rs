@@ -210,8 +210,8 @@ fn a_run_shows_its_losses_and_recipe() {
         .write("run/recipe.toml", "[student]\nmodel = \"/home/someone/student.gguf\"\n[lora]\nr = 16\nalpha = 32.0\n");
     workshop.run(&[COMPARE, &["--run", "run"]].concat());
     let page = fs::read_to_string(workshop.path("out/report.html")).unwrap();
-    // raw and smoothed: loss, gradient norm, tokens a second; and the learning rate
-    assert_eq!(page.matches("<polyline").count(), 7);
+    // raw and smoothed: loss, gradient norm, tokens a second; the learning rate; and what joins the evaluations
+    assert_eq!(page.matches("<polyline").count(), 8);
     assert!(page.contains("class=\"value-label\">0.3000<"), "an evaluation is a point with its value");
     assert!(page.contains("held back 0.4000 → 0.3000 (−25.0%)"), "how far the loss fell is told");
     for shown in ["r = 16, alpha = 32.0", "900, 540 of them supervised", "the whole recipe", "student.gguf"] {
