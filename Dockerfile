@@ -3,6 +3,8 @@
 FROM rust:1.95-slim-trixie AS build
 WORKDIR /source
 COPY . .
+# Named by `aludel --version`; the repository itself is not copied.
+ARG ALUDEL_COMMIT=""
 RUN cargo build --release --locked --package aludel
 
 FROM debian:trixie-slim
