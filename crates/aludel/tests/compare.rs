@@ -210,11 +210,7 @@ fn a_run_shows_its_losses_and_recipe() {
         .write("run/recipe.toml", "[student]\nmodel = \"/home/someone/student.gguf\"\n[lora]\nr = 16\nalpha = 32.0\n");
     workshop.run(&[COMPARE, &["--run", "run"]].concat());
     let page = fs::read_to_string(workshop.path("out/report.html")).unwrap();
-<<<<<<< HEAD
-    // raw and smoothed: loss, gradient norm, tokens a second; the learning rate; and the loss held back, before and after
-=======
     // raw and smoothed: loss, gradient norm, tokens a second; the learning rate; and the loss on rows held back
->>>>>>> term
     assert_eq!(page.matches("<polyline").count(), 8);
     assert!(page.contains("class=\"value-label\">0.3000<"), "an evaluation is a point with its value");
     assert!(page.contains("held back 0.4000 → 0.3000 (−25.0%)"), "how far the loss fell is told");

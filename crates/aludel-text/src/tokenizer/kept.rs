@@ -277,9 +277,12 @@ mod tests {
 
     #[test]
     fn spans_cover_a_text_or_leave_some_out() {
-        let covers = |spans: &[Range<usize>]| is_covered("abcd", spans);
-        assert!(covers(&[0..2, 1..2, 2..4]) && covers(&[0..0, 0..4]));
-        assert!(!covers(&[]) && !covers(&[1..4]) && !covers(&[0..1, 2..4]) && !covers(std::slice::from_ref(&(0..3))));
+        let covers = |ends: &[(usize, usize)]| {
+            let spans: Vec<Range<usize>> = ends.iter().map(|&(start, end)| start..end).collect();
+            is_covered("abcd", &spans)
+        };
+        assert!(covers(&[(0, 2), (1, 2), (2, 4)]) && covers(&[(0, 0), (0, 4)]));
+        assert!(!covers(&[]) && !covers(&[(1, 4)]) && !covers(&[(0, 1), (2, 4)]) && !covers(&[(0, 3)]));
         assert!(is_covered("", &[]));
     }
 }
