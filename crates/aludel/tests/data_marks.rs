@@ -155,15 +155,16 @@ fn tags_are_read_alike_from_stores_and_files() {
 #[test]
 fn a_verdict_outweighs_what_the_data_claims() {
     let workshop = Workshop::with_student();
-    let row = |prompt: &str, answer: &str, gold: Option<&str>| {
-        json!({"prompt": prompt, "response": format!("It is \\boxed{{{answer}}}."), "gold": gold, "correct": false})
-    };
+    let row = |prompt: &str, answer: &str, gold: Option<&str>| json!({"prompt": prompt, "response": format!("It is \\boxed{{{answer}}}."), "gold": gold, "correct": false});
     write(&workshop, &[row("2 + 2", "4", Some("4")), row("3 + 3", "5", Some("6")), row("who knows", "7", None)]);
     let before = workshop.run(&["inspect", "--student", "student", "--data", "rows.jsonl", "--rows", "0"]);
     assert!(before.contains("all 3") || before.contains("3 rows"), "{before}");
     let more = ["--set", "curate.test_size=0", "--set", "curate.near_duplicates=false"];
     let said = workshop.run(&[&["curate", "--input", "rows.jsonl", "--output-dir", "out"], &more[..]].concat());
-    assert!(said.contains("answers that the data calls wrong and that are right by their gold: 1; they are kept"), "{said}");
+    assert!(
+        said.contains("answers that the data calls wrong and that are right by their gold: 1; they are kept"),
+        "{said}"
+    );
     assert!(said.contains("kept: 1 of 3 rows"), "{said}");
     let dropped = std::fs::read_to_string(workshop.path("out/dropped.jsonl")).unwrap();
     for reason in [r#""reason":"wrong""#, r#""reason":"set_aside","detail":"correct is false""#] {

@@ -63,8 +63,12 @@ fn tokenizers_that_mean_harm_are_refused_by_name() {
     for (part, value, words) in [
         ("normalizer", replace("1".repeat(5_000_000)), "may make 5000000 bytes of one"),
         ("normalizer", json!({"type": "Sequence", "normalizers": vec![replace("11".to_owned()); 60]}), "bytes of one"),
-        ("normalizer", json!({"type": "Precompiled", "precompiled_charsmap": "AAAAAA=="}), "normalizer.precompiled_charsmap"),
-        ("pre_tokenizer", json!({"type": "FixedLength", "length": 0}), "`length` of its FixedLength is 0"),
+        (
+            "normalizer",
+            json!({"type": "Precompiled", "precompiled_charsmap": "AAAAAA=="}),
+            "normalizer.precompiled_charsmap",
+        ),
+        ("pre_tokenizer", json!({"type": "FixedLength", "length": 0}), "pre_tokenizer.length is 0"),
         (
             "pre_tokenizer",
             json!({"type": "Split", "pattern": {"Regex": "(a*)*(?!x)b|."}, "behavior": "Isolated", "invert": false}),

@@ -101,7 +101,9 @@ impl Tokenizer {
             let given = inner.token_to_id(content);
             if given != Some(*id) {
                 let given = given.map_or_else(|| "no token".to_owned(), |given| format!("token {given}"));
-                return Err(refuse(format!("its added token {content:?} has id {id}, but the `tokenizers` library reads it as {given}")));
+                return Err(refuse(format!(
+                    "its added token {content:?} has id {id}, but the `tokenizers` library reads it as {given}"
+                )));
             }
         }
         // A file may carry the settings of someone's training run: rows are never cut or padded behind our back.

@@ -260,7 +260,8 @@ fn show_filters(console: &mut Console, report: &Report) -> anyhow::Result<()> {
     }
     if report.untrue_claims > 0 {
         let rows = report.untrue_claims;
-        let told = format_args!("answers that the data calls wrong and that are right by their gold: {rows}; they are kept");
+        let told =
+            format_args!("answers that the data calls wrong and that are right by their gold: {rows}; they are kept");
         console.paragraph(Style::new(), told)?;
     }
     if report.end_marks_removed > 0 {
