@@ -63,8 +63,12 @@ impl TextBundle {
         let config = read_object(&folder.join("tokenizer_config.json"))?;
         let special_map = read_object(&folder.join("special_tokens_map.json"))?;
         let added = read_object(&folder.join("added_tokens.json"))?;
-        Beside { folder, config: &config, special_map: &special_map, added: &added }.check(&tokenizer)?;
         let chat_template = read_optional(&folder.join("chat_template.jinja"))?.or_else(|| template_of_config(&config));
+        let template = chat_template.as_deref();
+        let beside = Beside { folder, config: &config, special_map: &special_map, added: &added, template };
+        for note in beside.check(&tokenizer)? {
+            tracing::info!("{note}");
+        }
         let token = |key: &str| token_text(config.get(key)).or_else(|| token_text(special_map.get(key)));
         let bos = token("bos_token");
         // Where the config does not say, the tokenizer's own file does.

@@ -244,7 +244,7 @@ fn files_beside_a_tokenizer_that_contradict_it_are_refused() {
         (
             "tokenizer_config.json",
             r#"{"extra_special_tokens":["<think>","<x>"]}"#,
-            "its extra_special_tokens is \"<x>\", which",
+            "its extra_special_tokens is \"<x>\", which tokenizer.json does not have",
         ),
         ("tokenizer_config.json", r#"{"split_special_tokens":true}"#, "`split_special_tokens` is true"),
         ("special_tokens_map.json", r#"{"bos_token":{"content":"<b>"}}"#, "its bos_token is \"<b>\", which"),
