@@ -83,12 +83,16 @@ impl TextBundle {
         Ok(TextBundle { tokenizer, special, chat_template, config, special_map })
     }
 
-    /// Makes the bundle of a GGUF's metadata.
+    /// Makes the bundle of a GGUF's metadata; `origin` names the file in messages.
     ///
     /// # Errors
     /// As [`Tokenizer::from_gguf`].
-    pub fn from_gguf(vocabulary: &GgufVocabulary, chat_template: Option<String>) -> Result<TextBundle, Error> {
-        let tokenizer = Tokenizer::from_gguf(vocabulary)?;
+    pub fn from_gguf(
+        vocabulary: &GgufVocabulary,
+        chat_template: Option<String>,
+        origin: &str,
+    ) -> Result<TextBundle, Error> {
+        let tokenizer = Tokenizer::from_gguf(vocabulary, origin)?;
         let token = |id: Option<u32>| id.and_then(|id| vocabulary.tokens.get(id as usize)).cloned();
         let special = SpecialTokens {
             bos: token(vocabulary.bos_id),
