@@ -57,7 +57,7 @@ use row::{parse, read_columns};
 /// The version of the reading of rows, which is a part of the keys of caches and runs. It rises with every change by which any row is
 /// read other than before: other text, reasoning, weights or roles, a row that is refused or left out, a mark that is taken off; in this
 /// module, in `said`, `beside`, `names` or `json`, or in `aludel_text::thinking`. What a cache holds was read by the rules of its day.
-pub(crate) const READER: u32 = 2;
+pub(crate) const READER: u32 = 3;
 
 /// How data files are read.
 #[derive(Clone, Debug)]
@@ -235,12 +235,15 @@ impl Counts {
     }
 }
 
-/// So many marks are told apart, since what they say may be anything; further ones count with the last.
+/// So many marks are told apart, since what they say may be anything; further ones count together.
 const MARKS: usize = 20;
+const OTHER_MARKS: &str = "other marks";
 
 fn add_marked(marked: &mut Vec<MarkedRows>, mark: &str, place: &Provenance) {
-    let known = marked.iter().position(|known| known.mark == mark);
-    match known.or((marked.len() == MARKS).then_some(MARKS - 1)) {
+    let of = |marked: &[MarkedRows], mark: &str| marked.iter().position(|known| known.mark == mark);
+    let known = of(marked, mark);
+    let mark = if known.is_none() && marked.len() >= MARKS { OTHER_MARKS } else { mark };
+    match known.or_else(|| of(marked, mark)) {
         Some(known) => marked[known].rows += 1,
         None => {
             let first_file = place.file.display().to_string();
@@ -254,7 +257,7 @@ fn marked_told(what: &str, marked: &[MarkedRows]) -> Option<String> {
     let first = marked.first()?;
     let rows: u64 = marked.iter().map(|marked| marked.rows).sum();
     let kinds: Vec<String> =
-        marked.iter().take(TOLD).map(|marked| format!("{}: {}", marked.mark.escape_debug(), marked.rows)).collect();
+        marked.iter().take(TOLD).map(|marked| format!("{}: {}", marked.mark, marked.rows)).collect();
     let more = if marked.len() > TOLD { ", …" } else { "" };
     Some(format!(
         "{what}: {rows} ({}{more}); the first is {}, line {}",
