@@ -278,6 +278,8 @@ pub struct Records {
     opened_files: usize,
     current: Option<CurrentFile>,
     counts: Counts,
+    /// The same of the files before one and of the rest, where somebody asked for it.
+    divided: Option<(u32, [Counts; 2])>,
     /// Bytes of the files that are read to their ends.
     bytes_before: u64,
     bytes_total: u64,
@@ -306,6 +308,23 @@ impl Records {
         &self.counts
     }
 
+    /// Counts the files before one, by its place in the list, and the rest apart as well; asked for before the first row is read.
+    pub fn divide_counts(&mut self, at: usize) {
+        self.divided = Some((u32::try_from(at).unwrap_or(u32::MAX), Default::default()));
+    }
+
+    /// What was read so far of the files before that one, and of the rest.
+    pub fn divided_counts(&self) -> Option<&[Counts; 2]> {
+        self.divided.as_ref().map(|(_, parts)| parts)
+    }
+
+    fn count(&mut self, place: &Provenance, add: impl Fn(&mut Counts)) {
+        add(&mut self.counts);
+        if let Some((at, parts)) = &mut self.divided {
+            add(&mut parts[usize::from(place.file_index >= *at)]);
+        }
+    }
+
     /// Bytes of the files that were read so far, a buffer ahead of the rows.
     pub fn bytes_read(&self) -> u64 {
         self.bytes_before + self.current.as_ref().map_or(0, |current| current.rows.bytes_read())
@@ -324,7 +343,7 @@ impl Records {
     fn next_record(&mut self) -> Result<Option<Record>, Error> {
         while let Some(row) = self.next_row()? {
             if let (Ok(_), Some(mark)) = (&row.content, &row.called_wrong) {
-                add_marked(&mut self.counts.set_aside, mark, &row.provenance);
+                self.count(&row.provenance, |counts| add_marked(&mut counts.set_aside, mark, &row.provenance));
                 continue;
             }
             match row.content {
@@ -333,7 +352,8 @@ impl Records {
                     return Ok(Some(Record { weight: row.weight, flaw, ..Record::new(content, row.provenance) }));
                 }
                 Err(unusable) if unusable.kind == ProblemKind::SetAside => {
-                    add_marked(&mut self.counts.set_aside, &unusable.reason, &row.provenance);
+                    let (mark, place) = (unusable.reason, row.provenance);
+                    self.count(&place, |counts| add_marked(&mut counts.set_aside, &mark, &place));
                 }
                 Err(unusable) if self.options.skip_bad_rows => self.leave_out(&row.provenance, unusable),
                 Err(unusable) => return Err(unusable.into_error(&row.provenance)),
@@ -350,7 +370,7 @@ impl Records {
     pub fn next_row(&mut self) -> Result<Option<Row>, Error> {
         let Some((raw, provenance)) = self.next_raw()? else { return Ok(None) };
         let row = self.row_of(raw, provenance);
-        self.counts.add_row(&row);
+        self.count(&row.provenance, |counts| counts.add_row(&row));
         Ok(Some(row))
     }
 
@@ -391,7 +411,7 @@ impl Records {
 
     /// Counts a row that is left out.
     fn leave_out(&mut self, place: &Provenance, row: Unusable) {
-        self.counts.add_bad(row.kind, &place.file, place.line, row.reason);
+        self.count(place, |counts| counts.add_bad(row.kind, &place.file, place.line, row.reason.clone()));
     }
 
     fn open_next(&mut self) -> Result<bool, Error> {
