@@ -188,7 +188,7 @@ impl Counts {
 
     /// What rows spell marks of turns, in a line.
     pub fn turn_marks_told(&self) -> Option<String> {
-        marked_told("rows that spell marks of turns, which are trained as text", &self.turn_marks)
+        marked_told("rows with chat-template tokens in their text, trained as plain text", &self.turn_marks)
     }
 
     /// From how many rows the marks at the ends of answers were taken, in a line.
