@@ -210,5 +210,5 @@ fn a_verdict_outweighs_what_the_data_claims() {
         assert_eq!(dropped.matches(reason).count(), 1, "{reason}: {dropped}");
     }
     let after = workshop.run(&["inspect", "--student", "student", "--data", "out/train.jsonl", "--rows", "0"]);
-    assert!(after.contains("exit code: 0") && after.contains("1 rows from 1 records"), "{after}");
+    assert!(after.contains("exit code: 0") && after.contains("1 row from 1 record"), "{after}");
 }

@@ -7,6 +7,7 @@ use crate::console::{Console, harmless};
 use crate::figures::grouped;
 use aludel_distill::prepare::{Fate, Prepared};
 use aludel_distill::settings::Recipe;
+use aludel_files::noun;
 use aludel_text::{Encoded, Part, Tokenizer};
 use aludel_traces::dataset::Provenance;
 use anstyle::{AnsiColor, Style};
@@ -102,7 +103,13 @@ pub(super) fn json_row(number: u64, row: &Prepared, place: &Provenance, tokenize
 
 /// Shows the sums.
 pub(super) fn totals(console: &mut Console, totals: &Totals, recipe: &Recipe) -> io::Result<()> {
-    let head = format!("{} rows from {} records", grouped(totals.rows), grouped(totals.records));
+    let head = format!(
+        "{} {} from {} {}",
+        grouped(totals.rows),
+        noun(totals.rows, "row", "rows"),
+        grouped(totals.records),
+        noun(totals.records, "record", "records")
+    );
     console.line("")?;
     let head = console.styled(Style::new().bold(), &head);
     console.line(head)?;
