@@ -45,7 +45,8 @@ fn rows() -> Vec<Value> {
 
 const UNUSED: &str = r"columns not used: source, level, note\u{1b}[2J";
 const ASIDE: &str = "rows left out that are marked as not to be used: 2 (skip is true: 1, metadata.is_correct is false: 1); the first is ";
-const TURNS: &str = "rows with chat-template tokens in their text, trained as plain text: 1 (<|im_end|>: 1); the first is ";
+const TURNS: &str =
+    "rows with chat-template tokens in their text, trained as plain text: 1 (<|im_end|>: 1); the first is ";
 const ENDS: &str = "rows whose answers ended with a mark such as <|im_end|>, which was taken off: 1";
 
 #[test]
