@@ -11,8 +11,8 @@ pub(crate) fn same(one: &str, other: &str) -> bool {
 }
 
 /// Whether a name is one of these, in any spelling.
-pub(crate) fn is_among(names: &[&str], name: &str) -> bool {
-    names.iter().any(|known| same(known, name))
+pub(crate) fn is_among(names: &[impl AsRef<str>], name: &str) -> bool {
+    names.iter().any(|known| same(known.as_ref(), name))
 }
 
 /// A column of this name that is not `null`: as it is spelled here before other spellings, and one that holds something before all that

@@ -51,6 +51,7 @@ pub use crate::json::{Columns, Fields, Json, Kind, NoText};
 pub use crate::names::called;
 
 use crate::Error;
+use crate::curate::is_for_verdicts;
 use read::{RawRow, RawRows};
 use row::{parse, read_columns};
 
@@ -209,7 +210,7 @@ impl Counts {
         if let Some(mark) = &row.turn_mark {
             add_marked(&mut self.turn_marks, mark, &row.provenance);
         }
-        unused::add(&mut self.columns_not_used, &row.columns, |_| false);
+        unused::add(&mut self.columns_not_used, &row.columns, is_for_verdicts);
     }
 
     /// The error for data of which nothing is left.

@@ -166,7 +166,7 @@ fn marks_of_turns_are_taken_off_at_the_end_and_told_elsewhere() {
         counts.turn_marks.iter().map(|marked| (marked.mark.as_str(), marked.rows, marked.first_line)).collect();
     assert_eq!(marks, [("<|im_end|>", 2, 3), ("</s>", 1, 4)]);
     let told = counts.turn_marks_told().unwrap();
-    assert!(told.contains("trained as text: 3 (<|im_end|>: 2, </s>: 1); the first is "), "{told}");
+    assert!(told.contains("trained as plain text: 3 (<|im_end|>: 2, </s>: 1); the first is "), "{told}");
     assert!(counts.end_marks_told().unwrap().ends_with("taken off: 2"));
     assert_eq!((Counts::default().turn_marks_told(), Counts::default().end_marks_told()), (None, None));
     // Nothing but a mark is no answer.
