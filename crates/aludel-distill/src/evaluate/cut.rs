@@ -56,7 +56,7 @@ fn advice(all: &[&Sample], cut: usize, max_new_tokens: usize, context: Option<us
         }
         Some(room) => {
             format!(
-                "give --max-new-tokens {room}, all that the model's context has room for; no answer tells of less that would do"
+                "give --max-new-tokens {room}, all that the model's context has room for; too few answers ended to estimate a smaller limit"
             )
         }
         None => format!("give --max-new-tokens {} or more", TIMES * max_new_tokens),
@@ -90,7 +90,7 @@ mod tests {
             (
                 3,
                 Some(513),
-                "--max-new-tokens 512, all that the model's context has room for; no answer tells of less that would do",
+                "--max-new-tokens 512, all that the model's context has room for; too few answers ended to estimate a smaller limit",
             ),
         ] {
             assert_eq!(of(cut, 64, context).unwrap(), format!("{begin}{advice}"));

@@ -30,8 +30,8 @@ impl Config {
         let num_attention_heads = reader.size("num_attention_heads")?;
         let hidden_size = reader.size("hidden_size")?;
         // transformers tells null from a key that is not there
-        let is_null = json.get("num_key_value_heads").is_some();
-        let key_value_heads = family.default_key_value_heads.filter(|_| !is_null).unwrap_or(num_attention_heads);
+        let is_given = json.get("num_key_value_heads").is_some();
+        let key_value_heads = family.default_key_value_heads.filter(|_| !is_given).unwrap_or(num_attention_heads);
         let head_dim = family.default_head_dim.unwrap_or(hidden_size / num_attention_heads.max(1));
         let (rope_theta, rope_scaling) = reader.rope()?;
         let (attention_bias, mlp_bias) = (reader.flag("attention_bias")?, reader.flag("mlp_bias")?);

@@ -257,6 +257,13 @@ fn show_filters(console: &mut Console, report: &Report) -> anyhow::Result<()> {
             ),
         )?;
     }
+    if judged == 0 && verdicts.not_known > 0 {
+        let rows = verdicts.not_known;
+        let told = format_args!(
+            "verified: none; {rows} rows have no right answer to compare with, in a column `answer` or `gold`"
+        );
+        console.paragraph(Style::new(), told)?;
+    }
     if report.without_reasoning > 0 {
         let rows = report.without_reasoning;
         console.paragraph(

@@ -157,7 +157,7 @@ pub(crate) fn run_recipe(
 ) -> anyhow::Result<Summary> {
     let recipe = &settle(recipe)?;
     let folder = recipe.output_dir()?.to_owned();
-    let stop = stop_on_signals_aloud("the pass that is being computed")?;
+    let stop = stop_on_signals_aloud("what is being computed")?;
     let mut shown = TrainingProgress::new(part);
     let mut printed: anyhow::Result<()> = Ok(());
     let (mut begun, mut session) = (None, None);

@@ -125,18 +125,7 @@ pub(super) fn totals(console: &mut Console, totals: &Totals, recipe: &Recipe) ->
     for (rows, what) in lines.iter().filter(|(rows, _)| *rows > 0) {
         console.hanging(COUNTED_COLUMN, format_args!("{:>12}  {what}", grouped(*rows)))?;
     }
-    if totals.without_reasoning > 0 {
-        let what = "records say that their model reasoned, and hold none of it";
-        console.hanging(COUNTED_COLUMN, format_args!("{:>12}  {what}", grouped(totals.without_reasoning)))?;
-    }
-    for bad in &totals.bad_rows {
-        let first = format!("the first is {} line {}: {}", bad.first_file, bad.first_line, bad.first_reason);
-        let line = format!("{:>12}  skipped: {}; {first}", grouped(bad.rows), bad.kind);
-        console.hanging(COUNTED_COLUMN, harmless(&line))?;
-    }
-    for line in &totals.told {
-        console.paragraph(Style::new(), line)?;
-    }
+    read(console, totals)?;
     first_refused(console, totals, recipe)?;
     let lengths = &totals.lengths;
     console.line(format_args!(
@@ -154,11 +143,29 @@ pub(super) fn totals(console: &mut Console, totals: &Totals, recipe: &Recipe) ->
     ))
 }
 
+/// Shows what the reading of rows found.
+fn read(console: &mut Console, totals: &Totals) -> io::Result<()> {
+    if totals.without_reasoning > 0 {
+        let what = "records say that their model reasoned, and hold none of it";
+        console.hanging(COUNTED_COLUMN, format_args!("{:>12}  {what}", grouped(totals.without_reasoning)))?;
+    }
+    for bad in &totals.bad_rows {
+        let first = format!("the first is {} line {}: {}", bad.first_file, bad.first_line, bad.first_reason);
+        let line = format!("{:>12}  skipped: {}; {first}", grouped(bad.rows), bad.kind);
+        console.hanging(COUNTED_COLUMN, harmless(&line))?;
+    }
+    for line in &totals.told {
+        console.paragraph(Style::new(), line)?;
+    }
+    Ok(())
+}
+
 /// Shows the sums of rows to evaluate on.
 pub(super) fn evaluation(console: &mut Console, totals: &Totals, recipe: &Recipe) -> io::Result<()> {
     let (kept, rows) = (grouped(totals.kept + totals.cut), grouped(totals.rows));
     let tokens = grouped(totals.tokens);
     console.line(format_args!("to evaluate on: {kept} of {rows} rows, {tokens} tokens"))?;
+    read(console, totals)?;
     first_refused(console, totals, recipe)
 }
 
