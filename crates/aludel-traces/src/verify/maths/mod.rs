@@ -57,7 +57,7 @@ pub fn verdict(answer_text: &str, gold: &str) -> Verdict {
 /// As [`verdict`], where an answer has to be written as was asked for, too: one that has the right value and is not counts as wrong.
 pub fn verdict_as(answer_text: &str, gold: &str, demand: &Demand) -> Verdict {
     match (verdict(answer_text, gold), extract(answer_text)) {
-        (Verdict::Right, Some(answer)) => match demand.is_met(answer) {
+        (Verdict::Right, Some(answer)) => match aludel_text::fault::caught(|| demand.is_met(answer)).ok().flatten() {
             Some(true) => Verdict::Right,
             Some(false) => Verdict::Wrong,
             None => Verdict::Undecided,
@@ -111,6 +111,11 @@ pub enum Equality {
 /// - Expressions with symbols are equal if their values are at 20 points, of which at least 3 must have one. That is no
 ///   proof, but expressions that differ and agree at all of them have to be made on purpose.
 pub fn equal(left: &str, right: &str) -> Equality {
+    // What the library of numbers fails on is not known.
+    aludel_text::fault::caught(|| weighed(left, right)).unwrap_or(Equality::Undecided)
+}
+
+fn weighed(left: &str, right: &str) -> Equality {
     if let Some(same) = readings::same_option(left, right) {
         return if same { Equality::Equal } else { Equality::Different };
     }
@@ -147,6 +152,10 @@ fn as_written(left: &str, right: &str) -> Equality {
 /// Whether two answers are real numbers no further apart than `absolute + relative · |right|`, units and percent signs left
 /// aside; `None` where one is none, or where it cannot be told. Nothing is rounded: a tolerance is the decimal that one writes.
 pub fn is_within(left: &str, right: &str, absolute: f64, relative: f64) -> Option<bool> {
+    aludel_text::fault::caught(|| is_near(left, right, absolute, relative)).ok().flatten()
+}
+
+fn is_near(left: &str, right: &str, absolute: f64, relative: f64) -> Option<bool> {
     if doubt::is_chain(left) || doubt::is_chain(right) {
         return None;
     }
