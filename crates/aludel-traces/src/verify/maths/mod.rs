@@ -20,6 +20,7 @@ mod lexer;
 mod meanings;
 #[cfg(test)]
 mod mutations;
+mod notation;
 mod number;
 mod parser;
 mod quantity;
@@ -100,7 +101,7 @@ pub enum Equality {
 /// - A unit may be missing on one side; two different ones make a difference, but 1 m equals 100 cm.
 /// - `x = 5` equals 5, and `y = 5` does not equal `x = 5`. A chain such as √10 ≈ 3.16 equals each of its sides, if it is
 ///   true.
-/// - Bare lists have no order, tuples have. Sets, intervals, conditions on one symbol, and what ∪, ∩ and ∖ make of them
+/// - Bare lists in another order are undecided, since a question may ask for one; sets and solutions have none, tuples have one. Sets, intervals, conditions on one symbol, and what ∪, ∩ and ∖ make of them
 ///   are equal as sets of real numbers: `(1,3)\cup[3,5)` equals `1 < x < 5`. What a comma between two conditions means is
 ///   known only where the other meaning would say nothing.
 /// - "DNE", "undefined" and "does not exist" are the same, "no solution" is the empty set; beside each other and beside ∞ they are
@@ -116,13 +117,15 @@ pub fn equal(left: &str, right: &str) -> Equality {
 }
 
 fn weighed(left: &str, right: &str) -> Equality {
+    let (bare, other_bare) = (notation::without_digit_separators(left), notation::without_digit_separators(right));
+    let (left, right) = (bare.as_deref().unwrap_or(left), other_bare.as_deref().unwrap_or(right));
     if let Some(same) = readings::same_option(left, right) {
         return if same { Equality::Equal } else { Equality::Different };
     }
     let computed = as_written(left, right);
     match computed == Equality::Undecided || same_spelling(left, right) {
         true => computed,
-        false => doubt::weighed(left, right, computed),
+        false => notation::weighed(left, right, doubt::weighed(left, right, computed)),
     }
 }
 
