@@ -148,7 +148,7 @@ fn case_matters(word: &str, other: &str) -> bool {
         |word: &str| word.starts_with(|first: char| first.is_ascii_uppercase()) && is_lower(&word[1..]);
     let letters: Vec<char> = word.to_lowercase().chars().collect();
     // AaBb: each gene twice.
-    let are_genes = letters.len() % 2 == 0 && letters.chunks(2).all(|pair| pair[0] == pair[1]);
+    let are_genes = letters.len().is_multiple_of(2) && letters.chunks(2).all(|pair| pair[0] == pair[1]);
     let is_word = |word: &str| is_lower(word) || is_upper(word) || is_capitalised(word);
     let is_short = word.len() < 4 && !is_lower(word) && !is_lower(other);
     are_genes || is_short || !is_word(word) || !is_word(other)
@@ -185,13 +185,13 @@ fn zeros(text: &str) -> usize {
 /// Whether one may be said with the other, in a way that is not computed.
 fn may_stand_for(one: &str, other: &str) -> bool {
     let (lower, other_lower) = (one.to_lowercase(), other.to_lowercase());
-    let letter_of = |letter: &str, words: [&str; 2]| lower == letter && words.contains(&other_lower.as_str());
+    let is_short_for = |letter: &str, word: &str| lower == letter && other_lower == word;
     let options = |text: &str| text.chars().filter(|next| !", ;{}\\".contains(*next)).collect::<String>();
     let are_options = |text: &str| text.len() > 1 && text.bytes().all(|letter| letter.is_ascii_uppercase());
-    letter_of("t", ["true", "true"])
-        || letter_of("f", ["false", "false"])
-        || letter_of("y", ["yes", "yes"])
-        || letter_of("n", ["no", "no"])
+    is_short_for("t", "true")
+        || is_short_for("f", "false")
+        || is_short_for("y", "yes")
+        || is_short_for("n", "no")
         // ABC for the options A, B and C.
         || are_options(one) && other != one && options(&other.replace("and", "").replace(r"\text", "")) == one
         || found!(r"(?i)below zero|below 0|o['’]clock|\bph\b", one) && other.contains(|next: char| next.is_ascii_digit())
@@ -297,6 +297,7 @@ mod tests {
                 ("(123)", "(231)"),
                 (r"\mathbf{a}\mathbf{b}", r"\mathbf{b}\mathbf{a}"),
                 (r"\boldsymbol{a}\times\boldsymbol{b}", r"\boldsymbol{a}\cdot\boldsymbol{b}"),
+                (r"2 \times 3", r"3 \times 2"),
                 (r"2 \times 3 \text{ matrix}", r"3 \times 2 \text{ matrix}"),
             ],
         );
@@ -341,6 +342,7 @@ mod tests {
         check(
             Undecided,
             &[
+                (r"\ln|x|", r"\ln x"),
                 (r"\ln x^2", r"2\ln x"),
                 (r"\sqrt{x}\sqrt{x}", "x"),
                 (r"\sqrt{x-1}\sqrt{x+1}", r"\sqrt{x^2-1}"),
@@ -363,6 +365,9 @@ mod tests {
                 ("6/2(1+2)", "1"),
                 (r"\phi(10)", "4"),
                 (r"\zeta(2)", r"\frac{\pi^2}{6}"),
+                (r"\varphi(10)", "4"),
+                (r"\tau(12)", "6"),
+                (r"\mu(6)", "1"),
                 (r"\sigma(6)", "12"),
                 (r"\pi(10)", "4"),
                 ("d(12)", "6"),
