@@ -1,6 +1,8 @@
 //! How long a row may be: `train.max_length = "auto"` made a number, and what a number leaves out, in words. Training and `inspect`
 //! ask here, so that both say the same. How much memory a length takes is asked of whoever can plan a pass.
 
+use aludel_files::counted;
+
 use crate::error::{Error, Result};
 use crate::settings::{LongRows, MaxLength, Recipe};
 
@@ -132,8 +134,8 @@ impl LeftOut {
             None => String::new(),
         };
         let rows = match purpose {
-            Purpose::Train => format!("{rows} rows"),
-            Purpose::Evaluate => format!("{rows} rows to evaluate on"),
+            Purpose::Train => counted(*rows as u64, "row", "rows"),
+            Purpose::Evaluate => format!("{} to evaluate on", counted(*rows as u64, "row", "rows")),
         };
         format!("{too_long} of {rows} ({percent}%) left out, longer than train.max_length = {max_length}{why}{instead}")
     }
@@ -201,7 +203,7 @@ mod tests {
         let both = Lengths { train: vec![200, 100], evaluation: vec![300] };
         let told: Vec<String> = LeftOut::all(&both, 150, false, EVERY).iter().map(|left_out| left_out.told()).collect();
         assert!(told.len() == 2 && told[0].starts_with("1 of 2 rows (50%)"), "{told:?}");
-        assert!(told[1].starts_with("1 of 1 rows to evaluate on (100%)"), "{told:?}");
+        assert!(told[1].starts_with("1 of 1 row to evaluate on (100%)"), "{told:?}");
     }
 
     #[test]

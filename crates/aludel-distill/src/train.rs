@@ -35,7 +35,7 @@ use crate::settings::{MaxLength, Recipe};
 use crate::tensorboard::{self, EventFile};
 
 pub use told::{Ahead, Event, SUMMARY_FILE_NAME, Stage, Started, Summary};
-use told::{Due, Session};
+use told::{Due, Stopwatch};
 
 /// Trains as the recipe says, in its output folder. `stop` asks the run to end after the present pass: the partial step is
 /// discarded, the last whole one saved. While the data is tokenised it ends after the present batch.
@@ -198,7 +198,7 @@ pub fn train(recipe: &Recipe, resume: bool, stop: &AtomicBool, observe: &mut dyn
         events,
         saved_step: latest.map(|_| state.global_step),
         state,
-        session: Session::since(began),
+        session: Stopwatch::since(began),
     };
     trainer.run(stop, observe)
 }
@@ -218,7 +218,7 @@ struct Trainer<'a> {
     events: Option<EventFile>,
     state: TrainerState,
     saved_step: Option<u64>,
-    session: Session,
+    session: Stopwatch,
 }
 
 /// The stop flag was raised in the middle of something.

@@ -1,6 +1,6 @@
 //! The one way to open a file for reading, for every crate: a regular file, looked at before it is opened, since opening a
 //! pipe waits for its other end and reading a device may never end; and no more of it than its reader can want. Files in which
-//! the system tells of itself say that they are regular, and may wait as well: they have a way of their own. What the bytes mean, and the file's name in a message, are left to the callers, which quote a stranger's text with [`shortened`].
+//! the system tells of itself say that they are regular, and may wait as well: they have a way of their own. What the bytes mean, and the file's name in a message, are left to the callers, which quote a stranger's text with [`shortened`]; counts in messages have their nouns by [`counted`].
 //! What a file's expressions may ask for is `expression`'s matter.
 
 pub mod expression;
@@ -20,6 +20,16 @@ pub const LARGE: u64 = 4 << 30;
 pub const NO_FILE: &str = "this is a pipe, a socket or a device, and a regular file is wanted";
 /// See [`NO_FILE`].
 pub const TO_A_FILE: &str = "write its contents to a file first";
+
+/// A count with its noun, for every text that is told: `1 row`, `2 rows`.
+pub fn counted(count: u64, one: &str, many: &str) -> String {
+    format!("{count} {}", noun(count, one, many))
+}
+
+/// The noun of a count that is written otherwise.
+pub fn noun<'a>(count: u64, one: &'a str, many: &'a str) -> &'a str {
+    if count == 1 { one } else { many }
+}
 
 /// Where a system shows its own state as files. Some wait until it has more to tell, and some never end.
 #[cfg(target_os = "linux")]
@@ -165,6 +175,13 @@ mod tests {
 
     fn kind<T: std::fmt::Debug>(result: io::Result<T>) -> ErrorKind {
         result.unwrap_err().kind()
+    }
+
+    #[test]
+    fn counts_have_their_nouns() {
+        let told = [0, 1, 2].map(|count| counted(count, "row", "rows"));
+        assert_eq!(told, ["0 rows", "1 row", "2 rows"]);
+        assert_eq!([1, 1000].map(|count| noun(count, "refers", "refer")), ["refers", "refer"]);
     }
 
     #[test]

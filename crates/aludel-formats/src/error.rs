@@ -126,7 +126,7 @@ pub enum Error {
         file_bytes: u64,
     },
     /// A tensor's offset breaks the file's alignment.
-    #[error("{}: tensor \"{tensor}\" starts at offset {offset}, which is no multiple of the alignment {alignment}; the file is damaged or its writer is broken", path.display())]
+    #[error("{}: tensor \"{tensor}\" starts at offset {offset}, which is no multiple of the alignment {alignment}; the file is damaged or its writer is broken, so get it again or write it anew", path.display())]
     Misaligned {
         /// The file.
         path: PathBuf,
@@ -138,7 +138,7 @@ pub enum Error {
         alignment: u64,
     },
     /// Two tensors claim the same bytes.
-    #[error("{}: tensors \"{first}\" and \"{second}\" overlap; the file is damaged or its writer is broken", path.display())]
+    #[error("{}: tensors \"{first}\" and \"{second}\" overlap; the file is damaged or its writer is broken, so get it again or write it anew", path.display())]
     Overlap {
         /// The file.
         path: PathBuf,
@@ -228,7 +228,7 @@ pub enum Error {
         mend: String,
     },
     /// A shard index that names a file outside of its folder.
-    #[error("{}: tensor \"{tensor}\" is said to be in \"{shard}\", which is no plain file name; a shard lies beside its index, so this index is damaged or made to do harm", path.display())]
+    #[error("{}: tensor \"{tensor}\" is said to be in \"{shard}\", which is no plain file name; a shard lies beside its index, so this index is damaged or made to do harm, so get it again from its source", path.display())]
     ShardName {
         /// The index file.
         path: PathBuf,
@@ -254,7 +254,7 @@ pub enum Error {
         holder: Option<u32>,
     },
     /// A caller's tensor bytes do not fit what it announced.
-    #[error("{}: tensor \"{tensor}\" was announced with {wanted_bytes} bytes, but {found_bytes} were given; nothing was written", path.display())]
+    #[error("{}: tensor \"{tensor}\" was announced with {wanted_bytes} bytes, but {found_bytes} were given, so that nothing was written", path.display())]
     ByteCount {
         /// The file that was being written.
         path: PathBuf,
@@ -335,7 +335,10 @@ pub(crate) fn nearest<'n>(name: &str, names: impl Iterator<Item = &'n str>) -> V
 fn nearest_words(nearest: &[String]) -> String {
     match nearest {
         [] => "; the file is of another kind or incomplete, so get it again or give another".to_owned(),
-        names => format!("; the nearest there: {}; the file is incomplete or of another kind", names.join(", ")),
+        names => format!(
+            "; the nearest there: {}; the file is incomplete or of another kind, so get it again or give another",
+            names.join(", ")
+        ),
     }
 }
 

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Component, Path};
 
+use aludel_files::counted;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -94,7 +95,11 @@ pub fn check(folder: &Path) -> Result<bool> {
             Err(reason) => return Err(Error::io(&path, "read the file")(reason)),
         };
         if length != wanted.bytes {
-            return altered(format!("it is {length} bytes long, and {} were written", wanted.bytes));
+            return altered(format!(
+                "it is {} long, and {} were written",
+                counted(length, "byte", "bytes"),
+                wanted.bytes
+            ));
         }
         if entry_of(&path)? != *wanted {
             let found = format!(

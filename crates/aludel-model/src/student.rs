@@ -108,8 +108,12 @@ impl Student {
             add_space_prefix: metadata.find::<bool>("tokenizer.ggml.add_space_prefix")?,
         };
         let template = metadata.find::<&str>("tokenizer.chat_template")?.map(str::to_owned);
-        let text = TextBundle::from_gguf(&vocabulary, template)
-            .map_err(|error| Error::Student { path: path.to_owned(), reason: error.to_string() })?;
+        let text =
+            TextBundle::from_gguf(&vocabulary, template, &path.display().to_string()).map_err(|error| match error {
+                // It names the file itself.
+                aludel_text::error::Error::TokenizerFile { .. } => Error::Text(error),
+                error => Error::Student { path: path.to_owned(), reason: error.to_string() },
+            })?;
         let mut eos_token_ids = config.eos_token_ids.clone();
         for key in ["tokenizer.ggml.eot_token_id", "tokenizer.ggml.eom_token_id"] {
             eos_token_ids.extend(metadata.find::<u32>(key)?);

@@ -63,8 +63,12 @@ impl TextBundle {
         let config = read_object(&folder.join("tokenizer_config.json"))?;
         let special_map = read_object(&folder.join("special_tokens_map.json"))?;
         let added = read_object(&folder.join("added_tokens.json"))?;
-        Beside { folder, config: &config, special_map: &special_map, added: &added }.check(&tokenizer)?;
         let chat_template = read_optional(&folder.join("chat_template.jinja"))?.or_else(|| template_of_config(&config));
+        let template = chat_template.as_deref();
+        let beside = Beside { folder, config: &config, special_map: &special_map, added: &added, template };
+        for note in beside.check(&tokenizer)? {
+            tracing::info!("{note}");
+        }
         let token = |key: &str| token_text(config.get(key)).or_else(|| token_text(special_map.get(key)));
         let bos = token("bos_token");
         // Where the config does not say, the tokenizer's own file does.
@@ -79,12 +83,16 @@ impl TextBundle {
         Ok(TextBundle { tokenizer, special, chat_template, config, special_map })
     }
 
-    /// Makes the bundle of a GGUF's metadata.
+    /// Makes the bundle of a GGUF's metadata; `origin` names the file in messages.
     ///
     /// # Errors
     /// As [`Tokenizer::from_gguf`].
-    pub fn from_gguf(vocabulary: &GgufVocabulary, chat_template: Option<String>) -> Result<TextBundle, Error> {
-        let tokenizer = Tokenizer::from_gguf(vocabulary)?;
+    pub fn from_gguf(
+        vocabulary: &GgufVocabulary,
+        chat_template: Option<String>,
+        origin: &str,
+    ) -> Result<TextBundle, Error> {
+        let tokenizer = Tokenizer::from_gguf(vocabulary, origin)?;
         let token = |id: Option<u32>| id.and_then(|id| vocabulary.tokens.get(id as usize)).cloned();
         let special = SpecialTokens {
             bos: token(vocabulary.bos_id),

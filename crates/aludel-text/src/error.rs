@@ -38,7 +38,7 @@ pub enum Error {
 
     /// A file beside a tokenizer.json says something else of the tokens.
     #[error(
-        "{}: {reason}; other tools would give other ids: correct one of the two, or save both again with transformers' save_pretrained", path.display()
+        "{}: {reason}, so that other tools would give other ids; correct one of the two, or save both again with transformers' save_pretrained", path.display()
     )]
     Contradiction {
         /// The file.

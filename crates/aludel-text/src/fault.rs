@@ -1,25 +1,40 @@
 //! Panics of the engines that read what strangers wrote (the tokenizers and template crates, and a report's formulas), made errors. What
 //! can be seen beforehand is refused where it is read; this is for what nobody foresaw.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Once;
 
 thread_local! {
     static IS_CATCHING: Cell<bool> = const { Cell::new(false) };
+    /// What the last panic that was caught on this thread said, and where.
+    static SAID: RefCell<String> = const { RefCell::new(String::new()) };
 }
 
 /// Runs an engine on what a stranger wrote. What it was given must not be used again after a panic.
 ///
 /// # Errors
-/// The words of a panic.
+/// That it panicked. What it said is about the engine's own code, and no help to who has the input: that goes to the log, at debug level.
 pub fn caught<T>(run: impl FnOnce() -> T) -> Result<T, String> {
+    run_caught(run).map_err(|said| {
+        tracing::debug!("an engine failed inside: {said}");
+        "its engine fails inside, on something that it does not expect in this input; use another copy of the file, or another model"
+            .to_owned()
+    })
+}
+
+/// The outcome, or the words of a panic.
+fn run_caught<T>(run: impl FnOnce() -> T) -> Result<T, String> {
     static HOOK: Once = Once::new();
     // A panic that becomes an error says what it has to say there, and not on standard error too.
     HOOK.call_once(|| {
         let before = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |information| {
-            if !IS_CATCHING.get() {
+            if IS_CATCHING.get() {
+                let said = information.to_string();
+                // One that comes while the words are being taken has none.
+                SAID.with(|words| words.try_borrow_mut().map(|mut words| *words = said).unwrap_or_default());
+            } else {
                 before(information);
             }
         }));
@@ -31,9 +46,25 @@ pub fn caught<T>(run: impl FnOnce() -> T) -> Result<T, String> {
         }
     }
     let _before = Before(IS_CATCHING.replace(true));
-    // What a panic says is about the engine's own code, and no help to who has the file.
-    catch_unwind(AssertUnwindSafe(run)).map_err(|_| {
-        "its engine fails inside, on something that it does not expect in this file; use another copy of the file, or another model"
-            .to_owned()
-    })
+    catch_unwind(AssertUnwindSafe(run)).map_err(|_| SAID.take())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_s_words_are_kept_and_not_told_to_the_user() {
+        let said = run_caught(|| panic!("no such {}", "state")).unwrap_err();
+        assert!(said.contains("no such state") && said.contains("fault.rs"), "{said}");
+        // What panics on the way is told with words of its own.
+        let said = run_caught(|| {
+            run_caught(|| panic!("inner")).unwrap_err();
+            panic!("outer")
+        });
+        assert!(said.is_err_and(|said| said.contains("outer") && !said.contains("inner")));
+        let told = caught(|| panic!("no such state")).unwrap_err();
+        assert!(told.contains("in this input") && !told.contains("state"), "{told}");
+        assert_eq!(caught(|| 4), Ok(4));
+    }
 }

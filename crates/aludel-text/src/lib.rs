@@ -10,6 +10,7 @@ pub mod bundle;
 pub mod encode;
 pub mod error;
 pub mod fault;
+pub mod letters;
 pub mod message;
 pub mod preflight;
 pub mod template;

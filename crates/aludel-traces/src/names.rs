@@ -1,6 +1,8 @@
 //! How the names of columns and members are compared: case, marks and spaces between words do not count, since every tool writes them its
 //! own way (`sample_weight`, `sampleWeight`, `Sample-Weight`). The lists of names themselves stand with those who read them.
 
+pub(crate) use aludel_text::letters::letters;
+
 use crate::json::{Columns, Json};
 
 /// Whether two names are one in different spellings.
@@ -9,13 +11,8 @@ pub(crate) fn same(one: &str, other: &str) -> bool {
 }
 
 /// Whether a name is one of these, in any spelling.
-pub(crate) fn is_among(names: &[&str], name: &str) -> bool {
-    names.iter().any(|known| same(known, name))
-}
-
-/// The letters and digits of a name, in lower case.
-pub(crate) fn letters(name: &str) -> impl Iterator<Item = char> {
-    name.chars().filter(|letter| letter.is_alphanumeric()).flat_map(char::to_lowercase)
+pub(crate) fn is_among(names: &[impl AsRef<str>], name: &str) -> bool {
+    names.iter().any(|known| same(known.as_ref(), name))
 }
 
 /// A column of this name that is not `null`: as it is spelled here before other spellings, and one that holds something before all that

@@ -98,6 +98,8 @@ fn a_killed_process_loses_no_acknowledged_row() {
         acknowledged = unique;
     }
     let store = Store::open(&path).unwrap();
+    let claimed = store.snapshot().unwrap().status().unwrap().claimed;
+    assert_eq!(claimed, 0, "nobody is there who asks");
     let mut missing = register(&store);
     assert_eq!(missing.count, PROMPTS - acknowledged.len() as u64);
     if cfg!(target_os = "linux") {

@@ -17,6 +17,7 @@ mod run_folder;
 mod settings;
 mod signals;
 mod table;
+mod typed;
 mod version;
 
 use clap::ColorChoice;

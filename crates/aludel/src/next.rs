@@ -1,7 +1,7 @@
 //! What to type after a command: the way from data to a student that answers leads from each command to another. Paths are written as
 //! they would be typed.
 
-use crate::commands::train::as_typed;
+use crate::typed::as_typed;
 use aludel_distill::settings::DataSettings;
 use std::path::Path;
 

@@ -1,9 +1,9 @@
 //! What is meant where the folder of a training run is named in place of what lies in it, and what to type where a model is wanted and an
 //! adapter, or such a folder, is named. Loading stands elsewhere.
 
-use crate::commands::train::as_typed;
 use crate::console::harmless;
 use crate::report::Helped;
+use crate::typed::as_typed;
 use aludel_distill::base::TrainedOn;
 use aludel_distill::checkpoint::{self, ADAPTER_FOLDER_NAME, RECIPE_FILE_NAME, RUN_FILE_NAME};
 use aludel_formats::{hf, peft};

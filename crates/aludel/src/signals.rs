@@ -29,11 +29,12 @@ fn listen(under_way: Option<&'static str>) -> anyhow::Result<Arc<AtomicBool>> {
     std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
         heard();
         if let Some(under_way) = under_way {
-            tracing::info!("stopping after {under_way}; a second signal ends at once");
+            tracing::info!("stopping as soon as {under_way} ends; a second signal ends at once");
         }
         heard();
         is_ending.store(true, Ordering::Relaxed);
         crate::progress::end_line();
+        tracing::info!("ended at once; what was kept before stays, and the same command goes on from there");
         signal_hook::low_level::exit(STOPPED);
     })?;
     Ok(stop)

@@ -293,7 +293,7 @@ fn what_is_the_same_in_both_is_there() {
     evaluate(&workshop, "after", &[("sums", 40, 10..30)]);
     workshop.run(COMPARE);
     let page = fs::read_to_string(workshop.path("out/report.html")).unwrap();
-    for (heading, count) in [("Lost", 10), ("Both wrong", 10), ("Both the same, and right", 20)] {
+    for (heading, count) in [("Lost", 10), ("Both wrong", 10), ("Both right", 20)] {
         assert!(page.contains(&format!("{heading}<small class=\"n\">{count}</small>")), "{heading}");
     }
     assert!(page.contains("<summary>sums: 20</summary>") && page.contains("<summary>sums: 4 more</summary>"));

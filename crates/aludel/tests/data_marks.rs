@@ -45,7 +45,8 @@ fn rows() -> Vec<Value> {
 
 const UNUSED: &str = r"columns not used: source, level, note\u{1b}[2J";
 const ASIDE: &str = "rows left out that are marked as not to be used: 2 (skip is true: 1, metadata.is_correct is false: 1); the first is ";
-const TURNS: &str = "rows with chat-template tokens in their text, trained as plain text: 1 (<|im_end|>: 1); the first is ";
+const TURNS: &str =
+    "rows with chat-template tokens in their text, trained as plain text: 1 (<|im_end|>: 1); the first is ";
 const ENDS: &str = "rows whose answers ended with a mark such as <|im_end|>, which was taken off: 1";
 
 #[test]
@@ -70,6 +71,44 @@ fn a_command_tells_what_it_does_not_use() {
         (&totals["set_aside"][0]["mark"], &totals["turn_marks"][0]["rows"]),
         (&json!("skip is true"), &json!(1))
     );
+}
+
+#[test]
+fn rows_to_evaluate_on_are_told_apart() {
+    let workshop = Workshop::with_student();
+    write(&workshop, &rows());
+    let held = [
+        json!({"prompt": "u", "response": "9</s>", "origin_of": "o", "level": 5}),
+        json!({"prompt": "v", "response": "8", "exclude": true}),
+        json!({"prompt": "w"}),
+    ];
+    workshop.write("held.jsonl", &held.iter().map(|row| format!("{row}\n")).collect::<String>());
+    let inspect =
+        ["inspect", "--student", "student", "--data", "rows.jsonl", "--eval-data", "held.jsonl", "--skip-bad-rows"];
+    let said = workshop.run(&[&inspect[..], &["--rows", "0"]].concat());
+    let (of_training, of_evaluation) = said.split_once("to evaluate on: 1 of 1 rows").unwrap();
+    for line in [UNUSED, ASIDE, TURNS] {
+        assert_eq!(
+            (of_training.matches(line).count(), of_evaluation.matches(line).count()),
+            (1, 0),
+            "{line:?} in {said}"
+        );
+    }
+    assert!(of_training.contains(ENDS) && !of_training.contains("skipped: "), "{said}");
+    for line in [
+        "columns not used: origin_of, level",
+        "rows left out that are marked as not to be used: 1 (exclude is true: 1); the first is ",
+        "rows whose answers ended with a mark such as <|im_end|>, which was taken off: 1",
+        "1  skipped: ",
+    ] {
+        assert!(of_evaluation.contains(line), "{line:?} in {said}");
+    }
+    let report = workshop.json(&[&inspect[..], &["--json"]].concat());
+    let (train, held) = (&report["totals"], &report["evaluation"]);
+    assert_eq!(train["columns_not_used"], json!(["source", "level", "note\u{1b}[2J"]));
+    assert_eq!(held["columns_not_used"], json!(["origin_of", "level"]));
+    assert_eq!((&train["bad_rows"], &held["bad_rows"][0]["rows"]), (&json!([]), &json!(1)));
+    assert_eq!(held["set_aside"][0]["mark"], "exclude is true");
 }
 
 #[test]
@@ -158,7 +197,7 @@ fn a_verdict_outweighs_what_the_data_claims() {
     let row = |prompt: &str, answer: &str, gold: Option<&str>| json!({"prompt": prompt, "response": format!("It is \\boxed{{{answer}}}."), "gold": gold, "correct": false});
     write(&workshop, &[row("2 + 2", "4", Some("4")), row("3 + 3", "5", Some("6")), row("who knows", "7", None)]);
     let before = workshop.run(&["inspect", "--student", "student", "--data", "rows.jsonl", "--rows", "0"]);
-    assert!(before.contains("all 3") || before.contains("3 rows"), "{before}");
+    assert!(before.contains("exit code: 1") && before.contains("all 3 rows"), "{before}");
     let more = ["--set", "curate.test_size=0", "--set", "curate.near_duplicates=false"];
     let said = workshop.run(&[&["curate", "--input", "rows.jsonl", "--output-dir", "out"], &more[..]].concat());
     assert!(
@@ -171,5 +210,5 @@ fn a_verdict_outweighs_what_the_data_claims() {
         assert_eq!(dropped.matches(reason).count(), 1, "{reason}: {dropped}");
     }
     let after = workshop.run(&["inspect", "--student", "student", "--data", "out/train.jsonl", "--rows", "0"]);
-    assert!(after.contains("exit code: 0") && after.contains("1 rows from 1 records"), "{after}");
+    assert!(after.contains("exit code: 0") && after.contains("1 row from 1 record"), "{after}");
 }

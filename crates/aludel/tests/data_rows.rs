@@ -482,7 +482,7 @@ fn tables_of_other_writers_are_read_or_refused_by_name() {
         assert!(said.contains("2  kept whole"), "{name}: {said}");
     }
     for (name, words) in [
-        ("no_text", "column `question` holds 1 bytes that are not UTF-8 text"),
+        ("no_text", "column `question` holds 1 byte that is not UTF-8 text"),
         ("brotli", "the columns of this Parquet file are packed with brotli, which is not supported"),
         ("brotli_answer", "column `answer` holds what cannot be unpacked"),
     ] {

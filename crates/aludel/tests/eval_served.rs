@@ -283,7 +283,7 @@ fn questions_that_are_not_taken_count_as_wrong_unless_all_are() {
     let output = command(&workshop, &teacher.url(), "out", &["--json"]).output().unwrap();
     let task = &results(&output)["tasks"][0];
     assert_eq!((&task["pass_at_1"], &task["no_answer"]), (&value!(0.25), &value!(0.25)));
-    assert!(said(&output).contains("1 answers were refused, and count as wrong"), "{}", said(&output));
+    assert!(said(&output).contains("1 answer was refused, and counts as wrong"), "{}", said(&output));
     assert_eq!(samples(&workshop, "out")[0]["finish_reason"], "refused");
     let none = server(move |_| too_long());
     let output = command(&workshop, &none.url(), "none", &[]).output().unwrap();

@@ -26,6 +26,8 @@ pub(super) struct Folder {
     file: Option<File>,
     samples: HashMap<Key, Sample>,
     unsynced: usize,
+    /// What the plan here says of it; none of plans by versions that did not keep it.
+    context: Option<usize>,
     /// Released last.
     _lock: FolderLock,
 }
@@ -49,8 +51,8 @@ impl Folder {
         }
         let lock = FolderLock::acquire(path)?;
         atomic::recover(path);
-        let mut folder =
-            Folder { path: path.to_owned(), file: None, samples: HashMap::new(), unsynced: 0, _lock: lock };
+        let (path_here, samples) = (path.to_owned(), HashMap::new());
+        let mut folder = Folder { path: path_here, file: None, samples, unsynced: 0, context: None, _lock: lock };
         if !aludel_files::is_there(path.join(PLAN_FILE_NAME)) {
             return match [SAMPLES_FILE_NAME, RESULTS_FILE_NAME]
                 .into_iter()
@@ -68,6 +70,7 @@ impl Folder {
         if !differences.is_empty() {
             return Err(Error::OtherEvaluation { path: path.to_owned(), differences: differences.join("\n") });
         }
+        folder.context = old.context;
         folder.read()?;
         Ok(folder)
     }
@@ -96,6 +99,11 @@ impl Folder {
         self.samples.contains_key(&(task.to_owned(), problem.to_owned(), sample))
     }
 
+    /// How many tokens a question and its answer may have together, as the plan tells.
+    pub(super) fn context(&self) -> Option<usize> {
+        self.context
+    }
+
     /// A sample that is there.
     pub(super) fn get(&self, task: &str, problem: &str, sample: u32) -> Option<&Sample> {
         self.samples.get(&(task.to_owned(), problem.to_owned(), sample))
@@ -107,8 +115,9 @@ impl Folder {
             return Ok(());
         }
         let path = self.path.join(PLAN_FILE_NAME);
-        if !aludel_files::is_there(&path) {
+        if !aludel_files::is_there(&path) || (self.context.is_none() && plan.context.is_some()) {
             atomic::write_json(&path, plan)?;
+            self.context = plan.context;
         }
         let path = self.path.join(SAMPLES_FILE_NAME);
         let file = aludel_files::append(&path);
@@ -174,7 +183,7 @@ fn differences(old: &Plan, new: &Plan) -> Vec<String> {
 /// All that an evaluation is known by, under names of its own. What is not given adds nothing, so that a setting that later versions add
 /// leaves begun evaluations as they are; each struct is taken apart whole, so that it does not compile before it is here.
 fn flat(plan: &Plan) -> BTreeMap<String, String> {
-    let Plan { model, settings, tasks } = plan;
+    let Plan { model, settings, tasks, context: _ } = plan;
     let ModelName { path, endpoint, served, adapter, name, fingerprint } = model;
     let Settings { samples, temperature, top_p, max_new_tokens, seed, dtype, template_date, template_variables } =
         settings;

@@ -204,7 +204,7 @@ pub fn evaluate<'r>(
 ) -> Result<Option<Results>> {
     let Evaluation { tasks, settings, .. } = evaluation;
     check_names(tasks)?;
-    let plan = evaluation.plan();
+    let mut plan = evaluation.plan();
     let mut folder = Folder::open(path, &plan)?;
     let total: usize = tasks.iter().map(|task| task.problems.len()).sum::<usize>() * settings.samples as usize;
     let asks = missing(evaluation, &folder);
@@ -214,10 +214,9 @@ pub fn evaluate<'r>(
         return Results::read(path).map(Some);
     }
     let mut meter = Meter::new(tasks.len());
-    let mut context = None;
     if left > 0 {
         let mut respondent = open()?;
-        context = respondent.context();
+        plan.context = respondent.context();
         let told = |left: usize, meter: &Meter| Progress {
             done: total - left,
             resumed,
@@ -246,6 +245,7 @@ pub fn evaluate<'r>(
         debug_assert!(stop.load(Ordering::Relaxed), "a respondent answers all unless it is stopped");
         return Ok(None);
     }
+    let context = plan.context.or(folder.context());
     let results = evaluation.results(&folder, &meter, context)?;
     results.write(path)?;
     Ok(Some(results))
@@ -338,6 +338,7 @@ impl Evaluation<'_> {
             model: self.model.clone(),
             settings: self.settings.clone(),
             tasks: self.tasks.iter().map(planned).collect(),
+            context: None,
         }
     }
 

@@ -216,6 +216,9 @@ pub struct Plan {
     pub settings: Settings,
     /// The tasks.
     pub tasks: Vec<PlannedTask>,
+    /// How many tokens a question and its answer may have together, where who answers tells: what is advised depends on it, and no sample.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub context: Option<usize>,
 }
 
 /// A task of a plan.

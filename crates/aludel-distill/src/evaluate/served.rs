@@ -97,7 +97,8 @@ impl Respondent for Served<'_> {
             Ok(())
         })?;
         if refused > not_taken.len() {
-            (self.tell)(&format!("{refused} answers were refused, and count as wrong: {last_words}"));
+            let were = if refused == 1 { "answer was refused, and counts" } else { "answers were refused, and count" };
+            (self.tell)(&format!("{refused} {were} as wrong: {last_words}"));
         }
         match end {
             End::Finished if not_taken.is_empty() => Ok(()),

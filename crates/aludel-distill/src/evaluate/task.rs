@@ -295,7 +295,10 @@ impl Unanswered {
         let Some((place, columns)) = self.first else { return Ok(()) };
         let others = match self.rows {
             1 => String::new(),
-            rows => format!(", and neither have {} more of the {} rows", rows - 1, rows + answered),
+            rows => {
+                let have = if rows == 2 { "has" } else { "have" };
+                format!(", and neither {have} {} more of the {} rows", rows - 1, rows + answered)
+            }
         };
         let reason = format!(
             "the row has no right answer{others}, and has {columns}; put the answer in a column `answer` or `gold`, or leave such rows out"
@@ -335,10 +338,10 @@ fn question_of<'a>(columns: &'a Columns, map: Option<&ColumnMap>) -> Result<data
 fn file_row(columns: &Columns, instead: Option<&Verifier>, map: Option<&ColumnMap>) -> Result<Option<Row>, String> {
     let (mut messages, mut used) = question_of(columns, map)?;
     // A column that is part of what is asked is no answer to it.
-    let Some((_, answer)) = right_answer(columns, &RIGHT_ANSWERS, &used)? else { return Ok(None) };
+    let question = messages.last().map(|message| message.content.clone()).unwrap_or_default();
+    let Some((_, answer)) = right_answer(columns, &RIGHT_ANSWERS, &used, Some(&question))? else { return Ok(None) };
     let mut gold = text_of(answer)?;
     let mut verifier = Verifier::maths();
-    let question = messages.last().map(|message| message.content.clone()).unwrap_or_default();
     if let Some((name, choices)) = first(columns, &["choices", "options"]) {
         let choices = choice_texts(name, choices)?;
         used.push(name);

@@ -1,5 +1,7 @@
 //! Evaluation without a model: a respondent that answers by rote.
 
+mod again;
+
 use std::cell::Cell;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use aludel_traces::verify::Verifier;
 
-use super::results::{PLAN_FILE_NAME, Results, SAMPLES_FILE_NAME, read_samples};
+use super::results::{PLAN_FILE_NAME, RESULTS_FILE_NAME, Results, SAMPLES_FILE_NAME, read_samples};
 use super::score::{pass_at, percentiles, score};
 use super::task::{Source, named};
 use super::*;
@@ -170,7 +172,7 @@ fn what_is_no_task_says_what_would_be_one() {
     );
     check(
         "{\"question\": \"?\", \"answer\": 1}\n{\"messages\": [{\"role\": \"user\", \"content\": \"?\"}]}\n{\"prompt\": \"?\", \"gold\": \"\"}",
-        "line 2: the row has no right answer, and neither have 1 more of the 3 rows, and has ",
+        "line 2: the row has no right answer, and neither has 1 more of the 3 rows, and has ",
     );
     check(r#"{"text": "1+1? 2", "gold": "2"}"#, "line 1: the row asks nothing");
     check(r#"{"answer": 2}"#, "line 1: the row asks nothing");
@@ -481,20 +483,4 @@ fn a_verifier_is_known_by_what_it_was_written_as() {
     ] {
         assert_eq!(task::known_by(&verifier).to_string(), serde_json::to_string(&verifier).unwrap());
     }
-}
-
-/// As a folder of an earlier version, which did not have all settings yet, and one of a later.
-#[test]
-fn a_setting_that_is_not_given_makes_no_other_evaluation() {
-    let home = tempfile::tempdir().unwrap();
-    let tasks = [task_of(home.path(), SUMS).unwrap()];
-    let folder = home.path().join("results");
-    session(&tasks, &folder, 1, 2).unwrap();
-    let path = folder.join(PLAN_FILE_NAME);
-    let mut plan: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
-    let settings = plan["settings"].as_object_mut().unwrap();
-    settings.insert("template_variables".to_owned(), serde_json::json!({}));
-    settings.insert("template_date".to_owned(), serde_json::Value::Null);
-    fs::write(&path, plan.to_string()).unwrap();
-    assert_eq!(session(&tasks, &folder, 1, 9).unwrap().1, 1);
 }

@@ -5,6 +5,7 @@ use super::problem::Checker;
 use super::shapes::{OneOrMany, one_or_many};
 use super::template::{TemplateInputs, day, refused_name};
 use aludel_text::Date;
+use aludel_text::letters::letters;
 use aludel_text::thinking::is_reasoning_word;
 use aludel_traces::dataset::{self, ColumnMap, ReadOptions};
 use schemars::JsonSchema;
@@ -182,7 +183,7 @@ impl DataSettings {
             );
         }
         for word in self.answer_tags.keys() {
-            let letters: String = word.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect();
+            let letters: String = letters(word).collect();
             let key = format!("answer_tags.{word}");
             check.that(!letters.is_empty(), &key, word, "a tag needs a word", "the word of a tag, such as analysis");
             check.that(

@@ -164,15 +164,15 @@ impl Ahead {
 }
 
 /// What a session took so far; its tokens are those of its steps.
-pub(super) struct Session {
+pub(super) struct Stopwatch {
     began: Instant,
     pub(super) tokens: u64,
     pub(super) times: Times,
 }
 
-impl Session {
-    pub(super) fn since(began: Instant) -> Session {
-        Session { began, tokens: 0, times: Times::default() }
+impl Stopwatch {
+    pub(super) fn since(began: Instant) -> Stopwatch {
+        Stopwatch { began, tokens: 0, times: Times::default() }
     }
 
     pub(super) fn tokens_per_second(&self) -> f64 {

@@ -245,15 +245,18 @@ fn read_bool(cursor: &mut Cursor<'_>, what: impl Fn() -> String) -> Result<bool>
         [0] => Ok(false),
         [1] => Ok(true),
         [other] => {
-            let reason = format!("a bool is stored as {other}, but only 0 and 1 are right; the file is damaged");
+            let reason = format!(
+                "a bool is stored as {other}, but only 0 and 1 are right; the file is damaged, so get it again"
+            );
             Err(Error::Malformed { path: cursor.path.to_owned(), place: what(), reason })
         }
     }
 }
 
 fn unknown_type(path: &Path, place: String, type_id: u32) -> Error {
-    let reason =
-        format!("value type {type_id} does not exist (0 to 12 do); the file is damaged or newer than version 3");
+    let reason = format!(
+        "value type {type_id} does not exist (0 to 12 do); the file is damaged or newer than version 3, so get it again, or as version 3"
+    );
     Error::Malformed { path: path.to_owned(), place, reason }
 }
 
@@ -311,10 +314,12 @@ fn read_tensor_info(cursor: &mut Cursor<'_>) -> Result<(Entry, u64)> {
     let Some((shape, length)) = sized else {
         let row_elements = extents.last().copied().unwrap_or(1);
         let reason = if row_elements.is_multiple_of(dtype.block_len() as u64) {
-            "its size overflows; the file is damaged or made to do harm".to_owned()
+            "its size overflows; the file is damaged or made to do harm, so get it again from its source".to_owned()
         } else {
             let block_len = dtype.block_len();
-            format!("a row of {row_elements} elements does not fill whole blocks of {block_len}; the file is damaged")
+            format!(
+                "a row of {row_elements} elements does not fill whole blocks of {block_len}; the file is damaged, so get it again"
+            )
         };
         let (path, dtype) = (cursor.path.to_owned(), dtype.name().to_owned());
         return Err(Error::Shape { path, tensor: name, dtype, shape: extents, reason });
@@ -379,8 +384,9 @@ impl<'a> Cursor<'a> {
         let path = self.path.to_owned();
         if self.file_bytes > self.bytes.len() {
             let limit_mib = LONGEST_HEADER_BYTES >> 20;
-            let reason =
-                format!("the header is longer than {limit_mib} MiB, as no real model's is; the file is damaged");
+            let reason = format!(
+                "the header is longer than {limit_mib} MiB, as no real model's is; the file is damaged, so get it again"
+            );
             return Error::Malformed { path, place: what, reason };
         }
         let (offset, needed_bytes, file_bytes) = (self.position as u64, length as u64, self.file_bytes as u64);
@@ -413,7 +419,8 @@ impl<'a> Cursor<'a> {
         let start = self.position;
         let bytes = self.take(usize::try_from(length).unwrap_or(usize::MAX), &what)?;
         let text = std::str::from_utf8(bytes).map_err(|reason| {
-            let reason = format!("the text at byte {start} is not UTF-8 ({reason}); the file is damaged");
+            let reason =
+                format!("the text at byte {start} is not UTF-8 ({reason}); the file is damaged, so get it again");
             Error::Malformed { path: self.path.to_owned(), place: what(), reason }
         })?;
         Ok(text.to_owned())
@@ -424,8 +431,9 @@ impl<'a> Cursor<'a> {
         let mut ahead = Cursor { ..*self };
         let length = u64::from_le_bytes(ahead.fixed(|| what.to_owned())?);
         if length > LONGEST_NAME_BYTES {
-            let reason =
-                format!("it claims {length} bytes, but at most {LONGEST_NAME_BYTES} are allowed; the file is damaged");
+            let reason = format!(
+                "it claims {length} bytes, but at most {LONGEST_NAME_BYTES} are allowed; the file is damaged, so get it again"
+            );
             let place = format!("{what} at byte {}", self.position);
             return Err(Error::Malformed { path: self.path.to_owned(), place, reason });
         }

@@ -108,10 +108,10 @@ pub fn tensor(name: &str) -> String {
     } else if name.contains("lora_magnitude_vector") {
         "this tensor belongs to DoRA, which is not supported"
     } else if name.contains("lora_embedding_") {
-        "this is LoRA on the embedding, which is not supported; only linears of layers are"
+        "this is LoRA on the embedding, which is not supported; give an adapter on linears of layers alone"
     } else if is_whole_table && !name.contains(".lora_") {
         "this is the whole table of tokens, saved beside LoRA (modules_to_save, or save_embedding_layers because the vocabulary was \
-         resized), which is not supported; only rows of trainable_token_indices are"
+         resized), which is not supported; give one that trains rows by trainable_token_indices instead"
     } else if name.contains(".lora_") && name.ends_with(".bias") {
         "this is a bias of LoRA's own (lora_bias), which is not supported"
     } else if name.ends_with(".bias") {

@@ -105,8 +105,13 @@ fn check_size(path: &Path, name: &str, info: &RawInfo) -> Result<()> {
         return Ok(());
     }
     let reason = match wanted_bits {
-        Some(bits) => format!("it needs {} bytes but is given {found_bytes}; the file is damaged", bits.div_ceil(8)),
-        None => "its size overflows; the file is damaged or made to do harm".to_owned(),
+        Some(bits) => format!(
+            "it needs {} bytes but is given {found_bytes}; the file is damaged, so get it again",
+            bits.div_ceil(8)
+        ),
+        None => {
+            "its size overflows; the file is damaged or made to do harm, so get it again from its source".to_owned()
+        }
     };
     let (path, tensor, dtype) = (path.to_owned(), name.to_owned(), info.dtype.to_string());
     Err(Error::Shape { path, tensor, dtype, shape: info.shape.clone(), reason })
@@ -115,9 +120,11 @@ fn check_size(path: &Path, name: &str, info: &RawInfo) -> Result<()> {
 fn explain(path: &Path, file_bytes: u64, error: &SafeTensorError) -> Error {
     let reason = match error {
         SafeTensorError::MetadataIncompleteBuffer => {
-            format!("the tensors do not end where the file ends ({file_bytes} bytes); it was cut short or added to")
+            format!(
+                "the tensors do not end where the file ends ({file_bytes} bytes); it was cut short or added to, so get it again"
+            )
         }
-        other => format!("{other}; the file is damaged or its writer is broken"),
+        other => format!("{other}; the file is damaged or its writer is broken, so get it again or write it anew"),
     };
     Error::Malformed { path: path.to_owned(), place: "the header".to_owned(), reason }
 }

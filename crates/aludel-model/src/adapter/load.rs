@@ -46,7 +46,7 @@ impl Adapter {
         for module in OUTER {
             if rules.is_target(module)? {
                 return Err(wrong(format!(
-                    "its target_modules mean {module}, and an adapter on that is not supported; only linears of layers are"
+                    "its target_modules mean {module}, and an adapter on that is not supported; give one on linears of layers alone"
                 )));
             }
         }
@@ -155,7 +155,7 @@ fn why_no_linear(config: &Config, path: &str) -> String {
     let another = "give the base that it was trained on, which its adapter_config.json names";
     let layers = config.num_hidden_layers;
     match layer_of(path, "model.layers.") {
-        None => format!("an adapter on {path} is not supported; only linears of layers are"),
+        None => format!("an adapter on {path} is not supported; give one on linears of layers alone"),
         Some((layer, _)) if layer >= layers => format!("this model has only {layers} layers; {another}"),
         Some((_, module)) => format!("this model has no {module}; {another}"),
     }
@@ -180,7 +180,10 @@ fn read_matrix(weights: &safetensors::Weights, name: &str, shape: [usize; 2], fo
     let mut values = vec![0f32; shape.iter().product()];
     quant::decode(block_type, view.bytes, &mut values).map_err(|e| wrong(e.to_string()))?;
     if let Some(at) = values.iter().position(|x| !x.is_finite()) {
-        return Err(wrong(format!("element {at} is {}; the adapter is damaged", values[at])));
+        return Err(wrong(format!(
+            "element {at} is {}; the adapter is damaged, so get it again or train it anew",
+            values[at]
+        )));
     }
     Ok(values)
 }

@@ -80,7 +80,7 @@ impl Model {
     pub(crate) fn write_folder(&self, folder: &Path) {
         fs::create_dir_all(folder).unwrap();
         fs::write(folder.join("config.json"), self.config.to_string()).unwrap();
-        let text = TextBundle::from_gguf(&vocabulary(), None).unwrap();
+        let text = TextBundle::from_gguf(&vocabulary(), None, "file.gguf").unwrap();
         for file in text.to_files().unwrap() {
             fs::write(folder.join(file.name), file.contents).unwrap();
         }

@@ -18,6 +18,21 @@ pub(super) fn is_closing(before: &str, after: &str) -> bool {
     !is_spoken_of(before, after) && !fence(before).is_some_and(goes_on)
 }
 
+/// So many tags that are only spoken of are passed over.
+pub(super) const MOST: usize = 64;
+
+/// Whether a closing tag that nothing opened can be the end of reasoning: at the edge of its line, or grown onto the end of a sentence. In
+/// the middle of a sentence it may be spoken of just as well.
+pub(super) fn ends_reasoning(before: &str, after: &str) -> bool {
+    let is_blank = |line: Option<&str>| line.is_none_or(|line| line.trim().is_empty());
+    let begins_line = is_blank(before.rsplit('\n').next());
+    let ends_line = is_blank(after.split('\n').next());
+    let goes_on = after.starts_with(' ') && after.trim_start().starts_with(char::is_lowercase);
+    let sentence = before.trim_end_matches(['"', '\'', '”', '’', '»', ')', ']', '*', '_', '$']);
+    let ends_sentence = sentence.ends_with(['.', '!', '?', '…', '。', '！', '？']);
+    ends_line || (begins_line || ends_sentence) && !goes_on
+}
+
 /// Whether a text between these stands in quotes, or as code on its line.
 fn is_spoken_of(before: &str, after: &str) -> bool {
     let is_quoted =

@@ -2,12 +2,12 @@
 //! code) is text like any other, and so is one that stands where no tag would, as in `a<think>b`. Tags in other spellings, at the
 //! beginning alone, are `tags`' matter.
 
-use super::code::{is_closing, is_indented, is_opening};
+use super::code::{MOST, ends_reasoning, is_closing, is_indented, is_opening};
 use super::tags::{Stray, leading_tag, stray_tag};
 
 /// Opening tags with their closing ones: of R1, Qwen and most others, of Claude's imitators, EXAONE Deep, answers made for GRPO,
 /// Sky-T1 and its descendants, Seed-OSS, Kimi, Command A, Magistral and the Gemma family. Small letters stand for letters of any case.
-const PAIRS: [(&str, &str); 11] = [
+pub(super) const PAIRS: [(&str, &str); 11] = [
     ("<think>", "</think>"),
     ("<thinking>", "</thinking>"),
     ("<thought>", "</thought>"),
@@ -49,7 +49,8 @@ pub enum Inline<'a> {
 }
 
 /// Finds the reasoning in a whole answer. It stands between an opening tag at the very start and the first closing one; the opening
-/// tag may be missing, as where a template has written it. Of a late one nobody can say what stands before it.
+/// tag may be missing, as where a template has written it; then the closing one stands at the edge of a line or behind a sentence. Of a late
+/// one nobody can say what stands before it.
 pub fn inline(text: &str) -> Inline<'_> {
     if let Some(channel) = bare_channel(text) {
         return Inline::Unclear(format!(
@@ -90,7 +91,7 @@ pub fn inline(text: &str) -> Inline<'_> {
     match (opened, ended) {
         (None, None) => match stray_tag(text) {
             None => Inline::Absent,
-            Some(Stray::Closing { before, after }) => closed(before.to_owned(), after),
+            Some(Stray::Closing { tag, before, after }) => closed_alone(before, tag, after),
             Some(Stray::Opening { tag }) => Inline::Unclear(format!("`{tag}` opens in the middle of the answer")),
         },
         (Some((at, (open, _))), Some((end, _))) if at < end => {
@@ -100,7 +101,10 @@ pub fn inline(text: &str) -> Inline<'_> {
             "`{}` opens in the middle of the answer and is never closed",
             &text[at..at + open.len()]
         )),
-        (_, Some((end, (_, close)))) => closed(text[..end].to_owned(), &text[end + close.len()..]),
+        (_, Some((end, (_, close)))) => {
+            let (tag, after) = text[end..].split_at(close.len());
+            closed_alone(&text[..end], tag, after)
+        }
     }
 }
 
@@ -125,6 +129,14 @@ pub fn bare(text: &str) -> &str {
     });
     text = &text[opened..end.unwrap_or(text.len())];
     text.trim()
+}
+
+/// What a closing tag says that nothing opened.
+fn closed_alone<'a>(before: &str, tag: &str, after: &'a str) -> Inline<'a> {
+    match ends_reasoning(before, after) {
+        true => closed(before.to_owned(), after),
+        false => Inline::Unclear(format!("`{tag}` stands in the middle of a sentence, and nothing opened it")),
+    }
 }
 
 /// What follows closed reasoning must be an answer without more of it.
@@ -153,9 +165,6 @@ fn closed(reasoning: String, answer: &str) -> Inline<'_> {
         None => Inline::Unclear(format!("`{open}` is never closed")),
     }
 }
-
-/// So many tags that are only spoken of are passed over.
-const MOST: usize = 64;
 
 /// A text, and the same in small letters.
 struct Tags<'a> {
@@ -225,13 +234,15 @@ mod tests {
         for (open, close) in PAIRS {
             check(&format!("{open}\nwhy\n{close}\n\nbecause"), "why", "because");
             check(&format!(" \n{open}why{close}because"), "why", "because");
-            check(&format!("why{close}because"), "why", "because");
+            check(&format!("why{close}\nbecause"), "why", "because");
+            check(&format!("why\n{close}because"), "why", "because");
+            check(&format!("why.{close}because"), "why.", "because");
             assert_eq!(inline(&format!("{open}why")), Inline::Open("why"));
         }
         check("<Think>why</THINK>because", "why", "because");
         check("<|begin_of_thought|>a<|end_of_thought|>\n<|begin_of_solution|>\nb\n<|end_of_solution|>\n", "a", "b");
         check("<think>a<think>b</think>c", "a<think>b", "c");
-        check("say \"yes\"</think>b `c`", "say \"yes\"", "b `c`");
+        check("say \"yes\".</think>b `c`", "say \"yes\".", "b `c`");
         check("a ```code\n</think>b", "a ```code", "b");
         check("<think>a</think>Write `<think>`.", "a", "Write `<think>`.");
         // What is spoken of inside of the reasoning does not end it.
@@ -267,7 +278,7 @@ mod tests {
         assert_eq!(inline("<think >why"), Inline::Open("why"));
         // The opening tag may be missing here, too.
         for close in ["</think >", "</thoughts>", "&lt;/think&gt;", "<|end_think|>", "[/thinking]"] {
-            check(&format!("why{close}because"), "why", "because");
+            check(&format!("why{close}\nbecause"), "why", "because");
         }
         let words = "`<thoughts>` opens in the middle of the answer";
         assert_eq!(inline("So <thoughts>a</thoughts> b"), Inline::Unclear(words.to_owned()));
@@ -330,6 +341,15 @@ mod tests {
             ("Sure.\n<Thinking>\na", "`<Thinking>` opens in the middle of the answer and is never closed"),
             ("Sure. <think>a</think>b", "`<think>` opens in the middle of the answer"),
             ("See: <reasoning>a</reasoning> b", "`<reasoning>` opens in the middle of the answer"),
+            (
+                "The tag is closed by &lt;/think&gt; in HTML.",
+                "`&lt;/think&gt;` stands in the middle of a sentence, and nothing opened it",
+            ),
+            ("By \\</think\\> in it.", "`\\</think\\>` stands in the middle of a sentence, and nothing opened it"),
+            ("[/THINK] to end reasoning", "`[/THINK]` stands in the middle of a sentence, and nothing opened it"),
+            ("Done </cot> ok", "`</cot>` stands in the middle of a sentence, and nothing opened it"),
+            ("It ends with </think> and then", "`</think>` stands in the middle of a sentence, and nothing opened it"),
+            ("推理以</think>结束。", "`</think>` stands in the middle of a sentence, and nothing opened it"),
             ("<think>a</think>b</think>c", "`</think>` stands behind the end of the reasoning"),
             ("<think>a</think>b\n<think>c", "`<think>` stands behind the end of the reasoning"),
             (

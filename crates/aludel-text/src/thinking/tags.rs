@@ -1,7 +1,11 @@
 //! Tags in the spellings of people, models and escaping tools: `<think>`, `< Think >`, `[THINKING]`, `<|think|>`, `&lt;think&gt;`; and
 //! which of their words speak of reasoning. Where reasoning stands in an answer is `inline`'s matter.
 
-use super::code::{is_closing, is_opening};
+use std::sync::LazyLock;
+
+use super::code::{MOST, is_closing, is_opening};
+use super::inline::PAIRS;
+use crate::letters::letters;
 
 /// How a tag is written: what stands before and behind its name. What is longer comes first.
 const FORMS: [(&str, &str); 6] =
@@ -9,16 +13,12 @@ const FORMS: [(&str, &str); 6] =
 const ESCAPED: [&str; 2] = ["\\<", "&lt;"];
 const BRACKET: &str = "[";
 
-/// Words that stand around reasoning and nothing else, as their letters.
-const REASONING: &[&str] = &[
-    "think",
-    "thinking",
+/// Words that stand around reasoning and nothing else, as their letters, beside those of the known pairs.
+const MORE_REASONING: &[&str] = &[
     "thinkingprocess",
     "antthinking",
-    "thought",
     "thoughts",
     "thoughtprocess",
-    "reasoning",
     "reasoningprocess",
     "chainofthought",
     "cot",
@@ -36,8 +36,6 @@ const STEMS: &[&str] = &["think", "thought", "reason", "reflect", "deliberat", "
 
 /// So many letters a tag has at most.
 const LONGEST: usize = 60;
-/// So many closing tags that are only spoken of are passed over.
-const MOST: usize = 64;
 
 /// What stands before the word of a tag with bars, and whether it closes.
 const SIDES: [(&str, bool); 7] = [
@@ -114,6 +112,8 @@ pub fn leading_tag(text: &str, is_named: impl Fn(&str) -> bool) -> Option<Leadin
 pub(super) enum Stray<'a> {
     /// It closes what nothing opened.
     Closing {
+        /// The tag.
+        tag: &'a str,
         /// What stands before it.
         before: &'a str,
         /// What follows it.
@@ -143,7 +143,7 @@ pub(super) fn stray_tag(text: &str) -> Option<Stray<'_>> {
             return None;
         }
         match tag.is_closing {
-            true if is_closing(before, after) => return Some(Stray::Closing { before, after }),
+            true if is_closing(before, after) => return Some(Stray::Closing { tag: tag.text, before, after }),
             false if is_opening(before, after) && !ESCAPED.contains(&tag.form) && tag.form != BRACKET => {
                 let is_closed = tag.end_in(after).is_some();
                 return is_closed.then_some(Stray::Opening { tag: tag.text });
@@ -158,7 +158,11 @@ pub(super) fn stray_tag(text: &str) -> Option<Stray<'_>> {
 
 /// Whether a word, as its small letters, stands around reasoning and nothing else.
 pub fn is_reasoning_word(word: &str) -> bool {
-    REASONING.contains(&word)
+    static OF_PAIRS: LazyLock<Vec<String>> = LazyLock::new(|| {
+        let whole = |open: &'static str| Tag::of(open).filter(|tag| tag.text == open);
+        PAIRS.into_iter().filter_map(|(open, _)| Some(whole(open)?.word)).collect()
+    });
+    MORE_REASONING.contains(&word) || OF_PAIRS.iter().any(|known| known == word)
 }
 
 impl<'a> Tag<'a> {
@@ -181,8 +185,7 @@ impl<'a> Tag<'a> {
         let with_attributes = name.split_once(char::is_whitespace).filter(|(_, rest)| rest.contains('='));
         let name = with_attributes.map_or(name, |(name, _)| name);
         let is_name = |letter: char| letter.is_alphanumeric() || matches!(letter, ' ' | '_' | '-' | ':');
-        let word: String =
-            name.chars().filter(|letter| letter.is_alphanumeric()).flat_map(char::to_lowercase).collect();
+        let word: String = letters(name).collect();
         if word.is_empty() || !name.chars().all(is_name) {
             return None;
         }
@@ -226,6 +229,16 @@ mod tests {
         }
         for text in ["<>", "a<think>", "<think", "< think \n >", "<think/>", "<a<think>", "[x](y)[", "<<think>>"] {
             assert!(Tag::of(text).is_none_or(|tag| tag.word == "x"), "{text}");
+        }
+    }
+
+    #[test]
+    fn words_of_known_pairs_stand_around_reasoning() {
+        for word in ["think", "thinking", "thought", "reasoning", "seedthink", "scratchpad"] {
+            assert!(is_reasoning_word(word), "{word}");
+        }
+        for word in ["unused94", "channel", "analysis", "p", ""] {
+            assert!(!is_reasoning_word(word), "{word}");
         }
     }
 

@@ -47,13 +47,13 @@ const BYTE: i32 = 6;
 
 impl GgufVocabulary {
     /// Builds the tokenizer. Trailing unused tokens (padding of the embedding) are left out, as in the model's own
-    /// tokenizer.json; ids do not change.
+    /// tokenizer.json; ids do not change. `origin` names the file in messages.
     ///
     /// # Errors
     /// [`Error::UnknownTokenizerModel`], [`Error::UnknownPreTokenizer`], or [`Error::Vocabulary`] where the lists
     /// contradict each other.
-    pub(super) fn build(&self) -> Result<Tokenizer, Error> {
-        Tokenizer::from_json(self.to_json()?.to_string().as_bytes(), "the GGUF's vocabulary")
+    pub(super) fn build(&self, origin: &str) -> Result<Tokenizer, Error> {
+        Tokenizer::from_json(self.to_json()?.to_string().as_bytes(), origin)
     }
 
     /// Whether the beginning-of-text token is put before plain text.

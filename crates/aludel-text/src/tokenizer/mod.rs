@@ -134,12 +134,12 @@ impl Tokenizer {
         })
     }
 
-    /// Builds the tokenizer of a GGUF's vocabulary.
+    /// Builds the tokenizer of a GGUF's vocabulary; `origin` names the file in messages.
     ///
     /// # Errors
     /// [`Error::UnknownPreTokenizer`], [`Error::UnknownTokenizerModel`] or [`Error::Vocabulary`].
-    pub fn from_gguf(vocabulary: &GgufVocabulary) -> Result<Tokenizer, Error> {
-        vocabulary.build()
+    pub fn from_gguf(vocabulary: &GgufVocabulary, origin: &str) -> Result<Tokenizer, Error> {
+        vocabulary.build(origin)
     }
 
     /// Encodes text in which control tokens are recognised. Nothing is put before or after it.

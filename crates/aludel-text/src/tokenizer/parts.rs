@@ -33,6 +33,9 @@ type Field = (&'static str, Form, bool);
 
 type Table = &'static [(&'static [&'static str], &'static [Field])];
 
+/// What the whole is called where a part has its place.
+const FILE: &str = "the file";
+
 const NEEDED: bool = false;
 const MAY_BE_ABSENT: bool = true;
 
@@ -164,12 +167,12 @@ pub(super) fn fault(bytes: &[u8], reason: &str) -> String {
 
 fn check_whole(whole: &Value) -> Result<(), String> {
     let whole = whole.as_object().ok_or_else(|| format!("it is {}, and an object is wanted", kind(whole)))?;
-    check_fields(WHOLE, whole, "the file")?;
+    check_fields(WHOLE, whole, None)?;
     if let Some(value) = whole.get("added_tokens").filter(|value| !value.is_null()) {
         let list = value.as_array().ok_or_else(|| unfit("added_tokens", value, "a list"))?;
         for (number, token) in list.iter().enumerate() {
             let place = format!("added_tokens[{number}]");
-            check_fields(ADDED, token.as_object().ok_or_else(|| unfit(&place, token, "an object"))?, &place)?;
+            check_fields(ADDED, token.as_object().ok_or_else(|| unfit(&place, token, "an object"))?, Some(&place))?;
             check_id(&token["id"], &format!("{place}.id"))?;
         }
     }
@@ -268,19 +271,23 @@ fn check_typed(table: Table, step: &Map<String, Value>, place: &str) -> Result<(
             known.join(", ")
         ));
     };
-    check_fields(fields, step, place)
+    check_fields(fields, step, Some(place))
 }
 
-fn check_fields(fields: &[Field], object: &Map<String, Value>, place: &str) -> Result<(), String> {
+/// The fields of the part at this place; none is the file itself.
+fn check_fields(fields: &[Field], object: &Map<String, Value>, place: Option<&str>) -> Result<(), String> {
     for &(name, form, may_be_absent) in fields {
         match object.get(name).filter(|value| !(value.is_null() && may_be_absent)) {
-            Some(value) => check_form(form, value, &format!("{}{name}", inside(place)))?,
+            Some(value) => {
+                let inside = place.map_or_else(|| name.to_owned(), |place| format!("{place}.{name}"));
+                check_form(form, value, &inside)?;
+            }
             None if may_be_absent => {}
-            None => return Err(format!("{place} has no `{name}`, which is needed")),
+            None => return Err(format!("{} has no `{name}`, which is needed", place.unwrap_or(FILE))),
         }
     }
     let is_known = |name: &str| name == "type" || fields.iter().any(|(known, ..)| *known == name);
-    unknown(object.iter().filter(|(name, _)| !is_known(name)), place)
+    unknown(object.iter().filter(|(name, _)| !is_known(name)), place.unwrap_or(FILE))
 }
 
 /// Fields of the part at this place that are none of those known; ones that say nothing are let through.
@@ -299,10 +306,6 @@ fn unknown<'a>(mut fields: impl Iterator<Item = (&'a String, &'a Value)>, place:
         )),
         None => Ok(()),
     }
-}
-
-fn inside(place: &str) -> String {
-    if place == "the file" { String::new() } else { format!("{place}.") }
 }
 
 fn check_form(form: Form, value: &Value, place: &str) -> Result<(), String> {

@@ -79,7 +79,7 @@ pub(crate) fn tiny_vocabulary(with_think: bool) -> GgufVocabulary {
 }
 
 pub(crate) fn tiny_tokenizer(with_think: bool) -> Tokenizer {
-    Tokenizer::from_gguf(&tiny_vocabulary(with_think)).unwrap()
+    Tokenizer::from_gguf(&tiny_vocabulary(with_think), "file.gguf").unwrap()
 }
 
 /// The student's vocabulary and template, or `None` where no student is given and none is required.

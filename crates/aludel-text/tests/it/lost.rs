@@ -13,7 +13,7 @@ fn file(change: &dyn Fn(&mut Value)) -> Value {
 }
 
 fn pieces(change: &dyn Fn(&mut Value)) -> Value {
-    let built = Tokenizer::from_gguf(&sentence_piece().0).unwrap();
+    let built = Tokenizer::from_gguf(&sentence_piece().0, "file.gguf").unwrap();
     let mut file: Value = serde_json::from_str(&built.to_json().unwrap()).unwrap();
     change(&mut file);
     file
@@ -216,7 +216,7 @@ fn rows_prompts_and_plain_text_are_refused_alike() {
 #[test]
 fn the_student_loses_what_no_text_has() {
     let Some((vocabulary, _)) = student() else { return };
-    let tokenizer = Tokenizer::from_gguf(&vocabulary).unwrap();
+    let tokenizer = Tokenizer::from_gguf(&vocabulary, "file.gguf").unwrap();
     assert!(tokenizer.encode("é 中文 🙂 \u{10fffd}\u{e0041} a\tb\u{1b}[0m").is_ok());
     for text in ["a\u{4}b", "a\u{4fffe}b"] {
         assert!(matches!(tokenizer.encode(text), Err(Error::TextLost { .. })), "{text:?}");

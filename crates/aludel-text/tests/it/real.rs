@@ -34,7 +34,7 @@ fn check(name: &str, bundle: &TextBundle, reference: &Reference) {
 #[test]
 fn the_students_ids() {
     let Some((vocabulary, template)) = student() else { return };
-    let bundle = TextBundle::from_gguf(&vocabulary, Some(template)).unwrap();
+    let bundle = TextBundle::from_gguf(&vocabulary, Some(template), "file.gguf").unwrap();
     assert_eq!(bundle.tokenizer.vocab_size(), 49_152);
     check("student", &bundle, &fixture("student.json"));
 }
@@ -55,7 +55,7 @@ fn other_families_ids() {
             "llama3_1" => "llama-bpe",
             _ => "deepseek-v3",
         };
-        let rebuilt = Tokenizer::from_gguf(&as_gguf(&bundle, pre)).unwrap();
+        let rebuilt = Tokenizer::from_gguf(&as_gguf(&bundle, pre), "file.gguf").unwrap();
         for TextCase { text, ids } in &reference.texts {
             assert_eq!(&rebuilt.encode(text).unwrap(), ids, "{name} as GGUF: {text:?}");
         }

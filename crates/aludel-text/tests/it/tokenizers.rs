@@ -27,7 +27,7 @@ pub(crate) fn sentence_piece() -> (GgufVocabulary, Vec<TextCase>) {
 #[test]
 fn sentence_piece_ids_are_those_of_the_library() {
     let (vocabulary, cases) = sentence_piece();
-    let tokenizer = Tokenizer::from_gguf(&vocabulary).unwrap();
+    let tokenizer = Tokenizer::from_gguf(&vocabulary, "file.gguf").unwrap();
     assert!(cases.len() > 20);
     for TextCase { text, ids } in cases {
         assert_eq!(tokenizer.encode(&text).unwrap(), ids, "{text:?}");
@@ -41,7 +41,7 @@ fn sentence_piece_ids_are_those_of_the_library() {
     assert!(tokenizer.encode("<|user|>").unwrap().contains(&user));
     assert!(!tokenizer.encode_plain("<|user|>").unwrap().contains(&user));
     let unprefixed = GgufVocabulary { add_space_prefix: Some(false), ..vocabulary };
-    let unprefixed = Tokenizer::from_gguf(&unprefixed).unwrap();
+    let unprefixed = Tokenizer::from_gguf(&unprefixed, "file.gguf").unwrap();
     assert_eq!(unprefixed.decode(&unprefixed.encode("Hello").unwrap(), false).unwrap(), "Hello");
     assert_ne!(unprefixed.encode("Hello").unwrap(), tokenizer.encode("Hello").unwrap());
 }
@@ -97,7 +97,7 @@ fn new_tokens_follow_the_vocabulary() {
 fn what_is_written_gives_the_same_ids() {
     let text = "<|im_start|>user\nthinking 123 é<|im_end|>\n<think>";
     for vocabulary in [tiny_vocabulary(true), sentence_piece().0] {
-        let mut bundle = TextBundle::from_gguf(&vocabulary, Some("{{ messages }}".to_owned())).unwrap();
+        let mut bundle = TextBundle::from_gguf(&vocabulary, Some("{{ messages }}".to_owned()), "file.gguf").unwrap();
         bundle.tokenizer.add_tokens(&["<new>".to_owned()]).unwrap();
         let folder = tempfile::tempdir().unwrap();
         for file in bundle.to_files().unwrap() {
@@ -121,7 +121,7 @@ fn padding_at_the_end_of_a_vocabulary_is_left_out() {
         vocabulary.tokens.push(format!("[PAD{padding}]"));
         vocabulary.token_types.push(5);
     }
-    assert_eq!(Tokenizer::from_gguf(&vocabulary).unwrap().vocab_size(), used);
+    assert_eq!(Tokenizer::from_gguf(&vocabulary, "file.gguf").unwrap().vocab_size(), used);
 }
 
 #[test]
@@ -158,12 +158,14 @@ fn faulty_vocabularies_are_refused() {
     let check = |change: &dyn Fn(&mut GgufVocabulary), expected: &[&str]| {
         let mut vocabulary = tiny_vocabulary(true);
         change(&mut vocabulary);
-        let message = Tokenizer::from_gguf(&vocabulary).expect_err("refused").to_string();
+        let message = Tokenizer::from_gguf(&vocabulary, "file.gguf").expect_err("refused").to_string();
         for part in expected {
             assert!(message.contains(part), "{message}");
         }
     };
     check(&|v| v.model = "t5".to_owned(), &["\"t5\"", "gpt2", "llama"]);
+    // What the library refuses is told of the file.
+    check(&|v| v.merges.push("< absent".to_owned()), &["file.gguf: not a usable tokenizer"]);
     check(&|v| v.pre = Some("new".to_owned()), &["\"new\"", "smollm"]);
     check(&|v| v.tokens.clear(), &["tokenizer.ggml.tokens"]);
     check(&|v| v.token_types.truncate(3), &["tokenizer.ggml.token_type", "3 entries"]);
@@ -244,7 +246,7 @@ fn files_beside_a_tokenizer_that_contradict_it_are_refused() {
         (
             "tokenizer_config.json",
             r#"{"extra_special_tokens":["<think>","<x>"]}"#,
-            "its extra_special_tokens is \"<x>\", which",
+            "its extra_special_tokens is \"<x>\", which tokenizer.json does not have",
         ),
         ("tokenizer_config.json", r#"{"split_special_tokens":true}"#, "`split_special_tokens` is true"),
         ("special_tokens_map.json", r#"{"bos_token":{"content":"<b>"}}"#, "its bos_token is \"<b>\", which"),

@@ -151,7 +151,7 @@ fn keys_are_the_same_in_every_version() {
     .map(|options| Bench { options, ..Bench::new(&["aha"]) }.key().to_string());
     assert_eq!(
         keys,
-        ["ea4b8788af83794656636264e037fa34", "3c0f948b37273e4e98951e825670cafd", "688ec819ada0108e83a717c7db9d097b"]
+        ["f45a41362aeb5d616e8f789631388c11", "b556d4a327c239b786419f6cd8a5a821", "77eace80e16efcc6e5283be156e32c92"]
     );
 }
 

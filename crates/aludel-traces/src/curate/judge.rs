@@ -16,6 +16,7 @@ use super::verified::{Found, Verdicts};
 use super::{Dropped, Judged, Options, Progress, Reason, Tokens, Verify, complete, drop_row, loops};
 use crate::Error;
 use crate::dataset::{self, Content, PromptKey};
+use crate::names::{is_among, same};
 use crate::verify::Verdict;
 
 /// A batch ends at so many bytes or rows, whichever comes first.
@@ -48,12 +49,6 @@ pub(super) fn judge(
     let mut sources = Sources::default();
     let mut rows = Vec::new();
     let mut columns_not_used = Vec::new();
-    // What the verifier looks at, and the sources.
-    let is_used = |name: &str| {
-        let is_gold = || options.gold.iter().any(|gold| gold == name);
-        let is_verified = || name == "verifier" || is_gold() || dataset::may_be_asked(name);
-        options.source_column.as_deref() == Some(name) || (options.verify != Verify::Off && is_verified())
-    };
     for_each_batch(
         source,
         pool,
@@ -61,7 +56,7 @@ pub(super) fn judge(
         |trace, judged| {
             let (mut row, sketch) = judged?;
             if trace.content.is_ok() {
-                dataset::add_unused(&mut columns_not_used, &trace.columns, is_used);
+                dataset::add_unused(&mut columns_not_used, &trace.columns, |name| is_used(options, name));
             }
             row.source = sources.number_of(trace, options.source_column.as_deref());
             let number = rows.len() as u32;
@@ -77,6 +72,12 @@ pub(super) fn judge(
         },
     )?;
     Ok(Judgement { rows, sources: sources.names, tokenised: filters.tokenised.into_inner(), columns_not_used })
+}
+
+/// Whether a column is what the verifier looks at, in any spelling as there, or names the sources.
+fn is_used(options: &Options, name: &str) -> bool {
+    let is_verified = || same(name, "verifier") || is_among(&options.gold, name) || dataset::may_be_asked(name);
+    options.source_column.as_deref() == Some(name) || (options.verify != Verify::Off && is_verified())
 }
 
 /// Maps traces on all threads, the next batch being read meanwhile, and takes the outcomes in order.
@@ -279,4 +280,23 @@ fn file_source(path: &Path) -> String {
         bare = shorter;
     }
     bare.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::off;
+    use super::*;
+
+    #[test]
+    fn columns_of_verdicts_are_used_in_any_spelling() {
+        let gold = vec!["ground_truth".to_owned()];
+        let options = Options { verify: Verify::Label, gold, source_column: Some("from".to_owned()), ..off() };
+        for name in ["ground_truth", "Ground Truth", "groundTruth", "Verifier", "verifier", "from"] {
+            assert!(is_used(&options, name), "{name}");
+        }
+        for name in ["gold", "truth", "From"] {
+            assert!(!is_used(&options, name), "{name}");
+        }
+        assert!(!is_used(&Options { verify: Verify::Off, ..options }, "Ground Truth"));
+    }
 }

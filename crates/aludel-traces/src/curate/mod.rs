@@ -25,6 +25,7 @@ mod write;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+pub(crate) use gold::is_for_verdicts;
 pub use gold::{RIGHT_ANSWERS, right_answer};
 pub use language::Languages;
 pub use length::{TokenBounds, Tokens};

@@ -55,7 +55,7 @@ impl Bench {
 }
 
 /// All filters off.
-fn off() -> Options {
+pub(super) fn off() -> Options {
     Options {
         complete: false,
         loops: false,

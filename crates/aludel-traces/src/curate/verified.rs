@@ -47,7 +47,7 @@ impl<'a> Verdicts<'a> {
     /// # Errors
     /// A verifier command that cannot be started.
     pub(super) fn on(&self, content: &Content, columns: &Columns) -> Result<Option<Found>, Error> {
-        let found = match right_answer(columns, self.gold_columns, &[]) {
+        let found = match right_answer(columns, self.gold_columns, &[], questions(content).last()) {
             Ok(found) => found,
             Err(detail) => return Ok(Some(Found { verdict: Verdict::Undecided, detail })),
         };
@@ -62,7 +62,8 @@ impl<'a> Verdicts<'a> {
         let mut verdict = checker.verdict(&answer.content, &gold)?;
         if verdict != Verdict::Right {
             // Looked for only where they could change something: most rows have none.
-            verdict = checker.verdict_among(&answer.content, &gold, options(content, columns).as_ref())?;
+            verdict =
+                checker.verdict_among(&answer.content, &gold, options(questions(content).last(), columns).as_ref())?;
         }
         // Several right answers in one column, or one with notes beside it, are no answer that an answer could differ from.
         let is_understood = !matches!(kind, Kind::List | Kind::Object) || checker.compares_structures();
@@ -115,8 +116,8 @@ fn detail(checker: &Checker, verdict: Verdict, answer: &str, gold: &str) -> Stri
 }
 
 /// The options of the question, where the row lists them: in its question, or in a column. Where both do, they have to say the same.
-fn options(content: &Content, columns: &Columns) -> Option<Options> {
-    let in_question = questions(content).last().and_then(Options::in_question);
+pub(super) fn options(question: Option<&str>, columns: &Columns) -> Option<Options> {
+    let in_question = question.and_then(Options::in_question);
     let listed =
         ["choices", "options"].iter().find_map(|name| called(columns, name)).and_then(|(_, value)| listed(value));
     match (in_question, listed) {

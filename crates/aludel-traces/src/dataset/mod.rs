@@ -51,13 +51,14 @@ pub use crate::json::{Columns, Fields, Json, Kind, NoText};
 pub use crate::names::called;
 
 use crate::Error;
+use crate::curate::is_for_verdicts;
 use read::{RawRow, RawRows};
 use row::{parse, read_columns};
 
 /// The version of the reading of rows, which is a part of the keys of caches and runs. It rises with every change by which any row is
 /// read other than before: other text, reasoning, weights or roles, a row that is refused or left out, a mark that is taken off; in this
 /// module, in `said`, `beside`, `names` or `json`, or in `aludel_text::thinking`. What a cache holds was read by the rules of its day.
-pub(crate) const READER: u32 = 2;
+pub(crate) const READER: u32 = 3;
 
 /// How data files are read.
 #[derive(Clone, Debug)]
@@ -209,7 +210,7 @@ impl Counts {
         if let Some(mark) = &row.turn_mark {
             add_marked(&mut self.turn_marks, mark, &row.provenance);
         }
-        unused::add(&mut self.columns_not_used, &row.columns, |_| false);
+        unused::add(&mut self.columns_not_used, &row.columns, is_for_verdicts);
     }
 
     /// The error for data of which nothing is left.
@@ -235,12 +236,15 @@ impl Counts {
     }
 }
 
-/// So many marks are told apart, since what they say may be anything; further ones count with the last.
+/// So many marks are told apart, since what they say may be anything; further ones count together.
 const MARKS: usize = 20;
+const OTHER_MARKS: &str = "other marks";
 
 fn add_marked(marked: &mut Vec<MarkedRows>, mark: &str, place: &Provenance) {
-    let known = marked.iter().position(|known| known.mark == mark);
-    match known.or((marked.len() == MARKS).then_some(MARKS - 1)) {
+    let of = |marked: &[MarkedRows], mark: &str| marked.iter().position(|known| known.mark == mark);
+    let known = of(marked, mark);
+    let mark = if known.is_none() && marked.len() >= MARKS { OTHER_MARKS } else { mark };
+    match known.or_else(|| of(marked, mark)) {
         Some(known) => marked[known].rows += 1,
         None => {
             let first_file = place.file.display().to_string();
@@ -254,7 +258,7 @@ fn marked_told(what: &str, marked: &[MarkedRows]) -> Option<String> {
     let first = marked.first()?;
     let rows: u64 = marked.iter().map(|marked| marked.rows).sum();
     let kinds: Vec<String> =
-        marked.iter().take(TOLD).map(|marked| format!("{}: {}", marked.mark.escape_debug(), marked.rows)).collect();
+        marked.iter().take(TOLD).map(|marked| format!("{}: {}", marked.mark, marked.rows)).collect();
     let more = if marked.len() > TOLD { ", …" } else { "" };
     Some(format!(
         "{what}: {rows} ({}{more}); the first is {}, line {}",
@@ -275,6 +279,8 @@ pub struct Records {
     opened_files: usize,
     current: Option<CurrentFile>,
     counts: Counts,
+    /// The same of the files before one and of the rest, where somebody asked for it.
+    divided: Option<(u32, [Counts; 2])>,
     /// Bytes of the files that are read to their ends.
     bytes_before: u64,
     bytes_total: u64,
@@ -303,6 +309,23 @@ impl Records {
         &self.counts
     }
 
+    /// Counts the files before one, by its place in the list, and the rest apart as well; asked for before the first row is read.
+    pub fn divide_counts(&mut self, at: usize) {
+        self.divided = Some((u32::try_from(at).unwrap_or(u32::MAX), Default::default()));
+    }
+
+    /// What was read so far of the files before that one, and of the rest.
+    pub fn divided_counts(&self) -> Option<&[Counts; 2]> {
+        self.divided.as_ref().map(|(_, parts)| parts)
+    }
+
+    fn count(&mut self, place: &Provenance, add: impl Fn(&mut Counts)) {
+        add(&mut self.counts);
+        if let Some((at, parts)) = &mut self.divided {
+            add(&mut parts[usize::from(place.file_index >= *at)]);
+        }
+    }
+
     /// Bytes of the files that were read so far, a buffer ahead of the rows.
     pub fn bytes_read(&self) -> u64 {
         self.bytes_before + self.current.as_ref().map_or(0, |current| current.rows.bytes_read())
@@ -321,7 +344,7 @@ impl Records {
     fn next_record(&mut self) -> Result<Option<Record>, Error> {
         while let Some(row) = self.next_row()? {
             if let (Ok(_), Some(mark)) = (&row.content, &row.called_wrong) {
-                add_marked(&mut self.counts.set_aside, mark, &row.provenance);
+                self.count(&row.provenance, |counts| add_marked(&mut counts.set_aside, mark, &row.provenance));
                 continue;
             }
             match row.content {
@@ -330,7 +353,8 @@ impl Records {
                     return Ok(Some(Record { weight: row.weight, flaw, ..Record::new(content, row.provenance) }));
                 }
                 Err(unusable) if unusable.kind == ProblemKind::SetAside => {
-                    add_marked(&mut self.counts.set_aside, &unusable.reason, &row.provenance);
+                    let (mark, place) = (unusable.reason, row.provenance);
+                    self.count(&place, |counts| add_marked(&mut counts.set_aside, &mark, &place));
                 }
                 Err(unusable) if self.options.skip_bad_rows => self.leave_out(&row.provenance, unusable),
                 Err(unusable) => return Err(unusable.into_error(&row.provenance)),
@@ -347,7 +371,7 @@ impl Records {
     pub fn next_row(&mut self) -> Result<Option<Row>, Error> {
         let Some((raw, provenance)) = self.next_raw()? else { return Ok(None) };
         let row = self.row_of(raw, provenance);
-        self.counts.add_row(&row);
+        self.count(&row.provenance, |counts| counts.add_row(&row));
         Ok(Some(row))
     }
 
@@ -388,7 +412,7 @@ impl Records {
 
     /// Counts a row that is left out.
     fn leave_out(&mut self, place: &Provenance, row: Unusable) {
-        self.counts.add_bad(row.kind, &place.file, place.line, row.reason);
+        self.count(place, |counts| counts.add_bad(row.kind, &place.file, place.line, row.reason.clone()));
     }
 
     fn open_next(&mut self) -> Result<bool, Error> {

@@ -18,7 +18,7 @@ const OUT: &[&str] = &[
 /// One that leaves it out where it is false.
 #[rustfmt::skip]
 const IN: &[&str] = &[
-    "include", "included", "keep", "kept", "use", "usable", "valid", "accept", "accepted", "approved", "correct", "passed", "good",
+    "include", "included", "keep", "kept", "use", "usable", "is_valid", "accept", "is_accepted", "approved", "correct", "passed", "good",
     "success", "succeeded", "successful", "solved", "use_for_training", "is_answer_correct", "answer_correct", "answer_is_correct",
 ];
 /// Those of both lists that say whether the answer is right, which can be found out where the right answer is known.
@@ -26,21 +26,19 @@ const IN: &[&str] = &[
 const CLAIMS: &[&str] = &[
     "correct", "incorrect", "wrong", "solved", "passed", "is_answer_correct", "answer_correct", "answer_is_correct",
 ];
-/// Names that stand for nothing but a mark, so that another value of them is not understood. Names with `is` are of the kind.
-const MARKS_ALONE: &[&str] =
-    &["skip", "skipped", "exclude", "excluded", "discarded", "filtered_out", "has_error", "do_not_use", "do_not_train"];
+/// Names that stand for nothing but a mark, so that 0, 1, yes and no are truth values under them, and another value is not understood. Names
+/// with `is` or `was` are of the kind. Under the others, numbers may count something, and words may be anything.
+#[rustfmt::skip]
+const MARKS_ALONE: &[&str] = &[
+    "skip", "skipped", "exclude", "excluded", "discarded", "filtered_out", "has_error", "has_errors", "do_not_use", "do_not_train",
+    "dont_use", "dont_train", "no_train", "use_for_training",
+];
 /// What went wrong, in words.
 const ERRORS: &[&str] = &["error", "errors", "error_message", "error_msg", "exception"];
-/// What stands in the words of servers and clients that fail, and rarely in a task.
-#[rustfmt::skip]
-const OF_SERVERS: &[&str] = &[
-    "timeout", "timed out", "rate limit", "ratelimit", "http", "status code", "error code", "connection", "overloaded", "unavailable",
-    "context length", "server error", "api", "max_tokens", "content filter", "quota", "out of memory", "retries",
-];
 /// A word on the whole row, and what it says where the row is not to be used.
 const STATUS: &[&str] = &["status", "review_status"];
 const STATUS_OUT: &[&str] =
-    &["rejected", "excluded", "discarded", "skipped", "invalid", "deleted", "removed", "declined", "filtered_out"];
+    &["rejected", "excluded", "discarded", "skipped", "invalid", "removed", "declined", "filtered_out"];
 /// Where notes on a row are kept, a weight among them.
 pub(super) const NOTES: [&str; 2] = ["metadata", "meta"];
 /// Where such marks are kept, too.
@@ -84,6 +82,7 @@ pub(super) fn aside(row: &Columns, map: Option<&ColumnMap>) -> Option<Aside> {
                     Some(Aside::CalledWrong(mark)) if !is_verified => {
                         others = others.or(Some(Aside::CalledWrong(format!("{name}.{mark}"))));
                     }
+                    Some(Aside::Error { .. }) => others = others.or(error(&format!("{name}.{own}"), value)),
                     _ => {}
                 }
             }
@@ -94,15 +93,20 @@ pub(super) fn aside(row: &Columns, map: Option<&ColumnMap>) -> Option<Aside> {
 
 /// Whether a column is such a mark and says something as one.
 pub(super) fn is_read(name: &str, value: Json<'_>) -> bool {
-    let says = |name: &str, value: Json<'_>| (is_named(OUT, name) || is_named(IN, name)) && value.truth().is_some();
+    let says = |name: &str, value: Json<'_>| {
+        let is_mark = is_named(OUT, name) || is_named(IN, name);
+        is_mark && truth(name, value).is_some() || said(name, value).is_some()
+    };
     let inside = || is_notes(name) && value.fields().iter().any(|(own, value)| says(own, value));
-    says(name, value) || is_part_valid(name) || said(name, value).is_some() || inside()
+    says(name, value) || is_part_valid(name) && !is_score(value) || inside()
 }
 
 /// Whether a member of a message is such a mark and says nothing against it.
 pub(super) fn is_in_favour(name: &str, value: Json<'_>) -> bool {
-    let is_known = is_named(OUT, name) || is_named(IN, name) || is_among(ERRORS, name);
-    is_known && (value.truth().is_some() || is_nothing(value)) && said(name, value).is_none()
+    let is_error = is_among(ERRORS, name);
+    let truth = if is_error { value.truth() } else { truth(name, value) };
+    let is_known = is_named(OUT, name) || is_named(IN, name) || is_error;
+    is_known && (truth.is_some() || is_nothing(value)) && said(name, value).is_none()
 }
 
 fn is_notes(name: &str) -> bool {
@@ -110,7 +114,7 @@ fn is_notes(name: &str) -> bool {
 }
 
 fn said(name: &str, value: Json<'_>) -> Option<Aside> {
-    let mark = || format!("{} is {}", shortened(name, 40), shortened(value.written(), 40));
+    let mark = || format!("{} is {}", one_line(name), shortened(value.written(), 40));
     let marked = || Some(Aside::Marked(mark()));
     if is_among(ERRORS, name) {
         return error(name, value);
@@ -118,14 +122,14 @@ fn said(name: &str, value: Json<'_>) -> Option<Aside> {
     if is_part_valid(name) {
         // NuminaMath has words such as "Incomplete" here.
         let says_so = matches!(value.kind(), Kind::Text | Kind::Truth | Kind::Number) && value.truth() != Some(true);
-        return if says_so && !is_nothing(value) { marked() } else { None };
+        return if says_so && !is_nothing(value) && !is_score(value) { marked() } else { None };
     }
     if is_among(STATUS, name) {
         let words = value.text().ok().flatten().unwrap_or_default();
         return if is_among(STATUS_OUT, &words) { marked() } else { None };
     }
     let (is_out, is_in) = (is_named(OUT, name), is_named(IN, name));
-    match value.truth() {
+    match truth(name, value) {
         _ if !is_out && !is_in => None,
         Some(truth) => {
             if truth != is_out {
@@ -136,6 +140,8 @@ fn said(name: &str, value: Json<'_>) -> Option<Aside> {
                 marked()
             }
         }
+        // How good something is, by whoever judged it, is no truth value.
+        None if is_score(value) && !is_among(MARKS_ALONE, name) => None,
         None if is_alone(name) && matches!(value.kind(), Kind::Text | Kind::Number) && !is_nothing(value) => {
             Some(Aside::NotUnderstood(format!(
                 "column `{}` is {}, and true or false is wanted of a mark that says whether the row is used; give the column another name \
@@ -150,7 +156,7 @@ fn said(name: &str, value: Json<'_>) -> Option<Aside> {
 
 /// What a column says of an error. A number may be how far something is off, a text a part of the task.
 fn error(name: &str, value: Json<'_>) -> Option<Aside> {
-    let marked = || Some(Aside::Marked(format!("{} is set", shortened(name, 40))));
+    let marked = || Some(Aside::Marked(format!("{} is set", one_line(name))));
     match value.kind() {
         Kind::Null => None,
         Kind::Truth => {
@@ -169,11 +175,10 @@ fn error(name: &str, value: Json<'_>) -> Option<Aside> {
             if is_full { marked() } else { None }
         }
         Kind::List | Kind::Text => {
-            let words = value.written().to_ascii_lowercase();
             if is_nothing(value) || value.truth() == Some(false) {
                 return None;
             }
-            if value.truth() == Some(true) || OF_SERVERS.iter().any(|word| words.contains(word)) {
+            if value.truth() == Some(true) {
                 return marked();
             }
             let reason = format!(
@@ -182,9 +187,27 @@ fn error(name: &str, value: Json<'_>) -> Option<Aside> {
                 name.escape_debug(),
                 shortened(value.written(), 60)
             );
-            Some(Aside::Error { mark: format!("{} is set", shortened(name, 40)), reason })
+            Some(Aside::Error { mark: format!("{} is set", one_line(name)), reason })
         }
     }
+}
+
+/// What a value under a name says as a truth value.
+fn truth(name: &str, value: Json<'_>) -> Option<bool> {
+    let is_word =
+        || ["true", "false"].iter().any(|word| value.written().trim_matches(['"', ' ']).eq_ignore_ascii_case(word));
+    if is_alone(name) || is_word() { value.truth() } else { None }
+}
+
+/// Whether a value is a number between 0 and 1, and neither of them.
+fn is_score(value: Json<'_>) -> bool {
+    let number: Option<f64> = value.written().trim_matches(['"', ' ']).parse().ok();
+    number.is_some_and(|number| 0.0 < number && number < 1.0)
+}
+
+/// A name as it is told, on one line.
+fn one_line(name: &str) -> String {
+    shortened(name, 40).escape_debug().to_string()
 }
 
 /// Whether a text says that there is nothing.
@@ -203,7 +226,7 @@ fn is_named(names: &[&str], name: &str) -> bool {
 /// Whether a name stands for a mark and nothing else.
 fn is_alone(name: &str) -> bool {
     let plain: String = letters(name).collect();
-    is_among(MARKS_ALONE, name) || plain.starts_with("is")
+    is_among(MARKS_ALONE, name) || plain.starts_with("is") || plain.starts_with("was")
 }
 
 /// Whether a column says whether a part of the row is valid: `problem_is_valid`.
@@ -231,15 +254,19 @@ mod tests {
             (r#"{"skip":true}"#, "skip is true"),
             (r#"{"Excluded":1}"#, "Excluded is 1"),
             (r#"{"include":false}"#, "include is false"),
-            (r#"{"keep":"no"}"#, r#"keep is "no""#),
+            (r#"{"keep":"False"}"#, r#"keep is "False""#),
+            (r#"{"use_for_training":"no"}"#, r#"use_for_training is "no""#),
+            (r#"{"wasSkipped":1}"#, "wasSkipped is 1"),
+            (r#"{"is_accepted":0}"#, "is_accepted is 0"),
+            (r#"{"skip\n":true}"#, r"skip\n is true"),
             (r#"{"is_valid":false}"#, "is_valid is false"),
             (r#"{"solution_is_valid":"Problem not solved"}"#, r#"solution_is_valid is "Problem not solved""#),
             (r#"{"error":true}"#, "error is set"),
-            (r#"{"error":"Request timed out after 600 s"}"#, "error is set"),
+            (r#"{"error":"true"}"#, "error is set"),
             (r#"{"error":{"code":429,"message":"slow down"}}"#, "error is set"),
             (r#"{"error":503}"#, "error is set"),
             (r#"{"metadata":{"skip":true}}"#, "metadata.skip is true"),
-            (r#"{"extra_info":{"valid":false}}"#, "extra_info.valid is false"),
+            (r#"{"extra_info":{"is_valid":false}}"#, "extra_info.is_valid is false"),
             (r#"{"status":"Filtered out"}"#, r#"status is "Filtered out""#),
         ] {
             assert_eq!(found(row), Some(Aside::Marked(mark.to_owned())), "{row}");
@@ -275,6 +302,11 @@ mod tests {
             r#"{"correct":[true,false],"is_correct":[false]}"#,
             r#"{"metadata":{"skip":false,"is_valid":"maybe"}}"#,
             r#"{"metadata":"skip"}"#,
+            // Options and their places, questions with yes and no, counts of tests, splits.
+            r#"{"correct":0,"failed":1,"passed":0,"wrong":"yes","keep":"no","use":0,"solved":"no"}"#,
+            r#"{"metadata":{"passed":0,"failed":1}}"#,
+            r#"{"train":true,"valid":false,"test":false,"accepted":false,"status":"deleted"}"#,
+            r#"{"is_good":0.93,"wasCorrect":"0.5","problem_is_valid":0.2}"#,
         ] {
             assert_eq!(found(row), None, "{row}");
         }
@@ -284,13 +316,37 @@ mod tests {
     fn a_mark_that_is_not_understood_is_named() {
         for (row, words) in [
             (r#"{"skip":"perhaps"}"#, "column `skip` is \"perhaps\""),
-            (r#"{"is_valid":0.7}"#, "column `is_valid` is 0.7"),
+            (r#"{"is_valid":7}"#, "column `is_valid` is 7"),
+            (r#"{"skip":0.7}"#, "column `skip` is 0.7"),
             (r#"{"excluded":"too long"}"#, "column `excluded` is \"too long\""),
         ] {
             let Some(Aside::NotUnderstood(reason)) = found(row) else { panic!("{row}") };
             assert!(reason.contains(words), "{reason}");
         }
-        let Some(Aside::Error { reason, .. }) = found(r#"{"error":"TypeError: x is no function"}"#) else { panic!() };
-        assert!(reason.contains("`error`: \"TypeError: x is no function\""), "{reason}");
+        for (row, words) in [
+            (r#"{"error":"TypeError: x is no function"}"#, "`error`: \"TypeError: x is no function\""),
+            (r#"{"error":"Request timed out after 600 s"}"#, "`error`: \"Request timed out after 600 s\""),
+            (r#"{"error":"capital letter missing"}"#, "`error`: \"capital letter missing\""),
+            (r#"{"errors":["capitalization"]}"#, "`errors`: [\"capitalization\"]"),
+            (r#"{"error_message":"Wrong quotation marks"}"#, "`error_message`: \"Wrong quotation marks\""),
+            (r#"{"metadata":{"error":"HTTPError: 404"}}"#, "`metadata.error`: \"HTTPError: 404\""),
+        ] {
+            let Some(Aside::Error { reason, .. }) = found(row) else { panic!("{row}") };
+            assert!(reason.contains(words), "{reason}");
+        }
+    }
+
+    #[test]
+    fn columns_that_are_no_marks_are_not_read_as_such() {
+        let is_read = |name: &str, value: &str| is_read(name, Json::parse(value).unwrap());
+        for (name, value) in
+            [("correct", "0"), ("failed", "1"), ("keep", "\"no\""), ("is_good", "0.93"), ("valid", "false")]
+        {
+            assert!(!is_read(name, value), "{name}");
+            assert!(!is_in_favour(name, Json::parse(value).unwrap()), "{name}");
+        }
+        for (name, value) in [("correct", "true"), ("is_good", "1"), ("skip", "0"), ("metadata", r#"{"error":"x"}"#)] {
+            assert!(is_read(name, value), "{name}");
+        }
     }
 }

@@ -176,9 +176,9 @@ fn two_columns_for_one_part_say_the_same_or_are_refused() {
 #[test]
 fn reasoning_finds_its_place() {
     check(json!({"prompt": "q", "response": "<think>\nr\n</think>\n\na"}), &[user("q"), thought("r", "a")]);
-    check(json!({"prompt": "q", "completion": "r</think>a"}), &[user("q"), thought("r", "a")]);
+    check(json!({"prompt": "q", "completion": "r</think>\na"}), &[user("q"), thought("r", "a")]);
     check(json!({"prompt": "q", "reasoning": "<think>r</think>", "response": "a"}), &[user("q"), thought("r", "a")]);
-    check(json!({"prompt": "q", "reasoning": "r", "response": "<think>r</think>a"}), &[user("q"), thought("r", "a")]);
+    check(json!({"prompt": "q", "reasoning": "r", "response": "<think>r</think>\na"}), &[user("q"), thought("r", "a")]);
     let message = json!({"role": "assistant", "content": "a", "reasoning_content": "r"});
     check(json!({"messages": [{"role": "user", "content": "q"}, message]}), &[user("q"), thought("r", "a")]);
     let parts = json!([{"type": "thinking", "thinking": "r"}, {"type": "text", "text": "a"}]);

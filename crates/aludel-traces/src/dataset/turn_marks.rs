@@ -30,6 +30,9 @@ const ENDS: [&str; 18] = [
     "</s>",
 ];
 
+/// Those of them without bars or a long name, which a sentence may end with.
+const PLAIN_ENDS: [&str; 3] = ["<eos>", "[EOS]", "</s>"];
+
 /// What the marks of rows are.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Found {
@@ -51,17 +54,21 @@ pub(super) fn settle(content: &mut Content) -> Found {
             for message in messages.iter_mut().filter(|message| message.role == Role::Assistant) {
                 found.is_taken_off |= take_off(&mut message.content);
             }
-            let texts = |message: &Message| [message.reasoning.clone(), Some(message.content.clone())];
-            found.left = messages.iter().flat_map(texts).flatten().find_map(|text| first_in(&text));
+            let mut texts = messages.iter().flat_map(texts_of);
+            found.left = texts.find_map(first_in);
         }
     }
     found
 }
 
+fn texts_of(message: &Message) -> impl Iterator<Item = &str> {
+    message.reasoning.as_deref().into_iter().chain([message.content.as_str()])
+}
+
 fn take_off(text: &mut String) -> bool {
     let mut rest = text.trim_end();
-    while let Some(shorter) = ENDS.iter().filter(|end| !is_html(end, rest)).find_map(|end| rest.strip_suffix(end)) {
-        rest = shorter.trim_end();
+    while let Some(shorter) = without_end(rest) {
+        rest = shorter;
     }
     let is_shorter = rest.len() < text.trim_end().len();
     if is_shorter {
@@ -70,9 +77,26 @@ fn take_off(text: &mut String) -> bool {
     is_shorter
 }
 
-/// In HTML `</s>` ends what `<s>` begins.
+/// A text without the mark at its end. Behind a space, or alone, a plain one may be what the answer speaks of.
+fn without_end(text: &str) -> Option<&str> {
+    let (end, before) = ENDS.iter().find_map(|end| Some((end, text.strip_suffix(end)?)))?;
+    let is_alone = || before.trim().is_empty();
+    let is_behind_another = || ENDS.iter().any(|end| before.trim_end().ends_with(end));
+    let is_named =
+        PLAIN_ENDS.contains(end) && !is_llama(text) && (is_alone() || (before.ends_with(' ') && !is_behind_another()));
+    (!is_named && !is_html(end, text)).then(|| before.trim_end())
+}
+
+/// In HTML `</s>` ends what `<s>` begins, with attributes or without; in Llama 2's template `<s>` is a mark, too.
 fn is_html(mark: &str, text: &str) -> bool {
-    mark == "</s>" && text.contains("<s>")
+    let is_element =
+        |(at, open): (usize, &str)| text[at + open.len()..].starts_with(|c: char| c == '>' || c.is_whitespace());
+    mark == "</s>" && !is_llama(text) && text.match_indices("<s").any(is_element)
+}
+
+/// Whether a text is written in Llama 2's template, which sets a space before its last mark.
+fn is_llama(text: &str) -> bool {
+    text.trim_start().starts_with("<s>") || text.contains("[INST]")
 }
 
 fn first_in(text: &str) -> Option<String> {
@@ -84,7 +108,7 @@ pub(crate) fn turn_mark(text: &str) -> Option<&str> {
     // `<|im_end|>` and its like, DeepSeek's with its wide bars, and the names without bars.
     static MARK: LazyLock<Regex> = LazyLock::new(|| {
         Regex::new(
-            r"<[|｜][^<>|｜\n]{1,40}[|｜]>|\[\|[a-z]{1,20}\|\]|<(?:start|end)_of_turn>|\[/?INST\]|<</?SYS>>|<(?:bos|eos|pad|unk|unused\d{1,3})>|<\|(?:channel|turn|think)>|<(?:channel|turn)\|>|</s>",
+            r"<[|｜][^<>|｜\n]{1,40}[|｜]>|\[\|[a-z]{1,20}\|\]|<(?:start|end)_of_turn>|\[/?INST\]|<</?SYS>>|<(?:bos|eos|pad|unk|unused\d{1,3})>|<\|(?:channel|turn|think)>|<(?:channel|turn)\|>|</s>|\[EOS\]",
         )
         .expect("a constant pattern compiles")
     });
@@ -104,9 +128,13 @@ mod tests {
             ("a<end_of_turn>\n<eos>", "a"),
             ("a<｜end▁of▁sentence｜>", "a"),
             ("<|im_end|>", ""),
+            ("a\n</s>", "a"),
+            ("a [EOS] <|im_end|>", "a [EOS]"),
+            ("a<|im_end|> </s>", "a"),
         ] {
             let mut content = Content::Messages(vec![Message::user("q"), Message::assistant(text)]);
-            assert_eq!(settle(&mut content), Found { is_taken_off: true, left: None }, "{text}");
+            let left = turn_mark(wanted).map(str::to_owned);
+            assert_eq!(settle(&mut content), Found { is_taken_off: true, left }, "{text}");
             assert_eq!(content, Content::Messages(vec![Message::user("q"), Message::assistant(wanted)]));
         }
         for text in [
@@ -117,11 +145,27 @@ mod tests {
             "<unused94> a",
             "<|turn>user",
             "x [|user|] y",
+            "The special token is <eos>",
+            "The special token is [EOS]\n",
+            "The special token is </s>",
+            "</s>",
+            "<p><s class=\"old\">$5</s>",
+            "It was <s\nid=a>$5</s>",
         ] {
             let mut content = Content::Messages(vec![Message::user("q"), Message::assistant(text)]);
             let left = turn_mark(text).map(str::to_owned);
-            assert_eq!(left.is_none(), text.contains("<s>"), "{text}");
+            let is_html = text.contains("<s") && text.contains("</s>");
+            assert_eq!(left.is_none(), is_html, "{text}");
             assert_eq!(settle(&mut content), Found { is_taken_off: false, left }, "{text}");
+        }
+        for (text, wanted, left) in [
+            ("<s>[INST] q [/INST] a </s>", "<s>[INST] q [/INST] a", Some("[INST]")),
+            ("[INST] <s> q [/INST] a</s>", "[INST] <s> q [/INST] a", Some("[INST]")),
+            ("<s>a </s>", "<s>a", None),
+        ] {
+            let mut content = Content::Text(text.to_owned());
+            assert_eq!(settle(&mut content), Found { is_taken_off: true, left: left.map(str::to_owned) }, "{text}");
+            assert_eq!(content, Content::Text(wanted.to_owned()));
         }
         let mut asked = Content::Messages(vec![Message::user("q</s>"), Message::assistant("a")]);
         assert_eq!(settle(&mut asked).left.as_deref(), Some("</s>"));

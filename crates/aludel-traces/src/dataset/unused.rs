@@ -6,7 +6,19 @@ use super::{Columns, Json, ended, set_aside, weight, whole};
 use crate::names::{is_among, same};
 
 /// What Aludel itself notes beside a row, in exported traces and in curated rows.
-const OWN: [&str; 9] = ["prompt_id", "hash", "origin", "verdict", "verified", "teacher", "sampling", "sample", "store"];
+const OWN: [&str; 11] = [
+    "prompt_id",
+    "hash",
+    "origin",
+    "verdict",
+    "verified",
+    "reason",
+    "detail",
+    "teacher",
+    "sampling",
+    "sample",
+    "store",
+];
 
 /// So many names are remembered: more are no columns but data in their place.
 const MOST: usize = 1000;

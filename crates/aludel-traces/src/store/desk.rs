@@ -366,7 +366,7 @@ impl Desk {
             Ok((row.get::<_, i64>(0)?, owner, row.get::<_, i64>(4)?))
         })?;
         for (id, owner, lease) in others.collect::<rusqlite::Result<Vec<_>>>()? {
-            if lease < now_ms() || owner.is_gone() {
+            if owner.is_gone_at(lease) {
                 self.connection.execute("DELETE FROM owners WHERE id = ?1", [id])?;
             }
         }

@@ -3,6 +3,8 @@
 
 use std::fs;
 
+use super::desk::now_ms;
+
 /// A process.
 #[derive(Debug, PartialEq)]
 pub(super) struct Owner {
@@ -19,8 +21,13 @@ impl Owner {
         Owner { host: host(), pid, started: started(pid).unwrap_or_default() }
     }
 
+    /// Whether what it claimed is free: its lease, in milliseconds of Unix time, ended, or its process did.
+    pub(super) fn is_gone_at(&self, lease: i64) -> bool {
+        lease < now_ms() || self.is_gone()
+    }
+
     /// Whether the process is known to have ended.
-    pub(super) fn is_gone(&self) -> bool {
+    fn is_gone(&self) -> bool {
         let can_be_seen = !self.started.is_empty() && self.host == host();
         can_be_seen && started(self.pid).as_ref() != Some(&self.started)
     }

@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use super::check::{Damage, check, text};
 use super::open::WITH_UNKNOWN_COSTS;
+use super::owner::Owner;
 use super::{Place, Taken, open};
 use crate::Error;
 use crate::dataset::Columns;
@@ -140,7 +141,7 @@ impl Snapshot {
             let mut status = Status {
                 prompts: one("SELECT count(*) FROM prompts")?,
                 wanted: one("SELECT coalesce(sum(samples), 0) FROM wanted")?,
-                claimed: one("SELECT count(*) FROM claims")?,
+                claimed: claimed(connection)?,
                 runs: run_statuses(connection)?,
                 ..Status::default()
             };
@@ -269,6 +270,23 @@ impl Snapshot {
         let reason = format!("the log probabilities of trace {hash} are damaged ({error})");
         Error::Store { path: self.path.clone(), reason, mend: "delete that row, and the next run asks for it again" }
     }
+}
+
+/// Questions that are being asked for by somebody who is there.
+fn claimed(connection: &Connection) -> rusqlite::Result<u64> {
+    let mut owners = connection.prepare(
+        "SELECT host, pid, started, lease, (SELECT count(*) FROM claims WHERE owner = owners.id) FROM owners",
+    )?;
+    let owners = owners.query_map([], |row| {
+        let owner = Owner { host: row.get(0)?, pid: row.get(1)?, started: row.get(2)? };
+        Ok((owner, row.get::<_, i64>(3)?, row.get::<_, u64>(4)?))
+    })?;
+    let mut claimed = 0;
+    for owner in owners {
+        let (owner, lease, claims) = owner?;
+        claimed += if owner.is_gone_at(lease) { 0 } else { claims };
+    }
+    Ok(claimed)
 }
 
 fn run_statuses(connection: &Connection) -> rusqlite::Result<Vec<RunStatus>> {

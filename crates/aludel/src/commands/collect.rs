@@ -198,7 +198,12 @@ fn outcome(end: &End, json: bool, prepared: &Prepared, console: &mut Console) ->
         End::Incomplete { .. } | End::Stopped | End::Budget { .. } | End::Silent { .. } => {
             if !json {
                 console.line(harmless(&show::reason(end).unwrap_or_default()))?;
-                console.line("the same command goes on where this one stopped")?;
+                console.line(match end {
+                    End::Budget { .. } => {
+                        "to go on where this one stopped, give the same command with a higher --max-total-tokens or --max-cost"
+                    }
+                    _ => "the same command goes on where this one stopped",
+                })?;
             }
             Ok(Outcome::Stopped)
         }

@@ -2,17 +2,18 @@
 
 mod output;
 
-use crate::commands::train::as_typed;
 use crate::console::Console;
 use crate::hub::fetch_named;
 use crate::progress::{self, At, Kind, Until};
 use crate::report::{Helped, Outcome};
 use crate::settings::{Flags, RecipeArgs, resolve, set_template_date};
 use crate::table::Table;
+use crate::typed::as_typed;
 use aludel_distill::evaluate::compare::Evaluated;
 use aludel_distill::evaluate::failed::{Failed, OnlyFailed, failed};
 use aludel_distill::lengths::TokenCounter;
 use aludel_distill::settings::Recipe;
+use aludel_files::counted;
 use aludel_formats::atomic;
 use aludel_model::student::Student;
 use aludel_traces::Error;
@@ -142,8 +143,10 @@ pub(crate) fn curate_recipe(
         // Too few rows are left, and this tells where the others went.
         show_filters(console, report)?;
         console.line(format_args!(
-            "kept: {} of {} rows on {} prompts; nothing is written",
-            report.kept, report.rows, report.prompts
+            "kept: {} of {} on {}; nothing is written",
+            report.kept,
+            counted(report.rows, "row", "rows"),
+            counted(report.prompts, "prompt", "prompts")
         ))?;
     }
     let report = curated?;
@@ -194,7 +197,11 @@ fn write_prompts(failed: &[Failed], folder: &Path, json: bool, console: &mut Con
     if json {
         console.json_line(&json!({ "output": path, "prompts": failed.len() }))?;
     } else {
-        console.line(format_args!("{} prompts that the student gets wrong, in {}", failed.len(), path.display()))?;
+        console.line(format_args!(
+            "{} that the student gets wrong, in {}",
+            counted(failed.len() as u64, "prompt", "prompts"),
+            path.display()
+        ))?;
     }
     Ok(Outcome::Done)
 }
@@ -212,10 +219,10 @@ fn show(console: &mut Console, report: &Report, folder: &Path) -> anyhow::Result
     console.paragraph(
         Style::new(),
         format_args!(
-            "kept: {} of {} rows on {} prompts, {} to train on and {} held back, in {}",
+            "kept: {} of {} on {}, {} to train on and {} held back, in {}",
             report.kept,
-            report.rows,
-            report.prompts,
+            counted(report.rows, "row", "rows"),
+            counted(report.prompts, "prompt", "prompts"),
             report.train,
             report.eval,
             folder.display()
@@ -239,6 +246,7 @@ fn show_filters(console: &mut Console, report: &Report) -> anyhow::Result<()> {
         let share = 100.0 * verdicts.right as f64 / judged as f64;
         let rest = match verdicts.not_known {
             0 => String::new(),
+            1 => "; 1 row has no right answer to compare with".to_owned(),
             rows => format!("; {rows} rows have no right answer to compare with"),
         };
         console.paragraph(
@@ -248,6 +256,13 @@ fn show_filters(console: &mut Console, report: &Report) -> anyhow::Result<()> {
                 verdicts.right, verdicts.wrong, verdicts.no_answer, verdicts.undecided
             ),
         )?;
+    }
+    if judged == 0 && verdicts.not_known > 0 {
+        let rows = verdicts.not_known;
+        let told = format_args!(
+            "verified: none; {rows} rows have no right answer to compare with, in a column `answer` or `gold`"
+        );
+        console.paragraph(Style::new(), told)?;
     }
     if report.without_reasoning > 0 {
         let rows = report.without_reasoning;
@@ -267,7 +282,8 @@ fn show_filters(console: &mut Console, report: &Report) -> anyhow::Result<()> {
     if report.end_marks_removed > 0 {
         let rows = report.end_marks_removed;
         let told = format_args!(
-            "end marks: the answers of {rows} rows ended with one such as <|im_end|>, which was taken off"
+            "end marks: the answers of {} ended with one such as <|im_end|>, which was taken off",
+            counted(rows, "row", "rows")
         );
         console.paragraph(Style::new(), told)?;
     }
@@ -276,8 +292,10 @@ fn show_filters(console: &mut Console, report: &Report) -> anyhow::Result<()> {
     }
     if report.sources.len() > 1 {
         for source in &report.sources {
-            console
-                .paragraph(Style::new(), format_args!("{}: {} of {} rows", source.source, source.kept, source.rows))?;
+            console.paragraph(
+                Style::new(),
+                format_args!("{}: {} of {}", source.source, source.kept, counted(source.rows, "row", "rows")),
+            )?;
         }
     }
     Ok(())

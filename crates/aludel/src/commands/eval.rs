@@ -122,7 +122,7 @@ pub(crate) fn run(args: &EvalArgs, console: &mut Console) -> anyhow::Result<Outc
     let server = Server::new(args, &recipe)?;
     let tasks = args.asking.tasks(&args.tasks, &recipe)?;
     let adapter = adapter_if_named(args.adapter.as_deref())?;
-    warn_of_known(args, adapter.as_deref(), &tasks)?;
+    let is_trained = warn_of_known(args, adapter.as_deref(), &tasks)?;
     let settings = args.asking.settings(&recipe, args.seed);
     let stop = stop_on_signals()?;
     let results = match server {
@@ -138,30 +138,33 @@ pub(crate) fn run(args: &EvalArgs, console: &mut Console) -> anyhow::Result<Outc
         tracing::info!("stopped; give the same command again to go on");
         return Ok(Outcome::Stopped);
     };
-    warn(&results);
+    warn(&results, None);
     if args.json {
         console.json_line(&results)?;
     } else {
         let overall = overall(&Evaluated::read(&folder)?);
         show(console, &results, Some(&overall), &folder)?;
-        console.next(&after_evaluation(&folder, args.adapter.is_some()))?;
+        console.next(&after_evaluation(&folder, args.adapter.is_some() || is_trained))?;
     }
     Ok(Outcome::Done)
 }
 
-/// Says in the log what the results warn of.
-pub(super) fn warn(results: &Results) {
+/// Says in the log what the results warn of; whose they are, where there are several.
+pub(super) fn warn(results: &Results, whose: Option<&Path>) {
+    let whose = whose.map_or_else(String::new, |whose| format!("{}, ", whose.display()));
     for task in &results.tasks {
-        task.warnings.iter().for_each(|words| tracing::warn!("{}: {words}", harmless(&task.name)));
+        let name = format!("{whose}{}", task.name);
+        task.warnings.iter().for_each(|words| tracing::warn!("{}: {words}", harmless(&name)));
     }
 }
 
-/// Says how many problems ask what the model was trained on, as far as its run tells.
-fn warn_of_known(args: &EvalArgs, adapter: Option<&Path>, tasks: &[Task]) -> anyhow::Result<()> {
+/// Says how many problems ask what the model was trained on, as far as its run tells; and whether it was trained here at all.
+fn warn_of_known(args: &EvalArgs, adapter: Option<&Path>, tasks: &[Task]) -> anyhow::Result<bool> {
     let told = match (&args.endpoint, &args.model) {
         (None, Some(model)) => Known::of_both(model, adapter)?,
         _ => None,
     };
+    let is_trained = told.is_some();
     let known = Known::together(args.run.as_deref().map(Known::of_run).transpose()?, told);
     for (task, known) in tasks.iter().filter_map(|task| Some((task, known.as_ref()?.problems(task)))) {
         if known > 0 {
@@ -171,7 +174,7 @@ fn warn_of_known(args: &EvalArgs, adapter: Option<&Path>, tasks: &[Task]) -> any
             );
         }
     }
-    Ok(())
+    Ok(is_trained)
 }
 
 /// Loss and perplexity on a data file.

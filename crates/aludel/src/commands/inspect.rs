@@ -17,7 +17,7 @@ use aludel_distill::prepare::{Prepared, Preparer};
 use aludel_distill::rows::divided;
 use aludel_distill::settings::{MaxLength, Problem, Problems, Recipe};
 use aludel_model::student::Student;
-use aludel_traces::dataset::{self, Counts, PromptKey, Provenance, Record, Records};
+use aludel_traces::dataset::{self, PromptKey, Provenance, Record, Records};
 use anyhow::Context as _;
 use clap::Args;
 use rayon::prelude::*;
@@ -88,6 +88,7 @@ pub(crate) fn run(args: &InspectArgs, console: &mut Console) -> anyhow::Result<O
     let added = student.text.tokenizer.add_tokens(&recipe.student.add_tokens)?;
     let preparer = Preparer::new(&student, &recipe);
     let mut records = dataset::open(&recipe.data.all_files(), &recipe.data.read_options())?;
+    records.divide_counts(recipe.data.files.len());
     let (mut totals, mut evaluation) = (Totals::default(), Totals::default());
     // Which rows are too long is known when all were read.
     let mut shown: Vec<(Prepared, Provenance)> = Vec::new();
@@ -118,8 +119,9 @@ pub(crate) fn run(args: &InspectArgs, console: &mut Console) -> anyhow::Result<O
     let training = Training::of(&student, &added, &recipe, &totals, &evaluation);
     let max_length = training.as_ref().map_or(recipe.train.max_length.limit(), |training| training.max_length);
     recipe.train.max_length = MaxLength::Tokens(max_length);
-    totals.finish(records.counts(), max_length);
-    evaluation.finish(&Counts::default(), max_length);
+    let [of_training, of_evaluation] = records.divided_counts().cloned().unwrap_or_default();
+    totals.finish(&of_training, max_length);
+    evaluation.finish(&of_evaluation, max_length);
     let evaluation = (!recipe.data.eval_files.is_empty()).then_some(evaluation);
     shown.iter_mut().for_each(|(row, _)| row.limit(max_length));
     let tokenizer = &student.text.tokenizer;

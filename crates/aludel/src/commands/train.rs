@@ -12,7 +12,8 @@ use crate::progress::{Part, TrainingProgress};
 use crate::report::{Helped, Outcome};
 use crate::settings::{Flags, INSTRUCTION_SET, RecipeArgs, instruction_set_of_the_environment, resolve, today};
 use crate::signals::stop_on_signals_aloud;
-use aludel_distill::checkpoint::{RECIPE_FILE_NAME, begun_with, shell_word};
+use crate::typed::as_typed;
+use aludel_distill::checkpoint::{RECIPE_FILE_NAME, begun_with};
 use aludel_distill::learner::settled;
 use aludel_distill::memory;
 use aludel_distill::metrics::SampleAnswer;
@@ -156,7 +157,7 @@ pub(crate) fn run_recipe(
 ) -> anyhow::Result<Summary> {
     let recipe = &settle(recipe)?;
     let folder = recipe.output_dir()?.to_owned();
-    let stop = stop_on_signals_aloud("the pass that is being computed")?;
+    let stop = stop_on_signals_aloud("what is being computed")?;
     let mut shown = TrainingProgress::new(part);
     let mut printed: anyhow::Result<()> = Ok(());
     let (mut begun, mut session) = (None, None);
@@ -321,18 +322,6 @@ fn describe(summary: &Summary, folder: &Path) -> String {
             summary.total_steps,
             as_typed(folder)
         ),
-    }
-}
-
-/// A path as a shell takes it, from the folder that the command was typed in where it lies below that.
-pub(crate) fn as_typed(path: &Path) -> String {
-    let here = std::env::current_dir().unwrap_or_default();
-    match path.strip_prefix(&here) {
-        Ok(below) if below.as_os_str().is_empty() => ".".to_owned(),
-        // What looks like an option is none behind a folder's name.
-        Ok(below) if below.to_string_lossy().starts_with('-') => shell_word(&Path::new(".").join(below)),
-        Ok(below) => shell_word(below),
-        Err(_) => shell_word(path),
     }
 }
 

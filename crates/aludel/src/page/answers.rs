@@ -83,7 +83,7 @@ impl<'a> Pair<'a> {
             ("Won", "gain", |task| &task.won),
             ("Lost", "loss", |task| &task.lost),
             ("Both wrong", "level", |task| &task.both_wrong),
-            ("Both the same, and right", "level", |task| &task.both_right),
+            ("Both right", "level", |task| &task.both_right),
         ];
         let keys = kinds.map(|(_, _, of)| self.keys(of));
         // What is the same in both says least: none of it stands open to view where both are right.

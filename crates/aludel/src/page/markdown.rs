@@ -1,5 +1,5 @@
 //! Text of models as they write it, with Markdown set: paragraphs, lists, emphasis, headings, quotes and code, with the formulas in them. It
-//! stays data: nothing in it can be a link, an image or a tag, and no word and no sign is lost. Where formulas stand is left to `formulas`.
+//! stays data: nothing in it can be a link, an image or a tag; no word is lost, and no sign of a sum. Where formulas stand is left to `formulas`.
 
 use super::formulas::{self, Piece};
 use super::grouped;
@@ -34,6 +34,8 @@ fn set(words: &str) -> Html {
 struct StandIns {
     of_plain: [char; PLAIN.len()],
     of_formula: char,
+    /// Of a minus at the beginning of a line, which is no bullet.
+    of_minus: char,
 }
 
 impl StandIns {
@@ -41,7 +43,7 @@ impl StandIns {
     fn unused_in(words: &str) -> StandIns {
         let mut unused = ('\u{e000}'..='\u{f8ff}').filter(|&c| !words.contains(c));
         let mut next = || unused.next().unwrap_or('\u{fffd}');
-        StandIns { of_plain: PLAIN.map(|_| next()), of_formula: next() }
+        StandIns { of_plain: PLAIN.map(|_| next()), of_formula: next(), of_minus: next() }
     }
 
     fn of(&self, c: char) -> char {
@@ -49,6 +51,9 @@ impl StandIns {
     }
 
     fn back(&self, c: char) -> char {
+        if c == self.of_minus {
+            return '-';
+        }
         self.of_plain.iter().position(|&stand_in| stand_in == c).map_or(c, |at| PLAIN[at])
     }
 }
@@ -82,6 +87,35 @@ impl Open {
     }
 }
 
+/// With a stand-in for the minus of each line that goes on with the sum of the line before: a bullet has words before it, or nothing.
+fn with_minuses_kept(source: &str, stand_ins: &StandIns) -> String {
+    let is_in_sum = |c: char| c == stand_ins.of_formula || c.is_ascii_digit();
+    let is_sum = |line: &str| {
+        let is_sign = |c: char| is_in_sum(c) || c.is_whitespace() || ".,*/^()=%×·÷$−-".contains(stand_ins.back(c));
+        line.contains(is_in_sum) && line.chars().all(|c| is_sign(c) || stand_ins.back(c) == '+')
+    };
+    let mut kept = String::with_capacity(source.len());
+    let mut goes_on = false;
+    for line in source.split_inclusive('\n') {
+        let indent = line.len() - line.trim_start_matches(' ').len();
+        let behind = line[indent..].strip_prefix('-');
+        let is_minus = behind.is_some_and(|behind| behind.trim_start_matches(' ').starts_with(is_in_sum));
+        match behind.filter(|_| is_minus && goes_on) {
+            Some(behind) => {
+                kept.push_str(&line[..indent]);
+                kept.push(stand_ins.of_minus);
+                kept.push_str(behind);
+            }
+            None => {
+                kept.push_str(line);
+                // The first item of a list is no sum that a second one could go on with.
+                goes_on = is_sum(line) && !is_minus;
+            }
+        }
+    }
+    kept
+}
+
 fn rendered(words: &str, stand_ins: &StandIns) -> Html {
     let (mut source, mut formulas) = (String::with_capacity(words.len() + 16), Vec::new());
     for piece in formulas::pieces(words) {
@@ -93,6 +127,7 @@ fn rendered(words: &str, stand_ins: &StandIns) -> Html {
             }
         }
     }
+    let source = with_minuses_kept(&source, stand_ins);
     let mut formulas = formulas.into_iter();
     let mut said = |words: &str| -> Html {
         let mut parts = Vec::new();
@@ -204,6 +239,12 @@ mod tests {
             ("2*3*4 = 24", "<p>2*3*4 = 24</p>"),
             ("2**3**2", "<p>2**3**2</p>"),
             ("12\n+ 5", "<p>12\n+ 5</p>"),
+            ("12\n- 5\n- 3", "<p>12\n- 5\n- 3</p>"),
+            ("12 + 3 =\n  - 5.5\nso", "<p>12 + 3 =\n- 5.5\nso</p>"),
+            ("- 12\n- 5", "<ul><li>12</li><li>5</li></ul>"),
+            ("The roots:\n- 12\n- 5", "<p>The roots:</p><ul><li>12</li><li>5</li></ul>"),
+            ("12\n- a", "<p>12</p><ul><li>a</li></ul>"),
+            ("12\n\n- 5", "<p>12</p><ul><li>5</li></ul>"),
             ("a_b_c \\{x\\} \\% \\\\", "<p>a_b_c \\{x\\} \\% \\\\</p>"),
             ("5 < 6 &lt; 7 & 8", "<p>5 &lt; 6 &amp;lt; 7 &amp; 8</p>"),
             ("f[0](x)", "<p>f[0](x)</p>"),

@@ -140,7 +140,7 @@ pub(super) fn bases() -> Vec<Value> {
     });
     vec![
         parsed(tiny_tokenizer(true)),
-        parsed(Tokenizer::from_gguf(&sentence_piece().0).unwrap()),
+        parsed(Tokenizer::from_gguf(&sentence_piece().0, "file.gguf").unwrap()),
         unigram,
         word_piece,
         odd,

@@ -12,6 +12,8 @@ use arrow_array::{Array, ArrayRef, RecordBatch};
 use arrow_cast::display::{ArrayFormatter, FormatOptions};
 use arrow_schema::{ArrowError, DataType, TimeUnit};
 
+use aludel_files::{counted, noun};
+
 use crate::json::NO_TEXT;
 
 /// The columns of a batch.
@@ -229,7 +231,11 @@ pub(super) fn push_name(name: &str, out: &mut Vec<u8>) {
 /// Bytes that are no text: short ones, such as ids and hashes, with all their digits.
 fn bytes_in_words(bytes: &[u8]) -> String {
     const SHORT: usize = 64;
-    let mut words = format!("{} bytes that are not UTF-8 text", bytes.len());
+    let mut words = format!(
+        "{} {} not UTF-8 text",
+        counted(bytes.len() as u64, "byte", "bytes"),
+        noun(bytes.len() as u64, "that is", "that are")
+    );
     if bytes.len() <= SHORT {
         words.push_str(": ");
         bytes.iter().for_each(|byte| words.push_str(&format!("{byte:02x}")));

@@ -91,7 +91,7 @@ fn numbers_that_are_none_are_refused_where_they_count() {
 fn bytes_are_text_or_are_refused_by_name() {
     check_contents(&rows("binary"));
     let reason = rows("no_text")[0].content.as_ref().unwrap_err().reason.clone();
-    assert!(reason.contains("column `question` holds 1 bytes that are not UTF-8 text: ff"), "{reason}");
+    assert!(reason.contains("column `question` holds 1 byte that is not UTF-8 text: ff"), "{reason}");
 }
 
 #[test]

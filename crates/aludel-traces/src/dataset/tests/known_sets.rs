@@ -17,6 +17,13 @@ fn turns(answer: &str) -> Value {
 }
 
 #[test]
+fn right_answers_and_what_curation_writes_are_known() {
+    let row = json!({"messages": turns("a"), "gold": "4", "Final Answer": "4", "verifier": {"kind": "maths"}, "prompt_id": "p", "hash": "h",
+        "origin": "f:1", "verdict": "right", "verified": true, "reason": "wrong", "detail": "d", "golden": "4"});
+    learnt(row, &[user("q"), Message::assistant("a")], &["golden"]);
+}
+
+#[test]
 fn conversations_with_their_notes() {
     let wanted = [user("q"), thought("r", "a")];
     // OpenThoughts, Bespoke-Stratos, Sky-T1
@@ -41,7 +48,6 @@ fn conversations_with_their_notes() {
             "messages": turns("<think>\nr\n</think>\n\na")}),
         &wanted,
         &[
-            "answer",
             "correctness_count",
             "correctness_math_verify",
             "generations",
@@ -107,7 +113,7 @@ fn questions_with_their_notes() {
     learnt(
         json!({"question": "q", "solution": "r, so a", "answer": "4"}),
         &[user("q"), Message::assistant("r, so a")],
-        &["answer"],
+        &[],
     );
     // NuminaMath-1.5, OpenR1-Math without its conversations
     let numina = |problem: &str, solution: &str| {
@@ -117,7 +123,7 @@ fn questions_with_their_notes() {
     learnt(
         numina("Yes", "Yes"),
         &[user("q"), Message::assistant("a")],
-        &["answer", "problem_type", "question_type", "source", "synthetic"],
+        &["problem_type", "question_type", "source", "synthetic"],
     );
     for row in [numina("Incomplete", "Yes"), numina("Yes", "Problem not solved")] {
         check_error(row.to_string().as_bytes(), &ReadOptions::default(), &["marked as not to be used", "is_valid is"]);

@@ -130,12 +130,15 @@ fn files_are_read_in_the_order_given() {
     fs::write(&paths[0], "{\"text\":\"1\"}\n{\"text\":\"2\"}\n").unwrap();
     fs::write(&paths[1], "[{\"text\":\"3\"}]").unwrap();
     let mut records = open(&paths, &ReadOptions::default()).unwrap();
+    assert_eq!(records.divided_counts(), None);
+    records.divide_counts(1);
     let places: Vec<(u32, u64)> = records
         .by_ref()
         .map(|record| record.map(|record| (record.provenance.file_index, record.provenance.line)).unwrap())
         .collect();
     assert_eq!(places, [(0, 1), (0, 2), (1, 1)]);
     assert_eq!(records.counts().rows, 3);
+    assert_eq!(records.divided_counts().map(|parts| parts.each_ref().map(|counts| counts.rows)), Some([2, 1]));
     assert!(records.bytes_read() > 0 && records.bytes_read() <= records.bytes_total() + 1);
     fs::write(&paths[1], "").unwrap();
     let last = open(&paths, &ReadOptions::default()).unwrap().last().unwrap();

@@ -29,15 +29,24 @@ fn rows_are_left_out_by_their_marks_and_counted() {
         row(json!({"error": "Connection reset", "response": "", "id": 3})),
         row(json!({"error": "TypeError: x", "response": null})),
         row(json!({"metadata": {"is_correct": false}})),
+        row(json!({"metadata": {"error": "Connection reset"}, "response": ""})),
     ];
     let (records, counts) = all(&rows, &ReadOptions::default());
-    assert_eq!((records.len(), counts.rows, counts.bad_rows(), counts.set_aside_rows()), (1, 1, 0, 5));
+    assert_eq!((records.len(), counts.rows, counts.bad_rows(), counts.set_aside_rows()), (1, 1, 0, 6));
     let marks: Vec<(&str, u64, u64)> =
         counts.set_aside.iter().map(|marked| (marked.mark.as_str(), marked.rows, marked.first_line)).collect();
-    assert_eq!(marks, [("skip is true", 2, 1), ("error is set", 2, 4), ("metadata.is_correct is false", 1, 6)]);
+    assert_eq!(
+        marks,
+        [
+            ("skip is true", 2, 1),
+            ("error is set", 2, 4),
+            ("metadata.is_correct is false", 1, 6),
+            ("metadata.error is set", 1, 7)
+        ]
+    );
     let told = counts.set_aside_told().unwrap();
     assert!(
-        told.starts_with("rows left out that are marked as not to be used: 5 (skip is true: 2, error is set: 2,"),
+        told.starts_with("rows left out that are marked as not to be used: 6 (skip is true: 2, error is set: 2,"),
         "{told}"
     );
     assert!(told.ends_with("data.jsonl, line 1"), "{told}");
@@ -55,6 +64,9 @@ fn marks_that_are_not_understood_are_refused_by_name() {
         &row(json!({"error": "TypeError: x"})),
         "the row has `error`: \"TypeError: x\", which may say that its answer failed",
     );
+    // The words of a server are no better known beside an answer.
+    refused(&row(json!({"error": "Connection reset"})), "the row has `error`: \"Connection reset\"");
+    refused(&row(json!({"meta": {"error": "HTTPError: 404"}})), "the row has `meta.error`: \"HTTPError: 404\"");
     refused(
         &row(json!({"metadata": {"weight": 70}})),
         "`metadata.weight` is 70, and a weight in training that stands there",
@@ -86,6 +98,8 @@ fn marks_that_are_not_understood_are_refused_by_name() {
     for more in [
         json!({"error": null, "skip": "", "valid": "2024", "correct": "B", "rejected": "worse", "keep": "the first"}),
         json!({"error": 0.02, "use": "kitchen", "include": "<stdio.h>"}),
+        json!({"correct": 0, "failed": 1, "metadata": {"passed": 0}, "valid": false, "accepted": false, "status": "deleted"}),
+        json!({"is_good": 0.93}),
     ] {
         check(row(more), &[user("q"), Message::assistant("a")]);
     }
@@ -116,6 +130,24 @@ fn marks_among_notes_are_honoured() {
 }
 
 #[test]
+fn marks_beyond_some_are_counted_together_and_told_as_they_are() {
+    let rows: Vec<Value> = (0..25)
+        .flat_map(|number| {
+            let mark = format!("<|mark{number}|>");
+            [row(json!({"response": format!("a {mark} b")})), row(json!({"response": format!("c {mark} d")}))]
+        })
+        .collect();
+    let (_, counts) = all(&rows, &ReadOptions::default());
+    let marks = &counts.turn_marks;
+    assert_eq!((marks.len(), marks[19].mark.as_str(), marks[19].rows), (21, "<|mark19|>", 2));
+    assert_eq!((marks[20].mark.as_str(), marks[20].rows, marks[20].first_line), ("other marks", 10, 41));
+    // A mark is told with its own quotes; what a terminal must not see, the console escapes.
+    let (_, counts) = all(&[row(json!({"skip": "yes"})), row(json!({}))], &ReadOptions::default());
+    let told = counts.set_aside_told().unwrap();
+    assert!(told.contains(r#"(skip is "yes": 1)"#), "{told}");
+}
+
+#[test]
 fn marks_of_turns_are_taken_off_at_the_end_and_told_elsewhere() {
     let rows = [
         row(json!({"response": "a<|im_end|>"})),
@@ -134,7 +166,7 @@ fn marks_of_turns_are_taken_off_at_the_end_and_told_elsewhere() {
         counts.turn_marks.iter().map(|marked| (marked.mark.as_str(), marked.rows, marked.first_line)).collect();
     assert_eq!(marks, [("<|im_end|>", 2, 3), ("</s>", 1, 4)]);
     let told = counts.turn_marks_told().unwrap();
-    assert!(told.contains("trained as text: 3 (<|im_end|>: 2, </s>: 1); the first is "), "{told}");
+    assert!(told.contains("trained as plain text: 3 (<|im_end|>: 2, </s>: 1); the first is "), "{told}");
     assert!(counts.end_marks_told().unwrap().ends_with("taken off: 2"));
     assert_eq!((Counts::default().turn_marks_told(), Counts::default().end_marks_told()), (None, None));
     // Nothing but a mark is no answer.

@@ -55,6 +55,8 @@ fn reasoning_between_tags_of_any_model_is_reasoning() {
         ("a <think>b</think> c", "column `response`: `<think>` opens in the middle of the answer"),
         ("<think>r</think>a</think>b", "column `response`: `</think>` stands behind the end of the reasoning"),
         ("As XML: <reasoning>r</reasoning>", "column `response`: `<reasoning>` opens in the middle"),
+        ("It ends with </think> and then", "column `response`: `</think>` stands in the middle of a sentence"),
+        ("By &lt;/think&gt; in HTML.", "column `response`: `&lt;/think&gt;` stands in the middle of a sentence"),
     ] {
         refused(json!({"prompt": "q", "response": text}), &usual(), words);
         let beside = json!({"prompt": "q", "response": text, "reasoning": "why"});

@@ -6,6 +6,7 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
+use aludel_files::{counted, noun};
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, Row};
 use serde::Serialize;
@@ -97,9 +98,10 @@ fn file(connection: &Connection, found: &mut Vec<String>) {
     });
     ask("SELECT \"table\", \"parent\", count(*) FROM pragma_foreign_key_check GROUP BY 1, 2", &|row| {
         Ok(Some(format!(
-            "{} rows of {} refer to rows of {} that are missing",
-            row.get::<_, i64>(2)?,
+            "{} of {} {} to rows of {} that are missing",
+            counted(row.get::<_, i64>(2)?.unsigned_abs(), "row", "rows"),
             text(row, 0)?,
+            noun(row.get::<_, i64>(2)?.unsigned_abs(), "refers", "refer"),
             text(row, 1)?
         )))
     });
@@ -134,8 +136,9 @@ fn wanted(connection: &Connection, found: &mut Vec<String>) -> rusqlite::Result<
     let mut rows = find.query([])?;
     while let Some(row) = rows.next()? {
         let [run, prompts, answers] = [row.get::<_, i64>(0)?, row.get(1)?, row.get(2)?];
-        let prompts = if prompts == 1 { "1 prompt".to_string() } else { format!("{prompts} prompts") };
-        found.push(format!("run {run} has {answers} answers to {prompts} that the table `wanted` does not name"));
+        let prompts = counted(prompts.unsigned_abs(), "prompt", "prompts");
+        let answers = counted(answers.unsigned_abs(), "answer", "answers");
+        found.push(format!("run {run} has {answers} to {prompts} that the table `wanted` does not name"));
     }
     Ok(())
 }

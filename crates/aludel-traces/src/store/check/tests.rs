@@ -219,10 +219,7 @@ fn prompts_and_settings_that_changed_are_written_anew_by_the_next_run() {
 #[test]
 fn rows_of_what_is_wanted_that_vanish_or_say_less_are_told() {
     for (sql, words) in [
-        (
-            "DELETE FROM wanted WHERE prompt = 5",
-            "run 1 has 1 answers to 1 prompt that the table `wanted` does not name",
-        ),
+        ("DELETE FROM wanted WHERE prompt = 5", "run 1 has 1 answer to 1 prompt that the table `wanted` does not name"),
         ("DELETE FROM wanted", "run 1 has 20 answers to 20 prompts that the table `wanted` does not name"),
         ("UPDATE wanted SET samples = 0 WHERE prompt IN (9, 10)", "run 1 has 2 answers to 2 prompts"),
     ] {
@@ -308,7 +305,7 @@ fn stores_of_before_are_read_as_they_are_and_then_carry_digests() {
     );
     let damage = bench.damage();
     assert_eq!(damage.traces.len(), 2, "{damage:?}");
-    assert!(damage.other.iter().any(|words| words.contains("1 rows of traces refer to rows of prompts")), "{damage:?}");
+    assert!(damage.other.iter().any(|words| words.contains("1 row of traces refers to rows of prompts")), "{damage:?}");
 }
 
 /// Before version 3 a cost of 0 stood for an unknown price, too.

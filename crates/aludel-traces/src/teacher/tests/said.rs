@@ -294,5 +294,6 @@ fn reasoning_between_tags_of_any_model_is_found() {
     check("<thought>r", Some("r"), "", false);
     check("", None, "", false);
     check("Well. <think>r", None, "Well. <think>r", false);
+    check("It ends with </think> and then", None, "It ends with </think> and then", false);
     check("put `<think>` first", None, "put `<think>` first", true);
 }

@@ -53,7 +53,7 @@ pub(super) fn evaluated(args: &CompareArgs) -> anyhow::Result<Option<Vec<Evaluat
     let tasks = args.asking.tasks(asked, &recipe)?;
     let stop = if models.is_empty() { Arc::default() } else { stop_on_signals()? };
     let (mut evaluated, mut done) = (Vec::new(), 0);
-    for named in opened {
+    for (path, named) in args.named.iter().zip(opened) {
         let one = match named {
             Named::Results(results) => *results,
             Named::Model(model, folder) => {
@@ -75,7 +75,7 @@ pub(super) fn evaluated(args: &CompareArgs) -> anyhow::Result<Option<Vec<Evaluat
                 Evaluated::read(&folder)?
             }
         };
-        warn(&one.results);
+        warn(&one.results, Some(path));
         evaluated.push(one);
     }
     Ok(Some(evaluated))

@@ -22,7 +22,7 @@ pub(super) fn show(
         console.line("")?;
         console.paragraph(
             Style::new().dimmed(),
-            "tokens of an answer: means of all and of the thinking, its median and p90",
+            "tokens of an answer: the mean of all, and the mean, median and 90th percentile of its thinking",
         )?;
         table.print(console)?;
     }
@@ -87,7 +87,7 @@ fn has_lengths(task: &TaskResult) -> bool {
 
 /// How long answers are, where that is known of any.
 fn lengths(tasks: &[TaskResult]) -> Option<Table> {
-    let mut table = Table::new("task").numbers(["all", "thinking", "median", "p90", "tokens/s"]);
+    let mut table = Table::new("task").numbers(["mean", "thinking", "its median", "its p90", "tokens/s"]);
     for task in tasks.iter().filter(|task| has_lengths(task)) {
         let thinking = &task.thinking_tokens_percentiles;
         table.row([

@@ -7,6 +7,7 @@ use crate::console::{Console, harmless};
 use crate::figures::grouped;
 use aludel_distill::prepare::{Fate, Prepared};
 use aludel_distill::settings::Recipe;
+use aludel_files::noun;
 use aludel_text::{Encoded, Part, Tokenizer};
 use aludel_traces::dataset::Provenance;
 use anstyle::{AnsiColor, Style};
@@ -102,7 +103,13 @@ pub(super) fn json_row(number: u64, row: &Prepared, place: &Provenance, tokenize
 
 /// Shows the sums.
 pub(super) fn totals(console: &mut Console, totals: &Totals, recipe: &Recipe) -> io::Result<()> {
-    let head = format!("{} rows from {} records", grouped(totals.rows), grouped(totals.records));
+    let head = format!(
+        "{} {} from {} {}",
+        grouped(totals.rows),
+        noun(totals.rows, "row", "rows"),
+        grouped(totals.records),
+        noun(totals.records, "record", "records")
+    );
     console.line("")?;
     let head = console.styled(Style::new().bold(), &head);
     console.line(head)?;
@@ -118,18 +125,7 @@ pub(super) fn totals(console: &mut Console, totals: &Totals, recipe: &Recipe) ->
     for (rows, what) in lines.iter().filter(|(rows, _)| *rows > 0) {
         console.hanging(COUNTED_COLUMN, format_args!("{:>12}  {what}", grouped(*rows)))?;
     }
-    if totals.without_reasoning > 0 {
-        let what = "records say that their model reasoned, and hold none of it";
-        console.hanging(COUNTED_COLUMN, format_args!("{:>12}  {what}", grouped(totals.without_reasoning)))?;
-    }
-    for bad in &totals.bad_rows {
-        let first = format!("the first is {} line {}: {}", bad.first_file, bad.first_line, bad.first_reason);
-        let line = format!("{:>12}  skipped: {}; {first}", grouped(bad.rows), bad.kind);
-        console.hanging(COUNTED_COLUMN, harmless(&line))?;
-    }
-    for line in &totals.told {
-        console.paragraph(Style::new(), line)?;
-    }
+    read(console, totals)?;
     first_refused(console, totals, recipe)?;
     let lengths = &totals.lengths;
     console.line(format_args!(
@@ -147,11 +143,29 @@ pub(super) fn totals(console: &mut Console, totals: &Totals, recipe: &Recipe) ->
     ))
 }
 
+/// Shows what the reading of rows found.
+fn read(console: &mut Console, totals: &Totals) -> io::Result<()> {
+    if totals.without_reasoning > 0 {
+        let what = "records say that their model reasoned, and hold none of it";
+        console.hanging(COUNTED_COLUMN, format_args!("{:>12}  {what}", grouped(totals.without_reasoning)))?;
+    }
+    for bad in &totals.bad_rows {
+        let first = format!("the first is {} line {}: {}", bad.first_file, bad.first_line, bad.first_reason);
+        let line = format!("{:>12}  skipped: {}; {first}", grouped(bad.rows), bad.kind);
+        console.hanging(COUNTED_COLUMN, harmless(&line))?;
+    }
+    for line in &totals.told {
+        console.paragraph(Style::new(), line)?;
+    }
+    Ok(())
+}
+
 /// Shows the sums of rows to evaluate on.
 pub(super) fn evaluation(console: &mut Console, totals: &Totals, recipe: &Recipe) -> io::Result<()> {
     let (kept, rows) = (grouped(totals.kept + totals.cut), grouped(totals.rows));
     let tokens = grouped(totals.tokens);
     console.line(format_args!("to evaluate on: {kept} of {rows} rows, {tokens} tokens"))?;
+    read(console, totals)?;
     first_refused(console, totals, recipe)
 }
 

@@ -2,6 +2,7 @@
 
 use crate::console::{Console, harmless};
 use crate::report::{Helped, Outcome};
+use aludel_files::counted;
 use aludel_traces::store::{Damage, Rows, export};
 use clap::Args;
 use serde_json::json;
@@ -50,7 +51,7 @@ pub(crate) fn run(args: &ExportArgs, console: &mut Console) -> anyhow::Result<Ou
             false => console.json_line(&json!({ "rows": rows, "left_out": damage }))?,
         }
     } else {
-        console.line(format_args!("{rows} rows in {}", args.output.display()))?;
+        console.line(format_args!("{} in {}", counted(rows as u64, "row", "rows"), args.output.display()))?;
         if !damage.is_none() {
             console.line(format_args!("left out: {}", harmless(&damage.words())))?;
         }

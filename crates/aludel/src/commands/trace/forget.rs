@@ -3,6 +3,7 @@
 use crate::console::{Console, harmless};
 use crate::figures::cost_of;
 use crate::report::{Helped, Outcome};
+use aludel_files::counted;
 use aludel_traces::store::{Forgotten, Selection, Snapshot, Store};
 use clap::Args;
 use serde::Serialize;
@@ -111,12 +112,14 @@ fn words(forgotten: &Forgotten, is_done: bool) -> String {
     let cost = cost_of(forgotten.cost, forgotten.unpriced).map_or_else(String::new, |cost| format!(", {cost}"));
     let answers = complete + cut;
     let parts = [
-        (*missing > 0).then(|| format!("{missing} answers that are wanted and not there")),
+        (*missing > 0)
+            .then(|| format!("{} wanted and not there", counted(*missing, "answer that is", "answers that are"))),
         (answers > 0).then(|| {
-            format!("{answers} answers ({cut} of them cut off; {} + {} tokens{cost})", tokens.prompt, tokens.completion)
+            let answers = counted(answers, "answer", "answers");
+            format!("{answers} ({cut} of them cut off; {} + {} tokens{cost})", tokens.prompt, tokens.completion)
         }),
-        (*failed > 0).then(|| format!("{failed} questions that were not taken")),
-        (*prompts > 0).then(|| format!("{prompts} prompts that nothing else refers to")),
+        (*failed > 0).then(|| format!("{} not taken", counted(*failed, "question that was", "questions that were"))),
+        (*prompts > 0).then(|| format!("{} that nothing else refers to", counted(*prompts, "prompt", "prompts"))),
         (answers + missing + failed + prompts == 0).then(|| "settings that nothing refers to".to_owned()),
     ];
     let parts: Vec<String> = parts.into_iter().flatten().collect();
