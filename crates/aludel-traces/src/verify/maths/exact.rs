@@ -39,6 +39,13 @@ impl Budget {
     }
 }
 
+/// The value, where it is small enough; what was done with it costs more the longer it is, since fractions are reduced each time.
+fn bounded(value: RBig, budget: &Budget) -> Result<RBig, Stop> {
+    let bits = bits(&value);
+    budget.spend(u32::try_from(bits / 256).unwrap_or(u32::MAX))?;
+    if bits > MAX_BITS { Err(Stop::TooLarge) } else { Ok(value) }
+}
+
 /// Values of symbols, by name.
 pub(super) type Point<'a> = [(&'a str, RBig)];
 
@@ -55,20 +62,20 @@ pub(super) fn value(expression: &Expression, point: &Point<'_>, budget: &Budget)
         Expression::Sum(terms) => {
             let mut sum = RBig::ZERO;
             for term in terms {
-                sum = bounded(sum + value(term, point, budget)?)?;
+                sum = bounded(sum + value(term, point, budget)?, budget)?;
             }
             sum
         }
         Expression::Product(factors) => {
             let mut product = RBig::ONE;
             for factor in factors {
-                product = bounded(product * value(factor, point, budget)?)?;
+                product = bounded(product * value(factor, point, budget)?, budget)?;
             }
             product
         }
-        Expression::Power(pair) => power(&value(&pair.0, point, budget)?, &value(&pair.1, point, budget)?)?,
-        Expression::Root(degree, inner) => root(&value(inner, point, budget)?, *degree)?,
-        Expression::Call(function, inner) => call(*function, value(inner, point, budget)?)?,
+        Expression::Power(pair) => power(&value(&pair.0, point, budget)?, &value(&pair.1, point, budget)?, budget)?,
+        Expression::Root(degree, inner) => root(&value(inner, point, budget)?, *degree, budget)?,
+        Expression::Call(function, inner) => call(*function, value(inner, point, budget)?, budget)?,
         Expression::Logarithm(pair) => {
             logarithm(&value(&pair.0, point, budget)?, &value(&pair.1, point, budget)?, budget)?
         }
@@ -76,7 +83,7 @@ pub(super) fn value(expression: &Expression, point: &Point<'_>, budget: &Budget)
             binomial(&value(&pair.0, point, budget)?, &value(&pair.1, point, budget)?, budget)?
         }
     };
-    bounded(result)
+    bounded(result, budget)
 }
 
 /// The bits of a fraction's parts together.
@@ -84,16 +91,12 @@ pub(super) fn bits(value: &RBig) -> usize {
     dashu_int::ops::BitTest::bit_len(value.numerator()) + dashu_int::ops::BitTest::bit_len(value.denominator())
 }
 
-fn bounded(value: RBig) -> Result<RBig, Stop> {
-    if bits(&value) > MAX_BITS { Err(Stop::TooLarge) } else { Ok(value) }
-}
-
-fn power(base: &RBig, exponent: &RBig) -> Result<RBig, Stop> {
+fn power(base: &RBig, exponent: &RBig, budget: &Budget) -> Result<RBig, Stop> {
     if !exponent.is_int() {
         // a^(p/q) is the q-th root, raised to p.
         let degree = usize::try_from(exponent.denominator().clone()).ok().filter(|degree| *degree <= 100);
-        let root = root(base, degree.ok_or(Stop::Irrational)?)?;
-        return power(&root, &RBig::from(exponent.numerator().clone()));
+        let root = root(base, degree.ok_or(Stop::Irrational)?, budget)?;
+        return power(&root, &RBig::from(exponent.numerator().clone()), budget);
     }
     if base.is_zero() {
         return match exponent.numerator().cmp(&IBig::ZERO) {
@@ -115,12 +118,20 @@ fn power(base: &RBig, exponent: &RBig) -> Result<RBig, Stop> {
 }
 
 /// The real root, where it is rational.
-fn root(value: &RBig, degree: usize) -> Result<RBig, Stop> {
+fn root(value: &RBig, degree: usize, budget: &Budget) -> Result<RBig, Stop> {
+    budget.spend(u32::try_from(8 + bits(value) / 16).unwrap_or(u32::MAX))?;
     let negative = *value < RBig::ZERO;
     if negative && degree.is_multiple_of(2) {
         return Err(Stop::Irrational);
     }
     let part = |number: UBig| {
+        // Below 2 to the degree there is no whole root but 0 and 1.
+        if dashu_int::ops::BitTest::bit_len(&number) <= degree && number > UBig::ONE {
+            return Err(Stop::Irrational);
+        }
+        if number <= UBig::ONE {
+            return Ok(number);
+        }
         let root = number.nth_root(degree);
         (root.pow(degree) == number).then_some(root).ok_or(Stop::Irrational)
     };
@@ -129,12 +140,12 @@ fn root(value: &RBig, degree: usize) -> Result<RBig, Stop> {
     Ok(RBig::from_parts(if negative { -over } else { over }, under))
 }
 
-fn call(function: Function, argument: RBig) -> Result<RBig, Stop> {
+fn call(function: Function, argument: RBig, budget: &Budget) -> Result<RBig, Stop> {
     match function {
         Function::Abs => Ok(if argument < RBig::ZERO { -argument } else { argument }),
         Function::Floor => Ok(RBig::from(argument.floor())),
         Function::Ceiling => Ok(RBig::from(argument.ceil())),
-        Function::Factorial => factorial(&argument),
+        Function::Factorial => factorial(&argument, budget),
         Function::Sin | Function::Tan | Function::Arcsin | Function::Arctan | Function::Sinh | Function::Tanh
             if argument.is_zero() =>
         {
@@ -147,12 +158,13 @@ fn call(function: Function, argument: RBig) -> Result<RBig, Stop> {
     }
 }
 
-fn factorial(argument: &RBig) -> Result<RBig, Stop> {
+fn factorial(argument: &RBig, budget: &Budget) -> Result<RBig, Stop> {
     if !argument.is_int() || *argument < RBig::ZERO {
         return Err(Stop::Undefined);
     }
     let count = u32::try_from(argument.numerator().clone()).ok().filter(|count| *count <= 1000);
     let count = count.ok_or(Stop::TooLarge)?;
+    budget.spend(count / 4)?;
     Ok(RBig::from((1..=count).fold(UBig::ONE, |product, factor| product * factor)))
 }
 
@@ -166,7 +178,7 @@ fn binomial(over: &RBig, under: &RBig, budget: &Budget) -> Result<RBig, Stop> {
     budget.spend(count)?;
     let mut product = RBig::ONE;
     for index in 0..count {
-        product = bounded(product * (over - RBig::from(index)) / RBig::from(index + 1))?;
+        product = bounded(product * (over - RBig::from(index)) / RBig::from(index + 1), budget)?;
     }
     Ok(product)
 }
@@ -187,7 +199,7 @@ fn logarithm(base: &RBig, argument: &RBig, budget: &Budget) -> Result<RBig, Stop
     let (mut power, mut exponent) = (RBig::ONE, 0i64);
     while power < argument {
         budget.spend(1)?;
-        power = bounded(power * &base)?;
+        power = bounded(power * &base, budget)?;
         exponent += 1;
     }
     if power != argument {

@@ -91,6 +91,13 @@ impl Expression {
         found
     }
 
+    /// Whether it is made for whole numbers: with a factorial or a binomial coefficient in it.
+    pub(super) fn is_discrete(&self) -> bool {
+        let mut found = matches!(self, Expression::Binomial(_) | Expression::Call(Function::Factorial, _));
+        self.for_each_part(|part| found |= part.is_discrete());
+        found
+    }
+
     fn for_each_part<'a>(&'a self, mut visit: impl FnMut(&'a Expression)) {
         match self {
             Expression::Sum(parts) | Expression::Product(parts) => parts.iter().for_each(visit),

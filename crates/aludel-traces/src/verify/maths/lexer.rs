@@ -157,6 +157,8 @@ impl Lexer {
                 self.tokens.push(Token::Sign(character))
             }
             // A full stop that belongs to no number ends a sentence.
+            // Three points say that it goes on.
+            '.' if self.peek(0) == Some('.') => return None,
             '.' | '?' if self.rest_is_blank() => {}
             '"' | '“' | '”' | '`' => {}
             _ => return None,

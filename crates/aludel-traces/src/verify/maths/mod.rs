@@ -20,6 +20,7 @@ mod lexer;
 mod meanings;
 #[cfg(test)]
 mod mutations;
+mod notation;
 mod number;
 mod parser;
 mod quantity;
@@ -57,7 +58,7 @@ pub fn verdict(answer_text: &str, gold: &str) -> Verdict {
 /// As [`verdict`], where an answer has to be written as was asked for, too: one that has the right value and is not counts as wrong.
 pub fn verdict_as(answer_text: &str, gold: &str, demand: &Demand) -> Verdict {
     match (verdict(answer_text, gold), extract(answer_text)) {
-        (Verdict::Right, Some(answer)) => match demand.is_met(answer) {
+        (Verdict::Right, Some(answer)) => match aludel_text::fault::caught(|| demand.is_met(answer)).ok().flatten() {
             Some(true) => Verdict::Right,
             Some(false) => Verdict::Wrong,
             None => Verdict::Undecided,
@@ -100,7 +101,7 @@ pub enum Equality {
 /// - A unit may be missing on one side; two different ones make a difference, but 1 m equals 100 cm.
 /// - `x = 5` equals 5, and `y = 5` does not equal `x = 5`. A chain such as √10 ≈ 3.16 equals each of its sides, if it is
 ///   true.
-/// - Bare lists have no order, tuples have. Sets, intervals, conditions on one symbol, and what ∪, ∩ and ∖ make of them
+/// - Bare lists in another order are undecided, since a question may ask for one; sets and solutions have none, tuples have one. Sets, intervals, conditions on one symbol, and what ∪, ∩ and ∖ make of them
 ///   are equal as sets of real numbers: `(1,3)\cup[3,5)` equals `1 < x < 5`. What a comma between two conditions means is
 ///   known only where the other meaning would say nothing.
 /// - "DNE", "undefined" and "does not exist" are the same, "no solution" is the empty set; beside each other and beside ∞ they are
@@ -111,13 +112,20 @@ pub enum Equality {
 /// - Expressions with symbols are equal if their values are at 20 points, of which at least 3 must have one. That is no
 ///   proof, but expressions that differ and agree at all of them have to be made on purpose.
 pub fn equal(left: &str, right: &str) -> Equality {
+    // What the library of numbers fails on is not known.
+    aludel_text::fault::caught(|| weighed(left, right)).unwrap_or(Equality::Undecided)
+}
+
+fn weighed(left: &str, right: &str) -> Equality {
+    let (bare, other_bare) = (notation::without_digit_separators(left), notation::without_digit_separators(right));
+    let (left, right) = (bare.as_deref().unwrap_or(left), other_bare.as_deref().unwrap_or(right));
     if let Some(same) = readings::same_option(left, right) {
         return if same { Equality::Equal } else { Equality::Different };
     }
     let computed = as_written(left, right);
     match computed == Equality::Undecided || same_spelling(left, right) {
         true => computed,
-        false => doubt::weighed(left, right, computed),
+        false => notation::weighed(left, right, doubt::weighed(left, right, computed)),
     }
 }
 
@@ -147,6 +155,10 @@ fn as_written(left: &str, right: &str) -> Equality {
 /// Whether two answers are real numbers no further apart than `absolute + relative · |right|`, units and percent signs left
 /// aside; `None` where one is none, or where it cannot be told. Nothing is rounded: a tolerance is the decimal that one writes.
 pub fn is_within(left: &str, right: &str, absolute: f64, relative: f64) -> Option<bool> {
+    aludel_text::fault::caught(|| is_near(left, right, absolute, relative)).ok().flatten()
+}
+
+fn is_near(left: &str, right: &str, absolute: f64, relative: f64) -> Option<bool> {
     if doubt::is_chain(left) || doubt::is_chain(right) {
         return None;
     }

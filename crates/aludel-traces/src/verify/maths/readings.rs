@@ -10,7 +10,7 @@ use super::lexer;
 use super::unit;
 
 /// Readings of one answer that are tried, so that the work is bounded.
-const MOST: usize = 16;
+const MOST: usize = 21;
 /// Longer answers have one reading.
 const LONGEST: usize = 200;
 
@@ -41,6 +41,11 @@ pub(super) fn others(text: &str, beside: &str) -> Vec<String> {
         time(bare),
         set(bare),
         capitalised(text),
+        slanted(text, r"/(${1})"),
+        argument(text, r"(\${1} ${2})/${3}"),
+        argument(text, r"\${1} (${2}/${3})"),
+        grouped_by_two(bare),
+        variant(text),
     ];
     found.into_iter().flatten().filter(|other| other != text).take(MOST).collect()
 }
@@ -79,7 +84,7 @@ fn pattern(pattern: &str) -> Regex {
 }
 
 /// Without the dollar signs of mathematics, one `\text{}` and a full stop around it.
-fn bare(text: &str) -> &str {
+pub(super) fn bare(text: &str) -> &str {
     let mut text = text.trim();
     if text.matches('$').count() == 2 {
         text = text.strip_prefix('$').and_then(|text| text.strip_suffix('$')).unwrap_or(text).trim();
@@ -313,6 +318,40 @@ fn set(text: &str) -> Option<String> {
         "Z" | "N" | "R" | "Q" | "C" => Some(format!("\\mathbb{{{text}}}")),
         _ => None,
     }
+}
+
+/// `1/2x` with all of it below the line.
+fn slanted(text: &str, replaced: &str) -> Option<String> {
+    static SLANTED: LazyLock<Regex> = LazyLock::new(|| {
+        pattern(
+            r"/\s*((?:\d+\s*(?:[A-Za-z]|\\pi|π|\([^()]*\))|[A-Za-z]\s*(?:[A-Za-z]|\([^()]*\)))(?:\^\{?\d\}?|[A-Za-z])*)",
+        )
+    });
+    SLANTED.is_match(text).then(|| SLANTED.replace_all(text, replaced).into_owned())
+}
+
+/// `\sin x/2` as a half of the sine, and as the sine of a half.
+fn argument(text: &str, replaced: &str) -> Option<String> {
+    static ARGUMENT: LazyLock<Regex> = LazyLock::new(|| {
+        pattern(r"\\?\b(sin|cos|tan|cot|sec|csc|ln|log|exp)\s+(\d*[A-Za-z]|\d+|\\[a-z]+)\s*/\s*(\d+|[A-Za-z])")
+    });
+    ARGUMENT.is_match(text).then(|| ARGUMENT.replace_all(text, replaced).into_owned())
+}
+
+/// `1,00,000`, grouped as in India.
+fn grouped_by_two(text: &str) -> Option<String> {
+    static GROUPED: LazyLock<Regex> =
+        LazyLock::new(|| pattern(r"^\D{0,3}\d{1,2}(?:,\d{2})+,\d{3}(?:\.\d+)?(?:\D.*)?$"));
+    GROUPED.is_match(text).then(|| text.replace(',', ""))
+}
+
+/// Another form of a Greek letter: `\varphi` for `\phi`.
+fn variant(text: &str) -> Option<String> {
+    const GREEK: [&str; 6] = ["phi", "epsilon", "theta", "rho", "sigma", "pi"];
+    let plain = GREEK
+        .iter()
+        .fold(text.replace('ϕ', "φ"), |text, name| text.replace(&format!("\\var{name}"), &format!("\\{name}")));
+    (plain != text).then_some(plain)
 }
 
 /// `Pi` and `Sqrt(2)`, as some programs write.

@@ -16,6 +16,9 @@ pub(super) const PRECISIONS: [usize; 2] = [256, 512];
 /// Values above 2 to this power are not computed: cancellation could use up the precision.
 const MAX_MAGNITUDE: isize = 160;
 
+/// Roots of a higher degree (no written root has one, but powers have) are taken by logarithms: the library computes with as many digits as the degree has units.
+const MAX_DEGREE: usize = 100;
+
 type Real = FBig<HalfEven, 2>;
 
 /// A complex number.
@@ -186,7 +189,8 @@ impl<'a> Evaluator<'a> {
     fn power(&mut self, base: &Expression, exponent: &Expression) -> Result<Complex, Stop> {
         let exact = exact::value(exponent, self.point, self.budget);
         let base_value = self.value(base)?;
-        let Ok(exponent_value) = exact else {
+        let degree = exact.as_ref().ok().and_then(|exact| usize::try_from(exact.denominator().clone()).ok());
+        let (Ok(exponent_value), Some(degree)) = (exact, degree.filter(|degree| *degree <= MAX_DEGREE)) else {
             let exponent = self.value(exponent)?;
             if is_zero(&base_value.re) && is_zero(&base_value.im) {
                 return Err(Stop::Undefined);
@@ -194,7 +198,6 @@ impl<'a> Evaluator<'a> {
             let logarithm = self.ln(&base_value)?;
             return self.exp(&self.multiply(&exponent, &logarithm)?);
         };
-        let degree = usize::try_from(exponent_value.denominator().clone()).map_err(|_| Stop::TooLarge)?;
         let root = if degree == 1 { base_value } else { self.root(&base_value, degree)? };
         let count = i32::try_from(exponent_value.numerator().clone()).map_err(|_| Stop::TooLarge)?;
         self.integer_power(&root, count)
@@ -212,7 +215,9 @@ impl<'a> Evaluator<'a> {
             left /= 2;
             if left > 0 {
                 square = self.multiply(&square, &square)?;
-                if magnitude(&square.re).max(magnitude(&square.im)) > 2 * MAX_MAGNITUDE {
+                if magnitude(&square.re).max(magnitude(&square.im)).checked_abs().is_none_or(|size| size > 1 << 20)
+                    || square.magnitude() > 2 * MAX_MAGNITUDE
+                {
                     return Err(Stop::TooLarge);
                 }
             }
@@ -262,6 +267,7 @@ impl<'a> Evaluator<'a> {
         if magnitude(&value.re) > 8 || magnitude(&value.im) > 64 {
             return Err(Stop::TooLarge);
         }
+        self.lost_a_term |= is_lost_beside(&self.real(value.re.clone()), &self.real(self.one()));
         let size = finite!(self.context.exp(value.re.repr(), Some(&mut self.cache)))?;
         if is_zero(&value.im) {
             return Ok(self.real(size));
@@ -275,6 +281,8 @@ impl<'a> Evaluator<'a> {
         if magnitude(angle) > 64 {
             return Err(Stop::TooLarge);
         }
+        // The cosine of what is very small is 1, as far as there are bits.
+        self.lost_a_term |= is_lost_beside(&self.real(angle.clone()), &self.real(self.one()));
         let sin = finite!(self.context.sin(angle.repr(), Some(&mut self.cache)))?;
         let cos = finite!(self.context.cos(angle.repr(), Some(&mut self.cache)))?;
         Ok((sin, cos))
@@ -323,6 +331,9 @@ impl<'a> Evaluator<'a> {
             Function::Arctan => finite!(self.context.atan(argument.repr(), Some(&mut self.cache)))?,
             _ if magnitude(argument) > 7 => return Err(Stop::TooLarge),
             Function::Sinh => finite!(self.context.sinh(argument.repr(), Some(&mut self.cache)))?,
+            Function::Cosh if is_lost_beside(&self.real(argument.clone()), &self.real(self.one())) => {
+                return Err(Stop::TooLarge);
+            }
             Function::Cosh => finite!(self.context.cosh(argument.repr(), Some(&mut self.cache)))?,
             Function::Tanh => finite!(self.context.tanh(argument.repr(), Some(&mut self.cache)))?,
             _ => return Err(Stop::Undefined),

@@ -42,7 +42,56 @@ pub(super) fn equal(left: &Expression, right: &Expression, budget: &Budget) -> E
             Err(_) => Equality::Undecided,
         };
     }
-    at_points(&names, |point| compare_at(left, right, point, Domain::Real, budget))
+    match at_points(&names, |point| compare_at(left, right, point, Domain::Real, budget)) {
+        Equality::Equal if have_other_domains(left, right, &names, budget) => Equality::Undecided,
+        Equality::Different if agree_at_integers(left, right, &names, budget) => Equality::Undecided,
+        equality => equality,
+    }
+}
+
+/// Whether one has a value at a point where the other has none, as √x·√x and x have. Factorials and binomials are about whole numbers
+/// alone, and say nothing of that.
+fn have_other_domains(left: &Expression, right: &Expression, names: &[&str], budget: &Budget) -> bool {
+    if left.is_discrete() || right.is_discrete() {
+        return false;
+    }
+    let has_value = |expression: &Expression, point: &Point<'_>| match exact::value(expression, point, budget) {
+        Err(Stop::Irrational) => {
+            Evaluator::new(PRECISIONS[0], Domain::Real, point, budget).value(expression).map(|_| ())
+        }
+        other => other.map(|_| ()),
+    };
+    let differs = |point: &Point<'_>| {
+        let found = (has_value(left, point), has_value(right, point));
+        matches!(found, (Ok(()), Err(Stop::Undefined)) | (Err(Stop::Undefined), Ok(())))
+    };
+    (0..POINTS).any(|index| differs(&point(names, index)))
+}
+
+/// Whether two agree wherever n, k or m is a whole number, which is not said: (−1)^{2n} and 1.
+fn agree_at_integers(left: &Expression, right: &Expression, names: &[&str], budget: &Budget) -> bool {
+    let is_integer = |name: &str| matches!(name, "n" | "k" | "m" | "N" | "j");
+    if !names.iter().any(|name| is_integer(name)) {
+        return false;
+    }
+    let (mut agreed, mut names) = (0, names.to_vec());
+    names.sort_unstable();
+    for index in 0..POINTS {
+        let whole = |name: &&str| coordinate(name, index % 4) + RBig::from(index / 4);
+        let sign = |rank: usize| if (index >> rank.min(2)) % 2 == 1 { -RBig::ONE } else { RBig::ONE };
+        let value = |(rank, name): (usize, &&str)| match is_integer(name) {
+            true => whole(name) * sign(rank),
+            false => coordinate(name, index) * sign(rank),
+        };
+        let point: Vec<(&str, RBig)> =
+            names.iter().enumerate().map(|(rank, name)| (*name, value((rank, name)))).collect();
+        match compare_at(left, right, &point, Domain::Real, budget) {
+            Ok(true) => agreed += 1,
+            Ok(false) => return false,
+            Err(_) => {}
+        }
+    }
+    agreed >= POINTS_NEEDED
 }
 
 /// Whether two expressions with symbols differ by nothing but a constant: what they differ by has the same value wherever it is taken.
@@ -89,19 +138,20 @@ pub(super) fn order(left: &Expression, right: &Expression, budget: &Budget) -> O
     difference.order(&zero)
 }
 
-fn at_points(names: &[&str], mut holds: impl FnMut(&Point<'_>) -> Result<bool, Stop>) -> Equality {
-    let mut agreed = 0;
+fn point<'a>(names: &[&'a str], index: u64) -> Vec<(&'a str, RBig)> {
     let mut names = names.to_vec();
     names.sort_unstable();
+    let place = |(rank, name): (usize, &'a str)| {
+        let size = coordinate(name, index);
+        (name, if is_negative(name, rank, index) { -size } else { size })
+    };
+    names.into_iter().enumerate().map(place).collect()
+}
+
+fn at_points(names: &[&str], mut holds: impl FnMut(&Point<'_>) -> Result<bool, Stop>) -> Equality {
+    let mut agreed = 0;
     for index in 0..POINTS {
-        let point: Vec<(&str, RBig)> = names
-            .iter()
-            .enumerate()
-            .map(|(rank, name)| {
-                let size = coordinate(name, index);
-                (*name, if is_negative(name, rank, index) { -size } else { size })
-            })
-            .collect();
+        let point = point(names, index);
         match holds(&point) {
             Ok(true) => agreed += 1,
             Ok(false) => return Equality::Different,

@@ -275,7 +275,7 @@ mod tests {
                 ("twelve apples", "12"),
                 ("fifty percent", r"50\%"),
                 ("two dozen", "24"),
-                ("three and five", "5, 3"),
+                ("three and five", "3, 5"),
                 ("zero", "0"),
                 ("ten dollars", r"\$10"),
                 ("The Two Towers", "the two towers"),

@@ -149,6 +149,45 @@ fn hostile_input_ends_without_an_answer() {
     }
 }
 
+/// Points are fractions, so that a power of one has a denominator of many digits, and a root of that degree.
+#[test]
+fn towers_of_powers_end() {
+    let mut cases = Vec::new();
+    for base in ["e", "2", "x", "-2", r"\sqrt2", "i", "0.5", r"\pi"] {
+        for name in ["x", "n"] {
+            for power in [2, 4, 7, 10, 20, 30, 99, 2000] {
+                for sign in ["", "-"] {
+                    cases.push(format!("{base}^{{{sign}{name}^{{{power}}}}}"));
+                }
+            }
+            cases.push(format!("{base}^{{{base}^{{{name}^{{{base}}}}}}}"));
+            cases.push(format!("{base}^{{{name}^{{{name}^{{{name}}}}}}}"));
+            cases.push(format!("{base}^{{{name}^{{20}}/7}}"));
+        }
+    }
+    for root in ["3", "65", "9999", "1000000007"] {
+        cases.push(format!(r"\sqrt[{root}]{{x}}"));
+        cases.push(format!(r"\sqrt[{root}]{{7^{{999}}}}"));
+    }
+    cases.extend(
+        ["(x!)!", "(x^9)!", r"\binom{x^{9}}{x}", r"(\frac{x}{7})^{x^{3}}", "((x^9)^9)^9", r"\ln(x^{x^{x}})"]
+            .map(String::from),
+    );
+    cases.push("(x+1/7)^{99}".repeat(60));
+    cases.push("999!+".repeat(200) + "x");
+    cases.push(r"(\frac{1}{7}+x)^{900}+".repeat(200) + "1");
+    for case in &cases {
+        for other in ["0", "x", "1", "2x", r"\sqrt2"] {
+            let start = std::time::Instant::now();
+            let found = [equal(case, other), equal(other, case)];
+            assert!(start.elapsed().as_secs() < 2, "{case} and {other}: {:?}", start.elapsed());
+            assert!(!found.contains(&Equality::Equal), "{case} and {other}");
+        }
+    }
+    assert!(cases.len() > 250);
+    check(&[("2^{x^2}", r"e^{x^2\ln 2}", Equality::Equal), ("e^{x^{4}}", "e^{x^{4}+1}", Equality::Different)]);
+}
+
 #[test]
 fn the_final_answer_is_found() {
     for (text, expected) in [
