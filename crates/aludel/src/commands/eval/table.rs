@@ -22,7 +22,7 @@ pub(super) fn show(
         console.line("")?;
         console.paragraph(
             Style::new().dimmed(),
-            "tokens of an answer: the mean of all, and the mean, median and 90th percentile of its thinking",
+            "tokens of an answer: mean of all; mean, median and p90 of its thinking",
         )?;
         table.print(console)?;
     }
