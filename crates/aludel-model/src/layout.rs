@@ -12,19 +12,19 @@ use crate::module::Module;
 pub enum Role {
     /// Rows of tokens, [vocabulary, C]; also the head where the config ties them.
     Embedding,
-    /// The norm before attention, [C].
+    /// The norm before attention, `[C]`.
     InputNorm(usize),
-    /// The norm before the gated layer, [C].
+    /// The norm before the gated layer, `[C]`.
     PostAttentionNorm(usize),
-    /// The norm of each head's queries, [D].
+    /// The norm of each head's queries, `[D]`.
     QueryNorm(usize),
-    /// The norm of each head's keys, [D].
+    /// The norm of each head's keys, `[D]`.
     KeyNorm(usize),
     /// A linear's weight in a layer, [out, in].
     Weight(usize, Module),
-    /// A linear's bias in a layer, [out].
+    /// A linear's bias in a layer, `[out]`.
     Bias(usize, Module),
-    /// The last norm, [C].
+    /// The last norm, `[C]`.
     OutputNorm,
     /// An untied head, [vocabulary, C].
     Head,

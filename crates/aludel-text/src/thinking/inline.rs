@@ -30,6 +30,9 @@ const HARMONY: (&str, &str) = ("<|channel|>", "<|message|>");
 /// What is left of it where a tokenizer left out the marks: the names of channels, grown onto what is said in them.
 const BARE_HARMONY: ([&str; 2], &str) = (["analysis", "commentary"], "assistantfinal");
 
+/// How chat interfaces show reasoning: folded away, with a summary, and quoted line by line.
+const FOLDED: &str = "<details";
+
 /// The reasoning in an answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Inline<'a> {
@@ -67,6 +70,11 @@ pub fn inline(text: &str) -> Inline<'_> {
         return Inline::Unclear(format!("`{channel}` with `{message}` is the raw text of a Harmony model (gpt-oss)"));
     }
     let start = text.len() - text.trim_start().len();
+    if let Some(tag) = folded(&text[start..]) {
+        return Inline::Unclear(format!(
+            "`{tag}` is how a chat interface (Open WebUI) shows reasoning, quoted below a summary"
+        ));
+    }
     let known = PAIRS.into_iter().find(|(open, _)| found.is_at(open, start));
     if let Some((open, close)) = known
         && let Some(end) = found.end_of(close, start + open.len())
@@ -106,6 +114,14 @@ pub fn inline(text: &str) -> Inline<'_> {
             closed_alone(&text[..end], tag, after)
         }
     }
+}
+
+/// The element with folded reasoning that a text begins with.
+fn folded(text: &str) -> Option<&str> {
+    let attributes = text.get(FOLDED.len()..).filter(|_| text[..FOLDED.len()].eq_ignore_ascii_case(FOLDED))?;
+    let end = attributes.find('>')?;
+    let is_reasoning = attributes[..end].to_ascii_lowercase().replace(['"', '\'', ' '], "").contains("type=reasoning");
+    is_reasoning.then(|| &text[..FOLDED.len() + end + 1])
 }
 
 /// The channel that a text of a Harmony model begins with, where its marks are missing.
@@ -251,6 +267,27 @@ mod tests {
         check("a\n```\ncode\n</think>b\n```py\nx\n```", "a\n```\ncode", "b\n```py\nx\n```");
         check("<think>a `b </think>c `d`", "a `b", "c `d`");
         check("<think>a</think>b:\n```xml\n<think>\n</think>\n```", "a", "b:\n```xml\n<think>\n</think>\n```");
+    }
+
+    #[test]
+    fn folded_reasoning_is_not_taken_for_an_answer() {
+        for tag in [
+            "<details type=\"reasoning\" done=\"true\" duration=\"3\">",
+            "<DETAILS type='reasoning'>",
+            "<details\ntype = reasoning>",
+        ] {
+            let text = format!("\n{tag}\n<summary>Thought for 3 seconds</summary>\n> why\n</details>\nbecause");
+            assert!(matches!(inline(&text), Inline::Unclear(words) if words.contains(tag)), "{text}");
+        }
+        for text in [
+            "<details><summary>Solution</summary>x</details>",
+            "<details type=\"note\">x</details>",
+            "<detail",
+            "<detailsé",
+            "Use <details type=\"reasoning\"> here.",
+        ] {
+            assert_eq!(inline(text), Inline::Absent, "{text}");
+        }
     }
 
     #[test]
