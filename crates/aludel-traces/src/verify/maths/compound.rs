@@ -51,15 +51,9 @@ fn term<'a>(tokens: &'a [Token], before: Option<&Unit>) -> Option<(&'a Number, U
 
 #[cfg(test)]
 mod tests {
-    use super::super::Equality::{self, Different, Equal, Undecided};
-    use super::super::{equal, is_within};
-
-    fn check(expected: Equality, pairs: &[(&str, &str)]) {
-        let both = pairs.iter().flat_map(|(left, right)| [(left, right), (right, left)]);
-        let found = both.map(|(left, right)| (left, right, equal(left, right)));
-        let others: Vec<_> = found.filter(|(.., equality)| *equality != expected).collect();
-        assert!(others.is_empty(), "not {expected:?}: {others:#?}");
-    }
+    use super::super::Equality::{Different, Equal, Undecided};
+    use super::super::is_within;
+    use super::super::tests::check;
 
     #[test]
     fn quantities_in_several_units_are_sums() {

@@ -1,15 +1,9 @@
 //! Tests of kinds of answers that may be meant in several ways: clock times, sets, roundings, units, bases, names. Pairs
 //! that differ have to be told apart, and what cannot be known is undecided.
 
-use super::Equality::{self, Different, Equal, Undecided};
+use super::Equality::{Different, Equal, Undecided};
 use super::equal;
-
-fn check(expected: Equality, pairs: &[(&str, &str)]) {
-    for (left, right) in pairs {
-        assert_eq!(equal(left, right), expected, "{left} and {right}");
-        assert_eq!(equal(right, left), expected, "{right} and {left}");
-    }
-}
+use super::tests::check;
 
 #[test]
 fn times_are_no_ratios() {

@@ -1,15 +1,8 @@
 //! Tests of `readings`, of `doubt` about orders and joining words, and of the rule for decimals: what agrees in another reading than the
 //! usual one is undecided, and what agrees in none is different.
 
-use super::Equality::{self, Different, Equal, Undecided};
-use super::equal;
-
-fn check(expected: Equality, pairs: &[(&str, &str)]) {
-    let both = pairs.iter().flat_map(|(left, right)| [(left, right), (right, left)]);
-    let found = both.map(|(left, right)| (left, right, equal(left, right)));
-    let others: Vec<_> = found.filter(|(.., equality)| *equality != expected).collect();
-    assert!(others.is_empty(), "not {expected:?}: {others:#?}");
-}
+use super::Equality::{Different, Equal, Undecided};
+use super::tests::check;
 
 #[test]
 fn letters_for_powers_of_ten() {

@@ -9,7 +9,7 @@ use super::answer::{self, Answer};
 use super::compare;
 use super::exact::Budget;
 use super::lexer::Bracket;
-use super::{Equality, readings};
+use super::{Equality, readings, unit};
 
 /// Longer texts are looked at no further: none of these notations is that long.
 const LONGEST: usize = 400;
@@ -249,34 +249,19 @@ fn units_of_one_kind(one: &str, other: &str) -> bool {
         Some(QUANTITY.captures(&bare)?[1].replace("^\\circ", "°").to_lowercase())
     };
     let (Some(one), Some(other)) = (unit(one), unit(other)) else { return false };
-    let is_computed = |one: &str, other: &str| {
-        answer::read(&format!("1 {one}")) != Answer::Unread && {
-            let (one, other) = (answer::read(&format!("1 {one}")), answer::read(&format!("1 {other}")));
-            match (one, other) {
-                (Answer::Quantity(one), Answer::Quantity(other)) => {
-                    let size = |unit: Option<super::unit::Unit>| unit.and_then(|unit| super::unit::size(&unit));
-                    size(one.unit).is_some() && size(other.unit).is_some()
-                }
-                _ => false,
-            }
-        }
+    let has_size = |name: &str| match answer::read(&format!("1 {name}")) {
+        Answer::Quantity(quantity) => quantity.unit.is_some_and(|unit| unit::size(&unit).is_some()),
+        _ => false,
     };
     one != other
         && KINDS.iter().any(|kind| kind.contains(&one.as_str()) && kind.contains(&other.as_str()))
-        && !is_computed(&one, &other)
+        && !(has_size(&one) && has_size(&other))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::equal;
-    use super::Equality::{self, Different, Equal, Undecided};
-
-    fn check(expected: Equality, pairs: &[(&str, &str)]) {
-        let both = pairs.iter().flat_map(|(left, right)| [(left, right), (right, left)]);
-        let found = both.map(|(left, right)| (left, right, equal(left, right)));
-        let others: Vec<_> = found.filter(|(.., equality)| *equality != expected).collect();
-        assert!(others.is_empty(), "not {expected:?}: {others:#?}");
-    }
+    use super::super::tests::check;
+    use super::Equality::{Different, Equal, Undecided};
 
     #[test]
     fn orders_that_may_be_asked_for() {

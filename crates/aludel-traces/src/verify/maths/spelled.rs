@@ -233,15 +233,8 @@ fn scale(word: &str) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Equality::{self, Different, Equal, Undecided};
-    use super::super::equal;
-
-    fn check(expected: Equality, pairs: &[(&str, &str)]) {
-        let both = pairs.iter().flat_map(|(left, right)| [(left, right), (right, left)]);
-        let found = both.map(|(left, right)| (left, right, equal(left, right)));
-        let others: Vec<_> = found.filter(|(.., equality)| *equality != expected).collect();
-        assert!(others.is_empty(), "not {expected:?}: {others:#?}");
-    }
+    use super::super::Equality::{Different, Equal, Undecided};
+    use super::super::tests::check;
 
     #[test]
     fn numbers_may_be_spelled_out() {

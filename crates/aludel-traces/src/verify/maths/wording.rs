@@ -201,15 +201,8 @@ fn names_an_option(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Equality::{self, Different, Equal, Undecided};
-    use super::super::equal;
-
-    fn check(expected: Equality, pairs: &[(&str, &str)]) {
-        let both = pairs.iter().flat_map(|(left, right)| [(left, right), (right, left)]);
-        let found = both.map(|(left, right)| (left, right, equal(left, right)));
-        let others: Vec<_> = found.filter(|(.., equality)| *equality != expected).collect();
-        assert!(others.is_empty(), "not {expected:?}: {others:#?}");
-    }
+    use super::super::Equality::{Different, Equal, Undecided};
+    use super::super::tests::check;
 
     #[test]
     fn what_does_not_exist() {
