@@ -8,14 +8,12 @@ use std::path::Path;
 
 use aludel_distill::export;
 use aludel_formats::{Dtype, safetensors};
+use aludel_kernels::Context;
 use aludel_kernels::check::{assert_close, wide};
-use aludel_kernels::linear::Precision;
-use aludel_kernels::{Context, Region};
 use aludel_model::adapter::{Adapter, AdapterOptions, Init};
-use aludel_model::decoder::{Attention, Decoder, Pass};
 use aludel_model::module::Module;
 use aludel_model::student::Student;
-use common::{Model, fixture, llama3, tensor};
+use common::{Model, fixture, ids, llama3, logits, tensor};
 use serde_json::{Value, json};
 
 /// An adapter whose B is zero, so that the merged model is the student.
@@ -36,28 +34,10 @@ fn write_adapter(student: &Student, folder: &Path) {
     adapter.save(&ctx, folder).unwrap();
 }
 
-fn logits(path: &Path, ids: &[u32]) -> Vec<f32> {
-    let student = Student::open(path).unwrap();
-    let mut ctx = Context::cpu(1);
-    let decoder = Decoder::load(&mut ctx, &student.config, &student.weights, Precision::F32, 64).unwrap();
-    let mut pass = Pass::default();
-    pass.push(0, ids);
-    let run = |ctx: &mut Context| {
-        let forward = decoder.forward(ctx, &pass, Attention::Rows, None, None);
-        let out = ctx.alloc(Region::Io, pass.len(), decoder.vocab_size(None));
-        decoder.logits(ctx, forward.hidden, None, out);
-        ctx.download(out)
-    };
-    ctx.plan(run);
-    run(&mut ctx)
-}
-
 #[test]
 fn rotary_settings_of_a_gguf_file_are_kept() {
     let golden = safetensors::Weights::open_file(fixture("rope/golden.safetensors")).unwrap();
-    let json: Value = serde_json::from_slice(&std::fs::read(fixture("llama3_rope/golden.json")).unwrap()).unwrap();
-    let ids: Vec<u32> =
-        json["rows"][1]["ids"].as_array().unwrap().iter().map(|id| id.as_u64().unwrap() as u32).collect();
+    let ids = ids("llama3_rope");
     let divisors = |name: &str| tensor(&golden, &format!("divisors.{name}"));
     let folder = tempfile::tempdir().unwrap();
     let (gguf, adapter) = (folder.path().join("model.gguf"), folder.path().join("adapter"));
@@ -90,8 +70,8 @@ fn rotary_settings_of_a_gguf_file_are_kept() {
                 assert!(is_equal, "{name}: {generation}.{key}: {found}, not {value}");
             }
         }
-        let again = logits(&merged, &ids);
-        assert_eq!(again, logits(&gguf, &ids), "{name}");
+        let again = logits(&Student::open(&merged).unwrap(), &ids);
+        assert_eq!(again, logits(&Student::open(&gguf).unwrap(), &ids), "{name}");
         let file = if name == "llama3" {
             tensor(
                 &safetensors::Weights::open_file(fixture("llama3_rope/golden.safetensors")).unwrap(),
@@ -105,4 +85,26 @@ fn rotary_settings_of_a_gguf_file_are_kept() {
     let error = merge(with("other"), "other").unwrap_err().to_string();
     assert!(error.contains("model.gguf: tensor rope_freqs.weight") && error.contains("--adapter"), "{error}");
     assert!(!folder.path().join("other").exists());
+}
+
+/// Adapters of PEFT on each family, merged: what PEFT computes with base and adapter.
+#[test]
+fn a_merged_model_of_each_family_computes_what_peft_does() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["tied", "untied", "mistral", "qwen2_tied", "qwen2_untied", "qwen3_tied", "qwen3_untied"] {
+        let (base, gguf) = (folder.path().join(name), folder.path().join(format!("{name}.gguf")));
+        Model::of(name).write_folder(&base);
+        Model::of(name).write_gguf(&gguf);
+        let golden = safetensors::Weights::open_file(fixture(name).join("golden.safetensors")).unwrap();
+        for (from, adapter) in [(&base, "all_linear"), (&base, "rows"), (&gguf, "all_linear")] {
+            let kind = from.extension().map_or("folder", |_| "gguf");
+            let what = format!("{name} from a {kind}, {adapter}");
+            let merged = folder.path().join(format!("{name}-{kind}-{adapter}"));
+            let student = Student::open(from).unwrap();
+            let adapter_folder = fixture(name).join(format!("adapter_{adapter}"));
+            export::merge(&student, &adapter_folder, &merged, Dtype::F32, &mut |_, _| {}).unwrap();
+            let wanted = tensor(&golden, &format!("logits.{adapter}.1"));
+            assert_close(&what, &logits(&Student::open(&merged).unwrap(), &ids(name)), &wide(&wanted), 3e-5);
+        }
+    }
 }

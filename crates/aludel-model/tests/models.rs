@@ -8,13 +8,13 @@ use std::path::Path;
 
 use aludel_formats::gguf::{Array, Value as Stored};
 use aludel_formats::safetensors;
+use aludel_kernels::Context;
 use aludel_kernels::check::{assert_close, wide};
 use aludel_kernels::linear::Precision;
-use aludel_kernels::{Context, Region};
 use aludel_model::config::{Config, RopeScaling};
-use aludel_model::decoder::{Attention, Decoder, Hold, Pass};
+use aludel_model::decoder::{Decoder, Hold};
 use aludel_model::student::Student;
-use common::{Model, fixture, llama3, tensor};
+use common::{Model, fixture, ids, llama3, logits, tensor};
 use serde_json::{Value, json};
 
 const DIVISORS: &str = "rope_freqs.weight";
@@ -50,28 +50,6 @@ impl Golden {
     fn divisors(&self, name: &str) -> Vec<f32> {
         tensor(&self.ours, &format!("divisors.{name}"))
     }
-}
-
-/// Logits of every token of a row.
-fn logits(student: &Student, ids: &[u32]) -> Vec<f32> {
-    let mut ctx = Context::cpu(2);
-    let decoder = Decoder::load(&mut ctx, &student.config, &student.weights, Precision::F32, 64).unwrap();
-    let mut pass = Pass::default();
-    pass.push(0, ids);
-    let run = |ctx: &mut Context| {
-        let forward = decoder.forward(ctx, &pass, Attention::Rows, None, None);
-        let out = ctx.alloc(Region::Io, pass.len(), decoder.vocab_size(None));
-        decoder.logits(ctx, forward.hidden, None, out);
-        ctx.download(out)
-    };
-    ctx.plan(run);
-    run(&mut ctx)
-}
-
-/// The ids of the second row of a fixture.
-fn ids(name: &str) -> Vec<u32> {
-    let json: Value = serde_json::from_slice(&std::fs::read(fixture(name).join("golden.json")).unwrap()).unwrap();
-    json["rows"][1]["ids"].as_array().unwrap().iter().map(|id| id.as_u64().unwrap() as u32).collect()
 }
 
 #[test]

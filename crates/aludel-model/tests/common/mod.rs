@@ -10,7 +10,10 @@ use std::path::{Path, PathBuf};
 
 use aludel_formats::gguf::{Array, Value as Stored, Writer};
 use aludel_formats::{Dtype, TensorSpec, safetensors};
-use aludel_kernels::quant;
+use aludel_kernels::linear::Precision;
+use aludel_kernels::{Context, Region, quant};
+use aludel_model::decoder::{Attention, Decoder, Pass};
+use aludel_model::student::Student;
 use aludel_text::{GgufVocabulary, TextBundle};
 use serde_json::{Value, json};
 
@@ -26,6 +29,28 @@ pub(crate) fn tensor(weights: &safetensors::Weights, name: &str) -> Vec<f32> {
     let block_type = quant::BlockType::from_ggml_id(view.dtype.ggml_type_id().unwrap()).unwrap();
     quant::decode(block_type, view.bytes, &mut out).unwrap();
     out
+}
+
+/// Logits of every token of a row.
+pub(crate) fn logits(student: &Student, ids: &[u32]) -> Vec<f32> {
+    let mut ctx = Context::cpu(2);
+    let decoder = Decoder::load(&mut ctx, &student.config, &student.weights, Precision::F32, 64).unwrap();
+    let mut pass = Pass::default();
+    pass.push(0, ids);
+    let run = |ctx: &mut Context| {
+        let forward = decoder.forward(ctx, &pass, Attention::Rows, None, None);
+        let out = ctx.alloc(Region::Io, pass.len(), decoder.vocab_size(None));
+        decoder.logits(ctx, forward.hidden, None, out);
+        ctx.download(out)
+    };
+    ctx.plan(run);
+    run(&mut ctx)
+}
+
+/// The ids of the second row of a fixture.
+pub(crate) fn ids(name: &str) -> Vec<u32> {
+    let json: Value = serde_json::from_slice(&fs::read(fixture(name).join("golden.json")).unwrap()).unwrap();
+    json["rows"][1]["ids"].as_array().unwrap().iter().map(|id| id.as_u64().unwrap() as u32).collect()
 }
 
 /// A model in the making. Tensors have Hugging Face names and orders; a change is made before it is written.
