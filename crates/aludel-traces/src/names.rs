@@ -1,6 +1,8 @@
 //! How the names of columns and members are compared: case, marks and spaces between words do not count, since every tool writes them its
 //! own way (`sample_weight`, `sampleWeight`, `Sample-Weight`). The lists of names themselves stand with those who read them.
 
+use std::collections::HashSet;
+
 pub(crate) use aludel_text::letters::letters;
 
 use crate::json::{Columns, Json};
@@ -13,6 +15,20 @@ pub(crate) fn same(one: &str, other: &str) -> bool {
 /// Whether a name is one of these, in any spelling.
 pub(crate) fn is_among(names: &[impl AsRef<str>], name: &str) -> bool {
     names.iter().any(|known| same(known.as_ref(), name))
+}
+
+/// A list of names that many names are looked up in.
+pub(crate) struct Names(HashSet<String>);
+
+impl Names {
+    pub(crate) fn of(names: &[&str]) -> Names {
+        Names(names.iter().map(|name| letters(name).collect()).collect())
+    }
+
+    /// Whether the letters of a name are those of one of these.
+    pub(crate) fn has(&self, letters: &str) -> bool {
+        self.0.contains(letters)
+    }
 }
 
 /// A column of this name that is not `null`: as it is spelled here before other spellings, and one that holds something before all that

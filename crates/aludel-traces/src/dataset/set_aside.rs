@@ -2,37 +2,39 @@
 //! columns or in `metadata`. Such a row is left out and counted. How an answer ended is `ended`'s matter, how much a row counts that of
 //! `weight`.
 
+use std::sync::LazyLock;
+
 use aludel_files::shortened;
 
 use super::column_map::ColumnMap;
 use super::{Columns, Json, Kind};
-use crate::names::{is_among, letters};
+use crate::names::{Names, is_among, letters};
 
 /// A truth value that leaves a row out where it is true.
 #[rustfmt::skip]
-const OUT: &[&str] = &[
+static OUT: LazyLock<Names> = LazyLock::new(|| Names::of(&[
     "skip", "skipped", "exclude", "excluded", "discard", "discarded", "drop", "dropped", "reject", "rejected", "remove", "removed",
     "filtered_out", "bad", "invalid", "incorrect", "wrong", "failed", "failure", "errored", "has_error", "has_errors", "corrupt",
     "corrupted", "is_error", "broken", "unusable", "do_not_use", "do_not_train", "dont_use", "dont_train", "no_train", "blacklisted",
-];
+]));
 /// One that leaves it out where it is false.
 #[rustfmt::skip]
-const IN: &[&str] = &[
+static IN: LazyLock<Names> = LazyLock::new(|| Names::of(&[
     "include", "included", "keep", "kept", "use", "usable", "is_valid", "accept", "is_accepted", "approved", "correct", "passed", "good",
     "success", "succeeded", "successful", "solved", "use_for_training", "is_answer_correct", "answer_correct", "answer_is_correct",
-];
+]));
 /// Those of both lists that say whether the answer is right, which can be found out where the right answer is known.
 #[rustfmt::skip]
-const CLAIMS: &[&str] = &[
+static CLAIMS: LazyLock<Names> = LazyLock::new(|| Names::of(&[
     "correct", "incorrect", "wrong", "solved", "passed", "is_answer_correct", "answer_correct", "answer_is_correct",
-];
+]));
 /// Names that stand for nothing but a mark, so that 0, 1, yes and no are truth values under them, and another value is not understood. Names
 /// with `is` or `was` are of the kind. Under the others, numbers may count something, and words may be anything.
 #[rustfmt::skip]
-const MARKS_ALONE: &[&str] = &[
+static MARKS_ALONE: LazyLock<Names> = LazyLock::new(|| Names::of(&[
     "skip", "skipped", "exclude", "excluded", "discarded", "filtered_out", "has_error", "has_errors", "do_not_use", "do_not_train",
     "dont_use", "dont_train", "no_train", "use_for_training",
-];
+]));
 /// What went wrong, in words.
 const ERRORS: &[&str] = &["error", "errors", "error_message", "error_msg", "exception"];
 /// A word on the whole row, and what it says where the row is not to be used.
@@ -94,7 +96,7 @@ pub(super) fn aside(row: &Columns, map: Option<&ColumnMap>) -> Option<Aside> {
 /// Whether a column is such a mark and says something as one.
 pub(super) fn is_read(name: &str, value: Json<'_>) -> bool {
     let says = |name: &str, value: Json<'_>| {
-        let is_mark = is_named(OUT, name) || is_named(IN, name);
+        let is_mark = is_named(&OUT, name) || is_named(&IN, name);
         is_mark && truth(name, value).is_some() || said(name, value).is_some()
     };
     let inside = || is_notes(name) && value.fields().iter().any(|(own, value)| says(own, value));
@@ -105,7 +107,7 @@ pub(super) fn is_read(name: &str, value: Json<'_>) -> bool {
 pub(super) fn is_in_favour(name: &str, value: Json<'_>) -> bool {
     let is_error = is_among(ERRORS, name);
     let truth = if is_error { value.truth() } else { truth(name, value) };
-    let is_known = is_named(OUT, name) || is_named(IN, name) || is_error;
+    let is_known = is_named(&OUT, name) || is_named(&IN, name) || is_error;
     is_known && (truth.is_some() || is_nothing(value)) && said(name, value).is_none()
 }
 
@@ -128,20 +130,20 @@ fn said(name: &str, value: Json<'_>) -> Option<Aside> {
         let words = value.text().ok().flatten().unwrap_or_default();
         return if is_among(STATUS_OUT, &words) { marked() } else { None };
     }
-    let (is_out, is_in) = (is_named(OUT, name), is_named(IN, name));
+    let (is_out, is_in) = (is_named(&OUT, name), is_named(&IN, name));
     match truth(name, value) {
         _ if !is_out && !is_in => None,
         Some(truth) => {
             if truth != is_out {
                 None
-            } else if is_named(CLAIMS, name) {
+            } else if is_named(&CLAIMS, name) {
                 Some(Aside::CalledWrong(mark()))
             } else {
                 marked()
             }
         }
         // How good something is, by whoever judged it, is no truth value.
-        None if is_score(value) && !is_among(MARKS_ALONE, name) => None,
+        None if is_score(value) && !MARKS_ALONE.has(&letters(name).collect::<String>()) => None,
         None if is_alone(name) && matches!(value.kind(), Kind::Text | Kind::Number) && !is_nothing(value) => {
             Some(Aside::NotUnderstood(format!(
                 "column `{}` is {}, and true or false is wanted of a mark that says whether the row is used; give the column another name \
@@ -217,16 +219,15 @@ fn is_nothing(value: Json<'_>) -> bool {
 }
 
 /// Whether a name is one of these, as it is or behind `is`, in any spelling.
-fn is_named(names: &[&str], name: &str) -> bool {
+fn is_named(names: &Names, name: &str) -> bool {
     let plain: String = letters(name).collect();
-    let is_one = |plain: &str| names.iter().any(|known| letters(known).eq(plain.chars()));
-    is_one(&plain) || ["is", "was"].iter().any(|word| plain.strip_prefix(word).is_some_and(is_one))
+    names.has(&plain) || ["is", "was"].iter().any(|word| plain.strip_prefix(word).is_some_and(|rest| names.has(rest)))
 }
 
 /// Whether a name stands for a mark and nothing else.
 fn is_alone(name: &str) -> bool {
     let plain: String = letters(name).collect();
-    is_among(MARKS_ALONE, name) || plain.starts_with("is") || plain.starts_with("was")
+    MARKS_ALONE.has(&plain) || plain.starts_with("is") || plain.starts_with("was")
 }
 
 /// Whether a column says whether a part of the row is valid: `problem_is_valid`.
