@@ -180,7 +180,7 @@ impl<'a> Preparer<'a> {
         prepared.into_iter().map(cached).collect()
     }
 
-    /// What becomes of a row of which the tokens before `end` may be learnt.
+    /// How a row is handled whose tokens before `end` may be trained on.
     fn fate(&self, row: &Encoded, messages: &[Message], end: usize) -> Fate {
         if let Err(reason) = preflight(row, messages, &self.preflight) {
             return Fate::Refused(reason.to_string());

@@ -133,7 +133,7 @@ mod tests {
         learner
     }
 
-    /// A step on one row of so many tokens, each but the first with this weight.
+    /// A step on one row of `tokens` tokens, each but the first with this weight.
     fn step(learner: &mut Learner, number: u64, tokens: u32, weight: f32) {
         let info =
             RowInfo { tokens, supervised: tokens - 1, example: 0, prompt_key: PromptKey(0), file_index: 0, line: 0 };

@@ -7,7 +7,7 @@ const MOST: f64 = 0.5;
 
 /// With the limit that is advised, this share of the answers ends, as far as those tell that did.
 const ENOUGH: f64 = 0.95;
-/// Where nothing tells how long answers would be, so many times the limit is advised.
+/// The factor on the limit that is advised where nothing tells how long answers would be.
 const TIMES: usize = 4;
 
 /// What to know of a task's samples, and what helps. `context` is how many tokens question and answer may have together, where that is known.

@@ -47,7 +47,7 @@ pub struct CurateSettings {
     pub decontaminate_ngram: usize,
     /// A row is dropped if its prompt holds this share of the n-grams of an evaluation's prompt.
     pub decontaminate_overlap: f64,
-    /// What becomes of answers whose right one is known.
+    /// How answers are handled whose right answer is known.
     pub verify: VerifyMode,
     /// How answers are compared: "maths", "choice", "exact", "regex", "numeric", "json" or "command", alone or as the kind in a
     /// table with its settings, such as `{ kind = "numeric", relative = 0.01 }`. Where it is "maths", a row's own column `verifier`
@@ -87,7 +87,7 @@ pub struct CurateSettings {
     pub parquet: bool,
 }
 
-/// What becomes of answers whose right one is known.
+/// How answers are handled whose right answer is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum VerifyMode {

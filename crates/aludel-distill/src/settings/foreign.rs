@@ -7,7 +7,7 @@ use super::parse::{section_names, setting_names};
 use super::problem::{Notice, Problem};
 use toml::{Table, Value};
 
-/// What becomes of a foreign name.
+/// How a foreign name is handled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
     /// It means what this setting means, and is read as that.
@@ -23,7 +23,7 @@ pub enum Verdict {
 pub struct ForeignName {
     /// Its name there.
     pub name: &'static str,
-    /// What becomes of it.
+    /// How it is handled.
     pub verdict: Verdict,
     /// What is done, or to be done, instead.
     pub instead: &'static str,
@@ -152,7 +152,7 @@ const NOTHING_IS_SENT: &str =
     "write \"tensorboard\", whose event files other tools read too, or \"none\"; metrics.jsonl is always written";
 const TILED: &str = "attention is always computed in tiles, exactly, without storing the square of the length";
 
-/// Settings of other tools, and what becomes of them here.
+/// Settings of other tools, and how they are handled here.
 pub const FOREIGN_NAMES: &[ForeignName] = &[
     // Precision and placement.
     accepted("fp16", "products are bf16 or f32 and sums always f32, as student.dtype says; no loss scaling is needed"),
@@ -331,7 +331,7 @@ pub const FOREIGN_NAMES: &[ForeignName] = &[
     refused("stop_strings", "write generate.stop"),
 ];
 
-/// Values that our settings have in other tools, and what becomes of them here.
+/// Values that our settings have in other tools, and how they are handled here.
 pub const FOREIGN_VALUES: &[ForeignValue] = &[
     read_as("lora.target_modules", "all", "all-linear", "every linear layer but the head gets an adapter"),
     read_as("train.optim", "paged_adamw_32bit", "adamw", ADAMW_IS_SMALL),

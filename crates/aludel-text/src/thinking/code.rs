@@ -18,7 +18,7 @@ pub(super) fn is_closing(before: &str, after: &str) -> bool {
     !is_spoken_of(before, after) && !fence(before).is_some_and(goes_on)
 }
 
-/// So many tags that are only spoken of are passed over.
+/// The most tags that are only spoken of and are passed over.
 pub(super) const MOST: usize = 64;
 
 /// Whether a closing tag that nothing opened can be the end of reasoning: at the edge of its line, or grown onto the end of a sentence. In

@@ -34,7 +34,7 @@ const EITHER: &[&str] =
 /// What the words of such tags have in them, however they go on.
 const STEMS: &[&str] = &["think", "thought", "reason", "reflect", "deliberat", "monolog", "scratchpad"];
 
-/// So many letters a tag has at most.
+/// The most letters of a tag.
 const LONGEST: usize = 60;
 
 /// What stands before the word of a tag with bars, and whether it closes.

@@ -57,7 +57,7 @@ pub struct Options {
     pub evaluation_ngram: usize,
     /// The share of an evaluation prompt's n-grams from which on a prompt that holds them is dropped.
     pub evaluation_overlap: f64,
-    /// What becomes of answers whose right one is known.
+    /// How answers are handled whose right answer is known.
     pub verify: Verify,
     /// How they are compared.
     pub verifier: Verifier,
@@ -89,7 +89,7 @@ pub struct Options {
     pub threads: usize,
 }
 
-/// What becomes of answers whose right one is known.
+/// How answers are handled whose right answer is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verify {
     /// Only right ones are kept; rows whose right answer is not known, too.

@@ -236,7 +236,7 @@ impl Counts {
     }
 }
 
-/// So many marks are told apart, since what they say may be anything; further ones count together.
+/// The most marks that are told apart, since what they say may be anything; further ones count together.
 const MARKS: usize = 20;
 const OTHER_MARKS: &str = "other marks";
 

@@ -20,9 +20,9 @@ const OWN: [&str; 11] = [
     "store",
 ];
 
-/// So many names are remembered: more are no columns but data in their place.
+/// The most names that are remembered: more are no columns but data in their place.
 const MOST: usize = 1000;
-/// So many are told, each so long.
+/// The most names that are told, and the most characters of each.
 const TOLD: usize = 10;
 const LETTERS: usize = 40;
 

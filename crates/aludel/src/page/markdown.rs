@@ -13,7 +13,7 @@ const DEEPEST: usize = 16;
 /// other uses for; and of a list that is more often a sum.
 const PLAIN: [char; 6] = ['[', ']', '<', '&', '\\', '+'];
 
-/// Text of a model, of so many characters at most, with how many more there are.
+/// Text of a model, cut at a number of characters, with how many more there are.
 pub(super) fn set_shortened(words: &str, length: usize) -> Html {
     let beginning = formulas::beginning(words, length);
     match words[beginning.len()..].chars().count() {
