@@ -41,8 +41,8 @@ pub fn check_rates(recipe: &Recipe, total: u64) -> Result<()> {
     Err(Error::NoLearningRate { learning_rate: settings.learning_rate, steps: total, warmup })
 }
 
-/// Below this, an adapter changes what a linear gives by so small a share of its input that the loss hardly moves: 0.0022 took it down by
-/// 0.2%, and 0.0055 by 9% (SmolLM2-135M, on mathematics and on invented problems).
+/// Below this, an adapter changes what a linear gives by so small a share of its input that the loss hardly moves. The seed's recipe took
+/// it down by 0.2% with 0.0006, and by 1.7% with 0.003 (`bench/results/defaults-2026-11-27.md`).
 const LITTLE: f64 = 0.003;
 
 /// That a run of `total` steps cannot move its adapter far, in words; `None` where it can.
