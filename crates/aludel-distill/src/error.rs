@@ -25,7 +25,19 @@ pub enum Error {
 
     /// The training data.
     #[error(transparent)]
-    Data(#[from] aludel_traces::Error),
+    Data(#[from] aludel_data::Error),
+
+    /// Curation.
+    #[error(transparent)]
+    Curate(#[from] aludel_curate::Error),
+
+    /// A teacher's server, or a store of traces.
+    #[error(transparent)]
+    Teacher(#[from] aludel_teacher::Error),
+
+    /// A verifier.
+    #[error(transparent)]
+    Verify(#[from] aludel_verify::Error),
 
     /// Tokenizer or template.
     #[error(transparent)]

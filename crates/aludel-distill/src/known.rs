@@ -4,10 +4,10 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use aludel_data::dataset::{Content, PromptKey};
 use aludel_formats::atomic;
 use aludel_formats::hf::CONFIG_FILE_NAME;
 use aludel_text::Message;
-use aludel_traces::dataset::{Content, PromptKey};
 
 use crate::checkpoint::ADAPTER_FOLDER_NAME;
 use crate::error::{Error, Result};

@@ -6,13 +6,13 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 
+use aludel_data::token_cache::TokenRow;
 use aludel_kernels::linear::Precision;
 use aludel_kernels::optim::{self, State};
 use aludel_kernels::{Context, Isa, Mat, Region, peak, rng};
 use aludel_model::adapter::{Adapter, AdapterOptions, Init, resolve_targets};
 use aludel_model::decoder::{Active, Attention, Decoder, Hold, Kept, Pass, StepDropout};
 use aludel_model::student::Student;
-use aludel_traces::cache::TokenRow;
 
 use crate::base;
 use crate::batch::Largest;
@@ -157,11 +157,11 @@ impl Supervised {
         let row = TokenRow {
             ids: vec![0; tokens],
             weights: vec![1.0; tokens],
-            info: aludel_traces::cache::RowInfo {
+            info: aludel_data::token_cache::RowInfo {
                 tokens: tokens as u32,
                 supervised: tokens as u32,
                 example: 0,
-                prompt_key: aludel_traces::dataset::PromptKey(0),
+                prompt_key: aludel_data::dataset::PromptKey(0),
                 file_index: 0,
                 line: 0,
             },

@@ -1,10 +1,10 @@
 //! How long a trace is in the student's tokens, for curation: by the very rows that training would make of it, and without
 //! tokenising where the bytes of the rendered text suffice.
 
+use aludel_curate::Tokens;
+use aludel_data::dataset::{Content, Provenance, Record};
 use aludel_model::student::Student;
 use aludel_text::render;
-use aludel_traces::curate::Tokens;
-use aludel_traces::dataset::{Content, Provenance, Record};
 
 use crate::prepare::{Fate, Preparer};
 use crate::settings::Recipe;

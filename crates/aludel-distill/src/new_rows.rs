@@ -13,10 +13,10 @@
 use std::collections::HashSet;
 use std::ops::ControlFlow;
 
+use aludel_data::token_cache::TokenRow;
 use aludel_model::adapter::NewRows;
 use aludel_model::layout::Role;
 use aludel_model::student::Student;
-use aludel_traces::cache::TokenRow;
 
 use crate::error::Result;
 use crate::learner::Learner;
@@ -245,11 +245,11 @@ mod tests {
 
     #[test]
     fn places_come_before_supervised_tokens_only() {
-        let info = aludel_traces::cache::RowInfo {
+        let info = aludel_data::token_cache::RowInfo {
             tokens: 5,
             supervised: 2,
             example: 0,
-            prompt_key: aludel_traces::dataset::PromptKey(0),
+            prompt_key: aludel_data::dataset::PromptKey(0),
             file_index: 0,
             line: 0,
         };

@@ -4,8 +4,8 @@
 use std::io::Write;
 use std::path::Path;
 
+use aludel_data::token_cache::Outcomes;
 use aludel_formats::atomic;
-use aludel_traces::cache::Outcomes;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};

@@ -5,10 +5,10 @@ use std::collections::HashSet;
 use std::ops::ControlFlow;
 use std::path::Path;
 
+use aludel_data::dataset::{self, PromptKey, ReadOptions};
+use aludel_data::split::{Split, TestSize};
+use aludel_data::token_cache::{BuildProgress, Cache, CacheKey, DataHashes, Outcomes, RowInfo, TokenRow};
 use aludel_model::student::Student;
-use aludel_traces::cache::{BuildProgress, Cache, CacheKey, DataHashes, Outcomes, RowInfo, TokenRow};
-use aludel_traces::dataset::{self, PromptKey, ReadOptions};
-use aludel_traces::split::{Split, TestSize};
 
 use crate::error::{Error, Result};
 use crate::longest::Lengths;
@@ -159,7 +159,7 @@ impl Rows {
         }
         if rows.train.is_empty() {
             let (too_long, unsupervised) = (rows.outcomes.too_long, rows.outcomes.unsupervised);
-            return Err(aludel_traces::Error::NothingToTrain { too_long, unsupervised }.into());
+            return Err(aludel_data::Error::NothingToTrain { too_long, unsupervised }.into());
         }
         Ok(rows)
     }

@@ -104,7 +104,7 @@ pub fn train(recipe: &Recipe, resume: bool, stop: &AtomicBool, observe: &mut dyn
         if stop.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     };
     let cache = match tokenise(&student, &recipe, &keys, &cache_folder, &mut watch) {
-        Err(Error::Data(aludel_traces::Error::Stopped)) => return Ok(Summary::before_the_first_step(&state)),
+        Err(Error::Data(aludel_data::Error::Stopped)) => return Ok(Summary::before_the_first_step(&state)),
         cache => cache?,
     };
     let (lengths, positions) = (rows::lengths(&cache, &recipe), student.config.max_position_embeddings);

@@ -1,6 +1,6 @@
 //! Figures as people read them: counts, how long something took, what it cost, and how a loss fell. Shares and scores stand with what they measure.
 
-use aludel_traces::collect::{Interval, dollars};
+use aludel_teacher::collect::{Interval, dollars};
 
 /// A time in the unit that fits: `300 ms`, `3.2 s`, `45 s`, `4 min`, `1.3 h`. Below ten there is a decimal, unless it is a zero.
 pub(crate) fn duration(seconds: f64) -> String {

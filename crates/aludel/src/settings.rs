@@ -7,8 +7,8 @@ use aludel_distill::settings::{
     self, BUILTIN_PREFIX, BUILTIN_RECIPES, Notice, Parsed, Problem, Problems, Recipe, Renamed, Verdict,
 };
 use aludel_files::shortened;
+use aludel_hub::is_hub_name;
 use aludel_text::Date;
-use aludel_traces::source::hub::is_hub_name;
 use anyhow::Context as _;
 use clap::Args;
 use std::borrow::Cow;

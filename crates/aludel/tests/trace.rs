@@ -10,8 +10,8 @@ use std::process::{Child, Command, Output, Stdio};
 use std::thread::sleep;
 use std::time::Duration;
 
+use aludel_data::dataset::{self, ReadOptions};
 use aludel_scripted_teacher::{Crowd, Request, ScriptedTeacher, Step, chunk, event, json, stream};
-use aludel_traces::dataset::{self, ReadOptions};
 use common::Workshop;
 use insta::assert_snapshot;
 use serde_json::{Map, Value, json as value};

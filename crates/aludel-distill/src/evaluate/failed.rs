@@ -3,9 +3,9 @@
 
 use std::collections::HashSet;
 
+use aludel_data::dataset::Content;
+use aludel_data::trace::{Trace, TraceSource};
 use aludel_text::message::Role;
-use aludel_traces::curate::{Trace, TraceSource};
-use aludel_traces::dataset::Content;
 use serde::Serialize;
 
 use super::compare::Evaluated;
@@ -74,7 +74,7 @@ impl<S: TraceSource> OnlyFailed<S> {
 impl<S: TraceSource> TraceSource for OnlyFailed<S> {
     fn traces(
         &self,
-    ) -> Result<Box<dyn Iterator<Item = Result<Trace, aludel_traces::Error>> + Send + '_>, aludel_traces::Error> {
+    ) -> Result<Box<dyn Iterator<Item = Result<Trace, aludel_data::Error>> + Send + '_>, aludel_data::Error> {
         let is_kept = |trace: &Result<Trace, _>| trace.as_ref().map_or(true, |trace| self.is_chosen(trace));
         Ok(Box::new(self.source.traces()?.filter(is_kept)))
     }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use aludel_traces::cache::{BuildProgress, Outcomes};
+use aludel_data::token_cache::{BuildProgress, Outcomes};
 use serde::Serialize;
 
 use crate::metrics::{EvalRecord, SampleRecord, StepRecord, TrainerState};

@@ -9,6 +9,7 @@ use crate::hub::fetch_named;
 use crate::progress::{At, Kind, Progress};
 use crate::report::Outcome;
 use crate::settings::{Flags, RecipeArgs, resolve, set_template_date};
+use aludel_data::dataset::{self, PromptKey, Provenance, Record, Records};
 use aludel_distill::batch::{Largest, Plan};
 use aludel_distill::learner::{Learner, settled};
 use aludel_distill::longest::{LeftOut, Lengths};
@@ -17,7 +18,6 @@ use aludel_distill::prepare::{Prepared, Preparer};
 use aludel_distill::rows::divided;
 use aludel_distill::settings::{MaxLength, Problem, Problems, Recipe};
 use aludel_model::student::Student;
-use aludel_traces::dataset::{self, PromptKey, Provenance, Record, Records};
 use anyhow::Context as _;
 use clap::Args;
 use rayon::prelude::*;
@@ -255,7 +255,7 @@ impl From<&InspectArgs> for show::Detail {
 /// Enough rows to keep all threads busy, few enough to need little memory.
 const BATCH_RECORDS: usize = 256;
 
-fn read_batch(records: &mut Records) -> Result<Vec<Record>, aludel_traces::Error> {
+fn read_batch(records: &mut Records) -> Result<Vec<Record>, aludel_data::Error> {
     records.take(BATCH_RECORDS).collect()
 }
 

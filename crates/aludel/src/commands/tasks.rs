@@ -1,11 +1,11 @@
 //! `aludel tasks`: the problems that Aludel invents itself, listed by family and written out as data for training or for an
-//! evaluation. How they are made is the business of `aludel_traces::tasks`.
+//! evaluation. How they are made is the business of `aludel_verify::tasks`.
 
 use crate::console::Console;
 use crate::report::{Helped, Outcome};
 use crate::table::Table;
 use aludel_formats::atomic;
-use aludel_traces::tasks::{Difficulty, Family, Side, families, family, generate_at, generate_distinct};
+use aludel_verify::tasks::{Difficulty, Family, Side, families, family, generate_at, generate_distinct};
 use anyhow::Context as _;
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Map, Value, json};

@@ -9,7 +9,7 @@ use crate::figures::{cost_of, duration, held_out_loss};
 use aludel_distill::metrics::{self, EvalRecord, SampleRecord, StepRecord};
 use aludel_distill::provenance::{Session, Times, sessions};
 use aludel_distill::settings::read_table;
-use aludel_traces::store::{Snapshot, Status, TokenCounts};
+use aludel_teacher::store::{Snapshot, Status, TokenCounts};
 use std::path::Path;
 use toml::{Table, Value};
 

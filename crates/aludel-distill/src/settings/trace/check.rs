@@ -2,7 +2,7 @@
 
 use super::TraceSettings;
 use crate::settings::problem::{Checker, Problem};
-use aludel_traces::teacher::Preset;
+use aludel_teacher::client::Preset;
 
 impl TraceSettings {
     /// What collecting cannot start without: prompts, a teacher, a model and a store.

@@ -8,7 +8,7 @@ use crate::console::harmless;
 use crate::figures::{cost, duration, grouped, interval};
 use crate::progress::{self, At, Kind};
 use crate::table::Table;
-use aludel_traces::collect::{End, Event, Notice, Prediction, Progress};
+use aludel_teacher::collect::{End, Event, Notice, Prediction, Progress};
 use anstyle::Style;
 use std::io::IsTerminal as _;
 use std::path::Path;
@@ -226,7 +226,7 @@ pub(super) fn reason(end: &End) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use aludel_traces::collect::Interval;
+    use aludel_teacher::collect::Interval;
 
     #[test]
     fn a_prediction_is_a_table_as_any_other() {

@@ -4,7 +4,7 @@ use crate::console::{Console, harmless};
 use crate::figures::cost_of;
 use crate::report::{Helped, Outcome};
 use aludel_files::counted;
-use aludel_traces::store::{Forgotten, Selection, Snapshot, Store};
+use aludel_teacher::store::{Forgotten, Selection, Snapshot, Store};
 use clap::Args;
 use serde::Serialize;
 use std::path::PathBuf;
