@@ -21,7 +21,7 @@ pub fn flops(isa: Isa, precision: Precision, threads: usize) -> f64 {
 }
 
 /// Whether products of bf16 are faster than those of f32: on tiles, and where `vdpbf16ps` is not split into slow steps. Measured:
-/// twice the rate of f32 on Zen 4 (`docs/LOG.md`), half of it on Emerald and Granite Rapids. Other processors are
+/// twice the rate of f32 on Zen 4 (`docs/decisions/0055`), half of it on Emerald and Granite Rapids. Other processors are
 /// measured, for some milliseconds.
 pub fn favours_bf16(isa: Isa) -> bool {
     match isa {

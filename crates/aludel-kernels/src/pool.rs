@@ -2,7 +2,7 @@
 //! once; when nothing comes for a while they sleep. Each thread has a stretch of the tasks, takes them one by one, and then helps
 //! others with theirs: ops number their tasks by rows, so that a thread finds in its own cache what it wrote an op ago.
 //!
-//! A general work-stealing pool costs some ten microseconds more for each op (`docs/LOG.md`), which a generated token pays a few
+//! A general work-stealing pool costs some ten microseconds more for each op (`docs/decisions/0007`), which a generated token pays a few
 //! hundred times.
 
 use std::any::Any;

@@ -1,5 +1,5 @@
 //! Templates that mean to end or hang the process, each in a process of its own. The bounds asserted here are wide, for unoptimised builds on busy machines;
-//! what was measured stands in docs/LOG.md.
+//! what was measured stands in docs/decisions/0039-bound-templates-in-process.md.
 
 use std::time::Duration;
 
