@@ -1,7 +1,9 @@
-//! The one way to open a file for reading, for every crate: a regular file, looked at before it is opened, since opening a
-//! pipe waits for its other end and reading a device may never end; and no more of it than its reader can want. Files in which
-//! the system tells of itself say that they are regular, and may wait as well: they have a way of their own. What the bytes mean, and the file's name in a message, are left to the callers, which quote a stranger's text with [`shortened`]; counts in messages have their nouns by [`counted`].
-//! What a file's expressions may ask for is `expression`'s matter.
+//! The one way to open a file for reading, for every crate. Only regular files are opened, and their type is checked
+//! before, since opening a pipe waits for its other end and reading a device may never end. No more is read than the
+//! reader can use. Files in which the system describes itself claim to be regular and may block as well; they are read
+//! in a way of their own. What the bytes mean, and the file's name in a message, are left to the callers, which quote
+//! untrusted text with [`shortened`] and write counts with [`counted`]. `expression` bounds the regular expressions of
+//! a file.
 
 pub mod expression;
 

@@ -1,8 +1,8 @@
-//! Files and folders that appear whole or not at all: written under a temporary name beside their place, synced,
-//! and renamed. Keeping two writers apart is left to [`crate::lock`]; choosing what may be replaced, to the caller.
+//! Files and folders that appear completely or not at all: written under a temporary name beside their final one,
+//! synced, and renamed. Keeping two writers apart is left to [`crate::lock`]; choosing what may be replaced, to the
+//! caller.
 //!
-//! A temporary is locked while its writer lives, so that one whose lock is free was left by a crash and can be
-//! removed without asking whose it is.
+//! A temporary file is locked while its writer lives. One whose lock is free was left by a crash and can be removed.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, OpenOptions};

@@ -1,5 +1,5 @@
-//! The one error type of this crate. Each message names the file, then the place in it (tensor, key, byte), what was
-//! found, and what would be right; turning it into an exit code or a coloured line is left to the binary.
+//! The error type of this crate. Each message names the file, then the place in it (tensor, key, byte), what was found,
+//! and what would be correct. Turning it into an exit code or a coloured line is left to the binary.
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};

@@ -1,5 +1,5 @@
-//! A model folder as Hugging Face lays it out: which files are in it and where, with the old and the new place of the
-//! chat template. Making a model config out of `config.json` is left to `aludel-model`, rendering to `aludel-text`.
+//! The layout of a Hugging Face model folder: which files are in it and where, with the old and the new place of the
+//! chat template. Parsing `config.json` into a model config is left to `aludel-model`, rendering to `aludel-text`.
 
 use std::fs;
 use std::path::{Path, PathBuf};

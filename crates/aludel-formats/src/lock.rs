@@ -1,5 +1,5 @@
-//! One writer a folder: an advisory lock on `.aludel.lock` that the system drops with the process, however that ends.
-//! What is written into the folder, and whether it may be replaced, is left to the caller.
+//! One writer per folder: an advisory lock on `.aludel.lock` that the system releases with the process, however it
+//! ends. What is written to the folder, and whether it may be replaced, is left to the caller.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{ErrorKind, Read, Write};

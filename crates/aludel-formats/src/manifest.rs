@@ -1,6 +1,6 @@
-//! `aludel_manifest.json`: names, lengths and hashes of the files of a folder that was written as one, so that a bit that flipped or
-//! a file that was exchanged is noticed before the folder is used. What the files hold, and whether a folder must have a manifest,
-//! is left to the callers.
+//! `aludel_manifest.json`: names, lengths and hashes of the files of a folder that was written at once, so that a
+//! flipped bit or an exchanged file is noticed before the folder is used. What the files hold, and whether a folder
+//! must have a manifest, is left to the callers.
 
 use std::collections::BTreeMap;
 use std::fs;

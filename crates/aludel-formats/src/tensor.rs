@@ -1,6 +1,5 @@
-//! What a tensor in a file is: a name, an element type, a shape and bytes that are borrowed from the mapped file.
-//! The block geometry of the quantised types is known here; turning their bytes into numbers is left to
-//! `aludel-kernels`.
+//! A tensor in a file: a name, an element type, a shape, and bytes borrowed from the mapped file. The block geometry of
+//! the quantised types is here; decoding their bytes is left to `aludel-kernels`.
 
 use std::fmt;
 

@@ -1,5 +1,5 @@
-//! Tolerances, finite differences and a count of allocations for the tests of this workspace. A comparison passes only if it
-//! holds: `!(difference <= tolerance)` fails, so that NaN does.
+//! Tolerances, finite differences and a count of allocations, for the tests of this workspace. A comparison passes only
+//! if it holds: `!(difference <= tolerance)` fails, so that NaN fails.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -1,5 +1,5 @@
-//! What the arithmetic units can do when nothing keeps them waiting: multiply-adds between registers, on all threads at
-//! once. The yardstick of a measured utilisation, and of the choice between precisions.
+//! The peak of the arithmetic units: multiply-adds between registers, on all threads at once. Utilisation is measured
+//! against it, and the choice between precisions is based on it.
 
 use std::time::Instant;
 

@@ -1,6 +1,6 @@
-//! Which instruction set the processor offers, and the macro that compiles one plain-Rust body for each of them.
-//! Bodies are written with fixed-width arrays so that the compiler vectorises them; the few kernels that need intrinsics
-//! live with their op.
+//! Detects the processor's instruction set, and has the macro that compiles one plain-Rust body for each set. Bodies
+//! use fixed-width arrays so that the compiler vectorises them; the few kernels that need intrinsics are in the files
+//! of their ops.
 
 /// The instruction sets that a kernel may be compiled for, chosen once when a context is made. Each contains those before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

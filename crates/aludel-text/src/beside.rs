@@ -1,5 +1,5 @@
-//! What stands beside a tokenizer.json about its tokens, and whether it says the same: transformers adds what these files name and the
-//! tokenizer lacks, so that the same text would have other ids there. What the files are for otherwise is `bundle`'s matter.
+//! Checks the files beside a tokenizer.json against it: transformers adds the tokens that these files name and the
+//! tokenizer lacks, so that the same text would have other ids there. `bundle` uses the files otherwise.
 
 use std::path::Path;
 

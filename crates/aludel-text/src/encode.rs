@@ -1,6 +1,7 @@
 //! The one way from messages to ids, for training, evaluation and chat alike: render the template, find out which bytes
-//! are content, place the reasoning, tokenise so that content stays content, and weigh each token. A training row holds
-//! the context exactly as a chat would show it to the model, so that turns whose context differs become rows of their own.
+//! are content, place the reasoning, tokenise so that content stays content, and give each token a weight. A training
+//! row holds the context exactly as a chat would show it to the model; turns with different contexts become rows of
+//! their own.
 
 use std::ops::Range;
 

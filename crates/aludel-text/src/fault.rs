@@ -1,5 +1,5 @@
-//! Panics of the engines that read what strangers wrote (the tokenizers and template crates, and a report's formulas), made errors. What
-//! can be seen beforehand is refused where it is read; this is for what nobody foresaw.
+//! Turns panics of engines on untrusted input (the tokenizers and template crates, and a report's formulas) into
+//! errors. What can be detected beforehand is refused where it is read; this catches the rest.
 
 use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind};

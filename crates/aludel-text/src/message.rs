@@ -1,6 +1,5 @@
-//! Roles and messages: the canonical shape that every dataset row and every chat turn is brought into before it meets a
-//! template. Reasoning stands in its own field; where it stands in a text, `thinking` finds it. Reading datasets is left to
-//! the caller.
+//! Roles and messages: the canonical form of every dataset row and every chat turn before it is rendered. Reasoning has
+//! a field of its own; `thinking` finds it inside a text. Reading datasets is left to the caller.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,5 +1,5 @@
-//! What the first bytes of a GGUF file tell before the rest is there. They are a stranger's: every length is checked, and what cannot
-//! be told from them is not told. Reading a whole file is `reader`'s matter.
+//! Reads the first bytes of a GGUF file, before the rest is available. They are untrusted: every length is checked, and
+//! what they do not determine is not returned. `reader` reads a complete file.
 
 /// `general.architecture`, where it stands in these first bytes of a file.
 pub fn architecture(head: &[u8]) -> Option<&str> {

@@ -1,5 +1,5 @@
-//! Lookup of metadata by key, with the wanted type in the call and, when it is not there, in the message. Which keys
-//! a model needs is left to the callers.
+//! Lookup of metadata by key. The call names the expected type, and so does the message if the key is missing. Which
+//! keys a model needs is left to the callers.
 
 use std::collections::HashMap;
 use std::path::PathBuf;

@@ -1,6 +1,6 @@
-//! Reads a GGUF file through a memory map, trusting nothing in it: each count is held against the bytes that are left
-//! before anything is allocated for it, each tensor against the file's end and its neighbours. Tensors are handed out
-//! as borrowed bytes; decoding them is left to `aludel-kernels`.
+//! Reads a GGUF file through a memory map and trusts nothing in it: each count is checked against the remaining bytes
+//! before anything is allocated for it, each tensor against the file's end and its neighbours. Tensors are returned as
+//! borrowed bytes; decoding them is left to `aludel-kernels`.
 
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;

@@ -1,5 +1,5 @@
-//! The fields of `adapter_config.json`, taken out one by one under their types, so that a wrong value is told under its name. What the
-//! fields mean is left to `config`.
+//! The fields of `adapter_config.json`, read one by one with their types, so that an error names the field with the
+//! wrong value. The meaning of the fields is left to `config`.
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -1,5 +1,5 @@
-//! What other adapters are than those applied here: by method, by setting, by tensor name, by folder. Each is told what it is and what to
-//! do with it. What is harmless is told apart here, too.
+//! Identifies adapters that are not applied here: by method, by setting, by tensor name, by folder. Each gets an error
+//! that says what it is and what to do with it. Harmless differences are recognised here as well.
 
 use serde_json::{Map, Value};
 

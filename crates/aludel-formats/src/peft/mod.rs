@@ -1,5 +1,5 @@
 //! LoRA adapters in PEFT's layout: `adapter_config.json` with PEFT's own fields, and `adapter_model.safetensors` with
-//! PEFT's tensor names. Fitting an adapter to a model, and what its numbers do, is left to `aludel-model`.
+//! PEFT's tensor names. Fitting an adapter to a model, and computing with it, is left to `aludel-model`.
 
 mod config;
 mod fields;

@@ -1,5 +1,5 @@
-//! PEFT's tensor names, made and taken apart. Which modules a model has is left to `aludel-model`, what other names may mean to
-//! `foreign`.
+//! PEFT's tensor names, built and parsed. Which modules a model has is left to `aludel-model`, the meaning of other
+//! names to `foreign`.
 
 use std::borrow::Cow;
 

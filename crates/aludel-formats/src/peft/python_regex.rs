@@ -1,5 +1,5 @@
-//! Regular expressions of PEFT's settings, which PEFT hands to Python's `re`. What both engines read alike is compiled; what
-//! Python reads otherwise, or not at all, is refused by name. What is matched with them is left to `rules`.
+//! Regular expressions of PEFT's settings, which PEFT passes to Python's `re`. What both engines read alike is
+//! compiled; what Python reads differently, or not at all, is refused by name. `rules` does the matching.
 
 use std::cell::Cell;
 use std::str::Chars;

@@ -1,5 +1,5 @@
-//! Writes safetensors files one tensor at a time, so that a model is never whole in memory, alone or as shards with
-//! Hugging Face's names and index. Computing the bytes is left to the caller.
+//! Writes safetensors files one tensor at a time, so that a model is never completely in memory: a single file, or
+//! shards with Hugging Face's names and index. Computing the bytes is left to the caller.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashSet};

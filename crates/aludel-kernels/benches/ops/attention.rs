@@ -1,4 +1,4 @@
-//! Attention: over the rows of a training pass, its backward, and over the cached past of a step of generation.
+//! Attention: over the rows of a training pass, its backward, and over the cached past in a decoding step.
 
 use std::ops::Range;
 

@@ -1,4 +1,4 @@
-//! What is measured: an op at one size, with how much it computes and moves, over operands that come from memory.
+//! One benchmark case: an op at one size, its arithmetic and memory traffic, and operands that come from memory.
 
 use aludel_kernels::linear::Precision;
 use aludel_kernels::{Context, Mat};

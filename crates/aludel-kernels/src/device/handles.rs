@@ -1,5 +1,5 @@
-//! What ops hold of the device's memory: matrices and lists as handles, which mean nothing without their context, and the raw view
-//! that an op has of a matrix while it runs.
+//! Handles of device memory: matrices and lists, valid only with their context, and the raw view that an op has of a
+//! matrix while it runs.
 
 /// A matrix of f32 in device memory: a handle, cheap to copy, meaningless without its context.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

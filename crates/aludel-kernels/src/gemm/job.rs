@@ -1,4 +1,5 @@
-//! A product cut into tasks for vector units: blocks of K, tiles of [`MR`] rows in registers. Partial sums lie in C.
+//! A product cut into tasks for vector units: blocks of K, tiles of [`MR`] rows in registers. Partial sums are kept in
+//! C.
 
 use std::ops::Range;
 

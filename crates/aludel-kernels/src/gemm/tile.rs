@@ -1,5 +1,5 @@
-//! A product of small tiles within one thread, for attention: packing and multiplying in buffers of the caller, which count
-//! in units of 4 bytes.
+//! A product of small tiles within one thread, for attention: packs and multiplies in buffers of the caller, which are
+//! measured in units of 4 bytes.
 
 use std::ops::Range;
 

@@ -1,5 +1,5 @@
-//! Keeps text of messages from becoming control tokens where a template prints it in pieces, changed, or more than once. Texts
-//! that stand in the rendering whole are protected already; here is what their places do not tell.
+//! Keeps text of messages from becoming control tokens where a template prints it in pieces, changed, or more than
+//! once. Texts that are completely in the rendering are protected already; this handles the rest.
 
 use std::ops::Range;
 

@@ -1,6 +1,6 @@
-//! Finds the texts of messages in what a template made of them. The plain rendering, of the messages as they are, is the only
-//! text that counts; renderings of disguised messages tell where in it each text stands, and are believed only where they come
-//! to the same text. What may become of a text is decided elsewhere.
+//! Finds the texts of messages in a rendering. Only the text of the plain rendering, of the messages as they are,
+//! counts. Renderings of disguised messages show where in it each text is, and are used only if they lead to the same
+//! text. What happens to a text is decided elsewhere.
 
 use std::ops::Range;
 

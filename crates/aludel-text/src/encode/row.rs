@@ -1,5 +1,5 @@
-//! One row: the plain rendering of its messages, with the parts of it found, the turn to learn placed, and each token
-//! weighed. What is asked for stands in `encode`, how texts are found in `locate`.
+//! One row: the plain rendering of its messages, with its parts located, the turn to learn placed, and a weight for
+//! each token. The public interface is in `encode`; `locate` finds the texts.
 
 use std::ops::Range;
 

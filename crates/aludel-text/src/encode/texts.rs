@@ -1,5 +1,5 @@
-//! The texts of messages that a template may print, and their disguises: with a mark in them, or with each letter replaced by
-//! one that says where it came from. What a rendering of a disguised message tells is worked out in `locate`.
+//! The texts of messages that a template may print, and their disguises: with a mark in them, or with each letter
+//! replaced by one that encodes its origin. `locate` interprets the rendering of a disguised message.
 
 use std::ops::Range;
 

@@ -1,5 +1,6 @@
-//! How a template renders the last assistant turn: asked by rendering it with stand-ins. From this comes where reasoning
-//! goes and what the template puts before an answer without reasoning. Placing the real texts is left to `encode`.
+//! How a template renders the last assistant turn, found by rendering it with placeholders. This gives the place of the
+//! reasoning, and what the template puts before an answer without reasoning. Placing the real texts is left to
+//! `encode`.
 
 use super::{ChatTemplate, Surroundings, TemplateMessage};
 use crate::thinking::ThinkTags;

@@ -1,6 +1,6 @@
-//! Chat templates: a Jinja program from the model's folder, run with a budget and without access to anything. This room
-//! renders and learns how a template treats an assistant's turn; which text is content, and what is trained, is decided
-//! in `encode`.
+//! Chat templates: a Jinja program from the model's folder, run with a budget and without access to anything. This
+//! module renders, and finds out how a template treats an assistant's turn. Which text is content, and what is trained,
+//! is decided in `encode`.
 
 #[cfg(test)]
 mod bombs;

@@ -1,5 +1,5 @@
-//! Small templates against what Jinja2 makes of them (fixture by tools/golden/text/make_jinja.py): the same text, or a refusal that
-//! says what is not known.
+//! Compares small templates with Jinja2 (fixture by tools/golden/text/make_jinja.py): the same text, or a refusal that
+//! names what is unknown.
 
 use std::path::Path;
 

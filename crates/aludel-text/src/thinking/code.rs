@@ -1,5 +1,5 @@
-//! Whether a tag in a text is meant as one, or is only spoken of: in quotes, as code on its line, in a block of code. Which tags there are
-//! is the neighbours' matter.
+//! Decides whether a tag in a text is meant as one, or is only mentioned: in quotes, as code on its line, in a block of
+//! code. The neighbouring modules list the tags.
 
 /// Whether an opening tag between these texts is one: not spoken of, not in a block of code, not grown onto a word.
 pub(super) fn is_opening(before: &str, after: &str) -> bool {

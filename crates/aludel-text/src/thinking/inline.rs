@@ -1,6 +1,6 @@
-//! Reasoning inside of a whole answer: which tags models put around it, and where it stands. A tag that is spoken of (in quotes, as
-//! code) is text like any other, and so is one that stands where no tag would, as in `a<think>b`. Tags in other spellings, at the
-//! beginning alone, are `tags`' matter.
+//! Reasoning inside a complete answer: the tags that models put around it, and their positions. A tag that is mentioned
+//! (in quotes, as code) is ordinary text, and so is one that is part of a word, as in `a<think>b`. `tags` has other
+//! spellings, which count only at the beginning.
 
 use super::code::{MOST, ends_reasoning, is_closing, is_indented, is_opening};
 use super::tags::{Stray, leading_tag, stray_tag};

@@ -1,5 +1,5 @@
-//! Tags in the spellings of people, models and escaping tools: `<think>`, `< Think >`, `[THINKING]`, `<|think|>`, `&lt;think&gt;`; and
-//! which of their words speak of reasoning. Where reasoning stands in an answer is `inline`'s matter.
+//! Tags in the spellings of people, models and escaping tools (`<think>`, `< Think >`, `[THINKING]`, `<|think|>`,
+//! `&lt;think&gt;`), and which of their words mean reasoning. `inline` finds reasoning in an answer.
 
 use std::sync::LazyLock;
 

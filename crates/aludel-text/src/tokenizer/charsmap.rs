@@ -1,5 +1,5 @@
-//! The `precompiled_charsmap` of a tokenizer.json, which SentencePiece wrote: a tree of what is replaced, and the texts that replace it.
-//! The library walks it without looking where it goes, so that it is walked here first.
+//! The `precompiled_charsmap` of a tokenizer.json, written by SentencePiece: a tree of what is replaced, and the
+//! replacement texts. The library follows it without checks, so it is followed here first.
 
 /// The longest text that a map replaces something by.
 ///

@@ -1,5 +1,6 @@
-//! Whether a text comes through: text to ids to text is the only proof that a tokenizer loses nothing. Most tokenizers of our families can
-//! lose a text only in ways that show in the ids' spans, so that a look at these is enough; the others' ids are read back.
+//! Checks that a text survives tokenising: text to ids to text is the only proof that a tokenizer loses nothing. Most
+//! tokenizers of the supported families can lose text only in ways that show in the ids' spans, so it is enough to
+//! check these; the ids of the others are decoded.
 
 use std::collections::HashSet;
 use std::ops::Range;

@@ -1,5 +1,5 @@
-//! What the parts of a tokenizer.json look like: their types, and what each type's fields may say. What the library would pass over, or
-//! refuse in words of its own, is named here with its place. What the parts ask for in time and memory is `vet`'s matter.
+//! The parts of a tokenizer.json: their types, and the permitted fields of each type. What the library would ignore, or
+//! refuse in words of its own, is named here with its place. `vet` bounds the time and memory that the parts need.
 
 use serde_json::{Map, Value};
 use tokenizers::models::ModelWrapper;

@@ -1,5 +1,5 @@
-//! Decodes ids one at a time into text that is never torn inside a character. Byte-level tokenizers are decoded byte by
-//! byte; the others through the library, with a window that starts where text last came out whole.
+//! Decodes ids one at a time into text that never ends within a character. Byte-level tokenizers are decoded byte by
+//! byte; the others through the library, with a window that starts where the last complete text ended.
 
 use super::Tokenizer;
 

@@ -1,4 +1,5 @@
-//! Arguments as Python binds them: by place or by name, each at most once. What they mean is left to those who ask for them.
+//! Binds arguments as Python does: by position or by name, each at most once. Their meaning is left to the functions
+//! that bind them.
 
 use minijinja::value::{Kwargs, Rest, ValueKind, ValueOrKwargs};
 use minijinja::{Error, Value};

@@ -1,6 +1,6 @@
-//! What a rendering may still cost. The engine counts its own instructions and the texts that they make; whatever is done in here for a
-//! template (filters, methods, operators, comparisons) is counted by this file, before it is done. Work is counted in bytes read or
-//! written, so that the budget bounds time and memory alike.
+//! The remaining budget of a rendering. The engine counts its own instructions and the text they produce; what this
+//! crate does for a template (filters, methods, operators, comparisons) is counted here, before it is done. Work is
+//! counted in bytes read or written, so that the budget bounds both time and memory.
 
 use std::cell::Cell;
 

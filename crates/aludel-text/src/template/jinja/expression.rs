@@ -1,5 +1,5 @@
-//! Jinja2's grammar of expressions: reads tokens and writes them again for the engine, with calls in place of what it does
-//! differently. Nothing is computed here.
+//! Jinja2's grammar of expressions: reads tokens and writes them again for the engine, with calls in place of what it
+//! does differently. Nothing is evaluated here.
 
 use super::parameters::{Parameter, Parameters};
 use super::rewrite::{is_operator, written};

@@ -1,4 +1,5 @@
-//! Jinja2's global functions and what they make, and the helpers that rewritten templates call for macros and lookups.
+//! Jinja2's global functions and the objects that they return, and the helpers that rewritten templates call for macros
+//! and lookups.
 
 use std::fmt;
 use std::sync::Arc;

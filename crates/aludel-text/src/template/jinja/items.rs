@@ -1,4 +1,4 @@
-//! Kinds of values as Python tells them apart, their items, and what stands behind `.name`, `[key]` and `[a:b:c]`.
+//! Kinds of values as Python distinguishes them, their items, and lookups by `.name`, `[key]` and `[a:b:c]`.
 
 use std::fmt;
 use std::sync::Arc;

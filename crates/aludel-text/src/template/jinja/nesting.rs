@@ -1,5 +1,5 @@
-//! How deep values nest. What makes a list, tuple or mapping of other values asks here first, so that no value is ever nested deeper
-//! than can be dropped, compared or printed on any stack, and none contains itself.
+//! Bounds the nesting of values. Whatever makes a list, tuple or mapping of other values checks here first, so that no
+//! value is nested deeper than can be dropped, compared or printed on any stack, and none contains itself.
 
 use minijinja::value::ValueKind;
 use minijinja::{Environment, Error, Value};

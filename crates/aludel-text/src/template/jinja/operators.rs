@@ -1,5 +1,5 @@
-//! Python's operators on values. The engine has its own, which compare and join what Python refuses to; rewritten templates call
-//! these in their place.
+//! Python's operators on values. The engine's own compare and join what Python refuses to; rewritten templates call
+//! these instead.
 
 use std::cmp::Ordering;
 

@@ -1,4 +1,4 @@
-//! The parameters of a macro or of a call block, and whether their defaults look at each other. Reading them is the grammar's work.
+//! The parameters of a macro or a call block, and whether their defaults refer to each other. The grammar parses them.
 
 /// One parameter.
 pub(super) struct Parameter {

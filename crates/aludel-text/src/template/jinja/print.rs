@@ -1,5 +1,5 @@
-//! How Python prints values: `str` and `repr`. Numbers, texts and collections are printed; what Python would print as the name and
-//! address of an object is an error, since no template can want it.
+//! Prints values as Python does: `str` and `repr`. Numbers, strings and collections are printed. What Python would
+//! print as the name and address of an object is an error, since no template needs it.
 
 use std::fmt::Write as _;
 

@@ -1,4 +1,4 @@
-//! Cuts what stands inside a tag of a template into tokens, as Jinja2's lexer does. Their meaning is left to `rewrite`.
+//! Splits the inside of a template's tag into tokens, as Jinja2's lexer does. Their meaning is left to `rewrite`.
 
 /// A token, ready to be written again.
 #[derive(Debug, Clone, PartialEq)]

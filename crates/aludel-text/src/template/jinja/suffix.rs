@@ -1,5 +1,5 @@
-//! What follows a value in Jinja2's grammar: names, items, slices, calls, filters and tests. Values themselves and operators are the
-//! business of `expression`.
+//! What follows a value in Jinja2's grammar: names, items, slices, calls, filters and tests. `expression` handles
+//! values and operators.
 
 use std::collections::HashSet;
 
