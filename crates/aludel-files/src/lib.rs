@@ -18,7 +18,7 @@ pub const SMALL: u64 = 64 << 20;
 /// Larger than any file of text that is read whole (a vocabulary, a folder's answers): one that holds more is no such file.
 pub const LARGE: u64 = 4 << 30;
 
-/// What is found where a regular file is wanted, and the mend; the same words wherever a file is opened.
+/// What is found where a regular file is expected, and the remedy; the same words wherever a file is opened.
 pub const NO_FILE: &str = "this is a pipe, a socket or a device, and a regular file is wanted";
 /// See [`NO_FILE`].
 pub const TO_A_FILE: &str = "write its contents to a file first";
@@ -77,7 +77,7 @@ pub fn open(path: impl AsRef<Path>) -> io::Result<File> {
         return Err(io::Error::new(ErrorKind::InvalidInput, reason));
     }
     let file = open_at_once(path)?;
-    // Another may stand there by now.
+    // Another may be there by now.
     if !file.metadata()?.is_file() {
         return Err(no_file());
     }

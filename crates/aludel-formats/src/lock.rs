@@ -46,7 +46,7 @@ impl FolderLock {
     /// does the work and the others find it done.
     ///
     /// A file system without locks is no reason to refuse here: two processes may then do the same work, no more, if each
-    /// file is put into place whole.
+    /// file is put into place complete.
     ///
     /// # Errors
     /// [`Error::Io`] if the folder or the lock file cannot be made.

@@ -51,7 +51,7 @@ fn vendor() -> Option<&'static [u8; 12]> {
     None
 }
 
-/// [`flops`] of this thread in some milliseconds: enough to tell units apart of which one is twice as fast.
+/// [`flops`] of this thread in some milliseconds: enough to distinguish units of which one is twice as fast.
 fn flops_briefly(isa: Isa, precision: Precision) -> f64 {
     let begun = Instant::now();
     busy(isa, precision, ROUNDS / 30) / begun.elapsed().as_secs_f64()

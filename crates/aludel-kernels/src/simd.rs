@@ -178,7 +178,7 @@ pub(crate) fn exp<const FUSED: bool>(x: f32) -> f32 {
     p * f32::from_bits(shifted.to_bits().wrapping_add(127) << 23)
 }
 
-/// Asks for the cache lines of so many floats; a hint, which reads nothing.
+/// Prefetches the cache lines of so many floats; a hint, which reads nothing.
 #[inline(always)]
 pub(crate) fn prefetch(floats: *const f32, count: usize) {
     #[cfg(target_arch = "x86_64")]
@@ -191,7 +191,7 @@ pub(crate) fn prefetch(floats: *const f32, count: usize) {
     let _ = (floats, count);
 }
 
-/// Asks for the cache lines of a slice, to be in L2 soon; a hint, which reads nothing.
+/// Prefetches the cache lines of a slice into L2; a hint, which reads nothing.
 #[inline(always)]
 pub(crate) fn prefetch_l2(units: &[u32]) {
     #[cfg(target_arch = "x86_64")]

@@ -17,7 +17,7 @@ pub(crate) struct Beside<'a> {
     pub(crate) special_map: &'a Map<String, Value>,
     /// `added_tokens.json`.
     pub(crate) added: &'a Map<String, Value>,
-    /// The chat template, wherever it stands.
+    /// The chat template, wherever it is.
     pub(crate) template: Option<&'a str>,
 }
 

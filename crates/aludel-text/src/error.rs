@@ -94,7 +94,7 @@ pub enum Error {
         origin: String,
         /// The first text that is lost.
         lost: String,
-        /// What stands around it.
+        /// What surrounds it.
         text: String,
         /// The same as the ids are read.
         read: String,

@@ -11,7 +11,7 @@ thread_local! {
     static SAID: RefCell<String> = const { RefCell::new(String::new()) };
 }
 
-/// Runs an engine on what a stranger wrote. What it was given must not be used again after a panic.
+/// Runs an engine on untrusted input. What it was given must not be used again after a panic.
 ///
 /// # Errors
 /// That it panicked. What it said is about the engine's own code, and no help to who has the input: that goes to the log, at debug level.

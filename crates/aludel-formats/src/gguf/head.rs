@@ -1,7 +1,7 @@
 //! Reads the first bytes of a GGUF file, before the rest is available. They are untrusted: every length is checked, and
 //! what they do not determine is not returned. `reader` reads a complete file.
 
-/// `general.architecture`, where it stands in these first bytes of a file.
+/// `general.architecture`, where it is in these first bytes of a file.
 pub fn architecture(head: &[u8]) -> Option<&str> {
     let mut head = Head(head);
     if head.take(4)? != b"GGUF" {
@@ -32,7 +32,7 @@ impl<'a> Head<'a> {
         Some(taken)
     }
 
-    /// A whole number of 4 or 8 bytes.
+    /// An integer of 4 or 8 bytes.
     fn number(&mut self, bytes: u64) -> Option<u64> {
         let mut whole = [0; 8];
         whole[..bytes as usize].copy_from_slice(self.take(bytes)?);

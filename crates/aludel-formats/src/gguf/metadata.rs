@@ -18,10 +18,10 @@ pub struct Metadata {
 impl Metadata {
     /// A key that must be there: `metadata.get::<u32>("llama.block_count")?`.
     ///
-    /// Any integer type is taken for a wanted integer if the value fits, and f64 for f32; nothing else is converted.
+    /// Any integer type is taken for an expected integer if the value fits, and f64 for f32; nothing else is converted.
     ///
     /// # Errors
-    /// [`Error::MissingKey`] with the nearest keys, [`Error::WrongType`] naming wanted and found type.
+    /// [`Error::MissingKey`] with the nearest keys, [`Error::WrongType`] naming the expected and the found type.
     pub fn get<'a, T: FromValue<'a>>(&'a self, key: &str) -> Result<T> {
         self.find(key)?.ok_or_else(|| Error::MissingKey {
             path: self.path.clone(),
@@ -116,7 +116,7 @@ impl Metadata {
         Metadata { path, ..Metadata::default() }
     }
 
-    /// Adds a key, or says no if it is already there.
+    /// Adds a key, or returns false if it is already there.
     pub(super) fn insert(&mut self, key: String, value: Value) -> bool {
         if self.contains(&key) {
             return false;

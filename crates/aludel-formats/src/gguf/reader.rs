@@ -369,7 +369,7 @@ struct Cursor<'a> {
     /// The part of the file that a header may take.
     bytes: &'a [u8],
     position: usize,
-    /// How long the whole file is.
+    /// The length of the complete file.
     file_bytes: usize,
 }
 

@@ -269,7 +269,7 @@ fn default_other() -> Map<String, Value> {
     }
 }
 
-/// 16 rather than 16.0, as PEFT's own fields are whole numbers.
+/// 16 rather than 16.0, as PEFT's own fields are integers.
 fn whole_if_possible<S: Serializer>(number: &f64, serializer: S) -> Result<S::Ok, S::Error> {
     whole(*number).serialize(serializer)
 }

@@ -93,7 +93,7 @@ pub fn read(folder: &Path) -> Result<Adapter> {
 
 /// Writes an adapter into `folder`, making it where it is missing. `bytes_of` is called once for each tensor.
 ///
-/// Each file appears whole, the weights first; for a folder that appears whole, call this inside of
+/// Each file appears complete, the weights first; for a folder that appears complete, call this inside of
 /// [`atomic::write_dir`].
 ///
 /// # Errors

@@ -62,7 +62,7 @@ pub fn trained_rows_name(rows: Rows) -> &'static str {
 }
 
 /// What a tensor name stands for; `None` if it is none of an adapter that is understood here. PEFT's name for the only adapter of a
-/// model, "default", may stand in it, as it does in a state that was saved without PEFT.
+/// model, "default", may be in it, as it does in a state that was saved without PEFT.
 pub fn parse_name(name: &str) -> Option<TensorName> {
     let plain = match name.strip_suffix(".default.weight") {
         Some(stem) => Cow::Owned(format!("{stem}.weight")),

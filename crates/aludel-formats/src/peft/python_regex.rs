@@ -150,7 +150,7 @@ impl Pattern {
 }
 
 impl Plain {
-    /// None where a pattern is more than a name; `^` before it means that nothing may stand before it in a path.
+    /// None where a pattern is more than a name; `^` before it means that nothing may precede it in a path.
     fn read(pattern: &str) -> Option<Plain> {
         let (is_whole, name) = pattern.strip_prefix('^').map_or((false, pattern), |name| (true, name));
         let mut letters = Vec::with_capacity(name.len());

@@ -39,7 +39,7 @@ impl Cache {
     }
 }
 
-/// New tokens of one sequence: where they stand in the packed matrices.
+/// New tokens of one sequence: where they are in the packed matrices.
 #[derive(Clone, Debug)]
 pub struct Extension {
     /// The new tokens in the packed matrices.
@@ -55,7 +55,7 @@ pub struct Extension {
 pub struct Extensions {
     sequences: Vec<Extension>,
     blocks: Vec<u32>,
-    /// Blocks that room was made for.
+    /// Blocks that memory was reserved for.
     room: usize,
 }
 
@@ -67,7 +67,7 @@ impl Extensions {
         self.room = 0;
     }
 
-    /// Makes room for a sequence that may come to have so many blocks, so that later passes with it need no more memory.
+    /// Reserves memory for a sequence that may grow to so many blocks, so that later passes with it need no more memory.
     pub fn reserve(&mut self, blocks: usize) {
         self.room += blocks;
         self.blocks.reserve(self.room.saturating_sub(self.blocks.len()));

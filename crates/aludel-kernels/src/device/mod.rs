@@ -137,7 +137,7 @@ impl Context {
         }
     }
 
-    /// Bytes held by the arenas and by everything uploaded or allocated for good.
+    /// Bytes held by the arenas and by everything uploaded or allocated permanently.
     pub fn bytes(&self) -> usize {
         self.buffers.iter().map(|b| b.len() * 4).sum()
     }

@@ -132,7 +132,7 @@ pub(crate) fn rhs_kn_value(precision: Precision, tile: &[u32], depth: usize, col
     values_of(precision, unit)[depth % per_unit]
 }
 
-/// The values of a unit; with one in a unit, it stands twice.
+/// The values of a unit; with one in a unit, it occurs twice.
 fn values_of(precision: Precision, unit: u32) -> [f32; 2] {
     match precision {
         Precision::F32 => [f32::from_bits(unit); 2],
@@ -229,7 +229,7 @@ pub(crate) struct Product<'a> {
     pub(crate) shape: (usize, usize, usize),
     /// The depth that the right-hand tile was packed with.
     pub(crate) packed_depth: usize,
-    /// What of c is wanted; the rest may be left as it is.
+    /// Which part of c is needed; the rest may be left as it is.
     pub(crate) wanted: Part,
     /// Outside this part, `lhs` is zero.
     pub(crate) lhs_part: Part,

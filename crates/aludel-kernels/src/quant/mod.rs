@@ -121,7 +121,7 @@ impl std::fmt::Display for BlockType {
 pub struct SizeMismatch {
     /// The encoding of the tensor.
     pub block_type: BlockType,
-    /// Elements wanted.
+    /// Elements requested.
     pub elements: usize,
     /// Bytes given.
     pub bytes: usize,

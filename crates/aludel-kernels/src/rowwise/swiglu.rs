@@ -7,7 +7,7 @@ use crate::gemm::pair;
 use crate::linear::{Input, Precision};
 use crate::simd::{exp, multiversion};
 
-/// What the backward wants of gate and up.
+/// What the backward needs of gate and up.
 #[derive(Clone, Copy, Debug)]
 pub enum Kept {
     /// Both as they are, [T, C] each.

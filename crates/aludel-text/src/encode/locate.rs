@@ -75,7 +75,7 @@ impl Search<'_> {
     }
 
     /// For templates that decide by what a text says: each is looked for alone, so that only the one that is looked at is
-    /// hard to find, and that one stands where the others leave it no choice.
+    /// hard to find, and that one is where the others leave it no choice.
     fn one_by_one(&self, template_source: &str) -> Result<Vec<Found>, Error> {
         let has_letters = has_own_letters(template_source) || has_own_letters(self.plain);
         let mut found: Vec<Found> = Vec::new();

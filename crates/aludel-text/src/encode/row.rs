@@ -12,7 +12,7 @@ use crate::message::{Message, Role};
 use crate::template::{ChatTemplate, Surroundings, TemplateMessage, TurnForm};
 use crate::tokenizer::Tokenizer;
 
-/// Stands in for a turn that the template would take apart.
+/// Replaces a turn that the template would take apart.
 const STAND_IN: &str = "\u{E0B2}";
 
 /// A stretch of rendered text that is not the template's own.
@@ -162,7 +162,7 @@ impl Renderer<'_> {
         }
     }
 
-    /// The row of a turn whose reasoning and answer both stand in the rendering.
+    /// The row of a turn whose reasoning and answer are both in the rendering.
     fn row_of_both(
         &self,
         located: &Located<'_>,
@@ -195,7 +195,7 @@ impl Renderer<'_> {
         Ok(rendering)
     }
 
-    /// The row of a turn of which the template prints the answer alone, or a stand-in for it: its own reasoning is put before it.
+    /// The row of a turn of which the template prints the answer alone, or a placeholder for it: its own reasoning is put before it.
     fn row_around(
         &self,
         located: &Located<'_>,
@@ -243,7 +243,7 @@ impl Renderer<'_> {
         rendering.turns.push(turn);
     }
 
-    /// The end of a turn is the first control token behind it, with all that stands before that token. A template that
+    /// The end of a turn is the first control token behind it, with all that is before that token. A template that
     /// puts none there gets the model's end-of-sequence token, or the student would never learn to stop.
     fn place_end(&self, rendering: &mut Rendering, trailing: &str) -> Range<usize> {
         if let Some((token, _)) = self.tokenizer.first_control(trailing) {
@@ -257,7 +257,7 @@ impl Renderer<'_> {
         start..end
     }
 
-    /// The text before byte `end` with what stands in it beside the turn to learn.
+    /// The text before byte `end` with what is in it beside the turn to learn.
     fn context(
         &self,
         located: &Located<'_>,

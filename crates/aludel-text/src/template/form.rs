@@ -10,7 +10,7 @@ use crate::thinking::ThinkTags;
 pub(crate) struct TurnForm {
     /// Before the reasoning: the opening tag and what follows it.
     pub(crate) open: String,
-    /// Between reasoning and answer: the closing tag and what stands around it.
+    /// Between reasoning and answer: the closing tag and what surrounds it.
     pub(crate) middle: String,
     /// What the template puts between the generation prompt and an answer without reasoning (an empty block, or nothing).
     pub(crate) empty_reasoning: String,
@@ -24,7 +24,7 @@ const ANSWER: &str = "\u{E0B0}";
 const REASONING: &str = "\u{E0B1}";
 
 impl TurnForm {
-    /// Renders stand-ins to find the form out. A template that refuses them gets the common form: its own complaint
+    /// Renders placeholders to find the form out. A template that refuses them gets the common form: its own complaint
     /// comes when the real messages are rendered.
     pub(super) fn ask(template: &ChatTemplate, tags: &ThinkTags, surroundings: Surroundings<'_>) -> TurnForm {
         let mut form = TurnForm {

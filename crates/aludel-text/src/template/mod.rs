@@ -46,7 +46,7 @@ pub struct ChatTemplate {
     source: String,
     bos_token: String,
     eos_token: String,
-    /// How an assistant's turn is rendered with the default tags and no variables: asked for at each row.
+    /// How an assistant's turn is rendered with the default tags and no variables: needed for each row.
     default_form: OnceLock<TurnForm>,
 }
 

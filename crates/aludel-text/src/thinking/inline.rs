@@ -25,7 +25,7 @@ pub(super) const PAIRS: [(&str, &str); 11] = [
 const ANSWERS: [(&str, &str); 2] =
     [("<|begin_of_solution|>", "<|end_of_solution|>"), ("<|start_response|>", "<|end_response|>")];
 
-/// What stands around the names of channels where nobody has parsed the text of gpt-oss. Servers take it apart by other rules than these.
+/// What surrounds the names of channels where nobody has parsed the text of gpt-oss. Servers take it apart by other rules than these.
 const HARMONY: (&str, &str) = ("<|channel|>", "<|message|>");
 /// What is left of it where a tokenizer left out the marks: the names of channels, grown onto what is said in them.
 const BARE_HARMONY: ([&str; 2], &str) = (["analysis", "commentary"], "assistantfinal");
@@ -40,20 +40,20 @@ pub enum Inline<'a> {
     Absent,
     /// It is closed, and an answer follows.
     Closed {
-        /// What stands before the closing tag, without an opening one.
+        /// What is before the closing tag, without an opening one.
         reasoning: String,
-        /// What stands behind it.
+        /// What is behind it.
         answer: &'a str,
     },
     /// The answer begins with reasoning that never closes.
     Open(&'a str),
-    /// There is a tag of which nobody can say what belongs to the reasoning.
+    /// There is a tag that does not determine what belongs to the reasoning.
     Unclear(String),
 }
 
-/// Finds the reasoning in a whole answer. It stands between an opening tag at the very start and the first closing one; the opening
-/// tag may be missing, as where a template has written it; then the closing one stands at the edge of a line or behind a sentence. Of a late
-/// one nobody can say what stands before it.
+/// Finds the reasoning in a complete answer. It is between an opening tag at the very start and the first closing one; the opening
+/// tag may be missing, as where a template has written it; then the closing one is at the edge of a line or behind a sentence. Of a late
+/// one it is not known what is before it.
 pub fn inline(text: &str) -> Inline<'_> {
     if let Some(channel) = bare_channel(text) {
         return Inline::Unclear(format!(

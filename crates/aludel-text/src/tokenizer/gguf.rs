@@ -117,7 +117,7 @@ impl GgufVocabulary {
         Ok(())
     }
 
-    /// A token that stands there twice would shift the ids behind it.
+    /// A token that occurs there twice would shift the ids behind it.
     fn check_distinct(&self) -> Result<(), Error> {
         let mut seen: HashMap<&str, usize> = HashMap::with_capacity(self.tokens.len());
         for (id, token) in self.used_tokens().iter().enumerate() {

@@ -143,7 +143,7 @@ const WHOLE: &[Field] = &[
     ("model", Any, NEEDED),
 ];
 
-/// A step, and those within it, as the part of this name may have them; `place` is where it stands.
+/// A step, and those within it, as the part of this name may have them; `place` is where it is.
 ///
 /// # Errors
 /// What is wrong, with its place.
@@ -155,7 +155,7 @@ pub(super) fn check_step(part: &str, step: &Map<String, Value>, place: &str) -> 
     }
 }
 
-/// Why the library does not take a file, which it says in words that are no help.
+/// Why the library does not take a file, which its own message does not explain.
 pub(super) fn fault(bytes: &[u8], reason: &str) -> String {
     let whole: Value = match serde_json::from_slice(bytes) {
         Ok(whole) => whole,

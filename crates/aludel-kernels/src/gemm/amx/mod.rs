@@ -131,7 +131,7 @@ mod unit {
 
     use super::{Run, TILE, TILE_UNITS};
 
-    /// Whether processor and system offer tiles with bf16 products. A process must ask for the 8 KB of state that each of its threads
+    /// Whether processor and system support tiles with bf16 products. A process must request the 8 KB of state that each of its threads
     /// then has (Linux, Documentation/arch/x86/xstate.rst).
     pub(super) fn is_there() -> bool {
         static IS_THERE: OnceLock<bool> = OnceLock::new();

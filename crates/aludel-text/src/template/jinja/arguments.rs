@@ -62,7 +62,7 @@ impl<'a> Arguments<'a> {
         self.get(at).map_or(otherwise, Value::is_true)
     }
 
-    /// A whole number, where truth counts as one, as in Python.
+    /// An integer, where truth counts as one, as in Python.
     pub(super) fn integer(&self, at: usize, otherwise: i64) -> Result<i64, Error> {
         let Some(value) = self.get(at) else { return Ok(otherwise) };
         match value.kind() {

@@ -8,7 +8,7 @@ use super::scan::Token;
 /// Deeper nesting than any template has; the engine's own parser ends near it.
 const DEEPEST: usize = 60;
 /// How many links the chains within one tag may have together (`.name`, `| filter`, `and`): the engine compiles each chain by going down
-/// it, and every link writes what stands before it once more.
+/// it, and every link writes what is before it once more.
 const MOST_LINKS: usize = 1000;
 const MOST_PARAMETERS: usize = 50;
 const COMPARISONS: [&str; 6] = ["==", "!=", "<=", ">=", "<", ">"];

@@ -18,7 +18,7 @@ use super::{methods, wrong};
 pub(super) enum Kind {
     Undefined,
     None,
-    /// Whole numbers, and truth, which Python counts among them.
+    /// Integers, and truth, which Python counts among them.
     Integer,
     Float,
     Text,

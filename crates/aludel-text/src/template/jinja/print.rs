@@ -12,7 +12,7 @@ use super::wrong;
 
 const DEEPEST: usize = 60;
 
-/// Prints what stands in `{{ }}`.
+/// Prints what is in `{{ }}`.
 pub(super) fn formatter(out: &mut Output<'_>, _: &mut State<'_, '_>, value: &Value) -> Result<(), Error> {
     match value.as_str() {
         Some(text) => out.write_str(text)?,

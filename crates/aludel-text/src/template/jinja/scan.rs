@@ -11,7 +11,7 @@ pub(super) enum Token {
     Operator(&'static str),
 }
 
-/// What stands inside a tag, and its end.
+/// What is inside a tag, and its end.
 pub(super) struct Inside {
     pub(super) tokens: Vec<Token>,
     /// Where the end begins, with its sign.
