@@ -105,7 +105,7 @@ pub fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
 ///
 /// An existing folder at `path` is moved aside first and removed last, **with all that is in it**: ask before calling
 /// whether it may be replaced, or call [`write_new_dir`]. Missing parents are made. If `path` is a symbolic link to a
-/// folder, that folder is replaced. A crash between the two moves is mended by [`recover`].
+/// folder, that folder is replaced. [`recover`] repairs a crash between the two moves.
 ///
 /// # Errors
 /// Those of `fill`, and [`Error::Io`]. After any of them the existing folder is back in its place.

@@ -86,7 +86,7 @@ impl Drop for FolderLock {
     }
 }
 
-/// Opens the lock file, making the folder where it is missing; tells whether it was.
+/// Opens the lock file, creating the folder if it is missing; returns whether it was.
 fn open(folder: &Path, path: &Path) -> Result<(File, bool)> {
     // A holder that leaves an empty folder takes it away, maybe between two of the calls below, and another one may make it again.
     const ATTEMPTS: usize = 1_000;

@@ -31,7 +31,7 @@ const READ_KINDS: [&str; 3] = ["jinja", "json", "safetensors"];
 struct Manifest {
     version: u64,
     files: BTreeMap<String, Entry>,
-    /// Of the files' entries, so that damage to the manifest is told from damage to a file.
+    /// Of the files' entries, so that damage to the manifest is distinguished from damage to a file.
     hash: String,
 }
 

@@ -97,7 +97,7 @@ impl Dtype {
         self.block_len() > 1
     }
 
-    /// The bytes that so many elements take; `None` if they do not fill whole blocks or the product overflows.
+    /// The bytes that the given number of elements take; `None` if they do not fill whole blocks or the product overflows.
     pub fn bytes_for(self, elements: usize) -> Option<usize> {
         if !elements.is_multiple_of(self.block_len()) {
             return None;

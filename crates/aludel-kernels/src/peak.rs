@@ -57,7 +57,7 @@ fn flops_briefly(isa: Isa, precision: Precision) -> f64 {
     busy(isa, precision, ROUNDS / 30) / begun.elapsed().as_secs_f64()
 }
 
-/// Runs so many rounds of independent multiply-adds; returns how many operations that was.
+/// Runs the given number of rounds of independent multiply-adds; returns how many operations that was.
 fn busy(isa: Isa, precision: Precision, rounds: u64) -> f64 {
     assert!(Isa::supported().contains(&isa), "this processor lacks {}", isa.name());
     match isa {

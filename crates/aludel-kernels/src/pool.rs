@@ -86,7 +86,7 @@ impl Pool {
             is_ending: AtomicBool::new(false),
             panic: Mutex::new(None),
         });
-        // a thread's first moments belong to making the pool, not to whoever uses it
+        // the start of a thread belongs to building the pool, not to its first use
         let started = Arc::new(Barrier::new(threads.max(1)));
         let workers: Vec<_> = (1..threads)
             .map(|index| {

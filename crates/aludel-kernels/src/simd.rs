@@ -178,7 +178,7 @@ pub(crate) fn exp<const FUSED: bool>(x: f32) -> f32 {
     p * f32::from_bits(shifted.to_bits().wrapping_add(127) << 23)
 }
 
-/// Prefetches the cache lines of so many floats; a hint, which reads nothing.
+/// Prefetches the cache lines of the given number of floats; a hint, which reads nothing.
 #[inline(always)]
 pub(crate) fn prefetch(floats: *const f32, count: usize) {
     #[cfg(target_arch = "x86_64")]

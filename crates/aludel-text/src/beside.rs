@@ -25,7 +25,7 @@ const CONFIG: &str = "tokenizer_config.json";
 const SPECIAL_MAP: &str = "special_tokens_map.json";
 const DECODER: &str = "added_tokens_decoder";
 
-/// Tokens that stand between texts or in place of them, and that no text spells: one that is new changes the ids of no text.
+/// Tokens that are between texts or replace them, and that no text spells: a new one changes the ids of no text.
 const FILLING: [&str; 5] = ["unk_token", "sep_token", "pad_token", "cls_token", "mask_token"];
 
 /// A token that a file names: where, and as what.
@@ -167,7 +167,7 @@ fn named(id: Option<u32>) -> String {
     id.map_or_else(|| "has no such token".to_owned(), |id| format!("has it as {id}"))
 }
 
-/// A token stands in these files as a string or as an object with its settings.
+/// A token in these files is a string, or an object with its settings.
 pub(crate) fn token_text(value: Option<&Value>) -> Option<String> {
     let value = value?;
     value.as_str().or_else(|| value.get("content").and_then(Value::as_str)).map(str::to_owned)

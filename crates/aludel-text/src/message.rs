@@ -10,7 +10,7 @@ pub enum Role {
     /// Instructions for the whole conversation.
     #[serde(alias = "developer")]
     System,
-    /// The person who asks.
+    /// The user.
     #[serde(alias = "human")]
     User,
     /// The model.
@@ -38,7 +38,7 @@ impl Role {
 pub struct Message {
     /// Who speaks.
     pub role: Role,
-    /// What is said; for an assistant, the answer without its reasoning.
+    /// The text; for an assistant, the answer without its reasoning.
     pub content: String,
     /// The reasoning that led to the answer, without tags.
     #[serde(

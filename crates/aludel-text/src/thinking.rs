@@ -72,7 +72,7 @@ impl ThinkingSplitter {
         splitter
     }
 
-    /// True while the text so far stands inside the reasoning.
+    /// True while the text so far is inside the reasoning.
     pub fn is_reasoning(&self) -> bool {
         self.settled() == State::Reasoning
     }

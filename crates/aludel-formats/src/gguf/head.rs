@@ -97,7 +97,7 @@ mod tests {
         for cut in 0..end {
             assert_eq!(architecture(&bytes[..cut]), None);
         }
-        // No length that a stranger writes is trusted.
+        // No length in the file is trusted.
         for at in 0..end {
             let mut other = bytes.clone();
             other[at] = 0xff;

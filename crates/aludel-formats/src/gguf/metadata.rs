@@ -127,7 +127,7 @@ impl Metadata {
     }
 }
 
-/// A type that a metadata value can be asked for as.
+/// A type that a metadata value can be read as.
 pub trait FromValue<'a>: Sized {
     /// The type in words, for messages: "a u32".
     const WANTED: &'static str;

@@ -234,7 +234,7 @@ fn read_fixed_items<const N: usize, T>(
     decode: impl Fn([u8; N]) -> T,
 ) -> Result<Vec<T>> {
     let count = cursor.count(&what(), N)?;
-    // The count was held against what is left, so the product cannot overflow.
+    // The count was checked against the remaining bytes, so the product cannot overflow.
     let bytes = cursor.take(count * N, what)?;
     let (items, _) = bytes.as_chunks::<N>();
     Ok(items.iter().map(|item| decode(*item)).collect())
@@ -427,7 +427,7 @@ impl<'a> Cursor<'a> {
     }
 
     fn name(&mut self, what: &str) -> Result<String> {
-        // Looked at before it is taken, so that a damaged length is told as such and nothing large is allocated.
+        // Checked before it is used, so that a damaged length is reported as such and nothing large is allocated.
         let mut ahead = Cursor { ..*self };
         let length = u64::from_le_bytes(ahead.fixed(|| what.to_owned())?);
         if length > LONGEST_NAME_BYTES {

@@ -85,7 +85,7 @@ pub(super) fn field(key: &str, value: &Value) -> Option<String> {
         return None;
     }
     let what = match (key, value) {
-        // Trained biases are tensors, and told by them: where there are none, nothing was trained.
+        // Trained biases are recognised by their tensors: where there are none, nothing was trained.
         ("bias", Value::String(bias)) if matches!(bias.as_str(), "none" | "all" | "lora_only") => return None,
         ("use_dora", _) => "this is DoRA, which scales the whole weight",
         ("modules_to_save", _) => "these modules were trained whole beside LoRA",

@@ -25,7 +25,7 @@ pub(crate) struct Work {
 }
 
 impl Work {
-    /// An op whose arithmetic does not count beside what it moves: so many floats.
+    /// An op whose arithmetic does not count beside what it moves: the given number of floats.
     pub(crate) fn moving(floats: usize) -> Work {
         Work { operations: 0.0, precision: Precision::F32, bytes: 4.0 * floats as f64 }
     }

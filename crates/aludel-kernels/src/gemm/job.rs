@@ -37,7 +37,7 @@ fn groups(product: &Product<'_>, threads: usize) -> usize {
 
 pub(super) struct Job<'a> {
     op: Placed<'a>,
-    /// Panels are dealt out in so many groups of almost equal size.
+    /// Panels are dealt out in the given number of groups of almost equal size.
     groups: usize,
 }
 

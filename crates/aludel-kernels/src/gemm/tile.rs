@@ -201,7 +201,7 @@ pub(crate) enum Part {
 }
 
 impl Part {
-    /// Of so many rows, those from the first to the last that matter in any of these columns.
+    /// Of the given number of rows, those from the first to the last that matter in any of these columns.
     fn rows(self, columns: Range<usize>, rows: usize) -> Range<usize> {
         match self {
             Part::All => 0..rows,
@@ -210,7 +210,7 @@ impl Part {
         }
     }
 
-    /// Of so many columns, those from the first to the last that matter in any of these rows.
+    /// Of the given number of columns, those from the first to the last that matter in any of these rows.
     fn columns(self, rows: Range<usize>, columns: usize) -> Range<usize> {
         match self {
             Part::All => 0..columns,

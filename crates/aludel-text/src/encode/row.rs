@@ -82,7 +82,7 @@ impl Renderer<'_> {
     }
 
     /// Renders the messages up to an assistant's turn, with that turn as the model is to write it: what the template prints
-    /// where that is all of the turn; where it drops the reasoning, or cuts the answer at tags of reasoning that stand in it,
+    /// where that is all of the turn; where it drops the reasoning, or cuts the answer at tags of reasoning within it,
     /// the turn's own texts in what the template prints around them.
     fn training_row(&self, messages: &[Message], index: usize) -> Result<Rendering, Error> {
         let as_is = self.locate(messages, false)?;
@@ -386,7 +386,7 @@ fn has_reasoning(message: &Message) -> bool {
     message.reasoning.as_ref().is_some_and(|text| !text.trim().is_empty())
 }
 
-/// Nothing of another message stands behind it.
+/// Nothing of another message follows it.
 fn is_last(located: &Located<'_>, place: &Found) -> bool {
     let index = located.texts[place.text].index;
     located.found.iter().all(|found| located.texts[found.text].index == index || found.range.end <= place.range.start)

@@ -228,7 +228,7 @@ struct Run {
 }
 
 impl Run {
-    /// The run with the blanks of the text's ends that stand around it.
+    /// The run with the blanks of the text's ends that surround it.
     fn found(&self, plain: &str, text: &str) -> Found {
         let (before, after) = (&text[..self.source.start], &text[self.source.end..]);
         let is_whole = before.trim().is_empty() && after.trim().is_empty();

@@ -25,9 +25,9 @@ pub(super) const PAIRS: [(&str, &str); 11] = [
 const ANSWERS: [(&str, &str); 2] =
     [("<|begin_of_solution|>", "<|end_of_solution|>"), ("<|start_response|>", "<|end_response|>")];
 
-/// What surrounds the names of channels where nobody has parsed the text of gpt-oss. Servers take it apart by other rules than these.
+/// What surrounds the names of channels where the text of gpt-oss has not been parsed. Servers split it by other rules than these.
 const HARMONY: (&str, &str) = ("<|channel|>", "<|message|>");
-/// What is left of it where a tokenizer left out the marks: the names of channels, grown onto what is said in them.
+/// What is left of it where a tokenizer dropped the marks: the names of channels, joined to their text.
 const BARE_HARMONY: ([&str; 2], &str) = (["analysis", "commentary"], "assistantfinal");
 
 /// How chat interfaces show reasoning: folded away, with a summary, and quoted line by line.
@@ -206,7 +206,7 @@ impl<'a> Tags<'a> {
         self.within(tag)[from..].find(tag).map(|at| at + from)
     }
 
-    /// Where the reasoning ends that is open at a place: at the first closing tag that is not spoken of, or at the first of all.
+    /// Where the reasoning ends that is open at a place: at the first closing tag that is not merely mentioned, or at the first of all.
     fn end_of(&self, close: &str, from: usize) -> Option<usize> {
         let first = self.find(close, from)?;
         let rest = &self.text[from..];
@@ -225,7 +225,7 @@ impl<'a> Tags<'a> {
         places.find(|&at| is_closing(&self.text[..at], &self.text[at + close.len()..]) && !is_code(at))
     }
 
-    /// The first place where a tag is meant as one. Whoever speaks of it again and again means none of them.
+    /// The first place where a tag is meant as one. A text that mentions it again and again means none of them.
     fn meant(&self, tag: &str, is_meant: fn(&str, &str) -> bool) -> Option<usize> {
         let mut places = self.within(tag).match_indices(tag).map(|(at, _)| at).take(MOST);
         places.find(|&at| is_meant(&self.text[..at], &self.text[at + tag.len()..]))
@@ -261,7 +261,7 @@ mod tests {
         check("say \"yes\".</think>b `c`", "say \"yes\".", "b `c`");
         check("a ```code\n</think>b", "a ```code", "b");
         check("<think>a</think>Write `<think>`.", "a", "Write `<think>`.");
-        // What is spoken of inside of the reasoning does not end it.
+        // A tag that is only mentioned inside the reasoning does not end it.
         check("<think>End with `</think>` then.</think>b", "End with `</think>` then.", "b");
         check("<think>So:\n```\n</think>\n```\nDone.</think>b", "So:\n```\n</think>\n```\nDone.", "b");
         check("a\n```\ncode\n</think>b\n```py\nx\n```", "a\n```\ncode", "b\n```py\nx\n```");

@@ -193,7 +193,7 @@ impl<'a> Tag<'a> {
         Some(Tag { text, form, word, is_closing })
     }
 
-    /// Where in a text its other half is, and how long that is: the first that is not spoken of, or the first of all.
+    /// Where in a text its other half is, and how long that is: the first that is not merely mentioned, or the first of all.
     fn end_in(&self, text: &str) -> Option<(usize, usize)> {
         let is_half = |tag: &Tag<'_>| tag.is_closing && tag.form == self.form && tag.word == self.word;
         let places = text.match_indices(self.form).filter_map(|(at, _)| {

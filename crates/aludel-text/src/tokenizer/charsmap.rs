@@ -3,7 +3,7 @@
 
 /// The longest text that a map replaces something by.
 ///
-/// It is a length, so many bytes of a double array, and texts that end with a zero. An entry of the array says where its children lie,
+/// It is a length, that many bytes of a double array, and texts that end with a zero. An entry of the array says where its children lie,
 /// by exclusive or with their letter; a leaf says where its text begins.
 pub(super) fn longest_replacement(map: &str) -> Result<u64, String> {
     let damaged = |what: &str| format!("precompiled_charsmap is damaged: {what}");

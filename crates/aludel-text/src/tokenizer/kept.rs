@@ -78,7 +78,7 @@ impl Tokenizer {
         self.check_segment(text.get(from..).unwrap_or_default(), &ids)
     }
 
-    /// The first text that became the unknown token, which may also stand in a text by its name.
+    /// The first text that became the unknown token, which may also be in a text by its name.
     fn first_unknown(&self, text: &str, tokenized: &Tokenized) -> Option<Range<usize>> {
         let unknown = self.losses.unknown_id?;
         let mut tokens = tokenized.ids.iter().zip(&tokenized.spans).filter(|&(&id, _)| id == unknown).peekable();

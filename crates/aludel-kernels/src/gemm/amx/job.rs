@@ -22,7 +22,7 @@ const ROWS_OF_BUILT: usize = 512;
 /// Floats of C that a task holds in L2, beside the block of K of its left-hand side.
 const FLOATS: usize = 148_000;
 
-/// How a product is cut: row blocks of `rows` rows, and the panels in so many groups of almost equal size.
+/// How a product is cut: row blocks of `rows` rows, and the panels in the given number of groups of almost equal size.
 #[derive(Clone, Copy)]
 struct Cut {
     rows: usize,

@@ -10,11 +10,11 @@ use minijinja::{Error, ErrorKind};
 pub(super) const ITEM: usize = 32;
 
 thread_local! {
-    // Methods of values and comparisons are called without the engine's state, so that what is left stands beside it.
+    // Methods of values and comparisons are called without the engine's state, so that the remaining budget is kept outside of it.
     static LEFT: Cell<u64> = const { Cell::new(0) };
 }
 
-/// Renders with a budget of so many bytes.
+/// Renders with a budget of the given number of bytes.
 pub(in crate::template) fn within<T>(bytes: u64, render: impl FnOnce() -> T) -> T {
     struct Before(u64);
     impl Drop for Before {

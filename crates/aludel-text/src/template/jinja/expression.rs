@@ -93,7 +93,7 @@ impl<'a> Parser<'a> {
         Ok(())
     }
 
-    /// Whether the tokens from `from` on name nothing, so that their value stands in the template itself.
+    /// Whether the tokens from `from` on name nothing, so that their value is in the template itself.
     pub(super) fn is_constant(&self, from: usize) -> bool {
         let is_word = |name: &str| matches!(name, "true" | "false" | "none" | "True" | "False" | "None");
         self.tokens[from..self.at].iter().all(|token| !matches!(token, Token::Name(name) if !is_word(name)))

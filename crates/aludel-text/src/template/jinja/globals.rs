@@ -214,7 +214,7 @@ struct Macro {
     takes_caller: bool,
 }
 
-/// What a macro tells of itself, beside its name and whether it calls its caller, which the engine's own tell as Jinja2's do.
+/// The attributes of a macro, except its name and whether it calls its caller, which the engine's own macros have as in Jinja2.
 pub(super) const OF_MACRO: [&str; 3] = ["arguments", "catch_kwargs", "catch_varargs"];
 
 /// One of these of the engine's own macros, which take neither more arguments than they name nor other names.

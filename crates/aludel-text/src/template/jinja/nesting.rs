@@ -42,7 +42,7 @@ pub(super) fn nested(value: Value) -> Result<Value, Error> {
     Ok(value)
 }
 
-/// Counts what comparing, printing or hashing a value costs: as often as each part stands in it.
+/// Counts what comparing, printing or hashing a value costs: each part as often as it occurs.
 pub(super) fn weigh(value: &Value) -> Result<(), Error> {
     walk(value, 2 * DEEPEST, Purpose::Weigh)
 }

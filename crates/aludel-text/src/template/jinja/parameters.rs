@@ -5,7 +5,7 @@ pub(super) struct Parameter {
     pub(super) name: String,
     /// Its default, rewritten.
     pub(super) default: Option<String>,
-    /// The names that stand in its default.
+    /// The names in its default.
     pub(super) mentioned: Vec<String>,
 }
 
