@@ -1,7 +1,9 @@
-//! The one way to open a file for reading, for every crate: a regular file, looked at before it is opened, since opening a
-//! pipe waits for its other end and reading a device may never end; and no more of it than its reader can want. Files in which
-//! the system tells of itself say that they are regular, and may wait as well: they have a way of their own. What the bytes mean, and the file's name in a message, are left to the callers, which quote a stranger's text with [`shortened`]; counts in messages have their nouns by [`counted`].
-//! What a file's expressions may ask for is `expression`'s matter.
+//! The one way to open a file for reading, for every crate. Only regular files are opened, and their type is checked
+//! before, since opening a pipe waits for its other end and reading a device may never end. No more is read than the
+//! reader can use. Files in which the system describes itself claim to be regular and may block as well; they are read
+//! in a way of their own. What the bytes mean, and the file's name in a message, are left to the callers, which quote
+//! untrusted text with [`shortened`] and write counts with [`counted`]. `expression` bounds the regular expressions of
+//! a file.
 
 pub mod expression;
 
@@ -16,12 +18,12 @@ pub const SMALL: u64 = 64 << 20;
 /// Larger than any file of text that is read whole (a vocabulary, a folder's answers): one that holds more is no such file.
 pub const LARGE: u64 = 4 << 30;
 
-/// What is found where a regular file is wanted, and the mend; the same words wherever a file is opened.
+/// What is found where a regular file is expected, and the remedy; the same words wherever a file is opened.
 pub const NO_FILE: &str = "this is a pipe, a socket or a device, and a regular file is wanted";
 /// See [`NO_FILE`].
 pub const TO_A_FILE: &str = "write its contents to a file first";
 
-/// A count with its noun, for every text that is told: `1 row`, `2 rows`.
+/// A count with its noun, for messages: `1 row`, `2 rows`.
 pub fn counted(count: u64, one: &str, many: &str) -> String {
     format!("{count} {}", noun(count, one, many))
 }
@@ -31,14 +33,14 @@ pub fn noun<'a>(count: u64, one: &'a str, many: &'a str) -> &'a str {
     if count == 1 { one } else { many }
 }
 
-/// Where a system shows its own state as files. Some wait until it has more to tell, and some never end.
+/// Where a system shows its own state as files. Some block until there is more to report, and some never end.
 #[cfg(target_os = "linux")]
 const OF_SYSTEM: &[&str] = &["/proc", "/sys"];
 #[cfg(not(target_os = "linux"))]
 const OF_SYSTEM: &[&str] = &[];
 
-/// Whether something stands at a path, be it a link that leads nowhere or in a circle. What may be absent is asked by this: whatever is
-/// there is read, and what cannot be read is told.
+/// Whether something exists at a path, even a dangling or circular link. Use this for files that may be absent: whatever is
+/// there is read, and what cannot be read is reported.
 pub fn is_there(path: impl AsRef<Path>) -> bool {
     match fs::symlink_metadata(path) {
         Ok(_) => true,
@@ -64,7 +66,7 @@ pub fn metadata(path: impl AsRef<Path>) -> io::Result<fs::Metadata> {
 ///
 /// # Errors
 /// Those of the system; [`ErrorKind::IsADirectory`] for a folder and [`ErrorKind::InvalidInput`] for a pipe, a socket, a
-/// device or a file in which the system tells of itself, with words that say what is wanted.
+/// device or a file in which the system describes itself, with a message that says what is expected.
 pub fn open(path: impl AsRef<Path>) -> io::Result<File> {
     let path = path.as_ref();
     is_regular(path)?;
@@ -75,7 +77,7 @@ pub fn open(path: impl AsRef<Path>) -> io::Result<File> {
         return Err(io::Error::new(ErrorKind::InvalidInput, reason));
     }
     let file = open_at_once(path)?;
-    // Another may stand there by now.
+    // Another may be there by now.
     if !file.metadata()?.is_file() {
         return Err(no_file());
     }
@@ -96,7 +98,7 @@ fn folder_of_system(path: &Path) -> Option<&'static str> {
     OF_SYSTEM.iter().copied().find(|folder| whole.starts_with(folder))
 }
 
-/// Reads a file in which the system tells of itself, such as `/proc/meminfo`.
+/// Reads a file in which the system describes itself, such as `/proc/meminfo`.
 ///
 /// # Errors
 /// Those of the system, which include [`ErrorKind::WouldBlock`]; [`ErrorKind::InvalidData`] for what is not UTF-8.
@@ -161,7 +163,7 @@ pub fn read_to_string(path: impl AsRef<Path>, limit: u64) -> io::Result<String> 
     })
 }
 
-/// A text of a stranger as a message quotes it: as much as a person reads, with `…` where it goes on.
+/// An untrusted text as a message quotes it: as much as a person reads, with `…` where it continues.
 pub fn shortened(text: &str, most_letters: usize) -> Cow<'_, str> {
     match text.char_indices().nth(most_letters) {
         None => Cow::Borrowed(text),

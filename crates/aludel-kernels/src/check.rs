@@ -1,12 +1,12 @@
-//! Tolerances, finite differences and a count of allocations for the tests of this workspace. A comparison passes only if it
-//! holds: `!(difference <= tolerance)` fails, so that NaN does.
+//! Tolerances, finite differences and a count of allocations, for the tests of this workspace. A comparison passes only
+//! if it holds: `!(difference <= tolerance)` fails, so that NaN fails.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::rng;
 
-/// The system's allocator, with a count of what all threads ask of it. For tests of what must not allocate, which make it theirs
+/// The system's allocator, with a count of the allocations of all threads. For tests of what must not allocate, which make it theirs
 /// with `#[global_allocator]`.
 #[derive(Debug, Default)]
 pub struct CountingAllocator {
@@ -19,7 +19,7 @@ impl CountingAllocator {
         CountingAllocator { allocations: AtomicU64::new(0) }
     }
 
-    /// How often memory was asked for, or more of it, while `work` ran.
+    /// The number of allocations and reallocations while `work` ran.
     pub fn count(&self, work: impl FnOnce()) -> u64 {
         let before = self.allocations.load(Ordering::SeqCst);
         work();

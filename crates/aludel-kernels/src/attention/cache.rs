@@ -39,14 +39,14 @@ impl Cache {
     }
 }
 
-/// New tokens of one sequence: where they stand in the packed matrices.
+/// New tokens of one sequence: where they are in the packed matrices.
 #[derive(Clone, Debug)]
 pub struct Extension {
     /// The new tokens in the packed matrices.
     pub tokens: Range<usize>,
     /// Position of the first of them in its sequence.
     pub start: usize,
-    /// Where the sequence's blocks stand in [`Extensions::blocks`].
+    /// The place of the sequence's blocks in [`Extensions::blocks`].
     blocks: Range<usize>,
 }
 
@@ -55,7 +55,7 @@ pub struct Extension {
 pub struct Extensions {
     sequences: Vec<Extension>,
     blocks: Vec<u32>,
-    /// Blocks that room was made for.
+    /// Blocks that memory was reserved for.
     room: usize,
 }
 
@@ -67,7 +67,7 @@ impl Extensions {
         self.room = 0;
     }
 
-    /// Makes room for a sequence that may come to have so many blocks, so that later passes with it need no more memory.
+    /// Reserves memory for a sequence that may grow to the given number of blocks, so that later passes with it need no more memory.
     pub fn reserve(&mut self, blocks: usize) {
         self.room += blocks;
         self.blocks.reserve(self.room.saturating_sub(self.blocks.len()));
@@ -193,7 +193,7 @@ unsafe fn assert_blocks_apart(ctx: &Context, room: Mat, cache: &Cache, extension
     }
 }
 
-/// One block of the cache, with so many positions in it.
+/// One block of the cache, with the given number of positions in it.
 struct Keys<'a> {
     key: &'a [u32],
     value: &'a [u32],
@@ -254,7 +254,7 @@ impl State<'_> {
                 };
                 product.run(isa, p, self.scores, BLOCK);
                 let scores = &mut self.scores[..m * BLOCK];
-                // the rows beyond are those of the next group, or nobody's
+                // the rows beyond belong to the next group, or are unused
                 let out_end = if g + 1 == groups { self.out.len() } else { (g + 1) * m * ld };
                 let out = &mut self.out[g * m * ld..out_end];
                 let (maximum, sum) = (&mut self.maximum[rows.clone()], &mut self.sum[rows]);

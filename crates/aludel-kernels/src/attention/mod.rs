@@ -66,7 +66,7 @@ fn is_harmless(value: f32) -> bool {
 /// What an op makes its tasks of, head by head: the number of a row (or sequence), and a position in it.
 type Piece = [u32; 2];
 
-/// Scratch for the pieces of rows with so many tokens in all. No piece is empty, so there are no more of them than tokens.
+/// Scratch for the pieces of rows with the given number of tokens in all. No piece is empty, so there are no more of them than tokens.
 fn room_for_pieces(ctx: &mut Context, tokens: usize) -> Mat {
     ctx.scratch(1, 2 * tokens)
 }

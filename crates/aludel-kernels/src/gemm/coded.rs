@@ -1,6 +1,6 @@
-//! Products with weights that stay in their file's quantisation: integer codes under a scale and an offset for every 32 inputs of
-//! an output. The other factor is rounded to 8 bits, a scale for every 32; integer products are exact, sums over blocks f32.
-//! For generation, which reads all weights for a few tokens: the fewer bytes, the sooner.
+//! Products with weights that stay in their file's quantisation: integer codes with a scale and an offset for every 32
+//! inputs of an output. The other factor is rounded to 8 bits, with a scale for every 32; integer products are exact,
+//! sums over blocks f32. For generation, which reads all weights for a few tokens and is bound by their bytes.
 //!
 //! `Σ_k w·x = Σ_blocks scale·s·Σ codes·q + offset·s·Σ q`, with x ≈ s·q.
 

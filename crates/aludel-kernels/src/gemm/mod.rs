@@ -192,12 +192,12 @@ impl Work<'_> {
     }
 }
 
-/// So many rows are few: handing out tasks then costs more than it evens out.
+/// Up to this number of rows, distributing tasks costs more than it gains in balance.
 const FEW_ROWS: usize = 64;
 /// Panels of one task, where it has few rows.
 const PANELS_OF_FEW_ROWS: usize = 2;
 
-/// So many groups of panels, or a few more, that each thread gets as many tasks.
+/// The number of groups of panels, increased so that each thread gets as many tasks.
 fn even(groups: usize, row_blocks: usize, threads: usize, panels: usize) -> usize {
     ((groups * row_blocks).next_multiple_of(threads) / row_blocks).clamp(1, panels.max(1))
 }

@@ -1,5 +1,5 @@
-//! SwiGLU (Shazeer, 2020): `h = silu(gate) · up` with `silu(z) = z / (1 + e⁻ᶻ)`; what its backward wants, whole or in half the
-//! memory.
+//! SwiGLU (Shazeer, 2020): `h = silu(gate) · up` with `silu(z) = z / (1 + e⁻ᶻ)`, and what its backward needs, in full
+//! or in half the memory.
 
 use super::for_rows;
 use crate::device::{Context, Mat, assert_apart};
@@ -7,7 +7,7 @@ use crate::gemm::pair;
 use crate::linear::{Input, Precision};
 use crate::simd::{exp, multiversion};
 
-/// What the backward wants of gate and up.
+/// What the backward needs of gate and up.
 #[derive(Clone, Copy, Debug)]
 pub enum Kept {
     /// Both as they are, [T, C] each.

@@ -1,4 +1,4 @@
-//! Tokenizers from GGUF metadata and back from the files that are written of them.
+//! Tokenizers from GGUF metadata, and read back from the files that are written from them.
 
 use crate::common::{TextCase, fixture, tiny_tokenizer, tiny_vocabulary};
 use aludel_text::{Error, GgufVocabulary, TextBundle, Tokenizer};
