@@ -14,12 +14,12 @@ use aludel_model::adapter::{Adapter, AdapterOptions, Init, resolve_targets};
 use aludel_model::decoder::{Active, Attention, Decoder, Hold, Kept, Pass, StepDropout};
 use aludel_model::student::Student;
 
-use crate::base;
+use crate::base_model;
 use crate::batch::Largest;
 use crate::error::{Error, Result};
-use crate::new_rows;
 use crate::objective::{Objective, Targets};
 use crate::settings::{Dtype, InitLora, InstructionSet, Recipe, StudentSettings, TargetModules};
+use crate::token_init;
 
 /// How a recipe's `student.dtype` lets weights be held.
 pub fn hold(dtype: Dtype) -> Hold {
@@ -182,11 +182,11 @@ impl Learner {
         // Where the data decides it, a table for one position is replaced later: see `reach`.
         let positions = recipe.train.max_length.tokens().unwrap_or(1);
         let decoder = Decoder::load(&mut ctx, &student.config, &student.weights, hold, positions)?;
-        let base = base::name(student, &recipe.student);
+        let base = base_model::name(student, &recipe.student);
         let adapter = match checkpoint.or(recipe.train.init_adapter.as_deref()) {
             Some(path) => {
                 let mut adapter = Adapter::load(&mut ctx, &student.config, path)?;
-                base::rename(&mut adapter, &base);
+                base_model::rename(&mut adapter, &base);
                 let (has, wants) = (adapter.config().embedding_tokens(), added);
                 if has.iter().collect::<BTreeSet<_>>() != wants.iter().collect() {
                     let reason = format!(
@@ -443,7 +443,7 @@ fn adapter_options(student: &Student, added: &[u32], recipe: &Recipe) -> Result<
             InitLora::Gaussian => Init::Gaussian,
         },
         seed: rng::mix(recipe.train.seed, 0x6164_6170),
-        rows: if added.is_empty() { None } else { Some(new_rows::by_meaning(student, added)?) },
+        rows: if added.is_empty() { None } else { Some(token_init::by_meaning(student, added)?) },
     })
 }
 

@@ -1,5 +1,5 @@
 //! The rows of a run: tokenised once into the cache of the run folder, chosen by their length, and split into those that are trained
-//! on and those held back. Only lengths and prompt keys stay in memory. How long a row may be is `longest`'s matter.
+//! on and those held back. Only lengths and prompt keys stay in memory. How long a row may be is `auto_max_length`'s matter.
 
 use std::collections::HashSet;
 use std::ops::ControlFlow;
@@ -10,8 +10,8 @@ use aludel_data::split::{Split, TestSize};
 use aludel_data::token_cache::{BuildProgress, Cache, CacheKey, DataHashes, Outcomes, RowInfo, TokenRow};
 use aludel_model::student::Student;
 
+use crate::auto_max_length::Lengths;
 use crate::error::{Error, Result};
-use crate::longest::Lengths;
 use crate::prepare::Preparer;
 use crate::settings::Recipe;
 

@@ -9,7 +9,7 @@ use aludel_text::{Message, Piece};
 use serde::Serialize;
 
 use crate::error::Result;
-use crate::loaded::{Loaded, Prompt, splitter};
+use crate::inference::{Loaded, Prompt, splitter};
 use crate::settings::{GenerateSettings, StudentSettings, TemplateInputs};
 
 /// The most tokens of a conversation.

@@ -1,7 +1,7 @@
 //! The one training loop. It reads downward: prepare, then evaluate, save and step until the last step is done. Everything it does
 //! at a step is a function of settings and step number, so a run that was killed or stopped goes on bit for bit.
 
-mod told;
+mod events;
 
 use std::ops::ControlFlow;
 use std::path::PathBuf;
@@ -14,28 +14,28 @@ use aludel_model::decoder::StepDropout;
 use aludel_model::student::Student;
 use serde_json::json;
 
-use crate::base::TrainedOn;
+use crate::auto_max_length::LeftOut;
+use crate::base_model::TrainedOn;
 use crate::batch::{Largest, Plan, passes};
 use crate::checkpoint::{self, RunFile};
 use crate::error::{Error, Result};
 use crate::evaluate::identity;
-use crate::initial;
-use crate::known::Known;
+use crate::init_adapter;
 use crate::learner::{Learner, Sums};
-use crate::longest::LeftOut;
+use crate::lr_schedule::{check_rates, learning_rate, moves_little};
 use crate::memory::{self, Growth};
 use crate::metrics::{EvalRecord, Metrics, SampleRecord, StepRecord, TrainerState};
-use crate::new_rows;
 use crate::objective::CrossEntropy;
 use crate::proof::{self, Proof};
 use crate::rows::{self, RowKeys, Rows, tokenise};
-use crate::samples::Samples;
-use crate::schedule::{check_rates, learning_rate, moves_little};
+use crate::sample_answers::Samples;
 use crate::settings::{MaxLength, Recipe};
 use crate::tensorboard::{self, EventFile};
+use crate::token_init;
+use crate::trained_prompts::Known;
 
-pub use told::{Ahead, Event, SUMMARY_FILE_NAME, Stage, Started, Summary};
-use told::{Due, Stopwatch};
+pub use events::{Ahead, Event, SUMMARY_FILE_NAME, Stage, Started, Summary};
+use events::{Due, Stopwatch};
 
 /// Trains as the recipe says, in its output folder. `stop` asks the run to end after the present pass: the partial step is
 /// discarded, the last whole one saved. While the data is tokenised it ends after the present batch.
@@ -93,7 +93,7 @@ pub fn train(recipe: &Recipe, resume: bool, stop: &AtomicBool, observe: &mut dyn
     // Loaded before the data is tokenised: a weight or a target that does not fit is told in a second, and leaves nothing behind.
     let mut learner = Learner::load(&student, &added, &recipe, latest.as_deref())?;
     if let (None, Some(folder)) = (&latest, &recipe.train.init_adapter) {
-        initial::check(&learner.adapter, folder, &recipe.lora)?;
+        init_adapter::check(&learner.adapter, folder, &recipe.lora)?;
     }
     if let Some(path) = &latest {
         checkpoint::restore_moments(path, &mut learner)?;
@@ -138,7 +138,7 @@ pub fn train(recipe: &Recipe, resume: bool, stop: &AtomicBool, observe: &mut dyn
             observe(Event::PlacingTokens { done, total });
             if stop.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         };
-        if new_rows::by_place(&mut learner, &student, &rows, &mut watch)?.is_break() {
+        if token_init::by_place(&mut learner, &student, &rows, &mut watch)?.is_break() {
             return Ok(Summary::before_the_first_step(&state));
         }
     }

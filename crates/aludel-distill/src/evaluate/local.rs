@@ -12,7 +12,7 @@ use aludel_text::Date;
 use super::results::{FAILED, Settings};
 use super::{Answer, Answered, Ask, Meter, Respondent};
 use crate::error::Result;
-use crate::loaded::{Loaded, told_apart};
+use crate::inference::{Loaded, told_apart};
 use crate::settings::{StudentSettings, TemplateInputs};
 
 /// Prompt tokens of one pass.

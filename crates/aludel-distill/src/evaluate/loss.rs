@@ -11,12 +11,12 @@ use serde::Serialize;
 
 use crate::batch::passes;
 use crate::error::{Error, Result};
-use crate::export::adapter_text;
-use crate::known::Known;
 use crate::learner::Learner;
+use crate::merge::adapter_text;
 use crate::objective::CrossEntropy;
 use crate::prepare::Preparer;
 use crate::settings::{MaxLength, Recipe};
+use crate::trained_prompts::Known;
 
 /// What was found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]

@@ -5,7 +5,7 @@
 pub mod benchmarks;
 pub mod compare;
 mod cut;
-pub mod failed;
+pub mod failures;
 mod folder;
 pub mod identity;
 pub mod interval;

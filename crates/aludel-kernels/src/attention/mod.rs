@@ -6,14 +6,14 @@
 //! Scores, softmax and all sums are f32; the factors of products are rounded as [`Heads::precision`] says.
 
 mod backward;
-mod cache;
 mod forward;
+mod kv_cache;
 
 use std::ops::Range;
 
 pub use backward::backward;
-pub use cache::{Cache, Extension, Extensions, forward_cached};
 pub use forward::forward;
+pub use kv_cache::{Cache, Extension, Extensions, forward_cached};
 
 use crate::device::{Context, Mat};
 use crate::gemm::{NR, Precision};

@@ -6,20 +6,20 @@
 //! Goto and van de Geijn, "Anatomy of High-Performance Matrix Multiplication" (2008).
 
 mod amx;
-mod coded;
 mod job;
 mod micro;
 mod operand;
 mod pack;
+mod quantized;
 pub(crate) mod tile;
 mod tokens;
 
 pub(crate) use amx::busy as amx_busy;
 #[cfg(target_arch = "x86_64")]
 pub(crate) use amx::is_there as amx_is_there;
-pub(crate) use coded::{CodedPanels, Rounded, multiply_coded, round_rows};
 pub(crate) use operand::{Lhs, Order, Panels, Rhs, pack_lhs, pack_rhs, pack_written};
 pub(crate) use pack::pair;
+pub(crate) use quantized::{CodedPanels, Rounded, multiply_coded, round_rows};
 pub(crate) use tokens::add_token_products;
 
 use crate::device::{Context, Mat, View, assert_apart};

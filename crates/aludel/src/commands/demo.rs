@@ -16,7 +16,7 @@ use crate::report::{Helped, Outcome};
 use crate::signals::stop_on_signals;
 use aludel_distill::checkpoint::shell_word;
 use aludel_distill::evaluate::compare::{Comparison, points, scores};
-use aludel_distill::export;
+use aludel_distill::merge;
 use aludel_distill::settings::{GenerateSettings, StudentSettings, TemplateInputs};
 use aludel_distill::talk::{Answer, FinishReason, Talker};
 use aludel_formats::{atomic, manifest};
@@ -160,8 +160,8 @@ fn merged(folder: &Path, student: &Path, adapter: &Path) -> anyhow::Result<PathB
     let now = || Ok::<_, anyhow::Error>(Merged { adapter: manifest::hash(adapter)?, files: manifest::hash(&merged)? });
     if !aludel_files::is_there(&merged) {
         let opened = Student::open(student)?;
-        let (dtype, shown) = (export::default_dtype(&opened)?, Progress::new());
-        export::merge(&opened, adapter, &merged, dtype, &mut |done, total| shown.merging(done, total))?;
+        let (dtype, shown) = (merge::default_dtype(&opened)?, Progress::new());
+        merge::merge(&opened, adapter, &merged, dtype, &mut |done, total| shown.merging(done, total))?;
         drop(shown);
         write_for_merged(&merged, adapter, student, dtype.name())?;
         atomic::write_json(&record, &now()?)?;

@@ -7,8 +7,8 @@ use crate::next::{after_merging, elsewhere};
 use crate::progress::Progress;
 use crate::report::{Helped, Outcome};
 use crate::run_folder::adapter_of;
-use aludel_distill::base::TrainedOn;
-use aludel_distill::export;
+use aludel_distill::base_model::TrainedOn;
+use aludel_distill::merge;
 use aludel_formats::{Dtype, peft};
 use aludel_model::hub_name::is_hub_name;
 use aludel_model::student::Student;
@@ -54,10 +54,10 @@ pub(crate) fn run(args: &MergeArgs, console: &mut Console) -> anyhow::Result<Out
         Some(StoredDtype::Bf16) => Dtype::BF16,
         Some(StoredDtype::F16) => Dtype::F16,
         Some(StoredDtype::F32) => Dtype::F32,
-        None => export::default_dtype(&student)?,
+        None => merge::default_dtype(&student)?,
     };
     let shown = Progress::new();
-    export::merge(&student, &adapter, &args.output_dir, dtype, &mut |done, total| shown.merging(done, total))?;
+    merge::merge(&student, &adapter, &args.output_dir, dtype, &mut |done, total| shown.merging(done, total))?;
     drop(shown);
     write_for_merged(&args.output_dir, &adapter, &path, dtype.name())?;
     if let (Some(_), Some(trained_on)) = (&args.student, &trained_on)

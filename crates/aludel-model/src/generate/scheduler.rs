@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use aludel_kernels::attention::{BLOCK, Extensions};
 
-use super::blocks::BlockPool;
+use super::kv_blocks::BlockPool;
 use super::{Request, RequestId};
 use crate::decoder::Pass;
 
@@ -48,7 +48,7 @@ pub(super) struct Schedule {
 }
 
 impl Schedule {
-    /// `blocks` blocks for all sequences, and at most `tokens_per_pass` tokens in a pass.
+    /// `kv_blocks` blocks for all sequences, and at most `tokens_per_pass` tokens in a pass.
     pub(super) fn new(blocks: usize, tokens_per_pass: usize) -> Schedule {
         Schedule {
             pool: BlockPool::new(blocks),

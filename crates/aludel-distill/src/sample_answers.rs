@@ -10,8 +10,8 @@ use aludel_model::student::Student;
 use aludel_text::{EncodeOptions, Message};
 
 use crate::error::{Error, Result};
+use crate::inference::{Prompt, end_ids, prompt, told_apart};
 use crate::learner::Learner;
-use crate::loaded::{Prompt, end_ids, prompt, told_apart};
 use crate::metrics::SampleAnswer;
 use crate::settings::{Recipe, TemplateInputs};
 

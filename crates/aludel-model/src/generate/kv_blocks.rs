@@ -8,7 +8,7 @@ pub(super) struct BlockPool {
 }
 
 impl BlockPool {
-    /// A pool of `blocks` free blocks.
+    /// A pool of `kv_blocks` free blocks.
     pub(super) fn new(blocks: usize) -> BlockPool {
         // the lowest numbers go first: memory that no one has used yet stays untouched
         BlockPool { users: vec![0; blocks], free: (0..blocks as u32).rev().collect() }
@@ -31,7 +31,7 @@ impl BlockPool {
         Some(block)
     }
 
-    /// One more user for each of `blocks`, which must be in use.
+    /// One more user for each of `kv_blocks`, which must be in use.
     pub(super) fn share(&mut self, blocks: &[u32]) {
         for &block in blocks {
             assert!(self.users[block as usize] > 0, "block {block} is free and cannot be shared");
@@ -39,7 +39,7 @@ impl BlockPool {
         }
     }
 
-    /// One user less for each of `blocks`.
+    /// One user less for each of `kv_blocks`.
     pub(super) fn leave(&mut self, blocks: &[u32]) {
         // the last taken comes back first, and is taken first again
         for &block in blocks.iter().rev() {

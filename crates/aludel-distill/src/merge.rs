@@ -18,7 +18,7 @@ use aludel_text::TextBundle;
 use serde_json::{Value, json};
 
 use crate::error::{Error, Result};
-use crate::known::Known;
+use crate::trained_prompts::Known;
 
 /// How a merged model is stored: the student's own dtype, or bf16 where the student is quantised.
 ///

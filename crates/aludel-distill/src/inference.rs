@@ -17,8 +17,8 @@ use aludel_text::{
 };
 
 use crate::error::{Error, Result};
-use crate::export::adapter_text;
 use crate::learner::{context, hold};
+use crate::merge::adapter_text;
 use crate::settings::{StudentSettings, TemplateInputs};
 
 /// A model, loaded.
