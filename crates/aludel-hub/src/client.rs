@@ -4,8 +4,11 @@ use std::io::Read;
 use std::thread;
 use std::time::Duration;
 
+use reqwest::blocking::{Client as HttpClient, Response};
+use reqwest::header::{AUTHORIZATION, RANGE};
+use reqwest::redirect::Policy;
+use reqwest::{StatusCode, Url};
 use serde::Deserialize;
-use ureq::http::{Response, StatusCode, Uri};
 
 use super::{Hub, Kind};
 
@@ -19,7 +22,7 @@ const LISTING_BYTES: u64 = 64 << 20;
 /// Asks the Hub.
 pub(super) struct Client<'a> {
     hub: &'a Hub,
-    agent: ureq::Agent,
+    http: HttpClient,
 }
 
 /// Why something could not be had.
@@ -46,14 +49,16 @@ pub(super) struct Listing {
 
 impl<'a> Client<'a> {
     pub(super) fn new(hub: &'a Hub) -> Client<'a> {
-        let config = ureq::Agent::config_builder()
-            .max_redirects(0)
-            .max_redirects_will_error(false)
-            .http_status_as_error(false)
-            .timeout_connect(Some(TIMEOUT))
-            .timeout_recv_response(Some(TIMEOUT))
-            .user_agent(concat!("aludel/", env!("CARGO_PKG_VERSION")));
-        Client { hub, agent: config.build().new_agent() }
+        let http = HttpClient::builder()
+            .tls_backend_preconfigured(aludel_http::tls(true))
+            .redirect(Policy::none())
+            .connect_timeout(TIMEOUT)
+            // For each read, and not for a file as a whole.
+            .timeout(TIMEOUT)
+            .user_agent(concat!("aludel/", env!("CARGO_PKG_VERSION")))
+            .build()
+            .expect("TLS is configured, and the system can make a thread");
+        Client { hub, http }
     }
 
     /// The files of a repository's main branch.
@@ -72,9 +77,12 @@ impl<'a> Client<'a> {
             Kind::Model => "models",
         };
         let address = format!("{}/api/{kind}/{repository}/revision/main", self.hub.endpoint);
-        let mut response = self.ask(&address, None)?;
-        let body = response.body_mut().with_config().limit(LISTING_BYTES).read_to_vec();
-        let body = body.map_err(|error| Failure::unreachable(error.to_string()))?;
+        let mut body = Vec::new();
+        let read = self.ask(&address, None)?.take(LISTING_BYTES + 1).read_to_end(&mut body);
+        read.map_err(|error| Failure::unreachable(error.to_string()))?;
+        if body.len() as u64 > LISTING_BYTES {
+            return Err(Failure::refused(format!("{} gave a list of files without end", self.hub.endpoint)));
+        }
         let answer: Answer = serde_json::from_slice(&body)
             .map_err(|error| Failure::refused(format!("{} gave no list of files ({error})", self.hub.endpoint)))?;
         if answer.sha.is_empty() || !answer.sha.bytes().all(|letter| letter.is_ascii_alphanumeric()) {
@@ -142,14 +150,13 @@ impl<'a> Client<'a> {
         let length: Option<u64> = header("content-length").and_then(|length| length.parse().ok());
         let starts_at = if response.status() == StatusCode::PARTIAL_CONTENT { from } else { 0 };
         let bytes_total = length.map(|length| starts_at + length);
-        let (_, body) = response.into_parts();
-        Ok(Body { stream: Box::new(body.into_reader()), starts_at, bytes_total })
+        Ok(Body { stream: Box::new(response), starts_at, bytes_total })
     }
 
     /// The first bytes of a file.
     pub(super) fn head(&self, address: &str, bytes: u64) -> Result<Vec<u8>, Failure> {
         let mut head = Vec::new();
-        let mut stream = self.ask(address, Some(0..=bytes - 1))?.into_body().into_reader().take(bytes);
+        let mut stream = self.ask(address, Some(0..=bytes - 1))?.take(bytes);
         stream.read_to_end(&mut head).map_err(|error| Failure::unreachable(error.to_string()))?;
         Ok(head)
     }
@@ -163,11 +170,7 @@ impl<'a> Client<'a> {
     }
 
     /// Asks, following redirects; the token is shown to the Hub alone.
-    fn ask(
-        &self,
-        address: &str,
-        range: Option<std::ops::RangeInclusive<u64>>,
-    ) -> Result<Response<ureq::Body>, Failure> {
+    fn ask(&self, address: &str, range: Option<std::ops::RangeInclusive<u64>>) -> Result<Response, Failure> {
         let mut address = address.to_string();
         for _ in 0..REDIRECTS {
             let response = self.send(&address, range.clone(), is_same_host(&address, &self.hub.endpoint))?;
@@ -186,19 +189,20 @@ impl<'a> Client<'a> {
         address: &str,
         range: Option<std::ops::RangeInclusive<u64>>,
         shows_token: bool,
-    ) -> Result<Response<ureq::Body>, Failure> {
-        let mut request = self.agent.get(address);
+    ) -> Result<Response, Failure> {
+        let mut request = self.http.get(address);
         if let Some(token) = self.hub.token.as_ref().filter(|_| shows_token) {
-            request = request.header("authorization", format!("Bearer {}", token.0));
+            request = request.header(AUTHORIZATION, format!("Bearer {}", token.0));
         }
         if let Some(range) = range {
             let end = if *range.end() == u64::MAX { String::new() } else { range.end().to_string() };
-            request = request.header("range", format!("bytes={}-{end}", range.start()));
+            request = request.header(RANGE, format!("bytes={}-{end}", range.start()));
         }
-        request.call().map_err(|error| {
+        request.send().map_err(|error| {
             Failure::unreachable(format!(
-                "{} cannot be reached ({error}); check the network, and HF_ENDPOINT if it is set",
-                host_of(address)
+                "{} cannot be reached ({}); check the network, and HF_ENDPOINT if it is set",
+                host_of(address),
+                aludel_http::Failed::of(error, TIMEOUT).words()
             ))
         })
     }
@@ -218,7 +222,7 @@ fn no_hash() -> Failure {
     Failure::refused("the Hub named no hash for it".to_string())
 }
 
-fn refuse_status(response: &Response<ureq::Body>, endpoint: &str) -> Result<(), Failure> {
+fn refuse_status(response: &Response, endpoint: &str) -> Result<(), Failure> {
     let status = response.status();
     let refuse = |reason: &str| Err(Failure::refused(reason.to_string()));
     match status.as_u16() {
@@ -236,27 +240,26 @@ fn refuse_status(response: &Response<ureq::Body>, endpoint: &str) -> Result<(), 
 
 fn redirected(from: &str, location: &str) -> Result<String, Failure> {
     let refused = || Failure::refused(format!("{} redirects to {location:?}, which is no address", host_of(from)));
-    let target: Uri = location.parse().map_err(|_| refused())?;
-    match (target.scheme_str(), location.starts_with('/')) {
+    let target = match location.starts_with('/') {
+        true => Url::parse(from).and_then(|from| from.join(location)),
+        false => Url::parse(location),
+    };
+    let target = target.map_err(|_| refused())?;
+    match target.scheme() {
         // A secret address must not become a plain one.
-        (Some("http"), _) if from.starts_with("https:") => Err(refused()),
-        (Some("http" | "https"), _) => Ok(location.to_string()),
-        (None, true) => {
-            let (scheme, rest) = from.split_once("://").ok_or_else(refused)?;
-            let authority = rest.split('/').next().unwrap_or_default();
-            Ok(format!("{scheme}://{authority}{location}"))
-        }
+        "http" if from.starts_with("https:") => Err(refused()),
+        "http" | "https" => Ok(target.into()),
         _ => Err(refused()),
     }
 }
 
 fn is_same_host(address: &str, endpoint: &str) -> bool {
-    let authority = |address: &str| {
-        address.parse::<Uri>().ok().and_then(|uri| Some((uri.scheme_str()?.to_string(), uri.authority()?.to_string())))
-    };
-    authority(address).is_some() && authority(address) == authority(endpoint)
+    match (Url::parse(address), Url::parse(endpoint)) {
+        (Ok(address), Ok(endpoint)) => address.origin().is_tuple() && address.origin() == endpoint.origin(),
+        _ => false,
+    }
 }
 
 fn host_of(address: &str) -> String {
-    address.parse::<Uri>().ok().and_then(|uri| uri.host().map(str::to_string)).unwrap_or_else(|| address.to_string())
+    Url::parse(address).ok().and_then(|url| url.host_str().map(str::to_string)).unwrap_or_else(|| address.to_string())
 }

@@ -10,12 +10,14 @@ use reqwest::{Client, RequestBuilder, Response, StatusCode};
 use serde_json::Value;
 use tokio::time::timeout;
 
+use aludel_http::Failed;
+
 use super::endpoint::Routes;
 use super::failure::Said;
 use super::mask::Mask;
 use super::response_body::Reader;
 use super::retry_after::retry_after;
-use super::{Answer, Asking, BoxFuture, Dialect, Endpoint, Failure, Question, Teacher, connection, ollama, openai};
+use super::{Answer, Asking, BoxFuture, Dialect, Endpoint, Failure, Question, Teacher, ollama, openai};
 use crate::Error;
 
 /// The most bytes that are read of an error.
@@ -42,6 +44,14 @@ pub struct HttpTeacher {
     takes_usage: OnceLock<bool>,
 }
 
+/// Whom else a failed request concerns.
+fn failure_of(error: reqwest::Error, connect: Duration) -> Failure {
+    match Failed::of(error, connect) {
+        Failed::Tls(words) => Failure::Refused { status: None, words },
+        Failed::Connection(words) => Failure::broken(words),
+    }
+}
+
 impl HttpTeacher {
     /// Prepares to ask; nothing is sent yet.
     ///
@@ -61,7 +71,7 @@ impl HttpTeacher {
             headers.insert(known, value.header(""));
         }
         let client = Client::builder()
-            .tls_backend_preconfigured(connection::tls(routes.chat.scheme() == "https"))
+            .tls_backend_preconfigured(aludel_http::tls(routes.chat.scheme() == "https"))
             .redirect(Policy::none())
             .no_proxy()
             .http1_only()
@@ -138,7 +148,7 @@ impl HttpTeacher {
     async fn accepted(&self, request: RequestBuilder, wait: Duration) -> Result<Response, Failure> {
         let sent = timeout(wait, request.headers(self.headers.clone()).send()).await;
         let sent = sent.map_err(|_| Failure::broken(format!("no answer began within {} s", wait.as_secs_f64())))?;
-        let mut response = sent.map_err(|error| connection::failure(error, self.endpoint.timeouts.connect))?;
+        let mut response = sent.map_err(|error| failure_of(error, self.endpoint.timeouts.connect))?;
         let status = response.status();
         if status.is_success() {
             return Ok(response);
@@ -182,7 +192,7 @@ impl HttpTeacher {
                 Ok(Ok(Some(bytes))) => reader.push(&bytes, started)?,
                 Ok(Ok(None)) => break,
                 _ if reader.has_ended() => break,
-                Ok(Err(error)) => return Err(connection::failure(error, self.endpoint.timeouts.connect)),
+                Ok(Err(error)) => return Err(failure_of(error, self.endpoint.timeouts.connect)),
                 Err(_) => return Err(Failure::broken(format!("nothing came for {} s", wait.as_secs_f64()))),
             }
         }

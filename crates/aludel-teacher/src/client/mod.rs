@@ -3,7 +3,6 @@
 //! answers are the caller's, and so is reading keys from wherever they lie.
 
 mod answer_builder;
-mod connection;
 mod endpoint;
 mod failure;
 mod http;

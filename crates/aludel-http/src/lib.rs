@@ -1,4 +1,5 @@
-//! TLS as it is set up, and plain words for connections that fail.
+//! What every HTTP client of Aludel shares: TLS as it is set up, and plain words for connections that fail. Requests and their answers
+//! belong to the clients.
 
 use std::error::Error as StdError;
 use std::io;
@@ -8,11 +9,9 @@ use std::time::Duration;
 use rustls::crypto::ring::default_provider;
 use rustls::{CertificateError, ClientConfig, RootCertStore};
 
-use super::Failure;
-
 /// TLS 1.2 and 1.3; trusted are Mozilla's authorities and those of this machine (whose reading takes time, so that it is left
 /// out where TLS is not `used`).
-pub(super) fn tls(used: bool) -> ClientConfig {
+pub fn tls(used: bool) -> ClientConfig {
     let mut roots = RootCertStore::empty();
     if used {
         roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
@@ -25,17 +24,35 @@ pub(super) fn tls(used: bool) -> ClientConfig {
         .with_no_client_auth()
 }
 
-/// What a failed request means. The address is left out: it may hold what is secret.
-pub(super) fn failure(error: reqwest::Error, connect: Duration) -> Failure {
-    let error = error.without_url();
-    if let Some(tls) = tls_error(&error) {
-        return Failure::Refused { status: None, words: tls_words(tls) };
+/// Why a request failed, in plain words. The address is left out: it may hold what is secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Failed {
+    /// TLS does not come about: it will not at another time either.
+    Tls(String),
+    /// The connection was not made in time, or broke: it may work at another time.
+    Connection(String),
+}
+
+impl Failed {
+    /// The words for a failed request whose connection had to be made within `connect`.
+    pub fn of(error: reqwest::Error, connect: Duration) -> Failed {
+        let error = error.without_url();
+        if let Some(tls) = tls_error(&error) {
+            return Failed::Tls(tls_words(tls));
+        }
+        if error.is_timeout() {
+            return Failed::Connection(format!("no connection within {} s", connect.as_secs_f64()));
+        }
+        let what = if error.is_connect() { "cannot connect" } else { "the connection broke" };
+        Failed::Connection(format!("{what}: {}", last_cause(&error)))
     }
-    if error.is_timeout() {
-        return Failure::broken(format!("no connection within {} s", connect.as_secs_f64()));
+
+    /// What to say.
+    pub fn words(self) -> String {
+        match self {
+            Failed::Tls(words) | Failed::Connection(words) => words,
+        }
     }
-    let what = if error.is_connect() { "cannot connect" } else { "the connection broke" };
-    Failure::broken(format!("{what}: {}", last_cause(&error)))
 }
 
 /// The TLS error among the causes. An input/output error hides what it wraps from `source`.
