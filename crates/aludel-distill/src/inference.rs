@@ -1,5 +1,5 @@
-//! A model with its adapter, text and end tokens, ready to generate: what chat, demo, evaluation and sample answers share. Which prompts run, and what
-//! becomes of the tokens, is theirs.
+//! A model with its adapter, text and end tokens, ready to generate: what chat, demo, evaluation and sample answers share. Which
+//! prompts run is theirs; tokens become text in `text_stream`.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -11,10 +11,7 @@ use aludel_model::config;
 use aludel_model::decoder::Decoder;
 use aludel_model::generate::Engine;
 use aludel_model::student::Student;
-use aludel_text::{
-    ChatTemplate, EncodeOptions, Message, Piece, TextBundle, ThinkTags, ThinkingSplitter, Tokenizer, encode,
-    end_of_turn_id,
-};
+use aludel_text::{ChatTemplate, EncodeOptions, Message, TextBundle, Tokenizer, encode, end_of_turn_id};
 
 use crate::error::{Error, Result};
 use crate::learner::{context, hold};
@@ -112,38 +109,6 @@ pub(crate) fn end_ids(named: &[u32], text: &TextBundle, template: &ChatTemplate,
     ids.extend(text.eos_id());
     ids.extend(end_of_turn_id(template, &text.tokenizer, options).ok().flatten());
     ids
-}
-
-/// Reasoning and answer in the tokens of an answer, without the token that ended it.
-///
-/// # Errors
-/// Tokens that the tokenizer does not have.
-pub(crate) fn told_apart(
-    tokenizer: &Tokenizer,
-    tokens: &[u32],
-    opens_thinking: bool,
-) -> Result<(Option<String>, String)> {
-    let mut splitter = splitter(opens_thinking);
-    let mut pieces = splitter.push(&tokenizer.decode(tokens, true)?);
-    pieces.extend(splitter.finish());
-    let (mut reasoning, mut content) = (String::new(), String::new());
-    for piece in pieces {
-        match piece {
-            Piece::Reasoning(text) => reasoning.push_str(&text),
-            Piece::Answer(text) => content.push_str(&text),
-        }
-    }
-    let reasoning = Some(reasoning.trim().to_owned()).filter(|reasoning| !reasoning.is_empty());
-    Ok((reasoning, content.trim().to_owned()))
-}
-
-/// Tells reasoning from answer in what follows a prompt.
-pub(crate) fn splitter(opens_thinking: bool) -> ThinkingSplitter {
-    let ThinkTags { open, close } = ThinkTags::default();
-    match opens_thinking {
-        true => ThinkingSplitter::opened(open, close),
-        false => ThinkingSplitter::new(open, close),
-    }
 }
 
 /// The end tokens of an adapter folder's `generation_config.json`, where it has one.

@@ -10,10 +10,11 @@ use aludel_model::student::Student;
 use aludel_text::{EncodeOptions, Message};
 
 use crate::error::{Error, Result};
-use crate::inference::{Prompt, end_ids, prompt, told_apart};
+use crate::inference::{Prompt, end_ids, prompt};
 use crate::learner::Learner;
 use crate::metrics::SampleAnswer;
 use crate::settings::{Recipe, TemplateInputs};
+use crate::text_stream::{Text, text_of};
 
 /// Tokens that the cache holds for all questions together, unless one alone needs more: others wait until it has room.
 const CACHE_TOKENS: usize = 4096;
@@ -113,7 +114,7 @@ impl Samples {
         let answers = self.questions.iter().zip(&running).map(|((question, prompt), asked)| {
             let is_end = asked.finish == Some(Finish::Stop);
             let said = &asked.tokens[..asked.tokens.len() - usize::from(is_end)];
-            let (reasoning, content) = told_apart(&student.text.tokenizer, said, prompt.opens_thinking)?;
+            let Text { reasoning, content, .. } = text_of(&student.text.tokenizer, said, prompt.opens_thinking);
             let (tokens, truncated) = (asked.tokens.len() as u64, !is_end);
             Ok(SampleAnswer { prompt: question.clone(), reasoning, content, tokens, truncated })
         });

@@ -9,8 +9,8 @@ use crate::hub::local_model;
 use crate::report::{INTERRUPTED, Outcome};
 use crate::run_folder::adapter_if_named;
 use crate::settings::{Flags, RecipeArgs, resolve, set_template_date};
+use aludel_distill::chat::{Answer, ChatModel, FinishReason};
 use aludel_distill::settings::{GenerateSettings, Recipe};
-use aludel_distill::talk::{Answer, FinishReason, Talker};
 use aludel_text::{Message, Piece};
 use anstyle::Style;
 use clap::Args;
@@ -111,7 +111,7 @@ pub(crate) fn run(args: &ChatArgs, console: &mut Console) -> anyhow::Result<Outc
     set_template_date(&mut recipe);
     let (model, inputs) = (local_model(&args.model)?, recipe.data.template_inputs());
     let adapter = adapter_if_named(args.adapter.as_deref())?;
-    let mut talker = Talker::open(&model, adapter.as_deref(), &recipe.student, inputs)?;
+    let mut talker = ChatModel::open(&model, adapter.as_deref(), &recipe.student, inputs)?;
     let mut messages: Vec<Message> = args.system.iter().map(Message::system).collect();
     let shown = Shown::of(args, console);
     let Some(prompt) = &args.prompt else {
@@ -156,7 +156,7 @@ impl Shown {
 
 /// Streams one answer.
 pub(crate) fn say(
-    talker: &mut Talker,
+    talker: &mut ChatModel,
     messages: &[Message],
     settings: &GenerateSettings,
     interrupted: &AtomicBool,
@@ -251,7 +251,7 @@ impl ChatArgs {
 mod tests {
     use super::*;
     use crate::commands::parsed;
-    use aludel_distill::talk::Usage;
+    use aludel_distill::chat::Usage;
 
     #[test]
     fn flags_reach_their_settings() {

@@ -14,11 +14,11 @@ use crate::page::{Report, Run};
 use crate::progress::{At, Kind, Part, Progress};
 use crate::report::{Helped, Outcome};
 use crate::signals::stop_on_signals;
+use aludel_distill::chat::{Answer, ChatModel, FinishReason};
 use aludel_distill::checkpoint::shell_word;
 use aludel_distill::evaluate::compare::{Comparison, points, scores};
 use aludel_distill::merge;
 use aludel_distill::settings::{GenerateSettings, StudentSettings, TemplateInputs};
-use aludel_distill::talk::{Answer, FinishReason, Talker};
 use aludel_formats::{atomic, manifest};
 use aludel_hub::demo_student::{FetchProgress, fetch_demo_student};
 use aludel_model::student::Student;
@@ -213,7 +213,7 @@ fn ask(
     json: bool,
     console: &mut Console,
 ) -> anyhow::Result<Option<Answer>> {
-    let mut talker = Talker::open(model, None, &StudentSettings::default(), TemplateInputs::default())?;
+    let mut talker = ChatModel::open(model, None, &StudentSettings::default(), TemplateInputs::default())?;
     let settings = GenerateSettings { temperature: 0.0, max_new_tokens: 300, ..GenerateSettings::default() };
     let shown = if json { Shown::AsJson } else { Shown::Whole(None) };
     let answer = say(&mut talker, &[Message::user(question)], &settings, stop, &shown, console)?;
