@@ -225,10 +225,8 @@ fn read_assignment(text: &str) -> Result<Assignment, Problem> {
     };
     let key = key.trim();
     if !key.contains('.') {
-        let owner = settings::section_names()
-            .into_iter()
-            .find(|section| settings::setting_names(section).iter().any(|name| name == key));
-        let foreign = match settings::foreign_name(key).map(|foreign| foreign.verdict) {
+        let owner = settings::owner_of(key);
+        let foreign = match settings::top_level_name(key).map(|foreign| foreign.verdict) {
             Some(Verdict::ReadAs(ours)) => ours.split_once('.'),
             _ => None,
         };
