@@ -31,6 +31,10 @@ pub enum Error {
     #[error(transparent)]
     Text(#[from] aludel_text::Error),
 
+    /// The work was broken off by whoever asked for it, before there was anything to keep.
+    #[error("stopped, with nothing to keep; run the command again")]
+    Stopped,
+
     /// An instruction set that this processor lacks.
     #[error(
         "student.instruction_set = \"{wanted}\": this processor, or its system, does not have it; it has {has}: a run that was begun with the \
@@ -300,4 +304,14 @@ pub enum Error {
         /// One line for each difference: what, before, now.
         differences: String,
     },
+}
+
+impl Error {
+    /// Whether it says only that the work was broken off.
+    pub(crate) fn is_stop(&self) -> bool {
+        matches!(
+            self,
+            Error::Stopped | Error::Data(aludel_traces::Error::Stopped) | Error::Model(aludel_model::Error::Stopped)
+        )
+    }
 }

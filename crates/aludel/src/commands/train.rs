@@ -4,7 +4,7 @@ mod told;
 
 use crate::card::write_for_adapter;
 use crate::console::{Console, harmless};
-use crate::figures::held_out_loss;
+use crate::figures::{held_out_loss, train_loss};
 use crate::hub::fetch_named;
 use crate::next::after_training;
 use crate::origin::made_by;
@@ -302,7 +302,9 @@ pub(crate) fn summary_json(summary: &Summary) -> anyhow::Result<Value> {
 
 /// What became of a run, and the command that goes on with it.
 fn describe(summary: &Summary, folder: &Path) -> String {
-    let trained = summary.final_train_loss.map(|loss| format!("; train loss {loss:.4}")).unwrap_or_default();
+    let trained = train_loss(summary.train_loss, summary.final_train_loss)
+        .map(|loss| format!("; train loss {loss}"))
+        .unwrap_or_default();
     let held_out = held_out_loss(summary.eval_loss_before, summary.eval_loss);
     let losses = trained + &held_out.map(|loss| format!("; held-out loss {loss}")).unwrap_or_default();
     match &summary.adapter {
