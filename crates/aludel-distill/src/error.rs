@@ -193,13 +193,15 @@ pub enum Error {
     },
 
     /// A length that leaves out too much of the data.
-    #[error("data.max_rows_left_out = {allowed}: {told}{mend}")]
+    #[error("{what}: at most {percent:.0}% of the rows may be left out (data.max_rows_left_out = {allowed}){mend}")]
     RowsLeftOut {
-        /// How many rows are, and what would keep more.
-        told: String,
+        /// How many rows are too long, and for what.
+        what: String,
         /// The share that may be left out.
         allowed: f64,
-        /// How to train without them, where any row is left.
+        /// The same in percent.
+        percent: f64,
+        /// What would keep more of them, and how to train without them, where any row is left.
         mend: String,
     },
 
