@@ -283,7 +283,8 @@ fn settle(recipe: &Recipe) -> anyhow::Result<Recipe> {
 
 /// Keeps what a report tells of the session. A run goes on without it.
 fn record_session(folder: &Path, started: &Started) -> Option<Session> {
-    let session = Session::new(made_by(), started);
+    let here = std::env::current_dir().ok().map(|folder| folder.to_string_lossy().into_owned());
+    let session = Session { working_directory: here, ..Session::new(made_by(), started) };
     match session.append(folder) {
         Ok(()) => Some(session),
         Err(error) => {
