@@ -54,10 +54,12 @@ pub(super) fn build<E: Display + Send>(
         for (record, rows) in batch.iter().zip(encoded) {
             building.take(record, rows)?;
         }
-        if progress(so_far(&building, read, bytes_total)).is_break() {
+        batch = next?;
+        // A reader takes a file in pieces that may hold several batches: as long as there is another, not all is done.
+        let done = if batch.is_empty() { read } else { read.min(bytes_total.saturating_sub(1)) };
+        if progress(so_far(&building, done, bytes_total)).is_break() {
             return Err(Error::Stopped);
         }
-        batch = next?;
         read = records.bytes_read();
     }
     building.finish(key, &records)
