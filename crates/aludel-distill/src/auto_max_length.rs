@@ -123,21 +123,34 @@ impl LeftOut {
 
     /// In words: "72 of 144 rows (50%) left out, longer than …; --max-length 8192 keeps 143".
     pub fn told(&self) -> String {
-        let LeftOut { purpose, rows, too_long, max_length, by_memory, instead } = self;
+        let instead = self.instead().map(|instead| format!("; {instead}")).unwrap_or_default();
+        format!("{} left out, longer than {}{instead}", self.counts(), self.limit())
+    }
+
+    /// How many rows of how many: "72 of 144 rows (50%)".
+    fn counts(&self) -> String {
         let percent = 100.0 * self.share();
         let percent = if percent < 1.0 { "less than 1".to_owned() } else { format!("{percent:.0}") };
-        let why = if *by_memory { ", for which the memory suffices" } else { "" };
-        let instead = match instead {
-            Some((length, kept)) if kept == rows => format!("; --max-length {length} keeps all"),
-            Some((length, kept)) => format!("; --max-length {length} keeps {kept}"),
-            None if *by_memory => "; --set train.gradient_checkpointing=true needs less memory".to_owned(),
-            None => String::new(),
+        let rows = counted(self.rows as u64, "row", "rows");
+        let purpose = match self.purpose {
+            Purpose::Train => "",
+            Purpose::Evaluate => " to evaluate on",
         };
-        let rows = match purpose {
-            Purpose::Train => counted(*rows as u64, "row", "rows"),
-            Purpose::Evaluate => format!("{} to evaluate on", counted(*rows as u64, "row", "rows")),
-        };
-        format!("{too_long} of {rows} ({percent}%) left out, longer than train.max_length = {max_length}{why}{instead}")
+        format!("{} of {rows}{purpose} ({percent}%)", self.too_long)
+    }
+
+    fn limit(&self) -> String {
+        let why = if self.by_memory { ", for which the memory suffices" } else { "" };
+        format!("train.max_length = {}{why}", self.max_length)
+    }
+
+    /// What would keep more rows.
+    fn instead(&self) -> Option<String> {
+        match self.instead {
+            Some((length, kept)) if kept == self.rows => Some(format!("--max-length {length} keeps all")),
+            Some((length, kept)) => Some(format!("--max-length {length} keeps {kept}")),
+            None => self.by_memory.then(|| "--set train.gradient_checkpointing=true needs less memory".to_owned()),
+        }
     }
 
     /// Refuses to train where more rows are left out than the recipe allows, whatever they are for.
@@ -150,14 +163,16 @@ impl LeftOut {
             return Ok(());
         }
         let needed = (self.share() * 100.0).ceil() / 100.0;
-        let mend = match self.too_long == self.rows {
-            true => String::new(),
-            false if self.purpose == Purpose::Evaluate => {
-                format!("; to evaluate without these rows, --set data.max_rows_left_out={needed}")
-            }
-            false => format!("; to train without these rows, --set data.max_rows_left_out={needed}"),
+        let purpose = match self.purpose {
+            Purpose::Train => "train",
+            Purpose::Evaluate => "evaluate",
         };
-        Err(Error::RowsLeftOut { told: self.told(), allowed, mend })
+        let without = (self.too_long < self.rows)
+            .then(|| format!("--set data.max_rows_left_out={needed} goes on to {purpose} without these rows"));
+        let ways: Vec<String> = self.instead().into_iter().chain(without).collect();
+        let mend = if ways.is_empty() { String::new() } else { format!("; {}", ways.join(", or ")) };
+        let what = format!("{} are longer than {}", self.counts(), self.limit());
+        Err(Error::RowsLeftOut { what, allowed, percent: 100.0 * allowed, mend })
     }
 }
 
@@ -199,7 +214,7 @@ mod tests {
             "2 of 3 rows to evaluate on (67%) left out, longer than train.max_length = 150; --max-length 512 keeps all"
         );
         let error = left_out.check(&Recipe::default()).unwrap_err().to_string();
-        assert!(error.contains("to evaluate without these rows, --set data.max_rows_left_out=0.67"), "{error}");
+        assert!(error.ends_with("; --max-length 512 keeps all, or --set data.max_rows_left_out=0.67 goes on to evaluate without these rows"), "{error}");
         let both = Lengths { train: vec![200, 100], evaluation: vec![300] };
         let told: Vec<String> = LeftOut::all(&both, 150, false, EVERY).iter().map(|left_out| left_out.told()).collect();
         assert!(told.len() == 2 && told[0].starts_with("1 of 2 rows (50%)"), "{told:?}");
@@ -256,7 +271,12 @@ mod tests {
         let left_out = LeftOut::of(Purpose::Train, &[10, 20, 30], 20, false, EVERY).unwrap();
         let mut recipe = Recipe::default();
         let error = left_out.check(&recipe).unwrap_err().to_string();
-        assert!(error.contains("1 of 3 rows (33%)") && error.contains("data.max_rows_left_out=0.34"), "{error}");
+        assert_eq!(
+            error,
+            "1 of 3 rows (33%) are longer than train.max_length = 20: at most 20% of the rows may be left out \
+             (data.max_rows_left_out = 0.2); --max-length 32 keeps all, or --set data.max_rows_left_out=0.34 goes on to train \
+             without these rows"
+        );
         recipe.data.max_rows_left_out = 0.34;
         left_out.check(&recipe).unwrap();
     }

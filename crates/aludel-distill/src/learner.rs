@@ -177,11 +177,25 @@ impl Learner {
     /// # Errors
     /// Weights that do not fit, targets that match nothing, an initial adapter of other tokens.
     pub fn load(student: &Student, added: &[u32], recipe: &Recipe, checkpoint: Option<&Path>) -> Result<Learner> {
+        Learner::load_watched(student, added, recipe, checkpoint, &|| ControlFlow::Continue(()))
+    }
+
+    /// As [`Learner::load`]; `watch` is asked before each weight, and may break it off.
+    ///
+    /// # Errors
+    /// As [`Learner::load`], and [`aludel_model::Error::Stopped`] where `watch` broke off.
+    pub fn load_watched(
+        student: &Student,
+        added: &[u32],
+        recipe: &Recipe,
+        checkpoint: Option<&Path>,
+        watch: &dyn Fn() -> ControlFlow<()>,
+    ) -> Result<Learner> {
         let hold = hold_to_train(student, recipe)?;
         let mut ctx = context(&recipe.student)?;
         // Where the data decides it, a table for one position is replaced later: see `reach`.
         let positions = recipe.train.max_length.tokens().unwrap_or(1);
-        let decoder = Decoder::load(&mut ctx, &student.config, &student.weights, hold, positions)?;
+        let decoder = Decoder::load_watched(&mut ctx, &student.config, &student.weights, hold, positions, watch)?;
         let base = base_model::name(student, &recipe.student);
         let adapter = match checkpoint.or(recipe.train.init_adapter.as_deref()) {
             Some(path) => {

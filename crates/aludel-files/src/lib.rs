@@ -10,6 +10,7 @@ pub mod expression;
 use std::borrow::Cow;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Read};
+use std::ops::ControlFlow;
 use std::path::Path;
 
 /// Larger than any recipe, config, state or line of results that is read whole, and small enough to hold without harm.
@@ -96,6 +97,30 @@ fn open_at_once(path: &Path) -> io::Result<File> {
 fn folder_of_system(path: &Path) -> Option<&'static str> {
     let whole = fs::canonicalize(path).ok()?;
     OF_SYSTEM.iter().copied().find(|folder| whole.starts_with(folder))
+}
+
+/// Between two looks at whether reading is still wanted, in bytes.
+const PIECE: usize = 1 << 20;
+
+/// Reads a regular file from its beginning to its end, piece by piece, until `take` breaks off.
+///
+/// # Errors
+/// As [`open`].
+pub fn read_in_pieces(
+    path: impl AsRef<Path>,
+    take: &mut dyn FnMut(&[u8]) -> ControlFlow<()>,
+) -> io::Result<ControlFlow<()>> {
+    let mut file = open(path)?;
+    let mut piece = vec![0; PIECE];
+    loop {
+        match file.read(&mut piece) {
+            Ok(0) => return Ok(ControlFlow::Continue(())),
+            Ok(read) if take(&piece[..read]).is_break() => return Ok(ControlFlow::Break(())),
+            Ok(_) => {}
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
 }
 
 /// Reads a file in which the system describes itself, such as `/proc/meminfo`.

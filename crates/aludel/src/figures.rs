@@ -42,6 +42,13 @@ pub(crate) fn held_out_loss(before: Option<f64>, after: Option<f64>) -> Option<S
     })
 }
 
+/// The mean loss of a run's steps, and that of its last epoch where it had more: `1.3021 over all steps, 1.1520 over the last epoch`.
+pub(crate) fn train_loss(all: Option<f64>, last_epoch: Option<f64>) -> Option<String> {
+    let all = all?;
+    let last = last_epoch.filter(|last| *last != all).map(|last| format!(", {last:.4} over the last epoch"));
+    Some(format!("{all:.4} over all steps{}", last.unwrap_or_default()))
+}
+
 /// What something cost. Without a price nobody knows.
 pub(crate) fn cost(amount: Option<f64>) -> String {
     amount.map_or_else(|| "price unknown".to_owned(), dollars)
@@ -86,6 +93,17 @@ mod tests {
             (360_000.0, "100 h"),
         ] {
             assert_eq!(duration(seconds), written, "{seconds}");
+        }
+    }
+
+    #[test]
+    fn a_training_loss_says_of_which_steps_it_is() {
+        for (all, last, written) in [
+            (None, None, None),
+            (Some(1.25), Some(1.25), Some("1.2500 over all steps")),
+            (Some(1.25), Some(1.0), Some("1.2500 over all steps, 1.0000 over the last epoch")),
+        ] {
+            assert_eq!(train_loss(all, last).as_deref(), written);
         }
     }
 

@@ -99,3 +99,10 @@ impl ColumnMap {
         }
     }
 }
+
+/// How the columns of parts are named, as it can be typed: `--set 'data.columns={ text = "body" }'`.
+pub(super) fn naming(parts: &[(&str, &str)]) -> String {
+    let parts: Vec<String> = parts.iter().map(|(part, name)| format!("{part} = \"{}\"", name.escape_debug())).collect();
+    let columns = format!("data.columns={{ {} }}", parts.join(", "));
+    format!("--set '{}'", columns.replace('\'', "'\\''"))
+}

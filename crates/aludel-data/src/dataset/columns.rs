@@ -3,7 +3,7 @@
 
 use aludel_text::message::{Message, Role};
 
-use super::column_map::ColumnMap;
+use super::column_map::{ColumnMap, naming};
 use super::messages::{give_reasoning, history_from, messages_from, prompt_from, reply_from, says_nothing};
 use super::pairs::{ANSWER, PROMPTS, RESPONSES, no_text_beside, prompt_of, response_of};
 use super::problem::{Problem, ProblemKind};
@@ -77,9 +77,9 @@ pub(super) fn system_of(row: &Columns) -> Result<Option<Column<'_>>, Problem> {
         Some((other, _)) => Err(Problem::new(
             ProblemKind::Columns,
             format!(
-                "the row has `{0}` and `{other}`, and they do not say the same; name the one that counts: \
-                 data.columns = {{ system = \"{0}\" }}",
-                first.0
+                "the row has `{}` and `{other}`, and they do not say the same; name the one that counts: {}",
+                first.0,
+                naming(&[("system", first.0)])
             ),
         )),
     }
@@ -121,9 +121,10 @@ pub(super) fn conversation_of(row: &Columns) -> Result<Option<Column<'_>>, Probl
         true => Err(Problem::new(
             ProblemKind::Columns,
             format!(
-                "the row has `{0}` and `{1}`, and they do not say the same; name the one that counts: \
-                 data.columns = {{ messages = \"{0}\" }}",
-                first.0, second.0
+                "the row has `{}` and `{}`, and they do not say the same; name the one that counts: {}",
+                first.0,
+                second.0,
+                naming(&[("messages", first.0)])
             ),
         )),
         false => Ok(Some(first)),
@@ -177,10 +178,11 @@ fn detected(row: &Columns) -> Result<Found<'_>, Problem> {
             (Some(text), Some(reasoning)) => Err(Problem::new(
                 ProblemKind::Columns,
                 format!(
-                    "the row has plain text in `{0}` and reasoning in `{1}`, and it cannot be told what the model is to say; \
-                     name one: data.columns = {{ text = \"{0}\" }}",
+                    "the row has plain text in `{}` and reasoning in `{}`, and it cannot be told what the model is to say; name \
+                     one: {}",
                     text.0,
-                    reasoning.columns.join("`, `")
+                    reasoning.columns.join("`, `"),
+                    naming(&[("text", text.0)])
                 ),
             )),
             (Some(text), None) => plain_text(text),
@@ -460,7 +462,8 @@ pub(super) fn no_shape(row: &Columns) -> Problem {
         .chain(["text"])
         .collect();
     detail.push_str(&format!(
-        "; rename the columns, or say which is which: data.columns = {{ prompt = \"…\", response = \"…\", reasoning = \"…\" }}. Known shapes: {}",
+        "; rename the columns, or say which is which: {}. Known shapes: {}",
+        naming(&[("prompt", "…"), ("response", "…"), ("reasoning", "…")]),
         known.join(", ")
     ));
     Problem::new(ProblemKind::Columns, detail)

@@ -3,6 +3,7 @@
 
 use aludel_text::message::Message;
 
+use super::column_map::naming;
 use super::columns::{Column, first_called, text_of};
 use super::messages::{prompt_from, reply_from};
 use super::problem::{Problem, ProblemKind};
@@ -49,10 +50,10 @@ pub(super) fn no_text_beside(row: &Columns, columns: &[Column<'_>]) -> Result<()
     Err(Problem::new(
         ProblemKind::Columns,
         format!(
-            "the row has `{0}` beside `{1}`, and they do not say the same; name what counts: data.columns = {{ text = \"{0}\" }}, or \
-             {{ prompt = \"…\", response = \"…\" }}",
-            name,
-            names.join("`, `")
+            "the row has `{name}` beside `{}`, and they do not say the same; name what counts: {}, or {}",
+            names.join("`, `"),
+            naming(&[("text", name)]),
+            naming(&[("prompt", "…"), ("response", "…")])
         ),
     ))
 }
@@ -78,9 +79,9 @@ fn one_of<'a>(
         Some((other, _)) => Err(Problem::new(
             ProblemKind::Columns,
             format!(
-                "the row has `{0}` and `{other}`, and they do not say the same; name the one that counts: \
-                 data.columns = {{ {part} = \"{0}\" }}",
-                first.0
+                "the row has `{}` and `{other}`, and they do not say the same; name the one that counts: {}",
+                first.0,
+                naming(&[(part, first.0)])
             ),
         )),
     }

@@ -1,6 +1,7 @@
 //! Reasoning that stands in a column of its own, under any of its names.
 
 use super::Columns;
+use super::column_map::naming;
 use super::columns::{Column, present, unseen};
 use super::problem::{Problem, ProblemKind};
 use crate::message_fields::{called_reasoning, no_setting, reasoning_in, text_of};
@@ -33,7 +34,7 @@ impl<'a> Reasoning<'a> {
         let mut empty = Vec::new();
         for &(name, value) in columns {
             let wrong = |reason: String| {
-                let mend = "or name the reasoning's column: data.columns = { reasoning = \"…\" }";
+                let mend = format!("or name the reasoning's column: {}", naming(&[("reasoning", "…")]));
                 Problem::new(ProblemKind::Value, format!("column {reason}, {mend}"))
             };
             let read = reasoning_in(name, value, false).map_err(wrong)?;

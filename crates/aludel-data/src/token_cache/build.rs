@@ -34,7 +34,19 @@ pub(super) fn build<E: Display + Send>(
         skip_bad_rows: records.skips_bad_rows(),
         examples: 0,
     };
+    let so_far = |building: &Building<'_>, bytes_read: u64, bytes_total: u64| BuildProgress {
+        records: building.examples,
+        tokens: building.outcomes.tokens,
+        bytes_read,
+        bytes_total,
+    };
+    let bytes_total = records.bytes_total();
+    if progress(so_far(&building, 0, bytes_total)).is_break() {
+        return Err(Error::Stopped);
+    }
     let mut batch = read_batch(&mut records)?;
+    // Where the present batch ends: the next is read while this one is tokenised, and is no work that is done.
+    let mut read = records.bytes_read();
     while !batch.is_empty() {
         let (next, encoded) = pool.install(|| {
             rayon::join(|| read_batch(&mut records), || batch.par_iter().map(encode).collect::<Vec<Result<_, E>>>())
@@ -42,16 +54,13 @@ pub(super) fn build<E: Display + Send>(
         for (record, rows) in batch.iter().zip(encoded) {
             building.take(record, rows)?;
         }
-        let so_far = BuildProgress {
-            records: building.examples,
-            tokens: building.outcomes.tokens,
-            bytes_read: records.bytes_read(),
-            bytes_total: records.bytes_total(),
-        };
-        if progress(so_far).is_break() {
+        batch = next?;
+        // A reader takes a file in pieces that may hold several batches: as long as there is another, not all is done.
+        let done = if batch.is_empty() { read } else { read.min(bytes_total.saturating_sub(1)) };
+        if progress(so_far(&building, done, bytes_total)).is_break() {
             return Err(Error::Stopped);
         }
-        batch = next?;
+        read = records.bytes_read();
     }
     building.finish(key, &records)
 }

@@ -2,6 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fmt;
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 
 use crate::Error;
@@ -21,16 +22,22 @@ const FORMAT: &[u8] = b"aludel token rows 3";
 pub struct DataHashes(Vec<[u8; 32]>);
 
 impl DataHashes {
-    /// Hashes the files' content.
+    /// Hashes the files' content. `watch` is asked now and then, and may break it off.
     ///
     /// # Errors
-    /// [`Error::Read`] if a file cannot be read.
-    pub fn of(files: &[PathBuf]) -> Result<DataHashes, Error> {
+    /// [`Error::Read`] if a file cannot be read, [`Error::Stopped`] where `watch` broke off.
+    pub fn of(files: &[PathBuf], watch: &dyn Fn() -> ControlFlow<()>) -> Result<DataHashes, Error> {
         let hash = |path: &PathBuf| {
-            let read_error = |reason| Error::Read { path: path.clone(), reason };
             let mut content = blake3::Hasher::new();
-            content.update_reader(aludel_files::open(path).map_err(read_error)?).map_err(read_error)?;
-            Ok(*content.finalize().as_bytes())
+            let mut take = |piece: &[u8]| {
+                content.update(piece);
+                watch()
+            };
+            match aludel_files::read_in_pieces(path, &mut take) {
+                Err(reason) => Err(Error::Read { path: path.clone(), reason }),
+                Ok(ControlFlow::Break(())) => Err(Error::Stopped),
+                Ok(ControlFlow::Continue(())) => Ok(*content.finalize().as_bytes()),
+            }
         };
         Ok(DataHashes(files.iter().map(hash).collect::<Result<_, Error>>()?))
     }

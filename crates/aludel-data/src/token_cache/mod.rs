@@ -122,7 +122,7 @@ impl Cache {
     /// A folder keeps one cache, the one that was built last: data or settings that changed would otherwise leave a file of
     /// gigabytes behind each time. Whoever has an older one open can still read it.
     ///
-    /// `progress` is told after each batch how far the build has come, and may break it off.
+    /// `progress` is told before the first batch and after each how far the build has come, and may break it off.
     ///
     /// # Errors
     /// What reading the data brings; a record that cannot be encoded (unless bad rows are skipped); no row left; a

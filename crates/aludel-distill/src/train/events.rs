@@ -6,6 +6,8 @@ use std::time::Instant;
 use aludel_data::token_cache::{BuildProgress, Outcomes};
 use serde::Serialize;
 
+use crate::checkpoint;
+use crate::error::Result;
 use crate::metrics::{EvalRecord, SampleRecord, StepRecord, TrainerState};
 use crate::provenance::Times;
 use crate::rows::Rows;
@@ -237,7 +239,9 @@ pub struct Summary {
     pub steps: u64,
     /// Steps of the run.
     pub total_steps: u64,
-    /// Mean loss of the steps since the last log line before the end.
+    /// Mean loss of all steps: what transformers calls so.
+    pub train_loss: Option<f64>,
+    /// Mean loss of the last steps, as many as an epoch has.
     pub final_train_loss: Option<f64>,
     /// The last evaluation's loss; with `load_best_model_at_end` the best one's.
     pub eval_loss: Option<f64>,
@@ -260,12 +264,17 @@ impl Summary {
         serde_json::from_slice::<serde_json::Value>(&bytes).ok()?["tokens_per_second"].as_f64()
     }
 
-    /// A run that was stopped while its data was being tokenised.
-    pub(super) fn before_the_first_step(state: &TrainerState) -> Summary {
-        Summary {
+    /// A session that was stopped before its first step: the run is where its last checkpoint left it.
+    pub(super) fn before_the_first_step(folder: &Path) -> Result<Summary> {
+        let state = match checkpoint::list(folder).last() {
+            Some(&step) => checkpoint::read(folder, step)?,
+            None => TrainerState::default(),
+        };
+        Ok(Summary {
             finished: false,
             steps: state.global_step,
             total_steps: state.max_steps,
+            train_loss: None,
             final_train_loss: None,
             eval_loss: state.last_evaluation(),
             eval_loss_before: state.evaluation_at(0),
@@ -273,6 +282,6 @@ impl Summary {
             tokens_per_second: 0.0,
             times: Times::default(),
             adapter: None,
-        }
+        })
     }
 }

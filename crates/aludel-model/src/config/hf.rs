@@ -51,7 +51,7 @@ impl Config {
             tie_word_embeddings: reader.flag("tie_word_embeddings")?,
             has_head_norms: family.has_head_norms,
             biases: Module::ALL.map(|module| family.has_bias(module, attention_bias, mlp_bias)),
-            bos_token_id: reader.ids("bos_token_id")?.first().copied(),
+            bos_token_id: reader.id("bos_token_id")?,
             eos_token_ids: reader.ids("eos_token_id")?,
         };
         config.check(path)?;
@@ -165,6 +165,15 @@ impl Reader<'_> {
         }
     }
 
+    /// One id, or none.
+    fn id(&self, key: &str) -> Result<Option<u32>> {
+        let value = &self.json[key];
+        match ids(value).filter(|_| !value.is_array()) {
+            Some(ids) => Ok(ids.first().copied()),
+            None => Err(self.wrong(key, format!("{value} should be a token id, or null"))),
+        }
+    }
+
     /// One id or a list of them.
     fn ids(&self, key: &str) -> Result<Vec<u32>> {
         ids(&self.json[key])
@@ -172,9 +181,13 @@ impl Reader<'_> {
     }
 
     /// θ and scaling. transformers 5 keeps both in `rope_parameters`, transformers 4 has `rope_theta` and `rope_scaling`. A file
-    /// may have both generations, since each reader takes its own, but they must agree.
+    /// may have both generations, since each reader takes its own, but they must agree. Without θ a family's own is taken; transformers
+    /// takes null for no number, and fails.
     fn rope(&self) -> Result<(f64, RopeScaling)> {
         let mut theta = self.number(self.json, "rope_theta")?;
+        let is_null = |object: &Value| object.get("rope_theta").is_some_and(Value::is_null);
+        let no_theta =
+            |key: &str| Err(self.wrong(key, "null should be a number; take the key out for the default".to_owned()));
         let mut scaling: Option<RopeScaling> = None;
         for name in ["rope_scaling", "rope_parameters"] {
             let object = &self.json[name];
@@ -183,6 +196,9 @@ impl Reader<'_> {
                 Value::Object(entries) if entries.is_empty() => continue,
                 Value::Object(_) => {}
                 other => return Err(self.wrong(name, format!("{other} should be an object"))),
+            }
+            if is_null(object) {
+                return no_theta(&format!("{name}.rope_theta"));
             }
             let here = self.rope_scaling(name, object)?;
             let theta_here = self.number(object, "rope_theta")?;
@@ -194,6 +210,9 @@ impl Reader<'_> {
             }
             theta = theta.or(theta_here);
             scaling = Some(here);
+        }
+        if theta.is_none() && is_null(self.json) {
+            return no_theta("rope_theta");
         }
         Ok((theta.unwrap_or(10_000.0), scaling.unwrap_or(RopeScaling::None)))
     }
@@ -270,13 +289,17 @@ impl Reader<'_> {
     }
 }
 
-/// A token id or a list of them, as `eos_token_id` stands in a config; null is an empty list, anything else is none.
+/// A token id or a list of them, as `eos_token_id` stands in a config. null is an empty list, and a negative number is no token, as
+/// transformers has it: no id ever equals it. Anything else is none.
 pub fn ids(value: &Value) -> Option<Vec<u32>> {
-    let one = |v: &Value| v.as_u64().and_then(|id| u32::try_from(id).ok());
+    let one = |v: &Value| match v.as_i64() {
+        Some(..0) => Some(None),
+        id => id.and_then(|id| u32::try_from(id).ok()).map(Some),
+    };
     match value {
         Value::Null => Some(Vec::new()),
-        Value::Array(list) => list.iter().map(one).collect(),
-        other => one(other).map(|id| vec![id]),
+        Value::Array(list) => Some(list.iter().map(one).collect::<Option<Vec<_>>>()?.into_iter().flatten().collect()),
+        other => one(other).map(|id| id.into_iter().collect()),
     }
 }
 
@@ -332,5 +355,35 @@ mod tests {
         check("rope_scaling", json!({"rope_type": "llama3", "factor": 8}), "low_freq_factor");
         check("eos_token_id", json!(11), "eos_token_id: 11");
         check("rms_norm_eps", json!("x"), "rms_norm_eps");
+        check("eos_token_id", json!([1.5]), "eos_token_id: [1.5]");
+        check("bos_token_id", json!([1]), "bos_token_id: [1] should be a token id");
+        check("bos_token_id", json!("1"), "bos_token_id: \"1\" should be a token id");
+        let layers = "it must list \"full_attention\" for each of the 1 layers";
+        check("layer_types", json!(["full_attention", "full_attention"]), layers);
+        check("layer_types", json!([]), layers);
+        check("layer_types", json!("full_attention"), layers);
+        check("rope_theta", Value::Null, "rope_theta: null should be a number");
+        check("rope_parameters", json!({"rope_theta": null}), "rope_parameters.rope_theta: null should be a number");
+    }
+
+    /// Each as transformers 5.23 takes it.
+    #[test]
+    fn what_transformers_takes_is_taken() {
+        let read = |changes: Value| {
+            let mut json = valid();
+            json.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
+            Config::from_hf(&json, Path::new("config.json")).unwrap()
+        };
+        // A number below 0 is no token: no id equals it.
+        let config = read(json!({"bos_token_id": -1, "eos_token_id": [2, -1]}));
+        assert_eq!((config.bos_token_id, config.eos_token_ids.as_slice()), (None, [2].as_slice()));
+        assert_eq!(read(json!({"eos_token_id": -1})).eos_token_ids, [0; 0]);
+        assert_eq!(read(json!({"bos_token_id": 3})).bos_token_id, Some(3));
+        read(json!({"layer_types": ["full_attention"]}));
+        read(json!({"layer_types": null}));
+        assert_eq!(read(json!({})).rope_theta, 10_000.0);
+        // The newer generation has the number that the older one lacks.
+        assert_eq!(read(json!({"rope_theta": null, "rope_parameters": {"rope_theta": 5e5}})).rope_theta, 5e5);
+        assert_eq!(read(json!({"rope_theta": 5e5, "rope_parameters": null})).rope_theta, 5e5);
     }
 }

@@ -28,6 +28,8 @@ pub(super) enum Rule {
     WholeContext,
     /// This text, or a list of nothing else.
     Text(&'static str),
+    /// A list of this text, one for each layer.
+    EachLayer(&'static str),
     /// Nothing; the text is the mend.
     Never(&'static str),
 }
@@ -208,7 +210,7 @@ const HF: Table = &[
     (Rule::HeadDim, &["query_pre_attn_scalar", "v_head_dim", "qk_head_dim", "kv_channels", "attention_head_dim"]),
     (Rule::ScoreScale, &["attention_multiplier"]),
     (Rule::WholeContext, &["sliding_window"]),
-    (Rule::Text("full_attention"), &["layer_types"]),
+    (Rule::EachLayer("full_attention"), &["layer_types"]),
     (Rule::Text("silu"), &["hidden_activation", "activation_function"]),
     (Rule::Never(UNQUANTISED), &["quantization_config", "compression_config", "quantization"]),
     (
@@ -426,6 +428,12 @@ fn check(tables: &[Table], key: &str, value: &Value, config: &Config, removal: &
             let is_text = |value: &Value| value.as_str() == Some(text);
             let is_allowed = value.as_array().map_or_else(|| is_text(value), |items| items.iter().all(is_text));
             (is_allowed, format!("it must be {text:?}"))
+        }
+        Rule::EachLayer(text) => {
+            let layers = config.num_hidden_layers;
+            let is_each = |items: &Vec<Value>| items.len() == layers && items.iter().all(|item| item == text);
+            let wanted = format!("it must list {text:?} for each of the {layers} layers");
+            (value.as_array().is_some_and(is_each), wanted)
         }
     };
     match wanted {

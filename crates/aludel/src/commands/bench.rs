@@ -34,11 +34,11 @@ enum What {
 /// The options of `aludel bench train`.
 #[derive(Debug, Args)]
 struct TrainArgs {
-    /// The model: a GGUF file or a Hugging Face model folder
+    /// Model: a GGUF file or a Hugging Face model folder
     #[arg(long, value_name = "PATH")]
     student: PathBuf,
 
-    /// An adapter folder to start from; without it, a new adapter as the settings say
+    /// Adapter folder to start from; without it, a new adapter as the settings say
     #[arg(long, value_name = "DIR")]
     adapter: Option<PathBuf>,
 
@@ -54,7 +54,7 @@ struct TrainArgs {
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..))]
     steps: u16,
 
-    /// Threads; 0 takes one for each core [default: 0]
+    /// Number of threads; 0 uses all cores [default: 0]
     #[arg(long, value_name = "N")]
     threads: Option<String>,
 
@@ -69,11 +69,11 @@ struct TrainArgs {
 /// The options of `aludel bench generate`.
 #[derive(Debug, Args)]
 struct GenerateArgs {
-    /// The model: a GGUF file or a Hugging Face model folder
+    /// Model: a GGUF file or a Hugging Face model folder
     #[arg(long, value_name = "PATH")]
     student: PathBuf,
 
-    /// An adapter folder to put on it
+    /// Adapter folder to apply to it
     #[arg(long, value_name = "DIR")]
     adapter: Option<PathBuf>,
 
@@ -93,11 +93,11 @@ struct GenerateArgs {
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..))]
     new_tokens: u16,
 
-    /// The precision of matrix products: auto, bf16, f32, or file for the file's own quantisation [default: auto]
+    /// Precision of matrix products: auto, bf16, f32, or file for the file's own quantisation [default: auto]
     #[arg(long, value_name = "DTYPE")]
     dtype: Option<String>,
 
-    /// Threads; 0 takes one for each core [default: 0]
+    /// Number of threads; 0 uses all cores [default: 0]
     #[arg(long, value_name = "N")]
     threads: Option<String>,
 

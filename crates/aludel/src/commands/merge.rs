@@ -20,19 +20,19 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct MergeArgs {
-    /// The adapter folder that training wrote, or PEFT; or the folder of a run
+    /// Adapter folder, from `aludel train` or PEFT, or the folder of a run
     #[arg(long, value_name = "DIR")]
     pub(crate) adapter: PathBuf,
 
-    /// The model that the adapter was trained on, or hf:owner/name [default: the one that the adapter names]
+    /// Base model that the adapter was trained on, or hf:owner/name [default: the one that the adapter names]
     #[arg(long, value_name = "PATH")]
     pub(crate) student: Option<PathBuf>,
 
-    /// The model folder, made by this command
+    /// Model folder to create
     #[arg(long, value_name = "DIR")]
     pub(crate) output_dir: PathBuf,
 
-    /// How weights are stored [default: as the student's, or bf16 where it is quantised]
+    /// Data type of the stored weights [default: the base model's, or bf16 if it is quantised]
     #[arg(long, value_name = "DTYPE", value_enum)]
     pub(crate) dtype: Option<StoredDtype>,
 

@@ -25,7 +25,7 @@ enum Action {
     /// List the families and how many problems they have
     List(ListArgs),
 
-    /// Write problems with worked solutions as JSONL
+    /// Write problems with worked solutions to a JSONL file
     Make(MakeArgs),
 }
 
@@ -43,11 +43,11 @@ struct MakeArgs {
     #[arg(value_name = "NAME", required = true)]
     names: Vec<String>,
 
-    /// How many problems of each family, all different; where it has fewer, all that it has
+    /// Number of problems per family, all different; fewer where the family has fewer
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(..=1_000_000))]
     count: u32,
 
-    /// Another seed gives other problems in another order
+    /// Random seed of the problems and their order
     #[arg(long, value_name = "N", default_value_t = 0)]
     seed: u64,
 
@@ -59,11 +59,11 @@ struct MakeArgs {
     #[arg(long, value_name = "D", default_value_t)]
     difficulty: Difficulty,
 
-    /// Up to --count where a family has fewer problems: the same ones come again in other words
+    /// Fill up to --count with rewordings where a family has fewer problems
     #[arg(long)]
     reworded: bool,
 
-    /// The file to write; it must not be there yet
+    /// File to write; it must not exist yet
     #[arg(long, value_name = "FILE.jsonl")]
     output: PathBuf,
 

@@ -82,7 +82,7 @@ fn settings_are_no_reasoning_and_neither_is_a_word_for_nothing() {
     refused(
         json!({"prompt": "q", "reasoning": "low", "response": "a"}),
         &usual(),
-        "data.columns = { reasoning = \"…\" }",
+        "--set 'data.columns={ reasoning = \"…\" }'",
     );
     check(
         with(json!({"reasoning": {"type": "enabled", "budget_tokens": 1024}})),
