@@ -6,6 +6,7 @@ mod here;
 mod served;
 mod table;
 
+use crate::cli::whole;
 use crate::console::{Console, harmless};
 use crate::hub::fetch_named;
 use crate::next::after_evaluation;
@@ -53,7 +54,7 @@ pub(crate) struct EvalArgs {
     api_key_file: Option<PathBuf>,
 
     /// With --endpoint: questions at once [default: 8]
-    #[arg(long, value_name = "N", requires = "endpoint", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    #[arg(long, value_name = "N", requires = "endpoint", value_parser = whole::<u16>(1..=1024))]
     concurrency: Option<u16>,
 
     /// An adapter folder to put on it, or the folder of a run
@@ -86,7 +87,7 @@ pub(crate) struct EvalArgs {
     asking: AskingArgs,
 
     /// Decides samples and intervals
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = whole::<u64>(0..=u64::MAX))]
     seed: u64,
 
     /// What tables call the model [default: its file's or folder's name]
