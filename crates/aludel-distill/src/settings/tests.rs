@@ -434,7 +434,7 @@ fn origins_show_in_the_message() {
     });
     assert_eq!(
         problems.to_string(),
-        "lora.r = 0 (--set): an adapter of rank 0 has nothing to train; give a whole number from 1 to 4096, for example 16"
+        "lora.r = 0 (--set): an adapter of rank 0 has nothing to train; give a whole number from 1 to 4,096, for example 16"
     );
 }
 

@@ -137,9 +137,10 @@ fn ask(
     stop: &AtomicBool,
     told: &mut dyn FnMut(Event),
 ) -> Result<Summary, Error> {
-    let wanted = missing.count;
+    let (wanted, there, there_failed) = (missing.count, missing.there, missing.failed);
     if wanted == 0 {
-        return Ok(Summary { end: End::Finished, progress: Progress::default() });
+        let progress = Progress { there, there_failed, ..Progress::default() };
+        return Ok(Summary { end: End::Finished, progress });
     }
     let before = collection.store.snapshot()?.status()?;
     let tokens = before.tokens.prompt + before.tokens.completion;
@@ -161,5 +162,5 @@ fn ask(
         })
     })?;
     runtime.shutdown_background();
-    Ok(Summary { end, progress })
+    Ok(Summary { end, progress: Progress { there, there_failed, ..progress } })
 }

@@ -15,6 +15,10 @@ const WINDOW: Duration = Duration::from_secs(30);
 pub struct Progress {
     /// Answers that this run was to collect.
     pub wanted: u64,
+    /// Answers that were there before it, cut ones among them.
+    pub there: u64,
+    /// Questions that no server took before it.
+    pub there_failed: u64,
     /// Answers that it has kept, cut ones among them.
     pub done: u64,
     /// Of these, answers that were cut off.

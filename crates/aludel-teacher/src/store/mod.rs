@@ -104,6 +104,10 @@ pub struct Missing {
     from: i64,
     /// Answers that were not there when the list was registered.
     pub count: u64,
+    /// Answers that were there by then, cut ones among them.
+    pub there: u64,
+    /// Questions that had not been taken by then.
+    pub failed: u64,
     /// Whether the teacher had answered anything with these settings by then.
     pub has_answers: bool,
 }
@@ -204,8 +208,8 @@ impl Store {
             }
         }
         enter(batch)?;
-        let count = writer.0.wait(writer.0.push(true, move |desk| desk.count_missing(list, run, samples)))?;
-        Ok(Missing { writer, list, run, samples, from: 0, count, has_answers: false })
+        let [count, there, failed] = writer.0.wait(writer.0.push(true, move |desk| desk.count(list, run, samples)))?;
+        Ok(Missing { writer, list, run, samples, from: 0, count, there, failed, has_answers: false })
     }
 
     /// What the first answers to these prompts took, as far as they are there.

@@ -177,15 +177,17 @@ impl Desk {
         want.execute(params![list, run, samples]).map(|_| ())
     }
 
-    /// How many answers of a list are not there yet.
-    pub(super) fn count_missing(&mut self, list: i64, run: i64, samples: u32) -> rusqlite::Result<u64> {
-        self.connection.query_row(
-            "SELECT count(*) * ?3 - coalesce(sum((SELECT count(*) FROM traces
-               WHERE run = ?2 AND prompt = asked.prompt AND sample < ?3)), 0)
-             FROM temp.asked WHERE list = ?1",
+    /// How many answers of a list are not there yet, how many are, and how many questions were not taken.
+    pub(super) fn count(&mut self, list: i64, run: i64, samples: u32) -> rusqlite::Result<[u64; 3]> {
+        let (asked, there, failed): (u64, u64, u64) = self.connection.query_row(
+            "SELECT (SELECT count(*) FROM temp.asked WHERE list = ?1) * ?3,
+               count(*) FILTER (WHERE status <> 'failed'), count(*) FILTER (WHERE status = 'failed')
+             FROM temp.asked AS asked JOIN traces ON run = ?2 AND traces.prompt = asked.prompt AND sample < ?3
+             WHERE list = ?1",
             params![list, run, samples],
-            |row| row.get(0),
-        )
+            |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
+        )?;
+        Ok([asked.saturating_sub(there + failed), there, failed])
     }
 
     /// Takes the next answers of a list that are neither there nor being asked for, from a position on.

@@ -8,6 +8,8 @@ mod watch;
 use crate::console::{Console, harmless};
 use crate::hub::fetch_named;
 use crate::keys::{key_from_file, key_from_variable};
+use crate::next::{after_collecting, after_planning};
+use crate::origin::made_by;
 use crate::report::{Helped, Outcome};
 use crate::settings::{Flags, RecipeArgs, resolve};
 use crate::signals::stop_on_signals;
@@ -135,7 +137,11 @@ pub(crate) fn run(
             console.line(format_args!("{removed} damaged traces are removed"))?;
         }
     }
-    collect_prepared(&prepared, watch, args.json, console)
+    let outcome = collect_prepared(&prepared, watch, args.json, console)?;
+    if outcome == Outcome::Done && !args.json {
+        console.next(&after_collecting(prepared.store.path()))?;
+    }
+    Ok(outcome)
 }
 
 /// Collects what a recipe that is checked for it asks for.
@@ -181,7 +187,14 @@ pub(crate) fn run_plan(args: &CollectArgs, console: &mut Console) -> anyhow::Res
     } else if let Some(prediction) = &prediction {
         show::prediction(console, prediction, &progress)?;
     }
-    outcome(&end, args.json, &prepared, console)
+    let outcome = outcome(&end, args.json, &prepared, console)?;
+    if let (Outcome::Done, false, Some(prediction)) = (outcome, args.json, &prediction) {
+        console.next(&match prediction.missing {
+            0 => after_collecting(prepared.store.path()),
+            _ => after_planning(&made_by().command),
+        })?;
+    }
+    Ok(outcome)
 }
 
 fn outcome(end: &End, json: bool, prepared: &Prepared, console: &mut Console) -> anyhow::Result<Outcome> {

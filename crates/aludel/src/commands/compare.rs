@@ -4,6 +4,7 @@
 mod named;
 
 use super::eval::AskingArgs;
+use crate::cli::whole;
 use crate::console::Console;
 use crate::origin::made_by;
 use crate::page::{Report, Run, page};
@@ -51,7 +52,7 @@ pub(crate) struct CompareArgs {
     stores: Vec<PathBuf>,
 
     /// Random seed of samples and confidence intervals
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = whole::<u64>(0..=u64::MAX))]
     seed: u64,
 
     /// Print the comparison as JSON

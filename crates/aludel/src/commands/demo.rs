@@ -8,6 +8,7 @@ use super::chat::{Shown, say};
 use super::compare::write;
 use super::train::{run_recipe, summary_json};
 use crate::card::write_for_merged;
+use crate::cli::whole;
 use crate::console::{Console, harmless};
 use crate::origin::made_by;
 use crate::page::{Report, Run};
@@ -59,7 +60,7 @@ pub(crate) struct DemoArgs {
     pub(crate) api_key_env: Option<String>,
 
     /// Random seed of the problems and their order; the same seed gives the same results
-    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = whole::<u64>(0..=u64::MAX))]
     pub(crate) seed: u64,
 
     /// Print JSON lines instead of text; the last one is a summary

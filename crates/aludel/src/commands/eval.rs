@@ -6,6 +6,7 @@ mod here;
 mod served;
 mod table;
 
+use crate::cli::whole;
 use crate::console::{Console, harmless};
 use crate::hub::fetch_named;
 use crate::next::after_evaluation;
@@ -53,7 +54,7 @@ pub(crate) struct EvalArgs {
     api_key_file: Option<PathBuf>,
 
     /// With --endpoint: maximum concurrent requests [default: 8]
-    #[arg(long, value_name = "N", requires = "endpoint", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    #[arg(long, value_name = "N", requires = "endpoint", value_parser = whole::<u16>(1..=1024))]
     concurrency: Option<u16>,
 
     /// Adapter folder to apply to it, or the folder of a run
@@ -86,7 +87,7 @@ pub(crate) struct EvalArgs {
     asking: AskingArgs,
 
     /// Random seed of samples and confidence intervals
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = whole::<u64>(0..=u64::MAX))]
     seed: u64,
 
     /// Name of the model in tables [default: the name of its file or folder]

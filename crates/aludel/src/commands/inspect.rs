@@ -4,6 +4,7 @@
 mod rows;
 mod show;
 
+use crate::cli::whole;
 use crate::console::Console;
 use crate::hub::fetch_named;
 use crate::progress::{At, Kind, Progress};
@@ -42,7 +43,7 @@ pub(crate) struct InspectArgs {
     eval_data: Vec<PathBuf>,
 
     /// Number of rows to show; the totals are of all rows
-    #[arg(long, value_name = "N", default_value_t = 3)]
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = whole::<usize>(0..=u64::MAX))]
     rows: usize,
 
     /// Show the boundaries of tokens

@@ -1,5 +1,6 @@
 //! `aludel logits`: the options that write a model's logits to a file, for comparison with other implementations.
 
+use crate::cli::whole;
 use crate::report::Outcome;
 use crate::run_folder::{adapter_if_named, refuse_as_model};
 use crate::settings::{Flags, RecipeArgs, resolve};
@@ -27,7 +28,7 @@ pub(crate) struct LogitsArgs {
     pub(crate) adapter: Option<PathBuf>,
 
     /// The token ids of one row
-    #[arg(long, value_name = "ID,ID,...", value_delimiter = ',', required = true)]
+    #[arg(long, value_name = "ID,ID,...", value_delimiter = ',', required = true, value_parser = whole::<u32>(0..=u64::from(u32::MAX)))]
     pub(crate) ids: Vec<u32>,
 
     /// A safetensors file, made by this command: tensor `logits`, f32, [ids, vocabulary]
@@ -39,7 +40,7 @@ pub(crate) struct LogitsArgs {
     pub(crate) dtype: ComputedDtype,
 
     /// Number of threads; 0 uses all cores
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = whole::<usize>(0..=1024))]
     pub(crate) threads: usize,
 }
 

@@ -1,6 +1,7 @@
 //! `aludel tasks`: the problems that Aludel invents itself, listed by family and written out as data for training or for an
 //! evaluation. How they are made is the business of `aludel_verify::tasks`.
 
+use crate::cli::whole;
 use crate::console::Console;
 use crate::report::{Helped, Outcome};
 use crate::table::Table;
@@ -44,11 +45,11 @@ struct MakeArgs {
     names: Vec<String>,
 
     /// Number of problems per family, all different; fewer where the family has fewer
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(..=1_000_000))]
+    #[arg(long, value_name = "N", value_parser = whole::<u32>(1..=1_000_000))]
     count: u32,
 
     /// Random seed of the problems and their order
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = whole::<u64>(0..=u64::MAX))]
     seed: u64,
 
     /// Which problems: those for training, or those kept for testing; no problem is in both
