@@ -26,7 +26,7 @@ pub(crate) fn cases() -> Vec<Case> {
 }
 
 fn heads(precision: Precision) -> Heads {
-    Heads { query: HEADS, key: KEY_HEADS, dim: HEAD_DIM, scale: 0.125, precision }
+    Heads { query: HEADS, key: KEY_HEADS, dim: HEAD_DIM, scale: 0.125, window: None, precision }
 }
 
 /// `products` of the size of q·kᵀ, of which the causal half counts, and so many floats.
@@ -85,6 +85,7 @@ fn cached(sequences: usize, past: usize) -> Case {
     let read = 2 * 2 * sequences * (past + 1) * KEY; // keys and values, in bf16
     let work = Work {
         operations: (4 * sequences * (past + 1) * HIDDEN) as f64,
+        window: None,
         precision: Precision::Bf16,
         bytes: (read + 4 * sequences * (2 * HIDDEN + 2 * KEY)) as f64,
     };

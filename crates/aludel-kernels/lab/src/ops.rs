@@ -185,7 +185,7 @@ fn decode(name: &'static str, kept: Option<BlockType>, tokens: usize) -> Op {
 
 fn attention(name: &'static str, is_backward: bool) -> Op {
     let mut ctx = Context::cpu(0);
-    let heads = Heads { query: 9, key: 3, dim: 64, scale: 0.125, precision: Precision::Bf16 };
+    let heads = Heads { query: 9, key: 3, dim: 64, scale: 0.125, window: None, precision: Precision::Bf16 };
     let (q, k, v) = (
         values(&mut ctx, 1, TOKENS, HIDDEN),
         values(&mut ctx, 2, TOKENS, KEY),
