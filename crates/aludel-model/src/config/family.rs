@@ -4,6 +4,7 @@
 use serde_json::Value;
 
 use super::keys;
+use super::window::Windows;
 use crate::module::Module;
 
 /// A family, as transformers' classes and llama.cpp's architectures divide models.
@@ -29,8 +30,8 @@ pub struct Family {
     pub(super) default_head_dim: Option<usize>,
     /// Positions where `config.json` has no number.
     pub(super) default_positions: usize,
-    /// The window of attention where `config.json` does not speak of it.
-    pub(super) default_window: Option<usize>,
+    /// Which layers see a window of the past alone.
+    pub(super) windows: Windows,
     /// Keys of `config.json` that mean something else than elsewhere.
     pub(super) hf_keys: keys::Table,
 }
@@ -56,17 +57,17 @@ const LLAMA: Family = Family {
     default_key_value_heads: None,
     default_head_dim: None,
     default_positions: 2048,
-    default_window: None,
+    windows: Windows::None,
     hf_keys: &[],
 };
 
-/// Mistral, as far as no window bounds its attention. Its GGUF files are Llama's.
+/// Mistral, with a window in its first version. Its GGUF files are Llama's, and say nothing of windows.
 const MISTRAL: Family = Family {
     class: "MistralForCausalLM",
     model_type: "mistral",
     default_key_value_heads: Some(8),
     default_positions: 131_072,
-    default_window: Some(4096),
+    windows: Windows::EveryLayer(Some(4096)),
     hf_keys: keys::MISTRAL_HF,
     ..LLAMA
 };
@@ -83,7 +84,7 @@ const QWEN2: Family = Family {
     default_key_value_heads: Some(32),
     default_head_dim: None,
     default_positions: 32_768,
-    default_window: None,
+    windows: Windows::UpperLayers,
     hf_keys: keys::QWEN2_HF,
 };
 
@@ -95,6 +96,7 @@ const QWEN3: Family = Family {
     has_head_norms: true,
     biases: Biases::ByKey,
     default_head_dim: Some(128),
+    windows: Windows::UpperLayers,
     hf_keys: keys::QWEN3_HF,
     ..QWEN2
 };

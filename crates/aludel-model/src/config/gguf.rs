@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::family::{Family, SUPPORTED};
 use super::rope::{self, RopeScaling};
-use super::{Config, keys};
+use super::{Config, LayerType, keys};
 use crate::error::{Error, Result};
 use crate::layout::RowOrder;
 use crate::module::Module;
@@ -42,12 +42,18 @@ impl Config {
         let head_dim =
             metadata.find::<usize>(&reader.key("attention.key_length"))?.unwrap_or_else(|| hidden_size / heads.max(1));
         let kv_heads = "attention.head_count_kv";
+        // bounded before anything is made for each of them
+        let num_hidden_layers = size("block_count")?;
+        if num_hidden_layers > Config::MOST_LAYERS {
+            let reason = Config::senseless_size(num_hidden_layers, Config::MOST_LAYERS);
+            return Err(reader.wrong(&reader.key("block_count"), reason));
+        }
         let mut config = Config {
             family,
             vocab_size: file.tensor("token_embd.weight")?.shape.first().copied().unwrap_or(0),
             hidden_size,
             intermediate_size: reader.size("feed_forward_length")?,
-            num_hidden_layers: size("block_count")?,
+            num_hidden_layers,
             num_attention_heads: heads,
             num_key_value_heads: if metadata.contains(&reader.key(kv_heads)) { reader.size(kv_heads)? } else { heads },
             head_dim,
@@ -56,6 +62,8 @@ impl Config {
             max_position_embeddings: size("context_length")?,
             rope_theta: metadata.find::<f32>(&reader.key("rope.freq_base"))?.map_or(10_000.0, shortest),
             rope_scaling: RopeScaling::None,
+            sliding_window: None,
+            layer_types: vec![LayerType::FullAttention; num_hidden_layers],
             tie_word_embeddings: file.find_tensor("output.weight").is_none(),
             has_head_norms: family.has_head_norms,
             biases: Module::ALL.map(|module| family.has_bias(module, false, false)),

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::family::{Biases, Family, SUPPORTED};
 use super::rope::RopeScaling;
-use super::{Config, keys};
+use super::{Config, keys, window};
 use crate::error::{Error, Result};
 use crate::module::Module;
 use crate::weights::ROPE_DIVISORS;
@@ -34,13 +34,16 @@ impl Config {
         let key_value_heads = family.default_key_value_heads.filter(|_| !is_given).unwrap_or(num_attention_heads);
         let head_dim = family.default_head_dim.unwrap_or(hidden_size / num_attention_heads.max(1));
         let (rope_theta, rope_scaling) = reader.rope()?;
+        let num_hidden_layers = reader.layers()?;
+        let (sliding_window, layer_types) = window::read(&family.windows, json, num_hidden_layers)
+            .map_err(|(key, reason)| reader.wrong(key, reason))?;
         let (attention_bias, mlp_bias) = (reader.flag("attention_bias")?, reader.flag("mlp_bias")?);
         let config = Config {
             family,
             vocab_size: reader.size("vocab_size")?,
             hidden_size,
             intermediate_size: reader.size("intermediate_size")?,
-            num_hidden_layers: reader.size("num_hidden_layers")?,
+            num_hidden_layers,
             num_attention_heads,
             num_key_value_heads: reader.size_or("num_key_value_heads", key_value_heads)?,
             head_dim: reader.size_or("head_dim", head_dim)?,
@@ -48,6 +51,8 @@ impl Config {
             max_position_embeddings: reader.size_or("max_position_embeddings", family.default_positions)?,
             rope_theta,
             rope_scaling,
+            sliding_window,
+            layer_types,
             tie_word_embeddings: reader.flag("tie_word_embeddings")?,
             has_head_norms: family.has_head_norms,
             biases: Module::ALL.map(|module| family.has_bias(module, attention_bias, mlp_bias)),
@@ -55,15 +60,6 @@ impl Config {
             eos_token_ids: reader.ids("eos_token_id")?,
         };
         config.check(path)?;
-        if let Some(window) = family.default_window
-            && json.get("sliding_window").is_none()
-        {
-            keys::check_hf("sliding_window", &json!(window), &config).map_err(|_| {
-                let class = family.class;
-                let reason = format!("is missing, and {class} takes {window} then, which is not supported; set it to null if the model has none");
-                reader.wrong("sliding_window", reason)
-            })?;
-        }
         for (key, value) in json.as_object().into_iter().flatten() {
             keys::check_hf(key, value, &config).map_err(|reason| reader.wrong(key, reason))?;
         }
@@ -115,9 +111,7 @@ impl Config {
             config["attention_bias"] = json!(self.has_bias(Module::QProj));
             config["mlp_bias"] = json!(self.has_bias(Module::GateProj));
         }
-        if self.family.default_window.is_some() {
-            config["sliding_window"] = Value::Null;
-        }
+        window::write(&self.family.windows, self, &mut config);
         if self.rope_scaling != RopeScaling::None {
             config["rope_scaling"] = config["rope_parameters"].clone();
         }
@@ -142,6 +136,15 @@ impl Reader<'_> {
                 let number = value.as_u64().map(|n| n as usize);
                 number.ok_or_else(|| self.wrong(key, format!("{value} should be a positive whole number")))
             }
+        }
+    }
+
+    /// The number of layers, bounded before anything is made for each of them.
+    fn layers(&self) -> Result<usize> {
+        let layers = self.size("num_hidden_layers")?;
+        match layers {
+            1..=Config::MOST_LAYERS => Ok(layers),
+            _ => Err(self.wrong("num_hidden_layers", Config::senseless_size(layers, Config::MOST_LAYERS))),
         }
     }
 

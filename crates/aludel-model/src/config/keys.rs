@@ -220,22 +220,23 @@ const HF: Table = &[
     ),
 ];
 
-/// What the class of Qwen2 does otherwise: windows count only where `use_sliding_window` is on, and biases are not asked for.
+/// What the class of Qwen2 does otherwise: it has windows, and biases are not asked for.
 pub(super) const QWEN2_HF: Table = &[
-    (Rule::Harmless, &["sliding_window", "max_window_layers"]),
+    (Rule::Read, &["use_sliding_window", "sliding_window", "max_window_layers", "layer_types"]),
     (Rule::On, &["qkv_bias", "add_qkv_bias"]),
     (Rule::Off, &["attention_bias", "mlp_bias", "use_mrope"]),
 ];
 
 /// The class of Qwen3 has windows as that of Qwen2, and norms of heads.
 pub(super) const QWEN3_HF: Table = &[
-    (Rule::Harmless, &["sliding_window", "max_window_layers"]),
+    (Rule::Read, &["use_sliding_window", "sliding_window", "max_window_layers", "layer_types"]),
     (Rule::On, &["use_qk_norm", "qk_norm"]),
     (Rule::Off, &["mlp_bias", "use_mrope"]),
 ];
 
-/// The class of Mistral has no biases.
-pub(super) const MISTRAL_HF: Table = &[(Rule::Off, &["attention_bias", "mlp_bias"])];
+/// The class of Mistral has a window in every layer, and no biases.
+pub(super) const MISTRAL_HF: Table =
+    &[(Rule::Read, &["sliding_window", "layer_types"]), (Rule::Off, &["attention_bias", "mlp_bias"])];
 
 /// The keys of GGUF metadata, behind the architecture's name. Only `rope.scaling.type` = "yarn" and "longrope" look at the betas
 /// and at the original context, and they are refused. Rows of the embedding go before `vocab_size`.

@@ -7,6 +7,7 @@ mod gguf;
 mod hf;
 mod keys;
 mod rope;
+mod window;
 
 use std::path::Path;
 
@@ -16,6 +17,7 @@ use crate::module::{MODULES, Module};
 pub use family::Family;
 pub use hf::ids;
 pub use rope::RopeScaling;
+pub use window::LayerType;
 
 /// The sizes and constants of a decoder-only transformer.
 #[derive(Clone, Debug, PartialEq)]
@@ -44,6 +46,10 @@ pub struct Config {
     pub rope_theta: f64,
     /// Change of the rotary frequencies for long texts.
     pub rope_scaling: RopeScaling,
+    /// How many positions a token sees in layers that are [`LayerType::SlidingAttention`], its own included.
+    pub sliding_window: Option<usize>,
+    /// What each layer attends to.
+    pub layer_types: Vec<LayerType>,
     /// Whether the head is the embedding.
     pub tie_word_embeddings: bool,
     /// Whether queries and keys are normed, each head alone, before they are rotated.
@@ -62,9 +68,20 @@ impl Config {
         self.biases[module as usize]
     }
 
+    /// How many positions a token sees in a layer, its own included; where there is no number, all up to its own.
+    pub fn window(&self, layer: usize) -> Option<usize> {
+        self.sliding_window.filter(|_| self.layer_types[layer] == LayerType::SlidingAttention)
+    }
+
     /// Rotary inverse frequencies, one per pair of channels of a head: `θ^(−2i/D)`, scaled.
     pub fn inverse_frequencies(&self) -> Vec<f64> {
         self.rope_scaling.scaled(&rope::frequencies(self.rope_theta, self.head_dim))
+    }
+
+    const MOST_LAYERS: usize = 4096;
+
+    fn senseless_size(value: usize, limit: usize) -> String {
+        format!("{value} makes no sense; 1 to {limit} would")
     }
 
     fn check(&self, path: &Path) -> Result<()> {
@@ -74,7 +91,7 @@ impl Config {
             ("vocab_size", self.vocab_size, 1 << 24),
             ("hidden_size", self.hidden_size, 1 << 20),
             ("intermediate_size", self.intermediate_size, 1 << 22),
-            ("num_hidden_layers", self.num_hidden_layers, 4096),
+            ("num_hidden_layers", self.num_hidden_layers, Config::MOST_LAYERS),
             ("num_attention_heads", self.num_attention_heads, 4096),
             ("num_key_value_heads", self.num_key_value_heads, 4096),
             ("head_dim", self.head_dim, 4096),
@@ -82,7 +99,7 @@ impl Config {
         ];
         for (key, value, limit) in sizes {
             if value == 0 || value > limit {
-                return wrong(key, format!("{value} makes no sense; 1 to {limit} would"));
+                return wrong(key, Config::senseless_size(value, limit));
             }
         }
         if !self.num_attention_heads.is_multiple_of(self.num_key_value_heads) {

@@ -107,6 +107,7 @@ impl Decoder {
                 } else {
                     None
                 },
+                window: config.window(n),
                 linears,
             });
         }
@@ -127,6 +128,7 @@ impl Decoder {
                 key: config.num_key_value_heads,
                 dim: config.head_dim,
                 scale: (1.0 / (config.head_dim as f64).sqrt()) as f32,
+                window: None,
                 precision,
             },
             embedding,

@@ -40,6 +40,8 @@ struct Layer {
     post_attention_layernorm: Mat,
     /// Of queries and of keys, [1, D] each.
     head_norms: Option<[Mat; 2]>,
+    /// How many positions a token sees here, its own included, if not all.
+    window: Option<usize>,
     linears: Vec<Linear>,
 }
 
@@ -106,7 +108,7 @@ impl Decoder {
         &self.config
     }
 
-    /// The attention heads, for an [`attention::Cache`].
+    /// The attention heads, for an [`attention::Cache`]; windows are matters of layers.
     pub fn heads(&self) -> &Heads {
         &self.heads
     }
@@ -193,6 +195,7 @@ impl Decoder {
     /// One layer: `middle = x + attention(norm(x))`, `y = middle + gated(norm(middle))`.
     fn layer_forward(&self, ctx: &mut Context, run: &Run<'_>, n: usize, x: Mat, y: Mat) -> Saved {
         let (layer, tokens) = (&self.layers[n], x.rows());
+        let attention_heads = Heads { window: layer.window, ..self.heads };
         let saved = self.allocate_saved(ctx, run, n, x);
 
         let mark = ctx.mark();
@@ -212,7 +215,7 @@ impl Decoder {
         match run.attention {
             Attention::Rows => attention::forward(
                 ctx,
-                &self.heads,
+                &attention_heads,
                 &run.pass.rows,
                 saved.q,
                 saved.k,
@@ -222,7 +225,7 @@ impl Decoder {
             ),
             Attention::Cached { cache, extensions } => attention::forward_cached(
                 ctx,
-                &self.heads,
+                &attention_heads,
                 cache,
                 n,
                 extensions,
@@ -407,7 +410,8 @@ impl Decoder {
         self.linear_backward(ctx, run, n, Module::OProj, saved, &dy, saved.attended, false, dattended, gradients);
         let (dq, dk, dv) = (like(ctx, saved.q), like(ctx, saved.k), like(ctx, saved.v));
         let (inputs, outputs) = ((saved.q, saved.k, saved.v), (saved.attended, saved.lse, dattended));
-        attention::backward(ctx, &self.heads, &run.pass.rows, inputs, outputs, (dq, dk, dv));
+        let heads = Heads { window: layer.window, ..self.heads };
+        attention::backward(ctx, &heads, &run.pass.rows, inputs, outputs, (dq, dk, dv));
         rope::backward(ctx, dq, run.positions, &self.rope);
         rope::backward(ctx, dk, run.positions, &self.rope);
         let [dq, dk] = match layer.head_norms.zip(saved.unnormed) {

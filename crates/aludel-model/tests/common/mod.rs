@@ -53,6 +53,13 @@ pub(crate) fn ids(name: &str) -> Vec<u32> {
     json["rows"][1]["ids"].as_array().unwrap().iter().map(|id| id.as_u64().unwrap() as u32).collect()
 }
 
+/// That a message has all these parts.
+pub(crate) fn assert_holds(message: &str, parts: &[&str]) {
+    for part in parts {
+        assert!(message.contains(part), "{message}\nlacks {part}");
+    }
+}
+
 /// A model in the making. Tensors have Hugging Face names and orders; a change is made before it is written.
 pub(crate) struct Model {
     pub(crate) config: Value,
