@@ -91,9 +91,17 @@ fn rotary_settings_of_a_gguf_file_are_kept() {
 #[test]
 fn a_merged_model_of_each_family_computes_what_peft_does() {
     let folder = tempfile::tempdir().unwrap();
-    for name in
-        ["tied", "untied", "mistral", "qwen2_tied", "qwen2_untied", "qwen3_tied", "qwen3_untied", "qwen3_window"]
-    {
+    for name in [
+        "tied",
+        "untied",
+        "mistral",
+        "qwen2_tied",
+        "qwen2_untied",
+        "qwen3_tied",
+        "qwen3_untied",
+        "qwen3_window",
+        "gemma3",
+    ] {
         let (base, gguf) = (folder.path().join(name), folder.path().join(format!("{name}.gguf")));
         Model::of(name).write_folder(&base);
         Model::of(name).write_gguf(&gguf);

@@ -66,6 +66,7 @@ fn files_of_each_family_give_the_logits_of_transformers() {
         "qwen3_tied",
         "qwen3_untied",
         "qwen3_window",
+        "gemma3",
     ] {
         let model = Model::of(name);
         model.write_folder(&directory);

@@ -85,7 +85,6 @@ fn cached(sequences: usize, past: usize) -> Case {
     let read = 2 * 2 * sequences * (past + 1) * KEY; // keys and values, in bf16
     let work = Work {
         operations: (4 * sequences * (past + 1) * HIDDEN) as f64,
-        window: None,
         precision: Precision::Bf16,
         bytes: (read + 4 * sequences * (2 * HIDDEN + 2 * KEY)) as f64,
     };

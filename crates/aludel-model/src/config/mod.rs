@@ -11,6 +11,8 @@ mod window;
 
 use std::path::Path;
 
+use aludel_kernels::rowwise::gated::Activation;
+
 use crate::error::{Error, Result};
 use crate::module::{MODULES, Module};
 
@@ -50,6 +52,17 @@ pub struct Config {
     pub sliding_window: Option<usize>,
     /// What each layer attends to.
     pub layer_types: Vec<LayerType>,
+    /// Base of the rotary frequencies of layers with a window, which are not scaled; where there is no number, those of all layers are
+    /// the same.
+    pub rope_local_base_freq: Option<f64>,
+    /// The number whose inverse root is the factor on scores.
+    pub query_pre_attn_scalar: f64,
+    /// What the gate of the gated layer goes through.
+    pub activation: Activation,
+    /// Whether what attention and the gated layer add to the residual stream is normed first.
+    pub has_output_norms: bool,
+    /// Whether embeddings are multiplied by √C.
+    pub scales_embeddings: bool,
     /// Whether the head is the embedding.
     pub tie_word_embeddings: bool,
     /// Whether queries and keys are normed, each head alone, before they are rotated.
@@ -76,6 +89,11 @@ impl Config {
     /// Rotary inverse frequencies, one per pair of channels of a head: `θ^(−2i/D)`, scaled.
     pub fn inverse_frequencies(&self) -> Vec<f64> {
         self.rope_scaling.scaled(&rope::frequencies(self.rope_theta, self.head_dim))
+    }
+
+    /// Rotary inverse frequencies of layers with a window, where they have their own.
+    pub fn local_inverse_frequencies(&self) -> Option<Vec<f64>> {
+        Some(rope::frequencies(self.rope_local_base_freq?, self.head_dim))
     }
 
     const MOST_LAYERS: usize = 4096;
@@ -115,8 +133,15 @@ impl Config {
                 format!("{} makes no sense; a small positive number would", self.rms_norm_eps),
             );
         }
-        if !(self.rope_theta.is_finite() && self.rope_theta > 0.0) {
-            return wrong("rope_theta", format!("{} makes no sense; a positive number would", self.rope_theta));
+        let positive = [
+            ("rope_theta", Some(self.rope_theta)),
+            ("rope_local_base_freq", self.rope_local_base_freq),
+            ("query_pre_attn_scalar", Some(self.query_pre_attn_scalar)),
+        ];
+        for (key, value) in positive {
+            if let Some(value) = value.filter(|value| !(value.is_finite() && *value > 0.0)) {
+                return wrong(key, format!("{value} makes no sense; a positive number would"));
+            }
         }
         let vocab_size = self.vocab_size;
         if let Some(id) = self.eos_token_ids.iter().find(|id| **id as usize >= vocab_size) {

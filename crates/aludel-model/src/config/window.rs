@@ -14,6 +14,10 @@ pub enum LayerType {
 }
 
 impl LayerType {
+    pub(super) fn sliding_if(is_sliding: bool) -> LayerType {
+        if is_sliding { LayerType::SlidingAttention } else { LayerType::FullAttention }
+    }
+
     /// The name in `layer_types` of `config.json`.
     fn name(self) -> &'static str {
         match self {
@@ -30,23 +34,24 @@ pub(super) enum Windows {
     None,
     /// Every layer, where `sliding_window` is a number; the value is its default.
     EveryLayer(Option<usize>),
+    /// Those that `layer_types` names, else all but each sixth, or what `sliding_window_pattern` has in place of six.
+    Pattern,
     /// Those that `layer_types` names, else those from `max_window_layers` on, where `use_sliding_window` is on.
     UpperLayers,
 }
 
-/// Defaults of transformers' classes Qwen2 and Qwen3.
-const UPPER_WINDOW: usize = 4096;
+/// Defaults of transformers' classes Qwen2, Qwen3 and Gemma 3.
+const DEFAULT_WINDOW: usize = 4096;
 const FIRST_UPPER_LAYER: usize = 28;
+pub(super) const PATTERN: usize = 6;
 
 /// The window and the types of so many layers; else the key that makes no sense, and why.
 pub(super) fn read(windows: &Windows, json: &Value, layers: usize) -> Result<(Option<usize>, Vec<LayerType>), Wrong> {
-    let sliding_or_full =
-        |is_sliding: bool| if is_sliding { LayerType::SlidingAttention } else { LayerType::FullAttention };
     match windows {
         Windows::None => Ok((None, vec![LayerType::FullAttention; layers])),
         Windows::EveryLayer(default) => {
             let window = size(json, "sliding_window", *default)?;
-            let types = vec![sliding_or_full(window.is_some()); layers];
+            let types = vec![LayerType::sliding_if(window.is_some()); layers];
             match listed(json, layers)? {
                 Some(listed) if listed != types => Err((
                     "layer_types",
@@ -58,13 +63,25 @@ pub(super) fn read(windows: &Windows, json: &Value, layers: usize) -> Result<(Op
                 _ => Ok((window, types)),
             }
         }
+        Windows::Pattern => {
+            let window = size(json, "sliding_window", Some(DEFAULT_WINDOW))?;
+            let pattern = size(json, "sliding_window_pattern", Some(PATTERN))?.unwrap_or(PATTERN);
+            let types = listed(json, layers)?.unwrap_or_else(|| by_pattern(layers, pattern));
+            if window.is_none() && types.contains(&LayerType::SlidingAttention) {
+                return Err((
+                    "sliding_window",
+                    "is null, but there are layers with a window; set it, or get the file again".to_owned(),
+                ));
+            }
+            Ok((window.filter(|_| types.contains(&LayerType::SlidingAttention)), types))
+        }
         Windows::UpperLayers => {
             let is_used = match &json["use_sliding_window"] {
                 Value::Null => false,
                 Value::Bool(is_used) => *is_used,
                 other => return Err(("use_sliding_window", format!("{other} should be true or false"))),
             };
-            let window = if is_used { size(json, "sliding_window", Some(UPPER_WINDOW))? } else { None };
+            let window = if is_used { size(json, "sliding_window", Some(DEFAULT_WINDOW))? } else { None };
             let first = match &json["max_window_layers"] {
                 Value::Null => FIRST_UPPER_LAYER,
                 value => value
@@ -72,7 +89,8 @@ pub(super) fn read(windows: &Windows, json: &Value, layers: usize) -> Result<(Op
                     .ok_or_else(|| ("max_window_layers", format!("{value} should be a number of layers")))?
                     as usize,
             };
-            let by_number = || (0..layers).map(|layer| sliding_or_full(window.is_some() && layer >= first)).collect();
+            let by_number =
+                || (0..layers).map(|layer| LayerType::sliding_if(window.is_some() && layer >= first)).collect();
             let types = listed(json, layers)?.unwrap_or_else(by_number);
             if window.is_none() && types.contains(&LayerType::SlidingAttention) {
                 let reason = "has layers with a window, but use_sliding_window is off or sliding_window null; set both, or make \
@@ -82,6 +100,11 @@ pub(super) fn read(windows: &Windows, json: &Value, layers: usize) -> Result<(Op
             Ok((window.filter(|_| types.contains(&LayerType::SlidingAttention)), types))
         }
     }
+}
+
+/// Each layer has a window but those whose number, counted from 1, is a multiple of the pattern.
+pub(super) fn by_pattern(layers: usize, pattern: usize) -> Vec<LayerType> {
+    (1..=layers).map(|number| LayerType::sliding_if(!number.is_multiple_of(pattern))).collect()
 }
 
 /// A key that makes no sense, and why.
@@ -122,20 +145,21 @@ fn listed(json: &Value, layers: usize) -> Result<Option<Vec<LayerType>>, Wrong> 
 /// What a `config.json` says of it.
 pub(super) fn write(windows: &Windows, config: &Config, json: &mut Value) {
     let is_sliding = |kind: &LayerType| *kind == LayerType::SlidingAttention;
-    let full = config.layer_types.iter().position(is_sliding);
+    let first_sliding = config.layer_types.iter().position(is_sliding);
     match windows {
         Windows::None => return,
-        Windows::EveryLayer(_) => json["sliding_window"] = json!(config.sliding_window),
+        Windows::EveryLayer(_) | Windows::Pattern => json["sliding_window"] = json!(config.sliding_window),
         Windows::UpperLayers => {
-            json["use_sliding_window"] = json!(full.is_some());
-            if let Some(first) = full {
+            json["use_sliding_window"] = json!(first_sliding.is_some());
+            if let Some(first) = first_sliding {
                 json["sliding_window"] = json!(config.sliding_window);
                 json["max_window_layers"] = json!(first);
             }
         }
     }
     // the class of Mistral warns of a list that it has no use for
-    if !matches!(windows, Windows::EveryLayer(_)) && full.is_some() {
+    let is_default = matches!(windows, Windows::UpperLayers) && first_sliding.is_none();
+    if !matches!(windows, Windows::EveryLayer(_)) && !is_default {
         json["layer_types"] = config.layer_types.iter().map(|kind| kind.name()).collect();
     }
 }
