@@ -1,4 +1,4 @@
-"""Writes tiny random models of each family with what PyTorch and PEFT compute on them: decoder.py FIXTURES_DIR
+"""Writes tiny random models of each family with what PyTorch and PEFT compute on them: decoder.py FIXTURES_DIR [NAME ...]
 
 Everything runs in f32 on one thread from fixed seeds. README.md names every file and tensor that is written; the tests
 of the decoder, its adapters and its generation compare with them.
@@ -18,6 +18,8 @@ from safetensors.torch import save_file
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
+    Gemma3ForCausalLM,
+    Gemma3TextConfig,
     LlamaConfig,
     LlamaForCausalLM,
     MistralConfig,
@@ -30,10 +32,30 @@ from transformers import (
 
 # Configuration, model, and what is set beside the sizes that all of them have.
 FAMILIES = {
+    "gemma3": (
+        Gemma3TextConfig,
+        Gemma3ForCausalLM,
+        {
+            "head_dim": 32,
+            "query_pre_attn_scalar": 32,
+            "sliding_window": 12,
+            "layer_types": ["sliding_attention", "full_attention"],
+            "rope_parameters": {
+                "sliding_attention": {"rope_type": "default", "rope_theta": 10000.0},
+                "full_attention": {"rope_type": "default", "rope_theta": 1000000.0},
+            },
+        },
+    ),
     "llama": (LlamaConfig, LlamaForCausalLM, {"head_dim": 16}),
     "mistral": (MistralConfig, MistralForCausalLM, {"sliding_window": None}),
+    "mistral_window": (MistralConfig, MistralForCausalLM, {"sliding_window": 16}),
     "qwen2": (Qwen2Config, Qwen2ForCausalLM, {}),
     "qwen3": (Qwen3Config, Qwen3ForCausalLM, {"head_dim": 32}),
+    "qwen3_window": (
+        Qwen3Config,
+        Qwen3ForCausalLM,
+        {"head_dim": 32, "use_sliding_window": True, "sliding_window": 12, "max_window_layers": 1},
+    ),
 }
 ATTENTION = ["q_proj", "k_proj", "v_proj", "o_proj"]
 TRAINED_IDS = [5, 158]
@@ -57,9 +79,20 @@ def main(fixtures):
         ("qwen3_tied", "qwen3", True, 1),
         ("qwen3_untied", "qwen3", False, 2),
         ("mistral", "mistral", False, 1),
+        ("mistral_window", "mistral_window", False, 1),
+        ("qwen3_window", "qwen3_window", True, 2),
+        ("gemma3", "gemma3", True, 2),
     ]:
-        write_trained_case(os.path.join(fixtures, name), family, tied, seed)
-    write_rope_case(os.path.join(fixtures, "llama3_rope"))
+        if is_wanted(name):
+            write_trained_case(os.path.join(fixtures, name), family, tied, seed)
+    if is_wanted("llama3_rope"):
+        write_rope_case(os.path.join(fixtures, "llama3_rope"))
+    if is_wanted("gemma3_scaled"):
+        write_gemma_case(os.path.join(fixtures, "gemma3_scaled"))
+
+
+def is_wanted(name):
+    return not sys.argv[2:] or name in sys.argv[2:]
 
 
 def write_trained_case(folder, family, tied, seed):
@@ -129,6 +162,29 @@ def write_rope_case(folder):
     write_golden(folder, golden, tensors)
 
 
+def write_gemma_case(folder):
+    """Gemma 3 with stretched global frequencies, another scale of scores, and the keys of transformers 4."""
+    model = random_model(
+        seed=3,
+        family="gemma3",
+        tie_word_embeddings=True,
+        num_hidden_layers=3,
+        layer_types=["sliding_attention", "sliding_attention", "full_attention"],
+        query_pre_attn_scalar=20,
+        rope_parameters={
+            "sliding_attention": {"rope_type": "default", "rope_theta": 5000.0},
+            "full_attention": {"rope_type": "linear", "factor": 8.0, "rope_theta": 100000.0},
+        },
+    )
+    prepare(folder)
+    save_model(model, folder)
+    rewrite_config(folder, old_gemma_keys)
+    rows = token_rows(torch.Generator().manual_seed(11), model.config.vocab_size)
+    prompt, greedy = confident_prompt(model)
+    golden = facts() | {"rows": rows, "prompt": prompt, "base": greedy, "adapters": {}}
+    write_golden(folder, golden, logits(model, rows, "base"))
+
+
 def random_model(seed, family="llama", **settings):
     torch.manual_seed(seed)
     make_config, make_model, of_family = FAMILIES[family]
@@ -155,11 +211,20 @@ def random_model(seed, family="llama", **settings):
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if "norm" in name:
-                parameter.copy_(1 + 0.2 * torch.randn_like(parameter))
+                parameter.copy_(norm_mean(family, name) + 0.2 * torch.randn_like(parameter))
             else:
                 wide = "embed_tokens" in name or "lm_head" in name
-                parameter.copy_(torch.randn_like(parameter) * (0.3 if wide else 0.12))
+                # Gemma scales embeddings by 8 here: wider ones would drown the layers, and a tied head repeat its input
+                spread = 0.12 if not wide else 0.06 if family == "gemma3" else 0.3
+                parameter.copy_(torch.randn_like(parameter) * spread)
     return model.eval()
+
+
+def norm_mean(family, name):
+    """Gemma multiplies by 1 + weight; its last norm makes up for small embeddings, which are its head, too."""
+    if family != "gemma3":
+        return 1
+    return 2 if name == "model.norm.weight" else 0
 
 
 def token_rows(generator, vocab_size):
@@ -292,6 +357,19 @@ def old_style_keys(config):
     config["transformers_version"] = "4.46.0"
 
 
+def old_gemma_keys(config):
+    """config.json of a Gemma 3 as transformers 4 wrote it, before `layer_types`."""
+    rope = config.pop("rope_parameters")
+    config["rope_local_base_freq"] = rope["sliding_attention"]["rope_theta"]
+    config["rope_theta"] = rope["full_attention"].pop("rope_theta")
+    config["rope_scaling"] = rope["full_attention"]
+    del config["layer_types"], config["_sliding_window_pattern"], config["tie_word_embeddings"]
+    config["sliding_window_pattern"] = 3
+    config["cache_implementation"] = "hybrid"
+    config["torch_dtype"] = config.pop("dtype")
+    config["transformers_version"] = "4.50.0"
+
+
 def rewrite_config(folder, change):
     """Changes config.json and makes sure that transformers still reads the same model from it."""
     path = os.path.join(folder, "model", "config.json")
@@ -300,8 +378,9 @@ def rewrite_config(folder, change):
     change(config)
     write_json(path, config)
     after = AutoConfig.from_pretrained(os.path.dirname(path))
-    for key in ("rope_theta", "rope_type", "factor"):
+    for key in ("rope_theta", "rope_type", "factor", "sliding_attention", "full_attention"):
         assert after.rope_parameters.get(key) == before.rope_parameters.get(key), key
+    assert getattr(after, "layer_types", None) == getattr(before, "layer_types", None)
 
 
 def facts():

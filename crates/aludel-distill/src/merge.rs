@@ -136,14 +136,16 @@ impl Merge<'_> {
         let base = self.student.weights.tensor(role)?;
         let rows = base.shape().iter().product::<usize>() / columns;
         for (row, out) in values.chunks_exact_mut(columns).enumerate().take(rows) {
-            base.row(row, out)?;
+            base.folder_row(row, out)?;
         }
         match role {
             Role::Weight(layer, module) => self.add_lora(layer, module, &mut values, columns),
             Role::Embedding => self.put_rows(self.adapter.embedding_rows(), &mut values, columns),
             Role::Head => self.put_rows(self.adapter.head_rows(false), &mut values, columns),
             Role::InputNorm(_)
-            | Role::PostAttentionNorm(_)
+            | Role::FeedForwardNorm(_)
+            | Role::AttentionOutputNorm(_)
+            | Role::FeedForwardOutputNorm(_)
             | Role::QueryNorm(_)
             | Role::KeyNorm(_)
             | Role::OutputNorm

@@ -91,13 +91,27 @@ fn rotary_settings_of_a_gguf_file_are_kept() {
 #[test]
 fn a_merged_model_of_each_family_computes_what_peft_does() {
     let folder = tempfile::tempdir().unwrap();
-    for name in ["tied", "untied", "mistral", "qwen2_tied", "qwen2_untied", "qwen3_tied", "qwen3_untied"] {
+    for name in [
+        "tied",
+        "untied",
+        "mistral",
+        "qwen2_tied",
+        "qwen2_untied",
+        "qwen3_tied",
+        "qwen3_untied",
+        "qwen3_window",
+        "gemma3",
+    ] {
         let (base, gguf) = (folder.path().join(name), folder.path().join(format!("{name}.gguf")));
         Model::of(name).write_folder(&base);
         Model::of(name).write_gguf(&gguf);
         let golden = safetensors::Weights::open_file(fixture(name).join("golden.safetensors")).unwrap();
         for (from, adapter) in [(&base, "all_linear"), (&base, "rows"), (&gguf, "all_linear")] {
             let kind = from.extension().map_or("folder", |_| "gguf");
+            // a GGUF file of this architecture says nothing of a window
+            if kind == "gguf" && name == "qwen3_window" {
+                continue;
+            }
             let what = format!("{name} from a {kind}, {adapter}");
             let merged = folder.path().join(format!("{name}-{kind}-{adapter}"));
             let student = Student::open(from).unwrap();

@@ -15,7 +15,11 @@ pub enum Role {
     /// The norm before attention, `[C]`.
     InputNorm(usize),
     /// The norm before the gated layer, `[C]`.
-    PostAttentionNorm(usize),
+    FeedForwardNorm(usize),
+    /// The norm of what attention adds to the residual stream, `[C]`.
+    AttentionOutputNorm(usize),
+    /// The norm of what the gated layer adds to the residual stream, `[C]`.
+    FeedForwardOutputNorm(usize),
     /// The norm of each head's queries, `[D]`.
     QueryNorm(usize),
     /// The norm of each head's keys, `[D]`.
@@ -30,8 +34,24 @@ pub enum Role {
     Head,
 }
 
+impl Role {
+    /// Whether it is the weight of a norm.
+    pub fn is_norm(self) -> bool {
+        match self {
+            Role::InputNorm(_)
+            | Role::FeedForwardNorm(_)
+            | Role::AttentionOutputNorm(_)
+            | Role::FeedForwardOutputNorm(_)
+            | Role::QueryNorm(_)
+            | Role::KeyNorm(_)
+            | Role::OutputNorm => true,
+            Role::Embedding | Role::Weight(..) | Role::Bias(..) | Role::Head => false,
+        }
+    }
+}
+
 /// A tensor as files have it. Every one of them must be there.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct TensorLayout {
     /// The name in a Hugging Face folder.
     pub name: String,
@@ -41,6 +61,8 @@ pub struct TensorLayout {
     pub shape: Vec<usize>,
     /// How a GGUF file orders the rows.
     pub gguf_rows: RowOrder,
+    /// What is added to the values of a Hugging Face folder: 1 where the class multiplies by 1 + weight. GGUF files hold the sum.
+    pub folder_offset: f32,
 }
 
 /// The order of rows in a GGUF file, against that of a Hugging Face folder.
@@ -66,7 +88,7 @@ impl RowOrder {
 }
 
 /// Every tensor of a model.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Layout {
     tensors: BTreeMap<Role, TensorLayout>,
 }
@@ -85,7 +107,8 @@ impl Layout {
             } else {
                 RowOrder::Same
             };
-            tensors.insert(role, TensorLayout { name, gguf_name, shape, gguf_rows });
+            let folder_offset = if role.is_norm() { config.family.norm_offset } else { 0.0 };
+            tensors.insert(role, TensorLayout { name, gguf_name, shape, gguf_rows, folder_offset });
         };
         let table = vec![config.vocab_size, config.hidden_size];
         add(Role::Embedding, "model.embed_tokens.weight".into(), "token_embd.weight".into(), table.clone());
@@ -95,7 +118,15 @@ impl Layout {
                 add(role, format!("{hf}.{name}.weight"), format!("{gguf}.{gguf_name}.weight"), vec![channels]);
             };
             add_norm(Role::InputNorm(n), "input_layernorm", "attn_norm", config.hidden_size);
-            add_norm(Role::PostAttentionNorm(n), "post_attention_layernorm", "ffn_norm", config.hidden_size);
+            if config.has_output_norms {
+                add_norm(Role::FeedForwardNorm(n), "pre_feedforward_layernorm", "ffn_norm", config.hidden_size);
+                let (name, gguf_name) = ("post_attention_layernorm", "post_attention_norm");
+                add_norm(Role::AttentionOutputNorm(n), name, gguf_name, config.hidden_size);
+                let (name, gguf_name) = ("post_feedforward_layernorm", "post_ffw_norm");
+                add_norm(Role::FeedForwardOutputNorm(n), name, gguf_name, config.hidden_size);
+            } else {
+                add_norm(Role::FeedForwardNorm(n), "post_attention_layernorm", "ffn_norm", config.hidden_size);
+            }
             if config.has_head_norms {
                 add_norm(Role::QueryNorm(n), "self_attn.q_norm", "attn_q_norm", config.head_dim);
                 add_norm(Role::KeyNorm(n), "self_attn.k_norm", "attn_k_norm", config.head_dim);
@@ -205,7 +236,7 @@ mod tests {
         );
         check(Role::Weight(0, Module::KProj), "model.layers.0.self_attn.k_proj.weight", "blk.0.attn_k.weight", &[4, 8]);
         check(
-            Role::PostAttentionNorm(3),
+            Role::FeedForwardNorm(3),
             "model.layers.3.post_attention_layernorm.weight",
             "blk.3.ffn_norm.weight",
             &[8],

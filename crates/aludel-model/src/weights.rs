@@ -68,11 +68,12 @@ impl Weights {
     pub fn tensor(&self, role: Role) -> Result<Tensor<'_>> {
         let wanted = self.layout.tensor(role);
         let name = self.stored_name(wanted);
-        let order = match &self.files {
-            Files::Folder(_) => RowOrder::Same,
-            Files::Gguf(_) => wanted.gguf_rows,
+        let (order, offset, folder_offset) = match &self.files {
+            Files::Folder(_) => (RowOrder::Same, wanted.folder_offset, 0.0),
+            Files::Gguf(_) => (wanted.gguf_rows, 0.0, -wanted.folder_offset),
         };
-        Tensor::new(self.path_of(name), self.view(name)?, &wanted.shape, order)
+        let tensor = Tensor::new(self.path_of(name), self.view(name)?, &wanted.shape, order)?;
+        Ok(Tensor { offset, folder_offset, ..tensor })
     }
 
     /// The tensor of that name in the file, as it is stored.
@@ -130,6 +131,12 @@ impl Weights {
     }
 }
 
+fn shift(values: &mut [f32], offset: f32) {
+    if offset != 0.0 {
+        values.iter_mut().for_each(|value| *value += offset);
+    }
+}
+
 fn is_decoded(dtype: Dtype) -> bool {
     dtype.ggml_type_id().and_then(BlockType::from_ggml_id).is_some()
 }
@@ -141,6 +148,10 @@ pub struct Tensor<'a> {
     view: TensorView<'a>,
     block_type: BlockType,
     order: RowOrder,
+    /// What is added to stored values before they are computed with.
+    offset: f32,
+    /// What is added to stored values where a Hugging Face folder holds them.
+    folder_offset: f32,
 }
 
 impl<'a> Tensor<'a> {
@@ -161,7 +172,7 @@ impl<'a> Tensor<'a> {
                 known.join(", ")
             ))
         })?;
-        Ok(Tensor { path, view, block_type, order })
+        Ok(Tensor { path, view, block_type, order, offset: 0.0, folder_offset: 0.0 })
     }
 
     /// The shape, outermost first.
@@ -169,11 +180,27 @@ impl<'a> Tensor<'a> {
         &self.view.shape
     }
 
-    /// Decodes one row (of the last dimension) to f32.
+    /// Decodes one row (of the last dimension) to f32, as it is computed with.
     ///
     /// # Errors
     /// If the bytes do not make up whole rows, or hold NaN or infinity.
     pub fn row(&self, row: usize, out: &mut [f32]) -> Result<()> {
+        self.stored_row(row, out)?;
+        shift(out, self.offset);
+        Ok(())
+    }
+
+    /// Decodes one row as a Hugging Face folder holds it.
+    ///
+    /// # Errors
+    /// As [`Tensor::row`].
+    pub fn folder_row(&self, row: usize, out: &mut [f32]) -> Result<()> {
+        self.stored_row(row, out)?;
+        shift(out, self.folder_offset);
+        Ok(())
+    }
+
+    fn stored_row(&self, row: usize, out: &mut [f32]) -> Result<()> {
         quant::decode_row(self.block_type, self.view.bytes, self.order.stored_row(row), out)
             .map_err(|e| self.error(&e))?;
         // all of them, without a way out, so that it is one pass of vector instructions
@@ -208,7 +235,11 @@ impl<'a> Tensor<'a> {
     /// # Errors
     /// If they hold NaN or infinity.
     pub(crate) fn stored(&self) -> Result<(BlockType, &[u8])> {
-        assert!(self.order == RowOrder::Same, "rows of {} are permuted", self.view.name);
+        assert!(
+            self.order == RowOrder::Same && self.offset == 0.0,
+            "{} is not computed with as it is stored",
+            self.view.name
+        );
         self.check_finite()?;
         Ok((self.block_type, self.view.bytes))
     }
@@ -226,6 +257,7 @@ impl<'a> Tensor<'a> {
     }
 
     fn kept(&self) -> Option<FrozenWeight> {
+        assert!(self.offset == 0.0, "{} is not computed with as it is stored", self.view.name);
         let &[d_out, d_in] = &self.view.shape[..] else { return None };
         let row_bytes = self.block_type.bytes_for(d_in)?;
         if self.view.bytes.len() != row_bytes.checked_mul(d_out)? {

@@ -20,8 +20,7 @@ use aludel_model::weights::{Files, Weights};
 use serde_json::{Value, json};
 
 /// A fixture of each family, tied and untied, and one of Llama 3's rotary scaling.
-const FAMILIES: [&str; 8] =
-    ["tied", "untied", "llama3_rope", "mistral", "qwen2_tied", "qwen2_untied", "qwen3_tied", "qwen3_untied"];
+const FAMILIES: &str = "tied untied llama3_rope mistral mistral_window qwen2_tied qwen2_untied qwen3_tied qwen3_untied qwen3_window gemma3 gemma3_scaled";
 
 struct Golden {
     folder: PathBuf,
@@ -124,7 +123,7 @@ fn gradients(
 
 #[test]
 fn logits_agree_with_transformers() {
-    for name in FAMILIES {
+    for name in FAMILIES.split(' ') {
         let golden = Golden::open(name);
         let mut ctx = Context::cpu(2);
         let decoder = golden.load(&mut ctx, Precision::F32);
@@ -138,14 +137,14 @@ fn logits_agree_with_transformers() {
 
 #[test]
 fn bf16_logits_stay_near() {
-    let golden = Golden::open("untied");
-    let mut ctx = Context::cpu(2);
-    let decoder = golden.load(&mut ctx, Precision::Bf16);
-    let row = &golden.rows()[0];
-    let got = logits(&mut ctx, &decoder, None, &row.ids);
-    let expected = golden.tensor("logits.base.0");
-    let cosine = cosine(&got, &expected);
-    assert!(cosine >= 0.999, "{cosine}");
+    for name in ["untied", "gemma3"] {
+        let golden = Golden::open(name);
+        let mut ctx = Context::cpu(2);
+        let decoder = golden.load(&mut ctx, Precision::Bf16);
+        let got = logits(&mut ctx, &decoder, None, &golden.rows()[0].ids);
+        let cosine = cosine(&got, &golden.tensor("logits.base.0"));
+        assert!(cosine >= 0.999, "{name}: {cosine}");
+    }
 }
 
 /// Logits, every gradient, ten losses, the final adapter: for one model and one adapter.
@@ -223,7 +222,7 @@ fn adapters_agree_with_peft_on_an_untied_model() {
 
 #[test]
 fn adapters_agree_with_peft_in_other_families() {
-    for name in ["mistral", "qwen2_tied", "qwen2_untied", "qwen3_tied", "qwen3_untied"] {
+    for name in FAMILIES.split(' ').filter(|name| !["tied", "untied", "llama3_rope", "gemma3_scaled"].contains(name)) {
         for adapter in ["attention", "all_linear", "rows"] {
             check_adapter(name, adapter, false);
         }
@@ -232,7 +231,7 @@ fn adapters_agree_with_peft_in_other_families() {
 
 #[test]
 fn recompute_changes_nothing() {
-    for name in ["tied", "qwen2_tied", "qwen3_untied"] {
+    for name in ["tied", "qwen2_tied", "qwen3_untied", "qwen3_window", "gemma3"] {
         check_adapter(name, "all_linear", true);
     }
 }
@@ -295,6 +294,12 @@ fn generation_agrees_with_transformers_alone_and_batched() {
         ("qwen3_tied", None),
         ("qwen3_untied", Some("all_linear")),
         ("mistral", Some("attention")),
+        ("mistral_window", None),
+        ("mistral_window", Some("attention")),
+        ("qwen3_window", Some("all_linear")),
+        ("gemma3", None),
+        ("gemma3", Some("all_linear")),
+        ("gemma3_scaled", None),
     ] {
         let golden = Golden::open(name);
         let mut ctx = Context::cpu(2);

@@ -26,7 +26,7 @@ pub(crate) fn cases() -> Vec<Case> {
 }
 
 fn heads(precision: Precision) -> Heads {
-    Heads { query: HEADS, key: KEY_HEADS, dim: HEAD_DIM, scale: 0.125, precision }
+    Heads { query: HEADS, key: KEY_HEADS, dim: HEAD_DIM, scale: 0.125, window: None, precision }
 }
 
 /// `products` of the size of q·kᵀ, of which the causal half counts, and the given number of floats.

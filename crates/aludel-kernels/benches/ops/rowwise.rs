@@ -2,7 +2,8 @@
 
 use aludel_kernels::optim::{self, State, Step};
 use aludel_kernels::rowwise::dropout::{self, Dropout};
-use aludel_kernels::rowwise::{rms_norm, rope, swiglu};
+use aludel_kernels::rowwise::gated::{self, Activation};
+use aludel_kernels::rowwise::{rms_norm, rope};
 use aludel_kernels::{Context, Indices};
 
 use crate::case::{Case, HEAD_DIM, HIDDEN, INNER, TOKENS, Work, case, values};
@@ -65,7 +66,7 @@ pub(crate) fn cases() -> Vec<Case> {
                 let [gate, up, pairs, out] = [(); 4].map(|()| values(ctx, TOKENS, INNER));
                 (gate, up, pairs, out)
             },
-            |ctx, (gate, up, pairs, out)| swiglu::forward(ctx, *gate, *up, Some(*pairs), *out),
+            |ctx, (gate, up, pairs, out)| gated::forward(ctx, Activation::Silu, *gate, *up, Some(*pairs), *out),
         ),
         case(
             "gated activation",
@@ -73,10 +74,12 @@ pub(crate) fn cases() -> Vec<Case> {
             Work::moving(4 * wide),
             |ctx| {
                 let [gate, up, pairs, out] = [(); 4].map(|()| values(ctx, TOKENS, INNER));
-                swiglu::forward(ctx, gate, up, Some(pairs), out);
+                gated::forward(ctx, Activation::Silu, gate, up, Some(pairs), out);
                 (pairs, out, gate, up)
             },
-            |ctx, (pairs, dh, dgate, dup)| swiglu::backward(ctx, swiglu::Kept::Pairs(*pairs), *dh, *dgate, *dup),
+            |ctx, (pairs, dh, dgate, dup)| {
+                gated::backward(ctx, Activation::Silu, gated::Kept::Pairs(*pairs), *dh, *dgate, *dup)
+            },
         ),
         case(
             "optimiser",

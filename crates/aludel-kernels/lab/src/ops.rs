@@ -11,7 +11,8 @@ use kernels::linear::{self, FrozenWeight, Input, Lora, LoraBackward, LoraGradien
 use kernels::optim::{self, State, Step};
 use kernels::quant::BlockType;
 use kernels::rowwise::dropout::{self, Dropout};
-use kernels::rowwise::{rms_norm, swiglu};
+use kernels::rowwise::gated::{self, Activation};
+use kernels::rowwise::rms_norm;
 use kernels::{Context, Mat};
 
 use crate::Op;
@@ -185,7 +186,7 @@ fn decode(name: &'static str, kept: Option<BlockType>, tokens: usize) -> Op {
 
 fn attention(name: &'static str, is_backward: bool) -> Op {
     let mut ctx = Context::cpu(0);
-    let heads = Heads { query: 9, key: 3, dim: 64, scale: 0.125, precision: Precision::Bf16 };
+    let heads = Heads { query: 9, key: 3, dim: 64, scale: 0.125, window: None, precision: Precision::Bf16 };
     let (q, k, v) = (
         values(&mut ctx, 1, TOKENS, HIDDEN),
         values(&mut ctx, 2, TOKENS, KEY),
@@ -226,12 +227,12 @@ fn gated(name: &'static str, is_backward: bool) -> Op {
     let mut ctx = Context::cpu(0);
     let [gate, up, dh] = [1, 2, 3].map(|seed| values(&mut ctx, seed, TOKENS, INNER));
     let [pairs, out, dgate, dup] = [(); 4].map(|()| ctx.persistent(TOKENS, INNER));
-    swiglu::forward(&mut ctx, gate, up, Some(pairs), out);
+    gated::forward(&mut ctx, Activation::Silu, gate, up, Some(pairs), out);
     op(name, ctx, if is_backward { dgate } else { out }, move |ctx| {
         if is_backward {
-            swiglu::backward(ctx, swiglu::Kept::Pairs(pairs), dh, dgate, dup);
+            gated::backward(ctx, Activation::Silu, gated::Kept::Pairs(pairs), dh, dgate, dup);
         } else {
-            swiglu::forward(ctx, gate, up, Some(pairs), out);
+            gated::forward(ctx, Activation::Silu, gate, up, Some(pairs), out);
         }
     })
 }

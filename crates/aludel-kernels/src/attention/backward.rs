@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 
-use super::{BLOCK, Heads, assert_rows_apart, list_pieces, room_for_pieces, split, tiles};
+use super::{BLOCK, Before, Heads, assert_rows_apart, list_pieces, room_for_pieces, split, tiles};
 use crate::device::{Context, Mat, View, assert_apart};
 use crate::gemm::tile::{self, Part, Product};
 use crate::profile::Kind;
@@ -275,7 +275,10 @@ impl Job {
         let (query_column, key_column) = (task.query_head * d, task.query_head / self.heads.group() * d);
         let (left_len, turned_len) = (tile::lhs_len(p, BLOCK, d), tile::lhs_len(p, d, BLOCK));
         let first_tile = task.keys.start / BLOCK;
-        for (i, queries) in tiles(task.row.len()).enumerate().skip(first_tile) {
+        state.dq[task.keys.start * ld..task.row.len() * ld].fill(0.0);
+        let end_of_sight = self.heads.end_of_sight(task.keys.end - 1);
+        let seeing = |end: usize| tiles(task.row.len()).enumerate().take_while(move |(_, queries)| queries.start < end);
+        for (i, queries) in seeing(end_of_sight).skip(first_tile) {
             let (first, m) = (task.row.start + queries.start, queries.len());
             // SAFETY: only read.
             let (query, slope) =
@@ -284,7 +287,6 @@ impl Job {
             tile::lhs_columns(isa, p, query, self.q.ld, (d, m), &mut state.query_turned[i * turned_len..]);
             tile::lhs_rows(isa, p, slope, self.dout.ld, (m, d), 1.0, &mut state.slope_left[i * left_len..]);
             tile::lhs_columns(isa, p, slope, self.dout.ld, (d, m), &mut state.slope_turned[i * turned_len..]);
-            state.dq[queries.start * ld..queries.end * ld].fill(0.0);
         }
         for (j, keys) in tiles(task.keys.end).enumerate().skip(first_tile) {
             let (first, n) = (task.row.start + keys.start, keys.len());
@@ -294,8 +296,9 @@ impl Job {
             tile::rhs_nk(isa, p, key, self.k.ld, (n, d), 1.0, state.key_scores);
             tile::rhs_nk(isa, p, value, self.v.ld, (n, d), 1.0, state.value_scores);
             tile::rhs_kn(isa, p, key, self.k.ld, (d, n), state.key_right);
-            for (i, queries) in tiles(task.row.len()).enumerate().skip(j) {
+            for (i, queries) in seeing(self.heads.end_of_sight(keys.end - 1)).skip(j) {
                 let m = queries.len();
+                let before = Before::new(&self.heads, queries.start, 1, keys.start);
                 let (left, turned) = (i * left_len, i * turned_len);
                 // of the tile on the diagonal, half is seen
                 let seen = if i > j { Part::All } else { Part::Below { seen: 1 } };
@@ -312,7 +315,7 @@ impl Job {
                         let token = task.row.start + queries.start + r;
                         (self.lse.row(token)[task.query_head], self.delta.row(token)[task.query_head])
                     };
-                    let visible = if i == j { (r + 1).min(n) } else { n };
+                    let visible = before.keys(r).min(n)..if i == j { (r + 1).min(n) } else { n };
                     let row = r * BLOCK..r * BLOCK + n;
                     let (scores, slopes) = (&mut state.scores[row.clone()], &mut state.slopes[row]);
                     softmax_slopes(isa, visible, lse, delta, scale, scores, slopes);
@@ -348,11 +351,13 @@ impl Job {
 }
 
 multiversion! {
-    /// One row of a pair of tiles: scores become P, dO·Vᵀ becomes dS. The first `visible` keys are seen.
-    fn softmax_slopes(visible: usize, lse: f32, delta: f32, scale: f32, scores: &mut [f32], slopes: &mut [f32]) {
-        scores[visible..].fill(0.0);
-        slopes[visible..].fill(0.0);
-        for (s, g) in scores[..visible].iter_mut().zip(&mut slopes[..visible]) {
+    /// One row of a pair of tiles: scores become P, dO·Vᵀ becomes dS. The `visible` keys are seen.
+    fn softmax_slopes(visible: Range<usize>, lse: f32, delta: f32, scale: f32, scores: &mut [f32], slopes: &mut [f32]) {
+        for values in [&mut *scores, &mut *slopes] {
+            values[..visible.start].fill(0.0);
+            values[visible.end..].fill(0.0);
+        }
+        for (s, g) in scores[visible.clone()].iter_mut().zip(&mut slopes[visible]) {
             *s = exp::<FUSED>(*s - lse);
             *g = *s * (*g - delta) * scale;
         }

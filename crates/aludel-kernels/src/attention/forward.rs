@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::{BLOCK, Heads, assert_rows_apart, is_harmless, list_pieces, room_for_pieces, split, tiles};
+use super::{BLOCK, Before, Heads, assert_rows_apart, is_harmless, list_pieces, room_for_pieces, split, tiles};
 use crate::device::{Context, Mat, View, assert_apart};
 use crate::gemm::tile::{self, Part, Product};
 use crate::profile::Kind;
@@ -126,7 +126,7 @@ impl<'a> State<'a> {
         self.sum[..rows].fill(0.0);
     }
 
-    /// Attends from queries at positions `first ..` to all keys at positions below `end`. Scores have keys down and queries across: what
+    /// Attends from queries at positions `first ..` to all keys at positions below `end` that they see. Scores have keys down and queries across: what
     /// the softmax needs of a query then runs down a column, side by side with its neighbours. The output has channels down: weights
     /// are then a right-hand operand as they lie.
     ///
@@ -149,14 +149,15 @@ impl<'a> State<'a> {
             tile::rhs_nk(isa, p, rows, query.view.ld, (m, d), heads.scale, to);
         }
         self.clear(heads.group() * BLOCK, d);
-        for j in 0..end.div_ceil(BLOCK) {
+        for j in heads.first_seen(first) / BLOCK..end.div_ceil(BLOCK) {
             let Keys { key, key_ld, value, value_ld, count: n } = keys(j);
+            let before = Before::new(heads, first, 1, j * BLOCK);
             tile::lhs_rows(isa, p, key, key_ld, (n, d), 1.0, self.key);
             // keys of this tile that the first query sees
             let seen = (first + 1).saturating_sub(j * BLOCK);
-            let is_apart = seen < n && !all_harmless(isa, value, value_ld, n, d);
+            let is_apart = (seen < n || before.is_any(m)) && !all_harmless(isa, value, value_ld, n, d);
             if is_apart {
-                // one query's future must not reach it: such values count for those that see them, one by one
+                // what a query does not see must not reach it: such values count for those that see them, one by one
                 let copy = &mut self.turned[..n * d];
                 for (row, copy) in value.chunks(value_ld).zip(copy.chunks_exact_mut(d)) {
                     copy.iter_mut().zip(row).for_each(|(copy, v)| *copy = if is_harmless(*v) { *v } else { 0.0 });
@@ -174,7 +175,7 @@ impl<'a> State<'a> {
                 product.run(isa, p, scores, BLOCK);
                 let out = &mut self.out[g * BLOCK * d..(g + 1) * BLOCK * d];
                 let (maximum, sum) = (&mut self.maximum[rows.clone()], &mut self.sum[rows]);
-                online_softmax(isa, scores, n, m, seen, maximum, sum, out);
+                online_softmax(isa, scores, n, m, seen, before, maximum, sum, out);
                 tile::rhs_kn(isa, p, scores, BLOCK, (m, n), self.packed_scores);
                 let product = Product {
                     rhs_part: Part::Above { seen },
@@ -185,7 +186,7 @@ impl<'a> State<'a> {
                 if is_apart {
                     for (key, row) in value.chunks(value_ld).enumerate().take(n) {
                         for (c, v) in row[..d].iter().enumerate().filter(|(_, v)| !is_harmless(**v)) {
-                            for i in (key + 1).saturating_sub(seen)..m {
+                            for i in ((key + 1).saturating_sub(seen)..m).filter(|i| before.keys(*i) <= key) {
                                 out[c * BLOCK + i] += scores[key * BLOCK + i] * v;
                             }
                         }
@@ -247,13 +248,15 @@ multiversion! {
 
 multiversion! {
     /// Turns a tile of scores, `n` keys down and `m` queries across, into weights relative to each query's new running maximum, and
-    /// rescales sums and outputs, channels down, to it. Query i sees the first `seen + i` keys. A sum runs over the keys in the order of
+    /// rescales sums and outputs, channels down, to it. Query i sees the first `seen + i` keys, less those before its window: a query
+    /// that sees none of them is left as it was. A sum runs over the keys in the order of
     /// [`crate::simd::lane_sum`], so that generation, which has queries down, comes to the same bits.
     fn online_softmax(
         scores: &mut [f32],
         n: usize,
         m: usize,
         seen: usize,
+        before: Before,
         maximum: &mut [f32],
         sum: &mut [f32],
         out: &mut [f32],
@@ -267,14 +270,24 @@ multiversion! {
             for key in first..n {
                 scores[key * WIDE + group][..(key + 1 - first).min(LANES)].fill(f32::NEG_INFINITY);
             }
-            let before: [f32; LANES] = maximum[group];
-            let mut top = before;
+            let rows = group * LANES..m.min((group + 1) * LANES);
+            if before.keys(rows.end - 1) > 0 {
+                for row in rows {
+                    for key in 0..before.keys(row).min(n) {
+                        scores[key * WIDE + group][row % LANES] = f32::NEG_INFINITY;
+                    }
+                }
+            }
+            let old: [f32; LANES] = maximum[group];
+            let mut top = old;
             for key in 0..n {
                 let row: &[f32; LANES] = &scores[key * WIDE + group];
                 for lane in 0..LANES {
                     top[lane] = if row[lane] > top[lane] { row[lane] } else { top[lane] };
                 }
             }
+            // where nothing was seen yet, nothing is subtracted: −∞ − (−∞) is no number
+            let base = top.map(|top| if top == f32::NEG_INFINITY { 0.0 } else { top });
             // keys 16 apart are summed first, the 16 sums by halves
             let mut sums = [[0f32; LANES]; LANES];
             for (start, slot) in sums.iter_mut().enumerate() {
@@ -282,7 +295,7 @@ multiversion! {
                 for key in (start..n).step_by(LANES) {
                     let row = &mut scores[key * WIDE + group];
                     for lane in 0..LANES {
-                        row[lane] = exp::<FUSED>(row[lane] - top[lane]);
+                        row[lane] = exp::<FUSED>(row[lane] - base[lane]);
                         sum[lane] += row[lane];
                     }
                 }
@@ -298,7 +311,7 @@ multiversion! {
             }
             let (factor, sum) = (&mut corrections[group], &mut sum[group]);
             for lane in 0..LANES {
-                factor[lane] = exp::<FUSED>(before[lane] - top[lane]);
+                factor[lane] = exp::<FUSED>(old[lane] - base[lane]);
                 sum[lane] = sum[lane] * factor[lane] + sums[0][lane];
             }
             maximum[group] = top;

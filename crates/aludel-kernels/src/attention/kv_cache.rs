@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::forward::{Query, State};
-use super::{BLOCK, Heads, assert_rows_apart, is_harmless, list_pieces, room_for_pieces};
+use super::{BLOCK, Before, Heads, assert_rows_apart, is_harmless, list_pieces, room_for_pieces};
 use crate::device::{Context, Mat, assert_apart};
 use crate::gemm::tile::{self, Part, Product};
 use crate::profile::Kind;
@@ -91,7 +91,7 @@ impl Extensions {
     }
 }
 
-/// Stores the new tokens' k and v in the cache, then attends from each new token to all positions up to its own.
+/// Stores the new tokens' k and v in the cache, then attends from each new token to the positions up to its own that it sees.
 pub fn forward_cached(
     ctx: &mut Context,
     heads: &Heads,
@@ -201,7 +201,7 @@ struct Keys<'a> {
 }
 
 impl State<'_> {
-    /// Attends from queries at positions `first ..` to all keys at positions below `end`. Scores have queries down: of a token that is
+    /// Attends from queries at positions `first ..` to all keys at positions below `end` that they see. Scores have queries down: of a token that is
     /// being generated there are few.
     ///
     /// # Safety
@@ -230,8 +230,10 @@ impl State<'_> {
             tile::lhs_rows(isa, p, rows, query_ld, (m, d), heads.scale, to);
         }
         self.clear(groups * m, ld);
-        for j in 0..end.div_ceil(BLOCK) {
+        for j in heads.first_seen(first) / BLOCK..end.div_ceil(BLOCK) {
             let Keys { key, value, count: n } = keys(j);
+            // the heads of one token see the same
+            let before = Before::new(heads, first, usize::from(query.count > 1), j * BLOCK);
             if (j + 1) * BLOCK < end {
                 // blocks lie anywhere, so that the processor cannot guess the next one
                 let next = keys(j + 1);
@@ -239,8 +241,8 @@ impl State<'_> {
             }
             // keys of this block that the first query sees
             let seen = (first + 1).saturating_sub(j * BLOCK);
-            // as in `run`: what a query does not see yet must not reach it
-            let is_apart = seen < n && !tile::all_units(p, value, is_harmless);
+            // as in `run`: what a query does not see must not reach it
+            let is_apart = (seen < n || before.is_any(m)) && !tile::all_units(p, value, is_harmless);
             if is_apart {
                 let copy: &mut [u32] = bytemuck::cast_slice_mut(&mut self.turned[..value.len()]);
                 copy.copy_from_slice(value);
@@ -258,7 +260,7 @@ impl State<'_> {
                 let out_end = if g + 1 == groups { self.out.len() } else { (g + 1) * m * ld };
                 let out = &mut self.out[g * m * ld..out_end];
                 let (maximum, sum) = (&mut self.maximum[rows.clone()], &mut self.sum[rows]);
-                online_softmax(isa, scores, n, seen, maximum, sum, &mut out[..m * ld], ld);
+                online_softmax(isa, scores, n, seen, before, maximum, sum, &mut out[..m * ld], ld);
                 tile::lhs_rows(isa, p, scores, BLOCK, (m, n), 1.0, self.packed_scores);
                 let harmless = if is_apart { bytemuck::cast_slice(&self.turned[..value.len()]) } else { value };
                 let product = Product {
@@ -271,7 +273,7 @@ impl State<'_> {
                 if is_apart {
                     for (key, c) in (0..n).flat_map(|key| (0..d).map(move |c| (key, c))) {
                         let v = tile::rhs_kn_value(p, value, key, c, BLOCK);
-                        for i in (key + 1).saturating_sub(seen)..m {
+                        for i in ((key + 1).saturating_sub(seen)..m).filter(|i| before.keys(*i) <= key) {
                             if !is_harmless(v) {
                                 out[i * ld + c] += scores[i * BLOCK + key] * v;
                             }
@@ -285,11 +287,12 @@ impl State<'_> {
 
 multiversion! {
     /// Turns the rows of a tile of scores, `n` wide, into weights relative to each row's new running maximum, and rescales sums and
-    /// outputs to it. Row i sees the first `seen + i` keys.
+    /// outputs to it. Row i sees the first `seen + i` keys, less those before its window.
     fn online_softmax(
         scores: &mut [f32],
         n: usize,
         seen: usize,
+        before: Before,
         maximum: &mut [f32],
         sum: &mut [f32],
         out: &mut [f32],
@@ -298,9 +301,13 @@ multiversion! {
         for (i, (row, out)) in scores.chunks_exact_mut(BLOCK).zip(out.chunks_exact_mut(ld)).enumerate() {
             let (visible, hidden) = row[..n].split_at_mut(n.min(seen + i));
             hidden.fill(0.0);
-            if visible.is_empty() {
+            let unseen = before.keys(i).min(visible.len());
+            if unseen == visible.len() {
+                visible.fill(0.0);
                 continue;
             }
+            // they stay in their lanes, so that sums have the order that they have without a window
+            visible[..unseen].fill(f32::NEG_INFINITY);
             let highest = lane_max(visible);
             if highest > maximum[i] {
                 let correction = exp::<FUSED>(maximum[i] - highest);

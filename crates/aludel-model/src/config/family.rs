@@ -1,9 +1,11 @@
 //! The supported families of models: what their files are called, and what their classes fix beyond the keys of a config. All
-//! that a family is stands here, in `keys`, and in the values of a `Config`; the decoder never asks for a family.
+//! that a family is stands here and in the values of a `Config`; the decoder never asks for a family.
 
+use aludel_kernels::rowwise::gated::Activation;
 use serde_json::Value;
 
-use super::keys;
+use super::keys::{Rule, Table};
+use super::window::Windows;
 use crate::module::Module;
 
 /// A family, as transformers' classes and llama.cpp's architectures divide models.
@@ -19,8 +21,24 @@ pub struct Family {
     pub gguf_rows_are_paired: bool,
     /// Whether a GGUF file may hold divisors of the rotary frequencies.
     pub gguf_has_rope_divisors: bool,
+    /// What is added to the weights of norms in a folder.
+    pub(crate) norm_offset: f32,
     /// Whether queries and keys are normed, each head alone, before they are rotated.
     pub(super) has_head_norms: bool,
+    /// Whether what attention and the gated layer add to the residual stream is normed first.
+    pub(super) has_output_norms: bool,
+    /// Whether embeddings are multiplied by √C.
+    pub(super) scales_embeddings: bool,
+    /// What the gate goes through.
+    pub(super) activation: Activation,
+    /// The key of `config.json` that says so, and the names that it may have there, the first of which is written.
+    pub(super) activation_key: (&'static str, &'static [&'static str]),
+    /// Rotary bases of layers without and with a window where `config.json` has no number, if they have different ones.
+    pub(super) default_thetas: Option<[f64; 2]>,
+    /// Whether the head is the embedding where `config.json` does not speak of it.
+    pub(super) default_tied: bool,
+    /// What the factor on scores is made from where `config.json` has no number; none stands for the channels of a head.
+    pub(super) default_query_scalar: Option<f64>,
     /// Which linears have biases.
     pub(super) biases: Biases,
     /// Key and value heads where `config.json` has no number; none stands for as many as query heads.
@@ -29,10 +47,12 @@ pub struct Family {
     pub(super) default_head_dim: Option<usize>,
     /// Positions where `config.json` has no number.
     pub(super) default_positions: usize,
-    /// The window of attention where `config.json` does not speak of it.
-    pub(super) default_window: Option<usize>,
+    /// Which layers see a window of the past alone.
+    pub(super) windows: Windows,
     /// Keys of `config.json` that mean something else than elsewhere.
-    pub(super) hf_keys: keys::Table,
+    pub(super) hf_keys: Table,
+    /// Keys of GGUF metadata that mean something else than elsewhere.
+    pub(super) gguf_keys: Table,
 }
 
 /// Which linears have biases.
@@ -51,23 +71,33 @@ const LLAMA: Family = Family {
     gguf: "llama",
     gguf_rows_are_paired: true,
     gguf_has_rope_divisors: true,
+    norm_offset: 0.0,
     has_head_norms: false,
+    has_output_norms: false,
+    scales_embeddings: false,
+    activation: Activation::Silu,
+    // two names of one function
+    activation_key: ("hidden_act", &["silu", "swish"]),
+    default_thetas: None,
+    default_tied: false,
+    default_query_scalar: None,
     biases: Biases::ByKey,
     default_key_value_heads: None,
     default_head_dim: None,
     default_positions: 2048,
-    default_window: None,
+    windows: Windows::None,
     hf_keys: &[],
+    gguf_keys: &[],
 };
 
-/// Mistral, as far as no window bounds its attention. Its GGUF files are Llama's.
+/// Mistral, with a window in its first version. Its GGUF files are Llama's, and say nothing of windows.
 const MISTRAL: Family = Family {
     class: "MistralForCausalLM",
     model_type: "mistral",
     default_key_value_heads: Some(8),
     default_positions: 131_072,
-    default_window: Some(4096),
-    hf_keys: keys::MISTRAL_HF,
+    windows: Windows::EveryLayer(Some(4096)),
+    hf_keys: MISTRAL_HF,
     ..LLAMA
 };
 
@@ -78,13 +108,12 @@ const QWEN2: Family = Family {
     gguf: "qwen2",
     gguf_rows_are_paired: false,
     gguf_has_rope_divisors: false,
-    has_head_norms: false,
     biases: Biases::QueryKeyValue,
     default_key_value_heads: Some(32),
-    default_head_dim: None,
     default_positions: 32_768,
-    default_window: None,
-    hf_keys: keys::QWEN2_HF,
+    windows: Windows::UpperLayers,
+    hf_keys: QWEN2_HF,
+    ..LLAMA
 };
 
 /// Qwen3, dense.
@@ -95,19 +124,106 @@ const QWEN3: Family = Family {
     has_head_norms: true,
     biases: Biases::ByKey,
     default_head_dim: Some(128),
-    hf_keys: keys::QWEN3_HF,
+    windows: Windows::UpperLayers,
+    hf_keys: QWEN3_HF,
     ..QWEN2
 };
 
+/// The text models of Gemma 3.
+const GEMMA3: Family = Family {
+    class: "Gemma3ForCausalLM",
+    model_type: "gemma3_text",
+    gguf: "gemma3",
+    gguf_rows_are_paired: false,
+    gguf_has_rope_divisors: false,
+    norm_offset: 1.0,
+    has_head_norms: true,
+    has_output_norms: true,
+    scales_embeddings: true,
+    activation: Activation::GeluTanh,
+    activation_key: ("hidden_activation", &["gelu_pytorch_tanh"]),
+    default_thetas: Some([1_000_000.0, 10_000.0]),
+    default_tied: true,
+    default_query_scalar: Some(256.0),
+    default_key_value_heads: Some(4),
+    default_head_dim: Some(256),
+    default_positions: 131_072,
+    windows: Windows::Pattern,
+    hf_keys: GEMMA3_HF,
+    gguf_keys: GEMMA3_GGUF,
+    ..LLAMA
+};
+
+/// What the class of Qwen2 does otherwise: it has windows, and biases are not asked for.
+const QWEN2_HF: Table = &[
+    (Rule::Read, &["use_sliding_window", "sliding_window", "max_window_layers", "layer_types"]),
+    (Rule::On, &["qkv_bias", "add_qkv_bias"]),
+    (Rule::Off, &["attention_bias", "mlp_bias", "use_mrope"]),
+];
+
+/// The class of Qwen3 has windows as that of Qwen2, and norms of heads.
+const QWEN3_HF: Table = &[
+    (Rule::Read, &["use_sliding_window", "sliding_window", "max_window_layers", "layer_types"]),
+    (Rule::On, &["use_qk_norm", "qk_norm"]),
+    (Rule::Off, &["mlp_bias", "use_mrope"]),
+];
+
+/// The class of Mistral has a window in every layer, and no biases.
+const MISTRAL_HF: Table =
+    &[(Rule::Read, &["sliding_window", "layer_types"]), (Rule::Off, &["attention_bias", "mlp_bias"])];
+
+/// The class of Gemma 3 has windows, two rotary bases, a scale of scores, and names of its own.
+const GEMMA3_HF: Table = &[
+    (
+        Rule::Read,
+        &[
+            "sliding_window",
+            "sliding_window_pattern",
+            "layer_types",
+            "rope_local_base_freq",
+            "query_pre_attn_scalar",
+            "hidden_activation",
+        ],
+    ),
+    // the pattern was used up when the layers were listed; which cache there is changes nothing
+    (Rule::Harmless, &["_sliding_window_pattern", "cache_implementation"]),
+    (Rule::Text("gelu_pytorch_tanh"), &["hidden_act"]),
+    (Rule::Off, &["mlp_bias", "use_bidirectional_attention"]),
+];
+
+/// What llama.cpp reads of a Gemma 3 beside the keys of all.
+const GEMMA3_GGUF: Table =
+    &[(Rule::Read, &["attention.sliding_window", "attention.sliding_window_pattern", "rope.freq_base_swa"])];
+
 /// Of families that share a GGUF architecture, the first is that of its files.
-static FAMILIES: [Family; 4] = [LLAMA, MISTRAL, QWEN2, QWEN3];
+pub(super) static FAMILIES: [Family; 5] = [LLAMA, MISTRAL, QWEN2, QWEN3, GEMMA3];
 
 /// The supported families, for messages.
 pub(super) const SUPPORTED: &str = "LlamaForCausalLM (Llama, SmolLM2, TinyLlama and others of the Llama family), MistralForCausalLM, \
-                                    Qwen2ForCausalLM (Qwen2, Qwen2.5) and Qwen3ForCausalLM, in GGUF files \"llama\", \"qwen2\" and \
-                                    \"qwen3\"; use one of these, for example hf:HuggingFaceTB/SmolLM2-135M-Instruct";
+                                    Qwen2ForCausalLM (Qwen2, Qwen2.5), Qwen3ForCausalLM and Gemma3ForCausalLM (Gemma 3, text), in \
+                                    GGUF files \"llama\", \"qwen2\", \"qwen3\" and \"gemma3\"; use one of these, for example \
+                                    hf:HuggingFaceTB/SmolLM2-135M-Instruct";
+
+/// What stands in for [`SUPPORTED`] where a folder is of a family whose text models are.
+const GEMMA3_VISION: &str = "its text models (Gemma3ForCausalLM), without vision weights; use gemma-3-270m or gemma-3-1b, or a GGUF \
+                             file of this model, which holds its text part alone";
+
+/// What is supported in place of a class or type, for messages.
+pub(super) fn supported_instead_of(found: &str) -> &'static str {
+    match found {
+        "Gemma3ForConditionalGeneration" | "gemma3" => GEMMA3_VISION,
+        _ => SUPPORTED,
+    }
+}
 
 impl Family {
+    /// What the factor on scores is made from in a GGUF file, which does not say it: llama.cpp knows the one Gemma 3 (27B, by its
+    /// layers) that goes by the share of the residual stream and not by the channels of a head.
+    pub(super) fn gguf_query_scalar(&self, layers: usize, share: usize, head_dim: usize) -> f64 {
+        let is_27b = self.default_query_scalar.is_some() && layers == 62;
+        if is_27b { share as f64 } else { head_dim as f64 }
+    }
+
     /// Whether a linear has a bias, where the config has these two values.
     pub(super) fn has_bias(&self, module: Module, attention_bias: bool, mlp_bias: bool) -> bool {
         match self.biases {

@@ -8,7 +8,8 @@ use serde_json::Value;
 
 use super::family::{Family, SUPPORTED};
 use super::rope::{self, RopeScaling};
-use super::{Config, keys};
+use super::window::Windows;
+use super::{Config, LayerType, keys, window};
 use crate::error::{Error, Result};
 use crate::layout::RowOrder;
 use crate::module::Module;
@@ -42,12 +43,19 @@ impl Config {
         let head_dim =
             metadata.find::<usize>(&reader.key("attention.key_length"))?.unwrap_or_else(|| hidden_size / heads.max(1));
         let kv_heads = "attention.head_count_kv";
+        // bounded before anything is made for each of them
+        let num_hidden_layers = size("block_count")?;
+        if num_hidden_layers > Config::MOST_LAYERS {
+            let reason = Config::senseless_size(num_hidden_layers, Config::MOST_LAYERS);
+            return Err(reader.wrong(&reader.key("block_count"), reason));
+        }
+        let (sliding_window, layer_types) = reader.windows(num_hidden_layers)?;
         let mut config = Config {
             family,
             vocab_size: file.tensor("token_embd.weight")?.shape.first().copied().unwrap_or(0),
             hidden_size,
             intermediate_size: reader.size("feed_forward_length")?,
-            num_hidden_layers: size("block_count")?,
+            num_hidden_layers,
             num_attention_heads: heads,
             num_key_value_heads: if metadata.contains(&reader.key(kv_heads)) { reader.size(kv_heads)? } else { heads },
             head_dim,
@@ -56,6 +64,18 @@ impl Config {
             max_position_embeddings: size("context_length")?,
             rope_theta: metadata.find::<f32>(&reader.key("rope.freq_base"))?.map_or(10_000.0, shortest),
             rope_scaling: RopeScaling::None,
+            sliding_window,
+            rope_local_base_freq: match family.default_thetas.filter(|_| sliding_window.is_some()) {
+                Some([_, default]) => {
+                    Some(metadata.find::<f32>(&reader.key("rope.freq_base_swa"))?.map_or(default, shortest))
+                }
+                None => None,
+            },
+            layer_types,
+            query_pre_attn_scalar: family.gguf_query_scalar(num_hidden_layers, hidden_size / heads.max(1), head_dim),
+            activation: family.activation,
+            has_output_norms: family.has_output_norms,
+            scales_embeddings: family.scales_embeddings,
             tie_word_embeddings: file.find_tensor("output.weight").is_none(),
             has_head_norms: family.has_head_norms,
             biases: Module::ALL.map(|module| family.has_bias(module, false, false)),
@@ -124,6 +144,34 @@ impl Reader<'_> {
                 "differs from layer to layer, which is not supported; use a model of equal layers".to_owned(),
             )),
         }
+    }
+
+    /// The window, and the layers that have it. Of the families here llama.cpp reads it for Gemma 3 alone, with a period or a list.
+    fn windows(&self, layers: usize) -> Result<(Option<usize>, Vec<LayerType>)> {
+        let window = match self.family.windows {
+            Windows::Pattern => {
+                self.metadata.find::<usize>(&self.key("attention.sliding_window"))?.filter(|size| *size > 0)
+            }
+            _ => None,
+        };
+        let Some(window) = window else { return Ok((None, vec![LayerType::FullAttention; layers])) };
+        let key = self.key("attention.sliding_window_pattern");
+        let types = match self.metadata.value(&key) {
+            None => window::by_pattern(layers, window::PATTERN),
+            Some(list @ Stored::Array(_)) => {
+                let listed = to_json(list).as_array().cloned().unwrap_or_default();
+                if listed.len() != layers {
+                    return Err(self.wrong(&key, format!("names {} layers, but there are {layers}", listed.len())));
+                }
+                let is_sliding = |item: &Value| item.as_bool().or(item.as_i64().map(|n| n != 0)).unwrap_or(false);
+                listed.iter().map(|item| LayerType::sliding_if(is_sliding(item))).collect()
+            }
+            Some(_) => match self.metadata.get::<usize>(&key)? {
+                0 => vec![LayerType::SlidingAttention; layers],
+                pattern => window::by_pattern(layers, pattern),
+            },
+        };
+        Ok((Some(window), types))
     }
 
     /// What all frequencies are divided by. Without a type a factor is linear, and `rope.scale_linear` is its older name.

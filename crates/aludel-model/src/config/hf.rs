@@ -4,9 +4,9 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::family::{Biases, Family, SUPPORTED};
+use super::family::{Biases, Family, supported_instead_of};
 use super::rope::RopeScaling;
-use super::{Config, keys};
+use super::{Config, keys, window};
 use crate::error::{Error, Result};
 use crate::module::Module;
 use crate::weights::ROPE_DIVISORS;
@@ -20,12 +20,12 @@ impl Config {
         let reader = Reader { json, path };
         let family = Family::of_hf(json).map_err(|found| Error::Architecture {
             path: path.to_owned(),
+            supported: supported_instead_of(&found),
             found,
-            supported: SUPPORTED,
         })?;
-        // two names of one function
-        if !matches!(json["hidden_act"].as_str(), Some("silu" | "swish")) && !json["hidden_act"].is_null() {
-            return Err(reader.wrong("hidden_act", format!("{} is not supported; \"silu\" is", json["hidden_act"])));
+        let (key, names) = family.activation_key;
+        if !json[key].is_null() && !json[key].as_str().is_some_and(|name| names.contains(&name)) {
+            return Err(reader.wrong(key, format!("{} is not supported; {:?} is", json[key], names[0])));
         }
         let num_attention_heads = reader.size("num_attention_heads")?;
         let hidden_size = reader.size("hidden_size")?;
@@ -33,37 +33,48 @@ impl Config {
         let is_given = json.get("num_key_value_heads").is_some();
         let key_value_heads = family.default_key_value_heads.filter(|_| !is_given).unwrap_or(num_attention_heads);
         let head_dim = family.default_head_dim.unwrap_or(hidden_size / num_attention_heads.max(1));
-        let (rope_theta, rope_scaling) = reader.rope()?;
+        let head_dim = reader.size_or("head_dim", head_dim)?;
+        let default_theta = family.default_thetas.map_or(10_000.0, |[theta, _]| theta);
+        let has_local = family.default_thetas.is_some();
+        let (rope_theta, rope_scaling) = if has_local { reader.global_rope()? } else { reader.rope()? };
+        let query_scalar = family.default_query_scalar.unwrap_or(head_dim as f64);
+        let num_hidden_layers = reader.layers()?;
+        let (sliding_window, layer_types) = window::read(&family.windows, json, num_hidden_layers)
+            .map_err(|(key, reason)| reader.wrong(key, reason))?;
         let (attention_bias, mlp_bias) = (reader.flag("attention_bias")?, reader.flag("mlp_bias")?);
         let config = Config {
             family,
             vocab_size: reader.size("vocab_size")?,
             hidden_size,
             intermediate_size: reader.size("intermediate_size")?,
-            num_hidden_layers: reader.size("num_hidden_layers")?,
+            num_hidden_layers,
             num_attention_heads,
             num_key_value_heads: reader.size_or("num_key_value_heads", key_value_heads)?,
-            head_dim: reader.size_or("head_dim", head_dim)?,
+            head_dim,
             rms_norm_eps: reader.number(json, "rms_norm_eps")?.unwrap_or(1e-6),
             max_position_embeddings: reader.size_or("max_position_embeddings", family.default_positions)?,
-            rope_theta,
+            rope_theta: rope_theta.unwrap_or(default_theta),
             rope_scaling,
-            tie_word_embeddings: reader.flag("tie_word_embeddings")?,
+            sliding_window,
+            layer_types,
+            rope_local_base_freq: match family.default_thetas {
+                Some([_, default]) => Some(reader.local_theta()?.unwrap_or(default)),
+                None => None,
+            },
+            query_pre_attn_scalar: match family.default_query_scalar {
+                Some(_) => reader.number(json, "query_pre_attn_scalar")?.unwrap_or(query_scalar),
+                None => query_scalar,
+            },
+            activation: family.activation,
+            has_output_norms: family.has_output_norms,
+            scales_embeddings: family.scales_embeddings,
+            tie_word_embeddings: reader.flag_or("tie_word_embeddings", family.default_tied)?,
             has_head_norms: family.has_head_norms,
             biases: Module::ALL.map(|module| family.has_bias(module, attention_bias, mlp_bias)),
             bos_token_id: reader.id("bos_token_id")?,
             eos_token_ids: reader.ids("eos_token_id")?,
         };
         config.check(path)?;
-        if let Some(window) = family.default_window
-            && json.get("sliding_window").is_none()
-        {
-            keys::check_hf("sliding_window", &json!(window), &config).map_err(|_| {
-                let class = family.class;
-                let reason = format!("is missing, and {class} takes {window} then, which is not supported; set it to null if the model has none");
-                reader.wrong("sliding_window", reason)
-            })?;
-        }
         for (key, value) in json.as_object().into_iter().flatten() {
             keys::check_hf(key, value, &config).map_err(|reason| reader.wrong(key, reason))?;
         }
@@ -100,7 +111,6 @@ impl Config {
             "num_attention_heads": self.num_attention_heads,
             "num_key_value_heads": self.num_key_value_heads,
             "head_dim": self.head_dim,
-            "hidden_act": "silu",
             "rms_norm_eps": self.rms_norm_eps,
             "max_position_embeddings": self.max_position_embeddings,
             "rope_theta": self.rope_theta,
@@ -111,19 +121,38 @@ impl Config {
             "torch_dtype": dtype,
             "dtype": dtype,
         });
+        let (key, names) = self.family.activation_key;
+        config[key] = json!(names[0]);
         if self.family.biases == Biases::ByKey {
             config["attention_bias"] = json!(self.has_bias(Module::QProj));
             config["mlp_bias"] = json!(self.has_bias(Module::GateProj));
         }
-        if self.family.default_window.is_some() {
-            config["sliding_window"] = Value::Null;
-        }
+        window::write(&self.family.windows, self, &mut config);
         if self.rope_scaling != RopeScaling::None {
             config["rope_scaling"] = config["rope_parameters"].clone();
+        }
+        if let Some(theta) = self.rope_local_base_freq {
+            config["rope_local_base_freq"] = json!(theta);
+            config["rope_parameters"] = json!({
+                FULL: config["rope_parameters"],
+                SLIDING: { "rope_theta": theta, "rope_type": "default" },
+            });
+        }
+        if self.family.default_query_scalar.is_some() {
+            config["query_pre_attn_scalar"] = json!(whole_if_possible(self.query_pre_attn_scalar));
         }
         Ok(config)
     }
 }
+
+/// A number of a model as people write it: transformers wants whole ones without a point.
+fn whole_if_possible(number: f64) -> Value {
+    if number.fract() == 0.0 && number < 1e15 { json!(number as u64) } else { json!(number) }
+}
+
+/// The parts of `rope_parameters` where layers with a window have frequencies of their own.
+const FULL: &str = "full_attention";
+const SLIDING: &str = "sliding_attention";
 
 struct Reader<'a> {
     json: &'a Value,
@@ -145,6 +174,15 @@ impl Reader<'_> {
         }
     }
 
+    /// The number of layers, bounded before anything is made for each of them.
+    fn layers(&self) -> Result<usize> {
+        let layers = self.size("num_hidden_layers")?;
+        match layers {
+            1..=Config::MOST_LAYERS => Ok(layers),
+            _ => Err(self.wrong("num_hidden_layers", Config::senseless_size(layers, Config::MOST_LAYERS))),
+        }
+    }
+
     fn size_or(&self, key: &str, default: usize) -> Result<usize> {
         if self.json.get(key).is_none_or(Value::is_null) { Ok(default) } else { self.size(key) }
     }
@@ -159,8 +197,12 @@ impl Reader<'_> {
     }
 
     fn flag(&self, key: &str) -> Result<bool> {
+        self.flag_or(key, false)
+    }
+
+    fn flag_or(&self, key: &str, default: bool) -> Result<bool> {
         match self.json.get(key).filter(|v| !v.is_null()) {
-            None => Ok(false),
+            None => Ok(default),
             Some(value) => value.as_bool().ok_or_else(|| self.wrong(key, format!("{value} should be true or false"))),
         }
     }
@@ -183,14 +225,53 @@ impl Reader<'_> {
     /// θ and scaling. transformers 5 keeps both in `rope_parameters`, transformers 4 has `rope_theta` and `rope_scaling`. A file
     /// may have both generations, since each reader takes its own, but they must agree. Without θ a family's own is taken; transformers
     /// takes null for no number, and fails.
-    fn rope(&self) -> Result<(f64, RopeScaling)> {
+    fn rope(&self) -> Result<(Option<f64>, RopeScaling)> {
+        self.rope_of([("rope_scaling", &self.json["rope_scaling"]), ("rope_parameters", &self.json["rope_parameters"])])
+    }
+
+    /// As [`Reader::rope`], where layers with a window have frequencies of their own: `rope_parameters` then has two parts.
+    fn global_rope(&self) -> Result<(Option<f64>, RopeScaling)> {
+        let parts = &self.json["rope_parameters"];
+        if let Some(key) =
+            parts.as_object().into_iter().flatten().map(|(key, _)| key).find(|key| ![FULL, SLIDING].contains(&&***key))
+        {
+            let reason = format!("is not known here; {FULL:?} and {SLIDING:?} are, one set of parameters in each");
+            return Err(self.wrong(&format!("rope_parameters.{key}"), reason));
+        }
+        if !(parts.is_null() || parts.is_object()) {
+            return Err(self.wrong("rope_parameters", format!("{parts} should be an object")));
+        }
+        self.rope_of([("rope_scaling", &self.json["rope_scaling"]), ("rope_parameters.full_attention", &parts[FULL])])
+    }
+
+    /// θ of layers with a window, whose frequencies are not scaled.
+    fn local_theta(&self) -> Result<Option<f64>> {
+        let name = "rope_parameters.sliding_attention";
+        let older = self.number(self.json, "rope_local_base_freq")?;
+        let object = match &self.json["rope_parameters"][SLIDING] {
+            Value::Null => return Ok(older),
+            object @ Value::Object(_) => object,
+            other => return Err(self.wrong(name, format!("{other} should be an object"))),
+        };
+        if self.rope_scaling(name, object)? != RopeScaling::None {
+            let reason = "is scaled, which is not supported for layers with a window; use a model without it";
+            return Err(self.wrong(name, reason.to_owned()));
+        }
+        let theta = self.number(object, "rope_theta")?;
+        if older.zip(theta).is_some_and(|(older, theta)| older != theta) {
+            let reason = "contradicts rope_local_base_freq, and versions of transformers read one or the other; keep the right one";
+            return Err(self.wrong(name, reason.to_owned()));
+        }
+        Ok(theta.or(older))
+    }
+
+    fn rope_of(&self, objects: [(&str, &Value); 2]) -> Result<(Option<f64>, RopeScaling)> {
         let mut theta = self.number(self.json, "rope_theta")?;
         let is_null = |object: &Value| object.get("rope_theta").is_some_and(Value::is_null);
         let no_theta =
             |key: &str| Err(self.wrong(key, "null should be a number; take the key out for the default".to_owned()));
         let mut scaling: Option<RopeScaling> = None;
-        for name in ["rope_scaling", "rope_parameters"] {
-            let object = &self.json[name];
+        for (name, object) in objects {
             match object {
                 Value::Null => continue,
                 Value::Object(entries) if entries.is_empty() => continue,
@@ -214,7 +295,7 @@ impl Reader<'_> {
         if theta.is_none() && is_null(self.json) {
             return no_theta("rope_theta");
         }
-        Ok((theta.unwrap_or(10_000.0), scaling.unwrap_or(RopeScaling::None)))
+        Ok((theta, scaling.unwrap_or(RopeScaling::None)))
     }
 
     fn rope_scaling(&self, name: &str, rope: &Value) -> Result<RopeScaling> {

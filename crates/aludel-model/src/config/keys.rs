@@ -1,5 +1,5 @@
 //! The rule for every key of a family's config: read, harmless, or allowed only where its value changes nothing. One table for
-//! `config.json`, two for GGUF metadata, and what a family says otherwise. A key that stands in none is refused, since it may change the
+//! `config.json`, two for GGUF metadata; what a family says otherwise stands in `family`. A key that stands in none is refused, since it may change the
 //! arithmetic or the ids.
 
 use aludel_files::shortened;
@@ -222,23 +222,6 @@ const HF: Table = &[
     ),
 ];
 
-/// What the class of Qwen2 does otherwise: windows count only where `use_sliding_window` is on, and biases are not asked for.
-pub(super) const QWEN2_HF: Table = &[
-    (Rule::Harmless, &["sliding_window", "max_window_layers"]),
-    (Rule::On, &["qkv_bias", "add_qkv_bias"]),
-    (Rule::Off, &["attention_bias", "mlp_bias", "use_mrope"]),
-];
-
-/// The class of Qwen3 has windows as that of Qwen2, and norms of heads.
-pub(super) const QWEN3_HF: Table = &[
-    (Rule::Harmless, &["sliding_window", "max_window_layers"]),
-    (Rule::On, &["use_qk_norm", "qk_norm"]),
-    (Rule::Off, &["mlp_bias", "use_mrope"]),
-];
-
-/// The class of Mistral has no biases.
-pub(super) const MISTRAL_HF: Table = &[(Rule::Off, &["attention_bias", "mlp_bias"])];
-
 /// The keys of GGUF metadata, behind the architecture's name. Only `rope.scaling.type` = "yarn" and "longrope" look at the betas
 /// and at the original context, and they are refused. Rows of the embedding go before `vocab_size`.
 const GGUF: Table = &[
@@ -380,7 +363,7 @@ pub(super) fn check_hf(key: &str, value: &Value, config: &Config) -> Result<(), 
 /// Whether a key of GGUF metadata, given without the architecture's name, may say this; else why not, and the mend.
 pub(super) fn check_gguf(key: &str, value: &Value, config: &Config) -> Result<(), String> {
     let mend = "if it changes nothing, write the file without it: gguf-new-metadata --remove-metadata, of the Python package gguf";
-    check(&[GGUF], key, value, config, mend)
+    check(&[config.family.gguf_keys, GGUF], key, value, config, mend)
 }
 
 /// Whether the value of a key of GGUF metadata, given without `tokenizer.`, must be looked at.
@@ -416,8 +399,8 @@ fn check(tables: &[Table], key: &str, value: &Value, config: &Config, removal: &
         Rule::One => (is_number(value, 1.0), "it must be 1".to_owned()),
         Rule::HeadDim => (is_number(value, head_dim), format!("it must be {head_dim}, the channels of a head")),
         Rule::ScoreScale => {
-            let scale = 1.0 / head_dim.sqrt();
-            (is_number(value, scale), format!("it must be {scale}, 1/√{head_dim}"))
+            let scale = 1.0 / config.query_pre_attn_scalar.sqrt();
+            (is_number(value, scale), format!("it must be {scale}, 1/√{}", config.query_pre_attn_scalar))
         }
         Rule::WholeContext => {
             let positions = config.max_position_embeddings;
@@ -469,12 +452,14 @@ fn shown(value: &Value) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::family::FAMILIES;
     use super::*;
     use std::collections::HashSet;
 
     #[test]
     fn each_key_has_one_rule() {
-        for table in [HF, QWEN2_HF, QWEN3_HF, MISTRAL_HF, GGUF, TOKENIZER] {
+        let of_families = FAMILIES.iter().flat_map(|family| [family.hf_keys, family.gguf_keys]);
+        for table in of_families.chain([HF, GGUF, TOKENIZER]) {
             let mut seen = HashSet::new();
             for key in table.iter().flat_map(|(_, keys)| *keys) {
                 assert!(seen.insert(key), "{key} stands in two places");

@@ -7,8 +7,11 @@ mod gguf;
 mod hf;
 mod keys;
 mod rope;
+mod window;
 
 use std::path::Path;
+
+use aludel_kernels::rowwise::gated::Activation;
 
 use crate::error::{Error, Result};
 use crate::module::{MODULES, Module};
@@ -16,6 +19,7 @@ use crate::module::{MODULES, Module};
 pub use family::Family;
 pub use hf::ids;
 pub use rope::RopeScaling;
+pub use window::LayerType;
 
 /// The sizes and constants of a decoder-only transformer.
 #[derive(Clone, Debug, PartialEq)]
@@ -44,6 +48,21 @@ pub struct Config {
     pub rope_theta: f64,
     /// Change of the rotary frequencies for long texts.
     pub rope_scaling: RopeScaling,
+    /// How many positions a token sees in layers that are [`LayerType::SlidingAttention`], its own included.
+    pub sliding_window: Option<usize>,
+    /// What each layer attends to.
+    pub layer_types: Vec<LayerType>,
+    /// Base of the rotary frequencies of layers with a window, which are not scaled; where there is no number, those of all layers are
+    /// the same.
+    pub rope_local_base_freq: Option<f64>,
+    /// The number whose inverse root is the factor on scores.
+    pub query_pre_attn_scalar: f64,
+    /// What the gate of the gated layer goes through.
+    pub activation: Activation,
+    /// Whether what attention and the gated layer add to the residual stream is normed first.
+    pub has_output_norms: bool,
+    /// Whether embeddings are multiplied by √C.
+    pub scales_embeddings: bool,
     /// Whether the head is the embedding.
     pub tie_word_embeddings: bool,
     /// Whether queries and keys are normed, each head alone, before they are rotated.
@@ -62,9 +81,25 @@ impl Config {
         self.biases[module as usize]
     }
 
+    /// How many positions a token sees in a layer, its own included; where there is no number, all up to its own.
+    pub fn window(&self, layer: usize) -> Option<usize> {
+        self.sliding_window.filter(|_| self.layer_types[layer] == LayerType::SlidingAttention)
+    }
+
     /// Rotary inverse frequencies, one per pair of channels of a head: `θ^(−2i/D)`, scaled.
     pub fn inverse_frequencies(&self) -> Vec<f64> {
         self.rope_scaling.scaled(&rope::frequencies(self.rope_theta, self.head_dim))
+    }
+
+    /// Rotary inverse frequencies of layers with a window, where they have their own.
+    pub fn local_inverse_frequencies(&self) -> Option<Vec<f64>> {
+        Some(rope::frequencies(self.rope_local_base_freq?, self.head_dim))
+    }
+
+    const MOST_LAYERS: usize = 4096;
+
+    fn senseless_size(value: usize, limit: usize) -> String {
+        format!("{value} makes no sense; 1 to {limit} would")
     }
 
     fn check(&self, path: &Path) -> Result<()> {
@@ -74,7 +109,7 @@ impl Config {
             ("vocab_size", self.vocab_size, 1 << 24),
             ("hidden_size", self.hidden_size, 1 << 20),
             ("intermediate_size", self.intermediate_size, 1 << 22),
-            ("num_hidden_layers", self.num_hidden_layers, 4096),
+            ("num_hidden_layers", self.num_hidden_layers, Config::MOST_LAYERS),
             ("num_attention_heads", self.num_attention_heads, 4096),
             ("num_key_value_heads", self.num_key_value_heads, 4096),
             ("head_dim", self.head_dim, 4096),
@@ -82,7 +117,7 @@ impl Config {
         ];
         for (key, value, limit) in sizes {
             if value == 0 || value > limit {
-                return wrong(key, format!("{value} makes no sense; 1 to {limit} would"));
+                return wrong(key, Config::senseless_size(value, limit));
             }
         }
         if !self.num_attention_heads.is_multiple_of(self.num_key_value_heads) {
@@ -98,8 +133,15 @@ impl Config {
                 format!("{} makes no sense; a small positive number would", self.rms_norm_eps),
             );
         }
-        if !(self.rope_theta.is_finite() && self.rope_theta > 0.0) {
-            return wrong("rope_theta", format!("{} makes no sense; a positive number would", self.rope_theta));
+        let positive = [
+            ("rope_theta", Some(self.rope_theta)),
+            ("rope_local_base_freq", self.rope_local_base_freq),
+            ("query_pre_attn_scalar", Some(self.query_pre_attn_scalar)),
+        ];
+        for (key, value) in positive {
+            if let Some(value) = value.filter(|value| !(value.is_finite() && *value > 0.0)) {
+                return wrong(key, format!("{value} makes no sense; a positive number would"));
+            }
         }
         let vocab_size = self.vocab_size;
         if let Some(id) = self.eos_token_ids.iter().find(|id| **id as usize >= vocab_size) {

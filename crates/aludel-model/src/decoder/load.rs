@@ -5,6 +5,7 @@ use std::ops::ControlFlow;
 use aludel_kernels::attention::Heads;
 use aludel_kernels::embedding::Embedding;
 use aludel_kernels::linear::{FrozenWeight, Precision};
+use aludel_kernels::quant::{self, BlockType};
 use aludel_kernels::rowwise::rope;
 use aludel_kernels::{Context, Mat};
 
@@ -79,8 +80,7 @@ impl Decoder {
 
     /// Makes the rotary table reach so many positions.
     pub fn set_positions(&mut self, ctx: &mut Context, max_positions: usize) {
-        let positions = max_positions.min(self.config.max_position_embeddings);
-        self.rope = rope::Table::new(ctx, &self.config.inverse_frequencies(), positions, 1.0);
+        (self.rope, self.local_rope) = ropes(ctx, &self.config, max_positions);
     }
 
     fn make(
@@ -122,12 +122,18 @@ impl Decoder {
             }
             layers.push(Layer {
                 input_layernorm: vector(ctx, Role::InputNorm(n))?,
-                post_attention_layernorm: vector(ctx, Role::PostAttentionNorm(n))?,
+                feed_forward_norm: vector(ctx, Role::FeedForwardNorm(n))?,
+                output_norms: if config.has_output_norms {
+                    Some([vector(ctx, Role::AttentionOutputNorm(n))?, vector(ctx, Role::FeedForwardOutputNorm(n))?])
+                } else {
+                    None
+                },
                 head_norms: if config.has_head_norms {
                     Some([vector(ctx, Role::QueryNorm(n))?, vector(ctx, Role::KeyNorm(n))?])
                 } else {
                     None
                 },
+                window: config.window(n),
                 linears,
             });
         }
@@ -140,22 +146,45 @@ impl Decoder {
                 name: weights.layout().tensor(Role::Embedding).name.clone(),
                 reason: e.to_string(),
             })?;
-        let positions = max_positions.min(config.max_position_embeddings);
+        let (rope, local_rope) = ropes(ctx, config, max_positions);
         Ok(Decoder {
             precision,
             heads: Heads {
                 query: config.num_attention_heads,
                 key: config.num_key_value_heads,
                 dim: config.head_dim,
-                scale: (1.0 / (config.head_dim as f64).sqrt()) as f32,
+                scale: (1.0 / config.query_pre_attn_scalar.sqrt()) as f32,
+                window: None,
                 precision,
             },
             embedding,
+            embedding_scale: config.scales_embeddings.then(|| embedding_scale(config.hidden_size, precision)),
             layers,
             norm: vector(ctx, Role::OutputNorm)?,
             head: pack(weights.layout().head())?,
-            rope: rope::Table::new(ctx, &config.inverse_frequencies(), positions, 1.0),
+            rope,
+            local_rope,
             config: config.clone(),
         })
+    }
+}
+
+/// The rotary tables of all layers, and of those with a window where they have their own.
+fn ropes(ctx: &mut Context, config: &Config, max_positions: usize) -> (rope::Table, Option<rope::Table>) {
+    let positions = max_positions.min(config.max_position_embeddings);
+    let mut table = |frequencies: Vec<f64>| rope::Table::new(ctx, &frequencies, positions, 1.0);
+    (table(config.inverse_frequencies()), config.local_inverse_frequencies().map(table))
+}
+
+/// √C, which transformers rounds to the type of the weights that it computes with.
+fn embedding_scale(channels: usize, precision: Precision) -> f32 {
+    let scale = (channels as f64).sqrt() as f32;
+    match precision {
+        Precision::F32 => scale,
+        Precision::Bf16 => {
+            let mut rounded = [0.0];
+            quant::decode(BlockType::BF16, &quant::encode_bf16(&[scale]), &mut rounded).expect("two bytes are a bf16");
+            rounded[0]
+        }
     }
 }

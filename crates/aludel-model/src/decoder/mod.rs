@@ -1,19 +1,19 @@
 //! The one decoder: a Llama-style transformer, forward and backward, for training on packed rows and for generation from a
-//! key-value cache. It reads downward: forward, a layer, backward; `head` has the head. No autograd: what the forward of a layer
+//! key-value cache. It reads downward: forward, a layer, backward; `linears` has what those of a layer share, `head` the head. No autograd: what the forward of a layer
 //! keeps is a struct, and its backward stands below it.
 //!
 //! T is tokens of a pass, C channels. The residual stream and its gradient are f32 [T, C].
 
 mod head;
+mod linears;
 mod load;
 mod pass;
 
 use aludel_kernels::attention::{self, Heads};
 use aludel_kernels::embedding::Embedding;
-use aludel_kernels::linear::{self, FrozenWeight, Input, LoraBackward, Precision, Product, Start};
-use aludel_kernels::rowwise::dropout::Dropout;
-use aludel_kernels::rowwise::{self, rms_norm, rope, swiglu};
-use aludel_kernels::{Context, Indices, Mat, Region, rng};
+use aludel_kernels::linear::{FrozenWeight, Input, Precision};
+use aludel_kernels::rowwise::{self, gated, rms_norm, rope};
+use aludel_kernels::{Context, Indices, Mat, Region};
 
 use crate::adapter::Adapter;
 use crate::config::Config;
@@ -29,17 +29,25 @@ pub struct Decoder {
     precision: Precision,
     heads: Heads,
     embedding: Embedding,
+    /// What embeddings are multiplied by.
+    embedding_scale: Option<f32>,
     layers: Vec<Layer>,
     norm: Mat,
     head: FrozenWeight,
     rope: rope::Table,
+    /// Of layers with a window, where they have their own.
+    local_rope: Option<rope::Table>,
 }
 
 struct Layer {
     input_layernorm: Mat,
-    post_attention_layernorm: Mat,
+    feed_forward_norm: Mat,
+    /// Of what attention and the gated layer add to the residual stream, [1, C] each.
+    output_norms: Option<[Mat; 2]>,
     /// Of queries and of keys, [1, D] each.
     head_norms: Option<[Mat; 2]>,
+    /// How many positions a token sees here, its own included, if not all.
+    window: Option<usize>,
     linears: Vec<Linear>,
 }
 
@@ -90,12 +98,14 @@ struct Saved {
     q: Mat,
     k: Mat,
     v: Mat,
+    /// What attention and the gated layer give before their norms, where there are any, [T, C] each.
+    outputs: Option<[Mat; 2]>,
     /// Attention output and log-sum-exp.
     attended: Mat,
     lse: Mat,
     /// The residual stream between attention and the gated layer.
     middle: Mat,
-    gated: swiglu::Kept,
+    gated: gated::Kept,
     /// `drop(x)·Aᵀ` of each adapted linear.
     lora_hidden: [Option<Mat>; MODULES],
 }
@@ -106,7 +116,7 @@ impl Decoder {
         &self.config
     }
 
-    /// The attention heads, for an [`attention::Cache`].
+    /// The attention heads, for an [`attention::Cache`]; windows are matters of layers.
     pub fn heads(&self) -> &Heads {
         &self.heads
     }
@@ -167,6 +177,9 @@ impl Decoder {
         };
         let mut x = ctx.alloc(Region::Saved, tokens, channels);
         self.embedding.forward(ctx, run.ids, active.and_then(|a| a.adapter.embedding_rows()), x);
+        if let Some(scale) = self.embedding_scale {
+            rowwise::scale(ctx, x, scale);
+        }
         let mut spare = kept.is_none().then(|| ctx.alloc(Region::Saved, tokens, channels));
         if let Some(kept) = &mut kept {
             kept.layers.clear();
@@ -190,9 +203,10 @@ impl Decoder {
         Forward { hidden: x, run, kept }
     }
 
-    /// One layer: `middle = x + attention(norm(x))`, `y = middle + gated(norm(middle))`.
+    /// One layer: `middle = x + attention(norm(x))`, `y = middle + gated(norm(middle))`; what is added may be normed first.
     fn layer_forward(&self, ctx: &mut Context, run: &Run<'_>, n: usize, x: Mat, y: Mat) -> Saved {
         let (layer, tokens) = (&self.layers[n], x.rows());
+        let attention_heads = Heads { window: layer.window, ..self.heads };
         let saved = self.allocate_saved(ctx, run, n, x);
 
         let mark = ctx.mark();
@@ -207,12 +221,12 @@ impl Decoder {
                 rms_norm::forward(ctx, self.by_head(x), norm, self.config.rms_norm_eps as f32, self.by_head(y));
             }
         }
-        rope::forward(ctx, saved.q, run.positions, &self.rope);
-        rope::forward(ctx, saved.k, run.positions, &self.rope);
+        rope::forward(ctx, saved.q, run.positions, self.rope(layer));
+        rope::forward(ctx, saved.k, run.positions, self.rope(layer));
         match run.attention {
             Attention::Rows => attention::forward(
                 ctx,
-                &self.heads,
+                &attention_heads,
                 &run.pass.rows,
                 saved.q,
                 saved.k,
@@ -222,7 +236,7 @@ impl Decoder {
             ),
             Attention::Cached { cache, extensions } => attention::forward_cached(
                 ctx,
-                &self.heads,
+                &attention_heads,
                 cache,
                 n,
                 extensions,
@@ -233,28 +247,70 @@ impl Decoder {
             ),
         }
         let input = self.input(ctx, run, n, &[Module::OProj], saved.attended);
-        self.linears_forward(ctx, run, n, &input, [(Module::OProj, saved.middle)], Some(x), &saved);
+        self.output_forward(ctx, run, n, &input, Module::OProj, x, saved.middle, &saved);
         ctx.release(mark);
 
-        let norm = layer.post_attention_layernorm;
+        let norm = layer.feed_forward_norm;
         let input = self.normed_input(ctx, run, n, &[Module::GateProj, Module::UpProj], saved.middle, norm);
         let inner = self.config.intermediate_size;
         let (gate, up, pairs) = match saved.gated {
-            swiglu::Kept::Apart { gate, up } => (gate, up, None),
-            swiglu::Kept::Pairs(pairs) => (ctx.scratch(tokens, inner), ctx.scratch(tokens, inner), Some(pairs)),
+            gated::Kept::Apart { gate, up } => (gate, up, None),
+            gated::Kept::Pairs(pairs) => (ctx.scratch(tokens, inner), ctx.scratch(tokens, inner), Some(pairs)),
         };
         let outputs = [(Module::GateProj, gate), (Module::UpProj, up)];
         self.linears_forward(ctx, run, n, &input, outputs, None, &saved);
         let input = if self.reads_rows(run, n, &[Module::DownProj]) {
             let product = ctx.scratch(tokens, inner);
-            swiglu::forward(ctx, gate, up, pairs, product);
+            gated::forward(ctx, self.config.activation, gate, up, pairs, product);
             self.input(ctx, run, n, &[Module::DownProj], product)
         } else {
-            swiglu::packed(ctx, gate, up, pairs, self.precision)
+            gated::packed(ctx, self.config.activation, gate, up, pairs, self.precision)
         };
-        self.linears_forward(ctx, run, n, &input, [(Module::DownProj, y)], Some(saved.middle), &saved);
+        self.output_forward(ctx, run, n, &input, Module::DownProj, saved.middle, y, &saved);
         ctx.release(mark);
         saved
+    }
+
+    /// `y = residual + linear(input)`, for the linear that ends attention or the gated layer; its output may be normed first.
+    fn output_forward(
+        &self,
+        ctx: &mut Context,
+        run: &Run<'_>,
+        n: usize,
+        input: &Input,
+        module: Module,
+        residual: Mat,
+        y: Mat,
+        saved: &Saved,
+    ) {
+        let Some((norm, output)) = self.output_norm(n, module, saved) else {
+            return self.linears_forward(ctx, run, n, input, [(module, y)], Some(residual), saved);
+        };
+        self.linears_forward(ctx, run, n, input, [(module, output)], None, saved);
+        rms_norm::forward(ctx, output, norm, self.config.rms_norm_eps as f32, y);
+        rowwise::add(ctx, residual, y);
+    }
+
+    /// The gradient of what a linear that ends attention or the gated layer gives, from that of the residual stream; in scratch.
+    fn output_gradient(&self, ctx: &mut Context, n: usize, module: Module, saved: &Saved, dx: Mat) -> Input {
+        let Some((norm, output)) = self.output_norm(n, module, saved) else {
+            return self.gradient(ctx, n, module, dx);
+        };
+        let doutput = ctx.scratch(dx.rows(), dx.cols());
+        ctx.zero(doutput);
+        rms_norm::backward(ctx, output, norm, self.config.rms_norm_eps as f32, dx, doutput);
+        self.gradient(ctx, n, module, doutput)
+    }
+
+    /// The norm behind a linear that ends attention or the gated layer, and what it norms.
+    fn output_norm(&self, n: usize, module: Module, saved: &Saved) -> Option<(Mat, Mat)> {
+        let which = usize::from(module == Module::DownProj);
+        Some((self.layers[n].output_norms?[which], saved.outputs?[which]))
+    }
+
+    /// The rotary table of a layer.
+    fn rope(&self, layer: &Layer) -> &rope::Table {
+        self.local_rope.as_ref().filter(|_| layer.window.is_some()).unwrap_or(&self.rope)
     }
 
     fn allocate_saved(&self, ctx: &mut Context, run: &Run<'_>, n: usize, x: Mat) -> Saved {
@@ -268,12 +324,15 @@ impl Decoder {
             q: alloc(query),
             k: alloc(key),
             v: alloc(key),
+            outputs: self.layers[n]
+                .output_norms
+                .map(|_| [alloc(self.config.hidden_size), alloc(self.config.hidden_size)]),
             attended: alloc(query),
             lse: alloc(self.heads.query),
             middle: alloc(self.config.hidden_size),
             gated: match self.precision {
-                Precision::F32 => swiglu::Kept::Apart { gate: alloc(inner), up: alloc(inner) },
-                Precision::Bf16 => swiglu::Kept::Pairs(alloc(inner)),
+                Precision::F32 => gated::Kept::Apart { gate: alloc(inner), up: alloc(inner) },
+                Precision::Bf16 => gated::Kept::Pairs(alloc(inner)),
             },
             lora_hidden: Module::ALL.map(|module| {
                 let lora = run.active.and_then(|a| a.adapter.lora(n, module, None));
@@ -282,66 +341,9 @@ impl Decoder {
         }
     }
 
-    /// x prepared for the linears that read it; in scratch.
-    fn input(&self, ctx: &mut Context, run: &Run<'_>, n: usize, modules: &[Module], x: Mat) -> Input {
-        let linears = &self.layers[n].linears;
-        let weights = modules.iter().map(|&module| &linears[module as usize].weight);
-        Input::new(ctx, x, weights, modules.iter().any(|&module| run.lora(n, module).is_some()))
-    }
-
-    /// The norm of x prepared for the linears that read it; in scratch.
-    fn normed_input(&self, ctx: &mut Context, run: &Run<'_>, n: usize, modules: &[Module], x: Mat, norm: Mat) -> Input {
-        let epsilon = self.config.rms_norm_eps as f32;
-        if !self.reads_rows(run, n, modules) {
-            return rms_norm::packed(ctx, x, norm, epsilon, self.precision);
-        }
-        let normed = ctx.scratch(x.rows(), x.cols());
-        rms_norm::forward(ctx, x, norm, epsilon, normed);
-        self.input(ctx, run, n, modules, normed)
-    }
-
     /// [T, H·D] as [T·H, D].
     fn by_head(&self, x: Mat) -> Mat {
         x.reshape(x.rows() * x.cols() / self.heads.dim, self.heads.dim)
-    }
-
-    /// Whether anything but a product in [`Decoder::precision`] reads the input of these linears.
-    fn reads_rows(&self, run: &Run<'_>, n: usize, modules: &[Module]) -> bool {
-        modules.iter().any(|&module| {
-            let is_kept = self.layers[n].linears[module as usize].weight.is_kept();
-            is_kept || run.lora(n, module).is_some_and(|lora| lora.dropout.is_some())
-        })
-    }
-
-    /// The linears that read one input, each with its output; a residual is added to each.
-    fn linears_forward<const N: usize>(
-        &self,
-        ctx: &mut Context,
-        run: &Run<'_>,
-        n: usize,
-        input: &Input,
-        outputs: [(Module, Mat); N],
-        residual: Option<Mat>,
-        saved: &Saved,
-    ) {
-        let loras = outputs.map(|(module, _)| run.lora(n, module));
-        let linear = |module: Module| &self.layers[n].linears[module as usize];
-        let products: [Product<'_>; N] = std::array::from_fn(|i| {
-            let (module, y) = outputs[i];
-            let Linear { weight, bias } = linear(module);
-            let start = match (bias, residual) {
-                (Some(bias), _) => Start::Bias(*bias),
-                (None, Some(residual)) => Start::Residual(residual),
-                (None, None) => Start::Zero,
-            };
-            Product { weight, lora: loras[i].as_ref().zip(saved.lora_hidden[module as usize]), start, y }
-        });
-        linear::forward(ctx, input, &products);
-        for (module, y) in outputs {
-            if let (Some(_), Some(residual)) = (linear(module).bias, residual) {
-                rowwise::add(ctx, residual, y);
-            }
-        }
     }
 
     /// Runs the layers backward from `dhidden`, the gradient of the residual stream after the last layer (overwritten), and adds
@@ -364,6 +366,9 @@ impl Decoder {
             ctx.release_saved(mark_saved);
         }
         if let (Some(rows), Some(drows)) = (adapter.embedding_rows(), adapter.embedding_rows_gradient(gradients)) {
+            if let Some(scale) = self.embedding_scale {
+                rowwise::scale(ctx, dhidden, scale);
+            }
             Embedding::backward(ctx, run.ids, rows, dhidden, drows);
         }
     }
@@ -371,45 +376,47 @@ impl Decoder {
     /// `dx` holds the gradient of the layer's output and becomes that of its input.
     fn layer_backward(&self, ctx: &mut Context, run: &Run<'_>, n: usize, saved: &Saved, dx: Mat, gradients: Mat) {
         let (layer, epsilon, tokens) = (&self.layers[n], self.config.rms_norm_eps as f32, dx.rows());
-        let (hidden, inner) = (self.config.hidden_size, self.config.intermediate_size);
+        let (hidden, inner, activation) =
+            (self.config.hidden_size, self.config.intermediate_size, self.config.activation);
         let mark = ctx.mark();
 
-        // y = middle + down(swiglu(gate, up))
+        // y = middle + down(act(gate)·up)
         let product = ctx.scratch(tokens, inner);
         let dproduct = ctx.scratch(tokens, inner);
         if run.lora(n, Module::DownProj).is_some() {
-            swiglu::again(ctx, saved.gated, product);
+            gated::again(ctx, activation, saved.gated, product);
         }
-        let dy = self.gradient(ctx, n, Module::DownProj, dx);
+        let dy = self.output_gradient(ctx, n, Module::DownProj, saved, dx);
         self.linear_backward(ctx, run, n, Module::DownProj, saved, &dy, product, false, dproduct, gradients);
         let is_adapted = [Module::GateProj, Module::UpProj].iter().any(|&m| run.lora(n, m).is_some());
         let [dgate, dup] = if is_adapted {
             let (dgate, dup) = (ctx.scratch(tokens, inner), ctx.scratch(tokens, inner));
-            swiglu::backward(ctx, saved.gated, dproduct, dgate, dup);
+            gated::backward(ctx, activation, saved.gated, dproduct, dgate, dup);
             [self.gradient(ctx, n, Module::GateProj, dgate), self.gradient(ctx, n, Module::UpProj, dup)]
         } else {
-            swiglu::packed_backward(ctx, saved.gated, dproduct, self.precision)
+            gated::packed_backward(ctx, activation, saved.gated, dproduct, self.precision)
         };
         let normed = ctx.scratch(tokens, hidden);
         let dnormed = ctx.scratch(tokens, hidden);
         if is_adapted {
-            rms_norm::forward(ctx, saved.middle, layer.post_attention_layernorm, epsilon, normed);
+            rms_norm::forward(ctx, saved.middle, layer.feed_forward_norm, epsilon, normed);
         }
         self.linear_backward(ctx, run, n, Module::GateProj, saved, &dgate, normed, false, dnormed, gradients);
         self.linear_backward(ctx, run, n, Module::UpProj, saved, &dup, normed, true, dnormed, gradients);
-        rms_norm::backward(ctx, saved.middle, layer.post_attention_layernorm, epsilon, dnormed, dx);
+        rms_norm::backward(ctx, saved.middle, layer.feed_forward_norm, epsilon, dnormed, dx);
         ctx.release(mark);
 
         // middle = x + o(attention(q, k, v))
         let like = |ctx: &mut Context, mat: Mat| ctx.scratch(mat.rows(), mat.cols());
         let dattended = like(ctx, saved.attended);
-        let dy = self.gradient(ctx, n, Module::OProj, dx);
+        let dy = self.output_gradient(ctx, n, Module::OProj, saved, dx);
         self.linear_backward(ctx, run, n, Module::OProj, saved, &dy, saved.attended, false, dattended, gradients);
         let (dq, dk, dv) = (like(ctx, saved.q), like(ctx, saved.k), like(ctx, saved.v));
         let (inputs, outputs) = ((saved.q, saved.k, saved.v), (saved.attended, saved.lse, dattended));
-        attention::backward(ctx, &self.heads, &run.pass.rows, inputs, outputs, (dq, dk, dv));
-        rope::backward(ctx, dq, run.positions, &self.rope);
-        rope::backward(ctx, dk, run.positions, &self.rope);
+        let heads = Heads { window: layer.window, ..self.heads };
+        attention::backward(ctx, &heads, &run.pass.rows, inputs, outputs, (dq, dk, dv));
+        rope::backward(ctx, dq, run.positions, self.rope(layer));
+        rope::backward(ctx, dk, run.positions, self.rope(layer));
         let [dq, dk] = match layer.head_norms.zip(saved.unnormed) {
             Some(([q_norm, k_norm], [q, k])) => [(q, q_norm, dq), (k, k_norm, dk)].map(|(x, norm, dy)| {
                 let dx = like(ctx, x);
@@ -431,46 +438,5 @@ impl Decoder {
         }
         rms_norm::backward(ctx, saved.x, layer.input_layernorm, epsilon, dnormed, dx);
         ctx.release(mark);
-    }
-
-    /// The gradient of a linear's output, prepared for its backward; in scratch.
-    fn gradient(&self, ctx: &mut Context, n: usize, module: Module, dy: Mat) -> Input {
-        Input::new(ctx, dy, std::iter::once(&self.layers[n].linears[module as usize].weight), true)
-    }
-
-    fn linear_backward(
-        &self,
-        ctx: &mut Context,
-        run: &Run<'_>,
-        n: usize,
-        module: Module,
-        saved: &Saved,
-        dy: &Input,
-        x: Mat,
-        accumulate: bool,
-        dx: Mat,
-        gradients: Mat,
-    ) {
-        let lora = run.lora(n, module);
-        let gradient = run.active.and_then(|a| a.adapter.lora_gradient(n, module, gradients));
-        let adapted = match (&lora, saved.lora_hidden[module as usize], gradient) {
-            (Some(lora), Some(hidden), Some(gradient)) => Some(LoraBackward { lora, x, hidden, gradient }),
-            _ => None,
-        };
-        linear::backward(ctx, dy, &self.layers[n].linears[module as usize].weight, adapted, accumulate, dx);
-    }
-}
-
-impl Run<'_> {
-    /// The adapter of a linear, with the dropout mask of this step and site.
-    fn lora(&self, n: usize, module: Module) -> Option<linear::Lora> {
-        let active = self.active?;
-        let dropout = active.dropout.map(|step| Dropout {
-            probability: step.probability,
-            key: rng::mix(step.key, (n * MODULES + module as usize) as u64),
-            examples: self.examples,
-            positions: self.positions,
-        });
-        active.adapter.lora(n, module, dropout)
     }
 }

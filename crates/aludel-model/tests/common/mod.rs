@@ -53,6 +53,13 @@ pub(crate) fn ids(name: &str) -> Vec<u32> {
     json["rows"][1]["ids"].as_array().unwrap().iter().map(|id| id.as_u64().unwrap() as u32).collect()
 }
 
+/// That a message has all these parts.
+pub(crate) fn assert_holds(message: &str, parts: &[&str]) {
+    for part in parts {
+        assert!(message.contains(part), "{message}\nlacks {part}");
+    }
+}
+
 /// A model in the making. Tensors have Hugging Face names and orders; a change is made before it is written.
 pub(crate) struct Model {
     pub(crate) config: Value,
@@ -123,9 +130,11 @@ impl Model {
         let size = |key: &str| Stored::U32(u32::try_from(self.config[key].as_u64().unwrap()).unwrap());
         let architecture = match self.config["model_type"].as_str().unwrap() {
             "mistral" => "llama",
+            "gemma3_text" => "gemma3",
             other => other,
         };
-        let theta = [&self.config["rope_theta"], &self.config["rope_parameters"]["rope_theta"]]
+        let rope = &self.config["rope_parameters"];
+        let theta = [&self.config["rope_theta"], &rope["rope_theta"], &rope["full_attention"]["rope_theta"]]
             .into_iter()
             .find_map(Value::as_f64);
         let mut of_family = vec![
@@ -145,6 +154,14 @@ impl Model {
         if architecture == "llama" {
             of_family.push(("rope.dimension_count", Stored::U32(u32::try_from(self.head_dim()).unwrap())));
             of_family.push(("vocab_size", size("vocab_size")));
+        }
+        if architecture == "gemma3" {
+            let types = self.config["layer_types"].as_array().unwrap();
+            let is_sliding = types.iter().map(|kind| kind == "sliding_attention").collect();
+            let theta = rope["sliding_attention"]["rope_theta"].as_f64().unwrap() as f32;
+            of_family.push(("attention.sliding_window", size("sliding_window")));
+            of_family.push(("attention.sliding_window_pattern", Stored::Array(Array::Bool(is_sliding))));
+            of_family.push(("rope.freq_base_swa", Stored::F32(theta)));
         }
         let of_family = of_family.into_iter().map(|(key, value)| (format!("{architecture}.{key}"), value));
         let vocabulary = vocabulary();
@@ -170,8 +187,11 @@ impl Model {
         for (name, (shape, tensor)) in &self.tensors {
             let is_rotated = name.ends_with("q_proj.weight") || name.ends_with("k_proj.weight");
             let is_permuted = is_rotated && architecture == "llama";
-            let tensor = if is_permuted { self.permuted(shape, tensor) } else { tensor.clone() };
-            let name = gguf_name(name);
+            let mut tensor = if is_permuted { self.permuted(shape, tensor) } else { tensor.clone() };
+            if architecture == "gemma3" && name.ends_with("norm.weight") {
+                tensor.iter_mut().for_each(|weight| *weight += 1.0);
+            }
+            let name = gguf_name(name, architecture);
             writer = writer.with_tensor(TensorSpec::new(name.clone(), Dtype::F32, shape.as_slice()));
             values.insert(name, tensor);
         }
@@ -201,14 +221,17 @@ impl Model {
     }
 }
 
-fn gguf_name(name: &str) -> String {
+fn gguf_name(name: &str, architecture: &str) -> String {
+    let after_attention = if architecture == "gemma3" { "post_attention_norm" } else { "ffn_norm" };
     [
         ("model.embed_tokens", "token_embd"),
         ("model.norm", "output_norm"),
         ("lm_head", "output"),
         ("model.layers", "blk"),
         ("input_layernorm", "attn_norm"),
-        ("post_attention_layernorm", "ffn_norm"),
+        ("post_attention_layernorm", after_attention),
+        ("pre_feedforward_layernorm", "ffn_norm"),
+        ("post_feedforward_layernorm", "post_ffw_norm"),
         ("self_attn.q_norm", "attn_q_norm"),
         ("self_attn.k_norm", "attn_k_norm"),
         ("self_attn.q_proj", "attn_q"),

@@ -1,0 +1,118 @@
+//! The linears of a layer in its forward and backward: what prepares their inputs, their adapters, and their gradients. The order of a
+//! layer's ops is the parent's matter.
+
+use aludel_kernels::linear::{self, Input, LoraBackward, Product, Start};
+use aludel_kernels::rowwise::dropout::Dropout;
+use aludel_kernels::rowwise::{self, rms_norm};
+use aludel_kernels::{Context, Mat, rng};
+
+use super::{Decoder, Linear, Run, Saved};
+use crate::module::{MODULES, Module};
+
+impl Decoder {
+    /// x prepared for the linears that read it; in scratch.
+    pub(super) fn input(&self, ctx: &mut Context, run: &Run<'_>, n: usize, modules: &[Module], x: Mat) -> Input {
+        let linears = &self.layers[n].linears;
+        let weights = modules.iter().map(|&module| &linears[module as usize].weight);
+        Input::new(ctx, x, weights, modules.iter().any(|&module| run.lora(n, module).is_some()))
+    }
+
+    /// The norm of x prepared for the linears that read it; in scratch.
+    pub(super) fn normed_input(
+        &self,
+        ctx: &mut Context,
+        run: &Run<'_>,
+        n: usize,
+        modules: &[Module],
+        x: Mat,
+        norm: Mat,
+    ) -> Input {
+        let epsilon = self.config.rms_norm_eps as f32;
+        if !self.reads_rows(run, n, modules) {
+            return rms_norm::packed(ctx, x, norm, epsilon, self.precision);
+        }
+        let normed = ctx.scratch(x.rows(), x.cols());
+        rms_norm::forward(ctx, x, norm, epsilon, normed);
+        self.input(ctx, run, n, modules, normed)
+    }
+
+    /// Whether anything but a product in [`Decoder::precision`] reads the input of these linears.
+    pub(super) fn reads_rows(&self, run: &Run<'_>, n: usize, modules: &[Module]) -> bool {
+        modules.iter().any(|&module| {
+            let is_kept = self.layers[n].linears[module as usize].weight.is_kept();
+            is_kept || run.lora(n, module).is_some_and(|lora| lora.dropout.is_some())
+        })
+    }
+
+    /// The linears that read one input, each with its output; a residual is added to each.
+    pub(super) fn linears_forward<const N: usize>(
+        &self,
+        ctx: &mut Context,
+        run: &Run<'_>,
+        n: usize,
+        input: &Input,
+        outputs: [(Module, Mat); N],
+        residual: Option<Mat>,
+        saved: &Saved,
+    ) {
+        let loras = outputs.map(|(module, _)| run.lora(n, module));
+        let linear = |module: Module| &self.layers[n].linears[module as usize];
+        let products: [Product<'_>; N] = std::array::from_fn(|i| {
+            let (module, y) = outputs[i];
+            let Linear { weight, bias } = linear(module);
+            let start = match (bias, residual) {
+                (Some(bias), _) => Start::Bias(*bias),
+                (None, Some(residual)) => Start::Residual(residual),
+                (None, None) => Start::Zero,
+            };
+            Product { weight, lora: loras[i].as_ref().zip(saved.lora_hidden[module as usize]), start, y }
+        });
+        linear::forward(ctx, input, &products);
+        for (module, y) in outputs {
+            if let (Some(_), Some(residual)) = (linear(module).bias, residual) {
+                rowwise::add(ctx, residual, y);
+            }
+        }
+    }
+
+    /// The gradient of a linear's output, prepared for its backward; in scratch.
+    pub(super) fn gradient(&self, ctx: &mut Context, n: usize, module: Module, dy: Mat) -> Input {
+        Input::new(ctx, dy, std::iter::once(&self.layers[n].linears[module as usize].weight), true)
+    }
+
+    pub(super) fn linear_backward(
+        &self,
+        ctx: &mut Context,
+        run: &Run<'_>,
+        n: usize,
+        module: Module,
+        saved: &Saved,
+        dy: &Input,
+        x: Mat,
+        accumulate: bool,
+        dx: Mat,
+        gradients: Mat,
+    ) {
+        let lora = run.lora(n, module);
+        let gradient = run.active.and_then(|a| a.adapter.lora_gradient(n, module, gradients));
+        let adapted = match (&lora, saved.lora_hidden[module as usize], gradient) {
+            (Some(lora), Some(hidden), Some(gradient)) => Some(LoraBackward { lora, x, hidden, gradient }),
+            _ => None,
+        };
+        linear::backward(ctx, dy, &self.layers[n].linears[module as usize].weight, adapted, accumulate, dx);
+    }
+}
+
+impl Run<'_> {
+    /// The adapter of a linear, with the dropout mask of this step and site.
+    pub(super) fn lora(&self, n: usize, module: Module) -> Option<linear::Lora> {
+        let active = self.active?;
+        let dropout = active.dropout.map(|step| Dropout {
+            probability: step.probability,
+            key: rng::mix(step.key, (n * MODULES + module as usize) as u64),
+            examples: self.examples,
+            positions: self.positions,
+        });
+        active.adapter.lora(n, module, dropout)
+    }
+}
