@@ -31,6 +31,7 @@ pub use failure::Failure;
 pub use finish::Finish;
 pub use http::HttpTeacher;
 pub use preset::{Preset, Prices};
+pub use reader::read_body;
 pub use secret::Secret;
 
 /// A future on the heap, so that teachers of several kinds can stand in one list.
