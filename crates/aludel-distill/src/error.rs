@@ -325,7 +325,7 @@ impl Error {
     pub(crate) fn is_stop(&self) -> bool {
         matches!(
             self,
-            Error::Stopped | Error::Data(aludel_traces::Error::Stopped) | Error::Model(aludel_model::Error::Stopped)
+            Error::Stopped | Error::Data(aludel_data::Error::Stopped) | Error::Model(aludel_model::Error::Stopped)
         )
     }
 }

@@ -38,8 +38,8 @@ fn each_module_is_on_the_map_and_each_on_the_map_exists() {
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .collect();
     let mapped = sections.iter().map(|(name, _)| (*name).to_owned());
-    let for_tests = "aludel-scripted-teacher".to_owned();
-    assert_eq!(mapped.chain([for_tests]).collect::<BTreeSet<_>>(), crates);
+    let for_tests = ["aludel-fuzz", "aludel-scripted-teacher"].map(str::to_owned);
+    assert_eq!(mapped.chain(for_tests).collect::<BTreeSet<_>>(), crates);
     let mut wrong = Vec::new();
     for (name, section) in sections {
         let sources = root().join("crates").join(name).join("src");

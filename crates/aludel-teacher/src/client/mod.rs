@@ -30,6 +30,7 @@ pub use endpoint::{Dialect, Endpoint, Timeouts};
 pub use failure::Failure;
 pub use http::HttpTeacher;
 pub use preset::{Preset, Prices};
+pub use response_body::read_body;
 pub use secret::Secret;
 
 /// A future on the heap, so that teachers of several kinds can stand in one list.

@@ -12,6 +12,18 @@ use super::sse::{BadBytes, Events, Lines};
 use super::{Answer, Dialect, Endpoint, Failure, ollama, openai};
 use aludel_data::json::Json;
 
+/// Reads a body that is there already, cut into pieces as it came: what [`super::HttpTeacher`] makes of an answer, without a server.
+///
+/// # Errors
+/// As [`super::Teacher::ask`], for what a body can say.
+pub fn read_body(endpoint: &Endpoint, content_type: &str, pieces: &[&[u8]]) -> Result<Answer, Failure> {
+    let (mut reader, started) = (Reader::new(endpoint, content_type), Instant::now());
+    for piece in pieces {
+        reader.push(piece, started)?;
+    }
+    reader.finish(started)
+}
+
 /// What a body is made of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Shape {

@@ -9,7 +9,6 @@ mod write;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -129,7 +128,7 @@ fn check_places(metadata: &ParquetMetaData, file_bytes: u64) -> Result<(), Strin
 
 /// The reader asserts what it expects of a file; of a file from outside that is no mistake of a programmer's.
 fn guarded<T>(read: impl FnOnce() -> T) -> Result<T, String> {
-    catch_unwind(AssertUnwindSafe(read)).map_err(|_| "its parts contradict each other".to_string())
+    aludel_text::fault::caught(read).map_err(|_| "its parts contradict each other".to_string())
 }
 
 impl Read for ParquetLines {
