@@ -2,13 +2,14 @@
 //! at a step is a function of settings and step number, so a run that was killed or stopped goes on bit for bit.
 
 mod events;
+mod setup;
 
 use std::ops::ControlFlow;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use aludel_formats::{atomic, lock::FolderLock};
+use aludel_formats::atomic;
 use aludel_kernels::{optim, rng};
 use aludel_model::decoder::StepDropout;
 use aludel_model::student::Student;
@@ -16,26 +17,23 @@ use serde_json::json;
 
 use crate::auto_max_length::LeftOut;
 use crate::base_model::TrainedOn;
-use crate::batch::{Largest, Plan, passes};
+use crate::batch::{Plan, passes};
 use crate::checkpoint::{self, RunFile};
 use crate::error::{Error, Result};
-use crate::evaluate::identity;
-use crate::init_adapter;
 use crate::learner::{Learner, Sums};
 use crate::lr_schedule::{check_rates, learning_rate, moves_little};
-use crate::memory::{self, Growth};
 use crate::metrics::{EvalRecord, Metrics, SampleRecord, StepRecord, TrainerState};
 use crate::objective::CrossEntropy;
 use crate::proof::{self, Proof};
-use crate::rows::{self, RowKeys, Rows, tokenise};
+use crate::rows::Rows;
 use crate::sample_answers::Samples;
-use crate::settings::{MaxLength, Recipe};
-use crate::tensorboard::{self, EventFile};
-use crate::token_init;
+use crate::settings::Recipe;
+use crate::tensorboard::EventFile;
 use crate::trained_prompts::Known;
 
 pub use events::{Ahead, Event, SUMMARY_FILE_NAME, Stage, Started, Summary};
 use events::{Due, Stopwatch};
+use setup::{Chosen, Claimed, Opened, Resumed, load_learner};
 
 /// Trains as the recipe says, in its output folder. `stop` asks the run to end after the present pass: the partial step is
 /// discarded, the last whole one saved. Before the first step, while files are hashed, weights read or rows tokenised, it ends at once.
@@ -49,7 +47,7 @@ pub fn train(recipe: &Recipe, resume: bool, stop: &AtomicBool, observe: &mut dyn
     }
 }
 
-/// All of it; what is broken off before the first step is an error.
+/// All of it, stage by stage; what is broken off before the first step is an error.
 fn train_from_start(
     recipe: &Recipe,
     resume: bool,
@@ -58,162 +56,20 @@ fn train_from_start(
 ) -> Result<Summary> {
     let began = Instant::now();
     let watch = || if stop.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
-    let folder = recipe.output_dir()?.to_owned();
-    // Looked at before it is locked, too: in a folder of somebody else's not even a lock is made.
-    checkpoint::is_begun(&folder)?;
-    let _lock = FolderLock::acquire(&folder)?;
-    atomic::recover(&folder);
-    // A run that was killed before it began leaves nothing: resuming it is starting it.
-    let begun = match checkpoint::is_begun(&folder)? {
-        true if !resume => return Err(Error::RunExists { path: folder }),
-        true => Some(RunFile::read(&folder)?),
-        false => None,
-    };
-    let mut recipe = recipe.clone();
-    let is_auto = recipe.train.max_length == MaxLength::AUTO;
-    if let Some(begun) = checkpoint::begun_with(&folder).filter(|_| is_auto) {
-        // What the data decided when the run began.
-        recipe.train.max_length = begun.train.max_length;
-    }
+    let mut claimed = Claimed::new(recipe, resume)?;
     observe(Event::Stage(Stage::Hashing));
-    let mut student = Student::open(recipe.student_model()?)?;
-    let added = student.text.tokenizer.add_tokens(&recipe.student.add_tokens)?;
-    let keys = RowKeys::new(&student, &recipe, &watch)?;
-    let fingerprint = identity::fingerprint_watched(&student.path, None, &watch)?;
-    if let Some(begun) = &begun {
-        begun.check(&folder, &recipe, &RunFile::new(&fingerprint, &recipe, keys.run(&student, &recipe))?)?;
-        checkpoint::check_replaced(&folder)?;
-    }
-    let events = tensorboard::path(&recipe, &folder);
-    if let Some(path) = &events {
-        tensorboard::check(path, begun.as_ref().map(RunFile::identity))?;
-    }
-    let latest = checkpoint::list(&folder).last().copied();
-    let state = match latest {
-        Some(step) => checkpoint::read(&folder, step)?,
-        None => TrainerState::default(),
-    };
-    if let Some(step) = latest {
-        checkpoint::check_recorded(&folder, step, &state)?;
-    }
-    if recipe.train.load_best_model_at_end
-        && let Some(best) = state.best_global_step
-    {
-        // It is wanted at the end; now is the time to tell that it is damaged.
-        checkpoint::read(&folder, best)?;
-    }
-    let latest = latest.map(|step| checkpoint::path(&folder, step));
+    let opened = Opened::new(&claimed, &watch)?;
+    let resumed = Resumed::find(&claimed)?;
     observe(Event::Stage(Stage::Loading));
-    // Loaded before the data is tokenised: a weight or a target that does not fit is told in a second, and leaves nothing behind.
-    let mut learner = Learner::load_watched(&student, &added, &recipe, latest.as_deref(), &watch)?;
-    if let (None, Some(folder)) = (&latest, &recipe.train.init_adapter) {
-        init_adapter::check(&learner.adapter, folder, &recipe.lora)?;
-    }
-    if let Some(path) = &latest {
-        checkpoint::restore_moments(path, &mut learner)?;
-    }
-    let cache_folder = folder.join(checkpoint::ROWS_FOLDER_NAME);
-    let mut tell = |progress| observe(Event::Tokenising(progress));
-    let cache = tokenise(&student, &recipe, &keys, &cache_folder, &mut tell, &watch)?;
-    let (lengths, positions) = (rows::lengths(&cache, &recipe), student.config.max_position_embeddings);
-    let mut growth = Growth::of_loaded(&mut learner, latest.is_some(), &recipe);
-    let (max_length, bounds) = growth.settle(recipe.train.max_length, &lengths, positions);
-    recipe.train.max_length = MaxLength::Tokens(max_length);
-    let left_out = LeftOut::all(&lengths, max_length, is_auto, bounds);
-    let check = || match begun {
-        Some(_) => Ok(()),
-        None => left_out.iter().try_for_each(|left_out| left_out.check(&recipe)),
-    };
-    let rows = match check().and_then(|()| Rows::choose(cache, &recipe)) {
-        Err(error) if begun.is_none() => {
-            // What cannot be trained leaves nothing behind.
-            let _ = std::fs::remove_dir_all(&cache_folder);
-            return Err(error);
-        }
-        rows => rows?,
-    };
-    let longest = rows.lengths().iter().copied().max().unwrap_or(0) as usize;
-    let mut plan = Plan::new(&recipe.train, &rows.train, rows.lengths());
-    let largest = Largest::of(&recipe.train, &mut plan, &rows.test, state.global_step);
-    let process_bytes = memory::resident().map(|resident| resident + growth.bytes(largest)).max(memory::peak());
-    // Sample answers may be longer than any row.
-    let answers = if recipe.train.sample_prompts.is_empty() { 0 } else { recipe.train.sample_max_new_tokens };
-    learner.reach(max_length.saturating_add(answers));
-    learner.plan(recipe.train.tokens_per_pass.max(longest));
-    let samples = Samples::new(&mut learner, &student, &recipe)?;
-    if latest.is_none() && recipe.train.init_adapter.is_none() {
-        let mut tell = |done, total| {
-            observe(Event::PlacingTokens { done, total });
-            watch()
-        };
-        if token_init::by_place(&mut learner, &student, &rows, &mut tell)?.is_break() {
-            return Err(Error::Stopped);
-        }
-    }
-    check_rates(&recipe, plan.total_steps())?;
-    let (total_steps, steps_per_epoch) = (plan.total_steps(), plan.steps_per_epoch());
-    let due = Due { settings: &recipe.train, total_steps, steps_per_epoch };
-    let mut settings_changed = Vec::new();
-    let run = match begun {
-        None => {
-            let run = RunFile::new(&fingerprint, &recipe, keys.run(&student, &recipe))?;
-            run.begin(&folder)?;
-            run
-        }
-        Some(begun) => {
-            settings_changed = begun.keep_recipe(&folder, &recipe)?;
-            begun
-        }
-    };
-    let metrics = Metrics::open(&folder, &state)?;
-    Known::new(rows.train.iter().map(|&row| rows.info(row).prompt_key)).write(&folder)?;
-    let started = Started {
-        train_rows: rows.train.len(),
-        eval_rows: rows.test.len(),
-        outcomes: rows.outcomes().clone(),
-        max_length,
-        left_out: left_out.iter().map(LeftOut::told).collect(),
-        eval_rows_known: rows.test_known,
-        base: learner.adapter.config().base_model_name_or_path.clone(),
-        trained_parameters: learner.adapter.parameter_count(),
-        total_steps,
-        steps_per_epoch,
-        resumed_at: state.global_step,
-        records_left_out: metrics.left_out,
-        settings_changed,
-        device_bytes: learner.ctx.bytes() + learner.decoder.weight_bytes(),
-        process_bytes,
-        moves_little: moves_little(&recipe, plan.total_steps()),
-        ahead: Ahead::of(&due, &rows, &state),
-    };
-    observe(Event::Started(&started));
-    let identity = run.identity();
-    let events = events.map(|path| EventFile::open(&path, identity, &state)).transpose()?;
-    let proof = Proof::new(&learner);
-    let trained_on = TrainedOn::new(&student.path, fingerprint);
-    let mut trainer = Trainer {
-        recipe: &recipe,
-        folder,
-        trained_on,
-        student,
-        rows,
-        plan,
-        due,
-        learner,
-        samples,
-        proof,
-        metrics,
-        events,
-        saved_step: latest.map(|_| state.global_step),
-        state,
-        session: Stopwatch::since(began),
-    };
+    let mut learner = load_learner(&claimed, &opened, &resumed, &watch)?;
+    let chosen = Chosen::new(&mut claimed, &opened, &resumed, &mut learner, &watch, observe)?;
+    let mut trainer = Trainer::begin(&mut claimed, opened, resumed, learner, chosen, Stopwatch::since(began), observe)?;
     trainer.run(stop, observe)
 }
 
 struct Trainer<'a> {
     recipe: &'a Recipe,
-    folder: PathBuf,
+    folder: &'a Path,
     trained_on: TrainedOn,
     student: Student,
     rows: Rows,
@@ -232,7 +88,78 @@ struct Trainer<'a> {
 /// The stop flag was raised in the middle of something.
 struct Stopped;
 
-impl Trainer<'_> {
+impl<'a> Trainer<'a> {
+    /// Records the run in its folder, or that it goes on, and tells what is ahead.
+    fn begin(
+        claimed: &'a mut Claimed,
+        opened: Opened,
+        resumed: Resumed,
+        learner: Learner,
+        chosen: Chosen,
+        session: Stopwatch,
+        observe: &mut dyn FnMut(Event<'_>),
+    ) -> Result<Trainer<'a>> {
+        let begun = claimed.begun.take();
+        let Claimed { folder, recipe, .. } = claimed;
+        let Opened { student, keys, fingerprint, .. } = opened;
+        let Resumed { checkpoint, state, events } = resumed;
+        let Chosen { rows, plan, max_length, left_out, process_bytes, samples } = chosen;
+        let (total_steps, steps_per_epoch) = (plan.total_steps(), plan.steps_per_epoch());
+        check_rates(recipe, total_steps)?;
+        let due = Due { settings: &recipe.train, total_steps, steps_per_epoch };
+        let mut settings_changed = Vec::new();
+        let run = match begun {
+            None => {
+                let run = RunFile::new(&fingerprint, recipe, keys.run(&student, recipe))?;
+                run.begin(folder)?;
+                run
+            }
+            Some(begun) => {
+                settings_changed = begun.keep_recipe(folder, recipe)?;
+                begun
+            }
+        };
+        let metrics = Metrics::open(folder, &state)?;
+        Known::new(rows.train.iter().map(|&row| rows.info(row).prompt_key)).write(folder)?;
+        observe(Event::Started(&Started {
+            train_rows: rows.train.len(),
+            eval_rows: rows.test.len(),
+            outcomes: rows.outcomes().clone(),
+            max_length,
+            left_out: left_out.iter().map(LeftOut::told).collect(),
+            eval_rows_known: rows.test_known,
+            base: learner.adapter.config().base_model_name_or_path.clone(),
+            trained_parameters: learner.adapter.parameter_count(),
+            total_steps,
+            steps_per_epoch,
+            resumed_at: state.global_step,
+            records_left_out: metrics.left_out,
+            settings_changed,
+            device_bytes: learner.ctx.bytes() + learner.decoder.weight_bytes(),
+            process_bytes,
+            moves_little: moves_little(recipe, total_steps),
+            ahead: Ahead::of(&due, &rows, &state),
+        }));
+        let events = events.map(|path| EventFile::open(&path, run.identity(), &state)).transpose()?;
+        Ok(Trainer {
+            recipe,
+            folder,
+            trained_on: TrainedOn::new(&student.path, fingerprint),
+            student,
+            rows,
+            plan,
+            due,
+            proof: Proof::new(&learner),
+            learner,
+            samples,
+            metrics,
+            events,
+            saved_step: checkpoint.map(|_| state.global_step),
+            state,
+            session,
+        })
+    }
+
     fn run(&mut self, stop: &AtomicBool, observe: &mut dyn FnMut(Event<'_>)) -> Result<Summary> {
         let total = self.plan.total_steps();
         self.state.describe(&self.recipe.train, total);
@@ -420,9 +347,9 @@ impl Trainer<'_> {
         self.metrics.sync()?;
         let recorded = self.metrics.recorded();
         let (text, trained_on) = (&self.student.text, &self.trained_on);
-        let path = checkpoint::save(&self.folder, &self.learner, text, trained_on, &self.state, &recorded)?;
+        let path = checkpoint::save(self.folder, &self.learner, text, trained_on, &self.state, &recorded)?;
         self.saved_step = Some(self.state.global_step);
-        checkpoint::prune(&self.folder, self.recipe.train.save_total_limit, self.state.best_global_step)?;
+        checkpoint::prune(self.folder, self.recipe.train.save_total_limit, self.state.best_global_step)?;
         self.session.times.saving += begun.elapsed().as_secs_f64();
         observe(Event::Saved(&path));
         Ok(())
@@ -443,8 +370,8 @@ impl Trainer<'_> {
         if self.recipe.train.load_best_model_at_end
             && let Some(best) = self.state.best_global_step.filter(|&best| best != self.state.global_step)
         {
-            checkpoint::read(&self.folder, best)?;
-            self.learner.load_parameters(&checkpoint::path(&self.folder, best))?;
+            checkpoint::read(self.folder, best)?;
+            self.learner.load_parameters(&checkpoint::path(self.folder, best))?;
             eval_loss = self.state.best_metric;
         }
         proof::check_trained(&self.learner)?;
