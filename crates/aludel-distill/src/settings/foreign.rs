@@ -227,6 +227,7 @@ pub const FOREIGN_NAMES: &[ForeignName] = &[
     refused("model_revision", "leave it out: the newest revision of a model of the Hub is taken, or a folder as it is"),
     refused("model_type", "leave it out: config.json says what the model is"),
     refused("tokenizer_type", "leave it out: the student's own tokenizer is used"),
+    refused("hub_strategy", "leave it out: nothing is uploaded; the output folder can be uploaded as it is"),
     refused("stage", "leave it out: a student is always trained on what its rows say (supervised fine-tuning)"),
     // Data.
     accepted("dataloader_num_workers", "rows are read by the training process, which never waits for them"),
@@ -266,6 +267,7 @@ pub const FOREIGN_NAMES: &[ForeignName] = &[
     refused("dataset_mixer", DATA_FILES),
     refused("dataset_train_split", "write the split behind the name in data.files: hf:owner/name:split"),
     refused("dataset_test_split", "write data.eval_files: hf:owner/name:split"),
+    refused("eos_token", "leave it out: rows end as the student's own chat template ends them"),
     refused("special_tokens", "leave it out: the student's special tokens stay; student.add_tokens adds further ones"),
     refused("tokens", "write student.add_tokens"),
     refused("template", OWN_TEMPLATE),
