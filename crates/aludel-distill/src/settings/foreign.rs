@@ -224,7 +224,7 @@ pub const FOREIGN_NAMES: &[ForeignName] = &[
     refused("fsdp", ONE_PROCESS),
     refused("hub_model_id", "leave it out: nothing is uploaded; the output folder can be uploaded as it is"),
     refused("save_only_model", "leave it out: a checkpoint always holds what a run needs to go on"),
-    refused("model_revision", "leave it out: the newest revision of a model of the Hub is taken, or a folder as it is"),
+    refused("model_revision", "leave it out: of a model of the Hub its main revision is taken, a folder as it is"),
     refused("model_type", "leave it out: config.json says what the model is"),
     refused("tokenizer_type", "leave it out: the student's own tokenizer is used"),
     refused("hub_strategy", "leave it out: nothing is uploaded; the output folder can be uploaded as it is"),
