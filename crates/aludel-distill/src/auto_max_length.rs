@@ -171,7 +171,8 @@ impl LeftOut {
             .then(|| format!("--set data.max_rows_left_out={needed} goes on to {purpose} without these rows"));
         let ways: Vec<String> = self.instead().into_iter().chain(without).collect();
         let mend = if ways.is_empty() { String::new() } else { format!("; {}", ways.join(", or ")) };
-        let what = format!("{} are longer than {}", self.counts(), self.limit());
+        let are = if self.too_long == 1 { "is" } else { "are" };
+        let what = format!("{} {are} longer than {}", self.counts(), self.limit());
         Err(Error::RowsLeftOut { what, allowed, percent: 100.0 * allowed, mend })
     }
 }
@@ -273,7 +274,7 @@ mod tests {
         let error = left_out.check(&recipe).unwrap_err().to_string();
         assert_eq!(
             error,
-            "1 of 3 rows (33%) are longer than train.max_length = 20: at most 20% of the rows may be left out \
+            "1 of 3 rows (33%) is longer than train.max_length = 20: at most 20% of the rows may be left out \
              (data.max_rows_left_out = 0.2); --max-length 32 keeps all, or --set data.max_rows_left_out=0.34 goes on to train \
              without these rows"
         );

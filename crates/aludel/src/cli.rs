@@ -52,13 +52,13 @@ pub(crate) struct Cli {
 /// The subcommands.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Collect reasoning traces from teacher models into a store; show, export or clean up a store
+    /// Collect reasoning traces from teacher models into a store
     Trace(Box<TraceArgs>),
 
-    /// Estimate tokens, time and cost of collecting traces, from a few prompts
+    /// Estimate tokens, time and cost of collecting traces
     Plan(Box<PlanArgs>),
 
-    /// Turn traces into a training set: verify, filter, deduplicate and split
+    /// Turn traces into a training set: verify, filter, deduplicate
     Curate(Box<CurateArgs>),
 
     /// Train a LoRA adapter for a student model on traces
@@ -67,34 +67,34 @@ pub(crate) enum Command {
     /// Merge an adapter into its base model
     Merge(MergeArgs),
 
-    /// Evaluate a model: its scores on tasks, or its loss on a data file
+    /// Score a model on tasks, or compute its loss on a data file
     Eval(Box<EvalArgs>),
 
-    /// Compare models by paired differences of their evaluations, with an HTML report
+    /// Compare models by their evaluations, with an HTML report
     Compare(CompareArgs),
 
     /// Chat with a model, or ask it one question
     Chat(Box<ChatArgs>),
 
-    /// Run the whole pipeline on a small student: generate problems, train, merge, evaluate before and after, report
+    /// Run the whole pipeline on a small student, with a report
     Demo(DemoArgs),
 
-    /// List and generate synthetic problems with worked solutions, for training and testing
+    /// List and generate synthetic problems with worked solutions
     Tasks(TasksArgs),
 
-    /// Show how rows are templated, tokenised and masked, and which rows training would leave out
+    /// Show how training templates, tokenises and masks rows
     Inspect(InspectArgs),
 
-    /// Write a model's logits for given tokens, to compare with other implementations
+    /// Write a model's logits for given tokens to a file
     Logits(LogitsArgs),
 
-    /// Write an adapter's gradients for given tokens, to compare with PEFT
+    /// Write an adapter's gradients for given tokens to a file
     Gradients(GradientsArgs),
 
     /// Measure the speed of training and generation on this machine
     Bench(BenchArgs),
 
-    /// Print the JSON schema of a recipe: every setting, its meaning and its default
+    /// Print the JSON schema of a recipe: all settings and defaults
     Schema,
 
     /// Print shell completions

@@ -24,7 +24,7 @@ const LONGEST_RECIPE_BYTES: u64 = 1 << 20;
 /// The options by which any setting can be given.
 #[derive(Debug, Clone, Default, Args)]
 pub(crate) struct RecipeArgs {
-    /// Recipe: a TOML file of settings (`aludel schema` lists them all), or builtin:seed, a recipe that is built in
+    /// Recipe: a TOML file of settings (`aludel schema` lists them all), or builtin:seed, which is built in
     #[arg(long, value_name = "FILE.toml", help_heading = "Settings")]
     pub(crate) recipe: Option<PathBuf>,
 

@@ -57,6 +57,18 @@ fn the_long_version_names_commit_target_and_instruction_set() {
     assert!(["portable", "avx2", "avx512", "avx512-bf16", "amx"].contains(&isa), "{isa}");
 }
 
+/// What the commands are is read at a glance: a line for each, on a terminal of 80 columns.
+#[test]
+fn each_command_has_one_line() {
+    let output = Workshop::new().command(&["-h"]).env("COLUMNS", "80").output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let listed = text.split_once("Commands:\n").unwrap().1.split_once("\n\n").unwrap().0;
+    assert!(listed.lines().count() >= 18, "{listed}");
+    for line in listed.lines() {
+        assert!(line.starts_with("  ") && !line.starts_with("   "), "{line:?} goes on from the line before");
+    }
+}
+
 /// Each command's help at 80 columns: what it prints fits, and no word is broken.
 #[test]
 fn help_fits_a_terminal_of_80_columns() {

@@ -151,7 +151,7 @@ fn files_of_which_no_row_is_short_enough_are_refused() {
     workshop.write("held.jsonl", &format!("{}\n", json!({"prompt": "long?", "response": "x".repeat(400)})));
     let output = train(&workshop, &["--eval-data", "held.jsonl", "--output-dir", "run", "--max-length", "100"]);
     assert_eq!(output.status.code(), Some(1));
-    assert!(errors(&output).contains("1 of 1 row to evaluate on (100%) left out"), "{}", errors(&output));
+    assert!(errors(&output).contains("1 of 1 row to evaluate on (100%) is longer than"), "{}", errors(&output));
     let allowed = ["--max-length", "100", "--set", "data.max_rows_left_out=1"];
     let output = train(&workshop, &[&["--eval-data", "held.jsonl", "--output-dir", "run"][..], &allowed].concat());
     assert_eq!(output.status.code(), Some(1));

@@ -59,7 +59,7 @@ pub struct CurateSettings {
     pub gold: Vec<String>,
     /// Drop rows without a right answer to compare theirs with.
     pub require_verified: bool,
-    /// Which of the right answers to a prompt are kept: "all", the "shortest", or how many.
+    /// Which correct answers to keep per prompt: "all", "shortest", or a number.
     pub keep: Keep,
     /// Drop rows that say the same as an earlier one.
     pub duplicates: bool,
@@ -69,7 +69,7 @@ pub struct CurateSettings {
     pub near_duplicate_threshold: f64,
     /// Words in such an n-gram.
     pub near_duplicate_ngram: usize,
-    /// The most rows of one prompt.
+    /// Maximum number of rows per prompt.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_per_prompt: Option<u64>,
     /// Weights of the sources in what is kept, for example `{ math = 0.7, code = 0.3 }`; empty keeps all of each.
@@ -78,12 +78,12 @@ pub struct CurateSettings {
     /// The column that names a row's source; where a row has none, its file's name without its ending is its source.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub source_column: Option<String>,
-    /// The share of rows held back for evaluation, or from 1 on their number; all rows of a prompt fall on one side. 0 holds
-    /// nothing back.
+    /// Fraction of rows to hold out for evaluation, or from 1 on their number; all rows of a prompt fall on one side. 0 holds
+    /// nothing out.
     pub test_size: f64,
-    /// Decides the split and every choice between rows.
+    /// Random seed of the split and of every choice between rows.
     pub seed: u64,
-    /// Write Parquet files beside the JSONL ones.
+    /// Also write Parquet files.
     pub parquet: bool,
 }
 

@@ -22,10 +22,10 @@ pub struct DataSettings {
     #[serde(deserialize_with = "one_or_many")]
     #[schemars(with = "OneOrMany<PathBuf>")]
     pub files: Vec<PathBuf>,
-    /// The share of rows held back for evaluation, or from 1 on their number; all rows of a prompt fall on one side. 0
-    /// holds nothing back, and neither do `eval_files`.
+    /// Fraction of rows to hold out for evaluation, or from 1 on their number; all rows of a prompt fall on one side. 0
+    /// holds nothing out, and nor is anything held out with `eval_files`.
     pub test_size: f64,
-    /// Files to evaluate on, of the same kinds as `files`: those are then trained on whole.
+    /// Evaluation files, in the same formats as `files`, all of which is then trained on.
     #[serde(deserialize_with = "one_or_many", skip_serializing_if = "Vec::is_empty")]
     #[schemars(with = "OneOrMany<PathBuf>")]
     pub eval_files: Vec<PathBuf>,
@@ -37,13 +37,13 @@ pub struct DataSettings {
     /// `{ analysis = "reasoning", plan = "text" }`.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub answer_tags: BTreeMap<String, AnswerTag>,
-    /// Which tokens the loss is taken on.
+    /// Which tokens the loss is computed on.
     pub loss_on: LossOn,
     /// What happens to rows longer than `train.max_length`.
     pub long_rows: LongRows,
-    /// The largest share of rows that may be left out for their length; where more would be, nothing is trained.
+    /// Maximum fraction of rows that may be left out for their length; with more, training is refused.
     pub max_rows_left_out: f64,
-    /// Count and skip rows that cannot be read, where otherwise the first of them ends the run.
+    /// Skip rows that cannot be read and count them, instead of stopping at the first.
     pub skip_bad_rows: bool,
     /// Train on rows that a limit cut off (reasoning that never closes, no answer, a finish reason such as `length`): what is
     /// there is learnt, without an end of turn.

@@ -1,7 +1,7 @@
 //! A recipe of Axolotl, LLaMA-Factory or TRL given as ours: its settings stand in no section, in YAML, JSON or TOML. It is recognised as a
 //! whole and answered once, with what each of its keys is called here. Which names mean what is the list of `foreign`.
 
-use super::foreign::{ForeignName, Verdict, foreign_name, top_level_name};
+use super::foreign::{ForeignName, Verdict, top_level_name};
 use super::parse::{owner_of, section_names};
 use super::problem::Problem;
 use aludel_files::shortened;
@@ -17,10 +17,11 @@ const LONGEST_KEY: usize = 40;
 
 /// The problem with a recipe whose settings stand in no section, if it is one.
 pub(super) fn problem(text: &str) -> Option<Problem> {
-    let keys = top_level_keys(text);
+    let (keys, is_toml) = top_level_keys(text);
     let sections = section_names();
     let known = keys.iter().filter(|key| !sections.contains(key) && here(key).is_some()).count();
-    if known < FEWEST || keys.iter().any(|key| sections.contains(key)) {
+    // Beside sections of ours the rest is a slip, and each key is told by itself.
+    if known < FEWEST || (is_toml && keys.iter().any(|key| sections.contains(key))) {
         return None;
     }
     let shown: Vec<_> = keys
@@ -47,7 +48,7 @@ pub(super) fn problem(text: &str) -> Option<Problem> {
 
 /// What a key at the top of another tool's recipe is called here, or what to do without it; `None` for a name that nobody knows.
 fn here(key: &str) -> Option<String> {
-    if let Some(ForeignName { verdict, instead, .. }) = top_level_name(key).or_else(|| foreign_name(key)) {
+    if let Some(ForeignName { verdict, instead, .. }) = top_level_name(key) {
         return Some(match verdict {
             Verdict::ReadAs(ours) => (*ours).to_owned(),
             Verdict::Accepted => format!("leave it out: {instead}"),
@@ -57,18 +58,18 @@ fn here(key: &str) -> Option<String> {
     Some(format!("{}.{key}", owner_of(key)?))
 }
 
-/// The names at the top of a file, as they stand there, whether it is TOML, JSON or YAML.
-fn top_level_keys(text: &str) -> Vec<String> {
+/// The names at the top of a file, as they stand there, and whether it is TOML; else it may be JSON or YAML.
+fn top_level_keys(text: &str) -> (Vec<String>, bool) {
     if let Ok(table) = DeTable::parse(text) {
         let mut keys: Vec<(usize, String)> =
             table.get_ref().keys().map(|key| (key.span().start, key.get_ref().to_string())).collect();
         keys.sort();
-        return keys.into_iter().map(|(_, key)| key).collect();
+        return (keys.into_iter().map(|(_, key)| key).collect(), true);
     }
     if let Ok(object) = serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(text) {
-        return object.into_iter().map(|(key, _)| key).collect();
+        return (object.into_iter().map(|(key, _)| key).collect(), false);
     }
-    text.lines().filter_map(yaml_key).map(str::to_owned).collect()
+    (text.lines().filter_map(yaml_key).map(str::to_owned).collect(), false)
 }
 
 /// The key of a line of block-style YAML that begins a setting at the top.

@@ -10,15 +10,15 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct GenerateSettings {
-    /// The most tokens of an answer, reasoning included.
+    /// Maximum number of tokens of an answer, including reasoning.
     pub max_new_tokens: usize,
-    /// Logits are divided by it; 0 takes the likeliest token each time.
+    /// Sampling temperature; 0 always picks the most likely token.
     pub temperature: f64,
-    /// Sample from the likeliest tokens that together reach this probability; 1 takes all.
+    /// Sample from the most likely tokens whose probabilities add up to this; 1 takes all.
     pub top_p: f64,
-    /// Sample from this many likeliest tokens; 0 takes all.
+    /// Sample from this many most likely tokens; 0 takes all.
     pub top_k: usize,
-    /// Leave out tokens less likely than this share of the likeliest; 0 leaves none out.
+    /// Leave out tokens less likely than this fraction of the most likely one; 0 leaves none out.
     pub min_p: f64,
     /// Above 1, tokens that occurred before become less likely; 1 changes nothing.
     pub repetition_penalty: f64,
@@ -26,7 +26,7 @@ pub struct GenerateSettings {
     #[serde(deserialize_with = "one_or_many")]
     #[schemars(with = "OneOrMany<String>")]
     pub stop: Vec<String>,
-    /// The seed of the sampling; a new one each time where not given.
+    /// Random seed of the sampling; a new one each time where not given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub seed: Option<u64>,
 }

@@ -10,11 +10,11 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct LoraSettings {
-    /// The rank: rows of A, columns of B.
+    /// LoRA rank: rows of A, columns of B.
     pub r: usize,
-    /// The numerator of the scale s = alpha / r.
+    /// LoRA alpha: the adapter's output is scaled by alpha / r.
     pub alpha: f64,
-    /// The share of an adapter's inputs that is dropped in training, with a mask of its own for each target.
+    /// LoRA dropout probability; each target has a mask of its own.
     pub dropout: f64,
     /// The linear layers that get an adapter: names such as `q_proj`, or "all-linear" for every one but the head.
     pub target_modules: TargetModules,
@@ -22,7 +22,7 @@ pub struct LoraSettings {
     pub bias: Bias,
     /// Rank-stabilised LoRA: s = alpha / √r.
     pub use_rslora: bool,
-    /// How A starts; B starts at zero.
+    /// How A is initialised; B starts at zero.
     pub init: InitLora,
 }
 

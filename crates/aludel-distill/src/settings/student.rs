@@ -20,9 +20,9 @@ pub struct StudentSettings {
     /// say, else its path.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub base_model: Option<String>,
-    /// The precision of matrix products; sums, norms, softmax, adapters and optimiser are f32 in any case.
+    /// Precision of matrix products; sums, norms, softmax, adapters and optimiser are f32 in any case.
     pub dtype: Dtype,
-    /// Where the work is done.
+    /// The device to compute on.
     pub device: Device,
     /// The instruction set that the processor's kernels use. Results depend on it in their last bits; a run keeps the one that it began
     /// with.
@@ -33,7 +33,7 @@ pub struct StudentSettings {
     pub add_tokens: Vec<String>,
     /// How attention is computed.
     pub attention: Attention,
-    /// Threads to use; 0 takes one for each processor core. Results do not depend on it.
+    /// Number of threads; 0 uses all cores. Results do not depend on it.
     pub threads: usize,
 }
 

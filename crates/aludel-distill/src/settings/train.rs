@@ -14,21 +14,21 @@ pub struct TrainSettings {
     /// The run folder: the resolved recipe, metrics, checkpoints and the adapter.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub output_dir: Option<PathBuf>,
-    /// Passes over the training rows; parts such as 0.5 are allowed.
+    /// Number of training epochs; fractions such as 0.5 are allowed.
     pub num_train_epochs: f64,
-    /// Optimiser steps in all, which overrides `num_train_epochs`; -1 means no such limit.
+    /// Total number of optimiser steps; overrides `num_train_epochs`. -1 means no limit.
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "count_or_minus_one")]
     #[schemars(with = "i64")]
     pub max_steps: Option<u64>,
-    /// Rows in a micro-batch; with `packing`, bins of `max_length` tokens.
+    /// Rows per micro-batch; with `packing`, sequences of up to `max_length` tokens.
     pub per_device_train_batch_size: usize,
-    /// Rows in a batch of an evaluation; the result does not depend on it.
+    /// Rows per evaluation batch; the result does not depend on it.
     pub per_device_eval_batch_size: usize,
-    /// Micro-batches in one optimiser step.
+    /// Micro-batches per optimiser step.
     pub gradient_accumulation_steps: usize,
-    /// When to evaluate on the rows held back.
+    /// When to evaluate on the held-out rows.
     pub eval_strategy: Interval,
-    /// Evaluate before the first step, too, so that it is seen how far the loss falls; not with `eval_strategy = "no"`.
+    /// Also evaluate before the first step, to show how far the loss falls; not with `eval_strategy = "no"`.
     pub eval_on_start: bool,
     /// Steps between evaluations with `eval_strategy = "steps"`; `logging_steps` where not given.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -45,46 +45,46 @@ pub struct TrainSettings {
     pub learning_rate: f64,
     /// The optimiser.
     pub optim: Optimiser,
-    /// The gradient is scaled down to this norm where it is longer; 0 leaves it as it is.
+    /// Maximum gradient norm: larger gradients are scaled down to it. 0 disables clipping.
     pub max_grad_norm: f64,
-    /// The share of all steps in which the learning rate rises from 0.
+    /// Fraction of all steps over which the learning rate warms up from 0.
     pub warmup_ratio: f64,
-    /// Steps in which the learning rate rises from 0; above 0 it overrides `warmup_ratio`.
+    /// Steps over which the learning rate warms up from 0; above 0 it overrides `warmup_ratio`.
     pub warmup_steps: u64,
-    /// How the learning rate moves after the warm-up.
+    /// Learning-rate schedule after the warm-up.
     pub lr_scheduler_type: Schedule,
     /// Decoupled weight decay.
     pub weight_decay: f64,
-    /// AdamW's decay of the gradient's mean.
+    /// AdamW's beta1: decay rate of the first moment.
     pub adam_beta1: f64,
-    /// AdamW's decay of the gradient's mean square.
+    /// AdamW's beta2: decay rate of the second moment.
     pub adam_beta2: f64,
-    /// AdamW's guard against division by zero.
+    /// AdamW's epsilon, which is added to the denominator.
     pub adam_epsilon: f64,
-    /// Decides the split, the order of rows, the start of A and the dropout masks.
+    /// Random seed of the split, the order of rows, the initialisation of A and the dropout masks.
     pub seed: u64,
-    /// The longest row, in tokens; `data.long_rows` says what happens to longer ones. "auto" is the length that keeps 99 of 100 rows,
-    /// as far as the student's positions and the memory reach; a run records which it was.
+    /// Maximum row length in tokens; `data.long_rows` says what happens to longer rows. "auto" is the length that keeps 99% of the rows,
+    /// as far as the student's positions and the memory allow; a run records its value.
     pub max_length: MaxLength,
-    /// Fill bins of `max_length` tokens with whole rows; a row's loss and gradient are the same either way.
+    /// Pack several rows into sequences of up to `max_length` tokens; a row's loss and gradient are the same either way.
     pub packing: bool,
     /// Checkpoints to keep, the best one among them; all, where not given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub save_total_limit: Option<usize>,
-    /// End with the checkpoint whose evaluation loss is lowest, not with the last.
+    /// End with the checkpoint of the lowest evaluation loss instead of the last.
     pub load_best_model_at_end: bool,
-    /// An adapter folder to start from, with an optimiser that starts anew; `[lora]` must say what the adapter is.
+    /// Adapter folder to start from, with a new optimiser state; `[lora]` must say what the adapter is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub init_adapter: Option<PathBuf>,
-    /// Compute each block's forward twice and keep less in memory; the result is the same.
+    /// Recompute each block's activations in the backward pass to save memory; the result is the same.
     pub gradient_checkpointing: bool,
-    /// The most tokens that go through the student at once, unless one row is longer: it bounds memory.
+    /// Maximum number of tokens that go through the student at once, unless one row is longer; bounds memory.
     pub tokens_per_pass: usize,
     /// Questions that the student answers, greedily, with the adapter as it is: at the start, at each evaluation and at the end.
     #[serde(deserialize_with = "one_or_many")]
     #[schemars(with = "OneOrMany<String>")]
     pub sample_prompts: Vec<String>,
-    /// The most tokens of such an answer.
+    /// Maximum number of tokens of such an answer.
     pub sample_max_new_tokens: usize,
     /// Which other tool's files tell of the run, beside `metrics.jsonl`.
     #[serde(deserialize_with = "one_report")]
@@ -176,14 +176,14 @@ pub enum Optimiser {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Schedule {
-    /// Half a cosine down to 0.
+    /// Cosine decay to 0.
     #[default]
     Cosine,
-    /// A line down to 0.
+    /// Linear decay to 0.
     Linear,
-    /// No change, and no warm-up.
+    /// Constant, without warm-up.
     Constant,
-    /// No change after the warm-up.
+    /// Constant after the warm-up.
     ConstantWithWarmup,
 }
 

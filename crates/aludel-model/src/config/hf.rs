@@ -23,9 +23,15 @@ impl Config {
             supported: supported_instead_of(&found),
             found,
         })?;
-        let (key, names) = family.activation_key;
-        if !json[key].is_null() && !json[key].as_str().is_some_and(|name| names.contains(&name)) {
-            return Err(reader.wrong(key, format!("{} is not supported; {:?} is", json[key], names[0])));
+        let (activation, names) = family.activation_key;
+        for key in [activation, "rms_norm_eps", "max_position_embeddings"] {
+            if json.get(key).is_some_and(Value::is_null) {
+                return Err(reader.null(key));
+            }
+        }
+        if !json[activation].is_null() && !json[activation].as_str().is_some_and(|name| names.contains(&name)) {
+            let reason = format!("{} is not supported; {:?} is", json[activation], names[0]);
+            return Err(reader.wrong(activation, reason));
         }
         let num_attention_heads = reader.size("num_attention_heads")?;
         let hidden_size = reader.size("hidden_size")?;
@@ -164,6 +170,11 @@ impl Reader<'_> {
         Error::Config { path: self.path.to_owned(), key: key.to_owned(), reason }
     }
 
+    /// What to say of null where transformers takes a value or no key at all.
+    fn null(&self, key: &str) -> Error {
+        self.wrong(key, "null should be a value; take the key out of the file for the default".to_owned())
+    }
+
     fn size(&self, key: &str) -> Result<usize> {
         match self.json.get(key).filter(|v| !v.is_null()) {
             None => Err(self.wrong(key, "is missing; it should be a positive whole number".to_owned())),
@@ -268,8 +279,6 @@ impl Reader<'_> {
     fn rope_of(&self, objects: [(&str, &Value); 2]) -> Result<(Option<f64>, RopeScaling)> {
         let mut theta = self.number(self.json, "rope_theta")?;
         let is_null = |object: &Value| object.get("rope_theta").is_some_and(Value::is_null);
-        let no_theta =
-            |key: &str| Err(self.wrong(key, "null should be a number; take the key out for the default".to_owned()));
         let mut scaling: Option<RopeScaling> = None;
         for (name, object) in objects {
             match object {
@@ -279,7 +288,7 @@ impl Reader<'_> {
                 other => return Err(self.wrong(name, format!("{other} should be an object"))),
             }
             if is_null(object) {
-                return no_theta(&format!("{name}.rope_theta"));
+                return Err(self.null(&format!("{name}.rope_theta")));
             }
             let here = self.rope_scaling(name, object)?;
             let theta_here = self.number(object, "rope_theta")?;
@@ -293,7 +302,7 @@ impl Reader<'_> {
             scaling = Some(here);
         }
         if theta.is_none() && is_null(self.json) {
-            return no_theta("rope_theta");
+            return Err(self.null("rope_theta"));
         }
         Ok((theta, scaling.unwrap_or(RopeScaling::None)))
     }
@@ -443,8 +452,11 @@ mod tests {
         check("layer_types", json!(["full_attention", "full_attention"]), layers);
         check("layer_types", json!([]), layers);
         check("layer_types", json!("full_attention"), layers);
-        check("rope_theta", Value::Null, "rope_theta: null should be a number");
-        check("rope_parameters", json!({"rope_theta": null}), "rope_parameters.rope_theta: null should be a number");
+        check("rms_norm_eps", Value::Null, "rms_norm_eps: null should be a value");
+        check("max_position_embeddings", Value::Null, "max_position_embeddings: null");
+        check("hidden_act", Value::Null, "hidden_act: null");
+        check("rope_theta", Value::Null, "rope_theta: null should be a value");
+        check("rope_parameters", json!({"rope_theta": null}), "rope_parameters.rope_theta: null should be a value");
     }
 
     /// Each as transformers 5.23 takes it.
@@ -461,7 +473,7 @@ mod tests {
         assert_eq!(read(json!({"eos_token_id": -1})).eos_token_ids, [0; 0]);
         assert_eq!(read(json!({"bos_token_id": 3})).bos_token_id, Some(3));
         read(json!({"layer_types": ["full_attention"]}));
-        read(json!({"layer_types": null}));
+        read(json!({"layer_types": null, "head_dim": null, "num_key_value_heads": null}));
         assert_eq!(read(json!({})).rope_theta, 10_000.0);
         // The newer generation has the number that the older one lacks.
         assert_eq!(read(json!({"rope_theta": null, "rope_parameters": {"rope_theta": 5e5}})).rope_theta, 5e5);

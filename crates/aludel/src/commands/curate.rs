@@ -41,7 +41,7 @@ pub(crate) struct CurateArgs {
     #[arg(long, value_name = "RESULT_DIR", num_args = 1..)]
     only_failed: Vec<PathBuf>,
 
-    /// The folder for train.jsonl, eval.jsonl, dropped.jsonl and report.json; replaced if curate wrote it
+    /// Folder for train.jsonl, eval.jsonl, dropped.jsonl and report.json; replaced if curate wrote it
     #[arg(long, value_name = "DIR")]
     output_dir: Option<PathBuf>,
 
@@ -60,7 +60,7 @@ pub(crate) struct CurateArgs {
     #[arg(long, value_name = "FILE", num_args = 1.., help_heading = "Common settings")]
     decontaminate: Vec<PathBuf>,
 
-    /// Which right answers to a prompt are kept: all, shortest, or how many [default: all]
+    /// Which correct answers to keep per prompt: all, shortest, or a number [default: all]
     #[arg(long, value_name = "WHICH", help_heading = "Common settings")]
     keep: Option<String>,
 

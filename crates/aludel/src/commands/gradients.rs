@@ -19,7 +19,7 @@ pub(crate) struct GradientsArgs {
     #[arg(long, value_name = "PATH")]
     pub(crate) model: PathBuf,
 
-    /// The adapter folder whose gradients are wanted; its dropout is taken as 0
+    /// Adapter folder to compute gradients of; its dropout is taken as 0
     #[arg(long, value_name = "DIR")]
     pub(crate) adapter: PathBuf,
 
@@ -27,11 +27,11 @@ pub(crate) struct GradientsArgs {
     #[arg(long, value_name = "ID,ID,...", value_delimiter = ',', required = true, value_parser = whole::<u32>(0..=u64::from(u32::MAX)))]
     pub(crate) ids: Vec<u32>,
 
-    /// A safetensors file, made by this command: each gradient under its weight's name in PEFT
+    /// Safetensors file to create: each gradient under its weight's name in PEFT
     #[arg(long, value_name = "FILE.safetensors")]
     pub(crate) output: PathBuf,
 
-    /// The precision of matrix products
+    /// Precision of matrix products
     #[arg(long, value_name = "DTYPE", value_enum, default_value_t = ComputedDtype::F32)]
     pub(crate) dtype: ComputedDtype,
 }
@@ -84,7 +84,7 @@ pub(crate) fn run(args: &GradientsArgs) -> anyhow::Result<Outcome> {
 }
 
 const EXAMPLES: &str = "\
-Example:
+Examples:
   aludel gradients --model student.gguf --adapter run/adapter --ids 1,4093,198 --output gradients.safetensors";
 
 #[cfg(test)]

@@ -31,11 +31,11 @@ pub(crate) struct LogitsArgs {
     #[arg(long, value_name = "ID,ID,...", value_delimiter = ',', required = true, value_parser = whole::<u32>(0..=u64::from(u32::MAX)))]
     pub(crate) ids: Vec<u32>,
 
-    /// A safetensors file, made by this command: tensor `logits`, f32, [ids, vocabulary]
+    /// Safetensors file to create: tensor `logits`, f32, [ids, vocabulary]
     #[arg(long, value_name = "FILE.safetensors")]
     pub(crate) output: PathBuf,
 
-    /// The precision of matrix products
+    /// Precision of matrix products
     #[arg(long, value_name = "DTYPE", value_enum, default_value_t = ComputedDtype::F32)]
     pub(crate) dtype: ComputedDtype,
 
@@ -120,7 +120,7 @@ impl From<ComputedDtype> for Dtype {
 }
 
 const EXAMPLES: &str = "\
-Example:
+Examples:
   aludel logits --model student.gguf --ids 1,4093,198 --output logits.safetensors";
 
 #[cfg(test)]

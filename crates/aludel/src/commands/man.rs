@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct ManArgs {
-    /// The folder for the pages, made if it is not there; pages of the same names are replaced
+    /// Folder for the pages, created if it does not exist; pages of the same names are replaced
     #[arg(long, value_name = "DIR")]
     output_dir: PathBuf,
 }

@@ -30,7 +30,7 @@ use told::{tell_base, tell_unnamed_base, warn_of_start};
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct TrainArgs {
-    /// Base model to train on: a GGUF file, a Hugging Face model folder, or hf:owner/name
+    /// Student model to train: a GGUF file, a Hugging Face model folder, or hf:owner/name
     #[arg(long, value_name = "PATH")]
     pub(crate) student: Option<PathBuf>,
 

@@ -83,9 +83,10 @@ fn a_recipe_of_another_tool_is_answered_once_with_all_its_keys() {
                 cutoff_len: 2048\nwandb_project:\nzzz: 1\n";
     let toml = "base_model = \"org/name\"\ncutoff_len = 2048\nlora_r = 16\nlr_scheduler = \"cosine\"\nwandb_project = \"\"\nzzz = 1\n\
                 [[datasets]]\npath = \"org/data\"\n";
+    let with_a_section = format!("{yaml}data:\n  path: a\n");
     let json = r#"{"base_model": "org/name", "datasets": [], "lora_r": 16, "lr_scheduler": "cosine", "cutoff_len": 2048,
                    "wandb_project": null, "zzz": 1}"#;
-    for recipe in [yaml, toml, json] {
+    for recipe in [yaml, toml, json, &with_a_section] {
         let problems = Recipe::from_toml(recipe).unwrap_err().into_vec();
         let [problem] = problems.as_slice() else { panic!("{problems:?}") };
         assert!(problem.reason.starts_with("it looks like a recipe of Axolotl, LLaMA-Factory or TRL"), "{problem}");
@@ -102,7 +103,7 @@ fn a_recipe_of_another_tool_is_answered_once_with_all_its_keys() {
             let told = problem.reason.lines().find_map(|line| line.trim().strip_prefix(key));
             assert!(told.is_some_and(|told| told.trim().starts_with(here)), "{key}: {told:?}");
         }
-        assert_eq!(problem.reason.lines().count(), 8);
+        assert_eq!(problem.reason.lines().count(), if recipe == with_a_section { 9 } else { 8 });
     }
 }
 

@@ -35,13 +35,13 @@ pub struct TraceSettings {
     /// address where not given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dialect: Option<Speech>,
-    /// The model, as the teachers call it.
+    /// Name of the model on the teachers' servers.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
-    /// The environment variable that holds the key; the preset's where not given.
+    /// Environment variable that holds the API key; the preset's where not given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub api_key_env: Option<String>,
-    /// The file that holds the key.
+    /// File that holds the API key.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub api_key_file: Option<PathBuf>,
     /// Further headers of each request, for what is no secret.
@@ -51,16 +51,16 @@ pub struct TraceSettings {
     #[serde(skip_serializing_if = "Table::is_empty")]
     #[schemars(with = "BTreeMap<String, serde_json::Value>")]
     pub extra_body: Table,
-    /// Text below each question: "boxed" asks for the final answer within \boxed{}, any other text stands for itself.
+    /// Text to append to each question: "boxed" asks for the final answer within \boxed{}, any other text stands for itself.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub prompt_suffix: Option<String>,
-    /// Answers to each prompt.
+    /// Number of answers per prompt.
     pub samples: u32,
     /// Sampling temperature.
     pub temperature: f64,
-    /// Sample from the likeliest tokens that together reach this probability; 1 takes all.
+    /// Sample from the most likely tokens whose probabilities add up to this; 1 takes all.
     pub top_p: f64,
-    /// The most tokens of an answer, reasoning included; the server's own limit where not given.
+    /// Maximum number of tokens of an answer, including reasoning; the server's own limit where not given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_new_tokens: Option<u32>,
     /// Where the servers' random numbers start; sample i is asked with seed + i.
@@ -73,24 +73,24 @@ pub struct TraceSettings {
     pub top_logprobs: Option<u8>,
     /// Take answers as a stream, so that a stalled server shows early.
     pub stream: bool,
-    /// The most questions at once at each teacher; fewer as long as more bring nothing.
+    /// Maximum concurrent requests per teacher; lowered while more concurrency brings no throughput.
     pub concurrency: usize,
-    /// The most questions a minute at each teacher.
+    /// Maximum requests per minute and teacher.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub requests_per_minute: Option<u64>,
-    /// The most tokens a minute at each teacher, of questions and answers together.
+    /// Maximum tokens per minute and teacher, input and output together.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tokens_per_minute: Option<u64>,
-    /// Dollars per million tokens of questions; the preset's where not given.
+    /// Price in dollars per million input tokens; the preset's where not given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub prompt_price: Option<f64>,
-    /// Dollars per million tokens of reasoning and answers; the preset's where not given.
+    /// Price in dollars per million output tokens, including reasoning; the preset's where not given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub completion_price: Option<f64>,
-    /// Dollars that the traces of the store may cost in all, earlier runs included; the run stops before it exceeds them.
+    /// Budget in dollars for all traces in the store, earlier runs included; the run stops before it is exceeded.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_cost: Option<f64>,
-    /// Tokens that the traces of the store may take in all, earlier runs included; the run stops before it exceeds them.
+    /// Budget in tokens for all traces in the store, earlier runs included; the run stops before it is exceeded.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_total_tokens: Option<u64>,
     /// Seconds to wait for a connection.

@@ -14,23 +14,23 @@ use std::path::PathBuf;
 /// Options of whatever evaluates.
 #[derive(Debug, Args)]
 pub(crate) struct AskingArgs {
-    /// Samples of each problem
+    /// Number of samples per problem
     #[arg(long, value_name = "K", default_value_t = 1, value_parser = whole::<u32>(1..=4096))]
     pub(crate) samples: u32,
 
-    /// The most problems of each task, from its first on [default: all; 100 of a built-in task]
+    /// Maximum number of problems per task, the first ones [default: all; 100 of a built-in task]
     #[arg(long, value_name = "N", value_parser = whole::<usize>(1..=u64::MAX))]
     limit: Option<usize>,
 
-    /// 0 takes the likeliest token each time
+    /// Sampling temperature; 0 always picks the most likely token
     #[arg(long, value_name = "T", default_value_t = 0.6, value_parser = decimal, allow_negative_numbers = true)]
     temperature: f64,
 
-    /// Sample from the likeliest tokens that reach this probability
+    /// Top-p: sample from the most likely tokens whose probabilities add up to this
     #[arg(long, value_name = "P", default_value_t = 0.95, value_parser = decimal, allow_negative_numbers = true)]
     top_p: f64,
 
-    /// The most tokens of an answer, reasoning included
+    /// Maximum number of tokens of an answer, including reasoning
     #[arg(long, value_name = "N", default_value_t = 2048, value_parser = whole::<usize>(1..=u64::MAX))]
     max_new_tokens: usize,
 
@@ -38,15 +38,15 @@ pub(crate) struct AskingArgs {
     #[arg(long, value_name = "VERIFIER")]
     verifier: Option<String>,
 
-    /// Sequences at once, of a model that runs here [default: 8 to 64, by the memory they may need]
+    /// Batch size for a model that runs here [default: 8 to 64, as memory allows]
     #[arg(long, value_name = "N", value_parser = whole::<u16>(1..=1024))]
     pub(crate) batch: Option<u16>,
 
-    /// The precision of matrix products: auto, bf16, f32, or file for the file's own quantisation [default: auto]
+    /// Precision of matrix products: auto, bf16, f32, or file for the file's own quantisation [default: auto]
     #[arg(long, value_name = "DTYPE")]
     pub(crate) dtype: Option<String>,
 
-    /// Threads; 0 takes one for each core [default: 0]
+    /// Number of threads; 0 uses all cores [default: 0]
     #[arg(long, value_name = "N")]
     pub(crate) threads: Option<String>,
 }

@@ -12,19 +12,19 @@ use std::path::PathBuf;
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct ExportArgs {
-    /// The store
+    /// Store of traces
     #[arg(long, value_name = "FILE")]
     store: PathBuf,
 
-    /// The file to write: Parquet if its name ends in .parquet, JSONL otherwise; replaced if it is there
+    /// File to write: Parquet if its name ends in .parquet, else JSONL; an existing file is replaced
     #[arg(long, value_name = "FILE")]
     output: PathBuf,
 
-    /// Write traces that were cut off and questions that were not taken, too
+    /// Also write traces that were cut off, and questions that were refused
     #[arg(long)]
     all: bool,
 
-    /// Leave out traces that are not as they were written, where otherwise a damaged store is refused
+    /// Leave out damaged traces instead of refusing a damaged store
     #[arg(long)]
     skip_damaged: bool,
 

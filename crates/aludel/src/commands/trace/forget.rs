@@ -13,27 +13,27 @@ use std::path::PathBuf;
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct ForgetArgs {
-    /// The store
+    /// Store of traces
     #[arg(long, value_name = "FILE")]
     store: PathBuf,
 
-    /// All that was asked of this model, as `aludel trace status` names it
+    /// Everything requested from this model, as `aludel trace status` names it
     #[arg(long, value_name = "NAME", required_unless_present_any = ["unanswered", "id"])]
     model: Option<String>,
 
-    /// Answers that are wanted and not there; with --model, those of that model alone
+    /// Requests without an answer; with --model, only those to that model
     #[arg(long)]
     unanswered: bool,
 
-    /// Traces by the "hash" that an export shows
+    /// Traces by their "hash", as exports show it
     #[arg(long, value_name = "HASH", num_args = 1.., conflicts_with_all = ["model", "unanswered"])]
     id: Vec<String>,
 
-    /// Forget it; without this, what would be forgotten is only told
+    /// Remove them; without this, only show what would be removed
     #[arg(long)]
     yes: bool,
 
-    /// Print what was forgotten, or would be, as JSON
+    /// Print what was removed, or would be, as JSON
     #[arg(long)]
     json: bool,
 }
@@ -44,7 +44,7 @@ Examples:
   aludel trace forget --store traces.db --model gpt-oss-210b --yes
   aludel trace forget --store traces.db --id 84cf6a8b28307982b544aba8eab27a8f --yes
 
-What is forgotten is gone. A later run with the same prompts and settings asks for it again.";
+Removal cannot be undone. A later run with the same prompts and settings requests the answers again.";
 
 /// Forgets, or tells what would be forgotten.
 pub(crate) fn run(args: &ForgetArgs, console: &mut Console) -> anyhow::Result<Outcome> {

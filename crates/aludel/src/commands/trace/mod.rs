@@ -23,7 +23,7 @@ pub(crate) struct TraceArgs {
     #[arg(long)]
     watch: bool,
 
-    /// Remove the store's traces that are not as they were written, and ask for them again
+    /// Remove damaged traces from the store and request them again
     #[arg(long)]
     replace_damaged: bool,
 }
@@ -31,13 +31,13 @@ pub(crate) struct TraceArgs {
 /// What is done with a store.
 #[derive(Debug, Subcommand)]
 pub(crate) enum TraceCommand {
-    /// Show what is in a store of traces, and what is missing
+    /// Show what a store holds and what is missing
     Status(status::StatusArgs),
 
     /// Write a store's traces to a JSONL or Parquet file
     Export(export::ExportArgs),
 
-    /// Take out of a store what is wanted no more
+    /// Remove traces and open requests from a store
     Forget(forget::ForgetArgs),
 }
 
@@ -50,8 +50,8 @@ Examples:
   aludel trace export --store traces.db --output traces.jsonl
   aludel trace forget --store traces.db --unanswered
 
-A second run asks only for what is missing; several may share one store. A key comes from a variable or
-a file. `aludel plan trace` tells beforehand what it will take.";
+A second run requests only what is missing; several runs may share one store. API keys come from an environment
+variable or a file. `aludel plan trace` estimates tokens, time and cost beforehand.";
 
 /// Collects, or does with a store what was asked for.
 pub(crate) fn run(args: &TraceArgs, console: &mut Console) -> anyhow::Result<Outcome> {

@@ -13,7 +13,7 @@ use std::path::PathBuf;
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct StatusArgs {
-    /// The store
+    /// Store of traces
     #[arg(long, value_name = "FILE")]
     store: PathBuf,
 
