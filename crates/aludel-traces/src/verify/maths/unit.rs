@@ -57,11 +57,14 @@ const KNOWN: [(&str, &[&str]); 49] = [
     ("pascal", &["pascal"]),
 ];
 
+/// A unit's name, its spellings, what it measures, and its size as a numerator, a denominator and a power of ten.
+type Exact = (&'static str, &'static [&'static str], &'static str, (i64, u32, i32));
+
 /// Further units of the SI and of NIST's Special Publication 811 whose size is exact by definition: their spellings, in this case alone but for
 /// words in full, what they measure, and their size beside the others of that kind (joule, watt, pascal, newton, hertz, volt, ampere, ohm,
 /// bit, and as [`size`] has it), as a fraction times a power of ten. The electronvolt is exact since 2019; calories are thermochemical ones.
 #[rustfmt::skip]
-const EXACT: &[(&str, &[&str], &str, (i64, u32, i32))] = &[
+const EXACT: &[Exact] = &[
     ("kj", &["kJ", "kilojoule"], "energy", (1, 1, 3)),
     ("Mj", &["megajoule"], "energy", (1, 1, 6)),
     ("wh", &["Wh"], "energy", (36, 1, 2)),
