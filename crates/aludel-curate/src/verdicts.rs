@@ -62,13 +62,14 @@ impl<'a> Verdicts<'a> {
         let mut verdict = checker.verdict(&answer.content, &gold)?;
         if verdict != Verdict::Right {
             // Looked for only where they could change something: most rows have none.
-            verdict =
-                checker.verdict_among(&answer.content, &gold, options(questions(content).last(), columns).as_ref())?;
+            let question = questions(content).last();
+            let options = options(question, columns);
+            verdict = checker.verdict_among(&answer.content, &gold, question, options.as_ref())?;
         }
         // Several right answers in one column, or one with notes beside it, are no answer that an answer could differ from.
         let is_understood = !matches!(kind, Kind::List | Kind::Object) || checker.compares_structures();
         let verdict = if verdict == Verdict::Wrong && !is_understood { Verdict::Undecided } else { verdict };
-        let detail = detail(&checker, verdict, &answer.content, &gold);
+        let detail = detail(&checker, verdict, &answer.content, &gold, questions(content).last());
         Ok(Some(Found { verdict, detail }))
     }
 
@@ -97,12 +98,16 @@ impl<'a> Verdicts<'a> {
 }
 
 /// Why an answer is not right: with what was found in it, and what was looked for.
-fn detail(checker: &Checker, verdict: Verdict, answer: &str, gold: &str) -> String {
+fn detail(checker: &Checker, verdict: Verdict, answer: &str, gold: &str, question: Option<&str>) -> String {
     let shown = |text: &str| format!("`{}`", shortened(text.trim(), SHOWN).replace('\n', " "));
     if verdict == Verdict::Right {
         return String::new();
     }
-    let unmet = checker.unmet(answer, gold).map_or_else(String::new, |asked| format!("; it was to be {asked}"));
+    let disorder = || checker.disorder(answer, gold, question).map(str::to_owned);
+    let unmet = checker
+        .unmet(answer, gold)
+        .or_else(disorder)
+        .map_or_else(String::new, |asked| format!("; it was to be {asked}"));
     let (found, gold) = (checker.extract(answer).map(|found| shown(&found)), shown(gold));
     match (verdict, found) {
         (Verdict::NoAnswer, _) => format!("no answer is found in it; the right one is {gold}"),

@@ -242,16 +242,34 @@ impl Checker {
     }
 
     /// As [`Checker::verdict`], for a question with options: an answer that names one by its letter is compared with the value of it, and
-    /// the other way round. Verifiers that compare in a way of their own (patterns, tolerances, JSON, commands) do not look at options.
+    /// the other way round. Where mathematics is undecided and the question asks for an order, values in another order are wrong. Verifiers
+    /// that compare in a way of their own (patterns, tolerances, JSON, commands) look neither at options nor at the question.
     ///
     /// # Errors
     /// As [`Checker::verdict`].
-    pub fn verdict_among(&self, answer_text: &str, gold: &str, options: Option<&Options>) -> Result<Verdict, Error> {
+    pub fn verdict_among(
+        &self,
+        answer_text: &str,
+        gold: &str,
+        question: Option<&str>,
+        options: Option<&Options>,
+    ) -> Result<Verdict, Error> {
         let verdict = self.verdict(answer_text, gold)?;
+        if verdict == Verdict::Undecided && self.disorder(answer_text, gold, question).is_some() {
+            return Ok(Verdict::Wrong);
+        }
         let looks_at_options = matches!(self.method, Method::Maths(_) | Method::Choice(_) | Method::Exact { .. });
         let options = options
             .filter(|_| looks_at_options && verdict != Verdict::Right && self.unmet(answer_text, gold).is_none());
         Ok(options.and_then(|options| options.verdict(answer_text, gold)).unwrap_or(verdict))
+    }
+
+    /// The order that the question asks for, where an answer has the right values in another one.
+    pub fn disorder(&self, answer_text: &str, gold: &str, question: Option<&str>) -> Option<&'static str> {
+        match self.method {
+            Method::Maths(_) => maths::disorder(answer_text, gold, question?),
+            _ => None,
+        }
     }
 
     /// What the question asks for beside the value, where an answer has the right value and is written otherwise.

@@ -297,6 +297,6 @@ fn numbers_that_no_machine_has_room_for_are_refused() {
     ] {
         let output = output(&workshop, arguments);
         assert_eq!(output.status.code(), Some(2));
-        assert!(String::from_utf8(output.stderr).unwrap().contains("1..=1024"));
+        assert!(String::from_utf8(output.stderr).unwrap().contains("from 1 to 1,024"));
     }
 }

@@ -97,6 +97,31 @@ fn rows_say_how_they_are_compared_and_what_was_found() {
 }
 
 #[test]
+fn an_order_that_the_question_asks_for_decides() {
+    let filter = Options { verify: Verify::Filter, ..off() };
+    let (asked, silent) = ("List the primes below 8 in ascending order.", "What are the primes below 8?");
+    let gold = json!({"answer": "2, 3, 5, 7"});
+    let rows = [
+        row("a", asked, "\\boxed{7, 5, 3, 2}", gold.clone()),
+        row("b", asked, "\\boxed{2, 3, 5, 7}", gold.clone()),
+        row("c", silent, "\\boxed{7, 5, 3, 2}", gold.clone()),
+        row("d", asked, "\\boxed{2, 3, 5, 9}", gold),
+        row("e", asked, "\\boxed{2, 3, 5, 7}", json!({"answer": "7, 5, 3, 2"})),
+    ];
+    let bench = Bench::new();
+    bench.curate(&rows, &filter);
+    let fates = bench.fates();
+    let fates: Vec<&str> = ["a", "b", "c", "d", "e"].map(|id| fates[id].as_str()).to_vec();
+    assert_eq!(fates, ["wrong", "", "undecided", "wrong", "undecided"]);
+    let details = details(&rows, &filter);
+    assert_eq!(
+        details["a"],
+        "its answer is `7, 5, 3, 2`, and the right one is `2, 3, 5, 7`; it was to be in ascending order"
+    );
+    assert_eq!(details["d"], "its answer is `2, 3, 5, 9`, and the right one is `2, 3, 5, 7`");
+}
+
+#[test]
 fn every_verifier_can_be_chosen() {
     let with = |verifier: Verifier| Options { verify: Verify::Filter, verifier, ..off() };
     let rows = |right: &str, wrong: &str, gold: Value| {

@@ -5,7 +5,7 @@ use aludel_text::message::{Message, Role};
 
 use super::column_map::{ColumnMap, naming};
 use super::messages::{give_reasoning, history_from, messages_from, prompt_from, reply_from, says_nothing};
-use super::pairs::{ANSWER, PROMPTS, RESPONSES, no_text_beside, prompt_of, response_of};
+use super::pairs::{ANSWER, PROMPTS, RESPONSES, no_text_beside, prompt_of, response_of, response_of_set};
 use super::problem::{Problem, ProblemKind};
 use super::reasoning::{Reasoning, reasoning_named, reasoning_of};
 use super::record::Content;
@@ -167,7 +167,7 @@ fn detected(row: &Columns) -> Result<Found<'_>, Problem> {
             None => conversation(list, reasoning, system),
         };
     }
-    match pair_of(row, reasoning.is_some())? {
+    match pair_of(row, reasoning.as_ref())? {
         Some((prompt, response)) => {
             let parts = Parts::new(row, prompt, response, reasoning, system);
             let columns: Vec<Column<'_>> = [Some(prompt), parts.input, response].into_iter().flatten().collect();
@@ -229,11 +229,14 @@ fn mapped<'a>(row: &'a Columns, columns: &ColumnMap) -> Result<Found<'a>, Proble
 }
 
 /// The question and the answer of a row; in the traces' own shape it may consist of reasoning alone.
-fn pair_of(row: &Columns, has_reasoning: bool) -> Result<Option<(Column<'_>, Option<Column<'_>>)>, Problem> {
+fn pair_of<'a>(row: &'a Columns, reasoning: Option<&Reasoning<'a>>) -> Result<Option<Pair<'a>>, Problem> {
     // Beside `prompt` alone, `answer` is one to compare with.
     let is_learnt = |(name, _): &Column<'_>| !same(name, ANSWER) || called(row, "question").is_some();
-    let response = response_of(row)?.filter(is_learnt);
-    let is_pair = response.is_some() || (has_reasoning && called(row, "prompt").is_some());
+    let response = match response_of(row)?.filter(is_learnt) {
+        None => response_of_set(row, reasoning)?,
+        usual => usual,
+    };
+    let is_pair = response.is_some() || (reasoning.is_some() && called(row, "prompt").is_some());
     // What is asked is called otherwise in collections of problems.
     let other = || PROBLEMS.iter().find_map(|name| called(row, name));
     let prompt = if is_pair { prompt_of(row)?.or_else(other) } else { None };
@@ -241,6 +244,8 @@ fn pair_of(row: &Columns, has_reasoning: bool) -> Result<Option<(Column<'_>, Opt
 }
 
 pub(super) type Column<'a> = (&'a str, Json<'a>);
+/// A question and its answer.
+type Pair<'a> = (Column<'a>, Option<Column<'a>>);
 
 /// The columns of a prompt-and-answer row.
 struct Parts<'a> {

@@ -1,10 +1,12 @@
 //! How an answer ended, as marks of a row or of a message say it: reasons in the words of servers, and words such as `truncated`. All
 //! marks have to agree that it is whole; what becomes of one that is not is decided elsewhere.
 
+use std::sync::LazyLock;
+
 use super::completeness::Flaw;
-use crate::column_names::{is_among, same};
-use crate::finish_reason::Finish;
 use crate::json::{Json, Kind};
+use crate::column_names::{Names, is_among, letters, same};
+use crate::finish_reason::Finish;
 
 /// Reasons why an answer ended; the first that says something is the server's own. vLLM's
 /// `stop_reason` says which text or token it stopped at, OpenRouter's `native_finish_reason` repeats another server's words: where
@@ -14,22 +16,28 @@ const REASONS: [&str; 5] = ["finish_reason", "finish_reasons", "done_reason", "s
 /// Where LangChain and others keep what a server said beside its answer.
 const HOLDERS: [&str; 4] = ["response_metadata", "generation_info", "metadata", "meta"];
 
-/// Truth values that say that an answer is not whole, and others that say that it is.
-const CUT: [&str; 7] =
-    ["truncated", "is_truncated", "was_truncated", "partial", "is_partial", "incomplete", "is_incomplete"];
-const WHOLE: [&str; 9] = [
-    "is_complete",
-    "complete",
-    "completed",
-    "is_finished",
-    "finished",
-    "done",
-    "is_done",
-    "end_turn",
-    "is_reasoning_complete",
-];
+/// Names that may be a reason's and may be another thing's: only words that are known count under them.
+#[rustfmt::skip]
+static LOOSE_REASONS: LazyLock<Names> = LazyLock::new(|| Names::of(&[
+    "finish", "finish_type", "finish_status", "finished_reason", "stop_type", "stopping_reason", "end_reason", "termination_reason",
+    "completion_reason",
+]));
+
+/// Truth values that say that an answer is not whole, and others that say that it is; what they are said of may stand before them
+/// (`is_truncated`, `response_truncated`, `is_reasoning_complete`).
+#[rustfmt::skip]
+static CUT: LazyLock<Names> = LazyLock::new(|| Names::of(&[
+    "truncated", "partial", "incomplete", "cut_off", "cut_short", "hit_max_tokens", "hit_max_new_tokens", "hit_max_length", "hit_limit",
+    "hit_token_limit", "hit_length_limit", "hit_context_limit", "max_tokens_reached", "max_new_tokens_reached", "max_length_reached",
+    "token_limit_reached", "length_limit_reached", "reached_max_tokens", "reached_max_new_tokens", "reached_max_length",
+    "reached_token_limit", "exceeded_max_tokens", "exceeded_max_length", "stopped_limit",
+]));
+static WHOLE: LazyLock<Names> = LazyLock::new(|| Names::of(&["complete", "completed", "finished", "done", "end_turn"]));
 /// Truth values that say that it was given up.
-const GIVEN_UP: [&str; 2] = ["aborted", "is_aborted"];
+static GIVEN_UP: LazyLock<Names> = LazyLock::new(|| Names::of(&["aborted"]));
+/// What may stand before such a word.
+const BEFORE_MARKS: [&str; 9] =
+    ["is", "was", "response", "answer", "output", "completion", "generation", "reasoning", "solution"];
 
 /// All that was sampled for a question, of which the row has one: lists beside it speak of these, one member for each.
 const SAMPLES: &str = "generations";
@@ -43,6 +51,7 @@ const STATUS_FAILED: [&str; 7] = ["failed", "failure", "error", "errored", "canc
 pub(super) fn is_mark((name, value): (&str, Json<'_>)) -> bool {
     match () {
         () if place(name).is_some() => true,
+        () if is_loose(name) => loose_reason(value).is_some(),
         () if is_truth(name) => value.truth().is_some(),
         () if same(name, STATUS) => value.kind() == Kind::Text,
         () => is_among(&HOLDERS, name) && value.kind() == Kind::Object,
@@ -51,8 +60,10 @@ pub(super) fn is_mark((name, value): (&str, Json<'_>)) -> bool {
 
 /// Whether a column says how an answer ended, itself or in what it holds.
 pub(super) fn speaks_of_answer(name: &str, value: Json<'_>) -> bool {
-    let is_mark = |name: &str| place(name).is_some() || same(name, STATUS) || is_truth(name);
-    is_mark(name) || (is_among(&HOLDERS, name) && value.fields().iter().any(|(own, _)| is_mark(own)))
+    let is_mark = |name: &str, value: Json<'_>| {
+        place(name).is_some() || same(name, STATUS) || is_truth(name) || is_loose(name) && loose_reason(value).is_some()
+    };
+    is_mark(name, value) || (is_among(&HOLDERS, name) && value.fields().iter().any(|(own, value)| is_mark(own, value)))
 }
 
 /// Whether a column is looked at for how the answer ended.
@@ -106,7 +117,32 @@ fn place(name: &str) -> Option<usize> {
 
 /// Whether a truth value of this name says whether the answer is whole.
 fn is_truth(name: &str) -> bool {
-    [&CUT[..], &WHOLE, &GIVEN_UP].iter().any(|names| is_among(names, name))
+    [&CUT, &WHOLE, &GIVEN_UP].iter().any(|names| is_mark_of(names, name))
+}
+
+/// Whether a name ends in one of these words, behind what they are said of.
+fn is_mark_of(names: &Names, name: &str) -> bool {
+    let letters: String = letters(name).collect();
+    let mut word = letters.as_str();
+    loop {
+        if names.has(word) {
+            return true;
+        }
+        match BEFORE_MARKS.iter().find_map(|before| word.strip_prefix(before)) {
+            Some(rest) => word = rest,
+            None => return false,
+        }
+    }
+}
+
+fn is_loose(name: &str) -> bool {
+    LOOSE_REASONS.has(&letters(name).collect::<String>())
+}
+
+/// A reason in words that are known.
+fn loose_reason(value: Json<'_>) -> Option<Finish> {
+    let words = value.text().ok().flatten()?;
+    Some(Finish::of(&words)).filter(|finish| !matches!(finish, Finish::Other(_)))
 }
 
 fn against(name: &str, words: Result<String, Flaw>, is_beside: bool) -> Option<Flaw> {
@@ -141,9 +177,10 @@ fn words_of(name: &str, value: Json<'_>) -> Option<Result<String, Flaw>> {
 fn mark(name: &str, shown: &str, value: Json<'_>) -> Option<Flaw> {
     let is_bad = |bad: bool| (value.truth() == Some(bad)).then_some(true);
     let is_cut = match name {
-        _ if is_among(&CUT, name) => is_bad(true)?,
-        _ if is_among(&WHOLE, name) => is_bad(false)?,
-        _ if is_among(&GIVEN_UP, name) => !is_bad(true)?,
+        _ if is_loose(name) => loose_reason(value).filter(|finish| !finish.is_complete())?.is_limit(),
+        _ if is_mark_of(&CUT, name) => is_bad(true)?,
+        _ if is_mark_of(&WHOLE, name) => is_bad(false)?,
+        _ if is_mark_of(&GIVEN_UP, name) => !is_bad(true)?,
         _ if same(name, STATUS) => {
             let words = value.text().ok().flatten()?.trim().to_ascii_lowercase().replace(['-', ' '], "_");
             match words.as_str() {
@@ -180,6 +217,8 @@ mod tests {
             r#"{"truncated":"a text","complete":7,"status":"draft","finished":null}"#,
             r#"{"response_metadata":{"finish_reason":"stop","model_name":"m"}}"#,
             r#"{"finish_reason":{"type":"stop","matched":5}}"#,
+            r#"{"finish":"stop","stop_type":"eos","response_truncated":false,"hit_max_tokens":false,"answer_is_complete":true}"#,
+            r#"{"finish":"matte","termination_reason":"goal reached","stop_type":7,"end_reason":["length"]}"#,
         ] {
             check(text, None);
         }
@@ -216,6 +255,14 @@ mod tests {
             (r#"{"is_reasoning_complete":false}"#, "is_reasoning_complete is false", true),
             (r#"{"end_turn":false}"#, "end_turn is false", true),
             (r#"{"truncated":1}"#, "truncated is 1", true),
+            (r#"{"response_truncated":true}"#, "response_truncated is true", true),
+            (r#"{"is_answer_truncated":true}"#, "is_answer_truncated is true", true),
+            (r#"{"hit_max_tokens":true}"#, "hit_max_tokens is true", true),
+            (r#"{"metadata":{"maxTokensReached":true}}"#, "metadata.maxTokensReached is true", true),
+            (r#"{"generation_complete":false}"#, "generation_complete is false", true),
+            (r#"{"finish":"length"}"#, r#"finish is "length""#, true),
+            (r#"{"finish":"content_filter"}"#, r#"finish is "content_filter""#, false),
+            (r#"{"meta":{"stop_type":"limit"}}"#, r#"meta.stop_type is "limit""#, true),
             (r#"{"complete":"no"}"#, r#"complete is "no""#, true),
             (r#"{"done":false}"#, "done is false", true),
             (r#"{"partial":"Yes"}"#, r#"partial is "Yes""#, true),

@@ -58,7 +58,7 @@ use row::{parse, read_columns};
 /// The version of the reading of rows, which is a part of the keys of caches and runs. It rises with every change by which any row is
 /// read other than before: other text, reasoning, weights or roles, a row that is refused or left out, a mark that is taken off; in this
 /// module, in `message_fields`, `unknown_fields`, `column_names` or `json`, or in `aludel_text::thinking`. What a cache holds was read by the rules of its day.
-pub const READER: u32 = 3;
+pub const READER: u32 = 4;
 
 /// How data files are read.
 #[derive(Clone, Debug)]

@@ -7,8 +7,9 @@ use super::column_map::naming;
 use super::columns::{Column, first_called, text_of};
 use super::messages::{prompt_from, reply_from};
 use super::problem::{Problem, ProblemKind};
+use super::reasoning::Reasoning;
 use super::{Columns, Kind};
-use crate::column_names::called;
+use crate::column_names::{called, same};
 
 /// What is asked.
 pub(super) const PROMPTS: [&str; 3] = ["prompt", "instruction", "question"];
@@ -32,6 +33,53 @@ pub(super) fn response_of(row: &Columns) -> Result<Option<Column<'_>>, Problem> 
         let solution = called(row, SOLUTION).filter(|(_, value)| value.kind() == Kind::Text && !value.is_empty());
         Some(solution.unwrap_or(answer))
     }))
+}
+
+/// Answers as well-known sets call them, and the column beside which each is one: `attempt` alone may be a number. The reasoning of an answer
+/// that carries a model's name stands in the column beside it.
+const ANSWERS_OF_SETS: [(&str, &str); 5] = [
+    ("generated_solution", "problem"),
+    ("deepseek_solution", "deepseek_reasoning"),
+    ("attempt", "thinking_trajectories"),
+    ("deepseek_attempt", "deepseek_thinking_trajectory"),
+    ("gemini_attempt", "gemini_thinking_trajectory"),
+];
+
+/// The column of what is learnt, where none is called as usual. Where there are two of them, nobody but the user can tell which counts.
+pub(super) fn response_of_set<'a>(
+    row: &'a Columns,
+    reasoning: Option<&Reasoning<'a>>,
+) -> Result<Option<Column<'a>>, Problem> {
+    let is_text = |column: &Column<'_>| column.1.kind() == Kind::Text && !column.1.is_empty();
+    let mut found = ANSWERS_OF_SETS.iter().filter_map(|(name, beside)| {
+        let own = called(row, name).filter(is_text)?;
+        called(row, beside).map(|beside| (own, beside))
+    });
+    let Some((own, beside)) = found.next() else { return Ok(None) };
+    let wrong = |what: String| {
+        let reasoning = if same(beside.0, "problem") {
+            String::new()
+        } else {
+            format!(", reasoning = \"{}\"", beside.0.escape_debug())
+        };
+        let named = format!("data.columns = {{ response = \"{}\"{reasoning} }}", own.0.escape_debug());
+        Problem::new(ProblemKind::Columns, format!("{what}; name what is learnt, such as {named}"))
+    };
+    let (own_name, beside_name) = (own.0.escape_debug(), beside.0.escape_debug());
+    if let Some((other, _)) = found.next() {
+        return Err(wrong(format!("the row has two answers, `{own_name}` and `{}`", other.0.escape_debug())));
+    }
+    let is_of_another = |reasoning: &&Reasoning<'_>| {
+        let is_elsewhere = beside.1.is_empty() || !reasoning.columns.iter().any(|name| same(name, beside.0));
+        is_elsewhere && !same(beside.0, "problem")
+    };
+    match reasoning.filter(is_of_another).and_then(|reasoning| reasoning.columns.first()) {
+        None => Ok(Some(own)),
+        Some(other) => Err(wrong(format!(
+            "the row has `{own_name}` with its reasoning in `{beside_name}`, and another one in `{}`",
+            other.escape_debug()
+        ))),
+    }
 }
 
 /// Refuses a row that has its question and its answer in `columns`, and another text beside them. One that repeats them, as where a template

@@ -4,7 +4,11 @@ use super::Columns;
 use super::column_map::naming;
 use super::columns::{Column, present, unseen};
 use super::problem::{Problem, ProblemKind};
+use crate::column_names::same;
 use crate::message_fields::{called_reasoning, no_setting, reasoning_in, text_of};
+
+/// A list of this name has a member for each time that the question was asked, as in s1K; other lists are parts of one text.
+const SEVERAL: &str = "thinking_trajectories";
 
 /// The reasoning of a row, and all the columns that say it.
 pub(super) struct Reasoning<'a> {
@@ -37,6 +41,11 @@ impl<'a> Reasoning<'a> {
                 let mend = format!("or name the reasoning's column: {}", naming(&[("reasoning", "…")]));
                 Problem::new(ProblemKind::Value, format!("column {reason}, {mend}"))
             };
+            if same(name, SEVERAL) && value.items().iter().filter(|item| !item.is_empty()).count() > 1 {
+                return Err(wrong(format!(
+                    "`{name}` holds several trajectories, and the row has one answer; keep one of them"
+                )));
+            }
             let read = reasoning_in(name, value, false).map_err(wrong)?;
             let text = text_of(read.reasoning, &format!("`{name}`")).map_err(wrong)?;
             no_setting(&format!("`{name}`"), &text).map_err(wrong)?;

@@ -16,12 +16,13 @@ static OUT: LazyLock<Names> = LazyLock::new(|| Names::of(&[
     "skip", "skipped", "exclude", "excluded", "discard", "discarded", "drop", "dropped", "reject", "rejected", "remove", "removed",
     "filtered_out", "bad", "invalid", "incorrect", "wrong", "failed", "failure", "errored", "has_error", "has_errors", "corrupt",
     "corrupted", "is_error", "broken", "unusable", "do_not_use", "do_not_train", "dont_use", "dont_train", "no_train", "blacklisted",
+    "flagged", "malformed",
 ]));
 /// One that leaves it out where it is false.
 #[rustfmt::skip]
 static IN: LazyLock<Names> = LazyLock::new(|| Names::of(&[
     "include", "included", "keep", "kept", "use", "usable", "is_valid", "accept", "is_accepted", "approved", "correct", "passed", "good",
-    "success", "succeeded", "successful", "solved", "use_for_training", "is_answer_correct", "answer_correct", "answer_is_correct",
+    "success", "succeeded", "successful", "ok", "solved", "use_for_training", "is_answer_correct", "answer_correct", "answer_is_correct",
 ]));
 /// Those of both lists that say whether the answer is right, which can be found out where the right answer is known.
 #[rustfmt::skip]
@@ -261,6 +262,10 @@ mod tests {
             (r#"{"is_accepted":0}"#, "is_accepted is 0"),
             (r#"{"skip\n":true}"#, r"skip\n is true"),
             (r#"{"is_valid":false}"#, "is_valid is false"),
+            (r#"{"ok":false}"#, "ok is false"),
+            (r#"{"flagged":true}"#, "flagged is true"),
+            (r#"{"is_flagged":1}"#, "is_flagged is 1"),
+            (r#"{"metadata":{"ok":"False"}}"#, r#"metadata.ok is "False""#),
             (r#"{"solution_is_valid":"Problem not solved"}"#, r#"solution_is_valid is "Problem not solved""#),
             (r#"{"error":true}"#, "error is set"),
             (r#"{"error":"true"}"#, "error is set"),
@@ -306,6 +311,10 @@ mod tests {
             // Options and their places, questions with yes and no, counts of tests, splits.
             r#"{"correct":0,"failed":1,"passed":0,"wrong":"yes","keep":"no","use":0,"solved":"no"}"#,
             r#"{"metadata":{"passed":0,"failed":1}}"#,
+            // Words of everyday use are marks where they hold a truth value in so many letters.
+            r#"{"ok":0,"flagged":1,"malformed":"yes"}"#,
+            r#"{"ok":"no","flagged":"by hand"}"#,
+            r#"{"ok":true,"flagged":false}"#,
             r#"{"train":true,"valid":false,"test":false,"accepted":false,"status":"deleted"}"#,
             r#"{"is_good":0.93,"wasCorrect":"0.5","problem_is_valid":0.2}"#,
         ] {

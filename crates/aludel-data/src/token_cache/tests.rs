@@ -153,7 +153,7 @@ fn keys_are_the_same_in_every_version() {
     .map(|options| Bench { options, ..Bench::new(&["aha"]) }.key().to_string());
     assert_eq!(
         keys,
-        ["f45a41362aeb5d616e8f789631388c11", "b556d4a327c239b786419f6cd8a5a821", "77eace80e16efcc6e5283be156e32c92"]
+        ["347385b7beb66425fd26ece8292efff5", "ee5dd3a19c46db878d726c60506e5ca8", "6a63efc51f8facc68de363da08472404"]
     );
 }
 

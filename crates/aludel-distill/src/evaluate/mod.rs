@@ -297,7 +297,8 @@ fn problem_seed(seed: u64, task: &str, problem: &str) -> u64 {
 fn judged(task: &Task, answered: &Answered, seed: u64) -> Result<Sample> {
     let (problem, answer) = (&task.problems[answered.problem], answered.answer.clone());
     let checker = task.checker(answered.problem);
-    let verdict = checker.verdict_among(&answer.content, &problem.gold, problem.options.as_ref())?;
+    let question = Some(problem.question.as_str());
+    let verdict = checker.verdict_among(&answer.content, &problem.gold, question, problem.options.as_ref())?;
     // What was said before a failure is kept to be read, but it is no answer.
     let verdict = if answer.failure.is_some() { Verdict::NoAnswer } else { verdict };
     // An option that is named by its value has no letter to be found.

@@ -3,7 +3,7 @@
 //! spellings, which count only at the beginning.
 
 use super::code::{MOST, ends_reasoning, is_closing, is_indented, is_opening};
-use super::tags::{Stray, leading_tag, stray_tag};
+use super::tags::{Stray, disguised_tag, leading_tag, stray_tag};
 
 /// Opening tags with their closing ones: of R1, Qwen and most others, of Claude's imitators, EXAONE Deep, answers made for GRPO,
 /// Sky-T1 and its descendants, Seed-OSS, Kimi, Command A, Magistral and the Gemma family. Small letters stand for letters of any case.
@@ -59,6 +59,12 @@ pub fn inline(text: &str) -> Inline<'_> {
         return Inline::Unclear(format!(
             "`{channel}…{}` is the text of a Harmony model (gpt-oss) without its marks",
             BARE_HARMONY.1
+        ));
+    }
+    if let Some(tag) = disguised_tag(text) {
+        return Inline::Unclear(format!(
+            "`{}` reads like a tag around reasoning and is none, for characters in it that nobody sees or that are twice as wide",
+            tag.escape_debug()
         ));
     }
     if !text.contains(['<', '[', '◁', '&']) {
@@ -396,6 +402,36 @@ mod tests {
         ] {
             assert_eq!(inline(text), Inline::Unclear(words.to_owned()), "{text}");
         }
+    }
+
+    #[test]
+    fn tags_in_disguise_are_named() {
+        for (text, tag) in [
+            ("<th\u{200b}ink>why</think>because", "<th\\u{200b}ink>"),
+            ("<think>why</think\u{200b}>because", "</think\\u{200b}>"),
+            ("<think>why<\u{2060}/think>because", "<\\u{2060}/think>"),
+            ("<\u{feff}think>\nwhy\n</think>\nbecause", "<\\u{feff}think>"),
+            ("＜think＞why＜/think＞because", "＜think＞"),
+            ("<ｔｈｉｎｋ>why</think>because", "<ｔｈｉｎｋ>"),
+            ("［THINK］why［/THINK］because", "［THINK］"),
+            ("why\n＜／think＞\nbecause", "＜／think＞"),
+        ] {
+            let words = format!(
+                "`{tag}` reads like a tag around reasoning and is none, for characters in it that nobody sees or that are twice as wide"
+            );
+            assert_eq!(inline(text), Inline::Unclear(words), "{text}");
+        }
+        for text in [
+            "若 x＜y 且 y＞z，则 x＜z。",
+            "［注］th\u{200b}ink",
+            "Put `＜think＞` before it.",
+            "＜p＞why＜/p＞",
+            "<p>a\u{200b}b</p>",
+        ] {
+            assert_eq!(inline(text), Inline::Absent, "{text}");
+        }
+        check("<｜begin_of_thought｜>why<｜end_of_thought｜>because", "why", "because");
+        check("<think>a\u{200b}b，＜p＞</think>c", "a\u{200b}b，＜p＞", "c");
     }
 
     #[test]

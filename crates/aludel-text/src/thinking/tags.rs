@@ -156,6 +156,51 @@ pub(super) fn stray_tag(text: &str) -> Option<Stray<'_>> {
     None
 }
 
+/// The first tag of a word that stands around reasoning alone, where it is meant as one, that has characters which nobody sees, or wide ones
+/// in place of the usual. To a reader it is a tag, to a program it is none.
+pub(super) fn disguised_tag(text: &str) -> Option<&str> {
+    if !text.contains(|letter| usual(letter) != Some(letter)) {
+        return None;
+    }
+    let mut seen = 0;
+    for (at, _) in text.char_indices().filter(|(_, letter)| matches!(usual(*letter), Some('<' | '[' | '&' | '\\'))) {
+        // The tag as it is read, and for each of its bytes where the letter ends that it stands for.
+        let (mut read, mut ends) = (String::new(), Vec::new());
+        for (offset, letter) in text[at..].char_indices().take(2 * LONGEST) {
+            let Some(usual) = usual(letter) else { continue };
+            read.push(usual);
+            ends.resize(read.len(), at + offset + letter.len_utf8());
+            if matches!(usual, '>' | ']' | '\n') || read.ends_with("&gt;") {
+                break;
+            }
+        }
+        let Some(tag) = Tag::of(&read).filter(|tag| is_reasoning_word(&tag.word)) else { continue };
+        let end = ends[tag.text.len() - 1];
+        let (before, own, after) = (&text[..at], &text[at..end], &text[end..]);
+        let is_meant = if tag.is_closing { is_closing } else { is_opening };
+        if own != tag.text && is_meant(before, after) {
+            return Some(own);
+        }
+        seen += 1;
+        if seen > MOST {
+            return None;
+        }
+    }
+    None
+}
+
+/// What a letter of a tag is read as; nothing where nobody sees it.
+fn usual(letter: char) -> Option<char> {
+    match letter {
+        '\u{ad}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2060}'..='\u{2064}' | '\u{feff}' => None,
+        '＜' | '＞' | '［' | '］' | '／' | '＿' | '－' | 'Ａ'..='Ｚ' | 'ａ'..='ｚ' => {
+            // Wide forms stand in the order of ASCII.
+            char::from_u32(u32::from(letter) - 0xff01 + 0x21)
+        }
+        other => Some(other),
+    }
+}
+
 /// Whether a word, as its small letters, surrounds reasoning and nothing else.
 pub fn is_reasoning_word(word: &str) -> bool {
     static OF_PAIRS: LazyLock<Vec<String>> = LazyLock::new(|| {

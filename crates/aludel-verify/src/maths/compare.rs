@@ -14,6 +14,7 @@ use super::relation;
 use super::scalar;
 use super::unit::{self, Unit, Units};
 use super::wording;
+use dashu_ratio::RBig;
 
 /// Longer unordered collections are compared in order only.
 const MAX_UNORDERED: usize = 24;
@@ -243,16 +244,30 @@ fn is_angle(degrees: &Quantity, radians: &Quantity, budget: &Budget) -> bool {
 fn converted(left: (&Expression, &Unit), right: (&Expression, &Unit), budget: &Budget) -> Equality {
     match (unit::size(left.1), unit::size(right.1)) {
         (Some((dimension, size)), Some((other, other_size))) if dimension == other => {
-            // Each in the unit of the other, which it may have been rounded to: 1 mile is about 1.61 km.
-            let times = |expression: &Expression, factor| {
-                Expression::Product(vec![expression.clone(), Expression::Number(Number::exact(factor))])
+            let found = rescaled((left.0, &size), (right.0, &other_size), budget);
+            // Which of two sizes a calorie has is not said.
+            let others = || match (unit::other_size(left.1), unit::other_size(right.1)) {
+                (Some(_), Some(_)) | (None, None) => None,
+                (other, other_right) => Some((
+                    other.map_or_else(|| size.clone(), |(_, size)| size),
+                    other_right.map_or_else(|| other_size.clone(), |(_, size)| size),
+                )),
             };
-            let forth = scalar::equal(&times(left.0, &size / &other_size), right.0, budget);
-            let back = scalar::equal(left.0, &times(right.0, &other_size / &size), budget);
-            match [Equality::Equal, Equality::Undecided].into_iter().find(|found| forth == *found || back == *found) {
-                Some(found) => found,
-                None => Equality::Different,
+            match found {
+                Equality::Different => match others() {
+                    Some((size, other_size))
+                        if rescaled((left.0, &size), (right.0, &other_size), budget) != Equality::Different =>
+                    {
+                        Equality::Undecided
+                    }
+                    _ => Equality::Different,
+                },
+                found => found,
             }
+        }
+        // Cups and what they make up differ from country to country.
+        (Some((one, _)), Some((other, _))) if [one, other].contains(&"cups") && [one, other].contains(&"volume") => {
+            Equality::Undecided
         }
         (Some(_), Some(_)) => Equality::Different,
         _ if is_angle_pair(left.1, right.1) => Equality::Undecided,
@@ -262,6 +277,18 @@ fn converted(left: (&Expression, &Unit), right: (&Expression, &Unit), budget: &B
             Equality::Undecided => Equality::Undecided,
         },
     }
+}
+
+/// Whether two quantities are the same whose units have these sizes.
+fn rescaled(left: (&Expression, &RBig), right: (&Expression, &RBig), budget: &Budget) -> Equality {
+    // Each in the unit of the other, which it may have been rounded to: 1 mile is about 1.61 km.
+    let times = |expression: &Expression, factor| {
+        Expression::Product(vec![expression.clone(), Expression::Number(Number::exact(factor))])
+    };
+    let forth = scalar::equal(&times(left.0, left.1 / right.1), right.0, budget);
+    let back = scalar::equal(left.0, &times(right.0, right.1 / left.1), budget);
+    let found = [Equality::Equal, Equality::Undecided].into_iter().find(|found| forth == *found || back == *found);
+    found.unwrap_or(Equality::Different)
 }
 
 fn is_angle_pair(left: &Unit, right: &Unit) -> bool {

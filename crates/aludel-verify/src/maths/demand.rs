@@ -20,7 +20,7 @@ pub struct Demand {
 
 /// Whether a word is a unit that is known by name, and not any noun.
 pub(crate) fn is_unit(word: &str) -> bool {
-    unit::is_known(word)
+    unit::is_unit(word)
 }
 
 impl Demand {

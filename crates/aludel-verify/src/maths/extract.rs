@@ -14,7 +14,7 @@ const BARE_ANSWER_BYTES: usize = 200;
 /// The final answer in `text`, or `None` where there is none.
 ///
 /// In this order: the last balanced `\boxed{}` (several that follow one another count as one, as in "`\boxed{1}` and
-/// `\boxed{2}`"); the last `<answer>`; the last `####`; the last "answer is", "answer:" or "answer ="; the whole text
+/// `\boxed{2}`"); the last `<answer>` or `<solution>`; the last `####`; the last "answer is", "answer:" or "answer ="; the whole text
 /// where it is nothing but a formula; the last formula or number.
 pub fn extract(text: &str) -> Option<&str> {
     let text = end_of(text);
@@ -122,14 +122,17 @@ fn joins(between: &str) -> bool {
     matches!(bare.as_str(), "," | "and" | ",and" | "or" | ",or" | "&")
 }
 
-/// `<answer>…</answer>`, in any case; also one whose end was cut off.
+/// `<answer>…</answer>` or `<solution>…</solution>`, in any case; also one whose end was cut off. A solution may as well be worked out there:
+/// then its answer is found in it as in any text.
 fn tagged(text: &str) -> Option<&str> {
-    static OPEN: LazyLock<Regex> = LazyLock::new(|| pattern("(?i)<answer>"));
-    static CLOSE: LazyLock<Regex> = LazyLock::new(|| pattern("(?i)</answer>"));
-    let start = OPEN.find_iter(text).last()?.end();
-    let rest = &text[start..];
+    static OPEN: LazyLock<Regex> = LazyLock::new(|| pattern("(?i)<(?:answer|(solution))>"));
+    static CLOSE: LazyLock<Regex> = LazyLock::new(|| pattern("(?i)</(?:answer|solution)>"));
+    let open = OPEN.captures_iter(text).last()?;
+    let rest = &text[open.get(0)?.end()..];
     let end = CLOSE.find(rest).map_or(rest.len(), |close| close.start());
-    tidy(&rest[..end])
+    let inside = tidy(&rest[..end])?;
+    let is_worked = open.get(1).is_some() && (inside.contains('\n') || inside.len() > BARE_ANSWER_BYTES);
+    if is_worked { None } else { Some(inside) }
 }
 
 /// `#### 42`, as GSM8K has it.

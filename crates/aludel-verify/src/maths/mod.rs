@@ -22,6 +22,7 @@ mod meanings;
 mod mutations;
 mod notation;
 mod number;
+mod order;
 mod parser;
 mod quantity;
 mod readings;
@@ -73,6 +74,16 @@ pub fn unmet(answer_text: &str, gold: &str, demand: &Demand) -> Option<String> {
     (is_value_right && verdict_as(answer_text, gold, demand) != Verdict::Right).then(|| demand.words())
 }
 
+/// The order that a question asks for, in words, where the final answer in a text has the values of the gold, which stand in that order, in
+/// another one.
+pub fn disorder(answer_text: &str, gold: &str, question: &str) -> Option<&'static str> {
+    let order = order::Order::asked_for(question)?;
+    let gold = extract_marked(gold).unwrap_or(gold);
+    let answer = extract(answer_text)?;
+    let is_broken = aludel_text::fault::caught(|| order.is_broken(answer, gold)).unwrap_or(false);
+    is_broken.then(|| order.words())
+}
+
 /// What a comparison found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Equality {
@@ -101,7 +112,7 @@ pub enum Equality {
 /// - A unit may be missing on one side; two different ones make a difference, but 1 m equals 100 cm.
 /// - `x = 5` equals 5, and `y = 5` does not equal `x = 5`. A chain such as √10 ≈ 3.16 equals each of its sides, if it is
 ///   true.
-/// - Bare lists in another order are undecided, since a question may ask for one; sets and solutions have none, tuples have one. Sets, intervals, conditions on one symbol, and what ∪, ∩ and ∖ make of them
+/// - Bare lists in another order are undecided, since a question may ask for one ([`disorder`]); sets and solutions have none, tuples have one. Sets, intervals, conditions on one symbol, and what ∪, ∩ and ∖ make of them
 ///   are equal as sets of real numbers: `(1,3)\cup[3,5)` equals `1 < x < 5`. What a comma between two conditions means is
 ///   known only where the other meaning would say nothing.
 /// - "DNE", "undefined" and "does not exist" are the same, "no solution" is the empty set; beside each other and beside ∞ they are

@@ -248,14 +248,16 @@ fn units_of_one_kind(one: &str, other: &str) -> bool {
             .fold(text.to_string(), |text, layout| text.replace(layout, ""));
         Some(QUANTITY.captures(&bare)?[1].replace("^\\circ", "°").to_lowercase())
     };
-    let (Some(one), Some(other)) = (unit(one), unit(other)) else { return false };
-    let has_size = |name: &str| match answer::read(&format!("1 {name}")) {
+    let (Some(name), Some(other_name)) = (unit(one), unit(other)) else { return false };
+    let has_size = |text: &str| match answer::read(text) {
         Answer::Quantity(quantity) => quantity.unit.is_some_and(|unit| unit::size(&unit).is_some()),
         _ => false,
     };
-    one != other
-        && KINDS.iter().any(|kind| kind.contains(&one.as_str()) && kind.contains(&other.as_str()))
-        && !(has_size(&one) && has_size(&other))
+    name != other_name
+        && KINDS.iter().any(|kind| kind.contains(&name.as_str()) && kind.contains(&other_name.as_str()))
+        && ![(one, &name), (other, &other_name)]
+            .iter()
+            .all(|(text, name)| has_size(text) || has_size(&format!("1 {name}")))
 }
 
 #[cfg(test)]

@@ -206,6 +206,8 @@ fn the_final_answer_is_found() {
         (r"\boxed 7$", Some("7")),
         ("<ANSWER>3</ANSWER>", Some("3")),
         ("<answer> 3 ", Some("3")),
+        ("So 2 + 1.\n<SOLUTION>3</SOLUTION>", Some("3")),
+        ("<solution>\nTwo and one.\nThe answer is 3.\n</solution>", Some("3")),
         ("9 + 9 = <<9+9=18>>18\n#### 1,800", Some("1,800")),
         ("The answer is 4. The answer is **5**.", Some("5")),
         ("The answer to 2+2 is $4$, of course.", Some("4")),

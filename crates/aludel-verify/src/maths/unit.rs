@@ -1,6 +1,7 @@
 //! Units behind a number, brought to one spelling. Two answers with different units are different; one that leaves
 //! the unit out is taken to mean the other's.
 
+use dashu_int::UBig;
 use dashu_ratio::RBig;
 
 /// Spellings, and what each is brought to.
@@ -56,6 +57,85 @@ const KNOWN: [(&str, &[&str]); 49] = [
     ("pascal", &["pascal"]),
 ];
 
+/// A unit's name, its spellings, what it measures, and its size as a numerator, a denominator and a power of ten.
+type Exact = (&'static str, &'static [&'static str], &'static str, (i64, u32, i32));
+
+/// Further units of the SI and of NIST's Special Publication 811 whose size is exact by definition: their spellings, in this case alone but for
+/// words in full, what they measure, and their size beside the others of that kind (joule, watt, pascal, newton, hertz, volt, ampere, ohm,
+/// bit, and as [`size`] has it), as a fraction times a power of ten. The electronvolt is exact since 2019; calories are thermochemical ones.
+#[rustfmt::skip]
+const EXACT: &[Exact] = &[
+    ("kj", &["kJ", "kilojoule"], "energy", (1, 1, 3)),
+    ("Mj", &["megajoule"], "energy", (1, 1, 6)),
+    ("wh", &["Wh"], "energy", (36, 1, 2)),
+    ("kwh", &["kWh"], "energy", (36, 1, 5)),
+    ("Mwh", &[], "energy", (36, 1, 8)),
+    ("ev", &["eV", "electronvolt"], "energy", (1_602_176_634, 1, -28)),
+    ("kev", &["keV"], "energy", (1_602_176_634, 1, -25)),
+    ("Mev", &[], "energy", (1_602_176_634, 1, -22)),
+    ("gev", &["GeV"], "energy", (1_602_176_634, 1, -19)),
+    ("calorie", &["cal", "calorie"], "energy", (4184, 1, -3)),
+    ("kilocalorie", &["kcal", "kilocalorie"], "energy", (4184, 1, 0)),
+    ("erg", &["erg"], "energy", (1, 1, -7)),
+    ("milliwatt", &["mW", "milliwatt"], "power", (1, 1, -3)),
+    ("kw", &["kW", "kilowatt"], "power", (1, 1, 3)),
+    ("Mw", &["megawatt"], "power", (1, 1, 6)),
+    ("gw", &["GW", "gigawatt"], "power", (1, 1, 9)),
+    ("pascal", &["Pa"], "pressure", (1, 1, 0)),
+    ("hpa", &["hPa", "hectopascal"], "pressure", (1, 1, 2)),
+    ("kpa", &["kPa", "kilopascal"], "pressure", (1, 1, 3)),
+    ("Mpa", &["megapascal"], "pressure", (1, 1, 6)),
+    ("bar", &["bar"], "pressure", (1, 1, 5)),
+    ("mbar", &["mbar", "millibar"], "pressure", (1, 1, 2)),
+    ("atm", &["atm", "atmosphere"], "pressure", (101_325, 1, 0)),
+    ("torr", &["torr"], "pressure", (101_325, 760, 0)),
+    // A pound of force on a square inch: 0.453 592 37 kg · 9.806 65 m/s² / (0.0254 m)².
+    ("psi", &["psi"], "pressure", (44_482_216_152_605, 64_516, -5)),
+    ("kilonewton", &["kN", "kilonewton"], "force", (1, 1, 3)),
+    ("dyne", &["dyn", "dyne"], "force", (1, 1, -5)),
+    ("kgf", &["kgf"], "force", (980_665, 1, -5)),
+    ("lbf", &["lbf"], "force", (44_482_216_152_605, 1, -13)),
+    ("millivolt", &["mV", "millivolt"], "voltage", (1, 1, -3)),
+    ("kilovolt", &["kV", "kilovolt"], "voltage", (1, 1, 3)),
+    ("milliampere", &["mA", "milliampere", "milliamp"], "current", (1, 1, -3)),
+    ("microampere", &["µA", "μA", "microampere", "microamp"], "current", (1, 1, -6)),
+    ("kilohm", &["kΩ", "kilohm", "kiloohm"], "resistance", (1, 1, 3)),
+    ("khz", &["kHz", "kilohertz"], "frequency", (1, 1, 3)),
+    ("Mhz", &["megahertz"], "frequency", (1, 1, 6)),
+    ("ghz", &["GHz", "gigahertz"], "frequency", (1, 1, 9)),
+    ("picometre", &["picometer", "picometre"], "length", (1, 1, -9)),
+    ("angstrom", &["Å", "angstrom"], "length", (1, 1, -7)),
+    ("nanometre", &["nm", "nanometer", "nanometre"], "length", (1, 1, -6)),
+    ("micrometre", &["µm", "μm", "micrometer", "micrometre", "micron"], "length", (1, 1, -3)),
+    ("decimetre", &["dm", "decimeter", "decimetre"], "length", (1, 1, 2)),
+    ("furlong", &["furlong"], "length", (201_168, 1, 0)),
+    ("hectare", &["ha", "hectare"], "area", (1, 1, 10)),
+    ("acre", &["acre"], "area", (40_468_564_224, 1, -1)),
+    ("cc", &["cc", "ccm"], "volume", (1, 1, 0)),
+    ("centilitre", &["cl", "cL", "centiliter", "centilitre"], "volume", (1, 1, 1)),
+    ("decilitre", &["dl", "dL", "deciliter", "decilitre"], "volume", (1, 1, 2)),
+    ("microgram", &["µg", "μg", "ug", "mcg", "microgram"], "mass", (1, 1, -3)),
+    ("microsecond", &["µs", "μs", "microsecond"], "time", (1, 1, -3)),
+    ("nanosecond", &["ns", "nanosecond"], "time", (1, 1, -6)),
+    ("knot", &["knot"], "speed", (1852, 3600, 0)),
+    ("arcminute", &["arcmin", "arcminute"], "angle", (1, 60, 0)),
+    ("arcsecond", &["arcsec", "arcsecond"], "angle", (1, 3600, 0)),
+    ("bit", &["bit"], "data", (1, 1, 0)),
+    ("byte", &["byte"], "data", (8, 1, 0)),
+    ("kibibyte", &["KiB", "kibibyte"], "data", (8 << 10, 1, 0)),
+    ("mebibyte", &["MiB", "mebibyte"], "data", (8 << 20, 1, 0)),
+    ("gibibyte", &["GiB", "gibibyte"], "data", (8 << 30, 1, 0)),
+];
+
+/// What a quotient of two kinds measures, and by what its size has to be multiplied to stand beside the others of the kind: lengths are in
+/// millimetres here, times in milliseconds.
+const QUOTIENTS: [(&str, &str, &str, i32); 4] = [
+    ("length", "time", "speed", 0),
+    ("mass", "volume", "density", 0),
+    ("energy", "time", "power", 3),
+    ("force", "area", "pressure", 6),
+];
+
 /// A unit in one spelling.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Unit {
@@ -74,8 +154,15 @@ pub(super) enum Units {
     Unclear,
 }
 
-/// Whether letters spell a unit of two letters or more.
+/// Whether letters that stand in a formula spell a unit of two letters or more, and are no product of symbols. Of the further units, two
+/// letters may be one: `nm`, `mV`.
 pub(super) fn is_known(word: &str) -> bool {
+    let letters = word.chars().count();
+    letters > 1 && usual(word).is_some() || letters > 2 && further(word).is_some()
+}
+
+/// Whether a word is a unit of two letters or more, where it is known to be one.
+pub(super) fn is_unit(word: &str) -> bool {
     word.chars().count() > 1 && canonical(word).is_some()
 }
 
@@ -90,6 +177,26 @@ pub(super) fn is_letter_unit(letter: &str) -> bool {
 }
 
 fn canonical(word: &str) -> Option<&'static str> {
+    usual(word).or_else(|| further(word))
+}
+
+/// Symbols are told apart by their case: a milliwatt and a megawatt, a nanometre and a newton metre.
+fn further(word: &str) -> Option<&'static str> {
+    const SHORTEST_WORD: usize = 4;
+    let find = |word: &str| EXACT.iter().find(|(_, spellings, ..)| spellings.contains(&word)).map(|(name, ..)| *name);
+    let singular = word.strip_suffix('s').filter(|rest| rest.chars().count() > 2);
+    let found = find(word).or_else(|| find(singular?));
+    let is_word = word.len() >= SHORTEST_WORD && word.chars().skip(1).all(|letter| letter.is_ascii_lowercase());
+    // A Calorie is a kilocalorie.
+    let lower = || word.to_lowercase();
+    let is_ambiguous = || word.starts_with("Cal");
+    found.or_else(|| {
+        let lower = (is_word && !is_ambiguous()).then(lower)?;
+        find(&lower).or_else(|| find(lower.strip_suffix('s')?))
+    })
+}
+
+fn usual(word: &str) -> Option<&'static str> {
     let singular = word.strip_suffix('s').filter(|rest| rest.len() > 1).unwrap_or(word);
     let find = |word: &str| KNOWN.iter().find(|(_, spellings)| spellings.contains(&word)).map(|(name, _)| *name);
     find(word)
@@ -175,8 +282,8 @@ impl Unit {
     }
 }
 
-/// What a unit measures, and how large it is beside the others of its kind; `None` for compound units, and for those whose
-/// size hangs on the place or the time.
+/// What a unit measures, and how large it is beside the others of its kind; `None` for compound units but quotients that are known, and for
+/// those whose size hangs on the place or the time.
 pub(super) fn size(unit: &Unit) -> Option<(&'static str, RBig)> {
     // Areas and volumes, the latter beside litres: a cubic millimetre is a thousandth of a millilitre.
     let side = |power: &str| {
@@ -218,9 +325,44 @@ pub(super) fn size(unit: &Unit) -> Option<(&'static str, RBig)> {
         "cent" => ("money", 1, 1),
         "dollar" => ("money", 100, 1),
         "degree" => ("angle", 1, 1),
-        _ => return None,
+        "j" => ("energy", 1, 1),
+        "w" => ("power", 1, 1),
+        "n" => ("force", 1, 1),
+        "v" => ("voltage", 1, 1),
+        "ampere" => ("current", 1, 1),
+        "ohm" => ("resistance", 1, 1),
+        "hz" => ("frequency", 1, 1),
+        "mph" => ("speed", 1_609_344, 3_600_000),
+        "kph" => ("speed", 1_000_000, 3_600_000),
+        name => return further_size(name),
     };
     Some((dimension, RBig::from_parts(i64::into(over), u32::into(under))))
+}
+
+fn further_size(name: &str) -> Option<(&'static str, RBig)> {
+    if let Some((_, _, dimension, (over, under, tens))) = EXACT.iter().find(|(known, ..)| *known == name) {
+        return Some((dimension, power_of_ten(*tens) * RBig::from_parts((*over).into(), (*under).into())));
+    }
+    let (over, under) = name.split_once('/')?;
+    let part = |name: &str| size(&Unit { name: name.to_string(), known: true });
+    let ((over, over_size), (under, under_size)) = (part(over)?, part(under)?);
+    let (_, _, dimension, tens) = QUOTIENTS.iter().find(|quotient| quotient.0 == over && quotient.1 == under)?;
+    Some((dimension, over_size / under_size * power_of_ten(*tens)))
+}
+
+fn power_of_ten(exponent: i32) -> RBig {
+    let power = RBig::from(UBig::from(10u8).pow(exponent.unsigned_abs() as usize));
+    if exponent < 0 { RBig::from(1u8) / power } else { power }
+}
+
+/// The other size that goes by a unit's name: the International Table's calorie has 4.1868 J.
+pub(super) fn other_size(unit: &Unit) -> Option<(&'static str, RBig)> {
+    let tens = match unit.name.as_str() {
+        "calorie" => -4,
+        "kilocalorie" => -1,
+        _ => return None,
+    };
+    Some(("energy", RBig::from(41_868u32) * power_of_ten(tens)))
 }
 
 /// The sizes of all units that measure this.
@@ -233,6 +375,93 @@ fn aliased(name: String) -> String {
     match name.as_str() {
         "mile/hour" => "mph".to_string(),
         "km/hour" => "kph".to_string(),
+        "w hour" => "wh".to_string(),
+        "kw hour" => "kwh".to_string(),
+        "Mw hour" => "Mwh".to_string(),
         _ => name,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::check;
+    use super::*;
+    use crate::verify::maths::Equality::{Different, Equal, Undecided};
+
+    #[test]
+    fn units_of_an_exact_size_are_converted() {
+        check(
+            Equal,
+            &[
+                (r"1 \text{ kWh}", r"3.6 \times 10^6 \text{ J}"),
+                ("1 kWh", "3600 kilojoules"),
+                (r"2 \text{ kilowatt hours}", r"7.2\text{ MJ}"),
+                (r"760 \text{ torr}", r"1 \text{ atm}"),
+                (r"1 \text{ atm}", r"101.325 \text{ kPa}"),
+                ("2 bar", r"200 \text{ kPa}"),
+                ("1 bar", r"0.1 \text{ MPa}"),
+                (r"1 \text{ eV}", r"1.602176634 \times 10^{-19} \text{ J}"),
+                (r"1 \text{ MeV}", r"1000 \text{ keV}"),
+                (r"1 \text{ cal}", r"4.184 \text{ J}"),
+                (r"1 \text{ kcal}", r"4184 \text{ J}"),
+                (r"1 \text{ kcal}", "1000 calories"),
+                (r"36 \text{ km/h}", r"10 \text{ m/s}"),
+                ("60 mph", r"88 \text{ ft/s}"),
+                ("10 knots", r"18.52 \text{ km/h}"),
+                (r"1 \text{ W}", r"1 \text{ J/s}"),
+                (r"1 \text{ MPa}", r"1 \text{ N/mm}^2"),
+                (r"1 \text{ g/cm}^3", r"1000 \text{ kg/m}^3"),
+                ("1 hectare", r"10000 \text{ m}^2"),
+                ("1 acre", r"43560 \text{ square feet}"),
+                (r"500 \text{ nm}", r"0.5 \text{ µm}"),
+                (r"5 \text{ Å}", r"0.5 \text{ nm}"),
+                (r"5 \text{ cc}", r"5 \text{ mL}"),
+                (r"2.4 \text{ GHz}", r"2400 \text{ MHz}"),
+                (r"1 \text{ KiB}", "1024 bytes"),
+                ("2 bytes", "16 bits"),
+                (r"250 \text{ mA}", r"0.25 \text{ amperes}"),
+                ("1 degree", "60 arcminutes"),
+                (r"1 \text{ lbf}", r"4.4482216152605 \text{ N}"),
+            ],
+        );
+        check(
+            Different,
+            &[
+                (r"1 \text{ kWh}", r"3.5 \times 10^6 \text{ J}"),
+                (r"1 \text{ kWh}", r"1 \text{ kW}"),
+                (r"1 \text{ atm}", r"1 \text{ bar}"),
+                (r"36 \text{ km/h}", r"36 \text{ m/s}"),
+                (r"1 \text{ cal}", r"4.2 \text{ J}"),
+                (r"5 \text{ J}", r"7 \text{ N}"),
+            ],
+        );
+    }
+
+    #[test]
+    fn what_has_no_size_or_two_is_not_decided() {
+        check(
+            Undecided,
+            &[
+                (r"1 \text{ cal}", r"4.1868 \text{ J}"),
+                (r"760 \text{ mmHg}", r"1 \text{ atm}"),
+                (r"1 \text{ hp}", r"746 \text{ W}"),
+                (r"1 \text{ GB}", r"1000 \text{ MB}"),
+                (r"1 \text{ N m}", r"1 \text{ J}"),
+                (r"1 \text{ Nm}", r"1 \text{ nm}"),
+                (r"1 \text{ mW}", r"1 \text{ MW}"),
+                ("1 cup", r"240 \text{ ml}"),
+                (r"1 \text{ year}", r"365 \text{ days}"),
+            ],
+        );
+    }
+
+    #[test]
+    fn letters_of_a_product_are_no_unit() {
+        for word in ["nm", "mV", "kN", "mA", "eV", "cc", "Nm", "EV"] {
+            assert!(!is_known(word), "{word}");
+        }
+        check(Equal, &[("nm", "mn"), (r"\frac{mV}{2}", r"\frac{Vm}{2}"), ("2kN", "2Nk")]);
+        assert_eq!((further("nm"), further("Nm"), further("Torr")), (Some("nanometre"), None, Some("torr")));
+        assert!(is_unit("eV") && is_unit("kWh") && !is_unit("Calorie"));
     }
 }

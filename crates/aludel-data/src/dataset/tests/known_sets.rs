@@ -130,21 +130,60 @@ fn questions_with_their_notes() {
     }
     // medical-o1-reasoning-SFT
     learnt(json!({"Question": "q", "Complex_CoT": "r", "Response": "a"}), &[user("q"), thought("r", "a")], &[]);
-    // s1K-1.1, whose columns have to be named
-    let row = json!({"question": "q", "solution": "4", "cot_type": "math", "source_type": "s", "metadata": "{'a': 1}", "cot": null,
-        "gemini_thinking_trajectory": "other", "gemini_attempt": "b", "deepseek_thinking_trajectory": "r",
-        "deepseek_attempt": "a", "gemini_grade": "No", "gemini_grade_reason": "x", "deepseek_grade": "Yes",
-        "deepseek_grade_reason": "y"});
-    check_error(row.to_string().as_bytes(), &ReadOptions::default(), &["data.columns", "deepseek_attempt"]);
+    // s1K: a list with one trajectory, and its answer
+    let notes = json!({"question": "q", "solution": "4", "cot_type": "math", "source_type": "s", "metadata": "{'a': 1}", "cot": null});
+    let with = |more: Value| {
+        let mut row = notes.clone();
+        row.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        row
+    };
+    let unread = ["cot_type", "metadata", "solution", "source_type"];
+    learnt(with(json!({"thinking_trajectories": ["r"], "attempt": "a"})), &[user("q"), thought("r", "a")], &unread);
+    check_error(
+        with(json!({"thinking_trajectories": ["r", "s"], "attempt": "a"})).to_string().as_bytes(),
+        &ReadOptions::default(),
+        &["`thinking_trajectories` holds several trajectories"],
+    );
+    // s1K-1.1 has two trajectories; without one of them it is read
+    let deepseek = json!({"deepseek_thinking_trajectory": "r", "deepseek_attempt": "a", "deepseek_grade": "Yes"});
+    learnt(
+        with(deepseek.clone()),
+        &[user("q"), thought("r", "a")],
+        &[&["cot_type", "deepseek_grade"], &unread[1..]].concat(),
+    );
+    let mut row = with(deepseek);
+    row["gemini_thinking_trajectory"] = json!("other");
+    row["gemini_attempt"] = json!("b");
+    let typed = "data.columns = { response = \"deepseek_attempt\", reasoning = \"deepseek_thinking_trajectory\" }";
+    check_error(
+        row.to_string().as_bytes(),
+        &ReadOptions::default(),
+        &["two answers, `deepseek_attempt` and `gemini_attempt`", typed],
+    );
+    let mixed = with(
+        json!({"deepseek_attempt": "a", "deepseek_thinking_trajectory": "", "gemini_thinking_trajectory": "other"}),
+    );
+    check_error(mixed.to_string().as_bytes(), &ReadOptions::default(), &["and another one in `gemini_thinking", typed]);
     let named = columns(&[("response", "deepseek_attempt"), ("reasoning", "deepseek_thinking_trajectory")]);
     check_with(&named, row, &[user("q"), thought("r", "a")]);
-    // OpenThoughts' metadata and OpenMathReasoning: the same
-    let row = json!({"problem": "q", "deepseek_reasoning": "r", "deepseek_solution": "a", "ground_truth_solution": null,
-        "domain": "math", "source": "s", "test_cases": null, "starter_code": null});
-    let named = columns(&[("prompt", "problem"), ("response", "deepseek_solution")]);
-    check_with(&named, row, &[user("q"), thought("r", "a")]);
-    let row = json!({"expected_answer": "4", "problem_type": "has_answer_extracted", "problem": "q", "problem_source": "s",
-        "generation_model": "m", "pass_rate_72b_tir": "0.5", "generated_solution": "<think>r</think>a", "inference_mode": "cot"});
-    let named = columns(&[("prompt", "problem"), ("response", "generated_solution")]);
-    check_with(&named, row, &[user("q"), thought("r", "a")]);
+    // OpenThoughts' metadata
+    learnt(
+        json!({"problem": "q", "deepseek_reasoning": "r", "deepseek_solution": "a", "ground_truth_solution": null, "domain": "math",
+            "source": "s", "test_cases": null, "starter_code": null}),
+        &[user("q"), thought("r", "a")],
+        &["domain", "source"],
+    );
+    // OpenMathReasoning
+    learnt(
+        json!({"expected_answer": "4", "problem_type": "has_answer_extracted", "problem": "q", "problem_source": "s",
+            "generation_model": "m", "pass_rate_72b_tir": "0.5", "generated_solution": "<think>r</think>a", "inference_mode": "cot"}),
+        &[user("q"), thought("r", "a")],
+        &["generation_model", "inference_mode", "pass_rate_72b_tir", "problem_source", "problem_type"],
+    );
+    // An attempt may be the number of one.
+    check_error(
+        json!({"question": "q", "attempt": "2"}).to_string().as_bytes(),
+        &ReadOptions::default(),
+        &["data.columns"],
+    );
 }

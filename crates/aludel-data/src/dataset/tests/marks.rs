@@ -205,6 +205,7 @@ fn tags_that_only_the_user_can_tell_are_refused_or_read_as_told() {
         "<p>r</p>a",
         "<details>r</details>a",
         "<answer>a</answer>",
+        "<SOLUTION>a</SOLUTION>",
         "<analysis><reason>r</reason></analysis>",
         "<plan>r</plan>a",
         "[Reasoning](https://example.com)",
