@@ -6,7 +6,10 @@
 #![allow(unsafe_code)] // the one crate that may: see the invariants in ARCHITECTURE.md
 
 mod pool;
+#[cfg(test)]
+mod pool_tests;
 mod simd;
+mod sync;
 
 pub mod attention;
 pub mod check;
