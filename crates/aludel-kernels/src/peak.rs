@@ -71,10 +71,9 @@ fn busy(isa: Isa, precision: Precision, rounds: u64) -> f64 {
         // SAFETY: as above.
         #[cfg(target_arch = "x86_64")]
         (Isa::Avx512Bf16, Precision::Bf16) => unsafe { x86::bf16(rounds) },
-        #[cfg(target_arch = "x86_64")]
         (Isa::Amx, Precision::Bf16) => crate::gemm::amx_busy(rounds / 4),
         #[cfg(not(target_arch = "x86_64"))]
-        (Isa::Avx2 | Isa::Avx512 | Isa::Avx512Bf16 | Isa::Amx, _) => isa.is_of_another_processor(),
+        (Isa::Avx2 | Isa::Avx512 | Isa::Avx512Bf16, _) | (Isa::Amx, Precision::F32) => isa.is_of_another_processor(),
     }
 }
 

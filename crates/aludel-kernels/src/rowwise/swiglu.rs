@@ -37,6 +37,9 @@ impl Kept {
 }
 
 /// `out = silu(gate)·up`; all [T, C]. `pairs` receives gate and up for [`Kept::Pairs`].
+///
+/// # Panics
+/// If the shapes differ, or if what is written shares elements with what is read.
 pub fn forward(ctx: &mut Context, gate: Mat, up: Mat, pairs: Option<Mat>, out: Mat) {
     assert_eq!((gate.rows(), gate.cols()), (out.rows(), out.cols()));
     if ctx.planning() {
@@ -78,6 +81,9 @@ fn writer(ctx: &Context, gate: Mat, up: Mat, pairs: Option<Mat>) -> impl Fn(usiz
 }
 
 /// [`forward`] once more, from what it kept.
+///
+/// # Panics
+/// If `out` shares elements with what is read.
 pub fn again(ctx: &mut Context, kept: Kept, out: Mat) {
     let pairs = match kept {
         Kept::Apart { gate, up } => return forward(ctx, gate, up, None, out),
@@ -93,6 +99,9 @@ pub fn again(ctx: &mut Context, kept: Kept, out: Mat) {
 }
 
 /// `dgate = dh·up·silu′(gate)` and `dup = dh·silu(gate)`.
+///
+/// # Panics
+/// If what is written shares elements with what is read.
 pub fn backward(ctx: &mut Context, kept: Kept, dh: Mat, dgate: Mat, dup: Mat) {
     if ctx.planning() {
         return;
