@@ -113,20 +113,26 @@ def write_trained_case(folder, family, tied, seed):
         (21, "all_linear", "all-linear", None),
         (22, "rows", ATTENTION, embedding_rows),
     ]:
-        fresh = AutoModelForCausalLM.from_pretrained(os.path.join(folder, "model"), dtype=torch.float32)
-        adapted = get_peft_model(fresh, lora_config(targets, trained))
-        randomise(adapted, seed)
-        save_adapter(adapted, os.path.join(folder, f"adapter_{name}"))
-        tensors |= logits(adapted, rows, name)
-        greedy = greedy_tokens(adapted, prompt)
-        assert greedy["least_margin"] >= LEAST_MARGIN, f"{name} has a close call: choose another seed"
-        gradients, loss = backward(adapted, rows)
-        tensors |= {f"gradient.{name}.{key}": value for key, value in gradients.items()}
-        losses, norms = train(adapted, rows)
-        assert losses[0] == loss and losses[-1] < losses[0]
-        tensors |= {f"final.{name}.{key}": value for key, value in adapter_parameters(adapted).items()}
-        golden["adapters"][name] = {"losses": losses, "grad_norms": norms} | greedy
+        golden["adapters"][name], more = adapter_case(folder, rows, prompt, seed, name, targets, trained)
+        tensors |= more
     write_golden(folder, golden, tensors)
+
+
+def adapter_case(folder, rows, prompt, seed, name, targets, trained):
+    """A random adapter on the model of a folder: saved, and what it gives at first and when it is trained."""
+    fresh = AutoModelForCausalLM.from_pretrained(os.path.join(folder, "model"), dtype=torch.float32)
+    adapted = get_peft_model(fresh, lora_config(targets, trained))
+    randomise(adapted, seed)
+    save_adapter(adapted, os.path.join(folder, f"adapter_{name}"))
+    tensors = logits(adapted, rows, name)
+    greedy = greedy_tokens(adapted, prompt)
+    assert greedy["least_margin"] >= LEAST_MARGIN, f"{name} has a close call: choose another seed"
+    gradients, loss = backward(adapted, rows)
+    tensors |= {f"gradient.{name}.{key}": value for key, value in gradients.items()}
+    losses, norms = train(adapted, rows)
+    assert losses[0] == loss and losses[-1] < losses[0]
+    tensors |= {f"final.{name}.{key}": value for key, value in adapter_parameters(adapted).items()}
+    return {"losses": losses, "grad_norms": norms} | greedy, tensors
 
 
 def write_rope_case(folder):

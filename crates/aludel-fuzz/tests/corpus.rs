@@ -1,6 +1,6 @@
 //! Each target on its seeds and on fixed mutations of them: no panic, no hang, no memory beyond its bound. The fuzzers in `fuzz/`
-//! look further; what they find becomes a seed or a test beside the code that was wrong. There is one test here, since the memory
-//! of another beside it would be counted, too.
+//! look further; what they find becomes a seed or a test beside the code that was wrong. One test runs all targets, since the memory of
+//! another beside it would be counted, too.
 
 #![allow(clippy::unwrap_used)] // helpers of tests
 
@@ -113,6 +113,25 @@ fn watch() {
             eprintln!("input {before} hangs: it lies in {}", env!("CARGO_TARGET_TMPDIR"));
             std::process::abort();
         }
+    }
+}
+
+#[test]
+fn every_target_has_its_fuzzer_and_every_seed_its_target() {
+    let fuzz = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz");
+    let manifest = fs::read_to_string(fuzz.join("Cargo.toml")).unwrap();
+    for target in TARGETS {
+        let fuzzer = fs::read_to_string(fuzz.join(format!("fuzz_targets/{}.rs", target.name))).unwrap();
+        assert!(fuzzer.contains(&format!("aludel_fuzz::fuzz(\"{}\", bytes)", target.name)), "{fuzzer}");
+        assert!(
+            manifest.contains(&format!("name = \"{0}\"\npath = \"fuzz_targets/{0}.rs\"", target.name)),
+            "{}",
+            target.name
+        );
+    }
+    for entry in fs::read_dir(fuzz.join("seeds")).unwrap() {
+        let name = entry.unwrap().file_name();
+        assert!(TARGETS.iter().any(|target| *target.name == *name), "seeds of no target: {}", name.display());
     }
 }
 

@@ -98,6 +98,9 @@ pub fn largest_difference(got: &[f32], expected: &[f64]) -> f64 {
 }
 
 /// Panics unless every |got − expected| ≤ tolerance · (1 + |expected|).
+///
+/// # Panics
+/// If they differ by more, are not a number, or differ in length.
 pub fn assert_close(what: &str, got: &[f32], expected: &[f64], tolerance: f64) {
     let difference = largest_difference(got, expected);
     assert!(difference <= tolerance, "{what}: off by {difference:e}, allowed {tolerance:e}");

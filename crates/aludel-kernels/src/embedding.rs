@@ -48,6 +48,9 @@ impl Embedding {
     }
 
     /// Decodes one row.
+    ///
+    /// # Panics
+    /// If there is no such token, or `out` is not as long as a row.
     pub fn row(&self, id: u32, out: &mut [f32]) {
         assert!((id as usize) < self.vocab_size, "token {id} of a vocabulary of {}", self.vocab_size);
         quant::decode_row(self.block_type, &self.bytes, id as usize, out)
@@ -55,6 +58,9 @@ impl Embedding {
     }
 
     /// `out[t] = table[ids[t]]`, trained rows first; out is [T, C].
+    ///
+    /// # Panics
+    /// If the shapes do not fit each other, if `out` shares elements with what is read, or if an id is no token.
     pub fn forward(&self, ctx: &mut Context, ids: Indices, trained: Option<&TrainedRows>, out: Mat) {
         assert_eq!((ids.len(), self.channels), (out.rows(), out.cols()));
         if ctx.planning() {
@@ -78,6 +84,9 @@ impl Embedding {
     }
 
     /// `drows[i] += Σ_t dx[t]` over the tokens t whose id is `trained[i]`, in token order. Frozen rows get no gradient.
+    ///
+    /// # Panics
+    /// If the shapes do not fit each other, or if `drows` shares elements with what is read.
     pub fn backward(ctx: &mut Context, ids: Indices, trained: &TrainedRows, dx: Mat, drows: Mat) {
         assert_eq!((ids.len(), trained.ids.len(), dx.cols()), (dx.rows(), drows.rows(), drows.cols()));
         let mark = ctx.mark();

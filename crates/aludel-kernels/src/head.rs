@@ -37,6 +37,9 @@ impl Head<'_> {
     }
 
     /// `logits = hidden·Wᵀ`; hidden [rows, C], logits [rows, V].
+    ///
+    /// # Panics
+    /// If the shapes do not fit the head, or if `logits` shares elements with what is read.
     pub fn forward(&self, ctx: &mut Context, hidden: Mat, logits: Mat) {
         assert_eq!((hidden.rows(), self.vocab_size()), (logits.rows(), logits.cols()));
         let mark = ctx.mark();
@@ -54,6 +57,9 @@ impl Head<'_> {
     }
 
     /// `dhidden = dlogits·W`, and `drows += dlogits[:, ids]ᵀ·hidden` for trained rows. The trained columns of `dlogits` are zeroed.
+    ///
+    /// # Panics
+    /// If the shapes do not fit the head, or if what is written shares elements with what is read.
     pub fn backward(&self, ctx: &mut Context, hidden: Mat, dlogits: Mat, dhidden: Mat, drows: Option<Mat>) {
         let mark = ctx.mark();
         let precision = self.weight.precision();

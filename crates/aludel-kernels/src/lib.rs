@@ -4,9 +4,13 @@
 //! tokens; it has no layers and no model. `unsafe` is allowed here, block by block, each with its reason: ops read and
 //! write raw device memory so that threads can work on disjoint rows of one buffer.
 #![allow(unsafe_code)] // the one crate that may: see the invariants in ARCHITECTURE.md
+#![warn(clippy::missing_panics_doc)] // ops assert what their callers must see to
 
 mod pool;
+#[cfg(test)]
+mod pool_tests;
 mod simd;
+mod sync;
 
 pub mod attention;
 pub mod check;

@@ -188,6 +188,9 @@ pub struct Product<'a> {
 }
 
 /// The products of an input with some weights. They must not depend on each other.
+///
+/// # Panics
+/// If the input was prepared for a weight of another kind, if the shapes do not fit each other, or if the output shares elements with what is read.
 pub fn forward<const N: usize>(ctx: &mut Context, input: &Input, products: &[Product<'_>; N]) {
     let mark = ctx.mark();
     let dense = products.each_ref().map(|product| {
@@ -250,6 +253,9 @@ pub struct LoraBackward<'a> {
 
 /// With p = s·dy·B: `dx (+)= dy·W + mask·(p·A)`, `dA += pᵀ·drop(x)`, `dB += s·dyᵀ·hidden`. `accumulate` adds to dx instead of
 /// overwriting it.
+///
+/// # Panics
+/// If the shapes do not fit each other, or if what is written shares elements with what is read.
 pub fn backward(
     ctx: &mut Context,
     dy: &Input,

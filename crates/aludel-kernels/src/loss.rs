@@ -6,6 +6,9 @@ use crate::simd::{exp, lane_max, lane_sum, multiversion};
 
 /// Cross-entropy: `losses[i] = weight[i]·(log Σ_j e^(logits[i][j]) − logits[i][target[i]])`, and the logits become
 /// `weight[i]·(softmax − onehot)` if `gradient`. Logits [rows, V]; weights and losses [1, rows]. A NaN logit gives a NaN loss.
+///
+/// # Panics
+/// If there is not one target, weight and loss for each row of logits, or if what is written shares elements with what is read.
 pub fn cross_entropy(ctx: &mut Context, logits: Mat, targets: Indices, weights: Mat, losses: Mat, gradient: bool) {
     assert_eq!((logits.rows(), logits.rows()), (targets.len(), weights.cols()));
     assert_eq!(logits.rows(), losses.cols());

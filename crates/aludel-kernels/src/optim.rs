@@ -46,6 +46,9 @@ const CHUNK: usize = 4096;
 /// One AdamW step (Loshchilov and Hutter, 2019) as PyTorch defines it, after clipping by global norm: the gradient is
 /// `g·inverse_count·min(1, max_grad_norm / (norm + 1e-6))`. If the norm is not finite nothing is changed. Returns the norm of
 /// the mean gradient before clipping.
+///
+/// # Panics
+/// If the matrices of the state are not rows of one length, or share elements.
 pub fn step(ctx: &mut Context, state: &State, step: &Step) -> f64 {
     let _span = ctx.span(Kind::Optimiser);
     let count = state.parameters.cols();

@@ -60,21 +60,20 @@ fn flops_briefly(isa: Isa, precision: Precision) -> f64 {
 /// Runs the given number of rounds of independent multiply-adds; returns how many operations that was.
 fn busy(isa: Isa, precision: Precision, rounds: u64) -> f64 {
     assert!(Isa::supported().contains(&isa), "this processor lacks {}", isa.name());
-    match isa {
-        Isa::Amx if precision == Precision::Bf16 => crate::gemm::amx_busy(rounds / 4),
-        // SAFETY: the processor has the features, as just asserted.
+    match (isa, precision) {
+        (Isa::Portable, _) => portable(rounds / 8),
+        // SAFETY: the processor has the features, as just asserted. Without products of bf16, AVX-512 multiplies bf16 as AVX2 does.
         #[cfg(target_arch = "x86_64")]
-        Isa::Avx512Bf16 if precision == Precision::Bf16 => unsafe { x86::bf16(rounds) },
+        (Isa::Avx2, _) | (Isa::Avx512, Precision::Bf16) => unsafe { x86::avx2(rounds) },
         // SAFETY: as above.
         #[cfg(target_arch = "x86_64")]
-        Isa::Avx512Bf16 | Isa::Amx => unsafe { x86::avx512(rounds) },
+        (Isa::Avx512 | Isa::Avx512Bf16 | Isa::Amx, Precision::F32) => unsafe { x86::avx512(rounds) },
         // SAFETY: as above.
         #[cfg(target_arch = "x86_64")]
-        Isa::Avx512 if precision == Precision::F32 => unsafe { x86::avx512(rounds) },
-        // SAFETY: as above. Without products of bf16, AVX-512 multiplies bf16 as AVX2 does.
-        #[cfg(target_arch = "x86_64")]
-        Isa::Avx2 | Isa::Avx512 => unsafe { x86::avx2(rounds) },
-        _ => portable(rounds / 8),
+        (Isa::Avx512Bf16, Precision::Bf16) => unsafe { x86::bf16(rounds) },
+        (Isa::Amx, Precision::Bf16) => crate::gemm::amx_busy(rounds / 4),
+        #[cfg(not(target_arch = "x86_64"))]
+        (Isa::Avx2 | Isa::Avx512 | Isa::Avx512Bf16, _) | (Isa::Amx, Precision::F32) => isa.is_of_another_processor(),
     }
 }
 

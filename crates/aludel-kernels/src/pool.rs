@@ -7,15 +7,16 @@
 //! token has a few hundred ops.
 
 use std::any::Any;
-use std::cell::{Cell, UnsafeCell};
+use std::cell::Cell;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Barrier, Mutex, PoisonError};
-use std::thread::{JoinHandle, Thread};
+use std::sync::PoisonError;
 
-/// Looks at the state before a worker goes to sleep: some 70 microseconds on a Zen 4.
-const SPINS: u32 = 3_000;
+// `loom/` tries the orders in which threads can run this file, with another `sync`.
+use crate::sync::{
+    Arc, AtomicBool, AtomicU64, AtomicUsize, Barrier, Builder, JoinHandle, Mutex, Ordering, SPINS, Thread, UnsafeCell,
+    park, spin_loop,
+};
 
 /// Bit of [`Shared::state`] that says that the job may be entered; below it the workers inside are counted, above it jobs.
 const OPEN: u64 = 1 << 16;
@@ -91,7 +92,7 @@ impl Pool {
         let workers: Vec<_> = (1..threads)
             .map(|index| {
                 let (shared, started) = (Arc::clone(&shared), Arc::clone(&started));
-                std::thread::Builder::new()
+                Builder::new()
                     .name(format!("aludel-{index}"))
                     .spawn(move || {
                         started.wait();
@@ -112,11 +113,11 @@ impl Pool {
         let task: *const (dyn Fn(usize) + Sync) = unsafe { std::mem::transmute(std::ptr::from_ref(task)) };
         let job = Job { task, tasks, order };
         // SAFETY: no worker is inside: the last job was closed and left before its `run` returned, and `&mut self` keeps others out.
-        unsafe { *shared.job.get() = Some(job) };
+        shared.job.with_mut(|held| unsafe { *held = Some(job) });
         for (thread, cursor) in shared.next.iter().enumerate() {
             cursor.0.store(shared.stretch(thread, job).start, Ordering::Relaxed);
         }
-        // SeqCst here and where a worker falls asleep: either it sees this job, or it is seen asleep
+        // before `asleep` is looked at: a worker that falls asleep either sees this job, or is seen asleep
         shared.state.fetch_add(JOB | OPEN, Ordering::SeqCst);
         for (thread, asleep) in self.threads.iter().zip(&shared.asleep) {
             if asleep.swap(false, Ordering::SeqCst) {
@@ -126,7 +127,7 @@ impl Pool {
         let outcome = catch_unwind(AssertUnwindSafe(|| shared.run_tasks(job, 0)));
         shared.state.fetch_and(!OPEN, Ordering::AcqRel);
         while shared.state.load(Ordering::Acquire) & (OPEN - 1) != 0 {
-            std::hint::spin_loop();
+            spin_loop();
         }
         let panic = shared.panic.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(panic) = outcome.err().or(panic) {
@@ -167,13 +168,15 @@ impl Shared {
             if let Some(job) = self.enter(done) {
                 return Some(job);
             }
-            std::hint::spin_loop();
+            spin_loop();
         }
         let asleep = &self.asleep[index - 1];
-        asleep.store(true, Ordering::SeqCst);
+        // Written by a read-modify-write: if `run` has looked here before, what it did before that is seen by `enter`, and if not, it
+        // will find this worker asleep.
+        asleep.swap(true, Ordering::SeqCst);
         let job = self.enter(done);
         if job.is_none() && !self.is_ending.load(Ordering::SeqCst) {
-            std::thread::park();
+            park();
         }
         asleep.store(false, Ordering::SeqCst);
         job
@@ -187,7 +190,7 @@ impl Shared {
                 Ok(_) => {
                     *done = state / JOB;
                     // SAFETY: counted as inside, so that `run` neither returns nor writes the job.
-                    return unsafe { *self.job.get() };
+                    return self.job.with(|job| unsafe { *job });
                 }
                 Err(present) => state = present,
             }
@@ -218,48 +221,5 @@ impl Shared {
                 unsafe { (*job.task)(task) };
             }
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_task_runs_once() {
-        for threads in [1, 2, 5] {
-            let mut pool = Pool::new(threads);
-            for round in 0..2_000 {
-                let tasks = round % 7 * 2;
-                let counts: Vec<AtomicUsize> = (0..tasks).map(|_| AtomicUsize::new(0)).collect();
-                let order = if round % 2 == 0 { Order::ByThread } else { Order::AsNumbered };
-                pool.run(tasks, order, &|task| {
-                    assert!(thread_index() < threads);
-                    counts[task].fetch_add(1, Ordering::Relaxed);
-                });
-                assert!(
-                    counts.iter().all(|count| count.load(Ordering::Relaxed) == 1),
-                    "{threads} threads, round {round}"
-                );
-                if round % 500 == 0 {
-                    std::thread::sleep(std::time::Duration::from_millis(2)); // workers fall asleep
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn a_panic_is_passed_on_and_the_pool_goes_on() {
-        let mut pool = Pool::new(3);
-        for wrong in 0..20 {
-            let outcome =
-                catch_unwind(AssertUnwindSafe(|| pool.run(20, Order::ByThread, &|task| assert_ne!(task, wrong))));
-            assert!(outcome.is_err());
-        }
-        let sum = AtomicUsize::new(0);
-        pool.run(10, Order::ByThread, &|task| {
-            sum.fetch_add(task, Ordering::Relaxed);
-        });
-        assert_eq!(sum.into_inner(), 45);
     }
 }

@@ -56,6 +56,13 @@ impl Isa {
         Isa::supported().iter().copied().chain(emulated)
     }
 
+    /// For the arms of what this kind of processor never has, so that a match names every instruction set everywhere: one that is new
+    /// must not become scalar code in silence.
+    #[cfg(not(target_arch = "x86_64"))]
+    pub(crate) fn is_of_another_processor(self) -> ! {
+        unreachable!("{} was given out on a processor of another kind", self.name())
+    }
+
     /// The name that settings and reports use.
     pub fn name(self) -> &'static str {
         match self {
@@ -94,14 +101,17 @@ macro_rules! multiversion {
                 const _: bool = FUSED;
                 $body
             }
+            use $crate::simd::Isa;
             match isa {
+                Isa::Portable => portable($($arg),*),
                 // SAFETY: a context only holds an `Isa` that `Isa::supported` lists: the processor said that it has the features.
                 #[cfg(target_arch = "x86_64")]
-                $crate::simd::Isa::Avx2 => unsafe { avx2($($arg),*) },
+                Isa::Avx2 => unsafe { avx2($($arg),*) },
                 // SAFETY: as above.
                 #[cfg(target_arch = "x86_64")]
-                isa if isa >= $crate::simd::Isa::Avx512 => unsafe { avx512($($arg),*) },
-                _ => portable($($arg),*),
+                Isa::Avx512 | Isa::Avx512Bf16 | Isa::Amx => unsafe { avx512($($arg),*) },
+                #[cfg(not(target_arch = "x86_64"))]
+                Isa::Avx2 | Isa::Avx512 | Isa::Avx512Bf16 | Isa::Amx => isa.is_of_another_processor(),
             }
         }
     };

@@ -4,6 +4,7 @@
 //! decoder. This crate knows layers and tensor names; it knows no tile sizes, no files beyond those of a model, and
 //! nothing of data or training schedules.
 #![forbid(unsafe_code)]
+#![warn(clippy::missing_panics_doc)] // a caller must know what it has to see to
 
 pub mod adapter;
 pub mod config;

@@ -11,7 +11,7 @@ use aludel_formats::{TensorSpec, hf, safetensors};
 use aludel_kernels::check::{assert_close, cosine, wide};
 use aludel_kernels::linear::Precision;
 use aludel_kernels::optim::{self, State, Step};
-use aludel_kernels::{Context, Mat, Region, loss, quant};
+use aludel_kernels::{Context, Isa, Mat, Region, loss, quant};
 use aludel_model::adapter::Adapter;
 use aludel_model::config::Config;
 use aludel_model::decoder::{Active, Attention, Decoder, Kept, Pass};
@@ -19,8 +19,18 @@ use aludel_model::generate::{Engine, Event, Finish, Request, Sampling};
 use aludel_model::weights::{Files, Weights};
 use serde_json::{Value, json};
 
-/// A fixture of each family, tied and untied, and one of Llama 3's rotary scaling.
-const FAMILIES: &str = "tied untied llama3_rope mistral mistral_window qwen2_tied qwen2_untied qwen3_tied qwen3_untied qwen3_window gemma3 gemma3_scaled";
+#[path = "golden/folders.rs"]
+mod folders;
+#[path = "golden/training.rs"]
+mod training;
+
+/// A fixture of each family, tied and untied, one of Llama 3's rotary scaling, and one of heads as wide as nothing else is.
+const FAMILIES: &str = "tied untied llama3_rope mistral mistral_window qwen2_tied qwen2_untied qwen3_tied qwen3_untied qwen3_window gemma3 gemma3_scaled head_dim";
+
+/// A context for each instruction set of this processor.
+fn contexts() -> impl Iterator<Item = Context> {
+    Isa::supported().iter().map(|&isa| Context::cpu(2).with_isa(isa))
+}
 
 struct Golden {
     folder: PathBuf,
@@ -83,11 +93,16 @@ fn logits(ctx: &mut Context, decoder: &Decoder, adapter: Option<&Adapter>, ids: 
     run(ctx)
 }
 
+/// An adapter without dropout.
+fn plain(adapter: &Adapter) -> Active<'_> {
+    Active { adapter, dropout: None }
+}
+
 /// Adds the gradients of Σ weight·CE over the rows to `gradients`; returns the summed loss and the supervised count.
 fn gradients(
     ctx: &mut Context,
     decoder: &Decoder,
-    adapter: &Adapter,
+    active: Active<'_>,
     rows: &[Row],
     flat: Mat,
     mut kept: Kept,
@@ -106,7 +121,6 @@ fn gradients(
         }
     }
     let mut run = |ctx: &mut Context| {
-        let active = Active { adapter, dropout: None };
         let forward = decoder.forward(ctx, &pass, Attention::Rows, Some(active), Some(&mut kept));
         let losses = ctx.alloc(Region::Io, 1, chosen.len());
         let dhidden = decoder.head_chunks(ctx, &forward, &chosen, Some(flat), |ctx, logits, range| {
@@ -125,12 +139,13 @@ fn gradients(
 fn logits_agree_with_transformers() {
     for name in FAMILIES.split(' ') {
         let golden = Golden::open(name);
-        let mut ctx = Context::cpu(2);
-        let decoder = golden.load(&mut ctx, Precision::F32);
-        for (i, row) in golden.rows().iter().enumerate() {
-            let expected = golden.tensor(&format!("logits.base.{i}"));
-            let got = logits(&mut ctx, &decoder, None, &row.ids);
-            assert_close(&format!("{name} row {i}"), &got, &wide(&expected), 2e-5);
+        for mut ctx in contexts() {
+            let decoder = golden.load(&mut ctx, Precision::F32);
+            for (i, row) in golden.rows().iter().enumerate() {
+                let expected = golden.tensor(&format!("logits.base.{i}"));
+                let got = logits(&mut ctx, &decoder, None, &row.ids);
+                assert_close(&format!("{name} row {i} {}", ctx.isa().name()), &got, &wide(&expected), 2e-5);
+            }
         }
     }
 }
@@ -139,19 +154,23 @@ fn logits_agree_with_transformers() {
 fn bf16_logits_stay_near() {
     for name in ["untied", "gemma3"] {
         let golden = Golden::open(name);
-        let mut ctx = Context::cpu(2);
-        let decoder = golden.load(&mut ctx, Precision::Bf16);
-        let got = logits(&mut ctx, &decoder, None, &golden.rows()[0].ids);
-        let cosine = cosine(&got, &golden.tensor("logits.base.0"));
-        assert!(cosine >= 0.999, "{name}: {cosine}");
+        for mut ctx in contexts() {
+            let decoder = golden.load(&mut ctx, Precision::Bf16);
+            let got = logits(&mut ctx, &decoder, None, &golden.rows()[0].ids);
+            let cosine = cosine(&got, &golden.tensor("logits.base.0"));
+            assert!(cosine >= 0.999, "{name} {}: {cosine}", ctx.isa().name());
+        }
     }
 }
 
-/// Logits, every gradient, ten losses, the final adapter: for one model and one adapter.
+/// Logits, every gradient, ten losses, the final adapter: for one model and one adapter, under every instruction set.
 fn check_adapter(name: &str, adapter_name: &str, gradient_checkpointing: bool) {
+    contexts().for_each(|ctx| check_adapter_in(ctx, name, adapter_name, gradient_checkpointing));
+}
+
+fn check_adapter_in(mut ctx: Context, name: &str, adapter_name: &str, gradient_checkpointing: bool) {
     let golden = Golden::open(name);
-    let what = format!("{name}/{adapter_name}");
-    let mut ctx = Context::cpu(2);
+    let what = format!("{name}/{adapter_name} {}", ctx.isa().name());
     let decoder = golden.load(&mut ctx, Precision::F32);
     let folder = golden.folder.join(format!("adapter_{adapter_name}"));
     let adapter = Adapter::load(&mut ctx, decoder.config(), &folder).unwrap();
@@ -167,7 +186,7 @@ fn check_adapter(name: &str, adapter_name: &str, gradient_checkpointing: bool) {
     for number in 1..=10 {
         ctx.zero(flat);
         let (loss, supervised) =
-            gradients(&mut ctx, &decoder, &adapter, &rows, flat, Kept::new(gradient_checkpointing));
+            gradients(&mut ctx, &decoder, plain(&adapter), &rows, flat, Kept::new(gradient_checkpointing));
         if number == 1 {
             let values: Vec<f32> = ctx.download(flat).iter().map(|g| g / supervised as f32).collect();
             for (entry, got) in adapter.named(&values) {
@@ -181,7 +200,9 @@ fn check_adapter(name: &str, adapter_name: &str, gradient_checkpointing: bool) {
         }
         let expected = recorded["losses"][number as usize - 1].as_f64().unwrap();
         let loss = loss / supervised as f64;
-        assert!((loss - expected).abs() <= 5e-5, "{what} step {number}: loss {loss}, PEFT {expected}");
+        // without fused multiply-adds more is rounded, and AdamW makes more of it with each step (see the end)
+        let tolerance = if ctx.isa() == Isa::Portable && number > 1 { 2e-4 } else { 5e-5 };
+        assert!((loss - expected).abs() <= tolerance, "{what} step {number}: loss {loss}, PEFT {expected}");
         let step = Step {
             learning_rate: golden.json["learning_rate"].as_f64().unwrap() as f32,
             inverse_count: 1.0 / supervised as f32,
@@ -230,6 +251,11 @@ fn adapters_agree_with_peft_in_other_families() {
 }
 
 #[test]
+fn an_adapter_agrees_with_peft_where_heads_are_as_wide_as_nothing_else() {
+    check_adapter("head_dim", "all_linear", false);
+}
+
+#[test]
 fn recompute_changes_nothing() {
     for name in ["tied", "qwen2_tied", "qwen3_untied", "qwen3_window", "gemma3"] {
         check_adapter(name, "all_linear", true);
@@ -244,12 +270,12 @@ fn a_packed_row_has_the_loss_and_gradient_it_has_alone() {
     let adapter = Adapter::load(&mut ctx, decoder.config(), &golden.folder.join("adapter_all_linear")).unwrap();
     let rows = golden.rows();
     let flat = ctx.persistent(1, adapter.parameter_count());
-    let (packed_loss, _) = gradients(&mut ctx, &decoder, &adapter, &rows, flat, Kept::new(false));
+    let (packed_loss, _) = gradients(&mut ctx, &decoder, plain(&adapter), &rows, flat, Kept::new(false));
     let packed = ctx.download(flat);
     ctx.zero(flat);
     let mut alone_loss = 0.0;
     for row in rows {
-        alone_loss += gradients(&mut ctx, &decoder, &adapter, &[row], flat, Kept::new(false)).0;
+        alone_loss += gradients(&mut ctx, &decoder, plain(&adapter), &[row], flat, Kept::new(false)).0;
     }
     assert!((packed_loss - alone_loss).abs() <= 1e-5 * packed_loss, "{packed_loss} {alone_loss}");
     assert_close("gradients", &ctx.download(flat), &wide(&packed), 1e-5);
@@ -300,49 +326,53 @@ fn generation_agrees_with_transformers_alone_and_batched() {
         ("gemma3", None),
         ("gemma3", Some("all_linear")),
         ("gemma3_scaled", None),
+        ("head_dim", Some("all_linear")),
     ] {
-        let golden = Golden::open(name);
-        let mut ctx = Context::cpu(2);
-        let decoder = Arc::new(golden.load(&mut ctx, Precision::F32));
-        let adapter = adapter_name.map(|a| {
-            let folder = golden.folder.join(format!("adapter_{a}"));
-            Arc::new(Adapter::load(&mut ctx, decoder.config(), &folder).unwrap())
-        });
-        let ids = |v: &Value| v.as_array().unwrap().iter().map(|x| x.as_u64().unwrap() as u32).collect::<Vec<_>>();
-        let prompt = ids(&golden.json["prompt"]);
-        let expected = match adapter_name {
-            None => ids(&golden.json["base"]["greedy"]),
-            Some(a) => ids(&golden.json["adapters"][a]["greedy"]),
-        };
-        let mut engine = Engine::new(&mut ctx, decoder, adapter, 256, 16);
-        let request = |prompt: Vec<u32>, max_new_tokens| Request {
-            prompt,
-            max_new_tokens,
-            sampling: Sampling::default(),
-            stop_ids: vec![],
-        };
-        let long = golden.rows()[0].ids.clone();
-        let others = [request(long.clone(), 30), request(long, 3)];
-        let mut cancelled = None;
-        for other in others {
-            cancelled = Some(engine.submit(other).unwrap());
-        }
-        let wanted = engine.submit(request(prompt, expected.len())).unwrap();
-        let mut got = Vec::new();
-        let mut finish = None;
-        while !engine.is_idle() {
-            for event in engine.step(&mut ctx).to_vec() {
-                let Event::Token { request, token, finish: end, .. } = event else { panic!("{event:?}") };
-                if request == wanted {
-                    got.push(token);
-                    finish = end;
-                    engine.cancel(cancelled.unwrap());
-                }
+        contexts().for_each(|ctx| check_generation(ctx, name, adapter_name));
+    }
+}
+
+fn check_generation(mut ctx: Context, name: &str, adapter_name: Option<&str>) {
+    let golden = Golden::open(name);
+    let decoder = Arc::new(golden.load(&mut ctx, Precision::F32));
+    let adapter = adapter_name.map(|a| {
+        let folder = golden.folder.join(format!("adapter_{a}"));
+        Arc::new(Adapter::load(&mut ctx, decoder.config(), &folder).unwrap())
+    });
+    let ids = |v: &Value| v.as_array().unwrap().iter().map(|x| x.as_u64().unwrap() as u32).collect::<Vec<_>>();
+    let prompt = ids(&golden.json["prompt"]);
+    let expected = match adapter_name {
+        None => ids(&golden.json["base"]["greedy"]),
+        Some(a) => ids(&golden.json["adapters"][a]["greedy"]),
+    };
+    let mut engine = Engine::new(&mut ctx, decoder, adapter, 256, 16);
+    let request = |prompt: Vec<u32>, max_new_tokens| Request {
+        prompt,
+        max_new_tokens,
+        sampling: Sampling::default(),
+        stop_ids: vec![],
+    };
+    let long = golden.rows()[0].ids.clone();
+    let others = [request(long.clone(), 30), request(long, 3)];
+    let mut cancelled = None;
+    for other in others {
+        cancelled = Some(engine.submit(other).unwrap());
+    }
+    let wanted = engine.submit(request(prompt, expected.len())).unwrap();
+    let mut got = Vec::new();
+    let mut finish = None;
+    while !engine.is_idle() {
+        for event in engine.step(&mut ctx).to_vec() {
+            let Event::Token { request, token, finish: end, .. } = event else { panic!("{event:?}") };
+            if request == wanted {
+                got.push(token);
+                finish = end;
+                engine.cancel(cancelled.unwrap());
             }
         }
-        assert_eq!(got, expected, "{name}");
-        assert_eq!(finish, Some(Finish::Length));
     }
+    assert_eq!(got, expected, "{name}");
+    assert_eq!(finish, Some(Finish::Length));
 }
 
 /// Passes of many tokens with one row of logits, then of few tokens with many rows, are no plan for many of both.
@@ -364,136 +394,4 @@ fn generation_has_room_for_many_tokens_and_many_rows_at_once() {
         }
         assert_eq!(tokens, lengths.len() * max_new_tokens, "{lengths:?}");
     }
-}
-
-/// The values of a safetensors file under a name.
-fn stored(path: &Path, name: &str) -> Vec<f32> {
-    let file = safetensors::Weights::open_file(path).unwrap();
-    let view = file.get(name).unwrap();
-    let mut out = vec![0.0; view.elements()];
-    quant::decode(quant::BlockType::F32, view.bytes, &mut out).unwrap();
-    out
-}
-
-fn patterns() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/adapters/patterns")
-}
-
-/// Patterns for rank and alpha whose order counts, names with ".default.", `bias` without biases and `fan_in_fan_out` on linears: the
-/// logits are PEFT's.
-#[test]
-fn an_adapter_with_patterns_computes_what_peft_computes() {
-    let golden = Golden::open("tied");
-    let mut ctx = Context::cpu(2);
-    let decoder = golden.load(&mut ctx, Precision::F32);
-    let adapter = Adapter::load(&mut ctx, decoder.config(), &patterns()).unwrap();
-    let path = patterns().with_file_name("logits.safetensors");
-    let file = safetensors::Weights::open_file(&path).unwrap();
-    let ids: Vec<u32> = token_ids(file.get("ids").unwrap().bytes);
-    let expected = stored(&path, "logits");
-    let got = logits(&mut ctx, &decoder, Some(&adapter), &ids);
-    assert_close("patterns", &got, &wide(&expected), 3e-5);
-    // saved under PEFT's own names, with the patterns in their order, it is the same adapter
-    let folder = tempfile::tempdir().unwrap();
-    adapter.save(&ctx, folder.path()).unwrap();
-    let again = Adapter::load(&mut ctx, decoder.config(), folder.path()).unwrap();
-    assert!(again.entries().iter().all(|entry| !entry.name.contains("default")));
-    assert_eq!(logits(&mut ctx, &decoder, Some(&again), &ids), got);
-}
-
-/// Little-endian i32.
-fn token_ids(bytes: &[u8]) -> Vec<u32> {
-    bytes.chunks_exact(4).map(|four| u32::from_le_bytes(four.try_into().unwrap())).collect()
-}
-
-/// What an adapter on the tied model says when a field of its config has another value, or a tensor another name.
-#[test]
-fn tensors_and_config_that_disagree_are_refused_by_name() {
-    let golden = Golden::open("tied");
-    let mut ctx = Context::cpu(1);
-    let decoder = golden.load(&mut ctx, Precision::F32);
-    let in_layers = "base_model.model.model.layers";
-    let mut check = |adapter: &Path, fields: &[(&str, Value)], names: &[(&str, &str)], said: &str| {
-        let folder = tempfile::tempdir().unwrap();
-        let text = std::fs::read(adapter.join("adapter_config.json")).unwrap();
-        let mut config: Value = serde_json::from_slice(&text).unwrap();
-        for (key, value) in fields {
-            config[key] = value.clone();
-        }
-        std::fs::write(folder.path().join("adapter_config.json"), config.to_string()).unwrap();
-        let file = safetensors::Weights::open_file(adapter.join("adapter_model.safetensors")).unwrap();
-        let renamed = |name: &str| {
-            names.iter().find(|(from, _)| *from == name).map_or_else(|| name.to_owned(), |(_, to)| (*to).to_owned())
-        };
-        let specs: Vec<_> = file
-            .tensors()
-            .map(|tensor| tensor.unwrap())
-            .filter(|tensor| !renamed(tensor.name).is_empty())
-            .map(|tensor| TensorSpec::new(renamed(tensor.name), tensor.dtype, tensor.shape.clone()))
-            .collect();
-        safetensors::save_file(&folder.path().join("adapter_model.safetensors"), &specs, &hf_metadata(), |spec| {
-            let name = file.names().find(|name| renamed(name) == spec.name).unwrap();
-            Ok::<_, aludel_formats::Error>(Cow::Owned(file.get(name).unwrap().bytes.to_vec()))
-        })
-        .unwrap();
-        let error = Adapter::load(&mut ctx, decoder.config(), folder.path()).unwrap_err().to_string();
-        assert!(error.contains(said), "{fields:?} {names:?}: {error}\nlacks {said}");
-    };
-    let attention = golden.folder.join("adapter_attention");
-    let (a, b) = (
-        format!("{in_layers}.1.self_attn.q_proj.lora_A.weight"),
-        format!("{in_layers}.1.self_attn.q_proj.lora_B.weight"),
-    );
-    check(
-        &attention,
-        &[("target_modules", json!(["q_proj"]))],
-        &[],
-        "target_modules leave model.layers.0.self_attn.k_proj out",
-    );
-    check(&attention, &[("layers_to_transform", json!([0]))], &[], "leave model.layers.1.self_attn.q_proj out");
-    let more = json!(["q_proj", "k_proj", "v_proj", "o_proj", "up_proj"]);
-    check(&attention, &[("target_modules", more)], &[], "mean model.layers.0.mlp.up_proj, but it has no tensors");
-    check(&attention, &[], &[(&a, ""), (&b, "")], "mean model.layers.1.self_attn.q_proj, but it has no tensors");
-    check(&attention, &[], &[(&a, "")], "has no partner");
-    check(&attention, &[("target_modules", json!(".*(_proj|lm_head)"))], &[], "mean lm_head");
-    check(&attention, &[("r", json!(3))], &[], "this model asks for [3, 64]");
-    check(
-        &attention,
-        &[("rank_pattern", json!({"model.layers.1.self_attn.q_proj": 9}))],
-        &[],
-        "layers.1.self_attn.q_proj.lora_A.weight: has shape [4, 64]",
-    );
-    let copy = a.replace("layers.1", "layers.0").replace(".weight", ".default.weight");
-    check(&attention, &[], &[(&a, &copy)], "two names of one tensor");
-    check(&attention, &[], &[(&a, "base_model.model.model.embed_tokens.weight")], "whole table of tokens");
-    let rows = golden.folder.join("adapter_rows");
-    let ids = |ids: Value| [("trainable_token_indices", ids)];
-    check(&rows, &ids(json!([4_000_000_000_u32])), &[], "no token 160 before it");
-    check(&rows, &ids(json!([5, 168])), &[], "no token 160 before it");
-    check(&rows, &ids(json!([5, 5])), &[], "token 5 twice");
-    check(&rows, &ids(json!([5, 158, 3])), &[], "has shape [2, 64], but this model asks for [3, 64]");
-    check(&rows, &ids(json!([])), &[], "lists 0 trained rows for Embedding, the weights have them");
-}
-
-/// Rows for the tied tables listed twice are one: PEFT saves them once.
-#[test]
-fn tied_tables_may_list_their_rows_under_both_names() {
-    let golden = Golden::open("tied");
-    let mut ctx = Context::cpu(1);
-    let decoder = golden.load(&mut ctx, Precision::F32);
-    let folder = tempfile::tempdir().unwrap();
-    let source = golden.folder.join("adapter_rows");
-    let mut config: Value =
-        serde_json::from_slice(&std::fs::read(source.join("adapter_config.json")).unwrap()).unwrap();
-    let ids = config["trainable_token_indices"]["embed_tokens"].clone();
-    let ids = if ids.is_null() { config["trainable_token_indices"].clone() } else { ids };
-    config["trainable_token_indices"] = json!({"model.embed_tokens": ids, "lm_head": ids});
-    std::fs::write(folder.path().join("adapter_config.json"), config.to_string()).unwrap();
-    let weights = "adapter_model.safetensors";
-    std::fs::copy(source.join(weights), folder.path().join(weights)).unwrap();
-    let [one, other] = [source.as_path(), folder.path()].map(|path| {
-        let adapter = Adapter::load(&mut ctx, decoder.config(), path).unwrap();
-        logits(&mut ctx, &decoder, Some(&adapter), &golden.rows()[0].ids)
-    });
-    assert_eq!(one, other);
 }

@@ -4,9 +4,9 @@
 use std::sync::LazyLock;
 
 use super::completeness::Flaw;
-use crate::json::{Json, Kind};
 use crate::column_names::{Names, is_among, letters, same};
 use crate::finish_reason::Finish;
+use crate::json::{Json, Kind};
 
 /// Reasons why an answer ended; the first that says something is the server's own. vLLM's
 /// `stop_reason` says which text or token it stopped at, OpenRouter's `native_finish_reason` repeats another server's words: where

@@ -24,6 +24,9 @@ fn stretch(positions: usize) -> usize {
 /// The gradients of q, k and v, overwritten. `out` and `lse` are the forward's, `dout` [T, H·D].
 ///
 /// With P = exp(scale·q·kᵀ − lse): `dV = Pᵀ·dO`, `dS = P∘(dO·Vᵀ − rowsum(dO∘O))·scale`, `dQ = dS·K`, `dK = dSᵀ·Q`.
+///
+/// # Panics
+/// If the shapes do not fit `heads` and `rows`, or if matrices that are written share elements with each other or with those that are read.
 pub fn backward(
     ctx: &mut Context,
     heads: &Heads,

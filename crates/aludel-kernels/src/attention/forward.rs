@@ -10,6 +10,9 @@ use crate::simd::{Isa, LANES, exp, multiversion};
 
 /// `out = softmax(scale·q·kᵀ + causal mask)·v` within each row of `rows` (token ranges of the packed matrices, which must not
 /// overlap), and the log-sum-exp of each token and head.
+///
+/// # Panics
+/// If the shapes do not fit `heads` and `rows`, or if what is written shares elements with what is read.
 pub fn forward(ctx: &mut Context, heads: &Heads, rows: &[Range<usize>], q: Mat, k: Mat, v: Mat, out: Mat, lse: Mat) {
     let _span = ctx.span(Kind::Attention);
     let mark = ctx.mark();

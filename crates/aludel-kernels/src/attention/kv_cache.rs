@@ -92,6 +92,9 @@ impl Extensions {
 }
 
 /// Stores the new tokens' k and v in the cache, then attends from each new token to the positions up to its own that it sees.
+///
+/// # Panics
+/// If the shapes do not fit the cache, or if what is written shares elements with what is read.
 pub fn forward_cached(
     ctx: &mut Context,
     heads: &Heads,

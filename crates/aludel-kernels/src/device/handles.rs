@@ -23,18 +23,27 @@ impl Mat {
     }
 
     /// Rows `start .. start + count` of this matrix.
+    ///
+    /// # Panics
+    /// If there are not so many rows.
     pub fn row_range(&self, start: usize, count: usize) -> Mat {
         assert!(is_within(start, count, self.rows), "{count} rows from row {start} on, of {}", self.rows);
         Mat { offset: self.offset + start * self.ld, rows: count, ..*self }
     }
 
     /// Columns `start .. start + count` of this matrix; the distance between rows stays.
+    ///
+    /// # Panics
+    /// If there are not so many columns.
     pub fn col_range(&self, start: usize, count: usize) -> Mat {
         assert!(is_within(start, count, self.cols), "{count} columns from column {start} on, of {}", self.cols);
         Mat { offset: self.offset + start, cols: count, ..*self }
     }
 
     /// The same elements as `rows × cols`; only for a matrix whose rows lie end to end.
+    ///
+    /// # Panics
+    /// If there are gaps between the rows, or the number of elements would change.
     pub fn reshape(&self, rows: usize, cols: usize) -> Mat {
         assert!(self.ld == self.cols || self.rows <= 1, "reshape of a matrix with gaps between its rows");
         assert_eq!(rows.checked_mul(cols), Some(self.rows * self.cols), "reshape changes the number of elements");
@@ -104,6 +113,9 @@ impl Indices {
     }
 
     /// Entries `start .. start + count`.
+    ///
+    /// # Panics
+    /// If there are not so many entries.
     pub fn range(&self, start: usize, count: usize) -> Indices {
         assert!(is_within(start, count, self.len), "{count} entries from entry {start} on, of {}", self.len);
         Indices { offset: self.offset + start, len: count, ..*self }

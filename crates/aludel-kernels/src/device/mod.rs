@@ -68,6 +68,9 @@ impl Context {
     }
 
     /// The same context restricted to another instruction set.
+    ///
+    /// # Panics
+    /// If the processor lacks it.
     pub fn with_isa(mut self, isa: Isa) -> Context {
         let is_there = Isa::supported().contains(&isa);
         #[cfg(test)]
@@ -142,8 +145,10 @@ impl Context {
         self.buffers.iter().map(|b| b.len() * 4).sum()
     }
 
-    /// An uninitialised matrix in `region`. Panics if the arena is too small for it, which means that
-    /// [`Context::plan`] was not run on the same pass: a programmer's mistake.
+    /// An uninitialised matrix in `region`.
+    ///
+    /// # Panics
+    /// If the arena is too small for it, which means that [`Context::plan`] was not run on the same pass.
     pub fn alloc(&mut self, region: Region, rows: usize, cols: usize) -> Mat {
         let offset = self.take(region, elements(rows, cols));
         Mat { buffer: region as usize, offset, rows, cols, ld: cols }
@@ -196,6 +201,9 @@ impl Context {
     }
 
     /// A zeroed matrix that lives as long as the context (weights, adapters, optimiser state).
+    ///
+    /// # Panics
+    /// If no memory could hold so many elements.
     pub fn persistent(&mut self, rows: usize, cols: usize) -> Mat {
         self.buffers.push(Floats::zeroed(elements(rows, cols)));
         Mat { buffer: self.buffers.len() - 1, offset: 0, rows, cols, ld: cols }
@@ -227,6 +235,9 @@ impl Context {
     }
 
     /// Overwrites `mat` with `values` (row-major, as many as the matrix has elements).
+    ///
+    /// # Panics
+    /// If there are more or fewer values than elements.
     pub fn write(&mut self, mat: Mat, values: &[f32]) {
         assert_eq!(values.len(), mat.rows * mat.cols, "{}×{} matrix", mat.rows, mat.cols);
         if self.planning || values.is_empty() {
@@ -273,6 +284,9 @@ impl Context {
     }
 
     /// Copies `source` to `target` of the same shape.
+    ///
+    /// # Panics
+    /// If the shapes differ, or if the matrices share elements.
     pub fn copy(&mut self, source: Mat, target: Mat) {
         assert_eq!((source.rows, source.cols), (target.rows, target.cols), "copy between different shapes");
         if self.planning {

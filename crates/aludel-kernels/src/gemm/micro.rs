@@ -34,14 +34,16 @@ pub(super) unsafe fn tile(isa: Isa, tile: &Tile) {
     debug_assert!((1..=MR).contains(&tile.height) && (1..=2).contains(&tile.width));
     // SAFETY: the contract is passed on.
     unsafe {
-        match isa {
+        match (isa, tile.precision) {
+            (Isa::Portable, _) => portable::tile(tile),
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx512 | Isa::Avx512Bf16 | Isa::Amx if tile.precision == Precision::F32 => avx512::f32(tile),
+            (Isa::Avx2, _) | (Isa::Avx512, Precision::Bf16) => avx2::tile(tile),
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx512Bf16 | Isa::Amx => avx512::bf16(tile),
+            (Isa::Avx512 | Isa::Avx512Bf16 | Isa::Amx, Precision::F32) => avx512::f32(tile),
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx512 | Isa::Avx2 => avx2::tile(tile),
-            _ => portable::tile(tile),
+            (Isa::Avx512Bf16 | Isa::Amx, Precision::Bf16) => avx512::bf16(tile),
+            #[cfg(not(target_arch = "x86_64"))]
+            (Isa::Avx2 | Isa::Avx512 | Isa::Avx512Bf16 | Isa::Amx, _) => isa.is_of_another_processor(),
         }
     }
 }

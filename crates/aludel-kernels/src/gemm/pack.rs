@@ -42,8 +42,14 @@ pub(super) fn transpose(
         (Isa::Avx512Bf16 | Isa::Amx, _) => unsafe {
             avx512::transpose(precision, from, ld, (rows, k), scale, to, stride)
         },
-        (_, Precision::F32) => transpose_f32(isa, from, ld, rows, k, scale, to, stride),
-        (_, Precision::Bf16) => transpose_bf16(isa, from, ld, rows, k, scale, to, stride),
+        (Isa::Portable | Isa::Avx2 | Isa::Avx512, Precision::F32) => {
+            transpose_f32(isa, from, ld, rows, k, scale, to, stride)
+        }
+        (Isa::Portable | Isa::Avx2 | Isa::Avx512, Precision::Bf16) => {
+            transpose_bf16(isa, from, ld, rows, k, scale, to, stride)
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        (Isa::Avx512Bf16 | Isa::Amx, _) => isa.is_of_another_processor(),
     }
 }
 
@@ -64,8 +70,14 @@ pub(super) fn interleave(
         // SAFETY: as in `transpose`.
         #[cfg(target_arch = "x86_64")]
         (Isa::Avx512Bf16 | Isa::Amx, _) => unsafe { avx512::interleave(precision, from, ld, (columns, k), to, stride) },
-        (_, Precision::F32) => interleave_f32(isa, from, ld, columns, k, to, stride),
-        (_, Precision::Bf16) => interleave_bf16(isa, from, ld, columns, k, to, stride),
+        (Isa::Portable | Isa::Avx2 | Isa::Avx512, Precision::F32) => {
+            interleave_f32(isa, from, ld, columns, k, to, stride)
+        }
+        (Isa::Portable | Isa::Avx2 | Isa::Avx512, Precision::Bf16) => {
+            interleave_bf16(isa, from, ld, columns, k, to, stride)
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        (Isa::Avx512Bf16 | Isa::Amx, _) => isa.is_of_another_processor(),
     }
 }
 
@@ -120,13 +132,8 @@ pub(super) fn turn(isa: Isa, precision: Precision, panel: &[u32], columns: usize
     const NR: usize = super::NR;
     let units = precision.units(NR);
     assert!(columns <= NR && panel.len() >= precision.units(columns) * NR && out.len() >= units * NR);
-    match (isa, precision) {
-        // SAFETY: as in `transpose`.
-        #[cfg(target_arch = "x86_64")]
-        (Isa::Avx512 | Isa::Avx512Bf16 | Isa::Amx, Precision::Bf16) if columns == NR => unsafe {
-            avx512::turn_bf16(panel, out)
-        },
-        (_, Precision::F32) => {
+    match precision {
+        Precision::F32 => {
             let rows = bytemuck::cast_slice(&panel[..columns * NR]);
             out[..units * NR].fill(0);
             for first in (0..columns).step_by(16) {
@@ -134,7 +141,16 @@ pub(super) fn turn(isa: Isa, precision: Precision, panel: &[u32], columns: usize
                 transpose(isa, precision, &rows[first * NR..], NR, (count, NR), 1.0, &mut out[first..], NR);
             }
         }
-        (_, Precision::Bf16) => turn_bf16(isa, panel, columns, out),
+        // a part of a panel is rare
+        Precision::Bf16 if columns < NR => turn_bf16(isa, panel, columns, out),
+        Precision::Bf16 => match isa {
+            Isa::Portable | Isa::Avx2 => turn_bf16(isa, panel, columns, out),
+            // SAFETY: as in `transpose`.
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512 | Isa::Avx512Bf16 | Isa::Amx => unsafe { avx512::turn_bf16(panel, out) },
+            #[cfg(not(target_arch = "x86_64"))]
+            Isa::Avx512 | Isa::Avx512Bf16 | Isa::Amx => isa.is_of_another_processor(),
+        },
     }
 }
 

@@ -238,22 +238,24 @@ fn add_products(isa: Isa, panel: &[u8], is_nibbles: bool, x: &X<'_>, sums: &mut 
     assert!(x.scales.len() == rows * x.blocks && x.sums.len() == rows * x.blocks);
     assert_eq!(panel.len(), x.blocks * (codes_bytes(is_nibbles) + FACTORS_BYTES));
     #[cfg(target_arch = "x86_64")]
-    if isa >= Isa::Avx512 {
-        macro_rules! by_rows {
-            ($($rows:literal)*) => {
-                match (rows, is_nibbles) {
-                    // SAFETY: the context's instruction set is one that the processor has; sizes are asserted above.
-                    $(($rows, true) => unsafe { avx512::add_products::<$rows, true>(panel, x, sums) },
-                    // SAFETY: as above.
-                    ($rows, false) => unsafe { avx512::add_products::<$rows, false>(panel, x, sums) },)*
-                    _ => {}
-                }
-            };
-        }
-        by_rows!(1 2 3 4 5 6 7 8);
-        return;
+    macro_rules! by_rows {
+        ($($rows:literal)*) => {
+            match (rows, is_nibbles) {
+                // SAFETY: the context's instruction set is one that the processor has; sizes are asserted above.
+                $(($rows, true) => unsafe { avx512::add_products::<$rows, true>(panel, x, sums) },
+                // SAFETY: as above.
+                ($rows, false) => unsafe { avx512::add_products::<$rows, false>(panel, x, sums) },)*
+                _ => {}
+            }
+        };
     }
-    add_products_plain(isa, panel, is_nibbles, x, sums);
+    match isa {
+        Isa::Portable | Isa::Avx2 => add_products_plain(isa, panel, is_nibbles, x, sums),
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx512 | Isa::Avx512Bf16 | Isa::Amx => by_rows!(1 2 3 4 5 6 7 8),
+        #[cfg(not(target_arch = "x86_64"))]
+        Isa::Avx512 | Isa::Avx512Bf16 | Isa::Amx => isa.is_of_another_processor(),
+    }
 }
 
 multiversion! {

@@ -84,6 +84,9 @@ impl Kept {
 }
 
 /// `out = act(gate)·up`; all [T, C]. `pairs` receives gate and up for [`Kept::Pairs`].
+///
+/// # Panics
+/// If the shapes differ, or if what is written shares elements with what is read.
 pub fn forward(ctx: &mut Context, activation: Activation, gate: Mat, up: Mat, pairs: Option<Mat>, out: Mat) {
     assert_eq!((gate.rows(), gate.cols()), (out.rows(), out.cols()));
     if ctx.planning() {
@@ -97,6 +100,9 @@ pub fn forward(ctx: &mut Context, activation: Activation, gate: Mat, up: Mat, pa
 }
 
 /// `act(gate)·up` as an input that exists in packed form alone.
+///
+/// # Panics
+/// If the shapes differ, or if what is written shares elements with what is read.
 pub fn packed(
     ctx: &mut Context,
     activation: Activation,
@@ -138,6 +144,9 @@ fn writer(
 }
 
 /// [`forward`] once more, from what it kept.
+///
+/// # Panics
+/// If the shapes differ, or if what is written shares elements with what is read.
 pub fn again(ctx: &mut Context, activation: Activation, kept: Kept, out: Mat) {
     let pairs = match kept {
         Kept::Apart { gate, up } => return forward(ctx, activation, gate, up, None, out),
@@ -155,6 +164,9 @@ pub fn again(ctx: &mut Context, activation: Activation, kept: Kept, out: Mat) {
 }
 
 /// `dgate = dh·up·act′(gate)` and `dup = dh·act(gate)`.
+///
+/// # Panics
+/// If the shapes differ, or if what is written shares elements with what is read.
 pub fn backward(ctx: &mut Context, activation: Activation, kept: Kept, dh: Mat, dgate: Mat, dup: Mat) {
     if ctx.planning() {
         return;
@@ -167,6 +179,9 @@ pub fn backward(ctx: &mut Context, activation: Activation, kept: Kept, dh: Mat, 
 }
 
 /// [`backward`] with both gradients in packed form alone.
+///
+/// # Panics
+/// If the shapes differ, or if what is written shares elements with what is read.
 pub fn packed_backward(
     ctx: &mut Context,
     activation: Activation,

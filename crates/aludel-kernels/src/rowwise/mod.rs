@@ -25,6 +25,9 @@ pub mod rms_norm {
     use super::*;
 
     /// `y = norm(x)`; x and y are [T, C], weight [1, C].
+    ///
+    /// # Panics
+    /// If the shapes differ, or if `y` shares elements with what is read.
     pub fn forward(ctx: &mut Context, x: Mat, weight: Mat, epsilon: f32, y: Mat) {
         assert_eq!((x.rows(), x.cols()), (y.rows(), y.cols()));
         if ctx.planning() {
@@ -54,6 +57,9 @@ pub mod rms_norm {
     }
 
     /// `dx += ∂L/∂x`: with x̂ = x/rms and g = dy·weight, the gradient is `(g − x̂·mean(g·x̂)) / rms`. The weight is frozen.
+    ///
+    /// # Panics
+    /// If the shapes differ, or if `dx` shares elements with what is read.
     pub fn backward(ctx: &mut Context, x: Mat, weight: Mat, epsilon: f32, dy: Mat, dx: Mat) {
         assert_eq!((x.rows(), x.cols(), x.rows(), x.cols()), (dy.rows(), dy.cols(), dx.rows(), dx.cols()));
         if ctx.planning() {
@@ -193,11 +199,17 @@ pub mod dropout {
     }
 
     /// `out = mask·x / (1 − p)`; both [T, C].
+    ///
+    /// # Panics
+    /// If the shapes differ, if there is not an example and a position for each row, or if `out` shares elements with what is read.
     pub fn forward(ctx: &mut Context, x: Mat, dropout: &Dropout, out: Mat) {
         apply(ctx, x, dropout, out, false);
     }
 
     /// `dx += mask·dy / (1 − p)`.
+    ///
+    /// # Panics
+    /// As [`forward`].
     pub fn backward(ctx: &mut Context, dy: Mat, dropout: &Dropout, dx: Mat) {
         apply(ctx, dy, dropout, dx, true);
     }
@@ -230,6 +242,9 @@ pub mod dropout {
 }
 
 /// `out[i] = x[rows[i]]`.
+///
+/// # Panics
+/// If there is not a row of `out` for each row number, if `out` shares elements with what is read, or if there is no row of a number.
 pub fn gather_rows(ctx: &mut Context, x: Mat, rows: Indices, out: Mat) {
     assert_eq!((rows.len(), x.cols()), (out.rows(), out.cols()));
     if ctx.planning() {
@@ -243,6 +258,9 @@ pub fn gather_rows(ctx: &mut Context, x: Mat, rows: Indices, out: Mat) {
 }
 
 /// `out[rows[i]] = x[i]`; the row numbers must be distinct.
+///
+/// # Panics
+/// If there is not a row number for each row of `x`, if `out` shares elements with what is read, or if there is no row of a number.
 pub fn scatter_rows(ctx: &mut Context, x: Mat, rows: Indices, out: Mat) {
     assert_eq!((rows.len(), x.cols()), (x.rows(), out.cols()));
     if ctx.planning() {
@@ -268,6 +286,9 @@ pub fn scale(ctx: &mut Context, x: Mat, factor: f32) {
 }
 
 /// `y += x`.
+///
+/// # Panics
+/// If the shapes differ, or if the matrices share elements.
 pub fn add(ctx: &mut Context, x: Mat, y: Mat) {
     assert_eq!((x.rows(), x.cols()), (y.rows(), y.cols()));
     if ctx.planning() {

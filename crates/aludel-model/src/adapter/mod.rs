@@ -124,6 +124,9 @@ impl Adapter {
     ///
     /// # Errors
     /// [`Error::Target`] if there is no target, [`Error::Adapter`] for rows that the vocabulary has no place for.
+    ///
+    /// # Panics
+    /// If there are not as many initial rows as tokens to train.
     pub fn new(ctx: &mut Context, config: &Config, options: &AdapterOptions, base: &str) -> Result<Adapter> {
         if options.targets.is_empty() {
             return Err(Error::Target { name: String::new(), known: Module::ALL.map(Module::name).join(", ") });
@@ -264,6 +267,7 @@ impl Adapter {
     ///
     /// # Errors
     /// Format errors of writing; the folder appears only whole if the caller writes it inside `atomic::write_dir`.
+    #[expect(clippy::missing_panics_doc, reason = "the specs are made from the entries")]
     pub fn save(&self, ctx: &Context, folder: &Path) -> Result<()> {
         let values = ctx.download(self.parameters);
         let specs: Vec<TensorSpec> =

@@ -386,7 +386,7 @@ fn aliased(name: String) -> String {
 mod tests {
     use super::super::tests::check;
     use super::*;
-    use crate::verify::maths::Equality::{Different, Equal, Undecided};
+    use crate::maths::Equality::{Different, Equal, Undecided};
 
     #[test]
     fn units_of_an_exact_size_are_converted() {
