@@ -93,7 +93,7 @@ pub fn train(recipe: &Recipe, resume: bool, stop: &AtomicBool, observe: &mut dyn
     // Loaded before the data is tokenised: a weight or a target that does not fit is told in a second, and leaves nothing behind.
     let mut learner = Learner::load(&student, &added, &recipe, latest.as_deref())?;
     if let (None, Some(folder)) = (&latest, &recipe.train.init_adapter) {
-        initial::check(&learner.adapter, folder, &recipe.lora)?;
+        initial::check(&learner.adapter, &student.config, folder, &recipe.lora)?;
     }
     if let Some(path) = &latest {
         checkpoint::restore_moments(path, &mut learner)?;
