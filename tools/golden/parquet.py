@@ -1,6 +1,6 @@
-"""Writes small Parquet files of the types and packings that other tools write, for the tests of aludel-traces.
+"""Writes small Parquet files of the types and packings that other tools write, for the tests of aludel-data.
 
-    python tools/golden/parquet.py crates/aludel-traces/tests/fixtures/parquet
+    python tools/golden/parquet.py crates/aludel-data/tests/fixtures/parquet
 """
 
 import datetime

@@ -21,7 +21,7 @@ from verify_kinds import pairs as kind_pairs
 from verify_notes import LABELS, PEER
 
 REPOSITORY = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-FIXTURE = os.path.join(REPOSITORY, "crates", "aludel-traces", "tests", "fixtures", "maths_pairs.jsonl")
+FIXTURE = os.path.join(REPOSITORY, "crates", "aludel-verify", "tests", "fixtures", "maths_pairs.jsonl")
 BAR = 0.98
 LABEL_BAR = 0.97
 

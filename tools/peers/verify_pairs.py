@@ -1,4 +1,4 @@
-"""Writes crates/aludel-traces/tests/fixtures/maths_pairs.jsonl: 42 classes of answers, with 20 pairs each that are equal
+"""Writes crates/aludel-verify/tests/fixtures/maths_pairs.jsonl: 42 classes of answers, with 20 pairs each that are equal
 and 20 that are not. Each class is a function that gives (gold, answer, equal); what is equal is settled by construction
 (fractions, identities from a table), never by a program that is under test.
 """
@@ -9,7 +9,7 @@ from fractions import Fraction
 from math import comb, factorial
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-TARGET = os.path.join(HERE, "..", "..", "crates", "aludel-traces", "tests", "fixtures", "maths_pairs.jsonl")
+TARGET = os.path.join(HERE, "..", "..", "crates", "aludel-verify", "tests", "fixtures", "maths_pairs.jsonl")
 CLASSES = {}
 
 

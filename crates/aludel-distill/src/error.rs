@@ -25,11 +25,27 @@ pub enum Error {
 
     /// The training data.
     #[error(transparent)]
-    Data(#[from] aludel_traces::Error),
+    Data(#[from] aludel_data::Error),
+
+    /// Curation.
+    #[error(transparent)]
+    Curate(#[from] aludel_curate::Error),
+
+    /// A teacher's server, or a store of traces.
+    #[error(transparent)]
+    Teacher(#[from] aludel_teacher::Error),
+
+    /// A verifier.
+    #[error(transparent)]
+    Verify(#[from] aludel_verify::Error),
 
     /// Tokenizer or template.
     #[error(transparent)]
     Text(#[from] aludel_text::Error),
+
+    /// The work was broken off by whoever asked for it, before there was anything to keep.
+    #[error("stopped, with nothing to keep; run the command again")]
+    Stopped,
 
     /// An instruction set that this processor lacks.
     #[error(
@@ -189,13 +205,15 @@ pub enum Error {
     },
 
     /// A length that leaves out too much of the data.
-    #[error("data.max_rows_left_out = {allowed}: {told}{mend}")]
+    #[error("{what}: at most {percent:.0}% of the rows may be left out (data.max_rows_left_out = {allowed}){mend}")]
     RowsLeftOut {
-        /// How many rows are, and what would keep more.
-        told: String,
+        /// How many rows are too long, and for what.
+        what: String,
         /// The share that may be left out.
         allowed: f64,
-        /// How to train without them, where any row is left.
+        /// The same in percent.
+        percent: f64,
+        /// What would keep more of them, and how to train without them, where any row is left.
         mend: String,
     },
 
@@ -300,4 +318,14 @@ pub enum Error {
         /// One line for each difference: what, before, now.
         differences: String,
     },
+}
+
+impl Error {
+    /// Whether it says only that the work was broken off.
+    pub(crate) fn is_stop(&self) -> bool {
+        matches!(
+            self,
+            Error::Stopped | Error::Data(aludel_data::Error::Stopped) | Error::Model(aludel_model::Error::Stopped)
+        )
+    }
 }

@@ -6,20 +6,20 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 
+use aludel_data::token_cache::TokenRow;
 use aludel_kernels::linear::Precision;
 use aludel_kernels::optim::{self, State};
 use aludel_kernels::{Context, Isa, Mat, Region, peak, rng};
 use aludel_model::adapter::{Adapter, AdapterOptions, Init, resolve_targets};
 use aludel_model::decoder::{Active, Attention, Decoder, Hold, Kept, Pass, StepDropout};
 use aludel_model::student::Student;
-use aludel_traces::cache::TokenRow;
 
-use crate::base;
+use crate::base_model;
 use crate::batch::Largest;
 use crate::error::{Error, Result};
-use crate::new_rows;
 use crate::objective::{Objective, Targets};
 use crate::settings::{Dtype, InitLora, InstructionSet, Recipe, StudentSettings, TargetModules};
+use crate::token_init;
 
 /// How a recipe's `student.dtype` lets weights be held.
 pub fn hold(dtype: Dtype) -> Hold {
@@ -157,11 +157,11 @@ impl Supervised {
         let row = TokenRow {
             ids: vec![0; tokens],
             weights: vec![1.0; tokens],
-            info: aludel_traces::cache::RowInfo {
+            info: aludel_data::token_cache::RowInfo {
                 tokens: tokens as u32,
                 supervised: tokens as u32,
                 example: 0,
-                prompt_key: aludel_traces::dataset::PromptKey(0),
+                prompt_key: aludel_data::dataset::PromptKey(0),
                 file_index: 0,
                 line: 0,
             },
@@ -177,16 +177,30 @@ impl Learner {
     /// # Errors
     /// Weights that do not fit, targets that match nothing, an initial adapter of other tokens.
     pub fn load(student: &Student, added: &[u32], recipe: &Recipe, checkpoint: Option<&Path>) -> Result<Learner> {
+        Learner::load_watched(student, added, recipe, checkpoint, &|| ControlFlow::Continue(()))
+    }
+
+    /// As [`Learner::load`]; `watch` is asked before each weight, and may break it off.
+    ///
+    /// # Errors
+    /// As [`Learner::load`], and [`aludel_model::Error::Stopped`] where `watch` broke off.
+    pub fn load_watched(
+        student: &Student,
+        added: &[u32],
+        recipe: &Recipe,
+        checkpoint: Option<&Path>,
+        watch: &dyn Fn() -> ControlFlow<()>,
+    ) -> Result<Learner> {
         let hold = hold_to_train(student, recipe)?;
         let mut ctx = context(&recipe.student)?;
         // Where the data decides it, a table for one position is replaced later: see `reach`.
         let positions = recipe.train.max_length.tokens().unwrap_or(1);
-        let decoder = Decoder::load(&mut ctx, &student.config, &student.weights, hold, positions)?;
-        let base = base::name(student, &recipe.student);
+        let decoder = Decoder::load_watched(&mut ctx, &student.config, &student.weights, hold, positions, watch)?;
+        let base = base_model::name(student, &recipe.student);
         let adapter = match checkpoint.or(recipe.train.init_adapter.as_deref()) {
             Some(path) => {
                 let mut adapter = Adapter::load(&mut ctx, &student.config, path)?;
-                base::rename(&mut adapter, &base);
+                base_model::rename(&mut adapter, &base);
                 let (has, wants) = (adapter.config().embedding_tokens(), added);
                 if has.iter().collect::<BTreeSet<_>>() != wants.iter().collect() {
                     let reason = format!(
@@ -443,7 +457,7 @@ fn adapter_options(student: &Student, added: &[u32], recipe: &Recipe) -> Result<
             InitLora::Gaussian => Init::Gaussian,
         },
         seed: rng::mix(recipe.train.seed, 0x6164_6170),
-        rows: if added.is_empty() { None } else { Some(new_rows::by_meaning(student, added)?) },
+        rows: if added.is_empty() { None } else { Some(token_init::by_meaning(student, added)?) },
     })
 }
 

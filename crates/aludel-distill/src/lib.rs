@@ -2,32 +2,33 @@
 //! layers to the model, reading of files to the lower floors; nothing here prints or reads the environment.
 #![forbid(unsafe_code)]
 
-pub mod base;
+pub mod auto_max_length;
+pub mod base_model;
 pub mod batch;
 pub mod bench;
+pub mod chat;
 pub mod checkpoint;
 pub mod error;
 pub mod evaluate;
-pub mod export;
-mod initial;
-pub mod known;
+mod inference;
+mod init_adapter;
 pub mod learner;
-pub mod lengths;
-mod loaded;
-pub mod longest;
+pub mod lr_schedule;
 pub mod memory;
+pub mod merge;
 pub mod metrics;
-pub mod new_rows;
 pub mod objective;
 pub mod prepare;
 mod proof;
 pub mod provenance;
 pub mod rows;
-mod samples;
-pub mod schedule;
+mod sample_answers;
 pub mod settings;
-pub mod talk;
 mod tensorboard;
+mod text_stream;
+pub mod token_counter;
+pub mod token_init;
 pub mod train;
+pub mod trained_prompts;
 
 pub use error::{Error, Result};

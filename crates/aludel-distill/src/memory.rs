@@ -1,9 +1,9 @@
 //! Memory: what a run takes in all, and what there is. Arenas and weights are planned, the rest of the process is measured where the
 //! system tells; where it does not, nothing is said and nothing is bounded.
 
+use crate::auto_max_length::{self, Bounds, Lengths};
 use crate::batch::Largest;
 use crate::learner::Learner;
-use crate::longest::{self, Bounds, Lengths};
 use crate::settings::{MaxLength, Recipe};
 
 /// Of the memory that is there, what a run may plan with.
@@ -86,11 +86,11 @@ impl<'a> Growth<'a> {
 
     /// What `train.max_length` becomes for rows of these lengths, and what bounds it.
     pub fn settle(&mut self, max_length: MaxLength, lengths: &Lengths, positions: usize) -> (usize, Bounds) {
-        let settled = longest::settle(max_length, lengths, positions, &mut |tokens| self.fits(tokens));
+        let settled = auto_max_length::settle(max_length, lengths, positions, &mut |tokens| self.fits(tokens));
         let memory = if self.fits(positions) {
             None
         } else {
-            Some(longest::longest_that_fits(positions, &mut |tokens| self.fits(tokens)))
+            Some(auto_max_length::longest_that_fits(positions, &mut |tokens| self.fits(tokens)))
         };
         (settled, Bounds { positions, memory })
     }

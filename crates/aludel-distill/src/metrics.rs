@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::error::{Error, Result};
+use crate::settings::TrainSettings;
 
 /// One line for each step, each evaluation and each time that sample answers were given.
 pub const METRICS_FILE_NAME: &str = "metrics.jsonl";
@@ -371,6 +372,18 @@ pub struct TrainerState {
 }
 
 impl TrainerState {
+    /// Notes what the settings say of the run.
+    pub(crate) fn describe(&mut self, settings: &TrainSettings, total_steps: u64) {
+        self.eval_steps = settings.steps_between_evaluations();
+        self.logging_steps = settings.logging_steps;
+        self.save_steps = settings.save_steps;
+        self.max_steps = total_steps;
+        self.num_train_epochs = settings.num_train_epochs.ceil() as u64;
+        self.train_batch_size = settings.per_device_train_batch_size;
+        self.is_local_process_zero = true;
+        self.is_world_process_zero = true;
+    }
+
     /// The last step whose loss was logged.
     pub fn last_logged_step(&self) -> u64 {
         self.log_history

@@ -5,10 +5,10 @@ mod key;
 
 use std::borrow::Cow;
 
+use aludel_data::dataset::{Content, Record, unclosed};
+use aludel_data::token_cache::{DropReason, EncodedRow};
 use aludel_model::student::Student;
 use aludel_text::{EncodeOptions, Encoded, Message, Part, PreflightOptions, Role, encode, encode_text, preflight};
-use aludel_traces::cache::{DropReason, EncodedRow};
-use aludel_traces::dataset::{Content, Record, unclosed};
 
 use crate::error::Result;
 use crate::settings::{LongRows, Recipe};

@@ -96,6 +96,8 @@ mod tests {
     use super::*;
     use std::path::Path;
 
+    use aludel_data::dataset::PromptKey;
+    use aludel_data::token_cache::{RowInfo, TokenRow};
     use aludel_formats::hf;
     use aludel_kernels::linear::Precision;
     use aludel_kernels::{Context, optim};
@@ -104,8 +106,6 @@ mod tests {
     use aludel_model::decoder::Decoder;
     use aludel_model::module::Module;
     use aludel_model::weights::{Files, Weights};
-    use aludel_traces::cache::{RowInfo, TokenRow};
-    use aludel_traces::dataset::PromptKey;
 
     use crate::objective::CrossEntropy;
 

@@ -4,8 +4,8 @@
 use std::io::Write;
 use std::path::Path;
 
+use aludel_data::token_cache::Outcomes;
 use aludel_formats::atomic;
-use aludel_traces::cache::Outcomes;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
@@ -59,6 +59,9 @@ pub struct Session {
     /// What made it.
     #[serde(flatten)]
     pub made_by: Provenance,
+    /// The folder that it was started in: paths that were given from there are told as they were given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub working_directory: Option<String>,
     /// Steps that were done before.
     pub resumed_at: u64,
     /// Rows that are trained on.
@@ -79,6 +82,7 @@ impl Session {
     pub fn new(made_by: Provenance, started: &Started) -> Session {
         Session {
             made_by,
+            working_directory: None,
             resumed_at: started.resumed_at,
             train_rows: started.train_rows as u64,
             eval_rows: started.eval_rows as u64,

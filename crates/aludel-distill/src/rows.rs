@@ -1,17 +1,17 @@
 //! The rows of a run: tokenised once into the cache of the run folder, chosen by their length, and split into those that are trained
-//! on and those held back. Only lengths and prompt keys stay in memory. How long a row may be is `longest`'s matter.
+//! on and those held back. Only lengths and prompt keys stay in memory. How long a row may be is `auto_max_length`'s matter.
 
 use std::collections::HashSet;
 use std::ops::ControlFlow;
 use std::path::Path;
 
+use aludel_data::dataset::{self, PromptKey, ReadOptions};
+use aludel_data::split::{Split, TestSize};
+use aludel_data::token_cache::{BuildProgress, Cache, CacheKey, DataHashes, Outcomes, RowInfo, TokenRow};
 use aludel_model::student::Student;
-use aludel_traces::cache::{BuildProgress, Cache, CacheKey, DataHashes, Outcomes, RowInfo, TokenRow};
-use aludel_traces::dataset::{self, PromptKey, ReadOptions};
-use aludel_traces::split::{Split, TestSize};
 
+use crate::auto_max_length::Lengths;
 use crate::error::{Error, Result};
-use crate::longest::Lengths;
 use crate::prepare::Preparer;
 use crate::settings::Recipe;
 
@@ -24,18 +24,18 @@ pub struct RowKeys {
 }
 
 impl RowKeys {
-    /// Hashes the data files, once for all keys.
+    /// Hashes the data files, once for all keys. `watch` is asked now and then, and may break it off.
     ///
     /// # Errors
-    /// Data files that are missing, unreadable or of another kind.
-    pub fn new(student: &Student, recipe: &Recipe) -> Result<RowKeys> {
+    /// Data files that are missing, unreadable or of another kind; [`aludel_traces::Error::Stopped`] where `watch` broke off.
+    pub fn new(student: &Student, recipe: &Recipe, watch: &dyn Fn() -> ControlFlow<()>) -> Result<RowKeys> {
         let (files, reading) = (recipe.data.all_files(), recipe.data.read_options());
         // Looks at each file, so that one of another kind is told before gigabytes are hashed.
         dataset::open(&files, &reading)?;
         Ok(RowKeys {
             fingerprint: student.text.tokenizer.fingerprint()?,
             template: student.template.as_ref().map_or("", |template| template.source()).to_owned(),
-            data: DataHashes::of(&files)?,
+            data: DataHashes::of(&files, watch)?,
             reading,
         })
     }
@@ -61,31 +61,44 @@ impl RowKeys {
     }
 }
 
-/// Opens or builds the cache of all rows, of any length, under `folder`.
+/// Opens or builds the cache of all rows, of any length, under `folder`. `tell` is told after each batch how far it is; `watch` is
+/// asked before each record, and may break it off.
 ///
 /// # Errors
-/// Unreadable or empty data, rows that training refuses.
+/// Unreadable or empty data, rows that training refuses; [`Error::Stopped`] where `watch` broke off.
 pub fn tokenise(
     student: &Student,
     recipe: &Recipe,
     keys: &RowKeys,
     folder: &Path,
-    progress: &mut dyn FnMut(BuildProgress) -> ControlFlow<()>,
+    tell: &mut dyn FnMut(BuildProgress),
+    watch: &(dyn Fn() -> ControlFlow<()> + Sync),
 ) -> Result<Cache> {
     let threads = match recipe.student.threads {
         0 => std::thread::available_parallelism().map_or(1, |cores| cores.get()),
         threads => threads,
     };
     let preparer = Preparer::new(student, recipe);
+    let mut progress = |so_far| {
+        tell(so_far);
+        watch()
+    };
     let cache = Cache::open_or_build(
         folder,
         keys.cache(student, recipe),
         threads,
         || dataset::open(&recipe.data.all_files(), &keys.reading),
-        |record| preparer.token_rows(record),
-        progress,
-    )?;
-    Ok(cache)
+        // A batch may take long: one that is broken off ends as a row that is not encoded.
+        |record| match watch() {
+            ControlFlow::Break(()) => Err(Error::Stopped.to_string()),
+            ControlFlow::Continue(()) => preparer.token_rows(record),
+        },
+        &mut progress,
+    );
+    match watch() {
+        ControlFlow::Break(()) => Err(Error::Stopped),
+        ControlFlow::Continue(()) => Ok(cache?),
+    }
 }
 
 /// The lengths of all rows, before any is left out for it.
@@ -159,7 +172,7 @@ impl Rows {
         }
         if rows.train.is_empty() {
             let (too_long, unsupervised) = (rows.outcomes.too_long, rows.outcomes.unsupervised);
-            return Err(aludel_traces::Error::NothingToTrain { too_long, unsupervised }.into());
+            return Err(aludel_data::Error::NothingToTrain { too_long, unsupervised }.into());
         }
         Ok(rows)
     }

@@ -1,7 +1,7 @@
 //! The one training loop. It reads downward: prepare, then evaluate, save and step until the last step is done. Everything it does
 //! at a step is a function of settings and step number, so a run that was killed or stopped goes on bit for bit.
 
-mod told;
+mod events;
 
 use std::ops::ControlFlow;
 use std::path::PathBuf;
@@ -14,36 +14,50 @@ use aludel_model::decoder::StepDropout;
 use aludel_model::student::Student;
 use serde_json::json;
 
-use crate::base::TrainedOn;
+use crate::auto_max_length::LeftOut;
+use crate::base_model::TrainedOn;
 use crate::batch::{Largest, Plan, passes};
 use crate::checkpoint::{self, RunFile};
 use crate::error::{Error, Result};
 use crate::evaluate::identity;
-use crate::initial;
-use crate::known::Known;
+use crate::init_adapter;
 use crate::learner::{Learner, Sums};
-use crate::longest::LeftOut;
+use crate::lr_schedule::{check_rates, learning_rate, moves_little};
 use crate::memory::{self, Growth};
 use crate::metrics::{EvalRecord, Metrics, SampleRecord, StepRecord, TrainerState};
-use crate::new_rows;
 use crate::objective::CrossEntropy;
 use crate::proof::{self, Proof};
 use crate::rows::{self, RowKeys, Rows, tokenise};
-use crate::samples::Samples;
-use crate::schedule::{check_rates, learning_rate, moves_little};
+use crate::sample_answers::Samples;
 use crate::settings::{MaxLength, Recipe};
 use crate::tensorboard::{self, EventFile};
+use crate::token_init;
+use crate::trained_prompts::Known;
 
-pub use told::{Ahead, Event, SUMMARY_FILE_NAME, Stage, Started, Summary};
-use told::{Due, Stopwatch};
+pub use events::{Ahead, Event, SUMMARY_FILE_NAME, Stage, Started, Summary};
+use events::{Due, Stopwatch};
 
 /// Trains as the recipe says, in its output folder. `stop` asks the run to end after the present pass: the partial step is
-/// discarded, the last whole one saved. While the data is tokenised it ends after the present batch.
+/// discarded, the last whole one saved. Before the first step, while files are hashed, weights read or rows tokenised, it ends at once.
 ///
 /// # Errors
 /// Anything that makes the run impossible or would spoil it; checkpoints written before are still there.
 pub fn train(recipe: &Recipe, resume: bool, stop: &AtomicBool, observe: &mut dyn FnMut(Event<'_>)) -> Result<Summary> {
+    match train_from_start(recipe, resume, stop, observe) {
+        Err(error) if error.is_stop() => Summary::before_the_first_step(recipe.output_dir()?),
+        ended => ended,
+    }
+}
+
+/// All of it; what is broken off before the first step is an error.
+fn train_from_start(
+    recipe: &Recipe,
+    resume: bool,
+    stop: &AtomicBool,
+    observe: &mut dyn FnMut(Event<'_>),
+) -> Result<Summary> {
     let began = Instant::now();
+    let watch = || if stop.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
     let folder = recipe.output_dir()?.to_owned();
     // Looked at before it is locked, too: in a folder of somebody else's not even a lock is made.
     checkpoint::is_begun(&folder)?;
@@ -64,8 +78,8 @@ pub fn train(recipe: &Recipe, resume: bool, stop: &AtomicBool, observe: &mut dyn
     observe(Event::Stage(Stage::Hashing));
     let mut student = Student::open(recipe.student_model()?)?;
     let added = student.text.tokenizer.add_tokens(&recipe.student.add_tokens)?;
-    let keys = RowKeys::new(&student, &recipe)?;
-    let fingerprint = identity::fingerprint(&student.path, None)?;
+    let keys = RowKeys::new(&student, &recipe, &watch)?;
+    let fingerprint = identity::fingerprint_watched(&student.path, None, &watch)?;
     if let Some(begun) = &begun {
         begun.check(&folder, &recipe, &RunFile::new(&fingerprint, &recipe, keys.run(&student, &recipe))?)?;
         checkpoint::check_replaced(&folder)?;
@@ -91,22 +105,16 @@ pub fn train(recipe: &Recipe, resume: bool, stop: &AtomicBool, observe: &mut dyn
     let latest = latest.map(|step| checkpoint::path(&folder, step));
     observe(Event::Stage(Stage::Loading));
     // Loaded before the data is tokenised: a weight or a target that does not fit is told in a second, and leaves nothing behind.
-    let mut learner = Learner::load(&student, &added, &recipe, latest.as_deref())?;
+    let mut learner = Learner::load_watched(&student, &added, &recipe, latest.as_deref(), &watch)?;
     if let (None, Some(folder)) = (&latest, &recipe.train.init_adapter) {
-        initial::check(&learner.adapter, &student.config, folder, &recipe.lora)?;
+        init_adapter::check(&learner.adapter, &student.config, folder, &recipe.lora)?;
     }
     if let Some(path) = &latest {
         checkpoint::restore_moments(path, &mut learner)?;
     }
     let cache_folder = folder.join(checkpoint::ROWS_FOLDER_NAME);
-    let mut watch = |progress| {
-        observe(Event::Tokenising(progress));
-        if stop.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-    };
-    let cache = match tokenise(&student, &recipe, &keys, &cache_folder, &mut watch) {
-        Err(Error::Data(aludel_traces::Error::Stopped)) => return Ok(Summary::before_the_first_step(&state)),
-        cache => cache?,
-    };
+    let mut tell = |progress| observe(Event::Tokenising(progress));
+    let cache = tokenise(&student, &recipe, &keys, &cache_folder, &mut tell, &watch)?;
     let (lengths, positions) = (rows::lengths(&cache, &recipe), student.config.max_position_embeddings);
     let mut growth = Growth::of_loaded(&mut learner, latest.is_some(), &recipe);
     let (max_length, bounds) = growth.settle(recipe.train.max_length, &lengths, positions);
@@ -134,12 +142,12 @@ pub fn train(recipe: &Recipe, resume: bool, stop: &AtomicBool, observe: &mut dyn
     learner.plan(recipe.train.tokens_per_pass.max(longest));
     let samples = Samples::new(&mut learner, &student, &recipe)?;
     if latest.is_none() && recipe.train.init_adapter.is_none() {
-        let mut watch = |done, total| {
+        let mut tell = |done, total| {
             observe(Event::PlacingTokens { done, total });
-            if stop.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            watch()
         };
-        if new_rows::by_place(&mut learner, &student, &rows, &mut watch)?.is_break() {
-            return Ok(Summary::before_the_first_step(&state));
+        if token_init::by_place(&mut learner, &student, &rows, &mut tell)?.is_break() {
+            return Err(Error::Stopped);
         }
     }
     check_rates(&recipe, plan.total_steps())?;
@@ -227,7 +235,7 @@ struct Stopped;
 impl Trainer<'_> {
     fn run(&mut self, stop: &AtomicBool, observe: &mut dyn FnMut(Event<'_>)) -> Result<Summary> {
         let total = self.plan.total_steps();
-        self.describe_run();
+        self.state.describe(&self.recipe.train, total);
         loop {
             let step = self.state.global_step;
             if self.due.evaluation(step)
@@ -453,12 +461,14 @@ impl Trainer<'_> {
     }
 
     fn summary(&self, finished: bool, adapter: Option<PathBuf>, eval_loss: Option<f64>) -> Summary {
-        let logged = self.state.log_history.iter().rev().find_map(|entry| entry["loss"].as_f64());
+        let steps = self.state.global_step;
+        let mean_since = |step: u64| (steps > 0).then(|| self.metrics.mean_loss_since(step));
         Summary {
             finished,
-            steps: self.state.global_step,
+            steps,
             total_steps: self.plan.total_steps(),
-            final_train_loss: logged,
+            train_loss: mean_since(0),
+            final_train_loss: mean_since(steps.saturating_sub(self.plan.steps_per_epoch())),
             eval_loss,
             eval_loss_before: self.state.evaluation_at(0),
             tokens: self.state.num_input_tokens_seen,
@@ -466,18 +476,6 @@ impl Trainer<'_> {
             times: self.session.times(),
             adapter,
         }
-    }
-
-    fn describe_run(&mut self) {
-        let settings = &self.recipe.train;
-        self.state.eval_steps = settings.steps_between_evaluations();
-        self.state.logging_steps = settings.logging_steps;
-        self.state.save_steps = settings.save_steps;
-        self.state.max_steps = self.plan.total_steps();
-        self.state.num_train_epochs = settings.num_train_epochs.ceil() as u64;
-        self.state.train_batch_size = settings.per_device_train_batch_size;
-        self.state.is_local_process_zero = true;
-        self.state.is_world_process_zero = true;
     }
 
     fn not_finite(&self, step: u64, what: &'static str, value: f64, rows: &[u32]) -> Error {

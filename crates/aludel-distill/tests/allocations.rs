@@ -7,6 +7,8 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use aludel_data::dataset::PromptKey;
+use aludel_data::token_cache::{RowInfo, TokenRow};
 use aludel_distill::learner::Learner;
 use aludel_distill::objective::CrossEntropy;
 use aludel_formats::hf;
@@ -20,8 +22,6 @@ use aludel_model::config::Config;
 use aludel_model::decoder::{Decoder, StepDropout};
 use aludel_model::generate::{Engine, Request, Sampling};
 use aludel_model::weights::{Files, Weights};
-use aludel_traces::cache::{RowInfo, TokenRow};
-use aludel_traces::dataset::PromptKey;
 
 #[global_allocator]
 static ALLOCATOR: CountingAllocator = CountingAllocator::new();

@@ -6,7 +6,7 @@ mod common;
 
 use std::path::Path;
 
-use aludel_distill::export;
+use aludel_distill::merge;
 use aludel_formats::{Dtype, safetensors};
 use aludel_kernels::Context;
 use aludel_kernels::check::{assert_close, wide};
@@ -49,7 +49,7 @@ fn rotary_settings_of_a_gguf_file_are_kept() {
         }
         let merged = folder.path().join(name);
         let mut told = Vec::new();
-        export::merge(&student, &adapter, &merged, Dtype::F32, &mut |done, all| told.push((done, all))).map(|()| {
+        merge::merge(&student, &adapter, &merged, Dtype::F32, &mut |done, all| told.push((done, all))).map(|()| {
             let all = told[0].1;
             assert!(all > 0 && told.is_sorted() && (told[0].0, told[told.len() - 1]) == (0, (all, all)), "{told:?}");
             merged
@@ -118,7 +118,7 @@ fn a_merged_model_of_each_family_computes_what_peft_does() {
             let merged = folder.path().join(format!("{name}-{kind}-{adapter}"));
             let student = Student::open(from).unwrap();
             let adapter_folder = fixture(name).join(format!("adapter_{adapter}"));
-            export::merge(&student, &adapter_folder, &merged, Dtype::F32, &mut |_, _| {}).unwrap();
+            merge::merge(&student, &adapter_folder, &merged, Dtype::F32, &mut |_, _| {}).unwrap();
             let wanted = tensor(&golden, &format!("logits.{adapter}.1"));
             assert_close(&what, &logits(&Student::open(&merged).unwrap(), &ids(name)), &wide(&wanted), 3e-5);
         }

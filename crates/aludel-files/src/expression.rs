@@ -1,6 +1,6 @@
-//! What regular expressions of a stranger's file may ask for before they are compiled. A compiled expression takes memory for each of its
-//! parts, and a counted repetition repeats those within it; so parts are counted first, for all expressions of a file together. What
-//! the expressions are for is left to the callers.
+//! Bounds the regular expressions of an untrusted file before they are compiled. A compiled expression takes memory for
+//! each of its parts, and a counted repetition repeats those within it, so the parts are counted first, for all
+//! expressions of a file together. What the expressions are used for is left to the callers.
 
 use std::collections::BTreeSet;
 

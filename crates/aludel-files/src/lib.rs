@@ -1,13 +1,16 @@
-//! The one way to open a file for reading, for every crate: a regular file, looked at before it is opened, since opening a
-//! pipe waits for its other end and reading a device may never end; and no more of it than its reader can want. Files in which
-//! the system tells of itself say that they are regular, and may wait as well: they have a way of their own. What the bytes mean, and the file's name in a message, are left to the callers, which quote a stranger's text with [`shortened`]; counts in messages have their nouns by [`counted`].
-//! What a file's expressions may ask for is `expression`'s matter.
+//! The one way to open a file for reading, for every crate. Only regular files are opened, and their type is checked
+//! before, since opening a pipe waits for its other end and reading a device may never end. No more is read than the
+//! reader can use. Files in which the system describes itself claim to be regular and may block as well; they are read
+//! in a way of their own. What the bytes mean, and the file's name in a message, are left to the callers, which quote
+//! untrusted text with [`shortened`] and write counts with [`counted`]. `expression` bounds the regular expressions of
+//! a file.
 
 pub mod expression;
 
 use std::borrow::Cow;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Read};
+use std::ops::ControlFlow;
 use std::path::Path;
 
 /// Larger than any recipe, config, state or line of results that is read whole, and small enough to hold without harm.
@@ -16,12 +19,12 @@ pub const SMALL: u64 = 64 << 20;
 /// Larger than any file of text that is read whole (a vocabulary, a folder's answers): one that holds more is no such file.
 pub const LARGE: u64 = 4 << 30;
 
-/// What is found where a regular file is wanted, and the mend; the same words wherever a file is opened.
+/// What is found where a regular file is expected, and the remedy; the same words wherever a file is opened.
 pub const NO_FILE: &str = "this is a pipe, a socket or a device, and a regular file is wanted";
 /// See [`NO_FILE`].
 pub const TO_A_FILE: &str = "write its contents to a file first";
 
-/// A count with its noun, for every text that is told: `1 row`, `2 rows`.
+/// A count with its noun, for messages: `1 row`, `2 rows`.
 pub fn counted(count: u64, one: &str, many: &str) -> String {
     format!("{count} {}", noun(count, one, many))
 }
@@ -31,14 +34,14 @@ pub fn noun<'a>(count: u64, one: &'a str, many: &'a str) -> &'a str {
     if count == 1 { one } else { many }
 }
 
-/// Where a system shows its own state as files. Some wait until it has more to tell, and some never end.
+/// Where a system shows its own state as files. Some block until there is more to report, and some never end.
 #[cfg(target_os = "linux")]
 const OF_SYSTEM: &[&str] = &["/proc", "/sys"];
 #[cfg(not(target_os = "linux"))]
 const OF_SYSTEM: &[&str] = &[];
 
-/// Whether something stands at a path, be it a link that leads nowhere or in a circle. What may be absent is asked by this: whatever is
-/// there is read, and what cannot be read is told.
+/// Whether something exists at a path, even a dangling or circular link. Use this for files that may be absent: whatever is
+/// there is read, and what cannot be read is reported.
 pub fn is_there(path: impl AsRef<Path>) -> bool {
     match fs::symlink_metadata(path) {
         Ok(_) => true,
@@ -64,7 +67,7 @@ pub fn metadata(path: impl AsRef<Path>) -> io::Result<fs::Metadata> {
 ///
 /// # Errors
 /// Those of the system; [`ErrorKind::IsADirectory`] for a folder and [`ErrorKind::InvalidInput`] for a pipe, a socket, a
-/// device or a file in which the system tells of itself, with words that say what is wanted.
+/// device or a file in which the system describes itself, with a message that says what is expected.
 pub fn open(path: impl AsRef<Path>) -> io::Result<File> {
     let path = path.as_ref();
     is_regular(path)?;
@@ -75,7 +78,7 @@ pub fn open(path: impl AsRef<Path>) -> io::Result<File> {
         return Err(io::Error::new(ErrorKind::InvalidInput, reason));
     }
     let file = open_at_once(path)?;
-    // Another may stand there by now.
+    // Another may be there by now.
     if !file.metadata()?.is_file() {
         return Err(no_file());
     }
@@ -96,7 +99,31 @@ fn folder_of_system(path: &Path) -> Option<&'static str> {
     OF_SYSTEM.iter().copied().find(|folder| whole.starts_with(folder))
 }
 
-/// Reads a file in which the system tells of itself, such as `/proc/meminfo`.
+/// Between two looks at whether reading is still wanted, in bytes.
+const PIECE: usize = 1 << 20;
+
+/// Reads a regular file from its beginning to its end, piece by piece, until `take` breaks off.
+///
+/// # Errors
+/// As [`open`].
+pub fn read_in_pieces(
+    path: impl AsRef<Path>,
+    take: &mut dyn FnMut(&[u8]) -> ControlFlow<()>,
+) -> io::Result<ControlFlow<()>> {
+    let mut file = open(path)?;
+    let mut piece = vec![0; PIECE];
+    loop {
+        match file.read(&mut piece) {
+            Ok(0) => return Ok(ControlFlow::Continue(())),
+            Ok(read) if take(&piece[..read]).is_break() => return Ok(ControlFlow::Break(())),
+            Ok(_) => {}
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Reads a file in which the system describes itself, such as `/proc/meminfo`.
 ///
 /// # Errors
 /// Those of the system, which include [`ErrorKind::WouldBlock`]; [`ErrorKind::InvalidData`] for what is not UTF-8.
@@ -161,7 +188,7 @@ pub fn read_to_string(path: impl AsRef<Path>, limit: u64) -> io::Result<String> 
     })
 }
 
-/// A text of a stranger as a message quotes it: as much as a person reads, with `…` where it goes on.
+/// An untrusted text as a message quotes it: as much as a person reads, with `…` where it continues.
 pub fn shortened(text: &str, most_letters: usize) -> Cow<'_, str> {
     match text.char_indices().nth(most_letters) {
         None => Cow::Borrowed(text),

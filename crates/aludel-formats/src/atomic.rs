@@ -1,8 +1,8 @@
-//! Files and folders that appear whole or not at all: written under a temporary name beside their place, synced,
-//! and renamed. Keeping two writers apart is left to [`crate::lock`]; choosing what may be replaced, to the caller.
+//! Files and folders that appear completely or not at all: written under a temporary name beside their final one,
+//! synced, and renamed. Keeping two writers apart is left to [`crate::lock`]; choosing what may be replaced, to the
+//! caller.
 //!
-//! A temporary is locked while its writer lives, so that one whose lock is free was left by a crash and can be
-//! removed without asking whose it is.
+//! A temporary file is locked while its writer lives. One whose lock is free was left by a crash and can be removed.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, OpenOptions};
@@ -105,7 +105,7 @@ pub fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
 ///
 /// An existing folder at `path` is moved aside first and removed last, **with all that is in it**: ask before calling
 /// whether it may be replaced, or call [`write_new_dir`]. Missing parents are made. If `path` is a symbolic link to a
-/// folder, that folder is replaced. A crash between the two moves is mended by [`recover`].
+/// folder, that folder is replaced. [`recover`] repairs a crash between the two moves.
 ///
 /// # Errors
 /// Those of `fill`, and [`Error::Io`]. After any of them the existing folder is back in its place.

@@ -1,5 +1,5 @@
-//! The one error type of this crate. Each message names the file, then the place in it (tensor, key, byte), what was
-//! found, and what would be right; turning it into an exit code or a coloured line is left to the binary.
+//! The error type of this crate. Each message names the file, then the place in it (tensor, key, byte), what was found,
+//! and what would be correct. Turning it into an exit code or a coloured line is left to the binary.
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Everything that can be wrong with a model file or with writing one.
 ///
-/// The reason is part of each message (no `source`), so that printing the chain never says it twice.
+/// The reason is part of each message (no `source`), so that printing the chain never repeats it.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -54,7 +54,7 @@ pub enum Error {
         path: PathBuf,
         /// Its first bytes, escaped.
         found: String,
-        /// What the user probably wanted.
+        /// What the user probably meant.
         mend: &'static str,
     },
     /// A GGUF version that is not read here.
@@ -103,7 +103,7 @@ pub enum Error {
         /// The rule that is broken, and what would be right.
         reason: String,
     },
-    /// JSON or text that cannot be parsed, or parses into something else than wanted.
+    /// JSON or text that cannot be parsed, or parses into something else than expected.
     #[error("{}: not the JSON expected here: {reason}; mend the file, or get it again from its source", path.display())]
     Json {
         /// The file.
@@ -183,34 +183,34 @@ pub enum Error {
         /// The types that are read.
         supported: String,
     },
-    /// A tensor that is wanted and not there.
+    /// A tensor that is required and missing.
     #[error("{}: no tensor \"{name}\"{}", path.display(), nearest_words(nearest))]
     MissingTensor {
         /// The file or folder.
         path: PathBuf,
-        /// The name asked for.
+        /// The requested name.
         name: String,
         /// The most similar names that are there.
         nearest: Vec<String>,
     },
-    /// A metadata key that is wanted and not there.
+    /// A metadata key that is required and missing.
     #[error("{}: no metadata key \"{key}\"{}", path.display(), nearest_words(nearest))]
     MissingKey {
         /// The file.
         path: PathBuf,
-        /// The key asked for.
+        /// The requested key.
         key: String,
         /// The most similar keys that are there.
         nearest: Vec<String>,
     },
-    /// A metadata value of another type than wanted.
+    /// A metadata value of another type than expected.
     #[error("{}: metadata key \"{key}\" should be {wanted}, but it is {found}", path.display())]
     WrongType {
         /// The file.
         path: PathBuf,
         /// The key.
         key: String,
-        /// What was wanted.
+        /// What was expected.
         wanted: &'static str,
         /// The type, and for a number the value, that is there.
         found: String,
@@ -224,7 +224,7 @@ pub enum Error {
         wanted: &'static str,
         /// What is there.
         found: String,
-        /// What the user probably wanted.
+        /// What the user probably meant.
         mend: String,
     },
     /// A shard index that names a file outside of its folder.

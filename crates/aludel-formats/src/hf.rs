@@ -1,5 +1,5 @@
-//! A model folder as Hugging Face lays it out: which files are in it and where, with the old and the new place of the
-//! chat template. Making a model config out of `config.json` is left to `aludel-model`, rendering to `aludel-text`.
+//! The layout of a Hugging Face model folder: which files are in it and where, with the old and the new place of the
+//! chat template. Parsing `config.json` into a model config is left to `aludel-model`, rendering to `aludel-text`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -33,7 +33,7 @@ pub const TOKENIZER_FILE_NAMES: [&str; 8] = [
     "tokenizer.model",
 ];
 
-/// The chat template that is used where no other is asked for.
+/// The default chat template.
 const DEFAULT_TEMPLATE_NAME: &str = "default";
 
 /// A model folder whose small files have been read.
@@ -56,7 +56,7 @@ pub struct ChatTemplate {
 }
 
 impl Folder {
-    /// Reads the folder's small files; weights and tokenizer are opened when they are asked for.
+    /// Reads the folder's small files; weights and tokenizer are opened on request.
     ///
     /// # Errors
     /// [`Error::IncompleteFolder`] if there is no `config.json`, saying what is there instead; [`Error::Json`] and
@@ -160,7 +160,7 @@ impl Folder {
     }
 }
 
-/// Whether this looks like a model folder, so that a path can be told from a GGUF file or an adapter.
+/// Whether this looks like a model folder, so that a path can be distinguished from a GGUF file or an adapter.
 pub fn is_model_folder(path: &Path) -> bool {
     aludel_files::is_there(path.join(CONFIG_FILE_NAME))
 }

@@ -1,5 +1,5 @@
-//! Reads small JSON files with a limit on their size and messages that name file, line and column. What the values mean
-//! is left to the rooms that ask.
+//! Reads small JSON files with a limit on their size, and with messages that name file, line and column. The meaning of
+//! the values is left to the callers.
 
 use std::path::Path;
 

@@ -2,8 +2,8 @@
 //! adapters are read through checked views of a mapped file and written so that a crash cannot lose the old ones.
 //! Decoding a tensor's bytes is left to `aludel-kernels`, the meaning of a config or a tensor name to `aludel-model`.
 //!
-//! Every file is taken to be hostile: a count, length, offset or product is checked before it is used, and a
-//! malformed file is an [`Error`] that names the file, the place and the mend, never a panic.
+//! Every file is untrusted: a count, length, offset or product is checked before it is used, and a malformed file is an
+//! [`Error`] that names the file, the place and the remedy, never a panic.
 
 pub mod atomic;
 pub mod error;

@@ -1,5 +1,5 @@
-//! One writer a folder: an advisory lock on `.aludel.lock` that the system drops with the process, however that ends.
-//! What is written into the folder, and whether it may be replaced, is left to the caller.
+//! One writer per folder: an advisory lock on `.aludel.lock` that the system releases with the process, however it
+//! ends. What is written to the folder, and whether it may be replaced, is left to the caller.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{ErrorKind, Read, Write};
@@ -46,7 +46,7 @@ impl FolderLock {
     /// does the work and the others find it done.
     ///
     /// A file system without locks is no reason to refuse here: two processes may then do the same work, no more, if each
-    /// file is put into place whole.
+    /// file is put into place complete.
     ///
     /// # Errors
     /// [`Error::Io`] if the folder or the lock file cannot be made.
@@ -86,7 +86,7 @@ impl Drop for FolderLock {
     }
 }
 
-/// Opens the lock file, making the folder where it is missing; tells whether it was.
+/// Opens the lock file, creating the folder if it is missing; returns whether it was.
 fn open(folder: &Path, path: &Path) -> Result<(File, bool)> {
     // A holder that leaves an empty folder takes it away, maybe between two of the calls below, and another one may make it again.
     const ATTEMPTS: usize = 1_000;

@@ -1,6 +1,6 @@
-//! `aludel_manifest.json`: names, lengths and hashes of the files of a folder that was written as one, so that a bit that flipped or
-//! a file that was exchanged is noticed before the folder is used. What the files hold, and whether a folder must have a manifest,
-//! is left to the callers.
+//! `aludel_manifest.json`: names, lengths and hashes of the files of a folder that was written at once, so that a
+//! flipped bit or an exchanged file is noticed before the folder is used. What the files hold, and whether a folder
+//! must have a manifest, is left to the callers.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -31,7 +31,7 @@ const READ_KINDS: [&str; 3] = ["jinja", "json", "safetensors"];
 struct Manifest {
     version: u64,
     files: BTreeMap<String, Entry>,
-    /// Of the files' entries, so that damage to the manifest is told from damage to a file.
+    /// Of the files' entries, so that damage to the manifest is distinguished from damage to a file.
     hash: String,
 }
 

@@ -1,6 +1,5 @@
-//! What a tensor in a file is: a name, an element type, a shape and bytes that are borrowed from the mapped file.
-//! The block geometry of the quantised types is known here; turning their bytes into numbers is left to
-//! `aludel-kernels`.
+//! A tensor in a file: a name, an element type, a shape, and bytes borrowed from the mapped file. The block geometry of
+//! the quantised types is here; decoding their bytes is left to `aludel-kernels`.
 
 use std::fmt;
 
@@ -98,7 +97,7 @@ impl Dtype {
         self.block_len() > 1
     }
 
-    /// The bytes that so many elements take; `None` if they do not fill whole blocks or the product overflows.
+    /// The bytes that the given number of elements take; `None` if they do not fill whole blocks or the product overflows.
     pub fn bytes_for(self, elements: usize) -> Option<usize> {
         if !elements.is_multiple_of(self.block_len()) {
             return None;

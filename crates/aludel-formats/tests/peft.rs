@@ -1,4 +1,4 @@
-//! Adapters: one that PEFT wrote is read here, and what is written here has the same fields, names and bytes.
+//! Adapters: one that PEFT wrote is read, and written ones have the same fields, names and bytes.
 #![allow(clippy::unwrap_used)] // A test's helpers fail by panicking too.
 
 use std::borrow::Cow;

@@ -152,7 +152,7 @@ fn an_error_of_the_caller_passes_through_and_keeps_the_older_file() {
     assert!(matches!(result, Err(Mine::Formats(Error::Io { .. }))));
 }
 
-/// A file of this header and so many bytes of data.
+/// A file of this header and the given number of bytes of data.
 fn raw(header: &str, data_bytes: usize) -> Vec<u8> {
     [&(header.len() as u64).to_le_bytes(), header.as_bytes(), &vec![1; data_bytes]].concat()
 }

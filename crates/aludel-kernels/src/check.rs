@@ -1,29 +1,49 @@
-//! Tolerances, finite differences and a count of allocations for the tests of this workspace. A comparison passes only if it
-//! holds: `!(difference <= tolerance)` fails, so that NaN does.
+//! Tolerances, finite differences and a count of allocations, for the tests of this workspace. A comparison passes only
+//! if it holds: `!(difference <= tolerance)` fails, so that NaN fails.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::rng;
 
-/// The system's allocator, with a count of what all threads ask of it. For tests of what must not allocate, which make it theirs
-/// with `#[global_allocator]`.
+/// The system's allocator, with a count of what all threads ask of it. For tests of what must not allocate, or not much, which make
+/// it theirs with `#[global_allocator]`.
 #[derive(Debug, Default)]
 pub struct CountingAllocator {
     allocations: AtomicU64,
+    /// Bytes held now, and the most of them since the last look.
+    held: AtomicU64,
+    peak: AtomicU64,
 }
 
 impl CountingAllocator {
     /// Nothing counted yet.
     pub const fn new() -> CountingAllocator {
-        CountingAllocator { allocations: AtomicU64::new(0) }
+        CountingAllocator { allocations: AtomicU64::new(0), held: AtomicU64::new(0), peak: AtomicU64::new(0) }
     }
 
-    /// How often memory was asked for, or more of it, while `work` ran.
+    /// The number of allocations and reallocations while `work` ran.
     pub fn count(&self, work: impl FnOnce()) -> u64 {
         let before = self.allocations.load(Ordering::SeqCst);
         work();
         self.allocations.load(Ordering::SeqCst) - before
+    }
+
+    /// The most bytes that were held at once while `work` ran, beside those held before.
+    pub fn peak_bytes(&self, work: impl FnOnce()) -> u64 {
+        let before = self.held.load(Ordering::SeqCst);
+        self.peak.store(before, Ordering::SeqCst);
+        work();
+        self.peak.load(Ordering::SeqCst).saturating_sub(before)
+    }
+
+    fn take(&self, bytes: usize) {
+        let held = self.held.fetch_add(bytes as u64, Ordering::SeqCst) + bytes as u64;
+        self.peak.fetch_max(held, Ordering::SeqCst);
+    }
+
+    fn give_back(&self, bytes: usize) {
+        self.held.fetch_sub(bytes as u64, Ordering::SeqCst);
     }
 }
 
@@ -31,23 +51,29 @@ impl CountingAllocator {
 unsafe impl GlobalAlloc for CountingAllocator {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         self.allocations.fetch_add(1, Ordering::SeqCst);
+        self.take(layout.size());
         // SAFETY: the caller's promise is passed on; so it is below.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         self.allocations.fetch_add(1, Ordering::SeqCst);
+        self.take(layout.size());
         // SAFETY: as above.
         unsafe { System.alloc_zeroed(layout) }
     }
 
     unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         self.allocations.fetch_add(1, Ordering::SeqCst);
+        // Both may be held while the contents move.
+        self.take(size);
+        self.give_back(layout.size());
         // SAFETY: as above.
         unsafe { System.realloc(pointer, layout, size) }
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        self.give_back(layout.size());
         // SAFETY: as above.
         unsafe { System.dealloc(pointer, layout) }
     }

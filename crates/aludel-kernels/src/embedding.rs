@@ -1,4 +1,4 @@
-//! Token embeddings: rows decoded from the file's own format when they are looked up, so that no widened copy of the table
+//! Token embeddings: rows are decoded from the file's own format on lookup, so that no widened copy of the table
 //! exists. Trained rows replace, or extend, the frozen ones.
 
 use crate::device::{Context, Indices, Mat, assert_apart};

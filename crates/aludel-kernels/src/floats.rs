@@ -1,6 +1,6 @@
-//! Memory: one aligned piece of f32, or of anything that four bytes hold. The system is asked to back weights and arenas with huge
-//! pages: to look up a page for each 4 KB takes a good part of the time of whatever streams through them. Who uses which part of a
-//! piece is `device`'s business.
+//! Memory: one aligned allocation of f32, or of anything of four bytes. Weights and arenas request huge pages from the
+//! system, because looking up a page for each 4 KB takes a large part of the time of ops that stream through them.
+//! `device` decides who uses which part of an allocation.
 
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 use std::ptr::NonNull;

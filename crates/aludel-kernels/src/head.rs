@@ -1,5 +1,5 @@
 //! The language-model head: hidden rows to logits and back, one chunk of rows at a time, so that the full logits matrix
-//! never exists. Trained embedding rows override their frozen columns here. Which loss sits on top is the caller's choice.
+//! never exists. Trained embedding rows override their frozen columns here. The caller chooses the loss.
 
 use crate::device::{Context, Mat, assert_apart};
 use crate::gemm::{Init, Order, add_token_products, gemm, pack_lhs, pack_rhs};

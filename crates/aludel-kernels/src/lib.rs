@@ -1,8 +1,8 @@
-//! Device buffers and the forward and backward of every op that the engine needs.
+//! Device buffers, and the forward and backward of every op that the engine needs.
 //!
-//! There is no autograd: an op's `forward` and `backward` stand side by side in one file. This crate knows matrices, rows
-//! and tokens; it knows no layers and no model. `unsafe` is allowed here, block by block, each with its reason: ops read
-//! and write raw device memory so that threads may work on disjoint rows of one buffer.
+//! There is no autograd: an op's `forward` and `backward` are in one file. This crate deals with matrices, rows and
+//! tokens; it has no layers and no model. `unsafe` is allowed here, block by block, each with its reason: ops read and
+//! write raw device memory so that threads can work on disjoint rows of one buffer.
 #![allow(unsafe_code)] // the one crate that may: see the invariants in ARCHITECTURE.md
 
 mod pool;

@@ -13,7 +13,7 @@ use crate::rowwise::dropout::{self, Dropout};
 
 pub use crate::gemm::Precision;
 
-/// A weight that never changes, packed for the matrix kernel. Opaque: what it looks like inside is the kernel's business.
+/// A weight that never changes, packed for the matrix kernel. Opaque: its layout is private to the kernel.
 pub struct FrozenWeight {
     body: Body,
     precision: Precision,
@@ -179,7 +179,7 @@ pub enum Start {
 pub struct Product<'a> {
     /// W.
     pub weight: &'a FrozenWeight,
-    /// The adapter, and [T, r] that receives `drop(x)·Aᵀ`, which the backward wants.
+    /// The adapter, and [T, r] that receives `drop(x)·Aᵀ`, which the backward needs.
     pub lora: Option<(&'a Lora, Mat)>,
     /// What y starts from.
     pub start: Start,
@@ -235,7 +235,7 @@ pub struct LoraGradient {
     pub b: Mat,
 }
 
-/// What the backward of an adapted linear needs besides dy: the adapter, what the forward saved, where gradients go.
+/// What the backward of a linear layer with an adapter needs besides dy: the adapter, what the forward saved, where gradients go.
 #[derive(Clone, Copy, Debug)]
 pub struct LoraBackward<'a> {
     /// The adapter, with the same dropout as in the forward.

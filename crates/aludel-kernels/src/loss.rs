@@ -1,5 +1,5 @@
-//! Losses on one chunk of logits: the summed loss and, in place, the gradient of that sum. No loss is averaged here; the one
-//! division, by the supervised tokens of the whole optimiser step, happens in the optimiser.
+//! Losses on one chunk of logits: the summed loss and, in place, the gradient of that sum. No loss is averaged here;
+//! the optimiser divides once, by the supervised tokens of the whole optimiser step.
 
 use crate::device::{Context, Indices, Mat, assert_apart};
 use crate::simd::{exp, lane_max, lane_sum, multiversion};

@@ -1,5 +1,5 @@
-//! What the arithmetic units can do when nothing keeps them waiting: multiply-adds between registers, on all threads at
-//! once. The yardstick of a measured utilisation, and of the choice between precisions.
+//! The peak of the arithmetic units: multiply-adds between registers, on all threads at once. Utilisation is measured
+//! against it, and the choice between precisions is based on it.
 
 use std::time::Instant;
 
@@ -21,7 +21,7 @@ pub fn flops(isa: Isa, precision: Precision, threads: usize) -> f64 {
 }
 
 /// Whether products of bf16 are faster than those of f32: on tiles, and where `vdpbf16ps` is not split into slow steps. Measured:
-/// twice the rate of f32 on Zen 4 (`docs/LOG.md`), half of it on Emerald and Granite Rapids. Other processors are
+/// twice the rate of f32 on Zen 4 (`docs/decisions/0055`), half of it on Emerald and Granite Rapids. Other processors are
 /// measured, for some milliseconds.
 pub fn favours_bf16(isa: Isa) -> bool {
     match isa {
@@ -51,13 +51,13 @@ fn vendor() -> Option<&'static [u8; 12]> {
     None
 }
 
-/// [`flops`] of this thread in some milliseconds: enough to tell units apart of which one is twice as fast.
+/// [`flops`] of this thread in some milliseconds: enough to distinguish units of which one is twice as fast.
 fn flops_briefly(isa: Isa, precision: Precision) -> f64 {
     let begun = Instant::now();
     busy(isa, precision, ROUNDS / 30) / begun.elapsed().as_secs_f64()
 }
 
-/// Runs so many rounds of independent multiply-adds; returns how many operations that was.
+/// Runs the given number of rounds of independent multiply-adds; returns how many operations that was.
 fn busy(isa: Isa, precision: Precision, rounds: u64) -> f64 {
     assert!(Isa::supported().contains(&isa), "this processor lacks {}", isa.name());
     match isa {

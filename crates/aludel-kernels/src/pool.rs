@@ -1,9 +1,10 @@
-//! Worker threads for ops that last microseconds. Between two ops of a pass the workers spin, so that the next one starts at
-//! once; when nothing comes for a while they sleep. Each thread has a stretch of the tasks, takes them one by one, and then helps
-//! others with theirs: ops number their tasks by rows, so that a thread finds in its own cache what it wrote an op ago.
+//! Worker threads for ops that last microseconds. Between two ops of a pass the workers spin, so that the next one
+//! starts at once; after a while without work they sleep. Each thread has a range of the tasks, takes them one by one,
+//! and then helps others with theirs. Ops number their tasks by rows, so that a thread finds in its own cache what it
+//! wrote one op ago.
 //!
-//! A general work-stealing pool costs some ten microseconds more for each op (`docs/LOG.md`), which a generated token pays a few
-//! hundred times.
+//! A general work-stealing pool costs some ten microseconds more for each op (`docs/decisions/0007`), and a generated
+//! token has a few hundred ops.
 
 use std::any::Any;
 use std::cell::{Cell, UnsafeCell};
@@ -85,7 +86,7 @@ impl Pool {
             is_ending: AtomicBool::new(false),
             panic: Mutex::new(None),
         });
-        // a thread's first moments belong to making the pool, not to whoever uses it
+        // the start of a thread belongs to building the pool, not to its first use
         let started = Arc::new(Barrier::new(threads.max(1)));
         let workers: Vec<_> = (1..threads)
             .map(|index| {

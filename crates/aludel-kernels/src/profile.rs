@@ -1,11 +1,11 @@
-//! Where the time of a pass goes, by kind of op. Ops open a span; the outermost one counts, so that the products inside the
-//! head are the head's. Always on: a span costs two readings of the clock, and a pass has a few thousand of them.
+//! Where the time of a pass goes, by kind of op. Ops open a span; the outermost one counts, so that products inside the
+//! head belong to the head. Always on: a span reads the clock twice, and a pass has a few thousand spans.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// The kinds of op that a breakdown tells apart.
+/// The kinds of op that a breakdown distinguishes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// Linears, their adapters and the packing of their operands.

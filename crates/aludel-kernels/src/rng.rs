@@ -1,6 +1,6 @@
-//! Counter-based random numbers: a value is a pure function of what it is for (seed, step, site, example, position,
-//! feature), never of a place in a buffer or of how often the generator was called. Resume, recompute and repacking are
-//! exact because of it. The mixer is the SplitMix64 finaliser (Steele, Lea and Flood, 2014).
+//! Counter-based random numbers: a value is a pure function of its purpose (seed, step, site, example, position,
+//! feature), never of a position in a buffer or of the number of earlier draws. This makes resuming, recomputing and
+//! repacking exact. The mixer is the SplitMix64 finaliser (Steele, Lea and Flood, 2014).
 
 /// Mixes one more number into a key.
 #[inline(always)]

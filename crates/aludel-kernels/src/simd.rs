@@ -1,6 +1,6 @@
-//! Which instruction set the processor offers, and the macro that compiles one plain-Rust body for each of them.
-//! Bodies are written with fixed-width arrays so that the compiler vectorises them; the few kernels that need intrinsics
-//! live with their op.
+//! Detects the processor's instruction set, and has the macro that compiles one plain-Rust body for each set. Bodies
+//! use fixed-width arrays so that the compiler vectorises them; the few kernels that need intrinsics are in the files
+//! of their ops.
 
 /// The instruction sets that a kernel may be compiled for, chosen once when a context is made. Each contains those before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -178,7 +178,7 @@ pub(crate) fn exp<const FUSED: bool>(x: f32) -> f32 {
     p * f32::from_bits(shifted.to_bits().wrapping_add(127) << 23)
 }
 
-/// Asks for the cache lines of so many floats; a hint, which reads nothing.
+/// Prefetches the cache lines of the given number of floats; a hint, which reads nothing.
 #[inline(always)]
 pub(crate) fn prefetch(floats: *const f32, count: usize) {
     #[cfg(target_arch = "x86_64")]
@@ -191,7 +191,7 @@ pub(crate) fn prefetch(floats: *const f32, count: usize) {
     let _ = (floats, count);
 }
 
-/// Asks for the cache lines of a slice, to be in L2 soon; a hint, which reads nothing.
+/// Prefetches the cache lines of a slice into L2; a hint, which reads nothing.
 #[inline(always)]
 pub(crate) fn prefetch_l2(units: &[u32]) {
     #[cfg(target_arch = "x86_64")]

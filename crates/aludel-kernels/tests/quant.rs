@@ -1,5 +1,5 @@
-//! Every codec against what gguf-py made of the same bytes; `tools/golden/quant.py` wrote the fixture. Equality is bit
-//! for bit, since both sides do the same few f32 operations in the same order.
+//! Compares every codec with gguf-py on the same bytes; `tools/golden/quant.py` wrote the fixture. Results must be
+//! equal bit for bit, since both sides do the same few f32 operations in the same order.
 
 use aludel_kernels::quant::{BlockType, SizeMismatch, decode, decode_row, encode_bf16, encode_f16, encode_f32};
 

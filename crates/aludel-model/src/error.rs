@@ -17,6 +17,10 @@ pub enum Error {
     #[error(transparent)]
     Text(#[from] aludel_text::error::Error),
 
+    /// Loading was broken off by whoever watches it.
+    #[error("loading the model was stopped; nothing of it was kept, so run the command again")]
+    Stopped,
+
     /// An architecture that is not computed here.
     #[error("{path}: the architecture {found:?} is not supported; supported are {supported}")]
     Architecture {

@@ -1,5 +1,5 @@
-//! What stands beside a tokenizer.json about its tokens, and whether it says the same: transformers adds what these files name and the
-//! tokenizer lacks, so that the same text would have other ids there. What the files are for otherwise is `bundle`'s matter.
+//! Checks the files beside a tokenizer.json against it: transformers adds the tokens that these files name and the
+//! tokenizer lacks, so that the same text would have other ids there. `bundle` uses the files otherwise.
 
 use std::path::Path;
 
@@ -17,7 +17,7 @@ pub(crate) struct Beside<'a> {
     pub(crate) special_map: &'a Map<String, Value>,
     /// `added_tokens.json`.
     pub(crate) added: &'a Map<String, Value>,
-    /// The chat template, wherever it stands.
+    /// The chat template, wherever it is.
     pub(crate) template: Option<&'a str>,
 }
 
@@ -25,7 +25,7 @@ const CONFIG: &str = "tokenizer_config.json";
 const SPECIAL_MAP: &str = "special_tokens_map.json";
 const DECODER: &str = "added_tokens_decoder";
 
-/// Tokens that stand between texts or in place of them, and that no text spells: one that is new changes the ids of no text.
+/// Tokens that are between texts or replace them, and that no text spells: a new one changes the ids of no text.
 const FILLING: [&str; 5] = ["unk_token", "sep_token", "pad_token", "cls_token", "mask_token"];
 
 /// A token that a file names: where, and as what.
@@ -167,7 +167,7 @@ fn named(id: Option<u32>) -> String {
     id.map_or_else(|| "has no such token".to_owned(), |id| format!("has it as {id}"))
 }
 
-/// A token stands in these files as a string or as an object with its settings.
+/// A token in these files is a string, or an object with its settings.
 pub(crate) fn token_text(value: Option<&Value>) -> Option<String> {
     let value = value?;
     value.as_str().or_else(|| value.get("content").and_then(Value::as_str)).map(str::to_owned)

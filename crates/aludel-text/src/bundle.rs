@@ -1,6 +1,6 @@
-//! The text files of a model folder as one thing: tokenizer, special tokens and chat template, read from a Hugging Face
-//! folder or made from a GGUF's metadata, and written so that transformers loads them and gives the same ids. Reading
-//! the GGUF and writing the files to disk is left to the caller.
+//! The text files of a model folder: tokenizer, special tokens and chat template, read from a Hugging Face folder or
+//! made from a GGUF's metadata, and written so that transformers loads them and gives the same ids. Reading the GGUF
+//! and writing the files to disk is left to the caller.
 
 use std::path::Path;
 

@@ -1,6 +1,7 @@
 //! The one way from messages to ids, for training, evaluation and chat alike: render the template, find out which bytes
-//! are content, place the reasoning, tokenise so that content stays content, and weigh each token. A training row holds
-//! the context exactly as a chat would show it to the model, so that turns whose context differs become rows of their own.
+//! are content, place the reasoning, tokenise so that content stays content, and give each token a weight. A training
+//! row holds the context exactly as a chat would show it to the model; turns with different contexts become rows of
+//! their own.
 
 use std::ops::Range;
 
@@ -54,8 +55,8 @@ pub struct EncodeOptions {
     pub loss_on: LossOn,
     /// The tags around reasoning.
     pub think: ThinkTags,
-    /// The date for templates that ask for it. Without one, a template that asks whether it can ask falls back to its
-    /// own date, and one that just asks is an error.
+    /// The date for templates that request it. Without one, a template that checks for the function falls back to its
+    /// own date, and one that simply calls it is an error.
     pub date: Option<Date>,
     /// Variables for the template (`enable_thinking`, `tools`, …).
     pub variables: Map<String, Value>,
@@ -107,7 +108,7 @@ pub enum Part {
     EndOfTurn,
 }
 
-/// Where the parts of a learnt turn stand in the text, in bytes.
+/// Where the parts of a trained turn are in the text, in bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Turn {
     /// Place of the message, from 0.

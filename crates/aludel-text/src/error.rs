@@ -1,5 +1,5 @@
-//! The one error type of this crate. Each message names the file, key or value at fault, the reason, and what would be
-//! right, so that a caller can show it to a user as it stands.
+//! The error type of this crate. Each message names the file, key or value at fault, the reason, and what would be
+//! correct, so that a caller can show it to a user unchanged.
 
 use std::path::PathBuf;
 
@@ -94,7 +94,7 @@ pub enum Error {
         origin: String,
         /// The first text that is lost.
         lost: String,
-        /// What stands around it.
+        /// What surrounds it.
         text: String,
         /// The same as the ids are read.
         read: String,

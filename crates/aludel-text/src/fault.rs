@@ -1,5 +1,5 @@
-//! Panics of the engines that read what strangers wrote (the tokenizers and template crates, and a report's formulas), made errors. What
-//! can be seen beforehand is refused where it is read; this is for what nobody foresaw.
+//! Turns panics of engines on untrusted input (the tokenizers and template crates, and a report's formulas) into
+//! errors. What can be detected beforehand is refused where it is read; this catches the rest.
 
 use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -7,14 +7,14 @@ use std::sync::Once;
 
 thread_local! {
     static IS_CATCHING: Cell<bool> = const { Cell::new(false) };
-    /// What the last panic that was caught on this thread said, and where.
+    /// The message and place of the last panic that was caught on this thread.
     static SAID: RefCell<String> = const { RefCell::new(String::new()) };
 }
 
-/// Runs an engine on what a stranger wrote. What it was given must not be used again after a panic.
+/// Runs an engine on untrusted input. What it was given must not be used again after a panic.
 ///
 /// # Errors
-/// That it panicked. What it said is about the engine's own code, and no help to who has the input: that goes to the log, at debug level.
+/// The engine panicked. Its message is about its own code and does not help the user, so it goes to the log, at debug level.
 pub fn caught<T>(run: impl FnOnce() -> T) -> Result<T, String> {
     run_caught(run).map_err(|said| {
         tracing::debug!("an engine failed inside: {said}");
@@ -57,7 +57,7 @@ mod tests {
     fn a_panic_s_words_are_kept_and_not_told_to_the_user() {
         let said = run_caught(|| panic!("no such {}", "state")).unwrap_err();
         assert!(said.contains("no such state") && said.contains("fault.rs"), "{said}");
-        // What panics on the way is told with words of its own.
+        // A panic on the way has a message of its own.
         let said = run_caught(|| {
             run_caught(|| panic!("inner")).unwrap_err();
             panic!("outer")

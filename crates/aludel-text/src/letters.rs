@@ -1,4 +1,5 @@
-//! The letters of a name or a word, by which spellings of it are compared. Lists of names stand with those who read them.
+//! The letters of a name or a word, by which its spellings are compared. Lists of names are in the modules that use
+//! them.
 
 /// The letters and digits of a name, in lower case.
 pub fn letters(name: &str) -> impl Iterator<Item = char> {

@@ -1,6 +1,6 @@
 //! Messages, chat templates, tokenizers and reasoning: the one place where text becomes ids and ids become text.
-//! Training, evaluation and chat all go through [`encode()`]; nothing here knows tensors, files of weights or datasets,
-//! and nothing prints, reads the environment or looks at the clock.
+//! Training, evaluation and chat all use [`encode()`]. This crate has no tensors, weight files or datasets, and it
+//! never prints, reads the environment or reads the clock.
 
 #[cfg(test)]
 #[path = "../tests/it/apart.rs"]

@@ -1,6 +1,5 @@
-//! Roles and messages: the canonical shape that every dataset row and every chat turn is brought into before it meets a
-//! template. Reasoning stands in its own field; where it stands in a text, `thinking` finds it. Reading datasets is left to
-//! the caller.
+//! Roles and messages: the canonical form of every dataset row and every chat turn before it is rendered. Reasoning has
+//! a field of its own; `thinking` finds it inside a text. Reading datasets is left to the caller.
 
 use serde::{Deserialize, Serialize};
 
@@ -11,7 +10,7 @@ pub enum Role {
     /// Instructions for the whole conversation.
     #[serde(alias = "developer")]
     System,
-    /// The person who asks.
+    /// The user.
     #[serde(alias = "human")]
     User,
     /// The model.
@@ -39,7 +38,7 @@ impl Role {
 pub struct Message {
     /// Who speaks.
     pub role: Role,
-    /// What is said; for an assistant, the answer without its reasoning.
+    /// The text; for an assistant, the answer without its reasoning.
     pub content: String,
     /// The reasoning that led to the answer, without tags.
     #[serde(

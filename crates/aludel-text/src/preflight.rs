@@ -1,5 +1,5 @@
-//! The checks that a training row must pass before the first step; what becomes of long rows is the caller's rule. They
-//! look at the tokens and weights that training will see, not at how they were made.
+//! The checks that a training row must pass before the first step. They look at the tokens and weights that training
+//! will use, not at how they were made. What happens to long rows is decided by the caller.
 
 use std::ops::Range;
 

@@ -1,6 +1,6 @@
-//! Splits text into reasoning and answer at its tags as it streams; `inline` does so for whole answers of strangers. Every byte that
-//! is not part of a tag comes out once, in order; tags may be torn over chunks and the opening tag may be missing. Trimming the blank
-//! lines around the tags is left to the caller, who knows whether more text follows.
+//! Splits text into reasoning and answer at its tags, as it streams; `inline` does so for complete, untrusted answers.
+//! Every byte that is not part of a tag is returned once, in order; tags may be split over chunks, and the opening tag
+//! may be missing. Trimming the blank lines around the tags is left to the caller, who knows whether more text follows.
 
 mod code;
 mod inline;
@@ -72,7 +72,7 @@ impl ThinkingSplitter {
         splitter
     }
 
-    /// True while the text so far stands inside the reasoning.
+    /// True while the text so far is inside the reasoning.
     pub fn is_reasoning(&self) -> bool {
         self.settled() == State::Reasoning
     }

@@ -2,7 +2,7 @@
 //! what it was trained on and how it is loaded; where files lie on this machine, and keys, are nobody's business. Tools that load the
 //! folder pass over it.
 
-use crate::figures::held_out_loss;
+use crate::figures::{held_out_loss, train_loss};
 use crate::version::{COMMIT, processor};
 use aludel_distill::settings::Recipe;
 use aludel_distill::train::{Started, Summary};
@@ -47,8 +47,8 @@ pub(crate) fn write_for_adapter(
     fact("steps", format!("{} of {}", summary.steps, summary.total_steps));
     fact("tokens", summary.tokens.to_string());
     fact("trained parameters", started.trained_parameters.to_string());
-    if let Some(loss) = summary.final_train_loss {
-        fact("loss at the end", format!("{loss:.4}"));
+    if let Some(loss) = train_loss(summary.train_loss, summary.final_train_loss) {
+        fact("train loss", loss);
     }
     if let Some(loss) = held_out_loss(summary.eval_loss_before, summary.eval_loss) {
         fact("loss on rows held back", loss);

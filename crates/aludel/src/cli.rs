@@ -4,6 +4,7 @@
 
 mod help;
 mod near;
+mod number;
 mod wrong;
 
 use crate::commands::bench::BenchArgs;
@@ -25,17 +26,18 @@ use crate::commands::train::TrainArgs;
 use crate::version::long_version;
 use clap::{ColorChoice, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
+pub(crate) use number::{decimal, whole};
 pub(crate) use wrong::{Wrong, told};
 
 /// Distil a teacher model's reasoning into a small student model that you own.
 #[derive(Debug, Parser)]
 #[command(name = "aludel", version, max_term_width = 100, after_help = AFTER_HELP)]
 pub(crate) struct Cli {
-    /// What to do
+    /// The command to run
     #[command(subcommand)]
     pub(crate) command: Command,
 
-    /// Colour the output: "auto" does so on a terminal, unless NO_COLOR is set
+    /// When to colour the output: auto (on a terminal, unless NO_COLOR is set), always or never
     #[arg(
         long,
         global = true,
@@ -50,55 +52,55 @@ pub(crate) struct Cli {
 /// The subcommands.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Ask teachers for traces and keep them in a store; look at a store; write its rows to a file
+    /// Collect reasoning traces from teacher models into a store; show, export or clean up a store
     Trace(Box<TraceArgs>),
 
-    /// Ask a few prompts, and predict what the rest will take
+    /// Estimate tokens, time and cost of collecting traces, from a few prompts
     Plan(Box<PlanArgs>),
 
-    /// Make a training set of traces: verified, without duplicates, split
+    /// Turn traces into a training set: verify, filter, deduplicate and split
     Curate(Box<CurateArgs>),
 
-    /// Train a LoRA adapter on traces
+    /// Train a LoRA adapter for a student model on traces
     Train(Box<TrainArgs>),
 
-    /// Make one model folder of an adapter and its student
+    /// Merge an adapter into its base model
     Merge(MergeArgs),
 
-    /// Score a model on tasks, or its loss on a data file
+    /// Evaluate a model: its scores on tasks, or its loss on a data file
     Eval(Box<EvalArgs>),
 
-    /// Say whether a model got better: paired differences of evaluations, and a report to look at
+    /// Compare models by paired differences of their evaluations, with an HTML report
     Compare(CompareArgs),
 
-    /// Talk to a model: one question, or a conversation
+    /// Chat with a model, or ask it one question
     Chat(Box<ChatArgs>),
 
-    /// The whole story on a small student: problems, training, merging, scores before and after, a report
+    /// Run the whole pipeline on a small student: generate problems, train, merge, evaluate before and after, report
     Demo(DemoArgs),
 
-    /// Problems that Aludel invents, with worked solutions: for training and for testing
+    /// List and generate synthetic problems with worked solutions, for training and testing
     Tasks(TasksArgs),
 
-    /// Show how rows are templated, tokenised and masked, and what training would leave out
+    /// Show how rows are templated, tokenised and masked, and which rows training would leave out
     Inspect(InspectArgs),
 
-    /// Write a model's logits for given tokens, for comparison with other implementations
+    /// Write a model's logits for given tokens, to compare with other implementations
     Logits(LogitsArgs),
 
-    /// Write an adapter's gradients for given tokens, for comparison with PEFT
+    /// Write an adapter's gradients for given tokens, to compare with PEFT
     Gradients(GradientsArgs),
 
-    /// Measure how fast training and generation are on this machine
+    /// Measure the speed of training and generation on this machine
     Bench(BenchArgs),
 
     /// Print the JSON schema of a recipe: every setting, its meaning and its default
     Schema,
 
-    /// Print a shell's completions of commands and options
+    /// Print shell completions
     Completions(CompletionsArgs),
 
-    /// Write manual pages, one for each command
+    /// Write a manual page for each command
     Man(ManArgs),
 }
 

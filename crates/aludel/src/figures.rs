@@ -1,6 +1,6 @@
 //! Figures as people read them: counts, how long something took, what it cost, and how a loss fell. Shares and scores stand with what they measure.
 
-use aludel_traces::collect::{Interval, dollars};
+use aludel_teacher::collect::{Interval, dollars};
 
 /// A time in the unit that fits: `300 ms`, `3.2 s`, `45 s`, `4 min`, `1.3 h`. Below ten there is a decimal, unless it is a zero.
 pub(crate) fn duration(seconds: f64) -> String {
@@ -40,6 +40,13 @@ pub(crate) fn held_out_loss(before: Option<f64>, after: Option<f64>) -> Option<S
         }
         (before, after) => format!("{:.4}", after.or(before)?),
     })
+}
+
+/// The mean loss of a run's steps, and that of its last epoch where it had more: `1.3021 over all steps, 1.1520 over the last epoch`.
+pub(crate) fn train_loss(all: Option<f64>, last_epoch: Option<f64>) -> Option<String> {
+    let all = all?;
+    let last = last_epoch.filter(|last| *last != all).map(|last| format!(", {last:.4} over the last epoch"));
+    Some(format!("{all:.4} over all steps{}", last.unwrap_or_default()))
 }
 
 /// What something cost. Without a price nobody knows.
@@ -86,6 +93,17 @@ mod tests {
             (360_000.0, "100 h"),
         ] {
             assert_eq!(duration(seconds), written, "{seconds}");
+        }
+    }
+
+    #[test]
+    fn a_training_loss_says_of_which_steps_it_is() {
+        for (all, last, written) in [
+            (None, None, None),
+            (Some(1.25), Some(1.25), Some("1.2500 over all steps")),
+            (Some(1.25), Some(1.0), Some("1.2500 over all steps, 1.0000 over the last epoch")),
+        ] {
+            assert_eq!(train_loss(all, last).as_deref(), written);
         }
     }
 

@@ -1,7 +1,7 @@
 //! Where the keys of teachers come from: a variable of the environment or a file, never the command line, which every user of
 //! a machine can read. A key is never shown; messages name the place where it should be.
 
-use aludel_traces::teacher::Secret;
+use aludel_teacher::client::Secret;
 use std::env;
 use std::path::Path;
 

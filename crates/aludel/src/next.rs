@@ -2,6 +2,7 @@
 //! they would be typed.
 
 use crate::typed::as_typed;
+use aludel_distill::checkpoint::shell_word;
 use aludel_distill::settings::DataSettings;
 use std::path::Path;
 
@@ -9,6 +10,18 @@ use std::path::Path;
 const USUAL_TASKS: &str = "ages dice --limit 50";
 /// What curation holds back, beside the rows to train on.
 const HELD_BACK: &str = "eval.jsonl";
+
+/// After collecting: a training set of what the store holds.
+pub(crate) fn after_collecting(store: &Path) -> String {
+    format!("aludel curate --input {} --output-dir curated", as_typed(store))
+}
+
+/// After planning: what was planned, which is the command that was typed without the word for planning.
+pub(crate) fn after_planning(typed: &[String]) -> String {
+    let plan = typed.iter().position(|word| word == "plan");
+    let words = typed.iter().enumerate().filter(|(at, _)| Some(*at) != plan);
+    words.map(|(_, word)| shell_word(Path::new(word))).collect::<Vec<_>>().join(" ")
+}
 
 /// After training: a score, or a model of its own. Rows that training evaluated on may have no right answer to score by, and a loss in any
 /// case.
@@ -52,6 +65,17 @@ pub(crate) fn after_evaluation(results: &Path, is_adapted: bool) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_planned_is_typed_as_it_was() {
+        let typed = ["aludel", "--color", "never", "plan", "trace", "--model", "plan", "--prompts", "my prompts.jsonl"];
+        assert_eq!(
+            after_planning(&typed.map(str::to_owned)),
+            "aludel --color never trace --model plan --prompts 'my prompts.jsonl'"
+        );
+        let curated = "aludel curate --input '/stores/my traces.db' --output-dir curated";
+        assert_eq!(after_collecting(Path::new("/stores/my traces.db")), curated);
+    }
 
     #[test]
     fn an_adapter_s_results_are_those_after() {

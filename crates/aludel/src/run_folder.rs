@@ -4,7 +4,7 @@
 use crate::console::harmless;
 use crate::report::Helped;
 use crate::typed::as_typed;
-use aludel_distill::base::TrainedOn;
+use aludel_distill::base_model::TrainedOn;
 use aludel_distill::checkpoint::{self, ADAPTER_FOLDER_NAME, RECIPE_FILE_NAME, RUN_FILE_NAME};
 use aludel_formats::{hf, peft};
 use std::path::{Path, PathBuf};

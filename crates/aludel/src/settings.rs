@@ -7,8 +7,8 @@ use aludel_distill::settings::{
     self, BUILTIN_PREFIX, BUILTIN_RECIPES, Notice, Parsed, Problem, Problems, Recipe, Renamed, Verdict,
 };
 use aludel_files::shortened;
+use aludel_hub::is_hub_name;
 use aludel_text::Date;
-use aludel_traces::source::hub::is_hub_name;
 use anyhow::Context as _;
 use clap::Args;
 use std::borrow::Cow;
@@ -24,11 +24,11 @@ const LONGEST_RECIPE_BYTES: u64 = 1 << 20;
 /// The options by which any setting can be given.
 #[derive(Debug, Clone, Default, Args)]
 pub(crate) struct RecipeArgs {
-    /// A file of settings in TOML (`aludel schema` describes them), or builtin:seed, the recipe that Aludel began with
+    /// Recipe: a TOML file of settings (`aludel schema` lists them all), or builtin:seed, a recipe that is built in
     #[arg(long, value_name = "FILE.toml", help_heading = "Settings")]
     pub(crate) recipe: Option<PathBuf>,
 
-    /// One setting, for example lora.r=16; overrides recipe and flags, and no value restores the default
+    /// Set any setting, for example lora.r=16; overrides the recipe and other options. An empty value restores the default
     #[arg(long = "set", value_name = "SECTION.KEY=VALUE", help_heading = "Settings")]
     pub(crate) assignments: Vec<String>,
 }
@@ -225,10 +225,8 @@ fn read_assignment(text: &str) -> Result<Assignment, Problem> {
     };
     let key = key.trim();
     if !key.contains('.') {
-        let owner = settings::section_names()
-            .into_iter()
-            .find(|section| settings::setting_names(section).iter().any(|name| name == key));
-        let foreign = match settings::foreign_name(key).map(|foreign| foreign.verdict) {
+        let owner = settings::owner_of(key);
+        let foreign = match settings::top_level_name(key).map(|foreign| foreign.verdict) {
             Some(Verdict::ReadAs(ours)) => ours.split_once('.'),
             _ => None,
         };

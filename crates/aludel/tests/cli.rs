@@ -131,8 +131,8 @@ fn there_is_a_manual_page_for_each_command() {
                 "\\-\\-learning\\-rate",
                 "aludel train",
                 "aludel\\-train",
-                "Colour the output",
-                "precision of matrix products",
+                "When to colour the output",
+                "Precision of matrix products",
             ],
         ),
         ("aludel-trace-status.1", &["\\-\\-store"]),
@@ -210,6 +210,13 @@ fn settings_of_other_trainers_are_answered() {
          [data]\nfiles = \"rows.jsonl\"\n",
     );
     assert_snapshot!("settings_foreign", workshop.run(&["inspect", "--recipe", "recipe.toml", "--rows", "0"]));
+    workshop.write(
+        "sft.yml",
+        "### model\nmodel_name_or_path: org/model\ntrust_remote_code: true\n\n### method\nstage: sft\nfinetuning_type: lora\n\
+         lora_rank: 8\nlora_target: all\n\n### dataset\ndataset: identity\ntemplate: llama3\ncutoff_len: 2048\n\n### train\n\
+         output_dir: out\nlogging_steps: 10\nlearning_rate: 1.0e-4\nnum_train_epochs: 3.0\nbf16: true\nzzz: 1\n",
+    );
+    assert_snapshot!("settings_other_tool", workshop.run(&["train", "--recipe", "sft.yml"]));
 }
 
 #[test]

@@ -467,7 +467,7 @@ fn a_list_of_right_answers_is_no_right_answer() {
 #[test]
 fn tables_of_other_writers_are_read_or_refused_by_name() {
     let workshop = Workshop::with_student();
-    let fixtures = concat!(env!("CARGO_MANIFEST_DIR"), "/../aludel-traces/tests/fixtures/parquet");
+    let fixtures = concat!(env!("CARGO_MANIFEST_DIR"), "/../aludel-data/tests/fixtures/parquet");
     let inspected = |name: &str| {
         fs::copy(format!("{fixtures}/{name}.parquet"), workshop.path("rows.parquet")).unwrap();
         let mut arguments = vec!["inspect", "--student", "student", "--data", "rows.parquet", "--rows", "0"];

@@ -9,7 +9,7 @@ use std::fs;
 use std::path::Path;
 
 use aludel_scripted_teacher::{Request, ScriptedTeacher, Step, json, stream_of};
-use aludel_traces::tasks::{Side, families, generate};
+use aludel_verify::tasks::{Side, families, generate};
 use common::Workshop;
 use serde_json::{Value, json as value};
 

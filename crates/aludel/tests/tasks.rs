@@ -103,5 +103,11 @@ fn bad_input_is_told() {
     assert_snapshot!("tasks_unknown_difficulty", make(&["dice", "--difficulty", "4", "--output", "a.jsonl"]));
     assert_snapshot!("tasks_unknown_split", make(&["dice", "--split", "validation", "--output", "a.jsonl"]));
     assert_snapshot!("tasks_no_folder", make(&["dice", "--output", "nowhere/a.jsonl"]));
+    assert_snapshot!(
+        "tasks_count_out_of_range",
+        workshop.run(&["tasks", "make", "dice", "--count", "0", "--output", "a.jsonl"])
+    );
+    let most = workshop.run(&["tasks", "make", "dice", "--count", "1000001", "--output", "a.jsonl"]);
+    assert!(most.contains("because: it must be a whole number from 1 to 1,000,000"), "{most}");
     assert_snapshot!("tasks_no_name", make(&["--output", "a.jsonl"]));
 }

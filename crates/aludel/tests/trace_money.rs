@@ -113,10 +113,19 @@ fn five_hundred_questions_with_a_slip_and_a_stop() {
     let (code, said) = told(&trace(&workshop, &teacher, &["--concurrency", "8"]));
     assert_eq!(code, Some(0), "{said}");
     let rest = 500 - complete;
-    assert!(said.contains(&format!("kept: {rest} of {rest} answers; 0 questions not answered")), "{said}");
+    let kept =
+        format!("kept: {rest} of {rest} answers ({complete} others were there already); 0 questions not answered");
+    assert!(said.contains(&kept), "{said}");
     assert!(said.contains(&format!("{} + {} tokens, price unknown", 3 * rest, 5 * rest)), "{said}");
     let asked = asked(&teacher, "scripted");
     assert_eq!((asked.len(), asked.values().max()), (500, Some(&1)), "nothing is asked twice");
+
+    assert!(said.contains(&format!("({complete} others were there already)")), "{said}");
+    assert!(said.contains("next: aludel curate --input traces.db --output-dir curated"), "{said}");
+    let (code, said) = told(&trace(&workshop, &teacher, &[]));
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("nothing to ask: all 500 answers are there already, in "), "{said}");
+    assert!(said.contains("next: aludel curate --input traces.db"), "{said}");
 
     assert_eq!(numbers(&workshop), [500, 500, 500, 0, 0]);
     let now = status(&workshop);
@@ -138,6 +147,8 @@ fn a_plan_without_a_price_says_so_and_wants_nothing() {
     assert_eq!(code, Some(0), "{said}");
     assert!(said.contains("20 asked now (price unknown); still missing: 30"), "{said}");
     assert!(!said.contains('$') && !said.contains("hours"), "{said}");
+    let next = format!("next: aludel trace {}", usual.join(" "));
+    assert!(said.ends_with(&format!("{next}\n")), "{said}");
     let line = |name: &str| said.lines().find(|line| line.starts_with(name)).unwrap().to_owned();
     assert!(line("cost").contains("price unknown"), "{said}");
     assert!(line("time").ends_with(" ms") || line("time").ends_with(" s"), "{said}");
@@ -255,7 +266,7 @@ fn what_is_forgotten_is_told_first_and_wanted_no_more() {
     let (code, said) = forget(&["--unanswered"]);
     assert_eq!(code, Some(0), "{said}");
     let told_first =
-        "would be forgotten: 20 answers that are wanted and not there, 20 prompts that nothing else refers to";
+        "would be forgotten: 20 answers that are wanted and not there, 20 prompts without any other answer";
     assert!(said.contains(told_first) && said.contains("nothing is forgotten yet"), "{said}");
     assert!(said.contains("--yes") && !said.contains("error"), "{said}");
     assert_eq!(numbers(&workshop), [30, 30, 10, 0, 20], "telling forgets nothing");
@@ -270,6 +281,10 @@ fn what_is_forgotten_is_told_first_and_wanted_no_more() {
     // The same command asks for the rest again, and for nothing that is there.
     assert_eq!(told(&trace(&workshop, &teacher, &[])).0, Some(0));
     assert_eq!((numbers(&workshop), asked(&teacher, "scripted").values().max()), ([30, 30, 30, 0, 0], Some(&1)));
+    // A run without an answer leaves nothing but its record.
+    assert_eq!(told(&command(&workshop, &teacher, "scriptd", &[]).output().unwrap()).0, Some(1));
+    let (code, said) = forget(&["--unanswered", "--yes"]);
+    assert!(code == Some(0) && said.contains("forgotten: the record of 1 run that got no answer"), "{said}");
     workshop.run(&["trace", "export", "--store", "traces.db", "--output", "all.jsonl"]);
     let text = std::fs::read_to_string(workshop.path("all.jsonl")).unwrap();
     let hashes: Vec<String> = text

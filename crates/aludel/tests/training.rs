@@ -91,6 +91,19 @@ fn a_next_round_goes_on_from_the_last_adapter() {
     assert!(!workshop.path("third/recipe.toml").exists());
 }
 
+/// What a run says of its training loss is no matter of how often it logs.
+#[test]
+fn the_training_loss_that_is_told_does_not_depend_on_logging() {
+    let workshop = workshop();
+    let losses = |run: &str, every: &str| {
+        let said = summary(&train(&workshop, run, &["--set", &format!("train.logging_steps={every}")]), 0);
+        (said["train_loss"].as_f64().unwrap(), said["final_train_loss"].as_f64().unwrap())
+    };
+    let often = losses("often", "1");
+    assert_eq!(often, losses("seldom", "4"));
+    assert!(often.1 < often.0, "it fell: {often:?}");
+}
+
 /// The steps of metrics.jsonl: number, loss, rows.
 fn steps(workshop: &Workshop, run: &str) -> Vec<(Value, Value, Value)> {
     let text = fs::read_to_string(workshop.path(run).join("metrics.jsonl")).unwrap();
@@ -126,6 +139,12 @@ fn a_run_learns_and_its_merged_model_answers_as_base_and_adapter_do() {
     assert!(loss(5) < loss(0) - 0.2, "{} → {}", loss(0), loss(5));
     assert!(summary["eval_loss"].as_f64().unwrap() < loss(0));
     assert!(summary["peak_rss_bytes"].as_u64().unwrap() > 0);
+    let mean = |from: usize| (from..6).map(loss).sum::<f64>() / (6 - from) as f64;
+    // 16 rows, 8 in a step: two steps an epoch.
+    for (name, wanted) in [("train_loss", mean(0)), ("final_train_loss", mean(4))] {
+        let said = summary[name].as_f64().unwrap();
+        assert!((said - wanted).abs() <= 1e-12, "{name}: {said}, {wanted}");
+    }
     let state: Value =
         serde_json::from_slice(&fs::read(workshop.path("run/checkpoint-6/trainer_state.json")).unwrap()).unwrap();
     assert_eq!((&state["global_step"], &state["max_steps"]), (&Value::from(6), &Value::from(6)));

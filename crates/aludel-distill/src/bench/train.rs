@@ -2,13 +2,13 @@
 
 use std::time::Instant;
 
+use aludel_data::dataset::PromptKey;
+use aludel_data::token_cache::{RowInfo, TokenRow};
 use aludel_kernels::profile::Kind;
 use aludel_kernels::{optim, peak};
 use aludel_model::config::Config;
 use aludel_model::layout::linear_shape;
 use aludel_model::student::Student;
-use aludel_traces::cache::{RowInfo, TokenRow};
-use aludel_traces::dataset::PromptKey;
 use serde::Serialize;
 
 use super::{invented_tokens, median};

@@ -3,8 +3,8 @@
 //! folder, what the run was started on and what is damaged have rooms of their own.
 
 mod claim;
+mod integrity;
 mod run;
-mod whole;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -14,14 +14,14 @@ use aludel_formats::{Dtype, TensorSpec, atomic, manifest, safetensors};
 use aludel_kernels::quant;
 use aludel_text::TextBundle;
 
-use crate::base::TrainedOn;
+use crate::base_model::TrainedOn;
 use crate::error::{Error, Result};
 use crate::learner::Learner;
 use crate::metrics::{self, Recorded, TrainerState};
 
 pub use claim::{is_begun, whose};
+pub use integrity::{check_replaced, read, shell_word};
 pub use run::{RUN_FILE_NAME, RunFile, begun_with};
-pub use whole::{check_replaced, read, shell_word};
 
 /// The recipe that a run was started with, every setting spelled out.
 pub const RECIPE_FILE_NAME: &str = "recipe.toml";

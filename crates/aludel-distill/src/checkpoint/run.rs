@@ -3,8 +3,8 @@
 
 use std::path::Path;
 
+use aludel_data::token_cache::CacheKey;
 use aludel_formats::atomic;
-use aludel_traces::cache::CacheKey;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 

@@ -4,9 +4,9 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use aludel_data::dataset::{self, Columns as RowColumns, Provenance, ReadOptions, Records};
 use aludel_text::Message;
-use aludel_traces::dataset::{self, Columns as RowColumns, Provenance, ReadOptions, Records};
-use aludel_traces::verify::Verifier;
+use aludel_verify::Verifier;
 
 use super::task::{Row, first, listed_choices, text_of};
 use crate::error::Result;
@@ -110,7 +110,7 @@ pub(super) fn rows(files: &[PathBuf], options: &ReadOptions) -> Result<Rows> {
     match files {
         [file] if file.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("csv")) => {
             let bytes = aludel_files::read(file, aludel_files::LARGE)
-                .map_err(|reason| aludel_traces::Error::Read { path: file.to_owned(), reason })?;
+                .map_err(|reason| aludel_data::Error::Read { path: file.to_owned(), reason })?;
             let rows = csv(&String::from_utf8_lossy(&bytes)).into_iter();
             Ok(Rows::Table { path: Arc::from(file.as_path()), rows })
         }

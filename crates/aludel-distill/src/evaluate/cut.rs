@@ -7,8 +7,8 @@ const MOST: f64 = 0.5;
 
 /// With the limit that is advised, this share of the answers ends, as far as those tell that did.
 const ENOUGH: f64 = 0.95;
-/// The factor on the limit that is advised where nothing tells how long answers would be.
-const TIMES: usize = 4;
+/// A limit is estimated from so many answers that ended, or not at all: the relative error of the mean is one over their root.
+const TELLING: usize = 10;
 
 /// What to know of a task's samples, and what helps. `context` is how many tokens question and answer may have together, where that is known.
 pub(super) fn warning(problems: &[Vec<&Sample>], max_new_tokens: usize, context: Option<usize>) -> Option<String> {
@@ -39,7 +39,7 @@ pub(super) fn warning(problems: &[Vec<&Sample>], max_new_tokens: usize, context:
     ))
 }
 
-/// A limit that would do.
+/// What to do about the limit: a number only where the answers or the model tell one.
 fn advice(all: &[&Sample], cut: usize, max_new_tokens: usize, context: Option<usize>) -> String {
     let longest_prompt = all.iter().map(|sample| sample.prompt_tokens as usize).max().unwrap_or(0);
     let room = context.map(|context| context.saturating_sub(longest_prompt)).filter(|&room| room > max_new_tokens);
@@ -47,19 +47,15 @@ fn advice(all: &[&Sample], cut: usize, max_new_tokens: usize, context: Option<us
     let ended = all.len() - cut;
     // The censored mean of an exponential distribution: what was cut is longer than it is.
     let mean = all.iter().map(|sample| sample.completion_tokens as f64).sum::<f64>() / ended as f64;
-    let wanted = (-(1.0 - ENOUGH).ln() * mean).max(2.0 * max_new_tokens as f64);
+    let wanted = -(1.0 - ENOUGH).ln() * mean;
     match room {
-        _ if is_counted && ended > 0 && room.is_none_or(|room| wanted <= room as f64) => {
+        _ if is_counted && ended >= TELLING && room.is_none_or(|room| wanted <= room as f64) => {
             let wanted = (wanted as usize).next_power_of_two();
             let wanted = room.map_or(wanted, |room| wanted.min(room));
-            format!("give --max-new-tokens {wanted}, with which most would end, as those that did end tell")
+            format!("give --max-new-tokens {wanted}, with which most would end, as the {ended} that did end tell")
         }
-        Some(room) => {
-            format!(
-                "give --max-new-tokens {room}, all that the model's context has room for; too few answers ended to estimate a smaller limit"
-            )
-        }
-        None => format!("give --max-new-tokens {} or more", TIMES * max_new_tokens),
+        Some(room) => format!("raise --max-new-tokens; the model's context has room for {room}"),
+        None => "raise --max-new-tokens".to_owned(),
     }
 }
 
@@ -70,40 +66,38 @@ mod tests {
 
     #[test]
     fn more_than_half_cut_is_told_with_the_mend() {
-        let of = |cut: usize, tokens: u64, context: Option<usize>| {
+        let of_all = |all: usize, cut: usize, tokens: u64, context: Option<usize>| {
             let one = |at| Sample {
                 truncated: at < cut,
                 completion_tokens: tokens,
                 content: "so".to_owned(),
                 ..sample(false, None)
             };
-            let samples: Vec<Sample> = (0..4).map(one).collect();
+            let samples: Vec<Sample> = (0..all).map(one).collect();
             warning(&[samples.iter().collect()], 64, context)
         };
+        let of = |cut, tokens, context| of_all(4, cut, tokens, context);
         assert_eq!((of(0, 64, None), of(2, 64, None)), (None, None));
-        let begin =
-            "3 of 4 answers (75%) were cut at max_new_tokens = 64, and the score says little of the model; give ";
-        for (cut, context, advice) in [
+        let begin = "(75%) were cut at max_new_tokens = 64, and the score says little of the model; ";
+        for (all, cut, context, advice) in [
             // a mean of 256, of which three times as much is not reached by 5%
-            (3, None, "--max-new-tokens 1024, with which most would end, as those that did end tell"),
-            (3, Some(801), "--max-new-tokens 800, with which most would end, as those that did end tell"),
-            (
-                3,
-                Some(513),
-                "--max-new-tokens 512, all that the model's context has room for; too few answers ended to estimate a smaller limit",
-            ),
+            (40, 30, None, "give --max-new-tokens 1024, with which most would end, as the 10 that did end tell"),
+            (40, 30, Some(801), "give --max-new-tokens 800, with which most would end, as the 10 that did end tell"),
+            (40, 30, Some(513), "raise --max-new-tokens; the model's context has room for 512"),
+            // nine answers tell too little
+            (36, 27, None, "raise --max-new-tokens"),
+            (4, 3, Some(801), "raise --max-new-tokens; the model's context has room for 800"),
         ] {
-            assert_eq!(of(cut, 64, context).unwrap(), format!("{begin}{advice}"));
+            let told = of_all(all, cut, 64, context).unwrap();
+            assert_eq!(told, format!("{cut} of {all} answers {begin}{advice}"));
         }
         let told = of(4, 64, Some(8192)).unwrap();
+        assert!(told.starts_with("4 of 4 answers (100%)") && told.ends_with("has room for 8191"), "{told}");
+        let told = of_all(40, 30, 0, None).unwrap();
         assert!(
-            told.starts_with("4 of 4 answers (100%)") && told.contains("--max-new-tokens 8191, all that"),
-            "{told}"
+            told.contains("at max_new_tokens = 64") && told.ends_with("; raise --max-new-tokens"),
+            "no tokens counted: {told}"
         );
-        let told = of(4, 64, None).unwrap();
-        assert!(told.ends_with("give --max-new-tokens 256 or more"), "{told}");
-        let told = of(4, 0, None).unwrap();
-        assert!(told.contains("at max_new_tokens = 64") && told.ends_with("256 or more"), "no tokens counted: {told}");
         let told = of(4, 20, Some(8192)).unwrap();
         assert!(told.contains("4 of them where the model's context ends"), "{told}");
         assert_eq!(warning(&[], 64, None), None);
@@ -114,9 +108,6 @@ mod tests {
         let one = |looping| Sample { truncated: true, looping, completion_tokens: 64, ..sample(false, None) };
         let samples = [one(true), one(true), one(false)];
         let told = warning(&[samples.iter().collect()], 64, None).unwrap();
-        assert!(
-            told.contains("; 2 of them repeat themselves, which no limit ends; give --max-new-tokens 256"),
-            "{told}"
-        );
+        assert!(told.contains("; 2 of them repeat themselves, which no limit ends; raise --max-new-tokens"), "{told}");
     }
 }

@@ -1,19 +1,32 @@
 //! Which model it was: a fingerprint that changes with the files, so that samples of a model that was trained on meanwhile are not
 //! mixed with the old one's; and what a server is asked with beside the question. Nothing of the model is understood here.
 
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// 16 hexadecimal digits for a model and its adapter.
 ///
 /// # Errors
 /// Files that cannot be read.
 pub fn fingerprint(model: &Path, adapter: Option<&Path>) -> Result<String> {
+    fingerprint_watched(model, adapter, &|| ControlFlow::Continue(()))
+}
+
+/// As [`fingerprint`]; `watch` is asked now and then, and may break it off.
+///
+/// # Errors
+/// Files that cannot be read, and [`Error::Stopped`] where `watch` broke off.
+pub fn fingerprint_watched(
+    model: &Path,
+    adapter: Option<&Path>,
+    watch: &dyn Fn() -> ControlFlow<()>,
+) -> Result<String> {
     let mut hasher = blake3::Hasher::new();
     for path in [Some(model), adapter].into_iter().flatten() {
         for file in files(path)? {
-            absorb(&mut hasher, &file, &file).map_err(aludel_formats::Error::io(&file, "read the model"))?;
+            absorb(&mut hasher, &file, &file, watch)?;
         }
     }
     Ok(digits(&hasher))
@@ -29,7 +42,7 @@ pub fn fingerprint_as(model: &Path, named: &Path) -> Result<String> {
         return fingerprint(model, None);
     }
     let mut hasher = blake3::Hasher::new();
-    absorb(&mut hasher, model, named).map_err(aludel_formats::Error::io(model, "read the model"))?;
+    absorb(&mut hasher, model, named, &|| ControlFlow::Continue(()))?;
     Ok(digits(&hasher))
 }
 
@@ -59,12 +72,18 @@ fn files(path: &Path) -> Result<Vec<PathBuf>> {
 }
 
 /// All of a file, under the name that a path ends in: two trainings may differ in the middle of it alone.
-fn absorb(hasher: &mut blake3::Hasher, path: &Path, named: &Path) -> std::io::Result<()> {
-    let file = aludel_files::open(path)?;
-    let length = file.metadata()?.len();
+fn absorb(hasher: &mut blake3::Hasher, path: &Path, named: &Path, watch: &dyn Fn() -> ControlFlow<()>) -> Result<()> {
+    let unread = || aludel_formats::Error::io(path, "read the model");
+    let length = aludel_files::metadata(path).map_err(unread())?.len();
     hasher.update(named.file_name().unwrap_or_default().as_encoded_bytes()).update(&length.to_le_bytes());
-    hasher.update_reader(file)?;
-    Ok(())
+    let mut take = |piece: &[u8]| {
+        hasher.update(piece);
+        watch()
+    };
+    match aludel_files::read_in_pieces(path, &mut take).map_err(unread())? {
+        ControlFlow::Break(()) => Err(Error::Stopped),
+        ControlFlow::Continue(()) => Ok(()),
+    }
 }
 
 #[cfg(test)]
@@ -79,6 +98,20 @@ mod tests {
             std::fs::write(folder.path().join(name), text).unwrap();
         }
         assert_eq!(fingerprint(folder.path(), None).unwrap(), "110025a3e797ace6");
+    }
+
+    #[test]
+    fn hashing_a_large_file_can_be_broken_off_in_the_middle_of_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("student.gguf");
+        std::fs::write(&path, vec![7_u8; 5 << 20]).unwrap();
+        let asked = std::cell::Cell::new(0);
+        let watch = || {
+            asked.set(asked.get() + 1);
+            if asked.get() == 2 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        };
+        assert!(matches!(fingerprint_watched(&path, None, &watch), Err(Error::Stopped)));
+        assert_eq!(asked.get(), 2);
     }
 
     #[test]

@@ -12,8 +12,9 @@ use aludel_text::Date;
 use super::results::{FAILED, Settings};
 use super::{Answer, Answered, Ask, Meter, Respondent};
 use crate::error::Result;
-use crate::loaded::{Loaded, told_apart};
+use crate::inference::Loaded;
 use crate::settings::{StudentSettings, TemplateInputs};
+use crate::text_stream::{Text, text_of};
 
 /// Prompt tokens of one pass.
 const TOKENS_PER_PASS: usize = 512;
@@ -141,7 +142,7 @@ impl Local {
         let tokenizer = &self.model.text.tokenizer;
         let (is_end, failure) = (matches!(end, Ok(Finish::Stop)), end.err().map(|error| error.to_string()));
         let said = &sequence.tokens[..sequence.tokens.len() - usize::from(is_end)];
-        let (reasoning, content) = told_apart(tokenizer, said, sequence.opens_thinking)?;
+        let Text { reasoning, content, .. } = text_of(tokenizer, said, sequence.opens_thinking);
         let thinking_tokens = reasoning.as_deref().map_or(Ok(0), |text| tokenizer.count_plain(text))?;
         let answer = Answer {
             reasoning,

@@ -3,20 +3,20 @@
 
 use std::ops::ControlFlow;
 
+use aludel_data::dataset::{self, PromptKey};
+use aludel_data::token_cache::{DropReason, EncodedRow, RowInfo, TokenRow};
 use aludel_formats::peft;
 use aludel_model::student::Student;
-use aludel_traces::cache::{DropReason, EncodedRow, RowInfo, TokenRow};
-use aludel_traces::dataset::{self, PromptKey};
 use serde::Serialize;
 
 use crate::batch::passes;
 use crate::error::{Error, Result};
-use crate::export::adapter_text;
-use crate::known::Known;
 use crate::learner::Learner;
+use crate::merge::adapter_text;
 use crate::objective::CrossEntropy;
 use crate::prepare::Preparer;
 use crate::settings::{MaxLength, Recipe};
+use crate::trained_prompts::Known;
 
 /// What was found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
@@ -123,7 +123,7 @@ fn prepared(student: &Student, recipe: &Recipe, max_length: usize) -> Result<(Ve
     found.bad_rows += records.counts().bad_rows() as usize;
     found.rows = rows.len();
     match rows.is_empty() {
-        true => Err(aludel_traces::Error::NothingToTrain {
+        true => Err(aludel_data::Error::NothingToTrain {
             too_long: found.too_long as u64,
             unsupervised: found.unsupervised as u64,
         }

@@ -5,7 +5,7 @@
 pub mod benchmarks;
 pub mod compare;
 mod cut;
-pub mod failed;
+pub mod failures;
 mod folder;
 pub mod identity;
 pub mod interval;
@@ -27,10 +27,10 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
+use aludel_curate::loop_flaw;
 use aludel_kernels::rng;
 use aludel_text::Message;
-use aludel_traces::curate::loop_flaw;
-use aludel_traces::verify::Verdict;
+use aludel_verify::Verdict;
 
 use crate::error::{Error, Result};
 use crate::provenance::Provenance;

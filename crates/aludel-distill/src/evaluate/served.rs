@@ -4,8 +4,9 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use aludel_traces::collect::{self, End, Listed, NONE_TAKEN, ask_list};
-use aludel_traces::teacher::{self, Asking, Finish, Question, Teacher};
+use aludel_data::finish_reason::Finish;
+use aludel_teacher::client::{self, Asking, Question, Teacher};
+use aludel_teacher::collect::{self, End, Listed, NONE_TAKEN, ask_list};
 
 use super::results::{REFUSED, Settings};
 use super::{Answer, Answered, Ask, Meter, Respondent};
@@ -114,7 +115,7 @@ impl Respondent for Served<'_> {
     }
 }
 
-fn answer_of(said: teacher::Answer) -> Answer {
+fn answer_of(said: client::Answer) -> Answer {
     let counted = |tokens: Option<u64>| tokens.unwrap_or_default().min(u64::from(u32::MAX));
     let completion_tokens = counted(said.completion_tokens);
     let content = said.content.trim().to_owned();

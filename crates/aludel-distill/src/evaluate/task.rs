@@ -4,11 +4,12 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
+use aludel_curate::right_answer;
+use aludel_data::column_names::RIGHT_ANSWERS;
+use aludel_data::dataset::{self, ColumnMap, Columns, Json, Kind, Provenance, ReadOptions};
 use aludel_text::Message;
-use aludel_traces::curate::{RIGHT_ANSWERS, right_answer};
-use aludel_traces::dataset::{self, ColumnMap, Columns, Json, Kind, Provenance, ReadOptions};
-use aludel_traces::tasks::{Side, families, family, generate};
-use aludel_traces::verify::{Checker, Options, Verifier};
+use aludel_verify::tasks::{Side, families, family, generate};
+use aludel_verify::{Checker, Options, Verifier};
 use serde_json::{Value, json};
 
 use super::benchmarks::{self, Benchmark};

@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use aludel_traces::verify::Verifier;
+use aludel_verify::Verifier;
 
 use super::results::{PLAN_FILE_NAME, RESULTS_FILE_NAME, Results, SAMPLES_FILE_NAME, read_samples};
 use super::score::{pass_at, percentiles, score};

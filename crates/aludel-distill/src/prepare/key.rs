@@ -2,8 +2,8 @@
 //! upgrade that adds one leaves the keys of begun runs as they are. Each struct is taken apart whole: an option that is added does
 //! not compile before it was thought of here.
 
+use aludel_data::key_fields::Fields;
 use aludel_text::{EncodeOptions, LossOn, PreflightOptions, Purpose, ThinkTags};
-use aludel_traces::cache::Fields;
 
 use super::Preparer;
 use crate::settings::LongRows;

@@ -3,10 +3,10 @@
 
 use super::problem::{Checker, Problem};
 use super::shapes::{OneOrMany, one_or_many};
-use aludel_traces::Error;
-use aludel_traces::curate::{self, Languages, RIGHT_ANSWERS, TokenBounds};
-use aludel_traces::split::TestSize;
-use aludel_traces::verify::Verifier;
+use aludel_curate::{Error, Languages, TokenBounds};
+use aludel_data::column_names::RIGHT_ANSWERS;
+use aludel_data::split::TestSize;
+use aludel_verify::Verifier;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -199,9 +199,9 @@ impl CurateSettings {
     ///
     /// # Errors
     /// What a checked recipe cannot bring about: a verifier, a language or a size that is none.
-    pub fn options(&self, threads: usize) -> Result<curate::Options, Error> {
+    pub fn options(&self, threads: usize) -> Result<aludel_curate::Options, Error> {
         let verifier = self.verifier()?;
-        Ok(curate::Options {
+        Ok(aludel_curate::Options {
             complete: self.complete,
             loops: self.loops,
             languages: Languages::parse(self.languages.iter().map(String::as_str))?,
@@ -210,17 +210,17 @@ impl CurateSettings {
             evaluation_ngram: self.decontaminate_ngram,
             evaluation_overlap: self.decontaminate_overlap,
             verify: match self.verify {
-                VerifyMode::Filter => curate::Verify::Filter,
-                VerifyMode::Label => curate::Verify::Label,
-                VerifyMode::Off => curate::Verify::Off,
+                VerifyMode::Filter => aludel_curate::Verify::Filter,
+                VerifyMode::Label => aludel_curate::Verify::Label,
+                VerifyMode::Off => aludel_curate::Verify::Off,
             },
             verifier,
             gold: self.gold.clone(),
             require_verified: self.require_verified,
             keep: match self.keep {
-                Keep::Named(NamedKeep::All) => curate::Keep::All,
-                Keep::Named(NamedKeep::Shortest) => curate::Keep::Shortest,
-                Keep::Count(count) => curate::Keep::Count(count),
+                Keep::Named(NamedKeep::All) => aludel_curate::Keep::All,
+                Keep::Named(NamedKeep::Shortest) => aludel_curate::Keep::Shortest,
+                Keep::Count(count) => aludel_curate::Keep::Count(count),
             },
             duplicates: self.duplicates,
             near_duplicates: self.near_duplicates.then_some(self.near_duplicate_threshold),
@@ -285,7 +285,7 @@ impl CurateSettings {
         match self.verifier.read() {
             Err(error) => check.wrong("verifier", &written, error.message(), kinds),
             Ok(verifier) => {
-                if let Err(Error::Verifier { setting, reason }) = verifier.checker() {
+                if let Err(aludel_verify::Error::Verifier { setting, reason }) = verifier.checker() {
                     check.wrong("verifier", &written, &format!("{setting}: {reason}"), "mend that setting");
                 }
             }

@@ -4,10 +4,10 @@
 use super::problem::Checker;
 use super::shapes::{OneOrMany, one_or_many};
 use super::template::{TemplateInputs, day, refused_name};
+use aludel_data::dataset::{self, ColumnMap, ReadOptions};
 use aludel_text::Date;
 use aludel_text::letters::letters;
 use aludel_text::thinking::is_reasoning_word;
-use aludel_traces::dataset::{self, ColumnMap, ReadOptions};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;

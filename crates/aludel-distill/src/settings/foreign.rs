@@ -47,6 +47,11 @@ pub fn foreign_name(name: &str) -> Option<&'static ForeignName> {
     FOREIGN_NAMES.iter().find(|foreign| foreign.name == name)
 }
 
+/// The entry for a name that stands in no section: some of ours mean something else in recipes that have none.
+pub fn top_level_name(name: &str) -> Option<&'static ForeignName> {
+    TOP_LEVEL_NAMES.iter().find(|foreign| foreign.name == name).or_else(|| foreign_name(name))
+}
+
 /// The names of other tools that are read as a setting, `section.key`.
 pub fn foreign_names_of(setting: &str) -> impl Iterator<Item = &'static str> {
     let is_read = move |foreign: &&ForeignName| matches!(foreign.verdict, Verdict::ReadAs(ours) if ours == setting);
@@ -152,6 +157,12 @@ const NOTHING_IS_SENT: &str =
     "write \"tensorboard\", whose event files other tools read too, or \"none\"; metrics.jsonl is always written";
 const TILED: &str = "attention is always computed in tiles, exactly, without storing the square of the length";
 
+/// Names of ours that are other settings in recipes without sections.
+pub(super) const TOP_LEVEL_NAMES: &[ForeignName] = &[
+    // Axolotl's word for the model that is trained; here it is what the adapter calls its base.
+    same("base_model", "student.model"),
+];
+
 /// Settings of other tools, and how they are handled here.
 pub const FOREIGN_NAMES: &[ForeignName] = &[
     // Precision and placement.
@@ -199,13 +210,23 @@ pub const FOREIGN_NAMES: &[ForeignName] = &[
     accepted("wandb_entity", RECORDS),
     accepted("wandb_name", RECORDS),
     accepted("wandb_watch", RECORDS),
+    accepted("wandb_log_model", RECORDS),
+    accepted("wandb_run_id", RECORDS),
     accepted("plot_loss", RECORDS),
+    accepted("strict", "every unknown key of a recipe is refused in any case"),
+    accepted("log_level", "ALUDEL_LOG says how much is logged"),
+    accepted("use_peft", "an adapter is always trained"),
+    accepted("do_eval", "train.eval_strategy says when rows that are held back are evaluated"),
     accepted("do_train", "`aludel train` trains in any case"),
     accepted("ddp_timeout", "one process trains"),
     accepted("local_rank", "one process trains"),
     refused("deepspeed", ONE_PROCESS),
     refused("fsdp", ONE_PROCESS),
     refused("hub_model_id", "leave it out: nothing is uploaded; the output folder can be uploaded as it is"),
+    refused("save_only_model", "leave it out: a checkpoint always holds what a run needs to go on"),
+    refused("model_revision", "leave it out: the newest revision of a model of the Hub is taken, or a folder as it is"),
+    refused("model_type", "leave it out: config.json says what the model is"),
+    refused("tokenizer_type", "leave it out: the student's own tokenizer is used"),
     refused("stage", "leave it out: a student is always trained on what its rows say (supervised fine-tuning)"),
     // Data.
     accepted("dataloader_num_workers", "rows are read by the training process, which never waits for them"),
@@ -241,6 +262,12 @@ pub const FOREIGN_NAMES: &[ForeignName] = &[
     refused("eval_dataset", "leave it out and hold rows back with data.test_size"),
     refused("test_datasets", "leave it out and hold rows back with data.test_size"),
     refused("max_samples", "leave it out: a run takes all rows; make a shorter data file, or write train.max_steps"),
+    refused("dataset_config", DATA_FILES),
+    refused("dataset_mixer", DATA_FILES),
+    refused("dataset_train_split", "write the split behind the name in data.files: hf:owner/name:split"),
+    refused("dataset_test_split", "write data.eval_files: hf:owner/name:split"),
+    refused("special_tokens", "leave it out: the student's special tokens stay; student.add_tokens adds further ones"),
+    refused("tokens", "write student.add_tokens"),
     refused("template", OWN_TEMPLATE),
     refused("chat_template", OWN_TEMPLATE),
     refused("dataset_text_field", "write data.columns, for example { text = \"body\" }"),
@@ -310,6 +337,8 @@ pub const FOREIGN_NAMES: &[ForeignName] = &[
         "early_stopping_patience",
         "write train.load_best_model_at_end = true: the best checkpoint is kept, and no run ends early",
     ),
+    refused("loss_watchdog_threshold", "leave it out: a loss that is not finite ends a run, and no other does"),
+    refused("loss_watchdog_patience", "leave it out: a loss that is not finite ends a run, and no other does"),
     refused("lr_scheduler_kwargs", "leave it out: no schedule has further arguments"),
     refused("optim_args", "write train.adam_beta1, train.adam_beta2 and train.adam_epsilon"),
     refused("neftune_noise_alpha", "leave it out: no noise is added to embeddings"),

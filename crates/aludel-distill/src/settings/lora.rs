@@ -108,7 +108,7 @@ impl LoraSettings {
             } else {
                 "the rank exceeds any layer's width"
             },
-            "a whole number from 1 to 4096, for example 16",
+            "a whole number from 1 to 4,096, for example 16",
         );
         check.that(
             self.alpha > 0.0 && self.alpha.is_finite(),

@@ -6,6 +6,7 @@ mod builtin;
 mod curate;
 mod data;
 mod differences;
+mod flat;
 mod foreign;
 mod generate;
 mod lora;
@@ -23,11 +24,11 @@ pub use data::{DataSettings, LongRows, LossOn};
 pub use differences::{Difference, differences};
 pub use foreign::{
     FOREIGN_NAMES, FOREIGN_VALUES, ForeignName, ForeignValue, Renamed, Verdict, foreign_name, foreign_names_of, ours,
-    rename,
+    rename, top_level_name,
 };
 pub use generate::GenerateSettings;
 pub use lora::{Bias, InitLora, LoraSettings, TargetModules};
-pub use parse::{Parsed, expected, read_table, section_names, setting_names};
+pub use parse::{Parsed, expected, owner_of, read_table, section_names, setting_names};
 pub use problem::{Notice, Problem, Problems};
 pub use student::{Attention, Device, Dtype, InstructionSet, StudentSettings};
 pub use template::TemplateInputs;

@@ -1,6 +1,7 @@
 //! From a TOML table to a [`Recipe`]: each key is looked up, each value is read by itself, so that all mistakes come
 //! out at once and each names its key. What a value should have been is told from the JSON schema.
 
+use super::flat;
 use super::foreign::{self, Verdict};
 use super::problem::{Notice, Problem, Problems};
 use super::{
@@ -63,8 +64,11 @@ impl Recipe {
 /// Reads TOML without asking what it means, so that other settings can be merged in before [`Recipe::from_table`].
 ///
 /// # Errors
-/// The line of a syntax error.
+/// The line of a syntax error, or that it is a recipe of another tool, with what its keys are called here.
 pub fn read_table(text: &str) -> Result<Table, Problems> {
+    if let Some(problem) = flat::problem(text) {
+        return Err(Problems::one(problem));
+    }
     text.parse::<Table>().map_err(|error| {
         let line = error.span().map_or(1, |span| 1 + text[..span.start].matches('\n').count());
         let reason = format!("line {line} is not TOML: {}", error.message().replace('\n', ", "));
@@ -89,12 +93,22 @@ pub fn setting_names(section: &str) -> Vec<String> {
     properties(section).map(|(name, _)| name.clone()).collect()
 }
 
+/// The section that has a setting of this name. Where several have one, what trains comes first.
+pub fn owner_of(name: &str) -> Option<String> {
+    const FIRST: [&str; 4] = ["train", "lora", "data", "student"];
+    let sections = section_names();
+    let has = |section: &String| setting_names(section).iter().any(|own| own == name);
+    let first = FIRST.map(str::to_owned).into_iter().find(has);
+    first.or_else(|| sections.into_iter().find(has))
+}
+
 /// What a setting's value may be, in words: "a whole number of 0 or more", "true or false" …; `None` for an unknown
 /// key.
 pub fn expected(section: &str, key: &str) -> Option<String> {
     schema().pointer(&format!("/properties/{section}/properties/{key}")).map(in_words)
 }
 
+const NO_SETTING: &str = "there is no such setting";
 /// Names like an unknown one are looked for among all settings: for more problems than anybody reads at once it would only take time.
 const MOST_LOOKED_FOR: usize = 100;
 /// No setting's name has as many bytes.
@@ -186,13 +200,25 @@ impl Reader {
         let is_secret = key.contains("key") || key.contains("secret");
         let written = if is_secret { "…".to_owned() } else { value.to_string() };
         let written = Some(written).filter(|_| !value.is_table());
+        if section.is_none() && !value.is_table() {
+            let ours = match foreign::top_level_name(key).map(|foreign| foreign.verdict) {
+                Some(Verdict::ReadAs(ours)) => ours.split_once('.').map(|(section, name)| (section.to_owned(), name)),
+                Some(_) => None,
+                None => owner_of(key).map(|section| (section, key)),
+            };
+            if let Some((section, name)) = ours {
+                let mend = format!("write {name} below [{section}]");
+                self.problems.push(Problem::new(&full, written, "it stands in no section", mend));
+                return;
+            }
+        }
         if let Some(foreign) = foreign::foreign_name(key) {
             let value = value.to_string();
             match foreign.verdict {
                 Verdict::ReadAs(ours) => {
                     let (section, name) = ours.split_once('.').unwrap_or_default();
-                    let (reason, mend) = ("it stands in no section", format!("write {name} below [{section}]"));
-                    self.problems.push(Problem::new(&full, written, reason, mend));
+                    let mend = format!("write {name} below [{section}]");
+                    self.problems.push(Problem::new(&full, written, NO_SETTING, mend));
                 }
                 Verdict::Accepted => {
                     self.notices.push(Notice { key: full, value, instead: foreign.instead.to_owned() });
@@ -204,7 +230,7 @@ impl Reader {
             return;
         }
         let is_looked_for = self.problems.len() < MOST_LOOKED_FOR && key.len() <= LONGEST_NAME;
-        let reason = section.map_or("there is no such section", |_| "there is no such setting");
+        let reason = if section.is_none() && value.is_table() { "there is no such section" } else { NO_SETTING };
         let mend = match section {
             _ if !is_looked_for => "`aludel schema` lists all settings".to_owned(),
             None => did_you_mean_section(key),
@@ -217,8 +243,8 @@ impl Reader {
 /// A mend for an unknown key at the top.
 fn did_you_mean_section(key: &str) -> String {
     let sections = section_names();
-    if let Some(owner) = sections.iter().find(|section| setting_names(section).iter().any(|name| name == key)) {
-        return format!("write it below [{owner}]");
+    if let Some(owner) = owner_of(key) {
+        return format!("write {key} below [{owner}]");
     }
     match nearest(key, &sections) {
         Some(section) => format!("did you mean [{section}]?"),
@@ -235,7 +261,7 @@ fn did_you_mean(section: &str, key: &str) -> String {
     let others: Vec<String> = section_names().into_iter().filter(|other| other != section).collect();
     for other in &others {
         if setting_names(other).iter().any(|name| name == key) {
-            return format!("write it below [{other}]");
+            return format!("write {key} below [{other}]");
         }
     }
     for other in &others {

@@ -130,7 +130,7 @@ impl StudentSettings {
             "threads",
             self.threads,
             "that is more threads than any machine has cores",
-            "a whole number from 0 (one for each core) to 1024",
+            "a whole number from 0 (one for each core) to 1,024",
         );
         let empty = self.add_tokens.iter().any(|token| token.trim().is_empty());
         check.that(

@@ -152,12 +152,17 @@ fn names_that_do_not_exist_lead_to_one_that_does() {
         ),
         (
             "[lora]\nlearning_rate = 1e-4",
-            "lora.learning_rate = 0.0001: there is no such setting; write it below [train]",
+            "lora.learning_rate = 0.0001: there is no such setting; write learning_rate below [train]",
         ),
         ("[lora]\nmax_lenght = 9", "lora.max_lenght = 9: there is no such setting; did you mean train.max_length?"),
         ("[train]\nepoch = 3", "train.epoch = 3: there is no such setting; did you mean train.num_train_epochs?"),
         ("[trian]\nseed = 1", "trian: there is no such section; did you mean [train]?"),
-        ("learning_rate = 1e-4", "learning_rate = 0.0001: there is no such section; write it below [train]"),
+        ("learning_rate = 1e-4", "learning_rate = 0.0001: it stands in no section; write learning_rate below [train]"),
+        ("base_model = \"b\"", "base_model = \"b\": it stands in no section; write model below [student]"),
+        (
+            "zzz = 1",
+            "zzz = 1: there is no such setting; the sections are student, lora, train, data, generate, trace, curate",
+        ),
         (
             "[zzz]",
             "zzz: there is no such section; the sections are student, lora, train, data, generate, trace, curate",
@@ -429,7 +434,7 @@ fn origins_show_in_the_message() {
     });
     assert_eq!(
         problems.to_string(),
-        "lora.r = 0 (--set): an adapter of rank 0 has nothing to train; give a whole number from 1 to 4096, for example 16"
+        "lora.r = 0 (--set): an adapter of rank 0 has nothing to train; give a whole number from 1 to 4,096, for example 16"
     );
 }
 

@@ -41,7 +41,7 @@ pub struct TrainSettings {
     pub logging_strategy: Interval,
     /// Steps between log lines with `logging_strategy = "steps"`.
     pub logging_steps: u64,
-    /// The highest learning rate.
+    /// Peak learning rate.
     pub learning_rate: f64,
     /// The optimiser.
     pub optim: Optimiser,

@@ -1,7 +1,7 @@
-//! What the first bytes of a GGUF file tell before the rest is there. They are a stranger's: every length is checked, and what cannot
-//! be told from them is not told. Reading a whole file is `reader`'s matter.
+//! Reads the first bytes of a GGUF file, before the rest is available. They are untrusted: every length is checked, and
+//! what they do not determine is not returned. `reader` reads a complete file.
 
-/// `general.architecture`, where it stands in these first bytes of a file.
+/// `general.architecture`, where it is in these first bytes of a file.
 pub fn architecture(head: &[u8]) -> Option<&str> {
     let mut head = Head(head);
     if head.take(4)? != b"GGUF" {
@@ -32,7 +32,7 @@ impl<'a> Head<'a> {
         Some(taken)
     }
 
-    /// A whole number of 4 or 8 bytes.
+    /// An integer of 4 or 8 bytes.
     fn number(&mut self, bytes: u64) -> Option<u64> {
         let mut whole = [0; 8];
         whole[..bytes as usize].copy_from_slice(self.take(bytes)?);
@@ -97,7 +97,7 @@ mod tests {
         for cut in 0..end {
             assert_eq!(architecture(&bytes[..cut]), None);
         }
-        // No length that a stranger writes is trusted.
+        // No length in the file is trusted.
         for at in 0..end {
             let mut other = bytes.clone();
             other[at] = 0xff;

@@ -1,5 +1,5 @@
-//! Lookup of metadata by key, with the wanted type in the call and, when it is not there, in the message. Which keys
-//! a model needs is left to the callers.
+//! Lookup of metadata by key. The call names the expected type, and so does the message if the key is missing. Which
+//! keys a model needs is left to the callers.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -18,10 +18,10 @@ pub struct Metadata {
 impl Metadata {
     /// A key that must be there: `metadata.get::<u32>("llama.block_count")?`.
     ///
-    /// Any integer type is taken for a wanted integer if the value fits, and f64 for f32; nothing else is converted.
+    /// Any integer type is taken for an expected integer if the value fits, and f64 for f32; nothing else is converted.
     ///
     /// # Errors
-    /// [`Error::MissingKey`] with the nearest keys, [`Error::WrongType`] naming wanted and found type.
+    /// [`Error::MissingKey`] with the nearest keys, [`Error::WrongType`] naming the expected and the found type.
     pub fn get<'a, T: FromValue<'a>>(&'a self, key: &str) -> Result<T> {
         self.find(key)?.ok_or_else(|| Error::MissingKey {
             path: self.path.clone(),
@@ -116,7 +116,7 @@ impl Metadata {
         Metadata { path, ..Metadata::default() }
     }
 
-    /// Adds a key, or says no if it is already there.
+    /// Adds a key, or returns false if it is already there.
     pub(super) fn insert(&mut self, key: String, value: Value) -> bool {
         if self.contains(&key) {
             return false;
@@ -127,7 +127,7 @@ impl Metadata {
     }
 }
 
-/// A type that a metadata value can be asked for as.
+/// A type that a metadata value can be read as.
 pub trait FromValue<'a>: Sized {
     /// The type in words, for messages: "a u32".
     const WANTED: &'static str;

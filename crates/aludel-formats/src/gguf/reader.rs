@@ -1,6 +1,6 @@
-//! Reads a GGUF file through a memory map, trusting nothing in it: each count is held against the bytes that are left
-//! before anything is allocated for it, each tensor against the file's end and its neighbours. Tensors are handed out
-//! as borrowed bytes; decoding them is left to `aludel-kernels`.
+//! Reads a GGUF file through a memory map and trusts nothing in it: each count is checked against the remaining bytes
+//! before anything is allocated for it, each tensor against the file's end and its neighbours. Tensors are returned as
+//! borrowed bytes; decoding them is left to `aludel-kernels`.
 
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
@@ -234,7 +234,7 @@ fn read_fixed_items<const N: usize, T>(
     decode: impl Fn([u8; N]) -> T,
 ) -> Result<Vec<T>> {
     let count = cursor.count(&what(), N)?;
-    // The count was held against what is left, so the product cannot overflow.
+    // The count was checked against the remaining bytes, so the product cannot overflow.
     let bytes = cursor.take(count * N, what)?;
     let (items, _) = bytes.as_chunks::<N>();
     Ok(items.iter().map(|item| decode(*item)).collect())
@@ -369,7 +369,7 @@ struct Cursor<'a> {
     /// The part of the file that a header may take.
     bytes: &'a [u8],
     position: usize,
-    /// How long the whole file is.
+    /// The length of the complete file.
     file_bytes: usize,
 }
 
@@ -427,7 +427,7 @@ impl<'a> Cursor<'a> {
     }
 
     fn name(&mut self, what: &str) -> Result<String> {
-        // Looked at before it is taken, so that a damaged length is told as such and nothing large is allocated.
+        // Checked before it is used, so that a damaged length is reported as such and nothing large is allocated.
         let mut ahead = Cursor { ..*self };
         let length = u64::from_le_bytes(ahead.fixed(|| what.to_owned())?);
         if length > LONGEST_NAME_BYTES {

@@ -1,4 +1,4 @@
-//! Writes a GGUF version 3 file, one tensor at a time, so that a model is never whole in memory. Which keys and
+//! Writes a GGUF version 3 file, one tensor at a time, so that a model is never completely in memory. Which keys and
 //! tensors a model needs, and the bytes of each tensor, are left to the caller.
 
 use std::borrow::Cow;

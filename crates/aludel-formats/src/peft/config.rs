@@ -1,6 +1,6 @@
 //! `adapter_config.json`, field for field as PEFT 0.21 writes it. Fields that matter here have types; all others are
-//! kept as they came, and refused where they would change what the adapter computes. How it is read is `fields`' matter, which
-//! modules it means that of `rules`.
+//! kept as they are, and refused if they would change what the adapter computes. `fields` reads it, and `rules` selects
+//! the modules.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -269,7 +269,7 @@ fn default_other() -> Map<String, Value> {
     }
 }
 
-/// 16 rather than 16.0, as PEFT's own fields are whole numbers.
+/// 16 rather than 16.0, as PEFT's own fields are integers.
 fn whole_if_possible<S: Serializer>(number: &f64, serializer: S) -> Result<S::Ok, S::Error> {
     whole(*number).serialize(serializer)
 }

@@ -1,5 +1,5 @@
-//! The fields of `adapter_config.json`, taken out one by one under their types, so that a wrong value is told under its name. What the
-//! fields mean is left to `config`.
+//! The fields of `adapter_config.json`, read one by one with their types, so that an error names the field with the
+//! wrong value. The meaning of the fields is left to `config`.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -25,7 +25,7 @@ impl<'p> Fields<'p> {
         Fields { fields, path }
     }
 
-    /// The fields that nobody took.
+    /// The fields that were not read.
     pub(super) fn rest(self) -> Map<String, Value> {
         self.fields
     }
@@ -140,7 +140,7 @@ impl<'p> Fields<'p> {
     }
 }
 
-/// A value as it may stand in a message: strangers write long ones.
+/// A value, shortened for a message: untrusted files have long ones.
 pub(super) fn shown(value: &Value) -> String {
     shortened(&value.to_string(), 60).into_owned()
 }

@@ -1,5 +1,5 @@
-//! What other adapters are than those applied here: by method, by setting, by tensor name, by folder. Each is told what it is and what to
-//! do with it. What is harmless is told apart here, too.
+//! Identifies adapters that are not applied here: by method, by setting, by tensor name, by folder. Each gets an error
+//! that says what it is and what to do with it. Harmless differences are recognised here as well.
 
 use serde_json::{Map, Value};
 
@@ -85,7 +85,7 @@ pub(super) fn field(key: &str, value: &Value) -> Option<String> {
         return None;
     }
     let what = match (key, value) {
-        // Trained biases are tensors, and told by them: where there are none, nothing was trained.
+        // Trained biases are recognised by their tensors: where there are none, nothing was trained.
         ("bias", Value::String(bias)) if matches!(bias.as_str(), "none" | "all" | "lora_only") => return None,
         ("use_dora", _) => "this is DoRA, which scales the whole weight",
         ("modules_to_save", _) => "these modules were trained whole beside LoRA",

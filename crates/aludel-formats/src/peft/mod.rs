@@ -1,5 +1,5 @@
 //! LoRA adapters in PEFT's layout: `adapter_config.json` with PEFT's own fields, and `adapter_model.safetensors` with
-//! PEFT's tensor names. Fitting an adapter to a model, and what its numbers do, is left to `aludel-model`.
+//! PEFT's tensor names. Fitting an adapter to a model, and computing with it, is left to `aludel-model`.
 
 mod config;
 mod fields;
@@ -93,7 +93,7 @@ pub fn read(folder: &Path) -> Result<Adapter> {
 
 /// Writes an adapter into `folder`, making it where it is missing. `bytes_of` is called once for each tensor.
 ///
-/// Each file appears whole, the weights first; for a folder that appears whole, call this inside of
+/// Each file appears complete, the weights first; for a folder that appears complete, call this inside of
 /// [`atomic::write_dir`].
 ///
 /// # Errors

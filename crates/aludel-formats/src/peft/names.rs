@@ -1,5 +1,5 @@
-//! PEFT's tensor names, made and taken apart. Which modules a model has is left to `aludel-model`, what other names may mean to
-//! `foreign`.
+//! PEFT's tensor names, built and parsed. Which modules a model has is left to `aludel-model`, the meaning of other
+//! names to `foreign`.
 
 use std::borrow::Cow;
 
@@ -62,7 +62,7 @@ pub fn trained_rows_name(rows: Rows) -> &'static str {
 }
 
 /// What a tensor name stands for; `None` if it is none of an adapter that is understood here. PEFT's name for the only adapter of a
-/// model, "default", may stand in it, as it does in a state that was saved without PEFT.
+/// model, "default", may be in it, as it does in a state that was saved without PEFT.
 pub fn parse_name(name: &str) -> Option<TensorName> {
     let plain = match name.strip_suffix(".default.weight") {
         Some(stem) => Cow::Owned(format!("{stem}.weight")),

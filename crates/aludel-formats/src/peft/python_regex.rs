@@ -1,5 +1,5 @@
-//! Regular expressions of PEFT's settings, which PEFT hands to Python's `re`. What both engines read alike is compiled; what
-//! Python reads otherwise, or not at all, is refused by name. What is matched with them is left to `rules`.
+//! Regular expressions of PEFT's settings, which PEFT passes to Python's `re`. What both engines read alike is
+//! compiled; what Python reads differently, or not at all, is refused by name. `rules` does the matching.
 
 use std::cell::Cell;
 use std::str::Chars;
@@ -150,7 +150,7 @@ impl Pattern {
 }
 
 impl Plain {
-    /// None where a pattern is more than a name; `^` before it means that nothing may stand before it in a path.
+    /// None where a pattern is more than a name; `^` before it means that nothing may precede it in a path.
     fn read(pattern: &str) -> Option<Plain> {
         let (is_whole, name) = pattern.strip_prefix('^').map_or((false, pattern), |name| (true, name));
         let mut letters = Vec::with_capacity(name.len());

@@ -1,5 +1,6 @@
-//! PEFT's own rules of which module an adapter is for, and with which rank and alpha: those of `check_target_module_exists` and
-//! `get_pattern_key`, on the path that the module has in the base model. Which modules a model has is left to `aludel-model`.
+//! PEFT's rules of which modules an adapter applies to, and with which rank and alpha: those of
+//! `check_target_module_exists` and `get_pattern_key`, on the path of the module in the base model. Which modules a
+//! model has is left to `aludel-model`.
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};

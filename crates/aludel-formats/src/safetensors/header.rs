@@ -1,5 +1,5 @@
 //! Checks a safetensors header before and after the `safetensors` crate parses it. That crate refuses what it must, but
-//! lets the later of two equal names win and seldom says which tensor is at fault; this room does both.
+//! lets the later of two equal names win and seldom names the tensor at fault; this module does both.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;

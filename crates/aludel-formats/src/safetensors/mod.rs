@@ -1,6 +1,6 @@
-//! Safetensors files: one file or a folder of shards is opened as one set of named tensors, and files are written a
-//! tensor at a time under Hugging Face's names. Parsing is the `safetensors` crate's, after a check of what it does not
-//! look at or cannot name; which tensors a model has is left to the callers.
+//! Safetensors files: one file, or a folder of shards, is opened as one set of named tensors, and files are written one
+//! tensor at a time under Hugging Face's names. The `safetensors` crate parses them, after checks of what it does not
+//! verify or cannot name. Which tensors a model has is left to the callers.
 
 mod header;
 mod save;

@@ -1,5 +1,5 @@
-//! Writes safetensors files one tensor at a time, so that a model is never whole in memory, alone or as shards with
-//! Hugging Face's names and index. Computing the bytes is left to the caller.
+//! Writes safetensors files one tensor at a time, so that a model is never completely in memory: a single file, or
+//! shards with Hugging Face's names and index. Computing the bytes is left to the caller.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashSet};
@@ -17,7 +17,7 @@ use crate::tensor::TensorSpec;
 /// The size up to which tensors share a shard, as Hugging Face's tools have had it for long: 5 GB.
 pub const DEFAULT_MAX_SHARD_BYTES: u64 = 5_000_000_000;
 
-/// The metadata that transformers writes and wants: `{"format": "pt"}`.
+/// The metadata that transformers writes and requires: `{"format": "pt"}`.
 pub fn hf_metadata() -> BTreeMap<String, String> {
     BTreeMap::from([("format".to_owned(), "pt".to_owned())])
 }
@@ -43,7 +43,7 @@ pub fn save_file<'b, E: From<Error>>(
 /// `model-00001-of-0000N.safetensors` and their index. Tensors go into shards in the given order; one that is larger
 /// than a shard has a shard of its own. Weights of an earlier save that are not overwritten are removed at the end.
 ///
-/// Each file appears whole; for a folder that appears whole, call this inside of [`atomic::write_dir`].
+/// Each file appears complete; for a folder that appears complete, call this inside of [`atomic::write_dir`].
 ///
 /// # Errors
 /// As [`save_file`].

@@ -1,4 +1,4 @@
-//! Attention: over the rows of a training pass, its backward, and over the cached past of a step of generation.
+//! Attention: over the rows of a training pass, its backward, and over the cached past in a decoding step.
 
 use std::ops::Range;
 
@@ -29,7 +29,7 @@ fn heads(precision: Precision) -> Heads {
     Heads { query: HEADS, key: KEY_HEADS, dim: HEAD_DIM, scale: 0.125, window: None, precision }
 }
 
-/// `products` of the size of q·kᵀ, of which the causal half counts, and so many floats.
+/// `products` of the size of q·kᵀ, of which the causal half counts, and the given number of floats.
 fn work(precision: Precision, rows: &[Range<usize>], products: usize, floats: usize) -> Work {
     let pairs: usize = rows.iter().map(|row| row.len() * (row.len() + 1) / 2).sum();
     Work { operations: (2 * products * HIDDEN * pairs) as f64, precision, bytes: 4.0 * floats as f64 }

@@ -1,4 +1,4 @@
-//! What is measured: an op at one size, with how much it computes and moves, over operands that come from memory.
+//! One benchmark case: an op at one size, its arithmetic and memory traffic, and operands that come from memory.
 
 use aludel_kernels::linear::Precision;
 use aludel_kernels::{Context, Mat};
@@ -25,7 +25,7 @@ pub(crate) struct Work {
 }
 
 impl Work {
-    /// An op whose arithmetic does not count beside what it moves: so many floats.
+    /// An op whose arithmetic does not count beside what it moves: the given number of floats.
     pub(crate) fn moving(floats: usize) -> Work {
         Work { operations: 0.0, precision: Precision::F32, bytes: 4.0 * floats as f64 }
     }

@@ -1,5 +1,5 @@
-//! `cargo bench -p aludel-kernels`: how long each op takes at the sizes of SmolLM2-135M, by criterion, and what share that is of what
-//! this machine could do at best. The ops stand in one file for each group; what a ceiling is stands in `roofline`.
+//! `cargo bench -p aludel-kernels`: the time of each op at the sizes of SmolLM2-135M, measured by criterion, and its
+//! share of what this machine can do at best. There is one file per group of ops; `roofline` computes the ceiling.
 
 #![allow(clippy::print_stdout, clippy::unwrap_used)] // a report, at a developer's desk
 

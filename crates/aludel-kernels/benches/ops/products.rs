@@ -1,5 +1,5 @@
-//! Products with weights: linears of a training pass, forward and backward, with and without adapter; the same linears for the few
-//! tokens of a step of generation, packed or in their file's quantisation.
+//! Products with weights: linear layers of a training pass, forward and backward, with and without an adapter; the same
+//! layers for the few tokens of a decoding step, packed or in their file's quantisation.
 
 use aludel_kernels::linear::{self, FrozenWeight, Input, Lora, LoraBackward, LoraGradient, Precision, Product, Start};
 use aludel_kernels::quant::BlockType;

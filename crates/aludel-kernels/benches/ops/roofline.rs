@@ -82,7 +82,7 @@ impl Ceilings {
 
 /// Bytes that each thread reads in one go: beyond what caches hold.
 const STREAM_BYTES: usize = 256 << 20;
-/// The best of so many goes counts.
+/// The best of the given number of goes counts.
 const GOES: usize = 5;
 
 /// Bytes a second that all threads together move between memory and themselves: the better of reading alone, and of STREAM's triad

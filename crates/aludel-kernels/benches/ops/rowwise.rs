@@ -1,4 +1,4 @@
-//! Ops that treat each token alone, and the optimiser: all bound by memory, if their arithmetic is quick enough.
+//! Ops on single tokens, and the optimiser. All are bound by memory if their arithmetic is fast enough.
 
 use aludel_kernels::optim::{self, State, Step};
 use aludel_kernels::rowwise::dropout::{self, Dropout};

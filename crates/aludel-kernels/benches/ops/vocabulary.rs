@@ -1,4 +1,4 @@
-//! Where tokens become rows and rows become tokens: embedding, head and loss.
+//! Ops between tokens and rows: embedding, head and loss.
 
 use aludel_kernels::embedding::Embedding;
 use aludel_kernels::head::Head;

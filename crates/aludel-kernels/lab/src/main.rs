@@ -1,5 +1,5 @@
-//! Two versions of the kernels in one process: the same op of each in turns, so that whatever else the machine does meets both. What
-//! they compute is compared first. The ops stand in `ops.rs`, compiled once for each version.
+//! Two versions of the kernels in one process: the same op of each in turns, so that other load on the machine affects
+//! both. Their results are compared first. The ops are in `ops.rs`, compiled once for each version.
 
 use std::time::{Duration, Instant};
 

@@ -1,6 +1,7 @@
-//! The backward. A task owns one query head and a fixed stretch of its keys; it goes through tiles of keys and, for each,
-//! through the tiles of queries that see any of them, so that each pair of tiles is computed again only once. What several tasks add
-//! to is kept apart and summed afterwards, in order: the gradient of queries by stretch, that of keys and values by query head.
+//! The backward pass. A task owns one query head and a fixed range of its keys. It goes through tiles of keys and, for
+//! each, through the tiles of queries that attend to them, so that each pair of tiles is recomputed only once.
+//! Gradients that several tasks contribute to are kept apart and summed afterwards, in order: that of queries by key
+//! range, those of keys and values by query head.
 
 use std::ops::Range;
 

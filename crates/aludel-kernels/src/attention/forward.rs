@@ -1,4 +1,4 @@
-//! The forward: tiles of queries against all keys that they may see, under an online softmax.
+//! The forward pass: tiles of queries against all keys that they attend to, with an online softmax.
 
 use std::ops::Range;
 

@@ -6,14 +6,14 @@
 //! Scores, softmax and all sums are f32; the factors of products are rounded as [`Heads::precision`] says.
 
 mod backward;
-mod cache;
 mod forward;
+mod kv_cache;
 
 use std::ops::Range;
 
 pub use backward::backward;
-pub use cache::{Cache, Extension, Extensions, forward_cached};
 pub use forward::forward;
+pub use kv_cache::{Cache, Extension, Extensions, forward_cached};
 
 use crate::device::{Context, Mat};
 use crate::gemm::{NR, Precision};
@@ -105,7 +105,7 @@ fn is_harmless(value: f32) -> bool {
 /// What an op makes its tasks of, head by head: the number of a row (or sequence), and a position in it.
 type Piece = [u32; 2];
 
-/// Scratch for the pieces of rows with so many tokens in all. No piece is empty, so there are no more of them than tokens.
+/// Scratch for the pieces of rows with the given number of tokens in all. No piece is empty, so there are no more of them than tokens.
 fn room_for_pieces(ctx: &mut Context, tokens: usize) -> Mat {
     ctx.scratch(1, 2 * tokens)
 }

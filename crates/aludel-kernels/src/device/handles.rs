@@ -1,5 +1,5 @@
-//! What ops hold of the device's memory: matrices and lists as handles, which mean nothing without their context, and the raw view
-//! that an op has of a matrix while it runs.
+//! Handles of device memory: matrices and lists, valid only with their context, and the raw view that an op has of a
+//! matrix while it runs.
 
 /// A matrix of f32 in device memory: a handle, cheap to copy, meaningless without its context.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,7 +78,7 @@ pub(super) fn is_within(start: usize, count: usize, all: usize) -> bool {
     start <= all && count <= all - start
 }
 
-/// The number of elements; what no memory could hold is a programmer's mistake, told before offsets could wrap around.
+/// The number of elements; what no memory could hold is a programming error, reported before offsets could wrap around.
 pub(super) fn elements(rows: usize, cols: usize) -> usize {
     let elements = rows.checked_mul(cols).filter(|elements| *elements <= isize::MAX as usize / 8);
     elements.unwrap_or_else(|| panic!("a matrix of {rows} × {cols}"))

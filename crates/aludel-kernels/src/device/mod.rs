@@ -1,6 +1,6 @@
-//! The device: memory regions behind opaque handles, the bump arenas of a pass, and the worker threads.
-//! Ops take handles and never slices, so that the same layer code can run on other devices; `upload` and `download` are
-//! the only crossings. What is computed with the memory is the ops' business.
+//! The device: memory regions behind opaque handles, the bump arenas of a pass, and the worker threads. Ops take
+//! handles, never slices, so that the same layer code can run on other devices; `upload` and `download` are the only
+//! ways in and out. The ops decide what is computed.
 
 mod handles;
 
@@ -137,7 +137,7 @@ impl Context {
         }
     }
 
-    /// Bytes held by the arenas and by everything uploaded or allocated for good.
+    /// Bytes held by the arenas and by everything uploaded or allocated permanently.
     pub fn bytes(&self) -> usize {
         self.buffers.iter().map(|b| b.len() * 4).sum()
     }

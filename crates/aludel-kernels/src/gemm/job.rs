@@ -1,4 +1,5 @@
-//! A product cut into tasks for vector units: blocks of K, tiles of [`MR`] rows in registers. Partial sums lie in C.
+//! A product cut into tasks for vector units: blocks of K, tiles of [`MR`] rows in registers. Partial sums are kept in
+//! C.
 
 use std::ops::Range;
 
@@ -36,7 +37,7 @@ fn groups(product: &Product<'_>, threads: usize) -> usize {
 
 pub(super) struct Job<'a> {
     op: Placed<'a>,
-    /// Panels are dealt out in so many groups of almost equal size.
+    /// Panels are dealt out in the given number of groups of almost equal size.
     groups: usize,
 }
 

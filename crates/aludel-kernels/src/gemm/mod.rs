@@ -6,20 +6,20 @@
 //! Goto and van de Geijn, "Anatomy of High-Performance Matrix Multiplication" (2008).
 
 mod amx;
-mod coded;
 mod job;
 mod micro;
 mod operand;
 mod pack;
+mod quantized;
 pub(crate) mod tile;
 mod tokens;
 
 pub(crate) use amx::busy as amx_busy;
 #[cfg(target_arch = "x86_64")]
 pub(crate) use amx::is_there as amx_is_there;
-pub(crate) use coded::{CodedPanels, Rounded, multiply_coded, round_rows};
 pub(crate) use operand::{Lhs, Order, Panels, Rhs, pack_lhs, pack_rhs, pack_written};
 pub(crate) use pack::pair;
+pub(crate) use quantized::{CodedPanels, Rounded, multiply_coded, round_rows};
 pub(crate) use tokens::add_token_products;
 
 use crate::device::{Context, Mat, View, assert_apart};
@@ -192,12 +192,12 @@ impl Work<'_> {
     }
 }
 
-/// So many rows are few: handing out tasks then costs more than it evens out.
+/// Up to this number of rows, distributing tasks costs more than it gains in balance.
 const FEW_ROWS: usize = 64;
 /// Panels of one task, where it has few rows.
 const PANELS_OF_FEW_ROWS: usize = 2;
 
-/// So many groups of panels, or a few more, that each thread gets as many tasks.
+/// The number of groups of panels, increased so that each thread gets as many tasks.
 fn even(groups: usize, row_blocks: usize, threads: usize, panels: usize) -> usize {
     ((groups * row_blocks).next_multiple_of(threads) / row_blocks).clamp(1, panels.max(1))
 }

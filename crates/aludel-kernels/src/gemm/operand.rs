@@ -1,4 +1,4 @@
-//! What the driver multiplies: frozen weights packed for good, small matrices and activations packed in scratch.
+//! The operands of the driver: frozen weights, packed once; small matrices and activations, packed in scratch.
 
 use super::pack::{pair, transpose, turn};
 use super::{MR, NR, Precision, amx};

@@ -1,6 +1,6 @@
-//! Rows of f32 rearranged into the order that the micro-kernels read: units of 4 bytes, each one f32 or a pair of bf16 that
-//! are neighbours along the inner dimension K. Two movements cover every operand: a transpose, where the source's rows run
-//! along K, and an interleave, where they run across it.
+//! Rearranges rows of f32 into the order that the micro-kernels read: units of 4 bytes, each one f32 or a pair of bf16
+//! that are neighbours along the inner dimension K. Two operations cover every operand: a transpose, if the source's
+//! rows run along K, and an interleave, if they run across it.
 
 #[cfg(target_arch = "x86_64")]
 pub(super) mod avx512;

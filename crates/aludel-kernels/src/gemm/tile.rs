@@ -1,5 +1,5 @@
-//! A product of small tiles within one thread, for attention: packing and multiplying in buffers of the caller, which count
-//! in units of 4 bytes.
+//! A product of small tiles within one thread, for attention: packs and multiplies in buffers of the caller, which are
+//! measured in units of 4 bytes.
 
 use std::ops::Range;
 
@@ -132,7 +132,7 @@ pub(crate) fn rhs_kn_value(precision: Precision, tile: &[u32], depth: usize, col
     values_of(precision, unit)[depth % per_unit]
 }
 
-/// The values of a unit; with one in a unit, it stands twice.
+/// The values of a unit; with one in a unit, it occurs twice.
 fn values_of(precision: Precision, unit: u32) -> [f32; 2] {
     match precision {
         Precision::F32 => [f32::from_bits(unit); 2],
@@ -201,7 +201,7 @@ pub(crate) enum Part {
 }
 
 impl Part {
-    /// Of so many rows, those from the first to the last that matter in any of these columns.
+    /// Of the given number of rows, those from the first to the last that matter in any of these columns.
     fn rows(self, columns: Range<usize>, rows: usize) -> Range<usize> {
         match self {
             Part::All => 0..rows,
@@ -210,7 +210,7 @@ impl Part {
         }
     }
 
-    /// Of so many columns, those from the first to the last that matter in any of these rows.
+    /// Of the given number of columns, those from the first to the last that matter in any of these rows.
     fn columns(self, rows: Range<usize>, columns: usize) -> Range<usize> {
         match self {
             Part::All => 0..columns,
@@ -229,7 +229,7 @@ pub(crate) struct Product<'a> {
     pub(crate) shape: (usize, usize, usize),
     /// The depth that the right-hand tile was packed with.
     pub(crate) packed_depth: usize,
-    /// What of c is wanted; the rest may be left as it is.
+    /// Which part of c is needed; the rest may be left as it is.
     pub(crate) wanted: Part,
     /// Outside this part, `lhs` is zero.
     pub(crate) lhs_part: Part,

@@ -1,5 +1,5 @@
-//! Sums over tokens, `Lᵀ·R` for two matrices of token rows: the gradients of adapters and of trained rows. All f32: these sums are what
-//! the optimiser sees.
+//! Sums over tokens, `Lᵀ·R` for two matrices of token rows: the gradients of adapters and of trained rows. All in f32,
+//! since the optimiser uses these sums.
 
 use super::micro::{self, Tile};
 use super::pack::interleave;

@@ -1,5 +1,5 @@
-//! Stored blocks as integers: where an encoding is `scale·code + offset` over 32 elements, its codes can be multiplied as they
-//! are. What multiplies them is the matrix kernel's business.
+//! Stored blocks as integers: if an encoding is `scale·code + offset` over 32 elements, its codes can be multiplied
+//! directly. The matrix kernels do the multiplication.
 
 use super::{BlockType, SMALL, five_bits, scale_at, six_bit_pair};
 

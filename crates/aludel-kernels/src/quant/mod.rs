@@ -1,6 +1,6 @@
-//! The block codecs of ggml: what the bytes of a stored tensor mean as `f32` values, and how `f32` values are stored
-//! in the three plain formats. Bytes and type ids come from the format readers; packing a decoded tile into the layout
-//! that a matrix kernel wants is left to the linear layer.
+//! The block codecs of ggml: decode the bytes of a stored tensor to `f32`, and encode `f32` in the three plain formats.
+//! Bytes and type ids come from the format readers; packing a decoded tile into the layout of a matrix kernel is left
+//! to the linear layer.
 
 mod codes;
 
@@ -121,7 +121,7 @@ impl std::fmt::Display for BlockType {
 pub struct SizeMismatch {
     /// The encoding of the tensor.
     pub block_type: BlockType,
-    /// Elements wanted.
+    /// Elements requested.
     pub elements: usize,
     /// Bytes given.
     pub bytes: usize,

@@ -1,5 +1,5 @@
-//! Ops that treat each token's row alone: RMSNorm, rotary positions, the gated activation, dropout, and rows moved by
-//! index. T is tokens, C channels, H heads, D channels of a head. All values are f32.
+//! Ops on single token rows: RMSNorm, rotary positions, the gated activation, dropout, and moving rows by index. T is
+//! tokens, C channels, H heads, D channels of a head. All values are f32.
 
 pub mod gated;
 

@@ -75,7 +75,7 @@ impl Config {
             tie_word_embeddings: reader.flag_or("tie_word_embeddings", family.default_tied)?,
             has_head_norms: family.has_head_norms,
             biases: Module::ALL.map(|module| family.has_bias(module, attention_bias, mlp_bias)),
-            bos_token_id: reader.ids("bos_token_id")?.first().copied(),
+            bos_token_id: reader.id("bos_token_id")?,
             eos_token_ids: reader.ids("eos_token_id")?,
         };
         config.check(path)?;
@@ -246,6 +246,15 @@ impl Reader<'_> {
         }
     }
 
+    /// One id, or none.
+    fn id(&self, key: &str) -> Result<Option<u32>> {
+        let value = &self.json[key];
+        match ids(value).filter(|_| !value.is_array()) {
+            Some(ids) => Ok(ids.first().copied()),
+            None => Err(self.wrong(key, format!("{value} should be a token id, or null"))),
+        }
+    }
+
     /// One id or a list of them.
     fn ids(&self, key: &str) -> Result<Vec<u32>> {
         ids(&self.json[key])
@@ -253,13 +262,17 @@ impl Reader<'_> {
     }
 }
 
-/// A token id or a list of them, as `eos_token_id` stands in a config; null is an empty list, anything else is none.
+/// A token id or a list of them, as `eos_token_id` stands in a config. null is an empty list, and a negative number is no token, as
+/// transformers has it: no id ever equals it. Anything else is none.
 pub fn ids(value: &Value) -> Option<Vec<u32>> {
-    let one = |v: &Value| v.as_u64().and_then(|id| u32::try_from(id).ok());
+    let one = |v: &Value| match v.as_i64() {
+        Some(..0) => Some(None),
+        id => id.and_then(|id| u32::try_from(id).ok()).map(Some),
+    };
     match value {
         Value::Null => Some(Vec::new()),
-        Value::Array(list) => list.iter().map(one).collect(),
-        other => one(other).map(|id| vec![id]),
+        Value::Array(list) => Some(list.iter().map(one).collect::<Option<Vec<_>>>()?.into_iter().flatten().collect()),
+        other => one(other).map(|id| id.into_iter().collect()),
     }
 }
 
@@ -315,5 +328,35 @@ mod tests {
         check("rope_scaling", json!({"rope_type": "llama3", "factor": 8}), "low_freq_factor");
         check("eos_token_id", json!(11), "eos_token_id: 11");
         check("rms_norm_eps", json!("x"), "rms_norm_eps");
+        check("eos_token_id", json!([1.5]), "eos_token_id: [1.5]");
+        check("bos_token_id", json!([1]), "bos_token_id: [1] should be a token id");
+        check("bos_token_id", json!("1"), "bos_token_id: \"1\" should be a token id");
+        let layers = "it must list \"full_attention\" for each of the 1 layers";
+        check("layer_types", json!(["full_attention", "full_attention"]), layers);
+        check("layer_types", json!([]), layers);
+        check("layer_types", json!("full_attention"), layers);
+        check("rope_theta", Value::Null, "rope_theta: null should be a number");
+        check("rope_parameters", json!({"rope_theta": null}), "rope_parameters.rope_theta: null should be a number");
+    }
+
+    /// Each as transformers 5.23 takes it.
+    #[test]
+    fn what_transformers_takes_is_taken() {
+        let read = |changes: Value| {
+            let mut json = valid();
+            json.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
+            Config::from_hf(&json, Path::new("config.json")).unwrap()
+        };
+        // A number below 0 is no token: no id equals it.
+        let config = read(json!({"bos_token_id": -1, "eos_token_id": [2, -1]}));
+        assert_eq!((config.bos_token_id, config.eos_token_ids.as_slice()), (None, [2].as_slice()));
+        assert_eq!(read(json!({"eos_token_id": -1})).eos_token_ids, [0; 0]);
+        assert_eq!(read(json!({"bos_token_id": 3})).bos_token_id, Some(3));
+        read(json!({"layer_types": ["full_attention"]}));
+        read(json!({"layer_types": null}));
+        assert_eq!(read(json!({})).rope_theta, 10_000.0);
+        // The newer generation has the number that the older one lacks.
+        assert_eq!(read(json!({"rope_theta": null, "rope_parameters": {"rope_theta": 5e5}})).rope_theta, 5e5);
+        assert_eq!(read(json!({"rope_theta": 5e5, "rope_parameters": null})).rope_theta, 5e5);
     }
 }

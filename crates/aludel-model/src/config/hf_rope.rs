@@ -71,7 +71,8 @@ impl Reader<'_> {
     }
 
     /// θ and scaling. transformers 5 keeps both in `rope_parameters`, transformers 4 has `rope_theta` and `rope_scaling`. A file
-    /// may have both generations, since each reader takes its own, but they must agree.
+    /// may have both generations, since each reader takes its own, but they must agree. Without θ a family's own is taken; transformers
+    /// takes null for no number, and fails.
     pub(super) fn rope(&self) -> Result<(Option<f64>, RopeScaling)> {
         self.rope_of([("rope_scaling", &self.json["rope_scaling"]), ("rope_parameters", &self.json["rope_parameters"])])
     }
@@ -114,6 +115,9 @@ impl Reader<'_> {
 
     fn rope_of(&self, objects: [(&str, &Value); 2]) -> Result<(Option<f64>, RopeScaling)> {
         let mut theta = self.number(self.json, "rope_theta")?;
+        let is_null = |object: &Value| object.get("rope_theta").is_some_and(Value::is_null);
+        let no_theta =
+            |key: &str| Err(self.wrong(key, "null should be a number; take the key out for the default".to_owned()));
         let mut scaling: Option<RopeScaling> = None;
         for (name, object) in objects {
             match object {
@@ -121,6 +125,9 @@ impl Reader<'_> {
                 Value::Object(entries) if entries.is_empty() => continue,
                 Value::Object(_) => {}
                 other => return Err(self.wrong(name, format!("{other} should be an object"))),
+            }
+            if is_null(object) {
+                return no_theta(&format!("{name}.rope_theta"));
             }
             let here = self.rope_scaling(name, object)?;
             let theta_here = self.number(object, "rope_theta")?;
@@ -132,6 +139,9 @@ impl Reader<'_> {
             }
             theta = theta.or(theta_here);
             scaling = Some(here);
+        }
+        if theta.is_none() && is_null(self.json) {
+            return no_theta("rope_theta");
         }
         Ok((theta, scaling.unwrap_or(RopeScaling::None)))
     }

@@ -30,6 +30,8 @@ pub(super) enum Rule {
     Text(&'static str),
     /// An object whose values are some of these texts.
     Texts(&'static [&'static str]),
+    /// A list of this text, one for each layer.
+    EachLayer(&'static str),
     /// Nothing; the text is the mend.
     Never(&'static str),
 }
@@ -210,7 +212,7 @@ const HF: Table = &[
     (Rule::HeadDim, &["query_pre_attn_scalar", "v_head_dim", "qk_head_dim", "kv_channels", "attention_head_dim"]),
     (Rule::ScoreScale, &["attention_multiplier"]),
     (Rule::WholeContext, &["sliding_window"]),
-    (Rule::Text("full_attention"), &["layer_types"]),
+    (Rule::EachLayer("full_attention"), &["layer_types"]),
     (Rule::Text("silu"), &["hidden_activation", "activation_function"]),
     (Rule::Never(UNQUANTISED), &["quantization_config", "compression_config", "quantization"]),
     (
@@ -416,6 +418,12 @@ fn check(tables: &[Table], key: &str, value: &Value, config: &Config, removal: &
             let is_known = |value: &Value| value.as_str().is_some_and(|text| texts.contains(&text));
             let is_allowed = value.as_object().is_some_and(|object| object.values().all(is_known));
             (is_allowed, format!("it may name {}", texts.join(" and ")))
+        }
+        Rule::EachLayer(text) => {
+            let layers = config.num_hidden_layers;
+            let is_each = |items: &Vec<Value>| items.len() == layers && items.iter().all(|item| item == text);
+            let wanted = format!("it must list {text:?} for each of the {layers} layers");
+            (value.as_array().is_some_and(is_each), wanted)
         }
     };
     match wanted {

@@ -1,5 +1,7 @@
 //! From a student's files to a decoder: every weight is read once and packed, or kept, as [`Hold`] says.
 
+use std::ops::ControlFlow;
+
 use aludel_kernels::attention::Heads;
 use aludel_kernels::embedding::Embedding;
 use aludel_kernels::linear::{FrozenWeight, Precision};
@@ -50,7 +52,22 @@ impl Decoder {
         hold: impl Into<Hold>,
         max_positions: usize,
     ) -> Result<Decoder> {
-        Decoder::make(ctx, config, weights, (hold.into(), false), max_positions)
+        Decoder::load_watched(ctx, config, weights, hold, max_positions, &|| ControlFlow::Continue(()))
+    }
+
+    /// As [`Decoder::load`]; `watch` is asked before each weight, and may break it off.
+    ///
+    /// # Errors
+    /// As [`Decoder::load`], and [`Error::Stopped`] where `watch` broke off.
+    pub fn load_watched(
+        ctx: &mut Context,
+        config: &Config,
+        weights: &Weights,
+        hold: impl Into<Hold>,
+        max_positions: usize,
+        watch: &dyn Fn() -> ControlFlow<()>,
+    ) -> Result<Decoder> {
+        Decoder::make(ctx, config, weights, (hold.into(), false), max_positions, watch)
     }
 
     /// A decoder of the same shape without the large weights, which are not read: to plan passes with, and not to compute.
@@ -58,7 +75,7 @@ impl Decoder {
     /// # Errors
     /// As [`Decoder::load`].
     pub fn outline(ctx: &mut Context, config: &Config, weights: &Weights, hold: impl Into<Hold>) -> Result<Decoder> {
-        Decoder::make(ctx, config, weights, (hold.into(), true), 1)
+        Decoder::make(ctx, config, weights, (hold.into(), true), 1, &|| ControlFlow::Continue(()))
     }
 
     /// Makes the rotary table reach so many positions.
@@ -72,6 +89,7 @@ impl Decoder {
         weights: &Weights,
         (hold, is_outline): (Hold, bool),
         max_positions: usize,
+        watch: &dyn Fn() -> ControlFlow<()>,
     ) -> Result<Decoder> {
         let precision = hold.precision();
         let vector = |ctx: &mut Context, role: Role| -> Result<Mat> {
@@ -79,6 +97,9 @@ impl Decoder {
             Ok(ctx.upload_persistent(1, values.len(), &values))
         };
         let pack = |role: Role| -> Result<FrozenWeight> {
+            if watch().is_break() {
+                return Err(Error::Stopped);
+            }
             let tensor = weights.tensor(role)?;
             let &[d_out, d_in] = tensor.shape() else { unreachable!("{role:?} is no matrix") };
             if is_outline {

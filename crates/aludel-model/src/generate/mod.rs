@@ -2,9 +2,9 @@
 //! the next tokens of the running sequences, prompts and answers alike. A sequence's tokens depend on its prompt, its sampling and
 //! its sample number, and on nothing else that runs. Text (stop strings, reasoning) is the caller's business.
 
-mod blocks;
+mod kv_blocks;
 mod sampler;
-mod schedule;
+mod scheduler;
 
 use std::collections::HashSet;
 use std::ops::Range;
@@ -15,7 +15,7 @@ use aludel_kernels::{Context, Mat, Region, loss, rowwise};
 
 use sampler::Sampler;
 pub use sampler::Sampling;
-use schedule::{Batch, Schedule};
+use scheduler::{Batch, Schedule};
 
 use crate::adapter::Adapter;
 use crate::decoder::{Active, Attention, Decoder};

@@ -1,5 +1,5 @@
-//! Keeps text of messages from becoming control tokens where a template prints it in pieces, changed, or more than once. Texts
-//! that stand in the rendering whole are protected already; here is what their places do not tell.
+//! Keeps text of messages from becoming control tokens where a template prints it in pieces, changed, or more than
+//! once. Texts that are completely in the rendering are protected already; this handles the rest.
 
 use std::ops::Range;
 
@@ -55,7 +55,7 @@ pub(super) fn uncovered(
     refuse(located, *first, tokenizer, literal)
 }
 
-/// What of a text must be looked for: the control tokens that it spells, or all of it where it did not come through whole.
+/// What of a text must be looked for: the control tokens that it spells, or all of it where it did not survive completely.
 fn suspect_ranges(located: &Located<'_>, number: usize, tokenizer: &Tokenizer) -> Option<Vec<Range<usize>>> {
     let text = located.texts[number].text;
     let mut places = located.found.iter().filter(|found| found.text == number).peekable();

@@ -1,6 +1,6 @@
-//! Finds the texts of messages in what a template made of them. The plain rendering, of the messages as they are, is the only
-//! text that counts; renderings of disguised messages tell where in it each text stands, and are believed only where they come
-//! to the same text. What may become of a text is decided elsewhere.
+//! Finds the texts of messages in a rendering. Only the text of the plain rendering, of the messages as they are,
+//! counts. Renderings of disguised messages show where in it each text is, and are used only if they lead to the same
+//! text. What happens to a text is decided elsewhere.
 
 use std::ops::Range;
 
@@ -75,7 +75,7 @@ impl Search<'_> {
     }
 
     /// For templates that decide by what a text says: each is looked for alone, so that only the one that is looked at is
-    /// hard to find, and that one stands where the others leave it no choice.
+    /// hard to find, and that one is where the others leave it no choice.
     fn one_by_one(&self, template_source: &str) -> Result<Vec<Found>, Error> {
         let has_letters = has_own_letters(template_source) || has_own_letters(self.plain);
         let mut found: Vec<Found> = Vec::new();

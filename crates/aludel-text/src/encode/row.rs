@@ -1,5 +1,5 @@
-//! One row: the plain rendering of its messages, with the parts of it found, the turn to learn placed, and each token
-//! weighed. What is asked for stands in `encode`, how texts are found in `locate`.
+//! One row: the plain rendering of its messages, with its parts located, the turn to learn placed, and a weight for
+//! each token. The public interface is in `encode`; `locate` finds the texts.
 
 use std::ops::Range;
 
@@ -12,7 +12,7 @@ use crate::message::{Message, Role};
 use crate::template::{ChatTemplate, Surroundings, TemplateMessage, TurnForm};
 use crate::tokenizer::Tokenizer;
 
-/// Stands in for a turn that the template would take apart.
+/// Replaces a turn that the template would take apart.
 const STAND_IN: &str = "\u{E0B2}";
 
 /// A stretch of rendered text that is not the template's own.
@@ -82,7 +82,7 @@ impl Renderer<'_> {
     }
 
     /// Renders the messages up to an assistant's turn, with that turn as the model is to write it: what the template prints
-    /// where that is all of the turn; where it drops the reasoning, or cuts the answer at tags of reasoning that stand in it,
+    /// where that is all of the turn; where it drops the reasoning, or cuts the answer at tags of reasoning within it,
     /// the turn's own texts in what the template prints around them.
     fn training_row(&self, messages: &[Message], index: usize) -> Result<Rendering, Error> {
         let as_is = self.locate(messages, false)?;
@@ -162,7 +162,7 @@ impl Renderer<'_> {
         }
     }
 
-    /// The row of a turn whose reasoning and answer both stand in the rendering.
+    /// The row of a turn whose reasoning and answer are both in the rendering.
     fn row_of_both(
         &self,
         located: &Located<'_>,
@@ -195,7 +195,7 @@ impl Renderer<'_> {
         Ok(rendering)
     }
 
-    /// The row of a turn of which the template prints the answer alone, or a stand-in for it: its own reasoning is put before it.
+    /// The row of a turn of which the template prints the answer alone, or a placeholder for it: its own reasoning is put before it.
     fn row_around(
         &self,
         located: &Located<'_>,
@@ -243,7 +243,7 @@ impl Renderer<'_> {
         rendering.turns.push(turn);
     }
 
-    /// The end of a turn is the first control token behind it, with all that stands before that token. A template that
+    /// The end of a turn is the first control token behind it, with all that is before that token. A template that
     /// puts none there gets the model's end-of-sequence token, or the student would never learn to stop.
     fn place_end(&self, rendering: &mut Rendering, trailing: &str) -> Range<usize> {
         if let Some((token, _)) = self.tokenizer.first_control(trailing) {
@@ -257,7 +257,7 @@ impl Renderer<'_> {
         start..end
     }
 
-    /// The text before byte `end` with what stands in it beside the turn to learn.
+    /// The text before byte `end` with what is in it beside the turn to learn.
     fn context(
         &self,
         located: &Located<'_>,
@@ -386,7 +386,7 @@ fn has_reasoning(message: &Message) -> bool {
     message.reasoning.as_ref().is_some_and(|text| !text.trim().is_empty())
 }
 
-/// Nothing of another message stands behind it.
+/// Nothing of another message follows it.
 fn is_last(located: &Located<'_>, place: &Found) -> bool {
     let index = located.texts[place.text].index;
     located.found.iter().all(|found| located.texts[found.text].index == index || found.range.end <= place.range.start)

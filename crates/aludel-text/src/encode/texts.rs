@@ -1,5 +1,5 @@
-//! The texts of messages that a template may print, and their disguises: with a mark in them, or with each letter replaced by
-//! one that says where it came from. What a rendering of a disguised message tells is worked out in `locate`.
+//! The texts of messages that a template may print, and their disguises: with a mark in them, or with each letter
+//! replaced by one that encodes its origin. `locate` interprets the rendering of a disguised message.
 
 use std::ops::Range;
 
@@ -59,7 +59,7 @@ pub(super) fn disguised(
     shown
 }
 
-/// Where in a text its mark stands. Templates look for words in it, at its ends, or at nothing.
+/// Where in a text its mark is. Templates look for words in it, at its ends, or at nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Cut {
     Middle,
@@ -185,7 +185,7 @@ impl Letters {
         Some(replaced)
     }
 
-    /// Where the replaced letters stand in the plain rendering; none if the two renderings differ in anything else.
+    /// Where the replaced letters are in the plain rendering; none if the two renderings differ in anything else.
     pub(super) fn find(&self, plain: &str, rendered: &str, texts: &[Text<'_>]) -> Option<Vec<Found>> {
         let mut runs: Vec<Run> = Vec::new();
         let (mut plain_letters, mut rendered_letters) = (plain.char_indices(), rendered.chars());
@@ -228,7 +228,7 @@ struct Run {
 }
 
 impl Run {
-    /// The run with the blanks of the text's ends that stand around it.
+    /// The run with the blanks of the text's ends that surround it.
     fn found(&self, plain: &str, text: &str) -> Found {
         let (before, after) = (&text[..self.source.start], &text[self.source.end..]);
         let is_whole = before.trim().is_empty() && after.trim().is_empty();
@@ -263,7 +263,7 @@ fn number_of(letter: char) -> Option<usize> {
     None
 }
 
-/// True for texts in which letters of a disguise could not be told from their own.
+/// True for texts in which letters of a disguise could not be distinguished from their own.
 pub(super) fn has_own_letters(text: &str) -> bool {
     text.chars().any(|letter| number_of(letter).is_some())
 }

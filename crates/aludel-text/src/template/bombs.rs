@@ -1,5 +1,6 @@
-//! Templates that mean to end or hang the process, each in a process of its own. The bounds asserted here are wide, for unoptimised builds on busy machines;
-//! what was measured stands in docs/LOG.md.
+//! Hostile templates that try to end or hang the process, each run in a process of its own. The bounds asserted here
+//! are wide, for unoptimised builds on busy machines; measurements are in
+//! docs/decisions/0039-bound-templates-in-process.md.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! The date that a template may ask for. It is given by the caller: a date taken from the clock in here would make
-//! training rows differ from day to day.
+//! The date that a template may ask for. The caller gives it: a date from the clock would make training rows differ
+//! from day to day.
 
 use std::fmt;
 use std::str::FromStr;

@@ -1,5 +1,6 @@
-//! How a template renders the last assistant turn: asked by rendering it with stand-ins. From this comes where reasoning
-//! goes and what the template puts before an answer without reasoning. Placing the real texts is left to `encode`.
+//! How a template renders the last assistant turn, found by rendering it with placeholders. This gives the place of the
+//! reasoning, and what the template puts before an answer without reasoning. Placing the real texts is left to
+//! `encode`.
 
 use super::{ChatTemplate, Surroundings, TemplateMessage};
 use crate::thinking::ThinkTags;
@@ -9,7 +10,7 @@ use crate::thinking::ThinkTags;
 pub(crate) struct TurnForm {
     /// Before the reasoning: the opening tag and what follows it.
     pub(crate) open: String,
-    /// Between reasoning and answer: the closing tag and what stands around it.
+    /// Between reasoning and answer: the closing tag and what surrounds it.
     pub(crate) middle: String,
     /// What the template puts between the generation prompt and an answer without reasoning (an empty block, or nothing).
     pub(crate) empty_reasoning: String,
@@ -23,7 +24,7 @@ const ANSWER: &str = "\u{E0B0}";
 const REASONING: &str = "\u{E0B1}";
 
 impl TurnForm {
-    /// Renders stand-ins to find the form out. A template that refuses them gets the common form: its own complaint
+    /// Renders placeholders to find the form out. A template that refuses them gets the common form: its own complaint
     /// comes when the real messages are rendered.
     pub(super) fn ask(template: &ChatTemplate, tags: &ThinkTags, surroundings: Surroundings<'_>) -> TurnForm {
         let mut form = TurnForm {

@@ -1,5 +1,5 @@
-//! What transformers adds to Jinja2 for chat templates: `raise_exception`, and `strftime_now` with the day that it is told. Its `tojson`
-//! stands with the filters, its `{% generation %}` with the statements.
+//! What transformers adds to Jinja2 for chat templates: `raise_exception`, and `strftime_now` with the day that it is
+//! given. Its `tojson` is with the filters, its `{% generation %}` with the statements.
 
 use aludel_files::shortened;
 use minijinja::{Error, ErrorKind, Value};

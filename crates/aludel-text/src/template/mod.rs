@@ -1,6 +1,6 @@
-//! Chat templates: a Jinja program from the model's folder, run with a budget and without access to anything. This room
-//! renders and learns how a template treats an assistant's turn; which text is content, and what is trained, is decided
-//! in `encode`.
+//! Chat templates: a Jinja program from the model's folder, run with a budget and without access to anything. This
+//! module renders, and finds out how a template treats an assistant's turn. Which text is content, and what is trained,
+//! is decided in `encode`.
 
 #[cfg(test)]
 mod bombs;
@@ -46,7 +46,7 @@ pub struct ChatTemplate {
     source: String,
     bos_token: String,
     eos_token: String,
-    /// How an assistant's turn is rendered with the default tags and no variables: asked for at each row.
+    /// How an assistant's turn is rendered with the default tags and no variables: needed for each row.
     default_form: OnceLock<TurnForm>,
 }
 

@@ -1,5 +1,5 @@
-//! Small templates against what Jinja2 makes of them (fixture by tools/golden/text/make_jinja.py): the same text, or a refusal that
-//! says what is not known.
+//! Compares small templates with Jinja2 (fixture by tools/golden/text/make_jinja.py): the same text, or a refusal that
+//! names what is unknown.
 
 use std::path::Path;
 
@@ -60,7 +60,7 @@ fn nested_names_called_filters_and_folded_letters_are_known() {
     assert!(count >= 60, "{count}");
 }
 
-/// Functions, methods and slices that are not there, or are given another type: what is named, where it stands, and what helps.
+/// Functions, methods and slices that are not there, or are given another type: what is named, where it is, and what helps.
 #[test]
 fn what_a_template_asks_in_vain_is_told_with_its_place_and_the_mend() {
     for (source, parts) in [

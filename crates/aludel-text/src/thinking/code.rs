@@ -1,13 +1,13 @@
-//! Whether a tag in a text is meant as one, or is only spoken of: in quotes, as code on its line, in a block of code. Which tags there are
-//! is the neighbours' matter.
+//! Decides whether a tag in a text is meant as one, or is only mentioned: in quotes, as code on its line, in a block of
+//! code. The neighbouring modules list the tags.
 
-/// Whether an opening tag between these texts is one: not spoken of, not in a block of code, not grown onto a word.
+/// Whether an opening tag between these texts is one: not merely mentioned, not in a block of code, not joined to a word.
 pub(super) fn is_opening(before: &str, after: &str) -> bool {
     let is_grown = before.ends_with(char::is_alphanumeric);
     !is_grown && !is_spoken_of(before, after) && fence(before).is_none() && !is_indented(before)
 }
 
-/// Whether a closing tag between these texts is one: not spoken of, and not in a block of code that goes on behind it. Reasoning may well
+/// Whether a closing tag between these texts is one: not merely mentioned, and not in a block of code that continues after it. Reasoning may well
 /// end in the middle of a block of code: then the fences behind the tag come in pairs.
 pub(super) fn is_closing(before: &str, after: &str) -> bool {
     let goes_on = |(letter, count): (char, usize)| {
@@ -18,11 +18,11 @@ pub(super) fn is_closing(before: &str, after: &str) -> bool {
     !is_spoken_of(before, after) && !fence(before).is_some_and(goes_on)
 }
 
-/// The most tags that are only spoken of and are passed over.
+/// Maximum number of mentioned tags that are skipped.
 pub(super) const MOST: usize = 64;
 
 /// Whether a closing tag that nothing opened can be the end of reasoning: at the edge of its line, or grown onto the end of a sentence. In
-/// the middle of a sentence it may be spoken of just as well.
+/// the middle of a sentence it may just as well be a mention.
 pub(super) fn ends_reasoning(before: &str, after: &str) -> bool {
     let is_blank = |line: Option<&str>| line.is_none_or(|line| line.trim().is_empty());
     let begins_line = is_blank(before.rsplit('\n').next());
@@ -33,7 +33,7 @@ pub(super) fn ends_reasoning(before: &str, after: &str) -> bool {
     ends_line || (begins_line || ends_sentence) && !goes_on
 }
 
-/// Whether a text between these stands in quotes, or as code on its line.
+/// Whether a text between these is in quotes, or code on its line.
 fn is_spoken_of(before: &str, after: &str) -> bool {
     let is_quoted =
         before.ends_with(['`', '"', '\'', '“', '‘', '«']) && after.starts_with(['`', '"', '\'', '”', '’', '»']);

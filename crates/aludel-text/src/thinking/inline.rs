@@ -1,6 +1,6 @@
-//! Reasoning inside of a whole answer: which tags models put around it, and where it stands. A tag that is spoken of (in quotes, as
-//! code) is text like any other, and so is one that stands where no tag would, as in `a<think>b`. Tags in other spellings, at the
-//! beginning alone, are `tags`' matter.
+//! Reasoning inside a complete answer: the tags that models put around it, and their positions. A tag that is mentioned
+//! (in quotes, as code) is ordinary text, and so is one that is part of a word, as in `a<think>b`. `tags` has other
+//! spellings, which count only at the beginning.
 
 use super::code::{MOST, ends_reasoning, is_closing, is_indented, is_opening};
 use super::tags::{Stray, leading_tag, stray_tag};
@@ -25,9 +25,9 @@ pub(super) const PAIRS: [(&str, &str); 11] = [
 const ANSWERS: [(&str, &str); 2] =
     [("<|begin_of_solution|>", "<|end_of_solution|>"), ("<|start_response|>", "<|end_response|>")];
 
-/// What stands around the names of channels where nobody has parsed the text of gpt-oss. Servers take it apart by other rules than these.
+/// What surrounds the names of channels where the text of gpt-oss has not been parsed. Servers split it by other rules than these.
 const HARMONY: (&str, &str) = ("<|channel|>", "<|message|>");
-/// What is left of it where a tokenizer left out the marks: the names of channels, grown onto what is said in them.
+/// What is left of it where a tokenizer dropped the marks: the names of channels, joined to their text.
 const BARE_HARMONY: ([&str; 2], &str) = (["analysis", "commentary"], "assistantfinal");
 
 /// How chat interfaces show reasoning: folded away, with a summary, and quoted line by line.
@@ -40,20 +40,20 @@ pub enum Inline<'a> {
     Absent,
     /// It is closed, and an answer follows.
     Closed {
-        /// What stands before the closing tag, without an opening one.
+        /// What is before the closing tag, without an opening one.
         reasoning: String,
-        /// What stands behind it.
+        /// What is behind it.
         answer: &'a str,
     },
     /// The answer begins with reasoning that never closes.
     Open(&'a str),
-    /// There is a tag of which nobody can say what belongs to the reasoning.
+    /// There is a tag that does not determine what belongs to the reasoning.
     Unclear(String),
 }
 
-/// Finds the reasoning in a whole answer. It stands between an opening tag at the very start and the first closing one; the opening
-/// tag may be missing, as where a template has written it; then the closing one stands at the edge of a line or behind a sentence. Of a late
-/// one nobody can say what stands before it.
+/// Finds the reasoning in a complete answer. It is between an opening tag at the very start and the first closing one; the opening
+/// tag may be missing, as where a template has written it; then the closing one is at the edge of a line or behind a sentence. Of a late
+/// one it is not known what is before it.
 pub fn inline(text: &str) -> Inline<'_> {
     if let Some(channel) = bare_channel(text) {
         return Inline::Unclear(format!(
@@ -206,7 +206,7 @@ impl<'a> Tags<'a> {
         self.within(tag)[from..].find(tag).map(|at| at + from)
     }
 
-    /// Where the reasoning ends that is open at a place: at the first closing tag that is not spoken of, or at the first of all.
+    /// Where the reasoning ends that is open at a place: at the first closing tag that is not merely mentioned, or at the first of all.
     fn end_of(&self, close: &str, from: usize) -> Option<usize> {
         let first = self.find(close, from)?;
         let rest = &self.text[from..];
@@ -225,7 +225,7 @@ impl<'a> Tags<'a> {
         places.find(|&at| is_closing(&self.text[..at], &self.text[at + close.len()..]) && !is_code(at))
     }
 
-    /// The first place where a tag is meant as one. Whoever speaks of it again and again means none of them.
+    /// The first place where a tag is meant as one. A text that mentions it again and again means none of them.
     fn meant(&self, tag: &str, is_meant: fn(&str, &str) -> bool) -> Option<usize> {
         let mut places = self.within(tag).match_indices(tag).map(|(at, _)| at).take(MOST);
         places.find(|&at| is_meant(&self.text[..at], &self.text[at + tag.len()..]))
@@ -261,7 +261,7 @@ mod tests {
         check("say \"yes\".</think>b `c`", "say \"yes\".", "b `c`");
         check("a ```code\n</think>b", "a ```code", "b");
         check("<think>a</think>Write `<think>`.", "a", "Write `<think>`.");
-        // What is spoken of inside of the reasoning does not end it.
+        // A tag that is only mentioned inside the reasoning does not end it.
         check("<think>End with `</think>` then.</think>b", "End with `</think>` then.", "b");
         check("<think>So:\n```\n</think>\n```\nDone.</think>b", "So:\n```\n</think>\n```\nDone.", "b");
         check("a\n```\ncode\n</think>b\n```py\nx\n```", "a\n```\ncode", "b\n```py\nx\n```");

@@ -1,5 +1,5 @@
-//! Tags in the spellings of people, models and escaping tools: `<think>`, `< Think >`, `[THINKING]`, `<|think|>`, `&lt;think&gt;`; and
-//! which of their words speak of reasoning. Where reasoning stands in an answer is `inline`'s matter.
+//! Tags in the spellings of people, models and escaping tools (`<think>`, `< Think >`, `[THINKING]`, `<|think|>`,
+//! `&lt;think&gt;`), and which of their words mean reasoning. `inline` finds reasoning in an answer.
 
 use std::sync::LazyLock;
 
@@ -7,13 +7,13 @@ use super::code::{MOST, is_closing, is_opening};
 use super::inline::PAIRS;
 use crate::letters::letters;
 
-/// How a tag is written: what stands before and behind its name. What is longer comes first.
+/// How a tag is written: what is before and behind its name. What is longer comes first.
 const FORMS: [(&str, &str); 6] =
     [("<|", "|>"), ("<｜", "｜>"), ("\\<", "\\>"), ("&lt;", "&gt;"), ("<", ">"), ("[", "]")];
 const ESCAPED: [&str; 2] = ["\\<", "&lt;"];
 const BRACKET: &str = "[";
 
-/// Words that stand around reasoning and nothing else, as their letters, beside those of the known pairs.
+/// Words that surround reasoning and nothing else, as their letters, beside those of the known pairs.
 const MORE_REASONING: &[&str] = &[
     "thinkingprocess",
     "antthinking",
@@ -28,7 +28,7 @@ const MORE_REASONING: &[&str] = &[
     "longcatthink",
     "scratchpad",
 ];
-/// Words that stand around reasoning in some data and around a part of the answer in other data.
+/// Words that surround reasoning in some data and around a part of the answer in other data.
 const EITHER: &[&str] =
     &["analysis", "reason", "reasons", "rationale", "reflection", "deliberation", "monologue", "internal"];
 /// What the words of such tags have in them, however they go on.
@@ -37,7 +37,7 @@ const STEMS: &[&str] = &["think", "thought", "reason", "reflect", "deliberat", "
 /// The most letters of a tag.
 const LONGEST: usize = 60;
 
-/// What stands before the word of a tag with bars, and whether it closes.
+/// What is before the word of a tag with bars, and whether it closes.
 const SIDES: [(&str, bool); 7] = [
     ("begin_of_", false),
     ("start_of_", false),
@@ -58,18 +58,18 @@ struct Tag<'a> {
     is_closing: bool,
 }
 
-/// A pair of tags that an answer begins with, and whose word is of the kind that stands around reasoning.
+/// A pair of tags that an answer begins with, and whose word is of the kind that surrounds reasoning.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LeadingTag<'a> {
     /// The opening tag as it is written.
     pub tag: &'a str,
     /// Its word: letters and digits, small.
     pub word: String,
-    /// What stands between the tags; all that follows where the closing one is missing.
+    /// What is between the tags; all that follows where the closing one is missing.
     pub inside: &'a str,
     /// What follows the closing tag.
     pub answer: Option<&'a str>,
-    /// Whether the word stands around reasoning and nothing else.
+    /// Whether the word surrounds reasoning and nothing else.
     pub(super) is_reasoning: bool,
     form: &'static str,
 }
@@ -85,7 +85,7 @@ impl LeadingTag<'_> {
     }
 }
 
-/// The tags around the beginning of an answer, where their word may stand around reasoning, known or not. A tag in brackets is one
+/// The tags around the beginning of an answer, where their word may surround reasoning, known or not. A tag in brackets is one
 /// where its other half is there: `[think] hard` is text.
 ///
 /// `is_named` adds words of the caller's.
@@ -107,14 +107,14 @@ pub fn leading_tag(text: &str, is_named: impl Fn(&str) -> bool) -> Option<Leadin
     Some(LeadingTag { tag: tag.text, word: tag.word, inside, answer, is_reasoning, form: tag.form })
 }
 
-/// A tag of a word that stands around reasoning alone, somewhere in a text.
+/// A tag of a word that surrounds reasoning alone, somewhere in a text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Stray<'a> {
     /// It closes what nothing opened.
     Closing {
         /// The tag.
         tag: &'a str,
-        /// What stands before it.
+        /// What is before it.
         before: &'a str,
         /// What follows it.
         after: &'a str,
@@ -126,7 +126,7 @@ pub(super) enum Stray<'a> {
     },
 }
 
-/// The first tag of a word that stands around reasoning alone, where it is meant as one. What begins as markup may have elements of any name,
+/// The first tag of a word that surrounds reasoning alone, where it is meant as one. What begins as markup may have elements of any name,
 /// and so may a text between escaped tags or in brackets that are opened.
 pub(super) fn stray_tag(text: &str) -> Option<Stray<'_>> {
     if text.trim_start().starts_with('<') {
@@ -156,7 +156,7 @@ pub(super) fn stray_tag(text: &str) -> Option<Stray<'_>> {
     None
 }
 
-/// Whether a word, as its small letters, stands around reasoning and nothing else.
+/// Whether a word, as its small letters, surrounds reasoning and nothing else.
 pub fn is_reasoning_word(word: &str) -> bool {
     static OF_PAIRS: LazyLock<Vec<String>> = LazyLock::new(|| {
         let whole = |open: &'static str| Tag::of(open).filter(|tag| tag.text == open);
@@ -193,7 +193,7 @@ impl<'a> Tag<'a> {
         Some(Tag { text, form, word, is_closing })
     }
 
-    /// Where in a text its other half stands, and how long that is: the first that is not spoken of, or the first of all.
+    /// Where in a text its other half is, and how long that is: the first that is not merely mentioned, or the first of all.
     fn end_in(&self, text: &str) -> Option<(usize, usize)> {
         let is_half = |tag: &Tag<'_>| tag.is_closing && tag.form == self.form && tag.word == self.word;
         let places = text.match_indices(self.form).filter_map(|(at, _)| {

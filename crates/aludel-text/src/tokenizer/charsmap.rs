@@ -1,9 +1,9 @@
-//! The `precompiled_charsmap` of a tokenizer.json, which SentencePiece wrote: a tree of what is replaced, and the texts that replace it.
-//! The library walks it without looking where it goes, so that it is walked here first.
+//! The `precompiled_charsmap` of a tokenizer.json, written by SentencePiece: a tree of what is replaced, and the
+//! replacement texts. The library follows it without checks, so it is followed here first.
 
 /// The longest text that a map replaces something by.
 ///
-/// It is a length, so many bytes of a double array, and texts that end with a zero. An entry of the array says where its children lie,
+/// It is a length, that many bytes of a double array, and texts that end with a zero. An entry of the array says where its children lie,
 /// by exclusive or with their letter; a leaf says where its text begins.
 pub(super) fn longest_replacement(map: &str) -> Result<u64, String> {
     let damaged = |what: &str| format!("precompiled_charsmap is damaged: {what}");

@@ -1,5 +1,5 @@
-//! Turns the vocabulary that a GGUF carries into a tokenizer.json, from which everything else follows: what is loaded
-//! and what is exported are one thing. Reading the GGUF itself is left to the caller.
+//! Converts the vocabulary of a GGUF file to a tokenizer.json, from which everything else follows, so that what is
+//! loaded and what is exported are the same. Reading the GGUF itself is left to the caller.
 
 use std::collections::HashMap;
 
@@ -117,7 +117,7 @@ impl GgufVocabulary {
         Ok(())
     }
 
-    /// A token that stands there twice would shift the ids behind it.
+    /// A token that occurs there twice would shift the ids behind it.
     fn check_distinct(&self) -> Result<(), Error> {
         let mut seen: HashMap<&str, usize> = HashMap::with_capacity(self.tokens.len());
         for (id, token) in self.used_tokens().iter().enumerate() {

@@ -1,5 +1,6 @@
-//! Whether a text comes through: text to ids to text is the only proof that a tokenizer loses nothing. Most tokenizers of our families can
-//! lose a text only in ways that show in the ids' spans, so that a look at these is enough; the others' ids are read back.
+//! Checks that a text survives tokenising: text to ids to text is the only proof that a tokenizer loses nothing. Most
+//! tokenizers of the supported families can lose text only in ways that show in the ids' spans, so it is enough to
+//! check these; the ids of the others are decoded.
 
 use std::collections::HashSet;
 use std::ops::Range;
@@ -36,7 +37,7 @@ impl Losses {
     /// byte-level vocabulary writes bytes with.
     pub(super) fn of(steps: &Steps, affixes: bool, unknown_id: Option<u32>, letterless: HashSet<u8>) -> Losses {
         let missing_bytes = if steps.spells_bytes() { letterless } else { HashSet::new() };
-        // Composing letters gives no byte of these that was not there: they stand in controls, and in letters of planes that are empty.
+        // Composing letters gives no byte of these that was not there: they are in controls, and in letters of planes that are empty.
         let is_rare = |&byte: &u8| byte < 0x80 || matches!(byte, 0xc0 | 0xc1 | 0xf1 | 0xf2 | 0xf5..);
         let may_appear = steps.changes_form() && !missing_bytes.iter().all(is_rare);
         let is_known = steps.spells_bytes() || steps.spells_blanks();
@@ -77,7 +78,7 @@ impl Tokenizer {
         self.check_segment(text.get(from..).unwrap_or_default(), &ids)
     }
 
-    /// The first text that became the unknown token, which may also stand in a text by its name.
+    /// The first text that became the unknown token, which may also be in a text by its name.
     fn first_unknown(&self, text: &str, tokenized: &Tokenized) -> Option<Range<usize>> {
         let unknown = self.losses.unknown_id?;
         let mut tokens = tokenized.ids.iter().zip(&tokenized.spans).filter(|&(&id, _)| id == unknown).peekable();
@@ -97,7 +98,7 @@ impl Tokenizer {
         }
     }
 
-    /// What stands between two added tokens against what its ids are read as.
+    /// What is between two added tokens against what its ids are read as.
     fn check_segment(&self, text: &str, ids: &[u32]) -> Result<(), Error> {
         let refuse = |reason: String| failed(text, reason);
         self.check_decoded(ids).map_err(refuse)?;
@@ -219,7 +220,7 @@ fn is_covered(text: &str, spans: &[Range<usize>]) -> bool {
     reached >= text.len()
 }
 
-/// Where two texts part, in bytes of each; how many blanks stand between letters makes no difference, but whether there are any does,
+/// Where two texts part, in bytes of each; how many blanks are between letters makes no difference, but whether there are any does,
 /// where the first has some.
 fn first_difference(wanted: &str, read: &str) -> Option<(usize, usize)> {
     let blanks = |text: &str| text.len() - text.trim_start().len();

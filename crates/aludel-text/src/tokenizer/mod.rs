@@ -1,5 +1,5 @@
 //! Text to ids and back, over the `tokenizers` library. What it adds: text that must stay text (no control token can
-//! come out of it, whatever it spells), vocabularies from GGUF, a decoder for streams, and new tokens with checked ids.
+//! result from it, whatever it spells), vocabularies from GGUF, a decoder for streams, and new tokens with checked ids.
 //! Which text is protected is decided in `encode`.
 
 mod charsmap;

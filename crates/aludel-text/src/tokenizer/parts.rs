@@ -1,5 +1,5 @@
-//! What the parts of a tokenizer.json look like: their types, and what each type's fields may say. What the library would pass over, or
-//! refuse in words of its own, is named here with its place. What the parts ask for in time and memory is `vet`'s matter.
+//! The parts of a tokenizer.json: their types, and the permitted fields of each type. What the library would ignore, or
+//! refuse in words of its own, is named here with its place. `vet` bounds the time and memory that the parts need.
 
 use serde_json::{Map, Value};
 use tokenizers::models::ModelWrapper;
@@ -143,7 +143,7 @@ const WHOLE: &[Field] = &[
     ("model", Any, NEEDED),
 ];
 
-/// A step, and those within it, as the part of this name may have them; `place` is where it stands.
+/// A step, and those within it, as the part of this name may have them; `place` is where it is.
 ///
 /// # Errors
 /// What is wrong, with its place.
@@ -155,7 +155,7 @@ pub(super) fn check_step(part: &str, step: &Map<String, Value>, place: &str) -> 
     }
 }
 
-/// Why the library does not take a file, which it says in words that are no help.
+/// Why the library does not take a file, which its own message does not explain.
 pub(super) fn fault(bytes: &[u8], reason: &str) -> String {
     let whole: Value = match serde_json::from_slice(bytes) {
         Ok(whole) => whole,

@@ -1,6 +1,6 @@
-//! The steps from a text to its ids: splitting at added tokens, normalising what is between them, cutting it into words, tokens. Text that
-//! is protected from becoming control tokens goes a longer way. The library runs all of this on what a stranger's file says, so that a
-//! panic in it becomes an error here, and what a text may grow to is bounded.
+//! The steps from a text to its ids: splitting at added tokens, normalising what is between them, splitting into words,
+//! tokens. Text that is protected from becoming control tokens takes a longer path. The library does all of this as an
+//! untrusted file says, so a panic in it becomes an error here, and the size of a text is bounded.
 
 use std::ops::Range;
 

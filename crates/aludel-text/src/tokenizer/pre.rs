@@ -1,6 +1,6 @@
-//! What `tokenizer.ggml.pre` stands for: the regular expressions that cut text into words before byte-pair merging, as
-//! the `Split` steps of a tokenizer.json. A wrong guess here gives plausible but wrong ids, so an unknown name is an
-//! error. Expressions follow the models' own tokenizer.json files; llama.cpp's table says which name means which model.
+//! The meaning of `tokenizer.ggml.pre`: the regular expressions that split text into words before byte-pair merging, as
+//! the `Split` steps of a tokenizer.json. A wrong guess gives plausible but wrong ids, so an unknown name is an error.
+//! Expressions follow the models' own tokenizer.json files; llama.cpp's table maps names to models.
 
 use serde_json::{Value, json};
 

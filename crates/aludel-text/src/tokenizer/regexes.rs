@@ -1,5 +1,5 @@
-//! Expressions of a tokenizer.json: whether they can be searched for in time. The engine goes back and tries again where an expression
-//! looks ahead, and the library gives it a million tries at each place.
+//! Checks whether the expressions of a tokenizer.json can be searched for in time. The engine backtracks where an
+//! expression looks ahead, and the library allows it a million steps at each position.
 
 use std::time::{Duration, Instant};
 

@@ -1,6 +1,7 @@
-//! The steps around the model (normalising a text, cutting it into words, decoding), as the library takes them but for one thing: where its
-//! search for an expression gives up, it goes on as if nothing more were found, which gives other ids. Here that is an error. The engine
-//! gives up after a million tries, on a million blanks in a row say.
+//! The steps around the model (normalising a text, splitting it into words, decoding), as in the library, with one
+//! difference: where its search for an expression gives up, the library continues as if nothing more had been found,
+//! which gives other ids. Here that is an error. The engine gives up after a million steps, for example on a million
+//! spaces in a row.
 
 use std::cell::RefCell;
 

@@ -1,5 +1,5 @@
-//! Decodes ids one at a time into text that is never torn inside a character. Byte-level tokenizers are decoded byte by
-//! byte; the others through the library, with a window that starts where text last came out whole.
+//! Decodes ids one at a time into text that never ends within a character. Byte-level tokenizers are decoded byte by
+//! byte; the others through the library, with a window that starts where the last complete text ended.
 
 use super::Tokenizer;
 
@@ -8,9 +8,9 @@ use super::Tokenizer;
 pub struct StreamDecoder<'a> {
     tokenizer: &'a Tokenizer,
     skip_special: bool,
-    /// Byte-level: bytes that do not make a whole character yet.
+    /// Byte-level: bytes that do not form a complete character yet.
     bytes: Vec<u8>,
-    /// Otherwise: the ids since text last came out whole, and how many of them are already out.
+    /// Otherwise: the ids since the last complete text, and how many of them are already out.
     window: Vec<u32>,
     emitted_ids: usize,
 }
@@ -23,7 +23,7 @@ impl<'a> StreamDecoder<'a> {
         StreamDecoder { tokenizer, skip_special, bytes: Vec::new(), window: Vec::new(), emitted_ids: 0 }
     }
 
-    /// Takes the next id; gives the text that is whole by now, if any.
+    /// Takes the next id; returns the text that is complete by now, if any.
     pub fn push(&mut self, id: u32) -> Option<String> {
         if self.skip_special && self.tokenizer.is_special(id) {
             return None;
@@ -82,7 +82,7 @@ impl<'a> StreamDecoder<'a> {
         text
     }
 
-    /// The text of `window[emitted_ids..end]` in the context of what stands before it.
+    /// The text of `window[emitted_ids..end]` in the context of what is before it.
     fn window_text(&self, end: usize) -> String {
         // What a damaged decoder fails on is shown as lost, and not left out.
         let lost = |_| String::from(char::REPLACEMENT_CHARACTER);

@@ -1,5 +1,6 @@
-//! What a tokenizer.json must satisfy before the library builds it: that its steps are known ones and few, that none multiplies texts
-//! without measure, and that its expressions can be searched for in time. What only shows in use is caught in use.
+//! The conditions that a tokenizer.json must meet before the library builds it: its steps are known and few, none
+//! multiplies texts without bound, and its expressions can be searched for in time. Faults that only show in use are
+//! caught in use.
 
 use std::borrow::Cow;
 use std::fmt;

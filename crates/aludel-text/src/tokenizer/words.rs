@@ -1,4 +1,4 @@
-//! Which ordinary tokens a new token's embedding should start from.
+//! Chooses the ordinary tokens from which a new token's embedding starts.
 
 use super::Tokenizer;
 use crate::error::Error;

@@ -1,6 +1,6 @@
-//! Tasks that may end, fill or hang the process that does them: each is done in a process of its own, so that an abort, a stack overflow or
-//! a failed allocation is told apart from an error. The process is this test program itself, started again for one test that is
-//! otherwise ignored. What the tasks are, and what they may take, is said where they stand.
+//! Runs tasks that may end, fill or hang the process in a process of their own, so that an abort, a stack overflow or a
+//! failed allocation can be distinguished from an error. The process is this test program itself, started again for one
+//! test that is otherwise ignored. The tasks and their limits are defined in the tests.
 
 use std::io::{Read, Write};
 use std::process::{Command, Stdio};

@@ -1,4 +1,4 @@
-//! What the tests share: a tiny byte-level tokenizer, the fixtures, and a reader for the metadata of the real student.
+//! Shared by the tests: a tiny byte-level tokenizer, the fixtures, and a reader for the metadata of the real student.
 
 use std::path::{Path, PathBuf};
 

@@ -1,4 +1,4 @@
-//! Text that a tokenizer cannot carry is refused by name, wherever it is lost; what is known to come through is not.
+//! Text that a tokenizer would lose is refused by name, wherever it is lost; text that survives is accepted.
 
 use aludel_text::{EncodeOptions, Error, Message, Tokenizer, encode, encode_text};
 use serde_json::{Value, json};

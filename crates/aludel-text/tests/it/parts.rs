@@ -1,4 +1,4 @@
-//! What is wrong with a tokenizer.json is said with its place, and in no words of the library's own code.
+//! Faults of a tokenizer.json are reported with their place, and in none of the words of the library's own code.
 
 use aludel_text::Tokenizer;
 use serde_json::{Value, json};

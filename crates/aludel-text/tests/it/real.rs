@@ -1,5 +1,5 @@
-//! Ids and renderings of real models against references (fixtures by tools/golden/text): the student's GGUF where
-//! ALUDEL_TEST_STUDENT names it, and tokenizers of other families where ALUDEL_TEST_TOKENIZERS names a folder of them.
+//! Ids and renderings of real models against references (fixtures by tools/golden/text): the student's GGUF that
+//! ALUDEL_TEST_STUDENT names, and tokenizers of other families in the folder that ALUDEL_TEST_TOKENIZERS names.
 
 use std::collections::HashMap;
 

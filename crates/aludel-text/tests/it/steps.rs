@@ -1,4 +1,5 @@
-//! The steps before the model: ids are those of the library wherever its searches end, and an error where they give up.
+//! The steps before the model: ids equal those of the library wherever its searches end, and there is an error where
+//! they give up.
 
 use aludel_text::{Error, Tokenizer};
 use serde_json::{Value, json};

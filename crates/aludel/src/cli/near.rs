@@ -1,7 +1,9 @@
 //! What people type who come from other tools: names of transformers, TRL, LLaMA-Factory and Axolotl that mean an option of ours are
 //! taken as that option, and underscores as hyphens. Which names mean what is the list of `aludel_distill::settings`.
 
-use aludel_distill::settings::{ForeignName, Verdict, foreign_name, foreign_names_of, section_names, setting_names};
+use aludel_distill::settings::{
+    ForeignName, Verdict, foreign_name, foreign_names_of, section_names, setting_names, top_level_name,
+};
 use clap::{Arg, Command};
 use std::collections::HashSet;
 
@@ -68,7 +70,13 @@ pub(super) fn instead(command: &Command, typed: &str) -> Option<String> {
         let by_set = || takes_settings.then(|| format!("--set {setting}=VALUE"));
         option_of(command, setting).or_else(by_set)
     };
-    let ours: Vec<String> = settings_of(&name).iter().filter_map(|setting| way(setting)).collect();
+    let elsewhere = match top_level_name(&name).map(|foreign| foreign.verdict) {
+        // A name of ours that means another setting in other tools: either may be meant.
+        Some(Verdict::ReadAs(ours)) if !settings_of(&name).is_empty() => way(ours),
+        _ => None,
+    };
+    let own = settings_of(&name);
+    let ours: Vec<String> = elsewhere.into_iter().chain(own.iter().filter_map(|setting| way(setting))).collect();
     if !ours.is_empty() {
         return Some(format!("give {}", ours.join(" or ")));
     }
@@ -146,7 +154,7 @@ mod tests {
         };
         let longer = "; longer rows are left out, and only data.long_rows = \"truncate\" cuts them";
         check("train", "--warmup-steps", Some("give --set train.warmup_steps=VALUE"));
-        check("train", "--base-model", Some("give --set student.base_model=VALUE"));
+        check("train", "--base-model", Some("give --student or --set student.base_model=VALUE"));
         check("train", "--cutoff_len", Some(&format!("give --max-length{longer}")));
         check("train", "--val-size", Some("give --set data.test_size=VALUE"));
         check("curate", "--val-size", Some("give --test-size"));

@@ -198,7 +198,7 @@ mod tests {
         check(
             &["inspect", "--rows", "many"],
             "--rows <N> = many",
-            "invalid digit found in string",
+            "it must be a whole number of 0 or more",
             "`aludel inspect --help` says what it stands for",
         );
         check(&["inspect", "--student"], "--student <PATH>", "its value is missing", &format!("give one; {inspect}"));

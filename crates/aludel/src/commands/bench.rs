@@ -1,5 +1,6 @@
 //! `aludel bench`: the options of a measurement, and how its result reads. What is timed stands in `aludel_distill::bench`.
 
+use crate::cli::whole;
 use crate::console::Console;
 use crate::progress::{At, Kind, Progress};
 use crate::report::Outcome;
@@ -34,27 +35,27 @@ enum What {
 /// The options of `aludel bench train`.
 #[derive(Debug, Args)]
 struct TrainArgs {
-    /// The model: a GGUF file or a Hugging Face model folder
+    /// Model: a GGUF file or a Hugging Face model folder
     #[arg(long, value_name = "PATH")]
     student: PathBuf,
 
-    /// An adapter folder to start from; without it, a new adapter as the settings say
+    /// Adapter folder to start from; without it, a new adapter as the settings say
     #[arg(long, value_name = "DIR")]
     adapter: Option<PathBuf>,
 
     /// Tokens of a row
-    #[arg(long, value_name = "N", default_value_t = 1024, value_parser = at_least_two)]
+    #[arg(long, value_name = "N", default_value_t = 1024, value_parser = whole::<usize>(2..=u64::MAX))]
     sequence_length: usize,
 
     /// Tokens of an optimiser step
-    #[arg(long, value_name = "N", default_value_t = 4096)]
+    #[arg(long, value_name = "N", default_value_t = 4096, value_parser = whole::<usize>(1..=u64::MAX))]
     tokens_per_step: usize,
 
     /// Steps that are timed, after one that is not
-    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = whole::<u16>(1..=65_535))]
     steps: u16,
 
-    /// Threads; 0 takes one for each core [default: 0]
+    /// Number of threads; 0 uses all cores [default: 0]
     #[arg(long, value_name = "N")]
     threads: Option<String>,
 
@@ -69,35 +70,35 @@ struct TrainArgs {
 /// The options of `aludel bench generate`.
 #[derive(Debug, Args)]
 struct GenerateArgs {
-    /// The model: a GGUF file or a Hugging Face model folder
+    /// Model: a GGUF file or a Hugging Face model folder
     #[arg(long, value_name = "PATH")]
     student: PathBuf,
 
-    /// An adapter folder to put on it
+    /// Adapter folder to apply to it
     #[arg(long, value_name = "DIR")]
     adapter: Option<PathBuf>,
 
     /// How many sequences are written at once, one measurement for each number
-    #[arg(long, value_name = "N,N,...", value_delimiter = ',', default_value = "1,8,32", value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, value_name = "N,N,...", value_delimiter = ',', default_value = "1,8,32", value_parser = whole::<u16>(1..=65_535))]
     batch_sizes: Vec<u16>,
 
     /// Tokens of a prompt that is read at once
-    #[arg(long, value_name = "N", default_value_t = 512, value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = 512, value_parser = whole::<u16>(1..=65_535))]
     prefill_length: u16,
 
     /// Tokens before the first that is written
-    #[arg(long, value_name = "N", default_value_t = 128, value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = 128, value_parser = whole::<u16>(1..=65_535))]
     prompt_length: u16,
 
     /// Tokens written by each sequence
-    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = whole::<u16>(1..=65_535))]
     new_tokens: u16,
 
-    /// The precision of matrix products: auto, bf16, f32, or file for the file's own quantisation [default: auto]
+    /// Precision of matrix products: auto, bf16, f32, or file for the file's own quantisation [default: auto]
     #[arg(long, value_name = "DTYPE")]
     dtype: Option<String>,
 
-    /// Threads; 0 takes one for each core [default: 0]
+    /// Number of threads; 0 uses all cores [default: 0]
     #[arg(long, value_name = "N")]
     threads: Option<String>,
 
@@ -111,13 +112,6 @@ Examples:
   aludel bench train --student student.gguf
   aludel bench generate --student student.gguf --batch-sizes 1,4
   aludel bench train --student student.gguf --sequence-length 2048 --set lora.r=16 --set lora.target_modules=all-linear --json";
-
-fn at_least_two(text: &str) -> Result<usize, String> {
-    match text.parse() {
-        Ok(tokens) if tokens >= 2 => Ok(tokens),
-        _ => Err("a row needs at least 2 tokens: one is predicted from the other".to_owned()),
-    }
-}
 
 /// Measures and prints.
 pub(crate) fn run(args: &BenchArgs, console: &mut Console) -> anyhow::Result<Outcome> {

@@ -9,8 +9,8 @@ use crate::hub::local_model;
 use crate::report::{INTERRUPTED, Outcome};
 use crate::run_folder::adapter_if_named;
 use crate::settings::{Flags, RecipeArgs, resolve, set_template_date};
+use aludel_distill::chat::{Answer, ChatModel, FinishReason};
 use aludel_distill::settings::{GenerateSettings, Recipe};
-use aludel_distill::talk::{Answer, FinishReason, Talker};
 use aludel_text::{Message, Piece};
 use anstyle::Style;
 use clap::Args;
@@ -25,19 +25,19 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct ChatArgs {
-    /// The model to talk to: a GGUF file, a Hugging Face model folder, or hf:owner/name
+    /// Model: a GGUF file, a Hugging Face model folder, or hf:owner/name
     #[arg(long, value_name = "PATH")]
     pub(crate) model: PathBuf,
 
-    /// An adapter folder to put on it, or the folder of a run
+    /// Adapter folder to apply to it, or the folder of a run
     #[arg(long, value_name = "DIR")]
     pub(crate) adapter: Option<PathBuf>,
 
-    /// Ask this, print the answer and end; without it a conversation opens
+    /// Question to answer, then exit; without it a conversation starts
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     pub(crate) prompt: Option<String>,
 
-    /// The system message
+    /// System message
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     pub(crate) system: Option<String>,
 
@@ -48,43 +48,43 @@ pub(crate) struct ChatArgs {
     #[command(flatten)]
     pub(crate) recipe: RecipeArgs,
 
-    /// The most tokens of an answer, reasoning included [default: 5000]
+    /// Maximum number of tokens of an answer, including reasoning [default: 5000]
     #[arg(long, value_name = "N", allow_negative_numbers = true, help_heading = "Common settings")]
     max_new_tokens: Option<String>,
 
-    /// 0 takes the likeliest token each time [default: 0.7]
+    /// Sampling temperature; 0 always picks the most likely token [default: 0.7]
     #[arg(long, value_name = "T", allow_negative_numbers = true, help_heading = "Common settings")]
     temperature: Option<String>,
 
-    /// Sample from the likeliest tokens that reach this probability [default: 1]
+    /// Top-p: sample from the most likely tokens whose probabilities add up to this [default: 1]
     #[arg(long, value_name = "P", allow_negative_numbers = true, help_heading = "Common settings")]
     top_p: Option<String>,
 
-    /// Sample from this many likeliest tokens; 0 takes all [default: 50]
+    /// Top-k: sample from this many most likely tokens; 0 means all [default: 50]
     #[arg(long, value_name = "N", allow_negative_numbers = true, help_heading = "Common settings")]
     top_k: Option<String>,
 
-    /// Leave out tokens less likely than this share of the likeliest [default: 0]
+    /// Min-p: leave out tokens less likely than this fraction of the most likely one [default: 0]
     #[arg(long, value_name = "P", allow_negative_numbers = true, help_heading = "Common settings")]
     min_p: Option<String>,
 
-    /// Above 1, tokens that occurred before become less likely [default: 1]
+    /// Repetition penalty; above 1, tokens that occurred before become less likely [default: 1]
     #[arg(long, value_name = "X", allow_negative_numbers = true, help_heading = "Common settings")]
     repetition_penalty: Option<String>,
 
-    /// A text that ends the answer and is no part of it; may be given several times
+    /// Stop string: ends the answer and is not part of it; may be given several times
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true, help_heading = "Common settings")]
     stop: Vec<String>,
 
-    /// The seed of the sampling [default: a new one each time]
+    /// Random seed of the sampling [default: a new one each time]
     #[arg(long, value_name = "N", allow_negative_numbers = true, help_heading = "Common settings")]
     seed: Option<String>,
 
-    /// The precision of matrix products: auto, bf16, f32, or file for the file's own quantisation [default: auto]
+    /// Precision of matrix products: auto, bf16, f32, or file for the file's own quantisation [default: auto]
     #[arg(long, value_name = "DTYPE", help_heading = "Common settings")]
     dtype: Option<String>,
 
-    /// Threads; 0 takes one for each core [default: 0]
+    /// Number of threads; 0 uses all cores [default: 0]
     #[arg(long, value_name = "N", allow_negative_numbers = true, help_heading = "Common settings")]
     threads: Option<String>,
 }
@@ -111,7 +111,7 @@ pub(crate) fn run(args: &ChatArgs, console: &mut Console) -> anyhow::Result<Outc
     set_template_date(&mut recipe);
     let (model, inputs) = (local_model(&args.model)?, recipe.data.template_inputs());
     let adapter = adapter_if_named(args.adapter.as_deref())?;
-    let mut talker = Talker::open(&model, adapter.as_deref(), &recipe.student, inputs)?;
+    let mut talker = ChatModel::open(&model, adapter.as_deref(), &recipe.student, inputs)?;
     let mut messages: Vec<Message> = args.system.iter().map(Message::system).collect();
     let shown = Shown::of(args, console);
     let Some(prompt) = &args.prompt else {
@@ -156,7 +156,7 @@ impl Shown {
 
 /// Streams one answer.
 pub(crate) fn say(
-    talker: &mut Talker,
+    talker: &mut ChatModel,
     messages: &[Message],
     settings: &GenerateSettings,
     interrupted: &AtomicBool,
@@ -251,7 +251,7 @@ impl ChatArgs {
 mod tests {
     use super::*;
     use crate::commands::parsed;
-    use aludel_distill::talk::Usage;
+    use aludel_distill::chat::Usage;
 
     #[test]
     fn flags_reach_their_settings() {

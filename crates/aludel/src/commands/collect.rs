@@ -8,13 +8,15 @@ mod watch;
 use crate::console::{Console, harmless};
 use crate::hub::fetch_named;
 use crate::keys::{key_from_file, key_from_variable};
+use crate::next::{after_collecting, after_planning};
+use crate::origin::made_by;
 use crate::report::{Helped, Outcome};
 use crate::settings::{Flags, RecipeArgs, resolve};
 use crate::signals::stop_on_signals;
 use aludel_distill::settings::{Problem, Problems, Recipe};
-use aludel_traces::collect::{Collection, End, Plan, Summary, collect, listed_models, plan};
-use aludel_traces::store::Store;
-use aludel_traces::teacher::{HttpTeacher, Preset, Secret, Teacher};
+use aludel_teacher::client::{HttpTeacher, Preset, Secret, Teacher};
+use aludel_teacher::collect::{Collection, End, Plan, Summary, collect, listed_models, plan};
+use aludel_teacher::store::Store;
 use clap::Args;
 use serde_json::json;
 use show::Shown;
@@ -25,31 +27,31 @@ pub(super) use warnings::Warnings;
 /// The options of `aludel trace` and `aludel plan trace`. All of them may stand in the recipe instead.
 #[derive(Debug, Args)]
 pub(crate) struct CollectArgs {
-    /// Prompts: JSONL, a JSON array (both also .gz or .zst) or Parquet; or hf:owner/name:split
+    /// Prompts: JSONL, JSON array (also .gz, .zst) or Parquet files, or hf:owner/name:split
     #[arg(long, value_name = "FILE", num_args = 1..)]
     prompts: Vec<PathBuf>,
 
-    /// Servers of the model, such as http://127.0.0.1:8000/v1; several share the work
+    /// Teacher server, such as http://127.0.0.1:8000/v1; several share the work
     #[arg(long, value_name = "URL", num_args = 1..)]
     teacher: Vec<String>,
 
-    /// Address, key variable and prices of a known server: deepseek, ollama, vllm or llama.cpp
+    /// Preset address, API key variable and prices: deepseek, ollama, vllm or llama.cpp
     #[arg(long, value_name = "NAME")]
     preset: Option<String>,
 
-    /// The model, as the servers call it
+    /// Name of the model on the servers
     #[arg(long, value_name = "NAME")]
     model: Option<String>,
 
-    /// The store of traces, a SQLite file; made if it is not there
+    /// Store of traces, a SQLite file; created if it does not exist
     #[arg(long, value_name = "FILE.db")]
     store: Option<PathBuf>,
 
-    /// The environment variable that holds the key
+    /// Environment variable that holds the API key
     #[arg(long, value_name = "VAR")]
     api_key_env: Option<String>,
 
-    /// The file that holds the key
+    /// File that holds the API key
     #[arg(long, value_name = "FILE")]
     api_key_file: Option<PathBuf>,
 
@@ -60,11 +62,11 @@ pub(crate) struct CollectArgs {
     #[command(flatten)]
     recipe: RecipeArgs,
 
-    /// Answers to each prompt [default: 1]
+    /// Number of answers per prompt [default: 1]
     #[arg(long, value_name = "N", allow_negative_numbers = true, help_heading = "Common settings")]
     samples: Option<String>,
 
-    /// The most questions at once at each server; fewer as long as more bring nothing [default: 64]
+    /// Maximum concurrent requests per server; lowered while more concurrency brings no throughput [default: 64]
     #[arg(long, value_name = "N", allow_negative_numbers = true, help_heading = "Common settings")]
     concurrency: Option<String>,
 
@@ -72,31 +74,31 @@ pub(crate) struct CollectArgs {
     #[arg(long, value_name = "X", allow_negative_numbers = true, help_heading = "Common settings")]
     temperature: Option<String>,
 
-    /// Sample from the likeliest tokens that reach this probability [default: 0.95]
+    /// Top-p: sample from the most likely tokens whose probabilities add up to this [default: 0.95]
     #[arg(long, value_name = "X", allow_negative_numbers = true, help_heading = "Common settings")]
     top_p: Option<String>,
 
-    /// The most tokens of an answer, reasoning included
+    /// Maximum number of tokens of an answer, including reasoning
     #[arg(long, value_name = "N", allow_negative_numbers = true, help_heading = "Common settings")]
     max_new_tokens: Option<String>,
 
-    /// Text below each question; "boxed" asks for the final answer within \boxed{}
+    /// Text to append to each question; "boxed" asks for the final answer within \boxed{}
     #[arg(long, value_name = "TEXT", help_heading = "Common settings")]
     prompt_suffix: Option<String>,
 
-    /// Dollars per million tokens of questions
+    /// Price in dollars per million input tokens
     #[arg(long, value_name = "X", allow_negative_numbers = true, help_heading = "Common settings")]
     prompt_price: Option<String>,
 
-    /// Dollars per million tokens of reasoning and answers
+    /// Price in dollars per million output tokens, including reasoning
     #[arg(long, value_name = "X", allow_negative_numbers = true, help_heading = "Common settings")]
     completion_price: Option<String>,
 
-    /// Stop before the store's traces cost more dollars than this, earlier runs included
+    /// Budget in dollars: stop before the store's traces, earlier runs included, cost more
     #[arg(long, value_name = "X", allow_negative_numbers = true, help_heading = "Common settings")]
     max_cost: Option<String>,
 
-    /// Stop before the store's traces take more tokens than this, earlier runs included
+    /// Budget in tokens: stop before the store's traces, earlier runs included, take more
     #[arg(long, value_name = "N", allow_negative_numbers = true, help_heading = "Common settings")]
     max_total_tokens: Option<String>,
 
@@ -104,11 +106,11 @@ pub(crate) struct CollectArgs {
     #[arg(long, hide = true, allow_negative_numbers = true)]
     max_tokens: Option<String>,
 
-    /// The most questions a minute at each server
+    /// Maximum requests per minute and server
     #[arg(long, value_name = "N", allow_negative_numbers = true, help_heading = "Common settings")]
     requests_per_minute: Option<String>,
 
-    /// The most tokens a minute at each server
+    /// Maximum tokens per minute and server
     #[arg(long, value_name = "N", allow_negative_numbers = true, help_heading = "Common settings")]
     tokens_per_minute: Option<String>,
 
@@ -116,7 +118,7 @@ pub(crate) struct CollectArgs {
     #[arg(long, help_heading = "Common settings")]
     logprobs: bool,
 
-    /// Skip rows that cannot be read, where otherwise the first of them ends the command
+    /// Skip rows that cannot be read, instead of stopping at the first
     #[arg(long, help_heading = "Common settings")]
     skip_bad_rows: bool,
 }
@@ -135,7 +137,11 @@ pub(crate) fn run(
             console.line(format_args!("{removed} damaged traces are removed"))?;
         }
     }
-    collect_prepared(&prepared, watch, args.json, console)
+    let outcome = collect_prepared(&prepared, watch, args.json, console)?;
+    if outcome == Outcome::Done && !args.json {
+        console.next(&after_collecting(prepared.store.path()))?;
+    }
+    Ok(outcome)
 }
 
 /// Collects what a recipe that is checked for it asks for.
@@ -181,7 +187,14 @@ pub(crate) fn run_plan(args: &CollectArgs, console: &mut Console) -> anyhow::Res
     } else if let Some(prediction) = &prediction {
         show::prediction(console, prediction, &progress)?;
     }
-    outcome(&end, args.json, &prepared, console)
+    let outcome = outcome(&end, args.json, &prepared, console)?;
+    if let (Outcome::Done, false, Some(prediction)) = (outcome, args.json, &prediction) {
+        console.next(&match prediction.missing {
+            0 => after_collecting(prepared.store.path()),
+            _ => after_planning(&made_by().command),
+        })?;
+    }
+    Ok(outcome)
 }
 
 fn outcome(end: &End, json: bool, prepared: &Prepared, console: &mut Console) -> anyhow::Result<Outcome> {

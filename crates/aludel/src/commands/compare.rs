@@ -4,6 +4,7 @@
 mod named;
 
 use super::eval::AskingArgs;
+use crate::cli::whole;
 use crate::console::Console;
 use crate::origin::made_by;
 use crate::page::{Report, Run, page};
@@ -34,24 +35,24 @@ pub(crate) struct CompareArgs {
     #[arg(value_name = "RESULT_DIR|MODEL", required = true, num_args = 1..)]
     named: Vec<PathBuf>,
 
-    /// What models are asked: as for `aludel eval`
+    /// Tasks to evaluate models on, as for `aludel eval`
     #[arg(long, value_name = "NAME|FILE", num_args = 1..)]
     tasks: Vec<String>,
 
-    /// The folder for report.html and comparison.json, and for the evaluations of models
+    /// Folder for report.html, comparison.json and the evaluations of models
     #[arg(long, value_name = "DIR")]
     output_dir: PathBuf,
 
-    /// A run folder of `aludel train`, whose losses and recipe the report shows; may be given several times
+    /// Run folder of `aludel train`, whose losses and recipe the report shows; may be given several times
     #[arg(long = "run", value_name = "DIR")]
     runs: Vec<PathBuf>,
 
-    /// The store of traces that the run was trained on, whose tokens and cost the report shows; of several runs in their order
+    /// Store of the traces that the run was trained on, whose tokens and cost the report shows; with several runs, in their order
     #[arg(long = "store", value_name = "FILE.db", requires = "runs")]
     stores: Vec<PathBuf>,
 
-    /// Decides samples, and which problems are drawn for the intervals
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    /// Random seed of samples and confidence intervals
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = whole::<u64>(0..=u64::MAX))]
     seed: u64,
 
     /// Print the comparison as JSON

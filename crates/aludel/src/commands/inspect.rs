@@ -4,20 +4,21 @@
 mod rows;
 mod show;
 
+use crate::cli::whole;
 use crate::console::Console;
 use crate::hub::fetch_named;
 use crate::progress::{At, Kind, Progress};
 use crate::report::Outcome;
 use crate::settings::{Flags, RecipeArgs, resolve, set_template_date};
+use aludel_data::dataset::{self, PromptKey, Provenance, Record, Records};
+use aludel_distill::auto_max_length::{LeftOut, Lengths};
 use aludel_distill::batch::{Largest, Plan};
 use aludel_distill::learner::{Learner, settled};
-use aludel_distill::longest::{LeftOut, Lengths};
 use aludel_distill::memory::{self, Growth};
 use aludel_distill::prepare::{Prepared, Preparer};
 use aludel_distill::rows::divided;
 use aludel_distill::settings::{MaxLength, Problem, Problems, Recipe};
 use aludel_model::student::Student;
-use aludel_traces::dataset::{self, PromptKey, Provenance, Record, Records};
 use anyhow::Context as _;
 use clap::Args;
 use rayon::prelude::*;
@@ -29,27 +30,27 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct InspectArgs {
-    /// The model whose template and tokenizer are used: a GGUF file, a Hugging Face model folder, or hf:owner/name
+    /// Model whose chat template and tokenizer are used: a GGUF file, a Hugging Face model folder, or hf:owner/name
     #[arg(long, value_name = "PATH")]
     student: Option<PathBuf>,
 
-    /// The data to look at: JSONL, a JSON array (both also .gz or .zst) or Parquet; or hf:owner/name:split
+    /// Data to inspect: JSONL, JSON array (also .gz, .zst) or Parquet files, or hf:owner/name:split
     #[arg(long, value_name = "FILE", num_args = 1..)]
     data: Vec<PathBuf>,
 
-    /// Rows to evaluate on, as `aludel train` takes them: counted, and what they need is planned for
+    /// Evaluation data, as for `aludel train`
     #[arg(long, value_name = "FILE", num_args = 1..)]
     eval_data: Vec<PathBuf>,
 
-    /// How many rows to show; all of them are counted
-    #[arg(long, value_name = "N", default_value_t = 3)]
+    /// Number of rows to show; the totals are of all rows
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = whole::<usize>(0..=u64::MAX))]
     rows: usize,
 
-    /// Show where one token ends and the next begins
+    /// Show the boundaries of tokens
     #[arg(long)]
     tokens: bool,
 
-    /// Show long texts whole
+    /// Show long texts in full
     #[arg(long)]
     full: bool,
 
@@ -60,11 +61,11 @@ pub(crate) struct InspectArgs {
     #[command(flatten)]
     recipe: RecipeArgs,
 
-    /// The longest row, in tokens; auto keeps 99 of 100 rows, as far as memory reaches [default: auto]
+    /// Maximum row length in tokens; longer rows are left out. auto keeps 99% of the rows if memory allows [default: auto]
     #[arg(long, value_name = "N", allow_negative_numbers = true, help_heading = "Common settings")]
     max_length: Option<String>,
 
-    /// Count and skip rows that cannot be read
+    /// Skip rows that cannot be read, and count them
     #[arg(long, help_heading = "Common settings")]
     skip_bad_rows: bool,
 }
@@ -255,7 +256,7 @@ impl From<&InspectArgs> for show::Detail {
 /// Enough rows to keep all threads busy, few enough to need little memory.
 const BATCH_RECORDS: usize = 256;
 
-fn read_batch(records: &mut Records) -> Result<Vec<Record>, aludel_traces::Error> {
+fn read_batch(records: &mut Records) -> Result<Vec<Record>, aludel_data::Error> {
     records.take(BATCH_RECORDS).collect()
 }
 

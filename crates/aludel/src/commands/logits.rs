@@ -1,5 +1,6 @@
 //! `aludel logits`: the options that write a model's logits to a file, for comparison with other implementations.
 
+use crate::cli::whole;
 use crate::report::Outcome;
 use crate::run_folder::{adapter_if_named, refuse_as_model};
 use crate::settings::{Flags, RecipeArgs, resolve};
@@ -18,16 +19,16 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct LogitsArgs {
-    /// The model: a GGUF file or a Hugging Face model folder
+    /// Model: a GGUF file or a Hugging Face model folder
     #[arg(long, value_name = "PATH")]
     pub(crate) model: PathBuf,
 
-    /// An adapter folder to put on it
+    /// Adapter folder to apply to it
     #[arg(long, value_name = "DIR")]
     pub(crate) adapter: Option<PathBuf>,
 
     /// The token ids of one row
-    #[arg(long, value_name = "ID,ID,...", value_delimiter = ',', required = true)]
+    #[arg(long, value_name = "ID,ID,...", value_delimiter = ',', required = true, value_parser = whole::<u32>(0..=u64::from(u32::MAX)))]
     pub(crate) ids: Vec<u32>,
 
     /// A safetensors file, made by this command: tensor `logits`, f32, [ids, vocabulary]
@@ -38,8 +39,8 @@ pub(crate) struct LogitsArgs {
     #[arg(long, value_name = "DTYPE", value_enum, default_value_t = ComputedDtype::F32)]
     pub(crate) dtype: ComputedDtype,
 
-    /// Threads; 0 takes one for each core
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    /// Number of threads; 0 uses all cores
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = whole::<usize>(0..=1024))]
     pub(crate) threads: usize,
 }
 

@@ -7,8 +7,8 @@ use crate::next::{after_merging, elsewhere};
 use crate::progress::Progress;
 use crate::report::{Helped, Outcome};
 use crate::run_folder::adapter_of;
-use aludel_distill::base::TrainedOn;
-use aludel_distill::export;
+use aludel_distill::base_model::TrainedOn;
+use aludel_distill::merge;
 use aludel_formats::{Dtype, peft};
 use aludel_model::hub_name::is_hub_name;
 use aludel_model::student::Student;
@@ -20,19 +20,19 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct MergeArgs {
-    /// The adapter folder that training wrote, or PEFT; or the folder of a run
+    /// Adapter folder, from `aludel train` or PEFT, or the folder of a run
     #[arg(long, value_name = "DIR")]
     pub(crate) adapter: PathBuf,
 
-    /// The model that the adapter was trained on, or hf:owner/name [default: the one that the adapter names]
+    /// Base model that the adapter was trained on, or hf:owner/name [default: the one that the adapter names]
     #[arg(long, value_name = "PATH")]
     pub(crate) student: Option<PathBuf>,
 
-    /// The model folder, made by this command
+    /// Model folder to create
     #[arg(long, value_name = "DIR")]
     pub(crate) output_dir: PathBuf,
 
-    /// How weights are stored [default: as the student's, or bf16 where it is quantised]
+    /// Data type of the stored weights [default: the base model's, or bf16 if it is quantised]
     #[arg(long, value_name = "DTYPE", value_enum)]
     pub(crate) dtype: Option<StoredDtype>,
 
@@ -54,10 +54,10 @@ pub(crate) fn run(args: &MergeArgs, console: &mut Console) -> anyhow::Result<Out
         Some(StoredDtype::Bf16) => Dtype::BF16,
         Some(StoredDtype::F16) => Dtype::F16,
         Some(StoredDtype::F32) => Dtype::F32,
-        None => export::default_dtype(&student)?,
+        None => merge::default_dtype(&student)?,
     };
     let shown = Progress::new();
-    export::merge(&student, &adapter, &args.output_dir, dtype, &mut |done, total| shown.merging(done, total))?;
+    merge::merge(&student, &adapter, &args.output_dir, dtype, &mut |done, total| shown.merging(done, total))?;
     drop(shown);
     write_for_merged(&args.output_dir, &adapter, &path, dtype.name())?;
     if let (Some(_), Some(trained_on)) = (&args.student, &trained_on)

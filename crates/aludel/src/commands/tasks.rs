@@ -1,11 +1,12 @@
 //! `aludel tasks`: the problems that Aludel invents itself, listed by family and written out as data for training or for an
-//! evaluation. How they are made is the business of `aludel_traces::tasks`.
+//! evaluation. How they are made is the business of `aludel_verify::tasks`.
 
+use crate::cli::whole;
 use crate::console::Console;
 use crate::report::{Helped, Outcome};
 use crate::table::Table;
 use aludel_formats::atomic;
-use aludel_traces::tasks::{Difficulty, Family, Side, families, family, generate_at, generate_distinct};
+use aludel_verify::tasks::{Difficulty, Family, Side, families, family, generate_at, generate_distinct};
 use anyhow::Context as _;
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Map, Value, json};
@@ -25,7 +26,7 @@ enum Action {
     /// List the families and how many problems they have
     List(ListArgs),
 
-    /// Write problems with worked solutions as JSONL
+    /// Write problems with worked solutions to a JSONL file
     Make(MakeArgs),
 }
 
@@ -43,12 +44,12 @@ struct MakeArgs {
     #[arg(value_name = "NAME", required = true)]
     names: Vec<String>,
 
-    /// How many problems of each family, all different; where it has fewer, all that it has
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(..=1_000_000))]
+    /// Number of problems per family, all different; fewer where the family has fewer
+    #[arg(long, value_name = "N", value_parser = whole::<u32>(1..=1_000_000))]
     count: u32,
 
-    /// Another seed gives other problems in another order
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    /// Random seed of the problems and their order
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = whole::<u64>(0..=u64::MAX))]
     seed: u64,
 
     /// Which problems: those for training, or those kept for testing; no problem is in both
@@ -59,11 +60,11 @@ struct MakeArgs {
     #[arg(long, value_name = "D", default_value_t)]
     difficulty: Difficulty,
 
-    /// Up to --count where a family has fewer problems: the same ones come again in other words
+    /// Fill up to --count with rewordings where a family has fewer problems
     #[arg(long)]
     reworded: bool,
 
-    /// The file to write; it must not be there yet
+    /// File to write; it must not exist yet
     #[arg(long, value_name = "FILE.jsonl")]
     output: PathBuf,
 

@@ -4,7 +4,7 @@ mod told;
 
 use crate::card::write_for_adapter;
 use crate::console::{Console, harmless};
-use crate::figures::held_out_loss;
+use crate::figures::{held_out_loss, train_loss};
 use crate::hub::fetch_named;
 use crate::next::after_training;
 use crate::origin::made_by;
@@ -30,90 +30,90 @@ use told::{tell_base, tell_unnamed_base, warn_of_start};
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct TrainArgs {
-    /// The model that learns: a GGUF file, a Hugging Face model folder, or hf:owner/name
+    /// Base model to train on: a GGUF file, a Hugging Face model folder, or hf:owner/name
     #[arg(long, value_name = "PATH")]
     pub(crate) student: Option<PathBuf>,
 
-    /// Training data: JSONL, a JSON array (both also .gz or .zst) or Parquet; or hf:owner/name:split
+    /// Training data: JSONL, JSON array (also .gz, .zst) or Parquet files, or hf:owner/name:split
     #[arg(long, value_name = "FILE", num_args = 1..)]
     pub(crate) data: Vec<PathBuf>,
 
-    /// Rows to evaluate on, in files of the same kinds; nothing is then held back of the training data
+    /// Evaluation data, in the same formats [default: hold out a tenth of the training data]
     #[arg(long, value_name = "FILE", num_args = 1..)]
     eval_data: Vec<PathBuf>,
 
-    /// The run folder, made by this command: recipe, metrics, checkpoints, adapter
+    /// Run folder to create: recipe, metrics, checkpoints and adapter
     #[arg(long, value_name = "DIR")]
     pub(crate) output_dir: Option<PathBuf>,
 
-    /// Go on where the run in the output folder stopped; its own recipe is there
+    /// Resume the run in --output-dir from its last checkpoint, with the recipe it holds
     #[arg(long)]
     pub(crate) resume: bool,
 
-    /// Print JSON lines only; the last is a summary
+    /// Print JSON lines instead of text; the last one is a summary
     #[arg(long)]
     pub(crate) json: bool,
 
     #[command(flatten)]
     pub(crate) recipe: RecipeArgs,
 
-    /// Passes over the data [default: 3]
+    /// Number of training epochs [default: 3]
     #[arg(long, value_name = "N", allow_negative_numbers = true, help_heading = "Common settings")]
     num_train_epochs: Option<String>,
 
-    /// Optimiser steps in all; overrides the epochs
+    /// Total number of optimiser steps; overrides --num-train-epochs
     #[arg(long, value_name = "N", allow_negative_numbers = true, help_heading = "Common settings")]
     max_steps: Option<String>,
 
-    /// The highest learning rate [default: 2e-4]
+    /// Peak learning rate [default: 2e-4]
     #[arg(long, value_name = "X", allow_negative_numbers = true, help_heading = "Common settings")]
     learning_rate: Option<String>,
 
-    /// Rows in a micro-batch [default: 2]
+    /// Rows per micro-batch [default: 2]
     #[arg(long, value_name = "N", allow_negative_numbers = true, help_heading = "Common settings")]
     per_device_train_batch_size: Option<String>,
 
-    /// Micro-batches in one optimiser step [default: 4]
+    /// Micro-batches per optimiser step [default: 4]
     #[arg(long, value_name = "N", allow_negative_numbers = true, help_heading = "Common settings")]
     gradient_accumulation_steps: Option<String>,
 
-    /// The longest row, in tokens; auto keeps 99 of 100 rows, as far as memory reaches [default: auto]
+    /// Maximum row length in tokens; longer rows are left out. auto keeps 99% of the rows if memory allows [default: auto]
     #[arg(long, value_name = "N", allow_negative_numbers = true, help_heading = "Common settings")]
     max_length: Option<String>,
 
-    /// The adapter's rank [default: 16]
+    /// LoRA rank [default: 16]
     #[arg(long, value_name = "N", allow_negative_numbers = true, help_heading = "Common settings")]
     lora_r: Option<String>,
 
-    /// The adapter's scale is alpha / r [default: 32]
+    /// LoRA alpha; the adapter's output is scaled by alpha / r [default: 32]
     #[arg(long, value_name = "X", allow_negative_numbers = true, help_heading = "Common settings")]
     lora_alpha: Option<String>,
 
-    /// The share of an adapter's inputs dropped in training [default: 0]
+    /// LoRA dropout probability [default: 0]
     #[arg(long, value_name = "X", allow_negative_numbers = true, help_heading = "Common settings")]
     lora_dropout: Option<String>,
 
-    /// The precision of matrix products: auto, bf16 or f32 [default: auto]
+    /// Precision of matrix products: auto, bf16 or f32 [default: auto]
     #[arg(long, value_name = "DTYPE", help_heading = "Common settings")]
     dtype: Option<String>,
 
-    /// Threads; 0 takes one for each core [default: 0]
+    /// Number of threads; 0 uses all cores [default: 0]
     #[arg(long, value_name = "N", allow_negative_numbers = true, help_heading = "Common settings")]
     threads: Option<String>,
 
-    /// Decides split, order, initial adapter and dropout [default: 42]
+    /// Random seed of split, row order, adapter initialisation and dropout [default: 42]
     #[arg(long, value_name = "N", allow_negative_numbers = true, help_heading = "Common settings")]
     seed: Option<String>,
 
-    /// An adapter folder to start from
+    /// Adapter folder to start from, in place of a new adapter
     #[arg(long, value_name = "DIR", help_heading = "Common settings")]
     init_adapter: Option<PathBuf>,
 
-    /// Fill bins of the longest row's length with whole rows
+    /// Pack several rows into sequences of up to --max-length tokens
     #[arg(long, help_heading = "Common settings")]
     packing: bool,
 
-    /// Count and skip rows that cannot be read
+    /// Skip rows that cannot be read, and count them
     #[arg(long, help_heading = "Common settings")]
     skip_bad_rows: bool,
 }
@@ -283,7 +283,8 @@ fn settle(recipe: &Recipe) -> anyhow::Result<Recipe> {
 
 /// Keeps what a report tells of the session. A run goes on without it.
 fn record_session(folder: &Path, started: &Started) -> Option<Session> {
-    let session = Session::new(made_by(), started);
+    let here = std::env::current_dir().ok().map(|folder| folder.to_string_lossy().into_owned());
+    let session = Session { working_directory: here, ..Session::new(made_by(), started) };
     match session.append(folder) {
         Ok(()) => Some(session),
         Err(error) => {
@@ -302,7 +303,9 @@ pub(crate) fn summary_json(summary: &Summary) -> anyhow::Result<Value> {
 
 /// What became of a run, and the command that goes on with it.
 fn describe(summary: &Summary, folder: &Path) -> String {
-    let trained = summary.final_train_loss.map(|loss| format!("; train loss {loss:.4}")).unwrap_or_default();
+    let trained = train_loss(summary.train_loss, summary.final_train_loss)
+        .map(|loss| format!("; train loss {loss}"))
+        .unwrap_or_default();
     let held_out = held_out_loss(summary.eval_loss_before, summary.eval_loss);
     let losses = trained + &held_out.map(|loss| format!("; held-out loss {loss}")).unwrap_or_default();
     match &summary.adapter {

@@ -1,5 +1,6 @@
-//! Where lines end on a terminal: between words, and never within what is read or copied as one, such as a number, a path or a command. How
-//! wide the terminal is, and that nothing is broken where there is none, is known to the console.
+//! Where lines end on a terminal: between words, and never within what is read or copied as one: a number with its unit, `p = 1.00`, a path,
+//! a command. How wide the terminal is, is known to the console. The crate textwrap would add up the widths of these pieces, but neither ends
+//! a style where a line ends nor keeps a long piece beside its label: what is left to it is less than what would feed it.
 
 use unicode_width::UnicodeWidthStr as _;
 
@@ -58,18 +59,70 @@ fn wrapped_line(line: &str, start: usize, columns: usize, indent: usize) -> Stri
     shown
 }
 
-/// What stays in one piece: words, what stands between backticks, and a command behind a colon up to the end of its line.
+/// What stays in one piece: words, what stands between backticks, a command behind a colon up to the end of its line, and figures with what
+/// belongs to them.
 fn units(line: &str) -> Vec<&str> {
-    let mut units: Vec<&str> = Vec::new();
+    let mut words: Vec<&str> = Vec::new();
     let mut rest = Some(line);
     while let Some(line) = rest {
-        let is_labelled = units.last().is_none_or(|unit| plain(unit).ends_with(':'));
+        let is_labelled = words.last().is_none_or(|word| plain(word).ends_with(':'));
         let end = unit_end(line, is_labelled);
-        units.push(&line[..end]);
+        words.push(&line[..end]);
         rest = line.get(end + 1..);
+    }
+    let shown: Vec<String> = words.iter().map(|word| plain(word)).collect();
+    let (mut units, mut start, mut end) = (Vec::new(), 0, 0);
+    for (index, word) in words.iter().enumerate() {
+        end += word.len();
+        if index + 1 == words.len() || !is_one_figure(&shown, index) {
+            units.push(&line[start..end]);
+            start = end + 1;
+        }
+        end += 1;
     }
     units
 }
+
+/// Whether a word and the next are read as one: a name and its value, the sides of an operator, the bounds of an interval, a number and its
+/// unit.
+fn is_one_figure(words: &[String], index: usize) -> bool {
+    let word = |at: Option<usize>| at.and_then(|at| words.get(at)).map_or("", String::as_str);
+    let (before, this, next, after) =
+        (word(index.checked_sub(1)), word(Some(index)), word(Some(index + 1)), word(Some(index + 2)));
+    let is_value = |name: &str, value: &str| !name.is_empty() && !name.ends_with(PUNCTUATION) && !value.is_empty();
+    let is_between = |left: &str, right: &str| is_number(left) && is_number(right);
+    match (this, next) {
+        ("=", value) => is_value(before, value),
+        (name, "=") => is_value(name, after),
+        (operator, right) if OPERATORS.contains(&operator) => is_between(before, right),
+        (left, operator) if OPERATORS.contains(&operator) => is_between(left, after),
+        (low, high) if low.starts_with(['[', '(']) && low.ends_with(',') => {
+            is_between(low, high) && high.contains([']', ')'])
+        }
+        (number, unit) => {
+            !number.ends_with([',', '.', ':', ';'])
+                && is_number(number)
+                && UNITS.contains(&unit.trim_end_matches(PUNCTUATION))
+        }
+    }
+}
+
+/// Digits with what may stand around them.
+fn is_number(word: &str) -> bool {
+    let inner = word.trim_start_matches(['[', '(', '+', '-', '−', '±', '~', '<', '≤', '≥', '$']);
+    let inner = inner.trim_end_matches(PUNCTUATION).trim_end_matches('%');
+    inner.starts_with(|c: char| c.is_ascii_digit())
+        && inner.chars().all(|c| c.is_ascii_digit() || matches!(c, ',' | '.'))
+}
+
+/// Stands between two numbers that are read as one figure.
+const OPERATORS: [&str; 10] = ["→", "+", "-", "−", "×", "·", "±", "<", "≤", "of"];
+/// What numbers are followed by.
+const UNITS: [&str; 23] = [
+    "ms", "s", "min", "h", "B", "kB", "KB", "MB", "GB", "TB", "KiB", "MiB", "GiB", "TiB", "GHz", "GFLOP/s", "TFLOP/s",
+    "GB/s", "tokens", "tokens/s", "points", "%", "dollars",
+];
+const PUNCTUATION: [char; 6] = [',', '.', ':', ';', ')', ']'];
 
 fn unit_end(line: &str, is_labelled: bool) -> usize {
     let word_end = |from: usize| line[from..].find(' ').map_or(line.len(), |at| from + at);
@@ -144,6 +197,22 @@ mod tests {
             ("(`a b`, `c d e f g h i`) x", "(`a b`,\n  `c d e f g h i`) x"),
         ] {
             assert_eq!(wrapped(text, 20, None), shown, "{text}");
+        }
+    }
+
+    #[test]
+    fn figures_stay_with_what_belongs_to_them() {
+        for (text, columns, shown) in [
+            ("no gain: n = 60, p = 1.00", 23, "no gain: n = 60,\n  p = 1.00"),
+            ("from 30% → 32% [24, 42], n = 100", 20, "from 30% → 32%\n  [24, 42], n = 100"),
+            ("it took 3.2 s, and 1,024 tokens/s", 26, "it took 3.2 s, and\n  1,024 tokens/s"),
+            ("rows left out: 72 of 144 (50%)", 21, "rows left out:\n  72 of 144 (50%)"),
+            ("a sum: 3 + 5 tokens, price unknown", 12, "a sum:\n  3 + 5 tokens,\n  price\n  unknown"),
+            ("the year was 2026. s is a letter", 19, "the year was 2026.\n  s is a letter"),
+            ("two of three, = alone", 14, "two of three,\n  = alone"),
+            ("\u{1b}[1mp =\u{1b}[0m 1.00 and more", 11, "\u{1b}[1mp =\u{1b}[0m 1.00\n  and more"),
+        ] {
+            assert_eq!(wrapped(text, columns, None), shown, "{text}");
         }
     }
 

@@ -9,7 +9,7 @@ use crate::figures::{cost_of, duration, held_out_loss};
 use aludel_distill::metrics::{self, EvalRecord, SampleRecord, StepRecord};
 use aludel_distill::provenance::{Session, Times, sessions};
 use aludel_distill::settings::read_table;
-use aludel_traces::store::{Snapshot, Status, TokenCounts};
+use aludel_teacher::store::{Snapshot, Status, TokenCounts};
 use std::path::Path;
 use toml::{Table, Value};
 
@@ -36,10 +36,13 @@ impl Run {
             .ok()
             .and_then(|text| read_table(&text).ok());
         let mut recipe = recipe.unwrap_or_default();
-        recipe.iter_mut().for_each(|(_, value)| shorten_paths(value));
+        let sessions = sessions(folder)?;
+        let folders: Vec<&Path> =
+            sessions.iter().filter_map(|one| one.working_directory.as_deref()).map(Path::new).collect();
+        recipe.iter_mut().for_each(|(_, value)| as_given(value, &folders));
         let name = folder.file_name().map(|name| name.to_string_lossy().into_owned());
         let name = name.unwrap_or_else(|| "run".to_owned());
-        Ok(Run { name, recipe, steps, evaluations, samples, sessions: sessions(folder)?, traces: None })
+        Ok(Run { name, recipe, steps, evaluations, samples, sessions, traces: None })
     }
 
     /// The run with what a store says of the traces that it was trained on.
@@ -48,16 +51,21 @@ impl Run {
     }
 }
 
-/// Where files lie on this machine is not for whoever reads a report.
-fn shorten_paths(value: &mut Value) {
+/// Paths as they were given from the folders that the run was started in. Where else files lie on that machine is not for whoever reads
+/// a report: of other paths only the end is told.
+fn as_given(value: &mut Value, started_in: &[&Path]) {
     match value {
         Value::String(text) if Path::new(text).is_absolute() => {
-            if let Some(name) = Path::new(text).file_name() {
-                *text = name.to_string_lossy().into_owned();
+            let path = Path::new(text.as_str());
+            let given = started_in.iter().find_map(|folder| path.strip_prefix(folder).ok());
+            let given = given.filter(|given| !given.as_os_str().is_empty()).map(|given| given.display().to_string());
+            let end = || Some(format!("…/{}", path.file_name()?.to_string_lossy()));
+            if let Some(shown) = given.or_else(end) {
+                *text = shown;
             }
         }
-        Value::Array(values) => values.iter_mut().for_each(shorten_paths),
-        Value::Table(table) => table.iter_mut().for_each(|(_, value)| shorten_paths(value)),
+        Value::Array(values) => values.iter_mut().for_each(|value| as_given(value, started_in)),
+        Value::Table(table) => table.iter_mut().for_each(|(_, value)| as_given(value, started_in)),
         _ => {}
     }
 }
@@ -308,6 +316,25 @@ fn teacher_costs(traces: &Status) -> [(&'static str, Option<String>); 4] {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn the_recipe_shows_paths_as_they_were_given() {
+        let folder = tempfile::tempdir().unwrap();
+        let recipe = "[student]\nmodel = \"/home/me/models/s.gguf\"\n[data]\nfiles = [\"/home/me/work/a/rows.jsonl\", \
+                      \"/home/me/work/../b/rows.jsonl\", \"hf:owner/name\"]\n";
+        std::fs::write(folder.path().join("recipe.toml"), recipe).unwrap();
+        std::fs::write(folder.path().join("metrics.jsonl"), "").unwrap();
+        let shown = |sessions: &str| {
+            std::fs::write(folder.path().join("sessions.jsonl"), sessions).unwrap();
+            toml::to_string(&Run::read(folder.path()).unwrap().recipe).unwrap()
+        };
+        assert_eq!(
+            shown("{\"working_directory\": \"/home/me/work\"}\n"),
+            "[student]\nmodel = \"…/s.gguf\"\n\n[data]\nfiles = [\"a/rows.jsonl\", \"../b/rows.jsonl\", \"hf:owner/name\"]\n"
+        );
+        // A run of a version that did not record where it was started.
+        assert!(shown("{}\n").contains("files = [\"…/rows.jsonl\", \"…/rows.jsonl\", \"hf:owner/name\"]"));
+    }
 
     #[test]
     fn time_is_told_in_its_parts_and_in_all_where_all_of_it_is_known() {

@@ -3,8 +3,17 @@
 
 use std::time::Duration;
 
-/// Older measurements count half as much after so much work of their kind: a machine may become busy, and rows differ in length.
-const HALF_LIFE: Duration = Duration::from_secs(120);
+/// Older measurements count half as much after this share of the work of their kind so far: a machine may become busy for the rest of a
+/// run, and by then most of what is counted must be of the new speed; but what comes and goes many times in a run has to be averaged. A
+/// fixed time does either only for runs of one length: `tests` compares them.
+const HALF_LIFE_SHARE: f64 = 0.15;
+/// And not before so many seconds: at the beginning each unit has its own speed.
+const LEAST_HALF_LIFE: f64 = 4.0;
+
+/// After how many seconds measurements of a kind count half, of which so many seconds were worked.
+fn half_life(worked: f64) -> f64 {
+    (HALF_LIFE_SHARE * worked).max(LEAST_HALF_LIFE)
+}
 
 /// A kind of work that takes time. Its units are the caller's choice, one for each kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -96,6 +105,8 @@ struct Work {
     /// Seconds and the units that they took, older ones faded.
     seconds: f64,
     units: f64,
+    /// All seconds.
+    worked: f64,
 }
 
 impl Work {
@@ -109,19 +120,26 @@ impl Work {
 }
 
 /// What is to be done, and what was measured of it.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Estimate {
     works: Vec<Work>,
     current: Option<Kind>,
     /// Until here time is accounted for.
     since: Duration,
+    half_life: fn(f64) -> f64,
+}
+
+impl Default for Estimate {
+    fn default() -> Estimate {
+        Estimate { works: Vec::new(), current: None, since: Duration::ZERO, half_life }
+    }
 }
 
 impl Estimate {
     /// So many units of a kind are to be done in all, `done` of which were done before anything was measured.
     pub(crate) fn expect(&mut self, kind: Kind, done: f64, total: f64, until_measured: Until) {
         self.works.retain(|work| work.kind != kind);
-        self.works.push(Work { kind, until_measured, total, done, seconds: 0.0, units: 0.0 });
+        self.works.push(Work { kind, until_measured, total, done, seconds: 0.0, units: 0.0, worked: 0.0 });
     }
 
     /// The units in all are found to be others; what was measured stays.
@@ -198,8 +216,10 @@ impl Estimate {
     fn account(&mut self, now: Duration, done: Option<f64>) {
         let spent = now.saturating_sub(self.since).as_secs_f64();
         self.since = now;
+        let half_life = self.half_life;
         let Some(work) = self.current.and_then(|kind| self.work(kind)) else { return };
-        let faded = 0.5f64.powf(spent / HALF_LIFE.as_secs_f64());
+        work.worked += spent;
+        let faded = 0.5f64.powf(spent / half_life(work.worked));
         work.seconds = work.seconds * faded + spent;
         work.units *= faded;
         if let Some(done) = done {
@@ -298,6 +318,53 @@ mod tests {
         let mut estimate = Estimate::default();
         estimate.expect(Kind::Judging, 0.0, 900.0, Until::Unknown);
         assert_within_a_fifth(at_half(&mut estimate, &happens));
+    }
+
+    /// How far off the time left is that is said at a share of a run of so many seconds, whose units take twice as long or half as long
+    /// where `is_other` says so, and each between 0.7 and 1.3 of that.
+    fn error(rule: fn(f64) -> f64, seconds: f64, factor: f64, is_other: &dyn Fn(f64) -> bool, asked_at: f64) -> f64 {
+        let unit = seconds / 500.0;
+        let (mut now, mut ends) = (0.0, Vec::new());
+        while now < seconds {
+            let wobble = 0.7 + 0.6 * ((ends.len() as f64 * 0.618_034) % 1.0);
+            now += unit * wobble * if is_other(now / seconds) { factor } else { 1.0 };
+            ends.push(now);
+        }
+        let mut estimate = Estimate { half_life: rule, ..Estimate::default() };
+        estimate.expect(Kind::Training, 0.0, ends.len() as f64, Until::Unknown);
+        estimate.begin(Duration::ZERO, Kind::Training);
+        let asked = asked_at * now;
+        for (index, &end) in ends.iter().enumerate().take_while(|(_, end)| **end <= asked) {
+            estimate.reach(Duration::from_secs_f64(end), Kind::Training, (index + 1) as f64);
+        }
+        let said = estimate.left(Duration::from_secs_f64(asked)).unwrap().as_secs_f64();
+        (said / (now - asked) - 1.0).abs()
+    }
+
+    /// A load that comes or goes at 30% of a run is known at its half, one that does at 60% is known at 80%, and one that comes and goes
+    /// ten
+    /// times is averaged; in runs of a minute and of ten hours. Neither the mean of all units nor a fixed half-life does all of it.
+    #[test]
+    fn a_load_that_changes_is_known_soon_in_runs_of_any_length() {
+        let worst = |rule: fn(f64) -> f64| {
+            let mut worst: f64 = 0.0;
+            for seconds in [60.0, 240.0, 3600.0, 36_000.0] {
+                for factor in [2.0, 0.5] {
+                    for (is_other, asked_at) in [
+                        (&(|_| false) as &dyn Fn(f64) -> bool, 0.5),
+                        (&|share| share > 0.3, 0.5),
+                        (&|share| share > 0.6, 0.8),
+                        (&|share: f64| (share * 20.0) as u64 % 2 == 1, 0.5),
+                    ] {
+                        worst = worst.max(error(rule, seconds, factor, is_other, asked_at));
+                    }
+                }
+            }
+            worst
+        };
+        let (own, mean, fixed) = (worst(half_life), worst(|_| f64::INFINITY), worst(|_| 120.0));
+        assert!(own <= 0.2, "{own}");
+        assert!(mean > 0.5 && fixed > 0.4, "{mean} {fixed}");
     }
 
     /// A resumed run: what was done before is neither measured nor still to do.

@@ -18,17 +18,29 @@ pub(crate) struct At {
 }
 
 impl At {
-    /// So many of so many.
+    /// So many of so many; 0 in all says that nobody knows how many.
     pub(crate) fn of(done: u64, total: u64, unit: &str) -> At {
-        let share = (total > 0).then(|| done as f64 / total as f64);
-        At { position: format!("{done}/{total} {unit}"), share, facts: Vec::new() }
+        At::in_units(done, total, &[(1, unit)])
     }
 
     /// So many bytes of so many.
     pub(crate) fn of_bytes(done: u64, total: u64) -> At {
-        let share = (total > 0).then(|| done as f64 / total as f64);
-        let megabytes = |bytes: u64| bytes as f64 / 1e6;
-        At { position: format!("{:.0}/{:.0} MB", megabytes(done), megabytes(total)), share, facts: Vec::new() }
+        At::in_units(done, total, &[(1, "bytes"), (1_000, "kB"), (1_000_000, "MB")])
+    }
+
+    /// So many of so many, in the largest of these units of which there are enough to see it move: the first is 1. What is done is
+    /// rounded down, so that all of it is said when all is done.
+    pub(crate) fn in_units(done: u64, total: u64, units: &[(u64, &str)]) -> At {
+        const ENOUGH: u64 = 10;
+        let largest = units.iter().rev().find(|(size, _)| done.max(total) / size >= ENOUGH);
+        let Some(&(size, unit)) = largest.or(units.first()) else { return At::default() };
+        let position = match total {
+            0 if done == 0 => String::new(),
+            0 => format!("{} {unit}", done / size),
+            _ if done >= total => format!("{0}/{0} {unit}", total.div_ceil(size)),
+            _ => format!("{}/{} {unit}", done / size, total.div_ceil(size)),
+        };
+        At { position, share: (total > 0).then(|| done as f64 / total as f64), facts: Vec::new() }
     }
 
     /// With another fact.
@@ -184,6 +196,23 @@ mod tests {
             tokenising.log_line(),
             "tokenising 12/40 MB, 31%, 2 min 05 s elapsed, 2 min 40 s left of tokenising"
         );
+    }
+
+    #[test]
+    fn counts_are_of_what_is_done_in_units_that_show_it() {
+        for (at, said) in [
+            (At::of_bytes(0, 0), "tokenising"),
+            (At::of_bytes(1_200_000, 0), "tokenising 1200 kB"),
+            (At::of_bytes(0, 512), "tokenising 0/512 bytes, 0%"),
+            (At::of_bytes(299_999, 300_000), "tokenising 299/300 kB, 99%"),
+            (At::of_bytes(300_001, 300_001), "tokenising 301/301 kB, 100%"),
+            (At::of_bytes(39_999_999, 40_000_000), "tokenising 39/40 MB, 99%"),
+            (At::of(7, 8, "rows"), "tokenising 7/8 rows, 87%"),
+            (At::of(3, 0, "rows"), "tokenising 3 rows"),
+        ] {
+            let moment = Moment { kind: Kind::Tokenising, left: None, ..moment(&at) };
+            assert_eq!(moment.log_line(), format!("{said}, 2 min 05 s elapsed, – left"));
+        }
     }
 
     #[test]

@@ -157,10 +157,8 @@ impl Progress {
 
     /// So many weights of a model are merged.
     pub(crate) fn merging(&self, done: u64, total: u64) {
-        let millions = |weights: u64| weights as f64 / 1e6;
-        let position = format!("{:.0}/{:.0} million weights", millions(done), millions(total));
-        let share = (total > 0).then(|| done as f64 / total as f64);
-        self.reach_of(Kind::Merging, done as f64, total as f64, At { position, share, facts: Vec::new() });
+        let at = At::in_units(done, total, &[(1, "weights"), (1_000_000, "million weights")]);
+        self.reach_of(Kind::Merging, done as f64, total as f64, at);
     }
 
     /// Time since the beginning, and until the end as far as it is known: for the end of a line of the log.

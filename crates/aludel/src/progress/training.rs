@@ -6,6 +6,9 @@ use super::{At, Kind, Part, Progress, Until};
 use crate::figures::grouped;
 use aludel_distill::train::{Ahead, Event, Stage};
 
+/// Of a step all passes are done, and the step is not.
+const BEFORE_THE_OPTIMISER: f64 = 0.999;
+
 /// Shows how far a run is.
 pub(crate) struct TrainingProgress {
     progress: Progress,
@@ -61,13 +64,15 @@ impl TrainingProgress {
                 (self.ahead, self.total_steps) = (Some(ahead), started.total_steps);
             }
             Event::Pass { step, tokens, of } => {
-                let at = self.at_step((step - 1) as f64 + *tokens as f64 / (*of).max(1) as f64, *step);
+                // The step is done when the optimiser has taken it, after its last pass.
+                let share = (*tokens as f64 / (*of).max(1) as f64).min(BEFORE_THE_OPTIMISER);
+                let at = self.at_step(step - 1, share);
                 let at = at.with(format!("{}/{} tokens", grouped(*tokens), grouped(*of)));
                 self.progress.reach(Kind::Training, (self.trained + tokens) as f64, at);
             }
             Event::Step { record, .. } => {
                 (self.trained, self.loss) = (self.trained + record.tokens, Some(record.loss));
-                let at = self.at_step(record.step as f64, record.step);
+                let at = self.at_step(record.step, 0.0);
                 self.progress.reach(Kind::Training, self.trained as f64, at);
             }
             Event::Evaluating { done, total, tokens } => {
@@ -97,9 +102,10 @@ impl TrainingProgress {
         self.progress.times()
     }
 
-    fn at_step(&self, done: f64, step: u64) -> At {
-        let position = format!("step {step}/{}", self.total_steps);
-        let mut at = At { position, share: Some(done / self.total_steps.max(1) as f64), facts: Vec::new() };
+    /// So many steps are done, and of the next such a share.
+    fn at_step(&self, done: u64, of_next: f64) -> At {
+        let mut at = At::of(done, self.total_steps, "steps");
+        at.share = Some((done as f64 + of_next) / self.total_steps.max(1) as f64);
         at.facts.extend(self.loss.map(|loss| format!("loss {loss:.4}")));
         at.facts.extend(self.progress.rate(Kind::Training).map(|rate| format!("{rate:.0} tokens/s")));
         at

@@ -119,7 +119,7 @@ fn a_problem_of_the_file_names_its_line() {
     assert_eq!(
         told,
         "trian (recipe.toml:6): there is no such section; did you mean [train]?\n\
-         lora.r = 0 (recipe.toml:4): an adapter of rank 0 has nothing to train; give a whole number from 1 to 4096, for example 16"
+         lora.r = 0 (recipe.toml:4): an adapter of rank 0 has nothing to train; give a whole number from 1 to 4,096, for example 16"
     );
 }
 

@@ -1,7 +1,9 @@
 //! Whose a folder is, and what a run in it was started on: somebody else's is left alone, and a run goes on as what it was.
 
 use std::fs;
+use std::sync::atomic::{AtomicBool, Ordering};
 
+use aludel_distill::train::{Event, Stage, train};
 use serde_json::{Value, json};
 
 use crate::{check_refused, copy, files, killed_after_five, recipe, whole, workshop};
@@ -220,4 +222,34 @@ fn no_command_writes_into_a_folder_of_somebody_else() {
             assert!(said.contains("exit code: 0"), "{said}");
         }
     }
+}
+
+/// Whatever goes on before the first step ends at once, and leaves nothing that the next start would trip over.
+#[test]
+fn a_run_that_is_stopped_before_its_first_step_leaves_nothing() {
+    let workshop = workshop();
+    let recipe = recipe(&workshop, "run");
+    let stages = |stop_at: Option<usize>| {
+        let (stop, mut seen) = (AtomicBool::new(false), Vec::new());
+        let summary = train(&recipe, false, &stop, &mut |event| {
+            match event {
+                Event::Stage(stage @ (Stage::Hashing | Stage::Loading)) => seen.push(format!("{stage:?}")),
+                Event::Tokenising(_) => seen.push("Tokenising".to_owned()),
+                Event::Step { .. } => seen.push("Step".to_owned()),
+                _ => return,
+            }
+            if Some(seen.len()) == stop_at {
+                stop.store(true, Ordering::Relaxed);
+            }
+        });
+        (summary.unwrap(), seen)
+    };
+    let all = ["Hashing", "Loading", "Tokenising"];
+    for (stop_at, wanted) in (1..=3).map(|stop_at| (stop_at, &all[..stop_at])) {
+        let (summary, seen) = stages(Some(stop_at));
+        assert_eq!((summary.finished, summary.steps), (false, 0));
+        assert_eq!(seen, wanted);
+        assert!(!workshop.path("run").exists(), "{wanted:?} left something behind");
+    }
+    assert!(stages(None).0.finished);
 }

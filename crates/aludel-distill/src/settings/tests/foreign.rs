@@ -1,5 +1,6 @@
 //! Names of other tools: which are read as ours, and what the others lead to.
 
+use super::super::foreign::TOP_LEVEL_NAMES;
 use super::*;
 
 #[test]
@@ -72,5 +73,59 @@ fn names_of_other_tools_that_mean_something_else_name_ours() {
         Recipe::from_toml("[train]\ncutoff_len = 9\nbatch_size = 8\nadapter = \"qlora\"").unwrap_err().to_string();
     for wanted in ["write train.max_length; longer rows", "write train.per_device_train_batch_size", "always LoRA"] {
         assert!(said.contains(wanted), "{wanted} is not in {said}");
+    }
+}
+
+/// As Axolotl and LLaMA-Factory have them, in YAML, JSON and TOML.
+#[test]
+fn a_recipe_of_another_tool_is_answered_once_with_all_its_keys() {
+    let yaml = "# axolotl\nbase_model: org/name\n\ndatasets:\n  - path: org/data\n    type: alpaca\nlora_r: 16 # rank\n\"lr_scheduler\": cosine\n\
+                cutoff_len: 2048\nwandb_project:\nzzz: 1\n";
+    let toml = "base_model = \"org/name\"\ncutoff_len = 2048\nlora_r = 16\nlr_scheduler = \"cosine\"\nwandb_project = \"\"\nzzz = 1\n\
+                [[datasets]]\npath = \"org/data\"\n";
+    let json = r#"{"base_model": "org/name", "datasets": [], "lora_r": 16, "lr_scheduler": "cosine", "cutoff_len": 2048,
+                   "wandb_project": null, "zzz": 1}"#;
+    for recipe in [yaml, toml, json] {
+        let problems = Recipe::from_toml(recipe).unwrap_err().into_vec();
+        let [problem] = problems.as_slice() else { panic!("{problems:?}") };
+        assert!(problem.reason.starts_with("it looks like a recipe of Axolotl, LLaMA-Factory or TRL"), "{problem}");
+        assert!(problem.mend.contains("aludel train --student"), "{problem}");
+        for (key, here) in [
+            ("base_model", "student.model"),
+            ("datasets", "write data.files"),
+            ("lora_r", "lora.r"),
+            ("lr_scheduler", "train.lr_scheduler_type"),
+            ("cutoff_len", "write train.max_length"),
+            ("wandb_project", "leave it out: metrics go to"),
+            ("zzz", "unknown here"),
+        ] {
+            let told = problem.reason.lines().find_map(|line| line.trim().strip_prefix(key));
+            assert!(told.is_some_and(|told| told.trim().starts_with(here)), "{key}: {told:?}");
+        }
+        assert_eq!(problem.reason.lines().count(), 8);
+    }
+}
+
+/// One or two keys at the top are a slip, and a section of ours shows that a recipe of ours is meant.
+#[test]
+fn a_slip_is_no_recipe_of_another_tool() {
+    for (recipe, problems) in [
+        ("lora_r = 4\nlr = 1e-4", 2),
+        ("lora_r = 4\nlr = 1e-4\nepochs = 3\n[train]\nseed = 3", 3),
+        ("lora_r: 4\nlr: 1e-4", 1),
+    ] {
+        let told = Recipe::from_toml(recipe).unwrap_err().into_vec();
+        assert_eq!(told.len(), problems, "{told:?}");
+        assert!(told.iter().all(|problem| !problem.reason.contains("Axolotl")), "{told:?}");
+    }
+}
+
+#[test]
+fn names_that_mean_something_else_without_a_section_are_ours_in_one() {
+    for foreign in TOP_LEVEL_NAMES {
+        assert!(section_names().iter().any(|section| setting_names(section).iter().any(|name| name == foreign.name)));
+        let Verdict::ReadAs(ours) = foreign.verdict else { panic!("{foreign:?}") };
+        let (section, key) = ours.split_once('.').unwrap();
+        assert!(setting_names(section).iter().any(|name| name == key), "{ours} is not ours");
     }
 }

@@ -2,7 +2,7 @@
 
 use super::TraceSettings;
 use crate::settings::problem::{Checker, Problem};
-use aludel_traces::teacher::Preset;
+use aludel_teacher::client::Preset;
 
 impl TraceSettings {
     /// What collecting cannot start without: prompts, a teacher, a model and a store.
@@ -95,7 +95,7 @@ impl TraceSettings {
             "samples",
             self.samples,
             "it is a number of answers",
-            "a whole number from 1 to 10000",
+            "a whole number from 1 to 10,000",
         );
         check.sampling(self.temperature, self.top_p);
         check.that(
@@ -125,7 +125,7 @@ impl TraceSettings {
             "concurrency",
             self.concurrency,
             "no machine has so many connections",
-            "a whole number up to 10000",
+            "a whole number from 0 to 10,000",
         );
         for (key, price) in [
             ("prompt_price", self.prompt_price),

@@ -1,10 +1,10 @@
 //! What collecting takes of `[trace]`: endpoints, prices, prompts and options, with what a preset knows where the recipe is silent.
-//! How collecting goes stands in `aludel_traces::collect`.
+//! How collecting goes stands in `aludel_teacher::collect`.
 
 use super::{Speech, TraceSettings};
-use aludel_traces::collect::{self, BOXED, Budget, Price, PromptFiles, Rates};
-use aludel_traces::dataset::ReadOptions;
-use aludel_traces::teacher::{Asking, Dialect, Endpoint, Preset, Prices, Timeouts};
+use aludel_data::dataset::ReadOptions;
+use aludel_teacher::client::{Asking, Dialect, Endpoint, Preset, Prices, Timeouts};
+use aludel_teacher::collect::{self, BOXED, Budget, Price, PromptFiles, Rates};
 use std::time::Duration;
 
 impl TraceSettings {

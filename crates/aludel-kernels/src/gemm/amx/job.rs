@@ -1,5 +1,6 @@
-//! A product cut into tasks for AMX. A task's part of C lies in scratch, tile rows end to end, until all of K is summed: it stays in L2
-//! there, where tiles of C itself would be spread over as many pages as they have rows. Then it goes to C row by row.
+//! A product cut into tasks for AMX. A task's part of C stays in scratch, tile rows end to end, until all of K is
+//! summed: there it stays in L2, whereas tiles of C itself would be spread over as many pages as they have rows. It is
+//! then copied to C row by row.
 
 use std::ops::Range;
 
@@ -21,7 +22,7 @@ const ROWS_OF_BUILT: usize = 512;
 /// Floats of C that a task holds in L2, beside the block of K of its left-hand side.
 const FLOATS: usize = 148_000;
 
-/// How a product is cut: row blocks of `rows` rows, and the panels in so many groups of almost equal size.
+/// How a product is cut: row blocks of `rows` rows, and the panels in the given number of groups of almost equal size.
 #[derive(Clone, Copy)]
 struct Cut {
     rows: usize,

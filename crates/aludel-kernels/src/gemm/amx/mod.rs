@@ -1,5 +1,5 @@
 //! Products on AMX, the matrix unit of Intel's servers since Sapphire Rapids: eight tile registers of 16 rows × 64 bytes, and an
-//! instruction that multiplies two of them into a third. Here are the instructions; how an op is cut for them is [`job`]'s business.
+//! instruction that multiplies two of them into a third. The instructions are here; [`job`] cuts an op into tasks for them.
 //!
 //! A right-hand tile, 16 units of K × 16 columns, is half a panel block as [`super::Panels`] lays it out. A left-hand tile is 16 rows
 //! × 16 units, row by row; operands lie as `[16 rows][16 units of K][row][unit]`, so that a tile is 1 KB without gaps.
@@ -102,7 +102,7 @@ pub(super) unsafe fn multiply(runs: &[Run; 2], is_half: bool, c: *mut f32, ld: u
     unsafe { emulation::multiply(runs, if is_half { 1 } else { 2 }, c, ld, adds) }
 }
 
-/// Whether this process may use the unit. Asks the system for permission the first time.
+/// Whether this process may use the unit. Requests permission from the system the first time.
 #[cfg(target_arch = "x86_64")]
 pub(crate) fn is_there() -> bool {
     #[cfg(target_os = "linux")]
@@ -131,7 +131,7 @@ mod unit {
 
     use super::{Run, TILE, TILE_UNITS};
 
-    /// Whether processor and system offer tiles with bf16 products. A process must ask for the 8 KB of state that each of its threads
+    /// Whether processor and system support tiles with bf16 products. A process must request the 8 KB of state that each of its threads
     /// then has (Linux, Documentation/arch/x86/xstate.rst).
     pub(super) fn is_there() -> bool {
         static IS_THERE: OnceLock<bool> = OnceLock::new();
@@ -172,7 +172,7 @@ mod unit {
         unsafe { asm!("ldtilecfg [{}]", in(reg) &raw const shapes, options(nostack, readonly)) }
     }
 
-    /// The number of bytes in so many units or floats.
+    /// The number of bytes in the given number of units or floats.
     const fn bytes(words: usize) -> usize {
         4 * words
     }

@@ -1,4 +1,4 @@
-//! The movements of [`super`] in whole vectors of AVX-512, and those that make left-hand tiles of AMX.
+//! The operations of [`super`] in whole vectors of AVX-512, and those that make left-hand tiles of AMX.
 
 use std::arch::x86_64::*;
 

@@ -1,4 +1,5 @@
-//! Arguments as Python binds them: by place or by name, each at most once. What they mean is left to those who ask for them.
+//! Binds arguments as Python does: by position or by name, each at most once. Their meaning is left to the functions
+//! that bind them.
 
 use minijinja::value::{Kwargs, Rest, ValueKind, ValueOrKwargs};
 use minijinja::{Error, Value};
@@ -61,7 +62,7 @@ impl<'a> Arguments<'a> {
         self.get(at).map_or(otherwise, Value::is_true)
     }
 
-    /// A whole number, where truth counts as one, as in Python.
+    /// An integer, where truth counts as one, as in Python.
     pub(super) fn integer(&self, at: usize, otherwise: i64) -> Result<i64, Error> {
         let Some(value) = self.get(at) else { return Ok(otherwise) };
         match value.kind() {

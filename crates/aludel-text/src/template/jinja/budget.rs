@@ -1,6 +1,6 @@
-//! What a rendering may still cost. The engine counts its own instructions and the texts that they make; whatever is done in here for a
-//! template (filters, methods, operators, comparisons) is counted by this file, before it is done. Work is counted in bytes read or
-//! written, so that the budget bounds time and memory alike.
+//! The remaining budget of a rendering. The engine counts its own instructions and the text they produce; what this
+//! crate does for a template (filters, methods, operators, comparisons) is counted here, before it is done. Work is
+//! counted in bytes read or written, so that the budget bounds both time and memory.
 
 use std::cell::Cell;
 
@@ -10,11 +10,11 @@ use minijinja::{Error, ErrorKind};
 pub(super) const ITEM: usize = 32;
 
 thread_local! {
-    // Methods of values and comparisons are called without the engine's state, so that what is left stands beside it.
+    // Methods of values and comparisons are called without the engine's state, so that the remaining budget is kept outside of it.
     static LEFT: Cell<u64> = const { Cell::new(0) };
 }
 
-/// Renders with a budget of so many bytes.
+/// Renders with a budget of the given number of bytes.
 pub(in crate::template) fn within<T>(bytes: u64, render: impl FnOnce() -> T) -> T {
     struct Before(u64);
     impl Drop for Before {

@@ -1,5 +1,5 @@
-//! Jinja2's tests, what follows `is`, where the engine's own differ. The names of all its filters and tests stand here too, since
-//! templates may ask for them.
+//! Jinja2's tests, which follow `is`, where the engine's own differ. The names of all its filters and tests are here
+//! too, since templates may query them.
 
 use minijinja::value::ValueKind;
 use minijinja::{Environment, Error, Value};

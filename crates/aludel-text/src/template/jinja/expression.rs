@@ -1,5 +1,5 @@
-//! Jinja2's grammar of expressions: reads tokens and writes them again for the engine, with calls in place of what it does
-//! differently. Nothing is computed here.
+//! Jinja2's grammar of expressions: reads tokens and writes them again for the engine, with calls in place of what it
+//! does differently. Nothing is evaluated here.
 
 use super::parameters::{Parameter, Parameters};
 use super::rewrite::{is_operator, written};
@@ -8,7 +8,7 @@ use super::scan::Token;
 /// Deeper nesting than any template has; the engine's own parser ends near it.
 const DEEPEST: usize = 60;
 /// How many links the chains within one tag may have together (`.name`, `| filter`, `and`): the engine compiles each chain by going down
-/// it, and every link writes what stands before it once more.
+/// it, and every link writes what is before it once more.
 const MOST_LINKS: usize = 1000;
 const MOST_PARAMETERS: usize = 50;
 const COMPARISONS: [&str; 6] = ["==", "!=", "<=", ">=", "<", ">"];
@@ -93,7 +93,7 @@ impl<'a> Parser<'a> {
         Ok(())
     }
 
-    /// Whether the tokens from `from` on name nothing, so that their value stands in the template itself.
+    /// Whether the tokens from `from` on name nothing, so that their value is in the template itself.
     pub(super) fn is_constant(&self, from: usize) -> bool {
         let is_word = |name: &str| matches!(name, "true" | "false" | "none" | "True" | "False" | "None");
         self.tokens[from..self.at].iter().all(|token| !matches!(token, Token::Name(name) if !is_word(name)))

@@ -1,4 +1,5 @@
-//! Jinja2's filters on single values: numbers, defaults, attributes and JSON. Those on texts and on sequences have files of their own.
+//! Jinja2's filters on single values: numbers, defaults, attributes and JSON. Those on strings and on sequences have
+//! files of their own.
 
 use minijinja::value::ValueKind;
 use minijinja::{Environment, Error, Value};

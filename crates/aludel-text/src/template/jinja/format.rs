@@ -1,5 +1,5 @@
-//! Python's two ways of formatting: `'%s' % value` and `'{}'.format(value)`. Finding out which value goes where is done here, and
-//! texts are laid out; digits of numbers come from the engine's formatter.
+//! Python's two ways of formatting: `'%s' % value` and `'{}'.format(value)`. This file matches values to placeholders
+//! and lays out text; the engine's formatter writes the digits of numbers.
 
 use minijinja::formatting::{FormatStyle, format};
 use minijinja::value::Kwargs;

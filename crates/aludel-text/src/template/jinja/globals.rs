@@ -1,4 +1,5 @@
-//! Jinja2's global functions and what they make, and the helpers that rewritten templates call for macros and lookups.
+//! Jinja2's global functions and the objects that they return, and the helpers that rewritten templates call for macros
+//! and lookups.
 
 use std::fmt;
 use std::sync::Arc;
@@ -213,7 +214,7 @@ struct Macro {
     takes_caller: bool,
 }
 
-/// What a macro tells of itself, beside its name and whether it calls its caller, which the engine's own tell as Jinja2's do.
+/// The attributes of a macro, except its name and whether it calls its caller, which the engine's own macros have as in Jinja2.
 pub(super) const OF_MACRO: [&str; 3] = ["arguments", "catch_kwargs", "catch_varargs"];
 
 /// One of these of the engine's own macros, which take neither more arguments than they name nor other names.

@@ -1,4 +1,4 @@
-//! Kinds of values as Python tells them apart, their items, and what stands behind `.name`, `[key]` and `[a:b:c]`.
+//! Kinds of values as Python distinguishes them, their items, and lookups by `.name`, `[key]` and `[a:b:c]`.
 
 use std::fmt;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use super::{methods, wrong};
 pub(super) enum Kind {
     Undefined,
     None,
-    /// Whole numbers, and truth, which Python counts among them.
+    /// Integers, and truth, which Python counts among them.
     Integer,
     Float,
     Text,

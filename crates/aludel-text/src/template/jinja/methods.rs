@@ -1,4 +1,4 @@
-//! Methods of Python's texts, lists, tuples and mappings, as templates may call them. Those that change a value in place are
+//! Methods of Python's strings, lists, tuples and mappings, for templates. Those that change a value in place are
 //! refused, as transformers' sandbox refuses them.
 
 use minijinja::value::{Tuple, ValueKind};

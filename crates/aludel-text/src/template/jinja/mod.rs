@@ -1,6 +1,6 @@
-//! Jinja2 as Python runs it, on an engine that differs from it in places: operators, methods of Python's values, filters, tests and
-//! globals of Jinja2 itself, each giving what Jinja2 gives or an error that names it. What transformers adds to Jinja2 stands in
-//! `functions`.
+//! Jinja2 as Python runs it, on an engine that differs from it in places: operators, methods of Python's values, and
+//! Jinja2's own filters, tests and globals. Each gives what Jinja2 gives, or an error that names it. `functions` has
+//! what transformers adds to Jinja2.
 
 mod arguments;
 mod budget;

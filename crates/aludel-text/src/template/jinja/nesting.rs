@@ -1,5 +1,5 @@
-//! How deep values nest. What makes a list, tuple or mapping of other values asks here first, so that no value is ever nested deeper
-//! than can be dropped, compared or printed on any stack, and none contains itself.
+//! Bounds the nesting of values. Whatever makes a list, tuple or mapping of other values checks here first, so that no
+//! value is nested deeper than can be dropped, compared or printed on any stack, and none contains itself.
 
 use minijinja::value::ValueKind;
 use minijinja::{Environment, Error, Value};
@@ -42,7 +42,7 @@ pub(super) fn nested(value: Value) -> Result<Value, Error> {
     Ok(value)
 }
 
-/// Counts what comparing, printing or hashing a value costs: as often as each part stands in it.
+/// Counts what comparing, printing or hashing a value costs: each part as often as it occurs.
 pub(super) fn weigh(value: &Value) -> Result<(), Error> {
     walk(value, 2 * DEEPEST, Purpose::Weigh)
 }

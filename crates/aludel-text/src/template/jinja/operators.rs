@@ -1,5 +1,5 @@
-//! Python's operators on values. The engine has its own, which compare and join what Python refuses to; rewritten templates call
-//! these in their place.
+//! Python's operators on values. The engine's own compare and join what Python refuses to; rewritten templates call
+//! these instead.
 
 use std::cmp::Ordering;
 
@@ -117,7 +117,7 @@ fn repeat_items(items: &Value, count: &Value) -> Result<Value, Error> {
     Ok(if kind(items) == Kind::Tuple { Value::from(Tuple::from(repeated)) } else { Value::from(repeated) })
 }
 
-/// A whole number; truth counts as one.
+/// An integer; truth counts as one.
 pub(super) fn integer(value: &Value) -> Option<i128> {
     match value.kind() {
         ValueKind::Bool => Some(value.is_true().into()),
@@ -175,7 +175,7 @@ fn arithmetic(operator: &str, left: Value, right: &Value) -> Result<Value, Error
     Ok(Value::from(result))
 }
 
-/// A whole number as the engine holds it.
+/// An integer as the engine holds it.
 pub(super) fn whole(number: i128) -> Value {
     i64::try_from(number).map_or_else(|_| Value::from(number), Value::from)
 }

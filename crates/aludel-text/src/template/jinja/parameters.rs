@@ -1,11 +1,11 @@
-//! The parameters of a macro or of a call block, and whether their defaults look at each other. Reading them is the grammar's work.
+//! The parameters of a macro or a call block, and whether their defaults refer to each other. The grammar parses them.
 
 /// One parameter.
 pub(super) struct Parameter {
     pub(super) name: String,
     /// Its default, rewritten.
     pub(super) default: Option<String>,
-    /// The names that stand in its default.
+    /// The names in its default.
     pub(super) mentioned: Vec<String>,
 }
 

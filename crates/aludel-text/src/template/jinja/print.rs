@@ -1,5 +1,5 @@
-//! How Python prints values: `str` and `repr`. Numbers, texts and collections are printed; what Python would print as the name and
-//! address of an object is an error, since no template can want it.
+//! Prints values as Python does: `str` and `repr`. Numbers, strings and collections are printed. What Python would
+//! print as the name and address of an object is an error, since no template needs it.
 
 use std::fmt::Write as _;
 
@@ -12,7 +12,7 @@ use super::wrong;
 
 const DEEPEST: usize = 60;
 
-/// Prints what stands in `{{ }}`.
+/// Prints what is in `{{ }}`.
 pub(super) fn formatter(out: &mut Output<'_>, _: &mut State<'_, '_>, value: &Value) -> Result<(), Error> {
     match value.as_str() {
         Some(text) => out.write_str(text)?,

@@ -1,6 +1,6 @@
-//! Rewrites a template of Jinja2 into one that the engine here runs as Jinja2 would: operators, slices and lookups that the engine
-//! does differently become calls, and statements that it lacks become others. Which tag stands where, and the blanks around tags,
-//! stay as they are; expressions are the business of `expression`.
+//! Rewrites a Jinja2 template into one that the engine runs as Jinja2 would: operators, slices and lookups that the
+//! engine does differently become calls, and statements that it lacks become others. The order of tags, and the white
+//! space around them, stay as they are; `expression` handles expressions.
 
 use super::expression::Parser;
 use super::scan::{Token, inside};

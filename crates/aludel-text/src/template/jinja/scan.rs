@@ -1,4 +1,4 @@
-//! Cuts what stands inside a tag of a template into tokens, as Jinja2's lexer does. Their meaning is left to `rewrite`.
+//! Splits the inside of a template's tag into tokens, as Jinja2's lexer does. Their meaning is left to `rewrite`.
 
 /// A token, ready to be written again.
 #[derive(Debug, Clone, PartialEq)]
@@ -11,7 +11,7 @@ pub(super) enum Token {
     Operator(&'static str),
 }
 
-/// What stands inside a tag, and its end.
+/// What is inside a tag, and its end.
 pub(super) struct Inside {
     pub(super) tokens: Vec<Token>,
     /// Where the end begins, with its sign.

@@ -1,4 +1,4 @@
-//! Jinja2's filters on sequences. Where Python gives a generator, what comes out can be gone through and not printed.
+//! Jinja2's filters on sequences. Where Python returns a generator, the result can be iterated but not printed.
 
 use std::cmp::Ordering;
 

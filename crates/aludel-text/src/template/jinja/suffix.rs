@@ -1,5 +1,5 @@
-//! What follows a value in Jinja2's grammar: names, items, slices, calls, filters and tests. Values themselves and operators are the
-//! business of `expression`.
+//! What follows a value in Jinja2's grammar: names, items, slices, calls, filters and tests. `expression` handles
+//! values and operators.
 
 use std::collections::HashSet;
 
@@ -56,7 +56,7 @@ impl Parser<'_> {
         Ok(format!("{value}.{name}({})", weighed.join(", ")))
     }
 
-    /// What stands in square brackets behind a value.
+    /// What is in square brackets behind a value.
     fn subscript(&mut self, value: String) -> Result<String, String> {
         let mut bounds: Vec<Option<String>> = Vec::new();
         let from = self.at;

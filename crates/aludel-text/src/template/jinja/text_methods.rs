@@ -1,4 +1,4 @@
-//! Methods of Python's texts. Which value has which methods, and what they cost, is said in `methods`.
+//! Methods of Python's strings. `methods` decides which value has which methods, and what they cost.
 
 use minijinja::value::Tuple;
 use minijinja::{Error, Value};

@@ -1,4 +1,4 @@
-//! Jinja2's filters on texts. Each takes any value and works on what Python's `str` makes of it.
+//! Jinja2's filters on strings. Each takes any value, and works on Python's `str` of it.
 
 use minijinja::{Environment, Error, Value};
 

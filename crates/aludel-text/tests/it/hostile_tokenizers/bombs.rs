@@ -1,4 +1,4 @@
-//! Files by hand that mean to end, fill or hang the process.
+//! Hand-written files that try to end, fill or hang the process.
 
 use serde_json::{Value, json};
 

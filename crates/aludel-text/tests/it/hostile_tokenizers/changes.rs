@@ -1,4 +1,4 @@
-//! Files with something changed by a seed: a value for another, a byte for another.
+//! Files with one thing changed, by a seed: a value for another, a byte for another.
 
 use serde_json::{Value, json};
 

@@ -1,4 +1,4 @@
-//! Small tokenizer.json files of each family, and the parts that they are made of.
+//! Small tokenizer.json files of each family, and the parts that they are built from.
 
 use serde_json::{Value, json};
 

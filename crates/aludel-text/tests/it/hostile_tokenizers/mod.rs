@@ -1,6 +1,6 @@
-//! Files that are no tokenizers, or mean harm: bombs by hand and real shapes with something changed, each loaded and used in a process of
-//! its own. Nothing may panic, abort, hang or take much memory. The bounds are wide, for unoptimised builds on busy machines; what
-//! was measured stands in docs/LOG.md.
+//! Damaged and hostile tokenizer files: hand-written bombs, and real shapes with something changed, each loaded and
+//! used in a process of its own. Nothing may panic, abort, hang or take much memory. The bounds are wide, for
+//! unoptimised builds on busy machines; measurements are in docs/decisions/0040-vet-tokenizer-files.md.
 
 mod bombs;
 mod changes;

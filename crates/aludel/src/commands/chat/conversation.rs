@@ -5,8 +5,8 @@ use super::{Shown, say};
 use crate::console::{Console, harmless};
 use crate::report::{Outcome, text_of};
 use crate::settings::change;
+use aludel_distill::chat::{ChatModel, FinishReason};
 use aludel_distill::settings::Recipe;
-use aludel_distill::talk::{FinishReason, Talker};
 use aludel_text::{Message, Role};
 use anstyle::Style;
 use clap::ColorChoice;
@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 /// A conversation, and whom it is with.
 pub(super) struct Conversation<'a> {
-    pub(super) talker: Talker,
+    pub(super) talker: ChatModel,
     pub(super) recipe: Recipe,
     /// What was said; first the system message, if there is one.
     pub(super) messages: Vec<Message>,

@@ -8,7 +8,8 @@ use crate::console::harmless;
 use crate::figures::{cost, duration, grouped, interval};
 use crate::progress::{self, At, Kind};
 use crate::table::Table;
-use aludel_traces::collect::{End, Event, Notice, Prediction, Progress};
+use aludel_files::counted;
+use aludel_teacher::collect::{End, Event, Notice, Prediction, Progress};
 use anstyle::Style;
 use std::io::IsTerminal as _;
 use std::path::Path;
@@ -139,6 +140,13 @@ pub(super) fn pace(progress: &Progress) -> String {
 
 /// What became of a run, on one line.
 pub(super) fn summary(progress: &Progress, store: &Path) -> String {
+    if let Some(nothing) = nothing_to_ask(progress) {
+        return format!("{nothing}, in {}", store.display());
+    }
+    let there = match progress.there {
+        0 => String::new(),
+        there => format!(" ({} there already)", counted(there, "other was", "others were")),
+    };
     let cut = if progress.cut > 0 { format!(", {} of them cut off", progress.cut) } else { String::new() };
     let hidden = match progress.without_reasoning {
         0 => String::new(),
@@ -153,7 +161,7 @@ pub(super) fn summary(progress: &Progress, store: &Path) -> String {
         some => format!(", {some} of them beside what is not understood"),
     };
     format!(
-        "kept: {} of {} answers{cut}{unanswered}{hidden}{unread}; {} questions not answered; {} + {} tokens, {}, {} in {}",
+        "kept: {} of {} answers{there}{cut}{unanswered}{hidden}{unread}; {} questions not answered; {} + {} tokens, {}, {} in {}",
         progress.done,
         progress.wanted,
         progress.failed,
@@ -163,6 +171,21 @@ pub(super) fn summary(progress: &Progress, store: &Path) -> String {
         duration(progress.seconds),
         store.display()
     )
+}
+
+/// What is said of a run for which the store lacks nothing.
+fn nothing_to_ask(progress: &Progress) -> Option<String> {
+    let Progress { wanted, there, there_failed, .. } = *progress;
+    let answers = counted(there, "answer is", "answers are");
+    match (wanted, there_failed) {
+        (0, 0) if there > 1 => Some(format!("nothing to ask: all {answers} there already")),
+        (0, 0) => Some(format!("nothing to ask: {answers} there already")),
+        (0, failed) => {
+            let questions = counted(failed, "question was", "questions were");
+            Some(format!("nothing to ask: {answers} there already, and {questions} not taken"))
+        }
+        _ => None,
+    }
 }
 
 /// The prediction as a table.
@@ -226,7 +249,21 @@ pub(super) fn reason(end: &End) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use aludel_traces::collect::Interval;
+    use aludel_teacher::collect::Interval;
+
+    #[test]
+    fn a_run_without_questions_tells_what_is_there() {
+        let of = |there, there_failed| {
+            summary(&Progress { there, there_failed, ..Progress::default() }, Path::new("traces.db"))
+        };
+        assert_eq!(of(30, 0), "nothing to ask: all 30 answers are there already, in traces.db");
+        assert_eq!(of(1, 0), "nothing to ask: 1 answer is there already, in traces.db");
+        let refused = "nothing to ask: 11 answers are there already, and 1 question was not taken, in traces.db";
+        assert_eq!(of(11, 1), refused);
+        let some = Progress { wanted: 3, done: 3, there: 27, ..Progress::default() };
+        let told = summary(&some, Path::new("traces.db"));
+        assert!(told.starts_with("kept: 3 of 3 answers (27 others were there already); 0 questions"), "{told}");
+    }
 
     #[test]
     fn a_prediction_is_a_table_as_any_other() {

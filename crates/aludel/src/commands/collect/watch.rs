@@ -3,7 +3,7 @@
 use super::show::pace;
 use crate::console::harmless;
 use crate::figures::duration;
-use aludel_traces::collect::{Condition, EndpointProgress, Progress};
+use aludel_teacher::collect::{Condition, EndpointProgress, Progress};
 use ratatui::Terminal;
 use ratatui::backend::CrosstermBackend;
 use ratatui::crossterm::{execute, terminal};

@@ -10,7 +10,7 @@ use crate::signals::stop_on_signals;
 use aludel_distill::evaluate::compare::Evaluated;
 use aludel_distill::evaluate::results::{PLAN_FILE_NAME, RESULTS_FILE_NAME};
 use aludel_distill::settings::{Problem, Problems};
-use aludel_traces::source::hub::is_hub_name;
+use aludel_hub::is_hub_name;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 

@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
-use aludel_traces::curate::{PROMPTS, REPORT, is_written_here};
+use aludel_curate::{PROMPTS, REPORT, is_written_here};
 use anyhow::Context as _;
 use serde_json::Value;
 

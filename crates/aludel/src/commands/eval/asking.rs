@@ -1,5 +1,6 @@
 //! How a model is asked: the options that `aludel eval` shares with `aludel compare`, and the tasks and settings that they make.
 
+use crate::cli::{decimal, whole};
 use crate::hub::local_data;
 use crate::report::Helped;
 use crate::settings::{Flags, RecipeArgs, resolve};
@@ -14,23 +15,23 @@ use std::path::PathBuf;
 #[derive(Debug, Args)]
 pub(crate) struct AskingArgs {
     /// Samples of each problem
-    #[arg(long, value_name = "K", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=4096))]
+    #[arg(long, value_name = "K", default_value_t = 1, value_parser = whole::<u32>(1..=4096))]
     pub(crate) samples: u32,
 
     /// The most problems of each task, from its first on [default: all; 100 of a built-in task]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = whole::<usize>(1..=u64::MAX))]
     limit: Option<usize>,
 
     /// 0 takes the likeliest token each time
-    #[arg(long, value_name = "T", default_value_t = 0.6, allow_negative_numbers = true)]
+    #[arg(long, value_name = "T", default_value_t = 0.6, value_parser = decimal, allow_negative_numbers = true)]
     temperature: f64,
 
     /// Sample from the likeliest tokens that reach this probability
-    #[arg(long, value_name = "P", default_value_t = 0.95, allow_negative_numbers = true)]
+    #[arg(long, value_name = "P", default_value_t = 0.95, value_parser = decimal, allow_negative_numbers = true)]
     top_p: f64,
 
     /// The most tokens of an answer, reasoning included
-    #[arg(long, value_name = "N", default_value_t = 2048, value_parser = at_least_one)]
+    #[arg(long, value_name = "N", default_value_t = 2048, value_parser = whole::<usize>(1..=u64::MAX))]
     max_new_tokens: usize,
 
     /// How answers are compared, in place of the tasks' own: maths, choice, exact, ... or a table, as for curate.verifier
@@ -38,7 +39,7 @@ pub(crate) struct AskingArgs {
     verifier: Option<String>,
 
     /// Sequences at once, of a model that runs here [default: 8 to 64, by the memory they may need]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    #[arg(long, value_name = "N", value_parser = whole::<u16>(1..=1024))]
     pub(crate) batch: Option<u16>,
 
     /// The precision of matrix products: auto, bf16, f32, or file for the file's own quantisation [default: auto]
@@ -48,14 +49,6 @@ pub(crate) struct AskingArgs {
     /// Threads; 0 takes one for each core [default: 0]
     #[arg(long, value_name = "N")]
     pub(crate) threads: Option<String>,
-}
-
-/// A whole number above 0.
-fn at_least_one(text: &str) -> Result<usize, String> {
-    match text.parse() {
-        Ok(number) if number >= 1 => Ok(number),
-        _ => Err("give a whole number of 1 or more".to_owned()),
-    }
 }
 
 impl AskingArgs {

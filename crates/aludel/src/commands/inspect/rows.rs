@@ -1,7 +1,7 @@
 //! The sums over all rows that inspection shows. What becomes of a row is decided where training decides it.
 
+use aludel_data::dataset::{BadRows, Counts, MarkedRows, PromptKey, Record, columns_not_used};
 use aludel_distill::prepare::{Fate, Prepared};
-use aludel_traces::dataset::{BadRows, Counts, MarkedRows, PromptKey, Record, columns_not_used};
 use serde::Serialize;
 
 /// Sums over all rows.

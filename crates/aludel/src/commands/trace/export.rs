@@ -3,7 +3,7 @@
 use crate::console::{Console, harmless};
 use crate::report::{Helped, Outcome};
 use aludel_files::counted;
-use aludel_traces::store::{Damage, Rows, export};
+use aludel_teacher::store::{Damage, Rows, export};
 use clap::Args;
 use serde_json::json;
 use std::path::PathBuf;

@@ -4,7 +4,7 @@ use crate::console::{Console, harmless};
 use crate::figures::cost_of;
 use crate::report::{Helped, Outcome};
 use aludel_files::counted;
-use aludel_traces::store::{Forgotten, Selection, Snapshot, Store};
+use aludel_teacher::store::{Forgotten, Selection, Snapshot, Store};
 use clap::Args;
 use serde::Serialize;
 use std::path::PathBuf;
@@ -108,7 +108,7 @@ fn words(forgotten: &Forgotten, is_done: bool) -> String {
     if forgotten.is_nothing() {
         return "there is nothing of the kind to forget".to_owned();
     }
-    let Forgotten { complete, cut, failed, missing, prompts, tokens, .. } = forgotten;
+    let Forgotten { complete, cut, failed, missing, prompts, runs, tokens, .. } = forgotten;
     let cost = cost_of(forgotten.cost, forgotten.unpriced).map_or_else(String::new, |cost| format!(", {cost}"));
     let answers = complete + cut;
     let parts = [
@@ -119,8 +119,9 @@ fn words(forgotten: &Forgotten, is_done: bool) -> String {
             format!("{answers} ({cut} of them cut off; {} + {} tokens{cost})", tokens.prompt, tokens.completion)
         }),
         (*failed > 0).then(|| format!("{} not taken", counted(*failed, "question that was", "questions that were"))),
-        (*prompts > 0).then(|| format!("{} that nothing else refers to", counted(*prompts, "prompt", "prompts"))),
-        (answers + missing + failed + prompts == 0).then(|| "settings that nothing refers to".to_owned()),
+        (*prompts > 0).then(|| format!("{} without any other answer", counted(*prompts, "prompt", "prompts"))),
+        (answers + missing + failed + prompts == 0)
+            .then(|| format!("the record of {} that got no answer", counted(*runs, "run", "runs"))),
     ];
     let parts: Vec<String> = parts.into_iter().flatten().collect();
     format!("{}: {}", if is_done { "forgotten" } else { "would be forgotten" }, parts.join(", "))

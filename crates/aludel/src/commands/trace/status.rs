@@ -4,7 +4,7 @@
 use crate::console::{Console, harmless};
 use crate::figures::cost_of;
 use crate::report::{Helped, Outcome};
-use aludel_traces::store::{Damage, Snapshot, Status};
+use aludel_teacher::store::{Damage, Snapshot, Status};
 use clap::Args;
 use serde::Serialize;
 use std::path::PathBuf;

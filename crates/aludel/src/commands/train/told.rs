@@ -1,12 +1,12 @@
 //! What a training run warns of and advises beside its progress. What it ends with stands in the command.
 
 use crate::console::harmless;
+use aludel_data::dataset::columns_not_used;
+use aludel_data::token_cache::Outcomes;
 use aludel_distill::checkpoint::RECIPE_FILE_NAME;
 use aludel_distill::train::Started;
 use aludel_formats::peft;
 use aludel_model::hub_name::is_hub_name;
-use aludel_traces::cache::Outcomes;
-use aludel_traces::dataset::columns_not_used;
 use std::path::Path;
 
 /// Says what of the data is not trained on, and what else the start of a run has to warn of.

@@ -1,0 +1,304 @@
+//! The first pass: rows are read in order, judged one by one on all threads, and compared with the rows before them in order,
+//! so that the outcome depends on no thread.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use rayon::ThreadPool;
+use rayon::prelude::*;
+
+use super::contamination::Evaluations;
+use super::duplicates::Comparison;
+use super::near_duplicates::{Layout, Sketch};
+use super::verdicts::{Found, Verdicts};
+use super::{Dropped, Judged, Options, Progress, Reason, Tokens, Verify, completeness, drop_row, repetition};
+use crate::Error;
+use aludel_data::column_names::{is_among, same};
+use aludel_data::dataset::{self, Content, PromptKey};
+use aludel_data::trace::{Trace, TraceSource, Unfit, learnt, share_read};
+use aludel_verify::Verdict;
+
+/// A batch ends at so many bytes or rows, whichever comes first.
+const BATCH_BYTES: usize = 4 << 20;
+const BATCH_ROWS: usize = 2048;
+
+/// How far it is is told so often.
+pub(super) const TOLD_ROWS: usize = 256;
+
+/// What the first pass found.
+pub(super) struct Judgement {
+    pub(super) rows: Vec<Judged>,
+    /// Names of the sources, in the order in which they came up.
+    pub(super) sources: Vec<String>,
+    /// Rows that had to be tokenised to know their length.
+    pub(super) tokenised: u64,
+    /// Columns that hold something and that nobody reads.
+    pub(super) columns_not_used: Vec<String>,
+}
+
+pub(super) fn judge(
+    source: &dyn TraceSource,
+    options: &Options,
+    tokens: Option<&dyn Tokens>,
+    pool: &ThreadPool,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Judgement, Error> {
+    let filters = Filters::new(options, tokens)?;
+    let mut comparison = Comparison::new(options);
+    let mut sources = Sources::default();
+    let mut rows = Vec::new();
+    let mut columns_not_used = Vec::new();
+    for_each_batch(
+        source,
+        pool,
+        |trace| filters.judge(trace),
+        |trace, judged| {
+            let (mut row, sketch) = judged?;
+            if trace.content.is_ok() {
+                dataset::add_unused(&mut columns_not_used, &trace.columns, |name| is_used(options, name));
+            }
+            row.source = sources.number_of(trace, options.source_column.as_deref());
+            let number = rows.len() as u32;
+            if row.is_kept() {
+                comparison.compare(number, &mut row, sketch);
+            }
+            rows.push(row);
+            if rows.len() % TOLD_ROWS == 0 {
+                let (rows, share_read) = (rows.len() as u64, share_read(source));
+                progress(Progress { writing: false, rows, rows_total: None, share_read });
+            }
+            Ok(())
+        },
+    )?;
+    Ok(Judgement { rows, sources: sources.names, tokenised: filters.tokenised.into_inner(), columns_not_used })
+}
+
+/// Whether a column is what the verifier looks at, in any spelling as there, or names the sources.
+fn is_used(options: &Options, name: &str) -> bool {
+    let is_verified = || same(name, "verifier") || is_among(&options.gold, name) || dataset::may_be_asked(name);
+    options.source_column.as_deref() == Some(name) || (options.verify != Verify::Off && is_verified())
+}
+
+/// Maps traces on all threads, the next batch being read meanwhile, and takes the outcomes in order.
+pub(super) fn for_each_batch<T: Send>(
+    source: &dyn TraceSource,
+    pool: &ThreadPool,
+    map: impl Fn(&Trace) -> T + Sync,
+    mut take: impl FnMut(&Trace, T) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let mut traces = source.traces()?;
+    let mut batch = read_batch(&mut traces)?;
+    while !batch.is_empty() {
+        let (next, mapped) =
+            pool.install(|| rayon::join(|| read_batch(&mut traces), || batch.par_iter().map(&map).collect::<Vec<T>>()));
+        for (trace, outcome) in batch.iter().zip(mapped) {
+            take(trace, outcome)?;
+        }
+        batch = next?;
+    }
+    Ok(())
+}
+
+fn read_batch(
+    traces: &mut (dyn Iterator<Item = Result<Trace, aludel_data::Error>> + Send),
+) -> Result<Vec<Trace>, Error> {
+    let mut batch = Vec::new();
+    let mut bytes = 0;
+    while bytes < BATCH_BYTES && batch.len() < BATCH_ROWS {
+        let Some(trace) = traces.next().transpose()? else { break };
+        bytes += trace.content.as_ref().map_or(0, |content| learnt(content).map(str::len).sum());
+        batch.push(trace);
+    }
+    Ok(batch)
+}
+
+/// The filters that look at one row alone.
+struct Filters<'a> {
+    options: &'a Options,
+    tokens: Option<&'a dyn Tokens>,
+    evaluations: Option<Evaluations>,
+    verdicts: Verdicts<'a>,
+    layout: Option<Layout>,
+    tokenised: AtomicU64,
+}
+
+impl<'a> Filters<'a> {
+    fn new(options: &'a Options, tokens: Option<&'a dyn Tokens>) -> Result<Filters<'a>, Error> {
+        let Options { evaluations, evaluation_ngram, evaluation_overlap, .. } = options;
+        let evaluations = match evaluations.is_empty() {
+            true => None,
+            false => Some(Evaluations::read(evaluations, *evaluation_ngram, *evaluation_overlap)?),
+        };
+        let verdicts = Verdicts::new(&options.verifier, &options.gold)?;
+        let layout = options.near_duplicates.map(Layout::for_threshold);
+        Ok(Filters { options, tokens, evaluations, verdicts, layout, tokenised: AtomicU64::new(0) })
+    }
+
+    /// A row's judgement, and what it is compared with others by, if it is kept so far.
+    ///
+    /// # Errors
+    /// A verifier command that cannot be started.
+    fn judge(&self, trace: &Trace) -> Result<(Judged, Option<Sketch>), Error> {
+        let mut row = Judged {
+            hash: 0,
+            prompt: PromptKey(0),
+            verdict: None,
+            learnt_bytes: 0,
+            source: 0,
+            hides_reasoning: trace.hides_reasoning,
+            ended_by_mark: trace.ended_by_mark,
+            is_claim_untrue: false,
+            dropped: None,
+        };
+        let content = match &trace.content {
+            Ok(content) => content,
+            Err(Unfit::Incomplete(detail)) => {
+                drop_row(&mut row, Reason::Incomplete, detail.clone());
+                return Ok((row, None));
+            }
+            Err(Unfit::SetAside(mark)) => {
+                drop_row(&mut row, Reason::SetAside, mark.clone());
+                return Ok((row, None));
+            }
+            Err(Unfit::Unreadable(detail)) => {
+                drop_row(&mut row, Reason::Unreadable, detail.clone());
+                return Ok((row, None));
+            }
+        };
+        row.hash = hash_of(content);
+        row.prompt = PromptKey::of(content);
+        row.learnt_bytes = learnt(content).map(str::len).sum::<usize>().try_into().unwrap_or(u32::MAX);
+        row.dropped = self.flaw(content, trace).map(Box::new);
+        if row.is_kept() && self.options.verify != Verify::Off {
+            let found = self.verdicts.on(content, &trace.columns)?;
+            row.verdict = found.as_ref().map(|found| found.verdict);
+            row.dropped = self.verdict_flaw(found).map(Box::new);
+        }
+        if let Some(mark) = trace.called_wrong.as_ref().filter(|_| row.is_kept()) {
+            row.is_claim_untrue = row.verdict == Some(Verdict::Right);
+            if !row.is_claim_untrue {
+                drop_row(&mut row, Reason::SetAside, mark.clone());
+            }
+        }
+        let layout = self.layout.filter(|_| row.is_kept());
+        let sketch = layout.and_then(|layout| Sketch::of(content, self.options.near_ngram, layout));
+        Ok((row, sketch))
+    }
+
+    /// The first filter that a row fails by itself.
+    fn flaw(&self, content: &Content, trace: &Trace) -> Option<Dropped> {
+        let Options { complete, loops, languages, .. } = self.options;
+        let as_reason = |reason: Reason| move |detail: String| Dropped { reason, detail };
+        let completeness = complete.then(|| completeness::flaw(content, &trace.columns)).flatten();
+        completeness
+            .map(as_reason(Reason::Incomplete))
+            .or_else(|| loops.then(|| repetition::flaw(content)).flatten().map(as_reason(Reason::Degenerate)))
+            .or_else(|| {
+                let flaw = if languages.is_any() { None } else { languages.flaw(content) };
+                flaw.map(as_reason(Reason::Language))
+            })
+            .or_else(|| self.length_flaw(content).map(as_reason(Reason::Length)))
+            .or_else(|| self.evaluations.as_ref()?.flaw(content).map(as_reason(Reason::Contaminated)))
+    }
+
+    fn length_flaw(&self, content: &Content) -> Option<String> {
+        let tokens = self.tokens.filter(|_| !self.options.tokens.is_any())?;
+        let measured = self.options.tokens.measure(content, tokens);
+        self.tokenised.fetch_add(u64::from(measured.tokenised), Ordering::Relaxed);
+        measured.flaw
+    }
+
+    fn verdict_flaw(&self, found: Option<Found>) -> Option<Dropped> {
+        if self.options.verify != Verify::Filter {
+            return None;
+        }
+        let (reason, detail) = match found {
+            Some(Found { verdict: Verdict::Wrong | Verdict::NoAnswer, detail }) => (Reason::Wrong, detail),
+            Some(Found { verdict: Verdict::Undecided, detail }) => (Reason::Undecided, detail),
+            None if self.options.require_verified => (Reason::Unverified, "no right answer is known".to_string()),
+            _ => return None,
+        };
+        Some(Dropped { reason, detail })
+    }
+}
+
+/// A hash of all that a row says; runs of white space count as one space.
+pub(super) fn hash_of(content: &Content) -> u128 {
+    let mut hasher = blake3::Hasher::new();
+    let mut absorb = |tag: &str, text: &str| {
+        hasher.update(tag.as_bytes()).update(&[0xff]);
+        for word in text.split_ascii_whitespace() {
+            hasher.update(word.as_bytes()).update(b" ");
+        }
+        hasher.update(&[0xff]);
+    };
+    match content {
+        Content::Text(text) => absorb("text", text),
+        Content::Messages(messages) => {
+            for message in messages {
+                absorb(message.role.as_str(), &message.content);
+                if let Some(reasoning) = &message.reasoning {
+                    absorb("reasoning", reasoning);
+                }
+                if message.weight != 1.0 {
+                    absorb("weight", &message.weight.to_string());
+                }
+            }
+        }
+    }
+    let mut bytes = [0; 16];
+    bytes.copy_from_slice(&hasher.finalize().as_bytes()[..16]);
+    u128::from_le_bytes(bytes)
+}
+
+/// Sources by name.
+#[derive(Default)]
+struct Sources {
+    names: Vec<String>,
+    numbers: HashMap<String, u32>,
+}
+
+impl Sources {
+    fn number_of(&mut self, trace: &Trace, column: Option<&str>) -> u32 {
+        let named = column.and_then(|column| trace.columns.get(column)?.text().ok().flatten());
+        let name = named.map_or_else(|| file_source(&trace.origin.file), |name| name.into_owned());
+        if let Some(number) = self.numbers.get(&name) {
+            return *number;
+        }
+        let number = self.names.len() as u32;
+        self.names.push(name.clone());
+        self.numbers.insert(name, number);
+        number
+    }
+}
+
+/// A file's name without what says its kind: `math` for `data/math.jsonl.gz`.
+fn file_source(path: &Path) -> String {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let kinds = [".gz", ".zst", ".jsonl", ".json", ".ndjson", ".parquet", ".db", ".sqlite"];
+    let mut bare = name.as_ref();
+    while let Some(shorter) = kinds.iter().find_map(|kind| bare.strip_suffix(kind)).filter(|rest| !rest.is_empty()) {
+        bare = shorter;
+    }
+    bare.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::off;
+    use super::*;
+
+    #[test]
+    fn columns_of_verdicts_are_used_in_any_spelling() {
+        let gold = vec!["ground_truth".to_owned()];
+        let options = Options { verify: Verify::Label, gold, source_column: Some("from".to_owned()), ..off() };
+        for name in ["ground_truth", "Ground Truth", "groundTruth", "Verifier", "verifier", "from"] {
+            assert!(is_used(&options, name), "{name}");
+        }
+        for name in ["gold", "truth", "From"] {
+            assert!(!is_used(&options, name), "{name}");
+        }
+        assert!(!is_used(&Options { verify: Verify::Off, ..options }, "Ground Truth"));
+    }
+}

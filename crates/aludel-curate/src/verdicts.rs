@@ -1,0 +1,155 @@
+//! Verdicts on answers whose right one is known: which column holds it, what else the row says of how it is compared, and what is found.
+//! How answers are compared is `verify`'s matter, which of the right ones are kept that of `rejection_sampling`.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use aludel_files::shortened;
+
+use super::right_answer::right_answer;
+use crate::Error;
+use aludel_data::column_names::called;
+use aludel_data::dataset::{Columns, Content, Json, Kind};
+use aludel_data::trace::{questions, replies};
+use aludel_verify::{Checker, Options, Verdict, Verifier};
+
+/// So much of an answer is shown, in letters.
+const SHOWN: usize = 80;
+
+/// How the answers of all rows are compared.
+pub(super) struct Verdicts<'a> {
+    checker: Arc<Checker>,
+    gold_columns: &'a [String],
+    /// Verifiers that rows name themselves, as they are written; none where the recipe names another than the usual one.
+    of_rows: Option<Mutex<HashMap<String, Ready>>>,
+}
+
+/// A verifier made ready, or what is wrong with it.
+type Ready = Result<Arc<Checker>, String>;
+
+/// What is found about a row's last answer.
+pub(super) struct Found {
+    pub(super) verdict: Verdict,
+    /// Why it is not right, if it is not.
+    pub(super) detail: String,
+}
+
+impl<'a> Verdicts<'a> {
+    /// # Errors
+    /// A verifier whose settings make no sense.
+    pub(super) fn new(verifier: &Verifier, gold_columns: &'a [String]) -> Result<Verdicts<'a>, Error> {
+        let of_rows = (*verifier == Verifier::maths()).then(Mutex::default);
+        Ok(Verdicts { checker: Arc::new(verifier.checker()?), gold_columns, of_rows })
+    }
+
+    /// The verdict on a row's last answer; `None` where no right one is known.
+    ///
+    /// # Errors
+    /// A verifier command that cannot be started.
+    pub(super) fn on(&self, content: &Content, columns: &Columns) -> Result<Option<Found>, Error> {
+        let found = match right_answer(columns, self.gold_columns, &[], questions(content).last()) {
+            Ok(found) => found,
+            Err(detail) => return Ok(Some(Found { verdict: Verdict::Undecided, detail })),
+        };
+        let Some((kind, gold)) = found.and_then(|(_, value)| Some((value.kind(), text_of(value)?))) else {
+            return Ok(None);
+        };
+        let Some(answer) = replies(content).last() else { return Ok(None) };
+        let checker = match self.checker_of(columns) {
+            Ok(checker) => checker,
+            Err(detail) => return Ok(Some(Found { verdict: Verdict::Undecided, detail })),
+        };
+        let mut verdict = checker.verdict(&answer.content, &gold)?;
+        if verdict != Verdict::Right {
+            // Looked for only where they could change something: most rows have none.
+            verdict =
+                checker.verdict_among(&answer.content, &gold, options(questions(content).last(), columns).as_ref())?;
+        }
+        // Several right answers in one column, or one with notes beside it, are no answer that an answer could differ from.
+        let is_understood = !matches!(kind, Kind::List | Kind::Object) || checker.compares_structures();
+        let verdict = if verdict == Verdict::Wrong && !is_understood { Verdict::Undecided } else { verdict };
+        let detail = detail(&checker, verdict, &answer.content, &gold);
+        Ok(Some(Found { verdict, detail }))
+    }
+
+    /// The verifier of a row: the one that it names in a column `verifier`, as rows of an evaluation do.
+    fn checker_of(&self, columns: &Columns) -> Ready {
+        let usual = || Ok(Arc::clone(&self.checker));
+        let Some(of_rows) = &self.of_rows else { return usual() };
+        let Some((_, written)) = called(columns, "verifier") else { return usual() };
+        // Text may be anybody's note of who verified the row; an object with a kind is meant for us.
+        if written.kind() == Kind::Object && written.get("kind").is_none() {
+            return usual();
+        }
+        let mut known = of_rows.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(checker) = known.get(written.written()) {
+            return checker.clone();
+        }
+        let read = written.value().map_err(|error| error.to_string()).and_then(Verifier::of_data);
+        let checker = match read {
+            Ok(verifier) => verifier.checker().map(Arc::new).map_err(|error| error.to_string()),
+            Err(_) if written.kind() != Kind::Object => usual(),
+            Err(reason) => Err(reason),
+        };
+        known.insert(written.written().to_string(), checker.clone());
+        checker
+    }
+}
+
+/// Why an answer is not right: with what was found in it, and what was looked for.
+fn detail(checker: &Checker, verdict: Verdict, answer: &str, gold: &str) -> String {
+    let shown = |text: &str| format!("`{}`", shortened(text.trim(), SHOWN).replace('\n', " "));
+    if verdict == Verdict::Right {
+        return String::new();
+    }
+    let unmet = checker.unmet(answer, gold).map_or_else(String::new, |asked| format!("; it was to be {asked}"));
+    let (found, gold) = (checker.extract(answer).map(|found| shown(&found)), shown(gold));
+    match (verdict, found) {
+        (Verdict::NoAnswer, _) => format!("no answer is found in it; the right one is {gold}"),
+        (Verdict::Undecided, Some(found)) => {
+            format!("its answer is {found}, which could not be compared with the right one, {gold}{unmet}")
+        }
+        (Verdict::Undecided, None) => format!("its answer could not be compared with the right one, {gold}"),
+        (_, Some(found)) => format!("its answer is {found}, and the right one is {gold}{unmet}"),
+        (_, None) => format!("its answer is not the right one, {gold}"),
+    }
+}
+
+/// The options of the question, where the row lists them: in its question, or in a column. Where both do, they have to say the same.
+pub(super) fn options(question: Option<&str>, columns: &Columns) -> Option<Options> {
+    let in_question = question.and_then(Options::in_question);
+    let listed =
+        ["choices", "options"].iter().find_map(|name| called(columns, name)).and_then(|(_, value)| listed(value));
+    match (in_question, listed) {
+        (Some(asked), Some(listed)) => (asked == listed).then_some(asked),
+        (asked, listed) => asked.or(listed),
+    }
+}
+
+/// `["12", "14"]`, `{"text": ["12", "14"], "label": ["A", "B"]}`, or `{"A": "12", "B": "14"}`.
+fn listed(value: Json<'_>) -> Option<Options> {
+    let texts = |list: Json<'_>| list.items().into_iter().map(text_of).collect::<Option<Vec<String>>>();
+    let letters = || ('A'..='Z').map(String::from);
+    if value.kind() != Kind::Object {
+        return Options::new(texts(value)?);
+    }
+    if let Some(list) = value.get("text") {
+        let labels = value.get("label").map(texts);
+        let are_letters = |labels: Vec<String>| labels.iter().cloned().eq(letters().take(labels.len()));
+        return labels
+            .is_none_or(|labels| labels.is_some_and(are_letters))
+            .then(|| Options::new(texts(list)?))
+            .flatten();
+    }
+    let lettered = letters().map_while(|letter| value.get(&letter)).map(text_of).collect::<Option<Vec<String>>>()?;
+    (lettered.len() == value.fields().iter().count()).then(|| Options::new(lettered)).flatten()
+}
+
+/// A right answer as text; lists, objects and numbers as they are written. Half of a character pair is no answer.
+fn text_of(value: Json<'_>) -> Option<String> {
+    match value.kind() {
+        _ if value.is_empty() && matches!(value.kind(), Kind::Null | Kind::Text) => None,
+        Kind::Text => value.text().ok().flatten().map(|text| text.into_owned()),
+        _ => Some(value.written().to_string()),
+    }
+}

@@ -1,0 +1,123 @@
+//! Whether a row is whole: the teacher finished, its reasoning is closed, there is an answer, and nothing marks it as not to be learnt.
+//! One rule for training, inspection, curation and for what comes from a teacher; what becomes of a row that is not is theirs to say.
+
+use aludel_text::message::{Message, Role};
+use aludel_text::thinking::{Inline, inline};
+
+use super::{Columns, Content, finish_columns, loss_weight, row_marks};
+use crate::column_names::{called, is_among, same};
+use crate::finish_reason::Finish;
+use crate::json::Json;
+use crate::message_fields::{Said, is_reasoning, reasoning_in, reasoning_tokens};
+
+/// What a row lacks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Flaw {
+    /// What exactly.
+    pub detail: String,
+    /// What is there was cut off at a limit, and is good so far.
+    pub is_cut: bool,
+}
+
+/// Why a row is not whole, or `None` if it is.
+pub fn flaw(content: &Content, columns: &Columns) -> Option<Flaw> {
+    marked(content, columns).or_else(|| open_reasoning(content)).or_else(|| no_answer(content))
+}
+
+/// Why an answer that just came is not whole, by the rule for rows.
+pub fn flaw_of_answer(reasoning: Option<&str>, content: &str, finish: &Finish) -> Option<Flaw> {
+    if !finish.is_complete() {
+        let detail = format!("finish_reason is {:?}", finish.as_str());
+        return Some(Flaw { detail, is_cut: finish.is_limit() });
+    }
+    if let (None, Inline::Unclear(detail)) = (reasoning, inline(content)) {
+        return Some(Flaw { detail, is_cut: false });
+    }
+    let reasoning = reasoning.map(str::to_owned);
+    let content = Content::Messages(vec![Message { reasoning, ..Message::assistant(content) }]);
+    open_reasoning(&content).or_else(|| no_answer(&content))
+}
+
+/// The last answer's reasoning, where a tag in it opens one that never closes. Closed reasoning was taken out of the answer when
+/// it was read.
+pub fn unclosed(message: &Message) -> Option<&str> {
+    let has_reasoning = message.reasoning.as_ref().is_some_and(|text| !text.trim().is_empty());
+    match inline(&message.content) {
+        Inline::Open(inside) if !has_reasoning => Some(inside),
+        _ => None,
+    }
+}
+
+/// Whether the row's model reasoned, as the row says, and none of it is there: encrypted, or counted and left out.
+pub(super) fn hides_reasoning(content: &Content, row: &Columns) -> bool {
+    if replies(content).any(|turn| turn.reasoning.is_some()) {
+        return false;
+    }
+    let in_usage = || reasoning_tokens(&called(row, "usage")?.1.value().ok()?);
+    let in_column = || called(row, "reasoning_tokens")?.1.written().parse::<u64>().ok();
+    let counted = in_usage().or_else(in_column).unwrap_or(0);
+    let is_withheld = |(name, value): (&str, Json<'_>)| {
+        let text = value.written();
+        if !["encrypted", "redacted_thinking"].iter().any(|word| text.contains(word)) {
+            return false;
+        }
+        let says = |said: Result<Said, String>| said.is_ok_and(|said| said.is_withheld);
+        match is_reasoning(name) {
+            true => says(reasoning_in(name, value, false)),
+            false => value.items().iter().any(|message| says(Said::of(&message.fields(), false))),
+        }
+    };
+    counted > 0 || row.iter().any(is_withheld)
+}
+
+/// What the row's own columns say against its answer.
+fn marked(content: &Content, columns: &Columns) -> Option<Flaw> {
+    let bad = bad_answer(columns, matches!(content, Content::Text(_)));
+    let unlearnt = bad.or_else(|| loss_weight::unlearnt(columns)).map(|detail| Flaw { detail, is_cut: false });
+    unlearnt.or_else(|| finish_columns::flaw_in(columns.iter()))
+}
+
+/// Whether a column says something of the answer beside it: how it ended, whether it is a good one, how much it reasoned.
+pub fn speaks_of_answer(name: &str, value: Json<'_>) -> bool {
+    is_among(&LABELS, name)
+        || same(name, "reasoning_tokens")
+        || finish_columns::speaks_of_answer(name, value)
+        || row_marks::is_read(name, value)
+}
+
+/// Whether a column is a label that says whether the answer is a good one.
+pub(super) fn is_label(name: &str, value: Json<'_>) -> bool {
+    is_among(&LABELS, name) && value.truth().is_some()
+}
+
+const LABELS: [&str; 3] = ["label", "kto_label", "kto_tag"];
+
+/// KTO marks answers that are not to be learnt so. Another number or word is a class, and so is a number beside plain text.
+fn bad_answer(columns: &Columns, is_text: bool) -> Option<String> {
+    let is_bad = |(name, value): &(&str, Json<'_>)| {
+        let is_class = is_text
+            && !["true", "false"].iter().any(|word| value.written().trim_matches('"').eq_ignore_ascii_case(word));
+        is_among(&LABELS, name) && !is_class && value.truth() == Some(false)
+    };
+    let (name, value) = columns.iter().find(is_bad)?;
+    let mend = if value.written() == "false" { "" } else { "; call the column otherwise if it is a class" };
+    Some(format!("{name} is {}, which marks a bad answer{mend}", value.written()))
+}
+
+fn open_reasoning(content: &Content) -> Option<Flaw> {
+    let is_open = replies(content).any(|turn| unclosed(turn).is_some());
+    is_open.then(|| Flaw { detail: "the reasoning is never closed".to_string(), is_cut: true })
+}
+
+fn no_answer(content: &Content) -> Option<Flaw> {
+    let last = replies(content).last()?;
+    last.content.trim().is_empty().then(|| Flaw { detail: "the answer is empty".to_string(), is_cut: true })
+}
+
+fn replies(content: &Content) -> impl Iterator<Item = &Message> {
+    let messages = match content {
+        Content::Messages(messages) => messages.as_slice(),
+        Content::Text(_) => &[],
+    };
+    messages.iter().filter(|message| message.role == Role::Assistant && message.weight > 0.0)
+}

@@ -1,0 +1,167 @@
+//! Rows read for what they ask alone: an answer may be there, and is then kept as a column or left out. The shapes are
+//! those of `columns`, whose names and precedence hold here too; who is asked is not this room's matter.
+
+use std::path::PathBuf;
+
+use aludel_text::message::{Message, Role};
+
+use super::column_map::ColumnMap;
+use super::columns::{self, Column, named, text_of};
+use super::messages::{history_from, messages_from, prompt_from};
+use super::pairs;
+use super::problem::{Problem, ProblemKind};
+use super::read::RawRow;
+use super::{Columns, Provenance, ReadOptions, Records, Unusable, open, parse, prompt_columns};
+use crate::Error;
+use crate::column_names::{called, same};
+
+/// What one row asks.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Prompt {
+    /// The conversation up to the last turn that is not the assistant's; the system message comes first.
+    pub messages: Vec<Message>,
+    /// All other columns: right answers, sources, and answers that the row already had.
+    pub columns: Columns,
+    /// Where the row stands.
+    pub provenance: Provenance,
+}
+
+/// The prompts of a list of data files, in order. After an error it ends.
+pub struct Prompts {
+    records: Records,
+    ended: bool,
+}
+
+/// Opens data files to read what they ask, as [`open`] does to read what they teach.
+///
+/// # Errors
+/// As [`open`].
+pub fn open_prompts(paths: &[PathBuf], options: &ReadOptions) -> Result<Prompts, Error> {
+    Ok(Prompts { records: open(paths, options)?, ended: false })
+}
+
+impl Prompts {
+    /// What was read so far; complete once the iterator has ended.
+    pub fn counts(&self) -> &super::Counts {
+        self.records.counts()
+    }
+
+    fn next_prompt(&mut self) -> Result<Option<Prompt>, Error> {
+        while let Some((raw, provenance)) = self.records.next_raw()? {
+            match prompt_of(raw, self.records.options.columns.as_ref()) {
+                Ok((messages, columns)) => {
+                    self.records.counts.rows += 1;
+                    return Ok(Some(Prompt { messages, columns, provenance }));
+                }
+                Err(problem) if self.records.options.skip_bad_rows => {
+                    self.records.counts.add_bad(problem.kind, &provenance.file, provenance.line, problem.detail);
+                }
+                Err(problem) => return Err(Unusable::from(problem).into_error(&provenance)),
+            }
+        }
+        match self.records.counts.nothing_left() {
+            Some(error) => Err(error),
+            None => Ok(None),
+        }
+    }
+}
+
+impl Iterator for Prompts {
+    type Item = Result<Prompt, Error>;
+
+    fn next(&mut self) -> Option<Result<Prompt, Error>> {
+        if self.ended {
+            return None;
+        }
+        let next = self.next_prompt().transpose();
+        self.ended = !matches!(next, Some(Ok(_)));
+        next
+    }
+}
+
+/// What a row asks, and the columns that are no part of it.
+fn prompt_of(raw: RawRow, map: Option<&ColumnMap>) -> Result<(Vec<Message>, Columns), Problem> {
+    let mut row = raw.bytes.and_then(|bytes| parse(&bytes))?;
+    let (messages, used) = asked(&row, map)?.ok_or_else(|| columns::no_shape(&row))?;
+    if map.is_none_or(ColumnMap::is_empty) {
+        prompt_columns::no_question_left(&row, &used)?;
+    }
+    let used: Vec<String> = used.into_iter().map(str::to_string).collect();
+    row.retain(|name| !used.iter().any(|used| used == name));
+    Ok((messages, row))
+}
+
+/// What a row of any shape asks: the conversation up to the last turn that is not the assistant's, and the columns that it stands in.
+/// `None` where no column asks anything. Columns that would be left out of the question ([`left_of_question`](super::left_of_question))
+/// are the caller's to find.
+///
+/// # Errors
+/// What is wrong with the columns.
+pub fn question_of<'a>(row: &'a Columns, map: Option<&ColumnMap>) -> Result<Option<Asked<'a>>, String> {
+    asked(row, map).map_err(|problem| problem.detail)
+}
+
+/// A question, and the names of the columns that it stands in.
+pub type Asked<'a> = (Vec<Message>, Vec<&'a str>);
+
+fn asked<'a>(row: &'a Columns, map: Option<&ColumnMap>) -> Result<Option<Asked<'a>>, Problem> {
+    let found = found(row, map)?;
+    if let Some((_, used)) = &found {
+        columns::no_other_spelling(row, used, map)?;
+    }
+    Ok(found)
+}
+
+fn found<'a>(row: &'a Columns, map: Option<&ColumnMap>) -> Result<Option<Asked<'a>>, Problem> {
+    let system = columns::system_named(row, map.and_then(|map| map.system.as_deref()))?;
+    let names_prompt = map.is_some_and(|map| map.prompt.is_some() || map.text.is_some());
+    let list = match map.and_then(|map| map.messages.as_ref()) {
+        Some(name) => Some(named(row, "messages", name)?),
+        None if names_prompt => None,
+        None => columns::conversation_of(row)?,
+    };
+    if let Some(list) = list {
+        let used = [Some(list), system].into_iter().flatten().map(|(name, _)| name).collect();
+        return Ok(Some((ending_in_question(messages_from(list)?, system)?, used)));
+    }
+    let name = map.and_then(|map| map.prompt.as_ref().or(map.text.as_ref()));
+    let prompt = match name {
+        Some(name) => Some(named(row, "prompt", name)?),
+        None => pairs::prompt_of(row)?.or_else(|| called(row, "text")),
+    };
+    let Some(prompt) = prompt else { return Ok(None) };
+    let is_instruction = same(prompt.0, "instruction");
+    let beside = |name: &str| called(row, name).filter(|_| is_instruction);
+    let (history, input) = (beside("history"), beside("input"));
+    let mut messages = history.map(history_from).transpose()?.unwrap_or_default();
+    messages.extend(prompt_from(prompt)?);
+    if let Some(input) = input
+        && let Some(last) = messages.last_mut()
+    {
+        columns::append_input(last, input)?;
+    }
+    let used = [history, Some(prompt), input, system].into_iter().flatten().map(|(name, _)| name).collect();
+    Ok(Some((ending_in_question(messages, system)?, used)))
+}
+
+/// Ends the conversation with what is asked, and puts the system message in front.
+fn ending_in_question(mut messages: Vec<Message>, system: Option<Column<'_>>) -> Result<Vec<Message>, Problem> {
+    let asks = |message: &Message| !matches!(message.role, Role::Assistant | Role::System);
+    let Some(last) = messages.iter().rposition(|message| asks(message) && !message.content.trim().is_empty()) else {
+        return Err(Problem::new(
+            ProblemKind::Value,
+            "nobody asks anything in the conversation; a prompt needs a user message",
+        ));
+    };
+    messages.truncate(last + 1);
+    // A system message inside the conversation is closer to it than a column beside it.
+    if !messages.iter().any(|message| message.role == Role::System)
+        && let Some(system) = system
+    {
+        let content = text_of(system)?;
+        if !content.trim().is_empty() {
+            messages.insert(0, Message::system(content));
+        }
+    }
+    Ok(messages)
+}

@@ -1,0 +1,55 @@
+//! Reasoning that stands in a column of its own, under any of its names.
+
+use super::Columns;
+use super::column_map::naming;
+use super::columns::{Column, present, unseen};
+use super::problem::{Problem, ProblemKind};
+use crate::message_fields::{called_reasoning, no_setting, reasoning_in, text_of};
+
+/// The reasoning of a row, and all the columns that say it.
+pub(super) struct Reasoning<'a> {
+    pub(super) text: String,
+    pub(super) columns: Vec<&'a str>,
+}
+
+/// The first column called like reasoning that holds some. Others that are empty or say the same belong to it.
+pub(super) fn reasoning_of(row: &Columns) -> Result<Option<Reasoning<'_>>, Problem> {
+    Reasoning::in_columns(&called_reasoning(row.iter()))
+}
+
+/// The reasoning in the column that somebody named. Where that is empty, no other may hold some that nobody sees.
+pub(super) fn reasoning_named<'a>(row: &'a Columns, name: &str) -> Result<Option<Reasoning<'a>>, Problem> {
+    let own = present(row, name).map(|column| Reasoning::in_columns(&[column])).transpose()?.flatten();
+    let other = called_reasoning(row.iter()).into_iter().filter(|(other, _)| *other != name);
+    let mut full = other.filter(|column| matches!(Reasoning::in_columns(&[*column]), Ok(Some(_))));
+    match (own, full.next()) {
+        (None, Some((other, _))) => Err(unseen("reasoning", name, other)),
+        (own, _) => Ok(own),
+    }
+}
+
+impl<'a> Reasoning<'a> {
+    pub(super) fn in_columns(columns: &[Column<'a>]) -> Result<Option<Reasoning<'a>>, Problem> {
+        let mut found: Option<Reasoning<'a>> = None;
+        let mut empty = Vec::new();
+        for &(name, value) in columns {
+            let wrong = |reason: String| {
+                let mend = format!("or name the reasoning's column: {}", naming(&[("reasoning", "…")]));
+                Problem::new(ProblemKind::Value, format!("column {reason}, {mend}"))
+            };
+            let read = reasoning_in(name, value, false).map_err(wrong)?;
+            let text = text_of(read.reasoning, &format!("`{name}`")).map_err(wrong)?;
+            no_setting(&format!("`{name}`"), &text).map_err(wrong)?;
+            match &mut found {
+                _ if text.trim().is_empty() => empty.push(name),
+                Some(found) if found.text.trim() == text.trim() => found.columns.push(name),
+                Some(_) => {}
+                None => found = Some(Reasoning { text, columns: vec![name] }),
+            }
+        }
+        if let Some(found) = &mut found {
+            found.columns.extend(empty);
+        }
+        Ok(found)
+    }
+}

@@ -1,0 +1,127 @@
+//! The one record that every input shape becomes: messages (or plain text), where it came from, and the key of its
+//! prompt. Reading files and recognising columns is left to the neighbouring rooms.
+
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+
+use aludel_text::message::{Message, Role};
+
+use super::completeness::Flaw;
+
+/// One row of data in its canonical form.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Record {
+    /// What is to be learnt from.
+    pub content: Content,
+    /// Where the row stands.
+    pub provenance: Provenance,
+    /// Equal for rows that ask the same thing; see [`PromptKey`].
+    pub prompt_key: PromptKey,
+    /// How much it counts in training: what its messages count is multiplied by this.
+    pub weight: f32,
+    /// Why it is not whole, if it is not.
+    pub flaw: Option<Flaw>,
+}
+
+/// What a row holds.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Content {
+    /// A conversation with at least one assistant turn, which is what is learnt.
+    Messages(Vec<Message>),
+    /// Plain text without roles; all of it is learnt.
+    Text(String),
+}
+
+/// Where a row stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Provenance {
+    /// The data file.
+    pub file: Arc<Path>,
+    /// Its place in the list of data files, from 0.
+    pub file_index: u32,
+    /// The line, counted from 1, on which the row begins.
+    pub line: u64,
+}
+
+/// Identifies a prompt across rows and files: 128 bits of a hash over everything before the first assistant turn, the
+/// system message included, with letter case and runs of white space ignored. Rows of plain text and conversations
+/// that open with the assistant have no prompt, so their whole content takes its place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PromptKey(pub u128);
+
+impl Record {
+    /// A whole record of weight 1, whose key is computed from its content.
+    pub fn new(content: Content, provenance: Provenance) -> Record {
+        let prompt_key = PromptKey::of(&content);
+        Record { content, provenance, prompt_key, weight: 1.0, flaw: None }
+    }
+
+    /// The conversation, or `None` for a row of plain text.
+    pub fn messages(&self) -> Option<&[Message]> {
+        match &self.content {
+            Content::Messages(messages) => Some(messages),
+            Content::Text(_) => None,
+        }
+    }
+
+    /// Bytes of text in the row, for progress and batching.
+    pub fn text_bytes(&self) -> usize {
+        match &self.content {
+            Content::Text(text) => text.len(),
+            Content::Messages(messages) => messages
+                .iter()
+                .map(|message| message.content.len() + message.reasoning.as_ref().map_or(0, String::len))
+                .sum(),
+        }
+    }
+}
+
+impl PromptKey {
+    /// The key of a row's prompt.
+    pub fn of(content: &Content) -> PromptKey {
+        let mut hasher = blake3::Hasher::new();
+        match content {
+            Content::Text(text) => absorb(&mut hasher, "text", text),
+            Content::Messages(messages) => {
+                let first_assistant = messages.iter().position(|message| message.role == Role::Assistant);
+                let before = &messages[..first_assistant.unwrap_or(messages.len())];
+                let asks =
+                    before.iter().any(|message| message.role != Role::System && !message.content.trim().is_empty());
+                for message in if asks { before } else { messages } {
+                    // A blank system message and none at all ask the same thing.
+                    if message.role == Role::System && message.content.trim().is_empty() {
+                        continue;
+                    }
+                    absorb(&mut hasher, message.role.as_str(), &message.content);
+                    if !asks && let Some(reasoning) = &message.reasoning {
+                        absorb(&mut hasher, "reasoning", reasoning);
+                    }
+                }
+            }
+        }
+        let mut bytes = [0; 16];
+        bytes.copy_from_slice(&hasher.finalize().as_bytes()[..16]);
+        PromptKey(u128::from_le_bytes(bytes))
+    }
+}
+
+impl fmt::Display for PromptKey {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{:032x}", self.0)
+    }
+}
+
+/// Feeds one part into the hash. Words are joined by one space and lower-cased; the closing byte 0xff occurs in no
+/// UTF-8 text, so that neighbouring parts cannot run into each other.
+fn absorb(hasher: &mut blake3::Hasher, tag: &str, text: &str) {
+    hasher.update(tag.as_bytes()).update(&[0xff]);
+    let mut normalised = String::with_capacity(text.len());
+    for word in text.split_whitespace() {
+        if !normalised.is_empty() {
+            normalised.push(' ');
+        }
+        normalised.extend(word.chars().flat_map(char::to_lowercase));
+    }
+    hasher.update(normalised.as_bytes()).update(&[0xff]);
+}

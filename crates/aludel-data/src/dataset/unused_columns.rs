@@ -1,0 +1,87 @@
+//! Which columns of the data nobody reads. They are carried along, and told, since one of them may be called otherwise than it should.
+
+use aludel_files::shortened;
+
+use super::{Columns, Json, completeness, finish_columns, loss_weight, row_marks};
+use crate::column_names::{is_among, same};
+
+/// What Aludel itself notes beside a row, in exported traces and in curated rows.
+const OWN: [&str; 11] = [
+    "prompt_id",
+    "hash",
+    "origin",
+    "verdict",
+    "verified",
+    "reason",
+    "detail",
+    "teacher",
+    "sampling",
+    "sample",
+    "store",
+];
+
+/// The most names that are remembered: more are no columns but data in their place.
+const MOST: usize = 1000;
+/// The most names that are told, and the most characters of each.
+const TOLD: usize = 10;
+const LETTERS: usize = 40;
+
+/// Adds those of a row's columns that hold something and that nobody reads.
+pub fn add(names: &mut Vec<String>, left: &Columns, is_used: impl Fn(&str) -> bool) {
+    for (name, value) in left.iter() {
+        if names.len() < MOST
+            && !names.iter().any(|known| known == name)
+            && !value.is_empty()
+            && !is_read(name, value)
+            && !is_used(name)
+        {
+            names.push(name.to_owned());
+        }
+    }
+}
+
+/// The names in a line; none where there are none.
+pub fn told(names: &[String]) -> Option<String> {
+    let shown: Vec<String> =
+        names.iter().take(TOLD).map(|name| shortened(name, LETTERS).escape_debug().to_string()).collect();
+    let more = match names.len().saturating_sub(TOLD) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    (!shown.is_empty()).then(|| format!("columns not used: {}{more}", shown.join(", ")))
+}
+
+/// Whether a column that is no part of the row's text is looked at all the same.
+fn is_read(name: &str, value: Json<'_>) -> bool {
+    is_among(&OWN, name)
+        || same(name, "usage")
+        || same(name, "reasoning_tokens")
+        || loss_weight::is_read(name, value)
+        || finish_columns::is_read(name, value)
+        || completeness::is_label(name, value)
+        || row_marks::is_read(name, value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_that_nobody_reads_are_told() {
+        let mut names = Vec::new();
+        for row in [
+            r#"{"source":"x","weight":0.5,"finish_reason":"stop","note":null,"metadata":{"finish_reason":"stop"},"hash":"0"}"#,
+            r#"{"source":"y","id":7,"train":"train","skip":false,"metadata":{"a":1},"truncated":"a text","label":3,"\u001b[2J":1}"#,
+        ] {
+            add(&mut names, &serde_json::from_str(row).unwrap(), |name| name == "id");
+        }
+        assert_eq!(names, ["source", "train", "metadata", "truncated", "label", "\u{1b}[2J"]);
+        let line = told(&names).unwrap();
+        assert_eq!(line, r"columns not used: source, train, metadata, truncated, label, \u{1b}[2J");
+        assert_eq!(told(&[]), None);
+        let many: Vec<String> = (0..14).map(|number| format!("c{number}")).collect();
+        assert!(told(&many).unwrap().ends_with("c8, c9 and 4 more"));
+        let long = told(&["x".repeat(1000)]).unwrap();
+        assert!(long.len() < 80, "{long}");
+    }
+}

@@ -1,0 +1,144 @@
+//! Traces one after the other, from whatever keeps them: what curation reads. Data files are a source here; whatever implements
+//! [`TraceSource`] is another.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use aludel_text::message::{Message, Role};
+
+use crate::Error;
+use crate::dataset::{self, Columns, Content, ProblemKind, Provenance, ReadOptions, Row};
+
+/// One trace: what was asked and answered, and what else is known of it.
+#[derive(Clone, Debug)]
+pub struct Trace {
+    /// The conversation, or why there is none: a reason for dropping the row.
+    pub content: Result<Content, Unfit>,
+    /// All other columns; they stay with the row. `finish_reason` and the columns of right answers are looked at.
+    pub columns: Columns,
+    /// Its model reasoned, as it says, and it holds none of that.
+    pub hides_reasoning: bool,
+    /// Marks that end a turn were taken off an answer's end.
+    pub ended_by_mark: bool,
+    /// A mark by which the data says that its answer is wrong.
+    pub called_wrong: Option<String>,
+    /// Where it stands.
+    pub origin: Provenance,
+}
+
+/// Why a row holds no conversation that could be written again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Unfit {
+    /// The answer is missing.
+    Incomplete(String),
+    /// The row cannot be read.
+    Unreadable(String),
+    /// The row is marked as not to be used.
+    SetAside(String),
+}
+
+/// Gives the same traces, in the same order, each time it is asked. It is asked twice: once to judge them, once to write them.
+pub trait TraceSource: Sync {
+    /// The traces from the first on.
+    ///
+    /// # Errors
+    /// What keeps them cannot be opened.
+    fn traces(&self) -> Result<Box<dyn Iterator<Item = Result<Trace, Error>> + Send + '_>, Error>;
+
+    /// How much of the traces was read since they were last asked for, and how much there is, in bytes or a like measure; none where
+    /// nobody can tell.
+    fn bytes_read(&self) -> Option<(u64, u64)> {
+        None
+    }
+}
+
+/// The share of a source that is read.
+pub fn share_read(source: &dyn TraceSource) -> Option<f64> {
+    let (read, all) = source.bytes_read()?;
+    (all > 0).then(|| (read as f64 / all as f64).min(1.0))
+}
+
+/// Data files of any shape that [`dataset`] reads.
+pub struct Files {
+    paths: Vec<PathBuf>,
+    options: ReadOptions,
+    bytes_total: u64,
+    bytes_read: AtomicU64,
+}
+
+impl Files {
+    /// Looks at each file, so that one that cannot be read is found at once.
+    ///
+    /// # Errors
+    /// As [`dataset::open`].
+    pub fn open(paths: &[PathBuf], options: &ReadOptions) -> Result<Files, Error> {
+        let bytes_total = dataset::open(paths, options)?.bytes_total();
+        Ok(Files { paths: paths.to_vec(), options: options.clone(), bytes_total, bytes_read: AtomicU64::new(0) })
+    }
+}
+
+impl TraceSource for Files {
+    fn traces(&self) -> Result<Box<dyn Iterator<Item = Result<Trace, Error>> + Send + '_>, Error> {
+        let mut records = dataset::open(&self.paths, &self.options)?;
+        let skip_bad_rows = self.options.skip_bad_rows;
+        Ok(Box::new(std::iter::from_fn(move || {
+            let row = records.next_row().transpose()?;
+            self.bytes_read.store(records.bytes_read(), Ordering::Relaxed);
+            Some(row.and_then(|row| trace_of(row, skip_bad_rows)))
+        })))
+    }
+
+    fn bytes_read(&self) -> Option<(u64, u64)> {
+        Some((self.bytes_read.load(Ordering::Relaxed), self.bytes_total))
+    }
+}
+
+/// A row without an answer is a trace that was cut off; any other row that cannot be used is an error, unless such rows are
+/// to be left out.
+pub fn trace_of(row: Row, skip_bad_rows: bool) -> Result<Trace, Error> {
+    let content = match row.content {
+        Ok(content) => Ok(content),
+        Err(unusable) if matches!(unusable.kind, ProblemKind::NothingToLearn | ProblemKind::NotWhole) => {
+            Err(Unfit::Incomplete(unusable.reason))
+        }
+        Err(unusable) if unusable.kind == ProblemKind::SetAside && !unusable.lacks_answer => {
+            Err(Unfit::SetAside(unusable.reason))
+        }
+        Err(unusable) if unusable.lacks_answer => Err(Unfit::Incomplete("the row has no answer".to_string())),
+        Err(unusable) if skip_bad_rows => Err(Unfit::Unreadable(unusable.reason)),
+        Err(unusable) => return Err(unusable.into_error(&row.provenance)),
+    };
+    let Row { columns, hides_reasoning, ended_by_mark, called_wrong, provenance, .. } = row;
+    Ok(Trace { content, columns, hides_reasoning, ended_by_mark, called_wrong, origin: provenance })
+}
+
+/// The assistant's turns.
+pub fn replies(content: &Content) -> impl Iterator<Item = &Message> {
+    let messages = match content {
+        Content::Messages(messages) => messages.as_slice(),
+        Content::Text(_) => &[],
+    };
+    messages.iter().filter(|message| message.role == Role::Assistant)
+}
+
+/// The messages before the first answer that are not instructions for all conversations: what is asked. Plain text asks
+/// nothing.
+pub fn questions(content: &Content) -> impl Iterator<Item = &str> {
+    let messages = match content {
+        Content::Messages(messages) => messages.as_slice(),
+        Content::Text(_) => &[],
+    };
+    let before = messages.iter().take_while(|message| message.role != Role::Assistant);
+    before.filter(|message| message.role != Role::System).map(|message| message.content.as_str())
+}
+
+/// All that is learnt: reasoning and answers of a conversation, or the whole of a plain text.
+pub fn learnt(content: &Content) -> impl Iterator<Item = &str> {
+    let text = match content {
+        Content::Text(text) => Some(text.as_str()),
+        Content::Messages(_) => None,
+    };
+    let turns = replies(content).filter(|turn| turn.weight > 0.0);
+    let turns = turns.flat_map(|turn| [turn.reasoning.as_deref(), Some(turn.content.as_str())]);
+    text.into_iter().chain(turns.flatten())
+}

@@ -1,0 +1,85 @@
+//! What a student still gets wrong, for the next round: as prompts for a teacher, or as a choice of traces that are there already.
+//! Writing and curating them is the caller's.
+
+use std::collections::HashSet;
+
+use aludel_data::dataset::Content;
+use aludel_data::trace::{Trace, TraceSource};
+use aludel_text::message::Role;
+use serde::Serialize;
+
+use super::compare::Evaluated;
+
+/// A problem that fewer than half of its samples solve, as a prompt.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Failed {
+    /// The problem's id in its task.
+    pub id: String,
+    /// What to ask.
+    pub prompt: String,
+    /// The right answer.
+    pub answer: String,
+    /// The task.
+    pub task: String,
+    /// The share of samples that were right.
+    pub solved: f64,
+}
+
+/// The problems of an evaluation that its model fails, in order of tasks and ids.
+pub fn failed(evaluated: &Evaluated) -> Vec<Failed> {
+    let mut found = Vec::new();
+    for task in &evaluated.results.tasks {
+        let mut shares = evaluated.shares(&task.name);
+        shares.retain(|_, share| *share < 0.5);
+        let mut of_task: Vec<Failed> = Vec::with_capacity(shares.len());
+        for sample in evaluated.samples.iter().filter(|sample| sample.task == task.name) {
+            // Each problem once: what was found is taken out.
+            if let Some((_, solved)) = shares.remove_entry(sample.problem.as_str()) {
+                of_task.push(Failed {
+                    id: sample.problem.clone(),
+                    prompt: sample.question.clone(),
+                    answer: sample.gold.clone(),
+                    task: task.name.clone(),
+                    solved,
+                });
+            }
+        }
+        of_task.sort_by(|one, other| one.id.cmp(&other.id));
+        found.extend(of_task);
+    }
+    found
+}
+
+/// Traces of another source, those alone that answer a failed problem.
+pub struct OnlyFailed<S> {
+    source: S,
+    questions: HashSet<String>,
+}
+
+impl<S: TraceSource> OnlyFailed<S> {
+    /// Chooses by what is asked, word for word; spaces at both ends do not count.
+    pub fn new(source: S, failed: &[Failed]) -> OnlyFailed<S> {
+        let questions = failed.iter().map(|failed| failed.prompt.trim().to_owned()).collect();
+        OnlyFailed { source, questions }
+    }
+
+    fn is_chosen(&self, trace: &Trace) -> bool {
+        let Ok(Content::Messages(messages)) = &trace.content else { return false };
+        let before = messages.iter().take_while(|message| message.role != Role::Assistant);
+        let question = before.filter(|message| message.role == Role::User).last();
+        question.is_some_and(|question| self.questions.contains(question.content.trim()))
+    }
+}
+
+impl<S: TraceSource> TraceSource for OnlyFailed<S> {
+    fn traces(
+        &self,
+    ) -> Result<Box<dyn Iterator<Item = Result<Trace, aludel_data::Error>> + Send + '_>, aludel_data::Error> {
+        let is_kept = |trace: &Result<Trace, _>| trace.as_ref().map_or(true, |trace| self.is_chosen(trace));
+        Ok(Box::new(self.source.traces()?.filter(is_kept)))
+    }
+
+    fn bytes_read(&self) -> Option<(u64, u64)> {
+        self.source.bytes_read()
+    }
+}

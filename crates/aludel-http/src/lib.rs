@@ -1,0 +1,132 @@
+//! What every HTTP client of Aludel shares: TLS as it is set up, and plain words for connections that fail. Requests and their answers
+//! belong to the clients.
+
+use std::error::Error as StdError;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::crypto::ring::default_provider;
+use rustls::{CertificateError, ClientConfig, RootCertStore};
+
+/// TLS 1.2 and 1.3; trusted are Mozilla's authorities and those of this machine (whose reading takes time, so that it is left
+/// out where TLS is not `used`).
+pub fn tls(used: bool) -> ClientConfig {
+    let mut roots = RootCertStore::empty();
+    if used {
+        roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    }
+    ClientConfig::builder_with_provider(Arc::new(default_provider()))
+        .with_safe_default_protocol_versions()
+        .expect("ring has ciphers for the default versions")
+        .with_root_certificates(roots)
+        .with_no_client_auth()
+}
+
+/// Why a request failed, in plain words. The address is left out: it may hold what is secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Failed {
+    /// TLS does not come about: it will not at another time either.
+    Tls(String),
+    /// The connection was not made in time, or broke: it may work at another time.
+    Connection(String),
+}
+
+impl Failed {
+    /// The words for a failed request whose connection had to be made within `connect`.
+    pub fn of(error: reqwest::Error, connect: Duration) -> Failed {
+        let error = error.without_url();
+        if let Some(tls) = tls_error(&error) {
+            return Failed::Tls(tls_words(tls));
+        }
+        if error.is_timeout() {
+            return Failed::Connection(format!("no connection within {} s", connect.as_secs_f64()));
+        }
+        let what = if error.is_connect() { "cannot connect" } else { "the connection broke" };
+        Failed::Connection(format!("{what}: {}", last_cause(&error)))
+    }
+
+    /// What to say.
+    pub fn words(self) -> String {
+        match self {
+            Failed::Tls(words) | Failed::Connection(words) => words,
+        }
+    }
+}
+
+/// The TLS error among the causes. An input/output error hides what it wraps from `source`.
+fn tls_error<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a rustls::Error> {
+    if let Some(tls) = error.downcast_ref() {
+        return Some(tls);
+    }
+    match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+        Some(wrapped) => tls_error(wrapped),
+        None => tls_error(error.source()?),
+    }
+}
+
+fn tls_words(error: &rustls::Error) -> String {
+    match error {
+        rustls::Error::InvalidCertificate(reason) => {
+            let reason = match reason {
+                CertificateError::UnknownIssuer => "is signed by nobody whom this machine trusts",
+                CertificateError::Expired | CertificateError::ExpiredContext { .. } => "has expired",
+                CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+                    "is for another host"
+                }
+                // `openssl req -x509` makes an authority's certificate, unless it is told otherwise.
+                CertificateError::Other(other) if other.to_string().contains("CaUsedAsEndEntity") => {
+                    return "its certificate is an authority's own and cannot stand for a server; make one for the host, \
+                            with basicConstraints=CA:FALSE and its name in subjectAltName, and name its authority in \
+                            SSL_CERT_FILE"
+                        .to_owned();
+                }
+                _ => {
+                    return format!(
+                        "its certificate is not accepted ({reason}); give the server one of version 3 for its own host name, \
+                         and name its authority in SSL_CERT_FILE"
+                    );
+                }
+            };
+            format!("its certificate {reason}; add its authority to this machine's, or name it in SSL_CERT_FILE")
+        }
+        rustls::Error::InvalidMessage(_) => {
+            "it does not speak TLS; is its address http:// rather than https://?".to_owned()
+        }
+        _ => format!("no secure connection comes about ({error})"),
+    }
+}
+
+fn last_cause(error: &dyn StdError) -> String {
+    let mut last = error;
+    while let Some(cause) = last.source() {
+        last = cause;
+    }
+    last.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustls::OtherError;
+
+    /// Whatever is wrong with a certificate, the words say what to do about it.
+    #[test]
+    fn each_certificate_error_has_a_mend() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("CaUsedAsEndEntity")]
+        struct Webpki;
+        for reason in [
+            CertificateError::UnknownIssuer,
+            CertificateError::Expired,
+            CertificateError::NotValidForName,
+            CertificateError::BadEncoding,
+            CertificateError::InvalidPurpose,
+            CertificateError::Other(OtherError(Arc::new(Webpki))),
+        ] {
+            let words = tls_words(&rustls::Error::InvalidCertificate(reason));
+            assert!(words.contains("SSL_CERT_FILE"), "{words}");
+        }
+    }
+}

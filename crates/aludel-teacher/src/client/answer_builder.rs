@@ -1,0 +1,204 @@
+//! An answer as it grows, piece by piece or at once, whatever dialect it comes in; and what it is in the end.
+
+use std::time::Duration;
+
+use aludel_text::thinking::{Inline, inline};
+use serde_json::{Map, Value};
+
+use super::{Answer, Failure, Finish};
+use aludel_data::finish_reason::plain;
+use aludel_data::json::{Fields, Json, Kind};
+use aludel_data::message_fields::{Said, is_nothing, is_setting, text_of};
+
+/// What has come so far.
+#[derive(Debug, Default)]
+pub(super) struct Gathered {
+    /// Reasoning, content and refusal.
+    pub(super) said: Said,
+    /// The model wants a tool to be called.
+    pub(super) calls_tools: bool,
+    /// Tokens of reasoning, as the server counts them.
+    pub(super) reasoning_tokens: u64,
+    /// Why it ended, in the server's words; an answer without it is not whole.
+    pub(super) finish: Option<String>,
+    /// The same as others said it: the server behind the server, or which text it stopped at.
+    finish_beside: Vec<String>,
+    /// What is not understood, in words for people.
+    unread: Vec<String>,
+    pub(super) prompt_tokens: Option<u64>,
+    pub(super) completion_tokens: Option<u64>,
+    pub(super) model: Option<String>,
+    /// Log probabilities by the name of their list.
+    pub(super) logprobs: Map<String, Value>,
+}
+
+impl Gathered {
+    /// Whether any text has come.
+    pub(super) fn has_text(&self) -> bool {
+        !self.said.reasoning.is_empty() || !self.said.content.is_empty()
+    }
+
+    /// Appends what a piece says.
+    pub(super) fn add(&mut self, piece: Said) {
+        self.said.reasoning.extend(piece.reasoning);
+        self.said.content.extend(piece.content);
+        self.said.refusal.extend(piece.refusal);
+        self.said.is_withheld |= piece.is_withheld;
+    }
+
+    /// Notes why it ended. Where a server says it twice, what it says against the answer counts.
+    pub(super) fn end(&mut self, words: String) {
+        if self.finish.as_ref().is_none_or(|own| severity(&words) > severity(own)) {
+            self.finish = Some(words);
+        }
+    }
+
+    /// Notes another reason that stands beside it. Of these only what is known counts.
+    pub(super) fn end_beside(&mut self, words: String) {
+        if !matches!(Finish::of(&words), Finish::Other(_)) {
+            self.finish_beside.push(words);
+        }
+    }
+
+    /// Notes that something is not understood, once.
+    pub(super) fn leave(&mut self, words: String) {
+        const MOST: usize = 8;
+        if self.unread.len() < MOST && !self.unread.contains(&words) {
+            self.unread.push(words);
+        }
+    }
+
+    /// A count of tokens of this name, if it is there and is one.
+    pub(super) fn tokens(&mut self, place: &str, fields: &Fields<'_>, name: &str) -> Option<u64> {
+        let value = fields.get(name)?;
+        let count = count(value);
+        if count.is_none() {
+            self.leave(format!("`{place}{name}` is no count of tokens, so that they are guessed"));
+        }
+        count
+    }
+
+    /// Appends to a list of the log probabilities; what is no list is kept as it is.
+    pub(super) fn add_logprobs(&mut self, name: &str, part: Value) {
+        match (self.logprobs.get_mut(name), part) {
+            (_, Value::Null) => {}
+            (Some(Value::Array(whole)), Value::Array(part)) => whole.extend(part),
+            (_, part) => {
+                self.logprobs.insert(name.to_owned(), part);
+            }
+        }
+    }
+
+    /// The answer, if the server said why it ended.
+    pub(super) fn into_answer(mut self, first_token: Duration, elapsed: Duration) -> Result<Answer, Failure> {
+        if self.finish.is_some() {
+            std::mem::take(&mut self.finish_beside).into_iter().for_each(|words| self.end(words));
+        }
+        let Some(words) = self.finish.take() else {
+            return Err(Failure::broken("the answer ends without a reason why it ended, so it may be cut"));
+        };
+        match plain(&words).as_str() {
+            // DeepSeek's word for having no more room.
+            "insufficient_system_resource" => {
+                return Err(Failure::Busy { status: None, retry_after: None, words });
+            }
+            given_up if GIVEN_UP.contains(&given_up) => {
+                return Err(Failure::broken(format!("the server gave up (finish_reason {words})")));
+            }
+            _ => {}
+        }
+        let Said { reasoning, content, refusal, is_withheld } = std::mem::take(&mut self.said);
+        let text = |bytes, what: &str| {
+            text_of(bytes, what).map_err(|reason| Failure::broken(format!("{reason}; its other half never came")))
+        };
+        let reasoning = text(reasoning, "the reasoning")?;
+        let content = text(content, "the answer")?;
+        let (reasoning, mut content) = match reasoning.trim() {
+            "" => apart(content),
+            setting if is_setting(setting) => {
+                self.leave(format!(
+                    "its reasoning is {setting:?}, which is a setting and no reasoning, and is left out"
+                ));
+                (String::new(), content)
+            }
+            nothing if is_nothing(nothing) => (String::new(), content),
+            _ => (reasoning, content),
+        };
+        let reasoning = reasoning.trim();
+        let mut finish = Finish::of(&words);
+        if finish.is_complete() && self.calls_tools {
+            finish = Finish::ToolCalls;
+        }
+        if !refusal.is_empty() {
+            // Servers say that such an answer has come to its end; it is none.
+            finish = Finish::Other("refusal".to_owned());
+            content.push_str(&text(refusal, "the refusal")?);
+        }
+        Ok(Answer {
+            hides_reasoning: reasoning.is_empty() && (is_withheld || self.reasoning_tokens > 0),
+            reasoning: (!reasoning.is_empty()).then(|| reasoning.to_owned()),
+            content,
+            unread: self.unread,
+            finish,
+            prompt_tokens: self.prompt_tokens,
+            completion_tokens: self.completion_tokens,
+            model: self.model,
+            logprobs: (!self.logprobs.is_empty()).then(|| Value::Object(self.logprobs)),
+            first_token_ms: milliseconds(first_token),
+            elapsed_ms: milliseconds(elapsed),
+        })
+    }
+}
+
+/// No question and no answer has more tokens: a count beyond it is a mistake of the server's.
+pub(crate) const MOST_TOKENS: u64 = 1 << 32;
+
+/// Words with which a server says that there is no answer.
+const GIVEN_UP: [&str; 5] = ["abort", "error", "cancelled", "user_cancel", "malformed_function_call"];
+
+/// How much a reason says against an answer.
+fn severity(words: &str) -> u8 {
+    match (plain(words).as_str(), Finish::of(words)) {
+        ("insufficient_system_resource", _) => 3,
+        (given_up, _) if GIVEN_UP.contains(&given_up) => 3,
+        (_, Finish::Stop) => 0,
+        (_, Finish::Length) => 1,
+        _ => 2,
+    }
+}
+
+/// Reasoning and answer of a text that holds both. One of which nobody can say where its reasoning ends stays as it is.
+fn apart(content: String) -> (String, String) {
+    match inline(&content) {
+        Inline::Closed { reasoning, answer } => (reasoning, answer.trim_start().to_owned()),
+        Inline::Open(reasoning) => (reasoning.to_owned(), String::new()),
+        Inline::Absent | Inline::Unclear(_) => (String::new(), content),
+    }
+}
+
+/// A count of tokens, if it is one: a whole number that can be. Whatever else a server says there, it does not say how many.
+fn count(value: Json<'_>) -> Option<u64> {
+    let written = Some(value).filter(|value| value.kind() == Kind::Number)?.written();
+    let whole = || written.parse().ok().filter(|number: &f64| number.fract() == 0.0 && *number >= 0.0);
+    let count = written.parse().ok().or_else(|| whole().map(|number| number as u64));
+    count.filter(|count| *count <= MOST_TOKENS)
+}
+
+/// Puts fields of `from` into `into`: objects are merged, a null takes a field out.
+pub(super) fn merge(into: &mut Map<String, Value>, from: &Map<String, Value>) {
+    for (name, value) in from {
+        match (into.get_mut(name), value) {
+            (_, Value::Null) => {
+                into.remove(name);
+            }
+            (Some(Value::Object(old)), Value::Object(new)) => merge(old, new),
+            _ => {
+                into.insert(name.clone(), value.clone());
+            }
+        }
+    }
+}
+
+fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,144 @@
+//! Asking a teacher: what is asked, what comes back, and how asking can fail. [`HttpTeacher`] asks servers over HTTP; whatever
+//! else can answer messages implements [`Teacher`]. One call is one attempt: waiting, retrying, counting money and keeping
+//! answers are the caller's, and so is reading keys from wherever they lie.
+
+mod answer_builder;
+mod endpoint;
+mod failure;
+mod http;
+mod mask;
+mod ollama;
+mod openai;
+mod preset;
+mod response_body;
+mod retry_after;
+mod secret;
+mod sse;
+
+use std::future::Future;
+use std::pin::Pin;
+
+use aludel_data::dataset::{Flaw, flaw_of_answer};
+use aludel_data::finish_reason::Finish;
+use aludel_text::message::Message;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+pub(crate) use answer_builder::MOST_TOKENS;
+
+pub use endpoint::{Dialect, Endpoint, Timeouts};
+pub use failure::Failure;
+pub use http::HttpTeacher;
+pub use preset::{Preset, Prices};
+pub use response_body::read_body;
+pub use secret::Secret;
+
+/// A future on the heap, so that teachers of several kinds can stand in one list.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// Something that answers messages.
+pub trait Teacher: Send + Sync {
+    /// Asks once. `sample` is the number of the answer among those to the same question; where `asking` has a seed, it is
+    /// added to it, so that the answers differ.
+    ///
+    /// # Errors
+    /// A [`Failure`] says who else would fail: this attempt, this question, or everyone. An answer that comes back without
+    /// one reached its end as the server sees it; only [`Finish::Stop`] makes it complete.
+    fn ask<'a>(
+        &'a self,
+        question: &'a Question,
+        asking: &'a Asking,
+        sample: u32,
+    ) -> BoxFuture<'a, Result<Answer, Failure>>;
+
+    /// What to call this teacher in front of people; holds no secret.
+    fn name(&self) -> &str;
+
+    /// Asks whether anyone is there, without a question. A server that does not know how to say so passes.
+    ///
+    /// # Errors
+    /// As [`Teacher::ask`].
+    fn check(&self) -> BoxFuture<'_, Result<(), Failure>>;
+}
+
+/// What is asked.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Question {
+    /// The conversation so far. Reasoning in earlier turns stays here: servers refuse it or do not expect it.
+    pub messages: Vec<Message>,
+}
+
+/// How it is asked.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Asking {
+    /// The model, as the server calls it.
+    pub model: String,
+    /// Sampling temperature.
+    pub temperature: f64,
+    /// Nucleus sampling's share of the probability.
+    pub top_p: f64,
+    /// The most tokens of an answer, its reasoning included; the server's own limit if `None`.
+    pub max_tokens: Option<u32>,
+    /// Where the server's random numbers start. Sample `i` is asked with `seed + i`.
+    pub seed: Option<u64>,
+    /// Ask for the log probability of each token.
+    pub logprobs: bool,
+    /// Ask for this many alternatives to each token, too; implies `logprobs`.
+    pub top_logprobs: Option<u8>,
+    /// Further fields of the request. Objects are merged; a `null` takes a field out that would be sent otherwise.
+    pub extra_body: Map<String, Value>,
+}
+
+impl Asking {
+    /// DeepSeek's own advice for its reasoning models: temperature 0.6, top-p 0.95; nothing else set.
+    pub fn new(model: impl Into<String>) -> Asking {
+        Asking {
+            model: model.into(),
+            temperature: 0.6,
+            top_p: 0.95,
+            max_tokens: None,
+            seed: None,
+            logprobs: false,
+            top_logprobs: None,
+            extra_body: Map::new(),
+        }
+    }
+}
+
+/// What came back.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Answer {
+    /// The reasoning, without tags and the blank lines around it; never `Some` of nothing.
+    pub reasoning: Option<String>,
+    /// The model reasoned, as the server says, and the server did not show any of it.
+    pub hides_reasoning: bool,
+    /// The answer without its reasoning.
+    pub content: String,
+    /// What the server said beside that and nobody understands, in words for people; none of it is kept.
+    pub unread: Vec<String>,
+    /// Why the answer ended.
+    pub finish: Finish,
+    /// Tokens of the question, as the server counts them.
+    pub prompt_tokens: Option<u64>,
+    /// Tokens of reasoning and answer, as the server counts them.
+    pub completion_tokens: Option<u64>,
+    /// The model, as the server calls it in its answer.
+    pub model: Option<String>,
+    /// Log probabilities as the server gave them, with ids or bytes where it gives those: `content` holds one object a token;
+    /// `token_ids` and `prompt_token_ids` come from vLLM's `return_token_ids`.
+    pub logprobs: Option<Value>,
+    /// Milliseconds until the first text came.
+    pub first_token_ms: u64,
+    /// Milliseconds until the end.
+    pub elapsed_ms: u64,
+}
+
+impl Answer {
+    /// Why it is not whole, by the rule for rows of data files; `None` where it is.
+    pub fn flaw(&self) -> Option<Flaw> {
+        flaw_of_answer(self.reasoning.as_deref(), &self.content, &self.finish)
+    }
+}
+
+#[cfg(test)]
+mod tests;

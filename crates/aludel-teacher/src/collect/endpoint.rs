@@ -1,0 +1,274 @@
+//! One endpoint as the loop sees it: how many questions it has, whether it may have another and when, and what its answers
+//! and failures mean for that. Which question goes where is decided next door.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::budget::Usage;
+use super::circuit_breaker::{Breaker, State};
+use super::concurrency::Concurrency;
+use super::progress::{Condition, EndpointProgress};
+use super::rate_limit::{Rate, Rates};
+use super::retry::Jitter;
+use crate::client::{Failure, Teacher};
+
+pub(super) struct Endpoint {
+    pub(super) teacher: Arc<dyn Teacher>,
+    concurrency: Concurrency,
+    breaker: Breaker,
+    rate: Rate,
+    /// It asked to be left alone until then.
+    paused_until: Instant,
+    refusals_in_a_row: u32,
+    in_flight: usize,
+    /// Why it is asked no more.
+    out: Option<String>,
+    tokens: Mean,
+    answers: u64,
+    failures: u64,
+    last_words: Option<String>,
+}
+
+/// Whether an endpoint takes a question now.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Leave {
+    /// Yes; it is busy to this share of what it can take.
+    Now(f64),
+    /// Not before this moment.
+    At(Instant),
+    /// When one of its answers is there.
+    WhenAnswered,
+    /// Never again.
+    Never,
+}
+
+/// What is remembered of a question that is on its way.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Ticket {
+    expected_tokens: u64,
+    /// Its outcome decides whether the endpoint is back.
+    pub(super) is_probe: bool,
+}
+
+/// What a failure means for the endpoint, as far as someone may want to know.
+#[derive(Debug, PartialEq)]
+pub(super) enum Change {
+    None,
+    /// It is left alone for a while.
+    Opened,
+    /// It is asked no more.
+    Out,
+}
+
+#[derive(Debug, Default)]
+struct Mean {
+    sum: u64,
+    count: u64,
+}
+
+impl Endpoint {
+    pub(super) fn new(teacher: Arc<dyn Teacher>, most_at_once: usize, rates: Rates, now: Instant) -> Endpoint {
+        Endpoint {
+            teacher,
+            concurrency: Concurrency::new(most_at_once),
+            breaker: Breaker::new(),
+            rate: Rate::new(rates, now),
+            paused_until: now,
+            refusals_in_a_row: 0,
+            in_flight: 0,
+            out: None,
+            tokens: Mean::default(),
+            answers: 0,
+            failures: 0,
+            last_words: None,
+        }
+    }
+
+    pub(super) fn leave(&mut self, now: Instant) -> Leave {
+        if self.out.is_some() {
+            return Leave::Never;
+        }
+        let limit = match self.breaker.state(now) {
+            State::Open(until) | State::Probing(until) => return Leave::At(until),
+            // Those that were on their way when it opened may never come back, and must not keep probes from their place.
+            State::HalfOpen if self.in_flight < self.concurrency.most() => {
+                // A probe is a question like any other: where few may be asked a minute, an outage must not use up the minutes after it.
+                return match self.rate.ready().max(self.paused_until) {
+                    ready if ready > now => Leave::At(ready),
+                    _ => Leave::Now(0.0),
+                };
+            }
+            State::HalfOpen => return Leave::WhenAnswered,
+            State::Closed => self.concurrency.limit(),
+        };
+        if self.in_flight >= limit {
+            return Leave::WhenAnswered;
+        }
+        match self.rate.ready().max(self.paused_until) {
+            ready if ready > now => {
+                self.concurrency.idle();
+                Leave::At(ready)
+            }
+            _ => Leave::Now(self.in_flight as f64 / limit as f64),
+        }
+    }
+
+    /// A question goes there. The ticket comes back with its outcome.
+    pub(super) fn asked(&mut self, now: Instant) -> Ticket {
+        let expected_tokens = self.tokens.value();
+        let is_probe = self.breaker.asked(now);
+        self.rate.asked(expected_tokens, now);
+        self.in_flight += 1;
+        Ticket { expected_tokens, is_probe }
+    }
+
+    /// An answer, or a judgement on the question: someone is there.
+    pub(super) fn answered(&mut self, usage: Option<(Usage, Duration)>, ticket: Ticket) {
+        self.in_flight -= 1;
+        self.breaker.answered(ticket.is_probe);
+        self.refusals_in_a_row = 0;
+        let tokens = usage.map_or(0, |(usage, _)| usage.total());
+        self.rate.took(tokens, ticket.expected_tokens);
+        let Some((usage, elapsed)) = usage else { return };
+        self.answers += 1;
+        self.tokens.add(tokens);
+        self.concurrency.answered(usage.completion, elapsed);
+    }
+
+    /// No answer.
+    pub(super) fn failed(&mut self, failure: &Failure, ticket: Ticket, jitter: &mut Jitter, now: Instant) -> Change {
+        self.in_flight -= 1;
+        self.failures += 1;
+        self.rate.took(0, ticket.expected_tokens);
+        self.last_words = Some(failure.to_string());
+        match failure {
+            Failure::Busy { status: Some(429), retry_after, .. } => {
+                // Someone is there: the breaker is for endpoints that are not.
+                self.breaker.answered(ticket.is_probe);
+                self.concurrency.refused();
+                self.refusals_in_a_row += 1;
+                let all_refused = (self.concurrency.limit() as u32).min(8);
+                if self.refusals_in_a_row >= all_refused {
+                    let rounds = self.refusals_in_a_row / all_refused;
+                    self.paused_until = self.paused_until.max(now + jitter.pause(rounds, *retry_after));
+                }
+                Change::None
+            }
+            // Questions that were on their way come back with the same words.
+            Failure::Refused { .. } if self.is_out() => Change::None,
+            Failure::Refused { .. } => {
+                self.out = self.last_words.clone();
+                Change::Out
+            }
+            _ => match self.breaker.failed(ticket.is_probe, self.concurrency.limit(), now) {
+                true => {
+                    self.concurrency.gone();
+                    Change::Opened
+                }
+                false => Change::None,
+            },
+        }
+    }
+
+    /// There was nothing more to ask.
+    pub(super) fn idle(&mut self) {
+        if self.in_flight < self.concurrency.limit() {
+            self.concurrency.idle();
+        }
+    }
+
+    /// It is asked no more.
+    pub(super) fn put_out(&mut self, words: String) {
+        self.last_words = Some(words.clone());
+        self.out = Some(words);
+    }
+
+    pub(super) fn limit(&self) -> usize {
+        self.concurrency.limit()
+    }
+
+    pub(super) fn is_out(&self) -> bool {
+        self.out.is_some()
+    }
+
+    pub(super) fn last_words(&self) -> Option<&str> {
+        self.last_words.as_deref()
+    }
+
+    pub(super) fn progress(&mut self, now: Instant) -> EndpointProgress {
+        let condition = match (self.out.is_some(), self.breaker.state(now)) {
+            (true, _) => Condition::Out,
+            (_, State::Open(_)) => Condition::Gone,
+            (_, State::HalfOpen | State::Probing(_)) => Condition::Probed,
+            (_, State::Closed) if self.paused_until > now => Condition::Paused,
+            (_, State::Closed) => Condition::Asked,
+        };
+        EndpointProgress {
+            name: self.teacher.name().to_string(),
+            condition,
+            in_flight: self.in_flight,
+            limit: self.concurrency.limit(),
+            answers: self.answers,
+            failures: self.failures,
+            tokens: self.tokens.sum,
+            last_words: self.last_words.clone(),
+        }
+    }
+}
+
+impl Mean {
+    fn add(&mut self, value: u64) {
+        self.sum += value;
+        self.count += 1;
+    }
+
+    fn value(&self) -> u64 {
+        self.sum / self.count.max(1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client::{Answer, Asking, BoxFuture, Question};
+
+    /// Is there in name only: these tests say themselves what became of a question.
+    struct Nobody;
+
+    impl Teacher for Nobody {
+        fn ask<'a>(&'a self, _: &'a Question, _: &'a Asking, _: u32) -> BoxFuture<'a, Result<Answer, Failure>> {
+            Box::pin(async { Err(Failure::Broken { words: "gone".to_owned() }) })
+        }
+
+        fn name(&self) -> &str {
+            "nobody"
+        }
+
+        fn check(&self) -> BoxFuture<'_, Result<(), Failure>> {
+            Box::pin(async { Ok(()) })
+        }
+    }
+
+    #[test]
+    fn probes_keep_to_the_limit_a_minute() {
+        let start = Instant::now();
+        let rates = Rates { requests_per_minute: Some(10), tokens_per_minute: None };
+        let mut endpoint = Endpoint::new(Arc::new(Nobody), 4, rates, start);
+        let gone = Failure::Broken { words: "gone".to_owned() };
+        let (mut now, mut asked) = (start, 0);
+        while now < start + Duration::from_secs(600) {
+            match endpoint.leave(now) {
+                Leave::Now(_) => {
+                    let ticket = endpoint.asked(now);
+                    asked += 1;
+                    endpoint.failed(&gone, ticket, &mut Jitter::new(1), now);
+                }
+                Leave::At(until) => now = until,
+                other => panic!("nothing is on its way: {other:?}"),
+            }
+        }
+        assert!((90..=101).contains(&asked), "{asked} in ten minutes at ten a minute");
+    }
+}

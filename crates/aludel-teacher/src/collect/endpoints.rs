@@ -1,0 +1,124 @@
+//! All endpoints together: which of them are there, which takes the next question, and what they said. One endpoint alone stands
+//! in `endpoint`.
+
+use std::sync::Arc;
+
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use super::endpoint::{Endpoint, Leave};
+use super::progress::{EndpointProgress, Event, Notice};
+use super::rate_limit::Rates;
+use crate::client::{Failure, Teacher};
+
+pub(super) struct Endpoints {
+    all: Vec<Endpoint>,
+}
+
+/// Who takes the next question.
+pub(super) enum Choice {
+    /// This one, now.
+    Endpoint(usize),
+    /// Someone, as soon as an answer is there or this moment has come, if it is known.
+    Wait(Option<Instant>),
+    /// No one, ever.
+    Nobody,
+}
+
+impl Endpoints {
+    pub(super) fn new(teachers: Vec<Arc<dyn Teacher>>, most_at_once: usize, rates: Rates, now: Instant) -> Endpoints {
+        let endpoint = |teacher| Endpoint::new(teacher, most_at_once, rates, now);
+        Endpoints { all: teachers.into_iter().map(endpoint).collect() }
+    }
+
+    pub(super) fn get(&mut self, index: usize) -> &mut Endpoint {
+        &mut self.all[index]
+    }
+
+    /// Asks each endpoint whether it is there, all at once. One that refuses is out before the first question.
+    pub(super) async fn check(&mut self, told: &mut dyn FnMut(Event)) {
+        let mut checks = JoinSet::new();
+        for (index, endpoint) in self.all.iter().enumerate() {
+            let teacher = Arc::clone(&endpoint.teacher);
+            checks.spawn(async move { (index, teacher.check().await) });
+        }
+        let mut unreachable = Vec::new();
+        while let Some(Ok((index, checked))) = checks.join_next().await {
+            match checked {
+                Err(failure @ Failure::Refused { .. }) => {
+                    self.all[index].put_out(failure.to_string());
+                    told(Event::Notice(self.out(index)));
+                }
+                Err(failure @ Failure::Broken { .. }) => unreachable.push((index, failure.to_string())),
+                _ => {}
+            }
+        }
+        let silent = self.all.iter().filter(|endpoint| endpoint.is_out()).count() + unreachable.len();
+        if silent < self.all.len() {
+            return;
+        }
+        // An address that nobody answers at from the first is more likely a wrong one than a server that is away.
+        for (index, words) in unreachable {
+            self.all[index].put_out(words);
+            told(Event::Notice(self.out(index)));
+        }
+    }
+
+    /// The least busy endpoint that takes a question now; one that just failed with it only if there is no other.
+    pub(super) fn choose(&mut self, avoided: Option<usize>, now: Instant) -> Choice {
+        let mut best: Option<(bool, f64, usize)> = None;
+        let mut wake: Option<Instant> = None;
+        let mut is_anyone_left = false;
+        for (index, endpoint) in self.all.iter_mut().enumerate() {
+            let leave = endpoint.leave(now);
+            is_anyone_left |= leave != Leave::Never;
+            match leave {
+                Leave::Now(load) => {
+                    let rank = (avoided == Some(index), load, index);
+                    if best.is_none_or(|best| (rank.0, rank.1) < (best.0, best.1)) {
+                        best = Some(rank);
+                    }
+                }
+                Leave::At(until) => wake = Some(wake.map_or(until, |wake| wake.min(until))),
+                Leave::WhenAnswered | Leave::Never => {}
+            }
+        }
+        match best {
+            Some((_, _, index)) => Choice::Endpoint(index),
+            None if is_anyone_left => Choice::Wait(wake),
+            None => Choice::Nobody,
+        }
+    }
+
+    /// There is nothing more to ask.
+    pub(super) fn idle(&mut self) {
+        self.all.iter_mut().for_each(Endpoint::idle);
+    }
+
+    /// How many questions all of them are asked at once.
+    pub(super) fn limit(&self) -> usize {
+        self.all.iter().map(Endpoint::limit).sum()
+    }
+
+    /// That an endpoint is asked no more.
+    pub(super) fn out(&self, index: usize) -> Notice {
+        let endpoint = &self.all[index];
+        let words = endpoint.last_words().unwrap_or_default().to_string();
+        Notice::Out { endpoint: endpoint.teacher.name().to_string(), words }
+    }
+
+    /// What any of them said when it failed.
+    pub(super) fn any_words(&self) -> String {
+        self.all.iter().find_map(|endpoint| endpoint.last_words()).unwrap_or("nothing").to_string()
+    }
+
+    /// What each of them said, with its name.
+    pub(super) fn all_words(&self) -> Vec<String> {
+        let said = |one: &Endpoint| format!("{}: {}", one.teacher.name(), one.last_words().unwrap_or("gone"));
+        self.all.iter().map(said).collect()
+    }
+
+    pub(super) fn progress(&mut self, now: Instant) -> Vec<EndpointProgress> {
+        self.all.iter_mut().map(|endpoint| endpoint.progress(now)).collect()
+    }
+}

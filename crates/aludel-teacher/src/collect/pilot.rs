@@ -1,0 +1,57 @@
+//! The pilot: some prompts, chosen at random, are asked once each and kept like any others, and what they took is what the rest
+//! is predicted from. The arithmetic stands in `cost_estimate`.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::AtomicBool;
+
+use super::cost_estimate::{Load, Pilot, predict};
+use super::progress::{Event, Progress};
+use super::{Collection, End, Prediction, Summary, ask};
+use crate::Error;
+use aludel_data::dataset::{Content, Prompt, PromptKey};
+
+/// Prompts of a pilot.
+const PILOT: usize = 20;
+
+/// What a pilot showed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Plan {
+    /// Why the pilot ended.
+    pub end: End,
+    /// How it went; what was kept before is not asked again.
+    pub progress: Progress,
+    /// What the rest will take; `None` where the pilot has too few answers.
+    pub prediction: Option<Prediction>,
+}
+
+/// Asks a pilot of 20 prompts, one answer each, and predicts what all other answers will take.
+///
+/// # Errors
+/// As [`super::collect`].
+pub fn plan(collection: &Collection<'_>, stop: &AtomicBool, told: &mut dyn FnMut(Event)) -> Result<Plan, Error> {
+    let Collection { store, options, .. } = collection;
+    let pilot = chosen(collection)?;
+    let missing = store.register(pilot.iter().cloned().map(Ok), &options.asking, 1)?;
+    let Summary { end, progress } = ask(collection, missing, stop, told)?;
+    let taken: Vec<Pilot> = store.taken_by(&pilot, &options.asking)?.into_iter().map(Pilot::from).collect();
+    let missing = store.lacks(collection.prompts.read()?, &options.asking, options.samples)?;
+    let teachers = collection.teachers.len();
+    // Answers that were there before were asked for under a load that nobody knows.
+    let pilot_seconds = (progress.done == taken.len() as u64).then_some(progress.seconds);
+    let load = Load { at_once: options.concurrency, teachers, pilot_seconds };
+    let prediction = predict(&taken, missing, options.price, options.rates, load);
+    Ok(Plan { end, progress, prediction })
+}
+
+/// The prompts whose hashes are lowest: a random sample that is the same each time, so that no pilot is paid twice.
+fn chosen(collection: &Collection<'_>) -> Result<Vec<Prompt>, Error> {
+    let mut lowest = BTreeMap::new();
+    for prompt in collection.prompts.read()? {
+        let prompt = prompt?;
+        lowest.entry(PromptKey::of(&Content::Messages(prompt.messages.clone()))).or_insert(prompt);
+        if lowest.len() > PILOT {
+            lowest.pop_last();
+        }
+    }
+    Ok(lowest.into_values().collect())
+}

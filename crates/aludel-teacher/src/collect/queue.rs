@@ -1,0 +1,126 @@
+//! Questions that are still to be asked: those that were not asked yet, as the store tells them, and those that wait to be asked
+//! again. Whom they are asked of and how long they wait is decided elsewhere.
+
+use std::cmp::{Ordering, Reverse};
+use std::collections::{BinaryHeap, VecDeque};
+
+use tokio::sync::mpsc::Receiver;
+use tokio::sync::mpsc::error::TryRecvError;
+use tokio::time::Instant;
+
+use super::persistence::Job;
+use crate::Error;
+
+/// So many questions may wait to be asked again before no further ones are taken: an outage is to fill neither the memory nor the
+/// store's list of who asks what.
+const MOST_WAITING: usize = 1024;
+
+pub(super) struct Queue {
+    /// What is missing, as the store tells it.
+    missing: Receiver<Result<Job, Error>>,
+    all_taken: bool,
+    /// Questions that were not asked yet; enough of them that no endpoint runs dry.
+    fresh: VecDeque<Job>,
+    waiting: BinaryHeap<Reverse<Waiting>>,
+}
+
+/// A question that is asked again, once its time has come.
+struct Waiting {
+    due: Instant,
+    order: u64,
+    job: Job,
+}
+
+impl Queue {
+    pub(super) fn new(missing: Receiver<Result<Job, Error>>) -> Queue {
+        Queue { missing, all_taken: false, fresh: VecDeque::new(), waiting: BinaryHeap::new() }
+    }
+
+    /// Whether nothing is left to ask.
+    pub(super) fn is_empty(&self) -> bool {
+        self.is_all_asked() && self.waiting.is_empty()
+    }
+
+    /// Whether each question that is left was asked before.
+    pub(super) fn is_all_asked(&self) -> bool {
+        self.all_taken && self.fresh.is_empty()
+    }
+
+    /// How many wait to be asked again.
+    pub(super) fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// Whether to take more of what is missing, where so many are asked at once.
+    pub(super) fn wants_more(&self, at_once: usize) -> bool {
+        !self.all_taken && self.fresh.len() < at_once && self.waiting.len() < MOST_WAITING
+    }
+
+    /// Takes of what is missing what is at hand.
+    pub(super) fn take_more(&mut self, at_once: usize) -> Result<(), Error> {
+        while self.wants_more(at_once) {
+            match self.missing.try_recv() {
+                Ok(job) => self.fresh.push_back(job?),
+                Err(TryRecvError::Empty) => break,
+                Err(TryRecvError::Disconnected) => self.all_taken = true,
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes the next of what is missing once it is there. Nothing is lost when this is dropped before.
+    pub(super) async fn take_next(&mut self) -> Result<(), Error> {
+        match self.missing.recv().await {
+            Some(job) => self.fresh.push_back(job?),
+            None => self.all_taken = true,
+        }
+        Ok(())
+    }
+
+    /// The question that is next, first those that failed before.
+    pub(super) fn next(&self, now: Instant) -> Option<&Job> {
+        match self.waiting.peek() {
+            Some(Reverse(waiting)) if waiting.due <= now => Some(&waiting.job),
+            _ => self.fresh.front(),
+        }
+    }
+
+    /// Takes out the question that is next.
+    pub(super) fn pop(&mut self, now: Instant) -> Option<Job> {
+        match self.due() {
+            Some(due) if due <= now => self.waiting.pop().map(|Reverse(waiting)| waiting.job),
+            _ => self.fresh.pop_front(),
+        }
+    }
+
+    /// When the first of those that wait is to be asked.
+    pub(super) fn due(&self) -> Option<Instant> {
+        self.waiting.peek().map(|Reverse(waiting)| waiting.due)
+    }
+
+    /// Asks a question again, but not before this moment.
+    pub(super) fn wait(&mut self, job: Job, due: Instant) {
+        let order = job.order();
+        self.waiting.push(Reverse(Waiting { due, order, job }));
+    }
+}
+
+impl PartialEq for Waiting {
+    fn eq(&self, other: &Waiting) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for Waiting {}
+
+impl PartialOrd for Waiting {
+    fn partial_cmp(&self, other: &Waiting) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Waiting {
+    fn cmp(&self, other: &Waiting) -> Ordering {
+        (self.due, self.order).cmp(&(other.due, other.order))
+    }
+}

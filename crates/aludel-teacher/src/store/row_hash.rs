@@ -1,0 +1,105 @@
+//! What a row says, as one hash that it carries: over each of its columns by name, so that a row which is not as it was written is
+//! known. Ids are not among them: who refers to a row is checked by the hashes of what is asked (`hash_of`).
+
+use rusqlite::types::{Value, ValueRef};
+use rusqlite::{Connection, Row, params};
+
+use aludel_data::key_fields::{Field, Fields};
+
+/// A table whose rows carry a digest.
+pub(super) struct Table {
+    pub(super) name: &'static str,
+    /// What the digest covers, in the order in which rows are written.
+    pub(super) columns: &'static [&'static str],
+}
+
+pub(super) const PROMPTS: Table = Table { name: "prompts", columns: &["hash", "messages", "columns", "origin"] };
+
+pub(super) const RUNS: Table = Table { name: "runs", columns: &["hash", "teacher", "settings", "created"] };
+
+pub(super) const TRACES: Table = Table {
+    name: "traces",
+    columns: &[
+        "hash",
+        "run",
+        "prompt",
+        "sample",
+        "status",
+        "finish_reason",
+        "prompt_tokens",
+        "completion_tokens",
+        "cost",
+        "first_token_ms",
+        "elapsed_ms",
+        "attempts",
+        "endpoint",
+        "model",
+        "created",
+        "error",
+        "reasoning",
+        "content",
+        "logprobs",
+    ],
+};
+
+/// What stands in one column.
+struct Cell<'a>(ValueRef<'a>);
+
+impl Field for Cell<'_> {
+    fn write(&self, into: &mut Vec<u8>) {
+        match self.0 {
+            ValueRef::Null => None::<bool>.write(into),
+            ValueRef::Integer(number) => number.write(into),
+            ValueRef::Real(number) => number.write(into),
+            // Text of a damaged file may be no text.
+            ValueRef::Text(bytes) => {
+                into.push(b'T');
+                bytes.write(into);
+            }
+            ValueRef::Blob(bytes) => bytes.write(into),
+        }
+    }
+}
+
+impl Table {
+    /// Its columns, as a query names them.
+    pub(super) fn named(&self) -> String {
+        self.columns.iter().map(|column| format!("{}.{column}", self.name)).collect::<Vec<_>>().join(", ")
+    }
+
+    /// The digest of a row that is to be written.
+    pub(super) fn of(&self, values: &[Value]) -> String {
+        self.over(values.iter().map(ValueRef::from))
+    }
+
+    /// The digest of a row that is read, whose columns stand in the query from number `first` on.
+    pub(super) fn of_row(&self, row: &Row<'_>, first: usize) -> rusqlite::Result<String> {
+        let cells = (first..first + self.columns.len()).map(|index| row.get_ref(index));
+        Ok(self.over(cells.collect::<rusqlite::Result<Vec<_>>>()?.into_iter()))
+    }
+
+    fn over<'a>(&self, values: impl Iterator<Item = ValueRef<'a>>) -> String {
+        let fields = Fields::new(self.name, 1);
+        let fields =
+            self.columns.iter().zip(values).fold(fields, |fields, (name, value)| fields.with(name, &Cell(value)));
+        let mut hash = fields.hash();
+        hash.truncate(32);
+        hash
+    }
+
+    /// Gives all rows their digest: those of a store from before there were any.
+    pub(super) fn add_digests(&self, connection: &Connection) -> rusqlite::Result<()> {
+        let Table { name, .. } = self;
+        let ids: Vec<i64> = {
+            let mut find = connection.prepare(&format!("SELECT id FROM {name}"))?;
+            find.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?
+        };
+        let mut read = connection.prepare(&format!("SELECT {} FROM {name} WHERE id = ?1", self.named()))?;
+        let mut write = connection.prepare(&format!("UPDATE {name} SET digest = ?2 WHERE id = ?1"))?;
+        for id in ids {
+            let digest = read.query_row([id], |row| self.of_row(row, 0))?;
+            write.execute(params![id, digest])?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,117 @@
+//! What the families have in common: each lists its problems once, without wording, and writes one of them out when it is
+//! asked for.
+
+use super::random::Choices;
+use super::{Difficulty, Family, Problem};
+use crate::{Verifier, maths};
+
+/// A problem without its wording.
+pub(super) trait Puzzle: Send + Sync {
+    /// Names the problem within its family. Two puzzles of one name are the same problem.
+    fn id(&self) -> String;
+
+    /// How hard its solution is.
+    fn difficulty(&self) -> Difficulty;
+
+    /// Question, solution and answer in one of their wordings.
+    fn write(&self, choices: &mut Choices) -> Worked;
+
+    /// How many times, in different wordings, it comes up in one pass over the family.
+    fn repeats(&self) -> u64 {
+        1
+    }
+}
+
+/// A problem that was written out.
+pub(super) struct Worked {
+    pub(super) question: String,
+    /// The solution, step by step.
+    pub(super) steps: String,
+    /// The final answer alone.
+    pub(super) answer: String,
+    /// What is said at the end, with the answer at `{answer}`.
+    pub(super) response: String,
+    /// Whether the question asks for a fraction in lowest terms.
+    pub(super) lowest_terms: bool,
+    /// The unit that the question asks for; see [`Verifier::Maths`].
+    pub(super) unit: Option<&'static str>,
+}
+
+impl Worked {
+    /// With a closing sentence that fits every question.
+    pub(super) fn new(question: String, steps: String, answer: impl ToString) -> Worked {
+        let (answer, response) = (answer.to_string(), "The answer is {answer}.".to_string());
+        Worked { question, steps, answer, response, lowest_terms: false, unit: None }
+    }
+
+    /// The unit that the question asks for, where that does not follow from "how many".
+    pub(super) fn in_unit(self, unit: &'static str) -> Worked {
+        Worked { unit: Some(unit), ..self }
+    }
+}
+
+/// A family that is a list of puzzles.
+pub(super) struct Listed<P> {
+    name: &'static str,
+    about: &'static str,
+    puzzles: Vec<P>,
+}
+
+impl<P: Puzzle + 'static> Listed<P> {
+    pub(super) fn boxed(name: &'static str, about: &'static str, puzzles: Vec<P>) -> Box<dyn Family> {
+        Box::new(Listed { name, about, puzzles })
+    }
+}
+
+impl<P: Puzzle> Family for Listed<P> {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn about(&self) -> &'static str {
+        self.about
+    }
+
+    fn distinct(&self) -> usize {
+        self.puzzles.len()
+    }
+
+    fn id(&self, index: usize) -> String {
+        format!("{}/{}", self.name, self.puzzles[index].id())
+    }
+
+    fn difficulty(&self, index: usize) -> Difficulty {
+        self.puzzles[index].difficulty()
+    }
+
+    fn problem(&self, index: usize, wording: u64) -> Problem {
+        written(self.name, &self.puzzles[index], wording)
+    }
+
+    fn repeats(&self, index: usize) -> u64 {
+        self.puzzles[index].repeats()
+    }
+}
+
+/// A puzzle as a problem of a family.
+pub(super) fn written(family: &'static str, puzzle: &dyn Puzzle, wording: u64) -> Problem {
+    let Worked { question, steps, answer, response, lowest_terms, unit } = puzzle.write(&mut Choices::new(wording));
+    let unit = unit.map(str::to_string).or_else(|| counted_unit(&question));
+    let verifier = Verifier::Maths { lowest_terms, unit };
+    let response = response.replace("{answer}", &format!("\\boxed{{{answer}}}"));
+    let id = format!("{family}/{}", puzzle.id());
+    Problem { family, id, difficulty: puzzle.difficulty(), question, reasoning: steps, answer, response, verifier }
+}
+
+/// The unit behind "how many", if it is one, or that of "how far" and "how much": an answer in another is not what was asked for. Other
+/// nouns are no units: eggs may be called pieces.
+fn counted_unit(question: &str) -> Option<String> {
+    for (asked, named, unit) in [("How far ", "kilometres", "kilometre"), ("How much ", "dollars", "dollar")] {
+        if question.contains(asked) && question.contains(named) {
+            return Some(unit.to_string());
+        }
+    }
+    let (_, rest) = question.rsplit_once("ow many ")?;
+    let word: String = rest.chars().take_while(|letter| letter.is_alphabetic()).collect();
+    maths::is_unit(&word).then_some(word)
+}

@@ -1,0 +1,4 @@
+//! The target `model_config` of `aludel-fuzz` under libFuzzer.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| aludel_fuzz::fuzz("model_config", bytes));
