@@ -24,6 +24,8 @@ from transformers import (
     LlamaForCausalLM,
     MistralConfig,
     MistralForCausalLM,
+    Phi3Config,
+    Phi3ForCausalLM,
     Qwen2Config,
     Qwen2ForCausalLM,
     Qwen3Config,
@@ -49,6 +51,23 @@ FAMILIES = {
     "llama": (LlamaConfig, LlamaForCausalLM, {"head_dim": 16}),
     "mistral": (MistralConfig, MistralForCausalLM, {"sliding_window": None}),
     "mistral_window": (MistralConfig, MistralForCausalLM, {"sliding_window": 16}),
+    "phi3": (Phi3Config, Phi3ForCausalLM, {"sliding_window": 16}),
+    "phi3_long": (
+        Phi3Config,
+        Phi3ForCausalLM,
+        {
+            "max_position_embeddings": 1024,
+            "original_max_position_embeddings": 256,
+            "rope_parameters": {
+                "rope_type": "longrope",
+                "rope_theta": 10000.0,
+                "partial_rotary_factor": 0.75,
+                "original_max_position_embeddings": 256,
+                "short_factor": [1.0, 1.1, 1.25, 1.5, 2.0, 2.5],
+                "long_factor": [1.0, 1.5, 3.0, 6.0, 12.0, 24.0],
+            },
+        },
+    ),
     "qwen2": (Qwen2Config, Qwen2ForCausalLM, {}),
     "qwen3": (Qwen3Config, Qwen3ForCausalLM, {"head_dim": 32}),
     "qwen3_window": (
@@ -58,6 +77,7 @@ FAMILIES = {
     ),
 }
 ATTENTION = ["q_proj", "k_proj", "v_proj", "o_proj"]
+FUSED_ATTENTION = ["qkv_proj", "o_proj"]
 TRAINED_IDS = [5, 158]
 STEPS = 10
 LEARNING_RATE = 1e-2
@@ -82,6 +102,8 @@ def main(fixtures):
         ("mistral_window", "mistral_window", False, 1),
         ("qwen3_window", "qwen3_window", True, 2),
         ("gemma3", "gemma3", True, 2),
+        ("phi3", "phi3", False, 1),
+        ("phi3_long", "phi3_long", True, 2),
     ]:
         if is_wanted(name):
             write_trained_case(os.path.join(fixtures, name), family, tied, seed)
@@ -102,6 +124,7 @@ def write_trained_case(folder, family, tied, seed):
     save_model(model, folder)
     if not tied:
         rewrite_config(folder, old_style_keys)
+    attention = FUSED_ATTENTION if family.startswith("phi3") else ATTENTION
     rows = token_rows(torch.Generator().manual_seed(10), model.config.vocab_size)
     prompt, base_greedy = confident_prompt(model)
     golden = facts() | {"rows": rows, "prompt": prompt, "trained_ids": TRAINED_IDS}
@@ -109,9 +132,9 @@ def write_trained_case(folder, family, tied, seed):
     tensors = logits(model, rows, "base")
     embedding_rows = {"embed_tokens": TRAINED_IDS} if tied else {"embed_tokens": TRAINED_IDS, "lm_head": TRAINED_IDS}
     for seed, name, targets, trained in [
-        (20, "attention", ATTENTION, None),
+        (20, "attention", attention, None),
         (21, "all_linear", "all-linear", None),
-        (22, "rows", ATTENTION, embedding_rows),
+        (22, "rows", attention, embedding_rows),
     ]:
         golden["adapters"][name], more = adapter_case(folder, rows, prompt, seed, name, targets, trained)
         tensors |= more

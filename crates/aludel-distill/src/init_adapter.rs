@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use aludel_model::adapter::{Adapter, resolve_targets};
+use aludel_model::config::Config;
 
 use crate::error::{Error, Result};
 use crate::settings::{LoraSettings, TargetModules};
@@ -13,13 +14,13 @@ use crate::settings::{LoraSettings, TargetModules};
 ///
 /// # Errors
 /// [`Error::InitAdapter`] names the first that differs, with what would be right.
-pub(crate) fn check(adapter: &Adapter, folder: &Path, lora: &LoraSettings) -> Result<()> {
+pub(crate) fn check(adapter: &Adapter, model: &Config, folder: &Path, lora: &LoraSettings) -> Result<()> {
     let config = adapter.config();
     let names = match &lora.target_modules {
         TargetModules::AllLinear => vec!["all-linear".to_owned()],
         TargetModules::Names(names) => names.clone(),
     };
-    let wanted: BTreeSet<&str> = resolve_targets(&names)?.iter().map(|module| module.name()).collect();
+    let wanted: BTreeSet<&str> = resolve_targets(model, &names)?.iter().map(|module| module.name()).collect();
     let settings = [
         ("r", config.r.to_string(), lora.r.to_string()),
         ("alpha", config.lora_alpha.to_string(), lora.alpha.to_string()),

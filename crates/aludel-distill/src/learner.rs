@@ -451,7 +451,7 @@ fn adapter_options(student: &Student, added: &[u32], recipe: &Recipe) -> Result<
         alpha: recipe.lora.alpha,
         dropout: recipe.lora.dropout,
         use_rslora: recipe.lora.use_rslora,
-        targets: resolve_targets(&names)?,
+        targets: resolve_targets(&student.config, &names)?,
         init: match recipe.lora.init {
             InitLora::Kaiming => Init::Kaiming,
             InitLora::Gaussian => Init::Gaussian,

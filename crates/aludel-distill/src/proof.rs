@@ -122,7 +122,7 @@ mod tests {
             alpha: 4.0,
             dropout: 0.0,
             use_rslora: false,
-            targets: Module::ALL.to_vec(),
+            targets: Module::APART.to_vec(),
             init: Init::Kaiming,
             seed: 1,
             rows: None,

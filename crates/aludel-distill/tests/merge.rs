@@ -101,6 +101,8 @@ fn a_merged_model_of_each_family_computes_what_peft_does() {
         "qwen3_untied",
         "qwen3_window",
         "gemma3",
+        "phi3",
+        "phi3_long",
     ] {
         let (base, gguf) = (folder.path().join(name), folder.path().join(format!("{name}.gguf")));
         Model::of(name).write_folder(&base);

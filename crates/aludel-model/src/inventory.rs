@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::layout::{Role, layer_of};
-use crate::weights::{Files, ROPE_DIVISORS, Weights};
+use crate::weights::{Files, LONGROPE_FACTORS, ROPE_DIVISORS, Weights};
 
 /// What an untied head is called in a Hugging Face folder, also where the config ties it.
 const HEAD: &str = "lm_head.weight";
@@ -22,6 +22,9 @@ pub(crate) fn check(weights: &Weights, config: &Config) -> Result<()> {
     if matches!(weights.files(), Files::Gguf(_)) && config.family.gguf_has_rope_divisors {
         // where it is missing, nothing is divided
         used.insert(ROPE_DIVISORS);
+    }
+    if matches!(weights.files(), Files::Gguf(_)) && config.family.has_longrope {
+        used.extend(LONGROPE_FACTORS);
     }
     for name in weights.names() {
         if !used.contains(name) && !is_harmless(weights, config, name)? {

@@ -131,7 +131,7 @@ impl Layout {
                 add_norm(Role::QueryNorm(n), "self_attn.q_norm", "attn_q_norm", config.head_dim);
                 add_norm(Role::KeyNorm(n), "self_attn.k_norm", "attn_k_norm", config.head_dim);
             }
-            for module in Module::ALL {
+            for &module in config.modules() {
                 let (d_in, d_out) = linear_shape(config, module);
                 let (path, inner) = (module_path(n, module), module.gguf_name());
                 add(
@@ -195,6 +195,8 @@ pub fn linear_shape(config: &Config, module: Module) -> (usize, usize) {
         Module::OProj => (attention, hidden),
         Module::GateProj | Module::UpProj => (hidden, config.intermediate_size),
         Module::DownProj => (config.intermediate_size, hidden),
+        Module::QkvProj => (hidden, attention + 2 * kv),
+        Module::GateUpProj => (hidden, 2 * config.intermediate_size),
     }
 }
 
@@ -249,7 +251,7 @@ mod tests {
     #[test]
     fn paths_of_linears_lead_to_them() {
         let layout = layout("LlamaForCausalLM", "llama");
-        for module in Module::ALL {
+        for &module in Module::APART {
             assert_eq!(layout.linear_at(&module_path(7, module)), Some((7, module)));
         }
         for other in [

@@ -17,13 +17,20 @@ pub enum Module {
     UpProj,
     /// Back to the residual stream.
     DownProj,
+    /// Queries, keys and values in one, in this order.
+    QkvProj,
+    /// The gate and what it multiplies in one.
+    GateUpProj,
 }
 
-/// Number of linears in a layer.
-pub const MODULES: usize = 7;
+/// Number of kinds of linears. A layer has some of them.
+pub const MODULES: usize = 9;
+
+/// Number of places in a layer that a linear can have.
+pub const SITES: usize = 7;
 
 impl Module {
-    /// All linears, in the order of a forward.
+    /// All linears: those of most families, in the order of a forward, and those that stand for several of them.
     pub const ALL: [Module; MODULES] = [
         Module::QProj,
         Module::KProj,
@@ -32,7 +39,32 @@ impl Module {
         Module::GateProj,
         Module::UpProj,
         Module::DownProj,
+        Module::QkvProj,
+        Module::GateUpProj,
     ];
+
+    /// The linears of a layer where each stands alone, in the order of a forward.
+    pub const APART: &[Module] = &[
+        Module::QProj,
+        Module::KProj,
+        Module::VProj,
+        Module::OProj,
+        Module::GateProj,
+        Module::UpProj,
+        Module::DownProj,
+    ];
+
+    /// The linears of a layer where those that read one input are one, in the order of a forward.
+    pub const FUSED: &[Module] = &[Module::QkvProj, Module::OProj, Module::GateUpProj, Module::DownProj];
+
+    /// The linear's place in a layer: a mix of it and the layer's number is what dropout draws for.
+    pub fn site(self) -> usize {
+        match self {
+            Module::QkvProj => Module::QProj as usize,
+            Module::GateUpProj => Module::GateProj as usize,
+            other => other as usize,
+        }
+    }
 
     /// The short name, `q_proj`: what users list as a target.
     pub fn name(self) -> &'static str {
@@ -44,6 +76,8 @@ impl Module {
             Module::GateProj => "gate_proj",
             Module::UpProj => "up_proj",
             Module::DownProj => "down_proj",
+            Module::QkvProj => "qkv_proj",
+            Module::GateUpProj => "gate_up_proj",
         }
     }
 
@@ -57,6 +91,8 @@ impl Module {
             Module::GateProj => "mlp.gate_proj",
             Module::UpProj => "mlp.up_proj",
             Module::DownProj => "mlp.down_proj",
+            Module::QkvProj => "self_attn.qkv_proj",
+            Module::GateUpProj => "mlp.gate_up_proj",
         }
     }
 
@@ -70,6 +106,8 @@ impl Module {
             Module::GateProj => "ffn_gate",
             Module::UpProj => "ffn_up",
             Module::DownProj => "ffn_down",
+            Module::QkvProj => "attn_qkv",
+            Module::GateUpProj => "ffn_up",
         }
     }
 

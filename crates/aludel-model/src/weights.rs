@@ -11,10 +11,12 @@ use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::inventory;
 use crate::layout::{Layout, Role, RowOrder, TensorLayout};
-use crate::module::Module;
 
 /// What a GGUF file divides each rotary frequency by. `config.json` has keys for it.
 pub const ROPE_DIVISORS: &str = "rope_freqs.weight";
+
+/// What a GGUF file divides rotary frequencies by in short and in long texts. `config.json` has keys for it.
+pub(crate) const LONGROPE_FACTORS: [&str; 2] = ["rope_factors_short.weight", "rope_factors_long.weight"];
 
 /// An open weight file or folder.
 #[derive(Debug)]
@@ -121,13 +123,14 @@ impl Weights {
         }
     }
 
-    /// How most of the weights are stored: the type of the first layer's query weight.
+    /// How most of the weights are stored: the type of the first linear of the first layer.
     ///
     /// # Errors
     /// If there is no such tensor.
     pub fn dtype(&self) -> Result<Dtype> {
-        let query = self.layout.tensor(Role::Weight(0, Module::QProj));
-        Ok(self.view(self.stored_name(query))?.dtype)
+        let first = self.layout.tensors().find(|(role, _)| matches!(role, Role::Weight(0, _)));
+        let (_, tensor) = first.expect("a layer has linears");
+        Ok(self.view(self.stored_name(tensor))?.dtype)
     }
 }
 

@@ -1,4 +1,4 @@
-//! What the configs of Gemma 3, and of families with windows, say of their layers, as transformers and llama.cpp read them.
+//! What the configs of Gemma 3, of Phi-3, and of families with windows, say of their layers, as transformers and llama.cpp read them.
 #![allow(clippy::unwrap_used)] // helpers of tests
 
 mod common;
@@ -6,7 +6,9 @@ mod common;
 use std::path::Path;
 
 use aludel_formats::gguf::{Array, Value as Stored};
-use aludel_model::config::{Config, LayerType};
+use aludel_model::adapter::resolve_targets;
+use aludel_model::config::{Config, LayerType, RopeScaling};
+use aludel_model::module::Module;
 use aludel_model::student::Student;
 use common::{Model, assert_holds};
 use serde_json::{Value, json};
@@ -146,4 +148,99 @@ fn gguf_files_of_gemma3_are_read_as_llama_cpp_reads_them() {
     assert_eq!((types(&without), without.rope_local_base_freq), ([None, None], None));
     let softcapped = Model::of("gemma3").with_key("gemma3.final_logit_softcapping", 30.0f32);
     assert_holds(&open(softcapped).unwrap_err(), &["gemma3.final_logit_softcapping"]);
+}
+
+#[test]
+fn phi3_has_fused_linears_and_longrope() {
+    let read = |model: &Model| Config::from_hf(&model.config, Path::new("config.json")).map_err(|e| e.to_string());
+    let config = read(&Model::of("phi3")).unwrap();
+    assert_eq!((config.window(0), config.rotary_dim, config.modules().len()), (Some(16), 16, 4));
+    let config = read(&Model::of("phi3_long")).unwrap();
+    // texts end where the long factors would begin
+    assert_eq!((config.rotary_dim, config.max_position_embeddings), (12, 256));
+    let RopeScaling::LongRope { attention_factor, max_position_embeddings, .. } = config.rope_scaling else { panic!() };
+    assert_eq!((attention_factor, max_position_embeddings), (1.25f64.sqrt(), 1024));
+
+    // the keys of transformers 4, under both names of the scaling, and the code that real files name
+    let mut older = Model::of("phi3_long").with("partial_rotary_factor", json!(0.75));
+    let mut rope = older.config["rope_parameters"].take();
+    rope.as_object_mut().unwrap().retain(|key, _| ["short_factor", "long_factor"].contains(&key.as_str()));
+    rope["type"] = json!("su");
+    older = older.with("rope_scaling", rope).with("rope_theta", json!(10000.0));
+    let code =
+        json!({"AutoConfig": "configuration_phi3.Phi3Config", "AutoModelForCausalLM": "modeling_phi3.Phi3ForCausalLM"});
+    older = older.with("auto_map", code).with("sliding_window", json!(262_144));
+    let again = read(&older).unwrap();
+    assert_eq!(
+        (again.inverse_frequencies(), again.rotary_dim),
+        (read(&Model::of("phi3_long")).unwrap().inverse_frequencies(), 12)
+    );
+
+    let refused = |model: Model, parts: &[&str]| {
+        let error = read(&model).unwrap_err();
+        assert_holds(&error, &[&["config.json"], parts].concat());
+    };
+    let other_code = json!({"AutoModelForCausalLM": "modeling_other.Model"});
+    refused(Model::of("phi3").with("auto_map", other_code), &["auto_map", "modeling_phi3.Phi3ForCausalLM"]);
+    refused(Model::of("phi3").with("attention_bias", json!(true)), &["attention_bias"]);
+    refused(
+        Model::of("phi3_long").with("partial_rotary_factor", json!(0.5)),
+        &["partial_rotary_factor", "contradicts"],
+    );
+    refused(
+        Model::of("phi3_long").with("original_max_position_embeddings", json!(64)),
+        &["original_max", "contradicts"],
+    );
+    let with = |key: &str, value: Value| {
+        let mut model = Model::of("phi3_long");
+        model.config["rope_parameters"][key] = value;
+        model
+    };
+    refused(with("short_factor", json!([1.0])), &["1 factors, but 6 pairs"]);
+    refused(with("short_factor", json!([1, 1, 1, 1, 1, 0])), &["short_factor", "positive"]);
+    refused(with("long_factor", Value::Null), &["long_factor", "positive"]);
+    refused(with("partial_rotary_factor", json!(1.5)), &["partial_rotary_factor", "24 of the 16"]);
+    refused(with("rope_type", json!("yarn")), &["rope_type", "yarn"]);
+    // another class has no such frequencies
+    refused(
+        Model::of("phi3_long").with("model_type", Value::Null).with("architectures", json!(["LlamaForCausalLM"])),
+        &["longrope"],
+    );
+
+    let names = |names: &[&str]| {
+        resolve_targets(&config_of("phi3"), &names.iter().map(|&name| name.into()).collect::<Vec<_>>())
+    };
+    assert_eq!(names(&["all-linear"]).unwrap(), [Module::OProj, Module::DownProj, Module::QkvProj, Module::GateUpProj]);
+    let error = names(&["q_proj"]).unwrap_err().to_string();
+    assert_holds(&error, &["\"q_proj\"", "qkv_proj, o_proj, gate_up_proj, down_proj"]);
+    let error = resolve_targets(&config_of("tied"), &["qkv_proj".to_owned()]).unwrap_err().to_string();
+    assert_holds(&error, &["\"qkv_proj\"", "q_proj, k_proj"]);
+}
+
+fn config_of(name: &str) -> Config {
+    Config::from_hf(&Model::of(name).config, Path::new("config.json")).unwrap()
+}
+
+#[test]
+fn longrope_of_a_gguf_file_needs_both_sets_of_factors() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.gguf");
+    let refusal = |model: Model| {
+        model.write_gguf(&path);
+        Student::open(&path).map(|student| student.config).unwrap_err().to_string()
+    };
+    let one = Model::of("phi3").with_gguf_tensor("rope_factors_long.weight", vec![1.0; 8]);
+    assert_holds(&refusal(one), &["model.gguf", "rope_factors_short.weight"]);
+    let both = |values: Vec<f32>| {
+        Model::of("phi3")
+            .with_gguf_tensor("rope_factors_short.weight", values)
+            .with_gguf_tensor("rope_factors_long.weight", vec![1.0; 8])
+    };
+    assert_holds(&refusal(both(vec![1.0; 4])), &["rope_factors_short.weight", "[4]", "[8]"]);
+    assert_holds(&refusal(both(vec![0.0; 8])), &["0 makes no sense"]);
+    let factor = both(vec![1.0; 8]).with_key("phi3.rope.scaling.attn_factor", f32::NAN);
+    assert_holds(&refusal(factor), &["phi3.rope.scaling.attn_factor"]);
+    // no other architecture has them
+    let llama = Model::of("tied").with_gguf_tensor("rope_factors_short.weight", vec![1.0; 8]);
+    assert_holds(&refusal(llama), &["rope_factors_short.weight", "no part of"]);
 }

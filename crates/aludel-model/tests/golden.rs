@@ -25,7 +25,7 @@ mod folders;
 mod training;
 
 /// A fixture of each family, tied and untied, one of Llama 3's rotary scaling, and one of heads as wide as nothing else is.
-const FAMILIES: &str = "tied untied llama3_rope mistral mistral_window qwen2_tied qwen2_untied qwen3_tied qwen3_untied qwen3_window gemma3 gemma3_scaled head_dim";
+const FAMILIES: &str = "tied untied llama3_rope mistral mistral_window qwen2_tied qwen2_untied qwen3_tied qwen3_untied qwen3_window gemma3 gemma3_scaled phi3 phi3_long head_dim";
 
 /// A context for each instruction set of this processor.
 fn contexts() -> impl Iterator<Item = Context> {
@@ -152,7 +152,7 @@ fn logits_agree_with_transformers() {
 
 #[test]
 fn bf16_logits_stay_near() {
-    for name in ["untied", "gemma3"] {
+    for name in ["untied", "gemma3", "phi3_long"] {
         let golden = Golden::open(name);
         for mut ctx in contexts() {
             let decoder = golden.load(&mut ctx, Precision::Bf16);
@@ -257,7 +257,7 @@ fn an_adapter_agrees_with_peft_where_heads_are_as_wide_as_nothing_else() {
 
 #[test]
 fn recompute_changes_nothing() {
-    for name in ["tied", "qwen2_tied", "qwen3_untied", "qwen3_window", "gemma3"] {
+    for name in ["tied", "qwen2_tied", "qwen3_untied", "qwen3_window", "gemma3", "phi3"] {
         check_adapter(name, "all_linear", true);
     }
 }
@@ -320,13 +320,13 @@ fn generation_agrees_with_transformers_alone_and_batched() {
         ("qwen3_tied", None),
         ("qwen3_untied", Some("all_linear")),
         ("mistral", Some("attention")),
-        ("mistral_window", None),
         ("mistral_window", Some("attention")),
         ("qwen3_window", Some("all_linear")),
-        ("gemma3", None),
         ("gemma3", Some("all_linear")),
         ("gemma3_scaled", None),
         ("head_dim", Some("all_linear")),
+        ("phi3", Some("all_linear")),
+        ("phi3_long", None),
     ] {
         contexts().for_each(|ctx| check_generation(ctx, name, adapter_name));
     }

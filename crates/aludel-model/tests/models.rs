@@ -67,6 +67,8 @@ fn files_of_each_family_give_the_logits_of_transformers() {
         "qwen3_untied",
         "qwen3_window",
         "gemma3",
+        "phi3",
+        "phi3_long",
     ] {
         let model = Model::of(name);
         model.write_folder(&directory);
@@ -93,7 +95,7 @@ fn qwen3_has_norms_of_heads_and_mistral_no_biases() {
     };
     assert_eq!(config("qwen3_tied", "head_dim", Value::Null).unwrap().head_dim, 128);
     let biased = config("qwen3_tied", "attention_bias", json!(true)).unwrap();
-    assert_eq!(biased.biases, [true, true, true, true, false, false, false]);
+    assert_eq!(biased.biases[..7], [true, true, true, true, false, false, false]);
     for (name, key, wrong) in [
         ("qwen3_tied", "mlp_bias", json!(true)),
         ("qwen3_tied", "num_experts", json!(8)),

@@ -8,7 +8,6 @@ use aludel_kernels::profile::Kind;
 use aludel_kernels::{optim, peak};
 use aludel_model::config::Config;
 use aludel_model::layout::linear_shape;
-use aludel_model::module::Module;
 use aludel_model::student::Student;
 use serde::Serialize;
 
@@ -81,7 +80,8 @@ pub struct Breakdown {
 /// `4·N + 6·r·Σ(d_in + d_out) + 7·S·H·D·L + 4·V·C`, N being the weights of the layers' linears and the second sum running
 /// over the adapted ones, of which `adapter_parameters` is r times the sum.
 pub fn flops_per_token(config: &Config, adapter_parameters: usize, sequence_length: usize) -> f64 {
-    let linears: usize = Module::ALL
+    let linears: usize = config
+        .modules()
         .iter()
         .map(|&module| {
             let (d_in, d_out) = linear_shape(config, module);

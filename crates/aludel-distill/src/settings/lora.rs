@@ -16,7 +16,8 @@ pub struct LoraSettings {
     pub alpha: f64,
     /// LoRA dropout probability; each target has a mask of its own.
     pub dropout: f64,
-    /// The linear layers that get an adapter: names such as `q_proj`, or "all-linear" for every one but the head.
+    /// The linear layers that get an adapter: names such as `q_proj` (Phi-3 has `qkv_proj` and `gate_up_proj` in place of several), or
+    /// "all-linear" for every one but the head.
     pub target_modules: TargetModules,
     /// Which biases are trained.
     pub bias: Bias,

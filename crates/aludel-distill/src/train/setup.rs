@@ -131,7 +131,7 @@ pub(super) fn load_learner(claimed: &Claimed, opened: &Opened, resumed: &Resumed
     let mut learner = Learner::load_watched(&opened.student, &opened.added, recipe, checkpoint, watch)?;
     match (checkpoint, &recipe.train.init_adapter) {
         (Some(path), _) => checkpoint::restore_moments(path, &mut learner)?,
-        (None, Some(folder)) => init_adapter::check(&learner.adapter, folder, &recipe.lora)?,
+        (None, Some(folder)) => init_adapter::check(&learner.adapter, &opened.student.config, folder, &recipe.lora)?,
         (None, None) => {}
     }
     Ok(learner)

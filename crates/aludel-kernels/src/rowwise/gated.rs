@@ -39,7 +39,7 @@ impl Curve for Silu {
 struct GeluTanh;
 
 /// 2√(2/π)
-const GELU_FACTOR: f32 = 1.595_769_1;
+const GELU_FACTOR: f32 = 1.595_769;
 const GELU_CUBE: f32 = 0.044_715;
 
 impl Curve for GeluTanh {

@@ -11,7 +11,7 @@ use super::{Adapter, Buffer, Slot};
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::layout::{Layout, layer_of, linear_shape, module_path};
-use crate::module::{MODULES, Module};
+use crate::module::MODULES;
 
 /// What PEFT adapts in models of the Llama family where a config names nothing.
 const DEFAULT_TARGETS: [&str; 2] = ["q_proj", "v_proj"];
@@ -54,7 +54,7 @@ impl Adapter {
         let mut values = Vec::new();
         for (layer, modules) in found.loras.iter().enumerate() {
             let mut slots = [None; MODULES];
-            for module in Module::ALL {
+            for &module in config.modules() {
                 let path = module_path(layer, module);
                 let (a_name, b_name) = match (&modules[module as usize], rules.is_target(&path)?) {
                     ([None, None], false) => continue,

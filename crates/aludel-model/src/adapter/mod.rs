@@ -99,24 +99,28 @@ pub struct Adapter {
     head_rows: Option<(usize, TrainedRows)>,
 }
 
-/// The linears that a list of target names means; `all-linear` means all of them.
+/// The linears of a model that a list of target names means; `all-linear` means all of them.
 ///
 /// # Errors
 /// [`Error::Target`] for a name that matches nothing.
-pub fn resolve_targets(names: &[String]) -> Result<Vec<Module>> {
+pub fn resolve_targets(config: &Config, names: &[String]) -> Result<Vec<Module>> {
     let mut targets = Vec::new();
     for name in names {
         if name == "all-linear" {
-            targets.extend(Module::ALL);
+            targets.extend(config.modules());
             continue;
         }
-        let found = Module::from_name(name)
-            .ok_or_else(|| Error::Target { name: name.clone(), known: Module::ALL.map(Module::name).join(", ") })?;
-        targets.push(found);
+        let found = Module::from_name(name).filter(|module| config.modules().contains(module));
+        targets.push(found.ok_or_else(|| Error::Target { name: name.clone(), known: known(config) })?);
     }
     targets.sort_by_key(|m| *m as usize);
     targets.dedup();
     Ok(targets)
+}
+
+/// The names of a model's linears, for messages.
+fn known(config: &Config) -> String {
+    config.modules().iter().map(|module| module.name()).collect::<Vec<_>>().join(", ")
 }
 
 impl Adapter {
@@ -129,7 +133,7 @@ impl Adapter {
     /// If there are not as many initial rows as tokens to train.
     pub fn new(ctx: &mut Context, config: &Config, options: &AdapterOptions, base: &str) -> Result<Adapter> {
         if options.targets.is_empty() {
-            return Err(Error::Target { name: String::new(), known: Module::ALL.map(Module::name).join(", ") });
+            return Err(Error::Target { name: String::new(), known: known(config) });
         }
         if let Some(rows) = &options.rows {
             let head = if rows.head.is_some() { &rows.ids[..] } else { &[] };

@@ -29,6 +29,10 @@ pub struct Family {
     pub(super) has_output_norms: bool,
     /// Whether embeddings are multiplied by √C.
     pub(super) scales_embeddings: bool,
+    /// Whether queries, keys and values are one linear, and gate and up another.
+    pub(super) has_fused_linears: bool,
+    /// Whether the rotary frequencies may be those of LongRoPE, and not all channels of a head be rotated.
+    pub(crate) has_longrope: bool,
     /// What the gate goes through.
     pub(super) activation: Activation,
     /// The key of `config.json` that says so, and the names that it may have there, the first of which is written.
@@ -75,6 +79,8 @@ const LLAMA: Family = Family {
     has_head_norms: false,
     has_output_norms: false,
     scales_embeddings: false,
+    has_fused_linears: false,
+    has_longrope: false,
     activation: Activation::Silu,
     // two names of one function
     activation_key: ("hidden_act", &["silu", "swish"]),
@@ -195,13 +201,49 @@ const GEMMA3_HF: Table = &[
 const GEMMA3_GGUF: Table =
     &[(Rule::Read, &["attention.sliding_window", "attention.sliding_window_pattern", "rope.freq_base_swa"])];
 
+/// Phi-3, Phi-3.5-mini and Phi-4-mini.
+const PHI3: Family = Family {
+    class: "Phi3ForCausalLM",
+    model_type: "phi3",
+    gguf: "phi3",
+    gguf_rows_are_paired: false,
+    gguf_has_rope_divisors: false,
+    has_fused_linears: true,
+    has_longrope: true,
+    default_positions: 4096,
+    windows: Windows::EveryLayer(None),
+    hf_keys: PHI3_HF,
+    gguf_keys: PHI3_GGUF,
+    ..LLAMA
+};
+
+/// The class of Phi-3 has a window in every layer, rotates a part of each head, and no biases. Its files name code that they bring, which
+/// transformers has by itself. The modifiers are 1 in every file, and nobody reads them.
+const PHI3_HF: Table = &[
+    (Rule::Read, &["sliding_window", "layer_types", "partial_rotary_factor"]),
+    (Rule::Texts(&["configuration_phi3.Phi3Config", "modeling_phi3.Phi3ForCausalLM"]), &["auto_map"]),
+    (Rule::One, &["full_attn_mod", "interpolate_factor"]),
+    (Rule::Off, &["attention_bias", "mlp_bias"]),
+];
+
+const PHI3_GGUF: Table = &[(
+    Rule::Read,
+    &[
+        "attention.sliding_window",
+        "rope.dimension_count",
+        "rope.scaling.attn_factor",
+        "rope.scaling.original_context_length",
+    ],
+)];
+
 /// Of families that share a GGUF architecture, the first is that of its files.
-pub(super) static FAMILIES: [Family; 5] = [LLAMA, MISTRAL, QWEN2, QWEN3, GEMMA3];
+pub(super) static FAMILIES: [Family; 6] = [LLAMA, MISTRAL, QWEN2, QWEN3, GEMMA3, PHI3];
 
 /// The supported families, for messages.
 pub(super) const SUPPORTED: &str = "LlamaForCausalLM (Llama, SmolLM2, TinyLlama and others of the Llama family), MistralForCausalLM, \
-                                    Qwen2ForCausalLM (Qwen2, Qwen2.5), Qwen3ForCausalLM and Gemma3ForCausalLM (Gemma 3, text), in \
-                                    GGUF files \"llama\", \"qwen2\", \"qwen3\" and \"gemma3\"; use one of these, for example \
+                                    Qwen2ForCausalLM (Qwen2, Qwen2.5), Qwen3ForCausalLM, Gemma3ForCausalLM (Gemma 3, text) and \
+                                    Phi3ForCausalLM (Phi-3, Phi-4-mini), in GGUF files \"llama\", \"qwen2\", \"qwen3\", \
+                                    \"gemma3\" and \"phi3\"; use one of these, for example \
                                     hf:HuggingFaceTB/SmolLM2-135M-Instruct";
 
 /// What stands in for [`SUPPORTED`] where a folder is of a family whose text models are.

@@ -13,7 +13,7 @@ use super::{Config, LayerType, keys, window};
 use crate::error::{Error, Result};
 use crate::layout::RowOrder;
 use crate::module::Module;
-use crate::weights::{ROPE_DIVISORS, Tensor};
+use crate::weights::{LONGROPE_FACTORS, ROPE_DIVISORS, Tensor};
 
 impl Config {
     /// The family of GGUF files of this `general.architecture`.
@@ -50,6 +50,10 @@ impl Config {
             return Err(reader.wrong(&reader.key("block_count"), reason));
         }
         let (sliding_window, layer_types) = reader.windows(num_hidden_layers)?;
+        let rotary_dim = match family.has_longrope {
+            true => metadata.find::<usize>(&reader.key("rope.dimension_count"))?.unwrap_or(head_dim),
+            false => head_dim,
+        };
         let mut config = Config {
             family,
             vocab_size: file.tensor("token_embd.weight")?.shape.first().copied().unwrap_or(0),
@@ -62,6 +66,8 @@ impl Config {
             // stored as f32: the shortest decimal that rounds to it is what the model's own config says
             rms_norm_eps: shortest(metadata.f32(&reader.key("attention.layer_norm_rms_epsilon"))?),
             max_position_embeddings: size("context_length")?,
+            has_fused_linears: family.has_fused_linears,
+            rotary_dim,
             rope_theta: metadata.find::<f32>(&reader.key("rope.freq_base"))?.map_or(10_000.0, shortest),
             rope_scaling: RopeScaling::None,
             sliding_window,
@@ -94,8 +100,12 @@ impl Config {
         }
         // llama.cpp divides by both
         let factor = reader.linear_factor()?;
-        let divisors = reader.divisors(head_dim / 2)?.into_iter().map(|divisor| divisor * factor).collect();
-        config.rope_scaling = RopeScaling::from_divisors(&rope::frequencies(config.rope_theta, head_dim), divisors);
+        let divisors = reader.divisors(rotary_dim / 2)?.into_iter().map(|divisor| divisor * factor).collect();
+        config.rope_scaling = RopeScaling::from_divisors(&rope::frequencies(config.rope_theta, rotary_dim), divisors);
+        if let Some(longrope) = reader.longrope(rotary_dim / 2, config.max_position_embeddings)? {
+            config.max_position_embeddings = longrope.usable_positions(config.max_position_embeddings);
+            config.rope_scaling = longrope;
+        }
         Ok(config)
     }
 }
@@ -146,15 +156,63 @@ impl Reader<'_> {
         }
     }
 
-    /// The window, and the layers that have it. Of the families here llama.cpp reads it for Gemma 3 alone, with a period or a list.
+    /// LongRoPE's numbers, where the file has its tensors.
+    fn longrope(&self, pairs: usize, positions: usize) -> Result<Option<RopeScaling>> {
+        let [short, long] =
+            LONGROPE_FACTORS.map(|name| self.file.find_tensor(name).filter(|_| self.family.has_longrope));
+        let (short, long) = match (short, long) {
+            (None, None) => return Ok(None),
+            (Some(short), Some(long)) => (short, long),
+            _ => {
+                let reason = format!("one of {} is missing; convert the model again", LONGROPE_FACTORS.join(" and "));
+                return Err(self.wrong("rope factors", reason));
+            }
+        };
+        let factors = |view| -> Result<Vec<f64>> {
+            let values = Tensor::new(self.file.path(), view, &[pairs], RowOrder::Same)?.values()?;
+            match values.iter().find(|factor| **factor <= 0.0) {
+                None => Ok(values.into_iter().map(shortest).collect()),
+                Some(factor) => {
+                    Err(self.wrong("rope factors", format!("{factor} makes no sense; a positive number would")))
+                }
+            }
+        };
+        let key = self.key("rope.scaling.original_context_length");
+        let original = self.metadata.get::<usize>(&key)?;
+        if original < 2 {
+            return Err(self.wrong(&key, format!("{original} makes no sense; a number of positions would")));
+        }
+        let key = self.key("rope.scaling.attn_factor");
+        let of_formula = RopeScaling::longrope_attention_factor(positions, original);
+        let attention_factor = self.metadata.find::<f32>(&key)?.map_or(1.0, shortest);
+        // stored as f32
+        let is_of_formula = (attention_factor - of_formula).abs() <= 1e-6 * of_formula;
+        let attention_factor = if is_of_formula { of_formula } else { attention_factor };
+        if !(attention_factor.is_finite() && attention_factor > 0.0) {
+            return Err(self.wrong(&key, format!("{attention_factor} makes no sense; a positive number would")));
+        }
+        Ok(Some(RopeScaling::LongRope {
+            short_factor: factors(short)?,
+            long_factor: factors(long)?,
+            attention_factor,
+            original_max_position_embeddings: original,
+            max_position_embeddings: positions,
+        }))
+    }
+
+    /// The window, and the layers that have it: of Phi-3 all, as in its own config, though llama.cpp leaves it out; of Gemma 3 those of a
+    /// period or a list. Files of other families do not speak of it.
     fn windows(&self, layers: usize) -> Result<(Option<usize>, Vec<LayerType>)> {
         let window = match self.family.windows {
-            Windows::Pattern => {
+            Windows::Pattern | Windows::EveryLayer(None) => {
                 self.metadata.find::<usize>(&self.key("attention.sliding_window"))?.filter(|size| *size > 0)
             }
             _ => None,
         };
         let Some(window) = window else { return Ok((None, vec![LayerType::FullAttention; layers])) };
+        if matches!(self.family.windows, Windows::EveryLayer(_)) {
+            return Ok((Some(window), vec![LayerType::SlidingAttention; layers]));
+        }
         let key = self.key("attention.sliding_window_pattern");
         let types = match self.metadata.value(&key) {
             None => window::by_pattern(layers, window::PATTERN),

@@ -1,10 +1,11 @@
-//! Reading and writing `config.json`, in both generations of its rotary keys. What every other key means is in `keys`.
+//! Reading and writing `config.json`. Its rotary keys, of both generations, are read in `hf_rope`; what every other key means is in `keys`.
 
 use std::path::Path;
 
 use serde_json::{Value, json};
 
 use super::family::{Biases, Family, supported_instead_of};
+use super::hf_rope::{FULL, SLIDING};
 use super::rope::RopeScaling;
 use super::{Config, keys, window};
 use crate::error::{Error, Result};
@@ -17,12 +18,12 @@ impl Config {
     /// # Errors
     /// [`Error::Architecture`] for a family that is not supported; [`Error::Config`] naming the key that is missing or senseless.
     pub fn from_hf(json: &Value, path: &Path) -> Result<Config> {
-        let reader = Reader { json, path };
         let family = Family::of_hf(json).map_err(|found| Error::Architecture {
             path: path.to_owned(),
             supported: supported_instead_of(&found),
             found,
         })?;
+        let reader = Reader { json, path, family };
         let (activation, names) = family.activation_key;
         for key in [activation, "rms_norm_eps", "max_position_embeddings"] {
             if json.get(key).is_some_and(Value::is_null) {
@@ -40,6 +41,7 @@ impl Config {
         let key_value_heads = family.default_key_value_heads.filter(|_| !is_given).unwrap_or(num_attention_heads);
         let head_dim = family.default_head_dim.unwrap_or(hidden_size / num_attention_heads.max(1));
         let head_dim = reader.size_or("head_dim", head_dim)?;
+        let rotary_dim = reader.rotary_dim(head_dim)?;
         let default_theta = family.default_thetas.map_or(10_000.0, |[theta, _]| theta);
         let has_local = family.default_thetas.is_some();
         let (rope_theta, rope_scaling) = if has_local { reader.global_rope()? } else { reader.rope()? };
@@ -58,7 +60,7 @@ impl Config {
             num_key_value_heads: reader.size_or("num_key_value_heads", key_value_heads)?,
             head_dim,
             rms_norm_eps: reader.number(json, "rms_norm_eps")?.unwrap_or(1e-6),
-            max_position_embeddings: reader.size_or("max_position_embeddings", family.default_positions)?,
+            max_position_embeddings: rope_scaling.usable_positions(reader.positions()?),
             rope_theta: rope_theta.unwrap_or(default_theta),
             rope_scaling,
             sliding_window,
@@ -74,6 +76,8 @@ impl Config {
             activation: family.activation,
             has_output_norms: family.has_output_norms,
             scales_embeddings: family.scales_embeddings,
+            has_fused_linears: family.has_fused_linears,
+            rotary_dim,
             tie_word_embeddings: reader.flag_or("tie_word_embeddings", family.default_tied)?,
             has_head_norms: family.has_head_norms,
             biases: Module::ALL.map(|module| family.has_bias(module, attention_bias, mlp_bias)),
@@ -81,6 +85,14 @@ impl Config {
             eos_token_ids: reader.ids("eos_token_id")?,
         };
         config.check(path)?;
+        if let RopeScaling::LongRope { short_factor, long_factor, .. } = &config.rope_scaling
+            && let Some(factors) =
+                [short_factor, long_factor].into_iter().find(|factors| factors.len() != rotary_dim / 2)
+        {
+            let (count, pairs) = (factors.len(), rotary_dim / 2);
+            let reason = format!("has {count} factors, but {pairs} pairs of channels are rotated; get the file again");
+            return Err(reader.wrong("rope_scaling", reason));
+        }
         for (key, value) in json.as_object().into_iter().flatten() {
             keys::check_hf(key, value, &config).map_err(|reason| reader.wrong(key, reason))?;
         }
@@ -133,9 +145,33 @@ impl Config {
             config["attention_bias"] = json!(self.has_bias(Module::QProj));
             config["mlp_bias"] = json!(self.has_bias(Module::GateProj));
         }
+        let rope_of_longrope = config["rope_parameters"].clone();
         window::write(&self.family.windows, self, &mut config);
         if self.rope_scaling != RopeScaling::None {
             config["rope_scaling"] = config["rope_parameters"].clone();
+            if let RopeScaling::LongRope { .. } = self.rope_scaling {
+                // transformers 4 takes no other keys here than these
+                let mut older = json!({ "type": "longrope" });
+                for key in ["short_factor", "long_factor", "attention_factor"] {
+                    if !rope_of_longrope[key].is_null() {
+                        older[key] = rope_of_longrope[key].clone();
+                    }
+                }
+                config["rope_scaling"] = older;
+            }
+        }
+        if self.family.has_longrope {
+            let factor = json!(self.rotary_dim as f64 / self.head_dim as f64);
+            config["partial_rotary_factor"] = factor.clone();
+            config["rope_parameters"]["partial_rotary_factor"] = factor;
+            let (original, positions) = match &self.rope_scaling {
+                RopeScaling::LongRope { original_max_position_embeddings, max_position_embeddings, .. } => {
+                    (*original_max_position_embeddings, *max_position_embeddings)
+                }
+                _ => (self.max_position_embeddings, self.max_position_embeddings),
+            };
+            config["original_max_position_embeddings"] = json!(original);
+            config["max_position_embeddings"] = json!(positions);
         }
         if let Some(theta) = self.rope_local_base_freq {
             config["rope_local_base_freq"] = json!(theta);
@@ -156,17 +192,15 @@ fn whole_if_possible(number: f64) -> Value {
     if number.fract() == 0.0 && number < 1e15 { json!(number as u64) } else { json!(number) }
 }
 
-/// The parts of `rope_parameters` where layers with a window have frequencies of their own.
-const FULL: &str = "full_attention";
-const SLIDING: &str = "sliding_attention";
-
-struct Reader<'a> {
-    json: &'a Value,
-    path: &'a Path,
+/// A `config.json` and what its class fixes. Its rotary keys are read in `hf_rope`.
+pub(super) struct Reader<'a> {
+    pub(super) json: &'a Value,
+    pub(super) path: &'a Path,
+    pub(super) family: &'static Family,
 }
 
 impl Reader<'_> {
-    fn wrong(&self, key: &str, reason: String) -> Error {
+    pub(super) fn wrong(&self, key: &str, reason: String) -> Error {
         Error::Config { path: self.path.to_owned(), key: key.to_owned(), reason }
     }
 
@@ -185,6 +219,11 @@ impl Reader<'_> {
         }
     }
 
+    /// Positions that the file speaks of.
+    pub(super) fn positions(&self) -> Result<usize> {
+        self.size_or("max_position_embeddings", self.family.default_positions)
+    }
+
     /// The number of layers, bounded before anything is made for each of them.
     fn layers(&self) -> Result<usize> {
         let layers = self.size("num_hidden_layers")?;
@@ -198,7 +237,7 @@ impl Reader<'_> {
         if self.json.get(key).is_none_or(Value::is_null) { Ok(default) } else { self.size(key) }
     }
 
-    fn number(&self, object: &Value, key: &str) -> Result<Option<f64>> {
+    pub(super) fn number(&self, object: &Value, key: &str) -> Result<Option<f64>> {
         match object.get(key).filter(|v| !v.is_null()) {
             None => Ok(None),
             Some(value) => {
@@ -231,151 +270,6 @@ impl Reader<'_> {
     fn ids(&self, key: &str) -> Result<Vec<u32>> {
         ids(&self.json[key])
             .ok_or_else(|| self.wrong(key, format!("{} should be a token id or a list of them", self.json[key])))
-    }
-
-    /// θ and scaling. transformers 5 keeps both in `rope_parameters`, transformers 4 has `rope_theta` and `rope_scaling`. A file
-    /// may have both generations, since each reader takes its own, but they must agree. Without θ a family's own is taken; transformers
-    /// takes null for no number, and fails.
-    fn rope(&self) -> Result<(Option<f64>, RopeScaling)> {
-        self.rope_of([("rope_scaling", &self.json["rope_scaling"]), ("rope_parameters", &self.json["rope_parameters"])])
-    }
-
-    /// As [`Reader::rope`], where layers with a window have frequencies of their own: `rope_parameters` then has two parts.
-    fn global_rope(&self) -> Result<(Option<f64>, RopeScaling)> {
-        let parts = &self.json["rope_parameters"];
-        if let Some(key) =
-            parts.as_object().into_iter().flatten().map(|(key, _)| key).find(|key| ![FULL, SLIDING].contains(&&***key))
-        {
-            let reason = format!("is not known here; {FULL:?} and {SLIDING:?} are, one set of parameters in each");
-            return Err(self.wrong(&format!("rope_parameters.{key}"), reason));
-        }
-        if !(parts.is_null() || parts.is_object()) {
-            return Err(self.wrong("rope_parameters", format!("{parts} should be an object")));
-        }
-        self.rope_of([("rope_scaling", &self.json["rope_scaling"]), ("rope_parameters.full_attention", &parts[FULL])])
-    }
-
-    /// θ of layers with a window, whose frequencies are not scaled.
-    fn local_theta(&self) -> Result<Option<f64>> {
-        let name = "rope_parameters.sliding_attention";
-        let older = self.number(self.json, "rope_local_base_freq")?;
-        let object = match &self.json["rope_parameters"][SLIDING] {
-            Value::Null => return Ok(older),
-            object @ Value::Object(_) => object,
-            other => return Err(self.wrong(name, format!("{other} should be an object"))),
-        };
-        if self.rope_scaling(name, object)? != RopeScaling::None {
-            let reason = "is scaled, which is not supported for layers with a window; use a model without it";
-            return Err(self.wrong(name, reason.to_owned()));
-        }
-        let theta = self.number(object, "rope_theta")?;
-        if older.zip(theta).is_some_and(|(older, theta)| older != theta) {
-            let reason = "contradicts rope_local_base_freq, and versions of transformers read one or the other; keep the right one";
-            return Err(self.wrong(name, reason.to_owned()));
-        }
-        Ok(theta.or(older))
-    }
-
-    fn rope_of(&self, objects: [(&str, &Value); 2]) -> Result<(Option<f64>, RopeScaling)> {
-        let mut theta = self.number(self.json, "rope_theta")?;
-        let is_null = |object: &Value| object.get("rope_theta").is_some_and(Value::is_null);
-        let mut scaling: Option<RopeScaling> = None;
-        for (name, object) in objects {
-            match object {
-                Value::Null => continue,
-                Value::Object(entries) if entries.is_empty() => continue,
-                Value::Object(_) => {}
-                other => return Err(self.wrong(name, format!("{other} should be an object"))),
-            }
-            if is_null(object) {
-                return Err(self.null(&format!("{name}.rope_theta")));
-            }
-            let here = self.rope_scaling(name, object)?;
-            let theta_here = self.number(object, "rope_theta")?;
-            let theta_agrees = theta.zip(theta_here).is_none_or(|(one, other)| one == other);
-            if !theta_agrees || scaling.as_ref().is_some_and(|before| *before != here) {
-                let reason = "contradicts rope_theta or rope_scaling, and versions of transformers read one or the other; \
-                              keep the right one";
-                return Err(self.wrong(name, reason.to_owned()));
-            }
-            theta = theta.or(theta_here);
-            scaling = Some(here);
-        }
-        if theta.is_none() && is_null(self.json) {
-            return Err(self.null("rope_theta"));
-        }
-        Ok((theta, scaling.unwrap_or(RopeScaling::None)))
-    }
-
-    fn rope_scaling(&self, name: &str, rope: &Value) -> Result<RopeScaling> {
-        let wrong = |key: &str, reason: String| Err(self.wrong(&format!("{name}.{key}"), reason));
-        let mut kind = None;
-        for key in ["rope_type", "type"] {
-            match &rope[key] {
-                Value::Null => {}
-                Value::String(text) if kind.is_none_or(|other| other == text) => kind = Some(text.as_str()),
-                other => {
-                    return wrong(
-                        key,
-                        format!("{other} should be the name of the scaling, one name under rope_type and type"),
-                    );
-                }
-            }
-        }
-        let needed = |key: &str| match rope[key].as_f64().filter(|x| x.is_finite() && *x > 0.0) {
-            Some(number) => Ok(number),
-            None => {
-                let reason = format!("{} scaling needs a positive number here", kind.unwrap_or_default());
-                Err(self.wrong(&format!("{name}.{key}"), reason))
-            }
-        };
-        let (scaling, read): (_, &[&str]) = match kind {
-            None | Some("default") => (RopeScaling::None, &[]),
-            Some("linear") => (RopeScaling::Linear { factor: needed("factor")? }, &["factor"]),
-            Some("llama3") => {
-                let (low, high) = (needed("low_freq_factor")?, needed("high_freq_factor")?);
-                let positions = needed("original_max_position_embeddings")?;
-                if high <= low {
-                    return wrong("high_freq_factor", format!("{high} should be above low_freq_factor, {low}"));
-                }
-                let outer = "original_max_position_embeddings";
-                if self.number(self.json, outer)?.is_some_and(|outer| outer != positions) {
-                    return Err(
-                        self.wrong(outer, format!("contradicts {name}, which has {positions}; keep the right one"))
-                    );
-                }
-                let scaling = RopeScaling::Llama3 {
-                    factor: needed("factor")?,
-                    low_freq_factor: low,
-                    high_freq_factor: high,
-                    original_max_position_embeddings: positions,
-                };
-                (scaling, &["factor", "low_freq_factor", "high_freq_factor"])
-            }
-            Some(other) => {
-                let reason = format!(
-                    "{other:?} is not supported; \"default\", \"linear\" and \"llama3\" are, so use a model with one of them"
-                );
-                return wrong("rope_type", reason);
-            }
-        };
-        // what no kind reads, or reads as one, changes nothing
-        for (key, value) in rope.as_object().into_iter().flatten() {
-            let is_known = match key.as_str() {
-                "rope_type" | "type" | "rope_theta" | "original_max_position_embeddings" => true,
-                "partial_rotary_factor" | "attention_factor" => value.as_f64() == Some(1.0),
-                "factor" if !read.contains(&"factor") => value.as_f64() == Some(1.0),
-                other => read.contains(&other),
-            };
-            if !is_known && !value.is_null() {
-                let kind = kind.unwrap_or("default");
-                let reason = format!(
-                    "{value} is not supported with rope_type {kind:?}; take it out of the file if it is a leftover, else use another model"
-                );
-                return wrong(key, reason);
-            }
-        }
-        Ok(scaling)
     }
 }
 

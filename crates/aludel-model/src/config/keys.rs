@@ -28,6 +28,8 @@ pub(super) enum Rule {
     WholeContext,
     /// This text, or a list of nothing else.
     Text(&'static str),
+    /// An object whose values are some of these texts.
+    Texts(&'static [&'static str]),
     /// A list of this text, one for each layer.
     EachLayer(&'static str),
     /// Nothing; the text is the mend.
@@ -411,6 +413,11 @@ fn check(tables: &[Table], key: &str, value: &Value, config: &Config, removal: &
             let is_text = |value: &Value| value.as_str() == Some(text);
             let is_allowed = value.as_array().map_or_else(|| is_text(value), |items| items.iter().all(is_text));
             (is_allowed, format!("it must be {text:?}"))
+        }
+        Rule::Texts(texts) => {
+            let is_known = |value: &Value| value.as_str().is_some_and(|text| texts.contains(&text));
+            let is_allowed = value.as_object().is_some_and(|object| object.values().all(is_known));
+            (is_allowed, format!("it may name {}", texts.join(" and ")))
         }
         Rule::EachLayer(text) => {
             let layers = config.num_hidden_layers;

@@ -5,6 +5,7 @@
 mod family;
 mod gguf;
 mod hf;
+mod hf_rope;
 mod keys;
 mod rope;
 mod window;
@@ -42,7 +43,7 @@ pub struct Config {
     pub head_dim: usize,
     /// ε of the norms.
     pub rms_norm_eps: f64,
-    /// Positions that the model was trained for.
+    /// Positions that the model can be used at here: those it was trained for, or those that its short rotary factors serve.
     pub max_position_embeddings: usize,
     /// Base of the rotary frequencies.
     pub rope_theta: f64,
@@ -63,6 +64,10 @@ pub struct Config {
     pub has_output_norms: bool,
     /// Whether embeddings are multiplied by √C.
     pub scales_embeddings: bool,
+    /// Whether queries, keys and values are one linear, and gate and up another.
+    pub has_fused_linears: bool,
+    /// How many channels of a head are rotated, the first ones.
+    pub rotary_dim: usize,
     /// Whether the head is the embedding.
     pub tie_word_embeddings: bool,
     /// Whether queries and keys are normed, each head alone, before they are rotated.
@@ -86,9 +91,14 @@ impl Config {
         self.sliding_window.filter(|_| self.layer_types[layer] == LayerType::SlidingAttention)
     }
 
-    /// Rotary inverse frequencies, one per pair of channels of a head: `θ^(−2i/D)`, scaled.
+    /// The linears of a layer, in the order of a forward.
+    pub fn modules(&self) -> &'static [Module] {
+        if self.has_fused_linears { Module::FUSED } else { Module::APART }
+    }
+
+    /// Rotary inverse frequencies, one per pair of channels that are rotated: `θ^(−2i/D)`, scaled.
     pub fn inverse_frequencies(&self) -> Vec<f64> {
-        self.rope_scaling.scaled(&rope::frequencies(self.rope_theta, self.head_dim))
+        self.rope_scaling.scaled(&rope::frequencies(self.rope_theta, self.rotary_dim))
     }
 
     /// Rotary inverse frequencies of layers with a window, where they have their own.
@@ -126,6 +136,13 @@ impl Config {
         }
         if !self.head_dim.is_multiple_of(2) {
             return wrong("head_dim", format!("{} is odd; rotary positions need an even number", self.head_dim));
+        }
+        if self.rotary_dim == 0 || self.rotary_dim > self.head_dim || !self.rotary_dim.is_multiple_of(2) {
+            let (rotary, head) = (self.rotary_dim, self.head_dim);
+            let reason = format!(
+                "makes {rotary} of the {head} channels of a head rotate; an even number of them would be right"
+            );
+            return wrong("partial_rotary_factor", reason);
         }
         if !(self.rms_norm_eps >= 0.0 && self.rms_norm_eps < 1.0) {
             return wrong(

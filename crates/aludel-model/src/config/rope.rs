@@ -30,6 +30,21 @@ pub enum RopeScaling {
         /// Positions of the original training.
         original_max_position_embeddings: f64,
     },
+    /// LongRoPE (Ding et al., 2024): each divided by a number of its own, one set of numbers for texts up to the positions of the
+    /// original training and another for longer ones. The first set is used, and no longer text is taken: the second would change
+    /// what a text means in its middle.
+    LongRope {
+        /// For texts up to the original positions, one for each pair of channels.
+        short_factor: Vec<f64>,
+        /// For longer ones.
+        long_factor: Vec<f64>,
+        /// What cosines and sines are multiplied by.
+        attention_factor: f64,
+        /// Positions of the original training.
+        original_max_position_embeddings: usize,
+        /// Positions that the second set reaches.
+        max_position_embeddings: usize,
+    },
     /// Each divided by a number of its own. Only a GGUF file can say this.
     Divided {
         /// One for each pair of channels.
@@ -72,7 +87,7 @@ impl RopeScaling {
                     (1.0 - smooth) * frequency / factor + smooth * frequency
                 })
             }
-            RopeScaling::Divided { divisors } => {
+            RopeScaling::Divided { divisors } | RopeScaling::LongRope { short_factor: divisors, .. } => {
                 frequencies.iter().zip(divisors).map(|(f, divisor)| f / divisor).collect()
             }
         }
@@ -94,9 +109,52 @@ impl RopeScaling {
                 rope["high_freq_factor"] = json!(high_freq_factor);
                 rope["original_max_position_embeddings"] = json!(*original_max_position_embeddings as u64);
             }
+            RopeScaling::LongRope {
+                short_factor,
+                long_factor,
+                attention_factor,
+                original_max_position_embeddings: original,
+                max_position_embeddings: positions,
+            } => {
+                rope["rope_type"] = json!("longrope");
+                rope["short_factor"] = json!(short_factor);
+                rope["long_factor"] = json!(long_factor);
+                rope["original_max_position_embeddings"] = json!(original);
+                if *attention_factor != RopeScaling::longrope_attention_factor(*positions, *original) {
+                    rope["attention_factor"] = json!(attention_factor);
+                }
+            }
             RopeScaling::Divided { .. } => return None,
         }
         Some(rope)
+    }
+
+    /// What cosines and sines are multiplied by.
+    pub(crate) fn attention_factor(&self) -> f64 {
+        match self {
+            RopeScaling::LongRope { attention_factor, .. } => *attention_factor,
+            _ => 1.0,
+        }
+    }
+
+    /// Of so many positions, those that can be used.
+    pub(super) fn usable_positions(&self, positions: usize) -> usize {
+        match self {
+            RopeScaling::LongRope { original_max_position_embeddings, .. } => {
+                positions.min(*original_max_position_embeddings)
+            }
+            _ => positions,
+        }
+    }
+
+    /// LongRoPE's factor for cosines and sines, where nothing else is said.
+    pub(super) fn longrope_attention_factor(positions: usize, original: usize) -> f64 {
+        RopeScaling::longrope_attention_factor_of(positions as f64 / original as f64, original)
+    }
+
+    /// The same for positions that are so many times the original ones.
+    pub(super) fn longrope_attention_factor_of(factor: f64, original: usize) -> f64 {
+        if factor <= 1.0 { 1.0 } else { (1.0 + factor.ln() / (original as f64).ln()).sqrt() }
     }
 }
 

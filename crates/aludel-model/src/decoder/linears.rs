@@ -7,13 +7,13 @@ use aludel_kernels::rowwise::{self, rms_norm};
 use aludel_kernels::{Context, Mat, rng};
 
 use super::{Decoder, Linear, Run, Saved};
-use crate::module::{MODULES, Module};
+use crate::module::{Module, SITES};
 
 impl Decoder {
     /// x prepared for the linears that read it; in scratch.
     pub(super) fn input(&self, ctx: &mut Context, run: &Run<'_>, n: usize, modules: &[Module], x: Mat) -> Input {
-        let linears = &self.layers[n].linears;
-        let weights = modules.iter().map(|&module| &linears[module as usize].weight);
+        let layer = &self.layers[n];
+        let weights = modules.iter().map(|&module| &layer.linear(module).weight);
         Input::new(ctx, x, weights, modules.iter().any(|&module| run.lora(n, module).is_some()))
     }
 
@@ -39,7 +39,7 @@ impl Decoder {
     /// Whether anything but a product in [`Decoder::precision`] reads the input of these linears.
     pub(super) fn reads_rows(&self, run: &Run<'_>, n: usize, modules: &[Module]) -> bool {
         modules.iter().any(|&module| {
-            let is_kept = self.layers[n].linears[module as usize].weight.is_kept();
+            let is_kept = self.layers[n].linear(module).weight.is_kept();
             is_kept || run.lora(n, module).is_some_and(|lora| lora.dropout.is_some())
         })
     }
@@ -56,7 +56,7 @@ impl Decoder {
         saved: &Saved,
     ) {
         let loras = outputs.map(|(module, _)| run.lora(n, module));
-        let linear = |module: Module| &self.layers[n].linears[module as usize];
+        let linear = |module: Module| self.layers[n].linear(module);
         let products: [Product<'_>; N] = std::array::from_fn(|i| {
             let (module, y) = outputs[i];
             let Linear { weight, bias } = linear(module);
@@ -77,7 +77,7 @@ impl Decoder {
 
     /// The gradient of a linear's output, prepared for its backward; in scratch.
     pub(super) fn gradient(&self, ctx: &mut Context, n: usize, module: Module, dy: Mat) -> Input {
-        Input::new(ctx, dy, std::iter::once(&self.layers[n].linears[module as usize].weight), true)
+        Input::new(ctx, dy, std::iter::once(&self.layers[n].linear(module).weight), true)
     }
 
     pub(super) fn linear_backward(
@@ -99,7 +99,44 @@ impl Decoder {
             (Some(lora), Some(hidden), Some(gradient)) => Some(LoraBackward { lora, x, hidden, gradient }),
             _ => None,
         };
-        linear::backward(ctx, dy, &self.layers[n].linears[module as usize].weight, adapted, accumulate, dx);
+        linear::backward(ctx, dy, &self.layers[n].linear(module).weight, adapted, accumulate, dx);
+    }
+
+    /// `y = residual + linear(input)`, for the linear that ends attention or the gated layer; its output may be normed first.
+    pub(super) fn output_forward(
+        &self,
+        ctx: &mut Context,
+        run: &Run<'_>,
+        n: usize,
+        input: &Input,
+        module: Module,
+        residual: Mat,
+        y: Mat,
+        saved: &Saved,
+    ) {
+        let Some((norm, output)) = self.output_norm(n, module, saved) else {
+            return self.linears_forward(ctx, run, n, input, [(module, y)], Some(residual), saved);
+        };
+        self.linears_forward(ctx, run, n, input, [(module, output)], None, saved);
+        rms_norm::forward(ctx, output, norm, self.config.rms_norm_eps as f32, y);
+        rowwise::add(ctx, residual, y);
+    }
+
+    /// The gradient of what a linear that ends attention or the gated layer gives, from that of the residual stream; in scratch.
+    pub(super) fn output_gradient(&self, ctx: &mut Context, n: usize, module: Module, saved: &Saved, dx: Mat) -> Input {
+        let Some((norm, output)) = self.output_norm(n, module, saved) else {
+            return self.gradient(ctx, n, module, dx);
+        };
+        let doutput = ctx.scratch(dx.rows(), dx.cols());
+        ctx.zero(doutput);
+        rms_norm::backward(ctx, output, norm, self.config.rms_norm_eps as f32, dx, doutput);
+        self.gradient(ctx, n, module, doutput)
+    }
+
+    /// The norm behind a linear that ends attention or the gated layer, and what it norms.
+    fn output_norm(&self, n: usize, module: Module, saved: &Saved) -> Option<(Mat, Mat)> {
+        let which = usize::from(module == Module::DownProj);
+        Some((self.layers[n].output_norms?[which], saved.outputs?[which]))
     }
 }
 
@@ -109,7 +146,7 @@ impl Run<'_> {
         let active = self.active?;
         let dropout = active.dropout.map(|step| Dropout {
             probability: step.probability,
-            key: rng::mix(step.key, (n * MODULES + module as usize) as u64),
+            key: rng::mix(step.key, (n * SITES + module.site()) as u64),
             examples: self.examples,
             positions: self.positions,
         });

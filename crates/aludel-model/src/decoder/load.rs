@@ -13,7 +13,7 @@ use super::{Decoder, Layer, Linear};
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::layout::Role;
-use crate::module::{MODULES, Module};
+use crate::module::MODULES;
 use crate::weights::Weights;
 
 /// How the weights of linears are held.
@@ -114,11 +114,11 @@ impl Decoder {
         };
         let mut layers = Vec::with_capacity(config.num_hidden_layers);
         for n in 0..config.num_hidden_layers {
-            let mut linears = Vec::with_capacity(MODULES);
-            for module in Module::ALL {
+            let mut linears = [const { None }; MODULES];
+            for &module in config.modules() {
                 let weight = pack(Role::Weight(n, module))?;
                 let bias = if config.has_bias(module) { Some(vector(ctx, Role::Bias(n, module))?) } else { None };
-                linears.push(Linear { weight, bias });
+                linears[module as usize] = Some(Linear { weight, bias });
             }
             layers.push(Layer {
                 input_layernorm: vector(ctx, Role::InputNorm(n))?,
@@ -172,8 +172,11 @@ impl Decoder {
 /// The rotary tables of all layers, and of those with a window where they have their own.
 fn ropes(ctx: &mut Context, config: &Config, max_positions: usize) -> (rope::Table, Option<rope::Table>) {
     let positions = max_positions.min(config.max_position_embeddings);
-    let mut table = |frequencies: Vec<f64>| rope::Table::new(ctx, &frequencies, positions, 1.0);
-    (table(config.inverse_frequencies()), config.local_inverse_frequencies().map(table))
+    let mut table = |frequencies: Vec<f64>, factor: f64| {
+        rope::Table::new(ctx, &frequencies, positions, factor).with_head_dim(config.head_dim)
+    };
+    let all = table(config.inverse_frequencies(), config.rope_scaling.attention_factor());
+    (all, config.local_inverse_frequencies().map(|frequencies| table(frequencies, 1.0)))
 }
 
 /// √C, which transformers rounds to the type of the weights that it computes with.

@@ -48,7 +48,13 @@ struct Layer {
     head_norms: Option<[Mat; 2]>,
     /// How many positions a token sees here, its own included, if not all.
     window: Option<usize>,
-    linears: Vec<Linear>,
+    linears: [Option<Linear>; MODULES],
+}
+
+impl Layer {
+    fn linear(&self, module: Module) -> &Linear {
+        self.linears[module as usize].as_ref().expect("asked for a linear that the model does not have")
+    }
 }
 
 struct Linear {
@@ -94,6 +100,8 @@ struct Saved {
     x: Mat,
     /// Queries and keys before the norms of their heads, where there are any, [T, H·D] and [T, Hkv·D].
     unnormed: Option<[Mat; 2]>,
+    /// q, k and v side by side, where one linear makes them, [T, (H + 2·Hkv)·D].
+    qkv: Option<Mat>,
     /// After RoPE, [T, H·D] and [T, Hkv·D].
     q: Mat,
     k: Mat,
@@ -105,6 +113,8 @@ struct Saved {
     lse: Mat,
     /// The residual stream between attention and the gated layer.
     middle: Mat,
+    /// gate and up side by side, where one linear makes them and they are kept as they are, [T, 2·inner].
+    gate_up: Option<Mat>,
     gated: gated::Kept,
     /// `drop(x)·Aᵀ` of each adapted linear.
     lora_hidden: [Option<Mat>; MODULES],
@@ -138,7 +148,7 @@ impl Decoder {
 
     /// Bytes of the packed weights and of the embedding.
     pub fn weight_bytes(&self) -> usize {
-        let linears = self.layers.iter().flat_map(|l| &l.linears).map(|l| l.weight.bytes());
+        let linears = self.layers.iter().flat_map(|l| l.linears.iter().flatten()).map(|l| l.weight.bytes());
         linears.sum::<usize>() + self.head.bytes() + self.embedding.bytes()
     }
 
@@ -210,11 +220,14 @@ impl Decoder {
         let saved = self.allocate_saved(ctx, run, n, x);
 
         let mark = ctx.mark();
-        let input =
-            self.normed_input(ctx, run, n, &[Module::QProj, Module::KProj, Module::VProj], x, layer.input_layernorm);
+        let input = self.normed_input(ctx, run, n, self.attention_inputs(), x, layer.input_layernorm);
         let [q, k] = saved.unnormed.unwrap_or([saved.q, saved.k]);
-        let heads = [(Module::QProj, q), (Module::KProj, k), (Module::VProj, saved.v)];
-        self.linears_forward(ctx, run, n, &input, heads, None, &saved);
+        if let Some(qkv) = saved.qkv {
+            self.linears_forward(ctx, run, n, &input, [(Module::QkvProj, qkv)], None, &saved);
+        } else {
+            let heads = [(Module::QProj, q), (Module::KProj, k), (Module::VProj, saved.v)];
+            self.linears_forward(ctx, run, n, &input, heads, None, &saved);
+        }
         ctx.release(mark);
         if let Some(norms) = layer.head_norms {
             for (norm, (x, y)) in norms.into_iter().zip([(q, saved.q), (k, saved.k)]) {
@@ -251,14 +264,21 @@ impl Decoder {
         ctx.release(mark);
 
         let norm = layer.feed_forward_norm;
-        let input = self.normed_input(ctx, run, n, &[Module::GateProj, Module::UpProj], saved.middle, norm);
+        let input = self.normed_input(ctx, run, n, self.gated_inputs(), saved.middle, norm);
         let inner = self.config.intermediate_size;
-        let (gate, up, pairs) = match saved.gated {
-            gated::Kept::Apart { gate, up } => (gate, up, None),
-            gated::Kept::Pairs(pairs) => (ctx.scratch(tokens, inner), ctx.scratch(tokens, inner), Some(pairs)),
+        let (gate_up, [gate, up], pairs) = match saved.gated {
+            gated::Kept::Apart { gate, up } => (saved.gate_up, [gate, up], None),
+            gated::Kept::Pairs(pairs) => {
+                let (gate_up, parts) = self.gate_and_up(|cols| ctx.scratch(tokens, cols));
+                (gate_up, parts, Some(pairs))
+            }
         };
-        let outputs = [(Module::GateProj, gate), (Module::UpProj, up)];
-        self.linears_forward(ctx, run, n, &input, outputs, None, &saved);
+        if let Some(gate_up) = gate_up {
+            self.linears_forward(ctx, run, n, &input, [(Module::GateUpProj, gate_up)], None, &saved);
+        } else {
+            let outputs = [(Module::GateProj, gate), (Module::UpProj, up)];
+            self.linears_forward(ctx, run, n, &input, outputs, None, &saved);
+        }
         let input = if self.reads_rows(run, n, &[Module::DownProj]) {
             let product = ctx.scratch(tokens, inner);
             gated::forward(ctx, self.config.activation, gate, up, pairs, product);
@@ -271,41 +291,34 @@ impl Decoder {
         saved
     }
 
-    /// `y = residual + linear(input)`, for the linear that ends attention or the gated layer; its output may be normed first.
-    fn output_forward(
-        &self,
-        ctx: &mut Context,
-        run: &Run<'_>,
-        n: usize,
-        input: &Input,
-        module: Module,
-        residual: Mat,
-        y: Mat,
-        saved: &Saved,
-    ) {
-        let Some((norm, output)) = self.output_norm(n, module, saved) else {
-            return self.linears_forward(ctx, run, n, input, [(module, y)], Some(residual), saved);
-        };
-        self.linears_forward(ctx, run, n, input, [(module, output)], None, saved);
-        rms_norm::forward(ctx, output, norm, self.config.rms_norm_eps as f32, y);
-        rowwise::add(ctx, residual, y);
+    /// The linears that read what attention reads.
+    fn attention_inputs(&self) -> &'static [Module] {
+        if self.config.has_fused_linears { &[Module::QkvProj] } else { &[Module::QProj, Module::KProj, Module::VProj] }
     }
 
-    /// The gradient of what a linear that ends attention or the gated layer gives, from that of the residual stream; in scratch.
-    fn output_gradient(&self, ctx: &mut Context, n: usize, module: Module, saved: &Saved, dx: Mat) -> Input {
-        let Some((norm, output)) = self.output_norm(n, module, saved) else {
-            return self.gradient(ctx, n, module, dx);
-        };
-        let doutput = ctx.scratch(dx.rows(), dx.cols());
-        ctx.zero(doutput);
-        rms_norm::backward(ctx, output, norm, self.config.rms_norm_eps as f32, dx, doutput);
-        self.gradient(ctx, n, module, doutput)
+    /// The linears that read what the gated layer reads.
+    fn gated_inputs(&self) -> &'static [Module] {
+        if self.config.has_fused_linears { &[Module::GateUpProj] } else { &[Module::GateProj, Module::UpProj] }
     }
 
-    /// The norm behind a linear that ends attention or the gated layer, and what it norms.
-    fn output_norm(&self, n: usize, module: Module, saved: &Saved) -> Option<(Mat, Mat)> {
-        let which = usize::from(module == Module::DownProj);
-        Some((self.layers[n].output_norms?[which], saved.outputs?[which]))
+    /// Room for queries, keys and values, by columns: what one linear makes is one matrix, of which they are parts.
+    fn queries_keys_values(&self, mut alloc: impl FnMut(usize) -> Mat) -> (Option<Mat>, [Mat; 3]) {
+        let (query, key) = (self.heads.query * self.heads.dim, self.heads.key * self.heads.dim);
+        if !self.config.has_fused_linears {
+            return (None, [query, key, key].map(alloc));
+        }
+        let all = alloc(query + 2 * key);
+        (Some(all), [all.col_range(0, query), all.col_range(query, key), all.col_range(query + key, key)])
+    }
+
+    /// Room for gate and up, as for queries, keys and values.
+    fn gate_and_up(&self, mut alloc: impl FnMut(usize) -> Mat) -> (Option<Mat>, [Mat; 2]) {
+        let inner = self.config.intermediate_size;
+        if !self.config.has_fused_linears {
+            return (None, [inner, inner].map(alloc));
+        }
+        let both = alloc(2 * inner);
+        (Some(both), [both.col_range(0, inner), both.col_range(inner, inner)])
     }
 
     /// The rotary table of a layer.
@@ -318,22 +331,29 @@ impl Decoder {
         let (query, key) = (self.heads.query * self.heads.dim, self.heads.key * self.heads.dim);
         let inner = self.config.intermediate_size;
         let mut alloc = |cols: usize| ctx.alloc(Region::Saved, tokens, cols);
+        let (qkv, [q, k, v]) = self.queries_keys_values(&mut alloc);
+        let (gate_up, gated) = match self.precision {
+            Precision::F32 => {
+                let (gate_up, [gate, up]) = self.gate_and_up(&mut alloc);
+                (gate_up, gated::Kept::Apart { gate, up })
+            }
+            Precision::Bf16 => (None, gated::Kept::Pairs(alloc(inner))),
+        };
         Saved {
             x,
             unnormed: self.layers[n].head_norms.map(|_| [alloc(query), alloc(key)]),
-            q: alloc(query),
-            k: alloc(key),
-            v: alloc(key),
+            qkv,
+            q,
+            k,
+            v,
             outputs: self.layers[n]
                 .output_norms
                 .map(|_| [alloc(self.config.hidden_size), alloc(self.config.hidden_size)]),
             attended: alloc(query),
             lse: alloc(self.heads.query),
             middle: alloc(self.config.hidden_size),
-            gated: match self.precision {
-                Precision::F32 => gated::Kept::Apart { gate: alloc(inner), up: alloc(inner) },
-                Precision::Bf16 => gated::Kept::Pairs(alloc(inner)),
-            },
+            gate_up,
+            gated,
             lora_hidden: Module::ALL.map(|module| {
                 let lora = run.active.and_then(|a| a.adapter.lora(n, module, None));
                 lora.map(|lora| alloc(lora.a.rows()))
@@ -388,21 +408,27 @@ impl Decoder {
         }
         let dy = self.output_gradient(ctx, n, Module::DownProj, saved, dx);
         self.linear_backward(ctx, run, n, Module::DownProj, saved, &dy, product, false, dproduct, gradients);
-        let is_adapted = [Module::GateProj, Module::UpProj].iter().any(|&m| run.lora(n, m).is_some());
-        let [dgate, dup] = if is_adapted {
-            let (dgate, dup) = (ctx.scratch(tokens, inner), ctx.scratch(tokens, inner));
+        let is_adapted = self.gated_inputs().iter().any(|&m| run.lora(n, m).is_some());
+        let gradients_of_inputs: [Option<Input>; 2] = if is_adapted || self.config.has_fused_linears {
+            let (both, [dgate, dup]) = self.gate_and_up(|cols| ctx.scratch(tokens, cols));
             gated::backward(ctx, activation, saved.gated, dproduct, dgate, dup);
-            [self.gradient(ctx, n, Module::GateProj, dgate), self.gradient(ctx, n, Module::UpProj, dup)]
+            match both {
+                Some(both) => [Some(self.gradient(ctx, n, Module::GateUpProj, both)), None],
+                None => {
+                    [(Module::GateProj, dgate), (Module::UpProj, dup)].map(|(m, dy)| Some(self.gradient(ctx, n, m, dy)))
+                }
+            }
         } else {
-            gated::packed_backward(ctx, activation, saved.gated, dproduct, self.precision)
+            gated::packed_backward(ctx, activation, saved.gated, dproduct, self.precision).map(Some)
         };
         let normed = ctx.scratch(tokens, hidden);
         let dnormed = ctx.scratch(tokens, hidden);
         if is_adapted {
             rms_norm::forward(ctx, saved.middle, layer.feed_forward_norm, epsilon, normed);
         }
-        self.linear_backward(ctx, run, n, Module::GateProj, saved, &dgate, normed, false, dnormed, gradients);
-        self.linear_backward(ctx, run, n, Module::UpProj, saved, &dup, normed, true, dnormed, gradients);
+        for (i, (&module, dy)) in self.gated_inputs().iter().zip(gradients_of_inputs.iter().flatten()).enumerate() {
+            self.linear_backward(ctx, run, n, module, saved, dy, normed, i > 0, dnormed, gradients);
+        }
         rms_norm::backward(ctx, saved.middle, layer.feed_forward_norm, epsilon, dnormed, dx);
         ctx.release(mark);
 
@@ -411,7 +437,7 @@ impl Decoder {
         let dattended = like(ctx, saved.attended);
         let dy = self.output_gradient(ctx, n, Module::OProj, saved, dx);
         self.linear_backward(ctx, run, n, Module::OProj, saved, &dy, saved.attended, false, dattended, gradients);
-        let (dq, dk, dv) = (like(ctx, saved.q), like(ctx, saved.k), like(ctx, saved.v));
+        let (dqkv, [dq, dk, dv]) = self.queries_keys_values(|cols| ctx.scratch(tokens, cols));
         let (inputs, outputs) = ((saved.q, saved.k, saved.v), (saved.attended, saved.lse, dattended));
         let heads = Heads { window: layer.window, ..self.heads };
         attention::backward(ctx, &heads, &run.pass.rows, inputs, outputs, (dq, dk, dv));
@@ -428,12 +454,13 @@ impl Decoder {
         };
         let normed = ctx.scratch(tokens, hidden);
         let dnormed = ctx.scratch(tokens, hidden);
-        if [Module::QProj, Module::KProj, Module::VProj].iter().any(|&m| run.lora(n, m).is_some()) {
+        if self.attention_inputs().iter().any(|&m| run.lora(n, m).is_some()) {
             rms_norm::forward(ctx, saved.x, layer.input_layernorm, epsilon, normed);
         }
-        for (module, dy) in [(Module::QProj, dq), (Module::KProj, dk), (Module::VProj, dv)] {
+        let outputs = dqkv.map_or([dq, dk, dv], |dqkv| [dqkv; 3]);
+        for (i, (&module, dy)) in self.attention_inputs().iter().zip(outputs).enumerate() {
             let (mark, dy) = (ctx.mark(), self.gradient(ctx, n, module, dy));
-            self.linear_backward(ctx, run, n, module, saved, &dy, normed, module != Module::QProj, dnormed, gradients);
+            self.linear_backward(ctx, run, n, module, saved, &dy, normed, i > 0, dnormed, gradients);
             ctx.release(mark);
         }
         rms_norm::backward(ctx, saved.x, layer.input_layernorm, epsilon, dnormed, dx);

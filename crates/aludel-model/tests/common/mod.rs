@@ -163,6 +163,25 @@ impl Model {
             of_family.push(("attention.sliding_window_pattern", Stored::Array(Array::Bool(is_sliding))));
             of_family.push(("rope.freq_base_swa", Stored::F32(theta)));
         }
+        let mut factors = Vec::new();
+        if architecture == "phi3" {
+            let partial = rope["partial_rotary_factor"].as_f64().unwrap_or(1.0);
+            of_family.push(("rope.dimension_count", Stored::U32((self.head_dim() as f64 * partial) as u32)));
+            of_family.push(("rope.scaling.original_context_length", size("original_max_position_embeddings")));
+            let window = self.config["sliding_window"].as_u64().unwrap_or(0);
+            of_family.push(("attention.sliding_window", Stored::U32(u32::try_from(window).unwrap())));
+            if rope["rope_type"] == "longrope" {
+                let number = |key: &str| self.config[key].as_f64().unwrap();
+                let original = number("original_max_position_embeddings");
+                let factor = (1.0 + (number("max_position_embeddings") / original).ln() / original.ln()).sqrt();
+                of_family.push(("rope.scaling.attn_factor", Stored::F32(factor as f32)));
+                for (key, name) in [("short_factor", "rope_factors_short"), ("long_factor", "rope_factors_long")] {
+                    let list = rope[key].as_array().unwrap().iter();
+                    let list: Vec<f32> = list.map(|factor| factor.as_f64().unwrap() as f32).collect();
+                    factors.push((format!("{name}.weight"), list));
+                }
+            }
+        }
         let of_family = of_family.into_iter().map(|(key, value)| (format!("{architecture}.{key}"), value));
         let vocabulary = vocabulary();
         let mut keys = [
@@ -195,9 +214,10 @@ impl Model {
             writer = writer.with_tensor(TensorSpec::new(name.clone(), Dtype::F32, shape.as_slice()));
             values.insert(name, tensor);
         }
-        for (name, tensor) in &self.gguf_tensors {
-            writer = writer.with_tensor(TensorSpec::new(*name, Dtype::F32, [tensor.len()]));
-            values.insert((*name).to_owned(), tensor.clone());
+        let more = self.gguf_tensors.iter().map(|(name, tensor)| ((*name).to_owned(), tensor.clone()));
+        for (name, tensor) in more.chain(factors) {
+            writer = writer.with_tensor(TensorSpec::new(name.clone(), Dtype::F32, [tensor.len()]));
+            values.insert(name, tensor);
         }
         writer
             .write(path, |spec| Ok::<_, aludel_formats::Error>(Cow::Owned(quant::encode_f32(&values[&spec.name]))))
@@ -238,6 +258,8 @@ fn gguf_name(name: &str, architecture: &str) -> String {
         ("self_attn.k_proj", "attn_k"),
         ("self_attn.v_proj", "attn_v"),
         ("self_attn.o_proj", "attn_output"),
+        ("self_attn.qkv_proj", "attn_qkv"),
+        ("mlp.gate_up_proj", "ffn_up"),
         ("mlp.gate_proj", "ffn_gate"),
         ("mlp.up_proj", "ffn_up"),
         ("mlp.down_proj", "ffn_down"),

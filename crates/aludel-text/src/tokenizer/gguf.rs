@@ -193,9 +193,11 @@ impl GgufVocabulary {
     /// merge, tokens in order of score; among the ways of making one token the order cannot matter for the result.
     fn rebuilt_merges(&self) -> Vec<[&str; 2]> {
         let mergeable = |id: usize| !matches!(self.token_type(id), UNKNOWN | CONTROL | UNUSED | BYTE);
+        // user-defined tokens behind the model's own are found in a text before anything is merged
+        let all = 0..self.model_vocabulary_len();
         let ids: HashMap<&str, usize> =
-            (0..self.tokens.len()).filter(|&id| mergeable(id)).map(|id| (self.tokens[id].as_str(), id)).collect();
-        let mut order: Vec<usize> = (0..self.tokens.len()).filter(|&id| mergeable(id)).collect();
+            all.clone().filter(|&id| mergeable(id)).map(|id| (self.tokens[id].as_str(), id)).collect();
+        let mut order: Vec<usize> = all.filter(|&id| mergeable(id)).collect();
         order.sort_by(|&a, &b| self.scores[b].total_cmp(&self.scores[a]).then(a.cmp(&b)));
         let mut merges = Vec::new();
         for id in order {
@@ -213,10 +215,14 @@ impl GgufVocabulary {
     /// The tokens that the merging model knows: all but the control and user-defined ones at the end, which models'
     /// own tokenizer.json files keep in `added_tokens` alone. Ones further in front stay, to keep the ids dense.
     fn model_vocabulary(&self) -> Map<String, Value> {
-        let used = self.used_tokens();
+        let known = self.used_tokens()[..self.model_vocabulary_len()].iter().enumerate();
+        known.map(|(id, token)| (token.clone(), json!(id))).collect()
+    }
+
+    fn model_vocabulary_len(&self) -> usize {
+        let count = self.used_tokens().len();
         let is_added = |id: usize| matches!(self.token_type(id), CONTROL | USER_DEFINED);
-        let tail = (0..used.len()).rev().take_while(|&id| is_added(id)).count();
-        used[..used.len() - tail].iter().enumerate().map(|(id, token)| (token.clone(), json!(id))).collect()
+        count - (0..count).rev().take_while(|&id| is_added(id)).count()
     }
 
     fn added_tokens(&self) -> Vec<Value> {

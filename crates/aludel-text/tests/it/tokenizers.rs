@@ -46,6 +46,25 @@ fn sentence_piece_ids_are_those_of_the_library() {
     assert_ne!(unprefixed.encode("Hello").unwrap(), tokenizer.encode("Hello").unwrap());
 }
 
+/// As Gemma's runs of tabulators: they are found whole, the longest first, and never merged.
+#[test]
+fn user_defined_tokens_at_the_end_of_a_sentence_piece_vocabulary_are_found_whole() {
+    let (mut vocabulary, _) = sentence_piece();
+    let first = vocabulary.tokens.len() as u32;
+    for token in ["☃", "☃☃", "☃☃☃☃"] {
+        vocabulary.tokens.push(token.to_owned());
+        vocabulary.token_types.push(4);
+        vocabulary.scores.push(-1.0);
+    }
+    let tokenizer = Tokenizer::from_gguf(&vocabulary, "file.gguf").unwrap();
+    for (count, wanted) in [(1, vec![0]), (2, vec![1]), (3, vec![1, 0]), (7, vec![2, 1, 0])] {
+        let text = format!("a{}b", "☃".repeat(count));
+        let ids = tokenizer.encode(&text).unwrap();
+        let found: Vec<u32> = ids.iter().filter(|id| **id >= first).map(|id| id - first).collect();
+        assert_eq!(found, wanted, "{ids:?}");
+    }
+}
+
 #[test]
 fn added_tokens_are_recognised_and_known() {
     let tokenizer = tiny_tokenizer(true);
