@@ -96,7 +96,7 @@ pub enum Error {
     },
 
     /// One row is broken.
-    #[error("{path}, line {line}: {reason}; mend the row, or leave such rows out with --skip-bad-rows", path = path.display())]
+    #[error("{path}, line {line}: {reason}; fix the row, or leave such rows out with --skip-bad-rows", path = path.display())]
     Row {
         /// The data file.
         path: PathBuf,

@@ -104,7 +104,7 @@ pub enum Error {
         reason: String,
     },
     /// JSON or text that cannot be parsed, or parses into something else than expected.
-    #[error("{}: not the JSON expected here: {reason}; mend the file, or get it again from its source", path.display())]
+    #[error("{}: not the JSON expected here: {reason}; fix the file, or get it again from its source", path.display())]
     Json {
         /// The file.
         path: PathBuf,

@@ -32,7 +32,7 @@ pub enum Error {
 
     /// pip ran and failed.
     #[error(
-        "`{command}` failed; its last words were:\n{last_lines}\nmend that (network, proxy, pip's own settings), or name a model yourself with --student PATH"
+        "`{command}` failed; its last words were:\n{last_lines}\nfix that (network, proxy, pip's own settings), or name a model yourself with --student PATH"
     )]
     Pip {
         /// The command as it was run.

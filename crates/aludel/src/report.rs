@@ -210,8 +210,8 @@ mod tests {
         for (message, told) in [
             ("a.gguf: too short; get it again", parts("a.gguf", Some("too short"), Some("get it again"))),
             (
-                "r.jsonl, line 3: not JSON: EOF (in JSONL: one line; no more); mend the row",
-                parts("r.jsonl, line 3", Some("not JSON: EOF (in JSONL: one line; no more)"), Some("mend the row")),
+                "r.jsonl, line 3: not JSON: EOF (in JSONL: one line; no more); fix the row",
+                parts("r.jsonl, line 3", Some("not JSON: EOF (in JSONL: one line; no more)"), Some("fix the row")),
             ),
             ("no files; name some", parts("no files", None, Some("name some"))),
             ("it failed", parts("it failed", None, None)),

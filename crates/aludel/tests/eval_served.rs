@@ -260,7 +260,7 @@ fn a_refusal_ends_it_in_the_servers_words_and_the_key_shows_nowhere() {
             let said = said(&output);
             assert_eq!(output.status.code(), Some(1), "{said}");
             for line in
-                ["error: http://127.0.0.1:", "because: the server refuses (401): bad key", "help: mend what it says"]
+                ["error: http://127.0.0.1:", "because: the server refuses (401): bad key", "help: fix what it says"]
             {
                 assert!(said.contains(line), "{line}: {said}");
             }

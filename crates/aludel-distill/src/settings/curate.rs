@@ -286,7 +286,7 @@ impl CurateSettings {
             Err(error) => check.wrong("verifier", &written, error.message(), kinds),
             Ok(verifier) => {
                 if let Err(aludel_verify::Error::Verifier { setting, reason }) = verifier.checker() {
-                    check.wrong("verifier", &written, &format!("{setting}: {reason}"), "mend that setting");
+                    check.wrong("verifier", &written, &format!("{setting}: {reason}"), "fix that setting");
                 }
             }
         }

@@ -203,7 +203,7 @@ fn outcome(end: &End, json: bool, prepared: &Prepared, console: &mut Console) ->
         End::Refused { words } => Err(Helped {
             message: format!("no teacher answers: {}", words.join("; ")),
             help: format!(
-                "mend what they say (address, key, model name), and run the same command again: what is kept is not asked again{}",
+                "fix what they say (address, key, model name), and run the same command again: what is kept is not asked again{}",
                 prepared.listed_models(words)
             ),
         }

@@ -156,7 +156,7 @@ fn explained(endpoint: &str, reason: String) -> anyhow::Error {
     anyhow!(reason).context(Helped {
         message: format!("{endpoint}: the served model does not answer"),
         help:
-            "mend what it says (address, key, model name), and give the same command again: what was answered is kept"
+            "fix what it says (address, key, model name), and give the same command again: what was answered is kept"
                 .to_owned(),
     })
 }

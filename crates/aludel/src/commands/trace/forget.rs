@@ -53,7 +53,7 @@ pub(crate) fn run(args: &ForgetArgs, console: &mut Console) -> anyhow::Result<Ou
     if !damage.is_none() {
         return Err(Helped {
             message: format!("{}: {}", args.store.display(), damage.words()),
-            help: "mend it first: `aludel trace --replace-damaged` with the settings of before".to_owned(),
+            help: "repair it first: `aludel trace --replace-damaged` with the settings of before".to_owned(),
         }
         .into());
     }
