@@ -149,7 +149,7 @@ fn a_window_as_long_as_the_rows_is_none() {
     let (rows, tokens) = ([0..70, 70..300], 300);
     let (q, k, v) = (random(1, tokens * 128), random(2, tokens * 64), random(3, tokens * 64));
     let dout = random(4, tokens * 128);
-    for (isa, precision) in Isa::tested().into_iter().flat_map(|isa| [(isa, Precision::F32), (isa, Precision::Bf16)]) {
+    for (isa, precision) in Isa::tested().flat_map(|isa| [(isa, Precision::F32), (isa, Precision::Bf16)]) {
         let heads = Heads { query: 4, key: 2, dim: 32, scale: 0.2, window: None, precision };
         let plain = run(&heads, &rows, [&q, &k, &v, &dout], isa, 2);
         for (window, is_same) in [(230, true), (1000, true), (usize::MAX, true), (229, false)] {
