@@ -1,7 +1,7 @@
 //! How an answer ended, as marks of a row or of a message say it: reasons in the words of servers, and words such as `truncated`. All
 //! marks have to agree that it is whole; what becomes of one that is not is decided elsewhere.
 
-use super::completeness::Flaw;
+use super::flaw::Flaw;
 use crate::column_names::{is_among, same};
 use crate::finish_reason::Finish;
 use crate::json::{Json, Kind};
