@@ -4,7 +4,8 @@
 pub mod gated;
 
 use crate::device::{Context, Indices, Mat, assert_apart};
-use crate::linear::{Input, Precision};
+use crate::gemm::Precision;
+use crate::operands::Input;
 use crate::profile::Kind;
 use crate::rng;
 use crate::simd::{lane_sum, multiversion};
