@@ -3,12 +3,14 @@
 //! panic, hang or take much memory.
 
 mod mutate;
+mod scratch;
 mod seeds;
 mod targets;
 
 pub use mutate::mutated;
+pub use scratch::Scratch;
 pub use seeds::{generated, read};
-pub use targets::{Outcome, Scratch};
+pub use targets::Outcome;
 
 /// Something that reads bytes from outside.
 #[derive(Clone, Copy)]
