@@ -5,6 +5,7 @@
 
 mod completeness;
 mod contamination;
+mod counts;
 mod duplicates;
 mod error;
 mod first_pass;
@@ -16,6 +17,7 @@ mod rejection_sampling;
 mod repetition;
 mod report;
 mod right_answer;
+mod row_options;
 mod second_pass;
 #[cfg(test)]
 mod tests;

@@ -1,14 +1,9 @@
 //! What curation did, in numbers: for each filter how many rows came to it and how many it dropped, verdicts, sources, and
-//! what is left.
-
-use std::collections::HashSet;
+//! what is left. How they are counted is in `counts`.
 
 use serde::Serialize;
 
-use super::first_pass::Judgement;
-use super::{Options, Reason, Verify};
-use aludel_data::split::Split;
-use aludel_verify::Verdict;
+use super::Reason;
 
 /// The numbers of a curation.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -76,85 +71,4 @@ pub struct SourceCount {
     pub rows: u64,
     /// Rows that are kept.
     pub kept: u64,
-}
-
-impl Report {
-    pub(super) fn new(options: &Options, judgement: &Judgement, split: &Split) -> Report {
-        let rows = &judgement.rows;
-        let kept = rows.iter().filter(|row| row.is_kept());
-        let prompts: HashSet<_> = kept.clone().map(|row| row.prompt).collect();
-        let sources = judgement.sources.iter().enumerate().map(|(number, name)| {
-            let own = rows.iter().filter(|row| row.source as usize == number);
-            let kept = own.clone().filter(|row| row.is_kept()).count() as u64;
-            SourceCount { source: name.clone(), rows: own.count() as u64, kept }
-        });
-        Report {
-            rows: rows.len() as u64,
-            without_reasoning: kept.clone().filter(|row| row.hides_reasoning).count() as u64,
-            end_marks_removed: kept.clone().filter(|row| row.ended_by_mark).count() as u64,
-            untrue_claims: kept.clone().filter(|row| row.is_claim_untrue).count() as u64,
-            kept: kept.count() as u64,
-            prompts: prompts.len() as u64,
-            train: split.train_rows(),
-            eval: split.test_rows(),
-            filters: filter_counts(options, judgement),
-            verdicts: verdict_counts(options, judgement),
-            sources: sources.collect(),
-            tokenised: judgement.tokenised,
-            columns_not_used: judgement.columns_not_used.clone(),
-        }
-    }
-}
-
-fn filter_counts(options: &Options, judgement: &Judgement) -> Vec<FilterCount> {
-    let dropped_by = |reason| {
-        judgement.rows.iter().filter(|row| row.dropped.as_ref().is_some_and(|by| by.reason == reason)).count() as u64
-    };
-    let mut left = judgement.rows.len() as u64;
-    let mut counts = Vec::new();
-    for reason in Reason::ALL {
-        let dropped = dropped_by(reason);
-        if is_on(options, reason) || dropped > 0 {
-            counts.push(FilterCount { reason, seen: left, dropped });
-        }
-        left -= dropped;
-    }
-    counts
-}
-
-fn is_on(options: &Options, reason: Reason) -> bool {
-    match reason {
-        Reason::Unreadable | Reason::SetAside => false,
-        Reason::Incomplete => options.complete,
-        Reason::Degenerate => options.loops,
-        Reason::Language => !options.languages.is_any(),
-        Reason::Length => !options.tokens.is_any(),
-        Reason::Contaminated => !options.evaluations.is_empty(),
-        Reason::Wrong | Reason::Undecided => options.verify == Verify::Filter,
-        Reason::Unverified => options.verify == Verify::Filter && options.require_verified,
-        Reason::Duplicate => options.duplicates,
-        Reason::NearDuplicate => options.near_duplicates.is_some(),
-        Reason::NotChosen => options.keep != super::Keep::All,
-        Reason::PromptCap => options.max_per_prompt.is_some(),
-        Reason::Mixture => !options.mixture.is_empty(),
-    }
-}
-
-fn verdict_counts(options: &Options, judgement: &Judgement) -> VerdictCounts {
-    let mut counts = VerdictCounts::default();
-    if options.verify == Verify::Off {
-        return counts;
-    }
-    let came_to_it = |row: &&super::Judged| row.dropped.as_ref().is_none_or(|by| by.reason >= Reason::Wrong);
-    for row in judgement.rows.iter().filter(came_to_it) {
-        let count = match row.verdict {
-            Some(Verdict::Right) => &mut counts.right,
-            Some(Verdict::Wrong) => &mut counts.wrong,
-            Some(Verdict::NoAnswer) => &mut counts.no_answer,
-            Some(Verdict::Undecided) => &mut counts.undecided,
-            None => &mut counts.not_known,
-        };
-        *count += 1;
-    }
-    counts
 }

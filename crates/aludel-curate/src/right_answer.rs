@@ -2,7 +2,7 @@
 
 use std::cell::LazyCell;
 
-use super::verdicts::options;
+use super::row_options::options;
 use aludel_data::column_names::{RIGHT_ANSWERS, called, is_among, same};
 use aludel_data::dataset::{Columns, Json, Kind};
 use aludel_verify::maths::{Equality, equal};

@@ -19,7 +19,7 @@ use crate::batch::Largest;
 use crate::error::{Error, Result};
 use crate::objective::{Objective, Targets};
 use crate::settings::{Dtype, InitLora, InstructionSet, Recipe, StudentSettings, TargetModules};
-use crate::token_init;
+use crate::token_init::mean;
 
 /// How a recipe's `student.dtype` lets weights be held.
 pub fn hold(dtype: Dtype) -> Hold {
@@ -457,7 +457,7 @@ fn adapter_options(student: &Student, added: &[u32], recipe: &Recipe) -> Result<
             InitLora::Gaussian => Init::Gaussian,
         },
         seed: rng::mix(recipe.train.seed, 0x6164_6170),
-        rows: if added.is_empty() { None } else { Some(token_init::by_meaning(student, added)?) },
+        rows: if added.is_empty() { None } else { Some(mean::by_meaning(student, added)?) },
     })
 }
 

@@ -9,7 +9,6 @@ use aludel_formats::atomic;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::train::Started;
 
 /// One line for each time that the run was started or resumed.
 pub const SESSIONS_FILE_NAME: &str = "sessions.jsonl";
@@ -78,20 +77,6 @@ pub struct Session {
 }
 
 impl Session {
-    /// The session of a run that has started.
-    pub fn new(made_by: Provenance, started: &Started) -> Session {
-        Session {
-            made_by,
-            working_directory: None,
-            resumed_at: started.resumed_at,
-            train_rows: started.train_rows as u64,
-            eval_rows: started.eval_rows as u64,
-            outcomes: started.outcomes.clone(),
-            trained_parameters: started.trained_parameters as u64,
-            times: None,
-        }
-    }
-
     /// Adds it to the run's sessions.
     ///
     /// # Errors

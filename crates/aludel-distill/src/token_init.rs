@@ -1,6 +1,6 @@
 //! Where the vocabulary rows of added tokens start. Training moves them from there; what matters is how far they have to go.
 //!
-//! A new token is read and it is said. To be read it should mean something: [`by_meaning`] takes the mean of the rows of related
+//! A new token is read and it is said. To be read it should mean something: [`mean::by_meaning`] takes the mean of the rows of related
 //! words. To be said, its logit must rise above those of the tokens in whose place it comes, and the logit of a mean of words is
 //! the mean of their logits, some 15 nats too low: thousands of steps at the rates of fine-tuning. So [`by_place`] looks into the
 //! data for the places where the token comes next, and finds the change of its row that makes it likely there and disturbs the
@@ -10,12 +10,12 @@
 //! logit Δ·h̄ = ℓ that is smallest in E[(Δ·h)²] + λ|Δ|² is Δ = ℓ·x / (x·h̄), where (S + λ)·x = h̄. λ keeps the row, which a tied head
 //! shares with the embedding, close to what it means.
 
+pub mod mean;
+
 use std::collections::HashSet;
 use std::ops::ControlFlow;
 
 use aludel_data::token_cache::TokenRow;
-use aludel_model::adapter::NewRows;
-use aludel_model::layout::Role;
 use aludel_model::student::Student;
 
 use crate::error::Result;
@@ -34,37 +34,6 @@ const LEAD: f64 = 2.0;
 const RIDGE: f64 = 0.3;
 /// Steps of conjugate gradients at most; a student of 576 channels took 43 to a residual of 1e-6.
 const ITERATIONS: usize = 100;
-
-/// Rows for added tokens that are the means of related words' rows. A token that the vocabulary had before keeps its own row.
-///
-/// # Errors
-/// Weights that cannot be read.
-pub fn by_meaning(student: &Student, added: &[u32]) -> Result<NewRows> {
-    let tokenizer = &student.text.tokenizer;
-    let mut sources = Vec::with_capacity(added.len());
-    for &id in added {
-        let token = tokenizer.id_to_token(id).unwrap_or_default();
-        sources.push(if tokenizer.is_new(id) { tokenizer.mean_source_ids(&token)? } else { vec![id] });
-    }
-    let rows = |table: Role| -> Result<Vec<f32>> {
-        let rows: Result<Vec<_>> = sources.iter().map(|sources| mean_row(student, table, sources)).collect();
-        Ok(rows?.concat())
-    };
-    let head = if student.config.tie_word_embeddings { None } else { Some(rows(Role::Head)?) };
-    Ok(NewRows { ids: added.to_vec(), embedding: rows(Role::Embedding)?, head })
-}
-
-fn mean_row(student: &Student, table: Role, sources: &[u32]) -> Result<Vec<f32>> {
-    let hidden_size = student.config.hidden_size;
-    let tensor = student.weights.tensor(table)?;
-    let mut mean = vec![0f32; hidden_size];
-    let mut row = vec![0f32; hidden_size];
-    for &source in sources {
-        tensor.row(source as usize, &mut row)?;
-        mean.iter_mut().zip(&row).for_each(|(mean, x)| *mean += x / sources.len() as f32);
-    }
-    Ok(mean)
-}
 
 /// Changes the head's rows of new tokens so that they are likely in their places. A token that no sampled row asks for, and one
 /// that the vocabulary had before, keeps the row it has. `watch` is told how many rows of how many were looked at, and may end

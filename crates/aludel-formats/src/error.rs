@@ -238,7 +238,7 @@ pub enum Error {
         shard: String,
     },
     /// A file of a folder with a manifest that is not what was written.
-    #[error("{}: {found}; get the folder again from where it was made, or, if the change is meant, remove its {}", path.display(), crate::manifest::MANIFEST_FILE_NAME)]
+    #[error("{}: {found}; get the folder again from where it was made, or, if the change is meant, remove its {}", path.display(), crate::folder::MANIFEST_FILE_NAME)]
     Altered {
         /// The file.
         path: PathBuf,

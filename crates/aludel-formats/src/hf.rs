@@ -7,11 +7,12 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use crate::error::{Error, Result};
+use crate::folder::{ADAPTER_CONFIG_FILE_NAME, list_files};
 use crate::json::{read_json, read_optional_json, read_text};
 use crate::safetensors::Weights;
 
-/// The file that makes a folder a model.
-pub const CONFIG_FILE_NAME: &str = "config.json";
+pub use crate::folder::{CONFIG_FILE_NAME, is_model_folder};
+
 /// What generation starts from: eos ids, temperature and the like.
 pub const GENERATION_CONFIG_FILE_NAME: &str = "generation_config.json";
 /// The tokenizer itself.
@@ -160,32 +161,11 @@ impl Folder {
     }
 }
 
-/// Whether this looks like a model folder, so that a path can be distinguished from a GGUF file or an adapter.
-pub fn is_model_folder(path: &Path) -> bool {
-    aludel_files::is_there(path.join(CONFIG_FILE_NAME))
-}
-
-/// The names of a folder's visible files, for messages.
-pub(crate) fn list_files(folder: &Path) -> String {
-    const MOST_NAMES: usize = 8;
-    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-    let mut names: Vec<String> = entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
-    names.retain(|name| !name.starts_with('.'));
-    names.sort();
-    let more = names.len().saturating_sub(MOST_NAMES);
-    names.truncate(MOST_NAMES);
-    match (names.is_empty(), more) {
-        (true, _) => "nothing".to_owned(),
-        (false, 0) => names.join(", "),
-        (false, more) => format!("{} and {more} more", names.join(", ")),
-    }
-}
-
 fn no_config(folder: &Path) -> Error {
     let names = || fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
     let gguf = names().find(|path| path.extension().is_some_and(|extension| extension == "gguf"));
     let inner = names().find(|path| is_model_folder(path));
-    let mend = if folder.join(crate::peft::CONFIG_FILE_NAME).exists() {
+    let mend = if folder.join(ADAPTER_CONFIG_FILE_NAME).exists() {
         "this is an adapter: give it as the adapter, and its base model as the model".to_owned()
     } else if let Some(gguf) = gguf {
         format!("give the GGUF file itself: {}", gguf.display())

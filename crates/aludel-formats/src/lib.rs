@@ -7,6 +7,7 @@
 
 pub mod atomic;
 pub mod error;
+mod folder;
 pub mod gguf;
 pub mod hf;
 mod json;

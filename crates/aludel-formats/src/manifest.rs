@@ -13,8 +13,7 @@ use serde_json::Value;
 use crate::atomic;
 use crate::error::{Error, Result};
 
-/// The manifest's name in its folder. PEFT and transformers pass over it.
-pub const MANIFEST_FILE_NAME: &str = "aludel_manifest.json";
+pub use crate::folder::MANIFEST_FILE_NAME;
 
 /// Rises when what is written below can no longer be checked by the rules below.
 const VERSION: u64 = 1;

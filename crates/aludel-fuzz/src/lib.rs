@@ -4,12 +4,14 @@
 #![allow(clippy::disallowed_methods)] // it reads its own seeds, and is for tests alone
 
 mod mutate;
+mod scratch;
 mod seeds;
 mod targets;
 
 pub use mutate::mutated;
+pub use scratch::Scratch;
 pub use seeds::{generated, read};
-pub use targets::{Outcome, Scratch};
+pub use targets::Outcome;
 
 /// Something that reads bytes from outside.
 #[derive(Clone, Copy)]

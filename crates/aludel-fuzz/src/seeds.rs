@@ -13,7 +13,7 @@ use aludel_kernels::rng;
 use aludel_text::{GgufVocabulary, Tokenizer};
 use serde_json::{Value, json};
 
-use crate::Scratch;
+use crate::scratch::Scratch;
 
 /// Where the seeds of a target are kept.
 fn folder(target: &str) -> PathBuf {

@@ -2,8 +2,7 @@
 //! still trip whoever comes after it. What a target needs beside its input is fixed and small.
 
 use std::borrow::Cow;
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::OnceLock;
 
 use aludel_data::dataset::{self, ReadOptions};
@@ -16,34 +15,11 @@ use aludel_text::encode::{EncodeOptions, LossOn, encode, end_of_turn_id};
 use aludel_text::{ChatTemplate, Message, Tokenizer};
 use serde_json::Value;
 
+use crate::scratch::Scratch;
 use crate::seeds;
 
 /// Whether the input was taken; if not, what its reader said.
 pub type Outcome = Result<(), String>;
-
-/// A folder for inputs that are read from files.
-pub struct Scratch(tempfile::TempDir);
-
-impl Scratch {
-    /// A new folder, which goes when this is dropped.
-    ///
-    /// # Panics
-    /// If the system has no place for temporary files.
-    #[allow(clippy::new_without_default)] // it touches the disk
-    pub fn new() -> Scratch {
-        Scratch(tempfile::tempdir().expect("a folder for temporary files"))
-    }
-
-    pub(crate) fn path(&self) -> &Path {
-        self.0.path()
-    }
-
-    fn write(&self, name: &str, bytes: &[u8]) -> PathBuf {
-        let path = self.0.path().join(name);
-        fs::write(&path, bytes).expect("room for a temporary file");
-        path
-    }
-}
 
 fn told(error: impl std::fmt::Display) -> String {
     error.to_string()
@@ -112,7 +88,7 @@ pub(crate) fn model_config(bytes: &[u8], _: &Scratch) -> Outcome {
 /// An adapter's config beside fixed tensors: which modules it is for, and how.
 pub(crate) fn adapter_config(bytes: &[u8], scratch: &Scratch) -> Outcome {
     scratch.write(peft::CONFIG_FILE_NAME, bytes);
-    let weights = scratch.0.path().join(peft::WEIGHTS_FILE_NAME);
+    let weights = scratch.path().join(peft::WEIGHTS_FILE_NAME);
     if !weights.exists() {
         let path = "base_model.model.model.layers.0.self_attn.q_proj";
         let tensors = [("lora_A", [4, 8]), ("lora_B", [8, 4])]
@@ -120,7 +96,7 @@ pub(crate) fn adapter_config(bytes: &[u8], scratch: &Scratch) -> Outcome {
         let zeros = |_: &TensorSpec| Ok::<_, aludel_formats::Error>(Cow::Owned(vec![0; 4 * 4 * 8]));
         safetensors::save_file(&weights, &tensors, &safetensors::hf_metadata(), zeros).map_err(told)?;
     }
-    let adapter = peft::read(scratch.0.path()).map_err(told)?;
+    let adapter = peft::read(scratch.path()).map_err(told)?;
     let rules = adapter.rules(&["q_proj", "v_proj"]).map_err(told)?;
     for module in ["model.layers.0.self_attn.q_proj", "model.layers.31.mlp.down_proj", "lm_head", ""] {
         let (is_target, scale) = (rules.is_target(module), rules.scale(module));

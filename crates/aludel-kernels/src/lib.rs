@@ -21,6 +21,7 @@ mod gemm;
 pub mod head;
 pub mod linear;
 pub mod loss;
+mod operands;
 pub mod optim;
 pub mod peak;
 pub mod profile;

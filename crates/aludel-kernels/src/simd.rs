@@ -28,7 +28,7 @@ impl Isa {
             let has_avx2 = has!("avx2", "fma", "f16c");
             if has_avx2 && has!("avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512vnni") {
                 return match has!("avx512bf16") {
-                    true if crate::gemm::amx_is_there() => Isa::Amx,
+                    true if has_amx() => Isa::Amx,
                     true => Isa::Avx512Bf16,
                     false => Isa::Avx512,
                 };
@@ -73,6 +73,32 @@ impl Isa {
             Isa::Amx => "amx",
         }
     }
+}
+
+/// Whether this process may use AMX with bf16 products. Requests permission from the system the first time.
+#[cfg(target_arch = "x86_64")]
+pub(crate) fn has_amx() -> bool {
+    #[cfg(target_os = "linux")]
+    return amx_is_permitted();
+    #[cfg(not(target_os = "linux"))]
+    return false;
+}
+
+/// Whether processor and system support tiles with bf16 products. A process must request the 8 KB of state that each of its threads
+/// then has (Linux, Documentation/arch/x86/xstate.rst).
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+fn amx_is_permitted() -> bool {
+    static IS_THERE: std::sync::OnceLock<bool> = std::sync::OnceLock::new();
+    *IS_THERE.get_or_init(|| {
+        const ARCH_REQ_XCOMP_PERM: libc::c_long = 0x1023;
+        const TILE_DATA: libc::c_long = 18;
+        const TILE_AND_BF16: u32 = 1 << 24 | 1 << 22;
+        let has_leaf = std::arch::x86_64::__cpuid_count(0, 0).eax >= 7;
+        has_leaf
+            && std::arch::x86_64::__cpuid_count(7, 0).edx & TILE_AND_BF16 == TILE_AND_BF16
+            // SAFETY: the call reads no memory; a kernel that does not know it answers with an error.
+            && unsafe { libc::syscall(libc::SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, TILE_DATA) } == 0
+    })
 }
 
 /// Defines `fn name(isa: Isa, args…)`: the body, compiled once per instruction set and chosen by `isa`. In the body, the

@@ -5,30 +5,30 @@ use std::collections::HashSet;
 
 use crate::config::Config;
 use crate::error::{Error, Result};
-use crate::layout::{Role, layer_of};
-use crate::weights::{Files, LONGROPE_FACTORS, ROPE_DIVISORS, Weights};
+use crate::files::{Files, LONGROPE_FACTORS, ROPE_DIVISORS};
+use crate::layout::{Layout, Role, layer_of};
 
 /// What an untied head is called in a Hugging Face folder, also where the config ties it.
 const HEAD: &str = "lm_head.weight";
 
 /// Refuses a file that lacks a tensor, and one that has a tensor which is neither used nor harmless.
-pub(crate) fn check(weights: &Weights, config: &Config) -> Result<()> {
+pub(crate) fn check(files: &Files, layout: &Layout, config: &Config) -> Result<()> {
     let mut used: HashSet<&str> = HashSet::new();
-    for (_, tensor) in weights.layout().tensors() {
-        let name = weights.stored_name(tensor);
-        weights.view(name)?;
+    for (_, tensor) in layout.tensors() {
+        let name = files.stored_name(tensor);
+        files.view(name)?;
         used.insert(name);
     }
-    if matches!(weights.files(), Files::Gguf(_)) && config.family.gguf_has_rope_divisors {
+    if matches!(files, Files::Gguf(_)) && config.family.gguf_has_rope_divisors {
         // where it is missing, nothing is divided
         used.insert(ROPE_DIVISORS);
     }
-    if matches!(weights.files(), Files::Gguf(_)) && config.family.has_longrope {
+    if matches!(files, Files::Gguf(_)) && config.family.has_longrope {
         used.extend(LONGROPE_FACTORS);
     }
-    for name in weights.names() {
-        if !used.contains(name) && !is_harmless(weights, config, name)? {
-            let (path, reason) = (weights.path_of(name).to_owned(), reason(weights, config, name));
+    for name in files.names() {
+        if !used.contains(name) && !is_harmless(files, layout, config, name)? {
+            let (path, reason) = (files.path_of(name).to_owned(), reason(files, config, name));
             return Err(Error::Tensor { path, name: name.to_owned(), reason });
         }
     }
@@ -38,13 +38,13 @@ pub(crate) fn check(weights: &Weights, config: &Config) -> Result<()> {
 /// Tensors of Hugging Face folders that change nothing: the rotary frequencies that older versions of transformers stored and
 /// every version computes from the config, and a head that is the embedding once more where the config ties them. Where it is
 /// not, transformers 4 takes the embedding and transformers 5 the head.
-fn is_harmless(weights: &Weights, config: &Config, name: &str) -> Result<bool> {
-    if let Files::Gguf(_) = weights.files() {
+fn is_harmless(files: &Files, layout: &Layout, config: &Config, name: &str) -> Result<bool> {
+    if let Files::Gguf(_) = files {
         return Ok(false);
     }
     if config.tie_word_embeddings && name == HEAD {
-        let embedding = weights.stored_name(weights.layout().tensor(Role::Embedding));
-        let (head, embedding) = (weights.view(HEAD)?, weights.view(embedding)?);
+        let embedding = files.stored_name(layout.tensor(Role::Embedding));
+        let (head, embedding) = (files.view(HEAD)?, files.view(embedding)?);
         return Ok((head.dtype, head.shape, head.bytes) == (embedding.dtype, embedding.shape, embedding.bytes));
     }
     let within = name.strip_prefix("model.").unwrap_or_default();
@@ -53,7 +53,7 @@ fn is_harmless(weights: &Weights, config: &Config, name: &str) -> Result<bool> {
 }
 
 /// Why a tensor is refused, and the mend.
-fn reason(weights: &Weights, config: &Config, name: &str) -> String {
+fn reason(files: &Files, config: &Config, name: &str) -> String {
     if name == HEAD {
         return "differs from the embedding, though config.json says tie_word_embeddings = true; set it to false to use this \
                 head, or take the tensor out of the file"
@@ -68,7 +68,7 @@ fn reason(weights: &Weights, config: &Config, name: &str) -> String {
         );
     }
     let (class, architecture) = (config.family.class, config.family.gguf);
-    match weights.files() {
+    match files {
         Files::Gguf(_) if name.ends_with(".bias") => {
             format!(
                 "is a bias that GGUF files of the architecture {architecture:?} have no place for; use the model's Hugging Face folder"

@@ -10,6 +10,7 @@ pub mod adapter;
 pub mod config;
 pub mod decoder;
 pub mod error;
+mod files;
 pub mod generate;
 pub mod hub_name;
 mod inventory;

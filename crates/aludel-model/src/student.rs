@@ -8,8 +8,9 @@ use aludel_text::{ChatTemplate, Date, EncodeOptions, GgufVocabulary, TextBundle,
 
 use crate::config::{self, Config};
 use crate::error::{Error, Result};
+use crate::files::Files;
 use crate::hub_name;
-use crate::weights::{Files, Weights};
+use crate::weights::Weights;
 
 /// An open student.
 pub struct Student {

@@ -3,29 +3,16 @@
 
 use std::path::{Path, PathBuf};
 
-use aludel_formats::{Dtype, TensorView, gguf, safetensors};
+use aludel_formats::{Dtype, TensorView};
 use aludel_kernels::linear::FrozenWeight;
 use aludel_kernels::quant::{self, BlockType};
 
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::inventory;
-use crate::layout::{Layout, Role, RowOrder, TensorLayout};
+use crate::layout::{Layout, Role, RowOrder};
 
-/// What a GGUF file divides each rotary frequency by. `config.json` has keys for it.
-pub const ROPE_DIVISORS: &str = "rope_freqs.weight";
-
-/// What a GGUF file divides rotary frequencies by in short and in long texts. `config.json` has keys for it.
-pub(crate) const LONGROPE_FACTORS: [&str; 2] = ["rope_factors_short.weight", "rope_factors_long.weight"];
-
-/// An open weight file or folder.
-#[derive(Debug)]
-pub enum Files {
-    /// A Hugging Face folder.
-    Folder(safetensors::Weights),
-    /// A GGUF file.
-    Gguf(gguf::File),
-}
+pub use crate::files::{Files, ROPE_DIVISORS};
 
 /// The tensors of a model.
 #[derive(Debug)]
@@ -41,7 +28,7 @@ impl Weights {
     /// If one is missing, or if there is one that is neither used nor harmless.
     pub fn new(files: Files, config: &Config) -> Result<Weights> {
         let weights = Weights { files, layout: Layout::new(config) };
-        inventory::check(&weights, config)?;
+        inventory::check(&weights.files, &weights.layout, config)?;
         Ok(weights)
     }
 
@@ -57,10 +44,7 @@ impl Weights {
 
     /// The file or folder.
     pub fn path(&self) -> PathBuf {
-        match &self.files {
-            Files::Folder(weights) => weights.path().to_owned(),
-            Files::Gguf(file) => file.path().to_owned(),
-        }
+        self.files.path()
     }
 
     /// The tensor in a role, which must be one of the layout.
@@ -69,45 +53,13 @@ impl Weights {
     /// If it has another shape than the config asks for, or a type that is not decoded here.
     pub fn tensor(&self, role: Role) -> Result<Tensor<'_>> {
         let wanted = self.layout.tensor(role);
-        let name = self.stored_name(wanted);
+        let name = self.files.stored_name(wanted);
         let (order, offset, folder_offset) = match &self.files {
             Files::Folder(_) => (RowOrder::Same, wanted.folder_offset, 0.0),
             Files::Gguf(_) => (wanted.gguf_rows, 0.0, -wanted.folder_offset),
         };
-        let tensor = Tensor::new(self.path_of(name), self.view(name)?, &wanted.shape, order)?;
+        let tensor = Tensor::new(self.files.path_of(name), self.files.view(name)?, &wanted.shape, order)?;
         Ok(Tensor { offset, folder_offset, ..tensor })
-    }
-
-    /// The tensor of that name in the file, as it is stored.
-    pub(crate) fn view(&self, name: &str) -> Result<TensorView<'_>> {
-        Ok(match &self.files {
-            Files::Folder(weights) => weights.get(name)?,
-            Files::Gguf(file) => file.tensor(name)?,
-        })
-    }
-
-    /// The file that holds the tensor of that name.
-    pub(crate) fn path_of(&self, name: &str) -> &Path {
-        match &self.files {
-            Files::Folder(weights) => weights.path_of(name),
-            Files::Gguf(file) => file.path(),
-        }
-    }
-
-    /// The names of all tensors, as the file has them.
-    pub(crate) fn names(&self) -> Vec<&str> {
-        match &self.files {
-            Files::Folder(weights) => weights.names().collect(),
-            Files::Gguf(file) => file.tensors().map(|tensor| tensor.name).collect(),
-        }
-    }
-
-    /// What a tensor is called in this file.
-    pub(crate) fn stored_name<'a>(&self, tensor: &'a TensorLayout) -> &'a str {
-        match &self.files {
-            Files::Folder(_) => &tensor.name,
-            Files::Gguf(_) => &tensor.gguf_name,
-        }
     }
 
     /// The bytes of all tensors as they are stored.
@@ -130,7 +82,7 @@ impl Weights {
     pub fn dtype(&self) -> Result<Dtype> {
         let first = self.layout.tensors().find(|(role, _)| matches!(role, Role::Weight(0, _)));
         let (_, tensor) = first.expect("a layer has linears");
-        Ok(self.view(self.stored_name(tensor))?.dtype)
+        Ok(self.files.view(self.files.stored_name(tensor))?.dtype)
     }
 }
 

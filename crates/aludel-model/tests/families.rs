@@ -167,8 +167,11 @@ fn phi3_has_fused_linears_and_longrope() {
     rope.as_object_mut().unwrap().retain(|key, _| ["short_factor", "long_factor"].contains(&key.as_str()));
     rope["type"] = json!("su");
     older = older.with("rope_scaling", rope).with("rope_theta", json!(10000.0));
-    let code =
-        json!({"AutoConfig": "configuration_phi3.Phi3Config", "AutoModelForCausalLM": "modeling_phi3.Phi3ForCausalLM"});
+    let code = json!({
+        "AutoConfig": "configuration_phi3.Phi3Config",
+        "AutoModelForCausalLM": "modeling_phi3.Phi3ForCausalLM",
+        "AutoTokenizer": "Xenova/gpt-4o"
+    });
     older = older.with("auto_map", code).with("sliding_window", json!(262_144));
     let again = read(&older).unwrap();
     assert_eq!(

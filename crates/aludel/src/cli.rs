@@ -4,7 +4,6 @@
 
 mod help;
 mod near;
-mod number;
 mod wrong;
 
 use crate::commands::bench::BenchArgs;
@@ -26,8 +25,7 @@ use crate::commands::train::TrainArgs;
 use crate::version::long_version;
 use clap::{ColorChoice, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
-pub(crate) use number::{decimal, whole};
-pub(crate) use wrong::{Wrong, told};
+pub(crate) use wrong::told;
 
 /// Distil a teacher model's reasoning into a small student model that you own.
 #[derive(Debug, Parser)]

@@ -1,6 +1,7 @@
 //! The way out to the terminal: standard output, its colours, and the log on standard error. All that is written passes
 //! through [`harmless`] here, whoever wrote it, so that text of strangers can colour, move or hide nothing.
 
+pub(crate) mod escape;
 mod wrap;
 
 use crate::progress::{LogWriter, aside};
@@ -8,14 +9,16 @@ use aludel_distill::settings::{Problem, Problems};
 use anstyle::{AnsiColor, Style};
 use clap::ColorChoice;
 use serde::Serialize;
-use std::borrow::Cow;
-use std::fmt::{self, Write as _};
+use std::fmt;
 use std::hash::{BuildHasher as _, RandomState};
 use std::io::{self, BufWriter, IsTerminal, Stdout, Write};
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::format::{FormatEvent, FormatFields, Writer};
 use tracing_subscriber::registry::LookupSpan;
+
+pub(crate) use escape::harmless;
+use escape::harmless_json;
 
 /// Standard output, buffered, and the colours that it and standard error take.
 pub(crate) struct Console {
@@ -246,41 +249,6 @@ where
     }
 }
 
-/// Text with its control characters made visible, line breaks and tabs aside: no escape sequence in it can reach the
-/// terminal, and no direction mark can reorder what is read.
-pub(crate) fn harmless(text: &str) -> Cow<'_, str> {
-    escaped(text, |c, shown| shown.extend(c.escape_unicode()))
-}
-
-/// The same for JSON, in its own way of writing them: what reads it gets the very same text.
-fn harmless_json(text: &str) -> Cow<'_, str> {
-    escaped(text, |c, shown| {
-        for unit in c.encode_utf16(&mut [0; 2]) {
-            // Writing to a string cannot fail.
-            let _ = write!(shown, "\\u{unit:04x}");
-        }
-    })
-}
-
-fn escaped(text: &str, escape: impl Fn(char, &mut String)) -> Cow<'_, str> {
-    if !text.contains(is_harmful) {
-        return Cow::Borrowed(text);
-    }
-    let mut shown = String::with_capacity(text.len() + 16);
-    for c in text.chars() {
-        if is_harmful(c) { escape(c, &mut shown) } else { shown.push(c) }
-    }
-    Cow::Owned(shown)
-}
-
-/// Control characters (those of Latin-1 too, which some terminals obey), every mark that changes the direction of reading,
-/// and tags, which nobody sees.
-fn is_harmful(c: char) -> bool {
-    (c.is_control() && c != '\n' && c != '\t')
-        || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{206f}')
-        || matches!(c, '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
-}
-
 /// How wide lines on standard output may be: what `COLUMNS` says, else the terminal.
 fn width(out_is_terminal: bool) -> Option<usize> {
     let measured = || terminal_size::terminal_size_of(io::stdout()).map(|(width, _)| usize::from(width.0));
@@ -315,28 +283,6 @@ fn is_colored(color: ColorChoice, is_terminal: bool) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn control_characters_become_visible() {
-        for (text, shown) in [
-            ("plain\n\ttext — 中", "plain\n\ttext — 中"),
-            ("\u{1b}[31mred", "\\u{1b}[31mred"),
-            ("a\rb\u{7f}", "a\\u{d}b\\u{7f}"),
-            ("\u{202e}evil", "\\u{202e}evil"),
-            ("\u{9b}1m", "\\u{9b}1m"),
-            ("a\u{61c}b\u{2067}\u{e0041}", "a\\u{61c}b\\u{2067}\\u{e0041}"),
-        ] {
-            assert_eq!(harmless(text), shown);
-        }
-    }
-
-    #[test]
-    fn json_says_the_same_with_its_control_characters_escaped() {
-        let text = serde_json::to_string("\u{9b}2J \u{61c}\u{e0041} é\n").unwrap();
-        let shown = harmless_json(&text);
-        assert_eq!(shown, r#""\u009b2J \u061c\udb40\udc41 é\n""#);
-        assert_eq!(serde_json::from_str::<String>(&shown).unwrap(), "\u{9b}2J \u{61c}\u{e0041} é\n");
-    }
 
     #[test]
     fn a_style_never_spans_a_line_break() {

@@ -9,6 +9,7 @@ mod figures;
 mod hub;
 mod keys;
 mod next;
+mod number;
 mod origin;
 mod page;
 mod progress;
@@ -91,7 +92,7 @@ fn run(command: &Command, console: &mut Console) -> anyhow::Result<Outcome> {
         Command::Gradients(args) => commands::gradients::run(args),
         Command::Bench(args) => commands::bench::run(args, console),
         Command::Schema => commands::schema::run(console),
-        Command::Completions(args) => commands::completions::run(args, console),
-        Command::Man(args) => commands::man::run(args, console),
+        Command::Completions(args) => commands::completions::run(args, cli::command(), console),
+        Command::Man(args) => commands::man::run(args, cli::command(), console),
     }
 }

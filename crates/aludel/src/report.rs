@@ -1,7 +1,6 @@
 //! How a command ends: the exit code, and errors as people read them, in three lines: what failed, because of what,
 //! and what helps. The words themselves come from where the error arose.
 
-use crate::cli::Wrong;
 use crate::console::Console;
 use aludel_distill::settings::Problems;
 use anstyle::{AnsiColor, Style};
@@ -62,6 +61,17 @@ pub(crate) fn exit(result: anyhow::Result<Outcome>, console: &mut Console) -> Ex
             ExitCode::from(if error.is::<Problems>() { WRONG_USAGE } else { FAILED })
         }
     }
+}
+
+/// What was typed wrongly, in three parts.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Wrong {
+    /// What is wrong, as it was typed.
+    pub(crate) what: String,
+    /// Why.
+    pub(crate) reason: String,
+    /// What to type instead.
+    pub(crate) mend: String,
 }
 
 /// Prints what was typed wrongly, and gives the exit code.

@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::columns::listed;
+use super::column::listed;
+use super::problem::{Problem, ProblemKind};
 use crate::Error;
 
 /// `data.columns`: which of the file's columns plays which part. Parts that are not named are found by their usual
@@ -105,4 +106,15 @@ pub(super) fn naming(parts: &[(&str, &str)]) -> String {
     let parts: Vec<String> = parts.iter().map(|(part, name)| format!("{part} = \"{}\"", name.escape_debug())).collect();
     let columns = format!("data.columns={{ {} }}", parts.join(", "));
     format!("--set '{}'", columns.replace('\'', "'\\''"))
+}
+
+/// Why a row is refused in which the named column is empty and another one is not.
+pub(super) fn unseen(part: &str, name: &str, other: &str) -> Problem {
+    Problem::new(
+        ProblemKind::Value,
+        format!(
+            "column `{name}`, which data.columns names for `{part}`, is empty here, and `{other}` is not; name that one, or rename it if \
+             it says something else"
+        ),
+    )
 }

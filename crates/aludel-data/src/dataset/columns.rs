@@ -3,7 +3,8 @@
 
 use aludel_text::message::{Message, Role};
 
-use super::column_map::{ColumnMap, naming};
+use super::column::{Column, first_called, found, present, text_of};
+use super::column_map::{ColumnMap, naming, unseen};
 use super::messages::{give_reasoning, history_from, messages_from, prompt_from, reply_from, says_nothing};
 use super::pairs::{ANSWER, PROMPTS, RESPONSES, no_text_beside, prompt_of, response_of, response_of_set};
 use super::problem::{Problem, ProblemKind};
@@ -97,17 +98,6 @@ pub(super) fn system_named<'a>(row: &'a Columns, name: Option<&str>) -> Result<O
         Some((other, _)) => Err(unseen("system", name, other)),
         None => Ok(own),
     }
-}
-
-/// Why a row is refused in which the named column is empty and another one is not.
-pub(super) fn unseen(part: &str, name: &str, other: &str) -> Problem {
-    Problem::new(
-        ProblemKind::Value,
-        format!(
-            "column `{name}`, which data.columns names for `{part}`, is empty here, and `{other}` is not; name that one, or rename it if \
-             it says something else"
-        ),
-    )
 }
 
 /// The column of the conversation. Where two hold one, they have to say the same.
@@ -243,7 +233,6 @@ fn pair_of<'a>(row: &'a Columns, reasoning: Option<&Reasoning<'a>>) -> Result<Op
     Ok(prompt.map(|prompt| (prompt, response)))
 }
 
-pub(super) type Column<'a> = (&'a str, Json<'a>);
 /// A question and its answer.
 type Pair<'a> = (Column<'a>, Option<Column<'a>>);
 
@@ -382,28 +371,6 @@ fn plain_text(column: Column<'_>) -> Result<Found<'_>, Problem> {
     }
 }
 
-/// A column's text; a number or a truth value is taken as it is written.
-pub(super) fn text_of((name, value): Column<'_>) -> Result<String, Problem> {
-    let wrong = |what: String| Problem::new(ProblemKind::Value, format!("column `{name}` holds {what}"));
-    match value.scalar() {
-        Ok(Some(text)) => Ok(text.into_owned()),
-        Ok(None) => Err(wrong(format!(
-            "{}, and text is wanted; flatten it, or choose other columns with data.columns",
-            value.kind().named()
-        ))),
-        Err(half) => Err(wrong(format!("{half}"))),
-    }
-}
-
-pub(super) fn present<'a>(row: &'a Columns, name: &str) -> Option<Column<'a>> {
-    // A null is what tables write for "not there".
-    row.entry(name).filter(|(_, value)| !value.is_null())
-}
-
-pub(super) fn first_called<'a>(row: &'a Columns, names: &[&str]) -> Option<Column<'a>> {
-    names.iter().find_map(|name| called(row, name))
-}
-
 pub(super) fn named<'a>(row: &'a Columns, part: &str, name: &str) -> Result<Column<'a>, Problem> {
     present(row, name).ok_or_else(|| {
         Problem::new(
@@ -479,21 +446,4 @@ fn lack(row: &Columns, name: &str) -> String {
         true => format!("`{name}` (it is null)"),
         false => format!("`{name}`"),
     }
-}
-
-/// The names of a row's columns, at most twelve of them.
-fn found(row: &Columns) -> String {
-    const SHOWN: usize = 12;
-    if row.is_empty() {
-        return "no columns".to_string();
-    }
-    let names: Vec<&str> = row.names().collect();
-    match names.len().checked_sub(SHOWN) {
-        None | Some(0) => listed(&names),
-        Some(more) => format!("{} and {more} more", listed(&names[..SHOWN])),
-    }
-}
-
-pub(super) fn listed(names: &[&str]) -> String {
-    names.iter().map(|name| format!("`{}`", name.escape_debug())).collect::<Vec<_>>().join(", ")
 }

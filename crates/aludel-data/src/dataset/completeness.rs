@@ -4,20 +4,12 @@
 use aludel_text::message::{Message, Role};
 use aludel_text::thinking::{Inline, inline};
 
+use super::flaw::Flaw;
 use super::{Columns, Content, finish_columns, loss_weight, row_marks};
 use crate::column_names::{called, is_among, same};
 use crate::finish_reason::Finish;
 use crate::json::Json;
 use crate::message_fields::{Said, is_reasoning, reasoning_in, reasoning_tokens};
-
-/// What a row lacks.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Flaw {
-    /// What exactly.
-    pub detail: String,
-    /// What is there was cut off at a limit, and is good so far.
-    pub is_cut: bool,
-}
 
 /// Why a row is not whole, or `None` if it is.
 pub fn flaw(content: &Content, columns: &Columns) -> Option<Flaw> {

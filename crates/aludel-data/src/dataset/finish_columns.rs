@@ -3,7 +3,7 @@
 
 use std::sync::LazyLock;
 
-use super::completeness::Flaw;
+use super::flaw::Flaw;
 use crate::column_names::{Names, is_among, letters, same};
 use crate::finish_reason::Finish;
 use crate::json::{Json, Kind};

@@ -5,7 +5,7 @@
 use aludel_text::message::{Message, Role};
 use aludel_text::thinking::{Inline, bare, inline};
 
-use super::columns::text_of;
+use super::column::text_of;
 use super::finish_columns;
 use super::loss_weight::{self, weight_in};
 use super::problem::{Problem, ProblemKind};

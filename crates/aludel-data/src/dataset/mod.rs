@@ -2,11 +2,13 @@
 //! size; a broken row either ends the reading with its place and reason or is counted and left out. Splitting,
 //! tokenising and caching are the neighbours' work.
 
+mod column;
 mod column_map;
 mod columns;
 mod completeness;
 mod decompress;
 mod finish_columns;
+mod flaw;
 mod loss_weight;
 mod messages;
 mod pairs;
@@ -32,8 +34,8 @@ use aludel_text::message::Message;
 use serde::{Deserialize, Serialize};
 
 pub use column_map::ColumnMap;
-pub use completeness::{Flaw, flaw, unclosed};
-pub use completeness::{flaw_of_answer, speaks_of_answer};
+pub use completeness::{flaw, flaw_of_answer, speaks_of_answer, unclosed};
+pub use flaw::Flaw;
 pub use messages::is_assistant;
 pub use parquet::write_parquet;
 pub use problem::ProblemKind;

@@ -3,8 +3,8 @@
 
 use aludel_text::message::Message;
 
+use super::column::{Column, first_called, text_of};
 use super::column_map::naming;
-use super::columns::{Column, first_called, text_of};
 use super::messages::{prompt_from, reply_from};
 use super::problem::{Problem, ProblemKind};
 use super::reasoning::Reasoning;

@@ -1,7 +1,7 @@
 //! Columns that are part of what is asked beside the question itself: passages, code, tables, choices, pictures, tools. Where nobody reads
 //! them a row is refused, since the student would learn to answer what it was not told. Which column is the question is `pairs`' matter.
 
-use super::columns::present;
+use super::column::present;
 use super::problem::{Problem, ProblemKind};
 use super::{Columns, Json};
 use crate::column_names::{is_among, letters};

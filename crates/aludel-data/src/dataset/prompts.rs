@@ -5,8 +5,9 @@ use std::path::PathBuf;
 
 use aludel_text::message::{Message, Role};
 
+use super::column::{Column, text_of};
 use super::column_map::ColumnMap;
-use super::columns::{self, Column, named, text_of};
+use super::columns::{self, named};
 use super::messages::{history_from, messages_from, prompt_from};
 use super::pairs;
 use super::problem::{Problem, ProblemKind};

@@ -1,8 +1,8 @@
 //! Reasoning that stands in a column of its own, under any of its names.
 
 use super::Columns;
-use super::column_map::naming;
-use super::columns::{Column, present, unseen};
+use super::column::{Column, present};
+use super::column_map::{naming, unseen};
 use super::problem::{Problem, ProblemKind};
 use crate::column_names::same;
 use crate::message_fields::{called_reasoning, no_setting, reasoning_in, text_of};

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use aludel_text::message::{Message, Role};
 
-use super::completeness::Flaw;
+use super::flaw::Flaw;
 
 /// One row of data in its canonical form.
 #[derive(Clone, Debug, PartialEq)]

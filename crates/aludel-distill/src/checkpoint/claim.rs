@@ -8,11 +8,13 @@ use aludel_formats::manifest::MANIFEST_FILE_NAME;
 use aludel_formats::peft;
 
 use super::run::RUN_FILE_NAME;
-use super::{ADAPTER_FOLDER_NAME, OPTIMIZER_FILE_NAME, PREFIX, RECIPE_FILE_NAME, ROWS_FOLDER_NAME, STATE_FILE_NAME};
+use super::{
+    ADAPTER_FOLDER_NAME, OPTIMIZER_FILE_NAME, PREFIX, RECIPE_FILE_NAME, ROWS_FOLDER_NAME, STATE_FILE_NAME,
+    SUMMARY_FILE_NAME,
+};
 use crate::error::{Error, Result};
 use crate::metrics::METRICS_FILE_NAME;
 use crate::provenance::SESSIONS_FILE_NAME;
-use crate::train::SUMMARY_FILE_NAME;
 
 /// Whether a run of Aludel's was begun in `folder`; if not, a new one may be.
 ///

@@ -25,6 +25,8 @@ pub use run::{RUN_FILE_NAME, RunFile, begun_with};
 
 /// The recipe that a run was started with, every setting spelled out.
 pub const RECIPE_FILE_NAME: &str = "recipe.toml";
+/// How the run ended, in the run folder.
+pub const SUMMARY_FILE_NAME: &str = "summary.json";
 /// The folder of the final adapter.
 pub const ADAPTER_FOLDER_NAME: &str = "adapter";
 /// The folder of the tokenised rows.

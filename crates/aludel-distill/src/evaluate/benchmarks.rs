@@ -8,7 +8,7 @@ use aludel_data::dataset::{self, Columns as RowColumns, Provenance, ReadOptions,
 use aludel_text::Message;
 use aludel_verify::Verifier;
 
-use super::task::{Row, first, listed_choices, text_of};
+use super::problem_row::{Row, first, listed_choices, text_of};
 use crate::error::Result;
 
 /// What is said after a question of mathematics, as DeepSeek-R1's evaluation does.

@@ -13,6 +13,7 @@ pub mod local;
 pub mod loss;
 pub mod overall;
 pub mod paired;
+mod problem_row;
 pub mod results;
 pub mod score;
 pub mod served;

@@ -13,6 +13,7 @@ use aludel_verify::{Checker, Options, Verifier};
 use serde_json::{Value, json};
 
 use super::benchmarks::{self, Benchmark};
+use super::problem_row::{LETTERS, Row, first, listed_choices, text_of};
 use crate::error::{Error, Result};
 
 /// Problems of a generator, where no number is given.
@@ -260,15 +261,6 @@ pub(super) fn known_by(verifier: &Verifier) -> Value {
     }
 }
 
-/// A problem as it is read.
-pub(super) struct Row {
-    pub(super) id: Option<String>,
-    pub(super) question: String,
-    pub(super) messages: Vec<Message>,
-    pub(super) gold: String,
-    pub(super) verifier: Verifier,
-}
-
 fn unique(id: String, seen: &mut HashMap<String, usize>) -> String {
     let times = seen.entry(id.clone()).or_default();
     *times += 1;
@@ -370,23 +362,6 @@ fn file_row(columns: &Columns, instead: Option<&Verifier>, map: Option<&ColumnMa
     Ok(Some(Row { id, question, messages, gold, verifier }))
 }
 
-const LETTERS: &str = "ABCDEFGHIJKLMNOPQRSTUVWXYZ";
-
-/// The first of these columns, in any spelling, that holds something.
-pub(super) fn first<'a>(columns: &'a Columns, names: &[&str]) -> Option<(&'a str, Json<'a>)> {
-    let is_empty = |value: Json<'_>| value.is_empty() && matches!(value.kind(), Kind::Null | Kind::Text);
-    names.iter().find_map(|name| dataset::called(columns, name).filter(|(_, value)| !is_empty(*value)))
-}
-
-/// Text as it is meant, anything else as it is written.
-pub(super) fn text_of(value: Json<'_>) -> Result<String, String> {
-    match value.text() {
-        Ok(Some(text)) => Ok(text.into_owned()),
-        Ok(None) => Ok(value.written().to_owned()),
-        Err(reason) => Err(format!("the row holds {reason}, where text is wanted")),
-    }
-}
-
 /// `["one", "two"]`, or `{"text": [...]}`.
 fn choice_texts(name: &str, value: Json<'_>) -> Result<Vec<String>, String> {
     let list = value.get("text").unwrap_or(value).items();
@@ -410,11 +385,6 @@ fn letter_of(gold: &str, answer: Json<'_>, choices: &[String]) -> Result<char, S
             "the answer {gold:?} is none of the choices; give the letter, the number from 0, or the text of one of them"
         )
     })
-}
-
-pub(super) fn listed_choices(choices: &[String]) -> String {
-    let lines = LETTERS.chars().zip(choices).map(|(letter, choice)| format!("\n{letter}. {choice}"));
-    format!("\n{}\n\nAnswer with the letter of the right choice in \\boxed{{}}.", lines.collect::<String>())
 }
 
 /// A verifier by its kind, or with its settings. A file is data: it cannot name a command.

@@ -2,8 +2,8 @@
 //! whole and answered once, with what each of its keys is called here. Which names mean what is the list of `foreign`.
 
 use super::foreign::{ForeignName, Verdict, top_level_name};
-use super::parse::{owner_of, section_names};
 use super::problem::Problem;
+use super::schema::{owner_of, section_names};
 use aludel_files::shortened;
 use std::fmt::Write as _;
 use toml::de::DeTable;

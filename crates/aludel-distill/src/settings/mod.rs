@@ -12,6 +12,7 @@ mod generate;
 mod lora;
 mod parse;
 mod problem;
+mod schema;
 mod shapes;
 mod student;
 mod template;
@@ -28,8 +29,9 @@ pub use foreign::{
 };
 pub use generate::GenerateSettings;
 pub use lora::{Bias, InitLora, LoraSettings, TargetModules};
-pub use parse::{Parsed, expected, owner_of, read_table, section_names, setting_names};
+pub use parse::{Parsed, read_table};
 pub use problem::{Notice, Problem, Problems};
+pub use schema::{expected, owner_of, section_names, setting_names};
 pub use student::{Attention, Device, Dtype, InstructionSet, StudentSettings};
 pub use template::TemplateInputs;
 pub use trace::{Speech, TraceSettings};

@@ -4,12 +4,11 @@
 use super::flat;
 use super::foreign::{self, Verdict};
 use super::problem::{Notice, Problem, Problems};
+use super::schema::{expected, owner_of, section_names, setting_names};
 use super::{
     CurateSettings, DataSettings, GenerateSettings, LoraSettings, Recipe, StudentSettings, TraceSettings, TrainSettings,
 };
 use serde::de::DeserializeOwned;
-use serde_json::Value as Json;
-use std::sync::OnceLock;
 use toml::{Table, Value};
 
 /// A recipe as read, with what was accepted but means something else here.
@@ -74,38 +73,6 @@ pub fn read_table(text: &str) -> Result<Table, Problems> {
         let reason = format!("line {line} is not TOML: {}", error.message().replace('\n', ", "));
         Problems::one(Problem::new("the recipe", None, reason, "write `key = value` lines under [section] headings"))
     })
-}
-
-/// The schema, made once: it is asked for each key.
-fn schema() -> &'static Json {
-    static SCHEMA: OnceLock<schemars::Schema> = OnceLock::new();
-    SCHEMA.get_or_init(Recipe::json_schema).as_value()
-}
-
-/// The names of the sections.
-pub fn section_names() -> Vec<String> {
-    properties(schema()).map(|(name, _)| name.clone()).collect()
-}
-
-/// The names of a section's settings; none for a section that does not exist.
-pub fn setting_names(section: &str) -> Vec<String> {
-    let section = schema().pointer(&format!("/properties/{section}")).unwrap_or(&Json::Null);
-    properties(section).map(|(name, _)| name.clone()).collect()
-}
-
-/// The section that has a setting of this name. Where several have one, what trains comes first.
-pub fn owner_of(name: &str) -> Option<String> {
-    const FIRST: [&str; 4] = ["train", "lora", "data", "student"];
-    let sections = section_names();
-    let has = |section: &String| setting_names(section).iter().any(|own| own == name);
-    let first = FIRST.map(str::to_owned).into_iter().find(has);
-    first.or_else(|| sections.into_iter().find(has))
-}
-
-/// What a setting's value may be, in words: "a whole number of 0 or more", "true or false" …; `None` for an unknown
-/// key.
-pub fn expected(section: &str, key: &str) -> Option<String> {
-    schema().pointer(&format!("/properties/{section}/properties/{key}")).map(in_words)
 }
 
 const NO_SETTING: &str = "there is no such setting";
@@ -282,10 +249,6 @@ fn nearest<'a>(name: &str, candidates: &'a [String]) -> Option<&'a String> {
     if likeness(best) >= ALIKE { Some(best) } else { candidates.iter().find(holds_name) }
 }
 
-fn properties(schema: &Json) -> impl Iterator<Item = (&String, &Json)> {
-    schema.get("properties").and_then(Json::as_object).into_iter().flatten()
-}
-
 /// A value's type, in words.
 fn described(value: &Value) -> &'static str {
     match value {
@@ -297,37 +260,5 @@ fn described(value: &Value) -> &'static str {
         Value::Datetime(_) => "a date",
         Value::Array(_) => "this list",
         Value::Table(_) => "a table",
-    }
-}
-
-/// What a JSON schema admits, in words.
-fn in_words(schema: &Json) -> String {
-    let list = |key: &str| schema.get(key).and_then(Json::as_array).into_iter().flatten();
-    let choices: Vec<String> =
-        list("oneOf").filter_map(|choice| choice.get("const")).chain(list("enum")).map(Json::to_string).collect();
-    match choices.as_slice() {
-        [] => {}
-        [only] => return only.clone(),
-        many => return format!("one of {}", many.join(", ")),
-    }
-    let alternatives: Vec<String> =
-        list("anyOf").filter(|alternative| alternative["type"] != "null").map(in_words).collect();
-    if !alternatives.is_empty() {
-        return alternatives.join(" or ");
-    }
-    let kind = match &schema["type"] {
-        Json::Array(kinds) => kinds.iter().find(|kind| *kind != "null").unwrap_or(&Json::Null),
-        kind => kind,
-    };
-    let least = schema.get("minimum").and_then(Json::as_f64);
-    match (kind.as_str(), least) {
-        (Some("integer"), Some(_)) => "a whole number of 0 or more".to_owned(),
-        (Some("integer"), None) => "a whole number".to_owned(),
-        (Some("number"), _) => "a number".to_owned(),
-        (Some("boolean"), _) => "true or false".to_owned(),
-        (Some("array"), _) if schema["items"]["type"] == "string" => "a list of texts".to_owned(),
-        (Some("array"), _) => "a list".to_owned(),
-        (Some("object"), _) => "a table such as { name = \"text\" }".to_owned(),
-        _ => "text".to_owned(),
     }
 }

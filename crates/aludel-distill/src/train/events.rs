@@ -9,12 +9,11 @@ use serde::Serialize;
 use crate::checkpoint;
 use crate::error::Result;
 use crate::metrics::{EvalRecord, SampleRecord, StepRecord, TrainerState};
-use crate::provenance::Times;
+use crate::provenance::{Provenance, Session, Times};
 use crate::rows::Rows;
 use crate::settings::{Interval, TrainSettings};
 
-/// How the run ended, in the run folder.
-pub const SUMMARY_FILE_NAME: &str = "summary.json";
+pub use crate::checkpoint::SUMMARY_FILE_NAME;
 
 /// What takes time and cannot tell how far it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -121,6 +120,22 @@ pub struct Started {
     pub moves_little: Option<String>,
     /// What this session has to do.
     pub ahead: Ahead,
+}
+
+impl Started {
+    /// The record of the session that has started.
+    pub fn session(&self, made_by: Provenance) -> Session {
+        Session {
+            made_by,
+            working_directory: None,
+            resumed_at: self.resumed_at,
+            train_rows: self.train_rows as u64,
+            eval_rows: self.eval_rows as u64,
+            outcomes: self.outcomes.clone(),
+            trained_parameters: self.trained_parameters as u64,
+            times: None,
+        }
+    }
 }
 
 /// What is still to be done when a session of a run starts.

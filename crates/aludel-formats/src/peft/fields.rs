@@ -8,7 +8,7 @@ use aludel_files::shortened;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use super::config::{Patterns, TargetModules, TrainedTokens};
+use super::selection::{Patterns, TargetModules, TrainedTokens};
 use crate::error::{Error, Result};
 
 /// The modules whose rows PEFT trains by token.

@@ -7,6 +7,7 @@ mod foreign;
 mod names;
 mod python_regex;
 mod rules;
+mod selection;
 
 use std::borrow::Cow;
 use std::fs;
@@ -15,19 +16,19 @@ use std::path::{Path, PathBuf};
 use serde_json::{Map, Value};
 
 use crate::error::{Error, Result};
-use crate::hf::list_files;
+use crate::folder::{is_model_folder, list_files};
 use crate::json::read_json;
 use crate::safetensors::{Weights, hf_metadata, save_file};
 use crate::tensor::TensorSpec;
-use crate::{atomic, hf, manifest};
+use crate::{atomic, manifest};
 
-pub use config::{AdapterConfig, Patterns, TargetModules, TrainedTokens};
+pub use crate::folder::ADAPTER_CONFIG_FILE_NAME as CONFIG_FILE_NAME;
+pub use config::AdapterConfig;
 pub use foreign::tensor as what_tensor_is;
 pub use names::{LoraPart, Rows, TensorName, lora_a_name, lora_b_name, parse_name, trained_rows_name};
 pub use rules::Rules;
+pub use selection::{Patterns, TargetModules, TrainedTokens};
 
-/// The file that makes a folder an adapter.
-pub const CONFIG_FILE_NAME: &str = "adapter_config.json";
 /// The adapter's tensors.
 pub const WEIGHTS_FILE_NAME: &str = "adapter_model.safetensors";
 
@@ -67,7 +68,7 @@ pub fn read(folder: &Path) -> Result<Adapter> {
     manifest::check(folder)?;
     let config_path = folder.join(CONFIG_FILE_NAME);
     if !aludel_files::is_there(&config_path) {
-        let mend = if hf::is_model_folder(folder) {
+        let mend = if is_model_folder(folder) {
             "this is a whole model: give it as the model, without an adapter"
         } else {
             "give the folder that training saved the adapter in"

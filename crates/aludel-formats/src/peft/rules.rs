@@ -8,8 +8,9 @@ use std::path::{Path, PathBuf};
 use aludel_files::shortened;
 use serde_json::Value;
 
-use super::config::{AdapterConfig, Patterns, TargetModules};
+use super::config::AdapterConfig;
 use super::python_regex::{Compiler, Expression, Pattern, Steps};
+use super::selection::{Patterns, TargetModules};
 use crate::error::{Error, Result};
 
 /// More patterns than any model has modules.

@@ -13,7 +13,7 @@ use memmap2::Mmap;
 use serde::Deserialize;
 
 use crate::error::{Error, Result, nearest};
-use crate::hf::list_files;
+use crate::folder::list_files;
 use crate::json::read_json;
 use crate::mapping::map_file;
 use crate::tensor::{Dtype, TensorView};

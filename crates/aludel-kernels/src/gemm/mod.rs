@@ -15,8 +15,6 @@ pub(crate) mod tile;
 mod tokens;
 
 pub(crate) use amx::busy as amx_busy;
-#[cfg(target_arch = "x86_64")]
-pub(crate) use amx::is_there as amx_is_there;
 pub(crate) use operand::{Lhs, Order, Panels, Rhs, pack_lhs, pack_rhs, pack_written};
 pub(crate) use pack::pair;
 pub(crate) use quantized::{CodedPanels, Rounded, multiply_coded, round_rows};
@@ -30,6 +28,10 @@ use crate::simd::Isa;
 pub(crate) const NR: usize = 32;
 /// Rows of a left-hand panel.
 const MR: usize = 12;
+/// Rows of a tile of AMX, and units of K in a row of it.
+const TILE: usize = 16;
+/// Units of a tile.
+const TILE_UNITS: usize = TILE * TILE;
 
 /// How GEMM inputs are rounded. Accumulation is f32 in both.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,7 +55,7 @@ impl Precision {
     pub(crate) const fn padded_units(self, k: usize) -> usize {
         match self {
             Precision::F32 => k,
-            Precision::Bf16 => k.div_ceil(2).next_multiple_of(amx::TILE),
+            Precision::Bf16 => k.div_ceil(2).next_multiple_of(TILE),
         }
     }
 

@@ -3,8 +3,9 @@
 
 use super::for_rows;
 use crate::device::{Context, Mat, assert_apart};
+use crate::gemm::Precision;
 use crate::gemm::pair;
-use crate::linear::{Input, Precision};
+use crate::operands::Input;
 use crate::simd::{exp, multiversion};
 
 /// The function that the gate goes through.

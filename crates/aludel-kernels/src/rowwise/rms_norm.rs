@@ -2,7 +2,8 @@
 
 use super::for_rows;
 use crate::device::{Context, Mat, assert_apart};
-use crate::linear::{Input, Precision};
+use crate::gemm::Precision;
+use crate::operands::Input;
 use crate::simd::{lane_sum, multiversion};
 
 /// `y = norm(x)`; x and y are [T, C], weight [1, C].

@@ -4,7 +4,7 @@ use super::gated::Activation;
 use super::*;
 use crate::check::{assert_close, finite_differences, random, wide};
 use crate::device::Region;
-use crate::linear::Precision;
+use crate::gemm::Precision;
 use crate::simd::Isa;
 
 const T: usize = 3;

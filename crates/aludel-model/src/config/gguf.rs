@@ -11,9 +11,10 @@ use super::rope::{self, RopeScaling};
 use super::window::Windows;
 use super::{Config, LayerType, keys, window};
 use crate::error::{Error, Result};
+use crate::files::{LONGROPE_FACTORS, ROPE_DIVISORS};
 use crate::layout::RowOrder;
 use crate::module::Module;
-use crate::weights::{LONGROPE_FACTORS, ROPE_DIVISORS, Tensor};
+use crate::weights::Tensor;
 
 impl Config {
     /// The family of GGUF files of this `general.architecture`.

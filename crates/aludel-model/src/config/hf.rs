@@ -9,8 +9,8 @@ use super::hf_rope::{FULL, SLIDING};
 use super::rope::RopeScaling;
 use super::{Config, keys, window};
 use crate::error::{Error, Result};
+use crate::files::ROPE_DIVISORS;
 use crate::module::Module;
-use crate::weights::ROPE_DIVISORS;
 
 impl Config {
     /// Reads a `config.json`.

@@ -2,8 +2,7 @@
 //! `/proc` nobody is known to be gone; leases do there.
 
 use std::fs;
-
-use super::transactions::now_ms;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// A process.
 #[derive(Debug, PartialEq)]
@@ -47,4 +46,9 @@ fn started(pid: u32) -> Option<String> {
         "Z" | "X" => None,
         _ => fields.nth(18).map(str::to_string),
     }
+}
+
+/// Now, in milliseconds of Unix time, as leases are counted.
+pub(super) fn now_ms() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)
 }

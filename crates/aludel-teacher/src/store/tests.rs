@@ -171,7 +171,7 @@ fn claims_of_a_process_that_is_gone_are_taken_over() {
         let claim = "INSERT INTO claims SELECT runs.id, prompts.id, 0, ?1 FROM runs, prompts ORDER BY 2 LIMIT 1";
         other.execute(claim, [owner]).unwrap();
     };
-    let far = transactions::now_ms() + 1_000_000;
+    let far = owner::now_ms() + 1_000_000;
     // The same number given again, a machine that is silent for too long, and one that is not.
     dead(&Owner { started: "1".to_string(), ..here }, if cfg!(target_os = "linux") { far } else { 0 });
     let wanted = list.next(1).unwrap();

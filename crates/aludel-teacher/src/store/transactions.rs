@@ -3,14 +3,14 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
 
 use super::check::check;
 use super::forget::{Forgotten, Selection, forget};
-use super::owner::Owner;
+use super::owner::{Owner, now_ms};
 use super::row_hash::{PROMPTS, RUNS, TRACES, Table};
 use super::{Outcome, TraceRow, Wanted, hash_of, open};
 
@@ -388,7 +388,3 @@ static PUT: LazyLock<String> = LazyLock::new(|| {
         again.collect::<Vec<_>>().join(", "),
     )
 });
-
-pub(super) fn now_ms() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)
-}

@@ -3,23 +3,7 @@
 //! spellings, which count only at the beginning.
 
 use super::code::{MOST, ends_reasoning, is_closing, is_indented, is_opening};
-use super::tags::{Stray, disguised_tag, leading_tag, stray_tag};
-
-/// Opening tags with their closing ones: of R1, Qwen and most others, of Claude's imitators, EXAONE Deep, answers made for GRPO,
-/// Sky-T1 and its descendants, Seed-OSS, Kimi, Command A, Magistral and the Gemma family. Small letters stand for letters of any case.
-pub(super) const PAIRS: [(&str, &str); 11] = [
-    ("<think>", "</think>"),
-    ("<thinking>", "</thinking>"),
-    ("<thought>", "</thought>"),
-    ("<reasoning>", "</reasoning>"),
-    ("<|begin_of_thought|>", "<|end_of_thought|>"),
-    ("<seed:think>", "</seed:think>"),
-    ("◁think▷", "◁/think▷"),
-    ("<|start_thinking|>", "<|end_thinking|>"),
-    ("[THINK]", "[/THINK]"),
-    ("<unused94>thought", "<unused95>"),
-    ("<|channel>thought", "<channel|>"),
-];
+use super::tags::{PAIRS, Stray, disguised_tag, leading_tag, stray_tag};
 
 /// What some of these models put around the answer that follows.
 const ANSWERS: [(&str, &str); 2] =

@@ -4,8 +4,23 @@
 use std::sync::LazyLock;
 
 use super::code::{MOST, is_closing, is_opening};
-use super::inline::PAIRS;
 use crate::letters::letters;
+
+/// Opening tags with their closing ones: of R1, Qwen and most others, of Claude's imitators, EXAONE Deep, answers made for GRPO,
+/// Sky-T1 and its descendants, Seed-OSS, Kimi, Command A, Magistral and the Gemma family. Small letters stand for letters of any case.
+pub(super) const PAIRS: [(&str, &str); 11] = [
+    ("<think>", "</think>"),
+    ("<thinking>", "</thinking>"),
+    ("<thought>", "</thought>"),
+    ("<reasoning>", "</reasoning>"),
+    ("<|begin_of_thought|>", "<|end_of_thought|>"),
+    ("<seed:think>", "</seed:think>"),
+    ("◁think▷", "◁/think▷"),
+    ("<|start_thinking|>", "<|end_thinking|>"),
+    ("[THINK]", "[/THINK]"),
+    ("<unused94>thought", "<unused95>"),
+    ("<|channel>thought", "<channel|>"),
+];
 
 /// How a tag is written: what is before and behind its name. What is longer comes first.
 const FORMS: [(&str, &str); 6] =

@@ -1,11 +1,11 @@
 //! The parts of a tokenizer.json: their types, and the permitted fields of each type. What the library would ignore, or
 //! refuse in words of its own, is named here with its place. `vet` bounds the time and memory that the parts need.
 
+use aludel_files::shortened;
 use serde_json::{Map, Value};
 use tokenizers::models::ModelWrapper;
 use tokenizers::{DecoderWrapper, NormalizerWrapper, PostProcessorWrapper, PreTokenizerWrapper};
 
-use super::vet::shown;
 use crate::fault::caught;
 
 /// What a field may say.
@@ -342,7 +342,7 @@ fn check_id(value: &Value, place: &str) -> Result<(), String> {
 fn unfit(place: &str, value: &Value, wanted: &str) -> String {
     match value {
         Value::Object(_) | Value::Array(_) => format!("{place} is {}, and {wanted} is wanted", kind(value)),
-        _ => format!("{place} is {}, and {wanted} is wanted", aludel_files::shortened(&value.to_string(), 80)),
+        _ => format!("{place} is {}, and {wanted} is wanted", shortened(&value.to_string(), 80)),
     }
 }
 
@@ -355,4 +355,9 @@ fn kind(value: &Value) -> &'static str {
         Value::Array(_) => "a list",
         Value::Object(_) => "an object",
     }
+}
+
+/// A text of the file, as messages quote it.
+pub(super) fn shown(text: &str) -> String {
+    format!("{:?}", shortened(text, 80))
 }

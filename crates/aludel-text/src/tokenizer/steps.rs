@@ -15,8 +15,8 @@ use tokenizers::{
     Decoder, NormalizedString, Normalizer, PreTokenizedString, PreTokenizer, Result, SplitDelimiterBehavior,
 };
 
+use super::parts::shown;
 use super::pre::GPT2;
-use super::vet::shown;
 
 /// The steps of a tokenizer, those within others in order.
 pub(super) struct Steps {

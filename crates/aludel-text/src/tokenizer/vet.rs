@@ -5,12 +5,11 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use aludel_files::shortened;
 use serde::de::{Deserialize, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 
 use super::charsmap::longest_replacement;
-use super::parts;
+use super::parts::{self, shown};
 use super::regexes::{self, Trials};
 
 /// A tokenizer.json, as far as it is looked at here. Words and merges are read by the library alone.
@@ -392,11 +391,6 @@ fn grows_by(kind: &str, step: &Map<String, Value>, place: &str, trials: &mut Tri
         return Err(format!("{place}.length is 0"));
     }
     Ok(growth)
-}
-
-/// A text of the file, as messages quote it.
-pub(super) fn shown(text: &str) -> String {
-    format!("{:?}", shortened(text, 80))
 }
 
 #[cfg(test)]

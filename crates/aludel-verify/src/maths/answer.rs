@@ -1,11 +1,14 @@
 //! What an answer is as a whole: a quantity with its unit, a set, a tuple or interval, a relation, a matrix, a text.
 //! Shapes are told apart on the tokens; what stands inside them is read by `quantity`.
+//!
+//! `answer`, `quantity` and `compound` name each other: an answer contains quantities, and a quantity with ± is an answer of two values.
 
 use super::clock::{self, Clock};
 use super::compound;
-use super::lexer::{self, Bracket, Token};
+use super::lexer;
 use super::quantity::{self, Quantity};
 use super::spelled;
+use super::token::{Bracket, Token};
 
 const MAX_NESTING: usize = 12;
 

@@ -6,8 +6,8 @@ use dashu_ratio::RBig;
 use super::Equality;
 use super::exact::{self, Budget};
 use super::expression::Expression;
-use super::lexer::Token;
 use super::number::Number;
+use super::token::Token;
 use super::unit::{Unit, Units};
 
 /// A time or a duration, and perhaps a ratio.

@@ -1,17 +1,20 @@
 //! Whether two answers as a whole are the same: shape by shape, with `scalar` for the values inside them. Where a shape
 //! was not understood, the result is undecided and never a guess.
+//!
+//! `compare`, `reals` and `relation` call each other, as answers contain answers: the bounds of a set and the sides of a relation are
+//! compared by the rule for whole answers, and whole answers may be sets or relations.
 
 use super::Equality;
 use super::answer::{Answer, Join};
 use super::clock;
 use super::exact::{self, Budget};
 use super::expression::Expression;
-use super::lexer::Bracket;
 use super::number::Number;
 use super::quantity::Quantity;
 use super::reals;
 use super::relation;
 use super::scalar;
+use super::token::Bracket;
 use super::unit::{self, Unit, Units};
 use super::wording;
 use dashu_ratio::RBig;

@@ -4,9 +4,9 @@
 use dashu_ratio::RBig;
 
 use super::expression::Expression;
-use super::lexer::Token;
 use super::number::Number;
 use super::quantity::Quantity;
+use super::token::Token;
 use super::unit::{self, Unit};
 
 /// Reads a sum of units as a quantity in the smallest of them.

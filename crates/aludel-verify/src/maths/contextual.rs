@@ -1,6 +1,6 @@
 //! Tokens whose meaning hangs on their neighbours: the x between two numbers, the tilde before one, the minus before a set.
 
-use super::lexer::{Bracket, Token};
+use super::token::{Bracket, Token};
 
 /// ∼ before a number says "about", elsewhere something that is not known; − before a set takes its elements away.
 pub(super) fn signs_of_several_meanings(tokens: &mut Vec<Token>) -> Option<()> {

@@ -5,8 +5,9 @@ use dashu_int::IBig;
 use dashu_ratio::RBig;
 
 use super::answer::{self, Answer};
-use super::lexer::{self, Token};
+use super::lexer;
 use super::number::Number;
+use super::token::Token;
 use super::unit::{self, Unit, Units};
 
 /// What a question asks of how its answer is written.

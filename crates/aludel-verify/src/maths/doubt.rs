@@ -4,8 +4,9 @@
 use super::Equality;
 use super::answer::{self, Answer};
 use super::compound;
-use super::lexer::{self, Bracket, Token};
+use super::lexer;
 use super::relation;
+use super::token::{Bracket, Token};
 
 /// What may be said of two answers that were compared as arithmetic and are not the same text.
 pub(super) fn weighed(left: &str, right: &str, computed: Equality) -> Equality {

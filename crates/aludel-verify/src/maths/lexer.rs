@@ -4,50 +4,11 @@
 
 use super::contextual;
 use super::number::{self, Number};
+use super::token::{Bracket, Token};
 use super::words::{self, COMMAND_SIGNS, FUNCTIONS, GREEK, LAYOUT, TEXT, WORD_SIGNS, greek_letter};
 
 /// Longer texts are no final answers, and the work on one is bounded by its length.
 pub(super) const MAX_BYTES: usize = 4096;
-
-/// A kind of bracket. A pair may differ, as in a half-open interval.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Bracket {
-    /// `{` that only groups.
-    Group,
-    /// `(`, and `⟨`, which also encloses coordinates.
-    Round,
-    /// `[`.
-    Square,
-    /// `\{` of a set.
-    Brace,
-}
-
-/// One token.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) enum Token {
-    /// A number as written.
-    Number(Number),
-    /// A one-letter or Greek symbol. `spaced` tells whether a space stands before it.
-    Symbol { name: String, spaced: bool },
-    /// A word of text.
-    Word(String),
-    /// A function or construction: `frac`, `sqrt`, `sin`, `pi`…
-    Command(&'static str),
-    /// An opening bracket.
-    Open(Bracket),
-    /// A closing bracket.
-    Close(Bracket),
-    /// An operator, relation or separator.
-    Sign(char),
-    /// `\begin` of a matrix.
-    MatrixBegin,
-    /// `\end` of a matrix.
-    MatrixEnd,
-    /// `\\`.
-    Row,
-    /// `&`.
-    Column,
-}
 
 /// Tokens of `text`, or `None` where something in it is not known or it is too long.
 pub(super) fn tokens(text: &str) -> Option<Vec<Token>> {

@@ -33,6 +33,7 @@ mod scalar;
 mod spelled;
 #[cfg(test)]
 mod tests;
+mod token;
 mod unit;
 mod wording;
 mod words;

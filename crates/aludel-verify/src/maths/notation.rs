@@ -8,7 +8,7 @@ use regex::Regex;
 use super::answer::{self, Answer};
 use super::compare;
 use super::exact::Budget;
-use super::lexer::Bracket;
+use super::token::Bracket;
 use super::{Equality, readings, unit};
 
 /// Longer texts are looked at no further: none of these notations is that long.

@@ -9,8 +9,8 @@ use regex::Regex;
 use super::answer::{self, Answer};
 use super::compare;
 use super::exact::Budget;
-use super::lexer::Bracket;
 use super::quantity::Quantity;
+use super::token::Bracket;
 use super::{Equality, scalar};
 
 /// An order by size.
@@ -29,10 +29,15 @@ impl Order {
         }
     }
 
-    /// The order that a question asks for: by a sentence that tells somebody to write something, and not by one that describes what is given.
-    /// Where it names both orders, nobody knows.
+    /// The order that a question asks for: by its last sentence that tells somebody to do something, and not by one that describes what is
+    /// given, takes an order back, or is followed by what is really asked. Where it names both orders, nobody knows.
     pub(super) fn asked_for(question: &str) -> Option<Order> {
-        let mut found = sentences(question).flat_map(orders_of);
+        let sentences: Vec<&str> = sentences(question).filter(|sentence| !sentence.trim().is_empty()).collect();
+        let last = sentences.iter().rposition(|sentence| !orders_of(sentence).is_empty())?;
+        if sentences[last + 1..].iter().any(|sentence| ASKS.is_match(sentence)) {
+            return None;
+        }
+        let mut found = sentences.into_iter().flat_map(orders_of);
         let first = found.next()?;
         found.all(|other| other == first).then_some(first)
     }
@@ -65,6 +70,13 @@ impl Order {
         })
     }
 }
+
+/// What goes on asking behind an order: that was a step on the way.
+static ASKS: LazyLock<Regex> = LazyLock::new(|| {
+    pattern(
+        r"(?i)^\W*(?:what|which|who|where|when|how|find|compute|calculate|determine|evaluate|then|now|next|subtract|add|multiply)\b",
+    )
+});
 
 /// Sentences; a point within a number ends none.
 fn sentences(text: &str) -> impl Iterator<Item = &str> {
@@ -105,7 +117,13 @@ fn orders_of(sentence: &str) -> Vec<Order> {
             !is_by_another && (TELLS.is_match(before) || TELLS.is_match(after))
         })
     };
-    if GIVEN.is_match(sentence) {
+    // "Not necessarily in ascending order", and "Write it in descending order, subtract the reverse, and list its digits".
+    static TAKEN_BACK: LazyLock<Regex> = LazyLock::new(|| {
+        pattern(
+            r"(?i)\b(?:not|never|no|any|without|needn|don|doesn|regardless|whether)\b|,\s*(?:and\s+|then\s+)*(?:subtract|add|multiply|divide|find|compute|calculate|count|sum|what|which|how)\b",
+        )
+    });
+    if GIVEN.is_match(sentence) || TAKEN_BACK.is_match(sentence) {
         return Vec::new();
     }
     let orders = [(Order::Ascending, found(&ASCENDING)), (Order::Descending, found(&DESCENDING))];
@@ -140,6 +158,13 @@ mod tests {
             ("List the names in increasing order of age.", None),
             ("Sort 3, 1, 2 in ascending order, then write them in descending order.", None),
             ("In what order do they come?", None),
+            ("List all roots, not necessarily in ascending order.", None),
+            ("Give both roots; you need not list them in increasing order.", None),
+            ("The answers do not have to be written in increasing order.", None),
+            ("List the roots in ascending order or in any other.", None),
+            ("Sort 5, 3, 9, 1 in ascending order. Which positions hold the two middle numbers?", None),
+            ("Bubble sort puts a list in ascending order. Which two pairs are swapped first?", None),
+            ("Write the digits of 4172 in descending order, subtract the reverse, and list the digits", None),
             ("", None),
         ] {
             assert_eq!(Order::asked_for(question), order, "{question}");

@@ -4,8 +4,8 @@
 use dashu_ratio::RBig;
 
 use super::expression::{Expression, Function};
-use super::lexer::{Bracket, Token};
 use super::number::Number;
+use super::token::{Bracket, Token};
 
 const MAX_DEPTH: usize = 48;
 const MAX_NODES: usize = 1000;

@@ -3,8 +3,8 @@
 
 use super::answer::Answer;
 use super::expression::Expression;
-use super::lexer::Token;
 use super::parser::{self, PlusMinus};
+use super::token::Token;
 use super::unit::{self, Unit};
 
 /// A number or expression with what stands behind it.

@@ -8,10 +8,10 @@ use super::answer::{self, Answer, Join};
 use super::compare;
 use super::exact::Budget;
 use super::expression::Expression;
-use super::lexer::Bracket;
 use super::quantity::Quantity;
 use super::relation;
 use super::scalar;
+use super::token::Bracket;
 
 /// A set of real numbers, as the places on the line at which one enters or leaves it, from left to right.
 #[derive(Clone, Debug)]

@@ -6,9 +6,9 @@ use super::answer::{self, Answer};
 use super::compare;
 use super::exact::Budget;
 use super::expression::Expression;
-use super::lexer::Bracket;
 use super::quantity::Quantity;
 use super::scalar;
+use super::token::Bracket;
 
 /// The value that a relation gives to a name: the 3 in x = 3, and the last side of a calculation such as 1 + 2 = 3.
 pub(super) fn assigned<'a>(sides: &'a [Answer], signs: &[char]) -> Option<(&'a Answer, &'a Answer)> {

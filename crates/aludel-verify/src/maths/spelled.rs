@@ -4,8 +4,8 @@
 use dashu_int::UBig;
 use dashu_ratio::RBig;
 
-use super::lexer::Token;
 use super::number::Number;
+use super::token::Token;
 
 const UNITS: [&str; 20] = [
     "zero",

@@ -2,19 +2,9 @@
 //! here its findings are put into words. They hold words of the command line, which the console makes harmless.
 
 use super::{help, near, walk};
+use crate::report::Wrong;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Command, Error};
-
-/// An error in three parts.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Wrong {
-    /// What is wrong, as it was typed.
-    pub(crate) what: String,
-    /// Why.
-    pub(crate) reason: String,
-    /// What to type instead.
-    pub(crate) mend: String,
-}
 
 /// The words for an error of parsing what was `typed`, the name of the program first.
 pub(crate) fn told(error: &Error, root: &Command, typed: &[String]) -> Wrong {
@@ -142,9 +132,10 @@ fn words(value: Option<&ContextValue>) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::command;
 
     fn check(arguments: &[&str], what: &str, reason: &str, mend: &str) {
-        let root = super::super::command();
+        let root = command();
         let typed = [&["aludel"], arguments].concat();
         let error = root.clone().try_get_matches_from(&typed).unwrap_err();
         let typed: Vec<String> = typed.into_iter().map(str::to_owned).collect();
@@ -214,5 +205,42 @@ mod tests {
             "it was given more than once",
             "give it once",
         );
+    }
+
+    /// No number of any command falls back on the words of the standard library or of clap.
+    #[test]
+    fn every_number_says_what_it_may_be() {
+        let root = crate::cli::command();
+        let mut seen = 0;
+        walk(&root, "aludel", &mut |command, path| {
+            for argument in command.get_arguments().filter(|argument| is_number(argument)) {
+                let Some(name) = argument.get_long() else { continue };
+                let mut typed: Vec<String> = path.split(' ').map(str::to_owned).collect();
+                typed.push(format!("--{name}=x"));
+                let error = root.clone().try_get_matches_from(&typed).unwrap_err();
+                assert_eq!(error.kind(), ErrorKind::ValueValidation, "{typed:?}: {error}");
+                let reason = super::told(&error, &root, &typed).reason;
+                assert!(reason.starts_with("it must be a "), "{typed:?}: {reason}");
+                seen += 1;
+            }
+        });
+        assert!(seen > 20, "{seen}");
+    }
+
+    fn is_number(argument: &clap::Arg) -> bool {
+        use std::any::TypeId;
+        let own = argument.get_value_parser().type_id();
+        let numbers = [
+            TypeId::of::<u8>(),
+            TypeId::of::<u16>(),
+            TypeId::of::<u32>(),
+            TypeId::of::<u64>(),
+            TypeId::of::<usize>(),
+            TypeId::of::<i32>(),
+            TypeId::of::<i64>(),
+            TypeId::of::<f32>(),
+            TypeId::of::<f64>(),
+        ];
+        numbers.iter().any(|number| own == *number)
     }
 }

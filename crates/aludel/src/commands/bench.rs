@@ -1,7 +1,7 @@
 //! `aludel bench`: the options of a measurement, and how its result reads. What is timed stands in `aludel_distill::bench`.
 
-use crate::cli::whole;
 use crate::console::Console;
+use crate::number::whole;
 use crate::progress::{At, Kind, Progress};
 use crate::report::Outcome;
 use crate::run_folder::{adapter_if_named, refuse_as_model};

@@ -1,6 +1,7 @@
 //! `aludel trace` with prompts, and `aludel plan trace`: their options, the key, the signals, and what is printed while answers
 //! come in and at the end. What the store holds is told by `trace status`.
 
+mod pace;
 mod show;
 mod warnings;
 mod watch;

@@ -4,8 +4,8 @@
 mod named;
 
 use super::eval::AskingArgs;
-use crate::cli::whole;
 use crate::console::Console;
+use crate::number::whole;
 use crate::origin::made_by;
 use crate::page::{Report, Run, page};
 use crate::report::{Helped, Outcome};

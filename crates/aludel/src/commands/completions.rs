@@ -2,7 +2,7 @@
 
 use crate::console::Console;
 use crate::report::Outcome;
-use clap::Args;
+use clap::{Args, Command};
 use clap_complete::Shell;
 
 /// The options of `aludel completions`.
@@ -22,10 +22,10 @@ Examples:
 
 zsh reads ~/.zfunc if it is in fpath before compinit is called.";
 
-/// Prints them.
-pub(crate) fn run(args: &CompletionsArgs, console: &mut Console) -> anyhow::Result<Outcome> {
+/// Prints those of `command`, the whole command line.
+pub(crate) fn run(args: &CompletionsArgs, mut command: Command, console: &mut Console) -> anyhow::Result<Outcome> {
     let mut script = Vec::new();
-    clap_complete::generate(args.shell, &mut crate::cli::command(), "aludel", &mut script);
+    clap_complete::generate(args.shell, &mut command, "aludel", &mut script);
     console.verbatim(String::from_utf8(script)?.trim_end())?;
     Ok(Outcome::Done)
 }

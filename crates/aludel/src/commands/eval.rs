@@ -6,10 +6,10 @@ mod here;
 mod served;
 mod table;
 
-use crate::cli::whole;
 use crate::console::{Console, harmless};
 use crate::hub::fetch_named;
 use crate::next::after_evaluation;
+use crate::number::whole;
 use crate::progress::{self, At, Kind, Part};
 use crate::report::Outcome;
 use crate::run_folder::adapter_if_named;

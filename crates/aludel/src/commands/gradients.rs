@@ -1,7 +1,7 @@
 //! `aludel gradients`: the options that write an adapter's gradients to a file, for comparison with PEFT.
 
 use super::logits::{ComputedDtype, Loaded};
-use crate::cli::whole;
+use crate::number::whole;
 use crate::report::{Helped, Outcome};
 use aludel_formats::{Dtype, TensorSpec, safetensors};
 use aludel_kernels::{Context, Region, loss, quant};

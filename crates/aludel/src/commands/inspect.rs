@@ -4,9 +4,9 @@
 mod rows;
 mod show;
 
-use crate::cli::whole;
 use crate::console::Console;
 use crate::hub::fetch_named;
+use crate::number::whole;
 use crate::progress::{At, Kind, Progress};
 use crate::report::Outcome;
 use crate::settings::{Flags, RecipeArgs, resolve, set_template_date};

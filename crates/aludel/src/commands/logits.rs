@@ -1,6 +1,6 @@
 //! `aludel logits`: the options that write a model's logits to a file, for comparison with other implementations.
 
-use crate::cli::whole;
+use crate::number::whole;
 use crate::report::Outcome;
 use crate::run_folder::{adapter_if_named, refuse_as_model};
 use crate::settings::{Flags, RecipeArgs, resolve};

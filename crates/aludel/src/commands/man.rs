@@ -23,12 +23,12 @@ Examples:
 
 man aludel-train shows the page of aludel train.";
 
-/// Writes the pages and says how many.
-pub(crate) fn run(args: &ManArgs, console: &mut Console) -> anyhow::Result<Outcome> {
+/// Writes the pages of `command`, the whole command line, and says how many.
+pub(crate) fn run(args: &ManArgs, command: Command, console: &mut Console) -> anyhow::Result<Outcome> {
     let folder = &args.output_dir;
     std::fs::create_dir_all(folder)
         .with_context(|| format!("{}: cannot be made the folder of the pages", folder.display()))?;
-    let mut command = whole(crate::cli::command());
+    let mut command = whole(command);
     command.build();
     let pages = write(&command, "aludel", folder)?;
     console.line(format_args!("{pages} pages in {}", folder.display()))?;

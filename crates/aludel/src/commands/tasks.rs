@@ -1,8 +1,8 @@
 //! `aludel tasks`: the problems that Aludel invents itself, listed by family and written out as data for training or for an
 //! evaluation. How they are made is the business of `aludel_verify::tasks`.
 
-use crate::cli::whole;
 use crate::console::Console;
+use crate::number::whole;
 use crate::report::{Helped, Outcome};
 use crate::table::Table;
 use aludel_formats::atomic;

@@ -284,7 +284,7 @@ fn settle(recipe: &Recipe) -> anyhow::Result<Recipe> {
 /// Keeps what a report tells of the session. A run goes on without it.
 fn record_session(folder: &Path, started: &Started) -> Option<Session> {
     let here = std::env::current_dir().ok().map(|folder| folder.to_string_lossy().into_owned());
-    let session = Session { working_directory: here, ..Session::new(made_by(), started) };
+    let session = Session { working_directory: here, ..started.session(made_by()) };
     match session.append(folder) {
         Ok(()) => Some(session),
         Err(error) => {

@@ -5,7 +5,7 @@ mod estimate;
 mod line;
 mod training;
 
-use crate::console::harmless;
+use crate::console::escape::harmless;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::{self, IsTerminal as _, Write};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};

@@ -14,12 +14,10 @@ pub(super) mod job;
 use super::Precision;
 #[cfg(target_arch = "x86_64")]
 use super::pack;
+pub(super) use super::{TILE, TILE_UNITS};
 use crate::simd::Isa;
-
-/// Rows of a tile, and units of K in a row of it.
-pub(super) const TILE: usize = 16;
-/// Units of a tile.
-pub(super) const TILE_UNITS: usize = TILE * TILE;
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+use crate::simd::has_amx;
 
 /// Whether products of this precision are made of tiles.
 pub(super) fn is_used(isa: Isa, precision: Precision) -> bool {
@@ -87,7 +85,7 @@ impl Run {
 /// The runs' tiles are there; `c` has that many rows of 32 floats, which no one else touches; [`Isa::Amx`] was given out.
 pub(super) unsafe fn multiply(runs: &[Run; 2], is_half: bool, c: *mut f32, ld: usize, adds: bool) {
     #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
-    if unit::is_there() {
+    if has_amx() {
         unit::configure();
         // SAFETY: the contract is passed on, and the unit is configured.
         unsafe {
@@ -102,19 +100,10 @@ pub(super) unsafe fn multiply(runs: &[Run; 2], is_half: bool, c: *mut f32, ld: u
     unsafe { emulation::multiply(runs, if is_half { 1 } else { 2 }, c, ld, adds) }
 }
 
-/// Whether this process may use the unit. Requests permission from the system the first time.
-#[cfg(target_arch = "x86_64")]
-pub(crate) fn is_there() -> bool {
-    #[cfg(target_os = "linux")]
-    return unit::is_there();
-    #[cfg(not(target_os = "linux"))]
-    return false;
-}
-
 /// Multiplications of full tiles between registers, for [`crate::peak`]; returns the floating-point operations.
 pub(crate) fn busy(rounds: u64) -> f64 {
     #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
-    if unit::is_there() {
+    if has_amx() {
         unit::configure();
         return unit::busy(rounds);
     }
@@ -125,27 +114,9 @@ pub(crate) fn busy(rounds: u64) -> f64 {
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 mod unit {
     use std::arch::asm;
-    use std::arch::x86_64::__cpuid_count;
     use std::cell::Cell;
-    use std::sync::OnceLock;
 
     use super::{Run, TILE, TILE_UNITS};
-
-    /// Whether processor and system support tiles with bf16 products. A process must request the 8 KB of state that each of its threads
-    /// then has (Linux, Documentation/arch/x86/xstate.rst).
-    pub(super) fn is_there() -> bool {
-        static IS_THERE: OnceLock<bool> = OnceLock::new();
-        *IS_THERE.get_or_init(|| {
-            const ARCH_REQ_XCOMP_PERM: libc::c_long = 0x1023;
-            const TILE_DATA: libc::c_long = 18;
-            const TILE_AND_BF16: u32 = 1 << 24 | 1 << 22;
-            let has_leaf = __cpuid_count(0, 0).eax >= 7;
-            has_leaf
-                && __cpuid_count(7, 0).edx & TILE_AND_BF16 == TILE_AND_BF16
-                // SAFETY: the call reads no memory; a kernel that does not know it answers with an error.
-                && unsafe { libc::syscall(libc::SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, TILE_DATA) } == 0
-        })
-    }
 
     /// Gives all eight tiles of this thread their full size, once.
     #[inline]

@@ -2,7 +2,7 @@
 
 use std::arch::x86_64::*;
 
-use crate::gemm::{Precision, amx};
+use crate::gemm::{Precision, TILE, TILE_UNITS};
 
 /// # Safety
 /// AVX-512 with bf16; bounds as [`super::transpose`] asserts them.
@@ -142,9 +142,9 @@ pub(in crate::gemm) unsafe fn tile_rows(
     to: &mut [u32],
 ) {
     let factor = _mm512_set1_ps(scale);
-    for (first, tile) in (0..k).step_by(2 * amx::TILE).zip(to.chunks_exact_mut(amx::TILE_UNITS)) {
+    for (first, tile) in (0..k).step_by(2 * TILE).zip(to.chunks_exact_mut(TILE_UNITS)) {
         let masks = (lanes(k - first), lanes((k - first).saturating_sub(16)));
-        for (r, target) in tile.chunks_exact_mut(amx::TILE).enumerate().take(rows) {
+        for (r, target) in tile.chunks_exact_mut(TILE).enumerate().take(rows) {
             // SAFETY: masked to the elements of row r; the row of the tile is there.
             unsafe {
                 let source = from.as_ptr().add(r * ld + first);
@@ -164,10 +164,10 @@ pub(in crate::gemm) unsafe fn tile_rows(
 pub(in crate::gemm) unsafe fn tile_columns(from: &[f32], ld: usize, (rows, k): (usize, usize), to: &mut [u32]) {
     let mask = lanes(rows);
     let order = side_by_side();
-    for (tile, to) in to.chunks_exact_mut(amx::TILE_UNITS).enumerate().take(k.div_ceil(2 * amx::TILE)) {
-        let mut block = [_mm512_setzero_si512(); amx::TILE];
+    for (tile, to) in to.chunks_exact_mut(TILE_UNITS).enumerate().take(k.div_ceil(2 * TILE)) {
+        let mut block = [_mm512_setzero_si512(); TILE];
         for (u, slot) in block.iter_mut().enumerate() {
-            let first = (tile * amx::TILE + u) * 2;
+            let first = (tile * TILE + u) * 2;
             let row = |i: usize| match i < k {
                 // SAFETY: masked to the columns of a row that exists.
                 true => unsafe { _mm512_maskz_loadu_ps(mask, from.as_ptr().add(i * ld)) },
@@ -178,7 +178,7 @@ pub(in crate::gemm) unsafe fn tile_columns(from: &[f32], ld: usize, (rows, k): (
         transpose_16(&mut block);
         for (r, row) in block.into_iter().enumerate().take(rows) {
             // SAFETY: a row of the tile.
-            unsafe { _mm512_storeu_si512(to.as_mut_ptr().add(r * amx::TILE).cast(), row) };
+            unsafe { _mm512_storeu_si512(to.as_mut_ptr().add(r * TILE).cast(), row) };
         }
     }
 }

@@ -2,8 +2,7 @@
 //! does differently. Nothing is evaluated here.
 
 use super::parameters::{Parameter, Parameters};
-use super::rewrite::{is_operator, written};
-use super::scan::Token;
+use super::scan::{Token, is_operator, written};
 
 /// Deeper nesting than any template has; the engine's own parser ends near it.
 const DEEPEST: usize = 60;

@@ -1,6 +1,10 @@
 //! Jinja2 as Python runs it, on an engine that differs from it in places: operators, methods of Python's values, and
 //! Jinja2's own filters, tests and globals. Each gives what Jinja2 gives, or an error that names it. `functions` has
 //! what transformers adds to Jinja2.
+//!
+//! `scan`, `expression` and `rewrite` read the text of a template. The files that compute with values (`items`, `methods`, `operators`,
+//! `filters`, `format`, `print` and those beside them) call each other in circles, as the language does: a lookup may give a method, a
+//! method iterates over items, an operator formats a text, and formatting looks items up.
 
 mod arguments;
 mod budget;

@@ -3,7 +3,7 @@
 //! space around them, stay as they are; `expression` handles expressions.
 
 use super::expression::Parser;
-use super::scan::{Token, inside};
+use super::scan::inside;
 
 /// Deeper nesting than any template has; the engine goes down it when it reads, compiles and runs one.
 const DEEPEST: usize = 100;
@@ -278,26 +278,4 @@ fn raw_length(text: &str) -> Option<usize> {
     let after = word.strip_prefix("raw")?.trim_start();
     let rest = BLOCK_ENDS.iter().find_map(|end| after.strip_prefix(end))?;
     Some(text.len() - rest.len())
-}
-
-/// A text as every engine reads it.
-pub(super) fn written(text: &str) -> String {
-    let mut written = String::from("\"");
-    for letter in text.chars() {
-        match letter {
-            '\\' => written.push_str("\\\\"),
-            '"' => written.push_str("\\\""),
-            '\n' => written.push_str("\\n"),
-            '\r' => written.push_str("\\r"),
-            '\t' => written.push_str("\\t"),
-            letter => written.push(letter),
-        }
-    }
-    written.push('"');
-    written
-}
-
-/// True for a token that is the operator.
-pub(super) fn is_operator(token: Option<&Token>, operator: &str) -> bool {
-    matches!(token, Some(Token::Operator(other)) if *other == operator)
 }

@@ -167,3 +167,25 @@ fn unescaped(text: &str) -> Result<String, String> {
     plain.push_str(rest);
     Ok(plain)
 }
+
+/// A text as every engine reads it.
+pub(super) fn written(text: &str) -> String {
+    let mut written = String::from("\"");
+    for letter in text.chars() {
+        match letter {
+            '\\' => written.push_str("\\\\"),
+            '"' => written.push_str("\\\""),
+            '\n' => written.push_str("\\n"),
+            '\r' => written.push_str("\\r"),
+            '\t' => written.push_str("\\t"),
+            letter => written.push(letter),
+        }
+    }
+    written.push('"');
+    written
+}
+
+/// True for a token that is the operator.
+pub(super) fn is_operator(token: Option<&Token>, operator: &str) -> bool {
+    matches!(token, Some(Token::Operator(other)) if *other == operator)
+}

@@ -6,8 +6,7 @@ use std::collections::HashSet;
 use super::expression::Parser;
 use super::globals::OF_MACRO;
 use super::methods::is_method_name;
-use super::rewrite::is_operator;
-use super::scan::Token;
+use super::scan::{Token, is_operator};
 
 impl Parser<'_> {
     pub(super) fn postfix(&mut self, value: String) -> Result<String, String> {

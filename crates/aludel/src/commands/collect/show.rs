@@ -1,6 +1,7 @@
 //! What is said while answers come in, and at the end: how far it is, and on request the live table. Words of servers pass through
 //! `harmless`.
 
+use super::pace::facts;
 use super::warnings::Warnings;
 use super::watch::Watch;
 use crate::commands::collect::Console;
@@ -119,23 +120,6 @@ fn told(notice: &Notice) -> (String, String) {
         _ => line.clone(),
     };
     (harmless(&line).into_owned(), harmless(&kind).into_owned())
-}
-
-/// Failures, pace and cost.
-fn facts(progress: &Progress) -> Vec<String> {
-    let failed = (progress.failed > 0).then(|| format!("{} not answered", progress.failed));
-    let pace = Some(format!("{:.0} tokens/s", progress.tokens_per_second));
-    let cost = progress.cost.is_some().then(|| cost(progress.cost));
-    [failed, pace, cost].into_iter().flatten().collect()
-}
-
-/// Failures, pace, cost and time left, on one line.
-pub(super) fn pace(progress: &Progress) -> String {
-    let mut line = facts(progress).join(", ");
-    if let Some(left) = progress.seconds_left {
-        line.push_str(&format!(", {} left", duration(left)));
-    }
-    line
 }
 
 /// What became of a run, on one line.

@@ -1,6 +1,6 @@
 //! The live table of endpoints: `trace --watch` on a terminal. It only draws; what it shows is told by the loop.
 
-use super::show::pace;
+use super::pace::pace;
 use crate::console::harmless;
 use crate::figures::duration;
 use aludel_teacher::collect::{Condition, EndpointProgress, Progress};

@@ -1,7 +1,7 @@
 //! How a model is asked: the options that `aludel eval` shares with `aludel compare`, and the tasks and settings that they make.
 
-use crate::cli::{decimal, whole};
 use crate::hub::local_data;
+use crate::number::{decimal, whole};
 use crate::report::Helped;
 use crate::settings::{Flags, RecipeArgs, resolve};
 use aludel_distill::evaluate::results::Settings;

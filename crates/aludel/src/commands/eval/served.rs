@@ -155,8 +155,7 @@ fn helped(error: Error) -> anyhow::Error {
 fn explained(endpoint: &str, reason: String) -> anyhow::Error {
     anyhow!(reason).context(Helped {
         message: format!("{endpoint}: the served model does not answer"),
-        help:
-            "fix what it says (address, key, model name), and give the same command again: what was answered is kept"
-                .to_owned(),
+        help: "fix what it says (address, key, model name), and give the same command again: what was answered is kept"
+            .to_owned(),
     })
 }

@@ -27,7 +27,6 @@ pub(crate) fn decimal(text: &str) -> Result<f64, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::error::ErrorKind;
 
     #[test]
     fn a_number_outside_of_its_range_is_told_the_range() {
@@ -39,42 +38,5 @@ mod tests {
         let any = whole::<usize>(1..=u64::MAX);
         assert_eq!(any("18446744073709551615").map(|number| number as u64), Ok(u64::MAX));
         assert_eq!(any("0"), Err("it must be a whole number of 1 or more".to_owned()));
-    }
-
-    /// No number of any command falls back on the words of the standard library or of clap.
-    #[test]
-    fn every_number_says_what_it_may_be() {
-        let root = super::super::command();
-        let mut seen = 0;
-        super::super::walk(&root, "aludel", &mut |command, path| {
-            for argument in command.get_arguments().filter(|argument| is_number(argument)) {
-                let Some(name) = argument.get_long() else { continue };
-                let mut typed: Vec<String> = path.split(' ').map(str::to_owned).collect();
-                typed.push(format!("--{name}=x"));
-                let error = root.clone().try_get_matches_from(&typed).unwrap_err();
-                assert_eq!(error.kind(), ErrorKind::ValueValidation, "{typed:?}: {error}");
-                let reason = super::super::told(&error, &root, &typed).reason;
-                assert!(reason.starts_with("it must be a "), "{typed:?}: {reason}");
-                seen += 1;
-            }
-        });
-        assert!(seen > 20, "{seen}");
-    }
-
-    fn is_number(argument: &clap::Arg) -> bool {
-        use std::any::TypeId;
-        let own = argument.get_value_parser().type_id();
-        let numbers = [
-            TypeId::of::<u8>(),
-            TypeId::of::<u16>(),
-            TypeId::of::<u32>(),
-            TypeId::of::<u64>(),
-            TypeId::of::<usize>(),
-            TypeId::of::<i32>(),
-            TypeId::of::<i64>(),
-            TypeId::of::<f32>(),
-            TypeId::of::<f64>(),
-        ];
-        numbers.iter().any(|number| own == *number)
     }
 }

@@ -1,0 +1,44 @@
+//! The tokens that an answer's text is read as. How the text is cut into them is `lexer`'s matter, what they mean together that of
+//! `expression` and `answer`.
+
+use super::number::Number;
+
+/// A kind of bracket. A pair may differ, as in a half-open interval.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Bracket {
+    /// `{` that only groups.
+    Group,
+    /// `(`, and `⟨`, which also encloses coordinates.
+    Round,
+    /// `[`.
+    Square,
+    /// `\{` of a set.
+    Brace,
+}
+
+/// One token.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Token {
+    /// A number as written.
+    Number(Number),
+    /// A one-letter or Greek symbol. `spaced` tells whether a space stands before it.
+    Symbol { name: String, spaced: bool },
+    /// A word of text.
+    Word(String),
+    /// A function or construction: `frac`, `sqrt`, `sin`, `pi`…
+    Command(&'static str),
+    /// An opening bracket.
+    Open(Bracket),
+    /// A closing bracket.
+    Close(Bracket),
+    /// An operator, relation or separator.
+    Sign(char),
+    /// `\begin` of a matrix.
+    MatrixBegin,
+    /// `\end` of a matrix.
+    MatrixEnd,
+    /// `\\`.
+    Row,
+    /// `&`.
+    Column,
+}
