@@ -194,6 +194,10 @@ impl Merge<'_> {
                 Config { eos_token_ids: self.eos(), ..self.student.config.clone() }.to_hf(dtype, &self.student.path)?
             }
         };
+        // The folder has none of the code that this would name, and transformers has the classes by itself.
+        if let Some(keys) = config.as_object_mut() {
+            keys.shift_remove("auto_map");
+        }
         config["vocab_size"] = json!(self.vocab_size);
         for key in ["dtype", "torch_dtype"] {
             if config.get(key).is_some() {

@@ -79,6 +79,7 @@ impl Weights {
     ///
     /// # Errors
     /// If there is no such tensor.
+    #[expect(clippy::missing_panics_doc, reason = "every model has linears in its first layer")]
     pub fn dtype(&self) -> Result<Dtype> {
         let first = self.layout.tensors().find(|(role, _)| matches!(role, Role::Weight(0, _)));
         let (_, tensor) = first.expect("a layer has linears");

@@ -296,7 +296,7 @@ fn questions_that_are_not_taken_count_as_wrong_unless_all_are() {
 fn a_score_of_answers_that_were_cut_is_warned_of() {
     let workshop = workshop(40);
     let cut = |request: &Request| {
-        let finish = if number(request) % 4 == 0 { "stop" } else { "length" };
+        let finish = if number(request).is_multiple_of(4) { "stop" } else { "length" };
         let choice = value!({"index": 0, "message": {"content": "Let me see"}, "finish_reason": finish});
         vec![json("200 OK", &value!({"choices": [choice], "usage": {"prompt_tokens": 3, "completion_tokens": 64}}))]
     };

@@ -31,6 +31,9 @@ impl Table {
     }
 
     /// The same for heads that have further channels, which are not rotated.
+    ///
+    /// # Panics
+    /// If a head has fewer channels than are rotated.
     pub fn with_head_dim(self, head_dim: usize) -> Table {
         assert!(head_dim >= 2 * self.cos.cols(), "heads of {head_dim} channels with {} pairs", self.cos.cols());
         Table { head_dim, ..self }
