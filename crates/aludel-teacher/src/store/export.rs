@@ -224,7 +224,7 @@ impl TraceSource for Rows {
 /// number; no rows make no file.
 ///
 /// # Errors
-/// [`Error::Store`], [`Error::File`], [`Error::Parquet`], [`Error::Write`].
+/// [`Error::Store`], [`Error::File`], [`Error::Data`].
 pub fn export(rows: &Rows, output: &Path) -> Result<u64, Error> {
     if output.is_file() && is_sqlite(output)? {
         return Err(Error::Store {

@@ -107,7 +107,7 @@ impl Snapshot {
     /// Opens a store for reading.
     ///
     /// # Errors
-    /// [`Error::Store`] for a file that is no store, is damaged, or was written by a newer Aludel; [`Error::Read`].
+    /// [`Error::Store`] for a file that is no store, is damaged, or was written by a newer Aludel; [`Error::Data`].
     pub fn open(path: &Path) -> Result<Snapshot, Error> {
         let connection = open::for_reading(path)?;
         let begun = connection.execute_batch("BEGIN").and_then(|()| {
