@@ -325,7 +325,7 @@ fn values_out_of_range_are_refused() {
         let problems = wrong(text);
         assert!(problems.starts_with(&format!("{key}: ")), "{text} gave {problems}");
         assert_eq!(problems.lines().count(), 1, "{text} gave {problems}");
-        let mends = ["; give ", "; mend ", "; name ", "; did you mean "];
+        let mends = ["; give ", "; fix ", "; name ", "; did you mean "];
         assert!(mends.iter().any(|mend| problems.contains(mend)), "{text} gave no mend: {problems}");
     }
 }

@@ -205,7 +205,7 @@ impl Reader<'_> {
     }
 
     /// What to say of null where transformers takes a value or no key at all.
-    fn null(&self, key: &str) -> Error {
+    pub(super) fn null(&self, key: &str) -> Error {
         self.wrong(key, "null should be a value; take the key out of the file for the default".to_owned())
     }
 

@@ -116,8 +116,6 @@ impl Reader<'_> {
     fn rope_of(&self, objects: [(&str, &Value); 2]) -> Result<(Option<f64>, RopeScaling)> {
         let mut theta = self.number(self.json, "rope_theta")?;
         let is_null = |object: &Value| object.get("rope_theta").is_some_and(Value::is_null);
-        let no_theta =
-            |key: &str| Err(self.wrong(key, "null should be a number; take the key out for the default".to_owned()));
         let mut scaling: Option<RopeScaling> = None;
         for (name, object) in objects {
             match object {
@@ -127,7 +125,7 @@ impl Reader<'_> {
                 other => return Err(self.wrong(name, format!("{other} should be an object"))),
             }
             if is_null(object) {
-                return no_theta(&format!("{name}.rope_theta"));
+                return Err(self.null(&format!("{name}.rope_theta")));
             }
             let here = self.rope_scaling(name, object)?;
             let theta_here = self.number(object, "rope_theta")?;
@@ -141,7 +139,7 @@ impl Reader<'_> {
             scaling = Some(here);
         }
         if theta.is_none() && is_null(self.json) {
-            return no_theta("rope_theta");
+            return Err(self.null("rope_theta"));
         }
         Ok((theta, scaling.unwrap_or(RopeScaling::None)))
     }

@@ -74,7 +74,7 @@ impl Order {
 /// What goes on asking behind an order: that was a step on the way.
 static ASKS: LazyLock<Regex> = LazyLock::new(|| {
     pattern(
-        r"(?i)^\W*(?:what|which|who|where|when|how|find|compute|calculate|determine|evaluate|then|now|next|subtract|add|multiply)\b",
+        r"(?i)^\W*(?:what|which|who|where|when|how|find|compute|calculate|determine|evaluate|give|list|write|report|state|for|no|then|now|next|subtract|add|multiply)\b",
     )
 });
 
@@ -120,7 +120,7 @@ fn orders_of(sentence: &str) -> Vec<Order> {
     // "Not necessarily in ascending order", and "Write it in descending order, subtract the reverse, and list its digits".
     static TAKEN_BACK: LazyLock<Regex> = LazyLock::new(|| {
         pattern(
-            r"(?i)\b(?:not|never|no|any|without|needn|don|doesn|regardless|whether)\b|,\s*(?:and\s+|then\s+)*(?:subtract|add|multiply|divide|find|compute|calculate|count|sum|what|which|how)\b",
+            r"(?i)\b(?:not|never|no|any|without|needn|don|doesn|regardless|whether|first|function|program|rather\s+than|should\s+you)\b|,\s*(?:and\s+|then\s+)*(?:subtract|add|multiply|divide|find|compute|calculate|count|sum|what|which|how)\b",
         )
     });
     if GIVEN.is_match(sentence) || TAKEN_BACK.is_match(sentence) {
@@ -163,6 +163,11 @@ mod tests {
             ("The answers do not have to be written in increasing order.", None),
             ("List the roots in ascending order or in any other.", None),
             ("Sort 5, 3, 9, 1 in ascending order. Which positions hold the two middle numbers?", None),
+            ("First write the data from smallest to largest. Then give the median and the mode.", None),
+            ("List the data from smallest to largest first.", None),
+            ("Should you list the roots in ascending order? No. Give them as you like.", None),
+            ("List the smaller root's square and the count, rather than in ascending order.", None),
+            ("Write a function that returns the list in ascending order. For input [1,2], give the two lines.", None),
             ("Bubble sort puts a list in ascending order. Which two pairs are swapped first?", None),
             ("Write the digits of 4172 in descending order, subtract the reverse, and list the digits", None),
             ("", None),
