@@ -2,7 +2,7 @@
 //! nothing is known of the question; here is what it says.
 
 use std::cmp::Ordering;
-use std::sync::LazyLock;
+use std::sync::{LazyLock, OnceLock};
 
 use regex::Regex;
 
@@ -29,17 +29,13 @@ impl Order {
         }
     }
 
-    /// The order that a question asks for: by its last sentence that tells somebody to do something, and not by one that describes what is
-    /// given, takes an order back, or is followed by what is really asked. Where it names both orders, nobody knows.
+    /// The order that a question asks for in its last sentence, behind which only notes on the form of the answer may stand. Whatever is
+    /// said before, or described, is no order of the answer; where both orders are named, nobody knows.
     pub(super) fn asked_for(question: &str) -> Option<Order> {
-        let sentences: Vec<&str> = sentences(question).filter(|sentence| !sentence.trim().is_empty()).collect();
-        let last = sentences.iter().rposition(|sentence| !orders_of(sentence).is_empty())?;
-        if sentences[last + 1..].iter().any(|sentence| ASKS.is_match(sentence)) {
-            return None;
-        }
-        let mut found = sentences.into_iter().flat_map(orders_of);
-        let first = found.next()?;
-        found.all(|other| other == first).then_some(first)
+        static NOTE: LazyLock<Regex> = LazyLock::new(|| pattern(r"(?i)\b(?:separate|separated|comma|commas|boxed)\b"));
+        let mut sentences = sentences(question).map(str::trim).filter(|sentence| !sentence.is_empty()).rev();
+        let last = sentences.find(|sentence| order_at_end(sentence).is_some() || !NOTE.is_match(sentence))?;
+        order_at_end(last)
     }
 
     /// Whether an answer has the values of the right one, which stand in this order, in another.
@@ -71,63 +67,47 @@ impl Order {
     }
 }
 
-/// What goes on asking behind an order: that was a step on the way.
-static ASKS: LazyLock<Regex> = LazyLock::new(|| {
-    pattern(
-        r"(?i)^\W*(?:what|which|who|where|when|how|find|compute|calculate|determine|evaluate|give|list|write|report|state|for|no|then|now|next|subtract|add|multiply)\b",
-    )
-});
-
 /// Sentences; a point within a number ends none.
-fn sentences(text: &str) -> impl Iterator<Item = &str> {
+fn sentences(text: &str) -> impl DoubleEndedIterator<Item = &str> {
     static END: LazyLock<Regex> = LazyLock::new(|| pattern(r"[.?!;:](?:\s|$)|\n"));
-    END.split(text)
+    END.split(text).collect::<Vec<_>>().into_iter()
 }
 
-fn orders_of(sentence: &str) -> Vec<Order> {
+/// The order with which a sentence ends, if it tells somebody to write something in that order: a verb at the beginning of the sentence
+/// or of a part of it, or a word on the answers, and nothing that takes it back or describes what is written.
+fn order_at_end(sentence: &str) -> Option<Order> {
     // Small ones come first, or large ones.
     const SMALL: &str = "smallest|small|least|lowest|shortest|lightest";
     const LARGE: &str = "largest|large|greatest|biggest|highest|longest|heaviest|most";
-    static ASCENDING: LazyLock<Regex> = LazyLock::new(|| {
+    let named = |words: &str, from: &str, to: &str| {
         pattern(&format!(
-            r"(?i)\b(?:ascending|increasing|non-?decreasing)\s+(?:numerical\s+)?order\b|\b(?:{SMALL})\s+to\s+(?:the\s+)?(?:{LARGE})\b"
+            r"(?i)\b(?:(?:in\s+)?(?:{words})\s+(?:numerical\s+)?order|(?:from\s+)?(?:{from})\s+to\s+(?:the\s+)?(?:{to}))\b"
         ))
-    });
-    static DESCENDING: LazyLock<Regex> = LazyLock::new(|| {
-        pattern(&format!(
-            r"(?i)\b(?:descending|decreasing|non-?increasing)\s+(?:numerical\s+)?order\b|\b(?:{LARGE})\s+to\s+(?:the\s+)?(?:{SMALL})\b"
-        ))
-    });
-    static GIVEN: LazyLock<Regex> = LazyLock::new(|| {
-        pattern(
-            r"(?i)^\W*(?:if|suppose|let|given|when|assume|consider|since|because)\b|\b(?:is|are|was|were|which|that)\s+(?:in|from|listed|arranged|written|given|sorted|ordered)\b",
-        )
+    };
+    static ORDERS: OnceLock<[(Order, Regex); 2]> = OnceLock::new();
+    let orders = ORDERS.get_or_init(|| {
+        [
+            (Order::Ascending, named("ascending|increasing|non-?decreasing", SMALL, LARGE)),
+            (Order::Descending, named("descending|decreasing|non-?increasing", LARGE, SMALL)),
+        ]
     });
     static TELLS: LazyLock<Regex> = LazyLock::new(|| {
         pattern(
-            r"(?i)\b(?:list|order|sort|arrange|rank|write|give|enter|express|state|report|put|provide|present|answers?|separated)\b",
+            r"(?i)(?:^\W*|,\s*|\b(?:and|then|please)\s+)(?:list|order|sort|arrange|rank|write|give|enter|express|state|report|put|provide|present)\b|\b(?:your|the)\s+answers?\b",
         )
     });
-    let found = |order: &'static LazyLock<Regex>| {
-        order.find_iter(sentence).any(|found| {
-            let (before, after) = (&sentence[..found.start()], &sentence[found.end()..]);
-            // "in increasing order of their age" is no order of the values.
-            let after = after.trim_start();
-            let is_by_another = ["of ", "by "].iter().any(|word| after.starts_with(word));
-            !is_by_another && (TELLS.is_match(before) || TELLS.is_match(after))
-        })
-    };
-    // "Not necessarily in ascending order", and "Write it in descending order, subtract the reverse, and list its digits".
-    static TAKEN_BACK: LazyLock<Regex> = LazyLock::new(|| {
+    // "The numbers with digits in increasing order", and "not necessarily in ascending order".
+    static OTHERWISE: LazyLock<Regex> = LazyLock::new(|| {
         pattern(
-            r"(?i)\b(?:not|never|no|any|without|needn|don|doesn|regardless|whether|first|function|program|rather\s+than|should\s+you)\b|,\s*(?:and\s+|then\s+)*(?:subtract|add|multiply|divide|find|compute|calculate|count|sum|what|which|how)\b",
+            r"(?i)\b(?:with|whose|having|where|that|which|such|is|are|was|were|if|when|not|never|no|any|without|rather|regardless|whether|function|program)\b|n't\b",
         )
     });
-    if GIVEN.is_match(sentence) || TAKEN_BACK.is_match(sentence) {
-        return Vec::new();
-    }
-    let orders = [(Order::Ascending, found(&ASCENDING)), (Order::Descending, found(&DESCENDING))];
-    orders.into_iter().filter(|(_, is_found)| *is_found).map(|(order, _)| order).collect()
+    static REST: LazyLock<Regex> = LazyLock::new(|| pattern(r"(?i)^\W*(?:separated\b.*)?$"));
+    let mut found = orders.iter().filter_map(|(order, pattern)| Some((*order, pattern.find(sentence)?)));
+    let (order, place) = found.next()?;
+    let (before, after) = (&sentence[..place.start()], &sentence[place.end()..]);
+    let is_told = TELLS.is_match(before) && !OTHERWISE.is_match(before) && REST.is_match(after);
+    (found.next().is_none() && is_told).then_some(order)
 }
 
 fn pattern(pattern: &str) -> Regex {
@@ -168,6 +148,12 @@ mod tests {
             ("Should you list the roots in ascending order? No. Give them as you like.", None),
             ("List the smaller root's square and the count, rather than in ascending order.", None),
             ("Write a function that returns the list in ascending order. For input [1,2], give the two lines.", None),
+            ("Find all solutions and list them in increasing order.", Some(Order::Ascending)),
+            ("Enter the roots from least to greatest. Separate them by commas.", Some(Order::Ascending)),
+            ("List all numbers of three digits with digits in increasing order.", None),
+            ("List the triples whose sides are in increasing order.", None),
+            ("Give the numbers of the cards. Ann must put them in ascending order.", None),
+            ("Give the points where f lists in increasing order its zeros.", None),
             ("Bubble sort puts a list in ascending order. Which two pairs are swapped first?", None),
             ("Write the digits of 4172 in descending order, subtract the reverse, and list the digits", None),
             ("", None),
