@@ -247,25 +247,16 @@ fn is_angle(degrees: &Quantity, radians: &Quantity, budget: &Budget) -> bool {
 fn converted(left: (&Expression, &Unit), right: (&Expression, &Unit), budget: &Budget) -> Equality {
     match (unit::size(left.1), unit::size(right.1)) {
         (Some((dimension, size)), Some((other, other_size))) if dimension == other => {
-            let found = rescaled((left.0, &size), (right.0, &other_size), budget);
-            // Which of two sizes a calorie has is not said.
-            let others = || match (unit::other_size(left.1), unit::other_size(right.1)) {
-                (Some(_), Some(_)) | (None, None) => None,
-                (other, other_right) => Some((
-                    other.map_or_else(|| size.clone(), |(_, size)| size),
-                    other_right.map_or_else(|| other_size.clone(), |(_, size)| size),
-                )),
-            };
-            match found {
-                Equality::Different => match others() {
-                    Some((size, other_size))
-                        if rescaled((left.0, &size), (right.0, &other_size), budget) != Equality::Different =>
-                    {
-                        Equality::Undecided
-                    }
-                    _ => Equality::Different,
-                },
-                found => found,
+            // Which of its sizes a calorie has is not said.
+            let lefts: Vec<_> = std::iter::once(size).chain(unit::other_sizes(left.1)).collect();
+            let rights: Vec<_> = std::iter::once(other_size).chain(unit::other_sizes(right.1)).collect();
+            let pairs = lefts.iter().flat_map(|size| rights.iter().map(move |other| (size, other)));
+            let mut found = pairs.map(|(size, other)| rescaled((left.0, size), (right.0, other), budget));
+            match found.next() {
+                Some(Equality::Different) | None if found.any(|found| found != Equality::Different) => {
+                    Equality::Undecided
+                }
+                usual => usual.unwrap_or(Equality::Different),
             }
         }
         // Cups and what they make up differ from country to country.

@@ -355,14 +355,14 @@ fn power_of_ten(exponent: i32) -> RBig {
     if exponent < 0 { RBig::from(1u8) / power } else { power }
 }
 
-/// The other size that goes by a unit's name: the International Table's calorie has 4.1868 J.
-pub(super) fn other_size(unit: &Unit) -> Option<(&'static str, RBig)> {
-    let tens = match unit.name.as_str() {
-        "calorie" => -4,
-        "kilocalorie" => -1,
-        _ => return None,
+/// Other sizes that go by a unit's name: the International Table's calorie has 4.1868 J, and on food a calorie is a kilocalorie.
+pub(super) fn other_sizes(unit: &Unit) -> impl Iterator<Item = RBig> {
+    let sizes: &[(u32, i32)] = match unit.name.as_str() {
+        "calorie" => &[(41_868, -4), (4184, 0), (41_868, -1)],
+        "kilocalorie" => &[(41_868, -1)],
+        _ => &[],
     };
-    Some(("energy", RBig::from(41_868u32) * power_of_ten(tens)))
+    sizes.iter().map(|&(digits, tens)| RBig::from(digits) * power_of_ten(tens))
 }
 
 /// The sizes of all units that measure this.
@@ -423,6 +423,10 @@ mod tests {
                 ("1 degree", "60 arcminutes"),
                 (r"1 \text{ lbf}", r"4.4482216152605 \text{ N}"),
             ],
+        );
+        check(
+            Undecided,
+            &[("350 kcal", "350 calories"), ("1 cal", r"4.1868 \text{ J}"), ("36 km/h", "10 m/s"), ("1 kWh", "3.6 MJ")],
         );
         check(
             Different,
