@@ -32,7 +32,7 @@ pub(super) fn of_right_answers(rows: &mut [Judged], keep: Keep, seed: u64) {
     }
 }
 
-/// Leaves at most so many rows of each prompt, right ones before others.
+/// Keeps at most `most` rows of each prompt, correct ones first.
 pub(super) fn of_prompts(rows: &mut [Judged], most: u64, seed: u64) {
     let mut rows_of: HashMap<PromptKey, Vec<usize>> = HashMap::new();
     for (number, row) in rows.iter().enumerate().filter(|(_, row)| row.is_kept()) {

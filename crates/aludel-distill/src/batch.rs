@@ -1,5 +1,5 @@
 //! Which rows an optimiser step takes, and how a step is cut into passes. Everything is a function of settings, seed and row
-//! lengths: no state, so a resumed run goes on with exactly the next rows. How a pass is computed is `learner`'s business.
+//! lengths: no state, so a resumed run goes on with exactly the next rows. How a pass is computed is left to `learner`.
 
 use aludel_kernels::rng;
 

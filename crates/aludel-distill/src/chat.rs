@@ -1,5 +1,5 @@
 //! Questions in, answers out: template, generation, streamed text, reasoning split from the answer. Chat and the demo are its
-//! clients; sampling itself is the engine's business.
+//! clients; sampling itself is left to the engine.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};

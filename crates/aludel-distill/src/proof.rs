@@ -1,5 +1,5 @@
 //! That a run trains: each module with an adapter has a gradient in the first steps of a session, and the adapter that is saved does
-//! something. B is looked at, never A, whose gradient is zero as long as B is. What is done about it is the training loop's business.
+//! something. B is looked at, never A, whose gradient is zero as long as B is. What is done about it is left to the training loop.
 
 use std::collections::BTreeMap;
 

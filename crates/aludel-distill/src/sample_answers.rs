@@ -1,5 +1,5 @@
 //! Answers while training: the learner's own decoder and adapter, as they are, answer `train.sample_prompts` greedily. Nothing that
-//! training reads is moved by it. When they are asked is the training loop's business.
+//! training reads is moved by it. When they are asked is left to the training loop.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;

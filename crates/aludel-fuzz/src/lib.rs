@@ -46,7 +46,7 @@ pub const TARGETS: [Target; 8] = [
 /// If there is none of that name.
 pub fn fuzz(name: &str, bytes: &[u8]) {
     thread_local! {
-        static SCRATCH: Scratch = Scratch::new();
+        static SCRATCH: Scratch = Scratch::create();
     }
     let target = TARGETS.iter().find(|target| target.name == name).expect("the name of a target");
     SCRATCH.with(|scratch| drop((target.run)(bytes, scratch)));

@@ -11,8 +11,7 @@ impl Scratch {
     ///
     /// # Panics
     /// If the system has no place for temporary files.
-    #[allow(clippy::new_without_default)] // it touches the disk
-    pub fn new() -> Scratch {
+    pub fn create() -> Scratch {
         Scratch(tempfile::tempdir().expect("a folder for temporary files"))
     }
 

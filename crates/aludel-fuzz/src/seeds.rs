@@ -39,7 +39,7 @@ pub fn read(target: &str) -> BTreeMap<String, Vec<u8>> {
 /// # Panics
 /// If one cannot be made.
 pub fn generated() -> Vec<(PathBuf, String, Vec<u8>)> {
-    let scratch = Scratch::new();
+    let scratch = Scratch::create();
     let mut seeds = Vec::new();
     let mut add = |target: &str, name: &str, bytes: Vec<u8>| seeds.push((folder(target), name.to_owned(), bytes));
     add("gguf", "llama.gguf", gguf(&scratch, "llama"));

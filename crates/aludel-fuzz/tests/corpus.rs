@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use aludel_fuzz::{Outcome, Scratch, TARGETS, Target, generated, mutated, read};
+use aludel_fuzz::{Outcome, Scratch, TARGETS, Target, mutated, read};
 use aludel_kernels::check::CountingAllocator;
 
 #[global_allocator]
@@ -50,7 +50,7 @@ fn faults_are_seen() {
     let faulty = |run: fn(&[u8], &Scratch) -> Outcome| {
         let target = Target { name: "faulty", run, most_bytes: 1 << 20, mutations: 0 };
         let mut faults = Vec::new();
-        let _ = self::run(&target, &Scratch::new(), b"input", "seed", &mut faults);
+        let _ = self::run(&target, &Scratch::create(), b"input", "seed", &mut faults);
         faults.len()
     };
     assert_eq!(faulty(|bytes, _| Err(format!("{} bytes", bytes.len()))), 0);
@@ -63,7 +63,7 @@ fn faults_are_seen() {
 }
 
 fn check(target: &Target, rounds: u64, faults: &mut Vec<String>) {
-    let scratch = Scratch::new();
+    let scratch = Scratch::create();
     let seeds = read(target.name);
     for (name, seed) in &seeds {
         let outcome = run(target, &scratch, seed, name, faults);
@@ -136,14 +136,5 @@ fn every_target_has_its_fuzzer_and_every_seed_its_target() {
     for entry in fs::read_dir(fuzz.join("seeds")).unwrap() {
         let name = entry.unwrap().file_name();
         assert!(TARGETS.iter().any(|target| *target.name == *name), "seeds of no target: {}", name.display());
-    }
-}
-
-#[test]
-#[ignore = "writes the seeds"]
-fn write_seeds() {
-    for (folder, name, bytes) in generated() {
-        fs::create_dir_all(&folder).unwrap();
-        fs::write(folder.join(name), bytes).unwrap();
     }
 }

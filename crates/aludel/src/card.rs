@@ -1,5 +1,5 @@
 //! The model card: `README.md` of an adapter and of a merged model, as the Hugging Face Hub shows it. It says what the model comes from,
-//! what it was trained on and how it is loaded; where files lie on this machine, and keys, are nobody's business. Tools that load the
+//! what it was trained on and how it is loaded; where files lie on this machine, and keys, are not shown. Tools that load the
 //! folder pass over it.
 
 use crate::figures::{held_out_loss, train_loss};

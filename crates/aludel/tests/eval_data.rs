@@ -50,7 +50,7 @@ fn rows_of_ones_own_are_evaluated_on_and_all_others_trained_on() {
     );
     let summary = lines.last().unwrap();
     let card = fs::read_to_string(workshop.path("run/adapter/README.md")).unwrap();
-    assert!(!card.contains("held.jsonl"), "where files lie is nobody's business: {card}");
+    assert!(!card.contains("held.jsonl"), "paths of files are not shown: {card}");
     // The very losses that those rows have, under the adapter and without it.
     let loss = |more: &[&str]| {
         let asked = ["eval", "--loss", "--model", "student", "--data", "held.jsonl", "--set", "student.dtype=f32"];

@@ -1,5 +1,5 @@
 //! Whether a row is whole: the teacher finished, its reasoning is closed, there is an answer, and nothing marks it as not to be learnt.
-//! One rule for training, inspection, curation and for what comes from a teacher; what becomes of a row that is not is theirs to say.
+//! One rule for training, inspection, curation and for what comes from a teacher; how they treat an incomplete row is decided there.
 
 use aludel_text::message::{Message, Role};
 use aludel_text::thinking::{Inline, inline};

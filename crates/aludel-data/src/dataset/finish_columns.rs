@@ -1,5 +1,5 @@
 //! How an answer ended, as marks of a row or of a message say it: reasons in the words of servers, and words such as `truncated`. All
-//! marks have to agree that it is whole; what becomes of one that is not is decided elsewhere.
+//! marks have to agree that it is whole; how an incomplete one is treated is decided elsewhere.
 
 use std::sync::LazyLock;
 

@@ -1,5 +1,5 @@
 //! `[train]`: how long, how fast and how often, under the names of transformers' `TrainingArguments`. What a step is
-//! and how a schedule runs is the training loop's business.
+//! and how a schedule runs is left to the training loop.
 
 use super::problem::Checker;
 use super::shapes::{OneOrMany, count_or_minus_one, one_or_many};

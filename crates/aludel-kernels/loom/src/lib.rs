@@ -4,7 +4,7 @@
 #![cfg(test)]
 
 #[path = "../../src/pool.rs"]
-#[allow(dead_code)] // what the kernels use beside
+#[expect(dead_code, reason = "the kernels use more of the pool than these tests")]
 mod pool;
 
 mod sync {

@@ -1,5 +1,5 @@
 //! Which vocabulary rows an adapter can train: the one rule, for new adapters and for those that are loaded. Where the rows start is
-//! the training's business.
+//! left to the training.
 
 use std::collections::HashSet;
 

@@ -1,5 +1,5 @@
 //! The pool of cache blocks, each with a count of its users. A block comes back when its last user leaves, so that sequences may
-//! share the blocks of a common beginning. What stands in a block, and who may write to it, is the schedule's business.
+//! share the blocks of a common beginning. What stands in a block, and who may write to it, is left to the scheduler.
 
 /// Which blocks of the cache are in use, and by how many.
 pub(super) struct BlockPool {

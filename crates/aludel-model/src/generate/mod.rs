@@ -1,6 +1,6 @@
 //! The generation engine: submit, step, cancel. Sequences enter and leave between steps; each step is one pass of the decoder over
 //! the next tokens of the running sequences, prompts and answers alike. A sequence's tokens depend on its prompt, its sampling and
-//! its sample number, and on nothing else that runs. Text (stop strings, reasoning) is the caller's business.
+//! its sample number, and on nothing else that runs. Text (stop strings, reasoning) is left to the caller.
 
 mod kv_blocks;
 mod sampler;

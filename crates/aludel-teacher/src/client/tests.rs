@@ -1,4 +1,4 @@
-//! What a scripted server does, and what becomes of it. Expectations come from the documentation of [`Failure`] and
+//! Failure modes of a scripted server and how they are handled. Expectations come from the documentation of [`Failure`] and
 //! [`Finish`]; each failure is searched for the key.
 
 mod answered;

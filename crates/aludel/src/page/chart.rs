@@ -1,5 +1,5 @@
 //! Drawings in SVG, without a library: a score with its interval, a difference with its interval, a bar in parts, a histogram. Positions
-//! are shares of the width, so that lines keep their thickness and letters their size on a phone. What is drawn is the caller's business;
+//! are shares of the width, so that lines keep their thickness and letters their size on a phone. What is drawn is left to the caller;
 //! lines over steps stand in `plot`.
 
 use super::axis::Axis;

@@ -36,7 +36,7 @@ fn asked(evaluated: &Evaluated) -> Html {
         0.0 => "greedy".to_owned(),
         temperature => format!("temperature {temperature}, top-p {}", settings.top_p),
     };
-    // Where a file lies is nobody's business but its owner's; its name is enough.
+    // Where a file lies is not shown; its name is enough.
     let name_of = |path: &String| Path::new(path).file_name().map(|name| name.to_string_lossy().into_owned());
     let facts = [
         ("model", model.path.as_ref().and_then(name_of).or_else(|| model.served.clone())),

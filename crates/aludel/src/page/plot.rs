@@ -1,5 +1,5 @@
 //! Lines over the steps of a run: raw values, a smoothed line over them, points with their values, epochs. The height is fixed and the
-//! width a share, so that letters keep their size. Which values they are is the caller's business.
+//! width a share, so that letters keep their size. Which values they are is left to the caller.
 
 use super::axis::{Axis, short};
 use super::chart::{anchor, circle, drawn, extent, label, line, placed};

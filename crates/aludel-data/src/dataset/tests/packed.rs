@@ -1,4 +1,4 @@
-//! Files that are packed, and Parquet: the same rows as plain ones, and what becomes of damage.
+//! Files that are packed, and Parquet: the same rows as plain ones, and damaged files.
 
 use std::io::Write as _;
 

@@ -113,7 +113,7 @@ impl Conversation<'_> {
             // nothing was said, so nothing was asked
             self.messages.pop();
         } else {
-            // The template decides what becomes of past reasoning.
+            // The template decides whether past reasoning is kept.
             let mut message = Message::assistant(answer.content);
             message.reasoning = answer.reasoning;
             self.messages.push(message);

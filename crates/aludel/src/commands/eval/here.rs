@@ -77,7 +77,7 @@ pub(crate) fn usual_name(model: &Path, adapter: Option<&Path>) -> String {
     };
     let name = last(model).trim_end_matches(".gguf").to_owned();
     let Some(adapter) = adapter else { return name };
-    // `run/adapter` is known by its run; where a run lies on this machine is nobody's business in a report
+    // `run/adapter` is known by its run; where a run lies on this machine is not shown in a report
     let run = adapter.parent().map(last).filter(|run| !run.is_empty() && adapter.ends_with("adapter"));
     format!("{name} + {}", run.unwrap_or_else(|| last(adapter)))
 }

@@ -1,4 +1,4 @@
-//! `aludel trace`: with prompts it collects; what becomes of a store afterwards are subcommands, one file each.
+//! `aludel trace`: with prompts it collects; operations on a store are subcommands, one file each.
 
 mod export;
 mod forget;
