@@ -21,7 +21,7 @@ use crate::batch::{Plan, passes};
 use crate::checkpoint::{self, RunFile};
 use crate::error::{Error, Result};
 use crate::learner::{Learner, Sums};
-use crate::lr_schedule::{check_rates, learning_rate, moves_little};
+use crate::lr_schedule::{learning_rate, moves_little};
 use crate::metrics::{EvalRecord, Metrics, SampleRecord, StepRecord, TrainerState};
 use crate::objective::CrossEntropy;
 use crate::proof::{self, Proof};
@@ -105,7 +105,6 @@ impl<'a> Trainer<'a> {
         let Resumed { checkpoint, state, events } = resumed;
         let Chosen { rows, plan, max_length, left_out, process_bytes, samples } = chosen;
         let (total_steps, steps_per_epoch) = (plan.total_steps(), plan.steps_per_epoch());
-        check_rates(recipe, total_steps)?;
         let due = Due { settings: &recipe.train, total_steps, steps_per_epoch };
         let mut settings_changed = Vec::new();
         let run = match begun {

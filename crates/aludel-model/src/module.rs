@@ -44,15 +44,10 @@ impl Module {
     ];
 
     /// The linears of a layer where each stands alone, in the order of a forward.
-    pub const APART: &[Module] = &[
-        Module::QProj,
-        Module::KProj,
-        Module::VProj,
-        Module::OProj,
-        Module::GateProj,
-        Module::UpProj,
-        Module::DownProj,
-    ];
+    pub const APART: &[Module] = {
+        const ALL: &[Module] = &Module::ALL;
+        ALL.split_at(SITES).0
+    };
 
     /// The linears of a layer where those that read one input are one, in the order of a forward.
     pub const FUSED: &[Module] = &[Module::QkvProj, Module::OProj, Module::GateUpProj, Module::DownProj];

@@ -242,6 +242,7 @@ fn a_run_whose_every_step_is_warm_up_is_refused_before_it_begins() {
     assert!(!workshop.path("run/recipe.toml").exists());
     let still = train(&workshop, "student", "run", &["--set", "train.learning_rate=0"]);
     assert!(still.contains("exit code: 1") && still.contains("train.learning_rate = 0\nbecause: "), "{still}");
+    assert!(!workshop.path("run/rows").exists(), "rows of a run that was refused");
 }
 
 /// A student that computes what is not finite behind each 8 of a text: of a channel that no other token has, the values of attention

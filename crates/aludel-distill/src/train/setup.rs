@@ -16,6 +16,7 @@ use crate::error::{Error, Result};
 use crate::evaluate::identity;
 use crate::init_adapter;
 use crate::learner::Learner;
+use crate::lr_schedule::check_rates;
 use crate::memory::{self, Growth};
 use crate::metrics::TrainerState;
 use crate::rows::{self, RowKeys, Rows, tokenise};
@@ -60,6 +61,10 @@ impl Claimed {
             recipe.train.max_length = begun.train.max_length;
         }
         Ok(Claimed { folder, _lock: lock, begun, recipe, is_auto })
+    }
+
+    fn rows_folder(&self) -> PathBuf {
+        self.folder.join(checkpoint::ROWS_FOLDER_NAME)
     }
 }
 
@@ -162,30 +167,39 @@ impl Chosen {
         watch: Watch<'_>,
         observe: &mut dyn FnMut(Event<'_>),
     ) -> Result<Chosen> {
-        let Claimed { folder, begun, recipe, is_auto, .. } = claimed;
+        let chosen = Chosen::choose(claimed, opened, resumed, learner, watch, observe);
+        if chosen.as_ref().is_err_and(|error| claimed.begun.is_none() && !error.is_stop()) {
+            // What cannot be trained leaves nothing behind; rows that were only stopped are found again.
+            let _ = std::fs::remove_dir_all(claimed.rows_folder());
+        }
+        chosen
+    }
+
+    fn choose(
+        claimed: &mut Claimed,
+        opened: &Opened,
+        resumed: &Resumed,
+        learner: &mut Learner,
+        watch: Watch<'_>,
+        observe: &mut dyn FnMut(Event<'_>),
+    ) -> Result<Chosen> {
+        let rows_folder = claimed.rows_folder();
+        let Claimed { begun, recipe, is_auto, .. } = claimed;
         let (student, is_restored) = (&opened.student, resumed.checkpoint.is_some());
-        let cache_folder = folder.join(checkpoint::ROWS_FOLDER_NAME);
         let mut tell = |progress| observe(Event::Tokenising(progress));
-        let cache = tokenise(student, recipe, &opened.keys, &cache_folder, &mut tell, watch)?;
+        let cache = tokenise(student, recipe, &opened.keys, &rows_folder, &mut tell, watch)?;
         let (lengths, positions) = (rows::lengths(&cache, recipe), student.config.max_position_embeddings);
         let mut growth = Growth::of_loaded(learner, is_restored, recipe);
         let (max_length, bounds) = growth.settle(recipe.train.max_length, &lengths, positions);
         recipe.train.max_length = MaxLength::Tokens(max_length);
         let left_out = LeftOut::all(&lengths, max_length, *is_auto, bounds);
-        let check = || match begun {
-            Some(_) => Ok(()),
-            None => left_out.iter().try_for_each(|left_out| left_out.check(recipe)),
-        };
-        let rows = match check().and_then(|()| Rows::choose(cache, recipe)) {
-            Err(error) if begun.is_none() => {
-                // What cannot be trained leaves nothing behind.
-                let _ = std::fs::remove_dir_all(&cache_folder);
-                return Err(error);
-            }
-            rows => rows?,
-        };
+        if begun.is_none() {
+            left_out.iter().try_for_each(|left_out| left_out.check(recipe))?;
+        }
+        let rows = Rows::choose(cache, recipe)?;
         let longest = rows.lengths().iter().copied().max().unwrap_or(0) as usize;
         let mut plan = Plan::new(&recipe.train, &rows.train, rows.lengths());
+        check_rates(recipe, plan.total_steps())?;
         let largest = Largest::of(&recipe.train, &mut plan, &rows.test, resumed.state.global_step);
         let process_bytes = memory::resident().map(|resident| resident + growth.bytes(largest)).max(memory::peak());
         // Sample answers may be longer than any row.

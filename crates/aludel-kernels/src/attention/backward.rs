@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 
-use super::{BLOCK, Before, Heads, assert_rows_apart, list_pieces, room_for_pieces, split, tiles};
+use super::{BLOCK, Heads, WindowMask, assert_rows_apart, list_pieces, room_for_pieces, split, tiles};
 use crate::device::{Context, Mat, View, assert_apart};
 use crate::gemm::tile::{self, Part, Product};
 use crate::profile::Kind;
@@ -279,9 +279,9 @@ impl Job {
         let (left_len, turned_len) = (tile::lhs_len(p, BLOCK, d), tile::lhs_len(p, d, BLOCK));
         let first_tile = task.keys.start / BLOCK;
         state.dq[task.keys.start * ld..task.row.len() * ld].fill(0.0);
-        let end_of_sight = self.heads.end_of_sight(task.keys.end - 1);
+        let window_end = self.heads.window_end(task.keys.end - 1);
         let seeing = |end: usize| tiles(task.row.len()).enumerate().take_while(move |(_, queries)| queries.start < end);
-        for (i, queries) in seeing(end_of_sight).skip(first_tile) {
+        for (i, queries) in seeing(window_end).skip(first_tile) {
             let (first, m) = (task.row.start + queries.start, queries.len());
             // SAFETY: only read.
             let (query, slope) =
@@ -299,9 +299,9 @@ impl Job {
             tile::rhs_nk(isa, p, key, self.k.ld, (n, d), 1.0, state.key_scores);
             tile::rhs_nk(isa, p, value, self.v.ld, (n, d), 1.0, state.value_scores);
             tile::rhs_kn(isa, p, key, self.k.ld, (d, n), state.key_right);
-            for (i, queries) in seeing(self.heads.end_of_sight(keys.end - 1)).skip(j) {
+            for (i, queries) in seeing(self.heads.window_end(keys.end - 1)).skip(j) {
                 let m = queries.len();
-                let before = Before::new(&self.heads, queries.start, 1, keys.start);
+                let before = WindowMask::new(&self.heads, queries.start, 1, keys.start);
                 let (left, turned) = (i * left_len, i * turned_len);
                 // of the tile on the diagonal, half is seen
                 let seen = if i > j { Part::All } else { Part::Below { seen: 1 } };

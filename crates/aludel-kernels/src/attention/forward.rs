@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::{BLOCK, Before, Heads, assert_rows_apart, is_harmless, list_pieces, room_for_pieces, split, tiles};
+use super::{BLOCK, Heads, WindowMask, assert_rows_apart, is_harmless, list_pieces, room_for_pieces, split, tiles};
 use crate::device::{Context, Mat, View, assert_apart};
 use crate::gemm::tile::{self, Part, Product};
 use crate::profile::Kind;
@@ -154,7 +154,7 @@ impl<'a> State<'a> {
         self.clear(heads.group() * BLOCK, d);
         for j in heads.first_seen(first) / BLOCK..end.div_ceil(BLOCK) {
             let Keys { key, key_ld, value, value_ld, count: n } = keys(j);
-            let before = Before::new(heads, first, 1, j * BLOCK);
+            let before = WindowMask::new(heads, first, 1, j * BLOCK);
             tile::lhs_rows(isa, p, key, key_ld, (n, d), 1.0, self.key);
             // keys of this tile that the first query sees
             let seen = (first + 1).saturating_sub(j * BLOCK);
@@ -259,7 +259,7 @@ multiversion! {
         n: usize,
         m: usize,
         seen: usize,
-        before: Before,
+        before: WindowMask,
         maximum: &mut [f32],
         sum: &mut [f32],
         out: &mut [f32],

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::forward::{Query, State};
-use super::{BLOCK, Before, Heads, assert_rows_apart, is_harmless, list_pieces, room_for_pieces};
+use super::{BLOCK, Heads, WindowMask, assert_rows_apart, is_harmless, list_pieces, room_for_pieces};
 use crate::device::{Context, Mat, assert_apart};
 use crate::gemm::tile::{self, Part, Product};
 use crate::profile::Kind;
@@ -236,7 +236,7 @@ impl State<'_> {
         for j in heads.first_seen(first) / BLOCK..end.div_ceil(BLOCK) {
             let Keys { key, value, count: n } = keys(j);
             // the heads of one token see the same
-            let before = Before::new(heads, first, usize::from(query.count > 1), j * BLOCK);
+            let before = WindowMask::new(heads, first, usize::from(query.count > 1), j * BLOCK);
             if (j + 1) * BLOCK < end {
                 // blocks lie anywhere, so that the processor cannot guess the next one
                 let next = keys(j + 1);
@@ -295,7 +295,7 @@ multiversion! {
         scores: &mut [f32],
         n: usize,
         seen: usize,
-        before: Before,
+        before: WindowMask,
         maximum: &mut [f32],
         sum: &mut [f32],
         out: &mut [f32],

@@ -54,14 +54,14 @@ impl Heads {
     }
 
     /// The position after the last query that sees a key.
-    fn end_of_sight(&self, key: usize) -> usize {
+    fn window_end(&self, key: usize) -> usize {
         self.window.map_or(usize::MAX, |window| key.saturating_add(window))
     }
 }
 
 /// The keys at the beginning of a tile that lie before the windows of a tile of queries.
 #[derive(Clone, Copy)]
-struct Before {
+struct WindowMask {
     /// The first query's position, and how far apart the positions of rows are.
     first: usize,
     step: usize,
@@ -69,9 +69,9 @@ struct Before {
     limit: usize,
 }
 
-impl Before {
-    fn new(heads: &Heads, first: usize, step: usize, tile_start: usize) -> Before {
-        Before { first, step, limit: heads.end_of_sight(tile_start) }
+impl WindowMask {
+    fn new(heads: &Heads, first: usize, step: usize, tile_start: usize) -> WindowMask {
+        WindowMask { first, step, limit: heads.window_end(tile_start) }
     }
 
     /// How many keys the query of a row does not see.
