@@ -89,6 +89,8 @@ pub struct Learner {
     pub adapter: Arc<Adapter>,
     /// Its gradients and moments.
     pub state: State,
+    /// Of the gradient of the last step, [1, 1].
+    norm: Mat,
     kept: Kept,
     pass: Supervised,
     /// Whether passes may come with dropout, which takes memory.
@@ -245,7 +247,7 @@ impl Learner {
 
     /// The bytes of the arenas that the largest passes use, found as [`Learner::plan`] finds them.
     pub fn pass_bytes(&mut self, largest: Largest) -> usize {
-        let Learner { ctx, decoder, adapter, state, kept, pass, plans_dropout } = self;
+        let Learner { ctx, decoder, adapter, state, norm, kept, pass, plans_dropout } = self;
         let dropout = plans_dropout.then_some(StepDropout { probability: 0.5, key: 0 });
         ctx.measure(|ctx| {
             let objective = crate::objective::CrossEntropy;
@@ -259,7 +261,7 @@ impl Learner {
                 run_pass(ctx, decoder, adapter, pass, &objective, None);
                 ctx.reset();
             }
-            optim::step(ctx, state, &optim::Step::default());
+            optim::step(ctx, state, &optim::Step::default(), *norm);
         })
     }
 
@@ -267,21 +269,22 @@ impl Learner {
     pub fn new(mut ctx: Context, decoder: Decoder, adapter: Adapter, gradient_checkpointing: bool) -> Learner {
         let [gradients, first, second] = [(); 3].map(|()| ctx.persistent(1, adapter.parameter_count()));
         let state = State { parameters: adapter.parameters(), gradients, first, second };
+        let norm = ctx.persistent(1, 1);
         let kept = Kept::new(gradient_checkpointing);
         let (decoder, adapter) = (Arc::new(decoder), Arc::new(adapter));
-        Learner { ctx, decoder, adapter, state, kept, pass: Supervised::default(), plans_dropout: true }
+        Learner { ctx, decoder, adapter, state, norm, kept, pass: Supervised::default(), plans_dropout: true }
     }
 
     /// Sizes the arenas for passes of at most `largest_pass` tokens, by a run through the same code that only counts.
     pub fn plan(&mut self, largest_pass: usize) {
         self.pass.fill_largest(largest_pass);
-        let Learner { ctx, decoder, adapter, state, kept, pass, plans_dropout } = self;
+        let Learner { ctx, decoder, adapter, state, norm, kept, pass, plans_dropout } = self;
         let dropout = plans_dropout.then_some(StepDropout { probability: 0.5, key: 0 });
         ctx.plan(|ctx| {
             let objective = crate::objective::CrossEntropy;
             run_pass(ctx, decoder, adapter, pass, &objective, Some((state.gradients, dropout, kept)));
         });
-        ctx.plan(|ctx| optim::step(ctx, state, &optim::Step::default()));
+        ctx.plan(|ctx| optim::step(ctx, state, &optim::Step::default(), *norm));
     }
 
     /// Adds the gradients of the summed loss of some rows to the gradient buffer, and returns the sums.
@@ -386,7 +389,8 @@ impl Learner {
     /// One optimiser step; returns the norm of the mean gradient before clipping.
     pub fn step(&mut self, step: &optim::Step) -> f64 {
         self.ctx.reset();
-        optim::step(&mut self.ctx, &self.state, step)
+        optim::step(&mut self.ctx, &self.state, step, self.norm);
+        f64::from(self.ctx.download_value(self.norm))
     }
 }
 

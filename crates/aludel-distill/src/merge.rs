@@ -45,12 +45,10 @@ pub fn merge(
     let mut ctx = Context::cpu(1);
     let adapter = Adapter::load(&mut ctx, &student.config, adapter_folder)?;
     let text = adapter_text(student, adapter_folder)?;
-    let highest = text
-        .tokenizer
-        .vocab_size()
-        .max(adapter.embedding_rows().iter().flat_map(|rows| &rows.ids).map(|&id| id as usize + 1).max().unwrap_or(0));
+    let highest =
+        text.tokenizer.vocab_size().max(adapter.embedding_ids().iter().map(|&id| id as usize + 1).max().unwrap_or(0));
     let vocab_size = student.config.vocab_size.max(highest);
-    let covered = adapter.embedding_rows().map_or(&[][..], |rows| &rows.ids);
+    let covered = adapter.embedding_ids();
     if let Some(id) = (student.config.vocab_size..vocab_size).find(|&id| !covered.contains(&(id as u32))) {
         return Err(Error::Output {
             path: adapter_folder.to_owned(),
@@ -140,8 +138,12 @@ impl Merge<'_> {
         }
         match role {
             Role::Weight(layer, module) => self.add_lora(layer, module, &mut values, columns),
-            Role::Embedding => self.put_rows(self.adapter.embedding_rows(), &mut values, columns),
-            Role::Head => self.put_rows(self.adapter.head_rows(false), &mut values, columns),
+            Role::Embedding => {
+                self.put_rows(self.adapter.embedding_rows(), self.adapter.embedding_ids(), &mut values, columns)
+            }
+            Role::Head => {
+                self.put_rows(self.adapter.head_rows(false), self.adapter.head_ids(false), &mut values, columns)
+            }
             Role::InputNorm(_)
             | Role::FeedForwardNorm(_)
             | Role::AttentionOutputNorm(_)
@@ -159,10 +161,10 @@ impl Merge<'_> {
     }
 
     /// Rows that were trained take the place of the base's.
-    fn put_rows(&self, rows: Option<&TrainedRows>, values: &mut [f32], columns: usize) {
+    fn put_rows(&self, rows: Option<TrainedRows>, ids: &[u32], values: &mut [f32], columns: usize) {
         let Some(rows) = rows else { return };
         let trained = self.ctx.download(rows.rows);
-        for (&id, row) in rows.ids.iter().zip(trained.chunks_exact(columns)) {
+        for (&id, row) in ids.iter().zip(trained.chunks_exact(columns)) {
             values[id as usize * columns..(id as usize + 1) * columns].copy_from_slice(row);
         }
     }

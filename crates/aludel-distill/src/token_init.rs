@@ -48,8 +48,9 @@ pub fn by_place(
     watch: &mut dyn FnMut(usize, usize) -> ControlFlow<()>,
 ) -> Result<ControlFlow<()>> {
     let done = ControlFlow::Continue(());
-    let Some(head) = learner.adapter.head_rows(student.config.tie_word_embeddings) else { return Ok(done) };
-    let (ids, matrix) = (head.ids.clone(), head.rows);
+    let is_tied = student.config.tie_word_embeddings;
+    let Some(head) = learner.adapter.head_rows(is_tied) else { return Ok(done) };
+    let (ids, matrix) = (learner.adapter.head_ids(is_tied).to_vec(), head.rows);
     if !ids.iter().any(|&id| student.text.tokenizer.is_new(id)) {
         return Ok(done);
     }

@@ -134,7 +134,7 @@ impl<'a> Trainer<'a> {
             resumed_at: state.global_step,
             records_left_out: metrics.left_out,
             settings_changed,
-            device_bytes: learner.ctx.bytes() + learner.decoder.weight_bytes(),
+            device_bytes: learner.ctx.bytes(),
             process_bytes,
             moves_little: moves_little(recipe, total_steps),
             ahead: Ahead::of(&due, &rows, &state),

@@ -4,24 +4,21 @@
 
 #![allow(clippy::unwrap_used)] // helpers of tests
 
-use std::path::{Path, PathBuf};
+#[path = "common/learning.rs"]
+mod learning;
+
 use std::sync::Arc;
 
-use aludel_data::dataset::PromptKey;
-use aludel_data::token_cache::{RowInfo, TokenRow};
 use aludel_distill::learner::Learner;
 use aludel_distill::objective::CrossEntropy;
-use aludel_formats::hf;
 use aludel_kernels::Context;
 use aludel_kernels::check::{CountingAllocator, random};
 use aludel_kernels::linear::{self, FrozenWeight, Input, Precision, Start};
 use aludel_kernels::optim;
 use aludel_kernels::quant::BlockType;
-use aludel_model::adapter::Adapter;
-use aludel_model::config::Config;
-use aludel_model::decoder::{Decoder, StepDropout};
+use aludel_model::decoder::StepDropout;
 use aludel_model::generate::{Engine, Request, Sampling};
-use aludel_model::weights::{Files, Weights};
+use learning::{load, load_adapter, row, tokens};
 
 #[global_allocator]
 static ALLOCATOR: CountingAllocator = CountingAllocator::new();
@@ -45,39 +42,6 @@ fn a_steady_step_allocates_nothing() {
 fn check(what: &str, work: impl FnOnce()) {
     let allocations = ALLOCATOR.count(work);
     assert_eq!(allocations, 0, "{what}: the step asked the allocator {allocations} times");
-}
-
-fn fixture(model: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../aludel-model/tests/fixtures").join(model)
-}
-
-fn load(ctx: &mut Context, model: &str, precision: Precision) -> Decoder {
-    let folder = hf::Folder::open(fixture(model).join("model")).unwrap();
-    let config = Config::from_hf(folder.config(), &folder.config_path()).unwrap();
-    let weights = Weights::new(Files::Folder(folder.weights().unwrap()), &config).unwrap();
-    Decoder::load(ctx, &config, &weights, precision, 512).unwrap()
-}
-
-fn load_adapter(ctx: &mut Context, decoder: &Decoder, model: &str, name: &str) -> Adapter {
-    Adapter::load(ctx, decoder.config(), &fixture(model).join(format!("adapter_{name}"))).unwrap()
-}
-
-fn tokens(seed: u32, count: u32) -> Vec<u32> {
-    (0..count).map(|i| (seed + i * 37) % 160).collect()
-}
-
-/// A row whose second half is learnt.
-fn row(number: u32, length: u32) -> (u32, TokenRow) {
-    let weights = (0..length).map(|t| if t < length / 2 { 0.0 } else { 1.0 }).collect();
-    let info = RowInfo {
-        tokens: length,
-        supervised: length.div_ceil(2),
-        example: number.into(),
-        prompt_key: PromptKey(0),
-        file_index: 0,
-        line: 0,
-    };
-    (number, TokenRow { ids: tokens(number, length), weights, info })
 }
 
 fn training(precision: Precision, model: &str, adapter: &str, gradient_checkpointing: bool) {
@@ -132,14 +96,14 @@ fn generation(precision: Precision, model: &str, adapter: Option<&str>) {
 fn kept_weights() {
     let (rows, d_out, d_in) = (3, 96, 64);
     let bytes = vec![0x11; BlockType::Q8_0.bytes_for(d_in).unwrap()];
-    let weight = FrozenWeight::keep(BlockType::Q8_0, d_out, d_in, |_| &bytes).unwrap();
     let mut ctx = Context::cpu(2);
+    let weight = FrozenWeight::keep(&mut ctx, BlockType::Q8_0, d_out, d_in, |_| &bytes).unwrap();
     let x = ctx.upload_persistent(rows, d_in, &random(1, rows * d_in));
     let y = ctx.persistent(rows, d_out);
     let run = |ctx: &mut Context| {
         ctx.reset();
-        let input = Input::new(ctx, x, std::iter::once(&weight), false);
-        linear::forward(ctx, &input, &[linear::Product { weight: &weight, lora: None, start: Start::Zero, y }]);
+        let input = Input::new(ctx, x, std::iter::once(weight), false);
+        linear::forward(ctx, &input, &[linear::Product { weight, lora: None, start: Start::Zero, y }]);
     };
     ctx.plan(run);
     check("a weight in its file's quantisation", || (0..3).for_each(|_| run(&mut ctx)));

@@ -1,33 +1,43 @@
 //! The language-model head: hidden rows to logits and back, one chunk of rows at a time, so that the full logits matrix
 //! never exists. Trained embedding rows override their frozen columns here. The caller chooses the loss.
 
-use crate::device::{Context, Mat, assert_apart};
+use crate::device::{Context, Device, Indices, Mat, assert_apart};
 use crate::gemm::{Init, Order, add_token_products, gemm, pack_lhs, pack_rhs};
 use crate::linear::{self, FrozenWeight, Input, Start};
+use crate::reference;
 
 /// Rows of a vocabulary matrix that are trained: they replace, or extend, the frozen rows of these ids.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct TrainedRows {
     /// Token ids, distinct.
-    pub ids: Vec<u32>,
+    pub ids: Indices,
     /// The rows, [ids, C].
     pub rows: Mat,
+    /// One more than the highest id.
+    end: usize,
+}
+
+impl TrainedRows {
+    /// The rows of some ids, [ids, C].
+    pub fn new(ctx: &mut Context, ids: &[u32], rows: Mat) -> TrainedRows {
+        let end = ids.iter().max().map_or(0, |&id| id as usize + 1);
+        TrainedRows { ids: ctx.upload_persistent_indices(ids), rows, end }
+    }
 }
 
 /// The head's frozen weight [V, C], and the rows trained in its place.
 #[derive(Clone, Copy)]
-pub struct Head<'a> {
+pub struct Head {
     /// The frozen weight.
-    pub weight: &'a FrozenWeight,
+    pub weight: FrozenWeight,
     /// Trained rows, if any.
-    pub trained: Option<&'a TrainedRows>,
+    pub trained: Option<TrainedRows>,
 }
 
-impl Head<'_> {
+impl Head {
     /// V: the columns of the logits, trained rows beyond the frozen vocabulary included.
     pub fn vocab_size(&self) -> usize {
-        let trained = self.trained.and_then(|t| t.ids.iter().max()).map_or(0, |&id| id as usize + 1);
-        self.weight.d_out().max(trained)
+        self.weight.d_out().max(self.trained.map_or(0, |trained| trained.end))
     }
 
     /// Rows of a chunk: enough that turning the weight for the backward costs little, few enough that a chunk's logits stay below
@@ -42,6 +52,10 @@ impl Head<'_> {
     /// If the shapes do not fit the head, or if `logits` shares elements with what is read.
     pub fn forward(&self, ctx: &mut Context, hidden: Mat, logits: Mat) {
         assert_eq!((hidden.rows(), self.vocab_size()), (logits.rows(), logits.cols()));
+        match ctx.device() {
+            Device::Cpu => {}
+            Device::Reference => return reference::head::forward(ctx, self, hidden, logits),
+        }
         let mark = ctx.mark();
         let frozen = logits.col_range(0, self.weight.d_out());
         let input = Input::new(ctx, hidden, std::iter::once(self.weight), self.trained.is_some());
@@ -51,7 +65,7 @@ impl Head<'_> {
             let columns = ctx.scratch(hidden.rows(), trained.ids.len());
             let rows = pack_rhs(ctx, trained.rows, Order::Nk, 1.0, self.weight.precision());
             gemm(ctx, &[(input.packed(), rows)], Init::Zero, columns);
-            move_columns(ctx, columns, logits, &trained.ids, Move::Override);
+            move_columns(ctx, columns, logits, trained.ids, Move::Override);
         }
         ctx.release(mark);
     }
@@ -61,21 +75,25 @@ impl Head<'_> {
     /// # Panics
     /// If the shapes do not fit the head, or if what is written shares elements with what is read.
     pub fn backward(&self, ctx: &mut Context, hidden: Mat, dlogits: Mat, dhidden: Mat, drows: Option<Mat>) {
+        match ctx.device() {
+            Device::Cpu => {}
+            Device::Reference => return reference::head::backward(ctx, self, hidden, dlogits, dhidden, drows),
+        }
         let mark = ctx.mark();
-        let precision = self.weight.precision();
+        let (precision, body) = (self.weight.precision(), self.weight.body(ctx));
         let frozen = dlogits.col_range(0, self.weight.d_out());
         match self.trained {
             None => {
                 let packed = pack_lhs(ctx, frozen, precision);
-                gemm(ctx, &[(packed, self.weight.backward_operand())], Init::Zero, dhidden);
+                gemm(ctx, &[(packed, body.backward_operand())], Init::Zero, dhidden);
             }
             Some(trained) => {
                 let columns = ctx.scratch(hidden.rows(), trained.ids.len());
-                move_columns(ctx, dlogits, columns, &trained.ids, Move::TakeOut);
+                move_columns(ctx, dlogits, columns, trained.ids, Move::TakeOut);
                 let packed = pack_lhs(ctx, frozen, precision);
                 let packed_columns = pack_lhs(ctx, columns, precision);
                 let rows = pack_rhs(ctx, trained.rows, Order::Kn, 1.0, precision);
-                let segments = [(packed, self.weight.backward_operand()), (packed_columns, rows)];
+                let segments = [(packed, body.backward_operand()), (packed_columns, rows)];
                 gemm(ctx, &segments, Init::Zero, dhidden);
                 if let Some(drows) = drows {
                     add_token_products(ctx, columns, hidden, 1.0, drows, false);
@@ -94,12 +112,12 @@ enum Move {
     TakeOut,
 }
 
-fn move_columns(ctx: &mut Context, source: Mat, target: Mat, ids: &[u32], direction: Move) {
+fn move_columns(ctx: &mut Context, source: Mat, target: Mat, ids: Indices, direction: Move) {
     if ctx.planning() {
         return;
     }
-    assert_apart(&[source, target], &[]);
-    let (sv, tv) = (ctx.view(source), ctx.view(target));
+    assert_apart(&[source.place(), target.place()], &[]);
+    let (sv, tv, ids) = (ctx.view(source), ctx.view(target), ctx.entries(ids));
     for row in 0..source.rows() {
         // SAFETY: one thread runs here, and the two matrices are apart (asserted).
         let (from, to) = unsafe { (sv.row_mut(row), tv.row_mut(row)) };
@@ -136,20 +154,19 @@ mod tests {
                 })
                 .collect()
         };
-        let weight = FrozenWeight::pack::<()>(Precision::F32, v, c, |n, row| {
+        let mut ctx = Context::cpu(2);
+        let weight = FrozenWeight::pack::<()>(&mut ctx, Precision::F32, v, c, |n, row| {
             row.copy_from_slice(&w[n * c..(n + 1) * c]);
             Ok(())
         })
         .unwrap();
-        let mut ctx = Context::cpu(2);
         let (hm, tm, gm) = (
             ctx.upload_persistent(rows, c, &hidden),
             ctx.upload_persistent(3, c, &trained),
             ctx.upload_persistent(rows, total, &g),
         );
         let (logits, dhidden, drows) = (ctx.persistent(rows, total), ctx.persistent(rows, c), ctx.persistent(3, c));
-        let block = TrainedRows { ids: ids.clone(), rows: tm };
-        let head = Head { weight: &weight, trained: Some(&block) };
+        let head = Head { weight, trained: Some(TrainedRows::new(&mut ctx, &ids, tm)) };
         assert_eq!(head.vocab_size(), total);
         let run = |ctx: &mut Context| {
             head.forward(ctx, hm, logits);

@@ -26,8 +26,9 @@ pub mod optim;
 pub mod peak;
 pub mod profile;
 pub mod quant;
+mod reference;
 pub mod rng;
 pub mod rowwise;
 
-pub use device::{Context, Indices, Mat, Region};
+pub use device::{Context, Device, Indices, List, Mat, Region};
 pub use simd::Isa;

@@ -3,11 +3,12 @@
 //! W is packed once, when it is loaded (`operands`), and never receives a gradient. LoRA (Hu et al., 2021) is the second segment of the
 //! same multiplication: y is written once. Shapes: x [T, d_in], W [d_out, d_in], A [r, d_in], B [d_out, r], y [T, d_out].
 
-use crate::device::{Context, Mat};
+use crate::device::{Context, Device, Mat};
 use crate::gemm::{
     self, Init, Lhs, Order, Rhs, Segments, add_token_products, gemm, gemm_all, multiply_coded, pack_lhs, pack_rhs,
 };
 use crate::operands::Body;
+use crate::reference;
 use crate::rowwise::dropout::{self, Dropout};
 
 pub use crate::gemm::Precision;
@@ -41,7 +42,7 @@ pub enum Start {
 #[derive(Clone, Copy)]
 pub struct Product<'a> {
     /// W.
-    pub weight: &'a FrozenWeight,
+    pub weight: FrozenWeight,
     /// The adapter, and [T, r] that receives `drop(x)·Aᵀ`, which the backward needs.
     pub lora: Option<(&'a Lora, Mat)>,
     /// What y starts from.
@@ -55,32 +56,41 @@ pub struct Product<'a> {
 /// # Panics
 /// If the input was prepared for a weight of another kind, if the shapes do not fit each other, or if the output shares elements with what is read.
 pub fn forward<const N: usize>(ctx: &mut Context, input: &Input, products: &[Product<'_>; N]) {
+    match ctx.device() {
+        Device::Cpu => {}
+        Device::Reference => {
+            return products.iter().for_each(|product| reference::linear::forward(ctx, input.rows(), product));
+        }
+    }
     let mark = ctx.mark();
-    let dense = products.each_ref().map(|product| {
-        let segments = segments(ctx, input, product);
+    let bodies = products.each_ref().map(|product| product.weight.body(ctx));
+    let dense = std::array::from_fn(|i| {
+        let (product, body) = (&products[i], &*bodies[i]);
+        let segments = segments(ctx, input, product, body);
         let mut init = match product.start {
             Start::Zero => Init::Zero,
             Start::Bias(bias) => Init::Row(bias),
             Start::Residual(residual) => Init::From(residual),
         };
-        if let Body::Coded(panels) = &product.weight.body {
+        if let Body::Coded(panels) = body {
             let rounded = input.rounded.expect("the input was prepared for this weight");
             multiply_coded(ctx, rounded, panels, init, product.y);
             init = Init::Accumulate;
         }
         gemm::Product { segments, init, c: product.y }
     });
-    gemm_all(ctx, &dense);
+    gemm_all::<N>(ctx, &dense);
     ctx.release(mark);
 }
 
 /// What the matrix kernel sums over for one linear: x and W where W is dense, and the adapter.
-fn segments<'a>(ctx: &mut Context, input: &Input, product: &Product<'a>) -> Segments<'a> {
-    let base = match &product.weight.body {
+fn segments<'a>(ctx: &mut Context, input: &Input, product: &Product<'_>, body: &'a Body) -> Segments<'a> {
+    let base = match body {
         Body::Dense(panels) => Some((input.packed(), Rhs::Weight { panels })),
         Body::Coded(_) => None,
+        Body::Rows(_) => unreachable!("held by the reference alone"),
     };
-    [base, product.lora.map(|(lora, hidden)| adapted(ctx, input, lora, hidden, product.weight.precision))]
+    [base, product.lora.map(|(lora, hidden)| adapted(ctx, input, lora, hidden, product.weight.precision()))]
 }
 
 /// Computes `hidden = drop(x)·Aᵀ`; the operands of its product with s·Bᵀ.
@@ -122,16 +132,20 @@ pub struct LoraBackward<'a> {
 pub fn backward(
     ctx: &mut Context,
     dy: &Input,
-    weight: &FrozenWeight,
+    weight: FrozenWeight,
     lora: Option<LoraBackward<'_>>,
     accumulate: bool,
     dx: Mat,
 ) {
+    match ctx.device() {
+        Device::Cpu => {}
+        Device::Reference => return reference::linear::backward(ctx, dy.rows(), weight, lora, accumulate, dx),
+    }
     let mark = ctx.mark();
     let init = if accumulate { Init::Accumulate } else { Init::Zero };
-    let precision = weight.precision;
+    let (precision, body) = (weight.precision(), weight.body(ctx));
     let packed = dy.packed();
-    let base = (packed, weight.backward_operand());
+    let base = (packed, body.backward_operand());
     let Some(LoraBackward { lora, x, hidden, gradient }) = lora else {
         gemm(ctx, &[base], init, dx);
         ctx.release(mark);
@@ -220,13 +234,12 @@ mod tests {
     #[test]
     #[should_panic(expected = "overlaps another operand")]
     fn products_that_run_at_once_write_apart() {
-        let weight = FrozenWeight::pack::<()>(Precision::F32, OUT, IN, |_, _| Ok(())).unwrap();
         let mut ctx = Context::cpu(2);
+        let weight = FrozenWeight::pack::<()>(&mut ctx, Precision::F32, OUT, IN, |_, _| Ok(())).unwrap();
         let (x, y) = (ctx.persistent(T, IN), ctx.persistent(T, OUT + 4));
         let work = |ctx: &mut Context| {
-            let input = Input::new(ctx, x, std::iter::once(&weight), false);
-            let product =
-                |first| Product { weight: &weight, lora: None, start: Start::Zero, y: y.col_range(first, OUT) };
+            let input = Input::new(ctx, x, std::iter::once(weight), false);
+            let product = |first| Product { weight, lora: None, start: Start::Zero, y: y.col_range(first, OUT) };
             forward(ctx, &input, &[product(0), product(4)]);
         };
         ctx.plan(work);
@@ -236,24 +249,23 @@ mod tests {
     #[test]
     #[should_panic(expected = "a matrix of another shape")]
     fn a_bias_of_another_width_is_refused() {
-        let weight = FrozenWeight::pack::<()>(Precision::F32, OUT, IN, |_, _| Ok(())).unwrap();
         let mut ctx = Context::cpu(1);
+        let weight = FrozenWeight::pack::<()>(&mut ctx, Precision::F32, OUT, IN, |_, _| Ok(())).unwrap();
         let (x, y, bias) = (ctx.persistent(T, IN), ctx.persistent(T, OUT), ctx.persistent(1, OUT - 1));
         let work = |ctx: &mut Context| {
-            let input = Input::new(ctx, x, std::iter::once(&weight), false);
-            forward(ctx, &input, &[Product { weight: &weight, lora: None, start: Start::Bias(bias), y }]);
+            let input = Input::new(ctx, x, std::iter::once(weight), false);
+            forward(ctx, &input, &[Product { weight, lora: None, start: Start::Bias(bias), y }]);
         };
         ctx.plan(work);
     }
 
-    fn check(probability: f32, threads: usize) {
+    fn check(probability: f32, mut ctx: Context) {
         let f = fixture();
-        let weight = FrozenWeight::pack::<()>(Precision::F32, OUT, IN, |n, row| {
+        let weight = FrozenWeight::pack::<()>(&mut ctx, Precision::F32, OUT, IN, |n, row| {
             row.copy_from_slice(&f.w[n * IN..(n + 1) * IN]);
             Ok(())
         })
         .unwrap();
-        let mut ctx = Context::cpu(threads);
         let (x, a, b) = (
             ctx.upload_persistent(T, IN, &f.x),
             ctx.upload_persistent(R, IN, &f.a),
@@ -274,16 +286,12 @@ mod tests {
                 dropout::forward(ctx, ones, dropout, mask);
             }
             let lora = Lora { a, b, scale: S as f32, dropout };
-            let input = Input::new(ctx, x, std::iter::once(&weight), true);
+            let input = Input::new(ctx, x, std::iter::once(weight), true);
             let lora_hidden = Some((&lora, hidden));
-            forward(
-                ctx,
-                &input,
-                &[Product { weight: &weight, lora: lora_hidden, start: Start::Residual(residual), y }],
-            );
+            forward(ctx, &input, &[Product { weight, lora: lora_hidden, start: Start::Residual(residual), y }]);
             let saved = LoraBackward { lora: &lora, x, hidden, gradient };
-            let dy = Input::new(ctx, dy, std::iter::once(&weight), true);
-            backward(ctx, &dy, &weight, Some(saved), true, dx);
+            let dy = Input::new(ctx, dy, std::iter::once(weight), true);
+            backward(ctx, &dy, weight, Some(saved), true, dx);
         };
         ctx.plan(run);
         run(&mut ctx);
@@ -302,8 +310,10 @@ mod tests {
 
     #[test]
     fn forward_and_backward_match_f64_and_finite_differences() {
-        check(0.0, 1);
-        check(0.3, 2);
+        check(0.0, Context::cpu(1));
+        check(0.3, Context::cpu(2));
+        check(0.0, Context::reference());
+        check(0.3, Context::reference());
     }
 
     /// A weight kept in its file's codes, with an adapter on it, against the same weight decoded and packed.
@@ -316,12 +326,16 @@ mod tests {
         let row_bytes = BlockType::Q8_0.bytes_for(d_in).unwrap();
         let mut bytes: Vec<u8> = (0..d_out * row_bytes).map(|i| rng::mix(9, i as u64) as u8).collect();
         bytes.chunks_exact_mut(BlockType::Q8_0.block_bytes()).for_each(|block| block[1] = 0x2c); // an ordinary scale
-        let kept = FrozenWeight::keep(BlockType::Q8_0, d_out, d_in, |n| &bytes[n * row_bytes..(n + 1) * row_bytes]);
-        let kept = kept.unwrap();
-        let packed =
-            FrozenWeight::pack(Precision::F32, d_out, d_in, |n, row| decode_row(BlockType::Q8_0, &bytes, n, row));
-        let outputs = [&kept, &packed.unwrap()].map(|weight| {
+        let outputs = [true, false].map(|is_kept| {
             let mut ctx = Context::cpu(2);
+            let weight = if is_kept {
+                let row = |n: usize| &bytes[n * row_bytes..(n + 1) * row_bytes];
+                FrozenWeight::keep(&mut ctx, BlockType::Q8_0, d_out, d_in, row).unwrap()
+            } else {
+                let row = |n: usize, out: &mut [f32]| decode_row(BlockType::Q8_0, &bytes, n, out);
+                FrozenWeight::pack(&mut ctx, Precision::F32, d_out, d_in, row).unwrap()
+            };
+            assert_eq!(weight.is_kept(), is_kept);
             let x = ctx.upload_persistent(t, d_in, &random(1, t * d_in));
             let (a, b) = (
                 ctx.upload_persistent(r, d_in, &random(2, r * d_in)),
@@ -339,6 +353,6 @@ mod tests {
         });
         let cosine = cosine(&outputs[0], &outputs[1]);
         assert!(cosine > 0.9995 && cosine < 1.0, "{cosine}");
-        assert!(FrozenWeight::keep(BlockType::F32, 1, 32, |_| &[0; 128]).is_none());
+        assert!(FrozenWeight::keep(&mut Context::cpu(1), BlockType::F32, 1, 32, |_| &[0; 128]).is_none());
     }
 }

@@ -1,7 +1,8 @@
 //! Losses on one chunk of logits: the summed loss and, in place, the gradient of that sum. No loss is averaged here;
 //! the optimiser divides once, by the supervised tokens of the whole optimiser step.
 
-use crate::device::{Context, Indices, Mat, assert_apart};
+use crate::device::{Context, Device, Indices, Mat, assert_apart};
+use crate::reference;
 use crate::simd::{exp, lane_max, lane_sum, multiversion};
 
 /// Cross-entropy: `losses[i] = weight[i]·(log Σ_j e^(logits[i][j]) − logits[i][target[i]])`, and the logits become
@@ -15,9 +16,13 @@ pub fn cross_entropy(ctx: &mut Context, logits: Mat, targets: Indices, weights: 
     if ctx.planning() {
         return;
     }
-    assert_apart(&[logits, losses], &[weights, targets.memory()]);
+    assert_apart(&[logits.place(), losses.place()], &[weights.place(), targets.place()]);
+    match ctx.device() {
+        Device::Cpu => {}
+        Device::Reference => return reference::loss::cross_entropy(ctx, logits, targets, weights, losses, gradient),
+    }
     let (gv, wv, lv, isa) = (ctx.view(logits), ctx.view(weights), ctx.view(losses), ctx.isa());
-    let targets = ctx.indices(targets);
+    let targets = ctx.entries(targets);
     ctx.parallel(logits.rows(), |row| {
         // SAFETY: each task writes its own row of the logits and its own loss; the operands are apart (asserted).
         unsafe {

@@ -1,63 +1,108 @@
 //! What the products of a linear layer are computed from, packed once for all of them: a frozen weight in its precision or its file's
 //! quantisation, and an input. The products themselves are `linear`'s matter, the layout of packed operands that of `gemm`.
 
-use crate::device::{Context, Mat};
-use crate::gemm::{CodedPanels, Lhs, Panels, Precision, Rhs, Rounded, pack_lhs, pack_written, round_rows};
-use crate::quant::BlockType;
+use std::sync::Arc;
 
-/// A weight that never changes, packed for the matrix kernel. Opaque: its layout is private to the kernel.
+use crate::device::{Context, Device, Mat, Object, Place};
+use crate::gemm::{CodedPanels, Lhs, Panels, Precision, Rhs, Rounded, pack_lhs, pack_written, round_rows};
+use crate::quant::{self, BlockType};
+
+/// A weight that never changes, held by its context in the layout that the context's device multiplies: a handle, cheap to copy.
+#[derive(Clone, Copy, Debug)]
 pub struct FrozenWeight {
-    pub(crate) body: Body,
-    pub(crate) precision: Precision,
+    object: Object,
+    precision: Precision,
     d_in: usize,
     d_out: usize,
+    is_kept: bool,
 }
 
+/// What a context holds of a weight.
 pub(crate) enum Body {
+    /// Packed for the matrix kernel.
     Dense(Panels),
     /// In the file's quantisation: for the forward alone.
     Coded(CodedPanels),
+    /// As it is, [d_out, d_in]: for the reference.
+    Rows(Vec<f32>),
 }
 
 impl FrozenWeight {
     /// Packs a `[d_out, d_in]` weight, asking `row(n, buffer)` for one row at a time, so that no whole f32 copy exists.
     /// The first error of `row` is returned.
     pub fn pack<E>(
+        ctx: &mut Context,
         precision: Precision,
         d_out: usize,
         d_in: usize,
         mut row: impl FnMut(usize, &mut [f32]) -> Result<(), E>,
     ) -> Result<FrozenWeight, E> {
-        let mut panels = Panels::zeroed(precision, d_out, d_in);
-        let mut buffer = vec![0f32; d_in];
-        for n in 0..d_out {
-            row(n, &mut buffer)?;
-            panels.set_row(n, &buffer);
-        }
-        Ok(FrozenWeight { body: Body::Dense(panels), precision, d_in, d_out })
+        let body = match ctx.device() {
+            Device::Cpu => {
+                let mut panels = Panels::zeroed(precision, d_out, d_in);
+                let mut buffer = vec![0f32; d_in];
+                for n in 0..d_out {
+                    row(n, &mut buffer)?;
+                    panels.set_row(n, &buffer);
+                }
+                Body::Dense(panels)
+            }
+            Device::Reference => {
+                let mut rows = vec![0f32; d_out * d_in];
+                rows.chunks_exact_mut(d_in.max(1)).enumerate().try_for_each(|(n, out)| row(n, out))?;
+                Body::Rows(rows)
+            }
+        };
+        Ok(FrozenWeight::new(ctx, body, precision, (d_out, d_in)))
     }
 
     /// A `[d_out, d_in]` weight of zeros, of which the system gives no page before it is touched: to plan with, and not to compute.
-    pub fn outline(precision: Precision, d_out: usize, d_in: usize) -> FrozenWeight {
-        FrozenWeight { body: Body::Dense(Panels::zeroed(precision, d_out, d_in)), precision, d_in, d_out }
+    pub fn outline(ctx: &mut Context, precision: Precision, d_out: usize, d_in: usize) -> FrozenWeight {
+        let body = match ctx.device() {
+            Device::Cpu => Body::Dense(Panels::zeroed(precision, d_out, d_in)),
+            Device::Reference => Body::Rows(vec![0f32; d_out * d_in]),
+        };
+        FrozenWeight::new(ctx, body, precision, (d_out, d_in))
     }
 
     /// Keeps a `[d_out, d_in]` weight in its file's quantisation, `row(n)` giving the stored bytes of row n. Its products round x to
     /// 8 bits; an adapter on it works in bf16. It has no backward. `None` for encodings that are not integer codes under a scale for
     /// every 32 elements: F32, F16, BF16, Q2_K, Q3_K and Q6_K.
+    #[expect(clippy::missing_panics_doc, reason = "sizes were checked when the panels were made")]
     pub fn keep<'a>(
+        ctx: &mut Context,
         block_type: BlockType,
         d_out: usize,
         d_in: usize,
         row: impl Fn(usize) -> &'a [u8],
     ) -> Option<FrozenWeight> {
-        let panels = CodedPanels::pack(block_type, (d_out, d_in), row)?;
-        Some(FrozenWeight { body: Body::Coded(panels), precision: Precision::Bf16, d_in, d_out })
+        let panels = CodedPanels::pack(block_type, (d_out, d_in), &row)?;
+        let body = match ctx.device() {
+            Device::Cpu => Body::Coded(panels),
+            Device::Reference => {
+                let mut rows = vec![0f32; d_out * d_in];
+                for (n, out) in rows.chunks_exact_mut(d_in.max(1)).enumerate() {
+                    quant::decode(block_type, row(n), out).expect("the panels have the same rows");
+                }
+                Body::Rows(rows)
+            }
+        };
+        let weight = FrozenWeight::new(ctx, body, Precision::Bf16, (d_out, d_in));
+        Some(FrozenWeight { is_kept: true, ..weight })
+    }
+
+    fn new(ctx: &mut Context, body: Body, precision: Precision, (d_out, d_in): (usize, usize)) -> FrozenWeight {
+        let bytes = match &body {
+            Body::Dense(panels) => panels.bytes(),
+            Body::Coded(panels) => panels.bytes(),
+            Body::Rows(rows) => size_of_val(&rows[..]),
+        };
+        FrozenWeight { object: ctx.keep(body, bytes), precision, d_in, d_out, is_kept: false }
     }
 
     /// Whether it was kept in its file's quantisation.
     pub fn is_kept(&self) -> bool {
-        matches!(self.body, Body::Coded(_))
+        self.is_kept
     }
 
     /// Input channels.
@@ -75,18 +120,24 @@ impl FrozenWeight {
         self.precision
     }
 
-    /// Bytes of the packed weight.
+    /// Bytes that the context holds.
     pub fn bytes(&self) -> usize {
-        match &self.body {
-            Body::Dense(panels) => panels.bytes(),
-            Body::Coded(panels) => panels.bytes(),
-        }
+        self.object.bytes()
     }
 
+    /// What the context holds.
+    pub(crate) fn body(&self, ctx: &Context) -> Arc<Body> {
+        ctx.object(self.object)
+    }
+}
+
+impl Body {
+    /// The weight as the right-hand side of the product that the backward is.
     pub(crate) fn backward_operand(&self) -> Rhs<'_> {
-        match &self.body {
+        match self {
             Body::Dense(panels) => Rhs::WeightTransposed { panels },
             Body::Coded(_) => panic!("a weight in its file's quantisation has no backward"),
+            Body::Rows(_) => unreachable!("held by the reference alone"),
         }
     }
 }
@@ -102,18 +153,27 @@ pub struct Input {
 
 impl Input {
     /// Prepares the rows of x for products with these weights, and with adapters or trained rows beside them if there are any.
-    pub fn new<'a>(
+    pub fn new(
         ctx: &mut Context,
         x: Mat,
-        weights: impl Iterator<Item = &'a FrozenWeight> + Clone,
+        weights: impl Iterator<Item = FrozenWeight> + Clone,
         is_adapted: bool,
     ) -> Input {
+        match ctx.device() {
+            Device::Cpu => {}
+            Device::Reference => return Input::unpacked(x),
+        }
         let dense = weights.clone().find(|weight| is_adapted || !weight.is_kept());
         Input {
             rows: Some(x),
             packed: dense.map(|weight| pack_lhs(ctx, x, weight.precision)),
-            rounded: weights.clone().any(FrozenWeight::is_kept).then(|| round_rows(ctx, x)),
+            rounded: weights.clone().any(|weight| weight.is_kept()).then(|| round_rows(ctx, x)),
         }
+    }
+
+    /// The rows of x as they are: for the reference.
+    pub(crate) fn unpacked(x: Mat) -> Input {
+        Input { rows: Some(x), packed: None, rounded: None }
     }
 
     /// Inputs of `rows` rows and `cols` channels that exist in packed form alone: `writer` makes what writes row i of each, from
@@ -123,7 +183,7 @@ impl Input {
         ctx: &mut Context,
         (rows, cols): (usize, usize),
         precision: Precision,
-        touched: &[Mat],
+        touched: &[Place],
         writer: impl FnOnce(&Context) -> W,
     ) -> [Input; N]
     where

@@ -2,8 +2,9 @@
 //! This is the one place where the summed loss is turned into a mean: gradients are divided by the supervised tokens of the
 //! whole step here and nowhere else.
 
-use crate::device::{Context, Mat, assert_apart};
+use crate::device::{Context, Device, Mat, assert_apart};
 use crate::profile::Kind;
+use crate::reference;
 use crate::simd::multiversion;
 
 /// Parameters, gradients and moments: four flat buffers [1, P] of equal length.
@@ -44,27 +45,35 @@ pub struct Step {
 const CHUNK: usize = 4096;
 
 /// One AdamW step (Loshchilov and Hutter, 2019) as PyTorch defines it, after clipping by global norm: the gradient is
-/// `g·inverse_count·min(1, max_grad_norm / (norm + 1e-6))`. If the norm is not finite nothing is changed. Returns the norm of
-/// the mean gradient before clipping.
+/// `g·inverse_count·min(1, max_grad_norm / (norm + 1e-6))`. If the norm is not finite nothing is changed. `norm`, [1, 1],
+/// receives the norm of the mean gradient before clipping.
 ///
 /// # Panics
 /// If the matrices of the state are not rows of one length, or share elements.
-pub fn step(ctx: &mut Context, state: &State, step: &Step) -> f64 {
+pub fn step(ctx: &mut Context, state: &State, step: &Step, norm: Mat) {
     let _span = ctx.span(Kind::Optimiser);
     let count = state.parameters.cols();
     assert!([state.gradients, state.first, state.second].iter().all(|m| m.cols() == count && m.rows() == 1));
+    assert_eq!((norm.rows(), norm.cols()), (1, 1));
+    match ctx.device() {
+        Device::Cpu => {}
+        Device::Reference => return reference::optim::step(ctx, state, step, norm),
+    }
     let tasks = count.div_ceil(CHUNK);
     let mark = ctx.mark();
     // f64 partial sums, two f32 slots each, so that the sum is the same for any number of threads
     let partial = ctx.scratch(1, 2 * tasks);
     if ctx.planning() {
         ctx.release(mark);
-        return 0.0;
+        return;
     }
-    assert_apart(&[state.parameters, state.first, state.second, partial], &[state.gradients]);
+    assert_apart(
+        &[state.parameters.place(), state.first.place(), state.second.place(), partial.place(), norm.place()],
+        &[state.gradients.place()],
+    );
     let (pv, gv, mv, vv) =
         (ctx.view(state.parameters), ctx.view(state.gradients), ctx.view(state.first), ctx.view(state.second));
-    let (sums, isa) = (ctx.view(partial), ctx.isa());
+    let (sums, nv, isa) = (ctx.view(partial), ctx.view(norm), ctx.isa());
     let range = |task: usize| (task * CHUNK, CHUNK.min(count - task * CHUNK));
     ctx.parallel(tasks, |task| {
         let (start, len) = range(task);
@@ -77,13 +86,12 @@ pub fn step(ctx: &mut Context, state: &State, step: &Step) -> f64 {
         }
     });
     // SAFETY: all tasks have ended.
-    let slots = unsafe { sums.row(0) };
+    let (slots, norm) = unsafe { (sums.row(0), &mut nv.row_mut(0)[0]) };
     let bits = |pair: &[f32]| f64::from_bits(u64::from(pair[0].to_bits()) << 32 | u64::from(pair[1].to_bits()));
-    let norm = slots.chunks_exact(2).map(bits).sum::<f64>().sqrt() * f64::from(step.inverse_count);
+    let exact = slots.chunks_exact(2).map(bits).sum::<f64>().sqrt() * f64::from(step.inverse_count);
+    *norm = exact as f32;
     if norm.is_finite() {
-        let clips = step.max_grad_norm > 0.0 && step.max_grad_norm.is_finite();
-        let clip = if clips { (f64::from(step.max_grad_norm) / (norm + 1e-6)).min(1.0) } else { 1.0 };
-        let numbers = Numbers::new(step, clip);
+        let numbers = Numbers::new(step, step.clip(exact));
         ctx.parallel(tasks, |task| {
             let (start, len) = range(task);
             // SAFETY: each task writes its own elements; the buffers are apart (asserted).
@@ -100,7 +108,14 @@ pub fn step(ctx: &mut Context, state: &State, step: &Step) -> f64 {
         });
     }
     ctx.release(mark);
-    norm
+}
+
+impl Step {
+    /// The factor that clips a gradient of this norm.
+    pub(crate) fn clip(&self, norm: f64) -> f64 {
+        let clips = self.max_grad_norm > 0.0 && self.max_grad_norm.is_finite();
+        if clips { (f64::from(self.max_grad_norm) / (norm + 1e-6)).min(1.0) } else { 1.0 }
+    }
 }
 
 impl Default for Step {
@@ -188,12 +203,10 @@ mod tests {
             weight_decay: 0.1,
             number,
         };
-        ctx.plan(|ctx| step(ctx, &state, &numbers(1)));
-        let mut norm = 0.0;
-        for number in 1..=steps {
-            norm = step(&mut ctx, &state, &numbers(number));
-        }
-        (ctx.download(parameters), norm)
+        let norm = ctx.persistent(1, 1);
+        ctx.plan(|ctx| step(ctx, &state, &numbers(1), norm));
+        (1..=steps).for_each(|number| step(&mut ctx, &state, &numbers(number), norm));
+        (ctx.download(parameters), f64::from(ctx.download_value(norm)))
     }
 
     #[test]

@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use aludel_formats::{Dtype, TensorView};
+use aludel_kernels::Context;
 use aludel_kernels::linear::FrozenWeight;
 use aludel_kernels::quant::{self, BlockType};
 
@@ -204,22 +205,22 @@ impl<'a> Tensor<'a> {
     ///
     /// # Errors
     /// If it holds NaN or infinity.
-    pub(crate) fn keep(&self) -> Result<Option<FrozenWeight>> {
-        let kept = self.kept();
+    pub(crate) fn keep(&self, ctx: &mut Context) -> Result<Option<FrozenWeight>> {
+        let kept = self.kept(ctx);
         if kept.is_some() {
             self.check_finite()?;
         }
         Ok(kept)
     }
 
-    fn kept(&self) -> Option<FrozenWeight> {
+    fn kept(&self, ctx: &mut Context) -> Option<FrozenWeight> {
         assert!(self.offset == 0.0, "{} is not computed with as it is stored", self.view.name);
         let &[d_out, d_in] = &self.view.shape[..] else { return None };
         let row_bytes = self.block_type.bytes_for(d_in)?;
         if self.view.bytes.len() != row_bytes.checked_mul(d_out)? {
             return None;
         }
-        FrozenWeight::keep(self.block_type, d_out, d_in, |row| {
+        FrozenWeight::keep(ctx, self.block_type, d_out, d_in, |row| {
             let row = self.order.stored_row(row);
             &self.view.bytes[row * row_bytes..(row + 1) * row_bytes]
         })

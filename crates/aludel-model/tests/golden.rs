@@ -11,7 +11,7 @@ use aludel_formats::{TensorSpec, hf, safetensors};
 use aludel_kernels::check::{assert_close, cosine, wide};
 use aludel_kernels::linear::Precision;
 use aludel_kernels::optim::{self, State, Step};
-use aludel_kernels::{Context, Isa, Mat, Region, loss, quant};
+use aludel_kernels::{Context, Device, Isa, Mat, Region, loss, quant};
 use aludel_model::adapter::Adapter;
 use aludel_model::config::Config;
 use aludel_model::decoder::{Active, Attention, Decoder, Kept, Pass};
@@ -28,8 +28,21 @@ mod training;
 const FAMILIES: &str = "tied untied llama3_rope mistral mistral_window qwen2_tied qwen2_untied qwen3_tied qwen3_untied qwen3_window gemma3 gemma3_scaled phi3 phi3_long head_dim";
 
 /// A context for each instruction set of this processor.
-fn contexts() -> impl Iterator<Item = Context> {
+fn processor_contexts() -> impl Iterator<Item = Context> {
     Isa::supported().iter().map(|&isa| Context::cpu(2).with_isa(isa))
+}
+
+/// Those, and one of the reference.
+fn contexts() -> impl Iterator<Item = Context> {
+    processor_contexts().chain([Context::reference()])
+}
+
+/// What a context computes with.
+fn device(ctx: &Context) -> &'static str {
+    match ctx.device() {
+        Device::Cpu => ctx.isa().name(),
+        Device::Reference => "reference",
+    }
 }
 
 struct Golden {
@@ -144,7 +157,7 @@ fn logits_agree_with_transformers() {
             for (i, row) in golden.rows().iter().enumerate() {
                 let expected = golden.tensor(&format!("logits.base.{i}"));
                 let got = logits(&mut ctx, &decoder, None, &row.ids);
-                assert_close(&format!("{name} row {i} {}", ctx.isa().name()), &got, &wide(&expected), 2e-5);
+                assert_close(&format!("{name} row {i} {}", device(&ctx)), &got, &wide(&expected), 2e-5);
             }
         }
     }
@@ -158,19 +171,19 @@ fn bf16_logits_stay_near() {
             let decoder = golden.load(&mut ctx, Precision::Bf16);
             let got = logits(&mut ctx, &decoder, None, &golden.rows()[0].ids);
             let cosine = cosine(&got, &golden.tensor("logits.base.0"));
-            assert!(cosine >= 0.999, "{name} {}: {cosine}", ctx.isa().name());
+            assert!(cosine >= 0.999, "{name} {}: {cosine}", device(&ctx));
         }
     }
 }
 
-/// Logits, every gradient, ten losses, the final adapter: for one model and one adapter, under every instruction set.
+/// Logits, every gradient, ten losses, the final adapter: for one model and one adapter, under every instruction set and by the reference.
 fn check_adapter(name: &str, adapter_name: &str, gradient_checkpointing: bool) {
     contexts().for_each(|ctx| check_adapter_in(ctx, name, adapter_name, gradient_checkpointing));
 }
 
 fn check_adapter_in(mut ctx: Context, name: &str, adapter_name: &str, gradient_checkpointing: bool) {
     let golden = Golden::open(name);
-    let what = format!("{name}/{adapter_name} {}", ctx.isa().name());
+    let what = format!("{name}/{adapter_name} {}", device(&ctx));
     let decoder = golden.load(&mut ctx, Precision::F32);
     let folder = golden.folder.join(format!("adapter_{adapter_name}"));
     let adapter = Adapter::load(&mut ctx, decoder.config(), &folder).unwrap();
@@ -213,8 +226,10 @@ fn check_adapter_in(mut ctx: Context, name: &str, adapter_name: &str, gradient_c
             weight_decay: 0.0,
             number,
         };
-        ctx.plan(|ctx| optim::step(ctx, &state, &step));
-        let norm = optim::step(&mut ctx, &state, &step);
+        let norm = ctx.persistent(1, 1);
+        ctx.plan(|ctx| optim::step(ctx, &state, &step, norm));
+        optim::step(&mut ctx, &state, &step, norm);
+        let norm = f64::from(ctx.download_value(norm));
         let expected = recorded["grad_norms"][number as usize - 1].as_f64().unwrap();
         assert!((norm - expected).abs() <= 1e-3 * expected, "{what} step {number}: norm {norm}, PEFT {expected}");
     }

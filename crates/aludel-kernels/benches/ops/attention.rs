@@ -63,7 +63,8 @@ impl Operands {
 fn forward(precision: Precision, rows: Vec<Range<usize>>) -> Case {
     let work = work(precision, &rows, 2, TOKENS * (2 * HIDDEN + 2 * KEY + HEADS));
     case("attention", shape(precision, &rows), work, Operands::new, move |ctx, o| {
-        attention::forward(ctx, &heads(precision), &rows, o.q, o.k, o.v, o.out, o.lse);
+        let rows = attention::Rows::upload(ctx, &rows);
+        attention::forward(ctx, &heads(precision), rows, o.q, o.k, o.v, o.out, o.lse);
     })
 }
 
@@ -75,7 +76,8 @@ fn backward(precision: Precision, rows: Vec<Range<usize>>) -> Case {
     };
     let shape = format!("{} back", shape(precision, &rows));
     case("attention", shape, work, make, move |ctx, (o, dout, gradients)| {
-        attention::backward(ctx, &heads(precision), &rows, (o.q, o.k, o.v), (o.out, o.lse, *dout), *gradients);
+        let rows = attention::Rows::upload(ctx, &rows);
+        attention::backward(ctx, &heads(precision), rows, (o.q, o.k, o.v), (o.out, o.lse, *dout), *gradients);
     })
 }
 
@@ -90,17 +92,17 @@ fn cached(sequences: usize, past: usize) -> Case {
     };
     let blocks_each = (past + 1).div_ceil(BLOCK);
     let make = move |ctx: &mut Context| {
-        let cache = Cache::new(ctx, &heads, 1, sequences * blocks_each);
+        let cache = Cache::new(ctx, &heads, 1, sequences * blocks_each, sequences);
         let mut extensions = Extensions::default();
         for n in 0..sequences {
             let blocks: Vec<u32> = (0..blocks_each).map(|block| (n * blocks_each + block) as u32).collect();
             extensions.push(n..n + 1, past, &blocks);
         }
         let [q, k, v] = [HIDDEN, KEY, KEY].map(|columns| values(ctx, sequences, columns));
-        (cache, extensions, [q, k, v], ctx.persistent(sequences, HIDDEN))
+        (cache, extensions.upload(ctx, &cache), [q, k, v], ctx.persistent(sequences, HIDDEN))
     };
     let shape = format!("bf16 {sequences} × past of {past}");
-    case("cached attention", shape, work, make, move |ctx, (cache, extensions, [q, k, v], out)| {
-        attention::forward_cached(ctx, &heads, cache, 0, extensions, *q, *k, *v, *out);
+    case("cached attention", shape, work, make, move |ctx, (cache, rows, [q, k, v], out)| {
+        attention::forward_cached(ctx, &heads, cache, 0, *rows, *q, *k, *v, *out);
     })
 }

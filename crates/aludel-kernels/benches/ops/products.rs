@@ -53,8 +53,8 @@ fn work(precision: Precision, tokens: usize, d_in: usize, d_out: usize) -> Work 
     Work { operations: 2.0 * (tokens * d_in * d_out) as f64, precision, bytes: bytes as f64 }
 }
 
-fn weight(precision: Precision, d_in: usize, d_out: usize) -> FrozenWeight {
-    let packed = FrozenWeight::pack::<()>(precision, d_out, d_in, |n, row| {
+fn weight(ctx: &mut Context, precision: Precision, d_in: usize, d_out: usize) -> FrozenWeight {
+    let packed = FrozenWeight::pack::<()>(ctx, precision, d_out, d_in, |n, row| {
         row.iter_mut().enumerate().for_each(|(k, x)| *x = ((n * 31 + k * 17) % 97) as f32 / 97.0 - 0.5);
         Ok(())
     });
@@ -62,18 +62,18 @@ fn weight(precision: Precision, d_in: usize, d_out: usize) -> FrozenWeight {
 }
 
 /// Prepares x and multiplies, as a layer does.
-fn multiply(ctx: &mut Context, x: Mat, weight: &FrozenWeight, lora: Option<(&Lora, Mat)>, y: Mat) {
+fn multiply(ctx: &mut Context, x: Mat, weight: FrozenWeight, lora: Option<(&Lora, Mat)>, y: Mat) {
     let input = Input::new(ctx, x, std::iter::once(weight), lora.is_some());
     linear::forward(ctx, &input, &[Product { weight, lora, start: Start::Zero, y }]);
 }
 
 fn forward(op: &'static str, precision: Precision, tokens: usize, d_in: usize, d_out: usize) -> Case {
     let make = move |ctx: &mut Context| {
-        (values(ctx, tokens, d_in), weight(precision, d_in, d_out), ctx.persistent(tokens, d_out))
+        (values(ctx, tokens, d_in), weight(ctx, precision, d_in, d_out), ctx.persistent(tokens, d_out))
     };
     let work = work(precision, tokens, d_in, d_out);
     case(op, shape(precision, tokens, d_in, d_out), work, make, |ctx, (x, weight, y)| {
-        multiply(ctx, *x, weight, None, *y)
+        multiply(ctx, *x, *weight, None, *y)
     })
 }
 
@@ -84,25 +84,25 @@ fn kept(block_type: BlockType, tokens: usize, d_in: usize, d_out: usize) -> Case
         for block in row.chunks_exact_mut(block_type.block_bytes()) {
             (block[1], block[3]) = (0x2c, 0x29); // factors of ordinary size
         }
-        let weight = FrozenWeight::keep(block_type, d_out, d_in, |_| &row).unwrap();
+        let weight = FrozenWeight::keep(ctx, block_type, d_out, d_in, |_| &row).unwrap();
         (values(ctx, tokens, d_in), weight, ctx.persistent(tokens, d_out))
     };
     // its products are integer ones, whose peak is not measured: the bytes are what bounds it
     let bytes = 4 * tokens * (d_in + d_out) + d_out * row_bytes;
     let work = Work { operations: 0.0, precision: Precision::Bf16, bytes: bytes as f64 };
     let shape = format!("{} {tokens}×{d_in}→{d_out}", format!("{block_type}").to_lowercase());
-    case("decode linear", shape, work, make, |ctx, (x, weight, y)| multiply(ctx, *x, weight, None, *y))
+    case("decode linear", shape, work, make, |ctx, (x, weight, y)| multiply(ctx, *x, *weight, None, *y))
 }
 
 fn backward(precision: Precision, d_in: usize, d_out: usize) -> Case {
     let make = move |ctx: &mut Context| {
-        (values(ctx, TOKENS, d_out), weight(precision, d_in, d_out), ctx.persistent(TOKENS, d_in))
+        (values(ctx, TOKENS, d_out), weight(ctx, precision, d_in, d_out), ctx.persistent(TOKENS, d_in))
     };
     let work = work(precision, TOKENS, d_in, d_out);
     let shape = format!("{} back", shape(precision, TOKENS, d_in, d_out));
     case("linear", shape, work, make, |ctx, (dy, weight, dx)| {
-        let dy = Input::new(ctx, *dy, std::iter::once(weight), false);
-        linear::backward(ctx, &dy, weight, None, false, *dx);
+        let dy = Input::new(ctx, *dy, std::iter::once(*weight), false);
+        linear::backward(ctx, &dy, *weight, None, false, *dx);
     })
 }
 
@@ -126,7 +126,7 @@ impl Adapted {
             hidden: values(ctx, TOKENS, RANK),
             lora: Lora { a: values(ctx, RANK, d_in), b: values(ctx, d_out, RANK), scale: 2.0, dropout: None },
             gradient: LoraGradient { a: ctx.persistent(RANK, d_in), b: ctx.persistent(d_out, RANK) },
-            weight: weight(Precision::Bf16, d_in, d_out),
+            weight: weight(ctx, Precision::Bf16, d_in, d_out),
         }
     }
 
@@ -147,7 +147,7 @@ fn adapted_forward(d_in: usize, d_out: usize) -> Case {
         work,
         move |ctx| Adapted::new(ctx, d_in, d_out),
         |ctx, a| {
-            multiply(ctx, a.x, &a.weight, Some((&a.lora, a.hidden)), a.y);
+            multiply(ctx, a.x, a.weight, Some((&a.lora, a.hidden)), a.y);
         },
     )
 }
@@ -164,8 +164,8 @@ fn adapted_backward(d_in: usize, d_out: usize) -> Case {
         move |ctx| Adapted::new(ctx, d_in, d_out),
         |ctx, a| {
             let lora = LoraBackward { lora: &a.lora, x: a.x, hidden: a.hidden, gradient: a.gradient };
-            let dy = Input::new(ctx, a.y, std::iter::once(&a.weight), true);
-            linear::backward(ctx, &dy, &a.weight, Some(lora), false, a.dx);
+            let dy = Input::new(ctx, a.y, std::iter::once(a.weight), true);
+            linear::backward(ctx, &dy, a.weight, Some(lora), false, a.dx);
         },
     )
 }

@@ -63,8 +63,8 @@ pub(crate) fn cases() -> Vec<Case> {
             inner.clone(),
             Work::moving(4 * wide),
             |ctx| {
-                let [gate, up, pairs, out] = [(); 4].map(|()| values(ctx, TOKENS, INNER));
-                (gate, up, pairs, out)
+                let [gate, up, out] = [(); 3].map(|()| values(ctx, TOKENS, INNER));
+                (gate, up, ctx.persistent_packed(TOKENS, INNER), out)
             },
             |ctx, (gate, up, pairs, out)| gated::forward(ctx, Activation::Silu, *gate, *up, Some(*pairs), *out),
         ),
@@ -73,7 +73,8 @@ pub(crate) fn cases() -> Vec<Case> {
             format!("{inner} back"),
             Work::moving(4 * wide),
             |ctx| {
-                let [gate, up, pairs, out] = [(); 4].map(|()| values(ctx, TOKENS, INNER));
+                let [gate, up, out] = [(); 3].map(|()| values(ctx, TOKENS, INNER));
+                let pairs = ctx.persistent_packed(TOKENS, INNER);
                 gated::forward(ctx, Activation::Silu, gate, up, Some(pairs), out);
                 (pairs, out, gate, up)
             },
@@ -89,10 +90,10 @@ pub(crate) fn cases() -> Vec<Case> {
             |ctx| {
                 let [parameters, gradients, first, second] = [(); 4].map(|()| values(ctx, 1, PARAMETERS));
                 ctx.zero(second);
-                State { parameters, gradients, first, second }
+                (State { parameters, gradients, first, second }, ctx.persistent(1, 1))
             },
-            |ctx, state| {
-                optim::step(ctx, state, &Step { max_grad_norm: 1.0, ..Step::default() });
+            |ctx, (state, norm)| {
+                optim::step(ctx, state, &Step { max_grad_norm: 1.0, ..Step::default() }, *norm);
             },
         ),
     ]

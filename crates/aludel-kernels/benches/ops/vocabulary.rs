@@ -24,7 +24,7 @@ fn embedding() -> Case {
     let make = move |ctx: &mut Context| {
         // as many rows as are looked up: each is read once
         let table = vec![0x21; TOKENS * row_bytes];
-        (Embedding::new(BlockType::Q8_0, table, TOKENS, HIDDEN).unwrap(), ctx.persistent(TOKENS, HIDDEN))
+        (Embedding::new(ctx, BlockType::Q8_0, table, TOKENS, HIDDEN).unwrap(), ctx.persistent(TOKENS, HIDDEN))
     };
     case("embedding", format!("q8_0 {TOKENS}×{HIDDEN}"), work, make, |ctx, (table, out)| {
         let ids: [u32; TOKENS] = std::array::from_fn(|t| (t * 389 % TOKENS) as u32);
@@ -43,7 +43,7 @@ fn head(rows: usize, is_backward: bool) -> Case {
     let bytes = 2 * VOCAB * HIDDEN + 4 * rows * (HIDDEN + VOCAB);
     let work = Work { operations: (2 * rows * VOCAB * HIDDEN) as f64, precision: Precision::Bf16, bytes: bytes as f64 };
     let make = move |ctx: &mut Context| {
-        let weight = FrozenWeight::pack::<()>(Precision::Bf16, VOCAB, HIDDEN, |n, row| {
+        let weight = FrozenWeight::pack::<()>(ctx, Precision::Bf16, VOCAB, HIDDEN, |n, row| {
             row.iter_mut().enumerate().for_each(|(k, x)| *x = ((n * 31 + k * 17) % 97) as f32 / 97.0 - 0.5);
             Ok(())
         });
@@ -51,7 +51,7 @@ fn head(rows: usize, is_backward: bool) -> Case {
     };
     let shape = format!("bf16 {rows}×{HIDDEN}→{VOCAB}{}", if is_backward { " back" } else { "" });
     case("head", shape, work, make, move |ctx, chunk| {
-        let head = Head { weight: &chunk.weight, trained: None };
+        let head = Head { weight: chunk.weight, trained: None };
         if is_backward {
             head.backward(ctx, chunk.hidden, chunk.logits, chunk.hidden, None);
         } else {

@@ -68,16 +68,16 @@ fn values(ctx: &mut Context, seed: u64, rows: usize, cols: usize) -> Mat {
     ctx.upload_persistent(rows, cols, &random(seed, rows * cols))
 }
 
-fn weight(precision: Precision, d_out: usize, d_in: usize) -> FrozenWeight {
+fn weight(ctx: &mut Context, precision: Precision, d_out: usize, d_in: usize) -> FrozenWeight {
     let values = random(1, d_out * d_in);
-    let packed = FrozenWeight::pack::<()>(precision, d_out, d_in, |n, row| {
+    let packed = FrozenWeight::pack::<()>(ctx, precision, d_out, d_in, |n, row| {
         row.copy_from_slice(&values[n * d_in..(n + 1) * d_in]);
         Ok(())
     });
     packed.unwrap()
 }
 
-fn multiply(ctx: &mut Context, x: Mat, weight: &FrozenWeight, y: Mat) {
+fn multiply(ctx: &mut Context, x: Mat, weight: FrozenWeight, y: Mat) {
     let input = Input::new(ctx, x, std::iter::once(weight), false);
     linear::forward(ctx, &input, &[Product { weight, lora: None, start: Start::Zero, y }]);
 }
@@ -91,15 +91,15 @@ fn forward(name: &'static str, precision: Precision, d_out: usize) -> Op {
     let sets: Vec<_> = (0..SETS)
         .map(|_| {
             let x = values(&mut ctx, 2, TOKENS, HIDDEN);
-            (weight(precision, d_out, HIDDEN), x, ctx.persistent(TOKENS, d_out))
+            (weight(&mut ctx, precision, d_out, HIDDEN), x, ctx.persistent(TOKENS, d_out))
         })
         .collect();
     let mut turn = 0;
     op(name, ctx, sets[0].2, move |ctx| {
         let (weight, x, y) = &sets[turn];
         let start = if d_out == HIDDEN { Start::Residual(*x) } else { Start::Zero };
-        let input = Input::new(ctx, *x, std::iter::once(weight), false);
-        linear::forward(ctx, &input, &[Product { weight, lora: None, start, y: *y }]);
+        let input = Input::new(ctx, *x, std::iter::once(*weight), false);
+        linear::forward(ctx, &input, &[Product { weight: *weight, lora: None, start, y: *y }]);
         turn = (turn + 1) % SETS;
     })
 }
@@ -110,14 +110,14 @@ fn backward(name: &'static str, precision: Precision, d_out: usize) -> Op {
     let sets: Vec<_> = (0..SETS)
         .map(|_| {
             let dy = values(&mut ctx, 2, TOKENS, d_out);
-            (weight(precision, d_out, HIDDEN), dy, ctx.persistent(TOKENS, HIDDEN))
+            (weight(&mut ctx, precision, d_out, HIDDEN), dy, ctx.persistent(TOKENS, HIDDEN))
         })
         .collect();
     let mut turn = 0;
     op(name, ctx, sets[0].2, move |ctx| {
         let (weight, dy, dx) = &sets[turn];
-        let dy = Input::new(ctx, *dy, std::iter::once(weight), false);
-        linear::backward(ctx, &dy, weight, None, d_out == KEY, *dx);
+        let dy = Input::new(ctx, *dy, std::iter::once(*weight), false);
+        linear::backward(ctx, &dy, *weight, None, d_out == KEY, *dx);
         turn = (turn + 1) % SETS;
     })
 }
@@ -127,8 +127,9 @@ fn adapted(name: &'static str) -> Op {
     let mut ctx = Context::cpu(0);
     let sets: Vec<_> = (0..SETS)
         .map(|_| {
+            let weight = weight(&mut ctx, Precision::Bf16, HIDDEN, HIDDEN);
             let mut block = |seed| values(&mut ctx, seed, TOKENS, HIDDEN);
-            (weight(Precision::Bf16, HIDDEN, HIDDEN), block(2), block(3), block(4))
+            (weight, block(2), block(3), block(4))
         })
         .collect();
     let lora =
@@ -139,9 +140,9 @@ fn adapted(name: &'static str) -> Op {
     op(name, ctx, gradient.b, move |ctx| {
         let (weight, x, dy, dx) = &sets[turn];
         ctx.zero(gradient.b);
-        let dy = Input::new(ctx, *dy, std::iter::once(weight), true);
+        let dy = Input::new(ctx, *dy, std::iter::once(*weight), true);
         let lora = LoraBackward { lora: &lora, x: *x, hidden, gradient };
-        linear::backward(ctx, &dy, weight, Some(lora), false, *dx);
+        linear::backward(ctx, &dy, *weight, Some(lora), false, *dx);
         turn = (turn + 1) % SETS;
     })
 }
@@ -149,7 +150,7 @@ fn adapted(name: &'static str) -> Op {
 /// The backward of the head, for a chunk of rows.
 fn head(name: &'static str) -> Op {
     let mut ctx = Context::cpu(0);
-    let weight = FrozenWeight::pack::<()>(Precision::Bf16, VOCAB, HIDDEN, |n, row| {
+    let weight = FrozenWeight::pack::<()>(&mut ctx, Precision::Bf16, VOCAB, HIDDEN, |n, row| {
         row.iter_mut().enumerate().for_each(|(k, x)| *x = ((n * 31 + k * 17) % 97) as f32 / 97.0 - 0.5);
         Ok(())
     });
@@ -157,7 +158,7 @@ fn head(name: &'static str) -> Op {
     let (hidden, logits) = (values(&mut ctx, 1, CHUNK, HIDDEN), values(&mut ctx, 2, CHUNK, VOCAB));
     let dhidden = ctx.persistent(CHUNK, HIDDEN);
     op(name, ctx, dhidden, move |ctx| {
-        Head { weight: &weight, trained: None }.backward(ctx, hidden, logits, dhidden, None);
+        Head { weight, trained: None }.backward(ctx, hidden, logits, dhidden, None);
     })
 }
 
@@ -166,20 +167,20 @@ fn decode(name: &'static str, kept: Option<BlockType>, tokens: usize) -> Op {
     let (x, y) = (values(&mut ctx, 2, tokens, HIDDEN), ctx.persistent(tokens, INNER));
     let weights: Vec<FrozenWeight> = (0..64)
         .map(|_| match kept {
-            None => weight(Precision::Bf16, INNER, HIDDEN),
+            None => weight(&mut ctx, Precision::Bf16, INNER, HIDDEN),
             Some(block_type) => {
                 let mut row: Vec<u8> =
                     (0..block_type.bytes_for(HIDDEN).unwrap()).map(|i| (i * 59 % 251) as u8).collect();
                 for block in row.chunks_exact_mut(block_type.block_bytes()) {
                     (block[1], block[3]) = (0x2c, 0x29); // factors of ordinary size
                 }
-                FrozenWeight::keep(block_type, INNER, HIDDEN, |_| &row).unwrap()
+                FrozenWeight::keep(&mut ctx, block_type, INNER, HIDDEN, |_| &row).unwrap()
             }
         })
         .collect();
     let mut turn = 0;
     op(name, ctx, y, move |ctx| {
-        multiply(ctx, x, &weights[turn], y);
+        multiply(ctx, x, weights[turn], y);
         turn = (turn + 1) % weights.len();
     })
 }
@@ -197,14 +198,18 @@ fn attention(name: &'static str, is_backward: bool) -> Op {
     let (dq, dk, dv) = (ctx.persistent(TOKENS, HIDDEN), ctx.persistent(TOKENS, KEY), ctx.persistent(TOKENS, KEY));
     let rows = std::iter::once(0..TOKENS).collect::<Vec<_>>();
     let written = if is_backward { dq } else { out };
-    let forward = |ctx: &mut Context| attention::forward(ctx, &heads, &rows, q, k, v, out, lse);
+    let forward = |ctx: &mut Context| {
+        let rows = attention::Rows::upload(ctx, &rows);
+        attention::forward(ctx, &heads, rows, q, k, v, out, lse);
+    };
     ctx.plan(forward);
     forward(&mut ctx);
     op(name, ctx, written, move |ctx| {
+        let rows = attention::Rows::upload(ctx, &rows);
         if is_backward {
-            attention::backward(ctx, &heads, &rows, (q, k, v), (out, lse, dout), (dq, dk, dv));
+            attention::backward(ctx, &heads, rows, (q, k, v), (out, lse, dout), (dq, dk, dv));
         } else {
-            attention::forward(ctx, &heads, &rows, q, k, v, out, lse);
+            attention::forward(ctx, &heads, rows, q, k, v, out, lse);
         }
     })
 }
@@ -226,7 +231,8 @@ fn norm(name: &'static str, is_backward: bool) -> Op {
 fn gated(name: &'static str, is_backward: bool) -> Op {
     let mut ctx = Context::cpu(0);
     let [gate, up, dh] = [1, 2, 3].map(|seed| values(&mut ctx, seed, TOKENS, INNER));
-    let [pairs, out, dgate, dup] = [(); 4].map(|()| ctx.persistent(TOKENS, INNER));
+    let pairs = ctx.persistent_packed(TOKENS, INNER);
+    let [out, dgate, dup] = [(); 3].map(|()| ctx.persistent(TOKENS, INNER));
     gated::forward(&mut ctx, Activation::Silu, gate, up, Some(pairs), out);
     op(name, ctx, if is_backward { dgate } else { out }, move |ctx| {
         if is_backward {
@@ -253,7 +259,8 @@ fn optimiser(name: &'static str) -> Op {
     let count = 921_600;
     let [parameters, gradients] = [1, 2].map(|seed| values(&mut ctx, seed, 1, count));
     let state = State { parameters, gradients, first: ctx.persistent(1, count), second: ctx.persistent(1, count) };
+    let norm = ctx.persistent(1, 1);
     op(name, ctx, parameters, move |ctx| {
-        optim::step(ctx, &state, &Step { max_grad_norm: 1.0, ..Step::default() });
+        optim::step(ctx, &state, &Step { max_grad_norm: 1.0, ..Step::default() }, norm);
     })
 }

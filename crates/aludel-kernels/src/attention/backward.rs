@@ -5,10 +5,11 @@
 
 use std::ops::Range;
 
-use super::{BLOCK, Heads, WindowMask, assert_rows_apart, list_pieces, room_for_pieces, split, tiles};
-use crate::device::{Context, Mat, View, assert_apart};
+use super::{BLOCK, Heads, Rows, WindowMask, assert_rows_apart, list_pieces, range, room_for_pieces, split, tiles};
+use crate::device::{Context, Device, Mat, View, assert_apart};
 use crate::gemm::tile::{self, Part, Product};
 use crate::profile::Kind;
+use crate::reference;
 use crate::simd::{Isa, exp, lane_sum, multiversion};
 
 /// Positions of a stretch of keys, if a row has few of them. A function of the row's length only.
@@ -30,27 +31,40 @@ fn stretch(positions: usize) -> usize {
 pub fn backward(
     ctx: &mut Context,
     heads: &Heads,
-    rows: &[Range<usize>],
+    rows: Rows,
     (q, k, v): (Mat, Mat, Mat),
     (out, lse, dout): (Mat, Mat, Mat),
     (dq, dk, dv): (Mat, Mat, Mat),
 ) {
+    match ctx.device() {
+        Device::Cpu => {}
+        Device::Reference => {
+            return reference::attention::backward(ctx, heads, rows, (q, k, v), (out, lse, dout), (dq, dk, dv));
+        }
+    }
     let _span = ctx.span(Kind::Attention);
     let mark = ctx.mark();
-    let longest = rows.iter().map(Range::len).max().unwrap_or(0);
+    let longest = rows.longest;
     let stretches = longest.div_ceil(stretch(longest)).max(1);
     let (tokens, columns) = (q.rows(), heads.query * heads.dim);
     let delta = ctx.scratch(tokens, heads.query);
     let dq_parts = ctx.scratch(stretches * tokens, columns);
     let (dk_parts, dv_parts) = (ctx.scratch(tokens, columns), ctx.scratch(tokens, columns));
     let scratch = ctx.thread_scratch(State::floats(heads, longest));
-    let (room, places) = (room_for_pieces(ctx, tokens), ctx.scratch(1, tokens));
+    let (room, places) = (room_for_pieces(ctx, tokens), ctx.scratch_packed(1, tokens));
     if !ctx.planning() {
-        let own = [delta, dq_parts, dk_parts, dv_parts, scratch, room, places];
-        assert_apart(&own, &[q.span(), k.span(), v.span(), out, lse, dout.span(), dq, dk, dv]);
-        assert_apart(&[dq, dk, dv], &[q, k, v, out, lse, dout]);
+        let own = [delta, dq_parts, dk_parts, dv_parts, scratch].map(|mat| mat.place());
+        let own = [own[0], own[1], own[2], own[3], own[4], room.place(), places.place()];
+        assert_apart(
+            &own,
+            &[q.span(), k.span(), v.span(), out.place(), lse.place(), dout.span(), dq.place(), dk.place(), dv.place()],
+        );
+        assert_apart(
+            &[dq.place(), dk.place(), dv.place()],
+            &[q.place(), k.place(), v.place(), out.place(), lse.place(), dout.place()],
+        );
         // SAFETY: scratch that was just taken.
-        unsafe { assert_rows_apart(ctx, room, tokens, rows.iter()) };
+        unsafe { assert_rows_apart(ctx, room, tokens, rows.ranges(ctx)) };
         let job = Job {
             heads: *heads,
             isa: ctx.isa(),
@@ -72,24 +86,25 @@ pub fn backward(
             }
         });
         // a fixed stretch of the keys of one row each
+        let ranges = ctx.entries(rows.ranges);
         let pieces = rows
-            .iter()
+            .ranges(ctx)
             .enumerate()
             .flat_map(|(n, row)| (0..row.len()).step_by(stretch(row.len())).map(move |start| (n, start)));
         // SAFETY: scratch that was just taken.
         let pieces = unsafe { list_pieces(ctx, room, pieces) };
         let keys = |[row, start]: [u32; 2]| {
-            let (length, start) = (rows[row as usize].len(), start as usize);
+            let (length, start) = (range(&ranges[row as usize]).len(), start as usize);
             start..length.min(start + stretch(length))
         };
         // the long ones first: threads then end together
         pieces.sort_unstable_by_key(|&piece| {
-            let (keys, length) = (keys(piece), rows[piece[0] as usize].len());
+            let (keys, length) = (keys(piece), range(&ranges[piece[0] as usize]).len());
             (std::cmp::Reverse(keys.len() * (2 * length - keys.start - keys.end)), piece)
         });
         ctx.parallel_longest_first(pieces.len() * heads.query, |i| {
             let piece = pieces[i / heads.query];
-            let task = Task { row: rows[piece[0] as usize].clone(), query_head: i % heads.query, keys: keys(piece) };
+            let task = Task { row: range(&ranges[piece[0] as usize]), query_head: i % heads.query, keys: keys(piece) };
             // SAFETY: the scratch row belongs to this thread; inputs are only read; each task writes its own head's columns: of
             // its own part of dq for its row, of dk and dv for its own keys.
             unsafe {
@@ -99,8 +114,8 @@ pub fn backward(
         });
         let (dqv, dkv, dvv) = (ctx.view(dq), ctx.view(dk), ctx.view(dv));
         // SAFETY: scratch that was just taken.
-        let places: &mut [u32] = bytemuck::cast_slice_mut(unsafe { ctx.view(places).row_mut(0) });
-        count_stretches(rows, places);
+        let places = unsafe { ctx.view(places).row_mut(0) };
+        count_stretches(rows.ranges(ctx), places);
         ctx.parallel(tokens.div_ceil(BLOCK), |task| {
             for (t, &count) in places.iter().enumerate().skip(task * BLOCK).take(BLOCK) {
                 // SAFETY: tasks write disjoint rows of the gradients, which overlap none of the parts.
@@ -124,7 +139,7 @@ pub fn backward(
 }
 
 /// For each token, how many stretches of its row begin at or before it. Tokens of no row have none.
-fn count_stretches(rows: &[Range<usize>], counts: &mut [u32]) {
+fn count_stretches(rows: impl Iterator<Item = Range<usize>>, counts: &mut [u32]) {
     counts.fill(0);
     for row in rows {
         let stretch = stretch(row.len());

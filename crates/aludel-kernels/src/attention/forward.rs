@@ -1,11 +1,12 @@
 //! The forward pass: tiles of queries against all keys that they attend to, with an online softmax.
 
-use std::ops::Range;
-
-use super::{BLOCK, Heads, WindowMask, assert_rows_apart, is_harmless, list_pieces, room_for_pieces, split, tiles};
-use crate::device::{Context, Mat, View, assert_apart};
+use super::{
+    BLOCK, Heads, Rows, WindowMask, assert_rows_apart, is_harmless, list_pieces, range, room_for_pieces, split, tiles,
+};
+use crate::device::{Context, Device, Mat, View, assert_apart};
 use crate::gemm::tile::{self, Part, Product};
 use crate::profile::Kind;
+use crate::reference;
 use crate::simd::{Isa, LANES, exp, multiversion};
 
 /// `out = softmax(scale·q·kᵀ + causal mask)·v` within each row of `rows` (token ranges of the packed matrices, which must not
@@ -13,26 +14,32 @@ use crate::simd::{Isa, LANES, exp, multiversion};
 ///
 /// # Panics
 /// If the shapes do not fit `heads` and `rows`, or if what is written shares elements with what is read.
-pub fn forward(ctx: &mut Context, heads: &Heads, rows: &[Range<usize>], q: Mat, k: Mat, v: Mat, out: Mat, lse: Mat) {
+pub fn forward(ctx: &mut Context, heads: &Heads, rows: Rows, q: Mat, k: Mat, v: Mat, out: Mat, lse: Mat) {
+    match ctx.device() {
+        Device::Cpu => {}
+        Device::Reference => return reference::attention::forward(ctx, heads, rows, (q, k, v), out, lse),
+    }
     let _span = ctx.span(Kind::Attention);
     let mark = ctx.mark();
     let scratch = ctx.thread_scratch(State::floats(heads));
     let room = room_for_pieces(ctx, q.rows());
     if !ctx.planning() {
-        assert_apart(&[out, lse, scratch, room], &[q.span(), k.span(), v.span()]);
+        assert_apart(&[out.place(), lse.place(), scratch.place(), room.place()], &[q.span(), k.span(), v.span()]);
         // SAFETY: scratch that was just taken.
-        unsafe { assert_rows_apart(ctx, room, q.rows(), rows.iter()) };
+        unsafe { assert_rows_apart(ctx, room, q.rows(), rows.ranges(ctx)) };
         let (qv, kv, vv, ov, lv) = (ctx.view(q), ctx.view(k), ctx.view(v), ctx.view(out), ctx.view(lse));
         let (sv, isa) = (ctx.view(scratch), ctx.isa());
         // one tile of queries of one row each
-        let pieces = rows.iter().enumerate().flat_map(|(n, row)| tiles(row.len()).map(move |tile| (n, tile.start)));
+        let pieces =
+            rows.ranges(ctx).enumerate().flat_map(|(n, row)| tiles(row.len()).map(move |tile| (n, tile.start)));
+        let ranges = ctx.entries(rows.ranges);
         // SAFETY: scratch that was just taken.
         let pieces = unsafe { list_pieces(ctx, room, pieces) };
         // the long ones first: threads then end together
         pieces.sort_unstable_by_key(|&[row, start]| (std::cmp::Reverse(start), row));
         ctx.parallel_longest_first(pieces.len() * heads.key, |i| {
             let ([row, start], head) = (pieces[i / heads.key], i % heads.key);
-            let (row, start) = (&rows[row as usize], start as usize);
+            let (row, start) = (range(&ranges[row as usize]), start as usize);
             let block = start..row.len().min(start + BLOCK);
             // SAFETY: the scratch row belongs to this thread; q, k, v are only read; each task writes the columns of its own
             // heads in its own tokens of `out` and `lse`, which overlap no operand (asserted).

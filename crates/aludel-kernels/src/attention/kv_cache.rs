@@ -4,28 +4,38 @@ use std::ops::Range;
 
 use super::forward::{Query, State};
 use super::{BLOCK, Heads, WindowMask, assert_rows_apart, is_harmless, list_pieces, room_for_pieces};
-use crate::device::{Context, Mat, assert_apart};
+use crate::device::{Context, Device, Indices, List, Mat, assert_apart};
 use crate::gemm::tile::{self, Part, Product};
 use crate::profile::Kind;
+use crate::reference;
 use crate::simd::{exp, lane_max, lane_sum, multiversion, prefetch_l2};
 
 /// Keys and values of past tokens for generation: `[layer][block][kv head]` tiles of [`BLOCK`] positions, packed for the products
 /// that read them and rounded as [`Heads::precision`] says.
 #[derive(Clone, Copy, Debug)]
 pub struct Cache {
-    keys: Mat,
-    values: Mat,
+    pub(crate) keys: Mat<u32>,
+    pub(crate) values: Mat<u32>,
     blocks: usize,
+    /// Room for the sequences of a pass, and for the blocks of each.
+    sequences: List<Sequence>,
+    sequence_blocks: Indices,
 }
 
 impl Cache {
-    /// Room for `blocks` blocks in each of `layers` layers.
-    pub fn new(ctx: &mut Context, heads: &Heads, layers: usize, blocks: usize) -> Cache {
+    /// Room for `blocks` blocks in each of `layers` layers, and for passes of at most the given number of sequences.
+    pub fn new(ctx: &mut Context, heads: &Heads, layers: usize, blocks: usize, sequences: usize) -> Cache {
         let (tiles, precision) = (layers * blocks * heads.key, heads.precision);
+        let (keys, values) = match ctx.device() {
+            Device::Cpu => (tile::rhs_len(precision, BLOCK, heads.dim), tile::rhs_len(precision, heads.dim, BLOCK)),
+            Device::Reference => (BLOCK * heads.dim, BLOCK * heads.dim),
+        };
         Cache {
-            keys: ctx.persistent(tiles, tile::rhs_len(precision, BLOCK, heads.dim)),
-            values: ctx.persistent(tiles, tile::rhs_len(precision, heads.dim, BLOCK)),
+            keys: ctx.persistent_packed(tiles, keys),
+            values: ctx.persistent_packed(tiles, values),
             blocks,
+            sequences: ctx.persistent_list(sequences),
+            sequence_blocks: ctx.persistent_list(sequences * blocks),
         }
     }
 
@@ -34,26 +44,49 @@ impl Cache {
         self.blocks
     }
 
-    fn tile(&self, heads: &Heads, layer: usize, block: u32, head: usize) -> usize {
+    /// The row of [`Cache::keys`] and [`Cache::values`] that a tile lies in.
+    pub(crate) fn tile(&self, heads: &Heads, layer: usize, block: u32, head: usize) -> usize {
         (layer * self.blocks + block as usize) * heads.key + head
     }
 }
 
-/// New tokens of one sequence: where they are in the packed matrices.
-#[derive(Clone, Debug)]
-pub struct Extension {
-    /// The new tokens in the packed matrices.
-    pub tokens: Range<usize>,
+/// New tokens of one sequence.
+#[derive(Clone, Copy, Debug, bytemuck::Pod, bytemuck::Zeroable)]
+#[repr(C)]
+pub(crate) struct Sequence {
+    /// The new tokens in the packed matrices, from the first to the one after the last.
+    first: u32,
+    end: u32,
     /// Position of the first of them in its sequence.
-    pub start: usize,
-    /// The place of the sequence's blocks in [`Extensions::blocks`].
-    blocks: Range<usize>,
+    start: u32,
+    /// Where the sequence's blocks are in the list of all of them.
+    first_block: u32,
 }
 
-/// The new tokens of the sequences of a pass, and the blocks of each. Used again from pass to pass.
+impl Sequence {
+    pub(crate) fn tokens(&self) -> Range<usize> {
+        self.first as usize..self.end as usize
+    }
+
+    pub(crate) fn start(&self) -> usize {
+        self.start as usize
+    }
+
+    /// The position after the last new one.
+    pub(crate) fn end_position(&self) -> usize {
+        self.start() + self.tokens().len()
+    }
+
+    /// The block that holds a position.
+    pub(crate) fn block(&self, blocks: &[u32], position: usize) -> u32 {
+        blocks[self.first_block as usize + position / BLOCK]
+    }
+}
+
+/// The new tokens of the sequences of a pass, and the blocks of each, while the host lists them. Used again from pass to pass.
 #[derive(Clone, Debug, Default)]
 pub struct Extensions {
-    sequences: Vec<Extension>,
+    sequences: Vec<Sequence>,
     blocks: Vec<u32>,
     /// Blocks that memory was reserved for.
     room: usize,
@@ -73,22 +106,38 @@ impl Extensions {
         self.blocks.reserve(self.room.saturating_sub(self.blocks.len()));
     }
 
-    /// Appends a sequence. `blocks` are enough for all its positions up to the last new one.
+    /// Appends a sequence, its new tokens in the packed matrices and the position of the first of them. `blocks` are enough for all
+    /// its positions up to the last new one.
     pub fn push(&mut self, tokens: Range<usize>, start: usize, blocks: &[u32]) {
-        let first = self.blocks.len();
+        let first_block = self.blocks.len() as u32;
         self.blocks.extend_from_slice(blocks);
-        self.sequences.push(Extension { tokens, start, blocks: first..self.blocks.len() });
+        let [first, end, start] = [tokens.start, tokens.end, start].map(|n| n as u32);
+        self.sequences.push(Sequence { first, end, start, first_block });
     }
 
-    /// The sequences, in the order in which they were appended.
-    pub fn sequences(&self) -> &[Extension] {
-        &self.sequences
+    /// New tokens and start position of each sequence, in the order in which they were appended.
+    pub fn sequences(&self) -> impl Iterator<Item = (Range<usize>, usize)> {
+        self.sequences.iter().map(|sequence| (sequence.tokens(), sequence.start()))
     }
 
-    /// The block that holds a position of a sequence.
-    fn block(&self, sequence: &Extension, position: usize) -> u32 {
-        self.blocks[sequence.blocks.clone()][position / BLOCK]
+    /// Copies them to the device, in place of those of the last pass.
+    ///
+    /// # Panics
+    /// If the cache has no room for as many sequences or blocks.
+    pub fn upload(&self, ctx: &mut Context, cache: &Cache) -> CachedRows {
+        let sequences = cache.sequences.range(0, self.sequences.len());
+        let blocks = cache.sequence_blocks.range(0, self.blocks.len());
+        ctx.write_list(sequences, self.sequences.iter().copied());
+        ctx.write_list(blocks, self.blocks.iter().copied());
+        CachedRows { sequences, blocks }
     }
+}
+
+/// [`Extensions`] on the device.
+#[derive(Clone, Copy, Debug)]
+pub struct CachedRows {
+    pub(crate) sequences: List<Sequence>,
+    pub(crate) blocks: Indices,
 }
 
 /// Stores the new tokens' k and v in the cache, then attends from each new token to the positions up to its own that it sees.
@@ -100,62 +149,71 @@ pub fn forward_cached(
     heads: &Heads,
     cache: &Cache,
     layer: usize,
-    extensions: &Extensions,
+    rows: CachedRows,
     q: Mat,
     k: Mat,
     v: Mat,
     out: Mat,
 ) {
+    match ctx.device() {
+        Device::Cpu => {}
+        Device::Reference => {
+            return reference::attention::forward_cached(ctx, heads, cache, layer, rows, (q, k, v), out);
+        }
+    }
     let _span = ctx.span(Kind::Attention);
     let mark = ctx.mark();
     let scratch = ctx.thread_scratch(State::floats(heads));
     let room = room_for_pieces(ctx, q.rows());
     if !ctx.planning() {
-        let sequences = extensions.sequences();
-        assert_apart(&[out, cache.keys, cache.values, scratch, room], &[q.span(), k, v]);
+        let (sequences, blocks) = (ctx.entries(rows.sequences), ctx.entries(rows.blocks));
+        assert_apart(
+            &[out.place(), cache.keys.place(), cache.values.place(), scratch.place(), room.place()],
+            &[q.span(), k.place(), v.place()],
+        );
         // SAFETY: scratch that was just taken.
         unsafe {
-            assert_rows_apart(ctx, room, q.rows(), sequences.iter().map(|sequence| &sequence.tokens));
-            assert_blocks_apart(ctx, room, cache, extensions);
+            assert_rows_apart(ctx, room, q.rows(), sequences.iter().map(Sequence::tokens));
+            assert_blocks_apart(ctx, room, cache, rows);
         }
         let (qv, kv, vv, ov) = (ctx.view(q), ctx.view(k), ctx.view(v), ctx.view(out));
         let (ck, cv, sv, isa) = (ctx.view(cache.keys), ctx.view(cache.values), ctx.view(scratch), ctx.isa());
         ctx.parallel(sequences.len() * heads.key, |i| {
             let (sequence, head) = (&sequences[i / heads.key], i % heads.key);
-            for (token, position) in sequence.tokens.clone().zip(sequence.start..) {
-                let row = cache.tile(heads, layer, extensions.block(sequence, position), head);
+            for (token, position) in sequence.tokens().zip(sequence.start()..) {
+                let row = cache.tile(heads, layer, sequence.block(blocks, position), head);
                 // SAFETY: the cache overlaps no operand (asserted); a block that is written belongs to one sequence alone (asserted),
                 // and this task is the only one for its head.
                 unsafe {
                     let key = &kv.row(token)[head * heads.dim..(head + 1) * heads.dim];
                     let value = &vv.row(token)[head * heads.dim..(head + 1) * heads.dim];
                     let (keys, values) = (ck.row_mut(row), cv.row_mut(row));
-                    tile::rhs_nk_row(heads.precision, key, position % BLOCK, bytemuck::cast_slice_mut(keys));
-                    tile::rhs_kn_row(heads.precision, value, position % BLOCK, BLOCK, bytemuck::cast_slice_mut(values));
+                    tile::rhs_nk_row(heads.precision, key, position % BLOCK, keys);
+                    tile::rhs_kn_row(heads.precision, value, position % BLOCK, BLOCK, values);
                 }
             }
         });
         // at most a tile of new positions of one sequence each; tiles keep the 64-position boundaries
         let pieces = sequences.iter().enumerate().flat_map(|(n, sequence)| {
-            let end = sequence.start + sequence.tokens.len();
-            (sequence.start / BLOCK..end.div_ceil(BLOCK)).map(move |tile| (n, sequence.start.max(tile * BLOCK)))
+            let (start, end) = (sequence.start(), sequence.end_position());
+            (start / BLOCK..end.div_ceil(BLOCK)).map(move |tile| (n, start.max(tile * BLOCK)))
         });
         // SAFETY: scratch that was just taken.
         let pieces = unsafe { list_pieces(ctx, room, pieces) };
         ctx.parallel(pieces.len() * heads.key, |i| {
             let ([n, first], head) = (pieces[i / heads.key], i % heads.key);
             let (sequence, first) = (&sequences[n as usize], first as usize);
-            let positions = first..((first / BLOCK + 1) * BLOCK).min(sequence.start + sequence.tokens.len());
+            let positions = first..((first / BLOCK + 1) * BLOCK).min(sequence.end_position());
             // SAFETY: the scratch row belongs to this thread; q and the cache are only read from here on; each task writes the
             // columns of its own heads in its own tokens of `out`, which overlaps no operand (asserted).
             unsafe {
                 let mut state = State::new(isa, heads, sv.row_mut(Context::thread_index()));
-                let row = sequence.tokens.start + positions.start - sequence.start;
+                let row = sequence.tokens().start + positions.start - sequence.start();
                 let query = Query { view: qv, row, count: positions.len() };
                 let keys = |j: usize| {
                     let count = BLOCK.min(positions.end - j * BLOCK);
-                    let row = cache.tile(heads, layer, extensions.block(sequence, j * BLOCK), head);
-                    let (key, value) = (bytemuck::cast_slice(ck.row(row)), bytemuck::cast_slice(cv.row(row)));
+                    let row = cache.tile(heads, layer, sequence.block(blocks, j * BLOCK), head);
+                    let (key, value) = (ck.row(row), cv.row(row));
                     Keys { key, value, count }
                 };
                 state.run_cached(heads, head, query, positions.start, positions.end, keys);
@@ -171,14 +229,14 @@ pub fn forward_cached(
 ///
 /// # Safety
 /// `room` is scratch for two entries a token that no one else touches.
-unsafe fn assert_blocks_apart(ctx: &Context, room: Mat, cache: &Cache, extensions: &Extensions) {
+unsafe fn assert_blocks_apart(ctx: &Context, room: Mat<u32>, cache: &Cache, rows: CachedRows) {
     // SAFETY: as the caller promises.
-    let written: &mut [u32] = bytemuck::cast_slice_mut(unsafe { ctx.view(room).row_mut(0) });
+    let written = unsafe { ctx.view(room).row_mut(0) };
+    let blocks = ctx.entries(rows.blocks);
     let mut count = 0;
-    for sequence in extensions.sequences().iter().filter(|sequence| !sequence.tokens.is_empty()) {
-        let end = sequence.start + sequence.tokens.len();
-        for block in sequence.start / BLOCK..end.div_ceil(BLOCK) {
-            written[count] = extensions.block(sequence, block * BLOCK);
+    for sequence in ctx.entries(rows.sequences).iter().filter(|sequence| !sequence.tokens().is_empty()) {
+        for block in sequence.start() / BLOCK..sequence.end_position().div_ceil(BLOCK) {
+            written[count] = sequence.block(blocks, block * BLOCK);
             count += 1;
         }
     }

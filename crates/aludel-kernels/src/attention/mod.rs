@@ -13,9 +13,10 @@ use std::ops::Range;
 
 pub use backward::backward;
 pub use forward::forward;
-pub use kv_cache::{Cache, Extension, Extensions, forward_cached};
+pub(crate) use kv_cache::Sequence;
+pub use kv_cache::{Cache, CachedRows, Extensions, forward_cached};
 
-use crate::device::{Context, Mat};
+use crate::device::{Context, List, Mat};
 use crate::gemm::{NR, Precision};
 
 /// Positions of one tile, and of one block of the key-value cache.
@@ -39,7 +40,7 @@ pub struct Heads {
 }
 
 impl Heads {
-    fn group(&self) -> usize {
+    pub(crate) fn group(&self) -> usize {
         self.query / self.key
     }
 
@@ -49,7 +50,7 @@ impl Heads {
     }
 
     /// The first position that a query sees.
-    fn first_seen(&self, position: usize) -> usize {
+    pub(crate) fn first_seen(&self, position: usize) -> usize {
         self.window.map_or(0, |window| (position + 1).saturating_sub(window))
     }
 
@@ -102,19 +103,47 @@ fn is_harmless(value: f32) -> bool {
     value.abs() <= 3.3e38
 }
 
+/// The rows of a pass: ranges of tokens of the packed matrices, which must not overlap.
+#[derive(Clone, Copy, Debug)]
+pub struct Rows {
+    ranges: List<[u32; 2]>,
+    /// Tokens of the longest.
+    longest: usize,
+}
+
+impl Rows {
+    /// Copies them to the device, for one pass.
+    pub fn upload(ctx: &mut Context, rows: &[Range<usize>]) -> Rows {
+        let longest = rows.iter().map(Range::len).max().unwrap_or(0);
+        Rows { ranges: ctx.upload_list(rows.iter().map(|row| [row.start as u32, row.end as u32])), longest }
+    }
+
+    pub(crate) fn ranges<'a>(&self, ctx: &'a Context) -> impl ExactSizeIterator<Item = Range<usize>> + Clone + use<'a> {
+        ctx.entries(self.ranges).iter().map(range)
+    }
+}
+
+fn range(ends: &[u32; 2]) -> Range<usize> {
+    ends[0] as usize..ends[1] as usize
+}
+
 /// What an op makes its tasks of, head by head: the number of a row (or sequence), and a position in it.
 type Piece = [u32; 2];
 
 /// Scratch for the pieces of rows with the given number of tokens in all. No piece is empty, so there are no more of them than tokens.
-fn room_for_pieces(ctx: &mut Context, tokens: usize) -> Mat {
-    ctx.scratch(1, 2 * tokens)
+fn room_for_pieces(ctx: &mut Context, tokens: usize) -> Mat<u32> {
+    ctx.scratch_packed(1, 2 * tokens)
 }
 
 /// The pieces, in scratch.
 ///
 /// # Safety
 /// `room` is scratch that no one else touches, and the context outlives the list.
-unsafe fn list_pieces<'a>(ctx: &Context, room: Mat, pieces: impl Iterator<Item = (usize, usize)>) -> &'a mut [Piece] {
+unsafe fn list_pieces<'a>(
+    ctx: &Context,
+    room: Mat<u32>,
+    pieces: impl Iterator<Item = (usize, usize)>,
+) -> &'a mut [Piece] {
     // SAFETY: as the caller promises.
     let all: &mut [Piece] = bytemuck::cast_slice_mut(unsafe { ctx.view(room).row_mut(0) });
     let mut count = 0;
@@ -129,15 +158,15 @@ unsafe fn list_pieces<'a>(ctx: &Context, room: Mat, pieces: impl Iterator<Item =
 ///
 /// # Safety
 /// `room` is scratch of at least as many elements as there are tokens that no one else touches.
-unsafe fn assert_rows_apart<'a>(ctx: &Context, room: Mat, tokens: usize, rows: impl Iterator<Item = &'a Range<usize>>) {
+unsafe fn assert_rows_apart(ctx: &Context, room: Mat<u32>, tokens: usize, rows: impl Iterator<Item = Range<usize>>) {
     // SAFETY: as the caller promises.
     let is_taken = unsafe { &mut ctx.view(room).row_mut(0)[..tokens] };
-    is_taken.fill(0.0);
+    is_taken.fill(0);
     for row in rows {
         assert!(row.start <= row.end && row.end <= tokens, "attention: row {row:?} of {tokens} tokens");
         for (token, is_taken) in row.clone().zip(&mut is_taken[row.clone()]) {
-            assert!(*is_taken == 0.0, "attention: token {token} belongs to two rows; rows must not overlap");
-            *is_taken = 1.0;
+            assert!(*is_taken == 0, "attention: token {token} belongs to two rows; rows must not overlap");
+            *is_taken = 1;
         }
     }
 }

@@ -34,14 +34,19 @@ struct Run {
 }
 
 fn run(heads: &Heads, rows: &[Range<usize>], values: [&[f32]; 4], isa: Isa, threads: usize) -> Run {
+    run_on(Context::cpu(threads).with_isa(isa), heads, rows, values)
+}
+
+fn run_on(mut ctx: Context, heads: &Heads, rows: &[Range<usize>], values: [&[f32]; 4]) -> Run {
     let tokens = rows.last().map_or(0, |r| r.end);
     let (wide_columns, narrow) = (heads.query * heads.dim, heads.key * heads.dim);
-    let mut ctx = Context::cpu(threads).with_isa(isa);
     let columns = [wide_columns, narrow, narrow, wide_columns];
     let [q, k, v, dout] = std::array::from_fn(|i| ctx.upload_persistent(tokens, columns[i], values[i]));
     let [dq, dk, dv, out] = std::array::from_fn(|i| ctx.persistent(tokens, columns[i]));
     let lse = ctx.persistent(tokens, heads.query);
     let work = |ctx: &mut Context| {
+        ctx.reset();
+        let rows = Rows::upload(ctx, rows);
         forward(ctx, heads, rows, q, k, v, out, lse);
         backward(ctx, heads, rows, (q, k, v), (out, lse, dout), (dq, dk, dv));
     };
@@ -59,10 +64,12 @@ fn check(heads: &Heads, rows: &[Range<usize>]) {
     let expected = reference(heads, rows, &wide(&q), &wide(&k), &wide(&v));
     let got = run(heads, rows, [&q, &k, &v, &dout], Isa::detect(), 2);
     assert_close(&what, &got.out, &expected, 2e-5);
-    let portable = run(heads, rows, [&q, &k, &v, &dout], Isa::Portable, 1);
-    assert_close(&what, &portable.out, &expected, 2e-5);
-    for (a, b) in got.gradients.iter().zip(&portable.gradients) {
-        assert_close(&what, a, &wide(b), 5e-5);
+    for other in [Context::cpu(1).with_isa(Isa::Portable), Context::reference()] {
+        let other = run_on(other, heads, rows, [&q, &k, &v, &dout]);
+        assert_close(&what, &other.out, &expected, 2e-5);
+        for (a, b) in got.gradients.iter().zip(&other.gradients) {
+            assert_close(&what, a, &wide(b), 5e-5);
+        }
     }
     if tokens > 20 {
         return; // finite differences over every element would take minutes
@@ -168,9 +175,13 @@ fn run_small(rows: &[Range<usize>], backwards: bool) -> Vec<f32> {
     let [q, dout, out, dq] = [1, 2, 3, 4].map(|seed| ctx.upload_persistent(10, 16, &random(seed, 160)));
     let [k, v, dk, dv] = [5, 6, 7, 8].map(|seed| ctx.upload_persistent(10, 8, &random(seed, 80)));
     let lse = ctx.persistent(10, 2);
-    let work = |ctx: &mut Context| match backwards {
-        false => forward(ctx, &SMALL, rows, q, k, v, out, lse),
-        true => backward(ctx, &SMALL, rows, (q, k, v), (out, lse, dout), (dq, dk, dv)),
+    let work = |ctx: &mut Context| {
+        ctx.reset();
+        let rows = Rows::upload(ctx, rows);
+        match backwards {
+            false => forward(ctx, &SMALL, rows, q, k, v, out, lse),
+            true => backward(ctx, &SMALL, rows, (q, k, v), (out, lse, dout), (dq, dk, dv)),
+        }
     };
     ctx.plan(work);
     work(&mut ctx);
@@ -204,7 +215,7 @@ fn rows_beyond_the_tokens_are_refused() {
 /// Attends from 10 new tokens, in sequences of (tokens, start, blocks).
 fn run_cached(sequences: &[(Range<usize>, usize, &[u32])]) -> Vec<f32> {
     let mut ctx = Context::cpu(2);
-    let cache = Cache::new(&mut ctx, &SMALL, 2, 4);
+    let cache = Cache::new(&mut ctx, &SMALL, 2, 4, 2);
     let q = ctx.upload_persistent(10, 16, &random(1, 160));
     let [k, v] = [2, 3].map(|seed| ctx.upload_persistent(10, 8, &random(seed, 80)));
     let out = ctx.persistent(10, 16);
@@ -212,7 +223,8 @@ fn run_cached(sequences: &[(Range<usize>, usize, &[u32])]) -> Vec<f32> {
     for (tokens, start, blocks) in sequences {
         extensions.push(tokens.clone(), *start, blocks);
     }
-    let work = |ctx: &mut Context| forward_cached(ctx, &SMALL, &cache, 0, &extensions, q, k, v, out);
+    let rows = extensions.upload(&mut ctx, &cache);
+    let work = |ctx: &mut Context| forward_cached(ctx, &SMALL, &cache, 0, rows, q, k, v, out);
     ctx.plan(work);
     work(&mut ctx);
     ctx.download(out)
@@ -303,7 +315,7 @@ fn check_apart(heads: &Heads, isa: Isa, bad: f32) {
 
     // the same through the cache, whose blocks the first sequence leaves to another
     let mut ctx = Context::cpu(2).with_isa(isa);
-    let cache = Cache::new(&mut ctx, heads, 1, 5);
+    let cache = Cache::new(&mut ctx, heads, 1, 5, 1);
     let mut pass = |row: Range<usize>, v: &[f32], blocks: &[u32]| {
         let count = row.len();
         let part = |values: &[f32], columns: usize| values[row.start * columns..row.end * columns].to_vec();
@@ -313,7 +325,8 @@ fn check_apart(heads: &Heads, isa: Isa, bad: f32) {
         let out = ctx.persistent(count, wide);
         let mut extensions = Extensions::default();
         extensions.push(0..count, 0, blocks);
-        let work = |ctx: &mut Context| forward_cached(ctx, heads, &cache, 0, &extensions, qm, km, vm, out);
+        let rows = extensions.upload(&mut ctx, &cache);
+        let work = |ctx: &mut Context| forward_cached(ctx, heads, &cache, 0, rows, qm, km, vm, out);
         ctx.plan(work);
         work(&mut ctx);
         ctx.download(out)
@@ -324,6 +337,33 @@ fn check_apart(heads: &Heads, isa: Isa, bad: f32) {
     assert_eq!(out[(end - 37) * wide..], good.out[end * wide..187 * wide], "cached, {isa:?} {heads:?} {bad}");
     assert_eq!(pass(187..260, &v, &[0, 4]), good.out[187 * wide..], "{isa:?} {heads:?} {bad}");
     assert_eq!(pass(0..37, &v, &[0]), good.out[..37 * wide], "{isa:?} {heads:?} {bad}");
+}
+
+/// The reference finds the same through the cache as without it.
+#[test]
+fn the_reference_attends_through_the_cache() {
+    for window in [None, Some(40)] {
+        let heads = Heads { query: 4, key: 2, dim: 8, scale: 0.3, window, precision: Precision::Bf16 };
+        let (tokens, wide_columns, narrow) = (100, 32, 16);
+        let (q, k, v) = (random(1, tokens * wide_columns), random(2, tokens * narrow), random(3, tokens * narrow));
+        let row = 0..tokens;
+        let whole = run_on(Context::reference(), &heads, std::slice::from_ref(&row), [&q, &k, &v, &q]);
+        let mut ctx = Context::reference();
+        let cache = Cache::new(&mut ctx, &heads, 2, 5, 1);
+        let mut cached = Vec::new();
+        for part in [0..70, 70..71, 71..100] {
+            let [qm, km, vm] = [(&q, wide_columns), (&k, narrow), (&v, narrow)].map(|(values, columns)| {
+                ctx.upload_persistent(part.len(), columns, &values[part.start * columns..part.end * columns])
+            });
+            let out = ctx.persistent(part.len(), wide_columns);
+            let mut extensions = Extensions::default();
+            extensions.push(0..part.len(), part.start, &[4, 1]);
+            let rows = extensions.upload(&mut ctx, &cache);
+            forward_cached(&mut ctx, &heads, &cache, 1, rows, qm, km, vm, out);
+            cached.extend(ctx.download(out));
+        }
+        assert_eq!(cached, whole.out);
+    }
 }
 
 fn check_bits(heads: &Heads, isa: Isa) {
@@ -344,7 +384,7 @@ fn check_bits(heads: &Heads, isa: Isa) {
 
     // the same row token by token and in pieces, through scattered cache blocks
     let mut ctx = Context::cpu(2).with_isa(isa);
-    let cache = Cache::new(&mut ctx, heads, 2, 5);
+    let cache = Cache::new(&mut ctx, heads, 2, 5, 1);
     let blocks = [4, 0, 2];
     let mut cached = Vec::new();
     for (start, end) in [(0, 70), (70, 71), (71, 72), (72, 140), (140, length)] {
@@ -358,7 +398,8 @@ fn check_bits(heads: &Heads, isa: Isa) {
         let out = ctx.persistent(count, wide);
         let mut extensions = Extensions::default();
         extensions.push(0..count, start, &blocks);
-        let work = |ctx: &mut Context| forward_cached(ctx, heads, &cache, 1, &extensions, qm, km, vm, out);
+        let rows = extensions.upload(&mut ctx, &cache);
+        let work = |ctx: &mut Context| forward_cached(ctx, heads, &cache, 1, rows, qm, km, vm, out);
         ctx.plan(work);
         work(&mut ctx);
         cached.extend(ctx.download(out));

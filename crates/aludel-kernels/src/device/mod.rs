@@ -1,14 +1,21 @@
 //! The device: memory regions behind opaque handles, the bump arenas of a pass, and the worker threads. Ops take
-//! handles, never slices, so that the same layer code can run on other devices; `upload` and `download` are the only
-//! ways in and out. The ops decide what is computed.
+//! handles, never slices, so that the same layer code runs on every device; `transfer` has the only ways in and out. Each op
+//! asks once which device it runs on, and nothing else does. The ops decide what is computed.
 
 mod handles;
+mod transfer;
+mod view;
 
+use std::any::Any;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-pub use handles::{Indices, Mat};
-pub(crate) use handles::{View, assert_apart};
+use bytemuck::Pod;
+
+pub use handles::{Indices, List, Mat};
+pub(crate) use handles::{Object, Place};
+pub(crate) use view::{View, assert_apart};
 
 use self::handles::elements;
 use crate::floats::{ALIGNMENT_FLOATS, Floats};
@@ -33,16 +40,33 @@ const REGIONS: usize = 3;
 #[derive(Clone, Copy, Debug)]
 pub struct Mark(usize);
 
+/// What computes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Device {
+    /// The processor, by the ops of this crate.
+    Cpu,
+    /// The processor, by plain loops over f32 values: what other devices are compared with.
+    Reference,
+}
+
 /// Device memory, arenas and worker threads. One context serves one training run or one generation engine.
 pub struct Context {
+    /// By which handles know their context.
+    id: u32,
+    device: Device,
     isa: Isa,
     threads: usize,
-    pool: Option<Mutex<Pool>>,
+    pool: Option<Arc<Mutex<Pool>>>,
     planning: bool,
     clock: Arc<Clock>,
     buffers: Vec<Floats>,
     arenas: [Arena; REGIONS],
+    objects: Vec<Arc<dyn Any + Send + Sync>>,
+    object_bytes: usize,
 }
+
+/// The contexts so far.
+static CONTEXTS: AtomicU32 = AtomicU32::new(0);
 
 #[derive(Clone, Copy, Default)]
 struct Arena {
@@ -55,16 +79,41 @@ impl Context {
     pub fn cpu(threads: usize) -> Context {
         let available = std::thread::available_parallelism().map_or(1, |n| n.get());
         let threads = if threads == 0 { available } else { threads };
-        let pool = (threads > 1).then(|| Mutex::new(Pool::new(threads)));
+        let pool = (threads > 1).then(|| Arc::new(Mutex::new(Pool::new(threads))));
+        Context::new(Device::Cpu, Isa::detect(), threads, pool)
+    }
+
+    /// A context whose ops are plain loops over f32 values, on one thread: slow, and for tests of the ops of other devices and of what
+    /// is built on them. bf16 and quantised weights are decoded to f32, and inputs are not rounded.
+    pub fn reference() -> Context {
+        Context::new(Device::Reference, Isa::Portable, 1, None)
+    }
+
+    /// A context with memory of its own that runs its ops on the same device and threads, as for a teacher beside a student. Their ops
+    /// take turns.
+    pub fn sharing_threads(&self) -> Context {
+        Context::new(self.device, self.isa, self.threads, self.pool.clone())
+    }
+
+    fn new(device: Device, isa: Isa, threads: usize, pool: Option<Arc<Mutex<Pool>>>) -> Context {
         Context {
-            isa: Isa::detect(),
+            id: CONTEXTS.fetch_add(1, Ordering::Relaxed),
+            device,
+            isa,
             threads,
             pool,
             planning: false,
             clock: Arc::default(),
             buffers: (0..REGIONS).map(|_| Floats::zeroed(0)).collect(),
             arenas: [Arena::default(); REGIONS],
+            objects: Vec::new(),
+            object_bytes: 0,
         }
+    }
+
+    /// What the ops of this context run on.
+    pub fn device(&self) -> Device {
+        self.device
     }
 
     /// The same context restricted to another instruction set.
@@ -142,7 +191,7 @@ impl Context {
 
     /// Bytes held by the arenas and by everything uploaded or allocated permanently.
     pub fn bytes(&self) -> usize {
-        self.buffers.iter().map(|b| b.len() * 4).sum()
+        self.buffers.iter().map(|b| b.len() * 4).sum::<usize>() + self.object_bytes
     }
 
     /// An uninitialised matrix in `region`.
@@ -150,13 +199,30 @@ impl Context {
     /// # Panics
     /// If the arena is too small for it, which means that [`Context::plan`] was not run on the same pass.
     pub fn alloc(&mut self, region: Region, rows: usize, cols: usize) -> Mat {
-        let offset = self.take(region, elements(rows, cols));
-        Mat { buffer: region as usize, offset, rows, cols, ld: cols }
+        Mat::new(self.place(region, rows, cols))
+    }
+
+    /// An uninitialised matrix of packed words in `region`.
+    ///
+    /// # Panics
+    /// As [`Context::alloc`].
+    pub fn alloc_packed(&mut self, region: Region, rows: usize, cols: usize) -> Mat<u32> {
+        Mat::new(self.place(region, rows, cols))
     }
 
     /// An uninitialised matrix in scratch.
     pub fn scratch(&mut self, rows: usize, cols: usize) -> Mat {
         self.alloc(Region::Scratch, rows, cols)
+    }
+
+    /// An uninitialised matrix of packed words in scratch.
+    pub(crate) fn scratch_packed(&mut self, rows: usize, cols: usize) -> Mat<u32> {
+        self.alloc_packed(Region::Scratch, rows, cols)
+    }
+
+    fn place(&mut self, region: Region, rows: usize, cols: usize) -> Place {
+        let offset = self.take(region, elements(rows, cols));
+        Place { owner: self.id, buffer: region as usize, offset, rows, cols, ld: cols }
     }
 
     /// One matrix per worker thread, as the rows of one scratch matrix: row `t` belongs to thread `t`.
@@ -200,119 +266,61 @@ impl Context {
         self.arenas[Region::Saved as usize].used = mark.0;
     }
 
-    /// A zeroed matrix that lives as long as the context (weights, adapters, optimiser state).
+    /// A zeroed matrix that lives as long as the context (norms, adapters, optimiser state).
     ///
     /// # Panics
     /// If no memory could hold so many elements.
     pub fn persistent(&mut self, rows: usize, cols: usize) -> Mat {
+        Mat::new(self.persistent_place(rows, cols))
+    }
+
+    /// [`Context::persistent`] of packed words.
+    pub fn persistent_packed(&mut self, rows: usize, cols: usize) -> Mat<u32> {
+        Mat::new(self.persistent_place(rows, cols))
+    }
+
+    fn persistent_place(&mut self, rows: usize, cols: usize) -> Place {
         self.buffers.push(Floats::zeroed(elements(rows, cols)));
-        Mat { buffer: self.buffers.len() - 1, offset: 0, rows, cols, ld: cols }
+        Place { owner: self.id, buffer: self.buffers.len() - 1, offset: 0, rows, cols, ld: cols }
     }
 
-    /// Copies `values` (`rows × cols`, row-major) to a matrix that lives as long as the context.
-    pub fn upload_persistent(&mut self, rows: usize, cols: usize, values: &[f32]) -> Mat {
-        let mat = self.persistent(rows, cols);
-        self.write(mat, values);
-        mat
+    /// Takes over what an op laid out in its own way, for as long as the context lives.
+    pub(crate) fn keep<T: Any + Send + Sync>(&mut self, value: T, bytes: usize) -> Object {
+        self.objects.push(Arc::new(value));
+        self.object_bytes += bytes;
+        Object { owner: self.id, number: self.objects.len() - 1, bytes }
     }
 
-    /// Copies `values` (`rows × cols`, row-major) into `region`.
-    pub fn upload(&mut self, region: Region, rows: usize, cols: usize, values: &[f32]) -> Mat {
-        let mat = self.alloc(region, rows, cols);
-        self.write(mat, values);
-        mat
-    }
-
-    /// Copies a list of u32 into the Io arena.
-    pub fn upload_indices(&mut self, values: &[u32]) -> Indices {
-        let offset = self.take(Region::Io, values.len());
-        let indices = Indices { buffer: Region::Io as usize, offset, len: values.len() };
-        if !self.planning {
-            self.buffers[indices.buffer].as_mut_slice()[offset..offset + values.len()]
-                .copy_from_slice(bytemuck::cast_slice(values));
-        }
-        indices
-    }
-
-    /// Overwrites `mat` with `values` (row-major, as many as the matrix has elements).
-    ///
-    /// # Panics
-    /// If there are more or fewer values than elements.
-    pub fn write(&mut self, mat: Mat, values: &[f32]) {
-        assert_eq!(values.len(), mat.rows * mat.cols, "{}×{} matrix", mat.rows, mat.cols);
-        if self.planning || values.is_empty() {
-            return;
-        }
-        let buffer = self.buffers[mat.buffer].as_mut_slice();
-        for (row, source) in values.chunks_exact(mat.cols).enumerate() {
-            let start = mat.offset + row * mat.ld;
-            buffer[start..start + mat.cols].copy_from_slice(source);
-        }
-    }
-
-    /// Copies a matrix to the host, row-major. While planning, zeros.
-    pub fn download(&self, mat: Mat) -> Vec<f32> {
-        let mut out = Vec::with_capacity(mat.rows * mat.cols);
-        self.download_into(mat, &mut out);
-        out
-    }
-
-    /// [`Context::download`] into a buffer that is used again for each pass; what it held is gone.
-    pub fn download_into(&self, mat: Mat, out: &mut Vec<f32>) {
-        out.clear();
-        if self.planning {
-            out.resize(mat.rows * mat.cols, 0.0);
-            return;
-        }
-        let buffer = self.buffers[mat.buffer].as_slice();
-        for row in 0..mat.rows {
-            let start = mat.offset + row * mat.ld;
-            out.extend_from_slice(&buffer[start..start + mat.cols]);
-        }
-    }
-
-    /// Sets all elements to zero.
-    pub fn zero(&mut self, mat: Mat) {
-        if self.planning {
-            return;
-        }
-        let buffer = self.buffers[mat.buffer].as_mut_slice();
-        for row in 0..mat.rows {
-            let start = mat.offset + row * mat.ld;
-            buffer[start..start + mat.cols].fill(0.0);
-        }
-    }
-
-    /// Copies `source` to `target` of the same shape.
-    ///
-    /// # Panics
-    /// If the shapes differ, or if the matrices share elements.
-    pub fn copy(&mut self, source: Mat, target: Mat) {
-        assert_eq!((source.rows, source.cols), (target.rows, target.cols), "copy between different shapes");
-        if self.planning {
-            return;
-        }
-        assert_apart(&[target], &[source]);
-        let (from, to) = (self.view(source), self.view(target));
-        for row in 0..source.rows {
-            // SAFETY: the two matrices share no element (asserted), and `&mut self` keeps everyone else out.
-            unsafe { to.row_mut(row).copy_from_slice(from.row(row)) };
-        }
+    /// What [`Context::keep`] took over.
+    pub(crate) fn object<T: Any + Send + Sync>(&self, object: Object) -> Arc<T> {
+        assert_eq!(object.owner, self.id, "a weight or table of another context");
+        Arc::clone(&self.objects[object.number]).downcast().expect("handles are typed by what wraps them")
     }
 
     /// Raw access for an op. Bounds are checked here, once.
-    pub(crate) fn view(&self, mat: Mat) -> View {
-        let buffer = &self.buffers[mat.buffer];
-        assert!(mat.end() <= buffer.len(), "matrix ends at {}, its buffer at {}", mat.end(), buffer.len());
+    pub(crate) fn view<T: Pod>(&self, mat: Mat<T>) -> View<T> {
+        const { assert!(size_of::<T>() == 4, "matrices are made of words") };
+        let (place, buffer) = (mat.place(), self.buffer(mat.place()));
+        assert!(place.end() <= buffer.len(), "matrix ends at {}, its buffer at {}", place.end(), buffer.len());
         // SAFETY: the offset is within the allocation (asserted above; an empty matrix may sit at its very end).
-        let ptr = unsafe { buffer.as_ptr().add(mat.offset.min(buffer.len())) };
-        View { ptr, rows: mat.rows, cols: mat.cols, ld: mat.ld }
+        let ptr = unsafe { buffer.as_ptr().add(place.offset.min(buffer.len())) };
+        View { ptr: ptr.cast(), rows: place.rows, cols: place.cols, ld: place.ld }
     }
 
-    /// The entries of an index list, for an op.
-    pub(crate) fn indices(&self, indices: Indices) -> &[u32] {
-        let floats = &self.buffers[indices.buffer].as_slice()[indices.offset..indices.offset + indices.len];
-        bytemuck::cast_slice(floats)
+    /// The entries of a list, for an op.
+    pub(crate) fn entries<T: Pod>(&self, list: List<T>) -> &[T] {
+        let place = list.place();
+        bytemuck::cast_slice(&self.buffer(place).as_slice()[place.offset..place.end()])
+    }
+
+    fn buffer(&self, place: Place) -> &Floats {
+        assert_eq!(place.owner, self.id, "a handle of another context");
+        &self.buffers[place.buffer]
+    }
+
+    fn buffer_mut(&mut self, place: Place) -> &mut [f32] {
+        assert_eq!(place.owner, self.id, "a handle of another context");
+        self.buffers[place.buffer].as_mut_slice()
     }
 
     /// Runs `task(0) … task(tasks − 1)`, spread over the worker threads in any order. Tasks must write disjoint memory,
@@ -367,6 +375,41 @@ mod tests {
     #[should_panic(expected = "Scratch arena")]
     fn an_unplanned_pass_is_refused() {
         Context::cpu(1).scratch(1, 1);
+    }
+
+    #[test]
+    fn handles_of_another_context_are_refused() {
+        let refuses = |op: &dyn Fn(&mut Context, &mut Context)| {
+            let (mut ctx, mut other) = (Context::cpu(1), Context::cpu(1));
+            std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| op(&mut ctx, &mut other))).is_err()
+        };
+        assert!(!refuses(&|ctx, _| drop(ctx.persistent(1, 1)))); // the same without another
+        assert!(refuses(&|ctx, other| drop(ctx.download(other.persistent(1, 1)))));
+        assert!(refuses(&|ctx, other| drop(ctx.entries(other.upload_persistent_indices(&[1])).len())));
+        assert!(refuses(&|ctx, other| drop(ctx.object::<u32>(other.keep(7u32, 4)))));
+    }
+
+    #[test]
+    fn contexts_share_threads_and_nothing_else() {
+        let student = Context::cpu(2);
+        let mut teacher = student.sharing_threads();
+        let (one, other) = (student.pool.as_ref().unwrap(), teacher.pool.as_ref().unwrap());
+        assert!(Arc::ptr_eq(one, other));
+        let ran = std::sync::atomic::AtomicUsize::new(0);
+        std::thread::scope(|scope| {
+            for ctx in [&student, &teacher] {
+                let ran = &ran;
+                scope.spawn(move || {
+                    for _ in 0..200 {
+                        ctx.parallel(7, |_| drop(ran.fetch_add(1, Ordering::Relaxed)));
+                    }
+                });
+            }
+        });
+        assert_eq!(ran.into_inner(), 2 * 200 * 7);
+        teacher.persistent(4, 4);
+        teacher.keep(0u8, 100);
+        assert_eq!((student.bytes(), teacher.bytes()), (0, 64 + 100));
     }
 
     #[test]

@@ -87,7 +87,7 @@ impl<'a> Job<'a> {
             // this block starts at `units.start·height`.
             let left = unsafe {
                 let start = row * lhs.precision.units(lhs.k) + units.start * height;
-                segment.left.ptr.cast::<u32>().add(start)
+                segment.left.ptr.add(start)
             };
             if first && row + MR < rows.end {
                 self.fetch(row + MR, panel * NR);

@@ -94,7 +94,7 @@ impl Init {
         let rows = if let Init::Row(_) = self { 1 } else { c.rows() };
         if let Some(source) = self.source() {
             assert_eq!((source.rows(), source.cols()), (rows, c.cols()), "a sum starts from a matrix of another shape");
-            assert_apart(&[c], &[source]);
+            assert_apart(&[c.place()], &[source.place()]);
         }
     }
 }
@@ -147,12 +147,12 @@ pub(crate) fn gemm_all<const N: usize>(ctx: &mut Context, products: &[Product<'_
     let scratch = ctx.thread_scratch(floats);
     if !ctx.planning() {
         // The products run at once: what one of them writes is read and written by none of the others.
-        let written = products.each_ref().map(|product| product.c);
-        assert_apart(&written, &[scratch]);
+        let written = products.each_ref().map(|product| product.c.place());
+        assert_apart(&written, &[scratch.place()]);
         for Product { segments, init, .. } in products {
-            let packed = segments.iter().flatten().flat_map(|(lhs, rhs)| [Some(lhs.packed), rhs.memory()]);
-            for read in packed.chain([init.source()]).flatten() {
-                written.iter().chain([&scratch]).for_each(|written| assert_apart(&[*written], &[read]));
+            let packed = segments.iter().flatten().flat_map(|(lhs, rhs)| [Some(lhs.packed.place()), rhs.place()]);
+            for read in packed.chain([init.source().map(|source| source.place())]).flatten() {
+                written.iter().chain([&scratch.place()]).for_each(|written| assert_apart(&[*written], &[read]));
             }
         }
         let _span = ctx.span(Kind::Matrix);
@@ -231,9 +231,9 @@ impl<'a> Placed<'a> {
 /// A pair of operands, with access to those in scratch.
 struct Segment<'a> {
     lhs: Lhs,
-    left: View,
+    left: View<u32>,
     rhs: Rhs<'a>,
-    right: Option<View>,
+    right: Option<View<u32>>,
 }
 
 impl<'a> Segment<'a> {
@@ -251,7 +251,7 @@ impl<'a> Segment<'a> {
                 let start = (panel * precision.padded_units(k) + u0) * NR;
                 assert!(start + depth * NR <= view.rows * view.cols);
                 // SAFETY: within the packed matrix, as just asserted, which is only read while it is multiplied.
-                Some(unsafe { std::slice::from_raw_parts(view.ptr.cast::<u32>().add(start), depth * NR) })
+                Some(unsafe { std::slice::from_raw_parts(view.ptr.add(start), depth * NR) })
             }
             Rhs::WeightTransposed { .. } => None,
         }

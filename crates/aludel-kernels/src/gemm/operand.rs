@@ -2,7 +2,7 @@
 
 use super::pack::{pair, transpose, turn};
 use super::{MR, NR, Precision, amx};
-use crate::device::{Context, Mat, View, assert_apart};
+use crate::device::{Context, Mat, Place, View, assert_apart};
 use crate::floats::Floats;
 use crate::profile::Kind;
 use crate::simd::Isa;
@@ -75,7 +75,7 @@ pub(crate) enum Rhs<'a> {
     /// `W` for packed W `[k, n]`: the backward of a linear. Its panels are built block by block in scratch.
     WeightTransposed { panels: &'a Panels },
     /// Panels in scratch, made by [`pack_rhs`].
-    Scratch { panels: Mat, precision: Precision, n: usize, k: usize },
+    Scratch { panels: Mat<u32>, precision: Precision, n: usize, k: usize },
 }
 
 impl Rhs<'_> {
@@ -101,10 +101,10 @@ impl Rhs<'_> {
     }
 
     /// The scratch that it lies in, if it does.
-    pub(super) fn memory(&self) -> Option<Mat> {
+    pub(super) fn place(&self) -> Option<Place> {
         match *self {
             Rhs::Weight { .. } | Rhs::WeightTransposed { .. } => None,
-            Rhs::Scratch { panels, .. } => Some(panels),
+            Rhs::Scratch { panels, .. } => Some(panels.place()),
         }
     }
 
@@ -119,7 +119,7 @@ impl Rhs<'_> {
 /// A left-hand operand in scratch: for vector units panels of [`MR`] rows, `[panel][unit of k][rows of the panel]`, for AMX tiles.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Lhs {
-    pub(super) packed: Mat,
+    pub(super) packed: Mat<u32>,
     pub(super) precision: Precision,
     pub(crate) m: usize,
     pub(crate) k: usize,
@@ -131,7 +131,7 @@ impl Lhs {
             true => amx::lhs_units(m, k),
             false => m * precision.units(k),
         };
-        Lhs { packed: ctx.scratch(1, units), precision, m, k }
+        Lhs { packed: ctx.scratch_packed(1, units), precision, m, k }
     }
 }
 
@@ -169,14 +169,14 @@ impl Packer {
     ///
     /// # Safety
     /// `packed` is the operand's memory, and no one else touches these rows of it.
-    unsafe fn pack(&self, from: &[f32], ld: usize, (row, rows): (usize, usize), packed: View) {
+    unsafe fn pack(&self, from: &[f32], ld: usize, (row, rows): (usize, usize), packed: View<u32>) {
         let (units, height) = match self.is_tiled {
             true => (self.precision.padded_units(self.k), amx::TILE),
             false => (self.precision.units(self.k), rows),
         };
         assert!((row + height) * units <= packed.cols);
         // SAFETY: the rows before take `units` units each; a panel takes as many times its height, as just asserted.
-        let to = unsafe { std::slice::from_raw_parts_mut(packed.at(row * units).cast::<u32>(), height * units) };
+        let to = unsafe { std::slice::from_raw_parts_mut(packed.at(row * units), height * units) };
         match self.is_tiled {
             true => amx::pack_rows(from, ld, (rows, self.k), 1.0, to),
             false => transpose(self.isa, self.precision, from, ld, (rows, self.k), 1.0, to, rows),
@@ -202,7 +202,7 @@ pub(crate) fn pack_lhs(ctx: &mut Context, x: Mat, precision: Precision) -> Lhs {
     let lhs = Lhs::new(ctx, (m, k), precision);
     if !ctx.planning() && m * k > 0 {
         let _span = ctx.span(Kind::Matrix);
-        assert_apart(&[lhs.packed], &[x.span()]);
+        assert_apart(&[lhs.packed.place()], &[x.span()]);
         let (source, target, packer) = (ctx.view(x), ctx.view(lhs.packed), Packer::new(ctx, &lhs));
         packer.for_panels(ctx, m, |row, rows| {
             // SAFETY: the source is only read, and each panel written by its own task.
@@ -218,7 +218,7 @@ pub(crate) fn pack_written<const N: usize, W>(
     ctx: &mut Context,
     (m, k): (usize, usize),
     precision: Precision,
-    touched: &[Mat],
+    touched: &[Place],
     writer: impl FnOnce(&Context) -> W,
 ) -> [Lhs; N]
 where
@@ -231,7 +231,11 @@ where
     let floats = ctx.thread_scratch(N * part);
     if !ctx.planning() && m * k > 0 {
         let _span = ctx.span(Kind::Rowwise);
-        operands.iter().map(|lhs| lhs.packed).chain([floats]).for_each(|own| assert_apart(&[own], touched));
+        operands
+            .iter()
+            .map(|lhs| lhs.packed.place())
+            .chain([floats.place()])
+            .for_each(|own| assert_apart(&[own], touched));
         let (floats, targets) = (ctx.view(floats), operands.map(|lhs| ctx.view(lhs.packed)));
         let write = writer(ctx);
         packer.for_panels(ctx, m, |row, rows| {
@@ -257,10 +261,10 @@ pub(crate) fn pack_rhs<'a>(ctx: &mut Context, source: Mat, order: Order, scale: 
         Order::Nk => (source.rows(), source.cols()),
         Order::Kn => (source.cols(), source.rows()),
     };
-    let panels = ctx.scratch(n.div_ceil(NR), precision.padded_units(k) * NR);
+    let panels = ctx.scratch_packed(n.div_ceil(NR), precision.padded_units(k) * NR);
     if !ctx.planning() {
         let _span = ctx.span(Kind::Matrix);
-        assert_apart(&[panels], &[source]);
+        assert_apart(&[panels.place()], &[source.place()]);
         let (from, to) = (ctx.view(source), ctx.view(panels));
         let per_unit = precision.per_unit();
         let unit = |first: f32, second: f32| match precision {
@@ -272,7 +276,7 @@ pub(crate) fn pack_rhs<'a>(ctx: &mut Context, source: Mat, order: Order, scale: 
             // SAFETY: the source is only read.
             let row = |i: usize| unsafe { from.row(i) };
             // SAFETY: each task writes its own row of `panels`.
-            let out: &mut [u32] = bytemuck::cast_slice_mut(unsafe { to.row_mut(panel) });
+            let out = unsafe { to.row_mut(panel) };
             out.fill(0);
             match order {
                 Order::Nk => {

@@ -92,7 +92,7 @@ const fn codes_bytes(is_nibbles: bool) -> usize {
 /// Rows of x in 8 bits, in scratch: `[row][k]` bytes, and for every 32 of them the scale s and s·Σq.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Rounded {
-    quants: Mat,
+    quants: Mat<u32>,
     scales: Mat,
     sums: Mat,
     k: usize,
@@ -103,14 +103,14 @@ pub(crate) fn round_rows(ctx: &mut Context, x: Mat) -> Rounded {
     let (m, k) = (x.rows(), x.cols());
     assert_eq!(k % CODES, 0);
     let rounded = Rounded {
-        quants: ctx.scratch(m, k / 4),
+        quants: ctx.scratch_packed(m, k / 4),
         scales: ctx.scratch(m, k / CODES),
         sums: ctx.scratch(m, k / CODES),
         k,
     };
     if !ctx.planning() {
         let _span = ctx.span(Kind::Matrix);
-        assert_apart(&[rounded.quants, rounded.scales, rounded.sums], &[x]);
+        assert_apart(&[rounded.quants.place(), rounded.scales.place(), rounded.sums.place()], &[x.place()]);
         let (xv, isa) = (ctx.view(x), ctx.isa());
         let (qv, sv, uv) = (ctx.view(rounded.quants), ctx.view(rounded.scales), ctx.view(rounded.sums));
         const ROWS_PER_TASK: usize = 16;
@@ -155,7 +155,7 @@ pub(crate) fn multiply_coded(ctx: &mut Context, x: Rounded, weight: &CodedPanels
     }
     let _span = ctx.span(Kind::Matrix);
     init.assert_fits(c);
-    assert_apart(&[c], &[x.quants.span(), x.scales.span(), x.sums.span()]);
+    assert_apart(&[c.place()], &[x.quants.span(), x.scales.span(), x.sums.span()]);
     let job = Job {
         weight,
         quants: ctx.view(x.quants),
@@ -178,7 +178,7 @@ pub(crate) fn multiply_coded(ctx: &mut Context, x: Rounded, weight: &CodedPanels
 
 struct Job<'a> {
     weight: &'a CodedPanels,
-    quants: View,
+    quants: View<u32>,
     scales: View,
     sums: View,
     init: Init,
@@ -208,7 +208,7 @@ impl Job<'_> {
         let x = unsafe {
             let blocks = self.scales.cols;
             X {
-                quants: bytemuck::cast_slice(self.quants.block(row, rows, 0, self.quants.cols)),
+                quants: self.quants.block(row, rows, 0, self.quants.cols),
                 scales: self.scales.block(row, rows, 0, blocks),
                 sums: self.sums.block(row, rows, 0, blocks),
                 blocks,

@@ -21,7 +21,7 @@ pub(crate) fn add_token_products(ctx: &mut Context, left: Mat, right: Mat, scale
     let packed = ctx.scratch(1, tokens * r);
     if !ctx.planning() && tokens * r * d > 0 {
         let _span = ctx.span(Kind::Matrix);
-        assert_apart(&[out, packed], &[left.span(), right.span()]);
+        assert_apart(&[out.place(), packed.place()], &[left.span(), right.span()]);
         let (lv, pv, isa) = (ctx.view(left), ctx.view(packed), ctx.isa());
         ctx.parallel(tokens.div_ceil(TOKEN_CHUNK), |chunk| {
             for panel in panels(tokens, r, chunk) {

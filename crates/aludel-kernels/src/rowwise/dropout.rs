@@ -2,7 +2,8 @@
 //! (example, position), so that repacking or recomputing a row gives the same mask.
 
 use super::for_rows;
-use crate::device::{Context, Indices, Mat, assert_apart};
+use crate::device::{Context, Device, Indices, Mat, assert_apart};
+use crate::reference;
 use crate::rng;
 use crate::simd::multiversion;
 
@@ -41,9 +42,13 @@ fn apply(ctx: &mut Context, x: Mat, dropout: &Dropout, out: Mat, add: bool) {
     if ctx.planning() {
         return;
     }
-    assert_apart(&[out], &[x, dropout.examples.memory(), dropout.positions.memory()]);
+    assert_apart(&[out.place()], &[x.place(), dropout.examples.place(), dropout.positions.place()]);
+    match ctx.device() {
+        Device::Cpu => {}
+        Device::Reference => return reference::dropout::apply(ctx, x, dropout, out, add),
+    }
     let (xv, ov, isa) = (ctx.view(x), ctx.view(out), ctx.isa());
-    let (examples, positions) = (ctx.indices(dropout.examples), ctx.indices(dropout.positions));
+    let (examples, positions) = (ctx.entries(dropout.examples), ctx.entries(dropout.positions));
     for_rows(ctx, x.rows(), |t| {
         let key = rng::mix(rng::mix(dropout.key, u64::from(examples[t])), u64::from(positions[t]));
         // SAFETY: tasks write disjoint rows of `out`, which does not overlap x (asserted).

@@ -2,10 +2,11 @@
 //! `act(x) = x·σ(z(x))` with the logistic function σ.
 
 use super::for_rows;
-use crate::device::{Context, Mat, assert_apart};
+use crate::device::{Context, Device, Mat, Place, assert_apart};
 use crate::gemm::Precision;
 use crate::gemm::pair;
 use crate::operands::Input;
+use crate::reference;
 use crate::simd::{exp, multiversion};
 
 /// The function that the gate goes through.
@@ -66,21 +67,23 @@ pub enum Kept {
         up: Mat,
     },
     /// Both rounded to bf16, side by side where one f32 would lie, [T, C]: the largest activations of a layer in half the memory.
-    Pairs(Mat),
+    Pairs(Mat<u32>),
 }
 
 impl Kept {
-    /// All matrices.
-    fn all(self) -> [Mat; 2] {
+    /// Where it lies.
+    fn places(self) -> [Place; 2] {
         match self {
-            Kept::Apart { gate, up } => [gate, up],
-            Kept::Pairs(pairs) => [pairs, pairs],
+            Kept::Apart { gate, up } => [gate.place(), up.place()],
+            Kept::Pairs(pairs) => [pairs.place(); 2],
         }
     }
 
     fn shape(self) -> (usize, usize) {
-        let [mat, _] = self.all();
-        (mat.rows(), mat.cols())
+        match self {
+            Kept::Apart { gate, .. } => (gate.rows(), gate.cols()),
+            Kept::Pairs(pairs) => (pairs.rows(), pairs.cols()),
+        }
     }
 }
 
@@ -88,13 +91,17 @@ impl Kept {
 ///
 /// # Panics
 /// If the shapes differ, or if what is written shares elements with what is read.
-pub fn forward(ctx: &mut Context, activation: Activation, gate: Mat, up: Mat, pairs: Option<Mat>, out: Mat) {
+pub fn forward(ctx: &mut Context, activation: Activation, gate: Mat, up: Mat, pairs: Option<Mat<u32>>, out: Mat) {
     assert_eq!((gate.rows(), gate.cols()), (out.rows(), out.cols()));
     if ctx.planning() {
         return;
     }
-    assert_apart(&[out], &[gate, up]);
-    pairs.iter().for_each(|pairs| assert_apart(&[*pairs], &[out]));
+    assert_apart(&[out.place()], &[gate.place(), up.place()]);
+    pairs.iter().for_each(|pairs| assert_apart(&[pairs.place()], &[out.place()]));
+    match ctx.device() {
+        Device::Cpu => {}
+        Device::Reference => return reference::gated::forward(ctx, activation, gate, up, pairs, out),
+    }
     let (write, ov) = (writer(ctx, activation, gate, up, pairs), ctx.view(out));
     // SAFETY: tasks write disjoint rows of `out`, which overlaps no operand (asserted).
     for_rows(ctx, gate.rows(), |t| unsafe { write(t, ov.row_mut(t)) });
@@ -109,10 +116,18 @@ pub fn packed(
     activation: Activation,
     gate: Mat,
     up: Mat,
-    pairs: Option<Mat>,
+    pairs: Option<Mat<u32>>,
     precision: Precision,
 ) -> Input {
-    let touched = [gate, up, pairs.unwrap_or(up)];
+    match ctx.device() {
+        Device::Cpu => {}
+        Device::Reference => {
+            let out = ctx.scratch(gate.rows(), gate.cols());
+            forward(ctx, activation, gate, up, pairs, out);
+            return Input::unpacked(out);
+        }
+    }
+    let touched = [gate.place(), up.place(), pairs.map_or(up.place(), |pairs| pairs.place())];
     let [out] = Input::written(ctx, (gate.rows(), gate.cols()), precision, &touched, |ctx| {
         let write = writer(ctx, activation, gate, up, pairs);
         move |t, [out]: [&mut [f32]; 1]| write(t, out)
@@ -126,11 +141,12 @@ fn writer(
     activation: Activation,
     gate: Mat,
     up: Mat,
-    pairs: Option<Mat>,
+    pairs: Option<Mat<u32>>,
 ) -> impl Fn(usize, &mut [f32]) + Send + Sync + use<> {
-    let shape = |mat: Mat| (mat.rows(), mat.cols());
-    assert!([up].into_iter().chain(pairs).all(|mat| shape(mat) == shape(gate)), "matrices of different shapes");
-    pairs.iter().for_each(|pairs| assert_apart(&[*pairs], &[gate, up]));
+    let shape = (gate.rows(), gate.cols());
+    assert!(shape == (up.rows(), up.cols()), "matrices of different shapes");
+    assert!(pairs.is_none_or(|pairs| shape == (pairs.rows(), pairs.cols())), "matrices of different shapes");
+    pairs.iter().for_each(|pairs| assert_apart(&[pairs.place()], &[gate.place(), up.place()]));
     let (gv, uv, pv, isa) = (ctx.view(gate), ctx.view(up), pairs.map(|pairs| ctx.view(pairs)), ctx.isa());
     move |t, out| {
         // SAFETY: gate and up are only read meanwhile; each row of `pairs`, which overlaps neither (asserted), is written with its own
@@ -138,7 +154,7 @@ fn writer(
         unsafe {
             row(isa, activation, gv.row(t), uv.row(t), out);
             if let Some(pv) = &pv {
-                row_pairs(isa, gv.row(t), uv.row(t), bytemuck::cast_slice_mut(pv.row_mut(t)));
+                row_pairs(isa, gv.row(t), uv.row(t), pv.row_mut(t));
             }
         }
     }
@@ -156,12 +172,14 @@ pub fn again(ctx: &mut Context, activation: Activation, kept: Kept, out: Mat) {
     if ctx.planning() {
         return;
     }
-    assert_apart(&[out], &[pairs]);
+    assert_apart(&[out.place()], &[pairs.place()]);
+    match ctx.device() {
+        Device::Cpu => {}
+        Device::Reference => return reference::gated::again(ctx, activation, pairs, out),
+    }
     let (pv, ov, isa) = (ctx.view(pairs), ctx.view(out), ctx.isa());
     // SAFETY: tasks write disjoint rows of `out`, which overlaps no operand (asserted).
-    for_rows(ctx, pairs.rows(), |t| unsafe {
-        row_again(isa, activation, bytemuck::cast_slice(pv.row(t)), ov.row_mut(t))
-    });
+    for_rows(ctx, pairs.rows(), |t| unsafe { row_again(isa, activation, pv.row(t), ov.row_mut(t)) });
 }
 
 /// `dgate = dh·up·act′(gate)` and `dup = dh·act(gate)`.
@@ -172,8 +190,12 @@ pub fn backward(ctx: &mut Context, activation: Activation, kept: Kept, dh: Mat, 
     if ctx.planning() {
         return;
     }
-    let [first, second] = kept.all();
-    assert_apart(&[dgate, dup], &[first, second, dh]);
+    let [first, second] = kept.places();
+    assert_apart(&[dgate.place(), dup.place()], &[first, second, dh.place()]);
+    match ctx.device() {
+        Device::Cpu => {}
+        Device::Reference => return reference::gated::backward(ctx, activation, kept, dh, dgate, dup),
+    }
     let (write, dgv, duv) = (backward_writer(ctx, activation, kept, dh), ctx.view(dgate), ctx.view(dup));
     // SAFETY: tasks write disjoint rows of dgate and dup, which overlap no operand (asserted).
     for_rows(ctx, dh.rows(), |t| unsafe { write(t, [dgv.row_mut(t), duv.row_mut(t)]) });
@@ -190,8 +212,18 @@ pub fn packed_backward(
     dh: Mat,
     precision: Precision,
 ) -> [Input; 2] {
-    let [first, second] = kept.all();
-    Input::written(ctx, kept.shape(), precision, &[first, second, dh], |ctx| backward_writer(ctx, activation, kept, dh))
+    match ctx.device() {
+        Device::Cpu => {}
+        Device::Reference => {
+            let [dgate, dup] = [(); 2].map(|()| ctx.scratch(dh.rows(), dh.cols()));
+            backward(ctx, activation, kept, dh, dgate, dup);
+            return [dgate, dup].map(Input::unpacked);
+        }
+    }
+    let [first, second] = kept.places();
+    Input::written(ctx, kept.shape(), precision, &[first, second, dh.place()], |ctx| {
+        backward_writer(ctx, activation, kept, dh)
+    })
 }
 
 /// Writes a row of dgate and of dup.
@@ -202,20 +234,23 @@ fn backward_writer(
     dh: Mat,
 ) -> impl Fn(usize, [&mut [f32]; 2]) + Send + Sync + use<> {
     assert_eq!(kept.shape(), (dh.rows(), dh.cols()));
-    let (views, hv, isa) = (kept.all().map(|mat| ctx.view(mat)), ctx.view(dh), ctx.isa());
+    let (hv, isa) = (ctx.view(dh), ctx.isa());
+    let views = match kept {
+        Kept::Apart { gate, up } => Ok((ctx.view(gate), ctx.view(up))),
+        Kept::Pairs(pairs) => Err(ctx.view(pairs)),
+    };
     // SAFETY: the operands are only read meanwhile.
     move |t, [dgate, dup]| unsafe {
-        let [first, second] = [views[0].row(t), views[1].row(t)];
-        match kept {
-            Kept::Apart { .. } => row_backward(isa, activation, first, second, hv.row(t), dgate, dup),
-            Kept::Pairs(_) => row_backward_pairs(isa, activation, bytemuck::cast_slice(first), hv.row(t), dgate, dup),
+        match views {
+            Ok((gate, up)) => row_backward(isa, activation, gate.row(t), up.row(t), hv.row(t), dgate, dup),
+            Err(pairs) => row_backward_pairs(isa, activation, pairs.row(t), hv.row(t), dgate, dup),
         }
     }
 }
 
 /// gate and up of a pair.
 #[inline(always)]
-fn apart(pair: u32) -> (f32, f32) {
+pub(crate) fn apart(pair: u32) -> (f32, f32) {
     (f32::from_bits(pair << 16), f32::from_bits(pair & 0xffff_0000))
 }
 

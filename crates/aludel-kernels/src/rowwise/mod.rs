@@ -6,8 +6,9 @@ pub mod gated;
 pub mod rms_norm;
 pub mod rope;
 
-use crate::device::{Context, Indices, Mat, assert_apart};
+use crate::device::{Context, Device, Indices, Mat, assert_apart};
 use crate::profile::Kind;
+use crate::reference;
 
 /// Rows of one parallel task.
 const ROWS_PER_TASK: usize = 32;
@@ -29,9 +30,13 @@ pub fn gather_rows(ctx: &mut Context, x: Mat, rows: Indices, out: Mat) {
     if ctx.planning() {
         return;
     }
-    assert_apart(&[out], &[x, rows.memory()]);
+    assert_apart(&[out.place()], &[x.place(), rows.place()]);
+    match ctx.device() {
+        Device::Cpu => {}
+        Device::Reference => return reference::rows::gather(ctx, x, rows, out),
+    }
     let (xv, ov) = (ctx.view(x), ctx.view(out));
-    let rows = ctx.indices(rows);
+    let rows = ctx.entries(rows);
     // SAFETY: tasks write disjoint rows of `out`, which does not overlap x (asserted).
     for_rows(ctx, rows.len(), |i| unsafe { ov.row_mut(i).copy_from_slice(xv.row(rows[i] as usize)) });
 }
@@ -45,10 +50,14 @@ pub fn scatter_rows(ctx: &mut Context, x: Mat, rows: Indices, out: Mat) {
     if ctx.planning() {
         return;
     }
-    assert_apart(&[out], &[x, rows.memory()]);
+    assert_apart(&[out.place()], &[x.place(), rows.place()]);
+    match ctx.device() {
+        Device::Cpu => {}
+        Device::Reference => return reference::rows::scatter(ctx, x, rows, out),
+    }
     let _span = ctx.span(Kind::Rowwise);
     let (xv, ov) = (ctx.view(x), ctx.view(out));
-    for (i, &row) in ctx.indices(rows).iter().enumerate() {
+    for (i, &row) in ctx.entries(rows).iter().enumerate() {
         // SAFETY: one thread writes, and `out` does not overlap x (asserted).
         unsafe { ov.row_mut(row as usize).copy_from_slice(xv.row(i)) };
     }
@@ -58,6 +67,10 @@ pub fn scatter_rows(ctx: &mut Context, x: Mat, rows: Indices, out: Mat) {
 pub fn scale(ctx: &mut Context, x: Mat, factor: f32) {
     if ctx.planning() {
         return;
+    }
+    match ctx.device() {
+        Device::Cpu => {}
+        Device::Reference => return reference::rows::scale(ctx, x, factor),
     }
     let xv = ctx.view(x);
     // SAFETY: tasks write disjoint rows of x, the only operand.
@@ -73,7 +86,11 @@ pub fn add(ctx: &mut Context, x: Mat, y: Mat) {
     if ctx.planning() {
         return;
     }
-    assert_apart(&[y], &[x]);
+    assert_apart(&[y.place()], &[x.place()]);
+    match ctx.device() {
+        Device::Cpu => {}
+        Device::Reference => return reference::rows::add(ctx, x, y),
+    }
     let (xv, yv) = (ctx.view(x), ctx.view(y));
     for_rows(ctx, x.rows(), |t| {
         // SAFETY: tasks write disjoint rows of y, which does not overlap x (asserted).

@@ -1,9 +1,10 @@
 //! RMSNorm (Zhang and Sennrich, 2019): `y = x / sqrt(mean(x²) + ε) · weight`, row by row.
 
 use super::for_rows;
-use crate::device::{Context, Mat, assert_apart};
+use crate::device::{Context, Device, Mat, assert_apart};
 use crate::gemm::Precision;
 use crate::operands::Input;
+use crate::reference;
 use crate::simd::{lane_sum, multiversion};
 
 /// `y = norm(x)`; x and y are [T, C], weight [1, C].
@@ -15,7 +16,11 @@ pub fn forward(ctx: &mut Context, x: Mat, weight: Mat, epsilon: f32, y: Mat) {
     if ctx.planning() {
         return;
     }
-    assert_apart(&[y], &[x, weight]);
+    assert_apart(&[y.place()], &[x.place(), weight.place()]);
+    match ctx.device() {
+        Device::Cpu => {}
+        Device::Reference => return reference::rms_norm::forward(ctx, x, weight, epsilon, y),
+    }
     let (write, yv) = (writer(ctx, x, weight, epsilon), ctx.view(y));
     // SAFETY: tasks write disjoint rows of y, which overlaps no operand (asserted).
     for_rows(ctx, x.rows(), |t| unsafe { write(t, yv.row_mut(t)) });
@@ -23,7 +28,15 @@ pub fn forward(ctx: &mut Context, x: Mat, weight: Mat, epsilon: f32, y: Mat) {
 
 /// `norm(x)` as an input that exists in packed form alone.
 pub fn packed(ctx: &mut Context, x: Mat, weight: Mat, epsilon: f32, precision: Precision) -> Input {
-    let [y] = Input::written(ctx, (x.rows(), x.cols()), precision, &[x, weight], |ctx| {
+    match ctx.device() {
+        Device::Cpu => {}
+        Device::Reference => {
+            let y = ctx.scratch(x.rows(), x.cols());
+            forward(ctx, x, weight, epsilon, y);
+            return Input::unpacked(y);
+        }
+    }
+    let [y] = Input::written(ctx, (x.rows(), x.cols()), precision, &[x.place(), weight.place()], |ctx| {
         let write = writer(ctx, x, weight, epsilon);
         move |t, [y]: [&mut [f32]; 1]| write(t, y)
     });
@@ -47,7 +60,11 @@ pub fn backward(ctx: &mut Context, x: Mat, weight: Mat, epsilon: f32, dy: Mat, d
     if ctx.planning() {
         return;
     }
-    assert_apart(&[dx], &[x, weight, dy]);
+    assert_apart(&[dx.place()], &[x.place(), weight.place(), dy.place()]);
+    match ctx.device() {
+        Device::Cpu => {}
+        Device::Reference => return reference::rms_norm::backward(ctx, x, weight, epsilon, dy, dx),
+    }
     let (xv, wv, gv, dv, isa) = (ctx.view(x), ctx.view(weight), ctx.view(dy), ctx.view(dx), ctx.isa());
     // SAFETY: tasks write disjoint rows of dx, which overlaps no operand (asserted).
     for_rows(ctx, x.rows(), |t| unsafe {

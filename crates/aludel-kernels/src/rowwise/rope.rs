@@ -2,16 +2,17 @@
 //! head turns together with channel i + D/2.
 
 use super::for_rows;
-use crate::device::{Context, Indices, Mat, assert_apart};
+use crate::device::{Context, Device, Indices, Mat, assert_apart};
+use crate::reference;
 use crate::simd::multiversion;
 
 /// Tables of cosines and sines, [positions, D/2].
 #[derive(Clone, Copy, Debug)]
 pub struct Table {
-    cos: Mat,
-    sin: Mat,
+    pub(crate) cos: Mat,
+    pub(crate) sin: Mat,
     /// D, of which the first channels are rotated.
-    head_dim: usize,
+    pub(crate) head_dim: usize,
 }
 
 impl Table {
@@ -61,9 +62,13 @@ fn rotate(ctx: &mut Context, x: Mat, positions: Indices, table: &Table, directio
     if ctx.planning() {
         return;
     }
+    assert_apart(&[x.place()], &[positions.place()]);
+    match ctx.device() {
+        Device::Cpu => {}
+        Device::Reference => return reference::rope::rotate(ctx, x, positions, table, direction),
+    }
     let (xv, cv, sv, isa) = (ctx.view(x), ctx.view(table.cos), ctx.view(table.sin), ctx.isa());
-    assert_apart(&[x], &[positions.memory()]);
-    let positions = ctx.indices(positions);
+    let positions = ctx.entries(positions);
     for_rows(ctx, x.rows(), |t| {
         let position = positions[t] as usize;
         // SAFETY: tasks write disjoint rows of x; the tables are separate matrices and only read.

@@ -14,9 +14,10 @@ fn upload(ctx: &mut Context, rows: usize, values: &[f32]) -> Mat {
     ctx.upload_persistent(rows, values.len() / rows, values)
 }
 
-fn each_isa(test: impl Fn(Context)) {
+fn each_device(test: impl Fn(Context)) {
     test(Context::cpu(1).with_isa(Isa::Portable));
     test(Context::cpu(2));
+    test(Context::reference());
 }
 
 /// A list of the present pass may lie where a matrix of the pass before lay.
@@ -50,7 +51,7 @@ fn scratch_that_was_given_back_is_no_operand() {
 
 #[test]
 fn rms_norm_matches_f64_and_finite_differences() {
-    each_isa(|mut ctx| {
+    each_device(|mut ctx| {
         let c = 37;
         let (x, w, dy) = (random(1, T * c), random(2, c), random(3, T * c));
         let epsilon = 1e-5f64;
@@ -82,7 +83,7 @@ fn gated_activations_match_f64_and_finite_differences() {
 }
 
 fn check_gated(activation: Activation, act: impl Fn(f64) -> f64) {
-    each_isa(|mut ctx| {
+    each_device(|mut ctx| {
         let c = 21;
         let (gate, up, dh) = (random(1, T * c), random(2, T * c), random(3, T * c));
         // some far from zero, where the curve is flat or straight
@@ -107,7 +108,7 @@ fn check_gated(activation: Activation, act: impl Fn(f64) -> f64) {
 #[test]
 fn gated_activations_from_pairs_are_those_of_rounded_inputs() {
     for activation in [Activation::Silu, Activation::GeluTanh] {
-        each_isa(|mut ctx| {
+        each_device(|mut ctx| {
             let c = 37;
             let round =
                 |values: Vec<f32>| values.into_iter().map(|x| half::bf16::from_f32(x).to_f32()).collect::<Vec<_>>();
@@ -115,7 +116,8 @@ fn gated_activations_from_pairs_are_those_of_rounded_inputs() {
             let [g, u, d] = [&gate, &up, &dh].map(|v| upload(&mut ctx, T, v));
             let rounded = [round(gate), round(up)].map(|v| upload(&mut ctx, T, &v));
             let apart = gated::Kept::Apart { gate: rounded[0], up: rounded[1] };
-            let [pairs, out, a, b] = [(); 4].map(|()| ctx.persistent(T, c));
+            let pairs = ctx.persistent_packed(T, c);
+            let [out, a, b] = [(); 3].map(|()| ctx.persistent(T, c));
             gated::forward(&mut ctx, activation, g, u, Some(pairs), out);
             let exact = ctx.download(out);
             gated::forward(&mut ctx, activation, g, u, None, out);
@@ -132,7 +134,7 @@ fn gated_activations_from_pairs_are_those_of_rounded_inputs() {
 
 #[test]
 fn rope_turns_by_position_and_back() {
-    each_isa(|mut ctx| {
+    each_device(|mut ctx| {
         let (heads, d) = (2, 8);
         let frequencies: Vec<f64> = (0..d / 2).map(|i| 100f64.powf(-2.0 * i as f64 / d as f64)).collect();
         let table = rope::Table::new(&mut ctx, &frequencies, 16, 1.0);
@@ -161,7 +163,7 @@ fn rope_turns_by_position_and_back() {
 /// Of heads with more channels than pairs, the others stay; and columns of a wider matrix are rotated as if they lay alone.
 #[test]
 fn rope_turns_the_first_channels_of_a_head() {
-    each_isa(|mut ctx| {
+    each_device(|mut ctx| {
         let table = rope::Table::new(&mut ctx, &[1.0, 0.25], 16, 1.5);
         let x = random(1, T * 20);
         let all = upload(&mut ctx, T, &x);

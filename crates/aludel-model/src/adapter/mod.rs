@@ -95,8 +95,17 @@ pub struct Adapter {
     entries: Vec<Entry>,
     slots: Vec<[Option<Slot>; MODULES]>,
     parameters: Mat,
-    embedding_rows: Option<(usize, TrainedRows)>,
-    head_rows: Option<(usize, TrainedRows)>,
+    embedding_rows: Option<VocabularyRows>,
+    head_rows: Option<VocabularyRows>,
+}
+
+/// Rows of a vocabulary matrix that are trained.
+#[derive(Debug)]
+struct VocabularyRows {
+    ids: Vec<u32>,
+    /// Their place among the entries.
+    entry: usize,
+    trained: TrainedRows,
 }
 
 /// The linears of a model that a list of target names means; `all-linear` means all of them.
@@ -221,25 +230,37 @@ impl Adapter {
     }
 
     /// Vocabulary rows that replace or extend those of the embedding.
-    pub fn embedding_rows(&self) -> Option<&TrainedRows> {
-        self.embedding_rows.as_ref().map(|(_, rows)| rows)
+    pub fn embedding_rows(&self) -> Option<TrainedRows> {
+        self.embedding_rows.as_ref().map(|rows| rows.trained)
+    }
+
+    /// The token ids of [`Adapter::embedding_rows`].
+    pub fn embedding_ids(&self) -> &[u32] {
+        self.embedding_rows.as_ref().map_or(&[], |rows| &rows.ids)
     }
 
     /// Vocabulary rows that take part in the head: those of the embedding where the head is tied to it.
-    pub fn head_rows(&self, tied: bool) -> Option<&TrainedRows> {
-        let rows = if tied { &self.embedding_rows } else { &self.head_rows };
-        rows.as_ref().map(|(_, rows)| rows)
+    pub fn head_rows(&self, tied: bool) -> Option<TrainedRows> {
+        self.rows_of_head(tied).map(|rows| rows.trained)
+    }
+
+    /// The token ids of [`Adapter::head_rows`].
+    pub fn head_ids(&self, tied: bool) -> &[u32] {
+        self.rows_of_head(tied).map_or(&[], |rows| &rows.ids)
+    }
+
+    fn rows_of_head(&self, tied: bool) -> Option<&VocabularyRows> {
+        if tied { self.embedding_rows.as_ref() } else { self.head_rows.as_ref() }
     }
 
     /// The gradient of [`Adapter::embedding_rows`] in a flat gradient buffer.
     pub fn embedding_rows_gradient(&self, gradients: Mat) -> Option<Mat> {
-        self.embedding_rows.as_ref().map(|(entry, _)| self.entries[*entry].view(gradients))
+        self.embedding_rows.as_ref().map(|rows| self.entries[rows.entry].view(gradients))
     }
 
     /// The gradient of [`Adapter::head_rows`] in a flat gradient buffer: the same matrix as the embedding's when tied.
     pub fn head_rows_gradient(&self, gradients: Mat, tied: bool) -> Option<Mat> {
-        let rows = if tied { &self.embedding_rows } else { &self.head_rows };
-        rows.as_ref().map(|(entry, _)| self.entries[*entry].view(gradients))
+        self.rows_of_head(tied).map(|rows| self.entries[rows.entry].view(gradients))
     }
 
     /// Every linear that is adapted: its layer, and where its A and B are among the entries.
@@ -313,7 +334,10 @@ impl Buffer {
     fn into_adapter(self, ctx: &mut Context, config: AdapterConfig, values: &[f32]) -> Adapter {
         let parameters = ctx.upload_persistent(1, values.len(), values);
         let [embedding_rows, head_rows] = self.rows.map(|rows| {
-            rows.map(|(entry, ids)| (entry, TrainedRows { ids, rows: self.entries[entry].view(parameters) }))
+            rows.map(|(entry, ids)| {
+                let trained = TrainedRows::new(ctx, &ids, self.entries[entry].view(parameters));
+                VocabularyRows { ids, entry, trained }
+            })
         });
         Adapter { config, entries: self.entries, slots: self.slots, parameters, embedding_rows, head_rows }
     }

@@ -11,8 +11,8 @@ use super::{Decoder, Forward};
 use crate::adapter::Adapter;
 
 impl Decoder {
-    pub(super) fn lm_head<'a>(&'a self, adapter: Option<&'a Adapter>) -> Head<'a> {
-        Head { weight: &self.head, trained: adapter.and_then(|a| a.head_rows(self.config.tie_word_embeddings)) }
+    pub(super) fn lm_head(&self, adapter: Option<&Adapter>) -> Head {
+        Head { weight: self.head, trained: adapter.and_then(|a| a.head_rows(self.config.tie_word_embeddings)) }
     }
 
     /// Logits of some rows of the residual stream, all at once, [rows, V]; for generation, where rows are few.

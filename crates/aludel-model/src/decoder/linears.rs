@@ -13,7 +13,7 @@ impl Decoder {
     /// x prepared for the linears that read it; in scratch.
     pub(super) fn input(&self, ctx: &mut Context, run: &Run<'_>, n: usize, modules: &[Module], x: Mat) -> Input {
         let layer = &self.layers[n];
-        let weights = modules.iter().map(|&module| &layer.linear(module).weight);
+        let weights = modules.iter().map(|&module| layer.linear(module).weight);
         Input::new(ctx, x, weights, modules.iter().any(|&module| run.lora(n, module).is_some()))
     }
 
@@ -59,9 +59,9 @@ impl Decoder {
         let linear = |module: Module| self.layers[n].linear(module);
         let products: [Product<'_>; N] = std::array::from_fn(|i| {
             let (module, y) = outputs[i];
-            let Linear { weight, bias } = linear(module);
+            let Linear { weight, bias } = *linear(module);
             let start = match (bias, residual) {
-                (Some(bias), _) => Start::Bias(*bias),
+                (Some(bias), _) => Start::Bias(bias),
                 (None, Some(residual)) => Start::Residual(residual),
                 (None, None) => Start::Zero,
             };
@@ -77,7 +77,7 @@ impl Decoder {
 
     /// The gradient of a linear's output, prepared for its backward; in scratch.
     pub(super) fn gradient(&self, ctx: &mut Context, n: usize, module: Module, dy: Mat) -> Input {
-        Input::new(ctx, dy, std::iter::once(&self.layers[n].linear(module).weight), true)
+        Input::new(ctx, dy, std::iter::once(self.layers[n].linear(module).weight), true)
     }
 
     pub(super) fn linear_backward(
@@ -99,7 +99,7 @@ impl Decoder {
             (Some(lora), Some(hidden), Some(gradient)) => Some(LoraBackward { lora, x, hidden, gradient }),
             _ => None,
         };
-        linear::backward(ctx, dy, &self.layers[n].linear(module).weight, adapted, accumulate, dx);
+        linear::backward(ctx, dy, self.layers[n].linear(module).weight, adapted, accumulate, dx);
     }
 
     /// `y = residual + linear(input)`, for the linear that ends attention or the gated layer; its output may be normed first.

@@ -96,27 +96,27 @@ impl Decoder {
             let values = weights.tensor(role)?.values()?;
             Ok(ctx.upload_persistent(1, values.len(), &values))
         };
-        let pack = |role: Role| -> Result<FrozenWeight> {
+        let pack = |ctx: &mut Context, role: Role| -> Result<FrozenWeight> {
             if watch().is_break() {
                 return Err(Error::Stopped);
             }
             let tensor = weights.tensor(role)?;
             let &[d_out, d_in] = tensor.shape() else { unreachable!("{role:?} is no matrix") };
             if is_outline {
-                return Ok(FrozenWeight::outline(precision, d_out, d_in));
+                return Ok(FrozenWeight::outline(ctx, precision, d_out, d_in));
             }
             if hold == Hold::Stored
-                && let Some(kept) = tensor.keep()?
+                && let Some(kept) = tensor.keep(ctx)?
             {
                 return Ok(kept);
             }
-            FrozenWeight::pack(precision, d_out, d_in, |row, out| tensor.row(row, out))
+            FrozenWeight::pack(ctx, precision, d_out, d_in, |row, out| tensor.row(row, out))
         };
         let mut layers = Vec::with_capacity(config.num_hidden_layers);
         for n in 0..config.num_hidden_layers {
             let mut linears = [const { None }; MODULES];
             for &module in config.modules() {
-                let weight = pack(Role::Weight(n, module))?;
+                let weight = pack(ctx, Role::Weight(n, module))?;
                 let bias = if config.has_bias(module) { Some(vector(ctx, Role::Bias(n, module))?) } else { None };
                 linears[module as usize] = Some(Linear { weight, bias });
             }
@@ -140,12 +140,13 @@ impl Decoder {
         let table = weights.tensor(Role::Embedding)?;
         let (block_type, bytes) = table.stored()?;
         let bytes = if is_outline { vec![0; bytes.len()] } else { bytes.to_vec() };
-        let embedding =
-            Embedding::new(block_type, bytes, config.vocab_size, config.hidden_size).map_err(|e| Error::Tensor {
+        let embedding = Embedding::new(ctx, block_type, bytes, config.vocab_size, config.hidden_size).map_err(|e| {
+            Error::Tensor {
                 path: weights.path(),
                 name: weights.layout().tensor(Role::Embedding).name.clone(),
                 reason: e.to_string(),
-            })?;
+            }
+        })?;
         let (rope, local_rope) = ropes(ctx, config, max_positions);
         Ok(Decoder {
             precision,
@@ -161,7 +162,7 @@ impl Decoder {
             embedding_scale: config.scales_embeddings.then(|| embedding_scale(config.hidden_size, precision)),
             layers,
             norm: vector(ctx, Role::OutputNorm)?,
-            head: pack(weights.layout().head())?,
+            head: pack(ctx, weights.layout().head())?,
             rope,
             local_rope,
             config: config.clone(),

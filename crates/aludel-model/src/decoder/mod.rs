@@ -57,6 +57,7 @@ impl Layer {
     }
 }
 
+#[derive(Clone, Copy)]
 struct Linear {
     weight: FrozenWeight,
     bias: Option<Mat>,
@@ -85,12 +86,18 @@ impl Kept {
 
 #[derive(Clone, Copy)]
 struct Run<'a> {
-    pass: &'a Pass,
-    attention: Attention<'a>,
+    attended: Attended,
     active: Option<Active<'a>>,
     positions: Indices,
     examples: Indices,
     ids: Indices,
+}
+
+/// What tokens attend to, on the device.
+#[derive(Clone, Copy)]
+enum Attended {
+    Rows(attention::Rows),
+    Cached(attention::Cache, attention::CachedRows),
 }
 
 /// The activations of one layer that its backward wants.
@@ -157,7 +164,7 @@ impl Decoder {
     /// # Errors
     /// [`Error::Token`] or [`Error::Length`].
     pub fn check(&self, ids: &[u32], length: usize, adapter: Option<&Adapter>) -> Result<()> {
-        let trained = adapter.and_then(Adapter::embedding_rows).map_or(&[][..], |rows| &rows.ids);
+        let trained = adapter.map_or(&[][..], Adapter::embedding_ids);
         let vocab_size = self.embedding.vocab_size();
         if let Some(&id) = ids.iter().find(|&&id| id as usize >= vocab_size && !trained.contains(&id)) {
             return Err(Error::Token { id, vocab_size });
@@ -171,15 +178,17 @@ impl Decoder {
     pub fn forward<'a>(
         &self,
         ctx: &mut Context,
-        pass: &'a Pass,
-        attention: Attention<'a>,
+        pass: &Pass,
+        attention: Attention<'_>,
         active: Option<Active<'a>>,
         mut kept: Option<&'a mut Kept>,
     ) -> Forward<'a> {
         let (tokens, channels) = (pass.len(), self.config.hidden_size);
         let run = Run {
-            pass,
-            attention,
+            attended: match attention {
+                Attention::Rows => Attended::Rows(attention::Rows::upload(ctx, &pass.rows)),
+                Attention::Cached { cache, extensions } => Attended::Cached(*cache, extensions.upload(ctx, cache)),
+            },
             active,
             ids: ctx.upload_indices(&pass.ids),
             positions: ctx.upload_indices(&pass.positions),
@@ -236,23 +245,16 @@ impl Decoder {
         }
         rope::forward(ctx, saved.q, run.positions, self.rope(layer));
         rope::forward(ctx, saved.k, run.positions, self.rope(layer));
-        match run.attention {
-            Attention::Rows => attention::forward(
-                ctx,
-                &attention_heads,
-                &run.pass.rows,
-                saved.q,
-                saved.k,
-                saved.v,
-                saved.attended,
-                saved.lse,
-            ),
-            Attention::Cached { cache, extensions } => attention::forward_cached(
+        match run.attended {
+            Attended::Rows(rows) => {
+                attention::forward(ctx, &attention_heads, rows, saved.q, saved.k, saved.v, saved.attended, saved.lse)
+            }
+            Attended::Cached(ref cache, rows) => attention::forward_cached(
                 ctx,
                 &attention_heads,
                 cache,
                 n,
-                extensions,
+                rows,
                 saved.q,
                 saved.k,
                 saved.v,
@@ -330,15 +332,15 @@ impl Decoder {
         let tokens = x.rows();
         let (query, key) = (self.heads.query * self.heads.dim, self.heads.key * self.heads.dim);
         let inner = self.config.intermediate_size;
-        let mut alloc = |cols: usize| ctx.alloc(Region::Saved, tokens, cols);
-        let (qkv, [q, k, v]) = self.queries_keys_values(&mut alloc);
         let (gate_up, gated) = match self.precision {
             Precision::F32 => {
-                let (gate_up, [gate, up]) = self.gate_and_up(&mut alloc);
+                let (gate_up, [gate, up]) = self.gate_and_up(|cols| ctx.alloc(Region::Saved, tokens, cols));
                 (gate_up, gated::Kept::Apart { gate, up })
             }
-            Precision::Bf16 => (None, gated::Kept::Pairs(alloc(inner))),
+            Precision::Bf16 => (None, gated::Kept::Pairs(ctx.alloc_packed(Region::Saved, tokens, inner))),
         };
+        let mut alloc = |cols: usize| ctx.alloc(Region::Saved, tokens, cols);
+        let (qkv, [q, k, v]) = self.queries_keys_values(&mut alloc);
         Saved {
             x,
             unnormed: self.layers[n].head_norms.map(|_| [alloc(query), alloc(key)]),
@@ -440,7 +442,8 @@ impl Decoder {
         let (dqkv, [dq, dk, dv]) = self.queries_keys_values(|cols| ctx.scratch(tokens, cols));
         let (inputs, outputs) = ((saved.q, saved.k, saved.v), (saved.attended, saved.lse, dattended));
         let heads = Heads { window: layer.window, ..self.heads };
-        attention::backward(ctx, &heads, &run.pass.rows, inputs, outputs, (dq, dk, dv));
+        let Attended::Rows(rows) = run.attended else { unreachable!("only rows are trained on") };
+        attention::backward(ctx, &heads, rows, inputs, outputs, (dq, dk, dv));
         rope::backward(ctx, dq, run.positions, self.rope(layer));
         rope::backward(ctx, dk, run.positions, self.rope(layer));
         let [dq, dk] = match layer.head_norms.zip(saved.unnormed) {

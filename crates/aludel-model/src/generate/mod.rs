@@ -129,7 +129,7 @@ impl Engine {
         let blocks = context_tokens.div_ceil(BLOCK).max(1);
         let layers = decoder.config().num_hidden_layers;
         Engine {
-            cache: Cache::new(ctx, decoder.heads(), layers, blocks),
+            cache: Cache::new(ctx, decoder.heads(), layers, blocks, tokens_per_pass.max(1)),
             schedule: Schedule::new(blocks, tokens_per_pass),
             sampler: Sampler::default(),
             batch: Batch::default(),

@@ -116,11 +116,11 @@ impl Schedule {
 
     /// The batch was computed: its tokens are cached, in shared blocks for all that share them.
     pub(super) fn commit(&mut self, batch: &Batch) {
-        for (&at, extension) in batch.members.iter().zip(batch.extensions.sequences()) {
+        for (&at, (tokens, start)) in batch.members.iter().zip(batch.extensions.sequences()) {
             let sequence = &mut self.running[at];
-            sequence.cached += extension.tokens.len();
+            sequence.cached += tokens.len();
             let (shared, cached) = (sequence.shared_tokens(), sequence.cached);
-            if extension.start < shared {
+            if start < shared {
                 let request = Arc::clone(&sequence.request);
                 for other in self.running.iter_mut().filter(|other| Arc::ptr_eq(&other.request, &request)) {
                     other.cached = other.cached.max(cached.min(shared));
@@ -246,7 +246,7 @@ mod tests {
             schedule.running_mut(at).tokens.push(7);
         }
         let members = batch.members.iter().zip(batch.extensions.sequences());
-        members.map(|(&at, extension)| (schedule.running(at).id.0, extension.start, extension.tokens.len())).collect()
+        members.map(|(&at, (tokens, start))| (schedule.running(at).id.0, start, tokens.len())).collect()
     }
 
     #[test]

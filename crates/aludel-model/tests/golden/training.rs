@@ -7,7 +7,7 @@ use aludel_kernels::quant;
 use aludel_model::adapter::Adapter;
 use aludel_model::decoder::{Active, Kept, StepDropout};
 
-use super::{Golden, contexts, gradients, plain};
+use super::{Golden, contexts, device, gradients, plain, processor_contexts};
 
 /// A file of `fixtures/gradients`.
 struct Gradients(safetensors::Weights);
@@ -42,8 +42,8 @@ fn bf16_gradients_are_no_further_from_f32_than_those_of_pytorch() {
     let fixture = Gradients::open("bf16");
     for name in ["tied", "qwen3_untied"] {
         let golden = Golden::open(name);
-        for mut ctx in contexts() {
-            let what = format!("{name} {}", ctx.isa().name());
+        for mut ctx in processor_contexts() {
+            let what = format!("{name} {}", device(&ctx));
             let decoder = golden.load(&mut ctx, Precision::Bf16);
             let folder = golden.folder.join("adapter_all_linear");
             let adapter = Adapter::load(&mut ctx, decoder.config(), &folder).unwrap();
@@ -74,7 +74,7 @@ fn gradients_with_dropout_agree_with_peft_under_the_same_masks() {
     for (mut ctx, gradient_checkpointing) in
         contexts().flat_map(|ctx| [(ctx, false)]).chain([(aludel_kernels::Context::cpu(2), true)])
     {
-        let what = ctx.isa().name();
+        let what = device(&ctx);
         let decoder = golden.load(&mut ctx, Precision::F32);
         let folder = golden.folder.join("adapter_all_linear");
         let adapter = Adapter::load(&mut ctx, decoder.config(), &folder).unwrap();

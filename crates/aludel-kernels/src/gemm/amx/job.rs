@@ -93,7 +93,7 @@ impl<'s, 'a> Block<'s, 'a> {
         let right = self.segment.block(isa, panel, first * TILE, (last - first) * TILE, built);
         assert!(right.len() >= (last - first) * 2 * TILE_UNITS && last * TILE_UNITS <= left_next);
         assert!(rows.end.div_ceil(TILE) * left_next <= left.cols);
-        let left = left.at(rows.start / TILE * left_next + first * TILE_UNITS).cast::<u32>();
+        let left = left.at(rows.start / TILE * left_next + first * TILE_UNITS);
         Run { left, left_next, right: right.as_ptr(), depth: last - first }
     }
 
