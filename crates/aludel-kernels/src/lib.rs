@@ -29,6 +29,7 @@ pub mod quant;
 mod reference;
 pub mod rng;
 pub mod rowwise;
+pub mod sampling;
 
 pub use device::{Context, Device, Indices, List, Mat, Region};
 pub use simd::Isa;

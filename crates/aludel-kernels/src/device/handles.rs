@@ -188,6 +188,13 @@ impl<T: Pod> List<T> {
     }
 }
 
+impl List<u32> {
+    /// The list as the only row of a matrix.
+    pub(crate) fn as_row(&self) -> Mat<u32> {
+        Mat::new(self.place)
+    }
+}
+
 /// Something that an op laid out in its own way and that lives as long as the context: a frozen weight, a table of embeddings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Object {

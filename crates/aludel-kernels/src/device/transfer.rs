@@ -26,9 +26,14 @@ impl Context {
 
     /// Copies a list into the Io arena.
     pub fn upload_list<T: Pod>(&mut self, values: impl ExactSizeIterator<Item = T>) -> List<T> {
-        let list = List::new(self.place(Region::Io, 1, values.len() * List::<T>::WORDS));
+        let list = self.alloc_list(values.len());
         self.write_list(list, values);
         list
+    }
+
+    /// An uninitialised list of `len` entries in the Io arena.
+    pub fn alloc_list<T: Pod>(&mut self, len: usize) -> List<T> {
+        List::new(self.place(Region::Io, 1, len * List::<T>::WORDS))
     }
 
     /// A list of `len` zeroed entries that lives as long as the context.
@@ -44,7 +49,10 @@ impl Context {
     }
 
     /// Overwrites the entries of a list.
-    pub(crate) fn write_list<T: Pod>(&mut self, list: List<T>, values: impl ExactSizeIterator<Item = T>) {
+    ///
+    /// # Panics
+    /// If there are more or fewer values than entries.
+    pub fn write_list<T: Pod>(&mut self, list: List<T>, values: impl ExactSizeIterator<Item = T>) {
         assert_eq!(values.len(), list.len(), "a list of another length");
         if self.planning {
             return;
@@ -90,6 +98,15 @@ impl Context {
         for row in 0..place.rows {
             let start = place.offset + row * place.ld;
             out.extend_from_slice(bytemuck::cast_slice(&buffer[start..start + place.cols]));
+        }
+    }
+
+    /// Copies a list to the host, into a buffer that is used again for each pass. While planning, zeros.
+    pub fn download_list_into<T: Pod>(&self, list: List<T>, out: &mut Vec<T>) {
+        out.clear();
+        match self.planning {
+            true => out.resize(list.len(), T::zeroed()),
+            false => out.extend_from_slice(self.entries(list)),
         }
     }
 

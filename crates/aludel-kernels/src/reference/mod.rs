@@ -13,6 +13,7 @@ pub(crate) mod optim;
 pub(crate) mod rms_norm;
 pub(crate) mod rope;
 pub(crate) mod rows;
+pub(crate) mod sampling;
 
 use crate::device::{Context, Mat};
 

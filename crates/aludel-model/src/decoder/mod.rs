@@ -86,7 +86,7 @@ impl Kept {
 
 #[derive(Clone, Copy)]
 struct Run<'a> {
-    attended: Attended,
+    attended: Attended<'a>,
     active: Option<Active<'a>>,
     positions: Indices,
     examples: Indices,
@@ -95,9 +95,9 @@ struct Run<'a> {
 
 /// What tokens attend to, on the device.
 #[derive(Clone, Copy)]
-enum Attended {
+enum Attended<'a> {
     Rows(attention::Rows),
-    Cached(attention::Cache, attention::CachedRows),
+    Cached(&'a attention::Cache, attention::CachedRows),
 }
 
 /// The activations of one layer that its backward wants.
@@ -179,7 +179,7 @@ impl Decoder {
         &self,
         ctx: &mut Context,
         pass: &Pass,
-        attention: Attention<'_>,
+        attention: Attention<'a>,
         active: Option<Active<'a>>,
         mut kept: Option<&'a mut Kept>,
     ) -> Forward<'a> {
@@ -187,7 +187,7 @@ impl Decoder {
         let run = Run {
             attended: match attention {
                 Attention::Rows => Attended::Rows(attention::Rows::upload(ctx, &pass.rows)),
-                Attention::Cached { cache, extensions } => Attended::Cached(*cache, extensions.upload(ctx, cache)),
+                Attention::Cached { cache, extensions } => Attended::Cached(cache, extensions.upload(ctx, cache)),
             },
             active,
             ids: ctx.upload_indices(&pass.ids),
@@ -249,7 +249,7 @@ impl Decoder {
             Attended::Rows(rows) => {
                 attention::forward(ctx, &attention_heads, rows, saved.q, saved.k, saved.v, saved.attended, saved.lse)
             }
-            Attended::Cached(ref cache, rows) => attention::forward_cached(
+            Attended::Cached(cache, rows) => attention::forward_cached(
                 ctx,
                 &attention_heads,
                 cache,

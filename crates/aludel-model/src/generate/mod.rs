@@ -3,7 +3,6 @@
 //! its sample number, and on nothing else that runs. Text (stop strings, reasoning) is left to the caller.
 
 mod kv_blocks;
-mod sampler;
 mod scheduler;
 
 use std::collections::HashSet;
@@ -11,10 +10,10 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use aludel_kernels::attention::{BLOCK, Cache};
+pub use aludel_kernels::sampling::Sampling;
+use aludel_kernels::sampling::{self, Choice, Chosen};
 use aludel_kernels::{Context, Mat, Region, loss, rowwise};
 
-use sampler::Sampler;
-pub use sampler::Sampling;
 use scheduler::{Batch, Schedule};
 
 use crate::adapter::Adapter;
@@ -92,25 +91,28 @@ pub struct Engine {
     adapter: Option<Arc<Adapter>>,
     cache: Cache,
     schedule: Schedule,
-    sampler: Sampler,
     /// Of the present pass.
     batch: Batch,
     host: Host,
     submitted: u64,
     /// The most tokens of a sequence, prompt and answer.
     context_tokens: usize,
-    /// Tokens and logits rows of the passes that the arenas have room for. Both count together: room for the most tokens with one
-    /// row, and for few tokens with the most rows, is not room for the most of both.
-    planned: HashSet<(usize, usize)>,
+    /// Tokens, rows of logits, and penalised ones among these, of the passes that the arenas have room for. They count together: room
+    /// for the most tokens with one row, and for few tokens with the most rows, is not room for the most of both.
+    planned: HashSet<(usize, usize, usize)>,
 }
 
 /// What the host sees of a pass, one entry for each complete sequence. Used again from pass to pass.
 #[derive(Default)]
 struct Host {
-    logits: Vec<f32>,
+    choices: Vec<Choice>,
+    /// The tokens of sequences that are penalised for what occurred.
+    seen: Vec<u32>,
+    /// Room for them on the device.
+    seen_room: usize,
     tokens: Vec<u32>,
-    /// Whether a token could be chosen from the logits.
-    is_sound: Vec<bool>,
+    /// Whether a token could be chosen from the logits, as 0 or 1.
+    is_sound: Vec<u32>,
     weights: Vec<f32>,
     losses: Vec<f32>,
     events: Vec<Event>,
@@ -131,7 +133,6 @@ impl Engine {
         Engine {
             cache: Cache::new(ctx, decoder.heads(), layers, blocks, tokens_per_pass.max(1)),
             schedule: Schedule::new(blocks, tokens_per_pass),
-            sampler: Sampler::default(),
             batch: Batch::default(),
             host: Host::default(),
             submitted: 0,
@@ -202,9 +203,7 @@ impl Engine {
         if self.batch.pass.is_empty() {
             return &[];
         }
-        if let Some(logits) = self.run(ctx) {
-            self.choose(ctx, logits);
-        }
+        self.run(ctx);
         self.schedule.commit(&self.batch);
         for i in 0..self.batch.complete.len() {
             let event = self.append(i);
@@ -216,17 +215,19 @@ impl Engine {
         &self.host.events
     }
 
-    /// Runs the batch; the logits of its complete sequences, if there are any, valid until the next pass.
-    fn run(&mut self, ctx: &mut Context) -> Option<Mat> {
-        let Engine { decoder, adapter, cache, batch, host, planned, .. } = self;
+    /// Runs the batch and chooses a token for each of its complete sequences, if there are any.
+    fn run(&mut self, ctx: &mut Context) {
+        let Engine { decoder, adapter, cache, batch, host, planned, schedule, context_tokens, .. } = self;
+        host.list_choices(schedule, batch, *context_tokens);
         let adapter = adapter.as_deref();
         let attention = Attention::Cached { cache, extensions: &batch.extensions };
         let active = adapter.map(|adapter| Active { adapter, dropout: None });
-        let run = |ctx: &mut Context| {
+        let size = (batch.pass.len(), batch.last_rows.len(), host.seen_room);
+        let mut run = |ctx: &mut Context| {
             let mark = ctx.mark();
             let forward = decoder.forward(ctx, &batch.pass, attention, active, None);
             if batch.last_rows.is_empty() {
-                return None;
+                return;
             }
             let rows = ctx.upload_indices(&batch.last_rows);
             let hidden = ctx.scratch(rows.len(), forward.hidden.cols());
@@ -234,39 +235,15 @@ impl Engine {
             let logits = ctx.alloc(Region::Io, rows.len(), decoder.vocab_size(adapter));
             decoder.logits(ctx, hidden, adapter, logits);
             ctx.release(mark);
-            Some(logits)
+            host.choose(ctx, logits);
         };
-        let size = (batch.pass.len(), batch.last_rows.len());
         // an `insert` may ask for memory even where the key is there
         if !planned.contains(&size) {
             planned.insert(size);
-            ctx.plan(|ctx| {
-                if let Some(logits) = run(ctx) {
-                    host.tokens.clear();
-                    host.tokens.resize(logits.rows(), 0);
-                    host.read_losses(ctx, logits);
-                }
-            });
+            ctx.plan(&mut run);
         }
         ctx.reset();
-        run(ctx)
-    }
-
-    /// The next token of each complete sequence, if its logits are sound, and its loss.
-    fn choose(&mut self, ctx: &mut Context, logits: Mat) {
-        let Engine { schedule, sampler, batch, host, .. } = self;
-        ctx.download_into(logits, &mut host.logits);
-        host.tokens.clear();
-        host.is_sound.clear();
-        for (&at, row) in batch.complete.iter().zip(host.logits.chunks_exact(logits.cols())) {
-            let sequence = schedule.running(at);
-            let sampling = &sequence.request.sampling;
-            let token = sampler.choose(sampling, row, &sequence.tokens, sequence.sample);
-            host.is_sound.push(token.is_some());
-            // a loss is computed for each row; nobody reads that of one without a token
-            host.tokens.push(token.unwrap_or(0));
-        }
-        host.read_losses(ctx, logits);
+        run(ctx);
     }
 
     /// Gives the `i`-th complete sequence its token, if it has one.
@@ -274,7 +251,7 @@ impl Engine {
         // the log-probability is what training would call the loss, with the other sign
         let (token, log_probability) = (self.host.tokens[i], -self.host.losses[i]);
         let sequence = self.schedule.running_mut(self.batch.complete[i]);
-        if !self.host.is_sound[i] {
+        if self.host.is_sound[i] == 0 {
             return Event::Failed { request: sequence.id, position: sequence.tokens.len() };
         }
         sequence.tokens.push(token);
@@ -293,13 +270,40 @@ impl Engine {
 }
 
 impl Host {
-    /// The loss of one token in each row of logits [rows, V].
-    fn read_losses(&mut self, ctx: &mut Context, logits: Mat) {
-        self.weights.resize(self.tokens.len(), 1.0);
-        let targets = ctx.upload_indices(&self.tokens);
-        let weights = ctx.upload(Region::Io, 1, self.tokens.len(), &self.weights);
-        let losses = ctx.alloc(Region::Io, 1, self.tokens.len());
-        loss::cross_entropy(ctx, logits, targets, weights, losses, false);
+    /// How the next token of each complete sequence is chosen.
+    fn list_choices(&mut self, schedule: &Schedule, batch: &Batch, context_tokens: usize) {
+        self.choices.clear();
+        self.seen.clear();
+        self.seen_room = 0;
+        for &at in &batch.complete {
+            let sequence = schedule.running(at);
+            let (sampling, tokens) = (&sequence.request.sampling, &sequence.tokens);
+            let start = self.seen.len();
+            if sampling.repetition_penalty != 1.0 {
+                // room for as many as there can be, so that a sequence that grows needs no more memory
+                self.seen_room += context_tokens;
+                self.seen.reserve(self.seen_room - start);
+                self.seen.extend_from_slice(tokens);
+            }
+            self.choices.push(Choice::new(sampling, sequence.sample, tokens.len(), start..self.seen.len()));
+        }
+    }
+
+    /// The next token of each complete sequence, chosen where the logits [rows, V] are, whether they were sound, and its loss.
+    fn choose(&mut self, ctx: &mut Context, logits: Mat) {
+        let rows = logits.rows();
+        self.weights.resize(rows, 1.0);
+        let choices = ctx.upload_list(self.choices.iter().copied());
+        let seen = ctx.alloc_list(self.seen_room).range(0, self.seen.len());
+        ctx.write_list(seen, self.seen.iter().copied());
+        let chosen = Chosen { tokens: ctx.alloc_list(rows), is_sound: ctx.alloc_list(rows) };
+        sampling::choose(ctx, logits, choices, seen, chosen);
+        let weights = ctx.upload(Region::Io, 1, rows, &self.weights);
+        let losses = ctx.alloc(Region::Io, 1, rows);
+        // of each row; nobody reads that of one without a token
+        loss::cross_entropy(ctx, logits, chosen.tokens, weights, losses, false);
+        ctx.download_list_into(chosen.tokens, &mut self.tokens);
+        ctx.download_list_into(chosen.is_sound, &mut self.is_sound);
         ctx.download_into(losses, &mut self.losses);
     }
 }

@@ -2,7 +2,13 @@
 //! what lies below a threshold, so nothing is sorted: the threshold is found by selection, and candidates stay in the order of their
 //! ids. A draw depends on seed, sample and position only, so it is the same whatever else is in the batch.
 
-use aludel_kernels::rng;
+use std::ops::{Deref, Range};
+
+use bytemuck::{Pod, Zeroable};
+
+use crate::device::{Context, Device, Indices, List, Mat, assert_apart};
+use crate::reference;
+use crate::rng;
 
 /// How tokens are chosen. Temperature 0 takes the likeliest (the lowest id of equals).
 #[derive(Clone, Debug, PartialEq)]
@@ -28,25 +34,169 @@ impl Default for Sampling {
     }
 }
 
-/// Chooses tokens; its buffers, of the vocabulary's size, are used again for each.
-#[derive(Default)]
-pub(super) struct Sampler {
-    penalty: Penalty,
-    draw: Draw,
+/// How the token of one row is chosen, as a device reads it.
+#[derive(Clone, Copy, Debug, Pod, Zeroable)]
+#[repr(C)]
+pub struct Choice {
+    pub(crate) temperature: f64,
+    pub(crate) top_p: f64,
+    pub(crate) min_p: f64,
+    pub(crate) repetition_penalty: f64,
+    /// The draw, in [0, 1).
+    pub(crate) uniform: f64,
+    pub(crate) top_k: u32,
+    /// The tokens that occurred, in a list of all of them.
+    first_seen: u32,
+    end_seen: u32,
+    _padding: u32,
 }
 
-impl Sampler {
-    /// The token after `tokens`, in sample number `sample`. A logit of −∞ is a token that cannot come. `None` if a logit is NaN or
-    /// +∞, or if no token can come.
-    pub(super) fn choose(&mut self, how: &Sampling, logits: &[f32], tokens: &[u32], sample: u32) -> Option<u32> {
+impl Choice {
+    /// The token at `position` of sample number `sample`. `seen` is where the tokens before it are in the list that
+    /// [`choose`] is given; it may be empty where nothing is penalised.
+    pub fn new(how: &Sampling, sample: u32, position: usize, seen: Range<usize>) -> Choice {
+        Choice {
+            temperature: how.temperature,
+            top_p: how.top_p,
+            min_p: how.min_p,
+            repetition_penalty: how.repetition_penalty,
+            uniform: uniform(how.seed, sample, position),
+            top_k: how.top_k.min(u32::MAX as usize) as u32,
+            first_seen: seen.start as u32,
+            end_seen: seen.end as u32,
+            _padding: 0,
+        }
+    }
+
+    pub(crate) fn seen(&self) -> Range<usize> {
+        self.first_seen as usize..self.end_seen as usize
+    }
+}
+
+/// The tokens chosen from rows of logits.
+#[derive(Clone, Copy, Debug)]
+pub struct Chosen {
+    /// One token for each row; 0 where none can be chosen.
+    pub tokens: Indices,
+    /// Whether one can be chosen, as 0 or 1: not if a logit is NaN or +∞, or if no token can come. A logit of −∞ is a token that
+    /// cannot come.
+    pub is_sound: Indices,
+}
+
+/// Chooses a token from each row of logits, [rows, V].
+///
+/// # Panics
+/// If there is not one choice and one place in `chosen` for each row, or if what is written shares elements with what is read.
+pub fn choose(ctx: &mut Context, logits: Mat, choices: List<Choice>, seen: Indices, chosen: Chosen) {
+    let rows = logits.rows();
+    assert_eq!([choices.len(), chosen.tokens.len(), chosen.is_sound.len()], [rows; 3]);
+    match ctx.device() {
+        Device::Cpu => {}
+        Device::Reference => return reference::sampling::choose(ctx, logits, choices, seen, chosen),
+    }
+    let mark = ctx.mark();
+    let workers = rows.min(ctx.threads());
+    let scratch = ctx.scratch_packed(workers, Sampler::WORDS_PER_TOKEN * logits.cols());
+    if !ctx.planning() {
+        let written = [chosen.tokens.place(), chosen.is_sound.place(), scratch.place()];
+        assert_apart(&written, &[logits.place(), choices.place(), seen.place()]);
+        let (lv, sv, choices, seen) = (ctx.view(logits), ctx.view(scratch), ctx.entries(choices), ctx.entries(seen));
+        let [tv, fv] = [chosen.tokens, chosen.is_sound].map(|list| ctx.view(list.as_row()));
+        ctx.parallel(workers, |worker| {
+            // SAFETY: each task has its own row of scratch.
+            let mut sampler = Sampler::new(unsafe { sv.row_mut(worker) });
+            for row in (worker..rows).step_by(workers) {
+                // SAFETY: logits are only read; each task writes the entries of its own rows.
+                unsafe {
+                    let choice = &choices[row];
+                    let token = sampler.choose(choice, lv.row(row), &seen[choice.seen()]);
+                    tv.part_mut(0, row, 1)[0] = token.unwrap_or(0);
+                    fv.part_mut(0, row, 1)[0] = u32::from(token.is_some());
+                }
+            }
+        });
+    }
+    ctx.release(mark);
+}
+
+/// A list with room for a fixed number of items.
+struct Stack<'a, T> {
+    items: &'a mut [T],
+    len: usize,
+}
+
+impl<T: Copy> Stack<'_, T> {
+    fn clear(&mut self) {
+        self.len = 0;
+    }
+
+    fn push(&mut self, item: T) {
+        self.items[self.len] = item;
+        self.len += 1;
+    }
+
+    fn truncate(&mut self, len: usize) {
+        self.len = self.len.min(len);
+    }
+
+    fn retain(&mut self, mut is_kept: impl FnMut(&T) -> bool) {
+        let mut kept = 0;
+        for i in 0..self.len {
+            if is_kept(&self.items[i]) {
+                self.items[kept] = self.items[i];
+                kept += 1;
+            }
+        }
+        self.len = kept;
+    }
+
+    fn as_mut_slice(&mut self) -> &mut [T] {
+        &mut self.items[..self.len]
+    }
+}
+
+impl<T> Deref for Stack<'_, T> {
+    type Target = [T];
+
+    fn deref(&self) -> &[T] {
+        &self.items[..self.len]
+    }
+}
+
+/// Chooses tokens; its buffers, of the vocabulary's size, are used again for each.
+struct Sampler<'a> {
+    scores: &'a mut [f32],
+    draw: Draw<'a>,
+}
+
+impl<'a> Sampler<'a> {
+    /// A score, a candidate of two, and a selected weight.
+    const WORDS_PER_TOKEN: usize = 4;
+
+    fn new(words: &'a mut [u32]) -> Sampler<'a> {
+        let vocab_size = words.len() / Sampler::WORDS_PER_TOKEN;
+        let (scores, rest) = words.split_at_mut(vocab_size);
+        let (candidates, selected) = rest.split_at_mut(2 * vocab_size);
+        Sampler {
+            scores: bytemuck::cast_slice_mut(scores),
+            draw: Draw {
+                candidates: Stack { items: bytemuck::cast_slice_mut(candidates), len: 0 },
+                selected: Stack { items: bytemuck::cast_slice_mut(selected), len: 0 },
+            },
+        }
+    }
+
+    /// The next token, if one can be chosen; `seen` are those before it.
+    fn choose(&mut self, how: &Choice, logits: &[f32], seen: &[u32]) -> Option<u32> {
         let mut token = likeliest(logits)?;
         let mut scores = logits;
         if how.repetition_penalty != 1.0 {
-            scores = self.penalty.apply(how.repetition_penalty, logits, tokens);
+            penalise(how.repetition_penalty, logits, seen, self.scores);
+            scores = self.scores;
             token = likeliest(scores)?;
         }
         if how.temperature > 0.0 {
-            token = self.draw.run(how, scores, scores[token], uniform(how.seed, sample, tokens.len()));
+            token = self.draw.run(how, scores, scores[token]);
         }
         Some(token as u32)
     }
@@ -71,38 +221,27 @@ fn uniform(seed: u64, sample: u32, position: usize) -> f64 {
     (bits >> 11) as f64 / (1u64 << 53) as f64
 }
 
-/// The penalty on tokens that occurred (Keskar et al., 2019).
-#[derive(Default)]
-struct Penalty {
-    scores: Vec<f32>,
-    /// For each id, the call that last met it.
-    met: Vec<u64>,
-    calls: u64,
-}
-
-impl Penalty {
-    fn apply(&mut self, penalty: f64, logits: &[f32], tokens: &[u32]) -> &[f32] {
-        self.scores.clear();
-        self.scores.extend_from_slice(logits);
-        self.met.resize(logits.len(), 0);
-        self.calls += 1;
-        for &id in tokens {
-            let Some((score, met)) = self.scores.get_mut(id as usize).zip(self.met.get_mut(id as usize)) else {
-                continue;
-            };
-            if *met != self.calls && score.is_finite() {
-                let exact = f64::from(*score);
-                let exact = if exact > 0.0 { exact / penalty } else { exact * penalty };
-                *score = (exact as f32).clamp(f32::MIN, f32::MAX);
-            }
-            *met = self.calls;
+/// The penalty on tokens that occurred (Keskar et al., 2019); each counts once. Ids beyond the vocabulary have no score.
+fn penalise(penalty: f64, logits: &[f32], seen: &[u32], scores: &mut [f32]) {
+    scores.copy_from_slice(logits);
+    for &id in seen {
+        let Some((score, &logit)) = scores.get_mut(id as usize).zip(logits.get(id as usize)) else { continue };
+        if logit.is_finite() {
+            *score = penalised(penalty, logit);
         }
-        &self.scores
     }
 }
 
+/// The score of a token that occurred.
+pub(crate) fn penalised(penalty: f64, logit: f32) -> f32 {
+    let exact = f64::from(logit);
+    let exact = if exact > 0.0 { exact / penalty } else { exact * penalty };
+    (exact as f32).clamp(f32::MIN, f32::MAX)
+}
+
 /// A token that may be drawn, and its probability relative to the likeliest one's.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Pod, Zeroable)]
+#[repr(C)]
 struct Candidate {
     id: u32,
     weight: f32,
@@ -110,22 +249,18 @@ struct Candidate {
 
 /// Tokens e^40 times less likely than the likeliest never come: all of them together do so once in 10¹² draws, and their weights cost
 /// most of a draw's time.
-const NEVER: f64 = 40.0;
+pub(crate) const NEVER: f64 = 40.0;
 
 /// A draw from what the thresholds leave.
-#[derive(Default)]
-struct Draw {
-    candidates: Vec<Candidate>,
-    selected: Vec<f32>,
+struct Draw<'a> {
+    candidates: Stack<'a, Candidate>,
+    selected: Stack<'a, f32>,
 }
 
-impl Draw {
-    fn run(&mut self, how: &Sampling, scores: &[f32], highest: f32, uniform: f64) -> usize {
-        let lowest = self.top_k_threshold(how.top_k, scores).max(highest - (NEVER * how.temperature) as f32);
+impl Draw<'_> {
+    fn run(&mut self, how: &Choice, scores: &[f32], highest: f32) -> usize {
+        let lowest = self.top_k_threshold(how.top_k as usize, scores).max(highest - (NEVER * how.temperature) as f32);
         self.candidates.clear();
-        self.candidates.reserve(scores.len());
-        self.selected.clear();
-        self.selected.reserve(scores.len());
         for (id, &score) in scores.iter().enumerate() {
             if score >= lowest {
                 let exponent = f64::from(score - highest) / how.temperature;
@@ -134,7 +269,7 @@ impl Draw {
         }
         self.keep_top_p(how.top_p);
         self.candidates.retain(|candidate| f64::from(candidate.weight) >= how.min_p && candidate.weight > 0.0);
-        let mut left = uniform * mass(&self.candidates);
+        let mut left = how.uniform * mass(&self.candidates);
         let drawn = self.candidates.iter().find(|candidate| {
             left -= f64::from(candidate.weight);
             left < 0.0
@@ -155,12 +290,12 @@ impl Draw {
             if best.len() < top_k || score > threshold {
                 best.push(score);
                 if best.len() >= 2 * top_k.max(64) {
-                    threshold = kth_highest(best, top_k);
+                    threshold = kth_highest(best.as_mut_slice(), top_k);
                     best.truncate(top_k);
                 }
             }
         }
-        kth_highest(best, top_k)
+        kth_highest(best.as_mut_slice(), top_k)
     }
 
     /// Leaves the fewest candidates that reach the share `top_p` of all their weight: the likeliest, and of equals the lowest ids.
@@ -173,8 +308,8 @@ impl Draw {
         let negligible = (mass(&self.candidates) - target) / self.candidates.len() as f64;
         self.candidates.retain(|candidate| f64::from(candidate.weight) >= negligible.min(1.0));
         self.selected.clear();
-        self.selected.extend(self.candidates.iter().map(|candidate| candidate.weight));
-        let (kept, lightest) = heaviest(&mut self.selected, target);
+        self.candidates.iter().for_each(|candidate| self.selected.push(candidate.weight));
+        let (kept, lightest) = heaviest(self.selected.as_mut_slice(), target);
         let heavier = self.candidates.iter().filter(|candidate| candidate.weight > lightest).count();
         let mut equals = kept - heavier;
         self.candidates.retain(|candidate| {
@@ -217,21 +352,44 @@ fn heaviest(mut weights: &mut [f32], target: f64) -> (usize, f32) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use aludel_kernels::check::random;
+    use crate::check::random;
 
+    /// A choice after some tokens, of which all are in the list.
     fn choose(how: &Sampling, logits: &[f32], tokens: &[u32]) -> Option<u32> {
-        Sampler::default().choose(how, logits, tokens, 0)
+        let choice = Choice::new(how, 0, tokens.len(), 0..tokens.len());
+        let [fast, plain] = [Context::cpu(2), Context::reference()].map(|mut ctx| {
+            let logits = ctx.upload_persistent(1, logits.len(), logits);
+            let work = |ctx: &mut Context| {
+                ctx.reset();
+                let (choices, seen) = (ctx.upload_list([choice].into_iter()), ctx.upload_indices(tokens));
+                let chosen = Chosen { tokens: ctx.alloc_list(1), is_sound: ctx.alloc_list(1) };
+                super::choose(ctx, logits, choices, seen, chosen);
+                chosen
+            };
+            ctx.plan(work);
+            let chosen = work(&mut ctx);
+            (ctx.entries(chosen.is_sound)[0] == 1).then(|| ctx.entries(chosen.tokens)[0])
+        });
+        assert_eq!(fast, plain, "{how:?}");
+        fast
+    }
+
+    /// The buffers of a sampler.
+    fn words(vocab_size: usize) -> Vec<u32> {
+        vec![0; Sampler::WORDS_PER_TOKEN * vocab_size]
     }
 
     #[test]
     fn draws_follow_the_truncated_distribution() {
         let logits = [0.125, 0.5f32, 0.125, 0.25].map(f32::ln);
-        let mut sampler = Sampler::default();
+        let mut words = words(logits.len());
+        let mut sampler = Sampler::new(&mut words);
         let mut check = |how: Sampling, expected: [f64; 4]| {
             let mut shares = [0.0; 4];
             for (seed, sample) in (0..1000).flat_map(|seed| (0..4).map(move |sample| (seed, sample))) {
                 let how = Sampling { seed, temperature: 1.0, ..how.clone() };
-                shares[sampler.choose(&how, &logits, &[], sample).unwrap() as usize] += 1.0 / 4000.0;
+                shares[sampler.choose(&Choice::new(&how, sample, 0, 0..0), &logits, &[]).unwrap() as usize] +=
+                    1.0 / 4000.0;
             }
             let off = shares.iter().zip(expected).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
             assert!(off <= 0.03, "{how:?}: {shares:?}");
@@ -258,9 +416,11 @@ mod tests {
     fn thresholds_keep_what_sorting_would_keep() {
         let check = |logits: &[f32], top_k: usize, top_p: f64, temperature: f64| {
             let highest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-            let mut draw = Draw::default();
-            draw.run(&Sampling { temperature, top_k, top_p, ..Sampling::default() }, logits, highest, 0.5);
-            let got: Vec<u32> = draw.candidates.iter().map(|candidate| candidate.id).collect();
+            let mut words = words(logits.len());
+            let mut sampler = Sampler::new(&mut words);
+            let how = Sampling { temperature, top_k, top_p, ..Sampling::default() };
+            sampler.draw.run(&Choice::new(&how, 0, 0, 0..0), logits, highest);
+            let got: Vec<u32> = sampler.draw.candidates.iter().map(|candidate| candidate.id).collect();
             let weight = |id: u32| f64::from(((f64::from(logits[id as usize] - highest) / temperature) as f32).exp());
             let mut order: Vec<u32> = (0..logits.len() as u32).collect();
             order.sort_by(|&a, &b| logits[b as usize].total_cmp(&logits[a as usize]));
