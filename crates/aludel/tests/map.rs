@@ -65,7 +65,7 @@ fn what_a_newcomer_looks_for_has_its_usual_name() {
         ("learning-rate schedule", "aludel-distill/src/lr_schedule.rs"),
         ("retries", "aludel-teacher/src/collect/retry.rs"),
         ("rate limit", "aludel-teacher/src/collect/rate_limit.rs"),
-        ("top-p", "aludel-model/src/generate/sampler.rs"),
+        ("top-p", "aludel-kernels/src/sampling.rs"),
         ("rotary positions", "aludel-kernels/src/rowwise/rope.rs"),
         ("KV cache", "aludel-kernels/src/attention/kv_cache.rs"),
         ("near-duplicates", "aludel-curate/src/near_duplicates.rs"),
