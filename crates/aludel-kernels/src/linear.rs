@@ -12,7 +12,7 @@ use crate::reference;
 use crate::rowwise::dropout::{self, Dropout};
 
 pub use crate::gemm::Precision;
-pub use crate::operands::{FrozenWeight, Input};
+pub use crate::operands::{FrozenWeight, Input, Quantization};
 
 /// A LoRA adapter of one linear.
 #[derive(Clone, Copy, Debug)]
@@ -354,5 +354,82 @@ mod tests {
         let cosine = cosine(&outputs[0], &outputs[1]);
         assert!(cosine > 0.9995 && cosine < 1.0, "{cosine}");
         assert!(FrozenWeight::keep(&mut Context::cpu(1), BlockType::F32, 1, 32, |_| &[0; 128]).is_none());
+    }
+
+    /// A weight that is decoded in its products gives the bits that the decoded weight gives, forward and backward.
+    #[test]
+    fn a_quantised_weight_computes_as_its_decoded_rows_do() {
+        use crate::quant::BlockType;
+        use crate::simd::Isa;
+        // outputs that fill no panel, and inputs that fill no block of K
+        let (t, d_in, d_out, r) = (29, 704, 83, 5);
+        let values = random(2, d_out * d_in);
+        let q4: Vec<u8> = {
+            let row_bytes = BlockType::Q4_1.bytes_for(d_in).unwrap();
+            let mut bytes: Vec<u8> = (0..d_out * row_bytes).map(|i| crate::rng::mix(9, i as u64) as u8).collect();
+            for block in bytes.chunks_exact_mut(BlockType::Q4_1.block_bytes()) {
+                (block[1], block[3]) = (0x2c, 0x29); // factors of ordinary size
+            }
+            bytes
+        };
+        let load = |ctx: &mut Context, what: usize, precision: Precision| -> FrozenWeight {
+            let row = |n: usize, out: &mut [f32]| -> Result<(), ()> {
+                out.copy_from_slice(&values[n * d_in..(n + 1) * d_in]);
+                Ok(())
+            };
+            match what {
+                0 => FrozenWeight::quantize(ctx, Quantization::Nf4, precision, (d_out, d_in), row).unwrap(),
+                1 => FrozenWeight::quantize(ctx, Quantization::Int8, precision, (d_out, d_in), row).unwrap(),
+                _ => {
+                    let row_bytes = q4.len() / d_out;
+                    let row = |n: usize| &q4[n * row_bytes..(n + 1) * row_bytes];
+                    FrozenWeight::keep_decoded(ctx, BlockType::Q4_1, precision, (d_out, d_in), row).unwrap()
+                }
+            }
+        };
+        let run = |mut ctx: Context, weight: &dyn Fn(&mut Context) -> FrozenWeight| {
+            let weight = weight(&mut ctx);
+            let x = ctx.upload_persistent(t, d_in, &random(1, t * d_in));
+            let dy = ctx.upload_persistent(t, d_out, &random(7, t * d_out));
+            let (a, b) = (
+                ctx.upload_persistent(r, d_in, &random(3, r * d_in)),
+                ctx.upload_persistent(d_out, r, &random(4, d_out * r)),
+            );
+            let (y, hidden, dx) = (ctx.persistent(t, d_out), ctx.persistent(t, r), ctx.persistent(t, d_in));
+            let gradient = LoraGradient { a: ctx.persistent(r, d_in), b: ctx.persistent(d_out, r) };
+            let work = |ctx: &mut Context| {
+                let input = Input::new(ctx, x, std::iter::once(weight), true);
+                let lora = Lora { a, b, scale: 2.0, dropout: None };
+                forward(ctx, &input, &[Product { weight, lora: Some((&lora, hidden)), start: Start::Zero, y }]);
+                let dy = Input::new(ctx, dy, std::iter::once(weight), true);
+                let saved = LoraBackward { lora: &lora, x, hidden, gradient };
+                backward(ctx, &dy, weight, Some(saved), false, dx);
+            };
+            ctx.plan(work);
+            work(&mut ctx);
+            [y, dx, gradient.a, gradient.b].map(|mat| ctx.download(mat))
+        };
+        for what in 0..3 {
+            // what the codes stand for
+            let mut ctx = Context::reference();
+            let weight = load(&mut ctx, what, Precision::F32);
+            let crate::operands::Body::Rows(decoded) = &*weight.body(&ctx) else { unreachable!() };
+            let error = values.iter().zip(decoded).map(|(a, b)| (a - b).abs()).fold(0f32, f32::max);
+            assert!(what == 2 || (error > 0.0 && error < [0.7, 0.03][what]), "{what}: {error}");
+            for (isa, precision) in Isa::tested().flat_map(|isa| [(isa, Precision::F32), (isa, Precision::Bf16)]) {
+                let packed = |ctx: &mut Context| {
+                    let row = |n: usize, out: &mut [f32]| -> Result<(), ()> {
+                        out.copy_from_slice(&decoded[n * d_in..(n + 1) * d_in]);
+                        Ok(())
+                    };
+                    FrozenWeight::pack(ctx, precision, d_out, d_in, row).unwrap()
+                };
+                let expected = run(Context::cpu(1).with_isa(isa), &packed);
+                let got = run(Context::cpu(2).with_isa(isa), &|ctx| load(ctx, what, precision));
+                assert!(got == expected, "{what} {isa:?} {precision:?}");
+            }
+            let bytes = load(&mut Context::cpu(1), what, Precision::Bf16).bytes() as f64 / (96 * d_in) as f64;
+            assert!(bytes <= [0.5626, 1.1251, 0.6251][what], "{what}: {bytes} bytes a parameter");
+        }
     }
 }

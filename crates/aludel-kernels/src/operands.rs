@@ -17,6 +17,25 @@ pub struct FrozenWeight {
     is_kept: bool,
 }
 
+/// How a frozen weight is quantised when it is loaded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Quantization {
+    /// The 4-bit NormalFloat with double quantisation, as bitsandbytes has it.
+    Nf4,
+    /// 8-bit integers with one scale a row.
+    Int8,
+}
+
+impl Quantization {
+    /// Inputs that share a scale, of which a row has whole ones.
+    pub fn block(self) -> usize {
+        match self {
+            Quantization::Nf4 => quant::nf4::BLOCK,
+            Quantization::Int8 => quant::CODES,
+        }
+    }
+}
+
 /// What a context holds of a weight.
 pub(crate) enum Body {
     /// Packed for the matrix kernel.
@@ -56,10 +75,107 @@ impl FrozenWeight {
         Ok(FrozenWeight::new(ctx, body, precision, (d_out, d_in)))
     }
 
+    /// Quantises a `[d_out, d_in]` weight as its rows come, and decodes it in each product: with a backward, in less memory than bf16.
+    /// The first error of `row` is returned.
+    ///
+    /// # Panics
+    /// If `d_in` is not a multiple of [`Quantization::block`].
+    pub fn quantize<E>(
+        ctx: &mut Context,
+        how: Quantization,
+        precision: Precision,
+        (d_out, d_in): (usize, usize),
+        mut row: impl FnMut(usize, &mut [f32]) -> Result<(), E>,
+    ) -> Result<FrozenWeight, E> {
+        assert!(d_in.is_multiple_of(how.block()), "{d_in} inputs are no whole blocks of {}", how.block());
+        let panels = match how {
+            Quantization::Nf4 => Panels::nf4(precision, (d_out, d_in), row)?,
+            Quantization::Int8 => {
+                let (mut values, mut blocks) = (vec![0f32; d_in], Vec::new());
+                for n in 0..d_out {
+                    row(n, &mut values)?;
+                    quant::encode_int8_row(&values, &mut blocks);
+                }
+                let row_bytes = blocks.len() / d_out.max(1);
+                let row = |n: usize| &blocks[n * row_bytes..(n + 1) * row_bytes];
+                let coded = CodedPanels::pack(BlockType::Q8_0, (d_out, d_in), row);
+                Panels::coded(precision, coded.expect("Q8_0 has codes, and scales were made for f16"))
+            }
+        };
+        Ok(FrozenWeight::of_panels(ctx, panels, precision, (d_out, d_in)))
+    }
+
+    /// A weight that is decoded in each product, or for the reference at once.
+    fn of_panels(
+        ctx: &mut Context,
+        panels: Panels,
+        precision: Precision,
+        (d_out, d_in): (usize, usize),
+    ) -> FrozenWeight {
+        let body = match ctx.device() {
+            Device::Cpu => Body::Dense(panels),
+            Device::Reference => Body::Rows(panels.decoded_rows()),
+        };
+        FrozenWeight::new(ctx, body, precision, (d_out, d_in))
+    }
+
+    /// As [`FrozenWeight::keep`], but decoded in each product: no input is rounded to 8 bits, and there is a backward.
+    pub fn keep_decoded<'a>(
+        ctx: &mut Context,
+        block_type: BlockType,
+        precision: Precision,
+        (d_out, d_in): (usize, usize),
+        row: impl Fn(usize) -> &'a [u8],
+    ) -> Option<FrozenWeight> {
+        let panels = Panels::coded(precision, CodedPanels::pack(block_type, (d_out, d_in), row)?);
+        Some(FrozenWeight::of_panels(ctx, panels, precision, (d_out, d_in)))
+    }
+
     /// A `[d_out, d_in]` weight of zeros, of which the system gives no page before it is touched: to plan with, and not to compute.
     pub fn outline(ctx: &mut Context, precision: Precision, d_out: usize, d_in: usize) -> FrozenWeight {
+        let panels = Panels::zeroed(precision, d_out, d_in);
+        FrozenWeight::of_zeros(ctx, panels, precision, (d_out, d_in))
+    }
+
+    /// [`FrozenWeight::outline`] of what [`FrozenWeight::quantize`] would make.
+    ///
+    /// # Panics
+    /// As there.
+    pub fn outline_quantized(
+        ctx: &mut Context,
+        how: Quantization,
+        precision: Precision,
+        (d_out, d_in): (usize, usize),
+    ) -> FrozenWeight {
+        let panels = match how {
+            Quantization::Nf4 => Panels::nf4_outline(precision, d_out, d_in),
+            Quantization::Int8 => {
+                let coded = CodedPanels::zeroed(BlockType::Q8_0, (d_out, d_in));
+                Panels::coded(precision, coded.unwrap_or_else(|| panic!("{d_in} inputs are no whole blocks")))
+            }
+        };
+        FrozenWeight::of_zeros(ctx, panels, precision, (d_out, d_in))
+    }
+
+    /// [`FrozenWeight::outline`] of what [`FrozenWeight::keep_decoded`] would make.
+    pub fn outline_kept(
+        ctx: &mut Context,
+        block_type: BlockType,
+        precision: Precision,
+        (d_out, d_in): (usize, usize),
+    ) -> Option<FrozenWeight> {
+        let panels = Panels::coded(precision, CodedPanels::zeroed(block_type, (d_out, d_in))?);
+        Some(FrozenWeight::of_zeros(ctx, panels, precision, (d_out, d_in)))
+    }
+
+    fn of_zeros(
+        ctx: &mut Context,
+        panels: Panels,
+        precision: Precision,
+        (d_out, d_in): (usize, usize),
+    ) -> FrozenWeight {
         let body = match ctx.device() {
-            Device::Cpu => Body::Dense(Panels::zeroed(precision, d_out, d_in)),
+            Device::Cpu => Body::Dense(panels),
             Device::Reference => Body::Rows(vec![0f32; d_out * d_in]),
         };
         FrozenWeight::new(ctx, body, precision, (d_out, d_in))

@@ -6,6 +6,7 @@
 //! Goto and van de Geijn, "Anatomy of High-Performance Matrix Multiplication" (2008).
 
 mod amx;
+mod decoded;
 mod job;
 mod micro;
 mod operand;
@@ -245,7 +246,7 @@ impl<'a> Segment<'a> {
     /// Units `u0 .. u0 + depth` of a right-hand panel, if they need not be built.
     fn ready(&self, panel: usize, u0: usize, depth: usize) -> Option<&[u32]> {
         match self.rhs {
-            Rhs::Weight { panels } => Some(panels.block(panel, u0, depth)),
+            Rhs::Weight { panels } => panels.ready(panel, u0, depth),
             Rhs::Scratch { k, precision, .. } => {
                 let view = self.right.expect("a view was made for every scratch operand");
                 let start = (panel * precision.padded_units(k) + u0) * NR;
@@ -264,7 +265,8 @@ impl<'a> Segment<'a> {
                 panels.turned_block(isa, panel * NR, u0, depth, scratch);
                 &scratch[..depth * NR]
             }
-            _ => self.ready(panel, u0, depth).expect("all other operands are ready"),
+            Rhs::Weight { panels } => panels.block(isa, panel, u0, depth, scratch),
+            Rhs::Scratch { .. } => self.ready(panel, u0, depth).expect("scratch is ready"),
         }
     }
 }

@@ -1,35 +1,88 @@
 //! The operands of the driver: frozen weights, packed once; small matrices and activations, packed in scratch.
 
+use super::decoded::{CHUNK, Nf4Panels, Stored};
 use super::pack::{pair, transpose, turn};
-use super::{MR, NR, Precision, amx};
+use super::{CodedPanels, MR, NR, Precision, amx};
 use crate::device::{Context, Mat, Place, View, assert_apart};
 use crate::floats::Floats;
 use crate::profile::Kind;
 use crate::simd::Isa;
 
-/// Weights packed for the right-hand side of `y = x·Wᵀ`, W being `[d_out, d_in]`: panels of [`NR`] outputs,
+/// Weights for the right-hand side of `y = x·Wᵀ`, W being `[d_out, d_in]`: panels of [`NR`] outputs,
 /// `[panel][unit of d_in][NR]`. The last panel is padded with zeros, and K to whole tiles.
 pub(crate) struct Panels {
     precision: Precision,
     n: usize,
     k: usize,
-    units: Floats,
+    body: Body,
+}
+
+enum Body {
+    /// As they are multiplied.
+    Units(Floats),
+    /// In fewer bytes, and decoded in each product.
+    Stored(Stored),
 }
 
 impl Panels {
     pub(crate) fn zeroed(precision: Precision, n: usize, k: usize) -> Panels {
-        Panels { precision, n, k, units: Floats::zeroed_huge(n.div_ceil(NR) * precision.padded_units(k) * NR) }
+        let units = Floats::zeroed_huge(n.div_ceil(NR) * precision.padded_units(k) * NR);
+        Panels { precision, n, k, body: Body::Units(units) }
+    }
+
+    /// Quantises the rows of a weight to NF4. The first error of `row` is returned.
+    pub(crate) fn nf4<E>(
+        precision: Precision,
+        (n, k): (usize, usize),
+        row: impl FnMut(usize, &mut [f32]) -> Result<(), E>,
+    ) -> Result<Panels, E> {
+        Ok(Panels { precision, n, k, body: Body::Stored(Stored::Nf4(Nf4Panels::quantise((n, k), row)?)) })
+    }
+
+    /// [`Panels::nf4`] of zeros, to plan with.
+    pub(crate) fn nf4_outline(precision: Precision, n: usize, k: usize) -> Panels {
+        Panels { precision, n, k, body: Body::Stored(Stored::Nf4(Nf4Panels::zeroed((n, k)))) }
+    }
+
+    /// A weight in integer codes.
+    pub(crate) fn coded(precision: Precision, panels: CodedPanels) -> Panels {
+        let (n, k) = panels.shape();
+        Panels { precision, n, k, body: Body::Stored(Stored::Coded(panels)) }
     }
 
     pub(crate) fn bytes(&self) -> usize {
-        self.units.len() * 4
+        match &self.body {
+            Body::Units(units) => units.len() * 4,
+            Body::Stored(stored) => stored.bytes(),
+        }
+    }
+
+    /// All rows as they are multiplied, but in f32.
+    pub(crate) fn decoded_rows(&self) -> Vec<f32> {
+        let mut rows = vec![0f32; self.n * self.k];
+        let Body::Stored(stored) = &self.body else { panic!("only for weights that are decoded") };
+        let mut out = [0; CHUNK * NR];
+        for (panel, chunk) in (0..self.n.div_ceil(NR)).flat_map(|panel| (0..self.k / CHUNK).map(move |c| (panel, c))) {
+            stored.decode(Isa::Portable, Precision::F32, panel, chunk, &mut out);
+            for (i, unit) in out.chunks_exact(NR).enumerate() {
+                for (lane, bits) in unit.iter().enumerate().take(self.n - panel * NR) {
+                    rows[(panel * NR + lane) * self.k + chunk * CHUNK + i] = f32::from_bits(*bits);
+                }
+            }
+        }
+        rows
+    }
+
+    fn is_stored(&self) -> bool {
+        matches!(self.body, Body::Stored(_))
     }
 
     /// Writes row `n` of W.
     pub(crate) fn set_row(&mut self, n: usize, row: &[f32]) {
         assert!(n < self.n && row.len() == self.k);
         let start = n / NR * self.precision.padded_units(self.k) * NR + n % NR;
-        let target: &mut [u32] = bytemuck::cast_slice_mut(&mut self.units.as_mut_slice()[start..]);
+        let Body::Units(units) = &mut self.body else { panic!("a quantised weight is written as a whole") };
+        let target: &mut [u32] = bytemuck::cast_slice_mut(&mut units.as_mut_slice()[start..]);
         match self.precision {
             Precision::F32 => target.iter_mut().step_by(NR).zip(row).for_each(|(unit, x)| *unit = x.to_bits()),
             Precision::Bf16 => target
@@ -40,10 +93,33 @@ impl Panels {
         }
     }
 
-    /// Units `u0 .. u0 + depth` of a panel.
-    pub(super) fn block(&self, panel: usize, u0: usize, depth: usize) -> &[u32] {
+    /// Units `u0 .. u0 + depth` of a panel, if they need not be decoded.
+    pub(super) fn ready(&self, panel: usize, u0: usize, depth: usize) -> Option<&[u32]> {
+        let Body::Units(units) = &self.body else { return None };
         let start = (panel * self.precision.padded_units(self.k) + u0) * NR;
-        bytemuck::cast_slice(&self.units.as_slice()[start..start + depth * NR])
+        Some(bytemuck::cast_slice(&units.as_slice()[start..start + depth * NR]))
+    }
+
+    /// Units `u0 .. u0 + depth` of a panel, whole chunks of 32 inputs; what has to be decoded goes to `scratch`.
+    pub(super) fn block<'b>(
+        &'b self,
+        isa: Isa,
+        panel: usize,
+        u0: usize,
+        depth: usize,
+        scratch: &'b mut [u32],
+    ) -> &'b [u32] {
+        let stored = match &self.body {
+            Body::Units(_) => return self.ready(panel, u0, depth).expect("as they are multiplied"),
+            Body::Stored(stored) => stored,
+        };
+        let per_chunk = self.precision.units(CHUNK);
+        assert!(u0.is_multiple_of(per_chunk) && depth.is_multiple_of(per_chunk), "whole chunks are decoded");
+        let out = &mut scratch[..depth * NR];
+        for (i, out) in out.chunks_exact_mut(per_chunk * NR).enumerate() {
+            stored.decode(isa, self.precision, panel, u0 / per_chunk + i, out);
+        }
+        out
     }
 
     /// Units `u0 .. u0 + depth` along the outputs of W, for inputs `column .. column + NR`: a block of the packed transpose. `u0` is
@@ -53,7 +129,8 @@ impl Panels {
         let per_panel = self.precision.units(NR);
         for u in (u0..u0 + depth).step_by(per_panel) {
             let first = self.precision.units(column);
-            let panel = self.block(u / per_panel, first, self.precision.units(columns));
+            let mut decoded = [0; NR * NR];
+            let panel = self.block(isa, u / per_panel, first, self.precision.units(columns), &mut decoded);
             let rows = per_panel.min(u0 + depth - u);
             let start = (u - u0) * NR;
             if rows == per_panel {
@@ -81,7 +158,11 @@ pub(crate) enum Rhs<'a> {
 impl Rhs<'_> {
     /// Whether its panels are built block by block, each time they are multiplied.
     pub(super) fn is_built(&self) -> bool {
-        matches!(self, Rhs::WeightTransposed { .. })
+        match self {
+            Rhs::Weight { panels } => panels.is_stored(),
+            Rhs::WeightTransposed { .. } => true,
+            Rhs::Scratch { .. } => false,
+        }
     }
 
     pub(super) fn n(&self) -> usize {

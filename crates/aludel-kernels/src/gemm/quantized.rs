@@ -6,7 +6,8 @@
 
 use half::f16;
 
-use super::Init;
+use super::decoded::put;
+use super::{Init, NR, Precision};
 use crate::device::{Context, Mat, View, assert_apart};
 use crate::floats::Floats;
 use crate::profile::Kind;
@@ -40,14 +41,11 @@ impl CodedPanels {
         (n, k): (usize, usize),
         row: impl Fn(usize) -> &'a [u8],
     ) -> Option<CodedPanels> {
-        let is_nibbles = code_bits(block_type)? <= 4;
-        if !k.is_multiple_of(CODES) {
-            return None;
-        }
-        let (blocks, codes_size) = (k / CODES, codes_bytes(is_nibbles));
+        let mut packed = CodedPanels::zeroed(block_type, (n, k))?;
+        let (is_nibbles, blocks) = (packed.is_nibbles, k / CODES);
+        let codes_size = codes_bytes(is_nibbles);
         let size = codes_size + FACTORS_BYTES;
-        let mut storage = Floats::zeroed_huge(n.div_ceil(PANEL) * blocks * size / 4);
-        let bytes: &mut [u8] = bytemuck::cast_slice_mut(storage.as_mut_slice());
+        let bytes: &mut [u8] = bytemuck::cast_slice_mut(packed.bytes.as_mut_slice());
         let mut is_finite = true;
         for output in 0..n {
             codes(block_type, row(output), |i, Coded { scale, offset, codes }| {
@@ -67,7 +65,34 @@ impl CodedPanels {
                 }
             });
         }
-        is_finite.then_some(CodedPanels { is_nibbles, n, k, bytes: storage })
+        is_finite.then_some(packed)
+    }
+
+    /// Zeros, no page of which is touched: as [`CodedPanels::pack`] would make them.
+    pub(crate) fn zeroed(block_type: BlockType, (n, k): (usize, usize)) -> Option<CodedPanels> {
+        let is_nibbles = code_bits(block_type)? <= 4;
+        let size = codes_bytes(is_nibbles) + FACTORS_BYTES;
+        let bytes = Floats::zeroed_huge(n.div_ceil(PANEL) * (k / CODES) * size / 4);
+        k.is_multiple_of(CODES).then_some(CodedPanels { is_nibbles, n, k, bytes })
+    }
+
+    /// Outputs and inputs.
+    pub(super) fn shape(&self) -> (usize, usize) {
+        (self.n, self.k)
+    }
+
+    /// Decodes inputs `32·chunk .. 32·(chunk + 1)` of [`NR`] outputs, as `decoded` asks.
+    pub(super) fn decode(&self, isa: Isa, precision: Precision, panel: usize, chunk: usize, out: &mut [u32]) {
+        let size = codes_bytes(self.is_nibbles) + FACTORS_BYTES;
+        for part in 0..NR / PANEL {
+            let panel = panel * (NR / PANEL) + part;
+            if panel * PANEL < self.n {
+                let block = &self.panel(panel)[chunk * size..(chunk + 1) * size];
+                decode(isa, precision, block, self.is_nibbles, out, part * PANEL);
+            } else {
+                out.chunks_exact_mut(NR).for_each(|unit| unit[part * PANEL..(part + 1) * PANEL].fill(0));
+            }
+        }
     }
 
     /// Bytes held.
@@ -79,6 +104,42 @@ impl CodedPanels {
         let size = self.k / CODES * (codes_bytes(self.is_nibbles) + FACTORS_BYTES);
         &bytemuck::cast_slice(self.bytes.as_slice())[panel * size..(panel + 1) * size]
     }
+}
+
+multiversion! {
+    /// One block of a panel to lanes `first_lane ..`.
+    fn decode(precision: Precision, block: &[u8], is_nibbles: bool, out: &mut [u32], first_lane: usize) {
+        let (codes, factors) = block.split_at(codes_bytes(is_nibbles));
+        let factors: &[[u8; 2]] = factors.as_chunks().0;
+        let [mut scales, mut offsets] = [[0f32; PANEL]; 2];
+        for lane in 0..PANEL {
+            scales[lane] = widened(u16::from_le_bytes(factors[lane]));
+            offsets[lane] = widened(u16::from_le_bytes(factors[PANEL + lane]));
+        }
+        for group in 0..CODES / GROUP {
+            let (place, shift, mask) = match is_nibbles {
+                true => (group / 2, group % 2 * 4, 15),
+                false => (group, 0, 255),
+            };
+            let words: &[[u8; 4]] = codes[place * PANEL * GROUP..(place + 1) * PANEL * GROUP].as_chunks().0;
+            for lane in 0..PANEL {
+                let word = u32::from_le_bytes(words[lane]) >> shift;
+                // not fused: the same bits on every instruction set, and those of the file where its factors are f16
+                let value = |at: u32| (word >> (8 * at) & mask) as f32 * scales[lane] + offsets[lane];
+                for half in 0..GROUP / 2 {
+                    let (first, second) = (value(2 * half as u32), value(2 * half as u32 + 1));
+                    put(precision, out, group * GROUP / 2 + half, first_lane + lane, first, second);
+                }
+            }
+        }
+    }
+}
+
+/// A finite f16 as f32.
+#[inline(always)]
+fn widened(bits: u16) -> f32 {
+    let magnitude = f32::from_bits(u32::from(bits & 0x7fff) << 13) * f32::from_bits(0x7780_0000); // 2¹¹²
+    f32::from_bits(magnitude.to_bits() | u32::from(bits & 0x8000) << 16)
 }
 
 /// Bytes of the scales and offsets of a block.

@@ -3,6 +3,7 @@
 //! to the linear layer.
 
 mod codes;
+pub(crate) mod nf4;
 
 pub(crate) use codes::{CODES, Coded, code_bits, codes};
 
@@ -191,6 +192,23 @@ pub fn encode_f32(values: &[f32]) -> Vec<u8> {
 /// stays NaN.
 pub fn encode_f16(values: &[f32]) -> Vec<u8> {
     values.iter().flat_map(|&value| f16::from_f32(value).to_le_bytes()).collect()
+}
+
+/// Appends a row as blocks of [`BlockType::Q8_0`] that all have one scale, that of the largest magnitude.
+pub(crate) fn encode_int8_row(values: &[f32], out: &mut Vec<u8>) {
+    let largest = values.iter().fold(0f32, |largest, value| value.abs().max(largest));
+    // the next f16 upwards, so that no code is beyond 127
+    let exact = largest / 127.0;
+    let mut scale = f16::from_f32(exact);
+    if scale.to_f32() < exact {
+        scale = f16::from_bits(scale.to_bits() + 1);
+    }
+    let scale = if scale.is_finite() { scale } else { f16::MAX };
+    let inverse = if largest > 0.0 { 1.0 / scale.to_f32() } else { 0.0 };
+    for block in values.chunks_exact(SMALL) {
+        out.extend(scale.to_le_bytes());
+        out.extend(block.iter().map(|value| (value * inverse).round().clamp(-127.0, 127.0) as i8 as u8));
+    }
 }
 
 /// Stores `values` as little-endian bf16, rounded to nearest, ties to even; NaN stays NaN.

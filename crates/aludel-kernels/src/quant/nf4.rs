@@ -1,0 +1,171 @@
+//! The 4-bit NormalFloat of QLoRA (Dettmers et al., 2023) as bitsandbytes stores it: 64 values along a row under one scale, each the
+//! nearest of 16 levels; the scales of a tensor are quantised once more, to 8 bits, 256 of them under one scale.
+
+/// Values under one scale.
+pub(crate) const BLOCK: usize = 64;
+/// Scales that are quantised together.
+const SCALES: usize = 256;
+
+/// The levels: quantiles of a normal distribution, scaled to ±1, with an exact zero.
+pub(crate) const LEVELS: [f32; 16] = [
+    -1.0,
+    -0.696_192_8,
+    -0.525_073_05,
+    -0.394_917_5,
+    -0.284_441_38,
+    -0.184_773_43,
+    -0.091_050_036,
+    0.0,
+    0.079_580_3,
+    0.160_930_2,
+    0.246_112_3,
+    0.337_915_24,
+    0.440_709_83,
+    0.562_617,
+    0.722_956_84,
+    1.0,
+];
+
+/// Quantises one row: a code for each value, and the largest magnitude of each block of [`BLOCK`].
+pub(crate) fn quantise(row: &[f32], codes: &mut [u8], scales: &mut [f32]) {
+    for ((values, codes), scale) in row.chunks(BLOCK).zip(codes.chunks_mut(BLOCK)).zip(scales) {
+        *scale = largest(values);
+        let inverse = 1.0 / scale.max(1e-38);
+        for (code, value) in codes.iter_mut().zip(values) {
+            *code = nearest(&LEVELS, (value * inverse).clamp(-1.0, 1.0));
+        }
+    }
+}
+
+fn largest(values: &[f32]) -> f32 {
+    values.iter().fold(0.0, |largest, value| value.abs().max(largest))
+}
+
+/// The level that is nearest to x, of two equally near ones the lower. Levels ascend.
+fn nearest(levels: &[f32], x: f32) -> u8 {
+    levels.windows(2).map(|pair| (pair[0] + pair[1]) / 2.0).take_while(|middle| *middle < x).count() as u8
+}
+
+/// The scales of a tensor, in the order of its values, as bitsandbytes keeps them.
+pub(crate) struct Scales {
+    /// Subtracted from each before it was quantised: their mean.
+    offset: f32,
+    codes: Vec<u8>,
+    /// Of each [`SCALES`] codes.
+    factors: Vec<f32>,
+}
+
+impl Scales {
+    pub(crate) fn quantise(scales: &[f32]) -> Scales {
+        let mean = scales.iter().map(|scale| f64::from(*scale)).sum::<f64>() / scales.len().max(1) as f64;
+        let offset = mean as f32;
+        let levels = dynamic_levels();
+        let (mut codes, mut factors) = (Vec::with_capacity(scales.len()), Vec::new());
+        for chunk in scales.chunks(SCALES) {
+            let centred: Vec<f32> = chunk.iter().map(|scale| scale - offset).collect();
+            let factor = largest(&centred);
+            let inverse = 1.0 / factor.max(1e-38);
+            codes.extend(centred.iter().map(|x| nearest(&levels, (x * inverse).clamp(-1.0, 1.0))));
+            factors.push(factor);
+        }
+        Scales { offset, codes, factors }
+    }
+
+    /// What the codes stand for.
+    pub(crate) fn decode(&self) -> Vec<f32> {
+        let levels = dynamic_levels();
+        let chunks = self.codes.chunks(SCALES).zip(&self.factors);
+        chunks
+            .flat_map(|(codes, factor)| codes.iter().map(move |code| levels[usize::from(*code)] * factor + self.offset))
+            .collect()
+    }
+}
+
+/// The 256 levels of the dynamic data type (Dettmers et al., 2022): seven decades, the larger the finer.
+fn dynamic_levels() -> [f32; 256] {
+    let mut levels = [0f32; 256];
+    levels[255] = 1.0;
+    let mut count = 0;
+    for decade in 0..7 {
+        let steps: i32 = 1 << decade;
+        let factor = 10f64.powi(decade - 6) as f32;
+        let boundary = |i: i32| {
+            // as torch.linspace computes it: from the nearer end, with fused multiply-adds
+            let step = (1.0f32 - 0.1) / steps as f32;
+            if i < (steps + 1) / 2 { step.mul_add(i as f32, 0.1) } else { (-step).mul_add((steps - i) as f32, 1.0) }
+        };
+        for i in 0..steps {
+            let middle = factor * ((boundary(i) + boundary(i + 1)) / 2.0);
+            (levels[count], levels[count + 1]) = (middle, -middle);
+            count += 2;
+        }
+    }
+    levels.sort_unstable_by(f32::total_cmp);
+    levels
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    /// Tensors of `tools/golden/nf4.py`: one hexadecimal line each of weights, codes and scales.
+    struct Fixture {
+        columns: usize,
+        fields: Vec<Vec<u8>>,
+    }
+
+    fn fixtures() -> Vec<Fixture> {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/nf4.txt");
+        let text = std::fs::read_to_string(path).unwrap();
+        let bytes = |hex: &str| {
+            let byte = |i: usize| u8::from_str_radix(&hex[i..i + 2], 16).unwrap();
+            (0..hex.len()).step_by(2).map(byte).collect::<Vec<u8>>()
+        };
+        let lines = text.lines().filter(|line| !line.starts_with('#'));
+        lines
+            .map(|line| {
+                let (columns, fields) = line.split_once(' ').unwrap();
+                Fixture { columns: columns.parse().unwrap(), fields: fields.split(' ').map(bytes).collect() }
+            })
+            .collect()
+    }
+
+    fn floats(bytes: &[u8]) -> Vec<f32> {
+        bytes.chunks_exact(4).map(|bytes| f32::from_le_bytes(bytes.try_into().unwrap())).collect()
+    }
+
+    #[test]
+    fn codes_and_scales_are_those_of_bitsandbytes() {
+        let fixtures = fixtures();
+        assert_eq!(fixtures.len(), 3);
+        for Fixture { columns, fields } in fixtures {
+            let [weights, codes, scale_codes, factors, offset, decoded] = &fields[..] else { panic!("six fields") };
+            let weights: Vec<f32> = weights
+                .chunks_exact(2)
+                .map(|bytes| f32::from_bits(u32::from(u16::from_le_bytes([bytes[0], bytes[1]])) << 16))
+                .collect();
+            let (mut got, mut scales) = (vec![0; weights.len()], vec![0.0; weights.len() / BLOCK]);
+            for ((row, codes), scales) in
+                weights.chunks(columns).zip(got.chunks_mut(columns)).zip(scales.chunks_mut(columns / BLOCK))
+            {
+                quantise(row, codes, scales);
+            }
+            let packed: Vec<u8> = got.chunks_exact(2).map(|pair| pair[0] << 4 | pair[1]).collect();
+            assert!(packed == *codes, "codes differ");
+            let nested = Scales::quantise(&scales);
+            assert_eq!(nested.codes, *scale_codes);
+            assert_eq!(
+                nested.factors.iter().map(|x| x.to_bits()).collect::<Vec<_>>(),
+                floats(factors).iter().map(|x| x.to_bits()).collect::<Vec<_>>()
+            );
+            assert_eq!(nested.offset.to_bits(), floats(offset)[0].to_bits());
+            let scales = nested.decode();
+            for (i, expected) in floats(decoded).into_iter().enumerate() {
+                let value = LEVELS[usize::from(got[i])] * scales[i / BLOCK];
+                assert_eq!(value.to_bits(), expected.to_bits(), "value {i}: {value} {expected}");
+            }
+        }
+    }
+}
