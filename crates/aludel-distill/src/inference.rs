@@ -14,7 +14,7 @@ use aludel_model::student::Student;
 use aludel_text::{ChatTemplate, EncodeOptions, Message, TextBundle, Tokenizer, encode, end_of_turn_id};
 
 use crate::error::{Error, Result};
-use crate::learner::{context, hold};
+use crate::learner::{context, weight_format};
 use crate::merge::adapter_text;
 use crate::settings::{StudentSettings, TemplateInputs};
 
@@ -53,7 +53,8 @@ impl Loaded {
         let student = Student::open(model)?;
         let mut ctx = context(settings)?;
         let positions = student.config.max_position_embeddings.min(context_tokens);
-        let decoder = Decoder::load(&mut ctx, &student.config, &student.weights, hold(settings.dtype), positions)?;
+        let format = weight_format(settings.dtype, settings.quantize);
+        let decoder = Decoder::load(&mut ctx, &student.config, &student.weights, format, positions)?;
         let text = match adapter {
             Some(folder) => adapter_text(&student, folder)?,
             None => student.text.clone(),

@@ -7,27 +7,33 @@ use std::path::Path;
 use std::sync::Arc;
 
 use aludel_data::token_cache::TokenRow;
-use aludel_kernels::linear::Precision;
+use aludel_kernels::linear::{Precision, Quantization};
 use aludel_kernels::optim::{self, State};
 use aludel_kernels::{Context, Isa, Mat, Region, peak, rng};
 use aludel_model::adapter::{Adapter, AdapterOptions, Init, resolve_targets};
-use aludel_model::decoder::{Active, Attention, Decoder, Hold, Kept, Pass, StepDropout};
+use aludel_model::decoder::{Active, Attention, Decoder, Kept, Pass, StepDropout, WeightFormat};
 use aludel_model::student::Student;
 
 use crate::base_model;
 use crate::batch::Largest;
 use crate::error::{Error, Result};
 use crate::objective::{Objective, Targets};
-use crate::settings::{Dtype, InitLora, InstructionSet, Recipe, StudentSettings, TargetModules};
+use crate::settings::{Dtype, InitLora, InstructionSet, Quantize, Recipe, StudentSettings, TargetModules};
 use crate::token_init::mean;
 
-/// How a recipe's `student.dtype` lets weights be held.
-pub fn hold(dtype: Dtype) -> Hold {
-    match dtype {
+/// How weights are held, by a recipe's `student.dtype` and `student.quantize`.
+pub fn weight_format(dtype: Dtype, quantize: Quantize) -> WeightFormat {
+    let precision = match dtype {
         // bf16 halves the memory that weights take, and all of a weight is read for each token that is generated
-        Dtype::Auto | Dtype::Bf16 => Hold::Packed(Precision::Bf16),
-        Dtype::F32 => Hold::Packed(Precision::F32),
-        Dtype::File => Hold::Stored,
+        Dtype::Auto | Dtype::Bf16 => Precision::Bf16,
+        Dtype::F32 => Precision::F32,
+        Dtype::File => return WeightFormat::Integers,
+    };
+    match quantize {
+        Quantize::None => WeightFormat::Packed(precision),
+        Quantize::Nf4 => WeightFormat::Quantized(Quantization::Nf4, precision),
+        Quantize::Int8 => WeightFormat::Quantized(Quantization::Int8, precision),
+        Quantize::AsIs => WeightFormat::AsStored(precision),
     }
 }
 
@@ -193,11 +199,11 @@ impl Learner {
         checkpoint: Option<&Path>,
         watch: &dyn Fn() -> ControlFlow<()>,
     ) -> Result<Learner> {
-        let hold = hold_to_train(student, recipe)?;
+        let format = format_to_train(student, recipe)?;
         let mut ctx = context(&recipe.student)?;
         // Where the data decides it, a table for one position is replaced later: see `reach`.
         let positions = recipe.train.max_length.tokens().unwrap_or(1);
-        let decoder = Decoder::load_watched(&mut ctx, &student.config, &student.weights, hold, positions, watch)?;
+        let decoder = Decoder::load_watched(&mut ctx, &student.config, &student.weights, format, positions, watch)?;
         let base = base_model::name(student, &recipe.student);
         let adapter = match checkpoint.or(recipe.train.init_adapter.as_deref()) {
             Some(path) => {
@@ -227,9 +233,9 @@ impl Learner {
     /// # Errors
     /// As [`Learner::load`].
     pub fn outline(student: &Student, added: &[u32], recipe: &Recipe) -> Result<Learner> {
-        let hold = hold_to_train(student, recipe)?;
+        let format = format_to_train(student, recipe)?;
         let mut ctx = context(&recipe.student)?;
-        let decoder = Decoder::outline(&mut ctx, &student.config, &student.weights, hold)?;
+        let decoder = Decoder::outline(&mut ctx, &student.config, &student.weights, format)?;
         let options = adapter_options(student, added, recipe)?;
         let adapter = Adapter::new(&mut ctx, &student.config, &options, "")?;
         let learner = Learner::new(ctx, decoder, adapter, recipe.train.gradient_checkpointing);
@@ -433,14 +439,14 @@ fn run_pass(
 }
 
 /// How weights are held that a recipe trains on.
-fn hold_to_train(student: &Student, recipe: &Recipe) -> Result<Hold> {
+fn format_to_train(student: &Student, recipe: &Recipe) -> Result<WeightFormat> {
     let (limit, max_length) = (student.config.max_position_embeddings, recipe.train.max_length.tokens());
     if let Some(max_length) = max_length.filter(|&max_length| max_length > limit) {
         return Err(Error::MaxLength { max_length, limit });
     }
-    match hold(recipe.student.dtype) {
-        Hold::Stored => Err(Error::StoredWeights),
-        hold => Ok(hold),
+    match weight_format(recipe.student.dtype, recipe.student.quantize) {
+        WeightFormat::Integers => Err(Error::StoredWeights),
+        format => Ok(format),
     }
 }
 

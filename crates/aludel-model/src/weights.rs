@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use aludel_formats::{Dtype, TensorView};
 use aludel_kernels::Context;
-use aludel_kernels::linear::FrozenWeight;
+use aludel_kernels::linear::{FrozenWeight, Precision};
 use aludel_kernels::quant::{self, BlockType};
 
 use crate::config::Config;
@@ -213,20 +213,49 @@ impl<'a> Tensor<'a> {
         Ok(kept)
     }
 
-    fn kept(&self, ctx: &mut Context) -> Option<FrozenWeight> {
-        assert!(self.offset == 0.0, "{} is not computed with as it is stored", self.view.name);
-        let &[d_out, d_in] = &self.view.shape[..] else { return None };
-        let row_bytes = self.block_type.bytes_for(d_in)?;
-        if self.view.bytes.len() != row_bytes.checked_mul(d_out)? {
-            return None;
+    /// The weight in the file's own quantisation, decoded in products, where that can be; of an outline, its size alone.
+    ///
+    /// # Errors
+    /// If it holds NaN or infinity.
+    pub(crate) fn keep_decoded(
+        &self,
+        ctx: &mut Context,
+        precision: Precision,
+        is_outline: bool,
+    ) -> Result<Option<FrozenWeight>> {
+        if self.offset != 0.0 {
+            return Ok(None); // it is not computed with as it is stored
         }
-        FrozenWeight::keep(ctx, self.block_type, d_out, d_in, |row| {
-            let row = self.order.stored_row(row);
-            &self.view.bytes[row * row_bytes..(row + 1) * row_bytes]
-        })
+        let Some((shape, row_bytes)) = self.rows_in_blocks() else { return Ok(None) };
+        if is_outline {
+            return Ok(FrozenWeight::outline_kept(ctx, self.block_type, precision, shape));
+        }
+        let kept = FrozenWeight::keep_decoded(ctx, self.block_type, precision, shape, |row| self.bytes_of(row, row_bytes));
+        if kept.is_some() {
+            self.check_finite()?;
+        }
+        Ok(kept)
     }
 
-    fn error(&self, reason: &dyn std::fmt::Display) -> Error {
+    /// Outputs and inputs of a matrix, and the bytes of a row, where they are those of the file.
+    fn rows_in_blocks(&self) -> Option<((usize, usize), usize)> {
+        let &[d_out, d_in] = &self.view.shape[..] else { return None };
+        let row_bytes = self.block_type.bytes_for(d_in)?;
+        (self.view.bytes.len() == row_bytes.checked_mul(d_out)?).then_some(((d_out, d_in), row_bytes))
+    }
+
+    fn bytes_of(&self, row: usize, row_bytes: usize) -> &'a [u8] {
+        let row = self.order.stored_row(row);
+        &self.view.bytes[row * row_bytes..(row + 1) * row_bytes]
+    }
+
+    fn kept(&self, ctx: &mut Context) -> Option<FrozenWeight> {
+        assert!(self.offset == 0.0, "{} is not computed with as it is stored", self.view.name);
+        let ((d_out, d_in), row_bytes) = self.rows_in_blocks()?;
+        FrozenWeight::keep(ctx, self.block_type, d_out, d_in, |row| self.bytes_of(row, row_bytes))
+    }
+
+    pub(crate) fn error(&self, reason: &dyn std::fmt::Display) -> Error {
         Error::Tensor { path: self.path.to_owned(), name: self.view.name.to_owned(), reason: reason.to_string() }
     }
 }

@@ -13,7 +13,7 @@ use aludel_kernels::linear::Precision;
 use aludel_kernels::{Context, Region};
 use aludel_model::adapter::{Adapter, AdapterOptions, Init, NewRows};
 use aludel_model::config::Config;
-use aludel_model::decoder::{Attention, Decoder, Hold, Pass};
+use aludel_model::decoder::{Attention, Decoder, WeightFormat, Pass};
 use aludel_model::generate::{Engine, Event, Finish, Request, RequestId, Sampling};
 use aludel_model::module::Module;
 use aludel_model::student::Student;
@@ -329,9 +329,9 @@ fn real_student() -> Option<PathBuf> {
 fn the_real_student_says_the_same_alone_and_among_three() {
     let Some(path) = real_student() else { return };
     let student = Student::open(&path).unwrap();
-    for (hold, threads) in [(Precision::F32.into(), 2), (Precision::Bf16.into(), 1), (Hold::Stored, 2)] {
+    for (format, threads) in [(Precision::F32.into(), 2), (Precision::Bf16.into(), 1), (WeightFormat::Integers, 2)] {
         let mut ctx = Context::cpu(threads);
-        let decoder = Arc::new(Decoder::load(&mut ctx, &student.config, &student.weights, hold, 512).unwrap());
+        let decoder = Arc::new(Decoder::load(&mut ctx, &student.config, &student.weights, format, 512).unwrap());
         let questions = ["What is 17 + 25?", "Name three colours.", "Tell me a very short story about a lighthouse."];
         let requests = questions.map(|question| {
             let text = format!("<|im_start|>user\n{question}<|im_end|>\n<|im_start|>assistant\n");
@@ -347,10 +347,10 @@ fn the_real_student_says_the_same_alone_and_among_three() {
             let said = &alone.tokens[&alone_id.0];
             assert!(
                 *said == together.tokens[&id.0],
-                "{hold:?}: {said:?} alone, {:?} among three",
+                "{format:?}: {said:?} alone, {:?} among three",
                 together.tokens[&id.0]
             );
-            assert!(said.len() > 1, "{hold:?}");
+            assert!(said.len() > 1, "{format:?}");
         }
     }
 }

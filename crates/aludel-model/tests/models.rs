@@ -12,7 +12,7 @@ use aludel_kernels::Context;
 use aludel_kernels::check::{assert_close, wide};
 use aludel_kernels::linear::Precision;
 use aludel_model::config::{Config, RopeScaling};
-use aludel_model::decoder::{Decoder, Hold};
+use aludel_model::decoder::{Decoder, WeightFormat};
 use aludel_model::student::Student;
 use common::{Model, assert_holds, fixture, ids, llama3, logits, tensor};
 use serde_json::{Value, json};
@@ -415,9 +415,9 @@ fn weights_that_are_no_numbers_are_refused_with_file_and_tensor() {
             model.write_folder(&directory);
             model.write_gguf(&path);
             for (opened, file, name) in [(&directory, "model.safetensors", name), (&path, "model.gguf", stored)] {
-                for hold in [Hold::Packed(Precision::Bf16), Hold::Stored] {
+                for format in [WeightFormat::Packed(Precision::Bf16), WeightFormat::Integers] {
                     let student = Student::open(opened).unwrap();
-                    let loaded = Decoder::load(&mut Context::cpu(1), &student.config, &student.weights, hold, 64);
+                    let loaded = Decoder::load(&mut Context::cpu(1), &student.config, &student.weights, format, 64);
                     let error = loaded.err().unwrap().to_string();
                     assert_holds(&error, &[file, name, "NaN or infinity", "load another copy"]);
                 }

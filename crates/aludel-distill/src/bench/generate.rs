@@ -14,7 +14,7 @@ use serde::Serialize;
 
 use super::{invented_tokens, median};
 use crate::error::Result;
-use crate::learner::{context, hold};
+use crate::learner::{context, weight_format};
 use crate::settings::{Dtype, StudentSettings};
 
 /// Times that what is short is measured.
@@ -77,7 +77,8 @@ pub fn bench_generate(
     let waiting = (most * options.prompt_length).div_ceil(options.prefill_length) + 1;
     let options = GenerateOptions { new_tokens: options.new_tokens + waiting, ..options.clone() };
     let longest = options.prefill_length.max(options.prompt_length + options.new_tokens).max(SHORT_PROMPT) + 1;
-    let decoder = Decoder::load(&mut ctx, &student.config, &student.weights, hold(settings.dtype), longest)?;
+    let format = weight_format(settings.dtype, settings.quantize);
+    let decoder = Decoder::load(&mut ctx, &student.config, &student.weights, format, longest)?;
     let adapter = adapter.map(|folder| Adapter::load(&mut ctx, &student.config, folder).map(Arc::new)).transpose()?;
     let load_ms = begun.elapsed().as_secs_f64() * 1e3;
 

@@ -32,7 +32,7 @@ pub use lora::{Bias, InitLora, LoraSettings, TargetModules};
 pub use parse::{Parsed, read_table};
 pub use problem::{Notice, Problem, Problems};
 pub use schema::{expected, owner_of, section_names, setting_names};
-pub use student::{Attention, Device, Dtype, InstructionSet, StudentSettings};
+pub use student::{Attention, Device, Dtype, InstructionSet, Quantize, StudentSettings};
 pub use template::TemplateInputs;
 pub use trace::{Speech, TraceSettings};
 pub use train::{Interval, MaxLength, NamedLength, Optimiser, ReportTo, Schedule, TrainSettings};

@@ -22,6 +22,9 @@ pub struct StudentSettings {
     pub base_model: Option<String>,
     /// Precision of matrix products; sums, norms, softmax, adapters and optimiser are f32 in any case.
     pub dtype: Dtype,
+    /// How the frozen linear weights are held in memory. They are decoded in each product, and a run trains beside them as beside weights
+    /// in bf16, in about a quarter (nf4) or half (int8) of the memory.
+    pub quantize: Quantize,
     /// The device to compute on.
     pub device: Device,
     /// The instruction set that the processor's kernels use. Results depend on it in their last bits; a run keeps the one that it began
@@ -63,6 +66,22 @@ impl Dtype {
             Dtype::File => "file",
         }
     }
+}
+
+/// How frozen linear weights are held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Quantize {
+    /// In the precision of products.
+    #[default]
+    None,
+    /// In the 4-bit NormalFloat with double quantisation, as bitsandbytes has it; the head stays in the precision of products.
+    Nf4,
+    /// In 8-bit integers with one scale a row; the head stays in the precision of products.
+    Int8,
+    /// In a GGUF file's own blocks: Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q4_K and Q5_K. Weights in other encodings are held in the precision of
+    /// products.
+    AsIs,
 }
 
 /// Where the work is done.
@@ -125,6 +144,13 @@ impl StudentSettings {
                 "owner/name, such as HuggingFaceTB/SmolLM2-135M-Instruct; the model that is trained is student.model",
             );
         }
+        check.that(
+            self.dtype != Dtype::File || self.quantize == Quantize::None,
+            "quantize",
+            serde_json::json!(self.quantize),
+            "student.dtype = \"file\" multiplies the file's own blocks as integers, which is another way to hold weights",
+            "\"none\", or another student.dtype",
+        );
         check.that(
             self.threads <= 1024,
             "threads",

@@ -1,10 +1,10 @@
-//! From a student's files to a decoder: every weight is read once and packed, or kept, as [`Hold`] says.
+//! From a student's files to a decoder: every weight is read once and held as [`WeightFormat`] says.
 
 use std::ops::ControlFlow;
 
 use aludel_kernels::attention::Heads;
 use aludel_kernels::embedding::Embedding;
-use aludel_kernels::linear::{FrozenWeight, Precision};
+use aludel_kernels::linear::{FrozenWeight, Precision, Quantization};
 use aludel_kernels::quant::{self, BlockType};
 use aludel_kernels::rowwise::rope;
 use aludel_kernels::{Context, Mat};
@@ -14,28 +14,71 @@ use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::layout::Role;
 use crate::module::MODULES;
-use crate::weights::Weights;
+use crate::weights::{Tensor, Weights};
 
 /// How the weights of linears are held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Hold {
-    /// Packed in this precision, for training and generation.
+pub enum WeightFormat {
+    /// Packed in this precision.
     Packed(Precision),
-    /// In the file's own quantisation where products can read it, else packed as bf16. For generation: there is no backward.
-    Stored,
+    /// Quantised while they are read, and decoded in each product of this precision. The head stays packed in it.
+    Quantized(Quantization, Precision),
+    /// In the file's own quantisation, and decoded in each product of this precision; packed in it where the file has another encoding
+    /// than that of integer codes under a scale for 32 elements.
+    AsStored(Precision),
+    /// In the file's own quantisation, multiplied as integers, else packed as bf16. For generation: there is no backward.
+    Integers,
 }
 
-impl From<Precision> for Hold {
-    fn from(precision: Precision) -> Hold {
-        Hold::Packed(precision)
+impl From<Precision> for WeightFormat {
+    fn from(precision: Precision) -> WeightFormat {
+        WeightFormat::Packed(precision)
     }
 }
 
-impl Hold {
+impl WeightFormat {
     fn precision(self) -> Precision {
         match self {
-            Hold::Packed(precision) => precision,
-            Hold::Stored => Precision::Bf16,
+            WeightFormat::Packed(precision)
+            | WeightFormat::Quantized(_, precision)
+            | WeightFormat::AsStored(precision) => precision,
+            WeightFormat::Integers => Precision::Bf16,
+        }
+    }
+
+    /// Reads one weight; of an outline, nothing but its shape.
+    fn load(self, ctx: &mut Context, tensor: &Tensor<'_>, role: Role, is_outline: bool) -> Result<FrozenWeight> {
+        let &[d_out, d_in] = tensor.shape() else { unreachable!("{role:?} is no matrix") };
+        let (shape, precision) = ((d_out, d_in), self.precision());
+        match self {
+            WeightFormat::Quantized(how, _) if matches!(role, Role::Weight(..)) => {
+                if !d_in.is_multiple_of(how.block()) {
+                    return Err(tensor.error(&format!(
+                        "has rows of {d_in} values, which are no whole blocks of {}, so it cannot be quantised like this; set \
+                         student.quantize to \"none\"",
+                        how.block()
+                    )));
+                }
+                return match is_outline {
+                    true => Ok(FrozenWeight::outline_quantized(ctx, how, precision, shape)),
+                    false => FrozenWeight::quantize(ctx, how, precision, shape, |row, out| tensor.row(row, out)),
+                };
+            }
+            WeightFormat::AsStored(_) => {
+                if let Some(kept) = tensor.keep_decoded(ctx, precision, is_outline)? {
+                    return Ok(kept);
+                }
+            }
+            WeightFormat::Integers if !is_outline => {
+                if let Some(kept) = tensor.keep(ctx)? {
+                    return Ok(kept);
+                }
+            }
+            WeightFormat::Packed(_) | WeightFormat::Quantized(..) | WeightFormat::Integers => {}
+        }
+        match is_outline {
+            true => Ok(FrozenWeight::outline(ctx, precision, d_out, d_in)),
+            false => FrozenWeight::pack(ctx, precision, d_out, d_in, |row, out| tensor.row(row, out)),
         }
     }
 }
@@ -49,10 +92,10 @@ impl Decoder {
         ctx: &mut Context,
         config: &Config,
         weights: &Weights,
-        hold: impl Into<Hold>,
+        format: impl Into<WeightFormat>,
         max_positions: usize,
     ) -> Result<Decoder> {
-        Decoder::load_watched(ctx, config, weights, hold, max_positions, &|| ControlFlow::Continue(()))
+        Decoder::load_watched(ctx, config, weights, format, max_positions, &|| ControlFlow::Continue(()))
     }
 
     /// As [`Decoder::load`]; `watch` is asked before each weight, and may break it off.
@@ -63,19 +106,19 @@ impl Decoder {
         ctx: &mut Context,
         config: &Config,
         weights: &Weights,
-        hold: impl Into<Hold>,
+        format: impl Into<WeightFormat>,
         max_positions: usize,
         watch: &dyn Fn() -> ControlFlow<()>,
     ) -> Result<Decoder> {
-        Decoder::make(ctx, config, weights, (hold.into(), false), max_positions, watch)
+        Decoder::make(ctx, config, weights, (format.into(), false), max_positions, watch)
     }
 
     /// A decoder of the same shape without the large weights, which are not read: to plan passes with, and not to compute.
     ///
     /// # Errors
     /// As [`Decoder::load`].
-    pub fn outline(ctx: &mut Context, config: &Config, weights: &Weights, hold: impl Into<Hold>) -> Result<Decoder> {
-        Decoder::make(ctx, config, weights, (hold.into(), true), 1, &|| ControlFlow::Continue(()))
+    pub fn outline(ctx: &mut Context, config: &Config, weights: &Weights, format: impl Into<WeightFormat>) -> Result<Decoder> {
+        Decoder::make(ctx, config, weights, (format.into(), true), 1, &|| ControlFlow::Continue(()))
     }
 
     /// Makes the rotary table reach so many positions.
@@ -87,11 +130,11 @@ impl Decoder {
         ctx: &mut Context,
         config: &Config,
         weights: &Weights,
-        (hold, is_outline): (Hold, bool),
+        (format, is_outline): (WeightFormat, bool),
         max_positions: usize,
         watch: &dyn Fn() -> ControlFlow<()>,
     ) -> Result<Decoder> {
-        let precision = hold.precision();
+        let precision = format.precision();
         let vector = |ctx: &mut Context, role: Role| -> Result<Mat> {
             let values = weights.tensor(role)?.values()?;
             Ok(ctx.upload_persistent(1, values.len(), &values))
@@ -100,17 +143,7 @@ impl Decoder {
             if watch().is_break() {
                 return Err(Error::Stopped);
             }
-            let tensor = weights.tensor(role)?;
-            let &[d_out, d_in] = tensor.shape() else { unreachable!("{role:?} is no matrix") };
-            if is_outline {
-                return Ok(FrozenWeight::outline(ctx, precision, d_out, d_in));
-            }
-            if hold == Hold::Stored
-                && let Some(kept) = tensor.keep(ctx)?
-            {
-                return Ok(kept);
-            }
-            FrozenWeight::pack(ctx, precision, d_out, d_in, |row, out| tensor.row(row, out))
+            format.load(ctx, &weights.tensor(role)?, role, is_outline)
         };
         let mut layers = Vec::with_capacity(config.num_hidden_layers);
         for n in 0..config.num_hidden_layers {

@@ -20,7 +20,7 @@ use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::module::{MODULES, Module};
 
-pub use load::Hold;
+pub use load::WeightFormat;
 pub use pass::{Active, Attention, Pass, StepDropout};
 
 /// A loaded model: frozen, packed, on the device of one context.

@@ -98,6 +98,10 @@ struct GenerateArgs {
     #[arg(long, value_name = "DTYPE")]
     dtype: Option<String>,
 
+    /// How the model's weights are held: none, nf4, int8, or as-is for a GGUF file's own blocks [default: none]
+    #[arg(long, value_name = "HOW")]
+    quantize: Option<String>,
+
     /// Number of threads; 0 uses all cores [default: 0]
     #[arg(long, value_name = "N")]
     threads: Option<String>,
@@ -138,6 +142,7 @@ fn generate(args: &GenerateArgs, console: &mut Console) -> anyhow::Result<Outcom
     let flags = Flags::default()
         .path("--student", "student.model", Some(&args.student))
         .written("--dtype", "student.dtype", args.dtype.as_ref())
+        .written("--quantize", "student.quantize", args.quantize.as_ref())
         .written("--threads", "student.threads", args.threads.as_ref());
     let recipe = resolve(&RecipeArgs::default(), flags)?;
     let options = GenerateOptions {

@@ -84,6 +84,10 @@ pub(crate) struct ChatArgs {
     #[arg(long, value_name = "DTYPE", help_heading = "Common settings")]
     dtype: Option<String>,
 
+    /// How the model's weights are held: none, nf4, int8, or as-is for a GGUF file's own blocks [default: none]
+    #[arg(long, value_name = "HOW", help_heading = "Common settings")]
+    quantize: Option<String>,
+
     /// Number of threads; 0 uses all cores [default: 0]
     #[arg(long, value_name = "N", allow_negative_numbers = true, help_heading = "Common settings")]
     threads: Option<String>,
@@ -242,6 +246,7 @@ impl ChatArgs {
             .texts("--stop", "generate.stop", &self.stop)
             .written("--seed", "generate.seed", self.seed.as_ref())
             .written("--dtype", "student.dtype", self.dtype.as_ref())
+            .written("--quantize", "student.quantize", self.quantize.as_ref())
             .written("--threads", "student.threads", self.threads.as_ref());
         resolve(&self.recipe, flags)
     }

@@ -34,6 +34,10 @@ pub(crate) struct GradientsArgs {
     /// Precision of matrix products
     #[arg(long, value_name = "DTYPE", value_enum, default_value_t = ComputedDtype::F32)]
     pub(crate) dtype: ComputedDtype,
+
+    /// How frozen weights are held: none, nf4, int8, or as-is for a GGUF file's own blocks
+    #[arg(long, value_name = "HOW", default_value = "none")]
+    pub(crate) quantize: String,
 }
 
 /// Computes the mean loss of predicting each token from those before it, and its gradient by every trained tensor.
@@ -46,7 +50,7 @@ pub(crate) fn run(args: &GradientsArgs) -> anyhow::Result<Outcome> {
         let message = "--dtype file: weights in their file's quantisation have no backward pass".to_owned();
         return Err(anyhow::Error::new(Helped { message, help: "give --dtype f32 or bf16".to_owned() }));
     }
-    let mut loaded = Loaded::open(&args.model, Some(&args.adapter), args.dtype, 0, &args.ids)?;
+    let mut loaded = Loaded::open(&args.model, Some(&args.adapter), (args.dtype, &args.quantize), 0, &args.ids)?;
     let Loaded { ctx, decoder, adapter: Some(adapter), pass } = &mut loaded else {
         unreachable!("an adapter was given")
     };

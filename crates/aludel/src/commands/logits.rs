@@ -4,7 +4,7 @@ use crate::number::whole;
 use crate::report::Outcome;
 use crate::run_folder::{adapter_if_named, refuse_as_model};
 use crate::settings::{Flags, RecipeArgs, resolve};
-use aludel_distill::learner::{context, hold};
+use aludel_distill::learner::{context, weight_format};
 use aludel_distill::settings::Dtype;
 use aludel_formats::{TensorSpec, safetensors};
 use aludel_kernels::{Context, Region, quant};
@@ -39,6 +39,10 @@ pub(crate) struct LogitsArgs {
     #[arg(long, value_name = "DTYPE", value_enum, default_value_t = ComputedDtype::F32)]
     pub(crate) dtype: ComputedDtype,
 
+    /// How frozen weights are held: none, nf4, int8, or as-is for a GGUF file's own blocks
+    #[arg(long, value_name = "HOW", default_value = "none")]
+    pub(crate) quantize: String,
+
     /// Number of threads; 0 uses all cores
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = whole::<usize>(0..=1024))]
     pub(crate) threads: usize,
@@ -46,7 +50,7 @@ pub(crate) struct LogitsArgs {
 
 /// Runs the tokens through the model and writes the logits of all of them.
 pub(crate) fn run(args: &LogitsArgs) -> anyhow::Result<Outcome> {
-    let mut loaded = Loaded::open(&args.model, args.adapter.as_deref(), args.dtype, args.threads, &args.ids)?;
+    let mut loaded = Loaded::open(&args.model, args.adapter.as_deref(), (args.dtype, &args.quantize), args.threads, &args.ids)?;
     let Loaded { ctx, decoder, adapter, pass } = &mut loaded;
     let vocab_size = decoder.vocab_size(adapter.as_ref());
     let compute = |ctx: &mut Context| {
@@ -77,16 +81,20 @@ impl Loaded {
     pub(crate) fn open(
         model: &Path,
         adapter: Option<&Path>,
-        dtype: ComputedDtype,
+        (dtype, quantize): (ComputedDtype, &str),
         threads: usize,
         ids: &[u32],
     ) -> anyhow::Result<Loaded> {
         refuse_as_model(model)?;
         let adapter = adapter_if_named(adapter)?;
         let student = Student::open(model)?;
-        let flags = Flags::default().written("--threads", "student.threads", Some(&threads.to_string()));
-        let mut ctx = context(&resolve(&RecipeArgs::default(), flags)?.student)?;
-        let decoder = Decoder::load(&mut ctx, &student.config, &student.weights, hold(dtype.into()), ids.len())?;
+        let flags = Flags::default()
+            .written("--threads", "student.threads", Some(&threads.to_string()))
+            .written("--quantize", "student.quantize", Some(&quantize.to_owned()));
+        let settings = resolve(&RecipeArgs::default(), flags)?.student;
+        let mut ctx = context(&settings)?;
+        let format = weight_format(dtype.into(), settings.quantize);
+        let decoder = Decoder::load(&mut ctx, &student.config, &student.weights, format, ids.len())?;
         let adapter = match adapter {
             Some(folder) => Some(Adapter::load(&mut ctx, &student.config, &folder)?),
             None => None,
