@@ -230,7 +230,8 @@ impl<'a> Tensor<'a> {
         if is_outline {
             return Ok(FrozenWeight::outline_kept(ctx, self.block_type, precision, shape));
         }
-        let kept = FrozenWeight::keep_decoded(ctx, self.block_type, precision, shape, |row| self.bytes_of(row, row_bytes));
+        let kept =
+            FrozenWeight::keep_decoded(ctx, self.block_type, precision, shape, |row| self.bytes_of(row, row_bytes));
         if kept.is_some() {
             self.check_finite()?;
         }

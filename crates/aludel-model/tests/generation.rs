@@ -9,11 +9,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use aludel_formats::hf;
-use aludel_kernels::linear::Precision;
+use aludel_kernels::linear::{Precision, Quantization};
 use aludel_kernels::{Context, Region};
 use aludel_model::adapter::{Adapter, AdapterOptions, Init, NewRows};
 use aludel_model::config::Config;
-use aludel_model::decoder::{Attention, Decoder, WeightFormat, Pass};
+use aludel_model::decoder::{Attention, Decoder, Pass, WeightFormat};
 use aludel_model::generate::{Engine, Event, Finish, Request, RequestId, Sampling};
 use aludel_model::module::Module;
 use aludel_model::student::Student;
@@ -329,7 +329,15 @@ fn real_student() -> Option<PathBuf> {
 fn the_real_student_says_the_same_alone_and_among_three() {
     let Some(path) = real_student() else { return };
     let student = Student::open(&path).unwrap();
-    for (format, threads) in [(Precision::F32.into(), 2), (Precision::Bf16.into(), 1), (WeightFormat::Integers, 2)] {
+    let formats = [
+        (Precision::F32.into(), 2),
+        (Precision::Bf16.into(), 1),
+        (WeightFormat::Integers, 2),
+        (WeightFormat::AsStored(Precision::Bf16), 2),
+        (WeightFormat::Quantized(Quantization::Nf4, Precision::Bf16), 1),
+        (WeightFormat::Quantized(Quantization::Int8, Precision::Bf16), 2),
+    ];
+    for (format, threads) in formats {
         let mut ctx = Context::cpu(threads);
         let decoder = Arc::new(Decoder::load(&mut ctx, &student.config, &student.weights, format, 512).unwrap());
         let questions = ["What is 17 + 25?", "Name three colours.", "Tell me a very short story about a lighthouse."];

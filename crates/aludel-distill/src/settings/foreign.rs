@@ -102,7 +102,9 @@ pub fn rename(table: &mut Table) -> (Vec<(Renamed, Notice)>, Vec<Problem>) {
             let Some(value) = settings.remove(key) else { continue };
             let Some((target, name)) = one.ours.split_once('.') else { continue };
             match table.entry(target).or_insert_with(|| Value::Table(Table::new())) {
-                Value::Table(place) if !place.contains_key(name) => {
+                Value::Table(place)
+                    if place.get(name).is_none_or(|given| meant(&one.ours, given) == meant(&one.ours, &value)) =>
+                {
                     place.insert(name.to_owned(), value.clone());
                     let notice = one.notice(&value);
                     renamed.push((one, notice));
@@ -115,6 +117,21 @@ pub fn rename(table: &mut Table) -> (Vec<(Renamed, Notice)>, Vec<Problem>) {
         }
     }
     (renamed, problems)
+}
+
+/// Our value for one of another tool: names that say the same do not contradict each other.
+fn meant(key: &str, given: &Value) -> Value {
+    let ours = written(given).and_then(|text| value(key, &text)).and_then(|foreign| foreign.read_as);
+    ours.map_or_else(|| given.clone(), |ours| Value::String(ours.to_owned()))
+}
+
+/// A text, or a truth value, as the list of foreign values has it.
+pub(super) fn written(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text.clone()),
+        Value::Boolean(is_so) => Some(is_so.to_string()),
+        _ => None,
+    }
 }
 
 /// The entry for a value of a setting.
@@ -186,10 +203,14 @@ pub const FOREIGN_NAMES: &[ForeignName] = &[
     accepted("use_liger_kernel", "head and loss run in chunks on supervised rows in any case"),
     accepted("use_cache", "answers are always generated with a key-value cache, and training never needs one"),
     refused("torch_dtype", "write student.dtype: \"auto\", \"bf16\" or \"f32\""),
-    refused("load_in_4bit", "leave it out and give a 4-bit GGUF file as student.model"),
-    refused("quantization_bit", "leave it out and give a quantised GGUF file as student.model"),
-    refused("load_in_8bit", "leave it out and give an 8-bit GGUF file as student.model"),
-    refused("quantization_config", "leave it out and give a quantised GGUF file as student.model"),
+    same("load_in_4bit", "student.quantize"),
+    same("bnb_4bit_quant_type", "student.quantize"),
+    accepted("bnb_4bit_use_double_quant", "the scales of nf4 are quantised once more in any case"),
+    accepted("bnb_4bit_compute_dtype", "student.dtype says the precision of products, which decode the weights"),
+    accepted("bnb_4bit_quant_storage", "codes are stored two in a byte"),
+    refused("load_in_8bit", "write student.quantize = \"int8\""),
+    refused("quantization_bit", "write student.quantize = \"nf4\" for 4 bits, or \"int8\" for 8"),
+    refused("quantization_config", "write student.quantize = \"nf4\", or \"int8\""),
     // Trust, places, reports.
     accepted("trust_remote_code", "code from a model folder is never run, so there is nothing to trust"),
     accepted("run_name", "a run goes by its folder, train.output_dir"),
@@ -380,6 +401,9 @@ pub const FOREIGN_VALUES: &[ForeignValue] = &[
     read_as("student.attention", "eager", "tiled", TILED),
     not_offered("student.dtype", "float16", "write \"bf16\" or \"f32\": f16's narrow range would need loss scaling"),
     not_offered("student.dtype", "f16", "write \"bf16\" or \"f32\": f16's narrow range would need loss scaling"),
+    read_as("student.quantize", "true", "nf4", "4-bit weights are those of nf4 with double quantisation"),
+    read_as("student.quantize", "false", "none", "weights are held in the precision of products"),
+    not_offered("student.quantize", "fp4", "write \"nf4\": of the same size, and nearer to the weights"),
     not_offered("student.device", "cuda", "write \"cpu\" or \"auto\": this version computes on the processor"),
     not_offered("student.device", "gpu", "write \"cpu\" or \"auto\": this version computes on the processor"),
     not_offered("student.device", "mps", "write \"cpu\" or \"auto\": this version computes on the processor"),

@@ -128,7 +128,7 @@ impl Reader {
     /// The value as the section's type will read it, or `None` and a problem.
     fn value<T: DeserializeOwned>(&mut self, section: &str, key: &str, mut value: Value) -> Option<Value> {
         let full = format!("{section}.{key}");
-        if let Some(foreign) = value.as_str().and_then(|text| foreign::value(&full, text)) {
+        if let Some(foreign) = foreign::written(&value).and_then(|text| foreign::value(&full, &text)) {
             let written = value.to_string();
             match foreign.read_as {
                 Some(ours) => {

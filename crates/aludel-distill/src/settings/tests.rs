@@ -136,6 +136,36 @@ fn the_seed_s_settings_are_accepted_word_for_word() {
     assert_eq!(seed, written_in_full, "the seed's settings are the built-in recipe of that name");
 }
 
+/// The names of bitsandbytes, as transformers has them.
+#[test]
+fn four_bit_weights_are_asked_for_by_any_name() {
+    for (text, expected) in [
+        ("quantize = \"nf4\"", Quantize::Nf4),
+        ("quantize = \"int8\"", Quantize::Int8),
+        ("quantize = \"as-is\"", Quantize::AsIs),
+        ("load_in_4bit = true", Quantize::Nf4),
+        ("load_in_4bit = false", Quantize::None),
+        ("bnb_4bit_quant_type = \"nf4\"", Quantize::Nf4),
+        (
+            "load_in_4bit = true\nbnb_4bit_quant_type = \"nf4\"\nbnb_4bit_use_double_quant = true\nbnb_4bit_compute_dtype = \"bfloat16\"",
+            Quantize::Nf4,
+        ),
+        ("quantize = \"nf4\"\nload_in_4bit = true", Quantize::Nf4),
+    ] {
+        assert_eq!(right(&format!("[student]\n{text}")).recipe.student.quantize, expected, "{text}");
+    }
+    for (text, part) in [
+        ("load_in_8bit = true", "write student.quantize = \"int8\""),
+        ("bnb_4bit_quant_type = \"fp4\"", "write \"nf4\""),
+        ("quantize = \"int8\"\nload_in_4bit = true", "it is read as student.quantize, which is given, too"),
+        ("quantize = \"gptq\"", "student.quantize"),
+        ("quantize = \"nf4\"\ndtype = \"file\"", "student.dtype = \"file\" multiplies"),
+    ] {
+        let problems = wrong(&format!("[student]\n{text}"));
+        assert!(problems.contains(part), "{text}: {problems}");
+    }
+}
+
 #[test]
 fn built_in_recipes_are_valid_and_say_nothing_that_is_not_understood() {
     for (name, text) in BUILTIN_RECIPES {

@@ -117,7 +117,12 @@ impl Decoder {
     ///
     /// # Errors
     /// As [`Decoder::load`].
-    pub fn outline(ctx: &mut Context, config: &Config, weights: &Weights, format: impl Into<WeightFormat>) -> Result<Decoder> {
+    pub fn outline(
+        ctx: &mut Context,
+        config: &Config,
+        weights: &Weights,
+        format: impl Into<WeightFormat>,
+    ) -> Result<Decoder> {
         Decoder::make(ctx, config, weights, (format.into(), true), 1, &|| ControlFlow::Continue(()))
     }
 

@@ -50,7 +50,8 @@ pub(crate) struct LogitsArgs {
 
 /// Runs the tokens through the model and writes the logits of all of them.
 pub(crate) fn run(args: &LogitsArgs) -> anyhow::Result<Outcome> {
-    let mut loaded = Loaded::open(&args.model, args.adapter.as_deref(), (args.dtype, &args.quantize), args.threads, &args.ids)?;
+    let mut loaded =
+        Loaded::open(&args.model, args.adapter.as_deref(), (args.dtype, &args.quantize), args.threads, &args.ids)?;
     let Loaded { ctx, decoder, adapter, pass } = &mut loaded;
     let vocab_size = decoder.vocab_size(adapter.as_ref());
     let compute = |ctx: &mut Context| {
@@ -88,9 +89,11 @@ impl Loaded {
         refuse_as_model(model)?;
         let adapter = adapter_if_named(adapter)?;
         let student = Student::open(model)?;
-        let flags = Flags::default()
-            .written("--threads", "student.threads", Some(&threads.to_string()))
-            .written("--quantize", "student.quantize", Some(&quantize.to_owned()));
+        let flags = Flags::default().written("--threads", "student.threads", Some(&threads.to_string())).written(
+            "--quantize",
+            "student.quantize",
+            Some(&quantize.to_owned()),
+        );
         let settings = resolve(&RecipeArgs::default(), flags)?.student;
         let mut ctx = context(&settings)?;
         let format = weight_format(dtype.into(), settings.quantize);
