@@ -17,19 +17,20 @@ class Aludel:
         """Runs one command to its end; its own words are the error when it fails. Returns what it printed."""
         return output_of([self.binary, *arguments])
 
-    def logits(self, model, ids, adapter=None, dtype="f32"):
-        return self.tensors("logits", model, ids, adapter, dtype)["logits"]
+    def logits(self, model, ids, adapter=None, dtype="f32", quantize="none"):
+        return self.tensors("logits", model, ids, adapter, dtype, quantize)["logits"]
 
     def gradients(self, model, ids, adapter, dtype="f32"):
         """The gradients by PEFT's names, and the loss."""
         found = self.tensors("gradients", model, ids, adapter, dtype)
         return found, found.pop("loss").item()
 
-    def tensors(self, command, model, ids, adapter, dtype):
+    def tensors(self, command, model, ids, adapter, dtype, quantize="none"):
         output = self.fresh_path(".safetensors")
         adapter_flags = ["--adapter", adapter] if adapter else []
         listed = ",".join(map(str, ids))
-        self.run(command, "--model", model, *adapter_flags, "--ids", listed, "--dtype", dtype, "--output", output)
+        precision = ["--dtype", dtype, "--quantize", quantize]
+        self.run(command, "--model", model, *adapter_flags, "--ids", listed, *precision, "--output", output)
         found = load_file(output)
         os.remove(output)
         return found

@@ -29,6 +29,18 @@ def logits_bf16(world):
     ]
 
 
+def logits_nf4(world):
+    """Against f32 on the weights that bitsandbytes' NF4 with double quantisation decodes to; the head is not quantised, as there."""
+    model = torch_side.load(world.folder)
+    exact = torch_side.logits(model, world.texts[0])
+    torch_side.quantise_nf4(model)
+    rows = [figure("quantisation itself, text 1, mean KL", torch_side.mean_kl(exact, torch_side.logits(model, world.texts[0])))]
+    for i, ids in enumerate(world.texts):
+        ours, reference = world.aludel.logits(world.student, ids, quantize="nf4"), torch_side.logits(model, ids)
+        rows.append(at_most(f"text {i + 1}, {len(ids)} tokens, largest difference", largest(ours, reference), 2e-3))
+    return rows
+
+
 def gradients_f32(world):
     reference, loss = peft_gradients(world.folder, world.start_adapter, world.long_text)
     ours, our_loss = world.aludel.gradients(world.student, world.long_text, world.start_adapter)

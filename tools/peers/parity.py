@@ -25,6 +25,7 @@ from world import World
 REPOSITORY = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 CHECKS = {
     "logits-f32": checks_numbers.logits_f32,
+    "logits-nf4": checks_numbers.logits_nf4,
     "logits-bf16": checks_numbers.logits_bf16,
     "gradients-f32": checks_numbers.gradients_f32,
     "gradients-bf16": checks_numbers.gradients_bf16,
