@@ -4,11 +4,11 @@
 use dashu_int::IBig;
 use dashu_ratio::RBig;
 
-use super::answer::{self, Answer};
-use super::lexer;
-use super::number::Number;
-use super::token::Token;
-use super::unit::{self, Unit, Units};
+use super::reading::answer::{self, Answer};
+use super::reading::lexer;
+use super::reading::token::Token;
+use super::values::number::Number;
+use super::values::unit::{self, Unit, Units};
 
 /// What a question asks of how its answer is written.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -3,46 +3,24 @@
 //! expressions with symbols are compared at fixed points. Nothing here is simplified, so work is bounded by an answer's
 //! length and by a count of operations; what is beyond them is undecided.
 
-mod answer;
-mod clock;
-mod compare;
-mod compound;
-mod contextual;
+mod ambiguity;
+mod comparison;
 mod demand;
-mod doubt;
-mod exact;
-mod expression;
-mod extract;
-#[cfg(test)]
-mod kinds;
-mod lexer;
-#[cfg(test)]
-mod meanings;
-#[cfg(test)]
-mod mutations;
-mod notation;
-mod number;
 mod order;
-mod parser;
-mod quantity;
-mod readings;
-mod real;
-mod reals;
-mod relation;
-mod scalar;
-mod spelled;
+mod reading;
 #[cfg(test)]
 mod tests;
-mod token;
-mod unit;
-mod wording;
-mod words;
+mod values;
 
 use super::Verdict;
+use ambiguity::{doubt, notation, readings};
+use comparison::{compare, scalar};
 pub use demand::Demand;
 pub(crate) use demand::is_unit;
-pub use extract::extract;
-pub(super) use extract::extract_marked;
+pub use reading::extract::extract;
+pub(super) use reading::extract::extract_marked;
+use reading::{answer, lexer};
+use values::{exact, number};
 
 /// Whether the final answer in a text equals the gold. The gold may be an answer by itself or a worked solution that
 /// marks one, as GSM8K's do.

@@ -6,12 +6,13 @@ use std::sync::{LazyLock, OnceLock};
 
 use regex::Regex;
 
-use super::answer::{self, Answer};
-use super::compare;
-use super::exact::Budget;
-use super::quantity::Quantity;
-use super::token::Bracket;
-use super::{Equality, scalar};
+use super::Equality;
+use super::comparison::compare;
+use super::comparison::scalar;
+use super::reading::answer::{self, Answer};
+use super::reading::quantity::Quantity;
+use super::reading::token::Bracket;
+use super::values::exact::Budget;
 
 /// An order by size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -138,14 +138,14 @@ const QUOTIENTS: [(&str, &str, &str, i32); 4] = [
 
 /// A unit in one spelling.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Unit {
+pub(in crate::maths) struct Unit {
     name: String,
     known: bool,
 }
 
 /// What two units, either of which may be missing, say about quantities of the same number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Units {
+pub(in crate::maths) enum Units {
     /// The same, or left out on a side.
     Agree,
     /// Two different units.
@@ -156,23 +156,23 @@ pub(super) enum Units {
 
 /// Whether letters that stand in a formula spell a unit of two letters or more, and are no product of symbols. Of the further units, two
 /// letters may be one: `nm`, `mV`.
-pub(super) fn is_known(word: &str) -> bool {
+pub(in crate::maths) fn is_known(word: &str) -> bool {
     let letters = word.chars().count();
     letters > 1 && usual(word).is_some() || letters > 2 && further(word).is_some()
 }
 
 /// Whether a word is a unit of two letters or more, where it is known to be one.
-pub(super) fn is_unit(word: &str) -> bool {
+pub(in crate::maths) fn is_unit(word: &str) -> bool {
     word.chars().count() > 1 && canonical(word).is_some()
 }
 
 /// Whether two words spell the same unit.
-pub(super) fn is_same(left: &str, right: &str) -> bool {
+pub(in crate::maths) fn is_same(left: &str, right: &str) -> bool {
     canonical(left).is_some_and(|name| canonical(right) == Some(name))
 }
 
 /// Whether a letter by itself, after a space, is a unit rather than a symbol.
-pub(super) fn is_letter_unit(letter: &str) -> bool {
+pub(in crate::maths) fn is_letter_unit(letter: &str) -> bool {
     matches!(letter, "m" | "g" | "s" | "h" | "L" | "l" | "N" | "J" | "W" | "V")
 }
 
@@ -213,7 +213,7 @@ fn is_mega(word: &str) -> bool {
 
 impl Unit {
     /// From the words and signs behind a number: `square`, `cubic`, `per`, `/`, `^2` are understood.
-    pub(super) fn from_words<'a>(words: impl IntoIterator<Item = &'a str>) -> Option<Unit> {
+    pub(in crate::maths) fn from_words<'a>(words: impl IntoIterator<Item = &'a str>) -> Option<Unit> {
         let mut name = String::new();
         let mut known = true;
         let mut power: Option<&str> = None;
@@ -251,7 +251,7 @@ impl Unit {
     }
 
     /// Compares two units.
-    pub(super) fn compare(left: Option<&Unit>, right: Option<&Unit>) -> Units {
+    pub(in crate::maths) fn compare(left: Option<&Unit>, right: Option<&Unit>) -> Units {
         match (left, right) {
             (Some(left), Some(right)) if left.name == right.name => Units::Agree,
             (Some(left), Some(right)) if left.name.eq_ignore_ascii_case(&right.name) => Units::Unclear,
@@ -268,12 +268,12 @@ impl Unit {
     }
 
     /// Whether it is the unit of this name.
-    pub(super) fn is(&self, name: &str) -> bool {
+    pub(in crate::maths) fn is(&self, name: &str) -> bool {
         self.name == name
     }
 
     /// Whether it measures time.
-    pub(super) fn is_time(&self) -> bool {
+    pub(in crate::maths) fn is_time(&self) -> bool {
         matches!(self.name.as_str(), "hour" | "minute" | "s")
     }
 
@@ -284,7 +284,7 @@ impl Unit {
 
 /// What a unit measures, and how large it is beside the others of its kind; `None` for compound units but quotients that are known, and for
 /// those whose size hangs on the place or the time.
-pub(super) fn size(unit: &Unit) -> Option<(&'static str, RBig)> {
+pub(in crate::maths) fn size(unit: &Unit) -> Option<(&'static str, RBig)> {
     // Areas and volumes, the latter beside litres: a cubic millimetre is a thousandth of a millilitre.
     let side = |power: &str| {
         let name = unit.name.strip_suffix(power)?;
@@ -356,7 +356,7 @@ fn power_of_ten(exponent: i32) -> RBig {
 }
 
 /// Other sizes that go by a unit's name: the International Table's calorie has 4.1868 J, and on food a calorie is a kilocalorie.
-pub(super) fn other_sizes(unit: &Unit) -> impl Iterator<Item = RBig> {
+pub(in crate::maths) fn other_sizes(unit: &Unit) -> impl Iterator<Item = RBig> {
     let sizes: &[(u32, i32)] = match unit.name.as_str() {
         "calorie" => &[(41_868, -4), (4184, 0), (41_868, -1)],
         "kilocalorie" => &[(41_868, -1)],
@@ -366,7 +366,7 @@ pub(super) fn other_sizes(unit: &Unit) -> impl Iterator<Item = RBig> {
 }
 
 /// The sizes of all units that measure this.
-pub(super) fn sizes(dimension: &str) -> impl Iterator<Item = RBig> {
+pub(in crate::maths) fn sizes(dimension: &str) -> impl Iterator<Item = RBig> {
     let known = KNOWN.iter().map(|(name, _)| Unit { name: (*name).to_string(), known: true });
     known.filter_map(|unit| size(&unit)).filter(move |(other, _)| *other == dimension).map(|(_, size)| size)
 }
@@ -384,9 +384,9 @@ fn aliased(name: String) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::check;
     use super::*;
     use crate::maths::Equality::{Different, Equal, Undecided};
+    use crate::maths::tests::check;
 
     #[test]
     fn units_of_an_exact_size_are_converted() {

@@ -3,15 +3,15 @@
 //! the tokens mean together is for `expression` and `answer`.
 
 use super::contextual;
-use super::number::{self, Number};
 use super::token::{Bracket, Token};
 use super::words::{self, COMMAND_SIGNS, FUNCTIONS, GREEK, LAYOUT, TEXT, WORD_SIGNS, greek_letter};
+use crate::maths::values::number::{self, Number};
 
 /// Longer texts are no final answers, and the work on one is bounded by its length.
-pub(super) const MAX_BYTES: usize = 4096;
+pub(in crate::maths) const MAX_BYTES: usize = 4096;
 
 /// Tokens of `text`, or `None` where something in it is not known or it is too long.
-pub(super) fn tokens(text: &str) -> Option<Vec<Token>> {
+pub(in crate::maths) fn tokens(text: &str) -> Option<Vec<Token>> {
     if text.len() > MAX_BYTES {
         return None;
     }
@@ -434,11 +434,11 @@ impl Lexer {
 
 /// Whether letters that stand together are symbols multiplied, and not a word. Words of the same letters must not come
 /// out equal, so that only what hardly spells a word counts.
-pub(super) fn is_product(run: &str) -> bool {
+pub(in crate::maths) fn is_product(run: &str) -> bool {
     let letters: Vec<char> = run.chars().collect();
     match letters.as_slice() {
         [_] => true,
-        _ if super::unit::is_known(run) => false,
+        _ if crate::maths::values::unit::is_known(run) => false,
         [first, second] => {
             !"eiouEIOU".contains(*first) && !"eouEOU".contains(*second) && first.is_ascii() && second.is_ascii()
         }

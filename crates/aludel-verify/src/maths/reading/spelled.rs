@@ -4,8 +4,8 @@
 use dashu_int::UBig;
 use dashu_ratio::RBig;
 
-use super::number::Number;
 use super::token::Token;
+use crate::maths::values::number::Number;
 
 const UNITS: [&str; 20] = [
     "zero",
@@ -60,7 +60,7 @@ const OTHERS: [&str; 18] = [
 ];
 
 /// Whether a text in lower case has a word that speaks of a number, so that it may be one.
-pub(super) fn names_a_number(text: &str) -> bool {
+pub(in crate::maths) fn names_a_number(text: &str) -> bool {
     text.split(' ').any(|word| {
         UNITS.contains(&word)
             || TENS.contains(&word)
@@ -233,8 +233,8 @@ fn scale(word: &str) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Equality::{Different, Equal, Undecided};
-    use super::super::tests::check;
+    use crate::maths::Equality::{Different, Equal, Undecided};
+    use crate::maths::tests::check;
 
     #[test]
     fn numbers_may_be_spelled_out() {

@@ -6,8 +6,8 @@ use std::sync::LazyLock;
 
 use regex::{Captures, Regex};
 
-use super::lexer;
-use super::unit;
+use crate::maths::reading::lexer;
+use crate::maths::values::unit;
 
 /// Readings of one answer that are tried, so that the work is bounded.
 const MOST: usize = 21;
@@ -15,7 +15,7 @@ const MOST: usize = 21;
 const LONGEST: usize = 200;
 
 /// Other texts that `text` may stand for, where it is compared with `beside`.
-pub(super) fn others(text: &str, beside: &str) -> Vec<String> {
+pub(in crate::maths) fn others(text: &str, beside: &str) -> Vec<String> {
     if text.len() > LONGEST {
         return Vec::new();
     }
@@ -51,7 +51,7 @@ pub(super) fn others(text: &str, beside: &str) -> Vec<String> {
 }
 
 /// Whether two answers are the same capitals in another order: an angle or a triangle may be named by its corners in several ways.
-pub(super) fn names_the_same_points(left: &str, right: &str) -> bool {
+pub(in crate::maths) fn names_the_same_points(left: &str, right: &str) -> bool {
     let points = |text: &str| {
         let mut letters: Vec<char> = bare(text).chars().collect();
         let are_points = (3..=6).contains(&letters.len()) && letters.iter().all(char::is_ascii_uppercase);
@@ -71,7 +71,7 @@ fn option_letter(text: &str) -> Option<(char, bool)> {
 }
 
 /// Whether two answers are the same letter, in brackets or not, or name the same option where at least one says that it names one.
-pub(super) fn same_option(left: &str, right: &str) -> Option<bool> {
+pub(in crate::maths) fn same_option(left: &str, right: &str) -> Option<bool> {
     let ((left, is_named), (right, is_other_named)) = (option_letter(left)?, option_letter(right)?);
     match left == right {
         true => Some(true),
@@ -84,7 +84,7 @@ fn pattern(pattern: &str) -> Regex {
 }
 
 /// Without the dollar signs of mathematics, one `\text{}` and a full stop around it.
-pub(super) fn bare(text: &str) -> &str {
+pub(in crate::maths) fn bare(text: &str) -> &str {
     let mut text = text.trim();
     if text.matches('$').count() == 2 {
         text = text.strip_prefix('$').and_then(|text| text.strip_suffix('$')).unwrap_or(text).trim();
@@ -100,7 +100,7 @@ pub(super) fn bare(text: &str) -> &str {
 }
 
 /// The text with points for commas and commas for points, if it holds one number and that has either.
-pub(super) fn swapped(text: &str) -> Vec<String> {
+pub(in crate::maths) fn swapped(text: &str) -> Vec<String> {
     swap(text).into_iter().collect()
 }
 

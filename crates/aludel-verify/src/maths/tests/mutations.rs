@@ -3,7 +3,7 @@
 
 use proptest::prelude::*;
 
-use super::{Equality, equal};
+use crate::maths::{Equality, equal};
 
 /// A number in one of its spellings.
 fn spelled(value: i64, form: u8) -> String {

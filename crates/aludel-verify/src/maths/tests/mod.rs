@@ -1,5 +1,9 @@
 //! The edges: what the pairs of `tests/maths_pairs.rs` do not cover, answers in prose, and hostile input.
 
+mod kinds;
+mod meanings;
+mod mutations;
+
 use super::*;
 use crate::Verdict;
 

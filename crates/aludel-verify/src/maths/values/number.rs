@@ -8,46 +8,46 @@ const MAX_EXPONENT: i64 = 2000;
 
 /// A number with what its notation tells beside its value.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Number {
+pub(in crate::maths) struct Number {
     /// The exact value.
-    pub(super) value: RBig,
+    pub(in crate::maths) value: RBig,
     /// Digits after the decimal point; 0 for integers, and for repeating decimals, which are exact.
-    pub(super) decimals: usize,
+    pub(in crate::maths) decimals: usize,
     /// Digits without leading zeros.
-    pub(super) significant: usize,
+    pub(in crate::maths) significant: usize,
     /// Digits before the point, as written.
-    pub(super) digits: usize,
+    pub(in crate::maths) digits: usize,
     /// Whether it was written with a zero in front, as minutes are: `05`, `00`.
-    pub(super) leading_zero: bool,
+    pub(in crate::maths) leading_zero: bool,
 }
 
 impl Number {
-    pub(super) fn integer(value: i64) -> Number {
+    pub(in crate::maths) fn integer(value: i64) -> Number {
         Number::exact(RBig::from(value))
     }
 
-    pub(super) fn half() -> Number {
+    pub(in crate::maths) fn half() -> Number {
         Number::exact(RBig::from_parts(1.into(), 2u8.into()))
     }
 
     /// A value of which nothing is known about how it was written.
-    pub(super) fn exact(value: RBig) -> Number {
+    pub(in crate::maths) fn exact(value: RBig) -> Number {
         Number { value, decimals: 0, significant: 1, digits: 1, leading_zero: false }
     }
 
     /// Whether it is a decimal with so many digits that it can only be the rounding of an exact value.
-    pub(super) fn is_rounded(&self) -> bool {
+    pub(in crate::maths) fn is_rounded(&self) -> bool {
         self.decimals >= 6 && self.significant >= 6
     }
 
     /// Whether it is a decimal with enough digits that it hardly is the rounding of an exact value by chance.
-    pub(super) fn may_be_rounded(&self) -> bool {
+    pub(in crate::maths) fn may_be_rounded(&self) -> bool {
         self.decimals >= 1 && self.significant >= 3
     }
 }
 
 /// `0x1F`, `0b101`, `0o17` or `1F_{16}` as its digits with their base, such as `#1F_16`, which no symbol is called, and how many characters it took.
-pub(super) fn with_base(characters: &[char]) -> Option<(String, usize)> {
+pub(in crate::maths) fn with_base(characters: &[char]) -> Option<(String, usize)> {
     let run = |from: usize, base: u32| characters[from..].iter().take_while(|next| next.is_digit(base)).count();
     let text = |from: usize, length: usize| characters[from..from + length].iter().collect::<String>().to_uppercase();
     let prefixed = match characters {
@@ -82,7 +82,7 @@ pub(super) fn with_base(characters: &[char]) -> Option<(String, usize)> {
 
 /// Reads the number at the start of `characters` and tells how many characters it took. With `in_list`, a bare comma
 /// always separates.
-pub(super) fn read(characters: &[char], in_list: bool) -> Option<(Number, usize)> {
+pub(in crate::maths) fn read(characters: &[char], in_list: bool) -> Option<(Number, usize)> {
     let mut at = 0;
     let mut digits = integer_part(characters, in_list, &mut at);
     let (whole, leading_zero) = (digits.len(), digits.len() > 1 && digits.starts_with('0'));

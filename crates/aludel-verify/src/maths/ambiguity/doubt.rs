@@ -1,15 +1,15 @@
 //! Notations whose letters and signs may mean something else than a product, a difference or a quotient: dates and
 //! ranges, functions, matrices, differentials. Read as arithmetic, two such answers may come out equal without being so.
 
-use super::Equality;
-use super::answer::{self, Answer};
-use super::compound;
-use super::lexer;
-use super::relation;
-use super::token::{Bracket, Token};
+use crate::maths::Equality;
+use crate::maths::comparison::relation;
+use crate::maths::reading::answer::{self, Answer};
+use crate::maths::reading::compound;
+use crate::maths::reading::lexer;
+use crate::maths::reading::token::{Bracket, Token};
 
 /// What may be said of two answers that were compared as arithmetic and are not the same text.
-pub(super) fn weighed(left: &str, right: &str, computed: Equality) -> Equality {
+pub(in crate::maths) fn weighed(left: &str, right: &str, computed: Equality) -> Equality {
     let (first, second) = (chains(left), chains(right));
     if !first.is_empty() || !second.is_empty() {
         return chained(&first, &second, computed);
@@ -30,7 +30,7 @@ pub(super) fn weighed(left: &str, right: &str, computed: Equality) -> Equality {
 }
 
 /// Whether text is a date, a range, a score or a telephone number rather than one number.
-pub(super) fn is_chain(text: &str) -> bool {
+pub(in crate::maths) fn is_chain(text: &str) -> bool {
     !chains(text).is_empty()
 }
 

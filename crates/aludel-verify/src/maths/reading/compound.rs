@@ -3,14 +3,14 @@
 
 use dashu_ratio::RBig;
 
-use super::expression::Expression;
-use super::number::Number;
 use super::quantity::Quantity;
 use super::token::Token;
-use super::unit::{self, Unit};
+use crate::maths::values::expression::Expression;
+use crate::maths::values::number::Number;
+use crate::maths::values::unit::{self, Unit};
 
 /// Reads a sum of units as a quantity in the smallest of them.
-pub(super) fn read(tokens: &[Token]) -> Option<Quantity> {
+pub(in crate::maths) fn read(tokens: &[Token]) -> Option<Quantity> {
     let mut rest = tokens;
     let mut sum = RBig::ZERO;
     let mut last: Option<(&str, RBig, Unit)> = None;
@@ -51,9 +51,9 @@ fn term<'a>(tokens: &'a [Token], before: Option<&Unit>) -> Option<(&'a Number, U
 
 #[cfg(test)]
 mod tests {
-    use super::super::Equality::{Different, Equal, Undecided};
-    use super::super::is_within;
-    use super::super::tests::check;
+    use crate::maths::Equality::{Different, Equal, Undecided};
+    use crate::maths::is_within;
+    use crate::maths::tests::check;
 
     #[test]
     fn quantities_in_several_units_are_sums() {

@@ -11,7 +11,7 @@ use super::exact::{self, Budget, Point, Stop};
 use super::expression::{Expression, Function};
 
 /// Bits of the two precisions.
-pub(super) const PRECISIONS: [usize; 2] = [256, 512];
+pub(in crate::maths) const PRECISIONS: [usize; 2] = [256, 512];
 
 /// Values above 2 to this power are not computed: cancellation could use up the precision.
 const MAX_MAGNITUDE: isize = 160;
@@ -23,14 +23,14 @@ type Real = FBig<HalfEven, 2>;
 
 /// A complex number.
 #[derive(Clone, Debug)]
-pub(super) struct Complex {
+pub(in crate::maths) struct Complex {
     re: Real,
     im: Real,
 }
 
 /// The kinds of values that roots and logarithms may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Domain {
+pub(in crate::maths) enum Domain {
     /// Even roots and logarithms of negative numbers have none. Symbols stand for real numbers.
     Real,
     /// They have their principal value.
@@ -38,7 +38,7 @@ pub(super) enum Domain {
 }
 
 /// Evaluates at one precision.
-pub(super) struct Evaluator<'a> {
+pub(in crate::maths) struct Evaluator<'a> {
     context: Context<HalfEven>,
     cache: ConstCache,
     domain: Domain,
@@ -63,7 +63,12 @@ macro_rules! finite {
 }
 
 impl<'a> Evaluator<'a> {
-    pub(super) fn new(precision: usize, domain: Domain, point: &'a Point<'a>, budget: &'a Budget) -> Evaluator<'a> {
+    pub(in crate::maths) fn new(
+        precision: usize,
+        domain: Domain,
+        point: &'a Point<'a>,
+        budget: &'a Budget,
+    ) -> Evaluator<'a> {
         Evaluator {
             context: Context::new(precision),
             cache: ConstCache::new(),
@@ -74,7 +79,7 @@ impl<'a> Evaluator<'a> {
         }
     }
 
-    pub(super) fn value(&mut self, expression: &Expression) -> Result<Complex, Stop> {
+    pub(in crate::maths) fn value(&mut self, expression: &Expression) -> Result<Complex, Stop> {
         self.budget.spend(4)?;
         // What is rational below an irrational expression stays exact as long as it can.
         let result = match expression {
@@ -128,13 +133,13 @@ impl<'a> Evaluator<'a> {
         Ok(self.real(finite!(self.context.div(&over, &under))?))
     }
 
-    pub(super) fn subtract(&self, left: &Complex, right: &Complex) -> Result<Complex, Stop> {
+    pub(in crate::maths) fn subtract(&self, left: &Complex, right: &Complex) -> Result<Complex, Stop> {
         Ok(Complex { re: self.sub(&left.re, &right.re)?, im: self.sub(&left.im, &right.im)? })
     }
 
     /// Whether a sum left out a term, so that two values that agree need not be the same. What is left of a zero is no
     /// such term: at the lower precision it is some 2⁻²⁵⁶ of its parts.
-    pub(super) fn lost_a_term(&self) -> bool {
+    pub(in crate::maths) fn lost_a_term(&self) -> bool {
         self.lost_a_term
     }
 
@@ -349,12 +354,12 @@ fn is_lost_beside(small: &Complex, large: &Complex) -> bool {
 
 impl Complex {
     /// Which of two real numbers is the smaller; `None` if one is not real.
-    pub(super) fn order(&self, other: &Complex) -> Option<std::cmp::Ordering> {
+    pub(in crate::maths) fn order(&self, other: &Complex) -> Option<std::cmp::Ordering> {
         (is_zero(&self.im) && is_zero(&other.im)).then(|| self.re.cmp(&other.re))
     }
 
     /// The larger part's place of the first bit: the size is below 2 to this power. `isize::MIN` for 0.
-    pub(super) fn magnitude(&self) -> isize {
+    pub(in crate::maths) fn magnitude(&self) -> isize {
         magnitude(&self.re).max(magnitude(&self.im))
     }
 }

@@ -3,9 +3,9 @@
 
 use dashu_ratio::RBig;
 
-use super::expression::{Expression, Function};
-use super::number::Number;
 use super::token::{Bracket, Token};
+use crate::maths::values::expression::{Expression, Function};
+use crate::maths::values::number::Number;
 
 const MAX_DEPTH: usize = 48;
 const MAX_NODES: usize = 1000;
@@ -18,16 +18,16 @@ pub(super) enum PlusMinus {
 }
 
 /// An expression read from the front of some tokens.
-pub(super) struct Read {
-    pub(super) expression: Expression,
+pub(in crate::maths) struct Read {
+    pub(in crate::maths) expression: Expression,
     /// How many tokens it took.
-    pub(super) length: usize,
+    pub(in crate::maths) length: usize,
     /// Whether it held a `±` or `∓`.
     pub(super) plus_minus: bool,
 }
 
 /// Reads the longest expression at the front of `tokens`; `None` where there is none.
-pub(super) fn read(tokens: &[Token], sign: PlusMinus) -> Option<Read> {
+pub(in crate::maths) fn read(tokens: &[Token], sign: PlusMinus) -> Option<Read> {
     let mut parser =
         Parser { tokens, at: 0, depth: 0, nodes: 0, in_function: 0, sign, plus_minus: false, single: false };
     let expression = parser.sum()?;

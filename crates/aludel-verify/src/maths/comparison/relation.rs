@@ -1,14 +1,14 @@
 //! Equations, inequalities and assignments: which value they give to a name, and whether two of them say the same. What
 //! an inequality describes is handed on as an interval; sets are for `reals`.
 
-use super::Equality;
-use super::answer::{self, Answer};
 use super::compare;
-use super::exact::Budget;
-use super::expression::Expression;
-use super::quantity::Quantity;
 use super::scalar;
-use super::token::Bracket;
+use crate::maths::Equality;
+use crate::maths::reading::answer::{self, Answer};
+use crate::maths::reading::quantity::Quantity;
+use crate::maths::reading::token::Bracket;
+use crate::maths::values::exact::Budget;
+use crate::maths::values::expression::Expression;
 
 /// The value that a relation gives to a name: the 3 in x = 3, and the last side of a calculation such as 1 + 2 = 3.
 pub(super) fn assigned<'a>(sides: &'a [Answer], signs: &[char]) -> Option<(&'a Answer, &'a Answer)> {
@@ -24,7 +24,7 @@ pub(super) fn assigned<'a>(sides: &'a [Answer], signs: &[char]) -> Option<(&'a A
 }
 
 /// The names in a list of assignments, if they are not all the same: x = 1, y = 2.
-pub(super) fn names(items: &[Answer]) -> Option<Vec<String>> {
+pub(in crate::maths) fn names(items: &[Answer]) -> Option<Vec<String>> {
     let name = |item: &Answer| match item {
         Answer::Relation { sides, signs } if signs.iter().all(|sign| matches!(sign, '=' | '≈')) => {
             match sides.first()? {
@@ -106,7 +106,7 @@ fn is_consistent(values: &[&Answer], budget: &Budget) -> bool {
     })
 }
 
-pub(super) fn equal(left: (&[Answer], &[char]), right: (&[Answer], &[char]), budget: &Budget) -> Equality {
+pub(in crate::maths) fn equal(left: (&[Answer], &[char]), right: (&[Answer], &[char]), budget: &Budget) -> Equality {
     // a = b and b = a are one equation, whatever a and b are.
     if let (([first, second], [sign @ ('=' | '≠')]), ([other, another], [same])) = (left, right)
         && sign == same
@@ -164,7 +164,7 @@ fn difference((sides, signs): (&[Answer], &[char])) -> Option<(Expression, char)
 }
 
 /// The interval that inequalities give to one symbol: x < 3, 1 < x ≤ 2, 2 ≥ x.
-pub(super) fn interval<'a>(sides: &'a [Answer], signs: &[char]) -> Option<(&'a str, Answer)> {
+pub(in crate::maths) fn interval<'a>(sides: &'a [Answer], signs: &[char]) -> Option<(&'a str, Answer)> {
     if !answer::is_inequality(signs) {
         return None;
     }
@@ -200,7 +200,7 @@ pub(super) fn interval<'a>(sides: &'a [Answer], signs: &[char]) -> Option<(&'a s
 }
 
 /// The name of an answer that is one symbol.
-pub(super) fn symbol(answer: &Answer) -> Option<&str> {
+pub(in crate::maths) fn symbol(answer: &Answer) -> Option<&str> {
     match answer {
         Answer::Quantity(Quantity { expression: Expression::Symbol(name), unit: None, percent: false, .. }) => {
             Some(name)

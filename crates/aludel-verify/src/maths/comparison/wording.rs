@@ -1,12 +1,12 @@
 //! Answers in words. Two texts are the same where they say the same in a fixed phrase, different where they have nothing in common, and
 //! in between it is not known.
 
-use super::Equality;
-use super::exact;
-use super::expression::Expression;
-use super::quantity::Quantity;
-use super::spelled;
-use super::unit;
+use crate::maths::Equality;
+use crate::maths::reading::quantity::Quantity;
+use crate::maths::reading::spelled;
+use crate::maths::values::exact;
+use crate::maths::values::expression::Expression;
+use crate::maths::values::unit;
 
 /// What a phrase says of an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,7 +86,7 @@ fn said(text: &str) -> Option<Said> {
 }
 
 /// Two texts in lower case, their words with one space between.
-pub(super) fn equal(left: &str, right: &str) -> Equality {
+pub(in crate::maths) fn equal(left: &str, right: &str) -> Equality {
     if left == right {
         return Equality::Equal;
     }
@@ -144,7 +144,7 @@ pub(super) fn equal(left: &str, right: &str) -> Equality {
 }
 
 /// Words against a number or an expression.
-pub(super) fn against(text: &str, quantity: &Quantity) -> Equality {
+pub(in crate::maths) fn against(text: &str, quantity: &Quantity) -> Equality {
     let decided = |same: bool| if same { Equality::Equal } else { Equality::Different };
     let is_infinite = quantity.expression.contains(&Expression::Infinity);
     let value = exact::value(&quantity.expression, &[], &exact::Budget::new());
@@ -174,7 +174,7 @@ fn is_constant(expression: &Expression) -> bool {
 }
 
 /// Whether a text may stand for something that is neither text nor one number: the empty set, a time, an option's value.
-pub(super) fn is_open(text: &str) -> bool {
+pub(in crate::maths) fn is_open(text: &str) -> bool {
     matches!(said(text), Some(Said::Undefined | Said::Unsolvable | Said::Nothing | Said::Endless))
         || spelled::names_a_number(text)
         || names_an_option(text)
@@ -201,8 +201,8 @@ fn names_an_option(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Equality::{Different, Equal, Undecided};
-    use super::super::tests::check;
+    use crate::maths::Equality::{Different, Equal, Undecided};
+    use crate::maths::tests::check;
 
     #[test]
     fn what_does_not_exist() {

@@ -15,7 +15,7 @@ const BUDGET: u32 = 100_000;
 
 /// Why there is no value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Stop {
+pub(in crate::maths) enum Stop {
     /// The value may be irrational: approximation has to decide.
     Irrational,
     /// There is no value, as in 1/0.
@@ -25,10 +25,10 @@ pub(super) enum Stop {
 }
 
 /// What is left of the work that a comparison may cost. Counted, not timed, so that verdicts do not hang on the machine.
-pub(super) struct Budget(Cell<u32>);
+pub(in crate::maths) struct Budget(Cell<u32>);
 
 impl Budget {
-    pub(super) fn new() -> Budget {
+    pub(in crate::maths) fn new() -> Budget {
         Budget(Cell::new(BUDGET))
     }
 
@@ -47,10 +47,10 @@ fn bounded(value: RBig, budget: &Budget) -> Result<RBig, Stop> {
 }
 
 /// Values of symbols, by name.
-pub(super) type Point<'a> = [(&'a str, RBig)];
+pub(in crate::maths) type Point<'a> = [(&'a str, RBig)];
 
 /// The value of `expression` at `point`.
-pub(super) fn value(expression: &Expression, point: &Point<'_>, budget: &Budget) -> Result<RBig, Stop> {
+pub(in crate::maths) fn value(expression: &Expression, point: &Point<'_>, budget: &Budget) -> Result<RBig, Stop> {
     budget.spend(1)?;
     let result = match expression {
         Expression::Number(number) => number.value.clone(),
@@ -87,7 +87,7 @@ pub(super) fn value(expression: &Expression, point: &Point<'_>, budget: &Budget)
 }
 
 /// The bits of a fraction's parts together.
-pub(super) fn bits(value: &RBig) -> usize {
+pub(in crate::maths) fn bits(value: &RBig) -> usize {
     dashu_int::ops::BitTest::bit_len(value.numerator()) + dashu_int::ops::BitTest::bit_len(value.denominator())
 }
 

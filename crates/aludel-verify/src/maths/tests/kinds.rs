@@ -1,9 +1,9 @@
 //! Tests of kinds of answers that may be meant in several ways: clock times, sets, roundings, units, bases, names. Pairs
 //! that differ have to be told apart, and what cannot be known is undecided.
 
-use super::Equality::{Different, Equal, Undecided};
-use super::equal;
-use super::tests::check;
+use super::check;
+use crate::maths::Equality::{Different, Equal, Undecided};
+use crate::maths::{equal, is_within, verdict};
 
 #[test]
 fn times_are_no_ratios() {
@@ -216,10 +216,10 @@ fn a_hedge_is_no_answer() {
         r"\boxed{5 \text{ or } 6}",
         "We meet at 6:05.",
     ] {
-        assert_ne!(super::verdict(text, "5"), Verdict::Right, "{text}");
+        assert_ne!(verdict(text, "5"), Verdict::Right, "{text}");
     }
-    assert_eq!(super::verdict("We leave at 6:05 p.m.", "6:05 PM"), Verdict::Right);
-    assert_eq!(super::verdict("The answer to 2+2 is $4$, of course.", "4"), Verdict::Right);
+    assert_eq!(verdict("We leave at 6:05 p.m.", "6:05 PM"), Verdict::Right);
+    assert_eq!(verdict("The answer to 2+2 is $4$, of course.", "4"), Verdict::Right);
 }
 
 /// No arithmetic: dates, ranges, scores, telephone numbers.
@@ -265,8 +265,8 @@ fn dates_and_ranges_are_not_computed() {
         ],
     );
     check(Different, &[("2024-01-02", "2024-01-03"), ("3-4", "3-5")]);
-    assert_eq!(super::is_within("3-4", "-1", 0.0, 0.0), None);
-    assert_eq!(super::is_within("2024-01-02", "2021", 0.0, 0.0), None);
+    assert_eq!(is_within("3-4", "-1", 0.0, 0.0), None);
+    assert_eq!(is_within("2024-01-02", "2021", 0.0, 0.0), None);
 }
 
 #[test]

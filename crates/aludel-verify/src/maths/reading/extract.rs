@@ -200,7 +200,7 @@ fn end_of_sentence(line: &str) -> &str {
 /// The whole text, where it is nothing but an answer.
 fn bare(text: &str) -> Option<&str> {
     let text = tidy(text)?;
-    (text.len() <= BARE_ANSWER_BYTES && !text.contains('\n') && super::is_maths(text)).then_some(text)
+    (text.len() <= BARE_ANSWER_BYTES && !text.contains('\n') && crate::maths::is_maths(text)).then_some(text)
 }
 
 /// The formula or the number that stands last.
@@ -214,7 +214,7 @@ fn last_formula_or_number(text: &str) -> Option<&str> {
     let tail_start = text.len().saturating_sub(1 << 16);
     let tail = &text[(tail_start..text.len()).find(|index| text.is_char_boundary(*index))?..];
     let number = NUMBER.find_iter(tail).last().map(|number| number.as_str());
-    let formula = formulas(tail).last().copied().filter(|formula| super::is_maths(formula));
+    let formula = formulas(tail).last().copied().filter(|formula| crate::maths::is_maths(formula));
     let place = |part: &str| part.as_ptr() as usize - tail.as_ptr() as usize + part.len();
     let last = match (formula, number) {
         (Some(formula), Some(number)) if place(number) > place(formula) => number.trim(),

@@ -10,7 +10,7 @@ pub(super) const FUNCTIONS: [&str; 24] = [
     "ln", "lg", "exp", "pi", "infty", "frac", "binom", "asin", "acos", "atan",
 ];
 
-pub(super) const GREEK: [&str; 28] = [
+pub(in crate::maths) const GREEK: [&str; 28] = [
     "alpha",
     "beta",
     "gamma",

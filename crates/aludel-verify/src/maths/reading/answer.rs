@@ -14,7 +14,7 @@ const MAX_NESTING: usize = 12;
 
 /// An answer that was read.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Answer {
+pub(in crate::maths) enum Answer {
     Quantity(Quantity),
     /// Words only.
     Text(String),
@@ -52,7 +52,7 @@ pub(super) enum Answer {
 
 /// How sets are joined.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Join {
+pub(in crate::maths) enum Join {
     /// ∪, and conditions with "or" between them.
     Union,
     /// ∩, and conditions with "and" between them.
@@ -65,7 +65,7 @@ pub(super) enum Join {
 
 impl Answer {
     /// Whether all of it was understood and none of it is words.
-    pub(super) fn is_maths(&self) -> bool {
+    pub(in crate::maths) fn is_maths(&self) -> bool {
         match self {
             Answer::Unread | Answer::Text(_) => false,
             Answer::Quantity(_) | Answer::Clock(_) => true,
@@ -81,7 +81,7 @@ impl Answer {
     }
 
     /// Whether some part was not understood.
-    pub(super) fn has_unread(&self) -> bool {
+    pub(in crate::maths) fn has_unread(&self) -> bool {
         match self {
             Answer::Unread => true,
             Answer::Text(_) | Answer::Quantity(_) | Answer::Clock(_) => false,
@@ -106,7 +106,7 @@ impl Answer {
 }
 
 /// Reads a whole answer.
-pub(super) fn read(text: &str) -> Answer {
+pub(in crate::maths) fn read(text: &str) -> Answer {
     let Some(mut tokens) = lexer::tokens(text) else { return Answer::Unread };
     while matches!(tokens.last(), Some(Token::Sign(',' | ';' | ':') | Token::Row)) {
         tokens.pop();
@@ -260,7 +260,7 @@ fn is_relation(sign: char) -> bool {
 }
 
 /// Whether all signs order.
-pub(super) fn is_inequality(signs: &[char]) -> bool {
+pub(in crate::maths) fn is_inequality(signs: &[char]) -> bool {
     signs.iter().all(|sign| matches!(sign, '<' | '>' | '≤' | '≥'))
 }
 

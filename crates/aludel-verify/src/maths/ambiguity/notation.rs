@@ -5,11 +5,13 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
-use super::answer::{self, Answer};
-use super::compare;
-use super::exact::Budget;
-use super::token::Bracket;
-use super::{Equality, readings, unit};
+use super::readings;
+use crate::maths::Equality;
+use crate::maths::comparison::compare;
+use crate::maths::reading::answer::{self, Answer};
+use crate::maths::reading::token::Bracket;
+use crate::maths::values::exact::Budget;
+use crate::maths::values::unit;
 
 /// Longer texts are looked at no further: none of these notations is that long.
 const LONGEST: usize = 400;
@@ -26,7 +28,7 @@ fn pattern(pattern: &str) -> Regex {
 }
 
 /// What was computed of two texts that are not the same, unless their notation leaves it open.
-pub(super) fn weighed(left: &str, right: &str, computed: Equality) -> Equality {
+pub(in crate::maths) fn weighed(left: &str, right: &str, computed: Equality) -> Equality {
     if left.len() > LONGEST || right.len() > LONGEST {
         return computed;
     }
@@ -52,7 +54,7 @@ pub(super) fn weighed(left: &str, right: &str, computed: Equality) -> Equality {
 }
 
 /// The digits of `1_000` together, as programs read it.
-pub(super) fn without_digit_separators(text: &str) -> Option<String> {
+pub(in crate::maths) fn without_digit_separators(text: &str) -> Option<String> {
     found!(r"^[-+]?\d{1,3}(?:_\d{3})+(?:\.\d+)?$", readings::bare(text)).then(|| text.replace('_', ""))
 }
 
@@ -262,8 +264,8 @@ fn units_of_one_kind(one: &str, other: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::check;
     use super::Equality::{Different, Equal, Undecided};
+    use crate::maths::tests::check;
 
     #[test]
     fn orders_that_may_be_asked_for() {

@@ -5,18 +5,18 @@ use std::cmp::Ordering;
 
 use dashu_ratio::RBig;
 
-use super::Equality;
-use super::exact::{self, Budget, Point, Stop};
-use super::expression::{Expression, Function};
-use super::number::Number;
-use super::real::{Domain, Evaluator, PRECISIONS};
+use crate::maths::Equality;
+use crate::maths::values::exact::{self, Budget, Point, Stop};
+use crate::maths::values::expression::{Expression, Function};
+use crate::maths::values::number::Number;
+use crate::maths::values::real::{Domain, Evaluator, PRECISIONS};
 
 /// Points that are tried, and how many must have a value on both sides.
 const POINTS: u64 = 20;
 const POINTS_NEEDED: usize = 3;
 
 /// Whether two expressions are equal.
-pub(super) fn equal(left: &Expression, right: &Expression, budget: &Budget) -> Equality {
+pub(in crate::maths) fn equal(left: &Expression, right: &Expression, budget: &Budget) -> Equality {
     if left == right {
         return Equality::Equal;
     }
@@ -102,7 +102,12 @@ pub(super) fn differ_by_constant(left: &Expression, right: &Expression, budget: 
 }
 
 /// Whether one expression is the other times a constant, which may have to be positive.
-pub(super) fn proportional(left: &Expression, right: &Expression, positive: bool, budget: &Budget) -> Equality {
+pub(in crate::maths) fn proportional(
+    left: &Expression,
+    right: &Expression,
+    positive: bool,
+    budget: &Budget,
+) -> Equality {
     let mut names = Vec::new();
     left.symbols(&mut names);
     right.symbols(&mut names);
@@ -123,7 +128,7 @@ pub(super) fn proportional(left: &Expression, right: &Expression, positive: bool
 }
 
 /// Which of two real constants is the smaller; `None` where they have no real value, or where it cannot be told.
-pub(super) fn order(left: &Expression, right: &Expression, budget: &Budget) -> Option<Ordering> {
+pub(in crate::maths) fn order(left: &Expression, right: &Expression, budget: &Budget) -> Option<Ordering> {
     if let (Ok(left), Ok(right)) = (exact::value(left, &[], budget), exact::value(right, &[], budget)) {
         return Some(left.cmp(&right));
     }
@@ -256,7 +261,7 @@ fn decimal_of(expression: &Expression) -> Option<(&Number, bool)> {
 }
 
 /// Whether two real constants are no further apart than `absolute + relative · |right|`; `None` where that cannot be told.
-pub(super) fn is_within(
+pub(in crate::maths) fn is_within(
     left: &Expression,
     right: &Expression,
     absolute: &RBig,

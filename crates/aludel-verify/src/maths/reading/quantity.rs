@@ -2,31 +2,31 @@
 //! and units. What the expression itself says is for `parser`, what units mean for `unit`.
 
 use super::answer::Answer;
-use super::expression::Expression;
 use super::parser::{self, PlusMinus};
 use super::token::Token;
-use super::unit::{self, Unit};
+use crate::maths::values::expression::Expression;
+use crate::maths::values::unit::{self, Unit};
 
 /// A number or expression with what stands behind it.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Quantity {
-    pub(super) expression: Expression,
-    pub(super) percent: bool,
-    pub(super) unit: Option<Unit>,
+pub(in crate::maths) struct Quantity {
+    pub(in crate::maths) expression: Expression,
+    pub(in crate::maths) percent: bool,
+    pub(in crate::maths) unit: Option<Unit>,
     /// Whether "≈" or "about" says that it is rounded.
-    pub(super) approximate: bool,
+    pub(in crate::maths) approximate: bool,
     /// Whether it was written in several units, such as hours and minutes.
-    pub(super) compound: bool,
+    pub(in crate::maths) compound: bool,
 }
 
 impl Quantity {
-    pub(super) fn plain(expression: Expression) -> Quantity {
+    pub(in crate::maths) fn plain(expression: Expression) -> Quantity {
         Quantity { expression, percent: false, unit: None, approximate: false, compound: false }
     }
 }
 
 /// Reads an expression with its sign of money, its percent sign or its unit; `None` where something is left over.
-pub(super) fn read(tokens: &[Token]) -> Option<Answer> {
+pub(in crate::maths) fn read(tokens: &[Token]) -> Option<Answer> {
     let (currency, tokens) = match tokens {
         [Token::Sign(sign @ ('$' | '€' | '£' | '¥' | '₹')), rest @ ..] => (Some(*sign), rest),
         [Token::Sign('-'), Token::Sign(sign @ ('$' | '€' | '£' | '¥' | '₹')), rest @ ..] => {

@@ -1,11 +1,11 @@
 //! The tokens that an answer's text is read as. How the text is cut into them is `lexer`'s matter, what they mean together that of
 //! `expression` and `answer`.
 
-use super::number::Number;
+use crate::maths::values::number::Number;
 
 /// A kind of bracket. A pair may differ, as in a half-open interval.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Bracket {
+pub(in crate::maths) enum Bracket {
     /// `{` that only groups.
     Group,
     /// `(`, and `⟨`, which also encloses coordinates.
@@ -18,7 +18,7 @@ pub(super) enum Bracket {
 
 /// One token.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Token {
+pub(in crate::maths) enum Token {
     /// A number as written.
     Number(Number),
     /// A one-letter or Greek symbol. `spaced` tells whether a space stands before it.

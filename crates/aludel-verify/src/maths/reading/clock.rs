@@ -3,16 +3,16 @@
 
 use dashu_ratio::RBig;
 
-use super::Equality;
-use super::exact::{self, Budget};
-use super::expression::Expression;
-use super::number::Number;
 use super::token::Token;
-use super::unit::{Unit, Units};
+use crate::maths::Equality;
+use crate::maths::values::exact::{self, Budget};
+use crate::maths::values::expression::Expression;
+use crate::maths::values::number::Number;
+use crate::maths::values::unit::{Unit, Units};
 
 /// A time or a duration, and perhaps a ratio.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Clock {
+pub(in crate::maths) struct Clock {
     /// Hours and minutes, or minutes and seconds, or all three; with a half of the day also hours alone.
     parts: Vec<u32>,
     /// Whether it can be no ratio.
@@ -29,7 +29,7 @@ enum Half {
 }
 
 /// Reads a clock time, a duration such as `1:30 hours`, noon or midnight; `None` for everything else, other ratios too.
-pub(super) fn read(tokens: &[Token]) -> Option<Clock> {
+pub(in crate::maths) fn read(tokens: &[Token]) -> Option<Clock> {
     let digits = tokens.iter().take_while(|token| matches!(token, Token::Number(_) | Token::Sign(':'))).count();
     let (numbers, words) = tokens.split_at(digits);
     let words: Option<Vec<&str>> = words
@@ -80,7 +80,7 @@ fn whole(number: &Number) -> Option<u32> {
 }
 
 /// Whether two times or durations are the same. With AM or PM on one side only it is undecided, unless they differ anyhow.
-pub(super) fn equal(left: &Clock, right: &Clock) -> Equality {
+pub(in crate::maths) fn equal(left: &Clock, right: &Clock) -> Equality {
     match (left.half, right.half) {
         (Some(_), Some(_)) => decided(left.time_of_day() == right.time_of_day()),
         (Some(_), None) => half_missing(left, right),
@@ -103,7 +103,7 @@ pub(super) fn equal(left: &Clock, right: &Clock) -> Equality {
 }
 
 /// Against a ratio that is no clock time.
-pub(super) fn against_ratio(clock: &Clock, ratio: &[Expression], budget: &Budget) -> Equality {
+pub(in crate::maths) fn against_ratio(clock: &Clock, ratio: &[Expression], budget: &Budget) -> Equality {
     let values: Option<Vec<RBig>> = ratio.iter().map(|part| exact::value(part, &[], budget).ok()).collect();
     let Some(values) = values else { return Equality::Undecided };
     let parts: Vec<RBig> = clock.parts.iter().map(|part| RBig::from(*part)).collect();
@@ -113,7 +113,7 @@ pub(super) fn against_ratio(clock: &Clock, ratio: &[Expression], budget: &Budget
 }
 
 /// Against a number: it may be the hours, the minutes or the seconds, or a ratio's value.
-pub(super) fn against_number(clock: &Clock, number: &Expression, budget: &Budget) -> Equality {
+pub(in crate::maths) fn against_number(clock: &Clock, number: &Expression, budget: &Budget) -> Equality {
     let Ok(value) = exact::value(number, &[], budget) else { return Equality::Undecided };
     let ratio = match clock.parts[..] {
         [over, under] if !clock.definite && under > 0 => value == RBig::from_parts(over.into(), under.into()),

@@ -4,26 +4,26 @@
 //! `compare`, `reals` and `relation` call each other, as answers contain answers: the bounds of a set and the sides of a relation are
 //! compared by the rule for whole answers, and whole answers may be sets or relations.
 
-use super::Equality;
-use super::answer::{Answer, Join};
-use super::clock;
-use super::exact::{self, Budget};
-use super::expression::Expression;
-use super::number::Number;
-use super::quantity::Quantity;
 use super::reals;
 use super::relation;
 use super::scalar;
-use super::token::Bracket;
-use super::unit::{self, Unit, Units};
 use super::wording;
+use crate::maths::Equality;
+use crate::maths::reading::answer::{Answer, Join};
+use crate::maths::reading::clock;
+use crate::maths::reading::quantity::Quantity;
+use crate::maths::reading::token::Bracket;
+use crate::maths::values::exact::{self, Budget};
+use crate::maths::values::expression::Expression;
+use crate::maths::values::number::Number;
+use crate::maths::values::unit::{self, Unit, Units};
 use dashu_ratio::RBig;
 
 /// Longer unordered collections are compared in order only.
 const MAX_UNORDERED: usize = 24;
 
 /// Whether two answers are the same. Where a part was not understood, nothing shows that they differ.
-pub(super) fn equal(left: &Answer, right: &Answer, budget: &Budget) -> Equality {
+pub(in crate::maths) fn equal(left: &Answer, right: &Answer, budget: &Budget) -> Equality {
     match understood(left, right, budget) {
         Equality::Different if left.has_unread() || right.has_unread() => Equality::Undecided,
         equality => equality,
@@ -343,7 +343,7 @@ fn ordered(left: &[Answer], right: &[Answer], budget: &Budget) -> Equality {
 }
 
 /// Different if any is, else undecided if any is.
-pub(super) fn all(parts: impl Iterator<Item = Equality>) -> Equality {
+pub(in crate::maths) fn all(parts: impl Iterator<Item = Equality>) -> Equality {
     let mut result = Equality::Equal;
     for part in parts {
         match part {
@@ -457,7 +457,7 @@ fn matrices(left: &[Vec<Answer>], right: &[Vec<Answer>], budget: &Budget) -> Equ
 }
 
 /// The expression of an answer that is one quantity, or gives a name to one.
-pub(super) fn number(answer: &Answer) -> Option<&Expression> {
+pub(in crate::maths) fn number(answer: &Answer) -> Option<&Expression> {
     match answer {
         Answer::Quantity(quantity) if quantity.compound => None,
         Answer::Quantity(quantity) => Some(&quantity.expression),

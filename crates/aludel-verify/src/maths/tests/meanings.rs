@@ -1,8 +1,8 @@
 //! Tests of `readings`, of `doubt` about orders and joining words, and of the rule for decimals: what agrees in another reading than the
 //! usual one is undecided, and what agrees in none is different.
 
-use super::Equality::{Different, Equal, Undecided};
-use super::tests::check;
+use super::check;
+use crate::maths::Equality::{Different, Equal, Undecided};
 
 #[test]
 fn letters_for_powers_of_ten() {

@@ -4,7 +4,7 @@ use super::number::Number;
 
 /// A scalar expression. Differences are sums with −1 times a term, quotients products with a power of −1.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Expression {
+pub(in crate::maths) enum Expression {
     Number(Number),
     Symbol(String),
     Pi,
@@ -24,7 +24,7 @@ pub(super) enum Expression {
 
 /// Functions of one argument.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Function {
+pub(in crate::maths) enum Function {
     Sin,
     Cos,
     Tan,
@@ -43,23 +43,23 @@ pub(super) enum Function {
 }
 
 impl Expression {
-    pub(super) fn integer(value: i64) -> Expression {
+    pub(in crate::maths) fn integer(value: i64) -> Expression {
         Expression::Number(Number::integer(value))
     }
 
-    pub(super) fn negated(self) -> Expression {
+    pub(in crate::maths) fn negated(self) -> Expression {
         match self {
             Expression::Number(number) => Expression::Number(Number { value: -number.value, ..number }),
             other => Expression::Product(vec![Expression::integer(-1), other]),
         }
     }
 
-    pub(super) fn inverted(self) -> Expression {
+    pub(in crate::maths) fn inverted(self) -> Expression {
         Expression::Power(Box::new((self, Expression::integer(-1))))
     }
 
     /// The names of its symbols, each once.
-    pub(super) fn symbols<'a>(&'a self, names: &mut Vec<&'a str>) {
+    pub(in crate::maths) fn symbols<'a>(&'a self, names: &mut Vec<&'a str>) {
         if let Expression::Symbol(name) = self
             && !names.contains(&name.as_str())
         {
@@ -69,7 +69,7 @@ impl Expression {
     }
 
     /// The same with other names for its symbols.
-    pub(super) fn renamed(&self, name: &impl Fn(&str) -> String) -> Expression {
+    pub(in crate::maths) fn renamed(&self, name: &impl Fn(&str) -> String) -> Expression {
         let all = |parts: &[Expression]| parts.iter().map(|part| part.renamed(name)).collect();
         let both = |pair: &(Expression, Expression)| Box::new((pair.0.renamed(name), pair.1.renamed(name)));
         match self {
@@ -85,14 +85,14 @@ impl Expression {
         }
     }
 
-    pub(super) fn contains(&self, wanted: &Expression) -> bool {
+    pub(in crate::maths) fn contains(&self, wanted: &Expression) -> bool {
         let mut found = self == wanted;
         self.for_each_part(|part| found |= part.contains(wanted));
         found
     }
 
     /// Whether it is made for whole numbers: with a factorial or a binomial coefficient in it.
-    pub(super) fn is_discrete(&self) -> bool {
+    pub(in crate::maths) fn is_discrete(&self) -> bool {
         let mut found = matches!(self, Expression::Binomial(_) | Expression::Call(Function::Factorial, _));
         self.for_each_part(|part| found |= part.is_discrete());
         found

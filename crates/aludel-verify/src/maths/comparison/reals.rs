@@ -3,15 +3,15 @@
 
 use std::cmp::Ordering;
 
-use super::Equality;
-use super::answer::{self, Answer, Join};
 use super::compare;
-use super::exact::Budget;
-use super::expression::Expression;
-use super::quantity::Quantity;
 use super::relation;
 use super::scalar;
-use super::token::Bracket;
+use crate::maths::Equality;
+use crate::maths::reading::answer::{self, Answer, Join};
+use crate::maths::reading::quantity::Quantity;
+use crate::maths::reading::token::Bracket;
+use crate::maths::values::exact::Budget;
+use crate::maths::values::expression::Expression;
 
 /// A set of real numbers, as the places on the line at which one enters or leaves it, from left to right.
 #[derive(Clone, Debug)]
@@ -63,7 +63,7 @@ pub(super) fn region(answer: &Answer, budget: &Budget) -> Option<Region> {
 }
 
 /// Whether two sets are the same. Conditions on two different symbols are not.
-pub(super) fn equal(left: &Region, right: &Region, budget: &Budget) -> Equality {
+pub(in crate::maths) fn equal(left: &Region, right: &Region, budget: &Budget) -> Equality {
     if let (Some(left), Some(right)) = (&left.name, &right.name)
         && left != right
     {
