@@ -1,12 +1,12 @@
-//! What of `[trace]` is refused before anyone is asked: what is missing, and values that cannot be meant.
+//! What of `[trace]` is refused before the first request: missing settings, and values out of range.
 
 use super::TraceSettings;
-use crate::settings::problem::{Checker, Problem};
-use aludel_teacher::client::Preset;
+use crate::client::Preset;
+use aludel_settings::{Checker, Problem};
 
 impl TraceSettings {
     /// What collecting cannot start without: prompts, a teacher, a model and a store.
-    pub(in crate::settings) fn missing(&self) -> Vec<Problem> {
+    pub fn missing(&self) -> Vec<Problem> {
         let mut problems = Vec::new();
         let mut need = |is_there: bool, key: &str, reason: &str, mend: &str| {
             if !is_there {
@@ -58,7 +58,8 @@ impl TraceSettings {
         problems
     }
 
-    pub(in crate::settings) fn check(&self, check: &mut Checker<'_>) {
+    /// Checks the values, and which of them exclude each other.
+    pub fn check(&self, check: &mut Checker<'_>) {
         let are_named = self.prompts.iter().all(|path| !path.as_os_str().is_empty());
         check.that(are_named, "prompts", &self.prompts, "an empty path names nothing", "paths of data files");
         if let Some(preset) = &self.preset {

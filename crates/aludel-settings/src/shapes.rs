@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 /// One text, or a list of them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]
-pub(super) enum OneOrMany<T> {
+pub enum OneOrMany<T> {
     /// A single item.
     One(T),
     /// A list of items.
@@ -15,7 +15,8 @@ pub(super) enum OneOrMany<T> {
 }
 
 impl<T> OneOrMany<T> {
-    pub(super) fn into_vec(self) -> Vec<T> {
+    /// The items, as a list.
+    pub fn into_vec(self) -> Vec<T> {
         match self {
             Self::One(item) => vec![item],
             Self::Many(items) => items,
@@ -24,7 +25,10 @@ impl<T> OneOrMany<T> {
 }
 
 /// Reads a list, or a single item as a list of one.
-pub(super) fn one_or_many<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
+///
+/// # Errors
+/// A value that is neither.
+pub fn one_or_many<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
 where
     D: Deserializer<'de>,
     T: Deserialize<'de>,
@@ -33,7 +37,10 @@ where
 }
 
 /// Reads a count, where -1 (as Hugging Face writes it) means that there is no limit.
-pub(super) fn count_or_minus_one<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+///
+/// # Errors
+/// Other negative numbers, and what is no whole number.
+pub fn count_or_minus_one<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
     let count = i64::deserialize(deserializer)?;
     match count {
         -1 => Ok(None),

@@ -1,5 +1,5 @@
-//! What can be wrong with a setting, in words: the key, its value, the reason and the mend. Problems are gathered, so
-//! that a recipe with three mistakes is mended in one go. Colour and layout are left to whoever prints.
+//! What can be wrong with a setting, in words: the key, its value, the reason and the remedy. Problems are gathered, so
+//! that three mistakes in a recipe are reported at once. Colour and layout are left to the caller.
 
 use std::fmt;
 
@@ -117,19 +117,20 @@ impl Notice {
 }
 
 /// Gathers the problems of one section.
-pub(super) struct Checker<'a> {
+pub struct Checker<'a> {
     section: &'static str,
     problems: &'a mut Vec<Problem>,
 }
 
 impl<'a> Checker<'a> {
-    pub(super) fn new(section: &'static str, problems: &'a mut Vec<Problem>) -> Self {
+    /// For the section of this name.
+    pub fn new(section: &'static str, problems: &'a mut Vec<Problem>) -> Self {
         Self { section, problems }
     }
 
     /// Notes a problem unless `holds`; `right` names what would be right. Write a range as `(low..=high).contains(&x)`:
     /// it is false for NaN.
-    pub(super) fn that(&mut self, holds: bool, key: &str, value: impl fmt::Debug, reason: &str, right: &str) {
+    pub fn that(&mut self, holds: bool, key: &str, value: impl fmt::Debug, reason: &str, right: &str) {
         if !holds {
             let key = format!("{}.{key}", self.section);
             self.problems.push(Problem::new(&key, Some(format!("{value:?}")), reason, format!("give {right}")));
@@ -137,13 +138,13 @@ impl<'a> Checker<'a> {
     }
 
     /// Notes a problem found elsewhere, with its own mend.
-    pub(super) fn wrong(&mut self, key: &str, value: impl fmt::Debug, reason: &str, mend: &str) {
+    pub fn wrong(&mut self, key: &str, value: impl fmt::Debug, reason: &str, mend: &str) {
         let key = format!("{}.{key}", self.section);
         self.problems.push(Problem::new(&key, Some(format!("{value:?}")), reason, mend));
     }
 
     /// What every `test_size` must be.
-    pub(super) fn test_size(&mut self, size: f64) {
+    pub fn test_size(&mut self, size: f64) {
         self.that(
             (0.0..1.0).contains(&size) || (size >= 1.0 && size.fract() == 0.0),
             "test_size",
@@ -154,7 +155,7 @@ impl<'a> Checker<'a> {
     }
 
     /// What every `temperature` and `top_p` must be.
-    pub(super) fn sampling(&mut self, temperature: f64, top_p: f64) {
+    pub fn sampling(&mut self, temperature: f64, top_p: f64) {
         self.that(
             (0.0..=100.0).contains(&temperature),
             "temperature",
@@ -172,7 +173,7 @@ impl<'a> Checker<'a> {
     }
 
     /// What every `seed` must be.
-    pub(super) fn seed(&mut self, seed: u64) {
+    pub fn seed(&mut self, seed: u64) {
         self.that(
             i64::try_from(seed).is_ok(),
             "seed",

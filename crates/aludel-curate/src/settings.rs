@@ -1,11 +1,10 @@
 //! `[curate]`: which traces become training rows. What a filter looks at stands with the filter; here are its switch and its
 //! bounds, and the verifier's table is read into what the verifiers take.
 
-use super::problem::{Checker, Problem};
-use super::shapes::{OneOrMany, one_or_many};
-use aludel_curate::{Error, Languages, TokenBounds};
+use crate::{Error, Languages, TokenBounds};
 use aludel_data::column_names::RIGHT_ANSWERS;
 use aludel_data::split::TestSize;
+use aludel_settings::{Checker, OneOrMany, Problem, one_or_many};
 use aludel_verify::Verifier;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -199,9 +198,9 @@ impl CurateSettings {
     ///
     /// # Errors
     /// What a checked recipe cannot bring about: a verifier, a language or a size that is none.
-    pub fn options(&self, threads: usize) -> Result<aludel_curate::Options, Error> {
+    pub fn options(&self, threads: usize) -> Result<crate::Options, Error> {
         let verifier = self.verifier()?;
-        Ok(aludel_curate::Options {
+        Ok(crate::Options {
             complete: self.complete,
             loops: self.loops,
             languages: Languages::parse(self.languages.iter().map(String::as_str))?,
@@ -210,17 +209,17 @@ impl CurateSettings {
             evaluation_ngram: self.decontaminate_ngram,
             evaluation_overlap: self.decontaminate_overlap,
             verify: match self.verify {
-                VerifyMode::Filter => aludel_curate::Verify::Filter,
-                VerifyMode::Label => aludel_curate::Verify::Label,
-                VerifyMode::Off => aludel_curate::Verify::Off,
+                VerifyMode::Filter => crate::Verify::Filter,
+                VerifyMode::Label => crate::Verify::Label,
+                VerifyMode::Off => crate::Verify::Off,
             },
             verifier,
             gold: self.gold.clone(),
             require_verified: self.require_verified,
             keep: match self.keep {
-                Keep::Named(NamedKeep::All) => aludel_curate::Keep::All,
-                Keep::Named(NamedKeep::Shortest) => aludel_curate::Keep::Shortest,
-                Keep::Count(count) => aludel_curate::Keep::Count(count),
+                Keep::Named(NamedKeep::All) => crate::Keep::All,
+                Keep::Named(NamedKeep::Shortest) => crate::Keep::Shortest,
+                Keep::Count(count) => crate::Keep::Count(count),
             },
             duplicates: self.duplicates,
             near_duplicates: self.near_duplicates.then_some(self.near_duplicate_threshold),
@@ -236,7 +235,7 @@ impl CurateSettings {
     }
 
     /// What curation cannot start without: traces, a folder, and a student where its tokens are counted.
-    pub(super) fn missing(&self, has_student: bool) -> Vec<Problem> {
+    pub fn missing(&self, has_student: bool) -> Vec<Problem> {
         let missing = |key: &str, reason: &str, mend: &str| Problem::missing(&format!("curate.{key}"), reason, mend);
         let mut problems = Vec::new();
         if self.input.is_empty() {
@@ -255,7 +254,8 @@ impl CurateSettings {
         problems
     }
 
-    pub(super) fn check(&self, check: &mut Checker<'_>) {
+    /// Checks the values, and which of them exclude each other.
+    pub fn check(&self, check: &mut Checker<'_>) {
         self.check_files(check);
         self.check_verifier(check);
         self.check_numbers(check);

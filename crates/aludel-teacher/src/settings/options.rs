@@ -1,10 +1,9 @@
-//! What collecting takes of `[trace]`: endpoints, prices, prompts and options, with what a preset knows where the recipe is silent.
-//! How collecting goes stands in `aludel_teacher::collect`.
+//! From `[trace]` to what `collect` takes: endpoints, prices, prompts and options. What the recipe leaves out comes from the preset.
 
 use super::{Speech, TraceSettings};
+use crate::client::{Asking, Dialect, Endpoint, Preset, Prices, Timeouts};
+use crate::collect::{self, BOXED, Budget, Price, PromptFiles, Rates};
 use aludel_data::dataset::ReadOptions;
-use aludel_teacher::client::{Asking, Dialect, Endpoint, Preset, Prices, Timeouts};
-use aludel_teacher::collect::{self, BOXED, Budget, Price, PromptFiles, Rates};
 use std::time::Duration;
 
 impl TraceSettings {

@@ -1,10 +1,10 @@
 //! `[trace]`: which teachers are asked what, how fast, and for how much. Keys have no place in a recipe, only the names of the
-//! variable or file that holds one. What values are refused stands in `check`, what collecting takes of them in `takes`.
+//! variable or file that holds one. `check` says which values are refused, `options` turns them into the options of `collect`.
 
 mod check;
-mod takes;
+mod options;
 
-use super::shapes::{OneOrMany, one_or_many};
+use aludel_settings::{OneOrMany, one_or_many};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
