@@ -75,7 +75,7 @@ pub(super) struct Spent {
 
 /// What was spent, and what is promised to questions on their way.
 #[derive(Debug)]
-pub(super) struct Purse {
+pub(super) struct BudgetTracker {
     budget: Budget,
     cost: f64,
     tokens: u64,
@@ -91,16 +91,21 @@ struct Answered {
     is_guess: bool,
 }
 
-impl Purse {
+impl BudgetTracker {
     /// Until there are answers of this run to go by, one is taken to be like those before, or else as long as it may be.
-    pub(super) fn new(budget: Budget, spent: Spent, price: Option<Price>, most_completion: Option<u32>) -> Purse {
+    pub(super) fn new(
+        budget: Budget,
+        spent: Spent,
+        price: Option<Price>,
+        most_completion: Option<u32>,
+    ) -> BudgetTracker {
         let bound = Usage { prompt: 0, completion: u64::from(most_completion.unwrap_or(0)) };
         let (cost, tokens) = match spent.answers {
             0 => (price.unwrap_or_default().of(bound), bound.total()),
             answers => (spent.cost / answers as f64, spent.tokens.div_ceil(answers)),
         };
         let largest = Answered { cost, tokens, is_guess: true };
-        Purse { budget, cost: spent.cost, tokens: spent.tokens, on_their_way: 0, largest }
+        BudgetTracker { budget, cost: spent.cost, tokens: spent.tokens, on_their_way: 0, largest }
     }
 
     /// Whether one more question can be paid, or why not.
@@ -167,45 +172,50 @@ mod tests {
     #[test]
     fn a_budget_is_never_overrun_by_answers_like_those_before() {
         for (budget, at_once) in [(1000, 1), (1000, 7), (95, 64)] {
-            let mut purse =
-                Purse::new(Budget { cost: None, tokens: Some(budget) }, Spent::default(), Some(PRICE), Some(10));
+            let mut spending = BudgetTracker::new(
+                Budget { cost: None, tokens: Some(budget) },
+                Spent::default(),
+                Some(PRICE),
+                Some(10),
+            );
             let mut on_their_way = 0;
             loop {
-                while on_their_way < at_once && purse.allows().is_ok() {
-                    purse.promise();
+                while on_their_way < at_once && spending.allows().is_ok() {
+                    spending.promise();
                     on_their_way += 1;
                 }
                 if on_their_way == 0 {
                     break;
                 }
-                purse.settle(Some((Some(0.0), 10)));
+                spending.settle(Some((Some(0.0), 10)));
                 on_their_way -= 1;
             }
-            assert_eq!(purse.tokens, budget / 10 * 10);
+            assert_eq!(spending.tokens, budget / 10 * 10);
         }
     }
 
     #[test]
     fn what_earlier_runs_spent_counts() {
-        let purse = Purse::new(
+        let spending = BudgetTracker::new(
             Budget { cost: Some(2.0), tokens: None },
             Spent { cost: 2.0, tokens: 5, answers: 1 },
             Some(PRICE),
             None,
         );
-        assert!(purse.allows().unwrap_err().contains("$2.00 of $2 are spent"));
-        let mut purse = Purse::new(
+        assert!(spending.allows().unwrap_err().contains("$2.00 of $2 are spent"));
+        let mut spending = BudgetTracker::new(
             Budget { cost: Some(2.0), tokens: None },
             Spent { cost: 1.0, tokens: 5, answers: 2 },
             Some(PRICE),
             None,
         );
-        purse.promise();
-        purse.settle(Some((Some(0.6), 100)));
-        assert!(purse.allows().is_err(), "an answer as large as the last would cost too much");
-        let mut purse = Purse::new(Budget { cost: None, tokens: Some(9) }, Spent::default(), Some(PRICE), None);
-        assert!(purse.allows().is_ok());
-        purse.promise();
-        assert!(purse.allows().is_err(), "the first answer tells what the second may take");
+        spending.promise();
+        spending.settle(Some((Some(0.6), 100)));
+        assert!(spending.allows().is_err(), "an answer as large as the last would cost too much");
+        let mut spending =
+            BudgetTracker::new(Budget { cost: None, tokens: Some(9) }, Spent::default(), Some(PRICE), None);
+        assert!(spending.allows().is_ok());
+        spending.promise();
+        assert!(spending.allows().is_err(), "the first answer tells what the second may take");
     }
 }

@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
 use super::attempt::{Asker, Outcome};
-use super::budget::{Purse, Spent};
+use super::budget::{BudgetTracker, Spent};
 use super::endpoint::{Change, Ticket};
 use super::endpoints::{Choice, Endpoints};
 use super::persistence::{Job, Keeper};
@@ -37,7 +37,7 @@ pub(super) struct Flow<'a> {
     queue: Queue,
     on_their_way: JoinSet<Back>,
     asker: Asker,
-    purse: Purse,
+    spending: BudgetTracker,
     jitter: Jitter,
     progress: Progress,
     pace: Pace,
@@ -88,7 +88,7 @@ impl<'a> Flow<'a> {
             queue: Queue::new(missing),
             on_their_way: JoinSet::new(),
             asker,
-            purse: Purse::new(options.budget, spent, options.price, options.asking.max_tokens),
+            spending: BudgetTracker::new(options.budget, spent, options.price, options.asking.max_tokens),
             jitter: Jitter::new(u64::from(std::process::id())),
             progress: Progress { wanted, cost: options.price.map(|_| 0.0), ..Progress::default() },
             pace: Pace::new(now),
@@ -183,7 +183,7 @@ impl<'a> Flow<'a> {
                 return self.queue.due().map_or(later, |due| later.min(due));
             };
             let avoided = job.failed_at;
-            if let Err(reason) = self.purse.allows() {
+            if let Err(reason) = self.spending.allows() {
                 // What is on its way may turn out smaller than feared.
                 if self.on_their_way.is_empty() {
                     self.end(End::Budget { reason }, now);
@@ -208,7 +208,7 @@ impl<'a> Flow<'a> {
     fn ask(&mut self, mut job: Job, index: usize, now: Instant) {
         let endpoint = self.endpoints.get(index);
         let ticket = endpoint.asked(now);
-        self.purse.promise();
+        self.spending.promise();
         job.attempts += 1;
         let (teacher, asker) = (Arc::clone(&endpoint.teacher), self.asker.clone());
         self.on_their_way.spawn(async move {
@@ -223,7 +223,7 @@ impl<'a> Flow<'a> {
         match outcome {
             Outcome::Kept { usage, cost, elapsed, is_ended, is_flawed, hides_reasoning, unread } => {
                 self.endpoints.get(index).answered(Some((usage, elapsed)), ticket);
-                self.purse.settle(Some((cost, usage.total())));
+                self.spending.settle(Some((cost, usage.total())));
                 self.was_heard(now);
                 self.asker.is_known.store(true, Ordering::Relaxed);
                 self.progress.done += 1;
@@ -248,7 +248,7 @@ impl<'a> Flow<'a> {
             Outcome::NotTaken { words, status, is_kept } => {
                 let endpoint = self.endpoints.get(index).teacher.name().to_string();
                 self.endpoints.get(index).answered(None, ticket);
-                self.purse.settle(None);
+                self.spending.settle(None);
                 self.was_heard(now);
                 self.progress.failed += 1;
                 told(Event::Notice(Notice::Skipped { origin: job.origin(), words: format!("{words} ({status})") }));
@@ -260,7 +260,7 @@ impl<'a> Flow<'a> {
                 }
             }
             Outcome::Failed(failure) => {
-                self.purse.settle(None);
+                self.spending.settle(None);
                 self.failures_since += 1;
                 let words = failure.to_string();
                 match self.endpoints.get(index).failed(&failure, ticket, &mut self.jitter, now) {
