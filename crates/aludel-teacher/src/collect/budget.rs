@@ -67,7 +67,7 @@ impl Usage {
 
 /// What the traces of a store took before a run.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub(super) struct Spent {
+pub(super) struct PriorSpending {
     pub(super) cost: f64,
     pub(super) tokens: u64,
     pub(super) answers: u64,
@@ -95,7 +95,7 @@ impl BudgetTracker {
     /// Until there are answers of this run to go by, one is taken to be like those before, or else as long as it may be.
     pub(super) fn new(
         budget: Budget,
-        spent: Spent,
+        spent: PriorSpending,
         price: Option<Price>,
         most_completion: Option<u32>,
     ) -> BudgetTracker {
@@ -174,7 +174,7 @@ mod tests {
         for (budget, at_once) in [(1000, 1), (1000, 7), (95, 64)] {
             let mut spending = BudgetTracker::new(
                 Budget { cost: None, tokens: Some(budget) },
-                Spent::default(),
+                PriorSpending::default(),
                 Some(PRICE),
                 Some(10),
             );
@@ -198,14 +198,14 @@ mod tests {
     fn what_earlier_runs_spent_counts() {
         let spending = BudgetTracker::new(
             Budget { cost: Some(2.0), tokens: None },
-            Spent { cost: 2.0, tokens: 5, answers: 1 },
+            PriorSpending { cost: 2.0, tokens: 5, answers: 1 },
             Some(PRICE),
             None,
         );
         assert!(spending.allows().unwrap_err().contains("$2.00 of $2 are spent"));
         let mut spending = BudgetTracker::new(
             Budget { cost: Some(2.0), tokens: None },
-            Spent { cost: 1.0, tokens: 5, answers: 2 },
+            PriorSpending { cost: 1.0, tokens: 5, answers: 2 },
             Some(PRICE),
             None,
         );
@@ -213,7 +213,7 @@ mod tests {
         spending.settle(Some((Some(0.6), 100)));
         assert!(spending.allows().is_err(), "an answer as large as the last would cost too much");
         let mut spending =
-            BudgetTracker::new(Budget { cost: None, tokens: Some(9) }, Spent::default(), Some(PRICE), None);
+            BudgetTracker::new(Budget { cost: None, tokens: Some(9) }, PriorSpending::default(), Some(PRICE), None);
         assert!(spending.allows().is_ok());
         spending.promise();
         assert!(spending.allows().is_err(), "the first answer tells what the second may take");

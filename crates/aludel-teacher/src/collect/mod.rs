@@ -34,7 +34,7 @@ pub use rate_limit::Rates;
 use crate::Error;
 use crate::client::{Asking, Teacher};
 use crate::store::{Missing, Store};
-use budget::Spent;
+use budget::PriorSpending;
 use persistence::Keeper;
 use scheduler::Flow;
 
@@ -145,7 +145,7 @@ fn ask(
     let before = collection.store.snapshot()?.status()?;
     let tokens = before.tokens.prompt + before.tokens.completion;
     let cost = before.cost.unwrap_or_default();
-    let spent = Spent { cost, tokens, answers: before.complete + before.cut };
+    let spent = PriorSpending { cost, tokens, answers: before.complete + before.cut };
     if collection.options.budget.cost.is_some() && before.unpriced > 0 {
         told(Event::Notice(Notice::Unpriced { answers: before.unpriced }));
     }

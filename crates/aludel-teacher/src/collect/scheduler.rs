@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
 use super::attempt::{Asker, Outcome};
-use super::budget::{BudgetTracker, Spent};
+use super::budget::{BudgetTracker, PriorSpending};
 use super::endpoint::{Change, Ticket};
 use super::endpoints::{Choice, Endpoints};
 use super::persistence::{Job, Keeper};
@@ -76,7 +76,7 @@ impl<'a> Flow<'a> {
         missing: Receiver<Result<Job, Error>>,
         wanted: u64,
         keeper: Keeper,
-        spent: Spent,
+        spent: PriorSpending,
         is_known: bool,
     ) -> Flow<'a> {
         let now = Instant::now();
