@@ -46,7 +46,7 @@ pub(super) enum Leave {
 
 /// What is remembered of a question that is on its way.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Ticket {
+pub(super) struct InFlightRequest {
     expected_tokens: u64,
     /// Its outcome decides whether the endpoint is back.
     pub(super) is_probe: bool,
@@ -116,21 +116,21 @@ impl Endpoint {
     }
 
     /// A question goes there. The ticket comes back with its outcome.
-    pub(super) fn asked(&mut self, now: Instant) -> Ticket {
+    pub(super) fn asked(&mut self, now: Instant) -> InFlightRequest {
         let expected_tokens = self.tokens.value();
         let is_probe = self.breaker.asked(now);
         self.rate.asked(expected_tokens, now);
         self.in_flight += 1;
-        Ticket { expected_tokens, is_probe }
+        InFlightRequest { expected_tokens, is_probe }
     }
 
     /// An answer, or a judgement on the question: someone is there.
-    pub(super) fn answered(&mut self, usage: Option<(Usage, Duration)>, ticket: Ticket) {
+    pub(super) fn answered(&mut self, usage: Option<(Usage, Duration)>, request: InFlightRequest) {
         self.in_flight -= 1;
-        self.breaker.answered(ticket.is_probe);
+        self.breaker.answered(request.is_probe);
         self.refusals_in_a_row = 0;
         let tokens = usage.map_or(0, |(usage, _)| usage.total());
-        self.rate.took(tokens, ticket.expected_tokens);
+        self.rate.took(tokens, request.expected_tokens);
         let Some((usage, elapsed)) = usage else { return };
         self.answers += 1;
         self.tokens.add(tokens);
@@ -138,15 +138,21 @@ impl Endpoint {
     }
 
     /// No answer.
-    pub(super) fn failed(&mut self, failure: &Failure, ticket: Ticket, jitter: &mut Jitter, now: Instant) -> Change {
+    pub(super) fn failed(
+        &mut self,
+        failure: &Failure,
+        request: InFlightRequest,
+        jitter: &mut Jitter,
+        now: Instant,
+    ) -> Change {
         self.in_flight -= 1;
         self.failures += 1;
-        self.rate.took(0, ticket.expected_tokens);
+        self.rate.took(0, request.expected_tokens);
         self.last_words = Some(failure.to_string());
         match failure {
             Failure::Busy { status: Some(429), retry_after, .. } => {
                 // Someone is there: the breaker is for endpoints that are not.
-                self.breaker.answered(ticket.is_probe);
+                self.breaker.answered(request.is_probe);
                 self.concurrency.refused();
                 self.refusals_in_a_row += 1;
                 let all_refused = (self.concurrency.limit() as u32).min(8);
@@ -162,7 +168,7 @@ impl Endpoint {
                 self.out = self.last_words.clone();
                 Change::Out
             }
-            _ => match self.breaker.failed(ticket.is_probe, self.concurrency.limit(), now) {
+            _ => match self.breaker.failed(request.is_probe, self.concurrency.limit(), now) {
                 true => {
                     self.concurrency.gone();
                     Change::Opened
@@ -261,9 +267,9 @@ mod tests {
         while now < start + Duration::from_secs(600) {
             match endpoint.leave(now) {
                 Leave::Now(_) => {
-                    let ticket = endpoint.asked(now);
+                    let request = endpoint.asked(now);
                     asked += 1;
-                    endpoint.failed(&gone, ticket, &mut Jitter::new(1), now);
+                    endpoint.failed(&gone, request, &mut Jitter::new(1), now);
                 }
                 Leave::At(until) => now = until,
                 other => panic!("nothing is on its way: {other:?}"),

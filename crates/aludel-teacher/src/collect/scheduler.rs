@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::attempt::{Asker, Outcome};
 use super::budget::{BudgetTracker, PriorSpending};
-use super::endpoint::{Change, Ticket};
+use super::endpoint::{Change, InFlightRequest};
 use super::endpoints::{Choice, Endpoints};
 use super::persistence::{Job, Keeper};
 use super::progress::{Event, Notice, Pace, Progress};
@@ -65,7 +65,7 @@ struct Held {
 struct Back {
     job: Job,
     endpoint: usize,
-    ticket: Ticket,
+    request: InFlightRequest,
     outcome: Outcome,
 }
 
@@ -207,22 +207,22 @@ impl<'a> Flow<'a> {
 
     fn ask(&mut self, mut job: Job, index: usize, now: Instant) {
         let endpoint = self.endpoints.get(index);
-        let ticket = endpoint.asked(now);
+        let request = endpoint.asked(now);
         self.spending.promise();
         job.attempts += 1;
         let (teacher, asker) = (Arc::clone(&endpoint.teacher), self.asker.clone());
         self.on_their_way.spawn(async move {
             let outcome = asker.ask(&job, &*teacher).await;
-            Back { job, endpoint: index, ticket, outcome }
+            Back { job, endpoint: index, request, outcome }
         });
     }
 
     fn took(&mut self, back: Back, told: &mut dyn FnMut(Event)) -> Result<(), Error> {
-        let Back { job, endpoint: index, ticket, outcome } = back;
+        let Back { job, endpoint: index, request, outcome } = back;
         let now = Instant::now();
         match outcome {
             Outcome::Kept { usage, cost, elapsed, is_ended, is_flawed, hides_reasoning, unread } => {
-                self.endpoints.get(index).answered(Some((usage, elapsed)), ticket);
+                self.endpoints.get(index).answered(Some((usage, elapsed)), request);
                 self.spending.settle(Some((cost, usage.total())));
                 self.was_heard(now);
                 self.asker.is_known.store(true, Ordering::Relaxed);
@@ -247,7 +247,7 @@ impl<'a> Flow<'a> {
             }
             Outcome::NotTaken { words, status, is_kept } => {
                 let endpoint = self.endpoints.get(index).teacher.name().to_string();
-                self.endpoints.get(index).answered(None, ticket);
+                self.endpoints.get(index).answered(None, request);
                 self.spending.settle(None);
                 self.was_heard(now);
                 self.progress.failed += 1;
@@ -263,7 +263,7 @@ impl<'a> Flow<'a> {
                 self.spending.settle(None);
                 self.failures_since += 1;
                 let words = failure.to_string();
-                match self.endpoints.get(index).failed(&failure, ticket, &mut self.jitter, now) {
+                match self.endpoints.get(index).failed(&failure, request, &mut self.jitter, now) {
                     Change::None => {}
                     Change::Opened => {
                         let endpoint = self.endpoints.get(index).teacher.name().to_string();
@@ -271,7 +271,7 @@ impl<'a> Flow<'a> {
                     }
                     Change::Out => told(Event::Notice(self.endpoints.out(index))),
                 }
-                self.try_again(job, index, &failure, ticket.is_probe, told);
+                self.try_again(job, index, &failure, request.is_probe, told);
             }
             Outcome::Lost(error) => return Err(error),
         }
