@@ -53,7 +53,7 @@ pub fn ask_list<E: From<Error>>(
             _ => {}
         }
         let (rate, now) = (Rate::new(options.rates, Instant::now()), Instant::now());
-        let asker = Asker {
+        let requester = Requester {
             teacher,
             options,
             rate,
@@ -67,7 +67,7 @@ pub fn ask_list<E: From<Error>>(
             ending: None,
             told: BTreeSet::new(),
         };
-        asker.run(list.enumerate(), stop, tell, take).await
+        requester.run(list.enumerate(), stop, tell, take).await
     });
     runtime.shutdown_background();
     end
@@ -95,7 +95,7 @@ struct Job {
     expected_tokens: u64,
 }
 
-struct Asker<'a> {
+struct Requester<'a> {
     teacher: &'a Arc<dyn Teacher>,
     options: &'a Options,
     rate: Rate,
@@ -116,7 +116,7 @@ struct Asker<'a> {
     told: BTreeSet<String>,
 }
 
-impl Asker<'_> {
+impl Requester<'_> {
     async fn run<E>(
         mut self,
         list: impl Iterator<Item = (usize, Listed)>,

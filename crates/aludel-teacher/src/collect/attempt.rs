@@ -39,7 +39,7 @@ pub(super) enum Outcome {
 
 /// How questions are asked, what answers cost and who keeps them.
 #[derive(Clone)]
-pub(super) struct Asker {
+pub(super) struct Requester {
     pub(super) asking: Arc<Asking>,
     pub(super) price: Option<Price>,
     /// Whether the teacher has answered anything.
@@ -47,7 +47,7 @@ pub(super) struct Asker {
     pub(super) keeper: Keeper,
 }
 
-impl Asker {
+impl Requester {
     /// Asks a question. It holds its place until its answer is on the disk: a crash can cost no more than those on their way.
     pub(super) async fn ask(&self, job: &Job, teacher: &dyn Teacher) -> Outcome {
         let asked = Instant::now();

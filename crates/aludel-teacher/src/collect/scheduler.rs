@@ -10,7 +10,7 @@ use tokio::sync::mpsc::Receiver;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
-use super::attempt::{Asker, Outcome};
+use super::attempt::{Outcome, Requester};
 use super::budget::{BudgetTracker, PriorSpending};
 use super::endpoint::{Change, InFlightRequest};
 use super::endpoints::{Choice, Endpoints};
@@ -36,7 +36,7 @@ pub(super) struct Flow<'a> {
     endpoints: Endpoints,
     queue: Queue,
     on_their_way: JoinSet<Back>,
-    asker: Asker,
+    requester: Requester,
     spending: BudgetTracker,
     jitter: Jitter,
     progress: Progress,
@@ -81,13 +81,13 @@ impl<'a> Flow<'a> {
     ) -> Flow<'a> {
         let now = Instant::now();
         let is_known = Arc::new(AtomicBool::new(is_known));
-        let asker = Asker { asking: Arc::new(options.asking.clone()), price: options.price, is_known, keeper };
+        let requester = Requester { asking: Arc::new(options.asking.clone()), price: options.price, is_known, keeper };
         Flow {
             options,
             endpoints: Endpoints::new(teachers, options.concurrency, options.rates, now),
             queue: Queue::new(missing),
             on_their_way: JoinSet::new(),
-            asker,
+            requester,
             spending: BudgetTracker::new(options.budget, spent, options.price, options.asking.max_tokens),
             jitter: Jitter::new(u64::from(std::process::id())),
             progress: Progress { wanted, cost: options.price.map(|_| 0.0), ..Progress::default() },
@@ -210,9 +210,9 @@ impl<'a> Flow<'a> {
         let request = endpoint.asked(now);
         self.spending.promise();
         job.attempts += 1;
-        let (teacher, asker) = (Arc::clone(&endpoint.teacher), self.asker.clone());
+        let (teacher, requester) = (Arc::clone(&endpoint.teacher), self.requester.clone());
         self.on_their_way.spawn(async move {
-            let outcome = asker.ask(&job, &*teacher).await;
+            let outcome = requester.ask(&job, &*teacher).await;
             Back { job, endpoint: index, request, outcome }
         });
     }
@@ -225,7 +225,7 @@ impl<'a> Flow<'a> {
                 self.endpoints.get(index).answered(Some((usage, elapsed)), request);
                 self.spending.settle(Some((cost, usage.total())));
                 self.was_heard(now);
-                self.asker.is_known.store(true, Ordering::Relaxed);
+                self.requester.is_known.store(true, Ordering::Relaxed);
                 self.progress.done += 1;
                 self.progress.cut += u64::from(!is_ended);
                 self.progress.unanswered += u64::from(is_flawed);
@@ -280,12 +280,12 @@ impl<'a> Flow<'a> {
 
     /// Once the teacher has answered something, what it does not take is a matter of the questions, and is kept.
     async fn keep_held(&mut self) -> Result<(), Error> {
-        if self.held.is_empty() || !self.asker.is_known.load(Ordering::Relaxed) {
+        if self.held.is_empty() || !self.requester.is_known.load(Ordering::Relaxed) {
             return Ok(());
         }
         let mut kept = JoinSet::new();
         for Held { job, endpoint, words } in self.held.drain(..) {
-            let keeper = self.asker.keeper.clone();
+            let keeper = self.requester.keeper.clone();
             kept.spawn(async move { keeper.keep_failure(&job, &endpoint, &words).await });
         }
         while let Some(kept) = kept.join_next().await {
