@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::budget::{Price, Usage};
-use super::persistence::{Job, Keeper};
+use super::persistence::{AnswerWriter, Job};
 use crate::Error;
 use crate::client::{Asking, Failure, Teacher};
 
@@ -44,7 +44,7 @@ pub(super) struct Requester {
     pub(super) price: Option<Price>,
     /// Whether the teacher has answered anything.
     pub(super) is_known: Arc<AtomicBool>,
-    pub(super) keeper: Keeper,
+    pub(super) answer_writer: AnswerWriter,
 }
 
 impl Requester {
@@ -57,7 +57,7 @@ impl Requester {
                 let (cost, is_ended) = (self.price.map(|price| price.of(usage)), answer.finish.is_complete());
                 let is_flawed = is_ended && answer.flaw().is_some();
                 let (hides_reasoning, unread) = (answer.hides_reasoning, answer.unread.clone());
-                let kept = self.keeper.keep(job, teacher.name(), answer, cost).await;
+                let kept = self.answer_writer.keep(job, teacher.name(), answer, cost).await;
                 // With the commit: so long its place is taken, and where answers come at once, only more places bring more of them.
                 let elapsed = asked.elapsed();
                 let it = Outcome::Kept { usage, cost, elapsed, is_ended, is_flawed, hides_reasoning, unread };
@@ -67,7 +67,7 @@ impl Requester {
                 if !self.is_known.load(Ordering::Relaxed) {
                     return Outcome::NotTaken { words, status, is_kept: false };
                 }
-                let kept = self.keeper.keep_failure(job, teacher.name(), &words).await;
+                let kept = self.answer_writer.keep_failure(job, teacher.name(), &words).await;
                 kept.map_or_else(Outcome::Lost, |()| Outcome::NotTaken { words, status, is_kept: true })
             }
             Err(failure) => Outcome::Failed(failure),

@@ -35,7 +35,7 @@ use crate::Error;
 use crate::client::{Asking, Teacher};
 use crate::store::{Missing, Store};
 use budget::PriorSpending;
-use persistence::Keeper;
+use persistence::AnswerWriter;
 use scheduler::Flow;
 
 /// After so many questions that are not taken, and no answer, the settings are at fault and not the questions.
@@ -150,14 +150,14 @@ fn ask(
         told(Event::Notice(Notice::Unpriced { answers: before.unpriced }));
     }
     let is_known = missing.has_answers;
-    let keeper = Keeper::new(collection.store.writer());
+    let answer_writer = AnswerWriter::new(collection.store.writer());
     let (give, take) = tokio::sync::mpsc::channel(256);
     let runtime = runtime()?;
     let (end, progress) = std::thread::scope(|scope| {
         scope.spawn(move || persistence::feed(missing, &give));
         runtime.block_on(async {
             let teachers = collection.teachers.clone();
-            let flow = Flow::new(&collection.options, teachers, take, wanted, keeper, spent, is_known);
+            let flow = Flow::new(&collection.options, teachers, take, wanted, answer_writer, spent, is_known);
             flow.run(stop, told).await
         })
     })?;

@@ -71,13 +71,13 @@ pub(super) fn feed(mut missing: Missing, jobs: &Sender<Result<Job, Error>>) {
 
 /// Turns answers into rows and waits until they are on the disk.
 #[derive(Clone)]
-pub(super) struct Keeper {
+pub(super) struct AnswerWriter {
     writer: Writer,
 }
 
-impl Keeper {
-    pub(super) fn new(writer: Writer) -> Keeper {
-        Keeper { writer }
+impl AnswerWriter {
+    pub(super) fn new(writer: Writer) -> AnswerWriter {
+        AnswerWriter { writer }
     }
 
     /// Keeps an answer: complete, or cut wherever the server ended it before its end.

@@ -14,7 +14,7 @@ use super::attempt::{Outcome, Requester};
 use super::budget::{BudgetTracker, PriorSpending};
 use super::endpoint::{Change, InFlightRequest};
 use super::endpoints::{Choice, Endpoints};
-use super::persistence::{Job, Keeper};
+use super::persistence::{AnswerWriter, Job};
 use super::progress::{Event, Notice, Pace, Progress};
 use super::queue::Queue;
 use super::retry::Jitter;
@@ -75,13 +75,14 @@ impl<'a> Flow<'a> {
         teachers: Vec<Arc<dyn Teacher>>,
         missing: Receiver<Result<Job, Error>>,
         wanted: u64,
-        keeper: Keeper,
+        answer_writer: AnswerWriter,
         spent: PriorSpending,
         is_known: bool,
     ) -> Flow<'a> {
         let now = Instant::now();
         let is_known = Arc::new(AtomicBool::new(is_known));
-        let requester = Requester { asking: Arc::new(options.asking.clone()), price: options.price, is_known, keeper };
+        let requester =
+            Requester { asking: Arc::new(options.asking.clone()), price: options.price, is_known, answer_writer };
         Flow {
             options,
             endpoints: Endpoints::new(teachers, options.concurrency, options.rates, now),
@@ -285,8 +286,8 @@ impl<'a> Flow<'a> {
         }
         let mut kept = JoinSet::new();
         for Held { job, endpoint, words } in self.held.drain(..) {
-            let keeper = self.requester.keeper.clone();
-            kept.spawn(async move { keeper.keep_failure(&job, &endpoint, &words).await });
+            let answer_writer = self.requester.answer_writer.clone();
+            kept.spawn(async move { answer_writer.keep_failure(&job, &endpoint, &words).await });
         }
         while let Some(kept) = kept.join_next().await {
             kept.expect("what is kept is never cancelled, and does not panic")?;
