@@ -33,7 +33,7 @@ pub(super) struct Endpoint {
 
 /// Whether an endpoint takes a question now.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) enum Leave {
+pub(super) enum Availability {
     /// Yes; it is busy to this share of what it can take.
     Now(f64),
     /// Not before this moment.
@@ -86,32 +86,32 @@ impl Endpoint {
         }
     }
 
-    pub(super) fn leave(&mut self, now: Instant) -> Leave {
+    pub(super) fn leave(&mut self, now: Instant) -> Availability {
         if self.out.is_some() {
-            return Leave::Never;
+            return Availability::Never;
         }
         let limit = match self.breaker.state(now) {
-            State::Open(until) | State::Probing(until) => return Leave::At(until),
+            State::Open(until) | State::Probing(until) => return Availability::At(until),
             // Those that were on their way when it opened may never come back, and must not keep probes from their place.
             State::HalfOpen if self.in_flight < self.concurrency.most() => {
                 // A probe is a question like any other: where few may be asked a minute, an outage must not use up the minutes after it.
                 return match self.rate.ready().max(self.paused_until) {
-                    ready if ready > now => Leave::At(ready),
-                    _ => Leave::Now(0.0),
+                    ready if ready > now => Availability::At(ready),
+                    _ => Availability::Now(0.0),
                 };
             }
-            State::HalfOpen => return Leave::WhenAnswered,
+            State::HalfOpen => return Availability::WhenAnswered,
             State::Closed => self.concurrency.limit(),
         };
         if self.in_flight >= limit {
-            return Leave::WhenAnswered;
+            return Availability::WhenAnswered;
         }
         match self.rate.ready().max(self.paused_until) {
             ready if ready > now => {
                 self.concurrency.idle();
-                Leave::At(ready)
+                Availability::At(ready)
             }
-            _ => Leave::Now(self.in_flight as f64 / limit as f64),
+            _ => Availability::Now(self.in_flight as f64 / limit as f64),
         }
     }
 
@@ -266,12 +266,12 @@ mod tests {
         let (mut now, mut asked) = (start, 0);
         while now < start + Duration::from_secs(600) {
             match endpoint.leave(now) {
-                Leave::Now(_) => {
+                Availability::Now(_) => {
                     let request = endpoint.asked(now);
                     asked += 1;
                     endpoint.failed(&gone, request, &mut Jitter::new(1), now);
                 }
-                Leave::At(until) => now = until,
+                Availability::At(until) => now = until,
                 other => panic!("nothing is on its way: {other:?}"),
             }
         }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::endpoint::{Endpoint, Leave};
+use super::endpoint::{Availability, Endpoint};
 use super::progress::{EndpointProgress, Event, Notice};
 use super::rate_limit::Rates;
 use crate::client::{Failure, Teacher};
@@ -71,16 +71,16 @@ impl Endpoints {
         let mut is_anyone_left = false;
         for (index, endpoint) in self.all.iter_mut().enumerate() {
             let leave = endpoint.leave(now);
-            is_anyone_left |= leave != Leave::Never;
+            is_anyone_left |= leave != Availability::Never;
             match leave {
-                Leave::Now(load) => {
+                Availability::Now(load) => {
                     let rank = (avoided == Some(index), load, index);
                     if best.is_none_or(|best| (rank.0, rank.1) < (best.0, best.1)) {
                         best = Some(rank);
                     }
                 }
-                Leave::At(until) => wake = Some(wake.map_or(until, |wake| wake.min(until))),
-                Leave::WhenAnswered | Leave::Never => {}
+                Availability::At(until) => wake = Some(wake.map_or(until, |wake| wake.min(until))),
+                Availability::WhenAnswered | Availability::Never => {}
             }
         }
         match best {
