@@ -16,7 +16,7 @@ pub(super) struct Endpoints {
 }
 
 /// Who takes the next question.
-pub(super) enum Choice {
+pub(super) enum NextEndpoint {
     /// This one, now.
     Endpoint(usize),
     /// Someone, as soon as an answer is there or this moment has come, if it is known.
@@ -65,7 +65,7 @@ impl Endpoints {
     }
 
     /// The least busy endpoint that takes a question now; one that just failed with it only if there is no other.
-    pub(super) fn choose(&mut self, avoided: Option<usize>, now: Instant) -> Choice {
+    pub(super) fn choose(&mut self, avoided: Option<usize>, now: Instant) -> NextEndpoint {
         let mut best: Option<(bool, f64, usize)> = None;
         let mut wake: Option<Instant> = None;
         let mut is_anyone_left = false;
@@ -84,9 +84,9 @@ impl Endpoints {
             }
         }
         match best {
-            Some((_, _, index)) => Choice::Endpoint(index),
-            None if is_anyone_left => Choice::Wait(wake),
-            None => Choice::Nobody,
+            Some((_, _, index)) => NextEndpoint::Endpoint(index),
+            None if is_anyone_left => NextEndpoint::Wait(wake),
+            None => NextEndpoint::Nobody,
         }
     }
 

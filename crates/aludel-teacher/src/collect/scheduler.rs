@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep_until};
 use super::attempt::{Outcome, Requester};
 use super::budget::{BudgetTracker, PriorSpending};
 use super::endpoint::{Change, InFlightRequest};
-use super::endpoints::{Choice, Endpoints};
+use super::endpoints::{Endpoints, NextEndpoint};
 use super::persistence::{AnswerWriter, Job};
 use super::progress::{Event, Notice, Pace, Progress};
 use super::queue::Queue;
@@ -192,13 +192,13 @@ impl<'a> Flow<'a> {
                 return later;
             }
             match self.endpoints.choose(avoided, now) {
-                Choice::Endpoint(index) => {
+                NextEndpoint::Endpoint(index) => {
                     if let Some(job) = self.queue.pop(now) {
                         self.ask(job, index, now);
                     }
                 }
-                Choice::Wait(until) => return until.map_or(later, |until| later.min(until)),
-                Choice::Nobody => {
+                NextEndpoint::Wait(until) => return until.map_or(later, |until| later.min(until)),
+                NextEndpoint::Nobody => {
                     self.end(End::Refused { words: self.endpoints.all_words() }, now + self.options.grace);
                 }
             }
