@@ -36,7 +36,7 @@ use crate::client::{Asking, Teacher};
 use crate::store::{Missing, Store};
 use budget::PriorSpending;
 use persistence::AnswerWriter;
-use scheduler::Flow;
+use scheduler::Scheduler;
 
 /// After so many questions that are not taken, and no answer, the settings are at fault and not the questions.
 pub const NONE_TAKEN: u64 = 20;
@@ -157,7 +157,7 @@ fn ask(
         scope.spawn(move || persistence::feed(missing, &give));
         runtime.block_on(async {
             let teachers = collection.teachers.clone();
-            let flow = Flow::new(&collection.options, teachers, take, wanted, answer_writer, spent, is_known);
+            let flow = Scheduler::new(&collection.options, teachers, take, wanted, answer_writer, spent, is_known);
             flow.run(stop, told).await
         })
     })?;

@@ -31,7 +31,7 @@ pub(super) const UNREAD_TOLD: usize = 32;
 /// So many waits of a question are short where nothing else is left to ask; after that it seems to be more than bad luck.
 const SHORT_WAITS: u32 = 5;
 
-pub(super) struct Flow<'a> {
+pub(super) struct Scheduler<'a> {
     options: &'a Options,
     endpoints: Endpoints,
     queue: Queue,
@@ -69,7 +69,7 @@ struct Back {
     outcome: Outcome,
 }
 
-impl<'a> Flow<'a> {
+impl<'a> Scheduler<'a> {
     pub(super) fn new(
         options: &'a Options,
         teachers: Vec<Arc<dyn Teacher>>,
@@ -78,12 +78,12 @@ impl<'a> Flow<'a> {
         answer_writer: AnswerWriter,
         spent: PriorSpending,
         is_known: bool,
-    ) -> Flow<'a> {
+    ) -> Scheduler<'a> {
         let now = Instant::now();
         let is_known = Arc::new(AtomicBool::new(is_known));
         let requester =
             Requester { asking: Arc::new(options.asking.clone()), price: options.price, is_known, answer_writer };
-        Flow {
+        Scheduler {
             options,
             endpoints: Endpoints::new(teachers, options.concurrency, options.rates, now),
             queue: Queue::new(missing),
