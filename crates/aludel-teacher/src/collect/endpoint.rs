@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::budget::Usage;
 use super::circuit_breaker::{Breaker, State};
 use super::concurrency::Concurrency;
-use super::progress::{Condition, EndpointProgress};
+use super::progress::{EndpointProgress, EndpointStatus};
 use super::rate_limit::{Rate, Rates};
 use super::retry::Jitter;
 use crate::client::{Failure, Teacher};
@@ -205,11 +205,11 @@ impl Endpoint {
 
     pub(super) fn progress(&mut self, now: Instant) -> EndpointProgress {
         let condition = match (self.out.is_some(), self.breaker.state(now)) {
-            (true, _) => Condition::Out,
-            (_, State::Open(_)) => Condition::Gone,
-            (_, State::HalfOpen | State::Probing(_)) => Condition::Probed,
-            (_, State::Closed) if self.paused_until > now => Condition::Paused,
-            (_, State::Closed) => Condition::Asked,
+            (true, _) => EndpointStatus::Out,
+            (_, State::Open(_)) => EndpointStatus::Gone,
+            (_, State::HalfOpen | State::Probing(_)) => EndpointStatus::Probed,
+            (_, State::Closed) if self.paused_until > now => EndpointStatus::Paused,
+            (_, State::Closed) => EndpointStatus::Asked,
         };
         EndpointProgress {
             name: self.teacher.name().to_string(),

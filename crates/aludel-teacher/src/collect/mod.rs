@@ -27,7 +27,7 @@ pub use ask_all::{Listed, ask_list, listed_models};
 pub use budget::{Budget, Price, Usage, dollars};
 pub use cost_estimate::{Interval, Prediction};
 pub use pilot::{Plan, plan};
-pub use progress::{Condition, EndpointProgress, Event, Notice, Progress};
+pub use progress::{EndpointProgress, EndpointStatus, Event, Notice, Progress};
 pub use prompts::{BOXED, PromptFiles};
 pub use rate_limit::Rates;
 

@@ -57,7 +57,7 @@ pub struct EndpointProgress {
     /// What to call it.
     pub name: String,
     /// Whether it is asked.
-    pub condition: Condition,
+    pub condition: EndpointStatus,
     /// Questions on their way there.
     pub in_flight: usize,
     /// The most at once, at present.
@@ -75,7 +75,7 @@ pub struct EndpointProgress {
 /// Whether an endpoint is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Condition {
+pub enum EndpointStatus {
     /// It is.
     Asked,
     /// It asked to be left alone for a while.
