@@ -111,9 +111,9 @@ impl Concurrency {
         if round.was_idle {
             return;
         }
-        let pace = self.limit * (1.0 - refused) * round.tokens / round.seconds;
+        let throughput = self.limit * (1.0 - refused) * round.tokens / round.seconds;
         if let Some((limit, earlier)) = self.before.take()
-            && pace < earlier * (1.0 + (self.limit / limit - 1.0) / 4.0)
+            && throughput < earlier * (1.0 + (self.limit / limit - 1.0) / 4.0)
         {
             // The last raise did not pay.
             self.threshold = limit;
@@ -122,26 +122,26 @@ impl Concurrency {
             self.hold = HOLD_ROUNDS;
             return;
         }
-        if pace < 0.6 * self.best {
+        if throughput < 0.6 * self.best {
             self.set((self.limit * 0.8).max(1.0));
             self.hold = HOLD_ROUNDS;
             return;
         }
-        self.best = self.best.max(pace);
+        self.best = self.best.max(throughput);
         if self.hold > 0 {
             self.hold -= 1;
             return;
         }
-        self.raise(pace);
+        self.raise(throughput);
     }
 
-    fn raise(&mut self, pace: f64) {
+    fn raise(&mut self, throughput: f64) {
         let limit = self.limit;
         let wanted =
             if limit < self.threshold { (limit * 2.0).min(self.threshold) } else { limit + (limit * STEP).max(1.0) };
         if wanted.min(self.most) > limit {
             self.set(wanted.min(self.most));
-            self.before = Some((limit, pace));
+            self.before = Some((limit, throughput));
         }
     }
 
@@ -246,12 +246,12 @@ mod tests {
     #[test]
     fn errors_at_any_load_leave_a_server_busy() {
         for slots in [4, 8, 24, 48, 96] {
-            let pace = |seed| {
+            let throughput = |seed| {
                 let mut concurrency = Concurrency::new(128);
                 rough(&mut concurrency, slots, 20.0, seed);
                 rough(&mut concurrency, slots, 120.0, seed + 100).0
             };
-            let mean = (1..=10).map(pace).sum::<f64>() / 10.0;
+            let mean = (1..=10).map(throughput).sum::<f64>() / 10.0;
             let share = mean / (0.7 * 2.0 * slots as f64);
             assert!(share >= 0.95, "{slots} slots: {share} of what they can");
         }

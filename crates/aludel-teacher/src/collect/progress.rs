@@ -149,13 +149,13 @@ pub enum Event {
 
 /// Tokens a second over the last half minute.
 #[derive(Debug)]
-pub(super) struct Pace {
+pub(super) struct Throughput {
     marks: VecDeque<(Instant, u64)>,
 }
 
-impl Pace {
-    pub(super) fn new(now: Instant) -> Pace {
-        Pace { marks: VecDeque::from([(now, 0)]) }
+impl Throughput {
+    pub(super) fn new(now: Instant) -> Throughput {
+        Throughput { marks: VecDeque::from([(now, 0)]) }
     }
 
     /// Notes how many there are in all, and gives the pace.

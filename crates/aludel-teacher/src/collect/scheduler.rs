@@ -15,7 +15,7 @@ use super::budget::{BudgetTracker, PriorSpending};
 use super::endpoint::{Change, InFlightRequest};
 use super::endpoints::{Endpoints, NextEndpoint};
 use super::persistence::{AnswerWriter, Job};
-use super::progress::{Event, Notice, Pace, Progress};
+use super::progress::{Event, Notice, Progress, Throughput};
 use super::queue::Queue;
 use super::retry::Jitter;
 use super::{End, NONE_TAKEN, Options};
@@ -40,7 +40,7 @@ pub(super) struct Scheduler<'a> {
     spending: BudgetTracker,
     jitter: Jitter,
     progress: Progress,
-    pace: Pace,
+    throughput: Throughput,
     started: Instant,
     /// When an answer or a judgement on a question last came, and how many failures since.
     heard: Instant,
@@ -92,7 +92,7 @@ impl<'a> Scheduler<'a> {
             spending: BudgetTracker::new(options.budget, spent, options.price, options.asking.max_tokens),
             jitter: Jitter::new(u64::from(std::process::id())),
             progress: Progress { wanted, cost: options.price.map(|_| 0.0), ..Progress::default() },
-            pace: Pace::new(now),
+            throughput: Throughput::new(now),
             started: now,
             heard: now,
             failures_since: 0,
@@ -343,7 +343,7 @@ impl<'a> Scheduler<'a> {
         let progress = &mut self.progress;
         progress.in_flight = self.on_their_way.len();
         progress.waiting = self.queue.waiting();
-        progress.tokens_per_second = self.pace.at(now, progress.completion_tokens);
+        progress.tokens_per_second = self.throughput.at(now, progress.completion_tokens);
         progress.seconds = (now - self.started).as_secs_f64();
         let settled = progress.done + progress.failed;
         progress.seconds_left =
