@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicBool;
 
 use aludel_data::finish_reason::Finish;
 use aludel_teacher::client::{self, Asking, Question, Teacher};
-use aludel_teacher::collect::{self, End, Listed, NONE_TAKEN, ask_list};
+use aludel_teacher::collect::{self, End, ListedQuestion, NONE_TAKEN, ask_list};
 
 use super::results::{REFUSED, Settings};
 use super::{Answer, Answered, Ask, Meter, Respondent};
@@ -60,7 +60,7 @@ impl Respondent for Served<'_> {
             .enumerate()
             .flat_map(|(index, ask)| ask.samples.clone().map(move |sample| (index, sample)))
             .collect();
-        let list = samples.iter().map(|&(index, sample)| Listed {
+        let list = samples.iter().map(|&(index, sample)| ListedQuestion {
             question: Arc::new(Question { messages: asks[index].messages.to_vec() }),
             seed: Some(asks[index].seed >> SEED_SHIFT),
             sample,

@@ -22,7 +22,7 @@ const TICK: Duration = Duration::from_millis(100);
 
 /// A question of a list.
 #[derive(Debug, Clone)]
-pub struct Listed {
+pub struct ListedQuestion {
     /// What is asked.
     pub question: Arc<Question>,
     /// Takes the place of the options' seed.
@@ -39,7 +39,7 @@ pub struct Listed {
 /// Those of `take`. What the teacher does is never an error: [`End`] says it.
 pub fn ask_list<E: From<Error>>(
     teacher: &Arc<dyn Teacher>,
-    list: impl Iterator<Item = Listed>,
+    list: impl Iterator<Item = ListedQuestion>,
     options: &Options,
     stop: &AtomicBool,
     tell: &mut dyn FnMut(&str),
@@ -87,7 +87,7 @@ pub fn listed_models(teacher: &HttpTeacher) -> Result<Vec<String>, Failure> {
 /// A question under way.
 struct Job {
     index: usize,
-    listed: Listed,
+    listed: ListedQuestion,
     failures: u32,
     refusals: u32,
     /// When it first failed.
@@ -119,7 +119,7 @@ struct Requester<'a> {
 impl Requester<'_> {
     async fn run<E>(
         mut self,
-        list: impl Iterator<Item = (usize, Listed)>,
+        list: impl Iterator<Item = (usize, ListedQuestion)>,
         stop: &AtomicBool,
         tell: &mut dyn FnMut(&str),
         take: &mut dyn FnMut(usize, Result<Answer, String>) -> Result<(), E>,
@@ -160,7 +160,7 @@ impl Requester<'_> {
     }
 
     /// Fills the places that are free, first with those whose time has come again.
-    fn ask(&mut self, list: &mut impl Iterator<Item = (usize, Listed)>, now: Instant) {
+    fn ask(&mut self, list: &mut impl Iterator<Item = (usize, ListedQuestion)>, now: Instant) {
         if self.ending.is_some() {
             self.waiting.clear();
             return;

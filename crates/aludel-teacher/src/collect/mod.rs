@@ -23,7 +23,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-pub use ask_all::{Listed, ask_list, listed_models};
+pub use ask_all::{ListedQuestion, ask_list, listed_models};
 pub use budget::{Budget, Price, Usage, dollars};
 pub use cost_estimate::{Interval, Prediction};
 pub use pilot::{Plan, plan};

@@ -77,7 +77,7 @@ fn asked_at(
         give_up_after,
         grace: Duration::from_secs(1),
     };
-    let listed = |words: &&str| Listed {
+    let listed = |words: &&str| ListedQuestion {
         question: Arc::new(Question { messages: vec![Message::user(*words)] }),
         seed: None,
         sample: 0,
