@@ -26,7 +26,7 @@ use std::time::Duration;
 pub use ask_all::{ListedQuestion, ask_list, listed_models};
 pub use budget::{Budget, Price, Usage, dollars};
 pub use cost_estimate::{Interval, Prediction};
-pub use pilot::{Plan, plan};
+pub use pilot::{PilotResult, plan};
 pub use progress::{EndpointProgress, EndpointStatus, Event, Notice, Progress};
 pub use prompts::{BOXED, PromptFiles};
 pub use rate_limit::Rates;

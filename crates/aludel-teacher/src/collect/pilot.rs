@@ -15,7 +15,7 @@ const PILOT: usize = 20;
 
 /// What a pilot showed.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Plan {
+pub struct PilotResult {
     /// Why the pilot ended.
     pub end: End,
     /// How it went; what was kept before is not asked again.
@@ -28,7 +28,7 @@ pub struct Plan {
 ///
 /// # Errors
 /// As [`super::collect`].
-pub fn plan(collection: &Collection<'_>, stop: &AtomicBool, told: &mut dyn FnMut(Event)) -> Result<Plan, Error> {
+pub fn plan(collection: &Collection<'_>, stop: &AtomicBool, told: &mut dyn FnMut(Event)) -> Result<PilotResult, Error> {
     let Collection { store, options, .. } = collection;
     let pilot = chosen(collection)?;
     let missing = store.register(pilot.iter().cloned().map(Ok), &options.asking, 1)?;
@@ -40,7 +40,7 @@ pub fn plan(collection: &Collection<'_>, stop: &AtomicBool, told: &mut dyn FnMut
     let pilot_seconds = (progress.done == taken.len() as u64).then_some(progress.seconds);
     let load = Load { at_once: options.concurrency, teachers, pilot_seconds };
     let prediction = predict(&taken, missing, options.price, options.rates, load);
-    Ok(Plan { end, progress, prediction })
+    Ok(PilotResult { end, progress, prediction })
 }
 
 /// The prompts whose hashes are lowest: a random sample that is the same each time, so that no pilot is paid twice.
