@@ -33,7 +33,7 @@ pub use snapshot::{RunStatus, Snapshot, Status, TokenCounts};
 use crate::Error;
 use crate::client::{Answer, Asking};
 use aludel_data::dataset::Prompt;
-use transactions::{Desk, Registered, Removed};
+use transactions::{Registered, Removed, WriterState};
 use writer::Queue;
 
 /// A store that is open for writing. Dropping it writes what is queued and gives back what is claimed.
@@ -135,8 +135,8 @@ impl Store {
     /// written; [`Error::Data`].
     pub fn open(path: &Path) -> Result<Store, Error> {
         let connection = open::for_writing(path)?;
-        let desk = Desk::new(connection, path).map_err(|error| open::wrong(path, error))?;
-        let (queue, thread) = Queue::start(desk)?;
+        let state = WriterState::new(connection, path).map_err(|error| open::wrong(path, error))?;
+        let (queue, thread) = Queue::start(state)?;
         let (writer, thread) = (Some(Writer(queue)), Some(thread));
         Ok(Store { path: path.to_path_buf(), writer, thread, lists: AtomicI64::new(0) })
     }
@@ -165,7 +165,7 @@ impl Store {
     ) -> Result<Missing, Error> {
         let missing = self.list(prompts, asking, samples)?;
         let (list, run, queue) = (missing.list, missing.run, &missing.writer.0);
-        let has_answers = queue.wait(queue.push(true, move |desk| desk.want(list, run, samples)))?;
+        let has_answers = queue.wait(queue.push(true, move |state| state.want(list, run, samples)))?;
         Ok(Missing { has_answers, ..missing })
     }
 
@@ -193,11 +193,11 @@ impl Store {
         let list = self.lists.fetch_add(1, Ordering::Relaxed);
         let (hash, settings) = run_of(asking);
         let teacher = asking.model.clone();
-        let run = writer.0.wait(writer.0.push(true, move |desk| desk.run(&hash, &teacher, &settings)))?;
+        let run = writer.0.wait(writer.0.push(true, move |state| state.run(&hash, &teacher, &settings)))?;
         let mut batch = Vec::new();
         let mut bytes = 0;
         let enter =
-            |batch: Vec<Registered>| writer.0.wait(writer.0.push(true, move |desk| desk.register(list, &batch)));
+            |batch: Vec<Registered>| writer.0.wait(writer.0.push(true, move |state| state.register(list, &batch)));
         for prompt in prompts {
             let prompt = registered(&prompt?);
             bytes += prompt.messages.len() + prompt.columns.len();
@@ -208,7 +208,8 @@ impl Store {
             }
         }
         enter(batch)?;
-        let [count, there, failed] = writer.0.wait(writer.0.push(true, move |desk| desk.count(list, run, samples)))?;
+        let [count, there, failed] =
+            writer.0.wait(writer.0.push(true, move |state| state.count(list, run, samples)))?;
         Ok(Missing { writer, list, run, samples, from: 0, count, there, failed, has_answers: false })
     }
 
@@ -233,7 +234,7 @@ impl Store {
     /// [`Error::Store`], also where the file itself is so damaged that this would make it worse.
     pub fn remove_damaged(&self) -> Result<u64, Error> {
         let queue = self.writer().0;
-        match queue.wait(queue.push(true, Desk::remove_damaged))? {
+        match queue.wait(queue.push(true, WriterState::remove_damaged))? {
             Removed::Traces(count) => Ok(count),
             Removed::Nothing(reason) => Err(Error::Store {
                 path: self.path.clone(),
@@ -250,7 +251,7 @@ impl Store {
     /// [`Error::Store`], also while a process is asking.
     pub fn forget(&self, selection: Selection, really: bool) -> Result<Forgotten, Error> {
         let queue = self.writer().0;
-        queue.wait(queue.push(true, move |desk| desk.forget(&selection, really)))?.ok_or_else(|| Error::Store {
+        queue.wait(queue.push(true, move |state| state.forget(&selection, really)))?.ok_or_else(|| Error::Store {
             path: self.path.clone(),
             reason: "a process is asking for traces of it".to_string(),
             mend: "wait until it has ended, or stop it",
@@ -274,8 +275,8 @@ impl Drop for Store {
             drop(queue);
             let _ = self.thread.take().map(JoinHandle::join);
         } else {
-            drop(queue.push(true, |desk| {
-                desk.leave();
+            drop(queue.push(true, |state| {
+                state.leave();
                 Ok(())
             }));
         }
@@ -306,7 +307,7 @@ impl Writer {
             Outcome::Answered { answer, .. } => answer.logprobs.as_ref().and_then(packed),
             Outcome::Refused { .. } => None,
         };
-        self.0.push(false, move |desk| desk.put(&row, logprobs.as_deref()))
+        self.0.push(false, move |state| state.put(&row, logprobs.as_deref()))
     }
 }
 
@@ -320,7 +321,7 @@ impl Missing {
         loop {
             let Missing { list, run, samples, from, .. } = *self;
             let queue = &self.writer.0;
-            let claimed = queue.push(true, move |desk| desk.claim(list, run, samples, from, most));
+            let claimed = queue.push(true, move |state| state.claim(list, run, samples, from, most));
             let (found, last) = queue.wait(claimed)?;
             // At the end of the list, once more from its beginning.
             self.from = if found.len() < most { 0 } else { last };

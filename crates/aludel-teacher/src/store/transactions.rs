@@ -19,7 +19,7 @@ pub(super) const HEARTBEAT: Duration = Duration::from_secs(10);
 const LEASE_MS: i64 = 60_000;
 
 /// The writer's connection, and who it is among the processes of a store.
-pub(super) struct Desk {
+pub(super) struct WriterState {
     connection: Connection,
     pub(super) path: PathBuf,
     owner: Option<i64>,
@@ -52,13 +52,19 @@ pub(super) enum Removed {
     Nothing(String),
 }
 
-impl Desk {
-    pub(super) fn new(connection: Connection, path: &Path) -> rusqlite::Result<Desk> {
+impl WriterState {
+    pub(super) fn new(connection: Connection, path: &Path) -> rusqlite::Result<WriterState> {
         // What this process asks for, in order; on disk if it is long, and gone with the process.
         connection.execute_batch(
             "CREATE TEMP TABLE asked (list INTEGER, position INTEGER PRIMARY KEY, prompt INTEGER, UNIQUE (list, prompt))",
         )?;
-        Ok(Desk { connection, path: path.to_path_buf(), owner: None, last_beat: Instant::now(), wishes: Vec::new() })
+        Ok(WriterState {
+            connection,
+            path: path.to_path_buf(),
+            owner: None,
+            last_beat: Instant::now(),
+            wishes: Vec::new(),
+        })
     }
 
     /// Begins a group. Now and then it also says that this process lives.
@@ -85,7 +91,10 @@ impl Desk {
     }
 
     /// Does a piece of work wholly or not at all.
-    pub(super) fn apart<T>(&mut self, work: impl FnOnce(&mut Desk) -> rusqlite::Result<T>) -> rusqlite::Result<T> {
+    pub(super) fn apart<T>(
+        &mut self,
+        work: impl FnOnce(&mut WriterState) -> rusqlite::Result<T>,
+    ) -> rusqlite::Result<T> {
         self.execute("SAVEPOINT piece")?;
         let done = work(self);
         if done.is_err() && !self.is_rolled_back() {

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 use super::open::wrong;
-use super::transactions::{Desk, HEARTBEAT};
+use super::transactions::{HEARTBEAT, WriterState};
 use crate::Error;
 
 /// A group is committed when it has so many pieces, or is so old.
@@ -36,7 +36,7 @@ struct Job {
 type Answer = Box<dyn FnOnce(Option<Error>) + Send>;
 
 /// Does a piece of work; the answer says that it is committed.
-type Work = Box<dyn FnOnce(&mut Desk) -> rusqlite::Result<Answer> + Send>;
+type Work = Box<dyn FnOnce(&mut WriterState) -> rusqlite::Result<Answer> + Send>;
 
 /// The end that tells, for whichever of work and refusal comes to pass.
 type Told<T> = Arc<Mutex<Option<oneshot::Sender<Result<T, Error>>>>>;
@@ -46,10 +46,10 @@ pub(super) type Pending<T> = oneshot::Receiver<Result<T, Error>>;
 
 impl Queue {
     /// Starts the thread; it ends with the last of the queue's holders.
-    pub(super) fn start(desk: Desk) -> Result<(Queue, JoinHandle<()>), Error> {
-        let path: Arc<Path> = Arc::from(desk.path.as_path());
+    pub(super) fn start(state: WriterState) -> Result<(Queue, JoinHandle<()>), Error> {
+        let path: Arc<Path> = Arc::from(state.path.as_path());
         let (jobs, taken) = channel();
-        let thread = std::thread::Builder::new().name("store".to_string()).spawn(move || write(desk, &taken));
+        let thread = std::thread::Builder::new().name("store".to_string()).spawn(move || write(state, &taken));
         let thread = thread.map_err(|reason| Error::Threads { reason: reason.to_string() })?;
         Ok((Queue { jobs, path }, thread))
     }
@@ -58,14 +58,14 @@ impl Queue {
     pub(super) fn push<T: Send + 'static>(
         &self,
         is_urgent: bool,
-        work: impl FnOnce(&mut Desk) -> rusqlite::Result<T> + Send + 'static,
+        work: impl FnOnce(&mut WriterState) -> rusqlite::Result<T> + Send + 'static,
     ) -> Pending<T> {
         let (told, pending) = oneshot::channel();
         let told: Told<T> = Arc::new(Mutex::new(Some(told)));
         let refused = Arc::clone(&told);
         let job = Job {
-            work: Box::new(move |desk| {
-                let done = work(desk)?;
+            work: Box::new(move |state| {
+                let done = work(state)?;
                 Ok(Box::new(move |error: Option<Error>| tell(&told, error.map_or(Ok(done), Err))) as Answer)
             }),
             refuse: Box::new(move |error| {
@@ -101,7 +101,7 @@ fn tell<T>(told: &Told<T>, answer: Result<T, Error>) {
     let _ = told.map(|told| told.send(answer));
 }
 
-fn write(mut desk: Desk, jobs: &Receiver<Job>) {
+fn write(mut state: WriterState, jobs: &Receiver<Job>) {
     loop {
         let first = match jobs.recv_timeout(HEARTBEAT) {
             Ok(job) => Some(job),
@@ -109,13 +109,13 @@ fn write(mut desk: Desk, jobs: &Receiver<Job>) {
             Err(RecvTimeoutError::Disconnected) => break,
         };
         let group = gather(first, jobs);
-        let path = desk.path.clone();
-        let (answers, failure) = commit(&mut desk, &path, group);
+        let path = state.path.clone();
+        let (answers, failure) = commit(&mut state, &path, group);
         for answer in answers {
             answer(failure.as_ref().map(|failure| failure(&path)));
         }
     }
-    desk.leave();
+    state.leave();
 }
 
 fn gather(first: Option<Job>, jobs: &Receiver<Job>) -> Vec<Job> {
@@ -133,24 +133,24 @@ fn gather(first: Option<Job>, jobs: &Receiver<Job>) -> Vec<Job> {
 /// Says the same error as often as it is wanted.
 type Failure = Box<dyn Fn(&Path) -> Error>;
 
-fn commit(desk: &mut Desk, path: &Path, group: Vec<Job>) -> (Vec<Answer>, Option<Failure>) {
+fn commit(state: &mut WriterState, path: &Path, group: Vec<Job>) -> (Vec<Answer>, Option<Failure>) {
     let mut answers = Vec::new();
-    let mut begun = desk.begin();
+    let mut begun = state.begin();
     for job in group {
         // A piece that fails takes back what it did, and nothing else.
         let done = match &begun {
-            Ok(()) => desk.apart(job.work),
+            Ok(()) => state.apart(job.work),
             Err(error) => Err(copy(error)),
         };
         answers.push(done.unwrap_or_else(|error| (job.refuse)(wrong(path, error))));
-        if begun.is_ok() && desk.is_rolled_back() {
+        if begun.is_ok() && state.is_rolled_back() {
             begun = Err(rusqlite::Error::SqliteFailure(
                 rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_ABORT),
                 Some("the group of rows was taken back".to_string()),
             ));
         }
     }
-    let outcome = begun.and_then(|()| desk.commit());
+    let outcome = begun.and_then(|()| state.commit());
     let failure = outcome.err().map(|error| Box::new(move |path: &Path| wrong(path, copy(&error))) as Failure);
     (answers, failure)
 }
