@@ -7,7 +7,7 @@ use tokio::sync::mpsc::Sender;
 
 use crate::Error;
 use crate::client::{Answer, Question};
-use crate::store::{Missing, Outcome, TraceRow, Wanted, Writer};
+use crate::store::{Missing, MissingTrace, Outcome, TraceRow, Writer};
 
 /// Questions that are taken from the store at a time: few at first, so that a second process finds something to do in a short
 /// list, too.
@@ -16,7 +16,7 @@ const LARGEST_BATCH: usize = 256;
 
 /// One answer that is wanted, and how it went so far.
 pub(super) struct Job {
-    wanted: Wanted,
+    wanted: MissingTrace,
     pub(super) question: Arc<Question>,
     pub(super) attempts: u32,
     /// Attempts whose failure says nothing of the question.

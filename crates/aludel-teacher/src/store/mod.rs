@@ -49,7 +49,7 @@ pub type Place = (i64, i64, u32);
 
 /// One answer that is wanted.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Wanted {
+pub struct MissingTrace {
     run: i64,
     prompt: i64,
     /// Which of the prompt's answers, from 0.
@@ -81,7 +81,7 @@ pub enum Outcome {
 /// A trace to be kept.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TraceRow {
-    /// Where it belongs; see [`Wanted::id`].
+    /// Where it belongs; see [`MissingTrace::id`].
     pub wanted: Place,
     /// How asking ended.
     pub outcome: Outcome,
@@ -317,7 +317,7 @@ impl Missing {
     ///
     /// # Errors
     /// [`Error::Store`].
-    pub fn next(&mut self, most: usize) -> Result<Vec<Wanted>, Error> {
+    pub fn next(&mut self, most: usize) -> Result<Vec<MissingTrace>, Error> {
         loop {
             let Missing { list, run, samples, from, .. } = *self;
             let queue = &self.writer.0;
@@ -332,7 +332,7 @@ impl Missing {
     }
 }
 
-impl Wanted {
+impl MissingTrace {
     /// Where its trace belongs.
     pub fn id(&self) -> Place {
         (self.run, self.prompt, self.sample)

@@ -57,11 +57,11 @@ fn answer(content: &str, finish: Finish) -> Answer {
     }
 }
 
-fn row(wanted: &Wanted, outcome: Outcome) -> TraceRow {
+fn row(wanted: &MissingTrace, outcome: Outcome) -> TraceRow {
     TraceRow { wanted: wanted.id(), outcome, endpoint: "http://localhost".to_string(), attempts: 1 }
 }
 
-fn answered(wanted: &Wanted, content: &str, finish: Finish) -> TraceRow {
+fn answered(wanted: &MissingTrace, content: &str, finish: Finish) -> TraceRow {
     row(wanted, Outcome::Answered { answer: answer(content, finish), cost: Some(0.25) })
 }
 

@@ -12,7 +12,7 @@ use super::check::check;
 use super::forget::{Forgotten, Selection, forget};
 use super::owner::{Owner, now_ms};
 use super::row_hash::{PROMPTS, RUNS, TRACES, Table};
-use super::{Outcome, TraceRow, Wanted, hash_of, open};
+use super::{MissingTrace, Outcome, TraceRow, hash_of, open};
 
 /// How often a living process says so, and for how long that holds.
 pub(super) const HEARTBEAT: Duration = Duration::from_secs(10);
@@ -207,7 +207,7 @@ impl WriterState {
         samples: u32,
         from: i64,
         most: usize,
-    ) -> rusqlite::Result<(Vec<Wanted>, i64)> {
+    ) -> rusqlite::Result<(Vec<MissingTrace>, i64)> {
         let owner = self.own()?;
         self.clear_dead(owner)?;
         let mut find = self.connection.prepare_cached(
@@ -231,7 +231,7 @@ impl WriterState {
             let messages = serde_json::from_str(&messages).map_err(|error| {
                 rusqlite::Error::FromSqlConversionFailure(3, rusqlite::types::Type::Text, Box::new(error))
             })?;
-            found.push(Wanted { run, prompt: row.get(1)?, sample: row.get(2)?, messages, origin: row.get(4)? });
+            found.push(MissingTrace { run, prompt: row.get(1)?, sample: row.get(2)?, messages, origin: row.get(4)? });
         }
         drop(rows);
         for wanted in &found {
