@@ -49,7 +49,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-fn work(store: &Store, missing: &Mutex<aludel_teacher::store::Missing>) -> Result<(), String> {
+fn work(store: &Store, missing: &Mutex<aludel_teacher::store::MissingTraces>) -> Result<(), String> {
     let writer = store.writer();
     loop {
         let batch = missing.lock().map_err(|error| error.to_string())?.next(256).map_err(|error| error.to_string())?;

@@ -33,7 +33,7 @@ pub use rate_limit::Rates;
 
 use crate::Error;
 use crate::client::{Asking, Teacher};
-use crate::store::{Missing, Store};
+use crate::store::{MissingTraces, Store};
 use budget::PriorSpending;
 use persistence::AnswerWriter;
 use scheduler::Scheduler;
@@ -133,7 +133,7 @@ fn runtime() -> Result<tokio::runtime::Runtime, Error> {
 /// Asks for what is missing.
 fn ask(
     collection: &Collection<'_>,
-    missing: Missing,
+    missing: MissingTraces,
     stop: &AtomicBool,
     told: &mut dyn FnMut(Event),
 ) -> Result<Summary, Error> {

@@ -7,7 +7,7 @@ use tokio::sync::mpsc::Sender;
 
 use crate::Error;
 use crate::client::{Answer, Question};
-use crate::store::{Missing, MissingTrace, Outcome, TraceRow, Writer};
+use crate::store::{MissingTrace, MissingTraces, Outcome, TraceRow, Writer};
 
 /// Questions that are taken from the store at a time: few at first, so that a second process finds something to do in a short
 /// list, too.
@@ -43,7 +43,7 @@ impl Job {
 }
 
 /// Hands what is missing to the loop, batch by batch.
-pub(super) fn feed(mut missing: Missing, jobs: &Sender<Result<Job, Error>>) {
+pub(super) fn feed(mut missing: MissingTraces, jobs: &Sender<Result<Job, Error>>) {
     let (mut order, mut size) = (0, FIRST_BATCH);
     loop {
         let batch = match missing.next(size) {

@@ -96,7 +96,7 @@ pub struct TraceRow {
 pub struct Writer(Queue);
 
 /// What a registered list of prompts lacks. Its memory does not grow with the list.
-pub struct Missing {
+pub struct MissingTraces {
     writer: Writer,
     list: i64,
     run: i64,
@@ -162,11 +162,11 @@ impl Store {
         prompts: impl Iterator<Item = Result<Prompt, Error>>,
         asking: &Asking,
         samples: u32,
-    ) -> Result<Missing, Error> {
+    ) -> Result<MissingTraces, Error> {
         let missing = self.list(prompts, asking, samples)?;
         let (list, run, queue) = (missing.list, missing.run, &missing.writer.0);
         let has_answers = queue.wait(queue.push(true, move |state| state.want(list, run, samples)))?;
-        Ok(Missing { has_answers, ..missing })
+        Ok(MissingTraces { has_answers, ..missing })
     }
 
     /// How many answers to these prompts are not there, none of which is wanted by that. Not to be called from within an asynchronous
@@ -188,7 +188,7 @@ impl Store {
         prompts: impl Iterator<Item = Result<Prompt, Error>>,
         asking: &Asking,
         samples: u32,
-    ) -> Result<Missing, Error> {
+    ) -> Result<MissingTraces, Error> {
         let writer = self.writer();
         let list = self.lists.fetch_add(1, Ordering::Relaxed);
         let (hash, settings) = run_of(asking);
@@ -210,7 +210,7 @@ impl Store {
         enter(batch)?;
         let [count, there, failed] =
             writer.0.wait(writer.0.push(true, move |state| state.count(list, run, samples)))?;
-        Ok(Missing { writer, list, run, samples, from: 0, count, there, failed, has_answers: false })
+        Ok(MissingTraces { writer, list, run, samples, from: 0, count, there, failed, has_answers: false })
     }
 
     /// What the first answers to these prompts took, as far as they are there.
@@ -311,7 +311,7 @@ impl Writer {
     }
 }
 
-impl Missing {
+impl MissingTraces {
     /// Claims the next answers to be asked for, in order; none when all are there or are being asked for by others. What
     /// others gave up is found at the end. Not to be called from within an asynchronous task.
     ///
@@ -319,7 +319,7 @@ impl Missing {
     /// [`Error::Store`].
     pub fn next(&mut self, most: usize) -> Result<Vec<MissingTrace>, Error> {
         loop {
-            let Missing { list, run, samples, from, .. } = *self;
+            let MissingTraces { list, run, samples, from, .. } = *self;
             let queue = &self.writer.0;
             let claimed = queue.push(true, move |state| state.claim(list, run, samples, from, most));
             let (found, last) = queue.wait(claimed)?;

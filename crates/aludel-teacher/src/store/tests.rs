@@ -37,7 +37,7 @@ fn prompts(count: u64) -> Vec<Prompt> {
     (1..=count).map(|number| prompt(number, &format!("What is {number}?"))).collect()
 }
 
-fn missing(store: &Store, prompts: &[Prompt], samples: u32) -> Missing {
+fn missing(store: &Store, prompts: &[Prompt], samples: u32) -> MissingTraces {
     store.register(prompts.iter().cloned().map(Ok), &Asking::new("teacher"), samples).unwrap()
 }
 
