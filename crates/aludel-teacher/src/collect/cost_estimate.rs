@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::budget::{Price, Usage};
 use super::concurrency::{FIRST, LEAST_ROUND};
 use super::rate_limit::Rates;
-use crate::store::Taken;
+use crate::store::PastUsage;
 
 /// One answer of the pilot.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -18,8 +18,8 @@ pub(super) struct Pilot {
     pub(super) seconds: f64,
 }
 
-impl From<Taken> for Pilot {
-    fn from(taken: Taken) -> Pilot {
+impl From<PastUsage> for Pilot {
+    fn from(taken: PastUsage) -> Pilot {
         let usage = Usage { prompt: taken.prompt_tokens, completion: taken.completion_tokens };
         Pilot { usage, seconds: taken.elapsed_ms as f64 / 1e3 }
     }

@@ -114,7 +114,7 @@ pub struct MissingTraces {
 
 /// What an earlier answer took.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Taken {
+pub struct PastUsage {
     /// Tokens of the question.
     pub prompt_tokens: u64,
     /// Tokens of reasoning and answer.
@@ -217,7 +217,7 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::Store`].
-    pub fn taken_by(&self, prompts: &[Prompt], asking: &Asking) -> Result<Vec<Taken>, Error> {
+    pub fn taken_by(&self, prompts: &[Prompt], asking: &Asking) -> Result<Vec<PastUsage>, Error> {
         let snapshot = self.snapshot()?;
         let run_hash = run_of(asking).0;
         let taken = prompts.iter().map(|prompt| {

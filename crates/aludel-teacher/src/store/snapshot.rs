@@ -13,7 +13,7 @@ use serde_json::Value;
 use super::check::{Damage, check, text};
 use super::open::WITH_UNKNOWN_COSTS;
 use super::owner::Owner;
-use super::{Place, Taken, open};
+use super::{PastUsage, Place, open};
 use crate::Error;
 use crate::client::MOST_TOKENS;
 use aludel_data::dataset::Columns;
@@ -189,13 +189,13 @@ impl Snapshot {
         serde_json::from_slice(&text).map(Some).map_err(|error| self.damaged(hash, &error))
     }
 
-    pub(super) fn taken(&self, hash: &str) -> Result<Option<Taken>, Error> {
+    pub(super) fn taken(&self, hash: &str) -> Result<Option<PastUsage>, Error> {
         let find =
             "SELECT prompt_tokens, completion_tokens, elapsed_ms FROM traces WHERE hash = ?1 AND status <> 'failed'";
         self.read(|connection| {
             let take = |row: &Row<'_>| {
                 let number = |index| count(row, index).map(Option::unwrap_or_default);
-                Ok(Taken { prompt_tokens: number(0)?, completion_tokens: number(1)?, elapsed_ms: number(2)? })
+                Ok(PastUsage { prompt_tokens: number(0)?, completion_tokens: number(1)?, elapsed_ms: number(2)? })
             };
             connection.query_row(find, [hash], take).optional()
         })
