@@ -64,7 +64,7 @@ fn work(store: &Store, missing: &Mutex<aludel_teacher::store::MissingTraces>) ->
     }
 }
 
-fn row(wanted: aludel_teacher::store::Place) -> TraceRow {
+fn row(wanted: aludel_teacher::store::TraceKey) -> TraceRow {
     let answer = Answer {
         hides_reasoning: false,
         unread: Vec::new(),

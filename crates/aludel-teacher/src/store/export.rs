@@ -12,7 +12,7 @@ use aludel_formats::atomic;
 use aludel_text::message::Role;
 use serde_json::{Value, json};
 
-use super::Place;
+use super::TraceKey;
 use super::check::Damage;
 use super::open::is_sqlite;
 use super::snapshot::{Snapshot, Stored};
@@ -98,7 +98,7 @@ impl Rows {
 
     /// The rows, by run, prompt and sample.
     pub fn iter(&self) -> impl Iterator<Item = Result<Columns, Error>> + Send + '_ {
-        let mut after: Place = (0, 0, 0);
+        let mut after: TraceKey = (0, 0, 0);
         let mut page = Vec::new().into_iter();
         let mut ended = false;
         std::iter::from_fn(move || {

@@ -45,7 +45,7 @@ pub struct Store {
 }
 
 /// Where a trace belongs: run, prompt and sample, by their numbers in the store.
-pub type Place = (i64, i64, u32);
+pub type TraceKey = (i64, i64, u32);
 
 /// One answer that is wanted.
 #[derive(Clone, Debug, PartialEq)]
@@ -82,7 +82,7 @@ pub enum Outcome {
 #[derive(Clone, Debug, PartialEq)]
 pub struct TraceRow {
     /// Where it belongs; see [`MissingTrace::id`].
-    pub wanted: Place,
+    pub wanted: TraceKey,
     /// How asking ended.
     pub outcome: Outcome,
     /// Who was asked.
@@ -334,7 +334,7 @@ impl MissingTraces {
 
 impl MissingTrace {
     /// Where its trace belongs.
-    pub fn id(&self) -> Place {
+    pub fn id(&self) -> TraceKey {
         (self.run, self.prompt, self.sample)
     }
 }

@@ -13,7 +13,7 @@ use serde_json::Value;
 use super::check::{Damage, check, text};
 use super::open::WITH_UNKNOWN_COSTS;
 use super::owner::Owner;
-use super::{PastUsage, Place, open};
+use super::{PastUsage, TraceKey, open};
 use crate::Error;
 use crate::client::MOST_TOKENS;
 use aludel_data::dataset::Columns;
@@ -85,7 +85,7 @@ pub struct RunStatus {
 
 /// A trace with all that is known of it.
 pub(super) struct Stored {
-    pub(super) place: Place,
+    pub(super) place: TraceKey,
     pub(super) hash: String,
     pub(super) status: String,
     pub(super) finish_reason: Option<String>,
@@ -230,7 +230,7 @@ impl Snapshot {
     /// Those that are left out are not even looked at.
     pub(super) fn page(
         &self,
-        after: Place,
+        after: TraceKey,
         complete_alone: bool,
         left_out: &HashSet<i64>,
     ) -> Result<Vec<Stored>, Error> {
