@@ -53,7 +53,7 @@ fn shown(status: Option<u16>) -> String {
 
 impl Failure {
     /// What a server's error says: the status of the response, or that of an error inside a body.
-    pub(super) fn from_status(status: u16, retry_after: Option<Duration>, said: &Said) -> Failure {
+    pub(super) fn from_status(status: u16, retry_after: Option<Duration>, said: &ServerError) -> Failure {
         let words = said.words.clone();
         match status {
             _ if said.is_for_everyone() => Failure::Refused { status: Some(status), words },
@@ -65,7 +65,7 @@ impl Failure {
     }
 
     /// What an error object in a body with status 200, or in the middle of a stream, says.
-    pub(super) fn from_body(said: &Said) -> Failure {
+    pub(super) fn from_body(said: &ServerError) -> Failure {
         match said.status {
             Some(status) => Failure::from_status(status, None, said),
             None if said.is_for_everyone() => Failure::Refused { status: None, words: said.words.clone() },
@@ -114,7 +114,7 @@ const OF_CONNECTION: [&str; 6] = [
 
 /// What a server says of an error.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Said {
+pub(super) struct ServerError {
     /// Its message, shortened and made harmless.
     pub(super) words: String,
     /// Message, code and type in lower case, to look for what is known.
@@ -125,35 +125,35 @@ pub(super) struct Said {
     status: Option<u16>,
 }
 
-impl Said {
+impl ServerError {
     /// Reads a body that came with an error's status.
-    pub(super) fn from_bytes(status: u16, body: &[u8]) -> Said {
+    pub(super) fn from_bytes(status: u16, body: &[u8]) -> ServerError {
         let text = String::from_utf8_lossy(body);
         match serde_json::from_str::<Value>(&text) {
-            Ok(value) => Said::from_error(value.get("error").filter(|error| !error.is_null()).unwrap_or(&value)),
+            Ok(value) => ServerError::from_error(value.get("error").filter(|error| !error.is_null()).unwrap_or(&value)),
             // A page for people says little more than its status.
             Err(_) if text.trim().is_empty() || text.trim_start().starts_with('<') => {
                 let reason = StatusCode::from_u16(status).ok().and_then(|status| status.canonical_reason());
-                Said::from_words(reason.unwrap_or("no reason given"))
+                ServerError::from_words(reason.unwrap_or("no reason given"))
             }
-            Err(_) => Said::from_words(&text),
+            Err(_) => ServerError::from_words(&text),
         }
     }
 
     /// The error in a body that came with status 200, if it holds one.
-    pub(super) fn in_body(value: &Value) -> Option<Said> {
+    pub(super) fn in_body(value: &Value) -> Option<ServerError> {
         match value.get("error") {
-            Some(error) if !error.is_null() => Some(Said::from_error(error)),
-            _ if value.get("object").is_some_and(|object| object == "error") => Some(Said::from_error(value)),
+            Some(error) if !error.is_null() => Some(ServerError::from_error(error)),
+            _ if value.get("object").is_some_and(|object| object == "error") => Some(ServerError::from_error(value)),
             _ => None,
         }
     }
 
-    fn from_words(words: &str) -> Said {
-        Said { words: harmless(words), known_by: words.to_lowercase(), ..Said::default() }
+    fn from_words(words: &str) -> ServerError {
+        ServerError { words: harmless(words), known_by: words.to_lowercase(), ..ServerError::default() }
     }
 
-    fn from_error(error: &Value) -> Said {
+    fn from_error(error: &Value) -> ServerError {
         let part = |name: &str| error.get(name).and_then(Value::as_str);
         let message = error.as_str().or_else(|| part("message")).or_else(|| part("detail"));
         let message = message.map(str::to_owned).unwrap_or_else(|| error.to_string());
@@ -163,7 +163,7 @@ impl Said {
         // FastAPI names the field as the last part of a place.
         let place = error.pointer("/detail/0/loc/1").and_then(Value::as_str);
         let status = code.and_then(|code| code.as_u64().or_else(|| code.as_str()?.parse().ok()));
-        Said {
+        ServerError {
             words: harmless(&message),
             known_by,
             field: part("param").or(place).map(str::to_owned),

@@ -13,7 +13,7 @@ use tokio::time::timeout;
 use aludel_http::Failed;
 
 use super::endpoint::Routes;
-use super::failure::Said;
+use super::failure::ServerError;
 use super::mask::Mask;
 use super::response_body::Reader;
 use super::retry_after::retry_after;
@@ -168,7 +168,7 @@ impl HttpTeacher {
             }
         })
         .await;
-        let said = Said::from_bytes(status.as_u16(), &body);
+        let said = ServerError::from_bytes(status.as_u16(), &body);
         Err(Failure::from_status(status.as_u16(), wait, &said))
     }
 

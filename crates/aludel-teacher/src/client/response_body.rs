@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use super::answer_builder::Gathered;
-use super::failure::Said;
+use super::failure::ServerError;
 use super::sse::{BadBytes, Events, Lines};
 use super::{Answer, Dialect, Endpoint, Failure, ollama, openai};
 use aludel_data::json::Json;
@@ -160,7 +160,7 @@ impl Growing {
         let broken = |reason| Failure::broken(format!("the answer is not JSON as it should be ({reason})"));
         let json = Json::parse(text).map_err(broken)?;
         let value: Value = json.value().map_err(broken)?;
-        if let Some(said) = Said::in_body(&value) {
+        if let Some(said) = ServerError::in_body(&value) {
             return Err(Failure::from_body(&said));
         }
         match self.dialect {
