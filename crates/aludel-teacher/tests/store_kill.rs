@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use aludel_data::dataset::{Prompt, Provenance};
 use aludel_data::finish_reason::Finish;
-use aludel_teacher::client::{Answer, Asking};
+use aludel_teacher::client::{Answer, RequestParams};
 use aludel_teacher::store::{MissingTraces, Outcome, Store, TraceRow};
 use aludel_text::message::Message;
 
@@ -23,7 +23,7 @@ fn register(store: &Store) -> MissingTraces {
         let provenance = Provenance { file: Arc::clone(&file), file_index: 0, line };
         Ok(Prompt { messages: vec![Message::user(format!("{line}?"))], columns: Default::default(), provenance })
     });
-    store.register(prompts, &Asking::new("teacher"), 1).unwrap()
+    store.register(prompts, &RequestParams::new("teacher"), 1).unwrap()
 }
 
 /// Not a test by itself: what the killed process does.

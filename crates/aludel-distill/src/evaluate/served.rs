@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use aludel_data::finish_reason::Finish;
-use aludel_teacher::client::{self, Asking, Question, Teacher};
+use aludel_teacher::client::{self, Question, RequestParams, Teacher};
 use aludel_teacher::collect::{self, End, ListedQuestion, NONE_TAKEN, ask_list};
 
 use super::results::{REFUSED, Settings};
@@ -30,7 +30,7 @@ impl<'a> Served<'a> {
         options: collect::Options,
         tell: &'a mut dyn FnMut(&str),
     ) -> Served<'a> {
-        let asking = Asking {
+        let asking = RequestParams {
             temperature: settings.temperature,
             top_p: settings.top_p,
             max_tokens: Some(u32::try_from(settings.max_new_tokens).unwrap_or(u32::MAX)),

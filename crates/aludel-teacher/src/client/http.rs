@@ -17,7 +17,7 @@ use super::failure::ServerError;
 use super::mask::Mask;
 use super::response_body::Reader;
 use super::retry_after::retry_after;
-use super::{Answer, Asking, BoxFuture, Dialect, Endpoint, Failure, Question, Teacher, ollama, openai};
+use super::{Answer, BoxFuture, Dialect, Endpoint, Failure, Question, RequestParams, Teacher, ollama, openai};
 use crate::Error;
 
 /// The most bytes that are read of an error.
@@ -108,7 +108,7 @@ impl HttpTeacher {
         Ok(models.into_iter().flatten().filter_map(name).collect())
     }
 
-    async fn answer(&self, question: &Question, asking: &Asking, sample: u32) -> Result<Answer, Failure> {
+    async fn answer(&self, question: &Question, asking: &RequestParams, sample: u32) -> Result<Answer, Failure> {
         if let Some(name) = OWN_FIELDS.iter().find(|&&name| asking.extra_body.contains_key(name)) {
             let words = format!("`{name}` cannot be set as a further field of the request; it is set by Aludel");
             return Err(Failure::Refused { status: None, words });
@@ -232,7 +232,7 @@ impl Teacher for HttpTeacher {
     fn ask<'a>(
         &'a self,
         question: &'a Question,
-        asking: &'a Asking,
+        asking: &'a RequestParams,
         sample: u32,
     ) -> BoxFuture<'a, Result<Answer, Failure>> {
         Box::pin(async move {

@@ -47,7 +47,7 @@ pub trait Teacher: Send + Sync {
     fn ask<'a>(
         &'a self,
         question: &'a Question,
-        asking: &'a Asking,
+        asking: &'a RequestParams,
         sample: u32,
     ) -> BoxFuture<'a, Result<Answer, Failure>>;
 
@@ -70,7 +70,7 @@ pub struct Question {
 
 /// How it is asked.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Asking {
+pub struct RequestParams {
     /// The model, as the server calls it.
     pub model: String,
     /// Sampling temperature.
@@ -89,10 +89,10 @@ pub struct Asking {
     pub extra_body: Map<String, Value>,
 }
 
-impl Asking {
+impl RequestParams {
     /// DeepSeek's own advice for its reasoning models: temperature 0.6, top-p 0.95; nothing else set.
-    pub fn new(model: impl Into<String>) -> Asking {
-        Asking {
+    pub fn new(model: impl Into<String>) -> RequestParams {
+        RequestParams {
             model: model.into(),
             temperature: 0.6,
             top_p: 0.95,

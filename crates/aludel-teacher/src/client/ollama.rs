@@ -3,12 +3,12 @@
 use serde_json::{Map, Value, json};
 
 use super::answer_builder::{Gathered, merge};
-use super::{Asking, Failure, Question, openai};
+use super::{Failure, Question, RequestParams, openai};
 use aludel_data::json::Json;
 use aludel_data::message_fields::once_each;
 
 /// The body of a request.
-pub(super) fn body(question: &Question, asking: &Asking, sample: u32, stream: bool) -> Value {
+pub(super) fn body(question: &Question, asking: &RequestParams, sample: u32, stream: bool) -> Value {
     let mut options = Map::new();
     options.insert("temperature".to_owned(), json!(asking.temperature));
     options.insert("top_p".to_owned(), json!(asking.top_p));

@@ -4,14 +4,14 @@ use aludel_files::shortened;
 use serde_json::{Map, Value, json};
 
 use super::answer_builder::{Gathered, merge};
-use super::{Asking, Failure, Question};
+use super::{Failure, Question, RequestParams};
 use aludel_data::dataset;
 use aludel_data::json::{Fields, Json, Kind};
 use aludel_data::message_fields::{Said, once_each, reasoning_tokens};
 use aludel_data::unknown_fields;
 
 /// The body of a request.
-pub(super) fn body(question: &Question, asking: &Asking, sample: u32, stream: bool, with_usage: bool) -> Value {
+pub(super) fn body(question: &Question, asking: &RequestParams, sample: u32, stream: bool, with_usage: bool) -> Value {
     let mut body = Map::new();
     body.insert("model".to_owned(), json!(asking.model));
     body.insert("messages".to_owned(), messages(question));

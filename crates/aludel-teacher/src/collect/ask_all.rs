@@ -15,7 +15,7 @@ use super::retry::Jitter;
 use super::scheduler::UNREAD_TOLD;
 use super::{End, Options, runtime};
 use crate::Error;
-use crate::client::{Answer, Asking, Failure, HttpTeacher, Question, Teacher};
+use crate::client::{Answer, Failure, HttpTeacher, Question, RequestParams, Teacher};
 
 /// How often the loop looks at whoever wants it to stop.
 const TICK: Duration = Duration::from_millis(100);
@@ -186,7 +186,8 @@ impl Requester<'_> {
         job.expected_tokens = self.mean_tokens.0 / self.mean_tokens.1.max(1);
         self.rate.asked(job.expected_tokens, now);
         let teacher = Arc::clone(self.teacher);
-        let asking = Asking { seed: job.listed.seed.or(self.options.asking.seed), ..self.options.asking.clone() };
+        let asking =
+            RequestParams { seed: job.listed.seed.or(self.options.asking.seed), ..self.options.asking.clone() };
         self.on_their_way.spawn(async move {
             let answer = teacher.ask(&job.listed.question, &asking, job.listed.sample).await;
             (job, answer)

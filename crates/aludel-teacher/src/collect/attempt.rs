@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use super::budget::{Price, Usage};
 use super::persistence::{AnswerWriter, Job};
 use crate::Error;
-use crate::client::{Asking, Failure, Teacher};
+use crate::client::{Failure, RequestParams, Teacher};
 
 /// What became of a question that was asked.
 pub(super) enum Outcome {
@@ -40,7 +40,7 @@ pub(super) enum Outcome {
 /// How questions are asked, what answers cost and who keeps them.
 #[derive(Clone)]
 pub(super) struct Requester {
-    pub(super) asking: Arc<Asking>,
+    pub(super) asking: Arc<RequestParams>,
     pub(super) price: Option<Price>,
     /// Whether the teacher has answered anything.
     pub(super) is_known: Arc<AtomicBool>,

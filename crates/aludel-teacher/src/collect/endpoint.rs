@@ -238,13 +238,13 @@ impl Mean {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::client::{Answer, Asking, BoxFuture, Question};
+    use crate::client::{Answer, BoxFuture, Question, RequestParams};
 
     /// Is there in name only: these tests say themselves what became of a question.
     struct Nobody;
 
     impl Teacher for Nobody {
-        fn ask<'a>(&'a self, _: &'a Question, _: &'a Asking, _: u32) -> BoxFuture<'a, Result<Answer, Failure>> {
+        fn ask<'a>(&'a self, _: &'a Question, _: &'a RequestParams, _: u32) -> BoxFuture<'a, Result<Answer, Failure>> {
             Box::pin(async { Err(Failure::Broken { words: "gone".to_owned() }) })
         }
 

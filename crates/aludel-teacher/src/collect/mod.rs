@@ -32,7 +32,7 @@ pub use prompts::{BOXED, PromptFiles};
 pub use rate_limit::Rates;
 
 use crate::Error;
-use crate::client::{Asking, Teacher};
+use crate::client::{RequestParams, Teacher};
 use crate::store::{MissingTraces, Store};
 use budget::PriorSpending;
 use persistence::AnswerWriter;
@@ -45,7 +45,7 @@ pub const NONE_TAKEN: u64 = 20;
 #[derive(Debug, Clone, PartialEq)]
 pub struct Options {
     /// The model and how it is sampled.
-    pub asking: Asking,
+    pub asking: RequestParams,
     /// Answers to each prompt.
     pub samples: u32,
     /// The most questions at once at each endpoint; fewer as long as more bring nothing.

@@ -1,7 +1,7 @@
 //! From `[trace]` to what `collect` takes: endpoints, prices, prompts and options. What the recipe leaves out comes from the preset.
 
 use super::{Speech, TraceSettings};
-use crate::client::{Asking, Dialect, Endpoint, Preset, Prices, Timeouts};
+use crate::client::{Dialect, Endpoint, Preset, Prices, RequestParams, Timeouts};
 use crate::collect::{self, BOXED, Budget, Price, PromptFiles, Rates};
 use aludel_data::dataset::ReadOptions;
 use std::time::Duration;
@@ -66,7 +66,7 @@ impl TraceSettings {
     pub fn options(&self) -> collect::Options {
         let body = serde_json::to_value(&self.extra_body).ok().and_then(|body| body.as_object().cloned());
         collect::Options {
-            asking: Asking {
+            asking: RequestParams {
                 temperature: self.temperature,
                 top_p: self.top_p,
                 max_tokens: self.max_new_tokens,
@@ -74,7 +74,7 @@ impl TraceSettings {
                 logprobs: self.logprobs,
                 top_logprobs: self.top_logprobs,
                 extra_body: body.unwrap_or_default(),
-                ..Asking::new(self.model.clone().unwrap_or_default())
+                ..RequestParams::new(self.model.clone().unwrap_or_default())
             },
             samples: self.samples,
             concurrency: self.concurrency,

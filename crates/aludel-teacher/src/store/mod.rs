@@ -31,7 +31,7 @@ pub use open::is_sqlite;
 pub use snapshot::{RunStatus, Snapshot, Status, TokenCounts};
 
 use crate::Error;
-use crate::client::{Answer, Asking};
+use crate::client::{Answer, RequestParams};
 use aludel_data::dataset::Prompt;
 use transactions::{Registered, Removed, WriterState};
 use writer::Queue;
@@ -160,7 +160,7 @@ impl Store {
     pub fn register(
         &self,
         prompts: impl Iterator<Item = Result<Prompt, Error>>,
-        asking: &Asking,
+        asking: &RequestParams,
         samples: u32,
     ) -> Result<MissingTraces, Error> {
         let missing = self.list(prompts, asking, samples)?;
@@ -177,7 +177,7 @@ impl Store {
     pub fn lacks(
         &self,
         prompts: impl Iterator<Item = Result<Prompt, Error>>,
-        asking: &Asking,
+        asking: &RequestParams,
         samples: u32,
     ) -> Result<u64, Error> {
         Ok(self.list(prompts, asking, samples)?.count)
@@ -186,7 +186,7 @@ impl Store {
     fn list(
         &self,
         prompts: impl Iterator<Item = Result<Prompt, Error>>,
-        asking: &Asking,
+        asking: &RequestParams,
         samples: u32,
     ) -> Result<MissingTraces, Error> {
         let writer = self.writer();
@@ -217,7 +217,7 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::Store`].
-    pub fn taken_by(&self, prompts: &[Prompt], asking: &Asking) -> Result<Vec<PastUsage>, Error> {
+    pub fn taken_by(&self, prompts: &[Prompt], asking: &RequestParams) -> Result<Vec<PastUsage>, Error> {
         let snapshot = self.snapshot()?;
         let run_hash = run_of(asking).0;
         let taken = prompts.iter().map(|prompt| {
@@ -351,8 +351,8 @@ impl Outcome {
 
 /// The hash and the text of settings; their order makes no difference. Stores keep the hash: a setting that is added later must
 /// leave the text as it is where it has its default.
-fn run_of(asking: &Asking) -> (String, String) {
-    let Asking { model, temperature, top_p, max_tokens, seed, logprobs, top_logprobs, extra_body } = asking;
+fn run_of(asking: &RequestParams) -> (String, String) {
+    let RequestParams { model, temperature, top_p, max_tokens, seed, logprobs, top_logprobs, extra_body } = asking;
     let mut settings = json!({
         "model": model,
         "temperature": temperature,
