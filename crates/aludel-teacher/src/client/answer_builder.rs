@@ -12,7 +12,7 @@ use aludel_data::message_fields::{Said, is_nothing, is_setting, text_of};
 
 /// What has come so far.
 #[derive(Debug, Default)]
-pub(super) struct Gathered {
+pub(super) struct PartialAnswer {
     /// Reasoning, content and refusal.
     pub(super) said: Said,
     /// The model wants a tool to be called.
@@ -32,7 +32,7 @@ pub(super) struct Gathered {
     pub(super) logprobs: Map<String, Value>,
 }
 
-impl Gathered {
+impl PartialAnswer {
     /// Whether any text has come.
     pub(super) fn has_text(&self) -> bool {
         !self.said.reasoning.is_empty() || !self.said.content.is_empty()

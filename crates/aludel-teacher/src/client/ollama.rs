@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::answer_builder::{Gathered, merge};
+use super::answer_builder::{PartialAnswer, merge};
 use super::{Failure, Question, RequestParams, openai};
 use aludel_data::json::Json;
 use aludel_data::message_fields::once_each;
@@ -34,7 +34,7 @@ pub(super) fn body(question: &Question, asking: &RequestParams, sample: u32, str
 }
 
 /// Adds a line of a stream, or a whole answer: they look the same.
-pub(super) fn take(mut value: Value, text: Json<'_>, gathered: &mut Gathered) -> Result<(), Failure> {
+pub(super) fn take(mut value: Value, text: Json<'_>, gathered: &mut PartialAnswer) -> Result<(), Failure> {
     let fields = text.fields();
     once_each(&fields).map_err(openai::not_kept)?;
     if let Some(message) = fields.get("message") {

@@ -3,7 +3,7 @@
 use aludel_files::shortened;
 use serde_json::{Map, Value, json};
 
-use super::answer_builder::{Gathered, merge};
+use super::answer_builder::{PartialAnswer, merge};
 use super::{Failure, Question, RequestParams};
 use aludel_data::dataset;
 use aludel_data::json::{Fields, Json, Kind};
@@ -45,7 +45,7 @@ pub(super) fn messages(question: &Question) -> Value {
 
 /// Adds a chunk of a stream (`delta`) or a whole answer (`message`). What it says is read from its text, where half of a
 /// character pair may stand.
-pub(super) fn take(mut value: Value, text: Json<'_>, gathered: &mut Gathered) -> Result<(), Failure> {
+pub(super) fn take(mut value: Value, text: Json<'_>, gathered: &mut PartialAnswer) -> Result<(), Failure> {
     let whole = text.fields();
     once_each(&whole).map_err(not_kept)?;
     if let Some(usage) = whole.get("usage").filter(|usage| !usage.is_null() && usage.kind() != Kind::Object) {
@@ -107,7 +107,7 @@ pub(super) fn take(mut value: Value, text: Json<'_>, gathered: &mut Gathered) ->
 ///
 /// # Errors
 /// What it says is not understood: no answer to this question will be.
-pub(super) fn add(message: Json<'_>, is_piece: bool, gathered: &mut Gathered) -> Result<(), Failure> {
+pub(super) fn add(message: Json<'_>, is_piece: bool, gathered: &mut PartialAnswer) -> Result<(), Failure> {
     let fields = message.fields();
     let role = fields.get("role").and_then(|role| role.text().ok().flatten()).unwrap_or_default();
     let shown = shortened(role.trim(), 40);
@@ -153,7 +153,7 @@ mod tests {
     use crate::client::{Answer, Finish};
 
     fn answer(chunks: &[&str]) -> Result<Answer, Failure> {
-        let mut gathered = Gathered::default();
+        let mut gathered = PartialAnswer::default();
         for chunk in chunks {
             let text = Json::parse(chunk).unwrap();
             take(text.value().unwrap(), text, &mut gathered)?;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::answer_builder::Gathered;
+use super::answer_builder::PartialAnswer;
 use super::failure::ServerError;
 use super::sse::{BadBytes, Events, Lines};
 use super::{Answer, Dialect, Endpoint, Failure, ollama, openai};
@@ -46,7 +46,7 @@ pub(super) struct Reader {
 /// What the body has said so far.
 struct Growing {
     dialect: Dialect,
-    gathered: Gathered,
+    gathered: PartialAnswer,
     first_token: Option<Duration>,
     is_done: bool,
 }
@@ -62,8 +62,12 @@ impl Reader {
             (_, true, Dialect::OpenAi) => Shape::Events,
             (_, true, Dialect::Ollama) => Shape::Lines,
         };
-        let answer =
-            Growing { dialect: endpoint.dialect, gathered: Gathered::default(), first_token: None, is_done: false };
+        let answer = Growing {
+            dialect: endpoint.dialect,
+            gathered: PartialAnswer::default(),
+            first_token: None,
+            is_done: false,
+        };
         Reader {
             shape,
             lines: Lines::default(),
