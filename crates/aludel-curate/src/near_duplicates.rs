@@ -38,10 +38,10 @@ pub(super) struct Near {
     last: HashMap<u64, u32, BuildHasherDefault<AlreadyHashed>>,
     /// The entry before, for each entry.
     before: Vec<u32>,
-    kept: Vec<Kept>,
+    kept: Vec<KeptRow>,
 }
 
-struct Kept {
+struct KeptRow {
     row: u32,
     ngrams: Ngrams,
     /// The search that looked at it last.
@@ -106,7 +106,7 @@ impl Near {
             let entry = self.before.len() as u32;
             self.before.push(self.last.insert(*band, entry).unwrap_or(NONE));
         }
-        self.kept.push(Kept { row, ngrams: sketch.ngrams, looked_at: NONE });
+        self.kept.push(KeptRow { row, ngrams: sketch.ngrams, looked_at: NONE });
         None
     }
 }
