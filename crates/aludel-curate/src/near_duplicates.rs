@@ -31,7 +31,7 @@ struct Ngrams {
 }
 
 /// The rows kept so far, to be searched for near duplicates of the next.
-pub(super) struct Near {
+pub(super) struct MinHashIndex {
     threshold: f64,
     layout: Layout,
     /// The entry last made for a band's hash; an entry is a kept row times the number of bands, plus the band.
@@ -81,9 +81,9 @@ impl Sketch {
     }
 }
 
-impl Near {
-    pub(super) fn new(threshold: f64, layout: Layout) -> Near {
-        Near { threshold, layout, last: HashMap::default(), before: Vec::new(), kept: Vec::new() }
+impl MinHashIndex {
+    pub(super) fn new(threshold: f64, layout: Layout) -> MinHashIndex {
+        MinHashIndex { threshold, layout, last: HashMap::default(), before: Vec::new(), kept: Vec::new() }
     }
 
     /// The first kept row that is at least as similar as the threshold, and how similar it is; otherwise this row is kept.
@@ -229,7 +229,7 @@ mod tests {
     fn planted(threshold: f64, length: usize, edits: usize) -> (f64, usize) {
         let mut random = Random(7);
         let layout = Layout::for_threshold(threshold);
-        let mut near = Near::new(threshold, layout);
+        let mut near = MinHashIndex::new(threshold, layout);
         let (mut wanted, mut found, mut wrong) = (0, 0, 0);
         for pair in 0..400 {
             let original = random_words(&mut random, length);
@@ -238,7 +238,7 @@ mod tests {
                 let place = random.below(length as u64) as usize;
                 copy[place] = 10_000 + random.below(1_000);
             }
-            let search = |near: &mut Near, row, words| {
+            let search = |near: &mut MinHashIndex, row, words| {
                 near.find_or_keep(row, Sketch::of(&content(words), NGRAM, layout).unwrap())
             };
             assert_eq!(search(&mut near, 2 * pair, &original), None, "unrelated texts");
@@ -276,7 +276,7 @@ mod tests {
     #[test]
     fn a_row_of_few_words_equals_itself_only() {
         let layout = Layout::for_threshold(0.8);
-        let mut near = Near::new(0.8, layout);
+        let mut near = MinHashIndex::new(0.8, layout);
         let row = |text: &str| {
             Sketch::of(&Content::Messages(vec![Message::user(text), Message::assistant("4")]), NGRAM, layout)
         };
