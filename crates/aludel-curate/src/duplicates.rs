@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use super::near_duplicates::{Layout, MinHashIndex, Sketch};
+use super::near_duplicates::{BandLayout, MinHashIndex, Sketch};
 use super::{Judged, Options, Reason, drop_row};
 
 /// The rows so far, to compare the next with.
@@ -15,7 +15,7 @@ pub(super) struct Comparison {
 impl Comparison {
     pub(super) fn new(options: &Options) -> Comparison {
         let near =
-            options.near_duplicates.map(|threshold| MinHashIndex::new(threshold, Layout::for_threshold(threshold)));
+            options.near_duplicates.map(|threshold| MinHashIndex::new(threshold, BandLayout::for_threshold(threshold)));
         Comparison { seen: options.duplicates.then(HashMap::new), near }
     }
 

@@ -10,7 +10,7 @@ use rayon::prelude::*;
 
 use super::contamination::Evaluations;
 use super::duplicates::Comparison;
-use super::near_duplicates::{Layout, Sketch};
+use super::near_duplicates::{BandLayout, Sketch};
 use super::verdicts::{Found, Verdicts};
 use super::{Dropped, Judged, Options, Progress, Reason, Tokens, Verify, completeness, drop_row, repetition};
 use crate::Error;
@@ -119,7 +119,7 @@ struct Filters<'a> {
     tokens: Option<&'a dyn Tokens>,
     evaluations: Option<Evaluations>,
     verdicts: Verdicts<'a>,
-    layout: Option<Layout>,
+    layout: Option<BandLayout>,
     tokenised: AtomicU64,
 }
 
@@ -131,7 +131,7 @@ impl<'a> Filters<'a> {
             false => Some(Evaluations::read(evaluations, *evaluation_ngram, *evaluation_overlap)?),
         };
         let verdicts = Verdicts::new(&options.verifier, &options.gold)?;
-        let layout = options.near_duplicates.map(Layout::for_threshold);
+        let layout = options.near_duplicates.map(BandLayout::for_threshold);
         Ok(Filters { options, tokens, evaluations, verdicts, layout, tokenised: AtomicU64::new(0) })
     }
 
