@@ -11,7 +11,7 @@ use rayon::prelude::*;
 use super::contamination::Evaluations;
 use super::duplicates::Comparison;
 use super::near_duplicates::{BandLayout, Sketch};
-use super::verdicts::{Found, Verdicts};
+use super::verdicts::{CheckedAnswer, Verdicts};
 use super::{Dropped, Judged, Options, Progress, Reason, Tokens, Verify, completeness, drop_row, repetition};
 use crate::Error;
 use aludel_data::column_names::{is_among, same};
@@ -209,13 +209,13 @@ impl<'a> Filters<'a> {
         measured.flaw
     }
 
-    fn verdict_flaw(&self, found: Option<Found>) -> Option<Dropped> {
+    fn verdict_flaw(&self, found: Option<CheckedAnswer>) -> Option<Dropped> {
         if self.options.verify != Verify::Filter {
             return None;
         }
         let (reason, detail) = match found {
-            Some(Found { verdict: Verdict::Wrong | Verdict::NoAnswer, detail }) => (Reason::Wrong, detail),
-            Some(Found { verdict: Verdict::Undecided, detail }) => (Reason::Undecided, detail),
+            Some(CheckedAnswer { verdict: Verdict::Wrong | Verdict::NoAnswer, detail }) => (Reason::Wrong, detail),
+            Some(CheckedAnswer { verdict: Verdict::Undecided, detail }) => (Reason::Undecided, detail),
             None if self.options.require_verified => (Reason::Unverified, "no right answer is known".to_string()),
             _ => return None,
         };
