@@ -27,7 +27,7 @@ const BATCH_ROWS: usize = 2048;
 pub(super) const TOLD_ROWS: usize = 256;
 
 /// What the first pass found.
-pub(super) struct Judgement {
+pub(super) struct FirstPassResult {
     pub(super) rows: Vec<Judged>,
     /// Names of the sources, in the order in which they came up.
     pub(super) sources: Vec<String>,
@@ -43,7 +43,7 @@ pub(super) fn judge(
     tokens: Option<&dyn Tokens>,
     pool: &ThreadPool,
     progress: &mut dyn FnMut(Progress),
-) -> Result<Judgement, Error> {
+) -> Result<FirstPassResult, Error> {
     let filters = Filters::new(options, tokens)?;
     let mut comparison = Comparison::new(options);
     let mut sources = Sources::default();
@@ -71,7 +71,7 @@ pub(super) fn judge(
             Ok(())
         },
     )?;
-    Ok(Judgement { rows, sources: sources.names, tokenised: filters.tokenised.into_inner(), columns_not_used })
+    Ok(FirstPassResult { rows, sources: sources.names, tokenised: filters.tokenised.into_inner(), columns_not_used })
 }
 
 /// Whether a column is what the verifier looks at, in any spelling as there, or names the sources.
