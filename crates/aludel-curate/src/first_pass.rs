@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use rayon::ThreadPool;
 use rayon::prelude::*;
 
-use super::contamination::Evaluations;
+use super::contamination::EvalNgrams;
 use super::duplicates::Comparison;
 use super::near_duplicates::{BandLayout, Sketch};
 use super::verdicts::{CheckedAnswer, Verdicts};
@@ -117,7 +117,7 @@ fn read_batch(
 struct Filters<'a> {
     options: &'a Options,
     tokens: Option<&'a dyn Tokens>,
-    evaluations: Option<Evaluations>,
+    evaluations: Option<EvalNgrams>,
     verdicts: Verdicts<'a>,
     layout: Option<BandLayout>,
     tokenised: AtomicU64,
@@ -128,7 +128,7 @@ impl<'a> Filters<'a> {
         let Options { evaluations, evaluation_ngram, evaluation_overlap, .. } = options;
         let evaluations = match evaluations.is_empty() {
             true => None,
-            false => Some(Evaluations::read(evaluations, *evaluation_ngram, *evaluation_overlap)?),
+            false => Some(EvalNgrams::read(evaluations, *evaluation_ngram, *evaluation_overlap)?),
         };
         let verdicts = Verdicts::new(&options.verifier, &options.gold)?;
         let layout = options.near_duplicates.map(BandLayout::for_threshold);
