@@ -86,7 +86,7 @@ impl Endpoint {
         }
     }
 
-    pub(super) fn leave(&mut self, now: Instant) -> Availability {
+    pub(super) fn availability(&mut self, now: Instant) -> Availability {
         if self.out.is_some() {
             return Availability::Never;
         }
@@ -265,7 +265,7 @@ mod tests {
         let gone = Failure::Broken { words: "gone".to_owned() };
         let (mut now, mut asked) = (start, 0);
         while now < start + Duration::from_secs(600) {
-            match endpoint.leave(now) {
+            match endpoint.availability(now) {
                 Availability::Now(_) => {
                     let request = endpoint.asked(now);
                     asked += 1;

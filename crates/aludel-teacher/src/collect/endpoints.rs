@@ -70,9 +70,9 @@ impl Endpoints {
         let mut wake: Option<Instant> = None;
         let mut is_anyone_left = false;
         for (index, endpoint) in self.all.iter_mut().enumerate() {
-            let leave = endpoint.leave(now);
-            is_anyone_left |= leave != Availability::Never;
-            match leave {
+            let availability = endpoint.availability(now);
+            is_anyone_left |= availability != Availability::Never;
+            match availability {
                 Availability::Now(load) => {
                     let rank = (avoided == Some(index), load, index);
                     if best.is_none_or(|best| (rank.0, rank.1) < (best.0, best.1)) {

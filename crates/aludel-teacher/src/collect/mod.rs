@@ -157,8 +157,8 @@ fn ask(
         scope.spawn(move || persistence::feed(missing, &give));
         runtime.block_on(async {
             let teachers = collection.teachers.clone();
-            let flow = Scheduler::new(&collection.options, teachers, take, wanted, answer_writer, spent, is_known);
-            flow.run(stop, told).await
+            let scheduler = Scheduler::new(&collection.options, teachers, take, wanted, answer_writer, spent, is_known);
+            scheduler.run(stop, told).await
         })
     })?;
     runtime.shutdown_background();
