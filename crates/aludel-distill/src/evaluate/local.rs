@@ -10,7 +10,7 @@ use aludel_model::generate::{Engine, Event, Finish, Request, RequestId, Sampling
 use aludel_text::Date;
 
 use super::results::{FAILED, Settings};
-use super::{Answer, Answered, Ask, Meter, Respondent};
+use super::{Answer, Answered, Ask, EvalBackend, Meter};
 use crate::error::Result;
 use crate::inference::Loaded;
 use crate::settings::{StudentSettings, TemplateInputs};
@@ -187,7 +187,7 @@ impl Local {
     }
 }
 
-impl Respondent for Local {
+impl EvalBackend for Local {
     fn context(&self) -> Option<usize> {
         Some(self.model.decoder.config().max_position_embeddings)
     }

@@ -40,7 +40,7 @@ use results::{ModelName, Plan, PlannedTask, Results, Sample, Settings, TaskResul
 use task::Task;
 
 /// Whoever answers.
-pub trait Respondent {
+pub trait EvalBackend {
     /// Answers, in any order, until all is answered or `stop` is set; `take` stores an answer, or with none hears that answers have
     /// become longer. Tokens and time go into the meter.
     /// `is_resumed` says that others of these questions were answered before.
@@ -199,7 +199,7 @@ pub struct Progress {
 pub fn evaluate<'r>(
     evaluation: &Evaluation<'_>,
     path: &Path,
-    open: impl FnOnce() -> Result<Box<dyn Respondent + 'r>>,
+    open: impl FnOnce() -> Result<Box<dyn EvalBackend + 'r>>,
     stop: &AtomicBool,
     observe: &mut dyn FnMut(Progress),
 ) -> Result<Option<Results>> {
@@ -216,8 +216,8 @@ pub fn evaluate<'r>(
     }
     let mut meter = Meter::new(tasks.len());
     if left > 0 {
-        let mut respondent = open()?;
-        plan.context = respondent.context();
+        let mut backend = open()?;
+        plan.context = backend.context();
         let told = |left: usize, meter: &Meter| Progress {
             done: total - left,
             resumed,
@@ -228,7 +228,7 @@ pub fn evaluate<'r>(
         };
         observe(told(left, &meter));
         meter.since = Instant::now();
-        respondent.answer(&asks, resumed > 0, stop, &mut meter, &mut |answered, meter| {
+        backend.answer(&asks, resumed > 0, stop, &mut meter, &mut |answered, meter| {
             let Some(answered) = answered else {
                 observe(told(left, meter));
                 return Ok(());

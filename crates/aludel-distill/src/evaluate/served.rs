@@ -9,7 +9,7 @@ use aludel_teacher::client::{self, Question, RequestParams, Teacher};
 use aludel_teacher::collect::{self, End, ListedQuestion, NONE_TAKEN, ask_list};
 
 use super::results::{REFUSED, Settings};
-use super::{Answer, Answered, Ask, Meter, Respondent};
+use super::{Answer, Answered, Ask, EvalBackend, Meter};
 use crate::error::{Error, Result};
 
 /// Bits of a problem's seed, which has 53, that are left out: some servers take 31 bits, and the sample's number is added.
@@ -46,7 +46,7 @@ impl<'a> Served<'a> {
     }
 }
 
-impl Respondent for Served<'_> {
+impl EvalBackend for Served<'_> {
     fn answer(
         &mut self,
         asks: &[Ask<'_>],

@@ -339,7 +339,7 @@ struct ByRote<'a> {
     asked: &'a Cell<usize>,
 }
 
-impl Respondent for ByRote<'_> {
+impl EvalBackend for ByRote<'_> {
     fn answer(
         &mut self,
         asks: &[Ask<'_>],
@@ -387,7 +387,7 @@ fn evaluation(tasks: &[Task], samples: u32) -> Evaluation<'_> {
 /// One session that asks for at most so many samples; the results, and how many were asked for.
 fn session(tasks: &[Task], folder: &Path, samples: u32, most: usize) -> Result<(Option<Results>, usize)> {
     let asked = Cell::new(0);
-    let open = || Ok(Box::new(ByRote { tasks, most, asked: &asked }) as Box<dyn Respondent>);
+    let open = || Ok(Box::new(ByRote { tasks, most, asked: &asked }) as Box<dyn EvalBackend>);
     let results = evaluate(&evaluation(tasks, samples), folder, open, &AtomicBool::new(false), &mut |_| {})?;
     Ok((results, asked.get()))
 }

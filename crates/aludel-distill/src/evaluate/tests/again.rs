@@ -21,7 +21,7 @@ fn a_setting_that_is_not_given_makes_no_other_evaluation() {
 /// Says nothing but that it was cut, and knows how much room there was.
 struct AllCut;
 
-impl Respondent for AllCut {
+impl EvalBackend for AllCut {
     fn answer(
         &mut self,
         asks: &[Ask<'_>],
@@ -48,7 +48,7 @@ fn a_complete_folder_that_is_scored_again_advises_the_same() {
     let tasks = [task_of(home.path(), SUMS).unwrap()];
     let folder = home.path().join("results");
     let scored = || {
-        let open = || Ok(Box::new(AllCut) as Box<dyn Respondent>);
+        let open = || Ok(Box::new(AllCut) as Box<dyn EvalBackend>);
         let results = evaluate(&evaluation(&tasks, 1), &folder, open, &AtomicBool::new(false), &mut |_| {});
         results.unwrap().unwrap().tasks[0].warnings.clone()
     };
