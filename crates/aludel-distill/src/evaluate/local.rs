@@ -29,7 +29,7 @@ const TEMPLATE_TOKENS: usize = 2048;
 const DATE_UNIX_SECONDS: i64 = 1_767_225_600;
 
 /// A loaded model.
-pub struct Local {
+pub struct LocalBackend {
     model: Loaded,
     engine: Engine,
     batch: usize,
@@ -76,7 +76,7 @@ impl Lengths {
     }
 }
 
-impl Local {
+impl LocalBackend {
     /// Loads a model, and an adapter if there is one. `longest_prompt` is the most bytes of a prompt; `batch` sequences run at once, or
     /// as many as the cache has room for.
     ///
@@ -89,7 +89,7 @@ impl Local {
         settings: &Settings,
         longest_prompt: usize,
         batch: Option<usize>,
-    ) -> Result<Local> {
+    ) -> Result<LocalBackend> {
         let date = settings.template_date.or_else(|| Some(Date::from_unix_seconds(DATE_UNIX_SECONDS)));
         let inputs = TemplateInputs { date, variables: settings.template_variables.clone() };
         let longest = longest_prompt + TEMPLATE_TOKENS + settings.max_new_tokens;
@@ -103,7 +103,7 @@ impl Local {
         let batch = batch.unwrap_or_else(|| (2 * room / sequence).clamp(LEAST_SEQUENCES, MOST_SEQUENCES)).max(1);
         let context = room.min(batch * sequence).max(model.decoder.max_positions());
         let engine = model.engine(context, TOKENS_PER_PASS.max(batch));
-        Ok(Local { model, engine, batch, settings: settings.clone() })
+        Ok(LocalBackend { model, engine, batch, settings: settings.clone() })
     }
 
     /// Queues the samples of a problem. One whose prompt leaves no room for an answer is answered by nothing.
@@ -187,7 +187,7 @@ impl Local {
     }
 }
 
-impl EvalBackend for Local {
+impl EvalBackend for LocalBackend {
     fn context(&self) -> Option<usize> {
         Some(self.model.decoder.config().max_position_embeddings)
     }
