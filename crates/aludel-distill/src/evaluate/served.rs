@@ -16,20 +16,20 @@ use crate::error::{Error, Result};
 const SEED_SHIFT: u32 = 23;
 
 /// A served model.
-pub struct Served<'a> {
+pub struct ServedBackend<'a> {
     teacher: Arc<dyn Teacher>,
     options: collect::Options,
     tell: &'a mut dyn FnMut(&str),
 }
 
-impl<'a> Served<'a> {
+impl<'a> ServedBackend<'a> {
     /// Asks as the settings say; all else that concerns asking stands in the options. `tell` hears of trouble that may pass.
     pub fn new(
         teacher: Arc<dyn Teacher>,
         settings: &Settings,
         options: collect::Options,
         tell: &'a mut dyn FnMut(&str),
-    ) -> Served<'a> {
+    ) -> ServedBackend<'a> {
         let asking = RequestParams {
             temperature: settings.temperature,
             top_p: settings.top_p,
@@ -38,7 +38,7 @@ impl<'a> Served<'a> {
             top_logprobs: None,
             ..options.asking
         };
-        Served { teacher, options: collect::Options { asking, ..options }, tell }
+        ServedBackend { teacher, options: collect::Options { asking, ..options }, tell }
     }
 
     fn unanswered(&self, reason: String) -> Error {
@@ -46,7 +46,7 @@ impl<'a> Served<'a> {
     }
 }
 
-impl EvalBackend for Served<'_> {
+impl EvalBackend for ServedBackend<'_> {
     fn answer(
         &mut self,
         asks: &[Ask<'_>],
