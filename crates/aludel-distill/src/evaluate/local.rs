@@ -10,7 +10,7 @@ use aludel_model::generate::{Engine, Event, Finish, Request, RequestId, Sampling
 use aludel_text::Date;
 
 use super::results::{FAILED, Settings};
-use super::{Answer, Answered, Ask, EvalBackend, Meter};
+use super::{Answer, Answered, EvalBackend, Meter, SampleRequest};
 use crate::error::Result;
 use crate::inference::Loaded;
 use crate::settings::{StudentSettings, TemplateInputs};
@@ -107,7 +107,7 @@ impl LocalBackend {
     }
 
     /// Queues the samples of a problem. One whose prompt leaves no room for an answer is answered by nothing.
-    fn submit(&mut self, ask: &Ask<'_>, running: &mut HashMap<RequestId, Running>) -> Result<Vec<Answered>> {
+    fn submit(&mut self, ask: &SampleRequest<'_>, running: &mut HashMap<RequestId, Running>) -> Result<Vec<Answered>> {
         let prompt = self.model.prompt(ask.messages)?;
         let prompt_tokens = prompt.ids.len();
         let (task, problem, opens_thinking) = (ask.task, ask.problem, prompt.opens_thinking);
@@ -194,7 +194,7 @@ impl EvalBackend for LocalBackend {
 
     fn answer(
         &mut self,
-        asks: &[Ask<'_>],
+        asks: &[SampleRequest<'_>],
         _is_resumed: bool,
         stop: &AtomicBool,
         meter: &mut Meter,

@@ -49,7 +49,7 @@ pub trait EvalBackend {
     /// What makes going on pointless, and whatever `take` fails with.
     fn answer(
         &mut self,
-        asks: &[Ask<'_>],
+        asks: &[SampleRequest<'_>],
         is_resumed: bool,
         stop: &AtomicBool,
         meter: &mut Meter,
@@ -63,7 +63,7 @@ pub trait EvalBackend {
 }
 
 /// Samples of a problem that are wanted.
-pub struct Ask<'a> {
+pub struct SampleRequest<'a> {
     /// Which task.
     pub task: usize,
     /// Which of its problems.
@@ -264,8 +264,8 @@ fn check_names(tasks: &[Task]) -> Result<()> {
 }
 
 /// What is not there yet: for each problem, in order, its stretches of missing samples.
-fn missing<'a>(evaluation: &Evaluation<'a>, folder: &Folder) -> Vec<Ask<'a>> {
-    let mut asks: Vec<Ask<'a>> = Vec::new();
+fn missing<'a>(evaluation: &Evaluation<'a>, folder: &Folder) -> Vec<SampleRequest<'a>> {
+    let mut asks: Vec<SampleRequest<'a>> = Vec::new();
     for (task, Task { name, problems, .. }) in evaluation.tasks.iter().enumerate() {
         for (problem, asked) in problems.iter().enumerate() {
             let seed = problem_seed(evaluation.settings.seed, name, &asked.id);
@@ -276,7 +276,7 @@ fn missing<'a>(evaluation: &Evaluation<'a>, folder: &Folder) -> Vec<Ask<'a>> {
                     }
                     _ => {
                         let samples = sample..sample + 1;
-                        asks.push(Ask { task, problem, samples, seed, messages: &asked.messages });
+                        asks.push(SampleRequest { task, problem, samples, seed, messages: &asked.messages });
                     }
                 }
             }

@@ -9,7 +9,7 @@ use aludel_teacher::client::{self, Question, RequestParams, Teacher};
 use aludel_teacher::collect::{self, End, ListedQuestion, NONE_TAKEN, ask_list};
 
 use super::results::{REFUSED, Settings};
-use super::{Answer, Answered, Ask, EvalBackend, Meter};
+use super::{Answer, Answered, EvalBackend, Meter, SampleRequest};
 use crate::error::{Error, Result};
 
 /// Bits of a problem's seed, which has 53, that are left out: some servers take 31 bits, and the sample's number is added.
@@ -49,7 +49,7 @@ impl<'a> ServedBackend<'a> {
 impl EvalBackend for ServedBackend<'_> {
     fn answer(
         &mut self,
-        asks: &[Ask<'_>],
+        asks: &[SampleRequest<'_>],
         is_resumed: bool,
         stop: &AtomicBool,
         meter: &mut Meter,

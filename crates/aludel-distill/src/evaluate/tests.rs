@@ -342,7 +342,7 @@ struct ByRote<'a> {
 impl EvalBackend for ByRote<'_> {
     fn answer(
         &mut self,
-        asks: &[Ask<'_>],
+        asks: &[SampleRequest<'_>],
         _is_resumed: bool,
         stop: &AtomicBool,
         meter: &mut Meter,

@@ -24,7 +24,7 @@ struct AllCut;
 impl EvalBackend for AllCut {
     fn answer(
         &mut self,
-        asks: &[Ask<'_>],
+        asks: &[SampleRequest<'_>],
         _is_resumed: bool,
         _stop: &AtomicBool,
         meter: &mut Meter,
