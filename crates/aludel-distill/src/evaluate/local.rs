@@ -10,7 +10,7 @@ use aludel_model::generate::{Engine, Event, Finish, Request, RequestId, Sampling
 use aludel_text::Date;
 
 use super::results::{FAILED, Settings};
-use super::{Answer, Answered, EvalBackend, Meter, SampleRequest};
+use super::{Answer, EvalBackend, FinishedSample, Meter, SampleRequest};
 use crate::error::Result;
 use crate::inference::Loaded;
 use crate::settings::{StudentSettings, TemplateInputs};
@@ -107,7 +107,11 @@ impl LocalBackend {
     }
 
     /// Queues the samples of a problem. One whose prompt leaves no room for an answer is answered by nothing.
-    fn submit(&mut self, ask: &SampleRequest<'_>, running: &mut HashMap<RequestId, Running>) -> Result<Vec<Answered>> {
+    fn submit(
+        &mut self,
+        ask: &SampleRequest<'_>,
+        running: &mut HashMap<RequestId, Running>,
+    ) -> Result<Vec<FinishedSample>> {
         let prompt = self.model.prompt(ask.messages)?;
         let prompt_tokens = prompt.ids.len();
         let (task, problem, opens_thinking) = (ask.task, ask.problem, prompt.opens_thinking);
@@ -138,7 +142,7 @@ impl LocalBackend {
     }
 
     /// The text of a sequence that has ended or failed, reasoning and answer apart.
-    fn finished(&self, sequence: &Running, end: Result<Finish, aludel_model::Error>) -> Result<Answered> {
+    fn finished(&self, sequence: &Running, end: Result<Finish, aludel_model::Error>) -> Result<FinishedSample> {
         let tokenizer = &self.model.text.tokenizer;
         let (is_end, failure) = (matches!(end, Ok(Finish::Stop)), end.err().map(|error| error.to_string()));
         let said = &sequence.tokens[..sequence.tokens.len() - usize::from(is_end)];
@@ -159,11 +163,11 @@ impl LocalBackend {
             thinking_tokens: thinking_tokens as u64,
             completion_tokens: sequence.tokens.len() as u64,
         };
-        Ok(Answered { task: sequence.task, problem: sequence.problem, sample: sequence.sample, answer })
+        Ok(FinishedSample { task: sequence.task, problem: sequence.problem, sample: sequence.sample, answer })
     }
 
     /// One pass of the engine: the sequences that ended with it.
-    fn step(&mut self, running: &mut HashMap<RequestId, Running>, meter: &mut Meter) -> Result<Vec<Answered>> {
+    fn step(&mut self, running: &mut HashMap<RequestId, Running>, meter: &mut Meter) -> Result<Vec<FinishedSample>> {
         let events = self.engine.step(&mut self.model.ctx).to_vec();
         let mut ended = Vec::new();
         for event in events {
@@ -198,7 +202,7 @@ impl EvalBackend for LocalBackend {
         _is_resumed: bool,
         stop: &AtomicBool,
         meter: &mut Meter,
-        take: &mut dyn FnMut(Option<Answered>, &Meter) -> Result<()>,
+        take: &mut dyn FnMut(Option<FinishedSample>, &Meter) -> Result<()>,
     ) -> Result<()> {
         let mut running = HashMap::new();
         let mut waiting = asks.iter();

@@ -53,7 +53,7 @@ pub trait EvalBackend {
         is_resumed: bool,
         stop: &AtomicBool,
         meter: &mut Meter,
-        take: &mut dyn FnMut(Option<Answered>, &Meter) -> Result<()>,
+        take: &mut dyn FnMut(Option<FinishedSample>, &Meter) -> Result<()>,
     ) -> Result<()>;
 
     /// How many tokens a question and its answer may have together, where that is known.
@@ -77,7 +77,7 @@ pub struct SampleRequest<'a> {
 }
 
 /// A sample that has ended.
-pub struct Answered {
+pub struct FinishedSample {
     /// Which task.
     pub task: usize,
     /// Which of its problems.
@@ -295,7 +295,7 @@ fn problem_seed(seed: u64, task: &str, problem: &str) -> u64 {
 }
 
 /// Extracts the answer, compares it and looks for loops. Reasoning is not searched for an answer.
-fn judged(task: &Task, answered: &Answered, seed: u64) -> Result<Sample> {
+fn judged(task: &Task, answered: &FinishedSample, seed: u64) -> Result<Sample> {
     let (problem, answer) = (&task.problems[answered.problem], answered.answer.clone());
     let checker = task.checker(answered.problem);
     let question = Some(problem.question.as_str());

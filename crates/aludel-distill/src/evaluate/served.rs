@@ -9,7 +9,7 @@ use aludel_teacher::client::{self, Question, RequestParams, Teacher};
 use aludel_teacher::collect::{self, End, ListedQuestion, NONE_TAKEN, ask_list};
 
 use super::results::{REFUSED, Settings};
-use super::{Answer, Answered, EvalBackend, Meter, SampleRequest};
+use super::{Answer, EvalBackend, FinishedSample, Meter, SampleRequest};
 use crate::error::{Error, Result};
 
 /// Bits of a problem's seed, which has 53, that are left out: some servers take 31 bits, and the sample's number is added.
@@ -53,7 +53,7 @@ impl EvalBackend for ServedBackend<'_> {
         is_resumed: bool,
         stop: &AtomicBool,
         meter: &mut Meter,
-        take: &mut dyn FnMut(Option<Answered>, &Meter) -> Result<()>,
+        take: &mut dyn FnMut(Option<FinishedSample>, &Meter) -> Result<()>,
     ) -> Result<()> {
         let samples: Vec<(usize, u32)> = asks
             .iter()
@@ -66,12 +66,12 @@ impl EvalBackend for ServedBackend<'_> {
             sample,
         });
         // Questions that are not taken count as wrong only once it is known that others are.
-        let mut not_taken: Vec<Answered> = Vec::new();
+        let mut not_taken: Vec<FinishedSample> = Vec::new();
         let mut last_words = String::new();
         let (mut is_any_answered, mut refused) = (is_resumed, 0);
         let answered = |place: usize, answer| {
             let (index, sample) = samples[place];
-            Answered { task: asks[index].task, problem: asks[index].problem, sample, answer }
+            FinishedSample { task: asks[index].task, problem: asks[index].problem, sample, answer }
         };
         let (teacher, options) = (&self.teacher, &self.options);
         let end = ask_list(teacher, list, options, stop, self.tell, &mut |place, came| -> Result<()> {

@@ -151,7 +151,7 @@ fn a_file_is_a_task() {
     assert_eq!(task.checker(0).verdict("It is \\boxed{B}.", "B").unwrap(), Verdict::Right);
     let judge = |content: &str| {
         let answer = Answer { content: content.to_owned(), ..Answer::default() };
-        let sample = judged(&task, &Answered { task: 0, problem: 0, sample: 0, answer }, 0).unwrap();
+        let sample = judged(&task, &FinishedSample { task: 0, problem: 0, sample: 0, answer }, 0).unwrap();
         (sample.correct, sample.extracted, sample.no_answer)
     };
     assert_eq!(judge("It is \\boxed{blue}."), (true, Some("B".to_owned()), false), "an option by its value");
@@ -346,7 +346,7 @@ impl EvalBackend for ByRote<'_> {
         _is_resumed: bool,
         stop: &AtomicBool,
         meter: &mut Meter,
-        take: &mut dyn FnMut(Option<Answered>, &Meter) -> Result<()>,
+        take: &mut dyn FnMut(Option<FinishedSample>, &Meter) -> Result<()>,
     ) -> Result<()> {
         for ask in asks {
             for sample in ask.samples.clone() {
@@ -361,7 +361,7 @@ impl EvalBackend for ByRote<'_> {
                     Answer { content, finish_reason: "stop".into(), completion_tokens: 3, ..Answer::default() };
                 meter.count(ask.task, 3);
                 meter.tick();
-                take(Some(Answered { task: ask.task, problem: ask.problem, sample, answer }), meter)?;
+                take(Some(FinishedSample { task: ask.task, problem: ask.problem, sample, answer }), meter)?;
             }
         }
         Ok(())

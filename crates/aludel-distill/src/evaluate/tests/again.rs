@@ -28,11 +28,14 @@ impl EvalBackend for AllCut {
         _is_resumed: bool,
         _stop: &AtomicBool,
         meter: &mut Meter,
-        take: &mut dyn FnMut(Option<Answered>, &Meter) -> Result<()>,
+        take: &mut dyn FnMut(Option<FinishedSample>, &Meter) -> Result<()>,
     ) -> Result<()> {
         for ask in asks {
             let answer = Answer { content: "so".into(), truncated: true, completion_tokens: 9, ..Answer::default() };
-            take(Some(Answered { task: ask.task, problem: ask.problem, sample: ask.samples.start, answer }), meter)?;
+            take(
+                Some(FinishedSample { task: ask.task, problem: ask.problem, sample: ask.samples.start, answer }),
+                meter,
+            )?;
         }
         Ok(())
     }
