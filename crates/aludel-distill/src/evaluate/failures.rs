@@ -12,7 +12,7 @@ use super::compare::Evaluated;
 
 /// A problem that fewer than half of its samples solve, as a prompt.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Failed {
+pub struct FailedProblem {
     /// The problem's id in its task.
     pub id: String,
     /// What to ask.
@@ -26,16 +26,16 @@ pub struct Failed {
 }
 
 /// The problems of an evaluation that its model fails, in order of tasks and ids.
-pub fn failed(evaluated: &Evaluated) -> Vec<Failed> {
+pub fn failed(evaluated: &Evaluated) -> Vec<FailedProblem> {
     let mut found = Vec::new();
     for task in &evaluated.results.tasks {
         let mut shares = evaluated.shares(&task.name);
         shares.retain(|_, share| *share < 0.5);
-        let mut of_task: Vec<Failed> = Vec::with_capacity(shares.len());
+        let mut of_task: Vec<FailedProblem> = Vec::with_capacity(shares.len());
         for sample in evaluated.samples.iter().filter(|sample| sample.task == task.name) {
             // Each problem once: what was found is taken out.
             if let Some((_, solved)) = shares.remove_entry(sample.problem.as_str()) {
-                of_task.push(Failed {
+                of_task.push(FailedProblem {
                     id: sample.problem.clone(),
                     prompt: sample.question.clone(),
                     answer: sample.gold.clone(),
@@ -58,7 +58,7 @@ pub struct OnlyFailed<S> {
 
 impl<S: TraceSource> OnlyFailed<S> {
     /// Chooses by what is asked, word for word; spaces at both ends do not count.
-    pub fn new(source: S, failed: &[Failed]) -> OnlyFailed<S> {
+    pub fn new(source: S, failed: &[FailedProblem]) -> OnlyFailed<S> {
         let questions = failed.iter().map(|failed| failed.prompt.trim().to_owned()).collect();
         OnlyFailed { source, questions }
     }
