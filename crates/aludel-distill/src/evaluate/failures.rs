@@ -51,16 +51,16 @@ pub fn failed(evaluated: &Evaluated) -> Vec<FailedProblem> {
 }
 
 /// Traces of another source, those alone that answer a failed problem.
-pub struct OnlyFailed<S> {
+pub struct FailedProblemTraces<S> {
     source: S,
     questions: HashSet<String>,
 }
 
-impl<S: TraceSource> OnlyFailed<S> {
+impl<S: TraceSource> FailedProblemTraces<S> {
     /// Chooses by what is asked, word for word; spaces at both ends do not count.
-    pub fn new(source: S, failed: &[FailedProblem]) -> OnlyFailed<S> {
+    pub fn new(source: S, failed: &[FailedProblem]) -> FailedProblemTraces<S> {
         let questions = failed.iter().map(|failed| failed.prompt.trim().to_owned()).collect();
-        OnlyFailed { source, questions }
+        FailedProblemTraces { source, questions }
     }
 
     fn is_chosen(&self, trace: &Trace) -> bool {
@@ -71,7 +71,7 @@ impl<S: TraceSource> OnlyFailed<S> {
     }
 }
 
-impl<S: TraceSource> TraceSource for OnlyFailed<S> {
+impl<S: TraceSource> TraceSource for FailedProblemTraces<S> {
     fn traces(
         &self,
     ) -> Result<Box<dyn Iterator<Item = Result<Trace, aludel_data::Error>> + Send + '_>, aludel_data::Error> {

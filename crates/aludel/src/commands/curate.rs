@@ -13,7 +13,7 @@ use aludel_curate::{Error, PROMPTS, Progress, Reason, Report, Tokens, curate};
 use aludel_data::dataset::columns_not_used;
 use aludel_data::trace::TraceSource;
 use aludel_distill::evaluate::compare::Evaluated;
-use aludel_distill::evaluate::failures::{FailedProblem, OnlyFailed, failed};
+use aludel_distill::evaluate::failures::{FailedProblem, FailedProblemTraces, failed};
 use aludel_distill::settings::Recipe;
 use aludel_distill::token_counter::TokenCounter;
 use aludel_files::counted;
@@ -128,7 +128,7 @@ pub(crate) fn curate_recipe(
     let options = recipe.curate.options(recipe.student.threads)?;
     let inputs = Inputs::open(&recipe.curate.input, &recipe.data.read_options())?;
     let source: Box<dyn TraceSource> = match failed {
-        Some(failed) => Box::new(OnlyFailed::new(inputs, failed)),
+        Some(failed) => Box::new(FailedProblemTraces::new(inputs, failed)),
         None => Box::new(inputs),
     };
     let student = open_student(recipe)?;
