@@ -15,7 +15,7 @@ use aludel_model::decoder::StepDropout;
 use aludel_model::student::Student;
 use serde_json::json;
 
-use crate::auto_max_length::LeftOut;
+use crate::auto_max_length::ExcludedRows;
 use crate::base_model::TrainedOn;
 use crate::batch::{Plan, passes};
 use crate::checkpoint::{self, RunFile};
@@ -125,7 +125,7 @@ impl<'a> Trainer<'a> {
             eval_rows: rows.test.len(),
             outcomes: rows.outcomes().clone(),
             max_length,
-            left_out: left_out.iter().map(LeftOut::told).collect(),
+            left_out: left_out.iter().map(ExcludedRows::told).collect(),
             eval_rows_known: rows.test_known,
             base: learner.adapter.config().base_model_name_or_path.clone(),
             trained_parameters: learner.adapter.parameter_count(),

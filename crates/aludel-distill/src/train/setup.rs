@@ -9,7 +9,7 @@ use aludel_formats::{atomic, lock::FolderLock};
 use aludel_model::student::Student;
 
 use super::Event;
-use crate::auto_max_length::LeftOut;
+use crate::auto_max_length::ExcludedRows;
 use crate::batch::{Largest, Plan};
 use crate::checkpoint::{self, RunFile};
 use crate::error::{Error, Result};
@@ -148,7 +148,7 @@ pub(super) struct Chosen {
     pub(super) plan: Plan,
     /// Tokens of a row at most.
     pub(super) max_length: usize,
-    pub(super) left_out: Vec<LeftOut>,
+    pub(super) left_out: Vec<ExcludedRows>,
     /// What the process takes of memory at most; none where the system does not tell.
     pub(super) process_bytes: Option<u64>,
     pub(super) samples: Option<Samples>,
@@ -192,7 +192,7 @@ impl Chosen {
         let mut growth = Growth::of_loaded(learner, is_restored, recipe);
         let (max_length, bounds) = growth.settle(recipe.train.max_length, &lengths, positions);
         recipe.train.max_length = MaxLength::Tokens(max_length);
-        let left_out = LeftOut::all(&lengths, max_length, *is_auto, bounds);
+        let left_out = ExcludedRows::all(&lengths, max_length, *is_auto, bounds);
         if begun.is_none() {
             left_out.iter().try_for_each(|left_out| left_out.check(recipe))?;
         }

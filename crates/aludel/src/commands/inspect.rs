@@ -11,7 +11,7 @@ use crate::progress::{At, Kind, Progress};
 use crate::report::Outcome;
 use crate::settings::{Flags, RecipeArgs, resolve, set_template_date};
 use aludel_data::dataset::{self, PromptKey, Provenance, Record, Records};
-use aludel_distill::auto_max_length::{LeftOut, Lengths};
+use aludel_distill::auto_max_length::{ExcludedRows, Lengths};
 use aludel_distill::batch::{Largest, Plan};
 use aludel_distill::learner::{Learner, settled};
 use aludel_distill::memory::{self, Growth};
@@ -130,7 +130,7 @@ pub(crate) fn run(args: &InspectArgs, console: &mut Console) -> anyhow::Result<O
     if args.json {
         let rows = numbered.map(|(number, (row, place))| show::json_row(number, row, place, tokenizer)).collect();
         let (left_out, memory_bytes) = match &training {
-            Ok(training) => (training.left_out.iter().map(LeftOut::told).collect(), training.memory_bytes),
+            Ok(training) => (training.left_out.iter().map(ExcludedRows::told).collect(), training.memory_bytes),
             Err(_) => (Vec::new(), None),
         };
         let report = Report { left_out, memory_bytes, rows, evaluation, ..Report::new(&recipe, max_length, totals) };
@@ -150,7 +150,7 @@ pub(crate) fn run(args: &InspectArgs, console: &mut Console) -> anyhow::Result<O
 /// What training would take.
 struct Training {
     max_length: usize,
-    left_out: Vec<LeftOut>,
+    left_out: Vec<ExcludedRows>,
     memory_bytes: Option<u64>,
 }
 
@@ -170,7 +170,7 @@ impl Training {
         let lengths = Lengths { train: totals.lengths_taken(), evaluation: evaluation.lengths_taken() };
         let (max_length, bounds) = growth.settle(asked, &lengths, positions);
         recipe.train.max_length = MaxLength::Tokens(max_length);
-        let left_out = LeftOut::all(&lengths, max_length, asked == MaxLength::AUTO, bounds);
+        let left_out = ExcludedRows::all(&lengths, max_length, asked == MaxLength::AUTO, bounds);
         let growth = growth.bytes(largest_passes(&recipe, totals, evaluation, max_length));
         Ok(Training { max_length, left_out, memory_bytes: memory::resident().map(|resident| resident + growth) })
     }
