@@ -15,7 +15,7 @@ use aludel_model::decoder::{Active, Attention, Decoder, Hold, Kept, Pass, StepDr
 use aludel_model::student::Student;
 
 use crate::base_model;
-use crate::batch::Largest;
+use crate::batch::MaxPassTokens;
 use crate::error::{Error, Result};
 use crate::objective::{Objective, Targets};
 use crate::settings::{Dtype, InitLora, InstructionSet, Recipe, StudentSettings, TargetModules};
@@ -244,7 +244,7 @@ impl Learner {
     }
 
     /// The bytes of the arenas that the largest passes use, found as [`Learner::plan`] finds them.
-    pub fn pass_bytes(&mut self, largest: Largest) -> usize {
+    pub fn pass_bytes(&mut self, largest: MaxPassTokens) -> usize {
         let Learner { ctx, decoder, adapter, state, kept, pass, plans_dropout } = self;
         let dropout = plans_dropout.then_some(StepDropout { probability: 0.5, key: 0 });
         ctx.measure(|ctx| {

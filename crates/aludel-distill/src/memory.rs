@@ -2,7 +2,7 @@
 //! system tells; where it does not, nothing is said and nothing is bounded.
 
 use crate::auto_max_length::{self, Bounds, Lengths};
-use crate::batch::Largest;
+use crate::batch::MaxPassTokens;
 use crate::learner::Learner;
 use crate::settings::{MaxLength, Recipe};
 
@@ -71,7 +71,7 @@ impl<'a> Growth<'a> {
     }
 
     /// Bytes that a run adds to the memory of the process if these are its largest passes.
-    pub fn bytes(&mut self, largest: Largest) -> u64 {
+    pub fn bytes(&mut self, largest: MaxPassTokens) -> u64 {
         let parameters = self.learner.adapter.parameter_count() as u64;
         let arenas = self.learner.pass_bytes(largest) as u64;
         self.weights + self.files + arenas + COPIES * 4 * parameters
@@ -80,7 +80,7 @@ impl<'a> Growth<'a> {
     /// Whether the available memory suffices for rows of `longest` tokens; true where the system does not tell.
     pub fn fits(&mut self, longest: usize) -> bool {
         let most = longest.max(self.tokens_per_pass);
-        let needed = self.bytes(Largest { train: most, evaluation: 0 }) - self.files;
+        let needed = self.bytes(MaxPassTokens { train: most, evaluation: 0 }) - self.files;
         available().is_none_or(|available| needed as f64 <= USABLE_SHARE * available as f64)
     }
 

@@ -10,7 +10,7 @@ use aludel_model::student::Student;
 
 use super::Event;
 use crate::auto_max_length::ExcludedRows;
-use crate::batch::{Largest, Plan};
+use crate::batch::{MaxPassTokens, Plan};
 use crate::checkpoint::{self, RunFile};
 use crate::error::{Error, Result};
 use crate::evaluate::identity;
@@ -200,7 +200,7 @@ impl Chosen {
         let longest = rows.lengths().iter().copied().max().unwrap_or(0) as usize;
         let mut plan = Plan::new(&recipe.train, &rows.train, rows.lengths());
         check_rates(recipe, plan.total_steps())?;
-        let largest = Largest::of(&recipe.train, &mut plan, &rows.test, resumed.state.global_step);
+        let largest = MaxPassTokens::of(&recipe.train, &mut plan, &rows.test, resumed.state.global_step);
         let process_bytes = memory::resident().map(|resident| resident + growth.bytes(largest)).max(memory::peak());
         // Sample answers may be longer than any row.
         let answers = if recipe.train.sample_prompts.is_empty() { 0 } else { recipe.train.sample_max_new_tokens };

@@ -12,7 +12,7 @@ use crate::report::Outcome;
 use crate::settings::{Flags, RecipeArgs, resolve, set_template_date};
 use aludel_data::dataset::{self, PromptKey, Provenance, Record, Records};
 use aludel_distill::auto_max_length::{ExcludedRows, Lengths};
-use aludel_distill::batch::{Largest, Plan};
+use aludel_distill::batch::{MaxPassTokens, Plan};
 use aludel_distill::learner::{Learner, settled};
 use aludel_distill::memory::{self, Growth};
 use aludel_distill::prepare::{Prepared, Preparer};
@@ -177,7 +177,7 @@ impl Training {
 }
 
 /// The largest passes of a run on these rows.
-fn largest_passes(recipe: &Recipe, totals: &Totals, evaluation: &Totals, max_length: usize) -> Largest {
+fn largest_passes(recipe: &Recipe, totals: &Totals, evaluation: &Totals, max_length: usize) -> MaxPassTokens {
     let of = |totals: &Totals, is_to_train: bool| -> Vec<(u32, bool, PromptKey)> {
         let kept = totals.prompts().filter(|(tokens, _)| *tokens as usize <= max_length);
         kept.map(|(tokens, prompt)| (tokens, is_to_train, prompt)).collect()
@@ -189,7 +189,7 @@ fn largest_passes(recipe: &Recipe, totals: &Totals, evaluation: &Totals, max_len
     // Rows that cannot be split are told when they are trained on.
     let (train, test) = divided(all.end, &told, recipe).unwrap_or_else(|_| (all.collect(), Vec::new()));
     let mut plan = Plan::new(&recipe.train, &train, &lengths);
-    Largest::of(&recipe.train, &mut plan, &test, 0)
+    MaxPassTokens::of(&recipe.train, &mut plan, &test, 0)
 }
 
 /// What `--json` prints.
