@@ -97,7 +97,7 @@ pub struct Learner {
 
 /// The sums of one or several passes.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Sums {
+pub struct PassSums {
     /// Σ weight·loss over supervised tokens.
     pub loss: f64,
     /// Supervised tokens: the divisor.
@@ -106,14 +106,14 @@ pub struct Sums {
     pub tokens: u64,
 }
 
-impl Sums {
+impl PassSums {
     /// The loss per supervised token.
     pub fn mean_loss(&self) -> f64 {
         self.loss / self.supervised.max(1) as f64
     }
 
     /// Adds another pass.
-    pub fn add(&mut self, other: Sums) {
+    pub fn add(&mut self, other: PassSums) {
         self.loss += other.loss;
         self.supervised += other.supervised;
         self.tokens += other.tokens;
@@ -290,14 +290,14 @@ impl Learner {
         rows: &[(u32, TokenRow)],
         objective: &dyn Objective,
         dropout: Option<StepDropout>,
-    ) -> Sums {
+    ) -> PassSums {
         let Learner { ctx, decoder, adapter, state, kept, pass, .. } = self;
         pass.fill(rows);
         run_pass(ctx, decoder, adapter, pass, objective, Some((state.gradients, dropout, kept)))
     }
 
     /// The summed loss of some rows, without gradients or dropout.
-    pub fn evaluate(&mut self, rows: &[(u32, TokenRow)], objective: &dyn Objective) -> Sums {
+    pub fn evaluate(&mut self, rows: &[(u32, TokenRow)], objective: &dyn Objective) -> PassSums {
         let Learner { ctx, decoder, adapter, pass, .. } = self;
         pass.fill(rows);
         run_pass(ctx, decoder, adapter, pass, objective, None)
@@ -323,8 +323,8 @@ impl Learner {
         objective: &dyn Objective,
         read: impl Fn(&[u32]) -> Result<Vec<(u32, TokenRow)>>,
         tell: &mut dyn FnMut(usize) -> ControlFlow<()>,
-    ) -> Result<Option<Sums>> {
-        let (mut sums, mut done) = (Sums::default(), 0);
+    ) -> Result<Option<PassSums>> {
+        let (mut sums, mut done) = (PassSums::default(), 0);
         for pass in passes {
             sums.add(self.evaluate(&read(pass)?, objective));
             done += pass.len();
@@ -404,7 +404,7 @@ fn run_pass(
     batch: &mut Supervised,
     objective: &dyn Objective,
     backward: Option<(Mat, Option<StepDropout>, &mut Kept)>,
-) -> Sums {
+) -> PassSums {
     ctx.reset();
     let (gradients, dropout, kept) = match backward {
         Some((gradients, dropout, kept)) => (Some(gradients), dropout, Some(kept)),
@@ -421,7 +421,7 @@ fn run_pass(
         decoder.backward(ctx, forward, dhidden, gradients);
     }
     ctx.download_into(losses, &mut batch.losses);
-    Sums {
+    PassSums {
         loss: batch.losses.iter().map(|&loss| f64::from(loss)).sum(),
         supervised: batch.chosen.len() as u64,
         tokens: batch.pass.len() as u64,

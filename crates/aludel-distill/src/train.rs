@@ -20,7 +20,7 @@ use crate::base_model::TrainedOn;
 use crate::batch::{Plan, passes};
 use crate::checkpoint::{self, RunFile};
 use crate::error::{Error, Result};
-use crate::learner::{Learner, Sums};
+use crate::learner::{Learner, PassSums};
 use crate::lr_schedule::{learning_rate, moves_little};
 use crate::metrics::{EvalRecord, Metrics, SampleRecord, StepRecord, TrainerState};
 use crate::objective::CrossEntropy;
@@ -199,7 +199,7 @@ impl<'a> Trainer<'a> {
         let of = rows.iter().map(|&row| u64::from(self.rows.lengths()[row as usize])).sum();
         observe(Event::Pass { step: done + 1, tokens: 0, of });
         self.learner.zero_gradients();
-        let mut sums = Sums::default();
+        let mut sums = PassSums::default();
         for pass in passes(&rows, self.rows.lengths(), settings.tokens_per_pass) {
             let sum = self.learner.accumulate(&self.rows.pass(&pass)?, &CrossEntropy, dropout);
             if !sum.loss.is_finite() {
