@@ -17,7 +17,7 @@ use crate::evaluate::identity;
 use crate::init_adapter;
 use crate::learner::Learner;
 use crate::lr_schedule::check_rates;
-use crate::memory::{self, Growth};
+use crate::memory::{self, TrainingMemory};
 use crate::metrics::TrainerState;
 use crate::rows::{self, RowKeys, Rows, tokenise};
 use crate::sample_answers::Samples;
@@ -189,7 +189,7 @@ impl Chosen {
         let mut tell = |progress| observe(Event::Tokenising(progress));
         let cache = tokenise(student, recipe, &opened.keys, &rows_folder, &mut tell, watch)?;
         let (lengths, positions) = (rows::lengths(&cache, recipe), student.config.max_position_embeddings);
-        let mut growth = Growth::of_loaded(learner, is_restored, recipe);
+        let mut growth = TrainingMemory::of_loaded(learner, is_restored, recipe);
         let (max_length, bounds) = growth.settle(recipe.train.max_length, &lengths, positions);
         recipe.train.max_length = MaxLength::Tokens(max_length);
         let left_out = ExcludedRows::all(&lengths, max_length, *is_auto, bounds);

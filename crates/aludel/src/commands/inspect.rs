@@ -14,7 +14,7 @@ use aludel_data::dataset::{self, PromptKey, Provenance, Record, Records};
 use aludel_distill::auto_max_length::{ExcludedRows, Lengths};
 use aludel_distill::batch::{MaxPassTokens, Plan};
 use aludel_distill::learner::{Learner, settled};
-use aludel_distill::memory::{self, Growth};
+use aludel_distill::memory::{self, TrainingMemory};
 use aludel_distill::prepare::{Prepared, Preparer};
 use aludel_distill::rows::divided;
 use aludel_distill::settings::{MaxLength, Problem, Problems, Recipe};
@@ -165,7 +165,7 @@ impl Training {
     ) -> aludel_distill::Result<Training> {
         let mut recipe = Recipe { student: settled(&recipe.student)?, ..recipe.clone() };
         let mut learner = Learner::outline(student, added, &recipe)?;
-        let mut growth = Growth::of_outlined(&mut learner, student.weights.bytes()?, &recipe);
+        let mut growth = TrainingMemory::of_outlined(&mut learner, student.weights.bytes()?, &recipe);
         let (asked, positions) = (recipe.train.max_length, student.config.max_position_embeddings);
         let lengths = Lengths { train: totals.lengths_taken(), evaluation: evaluation.lengths_taken() };
         let (max_length, bounds) = growth.settle(asked, &lengths, positions);
