@@ -29,7 +29,7 @@ use crate::rows::Rows;
 use crate::sample_answers::Samples;
 use crate::settings::Recipe;
 use crate::tensorboard::EventFile;
-use crate::trained_prompts::Known;
+use crate::trained_prompts::TrainedPrompts;
 
 pub use events::{Ahead, Event, SUMMARY_FILE_NAME, Stage, Started, Summary};
 use events::{Due, Stopwatch};
@@ -119,7 +119,7 @@ impl<'a> Trainer<'a> {
             }
         };
         let metrics = Metrics::open(folder, &state)?;
-        Known::new(rows.train.iter().map(|&row| rows.info(row).prompt_key)).write(folder)?;
+        TrainedPrompts::new(rows.train.iter().map(|&row| rows.info(row).prompt_key)).write(folder)?;
         observe(Event::Started(&Started {
             train_rows: rows.train.len(),
             eval_rows: rows.test.len(),
