@@ -16,7 +16,7 @@ use aludel_model::student::Student;
 use serde_json::json;
 
 use crate::auto_max_length::ExcludedRows;
-use crate::base_model::TrainedOn;
+use crate::base_model::AdapterStudent;
 use crate::batch::{Plan, passes};
 use crate::checkpoint::{self, RunFile};
 use crate::error::{Error, Result};
@@ -70,7 +70,7 @@ fn train_from_start(
 struct Trainer<'a> {
     recipe: &'a Recipe,
     folder: &'a Path,
-    trained_on: TrainedOn,
+    trained_on: AdapterStudent,
     student: Student,
     rows: Rows,
     plan: Plan,
@@ -143,7 +143,7 @@ impl<'a> Trainer<'a> {
         Ok(Trainer {
             recipe,
             folder,
-            trained_on: TrainedOn::new(&student.path, fingerprint),
+            trained_on: AdapterStudent::new(&student.path, fingerprint),
             student,
             rows,
             plan,
