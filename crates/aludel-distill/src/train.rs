@@ -31,8 +31,8 @@ use crate::settings::Recipe;
 use crate::tensorboard::EventFile;
 use crate::trained_prompts::TrainedPrompts;
 
-pub use events::{Ahead, Event, SUMMARY_FILE_NAME, Stage, Started, Summary};
 use events::{Due, Stopwatch};
+pub use events::{Event, RemainingWork, SUMMARY_FILE_NAME, Stage, Started, Summary};
 use setup::{Chosen, Claimed, Opened, Resumed, load_learner};
 
 /// Trains as the recipe says, in its output folder. `stop` asks the run to end after the present pass: the partial step is
@@ -137,7 +137,7 @@ impl<'a> Trainer<'a> {
             device_bytes: learner.ctx.bytes() + learner.decoder.weight_bytes(),
             process_bytes,
             moves_little: moves_little(recipe, total_steps),
-            ahead: Ahead::of(&due, &rows, &state),
+            ahead: RemainingWork::of(&due, &rows, &state),
         }));
         let events = events.map(|path| EventFile::open(&path, run.identity(), &state)).transpose()?;
         Ok(Trainer {
