@@ -31,8 +31,8 @@ use crate::settings::Recipe;
 use crate::tensorboard::EventFile;
 use crate::trained_prompts::TrainedPrompts;
 
-use events::{Due, Stopwatch};
 pub use events::{Event, RemainingWork, SUMMARY_FILE_NAME, Stage, Started, Summary};
+use events::{StepEvents, Stopwatch};
 use setup::{Chosen, Claimed, Opened, Resumed, load_learner};
 
 /// Trains as the recipe says, in its output folder. `stop` asks the run to end after the present pass: the partial step is
@@ -74,7 +74,7 @@ struct Trainer<'a> {
     student: Student,
     rows: Rows,
     plan: Plan,
-    due: Due<'a>,
+    due: StepEvents<'a>,
     learner: Learner,
     samples: Option<Samples>,
     proof: Proof,
@@ -105,7 +105,7 @@ impl<'a> Trainer<'a> {
         let Resumed { checkpoint, state, events } = resumed;
         let Chosen { rows, plan, max_length, left_out, process_bytes, samples } = chosen;
         let (total_steps, steps_per_epoch) = (plan.total_steps(), plan.steps_per_epoch());
-        let due = Due { settings: &recipe.train, total_steps, steps_per_epoch };
+        let due = StepEvents { settings: &recipe.train, total_steps, steps_per_epoch };
         let mut settings_changed = Vec::new();
         let run = match begun {
             None => {
