@@ -33,7 +33,7 @@ use crate::trained_prompts::TrainedPrompts;
 
 pub use events::{Event, RemainingWork, SUMMARY_FILE_NAME, Stage, Started, Summary};
 use events::{StepEvents, Stopwatch};
-use setup::{Chosen, Claimed, Opened, Resumed, load_learner};
+use setup::{Chosen, ClaimedFolder, Opened, Resumed, load_learner};
 
 /// Trains as the recipe says, in its output folder. `stop` asks the run to end after the present pass: the partial step is
 /// discarded, the last whole one saved. Before the first step, while files are hashed, weights read or rows tokenised, it ends at once.
@@ -56,7 +56,7 @@ fn train_from_start(
 ) -> Result<Summary> {
     let began = Instant::now();
     let watch = || if stop.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
-    let mut claimed = Claimed::new(recipe, resume)?;
+    let mut claimed = ClaimedFolder::new(recipe, resume)?;
     observe(Event::Stage(Stage::Hashing));
     let opened = Opened::new(&claimed, &watch)?;
     let resumed = Resumed::find(&claimed)?;
@@ -91,7 +91,7 @@ struct Stopped;
 impl<'a> Trainer<'a> {
     /// Records the run in its folder, or that it goes on, and tells what is ahead.
     fn begin(
-        claimed: &'a mut Claimed,
+        claimed: &'a mut ClaimedFolder,
         opened: Opened,
         resumed: Resumed,
         learner: Learner,
@@ -100,7 +100,7 @@ impl<'a> Trainer<'a> {
         observe: &mut dyn FnMut(Event<'_>),
     ) -> Result<Trainer<'a>> {
         let begun = claimed.begun.take();
-        let Claimed { folder, recipe, .. } = claimed;
+        let ClaimedFolder { folder, recipe, .. } = claimed;
         let Opened { student, keys, fingerprint, .. } = opened;
         let Resumed { checkpoint, state, events } = resumed;
         let Chosen { rows, plan, max_length, left_out, process_bytes, samples } = chosen;

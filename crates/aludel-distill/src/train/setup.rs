@@ -29,7 +29,7 @@ use crate::token_init;
 pub(super) type Watch<'a> = &'a (dyn Fn() -> ControlFlow<()> + Sync);
 
 /// The output folder, which nobody else writes to, and the recipe as it holds there.
-pub(super) struct Claimed {
+pub(super) struct ClaimedFolder {
     pub(super) folder: PathBuf,
     _lock: FolderLock,
     /// The run that was begun in the folder, where it is resumed.
@@ -39,10 +39,10 @@ pub(super) struct Claimed {
     is_auto: bool,
 }
 
-impl Claimed {
+impl ClaimedFolder {
     /// # Errors
     /// A folder of somebody else's, one that another process writes to, and one that holds a run which is not to be resumed.
-    pub(super) fn new(recipe: &Recipe, resume: bool) -> Result<Claimed> {
+    pub(super) fn new(recipe: &Recipe, resume: bool) -> Result<ClaimedFolder> {
         let folder = recipe.output_dir()?.to_owned();
         // Looked at before it is locked, too: in a folder of somebody else's not even a lock is made.
         checkpoint::is_begun(&folder)?;
@@ -60,7 +60,7 @@ impl Claimed {
             // What the data decided when the run began.
             recipe.train.max_length = begun.train.max_length;
         }
-        Ok(Claimed { folder, _lock: lock, begun, recipe, is_auto })
+        Ok(ClaimedFolder { folder, _lock: lock, begun, recipe, is_auto })
     }
 
     fn rows_folder(&self) -> PathBuf {
@@ -80,8 +80,8 @@ pub(super) struct Opened {
 impl Opened {
     /// # Errors
     /// Files that cannot be read, or that are not those which the run was begun on.
-    pub(super) fn new(claimed: &Claimed, watch: Watch<'_>) -> Result<Opened> {
-        let Claimed { folder, begun, recipe, .. } = claimed;
+    pub(super) fn new(claimed: &ClaimedFolder, watch: Watch<'_>) -> Result<Opened> {
+        let ClaimedFolder { folder, begun, recipe, .. } = claimed;
         let mut student = Student::open(recipe.student_model()?)?;
         let added = student.text.tokenizer.add_tokens(&recipe.student.add_tokens)?;
         let keys = RowKeys::new(&student, recipe, watch)?;
@@ -106,8 +106,8 @@ pub(super) struct Resumed {
 impl Resumed {
     /// # Errors
     /// A checkpoint, or an event file, that is damaged or of another run.
-    pub(super) fn find(claimed: &Claimed) -> Result<Resumed> {
-        let Claimed { folder, begun, recipe, .. } = claimed;
+    pub(super) fn find(claimed: &ClaimedFolder) -> Result<Resumed> {
+        let ClaimedFolder { folder, begun, recipe, .. } = claimed;
         let events = tensorboard::path(recipe, folder);
         if let Some(path) = &events {
             tensorboard::check(path, begun.as_ref().map(RunFile::identity))?;
@@ -131,7 +131,12 @@ impl Resumed {
 }
 
 /// Reads the weights. Done before the data is tokenised: a weight or a target that does not fit is told in a second.
-pub(super) fn load_learner(claimed: &Claimed, opened: &Opened, resumed: &Resumed, watch: Watch<'_>) -> Result<Learner> {
+pub(super) fn load_learner(
+    claimed: &ClaimedFolder,
+    opened: &Opened,
+    resumed: &Resumed,
+    watch: Watch<'_>,
+) -> Result<Learner> {
     let (recipe, checkpoint) = (&claimed.recipe, resumed.checkpoint.as_deref());
     let mut learner = Learner::load_watched(&opened.student, &opened.added, recipe, checkpoint, watch)?;
     match (checkpoint, &recipe.train.init_adapter) {
@@ -160,7 +165,7 @@ impl Chosen {
     /// # Errors
     /// Rows that cannot be trained on, and too few of them.
     pub(super) fn new(
-        claimed: &mut Claimed,
+        claimed: &mut ClaimedFolder,
         opened: &Opened,
         resumed: &Resumed,
         learner: &mut Learner,
@@ -176,7 +181,7 @@ impl Chosen {
     }
 
     fn choose(
-        claimed: &mut Claimed,
+        claimed: &mut ClaimedFolder,
         opened: &Opened,
         resumed: &Resumed,
         learner: &mut Learner,
@@ -184,7 +189,7 @@ impl Chosen {
         observe: &mut dyn FnMut(Event<'_>),
     ) -> Result<Chosen> {
         let rows_folder = claimed.rows_folder();
-        let Claimed { begun, recipe, is_auto, .. } = claimed;
+        let ClaimedFolder { begun, recipe, is_auto, .. } = claimed;
         let (student, is_restored) = (&opened.student, resumed.checkpoint.is_some());
         let mut tell = |progress| observe(Event::Tokenising(progress));
         let cache = tokenise(student, recipe, &opened.keys, &rows_folder, &mut tell, watch)?;
