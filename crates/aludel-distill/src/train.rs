@@ -33,7 +33,7 @@ use crate::trained_prompts::TrainedPrompts;
 
 pub use events::{Event, RemainingWork, SUMMARY_FILE_NAME, Stage, Started, Summary};
 use events::{StepEvents, Stopwatch};
-use setup::{Chosen, ClaimedFolder, Opened, Resumed, load_learner};
+use setup::{Chosen, ClaimedFolder, OpenedStudent, Resumed, load_learner};
 
 /// Trains as the recipe says, in its output folder. `stop` asks the run to end after the present pass: the partial step is
 /// discarded, the last whole one saved. Before the first step, while files are hashed, weights read or rows tokenised, it ends at once.
@@ -58,7 +58,7 @@ fn train_from_start(
     let watch = || if stop.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
     let mut claimed = ClaimedFolder::new(recipe, resume)?;
     observe(Event::Stage(Stage::Hashing));
-    let opened = Opened::new(&claimed, &watch)?;
+    let opened = OpenedStudent::new(&claimed, &watch)?;
     let resumed = Resumed::find(&claimed)?;
     observe(Event::Stage(Stage::Loading));
     let mut learner = load_learner(&claimed, &opened, &resumed, &watch)?;
@@ -92,7 +92,7 @@ impl<'a> Trainer<'a> {
     /// Records the run in its folder, or that it goes on, and tells what is ahead.
     fn begin(
         claimed: &'a mut ClaimedFolder,
-        opened: Opened,
+        opened: OpenedStudent,
         resumed: Resumed,
         learner: Learner,
         chosen: Chosen,
@@ -101,7 +101,7 @@ impl<'a> Trainer<'a> {
     ) -> Result<Trainer<'a>> {
         let begun = claimed.begun.take();
         let ClaimedFolder { folder, recipe, .. } = claimed;
-        let Opened { student, keys, fingerprint, .. } = opened;
+        let OpenedStudent { student, keys, fingerprint, .. } = opened;
         let Resumed { checkpoint, state, events } = resumed;
         let Chosen { rows, plan, max_length, left_out, process_bytes, samples } = chosen;
         let (total_steps, steps_per_epoch) = (plan.total_steps(), plan.steps_per_epoch());

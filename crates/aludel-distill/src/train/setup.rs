@@ -69,7 +69,7 @@ impl ClaimedFolder {
 }
 
 /// The student without its weights, and what identifies it and the data.
-pub(super) struct Opened {
+pub(super) struct OpenedStudent {
     pub(super) student: Student,
     /// Ids of the tokens that the recipe adds.
     added: Vec<u32>,
@@ -77,10 +77,10 @@ pub(super) struct Opened {
     pub(super) fingerprint: String,
 }
 
-impl Opened {
+impl OpenedStudent {
     /// # Errors
     /// Files that cannot be read, or that are not those which the run was begun on.
-    pub(super) fn new(claimed: &ClaimedFolder, watch: Watch<'_>) -> Result<Opened> {
+    pub(super) fn new(claimed: &ClaimedFolder, watch: Watch<'_>) -> Result<OpenedStudent> {
         let ClaimedFolder { folder, begun, recipe, .. } = claimed;
         let mut student = Student::open(recipe.student_model()?)?;
         let added = student.text.tokenizer.add_tokens(&recipe.student.add_tokens)?;
@@ -90,7 +90,7 @@ impl Opened {
             begun.check(folder, recipe, &RunFile::new(&fingerprint, recipe, keys.run(&student, recipe))?)?;
             checkpoint::check_replaced(folder)?;
         }
-        Ok(Opened { student, added, keys, fingerprint })
+        Ok(OpenedStudent { student, added, keys, fingerprint })
     }
 }
 
@@ -133,7 +133,7 @@ impl Resumed {
 /// Reads the weights. Done before the data is tokenised: a weight or a target that does not fit is told in a second.
 pub(super) fn load_learner(
     claimed: &ClaimedFolder,
-    opened: &Opened,
+    opened: &OpenedStudent,
     resumed: &Resumed,
     watch: Watch<'_>,
 ) -> Result<Learner> {
@@ -166,7 +166,7 @@ impl Chosen {
     /// Rows that cannot be trained on, and too few of them.
     pub(super) fn new(
         claimed: &mut ClaimedFolder,
-        opened: &Opened,
+        opened: &OpenedStudent,
         resumed: &Resumed,
         learner: &mut Learner,
         watch: Watch<'_>,
@@ -182,7 +182,7 @@ impl Chosen {
 
     fn choose(
         claimed: &mut ClaimedFolder,
-        opened: &Opened,
+        opened: &OpenedStudent,
         resumed: &Resumed,
         learner: &mut Learner,
         watch: Watch<'_>,
