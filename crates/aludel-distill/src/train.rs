@@ -33,7 +33,7 @@ use crate::trained_prompts::TrainedPrompts;
 
 pub use events::{Event, RemainingWork, SUMMARY_FILE_NAME, Stage, Started, Summary};
 use events::{StepEvents, Stopwatch};
-use setup::{Chosen, ClaimedFolder, OpenedStudent, Resumed, load_learner};
+use setup::{ChosenRows, ClaimedFolder, OpenedStudent, Resumed, load_learner};
 
 /// Trains as the recipe says, in its output folder. `stop` asks the run to end after the present pass: the partial step is
 /// discarded, the last whole one saved. Before the first step, while files are hashed, weights read or rows tokenised, it ends at once.
@@ -62,7 +62,7 @@ fn train_from_start(
     let resumed = Resumed::find(&claimed)?;
     observe(Event::Stage(Stage::Loading));
     let mut learner = load_learner(&claimed, &opened, &resumed, &watch)?;
-    let chosen = Chosen::new(&mut claimed, &opened, &resumed, &mut learner, &watch, observe)?;
+    let chosen = ChosenRows::new(&mut claimed, &opened, &resumed, &mut learner, &watch, observe)?;
     let mut trainer = Trainer::begin(&mut claimed, opened, resumed, learner, chosen, Stopwatch::since(began), observe)?;
     trainer.run(stop, observe)
 }
@@ -95,7 +95,7 @@ impl<'a> Trainer<'a> {
         opened: OpenedStudent,
         resumed: Resumed,
         learner: Learner,
-        chosen: Chosen,
+        chosen: ChosenRows,
         session: Stopwatch,
         observe: &mut dyn FnMut(Event<'_>),
     ) -> Result<Trainer<'a>> {
@@ -103,7 +103,7 @@ impl<'a> Trainer<'a> {
         let ClaimedFolder { folder, recipe, .. } = claimed;
         let OpenedStudent { student, keys, fingerprint, .. } = opened;
         let Resumed { checkpoint, state, events } = resumed;
-        let Chosen { rows, plan, max_length, left_out, process_bytes, samples } = chosen;
+        let ChosenRows { rows, plan, max_length, left_out, process_bytes, samples } = chosen;
         let (total_steps, steps_per_epoch) = (plan.total_steps(), plan.steps_per_epoch());
         let due = StepEvents { settings: &recipe.train, total_steps, steps_per_epoch };
         let mut settings_changed = Vec::new();

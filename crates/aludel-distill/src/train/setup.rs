@@ -148,7 +148,7 @@ pub(super) fn load_learner(
 }
 
 /// The rows of the run, and the order in which steps take them.
-pub(super) struct Chosen {
+pub(super) struct ChosenRows {
     pub(super) rows: Rows,
     pub(super) plan: Plan,
     /// Tokens of a row at most.
@@ -159,7 +159,7 @@ pub(super) struct Chosen {
     pub(super) samples: Option<Samples>,
 }
 
-impl Chosen {
+impl ChosenRows {
     /// Tokenises the data, settles how long a row may be, and makes room for the largest pass. The recipe then holds the length.
     ///
     /// # Errors
@@ -171,8 +171,8 @@ impl Chosen {
         learner: &mut Learner,
         watch: Watch<'_>,
         observe: &mut dyn FnMut(Event<'_>),
-    ) -> Result<Chosen> {
-        let chosen = Chosen::choose(claimed, opened, resumed, learner, watch, observe);
+    ) -> Result<ChosenRows> {
+        let chosen = ChosenRows::choose(claimed, opened, resumed, learner, watch, observe);
         if chosen.as_ref().is_err_and(|error| claimed.begun.is_none() && !error.is_stop()) {
             // What cannot be trained leaves nothing behind; rows that were only stopped are found again.
             let _ = std::fs::remove_dir_all(claimed.rows_folder());
@@ -187,7 +187,7 @@ impl Chosen {
         learner: &mut Learner,
         watch: Watch<'_>,
         observe: &mut dyn FnMut(Event<'_>),
-    ) -> Result<Chosen> {
+    ) -> Result<ChosenRows> {
         let rows_folder = claimed.rows_folder();
         let ClaimedFolder { begun, recipe, is_auto, .. } = claimed;
         let (student, is_restored) = (&opened.student, resumed.checkpoint.is_some());
@@ -221,6 +221,6 @@ impl Chosen {
                 return Err(Error::Stopped);
             }
         }
-        Ok(Chosen { rows, plan, max_length, left_out, process_bytes, samples })
+        Ok(ChosenRows { rows, plan, max_length, left_out, process_bytes, samples })
     }
 }
