@@ -26,7 +26,7 @@ use crate::tensorboard;
 use crate::token_init;
 
 /// Asked now and then whether the run is still wanted.
-pub(super) type Watch<'a> = &'a (dyn Fn() -> ControlFlow<()> + Sync);
+pub(super) type StopCheck<'a> = &'a (dyn Fn() -> ControlFlow<()> + Sync);
 
 /// The output folder, which nobody else writes to, and the recipe as it holds there.
 pub(super) struct ClaimedFolder {
@@ -80,7 +80,7 @@ pub(super) struct OpenedStudent {
 impl OpenedStudent {
     /// # Errors
     /// Files that cannot be read, or that are not those which the run was begun on.
-    pub(super) fn new(claimed: &ClaimedFolder, watch: Watch<'_>) -> Result<OpenedStudent> {
+    pub(super) fn new(claimed: &ClaimedFolder, watch: StopCheck<'_>) -> Result<OpenedStudent> {
         let ClaimedFolder { folder, begun, recipe, .. } = claimed;
         let mut student = Student::open(recipe.student_model()?)?;
         let added = student.text.tokenizer.add_tokens(&recipe.student.add_tokens)?;
@@ -135,7 +135,7 @@ pub(super) fn load_learner(
     claimed: &ClaimedFolder,
     opened: &OpenedStudent,
     resumed: &Resumed,
-    watch: Watch<'_>,
+    watch: StopCheck<'_>,
 ) -> Result<Learner> {
     let (recipe, checkpoint) = (&claimed.recipe, resumed.checkpoint.as_deref());
     let mut learner = Learner::load_watched(&opened.student, &opened.added, recipe, checkpoint, watch)?;
@@ -169,7 +169,7 @@ impl ChosenRows {
         opened: &OpenedStudent,
         resumed: &Resumed,
         learner: &mut Learner,
-        watch: Watch<'_>,
+        watch: StopCheck<'_>,
         observe: &mut dyn FnMut(Event<'_>),
     ) -> Result<ChosenRows> {
         let chosen = ChosenRows::choose(claimed, opened, resumed, learner, watch, observe);
@@ -185,7 +185,7 @@ impl ChosenRows {
         opened: &OpenedStudent,
         resumed: &Resumed,
         learner: &mut Learner,
-        watch: Watch<'_>,
+        watch: StopCheck<'_>,
         observe: &mut dyn FnMut(Event<'_>),
     ) -> Result<ChosenRows> {
         let rows_folder = claimed.rows_folder();
