@@ -84,16 +84,16 @@ pub struct SampleAnswer {
 
 /// What a checkpoint knows of the records before it, so that a file that was edited or lost since is noticed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Recorded {
+pub struct MetricsDigest {
     /// How many lines.
     pub lines: u64,
     /// The hash of them all.
     pub blake3: String,
 }
 
-impl Recorded {
-    fn of(kept: &str) -> Recorded {
-        Recorded { lines: kept.lines().count() as u64, blake3: blake3::hash(kept.as_bytes()).to_hex().to_string() }
+impl MetricsDigest {
+    fn of(kept: &str) -> MetricsDigest {
+        MetricsDigest { lines: kept.lines().count() as u64, blake3: blake3::hash(kept.as_bytes()).to_hex().to_string() }
     }
 }
 
@@ -102,11 +102,11 @@ impl Recorded {
 ///
 /// # Errors
 /// [`Error::Damaged`] with what is other, and how to go on.
-pub fn check(folder: &Path, state: &TrainerState, recorded: Option<&Recorded>, start: &str) -> Result<()> {
+pub fn check(folder: &Path, state: &TrainerState, recorded: Option<&MetricsDigest>, start: &str) -> Result<()> {
     let path = folder.join(METRICS_FILE_NAME);
     let KeptRecords { records, .. } = kept(&path, state)?;
     let steps = records.iter().filter(|(record, _)| matches!(record, Record::Step(_))).count() as u64;
-    let own = Recorded::of(&text_of(&records));
+    let own = MetricsDigest::of(&text_of(&records));
     let other = match recorded {
         Some(recorded) if own.lines != recorded.lines => {
             format!(
@@ -161,8 +161,8 @@ impl Metrics {
     }
 
     /// What is recorded so far.
-    pub fn recorded(&self) -> Recorded {
-        Recorded { lines: self.lines, blake3: self.hasher.finalize().to_hex().to_string() }
+    pub fn recorded(&self) -> MetricsDigest {
+        MetricsDigest { lines: self.lines, blake3: self.hasher.finalize().to_hex().to_string() }
     }
 
     /// Makes sure that all records are on disk: before a checkpoint is, which a power failure must not leave without them.

@@ -17,7 +17,7 @@ use aludel_text::TextBundle;
 use crate::base_model::AdapterStudent;
 use crate::error::{Error, Result};
 use crate::learner::Learner;
-use crate::metrics::{self, Recorded, TrainerState};
+use crate::metrics::{self, MetricsDigest, TrainerState};
 
 pub use claim::{is_begun, whose};
 pub use integrity::{check_replaced, read, shell_word};
@@ -94,7 +94,7 @@ pub fn save(
     text: &TextBundle,
     trained_on: &AdapterStudent,
     state: &TrainerState,
-    recorded: &Recorded,
+    recorded: &MetricsDigest,
 ) -> Result<PathBuf> {
     let target = path(folder, state.global_step);
     write_dir(&target, |folder| {
