@@ -24,7 +24,7 @@ use crate::learner::{Learner, PassSums};
 use crate::lr_schedule::{learning_rate, moves_little};
 use crate::metrics::{EvalRecord, Metrics, SampleRecord, StepRecord, TrainerState};
 use crate::objective::CrossEntropy;
-use crate::proof::{self, Proof};
+use crate::proof::{self, UntrainedModules};
 use crate::rows::Rows;
 use crate::sample_answers::Samples;
 use crate::settings::Recipe;
@@ -77,7 +77,7 @@ struct Trainer<'a> {
     due: StepEvents<'a>,
     learner: Learner,
     samples: Option<Samples>,
-    proof: Proof,
+    proof: UntrainedModules,
     metrics: Metrics,
     events: Option<EventFile>,
     state: TrainerState,
@@ -148,7 +148,7 @@ impl<'a> Trainer<'a> {
             rows,
             plan,
             due,
-            proof: Proof::new(&learner),
+            proof: UntrainedModules::new(&learner),
             learner,
             samples,
             metrics,
