@@ -12,7 +12,7 @@ use aludel_text::Date;
 use super::results::{FAILED, Settings};
 use super::{Answer, EvalBackend, FinishedSample, Meter, SampleRequest};
 use crate::error::Result;
-use crate::inference::Loaded;
+use crate::inference::LoadedModel;
 use crate::settings::{StudentSettings, TemplateInputs};
 use crate::text_stream::{Text, text_of};
 
@@ -30,7 +30,7 @@ const DATE_UNIX_SECONDS: i64 = 1_767_225_600;
 
 /// A loaded model.
 pub struct LocalBackend {
-    model: Loaded,
+    model: LoadedModel,
     engine: Engine,
     batch: usize,
     settings: Settings,
@@ -93,7 +93,7 @@ impl LocalBackend {
         let date = settings.template_date.or_else(|| Some(Date::from_unix_seconds(DATE_UNIX_SECONDS)));
         let inputs = TemplateInputs { date, variables: settings.template_variables.clone() };
         let longest = longest_prompt + TEMPLATE_TOKENS + settings.max_new_tokens;
-        let mut model = Loaded::open(model, adapter, student, inputs, longest)?;
+        let mut model = LoadedModel::open(model, adapter, student, inputs, longest)?;
         let config = model.decoder.config();
         let number_bytes = if model.decoder.precision() == Precision::Bf16 { 2 } else { 4 };
         let token_bytes = 2 * number_bytes * config.num_hidden_layers * config.num_key_value_heads * config.head_dim;
