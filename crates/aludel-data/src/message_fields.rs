@@ -4,7 +4,7 @@
 use serde_json::Value;
 
 use crate::column_names::same;
-use crate::json::{Fields, Json, Kind, NoText, joined};
+use crate::json::{Fields, InvalidString, Json, Kind, joined};
 
 /// The names of reasoning, in the order in which they are looked at; the first that holds something counts. They are written in any spelling.
 const REASONING: [&str; 24] = [
@@ -233,7 +233,7 @@ pub fn reasoning_tokens(usage: &Value) -> Option<u64> {
 /// # Errors
 /// Names what holds half of a pair.
 pub fn text_of(bytes: Vec<u8>, what: &str) -> Result<String, String> {
-    joined(bytes).map_err(|half: NoText| format!("{what} holds {half}"))
+    joined(bytes).map_err(|half: InvalidString| format!("{what} holds {half}"))
 }
 
 fn is_blank(text: &[u8]) -> bool {

@@ -50,7 +50,7 @@ pub use unused_columns::add as add_unused;
 pub use unused_columns::told as columns_not_used;
 
 pub use crate::column_names::called;
-pub use crate::json::{Columns, Fields, Json, Kind, NoText};
+pub use crate::json::{Columns, Fields, InvalidString, Json, Kind};
 
 use crate::Error;
 use crate::column_names::is_for_verdicts;

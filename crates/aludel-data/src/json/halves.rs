@@ -11,15 +11,15 @@ pub const NO_TEXT: &str = "\\udcff";
 
 /// Why a string is no text.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NoText(pub(super) String);
+pub struct InvalidString(pub(super) String);
 
-impl NoText {
-    pub(super) fn half() -> NoText {
-        NoText("half of a character pair such as \\ud83d, which is no character".to_string())
+impl InvalidString {
+    pub(super) fn half() -> InvalidString {
+        InvalidString("half of a character pair such as \\ud83d, which is no character".to_string())
     }
 }
 
-impl fmt::Display for NoText {
+impl fmt::Display for InvalidString {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(&self.0)
     }
@@ -76,14 +76,14 @@ impl<'de> Deserialize<'de> for Name {
 /// The text of bytes from one or more strings, in which the halves of a pair stand side by side.
 ///
 /// # Errors
-/// [`NoText`] for a half that is left alone.
-pub fn joined(bytes: Vec<u8>) -> Result<String, NoText> {
+/// [`InvalidString`] for a half that is left alone.
+pub fn joined(bytes: Vec<u8>) -> Result<String, InvalidString> {
     let bytes = match String::from_utf8(bytes) {
         Ok(text) => return Ok(text),
         Err(error) => error.into_bytes(),
     };
     if let Some(what) = bytes.strip_prefix(b"\xed\xb3\xbf") {
-        return Err(NoText(String::from_utf8_lossy(what).into_owned()));
+        return Err(InvalidString(String::from_utf8_lossy(what).into_owned()));
     }
     let mut whole = Vec::with_capacity(bytes.len());
     let mut rest = bytes.as_slice();
@@ -93,7 +93,7 @@ pub fn joined(bytes: Vec<u8>) -> Result<String, NoText> {
             let bits = |byte: &u8, mask: u8| u32::from(byte & mask);
             let high = bits(a, 0x0f) << 6 | bits(b, 0x3f);
             let low = bits(c, 0x0f) << 6 | bits(d, 0x3f);
-            let letter = char::from_u32(0x1_0000 + (high << 10) + low).ok_or_else(NoText::half)?;
+            let letter = char::from_u32(0x1_0000 + (high << 10) + low).ok_or_else(InvalidString::half)?;
             whole.extend_from_slice(letter.encode_utf8(&mut [0; 4]).as_bytes());
             rest = &rest[6..];
         } else {
@@ -101,7 +101,7 @@ pub fn joined(bytes: Vec<u8>) -> Result<String, NoText> {
             rest = behind;
         }
     }
-    String::from_utf8(whole).map_err(|_| NoText::half())
+    String::from_utf8(whole).map_err(|_| InvalidString::half())
 }
 
 /// The text of JSON with U+FFFD in the place of each half of a pair.

@@ -12,7 +12,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 pub use columns::{Columns, Fields};
-pub use halves::NoText;
+pub use halves::InvalidString;
 pub use halves::{NO_TEXT, joined};
 
 use columns::Pairs;
@@ -98,8 +98,8 @@ impl<'a> Json<'a> {
     /// What a string says.
     ///
     /// # Errors
-    /// [`NoText`].
-    pub fn text(self) -> Result<Option<Cow<'a, str>>, NoText> {
+    /// [`InvalidString`].
+    pub fn text(self) -> Result<Option<Cow<'a, str>>, InvalidString> {
         if self.kind() != Kind::Text {
             return Ok(None);
         }
@@ -108,17 +108,19 @@ impl<'a> Json<'a> {
             return Ok(Some(Cow::Borrowed(inside)));
         }
         if let Some(what) = inside.strip_prefix(NO_TEXT) {
-            return Err(NoText(what.to_string()));
+            return Err(InvalidString(what.to_string()));
         }
         // What the scan of the value lets pass and this does not is half a pair.
-        serde_json::from_str(self.written()).map(|text: String| Some(Cow::Owned(text))).map_err(|_| NoText::half())
+        serde_json::from_str(self.written())
+            .map(|text: String| Some(Cow::Owned(text)))
+            .map_err(|_| InvalidString::half())
     }
 
     /// What a string says, and a number or a truth value as it is written; `None` for the rest.
     ///
     /// # Errors
-    /// [`NoText`].
-    pub fn scalar(self) -> Result<Option<Cow<'a, str>>, NoText> {
+    /// [`InvalidString`].
+    pub fn scalar(self) -> Result<Option<Cow<'a, str>>, InvalidString> {
         match self.kind() {
             Kind::Text => self.text(),
             Kind::Number | Kind::Truth => Ok(Some(Cow::Borrowed(self.written()))),
@@ -226,7 +228,7 @@ mod tests {
         let text = |name: &str| row.get(name).unwrap().scalar().map(|text| text.map(Cow::into_owned));
         assert_eq!(text("plain"), Ok(Some("é".to_string())));
         assert_eq!(text("escaped"), Ok(Some("a\n😀".to_string())));
-        assert_eq!(text("half"), Err(NoText::half()));
+        assert_eq!(text("half"), Err(InvalidString::half()));
         assert_eq!(text("number"), Ok(Some("1.10".to_string())));
         assert_eq!(text("no"), Ok(None));
         assert_eq!(row.get("half").unwrap().value().unwrap(), "a\u{fffd}");
@@ -258,7 +260,7 @@ mod tests {
         let wide = |text: &str| Json::parse(text).unwrap().wide().unwrap();
         let both = [wide(r#""a\ud83d""#), wide(r#""\ude00b""#)].concat();
         assert_eq!(joined(both), Ok("a😀b".to_string()));
-        assert_eq!(joined(wide(r#""ab\ud83d""#)), Err(NoText::half()));
-        assert_eq!(joined([wide(r#""\ude00""#), wide(r#""\ud83d""#)].concat()), Err(NoText::half()));
+        assert_eq!(joined(wide(r#""ab\ud83d""#)), Err(InvalidString::half()));
+        assert_eq!(joined([wide(r#""\ude00""#), wide(r#""\ud83d""#)].concat()), Err(InvalidString::half()));
     }
 }
