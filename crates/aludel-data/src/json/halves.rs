@@ -26,20 +26,20 @@ impl fmt::Display for InvalidString {
 }
 
 /// A string's bytes, with halves of pairs as if they were characters (WTF-8).
-pub(super) struct Wide(pub(super) Vec<u8>);
+pub(super) struct Wtf8(pub(super) Vec<u8>);
 
-impl<'de> Deserialize<'de> for Wide {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Wide, D::Error> {
+impl<'de> Deserialize<'de> for Wtf8 {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Wtf8, D::Error> {
         struct Reader;
         impl Visitor<'_> for Reader {
-            type Value = Wide;
+            type Value = Wtf8;
 
             fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
                 formatter.write_str("text")
             }
 
-            fn visit_bytes<E>(self, bytes: &[u8]) -> Result<Wide, E> {
-                Ok(Wide(bytes.to_vec()))
+            fn visit_bytes<E>(self, bytes: &[u8]) -> Result<Wtf8, E> {
+                Ok(Wtf8(bytes.to_vec()))
             }
         }
         deserializer.deserialize_bytes(Reader)
@@ -51,7 +51,7 @@ pub(super) struct Name(pub(super) String);
 
 impl<'de> Deserialize<'de> for Name {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Name, D::Error> {
-        let bytes = match String::from_utf8(Wide::deserialize(deserializer)?.0) {
+        let bytes = match String::from_utf8(Wtf8::deserialize(deserializer)?.0) {
             Ok(name) => return Ok(Name(name)),
             Err(error) => error.into_bytes(),
         };

@@ -16,7 +16,7 @@ pub use halves::InvalidString;
 pub use halves::{NO_TEXT, joined};
 
 use columns::Pairs;
-use halves::{Wide, without_halves};
+use halves::{Wtf8, without_halves};
 
 /// A value, as its text.
 #[derive(Clone, Copy, Debug)]
@@ -143,7 +143,7 @@ impl<'a> Json<'a> {
 
     /// The bytes of a string, a half of a pair as three of them; see [`joined`].
     pub fn wide(self) -> Option<Vec<u8>> {
-        (self.kind() == Kind::Text).then(|| serde_json::from_str(self.written()).map(|Wide(bytes)| bytes).ok())?
+        (self.kind() == Kind::Text).then(|| serde_json::from_str(self.written()).map(|Wtf8(bytes)| bytes).ok())?
     }
 
     /// The members of a list; none of anything else.
