@@ -16,7 +16,7 @@ use super::{Dropped, Judged, Options, Progress, Reason, Tokens, Verify, complete
 use crate::Error;
 use aludel_data::column_names::{is_among, same};
 use aludel_data::dataset::{self, Content, PromptKey};
-use aludel_data::trace::{Trace, TraceSource, Unfit, learnt, share_read};
+use aludel_data::trace::{Trace, TraceSource, UnusableTrace, learnt, share_read};
 use aludel_verify::Verdict;
 
 /// A batch ends at so many bytes or rows, whichever comes first.
@@ -153,15 +153,15 @@ impl<'a> Filters<'a> {
         };
         let content = match &trace.content {
             Ok(content) => content,
-            Err(Unfit::Incomplete(detail)) => {
+            Err(UnusableTrace::Incomplete(detail)) => {
                 drop_row(&mut row, Reason::Incomplete, detail.clone());
                 return Ok((row, None));
             }
-            Err(Unfit::SetAside(mark)) => {
+            Err(UnusableTrace::SetAside(mark)) => {
                 drop_row(&mut row, Reason::SetAside, mark.clone());
                 return Ok((row, None));
             }
-            Err(Unfit::Unreadable(detail)) => {
+            Err(UnusableTrace::Unreadable(detail)) => {
                 drop_row(&mut row, Reason::Unreadable, detail.clone());
                 return Ok((row, None));
             }

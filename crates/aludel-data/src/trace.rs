@@ -13,7 +13,7 @@ use crate::dataset::{self, Columns, Content, ProblemKind, Provenance, ReadOption
 #[derive(Clone, Debug)]
 pub struct Trace {
     /// The conversation, or why there is none: a reason for dropping the row.
-    pub content: Result<Content, Unfit>,
+    pub content: Result<Content, UnusableTrace>,
     /// All other columns; they stay with the row. `finish_reason` and the columns of right answers are looked at.
     pub columns: Columns,
     /// Its model reasoned, as it says, and it holds none of that.
@@ -28,7 +28,7 @@ pub struct Trace {
 
 /// Why a row holds no conversation that could be written again.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Unfit {
+pub enum UnusableTrace {
     /// The answer is missing.
     Incomplete(String),
     /// The row cannot be read.
@@ -99,13 +99,13 @@ pub fn trace_of(row: Row, skip_bad_rows: bool) -> Result<Trace, Error> {
     let content = match row.content {
         Ok(content) => Ok(content),
         Err(unusable) if matches!(unusable.kind, ProblemKind::NothingToLearn | ProblemKind::NotWhole) => {
-            Err(Unfit::Incomplete(unusable.reason))
+            Err(UnusableTrace::Incomplete(unusable.reason))
         }
         Err(unusable) if unusable.kind == ProblemKind::SetAside && !unusable.lacks_answer => {
-            Err(Unfit::SetAside(unusable.reason))
+            Err(UnusableTrace::SetAside(unusable.reason))
         }
-        Err(unusable) if unusable.lacks_answer => Err(Unfit::Incomplete("the row has no answer".to_string())),
-        Err(unusable) if skip_bad_rows => Err(Unfit::Unreadable(unusable.reason)),
+        Err(unusable) if unusable.lacks_answer => Err(UnusableTrace::Incomplete("the row has no answer".to_string())),
+        Err(unusable) if skip_bad_rows => Err(UnusableTrace::Unreadable(unusable.reason)),
         Err(unusable) => return Err(unusable.into_error(&row.provenance)),
     };
     let Row { columns, hides_reasoning, ended_by_mark, called_wrong, provenance, .. } = row;
