@@ -97,7 +97,7 @@ const DEPTH: usize = 4;
 
 /// What a message says, or a piece of one. Bytes, since a server may cut a character pair in two.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Said {
+pub struct MessageParts {
     /// The reasoning.
     pub reasoning: Vec<u8>,
     /// The answer.
@@ -108,14 +108,14 @@ pub struct Said {
     pub is_withheld: bool,
 }
 
-impl Said {
+impl MessageParts {
     /// What stands under the names of content and of reasoning. Pieces of a stream follow each other without a gap.
     ///
     /// # Errors
     /// What is not understood, without its place.
-    pub fn of(fields: &Fields<'_>, is_piece: bool) -> Result<Said, String> {
+    pub fn of(fields: &Fields<'_>, is_piece: bool) -> Result<MessageParts, String> {
         once_each(fields)?;
-        let mut said = Said::default();
+        let mut said = MessageParts::default();
         if let Some((name, content)) = fields.first(&CONTENT) {
             let mut reader = Reader { said: &mut said, is_piece };
             match content.kind() {
@@ -156,8 +156,8 @@ impl Said {
 ///
 /// # Errors
 /// What is not understood, with the field's name.
-pub fn reasoning_in(name: &str, value: Json<'_>, is_piece: bool) -> Result<Said, String> {
-    let mut said = Said::default();
+pub fn reasoning_in(name: &str, value: Json<'_>, is_piece: bool) -> Result<MessageParts, String> {
+    let mut said = MessageParts::default();
     match value.kind() {
         // `thinking: true` is a setting.
         Kind::Truth | Kind::Number if is_piece => {}
@@ -216,8 +216,8 @@ pub fn once_each(fields: &Fields<'_>) -> Result<(), String> {
 ///
 /// # Errors
 /// What is not understood, without its place.
-pub fn said_in_parts(parts: Json<'_>) -> Result<Said, String> {
-    let mut said = Said::default();
+pub fn said_in_parts(parts: Json<'_>) -> Result<MessageParts, String> {
+    let mut said = MessageParts::default();
     Reader { said: &mut said, is_piece: false }.take(parts, Side::Content, DEPTH)?;
     Ok(said)
 }
@@ -247,7 +247,7 @@ enum Side {
 }
 
 struct Reader<'a> {
-    said: &'a mut Said,
+    said: &'a mut MessageParts,
     is_piece: bool,
 }
 
@@ -353,7 +353,7 @@ mod tests {
     use super::*;
 
     fn said(text: &str, is_piece: bool) -> Result<(String, String, bool), String> {
-        let said = Said::of(&Json::parse(text).unwrap().fields(), is_piece)?;
+        let said = MessageParts::of(&Json::parse(text).unwrap().fields(), is_piece)?;
         Ok((text_of(said.reasoning, "reasoning")?, text_of(said.content, "content")?, said.is_withheld))
     }
 

@@ -9,7 +9,7 @@ use super::{Columns, Content, finish_columns, loss_weight, row_marks};
 use crate::column_names::{called, is_among, same};
 use crate::finish_reason::Finish;
 use crate::json::Json;
-use crate::message_fields::{Said, is_reasoning, reasoning_in, reasoning_tokens};
+use crate::message_fields::{MessageParts, is_reasoning, reasoning_in, reasoning_tokens};
 
 /// Why a row is not whole, or `None` if it is.
 pub fn flaw(content: &Content, columns: &Columns) -> Option<Flaw> {
@@ -53,10 +53,10 @@ pub(super) fn hides_reasoning(content: &Content, row: &Columns) -> bool {
         if !["encrypted", "redacted_thinking"].iter().any(|word| text.contains(word)) {
             return false;
         }
-        let says = |said: Result<Said, String>| said.is_ok_and(|said| said.is_withheld);
+        let says = |said: Result<MessageParts, String>| said.is_ok_and(|said| said.is_withheld);
         match is_reasoning(name) {
             true => says(reasoning_in(name, value, false)),
-            false => value.items().iter().any(|message| says(Said::of(&message.fields(), false))),
+            false => value.items().iter().any(|message| says(MessageParts::of(&message.fields(), false))),
         }
     };
     counted > 0 || row.iter().any(is_withheld)

@@ -11,7 +11,7 @@ use super::loss_weight::{self, weight_in};
 use super::problem::{Problem, ProblemKind};
 use super::row_marks;
 use crate::json::{Fields, Json, Kind};
-use crate::message_fields::{self, CONTENT, Said};
+use crate::message_fields::{self, CONTENT, MessageParts};
 use crate::unknown_fields::{self, NOT_LEARNT, ROLE};
 
 /// All messages of a list column.
@@ -140,7 +140,7 @@ fn message_from(item: Json<'_>, place: &str) -> Result<Message, Problem> {
     let role = role_from(&fields, place)?;
     check_fields(&fields, place)?;
     let weight = weight_in(&fields).map_err(at_place)?.unwrap_or(1.0);
-    let said = Said::of(&fields, false).map_err(at_place)?;
+    let said = MessageParts::of(&fields, false).map_err(at_place)?;
     if !said.refusal.is_empty() {
         return Err(not_learnt(place, "refusal"));
     }

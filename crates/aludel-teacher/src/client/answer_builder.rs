@@ -8,13 +8,13 @@ use serde_json::{Map, Value};
 use super::{Answer, Failure, Finish};
 use aludel_data::finish_reason::plain;
 use aludel_data::json::{Fields, Json, Kind};
-use aludel_data::message_fields::{Said, is_nothing, is_setting, text_of};
+use aludel_data::message_fields::{MessageParts, is_nothing, is_setting, text_of};
 
 /// What has come so far.
 #[derive(Debug, Default)]
 pub(super) struct PartialAnswer {
     /// Reasoning, content and refusal.
-    pub(super) said: Said,
+    pub(super) said: MessageParts,
     /// The model wants a tool to be called.
     pub(super) calls_tools: bool,
     /// Tokens of reasoning, as the server counts them.
@@ -39,7 +39,7 @@ impl PartialAnswer {
     }
 
     /// Appends what a piece says.
-    pub(super) fn add(&mut self, piece: Said) {
+    pub(super) fn add(&mut self, piece: MessageParts) {
         self.said.reasoning.extend(piece.reasoning);
         self.said.content.extend(piece.content);
         self.said.refusal.extend(piece.refusal);
@@ -107,7 +107,7 @@ impl PartialAnswer {
             }
             _ => {}
         }
-        let Said { reasoning, content, refusal, is_withheld } = std::mem::take(&mut self.said);
+        let MessageParts { reasoning, content, refusal, is_withheld } = std::mem::take(&mut self.said);
         let text = |bytes, what: &str| {
             text_of(bytes, what).map_err(|reason| Failure::broken(format!("{reason}; its other half never came")))
         };

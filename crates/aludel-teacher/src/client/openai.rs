@@ -7,7 +7,7 @@ use super::answer_builder::{PartialAnswer, merge};
 use super::{Failure, Question, RequestParams};
 use aludel_data::dataset;
 use aludel_data::json::{Fields, Json, Kind};
-use aludel_data::message_fields::{Said, once_each, reasoning_tokens};
+use aludel_data::message_fields::{MessageParts, once_each, reasoning_tokens};
 use aludel_data::unknown_fields;
 
 /// The body of a request.
@@ -123,7 +123,7 @@ pub(super) fn add(message: Json<'_>, is_piece: bool, gathered: &mut PartialAnswe
             shown.escape_debug()
         )),
     }
-    let said = Said::of(&fields, is_piece).map_err(not_kept)?;
+    let said = MessageParts::of(&fields, is_piece).map_err(not_kept)?;
     gathered.calls_tools |= fields.first(&["tool_calls", "function_call"]).is_some();
     let is_text = |value: Json<'_>| !matches!(value.kind(), Kind::Number | Kind::Truth);
     for (name, _) in unknown_fields::unknown(&fields).filter(|(name, value)| is_text(*value) && !CALLS.contains(name)) {
