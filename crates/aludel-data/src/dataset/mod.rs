@@ -41,7 +41,7 @@ pub use parquet::write_parquet;
 pub use problem::ProblemKind;
 pub use prompt_columns::left_of_question;
 pub use prompt_columns::may_be_asked;
-pub use prompts::{Asked, Prompt, Prompts, open_prompts, question_of};
+pub use prompts::{Prompt, Prompts, QuestionColumns, open_prompts, question_of};
 pub use record::{Content, PromptKey, Provenance, Record};
 pub use row::row_of;
 pub use row::{Row, Unusable};

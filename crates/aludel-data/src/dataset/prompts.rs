@@ -98,14 +98,14 @@ fn prompt_of(raw: RawRow, map: Option<&ColumnMap>) -> Result<(Vec<Message>, Colu
 ///
 /// # Errors
 /// What is wrong with the columns.
-pub fn question_of<'a>(row: &'a Columns, map: Option<&ColumnMap>) -> Result<Option<Asked<'a>>, String> {
+pub fn question_of<'a>(row: &'a Columns, map: Option<&ColumnMap>) -> Result<Option<QuestionColumns<'a>>, String> {
     asked(row, map).map_err(|problem| problem.detail)
 }
 
 /// A question, and the names of the columns that it stands in.
-pub type Asked<'a> = (Vec<Message>, Vec<&'a str>);
+pub type QuestionColumns<'a> = (Vec<Message>, Vec<&'a str>);
 
-fn asked<'a>(row: &'a Columns, map: Option<&ColumnMap>) -> Result<Option<Asked<'a>>, Problem> {
+fn asked<'a>(row: &'a Columns, map: Option<&ColumnMap>) -> Result<Option<QuestionColumns<'a>>, Problem> {
     let found = found(row, map)?;
     if let Some((_, used)) = &found {
         columns::no_other_spelling(row, used, map)?;
@@ -113,7 +113,7 @@ fn asked<'a>(row: &'a Columns, map: Option<&ColumnMap>) -> Result<Option<Asked<'
     Ok(found)
 }
 
-fn found<'a>(row: &'a Columns, map: Option<&ColumnMap>) -> Result<Option<Asked<'a>>, Problem> {
+fn found<'a>(row: &'a Columns, map: Option<&ColumnMap>) -> Result<Option<QuestionColumns<'a>>, Problem> {
     let system = columns::system_named(row, map.and_then(|map| map.system.as_deref()))?;
     let names_prompt = map.is_some_and(|map| map.prompt.is_some() || map.text.is_some());
     let list = match map.and_then(|map| map.messages.as_ref()) {

@@ -307,7 +307,7 @@ fn listed(columns: &Columns) -> String {
 
 /// What a row asks: of any shape that data files have, or in a column `problem`. Plain text asks nothing: what is to be answered cannot be
 /// told from the answer.
-fn question_of<'a>(columns: &'a Columns, map: Option<&ColumnMap>) -> Result<dataset::Asked<'a>, String> {
+fn question_of<'a>(columns: &'a Columns, map: Option<&ColumnMap>) -> Result<dataset::QuestionColumns<'a>, String> {
     let found = dataset::question_of(columns, map)?.filter(|(_, used)| map.is_some() || *used != ["text"]);
     match (found, first(columns, &["problem"])) {
         (Some(found), _) => Ok(found),
