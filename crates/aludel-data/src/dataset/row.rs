@@ -6,7 +6,7 @@ use aludel_text::thinking::{Inline, inline, leading_tag};
 use super::column_map::ColumnMap;
 use super::problem::Problem;
 use super::record::{Content, Provenance};
-use super::row_marks::{Aside, aside};
+use super::row_marks::{ExclusionMark, aside};
 use super::{AnswerTag, Columns, Json, ProblemKind, ReadOptions, columns, completeness, loss_weight, template_tokens};
 use crate::Error;
 use crate::column_names::same;
@@ -34,12 +34,12 @@ pub(super) fn read_columns(mut row: Columns, options: &ReadOptions, provenance: 
     let mut called_wrong = None;
     // Of a row that is not to be used nobody needs to know what else is wrong with it.
     let problem = match aside(&row, map) {
-        Some(Aside::Marked(mark)) => Some(Problem::new(ProblemKind::SetAside, mark)),
-        Some(Aside::Error { mark, .. }) if lacks_answer => Some(Problem::new(ProblemKind::SetAside, mark)),
+        Some(ExclusionMark::Marked(mark)) => Some(Problem::new(ProblemKind::SetAside, mark)),
+        Some(ExclusionMark::Error { mark, .. }) if lacks_answer => Some(Problem::new(ProblemKind::SetAside, mark)),
         // Whoever names the columns has decided what the others are.
-        Some(Aside::Error { reason, .. }) if map.is_none_or(ColumnMap::is_empty) => Some(value_problem(reason)),
-        Some(Aside::NotUnderstood(reason)) => Some(value_problem(reason)),
-        Some(Aside::CalledWrong(mark)) => {
+        Some(ExclusionMark::Error { reason, .. }) if map.is_none_or(ColumnMap::is_empty) => Some(value_problem(reason)),
+        Some(ExclusionMark::NotUnderstood(reason)) => Some(value_problem(reason)),
+        Some(ExclusionMark::CalledWrong(mark)) => {
             called_wrong = Some(mark);
             None
         }

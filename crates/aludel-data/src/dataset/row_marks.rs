@@ -50,7 +50,7 @@ const NOTHING: [&str; 6] = ["none", "null", "nil", "nan", "n/a", "ok"];
 
 /// What a row says against its being used.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Aside {
+pub(super) enum ExclusionMark {
     /// It is not to be used; by which mark.
     Marked(String),
     /// Its answer is wrong, says whoever made the data; by which mark.
@@ -68,24 +68,24 @@ pub(super) enum Aside {
 
 /// The first mark against a row; columns that somebody named for its parts are none. Curation writes `verified` beside a claim that it
 /// found to be untrue.
-pub(super) fn aside(row: &Columns, map: Option<&ColumnMap>) -> Option<Aside> {
+pub(super) fn aside(row: &Columns, map: Option<&ColumnMap>) -> Option<ExclusionMark> {
     let is_part = |name: &str| map.is_some_and(|map| map.names().any(|part| part == name));
     let is_verified = row.get("verified").is_some_and(|value| value.truth() == Some(true));
     let mut others = None;
     for (name, value) in row.iter().filter(|(name, value)| !value.is_empty() && !is_part(name)) {
         match said(name, value) {
-            Some(Aside::Marked(mark)) => return Some(Aside::Marked(mark)),
-            Some(Aside::CalledWrong(_)) if is_verified => {}
+            Some(ExclusionMark::Marked(mark)) => return Some(ExclusionMark::Marked(mark)),
+            Some(ExclusionMark::CalledWrong(_)) if is_verified => {}
             other => others = others.or(other),
         }
         if is_notes(name) {
             for (own, value) in value.fields().iter().filter(|(_, value)| !value.is_empty()) {
                 match said(own, value) {
-                    Some(Aside::Marked(mark)) => return Some(Aside::Marked(format!("{name}.{mark}"))),
-                    Some(Aside::CalledWrong(mark)) if !is_verified => {
-                        others = others.or(Some(Aside::CalledWrong(format!("{name}.{mark}"))));
+                    Some(ExclusionMark::Marked(mark)) => return Some(ExclusionMark::Marked(format!("{name}.{mark}"))),
+                    Some(ExclusionMark::CalledWrong(mark)) if !is_verified => {
+                        others = others.or(Some(ExclusionMark::CalledWrong(format!("{name}.{mark}"))));
                     }
-                    Some(Aside::Error { .. }) => others = others.or(error(&format!("{name}.{own}"), value)),
+                    Some(ExclusionMark::Error { .. }) => others = others.or(error(&format!("{name}.{own}"), value)),
                     _ => {}
                 }
             }
@@ -116,9 +116,9 @@ fn is_notes(name: &str) -> bool {
     is_among(&NOTES, name) || is_among(&MORE_NOTES, name)
 }
 
-fn said(name: &str, value: Json<'_>) -> Option<Aside> {
+fn said(name: &str, value: Json<'_>) -> Option<ExclusionMark> {
     let mark = || format!("{} is {}", one_line(name), shortened(value.written(), 40));
-    let marked = || Some(Aside::Marked(mark()));
+    let marked = || Some(ExclusionMark::Marked(mark()));
     if is_among(ERRORS, name) {
         return error(name, value);
     }
@@ -138,7 +138,7 @@ fn said(name: &str, value: Json<'_>) -> Option<Aside> {
             if truth != is_out {
                 None
             } else if is_named(&CLAIMS, name) {
-                Some(Aside::CalledWrong(mark()))
+                Some(ExclusionMark::CalledWrong(mark()))
             } else {
                 marked()
             }
@@ -146,7 +146,7 @@ fn said(name: &str, value: Json<'_>) -> Option<Aside> {
         // How good something is, by whoever judged it, is no truth value.
         None if is_score(value) && !MARKS_ALONE.has(&letters(name).collect::<String>()) => None,
         None if is_alone(name) && matches!(value.kind(), Kind::Text | Kind::Number) && !is_nothing(value) => {
-            Some(Aside::NotUnderstood(format!(
+            Some(ExclusionMark::NotUnderstood(format!(
                 "column `{}` is {}, and true or false is wanted of a mark that says whether the row is used; give the column another name \
                  if it is none",
                 name.escape_debug(),
@@ -158,8 +158,8 @@ fn said(name: &str, value: Json<'_>) -> Option<Aside> {
 }
 
 /// What a column says of an error. A number may be how far something is off, a text a part of the task.
-fn error(name: &str, value: Json<'_>) -> Option<Aside> {
-    let marked = || Some(Aside::Marked(format!("{} is set", one_line(name))));
+fn error(name: &str, value: Json<'_>) -> Option<ExclusionMark> {
+    let marked = || Some(ExclusionMark::Marked(format!("{} is set", one_line(name))));
     match value.kind() {
         Kind::Null => None,
         Kind::Truth => {
@@ -190,7 +190,7 @@ fn error(name: &str, value: Json<'_>) -> Option<Aside> {
                 name.escape_debug(),
                 shortened(value.written(), 60)
             );
-            Some(Aside::Error { mark: format!("{} is set", one_line(name)), reason })
+            Some(ExclusionMark::Error { mark: format!("{} is set", one_line(name)), reason })
         }
     }
 }
@@ -241,7 +241,7 @@ fn is_part_valid(name: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn found(row: &str) -> Option<Aside> {
+    fn found(row: &str) -> Option<ExclusionMark> {
         let columns: Columns = serde_json::from_str(row).unwrap();
         let found = aside(&columns, None);
         let name = columns.names().next().unwrap();
@@ -275,7 +275,7 @@ mod tests {
             (r#"{"extra_info":{"is_valid":false}}"#, "extra_info.is_valid is false"),
             (r#"{"status":"Filtered out"}"#, r#"status is "Filtered out""#),
         ] {
-            assert_eq!(found(row), Some(Aside::Marked(mark.to_owned())), "{row}");
+            assert_eq!(found(row), Some(ExclusionMark::Marked(mark.to_owned())), "{row}");
         }
     }
 
@@ -288,10 +288,10 @@ mod tests {
             (r#"{"meta":{"is_correct":false,"x":1}}"#, "meta.is_correct is false"),
             (r#"{"correct":false,"verified":false}"#, "correct is false"),
         ] {
-            assert_eq!(found(row), Some(Aside::CalledWrong(mark.to_owned())), "{row}");
+            assert_eq!(found(row), Some(ExclusionMark::CalledWrong(mark.to_owned())), "{row}");
         }
         assert_eq!(found(r#"{"correct":false,"verified":true,"meta":{"solved":false}}"#), None);
-        assert_eq!(found(r#"{"correct":false,"skip":true}"#), Some(Aside::Marked("skip is true".to_owned())));
+        assert_eq!(found(r#"{"correct":false,"skip":true}"#), Some(ExclusionMark::Marked("skip is true".to_owned())));
     }
 
     #[test]
@@ -330,7 +330,7 @@ mod tests {
             (r#"{"skip":0.7}"#, "column `skip` is 0.7"),
             (r#"{"excluded":"too long"}"#, "column `excluded` is \"too long\""),
         ] {
-            let Some(Aside::NotUnderstood(reason)) = found(row) else { panic!("{row}") };
+            let Some(ExclusionMark::NotUnderstood(reason)) = found(row) else { panic!("{row}") };
             assert!(reason.contains(words), "{reason}");
         }
         for (row, words) in [
@@ -341,7 +341,7 @@ mod tests {
             (r#"{"error_message":"Wrong quotation marks"}"#, "`error_message`: \"Wrong quotation marks\""),
             (r#"{"metadata":{"error":"HTTPError: 404"}}"#, "`metadata.error`: \"HTTPError: 404\""),
         ] {
-            let Some(Aside::Error { reason, .. }) = found(row) else { panic!("{row}") };
+            let Some(ExclusionMark::Error { reason, .. }) = found(row) else { panic!("{row}") };
             assert!(reason.contains(words), "{reason}");
         }
     }
