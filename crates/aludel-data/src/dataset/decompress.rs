@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use flate2::bufread::GzDecoder;
 
-use super::parquet::{ParquetLines, Trouble};
+use super::parquet::{ParquetFault, ParquetLines};
 use crate::Error;
 
 /// The text of a data file, as it is unpacked.
@@ -61,8 +61,8 @@ impl Unpacked {
             Packing::Zstd => Box::new(zstd::Decoder::new(counted).map_err(|error| damaged(error.to_string()))?),
             Packing::Parquet => match ParquetLines::open(counted.file, metadata.len(), Arc::clone(&bytes_read)) {
                 Ok(lines) => Box::new(lines),
-                Err(Trouble::Damaged(reason)) => return Err(damaged(reason)),
-                Err(Trouble::Packing(packing)) => {
+                Err(ParquetFault::Damaged(reason)) => return Err(damaged(reason)),
+                Err(ParquetFault::Packing(packing)) => {
                     return Err(Error::ParquetPacking { path: path.to_path_buf(), packing });
                 }
             },

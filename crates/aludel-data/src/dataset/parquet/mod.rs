@@ -25,7 +25,7 @@ use cells::Cells;
 const BATCH_ROWS: usize = 128;
 
 /// Why a Parquet file is not read.
-pub(super) enum Trouble {
+pub(super) enum ParquetFault {
     /// Its parts do not agree.
     Damaged(String),
     /// All of its columns are packed in a way that is not known here.
@@ -51,16 +51,17 @@ impl ParquetLines {
     ///
     /// # Errors
     /// What is wrong with the footer.
-    pub(super) fn open(file: File, file_bytes: u64, bytes_read: Arc<AtomicU64>) -> Result<ParquetLines, Trouble> {
+    pub(super) fn open(file: File, file_bytes: u64, bytes_read: Arc<AtomicU64>) -> Result<ParquetLines, ParquetFault> {
         // The file's own types suffice: those that Arrow notes beside them (dictionaries, large lists, time zones) hold the same.
         let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
         let opened = guarded(|| ParquetRecordBatchReaderBuilder::try_new_with_options(file, options));
-        let builder = opened.map_err(Trouble::Damaged)?.map_err(|error| Trouble::Damaged(error.to_string()))?;
-        check_places(builder.metadata(), file_bytes).map_err(Trouble::Damaged)?;
+        let builder =
+            opened.map_err(ParquetFault::Damaged)?.map_err(|error| ParquetFault::Damaged(error.to_string()))?;
+        check_places(builder.metadata(), file_bytes).map_err(ParquetFault::Damaged)?;
         let sealed = sealed_columns(builder.metadata());
         let roots = builder.metadata().file_metadata().schema_descr().root_schema().get_fields().len();
         if let (Some(packing), true) = (sealed.values().next(), sealed.len() == roots) {
-            return Err(Trouble::Packing(packing));
+            return Err(ParquetFault::Packing(packing));
         }
         let mut sealed_text = Vec::new();
         for (column, packing) in &sealed {
@@ -74,7 +75,8 @@ impl ParquetLines {
         let mask = ProjectionMask::roots(builder.metadata().file_metadata().schema_descr(), open);
         let rows_total = u64::try_from(builder.metadata().file_metadata().num_rows()).unwrap_or(0);
         let batches = guarded(|| builder.with_projection(mask).with_batch_size(BATCH_ROWS).build());
-        let batches = batches.map_err(Trouble::Damaged)?.map_err(|error| Trouble::Damaged(error.to_string()))?;
+        let batches =
+            batches.map_err(ParquetFault::Damaged)?.map_err(|error| ParquetFault::Damaged(error.to_string()))?;
         let (lines, sealed) = (Vec::new(), sealed_text);
         Ok(ParquetLines { batches, sealed, lines, taken: 0, rows: 0, rows_total, file_bytes, bytes_read })
     }
