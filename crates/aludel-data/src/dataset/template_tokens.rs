@@ -35,7 +35,7 @@ const PLAIN_ENDS: [&str; 3] = ["<eos>", "[EOS]", "</s>"];
 
 /// What the marks of rows are.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Found {
+pub(super) struct LeftTokens {
     /// Marks were taken off the end of an answer.
     pub(super) is_taken_off: bool,
     /// The first that is left in the text.
@@ -43,8 +43,8 @@ pub(super) struct Found {
 }
 
 /// Takes the marks off the ends of answers, and finds those that are left.
-pub(super) fn settle(content: &mut Content) -> Found {
-    let mut found = Found::default();
+pub(super) fn settle(content: &mut Content) -> LeftTokens {
+    let mut found = LeftTokens::default();
     match content {
         Content::Text(text) => {
             found.is_taken_off |= take_off(text);
@@ -134,7 +134,7 @@ mod tests {
         ] {
             let mut content = Content::Messages(vec![Message::user("q"), Message::assistant(text)]);
             let left = turn_mark(wanted).map(str::to_owned);
-            assert_eq!(settle(&mut content), Found { is_taken_off: true, left }, "{text}");
+            assert_eq!(settle(&mut content), LeftTokens { is_taken_off: true, left }, "{text}");
             assert_eq!(content, Content::Messages(vec![Message::user("q"), Message::assistant(wanted)]));
         }
         for text in [
@@ -156,7 +156,7 @@ mod tests {
             let left = turn_mark(text).map(str::to_owned);
             let is_html = text.contains("<s") && text.contains("</s>");
             assert_eq!(left.is_none(), is_html, "{text}");
-            assert_eq!(settle(&mut content), Found { is_taken_off: false, left }, "{text}");
+            assert_eq!(settle(&mut content), LeftTokens { is_taken_off: false, left }, "{text}");
         }
         for (text, wanted, left) in [
             ("<s>[INST] q [/INST] a </s>", "<s>[INST] q [/INST] a", Some("[INST]")),
@@ -164,7 +164,11 @@ mod tests {
             ("<s>a </s>", "<s>a", None),
         ] {
             let mut content = Content::Text(text.to_owned());
-            assert_eq!(settle(&mut content), Found { is_taken_off: true, left: left.map(str::to_owned) }, "{text}");
+            assert_eq!(
+                settle(&mut content),
+                LeftTokens { is_taken_off: true, left: left.map(str::to_owned) },
+                "{text}"
+            );
             assert_eq!(content, Content::Text(wanted.to_owned()));
         }
         let mut asked = Content::Messages(vec![Message::user("q</s>"), Message::assistant("a")]);
