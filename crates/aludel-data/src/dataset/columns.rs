@@ -29,13 +29,13 @@ pub(super) const SYSTEM_COLUMNS: [&str; 5] =
     ["system", "system_prompt", "system_message", "system_instruction", "system_instructions"];
 
 /// What is learnt from a row, and the names of the columns that it stands in.
-pub(super) struct Found<'a> {
+pub(super) struct RowContent<'a> {
     pub(super) content: Content,
     pub(super) columns: Vec<&'a str>,
 }
 
 /// Turns a row into what is learnt from it.
-pub(super) fn content_of<'a>(row: &'a Columns, columns: Option<&ColumnMap>) -> Result<Found<'a>, Problem> {
+pub(super) fn content_of<'a>(row: &'a Columns, columns: Option<&ColumnMap>) -> Result<RowContent<'a>, Problem> {
     let map = columns.filter(|columns| !columns.is_empty());
     let found = map.map_or_else(|| detected(row), |columns| mapped(row, columns))?;
     no_other_spelling(row, &found.columns, map)?;
@@ -148,7 +148,7 @@ fn has_answer_column(row: &Columns, columns: Option<&ColumnMap>) -> bool {
     }
 }
 
-fn detected(row: &Columns) -> Result<Found<'_>, Problem> {
+fn detected(row: &Columns) -> Result<RowContent<'_>, Problem> {
     let reasoning = reasoning_of(row)?;
     let system = system_of(row)?;
     if let Some(list) = conversation_of(row)? {
@@ -182,7 +182,7 @@ fn detected(row: &Columns) -> Result<Found<'_>, Problem> {
 }
 
 /// With `data.columns`: the named columns must be there; prompt and answer that are not named go by their usual names.
-fn mapped<'a>(row: &'a Columns, columns: &ColumnMap) -> Result<Found<'a>, Problem> {
+fn mapped<'a>(row: &'a Columns, columns: &ColumnMap) -> Result<RowContent<'a>, Problem> {
     if let Some(name) = &columns.text {
         return plain_text(named(row, "text", name)?);
     }
@@ -259,7 +259,7 @@ impl<'a> Parts<'a> {
         Parts { history: beside("history"), prompt, input: beside("input"), response, reasoning, system }
     }
 
-    fn into_content(self) -> Result<Found<'a>, Problem> {
+    fn into_content(self) -> Result<RowContent<'a>, Problem> {
         let parts = [self.history, Some(self.prompt), self.input, self.response, self.system];
         let mut columns: Vec<&str> = parts.into_iter().flatten().map(|(name, _)| name).collect();
         columns.extend(self.reasoning.iter().flat_map(|reasoning| &reasoning.columns));
@@ -271,7 +271,7 @@ impl<'a> Parts<'a> {
             append_input(last, input)?;
         }
         messages.extend(reply_from(self.response, self.reasoning.map(|reasoning| reasoning.text))?);
-        Ok(Found { content: finished(messages, self.system)?, columns })
+        Ok(RowContent { content: finished(messages, self.system)?, columns })
     }
 }
 
@@ -300,20 +300,20 @@ fn answered<'a>(
     answer: Column<'a>,
     reasoning: Option<Reasoning<'a>>,
     system: Option<Column<'a>>,
-) -> Result<Found<'a>, Problem> {
+) -> Result<RowContent<'a>, Problem> {
     let mut columns: Vec<&str> =
         [Some(list), Some(answer), system].into_iter().flatten().map(|(name, _)| name).collect();
     columns.extend(reasoning.iter().flat_map(|reasoning| &reasoning.columns));
     let mut messages = messages_from(list)?;
     messages.extend(reply_from(Some(answer), reasoning.map(|reasoning| reasoning.text))?);
-    Ok(Found { content: finished(messages, system)?, columns })
+    Ok(RowContent { content: finished(messages, system)?, columns })
 }
 
 fn conversation<'a>(
     list: Column<'a>,
     reasoning: Option<Reasoning<'a>>,
     system: Option<Column<'a>>,
-) -> Result<Found<'a>, Problem> {
+) -> Result<RowContent<'a>, Problem> {
     let mut columns: Vec<&str> = [Some(list), system].into_iter().flatten().map(|(name, _)| name).collect();
     let mut messages = messages_from(list)?;
     if let Some(reasoning) = reasoning {
@@ -330,7 +330,7 @@ fn conversation<'a>(
         }
         columns.extend(reasoning.columns);
     }
-    Ok(Found { content: finished(messages, system)?, columns })
+    Ok(RowContent { content: finished(messages, system)?, columns })
 }
 
 /// Puts the system message in front and checks that there is something to learn.
@@ -363,11 +363,11 @@ fn finished(mut messages: Vec<Message>, system: Option<Column<'_>>) -> Result<Co
     Ok(Content::Messages(messages))
 }
 
-fn plain_text(column: Column<'_>) -> Result<Found<'_>, Problem> {
+fn plain_text(column: Column<'_>) -> Result<RowContent<'_>, Problem> {
     let text = text_of(column)?;
     match text.trim().is_empty() {
         true => Err(Problem::new(ProblemKind::NothingToLearn, format!("column `{}` is empty", column.0))),
-        false => Ok(Found { content: Content::Text(text), columns: vec![column.0] }),
+        false => Ok(RowContent { content: Content::Text(text), columns: vec![column.0] }),
     }
 }
 
