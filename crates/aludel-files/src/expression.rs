@@ -13,7 +13,7 @@ const MOST_CLASSES: usize = 4;
 
 /// The parts that all expressions of one file may have together.
 #[derive(Debug, Clone, Copy)]
-pub struct Allowance {
+pub struct ExpressionLimits {
     /// The longest expression, in bytes.
     pub longest: usize,
     /// Parts of all of them.
@@ -38,13 +38,13 @@ pub struct Looked {
 /// Expressions of one file, counted one after the other.
 #[derive(Debug)]
 pub struct Counted {
-    allowance: Allowance,
+    allowance: ExpressionLimits,
     parts: usize,
 }
 
 impl Counted {
     /// Nothing is counted yet.
-    pub fn new(allowance: Allowance) -> Counted {
+    pub fn new(allowance: ExpressionLimits) -> Counted {
         Counted { allowance, parts: 0 }
     }
 
@@ -113,7 +113,7 @@ impl Counted {
 mod tests {
     use super::*;
 
-    const ALLOWANCE: Allowance = Allowance { longest: 200, parts: 100, each: 10, class: 20 };
+    const ALLOWANCE: ExpressionLimits = ExpressionLimits { longest: 200, parts: 100, each: 10, class: 20 };
 
     #[test]
     fn expressions_are_counted_together() {
@@ -142,7 +142,7 @@ mod tests {
 
     #[test]
     fn what_needs_going_back_is_told() {
-        let mut counted = Counted::new(Allowance { parts: 1000, ..ALLOWANCE });
+        let mut counted = Counted::new(ExpressionLimits { parts: 1000, ..ALLOWANCE });
         for (expression, goes_back) in [(r"\s+(?!\S)", true), ("(?>a)", true), ("a$", true), (r"\s+|[a-c]{2}", false)] {
             assert_eq!(counted.look(expression).unwrap().goes_back, goes_back, "{expression}");
         }

@@ -1,12 +1,12 @@
 //! Checks whether the expressions of a tokenizer.json can be searched for in time. The engine backtracks where an
 //! expression looks ahead, and the library allows it a million steps at each position.
 
-use aludel_files::expression::{Allowance, Counted, Looked};
+use aludel_files::expression::{Counted, ExpressionLimits, Looked};
 use fancy_regex::{Regex, RegexBuilder};
 
 /// What all expressions of a file may take together: 190 classes of Unicode, say, of 90 KB each, which are compiled three times. Families
 /// have up to 40.
-const ALLOWANCE: Allowance = Allowance { longest: 4096, parts: 4000, each: 20, class: 20 };
+const ALLOWANCE: ExpressionLimits = ExpressionLimits { longest: 4096, parts: 4000, each: 20, class: 20 };
 /// Tries until the next match in a trial text, which is this long. What looks ahead behind a repetition takes about as many as it is
 /// long; two repetitions that share a stretch take its square.
 const MOST_TRIES: usize = 5000;
