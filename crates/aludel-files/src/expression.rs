@@ -26,7 +26,7 @@ pub struct ExpressionLimits {
 
 /// What an expression is made of.
 #[derive(Debug, Default)]
-pub struct Looked {
+pub struct ExpressionParts {
     /// It has something that needs an engine which goes back and tries again.
     pub goes_back: bool,
     /// Some letters that it names, for trial texts.
@@ -52,13 +52,13 @@ impl Counted {
     ///
     /// # Errors
     /// What is wrong with it, as words that follow its name: "is longer than …".
-    pub fn look(&mut self, expression: &str) -> Result<Looked, String> {
+    pub fn look(&mut self, expression: &str) -> Result<ExpressionParts, String> {
         let longest = self.allowance.longest;
         if expression.len() > longest {
             return Err(format!("is longer than {longest} bytes"));
         }
         let tree = Expr::parse_tree(expression).map_err(|error| format!("is no regular expression ({error})"))?;
-        let mut looked = Looked::default();
+        let mut looked = ExpressionParts::default();
         self.parts = self.parts.saturating_add(self.allowance.each);
         self.count(&tree.expr, 1, &mut looked)?;
         Ok(looked)
@@ -70,7 +70,7 @@ impl Counted {
         if self.parts > most { Err(format!("has, with those before it, more than {most} parts")) } else { Ok(()) }
     }
 
-    fn count(&mut self, part: &Expr, repeated: usize, looked: &mut Looked) -> Result<(), String> {
+    fn count(&mut self, part: &Expr, repeated: usize, looked: &mut ExpressionParts) -> Result<(), String> {
         if repeated > MOST_REPEATED {
             return Err("repeats its parts by count too often".to_owned());
         }

@@ -1,7 +1,7 @@
 //! Checks whether the expressions of a tokenizer.json can be searched for in time. The engine backtracks where an
 //! expression looks ahead, and the library allows it a million steps at each position.
 
-use aludel_files::expression::{Counted, ExpressionLimits, Looked};
+use aludel_files::expression::{Counted, ExpressionLimits, ExpressionParts};
 use fancy_regex::{Regex, RegexBuilder};
 
 /// What all expressions of a file may take together: 190 classes of Unicode, say, of 90 KB each, which are compiled three times. Families
@@ -32,7 +32,7 @@ impl Default for Trials {
 /// # Errors
 /// What is wrong with it.
 pub(super) fn check(expression: &str, trials: &mut Trials) -> Result<(), String> {
-    let Looked { goes_back, mut letters, classes } = trials.counted.look(expression)?;
+    let ExpressionParts { goes_back, mut letters, classes } = trials.counted.look(expression)?;
     if !goes_back {
         return Ok(());
     }
