@@ -37,15 +37,15 @@ pub struct ExpressionParts {
 
 /// Expressions of one file, counted one after the other.
 #[derive(Debug)]
-pub struct Counted {
+pub struct ExpressionCounter {
     allowance: ExpressionLimits,
     parts: usize,
 }
 
-impl Counted {
+impl ExpressionCounter {
     /// Nothing is counted yet.
-    pub fn new(allowance: ExpressionLimits) -> Counted {
-        Counted { allowance, parts: 0 }
+    pub fn new(allowance: ExpressionLimits) -> ExpressionCounter {
+        ExpressionCounter { allowance, parts: 0 }
     }
 
     /// Looks at an expression without compiling it, and counts its parts.
@@ -118,7 +118,7 @@ mod tests {
     #[test]
     fn expressions_are_counted_together() {
         let looked = |expressions: &[&str]| {
-            let mut counted = Counted::new(ALLOWANCE);
+            let mut counted = ExpressionCounter::new(ALLOWANCE);
             expressions.iter().try_for_each(|expression| counted.look(expression).map(|_| ()))
         };
         for (expressions, said) in [
@@ -142,7 +142,7 @@ mod tests {
 
     #[test]
     fn what_needs_going_back_is_told() {
-        let mut counted = Counted::new(ExpressionLimits { parts: 1000, ..ALLOWANCE });
+        let mut counted = ExpressionCounter::new(ExpressionLimits { parts: 1000, ..ALLOWANCE });
         for (expression, goes_back) in [(r"\s+(?!\S)", true), ("(?>a)", true), ("a$", true), (r"\s+|[a-c]{2}", false)] {
             assert_eq!(counted.look(expression).unwrap().goes_back, goes_back, "{expression}");
         }

@@ -4,7 +4,7 @@
 use std::cell::Cell;
 use std::str::Chars;
 
-use aludel_files::expression::{Counted, ExpressionLimits};
+use aludel_files::expression::{ExpressionCounter, ExpressionLimits};
 use fancy_regex::{Error, Regex, RegexBuilder, RuntimeError};
 
 /// Steps of backtracking for one path; an ordinary pattern takes some dozens.
@@ -20,7 +20,7 @@ const ALL_STEPS: usize = 20_000_000;
 const ALLOWANCE: ExpressionLimits = ExpressionLimits { longest: 64 << 10, parts: 256 << 10, each: 128, class: 256 };
 
 /// The patterns of one config, compiled one after the other.
-pub(super) struct Compiler(Counted);
+pub(super) struct Compiler(ExpressionCounter);
 
 /// A pattern for the paths of modules.
 pub(super) enum Pattern {
@@ -67,7 +67,7 @@ pub(super) struct Plain {
 
 impl Compiler {
     pub(super) fn new() -> Compiler {
-        Compiler(Counted::new(ALLOWANCE))
+        Compiler(ExpressionCounter::new(ALLOWANCE))
     }
 
     /// A pattern for whole paths, as Python's `fullmatch` takes it.

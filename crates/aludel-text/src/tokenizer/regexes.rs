@@ -1,7 +1,7 @@
 //! Checks whether the expressions of a tokenizer.json can be searched for in time. The engine backtracks where an
 //! expression looks ahead, and the library allows it a million steps at each position.
 
-use aludel_files::expression::{Counted, ExpressionLimits, ExpressionParts};
+use aludel_files::expression::{ExpressionCounter, ExpressionLimits, ExpressionParts};
 use fancy_regex::{Regex, RegexBuilder};
 
 /// What all expressions of a file may take together: 190 classes of Unicode, say, of 90 KB each, which are compiled three times. Families
@@ -19,13 +19,13 @@ const MOST_TRIES_OF_A_FILE: usize = 50_000_000;
 
 /// What the expressions of one file may take together.
 pub(super) struct Trials {
-    counted: Counted,
+    counted: ExpressionCounter,
     tries_left: usize,
 }
 
 impl Default for Trials {
     fn default() -> Trials {
-        Trials { counted: Counted::new(ALLOWANCE), tries_left: MOST_TRIES_OF_A_FILE }
+        Trials { counted: ExpressionCounter::new(ALLOWANCE), tries_left: MOST_TRIES_OF_A_FILE }
     }
 }
 
