@@ -114,17 +114,17 @@ impl Steps {
         text: &str,
     ) -> std::result::Result<PreTokenizedString, String> {
         /// The library passes over an error of a normaliser.
-        struct Kept<'a>(&'a Steps);
+        struct ReportingNormalizer<'a>(&'a Steps);
         thread_local! {
             static ERROR: RefCell<Option<String>> = const { RefCell::new(None) };
         }
-        impl Normalizer for Kept<'_> {
+        impl Normalizer for ReportingNormalizer<'_> {
             fn normalize(&self, text: &mut NormalizedString) -> Result<()> {
                 self.0.normalize(text).inspect_err(|error| ERROR.set(Some(error.to_string())))
             }
         }
         ERROR.take();
-        let normalizer = (!self.normalizers.is_empty()).then_some(Kept(self));
+        let normalizer = (!self.normalizers.is_empty()).then_some(ReportingNormalizer(self));
         let pieces = inner.get_added_vocabulary().extract_and_normalize(normalizer.as_ref(), text);
         ERROR.take().map_or(Ok(pieces), Err)
     }
