@@ -23,7 +23,7 @@ const SHOWN_LETTERS: usize = 16;
 
 /// In which ways a tokenizer may lose text.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Losses {
+pub(super) struct TextLosses {
     /// Ids must be read back: its steps may change a text in a way that no span shows.
     reads_back: bool,
     /// Of a byte-level tokenizer: bytes without a token. One that is part of a letter would be lost within the letter's span.
@@ -32,16 +32,16 @@ pub(super) struct Losses {
     unknown_id: Option<u32>,
 }
 
-impl Losses {
+impl TextLosses {
     /// `affixes` says that the model spells letters otherwise within a word than at its ends; the letters are those that a
     /// byte-level vocabulary writes bytes with.
-    pub(super) fn of(steps: &Steps, affixes: bool, unknown_id: Option<u32>, letterless: HashSet<u8>) -> Losses {
+    pub(super) fn of(steps: &Steps, affixes: bool, unknown_id: Option<u32>, letterless: HashSet<u8>) -> TextLosses {
         let missing_bytes = if steps.spells_bytes() { letterless } else { HashSet::new() };
         // Composing letters gives no byte of these that was not there: they are in controls, and in letters of planes that are empty.
         let is_rare = |&byte: &u8| byte < 0x80 || matches!(byte, 0xc0 | 0xc1 | 0xf1 | 0xf2 | 0xf5..);
         let may_appear = steps.changes_form() && !missing_bytes.iter().all(is_rare);
         let is_known = steps.spells_bytes() || steps.spells_blanks();
-        Losses { reads_back: affixes || may_appear || !is_known, missing_bytes, unknown_id }
+        TextLosses { reads_back: affixes || may_appear || !is_known, missing_bytes, unknown_id }
     }
 }
 

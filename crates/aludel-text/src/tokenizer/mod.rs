@@ -28,7 +28,7 @@ pub use stream::StreamDecoder;
 
 use crate::error::Error;
 use crate::fault::caught;
-use kept::Losses;
+use kept::TextLosses;
 use pieces::{failed, matches_of, overlaps_visibly};
 use steps::Steps;
 
@@ -57,7 +57,7 @@ pub struct Tokenizer {
     byte_of_letter: Option<HashMap<char, u8>>,
     steps: Arc<Steps>,
     /// In which ways it may lose text.
-    losses: Losses,
+    losses: TextLosses,
     /// The file, or what it was made from.
     origin: Arc<str>,
     /// What its file puts before every text.
@@ -368,7 +368,7 @@ impl Tokenizer {
             bytes_of_letters().into_iter().filter(|(letter, _)| inner.token_to_id(&letter.to_string()).is_none());
         let letterless = letterless.map(|(_, byte)| byte).collect();
         let unknown_id = document.unknown_id(|token| inner.token_to_id(token));
-        let losses = Losses::of(&steps, document.has_affixes(), unknown_id, letterless);
+        let losses = TextLosses::of(&steps, document.has_affixes(), unknown_id, letterless);
         let byte_of_letter = match inner.get_decoder() {
             Some(DecoderWrapper::ByteLevel(_)) => Some(bytes_of_letters()),
             _ => None,
