@@ -18,20 +18,20 @@ const LIMITS: [usize; 3] = [30, 2 * TRIAL_LETTERS, MOST_TRIES];
 const MOST_TRIES_OF_A_FILE: usize = 50_000_000;
 
 /// What the expressions of one file may take together.
-pub(super) struct Trials {
+pub(super) struct RegexTrials {
     counted: ExpressionCounter,
     tries_left: usize,
 }
 
-impl Default for Trials {
-    fn default() -> Trials {
-        Trials { counted: ExpressionCounter::new(ALLOWANCE), tries_left: MOST_TRIES_OF_A_FILE }
+impl Default for RegexTrials {
+    fn default() -> RegexTrials {
+        RegexTrials { counted: ExpressionCounter::new(ALLOWANCE), tries_left: MOST_TRIES_OF_A_FILE }
     }
 }
 
 /// # Errors
 /// What is wrong with it.
-pub(super) fn check(expression: &str, trials: &mut Trials) -> Result<(), String> {
+pub(super) fn check(expression: &str, trials: &mut RegexTrials) -> Result<(), String> {
     let ExpressionParts { goes_back, mut letters, classes } = trials.counted.look(expression)?;
     if !goes_back {
         return Ok(());
@@ -121,7 +121,7 @@ mod tests {
     #[test]
     fn tries_are_counted_without_a_clock() {
         let left = |expressions: &[&str]| {
-            let mut trials = Trials::default();
+            let mut trials = RegexTrials::default();
             expressions.iter().try_for_each(|expression| check(expression, &mut trials)).map(|()| trials.tries_left)
         };
         let llama3 = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";

@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 
 use super::charsmap::longest_replacement;
 use super::parts::{self, shown};
-use super::regexes::{self, Trials};
+use super::regexes::{self, RegexTrials};
 
 /// A tokenizer.json, as far as it is looked at here. Words and merges are read by the library alone.
 #[derive(serde::Deserialize)]
@@ -211,7 +211,7 @@ impl Document {
     /// # Errors
     /// What is wrong, with its place in the file.
     pub(super) fn vet(&self, bytes: &[u8]) -> Result<Growth, String> {
-        let mut trials = Trials::default();
+        let mut trials = RegexTrials::default();
         let mut section = |name, value: &Option<Value>, most| section(name, value.as_ref(), most, &mut trials);
         let normalizer = section("normalizer", &self.normalizer, MOST_NORMALIZER)?;
         section("pre_tokenizer", &self.pre_tokenizer, MOST_PRE_TOKENIZER)?;
@@ -309,7 +309,7 @@ fn check_prefix(bytes: &[u8], prefix: &str) -> Result<(), String> {
 }
 
 /// The steps of one part of a tokenizer, and by how much they multiply a text together.
-fn section(name: &str, value: Option<&Value>, most: u64, trials: &mut Trials) -> Result<u64, String> {
+fn section(name: &str, value: Option<&Value>, most: u64, trials: &mut RegexTrials) -> Result<u64, String> {
     let Some(value) = value.filter(|value| !value.is_null()) else { return Ok(1) };
     let mut steps = Vec::new();
     collect(value, &mut steps, name, name.to_owned())?;
@@ -349,7 +349,7 @@ fn collect<'a>(
 }
 
 /// By how much a step may multiply a text. What its fields say counts, whatever its type.
-fn grows_by(kind: &str, step: &Map<String, Value>, place: &str, trials: &mut Trials) -> Result<u64, String> {
+fn grows_by(kind: &str, step: &Map<String, Value>, place: &str, trials: &mut RegexTrials) -> Result<u64, String> {
     let text = |key: &str| step.get(key).and_then(Value::as_str);
     let mut growth = match kind {
         "NFC" | "Lowercase" | "BertNormalizer" | "Bert" => 3,
