@@ -97,7 +97,7 @@ impl Tokenizer {
         let built =
             caught(|| serde_json::from_slice::<tokenizers::Tokenizer>(bytes).map_err(|error| error.to_string()));
         let mut inner = built.and_then(|built| built).map_err(|reason| refuse(parts::fault(bytes, &reason)))?;
-        for vet::Listed { id, content, .. } in &document.added_tokens {
+        for vet::AddedTokenEntry { id, content, .. } in &document.added_tokens {
             let given = inner.token_to_id(content);
             if given != Some(*id) {
                 let given = given.map_or_else(|| "no token".to_owned(), |given| format!("token {given}"));

@@ -16,7 +16,7 @@ use super::regexes::{self, RegexTrials};
 #[derive(serde::Deserialize)]
 pub(super) struct Document {
     #[serde(default)]
-    pub(super) added_tokens: Vec<Listed>,
+    pub(super) added_tokens: Vec<AddedTokenEntry>,
     #[serde(default)]
     normalizer: Option<Value>,
     #[serde(default)]
@@ -40,7 +40,7 @@ pub(super) struct Document {
 }
 
 #[derive(serde::Deserialize)]
-pub(super) struct Listed {
+pub(super) struct AddedTokenEntry {
     pub(super) id: u32,
     pub(super) content: String,
     #[serde(default)]
