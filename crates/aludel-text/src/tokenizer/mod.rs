@@ -62,7 +62,7 @@ pub struct Tokenizer {
     origin: Arc<str>,
     /// What its file puts before every text.
     beginning: Option<String>,
-    growth: vet::Growth,
+    growth: vet::ExpansionFactors,
     /// In bytes.
     longest_token: usize,
 }
@@ -360,7 +360,7 @@ impl Tokenizer {
     fn over(
         inner: tokenizers::Tokenizer,
         document: &vet::Document,
-        growth: vet::Growth,
+        growth: vet::ExpansionFactors,
         origin: &str,
     ) -> Result<Tokenizer, String> {
         let steps = Arc::new(Steps::of(&inner)?);

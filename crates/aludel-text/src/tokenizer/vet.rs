@@ -104,7 +104,7 @@ struct Merges {
 
 /// How many bytes a tokenizer may make of one, before it looks for tokens and when it decodes them.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Growth {
+pub(super) struct ExpansionFactors {
     pub(super) normalizer: u64,
     pub(super) decoder: u64,
 }
@@ -210,7 +210,7 @@ impl Document {
 
     /// # Errors
     /// What is wrong, with its place in the file.
-    pub(super) fn vet(&self, bytes: &[u8]) -> Result<Growth, String> {
+    pub(super) fn vet(&self, bytes: &[u8]) -> Result<ExpansionFactors, String> {
         let mut trials = RegexTrials::default();
         let mut section = |name, value: &Option<Value>, most| section(name, value.as_ref(), most, &mut trials);
         let normalizer = section("normalizer", &self.normalizer, MOST_NORMALIZER)?;
@@ -246,7 +246,7 @@ impl Document {
         if added > MOST_ADDED || added as u64 * normalizer > MOST_ADDED_NORMALIZED {
             return Err(format!("its added tokens have {added} bytes together, which is more than names"));
         }
-        Ok(Growth { normalizer, decoder })
+        Ok(ExpansionFactors { normalizer, decoder })
     }
 }
 
