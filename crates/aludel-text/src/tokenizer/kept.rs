@@ -13,7 +13,7 @@ use tokenizers::pre_tokenizers::PreTokenizerWrapper;
 use tokenizers::{NormalizedString, Normalizer};
 
 use super::pieces::failed;
-use super::steps::{Cutting, Decoding, Normalizing, Steps};
+use super::steps::{Decoding, Normalizing, PreTokenizing, Steps};
 use super::{Tokenized, Tokenizer};
 use crate::error::Error;
 use crate::fault::caught;
@@ -128,10 +128,10 @@ impl Steps {
         let in_cutters = self
             .cutters
             .iter()
-            .filter(|step| matches!(step, Cutting::Plain(PreTokenizerWrapper::ByteLevel(_))))
+            .filter(|step| matches!(step, PreTokenizing::Plain(PreTokenizerWrapper::ByteLevel(_))))
             .count();
         let is_other = |step: &Normalizing| !is_normalizer(step, is_byte_level) && !is_normalizer(step, is_form);
-        let has_sign = |step: &Cutting| matches!(step, Cutting::Plain(PreTokenizerWrapper::Metaspace(_)));
+        let has_sign = |step: &PreTokenizing| matches!(step, PreTokenizing::Plain(PreTokenizerWrapper::Metaspace(_)));
         in_normalizers + in_cutters == 1
             && !self.normalizers.iter().any(is_other)
             && !self.cutters.iter().any(has_sign)
@@ -145,10 +145,10 @@ impl Steps {
             NormalizerWrapper::Prepend(prepend) => prepend.prepend == "▁",
             other => is_form(other),
         };
-        let cuts = |step: &Cutting| match step {
-            Cutting::Plain(PreTokenizerWrapper::Metaspace(sign)) => sign.get_replacement() == '▁',
-            Cutting::Plain(PreTokenizerWrapper::ByteLevel(_)) | Cutting::Words { .. } => false,
-            Cutting::Plain(_) | Cutting::Split { .. } => true,
+        let cuts = |step: &PreTokenizing| match step {
+            PreTokenizing::Plain(PreTokenizerWrapper::Metaspace(sign)) => sign.get_replacement() == '▁',
+            PreTokenizing::Plain(PreTokenizerWrapper::ByteLevel(_)) | PreTokenizing::Words { .. } => false,
+            PreTokenizing::Plain(_) | PreTokenizing::Split { .. } => true,
         };
         let reads = |step: &Decoding| match step {
             Decoding::Plain(DecoderWrapper::Replace(replace)) => is_replacement(replace, "▁", " "),
