@@ -6,7 +6,7 @@ use std::path::Path;
 
 use serde_json::{Map, Value, json};
 
-use crate::beside::{Beside, token_text};
+use crate::beside::{SidecarFiles, token_text};
 use crate::error::Error;
 use crate::template::ChatTemplate;
 use crate::tokenizer::{GgufVocabulary, Tokenizer};
@@ -65,7 +65,7 @@ impl TextBundle {
         let added = read_object(&folder.join("added_tokens.json"))?;
         let chat_template = read_optional(&folder.join("chat_template.jinja"))?.or_else(|| template_of_config(&config));
         let template = chat_template.as_deref();
-        let beside = Beside { folder, config: &config, special_map: &special_map, added: &added, template };
+        let beside = SidecarFiles { folder, config: &config, special_map: &special_map, added: &added, template };
         for note in beside.check(&tokenizer)? {
             tracing::info!("{note}");
         }
