@@ -4,7 +4,7 @@
 
 use std::ops::Range;
 
-use super::texts::{CUTS, Cut, Found, Letters, Marks, Text, disguised, has_own_letters, texts_of};
+use super::texts::{CUTS, Found, Letters, MarkPosition, Marks, Text, disguised, has_own_letters, texts_of};
 use crate::error::Error;
 use crate::message::Message;
 use crate::template::TemplateMessage;
@@ -50,7 +50,7 @@ struct Search<'a> {
 
 impl Search<'_> {
     /// Texts by their marks; none where the marks change what the template prints.
-    fn by_marks(&self, chosen: &[usize], cut: Cut) -> Option<Vec<Found>> {
+    fn by_marks(&self, chosen: &[usize], cut: MarkPosition) -> Option<Vec<Found>> {
         let rendered = self.rendered(chosen, &mut |text| Some(self.marks.mark(text, cut)))?;
         let (text, found) = self.marks.take_out(&rendered, cut);
         (text == self.plain).then_some(found)

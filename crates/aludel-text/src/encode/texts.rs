@@ -61,7 +61,7 @@ pub(super) fn disguised(
 
 /// Where in a text its mark is. Templates look for words in it, at its ends, or at nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Cut {
+pub(super) enum MarkPosition {
     Middle,
     FirstQuarter,
     LastQuarter,
@@ -69,20 +69,26 @@ pub(super) enum Cut {
     End,
 }
 
-pub(super) const CUTS: [Cut; 5] = [Cut::Middle, Cut::FirstQuarter, Cut::LastQuarter, Cut::Start, Cut::End];
+pub(super) const CUTS: [MarkPosition; 5] = [
+    MarkPosition::Middle,
+    MarkPosition::FirstQuarter,
+    MarkPosition::LastQuarter,
+    MarkPosition::Start,
+    MarkPosition::End,
+];
 
-impl Cut {
+impl MarkPosition {
     /// The two sides of a text: cut inside its visible part, and between words where it has several.
     fn split(self, text: &str) -> (&str, &str) {
         let lead_bytes = text.len() - text.trim_start().len();
         let visible = text.trim();
         let (start, end) = (lead_bytes, lead_bytes + visible.len());
         let wanted = match self {
-            Cut::Start => return text.split_at(start),
-            Cut::End => return text.split_at(end),
-            Cut::Middle => start + visible.len().div_ceil(2),
-            Cut::FirstQuarter => start + visible.len() / 4,
-            Cut::LastQuarter => start + visible.len() * 3 / 4,
+            MarkPosition::Start => return text.split_at(start),
+            MarkPosition::End => return text.split_at(end),
+            MarkPosition::Middle => start + visible.len().div_ceil(2),
+            MarkPosition::FirstQuarter => start + visible.len() / 4,
+            MarkPosition::LastQuarter => start + visible.len() * 3 / 4,
         };
         let wanted = (wanted..=text.len()).find(|&at| text.is_char_boundary(at)).unwrap_or(end);
         let between = |(at, letter): (usize, char)| letter.is_whitespace().then_some(at);
@@ -125,13 +131,13 @@ impl<'a> Marks<'a> {
     }
 
     /// A text with its mark.
-    pub(super) fn mark(&self, text: usize, cut: Cut) -> String {
+    pub(super) fn mark(&self, text: usize, cut: MarkPosition) -> String {
         let (left, right) = cut.split(self.texts[text].text);
         format!("{left}{}{text}{END}{right}", self.prefix)
     }
 
     /// Takes the marks out of a rendered text and finds the text around each.
-    pub(super) fn take_out(&self, rendered: &str, cut: Cut) -> (String, Vec<Found>) {
+    pub(super) fn take_out(&self, rendered: &str, cut: MarkPosition) -> (String, Vec<Found>) {
         let mut text = String::with_capacity(rendered.len());
         let mut found: Vec<Found> = Vec::new();
         let mut rest = rendered;
@@ -284,13 +290,13 @@ mod tests {
 
     #[test]
     fn marks_stand_between_words() {
-        let check = |cut: Cut, text: &str, left: &str| assert_eq!(cut.split(text).0, left, "{cut:?} {text:?}");
-        check(Cut::Middle, "think hard /no_think", "think hard");
-        check(Cut::Middle, "  detailed ", "  deta");
-        check(Cut::Middle, "日本", "日");
-        check(Cut::Start, "  ab ", "  ");
-        check(Cut::End, "  ab ", "  ab");
-        check(Cut::FirstQuarter, "a b c d e f", "a");
+        let check = |cut: MarkPosition, text: &str, left: &str| assert_eq!(cut.split(text).0, left, "{cut:?} {text:?}");
+        check(MarkPosition::Middle, "think hard /no_think", "think hard");
+        check(MarkPosition::Middle, "  detailed ", "  deta");
+        check(MarkPosition::Middle, "日本", "日");
+        check(MarkPosition::Start, "  ab ", "  ");
+        check(MarkPosition::End, "  ab ", "  ab");
+        check(MarkPosition::FirstQuarter, "a b c d e f", "a");
     }
 
     #[test]
