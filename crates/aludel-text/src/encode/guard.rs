@@ -4,7 +4,7 @@
 use std::ops::Range;
 
 use super::locate::{Located, Render};
-use super::texts::{Found, Letters, disguised, has_own_letters};
+use super::texts::{Letters, TextSpan, disguised, has_own_letters};
 use crate::error::Error;
 use crate::message::Message;
 use crate::tokenizer::Tokenizer;
@@ -18,7 +18,7 @@ pub(super) fn uncovered(
     messages: &[Message],
     tokenizer: &Tokenizer,
     render: Render<'_>,
-) -> Result<Vec<Found>, Error> {
+) -> Result<Vec<TextSpan>, Error> {
     let suspects: Vec<(usize, Vec<Range<usize>>)> = (0..located.texts.len())
         .filter_map(|number| Some((number, suspect_ranges(located, number, tokenizer)?)))
         .collect();
@@ -73,7 +73,7 @@ fn refuse(
     suspect: usize,
     tokenizer: &Tokenizer,
     literal: Option<String>,
-) -> Result<Vec<Found>, Error> {
+) -> Result<Vec<TextSpan>, Error> {
     let spelled = located.texts.iter().find_map(|text| {
         let (span, _) = tokenizer.first_control(text.text)?;
         Some((text, text.text.get(span)?.trim().to_owned()))

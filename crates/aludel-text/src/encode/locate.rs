@@ -4,7 +4,7 @@
 
 use std::ops::Range;
 
-use super::texts::{CUTS, Found, Letters, MarkPosition, Marks, Text, disguised, has_own_letters, texts_of};
+use super::texts::{CUTS, Letters, MarkPosition, Marks, Text, TextSpan, disguised, has_own_letters, texts_of};
 use crate::error::Error;
 use crate::message::Message;
 use crate::template::TemplateMessage;
@@ -17,7 +17,7 @@ pub(super) struct Located<'a> {
     pub(super) text: String,
     pub(super) texts: Vec<Text<'a>>,
     /// In order, apart from each other. A text may be there several times, or not at all.
-    pub(super) found: Vec<Found>,
+    pub(super) found: Vec<TextSpan>,
 }
 
 /// Renders messages and finds their texts.
@@ -50,14 +50,14 @@ struct Search<'a> {
 
 impl Search<'_> {
     /// Texts by their marks; none where the marks change what the template prints.
-    fn by_marks(&self, chosen: &[usize], cut: MarkPosition) -> Option<Vec<Found>> {
+    fn by_marks(&self, chosen: &[usize], cut: MarkPosition) -> Option<Vec<TextSpan>> {
         let rendered = self.rendered(chosen, &mut |text| Some(self.marks.mark(text, cut)))?;
         let (text, found) = self.marks.take_out(&rendered, cut);
         (text == self.plain).then_some(found)
     }
 
     /// A text by letters that stand for its own.
-    fn by_letters(&self, text: usize) -> Option<Vec<Found>> {
+    fn by_letters(&self, text: usize) -> Option<Vec<TextSpan>> {
         let mut letters = Letters::default();
         let whole = self.texts[text].text;
         let hidden = letters.replace(text, whole, std::slice::from_ref(&(0..whole.len())))?;
@@ -76,9 +76,9 @@ impl Search<'_> {
 
     /// For templates that decide by what a text says: each is looked for alone, so that only the one that is looked at is
     /// hard to find, and that one is where the others leave it no choice.
-    fn one_by_one(&self, template_source: &str) -> Result<Vec<Found>, Error> {
+    fn one_by_one(&self, template_source: &str) -> Result<Vec<TextSpan>, Error> {
         let has_letters = has_own_letters(template_source) || has_own_letters(self.plain);
-        let mut found: Vec<Found> = Vec::new();
+        let mut found: Vec<TextSpan> = Vec::new();
         let mut hard = Vec::new();
         for text in 0..self.texts.len() {
             let by_letters = || if has_letters { None } else { self.by_letters(text) };
@@ -104,7 +104,7 @@ impl Search<'_> {
 
     /// Texts that follow each other in a stretch of the rendering, where there is only one way for them to do so. Those that
     /// do not occur in it are not there.
-    fn between(&self, run: &[usize], gap: Range<usize>) -> Option<Vec<Found>> {
+    fn between(&self, run: &[usize], gap: Range<usize>) -> Option<Vec<TextSpan>> {
         let stretch = self.plain.get(gap.clone())?;
         let mut wanted: Vec<(usize, &str)> = run.iter().map(|&text| (text, self.texts[text].text.trim())).collect();
         wanted.retain(|(_, text)| stretch.contains(text));
@@ -120,7 +120,7 @@ impl Search<'_> {
         }
         let found = wanted.iter().zip(first).map(|(&(number, text), at)| {
             let start = gap.start + at;
-            Found { text: number, range: start..start + text.len(), is_whole: true }
+            TextSpan { text: number, range: start..start + text.len(), is_whole: true }
         });
         Some(found.collect())
     }

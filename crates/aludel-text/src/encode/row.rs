@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use super::guard::uncovered;
 use super::locate::{Located, locate};
-use super::texts::{Field, Found};
+use super::texts::{Field, TextSpan};
 use super::{EncodeOptions, Encoded, LossOn, Part, Purpose, Turn};
 use crate::error::Error;
 use crate::message::{Message, Role};
@@ -92,7 +92,7 @@ impl Renderer<'_> {
         let mut stood_in = messages.to_vec();
         stood_in[index] = Message { weight: messages[index].weight, ..Message::assistant(STAND_IN) };
         let located = self.locate(&stood_in, false)?;
-        let places: Vec<&Found> =
+        let places: Vec<&TextSpan> =
             located.found.iter().filter(|found| located.texts[found.text].index == index).collect();
         let &[place] = places.as_slice() else {
             return Err(Error::TurnNotRendered { index, times: places.len() });
@@ -118,7 +118,7 @@ impl Renderer<'_> {
     }
 
     fn is_answer_whole(&self, located: &Located<'_>, index: usize) -> bool {
-        let is_it = |found: &&Found| {
+        let is_it = |found: &&TextSpan| {
             located.texts[found.text].index == index && located.texts[found.text].field == Field::Content
         };
         let mut places = located.found.iter().filter(is_it).peekable();
@@ -132,9 +132,10 @@ impl Renderer<'_> {
         messages: &[Message],
         index: usize,
     ) -> Result<Option<Rendering>, Error> {
-        let places = |field: Field| -> Vec<&Found> {
-            let is_it =
-                |found: &&Found| located.texts[found.text].index == index && located.texts[found.text].field == field;
+        let places = |field: Field| -> Vec<&TextSpan> {
+            let is_it = |found: &&TextSpan| {
+                located.texts[found.text].index == index && located.texts[found.text].field == field
+            };
             located.found.iter().filter(is_it).collect()
         };
         let (contents, reasonings) = (places(Field::Content), places(Field::Reasoning));
@@ -168,8 +169,8 @@ impl Renderer<'_> {
         located: &Located<'_>,
         messages: &[Message],
         index: usize,
-        reasoning: &Found,
-        content: &Found,
+        reasoning: &TextSpan,
+        content: &TextSpan,
     ) -> Result<Rendering, Error> {
         let text = &located.text;
         let tags = &self.options.think;
@@ -201,7 +202,7 @@ impl Renderer<'_> {
         located: &Located<'_>,
         messages: &[Message],
         index: usize,
-        place: &Found,
+        place: &TextSpan,
         message: &Message,
         answer: &str,
     ) -> Result<Rendering, Error> {
@@ -267,8 +268,8 @@ impl Renderer<'_> {
     ) -> Result<Rendering, Error> {
         let mut stretches = self.stretches(located, messages, false)?;
         stretches.retain(|stretch| stretch.range.end <= end);
-        let is_turn = |found: &&Found| located.texts[found.text].index == index;
-        let own: Vec<&Found> = located.found.iter().filter(is_turn).collect();
+        let is_turn = |found: &&TextSpan| located.texts[found.text].index == index;
+        let own: Vec<&TextSpan> = located.found.iter().filter(is_turn).collect();
         stretches.retain(|stretch| !own.iter().any(|found| found.range == stretch.range));
         let weight = messages[index].weight;
         Ok(Rendering { text: located.text[..end].to_owned(), weight, stretches, turns: Vec::new() })
@@ -387,7 +388,7 @@ fn has_reasoning(message: &Message) -> bool {
 }
 
 /// Nothing of another message follows it.
-fn is_last(located: &Located<'_>, place: &Found) -> bool {
+fn is_last(located: &Located<'_>, place: &TextSpan) -> bool {
     let index = located.texts[place.text].index;
     located.found.iter().all(|found| located.texts[found.text].index == index || found.range.end <= place.range.start)
 }

@@ -101,7 +101,7 @@ impl MarkPosition {
 
 /// A text in a rendering.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Found {
+pub(super) struct TextSpan {
     /// Its place among the texts.
     pub(super) text: usize,
     pub(super) range: Range<usize>,
@@ -137,9 +137,9 @@ impl<'a> Marks<'a> {
     }
 
     /// Takes the marks out of a rendered text and finds the text around each.
-    pub(super) fn take_out(&self, rendered: &str, cut: MarkPosition) -> (String, Vec<Found>) {
+    pub(super) fn take_out(&self, rendered: &str, cut: MarkPosition) -> (String, Vec<TextSpan>) {
         let mut text = String::with_capacity(rendered.len());
-        let mut found: Vec<Found> = Vec::new();
+        let mut found: Vec<TextSpan> = Vec::new();
         let mut rest = rendered;
         let mut taken_until = 0;
         while let Some((number, before, after)) = self.next_mark(rest) {
@@ -152,7 +152,7 @@ impl<'a> Marks<'a> {
             taken_until = text.len();
             let is_lost_blank =
                 left[..left.len() - left_bytes].trim().is_empty() && right[right_bytes..].trim().is_empty();
-            found.push(Found { text: number, range: start..text.len(), is_whole: is_lost_blank });
+            found.push(TextSpan { text: number, range: start..text.len(), is_whole: is_lost_blank });
             rest = &after[right_bytes..];
         }
         text.push_str(rest);
@@ -192,7 +192,7 @@ impl Letters {
     }
 
     /// Where the replaced letters are in the plain rendering; none if the two renderings differ in anything else.
-    pub(super) fn find(&self, plain: &str, rendered: &str, texts: &[Text<'_>]) -> Option<Vec<Found>> {
+    pub(super) fn find(&self, plain: &str, rendered: &str, texts: &[Text<'_>]) -> Option<Vec<TextSpan>> {
         let mut runs: Vec<Run> = Vec::new();
         let (mut plain_letters, mut rendered_letters) = (plain.char_indices(), rendered.chars());
         loop {
@@ -235,7 +235,7 @@ struct Run {
 
 impl Run {
     /// The run with the blanks of the text's ends that surround it.
-    fn found(&self, plain: &str, text: &str) -> Found {
+    fn found(&self, plain: &str, text: &str) -> TextSpan {
         let (before, after) = (&text[..self.source.start], &text[self.source.end..]);
         let is_whole = before.trim().is_empty() && after.trim().is_empty();
         let mut range = self.range.clone();
@@ -243,7 +243,7 @@ impl Run {
             range.start -= common_end_bytes(&plain[..range.start], before);
             range.end += common_start_bytes(&plain[range.end..], after);
         }
-        Found { text: self.text, range, is_whole }
+        TextSpan { text: self.text, range, is_whole }
     }
 }
 
@@ -307,7 +307,7 @@ mod tests {
         assert_eq!(hidden.chars().count(), 5);
         let found = |plain: &str, rendered: &str| letters.find(plain, rendered, &[text]);
         let whole = found("<> a b\n>", &format!("<>{hidden}>")).unwrap();
-        assert_eq!(whole, [Found { text: 0, range: 2..7, is_whole: true }]);
+        assert_eq!(whole, [TextSpan { text: 0, range: 2..7, is_whole: true }]);
         assert_eq!(found("<x>", &format!("<{}>", hidden.trim())), None);
         assert_eq!(
             found("a.", &hidden.trim().chars().take(1).chain(['.']).collect::<String>()).unwrap()[0].range,
