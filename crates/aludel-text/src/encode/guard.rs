@@ -4,7 +4,7 @@
 use std::ops::Range;
 
 use super::locate::{Located, Render};
-use super::texts::{Letters, TextSpan, disguised, has_own_letters};
+use super::texts::{LetterSubstitution, TextSpan, disguised, has_own_letters};
 use crate::error::Error;
 use crate::message::Message;
 use crate::tokenizer::Tokenizer;
@@ -23,7 +23,7 @@ pub(super) fn uncovered(
         .filter_map(|number| Some((number, suspect_ranges(located, number, tokenizer)?)))
         .collect();
     let Some((first, _)) = suspects.first() else { return Ok(Vec::new()) };
-    let mut letters = Letters::default();
+    let mut letters = LetterSubstitution::default();
     let hidden: Option<Vec<(usize, String)>> = suspects
         .iter()
         .map(|(number, ranges)| Some((*number, letters.replace(*number, located.texts[*number].text, ranges)?)))

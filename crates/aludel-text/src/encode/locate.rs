@@ -4,7 +4,9 @@
 
 use std::ops::Range;
 
-use super::texts::{CUTS, Letters, MarkPosition, Marks, Text, TextSpan, disguised, has_own_letters, texts_of};
+use super::texts::{
+    CUTS, LetterSubstitution, MarkPosition, Marks, Text, TextSpan, disguised, has_own_letters, texts_of,
+};
 use crate::error::Error;
 use crate::message::Message;
 use crate::template::TemplateMessage;
@@ -58,7 +60,7 @@ impl Search<'_> {
 
     /// A text by letters that stand for its own.
     fn by_letters(&self, text: usize) -> Option<Vec<TextSpan>> {
-        let mut letters = Letters::default();
+        let mut letters = LetterSubstitution::default();
         let whole = self.texts[text].text;
         let hidden = letters.replace(text, whole, std::slice::from_ref(&(0..whole.len())))?;
         let rendered = self.rendered(&[text], &mut |_| Some(hidden.clone()))?;

@@ -170,12 +170,12 @@ impl<'a> Marks<'a> {
 /// Texts of which letters are replaced one for one, so that nothing that counts or cuts letters sees a difference. Each
 /// letter says which one it stands for. Blanks stay.
 #[derive(Default)]
-pub(super) struct Letters {
+pub(super) struct LetterSubstitution {
     /// The text, the byte in it and the letter that each stands for.
     stand_for: Vec<(usize, usize, char)>,
 }
 
-impl Letters {
+impl LetterSubstitution {
     /// A text in which the letters in `ranges` of bytes are replaced; none if there are too many of them.
     pub(super) fn replace(&mut self, number: usize, text: &str, ranges: &[Range<usize>]) -> Option<String> {
         let mut replaced = String::with_capacity(text.len());
@@ -302,7 +302,7 @@ mod tests {
     #[test]
     fn letters_say_where_they_came_from() {
         let text = Text { index: 0, role: Role::User, field: Field::Content, text: " a b\n" };
-        let mut letters = Letters::default();
+        let mut letters = LetterSubstitution::default();
         let hidden = letters.replace(0, text.text, std::slice::from_ref(&(0..5))).unwrap();
         assert_eq!(hidden.chars().count(), 5);
         let found = |plain: &str, rendered: &str| letters.find(plain, rendered, &[text]);
