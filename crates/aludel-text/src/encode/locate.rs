@@ -5,7 +5,7 @@
 use std::ops::Range;
 
 use super::texts::{
-    CUTS, LetterSubstitution, MarkPosition, Marks, Text, TextSpan, disguised, has_own_letters, texts_of,
+    CUTS, LetterSubstitution, MarkPosition, Text, TextMarkers, TextSpan, disguised, has_own_letters, texts_of,
 };
 use crate::error::Error;
 use crate::message::Message;
@@ -33,7 +33,8 @@ pub(super) fn locate<'a>(
 ) -> Result<Located<'a>, Error> {
     let text = render(&disguised(messages, &mut |_, _| None))?;
     let texts = texts_of(messages);
-    let search = Search { messages, texts: &texts, marks: Marks::new(&texts, template_source), render, plain: &text };
+    let search =
+        Search { messages, texts: &texts, marks: TextMarkers::new(&texts, template_source), render, plain: &text };
     let all: Vec<usize> = (0..texts.len()).collect();
     let found = match CUTS.iter().find_map(|&cut| search.by_marks(&all, cut)) {
         Some(found) => found,
@@ -45,7 +46,7 @@ pub(super) fn locate<'a>(
 struct Search<'a> {
     messages: &'a [Message],
     texts: &'a [Text<'a>],
-    marks: Marks<'a>,
+    marks: TextMarkers<'a>,
     render: Render<'a>,
     plain: &'a str,
 }

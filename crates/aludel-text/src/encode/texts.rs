@@ -110,14 +110,14 @@ pub(super) struct TextSpan {
 }
 
 /// Marks (private-use characters and a number) for texts.
-pub(super) struct Marks<'a> {
+pub(super) struct TextMarkers<'a> {
     texts: &'a [Text<'a>],
     /// Each starts with this, which occurs in no message and not in the template.
     prefix: String,
 }
 
-impl<'a> Marks<'a> {
-    pub(super) fn new(texts: &'a [Text<'a>], template_source: &str) -> Marks<'a> {
+impl<'a> TextMarkers<'a> {
+    pub(super) fn new(texts: &'a [Text<'a>], template_source: &str) -> TextMarkers<'a> {
         let is_taken = |prefix: &String| {
             template_source.contains(prefix.as_str()) || texts.iter().any(|text| text.text.contains(prefix.as_str()))
         };
@@ -127,7 +127,7 @@ impl<'a> Marks<'a> {
             number += 1;
             prefix = format!("{BEGIN}{number}.");
         }
-        Marks { texts, prefix }
+        TextMarkers { texts, prefix }
     }
 
     /// A text with its mark.
