@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use super::locate::{Located, Render};
+use super::locate::{LocatedTexts, Render};
 use super::texts::{LetterSubstitution, TextSpan, disguised, has_own_letters};
 use crate::error::Error;
 use crate::message::Message;
@@ -14,7 +14,7 @@ use crate::tokenizer::Tokenizer;
 /// # Errors
 /// [`Error::ContentRewritten`] where a control token may have come out of a message's text; [`Error::Tokenize`].
 pub(super) fn uncovered(
-    located: &Located<'_>,
+    located: &LocatedTexts<'_>,
     messages: &[Message],
     tokenizer: &Tokenizer,
     render: Render<'_>,
@@ -56,7 +56,7 @@ pub(super) fn uncovered(
 }
 
 /// What of a text must be looked for: the control tokens that it spells, or all of it where it did not survive completely.
-fn suspect_ranges(located: &Located<'_>, number: usize, tokenizer: &Tokenizer) -> Option<Vec<Range<usize>>> {
+fn suspect_ranges(located: &LocatedTexts<'_>, number: usize, tokenizer: &Tokenizer) -> Option<Vec<Range<usize>>> {
     let text = located.texts[number].text;
     let mut places = located.found.iter().filter(|found| found.text == number).peekable();
     let is_whole = places.peek().is_some() && places.all(|found| found.is_whole);
@@ -69,7 +69,7 @@ fn suspect_ranges(located: &Located<'_>, number: usize, tokenizer: &Tokenizer) -
 
 /// Without proof that it is harmless, only text that spells no control token may pass.
 fn refuse(
-    located: &Located<'_>,
+    located: &LocatedTexts<'_>,
     suspect: usize,
     tokenizer: &Tokenizer,
     literal: Option<String>,

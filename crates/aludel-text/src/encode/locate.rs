@@ -15,7 +15,7 @@ use crate::template::TemplateMessage;
 pub(super) type Render<'a> = &'a dyn Fn(&[TemplateMessage]) -> Result<String, Error>;
 
 /// A plain rendering with the texts in it.
-pub(super) struct Located<'a> {
+pub(super) struct LocatedTexts<'a> {
     pub(super) text: String,
     pub(super) texts: Vec<Text<'a>>,
     /// In order, apart from each other. A text may be there several times, or not at all.
@@ -30,7 +30,7 @@ pub(super) fn locate<'a>(
     messages: &'a [Message],
     template_source: &str,
     render: Render<'_>,
-) -> Result<Located<'a>, Error> {
+) -> Result<LocatedTexts<'a>, Error> {
     let text = render(&disguised(messages, &mut |_, _| None))?;
     let texts = texts_of(messages);
     let search =
@@ -40,7 +40,7 @@ pub(super) fn locate<'a>(
         Some(found) => found,
         None => search.one_by_one(template_source)?,
     };
-    Ok(Located { text, texts, found })
+    Ok(LocatedTexts { text, texts, found })
 }
 
 struct Search<'a> {

@@ -4,7 +4,7 @@
 use std::ops::Range;
 
 use super::guard::uncovered;
-use super::locate::{Located, locate};
+use super::locate::{LocatedTexts, locate};
 use super::texts::{Field, TextSpan};
 use super::{EncodeOptions, Encoded, LossOn, Part, Purpose, Turn};
 use crate::error::Error;
@@ -117,7 +117,7 @@ impl Renderer<'_> {
         self.row_around(&located, &stood_in, index, place, message, answer)
     }
 
-    fn is_answer_whole(&self, located: &Located<'_>, index: usize) -> bool {
+    fn is_answer_whole(&self, located: &LocatedTexts<'_>, index: usize) -> bool {
         let is_it = |found: &&TextSpan| {
             located.texts[found.text].index == index && located.texts[found.text].field == Field::Content
         };
@@ -128,7 +128,7 @@ impl Renderer<'_> {
     /// The row that the template itself makes of the turn; none where it does not print all of the answer, once and last.
     fn row_as_rendered(
         &self,
-        located: &Located<'_>,
+        located: &LocatedTexts<'_>,
         messages: &[Message],
         index: usize,
     ) -> Result<Option<Rendering>, Error> {
@@ -166,7 +166,7 @@ impl Renderer<'_> {
     /// The row of a turn whose reasoning and answer are both in the rendering.
     fn row_of_both(
         &self,
-        located: &Located<'_>,
+        located: &LocatedTexts<'_>,
         messages: &[Message],
         index: usize,
         reasoning: &TextSpan,
@@ -199,7 +199,7 @@ impl Renderer<'_> {
     /// The row of a turn of which the template prints the answer alone, or a placeholder for it: its own reasoning is put before it.
     fn row_around(
         &self,
-        located: &Located<'_>,
+        located: &LocatedTexts<'_>,
         messages: &[Message],
         index: usize,
         place: &TextSpan,
@@ -261,7 +261,7 @@ impl Renderer<'_> {
     /// The text before byte `end` with what is in it beside the turn to learn.
     fn context(
         &self,
-        located: &Located<'_>,
+        located: &LocatedTexts<'_>,
         messages: &[Message],
         index: usize,
         end: usize,
@@ -278,7 +278,7 @@ impl Renderer<'_> {
     /// What of a rendering is text of messages, in order.
     fn stretches(
         &self,
-        located: &Located<'_>,
+        located: &LocatedTexts<'_>,
         messages: &[Message],
         add_generation_prompt: bool,
     ) -> Result<Vec<Stretch>, Error> {
@@ -299,7 +299,7 @@ impl Renderer<'_> {
         Ok(stretches)
     }
 
-    fn locate<'m>(&self, messages: &'m [Message], add_generation_prompt: bool) -> Result<Located<'m>, Error> {
+    fn locate<'m>(&self, messages: &'m [Message], add_generation_prompt: bool) -> Result<LocatedTexts<'m>, Error> {
         let render = |shown: &[TemplateMessage]| self.render(shown, add_generation_prompt);
         locate(messages, self.template.source(), &render)
     }
@@ -388,7 +388,7 @@ fn has_reasoning(message: &Message) -> bool {
 }
 
 /// Nothing of another message follows it.
-fn is_last(located: &Located<'_>, place: &TextSpan) -> bool {
+fn is_last(located: &LocatedTexts<'_>, place: &TextSpan) -> bool {
     let index = located.texts[place.text].index;
     located.found.iter().all(|found| located.texts[found.text].index == index || found.range.end <= place.range.start)
 }
