@@ -9,7 +9,7 @@ use super::texts::{Field, TextSpan};
 use super::{EncodeOptions, Encoded, LossOn, Part, Purpose, Turn};
 use crate::error::Error;
 use crate::message::{Message, Role};
-use crate::template::{ChatTemplate, Surroundings, TemplateMessage, TurnForm};
+use crate::template::{ChatTemplate, TemplateContext, TemplateMessage, TurnForm};
 use crate::tokenizer::Tokenizer;
 
 /// Replaces a turn that the template would take apart.
@@ -350,8 +350,8 @@ impl Renderer<'_> {
         self.template.form(&self.options.think, self.surroundings(false))
     }
 
-    fn surroundings(&self, add_generation_prompt: bool) -> Surroundings<'_> {
-        Surroundings { add_generation_prompt, date: self.options.date, variables: Some(&self.options.variables) }
+    fn surroundings(&self, add_generation_prompt: bool) -> TemplateContext<'_> {
+        TemplateContext { add_generation_prompt, date: self.options.date, variables: Some(&self.options.variables) }
     }
 }
 

@@ -2,7 +2,7 @@
 //! reasoning, and what the template puts before an answer without reasoning. Placing the real texts is left to
 //! `encode`.
 
-use super::{ChatTemplate, Surroundings, TemplateMessage};
+use super::{ChatTemplate, TemplateContext, TemplateMessage};
 use crate::thinking::ThinkTags;
 
 /// The shape of an assistant's turn.
@@ -26,7 +26,7 @@ const REASONING: &str = "\u{E0B1}";
 impl TurnForm {
     /// Renders placeholders to find the form out. A template that refuses them gets the common form: its own complaint
     /// comes when the real messages are rendered.
-    pub(super) fn ask(template: &ChatTemplate, tags: &ThinkTags, surroundings: Surroundings<'_>) -> TurnForm {
+    pub(super) fn ask(template: &ChatTemplate, tags: &ThinkTags, surroundings: TemplateContext<'_>) -> TurnForm {
         let mut form = TurnForm {
             open: format!("{}\n", tags.open),
             middle: format!("\n{}\n\n", tags.close),
@@ -38,7 +38,7 @@ impl TurnForm {
         let render = |turn: Option<TemplateMessage>| {
             let is_prompt = turn.is_none();
             let messages: Vec<TemplateMessage> = std::iter::once(question.clone()).chain(turn).collect();
-            template.render(&messages, Surroundings { add_generation_prompt: is_prompt, ..surroundings }).ok()
+            template.render(&messages, TemplateContext { add_generation_prompt: is_prompt, ..surroundings }).ok()
         };
         let before = |rendering: &Option<String>, mark: &str| {
             rendering.as_ref().and_then(|text| text.find(mark).map(|at| text[..at].to_owned()))

@@ -64,7 +64,7 @@ impl Clone for ChatTemplate {
 
 /// What a template sees beside the messages.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Surroundings<'a> {
+pub(crate) struct TemplateContext<'a> {
     pub(crate) add_generation_prompt: bool,
     pub(crate) date: Option<Date>,
     pub(crate) variables: Option<&'a Map<String, serde_json::Value>>,
@@ -133,7 +133,7 @@ impl ChatTemplate {
     }
 
     /// How the template renders an assistant's turn.
-    pub(crate) fn form(&self, tags: &ThinkTags, surroundings: Surroundings<'_>) -> TurnForm {
+    pub(crate) fn form(&self, tags: &ThinkTags, surroundings: TemplateContext<'_>) -> TurnForm {
         let is_default = surroundings.variables.is_none_or(Map::is_empty) && *tags == ThinkTags::default();
         if is_default {
             return self.default_form.get_or_init(|| TurnForm::ask(self, tags, surroundings)).clone();
@@ -141,7 +141,11 @@ impl ChatTemplate {
         TurnForm::ask(self, tags, surroundings)
     }
 
-    pub(crate) fn render(&self, messages: &[TemplateMessage], surroundings: Surroundings<'_>) -> Result<String, Error> {
+    pub(crate) fn render(
+        &self,
+        messages: &[TemplateMessage],
+        surroundings: TemplateContext<'_>,
+    ) -> Result<String, Error> {
         let content_bytes: usize = messages
             .iter()
             .map(|message| message.content.len() + message.reasoning_content.as_ref().map_or(0, String::len))
@@ -157,7 +161,7 @@ impl ChatTemplate {
     }
 
     /// What the template sees.
-    fn context(&self, messages: &[TemplateMessage], surroundings: Surroundings<'_>) -> Value {
+    fn context(&self, messages: &[TemplateMessage], surroundings: TemplateContext<'_>) -> Value {
         let mut context: Vec<(String, Value)> = Vec::new();
         for (name, value) in surroundings.variables.into_iter().flatten() {
             context.push((name.clone(), Value::from(Serde(value))));
