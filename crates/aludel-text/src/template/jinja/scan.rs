@@ -12,7 +12,7 @@ pub(super) enum Token {
 }
 
 /// What is inside a tag, and its end.
-pub(super) struct Inside {
+pub(super) struct TagContents {
     pub(super) tokens: Vec<Token>,
     /// Where the end begins, with its sign.
     pub(super) end: usize,
@@ -29,7 +29,7 @@ const OPERATORS: [&str; 26] = [
 ///
 /// # Errors
 /// What is no token, or a tag without end.
-pub(super) fn inside(source: &str, start: usize, closes: &[&'static str]) -> Result<Inside, String> {
+pub(super) fn inside(source: &str, start: usize, closes: &[&'static str]) -> Result<TagContents, String> {
     let mut tokens: Vec<Token> = Vec::new();
     let mut depth = 0_usize;
     let mut at = start;
@@ -41,7 +41,7 @@ pub(super) fn inside(source: &str, start: usize, closes: &[&'static str]) -> Res
         if depth == 0
             && let Some(close) = closes.iter().find(|close| trimmed.starts_with(**close))
         {
-            return Ok(Inside { tokens, end: at, close });
+            return Ok(TagContents { tokens, end: at, close });
         }
         let is_after_point = tokens.last() == Some(&Token::Operator("."));
         let length = if first.is_ascii_digit() {
