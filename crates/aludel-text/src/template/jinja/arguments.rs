@@ -8,7 +8,7 @@ use super::items::named;
 use super::wrong;
 
 /// What a function, filter or method was called with.
-pub(super) type Given = Rest<ValueOrKwargs>;
+pub(super) type CallArguments = Rest<ValueOrKwargs>;
 
 /// Arguments by the names of their parameters.
 pub(super) struct Arguments<'a> {
