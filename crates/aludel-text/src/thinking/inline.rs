@@ -3,7 +3,7 @@
 //! spellings, which count only at the beginning.
 
 use super::code::{MOST, ends_reasoning, is_closing, is_indented, is_opening};
-use super::tags::{PAIRS, Stray, disguised_tag, leading_tag, stray_tag};
+use super::tags::{PAIRS, UnmatchedTag, disguised_tag, leading_tag, stray_tag};
 
 /// What some of these models put around the answer that follows.
 const ANSWERS: [(&str, &str); 2] =
@@ -89,8 +89,10 @@ pub fn inline(text: &str) -> Inline<'_> {
     match (opened, ended) {
         (None, None) => match stray_tag(text) {
             None => Inline::Absent,
-            Some(Stray::Closing { tag, before, after }) => closed_alone(before, tag, after),
-            Some(Stray::Opening { tag }) => Inline::Unclear(format!("`{tag}` opens in the middle of the answer")),
+            Some(UnmatchedTag::Closing { tag, before, after }) => closed_alone(before, tag, after),
+            Some(UnmatchedTag::Opening { tag }) => {
+                Inline::Unclear(format!("`{tag}` opens in the middle of the answer"))
+            }
         },
         (Some((at, (open, _))), Some((end, _))) if at < end => {
             Inline::Unclear(format!("`{}` opens in the middle of the answer", &text[at..at + open.len()]))

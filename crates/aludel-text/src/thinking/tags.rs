@@ -124,7 +124,7 @@ pub fn leading_tag(text: &str, is_named: impl Fn(&str) -> bool) -> Option<Leadin
 
 /// A tag of a word that surrounds reasoning alone, somewhere in a text.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Stray<'a> {
+pub(super) enum UnmatchedTag<'a> {
     /// It closes what nothing opened.
     Closing {
         /// The tag.
@@ -143,7 +143,7 @@ pub(super) enum Stray<'a> {
 
 /// The first tag of a word that surrounds reasoning alone, where it is meant as one. What begins as markup may have elements of any name,
 /// and so may a text between escaped tags or in brackets that are opened.
-pub(super) fn stray_tag(text: &str) -> Option<Stray<'_>> {
+pub(super) fn stray_tag(text: &str) -> Option<UnmatchedTag<'_>> {
     if text.trim_start().starts_with('<') {
         return None;
     }
@@ -158,10 +158,10 @@ pub(super) fn stray_tag(text: &str) -> Option<Stray<'_>> {
             return None;
         }
         match tag.is_closing {
-            true if is_closing(before, after) => return Some(Stray::Closing { tag: tag.text, before, after }),
+            true if is_closing(before, after) => return Some(UnmatchedTag::Closing { tag: tag.text, before, after }),
             false if is_opening(before, after) && !ESCAPED.contains(&tag.form) && tag.form != BRACKET => {
                 let is_closed = tag.end_in(after).is_some();
-                return is_closed.then_some(Stray::Opening { tag: tag.text });
+                return is_closed.then_some(UnmatchedTag::Opening { tag: tag.text });
             }
             // Its other half belongs to it.
             false => return None,
