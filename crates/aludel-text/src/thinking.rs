@@ -6,7 +6,7 @@ mod code;
 mod inline;
 mod tags;
 
-pub use inline::{Inline, bare, inline};
+pub use inline::{InlineReasoning, bare, inline};
 pub use tags::{LeadingTag, is_reasoning_word, leading_tag};
 
 use serde::{Deserialize, Serialize};

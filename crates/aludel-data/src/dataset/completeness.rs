@@ -2,7 +2,7 @@
 //! One rule for training, inspection, curation and for what comes from a teacher; how they treat an incomplete row is decided there.
 
 use aludel_text::message::{Message, Role};
-use aludel_text::thinking::{Inline, inline};
+use aludel_text::thinking::{InlineReasoning, inline};
 
 use super::flaw::Flaw;
 use super::{Columns, Content, finish_columns, loss_weight, row_marks};
@@ -22,7 +22,7 @@ pub fn flaw_of_answer(reasoning: Option<&str>, content: &str, finish: &Finish) -
         let detail = format!("finish_reason is {:?}", finish.as_str());
         return Some(Flaw { detail, is_cut: finish.is_limit() });
     }
-    if let (None, Inline::Unclear(detail)) = (reasoning, inline(content)) {
+    if let (None, InlineReasoning::Unclear(detail)) = (reasoning, inline(content)) {
         return Some(Flaw { detail, is_cut: false });
     }
     let reasoning = reasoning.map(str::to_owned);
@@ -35,7 +35,7 @@ pub fn flaw_of_answer(reasoning: Option<&str>, content: &str, finish: &Finish) -
 pub fn unclosed(message: &Message) -> Option<&str> {
     let has_reasoning = message.reasoning.as_ref().is_some_and(|text| !text.trim().is_empty());
     match inline(&message.content) {
-        Inline::Open(inside) if !has_reasoning => Some(inside),
+        InlineReasoning::Open(inside) if !has_reasoning => Some(inside),
         _ => None,
     }
 }

@@ -3,7 +3,7 @@
 //! the list is `columns`' matter.
 
 use aludel_text::message::{Message, Role};
-use aludel_text::thinking::{Inline, bare, inline};
+use aludel_text::thinking::{InlineReasoning, bare, inline};
 
 use super::column::text_of;
 use super::finish_columns;
@@ -243,13 +243,13 @@ fn assistant(content: String, reasoning: Option<String>, place: &str) -> Result<
         Message { reasoning, ..Message::assistant(answer.trim_start()) }
     };
     match (inline(&content), reasoning) {
-        (Inline::Closed { reasoning, answer }, None) => Ok(said(reasoning, answer)),
-        (Inline::Closed { reasoning: own, answer }, Some(reasoning)) if own.trim() == reasoning => {
+        (InlineReasoning::Closed { reasoning, answer }, None) => Ok(said(reasoning, answer)),
+        (InlineReasoning::Closed { reasoning: own, answer }, Some(reasoning)) if own.trim() == reasoning => {
             Ok(said(own, answer))
         }
         (_, Some(reasoning)) => Ok(Message::assistant(content).with_reasoning(reasoning)),
-        (Inline::Absent | Inline::Open(_), None) => Ok(Message::assistant(content)),
-        (Inline::Unclear(what), None) => Err(Problem::new(
+        (InlineReasoning::Absent | InlineReasoning::Open(_), None) => Ok(Message::assistant(content)),
+        (InlineReasoning::Unclear(what), None) => Err(Problem::new(
             ProblemKind::NotWhole,
             format!(
                 "{place}: {what}, so that nobody can tell reasoning from answer; write tags that are only spoken of as code (`…`), or the \

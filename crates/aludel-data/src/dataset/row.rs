@@ -1,7 +1,7 @@
 //! One row: the bytes of its line made columns, what is learnt from it, or why nothing can be.
 
 use aludel_text::message::{Message, Role};
-use aludel_text::thinking::{Inline, inline, leading_tag};
+use aludel_text::thinking::{InlineReasoning, inline, leading_tag};
 
 use super::column_map::ColumnMap;
 use super::problem::Problem;
@@ -74,7 +74,7 @@ fn with_tags_read(mut content: Content, options: &ReadOptions) -> Result<Content
     let meaning = |word: &str| options.answer_tags.iter().find(|(known, _)| same(known, word)).map(|(_, tag)| *tag);
     for message in messages.iter_mut().filter(|message| message.role == Role::Assistant && message.reasoning.is_none())
     {
-        if inline(&message.content) != Inline::Absent {
+        if inline(&message.content) != InlineReasoning::Absent {
             continue;
         }
         let Some(found) = leading_tag(&message.content, |word| meaning(word).is_some()) else { continue };

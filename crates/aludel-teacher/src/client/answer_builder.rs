@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use aludel_text::thinking::{Inline, inline};
+use aludel_text::thinking::{InlineReasoning, inline};
 use serde_json::{Map, Value};
 
 use super::{Answer, Failure, Finish};
@@ -170,9 +170,9 @@ fn severity(words: &str) -> u8 {
 /// Reasoning and answer of a text that holds both. One of which nobody can say where its reasoning ends stays as it is.
 fn apart(content: String) -> (String, String) {
     match inline(&content) {
-        Inline::Closed { reasoning, answer } => (reasoning, answer.trim_start().to_owned()),
-        Inline::Open(reasoning) => (reasoning.to_owned(), String::new()),
-        Inline::Absent | Inline::Unclear(_) => (String::new(), content),
+        InlineReasoning::Closed { reasoning, answer } => (reasoning, answer.trim_start().to_owned()),
+        InlineReasoning::Open(reasoning) => (reasoning.to_owned(), String::new()),
+        InlineReasoning::Absent | InlineReasoning::Unclear(_) => (String::new(), content),
     }
 }
 
