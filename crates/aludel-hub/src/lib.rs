@@ -124,7 +124,7 @@ enum Kind {
 
 /// What tells of which family a model is.
 #[derive(Clone, Copy, Debug)]
-pub enum About<'a> {
+pub enum ModelFile<'a> {
     /// Its `config.json`.
     Config(&'a Path),
     /// The first bytes of a GGUF file.
@@ -132,7 +132,7 @@ pub enum About<'a> {
 }
 
 /// Says why a model is not wanted, if it is not.
-pub type Judge<'a> = dyn Fn(About<'_>) -> Result<(), String> + 'a;
+pub type Judge<'a> = dyn Fn(ModelFile<'_>) -> Result<(), String> + 'a;
 
 const PREFIX: &str = "hf:";
 
@@ -187,14 +187,14 @@ fn fetch(
             let address = client.address(kind, &name.repository, &listing.commit, &file);
             if kind == Kind::Model && file.to_ascii_lowercase().ends_with(".gguf") {
                 let head = client.head(&address, HEAD_BYTES).map_err(|failure| refuse(failure.reason))?;
-                judge(About::GgufHead(&head)).map_err(|reason| refuse(format!("{file}: {reason}")))?;
+                judge(ModelFile::GgufHead(&head)).map_err(|reason| refuse(format!("{file}: {reason}")))?;
             }
             let mut told = |bytes, bytes_total| progress(HubProgress { file: file.clone(), bytes, bytes_total });
             let fetched = repository.fetch(&client, &address, &listing.commit, &file, &mut told);
             fetched.map_err(|failure| refuse(format!("{file} cannot be fetched: {}", failure.reason)))?;
         }
         if kind == Kind::Model && file == file_selection::CONFIG {
-            judge(About::Config(&path)).map_err(refuse)?;
+            judge(ModelFile::Config(&path)).map_err(refuse)?;
         }
         paths.push(path);
     }
