@@ -101,7 +101,7 @@ pub fn fetch_data(named: &Path, hub: &Hub, progress: &mut dyn FnMut(HubProgress)
 pub fn fetch_model(
     named: &Path,
     hub: &Hub,
-    judge: &Judge<'_>,
+    judge: &ModelCheck<'_>,
     progress: &mut dyn FnMut(HubProgress),
 ) -> Result<PathBuf, Error> {
     let name = Name::parse(named)?;
@@ -132,7 +132,7 @@ pub enum ModelFile<'a> {
 }
 
 /// Says why a model is not wanted, if it is not.
-pub type Judge<'a> = dyn Fn(ModelFile<'_>) -> Result<(), String> + 'a;
+pub type ModelCheck<'a> = dyn Fn(ModelFile<'_>) -> Result<(), String> + 'a;
 
 const PREFIX: &str = "hf:";
 
@@ -150,7 +150,7 @@ fn fetch(
     hub: &Hub,
     progress: &mut dyn FnMut(HubProgress),
     choose: &Choice<'_>,
-    judge: &Judge<'_>,
+    judge: &ModelCheck<'_>,
 ) -> Result<Vec<PathBuf>, Error> {
     let repository = Repository::new(&hub.cache, kind, &name.repository);
     let refuse = |reason: String| name.refuse(reason);
