@@ -26,31 +26,31 @@ pub fn tls(used: bool) -> ClientConfig {
 
 /// Why a request failed, in plain words. The address is left out: it may hold what is secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Failed {
+pub enum RequestFailure {
     /// TLS does not come about: it will not at another time either.
     Tls(String),
     /// The connection was not made in time, or broke: it may work at another time.
     Connection(String),
 }
 
-impl Failed {
+impl RequestFailure {
     /// The words for a failed request whose connection had to be made within `connect`.
-    pub fn of(error: reqwest::Error, connect: Duration) -> Failed {
+    pub fn of(error: reqwest::Error, connect: Duration) -> RequestFailure {
         let error = error.without_url();
         if let Some(tls) = tls_error(&error) {
-            return Failed::Tls(tls_words(tls));
+            return RequestFailure::Tls(tls_words(tls));
         }
         if error.is_timeout() {
-            return Failed::Connection(format!("no connection within {} s", connect.as_secs_f64()));
+            return RequestFailure::Connection(format!("no connection within {} s", connect.as_secs_f64()));
         }
         let what = if error.is_connect() { "cannot connect" } else { "the connection broke" };
-        Failed::Connection(format!("{what}: {}", last_cause(&error)))
+        RequestFailure::Connection(format!("{what}: {}", last_cause(&error)))
     }
 
     /// What to say.
     pub fn words(self) -> String {
         match self {
-            Failed::Tls(words) | Failed::Connection(words) => words,
+            RequestFailure::Tls(words) | RequestFailure::Connection(words) => words,
         }
     }
 }

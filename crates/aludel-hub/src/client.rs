@@ -202,7 +202,7 @@ impl<'a> Client<'a> {
             Failure::unreachable(format!(
                 "{} cannot be reached ({}); check the network, and HF_ENDPOINT if it is set",
                 host_of(address),
-                aludel_http::Failed::of(error, TIMEOUT).words()
+                aludel_http::RequestFailure::of(error, TIMEOUT).words()
             ))
         })
     }

@@ -10,7 +10,7 @@ use reqwest::{Client, RequestBuilder, Response, StatusCode};
 use serde_json::Value;
 use tokio::time::timeout;
 
-use aludel_http::Failed;
+use aludel_http::RequestFailure;
 
 use super::endpoint::Routes;
 use super::failure::ServerError;
@@ -46,9 +46,9 @@ pub struct HttpTeacher {
 
 /// Whom else a failed request concerns.
 fn failure_of(error: reqwest::Error, connect: Duration) -> Failure {
-    match Failed::of(error, connect) {
-        Failed::Tls(words) => Failure::Refused { status: None, words },
-        Failed::Connection(words) => Failure::broken(words),
+    match RequestFailure::of(error, connect) {
+        RequestFailure::Tls(words) => Failure::Refused { status: None, words },
+        RequestFailure::Connection(words) => Failure::broken(words),
     }
 }
 
