@@ -14,7 +14,7 @@ pub(super) trait Puzzle: Send + Sync {
     fn difficulty(&self) -> Difficulty;
 
     /// Question, solution and answer in one of their wordings.
-    fn write(&self, choices: &mut Choices) -> Worked;
+    fn write(&self, choices: &mut Choices) -> WorkedProblem;
 
     /// How many times, in different wordings, it comes up in one pass over the family.
     fn repeats(&self) -> u64 {
@@ -23,7 +23,7 @@ pub(super) trait Puzzle: Send + Sync {
 }
 
 /// A problem that was written out.
-pub(super) struct Worked {
+pub(super) struct WorkedProblem {
     pub(super) question: String,
     /// The solution, step by step.
     pub(super) steps: String,
@@ -37,16 +37,16 @@ pub(super) struct Worked {
     pub(super) unit: Option<&'static str>,
 }
 
-impl Worked {
+impl WorkedProblem {
     /// With a closing sentence that fits every question.
-    pub(super) fn new(question: String, steps: String, answer: impl ToString) -> Worked {
+    pub(super) fn new(question: String, steps: String, answer: impl ToString) -> WorkedProblem {
         let (answer, response) = (answer.to_string(), "The answer is {answer}.".to_string());
-        Worked { question, steps, answer, response, lowest_terms: false, unit: None }
+        WorkedProblem { question, steps, answer, response, lowest_terms: false, unit: None }
     }
 
     /// The unit that the question asks for, where that does not follow from "how many".
-    pub(super) fn in_unit(self, unit: &'static str) -> Worked {
-        Worked { unit: Some(unit), ..self }
+    pub(super) fn in_unit(self, unit: &'static str) -> WorkedProblem {
+        WorkedProblem { unit: Some(unit), ..self }
     }
 }
 
@@ -95,7 +95,8 @@ impl<P: Puzzle> Family for Listed<P> {
 
 /// A puzzle as a problem of a family.
 pub(super) fn written(family: &'static str, puzzle: &dyn Puzzle, wording: u64) -> Problem {
-    let Worked { question, steps, answer, response, lowest_terms, unit } = puzzle.write(&mut Choices::new(wording));
+    let WorkedProblem { question, steps, answer, response, lowest_terms, unit } =
+        puzzle.write(&mut Choices::new(wording));
     let unit = unit.map(str::to_string).or_else(|| counted_unit(&question));
     let verifier = Verifier::Maths { lowest_terms, unit };
     let response = response.replace("{answer}", &format!("\\boxed{{{answer}}}"));
