@@ -31,7 +31,7 @@ use aludel_text::message::Message;
 
 use crate::Verifier;
 use aludel_data::dataset::{Content, Provenance, Record};
-use puzzle::Listed;
+use puzzle::PuzzleFamily;
 use random::Random;
 
 pub use dice::seed_problem;
@@ -158,18 +158,18 @@ pub trait Family: Send + Sync {
 /// All families, each under its name.
 pub fn families() -> Vec<Box<dyn Family>> {
     vec![
-        Listed::boxed("dice", "probabilities with two dice", dice::puzzles()),
-        Listed::boxed("equations", "linear equations in one unknown", equations::puzzles()),
-        Listed::boxed("percentages", "parts, rises and discounts in percent", percentages::puzzles()),
-        Listed::boxed("ages", "ages now, later and together", ages::puzzles()),
-        Listed::boxed("rates", "so much an hour, a piece, a litre", rates::puzzles()),
-        Listed::boxed("units", "lengths, weights and times in other units", units::puzzles()),
-        Listed::boxed("calendar", "weekdays and days between dates", calendar::puzzles()),
-        Listed::boxed("sequences", "the number that comes next", sequences::puzzles()),
-        Listed::boxed("divisors", "greatest common divisors, least common multiples", divisors::puzzles()),
-        Listed::boxed("fractions", "calculations with fractions", fractions::puzzles()),
-        Listed::boxed("bases", "whole numbers in other bases", bases::puzzles()),
-        Listed::boxed("kinship", "who is what to whom, and how many siblings", kinship::puzzles()),
+        PuzzleFamily::boxed("dice", "probabilities with two dice", dice::puzzles()),
+        PuzzleFamily::boxed("equations", "linear equations in one unknown", equations::puzzles()),
+        PuzzleFamily::boxed("percentages", "parts, rises and discounts in percent", percentages::puzzles()),
+        PuzzleFamily::boxed("ages", "ages now, later and together", ages::puzzles()),
+        PuzzleFamily::boxed("rates", "so much an hour, a piece, a litre", rates::puzzles()),
+        PuzzleFamily::boxed("units", "lengths, weights and times in other units", units::puzzles()),
+        PuzzleFamily::boxed("calendar", "weekdays and days between dates", calendar::puzzles()),
+        PuzzleFamily::boxed("sequences", "the number that comes next", sequences::puzzles()),
+        PuzzleFamily::boxed("divisors", "greatest common divisors, least common multiples", divisors::puzzles()),
+        PuzzleFamily::boxed("fractions", "calculations with fractions", fractions::puzzles()),
+        PuzzleFamily::boxed("bases", "whole numbers in other bases", bases::puzzles()),
+        PuzzleFamily::boxed("kinship", "who is what to whom, and how many siblings", kinship::puzzles()),
     ]
 }
 

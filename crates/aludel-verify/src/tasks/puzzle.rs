@@ -51,19 +51,19 @@ impl WorkedProblem {
 }
 
 /// A family that is a list of puzzles.
-pub(super) struct Listed<P> {
+pub(super) struct PuzzleFamily<P> {
     name: &'static str,
     about: &'static str,
     puzzles: Vec<P>,
 }
 
-impl<P: Puzzle + 'static> Listed<P> {
+impl<P: Puzzle + 'static> PuzzleFamily<P> {
     pub(super) fn boxed(name: &'static str, about: &'static str, puzzles: Vec<P>) -> Box<dyn Family> {
-        Box::new(Listed { name, about, puzzles })
+        Box::new(PuzzleFamily { name, about, puzzles })
     }
 }
 
-impl<P: Puzzle> Family for Listed<P> {
+impl<P: Puzzle> Family for PuzzleFamily<P> {
     fn name(&self) -> &'static str {
         self.name
     }
