@@ -12,7 +12,7 @@ use super::values::unit::{self, Unit, Units};
 
 /// What a question asks of how its answer is written.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Demand {
+pub struct AnswerFormat {
     /// A whole number, or a fraction that cannot be reduced, also as a mixed number. No decimal is one.
     pub lowest_terms: bool,
     /// The unit that the answer is in, if it names one; `%` for a percentage, `1` for a number that is none.
@@ -24,7 +24,7 @@ pub(crate) fn is_unit(word: &str) -> bool {
     unit::is_unit(word)
 }
 
-impl Demand {
+impl AnswerFormat {
     /// Whether an answer, whose value is right, is written as was asked for; `None` where that cannot be told.
     pub(super) fn is_met(&self, answer: &str) -> Option<bool> {
         let fraction = if self.lowest_terms { is_in_lowest_terms(answer) } else { Some(true) };
@@ -161,7 +161,7 @@ mod tests {
             ("6/5 + 0", None),
             ("six fifths", None),
         ] {
-            let demand = Demand { lowest_terms: true, unit: None };
+            let demand = AnswerFormat { lowest_terms: true, unit: None };
             assert_eq!(demand.is_met(answer), met, "{answer}");
         }
     }
@@ -187,7 +187,7 @@ mod tests {
             ("20", "1", Some(true)),
             ("Monday", "minute", None),
         ] {
-            let demand = Demand { lowest_terms: false, unit: Some(wanted.to_string()) };
+            let demand = AnswerFormat { lowest_terms: false, unit: Some(wanted.to_string()) };
             assert_eq!(demand.is_met(answer), met, "{answer} in {wanted}");
         }
     }

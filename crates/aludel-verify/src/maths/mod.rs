@@ -15,7 +15,7 @@ mod values;
 use super::Verdict;
 use ambiguity::{doubt, notation, readings};
 use comparison::{compare, scalar};
-pub use demand::Demand;
+pub use demand::AnswerFormat;
 pub(crate) use demand::is_unit;
 pub use reading::extract::extract;
 pub(super) use reading::extract::extract_marked;
@@ -36,7 +36,7 @@ pub fn verdict(answer_text: &str, gold: &str) -> Verdict {
 }
 
 /// As [`verdict`], where an answer has to be written as was asked for, too: one that has the right value and is not counts as wrong.
-pub fn verdict_as(answer_text: &str, gold: &str, demand: &Demand) -> Verdict {
+pub fn verdict_as(answer_text: &str, gold: &str, demand: &AnswerFormat) -> Verdict {
     match (verdict(answer_text, gold), extract(answer_text)) {
         (Verdict::Right, Some(answer)) => match aludel_text::fault::caught(|| demand.is_met(answer)).ok().flatten() {
             Some(true) => Verdict::Right,
@@ -48,7 +48,7 @@ pub fn verdict_as(answer_text: &str, gold: &str, demand: &Demand) -> Verdict {
 }
 
 /// What was asked for, where an answer has the right value and is not written so.
-pub fn unmet(answer_text: &str, gold: &str, demand: &Demand) -> Option<String> {
+pub fn unmet(answer_text: &str, gold: &str, demand: &AnswerFormat) -> Option<String> {
     let is_value_right = verdict(answer_text, gold) == Verdict::Right;
     (is_value_right && verdict_as(answer_text, gold, demand) != Verdict::Right).then(|| demand.words())
 }
