@@ -6,7 +6,7 @@ use std::cmp::Ordering;
 use dashu_ratio::RBig;
 
 use crate::maths::Equality;
-use crate::maths::values::exact::{self, Budget, Point, Stop};
+use crate::maths::values::exact::{self, Budget, NoValue, Point};
 use crate::maths::values::expression::{Expression, Function};
 use crate::maths::values::number::Number;
 use crate::maths::values::real::{Domain, Evaluator, PRECISIONS};
@@ -56,14 +56,14 @@ fn have_other_domains(left: &Expression, right: &Expression, names: &[&str], bud
         return false;
     }
     let has_value = |expression: &Expression, point: &Point<'_>| match exact::value(expression, point, budget) {
-        Err(Stop::Irrational) => {
+        Err(NoValue::Irrational) => {
             Evaluator::new(PRECISIONS[0], Domain::Real, point, budget).value(expression).map(|_| ())
         }
         other => other.map(|_| ()),
     };
     let differs = |point: &Point<'_>| {
         let found = (has_value(left, point), has_value(right, point));
-        matches!(found, (Ok(()), Err(Stop::Undefined)) | (Err(Stop::Undefined), Ok(())))
+        matches!(found, (Ok(()), Err(NoValue::Undefined)) | (Err(NoValue::Undefined), Ok(())))
     };
     (0..POINTS).any(|index| differs(&point(names, index)))
 }
@@ -119,7 +119,7 @@ pub(in crate::maths) fn proportional(
         let left = exact::value(left, point, budget)?;
         let right = exact::value(right, point, budget)?;
         if right.is_zero() || left.is_zero() {
-            return if left == right { Err(Stop::Undefined) } else { Ok(false) };
+            return if left == right { Err(NoValue::Undefined) } else { Ok(false) };
         }
         let ratio = left / right;
         let sign_fits = !positive || ratio > RBig::ZERO;
@@ -153,7 +153,7 @@ fn point<'a>(names: &[&'a str], index: u64) -> Vec<(&'a str, RBig)> {
     names.into_iter().enumerate().map(place).collect()
 }
 
-fn at_points(names: &[&str], mut holds: impl FnMut(&Point<'_>) -> Result<bool, Stop>) -> Equality {
+fn at_points(names: &[&str], mut holds: impl FnMut(&Point<'_>) -> Result<bool, NoValue>) -> Equality {
     let mut agreed = 0;
     for index in 0..POINTS {
         let point = point(names, index);
@@ -201,10 +201,11 @@ fn compare_at(
     point: &Point<'_>,
     domain: Domain,
     budget: &Budget,
-) -> Result<bool, Stop> {
+) -> Result<bool, NoValue> {
     match (exact::value(left, point, budget), exact::value(right, point, budget)) {
         (Ok(left), Ok(right)) => return Ok(left == right),
-        (Err(stop @ (Stop::Undefined | Stop::TooLarge)), _) | (_, Err(stop @ (Stop::Undefined | Stop::TooLarge))) => {
+        (Err(stop @ (NoValue::Undefined | NoValue::TooLarge)), _)
+        | (_, Err(stop @ (NoValue::Undefined | NoValue::TooLarge))) => {
             return Err(stop);
         }
         _ => {}
@@ -222,7 +223,7 @@ fn compare_at(
     let [low, high] = differences;
     let vanishes = high == isize::MIN || high <= scale.saturating_sub(400) || high <= low.saturating_sub(128);
     // What was too small to be added may be the very difference.
-    if vanishes && lost { Err(Stop::TooLarge) } else { Ok(vanishes) }
+    if vanishes && lost { Err(NoValue::TooLarge) } else { Ok(vanishes) }
 }
 
 /// What a decimal says of a value that is not its own, where it is that value rounded at its last place: the same from six places and six

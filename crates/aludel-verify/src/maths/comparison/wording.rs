@@ -153,7 +153,7 @@ pub(in crate::maths) fn against(text: &str, quantity: &Quantity) -> Equality {
             Equality::Undecided
         }
         (Some(Said::Endless), Expression::Symbol(name)) if name == "mathbb R" => Equality::Undecided,
-        (Some(Said::Undefined), _) if value == Err(exact::Stop::Undefined) && is_constant(&quantity.expression) => {
+        (Some(Said::Undefined), _) if value == Err(exact::NoValue::Undefined) && is_constant(&quantity.expression) => {
             Equality::Undecided
         }
         (Some(Said::Nothing), _) if value.is_ok_and(|value| value.is_zero()) => Equality::Undecided,

@@ -15,7 +15,7 @@ const BUDGET: u32 = 100_000;
 
 /// Why there is no value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::maths) enum Stop {
+pub(in crate::maths) enum NoValue {
     /// The value may be irrational: approximation has to decide.
     Irrational,
     /// There is no value, as in 1/0.
@@ -32,33 +32,33 @@ impl Budget {
         Budget(Cell::new(BUDGET))
     }
 
-    pub(super) fn spend(&self, operations: u32) -> Result<(), Stop> {
-        let left = self.0.get().checked_sub(operations).ok_or(Stop::TooLarge)?;
+    pub(super) fn spend(&self, operations: u32) -> Result<(), NoValue> {
+        let left = self.0.get().checked_sub(operations).ok_or(NoValue::TooLarge)?;
         self.0.set(left);
         Ok(())
     }
 }
 
 /// The value, where it is small enough; what was done with it costs more the longer it is, since fractions are reduced each time.
-fn bounded(value: RBig, budget: &Budget) -> Result<RBig, Stop> {
+fn bounded(value: RBig, budget: &Budget) -> Result<RBig, NoValue> {
     let bits = bits(&value);
     budget.spend(u32::try_from(bits / 256).unwrap_or(u32::MAX))?;
-    if bits > MAX_BITS { Err(Stop::TooLarge) } else { Ok(value) }
+    if bits > MAX_BITS { Err(NoValue::TooLarge) } else { Ok(value) }
 }
 
 /// Values of symbols, by name.
 pub(in crate::maths) type Point<'a> = [(&'a str, RBig)];
 
 /// The value of `expression` at `point`.
-pub(in crate::maths) fn value(expression: &Expression, point: &Point<'_>, budget: &Budget) -> Result<RBig, Stop> {
+pub(in crate::maths) fn value(expression: &Expression, point: &Point<'_>, budget: &Budget) -> Result<RBig, NoValue> {
     budget.spend(1)?;
     let result = match expression {
         Expression::Number(number) => number.value.clone(),
         Expression::Symbol(name) => {
-            point.iter().find(|(symbol, _)| symbol == name).map(|(_, value)| value.clone()).ok_or(Stop::Undefined)?
+            point.iter().find(|(symbol, _)| symbol == name).map(|(_, value)| value.clone()).ok_or(NoValue::Undefined)?
         }
-        Expression::Pi | Expression::Euler | Expression::Imaginary => return Err(Stop::Irrational),
-        Expression::Infinity => return Err(Stop::Undefined),
+        Expression::Pi | Expression::Euler | Expression::Imaginary => return Err(NoValue::Irrational),
+        Expression::Infinity => return Err(NoValue::Undefined),
         Expression::Sum(terms) => {
             let mut sum = RBig::ZERO;
             for term in terms {
@@ -91,16 +91,16 @@ pub(in crate::maths) fn bits(value: &RBig) -> usize {
     dashu_int::ops::BitTest::bit_len(value.numerator()) + dashu_int::ops::BitTest::bit_len(value.denominator())
 }
 
-fn power(base: &RBig, exponent: &RBig, budget: &Budget) -> Result<RBig, Stop> {
+fn power(base: &RBig, exponent: &RBig, budget: &Budget) -> Result<RBig, NoValue> {
     if !exponent.is_int() {
         // a^(p/q) is the q-th root, raised to p.
         let degree = usize::try_from(exponent.denominator().clone()).ok().filter(|degree| *degree <= 100);
-        let root = root(base, degree.ok_or(Stop::Irrational)?, budget)?;
+        let root = root(base, degree.ok_or(NoValue::Irrational)?, budget)?;
         return power(&root, &RBig::from(exponent.numerator().clone()), budget);
     }
     if base.is_zero() {
         return match exponent.numerator().cmp(&IBig::ZERO) {
-            std::cmp::Ordering::Less => Err(Stop::Undefined),
+            std::cmp::Ordering::Less => Err(NoValue::Undefined),
             std::cmp::Ordering::Equal => Ok(RBig::ONE),
             std::cmp::Ordering::Greater => Ok(RBig::ZERO),
         };
@@ -112,35 +112,35 @@ fn power(base: &RBig, exponent: &RBig, budget: &Budget) -> Result<RBig, Stop> {
         let odd = dashu_int::ops::BitTest::bit(exponent.numerator(), 0);
         return Ok(if odd { -RBig::ONE } else { RBig::ONE });
     }
-    let exponent = isize::try_from(exponent.numerator().clone()).map_err(|_| Stop::TooLarge)?;
+    let exponent = isize::try_from(exponent.numerator().clone()).map_err(|_| NoValue::TooLarge)?;
     let size = bits(base).saturating_sub(1).saturating_mul(exponent.unsigned_abs());
-    if size > 2 * MAX_BITS { Err(Stop::TooLarge) } else { Ok(base.pow(exponent)) }
+    if size > 2 * MAX_BITS { Err(NoValue::TooLarge) } else { Ok(base.pow(exponent)) }
 }
 
 /// The real root, where it is rational.
-fn root(value: &RBig, degree: usize, budget: &Budget) -> Result<RBig, Stop> {
+fn root(value: &RBig, degree: usize, budget: &Budget) -> Result<RBig, NoValue> {
     budget.spend(u32::try_from(8 + bits(value) / 16).unwrap_or(u32::MAX))?;
     let negative = *value < RBig::ZERO;
     if negative && degree.is_multiple_of(2) {
-        return Err(Stop::Irrational);
+        return Err(NoValue::Irrational);
     }
     let part = |number: UBig| {
         // Below 2 to the degree there is no whole root but 0 and 1.
         if dashu_int::ops::BitTest::bit_len(&number) <= degree && number > UBig::ONE {
-            return Err(Stop::Irrational);
+            return Err(NoValue::Irrational);
         }
         if number <= UBig::ONE {
             return Ok(number);
         }
         let root = number.nth_root(degree);
-        (root.pow(degree) == number).then_some(root).ok_or(Stop::Irrational)
+        (root.pow(degree) == number).then_some(root).ok_or(NoValue::Irrational)
     };
     let over = IBig::from(part(value.numerator().clone().into_parts().1)?);
     let under = part(value.denominator().clone())?;
     Ok(RBig::from_parts(if negative { -over } else { over }, under))
 }
 
-fn call(function: Function, argument: RBig, budget: &Budget) -> Result<RBig, Stop> {
+fn call(function: Function, argument: RBig, budget: &Budget) -> Result<RBig, NoValue> {
     match function {
         Function::Abs => Ok(if argument < RBig::ZERO { -argument } else { argument }),
         Function::Floor => Ok(RBig::from(argument.floor())),
@@ -153,28 +153,29 @@ fn call(function: Function, argument: RBig, budget: &Budget) -> Result<RBig, Sto
         }
         Function::Cos | Function::Cosh | Function::Exp if argument.is_zero() => Ok(RBig::ONE),
         Function::Ln if argument.is_one() => Ok(RBig::ZERO),
-        Function::Ln if argument.is_zero() => Err(Stop::Undefined),
-        _ => Err(Stop::Irrational),
+        Function::Ln if argument.is_zero() => Err(NoValue::Undefined),
+        _ => Err(NoValue::Irrational),
     }
 }
 
-fn factorial(argument: &RBig, budget: &Budget) -> Result<RBig, Stop> {
+fn factorial(argument: &RBig, budget: &Budget) -> Result<RBig, NoValue> {
     if !argument.is_int() || *argument < RBig::ZERO {
-        return Err(Stop::Undefined);
+        return Err(NoValue::Undefined);
     }
     let count = u32::try_from(argument.numerator().clone()).ok().filter(|count| *count <= 1000);
-    let count = count.ok_or(Stop::TooLarge)?;
+    let count = count.ok_or(NoValue::TooLarge)?;
     budget.spend(count / 4)?;
     Ok(RBig::from((1..=count).fold(UBig::ONE, |product, factor| product * factor)))
 }
 
-fn binomial(over: &RBig, under: &RBig, budget: &Budget) -> Result<RBig, Stop> {
+fn binomial(over: &RBig, under: &RBig, budget: &Budget) -> Result<RBig, NoValue> {
     if !over.is_int() || !under.is_int() || *under < RBig::ZERO || over < under {
-        return Err(Stop::Undefined);
+        return Err(NoValue::Undefined);
     }
     let complement = over - under;
     let count = if complement < *under { &complement } else { under };
-    let count = u32::try_from(count.numerator().clone()).ok().filter(|count| *count <= 1000).ok_or(Stop::TooLarge)?;
+    let count =
+        u32::try_from(count.numerator().clone()).ok().filter(|count| *count <= 1000).ok_or(NoValue::TooLarge)?;
     budget.spend(count)?;
     let mut product = RBig::ONE;
     for index in 0..count {
@@ -184,12 +185,12 @@ fn binomial(over: &RBig, under: &RBig, budget: &Budget) -> Result<RBig, Stop> {
 }
 
 /// The logarithm where it is a whole number, and its reciprocal where that is.
-fn logarithm(base: &RBig, argument: &RBig, budget: &Budget) -> Result<RBig, Stop> {
+fn logarithm(base: &RBig, argument: &RBig, budget: &Budget) -> Result<RBig, NoValue> {
     if *base <= RBig::ZERO || base.is_one() || argument.is_zero() {
-        return Err(Stop::Undefined);
+        return Err(NoValue::Undefined);
     }
     if *argument < RBig::ZERO {
-        return Err(Stop::Irrational);
+        return Err(NoValue::Irrational);
     }
     // Of a base below 1 the logarithm is that of its inverse, negated; likewise for the argument.
     let above_one = |value: &RBig| {
@@ -203,7 +204,7 @@ fn logarithm(base: &RBig, argument: &RBig, budget: &Budget) -> Result<RBig, Stop
         exponent += 1;
     }
     if power != argument {
-        return Err(Stop::Irrational);
+        return Err(NoValue::Irrational);
     }
     Ok(RBig::from(if base_inverted == argument_inverted { exponent } else { -exponent }))
 }

@@ -7,7 +7,7 @@ use dashu_int::IBig;
 use dashu_int::ops::Abs;
 use dashu_ratio::RBig;
 
-use super::exact::{self, Budget, Point, Stop};
+use super::exact::{self, Budget, NoValue, Point};
 use super::expression::{Expression, Function};
 
 /// Bits of the two precisions.
@@ -54,10 +54,10 @@ macro_rules! finite {
         match $result {
             Ok(value) => {
                 let value: Real = value.value();
-                if value.repr().is_infinite() { Err(Stop::Undefined) } else { Ok(value) }
+                if value.repr().is_infinite() { Err(NoValue::Undefined) } else { Ok(value) }
             }
-            Err(dashu_float::FpError::Overflow(_) | dashu_float::FpError::Underflow(_)) => Err(Stop::TooLarge),
-            Err(_) => Err(Stop::Undefined),
+            Err(dashu_float::FpError::Overflow(_) | dashu_float::FpError::Underflow(_)) => Err(NoValue::TooLarge),
+            Err(_) => Err(NoValue::Undefined),
         }
     };
 }
@@ -79,18 +79,18 @@ impl<'a> Evaluator<'a> {
         }
     }
 
-    pub(in crate::maths) fn value(&mut self, expression: &Expression) -> Result<Complex, Stop> {
+    pub(in crate::maths) fn value(&mut self, expression: &Expression) -> Result<Complex, NoValue> {
         self.budget.spend(4)?;
         // What is rational below an irrational expression stays exact as long as it can.
         let result = match expression {
             // With more digits than there are bits, its last ones would not count.
-            Expression::Number(number) if exact::bits(&number.value) > PRECISIONS[0] => return Err(Stop::TooLarge),
+            Expression::Number(number) if exact::bits(&number.value) > PRECISIONS[0] => return Err(NoValue::TooLarge),
             Expression::Number(number) => self.rational(&number.value)?,
             Expression::Symbol(_) => self.rational(&exact::value(expression, self.point, self.budget)?)?,
             Expression::Pi => self.real(self.context.pi::<2>(None).value()),
             Expression::Euler => self.real(self.context.e::<2>().value()),
             Expression::Imaginary => Complex { re: self.zero(), im: self.one() },
-            Expression::Infinity => return Err(Stop::Undefined),
+            Expression::Infinity => return Err(NoValue::Undefined),
             Expression::Sum(terms) => {
                 let mut sum = self.real(self.zero());
                 for term in terms {
@@ -122,18 +122,18 @@ impl<'a> Evaluator<'a> {
             Expression::Binomial(_) => self.rational(&exact::value(expression, self.point, self.budget)?)?,
         };
         if magnitude(&result.re) > MAX_MAGNITUDE || magnitude(&result.im) > MAX_MAGNITUDE {
-            return Err(Stop::TooLarge);
+            return Err(NoValue::TooLarge);
         }
         Ok(result)
     }
 
-    pub(super) fn rational(&self, value: &RBig) -> Result<Complex, Stop> {
+    pub(super) fn rational(&self, value: &RBig) -> Result<Complex, NoValue> {
         let over = Repr::<2>::new(value.numerator().clone(), 0);
         let under = Repr::<2>::new(IBig::from(value.denominator().clone()), 0);
         Ok(self.real(finite!(self.context.div(&over, &under))?))
     }
 
-    pub(in crate::maths) fn subtract(&self, left: &Complex, right: &Complex) -> Result<Complex, Stop> {
+    pub(in crate::maths) fn subtract(&self, left: &Complex, right: &Complex) -> Result<Complex, NoValue> {
         Ok(Complex { re: self.sub(&left.re, &right.re)?, im: self.sub(&left.im, &right.im)? })
     }
 
@@ -155,35 +155,35 @@ impl<'a> Evaluator<'a> {
         Complex { re, im: self.zero() }
     }
 
-    fn sub(&self, left: &Real, right: &Real) -> Result<Real, Stop> {
+    fn sub(&self, left: &Real, right: &Real) -> Result<Real, NoValue> {
         finite!(self.context.sub(left.repr(), right.repr()))
     }
 
-    fn plus(&self, left: &Real, right: &Real) -> Result<Real, Stop> {
+    fn plus(&self, left: &Real, right: &Real) -> Result<Real, NoValue> {
         finite!(self.context.add(left.repr(), right.repr()))
     }
 
-    fn times(&self, left: &Real, right: &Real) -> Result<Real, Stop> {
+    fn times(&self, left: &Real, right: &Real) -> Result<Real, NoValue> {
         finite!(self.context.mul(left.repr(), right.repr()))
     }
 
-    fn over(&self, left: &Real, right: &Real) -> Result<Real, Stop> {
+    fn over(&self, left: &Real, right: &Real) -> Result<Real, NoValue> {
         finite!(self.context.div(left.repr(), right.repr()))
     }
 
-    fn add(&self, left: &Complex, right: &Complex) -> Result<Complex, Stop> {
+    fn add(&self, left: &Complex, right: &Complex) -> Result<Complex, NoValue> {
         Ok(Complex { re: self.plus(&left.re, &right.re)?, im: self.plus(&left.im, &right.im)? })
     }
 
-    fn multiply(&self, left: &Complex, right: &Complex) -> Result<Complex, Stop> {
+    fn multiply(&self, left: &Complex, right: &Complex) -> Result<Complex, NoValue> {
         let re = self.sub(&self.times(&left.re, &right.re)?, &self.times(&left.im, &right.im)?)?;
         let im = self.plus(&self.times(&left.re, &right.im)?, &self.times(&left.im, &right.re)?)?;
         Ok(Complex { re, im })
     }
 
-    fn divide(&self, left: &Complex, right: &Complex) -> Result<Complex, Stop> {
+    fn divide(&self, left: &Complex, right: &Complex) -> Result<Complex, NoValue> {
         if is_zero(&right.re) && is_zero(&right.im) {
-            return Err(Stop::Undefined);
+            return Err(NoValue::Undefined);
         }
         let norm = self.plus(&self.times(&right.re, &right.re)?, &self.times(&right.im, &right.im)?)?;
         let conjugate = Complex { re: right.re.clone(), im: -right.im.clone() };
@@ -191,24 +191,24 @@ impl<'a> Evaluator<'a> {
         Ok(Complex { re: self.over(&product.re, &norm)?, im: self.over(&product.im, &norm)? })
     }
 
-    fn power(&mut self, base: &Expression, exponent: &Expression) -> Result<Complex, Stop> {
+    fn power(&mut self, base: &Expression, exponent: &Expression) -> Result<Complex, NoValue> {
         let exact = exact::value(exponent, self.point, self.budget);
         let base_value = self.value(base)?;
         let degree = exact.as_ref().ok().and_then(|exact| usize::try_from(exact.denominator().clone()).ok());
         let (Ok(exponent_value), Some(degree)) = (exact, degree.filter(|degree| *degree <= MAX_DEGREE)) else {
             let exponent = self.value(exponent)?;
             if is_zero(&base_value.re) && is_zero(&base_value.im) {
-                return Err(Stop::Undefined);
+                return Err(NoValue::Undefined);
             }
             let logarithm = self.ln(&base_value)?;
             return self.exp(&self.multiply(&exponent, &logarithm)?);
         };
         let root = if degree == 1 { base_value } else { self.root(&base_value, degree)? };
-        let count = i32::try_from(exponent_value.numerator().clone()).map_err(|_| Stop::TooLarge)?;
+        let count = i32::try_from(exponent_value.numerator().clone()).map_err(|_| NoValue::TooLarge)?;
         self.integer_power(&root, count)
     }
 
-    fn integer_power(&self, base: &Complex, exponent: i32) -> Result<Complex, Stop> {
+    fn integer_power(&self, base: &Complex, exponent: i32) -> Result<Complex, NoValue> {
         let mut result = self.real(self.one());
         let mut square = base.clone();
         let mut left = exponent.unsigned_abs();
@@ -223,14 +223,14 @@ impl<'a> Evaluator<'a> {
                 if magnitude(&square.re).max(magnitude(&square.im)).checked_abs().is_none_or(|size| size > 1 << 20)
                     || square.magnitude() > 2 * MAX_MAGNITUDE
                 {
-                    return Err(Stop::TooLarge);
+                    return Err(NoValue::TooLarge);
                 }
             }
         }
         if exponent < 0 { self.divide(&self.real(self.one()), &result) } else { Ok(result) }
     }
 
-    fn root(&mut self, value: &Complex, degree: usize) -> Result<Complex, Stop> {
+    fn root(&mut self, value: &Complex, degree: usize) -> Result<Complex, NoValue> {
         self.budget.spend(50)?;
         if is_zero(&value.im) {
             let negative = value.re < self.zero();
@@ -239,7 +239,7 @@ impl<'a> Evaluator<'a> {
             match (negative, degree) {
                 (false, _) => return Ok(self.real(root)),
                 (true, _) if degree % 2 == 1 => return Ok(self.real(-root)),
-                (true, _) if self.domain == Domain::Real => return Err(Stop::Undefined),
+                (true, _) if self.domain == Domain::Real => return Err(NoValue::Undefined),
                 (true, 2) => return Ok(Complex { re: self.zero(), im: root }),
                 _ => {}
             }
@@ -250,7 +250,7 @@ impl<'a> Evaluator<'a> {
         self.exp(&part)
     }
 
-    fn ln(&mut self, value: &Complex) -> Result<Complex, Stop> {
+    fn ln(&mut self, value: &Complex) -> Result<Complex, NoValue> {
         self.budget.spend(50)?;
         let zero = self.zero();
         if is_zero(&value.im) && value.re > zero {
@@ -258,7 +258,7 @@ impl<'a> Evaluator<'a> {
             return Ok(self.real(logarithm));
         }
         if is_zero(&value.im) && (is_zero(&value.re) || self.domain == Domain::Real) {
-            return Err(Stop::Undefined);
+            return Err(NoValue::Undefined);
         }
         let norm = self.plus(&self.times(&value.re, &value.re)?, &self.times(&value.im, &value.im)?)?;
         let half = self.rational(&RBig::from_parts(1.into(), 2u8.into()))?;
@@ -267,10 +267,10 @@ impl<'a> Evaluator<'a> {
         Ok(Complex { re: self.times(&size, &half.re)?, im: angle })
     }
 
-    fn exp(&mut self, value: &Complex) -> Result<Complex, Stop> {
+    fn exp(&mut self, value: &Complex) -> Result<Complex, NoValue> {
         self.budget.spend(50)?;
         if magnitude(&value.re) > 8 || magnitude(&value.im) > 64 {
-            return Err(Stop::TooLarge);
+            return Err(NoValue::TooLarge);
         }
         self.lost_a_term |= is_lost_beside(&self.real(value.re.clone()), &self.real(self.one()));
         let size = finite!(self.context.exp(value.re.repr(), Some(&mut self.cache)))?;
@@ -281,10 +281,10 @@ impl<'a> Evaluator<'a> {
         Ok(Complex { re: self.times(&size, &cos)?, im: self.times(&size, &sin)? })
     }
 
-    fn sin_cos(&mut self, angle: &Real) -> Result<(Real, Real), Stop> {
+    fn sin_cos(&mut self, angle: &Real) -> Result<(Real, Real), NoValue> {
         self.budget.spend(50)?;
         if magnitude(angle) > 64 {
-            return Err(Stop::TooLarge);
+            return Err(NoValue::TooLarge);
         }
         // The cosine of what is very small is 1, as far as there are bits.
         self.lost_a_term |= is_lost_beside(&self.real(angle.clone()), &self.real(self.one()));
@@ -293,12 +293,13 @@ impl<'a> Evaluator<'a> {
         Ok((sin, cos))
     }
 
-    fn call(&mut self, function: Function, inner: &Expression) -> Result<Complex, Stop> {
+    fn call(&mut self, function: Function, inner: &Expression) -> Result<Complex, NoValue> {
         if matches!(function, Function::Factorial | Function::Floor | Function::Ceiling) {
             // Steps: an approximation next to one would decide nothing.
             let whole = Expression::Call(function, Box::new(inner.clone()));
             let value = exact::value(&whole, self.point, self.budget);
-            return self.rational(&value.map_err(|stop| if stop == Stop::Irrational { Stop::TooLarge } else { stop })?);
+            return self
+                .rational(&value.map_err(|stop| if stop == NoValue::Irrational { NoValue::TooLarge } else { stop })?);
         }
         let argument = self.value(inner)?;
         match function {
@@ -312,12 +313,12 @@ impl<'a> Evaluator<'a> {
             _ => {}
         }
         if !is_zero(&argument.im) {
-            return Err(Stop::TooLarge); // Trigonometry of complex numbers is left undecided.
+            return Err(NoValue::TooLarge); // Trigonometry of complex numbers is left undecided.
         }
         self.real_function(function, &argument.re)
     }
 
-    fn real_function(&mut self, function: Function, argument: &Real) -> Result<Complex, Stop> {
+    fn real_function(&mut self, function: Function, argument: &Real) -> Result<Complex, NoValue> {
         self.budget.spend(50)?;
         let value = match function {
             Function::Sin => self.sin_cos(argument)?.0,
@@ -326,22 +327,24 @@ impl<'a> Evaluator<'a> {
                 let (sin, cos) = self.sin_cos(argument)?;
                 // A cosine that is nothing but rounding means that the tangent has no value.
                 if magnitude(&cos) < -200 {
-                    return Err(Stop::Undefined);
+                    return Err(NoValue::Undefined);
                 }
                 self.over(&sin, &cos)?
             }
-            Function::Arcsin | Function::Arccos if argument.clone().abs() > self.one() => return Err(Stop::Undefined),
+            Function::Arcsin | Function::Arccos if argument.clone().abs() > self.one() => {
+                return Err(NoValue::Undefined);
+            }
             Function::Arcsin => finite!(self.context.asin(argument.repr(), Some(&mut self.cache)))?,
             Function::Arccos => finite!(self.context.acos(argument.repr(), Some(&mut self.cache)))?,
             Function::Arctan => finite!(self.context.atan(argument.repr(), Some(&mut self.cache)))?,
-            _ if magnitude(argument) > 7 => return Err(Stop::TooLarge),
+            _ if magnitude(argument) > 7 => return Err(NoValue::TooLarge),
             Function::Sinh => finite!(self.context.sinh(argument.repr(), Some(&mut self.cache)))?,
             Function::Cosh if is_lost_beside(&self.real(argument.clone()), &self.real(self.one())) => {
-                return Err(Stop::TooLarge);
+                return Err(NoValue::TooLarge);
             }
             Function::Cosh => finite!(self.context.cosh(argument.repr(), Some(&mut self.cache)))?,
             Function::Tanh => finite!(self.context.tanh(argument.repr(), Some(&mut self.cache)))?,
-            _ => return Err(Stop::Undefined),
+            _ => return Err(NoValue::Undefined),
         };
         Ok(self.real(value))
     }
