@@ -9,7 +9,7 @@ use super::relation;
 use super::scalar;
 use super::wording;
 use crate::maths::Equality;
-use crate::maths::reading::answer::{Answer, Join};
+use crate::maths::reading::answer::{Answer, SetOperation};
 use crate::maths::reading::clock;
 use crate::maths::reading::quantity::Quantity;
 use crate::maths::reading::token::Bracket;
@@ -387,9 +387,15 @@ fn by_name(named: &[Answer], items: &[Answer], is_set: bool, budget: &Budget) ->
 }
 
 /// Joined sets of which not all is known: the same if they are the same part by part, else nobody knows.
-fn joined(join: Join, left: &[Answer], other_join: Join, right: &[Answer], budget: &Budget) -> Equality {
+fn joined(
+    join: SetOperation,
+    left: &[Answer],
+    other_join: SetOperation,
+    right: &[Answer],
+    budget: &Budget,
+) -> Equality {
     let same = match join {
-        Join::Difference => ordered(left, right, budget),
+        SetOperation::Difference => ordered(left, right, budget),
         _ => unordered(left, right, budget),
     };
     if join == other_join && same == Equality::Equal { Equality::Equal } else { Equality::Undecided }

@@ -7,7 +7,7 @@ use super::compare;
 use super::relation;
 use super::scalar;
 use crate::maths::Equality;
-use crate::maths::reading::answer::{self, Answer, Join};
+use crate::maths::reading::answer::{self, Answer, SetOperation};
 use crate::maths::reading::quantity::Quantity;
 use crate::maths::reading::token::Bracket;
 use crate::maths::values::exact::Budget;
@@ -243,7 +243,7 @@ fn operand(answer: &Answer, budget: &Budget) -> Option<Region> {
     })
 }
 
-fn joined(join: Join, parts: &[Answer], budget: &Budget) -> Option<Region> {
+fn joined(join: SetOperation, parts: &[Answer], budget: &Budget) -> Option<Region> {
     let regions: Option<Vec<Region>> = parts.iter().map(|part| operand(part, budget)).collect();
     let regions = regions?;
     let name = regions.iter().find_map(|region| region.name.clone());
@@ -257,10 +257,10 @@ fn joined(join: Join, parts: &[Answer], budget: &Budget) -> Option<Region> {
         rest.iter().try_fold(first.clone(), |merged, set| merged.merged(set, holds, budget))
     };
     let set = match join {
-        Join::Union => Reals::union(&sets, budget)?,
-        Join::Intersection => all_of(|a, b| a && b)?,
-        Join::Difference => all_of(|a, b| a && !b)?,
-        Join::Listed => {
+        SetOperation::Union => Reals::union(&sets, budget)?,
+        SetOperation::Intersection => all_of(|a, b| a && b)?,
+        SetOperation::Difference => all_of(|a, b| a && !b)?,
+        SetOperation::Listed => {
             // "x > 1, x < 3" means both and "x < 1, x > 3" either: the other reading says nothing.
             let (both, either) = (all_of(|a, b| a && b)?, Reals::union(&sets, budget)?);
             match (both.is_none(), either.is_all()) {

@@ -30,7 +30,7 @@ pub(in crate::maths) enum Answer {
     },
     /// Intervals, sets and conditions joined.
     Joined {
-        join: Join,
+        join: SetOperation,
         parts: Vec<Answer>,
     },
     /// `\{x : x > 2\}`: what fulfils a condition, whatever the symbol's name.
@@ -52,7 +52,7 @@ pub(in crate::maths) enum Answer {
 
 /// How sets are joined.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::maths) enum Join {
+pub(in crate::maths) enum SetOperation {
     /// ∪, and conditions with "or" between them.
     Union,
     /// ∩, and conditions with "and" between them.
@@ -189,12 +189,14 @@ fn listed(tokens: &[Token], nesting: usize) -> Option<Answer> {
     if items.iter().all(is_condition) && !items.iter().all(is_equation) {
         let between = |wanted: &[char]| split(tokens, |sign| wanted.contains(&sign)).len() > 1;
         let join = match (between(&['∧', '⋀']), between(&['∨', '⋁']), between(&[',', ';'])) {
-            (true, false, false) => Join::Intersection,
-            (false, true, false) => Join::Union,
+            (true, false, false) => SetOperation::Intersection,
+            (false, true, false) => SetOperation::Union,
             // "x < 1, or x > 3" has one comma and one word between two parts.
-            (false, true, true) if parts.iter().any(|part| part.is_empty()) && items.len() == 2 => Join::Union,
-            (true, false, true) if parts.iter().any(|part| part.is_empty()) && items.len() == 2 => Join::Intersection,
-            (false, false, true) => Join::Listed,
+            (false, true, true) if parts.iter().any(|part| part.is_empty()) && items.len() == 2 => SetOperation::Union,
+            (true, false, true) if parts.iter().any(|part| part.is_empty()) && items.len() == 2 => {
+                SetOperation::Intersection
+            }
+            (false, false, true) => SetOperation::Listed,
             _ => return Some(Answer::Unread),
         };
         return Some(Answer::Joined { join, parts: items });
@@ -244,9 +246,9 @@ fn joined(tokens: &[Token], nesting: usize) -> Option<Answer> {
     }
     let only = |sign: char| split(tokens, |other| other == sign).len() == parts.len();
     let join = match (only('∪'), only('∩'), only('∖')) {
-        (true, ..) => Join::Union,
-        (_, true, _) => Join::Intersection,
-        (_, _, true) => Join::Difference,
+        (true, ..) => SetOperation::Union,
+        (_, true, _) => SetOperation::Intersection,
+        (_, _, true) => SetOperation::Difference,
         _ => return Some(Answer::Unread),
     };
     if related != 0 && related != parts.len() {
@@ -349,7 +351,10 @@ fn described(tokens: &[Token], nesting: usize) -> Option<Answer> {
     match (named, answer(named, nesting + 1)) {
         ([Token::Symbol { .. }], _) => Some(Answer::Where(Box::new(condition))),
         (_, domain @ Answer::Relation { .. }) if is_condition(&domain) => {
-            Some(Answer::Where(Box::new(Answer::Joined { join: Join::Intersection, parts: vec![domain, condition] })))
+            Some(Answer::Where(Box::new(Answer::Joined {
+                join: SetOperation::Intersection,
+                parts: vec![domain, condition],
+            })))
         }
         _ => Some(Answer::Unread),
     }
