@@ -1,41 +1,41 @@
-//! Bounds the regular expressions of an untrusted file before they are compiled. A compiled expression takes memory for
-//! each of its parts, and a counted repetition repeats those within it, so the parts are counted first, for all
-//! expressions of a file together. What the expressions are used for is left to the callers.
+//! Bounds the regular expressions of an untrusted file before they are compiled. A compiled expression takes memory for each of its
+//! parts, and a counted repetition multiplies those within it, so the parts are counted first, for all expressions of a file
+//! together. What the expressions are used for is left to the callers.
 
 use std::collections::BTreeSet;
 
 use fancy_regex::Expr;
 
-/// How often the counted repetitions around one part may repeat it together.
+/// Maximum product of the counted repetitions around one part.
 const MOST_REPEATED: usize = 64;
 const MOST_LITERALS: usize = 4;
 const MOST_CLASSES: usize = 4;
 
-/// The parts that all expressions of one file may have together.
+/// Limits for all expressions of one file together.
 #[derive(Debug, Clone, Copy)]
 pub struct ExpressionLimits {
     /// The longest expression, in bytes.
     pub longest: usize,
     /// Parts of all of them.
     pub parts: usize,
-    /// What an expression counts by being one.
+    /// The base count of an expression.
     pub each: usize,
-    /// What a class of letters counts: those of Unicode are tables.
+    /// The count of a character class: those of Unicode are tables.
     pub class: usize,
 }
 
-/// What an expression is made of.
+/// The parts of an expression.
 #[derive(Debug, Default)]
 pub struct ExpressionParts {
-    /// It has something that needs an engine which goes back and tries again.
+    /// It needs an engine with backtracking.
     pub goes_back: bool,
-    /// Some letters that it names, for trial texts.
+    /// Some letters that it contains, for trial texts.
     pub letters: BTreeSet<char>,
-    /// Some classes that it names, as expressions of their own.
+    /// Some classes that it contains, as expressions of their own.
     pub classes: Vec<String>,
 }
 
-/// Expressions of one file, counted one after the other.
+/// Counts the parts of all expressions of one file.
 #[derive(Debug)]
 pub struct ExpressionCounter {
     allowance: ExpressionLimits,
@@ -48,10 +48,10 @@ impl ExpressionCounter {
         ExpressionCounter { allowance, parts: 0 }
     }
 
-    /// Looks at an expression without compiling it, and counts its parts.
+    /// Parses an expression without compiling it, and counts its parts.
     ///
     /// # Errors
-    /// What is wrong with it, as words that follow its name: "is longer than …".
+    /// What is wrong with it, to be appended to its name: "is longer than …".
     pub fn look(&mut self, expression: &str) -> Result<ExpressionParts, String> {
         let longest = self.allowance.longest;
         if expression.len() > longest {

@@ -1,4 +1,4 @@
-//! The chat protocol that OpenAI began and most servers speak: the request, and what a piece or the whole of an answer adds.
+//! OpenAI's chat protocol, which most servers implement: the request, and how a chunk or a complete response is read.
 
 use aludel_files::shortened;
 use serde_json::{Map, Value, json};
@@ -43,8 +43,8 @@ pub(super) fn messages(question: &Question) -> Value {
     question.messages.iter().map(message).collect()
 }
 
-/// Adds a chunk of a stream (`delta`) or a whole answer (`message`). What it says is read from its text, where half of a
-/// character pair may stand.
+/// Adds a chunk of a stream (`delta`) or a complete response (`message`). It is read from its text, which may contain a lone
+/// surrogate.
 pub(super) fn take(mut value: Value, text: Json<'_>, gathered: &mut PartialAnswer) -> Result<(), Failure> {
     let whole = text.fields();
     once_each(&whole).map_err(not_kept)?;
@@ -68,7 +68,7 @@ pub(super) fn take(mut value: Value, text: Json<'_>, gathered: &mut PartialAnswe
     gathered.add_logprobs("prompt_token_ids", taken("/prompt_token_ids"));
     let choices: Vec<Fields<'_>> =
         whole.get("choices").map(Json::items).unwrap_or_default().into_iter().map(Json::fields).collect();
-    // One answer is asked for; another's pieces must not be mixed in.
+    // One answer is requested; chunks of another one must not be mixed in.
     let is_first = |choice: &Fields<'_>| {
         choice.get("index").is_none_or(|index| index.kind() != Kind::Number || index.written() == "0")
     };
@@ -90,7 +90,7 @@ pub(super) fn take(mut value: Value, text: Json<'_>, gathered: &mut PartialAnswe
     }
     once_each(fields).map_err(not_kept)?;
     let mut words = |name: &str| match choice.remove(name) {
-        // DashScope writes the word where others write null.
+        // DashScope writes "null" where others write null.
         Some(Value::String(words)) if words != "null" && !words.is_empty() => Some(words),
         _ => None,
     };
@@ -103,10 +103,10 @@ pub(super) fn take(mut value: Value, text: Json<'_>, gathered: &mut PartialAnswe
     add(message, is_piece, gathered)
 }
 
-/// Adds a message of an answer, or a piece of one.
+/// Adds a message of a response, or a chunk of one.
 ///
 /// # Errors
-/// What it says is not understood: no answer to this question will be.
+/// The response is not understood: no response to this question will be.
 pub(super) fn add(message: Json<'_>, is_piece: bool, gathered: &mut PartialAnswer) -> Result<(), Failure> {
     let fields = message.fields();
     let role = fields.get("role").and_then(|role| role.text().ok().flatten()).unwrap_or_default();
@@ -137,10 +137,10 @@ pub(super) fn add(message: Json<'_>, is_piece: bool, gathered: &mut PartialAnswe
     Ok(())
 }
 
-/// Members of a message that say that it is not whole, and a refusal, which is read.
+/// Fields of a message that mark it as incomplete, and a refusal, which is read.
 const CALLS: [&str; 3] = ["tool_calls", "function_call", "refusal"];
 
-/// Asking again would bring the same.
+/// A retry would give the same.
 pub(super) fn not_kept(reason: String) -> Failure {
     Failure::Question { status: 200, words: format!("its answer cannot be kept: {reason}") }
 }

@@ -1,5 +1,5 @@
-//! One endpoint as the loop sees it: how many questions it has, whether it may have another and when, and what its answers
-//! and failures mean for that. Which question goes where is decided next door.
+//! One endpoint as the scheduler sees it: its requests in flight, whether it may get another and when, and what answers and
+//! failures mean for it. Which request goes to which endpoint is decided in `endpoints`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,11 +19,11 @@ pub(super) struct Endpoint {
     concurrency: Concurrency,
     breaker: Breaker,
     rate: Rate,
-    /// It asked to be left alone until then.
+    /// The endpoint asked for a pause until then.
     paused_until: Instant,
     refusals_in_a_row: u32,
     in_flight: usize,
-    /// Why it is asked no more.
+    /// Why it gets no more requests.
     out: Option<String>,
     tokens: Mean,
     answers: u64,
@@ -31,32 +31,32 @@ pub(super) struct Endpoint {
     last_words: Option<String>,
 }
 
-/// Whether an endpoint takes a question now.
+/// Whether an endpoint can take a request now.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Availability {
-    /// Yes; it is busy to this share of what it can take.
+    /// Yes; this share of its limit is in use.
     Now(f64),
-    /// Not before this moment.
+    /// Not before this time.
     At(Instant),
-    /// When one of its answers is there.
+    /// Once one of its requests has ended.
     WhenAnswered,
     /// Never again.
     Never,
 }
 
-/// What is remembered of a question that is on its way.
+/// What is remembered of a request in flight.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct InFlightRequest {
     expected_tokens: u64,
-    /// Its outcome decides whether the endpoint is back.
+    /// Its result decides whether the endpoint is back.
     pub(super) is_probe: bool,
 }
 
-/// What a failure means for the endpoint, as far as someone may want to know.
+/// What a failure changes for the endpoint, where that is worth reporting.
 #[derive(Debug, PartialEq)]
 pub(super) enum Change {
     None,
-    /// It is left alone for a while.
+    /// It is paused for a while.
     Opened,
     /// It is asked no more.
     Out,
@@ -92,9 +92,9 @@ impl Endpoint {
         }
         let limit = match self.breaker.state(now) {
             State::Open(until) | State::Probing(until) => return Availability::At(until),
-            // Those that were on their way when it opened may never come back, and must not keep probes from their place.
+            // Requests that were in flight when it opened may never end, and must not keep probes from their slots.
             State::HalfOpen if self.in_flight < self.concurrency.most() => {
-                // A probe is a question like any other: where few may be asked a minute, an outage must not use up the minutes after it.
+                // A probe counts as a request: with a low rate limit, an outage must not use up the minutes after it.
                 return match self.rate.ready().max(self.paused_until) {
                     ready if ready > now => Availability::At(ready),
                     _ => Availability::Now(0.0),
@@ -115,7 +115,7 @@ impl Endpoint {
         }
     }
 
-    /// A question goes there. The ticket comes back with its outcome.
+    /// Sends a request there. The value returned is handed back with the result.
     pub(super) fn asked(&mut self, now: Instant) -> InFlightRequest {
         let expected_tokens = self.tokens.value();
         let is_probe = self.breaker.asked(now);
@@ -124,7 +124,7 @@ impl Endpoint {
         InFlightRequest { expected_tokens, is_probe }
     }
 
-    /// An answer, or a judgement on the question: someone is there.
+    /// An answer, or a refusal of the question: the endpoint responds.
     pub(super) fn answered(&mut self, usage: Option<(Usage, Duration)>, request: InFlightRequest) {
         self.in_flight -= 1;
         self.breaker.answered(request.is_probe);
@@ -151,7 +151,7 @@ impl Endpoint {
         self.last_words = Some(failure.to_string());
         match failure {
             Failure::Busy { status: Some(429), retry_after, .. } => {
-                // Someone is there: the breaker is for endpoints that are not.
+                // The endpoint responds: the breaker is for endpoints that do not.
                 self.breaker.answered(request.is_probe);
                 self.concurrency.refused();
                 self.refusals_in_a_row += 1;
@@ -162,7 +162,7 @@ impl Endpoint {
                 }
                 Change::None
             }
-            // Questions that were on their way come back with the same words.
+            // Requests that were in flight fail with the same message.
             Failure::Refused { .. } if self.is_out() => Change::None,
             Failure::Refused { .. } => {
                 self.out = self.last_words.clone();
@@ -240,7 +240,7 @@ mod tests {
     use super::*;
     use crate::client::{Answer, BoxFuture, Question, RequestParams};
 
-    /// Is there in name only: these tests say themselves what became of a question.
+    /// Is never asked: these tests report results themselves.
     struct Nobody;
 
     impl Teacher for Nobody {

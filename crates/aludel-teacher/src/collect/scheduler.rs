@@ -1,5 +1,5 @@
-//! The loop: takes what is missing, asks where it may, asks again what failed, and knows when to end. It alone owns what
-//! changes; what is still to be asked, who is asked, and one question asked once stand in files of their own.
+//! The scheduling loop: takes missing traces, sends requests where possible, retries failures, and decides when to end. It owns all
+//! mutable state; the queue, the endpoints and a single attempt have files of their own.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -22,13 +22,13 @@ use super::{End, NONE_TAKEN, Options};
 use crate::Error;
 use crate::client::{Failure, Teacher};
 
-/// How often the loop looks at the clock and at whoever wants it to stop.
+/// How often the loop checks the clock and the stop flag.
 const TICK: Duration = Duration::from_millis(100);
 
-/// Of what is not understood so much is told; all of it is counted.
+/// Unknown fields that are reported; all of them are counted.
 pub(super) const UNREAD_TOLD: usize = 32;
 
-/// So many waits of a question are short where nothing else is left to ask; after that it seems to be more than bad luck.
+/// A question's first retries are quick where nothing else is left to ask; this is their number.
 const SHORT_WAITS: u32 = 5;
 
 pub(super) struct Scheduler<'a> {
@@ -42,26 +42,26 @@ pub(super) struct Scheduler<'a> {
     progress: Progress,
     throughput: Throughput,
     started: Instant,
-    /// When an answer or a judgement on a question last came, and how many failures since.
+    /// When an answer or a refusal of a question last arrived, and the failures since.
     heard: Instant,
     failures_since: u64,
-    /// Why no further question is asked, and until when answers are waited for.
+    /// Why no further question is asked, and until when answers are awaited.
     ending: Option<(End, Instant)>,
     left: u64,
-    /// What of an endpoint's words was told not to be understood.
+    /// Which unknown words of an endpoint were already reported.
     told_unread: BTreeSet<(usize, String)>,
-    /// Questions that are not taken, until the teacher has answered another.
+    /// Refused questions, until the teacher has answered another one.
     held: Vec<Held>,
 }
 
-/// A question that is not taken, and whose words are not kept yet.
+/// A refused question whose error is not stored yet.
 struct Held {
     job: Job,
     endpoint: String,
     words: String,
 }
 
-/// A question that was asked comes back.
+/// A request that has ended.
 struct Back {
     job: Job,
     endpoint: usize,
@@ -103,7 +103,7 @@ impl<'a> Scheduler<'a> {
         }
     }
 
-    /// Asks until nothing is missing or something ends it. Gives why, and how far it came.
+    /// Runs until nothing is missing or something ends it. Returns why, and the progress.
     pub(super) async fn run(
         mut self,
         stop: &AtomicBool,
@@ -132,7 +132,7 @@ impl<'a> Scheduler<'a> {
             tokio::select! {
                 Some(back) = self.on_their_way.join_next() => {
                     self.took(back.expect("a question is never cancelled before the end, and does not panic"), told)?;
-                    // All that are back by now: one look at the endpoints serves them all.
+                    // All that have ended by now, so that the endpoints are updated once.
                     while let Some(Ok(back)) = self.on_their_way.try_join_next() {
                         self.took(back, told)?;
                     }
@@ -152,7 +152,7 @@ impl<'a> Scheduler<'a> {
         Ok((end, progress))
     }
 
-    /// What the clock alone can bring about.
+    /// What depends on the clock alone.
     fn look_around(&mut self, now: Instant, stop: &AtomicBool) {
         if stop.load(Ordering::Relaxed) {
             self.end(End::Stopped, now + self.options.grace);
@@ -163,19 +163,19 @@ impl<'a> Scheduler<'a> {
         }
     }
 
-    /// The first reason to end is the one that is told.
+    /// The first reason to end is the one reported.
     fn end(&mut self, end: End, deadline: Instant) {
         if self.ending.is_none() {
             self.ending = Some((end, deadline));
         }
     }
 
-    /// Whether to take more of what is missing.
+    /// Whether to take more missing traces.
     fn wants_more(&self) -> bool {
         self.ending.is_none() && self.queue.wants_more(self.endpoints.limit())
     }
 
-    /// Asks as many as may be asked now, first those that failed before. Gives the moment from which more may be.
+    /// Sends as many requests as possible, retries first. Returns the time from which more may be sent.
     fn ask_all(&mut self, now: Instant) -> Instant {
         let later = now + TICK;
         while self.ending.is_none() {
@@ -185,7 +185,7 @@ impl<'a> Scheduler<'a> {
             };
             let avoided = job.failed_at;
             if let Err(reason) = self.spending.allows() {
-                // What is on its way may turn out smaller than feared.
+                // Requests in flight may turn out cheaper than reserved.
                 if self.on_their_way.is_empty() {
                     self.end(End::Budget { reason }, now);
                 }
@@ -279,7 +279,7 @@ impl<'a> Scheduler<'a> {
         Ok(())
     }
 
-    /// Once the teacher has answered something, what it does not take is a matter of the questions, and is kept.
+    /// Once the teacher has answered a question, refusals depend on the question and are stored.
     async fn keep_held(&mut self) -> Result<(), Error> {
         if self.held.is_empty() || !self.requester.is_known.load(Ordering::Relaxed) {
             return Ok(());
@@ -295,13 +295,13 @@ impl<'a> Scheduler<'a> {
         Ok(())
     }
 
-    /// Why the settings seem to be at fault, and not the questions.
+    /// Why the settings, and not the questions, seem to be at fault.
     fn none_taken(&self, words: &str) -> End {
         let words = format!("none of the first {} questions was taken: {words}", self.progress.failed);
         End::Refused { words: vec![words] }
     }
 
-    /// A question whose failure says something of the endpoint alone has not used up an attempt.
+    /// A failure that says something about the endpoint alone does not use up an attempt.
     fn try_again(
         &mut self,
         mut job: Job,
@@ -325,9 +325,9 @@ impl<'a> Scheduler<'a> {
             return;
         }
         let wait = match failure {
-            // Another endpoint may answer at once.
+            // Another endpoint may answer immediately.
             Failure::Refused { .. } => Duration::ZERO,
-            // When all is asked, few are left: their waits spare the endpoint little, and make the run longer.
+            // When all is asked, few are left: their waits spare the endpoint little, and prolong the run.
             _ if self.queue.is_all_asked() => self.jitter.wait(job.attempts.saturating_sub(SHORT_WAITS), retry_after),
             _ => self.jitter.wait(job.attempts, retry_after),
         };
