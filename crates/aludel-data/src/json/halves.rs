@@ -1,15 +1,15 @@
-//! Strings that hold half of a character pair (`\ud83d` without the other half), which JSON allows and no text can hold; and
-//! strings that stand for what is no text at all.
+//! Strings with lone surrogates (`\ud83d` without its other half), which JSON allows and UTF-8 text cannot hold; and marker strings
+//! for values that are not text.
 
 use std::borrow::Cow;
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, Visitor};
 
-/// Begins a string that stands for what is no text, and says what: a lone half of a character pair, which no text holds.
+/// Prefix of a marker string for a value that is not text, followed by a description: a lone surrogate, which no text holds.
 pub const NO_TEXT: &str = "\\udcff";
 
-/// Why a string is no text.
+/// Why a string is not text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InvalidString(pub(super) String);
 
@@ -25,7 +25,7 @@ impl fmt::Display for InvalidString {
     }
 }
 
-/// A string's bytes, with halves of pairs as if they were characters (WTF-8).
+/// A string's bytes, with surrogates encoded as if they were characters (WTF-8).
 pub(super) struct Wtf8(pub(super) Vec<u8>);
 
 impl<'de> Deserialize<'de> for Wtf8 {
@@ -46,7 +46,7 @@ impl<'de> Deserialize<'de> for Wtf8 {
     }
 }
 
-/// The name of a member. Half of a character pair in it is spelt out (`\\ud83d`): it may be a name that nobody reads.
+/// The name of a member. A lone surrogate in it is spelt out (`\\ud83d`), since the name may never be read.
 pub(super) struct Name(pub(super) String);
 
 impl<'de> Deserialize<'de> for Name {
@@ -73,10 +73,10 @@ impl<'de> Deserialize<'de> for Name {
     }
 }
 
-/// The text of bytes from one or more strings, in which the halves of a pair stand side by side.
+/// The text of bytes from one or more strings, where the two surrogates of a pair may be adjacent.
 ///
 /// # Errors
-/// [`InvalidString`] for a half that is left alone.
+/// [`InvalidString`] for a lone surrogate.
 pub fn joined(bytes: Vec<u8>) -> Result<String, InvalidString> {
     let bytes = match String::from_utf8(bytes) {
         Ok(text) => return Ok(text),
@@ -104,9 +104,9 @@ pub fn joined(bytes: Vec<u8>) -> Result<String, InvalidString> {
     String::from_utf8(whole).map_err(|_| InvalidString::half())
 }
 
-/// The text of JSON with U+FFFD in the place of each half of a pair.
+/// The text of JSON with U+FFFD in the place of each lone surrogate.
 pub(super) fn without_halves(text: &str) -> Cow<'_, str> {
-    // A half is written as an escape: a `\u` of D8 to DF.
+    // A surrogate is written as an escape: a `\u` of D8 to DF.
     let unit = |text: &str| -> Option<u16> {
         let digits = text.strip_prefix("\\u")?.get(..4)?;
         u16::from_str_radix(digits, 16).ok().filter(|unit| (0xd800..=0xdfff).contains(unit))
@@ -123,7 +123,7 @@ pub(super) fn without_halves(text: &str) -> Cow<'_, str> {
                 kept = &escape[6..];
                 6
             }
-            // The letter behind a backslash is never the start of another escape.
+            // The character after a backslash never starts another escape.
             None => 1 + escape[1..].chars().next().map_or(0, char::len_utf8),
         };
         rest = &escape[length..];
