@@ -9,7 +9,7 @@ use crate::error::Error;
 use crate::message::Message;
 use crate::tokenizer::Tokenizer;
 
-/// Looks for letters of messages in the rendering that no found text covers.
+/// Searches the rendering for letters of messages outside of the texts found.
 ///
 /// # Errors
 /// [`Error::ContentRewritten`] where a control token may have come out of a message's text; [`Error::Tokenize`].
@@ -42,7 +42,7 @@ pub(super) fn uncovered(
         };
         return Ok(found.into_iter().filter(|found| !is_covered(&found.range)).collect());
     }
-    // The template decides by what the text says. Then at least the control tokens must be its own.
+    // The template depends on the content of the text. Then at least the control tokens must be its own.
     let protected: Vec<Range<usize>> = located.found.iter().map(|found| found.range.clone()).collect();
     let ids = tokenizer.encode_protected(&located.text, &protected)?.ids;
     let made: Vec<u32> = ids.into_iter().filter(|&id| tokenizer.is_control(id)).collect();
@@ -55,7 +55,7 @@ pub(super) fn uncovered(
     refuse(located, *first, tokenizer, literal)
 }
 
-/// What of a text must be looked for: the control tokens that it spells, or all of it where it did not survive completely.
+/// The parts of a text to search for: its control tokens, or all of it if it did not survive completely.
 fn suspect_ranges(located: &LocatedTexts<'_>, number: usize, tokenizer: &Tokenizer) -> Option<Vec<Range<usize>>> {
     let text = located.texts[number].text;
     let mut places = located.found.iter().filter(|found| found.text == number).peekable();
@@ -67,7 +67,7 @@ fn suspect_ranges(located: &LocatedTexts<'_>, number: usize, tokenizer: &Tokeniz
     (!spelled.is_empty()).then_some(spelled)
 }
 
-/// Without proof that it is harmless, only text that spells no control token may pass.
+/// Without proof that it is harmless, only text without a control token is accepted.
 fn refuse(
     located: &LocatedTexts<'_>,
     suspect: usize,

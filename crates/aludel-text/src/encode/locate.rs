@@ -14,11 +14,11 @@ use crate::template::TemplateMessage;
 /// Renders messages.
 pub(super) type Render<'a> = &'a dyn Fn(&[TemplateMessage]) -> Result<String, Error>;
 
-/// A plain rendering with the texts in it.
+/// A plain rendering and the texts found in it.
 pub(super) struct LocatedTexts<'a> {
     pub(super) text: String,
     pub(super) texts: Vec<Text<'a>>,
-    /// In order, apart from each other. A text may be there several times, or not at all.
+    /// In order and disjoint. A text may occur several times, or not at all.
     pub(super) found: Vec<TextSpan>,
 }
 
@@ -52,14 +52,14 @@ struct Search<'a> {
 }
 
 impl Search<'_> {
-    /// Texts by their marks; none where the marks change what the template prints.
+    /// Finds texts by marks; none if the marks change what the template prints.
     fn by_marks(&self, chosen: &[usize], cut: MarkPosition) -> Option<Vec<TextSpan>> {
         let rendered = self.rendered(chosen, &mut |text| Some(self.marks.mark(text, cut)))?;
         let (text, found) = self.marks.take_out(&rendered, cut);
         (text == self.plain).then_some(found)
     }
 
-    /// A text by letters that stand for its own.
+    /// Finds a text by substituted letters.
     fn by_letters(&self, text: usize) -> Option<Vec<TextSpan>> {
         let mut letters = LetterSubstitution::default();
         let whole = self.texts[text].text;
@@ -68,7 +68,7 @@ impl Search<'_> {
         letters.find(self.plain, &rendered, self.texts)
     }
 
-    /// The rendering with some texts in disguise; none where the template refuses it.
+    /// The rendering with some texts disguised; none if the template refuses it.
     fn rendered(&self, chosen: &[usize], disguise: &mut dyn FnMut(usize) -> Option<String>) -> Option<String> {
         let number = |index, field| self.texts.iter().position(|text| text.index == index && text.field == field);
         let messages = disguised(self.messages, &mut |index, field| {
@@ -77,8 +77,8 @@ impl Search<'_> {
         (self.render)(&messages).ok()
     }
 
-    /// For templates that decide by what a text says: each is looked for alone, so that only the one that is looked at is
-    /// hard to find, and that one is where the others leave it no choice.
+    /// For templates that depend on a text's content: each is searched for alone, so that only the text that the template inspects
+    /// is hard to find, and that one is where the others leave only one place.
     fn one_by_one(&self, template_source: &str) -> Result<Vec<TextSpan>, Error> {
         let has_letters = has_own_letters(template_source) || has_own_letters(self.plain);
         let mut found: Vec<TextSpan> = Vec::new();
@@ -105,8 +105,8 @@ impl Search<'_> {
         }
     }
 
-    /// Texts that follow each other in a stretch of the rendering, where there is only one way for them to do so. Those that
-    /// do not occur in it are not there.
+    /// Consecutive texts in a stretch of the rendering, if there is only one way to place them. Those that do not occur in it are
+    /// absent.
     fn between(&self, run: &[usize], gap: Range<usize>) -> Option<Vec<TextSpan>> {
         let stretch = self.plain.get(gap.clone())?;
         let mut wanted: Vec<(usize, &str)> = run.iter().map(|&text| (text, self.texts[text].text.trim())).collect();

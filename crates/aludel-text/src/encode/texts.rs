@@ -18,7 +18,7 @@ pub(super) enum Field {
     Content,
 }
 
-/// A text of a message that is not blank. Blank ones can do no harm, and need not be found.
+/// A text of a message that is not blank. Blank ones are harmless, and need not be found.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Text<'a> {
     pub(super) index: usize,
@@ -59,7 +59,7 @@ pub(super) fn disguised(
     shown
 }
 
-/// Where in a text its mark is. Templates look for words in it, at its ends, or at nothing.
+/// Where in a text its mark is. Templates check for words in it, at its ends, or not at all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum MarkPosition {
     Middle,
@@ -78,7 +78,7 @@ pub(super) const CUTS: [MarkPosition; 5] = [
 ];
 
 impl MarkPosition {
-    /// The two sides of a text: cut inside its visible part, and between words where it has several.
+    /// The two parts of a text: split inside its visible part, and between words where it has several.
     fn split(self, text: &str) -> (&str, &str) {
         let lead_bytes = text.len() - text.trim_start().len();
         let visible = text.trim();
@@ -102,17 +102,17 @@ impl MarkPosition {
 /// A text in a rendering.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct TextSpan {
-    /// Its place among the texts.
+    /// Its index among the texts.
     pub(super) text: usize,
     pub(super) range: Range<usize>,
-    /// All of it is there, but for blanks at its ends.
+    /// All of it, except white space at its ends.
     pub(super) is_whole: bool,
 }
 
 /// Marks (private-use characters and a number) for texts.
 pub(super) struct TextMarkers<'a> {
     texts: &'a [Text<'a>],
-    /// Each starts with this, which occurs in no message and not in the template.
+    /// Prefix of all marks, which occurs in no message and not in the template.
     prefix: String,
 }
 
@@ -136,7 +136,7 @@ impl<'a> TextMarkers<'a> {
         format!("{left}{}{text}{END}{right}", self.prefix)
     }
 
-    /// Takes the marks out of a rendered text and finds the text around each.
+    /// Removes the marks from a rendered text and finds the text around each.
     pub(super) fn take_out(&self, rendered: &str, cut: MarkPosition) -> (String, Vec<TextSpan>) {
         let mut text = String::with_capacity(rendered.len());
         let mut found: Vec<TextSpan> = Vec::new();
@@ -167,16 +167,16 @@ impl<'a> TextMarkers<'a> {
     }
 }
 
-/// Texts of which letters are replaced one for one, so that nothing that counts or cuts letters sees a difference. Each
-/// letter says which one it stands for. Blanks stay.
+/// Texts in which letters are replaced one for one, so that counting and cutting give the same results. Each letter encodes which
+/// one it replaces. White space stays.
 #[derive(Default)]
 pub(super) struct LetterSubstitution {
-    /// The text, the byte in it and the letter that each stands for.
+    /// The text, the byte offset in it and the letter that each replaces.
     stand_for: Vec<(usize, usize, char)>,
 }
 
 impl LetterSubstitution {
-    /// A text in which the letters in `ranges` of bytes are replaced; none if there are too many of them.
+    /// A text in which the letters in the byte `ranges` are replaced; none if there are too many of them.
     pub(super) fn replace(&mut self, number: usize, text: &str, ranges: &[Range<usize>]) -> Option<String> {
         let mut replaced = String::with_capacity(text.len());
         for (at, letter) in text.char_indices() {
@@ -226,7 +226,7 @@ impl LetterSubstitution {
     }
 }
 
-/// Letters that follow each other in a text and in the rendering.
+/// Letters that are consecutive both in a text and in the rendering.
 struct Run {
     text: usize,
     source: Range<usize>,
@@ -234,7 +234,7 @@ struct Run {
 }
 
 impl Run {
-    /// The run with the blanks of the text's ends that surround it.
+    /// The run, extended by the white space at the text's ends.
     fn found(&self, plain: &str, text: &str) -> TextSpan {
         let (before, after) = (&text[..self.source.start], &text[self.source.end..]);
         let is_whole = before.trim().is_empty() && after.trim().is_empty();
@@ -269,7 +269,7 @@ fn number_of(letter: char) -> Option<usize> {
     None
 }
 
-/// True for texts in which letters of a disguise could not be distinguished from their own.
+/// Whether a text contains letters that could not be distinguished from a disguise.
 pub(super) fn has_own_letters(text: &str) -> bool {
     text.chars().any(|letter| number_of(letter).is_some())
 }

@@ -5,7 +5,7 @@
 use super::code::{MOST, ends_reasoning, is_closing, is_indented, is_opening};
 use super::tags::{PAIRS, UnmatchedTag, disguised_tag, leading_tag, stray_tag};
 
-/// What some of these models put around the answer that follows.
+/// Tags that some of these models put around the answer after it.
 const ANSWERS: [(&str, &str); 2] =
     [("<|begin_of_solution|>", "<|end_of_solution|>"), ("<|start_response|>", "<|end_response|>")];
 
@@ -35,9 +35,9 @@ pub enum InlineReasoning<'a> {
     Unclear(String),
 }
 
-/// Finds the reasoning in a complete answer. It is between an opening tag at the very start and the first closing one; the opening
-/// tag may be missing, as where a template has written it; then the closing one is at the edge of a line or behind a sentence. Of a late
-/// one it is not known what is before it.
+/// Finds the reasoning in a complete answer. It is between an opening tag at the very start and the first closing one. The opening
+/// tag may be missing, if the template has written it; the closing one must then be at the edge of a line or after a sentence. If
+/// it comes late, it is unclear what is before it.
 pub fn inline(text: &str) -> InlineReasoning<'_> {
     if let Some(channel) = bare_channel(text) {
         return InlineReasoning::Unclear(format!(
@@ -141,7 +141,7 @@ pub fn bare(text: &str) -> &str {
     text.trim()
 }
 
-/// What a closing tag says that nothing opened.
+/// The error for a closing tag without an opening one.
 fn closed_alone<'a>(before: &str, tag: &str, after: &'a str) -> InlineReasoning<'a> {
     match ends_reasoning(before, after) {
         true => closed(before.to_owned(), after),
@@ -149,7 +149,7 @@ fn closed_alone<'a>(before: &str, tag: &str, after: &'a str) -> InlineReasoning<
     }
 }
 
-/// What follows closed reasoning must be an answer without more of it.
+/// What follows closed reasoning must be an answer without further reasoning.
 fn closed(reasoning: String, answer: &str) -> InlineReasoning<'_> {
     let found = Tags::of(answer);
     let again = PAIRS.into_iter().find_map(|(open, close)| {
@@ -176,7 +176,7 @@ fn closed(reasoning: String, answer: &str) -> InlineReasoning<'_> {
     }
 }
 
-/// A text, and the same in small letters.
+/// A text, and its lower-case form.
 struct Tags<'a> {
     text: &'a str,
     small: String,
@@ -200,7 +200,7 @@ impl<'a> Tags<'a> {
         self.within(tag)[from..].find(tag).map(|at| at + from)
     }
 
-    /// Where the reasoning ends that is open at a place: at the first closing tag that is not merely mentioned, or at the first of all.
+    /// The end of reasoning that is open at a position: the first closing tag that is not merely mentioned, or the first of all.
     fn end_of(&self, close: &str, from: usize) -> Option<usize> {
         let first = self.find(close, from)?;
         let rest = &self.text[from..];
@@ -209,7 +209,8 @@ impl<'a> Tags<'a> {
         Some(meant.map_or(first, |at| from + at))
     }
 
-    /// The first closing tag that is meant as one without an opening one. By its indent alone it is code where its opening tag is, too.
+    /// The first closing tag that counts as one without an opening tag. By its indent alone it is code only if its opening tag is,
+    /// too.
     fn closing(&self, (open, close): (&str, &str)) -> Option<usize> {
         let is_code = |at: usize| {
             let opened = self.within(open)[..at].rfind(open);
@@ -219,7 +220,7 @@ impl<'a> Tags<'a> {
         places.find(|&at| is_closing(&self.text[..at], &self.text[at + close.len()..]) && !is_code(at))
     }
 
-    /// The first place where a tag is meant as one. A text that mentions it again and again means none of them.
+    /// The first position where a tag counts as one. If it is mentioned very often, none does.
     fn meant(&self, tag: &str, is_meant: fn(&str, &str) -> bool) -> Option<usize> {
         let mut places = self.within(tag).match_indices(tag).map(|(at, _)| at).take(MOST);
         places.find(|&at| is_meant(&self.text[..at], &self.text[at + tag.len()..]))

@@ -11,7 +11,7 @@ pub(super) enum Token {
     Operator(&'static str),
 }
 
-/// What is inside a tag, and its end.
+/// The tokens inside a tag, and its end.
 pub(super) struct TagContents {
     pub(super) tokens: Vec<Token>,
     /// Where the end begins, with its sign.
@@ -28,7 +28,7 @@ const OPERATORS: [&str; 26] = [
 /// The tokens from byte `start` to the end of the tag.
 ///
 /// # Errors
-/// What is no token, or a tag without end.
+/// An invalid token, or an unclosed tag.
 pub(super) fn inside(source: &str, start: usize, closes: &[&'static str]) -> Result<TagContents, String> {
     let mut tokens: Vec<Token> = Vec::new();
     let mut depth = 0_usize;
@@ -168,7 +168,7 @@ fn unescaped(text: &str) -> Result<String, String> {
     Ok(plain)
 }
 
-/// A text as every engine reads it.
+/// A string in a form that every engine reads.
 pub(super) fn written(text: &str) -> String {
     let mut written = String::from("\"");
     for letter in text.chars() {
