@@ -1,5 +1,5 @@
-//! The order that a question asks for its values in, in plain words. Lists in another order than the right answer's are undecided as long as
-//! nothing is known of the question; here is what it says.
+//! The order of values that a question asks for, from its words. Without such words, lists in another order than the reference
+//! answer's are undecided.
 
 use std::cmp::Ordering;
 use std::sync::{LazyLock, OnceLock};
@@ -22,7 +22,7 @@ pub(super) enum Order {
 }
 
 impl Order {
-    /// What is asked for, in words.
+    /// The order, in words.
     pub(super) fn words(self) -> &'static str {
         match self {
             Order::Ascending => "in ascending order",
@@ -30,8 +30,8 @@ impl Order {
         }
     }
 
-    /// The order that a question asks for in its last sentence, behind which only notes on the form of the answer may stand. Whatever is
-    /// said before, or described, is no order of the answer; where both orders are named, nobody knows.
+    /// The order that a question asks for in its last sentence, after which only notes on the form of the answer may follow.
+    /// Anything said or described before is not an order of the answer; if both orders are named, the result is unclear.
     pub(super) fn asked_for(question: &str) -> Option<Order> {
         static NOTE: LazyLock<Regex> = LazyLock::new(|| pattern(r"(?i)\b(?:separate|separated|comma|commas|boxed)\b"));
         let mut sentences = sentences(question).map(str::trim).filter(|sentence| !sentence.is_empty()).rev();
@@ -39,7 +39,7 @@ impl Order {
         order_at_end(last)
     }
 
-    /// Whether an answer has the values of the right one, which stand in this order, in another.
+    /// Whether an answer has the values of the reference answer, which are in this order, in another order.
     pub(super) fn is_broken(self, answer: &str, gold: &str) -> bool {
         let (Answer::List(items), Answer::List(others)) = (answer::read(answer), answer::read(gold)) else {
             return false;
@@ -68,16 +68,16 @@ impl Order {
     }
 }
 
-/// Sentences; a point within a number ends none.
+/// Sentences; a point within a number does not end one.
 fn sentences(text: &str) -> impl DoubleEndedIterator<Item = &str> {
     static END: LazyLock<Regex> = LazyLock::new(|| pattern(r"[.?!;:](?:\s|$)|\n"));
     END.split(text).collect::<Vec<_>>().into_iter()
 }
 
-/// The order with which a sentence ends, if it tells somebody to write something in that order: a verb at the beginning of the sentence
-/// or of a part of it, or a word on the answers, and nothing that takes it back or describes what is written.
+/// The order at the end of a sentence that tells the reader to write something in that order: with a verb at the beginning of the
+/// sentence or of a clause, or a word for the answers, and nothing that negates it or describes what is written.
 fn order_at_end(sentence: &str) -> Option<Order> {
-    // Small ones come first, or large ones.
+    // Ascending words, then descending ones.
     const SMALL: &str = "smallest|small|least|lowest|shortest|lightest";
     const LARGE: &str = "largest|large|greatest|biggest|highest|longest|heaviest|most";
     let named = |words: &str, from: &str, to: &str| {

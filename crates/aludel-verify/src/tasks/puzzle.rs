@@ -1,5 +1,4 @@
-//! What the families have in common: each lists its problems once, without wording, and writes one of them out when it is
-//! asked for.
+//! The common part of the families: each lists its problems once, without wording, and writes one of them out on request.
 
 use super::random::Choices;
 use super::{Difficulty, Family, Problem};
@@ -7,7 +6,7 @@ use crate::{Verifier, maths};
 
 /// A problem without its wording.
 pub(super) trait Puzzle: Send + Sync {
-    /// Names the problem within its family. Two puzzles of one name are the same problem.
+    /// The problem's name within its family. Two puzzles with the same name are the same problem.
     fn id(&self) -> String;
 
     /// How hard its solution is.
@@ -16,20 +15,20 @@ pub(super) trait Puzzle: Send + Sync {
     /// Question, solution and answer in one of their wordings.
     fn write(&self, choices: &mut Choices) -> WorkedProblem;
 
-    /// How many times, in different wordings, it comes up in one pass over the family.
+    /// The number of different wordings in which it occurs in one pass over the family.
     fn repeats(&self) -> u64 {
         1
     }
 }
 
-/// A problem that was written out.
+/// A problem with its wording.
 pub(super) struct WorkedProblem {
     pub(super) question: String,
     /// The solution, step by step.
     pub(super) steps: String,
     /// The final answer alone.
     pub(super) answer: String,
-    /// What is said at the end, with the answer at `{answer}`.
+    /// The final sentence, with the answer at `{answer}`.
     pub(super) response: String,
     /// Whether the question asks for a fraction in lowest terms.
     pub(super) lowest_terms: bool,
@@ -38,7 +37,7 @@ pub(super) struct WorkedProblem {
 }
 
 impl WorkedProblem {
-    /// With a closing sentence that fits every question.
+    /// With a final sentence that fits every question.
     pub(super) fn new(question: String, steps: String, answer: impl ToString) -> WorkedProblem {
         let (answer, response) = (answer.to_string(), "The answer is {answer}.".to_string());
         WorkedProblem { question, steps, answer, response, lowest_terms: false, unit: None }
@@ -104,8 +103,8 @@ pub(super) fn written(family: &'static str, puzzle: &dyn Puzzle, wording: u64) -
     Problem { family, id, difficulty: puzzle.difficulty(), question, reasoning: steps, answer, response, verifier }
 }
 
-/// The unit behind "how many", if it is one, or that of "how far" and "how much": an answer in another is not what was asked for. Other
-/// nouns are no units: eggs may be called pieces.
+/// The unit after "how many", if it is one, or that of "how far" and "how much", which the answer must have. Other nouns are not
+/// units: eggs may be called pieces.
 fn counted_unit(question: &str) -> Option<String> {
     for (asked, named, unit) in [("How far ", "kilometres", "kilometre"), ("How much ", "dollars", "dollar")] {
         if question.contains(asked) && question.contains(named) {

@@ -8,7 +8,7 @@ use crate::maths::reading::compound;
 use crate::maths::reading::lexer;
 use crate::maths::reading::token::{Bracket, Token};
 
-/// What may be said of two answers that were compared as arithmetic and are not the same text.
+/// The verdict on two answers that were compared as arithmetic and are not the same text.
 pub(in crate::maths) fn weighed(left: &str, right: &str, computed: Equality) -> Equality {
     let (first, second) = (chains(left), chains(right));
     if !first.is_empty() || !second.is_empty() {
@@ -34,7 +34,7 @@ pub(in crate::maths) fn is_chain(text: &str) -> bool {
     !chains(text).is_empty()
 }
 
-/// The same parts in the same order are the same date; other parts are another one. All else may be meant in several ways.
+/// The same parts in the same order are the same date; other parts are another one. Everything else is ambiguous.
 fn chained(left: &[Vec<String>], right: &[Vec<String>], computed: Equality) -> Equality {
     if left == right && left.iter().all(|parts| parts.len() == 3) && computed != Equality::Different {
         return Equality::Equal;
@@ -51,8 +51,8 @@ fn chained(left: &[Vec<String>], right: &[Vec<String>], computed: Equality) -> E
     }
 }
 
-/// The parts of each bare `3-4`, `2024-01-02` or `2/4/2024` in an answer or a list of answers, without leading zeros. With
-/// spaces around its sign, `5 - 3` is a difference.
+/// The parts of each bare `3-4`, `2024-01-02` or `2/4/2024` in an answer or a list of answers, without leading zeros. With spaces
+/// around its sign, `5 - 3` is a difference.
 fn chains(text: &str) -> Vec<Vec<String>> {
     let text = text.replace(" and ", ",").replace(" or ", ",");
     text.split([',', ';']).filter_map(chain).collect()
@@ -114,7 +114,7 @@ fn has_unlike_words(left: &[Token], right: &[Token], lists: impl Fn() -> (Answer
         || (has(left, both) || has(right, both)) && (is_listed(&first, of_formulas) || is_listed(&second, of_formulas))
 }
 
-/// Whether two capitals that are multiplied stand in one order here and in the other there: AB and BA differ where they are matrices.
+/// Whether two capitals are multiplied in different orders: AB and BA differ if they are matrices.
 fn has_reversed_capitals(left: &[Token], right: &[Token]) -> bool {
     let (mut left, mut right) = (capitals_in_order(left), capitals_in_order(right));
     left.sort_unstable();
@@ -125,7 +125,7 @@ fn has_reversed_capitals(left: &[Token], right: &[Token]) -> bool {
     left != right && left.iter().chain(&right).any(is_reversed)
 }
 
-/// More capitals than this are looked at no further.
+/// Maximum number of capitals compared.
 const MOST_CAPITALS: usize = 40;
 
 /// Pairs of capitals within one product, in their order; none from denominators.
@@ -146,8 +146,8 @@ fn capitals_in_order(tokens: &[Token]) -> Vec<(&str, &str)> {
     pairs
 }
 
-/// Whether nothing but a product stands from the first of these tokens to the one behind them: no sign at the lowest depth on the way, no
-/// fraction's line.
+/// Whether only a product is between the first of these tokens and the one after them: no sign at the lowest depth, no fraction
+/// bar.
 fn are_factors(between: &[Token]) -> bool {
     let (mut depth, mut lowest, mut separated_at) = (0isize, 0isize, Vec::new());
     for pair in between.windows(2).map(Some).chain([None]) {
@@ -237,7 +237,7 @@ fn has_differential(tokens: &[Token]) -> bool {
 /// Letters that name functions before brackets. Others do if nothing but one symbol or number stands within.
 const FUNCTION_LETTERS: [&str; 13] = ["f", "g", "h", "F", "G", "H", "P", "Q", "T", "phi", "varphi", "psi", "sigma"];
 
-/// Whether a letter before brackets names a function. `f(x) =` in front only says what the value is of.
+/// Whether a letter before brackets names a function. A leading `f(x) =` only says what the value is of.
 fn has_functions(left: &[Token], right: &[Token]) -> bool {
     let (name, body) = named(left);
     let (other, other_body) = named(right);

@@ -1,5 +1,5 @@
-//! Notations that writers do not agree on, seen in the text of two answers: orders, letters that are no product, cases of letters, units that
-//! are not computed with, signs of number theory. What is computed from them is taken back, and undecided.
+//! Ambiguous notations, recognised in the text of two answers: orders, letters that are not a product, case of letters, units
+//! without conversion, signs of number theory. A result computed for them becomes undecided.
 
 use std::sync::LazyLock;
 
@@ -13,7 +13,7 @@ use crate::maths::reading::token::Bracket;
 use crate::maths::values::exact::Budget;
 use crate::maths::values::unit;
 
-/// Longer texts are looked at no further: none of these notations is that long.
+/// Longer texts are not searched: none of these notations is that long.
 const LONGEST: usize = 400;
 
 macro_rules! found {
@@ -27,7 +27,7 @@ fn pattern(pattern: &str) -> Regex {
     Regex::new(pattern).expect("a constant pattern compiles")
 }
 
-/// What was computed of two texts that are not the same, unless their notation leaves it open.
+/// The computed result for two texts that are not the same, unless their notation is ambiguous.
 pub(in crate::maths) fn weighed(left: &str, right: &str, computed: Equality) -> Equality {
     if left.len() > LONGEST || right.len() > LONGEST {
         return computed;
@@ -106,8 +106,8 @@ fn multiplies_vectors(text: &str) -> bool {
     text.split(['+', '=', ',']).any(|term| BOLD.captures_iter(term).map(names).sum::<usize>() > 1)
 }
 
-/// The same letters in another order, where they may be moves, outcomes, genes or a word: three letters or more, digits behind letters, or
-/// primes, and no other sign. `xy` and `yx`, and `2xyz` and `2zyx`, are products.
+/// The same letters in another order, if they may be moves, outcomes, genes or a word: three letters or more, digits after letters,
+/// or primes, and no other sign. `xy` and `yx`, and `2xyz` and `2zyx`, are products.
 fn letters_in_another_order(one: &str, other: &str) -> bool {
     let letters = |text: &str| -> Option<Vec<char>> {
         let is_plain = text.chars().all(|next| next.is_ascii_alphanumeric() || next == '\'' || next.is_whitespace());
@@ -175,7 +175,7 @@ fn has_dimensions(one: &str, other: &str) -> bool {
     }
 }
 
-/// How many zeros stand before a number of digits alone, such as 0123: it may be a code.
+/// The number of leading zeros of digits alone, such as 0123, which may be a code.
 fn zeros(text: &str) -> usize {
     if text.len() < 2 || !text.bytes().all(|digit| digit.is_ascii_digit()) {
         return 0;
@@ -184,7 +184,7 @@ fn zeros(text: &str) -> usize {
     text[..text.len() - 1].bytes().take_while(|digit| *digit == b'0').count()
 }
 
-/// Whether one may be said with the other, in a way that is not computed.
+/// Whether one may be expressed by the other, in a way that is not computed.
 fn may_stand_for(one: &str, other: &str) -> bool {
     let (lower, other_lower) = (one.to_lowercase(), other.to_lowercase());
     let is_short_for = |letter: &str, word: &str| lower == letter && other_lower == word;
@@ -203,7 +203,7 @@ fn may_stand_for(one: &str, other: &str) -> bool {
         || one.contains('\'') && found!(r"\^\{?\s*\(", other)
 }
 
-/// `\phi(10)`, `d(12)`: a function of number theory, and no product. π(2)² is rather the area of a circle.
+/// `\phi(10)`, `d(12)`: a function of number theory, not a product. π(2)² is more likely the area of a circle.
 fn is_function_of_a_number(text: &str) -> bool {
     const CALL: &str = concat!(
         r"(?:\\?(?:var)?(?:zeta|phi|sigma|tau|mu|omega|lambda|Gamma|Phi|psi)|[ζφϕστμωλΓ]|(?:^|[^\\A-Za-z])[dfghp])",
@@ -212,7 +212,7 @@ fn is_function_of_a_number(text: &str) -> bool {
     found!(CALL, text) || found!(r"^(?:\\pi|π|pi)\s*(?:\\left)?\(\s*\d+\s*(?:\\right)?\)$", text)
 }
 
-/// Units of one kind between which nothing is converted here.
+/// Units of one kind that are not converted here.
 const KINDS: [&[&str]; 9] = [
     &["cc", "ccm", "cm^3", "cm³", "ml", "milliliter", "milliliters", "l", "liter", "liters", "dm^3", "m^3", "dl", "cl"],
     &["j", "joule", "joules", "nm", "ws", "kwh", "wh", "cal", "kcal", "ev", "kj", "mj", "newtonmeters", "newtonmeter"],

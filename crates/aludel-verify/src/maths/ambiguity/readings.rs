@@ -1,6 +1,6 @@
-//! Other readings of an answer than the usual one: commas for decimal points, k for thousand, x1 for x₁, a unit's letter that was not set
-//! apart, another name for a constant. Where two answers differ as they are usually read and agree in another reading, it is not known
-//! which was meant.
+//! Other readings of an answer than the usual one: commas for decimal points, k for thousand, x1 for x₁, a unit's letter without a
+//! space, another name for a constant. If two answers differ in the usual reading and agree in another one, the result is
+//! undecided.
 
 use std::sync::LazyLock;
 
@@ -9,12 +9,12 @@ use regex::{Captures, Regex};
 use crate::maths::reading::lexer;
 use crate::maths::values::unit;
 
-/// Readings of one answer that are tried, so that the work is bounded.
+/// Maximum number of readings of one answer, so that the work is bounded.
 const MOST: usize = 21;
 /// Longer answers have one reading.
 const LONGEST: usize = 200;
 
-/// Other texts that `text` may stand for, where it is compared with `beside`.
+/// Other texts that `text` may stand for, when it is compared with `beside`.
 pub(in crate::maths) fn others(text: &str, beside: &str) -> Vec<String> {
     if text.len() > LONGEST {
         return Vec::new();
@@ -200,7 +200,7 @@ fn roman(text: &str) -> Option<String> {
     Some(sum.to_string())
 }
 
-/// `1F`, which says its base only in the other answer.
+/// `1F`, whose base is given only in the other answer.
 fn hexadecimal(text: &str) -> Option<String> {
     let is_hex = text.len() > 1 && text.chars().all(|digit| digit.is_ascii_hexdigit());
     (is_hex && text.contains(|digit: char| digit.is_ascii_alphabetic())).then(|| format!("0x{text}"))
@@ -215,8 +215,8 @@ fn index(text: &str, replaced: &str) -> Option<String> {
     }
 }
 
-/// The text with its letters that `beside` has not under the names that they may have there: in the other case, j for i, or another
-/// letter for a constant or a whole number, as in 2kπ and 2nπ.
+/// The text with letters that `beside` lacks under the names that they may have there: in the other case, j for i, or another
+/// letter for a constant or an integer, as in 2kπ and 2nπ.
 fn renamed(text: &str, beside: &str) -> Option<String> {
     let (own, others) = (symbols(text), symbols(beside));
     let free: Vec<char> = others.iter().copied().filter(|letter| !own.contains(letter)).collect();

@@ -1,5 +1,5 @@
-//! Whether two answers as a whole are the same: shape by shape, with `scalar` for the values inside them. Where a shape
-//! was not understood, the result is undecided and never a guess.
+//! Whether two answers as a whole are the same: shape by shape, with `scalar` for the values in them. If a shape was not
+//! understood, the result is undecided and never a guess.
 //!
 //! `compare`, `reals` and `relation` call each other, as answers contain answers: the bounds of a set and the sides of a relation are
 //! compared by the rule for whole answers, and whole answers may be sets or relations.
@@ -22,7 +22,7 @@ use dashu_ratio::RBig;
 /// Longer unordered collections are compared in order only.
 const MAX_UNORDERED: usize = 24;
 
-/// Whether two answers are the same. Where a part was not understood, nothing shows that they differ.
+/// Whether two answers are the same. If a part was not understood, they are not different.
 pub(in crate::maths) fn equal(left: &Answer, right: &Answer, budget: &Budget) -> Equality {
     match understood(left, right, budget) {
         Equality::Different if left.has_unread() || right.has_unread() => Equality::Undecided,
@@ -78,7 +78,7 @@ fn understood(left: &Answer, right: &Answer, budget: &Budget) -> Equality {
         (Answer::Set(left), Answer::Set(right)) => sets(left, right, budget),
         (Answer::List(left) | Answer::Set(left), Answer::List(right) | Answer::Set(right)) => {
             match unordered(left, right, budget) {
-                // A value that is written twice may be one of two alike, or the same again.
+                // A value that is written twice may be two equal ones, or a repetition.
                 Equality::Different if sets(left, right, budget) != Equality::Different => Equality::Undecided,
                 equality => equality,
             }
@@ -86,7 +86,7 @@ fn understood(left: &Answer, right: &Answer, budget: &Budget) -> Equality {
         (Answer::Joined { join, parts }, Answer::Joined { join: other_join, parts: other }) => {
             joined(*join, parts, *other_join, other, budget)
         }
-        // Such a set is no set of numbers that is known: what it is, is not known.
+        // Such a set is not a known set of numbers.
         (Answer::Joined { .. } | Answer::Where(_), _) | (_, Answer::Joined { .. } | Answer::Where(_)) => {
             match (reals::region(left, budget), reals::region(right, budget)) {
                 (Some(left), Some(right)) => reals::equal(&left, &right, budget),
@@ -133,7 +133,7 @@ fn understood(left: &Answer, right: &Answer, budget: &Budget) -> Equality {
             Answer::List(other) | Answer::Set(other),
             Answer::Sequence { open: Bracket::Square, close: Bracket::Square, items },
         ) if unordered(items, other, budget) != Equality::Different => Equality::Undecided,
-        // A column may be written as a tuple; whether that was asked for is not known here.
+        // A column may be written as a tuple; whether that was required is unknown here.
         (Answer::Matrix(_), Answer::Sequence { .. }) | (Answer::Sequence { .. }, Answer::Matrix(_)) => {
             Equality::Undecided
         }
@@ -168,7 +168,7 @@ fn quantities(left: &Quantity, right: &Quantity, budget: &Budget) -> Equality {
     };
     match (same, units) {
         (Equality::Equal, Units::Unclear) => Equality::Undecided,
-        // "1h30" against 1.5 or 90, which do not say of what.
+        // "1h30" against 1.5 or 90, which do not name a unit.
         (Equality::Equal | Equality::Different, _) if is_part_of(left, right) || is_part_of(right, left) => {
             Equality::Undecided
         }
@@ -189,7 +189,7 @@ fn quantities(left: &Quantity, right: &Quantity, budget: &Budget) -> Equality {
     }
 }
 
-/// The letter of an option against what may be its value: which options there are is not known here.
+/// The letter of an option against what may be its value: the options are unknown here.
 fn is_option_and_value(letter: &Quantity, value: &Quantity) -> bool {
     let mut names = Vec::new();
     value.expression.symbols(&mut names);
@@ -217,7 +217,7 @@ fn is_antiderivative(left: &Expression, right: &Expression, budget: &Budget) -> 
     }
 }
 
-/// A sum without the symbol that is added to it and stands nowhere else in it.
+/// A sum without the symbol that is added to it and occurs nowhere else in it.
 fn without_constant(expression: &Expression) -> Option<Expression> {
     let Expression::Sum(terms) = expression else { return None };
     let is_constant = |name: &str| matches!(name, "C" | "K" | "c" | "k" | "C_1" | "c_1" | "C_0" | "c_0");
@@ -229,7 +229,7 @@ fn without_constant(expression: &Expression) -> Option<Expression> {
     (!names.is_empty() && !rest.iter().any(|term| term.contains(&terms[at]))).then_some(Expression::Sum(rest))
 }
 
-/// "about 3.14" may be meant for what rounds to it; that it is the very number is not said.
+/// "about 3.14" may stand for a value that rounds to it; it need not be the number itself.
 fn is_rounding(rounded: &Quantity, other: &Quantity, budget: &Budget) -> bool {
     rounded.approximate && scalar::rounds_as_written(&rounded.expression, &other.expression, budget)
 }
@@ -242,12 +242,12 @@ fn is_angle(degrees: &Quantity, radians: &Quantity, budget: &Budget) -> bool {
     in_degrees && in_radians && scalar::equal(&angle, &radians.expression, budget) == Equality::Equal
 }
 
-/// Quantities in two different units that are known: 1 m is 100 cm. Where no factor is known between them, the same number
-/// means different quantities, and different numbers might mean the same.
+/// Quantities in two different known units: 1 m is 100 cm. If no factor is known between them, the same number means different
+/// quantities, and different numbers might mean the same.
 fn converted(left: (&Expression, &Unit), right: (&Expression, &Unit), budget: &Budget) -> Equality {
     match (unit::size(left.1), unit::size(right.1)) {
         (Some((dimension, size)), Some((other, other_size))) if dimension == other => {
-            // Which of its sizes a calorie has is not said.
+            // Which size of the calorie is meant is unknown.
             let lefts: Vec<_> = std::iter::once(size).chain(unit::other_sizes(left.1)).collect();
             let rights: Vec<_> = std::iter::once(other_size).chain(unit::other_sizes(right.1)).collect();
             let pairs = lefts.iter().flat_map(|size| rights.iter().map(move |other| (size, other)));
@@ -259,7 +259,7 @@ fn converted(left: (&Expression, &Unit), right: (&Expression, &Unit), budget: &B
                 usual => usual.unwrap_or(Equality::Different),
             }
         }
-        // Cups and what they make up differ from country to country.
+        // The size of cups and related units depends on the country.
         (Some((one, _)), Some((other, _))) if [one, other].contains(&"cups") && [one, other].contains(&"volume") => {
             Equality::Undecided
         }
@@ -289,8 +289,8 @@ fn is_angle_pair(left: &Unit, right: &Unit) -> bool {
     left.is("degree") && right.is("radian") || left.is("radian") && right.is("degree")
 }
 
-/// Numbers with a base as their index. In the same base they are numbers; 101₂ and 5 are the same number, but a question
-/// for one of them does not take the other. `None` where neither has a base.
+/// Numbers with a base as their index. In the same base they are numbers; 101₂ and 5 are the same number, but a question for one of
+/// them does not accept the other. `None` if neither has a base.
 fn in_bases(left: &Expression, right: &Expression, budget: &Budget) -> Option<Equality> {
     let decide = |same: bool, plain: Equality| if same { plain } else { Equality::Different };
     Some(match (based(left), based(right)) {
@@ -386,7 +386,7 @@ fn by_name(named: &[Answer], items: &[Answer], is_set: bool, budget: &Budget) ->
     }
 }
 
-/// Joined sets of which not all is known: the same if they are the same part by part, else nobody knows.
+/// Joined sets of which not all is known: the same if they are the same part by part, else undecided.
 fn joined(
     join: SetOperation,
     left: &[Answer],

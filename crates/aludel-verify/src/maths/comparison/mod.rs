@@ -1,5 +1,5 @@
-//! Whether two answers that have been read are the same, each read in its usual way: `compare` by their shape, the others for one shape
-//! each. Other ways to read an answer are for `ambiguity`.
+//! Whether two parsed answers are the same, each in its usual reading: `compare` by their shape, the others for one shape each.
+//! Other readings of an answer are in `ambiguity`.
 
 pub(super) mod compare;
 mod reals;

@@ -1,5 +1,5 @@
-//! Sets of real numbers: intervals, points, conditions on one symbol, and what unions, intersections and differences make
-//! of them, brought to one form in which equal sets are the same. Everything else that braces may hold is for `compare`.
+//! Sets of real numbers: intervals, points, conditions on one symbol, and their unions, intersections and differences, in one
+//! normal form in which equal sets are the same. Other contents of braces are compared in `compare`.
 
 use std::cmp::Ordering;
 
@@ -13,7 +13,7 @@ use crate::maths::reading::token::Bracket;
 use crate::maths::values::exact::Budget;
 use crate::maths::values::expression::Expression;
 
-/// A set of real numbers, as the places on the line at which one enters or leaves it, from left to right.
+/// A set of real numbers, as its boundaries on the line, from left to right.
 #[derive(Clone, Debug)]
 struct Reals {
     /// Whether it reaches to −∞.
@@ -21,21 +21,21 @@ struct Reals {
     cuts: Vec<Cut>,
 }
 
-/// Just before or just behind a number.
+/// Directly before or after a number.
 #[derive(Clone, Debug)]
 struct Cut {
     place: Expression,
     behind: bool,
 }
 
-/// A set, and the symbol that a condition names, if it was written as one.
+/// A set, and the symbol of its condition, if it was written as one.
 #[derive(Clone, Debug)]
 pub(super) struct Region {
     name: Option<String>,
     set: Reals,
 }
 
-/// Whether an answer can be nothing but a set: a tuple may be an interval, but need not be one.
+/// Whether an answer can only be a set: a tuple may be an interval, but need not be one.
 pub(super) fn is_set(answer: &Answer) -> bool {
     match answer {
         Answer::Set(_) | Answer::Joined { .. } | Answer::Where(_) => true,
@@ -46,7 +46,7 @@ pub(super) fn is_set(answer: &Answer) -> bool {
     }
 }
 
-/// The set that an answer stands for; `None` where it is no set of real constants, or its places cannot be ordered.
+/// The set that an answer stands for; `None` if it is not a set of real constants, or its boundaries cannot be ordered.
 pub(super) fn region(answer: &Answer, budget: &Budget) -> Option<Region> {
     let unnamed = |set| Some(Region { name: None, set });
     match answer {
@@ -105,7 +105,7 @@ impl Reals {
         self.from_start && self.cuts.is_empty()
     }
 
-    /// What `holds` makes of being in the one and in the other, place by place.
+    /// Combines two sets by `holds`, which decides from membership in either, boundary by boundary.
     fn merged(&self, other: &Reals, holds: fn(bool, bool) -> bool, budget: &Budget) -> Option<Reals> {
         let (mut here, mut there) = (self.from_start, other.from_start);
         let mut merged = Reals { from_start: holds(here, there), cuts: Vec::new() };
@@ -137,7 +137,7 @@ impl Reals {
         }
     }
 
-    /// All of them in one, by halves: long sets are then merged in few passes.
+    /// Merges all by halves: long sets then take few passes.
     fn union(sets: &[Reals], budget: &Budget) -> Option<Reals> {
         match sets {
             [] => Some(Reals::none()),
@@ -150,7 +150,7 @@ impl Reals {
     }
 }
 
-/// A plain number or infinity as an end; `None` for symbols, percentages and units.
+/// A plain number or infinity as a bound; `None` for symbols, percentages and units.
 fn place(answer: &Answer) -> Option<&Expression> {
     match answer {
         Answer::Quantity(Quantity { expression, percent: false, unit: None, .. }) => {
@@ -168,15 +168,14 @@ fn points(items: &[Answer], budget: &Budget) -> Option<Reals> {
         .map(|item| place(item).filter(|place| !place.contains(&Expression::Infinity)).map(Reals::point))
         .collect();
     let points = points?;
-    // A single one is compared with nothing: whether it is real has to be asked.
+    // A single bound is not compared with another: whether it is real must be checked.
     if let [Reals { cuts, .. }] = points.as_slice() {
         scalar::order(&cuts[0].place, &Expression::integer(0), budget)?;
     }
     Reals::union(&points, budget)
 }
 
-/// The interval between two ends. Ends in the wrong order, and an open interval without inside, are none: they were meant as
-/// something else.
+/// The interval between two bounds. Bounds in the wrong order and empty open intervals are not intervals: something else was meant.
 fn interval(open: Bracket, close: Bracket, items: &[Answer], budget: &Budget) -> Option<Reals> {
     let [low, high] = items else { return None };
     let (low, high) = (place(low)?, place(high)?);
@@ -247,7 +246,7 @@ fn joined(join: SetOperation, parts: &[Answer], budget: &Budget) -> Option<Regio
     let regions: Option<Vec<Region>> = parts.iter().map(|part| operand(part, budget)).collect();
     let regions = regions?;
     let name = regions.iter().find_map(|region| region.name.clone());
-    // x < 1 or y > 2 is no set of numbers.
+    // x < 1 or y > 2 is not a set of numbers.
     if regions.iter().any(|region| region.name.is_some() && region.name != name) {
         return None;
     }
@@ -261,7 +260,7 @@ fn joined(join: SetOperation, parts: &[Answer], budget: &Budget) -> Option<Regio
         SetOperation::Intersection => all_of(|a, b| a && b)?,
         SetOperation::Difference => all_of(|a, b| a && !b)?,
         SetOperation::Listed => {
-            // "x > 1, x < 3" means both and "x < 1, x > 3" either: the other reading says nothing.
+            // "x > 1, x < 3" means both and "x < 1, x > 3" either: the other reading would be empty or everything.
             let (both, either) = (all_of(|a, b| a && b)?, Reals::union(&sets, budget)?);
             match (both.is_none(), either.is_all()) {
                 (true, false) => either,

@@ -1,5 +1,5 @@
-//! Equations, inequalities and assignments: which value they give to a name, and whether two of them say the same. What
-//! an inequality describes is handed on as an interval; sets are for `reals`.
+//! Equations, inequalities and assignments: the value that they assign to a name, and whether two of them are equivalent. An
+//! inequality becomes an interval; sets are compared in `reals`.
 
 use super::compare;
 use super::scalar;
@@ -10,7 +10,7 @@ use crate::maths::reading::token::Bracket;
 use crate::maths::values::exact::Budget;
 use crate::maths::values::expression::Expression;
 
-/// The value that a relation gives to a name: the 3 in x = 3, and the last side of a calculation such as 1 + 2 = 3.
+/// The value that a relation assigns to a name: the 3 in x = 3, and the last side of a calculation such as 1 + 2 = 3.
 pub(super) fn assigned<'a>(sides: &'a [Answer], signs: &[char]) -> Option<(&'a Answer, &'a Answer)> {
     let (first, last) = (sides.first()?, sides.last()?);
     let equality = signs.iter().all(|sign| matches!(sign, '=' | '≈'));
@@ -64,7 +64,7 @@ fn is_constant(answer: &Answer) -> bool {
     names.is_empty()
 }
 
-/// A relation against what is none.
+/// A relation against another shape.
 pub(super) fn unwrapped(sides: &[Answer], signs: &[char], other: &Answer, budget: &Budget) -> Equality {
     if let Some(values) = calculation(sides, signs) {
         return match is_consistent(&values, budget) {

@@ -1,5 +1,5 @@
-//! Whether two expressions have the same value: as written, as exact fractions, else to several hundred bits; with
-//! symbols, at points that depend on nothing but their names. Nothing is simplified.
+//! Whether two expressions have the same value: as written, as exact fractions, else to several hundred bits; with symbols, at
+//! points that depend only on their names. Nothing is simplified.
 
 use std::cmp::Ordering;
 
@@ -11,7 +11,7 @@ use crate::maths::values::expression::{Expression, Function};
 use crate::maths::values::number::Number;
 use crate::maths::values::real::{Domain, Evaluator, PRECISIONS};
 
-/// Points that are tried, and how many must have a value on both sides.
+/// The number of points, and how many of them must have a value on both sides.
 const POINTS: u64 = 20;
 const POINTS_NEEDED: usize = 3;
 
@@ -49,8 +49,8 @@ pub(in crate::maths) fn equal(left: &Expression, right: &Expression, budget: &Bu
     }
 }
 
-/// Whether one has a value at a point where the other has none, as √x·√x and x have. Factorials and binomials are about whole numbers
-/// alone, and say nothing of that.
+/// Whether one has a value at a point where the other has none, as √x·√x and x have. Factorials and binomials are defined for
+/// integers alone, and are not compared in this way.
 fn have_other_domains(left: &Expression, right: &Expression, names: &[&str], budget: &Budget) -> bool {
     if left.is_discrete() || right.is_discrete() {
         return false;
@@ -127,7 +127,7 @@ pub(in crate::maths) fn proportional(
     })
 }
 
-/// Which of two real constants is the smaller; `None` where they have no real value, or where it cannot be told.
+/// Which of two real constants is smaller; `None` if they have no real value, or if it is undecided.
 pub(in crate::maths) fn order(left: &Expression, right: &Expression, budget: &Budget) -> Option<Ordering> {
     if let (Ok(left), Ok(right)) = (exact::value(left, &[], budget), exact::value(right, &[], budget)) {
         return Some(left.cmp(&right));
@@ -176,8 +176,8 @@ fn is_negative(name: &str, rank: usize, index: u64) -> bool {
     }
 }
 
-/// The size of a number that hangs on the symbol's name and the point's index alone. The first four are whole numbers, so
-/// that factorials and powers have values; the last eight lie within the domain of √(1 − x²).
+/// The size of a number, which depends only on the symbol's name and the point's index. The first four are integers, so that
+/// factorials and powers have values; the last eight lie within the domain of √(1 − x²).
 fn coordinate(name: &str, index: u64) -> RBig {
     let mut hasher = blake3::Hasher::new();
     hasher.update(&index.to_le_bytes()).update(name.as_bytes());
@@ -226,9 +226,9 @@ fn compare_at(
     if vanishes && lost { Err(NoValue::TooLarge) } else { Ok(vanishes) }
 }
 
-/// What a decimal says of a value that is not its own, where it is that value rounded at its last place: the same from six places and six
-/// digits on (0.333333 stands for 1/3); not known from three digits on, if the value is no decimal itself (3.14 may be all that was asked
-/// for of π); else another value.
+/// Compares a decimal with another value that rounds to it at its last place: the same from six places and six digits on (0.333333
+/// stands for 1/3); undecided from three digits on, if the value is not a decimal itself (3.14 may be all that was required of π);
+/// else different.
 fn rounding(decimal: &Expression, value: &Expression, budget: &Budget) -> Equality {
     let Some((number, _)) = decimal_of(decimal) else { return Equality::Different };
     let written = decimal_of(value).map_or(0, |(other, _)| other.decimals);
@@ -261,7 +261,7 @@ fn decimal_of(expression: &Expression) -> Option<(&Number, bool)> {
     }
 }
 
-/// Whether two real constants are no further apart than `absolute + relative · |right|`; `None` where that cannot be told.
+/// Whether two real constants are no further apart than `absolute + relative · |right|`; `None` if that is undecided.
 pub(in crate::maths) fn is_within(
     left: &Expression,
     right: &Expression,
@@ -269,7 +269,7 @@ pub(in crate::maths) fn is_within(
     relative: &RBig,
     budget: &Budget,
 ) -> Option<bool> {
-    // A share of infinity would take every number in.
+    // A share of infinity would include every number.
     if infinity_sign(right).is_some() {
         return None;
     }

@@ -1,5 +1,5 @@
-//! Answers in words. Two texts are the same where they say the same in a fixed phrase, different where they have nothing in common, and
-//! in between it is not known.
+//! Answers in words. Two texts are the same if they match in a fixed phrase, different if they have nothing in common, and
+//! otherwise undecided.
 
 use crate::maths::Equality;
 use crate::maths::reading::quantity::Quantity;
@@ -8,7 +8,7 @@ use crate::maths::values::exact;
 use crate::maths::values::expression::Expression;
 use crate::maths::values::unit;
 
-/// What a phrase says of an answer.
+/// The meaning of a phrase.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Said {
     /// There is no such value.
@@ -23,7 +23,7 @@ enum Said {
     No,
 }
 
-/// Words that may stand in front of a phrase.
+/// Words that may precede a phrase.
 const FILLERS: [&str; 28] = [
     "the",
     "a",
@@ -55,7 +55,7 @@ const FILLERS: [&str; 28] = [
     "hence",
 ];
 
-/// A text that has one of these says more than the same text without it.
+/// A text with one of these says more than the same text without it.
 const TURNS: [&str; 14] =
     ["not", "no", "never", "neither", "nor", "except", "without", "or", "and", "but", "non", "cannot", "t", "un"];
 
@@ -193,7 +193,7 @@ pub(super) fn is_option(name: &str) -> bool {
     matches!(name, "A" | "B" | "C" | "D" | "E")
 }
 
-/// "option c": what it is the value of is not known here.
+/// "option c": the option's value is unknown here.
 fn names_an_option(text: &str) -> bool {
     let rest = text.strip_prefix("option ").or_else(|| text.strip_prefix("choice "));
     rest.is_some_and(|rest| rest.chars().count() == 1)

@@ -1,5 +1,5 @@
-//! What an answer is as a whole: a quantity with its unit, a set, a tuple or interval, a relation, a matrix, a text.
-//! Shapes are told apart on the tokens; what stands inside them is read by `quantity`.
+//! The shape of an answer as a whole: a quantity with its unit, a set, a tuple or interval, a relation, a matrix, a text. Shapes
+//! are recognised in the tokens; their parts are read by `quantity`.
 //!
 //! `answer`, `quantity` and `compound` name each other: an answer contains quantities, and a quantity with ± is an answer of two values.
 
@@ -12,7 +12,7 @@ use super::token::{Bracket, Token};
 
 const MAX_NESTING: usize = 12;
 
-/// An answer that was read.
+/// A parsed answer.
 #[derive(Clone, Debug, PartialEq)]
 pub(in crate::maths) enum Answer {
     Quantity(Quantity),
@@ -28,12 +28,12 @@ pub(in crate::maths) enum Answer {
         close: Bracket,
         items: Vec<Answer>,
     },
-    /// Intervals, sets and conditions joined.
+    /// A union, intersection or difference of intervals, sets and conditions.
     Joined {
         join: SetOperation,
         parts: Vec<Answer>,
     },
-    /// `\{x : x > 2\}`: what fulfils a condition, whatever the symbol's name.
+    /// `\{x : x > 2\}`: the values that fulfil a condition, whatever the symbol's name.
     Where(Box<Answer>),
     /// Rows of a matrix.
     Matrix(Vec<Vec<Answer>>),
@@ -44,7 +44,7 @@ pub(in crate::maths) enum Answer {
     },
     /// `3:4:5`.
     Ratio(Vec<Answer>),
-    /// A time of day or a duration, and perhaps a ratio.
+    /// A time of day or a duration, and possibly a ratio.
     Clock(Clock),
     /// Something that is not understood.
     Unread,
@@ -96,7 +96,7 @@ impl Answer {
         }
     }
 
-    /// The same, said to be rounded.
+    /// The same, marked as rounded.
     fn approximated(self) -> Answer {
         match self {
             Answer::Quantity(quantity) => Answer::Quantity(Quantity { approximate: true, ..quantity }),
@@ -146,13 +146,13 @@ fn answer(tokens: &[Token], nesting: usize) -> Answer {
         .unwrap_or(Answer::Unread)
 }
 
-/// Words only, or one letter that was set as text.
+/// Words only, or one letter in text mode.
 fn text(tokens: &[Token]) -> Option<Answer> {
     let mut words = Vec::new();
     let is_letters = |token: Option<&Token>| matches!(token, Some(Token::Word(_) | Token::Symbol { .. }));
     for (index, token) in tokens.iter().enumerate() {
         match token {
-            // A minus in front is no hyphen.
+            // A minus at the beginning is not a hyphen.
             Token::Sign('-') if index == 0 || !is_letters(tokens.get(index - 1)) => return None,
             Token::Word(word) => words.push(word.to_lowercase()),
             Token::Sign('∧') => words.push("and".to_string()),
@@ -201,7 +201,7 @@ fn listed(tokens: &[Token], nesting: usize) -> Option<Answer> {
         };
         return Some(Answer::Joined { join, parts: items });
     }
-    // x ≠ 1, 2 leaves out both.
+    // x ≠ 1, 2 excludes both.
     match items.split_first() {
         Some((Answer::Relation { sides, signs }, rest))
             if *signs == ['≠'] && rest.iter().all(|item| matches!(item, Answer::Quantity(_))) =>
@@ -234,7 +234,7 @@ fn is_equation(item: &Answer) -> bool {
     matches!(item, Answer::Relation { signs, .. } if signs.contains(&'='))
 }
 
-/// Sets with ∪, ∩ or ∖ between them. How two of these belong together is only clear from brackets.
+/// Sets with ∪, ∩ or ∖ between them. The precedence of two of these is clear only from brackets.
 fn joined(tokens: &[Token], nesting: usize) -> Option<Answer> {
     let parts = split(tokens, |sign| matches!(sign, '∪' | '∩' | '∖'));
     if parts.len() < 2 {
@@ -261,7 +261,7 @@ fn is_relation(sign: char) -> bool {
     matches!(sign, '=' | '≈' | '∈' | '∉' | '≠') || is_inequality(&[sign])
 }
 
-/// Whether all signs order.
+/// Whether all signs are inequalities.
 pub(in crate::maths) fn is_inequality(signs: &[char]) -> bool {
     signs.iter().all(|sign| matches!(sign, '<' | '>' | '≤' | '≥'))
 }
@@ -360,7 +360,7 @@ fn described(tokens: &[Token], nesting: usize) -> Option<Answer> {
     }
 }
 
-/// Splits at signs that stand in no bracket. One part means that there was none.
+/// Splits at signs outside of brackets. One part means that there was none.
 fn split(tokens: &[Token], separates: impl Fn(char) -> bool) -> Vec<&[Token]> {
     let mut depth = 0usize;
     let mut parts = Vec::new();
@@ -380,7 +380,7 @@ fn split(tokens: &[Token], separates: impl Fn(char) -> bool) -> Vec<&[Token]> {
     parts
 }
 
-/// Where the bracket closes that the first token opens.
+/// The closing bracket of the one that the first token opens.
 fn matching_close(tokens: &[Token]) -> Option<usize> {
     let mut depth = 0usize;
     for (index, token) in tokens.iter().enumerate() {

@@ -1,5 +1,5 @@
-//! `a:b` that may be a time of day or a duration: minutes and seconds of two digits below 60. What it is cannot be known
-//! from `3:15` alone, which may also be a ratio; `3:05` and `3:00` are no ratios, since nobody writes one with a zero in front.
+//! `a:b` that may be a time of day or a duration: minutes and seconds of two digits below 60. `3:15` alone is ambiguous, since it
+//! may also be a ratio; `3:05` and `3:00` are not ratios, which are not written with a leading zero.
 
 use dashu_ratio::RBig;
 
@@ -10,12 +10,12 @@ use crate::maths::values::expression::Expression;
 use crate::maths::values::number::Number;
 use crate::maths::values::unit::{Unit, Units};
 
-/// A time or a duration, and perhaps a ratio.
+/// A time or a duration, and possibly a ratio.
 #[derive(Clone, Debug, PartialEq)]
 pub(in crate::maths) struct Clock {
-    /// Hours and minutes, or minutes and seconds, or all three; with a half of the day also hours alone.
+    /// Hours and minutes, or minutes and seconds, or all three; with AM or PM also hours alone.
     parts: Vec<u32>,
-    /// Whether it can be no ratio.
+    /// Whether it cannot be a ratio.
     definite: bool,
     half: Option<Half>,
     unit: Option<Unit>,
@@ -28,7 +28,7 @@ enum Half {
     Pm,
 }
 
-/// Reads a clock time, a duration such as `1:30 hours`, noon or midnight; `None` for everything else, other ratios too.
+/// Reads a clock time, a duration such as `1:30 hours`, noon or midnight; `None` for everything else, including other ratios.
 pub(in crate::maths) fn read(tokens: &[Token]) -> Option<Clock> {
     let digits = tokens.iter().take_while(|token| matches!(token, Token::Number(_) | Token::Sign(':'))).count();
     let (numbers, words) = tokens.split_at(digits);
@@ -102,7 +102,7 @@ pub(in crate::maths) fn equal(left: &Clock, right: &Clock) -> Equality {
     }
 }
 
-/// Against a ratio that is no clock time.
+/// Against a ratio that is not a clock time.
 pub(in crate::maths) fn against_ratio(clock: &Clock, ratio: &[Expression], budget: &Budget) -> Equality {
     let values: Option<Vec<RBig>> = ratio.iter().map(|part| exact::value(part, &[], budget).ok()).collect();
     let Some(values) = values else { return Equality::Undecided };
@@ -147,7 +147,7 @@ impl Clock {
         (hours, part(1), part(2))
     }
 
-    /// In seconds, for each way to read it.
+    /// In seconds, for each reading.
     fn durations(&self) -> Vec<u64> {
         let seconds = self.parts.iter().fold(0, |sum, part| sum * 60 + u64::from(*part));
         match self.parts.len() {

@@ -1,5 +1,5 @@
-//! Quantities in several units of one kind, the larger before the smaller: `1 hour 30 minutes`, `1h30`, `5 feet and 3 inches`. Two of
-//! them with a comma between are a list, and no sum.
+//! Quantities in several units of one kind, the larger before the smaller: `1 hour 30 minutes`, `1h30`, `5 feet and 3 inches`. Two
+//! of them with a comma between are a list, not a sum.
 
 use dashu_ratio::RBig;
 
@@ -33,7 +33,7 @@ pub(in crate::maths) fn read(tokens: &[Token]) -> Option<Quantity> {
     Some(Quantity { unit: Some(unit), compound: true, ..Quantity::plain(expression) })
 }
 
-/// A number with its unit, and what follows. The m behind hours is a minute, as are the two digits in `1h30`.
+/// A number with its unit, and what follows. The m after hours is a minute, and so are the two digits in `1h30`.
 fn term<'a>(tokens: &'a [Token], before: Option<&Unit>) -> Option<(&'a Number, Unit, &'a [Token])> {
     match tokens {
         [Token::Sign('$'), Token::Number(number), rest @ ..] => Some((number, Unit::from_words(["$"])?, rest)),

@@ -1,8 +1,8 @@
-//! Tokens whose meaning hangs on their neighbours: the x between two numbers, the tilde before one, the minus before a set.
+//! Tokens whose meaning depends on their neighbours: the x between two numbers, the tilde before one, the minus before a set.
 
 use super::token::{Bracket, Token};
 
-/// ∼ before a number says "about", elsewhere something that is not known; − before a set takes its elements away.
+/// ∼ before a number means "about", elsewhere it is unknown; − before a set is a set difference.
 pub(super) fn signs_of_several_meanings(tokens: &mut Vec<Token>) -> Option<()> {
     // 12{:}00 only sets the colon closer.
     let set_close = [Token::Open(Bracket::Group), Token::Sign(':'), Token::Close(Bracket::Group)];

@@ -1,14 +1,14 @@
-//! Where in a text its final answer stands: in the last `\boxed{}`, behind a marker, after "answer is", else the last
-//! formula or number. Only the end of a text is searched, and every search takes time in proportion to it.
+//! Finds the final answer in a text: in the last `\boxed{}`, after a marker, after "answer is", else the last formula or number.
+//! Only the end of a text is searched, and every search takes linear time.
 
 use std::sync::LazyLock;
 
 use regex::Regex;
 
-/// An answer stands in the last so many bytes of a text.
+/// An answer is in the last bytes of a text; this is their number.
 const SEARCHED_BYTES: usize = 1 << 20;
 
-/// Longer than this, a text is not an answer by itself.
+/// A longer text is not an answer by itself.
 const BARE_ANSWER_BYTES: usize = 200;
 
 /// The final answer in `text`, or `None` where there is none.
@@ -26,7 +26,7 @@ pub fn extract(text: &str) -> Option<&str> {
         .or_else(|| last_formula_or_number(text))
 }
 
-/// The answer that a text marks as such; unlike [`extract`] it does not fall back on what stands last.
+/// The answer that a text marks; unlike [`extract`], without falling back to the last formula or number.
 pub(crate) fn extract_marked(text: &str) -> Option<&str> {
     let text = end_of(text);
     boxed(text).or_else(|| tagged(text)).or_else(|| marked(text)).or_else(|| announced(text))
@@ -72,7 +72,7 @@ struct Boxed {
     end: usize,
 }
 
-/// All closed boxes that lie in no other, in order.
+/// All closed boxes that are not inside of another, in order.
 fn boxes(text: &str) -> Vec<Boxed> {
     let bytes = text.as_bytes();
     let mut open: Vec<(usize, Option<usize>)> = Vec::new();
@@ -97,7 +97,7 @@ fn boxes(text: &str) -> Vec<Boxed> {
     found
 }
 
-/// Where the box command begins whose brace stands at `brace`.
+/// The start of the box command whose brace is at `brace`.
 fn box_before(text: &str, brace: usize) -> Option<usize> {
     let before = text[..brace].trim_end_matches(' ');
     BOX_COMMANDS.into_iter().find_map(|command| before.ends_with(command).then(|| before.len() - command.len()))
@@ -111,7 +111,7 @@ fn boxed_without_braces(text: &str) -> Option<&str> {
     if candidate.starts_with('{') { None } else { not_blank(candidate) }
 }
 
-/// Whether nothing but a comma or an "and" stands between two boxes.
+/// Whether only a comma or an "and" is between two boxes.
 fn joins(between: &str) -> bool {
     if between.len() > 40 {
         return false;
@@ -122,8 +122,8 @@ fn joins(between: &str) -> bool {
     matches!(bare.as_str(), "," | "and" | ",and" | "or" | ",or" | "&")
 }
 
-/// `<answer>…</answer>` or `<solution>…</solution>`, in any case; also one whose end was cut off. A solution may as well be worked out there:
-/// then its answer is found in it as in any text.
+/// `<answer>…</answer>` or `<solution>…</solution>`, in any case; also without its end. A solution may be a worked one: then its
+/// answer is found in it as in any text.
 fn tagged(text: &str) -> Option<&str> {
     static OPEN: LazyLock<Regex> = LazyLock::new(|| pattern("(?i)<(?:answer|(solution))>"));
     static CLOSE: LazyLock<Regex> = LazyLock::new(|| pattern("(?i)</(?:answer|solution)>"));
@@ -138,7 +138,7 @@ fn tagged(text: &str) -> Option<&str> {
 /// `#### 42`, as GSM8K has it.
 fn marked(text: &str) -> Option<&str> {
     let (before, rest) = text.rsplit_once("####")?;
-    // A heading of the fourth level is no marker: an answer stands in the last lines.
+    // A fourth-level heading is not a marker: an answer is in the last lines.
     let line = rest.lines().next()?;
     let heading = before.ends_with('#') || rest.trim().lines().count() > 2;
     if heading { None } else { tidy(line) }
@@ -170,7 +170,7 @@ fn announced(text: &str) -> Option<&str> {
     }
 }
 
-/// Whether words take back what follows them, or leave it open.
+/// Whether words negate what follows them, or leave it open.
 fn hedges(words: &str) -> bool {
     static HEDGE: LazyLock<Regex> = LazyLock::new(|| {
         pattern(
@@ -197,13 +197,13 @@ fn end_of_sentence(line: &str) -> &str {
     line
 }
 
-/// The whole text, where it is nothing but an answer.
+/// The complete text, if it is nothing but an answer.
 fn bare(text: &str) -> Option<&str> {
     let text = tidy(text)?;
     (text.len() <= BARE_ANSWER_BYTES && !text.contains('\n') && crate::maths::is_maths(text)).then_some(text)
 }
 
-/// The formula or the number that stands last.
+/// The last formula or number.
 fn last_formula_or_number(text: &str) -> Option<&str> {
     static NUMBER: LazyLock<Regex> = LazyLock::new(|| {
         pattern(concat!(
@@ -221,7 +221,7 @@ fn last_formula_or_number(text: &str) -> Option<&str> {
         (Some(formula), _) => tidy(formula)?,
         (None, number) => number?.trim(),
     };
-    // "It is not 5." answers nothing; with its "not" it is not read as a number.
+    // "It is not 5." gives no answer: with its "not" it is not read as a number.
     static NOT: LazyLock<Regex> =
         LazyLock::new(|| pattern(r"(?i)(?:\b(?:not|never|neither)|n[’']t)\s+(?:[^\s.]+\s+){0,2}[$\\(\[]*$"));
     let line = &tail[..place(last) - last.len()];
@@ -232,9 +232,9 @@ fn last_formula_or_number(text: &str) -> Option<&str> {
     }
 }
 
-/// What stands between `$…$`, `$$…$$`, `\(…\)` and `\[…\]`, in order.
+/// The content of `$…$`, `$$…$$`, `\(…\)` and `\[…\]`, in order.
 fn formulas(text: &str) -> Vec<&str> {
-    // As in Pandoc, no space stands inside a dollar sign and no digit behind the closing one: "$5 and $6" is money.
+    // As in Pandoc, there is no space inside of a dollar sign and no digit after the closing one: "$5 and $6" is money.
     static FORMULA: LazyLock<Regex> =
         LazyLock::new(|| pattern(r"(?s)\$\$(.+?)\$\$|\\\[(.+?)\\\]|\\\((.+?)\\\)|\$([^$\s](?:[^$\n]*[^$\s])?)\$"));
     let is_money = |end: usize| text[end..].starts_with(|next: char| next.is_ascii_digit());
@@ -245,7 +245,7 @@ fn formulas(text: &str) -> Vec<&str> {
         .collect()
 }
 
-/// Without the marks and the layout around it.
+/// Without surrounding markup and layout.
 fn tidy(text: &str) -> Option<&str> {
     let mut text = text.trim();
     loop {

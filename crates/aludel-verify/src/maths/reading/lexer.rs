@@ -1,16 +1,16 @@
-//! An answer's text, LaTeX or plain, as tokens: layout commands and dollar signs go, Unicode signs and the words for
-//! them become one sign each, and runs of letters are told apart into functions, products of symbols and words. What
-//! the tokens mean together is for `expression` and `answer`.
+//! Splits an answer's text, LaTeX or plain, into tokens: layout commands and dollar signs are removed, Unicode signs and the words
+//! for them become one sign each, and runs of letters are classified as functions, products of symbols and words. What the tokens
+//! mean together is decided in `expression` and `answer`.
 
 use super::contextual;
 use super::token::{Bracket, Token};
 use super::words::{self, COMMAND_SIGNS, FUNCTIONS, GREEK, LAYOUT, TEXT, WORD_SIGNS, greek_letter};
 use crate::maths::values::number::{self, Number};
 
-/// Longer texts are no final answers, and the work on one is bounded by its length.
+/// Longer texts are not final answers, and the work on one is bounded by its length.
 pub(in crate::maths) const MAX_BYTES: usize = 4096;
 
-/// Tokens of `text`, or `None` where something in it is not known or it is too long.
+/// Tokens of `text`, or `None` if it is too long or contains something unknown.
 pub(in crate::maths) fn tokens(text: &str) -> Option<Vec<Token>> {
     if text.len() > MAX_BYTES {
         return None;
@@ -34,9 +34,9 @@ struct Frame {
     text: bool,
     /// The braces are dropped.
     silent: bool,
-    /// A list may stand here: a comma between digits separates.
+    /// A list may be here: a comma between digits separates.
     list: bool,
-    /// How many arguments of a command, of one digit each if unbraced, are still to come.
+    /// The number of arguments of a command, one digit each if unbraced, that follow.
     pending: u8,
 }
 
@@ -82,7 +82,7 @@ impl Lexer {
             '[' => self.open(Bracket::Square),
             ']' => self.close(Bracket::Square),
             '&' => self.tokens.push(Token::Column),
-            // Between numbers a dash is a range, and no difference.
+            // Between numbers a dash is a range, not a difference.
             '–' | '—' if matches!(self.tokens.last(), Some(Token::Number(_))) => return None,
             '−' | '–' | '—' | '‐' | '‑' => self.tokens.push(Token::Sign('-')),
             '×' | '·' | '⋅' | '∙' => self.tokens.push(Token::Sign('*')),
@@ -117,8 +117,7 @@ impl Lexer {
             | '≈' | '∼' | '∈' | '∉' | '∪' | '∩' | '∖' | '∅' | '°' | '€' | '£' | '¥' | '₹' | '\'' | ':' => {
                 self.tokens.push(Token::Sign(character))
             }
-            // A full stop that belongs to no number ends a sentence.
-            // Three points say that it goes on.
+            // A full stop that does not belong to a number ends a sentence. Three points are an ellipsis.
             '.' if self.peek(0) == Some('.') => return None,
             '.' | '?' if self.rest_is_blank() => {}
             '"' | '“' | '”' | '`' => {}
@@ -332,7 +331,7 @@ impl Lexer {
         Some(())
     }
 
-    /// `am`, `PM`, `p.m.` behind a number: the half of the day, and no product of symbols.
+    /// `am`, `PM`, `p.m.` after a number, rather than a product of symbols.
     fn half_of_day(&mut self, letters: &str) -> Option<&'static str> {
         if !matches!(self.tokens.last(), Some(Token::Number(_))) {
             return None;
@@ -375,7 +374,7 @@ impl Lexer {
         self.tokens.push(Token::Open(Bracket::Group));
     }
 
-    /// A brace that closes nothing is dropped, as one left over from a cut-out answer.
+    /// An unmatched closing brace is dropped, as one left over from a cut-out answer.
     fn close_group(&mut self) {
         if self.frames.len() > 1 {
             let silent = self.frames.pop().is_some_and(|frame| frame.silent);
@@ -432,8 +431,8 @@ impl Lexer {
     }
 }
 
-/// Whether letters that stand together are symbols multiplied, and not a word. Words of the same letters must not come
-/// out equal, so that only what hardly spells a word counts.
+/// Whether adjacent letters are a product of symbols, and not a word. Words of the same letters must not be equal, so that only
+/// letters that hardly form a word count.
 pub(in crate::maths) fn is_product(run: &str) -> bool {
     let letters: Vec<char> = run.chars().collect();
     match letters.as_slice() {

@@ -1,5 +1,5 @@
-//! The recursive descent that reads an expression from tokens. It stops at the first token that cannot go on (a unit, a
-//! comma), which `answer` then explains. Depth and size are bounded, so that recursion over a tree is safe.
+//! A recursive-descent parser for expressions. It stops at the first token that cannot continue one (a unit, a comma), which
+//! `answer` then interprets. Depth and size are bounded, so that recursion over a tree is safe.
 
 use dashu_ratio::RBig;
 
@@ -17,12 +17,12 @@ pub(super) enum PlusMinus {
     Minus,
 }
 
-/// An expression read from the front of some tokens.
+/// An expression parsed from the front of some tokens.
 pub(in crate::maths) struct Read {
     pub(in crate::maths) expression: Expression,
-    /// How many tokens it took.
+    /// The number of tokens that it took.
     pub(in crate::maths) length: usize,
-    /// Whether it held a `±` or `∓`.
+    /// Whether it contained a `±` or `∓`.
     pub(super) plus_minus: bool,
 }
 
@@ -43,7 +43,7 @@ struct Parser<'a> {
     in_function: usize,
     sign: PlusMinus,
     plus_minus: bool,
-    /// An exponent or an index comes next: without braces it is one number, and a fraction behind it is none of it.
+    /// An exponent or an index follows: without braces it is one number, and a fraction after it is not part of it.
     single: bool,
 }
 
@@ -78,7 +78,7 @@ impl Parser<'_> {
         })
     }
 
-    /// Takes a sign between or before terms and tells whether it is negative.
+    /// Reads a sign between or before terms; whether it is negative.
     fn addition_sign(&mut self) -> Option<bool> {
         let Some(Token::Sign(sign)) = self.peek() else { return None };
         let negative = match sign {
@@ -105,7 +105,7 @@ impl Parser<'_> {
                     self.at += 1;
                     factors.push(self.signed_power()?.inverted());
                 }
-                // Two numbers side by side are no product.
+                // Two adjacent numbers are not a product.
                 Some(Token::Number(_)) if matches!(factors.last(), Some(Expression::Number(_))) => break,
                 _ if self.starts_primary() => match self.power() {
                     Some(factor) => factors.push(factor),
@@ -145,7 +145,7 @@ impl Parser<'_> {
         let mut value = self.primary()?;
         loop {
             match self.peek() {
-                // 5!! is the double factorial, which is not known here; (5!)! is another.
+                // 5!! is the double factorial, which is not supported; (5!)! is something else.
                 Some(Token::Sign('!')) if self.tokens.get(self.at + 1) == Some(&Token::Sign('!')) => return None,
                 Some(Token::Sign('!')) => value = Expression::Call(Function::Factorial, Box::new(value)),
                 Some(Token::Sign('°')) if self.in_function > 0 => {
@@ -376,7 +376,7 @@ impl Parser<'_> {
         self.deeper(Parser::primary)
     }
 
-    /// Brackets of one kind belong together; a group may also close what LaTeX left open.
+    /// Brackets match by kind; a group may also close what LaTeX left open.
     fn close(&mut self, open: Bracket) -> Option<()> {
         match self.peek() {
             Some(Token::Close(close)) if *close == open => {

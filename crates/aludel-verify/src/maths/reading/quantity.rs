@@ -1,5 +1,5 @@
-//! A number or an expression with what stands around it: signs of money, "about", scales such as million, percent signs
-//! and units. What the expression itself says is for `parser`, what units mean for `unit`.
+//! A number or an expression with its surroundings: currency signs, "about", scales such as million, percent signs and units. The
+//! expression itself is read by `parser`, units by `unit`.
 
 use super::answer::Answer;
 use super::parser::{self, PlusMinus};
@@ -7,7 +7,7 @@ use super::token::Token;
 use crate::maths::values::expression::Expression;
 use crate::maths::values::unit::{self, Unit};
 
-/// A number or expression with what stands behind it.
+/// A number or expression with its suffix.
 #[derive(Clone, Debug, PartialEq)]
 pub(in crate::maths) struct Quantity {
     pub(in crate::maths) expression: Expression,
@@ -25,7 +25,7 @@ impl Quantity {
     }
 }
 
-/// Reads an expression with its sign of money, its percent sign or its unit; `None` where something is left over.
+/// Reads an expression with its currency sign, percent sign or unit; `None` if anything is left.
 pub(in crate::maths) fn read(tokens: &[Token]) -> Option<Answer> {
     let (currency, tokens) = match tokens {
         [Token::Sign(sign @ ('$' | '€' | '£' | '¥' | '₹')), rest @ ..] => (Some(*sign), rest),
@@ -56,7 +56,7 @@ pub(in crate::maths) fn read(tokens: &[Token]) -> Option<Answer> {
         Answer::Quantity(Quantity { expression, percent, unit: unit.clone(), approximate, compound: false })
     };
     if found.plus_minus {
-        // Whether two signs belong together is not known.
+        // Whether two signs are the same choice is unknown.
         let signs = |wanted| tokens[..found.length].iter().filter(|token| **token == Token::Sign(wanted)).count();
         if signs('±') > 1 {
             return Some(Answer::Unread);
@@ -111,7 +111,7 @@ fn scale(tokens: &[Token]) -> (i64, &[Token]) {
     (1, tokens)
 }
 
-/// Words behind a number that change its value or leave it open, so that they are no unit.
+/// Words after a number that change its value or leave it open, so that they are not a unit.
 const NO_UNITS: [&str; 49] = [
     "squared",
     "cubed",
@@ -164,7 +164,7 @@ const NO_UNITS: [&str; 49] = [
     "is",
 ];
 
-/// Percent sign or unit behind an expression; `None` where something else stands there.
+/// The percent sign or unit after an expression; `None` if something else follows.
 fn suffix(tokens: &[Token]) -> Option<(bool, Option<Unit>)> {
     let (percent, tokens) = match tokens {
         [Token::Sign('%'), rest @ ..] => (true, rest),

@@ -37,7 +37,7 @@ const SCALES: [(&str, u64); 5] = [
     ("trillion", 1_000_000_000_000),
     ("dozen", 12),
 ];
-/// What parts of a whole are called, one of them and several.
+/// Names of fractions, singular and plural.
 const PARTS: [(&str, &str, u64); 13] = [
     ("half", "halves", 2),
     ("third", "thirds", 3),
@@ -53,13 +53,13 @@ const PARTS: [(&str, &str, u64); 13] = [
     ("hundredth", "hundredths", 100),
     ("thousandth", "thousandths", 1000),
 ];
-/// Words that speak of a number without being one by themselves.
+/// Words that are part of a number without being one by themselves.
 const OTHERS: [&str; 18] = [
     "hundred", "hundreds", "dozens", "pair", "couple", "once", "twice", "thrice", "double", "triple", "single",
     "first", "second", "several", "score", "few", "some", "many",
 ];
 
-/// Whether a text in lower case has a word that speaks of a number, so that it may be one.
+/// Whether a lower-case text contains a number word, so that it may be a number.
 pub(in crate::maths) fn names_a_number(text: &str) -> bool {
     text.split(' ').any(|word| {
         UNITS.contains(&word)
@@ -70,7 +70,7 @@ pub(in crate::maths) fn names_a_number(text: &str) -> bool {
     })
 }
 
-/// The tokens with each spelled number as a number. `None` where there is none, or where words stand together that are no number.
+/// The tokens with each spelled number as a number. `None` if there is none, or if number words do not form one.
 pub(super) fn with_numbers(tokens: &[Token]) -> Option<Vec<Token>> {
     let words: Vec<String> = tokens.iter().map(word).collect();
     let reader = Reader { tokens, words: &words };
@@ -127,7 +127,7 @@ impl Reader<'_> {
         word == "hundred" || UNITS.contains(&word) || TENS.contains(&word) || scale(word).is_some()
     }
 
-    /// A number from this word on, and where it ends.
+    /// A number from this word on, and its end.
     fn number(&self, at: usize) -> Option<(Number, usize)> {
         if let Some((value, end)) = self.part(at) {
             return Some((Number::exact(value), end));
@@ -189,7 +189,7 @@ impl Reader<'_> {
             if scale == 12 || self.below_thousand(next).is_none() {
                 return Some((total, at));
             }
-            // "two thousand and a half": what "and" begins is another part.
+            // "two thousand and a half": "and" begins another part.
             if next > at && self.part(next).is_some() {
                 return Some((total, at));
             }

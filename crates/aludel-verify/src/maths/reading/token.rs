@@ -1,5 +1,4 @@
-//! The tokens that an answer's text is read as. How the text is cut into them is `lexer`'s matter, what they mean together that of
-//! `expression` and `answer`.
+//! The tokens of an answer's text. They are produced by `lexer` and interpreted by `expression` and `answer`.
 
 use crate::maths::values::number::Number;
 
@@ -21,7 +20,7 @@ pub(in crate::maths) enum Bracket {
 pub(in crate::maths) enum Token {
     /// A number as written.
     Number(Number),
-    /// A one-letter or Greek symbol. `spaced` tells whether a space stands before it.
+    /// A one-letter or Greek symbol. `spaced` says whether a space precedes it.
     Symbol { name: String, spaced: bool },
     /// A word of text.
     Word(String),

@@ -41,7 +41,7 @@ pub(in crate::maths) const GREEK: [&str; 28] = [
     "Omega",
 ];
 
-/// Commands that stand for one sign. Those of logic are other signs than the words of a list.
+/// Commands that stand for one sign. Logical operators are other signs than the words of a list.
 pub(super) const COMMAND_SIGNS: [(&str, char); 41] = [
     ("cdot", '*'),
     ("times", '*'),
@@ -86,7 +86,7 @@ pub(super) const COMMAND_SIGNS: [(&str, char); 41] = [
     ("degree", '°'),
 ];
 
-/// Commands that only lay out.
+/// Commands without meaning, for layout only.
 pub(super) const LAYOUT: [&str; 32] = [
     "left",
     "right",

@@ -1,4 +1,4 @@
-//! Values of expressions as exact fractions, as far as they have one: no rounding, and no number above a set size.
+//! Values of expressions as exact fractions, if they have one: no rounding, and no number above a size limit.
 
 use std::cell::Cell;
 
@@ -10,13 +10,13 @@ use super::expression::{Expression, Function};
 /// Numbers with more bits than this are not computed.
 const MAX_BITS: usize = 16_384;
 
-/// Work that one comparison may cost, in operations on numbers.
+/// Work budget of one comparison, in operations on numbers.
 const BUDGET: u32 = 100_000;
 
 /// Why there is no value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::maths) enum NoValue {
-    /// The value may be irrational: approximation has to decide.
+    /// The value may be irrational: it has to be approximated.
     Irrational,
     /// There is no value, as in 1/0.
     Undefined,
@@ -24,7 +24,7 @@ pub(in crate::maths) enum NoValue {
     TooLarge,
 }
 
-/// What is left of the work that a comparison may cost. Counted, not timed, so that verdicts do not hang on the machine.
+/// The remaining work budget of a comparison. Counted, not timed, so that verdicts do not depend on the machine.
 pub(in crate::maths) struct Budget(Cell<u32>);
 
 impl Budget {
@@ -39,7 +39,7 @@ impl Budget {
     }
 }
 
-/// The value, where it is small enough; what was done with it costs more the longer it is, since fractions are reduced each time.
+/// The value, if it is small enough; operations cost more the longer it is, since fractions are reduced each time.
 fn bounded(value: RBig, budget: &Budget) -> Result<RBig, NoValue> {
     let bits = bits(&value);
     budget.spend(u32::try_from(bits / 256).unwrap_or(u32::MAX))?;

@@ -91,7 +91,7 @@ impl Expression {
         found
     }
 
-    /// Whether it is made for whole numbers: with a factorial or a binomial coefficient in it.
+    /// Whether it is meant for integers: with a factorial or a binomial coefficient in it.
     pub(in crate::maths) fn is_discrete(&self) -> bool {
         let mut found = matches!(self, Expression::Binomial(_) | Expression::Call(Function::Factorial, _));
         self.for_each_part(|part| found |= part.is_discrete());

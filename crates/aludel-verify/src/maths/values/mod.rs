@@ -1,5 +1,5 @@
-//! Numbers, expressions and units, and what they are worth: exact fractions, else complex numbers of several hundred bits. Nothing here
-//! reads an answer or compares two.
+//! Numbers, expressions and units, and their values: exact fractions, else complex numbers of several hundred bits. Nothing here
+//! parses an answer or compares two.
 
 pub(super) mod exact;
 pub(super) mod expression;

@@ -3,10 +3,10 @@
 use dashu_int::{IBig, UBig};
 use dashu_ratio::RBig;
 
-/// Powers of ten beyond this are refused: nobody answers with them, and they would cost memory.
+/// Powers of ten beyond this are refused: no answer contains them, and they would cost memory.
 const MAX_EXPONENT: i64 = 2000;
 
-/// A number with what its notation tells beside its value.
+/// A number, and how it was written.
 #[derive(Clone, Debug, PartialEq)]
 pub(in crate::maths) struct Number {
     /// The exact value.
@@ -17,7 +17,7 @@ pub(in crate::maths) struct Number {
     pub(in crate::maths) significant: usize,
     /// Digits before the point, as written.
     pub(in crate::maths) digits: usize,
-    /// Whether it was written with a zero in front, as minutes are: `05`, `00`.
+    /// Whether it was written with a leading zero, like minutes: `05`, `00`.
     pub(in crate::maths) leading_zero: bool,
 }
 
@@ -30,17 +30,17 @@ impl Number {
         Number::exact(RBig::from_parts(1.into(), 2u8.into()))
     }
 
-    /// A value of which nothing is known about how it was written.
+    /// A value without information on how it was written.
     pub(in crate::maths) fn exact(value: RBig) -> Number {
         Number { value, decimals: 0, significant: 1, digits: 1, leading_zero: false }
     }
 
-    /// Whether it is a decimal with so many digits that it can only be the rounding of an exact value.
+    /// Whether it is a decimal with enough digits that it can only be the rounding of an exact value.
     pub(in crate::maths) fn is_rounded(&self) -> bool {
         self.decimals >= 6 && self.significant >= 6
     }
 
-    /// Whether it is a decimal with enough digits that it hardly is the rounding of an exact value by chance.
+    /// Whether it is a decimal with enough digits that agreeing with a rounded exact value is hardly chance.
     pub(in crate::maths) fn may_be_rounded(&self) -> bool {
         self.decimals >= 1 && self.significant >= 3
     }

@@ -1,5 +1,5 @@
-//! Values of expressions as complex numbers of several hundred bits, for what has no exact fraction. Each is computed
-//! at two precisions: a difference that is real stays when the precision doubles, rounding does not.
+//! Values of expressions as complex numbers of several hundred bits, if they have no exact fraction. Each is computed at two
+//! precisions: a real difference remains when the precision doubles, a rounding error does not.
 
 use dashu_float::round::mode::HalfEven;
 use dashu_float::{ConstCache, Context, FBig, Repr};
@@ -81,9 +81,9 @@ impl<'a> Evaluator<'a> {
 
     pub(in crate::maths) fn value(&mut self, expression: &Expression) -> Result<Complex, NoValue> {
         self.budget.spend(4)?;
-        // What is rational below an irrational expression stays exact as long as it can.
+        // Rational parts of an irrational expression stay exact as long as possible.
         let result = match expression {
-            // With more digits than there are bits, its last ones would not count.
+            // With more digits than bits, its last ones would have no effect.
             Expression::Number(number) if exact::bits(&number.value) > PRECISIONS[0] => return Err(NoValue::TooLarge),
             Expression::Number(number) => self.rational(&number.value)?,
             Expression::Symbol(_) => self.rational(&exact::value(expression, self.point, self.budget)?)?,
@@ -137,8 +137,8 @@ impl<'a> Evaluator<'a> {
         Ok(Complex { re: self.sub(&left.re, &right.re)?, im: self.sub(&left.im, &right.im)? })
     }
 
-    /// Whether a sum left out a term, so that two values that agree need not be the same. What is left of a zero is no
-    /// such term: at the lower precision it is some 2⁻²⁵⁶ of its parts.
+    /// Whether a sum dropped a term, so that two equal values need not be the same. The residue of a zero is not such a term: at
+    /// the lower precision it is some 2⁻²⁵⁶ of its parts.
     pub(in crate::maths) fn lost_a_term(&self) -> bool {
         self.lost_a_term
     }
@@ -361,7 +361,7 @@ impl Complex {
         (is_zero(&self.im) && is_zero(&other.im)).then(|| self.re.cmp(&other.re))
     }
 
-    /// The larger part's place of the first bit: the size is below 2 to this power. `isize::MIN` for 0.
+    /// The position of the larger part's first bit: the value is below 2 to this power. `isize::MIN` for 0.
     pub(in crate::maths) fn magnitude(&self) -> isize {
         magnitude(&self.re).max(magnitude(&self.im))
     }

@@ -1,10 +1,10 @@
-//! Units behind a number, brought to one spelling. Two answers with different units are different; one that leaves
-//! the unit out is taken to mean the other's.
+//! Units after a number, in one spelling. Two answers with different units are different; one without a unit is taken to have the
+//! other's.
 
 use dashu_int::UBig;
 use dashu_ratio::RBig;
 
-/// Spellings, and what each is brought to.
+/// Spellings, and the one that each is replaced by.
 const KNOWN: [(&str, &[&str]); 49] = [
     ("mm", &["mm", "millimeter", "millimetre"]),
     ("cm", &["cm", "centimeter", "centimetre"]),
@@ -89,7 +89,7 @@ const EXACT: &[Exact] = &[
     ("mbar", &["mbar", "millibar"], "pressure", (1, 1, 2)),
     ("atm", &["atm", "atmosphere"], "pressure", (101_325, 1, 0)),
     ("torr", &["torr"], "pressure", (101_325, 760, 0)),
-    // A pound of force on a square inch: 0.453 592 37 kg · 9.806 65 m/s² / (0.0254 m)².
+    // A pound of force per square inch: 0.453 592 37 kg · 9.806 65 m/s² / (0.0254 m)².
     ("psi", &["psi"], "pressure", (44_482_216_152_605, 64_516, -5)),
     ("kilonewton", &["kN", "kilonewton"], "force", (1, 1, 3)),
     ("dyne", &["dyn", "dyne"], "force", (1, 1, -5)),
@@ -143,10 +143,10 @@ pub(in crate::maths) struct Unit {
     known: bool,
 }
 
-/// What two units, either of which may be missing, say about quantities of the same number.
+/// How two units, either of which may be missing, compare for quantities of the same number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::maths) enum Units {
-    /// The same, or left out on a side.
+    /// The same, or missing on one side.
     Agree,
     /// Two different units.
     Differ,
@@ -154,14 +154,14 @@ pub(in crate::maths) enum Units {
     Unclear,
 }
 
-/// Whether letters that stand in a formula spell a unit of two letters or more, and are no product of symbols. Of the further units, two
+/// Whether letters in a formula spell a unit of two letters or more, and are not a product of symbols. Of the further units, two
 /// letters may be one: `nm`, `mV`.
 pub(in crate::maths) fn is_known(word: &str) -> bool {
     let letters = word.chars().count();
     letters > 1 && usual(word).is_some() || letters > 2 && further(word).is_some()
 }
 
-/// Whether a word is a unit of two letters or more, where it is known to be one.
+/// Whether a word is a known unit of two letters or more.
 pub(in crate::maths) fn is_unit(word: &str) -> bool {
     word.chars().count() > 1 && canonical(word).is_some()
 }
@@ -180,7 +180,7 @@ fn canonical(word: &str) -> Option<&'static str> {
     usual(word).or_else(|| further(word))
 }
 
-/// Symbols are told apart by their case: a milliwatt and a megawatt, a nanometre and a newton metre.
+/// Symbols are distinguished by case: a milliwatt and a megawatt, a nanometre and a newton metre.
 fn further(word: &str) -> Option<&'static str> {
     const SHORTEST_WORD: usize = 4;
     let find = |word: &str| EXACT.iter().find(|(_, spellings, ..)| spellings.contains(&word)).map(|(name, ..)| *name);
@@ -282,8 +282,8 @@ impl Unit {
     }
 }
 
-/// What a unit measures, and how large it is beside the others of its kind; `None` for compound units but quotients that are known, and for
-/// those whose size hangs on the place or the time.
+/// What a unit measures, and its size relative to the others of its kind; `None` for compound units except known quotients, and for
+/// those whose size depends on the place or the time.
 pub(in crate::maths) fn size(unit: &Unit) -> Option<(&'static str, RBig)> {
     // Areas and volumes, the latter beside litres: a cubic millimetre is a thousandth of a millilitre.
     let side = |power: &str| {
@@ -355,7 +355,7 @@ fn power_of_ten(exponent: i32) -> RBig {
     if exponent < 0 { RBig::from(1u8) / power } else { power }
 }
 
-/// Other sizes that go by a unit's name: the International Table's calorie has 4.1868 J, and on food a calorie is a kilocalorie.
+/// Other sizes of units with the same name: the International Table's calorie has 4.1868 J, and on food a calorie is a kilocalorie.
 pub(in crate::maths) fn other_sizes(unit: &Unit) -> impl Iterator<Item = RBig> {
     let sizes: &[(u32, i32)] = match unit.name.as_str() {
         "calorie" => &[(41_868, -4), (4184, 0), (41_868, -1)],
