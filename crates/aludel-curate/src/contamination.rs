@@ -15,7 +15,7 @@ const COMMON_PROMPTS: usize = 10;
 const PROMPT_COLUMNS: [&str; 5] = ["prompt", "question", "problem", "instruction", "input"];
 
 /// The n-grams of evaluation prompts.
-pub(super) struct Evaluations {
+pub(super) struct EvalNgrams {
     ngram: usize,
     overlap: f64,
     /// The prompts that hold an n-gram.
@@ -32,15 +32,15 @@ struct Prompt {
     place: String,
 }
 
-impl Evaluations {
+impl EvalNgrams {
     /// Reads the prompts of evaluation files, of any shape that data files may have; answers are not needed.
     ///
     /// # Errors
     /// Files that cannot be read, and rows that hold no prompt.
-    pub(super) fn read(paths: &[PathBuf], ngram: usize, overlap: f64) -> Result<Evaluations, Error> {
+    pub(super) fn read(paths: &[PathBuf], ngram: usize, overlap: f64) -> Result<EvalNgrams, Error> {
         let mut records = dataset::open(paths, &ReadOptions::default())?;
         let (holders, seen) = (HashMap::new(), HashSet::new());
-        let mut evaluations = Evaluations { ngram, overlap, holders, prompts: Vec::new(), seen };
+        let mut evaluations = EvalNgrams { ngram, overlap, holders, prompts: Vec::new(), seen };
         while let Some(row) = records.next_row()? {
             let file = row.provenance.file.file_name().unwrap_or_default().display();
             let place = format!("{file}:{}", row.provenance.line);
@@ -112,12 +112,12 @@ mod tests {
     const QUESTION: &str = "Natalia sold clips to 48 of her friends in April, and then she sold half as many clips in May. \
         How many clips did Natalia sell altogether in April and May?";
 
-    fn evaluations(prompts: &[&str]) -> Result<Evaluations, Error> {
+    fn evaluations(prompts: &[&str]) -> Result<EvalNgrams, Error> {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("eval.jsonl");
         let rows: String = prompts.iter().map(|prompt| format!("{}\n", json!({"question": prompt}))).collect();
         fs::write(&path, rows).unwrap();
-        Evaluations::read(&[path], 8, 0.5)
+        EvalNgrams::read(&[path], 8, 0.5)
     }
 
     fn check(evaluation: &[&str], prompt: &str, contaminated: bool) {
@@ -156,7 +156,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("eval.jsonl");
         fs::write(&path, "{\"question\": \"2+2?\"}\n{\"id\": 3}\n").unwrap();
-        let message = Evaluations::read(&[path], 8, 0.5).err().unwrap().to_string();
+        let message = EvalNgrams::read(&[path], 8, 0.5).err().unwrap().to_string();
         assert!(message.contains("eval.jsonl, line 2: ") && message.contains("`id`"), "{message}");
     }
 }

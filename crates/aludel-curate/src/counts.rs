@@ -2,14 +2,14 @@
 
 use std::collections::HashSet;
 
-use super::first_pass::Judgement;
+use super::first_pass::FirstPassResult;
 use super::report::{FilterCount, Report, SourceCount, VerdictCounts};
 use super::{Options, Reason, Verify};
 use aludel_data::split::Split;
 use aludel_verify::Verdict;
 
 impl Report {
-    pub(super) fn new(options: &Options, judgement: &Judgement, split: &Split) -> Report {
+    pub(super) fn new(options: &Options, judgement: &FirstPassResult, split: &Split) -> Report {
         let rows = &judgement.rows;
         let kept = rows.iter().filter(|row| row.is_kept());
         let prompts: HashSet<_> = kept.clone().map(|row| row.prompt).collect();
@@ -36,7 +36,7 @@ impl Report {
     }
 }
 
-fn filter_counts(options: &Options, judgement: &Judgement) -> Vec<FilterCount> {
+fn filter_counts(options: &Options, judgement: &FirstPassResult) -> Vec<FilterCount> {
     let dropped_by = |reason| {
         judgement.rows.iter().filter(|row| row.dropped.as_ref().is_some_and(|by| by.reason == reason)).count() as u64
     };
@@ -70,7 +70,7 @@ fn is_on(options: &Options, reason: Reason) -> bool {
     }
 }
 
-fn verdict_counts(options: &Options, judgement: &Judgement) -> VerdictCounts {
+fn verdict_counts(options: &Options, judgement: &FirstPassResult) -> VerdictCounts {
     let mut counts = VerdictCounts::default();
     if options.verify == Verify::Off {
         return counts;

@@ -3,18 +3,19 @@
 
 use std::collections::HashMap;
 
-use super::near_duplicates::{Layout, Near, Sketch};
+use super::near_duplicates::{BandLayout, MinHashIndex, Sketch};
 use super::{Judged, Options, Reason, drop_row};
 
 /// The rows so far, to compare the next with.
 pub(super) struct Comparison {
     seen: Option<HashMap<u128, u32>>,
-    near: Option<Near>,
+    near: Option<MinHashIndex>,
 }
 
 impl Comparison {
     pub(super) fn new(options: &Options) -> Comparison {
-        let near = options.near_duplicates.map(|threshold| Near::new(threshold, Layout::for_threshold(threshold)));
+        let near =
+            options.near_duplicates.map(|threshold| MinHashIndex::new(threshold, BandLayout::for_threshold(threshold)));
         Comparison { seen: options.duplicates.then(HashMap::new), near }
     }
 

@@ -8,15 +8,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use rayon::ThreadPool;
 use rayon::prelude::*;
 
-use super::contamination::Evaluations;
+use super::contamination::EvalNgrams;
 use super::duplicates::Comparison;
-use super::near_duplicates::{Layout, Sketch};
-use super::verdicts::{Found, Verdicts};
+use super::near_duplicates::{BandLayout, Sketch};
+use super::verdicts::{CheckedAnswer, Verdicts};
 use super::{Dropped, Judged, Options, Progress, Reason, Tokens, Verify, completeness, drop_row, repetition};
 use crate::Error;
 use aludel_data::column_names::{is_among, same};
 use aludel_data::dataset::{self, Content, PromptKey};
-use aludel_data::trace::{Trace, TraceSource, Unfit, learnt, share_read};
+use aludel_data::trace::{Trace, TraceSource, UnusableTrace, learnt, share_read};
 use aludel_verify::Verdict;
 
 /// A batch ends at so many bytes or rows, whichever comes first.
@@ -27,7 +27,7 @@ const BATCH_ROWS: usize = 2048;
 pub(super) const TOLD_ROWS: usize = 256;
 
 /// What the first pass found.
-pub(super) struct Judgement {
+pub(super) struct FirstPassResult {
     pub(super) rows: Vec<Judged>,
     /// Names of the sources, in the order in which they came up.
     pub(super) sources: Vec<String>,
@@ -43,7 +43,7 @@ pub(super) fn judge(
     tokens: Option<&dyn Tokens>,
     pool: &ThreadPool,
     progress: &mut dyn FnMut(Progress),
-) -> Result<Judgement, Error> {
+) -> Result<FirstPassResult, Error> {
     let filters = Filters::new(options, tokens)?;
     let mut comparison = Comparison::new(options);
     let mut sources = Sources::default();
@@ -71,7 +71,7 @@ pub(super) fn judge(
             Ok(())
         },
     )?;
-    Ok(Judgement { rows, sources: sources.names, tokenised: filters.tokenised.into_inner(), columns_not_used })
+    Ok(FirstPassResult { rows, sources: sources.names, tokenised: filters.tokenised.into_inner(), columns_not_used })
 }
 
 /// Whether a column is what the verifier looks at, in any spelling as there, or names the sources.
@@ -117,9 +117,9 @@ fn read_batch(
 struct Filters<'a> {
     options: &'a Options,
     tokens: Option<&'a dyn Tokens>,
-    evaluations: Option<Evaluations>,
+    evaluations: Option<EvalNgrams>,
     verdicts: Verdicts<'a>,
-    layout: Option<Layout>,
+    layout: Option<BandLayout>,
     tokenised: AtomicU64,
 }
 
@@ -128,10 +128,10 @@ impl<'a> Filters<'a> {
         let Options { evaluations, evaluation_ngram, evaluation_overlap, .. } = options;
         let evaluations = match evaluations.is_empty() {
             true => None,
-            false => Some(Evaluations::read(evaluations, *evaluation_ngram, *evaluation_overlap)?),
+            false => Some(EvalNgrams::read(evaluations, *evaluation_ngram, *evaluation_overlap)?),
         };
         let verdicts = Verdicts::new(&options.verifier, &options.gold)?;
-        let layout = options.near_duplicates.map(Layout::for_threshold);
+        let layout = options.near_duplicates.map(BandLayout::for_threshold);
         Ok(Filters { options, tokens, evaluations, verdicts, layout, tokenised: AtomicU64::new(0) })
     }
 
@@ -153,15 +153,15 @@ impl<'a> Filters<'a> {
         };
         let content = match &trace.content {
             Ok(content) => content,
-            Err(Unfit::Incomplete(detail)) => {
+            Err(UnusableTrace::Incomplete(detail)) => {
                 drop_row(&mut row, Reason::Incomplete, detail.clone());
                 return Ok((row, None));
             }
-            Err(Unfit::SetAside(mark)) => {
+            Err(UnusableTrace::SetAside(mark)) => {
                 drop_row(&mut row, Reason::SetAside, mark.clone());
                 return Ok((row, None));
             }
-            Err(Unfit::Unreadable(detail)) => {
+            Err(UnusableTrace::Unreadable(detail)) => {
                 drop_row(&mut row, Reason::Unreadable, detail.clone());
                 return Ok((row, None));
             }
@@ -209,13 +209,13 @@ impl<'a> Filters<'a> {
         measured.flaw
     }
 
-    fn verdict_flaw(&self, found: Option<Found>) -> Option<Dropped> {
+    fn verdict_flaw(&self, found: Option<CheckedAnswer>) -> Option<Dropped> {
         if self.options.verify != Verify::Filter {
             return None;
         }
         let (reason, detail) = match found {
-            Some(Found { verdict: Verdict::Wrong | Verdict::NoAnswer, detail }) => (Reason::Wrong, detail),
-            Some(Found { verdict: Verdict::Undecided, detail }) => (Reason::Undecided, detail),
+            Some(CheckedAnswer { verdict: Verdict::Wrong | Verdict::NoAnswer, detail }) => (Reason::Wrong, detail),
+            Some(CheckedAnswer { verdict: Verdict::Undecided, detail }) => (Reason::Undecided, detail),
             None if self.options.require_verified => (Reason::Unverified, "no right answer is known".to_string()),
             _ => return None,
         };

@@ -28,7 +28,7 @@ pub struct TokenBounds {
 }
 
 /// What looking at a row's length found.
-pub(super) struct Measured {
+pub(super) struct LengthCheck {
     pub(super) flaw: Option<String>,
     /// Whether it had to be tokenised.
     pub(super) tokenised: bool,
@@ -39,19 +39,19 @@ impl TokenBounds {
         *self == TokenBounds::default()
     }
 
-    pub(super) fn measure(&self, content: &Content, tokens: &dyn Tokens) -> Measured {
+    pub(super) fn measure(&self, content: &Content, tokens: &dyn Tokens) -> LengthCheck {
         let (fewest, most) = match tokens.bounds(content) {
             Ok(bounds) => bounds,
-            Err(reason) => return Measured { flaw: Some(reason), tokenised: false },
+            Err(reason) => return LengthCheck { flaw: Some(reason), tokenised: false },
         };
         if let Some(flaw) = self.decide(fewest, most) {
-            return Measured { flaw, tokenised: false };
+            return LengthCheck { flaw, tokenised: false };
         }
         let flaw = match tokens.count(content) {
             Ok(count) => self.decide(count, count).flatten(),
             Err(reason) => Some(reason),
         };
-        Measured { flaw, tokenised: true }
+        LengthCheck { flaw, tokenised: true }
     }
 
     /// The flaw of a row whose tokens lie between two numbers, or `None` where that does not decide it.

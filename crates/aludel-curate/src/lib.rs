@@ -19,6 +19,7 @@ mod report;
 mod right_answer;
 mod row_options;
 mod second_pass;
+pub mod settings;
 #[cfg(test)]
 mod tests;
 mod verdicts;

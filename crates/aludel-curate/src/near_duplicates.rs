@@ -31,17 +31,17 @@ struct Ngrams {
 }
 
 /// The rows kept so far, to be searched for near duplicates of the next.
-pub(super) struct Near {
+pub(super) struct MinHashIndex {
     threshold: f64,
-    layout: Layout,
+    layout: BandLayout,
     /// The entry last made for a band's hash; an entry is a kept row times the number of bands, plus the band.
     last: HashMap<u64, u32, BuildHasherDefault<AlreadyHashed>>,
     /// The entry before, for each entry.
     before: Vec<u32>,
-    kept: Vec<Kept>,
+    kept: Vec<KeptRow>,
 }
 
-struct Kept {
+struct KeptRow {
     row: u32,
     ngrams: Ngrams,
     /// The search that looked at it last.
@@ -50,26 +50,26 @@ struct Kept {
 
 /// How MinHash values are grouped: rows that agree in all values of one band are compared.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Layout {
+pub(super) struct BandLayout {
     bands: usize,
     values: usize,
 }
 
 const NONE: u32 = u32::MAX;
 
-impl Layout {
+impl BandLayout {
     /// As many values in a band as the threshold permits: with s the similarity, b bands of r values agree somewhere
     /// with probability 1 − (1 − s^r)^b.
-    pub(super) fn for_threshold(threshold: f64) -> Layout {
+    pub(super) fn for_threshold(threshold: f64) -> BandLayout {
         let misses = |values: usize| (1.0 - threshold.powi(values as i32)).powi((BINS / values) as i32);
         let values = (1..=32).rev().find(|values| misses(*values) <= MISS_PROBABILITY).unwrap_or(1);
-        Layout { bands: BINS / values, values }
+        BandLayout { bands: BINS / values, values }
     }
 }
 
 impl Sketch {
     /// The sketch of a row's prompt and reasoning (its answer where there is no reasoning), or `None` where it has no words.
-    pub(super) fn of(content: &Content, ngram: usize, layout: Layout) -> Option<Sketch> {
+    pub(super) fn of(content: &Content, ngram: usize, layout: BandLayout) -> Option<Sketch> {
         let reasoning: Vec<&str> = replies(content).filter_map(|turn| turn.reasoning.as_deref()).collect();
         let texts: Vec<&str> = match reasoning.is_empty() {
             true => questions(content).chain(learnt(content)).collect(),
@@ -81,9 +81,9 @@ impl Sketch {
     }
 }
 
-impl Near {
-    pub(super) fn new(threshold: f64, layout: Layout) -> Near {
-        Near { threshold, layout, last: HashMap::default(), before: Vec::new(), kept: Vec::new() }
+impl MinHashIndex {
+    pub(super) fn new(threshold: f64, layout: BandLayout) -> MinHashIndex {
+        MinHashIndex { threshold, layout, last: HashMap::default(), before: Vec::new(), kept: Vec::new() }
     }
 
     /// The first kept row that is at least as similar as the threshold, and how similar it is; otherwise this row is kept.
@@ -106,7 +106,7 @@ impl Near {
             let entry = self.before.len() as u32;
             self.before.push(self.last.insert(*band, entry).unwrap_or(NONE));
         }
-        self.kept.push(Kept { row, ngrams: sketch.ngrams, looked_at: NONE });
+        self.kept.push(KeptRow { row, ngrams: sketch.ngrams, looked_at: NONE });
         None
     }
 }
@@ -162,7 +162,7 @@ fn min_hashes(ngrams: &[u64]) -> [u64; BINS] {
     values
 }
 
-fn bands(values: &[u64; BINS], layout: Layout) -> Vec<u64> {
+fn bands(values: &[u64; BINS], layout: BandLayout) -> Vec<u64> {
     let band =
         |(number, values): (usize, &[u64])| values.iter().fold(mixed(number as u64), |hash, value| mixed(hash ^ value));
     values.chunks_exact(layout.values).take(layout.bands).enumerate().map(band).collect()
@@ -228,8 +228,8 @@ mod tests {
     /// number that is found among those that are less similar by a margin.
     fn planted(threshold: f64, length: usize, edits: usize) -> (f64, usize) {
         let mut random = Random(7);
-        let layout = Layout::for_threshold(threshold);
-        let mut near = Near::new(threshold, layout);
+        let layout = BandLayout::for_threshold(threshold);
+        let mut near = MinHashIndex::new(threshold, layout);
         let (mut wanted, mut found, mut wrong) = (0, 0, 0);
         for pair in 0..400 {
             let original = random_words(&mut random, length);
@@ -238,7 +238,7 @@ mod tests {
                 let place = random.below(length as u64) as usize;
                 copy[place] = 10_000 + random.below(1_000);
             }
-            let search = |near: &mut Near, row, words| {
+            let search = |near: &mut MinHashIndex, row, words| {
                 near.find_or_keep(row, Sketch::of(&content(words), NGRAM, layout).unwrap())
             };
             assert_eq!(search(&mut near, 2 * pair, &original), None, "unrelated texts");
@@ -266,17 +266,17 @@ mod tests {
     #[test]
     fn bands_fit_the_threshold() {
         for threshold in [0.3, 0.5, 0.7, 0.8, 0.9, 0.99, 1.0] {
-            let Layout { bands, values } = Layout::for_threshold(threshold);
+            let BandLayout { bands, values } = BandLayout::for_threshold(threshold);
             let misses = (1.0 - threshold.powi(values as i32)).powi(bands as i32);
             assert!(misses <= MISS_PROBABILITY && bands * values <= BINS, "{threshold}: {bands} × {values}");
         }
-        assert_eq!(Layout::for_threshold(0.8), Layout { bands: 32, values: 8 });
+        assert_eq!(BandLayout::for_threshold(0.8), BandLayout { bands: 32, values: 8 });
     }
 
     #[test]
     fn a_row_of_few_words_equals_itself_only() {
-        let layout = Layout::for_threshold(0.8);
-        let mut near = Near::new(0.8, layout);
+        let layout = BandLayout::for_threshold(0.8);
+        let mut near = MinHashIndex::new(0.8, layout);
         let row = |text: &str| {
             Sketch::of(&Content::Messages(vec![Message::user(text), Message::assistant("4")]), NGRAM, layout)
         };

@@ -10,7 +10,7 @@ use aludel_formats::atomic;
 use rayon::ThreadPool;
 use serde_json::{Value, json};
 
-use super::first_pass::{Judgement, TOLD_ROWS, for_each_batch, hash_of};
+use super::first_pass::{FirstPassResult, TOLD_ROWS, for_each_batch, hash_of};
 use super::{Judged, Progress, Report};
 use crate::Error;
 use aludel_data::dataset::{self, Columns, Content};
@@ -35,7 +35,7 @@ pub fn is_written_here(name: &OsStr) -> bool {
 
 pub(super) fn write(
     source: &dyn TraceSource,
-    judgement: &Judgement,
+    judgement: &FirstPassResult,
     split: &Split,
     parquet: bool,
     folder: &Path,

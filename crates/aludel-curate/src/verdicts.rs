@@ -29,7 +29,7 @@ pub(super) struct Verdicts<'a> {
 type Ready = Result<Arc<Checker>, String>;
 
 /// What is found about a row's last answer.
-pub(super) struct Found {
+pub(super) struct CheckedAnswer {
     pub(super) verdict: Verdict,
     /// Why it is not right, if it is not.
     pub(super) detail: String,
@@ -47,10 +47,10 @@ impl<'a> Verdicts<'a> {
     ///
     /// # Errors
     /// A verifier command that cannot be started.
-    pub(super) fn on(&self, content: &Content, columns: &Columns) -> Result<Option<Found>, Error> {
+    pub(super) fn on(&self, content: &Content, columns: &Columns) -> Result<Option<CheckedAnswer>, Error> {
         let found = match right_answer(columns, self.gold_columns, &[], questions(content).last()) {
             Ok(found) => found,
-            Err(detail) => return Ok(Some(Found { verdict: Verdict::Undecided, detail })),
+            Err(detail) => return Ok(Some(CheckedAnswer { verdict: Verdict::Undecided, detail })),
         };
         let Some((kind, gold)) = found.and_then(|(_, value)| Some((value.kind(), text_of(value)?))) else {
             return Ok(None);
@@ -58,7 +58,7 @@ impl<'a> Verdicts<'a> {
         let Some(answer) = replies(content).last() else { return Ok(None) };
         let checker = match self.checker_of(columns) {
             Ok(checker) => checker,
-            Err(detail) => return Ok(Some(Found { verdict: Verdict::Undecided, detail })),
+            Err(detail) => return Ok(Some(CheckedAnswer { verdict: Verdict::Undecided, detail })),
         };
         let mut verdict = checker.verdict(&answer.content, &gold)?;
         if verdict != Verdict::Right {
@@ -71,7 +71,7 @@ impl<'a> Verdicts<'a> {
         let is_understood = !matches!(kind, Kind::List | Kind::Object) || checker.compares_structures();
         let verdict = if verdict == Verdict::Wrong && !is_understood { Verdict::Undecided } else { verdict };
         let detail = detail(&checker, verdict, &answer.content, &gold, questions(content).last());
-        Ok(Some(Found { verdict, detail }))
+        Ok(Some(CheckedAnswer { verdict, detail }))
     }
 
     /// The verifier of a row: the one that it names in a column `verifier`, as rows of an evaluation do.

@@ -1,5 +1,6 @@
-//! How the names of columns and members are compared: case, marks and spaces between words do not count, since every tool writes them its
-//! own way (`sample_weight`, `sampleWeight`, `Sample-Weight`). The lists of names themselves stand with those who read them.
+//! How the names of columns and members are compared: case, punctuation and spaces between words are ignored, since every tool
+//! writes them in its own way (`sample_weight`, `sampleWeight`, `Sample-Weight`). The lists of names are defined where they are
+//! used.
 
 use std::collections::HashSet;
 
@@ -7,7 +8,7 @@ pub use aludel_text::letters::letters;
 
 use crate::json::{Columns, Json};
 
-/// Whether two names are one in different spellings.
+/// Whether two names are spellings of one.
 pub fn same(one: &str, other: &str) -> bool {
     letters(one).eq(letters(other))
 }
@@ -17,23 +18,23 @@ pub fn is_among(names: &[impl AsRef<str>], name: &str) -> bool {
     names.iter().any(|known| same(known.as_ref(), name))
 }
 
-/// A list of names that many names are looked up in.
+/// A set of names, for many look-ups.
 pub struct Names(HashSet<String>);
 
 impl Names {
-    /// A list of these names.
+    /// The set of these names.
     pub fn of(names: &[&str]) -> Names {
         Names(names.iter().map(|name| letters(name).collect()).collect())
     }
 
-    /// Whether the letters of a name are those of one of these.
+    /// Whether a name is in the set, in any spelling.
     pub fn has(&self, letters: &str) -> bool {
         self.0.contains(letters)
     }
 }
 
-/// The columns that usually hold a right answer, in any spelling: the first that holds something counts, and a worked solution gives way to
-/// a short answer. Two of them must not differ, but for `answer`, which is an answer in full where another one stands beside it.
+/// The usual columns of reference answers, in any spelling: the first that is not empty counts, and a short answer is preferred to
+/// a worked solution. Two of them must not differ, except for `answer`, which is a full answer if there is another one.
 pub const RIGHT_ANSWERS: [&str; 8] = [
     "gold",
     "gold_answer",
@@ -45,13 +46,12 @@ pub const RIGHT_ANSWERS: [&str; 8] = [
     "answer",
 ];
 
-/// Whether a column of this name is looked at for verdicts, where the recipe names no others.
+/// Whether a column of this name is read as a reference answer, unless the recipe names others.
 pub fn is_for_verdicts(name: &str) -> bool {
     is_among(&RIGHT_ANSWERS, name) || same(name, "verifier")
 }
 
-/// A column of this name that is not `null`: as it is spelled here before other spellings, and one that holds something before all that
-/// do not.
+/// A column of this name that is not `null`: the exact spelling before others, and one that is not empty before all that are.
 pub fn called<'a>(row: &'a Columns, name: &str) -> Option<(&'a str, Json<'a>)> {
     let own = row.entry(name).filter(|(_, value)| !value.is_null());
     if own.is_some_and(|(_, value)| !value.is_empty()) {

@@ -1,5 +1,5 @@
-//! The one error type of this crate. Each message names the file, key or value, says what is wrong with it and what
-//! would be right; how it is shown, and which exit code follows, is the binary's matter.
+//! The one error type of this crate. Each message names the file, key or value, says what is wrong with it and what would be right.
+//! Display and exit codes are left to the binary.
 
 use std::io;
 use std::path::PathBuf;
@@ -29,22 +29,22 @@ pub enum Error {
     #[error(transparent)]
     File(#[from] aludel_formats::Error),
 
-    /// What keeps traces, where it is no data file, failed.
+    /// A source of traces that is not a data file failed.
     #[error(transparent)]
     Traces(Box<dyn std::error::Error + Send + Sync>),
 
-    /// A data file of a kind that is not read.
+    /// A data file of an unsupported kind.
     #[error("{path}: this is {kind}, and data files must be JSONL, a JSON array or Parquet; {mend}", path = path.display())]
     FileKind {
         /// The data file.
         path: PathBuf,
         /// What it is, with its article.
         kind: &'static str,
-        /// How to turn it into what is read.
+        /// How to convert it.
         mend: &'static str,
     },
 
-    /// A packed data file that cannot be unpacked.
+    /// A compressed data file that cannot be decompressed.
     #[error("{path}: this file is damaged ({reason}); fetch it or write it again", path = path.display())]
     Damaged {
         /// The data file.
@@ -53,7 +53,7 @@ pub enum Error {
         reason: String,
     },
 
-    /// A Parquet file in a packing that is not read.
+    /// A Parquet file with an unsupported compression.
     #[error("{path}: the columns of this Parquet file are packed with {packing}, which is not supported; write it again with zstd, snappy, gzip or lz4, which are", path = path.display())]
     ParquetPacking {
         /// The data file.
@@ -67,7 +67,7 @@ pub enum Error {
     Parquet {
         /// The file that was to be written.
         path: PathBuf,
-        /// What stood in the way.
+        /// What went wrong.
         reason: String,
     },
 
@@ -82,12 +82,12 @@ pub enum Error {
         path: PathBuf,
     },
 
-    /// Every row of every file was left out.
+    /// Every row of every file was skipped.
     #[error("no usable row: all {rows} rows were left out, the first ({path}, line {line}) because {reason}", path = path.display())]
     NoUsableRows {
         /// How many rows were read.
         rows: u64,
-        /// The file of the first row that was left out.
+        /// The file of the first row that was skipped.
         path: PathBuf,
         /// Its line.
         line: u64,
@@ -106,25 +106,25 @@ pub enum Error {
         reason: String,
     },
 
-    /// The columns of a row fit no known shape.
+    /// The columns of a row match no known shape.
     #[error("{path}, line {line}: {reason}", path = path.display())]
     Columns {
         /// The data file.
         path: PathBuf,
         /// The line, counted from 1, on which the row begins.
         line: u64,
-        /// The columns found, the nearest shape, what it lacks and the mend.
+        /// The columns found, the nearest shape, what it lacks and the remedy.
         reason: String,
     },
 
-    /// `data.columns` names columns that make no row together.
+    /// `data.columns` names columns that do not go together.
     #[error("data.columns: {reason}")]
     ColumnMap {
         /// What does not go together, and what would.
         reason: String,
     },
 
-    /// Rows were read, and not one can be trained on.
+    /// Rows were read, and none of them can be trained on.
     #[error(
         "no row is left to train on: {too_long} are longer than train.max_length, {unsupervised} have no supervised token; raise train.max_length, and look at rows with `aludel inspect`"
     )]
@@ -140,11 +140,11 @@ pub enum Error {
     TestSize {
         /// The value as asked for.
         value: String,
-        /// Why it cannot be, and what can.
+        /// Why it cannot be met, and what can.
         reason: String,
     },
 
-    /// A row of the token cache does not read back as it was written.
+    /// A row of the token cache differs from what was written.
     #[error("{path}: row {row} is damaged ({reason}); delete this file, and the next run builds it again", path = path.display())]
     CacheRow {
         /// The cache file.
@@ -155,21 +155,21 @@ pub enum Error {
         reason: String,
     },
 
-    /// Tokenising was broken off by whoever watches its progress.
+    /// Tokenising was stopped by its progress callback.
     #[error("tokenising was stopped; nothing of it was kept, so run the command again")]
     Stopped,
 
-    /// The threads that tokenise could not be started.
+    /// The threads for tokenising could not be started.
     #[error("cannot start {threads} threads for tokenising ({reason}); ask for fewer with student.threads")]
     Threads {
-        /// How many were asked for.
+        /// The requested number.
         threads: usize,
         /// What the system said.
         reason: String,
     },
 }
 
-/// What to do about a failed write depends on why it failed.
+/// The remedy for a failed write depends on its cause.
 fn write_mend(reason: &io::Error) -> &'static str {
     match reason.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {

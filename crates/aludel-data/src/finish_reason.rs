@@ -1,4 +1,4 @@
-//! Why an answer ended: the words of all servers, in one place, for answers as they come and for rows of files alike.
+//! Finish reasons: the words of all servers in one place, for answers and for rows of files alike.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,21 +6,21 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Finish {
-    /// The model said that it was done. Only this makes an answer complete.
+    /// The model ended the answer. Only this makes an answer complete.
     Stop,
-    /// It ran into the limit on tokens.
+    /// The token limit was reached.
     Length,
-    /// The server cut it off for what it says.
+    /// The server's content filter ended it.
     ContentFilter,
-    /// The model wants a tool to be called.
+    /// The model asks for a tool call.
     ToolCalls,
     /// Anything else, in the server's words.
     Other(String),
 }
 
 impl Finish {
-    /// What a server's words mean, in whatever case they are written: those of OpenAI, Anthropic, Gemini, Mistral, Cohere,
-    /// Bedrock, vLLM, SGLang, TGI, llama.cpp and Ollama. Words that none of them says are kept as they are.
+    /// The finish reason of a server's words in any case: those of OpenAI, Anthropic, Gemini, Mistral, Cohere, Bedrock, vLLM,
+    /// SGLang, TGI, llama.cpp and Ollama. Unknown words are kept as they are.
     pub fn of(words: &str) -> Finish {
         match plain(words).as_str() {
             "stop" | "stopped" | "eos" | "eos_token" | "stop_sequence" | "stop_token" | "stop_word" | "end_turn"
@@ -55,17 +55,17 @@ impl Finish {
         }
     }
 
-    /// Whether the answer is whole.
+    /// Whether the answer is complete.
     pub fn is_complete(&self) -> bool {
         *self == Finish::Stop
     }
 
-    /// Whether the answer ends where a limit ended it: what is there is good, and more would have come.
+    /// Whether a limit ended the answer: what exists is usable, and more would have followed.
     pub fn is_limit(&self) -> bool {
         *self == Finish::Length
     }
 
-    /// The name that goes into stores and files.
+    /// The name in stores and files.
     pub fn as_str(&self) -> &str {
         match self {
             Finish::Stop => "stop",
@@ -77,10 +77,10 @@ impl Finish {
     }
 }
 
-/// Words without case and without the ways to part them.
+/// Words without case and separators.
 pub fn plain(words: &str) -> String {
     let words = words.trim().to_ascii_lowercase().replace(['-', ' ', '.'], "_");
-    // Gemini's constants, and Python's way to write a member of an enumeration.
+    // Gemini's constants, and Python's spelling of enumeration members.
     let bare = ["finish_reason_", "finishreason_"].iter().find_map(|prefix| words.strip_prefix(prefix));
     bare.map(str::to_owned).unwrap_or(words)
 }

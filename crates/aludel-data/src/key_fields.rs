@@ -1,12 +1,12 @@
-//! Options as named fields in one explicit encoding: what the keys of caches, stores and run folders are made of. Debug output and
-//! whole structs change with the code; a key may change with the meaning of what it stands for alone. Which options there are is
-//! their owners' matter.
+//! Options as named fields in one explicit encoding, from which the keys of caches, stores and run folders are made. Debug output
+//! and complete structs change with the code; a key may change only with the meaning of its fields. The options themselves are
+//! defined by their owners.
 
 /// The fields of some options, for a key.
 ///
-/// Whoever describes a struct takes it apart with all its fields (`let Options { a, b } = options;`, never `..`), so that a field
-/// that is added later does not compile before it was thought of here. It then joins by [`Fields::with_unless`]: a new field at its
-/// default adds nothing, and keys that were made before it go on to hold. Where a field changes its meaning, the version rises.
+/// To describe a struct, destructure it with all its fields (`let Options { a, b } = options;`, never `..`), so that a new field
+/// does not compile before it is considered here. Add it with [`Fields::with_unless`]: a new field at its default adds nothing, and
+/// earlier keys remain valid. If a field changes its meaning, increase the version.
 ///
 /// ```
 /// use aludel_data::key_fields::Fields;
@@ -31,12 +31,12 @@ pub struct Fields(Vec<u8>);
 
 /// A value that fields can have: numbers, text, bytes, `bool`, and options, lists and further [`Fields`] of such.
 pub trait Field {
-    /// Appends what tells the value from all others: a letter for its kind, its length where that is not fixed, and its bytes.
+    /// Appends an unambiguous encoding: a letter for its kind, its length if that is not fixed, and its bytes.
     fn write(&self, into: &mut Vec<u8>);
 }
 
 impl Fields {
-    /// No fields yet. `kind` says what they describe, `version` rises when the meaning of one of them changes.
+    /// No fields yet. `kind` names what they describe, `version` is increased when the meaning of one of them changes.
     pub fn new(kind: &str, version: u32) -> Fields {
         let mut bytes = Vec::new();
         kind.write(&mut bytes);
@@ -58,12 +58,12 @@ impl Fields {
         if value == default { self } else { self.with(name, value) }
     }
 
-    /// A hash over all of them, in hexadecimal.
+    /// A hash over all fields, in hexadecimal.
     pub fn hash(&self) -> String {
         blake3::hash(&self.0).to_hex().to_string()
     }
 
-    /// All of them, as bytes that no other fields have.
+    /// An unambiguous encoding of all fields.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }
@@ -99,7 +99,7 @@ impl Field for bool {
     }
 }
 
-/// Whole numbers are written alike whatever their type, so that a field may grow.
+/// Integers are encoded alike whatever their type, so that a field may become larger.
 macro_rules! whole_numbers {
     ($($number:ty)*) => {$(
         impl Field for $number {
@@ -120,7 +120,7 @@ impl Field for f64 {
     }
 }
 
-/// Written as the `f64` that it is.
+/// Encoded as `f64`.
 impl Field for f32 {
     fn write(&self, into: &mut Vec<u8>) {
         f64::from(*self).write(into);
@@ -139,7 +139,7 @@ impl<T: Field> Field for Option<T> {
     }
 }
 
-/// Bytes are a value of their own and no list of numbers.
+/// Bytes are a value of their own, not a list of numbers.
 impl Field for [u8] {
     fn write(&self, into: &mut Vec<u8>) {
         write_bytes(b'x', self, into);
@@ -200,7 +200,7 @@ mod tests {
         }
     }
 
-    /// Keys are kept on disks: what they were is written down here, and must not change.
+    /// Keys are stored on disks: the expected ones are literal here, and must not change.
     #[test]
     fn the_encoding_is_the_same_in_every_version() {
         let fields = Fields::new("options", 1)

@@ -1,12 +1,12 @@
-//! What a message says, whoever wrote it down: its content, its reasoning under any of the names that people use, and parts of
-//! either. One reader for the messages of files and for the answers of servers; what else a message may hold is theirs.
+//! Reads the fields of a message from any source: its content, its reasoning under any of its usual names, and parts of either.
+//! Used for messages of files and for answers of servers; other fields are left to them.
 
 use serde_json::Value;
 
 use crate::column_names::same;
-use crate::json::{Fields, Json, Kind, NoText, joined};
+use crate::json::{Fields, InvalidString, Json, Kind, joined};
 
-/// The names of reasoning, in the order in which they are looked at; the first that holds something counts. They are written in any spelling.
+/// Names of reasoning fields, in order of precedence; the first that is not empty counts. They are compared in any spelling.
 const REASONING: [&str; 24] = [
     "reasoning_content",
     "reasoning",
@@ -34,7 +34,7 @@ const REASONING: [&str; 24] = [
     "scratchpad",
 ];
 
-/// Whether something of this name is reasoning.
+/// Whether a field of this name is reasoning.
 pub fn is_reasoning(name: &str) -> bool {
     place_of_reasoning(name).is_some()
 }
@@ -43,7 +43,7 @@ fn place_of_reasoning(name: &str) -> Option<usize> {
     REASONING.iter().position(|known| same(known, name))
 }
 
-/// Those of these members that are called like reasoning and are not `null`, in the order in which they are looked at.
+/// The members named like reasoning that are not `null`, in order of precedence.
 pub fn called_reasoning<'a>(members: impl Iterator<Item = (&'a str, Json<'a>)>) -> Vec<(&'a str, Json<'a>)> {
     let placed = members.filter(|(_, value)| !value.is_null());
     let mut found: Vec<_> = placed.filter_map(|member| Some((place_of_reasoning(member.0)?, member))).collect();
@@ -51,10 +51,10 @@ pub fn called_reasoning<'a>(members: impl Iterator<Item = (&'a str, Json<'a>)>) 
     found.into_iter().map(|(_, member)| member).collect()
 }
 
-/// The names of what is said aloud.
+/// The names of content.
 pub const CONTENT: [&str; 4] = ["content", "value", "text", "parts"];
 
-/// What stands beside reasoning and is none: what was asked for, and what servers need to know it again.
+/// Fields beside reasoning that are not reasoning: settings, and what servers need to recognise it again.
 const BESIDE_REASONING: [&str; 14] = [
     "type",
     "effort",
@@ -72,50 +72,50 @@ const BESIDE_REASONING: [&str; 14] = [
     "data",
 ];
 
-/// What stands beside the text of a part and says nothing more: marks of servers.
+/// Fields beside the text of a part that add nothing: metadata of servers.
 const BESIDE_TEXT: [&str; 7] =
     ["annotations", "cache_control", "citations", "logprobs", "phase", "thought", "thought_signature"];
 
-/// What stands in the place of reasoning where there is none.
+/// Placeholders for absent reasoning.
 const NOTHING: [&str; 8] = ["none", "null", "nil", "nan", "n/a", "na", "undefined", "<na>"];
 
-/// What stands there where it says how a model is to reason.
+/// Values that set how a model is to reason.
 const SETTINGS: [&str; 14] = [
     "on", "off", "true", "false", "yes", "no", "minimal", "low", "medium", "high", "xhigh", "auto", "enabled",
     "disabled",
 ];
 
-/// What may stand beside such a word.
+/// Fields that may accompany such a value.
 const OF_SETTINGS: [&str; 8] =
     ["budget", "budget_tokens", "effort", "max_tokens", "mode", "reasoning", "thinking", "type"];
 
-/// What stands in the place of reasoning that is not shown.
+/// Placeholders for hidden reasoning.
 const WITHHELD: [&str; 3] = ["encrypted_content", "data", "signature"];
 
-/// Parts inside of parts: a text in a thought in a list is the deepest that anybody writes.
+/// Maximum depth of nested parts: a text in a thought in a list is the deepest known form.
 const DEPTH: usize = 4;
 
-/// What a message says, or a piece of one. Bytes, since a server may cut a character pair in two.
+/// The parts of a message, or of a chunk of one. Bytes, since a server may split a surrogate pair.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Said {
+pub struct MessageParts {
     /// The reasoning.
     pub reasoning: Vec<u8>,
     /// The answer.
     pub content: Vec<u8>,
-    /// Why the model will not answer, where it says so in a place of its own.
+    /// The refusal, where it has a field of its own.
     pub refusal: Vec<u8>,
-    /// There was reasoning, and it is not shown: encrypted or left out.
+    /// There was reasoning that is not shown: encrypted or left out.
     pub is_withheld: bool,
 }
 
-impl Said {
-    /// What stands under the names of content and of reasoning. Pieces of a stream follow each other without a gap.
+impl MessageParts {
+    /// Content and reasoning. Chunks of a stream are concatenated without a separator.
     ///
     /// # Errors
     /// What is not understood, without its place.
-    pub fn of(fields: &Fields<'_>, is_piece: bool) -> Result<Said, String> {
+    pub fn of(fields: &Fields<'_>, is_piece: bool) -> Result<MessageParts, String> {
         once_each(fields)?;
-        let mut said = Said::default();
+        let mut said = MessageParts::default();
         if let Some((name, content)) = fields.first(&CONTENT) {
             let mut reader = Reader { said: &mut said, is_piece };
             match content.kind() {
@@ -156,8 +156,8 @@ impl Said {
 ///
 /// # Errors
 /// What is not understood, with the field's name.
-pub fn reasoning_in(name: &str, value: Json<'_>, is_piece: bool) -> Result<Said, String> {
-    let mut said = Said::default();
+pub fn reasoning_in(name: &str, value: Json<'_>, is_piece: bool) -> Result<MessageParts, String> {
+    let mut said = MessageParts::default();
     match value.kind() {
         // `thinking: true` is a setting.
         Kind::Truth | Kind::Number if is_piece => {}
@@ -173,7 +173,7 @@ pub fn reasoning_in(name: &str, value: Json<'_>, is_piece: bool) -> Result<Said,
     Ok(said)
 }
 
-/// Refuses a text in the place of reasoning that says how a model is to reason.
+/// Refuses a setting in the place of reasoning.
 pub fn no_setting(place: &str, text: &str) -> Result<(), String> {
     match is_setting(text) {
         true => Err(format!("{place} says {:?}, which is a setting and no reasoning; rename it", text.trim())),
@@ -181,13 +181,13 @@ pub fn no_setting(place: &str, text: &str) -> Result<(), String> {
     }
 }
 
-/// Whether a text in the place of reasoning says that there is none.
+/// Whether a text in the place of reasoning is a placeholder for none.
 pub fn is_nothing(text: &str) -> bool {
     let text = text.trim();
     text.is_empty() || NOTHING.iter().any(|nothing| text.eq_ignore_ascii_case(nothing))
 }
 
-/// Whether a text in the place of reasoning says how a model is to reason: `high`, `enabled: 1024`, `effort=low`.
+/// Whether a text in the place of reasoning is a setting: `high`, `enabled: 1024`, `effort=low`.
 pub fn is_setting(text: &str) -> bool {
     const LONGEST: usize = 60;
     let text = text.trim();
@@ -202,7 +202,7 @@ pub fn is_setting(text: &str) -> bool {
     words.clone().any(|word| SETTINGS.contains(&word)) && words.all(is_part)
 }
 
-/// Refuses members of one name: which of them counts is a guess.
+/// Refuses two members of one name: which of them counts is unclear.
 pub fn once_each(fields: &Fields<'_>) -> Result<(), String> {
     match fields.twice() {
         Some(name) => {
@@ -212,28 +212,28 @@ pub fn once_each(fields: &Fields<'_>) -> Result<(), String> {
     }
 }
 
-/// What a list of parts says that stands alone, without a message around it.
+/// The content of a list of parts without a message around it.
 ///
 /// # Errors
 /// What is not understood, without its place.
-pub fn said_in_parts(parts: Json<'_>) -> Result<Said, String> {
-    let mut said = Said::default();
+pub fn said_in_parts(parts: Json<'_>) -> Result<MessageParts, String> {
+    let mut said = MessageParts::default();
     Reader { said: &mut said, is_piece: false }.take(parts, Side::Content, DEPTH)?;
     Ok(said)
 }
 
-/// Tokens of reasoning in a server's `usage`, wherever it counts them.
+/// Reasoning tokens of a server's `usage`, under any of their names.
 pub fn reasoning_tokens(usage: &Value) -> Option<u64> {
     let places = ["/completion_tokens_details", "/output_tokens_details", ""];
     places.iter().find_map(|place| usage.pointer(&format!("{place}/reasoning_tokens"))?.as_u64())
 }
 
-/// The text of collected bytes.
+/// The text of the collected bytes.
 ///
 /// # Errors
-/// Names what holds half of a pair.
+/// Names the field with a lone surrogate.
 pub fn text_of(bytes: Vec<u8>, what: &str) -> Result<String, String> {
-    joined(bytes).map_err(|half: NoText| format!("{what} holds {half}"))
+    joined(bytes).map_err(|half: InvalidString| format!("{what} holds {half}"))
 }
 
 fn is_blank(text: &[u8]) -> bool {
@@ -247,12 +247,12 @@ enum Side {
 }
 
 struct Reader<'a> {
-    said: &'a mut Said,
+    said: &'a mut MessageParts,
     is_piece: bool,
 }
 
 impl Reader<'_> {
-    /// Takes a text, a part, or a list of them.
+    /// Adds a text, a part, or a list of them.
     fn take(&mut self, value: Json<'_>, side: Side, depth: usize) -> Result<(), String> {
         match value.kind() {
             Kind::Null => {}
@@ -285,7 +285,7 @@ impl Reader<'_> {
                 let names = &["thinking", "reasoning", "reasoning_content", "text", "content", "thought", "summary"];
                 (Side::Reasoning, names)
             }
-            // How a model is to reason, as Anthropic's requests say it.
+            // A setting for reasoning, as in Anthropic's requests.
             "enabled" | "disabled" | "adaptive" if side == Side::Reasoning => (side, &[]),
             "reasoning.encrypted" | "redacted_thinking" | "encrypted" => {
                 self.said.is_withheld = true;
@@ -297,7 +297,7 @@ impl Reader<'_> {
             }
             other => return Err(not_understood(other)),
         };
-        // A part that only says of what type it is, as the first piece of a stream does, says nothing yet.
+        // A part with only a type, as in the first chunk of a stream, is empty so far.
         match part.first(names) {
             Some((taken, value)) => {
                 let is_more = |(name, other): &(&str, Json<'_>)| {
@@ -333,7 +333,7 @@ impl Reader<'_> {
         }
     }
 
-    /// Whole blocks of reasoning are paragraphs.
+    /// Complete blocks of reasoning are separate paragraphs.
     fn set_apart(&mut self, at: usize) {
         let reasoning = &mut self.said.reasoning;
         let touch = at > 0 && at < reasoning.len();
@@ -353,7 +353,7 @@ mod tests {
     use super::*;
 
     fn said(text: &str, is_piece: bool) -> Result<(String, String, bool), String> {
-        let said = Said::of(&Json::parse(text).unwrap().fields(), is_piece)?;
+        let said = MessageParts::of(&Json::parse(text).unwrap().fields(), is_piece)?;
         Ok((text_of(said.reasoning, "reasoning")?, text_of(said.content, "content")?, said.is_withheld))
     }
 
@@ -391,7 +391,7 @@ mod tests {
             "t",
             "4",
         );
-        // Blocks of a whole message are paragraphs, pieces of a stream are not.
+        // Blocks of a complete message are paragraphs, chunks of a stream are not.
         let two =
             r#"{"reasoning_details":[{"type":"reasoning.text","text":"a"},{"type":"reasoning.text","text":"b"}]}"#;
         assert_eq!(said(two, false).unwrap().0, "a\n\nb");

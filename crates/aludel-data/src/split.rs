@@ -1,5 +1,5 @@
-//! Divides rows into train and test by their prompts: all rows of a prompt go to one side, and which side depends on
-//! the prompts and the seed alone, not on the order of files or rows. Rows themselves stay with the caller.
+//! Divides rows into train and test by their prompts: all rows of a prompt are on one side, and which side depends only on the
+//! prompts and the seed, not on the order of files or rows. The rows stay with the caller.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
@@ -7,7 +7,7 @@ use std::fmt;
 use crate::Error;
 use crate::dataset::PromptKey;
 
-/// How much of the data is held back for testing.
+/// How much of the data is held out for testing.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum TestSize {
     /// A share of the rows, between 0 and 1.
@@ -33,10 +33,10 @@ impl TestSize {
         }
     }
 
-    /// The number of rows to hold back out of `rows`; a share is rounded up, so that a small one still tests something.
+    /// The number of rows to hold out of `rows`; a share is rounded up, so that a small one still holds out a row.
     fn target_rows(self, rows: u64) -> u64 {
         match self {
-            // 0.1 × 30 must be 3 even where the product comes out a hair above, and 0.99 × 2 must leave one to train on.
+            // 0.1 × 30 must be 3 even where the product is slightly larger, and 0.99 × 2 must leave one to train on.
             TestSize::Fraction(share) => {
                 let target = (share * rows as f64 - 1e-9).ceil().max(0.0) as u64;
                 if rows > 1 { target.min(rows - 1) } else { target }
@@ -55,7 +55,7 @@ impl fmt::Display for TestSize {
     }
 }
 
-/// Which prompts are held back.
+/// Which prompts are held out.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Split {
     test_prompts: HashSet<PromptKey>,
@@ -66,13 +66,11 @@ pub struct Split {
 impl Split {
     /// Divides rows, given by the key of each row's prompt.
     ///
-    /// Prompts are put in an order that the seed shuffles and taken for the test side as long as they fit into its
-    /// size, so that it comes as near to what was asked as prompts of several rows permit. With anything asked for,
-    /// both sides get at least one prompt.
+    /// Prompts are shuffled by the seed and assigned to the test side as long as they fit into its size, so that its size is as
+    /// close to the requested one as prompts with several rows permit. If it is not 0, both sides get at least one prompt.
     ///
     /// # Errors
-    /// [`Error::TestSize`] if something is to be held back and all rows share one prompt, or if the number of rows
-    /// leaves nothing to train on.
+    /// [`Error::TestSize`] if rows are to be held out and all rows share one prompt, or if no rows are left to train on.
     pub fn by_prompt(
         prompts: impl IntoIterator<Item = PromptKey>,
         test_size: TestSize,
@@ -104,17 +102,17 @@ impl Split {
         Ok(Split::choose(rows_of, rows, target, seed))
     }
 
-    /// Whether rows with this prompt are held back.
+    /// Whether rows with this prompt are held out.
     pub fn is_test(&self, prompt: PromptKey) -> bool {
         self.test_prompts.contains(&prompt)
     }
 
-    /// How many rows are held back.
+    /// The number of held-out rows.
     pub fn test_rows(&self) -> u64 {
         self.test_rows
     }
 
-    /// How many rows are left to train on.
+    /// The number of rows to train on.
     pub fn train_rows(&self) -> u64 {
         self.train_rows
     }
@@ -134,8 +132,8 @@ impl Split {
                 left_over.push((prompt, rows));
             }
         }
-        // What is still wanting is less than any prompt that is left; the smallest may yet come nearer by going over,
-        // and must be taken if the test side is empty.
+        // Fewer rows are missing than any remaining prompt has; the smallest may still come closer by exceeding the size, and must
+        // be taken if the test side is empty.
         let smallest = left_over.iter().min_by_key(|(_, rows)| *rows);
         if let Some(&(prompt, extra)) = smallest
             && left_over.len() > 1
@@ -148,7 +146,7 @@ impl Split {
     }
 }
 
-/// The place of a prompt in the order that belongs to a seed.
+/// The position of a prompt in the order of a seed.
 fn shuffled(prompt: PromptKey, seed: u64) -> u128 {
     let mut hasher = blake3::Hasher::new();
     hasher.update(b"aludel split 1").update(&seed.to_le_bytes()).update(&prompt.0.to_le_bytes());
@@ -165,7 +163,7 @@ mod tests {
         group_rows.iter().enumerate().flat_map(|(key, &rows)| (0..rows).map(move |_| PromptKey(key as u128))).collect()
     }
 
-    /// Splits groups of the given sizes and compares the number of rows held back, for several seeds and orders.
+    /// Splits groups of the given sizes and compares the number of held-out rows, for several seeds and orders.
     fn check(group_rows: &[u64], test_size: TestSize, wanted_test_rows: u64) {
         let rows = prompts(group_rows);
         let reversed: Vec<PromptKey> = rows.iter().rev().copied().collect();

@@ -1,5 +1,4 @@
-//! Traces one after the other, from whatever keeps them: what curation reads. Data files are a source here; whatever implements
-//! [`TraceSource`] is another.
+//! Traces from any source, as curation reads them. Data files are one source; others implement [`TraceSource`].
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,26 +8,26 @@ use aludel_text::message::{Message, Role};
 use crate::Error;
 use crate::dataset::{self, Columns, Content, ProblemKind, Provenance, ReadOptions, Row};
 
-/// One trace: what was asked and answered, and what else is known of it.
+/// One trace: question, answer, and its other columns.
 #[derive(Clone, Debug)]
 pub struct Trace {
-    /// The conversation, or why there is none: a reason for dropping the row.
-    pub content: Result<Content, Unfit>,
-    /// All other columns; they stay with the row. `finish_reason` and the columns of right answers are looked at.
+    /// The conversation, or why there is none: a reason to drop the row.
+    pub content: Result<Content, UnusableTrace>,
+    /// All other columns; they stay with the row. `finish_reason` and the columns of reference answers are read.
     pub columns: Columns,
-    /// Its model reasoned, as it says, and it holds none of that.
+    /// The model reasoned, according to the row, and the row holds none of it.
     pub hides_reasoning: bool,
-    /// Marks that end a turn were taken off an answer's end.
+    /// End-of-turn tokens were removed from the end of an answer.
     pub ended_by_mark: bool,
-    /// A mark by which the data says that its answer is wrong.
+    /// A mark by which the data calls its answer wrong.
     pub called_wrong: Option<String>,
     /// Where it stands.
     pub origin: Provenance,
 }
 
-/// Why a row holds no conversation that could be written again.
+/// Why a row holds no usable conversation.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Unfit {
+pub enum UnusableTrace {
     /// The answer is missing.
     Incomplete(String),
     /// The row cannot be read.
@@ -37,22 +36,21 @@ pub enum Unfit {
     SetAside(String),
 }
 
-/// Gives the same traces, in the same order, each time it is asked. It is asked twice: once to judge them, once to write them.
+/// Yields the same traces in the same order each time. Curation reads them twice: once to judge, once to write.
 pub trait TraceSource: Sync {
     /// The traces from the first on.
     ///
     /// # Errors
-    /// What keeps them cannot be opened.
+    /// The source cannot be opened.
     fn traces(&self) -> Result<Box<dyn Iterator<Item = Result<Trace, Error>> + Send + '_>, Error>;
 
-    /// How much of the traces was read since they were last asked for, and how much there is, in bytes or a like measure; none where
-    /// nobody can tell.
+    /// How much was read since traces were last called for, and the total, in bytes or a similar unit; none if unknown.
     fn bytes_read(&self) -> Option<(u64, u64)> {
         None
     }
 }
 
-/// The share of a source that is read.
+/// The share of a source that was read.
 pub fn share_read(source: &dyn TraceSource) -> Option<f64> {
     let (read, all) = source.bytes_read()?;
     (all > 0).then(|| (read as f64 / all as f64).min(1.0))
@@ -67,7 +65,7 @@ pub struct Files {
 }
 
 impl Files {
-    /// Looks at each file, so that one that cannot be read is found at once.
+    /// Checks each file, so that an unreadable one is reported at once.
     ///
     /// # Errors
     /// As [`dataset::open`].
@@ -93,19 +91,18 @@ impl TraceSource for Files {
     }
 }
 
-/// A row without an answer is a trace that was cut off; any other row that cannot be used is an error, unless such rows are
-/// to be left out.
+/// A row without an answer is a trace that was cut off; any other unusable row is an error, unless such rows are to be skipped.
 pub fn trace_of(row: Row, skip_bad_rows: bool) -> Result<Trace, Error> {
     let content = match row.content {
         Ok(content) => Ok(content),
         Err(unusable) if matches!(unusable.kind, ProblemKind::NothingToLearn | ProblemKind::NotWhole) => {
-            Err(Unfit::Incomplete(unusable.reason))
+            Err(UnusableTrace::Incomplete(unusable.reason))
         }
         Err(unusable) if unusable.kind == ProblemKind::SetAside && !unusable.lacks_answer => {
-            Err(Unfit::SetAside(unusable.reason))
+            Err(UnusableTrace::SetAside(unusable.reason))
         }
-        Err(unusable) if unusable.lacks_answer => Err(Unfit::Incomplete("the row has no answer".to_string())),
-        Err(unusable) if skip_bad_rows => Err(Unfit::Unreadable(unusable.reason)),
+        Err(unusable) if unusable.lacks_answer => Err(UnusableTrace::Incomplete("the row has no answer".to_string())),
+        Err(unusable) if skip_bad_rows => Err(UnusableTrace::Unreadable(unusable.reason)),
         Err(unusable) => return Err(unusable.into_error(&row.provenance)),
     };
     let Row { columns, hides_reasoning, ended_by_mark, called_wrong, provenance, .. } = row;
@@ -121,8 +118,7 @@ pub fn replies(content: &Content) -> impl Iterator<Item = &Message> {
     messages.iter().filter(|message| message.role == Role::Assistant)
 }
 
-/// The messages before the first answer that are not instructions for all conversations: what is asked. Plain text asks
-/// nothing.
+/// The messages before the first answer, without system messages: the question. Plain text has none.
 pub fn questions(content: &Content) -> impl Iterator<Item = &str> {
     let messages = match content {
         Content::Messages(messages) => messages.as_slice(),
@@ -132,7 +128,7 @@ pub fn questions(content: &Content) -> impl Iterator<Item = &str> {
     before.filter(|message| message.role != Role::System).map(|message| message.content.as_str())
 }
 
-/// All that is learnt: reasoning and answers of a conversation, or the whole of a plain text.
+/// All that is trained on: reasoning and answers of a conversation, or all of a plain text.
 pub fn learnt(content: &Content) -> impl Iterator<Item = &str> {
     let text = match content {
         Content::Text(text) => Some(text.as_str()),

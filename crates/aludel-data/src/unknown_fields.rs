@@ -1,5 +1,5 @@
-//! What a message holds beside its text: what is only a note, and what nobody knows. One list for the messages of files, where the
-//! unknown is refused, and for the answers of servers, where it is told.
+//! Fields of a message beside its text: known notes, and unknown fields. One list for the messages of files, where an unknown field
+//! is refused, and for the answers of servers, where it is reported.
 
 use crate::json::{Fields, Json, Kind};
 use crate::message_fields::{CONTENT, is_reasoning};
@@ -7,10 +7,10 @@ use crate::message_fields::{CONTENT, is_reasoning};
 /// Says who speaks.
 pub const ROLE: [&str; 2] = ["role", "from"];
 
-/// What a model says or asks for beside text. None of it can be learnt, and without it the turn would be another one.
+/// What a model says or requests beside text. It cannot be trained on, and without it the turn would be another one.
 pub const NOT_LEARNT: [&str; 4] = ["tool_calls", "function_call", "refusal", "audio"];
 
-/// What people and servers note down beside a turn, and what changes nothing about it.
+/// Notes of people and servers on a turn, which do not change its meaning.
 #[rustfmt::skip]
 const HARMLESS: &[&str] = &[
     "_id", "annotations", "author", "avatar", "cache_control", "category", "citations", "conversation_id", "country",
@@ -32,10 +32,10 @@ pub fn unknown<'a>(fields: &'a Fields<'_>) -> impl Iterator<Item = (&'a str, Jso
     })
 }
 
-/// Whether a member is a note: by its name alone, or because it says the usual.
+/// Whether a member is a note: by its name alone, or because it has the usual value.
 fn is_note(name: &str, value: Json<'_>) -> bool {
     match name {
-        // A turn that was taken back or refused is none; its marks in other fields are.
+        // A turn that was deleted or rejected is not one; its marks in other fields are.
         "deleted" => value.truth() == Some(false),
         "review_result" => value.truth() != Some(false),
         // Open Assistant's are objects of scores; a list of numbers says which tokens count.

@@ -79,7 +79,7 @@ pub enum Purpose {
 
 /// What a length leaves out.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LeftOut {
+pub struct ExcludedRows {
     purpose: Purpose,
     /// Rows in all.
     pub rows: usize,
@@ -91,16 +91,16 @@ pub struct LeftOut {
     instead: Option<(usize, usize)>,
 }
 
-impl LeftOut {
+impl ExcludedRows {
     /// What `max_length` leaves out of the rows of a run, by what they are for; nothing where none is longer. `is_auto` says that the
     /// number is not the user's.
-    pub fn all(lengths: &Lengths, max_length: usize, is_auto: bool, bounds: Bounds) -> Vec<LeftOut> {
-        let of = |purpose, lengths: &[u32]| LeftOut::of(purpose, lengths, max_length, is_auto, bounds);
+    pub fn all(lengths: &Lengths, max_length: usize, is_auto: bool, bounds: Bounds) -> Vec<ExcludedRows> {
+        let of = |purpose, lengths: &[u32]| ExcludedRows::of(purpose, lengths, max_length, is_auto, bounds);
         let found = [of(Purpose::Train, &lengths.train), of(Purpose::Evaluate, &lengths.evaluation)];
         found.into_iter().flatten().collect()
     }
 
-    fn of(purpose: Purpose, lengths: &[u32], max_length: usize, is_auto: bool, bounds: Bounds) -> Option<LeftOut> {
+    fn of(purpose: Purpose, lengths: &[u32], max_length: usize, is_auto: bool, bounds: Bounds) -> Option<ExcludedRows> {
         let kept_by = |length: usize| lengths.iter().filter(|&&tokens| tokens as usize <= length).count();
         let (rows, kept) = (lengths.len(), kept_by(max_length));
         if kept == rows {
@@ -113,7 +113,7 @@ impl LeftOut {
         let instead = [wanted.next_power_of_two(), wanted, most].into_iter().find(|&length| length <= most);
         let instead = instead.map(|length| (length, kept_by(length))).filter(|&(_, other)| other > kept);
         let by_memory = is_auto && max_length < usual.min(bounds.positions);
-        Some(LeftOut { purpose, rows, too_long: rows - kept, max_length, by_memory, instead })
+        Some(ExcludedRows { purpose, rows, too_long: rows - kept, max_length, by_memory, instead })
     }
 
     /// The share of rows that is left out.
@@ -208,7 +208,7 @@ mod tests {
         let lengths = |evaluation: &[u32]| Lengths { train: vec![100; 1000], evaluation: evaluation.to_vec() };
         let settle = |lengths: &Lengths| settle(MaxLength::AUTO, lengths, 8192, &mut always);
         assert_eq!([settle(&lengths(&[300, 200])), settle(&lengths(&[50]))], [300, 100]);
-        let left_out = LeftOut::all(&lengths(&[300, 200, 90]), 150, false, EVERY);
+        let left_out = ExcludedRows::all(&lengths(&[300, 200, 90]), 150, false, EVERY);
         let [left_out] = left_out.as_slice() else { panic!("{left_out:?}") };
         assert_eq!(
             left_out.told(),
@@ -217,7 +217,8 @@ mod tests {
         let error = left_out.check(&Recipe::default()).unwrap_err().to_string();
         assert!(error.ends_with("; --max-length 512 keeps all, or --set data.max_rows_left_out=0.67 goes on to evaluate without these rows"), "{error}");
         let both = Lengths { train: vec![200, 100], evaluation: vec![300] };
-        let told: Vec<String> = LeftOut::all(&both, 150, false, EVERY).iter().map(|left_out| left_out.told()).collect();
+        let told: Vec<String> =
+            ExcludedRows::all(&both, 150, false, EVERY).iter().map(|left_out| left_out.told()).collect();
         assert!(told.len() == 2 && told[0].starts_with("1 of 2 rows (50%)"), "{told:?}");
         assert!(told[1].starts_with("1 of 1 row to evaluate on (100%)"), "{told:?}");
     }
@@ -232,7 +233,7 @@ mod tests {
     #[test]
     fn what_is_left_out_is_told_with_what_would_keep_it() {
         let told = |lengths: &[u32], max_length, is_auto, bounds| {
-            LeftOut::of(Purpose::Train, lengths, max_length, is_auto, bounds).map(|left_out| left_out.told())
+            ExcludedRows::of(Purpose::Train, lengths, max_length, is_auto, bounds).map(|left_out| left_out.told())
         };
         let lengths: Vec<u32> = (0..144)
             .map(|n| {
@@ -269,7 +270,7 @@ mod tests {
 
     #[test]
     fn more_than_the_recipe_allows_is_refused() {
-        let left_out = LeftOut::of(Purpose::Train, &[10, 20, 30], 20, false, EVERY).unwrap();
+        let left_out = ExcludedRows::of(Purpose::Train, &[10, 20, 30], 20, false, EVERY).unwrap();
         let mut recipe = Recipe::default();
         let error = left_out.check(&recipe).unwrap_err().to_string();
         assert_eq!(

@@ -32,17 +32,17 @@ pub(crate) fn rename(adapter: &mut Adapter, name: &str) {
 
 /// `aludel_student.json`: the student that an adapter was trained on, as it was here. A field that is added needs a default.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TrainedOn {
+pub struct AdapterStudent {
     /// The file or folder.
     model: PathBuf,
     /// Of its files.
     fingerprint: String,
 }
 
-impl TrainedOn {
+impl AdapterStudent {
     /// A student, and the fingerprint of its files.
-    pub fn new(model: &Path, fingerprint: String) -> TrainedOn {
-        TrainedOn { model: model.to_owned(), fingerprint }
+    pub fn new(model: &Path, fingerprint: String) -> AdapterStudent {
+        AdapterStudent { model: model.to_owned(), fingerprint }
     }
 
     /// Where the student lay.
@@ -66,7 +66,7 @@ impl TrainedOn {
     ///
     /// # Errors
     /// The folder's files are not those that were written, or this one cannot be read.
-    pub fn read(adapter: &Path) -> Result<Option<TrainedOn>> {
+    pub fn read(adapter: &Path) -> Result<Option<AdapterStudent>> {
         manifest::check(adapter)?;
         let path = adapter.join(STUDENT_FILE_NAME);
         if !aludel_files::is_there(&path) {

@@ -124,20 +124,20 @@ pub fn passes(rows: &[u32], lengths: &[u32], tokens_per_pass: usize) -> Vec<Vec<
 
 /// The tokens of the largest passes of a run: with a backward, and without.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Largest {
+pub struct MaxPassTokens {
     /// To be trained on.
     pub train: usize,
     /// To be evaluated on.
     pub evaluation: usize,
 }
 
-impl Largest {
+impl MaxPassTokens {
     /// More rows than these are not looked at one step after another: among so many, the largest pass is about as large as it can be.
     const MOST_ROWS: usize = 1 << 18;
 
     /// Of the steps that a run takes from step `from` (from 0) on, and of its evaluations on the rows numbered `test`. Rows that no step
     /// comes to are no matter of memory.
-    pub fn of(settings: &TrainSettings, plan: &mut Plan, test: &[u32], from: u64) -> Largest {
+    pub fn of(settings: &TrainSettings, plan: &mut Plan, test: &[u32], from: u64) -> MaxPassTokens {
         let length = |row: &u32| plan.lengths[*row as usize] as usize;
         let longest = plan.train.iter().map(length).max().unwrap_or(0);
         let test = if settings.eval_strategy == Interval::No { &[] } else { test };
@@ -151,7 +151,7 @@ impl Largest {
         if step < plan.total_steps {
             train = train.max(longest);
         }
-        Largest { train, evaluation }
+        MaxPassTokens { train, evaluation }
     }
 }
 
@@ -226,7 +226,7 @@ mod tests {
         let lengths: Vec<u32> = (1..=50).map(|row| 10 * row).collect();
         let train: Vec<u32> = (0..48).collect();
         let of = |own: &TrainSettings, from| {
-            let largest = Largest::of(own, &mut Plan::new(own, &train, &lengths), &[48, 49], from);
+            let largest = MaxPassTokens::of(own, &mut Plan::new(own, &train, &lengths), &[48, 49], from);
             (largest.train, largest.evaluation)
         };
         let whole = TrainSettings { tokens_per_pass: 100, ..settings(false) };

@@ -9,7 +9,7 @@ use aludel_text::{Message, Piece};
 use serde::Serialize;
 
 use crate::error::Result;
-use crate::inference::{Loaded, Prompt};
+use crate::inference::{LoadedModel, Prompt};
 use crate::settings::{GenerateSettings, StudentSettings, TemplateInputs};
 use crate::text_stream::{Text, TextStream};
 
@@ -20,7 +20,7 @@ const TOKENS_PER_PASS: usize = 512;
 
 /// A model that answers.
 pub struct ChatModel {
-    model: Loaded,
+    model: LoadedModel,
     engine: Engine,
 }
 
@@ -73,7 +73,7 @@ impl ChatModel {
         settings: &StudentSettings,
         inputs: TemplateInputs,
     ) -> Result<ChatModel> {
-        let mut model = Loaded::open(model, adapter, settings, inputs, CONTEXT_TOKENS)?;
+        let mut model = LoadedModel::open(model, adapter, settings, inputs, CONTEXT_TOKENS)?;
         let engine = model.engine(model.decoder.max_positions(), TOKENS_PER_PASS);
         Ok(ChatModel { model, engine })
     }

@@ -19,7 +19,7 @@ use crate::merge::adapter_text;
 use crate::settings::{StudentSettings, TemplateInputs};
 
 /// A model, loaded.
-pub(crate) struct Loaded {
+pub(crate) struct LoadedModel {
     pub(crate) ctx: Context,
     pub(crate) decoder: Arc<Decoder>,
     pub(crate) adapter: Option<Arc<Adapter>>,
@@ -37,7 +37,7 @@ pub(crate) struct Prompt {
     pub(crate) opens_thinking: bool,
 }
 
-impl Loaded {
+impl LoadedModel {
     /// Loads a GGUF or a folder, and an adapter with its tokenizer if it has its own. A sequence gets at most `context_tokens` positions,
     /// or as many as the model has. `inputs` is what the template is told.
     ///
@@ -49,7 +49,7 @@ impl Loaded {
         settings: &StudentSettings,
         inputs: TemplateInputs,
         context_tokens: usize,
-    ) -> Result<Loaded> {
+    ) -> Result<LoadedModel> {
         let student = Student::open(model)?;
         let mut ctx = context(settings)?;
         let positions = student.config.max_position_embeddings.min(context_tokens);
@@ -70,7 +70,7 @@ impl Loaded {
             }
             None => None,
         };
-        Ok(Loaded { ctx, decoder: Arc::new(decoder), adapter, text, stop_ids, template, options })
+        Ok(LoadedModel { ctx, decoder: Arc::new(decoder), adapter, text, stop_ids, template, options })
     }
 
     /// An engine for the model and its adapter: see [`Engine::new`].

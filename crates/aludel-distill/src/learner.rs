@@ -15,7 +15,7 @@ use aludel_model::decoder::{Active, Attention, Decoder, Kept, Pass, StepDropout,
 use aludel_model::student::Student;
 
 use crate::base_model;
-use crate::batch::Largest;
+use crate::batch::MaxPassTokens;
 use crate::error::{Error, Result};
 use crate::objective::{Objective, Targets};
 use crate::settings::{Dtype, InitLora, InstructionSet, Quantize, Recipe, StudentSettings, TargetModules};
@@ -105,7 +105,7 @@ pub struct Learner {
 
 /// The sums of one or several passes.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Sums {
+pub struct PassSums {
     /// Σ weight·loss over supervised tokens.
     pub loss: f64,
     /// Supervised tokens: the divisor.
@@ -114,14 +114,14 @@ pub struct Sums {
     pub tokens: u64,
 }
 
-impl Sums {
+impl PassSums {
     /// The loss per supervised token.
     pub fn mean_loss(&self) -> f64 {
         self.loss / self.supervised.max(1) as f64
     }
 
     /// Adds another pass.
-    pub fn add(&mut self, other: Sums) {
+    pub fn add(&mut self, other: PassSums) {
         self.loss += other.loss;
         self.supervised += other.supervised;
         self.tokens += other.tokens;
@@ -252,7 +252,7 @@ impl Learner {
     }
 
     /// The bytes of the arenas that the largest passes use, found as [`Learner::plan`] finds them.
-    pub fn pass_bytes(&mut self, largest: Largest) -> usize {
+    pub fn pass_bytes(&mut self, largest: MaxPassTokens) -> usize {
         let Learner { ctx, decoder, adapter, state, norm, kept, pass, plans_dropout } = self;
         let dropout = plans_dropout.then_some(StepDropout { probability: 0.5, key: 0 });
         ctx.measure(|ctx| {
@@ -299,14 +299,14 @@ impl Learner {
         rows: &[(u32, TokenRow)],
         objective: &dyn Objective,
         dropout: Option<StepDropout>,
-    ) -> Sums {
+    ) -> PassSums {
         let Learner { ctx, decoder, adapter, state, kept, pass, .. } = self;
         pass.fill(rows);
         run_pass(ctx, decoder, adapter, pass, objective, Some((state.gradients, dropout, kept)))
     }
 
     /// The summed loss of some rows, without gradients or dropout.
-    pub fn evaluate(&mut self, rows: &[(u32, TokenRow)], objective: &dyn Objective) -> Sums {
+    pub fn evaluate(&mut self, rows: &[(u32, TokenRow)], objective: &dyn Objective) -> PassSums {
         let Learner { ctx, decoder, adapter, pass, .. } = self;
         pass.fill(rows);
         run_pass(ctx, decoder, adapter, pass, objective, None)
@@ -332,8 +332,8 @@ impl Learner {
         objective: &dyn Objective,
         read: impl Fn(&[u32]) -> Result<Vec<(u32, TokenRow)>>,
         tell: &mut dyn FnMut(usize) -> ControlFlow<()>,
-    ) -> Result<Option<Sums>> {
-        let (mut sums, mut done) = (Sums::default(), 0);
+    ) -> Result<Option<PassSums>> {
+        let (mut sums, mut done) = (PassSums::default(), 0);
         for pass in passes {
             sums.add(self.evaluate(&read(pass)?, objective));
             done += pass.len();
@@ -414,7 +414,7 @@ fn run_pass(
     batch: &mut Supervised,
     objective: &dyn Objective,
     backward: Option<(Mat, Option<StepDropout>, &mut Kept)>,
-) -> Sums {
+) -> PassSums {
     ctx.reset();
     let (gradients, dropout, kept) = match backward {
         Some((gradients, dropout, kept)) => (Some(gradients), dropout, Some(kept)),
@@ -431,7 +431,7 @@ fn run_pass(
         decoder.backward(ctx, forward, dhidden, gradients);
     }
     ctx.download_into(losses, &mut batch.losses);
-    Sums {
+    PassSums {
         loss: batch.losses.iter().map(|&loss| f64::from(loss)).sum(),
         supervised: batch.chosen.len() as u64,
         tokens: batch.pass.len() as u64,

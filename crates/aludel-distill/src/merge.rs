@@ -18,7 +18,7 @@ use aludel_text::TextBundle;
 use serde_json::{Value, json};
 
 use crate::error::{Error, Result};
-use crate::trained_prompts::Known;
+use crate::trained_prompts::TrainedPrompts;
 
 /// How a merged model is stored: the student's own dtype, or bf16 where the student is quantised.
 ///
@@ -64,7 +64,7 @@ pub fn merge(
     let specs: Vec<TensorSpec> =
         tensors.iter().map(|(name, (_, shape))| TensorSpec::new(*name, dtype, shape.as_slice())).collect();
     // The model that is merged knows what its adapter's run was trained on, and what an earlier merge was.
-    let known = Known::of_both(&student.path, Some(adapter_folder))?;
+    let known = TrainedPrompts::of_both(&student.path, Some(adapter_folder))?;
     let weights = |shape: &[usize]| shape.iter().product::<usize>() as u64;
     let (mut done, total) = (0, tensors.values().map(|(_, shape)| weights(shape)).sum());
     tell(0, total);

@@ -84,16 +84,16 @@ pub struct SampleAnswer {
 
 /// What a checkpoint knows of the records before it, so that a file that was edited or lost since is noticed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Recorded {
+pub struct MetricsDigest {
     /// How many lines.
     pub lines: u64,
     /// The hash of them all.
     pub blake3: String,
 }
 
-impl Recorded {
-    fn of(kept: &str) -> Recorded {
-        Recorded { lines: kept.lines().count() as u64, blake3: blake3::hash(kept.as_bytes()).to_hex().to_string() }
+impl MetricsDigest {
+    fn of(kept: &str) -> MetricsDigest {
+        MetricsDigest { lines: kept.lines().count() as u64, blake3: blake3::hash(kept.as_bytes()).to_hex().to_string() }
     }
 }
 
@@ -102,11 +102,11 @@ impl Recorded {
 ///
 /// # Errors
 /// [`Error::Damaged`] with what is other, and how to go on.
-pub fn check(folder: &Path, state: &TrainerState, recorded: Option<&Recorded>, start: &str) -> Result<()> {
+pub fn check(folder: &Path, state: &TrainerState, recorded: Option<&MetricsDigest>, start: &str) -> Result<()> {
     let path = folder.join(METRICS_FILE_NAME);
-    let Kept { records, .. } = kept(&path, state)?;
+    let KeptRecords { records, .. } = kept(&path, state)?;
     let steps = records.iter().filter(|(record, _)| matches!(record, Record::Step(_))).count() as u64;
-    let own = Recorded::of(&text_of(&records));
+    let own = MetricsDigest::of(&text_of(&records));
     let other = match recorded {
         Some(recorded) if own.lines != recorded.lines => {
             format!(
@@ -146,7 +146,7 @@ impl Metrics {
     /// The file cannot be read or written, or a line in the middle of it is no record.
     pub fn open(folder: &Path, state: &TrainerState) -> Result<Metrics> {
         let path = folder.join(METRICS_FILE_NAME);
-        let Kept { records, left_out } = kept(&path, state)?;
+        let KeptRecords { records, left_out } = kept(&path, state)?;
         let kept = text_of(&records);
         let (mut hasher, lines) = (blake3::Hasher::new(), records.len() as u64);
         hasher.update(kept.as_bytes());
@@ -161,8 +161,8 @@ impl Metrics {
     }
 
     /// What is recorded so far.
-    pub fn recorded(&self) -> Recorded {
-        Recorded { lines: self.lines, blake3: self.hasher.finalize().to_hex().to_string() }
+    pub fn recorded(&self) -> MetricsDigest {
+        MetricsDigest { lines: self.lines, blake3: self.hasher.finalize().to_hex().to_string() }
     }
 
     /// Makes sure that all records are on disk: before a checkpoint is, which a power failure must not leave without them.
@@ -242,7 +242,7 @@ impl Record {
 
 /// What of the file is kept.
 #[derive(Default)]
-struct Kept {
+struct KeptRecords {
     /// The records that a run in this state has made, in order, with their lines.
     records: Vec<(Record, String)>,
     /// How many other lines there are.
@@ -250,9 +250,9 @@ struct Kept {
 }
 
 /// What of a file belongs to a run in this state; nothing where there is no file.
-fn kept(path: &Path, state: &TrainerState) -> Result<Kept> {
+fn kept(path: &Path, state: &TrainerState) -> Result<KeptRecords> {
     if !aludel_files::is_there(path) {
-        return Ok(Kept::default());
+        return Ok(KeptRecords::default());
     }
     let (mut records, torn) = records(path)?;
     let lines = records.len() as u64 + u64::from(torn);
@@ -260,7 +260,7 @@ fn kept(path: &Path, state: &TrainerState) -> Result<Kept> {
     // An evaluation follows its step, and sample answers follow both.
     records.sort_by_key(|(record, _)| record.place());
     records.dedup_by_key(|(record, _)| record.place());
-    Ok(Kept { left_out: lines - records.len() as u64, records })
+    Ok(KeptRecords { left_out: lines - records.len() as u64, records })
 }
 
 fn text_of(records: &[(Record, String)]) -> String {

@@ -19,12 +19,12 @@ pub struct Prepared {
     /// The whole row, before any cut; none where it could not be encoded.
     pub encoded: Option<Encoded>,
     /// Whether and how it is trained on.
-    pub fate: Fate,
+    pub fate: RowStatus,
 }
 
 /// Whether a row is trained on, and if not, why.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Fate {
+pub enum RowStatus {
     /// It is trained on as it is.
     Kept,
     /// It is trained on without its last tokens.
@@ -40,20 +40,20 @@ pub enum Fate {
     Refused(String),
 }
 
-impl Fate {
+impl RowStatus {
     /// Whether the row is trained on.
     pub fn is_trained(&self) -> bool {
-        matches!(self, Fate::Kept | Fate::Cut { .. })
+        matches!(self, RowStatus::Kept | RowStatus::Cut { .. })
     }
 
     /// Its name in JSON.
     pub fn name(&self) -> &'static str {
         match self {
-            Fate::Kept => "kept",
-            Fate::Cut { .. } => "cut",
-            Fate::TooLong => "too_long",
-            Fate::Unsupervised => "unsupervised",
-            Fate::Refused(_) => "refused",
+            RowStatus::Kept => "kept",
+            RowStatus::Cut { .. } => "cut",
+            RowStatus::TooLong => "too_long",
+            RowStatus::Unsupervised => "unsupervised",
+            RowStatus::Refused(_) => "refused",
         }
     }
 }
@@ -67,7 +67,7 @@ impl Prepared {
     /// Tokens of the row that are there after the cut, if it is cut.
     pub fn tokens_left(&self) -> usize {
         match self.fate {
-            Fate::Cut { lost } => self.tokens() - lost,
+            RowStatus::Cut { lost } => self.tokens() - lost,
             _ => self.tokens(),
         }
     }
@@ -75,7 +75,7 @@ impl Prepared {
     /// Leaves the row out if it has more than `max_length` tokens.
     pub fn limit(&mut self, max_length: usize) {
         if self.fate.is_trained() && self.tokens_left() > max_length {
-            self.fate = Fate::TooLong;
+            self.fate = RowStatus::TooLong;
         }
     }
 
@@ -122,7 +122,7 @@ impl<'a> Preparer<'a> {
                      else"
                 ),
             };
-            return Ok(vec![Prepared { encoded: None, fate: Fate::Refused(reason) }]);
+            return Ok(vec![Prepared { encoded: None, fate: RowStatus::Refused(reason) }]);
         }
         let tokenizer = &self.student.text.tokenizer;
         let messages = match &record.content {
@@ -135,7 +135,7 @@ impl<'a> Preparer<'a> {
             let reason = "an earlier answer's reasoning is never closed, and the student would learn to end it there; give that turn \
                           weight 0, or take it out"
                 .to_owned();
-            return Ok(vec![Prepared { encoded: None, fate: Fate::Refused(reason) }]);
+            return Ok(vec![Prepared { encoded: None, fate: RowStatus::Refused(reason) }]);
         }
         let encoded = match &record.content {
             Content::Messages(_) => encode(self.student.chat_template()?, tokenizer, &messages, &self.encode),
@@ -158,7 +158,7 @@ impl<'a> Preparer<'a> {
                 });
                 fates.collect()
             }
-            Err(reason) => vec![Prepared { encoded: None, fate: Fate::Refused(self.reason(&reason)) }],
+            Err(reason) => vec![Prepared { encoded: None, fate: RowStatus::Refused(self.reason(&reason)) }],
         })
     }
 
@@ -181,16 +181,16 @@ impl<'a> Preparer<'a> {
     }
 
     /// How a row is handled whose tokens before `end` may be trained on.
-    fn fate(&self, row: &Encoded, messages: &[Message], end: usize) -> Fate {
+    fn fate(&self, row: &Encoded, messages: &[Message], end: usize) -> RowStatus {
         if let Err(reason) = preflight(row, messages, &self.preflight) {
-            return Fate::Refused(reason.to_string());
+            return RowStatus::Refused(reason.to_string());
         }
         let end = end.min(self.cut_at.unwrap_or(usize::MAX));
         if end == row.len() {
-            return Fate::Kept;
+            return RowStatus::Kept;
         }
         let is_supervised = row.weights[..end].iter().any(|&weight| weight > 0.0);
-        if is_supervised { Fate::Cut { lost: row.len() - end } } else { Fate::Unsupervised }
+        if is_supervised { RowStatus::Cut { lost: row.len() - end } } else { RowStatus::Unsupervised }
     }
 }
 
@@ -227,10 +227,12 @@ fn cached(row: Prepared) -> Result<EncodedRow, String> {
         EncodedRow::Kept { ids, weights, truncated }
     };
     match (row.fate, row.encoded) {
-        (Fate::Refused(reason), _) => Err(reason),
+        (RowStatus::Refused(reason), _) => Err(reason),
         // No limit was set here.
-        (Fate::TooLong | Fate::Unsupervised, _) | (_, None) => Ok(EncodedRow::Dropped(DropReason::Unsupervised)),
-        (Fate::Kept, Some(encoded)) => Ok(kept(encoded, false)),
-        (Fate::Cut { .. }, Some(encoded)) => Ok(kept(encoded, true)),
+        (RowStatus::TooLong | RowStatus::Unsupervised, _) | (_, None) => {
+            Ok(EncodedRow::Dropped(DropReason::Unsupervised))
+        }
+        (RowStatus::Kept, Some(encoded)) => Ok(kept(encoded, false)),
+        (RowStatus::Cut { .. }, Some(encoded)) => Ok(kept(encoded, true)),
     }
 }

@@ -13,16 +13,16 @@ use crate::learner::Learner;
 const STEPS: u64 = 5;
 
 /// The modules that have had no gradient yet. Once it is empty, a step costs nothing.
-pub(crate) struct Proof {
+pub(crate) struct UntrainedModules {
     /// B's, among the adapter's entries.
     silent: Vec<usize>,
     steps: u64,
 }
 
-impl Proof {
+impl UntrainedModules {
     /// A proof for this session's steps.
-    pub(crate) fn new(learner: &Learner) -> Proof {
-        Proof { silent: factors(learner).map(|(entry, ..)| entry).collect(), steps: 0 }
+    pub(crate) fn new(learner: &Learner) -> UntrainedModules {
+        UntrainedModules { silent: factors(learner).map(|(entry, ..)| entry).collect(), steps: 0 }
     }
 
     /// Looks at the gradients of a step, which must be finite.
@@ -148,7 +148,7 @@ mod tests {
     fn a_run_that_learns_is_proven_in_a_step() {
         let mut learner = learner();
         assert!(matches!(check_trained(&learner), Err(Error::Untrained { .. })), "nothing is learnt yet");
-        let mut proof = Proof::new(&learner);
+        let mut proof = UntrainedModules::new(&learner);
         step(&mut learner, 1, 20, 1.0);
         proof.watch(&learner, 1, true).unwrap();
         assert!(proof.silent.is_empty());
@@ -159,7 +159,7 @@ mod tests {
     #[test]
     fn masked_rows_are_stopped_after_some_steps_and_at_the_end_of_a_run() {
         let mut learner = learner();
-        let mut proof = Proof::new(&learner);
+        let mut proof = UntrainedModules::new(&learner);
         for number in 1..STEPS {
             step(&mut learner, number, 20, 0.0);
             proof.watch(&learner, number, false).unwrap();
@@ -167,7 +167,7 @@ mod tests {
         step(&mut learner, STEPS, 20, 0.0);
         let error = proof.watch(&learner, STEPS, false).unwrap_err().to_string();
         assert!(error.contains("self_attn.q_proj of layers 0-1") && error.contains("each of 5 steps"), "{error}");
-        assert!(Proof::new(&learner).watch(&learner, 1, true).is_err(), "a run of one step");
+        assert!(UntrainedModules::new(&learner).watch(&learner, 1, true).is_err(), "a run of one step");
     }
 
     #[test]

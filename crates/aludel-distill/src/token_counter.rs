@@ -6,7 +6,7 @@ use aludel_data::dataset::{Content, Provenance, Record};
 use aludel_model::student::Student;
 use aludel_text::render;
 
-use crate::prepare::{Fate, Preparer};
+use crate::prepare::{Preparer, RowStatus};
 use crate::settings::Recipe;
 
 /// Counts a student's tokens.
@@ -60,7 +60,7 @@ impl Tokens for TokenCounter<'_> {
         let mut longest = 0;
         for row in rows {
             match (&row.fate, &row.encoded) {
-                (Fate::Refused(reason), None) => return Err(reason.clone()),
+                (RowStatus::Refused(reason), None) => return Err(reason.clone()),
                 _ => longest = longest.max(row.tokens()),
             }
         }

@@ -15,25 +15,25 @@ use aludel_model::decoder::StepDropout;
 use aludel_model::student::Student;
 use serde_json::json;
 
-use crate::auto_max_length::LeftOut;
-use crate::base_model::TrainedOn;
+use crate::auto_max_length::ExcludedRows;
+use crate::base_model::AdapterStudent;
 use crate::batch::{Plan, passes};
 use crate::checkpoint::{self, RunFile};
 use crate::error::{Error, Result};
-use crate::learner::{Learner, Sums};
+use crate::learner::{Learner, PassSums};
 use crate::lr_schedule::{learning_rate, moves_little};
 use crate::metrics::{EvalRecord, Metrics, SampleRecord, StepRecord, TrainerState};
 use crate::objective::CrossEntropy;
-use crate::proof::{self, Proof};
+use crate::proof::{self, UntrainedModules};
 use crate::rows::Rows;
 use crate::sample_answers::Samples;
 use crate::settings::Recipe;
 use crate::tensorboard::EventFile;
-use crate::trained_prompts::Known;
+use crate::trained_prompts::TrainedPrompts;
 
-pub use events::{Ahead, Event, SUMMARY_FILE_NAME, Stage, Started, Summary};
-use events::{Due, Stopwatch};
-use setup::{Chosen, Claimed, Opened, Resumed, load_learner};
+pub use events::{Event, RemainingWork, SUMMARY_FILE_NAME, Stage, Started, Summary};
+use events::{StepEvents, Stopwatch};
+use setup::{ChosenRows, ClaimedFolder, OpenedStudent, Resumed, load_learner};
 
 /// Trains as the recipe says, in its output folder. `stop` asks the run to end after the present pass: the partial step is
 /// discarded, the last whole one saved. Before the first step, while files are hashed, weights read or rows tokenised, it ends at once.
@@ -56,13 +56,13 @@ fn train_from_start(
 ) -> Result<Summary> {
     let began = Instant::now();
     let watch = || if stop.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
-    let mut claimed = Claimed::new(recipe, resume)?;
+    let mut claimed = ClaimedFolder::new(recipe, resume)?;
     observe(Event::Stage(Stage::Hashing));
-    let opened = Opened::new(&claimed, &watch)?;
+    let opened = OpenedStudent::new(&claimed, &watch)?;
     let resumed = Resumed::find(&claimed)?;
     observe(Event::Stage(Stage::Loading));
     let mut learner = load_learner(&claimed, &opened, &resumed, &watch)?;
-    let chosen = Chosen::new(&mut claimed, &opened, &resumed, &mut learner, &watch, observe)?;
+    let chosen = ChosenRows::new(&mut claimed, &opened, &resumed, &mut learner, &watch, observe)?;
     let mut trainer = Trainer::begin(&mut claimed, opened, resumed, learner, chosen, Stopwatch::since(began), observe)?;
     trainer.run(stop, observe)
 }
@@ -70,14 +70,14 @@ fn train_from_start(
 struct Trainer<'a> {
     recipe: &'a Recipe,
     folder: &'a Path,
-    trained_on: TrainedOn,
+    trained_on: AdapterStudent,
     student: Student,
     rows: Rows,
     plan: Plan,
-    due: Due<'a>,
+    due: StepEvents<'a>,
     learner: Learner,
     samples: Option<Samples>,
-    proof: Proof,
+    proof: UntrainedModules,
     metrics: Metrics,
     events: Option<EventFile>,
     state: TrainerState,
@@ -91,21 +91,21 @@ struct Stopped;
 impl<'a> Trainer<'a> {
     /// Records the run in its folder, or that it goes on, and tells what is ahead.
     fn begin(
-        claimed: &'a mut Claimed,
-        opened: Opened,
+        claimed: &'a mut ClaimedFolder,
+        opened: OpenedStudent,
         resumed: Resumed,
         learner: Learner,
-        chosen: Chosen,
+        chosen: ChosenRows,
         session: Stopwatch,
         observe: &mut dyn FnMut(Event<'_>),
     ) -> Result<Trainer<'a>> {
         let begun = claimed.begun.take();
-        let Claimed { folder, recipe, .. } = claimed;
-        let Opened { student, keys, fingerprint, .. } = opened;
+        let ClaimedFolder { folder, recipe, .. } = claimed;
+        let OpenedStudent { student, keys, fingerprint, .. } = opened;
         let Resumed { checkpoint, state, events } = resumed;
-        let Chosen { rows, plan, max_length, left_out, process_bytes, samples } = chosen;
+        let ChosenRows { rows, plan, max_length, left_out, process_bytes, samples } = chosen;
         let (total_steps, steps_per_epoch) = (plan.total_steps(), plan.steps_per_epoch());
-        let due = Due { settings: &recipe.train, total_steps, steps_per_epoch };
+        let due = StepEvents { settings: &recipe.train, total_steps, steps_per_epoch };
         let mut settings_changed = Vec::new();
         let run = match begun {
             None => {
@@ -119,13 +119,13 @@ impl<'a> Trainer<'a> {
             }
         };
         let metrics = Metrics::open(folder, &state)?;
-        Known::new(rows.train.iter().map(|&row| rows.info(row).prompt_key)).write(folder)?;
+        TrainedPrompts::new(rows.train.iter().map(|&row| rows.info(row).prompt_key)).write(folder)?;
         observe(Event::Started(&Started {
             train_rows: rows.train.len(),
             eval_rows: rows.test.len(),
             outcomes: rows.outcomes().clone(),
             max_length,
-            left_out: left_out.iter().map(LeftOut::told).collect(),
+            left_out: left_out.iter().map(ExcludedRows::told).collect(),
             eval_rows_known: rows.test_known,
             base: learner.adapter.config().base_model_name_or_path.clone(),
             trained_parameters: learner.adapter.parameter_count(),
@@ -137,18 +137,18 @@ impl<'a> Trainer<'a> {
             device_bytes: learner.ctx.bytes(),
             process_bytes,
             moves_little: moves_little(recipe, total_steps),
-            ahead: Ahead::of(&due, &rows, &state),
+            ahead: RemainingWork::of(&due, &rows, &state),
         }));
         let events = events.map(|path| EventFile::open(&path, run.identity(), &state)).transpose()?;
         Ok(Trainer {
             recipe,
             folder,
-            trained_on: TrainedOn::new(&student.path, fingerprint),
+            trained_on: AdapterStudent::new(&student.path, fingerprint),
             student,
             rows,
             plan,
             due,
-            proof: Proof::new(&learner),
+            proof: UntrainedModules::new(&learner),
             learner,
             samples,
             metrics,
@@ -199,7 +199,7 @@ impl<'a> Trainer<'a> {
         let of = rows.iter().map(|&row| u64::from(self.rows.lengths()[row as usize])).sum();
         observe(Event::Pass { step: done + 1, tokens: 0, of });
         self.learner.zero_gradients();
-        let mut sums = Sums::default();
+        let mut sums = PassSums::default();
         for pass in passes(&rows, self.rows.lengths(), settings.tokens_per_pass) {
             let sum = self.learner.accumulate(&self.rows.pass(&pass)?, &CrossEntropy, dropout);
             if !sum.loss.is_finite() {

@@ -18,12 +18,12 @@ pub const KNOWN_FILE_NAME: &str = "trained_prompts.txt";
 
 /// The prompts that a run was trained on.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Known(BTreeSet<PromptKey>);
+pub struct TrainedPrompts(BTreeSet<PromptKey>);
 
-impl Known {
+impl TrainedPrompts {
     /// The prompts of these rows.
-    pub fn new(prompts: impl IntoIterator<Item = PromptKey>) -> Known {
-        Known(prompts.into_iter().collect())
+    pub fn new(prompts: impl IntoIterator<Item = PromptKey>) -> TrainedPrompts {
+        TrainedPrompts(prompts.into_iter().collect())
     }
 
     /// Writes them into the folder of a run or of a merged model.
@@ -39,7 +39,7 @@ impl Known {
     ///
     /// # Errors
     /// [`Error::Damaged`] where the file is missing or holds anything else.
-    pub fn of_run(run: &Path) -> Result<Known> {
+    pub fn of_run(run: &Path) -> Result<TrainedPrompts> {
         let path = run.join(KNOWN_FILE_NAME);
         let damaged = |reason: String| Error::Damaged { path: path.clone(), reason };
         if !aludel_files::is_there(&path) {
@@ -56,41 +56,41 @@ impl Known {
                 damaged(format!("line {} is no hash of a prompt; restore the file, or remove it", number + 1))
             })
         };
-        Ok(Known(text.lines().enumerate().map(key).collect::<Result<_>>()?))
+        Ok(TrainedPrompts(text.lines().enumerate().map(key).collect::<Result<_>>()?))
     }
 
     /// Those of the run that an adapter came from, where it lies in that run's folder still.
     ///
     /// # Errors
-    /// As [`Known::of_run`] for a file that is there.
-    pub fn of_adapter(adapter: &Path) -> Result<Option<Known>> {
+    /// As [`TrainedPrompts::of_run`] for a file that is there.
+    pub fn of_adapter(adapter: &Path) -> Result<Option<TrainedPrompts>> {
         let run = run_of(adapter).filter(|run| aludel_files::is_there(run.join(KNOWN_FILE_NAME)));
-        run.map(|run| Known::of_run(&run)).transpose()
+        run.map(|run| TrainedPrompts::of_run(&run)).transpose()
     }
 
     /// Those of a merged model's folder; `None` for models that do not tell.
     ///
     /// # Errors
-    /// As [`Known::of_run`] for a file that is there.
-    pub fn of_model(model: &Path) -> Result<Option<Known>> {
+    /// As [`TrainedPrompts::of_run`] for a file that is there.
+    pub fn of_model(model: &Path) -> Result<Option<TrainedPrompts>> {
         // A run's folder has them, too, and is no model.
         let is_model = [CONFIG_FILE_NAME, KNOWN_FILE_NAME].iter().all(|name| aludel_files::is_there(model.join(name)));
-        is_model.then(|| Known::of_run(model)).transpose()
+        is_model.then(|| TrainedPrompts::of_run(model)).transpose()
     }
 
     /// Those that a model and an adapter on it were trained on, as far as both tell; `None` where neither does.
     ///
     /// # Errors
-    /// As [`Known::of_model`] and [`Known::of_adapter`].
-    pub fn of_both(model: &Path, adapter: Option<&Path>) -> Result<Option<Known>> {
-        let adapter = adapter.map_or(Ok(None), Known::of_adapter)?;
-        Ok(Known::together(Known::of_model(model)?, adapter))
+    /// As [`TrainedPrompts::of_model`] and [`TrainedPrompts::of_adapter`].
+    pub fn of_both(model: &Path, adapter: Option<&Path>) -> Result<Option<TrainedPrompts>> {
+        let adapter = adapter.map_or(Ok(None), TrainedPrompts::of_adapter)?;
+        Ok(TrainedPrompts::together(TrainedPrompts::of_model(model)?, adapter))
     }
 
     /// All of both.
-    pub fn together(one: Option<Known>, other: Option<Known>) -> Option<Known> {
+    pub fn together(one: Option<TrainedPrompts>, other: Option<TrainedPrompts>) -> Option<TrainedPrompts> {
         match (one, other) {
-            (Some(one), Some(other)) => Some(Known(one.0.into_iter().chain(other.0).collect())),
+            (Some(one), Some(other)) => Some(TrainedPrompts(one.0.into_iter().chain(other.0).collect())),
             (one, other) => one.or(other),
         }
     }
@@ -124,25 +124,25 @@ mod tests {
     fn prompts_come_back_and_are_found_beside_the_adapter() {
         let folder = tempfile::tempdir().unwrap();
         let prompt = |text: &str| PromptKey::of(&Content::Messages(vec![Message::user(text)]));
-        let known = Known::new([prompt("one"), prompt("two"), prompt("ONE ")]);
+        let known = TrainedPrompts::new([prompt("one"), prompt("two"), prompt("ONE ")]);
         known.write(folder.path()).unwrap();
-        assert_eq!(Known::of_run(folder.path()).unwrap(), known);
+        assert_eq!(TrainedPrompts::of_run(folder.path()).unwrap(), known);
         for inside in ["adapter", "checkpoint-6"] {
-            assert_eq!(Known::of_adapter(&folder.path().join(inside)).unwrap(), Some(known.clone()));
+            assert_eq!(TrainedPrompts::of_adapter(&folder.path().join(inside)).unwrap(), Some(known.clone()));
         }
-        assert_eq!(Known::of_adapter(&folder.path().join("mine")).unwrap(), None);
+        assert_eq!(TrainedPrompts::of_adapter(&folder.path().join("mine")).unwrap(), None);
         assert!(known.has(prompt("Two")) && !known.has(prompt("three")));
         let model = tempfile::tempdir().unwrap();
-        assert_eq!(Known::of_both(model.path(), None).unwrap(), None);
-        Known::new([prompt("three")]).write(model.path()).unwrap();
-        assert_eq!(Known::of_both(model.path(), None).unwrap(), None, "a run's folder is no model");
+        assert_eq!(TrainedPrompts::of_both(model.path(), None).unwrap(), None);
+        TrainedPrompts::new([prompt("three")]).write(model.path()).unwrap();
+        assert_eq!(TrainedPrompts::of_both(model.path(), None).unwrap(), None, "a run's folder is no model");
         std::fs::write(model.path().join(CONFIG_FILE_NAME), "{}").unwrap();
-        let both = Known::of_both(model.path(), Some(&folder.path().join("adapter"))).unwrap().unwrap();
+        let both = TrainedPrompts::of_both(model.path(), Some(&folder.path().join("adapter"))).unwrap().unwrap();
         assert!(both.has(prompt("one")) && both.has(prompt("three")) && !both.has(prompt("four")));
         std::fs::write(folder.path().join(KNOWN_FILE_NAME), "12\nzz\n").unwrap();
-        let error = Known::of_run(folder.path()).unwrap_err().to_string();
+        let error = TrainedPrompts::of_run(folder.path()).unwrap_err().to_string();
         assert!(error.contains("line 2 is no hash"), "{error}");
-        let error = Known::of_run(&folder.path().join("adapter")).unwrap_err().to_string();
+        let error = TrainedPrompts::of_run(&folder.path().join("adapter")).unwrap_err().to_string();
         assert!(error.contains("which prompts were trained on"), "{error}");
     }
 }

@@ -1,64 +1,64 @@
-//! Bounds the regular expressions of an untrusted file before they are compiled. A compiled expression takes memory for
-//! each of its parts, and a counted repetition repeats those within it, so the parts are counted first, for all
-//! expressions of a file together. What the expressions are used for is left to the callers.
+//! Bounds the regular expressions of an untrusted file before they are compiled. A compiled expression takes memory for each of its
+//! parts, and a counted repetition multiplies those within it, so the parts are counted first, for all expressions of a file
+//! together. What the expressions are used for is left to the callers.
 
 use std::collections::BTreeSet;
 
 use fancy_regex::Expr;
 
-/// How often the counted repetitions around one part may repeat it together.
+/// Maximum product of the counted repetitions around one part.
 const MOST_REPEATED: usize = 64;
 const MOST_LITERALS: usize = 4;
 const MOST_CLASSES: usize = 4;
 
-/// The parts that all expressions of one file may have together.
+/// Limits for all expressions of one file together.
 #[derive(Debug, Clone, Copy)]
-pub struct Allowance {
+pub struct ExpressionLimits {
     /// The longest expression, in bytes.
     pub longest: usize,
     /// Parts of all of them.
     pub parts: usize,
-    /// What an expression counts by being one.
+    /// The base count of an expression.
     pub each: usize,
-    /// What a class of letters counts: those of Unicode are tables.
+    /// The count of a character class: those of Unicode are tables.
     pub class: usize,
 }
 
-/// What an expression is made of.
+/// The parts of an expression.
 #[derive(Debug, Default)]
-pub struct Looked {
-    /// It has something that needs an engine which goes back and tries again.
+pub struct ExpressionParts {
+    /// It needs an engine with backtracking.
     pub goes_back: bool,
-    /// Some letters that it names, for trial texts.
+    /// Some letters that it contains, for trial texts.
     pub letters: BTreeSet<char>,
-    /// Some classes that it names, as expressions of their own.
+    /// Some classes that it contains, as expressions of their own.
     pub classes: Vec<String>,
 }
 
-/// Expressions of one file, counted one after the other.
+/// Counts the parts of all expressions of one file.
 #[derive(Debug)]
-pub struct Counted {
-    allowance: Allowance,
+pub struct ExpressionCounter {
+    allowance: ExpressionLimits,
     parts: usize,
 }
 
-impl Counted {
+impl ExpressionCounter {
     /// Nothing is counted yet.
-    pub fn new(allowance: Allowance) -> Counted {
-        Counted { allowance, parts: 0 }
+    pub fn new(allowance: ExpressionLimits) -> ExpressionCounter {
+        ExpressionCounter { allowance, parts: 0 }
     }
 
-    /// Looks at an expression without compiling it, and counts its parts.
+    /// Parses an expression without compiling it, and counts its parts.
     ///
     /// # Errors
-    /// What is wrong with it, as words that follow its name: "is longer than …".
-    pub fn look(&mut self, expression: &str) -> Result<Looked, String> {
+    /// What is wrong with it, to be appended to its name: "is longer than …".
+    pub fn look(&mut self, expression: &str) -> Result<ExpressionParts, String> {
         let longest = self.allowance.longest;
         if expression.len() > longest {
             return Err(format!("is longer than {longest} bytes"));
         }
         let tree = Expr::parse_tree(expression).map_err(|error| format!("is no regular expression ({error})"))?;
-        let mut looked = Looked::default();
+        let mut looked = ExpressionParts::default();
         self.parts = self.parts.saturating_add(self.allowance.each);
         self.count(&tree.expr, 1, &mut looked)?;
         Ok(looked)
@@ -70,7 +70,7 @@ impl Counted {
         if self.parts > most { Err(format!("has, with those before it, more than {most} parts")) } else { Ok(()) }
     }
 
-    fn count(&mut self, part: &Expr, repeated: usize, looked: &mut Looked) -> Result<(), String> {
+    fn count(&mut self, part: &Expr, repeated: usize, looked: &mut ExpressionParts) -> Result<(), String> {
         if repeated > MOST_REPEATED {
             return Err("repeats its parts by count too often".to_owned());
         }
@@ -113,12 +113,12 @@ impl Counted {
 mod tests {
     use super::*;
 
-    const ALLOWANCE: Allowance = Allowance { longest: 200, parts: 100, each: 10, class: 20 };
+    const ALLOWANCE: ExpressionLimits = ExpressionLimits { longest: 200, parts: 100, each: 10, class: 20 };
 
     #[test]
     fn expressions_are_counted_together() {
         let looked = |expressions: &[&str]| {
-            let mut counted = Counted::new(ALLOWANCE);
+            let mut counted = ExpressionCounter::new(ALLOWANCE);
             expressions.iter().try_for_each(|expression| counted.look(expression).map(|_| ()))
         };
         for (expressions, said) in [
@@ -142,7 +142,7 @@ mod tests {
 
     #[test]
     fn what_needs_going_back_is_told() {
-        let mut counted = Counted::new(Allowance { parts: 1000, ..ALLOWANCE });
+        let mut counted = ExpressionCounter::new(ExpressionLimits { parts: 1000, ..ALLOWANCE });
         for (expression, goes_back) in [(r"\s+(?!\S)", true), ("(?>a)", true), ("a$", true), (r"\s+|[a-c]{2}", false)] {
             assert_eq!(counted.look(expression).unwrap().goes_back, goes_back, "{expression}");
         }

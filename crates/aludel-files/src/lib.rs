@@ -19,7 +19,7 @@ pub const SMALL: u64 = 64 << 20;
 /// Larger than any file of text that is read whole (a vocabulary, a folder's answers): one that holds more is no such file.
 pub const LARGE: u64 = 4 << 30;
 
-/// What is found where a regular file is expected, and the remedy; the same words wherever a file is opened.
+/// What was found where a regular file is expected, and the remedy; the same words wherever a file is opened.
 pub const NO_FILE: &str = "this is a pipe, a socket or a device, and a regular file is wanted";
 /// See [`NO_FILE`].
 pub const TO_A_FILE: &str = "write its contents to a file first";
@@ -29,7 +29,7 @@ pub fn counted(count: u64, one: &str, many: &str) -> String {
     format!("{count} {}", noun(count, one, many))
 }
 
-/// The noun of a count that is written otherwise.
+/// The noun of a count, in the singular or plural, for a count that is written otherwise.
 pub fn noun<'a>(count: u64, one: &'a str, many: &'a str) -> &'a str {
     if count == 1 { one } else { many }
 }
@@ -49,10 +49,10 @@ pub fn is_there(path: impl AsRef<Path>) -> bool {
     }
 }
 
-/// What the system says of a file, or of what a link leads to.
+/// The metadata of a file, or of a link's target.
 ///
 /// # Errors
-/// Those of the system; a link that leads nowhere is not [`ErrorKind::NotFound`], since something is there.
+/// Those of the system; a dangling link is not [`ErrorKind::NotFound`], since something exists.
 pub fn metadata(path: impl AsRef<Path>) -> io::Result<fs::Metadata> {
     let path = path.as_ref();
     fs::metadata(path).map_err(|reason| {
@@ -78,14 +78,14 @@ pub fn open(path: impl AsRef<Path>) -> io::Result<File> {
         return Err(io::Error::new(ErrorKind::InvalidInput, reason));
     }
     let file = open_at_once(path)?;
-    // Another may be there by now.
+    // It may have been replaced by now.
     if !file.metadata()?.is_file() {
         return Err(no_file());
     }
     Ok(file)
 }
 
-/// Opens without waiting for another end.
+/// Opens without waiting for the other end of a pipe.
 fn open_at_once(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.read(true);
@@ -99,10 +99,10 @@ fn folder_of_system(path: &Path) -> Option<&'static str> {
     OF_SYSTEM.iter().copied().find(|folder| whole.starts_with(folder))
 }
 
-/// Between two looks at whether reading is still wanted, in bytes.
+/// Bytes between two calls of `take`.
 const PIECE: usize = 1 << 20;
 
-/// Reads a regular file from its beginning to its end, piece by piece, until `take` breaks off.
+/// Reads a regular file from its beginning to its end, chunk by chunk, until `take` breaks off.
 ///
 /// # Errors
 /// As [`open`].
@@ -123,7 +123,7 @@ pub fn read_in_pieces(
     }
 }
 
-/// Reads a file in which the system describes itself, such as `/proc/meminfo`.
+/// Reads a file of the system's own state, such as `/proc/meminfo`.
 ///
 /// # Errors
 /// Those of the system, which include [`ErrorKind::WouldBlock`]; [`ErrorKind::InvalidData`] for what is not UTF-8.
@@ -133,7 +133,7 @@ pub fn read_of_system(path: impl AsRef<Path>) -> io::Result<String> {
     Ok(text)
 }
 
-/// Opens a regular file for adding to its end, and makes it if nothing is there.
+/// Opens a regular file for appending, and creates it if it does not exist.
 ///
 /// # Errors
 /// As [`open`], but that it may be absent.
@@ -167,7 +167,7 @@ pub fn read(path: impl AsRef<Path>, limit: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     if length <= limit {
         bytes.try_reserve_exact(usize::try_from(length).map_err(io::Error::other)?)?;
-        // What the system says of the length may be old, or nothing at all.
+        // The length that the system reports may be out of date, or 0.
         file.take(limit + 1).read_to_end(&mut bytes)?;
     }
     if length > limit || bytes.len() as u64 > limit {
@@ -188,7 +188,7 @@ pub fn read_to_string(path: impl AsRef<Path>, limit: u64) -> io::Result<String> 
     })
 }
 
-/// An untrusted text as a message quotes it: as much as a person reads, with `…` where it continues.
+/// An untrusted text as a message quotes it: shortened to a readable length, with `…` at the cut.
 pub fn shortened(text: &str, most_letters: usize) -> Cow<'_, str> {
     match text.char_indices().nth(most_letters) {
         None => Cow::Borrowed(text),
@@ -223,7 +223,7 @@ mod tests {
         assert_eq!(read_to_string(&path, 12).unwrap_err().to_string(), "it is not text in UTF-8 (byte 3)");
     }
 
-    /// A file with a hole is as long as it says, and costs nothing to make.
+    /// A sparse file is as long as it says, and takes no space.
     #[test]
     fn a_huge_file_is_refused_before_memory_is_asked_for() {
         let folder = tempfile::tempdir().unwrap();
@@ -246,7 +246,7 @@ mod tests {
         }
         assert_eq!(kind(open(folder.path())), ErrorKind::IsADirectory);
         assert_eq!(kind(open(folder.path().join("absent"))), ErrorKind::NotFound);
-        // Opening a pipe would wait for whoever reads from it.
+        // Opening a pipe would wait for a reader.
         let pipe = folder.path().join("pipe");
         assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
         assert_eq!((kind(open(&pipe)), kind(append(&pipe))), (ErrorKind::InvalidInput, ErrorKind::InvalidInput));
@@ -306,7 +306,7 @@ mod tests {
             assert!(error.to_string().contains("which the system makes as it is read"), "{error}");
         }
         assert!(read_of_system("/proc/self/status").unwrap().contains("Pid:"));
-        // Its own files are what they are, by whichever name.
+        // Its own files are recognised by any name.
         let path = folder.path().join("file");
         fs::write(&path, "text").unwrap();
         let file = open(&path).unwrap();

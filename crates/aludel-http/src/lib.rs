@@ -1,5 +1,5 @@
-//! What every HTTP client of Aludel shares: TLS as it is set up, and plain words for connections that fail. Requests and their answers
-//! belong to the clients.
+//! What all HTTP clients of Aludel share: the TLS configuration, and messages for failed connections. Requests and responses belong
+//! to the clients.
 
 use std::error::Error as StdError;
 use std::io;
@@ -9,8 +9,8 @@ use std::time::Duration;
 use rustls::crypto::ring::default_provider;
 use rustls::{CertificateError, ClientConfig, RootCertStore};
 
-/// TLS 1.2 and 1.3; trusted are Mozilla's authorities and those of this machine (whose reading takes time, so that it is left
-/// out where TLS is not `used`).
+/// TLS 1.2 and 1.3; trusted are Mozilla's root certificates and those of this machine (which take time to read, and are skipped
+/// where TLS is not `used`).
 pub fn tls(used: bool) -> ClientConfig {
     let mut roots = RootCertStore::empty();
     if used {
@@ -24,38 +24,38 @@ pub fn tls(used: bool) -> ClientConfig {
         .with_no_client_auth()
 }
 
-/// Why a request failed, in plain words. The address is left out: it may hold what is secret.
+/// Why a request failed, in words for people. The address is left out: it may hold a secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Failed {
-    /// TLS does not come about: it will not at another time either.
+pub enum RequestFailure {
+    /// TLS failed: a retry will fail, too.
     Tls(String),
-    /// The connection was not made in time, or broke: it may work at another time.
+    /// The connection timed out or broke: a retry may work.
     Connection(String),
 }
 
-impl Failed {
-    /// The words for a failed request whose connection had to be made within `connect`.
-    pub fn of(error: reqwest::Error, connect: Duration) -> Failed {
+impl RequestFailure {
+    /// The reason for a failed request that had to connect within `connect`.
+    pub fn of(error: reqwest::Error, connect: Duration) -> RequestFailure {
         let error = error.without_url();
         if let Some(tls) = tls_error(&error) {
-            return Failed::Tls(tls_words(tls));
+            return RequestFailure::Tls(tls_words(tls));
         }
         if error.is_timeout() {
-            return Failed::Connection(format!("no connection within {} s", connect.as_secs_f64()));
+            return RequestFailure::Connection(format!("no connection within {} s", connect.as_secs_f64()));
         }
         let what = if error.is_connect() { "cannot connect" } else { "the connection broke" };
-        Failed::Connection(format!("{what}: {}", last_cause(&error)))
+        RequestFailure::Connection(format!("{what}: {}", last_cause(&error)))
     }
 
     /// What to say.
     pub fn words(self) -> String {
         match self {
-            Failed::Tls(words) | Failed::Connection(words) => words,
+            RequestFailure::Tls(words) | RequestFailure::Connection(words) => words,
         }
     }
 }
 
-/// The TLS error among the causes. An input/output error hides what it wraps from `source`.
+/// The TLS error among the causes. An input/output error does not show what it wraps in `source`.
 fn tls_error<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a rustls::Error> {
     if let Some(tls) = error.downcast_ref() {
         return Some(tls);
@@ -75,7 +75,7 @@ fn tls_words(error: &rustls::Error) -> String {
                 CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
                     "is for another host"
                 }
-                // `openssl req -x509` makes an authority's certificate, unless it is told otherwise.
+                // `openssl req -x509` makes a CA certificate by default.
                 CertificateError::Other(other) if other.to_string().contains("CaUsedAsEndEntity") => {
                     return "its certificate is an authority's own and cannot stand for a server; make one for the host, \
                             with basicConstraints=CA:FALSE and its name in subjectAltName, and name its authority in \
@@ -111,7 +111,7 @@ mod tests {
     use super::*;
     use rustls::OtherError;
 
-    /// Whatever is wrong with a certificate, the words say what to do about it.
+    /// Whatever is wrong with a certificate, the message says what to do about it.
     #[test]
     fn each_certificate_error_has_a_mend() {
         #[derive(Debug, thiserror::Error)]

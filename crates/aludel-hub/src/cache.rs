@@ -1,5 +1,5 @@
-//! The cache of Hugging Face's tools: `blobs` by their hash, `snapshots/COMMIT/FILE` as links to them, `refs/main` with the
-//! commit that was fetched last. A file is in it whole or not at all; what was fetched of one so far is kept and gone on with.
+//! The cache of Hugging Face's tools: `blobs` by their hash, `snapshots/COMMIT/FILE` as links to them, `refs/main` with the commit
+//! that was fetched last. Files appear in it completely or not at all; an interrupted download is kept and resumed.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
@@ -12,7 +12,7 @@ use super::Kind;
 use super::client::{Body, Client, Failure};
 use crate::Error;
 
-/// A repository's place in the cache.
+/// A repository's folder in the cache.
 pub(super) struct Repository {
     folder: PathBuf,
 }
@@ -26,12 +26,12 @@ impl Repository {
         Repository { folder: cache.join(format!("{kind}--{}", name.replace('/', "--"))) }
     }
 
-    /// Where a file of a commit lies, if it was fetched.
+    /// The path of a file of a commit, if it was fetched.
     pub(super) fn file(&self, commit: &str, file: &str) -> PathBuf {
         self.folder.join("snapshots").join(commit).join(file)
     }
 
-    /// The commit that was fetched last, and the files of it that are there.
+    /// The commit that was fetched last, and its files in the cache.
     pub(super) fn cached(&self) -> Option<(String, Vec<String>)> {
         let commit =
             aludel_files::read_to_string(self.folder.join("refs/main"), aludel_files::SMALL).ok()?.trim().to_string();
@@ -42,7 +42,7 @@ impl Repository {
         (!files.is_empty()).then_some((commit, files))
     }
 
-    /// Notes the commit that was fetched last.
+    /// Records the commit that was fetched last.
     pub(super) fn remember(&self, commit: &str) -> Result<(), Error> {
         let folder = self.folder.join("refs");
         fs::create_dir_all(&folder).map_err(|reason| Error::io(&folder, "write", reason))?;
@@ -76,7 +76,7 @@ impl Repository {
         link(&blob, &snapshot, file).map_err(|error| self.failed(&error))
     }
 
-    /// Fetches a blob, going on where an earlier attempt ended.
+    /// Fetches a blob, resuming an interrupted download.
     fn fetch_blob(
         &self,
         client: &Client<'_>,
@@ -112,7 +112,7 @@ impl Repository {
     ) -> Result<(), Failure> {
         let mut done = have;
         if body.starts_at != have {
-            // The server sent the whole of it, whatever was asked for.
+            // The server sent the complete file, whatever range was requested.
             file.set_len(0).map_err(|error| self.failed(&error))?;
             done = 0;
         }
@@ -131,7 +131,7 @@ impl Repository {
                 Err(Failure::unreachable(format!("the connection ended after {done} of {total} bytes")))
             }
             Some(total) if done > total => {
-                // Nothing can be gone on with from here.
+                // The download cannot be resumed from here.
                 file.set_len(0).map_err(|error| self.failed(&error))?;
                 Err(Failure::unreachable(format!("{done} bytes came where {total} were announced")))
             }
@@ -147,7 +147,7 @@ impl Repository {
     }
 }
 
-/// Whether a name leads nowhere but down.
+/// Whether a name stays below its folder.
 fn is_plain(name: &str) -> bool {
     !name.is_empty() && Path::new(name).components().all(|part| matches!(part, Component::Normal(_)))
 }
@@ -171,7 +171,7 @@ fn list(folder: &Path, inside: &mut String, files: &mut Vec<String>) {
         let Ok(name) = entry.file_name().into_string() else { continue };
         let length = inside.len();
         inside.push_str(&name);
-        // A link whose blob is gone is no file.
+        // A link whose blob is gone counts as absent.
         if entry.path().is_dir() {
             inside.push('/');
             list(&entry.path(), inside, files);

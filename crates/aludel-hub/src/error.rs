@@ -1,4 +1,4 @@
-//! The one error type of this crate. Each message names what was wanted, why it cannot be had, and what helps.
+//! The one error type of this crate. Each message names what was requested, why it failed, and the remedy.
 
 use std::io;
 use std::path::Path;
@@ -10,12 +10,12 @@ pub enum Error {
     #[error(transparent)]
     File(#[from] aludel_formats::Error),
 
-    /// A name on the Hub that leads to no files.
+    /// A name on the Hub without files.
     #[error("{named}: {reason}")]
     Hub {
         /// What the user named.
         named: String,
-        /// Why there are none, and what helps.
+        /// Why there are none, and the remedy.
         reason: String,
     },
 
@@ -54,7 +54,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// What was tried with a file or folder of the cache, and failed.
+    /// The operation on a file or folder of the cache that failed.
     pub(crate) fn io(path: &Path, action: &'static str, reason: io::Error) -> Error {
         Error::File(aludel_formats::Error::Io { path: path.to_path_buf(), action, reason })
     }

@@ -1,13 +1,13 @@
-//! Which files of a repository are meant: those of a split, told by the names of files and folders as the Hub's own rules have
-//! it, or those that make a model. Works on lists of names alone.
+//! Selects files of a repository: those of a split, by the names of files and folders according to the Hub's rules, or those of a
+//! model. Works on lists of names alone.
 
-/// What says of which family a model is.
+/// The file that contains the model's architecture.
 pub(super) const CONFIG: &str = "config.json";
 
 const DATA_KINDS: [&str; 4] = [".parquet", ".jsonl", ".ndjson", ".json"];
 const PACKINGS: [&str; 3] = ["", ".gz", ".zst"];
 
-/// Words by which files name the usual splits.
+/// Names of the usual splits in file names.
 const SPLITS: [(&str, &[&str]); 3] = [
     ("train", &["train", "training"]),
     ("test", &["test", "testing", "eval", "evaluation"]),
@@ -17,7 +17,7 @@ const SPLITS: [(&str, &[&str]); 3] = [
 /// The data files of a split, in order.
 ///
 /// # Errors
-/// What there is instead.
+/// What the repository contains instead.
 pub(super) fn data_files(files: &[String], wanted: Option<&str>) -> Result<Vec<String>, String> {
     if let Some(file) = wanted.filter(|wanted| files.iter().any(|file| file == wanted)) {
         return Ok(vec![file.to_owned()]);
@@ -57,7 +57,7 @@ pub(super) fn data_files(files: &[String], wanted: Option<&str>) -> Result<Vec<S
 /// The files of a model: config, tokenizer, template and safetensors, or one GGUF file.
 ///
 /// # Errors
-/// What there is instead.
+/// What the repository contains instead.
 pub(super) fn model_files(files: &[String], wanted: Option<&str>) -> Result<Vec<String>, String> {
     let ends = |file: &str, ending: &str| file.to_ascii_lowercase().ends_with(ending);
     let has_weights = files.iter().any(|file| !file.contains('/') && ends(file, ".safetensors"));
@@ -71,7 +71,7 @@ pub(super) fn model_files(files: &[String], wanted: Option<&str>) -> Result<Vec<
                 listed(files)
             ));
         }
-        // What says of which family the model is comes first, and the weights last.
+        // The file with the architecture comes first, and the weights last.
         parts.sort_by_key(|file| (file != CONFIG, ends(file, ".safetensors")));
         return Ok(parts);
     }
@@ -90,7 +90,7 @@ pub(super) fn model_files(files: &[String], wanted: Option<&str>) -> Result<Vec<
     }
 }
 
-/// Whether files that are numbered as shards are all there, as a cache that was filled by halves may not have it.
+/// Whether all shards of numbered files exist, which an incomplete cache may not have.
 ///
 /// # Errors
 /// Which set lacks some.
@@ -123,7 +123,7 @@ fn kind_of(file: &str) -> Option<&'static str> {
     DATA_KINDS.into_iter().find(|kind| PACKINGS.iter().any(|packing| file.ends_with(&format!("{kind}{packing}"))))
 }
 
-/// Whether a folder is called like the split, or the file's name is it or begins with it.
+/// Whether a folder has the split's name, or the file's name equals it or begins with it.
 fn is_of_split(file: &str, split: &str) -> bool {
     let words = SPLITS.iter().find(|(name, _)| *name == split).map_or(&[][..], |(_, words)| words);
     let names = |part: &str| {
@@ -138,7 +138,7 @@ fn is_of_split(file: &str, split: &str) -> bool {
     file.split('/').any(names)
 }
 
-/// The folders that files of one split lie in, where there is more than one and they are not the split's own.
+/// The folders of the files of one split, if there is more than one and they are not the split's own.
 fn several_subsets(files: &[String], split: &str) -> Option<Vec<String>> {
     let folder = |file: &String| {
         let parts: Vec<&str> = file.split('/').collect();

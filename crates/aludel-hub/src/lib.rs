@@ -1,6 +1,6 @@
-//! Data sets and models on the Hugging Face Hub, by the name `hf:owner/name`: which files are meant, and fetching them into the
-//! cache that Hugging Face's own tools use, so that each finds what the other fetched. Addresses, token and folders are the
-//! caller's to know; what a file holds is read elsewhere.
+//! Data sets and models on the Hugging Face Hub, by the name `hf:owner/name`: selects files, and fetches them into the cache that
+//! Hugging Face's own tools use, so that each finds what the other fetched. Address, token and folders are given by the caller; the
+//! files' content is read elsewhere.
 
 mod cache;
 mod client;
@@ -16,16 +16,16 @@ use client::Client;
 
 pub use error::Error;
 
-/// How the Hub is reached.
+/// How to reach the Hub.
 #[derive(Clone, Debug)]
 pub struct Hub {
     /// Its address, without a slash at the end (`HF_ENDPOINT`).
     pub endpoint: String,
     /// The cache of Hugging Face's tools (`HF_HUB_CACHE`).
     pub cache: PathBuf,
-    /// What shows who asks (`HF_TOKEN`).
+    /// The access token (`HF_TOKEN`).
     pub token: Option<Token>,
-    /// Take everything from the cache (`HF_HUB_OFFLINE`).
+    /// Use only the cache (`HF_HUB_OFFLINE`).
     pub offline: bool,
 }
 
@@ -34,7 +34,7 @@ pub struct Hub {
 pub struct Token(String);
 
 impl Token {
-    /// A token without the white space around it; `None` if nothing is left.
+    /// A token without surrounding white space; `None` if it is empty.
     pub fn new(text: &str) -> Option<Token> {
         let text = text.trim();
         (!text.is_empty()).then(|| Token(text.to_string()))
@@ -65,7 +65,7 @@ struct Name {
     written: String,
     /// `owner/name`, or a bare name of the Hub's early days.
     repository: String,
-    /// What stands behind the colon: a split, or a GGUF file.
+    /// The part after the colon: a split, or a GGUF file.
     part: Option<String>,
 }
 
@@ -74,11 +74,11 @@ pub fn is_hub_name(path: &Path) -> bool {
     path.to_str().is_some_and(|text| text.starts_with(PREFIX))
 }
 
-/// The data files of `hf:owner/name` or `hf:owner/name:split`, in order. Without a split it is `train`, where files are told
-/// apart by splits at all; `subset/split` names one of several subsets.
+/// The data files of `hf:owner/name` or `hf:owner/name:split`, in order. The default split is `train`, if the repository has
+/// splits; `subset/split` names one of several subsets.
 ///
 /// # Errors
-/// [`Error::Hub`] says what is wrong with the name, what the repository holds instead, or why it cannot be fetched.
+/// [`Error::Hub`] says what is wrong with the name, what the repository contains instead, or why it cannot be fetched.
 pub fn fetch_data(named: &Path, hub: &Hub, progress: &mut dyn FnMut(HubProgress)) -> Result<Vec<PathBuf>, Error> {
     let name = Name::parse(named)?;
     fetch(
@@ -91,17 +91,17 @@ pub fn fetch_data(named: &Path, hub: &Hub, progress: &mut dyn FnMut(HubProgress)
     )
 }
 
-/// The folder of the model `hf:owner/name`, with its weights in safetensors; or the GGUF file that `hf:owner/name:Q4_K_M` names
-/// by a part of its name, or that is the only one where there are no safetensors.
+/// The folder of the model `hf:owner/name`, with its weights in safetensors; or the GGUF file that `hf:owner/name:Q4_K_M` names by
+/// a part of its name, or the only GGUF file if there are no safetensors.
 ///
-/// `judge` is shown the `config.json`, or the first bytes of the GGUF file, before anything else is fetched.
+/// `judge` gets the `config.json`, or the first bytes of the GGUF file, before anything else is fetched.
 ///
 /// # Errors
 /// As [`fetch_data`], and why `judge` refuses the model.
 pub fn fetch_model(
     named: &Path,
     hub: &Hub,
-    judge: &Judge<'_>,
+    judge: &ModelCheck<'_>,
     progress: &mut dyn FnMut(HubProgress),
 ) -> Result<PathBuf, Error> {
     let name = Name::parse(named)?;
@@ -122,35 +122,35 @@ enum Kind {
     Model,
 }
 
-/// What tells of which family a model is.
+/// The part of a model that names its architecture.
 #[derive(Clone, Copy, Debug)]
-pub enum About<'a> {
+pub enum ModelFile<'a> {
     /// Its `config.json`.
     Config(&'a Path),
     /// The first bytes of a GGUF file.
     GgufHead(&'a [u8]),
 }
 
-/// Says why a model is not wanted, if it is not.
-pub type Judge<'a> = dyn Fn(About<'_>) -> Result<(), String> + 'a;
+/// Returns an error for a model that is not supported.
+pub type ModelCheck<'a> = dyn Fn(ModelFile<'_>) -> Result<(), String> + 'a;
 
 const PREFIX: &str = "hf:";
 
-/// In the first of these bytes stands the architecture of a GGUF file.
+/// The architecture of a GGUF file is in the first of these bytes.
 pub const HEAD_BYTES: u64 = 64 << 10;
 
-/// Of the files that a repository holds, those that are meant, or what is wrong with them.
+/// Selects from the files of a repository, or says what is wrong with them.
 type Choice<'a> = dyn Fn(&[String]) -> Result<Vec<String>, String> + 'a;
 
-/// Asks the Hub what the repository holds, chooses, and fetches what the cache lacks. Offline, or where the Hub cannot be
-/// reached, the cache alone is asked.
+/// Lists the repository's files on the Hub, selects, and fetches what the cache lacks. Offline, or if the Hub cannot be reached,
+/// only the cache is used.
 fn fetch(
     name: &Name,
     kind: Kind,
     hub: &Hub,
     progress: &mut dyn FnMut(HubProgress),
     choose: &Choice<'_>,
-    judge: &Judge<'_>,
+    judge: &ModelCheck<'_>,
 ) -> Result<Vec<PathBuf>, Error> {
     let repository = Repository::new(&hub.cache, kind, &name.repository);
     let refuse = |reason: String| name.refuse(reason);
@@ -172,7 +172,7 @@ fn fetch(
     let listing = match client.list(kind, &name.repository) {
         Ok(listing) => listing,
         Err(failure) => {
-            // What was fetched before does for a day without a network; a refusal is one, whatever is cached.
+            // What was fetched before is enough without a network; a refusal of the Hub counts, whatever is cached.
             let cached = repository.cached().filter(|_| failure.is_unreachable);
             let Some((commit, files)) = cached else { return Err(refuse(failure.reason)) };
             let files = chosen(&files).map_err(|_| refuse(failure.reason))?;
@@ -187,14 +187,14 @@ fn fetch(
             let address = client.address(kind, &name.repository, &listing.commit, &file);
             if kind == Kind::Model && file.to_ascii_lowercase().ends_with(".gguf") {
                 let head = client.head(&address, HEAD_BYTES).map_err(|failure| refuse(failure.reason))?;
-                judge(About::GgufHead(&head)).map_err(|reason| refuse(format!("{file}: {reason}")))?;
+                judge(ModelFile::GgufHead(&head)).map_err(|reason| refuse(format!("{file}: {reason}")))?;
             }
             let mut told = |bytes, bytes_total| progress(HubProgress { file: file.clone(), bytes, bytes_total });
             let fetched = repository.fetch(&client, &address, &listing.commit, &file, &mut told);
             fetched.map_err(|failure| refuse(format!("{file} cannot be fetched: {}", failure.reason)))?;
         }
         if kind == Kind::Model && file == file_selection::CONFIG {
-            judge(About::Config(&path)).map_err(refuse)?;
+            judge(ModelFile::Config(&path)).map_err(refuse)?;
         }
         paths.push(path);
     }

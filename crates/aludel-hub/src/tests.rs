@@ -336,9 +336,9 @@ fn models_are_folders_or_gguf_files() {
 fn what_a_model_is_is_asked_before_its_weights_are_fetched() {
     let refused = |files: &[&'static str], name: &str| {
         let world = World::new(files.iter().map(|name| file(name)).collect());
-        let judge = |about: About<'_>| match about {
-            About::Config(path) if fs::read(path).unwrap() == ROW => Err("not this family".to_string()),
-            About::GgufHead(head) if head == ROW => Err("not this family".to_string()),
+        let judge = |about: ModelFile<'_>| match about {
+            ModelFile::Config(path) if fs::read(path).unwrap() == ROW => Err("not this family".to_string()),
+            ModelFile::GgufHead(head) if head == ROW => Err("not this family".to_string()),
             about => panic!("{about:?}"),
         };
         let error = fetch_model(Path::new(name), &world.hub, &judge, &mut |_| {}).unwrap_err().to_string();

@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use aludel_data::dataset::{Prompt, Provenance};
 use aludel_data::finish_reason::Finish;
-use aludel_teacher::client::{Answer, Asking};
+use aludel_teacher::client::{Answer, RequestParams};
 use aludel_teacher::store::{Outcome, Store, TraceRow};
 use aludel_text::message::Message;
 use serde_json::json;
@@ -29,7 +29,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         })
     });
     let start = Instant::now();
-    let missing = store.register(prompts, &Asking::new("teacher"), 1)?;
+    let missing = store.register(prompts, &RequestParams::new("teacher"), 1)?;
     let registering = start.elapsed().as_secs_f64();
     let count = missing.count;
     let missing = Mutex::new(missing);
@@ -49,7 +49,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-fn work(store: &Store, missing: &Mutex<aludel_teacher::store::Missing>) -> Result<(), String> {
+fn work(store: &Store, missing: &Mutex<aludel_teacher::store::MissingTraces>) -> Result<(), String> {
     let writer = store.writer();
     loop {
         let batch = missing.lock().map_err(|error| error.to_string())?.next(256).map_err(|error| error.to_string())?;
@@ -64,7 +64,7 @@ fn work(store: &Store, missing: &Mutex<aludel_teacher::store::Missing>) -> Resul
     }
 }
 
-fn row(wanted: aludel_teacher::store::Place) -> TraceRow {
+fn row(wanted: aludel_teacher::store::TraceKey) -> TraceRow {
     let answer = Answer {
         hides_reasoning: false,
         unread: Vec::new(),

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use aludel_scripted_teacher::{Crowd, ScriptedTeacher};
-use aludel_teacher::client::{Asking, Dialect, Endpoint, HttpTeacher, Question, Teacher};
+use aludel_teacher::client::{Dialect, Endpoint, HttpTeacher, Question, RequestParams, Teacher};
 use aludel_text::message::Message;
 
 const AT_ONCE: u64 = 256;
@@ -19,7 +19,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let server = ScriptedTeacher::start(Crowd::default().script())?;
     let teacher = Arc::new(HttpTeacher::new(Endpoint::new(server.url(), Dialect::OpenAi))?);
     let question = Arc::new(Question { messages: vec![Message::user("6 times 7?")] });
-    let (asking, left) = (Arc::new(Asking::new("scripted")), Arc::new(AtomicU64::new(answers)));
+    let (asking, left) = (Arc::new(RequestParams::new("scripted")), Arc::new(AtomicU64::new(answers)));
     let started = Instant::now();
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
         let asking = (0..AT_ONCE).map(|_| {

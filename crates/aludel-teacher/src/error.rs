@@ -1,5 +1,5 @@
-//! The one error type of this crate. A [`Failure`](crate::client::Failure) of a question is no error: it is an outcome that collecting
-//! works with.
+//! The one error type of this crate. A [`Failure`](crate::client::Failure) of a request is not an error: it is a result that
+//! collecting works with.
 
 use std::path::PathBuf;
 
@@ -25,10 +25,10 @@ pub enum Error {
         mend: &'static str,
     },
 
-    /// An address or setting of a teacher's server that makes no sense.
+    /// An address or setting of a teacher's server that is invalid.
     #[error("{url}: {reason}")]
     Endpoint {
-        /// The address as the user wrote it, without what may be secret.
+        /// The address as the user wrote it, without secrets.
         url: String,
         /// What is wrong, and what would be right.
         reason: String,
@@ -44,7 +44,7 @@ pub enum Error {
     },
 }
 
-/// A store is a source of traces, and whoever reads traces knows the errors of data alone.
+/// A store is a source of traces, and readers of traces know only the errors of `aludel-data`.
 impl From<Error> for aludel_data::Error {
     fn from(error: Error) -> aludel_data::Error {
         match error {

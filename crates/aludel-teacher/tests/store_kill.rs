@@ -10,20 +10,20 @@ use std::sync::Arc;
 
 use aludel_data::dataset::{Prompt, Provenance};
 use aludel_data::finish_reason::Finish;
-use aludel_teacher::client::{Answer, Asking};
-use aludel_teacher::store::{Missing, Outcome, Store, TraceRow};
+use aludel_teacher::client::{Answer, RequestParams};
+use aludel_teacher::store::{MissingTraces, Outcome, Store, TraceRow};
 use aludel_text::message::Message;
 
 const CHILD: &str = "ALUDEL_TEST_STORE_CHILD";
 const PROMPTS: u64 = 2000;
 
-fn register(store: &Store) -> Missing {
+fn register(store: &Store) -> MissingTraces {
     let file: Arc<Path> = Arc::from(Path::new("prompts.jsonl"));
     let prompts = (0..PROMPTS).map(|line| {
         let provenance = Provenance { file: Arc::clone(&file), file_index: 0, line };
         Ok(Prompt { messages: vec![Message::user(format!("{line}?"))], columns: Default::default(), provenance })
     });
-    store.register(prompts, &Asking::new("teacher"), 1).unwrap()
+    store.register(prompts, &RequestParams::new("teacher"), 1).unwrap()
 }
 
 /// Not a test by itself: what the killed process does.

@@ -9,7 +9,7 @@ use crate::error::Error;
 use crate::tokenizer::Tokenizer;
 
 /// The files beside a tokenizer.json, as they were read; empty where they are not there.
-pub(crate) struct Beside<'a> {
+pub(crate) struct SidecarFiles<'a> {
     pub(crate) folder: &'a Path,
     /// `tokenizer_config.json`.
     pub(crate) config: &'a Map<String, Value>,
@@ -35,7 +35,7 @@ struct Named<'a> {
     content: String,
 }
 
-impl Beside<'_> {
+impl SidecarFiles<'_> {
     /// What other tools do otherwise without consequence for a row, in words.
     ///
     /// # Errors
@@ -200,7 +200,7 @@ mod tests {
             let object = |value: &Value| value.as_object().unwrap().clone();
             let [config, special_map, added] = [&config, &map, &added].map(object);
             let folder = Path::new("folder");
-            let beside = Beside { folder, config: &config, special_map: &special_map, added: &added, template };
+            let beside = SidecarFiles { folder, config: &config, special_map: &special_map, added: &added, template };
             beside.check(&tokenizer).map_err(|error| error.to_string())
         };
         let decoder = json!({"3": {"content": "<eos>"}});

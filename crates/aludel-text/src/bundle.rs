@@ -6,19 +6,19 @@ use std::path::Path;
 
 use serde_json::{Map, Value, json};
 
-use crate::beside::{Beside, token_text};
+use crate::beside::{SidecarFiles, token_text};
 use crate::error::Error;
 use crate::template::ChatTemplate;
 use crate::tokenizer::{GgufVocabulary, Tokenizer};
 
-/// The tokens that have a role.
+/// Tokens with a special role.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SpecialTokens {
     /// Beginning of text.
     pub bos: Option<String>,
     /// End of text or turn.
     pub eos: Option<String>,
-    /// Stands for what the vocabulary cannot spell.
+    /// Stands for text that the vocabulary cannot spell.
     pub unk: Option<String>,
     /// Fills rows up.
     pub pad: Option<String>,
@@ -31,11 +31,11 @@ pub struct SpecialTokens {
 pub struct TextBundle {
     /// The tokenizer.
     pub tokenizer: Tokenizer,
-    /// The tokens that have a role.
+    /// Tokens with a special role.
     pub special: SpecialTokens,
     /// The chat template's text, unless the model has none.
     pub chat_template: Option<String>,
-    /// `tokenizer_config.json` as it was read, so that nothing in it is lost; empty for a GGUF.
+    /// `tokenizer_config.json` as it was read, so that all of it is written again; empty for a GGUF.
     config: Map<String, Value>,
     /// `special_tokens_map.json` as it was read.
     special_map: Map<String, Value>,
@@ -55,8 +55,8 @@ impl TextBundle {
     /// `special_tokens_map.json` and `chat_template.jinja` (which wins over the config's key).
     ///
     /// # Errors
-    /// [`Error::Read`], [`Error::TokenizerFile`], [`Error::ConfigFile`], or [`Error::Contradiction`] where the files say different
-    /// things of the tokens.
+    /// [`Error::Read`], [`Error::TokenizerFile`], [`Error::ConfigFile`], or [`Error::Contradiction`] if the files disagree about
+    /// the tokens.
     pub fn from_folder(folder: impl AsRef<Path>) -> Result<TextBundle, Error> {
         let folder = folder.as_ref();
         let tokenizer = Tokenizer::from_file(folder.join("tokenizer.json"))?;
@@ -65,13 +65,13 @@ impl TextBundle {
         let added = read_object(&folder.join("added_tokens.json"))?;
         let chat_template = read_optional(&folder.join("chat_template.jinja"))?.or_else(|| template_of_config(&config));
         let template = chat_template.as_deref();
-        let beside = Beside { folder, config: &config, special_map: &special_map, added: &added, template };
+        let beside = SidecarFiles { folder, config: &config, special_map: &special_map, added: &added, template };
         for note in beside.check(&tokenizer)? {
             tracing::info!("{note}");
         }
         let token = |key: &str| token_text(config.get(key)).or_else(|| token_text(special_map.get(key)));
         let bos = token("bos_token");
-        // Where the config does not say, the tokenizer's own file does.
+        // Where the config is silent, the tokenizer's file decides.
         let begins = tokenizer.beginning().is_some_and(|first| bos.as_deref().is_none_or(|bos| bos == first));
         let special = SpecialTokens {
             add_bos: config.get("add_bos_token").and_then(Value::as_bool).unwrap_or(begins),
@@ -147,11 +147,11 @@ impl TextBundle {
 
     fn config_json(&self) -> Map<String, Value> {
         let mut config = self.config.clone();
-        // The template has its own file; two copies could drift apart.
+        // The template has its own file; two copies could diverge.
         config.remove("chat_template");
         let is_new = config.is_empty();
         if is_new {
-            // The class that takes tokenizer.json as it is, without a family's own ideas about pre-tokenisation.
+            // The class that reads tokenizer.json as it is, without rules of a model family.
             config.insert("tokenizer_class".to_owned(), json!("PreTrainedTokenizerFast"));
             config.insert("clean_up_tokenization_spaces".to_owned(), json!(false));
             config.insert("add_bos_token".to_owned(), json!(self.special.add_bos));
@@ -215,7 +215,7 @@ fn read_object(path: &Path) -> Result<Map<String, Value>, Error> {
     serde_json::from_str(&text).map_err(|error| Error::ConfigFile { path: path.to_owned(), reason: error.to_string() })
 }
 
-/// The config's template: a string, or a list of named ones of which "default" is meant, or the only one.
+/// The config's template: a string, or a list of named ones of which "default" is used, or the only one.
 fn template_of_config(config: &Map<String, Value>) -> Option<String> {
     let value = config.get("chat_template")?;
     if let Some(source) = value.as_str() {

@@ -24,16 +24,16 @@ use row::Renderer;
 /// What the ids are for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {
-    /// The model is to go on: ends with the generation prompt.
+    /// A prompt: ends with the generation prompt.
     Prompt {
         /// Ends with the opening reasoning tag, where the template's own prompt does not.
         open_thinking: bool,
     },
-    /// The model is to learn the assistant's turns.
+    /// A training row: the assistant's turns are supervised.
     Train,
 }
 
-/// Which tokens of a training row count.
+/// Which tokens of a training row are supervised.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LossOn {
@@ -42,7 +42,7 @@ pub enum LossOn {
     Assistant,
     /// The answer and end of turn only.
     Answer,
-    /// Every token but the first, prompt and markup too.
+    /// Every token but the first, prompt and markup included.
     All,
 }
 
@@ -51,7 +51,7 @@ pub enum LossOn {
 pub struct EncodeOptions {
     /// What the ids are for.
     pub purpose: Purpose,
-    /// Which tokens count, when training.
+    /// Which tokens are supervised, in training rows.
     pub loss_on: LossOn,
     /// The tags around reasoning.
     pub think: ThinkTags,
@@ -100,44 +100,44 @@ pub enum Part {
     Tool,
     /// An earlier assistant turn that is context only.
     Assistant,
-    /// Reasoning of a turn that is learnt, with its tags.
+    /// Reasoning of a supervised turn, with its tags.
     Reasoning,
-    /// Answer of a turn that is learnt.
+    /// Answer of a supervised turn.
     Answer,
-    /// What ends a turn that is learnt.
+    /// The end of a supervised turn.
     EndOfTurn,
 }
 
 /// Where the parts of a trained turn are in the text, in bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Turn {
-    /// Place of the message, from 0.
+    /// Index of the message, from 0.
     pub message: usize,
-    /// Reasoning with its tags and the blanks around them; empty where there is none.
+    /// Reasoning with its tags and the white space around them; empty where there is none.
     pub reasoning: Range<usize>,
     /// The closing tag; empty where there is none.
     pub close: Range<usize>,
     /// The answer.
     pub answer: Range<usize>,
-    /// Blanks and token that end the turn.
+    /// White space and token that end the turn.
     pub end_of_turn: Range<usize>,
 }
 
-/// A row of ids with what is known about each.
+/// A row of ids with information on each.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Encoded {
     /// The rendered text.
     pub text: String,
     /// Token ids.
     pub ids: Vec<u32>,
-    /// Per token: how much it counts as a target: what its message counts, 1 as a rule, or 0. The first never counts: nothing
-    /// predicts it.
+    /// Per token: its weight in the loss, which is that of its message, usually 1, or 0. The first is always 0: nothing predicts
+    /// it.
     pub weights: Vec<f32>,
     /// Per token: its bytes in `text`. Tokens of one character share its span.
     pub spans: Vec<Range<usize>>,
     /// Per token: what it belongs to.
     pub parts: Vec<Part>,
-    /// The learnt turns; empty for a prompt.
+    /// The supervised turns; empty for a prompt.
     pub turns: Vec<Turn>,
     /// The text ends inside an opened reasoning block.
     pub opens_thinking: bool,

@@ -7,11 +7,11 @@ use std::sync::Once;
 
 thread_local! {
     static IS_CATCHING: Cell<bool> = const { Cell::new(false) };
-    /// The message and place of the last panic that was caught on this thread.
+    /// The message and location of the last panic that was caught on this thread.
     static SAID: RefCell<String> = const { RefCell::new(String::new()) };
 }
 
-/// Runs an engine on untrusted input. What it was given must not be used again after a panic.
+/// Runs an engine on untrusted input. Its arguments must not be used again after a panic.
 ///
 /// # Errors
 /// The engine panicked. Its message is about its own code and does not help the user, so it goes to the log, at debug level.
@@ -23,10 +23,10 @@ pub fn caught<T>(run: impl FnOnce() -> T) -> Result<T, String> {
     })
 }
 
-/// The outcome, or the words of a panic.
+/// The result, or the message of a panic.
 fn run_caught<T>(run: impl FnOnce() -> T) -> Result<T, String> {
     static HOOK: Once = Once::new();
-    // A panic that becomes an error says what it has to say there, and not on standard error too.
+    // A panic that is caught is reported as an error, and not on standard error as well.
     HOOK.call_once(|| {
         let before = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |information| {
@@ -57,7 +57,7 @@ mod tests {
     fn a_panic_s_words_are_kept_and_not_told_to_the_user() {
         let said = run_caught(|| panic!("no such {}", "state")).unwrap_err();
         assert!(said.contains("no such state") && said.contains("fault.rs"), "{said}");
-        // A panic on the way has a message of its own.
+        // A caught panic has a message of its own.
         let said = run_caught(|| {
             run_caught(|| panic!("inner")).unwrap_err();
             panic!("outer")

@@ -23,5 +23,5 @@ pub use error::Error;
 pub use message::{Message, Role};
 pub use preflight::{PreflightOptions, preflight};
 pub use template::{ChatTemplate, Date};
-pub use thinking::{Inline, Piece, ThinkTags, ThinkingSplitter, inline};
+pub use thinking::{InlineReasoning, Piece, ThinkTags, ThinkingSplitter, inline};
 pub use tokenizer::{GgufVocabulary, StreamDecoder, Tokenized, Tokenizer};

@@ -49,7 +49,7 @@ pub struct Message {
         skip_serializing_if = "Option::is_none"
     )]
     pub reasoning: Option<String>,
-    /// How much the turn counts in training: 1 as a rule, 0 for one that is only read.
+    /// The turn's weight in training: usually 1, 0 for a turn that is only context.
     #[serde(default = "usual_weight", skip_serializing_if = "is_usual")]
     pub weight: f32,
 }

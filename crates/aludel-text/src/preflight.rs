@@ -10,17 +10,17 @@ use crate::message::Message;
 /// What [`preflight`] checks against.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PreflightOptions {
-    /// Rows are cut here; `None` where they are not cut.
+    /// Rows are truncated to this length; `None` if they are not truncated.
     pub max_length: Option<usize>,
-    /// A cut before the end of the reasoning is allowed.
+    /// A truncation inside the reasoning is allowed.
     pub allow_cut_reasoning: bool,
-    /// Which tokens are meant to count.
+    /// Which tokens are meant to be supervised.
     pub loss_on: LossOn,
 }
 
-/// Checks a row (before it is cut) against the messages that it was made from: something is supervised; each learnt
-/// turn's reasoning is in the text and among the supervised tokens; so is its end; and a cut at `max_length` does not
-/// fall before the end of the reasoning.
+/// Checks a row (before it is truncated) against the messages that it was made from: some tokens are supervised; the reasoning of
+/// each supervised turn is in the text and among the supervised tokens; so is its end; and a truncation to `max_length` does not
+/// remove the end of the reasoning.
 ///
 /// # Errors
 /// [`Error::NothingSupervised`], [`Error::ReasoningLost`], [`Error::ReasoningNotSupervised`],

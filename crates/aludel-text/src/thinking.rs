@@ -6,7 +6,7 @@ mod code;
 mod inline;
 mod tags;
 
-pub use inline::{Inline, bare, inline};
+pub use inline::{InlineReasoning, bare, inline};
 pub use tags::{LeadingTag, is_reasoning_word, leading_tag};
 
 use serde::{Deserialize, Serialize};
@@ -37,7 +37,7 @@ pub enum Piece {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
-    /// Nothing but whitespace so far: an opening tag may still come.
+    /// Only white space so far: an opening tag may follow.
     Start,
     Reasoning,
     Answer,
@@ -64,20 +64,20 @@ impl ThinkingSplitter {
         ThinkingSplitter { tags, state: State::Start, otherwise: State::Answer, held: String::new() }
     }
 
-    /// A splitter for the text after a prompt that ended with the opening tag: it starts inside the reasoning, and a
-    /// model that repeats the opening tag is forgiven.
+    /// A splitter for the text after a prompt that ended with the opening tag: it starts inside the reasoning, and an opening tag
+    /// that the model repeats is ignored.
     pub fn opened(open: impl Into<String>, close: impl Into<String>) -> ThinkingSplitter {
         let mut splitter = ThinkingSplitter::new(open, close);
         splitter.otherwise = State::Reasoning;
         splitter
     }
 
-    /// True while the text so far is inside the reasoning.
+    /// Whether the text so far is inside the reasoning.
     pub fn is_reasoning(&self) -> bool {
         self.settled() == State::Reasoning
     }
 
-    /// Takes the next chunk and gives what is certain by now.
+    /// Adds the next chunk and returns what is certain by now.
     pub fn push(&mut self, chunk: &str) -> Vec<Piece> {
         self.held.push_str(chunk);
         let mut pieces = Vec::new();
@@ -93,7 +93,7 @@ impl ThinkingSplitter {
         pieces
     }
 
-    /// Ends the text and gives what was held back.
+    /// Ends the text and returns the rest.
     pub fn finish(&mut self) -> Vec<Piece> {
         let rest = std::mem::take(&mut self.held);
         if rest.is_empty() {
@@ -102,8 +102,8 @@ impl ThinkingSplitter {
         vec![if self.is_reasoning() { Piece::Reasoning(rest) } else { Piece::Answer(rest) }]
     }
 
-    /// Decides between reasoning and answer as soon as the first visible text allows it. Whitespace before the opening
-    /// tag belongs to the reasoning, so that no byte is lost.
+    /// Decides between reasoning and answer as soon as the first visible text allows it. White space before the opening tag belongs
+    /// to the reasoning, so that no byte is lost.
     fn leave_start(&mut self, pieces: &mut Vec<Piece>) {
         let visible = self.held.trim_start();
         let blank_bytes = self.held.len() - visible.len();

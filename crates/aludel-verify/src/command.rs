@@ -1,6 +1,6 @@
-//! The verifier that a user wrote: a program that reads rows as JSON lines and answers each with a line. It gets what it
-//! is asked on its standard input and never as part of a command, has a time limit for each row, and is started again
-//! after it failed.
+//! A verifier of the user's own: a program that reads rows as JSON lines and answers each with a line. A row is written to its
+//! standard input and never becomes part of a command; there is a time limit for each row, and the program is restarted after a
+//! failure.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
@@ -14,10 +14,10 @@ use serde::Deserialize;
 use super::Verdict;
 use crate::Error;
 
-/// A longer line is no answer.
+/// A longer line is not a verdict.
 const MAX_LINE_BYTES: u64 = 1 << 20;
 
-/// A program that is asked row by row.
+/// A running program that judges row by row.
 pub(super) struct Conversation {
     argv: Vec<String>,
     timeout: Duration,
@@ -34,7 +34,7 @@ impl Conversation {
         Conversation { argv, timeout, running: Mutex::new(None) }
     }
 
-    /// Asks about one row. What goes wrong with it makes it undecided.
+    /// Judges one row. A failure makes the row undecided.
     ///
     /// # Errors
     /// [`Error::VerifierCommand`] if the program cannot be started.
@@ -42,13 +42,13 @@ impl Conversation {
         let mut row = serde_json::json!({ "answer": answer, "gold": gold }).to_string();
         row.push('\n');
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
-        // Taken out while it is asked: what fails is dropped, and with it the program ended.
+        // Taken out while it is used: after a failure it is dropped, which ends the program.
         let program = match running.take() {
             Some(program) => program,
             None => Running::start(&self.argv)?,
         };
         let Some(reply) = program.exchange(row, self.timeout) else { return Ok(Verdict::Undecided) };
-        // serde would read a list as the members in order.
+        // serde would accept a list of the members in order.
         let reply = Some(reply.trim_start()).filter(|reply| reply.starts_with('{'));
         let Some(reply) = reply.and_then(|reply| serde_json::from_str::<Reply>(reply).ok()) else {
             return Ok(Verdict::Undecided);
@@ -62,7 +62,7 @@ impl Conversation {
     }
 }
 
-/// The program, and the two threads that keep its pipes from blocking whoever asks.
+/// The program, and the two threads that keep its pipes from blocking the caller.
 struct Running {
     child: Child,
     rows: Sender<String>,
@@ -98,13 +98,13 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // It may have ended by itself; then there is nothing to kill and only its status to collect.
+        // It may have ended by itself; then only its status has to be collected.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// Ends when no more rows can come or the program is gone.
+/// Ends when there are no more rows or the program has ended.
 fn write_rows(mut input: ChildStdin, rows: &Receiver<String>) {
     for row in rows {
         if input.write_all(row.as_bytes()).and_then(|()| input.flush()).is_err() {
@@ -113,7 +113,7 @@ fn write_rows(mut input: ChildStdin, rows: &Receiver<String>) {
     }
 }
 
-/// Ends when the program closes its output, writes an overlong line, or nobody listens any more.
+/// Ends when the program closes its output, writes an overlong line, or the receiver is gone.
 fn read_replies(output: ChildStdout, replies: &Sender<String>) {
     let mut output = BufReader::new(output);
     loop {

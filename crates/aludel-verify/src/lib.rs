@@ -20,7 +20,7 @@ use serde_json::Value;
 use aludel_files::shortened;
 use command::Conversation;
 pub use error::Error;
-use maths::Demand;
+use maths::AnswerFormat;
 pub use options::Options;
 
 /// What is found about an answer.
@@ -116,7 +116,7 @@ pub struct Checker {
 }
 
 enum Method {
-    Maths(Demand),
+    Maths(AnswerFormat),
     Choice(Vec<char>),
     Exact { ignore_case: bool },
     Regex(Regex),
@@ -166,7 +166,7 @@ impl Verifier {
                 return refuse("unit", format!("{} is not known as one; {known}", shortened(unit, 40)));
             }
             Verifier::Maths { lowest_terms, unit } => {
-                Method::Maths(Demand { lowest_terms: *lowest_terms, unit: unit.clone() })
+                Method::Maths(AnswerFormat { lowest_terms: *lowest_terms, unit: unit.clone() })
             }
             Verifier::Choice { letters } => {
                 let letters: Vec<char> = letters.chars().map(|letter| letter.to_ascii_uppercase()).collect();

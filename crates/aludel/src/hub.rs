@@ -8,7 +8,7 @@ use crate::run_folder::{adapter_of, refuse_as_model};
 use aludel_distill::settings::{Problem, Problems, Recipe};
 use aludel_formats::gguf;
 use aludel_formats::hf::CONFIG_FILE_NAME;
-use aludel_hub::{About, HEAD_BYTES, Hub, HubProgress, Token, fetch_data, fetch_model, is_hub_name};
+use aludel_hub::{HEAD_BYTES, Hub, HubProgress, ModelFile, Token, fetch_data, fetch_model, is_hub_name};
 use aludel_model::config::Config;
 use std::env;
 use std::io::Read as _;
@@ -57,14 +57,14 @@ pub(crate) fn local_model(path: &Path) -> anyhow::Result<PathBuf> {
 }
 
 /// Refuses a model of another family before its weights are fetched.
-fn judge(about: About<'_>) -> Result<(), String> {
+fn judge(about: ModelFile<'_>) -> Result<(), String> {
     let judged = || -> anyhow::Result<()> {
         match about {
-            About::Config(config) => {
+            ModelFile::Config(config) => {
                 let json = serde_json::from_slice(&aludel_files::read(config, aludel_files::SMALL)?)?;
                 Config::from_hf(&json, Path::new("config.json"))?;
             }
-            About::GgufHead(head) => {
+            ModelFile::GgufHead(head) => {
                 if let Some(architecture) = gguf::architecture(head) {
                     Config::check_gguf_architecture(architecture, Path::new("its header"))?;
                 }

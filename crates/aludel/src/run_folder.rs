@@ -4,7 +4,7 @@
 use crate::console::harmless;
 use crate::report::Helped;
 use crate::typed::as_typed;
-use aludel_distill::base_model::TrainedOn;
+use aludel_distill::base_model::AdapterStudent;
 use aludel_distill::checkpoint::{self, ADAPTER_FOLDER_NAME, RECIPE_FILE_NAME, RUN_FILE_NAME};
 use aludel_formats::{hf, peft};
 use std::path::{Path, PathBuf};
@@ -64,7 +64,7 @@ pub(crate) fn refuse_as_model(path: &Path) -> anyhow::Result<()> {
         () => return Ok(()),
     };
     let adapter = meant(path)?;
-    let of_ours = TrainedOn::read(&adapter).ok().flatten().map(|trained_on| as_typed(trained_on.model()));
+    let of_ours = AdapterStudent::read(&adapter).ok().flatten().map(|trained_on| as_typed(trained_on.model()));
     let base = || peft::read(&adapter).ok()?.config.base_model_name_or_path;
     let student = of_ours.or_else(base).map(|student| format!(", {},", harmless(&student))).unwrap_or_default();
     let adapter = as_typed(&adapter);

@@ -11,11 +11,8 @@ use std::path::Path;
 
 use aludel_formats::safetensors::{Weights, hf_metadata, save_file};
 use aludel_formats::{Dtype, TensorSpec};
-use common::Workshop;
+use common::{Workshop, train_args_of};
 use serde_json::{Value, json};
-
-const TRAIN: &[&str] =
-    &["train", "--data", "rows.jsonl", "--max-length", "256", "--dtype", "f32", "--learning-rate", "0.05"];
 
 fn workshop() -> Workshop {
     let workshop = Workshop::with_student();
@@ -31,7 +28,8 @@ fn workshop() -> Workshop {
 
 /// Trains and gives what was said, which starts with the exit code.
 fn train(workshop: &Workshop, student: &str, output_dir: &str, more: &[&str]) -> String {
-    workshop.run(&[TRAIN, &["--student", student, "--output-dir", output_dir], more].concat())
+    let more = [&["--dtype", "f32", "--learning-rate", "0.05"], more].concat();
+    workshop.run(&train_args_of(student, output_dir, &more))
 }
 
 /// Writes a file of f32 tensors again, as `change` leaves them.

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use aludel_formats::gguf::Writer;
 use aludel_formats::{Dtype, TensorSpec};
-use common::Workshop;
+use common::{Workshop, train_args};
 use insta::assert_snapshot;
 use serde_json::{Map, Value, json};
 
@@ -331,11 +331,7 @@ fn what_is_left_out_or_cut_is_counted() {
 fn folders_that_cannot_be_written() {
     let workshop = workshop();
     workshop.write("file", "mine");
-    let to = |output: &str| {
-        let arguments =
-            ["train", "--student", "student", "--data", "rows.jsonl", "--max-length", "256", "--output-dir", output];
-        check(&workshop, 1, &arguments)
-    };
+    let to = |output: &str| check(&workshop, 1, &train_args(output, &[]));
     let said = to("file") + &to("file/below");
     assert_snapshot!("folders", said);
     fs::create_dir(workshop.path("closed")).unwrap();
@@ -361,7 +357,7 @@ fn folders_that_cannot_be_written() {
 #[test]
 fn a_folder_in_use_is_left_alone() {
     let workshop = workshop();
-    let run = ["train", "--student", "student", "--data", "rows.jsonl", "--max-length", "256", "--output-dir", "run"];
+    let run = train_args("run", &[]);
     let endless = ["--max-steps", "1000000", "--set", "train.save_strategy=no", "--set", "train.eval_strategy=no"];
     let mut first = workshop.command(&[&run[..], &endless].concat());
     let mut first = first.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
@@ -421,7 +417,6 @@ fn a_full_disk_keeps_the_last_checkpoint_and_the_run_goes_on_bit_for_bit() {
 
 /// A run that must end well, in `run`.
 fn run(workshop: &Workshop, more: &[&str]) {
-    let base = ["train", "--student", "student", "--data", "rows.jsonl", "--output-dir", "run", "--max-length", "256"];
-    let output = workshop.command(&[&base[..], &["--dtype", "f32"], more].concat()).output().unwrap();
+    let output = workshop.command(&train_args("run", &[&["--dtype", "f32"], more].concat())).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }

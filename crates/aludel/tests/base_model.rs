@@ -7,7 +7,7 @@ mod common;
 use std::fs;
 use std::path::Path;
 
-use common::Workshop;
+use common::{Workshop, train_args_of};
 use serde_json::{Value, json};
 
 fn workshop() -> Workshop {
@@ -18,8 +18,8 @@ fn workshop() -> Workshop {
 }
 
 fn train(workshop: &Workshop, student: &str, run: &str, more: &[&str]) -> String {
-    let usual = ["train", "--student", student, "--data", "rows.jsonl", "--output-dir", run, "--dtype", "f32"];
-    let said = workshop.run(&[&usual[..], &["--max-length", "256", "--max-steps", "2"], more].concat());
+    let more = [&["--dtype", "f32", "--max-steps", "2"], more].concat();
+    let said = workshop.run(&train_args_of(student, run, &more));
     assert!(said.contains("exit code: 0"), "{said}");
     said
 }

@@ -5,28 +5,11 @@ mod common;
 
 use std::fs;
 
-use common::Workshop;
+use common::{Workshop, train_args};
 use serde_json::Value;
 
-const TRAIN: &[&str] = &[
-    "train",
-    "--student",
-    "student",
-    "--data",
-    "rows.jsonl",
-    "--output-dir",
-    "run",
-    "--max-length",
-    "256",
-    "--dtype",
-    "f32",
-    "--learning-rate",
-    "0.05",
-    "--max-steps",
-    "4",
-    "--set",
-    "data.test_size=0.2",
-];
+const SETTINGS: &[&str] =
+    &["--dtype", "f32", "--learning-rate", "0.05", "--max-steps", "4", "--set", "data.test_size=0.2"];
 
 /// A student whose folder names its licence, and rows to train it on.
 fn workshop() -> Workshop {
@@ -39,6 +22,10 @@ fn workshop() -> Workshop {
     workshop
 }
 
+fn train(workshop: &Workshop, more: &[&str]) -> String {
+    workshop.run(&train_args("run", &[SETTINGS, more].concat()))
+}
+
 fn card(workshop: &Workshop, folder: &str) -> String {
     let card = fs::read_to_string(workshop.path(folder).join("README.md")).unwrap();
     let here = workshop.path("").display().to_string();
@@ -49,7 +36,7 @@ fn card(workshop: &Workshop, folder: &str) -> String {
 #[test]
 fn an_adapter_and_its_merged_model_carry_cards() {
     let workshop = workshop();
-    let said = workshop.run(&[TRAIN, &["--set", "student.add_tokens=[\"<x>\"]"]].concat());
+    let said = train(&workshop, &["--set", "student.add_tokens=[\"<x>\"]"]);
     for next in [
         "next: aludel eval --model student --adapter run/adapter --tasks ages dice --limit 50 --output-dir results\n",
         "next: aludel merge --adapter run/adapter --output-dir merged\n",
@@ -101,7 +88,7 @@ fn an_adapter_and_its_merged_model_carry_cards() {
 #[test]
 fn a_merged_model_tells_which_prompts_it_was_trained_on() {
     let workshop = workshop();
-    workshop.run(TRAIN);
+    train(&workshop, &[]);
     workshop.run(&["merge", "--adapter", "run/adapter", "--student", "student", "--output-dir", "merged"]);
     fs::remove_dir_all(workshop.path("run")).unwrap();
     let row = |i: usize| format!("{}\n", serde_json::json!({"question": format!("{i}+1?"), "answer": i + 1}));
@@ -117,7 +104,7 @@ fn a_merged_model_tells_which_prompts_it_was_trained_on() {
 #[test]
 fn a_base_on_the_hub_is_named_and_a_missing_card_is_no_fault() {
     let workshop = workshop();
-    let said = workshop.run(TRAIN);
+    let said = train(&workshop, &[]);
     assert!(said.contains("exit code: 0"), "{said}");
     for name in ["README.md", "aludel_manifest.json"] {
         fs::remove_file(workshop.path("run/adapter").join(name)).unwrap();

@@ -8,7 +8,7 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, Command, Stdio};
 
-use common::Workshop;
+use common::{Workshop, train_args};
 use serde_json::Value;
 
 const GREEDY: &[&str] = &["chat", "--model", "student", "--temperature", "0", "--dtype", "f32"];
@@ -162,9 +162,8 @@ fn an_adapter_may_end_answers_with_another_token() {
     let workshop = workshop();
     workshop
         .write("rows.jsonl", "{\"prompt\": \"1\", \"response\": \"2\"}\n{\"prompt\": \"3\", \"response\": \"4\"}\n");
-    let train = ["train", "--student", "student", "--data", "rows.jsonl", "--output-dir", "run", "--max-steps", "2"];
-    let trained =
-        workshop.run(&[&train[..], &["--set", "data.test_size=0", "--set", "train.eval_strategy=no"]].concat());
+    let settings = ["--max-steps", "2", "--set", "data.test_size=0", "--set", "train.eval_strategy=no"];
+    let trained = workshop.run(&train_args("run", &settings));
     assert!(trained.contains("exit code: 0"), "{trained}");
     let ask = || {
         workshop

@@ -5,19 +5,10 @@
 mod common;
 
 use aludel_scripted_teacher::{Request, ScriptedTeacher, json as reply};
-use common::Workshop;
+use common::{Workshop, train_args};
 use serde_json::{Value, json};
 
-const TRAIN: [&str; 19] = [
-    "train",
-    "--student",
-    "student",
-    "--data",
-    "rows.jsonl",
-    "--output-dir",
-    "run",
-    "--max-length",
-    "256",
+const SETTINGS: &[&str] = &[
     "--max-steps",
     "2",
     "--set",
@@ -54,9 +45,9 @@ fn a_command_tells_what_it_does_not_use() {
     let workshop = Workshop::with_student();
     write(&workshop, &rows());
     let inspected = workshop.run(&["inspect", "--student", "student", "--data", "rows.jsonl", "--rows", "0"]);
-    let first = workshop.run(&TRAIN);
+    let first = workshop.run(&train_args("run", SETTINGS));
     // The rows are found in the run's cache now.
-    let again = workshop.run(&[&TRAIN[..], &["--resume"]].concat());
+    let again = workshop.run(&train_args("run", &[SETTINGS, &["--resume"]].concat()));
     for said in [&inspected, &first, &again] {
         assert!(said.contains("exit code: 0"), "{said}");
         for line in [UNUSED, ASIDE, TURNS, ENDS] {

@@ -7,7 +7,7 @@ mod common;
 use std::fs;
 
 use aludel_scripted_teacher::{Request, ScriptedTeacher, json as reply};
-use common::Workshop;
+use common::{Workshop, train_args};
 use serde_json::{Value, json};
 
 const INSPECT: [&str; 6] = ["inspect", "--student", "student", "--data", "rows.jsonl", "--json"];
@@ -44,8 +44,7 @@ fn refused(workshop: &Workshop, row: &str, words: &str) {
     workshop.write("rows.jsonl", &format!("{row}\n"));
     let shown = workshop.run(&INSPECT).replace("\\\"", "\"");
     assert!(shown.contains(words), "{words:?} is not in {shown}");
-    let train = ["train", "--student", "student", "--data", "rows.jsonl", "--output-dir", "run", "--max-length", "256"];
-    let trained = workshop.run(&train);
+    let trained = workshop.run(&train_args("run", &[]));
     assert!(trained.contains("exit code: 1") && trained.contains(words), "{words:?} is not in {trained}");
     assert!(trained.contains("rows.jsonl, line 1"), "{trained}");
 }

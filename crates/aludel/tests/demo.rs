@@ -9,7 +9,7 @@ use std::fs;
 use std::path::Path;
 
 use aludel_scripted_teacher::{Request, ScriptedTeacher, Step, json, stream_of};
-use aludel_verify::tasks::{Side, families, generate};
+use aludel_verify::tasks::{ProblemSplit, families, generate};
 use common::Workshop;
 use serde_json::{Value, json as value};
 
@@ -87,7 +87,7 @@ fn copy(from: &Path, to: &Path) {
 fn teacher() -> ScriptedTeacher {
     let known: HashMap<String, String> = families()
         .iter()
-        .flat_map(|family| generate(family.as_ref(), Side::Train, 280, 1))
+        .flat_map(|family| generate(family.as_ref(), ProblemSplit::Train, 280, 1))
         .map(|problem| (problem.question, problem.answer))
         .collect();
     ScriptedTeacher::start(move |request: &Request| {

@@ -6,7 +6,7 @@ mod common;
 
 use std::fs;
 
-use common::Workshop;
+use common::{Workshop, train_args};
 use serde_json::{Value, json};
 
 fn workshop() -> Workshop {
@@ -20,7 +20,7 @@ fn check_refused(workshop: &Workshop, words: &str) {
     for command in [
         &["inspect", "--student", "student", "--data", "rows.jsonl"][..],
         &["chat", "--model", "student", "--max-new-tokens", "1", "--prompt", "1"],
-        &["train", "--student", "student", "--data", "rows.jsonl", "--output-dir", "run", "--max-length", "256"],
+        &train_args("run", &[]),
     ] {
         let said = workshop.run(command);
         let plain = said.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -83,16 +83,13 @@ fn tokenizers_that_mean_harm_are_refused_by_name() {
     }
 }
 
-const TRAIN: &[&str] =
-    &["train", "--student", "student", "--data", "rows.jsonl", "--output-dir", "run", "--max-length", "256"];
-
 /// Where the engine's search gives up, the library would cut the rest of the text otherwise and say nothing.
 #[test]
 fn a_text_on_which_the_tokenizer_gives_up_is_named_by_its_row() {
     let workshop = workshop();
     let row = |text: &str| json!({"prompt": "1", "response": text}).to_string();
     workshop.write("rows.jsonl", &format!("{}\n{}\n", row("2"), row(&format!("a{}b", " ".repeat(1_200_000)))));
-    let said = workshop.run(TRAIN);
+    let said = workshop.run(&train_args("run", &[]));
     let plain = said.split_whitespace().collect::<Vec<_>>().join(" ");
     for words in ["exit code: 1", "rows.jsonl, line 2", "the search for its expression", "gives up"] {
         assert!(plain.contains(words), "{words}: {said}");
@@ -125,7 +122,7 @@ fn links_that_lead_nowhere_are_told_in_place_of_every_file() {
             }
             std::os::unix::fs::symlink(target, &path).unwrap();
             let words = if target == name { "symbolic link" } else { "what it leads to is not there" };
-            let said = workshop.run(TRAIN);
+            let said = workshop.run(&train_args("run", &[]));
             let plain = said.split_whitespace().collect::<Vec<_>>().join(" ");
             assert!(plain.contains("exit code: 1"), "{name} to {target}: {said}");
             assert!(plain.contains(&format!("student/{name}")) && plain.contains(words), "{name} to {target}: {said}");

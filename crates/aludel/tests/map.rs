@@ -44,8 +44,12 @@ fn each_module_is_on_the_map_and_each_on_the_map_exists() {
     for (name, section) in sections {
         let sources = root().join("crates").join(name).join("src");
         let rows = section.lines().filter(|line| line.starts_with("| `"));
+        let mut seen = BTreeSet::new();
         for module in rows.flat_map(|row| quoted(row.split('|').nth(1).unwrap())) {
             let module = module.trim_end_matches('/');
+            if !seen.insert(module) {
+                wrong.push(format!("{name}: `{module}` is on the map twice"));
+            }
             if !sources.join(module).is_dir() && !sources.join(format!("{module}.rs")).is_file() {
                 wrong.push(format!("{name}: `{module}` is on the map and not in the crate"));
             }

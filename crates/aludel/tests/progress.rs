@@ -5,8 +5,8 @@
 
 mod common;
 
-use common::Workshop;
 use common::terminal::{LEVELS, Screen, Terminal, is_progress};
+use common::{Workshop, train_args};
 
 const COLUMNS: u16 = 80;
 
@@ -17,16 +17,7 @@ fn workshop() -> Workshop {
     workshop
 }
 
-const TRAIN: &[&str] = &[
-    "train",
-    "--student",
-    "student",
-    "--data",
-    "rows.jsonl",
-    "--output-dir",
-    "run",
-    "--max-length",
-    "256",
+const ENDLESS: &[&str] = &[
     "--max-steps",
     "1000000",
     "--set",
@@ -40,7 +31,7 @@ const TRAIN: &[&str] = &[
 #[test]
 fn a_terminal_shows_one_line_that_nothing_else_shares() {
     let workshop = workshop();
-    let mut terminal = Terminal::run(workshop.command(TRAIN), COLUMNS, 24);
+    let mut terminal = Terminal::run(workshop.command(&train_args("run", ENDLESS)), COLUMNS, 24);
     // Drawn often enough to have met log lines, and evaluations, in between.
     for step in [20, 60, 100, 140] {
         terminal.until(|line| {
@@ -75,7 +66,7 @@ fn a_terminal_shows_one_line_that_nothing_else_shares() {
 #[test]
 fn a_log_gets_no_bar_and_a_line_for_every_ten_steps() {
     let workshop = workshop();
-    let arguments = [&TRAIN[..9], &["--max-steps", "30", "--set", "train.eval_strategy=no"]].concat();
+    let arguments = train_args("run", &["--max-steps", "30", "--set", "train.eval_strategy=no"]);
     let output = workshop.command(&arguments).output().unwrap();
     let log = String::from_utf8(output.stderr).unwrap();
     assert!(output.status.success(), "{log}");

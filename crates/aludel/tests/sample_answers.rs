@@ -7,18 +7,11 @@ mod common;
 use std::fs;
 use std::process::Output;
 
-use common::Workshop;
+use common::{Workshop, train_args};
 use serde_json::{Value, json};
 
-const BASE: &[&str] = &[
-    "train",
-    "--student",
-    "student",
-    "--data",
-    "rows.jsonl",
+const SETTINGS: &[&str] = &[
     "--json",
-    "--max-length",
-    "256",
     "--dtype",
     "f32",
     "--learning-rate",
@@ -62,7 +55,7 @@ fn workshop() -> Workshop {
 }
 
 fn train(workshop: &Workshop, run: &str, more: &[&[&str]]) -> Output {
-    workshop.command(&[BASE, &["--output-dir", run], &more.concat()].concat()).output().unwrap()
+    workshop.command(&train_args(run, &[SETTINGS, &more.concat()].concat())).output().unwrap()
 }
 
 /// What a run that must end well prints.

@@ -5,24 +5,19 @@ mod common;
 
 use std::fs;
 
-use common::Workshop;
+use common::{Workshop, train_args};
 
 const ROWS: &str = "{\"prompt\": \"1\", \"response\": \"2\"}\n{\"prompt\": \"3\", \"response\": \"4\"}\n";
-const TRAIN: &[&str] = &[
-    "train",
-    "--student",
-    "student",
-    "--data",
-    "rows.jsonl",
-    "--output-dir",
-    "run",
+const SHORT: &[&str] = &[
     "--dtype",
     "f32",
-    "--max-length",
-    "256",
+    "--set",
+    "data.test_size=0",
+    "--set",
+    "train.eval_strategy=no",
+    "--set",
+    "train.warmup_ratio=0",
 ];
-const SHORT: &[&str] =
-    &["--set", "data.test_size=0", "--set", "train.eval_strategy=no", "--set", "train.warmup_ratio=0"];
 
 /// A student whose template begins with what `head` prints.
 fn workshop(head: &str) -> Workshop {
@@ -48,7 +43,7 @@ fn inspect_and_training_tell_the_day_and_a_resumed_run_repeats_it() {
     let today = first_row(&workshop, &[]);
     assert!(today.contains("day 20") && !today.contains("day 2020-02-03"), "{today}");
 
-    let train = |more: &[&str]| workshop.run(&[TRAIN, SHORT, more].concat());
+    let train = |more: &[&str]| workshop.run(&train_args("run", &[SHORT, more].concat()));
     let trained = train(&["--max-steps", "1"]);
     assert!(trained.contains("exit code: 0"), "{trained}");
     let recipe = fs::read_to_string(workshop.path("run/recipe.toml")).unwrap();
@@ -65,7 +60,7 @@ fn inspect_and_training_tell_the_day_and_a_resumed_run_repeats_it() {
 #[test]
 fn rows_that_do_not_tell_the_day_are_good_on_any() {
     let workshop = workshop("");
-    let train = |more: &[&str]| workshop.run(&[TRAIN, SHORT, &["--max-steps", "1"], more].concat());
+    let train = |more: &[&str]| workshop.run(&train_args("run", &[SHORT, &["--max-steps", "1"], more].concat()));
     assert!(train(&["--set", "data.template_date=2020-02-03"]).contains("exit code: 0"));
     let resumed = train(&["--set", "data.template_date=2020-02-04", "--resume"]);
     assert!(resumed.contains("exit code: 0"), "{resumed}");

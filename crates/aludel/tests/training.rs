@@ -11,18 +11,10 @@ use std::time::Duration;
 
 use aludel_formats::safetensors::Weights;
 use aludel_kernels::quant;
-use common::Workshop;
+use common::{Workshop, train_args};
 use serde_json::Value;
 
-const BASE: &[&str] = &[
-    "train",
-    "--student",
-    "student",
-    "--data",
-    "rows.jsonl",
-    "--json",
-    "--max-length",
-    "256",
+const SETTINGS: &[&str] = &[
     "--dtype",
     "f32",
     "--learning-rate",
@@ -49,7 +41,7 @@ fn workshop() -> Workshop {
 }
 
 fn train(workshop: &Workshop, output_dir: &str, more: &[&str]) -> Output {
-    workshop.command(&[BASE, &["--output-dir", output_dir], more].concat()).output().unwrap()
+    workshop.command(&train_args(output_dir, &[SETTINGS, &["--json"], more].concat())).output().unwrap()
 }
 
 /// The summary of a run that must end with `code`.
@@ -236,8 +228,6 @@ fn stopped_after(command: &mut Command, metrics: &Path) -> Output {
 
 /// A run that would take days.
 const ENDLESS: &[&str] = &[
-    "--output-dir",
-    "run",
     "--max-steps",
     "1000000",
     "--set",
@@ -253,7 +243,7 @@ const ENDLESS: &[&str] = &[
 #[test]
 fn sigterm_saves_the_last_whole_step_and_ends_with_75() {
     let workshop = workshop();
-    let summary = summary(&stopped(&workshop, &[BASE, ENDLESS].concat()), 75);
+    let summary = summary(&stopped(&workshop, &train_args("run", &[SETTINGS, &["--json"], ENDLESS].concat())), 75);
     let step = summary["steps"].as_u64().unwrap();
     assert!(summary["adapter"].is_null() && step > 0);
     assert!(workshop.path("run").join(format!("checkpoint-{step}/optimizer.safetensors")).is_file());
@@ -263,8 +253,7 @@ fn sigterm_saves_the_last_whole_step_and_ends_with_75() {
 #[test]
 fn a_stopped_run_says_the_command_that_goes_on_with_it() {
     let workshop = workshop();
-    let quiet: Vec<&str> = BASE.iter().copied().filter(|&argument| argument != "--json").collect();
-    let output = stopped(&workshop, &[&quiet, ENDLESS].concat());
+    let output = stopped(&workshop, &train_args("run", &[SETTINGS, ENDLESS].concat()));
     let said = String::from_utf8(output.stdout).unwrap();
     let next = said.lines().find_map(|line| line.strip_prefix("go on with: aludel ")).unwrap();
     assert_eq!(next, "train --output-dir run --resume");
@@ -291,7 +280,7 @@ fn the_command_that_goes_on_is_one_that_a_shell_takes() {
         let output_dir = format!("--output-dir={folder}");
         let student = ["--student", "../student", "--data", "../rows.jsonl"];
         let ends = [&["train", &output_dir, "--dtype", "f32", "--max-steps", "100000"], &student[..]].concat();
-        let mut command = workshop.command(&[&ends[..], &ENDLESS[4..]].concat());
+        let mut command = workshop.command(&[&ends[..], &ENDLESS[2..]].concat());
         command.current_dir(workshop.path("here"));
         let metrics = workshop.path("here").join(folder).join("metrics.jsonl");
         let output = stopped_after(&mut command, &metrics);
@@ -316,7 +305,7 @@ fn sigterm_while_the_data_is_tokenised_ends_with_75_and_leaves_nothing() {
     let workshop = workshop();
     let row = serde_json::json!({"prompt": "a ".repeat(1000), "response": "b"});
     workshop.write("rows.jsonl", &format!("{row}\n").repeat(10_000));
-    let mut command = workshop.command(&[BASE, &["--output-dir", "run"]].concat());
+    let mut command = workshop.command(&train_args("run", &[SETTINGS, &["--json"]].concat()));
     let mut child = command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn().unwrap();
     while !workshop.path("run/rows").exists() {
         assert!(child.try_wait().unwrap().is_none(), "the run ended before its data was tokenised");
@@ -422,8 +411,8 @@ fn what_would_spoil_a_run_is_refused_by_name() {
 fn a_run_keeps_the_instruction_set_that_it_began_with() {
     let workshop = workshop();
     let run = |folder: &str, isa: &str, more: &[&str]| {
-        let arguments = [BASE, &["--output-dir", folder, "--max-steps", "4"], more].concat();
-        let mut command = workshop.command(&arguments);
+        let mut command =
+            workshop.command(&train_args(folder, &[SETTINGS, &["--json", "--max-steps", "4"], more].concat()));
         command.env("ALUDEL_ISA", isa);
         command.output().unwrap()
     };
@@ -453,8 +442,7 @@ fn a_run_keeps_the_instruction_set_that_it_began_with() {
     let errors = String::from_utf8_lossy(&other.stderr).into_owned();
     assert_eq!(other.status.code(), Some(1), "{errors}");
     assert!(errors.contains("ALUDEL_ISA names another") && errors.contains("unset ALUDEL_ISA"), "{errors}");
-    let arguments = [BASE, &["--output-dir", "portable", "--resume", "--set", "student.instruction_set=avx2"]].concat();
-    let other = workshop.command(&arguments).output().unwrap();
+    let other = train(&workshop, "portable", &["--resume", "--set", "student.instruction_set=avx2"]);
     let errors = String::from_utf8_lossy(&other.stderr).into_owned();
     assert!(errors.contains("student.instruction_set: \"portable\" → \"avx2\""), "{errors}");
 }

@@ -1,5 +1,5 @@
-//! One column of a row: how it is found by its name and read as text, and how columns are named in messages. Which columns make a row is
-//! `columns`' matter.
+//! One column of a row: finding it by its name, reading it as text, and naming it in messages. Which columns make up a row is
+//! decided in `columns`.
 
 use super::problem::{Problem, ProblemKind};
 use super::{Columns, Json};
@@ -7,7 +7,7 @@ use crate::column_names::called;
 
 pub(super) type Column<'a> = (&'a str, Json<'a>);
 
-/// A column's text; a number or a truth value is taken as it is written.
+/// A column's text; a number or a boolean is read as it is written.
 pub(super) fn text_of((name, value): Column<'_>) -> Result<String, Problem> {
     let wrong = |what: String| Problem::new(ProblemKind::Value, format!("column `{name}` holds {what}"));
     match value.scalar() {
@@ -21,7 +21,7 @@ pub(super) fn text_of((name, value): Column<'_>) -> Result<String, Problem> {
 }
 
 pub(super) fn present<'a>(row: &'a Columns, name: &str) -> Option<Column<'a>> {
-    // A null is what tables write for "not there".
+    // Tables write null for a missing value.
     row.entry(name).filter(|(_, value)| !value.is_null())
 }
 

@@ -1,4 +1,4 @@
-//! `data.columns`, by which a user says which column plays which part. What columns are called otherwise is `columns`' matter.
+//! `data.columns`, which assigns columns to parts. Usual names are described in `columns`.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,27 +6,26 @@ use super::column::listed;
 use super::problem::{Problem, ProblemKind};
 use crate::Error;
 
-/// `data.columns`: which of the file's columns plays which part. Parts that are not named are found by their usual
-/// names.
+/// `data.columns`: which of the file's columns is which part. Parts that are not assigned are found by their usual names.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ColumnMap {
     /// A list of messages (`role`/`content` or `from`/`value`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub messages: Option<String>,
-    /// What is asked: text, or a list of messages.
+    /// The prompt: text, or a list of messages.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prompt: Option<String>,
     /// The answer: text, or a list of messages.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub response: Option<String>,
-    /// The reasoning that leads to the answer, the last one of a conversation.
+    /// The reasoning of the answer, the last one of a conversation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reasoning: Option<String>,
     /// The system message.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub system: Option<String>,
-    /// Plain text, all of it learnt.
+    /// Plain text, all of it trained on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub text: Option<String>,
 }
@@ -35,7 +34,7 @@ impl ColumnMap {
     /// The map of `data.columns`, as a recipe gives it: part to column.
     ///
     /// # Errors
-    /// [`Error::ColumnMap`] for a part that there is not, and as [`ColumnMap::validate`].
+    /// [`Error::ColumnMap`] for an unknown part, and as [`ColumnMap::validate`].
     pub fn from_parts<'a>(parts: impl IntoIterator<Item = (&'a str, &'a str)>) -> Result<ColumnMap, Error> {
         let mut map = ColumnMap::default();
         for (part, column) in parts {
@@ -70,7 +69,7 @@ impl ColumnMap {
         [messages, prompt, response, reasoning, system, text].into_iter().flatten().map(String::as_str)
     }
 
-    /// Refuses maps whose parts cannot make a row together.
+    /// Refuses combinations of parts that make no row.
     ///
     /// # Errors
     /// [`Error::ColumnMap`] says which parts and what would do.
@@ -101,14 +100,14 @@ impl ColumnMap {
     }
 }
 
-/// How the columns of parts are named, as it can be typed: `--set 'data.columns={ text = "body" }'`.
+/// An example of the option, as it can be typed: `--set 'data.columns={ text = "body" }'`.
 pub(super) fn naming(parts: &[(&str, &str)]) -> String {
     let parts: Vec<String> = parts.iter().map(|(part, name)| format!("{part} = \"{}\"", name.escape_debug())).collect();
     let columns = format!("data.columns={{ {} }}", parts.join(", "));
     format!("--set '{}'", columns.replace('\'', "'\\''"))
 }
 
-/// Why a row is refused in which the named column is empty and another one is not.
+/// Why a row is refused in which the assigned column is empty and another one is not.
 pub(super) fn unseen(part: &str, name: &str, other: &str) -> Problem {
     Problem::new(
         ProblemKind::Value,

@@ -1,5 +1,5 @@
-//! Recognises the shape of a row by the names of its columns and turns it into messages or plain text. The shapes and
-//! their order are one table; a row that fits none gets an answer that names the nearest.
+//! Recognises the shape of a row by the names of its columns and turns it into messages or plain text. The shapes and their
+//! precedence are one table; for a row that matches none, the error names the nearest.
 
 use aludel_text::message::{Message, Role};
 
@@ -13,7 +13,7 @@ use super::record::Content;
 use super::{Columns, Json, Kind, prompt_columns};
 use crate::column_names::{called, is_among, same};
 
-/// Questions with their answers as data sets usually call them: the name of the shape, its prompt and its response.
+/// The usual names of question and answer columns: the name of the shape, its prompt and its response.
 const PAIR_SHAPES: [(&str, [&str; 2]); 5] = [
     ("prompt/reasoning/response", ["prompt", "response"]),
     ("prompt/completion", ["prompt", "completion"]),
@@ -22,20 +22,20 @@ const PAIR_SHAPES: [(&str, [&str; 2]); 5] = [
     ("question/answer", ["question", "answer"]),
 ];
 
-/// What is asked, where no column is called as usual.
+/// Less usual names of prompt columns.
 const PROBLEMS: [&str; 2] = ["problem", "query"];
 
 pub(super) const SYSTEM_COLUMNS: [&str; 5] =
     ["system", "system_prompt", "system_message", "system_instruction", "system_instructions"];
 
-/// What is learnt from a row, and the names of the columns that it stands in.
-pub(super) struct Found<'a> {
+/// The content of a row, and the names of the columns that it was read from.
+pub(super) struct RowContent<'a> {
     pub(super) content: Content,
     pub(super) columns: Vec<&'a str>,
 }
 
-/// Turns a row into what is learnt from it.
-pub(super) fn content_of<'a>(row: &'a Columns, columns: Option<&ColumnMap>) -> Result<Found<'a>, Problem> {
+/// Reads the content of a row.
+pub(super) fn content_of<'a>(row: &'a Columns, columns: Option<&ColumnMap>) -> Result<RowContent<'a>, Problem> {
     let map = columns.filter(|columns| !columns.is_empty());
     let found = map.map_or_else(|| detected(row), |columns| mapped(row, columns))?;
     no_other_spelling(row, &found.columns, map)?;
@@ -45,7 +45,7 @@ pub(super) fn content_of<'a>(row: &'a Columns, columns: Option<&ColumnMap>) -> R
     Ok(found)
 }
 
-/// Refuses a row in which another spelling of a column that is read holds something else. Whoever names a column has decided.
+/// Refuses a row in which another spelling of a column that is read holds something else, unless the user assigned the column.
 pub(super) fn no_other_spelling(row: &Columns, used: &[&str], map: Option<&ColumnMap>) -> Result<(), Problem> {
     let is_named = |name: &str| map.is_some_and(|map| map.names().any(|named| named == name));
     for (name, value) in used.iter().filter(|name| !is_named(name)).filter_map(|name| row.entry(name)) {
@@ -69,7 +69,7 @@ pub(super) fn no_other_spelling(row: &Columns, used: &[&str], map: Option<&Colum
     Ok(())
 }
 
-/// The system message beside a conversation: the first column that says something. Another one has to say the same.
+/// The system message beside a conversation: the first column that is not empty. Another one must agree.
 pub(super) fn system_of(row: &Columns) -> Result<Option<Column<'_>>, Problem> {
     let mut full = SYSTEM_COLUMNS.iter().filter_map(|name| called(row, name)).filter(|(_, value)| !value.is_empty());
     let Some(first) = full.next() else { return Ok(first_called(row, &SYSTEM_COLUMNS)) };
@@ -86,7 +86,7 @@ pub(super) fn system_of(row: &Columns) -> Result<Option<Column<'_>>, Problem> {
     }
 }
 
-/// The same where somebody may have named the column.
+/// The same where the user may have assigned the column.
 pub(super) fn system_named<'a>(row: &'a Columns, name: Option<&str>) -> Result<Option<Column<'a>>, Problem> {
     let Some(name) = name else { return system_of(row) };
     let is_full = |column: &Column<'_>| !column.1.is_empty();
@@ -100,7 +100,7 @@ pub(super) fn system_named<'a>(row: &'a Columns, name: Option<&str>) -> Result<O
     }
 }
 
-/// The column of the conversation. Where two hold one, they have to say the same.
+/// The column of the conversation. If two hold one, they must agree.
 pub(super) fn conversation_of(row: &Columns) -> Result<Option<Column<'_>>, Problem> {
     const NAMES: [&str; 2] = ["messages", "conversations"];
     let full: Vec<Column<'_>> =
@@ -121,7 +121,7 @@ pub(super) fn conversation_of(row: &Columns) -> Result<Option<Column<'_>>, Probl
     }
 }
 
-/// Whether a row that fits no shape asks something and lacks no more than the answer.
+/// Whether a row that matches no shape has a question and lacks only the answer.
 pub(super) fn lacks_answer_only(row: &Columns, columns: Option<&ColumnMap>) -> bool {
     let prompt = columns.and_then(|columns| columns.prompt.as_deref());
     let asks = prompt.map_or_else(|| first_called(row, &PROMPTS), |name| present(row, name)).is_some();
@@ -131,7 +131,7 @@ pub(super) fn lacks_answer_only(row: &Columns, columns: Option<&ColumnMap>) -> b
     asks && has_column && !has_answer(row, columns)
 }
 
-/// Whether a row that could not be read has an answer all the same, so that something else is wrong with it.
+/// Whether an unreadable row has an answer, so that something else is wrong with it.
 fn has_answer(row: &Columns, columns: Option<&ColumnMap>) -> bool {
     let is_full = |name: &str| called(row, name).is_some_and(|(_, value)| !value.is_empty());
     match columns.and_then(|columns| columns.response.as_deref()) {
@@ -148,7 +148,7 @@ fn has_answer_column(row: &Columns, columns: Option<&ColumnMap>) -> bool {
     }
 }
 
-fn detected(row: &Columns) -> Result<Found<'_>, Problem> {
+fn detected(row: &Columns) -> Result<RowContent<'_>, Problem> {
     let reasoning = reasoning_of(row)?;
     let system = system_of(row)?;
     if let Some(list) = conversation_of(row)? {
@@ -181,12 +181,12 @@ fn detected(row: &Columns) -> Result<Found<'_>, Problem> {
     }
 }
 
-/// With `data.columns`: the named columns must be there; prompt and answer that are not named go by their usual names.
-fn mapped<'a>(row: &'a Columns, columns: &ColumnMap) -> Result<Found<'a>, Problem> {
+/// With `data.columns`: the assigned columns must exist; prompt and answer that are not assigned have their usual names.
+fn mapped<'a>(row: &'a Columns, columns: &ColumnMap) -> Result<RowContent<'a>, Problem> {
     if let Some(name) = &columns.text {
         return plain_text(named(row, "text", name)?);
     }
-    // Single rows may lack reasoning and system message; a name that no row has is found when all are read.
+    // Single rows may lack reasoning and system message; a name that no row has is detected when all are read.
     let reasoning = match &columns.reasoning {
         Some(name) => reasoning_named(row, name)?,
         None => reasoning_of(row)?,
@@ -209,7 +209,7 @@ fn mapped<'a>(row: &'a Columns, columns: &ColumnMap) -> Result<Found<'a>, Proble
         Some(name) => present(row, name),
         None => response_of(row)?,
     };
-    // Reasoning alone is a row in the traces' own shape, where somebody named it, and where the answer's column is there and empty.
+    // Reasoning alone is a row of Aludel's own traces, if it was assigned and the answer's column exists and is empty.
     let is_own = columns.prompt.is_none() && columns.response.is_none() && same(prompt.0, "prompt");
     let is_row = is_own || columns.reasoning.is_some() || has_answer_column(row, Some(columns));
     if response.is_none() && (reasoning.is_none() || !is_row) {
@@ -218,16 +218,16 @@ fn mapped<'a>(row: &'a Columns, columns: &ColumnMap) -> Result<Found<'a>, Proble
     Parts::new(row, prompt, response, reasoning, system).into_content()
 }
 
-/// The question and the answer of a row; in the traces' own shape it may consist of reasoning alone.
+/// The question and the answer of a row; in Aludel's own traces it may consist of reasoning alone.
 fn pair_of<'a>(row: &'a Columns, reasoning: Option<&Reasoning<'a>>) -> Result<Option<Pair<'a>>, Problem> {
-    // Beside `prompt` alone, `answer` is one to compare with.
+    // Beside `prompt` alone, `answer` is a reference answer.
     let is_learnt = |(name, _): &Column<'_>| !same(name, ANSWER) || called(row, "question").is_some();
     let response = match response_of(row)?.filter(is_learnt) {
         None => response_of_set(row, reasoning)?,
         usual => usual,
     };
     let is_pair = response.is_some() || (reasoning.is_some() && called(row, "prompt").is_some());
-    // What is asked is called otherwise in collections of problems.
+    // Other names of the question in collections of problems.
     let other = || PROBLEMS.iter().find_map(|name| called(row, name));
     let prompt = if is_pair { prompt_of(row)?.or_else(other) } else { None };
     Ok(prompt.map(|prompt| (prompt, response)))
@@ -259,7 +259,7 @@ impl<'a> Parts<'a> {
         Parts { history: beside("history"), prompt, input: beside("input"), response, reasoning, system }
     }
 
-    fn into_content(self) -> Result<Found<'a>, Problem> {
+    fn into_content(self) -> Result<RowContent<'a>, Problem> {
         let parts = [self.history, Some(self.prompt), self.input, self.response, self.system];
         let mut columns: Vec<&str> = parts.into_iter().flatten().map(|(name, _)| name).collect();
         columns.extend(self.reasoning.iter().flat_map(|reasoning| &reasoning.columns));
@@ -271,11 +271,11 @@ impl<'a> Parts<'a> {
             append_input(last, input)?;
         }
         messages.extend(reply_from(self.response, self.reasoning.map(|reasoning| reasoning.text))?);
-        Ok(Found { content: finished(messages, self.system)?, columns })
+        Ok(RowContent { content: finished(messages, self.system)?, columns })
     }
 }
 
-/// What an instruction is about stands below it, apart from it by a blank line.
+/// The input of an instruction follows it after a blank line.
 pub(super) fn append_input(prompt: &mut Message, input: Column<'_>) -> Result<(), Problem> {
     let input = text_of(input)?;
     if !input.trim().is_empty() {
@@ -285,7 +285,8 @@ pub(super) fn append_input(prompt: &mut Message, input: Column<'_>) -> Result<()
     Ok(())
 }
 
-/// The column that answers a conversation which ends in its question, as in Dolphin-R1. A right answer alone is one to compare with.
+/// The column that answers a conversation which ends in its question, as in Dolphin-R1. A reference answer alone is only compared
+/// with.
 fn answer_behind<'a>(row: &'a Columns, list: Column<'a>, has_reasoning: bool) -> Result<Option<Column<'a>>, Problem> {
     let is_open = messages_from(list).is_ok_and(|messages| messages.iter().all(|one| one.role != Role::Assistant));
     if !is_open {
@@ -300,20 +301,20 @@ fn answered<'a>(
     answer: Column<'a>,
     reasoning: Option<Reasoning<'a>>,
     system: Option<Column<'a>>,
-) -> Result<Found<'a>, Problem> {
+) -> Result<RowContent<'a>, Problem> {
     let mut columns: Vec<&str> =
         [Some(list), Some(answer), system].into_iter().flatten().map(|(name, _)| name).collect();
     columns.extend(reasoning.iter().flat_map(|reasoning| &reasoning.columns));
     let mut messages = messages_from(list)?;
     messages.extend(reply_from(Some(answer), reasoning.map(|reasoning| reasoning.text))?);
-    Ok(Found { content: finished(messages, system)?, columns })
+    Ok(RowContent { content: finished(messages, system)?, columns })
 }
 
 fn conversation<'a>(
     list: Column<'a>,
     reasoning: Option<Reasoning<'a>>,
     system: Option<Column<'a>>,
-) -> Result<Found<'a>, Problem> {
+) -> Result<RowContent<'a>, Problem> {
     let mut columns: Vec<&str> = [Some(list), system].into_iter().flatten().map(|(name, _)| name).collect();
     let mut messages = messages_from(list)?;
     if let Some(reasoning) = reasoning {
@@ -330,12 +331,12 @@ fn conversation<'a>(
         }
         columns.extend(reasoning.columns);
     }
-    Ok(Found { content: finished(messages, system)?, columns })
+    Ok(RowContent { content: finished(messages, system)?, columns })
 }
 
-/// Puts the system message in front and checks that there is something to learn.
+/// Puts the system message first and checks that there is something to train on.
 fn finished(mut messages: Vec<Message>, system: Option<Column<'_>>) -> Result<Content, Problem> {
-    // A system message inside the conversation is closer to it than a column beside it.
+    // A system message inside the conversation takes precedence over a column.
     if !messages.iter().any(|message| message.role == Role::System)
         && let Some(system) = system
     {
@@ -350,7 +351,7 @@ fn finished(mut messages: Vec<Message>, system: Option<Column<'_>>) -> Result<Co
             "the conversation has no assistant message, so there is nothing to learn from it",
         ));
     };
-    // Turns after the last answer are context for nothing.
+    // Turns after the last answer are not context for anything.
     messages.truncate(last + 1);
     let nothing = |detail: &str| Err(Problem::new(ProblemKind::NothingToLearn, detail));
     let learnt = |message: &&Message| message.role == Role::Assistant && message.weight > 0.0;
@@ -363,11 +364,11 @@ fn finished(mut messages: Vec<Message>, system: Option<Column<'_>>) -> Result<Co
     Ok(Content::Messages(messages))
 }
 
-fn plain_text(column: Column<'_>) -> Result<Found<'_>, Problem> {
+fn plain_text(column: Column<'_>) -> Result<RowContent<'_>, Problem> {
     let text = text_of(column)?;
     match text.trim().is_empty() {
         true => Err(Problem::new(ProblemKind::NothingToLearn, format!("column `{}` is empty", column.0))),
-        false => Ok(Found { content: Content::Text(text), columns: vec![column.0] }),
+        false => Ok(RowContent { content: Content::Text(text), columns: vec![column.0] }),
     }
 }
 
@@ -400,7 +401,7 @@ fn missing_answer(row: &Columns, columns: &ColumnMap) -> Problem {
     )
 }
 
-/// What to say of a row that fits no shape: its columns, the nearest shape, what that lacks, and the way out.
+/// The error for a row that matches no shape: its columns, the nearest shape, what that lacks, and the remedy.
 pub(super) fn no_shape(row: &Columns) -> Problem {
     let lists: [(&str, Vec<&str>); 3] =
         [("messages", vec!["messages"]), ("conversations", vec!["conversations"]), ("text", vec!["text"])];
@@ -418,7 +419,7 @@ pub(super) fn no_shape(row: &Columns) -> Problem {
     let lacking: Vec<String> =
         nearest.1.iter().filter(|name| called(row, name).is_none()).map(|name| lack(row, name)).collect();
     if lacking.is_empty() {
-        // It fits by itself, and is not what data.columns names a part of.
+        // It matches by itself, and not what data.columns names a part of.
         detail = format!(
             "data.columns names a part of a question with its answer, and the row is {}, which has no such part; name its columns, or \
              none; it has {}",

@@ -1,28 +1,28 @@
-//! Whether a row is whole: the teacher finished, its reasoning is closed, there is an answer, and nothing marks it as not to be learnt.
-//! One rule for training, inspection, curation and for what comes from a teacher; how they treat an incomplete row is decided there.
+//! Whether a row is complete: the teacher finished, its reasoning is closed, there is an answer, and no mark excludes it. One rule
+//! for training, inspection, curation and teachers' answers; how they treat an incomplete row is decided there.
 
 use aludel_text::message::{Message, Role};
-use aludel_text::thinking::{Inline, inline};
+use aludel_text::thinking::{InlineReasoning, inline};
 
 use super::flaw::Flaw;
 use super::{Columns, Content, finish_columns, loss_weight, row_marks};
 use crate::column_names::{called, is_among, same};
 use crate::finish_reason::Finish;
 use crate::json::Json;
-use crate::message_fields::{Said, is_reasoning, reasoning_in, reasoning_tokens};
+use crate::message_fields::{MessageParts, is_reasoning, reasoning_in, reasoning_tokens};
 
-/// Why a row is not whole, or `None` if it is.
+/// Why a row is incomplete, or `None`.
 pub fn flaw(content: &Content, columns: &Columns) -> Option<Flaw> {
     marked(content, columns).or_else(|| open_reasoning(content)).or_else(|| no_answer(content))
 }
 
-/// Why an answer that just came is not whole, by the rule for rows.
+/// Why an answer from a teacher is incomplete, by the rule for rows.
 pub fn flaw_of_answer(reasoning: Option<&str>, content: &str, finish: &Finish) -> Option<Flaw> {
     if !finish.is_complete() {
         let detail = format!("finish_reason is {:?}", finish.as_str());
         return Some(Flaw { detail, is_cut: finish.is_limit() });
     }
-    if let (None, Inline::Unclear(detail)) = (reasoning, inline(content)) {
+    if let (None, InlineReasoning::Unclear(detail)) = (reasoning, inline(content)) {
         return Some(Flaw { detail, is_cut: false });
     }
     let reasoning = reasoning.map(str::to_owned);
@@ -30,17 +30,17 @@ pub fn flaw_of_answer(reasoning: Option<&str>, content: &str, finish: &Finish) -
     open_reasoning(&content).or_else(|| no_answer(&content))
 }
 
-/// The last answer's reasoning, where a tag in it opens one that never closes. Closed reasoning was taken out of the answer when
-/// it was read.
+/// The reasoning of the last answer, if its opening tag is never closed. Closed reasoning was separated from the answer when it was
+/// read.
 pub fn unclosed(message: &Message) -> Option<&str> {
     let has_reasoning = message.reasoning.as_ref().is_some_and(|text| !text.trim().is_empty());
     match inline(&message.content) {
-        Inline::Open(inside) if !has_reasoning => Some(inside),
+        InlineReasoning::Open(inside) if !has_reasoning => Some(inside),
         _ => None,
     }
 }
 
-/// Whether the row's model reasoned, as the row says, and none of it is there: encrypted, or counted and left out.
+/// Whether the row's model reasoned, according to the row, which contains none of it: encrypted, or counted and left out.
 pub(super) fn hides_reasoning(content: &Content, row: &Columns) -> bool {
     if replies(content).any(|turn| turn.reasoning.is_some()) {
         return false;
@@ -53,10 +53,10 @@ pub(super) fn hides_reasoning(content: &Content, row: &Columns) -> bool {
         if !["encrypted", "redacted_thinking"].iter().any(|word| text.contains(word)) {
             return false;
         }
-        let says = |said: Result<Said, String>| said.is_ok_and(|said| said.is_withheld);
+        let says = |said: Result<MessageParts, String>| said.is_ok_and(|said| said.is_withheld);
         match is_reasoning(name) {
             true => says(reasoning_in(name, value, false)),
-            false => value.items().iter().any(|message| says(Said::of(&message.fields(), false))),
+            false => value.items().iter().any(|message| says(MessageParts::of(&message.fields(), false))),
         }
     };
     counted > 0 || row.iter().any(is_withheld)
@@ -69,7 +69,7 @@ fn marked(content: &Content, columns: &Columns) -> Option<Flaw> {
     unlearnt.or_else(|| finish_columns::flaw_in(columns.iter()))
 }
 
-/// Whether a column says something of the answer beside it: how it ended, whether it is a good one, how much it reasoned.
+/// Whether a column describes the answer: its finish reason, its quality, its reasoning tokens.
 pub fn speaks_of_answer(name: &str, value: Json<'_>) -> bool {
     is_among(&LABELS, name)
         || same(name, "reasoning_tokens")
@@ -77,14 +77,14 @@ pub fn speaks_of_answer(name: &str, value: Json<'_>) -> bool {
         || row_marks::is_read(name, value)
 }
 
-/// Whether a column is a label that says whether the answer is a good one.
+/// Whether a column is a label for the quality of the answer.
 pub(super) fn is_label(name: &str, value: Json<'_>) -> bool {
     is_among(&LABELS, name) && value.truth().is_some()
 }
 
 const LABELS: [&str; 3] = ["label", "kto_label", "kto_tag"];
 
-/// KTO marks answers that are not to be learnt so. Another number or word is a class, and so is a number beside plain text.
+/// KTO labels undesirable answers. Another number or word is a class, and so is a number beside plain text.
 fn bad_answer(columns: &Columns, is_text: bool) -> Option<String> {
     let is_bad = |(name, value): &(&str, Json<'_>)| {
         let is_class = is_text

@@ -1,5 +1,5 @@
-//! What a data file is packed in: nothing, gzip, zstd or Parquet, told by its first bytes and not by its name. All of them
-//! become a stream of JSON text; its rows are `read`'s matter.
+//! The compression of a data file: none, gzip, zstd or Parquet, detected by its first bytes and not by its name. All of them become
+//! a stream of JSON text, whose rows are read in `read`.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek};
@@ -9,19 +9,19 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use flate2::bufread::GzDecoder;
 
-use super::parquet::{ParquetLines, Trouble};
+use super::parquet::{ParquetFault, ParquetLines};
 use crate::Error;
 
-/// The text of a data file, as it is unpacked.
+/// The decompressed text of a data file.
 pub(super) struct Unpacked {
     pub(super) text: BufReader<Box<dyn Read + Send>>,
     pub(super) packing: Packing,
     pub(super) file_bytes: u64,
-    /// Bytes of the file that are read and unpacked.
+    /// Bytes of the file read and decompressed.
     pub(super) bytes_read: Arc<AtomicU64>,
 }
 
-/// What a data file is packed in.
+/// The compression of a data file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Packing {
     Nothing,
@@ -32,14 +32,14 @@ pub(super) enum Packing {
 
 const BUFFER_BYTES: usize = 256 << 10;
 
-/// Bytes from which a kind of file is told.
+/// Number of bytes by which a kind of file is detected.
 const START_BYTES: usize = 24;
 
 impl Unpacked {
-    /// Opens a file that holds text, packed or not.
+    /// Opens a file that holds text, compressed or not.
     ///
     /// # Errors
-    /// [`Error::Read`], [`Error::Damaged`], or [`Error::FileKind`] for a file that is no data file.
+    /// [`Error::Read`], [`Error::Damaged`], or [`Error::FileKind`] for a file of another kind.
     pub(super) fn open(path: &Path) -> Result<Unpacked, Error> {
         let read_error = |reason| Error::Read { path: path.to_path_buf(), reason };
         let refuse = |kind, mend| Err(Error::FileKind { path: path.to_path_buf(), kind, mend });
@@ -61,8 +61,8 @@ impl Unpacked {
             Packing::Zstd => Box::new(zstd::Decoder::new(counted).map_err(|error| damaged(error.to_string()))?),
             Packing::Parquet => match ParquetLines::open(counted.file, metadata.len(), Arc::clone(&bytes_read)) {
                 Ok(lines) => Box::new(lines),
-                Err(Trouble::Damaged(reason)) => return Err(damaged(reason)),
-                Err(Trouble::Packing(packing)) => {
+                Err(ParquetFault::Damaged(reason)) => return Err(damaged(reason)),
+                Err(ParquetFault::Packing(packing)) => {
                     return Err(Error::ParquetPacking { path: path.to_path_buf(), packing });
                 }
             },
@@ -86,7 +86,7 @@ impl Packing {
         }
     }
 
-    /// What a failed read says of the file: of a packed one, that it is damaged.
+    /// The error for a failed read: of a compressed file, that it is damaged.
     pub(super) fn read_error(self, path: &Path, reason: io::Error) -> Error {
         let path = path.to_path_buf();
         match self {
@@ -104,7 +104,7 @@ impl Packing {
     }
 }
 
-/// Kinds of file that are known but not read, by their first bytes.
+/// Kinds of file that are known but not supported, by their first bytes.
 fn not_text(start: &[u8]) -> Option<(&'static str, &'static str)> {
     let kinds: [(&[u8], &str, &str); 12] = [
         (b"\x1f\x8b", "a gzip file inside another packing", "unpack it once"),
@@ -127,8 +127,8 @@ fn not_text(start: &[u8]) -> Option<(&'static str, &'static str)> {
     kinds.into_iter().find(|(magic, _, _)| start.starts_with(magic)).map(|(_, kind, mend)| (kind, mend))
 }
 
-/// Gzip data in one part or several, as `gzip` appends them. Zeros behind them fill a block of a tape or a disk; anything else is told by
-/// its place.
+/// Gzip data of one or several members, as `gzip` concatenates them. Trailing zeros fill a block of a tape or a disk; anything else
+/// is reported with its position.
 struct Gzip {
     /// None at the end.
     member: Option<GzDecoder<BufReader<Counted>>>,

@@ -1,5 +1,5 @@
-//! How an answer ended, as marks of a row or of a message say it: reasons in the words of servers, and words such as `truncated`. All
-//! marks have to agree that it is whole; how an incomplete one is treated is decided elsewhere.
+//! How an answer ended, by marks of a row or of a message: finish reasons of servers, and words such as `truncated`. All marks must
+//! agree that it is complete; how an incomplete one is treated is decided elsewhere.
 
 use std::sync::LazyLock;
 
@@ -8,22 +8,22 @@ use crate::column_names::{Names, is_among, letters, same};
 use crate::finish_reason::Finish;
 use crate::json::{Json, Kind};
 
-/// Reasons why an answer ended; the first that says something is the server's own. vLLM's
-/// `stop_reason` says which text or token it stopped at, OpenRouter's `native_finish_reason` repeats another server's words: where
-/// they stand behind another reason, only what is known counts of them.
+/// Columns of finish reasons; the first that is not empty is the server's own. vLLM's `stop_reason` is the text or token that it
+/// stopped at, OpenRouter's `native_finish_reason` repeats the upstream server's words: if they accompany another reason, only
+/// known words count.
 const REASONS: [&str; 5] = ["finish_reason", "finish_reasons", "done_reason", "stop_reason", "native_finish_reason"];
 
-/// Where LangChain and others keep what a server said beside its answer.
+/// Where LangChain and others keep metadata of the server's response.
 const HOLDERS: [&str; 4] = ["response_metadata", "generation_info", "metadata", "meta"];
 
-/// Names that may be a reason's and may be another thing's: only words that are known count under them.
+/// Names that may be a finish reason's or another thing's: only known words count under them.
 #[rustfmt::skip]
 static LOOSE_REASONS: LazyLock<Names> = LazyLock::new(|| Names::of(&[
     "finish", "finish_type", "finish_status", "finished_reason", "stop_type", "stopping_reason", "end_reason", "termination_reason",
     "completion_reason",
 ]));
 
-/// Truth values that say that an answer is not whole, and others that say that it is; what they are said of may stand before them
+/// Booleans that mark an answer as incomplete, and others that mark it as complete; what they refer to may precede them
 /// (`is_truncated`, `response_truncated`, `is_reasoning_complete`).
 #[rustfmt::skip]
 static CUT: LazyLock<Names> = LazyLock::new(|| Names::of(&[
@@ -33,21 +33,21 @@ static CUT: LazyLock<Names> = LazyLock::new(|| Names::of(&[
     "reached_token_limit", "exceeded_max_tokens", "exceeded_max_length", "stopped_limit",
 ]));
 static WHOLE: LazyLock<Names> = LazyLock::new(|| Names::of(&["complete", "completed", "finished", "done", "end_turn"]));
-/// Truth values that say that it was given up.
+/// Booleans that mark it as aborted.
 static GIVEN_UP: LazyLock<Names> = LazyLock::new(|| Names::of(&["aborted"]));
-/// What may stand before such a word.
+/// Possible prefixes of such a word.
 const BEFORE_MARKS: [&str; 9] =
     ["is", "was", "response", "answer", "output", "completion", "generation", "reasoning", "solution"];
 
-/// All that was sampled for a question, of which the row has one: lists beside it speak of these, one member for each.
+/// All samples of a question, of which the row has one: lists beside it have an element per sample.
 const SAMPLES: &str = "generations";
 
-/// A word on the whole, as OpenAI's newer protocol has it and `aludel trace export --all` writes it.
+/// A status, as in OpenAI's newer protocol and in rows of `aludel trace export --all`.
 const STATUS: &str = "status";
 const STATUS_CUT: [&str; 6] = ["incomplete", "truncated", "cut", "in_progress", "timeout", "timed_out"];
 const STATUS_FAILED: [&str; 7] = ["failed", "failure", "error", "errored", "cancelled", "canceled", "aborted"];
 
-/// Whether a member says how an answer ended, and that alone.
+/// Whether a member describes how an answer ended, and nothing else.
 pub(super) fn is_mark((name, value): (&str, Json<'_>)) -> bool {
     match () {
         () if place(name).is_some() => true,
@@ -58,7 +58,7 @@ pub(super) fn is_mark((name, value): (&str, Json<'_>)) -> bool {
     }
 }
 
-/// Whether a column says how an answer ended, itself or in what it holds.
+/// Whether a column describes how an answer ended, by itself or in its content.
 pub(super) fn speaks_of_answer(name: &str, value: Json<'_>) -> bool {
     let is_mark = |name: &str, value: Json<'_>| {
         place(name).is_some() || same(name, STATUS) || is_truth(name) || is_loose(name) && loose_reason(value).is_some()
@@ -66,7 +66,7 @@ pub(super) fn speaks_of_answer(name: &str, value: Json<'_>) -> bool {
     is_mark(name, value) || (is_among(&HOLDERS, name) && value.fields().iter().any(|(own, value)| is_mark(own, value)))
 }
 
-/// Whether a column is looked at for how the answer ended.
+/// Whether a column is read for how the answer ended.
 pub(super) fn is_read(name: &str, value: Json<'_>) -> bool {
     match is_among(&HOLDERS, name) {
         true => value.fields().iter().any(|(own, value)| !is_among(&HOLDERS, own) && is_mark((own, value))),
@@ -74,7 +74,7 @@ pub(super) fn is_read(name: &str, value: Json<'_>) -> bool {
     }
 }
 
-/// What the marks among these members say against the answer; what no limit explains comes first.
+/// What these marks say against the answer; causes other than a limit come first.
 pub(super) fn flaw_in<'a>(members: impl Iterator<Item = (&'a str, Json<'a>)>) -> Option<Flaw> {
     let members: Vec<(&str, Json<'a>)> = members.filter(|(_, value)| !value.is_empty()).collect();
     let has_samples = members.iter().any(|(name, value)| same(name, SAMPLES) && value.kind() == Kind::List);
@@ -99,7 +99,7 @@ pub(super) fn flaw_in<'a>(members: impl Iterator<Item = (&'a str, Json<'a>)>) ->
     reasons.sort_by_key(|(place, ..)| *place);
     let mut is_said = false;
     for (_, name, value) in reasons {
-        // One answer may have a list of one reason; of several, all have to be good.
+        // One answer may have a list of one reason; of several, all must be good.
         let words = if value.kind() == Kind::List { value.items() } else { vec![value] };
         let words: Vec<Result<String, Flaw>> = words.into_iter().filter_map(|value| words_of(&name, value)).collect();
         let says = !words.is_empty();
@@ -110,17 +110,17 @@ pub(super) fn flaw_in<'a>(members: impl Iterator<Item = (&'a str, Json<'a>)>) ->
     (!flaws.is_empty()).then(|| flaws.swap_remove(worst))
 }
 
-/// The place of a name among those of reasons.
+/// The position of a name among those of finish reasons.
 fn place(name: &str) -> Option<usize> {
     REASONS.iter().position(|known| same(known, name))
 }
 
-/// Whether a truth value of this name says whether the answer is whole.
+/// Whether a boolean of this name says whether the answer is complete.
 fn is_truth(name: &str) -> bool {
     [&CUT, &WHOLE, &GIVEN_UP].iter().any(|names| is_mark_of(names, name))
 }
 
-/// Whether a name ends in one of these words, behind what they are said of.
+/// Whether a name ends in one of these words, after what they refer to.
 fn is_mark_of(names: &Names, name: &str) -> bool {
     let letters: String = letters(name).collect();
     let mut word = letters.as_str();
@@ -169,7 +169,7 @@ fn words_of(name: &str, value: Json<'_>) -> Option<Result<String, Flaw>> {
         }
         _ => value.written().to_owned(),
     };
-    // DashScope writes the word where others write null.
+    // DashScope writes "null" where others write null.
     let is_none = words.trim().is_empty() || words.eq_ignore_ascii_case("null") || words.eq_ignore_ascii_case("none");
     (!is_none).then_some(Ok(words))
 }

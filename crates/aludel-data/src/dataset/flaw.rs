@@ -1,10 +1,10 @@
-//! What a row lacks. How it is found is `completeness`'s and `finish_columns`'s matter.
+//! Why a row is incomplete. It is found in `completeness` and `finish_columns`.
 
-/// What a row lacks.
+/// Why a row is incomplete.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Flaw {
     /// What exactly.
     pub detail: String,
-    /// What is there was cut off at a limit, and is good so far.
+    /// It was cut off at a limit, and is usable up to there.
     pub is_cut: bool,
 }

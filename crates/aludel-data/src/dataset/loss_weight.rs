@@ -1,5 +1,5 @@
-//! How much a turn or a row counts in training, under the names that other tools give it. What a weight does to tokens is
-//! decided where rows are encoded.
+//! The weight of a turn or a row in training, under the names that other tools use. What a weight does to tokens is decided where
+//! rows are encoded.
 
 use aludel_files::shortened;
 
@@ -8,7 +8,7 @@ use super::row_marks::NOTES;
 use crate::column_names::{is_among, same};
 use crate::json::{Fields, Json, Kind};
 
-/// How much a turn counts: OpenAI, mistral-finetune and Together (`weight`), axolotl (`train`, `training`), ms-swift (`loss`,
+/// The weight of a turn: OpenAI, mistral-finetune and Together (`weight`), axolotl (`train`, `training`), ms-swift (`loss`,
 /// `loss_scale`) and others.
 const WEIGHTS: &[&str] = &[
     "weight",
@@ -23,28 +23,28 @@ const WEIGHTS: &[&str] = &[
     "learn",
     "train_on_turn",
 ];
-/// That a turn does not count: torchtune (`masked`) and others.
+/// That a turn has no weight: torchtune (`masked`) and others.
 const MASKS: &[&str] = &["masked", "mask", "ignore", "ignore_loss", "no_loss", "context_only"];
 /// Where axolotl says so for parts of a text.
 const DETAILS: &[&str] = &["train_detail", "training_detail"];
 
-/// How much a whole row counts.
+/// The weight of a row.
 const ROW_WEIGHTS: &[&str] = &["weight", "weights", "loss_weight", "sample_weight", "example_weight", "loss_mask"];
-/// That a row was taken back, or refused by those who reviewed it.
+/// That a row was deleted, or rejected by its reviewers.
 const ROW_TAKEN_BACK: [(&str, bool); 2] = [("deleted", true), ("review_result", false)];
 
-/// Beyond it one row would be all that a step learns, and a larger one is rather an id or a size.
+/// With a larger weight one row would dominate a step, and a larger number is more likely an id or a size.
 const LARGEST: f32 = 1000.0;
 
-/// Whether a member of a message says how much it counts.
+/// Whether a member of a message is a weight.
 pub(super) fn is_name(name: &str) -> bool {
     [WEIGHTS, MASKS, DETAILS].iter().any(|names| is_among(names, name))
 }
 
-/// The weight of a message, where it says one; the least of several.
+/// The weight of a message, if it has one; the least of several.
 ///
 /// # Errors
-/// What is no weight, with its name.
+/// A value that is not a weight, with its name.
 pub(super) fn weight_in(fields: &Fields<'_>) -> Result<Option<f32>, String> {
     if let Some((name, _)) = fields.iter().find(|(name, value)| is_among(DETAILS, name) && !value.is_empty()) {
         return Err(format!(
@@ -71,10 +71,10 @@ pub(super) fn weight_in(fields: &Fields<'_>) -> Result<Option<f32>, String> {
     Ok(least)
 }
 
-/// The weight of a row, where a column says one; the least of several.
+/// The weight of a row, if a column has one; the least of several.
 ///
 /// # Errors
-/// What is no weight, with the column's name.
+/// A value that is not a weight, with the column's name.
 pub(super) fn weight_of_row(columns: &Columns) -> Result<Option<f32>, String> {
     let mut least: Option<f32> = None;
     for (name, value) in columns.iter().filter(|(name, value)| is_among(ROW_WEIGHTS, name) && !value.is_null()) {
@@ -95,7 +95,7 @@ pub(super) fn weight_of_row(columns: &Columns) -> Result<Option<f32>, String> {
     Ok(if unlearnt(columns).is_some() { Some(0.0) } else { least })
 }
 
-/// Weights that stand among the notes of a row or a message, with their names.
+/// Weights among the notes of a row or a message, with their names.
 fn noted<'a>(members: impl Iterator<Item = (&'a str, Json<'a>)>) -> Vec<(String, Json<'a>)> {
     let mut found = Vec::new();
     for (notes, value) in members.filter(|(name, _)| is_among(&NOTES, name)) {
@@ -107,7 +107,7 @@ fn noted<'a>(members: impl Iterator<Item = (&'a str, Json<'a>)>) -> Vec<(String,
     found
 }
 
-/// A weight among notes; a larger one may be that of a thing.
+/// A weight among notes; a larger number may be something else.
 fn noted_weight(name: &str, value: Json<'_>) -> Result<f32, String> {
     number(name, value).ok().filter(|weight| *weight <= 1.0).ok_or_else(|| {
         format!(
@@ -119,7 +119,7 @@ fn noted_weight(name: &str, value: Json<'_>) -> Result<f32, String> {
     })
 }
 
-/// Whether a column says how much the row counts.
+/// Whether a column is the row's weight.
 pub(super) fn is_read(name: &str, value: Json<'_>) -> bool {
     let is_weight = |name: &str| is_among(ROW_WEIGHTS, name);
     let takes_truth = [WEIGHTS, MASKS].iter().any(|names| is_among(names, name))
@@ -129,10 +129,11 @@ pub(super) fn is_read(name: &str, value: Json<'_>) -> bool {
         || (is_among(&NOTES, name) && value.fields().iter().any(|(own, _)| is_weight(own)))
 }
 
-/// The column that says that nothing of a row is learnt, and what it says.
+/// The column that excludes a row from the loss, and its value.
 pub(super) fn unlearnt(columns: &Columns) -> Option<String> {
     let is_zero = |(name, value): &(&str, Json<'_>)| is_among(ROW_WEIGHTS, name) && number(name, *value) == Ok(0.0);
-    // What else messages know counts as a truth value alone: a column of such a name may be the row's split, a masked text or a measured loss.
+    // Names that are weights of messages count here only with a boolean: such a column may be the row's split, a masked text or a
+    // measured loss.
     let against = |name: &str| match () {
         () if is_among(ROW_WEIGHTS, name) => None,
         () if is_among(WEIGHTS, name) => Some(false),

@@ -1,9 +1,9 @@
-//! Reads lists of messages in the notations that data sets use (`role`/`content`, `from`/`value`, content in parts) and
-//! puts reasoning and weights in their own places. What of a message is read and what is refused is decided here; which column holds
-//! the list is `columns`' matter.
+//! Reads lists of messages in the notations of data sets (`role`/`content`, `from`/`value`, content in parts), with their reasoning
+//! and weights. Which fields of a message are read and which are refused is decided here; which column holds the list, in
+//! `columns`.
 
 use aludel_text::message::{Message, Role};
-use aludel_text::thinking::{Inline, bare, inline};
+use aludel_text::thinking::{InlineReasoning, bare, inline};
 
 use super::column::text_of;
 use super::finish_columns;
@@ -11,7 +11,7 @@ use super::loss_weight::{self, weight_in};
 use super::problem::{Problem, ProblemKind};
 use super::row_marks;
 use crate::json::{Fields, Json, Kind};
-use crate::message_fields::{self, CONTENT, Said};
+use crate::message_fields::{self, CONTENT, MessageParts};
 use crate::unknown_fields::{self, NOT_LEARNT, ROLE};
 
 /// All messages of a list column.
@@ -27,7 +27,7 @@ pub(super) fn messages_from((name, value): (&str, Json<'_>)) -> Result<Vec<Messa
     let place = |index: usize| format!("{name}[{index}]");
     let read = items.iter().enumerate().map(|(index, item)| message_from(*item, &place(index)));
     let messages = read.collect::<Result<Vec<Message>, Problem>>()?;
-    // The last answer may be one that was never given; before it, nobody answers nothing.
+    // The last answer may be missing; an earlier one must not be empty.
     let before_last = &messages[..messages.len() - 1];
     match before_last.iter().position(|message| message.role == Role::Assistant && says_nothing(message)) {
         Some(index) => Err(wrong(format!(
@@ -38,7 +38,7 @@ pub(super) fn messages_from((name, value): (&str, Json<'_>)) -> Result<Vec<Messa
     }
 }
 
-/// The messages of a prompt: text, or a list of its parts, is one user message; a list of messages is taken as it stands.
+/// The messages of a prompt: text, or a list of its parts, is one user message; a list of messages is read as it is.
 pub(super) fn prompt_from(column: (&str, Json<'_>)) -> Result<Vec<Message>, Problem> {
     let content = match column.1.kind() {
         Kind::List if is_parts(column.1) => match parts_from(column)? {
@@ -56,7 +56,7 @@ pub(super) fn prompt_from(column: (&str, Json<'_>)) -> Result<Vec<Message>, Prob
     }
 }
 
-/// Earlier turns as LLaMA-Factory writes them: a list of pairs of a question and its answer.
+/// Earlier turns in LLaMA-Factory's format: a list of pairs of a question and its answer.
 pub(super) fn history_from((name, value): (&str, Json<'_>)) -> Result<Vec<Message>, Problem> {
     let pair = |(index, pair): (usize, Json<'_>)| {
         let place = format!("{name}[{index}]");
@@ -73,8 +73,8 @@ pub(super) fn history_from((name, value): (&str, Json<'_>)) -> Result<Vec<Messag
     Ok(value.items().into_iter().enumerate().map(pair).collect::<Result<Vec<_>, _>>()?.concat())
 }
 
-/// The messages of an answer: text, or a list of its parts, is one assistant message, whose reasoning may stand in its own column, or in the text
-/// between think tags.
+/// The messages of an answer: text, or a list of its parts, is one assistant message, whose reasoning may be in its own column, or
+/// in the text between think tags.
 pub(super) fn reply_from(column: Option<(&str, Json<'_>)>, reasoning: Option<String>) -> Result<Vec<Message>, Problem> {
     let reasoning = reasoning.as_deref().and_then(bare_reasoning);
     let place = column.map_or_else(String::new, |(name, _)| format!("column `{name}`"));
@@ -100,7 +100,7 @@ fn is_parts(value: Json<'_>) -> bool {
     !items.is_empty() && items.iter().all(is_part)
 }
 
-/// Content and reasoning that a list of parts holds.
+/// Content and reasoning of a list of parts.
 fn parts_from((name, value): (&str, Json<'_>)) -> Result<(String, Option<String>), Problem> {
     let in_column = |reason: String| wrong(format!("column `{name}`: {reason}"));
     let said = message_fields::said_in_parts(value).map_err(in_column)?;
@@ -113,7 +113,7 @@ fn parts_from((name, value): (&str, Json<'_>)) -> Result<(String, Option<String>
     Ok((content, bare_reasoning(&reasoning)))
 }
 
-/// Gives the last answer the reasoning that stands beside the conversation; `false` if it has another one.
+/// Adds the reasoning beside the conversation to the last answer; `false` if it has another one.
 pub(super) fn give_reasoning(messages: &mut [Message], reasoning: String) -> bool {
     let Some(last) = messages.iter_mut().rev().find(|message| message.role == Role::Assistant) else { return true };
     match &last.reasoning {
@@ -140,14 +140,14 @@ fn message_from(item: Json<'_>, place: &str) -> Result<Message, Problem> {
     let role = role_from(&fields, place)?;
     check_fields(&fields, place)?;
     let weight = weight_in(&fields).map_err(at_place)?.unwrap_or(1.0);
-    let said = Said::of(&fields, false).map_err(at_place)?;
+    let said = MessageParts::of(&fields, false).map_err(at_place)?;
     if !said.refusal.is_empty() {
         return Err(not_learnt(place, "refusal"));
     }
     let content = message_fields::text_of(said.content, "its content").map_err(at_place)?;
     if role != Role::Assistant {
         let is_there = CONTENT.iter().any(|name| fields.get(name).is_some());
-        // An empty system message is a choice, and a tool may find nothing; nobody asks nothing.
+        // A system message may be empty, and so may a tool's result; a question may not.
         if !is_there || (role == Role::User && content.trim().is_empty()) {
             let role = role.as_str();
             return Err(wrong(format!("{place} ({role}) has no content; give it in `content`")));
@@ -163,7 +163,7 @@ fn message_from(item: Json<'_>, place: &str) -> Result<Message, Problem> {
     Ok(Message { weight, ..assistant(content, bare_reasoning(&reasoning), place)? })
 }
 
-/// Refuses what a message holds beside its text and cannot be passed over.
+/// Refuses fields of a message beside its text that cannot be ignored.
 fn check_fields(fields: &Fields<'_>, place: &str) -> Result<(), Problem> {
     if let Some(flaw) = finish_columns::flaw_in(fields.iter()) {
         return Err(wrong(format!("{place} was not answered to its end ({})", flaw.detail)));
@@ -230,26 +230,26 @@ fn role_of(name: &str) -> Option<Role> {
     })
 }
 
-/// Whether a role of this name is the assistant's; none where the name is not known.
+/// Whether a role of this name is the assistant's; `None` for an unknown role.
 pub fn is_assistant(name: &str) -> Option<bool> {
     role_of(name).map(|role| role == Role::Assistant)
 }
 
-/// An assistant message. Reasoning between tags in its content moves to its own place; where reasoning stands beside the
-/// content, the content is the answer, whatever tags it speaks of. A data set that gives both word for word repeats itself.
+/// An assistant message. Reasoning between tags in its content is separated from it; if there is reasoning beside the content, the
+/// content is the answer, whatever tags it contains. A data set may contain both, word for word.
 fn assistant(content: String, reasoning: Option<String>, place: &str) -> Result<Message, Problem> {
     let said = |reasoning: String, answer: &str| {
         let reasoning = Some(reasoning.trim().to_owned()).filter(|text| !text.is_empty());
         Message { reasoning, ..Message::assistant(answer.trim_start()) }
     };
     match (inline(&content), reasoning) {
-        (Inline::Closed { reasoning, answer }, None) => Ok(said(reasoning, answer)),
-        (Inline::Closed { reasoning: own, answer }, Some(reasoning)) if own.trim() == reasoning => {
+        (InlineReasoning::Closed { reasoning, answer }, None) => Ok(said(reasoning, answer)),
+        (InlineReasoning::Closed { reasoning: own, answer }, Some(reasoning)) if own.trim() == reasoning => {
             Ok(said(own, answer))
         }
         (_, Some(reasoning)) => Ok(Message::assistant(content).with_reasoning(reasoning)),
-        (Inline::Absent | Inline::Open(_), None) => Ok(Message::assistant(content)),
-        (Inline::Unclear(what), None) => Err(Problem::new(
+        (InlineReasoning::Absent | InlineReasoning::Open(_), None) => Ok(Message::assistant(content)),
+        (InlineReasoning::Unclear(what), None) => Err(Problem::new(
             ProblemKind::NotWhole,
             format!(
                 "{place}: {what}, so that nobody can tell reasoning from answer; write tags that are only spoken of as code (`…`), or the \
@@ -259,7 +259,7 @@ fn assistant(content: String, reasoning: Option<String>, place: &str) -> Result<
     }
 }
 
-/// Reasoning without the tags that some data sets leave around it, or `None` if nothing is left.
+/// Reasoning without the tags that some data sets leave around it, or `None` if it is empty.
 fn bare_reasoning(text: &str) -> Option<String> {
     let text = bare(text);
     (!text.is_empty()).then(|| text.to_string())

@@ -1,6 +1,6 @@
-//! Reads data files of every known shape, row by row, into one canonical [`Record`]. A file is streamed, whatever its
-//! size; a broken row either ends the reading with its place and reason or is counted and left out. Splitting,
-//! tokenising and caching are the neighbours' work.
+//! Reads data files of every known shape, row by row, into one canonical [`Record`]. A file is streamed, whatever its size; a
+//! broken row either ends the reading with its place and reason or is counted and skipped. Splitting, tokenising and caching are
+//! left to the neighbouring modules.
 
 mod column;
 mod column_map;
@@ -41,7 +41,7 @@ pub use parquet::write_parquet;
 pub use problem::ProblemKind;
 pub use prompt_columns::left_of_question;
 pub use prompt_columns::may_be_asked;
-pub use prompts::{Asked, Prompt, Prompts, open_prompts, question_of};
+pub use prompts::{Prompt, Prompts, QuestionColumns, open_prompts, question_of};
 pub use record::{Content, PromptKey, Provenance, Record};
 pub use row::row_of;
 pub use row::{Row, Unusable};
@@ -50,7 +50,7 @@ pub use unused_columns::add as add_unused;
 pub use unused_columns::told as columns_not_used;
 
 pub use crate::column_names::called;
-pub use crate::json::{Columns, Fields, Json, Kind, NoText};
+pub use crate::json::{Columns, Fields, InvalidString, Json, Kind};
 
 use crate::Error;
 use crate::column_names::is_for_verdicts;
@@ -65,22 +65,22 @@ pub const READER: u32 = 4;
 /// How data files are read.
 #[derive(Clone, Debug)]
 pub struct ReadOptions {
-    /// Which column plays which part; `None` goes by the columns' usual names.
+    /// Which column is which part; with `None`, by the columns' usual names.
     pub columns: Option<ColumnMap>,
-    /// Leave broken rows out and count them, rather than stop at the first.
+    /// Skip broken rows and count them, rather than stop at the first.
     pub skip_bad_rows: bool,
-    /// The most bytes that one row may have; a longer one is a broken row.
+    /// Maximum bytes of one row; a longer one is a broken row.
     pub max_row_bytes: usize,
-    /// What stands between tags that answers begin with, by the tags' words, where the words alone do not say it.
+    /// What tags at the beginning of answers contain, by the tags' names, where the names alone do not decide it.
     pub answer_tags: BTreeMap<String, AnswerTag>,
 }
 
-/// What stands between tags at the beginning of an answer.
+/// What tags at the beginning of an answer contain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum AnswerTag {
     /// Reasoning.
     Reasoning,
-    /// A part of the answer, tags and all.
+    /// A part of the answer, including the tags.
     Text,
 }
 
@@ -92,10 +92,10 @@ impl Default for ReadOptions {
 
 /// Opens data files for reading, in the order given.
 ///
-/// All files are opened and looked at now, so that a missing or unreadable one is found before the first row is read.
+/// All files are opened and checked now, so that a missing or unreadable one is reported before the first row is read.
 ///
 /// # Errors
-/// No file named, a file that cannot be read or is of another kind, or column names that do not go together.
+/// No file named, an unreadable file or one of another kind, or column names that do not go together.
 pub fn open(paths: &[PathBuf], options: &ReadOptions) -> Result<Records, Error> {
     if let Some(columns) = &options.columns {
         columns.validate()?;
@@ -116,21 +116,21 @@ pub fn open(paths: &[PathBuf], options: &ReadOptions) -> Result<Records, Error> 
 pub struct Counts {
     /// Rows that became records.
     pub rows: u64,
-    /// Of these, rows whose model reasoned, as they say, and that hold none of its reasoning.
+    /// Of these, rows whose model reasoned, according to the row, without any of the reasoning.
     #[serde(default)]
     pub without_reasoning: u64,
-    /// Rows that were left out, by reason, in the order in which the reasons first came up.
+    /// Skipped rows by reason, in the order in which the reasons first occurred.
     pub bad: Vec<BadRows>,
-    /// Rows that were left out since their own marks say so, by mark.
+    /// Rows excluded by their own marks, by mark.
     #[serde(default)]
     pub set_aside: Vec<MarkedRows>,
-    /// Rows that became records and spell marks of turns, which are text in them, by the first mark of each.
+    /// Rows that became records and contain end-of-turn tokens as plain text, by the first token of each.
     #[serde(default)]
     pub turn_marks: Vec<MarkedRows>,
-    /// Rows that became records without the marks at the ends of their answers.
+    /// Rows that became records after tokens at the ends of their answers were removed.
     #[serde(default)]
     pub end_marks_removed: u64,
-    /// Columns that hold something and that nobody reads, in the order in which they came up.
+    /// Columns that are not empty and not read, in the order of their first occurrence.
     #[serde(default)]
     pub columns_not_used: Vec<String>,
 }
@@ -142,20 +142,20 @@ pub struct MarkedRows {
     pub mark: String,
     /// How many rows.
     pub rows: u64,
-    /// The file of the first of them, as it is shown.
+    /// The file of the first of them, as it is displayed.
     pub first_file: String,
     /// Its line.
     pub first_line: u64,
 }
 
-/// Rows that were left out for one kind of reason.
+/// Rows that were skipped for one kind of reason.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct BadRows {
     /// The kind of reason.
     pub kind: ProblemKind,
     /// How many rows.
     pub rows: u64,
-    /// The file of the first of them, as it is shown.
+    /// The file of the first of them, as it is displayed.
     pub first_file: String,
     /// Its line.
     pub first_line: u64,
@@ -164,7 +164,7 @@ pub struct BadRows {
 }
 
 impl Counts {
-    /// Rows that were left out for any reason.
+    /// Rows that were skipped for any reason.
     pub fn bad_rows(&self) -> u64 {
         self.bad.iter().map(|bad| bad.rows).sum()
     }
@@ -179,22 +179,22 @@ impl Counts {
         }
     }
 
-    /// Rows that were left out by their own marks.
+    /// Rows that were excluded by their own marks.
     pub fn set_aside_rows(&self) -> u64 {
         self.set_aside.iter().map(|marked| marked.rows).sum()
     }
 
-    /// What rows were left out by their own marks, in a line.
+    /// The rows excluded by their own marks, in a line.
     pub fn set_aside_told(&self) -> Option<String> {
         marked_told("rows left out that are marked as not to be used", &self.set_aside)
     }
 
-    /// What rows spell marks of turns, in a line.
+    /// The rows that contain end-of-turn tokens, in a line.
     pub fn turn_marks_told(&self) -> Option<String> {
         marked_told("rows with chat-template tokens in their text, trained as plain text", &self.turn_marks)
     }
 
-    /// From how many rows the marks at the ends of answers were taken, in a line.
+    /// The number of rows from which tokens at the ends of answers were removed, in a line.
     pub fn end_marks_told(&self) -> Option<String> {
         let rows = self.end_marks_removed;
         (rows > 0)
@@ -215,7 +215,7 @@ impl Counts {
         unused_columns::add(&mut self.columns_not_used, &row.columns, is_for_verdicts);
     }
 
-    /// The error for data of which nothing is left.
+    /// The error for data without a usable row.
     pub(crate) fn nothing_left(&self) -> Option<Error> {
         if self.rows == 0
             && self.bad.is_empty()
@@ -238,7 +238,7 @@ impl Counts {
     }
 }
 
-/// The most marks that are told apart, since what they say may be anything; further ones count together.
+/// Maximum number of distinct marks, since their values may be anything; further ones are counted together.
 const MARKS: usize = 20;
 const OTHER_MARKS: &str = "other marks";
 
@@ -270,7 +270,7 @@ fn marked_told(what: &str, marked: &[MarkedRows]) -> Option<String> {
     ))
 }
 
-/// A row's columns, and where it stands.
+/// A row's columns, and its file and line.
 pub type PlacedColumns = (Columns, Provenance);
 
 /// The records of a list of data files, in order. After an error it ends.
@@ -281,9 +281,9 @@ pub struct Records {
     opened_files: usize,
     current: Option<CurrentFile>,
     counts: Counts,
-    /// The same of the files before one and of the rest, where somebody asked for it.
+    /// Separate counts for the files before an index and for the rest, if requested.
     divided: Option<(u32, [Counts; 2])>,
-    /// Bytes of the files that are read to their ends.
+    /// Bytes of the files that were read completely.
     bytes_before: u64,
     bytes_total: u64,
     named_columns: NamedColumns,
@@ -297,8 +297,8 @@ struct CurrentFile {
     has_rows: bool,
 }
 
-/// Which of the optional columns of `data.columns` turned up. A single row may lack them; if all do, the name is wrong,
-/// and training would quietly go without.
+/// Which of the optional columns of `data.columns` occurred. A single row may lack them; if all do, the name is wrong, and training
+/// would continue without them unnoticed.
 #[derive(Default)]
 struct NamedColumns {
     reasoning: bool,
@@ -306,17 +306,17 @@ struct NamedColumns {
 }
 
 impl Records {
-    /// What was read so far; complete once the iterator has ended.
+    /// Counts so far; complete once the iterator has ended.
     pub fn counts(&self) -> &Counts {
         &self.counts
     }
 
-    /// Counts the files before one, by its place in the list, and the rest apart as well; asked for before the first row is read.
+    /// Counts the files before an index and the rest separately as well; to be called before the first row is read.
     pub fn divide_counts(&mut self, at: usize) {
         self.divided = Some((u32::try_from(at).unwrap_or(u32::MAX), Default::default()));
     }
 
-    /// What was read so far of the files before that one, and of the rest.
+    /// Counts so far of the files before that index, and of the rest.
     pub fn divided_counts(&self) -> Option<&[Counts; 2]> {
         self.divided.as_ref().map(|(_, parts)| parts)
     }
@@ -328,17 +328,17 @@ impl Records {
         }
     }
 
-    /// Bytes of the files that were read so far, a buffer ahead of the rows.
+    /// Bytes of the files read so far, one buffer ahead of the rows.
     pub fn bytes_read(&self) -> u64 {
         self.bytes_before + self.current.as_ref().map_or(0, |current| current.rows.bytes_read())
     }
 
-    /// Bytes that all the files hold.
+    /// Total bytes of the files.
     pub fn bytes_total(&self) -> u64 {
         self.bytes_total
     }
 
-    /// Whether broken rows are left out.
+    /// Whether broken rows are skipped.
     pub(crate) fn skips_bad_rows(&self) -> bool {
         self.options.skip_bad_rows
     }
@@ -365,8 +365,8 @@ impl Records {
         self.finish().map(|()| None)
     }
 
-    /// The next row with all its columns, usable or not; `None` at the end of the last file. Unlike the iterator, it neither
-    /// ends at a row that cannot be used nor counts it: that is the caller's to decide.
+    /// The next row with all its columns, usable or not; `None` at the end of the last file. Unlike the iterator, it neither ends
+    /// at an unusable row nor counts it: that is left to the caller.
     ///
     /// # Errors
     /// A file that cannot be read, or holds no row.
@@ -377,7 +377,7 @@ impl Records {
         Ok(Some(row))
     }
 
-    /// The next row as its columns alone, whatever they are called: for files that are no traces.
+    /// The next row as its columns alone, whatever their names: for files that are not traces.
     ///
     /// # Errors
     /// A file that cannot be read or holds no row, and a row that is no JSON object.
@@ -388,7 +388,7 @@ impl Records {
         Ok(Some((columns, provenance)))
     }
 
-    /// The next row as it stands in its file, and where.
+    /// The next row as it is in its file, and its place.
     fn next_raw(&mut self) -> Result<Option<(RawRow, Provenance)>, Error> {
         loop {
             let Some(current) = &mut self.current else {
@@ -412,7 +412,7 @@ impl Records {
         }
     }
 
-    /// Counts a row that is left out.
+    /// Counts a skipped row.
     fn leave_out(&mut self, place: &Provenance, row: Unusable) {
         self.count(place, |counts| counts.add_bad(row.kind, &place.file, place.line, row.reason.clone()));
     }
@@ -426,7 +426,7 @@ impl Records {
         Ok(true)
     }
 
-    /// What is learnt from a row, and the columns that are not part of it.
+    /// The content of a row, and the columns that are not part of it.
     fn row_of(&mut self, raw: RawRow, provenance: Provenance) -> Row {
         let columns = match raw.bytes.and_then(|bytes| parse(&bytes)) {
             Ok(columns) => columns,
@@ -442,7 +442,7 @@ impl Records {
         read_columns(columns, &self.options, provenance)
     }
 
-    /// What only the whole data can tell.
+    /// Checks that need all of the data.
     fn finish(&self) -> Result<(), Error> {
         if let Some(error) = self.counts.nothing_left() {
             return Err(error);
@@ -477,7 +477,7 @@ impl Iterator for Records {
     }
 }
 
-/// What a column asks: text is one message of a user, a list of messages is taken as it stands.
+/// The messages of a prompt column: text is one user message, a list of messages is read as it is.
 ///
 /// # Errors
 /// What is wrong with the column.

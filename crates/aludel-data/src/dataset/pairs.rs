@@ -1,5 +1,5 @@
-//! Which columns of a row are its question and its answer, under their usual names. Two columns for one part have to say the same, but for
-//! a right answer to compare with, which stands beside an answer in full.
+//! The columns of a row's question and answer, by their usual names. Two columns for one part must agree, except for a reference
+//! answer beside a full answer.
 
 use aludel_text::message::Message;
 
@@ -15,17 +15,17 @@ use crate::column_names::{called, same};
 pub(super) const PROMPTS: [&str; 3] = ["prompt", "instruction", "question"];
 /// What is answered.
 pub(super) const RESPONSES: [&str; 3] = ["response", "completion", "output"];
-/// The right answer, where another column answers in full, and the answer where none does.
+/// The reference answer if another column holds a full answer, and the answer if none does.
 pub(super) const ANSWER: &str = "answer";
-/// An answer in full where the right one stands beside it; otherwise it may be the right one itself.
+/// A full answer if there is a reference answer; otherwise it may be the reference answer itself.
 const SOLUTION: &str = "solution";
 
-/// The column of what is asked.
+/// The prompt column.
 pub(super) fn prompt_of(row: &Columns) -> Result<Option<Column<'_>>, Problem> {
     one_of(row, "prompt", &PROMPTS, prompt_from)
 }
 
-/// The column of what is learnt.
+/// The response column.
 pub(super) fn response_of(row: &Columns) -> Result<Option<Column<'_>>, Problem> {
     let in_full = one_of(row, "response", &RESPONSES, |column| reply_from(Some(column), None))?;
     Ok(in_full.or_else(|| {
@@ -35,8 +35,8 @@ pub(super) fn response_of(row: &Columns) -> Result<Option<Column<'_>>, Problem> 
     }))
 }
 
-/// Answers as well-known sets call them, and the column beside which each is one: `attempt` alone may be a number. The reasoning of an answer
-/// that carries a model's name stands in the column beside it.
+/// Answers as well-known sets call them, each with the column beside which it is one: `attempt` alone may be a number. The
+/// reasoning of an answer that carries a model's name is in the column beside it.
 const ANSWERS_OF_SETS: [(&str, &str); 5] = [
     ("generated_solution", "problem"),
     ("deepseek_solution", "deepseek_reasoning"),
@@ -45,7 +45,7 @@ const ANSWERS_OF_SETS: [(&str, &str); 5] = [
     ("gemini_attempt", "gemini_thinking_trajectory"),
 ];
 
-/// The column of what is learnt, where none is called as usual. Where there are two of them, nobody but the user can tell which counts.
+/// The response column under an unusual name. If there are two candidates, only the user can decide.
 pub(super) fn response_of_set<'a>(
     row: &'a Columns,
     reasoning: Option<&Reasoning<'a>>,
@@ -82,8 +82,8 @@ pub(super) fn response_of_set<'a>(
     }
 }
 
-/// Refuses a row that has its question and its answer in `columns`, and another text beside them. One that repeats them, as where a template
-/// was applied, says nothing more.
+/// Refuses a row that has its question and its answer in `columns`, and another text beside them. A text that repeats them, for
+/// example with a template applied, adds nothing.
 pub(super) fn no_text_beside(row: &Columns, columns: &[Column<'_>]) -> Result<(), Problem> {
     let Some(text) = called(row, "text").filter(|(_, value)| value.kind() == Kind::Text && !value.is_empty()) else {
         return Ok(());
@@ -106,7 +106,7 @@ pub(super) fn no_text_beside(row: &Columns, columns: &[Column<'_>]) -> Result<()
     ))
 }
 
-/// The first of these columns that holds something, or that is there. Another one that holds a text has to say the same.
+/// The first of these columns that is not empty, or that exists. Another one with text must agree.
 fn one_of<'a>(
     row: &'a Columns,
     part: &str,
@@ -115,7 +115,7 @@ fn one_of<'a>(
 ) -> Result<Option<Column<'a>>, Problem> {
     let mut full = names.iter().filter_map(|name| called(row, name)).filter(|(_, value)| !value.is_empty());
     let Some(first) = full.next() else { return Ok(first_called(row, names)) };
-    // What cannot be read is told by whoever reads it.
+    // A value that cannot be read is reported by its reader.
     let own = read(first);
     let differs = |other: &Column<'a>| match (&own, read(*other)) {
         (Ok(own), Ok(other)) => !agree(own, &other),
@@ -135,7 +135,7 @@ fn one_of<'a>(
     }
 }
 
-/// Whether two columns say the same; a text may be a turn of a conversation.
+/// Whether two columns agree; a text may be a turn of a conversation.
 fn agree(one: &[Message], other: &[Message]) -> bool {
     let same = |a: &Message, b: &Message| {
         a.role == b.role && a.content.trim() == b.content.trim() && a.reasoning == b.reasoning

@@ -1,18 +1,18 @@
-//! Why a single row cannot be used. A problem knows neither file nor line: the reader adds them when it turns one into
-//! an error or counts it.
+//! Why a single row cannot be used. A problem knows neither file nor line: the reader adds them when it turns one into an error or
+//! counts it.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// A reason for leaving a row out.
+/// A reason for skipping a row.
 #[derive(Clone, Debug)]
 pub(super) struct Problem {
     pub(super) kind: ProblemKind,
     pub(super) detail: String,
 }
 
-/// The kinds of reason that [`Counts`](super::Counts) keeps apart.
+/// The kinds of reason that [`Counts`](super::Counts) distinguishes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ProblemKind {
@@ -22,13 +22,13 @@ pub enum ProblemKind {
     NotJson,
     /// Longer than a row may be.
     TooLong,
-    /// The columns fit no known shape.
+    /// The columns match no known shape.
     Columns,
-    /// A column holds something other than what its shape wants.
+    /// A column has a type that its shape does not allow.
     Value,
-    /// Neither an answer nor reasoning to learn.
+    /// Neither an answer nor reasoning to train on.
     NothingToLearn,
-    /// Nobody can say where its reasoning ends and its answer begins.
+    /// It is unclear where its reasoning ends and its answer begins.
     NotWhole,
     /// It is marked as not to be used.
     SetAside,

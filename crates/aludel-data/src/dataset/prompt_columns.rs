@@ -1,12 +1,13 @@
-//! Columns that are part of what is asked beside the question itself: passages, code, tables, choices, pictures, tools. Where nobody reads
-//! them a row is refused, since the student would learn to answer what it was not told. Which column is the question is `pairs`' matter.
+//! Columns that are part of the prompt beside the question itself: passages, code, tables, choices, images, tools. A row with such
+//! a column that is not read is refused, since the student would be trained on answers to incomplete prompts. Which column is the
+//! question is decided in `pairs`.
 
 use super::column::present;
 use super::problem::{Problem, ProblemKind};
 use super::{Columns, Json};
 use crate::column_names::{is_among, letters};
 
-/// What a question is about, as text. Names are written in any spelling.
+/// Context of a question, as text. Names are compared in any spelling.
 #[rustfmt::skip]
 const TEXTS: &[&str] = &[
     "input", "inputs", "context", "passage", "body", "scenario", "story", "narrative", "background", "premise", "excerpt", "transcript",
@@ -25,18 +26,18 @@ const LISTS: &[&str] = &[
     "facts", "endings", "answer choices", "answer options", "previous turns", "conversation history", "dialogue history", "dialog history",
 ];
 
-/// What the turns of a conversation cannot hold either.
+/// Context that the turns of a conversation cannot hold either.
 #[rustfmt::skip]
 const BESIDE_TURNS: &[&str] = &[
     "images", "image", "image url", "image urls", "image path", "image paths", "audio", "audios", "video", "videos", "attachments", "tools",
     "functions", "documents", "instructions",
 ];
 
-/// What stands before the letter or the number of a choice that has a column of its own.
+/// Prefixes before the letter or the number of a choice that has a column of its own.
 const CHOICE: [&str; 4] = ["option", "choice", "ending", "alternative"];
 
-/// Whether a column is one choice of several: `option_a`, `choice1`, `opb`. A capital letter alone is one where the first two have columns;
-/// small ones are rather numbers to reckon with.
+/// Whether a column is one choice of several: `option_a`, `choice1`, `opb`. A capital letter alone is one if there are columns for
+/// the first two; lower-case ones are more likely numbers of a problem.
 fn is_choice(name: &str, is_beside: impl Fn(&str) -> bool) -> bool {
     let plain: String = letters(name).collect();
     let is_letter = |text: &str| text.len() == 1 && ("a"..="j").contains(&text);
@@ -47,12 +48,12 @@ fn is_choice(name: &str, is_beside: impl Fn(&str) -> bool) -> bool {
         || (name.len() == 1 && ("A"..="J").contains(&name) && is_beside("A") && is_beside("B"))
 }
 
-/// Whether a column of this name may be part of what is asked.
+/// Whether a column of this name may be part of the prompt.
 pub fn may_be_asked(name: &str) -> bool {
     [TEXTS, LISTS, BESIDE_TURNS].iter().any(|names| is_among(names, name)) || is_choice(name, |_| true)
 }
 
-/// A column that is part of the question and is none of those `used`.
+/// A column that is part of the prompt and is none of those `used`.
 pub fn left_of_question<'a>(row: &'a Columns, used: &[&str]) -> Option<&'a str> {
     let is_conversation = used.iter().any(|name| is_among(&["messages", "conversations"], name));
     let is_full = |name: &str| present(row, name).is_some_and(|(_, value)| !value.is_empty());
@@ -70,7 +71,7 @@ pub fn left_of_question<'a>(row: &'a Columns, used: &[&str]) -> Option<&'a str> 
     row.names().find(is_left)
 }
 
-/// Refuses a row of which a part of the question would be left out. Whoever names the columns has decided.
+/// Refuses a row if a part of its prompt would be left out, unless the user assigned the columns.
 pub(super) fn no_question_left(row: &Columns, used: &[&str]) -> Result<(), Problem> {
     match left_of_question(row, used) {
         None => Ok(()),
@@ -86,7 +87,7 @@ pub(super) fn no_question_left(row: &Columns, used: &[&str]) -> Result<(), Probl
     }
 }
 
-/// Whether a text is a list or an object without members, as tables without types of their own write it.
+/// Whether a text is an empty list or object, as tables without types write it.
 fn is_empty_list(value: Json<'_>) -> bool {
     let text = value.text().ok().flatten().unwrap_or_default();
     ["[]", "{}", "null", "none"].iter().any(|nothing| text.trim().eq_ignore_ascii_case(nothing))

@@ -1,5 +1,5 @@
-//! Rows read for what they ask alone: an answer may be there, and is then kept as a column or left out. The shapes are
-//! those of `columns`, whose names and precedence hold here too; who is asked is not this room's matter.
+//! Reads rows for their prompts alone: an answer may exist, and is kept as a column or left out. Shapes, names and precedence are
+//! those of `columns`; which teacher is asked is decided elsewhere.
 
 use std::path::PathBuf;
 
@@ -19,9 +19,9 @@ use crate::column_names::{called, same};
 /// What one row asks.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Prompt {
-    /// The conversation up to the last turn that is not the assistant's; the system message comes first.
+    /// The conversation up to the last turn that is not the assistant's, the system message first.
     pub messages: Vec<Message>,
-    /// All other columns: right answers, sources, and answers that the row already had.
+    /// All other columns: reference answers, sources, and existing answers.
     pub columns: Columns,
     /// Where the row stands.
     pub provenance: Provenance,
@@ -33,7 +33,7 @@ pub struct Prompts {
     ended: bool,
 }
 
-/// Opens data files to read what they ask, as [`open`] does to read what they teach.
+/// Opens data files to read their prompts, as [`open`] does to read training rows.
 ///
 /// # Errors
 /// As [`open`].
@@ -42,7 +42,7 @@ pub fn open_prompts(paths: &[PathBuf], options: &ReadOptions) -> Result<Prompts,
 }
 
 impl Prompts {
-    /// What was read so far; complete once the iterator has ended.
+    /// Counts so far; complete once the iterator has ended.
     pub fn counts(&self) -> &super::Counts {
         self.records.counts()
     }
@@ -80,7 +80,7 @@ impl Iterator for Prompts {
     }
 }
 
-/// What a row asks, and the columns that are no part of it.
+/// The prompt of a row, and the columns that are no part of it.
 fn prompt_of(raw: RawRow, map: Option<&ColumnMap>) -> Result<(Vec<Message>, Columns), Problem> {
     let mut row = raw.bytes.and_then(|bytes| parse(&bytes))?;
     let (messages, used) = asked(&row, map)?.ok_or_else(|| columns::no_shape(&row))?;
@@ -92,20 +92,20 @@ fn prompt_of(raw: RawRow, map: Option<&ColumnMap>) -> Result<(Vec<Message>, Colu
     Ok((messages, row))
 }
 
-/// What a row of any shape asks: the conversation up to the last turn that is not the assistant's, and the columns that it stands in.
-/// `None` where no column asks anything. Columns that would be left out of the question ([`left_of_question`](super::left_of_question))
-/// are the caller's to find.
+/// The prompt of a row of any shape: the conversation up to the last turn that is not the assistant's, and the columns that it was
+/// read from. `None` if no column holds a prompt. Columns that would be missing from the prompt
+/// ([`left_of_question`](super::left_of_question)) must be found by the caller.
 ///
 /// # Errors
 /// What is wrong with the columns.
-pub fn question_of<'a>(row: &'a Columns, map: Option<&ColumnMap>) -> Result<Option<Asked<'a>>, String> {
+pub fn question_of<'a>(row: &'a Columns, map: Option<&ColumnMap>) -> Result<Option<QuestionColumns<'a>>, String> {
     asked(row, map).map_err(|problem| problem.detail)
 }
 
-/// A question, and the names of the columns that it stands in.
-pub type Asked<'a> = (Vec<Message>, Vec<&'a str>);
+/// A prompt, and the names of the columns that it was read from.
+pub type QuestionColumns<'a> = (Vec<Message>, Vec<&'a str>);
 
-fn asked<'a>(row: &'a Columns, map: Option<&ColumnMap>) -> Result<Option<Asked<'a>>, Problem> {
+fn asked<'a>(row: &'a Columns, map: Option<&ColumnMap>) -> Result<Option<QuestionColumns<'a>>, Problem> {
     let found = found(row, map)?;
     if let Some((_, used)) = &found {
         columns::no_other_spelling(row, used, map)?;
@@ -113,7 +113,7 @@ fn asked<'a>(row: &'a Columns, map: Option<&ColumnMap>) -> Result<Option<Asked<'
     Ok(found)
 }
 
-fn found<'a>(row: &'a Columns, map: Option<&ColumnMap>) -> Result<Option<Asked<'a>>, Problem> {
+fn found<'a>(row: &'a Columns, map: Option<&ColumnMap>) -> Result<Option<QuestionColumns<'a>>, Problem> {
     let system = columns::system_named(row, map.and_then(|map| map.system.as_deref()))?;
     let names_prompt = map.is_some_and(|map| map.prompt.is_some() || map.text.is_some());
     let list = match map.and_then(|map| map.messages.as_ref()) {
@@ -145,7 +145,7 @@ fn found<'a>(row: &'a Columns, map: Option<&ColumnMap>) -> Result<Option<Asked<'
     Ok(Some((ending_in_question(messages, system)?, used)))
 }
 
-/// Ends the conversation with what is asked, and puts the system message in front.
+/// Ends the conversation with the question, and puts the system message first.
 fn ending_in_question(mut messages: Vec<Message>, system: Option<Column<'_>>) -> Result<Vec<Message>, Problem> {
     let asks = |message: &Message| !matches!(message.role, Role::Assistant | Role::System);
     let Some(last) = messages.iter().rposition(|message| asks(message) && !message.content.trim().is_empty()) else {
@@ -155,7 +155,7 @@ fn ending_in_question(mut messages: Vec<Message>, system: Option<Column<'_>>) ->
         ));
     };
     messages.truncate(last + 1);
-    // A system message inside the conversation is closer to it than a column beside it.
+    // A system message inside the conversation takes precedence over a column.
     if !messages.iter().any(|message| message.role == Role::System)
         && let Some(system) = system
     {

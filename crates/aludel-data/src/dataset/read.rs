@@ -1,5 +1,5 @@
-//! Cuts JSON lines or a JSON array into the bytes of its rows, one at a time, so that a file of any size passes
-//! through a few buffers. What a row means is left to `columns`; this room only knows lines, brackets and limits.
+//! Splits JSON lines or a JSON array into the bytes of its rows, one at a time, so that a file of any size passes through a few
+//! buffers. What a row means is decided in `columns`; this module only knows lines, brackets and limits.
 
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::Path;
@@ -10,7 +10,7 @@ use super::decompress::{Packing, Unpacked};
 use super::problem::{Problem, ProblemKind};
 use crate::Error;
 
-/// One row as it stands in the file, or why it could not be cut out.
+/// One row as it stands in the file, or why it could not be read.
 pub(super) struct RawRow {
     /// The line, counted from 1, on which the row begins.
     pub(super) line: u64,
@@ -25,7 +25,8 @@ pub(super) struct RawRows {
     max_row_bytes: usize,
     line: u64,
     layout: Layout,
-    /// What is left of a row that is too long. It is told at once, and passed over only if somebody wants the next one.
+    /// The rest of a row that is too long. The error is returned immediately, and the rest skipped only if the next row is
+    /// requested.
     rest: Option<Rest>,
     file_bytes: u64,
     bytes_read: Arc<AtomicU64>,
@@ -48,7 +49,7 @@ enum Layout {
 }
 
 impl RawRows {
-    /// Opens a file and finds out how its rows are laid out.
+    /// Opens a file and detects its layout.
     pub(super) fn open(path: &Path, max_row_bytes: usize) -> Result<RawRows, Error> {
         let Unpacked { text: reader, packing, file_bytes, bytes_read } = Unpacked::open(path)?;
         let mut rows = RawRows {
@@ -65,12 +66,12 @@ impl RawRows {
         Ok(rows)
     }
 
-    /// What a failed read says of the file.
+    /// The error for a failed read.
     pub(super) fn read_error(&self, path: &Path, reason: io::Error) -> Error {
         self.packing.read_error(path, reason)
     }
 
-    /// Bytes of the file, packed as it is, that were read so far.
+    /// Bytes of the file read so far, before decompression.
     pub(super) fn bytes_read(&self) -> u64 {
         self.bytes_read.load(Ordering::Relaxed)
     }
@@ -93,7 +94,7 @@ impl RawRows {
         }
     }
 
-    /// Passes over what is left of a row that was too long; whether the file goes on behind it.
+    /// Skips the rest of a row that was too long; whether the file continues after it.
     fn skip_rest(&mut self) -> io::Result<bool> {
         match self.rest.take() {
             None => Ok(true),
@@ -139,8 +140,8 @@ impl RawRows {
         }
     }
 
-    /// Takes one element of the array by counting brackets outside strings: what is between them is judged later, so
-    /// one malformed element does not spoil the next.
+    /// Reads one element of the array by counting brackets outside of strings: its content is checked later, so that one malformed
+    /// element does not affect the next.
     fn next_element(&mut self, elements: u64) -> io::Result<Option<RawRow>> {
         let first = self.skip_white_space()?;
         let line = self.line;
@@ -165,7 +166,7 @@ impl RawRows {
         Ok(Some(RawRow { line, bytes }))
     }
 
-    /// Reads on to the end of an element, or until it is too long where its bytes are wanted; whether the array goes on behind it.
+    /// Reads to the end of an element, or until it is too long if its bytes are wanted; whether the array continues after it.
     fn element(&mut self, element: &mut Element, mut bytes: Option<&mut Vec<u8>>) -> io::Result<bool> {
         loop {
             let buffer = self.reader.fill_buf()?;
@@ -200,7 +201,7 @@ impl RawRows {
         RawRow { line, bytes: Err(Problem::new(ProblemKind::NotJson, reason)) }
     }
 
-    /// Behind the array only white space is in order; anything else means that two files were glued together, say.
+    /// Only white space may follow the array; anything else means, for example, that two files were concatenated.
     fn after_array(&mut self) -> io::Result<Option<RawRow>> {
         self.layout = Layout::Ended;
         let Some(_) = self.skip_white_space()? else { return Ok(None) };
@@ -234,10 +235,10 @@ impl RawRows {
     }
 }
 
-/// Where a scan through an array element stands.
+/// The state of a scan through an array element.
 #[derive(Default)]
 struct Element {
-    /// How many stand before it.
+    /// The number of backslashes before it.
     number: u64,
     depth: usize,
     in_string: bool,
@@ -289,10 +290,10 @@ mod tests {
 
     const MOST: usize = 1 << 20;
 
-    /// A row's line, and its length or what is wrong with it.
+    /// A row's line, and its length or its error.
     type Told = (u64, Result<usize, String>);
 
-    /// The rows of a file, and how much of the file was read until the first was told.
+    /// The rows of a file, and how much of the file was read before the first was returned.
     fn told(path: &Path) -> (u64, Vec<Told>) {
         let mut rows = RawRows::open(path, MOST).unwrap();
         let first = rows.next_row().unwrap().unwrap();
@@ -308,7 +309,7 @@ mod tests {
     fn a_row_is_refused_as_soon_as_it_is_too_long() {
         let folder = tempfile::tempdir().unwrap();
         let too_long = Err("the row is longer than 1 MiB, the most a row may have".to_owned());
-        // Letters that pack badly, so that a part of a packed file is a part of the row.
+        // Letters that compress badly, so that a part of a compressed file is a part of the row.
         let long: String = (0..131_072_u64).map(|at| blake3::hash(&at.to_le_bytes()).to_hex().to_string()).collect();
         for (text, after) in [
             (format!("{{\"text\": \"{long}\"}}\n{{}}\n"), (2, Ok(2))),
@@ -331,7 +332,7 @@ mod tests {
         }
     }
 
-    /// As long as it says, and made of nothing: to read it to its end would take minutes.
+    /// A sparse file of this length: reading it to its end would take minutes.
     #[cfg(unix)]
     #[test]
     fn a_row_of_thirty_gigabytes_is_refused_at_once() {

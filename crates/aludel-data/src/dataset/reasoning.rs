@@ -1,4 +1,4 @@
-//! Reasoning that stands in a column of its own, under any of its names.
+//! Reasoning in a column of its own, under any of its names.
 
 use super::Columns;
 use super::column::{Column, present};
@@ -7,21 +7,21 @@ use super::problem::{Problem, ProblemKind};
 use crate::column_names::same;
 use crate::message_fields::{called_reasoning, no_setting, reasoning_in, text_of};
 
-/// A list of this name has a member for each time that the question was asked, as in s1K; other lists are parts of one text.
+/// A list of this name has an element per sample of the question, as in s1K; other lists are parts of one text.
 const SEVERAL: &str = "thinking_trajectories";
 
-/// The reasoning of a row, and all the columns that say it.
+/// The reasoning of a row, and all the columns that hold it.
 pub(super) struct Reasoning<'a> {
     pub(super) text: String,
     pub(super) columns: Vec<&'a str>,
 }
 
-/// The first column called like reasoning that holds some. Others that are empty or say the same belong to it.
+/// The first column named like reasoning that is not empty. Others that are empty or agree belong to it.
 pub(super) fn reasoning_of(row: &Columns) -> Result<Option<Reasoning<'_>>, Problem> {
     Reasoning::in_columns(&called_reasoning(row.iter()))
 }
 
-/// The reasoning in the column that somebody named. Where that is empty, no other may hold some that nobody sees.
+/// The reasoning in the assigned column. If that is empty, no other may hold some, which would be ignored.
 pub(super) fn reasoning_named<'a>(row: &'a Columns, name: &str) -> Result<Option<Reasoning<'a>>, Problem> {
     let own = present(row, name).map(|column| Reasoning::in_columns(&[column])).transpose()?.flatten();
     let other = called_reasoning(row.iter()).into_iter().filter(|(other, _)| *other != name);

@@ -1,5 +1,5 @@
-//! The one record that every input shape becomes: messages (or plain text), where it came from, and the key of its
-//! prompt. Reading files and recognising columns is left to the neighbouring rooms.
+//! The one record that every input shape becomes: messages (or plain text), its file and line, and the key of its prompt. Reading
+//! files and recognising columns is left to the neighbouring modules.
 
 use std::fmt;
 use std::path::Path;
@@ -12,24 +12,24 @@ use super::flaw::Flaw;
 /// One row of data in its canonical form.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Record {
-    /// What is to be learnt from.
+    /// What is trained on.
     pub content: Content,
     /// Where the row stands.
     pub provenance: Provenance,
     /// Equal for rows that ask the same thing; see [`PromptKey`].
     pub prompt_key: PromptKey,
-    /// How much it counts in training: what its messages count is multiplied by this.
+    /// Its weight in training, by which the weights of its messages are multiplied.
     pub weight: f32,
-    /// Why it is not whole, if it is not.
+    /// Why it is incomplete, if it is.
     pub flaw: Option<Flaw>,
 }
 
 /// What a row holds.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Content {
-    /// A conversation with at least one assistant turn, which is what is learnt.
+    /// A conversation with at least one assistant turn, which is what is trained on.
     Messages(Vec<Message>),
-    /// Plain text without roles; all of it is learnt.
+    /// Plain text without roles; all of it is trained on.
     Text(String),
 }
 
@@ -38,20 +38,20 @@ pub enum Content {
 pub struct Provenance {
     /// The data file.
     pub file: Arc<Path>,
-    /// Its place in the list of data files, from 0.
+    /// The index of its data file, from 0.
     pub file_index: u32,
     /// The line, counted from 1, on which the row begins.
     pub line: u64,
 }
 
-/// Identifies a prompt across rows and files: 128 bits of a hash over everything before the first assistant turn, the
-/// system message included, with letter case and runs of white space ignored. Rows of plain text and conversations
-/// that open with the assistant have no prompt, so their whole content takes its place.
+/// Identifies a prompt across rows and files: 128 bits of a hash over everything before the first assistant turn, including the
+/// system message, ignoring letter case and runs of white space. Rows of plain text and conversations that begin with the assistant
+/// have no prompt, and are identified by their complete content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PromptKey(pub u128);
 
 impl Record {
-    /// A whole record of weight 1, whose key is computed from its content.
+    /// A complete record of weight 1, whose key is computed from its content.
     pub fn new(content: Content, provenance: Provenance) -> Record {
         let prompt_key = PromptKey::of(&content);
         Record { content, provenance, prompt_key, weight: 1.0, flaw: None }
@@ -89,7 +89,7 @@ impl PromptKey {
                 let asks =
                     before.iter().any(|message| message.role != Role::System && !message.content.trim().is_empty());
                 for message in if asks { before } else { messages } {
-                    // A blank system message and none at all ask the same thing.
+                    // An empty system message is equal to none.
                     if message.role == Role::System && message.content.trim().is_empty() {
                         continue;
                     }
@@ -112,8 +112,8 @@ impl fmt::Display for PromptKey {
     }
 }
 
-/// Feeds one part into the hash. Words are joined by one space and lower-cased; the closing byte 0xff occurs in no
-/// UTF-8 text, so that neighbouring parts cannot run into each other.
+/// Adds one part to the hash. Words are joined by one space and lower-cased; parts are separated by the byte 0xff, which occurs in
+/// no UTF-8 text.
 fn absorb(hasher: &mut blake3::Hasher, tag: &str, text: &str) {
     hasher.update(tag.as_bytes()).update(&[0xff]);
     let mut normalised = String::with_capacity(text.len());

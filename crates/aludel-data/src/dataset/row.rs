@@ -1,17 +1,17 @@
-//! One row: the bytes of its line made columns, what is learnt from it, or why nothing can be.
+//! One row: from the bytes of its line to columns and content, or why it cannot be used.
 
 use aludel_text::message::{Message, Role};
-use aludel_text::thinking::{Inline, inline, leading_tag};
+use aludel_text::thinking::{InlineReasoning, inline, leading_tag};
 
 use super::column_map::ColumnMap;
 use super::problem::Problem;
 use super::record::{Content, Provenance};
-use super::row_marks::{Aside, aside};
+use super::row_marks::{ExclusionMark, aside};
 use super::{AnswerTag, Columns, Json, ProblemKind, ReadOptions, columns, completeness, loss_weight, template_tokens};
 use crate::Error;
 use crate::column_names::same;
 
-/// A row that was never in a file, read as one would be.
+/// A row that did not come from a file, read like one.
 pub fn row_of(columns: Columns, options: &ReadOptions, provenance: Provenance) -> Row {
     read_columns(columns, options, provenance)
 }
@@ -32,14 +32,14 @@ pub(super) fn read_columns(mut row: Columns, options: &ReadOptions, provenance: 
         }
     };
     let mut called_wrong = None;
-    // Of a row that is not to be used nobody needs to know what else is wrong with it.
+    // Other faults of an excluded row do not matter.
     let problem = match aside(&row, map) {
-        Some(Aside::Marked(mark)) => Some(Problem::new(ProblemKind::SetAside, mark)),
-        Some(Aside::Error { mark, .. }) if lacks_answer => Some(Problem::new(ProblemKind::SetAside, mark)),
-        // Whoever names the columns has decided what the others are.
-        Some(Aside::Error { reason, .. }) if map.is_none_or(ColumnMap::is_empty) => Some(value_problem(reason)),
-        Some(Aside::NotUnderstood(reason)) => Some(value_problem(reason)),
-        Some(Aside::CalledWrong(mark)) => {
+        Some(ExclusionMark::Marked(mark)) => Some(Problem::new(ProblemKind::SetAside, mark)),
+        Some(ExclusionMark::Error { mark, .. }) if lacks_answer => Some(Problem::new(ProblemKind::SetAside, mark)),
+        // A user who assigns the columns has decided what the others are.
+        Some(ExclusionMark::Error { reason, .. }) if map.is_none_or(ColumnMap::is_empty) => Some(value_problem(reason)),
+        Some(ExclusionMark::NotUnderstood(reason)) => Some(value_problem(reason)),
+        Some(ExclusionMark::CalledWrong(mark)) => {
             called_wrong = Some(mark);
             None
         }
@@ -67,14 +67,14 @@ pub(super) fn read_columns(mut row: Columns, options: &ReadOptions, provenance: 
     }
 }
 
-/// A conversation in which tags at the beginning of answers are read as `data.answer_tags` says; tags that only the user can tell are
-/// refused.
+/// A conversation with tags at the beginning of answers read according to `data.answer_tags`; tags that only the user can interpret
+/// are refused.
 fn with_tags_read(mut content: Content, options: &ReadOptions) -> Result<Content, Problem> {
     let Content::Messages(messages) = &mut content else { return Ok(content) };
     let meaning = |word: &str| options.answer_tags.iter().find(|(known, _)| same(known, word)).map(|(_, tag)| *tag);
     for message in messages.iter_mut().filter(|message| message.role == Role::Assistant && message.reasoning.is_none())
     {
-        if inline(&message.content) != Inline::Absent {
+        if inline(&message.content) != InlineReasoning::Absent {
             continue;
         }
         let Some(found) = leading_tag(&message.content, |word| meaning(word).is_some()) else { continue };
@@ -82,7 +82,7 @@ fn with_tags_read(mut content: Content, options: &ReadOptions) -> Result<Content
         let not_whole = |reason: String| Err(Problem::new(ProblemKind::NotWhole, reason));
         match (meaning(word), found.answer) {
             (Some(AnswerTag::Text), _) => {}
-            // All of the answer is one element, as where XML was asked for.
+            // All of the answer is one element, for example if XML was requested.
             (None, Some(answer)) if answer.trim().is_empty() => {}
             (Some(AnswerTag::Reasoning), Some(answer)) => {
                 let reasoning = found.inside.trim().to_owned();
@@ -103,29 +103,29 @@ fn with_tags_read(mut content: Content, options: &ReadOptions) -> Result<Content
     Ok(content)
 }
 
-/// A row and all that its columns hold.
+/// A row with all its columns.
 #[derive(Clone, Debug)]
 pub struct Row {
-    /// What is learnt from it, or why nothing can be.
+    /// Its content, or why there is none.
     pub content: Result<Content, Unusable>,
-    /// The columns that are not part of the content; all of them where there is none.
+    /// The columns that are not part of the content; all of them if there is none.
     pub columns: Columns,
-    /// How much it counts in training, as a column of it says.
+    /// Its weight in training, from a column.
     pub weight: f32,
-    /// Its model reasoned, as it says, and it holds none of that.
+    /// The model reasoned, according to the row, which contains none of it.
     pub hides_reasoning: bool,
-    /// Marks that end a turn were taken off an answer's end.
+    /// End-of-turn tokens were removed from the end of an answer.
     pub ended_by_mark: bool,
-    /// The first mark of a turn that its text spells, which is text like any other.
+    /// The first end-of-turn token in its text, where it is plain text.
     pub turn_mark: Option<String>,
-    /// A mark by which the data says that its answer is wrong. It is not learnt from unless a verdict says otherwise.
+    /// A mark by which the data calls its answer wrong. It is not trained on unless a verdict contradicts it.
     pub called_wrong: Option<String>,
     /// Where it stands.
     pub provenance: Provenance,
 }
 
 impl Row {
-    /// A row that nothing is learnt from.
+    /// A row that is not trained on.
     pub(super) fn unusable(why: Unusable, columns: Columns, provenance: Provenance) -> Row {
         Row {
             content: Err(why),
@@ -147,7 +147,7 @@ pub struct Unusable {
     pub kind: ProblemKind,
     /// What exactly is wrong.
     pub reason: String,
-    /// Whether the row is in order but for an answer that is not there.
+    /// Whether the row is valid except for a missing answer.
     pub lacks_answer: bool,
 }
 
@@ -156,7 +156,7 @@ impl Unusable {
     pub fn into_error(self, provenance: &Provenance) -> Error {
         let (path, line, reason) = (provenance.file.to_path_buf(), provenance.line, self.reason);
         match self.kind {
-            // Every row of the file has these columns: leaving rows out is no way to mend it.
+            // Every row of the file has these columns: skipping rows does not help.
             ProblemKind::Columns => Error::Columns { path, line, reason },
             ProblemKind::SetAside => {
                 Error::Row { path, line, reason: format!("the row is marked as not to be used ({reason})") }
@@ -189,11 +189,11 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Columns, Problem> {
     Err(wrong(format!("the row is {kind}, and a JSON object is wanted{PLAIN}")))
 }
 
-/// How text that is no JSON is given.
+/// How data that is not JSON can be converted.
 const PLAIN: &str = " (plain text is given with a column `text`, a line for each text: {\"text\": \"…\"}; a table such as CSV as JSON lines or \
     Parquet)";
 
-/// The parser's reason, and what is usually behind it.
+/// The parser's reason, and its usual cause.
 fn syntax_reason(text: &str, error: &serde_json::Error) -> String {
     let hint = match () {
         () if !text.trim_ascii_start().starts_with(['{', '[']) => PLAIN,
@@ -206,7 +206,7 @@ fn syntax_reason(text: &str, error: &serde_json::Error) -> String {
         }
         () => "",
     };
-    // The parser counts lines inside of the row, and a row is usually one: its line in the file is named already.
+    // The parser counts lines inside of the row, which usually is one: its line in the file is named already.
     let reason = error.to_string();
     let place = format!(" at line {} column {}", error.line(), error.column());
     let reason = reason.strip_suffix(&place).unwrap_or(&reason);

@@ -1,6 +1,5 @@
-//! Marks by which whoever made the data says that a row is not to be used: `skip`, `keep`, `is_correct`, `error` and their like, as
-//! columns or in `metadata`. Such a row is left out and counted. How an answer ended is `finish_columns`'s matter, how much a row counts that of
-//! `loss_weight`.
+//! Marks by which a data set excludes a row: `skip`, `keep`, `is_correct`, `error` and similar ones, as columns or in `metadata`.
+//! Such a row is skipped and counted. How an answer ended is read in `finish_columns`, a row's weight in `loss_weight`.
 
 use std::sync::LazyLock;
 
@@ -10,7 +9,7 @@ use super::column_map::ColumnMap;
 use super::{Columns, Json, Kind};
 use crate::column_names::{Names, is_among, letters};
 
-/// A truth value that leaves a row out where it is true.
+/// Booleans that exclude a row if they are true.
 #[rustfmt::skip]
 static OUT: LazyLock<Names> = LazyLock::new(|| Names::of(&[
     "skip", "skipped", "exclude", "excluded", "discard", "discarded", "drop", "dropped", "reject", "rejected", "remove", "removed",
@@ -18,19 +17,19 @@ static OUT: LazyLock<Names> = LazyLock::new(|| Names::of(&[
     "corrupted", "is_error", "broken", "unusable", "do_not_use", "do_not_train", "dont_use", "dont_train", "no_train", "blacklisted",
     "flagged", "malformed",
 ]));
-/// One that leaves it out where it is false.
+/// Booleans that exclude it if they are false.
 #[rustfmt::skip]
 static IN: LazyLock<Names> = LazyLock::new(|| Names::of(&[
     "include", "included", "keep", "kept", "use", "usable", "is_valid", "accept", "is_accepted", "approved", "correct", "passed", "good",
     "success", "succeeded", "successful", "ok", "solved", "use_for_training", "is_answer_correct", "answer_correct", "answer_is_correct",
 ]));
-/// Those of both lists that say whether the answer is right, which can be found out where the right answer is known.
+/// Those of both lists that say whether the answer is right, which can be verified if there is a reference answer.
 #[rustfmt::skip]
 static CLAIMS: LazyLock<Names> = LazyLock::new(|| Names::of(&[
     "correct", "incorrect", "wrong", "solved", "passed", "is_answer_correct", "answer_correct", "answer_is_correct",
 ]));
-/// Names that stand for nothing but a mark, so that 0, 1, yes and no are truth values under them, and another value is not understood. Names
-/// with `is` or `was` are of the kind. Under the others, numbers may count something, and words may be anything.
+/// Names that can only be a mark, so that 0, 1, yes and no are booleans under them, and any other value is an error. Names with
+/// `is` or `was` are of this kind. Under the others, numbers may be counts, and words may be anything.
 #[rustfmt::skip]
 static MARKS_ALONE: LazyLock<Names> = LazyLock::new(|| Names::of(&[
     "skip", "skipped", "exclude", "excluded", "discarded", "filtered_out", "has_error", "has_errors", "do_not_use", "do_not_train",
@@ -38,54 +37,54 @@ static MARKS_ALONE: LazyLock<Names> = LazyLock::new(|| Names::of(&[
 ]));
 /// What went wrong, in words.
 const ERRORS: &[&str] = &["error", "errors", "error_message", "error_msg", "exception"];
-/// A word on the whole row, and what it says where the row is not to be used.
+/// A status of the row, and its values that exclude the row.
 const STATUS: &[&str] = &["status", "review_status"];
 const STATUS_OUT: &[&str] =
     &["rejected", "excluded", "discarded", "skipped", "invalid", "removed", "declined", "filtered_out"];
 /// Where notes on a row are kept, a weight among them.
 pub(super) const NOTES: [&str; 2] = ["metadata", "meta"];
-/// Where such marks are kept, too.
+/// Other columns that contain such marks.
 const MORE_NOTES: [&str; 3] = ["info", "extra", "extra_info"];
 const NOTHING: [&str; 6] = ["none", "null", "nil", "nan", "n/a", "ok"];
 
-/// What a row says against its being used.
+/// A mark against using the row.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Aside {
-    /// It is not to be used; by which mark.
+pub(super) enum ExclusionMark {
+    /// The row is excluded; by which mark.
     Marked(String),
-    /// Its answer is wrong, says whoever made the data; by which mark.
+    /// The answer is wrong according to the data; by which mark.
     CalledWrong(String),
-    /// A text that says so where the row has no answer. Where it has one, this is why it is refused.
+    /// A text that says so where the row has no answer. If it has one, this is why it is refused.
     Error {
         /// The mark's name.
         mark: String,
-        /// What is not understood.
+        /// A value that is not understood.
         reason: String,
     },
     /// A mark whose value is not understood, and why.
     NotUnderstood(String),
 }
 
-/// The first mark against a row; columns that somebody named for its parts are none. Curation writes `verified` beside a claim that it
-/// found to be untrue.
-pub(super) fn aside(row: &Columns, map: Option<&ColumnMap>) -> Option<Aside> {
+/// The first mark against a row; columns that the user named for its parts are not marks. Curation writes `verified` beside a claim
+/// that it found to be untrue.
+pub(super) fn aside(row: &Columns, map: Option<&ColumnMap>) -> Option<ExclusionMark> {
     let is_part = |name: &str| map.is_some_and(|map| map.names().any(|part| part == name));
     let is_verified = row.get("verified").is_some_and(|value| value.truth() == Some(true));
     let mut others = None;
     for (name, value) in row.iter().filter(|(name, value)| !value.is_empty() && !is_part(name)) {
         match said(name, value) {
-            Some(Aside::Marked(mark)) => return Some(Aside::Marked(mark)),
-            Some(Aside::CalledWrong(_)) if is_verified => {}
+            Some(ExclusionMark::Marked(mark)) => return Some(ExclusionMark::Marked(mark)),
+            Some(ExclusionMark::CalledWrong(_)) if is_verified => {}
             other => others = others.or(other),
         }
         if is_notes(name) {
             for (own, value) in value.fields().iter().filter(|(_, value)| !value.is_empty()) {
                 match said(own, value) {
-                    Some(Aside::Marked(mark)) => return Some(Aside::Marked(format!("{name}.{mark}"))),
-                    Some(Aside::CalledWrong(mark)) if !is_verified => {
-                        others = others.or(Some(Aside::CalledWrong(format!("{name}.{mark}"))));
+                    Some(ExclusionMark::Marked(mark)) => return Some(ExclusionMark::Marked(format!("{name}.{mark}"))),
+                    Some(ExclusionMark::CalledWrong(mark)) if !is_verified => {
+                        others = others.or(Some(ExclusionMark::CalledWrong(format!("{name}.{mark}"))));
                     }
-                    Some(Aside::Error { .. }) => others = others.or(error(&format!("{name}.{own}"), value)),
+                    Some(ExclusionMark::Error { .. }) => others = others.or(error(&format!("{name}.{own}"), value)),
                     _ => {}
                 }
             }
@@ -94,7 +93,7 @@ pub(super) fn aside(row: &Columns, map: Option<&ColumnMap>) -> Option<Aside> {
     others
 }
 
-/// Whether a column is such a mark and says something as one.
+/// Whether a column is such a mark with a valid value.
 pub(super) fn is_read(name: &str, value: Json<'_>) -> bool {
     let says = |name: &str, value: Json<'_>| {
         let is_mark = is_named(&OUT, name) || is_named(&IN, name);
@@ -104,7 +103,7 @@ pub(super) fn is_read(name: &str, value: Json<'_>) -> bool {
     says(name, value) || is_part_valid(name) && !is_score(value) || inside()
 }
 
-/// Whether a member of a message is such a mark and says nothing against it.
+/// Whether a member of a message is such a mark, and not against it.
 pub(super) fn is_in_favour(name: &str, value: Json<'_>) -> bool {
     let is_error = is_among(ERRORS, name);
     let truth = if is_error { value.truth() } else { truth(name, value) };
@@ -116,9 +115,9 @@ fn is_notes(name: &str) -> bool {
     is_among(&NOTES, name) || is_among(&MORE_NOTES, name)
 }
 
-fn said(name: &str, value: Json<'_>) -> Option<Aside> {
+fn said(name: &str, value: Json<'_>) -> Option<ExclusionMark> {
     let mark = || format!("{} is {}", one_line(name), shortened(value.written(), 40));
-    let marked = || Some(Aside::Marked(mark()));
+    let marked = || Some(ExclusionMark::Marked(mark()));
     if is_among(ERRORS, name) {
         return error(name, value);
     }
@@ -138,15 +137,15 @@ fn said(name: &str, value: Json<'_>) -> Option<Aside> {
             if truth != is_out {
                 None
             } else if is_named(&CLAIMS, name) {
-                Some(Aside::CalledWrong(mark()))
+                Some(ExclusionMark::CalledWrong(mark()))
             } else {
                 marked()
             }
         }
-        // How good something is, by whoever judged it, is no truth value.
+        // A score by a judge is not a boolean.
         None if is_score(value) && !MARKS_ALONE.has(&letters(name).collect::<String>()) => None,
         None if is_alone(name) && matches!(value.kind(), Kind::Text | Kind::Number) && !is_nothing(value) => {
-            Some(Aside::NotUnderstood(format!(
+            Some(ExclusionMark::NotUnderstood(format!(
                 "column `{}` is {}, and true or false is wanted of a mark that says whether the row is used; give the column another name \
                  if it is none",
                 name.escape_debug(),
@@ -157,9 +156,9 @@ fn said(name: &str, value: Json<'_>) -> Option<Aside> {
     }
 }
 
-/// What a column says of an error. A number may be how far something is off, a text a part of the task.
-fn error(name: &str, value: Json<'_>) -> Option<Aside> {
-    let marked = || Some(Aside::Marked(format!("{} is set", one_line(name))));
+/// An error column. A number may be a distance, a text a part of the task.
+fn error(name: &str, value: Json<'_>) -> Option<ExclusionMark> {
+    let marked = || Some(ExclusionMark::Marked(format!("{} is set", one_line(name))));
     match value.kind() {
         Kind::Null => None,
         Kind::Truth => {
@@ -190,25 +189,25 @@ fn error(name: &str, value: Json<'_>) -> Option<Aside> {
                 name.escape_debug(),
                 shortened(value.written(), 60)
             );
-            Some(Aside::Error { mark: format!("{} is set", one_line(name)), reason })
+            Some(ExclusionMark::Error { mark: format!("{} is set", one_line(name)), reason })
         }
     }
 }
 
-/// What a value under a name says as a truth value.
+/// A value under a name, as a boolean.
 fn truth(name: &str, value: Json<'_>) -> Option<bool> {
     let is_word =
         || ["true", "false"].iter().any(|word| value.written().trim_matches(['"', ' ']).eq_ignore_ascii_case(word));
     if is_alone(name) || is_word() { value.truth() } else { None }
 }
 
-/// Whether a value is a number between 0 and 1, and neither of them.
+/// Whether a value is a number strictly between 0 and 1.
 fn is_score(value: Json<'_>) -> bool {
     let number: Option<f64> = value.written().trim_matches(['"', ' ']).parse().ok();
     number.is_some_and(|number| 0.0 < number && number < 1.0)
 }
 
-/// A name as it is told, on one line.
+/// A name in messages, on one line.
 fn one_line(name: &str) -> String {
     shortened(name, 40).escape_debug().to_string()
 }
@@ -219,19 +218,19 @@ fn is_nothing(value: Json<'_>) -> bool {
     value.kind() == Kind::Text && NOTHING.iter().any(|nothing| text.trim().eq_ignore_ascii_case(nothing))
 }
 
-/// Whether a name is one of these, as it is or behind `is`, in any spelling.
+/// Whether a name is one of these, by itself or after `is`, in any spelling.
 fn is_named(names: &Names, name: &str) -> bool {
     let plain: String = letters(name).collect();
     names.has(&plain) || ["is", "was"].iter().any(|word| plain.strip_prefix(word).is_some_and(|rest| names.has(rest)))
 }
 
-/// Whether a name stands for a mark and nothing else.
+/// Whether a name can only be a mark.
 fn is_alone(name: &str) -> bool {
     let plain: String = letters(name).collect();
     MARKS_ALONE.has(&plain) || plain.starts_with("is") || plain.starts_with("was")
 }
 
-/// Whether a column says whether a part of the row is valid: `problem_is_valid`.
+/// Whether a column says that a part of the row is valid: `problem_is_valid`.
 fn is_part_valid(name: &str) -> bool {
     let plain: String = letters(name).collect();
     plain.strip_suffix("isvalid").is_some_and(|part| !part.is_empty())
@@ -241,7 +240,7 @@ fn is_part_valid(name: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn found(row: &str) -> Option<Aside> {
+    fn found(row: &str) -> Option<ExclusionMark> {
         let columns: Columns = serde_json::from_str(row).unwrap();
         let found = aside(&columns, None);
         let name = columns.names().next().unwrap();
@@ -275,7 +274,7 @@ mod tests {
             (r#"{"extra_info":{"is_valid":false}}"#, "extra_info.is_valid is false"),
             (r#"{"status":"Filtered out"}"#, r#"status is "Filtered out""#),
         ] {
-            assert_eq!(found(row), Some(Aside::Marked(mark.to_owned())), "{row}");
+            assert_eq!(found(row), Some(ExclusionMark::Marked(mark.to_owned())), "{row}");
         }
     }
 
@@ -288,10 +287,10 @@ mod tests {
             (r#"{"meta":{"is_correct":false,"x":1}}"#, "meta.is_correct is false"),
             (r#"{"correct":false,"verified":false}"#, "correct is false"),
         ] {
-            assert_eq!(found(row), Some(Aside::CalledWrong(mark.to_owned())), "{row}");
+            assert_eq!(found(row), Some(ExclusionMark::CalledWrong(mark.to_owned())), "{row}");
         }
         assert_eq!(found(r#"{"correct":false,"verified":true,"meta":{"solved":false}}"#), None);
-        assert_eq!(found(r#"{"correct":false,"skip":true}"#), Some(Aside::Marked("skip is true".to_owned())));
+        assert_eq!(found(r#"{"correct":false,"skip":true}"#), Some(ExclusionMark::Marked("skip is true".to_owned())));
     }
 
     #[test]
@@ -311,7 +310,7 @@ mod tests {
             // Options and their places, questions with yes and no, counts of tests, splits.
             r#"{"correct":0,"failed":1,"passed":0,"wrong":"yes","keep":"no","use":0,"solved":"no"}"#,
             r#"{"metadata":{"passed":0,"failed":1}}"#,
-            // Words of everyday use are marks where they hold a truth value in so many letters.
+            // Everyday words are marks only with a literal boolean.
             r#"{"ok":0,"flagged":1,"malformed":"yes"}"#,
             r#"{"ok":"no","flagged":"by hand"}"#,
             r#"{"ok":true,"flagged":false}"#,
@@ -330,7 +329,7 @@ mod tests {
             (r#"{"skip":0.7}"#, "column `skip` is 0.7"),
             (r#"{"excluded":"too long"}"#, "column `excluded` is \"too long\""),
         ] {
-            let Some(Aside::NotUnderstood(reason)) = found(row) else { panic!("{row}") };
+            let Some(ExclusionMark::NotUnderstood(reason)) = found(row) else { panic!("{row}") };
             assert!(reason.contains(words), "{reason}");
         }
         for (row, words) in [
@@ -341,7 +340,7 @@ mod tests {
             (r#"{"error_message":"Wrong quotation marks"}"#, "`error_message`: \"Wrong quotation marks\""),
             (r#"{"metadata":{"error":"HTTPError: 404"}}"#, "`metadata.error`: \"HTTPError: 404\""),
         ] {
-            let Some(Aside::Error { reason, .. }) = found(row) else { panic!("{row}") };
+            let Some(ExclusionMark::Error { reason, .. }) = found(row) else { panic!("{row}") };
             assert!(reason.contains(words), "{reason}");
         }
     }

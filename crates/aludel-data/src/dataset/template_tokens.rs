@@ -1,5 +1,5 @@
-//! Marks by which chat templates set turns apart (`<|im_end|>`, `</s>`), written out in the text of a row. In text they are letters and no
-//! tokens: behind an answer they are left over from the teacher's template and are taken off, elsewhere they are told.
+//! Control tokens of chat templates (`<|im_end|>`, `</s>`) in the text of a row, where they are plain text: at the end of an answer
+//! they are left over from the teacher's template and are removed, elsewhere they are reported.
 
 use std::sync::LazyLock;
 
@@ -8,7 +8,7 @@ use regex::Regex;
 
 use super::Content;
 
-/// What ends a turn or a text in the templates of the usual families.
+/// Tokens that end a turn or a text in the templates of the usual families.
 const ENDS: [&str; 18] = [
     "<|im_end|>",
     "<|endoftext|>",
@@ -30,21 +30,21 @@ const ENDS: [&str; 18] = [
     "</s>",
 ];
 
-/// Those of them without bars or a long name, which a sentence may end with.
+/// Those without bars or a long name, with which a sentence may end.
 const PLAIN_ENDS: [&str; 3] = ["<eos>", "[EOS]", "</s>"];
 
-/// What the marks of rows are.
+/// Which control tokens the rows contain.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Found {
-    /// Marks were taken off the end of an answer.
+pub(super) struct LeftTokens {
+    /// Tokens were removed from the end of an answer.
     pub(super) is_taken_off: bool,
-    /// The first that is left in the text.
+    /// The first one left in the text.
     pub(super) left: Option<String>,
 }
 
-/// Takes the marks off the ends of answers, and finds those that are left.
-pub(super) fn settle(content: &mut Content) -> Found {
-    let mut found = Found::default();
+/// Removes the tokens at the ends of answers, and finds those that are left.
+pub(super) fn settle(content: &mut Content) -> LeftTokens {
+    let mut found = LeftTokens::default();
     match content {
         Content::Text(text) => {
             found.is_taken_off |= take_off(text);
@@ -77,7 +77,7 @@ fn take_off(text: &mut String) -> bool {
     is_shorter
 }
 
-/// A text without the mark at its end. Behind a space, or alone, a plain one may be what the answer speaks of.
+/// A text without the token at its end. After a space, or alone, a plain one may be what the answer is about.
 fn without_end(text: &str) -> Option<&str> {
     let (end, before) = ENDS.iter().find_map(|end| Some((end, text.strip_suffix(end)?)))?;
     let is_alone = || before.trim().is_empty();
@@ -87,14 +87,14 @@ fn without_end(text: &str) -> Option<&str> {
     (!is_named && !is_html(end, text)).then(|| before.trim_end())
 }
 
-/// In HTML `</s>` ends what `<s>` begins, with attributes or without; in Llama 2's template `<s>` is a mark, too.
+/// In HTML `</s>` closes `<s>`, with or without attributes; in Llama 2's template `<s>` is a control token, too.
 fn is_html(mark: &str, text: &str) -> bool {
     let is_element =
         |(at, open): (usize, &str)| text[at + open.len()..].starts_with(|c: char| c == '>' || c.is_whitespace());
     mark == "</s>" && !is_llama(text) && text.match_indices("<s").any(is_element)
 }
 
-/// Whether a text is written in Llama 2's template, which sets a space before its last mark.
+/// Whether a text is written in Llama 2's template, which has a space before its last token.
 fn is_llama(text: &str) -> bool {
     text.trim_start().starts_with("<s>") || text.contains("[INST]")
 }
@@ -103,9 +103,9 @@ fn first_in(text: &str) -> Option<String> {
     turn_mark(text).map(str::to_owned)
 }
 
-/// The first mark of a turn, or another control token of a template, that a text spells.
+/// The first control token of a template that a text contains.
 pub fn turn_mark(text: &str) -> Option<&str> {
-    // `<|im_end|>` and its like, DeepSeek's with its wide bars, and the names without bars.
+    // `<|im_end|>` and similar ones, DeepSeek's with wide bars, and the names without bars.
     static MARK: LazyLock<Regex> = LazyLock::new(|| {
         Regex::new(
             r"<[|｜][^<>|｜\n]{1,40}[|｜]>|\[\|[a-z]{1,20}\|\]|<(?:start|end)_of_turn>|\[/?INST\]|<</?SYS>>|<(?:bos|eos|pad|unk|unused\d{1,3})>|<\|(?:channel|turn|think)>|<(?:channel|turn)\|>|</s>|\[EOS\]",
@@ -134,7 +134,7 @@ mod tests {
         ] {
             let mut content = Content::Messages(vec![Message::user("q"), Message::assistant(text)]);
             let left = turn_mark(wanted).map(str::to_owned);
-            assert_eq!(settle(&mut content), Found { is_taken_off: true, left }, "{text}");
+            assert_eq!(settle(&mut content), LeftTokens { is_taken_off: true, left }, "{text}");
             assert_eq!(content, Content::Messages(vec![Message::user("q"), Message::assistant(wanted)]));
         }
         for text in [
@@ -156,7 +156,7 @@ mod tests {
             let left = turn_mark(text).map(str::to_owned);
             let is_html = text.contains("<s") && text.contains("</s>");
             assert_eq!(left.is_none(), is_html, "{text}");
-            assert_eq!(settle(&mut content), Found { is_taken_off: false, left }, "{text}");
+            assert_eq!(settle(&mut content), LeftTokens { is_taken_off: false, left }, "{text}");
         }
         for (text, wanted, left) in [
             ("<s>[INST] q [/INST] a </s>", "<s>[INST] q [/INST] a", Some("[INST]")),
@@ -164,7 +164,11 @@ mod tests {
             ("<s>a </s>", "<s>a", None),
         ] {
             let mut content = Content::Text(text.to_owned());
-            assert_eq!(settle(&mut content), Found { is_taken_off: true, left: left.map(str::to_owned) }, "{text}");
+            assert_eq!(
+                settle(&mut content),
+                LeftTokens { is_taken_off: true, left: left.map(str::to_owned) },
+                "{text}"
+            );
             assert_eq!(content, Content::Text(wanted.to_owned()));
         }
         let mut asked = Content::Messages(vec![Message::user("q</s>"), Message::assistant("a")]);

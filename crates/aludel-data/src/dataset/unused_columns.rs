@@ -1,11 +1,11 @@
-//! Which columns of the data nobody reads. They are carried along, and told, since one of them may be called otherwise than it should.
+//! Columns of the data that are not read. They are carried along and reported, since one of them may have an unexpected name.
 
 use aludel_files::shortened;
 
 use super::{Columns, Json, completeness, finish_columns, loss_weight, row_marks};
 use crate::column_names::{is_among, same};
 
-/// What Aludel itself notes beside a row, in exported traces and in curated rows.
+/// Columns that Aludel itself adds, in exported traces and in curated rows.
 const OWN: [&str; 11] = [
     "prompt_id",
     "hash",
@@ -20,13 +20,13 @@ const OWN: [&str; 11] = [
     "store",
 ];
 
-/// The most names that are remembered: more are no columns but data in their place.
+/// Maximum number of names remembered: more are not columns but data in their place.
 const MOST: usize = 1000;
-/// The most names that are told, and the most characters of each.
+/// Maximum number of names reported, and of characters of each.
 const TOLD: usize = 10;
 const LETTERS: usize = 40;
 
-/// Adds those of a row's columns that hold something and that nobody reads.
+/// Adds those of a row's columns that are not empty and not read.
 pub fn add(names: &mut Vec<String>, left: &Columns, is_used: impl Fn(&str) -> bool) {
     for (name, value) in left.iter() {
         if names.len() < MOST
@@ -40,7 +40,7 @@ pub fn add(names: &mut Vec<String>, left: &Columns, is_used: impl Fn(&str) -> bo
     }
 }
 
-/// The names in a line; none where there are none.
+/// The names in a line; `None` if there are none.
 pub fn told(names: &[String]) -> Option<String> {
     let shown: Vec<String> =
         names.iter().take(TOLD).map(|name| shortened(name, LETTERS).escape_debug().to_string()).collect();
@@ -51,7 +51,7 @@ pub fn told(names: &[String]) -> Option<String> {
     (!shown.is_empty()).then(|| format!("columns not used: {}{more}", shown.join(", ")))
 }
 
-/// Whether a column that is no part of the row's text is looked at all the same.
+/// Whether a column that is no part of the row's text is read for another purpose.
 fn is_read(name: &str, value: Json<'_>) -> bool {
     is_among(&OWN, name)
         || same(name, "usage")

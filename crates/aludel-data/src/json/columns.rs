@@ -1,4 +1,4 @@
-//! The members of JSON objects: the columns of a row, which go from file to file, and the fields of whatever lies inside of one.
+//! The members of JSON objects: the columns of a row, which are copied from file to file, and the fields of nested objects.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -17,17 +17,17 @@ use super::halves::Name;
 pub struct Fields<'a>(pub(super) Vec<(String, Json<'a>)>, pub(super) Option<String>);
 
 impl<'a> Fields<'a> {
-    /// A member that is there and not `null`.
+    /// A member that exists and is not `null`.
     pub fn get(&self, name: &str) -> Option<Json<'a>> {
         self.0.iter().find(|(own, _)| own == name).map(|(_, value)| *value).filter(|value| !value.is_null())
     }
 
-    /// The first of these members that holds something.
+    /// The first of these members that is not empty.
     pub fn first(&self, names: &[&'static str]) -> Option<(&'static str, Json<'a>)> {
         names.iter().find_map(|&name| Some((name, self.get(name).filter(|value| !value.is_empty())?)))
     }
 
-    /// A name that two members have: which of them counts is then a guess.
+    /// A name that two members have, so that it is unclear which counts.
     pub fn twice(&self) -> Option<&str> {
         self.1.as_deref()
     }
@@ -38,17 +38,17 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// The columns of a row, in order, each as the text that its file has.
+/// The columns of a row, in order, each with the text of its file.
 #[derive(Clone, Debug, Default)]
 pub struct Columns(Vec<(String, Box<RawValue>)>);
 
 impl Columns {
-    /// A column that is there, `null` or not.
+    /// A column, whether `null` or not.
     pub fn get(&self, name: &str) -> Option<Json<'_>> {
         self.entry(name).map(|(_, value)| value)
     }
 
-    /// A column with its name, as the row keeps both.
+    /// A column and its name as stored in the row.
     pub fn entry(&self, name: &str) -> Option<(&str, Json<'_>)> {
         self.iter().find(|(own, _)| *own == name)
     }
@@ -68,14 +68,14 @@ impl Columns {
         self.0.iter().map(|(name, _)| name.as_str())
     }
 
-    /// Whether there is none.
+    /// Whether there are no columns.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Sets a column; an older one of that name goes.
+    /// Sets a column, replacing one of the same name.
     pub fn set(&mut self, name: &str, value: &impl Serialize) {
-        // Only maps with keys other than text cannot be written as JSON, and nobody sets one.
+        // Only maps with keys other than text cannot be written as JSON, and no caller sets one.
         let Ok(raw) = to_raw_value(value) else { return };
         self.retain(|own| own != name);
         self.0.push((name.to_string(), raw));
@@ -88,7 +88,7 @@ impl Columns {
         }
     }
 
-    /// Takes on the columns of another row, each under the name that `renamed` gives it, but for those that are there already.
+    /// Adds the columns of another row, each under the name that `renamed` gives it, except those that exist already.
     pub fn take_on(&mut self, other: &Columns, renamed: impl Fn(&str) -> String) {
         let own = self.0.len();
         for (name, value) in &other.0 {
@@ -144,7 +144,7 @@ impl<'de> Deserialize<'de> for Columns {
     }
 }
 
-/// A row is written on one line, so the blanks between the parts of a value go.
+/// A row is written on one line, so white space between the parts of a value is removed.
 fn compact(value: Box<RawValue>) -> Box<RawValue> {
     let text = value.get();
     if !text.starts_with(['[', '{']) {
@@ -168,7 +168,7 @@ fn compact(value: Box<RawValue>) -> Box<RawValue> {
     if shorter.len() == text.len() { value } else { RawValue::from_string(shorter).unwrap_or(value) }
 }
 
-/// The members of an object, and a name that two of them have. Of these the last counts, in the place of the first.
+/// The members of an object, and a name that occurs twice. The last of these counts, in the position of the first.
 pub(super) struct Pairs<V>(pub(super) Vec<(String, V)>, pub(super) Option<String>);
 
 impl<'de, V: Deserialize<'de>> Deserialize<'de> for Pairs<V> {

@@ -1,57 +1,57 @@
-//! Strings that hold half of a character pair (`\ud83d` without the other half), which JSON allows and no text can hold; and
-//! strings that stand for what is no text at all.
+//! Strings with lone surrogates (`\ud83d` without its other half), which JSON allows and UTF-8 text cannot hold; and marker strings
+//! for values that are not text.
 
 use std::borrow::Cow;
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, Visitor};
 
-/// Begins a string that stands for what is no text, and says what: a lone half of a character pair, which no text holds.
+/// Prefix of a marker string for a value that is not text, followed by a description: a lone surrogate, which no text holds.
 pub const NO_TEXT: &str = "\\udcff";
 
-/// Why a string is no text.
+/// Why a string is not text.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NoText(pub(super) String);
+pub struct InvalidString(pub(super) String);
 
-impl NoText {
-    pub(super) fn half() -> NoText {
-        NoText("half of a character pair such as \\ud83d, which is no character".to_string())
+impl InvalidString {
+    pub(super) fn half() -> InvalidString {
+        InvalidString("half of a character pair such as \\ud83d, which is no character".to_string())
     }
 }
 
-impl fmt::Display for NoText {
+impl fmt::Display for InvalidString {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(&self.0)
     }
 }
 
-/// A string's bytes, with halves of pairs as if they were characters (WTF-8).
-pub(super) struct Wide(pub(super) Vec<u8>);
+/// A string's bytes, with surrogates encoded as if they were characters (WTF-8).
+pub(super) struct Wtf8(pub(super) Vec<u8>);
 
-impl<'de> Deserialize<'de> for Wide {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Wide, D::Error> {
+impl<'de> Deserialize<'de> for Wtf8 {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Wtf8, D::Error> {
         struct Reader;
         impl Visitor<'_> for Reader {
-            type Value = Wide;
+            type Value = Wtf8;
 
             fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
                 formatter.write_str("text")
             }
 
-            fn visit_bytes<E>(self, bytes: &[u8]) -> Result<Wide, E> {
-                Ok(Wide(bytes.to_vec()))
+            fn visit_bytes<E>(self, bytes: &[u8]) -> Result<Wtf8, E> {
+                Ok(Wtf8(bytes.to_vec()))
             }
         }
         deserializer.deserialize_bytes(Reader)
     }
 }
 
-/// The name of a member. Half of a character pair in it is spelt out (`\\ud83d`): it may be a name that nobody reads.
+/// The name of a member. A lone surrogate in it is spelt out (`\\ud83d`), since the name may never be read.
 pub(super) struct Name(pub(super) String);
 
 impl<'de> Deserialize<'de> for Name {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Name, D::Error> {
-        let bytes = match String::from_utf8(Wide::deserialize(deserializer)?.0) {
+        let bytes = match String::from_utf8(Wtf8::deserialize(deserializer)?.0) {
             Ok(name) => return Ok(Name(name)),
             Err(error) => error.into_bytes(),
         };
@@ -73,17 +73,17 @@ impl<'de> Deserialize<'de> for Name {
     }
 }
 
-/// The text of bytes from one or more strings, in which the halves of a pair stand side by side.
+/// The text of bytes from one or more strings, where the two surrogates of a pair may be adjacent.
 ///
 /// # Errors
-/// [`NoText`] for a half that is left alone.
-pub fn joined(bytes: Vec<u8>) -> Result<String, NoText> {
+/// [`InvalidString`] for a lone surrogate.
+pub fn joined(bytes: Vec<u8>) -> Result<String, InvalidString> {
     let bytes = match String::from_utf8(bytes) {
         Ok(text) => return Ok(text),
         Err(error) => error.into_bytes(),
     };
     if let Some(what) = bytes.strip_prefix(b"\xed\xb3\xbf") {
-        return Err(NoText(String::from_utf8_lossy(what).into_owned()));
+        return Err(InvalidString(String::from_utf8_lossy(what).into_owned()));
     }
     let mut whole = Vec::with_capacity(bytes.len());
     let mut rest = bytes.as_slice();
@@ -93,7 +93,7 @@ pub fn joined(bytes: Vec<u8>) -> Result<String, NoText> {
             let bits = |byte: &u8, mask: u8| u32::from(byte & mask);
             let high = bits(a, 0x0f) << 6 | bits(b, 0x3f);
             let low = bits(c, 0x0f) << 6 | bits(d, 0x3f);
-            let letter = char::from_u32(0x1_0000 + (high << 10) + low).ok_or_else(NoText::half)?;
+            let letter = char::from_u32(0x1_0000 + (high << 10) + low).ok_or_else(InvalidString::half)?;
             whole.extend_from_slice(letter.encode_utf8(&mut [0; 4]).as_bytes());
             rest = &rest[6..];
         } else {
@@ -101,12 +101,12 @@ pub fn joined(bytes: Vec<u8>) -> Result<String, NoText> {
             rest = behind;
         }
     }
-    String::from_utf8(whole).map_err(|_| NoText::half())
+    String::from_utf8(whole).map_err(|_| InvalidString::half())
 }
 
-/// The text of JSON with U+FFFD in the place of each half of a pair.
+/// The text of JSON with U+FFFD in the place of each lone surrogate.
 pub(super) fn without_halves(text: &str) -> Cow<'_, str> {
-    // A half is written as an escape: a `\u` of D8 to DF.
+    // A surrogate is written as an escape: a `\u` of D8 to DF.
     let unit = |text: &str| -> Option<u16> {
         let digits = text.strip_prefix("\\u")?.get(..4)?;
         u16::from_str_radix(digits, 16).ok().filter(|unit| (0xd800..=0xdfff).contains(unit))
@@ -123,7 +123,7 @@ pub(super) fn without_halves(text: &str) -> Cow<'_, str> {
                 kept = &escape[6..];
                 6
             }
-            // The letter behind a backslash is never the start of another escape.
+            // The character after a backslash never starts another escape.
             None => 1 + escape[1..].chars().next().map_or(0, char::len_utf8),
         };
         rest = &escape[length..];

@@ -1,6 +1,6 @@
-//! JSON as it stands in its file: a value keeps its own text until somebody asks what it says, so that a number keeps its
-//! digits, and a string that nobody reads may hold what is no character (`halves`). What rows and answers mean is left to their
-//! readers; `columns` has the members of objects.
+//! JSON values as text: a value keeps the text of its file until it is read, so that a number keeps its digits, and an unread
+//! string may hold lone surrogates (`halves`). What rows and answers mean is left to their readers; `columns` has the members of
+//! objects.
 
 mod columns;
 mod halves;
@@ -12,11 +12,11 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 pub use columns::{Columns, Fields};
-pub use halves::NoText;
+pub use halves::InvalidString;
 pub use halves::{NO_TEXT, joined};
 
 use columns::Pairs;
-use halves::{Wide, without_halves};
+use halves::{Wtf8, without_halves};
 
 /// A value, as its text.
 #[derive(Clone, Copy, Debug)]
@@ -79,12 +79,12 @@ impl<'a> Json<'a> {
         }
     }
 
-    /// Whether it is `null`: what tables write for "not there".
+    /// Whether it is `null`, by which tables mark a missing value.
     pub fn is_null(self) -> bool {
         self.kind() == Kind::Null
     }
 
-    /// Whether it holds nothing: `null`, text without letters, a list or object without members.
+    /// Whether it is empty: `null`, text without letters, a list or object without members.
     pub fn is_empty(self) -> bool {
         match self.kind() {
             Kind::Null => true,
@@ -98,8 +98,8 @@ impl<'a> Json<'a> {
     /// What a string says.
     ///
     /// # Errors
-    /// [`NoText`].
-    pub fn text(self) -> Result<Option<Cow<'a, str>>, NoText> {
+    /// [`InvalidString`].
+    pub fn text(self) -> Result<Option<Cow<'a, str>>, InvalidString> {
         if self.kind() != Kind::Text {
             return Ok(None);
         }
@@ -108,17 +108,19 @@ impl<'a> Json<'a> {
             return Ok(Some(Cow::Borrowed(inside)));
         }
         if let Some(what) = inside.strip_prefix(NO_TEXT) {
-            return Err(NoText(what.to_string()));
+            return Err(InvalidString(what.to_string()));
         }
-        // What the scan of the value lets pass and this does not is half a pair.
-        serde_json::from_str(self.written()).map(|text: String| Some(Cow::Owned(text))).map_err(|_| NoText::half())
+        // What passes the scan and fails here is a lone surrogate.
+        serde_json::from_str(self.written())
+            .map(|text: String| Some(Cow::Owned(text)))
+            .map_err(|_| InvalidString::half())
     }
 
-    /// What a string says, and a number or a truth value as it is written; `None` for the rest.
+    /// The content of a string, and a number or a boolean as it is written; `None` for the rest.
     ///
     /// # Errors
-    /// [`NoText`].
-    pub fn scalar(self) -> Result<Option<Cow<'a, str>>, NoText> {
+    /// [`InvalidString`].
+    pub fn scalar(self) -> Result<Option<Cow<'a, str>>, InvalidString> {
         match self.kind() {
             Kind::Text => self.text(),
             Kind::Number | Kind::Truth => Ok(Some(Cow::Borrowed(self.written()))),
@@ -126,7 +128,7 @@ impl<'a> Json<'a> {
         }
     }
 
-    /// What it says as a truth value. Tables without types of their own write it as text or as a number.
+    /// Its boolean value. Tables without types write it as text or as a number.
     pub fn truth(self) -> Option<bool> {
         match self.scalar().ok().flatten()?.trim().to_ascii_lowercase().as_str() {
             "true" | "yes" => Some(true),
@@ -139,9 +141,9 @@ impl<'a> Json<'a> {
         }
     }
 
-    /// The bytes of a string, a half of a pair as three of them; see [`joined`].
+    /// The bytes of a string, with a lone surrogate as three of them; see [`joined`].
     pub fn wide(self) -> Option<Vec<u8>> {
-        (self.kind() == Kind::Text).then(|| serde_json::from_str(self.written()).map(|Wide(bytes)| bytes).ok())?
+        (self.kind() == Kind::Text).then(|| serde_json::from_str(self.written()).map(|Wtf8(bytes)| bytes).ok())?
     }
 
     /// The members of a list; none of anything else.
@@ -157,7 +159,7 @@ impl<'a> Json<'a> {
         Fields(members.into_iter().map(|(name, value)| (name, Json(value))).collect(), twice)
     }
 
-    /// A member of an object that is there and not `null`.
+    /// A member of an object that exists and is not `null`.
     pub fn get(self, name: &str) -> Option<Json<'a>> {
         if self.kind() != Kind::Object {
             return None;
@@ -165,10 +167,10 @@ impl<'a> Json<'a> {
         self.fields().get(name)
     }
 
-    /// The value in memory, where numbers may lose digits; halves of pairs become U+FFFD, and numbers beyond all that memory holds null.
+    /// The value in memory, where numbers may lose digits; lone surrogates become U+FFFD, and numbers out of range null.
     ///
     /// # Errors
-    /// The parser's own: the value is nested too deeply.
+    /// The parser's limit: the value is nested too deeply.
     pub fn value(self) -> serde_json::Result<Value> {
         const DEPTH: usize = 128;
         serde_json::from_str(&without_halves(self.written()))
@@ -213,7 +215,7 @@ mod tests {
         ] {
             assert_eq!(serde_json::to_string(&columns(text)).unwrap(), text);
         }
-        // A row is a line, whatever it was before; blanks inside of text stay.
+        // A row is one line, whatever it was before; spaces inside of text stay.
         let spread = "{\"a\": [1,\r\n  2, \"b  \\\" c\"], \"d\": {\n\"e\" :\t3}}";
         assert_eq!(serde_json::to_string(&columns(spread)).unwrap(), r#"{"a":[1,2,"b  \" c"],"d":{"e":3}}"#);
         let twice = serde_json::from_str::<Columns>(r#"{"a":1,"b":2,"a":3}"#).unwrap_err().to_string();
@@ -226,7 +228,7 @@ mod tests {
         let text = |name: &str| row.get(name).unwrap().scalar().map(|text| text.map(Cow::into_owned));
         assert_eq!(text("plain"), Ok(Some("é".to_string())));
         assert_eq!(text("escaped"), Ok(Some("a\n😀".to_string())));
-        assert_eq!(text("half"), Err(NoText::half()));
+        assert_eq!(text("half"), Err(InvalidString::half()));
         assert_eq!(text("number"), Ok(Some("1.10".to_string())));
         assert_eq!(text("no"), Ok(None));
         assert_eq!(row.get("half").unwrap().value().unwrap(), "a\u{fffd}");
@@ -258,7 +260,7 @@ mod tests {
         let wide = |text: &str| Json::parse(text).unwrap().wide().unwrap();
         let both = [wide(r#""a\ud83d""#), wide(r#""\ude00b""#)].concat();
         assert_eq!(joined(both), Ok("a😀b".to_string()));
-        assert_eq!(joined(wide(r#""ab\ud83d""#)), Err(NoText::half()));
-        assert_eq!(joined([wide(r#""\ude00""#), wide(r#""\ud83d""#)].concat()), Err(NoText::half()));
+        assert_eq!(joined(wide(r#""ab\ud83d""#)), Err(InvalidString::half()));
+        assert_eq!(joined([wide(r#""\ude00""#), wide(r#""\ud83d""#)].concat()), Err(InvalidString::half()));
     }
 }

@@ -1,5 +1,5 @@
-//! Builds a cache: reads the next batch of records while the present one is tokenised on all threads, and writes rows in
-//! the order of the data. Memory is bounded by two batches, whatever the size of the data.
+//! Builds a cache: reads the next batch of records while the present one is tokenised on all threads, and writes rows in the order
+//! of the data. Memory is bounded by two batches, whatever the size of the data.
 
 use std::fmt::Display;
 use std::ops::ControlFlow;
@@ -12,7 +12,7 @@ use super::{BuildProgress, CacheKey, DropReason, EncodedRow, Outcomes, RowInfo};
 use crate::Error;
 use crate::dataset::{ProblemKind, Record, Records};
 
-/// A batch ends at so many bytes of text or so many records, whichever comes first.
+/// A batch ends at this number of bytes of text or of records, whichever comes first.
 const BATCH_TEXT_BYTES: usize = 4 << 20;
 const BATCH_RECORDS: usize = 2048;
 
@@ -45,7 +45,7 @@ pub(super) fn build<E: Display + Send>(
         return Err(Error::Stopped);
     }
     let mut batch = read_batch(&mut records)?;
-    // Where the present batch ends: the next is read while this one is tokenised, and is no work that is done.
+    // Where the present batch ends: the next one is read while it is tokenised, and does not count as done.
     let mut read = records.bytes_read();
     while !batch.is_empty() {
         let (next, encoded) = pool.install(|| {
@@ -55,7 +55,7 @@ pub(super) fn build<E: Display + Send>(
             building.take(record, rows)?;
         }
         batch = next?;
-        // A reader takes a file in pieces that may hold several batches: as long as there is another, not all is done.
+        // The reader's buffer may hold several batches: while there is another, the file does not count as done.
         let done = if batch.is_empty() { read } else { read.min(bytes_total.saturating_sub(1)) };
         if progress(so_far(&building, done, bytes_total)).is_break() {
             return Err(Error::Stopped);
@@ -120,7 +120,7 @@ impl Building<'_> {
     }
 
     fn finish(mut self, key: CacheKey, records: &Records) -> Result<(), Error> {
-        // The reader's reasons come first: its rows never got as far as the encoder.
+        // The reader's reasons come first, since its rows never reached the encoder.
         let not_encoded = std::mem::take(&mut self.outcomes.records);
         self.outcomes.records = records.counts().clone();
         self.outcomes.records.rows -= not_encoded.bad_rows();

@@ -1,6 +1,6 @@
-//! The cache's file: rows, an index, a closing block. Ids are stored as variable-length integers and weights as runs, about
-//! two bytes a token in all. Index and closing block carry checksums that are verified on opening, each row one that is
-//! verified on reading, so that a torn or foreign file is never trusted.
+//! The cache's file: rows, an index, a footer. Ids are stored as variable-length integers and weights as runs, about two bytes a
+//! token in all. The checksums of index and footer are verified on opening, that of a row on reading it, so that a truncated or
+//! foreign file is never used.
 //!
 //! ```text
 //! row      ids as varints · (run length varint, weight f32)… · first 4 bytes of the hash of all this
@@ -25,7 +25,7 @@ const CLOSING_BYTES: usize = 128;
 const ENTRY_BYTES: usize = 56;
 const CHECKSUM_BYTES: usize = 4;
 
-/// Rows open for reading.
+/// Rows, opened for reading.
 #[derive(Debug)]
 pub(super) struct RowFile {
     path: PathBuf,
@@ -42,7 +42,7 @@ struct Entry {
 }
 
 impl RowFile {
-    /// Opens the file; `None` if there is none or if it is not the whole file that belongs to the key.
+    /// Opens the file; `None` if there is none, or if it is incomplete or has another key.
     pub(super) fn open(path: &Path, key: CacheKey) -> Result<Option<RowFile>, Error> {
         let read_error = |reason: io::Error| Error::Read { path: path.to_path_buf(), reason };
         let file = match aludel_files::open(path) {
@@ -104,7 +104,7 @@ impl RowFile {
     }
 }
 
-/// Rows being written. Until the closing block is there, the file cannot be mistaken for a whole one.
+/// Rows being written. The file is not valid before the footer is written.
 pub(super) struct RowWriter<'a> {
     output: &'a mut Output,
     at: u64,
@@ -191,7 +191,7 @@ impl Entry {
     }
 }
 
-/// Takes fixed-size fields off the front of bytes whose length was checked by whoever cut them.
+/// Takes fixed-size fields off the front of bytes whose length the caller has checked.
 struct Fields<'a>(&'a [u8]);
 
 impl Fields<'_> {
@@ -215,7 +215,7 @@ fn encode_row(ids: &[u32], weights: &[f32], row: &mut Vec<u8>) {
 }
 
 fn decode_row(mut bytes: &[u8], tokens: usize) -> Option<(Vec<u32>, Vec<f32>)> {
-    // A varint has at least one byte, so a count beyond the bytes is a lie, and is not allocated for.
+    // A varint has at least one byte, so a count beyond the remaining bytes is wrong, and is not allocated for.
     let mut ids = Vec::with_capacity(tokens.min(bytes.len()));
     for _ in 0..tokens {
         ids.push(read_varint(&mut bytes)?);
@@ -261,6 +261,6 @@ fn checksum_of(bytes: &[u8]) -> [u8; CHECKSUM_BYTES] {
 }
 
 fn outcomes_json(outcomes: &Outcomes) -> String {
-    // Plain numbers and strings: nothing in it can fail to serialise.
+    // Plain numbers and strings, whose serialisation cannot fail.
     serde_json::json!(outcomes).to_string()
 }

@@ -1,4 +1,4 @@
-//! The name under which a cache is found again: a hash over everything that its rows depend on.
+//! The key of a cache: a hash over everything that its rows depend on.
 
 use std::ffi::OsStr;
 use std::fmt;
@@ -9,12 +9,11 @@ use crate::Error;
 use crate::dataset::{AnswerTag, ColumnMap, READER, ReadOptions};
 use crate::key_fields::Fields;
 
-/// Identifies a cache by content: equal data, tokenizer, template and options give equal keys, whatever the files are
-/// called and wherever they lie.
+/// Identifies a cache by content: equal data, tokenizer, template and options give equal keys, independent of file names and paths.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CacheKey(pub(super) [u8; 32]);
 
-/// Rises when the layout of the file or the meaning of its rows changes.
+/// Increased when the layout of the file or the meaning of its rows changes.
 const FORMAT: &[u8] = b"aludel token rows 3";
 
 /// The hashes of data files, from which several keys can be made.
@@ -22,10 +21,10 @@ const FORMAT: &[u8] = b"aludel token rows 3";
 pub struct DataHashes(Vec<[u8; 32]>);
 
 impl DataHashes {
-    /// Hashes the files' content. `watch` is asked now and then, and may break it off.
+    /// Hashes the files' content. `watch` is called at intervals and may stop it.
     ///
     /// # Errors
-    /// [`Error::Read`] if a file cannot be read, [`Error::Stopped`] where `watch` broke off.
+    /// [`Error::Read`] if a file cannot be read, [`Error::Stopped`] if `watch` stopped it.
     pub fn of(files: &[PathBuf], watch: &dyn Fn() -> ControlFlow<()>) -> Result<DataHashes, Error> {
         let hash = |path: &PathBuf| {
             let mut content = blake3::Hasher::new();
@@ -42,8 +41,8 @@ impl DataHashes {
         Ok(DataHashes(files.iter().map(hash).collect::<Result<_, Error>>()?))
     }
 
-    /// The key for these files, the options that they are read with, and named parts for all else that the rows depend on (the
-    /// tokenizer's fingerprint, the template, the loss's reach).
+    /// The key for these files, the options that they are read with, and named parts for everything else that the rows depend on
+    /// (the tokenizer's fingerprint, the template, which tokens are supervised).
     pub fn key(&self, options: &ReadOptions, parts: &[(&str, &str)]) -> CacheKey {
         let mut hasher = blake3::Hasher::new();
         hasher.update(FORMAT);
@@ -59,7 +58,7 @@ impl DataHashes {
 }
 
 impl CacheKey {
-    /// Whether a file name is that of some key with this suffix.
+    /// Whether a file name is that of a key with this suffix.
     pub(super) fn names(file_name: &OsStr, suffix: &str) -> bool {
         let key = file_name.to_str().and_then(|name| name.strip_suffix(suffix));
         key.is_some_and(|key| {
@@ -68,7 +67,7 @@ impl CacheKey {
     }
 }
 
-/// How files are read, as far as rows depend on it: the options, and the rules of this version of the reader.
+/// How files are read, as far as rows depend on it: the options, and the version of the reader.
 fn reading(options: &ReadOptions, reader: u32) -> Fields {
     let ReadOptions { columns, skip_bad_rows, max_row_bytes, answer_tags } = options;
     let tags: Vec<Vec<&str>> = answer_tags.iter().map(|(word, tag)| vec![word.as_str(), tag_name(*tag)]).collect();
@@ -97,7 +96,7 @@ fn parts(columns: &ColumnMap) -> Fields {
         .with("text", text)
 }
 
-/// Half the hash names the file; the whole of it stands inside.
+/// Half of the hash is in the file's name; all of it is in the file.
 const NAME_BYTES: usize = 16;
 
 impl fmt::Display for CacheKey {
@@ -106,7 +105,7 @@ impl fmt::Display for CacheKey {
     }
 }
 
-/// Lengths keep neighbouring parts from running into each other.
+/// Lengths separate neighbouring parts.
 fn absorb(hasher: &mut blake3::Hasher, name: &str, value: &[u8]) {
     for part in [name.as_bytes(), value] {
         hasher.update(&(part.len() as u64).to_le_bytes()).update(part);

@@ -1,6 +1,5 @@
-//! Tokenised rows on disk: built once from the data files, found again by what they depend on, and read row by row, so
-//! that training on gigabytes needs megabytes of memory. How a record becomes tokens is passed in; how rows are laid
-//! out in the file is `file`'s matter.
+//! Tokenised rows on disk: built once from the data files, found again by a key, and read row by row, so that training on gigabytes
+//! needs megabytes of memory. How a record is tokenised is passed in; the layout of the file is described in `file`.
 
 mod build;
 mod file;
@@ -21,16 +20,16 @@ pub use key::{CacheKey, DataHashes};
 use crate::Error;
 use crate::dataset::{Counts, PromptKey, Record, Records};
 
-/// What a record becomes, as the function passed to [`Cache::open_or_build`] says.
+/// The rows of a record, as the function passed to [`Cache::open_or_build`] returns them.
 #[derive(Clone, Debug, PartialEq)]
 pub enum EncodedRow {
     /// A row to train on.
     Kept {
         /// Token ids.
         ids: Vec<u32>,
-        /// The weight of each token in the loss, 0 where nothing is learnt; as many as `ids`.
+        /// The weight of each token in the loss, 0 for unsupervised tokens; as long as `ids`.
         weights: Vec<f32>,
-        /// Whether its end was cut off to fit.
+        /// Whether it was truncated.
         truncated: bool,
     },
     /// A row that is left out.
@@ -55,43 +54,43 @@ pub struct TokenRow {
     pub info: RowInfo,
 }
 
-/// What is known of a row without reading its tokens.
+/// Information on a row that needs no tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RowInfo {
-    /// The number of its tokens.
+    /// Its number of tokens.
     pub tokens: u32,
-    /// How many of them have a weight other than 0.
+    /// Its number of tokens with a weight other than 0.
     pub supervised: u32,
-    /// The record that it was made of, counted from 0 over all files; a conversation may yield several rows.
+    /// The index of its record over all files; a conversation may yield several rows.
     pub example: u64,
     /// The prompt of that record.
     pub prompt_key: PromptKey,
-    /// The data file, by its place in the list.
+    /// The index of its data file.
     pub file_index: u32,
     /// The line of the record in that file.
     pub line: u64,
 }
 
-/// What became of all records.
+/// Counts over all records.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Outcomes {
     /// Rows in the cache.
     pub rows: u64,
-    /// Rows among them whose end was cut off.
+    /// Truncated rows among them.
     pub truncated: u64,
-    /// Rows left out because they are too long. The cache holds rows of any length: whoever chooses among them counts here.
+    /// Rows dropped because they are too long. The cache holds rows of any length: the caller counts those that it drops.
     pub too_long: u64,
-    /// Rows left out because none of their tokens is supervised.
+    /// Rows dropped because none of their tokens is supervised.
     pub unsupervised: u64,
     /// Tokens in the cache.
     pub tokens: u64,
     /// Supervised tokens in the cache.
     pub supervised_tokens: u64,
-    /// Records read and left out, with reasons.
+    /// Records read and dropped, with reasons.
     pub records: Counts,
 }
 
-/// How far a build has come.
+/// Progress of a build.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BuildProgress {
     /// Records tokenised.
@@ -100,7 +99,7 @@ pub struct BuildProgress {
     pub tokens: u64,
     /// Bytes of the data files read.
     pub bytes_read: u64,
-    /// Bytes that the data files hold.
+    /// Total bytes of the data files.
     pub bytes_total: u64,
 }
 
@@ -114,19 +113,19 @@ pub struct Cache {
 }
 
 impl Cache {
-    /// Opens the cache for a key, or builds it if there is none or the file is not whole.
+    /// Opens the cache for a key, or builds it if there is none or the file is incomplete.
     ///
-    /// Records are read in order and encoded in batches on `threads` threads; the file is the same for any number of
-    /// them. Several processes may ask for one cache: one builds, the others wait for it.
+    /// Records are read in order and encoded in batches on `threads` threads; the file is the same for any number of them. If
+    /// several processes open one cache, one builds it and the others wait.
     ///
-    /// A folder keeps one cache, the one that was built last: data or settings that changed would otherwise leave a file of
-    /// gigabytes behind each time. Whoever has an older one open can still read it.
+    /// A folder holds one cache, the one that was built last: otherwise each change of data or settings would leave a file of
+    /// gigabytes behind. A process that has an older one open can still read it.
     ///
-    /// `progress` is told before the first batch and after each how far the build has come, and may break it off.
+    /// `progress` is called before the first batch and after each, and may stop the build.
     ///
     /// # Errors
-    /// What reading the data brings; a record that cannot be encoded (unless bad rows are skipped); no row left; a
-    /// folder that cannot be written; [`Error::Stopped`] where `progress` broke off.
+    /// Errors of reading the data; a record that cannot be encoded (unless bad rows are skipped); no row left; a folder that cannot
+    /// be written; [`Error::Stopped`] if `progress` stopped the build.
     pub fn open_or_build<E: Display + Send>(
         folder: &Path,
         key: CacheKey,
@@ -140,7 +139,7 @@ impl Cache {
             return Ok(Cache::new(file));
         }
         let _lock = FolderLock::wait(folder)?;
-        // Whoever held the lock may have built it.
+        // Another process may have built it while holding the lock.
         if let Some(file) = file::RowFile::open(&path, key)? {
             return Ok(Cache::new(file));
         }
@@ -155,7 +154,7 @@ impl Cache {
         }
     }
 
-    /// Where the cache for a key lies.
+    /// The path of the cache for a key.
     pub fn path(folder: &Path, key: CacheKey) -> PathBuf {
         folder.join(format!("{key}{SUFFIX}"))
     }
@@ -175,7 +174,7 @@ impl Cache {
         &self.lengths
     }
 
-    /// What is known of a row without reading it.
+    /// Information on a row without reading it.
     ///
     /// # Panics
     /// If there is no such row.
@@ -194,7 +193,7 @@ impl Cache {
         self.file.row(row)
     }
 
-    /// What became of the records when the cache was built.
+    /// Counts over the records when the cache was built.
     pub fn outcomes(&self) -> &Outcomes {
         self.file.outcomes()
     }
@@ -205,8 +204,7 @@ impl Cache {
     }
 }
 
-/// Removes the caches of other keys. Only files that are named as caches are touched; one that cannot be removed stays, which
-/// costs disk and nothing else.
+/// Removes the caches of other keys. Only files with names of caches are touched; one that cannot be removed only takes disk space.
 fn remove_others(folder: &Path, kept: &Path) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let path = entry.path();

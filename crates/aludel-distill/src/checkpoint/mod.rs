@@ -14,10 +14,10 @@ use aludel_formats::{Dtype, TensorSpec, atomic, manifest, safetensors};
 use aludel_kernels::quant;
 use aludel_text::TextBundle;
 
-use crate::base_model::TrainedOn;
+use crate::base_model::AdapterStudent;
 use crate::error::{Error, Result};
 use crate::learner::Learner;
-use crate::metrics::{self, Recorded, TrainerState};
+use crate::metrics::{self, MetricsDigest, TrainerState};
 
 pub use claim::{is_begun, whose};
 pub use integrity::{check_replaced, read, shell_word};
@@ -55,7 +55,7 @@ pub fn list(folder: &Path) -> Vec<u64> {
 ///
 /// # Errors
 /// It cannot be written; an adapter that was there is still there.
-pub fn save_adapter(target: &Path, learner: &Learner, text: &TextBundle, trained_on: &TrainedOn) -> Result<()> {
+pub fn save_adapter(target: &Path, learner: &Learner, text: &TextBundle, trained_on: &AdapterStudent) -> Result<()> {
     write_dir(target, |folder| {
         write_adapter(folder, learner, text, trained_on)?;
         Ok(manifest::write(folder)?)
@@ -75,7 +75,7 @@ fn write_dir(target: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> Result<()
 }
 
 /// Writes an adapter folder that loads by itself: adapter, tokenizer and template, and which student it is for.
-fn write_adapter(folder: &Path, learner: &Learner, text: &TextBundle, trained_on: &TrainedOn) -> Result<()> {
+fn write_adapter(folder: &Path, learner: &Learner, text: &TextBundle, trained_on: &AdapterStudent) -> Result<()> {
     learner.adapter.save(&learner.ctx, folder)?;
     trained_on.write(folder)?;
     for file in text.to_files()? {
@@ -92,9 +92,9 @@ pub fn save(
     folder: &Path,
     learner: &Learner,
     text: &TextBundle,
-    trained_on: &TrainedOn,
+    trained_on: &AdapterStudent,
     state: &TrainerState,
-    recorded: &Recorded,
+    recorded: &MetricsDigest,
 ) -> Result<PathBuf> {
     let target = path(folder, state.global_step);
     write_dir(&target, |folder| {

@@ -12,7 +12,7 @@ use super::compare::Evaluated;
 
 /// A problem that fewer than half of its samples solve, as a prompt.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Failed {
+pub struct FailedProblem {
     /// The problem's id in its task.
     pub id: String,
     /// What to ask.
@@ -26,16 +26,16 @@ pub struct Failed {
 }
 
 /// The problems of an evaluation that its model fails, in order of tasks and ids.
-pub fn failed(evaluated: &Evaluated) -> Vec<Failed> {
+pub fn failed(evaluated: &Evaluated) -> Vec<FailedProblem> {
     let mut found = Vec::new();
     for task in &evaluated.results.tasks {
         let mut shares = evaluated.shares(&task.name);
         shares.retain(|_, share| *share < 0.5);
-        let mut of_task: Vec<Failed> = Vec::with_capacity(shares.len());
+        let mut of_task: Vec<FailedProblem> = Vec::with_capacity(shares.len());
         for sample in evaluated.samples.iter().filter(|sample| sample.task == task.name) {
             // Each problem once: what was found is taken out.
             if let Some((_, solved)) = shares.remove_entry(sample.problem.as_str()) {
-                of_task.push(Failed {
+                of_task.push(FailedProblem {
                     id: sample.problem.clone(),
                     prompt: sample.question.clone(),
                     answer: sample.gold.clone(),
@@ -51,16 +51,16 @@ pub fn failed(evaluated: &Evaluated) -> Vec<Failed> {
 }
 
 /// Traces of another source, those alone that answer a failed problem.
-pub struct OnlyFailed<S> {
+pub struct FailedProblemTraces<S> {
     source: S,
     questions: HashSet<String>,
 }
 
-impl<S: TraceSource> OnlyFailed<S> {
+impl<S: TraceSource> FailedProblemTraces<S> {
     /// Chooses by what is asked, word for word; spaces at both ends do not count.
-    pub fn new(source: S, failed: &[Failed]) -> OnlyFailed<S> {
+    pub fn new(source: S, failed: &[FailedProblem]) -> FailedProblemTraces<S> {
         let questions = failed.iter().map(|failed| failed.prompt.trim().to_owned()).collect();
-        OnlyFailed { source, questions }
+        FailedProblemTraces { source, questions }
     }
 
     fn is_chosen(&self, trace: &Trace) -> bool {
@@ -71,7 +71,7 @@ impl<S: TraceSource> OnlyFailed<S> {
     }
 }
 
-impl<S: TraceSource> TraceSource for OnlyFailed<S> {
+impl<S: TraceSource> TraceSource for FailedProblemTraces<S> {
     fn traces(
         &self,
     ) -> Result<Box<dyn Iterator<Item = Result<Trace, aludel_data::Error>> + Send + '_>, aludel_data::Error> {

@@ -10,9 +10,9 @@ use aludel_model::generate::{Engine, Event, Finish, Request, RequestId, Sampling
 use aludel_text::Date;
 
 use super::results::{FAILED, Settings};
-use super::{Answer, Answered, Ask, Meter, Respondent};
+use super::{Answer, EvalBackend, FinishedSample, Meter, SampleRequest};
 use crate::error::Result;
-use crate::inference::Loaded;
+use crate::inference::LoadedModel;
 use crate::settings::{StudentSettings, TemplateInputs};
 use crate::text_stream::{Text, text_of};
 
@@ -29,8 +29,8 @@ const TEMPLATE_TOKENS: usize = 2048;
 const DATE_UNIX_SECONDS: i64 = 1_767_225_600;
 
 /// A loaded model.
-pub struct Local {
-    model: Loaded,
+pub struct LocalBackend {
+    model: LoadedModel,
     engine: Engine,
     batch: usize,
     settings: Settings,
@@ -76,7 +76,7 @@ impl Lengths {
     }
 }
 
-impl Local {
+impl LocalBackend {
     /// Loads a model, and an adapter if there is one. `longest_prompt` is the most bytes of a prompt; `batch` sequences run at once, or
     /// as many as the cache has room for.
     ///
@@ -89,11 +89,11 @@ impl Local {
         settings: &Settings,
         longest_prompt: usize,
         batch: Option<usize>,
-    ) -> Result<Local> {
+    ) -> Result<LocalBackend> {
         let date = settings.template_date.or_else(|| Some(Date::from_unix_seconds(DATE_UNIX_SECONDS)));
         let inputs = TemplateInputs { date, variables: settings.template_variables.clone() };
         let longest = longest_prompt + TEMPLATE_TOKENS + settings.max_new_tokens;
-        let mut model = Loaded::open(model, adapter, student, inputs, longest)?;
+        let mut model = LoadedModel::open(model, adapter, student, inputs, longest)?;
         let config = model.decoder.config();
         let number_bytes = if model.decoder.precision() == Precision::Bf16 { 2 } else { 4 };
         let token_bytes = 2 * number_bytes * config.num_hidden_layers * config.num_key_value_heads * config.head_dim;
@@ -103,11 +103,15 @@ impl Local {
         let batch = batch.unwrap_or_else(|| (2 * room / sequence).clamp(LEAST_SEQUENCES, MOST_SEQUENCES)).max(1);
         let context = room.min(batch * sequence).max(model.decoder.max_positions());
         let engine = model.engine(context, TOKENS_PER_PASS.max(batch));
-        Ok(Local { model, engine, batch, settings: settings.clone() })
+        Ok(LocalBackend { model, engine, batch, settings: settings.clone() })
     }
 
     /// Queues the samples of a problem. One whose prompt leaves no room for an answer is answered by nothing.
-    fn submit(&mut self, ask: &Ask<'_>, running: &mut HashMap<RequestId, Running>) -> Result<Vec<Answered>> {
+    fn submit(
+        &mut self,
+        ask: &SampleRequest<'_>,
+        running: &mut HashMap<RequestId, Running>,
+    ) -> Result<Vec<FinishedSample>> {
         let prompt = self.model.prompt(ask.messages)?;
         let prompt_tokens = prompt.ids.len();
         let (task, problem, opens_thinking) = (ask.task, ask.problem, prompt.opens_thinking);
@@ -138,7 +142,7 @@ impl Local {
     }
 
     /// The text of a sequence that has ended or failed, reasoning and answer apart.
-    fn finished(&self, sequence: &Running, end: Result<Finish, aludel_model::Error>) -> Result<Answered> {
+    fn finished(&self, sequence: &Running, end: Result<Finish, aludel_model::Error>) -> Result<FinishedSample> {
         let tokenizer = &self.model.text.tokenizer;
         let (is_end, failure) = (matches!(end, Ok(Finish::Stop)), end.err().map(|error| error.to_string()));
         let said = &sequence.tokens[..sequence.tokens.len() - usize::from(is_end)];
@@ -159,11 +163,11 @@ impl Local {
             thinking_tokens: thinking_tokens as u64,
             completion_tokens: sequence.tokens.len() as u64,
         };
-        Ok(Answered { task: sequence.task, problem: sequence.problem, sample: sequence.sample, answer })
+        Ok(FinishedSample { task: sequence.task, problem: sequence.problem, sample: sequence.sample, answer })
     }
 
     /// One pass of the engine: the sequences that ended with it.
-    fn step(&mut self, running: &mut HashMap<RequestId, Running>, meter: &mut Meter) -> Result<Vec<Answered>> {
+    fn step(&mut self, running: &mut HashMap<RequestId, Running>, meter: &mut Meter) -> Result<Vec<FinishedSample>> {
         let events = self.engine.step(&mut self.model.ctx).to_vec();
         let mut ended = Vec::new();
         for event in events {
@@ -187,18 +191,18 @@ impl Local {
     }
 }
 
-impl Respondent for Local {
+impl EvalBackend for LocalBackend {
     fn context(&self) -> Option<usize> {
         Some(self.model.decoder.config().max_position_embeddings)
     }
 
     fn answer(
         &mut self,
-        asks: &[Ask<'_>],
+        asks: &[SampleRequest<'_>],
         _is_resumed: bool,
         stop: &AtomicBool,
         meter: &mut Meter,
-        take: &mut dyn FnMut(Option<Answered>, &Meter) -> Result<()>,
+        take: &mut dyn FnMut(Option<FinishedSample>, &Meter) -> Result<()>,
     ) -> Result<()> {
         let mut running = HashMap::new();
         let mut waiting = asks.iter();

@@ -16,7 +16,7 @@ use crate::merge::adapter_text;
 use crate::objective::CrossEntropy;
 use crate::prepare::Preparer;
 use crate::settings::{MaxLength, Recipe};
-use crate::trained_prompts::Known;
+use crate::trained_prompts::TrainedPrompts;
 
 /// What was found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
@@ -55,7 +55,7 @@ pub fn held_out_loss(recipe: &Recipe, tell: &mut dyn FnMut(usize, usize) -> Cont
     let mut recipe = recipe.clone();
     let max_length = recipe.train.max_length.limit().min(student.config.max_position_embeddings);
     recipe.train.max_length = MaxLength::Tokens(max_length);
-    let known = Known::of_both(&student.path, recipe.train.init_adapter.as_deref())?;
+    let known = TrainedPrompts::of_both(&student.path, recipe.train.init_adapter.as_deref())?;
     let mut added = student.text.tokenizer.add_tokens(&recipe.student.add_tokens)?;
     if let Some(folder) = &recipe.train.init_adapter {
         student.text = adapter_text(&student, folder)?;

@@ -40,7 +40,7 @@ use results::{ModelName, Plan, PlannedTask, Results, Sample, Settings, TaskResul
 use task::Task;
 
 /// Whoever answers.
-pub trait Respondent {
+pub trait EvalBackend {
     /// Answers, in any order, until all is answered or `stop` is set; `take` stores an answer, or with none hears that answers have
     /// become longer. Tokens and time go into the meter.
     /// `is_resumed` says that others of these questions were answered before.
@@ -49,11 +49,11 @@ pub trait Respondent {
     /// What makes going on pointless, and whatever `take` fails with.
     fn answer(
         &mut self,
-        asks: &[Ask<'_>],
+        asks: &[SampleRequest<'_>],
         is_resumed: bool,
         stop: &AtomicBool,
         meter: &mut Meter,
-        take: &mut dyn FnMut(Option<Answered>, &Meter) -> Result<()>,
+        take: &mut dyn FnMut(Option<FinishedSample>, &Meter) -> Result<()>,
     ) -> Result<()>;
 
     /// How many tokens a question and its answer may have together, where that is known.
@@ -63,7 +63,7 @@ pub trait Respondent {
 }
 
 /// Samples of a problem that are wanted.
-pub struct Ask<'a> {
+pub struct SampleRequest<'a> {
     /// Which task.
     pub task: usize,
     /// Which of its problems.
@@ -77,7 +77,7 @@ pub struct Ask<'a> {
 }
 
 /// A sample that has ended.
-pub struct Answered {
+pub struct FinishedSample {
     /// Which task.
     pub task: usize,
     /// Which of its problems.
@@ -199,7 +199,7 @@ pub struct Progress {
 pub fn evaluate<'r>(
     evaluation: &Evaluation<'_>,
     path: &Path,
-    open: impl FnOnce() -> Result<Box<dyn Respondent + 'r>>,
+    open: impl FnOnce() -> Result<Box<dyn EvalBackend + 'r>>,
     stop: &AtomicBool,
     observe: &mut dyn FnMut(Progress),
 ) -> Result<Option<Results>> {
@@ -216,8 +216,8 @@ pub fn evaluate<'r>(
     }
     let mut meter = Meter::new(tasks.len());
     if left > 0 {
-        let mut respondent = open()?;
-        plan.context = respondent.context();
+        let mut backend = open()?;
+        plan.context = backend.context();
         let told = |left: usize, meter: &Meter| Progress {
             done: total - left,
             resumed,
@@ -228,7 +228,7 @@ pub fn evaluate<'r>(
         };
         observe(told(left, &meter));
         meter.since = Instant::now();
-        respondent.answer(&asks, resumed > 0, stop, &mut meter, &mut |answered, meter| {
+        backend.answer(&asks, resumed > 0, stop, &mut meter, &mut |answered, meter| {
             let Some(answered) = answered else {
                 observe(told(left, meter));
                 return Ok(());
@@ -264,8 +264,8 @@ fn check_names(tasks: &[Task]) -> Result<()> {
 }
 
 /// What is not there yet: for each problem, in order, its stretches of missing samples.
-fn missing<'a>(evaluation: &Evaluation<'a>, folder: &Folder) -> Vec<Ask<'a>> {
-    let mut asks: Vec<Ask<'a>> = Vec::new();
+fn missing<'a>(evaluation: &Evaluation<'a>, folder: &Folder) -> Vec<SampleRequest<'a>> {
+    let mut asks: Vec<SampleRequest<'a>> = Vec::new();
     for (task, Task { name, problems, .. }) in evaluation.tasks.iter().enumerate() {
         for (problem, asked) in problems.iter().enumerate() {
             let seed = problem_seed(evaluation.settings.seed, name, &asked.id);
@@ -276,7 +276,7 @@ fn missing<'a>(evaluation: &Evaluation<'a>, folder: &Folder) -> Vec<Ask<'a>> {
                     }
                     _ => {
                         let samples = sample..sample + 1;
-                        asks.push(Ask { task, problem, samples, seed, messages: &asked.messages });
+                        asks.push(SampleRequest { task, problem, samples, seed, messages: &asked.messages });
                     }
                 }
             }
@@ -295,7 +295,7 @@ fn problem_seed(seed: u64, task: &str, problem: &str) -> u64 {
 }
 
 /// Extracts the answer, compares it and looks for loops. Reasoning is not searched for an answer.
-fn judged(task: &Task, answered: &Answered, seed: u64) -> Result<Sample> {
+fn judged(task: &Task, answered: &FinishedSample, seed: u64) -> Result<Sample> {
     let (problem, answer) = (&task.problems[answered.problem], answered.answer.clone());
     let checker = task.checker(answered.problem);
     let question = Some(problem.question.as_str());

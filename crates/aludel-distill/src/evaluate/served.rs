@@ -5,32 +5,32 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use aludel_data::finish_reason::Finish;
-use aludel_teacher::client::{self, Asking, Question, Teacher};
-use aludel_teacher::collect::{self, End, Listed, NONE_TAKEN, ask_list};
+use aludel_teacher::client::{self, Question, RequestParams, Teacher};
+use aludel_teacher::collect::{self, End, ListedQuestion, NONE_TAKEN, ask_list};
 
 use super::results::{REFUSED, Settings};
-use super::{Answer, Answered, Ask, Meter, Respondent};
+use super::{Answer, EvalBackend, FinishedSample, Meter, SampleRequest};
 use crate::error::{Error, Result};
 
 /// Bits of a problem's seed, which has 53, that are left out: some servers take 31 bits, and the sample's number is added.
 const SEED_SHIFT: u32 = 23;
 
 /// A served model.
-pub struct Served<'a> {
+pub struct ServedBackend<'a> {
     teacher: Arc<dyn Teacher>,
     options: collect::Options,
     tell: &'a mut dyn FnMut(&str),
 }
 
-impl<'a> Served<'a> {
+impl<'a> ServedBackend<'a> {
     /// Asks as the settings say; all else that concerns asking stands in the options. `tell` hears of trouble that may pass.
     pub fn new(
         teacher: Arc<dyn Teacher>,
         settings: &Settings,
         options: collect::Options,
         tell: &'a mut dyn FnMut(&str),
-    ) -> Served<'a> {
-        let asking = Asking {
+    ) -> ServedBackend<'a> {
+        let asking = RequestParams {
             temperature: settings.temperature,
             top_p: settings.top_p,
             max_tokens: Some(u32::try_from(settings.max_new_tokens).unwrap_or(u32::MAX)),
@@ -38,7 +38,7 @@ impl<'a> Served<'a> {
             top_logprobs: None,
             ..options.asking
         };
-        Served { teacher, options: collect::Options { asking, ..options }, tell }
+        ServedBackend { teacher, options: collect::Options { asking, ..options }, tell }
     }
 
     fn unanswered(&self, reason: String) -> Error {
@@ -46,32 +46,32 @@ impl<'a> Served<'a> {
     }
 }
 
-impl Respondent for Served<'_> {
+impl EvalBackend for ServedBackend<'_> {
     fn answer(
         &mut self,
-        asks: &[Ask<'_>],
+        asks: &[SampleRequest<'_>],
         is_resumed: bool,
         stop: &AtomicBool,
         meter: &mut Meter,
-        take: &mut dyn FnMut(Option<Answered>, &Meter) -> Result<()>,
+        take: &mut dyn FnMut(Option<FinishedSample>, &Meter) -> Result<()>,
     ) -> Result<()> {
         let samples: Vec<(usize, u32)> = asks
             .iter()
             .enumerate()
             .flat_map(|(index, ask)| ask.samples.clone().map(move |sample| (index, sample)))
             .collect();
-        let list = samples.iter().map(|&(index, sample)| Listed {
+        let list = samples.iter().map(|&(index, sample)| ListedQuestion {
             question: Arc::new(Question { messages: asks[index].messages.to_vec() }),
             seed: Some(asks[index].seed >> SEED_SHIFT),
             sample,
         });
         // Questions that are not taken count as wrong only once it is known that others are.
-        let mut not_taken: Vec<Answered> = Vec::new();
+        let mut not_taken: Vec<FinishedSample> = Vec::new();
         let mut last_words = String::new();
         let (mut is_any_answered, mut refused) = (is_resumed, 0);
         let answered = |place: usize, answer| {
             let (index, sample) = samples[place];
-            Answered { task: asks[index].task, problem: asks[index].problem, sample, answer }
+            FinishedSample { task: asks[index].task, problem: asks[index].problem, sample, answer }
         };
         let (teacher, options) = (&self.teacher, &self.options);
         let end = ask_list(teacher, list, options, stop, self.tell, &mut |place, came| -> Result<()> {

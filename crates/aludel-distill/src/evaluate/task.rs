@@ -8,7 +8,7 @@ use aludel_curate::right_answer;
 use aludel_data::column_names::RIGHT_ANSWERS;
 use aludel_data::dataset::{self, ColumnMap, Columns, Json, Kind, Provenance, ReadOptions};
 use aludel_text::Message;
-use aludel_verify::tasks::{Side, families, family, generate};
+use aludel_verify::tasks::{ProblemSplit, families, family, generate};
 use aludel_verify::{Checker, Options, Verifier};
 use serde_json::{Value, json};
 
@@ -195,7 +195,7 @@ impl Task {
     fn invent(&mut self, name: &str, count: usize, verifier: Option<&Verifier>) -> Result<()> {
         let Some(family) = family(name) else { return Ok(()) };
         let mut seen = HashMap::new();
-        for problem in generate(family.as_ref(), Side::Test, count, GENERATOR_SEED) {
+        for problem in generate(family.as_ref(), ProblemSplit::Test, count, GENERATOR_SEED) {
             self.add(
                 Row {
                     id: Some(unique(problem.id, &mut seen)),
@@ -307,7 +307,7 @@ fn listed(columns: &Columns) -> String {
 
 /// What a row asks: of any shape that data files have, or in a column `problem`. Plain text asks nothing: what is to be answered cannot be
 /// told from the answer.
-fn question_of<'a>(columns: &'a Columns, map: Option<&ColumnMap>) -> Result<dataset::Asked<'a>, String> {
+fn question_of<'a>(columns: &'a Columns, map: Option<&ColumnMap>) -> Result<dataset::QuestionColumns<'a>, String> {
     let found = dataset::question_of(columns, map)?.filter(|(_, used)| map.is_some() || *used != ["text"]);
     match (found, first(columns, &["problem"])) {
         (Some(found), _) => Ok(found),

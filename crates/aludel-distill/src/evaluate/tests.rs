@@ -151,7 +151,7 @@ fn a_file_is_a_task() {
     assert_eq!(task.checker(0).verdict("It is \\boxed{B}.", "B").unwrap(), Verdict::Right);
     let judge = |content: &str| {
         let answer = Answer { content: content.to_owned(), ..Answer::default() };
-        let sample = judged(&task, &Answered { task: 0, problem: 0, sample: 0, answer }, 0).unwrap();
+        let sample = judged(&task, &FinishedSample { task: 0, problem: 0, sample: 0, answer }, 0).unwrap();
         (sample.correct, sample.extracted, sample.no_answer)
     };
     assert_eq!(judge("It is \\boxed{blue}."), (true, Some("B".to_owned()), false), "an option by its value");
@@ -339,14 +339,14 @@ struct ByRote<'a> {
     asked: &'a Cell<usize>,
 }
 
-impl Respondent for ByRote<'_> {
+impl EvalBackend for ByRote<'_> {
     fn answer(
         &mut self,
-        asks: &[Ask<'_>],
+        asks: &[SampleRequest<'_>],
         _is_resumed: bool,
         stop: &AtomicBool,
         meter: &mut Meter,
-        take: &mut dyn FnMut(Option<Answered>, &Meter) -> Result<()>,
+        take: &mut dyn FnMut(Option<FinishedSample>, &Meter) -> Result<()>,
     ) -> Result<()> {
         for ask in asks {
             for sample in ask.samples.clone() {
@@ -361,7 +361,7 @@ impl Respondent for ByRote<'_> {
                     Answer { content, finish_reason: "stop".into(), completion_tokens: 3, ..Answer::default() };
                 meter.count(ask.task, 3);
                 meter.tick();
-                take(Some(Answered { task: ask.task, problem: ask.problem, sample, answer }), meter)?;
+                take(Some(FinishedSample { task: ask.task, problem: ask.problem, sample, answer }), meter)?;
             }
         }
         Ok(())
@@ -387,7 +387,7 @@ fn evaluation(tasks: &[Task], samples: u32) -> Evaluation<'_> {
 /// One session that asks for at most so many samples; the results, and how many were asked for.
 fn session(tasks: &[Task], folder: &Path, samples: u32, most: usize) -> Result<(Option<Results>, usize)> {
     let asked = Cell::new(0);
-    let open = || Ok(Box::new(ByRote { tasks, most, asked: &asked }) as Box<dyn Respondent>);
+    let open = || Ok(Box::new(ByRote { tasks, most, asked: &asked }) as Box<dyn EvalBackend>);
     let results = evaluate(&evaluation(tasks, samples), folder, open, &AtomicBool::new(false), &mut |_| {})?;
     Ok((results, asked.get()))
 }

@@ -1,10 +1,10 @@
 //! `[data]`: which rows are trained on, and which of their tokens count. Reading files and recognising their columns
 //! is left to the data set reader, masking to the template.
 
-use super::problem::Checker;
-use super::shapes::{OneOrMany, one_or_many};
 use super::template::{TemplateInputs, day, refused_name};
 use aludel_data::dataset::{self, ColumnMap, ReadOptions};
+use aludel_settings::Checker;
+use aludel_settings::{OneOrMany, one_or_many};
 use aludel_text::Date;
 use aludel_text::letters::letters;
 use aludel_text::thinking::is_reasoning_word;

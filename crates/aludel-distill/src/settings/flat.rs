@@ -2,9 +2,9 @@
 //! whole and answered once, with what each of its keys is called here. Which names mean what is the list of `foreign`.
 
 use super::foreign::{ForeignName, Verdict, top_level_name};
-use super::problem::Problem;
 use super::schema::{owner_of, section_names};
 use aludel_files::shortened;
+use aludel_settings::Problem;
 use std::fmt::Write as _;
 use toml::de::DeTable;
 

@@ -3,8 +3,8 @@
 //! what is done instead. Accepted are those whose absence loses nothing; the rest are refused, because silence about them would train
 //! something else than what was asked for.
 
-use super::problem::{Notice, Problem};
 use super::schema::{section_names, setting_names};
+use aludel_settings::{Notice, Problem};
 use toml::{Table, Value};
 
 /// How a foreign name is handled.

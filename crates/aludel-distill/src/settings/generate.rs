@@ -1,8 +1,8 @@
 //! `[generate]`: how answers are sampled, under the names of transformers' `GenerationConfig`. The sampler itself lives
 //! with the generation engine.
 
-use super::problem::Checker;
-use super::shapes::{OneOrMany, one_or_many};
+use aludel_settings::Checker;
+use aludel_settings::{OneOrMany, one_or_many};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 

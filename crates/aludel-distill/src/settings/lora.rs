@@ -1,8 +1,8 @@
 //! `[lora]`: the adapter that is trained, in PEFT's terms. Which modules a student has, and so whether a target
 //! matches anything, is known only to the model.
 
-use super::problem::Checker;
-use super::shapes::OneOrMany;
+use aludel_settings::Checker;
+use aludel_settings::OneOrMany;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 

@@ -1,9 +1,9 @@
 //! The recipe: every setting of a run, typed, documented and checked, under the names that Hugging Face gives them.
-//! This room turns a TOML table into a [`Recipe`], says what is wrong with it (all of it, not the first thing only),
+//! The sections `[trace]` and `[curate]` are defined by the crates that they configure.
+//! This module turns a TOML table into a [`Recipe`], says what is wrong with it (all of it, not the first thing only),
 //! and writes it back. Files, flags and `--set` are merged into that one table by the caller, who also prints.
 
 mod builtin;
-mod curate;
 mod data;
 mod differences;
 mod flat;
@@ -11,16 +11,13 @@ mod foreign;
 mod generate;
 mod lora;
 mod parse;
-mod problem;
 mod schema;
-mod shapes;
 mod student;
 mod template;
-mod trace;
 mod train;
 
+pub use aludel_settings::{Notice, Problem, Problems};
 pub use builtin::{BUILTIN_PREFIX, BUILTIN_RECIPES};
-pub use curate::{CurateSettings, Keep, NamedKeep, VerifierTable, VerifyMode};
 pub use data::{DataSettings, LongRows, LossOn};
 pub use differences::{Difference, differences};
 pub use foreign::{
@@ -30,14 +27,14 @@ pub use foreign::{
 pub use generate::GenerateSettings;
 pub use lora::{Bias, InitLora, LoraSettings, TargetModules};
 pub use parse::{Parsed, read_table};
-pub use problem::{Notice, Problem, Problems};
 pub use schema::{expected, owner_of, section_names, setting_names};
 pub use student::{Attention, Device, Dtype, InstructionSet, Quantize, StudentSettings};
 pub use template::TemplateInputs;
-pub use trace::{Speech, TraceSettings};
 pub use train::{Interval, MaxLength, NamedLength, Optimiser, ReportTo, Schedule, TrainSettings};
 
-use problem::Checker;
+use aludel_curate::settings::CurateSettings;
+use aludel_settings::Checker;
+use aludel_teacher::settings::TraceSettings;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};

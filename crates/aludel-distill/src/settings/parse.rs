@@ -3,11 +3,11 @@
 
 use super::flat;
 use super::foreign::{self, Verdict};
-use super::problem::{Notice, Problem, Problems};
 use super::schema::{expected, owner_of, section_names, setting_names};
 use super::{
     CurateSettings, DataSettings, GenerateSettings, LoraSettings, Recipe, StudentSettings, TraceSettings, TrainSettings,
 };
+use aludel_settings::{Notice, Problem, Problems};
 use serde::de::DeserializeOwned;
 use toml::{Table, Value};
 

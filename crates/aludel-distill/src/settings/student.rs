@@ -1,9 +1,9 @@
 //! `[student]`: the model that learns, its precision and the tokens it gains. Which files make a model is the loader's
 //! business; here it is only a path.
 
-use super::problem::Checker;
-use super::shapes::{OneOrMany, one_or_many};
 use aludel_model::hub_name::is_hub_name;
+use aludel_settings::Checker;
+use aludel_settings::{OneOrMany, one_or_many};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::HashSet;

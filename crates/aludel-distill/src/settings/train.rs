@@ -1,8 +1,8 @@
 //! `[train]`: how long, how fast and how often, under the names of transformers' `TrainingArguments`. What a step is
 //! and how a schedule runs is left to the training loop.
 
-use super::problem::Checker;
-use super::shapes::{OneOrMany, count_or_minus_one, one_or_many};
+use aludel_settings::Checker;
+use aludel_settings::{OneOrMany, count_or_minus_one, one_or_many};
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
 use std::path::PathBuf;

@@ -119,7 +119,7 @@ pub struct Started {
     /// That the steps and rates of the run move the adapter little, in words.
     pub moves_little: Option<String>,
     /// What this session has to do.
-    pub ahead: Ahead,
+    pub ahead: RemainingWork,
 }
 
 impl Started {
@@ -140,7 +140,7 @@ impl Started {
 
 /// What is still to be done when a session of a run starts.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct Ahead {
+pub struct RemainingWork {
     /// Tokens to be trained on, as many for each step as an epoch's steps have on average.
     pub tokens: u64,
     /// Evaluations.
@@ -156,14 +156,14 @@ pub struct Ahead {
     pub saves: u64,
 }
 
-impl Ahead {
-    pub(super) fn of(due: &Due<'_>, rows: &Rows, state: &TrainerState) -> Ahead {
+impl RemainingWork {
+    pub(super) fn of(due: &StepEvents<'_>, rows: &Rows, state: &TrainerState) -> RemainingWork {
         let tokens = |numbers: &[u32]| numbers.iter().map(|&row| u64::from(rows.lengths()[row as usize])).sum::<u64>();
         let steps = || state.global_step..=due.total_steps;
         let count = |is_due: &dyn Fn(u64) -> bool| steps().filter(|&step| is_due(step)).count() as u64;
         let left = due.total_steps.saturating_sub(state.global_step);
         let settings = due.settings;
-        Ahead {
+        RemainingWork {
             tokens: (tokens(&rows.train) as f64 * left as f64 / due.steps_per_epoch.max(1) as f64) as u64,
             evaluations: match rows.test.is_empty() {
                 true => 0,
@@ -203,13 +203,13 @@ impl Stopwatch {
 
 /// What happens at which step.
 #[derive(Clone, Copy)]
-pub(super) struct Due<'a> {
+pub(super) struct StepEvents<'a> {
     pub(super) settings: &'a TrainSettings,
     pub(super) total_steps: u64,
     pub(super) steps_per_epoch: u64,
 }
 
-impl Due<'_> {
+impl StepEvents<'_> {
     /// Whether something with this strategy happens after a step.
     fn by(&self, strategy: Interval, every: u64, step: u64) -> bool {
         let is_last = step == self.total_steps;
@@ -227,7 +227,7 @@ impl Due<'_> {
 
     /// Before the first step there is something to compare with, unless nothing is ever evaluated.
     pub(super) fn evaluation(&self, step: u64) -> bool {
-        let Due { settings, .. } = self;
+        let StepEvents { settings, .. } = self;
         match step {
             0 => settings.eval_on_start && settings.eval_strategy != Interval::No,
             _ => self.by(settings.eval_strategy, settings.steps_between_evaluations(), step),

@@ -9,15 +9,15 @@ use aludel_formats::{atomic, lock::FolderLock};
 use aludel_model::student::Student;
 
 use super::Event;
-use crate::auto_max_length::LeftOut;
-use crate::batch::{Largest, Plan};
+use crate::auto_max_length::ExcludedRows;
+use crate::batch::{MaxPassTokens, Plan};
 use crate::checkpoint::{self, RunFile};
 use crate::error::{Error, Result};
 use crate::evaluate::identity;
 use crate::init_adapter;
 use crate::learner::Learner;
 use crate::lr_schedule::check_rates;
-use crate::memory::{self, Growth};
+use crate::memory::{self, TrainingMemory};
 use crate::metrics::TrainerState;
 use crate::rows::{self, RowKeys, Rows, tokenise};
 use crate::sample_answers::Samples;
@@ -26,10 +26,10 @@ use crate::tensorboard;
 use crate::token_init;
 
 /// Asked now and then whether the run is still wanted.
-pub(super) type Watch<'a> = &'a (dyn Fn() -> ControlFlow<()> + Sync);
+pub(super) type StopCheck<'a> = &'a (dyn Fn() -> ControlFlow<()> + Sync);
 
 /// The output folder, which nobody else writes to, and the recipe as it holds there.
-pub(super) struct Claimed {
+pub(super) struct ClaimedFolder {
     pub(super) folder: PathBuf,
     _lock: FolderLock,
     /// The run that was begun in the folder, where it is resumed.
@@ -39,10 +39,10 @@ pub(super) struct Claimed {
     is_auto: bool,
 }
 
-impl Claimed {
+impl ClaimedFolder {
     /// # Errors
     /// A folder of somebody else's, one that another process writes to, and one that holds a run which is not to be resumed.
-    pub(super) fn new(recipe: &Recipe, resume: bool) -> Result<Claimed> {
+    pub(super) fn new(recipe: &Recipe, resume: bool) -> Result<ClaimedFolder> {
         let folder = recipe.output_dir()?.to_owned();
         // Looked at before it is locked, too: in a folder of somebody else's not even a lock is made.
         checkpoint::is_begun(&folder)?;
@@ -60,7 +60,7 @@ impl Claimed {
             // What the data decided when the run began.
             recipe.train.max_length = begun.train.max_length;
         }
-        Ok(Claimed { folder, _lock: lock, begun, recipe, is_auto })
+        Ok(ClaimedFolder { folder, _lock: lock, begun, recipe, is_auto })
     }
 
     fn rows_folder(&self) -> PathBuf {
@@ -69,7 +69,7 @@ impl Claimed {
 }
 
 /// The student without its weights, and what identifies it and the data.
-pub(super) struct Opened {
+pub(super) struct OpenedStudent {
     pub(super) student: Student,
     /// Ids of the tokens that the recipe adds.
     added: Vec<u32>,
@@ -77,11 +77,11 @@ pub(super) struct Opened {
     pub(super) fingerprint: String,
 }
 
-impl Opened {
+impl OpenedStudent {
     /// # Errors
     /// Files that cannot be read, or that are not those which the run was begun on.
-    pub(super) fn new(claimed: &Claimed, watch: Watch<'_>) -> Result<Opened> {
-        let Claimed { folder, begun, recipe, .. } = claimed;
+    pub(super) fn new(claimed: &ClaimedFolder, watch: StopCheck<'_>) -> Result<OpenedStudent> {
+        let ClaimedFolder { folder, begun, recipe, .. } = claimed;
         let mut student = Student::open(recipe.student_model()?)?;
         let added = student.text.tokenizer.add_tokens(&recipe.student.add_tokens)?;
         let keys = RowKeys::new(&student, recipe, watch)?;
@@ -90,7 +90,7 @@ impl Opened {
             begun.check(folder, recipe, &RunFile::new(&fingerprint, recipe, keys.run(&student, recipe))?)?;
             checkpoint::check_replaced(folder)?;
         }
-        Ok(Opened { student, added, keys, fingerprint })
+        Ok(OpenedStudent { student, added, keys, fingerprint })
     }
 }
 
@@ -106,8 +106,8 @@ pub(super) struct Resumed {
 impl Resumed {
     /// # Errors
     /// A checkpoint, or an event file, that is damaged or of another run.
-    pub(super) fn find(claimed: &Claimed) -> Result<Resumed> {
-        let Claimed { folder, begun, recipe, .. } = claimed;
+    pub(super) fn find(claimed: &ClaimedFolder) -> Result<Resumed> {
+        let ClaimedFolder { folder, begun, recipe, .. } = claimed;
         let events = tensorboard::path(recipe, folder);
         if let Some(path) = &events {
             tensorboard::check(path, begun.as_ref().map(RunFile::identity))?;
@@ -131,7 +131,12 @@ impl Resumed {
 }
 
 /// Reads the weights. Done before the data is tokenised: a weight or a target that does not fit is told in a second.
-pub(super) fn load_learner(claimed: &Claimed, opened: &Opened, resumed: &Resumed, watch: Watch<'_>) -> Result<Learner> {
+pub(super) fn load_learner(
+    claimed: &ClaimedFolder,
+    opened: &OpenedStudent,
+    resumed: &Resumed,
+    watch: StopCheck<'_>,
+) -> Result<Learner> {
     let (recipe, checkpoint) = (&claimed.recipe, resumed.checkpoint.as_deref());
     let mut learner = Learner::load_watched(&opened.student, &opened.added, recipe, checkpoint, watch)?;
     match (checkpoint, &recipe.train.init_adapter) {
@@ -143,31 +148,31 @@ pub(super) fn load_learner(claimed: &Claimed, opened: &Opened, resumed: &Resumed
 }
 
 /// The rows of the run, and the order in which steps take them.
-pub(super) struct Chosen {
+pub(super) struct ChosenRows {
     pub(super) rows: Rows,
     pub(super) plan: Plan,
     /// Tokens of a row at most.
     pub(super) max_length: usize,
-    pub(super) left_out: Vec<LeftOut>,
+    pub(super) left_out: Vec<ExcludedRows>,
     /// What the process takes of memory at most; none where the system does not tell.
     pub(super) process_bytes: Option<u64>,
     pub(super) samples: Option<Samples>,
 }
 
-impl Chosen {
+impl ChosenRows {
     /// Tokenises the data, settles how long a row may be, and makes room for the largest pass. The recipe then holds the length.
     ///
     /// # Errors
     /// Rows that cannot be trained on, and too few of them.
     pub(super) fn new(
-        claimed: &mut Claimed,
-        opened: &Opened,
+        claimed: &mut ClaimedFolder,
+        opened: &OpenedStudent,
         resumed: &Resumed,
         learner: &mut Learner,
-        watch: Watch<'_>,
+        watch: StopCheck<'_>,
         observe: &mut dyn FnMut(Event<'_>),
-    ) -> Result<Chosen> {
-        let chosen = Chosen::choose(claimed, opened, resumed, learner, watch, observe);
+    ) -> Result<ChosenRows> {
+        let chosen = ChosenRows::choose(claimed, opened, resumed, learner, watch, observe);
         if chosen.as_ref().is_err_and(|error| claimed.begun.is_none() && !error.is_stop()) {
             // What cannot be trained leaves nothing behind; rows that were only stopped are found again.
             let _ = std::fs::remove_dir_all(claimed.rows_folder());
@@ -176,23 +181,23 @@ impl Chosen {
     }
 
     fn choose(
-        claimed: &mut Claimed,
-        opened: &Opened,
+        claimed: &mut ClaimedFolder,
+        opened: &OpenedStudent,
         resumed: &Resumed,
         learner: &mut Learner,
-        watch: Watch<'_>,
+        watch: StopCheck<'_>,
         observe: &mut dyn FnMut(Event<'_>),
-    ) -> Result<Chosen> {
+    ) -> Result<ChosenRows> {
         let rows_folder = claimed.rows_folder();
-        let Claimed { begun, recipe, is_auto, .. } = claimed;
+        let ClaimedFolder { begun, recipe, is_auto, .. } = claimed;
         let (student, is_restored) = (&opened.student, resumed.checkpoint.is_some());
         let mut tell = |progress| observe(Event::Tokenising(progress));
         let cache = tokenise(student, recipe, &opened.keys, &rows_folder, &mut tell, watch)?;
         let (lengths, positions) = (rows::lengths(&cache, recipe), student.config.max_position_embeddings);
-        let mut growth = Growth::of_loaded(learner, is_restored, recipe);
+        let mut growth = TrainingMemory::of_loaded(learner, is_restored, recipe);
         let (max_length, bounds) = growth.settle(recipe.train.max_length, &lengths, positions);
         recipe.train.max_length = MaxLength::Tokens(max_length);
-        let left_out = LeftOut::all(&lengths, max_length, *is_auto, bounds);
+        let left_out = ExcludedRows::all(&lengths, max_length, *is_auto, bounds);
         if begun.is_none() {
             left_out.iter().try_for_each(|left_out| left_out.check(recipe))?;
         }
@@ -200,7 +205,7 @@ impl Chosen {
         let longest = rows.lengths().iter().copied().max().unwrap_or(0) as usize;
         let mut plan = Plan::new(&recipe.train, &rows.train, rows.lengths());
         check_rates(recipe, plan.total_steps())?;
-        let largest = Largest::of(&recipe.train, &mut plan, &rows.test, resumed.state.global_step);
+        let largest = MaxPassTokens::of(&recipe.train, &mut plan, &rows.test, resumed.state.global_step);
         let process_bytes = memory::resident().map(|resident| resident + growth.bytes(largest)).max(memory::peak());
         // Sample answers may be longer than any row.
         let answers = if recipe.train.sample_prompts.is_empty() { 0 } else { recipe.train.sample_max_new_tokens };
@@ -216,6 +221,6 @@ impl Chosen {
                 return Err(Error::Stopped);
             }
         }
-        Ok(Chosen { rows, plan, max_length, left_out, process_bytes, samples })
+        Ok(ChosenRows { rows, plan, max_length, left_out, process_bytes, samples })
     }
 }

@@ -4,7 +4,7 @@
 use std::cell::Cell;
 use std::str::Chars;
 
-use aludel_files::expression::{Allowance, Counted};
+use aludel_files::expression::{ExpressionCounter, ExpressionLimits};
 use fancy_regex::{Error, Regex, RegexBuilder, RuntimeError};
 
 /// Steps of backtracking for one path; an ordinary pattern takes some dozens.
@@ -17,10 +17,10 @@ const ALL_STEPS: usize = 20_000_000;
 /// What all patterns of one config may take together, names that are no more than names left out: a list of some thousand whole paths in one
 /// pattern, or some hundred patterns. A part takes up to 360 bytes, an expression by itself 20 KB and a class of Unicode 90 KB, so that
 /// these are some 95 MB.
-const ALLOWANCE: Allowance = Allowance { longest: 64 << 10, parts: 256 << 10, each: 128, class: 256 };
+const ALLOWANCE: ExpressionLimits = ExpressionLimits { longest: 64 << 10, parts: 256 << 10, each: 128, class: 256 };
 
 /// The patterns of one config, compiled one after the other.
-pub(super) struct Compiler(Counted);
+pub(super) struct Compiler(ExpressionCounter);
 
 /// A pattern for the paths of modules.
 pub(super) enum Pattern {
@@ -67,7 +67,7 @@ pub(super) struct Plain {
 
 impl Compiler {
     pub(super) fn new() -> Compiler {
-        Compiler(Counted::new(ALLOWANCE))
+        Compiler(ExpressionCounter::new(ALLOWANCE))
     }
 
     /// A pattern for whole paths, as Python's `fullmatch` takes it.

@@ -1,29 +1,29 @@
-//! An answer as it grows, piece by piece or at once, whatever dialect it comes in; and what it is in the end.
+//! Builds an answer from chunks or at once, in any dialect, and decides its finish reason.
 
 use std::time::Duration;
 
-use aludel_text::thinking::{Inline, inline};
+use aludel_text::thinking::{InlineReasoning, inline};
 use serde_json::{Map, Value};
 
 use super::{Answer, Failure, Finish};
 use aludel_data::finish_reason::plain;
 use aludel_data::json::{Fields, Json, Kind};
-use aludel_data::message_fields::{Said, is_nothing, is_setting, text_of};
+use aludel_data::message_fields::{MessageParts, is_nothing, is_setting, text_of};
 
 /// What has come so far.
 #[derive(Debug, Default)]
-pub(super) struct Gathered {
+pub(super) struct PartialAnswer {
     /// Reasoning, content and refusal.
-    pub(super) said: Said,
-    /// The model wants a tool to be called.
+    pub(super) said: MessageParts,
+    /// The model asks for a tool call.
     pub(super) calls_tools: bool,
     /// Tokens of reasoning, as the server counts them.
     pub(super) reasoning_tokens: u64,
-    /// Why it ended, in the server's words; an answer without it is not whole.
+    /// The finish reason, in the server's words; without it, an answer is incomplete.
     pub(super) finish: Option<String>,
-    /// The same as others said it: the server behind the server, or which text it stopped at.
+    /// The same from another source: the upstream server, or the stop text that was met.
     finish_beside: Vec<String>,
-    /// What is not understood, in words for people.
+    /// What is unknown, in words for people.
     unread: Vec<String>,
     pub(super) prompt_tokens: Option<u64>,
     pub(super) completion_tokens: Option<u64>,
@@ -32,35 +32,35 @@ pub(super) struct Gathered {
     pub(super) logprobs: Map<String, Value>,
 }
 
-impl Gathered {
-    /// Whether any text has come.
+impl PartialAnswer {
+    /// Whether any text has arrived.
     pub(super) fn has_text(&self) -> bool {
         !self.said.reasoning.is_empty() || !self.said.content.is_empty()
     }
 
-    /// Appends what a piece says.
-    pub(super) fn add(&mut self, piece: Said) {
+    /// Appends a chunk.
+    pub(super) fn add(&mut self, piece: MessageParts) {
         self.said.reasoning.extend(piece.reasoning);
         self.said.content.extend(piece.content);
         self.said.refusal.extend(piece.refusal);
         self.said.is_withheld |= piece.is_withheld;
     }
 
-    /// Notes why it ended. Where a server says it twice, what it says against the answer counts.
+    /// Records the finish reason. Where a server gives two, the one that is worse for the answer counts.
     pub(super) fn end(&mut self, words: String) {
         if self.finish.as_ref().is_none_or(|own| severity(&words) > severity(own)) {
             self.finish = Some(words);
         }
     }
 
-    /// Notes another reason that stands beside it. Of these only what is known counts.
+    /// Records another finish reason beside it. Of these, only known ones count.
     pub(super) fn end_beside(&mut self, words: String) {
         if !matches!(Finish::of(&words), Finish::Other(_)) {
             self.finish_beside.push(words);
         }
     }
 
-    /// Notes that something is not understood, once.
+    /// Records something unknown, once.
     pub(super) fn leave(&mut self, words: String) {
         const MOST: usize = 8;
         if self.unread.len() < MOST && !self.unread.contains(&words) {
@@ -68,7 +68,7 @@ impl Gathered {
         }
     }
 
-    /// A count of tokens of this name, if it is there and is one.
+    /// A token count of this name, if it exists and is valid.
     pub(super) fn tokens(&mut self, place: &str, fields: &Fields<'_>, name: &str) -> Option<u64> {
         let value = fields.get(name)?;
         let count = count(value);
@@ -78,7 +78,7 @@ impl Gathered {
         count
     }
 
-    /// Appends to a list of the log probabilities; what is no list is kept as it is.
+    /// Appends to a list of log probabilities; anything but a list is kept as it is.
     pub(super) fn add_logprobs(&mut self, name: &str, part: Value) {
         match (self.logprobs.get_mut(name), part) {
             (_, Value::Null) => {}
@@ -89,7 +89,7 @@ impl Gathered {
         }
     }
 
-    /// The answer, if the server said why it ended.
+    /// The answer, if the server gave a finish reason.
     pub(super) fn into_answer(mut self, first_token: Duration, elapsed: Duration) -> Result<Answer, Failure> {
         if self.finish.is_some() {
             std::mem::take(&mut self.finish_beside).into_iter().for_each(|words| self.end(words));
@@ -98,7 +98,7 @@ impl Gathered {
             return Err(Failure::broken("the answer ends without a reason why it ended, so it may be cut"));
         };
         match plain(&words).as_str() {
-            // DeepSeek's word for having no more room.
+            // DeepSeek's finish reason when it runs out of resources.
             "insufficient_system_resource" => {
                 return Err(Failure::Busy { status: None, retry_after: None, words });
             }
@@ -107,7 +107,7 @@ impl Gathered {
             }
             _ => {}
         }
-        let Said { reasoning, content, refusal, is_withheld } = std::mem::take(&mut self.said);
+        let MessageParts { reasoning, content, refusal, is_withheld } = std::mem::take(&mut self.said);
         let text = |bytes, what: &str| {
             text_of(bytes, what).map_err(|reason| Failure::broken(format!("{reason}; its other half never came")))
         };
@@ -130,7 +130,7 @@ impl Gathered {
             finish = Finish::ToolCalls;
         }
         if !refusal.is_empty() {
-            // Servers say that such an answer has come to its end; it is none.
+            // Servers report such an answer as complete; it is not an answer.
             finish = Finish::Other("refusal".to_owned());
             content.push_str(&text(refusal, "the refusal")?);
         }
@@ -150,13 +150,13 @@ impl Gathered {
     }
 }
 
-/// No question and no answer has more tokens: a count beyond it is a mistake of the server's.
+/// No question and no answer has more tokens: a larger count is a mistake of the server.
 pub(crate) const MOST_TOKENS: u64 = 1 << 32;
 
-/// Words with which a server says that there is no answer.
+/// Words by which a server says that there is no answer.
 const GIVEN_UP: [&str; 5] = ["abort", "error", "cancelled", "user_cancel", "malformed_function_call"];
 
-/// How much a reason says against an answer.
+/// How bad a finish reason is for the answer.
 fn severity(words: &str) -> u8 {
     match (plain(words).as_str(), Finish::of(words)) {
         ("insufficient_system_resource", _) => 3,
@@ -167,16 +167,16 @@ fn severity(words: &str) -> u8 {
     }
 }
 
-/// Reasoning and answer of a text that holds both. One of which nobody can say where its reasoning ends stays as it is.
+/// Reasoning and answer of a text that holds both. If the end of the reasoning is unclear, the text stays as it is.
 fn apart(content: String) -> (String, String) {
     match inline(&content) {
-        Inline::Closed { reasoning, answer } => (reasoning, answer.trim_start().to_owned()),
-        Inline::Open(reasoning) => (reasoning.to_owned(), String::new()),
-        Inline::Absent | Inline::Unclear(_) => (String::new(), content),
+        InlineReasoning::Closed { reasoning, answer } => (reasoning, answer.trim_start().to_owned()),
+        InlineReasoning::Open(reasoning) => (reasoning.to_owned(), String::new()),
+        InlineReasoning::Absent | InlineReasoning::Unclear(_) => (String::new(), content),
     }
 }
 
-/// A count of tokens, if it is one: a whole number that can be. Whatever else a server says there, it does not say how many.
+/// A token count, if it is valid: a whole number in range. Other values are ignored.
 fn count(value: Json<'_>) -> Option<u64> {
     let written = Some(value).filter(|value| value.kind() == Kind::Number)?.written();
     let whole = || written.parse().ok().filter(|number: &f64| number.fract() == 0.0 && *number >= 0.0);
@@ -184,7 +184,7 @@ fn count(value: Json<'_>) -> Option<u64> {
     count.filter(|count| *count <= MOST_TOKENS)
 }
 
-/// Puts fields of `from` into `into`: objects are merged, a null takes a field out.
+/// Merges the fields of `from` into `into`: objects are merged, a null removes a field.
 pub(super) fn merge(into: &mut Map<String, Value>, from: &Map<String, Value>) {
     for (name, value) in from {
         match (into.get_mut(name), value) {

@@ -1,4 +1,4 @@
-//! Where a server is, what it speaks, and how long to wait for it; the addresses that follow from what the user wrote.
+//! A server's address, dialect and timeouts, and the routes that follow from the address.
 
 use std::time::Duration;
 
@@ -21,15 +21,15 @@ pub enum Dialect {
 pub struct Timeouts {
     /// For a connection, TLS included.
     pub connect: Duration,
-    /// Between two pieces of a stream, and for the first. Without a stream nothing comes before the end, so that only
-    /// `request` counts.
+    /// Between two chunks of a stream, and before the first. Without a stream nothing arrives before the end, so that only
+    /// `request` applies.
     pub idle: Duration,
     /// For all of it.
     pub request: Duration,
 }
 
 impl Default for Timeouts {
-    /// 10 seconds, 5 minutes (a queue may be long), 1 hour (so may be the thoughts).
+    /// 10 seconds, 5 minutes (a queue may be long), 1 hour (so may be the reasoning).
     fn default() -> Timeouts {
         Timeouts {
             connect: Duration::from_secs(10),
@@ -42,19 +42,19 @@ impl Default for Timeouts {
 /// One server.
 #[derive(Debug, Clone)]
 pub struct Endpoint {
-    /// Its address: `http://host:8000`, with `/v1` or another path behind it, or the whole address of the chat route.
+    /// Its address: `http://host:8000`, optionally with `/v1` or another path, or the full address of the chat route.
     pub url: String,
     /// What it speaks.
     pub dialect: Dialect,
     /// Sent as `Authorization: Bearer …`.
     pub key: Option<Secret>,
-    /// Further headers. Their values may be secrets, so they are kept like one.
+    /// Further headers. Their values may be secrets, and are protected like one.
     pub headers: Vec<(String, Secret)>,
-    /// Ask for a stream: a stalled server shows early. Without it the answer comes in one piece.
+    /// Ask for a stream, so that a stalled server is noticed early. Without it the answer arrives in one piece.
     pub stream: bool,
     /// How long to wait.
     pub timeouts: Timeouts,
-    /// The most bytes of one answer as they come over the wire; beyond them it is given up.
+    /// Maximum bytes of one response; a longer one is aborted.
     pub max_answer_bytes: usize,
 }
 
@@ -107,19 +107,19 @@ impl Endpoint {
     }
 
     pub(super) fn refuse(&self, reason: String) -> Error {
-        // What stands before an @ may be a password, and what stands behind a ? may be a key.
+        // What precedes an @ may be a password, and what follows a ? may be a key.
         let shown = self.url.rsplit('@').next().unwrap_or_default().split('?').next().unwrap_or_default();
         Error::Endpoint { url: shown.to_owned(), reason }
     }
 }
 
-/// The addresses of one server.
+/// The routes of one server.
 #[derive(Debug, Clone)]
 pub(super) struct Routes {
     /// Where questions go.
     pub(super) chat: Url,
-    /// Where its models are listed.
+    /// Its list of models.
     pub(super) models: Url,
-    /// What to call it: the address without its query.
+    /// Its name in messages: the address without its query.
     pub(super) name: String,
 }

@@ -1,5 +1,6 @@
-//! A teacher behind HTTP: one request, one answer. The status is looked at before the body, redirects are never followed (a
-//! key would travel), and every wait has an end. Reading the body is left to `response_body`, the words of failures to `failure`.
+//! A teacher behind HTTP: one request, one answer. The status is checked before the body is read, redirects are never followed (a
+//! key would be sent along), and every wait has a limit. Reading the body is left to `response_body`, explaining failures to
+//! `failure`.
 
 use std::sync::OnceLock;
 use std::time::{Duration, Instant, SystemTime};
@@ -10,53 +11,53 @@ use reqwest::{Client, RequestBuilder, Response, StatusCode};
 use serde_json::Value;
 use tokio::time::timeout;
 
-use aludel_http::Failed;
+use aludel_http::RequestFailure;
 
 use super::endpoint::Routes;
-use super::failure::Said;
+use super::failure::ServerError;
 use super::mask::Mask;
 use super::response_body::Reader;
 use super::retry_after::retry_after;
-use super::{Answer, Asking, BoxFuture, Dialect, Endpoint, Failure, Question, Teacher, ollama, openai};
+use super::{Answer, BoxFuture, Dialect, Endpoint, Failure, Question, RequestParams, Teacher, ollama, openai};
 use crate::Error;
 
-/// The most bytes that are read of an error.
+/// Maximum bytes read of an error.
 const ERROR_BYTES: usize = 64 << 10;
 
-/// The most bytes that are read of a list of models.
+/// Maximum bytes read of a list of models.
 const LIST_BYTES: usize = 4 << 20;
 
-/// The longest wait for the body of an error, and for a health check.
+/// Maximum wait for the body of an error, and for a health check.
 const SHORT_WAIT: Duration = Duration::from_secs(30);
 
-/// Fields of a request that what comes back depends on being as they are.
+/// Fields of a request that must not be overridden, since reading the response depends on them.
 const OWN_FIELDS: [&str; 4] = ["model", "messages", "stream", "n"];
 
-/// A server that is asked over HTTP. Many questions may be asked at once; connections are kept and used again.
+/// A server that is asked over HTTP. Requests may run concurrently; connections are reused.
 pub struct HttpTeacher {
     client: Client,
     endpoint: Endpoint,
     routes: Routes,
     headers: HeaderMap,
-    /// Takes the keys out of all that the server says.
+    /// Masks the keys in all that the server says.
     mask: Mask,
-    /// Whether the server takes `stream_options`, once that is known.
+    /// Whether the server accepts `stream_options`, once that is known.
     takes_usage: OnceLock<bool>,
 }
 
-/// Whom else a failed request concerns.
+/// Which other requests would fail like this one.
 fn failure_of(error: reqwest::Error, connect: Duration) -> Failure {
-    match Failed::of(error, connect) {
-        Failed::Tls(words) => Failure::Refused { status: None, words },
-        Failed::Connection(words) => Failure::broken(words),
+    match RequestFailure::of(error, connect) {
+        RequestFailure::Tls(words) => Failure::Refused { status: None, words },
+        RequestFailure::Connection(words) => Failure::broken(words),
     }
 }
 
 impl HttpTeacher {
-    /// Prepares to ask; nothing is sent yet.
+    /// Prepares requests; nothing is sent yet.
     ///
     /// # Errors
-    /// [`Error::Endpoint`] for an address or a header that makes no sense.
+    /// [`Error::Endpoint`] for an invalid address or header.
     pub fn new(endpoint: Endpoint) -> Result<HttpTeacher, Error> {
         let routes = endpoint.routes()?;
         let mut headers = HeaderMap::new();
@@ -84,7 +85,7 @@ impl HttpTeacher {
         Ok(HttpTeacher { client, endpoint, routes, headers, mask, takes_usage: OnceLock::new() })
     }
 
-    /// The names of the models that the server lists; none if it does not know how to say so.
+    /// The names of the models that the server lists; empty if it has no such route.
     pub(crate) async fn models(&self) -> Result<Vec<String>, Failure> {
         let wait = self.endpoint.timeouts.request.min(SHORT_WAIT);
         let mut response = match self.accepted(self.client.get(self.routes.models.clone()), wait).await {
@@ -108,7 +109,7 @@ impl HttpTeacher {
         Ok(models.into_iter().flatten().filter_map(name).collect())
     }
 
-    async fn answer(&self, question: &Question, asking: &Asking, sample: u32) -> Result<Answer, Failure> {
+    async fn answer(&self, question: &Question, asking: &RequestParams, sample: u32) -> Result<Answer, Failure> {
         if let Some(name) = OWN_FIELDS.iter().find(|&&name| asking.extra_body.contains_key(name)) {
             let words = format!("`{name}` cannot be set as a further field of the request; it is set by Aludel");
             return Err(Failure::Refused { status: None, words });
@@ -127,12 +128,12 @@ impl HttpTeacher {
         };
         let sends_usage = stream && self.endpoint.dialect == Dialect::OpenAi;
         let response = match post(takes_usage != Some(false)).await {
-            // Some servers refuse what they do not know. Only one that was never seen to take it gets a second try.
+            // Some servers refuse unknown fields. Only a server that has never accepted this one gets a second attempt.
             Err(Failure::Question { status: 400 | 422, .. } | Failure::Refused { status: Some(400 | 422), .. })
                 if sends_usage && takes_usage.is_none() =>
             {
                 let response = post(false).await?;
-                // Two answers may come at once; the first to say so is right.
+                // Two responses may arrive at once; the first one decides.
                 let _ = self.takes_usage.set(false);
                 response
             }
@@ -144,7 +145,7 @@ impl HttpTeacher {
         self.read(response, started).await
     }
 
-    /// Sends a request and looks at the status of what comes back.
+    /// Sends a request and checks the status of the response.
     async fn accepted(&self, request: RequestBuilder, wait: Duration) -> Result<Response, Failure> {
         let sent = timeout(wait, request.headers(self.headers.clone()).send()).await;
         let sent = sent.map_err(|_| Failure::broken(format!("no answer began within {} s", wait.as_secs_f64())))?;
@@ -158,7 +159,7 @@ impl HttpTeacher {
         }
         let wait = retry_after(response.headers(), SystemTime::now());
         let mut body = Vec::new();
-        // What has come of an error's words is enough.
+        // A partial error message is enough.
         let _ = timeout(SHORT_WAIT, async {
             while let Ok(Some(bytes)) = response.chunk().await {
                 body.extend_from_slice(&bytes[..bytes.len().min(ERROR_BYTES - body.len())]);
@@ -168,7 +169,7 @@ impl HttpTeacher {
             }
         })
         .await;
-        let said = Said::from_bytes(status.as_u16(), &body);
+        let said = ServerError::from_bytes(status.as_u16(), &body);
         Err(Failure::from_status(status.as_u16(), wait, &said))
     }
 
@@ -185,7 +186,7 @@ impl HttpTeacher {
         let mut reader = Reader::new(&self.endpoint, kind);
         reader.expect(response.content_length())?;
         while !reader.is_done() {
-            // An answer that has ended waits only for its count of tokens.
+            // An answer that has ended waits only for its token count.
             let wait = if self.endpoint.stream { self.endpoint.timeouts.idle } else { self.endpoint.timeouts.request };
             let wait = if reader.has_ended() { wait.min(SHORT_WAIT) } else { wait };
             match timeout(wait, response.chunk()).await {
@@ -199,15 +200,15 @@ impl HttpTeacher {
         let is_done = reader.is_done();
         let answer = reader.finish(started);
         if is_done {
-            // A connection can be used again only once its end was read.
+            // A connection can be reused only once its response was read to the end.
             let _ = timeout(Duration::from_secs(1), response.chunk()).await;
         }
         answer
     }
 }
 
-/// What no server's words may give away: the key, what else stands in a header or an address as one, and as a whole the values of
-/// all other headers.
+/// Secrets that a server's words may contain: the key, credentials in a header or an address, and the full values of all other
+/// headers.
 fn mask(endpoint: &Endpoint, routes: &Routes) -> Mask {
     let mut mask = Mask::default();
     let is_secret = |name: &str| {
@@ -219,7 +220,7 @@ fn mask(endpoint: &Endpoint, routes: &Routes) -> Mask {
     }
     for (name, value) in &endpoint.headers {
         match is_secret(name) {
-            // What stands before white space is a scheme, such as `Bearer`.
+            // What precedes white space is a scheme, such as `Bearer`.
             true => mask.add_key(value.text().split_once(' ').map_or(value.text(), |(_, key)| key)),
             false => mask.add_whole(value.text()),
         }
@@ -232,7 +233,7 @@ impl Teacher for HttpTeacher {
     fn ask<'a>(
         &'a self,
         question: &'a Question,
-        asking: &'a Asking,
+        asking: &'a RequestParams,
         sample: u32,
     ) -> BoxFuture<'a, Result<Answer, Failure>> {
         Box::pin(async move {
@@ -240,7 +241,7 @@ impl Teacher for HttpTeacher {
             let answer = timeout(wait, self.answer(question, asking, sample)).await.unwrap_or_else(|_| {
                 Err(Failure::broken(format!("the answer was not whole after {} s", wait.as_secs_f64())))
             });
-            // Here alone what a server said goes on to others.
+            // The only place where a server's words leave this module.
             answer.map(|answer| self.mask.answer(answer)).map_err(|failure| self.mask.failure(failure))
         })
     }
@@ -253,7 +254,7 @@ impl Teacher for HttpTeacher {
         Box::pin(async {
             let wait = self.endpoint.timeouts.request.min(SHORT_WAIT);
             match self.accepted(self.client.get(self.routes.models.clone()), wait).await {
-                // Someone is there and has no list of models.
+                // The server responds and has no list of models.
                 Err(Failure::Refused { status: Some(404 | 405), .. }) => Ok(()),
                 checked => checked.map(drop).map_err(|failure| self.mask.failure(failure)),
             }

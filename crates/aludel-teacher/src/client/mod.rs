@@ -1,6 +1,6 @@
-//! Asking a teacher: what is asked, what comes back, and how asking can fail. [`HttpTeacher`] asks servers over HTTP; whatever
-//! else can answer messages implements [`Teacher`]. One call is one attempt: waiting, retrying, counting money and keeping
-//! answers are the caller's, and so is reading keys from wherever they lie.
+//! One request to a teacher: the question, the answer, and how it can fail. [`HttpTeacher`] asks servers over HTTP; other sources
+//! of answers implement [`Teacher`]. One call is one attempt: waiting, retrying, budgets and storing answers are left to the
+//! caller, and so is reading keys.
 
 mod answer_builder;
 mod endpoint;
@@ -33,7 +33,7 @@ pub use preset::{Preset, Prices};
 pub use response_body::read_body;
 pub use secret::Secret;
 
-/// A future on the heap, so that teachers of several kinds can stand in one list.
+/// A boxed future, so that teachers of several kinds can be in one list.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// Something that answers messages.
@@ -42,19 +42,19 @@ pub trait Teacher: Send + Sync {
     /// added to it, so that the answers differ.
     ///
     /// # Errors
-    /// A [`Failure`] says who else would fail: this attempt, this question, or everyone. An answer that comes back without
-    /// one reached its end as the server sees it; only [`Finish::Stop`] makes it complete.
+    /// A [`Failure`] says which other requests would fail: this attempt, this question, or all. An answer without one ended
+    /// regularly according to the server; only [`Finish::Stop`] makes it complete.
     fn ask<'a>(
         &'a self,
         question: &'a Question,
-        asking: &'a Asking,
+        asking: &'a RequestParams,
         sample: u32,
     ) -> BoxFuture<'a, Result<Answer, Failure>>;
 
-    /// What to call this teacher in front of people; holds no secret.
+    /// Its name in messages; contains no secret.
     fn name(&self) -> &str;
 
-    /// Asks whether anyone is there, without a question. A server that does not know how to say so passes.
+    /// Checks whether the server responds, without a question. A server without such a route passes.
     ///
     /// # Errors
     /// As [`Teacher::ask`].
@@ -64,35 +64,35 @@ pub trait Teacher: Send + Sync {
 /// What is asked.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Question {
-    /// The conversation so far. Reasoning in earlier turns stays here: servers refuse it or do not expect it.
+    /// The conversation so far. Reasoning in earlier turns is not sent: servers refuse it or do not expect it.
     pub messages: Vec<Message>,
 }
 
 /// How it is asked.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Asking {
+pub struct RequestParams {
     /// The model, as the server calls it.
     pub model: String,
     /// Sampling temperature.
     pub temperature: f64,
-    /// Nucleus sampling's share of the probability.
+    /// Top-p of nucleus sampling.
     pub top_p: f64,
-    /// The most tokens of an answer, its reasoning included; the server's own limit if `None`.
+    /// Maximum tokens of an answer, including reasoning; the server's own limit if `None`.
     pub max_tokens: Option<u32>,
-    /// Where the server's random numbers start. Sample `i` is asked with `seed + i`.
+    /// Seed of the server's sampling. Sample `i` is asked with `seed + i`.
     pub seed: Option<u64>,
     /// Ask for the log probability of each token.
     pub logprobs: bool,
     /// Ask for this many alternatives to each token, too; implies `logprobs`.
     pub top_logprobs: Option<u8>,
-    /// Further fields of the request. Objects are merged; a `null` takes a field out that would be sent otherwise.
+    /// Further fields of the request. Objects are merged; a `null` removes a field that would be sent otherwise.
     pub extra_body: Map<String, Value>,
 }
 
-impl Asking {
-    /// DeepSeek's own advice for its reasoning models: temperature 0.6, top-p 0.95; nothing else set.
-    pub fn new(model: impl Into<String>) -> Asking {
-        Asking {
+impl RequestParams {
+    /// DeepSeek's recommendation for its reasoning models: temperature 0.6, top-p 0.95; nothing else set.
+    pub fn new(model: impl Into<String>) -> RequestParams {
+        RequestParams {
             model: model.into(),
             temperature: 0.6,
             top_p: 0.95,
@@ -108,13 +108,13 @@ impl Asking {
 /// What came back.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Answer {
-    /// The reasoning, without tags and the blank lines around it; never `Some` of nothing.
+    /// The reasoning, without tags and surrounding blank lines; never `Some` of an empty text.
     pub reasoning: Option<String>,
-    /// The model reasoned, as the server says, and the server did not show any of it.
+    /// The model reasoned, according to the server, which did not show any of it.
     pub hides_reasoning: bool,
     /// The answer without its reasoning.
     pub content: String,
-    /// What the server said beside that and nobody understands, in words for people; none of it is kept.
+    /// Unknown fields of the response, in words for people; they are not stored.
     pub unread: Vec<String>,
     /// Why the answer ended.
     pub finish: Finish,
@@ -134,7 +134,7 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// Why it is not whole, by the rule for rows of data files; `None` where it is.
+    /// Why it is incomplete, by the rule for rows of data files; `None` if it is complete.
     pub fn flaw(&self) -> Option<Flaw> {
         flaw_of_answer(self.reasoning.as_deref(), &self.content, &self.finish)
     }

@@ -1,14 +1,14 @@
-//! Ollama's own chat protocol: the request, and what a line of its stream or the whole of an answer adds.
+//! Ollama's own chat protocol: the request, and how a line of its stream or a complete response is read.
 
 use serde_json::{Map, Value, json};
 
-use super::answer_builder::{Gathered, merge};
-use super::{Asking, Failure, Question, openai};
+use super::answer_builder::{PartialAnswer, merge};
+use super::{Failure, Question, RequestParams, openai};
 use aludel_data::json::Json;
 use aludel_data::message_fields::once_each;
 
 /// The body of a request.
-pub(super) fn body(question: &Question, asking: &Asking, sample: u32, stream: bool) -> Value {
+pub(super) fn body(question: &Question, asking: &RequestParams, sample: u32, stream: bool) -> Value {
     let mut options = Map::new();
     options.insert("temperature".to_owned(), json!(asking.temperature));
     options.insert("top_p".to_owned(), json!(asking.top_p));
@@ -33,8 +33,8 @@ pub(super) fn body(question: &Question, asking: &Asking, sample: u32, stream: bo
     Value::Object(body)
 }
 
-/// Adds a line of a stream, or a whole answer: they look the same.
-pub(super) fn take(mut value: Value, text: Json<'_>, gathered: &mut Gathered) -> Result<(), Failure> {
+/// Adds a line of a stream, or a complete response: both have the same fields.
+pub(super) fn take(mut value: Value, text: Json<'_>, gathered: &mut PartialAnswer) -> Result<(), Failure> {
     let fields = text.fields();
     once_each(&fields).map_err(openai::not_kept)?;
     if let Some(message) = fields.get("message") {
@@ -46,7 +46,7 @@ pub(super) fn take(mut value: Value, text: Json<'_>, gathered: &mut Gathered) ->
     if value.get("done").is_some_and(|done| done == true) {
         gathered.prompt_tokens = gathered.tokens("", &fields, "prompt_eval_count");
         gathered.completion_tokens = gathered.tokens("", &fields, "eval_count");
-        // Versions before 0.3 are done without saying why.
+        // Versions before 0.3 give no `done_reason`.
         gathered.end(value.get("done_reason").and_then(Value::as_str).unwrap_or("stop").to_owned());
     }
     gathered.add_logprobs("content", value.get_mut("logprobs").map(Value::take).unwrap_or_default());

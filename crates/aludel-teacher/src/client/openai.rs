@@ -1,17 +1,17 @@
-//! The chat protocol that OpenAI began and most servers speak: the request, and what a piece or the whole of an answer adds.
+//! OpenAI's chat protocol, which most servers implement: the request, and how a chunk or a complete response is read.
 
 use aludel_files::shortened;
 use serde_json::{Map, Value, json};
 
-use super::answer_builder::{Gathered, merge};
-use super::{Asking, Failure, Question};
+use super::answer_builder::{PartialAnswer, merge};
+use super::{Failure, Question, RequestParams};
 use aludel_data::dataset;
 use aludel_data::json::{Fields, Json, Kind};
-use aludel_data::message_fields::{Said, once_each, reasoning_tokens};
+use aludel_data::message_fields::{MessageParts, once_each, reasoning_tokens};
 use aludel_data::unknown_fields;
 
 /// The body of a request.
-pub(super) fn body(question: &Question, asking: &Asking, sample: u32, stream: bool, with_usage: bool) -> Value {
+pub(super) fn body(question: &Question, asking: &RequestParams, sample: u32, stream: bool, with_usage: bool) -> Value {
     let mut body = Map::new();
     body.insert("model".to_owned(), json!(asking.model));
     body.insert("messages".to_owned(), messages(question));
@@ -43,9 +43,9 @@ pub(super) fn messages(question: &Question) -> Value {
     question.messages.iter().map(message).collect()
 }
 
-/// Adds a chunk of a stream (`delta`) or a whole answer (`message`). What it says is read from its text, where half of a
-/// character pair may stand.
-pub(super) fn take(mut value: Value, text: Json<'_>, gathered: &mut Gathered) -> Result<(), Failure> {
+/// Adds a chunk of a stream (`delta`) or a complete response (`message`). It is read from its text, which may contain a lone
+/// surrogate.
+pub(super) fn take(mut value: Value, text: Json<'_>, gathered: &mut PartialAnswer) -> Result<(), Failure> {
     let whole = text.fields();
     once_each(&whole).map_err(not_kept)?;
     if let Some(usage) = whole.get("usage").filter(|usage| !usage.is_null() && usage.kind() != Kind::Object) {
@@ -68,7 +68,7 @@ pub(super) fn take(mut value: Value, text: Json<'_>, gathered: &mut Gathered) ->
     gathered.add_logprobs("prompt_token_ids", taken("/prompt_token_ids"));
     let choices: Vec<Fields<'_>> =
         whole.get("choices").map(Json::items).unwrap_or_default().into_iter().map(Json::fields).collect();
-    // One answer is asked for; another's pieces must not be mixed in.
+    // One answer is requested; chunks of another one must not be mixed in.
     let is_first = |choice: &Fields<'_>| {
         choice.get("index").is_none_or(|index| index.kind() != Kind::Number || index.written() == "0")
     };
@@ -90,7 +90,7 @@ pub(super) fn take(mut value: Value, text: Json<'_>, gathered: &mut Gathered) ->
     }
     once_each(fields).map_err(not_kept)?;
     let mut words = |name: &str| match choice.remove(name) {
-        // DashScope writes the word where others write null.
+        // DashScope writes "null" where others write null.
         Some(Value::String(words)) if words != "null" && !words.is_empty() => Some(words),
         _ => None,
     };
@@ -103,11 +103,11 @@ pub(super) fn take(mut value: Value, text: Json<'_>, gathered: &mut Gathered) ->
     add(message, is_piece, gathered)
 }
 
-/// Adds a message of an answer, or a piece of one.
+/// Adds a message of a response, or a chunk of one.
 ///
 /// # Errors
-/// What it says is not understood: no answer to this question will be.
-pub(super) fn add(message: Json<'_>, is_piece: bool, gathered: &mut Gathered) -> Result<(), Failure> {
+/// The response is not understood: no response to this question will be.
+pub(super) fn add(message: Json<'_>, is_piece: bool, gathered: &mut PartialAnswer) -> Result<(), Failure> {
     let fields = message.fields();
     let role = fields.get("role").and_then(|role| role.text().ok().flatten()).unwrap_or_default();
     let shown = shortened(role.trim(), 40);
@@ -123,7 +123,7 @@ pub(super) fn add(message: Json<'_>, is_piece: bool, gathered: &mut Gathered) ->
             shown.escape_debug()
         )),
     }
-    let said = Said::of(&fields, is_piece).map_err(not_kept)?;
+    let said = MessageParts::of(&fields, is_piece).map_err(not_kept)?;
     gathered.calls_tools |= fields.first(&["tool_calls", "function_call"]).is_some();
     let is_text = |value: Json<'_>| !matches!(value.kind(), Kind::Number | Kind::Truth);
     for (name, _) in unknown_fields::unknown(&fields).filter(|(name, value)| is_text(*value) && !CALLS.contains(name)) {
@@ -137,10 +137,10 @@ pub(super) fn add(message: Json<'_>, is_piece: bool, gathered: &mut Gathered) ->
     Ok(())
 }
 
-/// Members of a message that say that it is not whole, and a refusal, which is read.
+/// Fields of a message that mark it as incomplete, and a refusal, which is read.
 const CALLS: [&str; 3] = ["tool_calls", "function_call", "refusal"];
 
-/// Asking again would bring the same.
+/// A retry would give the same.
 pub(super) fn not_kept(reason: String) -> Failure {
     Failure::Question { status: 200, words: format!("its answer cannot be kept: {reason}") }
 }
@@ -153,7 +153,7 @@ mod tests {
     use crate::client::{Answer, Finish};
 
     fn answer(chunks: &[&str]) -> Result<Answer, Failure> {
-        let mut gathered = Gathered::default();
+        let mut gathered = PartialAnswer::default();
         for chunk in chunks {
             let text = Json::parse(chunk).unwrap();
             take(text.value().unwrap(), text, &mut gathered)?;

@@ -1,14 +1,14 @@
-//! What is known of some servers beforehand, so that a user need not look it up: address, dialect, the variable where the key
-//! usually lies, prices. Everything can be set otherwise.
+//! Known servers, so that a user need not look them up: address, dialect, environment variable of the key, prices. Each can be
+//! overridden.
 
 use super::{Dialect, Endpoint};
 
 /// A server that is known by name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Preset {
-    /// DeepSeek's own service. Its models that think ignore temperature and top-p, and refuse `logprobs`.
+    /// DeepSeek's own service. Its reasoning models ignore temperature and top-p, and refuse `logprobs`.
     DeepSeek,
-    /// Ollama on this machine, by its own protocol.
+    /// Ollama on this machine, with its own protocol.
     Ollama,
     /// `vllm serve` on this machine.
     Vllm,
@@ -19,11 +19,11 @@ pub enum Preset {
 /// What tokens cost, in US dollars a million.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Prices {
-    /// Tokens of the question, none of them found in a cache.
+    /// Input tokens without a cache hit.
     pub prompt_dollars: f64,
     /// Tokens of reasoning and answer.
     pub completion_dollars: f64,
-    /// The day that the price is known for, as `YYYY-MM-DD`; prices change.
+    /// The date of the price, as `YYYY-MM-DD`; prices change.
     pub known_for: &'static str,
 }
 
@@ -46,7 +46,7 @@ impl Preset {
         Preset::ALL.into_iter().find(|preset| preset.name().eq_ignore_ascii_case(name))
     }
 
-    /// The server where it usually is, without a key.
+    /// The server at its default address, without a key.
     pub fn endpoint(self) -> Endpoint {
         let (url, dialect) = match self {
             Preset::DeepSeek => ("https://api.deepseek.com/v1", Dialect::OpenAi),
@@ -57,7 +57,7 @@ impl Preset {
         Endpoint::new(url, dialect)
     }
 
-    /// The environment variable where the key usually lies.
+    /// The usual environment variable of the key.
     pub fn key_variable(self) -> Option<&'static str> {
         match self {
             Preset::DeepSeek => Some("DEEPSEEK_API_KEY"),
@@ -67,13 +67,13 @@ impl Preset {
         }
     }
 
-    /// Whether nobody is answered there without a key.
+    /// Whether the server requires a key.
     pub fn needs_key(self) -> bool {
         matches!(self, Preset::DeepSeek)
     }
 
-    /// What a model costs there, as far as it is known: DeepSeek's prices in peak hours, for questions that are not in its cache, from a
-    /// public summary of its price page (the repository `deepseek-api-pricing-2026`), not from the page itself.
+    /// The price of a model, as far as it is known: DeepSeek's prices in peak hours, for input without a cache hit, from a public
+    /// summary of its price page (the repository `deepseek-api-pricing-2026`), not from the page itself.
     pub fn prices(self, model: &str) -> Option<Prices> {
         let (prompt_dollars, completion_dollars) = match (self, model) {
             (Preset::DeepSeek, "deepseek-flash" | "deepseek-v4-flash") => (0.30, 1.20),

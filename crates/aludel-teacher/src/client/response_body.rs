@@ -1,21 +1,21 @@
-//! The body of an answer, read as it comes: a stream of events, lines of JSON, or one JSON value. Memory is bounded, and what
-//! is not whole, not UTF-8 or not JSON is a failure.
+//! The body of a response, read as it arrives: server-sent events, lines of JSON, or one JSON value. Memory is bounded; what is
+//! incomplete, not UTF-8 or not JSON is a failure.
 
 use std::mem;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::answer_builder::Gathered;
-use super::failure::Said;
+use super::answer_builder::PartialAnswer;
+use super::failure::ServerError;
 use super::sse::{BadBytes, Events, Lines};
 use super::{Answer, Dialect, Endpoint, Failure, ollama, openai};
 use aludel_data::json::Json;
 
-/// Reads a body that is there already, cut into pieces as it came: what [`super::HttpTeacher`] makes of an answer, without a server.
+/// Reads a body that is in memory, in the given chunks: the answer that [`super::HttpTeacher`] would return, without a server.
 ///
 /// # Errors
-/// As [`super::Teacher::ask`], for what a body can say.
+/// As [`super::Teacher::ask`], for failures of the body.
 pub fn read_body(endpoint: &Endpoint, content_type: &str, pieces: &[&[u8]]) -> Result<Answer, Failure> {
     let (mut reader, started) = (Reader::new(endpoint, content_type), Instant::now());
     for piece in pieces {
@@ -24,7 +24,7 @@ pub fn read_body(endpoint: &Endpoint, content_type: &str, pieces: &[&[u8]]) -> R
     reader.finish(started)
 }
 
-/// What a body is made of.
+/// The format of a body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Shape {
     Events,
@@ -32,7 +32,7 @@ enum Shape {
     Whole,
 }
 
-/// A body on its way to an answer.
+/// A body that is being read into an answer.
 pub(super) struct Reader {
     shape: Shape,
     lines: Lines,
@@ -46,14 +46,14 @@ pub(super) struct Reader {
 /// What the body has said so far.
 struct Growing {
     dialect: Dialect,
-    gathered: Gathered,
+    gathered: PartialAnswer,
     first_token: Option<Duration>,
     is_done: bool,
 }
 
 impl Reader {
-    /// A reader for a body of the content type `kind`; where that says nothing, of what was asked for. Some servers answer
-    /// the one when asked for the other.
+    /// A reader for a body of the content type `kind`, or else of the format that was requested. Some servers answer in the other
+    /// one.
     pub(super) fn new(endpoint: &Endpoint, kind: &str) -> Reader {
         let shape = match (kind.split(';').next().unwrap_or_default().trim(), endpoint.stream, endpoint.dialect) {
             ("text/event-stream", ..) => Shape::Events,
@@ -62,8 +62,12 @@ impl Reader {
             (_, true, Dialect::OpenAi) => Shape::Events,
             (_, true, Dialect::Ollama) => Shape::Lines,
         };
-        let answer =
-            Growing { dialect: endpoint.dialect, gathered: Gathered::default(), first_token: None, is_done: false };
+        let answer = Growing {
+            dialect: endpoint.dialect,
+            gathered: PartialAnswer::default(),
+            first_token: None,
+            is_done: false,
+        };
         Reader {
             shape,
             lines: Lines::default(),
@@ -75,7 +79,7 @@ impl Reader {
         }
     }
 
-    /// Refuses a body that says beforehand that it is too long.
+    /// Refuses a body whose declared length is too large.
     pub(super) fn expect(&self, bytes: Option<u64>) -> Result<(), Failure> {
         match bytes {
             Some(bytes) if bytes > self.bytes_allowed as u64 => Err(self.too_long()),
@@ -90,7 +94,7 @@ impl Reader {
             return Err(self.too_long());
         }
         let Reader { lines, events, answer, .. } = self;
-        // The first failure inside the bytes; what follows it counts no more.
+        // The first failure in the bytes; what follows it is ignored.
         let mut failed = Ok(());
         let mut take = |text: &str| {
             if failed.is_ok() && !answer.is_done {
@@ -114,12 +118,12 @@ impl Reader {
         }))
     }
 
-    /// Whether the server said why the answer ended.
+    /// Whether the server gave a finish reason.
     pub(super) fn has_ended(&self) -> bool {
         self.answer.gathered.finish.is_some()
     }
 
-    /// Whether nothing more is to come.
+    /// Whether nothing more will follow.
     pub(super) fn is_done(&self) -> bool {
         self.answer.is_done
     }
@@ -147,7 +151,7 @@ impl Reader {
 }
 
 impl Growing {
-    /// Takes an event, a line or the whole.
+    /// Reads an event, a line or the complete body.
     fn take(&mut self, text: &str, started: Instant) -> Result<(), Failure> {
         let is_stream_end = self.dialect == Dialect::OpenAi && text.trim() == "[DONE]";
         if is_stream_end {
@@ -160,7 +164,7 @@ impl Growing {
         let broken = |reason| Failure::broken(format!("the answer is not JSON as it should be ({reason})"));
         let json = Json::parse(text).map_err(broken)?;
         let value: Value = json.value().map_err(broken)?;
-        if let Some(said) = Said::in_body(&value) {
+        if let Some(said) = ServerError::in_body(&value) {
             return Err(Failure::from_body(&said));
         }
         match self.dialect {

@@ -1,16 +1,16 @@
-//! A key that no message, log, file or debug output shows. Where it comes from is the binary's matter.
+//! A key that no message, log, file or debug output shows. Where it comes from is decided by the binary.
 
 use std::fmt;
 
 use reqwest::header::HeaderValue;
 
-/// A secret that goes into a request's header and nowhere else.
+/// A secret that is sent in a request's header and nowhere else.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 
 impl Secret {
-    /// A secret without the white space around it; `None` if nothing is left, or if it holds what no header can carry (line
-    /// breaks, control characters, letters beyond ASCII).
+    /// A secret without surrounding white space; `None` if it is empty or holds characters that a header cannot carry (line breaks,
+    /// control characters, non-ASCII).
     pub fn new(text: &str) -> Option<Secret> {
         let text = text.trim();
         let fits = !text.is_empty() && text.bytes().all(|byte| (b' '..=b'~').contains(&byte));
@@ -24,7 +24,7 @@ impl Secret {
         value
     }
 
-    /// The secret itself, for what takes it out of others' words.
+    /// The secret itself, for masking it in other texts.
     pub(super) fn text(&self) -> &str {
         &self.0
     }

@@ -1,16 +1,16 @@
-//! Bytes that arrive cut anywhere, made lines, and lines made server-sent events (WHATWG HTML, "Server-sent events"). Text that
-//! is not UTF-8 is an error and never replaced; what a line says is left to the dialects.
+//! From chunks of bytes to lines, and from lines to server-sent events (WHATWG HTML, "Server-sent events"). Text that is not UTF-8
+//! is an error and never replaced; what a line means is decided by the dialects.
 
-/// Why bytes make no lines.
+/// Why bytes cannot be read as lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum BadBytes {
     /// Not UTF-8.
     Encoding,
-    /// One event or line is longer than any honest one.
+    /// One event or line is longer than the limit.
     TooLong,
 }
 
-/// The most bytes of one line, and of one event: a token with many alternatives takes some thousands.
+/// Maximum bytes of one line, and of one event: a token with many alternatives takes some thousands.
 pub(super) const LINE_BYTES: usize = 4 << 20;
 
 /// Cuts bytes into lines, which end with CR LF, LF or CR.
@@ -22,7 +22,7 @@ pub(super) struct Lines {
 }
 
 impl Lines {
-    /// Takes the next bytes and hands over each line that ends in them.
+    /// Reads the next bytes and passes on each line that ends in them.
     pub(super) fn push(
         &mut self,
         mut bytes: &[u8],
@@ -50,7 +50,7 @@ impl Lines {
         self.hold(bytes)
     }
 
-    /// What stands behind the last line break.
+    /// The bytes after the last line break.
     pub(super) fn rest(&self) -> &[u8] {
         &self.held
     }
@@ -64,8 +64,8 @@ impl Lines {
     }
 }
 
-/// Gathers lines to events. Only what servers of answers use is kept: `data`, and `id` to know an event that is sent twice in
-/// a row. An event that no empty line ends is no event.
+/// Gathers lines into events. Only the fields that servers of answers use are kept: `data`, and `id` to detect an event that is
+/// sent twice in a row. An event without a closing empty line is dropped.
 #[derive(Debug, Default)]
 pub(super) struct Events {
     data: Vec<u8>,
@@ -76,7 +76,7 @@ pub(super) struct Events {
 }
 
 impl Events {
-    /// Takes a line, and hands over the event's data if the line ends one.
+    /// Reads a line, and passes on the event's data if the line ends one.
     pub(super) fn line(&mut self, line: &[u8], take: &mut dyn FnMut(&str)) -> Result<(), BadBytes> {
         let line = match std::mem::replace(&mut self.is_past_start, true) {
             true => line,
@@ -152,7 +152,7 @@ mod tests {
     }
 
     proptest! {
-        /// However the bytes are cut, also inside letters and line breaks, the events are those of the whole.
+        /// However the bytes are cut, also inside characters and line breaks, the events are the same.
         #[test]
         fn cuts_do_not_matter(text in "(data: ?[a中😀]{0,4}|:|id: [12]|\r\n|\n|\r){0,16}",
             cuts in proptest::collection::vec(0usize..80, 0..8)) {

@@ -45,7 +45,7 @@ fn run<T>(future: impl Future<Output = T>) -> T {
 }
 
 /// Asks once; the key must show in nothing that comes back.
-fn ask_with(endpoint: Endpoint, asking: &Asking) -> Result<Answer, Failure> {
+fn ask_with(endpoint: Endpoint, asking: &RequestParams) -> Result<Answer, Failure> {
     let shown = format!("{endpoint:?}");
     let result = run(HttpTeacher::new(endpoint).unwrap().ask(&question(), asking, 0));
     let shown = shown + &format!("{result:?}") + &result.as_ref().err().map(ToString::to_string).unwrap_or_default();
@@ -54,7 +54,7 @@ fn ask_with(endpoint: Endpoint, asking: &Asking) -> Result<Answer, Failure> {
 }
 
 fn ask(endpoint: Endpoint) -> Result<Answer, Failure> {
-    ask_with(endpoint, &Asking::new("scripted"))
+    ask_with(endpoint, &RequestParams::new("scripted"))
 }
 
 fn serve(steps: Vec<Step>) -> ScriptedTeacher {
@@ -301,7 +301,7 @@ fn check_cuts(pieces: &[Step], endpoint: fn(&str) -> Endpoint, content_type: &'s
     let mut kept = 0;
     run(async {
         for at in 0..=length {
-            match teacher.ask(&question(), &Asking::new("m"), 0).await {
+            match teacher.ask(&question(), &RequestParams::new("m"), 0).await {
                 Ok(answer) => {
                     kept += 1;
                     assert_eq!(

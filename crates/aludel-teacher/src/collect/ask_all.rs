@@ -1,5 +1,6 @@
-//! A list of questions put to one teacher, for whoever keeps the answers elsewhere, as evaluation does: so many at once, each again after
-//! what may pass. There is no store, no money and no second server here; those belong to `scheduler`.
+//! Sends a list of questions to one teacher, for callers that store the answers themselves, such as evaluation: a number of
+//! concurrent requests, each retried after a transient failure. No store, no budget and no second server; those belong to
+//! `scheduler`.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -15,31 +16,31 @@ use super::retry::Jitter;
 use super::scheduler::UNREAD_TOLD;
 use super::{End, Options, runtime};
 use crate::Error;
-use crate::client::{Answer, Asking, Failure, HttpTeacher, Question, Teacher};
+use crate::client::{Answer, Failure, HttpTeacher, Question, RequestParams, Teacher};
 
-/// How often the loop looks at whoever wants it to stop.
+/// How often the loop checks the stop flag.
 const TICK: Duration = Duration::from_millis(100);
 
 /// A question of a list.
 #[derive(Debug, Clone)]
-pub struct Listed {
+pub struct ListedQuestion {
     /// What is asked.
     pub question: Arc<Question>,
-    /// Takes the place of the options' seed.
+    /// Replaces the seed of the options.
     pub seed: Option<u64>,
     /// The number of the answer among those to the same question.
     pub sample: u32,
 }
 
-/// Asks all of a list, `options.concurrency` at once. `take` gets the place in the list and what came: an answer, or the words by which
-/// the server refuses this question and no other. `tell` hears why a question has to be asked again, once for each trouble. Of the
-/// options, samples, price and budget have no meaning here.
+/// Asks all questions of a list, with `options.concurrency` concurrent requests. `take` gets the index in the list and the result:
+/// an answer, or the error message if the server refuses this question alone. `tell` gets the reason for a retry, once for each
+/// kind. `samples`, `price` and `budget` of the options are ignored.
 ///
 /// # Errors
-/// Those of `take`. What the teacher does is never an error: [`End`] says it.
+/// Those of `take`. A failure of the teacher is not an error: [`End`] reports it.
 pub fn ask_list<E: From<Error>>(
     teacher: &Arc<dyn Teacher>,
-    list: impl Iterator<Item = Listed>,
+    list: impl Iterator<Item = ListedQuestion>,
     options: &Options,
     stop: &AtomicBool,
     tell: &mut dyn FnMut(&str),
@@ -53,7 +54,7 @@ pub fn ask_list<E: From<Error>>(
             _ => {}
         }
         let (rate, now) = (Rate::new(options.rates, Instant::now()), Instant::now());
-        let asker = Asker {
+        let requester = Requester {
             teacher,
             options,
             rate,
@@ -67,13 +68,13 @@ pub fn ask_list<E: From<Error>>(
             ending: None,
             told: BTreeSet::new(),
         };
-        asker.run(list.enumerate(), stop, tell, take).await
+        requester.run(list.enumerate(), stop, tell, take).await
     });
     runtime.shutdown_background();
     end
 }
 
-/// The models that a server lists; none if it does not know how to.
+/// The models that a server lists; empty if it has no such route.
 ///
 /// # Errors
 /// As [`Teacher::check`].
@@ -87,7 +88,7 @@ pub fn listed_models(teacher: &HttpTeacher) -> Result<Vec<String>, Failure> {
 /// A question under way.
 struct Job {
     index: usize,
-    listed: Listed,
+    listed: ListedQuestion,
     failures: u32,
     refusals: u32,
     /// When it first failed.
@@ -95,7 +96,7 @@ struct Job {
     expected_tokens: u64,
 }
 
-struct Asker<'a> {
+struct Requester<'a> {
     teacher: &'a Arc<dyn Teacher>,
     options: &'a Options,
     rate: Rate,
@@ -103,23 +104,23 @@ struct Asker<'a> {
     mean_tokens: (u64, u64),
     jitter: Jitter,
     on_their_way: JoinSet<(Job, Result<Answer, Failure>)>,
-    /// Questions that are asked again, and when.
+    /// Questions to retry, and when.
     waiting: Vec<(Instant, Job)>,
-    /// When the server last answered anyone.
+    /// When the server last answered any question.
     heard: Instant,
     is_in_trouble: bool,
-    /// Questions that failed too often, and what was said last.
+    /// Questions that failed too often, with their last error.
     left: Option<(u64, String)>,
-    /// Why no further question is asked, and until when answers are waited for.
+    /// Why no further question is asked, and until when answers are awaited.
     ending: Option<(End, Instant)>,
-    /// What of the server's words was told not to be understood.
+    /// Which unknown words of the server were already reported.
     told: BTreeSet<String>,
 }
 
-impl Asker<'_> {
+impl Requester<'_> {
     async fn run<E>(
         mut self,
-        list: impl Iterator<Item = (usize, Listed)>,
+        list: impl Iterator<Item = (usize, ListedQuestion)>,
         stop: &AtomicBool,
         tell: &mut dyn FnMut(&str),
         take: &mut dyn FnMut(usize, Result<Answer, String>) -> Result<(), E>,
@@ -133,7 +134,7 @@ impl Asker<'_> {
             self.ask(&mut list, now);
             let due = self.waiting.iter().map(|(due, _)| *due).chain([self.rate.ready()]);
             let wake = due.filter(|due| *due > now).min().map_or(now + TICK, |due| due.min(now + TICK));
-            // With a limit a minute it may be that nobody is asked at the moment.
+            // With a rate limit there may be no request in flight at the moment.
             let is_all_asked = self.ending.is_some() || list.peek().is_none();
             if self.on_their_way.is_empty() && self.waiting.is_empty() && is_all_asked {
                 break;
@@ -159,8 +160,8 @@ impl Asker<'_> {
         })
     }
 
-    /// Fills the places that are free, first with those whose time has come again.
-    fn ask(&mut self, list: &mut impl Iterator<Item = (usize, Listed)>, now: Instant) {
+    /// Fills the free slots, first with questions that are due for a retry.
+    fn ask(&mut self, list: &mut impl Iterator<Item = (usize, ListedQuestion)>, now: Instant) {
         if self.ending.is_some() {
             self.waiting.clear();
             return;
@@ -169,7 +170,7 @@ impl Asker<'_> {
         while self.on_their_way.len() < most && self.rate.ready() <= now {
             let job = match self.waiting.iter().position(|(due, _)| *due <= now) {
                 Some(due) => self.waiting.swap_remove(due).1,
-                // One more than there are places may wait: if all but it are at fault, it will tell.
+                // One more than there are slots may wait for a retry: if all others are at fault, the last one shows it.
                 None if self.waiting.len() > most => return,
                 None => match list.next() {
                     Some((index, listed)) => {
@@ -186,7 +187,8 @@ impl Asker<'_> {
         job.expected_tokens = self.mean_tokens.0 / self.mean_tokens.1.max(1);
         self.rate.asked(job.expected_tokens, now);
         let teacher = Arc::clone(self.teacher);
-        let asking = Asking { seed: job.listed.seed.or(self.options.asking.seed), ..self.options.asking.clone() };
+        let asking =
+            RequestParams { seed: job.listed.seed.or(self.options.asking.seed), ..self.options.asking.clone() };
         self.on_their_way.spawn(async move {
             let answer = teacher.ask(&job.listed.question, &asking, job.listed.sample).await;
             (job, answer)
@@ -201,7 +203,7 @@ impl Asker<'_> {
         take: &mut dyn FnMut(usize, Result<Answer, String>) -> Result<(), E>,
     ) -> Result<(), E> {
         let usage = answer.as_ref().map(|answer| Usage::of(&job.listed.question, answer));
-        // What a server counts may be any number.
+        // A server may report any number of tokens.
         let tokens = usage.map_or(0, |usage| usage.prompt.saturating_add(usage.completion).min(u64::from(u32::MAX)));
         self.rate.took(tokens, job.expected_tokens);
         match answer {
@@ -230,7 +232,7 @@ impl Asker<'_> {
         self.is_in_trouble = false;
     }
 
-    /// Asks again later, unless this question alone fails too often, or nobody is answered any more.
+    /// Retries later, unless this question alone fails too often, or the server answers no question any more.
     fn failed(&mut self, mut job: Job, failure: &Failure, tell: &mut dyn FnMut(&str)) {
         let (now, words) = (Instant::now(), failure.to_string());
         if self.ending.is_some() {
@@ -251,7 +253,7 @@ impl Asker<'_> {
         job.failures += 1;
         job.refusals += u32::from(matches!(failure, Failure::Busy { status: Some(429), .. }));
         let since = *job.failing_since.get_or_insert(now);
-        // While nobody is answered it is not the question that is at fault.
+        // While the server answers nothing, the question is not at fault.
         let is_at_fault = self.heard > since || !failure.tells_of_server();
         if job.failures - job.refusals >= self.options.max_attempts && is_at_fault {
             let left = self.left.as_ref().map_or(0, |(left, _)| *left) + 1;

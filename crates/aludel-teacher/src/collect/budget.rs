@@ -1,5 +1,5 @@
-//! What answers cost, and when there is no money for another question. Questions on their way are counted with the largest
-//! answer so far, so that a budget is kept and not merely noticed.
+//! The cost of answers, and when the budget allows no further request. Each request in flight is counted with the cost of the
+//! largest answer so far, so that the budget is never exceeded.
 
 use crate::client::{Answer, Question};
 
@@ -12,7 +12,7 @@ pub struct Price {
     pub completion: f64,
 }
 
-/// An amount of dollars as people read it; below a dollar with fractions of cents, and never as nothing unless it is.
+/// An amount of dollars for people: below a dollar with fractions of cents, and zero only if it is zero.
 pub fn dollars(amount: f64) -> String {
     match amount {
         0.0 => "$0".to_string(),
@@ -22,7 +22,7 @@ pub fn dollars(amount: f64) -> String {
     }
 }
 
-/// Tokens of one answer, or of many.
+/// Tokens of one answer, or of several.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Usage {
     /// Tokens of the question.
@@ -31,7 +31,7 @@ pub struct Usage {
     pub completion: u64,
 }
 
-/// How much may be spent, by all runs on one store together; no bound where it is not set.
+/// The budget of all runs on one store together; no limit where it is not set.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Budget {
     /// Dollars.
@@ -41,7 +41,7 @@ pub struct Budget {
 }
 
 impl Price {
-    /// Dollars for so many tokens.
+    /// The cost in dollars of this usage.
     pub fn of(&self, usage: Usage) -> f64 {
         (self.prompt * usage.prompt as f64 + self.completion * usage.completion as f64) / 1e6
     }
@@ -53,7 +53,7 @@ impl Usage {
         self.prompt + self.completion
     }
 
-    /// What the server counted; where it did not, a token for every four bytes.
+    /// The server's count; without one, a token for every four bytes.
     pub(super) fn of(question: &Question, answer: &Answer) -> Usage {
         let asked: usize = question.messages.iter().map(|message| message.content.len()).sum();
         let said = answer.content.len() + answer.reasoning.as_ref().map_or(0, String::len);
@@ -65,17 +65,17 @@ impl Usage {
     }
 }
 
-/// What the traces of a store took before a run.
+/// What the traces of a store cost before this run.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub(super) struct Spent {
+pub(super) struct PriorSpending {
     pub(super) cost: f64,
     pub(super) tokens: u64,
     pub(super) answers: u64,
 }
 
-/// What was spent, and what is promised to questions on their way.
+/// What was spent, and what is reserved for requests in flight.
 #[derive(Debug)]
-pub(super) struct Purse {
+pub(super) struct BudgetTracker {
     budget: Budget,
     cost: f64,
     tokens: u64,
@@ -87,23 +87,28 @@ pub(super) struct Purse {
 struct Answered {
     cost: f64,
     tokens: u64,
-    /// A bound from the settings, until there are answers to go by.
+    /// An upper bound from the settings, until there are answers.
     is_guess: bool,
 }
 
-impl Purse {
-    /// Until there are answers of this run to go by, one is taken to be like those before, or else as long as it may be.
-    pub(super) fn new(budget: Budget, spent: Spent, price: Option<Price>, most_completion: Option<u32>) -> Purse {
+impl BudgetTracker {
+    /// Before the first answer of this run, an answer is assumed to be like earlier ones, or else as long as the limit allows.
+    pub(super) fn new(
+        budget: Budget,
+        spent: PriorSpending,
+        price: Option<Price>,
+        most_completion: Option<u32>,
+    ) -> BudgetTracker {
         let bound = Usage { prompt: 0, completion: u64::from(most_completion.unwrap_or(0)) };
         let (cost, tokens) = match spent.answers {
             0 => (price.unwrap_or_default().of(bound), bound.total()),
             answers => (spent.cost / answers as f64, spent.tokens.div_ceil(answers)),
         };
         let largest = Answered { cost, tokens, is_guess: true };
-        Purse { budget, cost: spent.cost, tokens: spent.tokens, on_their_way: 0, largest }
+        BudgetTracker { budget, cost: spent.cost, tokens: spent.tokens, on_their_way: 0, largest }
     }
 
-    /// Whether one more question can be paid, or why not.
+    /// Whether the budget allows one more request; otherwise why not.
     pub(super) fn allows(&self) -> Result<(), String> {
         let promised = self.on_their_way + 1;
         let is_bounded = self.budget.cost.is_some() || self.budget.tokens.is_some();
@@ -130,12 +135,12 @@ impl Purse {
         Ok(())
     }
 
-    /// A question is on its way.
+    /// A request was sent.
     pub(super) fn promise(&mut self) {
         self.on_their_way += 1;
     }
 
-    /// It came back: with an answer, whose cost counts if it is known, or without one.
+    /// A request ended: with an answer, whose cost counts if it is known, or without one.
     pub(super) fn settle(&mut self, answer: Option<(Option<f64>, u64)>) {
         self.on_their_way = self.on_their_way.saturating_sub(1);
         let Some((cost, tokens)) = answer else { return };
@@ -167,45 +172,50 @@ mod tests {
     #[test]
     fn a_budget_is_never_overrun_by_answers_like_those_before() {
         for (budget, at_once) in [(1000, 1), (1000, 7), (95, 64)] {
-            let mut purse =
-                Purse::new(Budget { cost: None, tokens: Some(budget) }, Spent::default(), Some(PRICE), Some(10));
+            let mut spending = BudgetTracker::new(
+                Budget { cost: None, tokens: Some(budget) },
+                PriorSpending::default(),
+                Some(PRICE),
+                Some(10),
+            );
             let mut on_their_way = 0;
             loop {
-                while on_their_way < at_once && purse.allows().is_ok() {
-                    purse.promise();
+                while on_their_way < at_once && spending.allows().is_ok() {
+                    spending.promise();
                     on_their_way += 1;
                 }
                 if on_their_way == 0 {
                     break;
                 }
-                purse.settle(Some((Some(0.0), 10)));
+                spending.settle(Some((Some(0.0), 10)));
                 on_their_way -= 1;
             }
-            assert_eq!(purse.tokens, budget / 10 * 10);
+            assert_eq!(spending.tokens, budget / 10 * 10);
         }
     }
 
     #[test]
     fn what_earlier_runs_spent_counts() {
-        let purse = Purse::new(
+        let spending = BudgetTracker::new(
             Budget { cost: Some(2.0), tokens: None },
-            Spent { cost: 2.0, tokens: 5, answers: 1 },
+            PriorSpending { cost: 2.0, tokens: 5, answers: 1 },
             Some(PRICE),
             None,
         );
-        assert!(purse.allows().unwrap_err().contains("$2.00 of $2 are spent"));
-        let mut purse = Purse::new(
+        assert!(spending.allows().unwrap_err().contains("$2.00 of $2 are spent"));
+        let mut spending = BudgetTracker::new(
             Budget { cost: Some(2.0), tokens: None },
-            Spent { cost: 1.0, tokens: 5, answers: 2 },
+            PriorSpending { cost: 1.0, tokens: 5, answers: 2 },
             Some(PRICE),
             None,
         );
-        purse.promise();
-        purse.settle(Some((Some(0.6), 100)));
-        assert!(purse.allows().is_err(), "an answer as large as the last would cost too much");
-        let mut purse = Purse::new(Budget { cost: None, tokens: Some(9) }, Spent::default(), Some(PRICE), None);
-        assert!(purse.allows().is_ok());
-        purse.promise();
-        assert!(purse.allows().is_err(), "the first answer tells what the second may take");
+        spending.promise();
+        spending.settle(Some((Some(0.6), 100)));
+        assert!(spending.allows().is_err(), "an answer as large as the last would cost too much");
+        let mut spending =
+            BudgetTracker::new(Budget { cost: None, tokens: Some(9) }, PriorSpending::default(), Some(PRICE), None);
+        assert!(spending.allows().is_ok());
+        spending.promise();
+        assert!(spending.allows().is_err(), "the first answer tells what the second may take");
     }
 }

@@ -1,28 +1,28 @@
-//! A circuit breaker: whether an endpoint is worth asking. After some failures in a row it is left alone and asked one question
-//! now and then; those alone decide whether it is back. What counts as a failure, the loop knows.
+//! A circuit breaker: whether to send requests to an endpoint. After several consecutive failures it opens, and only a probe is
+//! sent at intervals; probes alone close it again. What counts as a failure is decided by the caller.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Failures in a row that open it, or as many as there are questions at once, if that is more: failures are told at once, and answers
-/// only when a group of them is on the disk, so that some failures in a row mean little.
+/// Consecutive failures that open it, or the number of concurrent requests if that is larger: failures are reported immediately and
+/// answers only after a group of them is committed, so that a few consecutive failures mean little.
 const FAILURES: usize = 8;
 
-/// From one probe to the next, whatever becomes of the first. An outage that has ended costs every question that is not asked meanwhile, and a question a
-/// second costs nobody anything.
+/// The interval between probes, whatever their results. The end of an outage should be noticed early, and a request per second is
+/// cheap.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// What an endpoint is to be asked.
+/// Which requests an endpoint gets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum State {
     /// Whatever there is.
     Closed,
-    /// Nothing before this moment.
+    /// None before this time.
     Open(Instant),
-    /// One question, to see whether it is back: a probe.
+    /// One request, to see whether the endpoint is back: a probe.
     HalfOpen,
-    /// Nothing until the probe has its answer, or until this moment: an answer may take minutes.
+    /// None until the probe is answered, or until this time: an answer may take minutes.
     Probing(Instant),
 }
 
@@ -46,7 +46,7 @@ impl Breaker {
         self.state
     }
 
-    /// A question is on its way. Says whether it is a probe.
+    /// A request was sent. Returns whether it is a probe.
     pub(super) fn asked(&mut self, now: Instant) -> bool {
         let is_probe = self.state(now) == State::HalfOpen;
         if is_probe {
@@ -55,15 +55,16 @@ impl Breaker {
         is_probe
     }
 
-    /// Someone is there, whether they liked the question or not. Once it is open, this can only come of a probe: what was on its
-    /// way before then tells of the time before.
+    /// The endpoint responded, whether or not it accepts the question. While the breaker is open this can only be a probe's
+    /// response: requests that were in flight before say nothing about the present.
     pub(super) fn answered(&mut self, was_probe: bool) {
         if was_probe || self.state == State::Closed {
             *self = Breaker::new();
         }
     }
 
-    /// Nobody is there, or nobody fit to answer, of so many who are asked at once. Says whether this opened the breaker.
+    /// The endpoint did not respond or was not able to, with this number of concurrent requests. Returns whether this opened the
+    /// breaker.
     pub(super) fn failed(&mut self, was_probe: bool, at_once: usize, now: Instant) -> bool {
         self.failures += 1;
         match self.state {
@@ -75,7 +76,7 @@ impl Breaker {
                 self.state = State::Open(until);
                 false
             }
-            // Questions that were on their way when it opened tell nothing new.
+            // Failures of requests that were in flight when it opened are no news.
             _ => false,
         }
     }

@@ -1,25 +1,24 @@
-//! How many questions an endpoint is asked at once: more as long as that brings more tokens a second, fewer when it says
-//! that it is too much or gets slower. A pure machine over what came back; who asks and when is the loop's matter.
+//! The number of concurrent requests per endpoint: raised while that increases tokens per second, lowered when the endpoint reports
+//! overload or gets slower. A pure state machine over results; who sends requests and when is decided by `scheduler`.
 
 use std::time::Duration;
 
-/// The limit starts here, and doubles until raising it brings nothing.
+/// The initial limit; it doubles until a raise brings no gain.
 pub(super) const FIRST: f64 = 8.0;
-/// A round has at least so many answers: fewer tell nothing of the next limit.
+/// Minimum answers per round: fewer do not allow a comparison with the next limit.
 pub(super) const LEAST_ROUND: u32 = 16;
-/// Rounds at one limit before it is tried again whether more would bring more.
+/// Rounds at one limit before a raise is tried again.
 const HOLD_ROUNDS: u32 = 8;
-/// By this share it is then raised: a gain that stands out from the noise of a round, so that one raise that seemed not to pay, because a
-/// disk or a server was slow for a moment, does not keep the limit low for minutes.
+/// The raise after that, as a share: large enough for the gain to exceed the noise of a round, so that one raise that seemed not to
+/// pay, because a disk or server was slow for a moment, does not keep the limit low for minutes.
 const STEP: f64 = 0.5;
-/// From this share of refusals for load on, the endpoint is clearly asked too much.
+/// From this share of overload errors on, the endpoint is overloaded.
 const TOO_MANY_REFUSALS: f64 = 0.5;
 
-/// The adaptive limit of one endpoint: it grows while that pays and falls by halves, with a doubling start as in TCP.
+/// The adaptive limit of one endpoint: grows while that pays and is halved on overload, with a slow start as in TCP.
 ///
-/// The endpoint's pace at a limit L is estimated by Little's law as L · (1 − share refused) · tokens / seconds, seconds
-/// being those that good answers took. Errors that come whatever the load is leave it unchanged, so that they do not slow
-/// a run down twice.
+/// Throughput at a limit L is estimated by Little's law as L · (1 − share refused) · tokens / seconds, where the seconds are those
+/// of good answers. Errors that occur at any load do not change it, so that they do not slow a run down twice.
 #[derive(Debug)]
 pub(super) struct Concurrency {
     limit: f64,
@@ -27,9 +26,9 @@ pub(super) struct Concurrency {
     /// Below it the limit doubles, above it grows by half.
     threshold: f64,
     round: Round,
-    /// The limit before the last raise, and the pace it gave.
+    /// The limit before the last raise, and its throughput.
     before: Option<(f64, f64)>,
-    /// The best pace seen at the present limit.
+    /// The best throughput at the present limit.
     best: f64,
     hold: u32,
 }
@@ -40,7 +39,7 @@ struct Round {
     refused: u32,
     tokens: f64,
     seconds: f64,
-    /// There was nothing to ask or no leave to ask, so that the limit was not tried out.
+    /// There was no question or no permission to send one, so that the limit was not reached.
     was_idle: bool,
 }
 
@@ -58,17 +57,17 @@ impl Concurrency {
         }
     }
 
-    /// The most questions at once.
+    /// Maximum concurrent requests at present.
     pub(super) fn limit(&self) -> usize {
         self.limit as usize
     }
 
-    /// The most that the limit may ever be.
+    /// The upper bound of the limit.
     pub(super) fn most(&self) -> usize {
         self.most as usize
     }
 
-    /// An answer of so many tokens came after so long.
+    /// An answer with this number of tokens arrived after this time.
     pub(super) fn answered(&mut self, tokens: u64, elapsed: Duration) {
         self.round.good += 1;
         self.round.tokens += tokens.max(1) as f64;
@@ -82,12 +81,13 @@ impl Concurrency {
         self.end_round();
     }
 
-    /// Fewer questions were asked than the limit allows.
+    /// Fewer requests were sent than the limit allows.
     pub(super) fn idle(&mut self) {
         self.round.was_idle = true;
     }
 
-    /// The endpoint was gone, which says nothing of what it can take: it comes back to half of what it had, and soon to all of it.
+    /// The endpoint was unreachable, which says nothing about its capacity: it restarts at half of its limit and soon has all of
+    /// it.
     pub(super) fn gone(&mut self) {
         self.threshold = self.threshold.max(self.limit);
         self.set((self.limit / 2.0).max(FIRST.min(self.limit)));
@@ -111,37 +111,37 @@ impl Concurrency {
         if round.was_idle {
             return;
         }
-        let pace = self.limit * (1.0 - refused) * round.tokens / round.seconds;
+        let throughput = self.limit * (1.0 - refused) * round.tokens / round.seconds;
         if let Some((limit, earlier)) = self.before.take()
-            && pace < earlier * (1.0 + (self.limit / limit - 1.0) / 4.0)
+            && throughput < earlier * (1.0 + (self.limit / limit - 1.0) / 4.0)
         {
-            // The last raise did not pay.
+            // The last raise brought no gain.
             self.threshold = limit;
             self.set(limit);
             self.best = earlier;
             self.hold = HOLD_ROUNDS;
             return;
         }
-        if pace < 0.6 * self.best {
+        if throughput < 0.6 * self.best {
             self.set((self.limit * 0.8).max(1.0));
             self.hold = HOLD_ROUNDS;
             return;
         }
-        self.best = self.best.max(pace);
+        self.best = self.best.max(throughput);
         if self.hold > 0 {
             self.hold -= 1;
             return;
         }
-        self.raise(pace);
+        self.raise(throughput);
     }
 
-    fn raise(&mut self, pace: f64) {
+    fn raise(&mut self, throughput: f64) {
         let limit = self.limit;
         let wanted =
             if limit < self.threshold { (limit * 2.0).min(self.threshold) } else { limit + (limit * STEP).max(1.0) };
         if wanted.min(self.most) > limit {
             self.set(wanted.min(self.most));
-            self.before = Some((limit, pace));
+            self.before = Some((limit, throughput));
         }
     }
 
@@ -157,7 +157,7 @@ mod tests {
     use super::*;
     use crate::collect::retry::Jitter;
 
-    /// Answers of 100 tokens from a server that works on `slots` at once, a second each, and lets others wait.
+    /// Answers of 100 tokens from a server with this number of `slots`, a second each; further requests queue.
     fn settle(most: usize, slots: f64, answers: u32) -> usize {
         let mut concurrency = Concurrency::new(most);
         for _ in 0..answers {
@@ -214,8 +214,8 @@ mod tests {
         assert!((8..=32).contains(&concurrency.limit()), "{}", concurrency.limit());
     }
 
-    /// A server that works on `slots` at once, half a second each, and fails three of ten questions whatever its load is, a fifth
-    /// of those with 429. Runs for so long and gives the answers a second and the limit at the end.
+    /// A server with this number of `slots`, half a second per request, which fails three of ten requests at any load, a fifth of
+    /// those with 429. Returns the answers per second and the limit at the end.
     fn rough(concurrency: &mut Concurrency, slots: usize, seconds: f64, seed: u64) -> (f64, usize) {
         let mut dice = Jitter::new(seed);
         let (mut now, mut answers) = (0.0, 0);
@@ -246,12 +246,12 @@ mod tests {
     #[test]
     fn errors_at_any_load_leave_a_server_busy() {
         for slots in [4, 8, 24, 48, 96] {
-            let pace = |seed| {
+            let throughput = |seed| {
                 let mut concurrency = Concurrency::new(128);
                 rough(&mut concurrency, slots, 20.0, seed);
                 rough(&mut concurrency, slots, 120.0, seed + 100).0
             };
-            let mean = (1..=10).map(pace).sum::<f64>() / 10.0;
+            let mean = (1..=10).map(throughput).sum::<f64>() / 10.0;
             let share = mean / (0.7 * 2.0 * slots as f64);
             assert!(share >= 0.95, "{slots} slots: {share} of what they can");
         }

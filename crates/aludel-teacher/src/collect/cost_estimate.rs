@@ -1,13 +1,13 @@
-//! What the rest will take, from a pilot: tokens, time and dollars, each with an interval. The pilot's prompts are a random
-//! sample, so that Student's t tells how far the mean of the others may lie from theirs. Of time it also depends how servers take more
-//! questions at once than the pilot had, which no pilot tells.
+//! Predicts the cost of the rest from a pilot: tokens, time and dollars, each with an interval. The pilot's prompts are a random
+//! sample, so that Student's t bounds the difference between their mean and that of the others. The time also depends on how
+//! servers handle more concurrent requests than the pilot had, which no pilot shows.
 
 use serde::Serialize;
 
 use super::budget::{Price, Usage};
 use super::concurrency::{FIRST, LEAST_ROUND};
 use super::rate_limit::Rates;
-use crate::store::Taken;
+use crate::store::PastUsage;
 
 /// One answer of the pilot.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -18,8 +18,8 @@ pub(super) struct Pilot {
     pub(super) seconds: f64,
 }
 
-impl From<Taken> for Pilot {
-    fn from(taken: Taken) -> Pilot {
+impl From<PastUsage> for Pilot {
+    fn from(taken: PastUsage) -> Pilot {
         let usage = Usage { prompt: taken.prompt_tokens, completion: taken.completion_tokens };
         Pilot { usage, seconds: taken.elapsed_ms as f64 / 1e3 }
     }
@@ -36,10 +36,10 @@ pub struct Interval {
     pub high: f64,
 }
 
-/// What the rest will take.
+/// The predicted cost of the rest.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Prediction {
-    /// Answers that the prediction rests on.
+    /// Answers that the prediction is based on.
     pub pilot: u64,
     /// Answers still missing.
     pub missing: u64,
@@ -49,12 +49,12 @@ pub struct Prediction {
     pub completion_tokens: Interval,
     /// Dollars, if the price is known.
     pub cost: Option<Interval>,
-    /// Seconds, limits a minute kept: at least what they are if questions take as long each as the pilot's did however many are asked at
-    /// once, and at most what they are if servers can do no more at once than they did of the pilot.
+    /// Seconds, including rate limits: the lower bound assumes that a request takes as long as in the pilot at any concurrency, the
+    /// upper bound that servers handle no more concurrent requests than in the pilot.
     pub seconds: Interval,
 }
 
-/// How many questions are asked at once.
+/// Concurrency of the run and of the pilot.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Load {
     /// The most of each teacher.

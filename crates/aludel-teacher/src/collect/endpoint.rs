@@ -1,5 +1,5 @@
-//! One endpoint as the loop sees it: how many questions it has, whether it may have another and when, and what its answers
-//! and failures mean for that. Which question goes where is decided next door.
+//! One endpoint as the scheduler sees it: its requests in flight, whether it may get another and when, and what answers and
+//! failures mean for it. Which request goes to which endpoint is decided in `endpoints`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::budget::Usage;
 use super::circuit_breaker::{Breaker, State};
 use super::concurrency::Concurrency;
-use super::progress::{Condition, EndpointProgress};
+use super::progress::{EndpointProgress, EndpointStatus};
 use super::rate_limit::{Rate, Rates};
 use super::retry::Jitter;
 use crate::client::{Failure, Teacher};
@@ -19,11 +19,11 @@ pub(super) struct Endpoint {
     concurrency: Concurrency,
     breaker: Breaker,
     rate: Rate,
-    /// It asked to be left alone until then.
+    /// The endpoint asked for a pause until then.
     paused_until: Instant,
     refusals_in_a_row: u32,
     in_flight: usize,
-    /// Why it is asked no more.
+    /// Why it gets no more requests.
     out: Option<String>,
     tokens: Mean,
     answers: u64,
@@ -31,32 +31,32 @@ pub(super) struct Endpoint {
     last_words: Option<String>,
 }
 
-/// Whether an endpoint takes a question now.
+/// Whether an endpoint can take a request now.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) enum Leave {
-    /// Yes; it is busy to this share of what it can take.
+pub(super) enum Availability {
+    /// Yes; this share of its limit is in use.
     Now(f64),
-    /// Not before this moment.
+    /// Not before this time.
     At(Instant),
-    /// When one of its answers is there.
+    /// Once one of its requests has ended.
     WhenAnswered,
     /// Never again.
     Never,
 }
 
-/// What is remembered of a question that is on its way.
+/// What is remembered of a request in flight.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Ticket {
+pub(super) struct InFlightRequest {
     expected_tokens: u64,
-    /// Its outcome decides whether the endpoint is back.
+    /// Its result decides whether the endpoint is back.
     pub(super) is_probe: bool,
 }
 
-/// What a failure means for the endpoint, as far as someone may want to know.
+/// What a failure changes for the endpoint, where that is worth reporting.
 #[derive(Debug, PartialEq)]
 pub(super) enum Change {
     None,
-    /// It is left alone for a while.
+    /// It is paused for a while.
     Opened,
     /// It is asked no more.
     Out,
@@ -86,51 +86,51 @@ impl Endpoint {
         }
     }
 
-    pub(super) fn leave(&mut self, now: Instant) -> Leave {
+    pub(super) fn availability(&mut self, now: Instant) -> Availability {
         if self.out.is_some() {
-            return Leave::Never;
+            return Availability::Never;
         }
         let limit = match self.breaker.state(now) {
-            State::Open(until) | State::Probing(until) => return Leave::At(until),
-            // Those that were on their way when it opened may never come back, and must not keep probes from their place.
+            State::Open(until) | State::Probing(until) => return Availability::At(until),
+            // Requests that were in flight when it opened may never end, and must not keep probes from their slots.
             State::HalfOpen if self.in_flight < self.concurrency.most() => {
-                // A probe is a question like any other: where few may be asked a minute, an outage must not use up the minutes after it.
+                // A probe counts as a request: with a low rate limit, an outage must not use up the minutes after it.
                 return match self.rate.ready().max(self.paused_until) {
-                    ready if ready > now => Leave::At(ready),
-                    _ => Leave::Now(0.0),
+                    ready if ready > now => Availability::At(ready),
+                    _ => Availability::Now(0.0),
                 };
             }
-            State::HalfOpen => return Leave::WhenAnswered,
+            State::HalfOpen => return Availability::WhenAnswered,
             State::Closed => self.concurrency.limit(),
         };
         if self.in_flight >= limit {
-            return Leave::WhenAnswered;
+            return Availability::WhenAnswered;
         }
         match self.rate.ready().max(self.paused_until) {
             ready if ready > now => {
                 self.concurrency.idle();
-                Leave::At(ready)
+                Availability::At(ready)
             }
-            _ => Leave::Now(self.in_flight as f64 / limit as f64),
+            _ => Availability::Now(self.in_flight as f64 / limit as f64),
         }
     }
 
-    /// A question goes there. The ticket comes back with its outcome.
-    pub(super) fn asked(&mut self, now: Instant) -> Ticket {
+    /// Sends a request there. The value returned is handed back with the result.
+    pub(super) fn asked(&mut self, now: Instant) -> InFlightRequest {
         let expected_tokens = self.tokens.value();
         let is_probe = self.breaker.asked(now);
         self.rate.asked(expected_tokens, now);
         self.in_flight += 1;
-        Ticket { expected_tokens, is_probe }
+        InFlightRequest { expected_tokens, is_probe }
     }
 
-    /// An answer, or a judgement on the question: someone is there.
-    pub(super) fn answered(&mut self, usage: Option<(Usage, Duration)>, ticket: Ticket) {
+    /// An answer, or a refusal of the question: the endpoint responds.
+    pub(super) fn answered(&mut self, usage: Option<(Usage, Duration)>, request: InFlightRequest) {
         self.in_flight -= 1;
-        self.breaker.answered(ticket.is_probe);
+        self.breaker.answered(request.is_probe);
         self.refusals_in_a_row = 0;
         let tokens = usage.map_or(0, |(usage, _)| usage.total());
-        self.rate.took(tokens, ticket.expected_tokens);
+        self.rate.took(tokens, request.expected_tokens);
         let Some((usage, elapsed)) = usage else { return };
         self.answers += 1;
         self.tokens.add(tokens);
@@ -138,15 +138,21 @@ impl Endpoint {
     }
 
     /// No answer.
-    pub(super) fn failed(&mut self, failure: &Failure, ticket: Ticket, jitter: &mut Jitter, now: Instant) -> Change {
+    pub(super) fn failed(
+        &mut self,
+        failure: &Failure,
+        request: InFlightRequest,
+        jitter: &mut Jitter,
+        now: Instant,
+    ) -> Change {
         self.in_flight -= 1;
         self.failures += 1;
-        self.rate.took(0, ticket.expected_tokens);
+        self.rate.took(0, request.expected_tokens);
         self.last_words = Some(failure.to_string());
         match failure {
             Failure::Busy { status: Some(429), retry_after, .. } => {
-                // Someone is there: the breaker is for endpoints that are not.
-                self.breaker.answered(ticket.is_probe);
+                // The endpoint responds: the breaker is for endpoints that do not.
+                self.breaker.answered(request.is_probe);
                 self.concurrency.refused();
                 self.refusals_in_a_row += 1;
                 let all_refused = (self.concurrency.limit() as u32).min(8);
@@ -156,13 +162,13 @@ impl Endpoint {
                 }
                 Change::None
             }
-            // Questions that were on their way come back with the same words.
+            // Requests that were in flight fail with the same message.
             Failure::Refused { .. } if self.is_out() => Change::None,
             Failure::Refused { .. } => {
                 self.out = self.last_words.clone();
                 Change::Out
             }
-            _ => match self.breaker.failed(ticket.is_probe, self.concurrency.limit(), now) {
+            _ => match self.breaker.failed(request.is_probe, self.concurrency.limit(), now) {
                 true => {
                     self.concurrency.gone();
                     Change::Opened
@@ -199,11 +205,11 @@ impl Endpoint {
 
     pub(super) fn progress(&mut self, now: Instant) -> EndpointProgress {
         let condition = match (self.out.is_some(), self.breaker.state(now)) {
-            (true, _) => Condition::Out,
-            (_, State::Open(_)) => Condition::Gone,
-            (_, State::HalfOpen | State::Probing(_)) => Condition::Probed,
-            (_, State::Closed) if self.paused_until > now => Condition::Paused,
-            (_, State::Closed) => Condition::Asked,
+            (true, _) => EndpointStatus::Out,
+            (_, State::Open(_)) => EndpointStatus::Gone,
+            (_, State::HalfOpen | State::Probing(_)) => EndpointStatus::Probed,
+            (_, State::Closed) if self.paused_until > now => EndpointStatus::Paused,
+            (_, State::Closed) => EndpointStatus::Asked,
         };
         EndpointProgress {
             name: self.teacher.name().to_string(),
@@ -232,13 +238,13 @@ impl Mean {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::client::{Answer, Asking, BoxFuture, Question};
+    use crate::client::{Answer, BoxFuture, Question, RequestParams};
 
-    /// Is there in name only: these tests say themselves what became of a question.
+    /// Is never asked: these tests report results themselves.
     struct Nobody;
 
     impl Teacher for Nobody {
-        fn ask<'a>(&'a self, _: &'a Question, _: &'a Asking, _: u32) -> BoxFuture<'a, Result<Answer, Failure>> {
+        fn ask<'a>(&'a self, _: &'a Question, _: &'a RequestParams, _: u32) -> BoxFuture<'a, Result<Answer, Failure>> {
             Box::pin(async { Err(Failure::Broken { words: "gone".to_owned() }) })
         }
 
@@ -259,13 +265,13 @@ mod tests {
         let gone = Failure::Broken { words: "gone".to_owned() };
         let (mut now, mut asked) = (start, 0);
         while now < start + Duration::from_secs(600) {
-            match endpoint.leave(now) {
-                Leave::Now(_) => {
-                    let ticket = endpoint.asked(now);
+            match endpoint.availability(now) {
+                Availability::Now(_) => {
+                    let request = endpoint.asked(now);
                     asked += 1;
-                    endpoint.failed(&gone, ticket, &mut Jitter::new(1), now);
+                    endpoint.failed(&gone, request, &mut Jitter::new(1), now);
                 }
-                Leave::At(until) => now = until,
+                Availability::At(until) => now = until,
                 other => panic!("nothing is on its way: {other:?}"),
             }
         }

@@ -1,4 +1,4 @@
-//! All endpoints together: which of them are there, which takes the next question, and what they said. One endpoint alone stands
+//! All endpoints: which of them are available, which gets the next request, and their last errors. A single endpoint is described
 //! in `endpoint`.
 
 use std::sync::Arc;
@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::endpoint::{Endpoint, Leave};
+use super::endpoint::{Availability, Endpoint};
 use super::progress::{EndpointProgress, Event, Notice};
 use super::rate_limit::Rates;
 use crate::client::{Failure, Teacher};
@@ -15,11 +15,11 @@ pub(super) struct Endpoints {
     all: Vec<Endpoint>,
 }
 
-/// Who takes the next question.
-pub(super) enum Choice {
+/// Which endpoint gets the next request.
+pub(super) enum NextEndpoint {
     /// This one, now.
     Endpoint(usize),
-    /// Someone, as soon as an answer is there or this moment has come, if it is known.
+    /// None now; try again after the next result, or at this time if it is known.
     Wait(Option<Instant>),
     /// No one, ever.
     Nobody,
@@ -35,7 +35,7 @@ impl Endpoints {
         &mut self.all[index]
     }
 
-    /// Asks each endpoint whether it is there, all at once. One that refuses is out before the first question.
+    /// Checks each endpoint, all concurrently. One that refuses is excluded before the first request.
     pub(super) async fn check(&mut self, told: &mut dyn FnMut(Event)) {
         let mut checks = JoinSet::new();
         for (index, endpoint) in self.all.iter().enumerate() {
@@ -57,36 +57,36 @@ impl Endpoints {
         if silent < self.all.len() {
             return;
         }
-        // An address that nobody answers at from the first is more likely a wrong one than a server that is away.
+        // An address without a server from the start is more likely wrong than temporarily down.
         for (index, words) in unreachable {
             self.all[index].put_out(words);
             told(Event::Notice(self.out(index)));
         }
     }
 
-    /// The least busy endpoint that takes a question now; one that just failed with it only if there is no other.
-    pub(super) fn choose(&mut self, avoided: Option<usize>, now: Instant) -> Choice {
+    /// The least busy available endpoint; the one that just failed with this question only if there is no other.
+    pub(super) fn choose(&mut self, avoided: Option<usize>, now: Instant) -> NextEndpoint {
         let mut best: Option<(bool, f64, usize)> = None;
         let mut wake: Option<Instant> = None;
         let mut is_anyone_left = false;
         for (index, endpoint) in self.all.iter_mut().enumerate() {
-            let leave = endpoint.leave(now);
-            is_anyone_left |= leave != Leave::Never;
-            match leave {
-                Leave::Now(load) => {
+            let availability = endpoint.availability(now);
+            is_anyone_left |= availability != Availability::Never;
+            match availability {
+                Availability::Now(load) => {
                     let rank = (avoided == Some(index), load, index);
                     if best.is_none_or(|best| (rank.0, rank.1) < (best.0, best.1)) {
                         best = Some(rank);
                     }
                 }
-                Leave::At(until) => wake = Some(wake.map_or(until, |wake| wake.min(until))),
-                Leave::WhenAnswered | Leave::Never => {}
+                Availability::At(until) => wake = Some(wake.map_or(until, |wake| wake.min(until))),
+                Availability::WhenAnswered | Availability::Never => {}
             }
         }
         match best {
-            Some((_, _, index)) => Choice::Endpoint(index),
-            None if is_anyone_left => Choice::Wait(wake),
-            None => Choice::Nobody,
+            Some((_, _, index)) => NextEndpoint::Endpoint(index),
+            None if is_anyone_left => NextEndpoint::Wait(wake),
+            None => NextEndpoint::Nobody,
         }
     }
 
@@ -95,24 +95,24 @@ impl Endpoints {
         self.all.iter_mut().for_each(Endpoint::idle);
     }
 
-    /// How many questions all of them are asked at once.
+    /// Concurrent requests of all endpoints together.
     pub(super) fn limit(&self) -> usize {
         self.all.iter().map(Endpoint::limit).sum()
     }
 
-    /// That an endpoint is asked no more.
+    /// Whether an endpoint is excluded.
     pub(super) fn out(&self, index: usize) -> Notice {
         let endpoint = &self.all[index];
         let words = endpoint.last_words().unwrap_or_default().to_string();
         Notice::Out { endpoint: endpoint.teacher.name().to_string(), words }
     }
 
-    /// What any of them said when it failed.
+    /// The last error of any of them.
     pub(super) fn any_words(&self) -> String {
         self.all.iter().find_map(|endpoint| endpoint.last_words()).unwrap_or("nothing").to_string()
     }
 
-    /// What each of them said, with its name.
+    /// The last error of each, with its name.
     pub(super) fn all_words(&self) -> Vec<String> {
         let said = |one: &Endpoint| format!("{}: {}", one.teacher.name(), one.last_words().unwrap_or("gone"));
         self.all.iter().map(said).collect()

@@ -1,6 +1,6 @@
-//! Collecting traces: every prompt is asked as often as wanted of whichever teachers answer, and each answer is kept the moment
-//! it is there. The store knows what is missing, `teacher` how one question is asked; here is when, where and how often, what
-//! it may cost, and when to end. Reading keys, printing and signals are the binary's.
+//! Collecting traces: each prompt is asked the requested number of times, of any teacher that answers, and each answer is committed
+//! when it arrives. The store knows what is missing, `client` how one request is made; here is when, where and how often to ask,
+//! the budget, and when to end. Reading keys, printing and signals are left to the binary.
 
 mod ask_all;
 mod attempt;
@@ -23,44 +23,44 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-pub use ask_all::{Listed, ask_list, listed_models};
+pub use ask_all::{ListedQuestion, ask_list, listed_models};
 pub use budget::{Budget, Price, Usage, dollars};
 pub use cost_estimate::{Interval, Prediction};
-pub use pilot::{Plan, plan};
-pub use progress::{Condition, EndpointProgress, Event, Notice, Progress};
+pub use pilot::{PilotResult, plan};
+pub use progress::{EndpointProgress, EndpointStatus, Event, Notice, Progress};
 pub use prompts::{BOXED, PromptFiles};
 pub use rate_limit::Rates;
 
 use crate::Error;
-use crate::client::{Asking, Teacher};
-use crate::store::{Missing, Store};
-use budget::Spent;
-use persistence::Keeper;
-use scheduler::Flow;
+use crate::client::{RequestParams, Teacher};
+use crate::store::{MissingTraces, Store};
+use budget::PriorSpending;
+use persistence::AnswerWriter;
+use scheduler::Scheduler;
 
-/// After so many questions that are not taken, and no answer, the settings are at fault and not the questions.
+/// After this number of refused questions without any answer, the settings are taken to be at fault.
 pub const NONE_TAKEN: u64 = 20;
 
-/// How traces are collected.
+/// Options of a collection.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Options {
-    /// The model and how it is sampled.
-    pub asking: Asking,
-    /// Answers to each prompt.
+    /// The model and its sampling parameters.
+    pub asking: RequestParams,
+    /// Answers per prompt.
     pub samples: u32,
-    /// The most questions at once at each endpoint; fewer as long as more bring nothing.
+    /// Maximum concurrent requests per endpoint; lowered while more concurrency brings no throughput.
     pub concurrency: usize,
-    /// What each endpoint allows a minute.
+    /// Rate limits of each endpoint.
     pub rates: Rates,
-    /// What tokens cost, if that is known.
+    /// The price of tokens, if it is known.
     pub price: Option<Price>,
-    /// How much may be spent.
+    /// The budget.
     pub budget: Budget,
-    /// Failures of one question, refusals for load aside, after which it is left for another run.
+    /// Failures of one question, except overload errors, after which it is left for another run.
     pub max_attempts: u32,
-    /// Without any answer for so long, the run ends.
+    /// The run ends after this time without any answer.
     pub give_up_after: Duration,
-    /// A run that is stopped waits so long for answers on their way.
+    /// How long a stopped run waits for requests in flight.
     pub grace: Duration,
 }
 
@@ -69,7 +69,7 @@ pub struct Options {
 pub enum End {
     /// Nothing is missing.
     Finished,
-    /// Questions failed too often, and are left for another run.
+    /// Some questions failed too often, and are left for another run.
     Incomplete {
         /// How many.
         left: u64,
@@ -78,34 +78,34 @@ pub enum End {
     Stopped,
     /// The next answer could exceed the budget.
     Budget {
-        /// What is spent and what the next answer may take.
+        /// What was spent, and what the next answer may cost.
         reason: String,
     },
     /// No endpoint answered for a long time.
     Silent {
-        /// What the last of them said.
+        /// The last error.
         words: String,
     },
-    /// No endpoint will answer anyone.
+    /// No endpoint will answer any request.
     Refused {
-        /// What each of them said.
+        /// The error of each of them.
         words: Vec<String>,
     },
 }
 
-/// What is asked, of whom, and where answers are kept.
+/// Prompts, teachers, and the store for answers.
 pub struct Collection<'a> {
     /// The prompts.
     pub prompts: PromptFiles,
     /// Where answers are kept.
     pub store: &'a Store,
-    /// Servers of one model; which of them answers makes no difference to what is missing.
+    /// Servers of one model; which of them answers makes no difference.
     pub teachers: Vec<Arc<dyn Teacher>>,
     /// How it is done.
     pub options: Options,
 }
 
-/// How a collection went.
+/// The result of a collection.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Summary {
     /// Why it ended.
@@ -114,26 +114,27 @@ pub struct Summary {
     pub progress: Progress,
 }
 
-/// Collects what is missing. `stop` may be set from anywhere; `told` hears how it goes.
+/// Collects what is missing. `stop` may be set from any thread; `told` receives progress and events.
 ///
 /// # Errors
-/// Prompts that cannot be read, and a store that cannot be read or written. What teachers do is never an error: [`End`] says it.
+/// Prompts that cannot be read, and a store that cannot be read or written. A failure of a teacher is not an error: [`End`] reports
+/// it.
 pub fn collect(collection: &Collection<'_>, stop: &AtomicBool, told: &mut dyn FnMut(Event)) -> Result<Summary, Error> {
     let Collection { store, options, .. } = collection;
     let missing = store.register(collection.prompts.read()?, &options.asking, options.samples)?;
     ask(collection, missing, stop, told)
 }
 
-/// Two threads: one would do for any server, but not for its own measurement.
+/// Two threads: one is enough for any server, but not for measuring it at the same time.
 fn runtime() -> Result<tokio::runtime::Runtime, Error> {
     let built = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     built.map_err(|reason| Error::Threads { reason: reason.to_string() })
 }
 
-/// Asks for what is missing.
+/// Asks all missing questions.
 fn ask(
     collection: &Collection<'_>,
-    missing: Missing,
+    missing: MissingTraces,
     stop: &AtomicBool,
     told: &mut dyn FnMut(Event),
 ) -> Result<Summary, Error> {
@@ -145,20 +146,20 @@ fn ask(
     let before = collection.store.snapshot()?.status()?;
     let tokens = before.tokens.prompt + before.tokens.completion;
     let cost = before.cost.unwrap_or_default();
-    let spent = Spent { cost, tokens, answers: before.complete + before.cut };
+    let spent = PriorSpending { cost, tokens, answers: before.complete + before.cut };
     if collection.options.budget.cost.is_some() && before.unpriced > 0 {
         told(Event::Notice(Notice::Unpriced { answers: before.unpriced }));
     }
     let is_known = missing.has_answers;
-    let keeper = Keeper::new(collection.store.writer());
+    let answer_writer = AnswerWriter::new(collection.store.writer());
     let (give, take) = tokio::sync::mpsc::channel(256);
     let runtime = runtime()?;
     let (end, progress) = std::thread::scope(|scope| {
         scope.spawn(move || persistence::feed(missing, &give));
         runtime.block_on(async {
             let teachers = collection.teachers.clone();
-            let flow = Flow::new(&collection.options, teachers, take, wanted, keeper, spent, is_known);
-            flow.run(stop, told).await
+            let scheduler = Scheduler::new(&collection.options, teachers, take, wanted, answer_writer, spent, is_known);
+            scheduler.run(stop, told).await
         })
     })?;
     runtime.shutdown_background();

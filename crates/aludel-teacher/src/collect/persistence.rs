@@ -1,5 +1,5 @@
-//! Between the loop and the store: what is missing becomes questions, and answers become rows. How rows lie on the disk is the
-//! store's matter.
+//! Between scheduler and store: missing traces become questions, and answers become rows. The layout on disk is described in
+//! `store`.
 
 use std::sync::Arc;
 
@@ -7,19 +7,18 @@ use tokio::sync::mpsc::Sender;
 
 use crate::Error;
 use crate::client::{Answer, Question};
-use crate::store::{Missing, Outcome, TraceRow, Wanted, Writer};
+use crate::store::{MissingTrace, MissingTraces, Outcome, TraceRow, Writer};
 
-/// Questions that are taken from the store at a time: few at first, so that a second process finds something to do in a short
-/// list, too.
+/// Questions taken from the store per batch: few at first, so that a second process finds work in a short list, too.
 const FIRST_BATCH: usize = 16;
 const LARGEST_BATCH: usize = 256;
 
-/// One answer that is wanted, and how it went so far.
+/// A missing answer, and its attempts so far.
 pub(super) struct Job {
-    wanted: Wanted,
+    wanted: MissingTrace,
     pub(super) question: Arc<Question>,
     pub(super) attempts: u32,
-    /// Attempts whose failure says nothing of the question.
+    /// Attempts whose failure does not depend on the question.
     pub(super) refusals: u32,
     /// The endpoint that failed last.
     pub(super) failed_at: Option<usize>,
@@ -31,25 +30,25 @@ impl Job {
         self.wanted.sample
     }
 
-    /// Where the prompt stands.
+    /// The file and line of the prompt.
     pub(super) fn origin(&self) -> String {
         self.wanted.origin.clone()
     }
 
-    /// Its place among all jobs of the run.
+    /// Its position among all questions of the run.
     pub(super) fn order(&self) -> u64 {
         self.order
     }
 }
 
-/// Hands what is missing to the loop, batch by batch.
-pub(super) fn feed(mut missing: Missing, jobs: &Sender<Result<Job, Error>>) {
+/// Sends missing traces to the scheduler, batch by batch.
+pub(super) fn feed(mut missing: MissingTraces, jobs: &Sender<Result<Job, Error>>) {
     let (mut order, mut size) = (0, FIRST_BATCH);
     loop {
         let batch = match missing.next(size) {
             Ok(batch) => batch,
             Err(error) => {
-                // Nobody listens any more if the loop has ended.
+                // The receiver is gone if the scheduler has ended.
                 let _ = jobs.blocking_send(Err(error));
                 return;
             }
@@ -69,23 +68,23 @@ pub(super) fn feed(mut missing: Missing, jobs: &Sender<Result<Job, Error>>) {
     }
 }
 
-/// Turns answers into rows and waits until they are on the disk.
+/// Turns answers into rows and waits until they are committed.
 #[derive(Clone)]
-pub(super) struct Keeper {
+pub(super) struct AnswerWriter {
     writer: Writer,
 }
 
-impl Keeper {
-    pub(super) fn new(writer: Writer) -> Keeper {
-        Keeper { writer }
+impl AnswerWriter {
+    pub(super) fn new(writer: Writer) -> AnswerWriter {
+        AnswerWriter { writer }
     }
 
-    /// Keeps an answer: complete, or cut wherever the server ended it before its end.
+    /// Stores an answer, complete or cut off.
     pub(super) async fn keep(&self, job: &Job, endpoint: &str, answer: Answer, cost: Option<f64>) -> Result<(), Error> {
         self.put(job, endpoint, Outcome::Answered { answer, cost }).await
     }
 
-    /// Keeps that a question is not taken, so that it is not asked again.
+    /// Stores that a question was refused, so that it is not asked again.
     pub(super) async fn keep_failure(&self, job: &Job, endpoint: &str, words: &str) -> Result<(), Error> {
         self.put(job, endpoint, Outcome::Refused { words: words.to_string() }).await
     }

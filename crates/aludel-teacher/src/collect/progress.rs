@@ -1,5 +1,4 @@
-//! What can be told of a collection while it runs: counts, pace, money, and how each endpoint fares. How it is shown is the
-//! binary's matter.
+//! Progress of a collection: counts, throughput, cost, and the state of each endpoint. Displaying it is left to the binary.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -7,60 +6,60 @@ use std::time::Duration;
 use serde::Serialize;
 use tokio::time::Instant;
 
-/// The pace is that of so long a time.
+/// Throughput is averaged over this time.
 const WINDOW: Duration = Duration::from_secs(30);
 
-/// How far a collection is.
+/// Progress of a collection.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Progress {
-    /// Answers that this run was to collect.
+    /// Answers that this run has to collect.
     pub wanted: u64,
-    /// Answers that were there before it, cut ones among them.
+    /// Answers that were stored before it, cut ones included.
     pub there: u64,
-    /// Questions that no server took before it.
+    /// Questions that had been refused before it.
     pub there_failed: u64,
-    /// Answers that it has kept, cut ones among them.
+    /// Answers stored by this run, cut ones included.
     pub done: u64,
     /// Of these, answers that were cut off.
     pub cut: u64,
-    /// Of these, answers that came to their end and are none: empty, or with reasoning that never closes.
+    /// Of these, answers that ended by themselves and are unusable: empty, or with unclosed reasoning.
     pub unanswered: u64,
-    /// Of these, answers beside which the server said something that is not understood.
+    /// Of these, answers with unknown fields from the server.
     pub with_unread: u64,
-    /// Of these, answers of a model that reasoned, as the server says, without any of the reasoning.
+    /// Of these, answers with reasoning that the server reports and does not show.
     pub without_reasoning: u64,
-    /// Questions that no server takes.
+    /// Questions that every server refuses.
     pub failed: u64,
-    /// Questions on their way.
+    /// Requests in flight.
     pub in_flight: usize,
-    /// Questions that wait to be asked again.
+    /// Questions that wait for a retry.
     pub waiting: usize,
     /// Tokens of this run's questions.
     pub prompt_tokens: u64,
     /// Tokens of this run's reasoning and answers.
     pub completion_tokens: u64,
-    /// Completion tokens a second, lately.
+    /// Completion tokens per second, recently.
     pub tokens_per_second: f64,
-    /// Dollars of this run; `None` where the price is not known.
+    /// Cost of this run in dollars; `None` where the price is not known.
     pub cost: Option<f64>,
     /// Since the start.
     pub seconds: f64,
-    /// Until the end, at the run's pace so far; `None` before the first answer.
+    /// Estimated time left, from the throughput so far; `None` before the first answer.
     pub seconds_left: Option<f64>,
     /// Each endpoint.
     pub endpoints: Vec<EndpointProgress>,
 }
 
-/// How one endpoint fares.
+/// State of one endpoint.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct EndpointProgress {
     /// What to call it.
     pub name: String,
     /// Whether it is asked.
-    pub condition: Condition,
-    /// Questions on their way there.
+    pub condition: EndpointStatus,
+    /// Its requests in flight.
     pub in_flight: usize,
-    /// The most at once, at present.
+    /// Its maximum concurrent requests at present.
     pub limit: usize,
     /// Answers from there.
     pub answers: u64,
@@ -68,61 +67,61 @@ pub struct EndpointProgress {
     pub failures: u64,
     /// Tokens of its questions and answers.
     pub tokens: u64,
-    /// What it said when it last failed.
+    /// Its last error.
     pub last_words: Option<String>,
 }
 
-/// Whether an endpoint is asked.
+/// Whether an endpoint gets requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Condition {
+pub enum EndpointStatus {
     /// It is.
     Asked,
-    /// It asked to be left alone for a while.
+    /// It asked for a pause.
     Paused,
-    /// It does not answer, and is left alone for a while.
+    /// It does not respond, and is paused.
     Gone,
-    /// One question is to show whether it is back.
+    /// One request is to show whether it is back.
     Probed,
-    /// It refuses everything, and is asked no more.
+    /// It refuses everything, and gets no more requests.
     Out,
 }
 
-/// Something worth a line in a log.
+/// An event worth a line in the log.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Notice {
-    /// An endpoint does not answer, and is left alone for a while.
+    /// An endpoint does not respond, and is paused.
     Gone {
         /// The endpoint.
         endpoint: String,
         /// What it said last.
         words: String,
     },
-    /// An endpoint refuses everything, and is asked no more.
+    /// An endpoint refuses everything, and gets no more requests.
     Out {
         /// The endpoint.
         endpoint: String,
         /// What it said.
         words: String,
     },
-    /// A model reasons, and its server does not show it; told once.
+    /// A model reasons, and its server does not show it; reported once.
     HidesReasoning {
         /// The endpoint.
         endpoint: String,
     },
-    /// Something that a server says is not understood; told once.
+    /// Something in a server's response is unknown; reported once.
     Unread {
         /// The endpoint.
         endpoint: String,
         /// What, in words.
         what: String,
     },
-    /// There is a bound for the cost, and so many answers in the store have no known price and are not counted.
+    /// There is a budget in dollars, and this number of answers in the store have no known price and are not counted.
     Unpriced {
         /// How many.
         answers: u64,
     },
-    /// A question that no server takes.
+    /// A question that every server refuses.
     Skipped {
         /// Where it stands.
         origin: String,
@@ -138,27 +137,27 @@ pub enum Notice {
     },
 }
 
-/// What whoever watches is told.
+/// What a caller is notified of.
 #[derive(Debug)]
 pub enum Event {
-    /// How far it is, several times a second.
+    /// Progress, several times a second.
     Progress(Box<Progress>),
     /// What happened.
     Notice(Notice),
 }
 
-/// Tokens a second over the last half minute.
+/// Tokens per second over the last half minute.
 #[derive(Debug)]
-pub(super) struct Pace {
+pub(super) struct Throughput {
     marks: VecDeque<(Instant, u64)>,
 }
 
-impl Pace {
-    pub(super) fn new(now: Instant) -> Pace {
-        Pace { marks: VecDeque::from([(now, 0)]) }
+impl Throughput {
+    pub(super) fn new(now: Instant) -> Throughput {
+        Throughput { marks: VecDeque::from([(now, 0)]) }
     }
 
-    /// Notes how many there are in all, and gives the pace.
+    /// Records the total so far, and returns the throughput.
     pub(super) fn at(&mut self, now: Instant, tokens: u64) -> f64 {
         self.marks.push_back((now, tokens));
         while self.marks.len() > 2 && self.marks[1].0 + WINDOW <= now {

@@ -1,5 +1,5 @@
-//! Where prompts come from: data files, each row with an optional text behind its question. What a row asks is read in
-//! `dataset`; which of them are missing is the store's matter.
+//! Prompts from data files, each with an optional suffix. How a row is read as a prompt is described in `dataset`; which of them
+//! are missing is known to the store.
 
 use std::path::PathBuf;
 
@@ -7,7 +7,7 @@ use crate::Error;
 use aludel_data::dataset::{Prompt, ReadOptions, open_prompts};
 use aludel_text::message::Role;
 
-/// DeepSeek's own words for its reasoning models where an answer is to be verified.
+/// DeepSeek's recommended instruction for its reasoning models where an answer is to be verified.
 pub const BOXED: &str = "Please reason step by step, and put your final answer within \\boxed{}.";
 
 /// Data files, and how they are read as prompts.
@@ -17,7 +17,7 @@ pub struct PromptFiles {
     pub paths: Vec<PathBuf>,
     /// How they are read.
     pub options: ReadOptions,
-    /// Stands below each question, apart from it by a line break.
+    /// Appended to each question after a line break.
     pub suffix: Option<String>,
 }
 
@@ -25,7 +25,7 @@ impl PromptFiles {
     /// The prompts, in order.
     ///
     /// # Errors
-    /// As [`open_prompts`], at once; and with each row that cannot be read.
+    /// As [`open_prompts`], and for each row that cannot be read.
     pub fn read(&self) -> Result<impl Iterator<Item = Result<Prompt, Error>> + Send + use<'_>, Error> {
         Ok(open_prompts(&self.paths, &self.options)?.map(|prompt| Ok(self.with_suffix(prompt?))))
     }

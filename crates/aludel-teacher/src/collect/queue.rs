@@ -1,5 +1,5 @@
-//! Questions that are still to be asked: those that were not asked yet, as the store tells them, and those that wait to be asked
-//! again. Whom they are asked of and how long they wait is decided elsewhere.
+//! Questions still to be asked: new ones from the store, and those that wait for a retry. Which endpoint they go to and how long
+//! they wait is decided elsewhere.
 
 use std::cmp::{Ordering, Reverse};
 use std::collections::{BinaryHeap, VecDeque};
@@ -11,20 +11,20 @@ use tokio::time::Instant;
 use super::persistence::Job;
 use crate::Error;
 
-/// So many questions may wait to be asked again before no further ones are taken: an outage is to fill neither the memory nor the
-/// store's list of who asks what.
+/// If this number of questions wait for a retry, no new ones are taken: an outage should fill neither the memory nor the store's
+/// list of claims.
 const MOST_WAITING: usize = 1024;
 
 pub(super) struct Queue {
-    /// What is missing, as the store tells it.
+    /// Missing traces, from the store.
     missing: Receiver<Result<Job, Error>>,
     all_taken: bool,
-    /// Questions that were not asked yet; enough of them that no endpoint runs dry.
+    /// Questions that were not asked yet; enough for all endpoints.
     fresh: VecDeque<Job>,
     waiting: BinaryHeap<Reverse<Waiting>>,
 }
 
-/// A question that is asked again, once its time has come.
+/// A question to retry, once it is due.
 struct Waiting {
     due: Instant,
     order: u64,
@@ -36,7 +36,7 @@ impl Queue {
         Queue { missing, all_taken: false, fresh: VecDeque::new(), waiting: BinaryHeap::new() }
     }
 
-    /// Whether nothing is left to ask.
+    /// Whether no question is left.
     pub(super) fn is_empty(&self) -> bool {
         self.is_all_asked() && self.waiting.is_empty()
     }
@@ -46,17 +46,17 @@ impl Queue {
         self.all_taken && self.fresh.is_empty()
     }
 
-    /// How many wait to be asked again.
+    /// The number of questions that wait for a retry.
     pub(super) fn waiting(&self) -> usize {
         self.waiting.len()
     }
 
-    /// Whether to take more of what is missing, where so many are asked at once.
+    /// Whether to take more missing traces, at this number of concurrent requests.
     pub(super) fn wants_more(&self, at_once: usize) -> bool {
         !self.all_taken && self.fresh.len() < at_once && self.waiting.len() < MOST_WAITING
     }
 
-    /// Takes of what is missing what is at hand.
+    /// Takes the missing traces that are available now.
     pub(super) fn take_more(&mut self, at_once: usize) -> Result<(), Error> {
         while self.wants_more(at_once) {
             match self.missing.try_recv() {
@@ -68,7 +68,7 @@ impl Queue {
         Ok(())
     }
 
-    /// Takes the next of what is missing once it is there. Nothing is lost when this is dropped before.
+    /// Waits for the next missing trace. Cancel-safe: nothing is lost when this is dropped before.
     pub(super) async fn take_next(&mut self) -> Result<(), Error> {
         match self.missing.recv().await {
             Some(job) => self.fresh.push_back(job?),
@@ -77,7 +77,7 @@ impl Queue {
         Ok(())
     }
 
-    /// The question that is next, first those that failed before.
+    /// The next question, retries first.
     pub(super) fn next(&self, now: Instant) -> Option<&Job> {
         match self.waiting.peek() {
             Some(Reverse(waiting)) if waiting.due <= now => Some(&waiting.job),
@@ -85,7 +85,7 @@ impl Queue {
         }
     }
 
-    /// Takes out the question that is next.
+    /// Removes the next question.
     pub(super) fn pop(&mut self, now: Instant) -> Option<Job> {
         match self.due() {
             Some(due) if due <= now => self.waiting.pop().map(|Reverse(waiting)| waiting.job),
@@ -93,12 +93,12 @@ impl Queue {
         }
     }
 
-    /// When the first of those that wait is to be asked.
+    /// When the first retry is due.
     pub(super) fn due(&self) -> Option<Instant> {
         self.waiting.peek().map(|Reverse(waiting)| waiting.due)
     }
 
-    /// Asks a question again, but not before this moment.
+    /// Schedules a retry, not before this time.
     pub(super) fn wait(&mut self, job: Job, due: Instant) {
         let order = job.order();
         self.waiting.push(Reverse(Waiting { due, order, job }));

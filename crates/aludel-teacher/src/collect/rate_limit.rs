@@ -1,29 +1,29 @@
-//! Requests and tokens a minute: when the next question may be asked. Tokens are known only afterwards, so each question is
-//! charged what those before it took on average, and the difference when its answer is there.
+//! Requests and tokens per minute: when the next request may be sent. Its tokens are known only afterwards, so each request is
+//! charged the average of those before it, and the difference when its answer arrives.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Limits a minute; none where they are not set.
+/// Limits per minute; no limit where they are not set.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Rates {
     /// Questions a minute.
     pub requests_per_minute: Option<u64>,
-    /// Tokens a minute, of questions and answers together.
+    /// Tokens per minute, input and output together.
     pub tokens_per_minute: Option<u64>,
 }
 
-/// No answer holds an endpoint up for longer, whatever number of tokens it says that it took.
+/// The longest time that one answer delays an endpoint, whatever number of tokens it reports.
 const LONGEST: Duration = Duration::from_secs(600);
 
-/// The limits of one endpoint and what they have left. Questions are spread evenly: a minute's worth at once would let two
-/// minutes' worth into one.
+/// The limits of one endpoint and what is left of them. Requests are spread evenly: a burst of a minute's requests would allow
+/// twice the limit within one minute.
 #[derive(Debug)]
 pub(super) struct Rate {
     rates: Rates,
     next_request: Instant,
-    /// Tokens are paid for up to this moment.
+    /// Tokens are paid for up to this time.
     tokens_until: Instant,
 }
 
@@ -32,12 +32,12 @@ impl Rate {
         Rate { rates, next_request: now, tokens_until: now }
     }
 
-    /// When the next question may be asked; not after `now` if at once.
+    /// When the next request may be sent; `now` or earlier if immediately.
     pub(super) fn ready(&self) -> Instant {
         self.next_request.max(self.tokens_until)
     }
 
-    /// A question is asked that will take about so many tokens.
+    /// A request is sent that will take about this number of tokens.
     pub(super) fn asked(&mut self, expected_tokens: u64, now: Instant) {
         if let Some(requests) = self.rates.requests_per_minute {
             self.next_request = self.next_request.max(now) + Duration::from_secs(60).div_f64(requests.max(1) as f64);
@@ -47,7 +47,7 @@ impl Rate {
         }
     }
 
-    /// It took so many.
+    /// It took this number of tokens.
     pub(super) fn took(&mut self, tokens: u64, expected_tokens: u64) {
         match tokens.checked_sub(expected_tokens) {
             Some(more) => self.tokens_until += self.worth(more),

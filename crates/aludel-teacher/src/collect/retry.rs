@@ -1,14 +1,14 @@
-//! How long a question waits before it is asked again: full jitter over a bound that doubles (Brooker, "Exponential Backoff
-//! and Jitter", AWS 2015), and never less than the server asks for.
+//! How long a question waits before a retry: full jitter over an exponential backoff (Brooker, "Exponential Backoff and Jitter",
+//! AWS 2015), and never less than the server asks for.
 
 use std::time::Duration;
 
 const FIRST_BOUND: Duration = Duration::from_millis(500);
-/// A question's own wait only spreads what is asked again: an endpoint that is gone or refuses is left alone as a whole.
+/// The backoff of one question only spreads retries: an endpoint that is down or refuses is paused as a whole.
 const LARGEST_BOUND: Duration = Duration::from_secs(5);
-/// An endpoint that refuses all is left alone for up to so long, unless it names a time.
+/// The longest pause of an endpoint that refuses everything, unless it names a time.
 const LARGEST_PAUSE: Duration = Duration::from_secs(60);
-/// Longer than this no server is waited for: whoever wants an hour is asked again in five minutes.
+/// The longest wait that a server can ask for: one that asks for an hour is tried again after five minutes.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(300);
 
 /// Random numbers for jitter (SplitMix64).
@@ -25,7 +25,7 @@ impl Jitter {
         self.within(LARGEST_BOUND, failures, retry_after)
     }
 
-    /// The pause of an endpoint that has refused all for so many rounds.
+    /// The pause of an endpoint after this number of rounds in which it refused everything.
     pub(super) fn pause(&mut self, rounds: u32, retry_after: Option<Duration>) -> Duration {
         self.within(LARGEST_PAUSE, rounds, retry_after)
     }
@@ -34,7 +34,7 @@ impl Jitter {
         let bound = FIRST_BOUND.saturating_mul(1 << failures.saturating_sub(1).min(10)).min(largest);
         let spread = bound.mul_f64(self.share());
         match retry_after {
-            // All who were told the same moment must not come back in it.
+            // Requests that were given the same time must not all be sent at it.
             Some(least) => least.min(LONGEST_RETRY_AFTER) + spread,
             None => spread,
         }

@@ -1,5 +1,5 @@
-//! The loop: takes what is missing, asks where it may, asks again what failed, and knows when to end. It alone owns what
-//! changes; what is still to be asked, who is asked, and one question asked once stand in files of their own.
+//! The scheduling loop: takes missing traces, sends requests where possible, retries failures, and decides when to end. It owns all
+//! mutable state; the queue, the endpoints and a single attempt have files of their own.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -10,88 +10,89 @@ use tokio::sync::mpsc::Receiver;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
-use super::attempt::{Asker, Outcome};
-use super::budget::{Purse, Spent};
-use super::endpoint::{Change, Ticket};
-use super::endpoints::{Choice, Endpoints};
-use super::persistence::{Job, Keeper};
-use super::progress::{Event, Notice, Pace, Progress};
+use super::attempt::{Outcome, Requester};
+use super::budget::{BudgetTracker, PriorSpending};
+use super::endpoint::{Change, InFlightRequest};
+use super::endpoints::{Endpoints, NextEndpoint};
+use super::persistence::{AnswerWriter, Job};
+use super::progress::{Event, Notice, Progress, Throughput};
 use super::queue::Queue;
 use super::retry::Jitter;
 use super::{End, NONE_TAKEN, Options};
 use crate::Error;
 use crate::client::{Failure, Teacher};
 
-/// How often the loop looks at the clock and at whoever wants it to stop.
+/// How often the loop checks the clock and the stop flag.
 const TICK: Duration = Duration::from_millis(100);
 
-/// Of what is not understood so much is told; all of it is counted.
+/// Unknown fields that are reported; all of them are counted.
 pub(super) const UNREAD_TOLD: usize = 32;
 
-/// So many waits of a question are short where nothing else is left to ask; after that it seems to be more than bad luck.
+/// A question's first retries are quick where nothing else is left to ask; this is their number.
 const SHORT_WAITS: u32 = 5;
 
-pub(super) struct Flow<'a> {
+pub(super) struct Scheduler<'a> {
     options: &'a Options,
     endpoints: Endpoints,
     queue: Queue,
     on_their_way: JoinSet<Back>,
-    asker: Asker,
-    purse: Purse,
+    requester: Requester,
+    spending: BudgetTracker,
     jitter: Jitter,
     progress: Progress,
-    pace: Pace,
+    throughput: Throughput,
     started: Instant,
-    /// When an answer or a judgement on a question last came, and how many failures since.
+    /// When an answer or a refusal of a question last arrived, and the failures since.
     heard: Instant,
     failures_since: u64,
-    /// Why no further question is asked, and until when answers are waited for.
+    /// Why no further question is asked, and until when answers are awaited.
     ending: Option<(End, Instant)>,
     left: u64,
-    /// What of an endpoint's words was told not to be understood.
+    /// Which unknown words of an endpoint were already reported.
     told_unread: BTreeSet<(usize, String)>,
-    /// Questions that are not taken, until the teacher has answered another.
+    /// Refused questions, until the teacher has answered another one.
     held: Vec<Held>,
 }
 
-/// A question that is not taken, and whose words are not kept yet.
+/// A refused question whose error is not stored yet.
 struct Held {
     job: Job,
     endpoint: String,
     words: String,
 }
 
-/// A question that was asked comes back.
+/// A request that has ended.
 struct Back {
     job: Job,
     endpoint: usize,
-    ticket: Ticket,
+    request: InFlightRequest,
     outcome: Outcome,
 }
 
-impl<'a> Flow<'a> {
+impl<'a> Scheduler<'a> {
     pub(super) fn new(
         options: &'a Options,
         teachers: Vec<Arc<dyn Teacher>>,
         missing: Receiver<Result<Job, Error>>,
         wanted: u64,
-        keeper: Keeper,
-        spent: Spent,
+        answer_writer: AnswerWriter,
+        spent: PriorSpending,
         is_known: bool,
-    ) -> Flow<'a> {
+    ) -> Scheduler<'a> {
         let now = Instant::now();
         let is_known = Arc::new(AtomicBool::new(is_known));
-        let asker = Asker { asking: Arc::new(options.asking.clone()), price: options.price, is_known, keeper };
-        Flow {
+        let requester =
+            Requester { asking: Arc::new(options.asking.clone()), price: options.price, is_known, answer_writer };
+        Scheduler {
             options,
             endpoints: Endpoints::new(teachers, options.concurrency, options.rates, now),
             queue: Queue::new(missing),
             on_their_way: JoinSet::new(),
-            asker,
-            purse: Purse::new(options.budget, spent, options.price, options.asking.max_tokens),
+            requester,
+            spending: BudgetTracker::new(options.budget, spent, options.price, options.asking.max_tokens),
             jitter: Jitter::new(u64::from(std::process::id())),
             progress: Progress { wanted, cost: options.price.map(|_| 0.0), ..Progress::default() },
-            pace: Pace::new(now),
+            throughput: Throughput::new(now),
             started: now,
             heard: now,
             failures_since: 0,
@@ -102,7 +103,7 @@ impl<'a> Flow<'a> {
         }
     }
 
-    /// Asks until nothing is missing or something ends it. Gives why, and how far it came.
+    /// Runs until nothing is missing or something ends it. Returns why, and the progress.
     pub(super) async fn run(
         mut self,
         stop: &AtomicBool,
@@ -131,7 +132,7 @@ impl<'a> Flow<'a> {
             tokio::select! {
                 Some(back) = self.on_their_way.join_next() => {
                     self.took(back.expect("a question is never cancelled before the end, and does not panic"), told)?;
-                    // All that are back by now: one look at the endpoints serves them all.
+                    // All that have ended by now, so that the endpoints are updated once.
                     while let Some(Ok(back)) = self.on_their_way.try_join_next() {
                         self.took(back, told)?;
                     }
@@ -151,7 +152,7 @@ impl<'a> Flow<'a> {
         Ok((end, progress))
     }
 
-    /// What the clock alone can bring about.
+    /// What depends on the clock alone.
     fn look_around(&mut self, now: Instant, stop: &AtomicBool) {
         if stop.load(Ordering::Relaxed) {
             self.end(End::Stopped, now + self.options.grace);
@@ -162,19 +163,19 @@ impl<'a> Flow<'a> {
         }
     }
 
-    /// The first reason to end is the one that is told.
+    /// The first reason to end is the one reported.
     fn end(&mut self, end: End, deadline: Instant) {
         if self.ending.is_none() {
             self.ending = Some((end, deadline));
         }
     }
 
-    /// Whether to take more of what is missing.
+    /// Whether to take more missing traces.
     fn wants_more(&self) -> bool {
         self.ending.is_none() && self.queue.wants_more(self.endpoints.limit())
     }
 
-    /// Asks as many as may be asked now, first those that failed before. Gives the moment from which more may be.
+    /// Sends as many requests as possible, retries first. Returns the time from which more may be sent.
     fn ask_all(&mut self, now: Instant) -> Instant {
         let later = now + TICK;
         while self.ending.is_none() {
@@ -183,21 +184,21 @@ impl<'a> Flow<'a> {
                 return self.queue.due().map_or(later, |due| later.min(due));
             };
             let avoided = job.failed_at;
-            if let Err(reason) = self.purse.allows() {
-                // What is on its way may turn out smaller than feared.
+            if let Err(reason) = self.spending.allows() {
+                // Requests in flight may turn out cheaper than reserved.
                 if self.on_their_way.is_empty() {
                     self.end(End::Budget { reason }, now);
                 }
                 return later;
             }
             match self.endpoints.choose(avoided, now) {
-                Choice::Endpoint(index) => {
+                NextEndpoint::Endpoint(index) => {
                     if let Some(job) = self.queue.pop(now) {
                         self.ask(job, index, now);
                     }
                 }
-                Choice::Wait(until) => return until.map_or(later, |until| later.min(until)),
-                Choice::Nobody => {
+                NextEndpoint::Wait(until) => return until.map_or(later, |until| later.min(until)),
+                NextEndpoint::Nobody => {
                     self.end(End::Refused { words: self.endpoints.all_words() }, now + self.options.grace);
                 }
             }
@@ -207,25 +208,25 @@ impl<'a> Flow<'a> {
 
     fn ask(&mut self, mut job: Job, index: usize, now: Instant) {
         let endpoint = self.endpoints.get(index);
-        let ticket = endpoint.asked(now);
-        self.purse.promise();
+        let request = endpoint.asked(now);
+        self.spending.promise();
         job.attempts += 1;
-        let (teacher, asker) = (Arc::clone(&endpoint.teacher), self.asker.clone());
+        let (teacher, requester) = (Arc::clone(&endpoint.teacher), self.requester.clone());
         self.on_their_way.spawn(async move {
-            let outcome = asker.ask(&job, &*teacher).await;
-            Back { job, endpoint: index, ticket, outcome }
+            let outcome = requester.ask(&job, &*teacher).await;
+            Back { job, endpoint: index, request, outcome }
         });
     }
 
     fn took(&mut self, back: Back, told: &mut dyn FnMut(Event)) -> Result<(), Error> {
-        let Back { job, endpoint: index, ticket, outcome } = back;
+        let Back { job, endpoint: index, request, outcome } = back;
         let now = Instant::now();
         match outcome {
             Outcome::Kept { usage, cost, elapsed, is_ended, is_flawed, hides_reasoning, unread } => {
-                self.endpoints.get(index).answered(Some((usage, elapsed)), ticket);
-                self.purse.settle(Some((cost, usage.total())));
+                self.endpoints.get(index).answered(Some((usage, elapsed)), request);
+                self.spending.settle(Some((cost, usage.total())));
                 self.was_heard(now);
-                self.asker.is_known.store(true, Ordering::Relaxed);
+                self.requester.is_known.store(true, Ordering::Relaxed);
                 self.progress.done += 1;
                 self.progress.cut += u64::from(!is_ended);
                 self.progress.unanswered += u64::from(is_flawed);
@@ -247,8 +248,8 @@ impl<'a> Flow<'a> {
             }
             Outcome::NotTaken { words, status, is_kept } => {
                 let endpoint = self.endpoints.get(index).teacher.name().to_string();
-                self.endpoints.get(index).answered(None, ticket);
-                self.purse.settle(None);
+                self.endpoints.get(index).answered(None, request);
+                self.spending.settle(None);
                 self.was_heard(now);
                 self.progress.failed += 1;
                 told(Event::Notice(Notice::Skipped { origin: job.origin(), words: format!("{words} ({status})") }));
@@ -260,10 +261,10 @@ impl<'a> Flow<'a> {
                 }
             }
             Outcome::Failed(failure) => {
-                self.purse.settle(None);
+                self.spending.settle(None);
                 self.failures_since += 1;
                 let words = failure.to_string();
-                match self.endpoints.get(index).failed(&failure, ticket, &mut self.jitter, now) {
+                match self.endpoints.get(index).failed(&failure, request, &mut self.jitter, now) {
                     Change::None => {}
                     Change::Opened => {
                         let endpoint = self.endpoints.get(index).teacher.name().to_string();
@@ -271,22 +272,22 @@ impl<'a> Flow<'a> {
                     }
                     Change::Out => told(Event::Notice(self.endpoints.out(index))),
                 }
-                self.try_again(job, index, &failure, ticket.is_probe, told);
+                self.try_again(job, index, &failure, request.is_probe, told);
             }
             Outcome::Lost(error) => return Err(error),
         }
         Ok(())
     }
 
-    /// Once the teacher has answered something, what it does not take is a matter of the questions, and is kept.
+    /// Once the teacher has answered a question, refusals depend on the question and are stored.
     async fn keep_held(&mut self) -> Result<(), Error> {
-        if self.held.is_empty() || !self.asker.is_known.load(Ordering::Relaxed) {
+        if self.held.is_empty() || !self.requester.is_known.load(Ordering::Relaxed) {
             return Ok(());
         }
         let mut kept = JoinSet::new();
         for Held { job, endpoint, words } in self.held.drain(..) {
-            let keeper = self.asker.keeper.clone();
-            kept.spawn(async move { keeper.keep_failure(&job, &endpoint, &words).await });
+            let answer_writer = self.requester.answer_writer.clone();
+            kept.spawn(async move { answer_writer.keep_failure(&job, &endpoint, &words).await });
         }
         while let Some(kept) = kept.join_next().await {
             kept.expect("what is kept is never cancelled, and does not panic")?;
@@ -294,13 +295,13 @@ impl<'a> Flow<'a> {
         Ok(())
     }
 
-    /// Why the settings seem to be at fault, and not the questions.
+    /// Why the settings, and not the questions, seem to be at fault.
     fn none_taken(&self, words: &str) -> End {
         let words = format!("none of the first {} questions was taken: {words}", self.progress.failed);
         End::Refused { words: vec![words] }
     }
 
-    /// A question whose failure says something of the endpoint alone has not used up an attempt.
+    /// A failure that says something about the endpoint alone does not use up an attempt.
     fn try_again(
         &mut self,
         mut job: Job,
@@ -324,9 +325,9 @@ impl<'a> Flow<'a> {
             return;
         }
         let wait = match failure {
-            // Another endpoint may answer at once.
+            // Another endpoint may answer immediately.
             Failure::Refused { .. } => Duration::ZERO,
-            // When all is asked, few are left: their waits spare the endpoint little, and make the run longer.
+            // When all is asked, few are left: their waits spare the endpoint little, and prolong the run.
             _ if self.queue.is_all_asked() => self.jitter.wait(job.attempts.saturating_sub(SHORT_WAITS), retry_after),
             _ => self.jitter.wait(job.attempts, retry_after),
         };
@@ -342,7 +343,7 @@ impl<'a> Flow<'a> {
         let progress = &mut self.progress;
         progress.in_flight = self.on_their_way.len();
         progress.waiting = self.queue.waiting();
-        progress.tokens_per_second = self.pace.at(now, progress.completion_tokens);
+        progress.tokens_per_second = self.throughput.at(now, progress.completion_tokens);
         progress.seconds = (now - self.started).as_secs_f64();
         let settled = progress.done + progress.failed;
         progress.seconds_left =

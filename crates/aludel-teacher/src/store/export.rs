@@ -1,5 +1,5 @@
-//! A store's traces as rows of columns, in the shape that the data reader knows: written to a file, or handed to curation,
-//! which therefore reads the same either way.
+//! A store's traces as rows of columns, in the shape that the data reader knows: written to a file, or passed to curation, which
+//! therefore reads both in the same way.
 
 use std::collections::{HashMap, HashSet};
 use std::fs;
@@ -12,7 +12,7 @@ use aludel_formats::atomic;
 use aludel_text::message::Role;
 use serde_json::{Value, json};
 
-use super::Place;
+use super::TraceKey;
 use super::check::Damage;
 use super::open::is_sqlite;
 use super::snapshot::{Snapshot, Stored};
@@ -27,7 +27,7 @@ pub struct Rows {
     snapshot: Snapshot,
     complete_alone: bool,
     runs: HashMap<i64, (String, Value)>,
-    /// Traces that are not as they were written, by their numbers.
+    /// Traces that do not match their hashes, by their row ids.
     left_out: HashSet<i64>,
     /// The store's hash.
     store: String,
@@ -35,12 +35,12 @@ pub struct Rows {
     file_bytes: u64,
     traces: u64,
     traces_read: AtomicU64,
-    /// How its rows are read where they become traces.
+    /// How its rows are read as traces.
     reading: ReadOptions,
 }
 
 impl Rows {
-    /// The rows of a store that is as it was written.
+    /// The rows of an intact store.
     ///
     /// # Errors
     /// As [`Snapshot::open`], and [`Error::Store`] for a store that is damaged.
@@ -52,7 +52,7 @@ impl Rows {
         }
     }
 
-    /// The rows of a store that are as they were written, and which are not.
+    /// The intact rows of a store, and which rows are damaged.
     ///
     /// # Errors
     /// As [`Snapshot::open`].
@@ -84,21 +84,21 @@ impl Rows {
         Ok((rows, damage))
     }
 
-    /// The same, with tags at the beginning of answers read as these options say. Its columns are its own, whatever others are called.
+    /// The same, with the answer tags of these options. Other column options do not apply: its columns are known.
     #[must_use]
     pub fn with_tags_of(self, options: &ReadOptions) -> Rows {
         let reading = ReadOptions { answer_tags: options.answer_tags.clone(), ..self.reading };
         Rows { reading, ..self }
     }
 
-    /// Whether there are no traces, or none that are complete where those alone count.
+    /// Whether there are no traces, or no complete ones where only those count.
     pub fn is_empty(&self) -> bool {
         self.traces == 0
     }
 
     /// The rows, by run, prompt and sample.
     pub fn iter(&self) -> impl Iterator<Item = Result<Columns, Error>> + Send + '_ {
-        let mut after: Place = (0, 0, 0);
+        let mut after: TraceKey = (0, 0, 0);
         let mut page = Vec::new().into_iter();
         let mut ended = false;
         std::iter::from_fn(move || {
@@ -152,8 +152,8 @@ impl Rows {
         }
         for (name, value) in stored.columns.iter() {
             let mut free = name.to_string();
-            // A prompt's own column must neither take the place of one of these nor be read as part of question or answer, or as what is
-            // said of the answer.
+            // A prompt's own column must neither replace one of these nor be read as part of the question or answer, or as metadata
+            // of the answer.
             let is_taken = |name: &str| {
                 is_among(&PARTS, name)
                     || message_fields::is_reasoning(name)
@@ -169,11 +169,11 @@ impl Rows {
     }
 }
 
-/// What helps where a store is damaged.
+/// The remedy for a damaged store.
 const MEND: &str = "`aludel trace --replace-damaged` with the same settings asks for damaged and missing traces again; \
     `aludel trace export --skip-damaged` writes the others";
 
-/// Names that play a part in a trace, whether a row has them or not.
+/// Column names that have a meaning in a trace, whether a row has them or not.
 const PARTS: [&str; 24] = [
     "prompt",
     "instruction",
@@ -220,8 +220,8 @@ impl TraceSource for Rows {
     }
 }
 
-/// Writes rows to a file, which appears whole or not at all: Parquet if its name ends so, JSON lines otherwise. Gives their
-/// number; no rows make no file.
+/// Writes rows to a file atomically: Parquet if its name ends in `.parquet`, else JSON lines. Returns the number of rows; without
+/// rows no file is written.
 ///
 /// # Errors
 /// [`Error::Store`], [`Error::File`], [`Error::Data`].
@@ -237,7 +237,7 @@ pub fn export(rows: &Rows, output: &Path) -> Result<u64, Error> {
     if !is_parquet {
         return write_lines(rows, output);
     }
-    // Parquet's columns are known only when all rows are: they wait as JSON lines beside it.
+    // Parquet's columns are known only once all rows are: until then, rows are written beside it as JSON lines.
     let (lines, table) = (Beside::new(output, "jsonl"), Beside::new(output, "table"));
     let count = write_lines(rows, &lines.0)?;
     if count > 0 {
@@ -249,7 +249,7 @@ pub fn export(rows: &Rows, output: &Path) -> Result<u64, Error> {
     Ok(count)
 }
 
-/// A file beside another, gone when it is no longer needed.
+/// A temporary file beside another, removed on drop.
 struct Beside(PathBuf);
 
 impl Beside {
@@ -261,14 +261,14 @@ impl Beside {
 
 impl Drop for Beside {
     fn drop(&mut self) {
-        // It may never have been made.
+        // It may never have been created.
         let _ = fs::remove_file(&self.0);
     }
 }
 
 fn write_lines(rows: &Rows, output: &Path) -> Result<u64, Error> {
     let mut count = 0;
-    // Nothing takes the place of what is there.
+    // An existing file is not replaced.
     let mut all = rows.iter().peekable();
     if all.peek().is_none() {
         return Ok(0);

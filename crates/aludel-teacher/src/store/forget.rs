@@ -1,5 +1,5 @@
-//! Forgetting: which traces, and which answers that are wanted and not there, leave the store, and what goes with them. Who may be
-//! asking meanwhile is looked at by `transactions`, which also says whether anything is done or only told.
+//! Removing traces and missing answers from a store, with all that refers to them. Whether another process is asking meanwhile is
+//! checked by `transactions`, which also decides between a dry run and removal.
 
 use std::collections::BTreeSet;
 
@@ -9,27 +9,27 @@ use serde::Serialize;
 use super::snapshot::TokenCounts;
 use crate::client::MOST_TOKENS;
 
-/// What is to be forgotten; at least one of these is set.
+/// What is to be removed; at least one of these is set.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Selection {
-    /// All of this teacher's.
+    /// Everything of this teacher.
     pub model: Option<String>,
-    /// Of that, only what is wanted and not there.
+    /// Of that, only missing answers.
     pub unanswered: bool,
-    /// Traces by their hashes, whosever they are.
+    /// Traces by their hashes, from any teacher.
     pub ids: Vec<String>,
 }
 
-/// What was forgotten, or would be.
+/// What was removed, or would be.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Forgotten {
     /// Whole answers.
     pub complete: u64,
     /// Answers that were cut.
     pub cut: u64,
-    /// Questions that were not taken.
+    /// Questions that were refused.
     pub failed: u64,
-    /// Answers that were wanted and not there.
+    /// Missing answers.
     pub missing: u64,
     /// Teachers with their settings of which nothing is left.
     pub runs: u64,
@@ -37,17 +37,17 @@ pub struct Forgotten {
     pub prompts: u64,
     /// Tokens of the answers.
     pub tokens: TokenCounts,
-    /// Dollars that answers of a known price took.
+    /// Cost in dollars of answers with a known price.
     pub cost: Option<f64>,
-    /// Answers whose price is not known.
+    /// Answers without a known price.
     pub unpriced: u64,
-    /// Hashes that no trace has; then nothing is forgotten.
+    /// Hashes that match no trace; nothing is removed then.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub unknown: Vec<String>,
 }
 
 impl Forgotten {
-    /// Whether there was nothing of the kind.
+    /// Whether nothing matched.
     pub fn is_nothing(&self) -> bool {
         self.complete + self.cut + self.failed + self.missing + self.runs + self.prompts == 0
     }
@@ -70,7 +70,7 @@ impl Forgotten {
     }
 }
 
-/// What is counted of a trace before it goes.
+/// What is counted of a trace before it is removed.
 struct Trace {
     id: i64,
     run: i64,
@@ -102,8 +102,8 @@ impl Trace {
     }
 }
 
-/// Forgets what is selected, and with it settings and prompts that nothing refers to any more. Nothing of it is wanted afterwards: a run
-/// with the same prompts wants it anew.
+/// Removes what is selected, and the settings and prompts that nothing refers to any more. None of it counts as missing afterwards:
+/// a run with the same prompts asks for it again.
 pub(super) fn forget(connection: &Connection, selection: &Selection) -> rusqlite::Result<Forgotten> {
     let mut forgotten = Forgotten::default();
     if !selection.ids.is_empty() {
@@ -154,7 +154,7 @@ fn by_ids(connection: &Connection, ids: &[String], forgotten: &mut Forgotten) ->
     Ok(())
 }
 
-/// Nothing is wanted of a run but what is there.
+/// Only existing answers of the run remain wanted.
 fn unanswered(connection: &Connection, run: i64, forgotten: &mut Forgotten) -> rusqlite::Result<()> {
     let there = "(SELECT count(*) FROM traces WHERE traces.run = wanted.run AND traces.prompt = wanted.prompt)";
     let missing = format!("SELECT coalesce(sum(max(samples - {there}, 0)), 0) FROM wanted WHERE run = ?1");

@@ -1,4 +1,4 @@
-//! What `--input` names: data files and stores of traces, in any mixture, as one source of traces.
+//! The inputs of `--input`: data files and stores of traces, in any mixture, as one source of traces.
 
 use std::path::{Path, PathBuf};
 
@@ -8,7 +8,7 @@ use aludel_data::trace::{Files, Trace, TraceSource};
 use super::{Rows, is_sqlite};
 use crate::Error;
 
-/// Data files and stores of traces, told apart by their first bytes, in the order given.
+/// Data files and stores of traces, distinguished by their first bytes, in the given order.
 pub struct Inputs(Vec<Box<dyn TraceSource>>);
 
 impl Inputs {
@@ -45,7 +45,7 @@ impl Inputs {
     }
 }
 
-/// What cannot be read is left to the reader of files, which says why.
+/// Unreadable files are left to the reader of data files, which reports the reason.
 fn is_store(path: &Path) -> bool {
     is_sqlite(path).unwrap_or(false)
 }

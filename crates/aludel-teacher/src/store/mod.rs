@@ -1,6 +1,7 @@
-//! The store of traces: one SQLite file in which each answer is kept the moment it is there, and which knows what is missing.
-//! Several processes may share it. `open` makes and checks the file, `writer` commits, `transactions` says what is written, `forget` what leaves again,
-//! `row_hash` what a row says, `check` whether it still does, `snapshot` reads, `export` makes rows of it. The tables are described in `docs/STORE.md`.
+//! The store of traces: one SQLite file to which each answer is committed when it arrives, and which knows what is missing. Several
+//! processes may share it. `open` creates and checks the file, `writer` commits, `transactions` has the operations, `forget`
+//! removes, `row_hash` hashes rows, `check` verifies the hashes, `snapshot` reads, `export` turns traces into rows. The tables are
+//! described in `docs/STORE.md`.
 
 mod check;
 mod export;
@@ -31,12 +32,12 @@ pub use open::is_sqlite;
 pub use snapshot::{RunStatus, Snapshot, Status, TokenCounts};
 
 use crate::Error;
-use crate::client::{Answer, Asking};
+use crate::client::{Answer, RequestParams};
 use aludel_data::dataset::Prompt;
-use transactions::{Desk, Registered, Removed};
+use transactions::{Registered, Removed, WriterState};
 use writer::Queue;
 
-/// A store that is open for writing. Dropping it writes what is queued and gives back what is claimed.
+/// A store that is open for writing. Dropping it writes what is queued and releases its claims.
 pub struct Store {
     path: PathBuf,
     writer: Option<Writer>,
@@ -44,19 +45,19 @@ pub struct Store {
     lists: AtomicI64,
 }
 
-/// Where a trace belongs: run, prompt and sample, by their numbers in the store.
-pub type Place = (i64, i64, u32);
+/// The key of a trace: run, prompt and sample, by their row ids.
+pub type TraceKey = (i64, i64, u32);
 
-/// One answer that is wanted.
+/// A missing answer.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Wanted {
+pub struct MissingTrace {
     run: i64,
     prompt: i64,
-    /// Which of the prompt's answers, from 0.
+    /// Index of the sample among the prompt's answers.
     pub sample: u32,
     /// What is asked.
     pub messages: Vec<Message>,
-    /// Where the prompt stands, in words.
+    /// File and line of the prompt.
     pub origin: String,
 }
 
@@ -64,14 +65,14 @@ pub struct Wanted {
 #[expect(clippy::large_enum_variant, reason = "nearly all of them are answers")]
 #[derive(Clone, Debug, PartialEq)]
 pub enum Outcome {
-    /// With an answer: complete, or cut if it is not whole by the rule for rows.
+    /// With an answer: complete, or cut off according to the rule for rows.
     Answered {
         /// The answer.
         answer: Answer,
         /// Dollars; `None` where the price is not known.
         cost: Option<f64>,
     },
-    /// The question is not taken; it is not asked again.
+    /// The question was refused; it is not asked again.
     Refused {
         /// The server's words.
         words: String,
@@ -81,8 +82,8 @@ pub enum Outcome {
 /// A trace to be kept.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TraceRow {
-    /// Where it belongs; see [`Wanted::id`].
-    pub wanted: Place,
+    /// Its key; see [`MissingTrace::id`].
+    pub wanted: TraceKey,
     /// How asking ended.
     pub outcome: Outcome,
     /// Who was asked.
@@ -91,30 +92,30 @@ pub struct TraceRow {
     pub attempts: u32,
 }
 
-/// Keeps traces; may be cloned and sent to wherever they arise. After its [`Store`] is dropped it goes on until it is dropped, too.
+/// Stores traces; can be cloned and sent to other threads. It works until it is dropped, even after its [`Store`] is.
 #[derive(Clone)]
 pub struct Writer(Queue);
 
-/// What a registered list of prompts lacks. Its memory does not grow with the list.
-pub struct Missing {
+/// The missing answers to a registered list of prompts. Memory use does not depend on the list's length.
+pub struct MissingTraces {
     writer: Writer,
     list: i64,
     run: i64,
     samples: u32,
     from: i64,
-    /// Answers that were not there when the list was registered.
+    /// Answers that were missing when the list was registered.
     pub count: u64,
-    /// Answers that were there by then, cut ones among them.
+    /// Answers that existed then, cut ones included.
     pub there: u64,
-    /// Questions that had not been taken by then.
+    /// Questions that had been refused by then.
     pub failed: u64,
     /// Whether the teacher had answered anything with these settings by then.
     pub has_answers: bool,
 }
 
-/// What an earlier answer took.
+/// Tokens and time of an earlier answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Taken {
+pub struct PastUsage {
     /// Tokens of the question.
     pub prompt_tokens: u64,
     /// Tokens of reasoning and answer.
@@ -123,20 +124,20 @@ pub struct Taken {
     pub elapsed_ms: u64,
 }
 
-/// Prompts that are registered at once.
+/// Prompts that are registered per transaction.
 const BATCH_PROMPTS: usize = 1000;
 const BATCH_BYTES: usize = 4 << 20;
 
 impl Store {
-    /// Opens a store, making it where there is none.
+    /// Opens a store, and creates it if it does not exist.
     ///
     /// # Errors
-    /// [`Error::Store`] for a file that is no store, is damaged, or was written by a newer Aludel, and where it cannot be
+    /// [`Error::Store`] for a file that is not a store, is damaged, or was written by a newer Aludel, and where it cannot be
     /// written; [`Error::Data`].
     pub fn open(path: &Path) -> Result<Store, Error> {
         let connection = open::for_writing(path)?;
-        let desk = Desk::new(connection, path).map_err(|error| open::wrong(path, error))?;
-        let (queue, thread) = Queue::start(desk)?;
+        let state = WriterState::new(connection, path).map_err(|error| open::wrong(path, error))?;
+        let (queue, thread) = Queue::start(state)?;
         let (writer, thread) = (Some(Writer(queue)), Some(thread));
         Ok(Store { path: path.to_path_buf(), writer, thread, lists: AtomicI64::new(0) })
     }
@@ -151,33 +152,32 @@ impl Store {
         self.writer.clone().expect("it is there until the store is dropped")
     }
 
-    /// Enters prompts, of each of which so many answers are wanted, and finds out which are missing. Prompts that say the same
-    /// count once. Where the teacher has answered nothing yet, they count as wanted from its first answer on: a misspelt model
-    /// leaves nothing to wait for. Not to be called from within an asynchronous task.
+    /// Registers prompts with the number of answers wanted to each, and determines which are missing. Equal prompts count once. If
+    /// the teacher has answered nothing yet, they count as wanted from its first answer on, so that a misspelt model name leaves no
+    /// missing answers behind. Blocks: not to be called in an asynchronous task.
     ///
     /// # Errors
     /// Those of the prompts, and [`Error::Store`].
     pub fn register(
         &self,
         prompts: impl Iterator<Item = Result<Prompt, Error>>,
-        asking: &Asking,
+        asking: &RequestParams,
         samples: u32,
-    ) -> Result<Missing, Error> {
+    ) -> Result<MissingTraces, Error> {
         let missing = self.list(prompts, asking, samples)?;
         let (list, run, queue) = (missing.list, missing.run, &missing.writer.0);
-        let has_answers = queue.wait(queue.push(true, move |desk| desk.want(list, run, samples)))?;
-        Ok(Missing { has_answers, ..missing })
+        let has_answers = queue.wait(queue.push(true, move |state| state.want(list, run, samples)))?;
+        Ok(MissingTraces { has_answers, ..missing })
     }
 
-    /// How many answers to these prompts are not there, none of which is wanted by that. Not to be called from within an asynchronous
-    /// task.
+    /// The number of missing answers to these prompts, without registering them. Blocks: not to be called in an asynchronous task.
     ///
     /// # Errors
     /// As [`Store::register`].
     pub fn lacks(
         &self,
         prompts: impl Iterator<Item = Result<Prompt, Error>>,
-        asking: &Asking,
+        asking: &RequestParams,
         samples: u32,
     ) -> Result<u64, Error> {
         Ok(self.list(prompts, asking, samples)?.count)
@@ -186,18 +186,18 @@ impl Store {
     fn list(
         &self,
         prompts: impl Iterator<Item = Result<Prompt, Error>>,
-        asking: &Asking,
+        asking: &RequestParams,
         samples: u32,
-    ) -> Result<Missing, Error> {
+    ) -> Result<MissingTraces, Error> {
         let writer = self.writer();
         let list = self.lists.fetch_add(1, Ordering::Relaxed);
         let (hash, settings) = run_of(asking);
         let teacher = asking.model.clone();
-        let run = writer.0.wait(writer.0.push(true, move |desk| desk.run(&hash, &teacher, &settings)))?;
+        let run = writer.0.wait(writer.0.push(true, move |state| state.run(&hash, &teacher, &settings)))?;
         let mut batch = Vec::new();
         let mut bytes = 0;
         let enter =
-            |batch: Vec<Registered>| writer.0.wait(writer.0.push(true, move |desk| desk.register(list, &batch)));
+            |batch: Vec<Registered>| writer.0.wait(writer.0.push(true, move |state| state.register(list, &batch)));
         for prompt in prompts {
             let prompt = registered(&prompt?);
             bytes += prompt.messages.len() + prompt.columns.len();
@@ -208,15 +208,16 @@ impl Store {
             }
         }
         enter(batch)?;
-        let [count, there, failed] = writer.0.wait(writer.0.push(true, move |desk| desk.count(list, run, samples)))?;
-        Ok(Missing { writer, list, run, samples, from: 0, count, there, failed, has_answers: false })
+        let [count, there, failed] =
+            writer.0.wait(writer.0.push(true, move |state| state.count(list, run, samples)))?;
+        Ok(MissingTraces { writer, list, run, samples, from: 0, count, there, failed, has_answers: false })
     }
 
-    /// What the first answers to these prompts took, as far as they are there.
+    /// Tokens and time of the first answers to these prompts, as far as they exist.
     ///
     /// # Errors
     /// [`Error::Store`].
-    pub fn taken_by(&self, prompts: &[Prompt], asking: &Asking) -> Result<Vec<Taken>, Error> {
+    pub fn taken_by(&self, prompts: &[Prompt], asking: &RequestParams) -> Result<Vec<PastUsage>, Error> {
         let snapshot = self.snapshot()?;
         let run_hash = run_of(asking).0;
         let taken = prompts.iter().map(|prompt| {
@@ -226,14 +227,14 @@ impl Store {
         taken.filter_map(Result::transpose).collect()
     }
 
-    /// Removes the traces that are not as they were written, so that they are missing and are asked for again, and gives their
-    /// number. Not to be called from within an asynchronous task.
+    /// Removes damaged traces, so that they are missing and are asked for again, and returns their number. Blocks: not to be called
+    /// in an asynchronous task.
     ///
     /// # Errors
-    /// [`Error::Store`], also where the file itself is so damaged that this would make it worse.
+    /// [`Error::Store`], also if the file itself is too damaged to be changed safely.
     pub fn remove_damaged(&self) -> Result<u64, Error> {
         let queue = self.writer().0;
-        match queue.wait(queue.push(true, Desk::remove_damaged))? {
+        match queue.wait(queue.push(true, WriterState::remove_damaged))? {
             Removed::Traces(count) => Ok(count),
             Removed::Nothing(reason) => Err(Error::Store {
                 path: self.path.clone(),
@@ -243,21 +244,21 @@ impl Store {
         }
     }
 
-    /// Forgets what is selected, or with `really` not set only tells what that would be. Not to be called from within an asynchronous
-    /// task.
+    /// Removes what is selected; unless `really` is set, only reports what would be removed. Blocks: not to be called in an
+    /// asynchronous task.
     ///
     /// # Errors
-    /// [`Error::Store`], also while a process is asking.
+    /// [`Error::Store`], also while another process is asking.
     pub fn forget(&self, selection: Selection, really: bool) -> Result<Forgotten, Error> {
         let queue = self.writer().0;
-        queue.wait(queue.push(true, move |desk| desk.forget(&selection, really)))?.ok_or_else(|| Error::Store {
+        queue.wait(queue.push(true, move |state| state.forget(&selection, really)))?.ok_or_else(|| Error::Store {
             path: self.path.clone(),
             reason: "a process is asking for traces of it".to_string(),
             mend: "wait until it has ended, or stop it",
         })
     }
 
-    /// The store as it is now.
+    /// A snapshot of the store.
     ///
     /// # Errors
     /// As [`Snapshot::open`].
@@ -270,12 +271,12 @@ impl Drop for Store {
     fn drop(&mut self) {
         let Some(Writer(queue)) = self.writer.take() else { return };
         if queue.is_last() {
-            // The thread does what is queued, gives back what is claimed, and ends.
+            // The thread finishes the queue, releases the claims, and ends.
             drop(queue);
             let _ = self.thread.take().map(JoinHandle::join);
         } else {
-            drop(queue.push(true, |desk| {
-                desk.leave();
+            drop(queue.push(true, |state| {
+                state.leave();
                 Ok(())
             }));
         }
@@ -283,17 +284,17 @@ impl Drop for Store {
 }
 
 impl Writer {
-    /// Keeps a trace; the answer means that it is on the disk. If several come in for one place, a complete one stays.
+    /// Stores a trace; the answer is sent once it is committed. Of several traces with the same key, a complete one is kept.
     ///
     /// # Errors
-    /// [`Error::Store`]: it could not be written, and nothing of it is kept.
+    /// [`Error::Store`]: it could not be written, and nothing of it is stored.
     pub fn put(&self, row: TraceRow) -> impl Future<Output = Result<(), Error>> + Send + 'static {
         let pending = self.send(row);
         let closed = self.0.closed();
         async move { pending.await.unwrap_or(Err(closed)) }
     }
 
-    /// As [`Writer::put`], for threads that may wait.
+    /// As [`Writer::put`], but blocks.
     ///
     /// # Errors
     /// As [`Writer::put`].
@@ -306,21 +307,21 @@ impl Writer {
             Outcome::Answered { answer, .. } => answer.logprobs.as_ref().and_then(packed),
             Outcome::Refused { .. } => None,
         };
-        self.0.push(false, move |desk| desk.put(&row, logprobs.as_deref()))
+        self.0.push(false, move |state| state.put(&row, logprobs.as_deref()))
     }
 }
 
-impl Missing {
-    /// Claims the next answers to be asked for, in order; none when all are there or are being asked for by others. What
-    /// others gave up is found at the end. Not to be called from within an asynchronous task.
+impl MissingTraces {
+    /// Claims the next missing answers, in order; none if all exist or are claimed by other processes. Claims released by others
+    /// are found at the end of the list. Blocks: not to be called in an asynchronous task.
     ///
     /// # Errors
     /// [`Error::Store`].
-    pub fn next(&mut self, most: usize) -> Result<Vec<Wanted>, Error> {
+    pub fn next(&mut self, most: usize) -> Result<Vec<MissingTrace>, Error> {
         loop {
-            let Missing { list, run, samples, from, .. } = *self;
+            let MissingTraces { list, run, samples, from, .. } = *self;
             let queue = &self.writer.0;
-            let claimed = queue.push(true, move |desk| desk.claim(list, run, samples, from, most));
+            let claimed = queue.push(true, move |state| state.claim(list, run, samples, from, most));
             let (found, last) = queue.wait(claimed)?;
             // At the end of the list, once more from its beginning.
             self.from = if found.len() < most { 0 } else { last };
@@ -331,9 +332,9 @@ impl Missing {
     }
 }
 
-impl Wanted {
-    /// Where its trace belongs.
-    pub fn id(&self) -> Place {
+impl MissingTrace {
+    /// The key of its trace.
+    pub fn id(&self) -> TraceKey {
         (self.run, self.prompt, self.sample)
     }
 }
@@ -348,10 +349,10 @@ impl Outcome {
     }
 }
 
-/// The hash and the text of settings; their order makes no difference. Stores keep the hash: a setting that is added later must
-/// leave the text as it is where it has its default.
-fn run_of(asking: &Asking) -> (String, String) {
-    let Asking { model, temperature, top_p, max_tokens, seed, logprobs, top_logprobs, extra_body } = asking;
+/// The hash and the text of settings, independent of their order. Stores keep the hash: a setting that is added later must leave
+/// the text unchanged at its default.
+fn run_of(asking: &RequestParams) -> (String, String) {
+    let RequestParams { model, temperature, top_p, max_tokens, seed, logprobs, top_logprobs, extra_body } = asking;
     let mut settings = json!({
         "model": model,
         "temperature": temperature,
@@ -367,7 +368,7 @@ fn run_of(asking: &Asking) -> (String, String) {
     (hash_of(&[&text]), text)
 }
 
-/// A message as its prompt's hash knows it. What is added to messages later must leave this as it is where it has its default.
+/// A message as hashed for its prompt. A field that is added later must leave this unchanged at its default.
 #[derive(Serialize)]
 struct Asked<'a> {
     role: &'a str,
@@ -398,7 +399,7 @@ fn registered(prompt: &Prompt) -> Registered {
     }
 }
 
-/// 128 bits, in hexadecimal; the byte 0xff occurs in no text, so that parts cannot run into each other.
+/// 128 bits in hexadecimal; parts are separated by the byte 0xff, which occurs in no UTF-8 text.
 fn hash_of(parts: &[&str]) -> String {
     let mut hasher = blake3::Hasher::new();
     for part in parts {
@@ -408,6 +409,6 @@ fn hash_of(parts: &[&str]) -> String {
 }
 
 fn packed(logprobs: &Value) -> Option<Vec<u8>> {
-    // Packing into memory does not fail.
+    // Compressing into memory does not fail.
     zstd::encode_all(logprobs.to_string().as_bytes(), 3).ok()
 }

@@ -1,5 +1,5 @@
-//! Opens the file of a store: makes a new one, refuses what is none, and says what SQLite's errors mean. What stands in the
-//! tables is the neighbours' matter.
+//! Opens the file of a store: creates a new one, refuses other files, and explains SQLite's errors. The content of the tables is
+//! described in the neighbouring modules.
 
 use std::io::{ErrorKind, Read};
 use std::path::Path;
@@ -10,49 +10,49 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior, params};
 use super::row_hash::{PROMPTS, RUNS, TRACES};
 use crate::Error;
 
-/// "Alud", in the file's header: tells a store from other SQLite files.
+/// "Alud", SQLite's application id in the file's header.
 const APPLICATION_ID: i32 = 0x416c_7564;
 
-/// Raised whenever the tables change.
+/// Increased whenever the tables change.
 pub(super) const SCHEMA_VERSION: i32 = 3;
 
-/// Before rows carried digests and the store counts. Earlier versions are read as they are, and become today's when they are opened
-/// for writing.
+/// The last version without row hashes and counts. Earlier versions are read as they are, and are upgraded when they are opened for
+/// writing.
 const WITHOUT_DIGESTS: i32 = 1;
 
-/// From here on rows carry digests.
+/// Since this version rows have hashes.
 pub(super) const WITH_DIGESTS: i32 = 2;
 
-/// From here on an answer whose price is not known has no cost; before, its cost was 0.
+/// Since this version an answer without a known price has no cost; before, its cost was 0.
 pub(super) const WITH_UNKNOWN_COSTS: i32 = 3;
 
 const SCHEMA: &str = include_str!("schema.sql");
 
 const COUNTS: &str = include_str!("counts.sql");
 
-/// Counts anew what there is.
+/// Recounts the rows.
 pub(super) const RECOUNT: &str = include_str!("recount.sql");
 
 /// How every SQLite file begins.
 pub(crate) const MAGIC: &[u8] = b"SQLite format 3\0";
 
-/// How long to wait for other processes that are writing, in tries of 1 to 5 ms: some 5 s. Our own writers hold a store for
-/// milliseconds; whoever holds it longer (a shell with an open transaction, say) is not waited for in silence.
+/// How long to wait for other processes that are writing, in attempts of 1 to 5 ms: about 5 s. Aludel's writers hold a store for
+/// milliseconds; a process that holds it longer, such as a shell with an open transaction, is reported.
 const BUSY_TRIES: i32 = 1_600;
 
-/// How long to wait before another try: of different lengths, so that two processes do not meet again and again.
+/// The wait before another attempt, of varying length, so that two processes do not collide again and again.
 fn wait(tries: i32) -> Duration {
     Duration::from_millis(1 + (tries % 5) as u64)
 }
 
-/// Opens a store for writing, making it where there is none.
+/// Opens a store for writing, and creates it if it does not exist.
 pub(super) fn for_writing(path: &Path) -> Result<Connection, Error> {
     for_writing_within(path, BUSY_TRIES)
 }
 
-/// The same with another number of tries where somebody else is writing.
+/// The same with another number of attempts while another process is writing.
 fn for_writing_within(path: &Path, tries: i32) -> Result<Connection, Error> {
-    // A link to where the store is to lie may lead to nothing yet.
+    // A link to a store that does not exist yet may dangle.
     match std::fs::metadata(path) {
         Err(reason) if reason.kind() == ErrorKind::NotFound => {}
         _ => check_file(path, true)?,
@@ -79,11 +79,11 @@ fn for_writing_within(path: &Path, tries: i32) -> Result<Connection, Error> {
     Ok(connection)
 }
 
-/// Opens a store that is there, for reading.
+/// Opens an existing store for reading.
 pub(super) fn for_reading(path: &Path) -> Result<Connection, Error> {
     check_file(path, false)?;
     check_beside(path)?;
-    // Not read-only where that can be had: whoever closes a store last puts its files in order.
+    // Read-write where possible: the last process to close a store cleans up its files.
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let wrong = |error| wrong(path, error);
     let mut connection = Connection::open_with_flags(path, flags).map_err(wrong)?;
@@ -93,10 +93,10 @@ pub(super) fn for_reading(path: &Path) -> Result<Connection, Error> {
     Ok(connection)
 }
 
-/// What an error of SQLite's means for a store.
+/// Explains an error of SQLite.
 pub(super) fn wrong(path: &Path, error: rusqlite::Error) -> Error {
     let mend = match error.sqlite_error_code() {
-        // It was not SQLite that refused, but a value on its way to it or from it.
+        // Not an error of SQLite itself, but a value that could not be converted.
         None | Some(ErrorCode::TypeMismatch | ErrorCode::ConstraintViolation | ErrorCode::TooBig) => {
             "the disk is not at fault but a value: `aludel trace status` tells whether the store is as it was written"
         }
@@ -130,7 +130,7 @@ pub fn is_sqlite(path: &Path) -> Result<bool, Error> {
     Ok(start == MAGIC)
 }
 
-/// SQLite opens its files beside a store without looking at what they are, and would wait for a pipe.
+/// SQLite opens its files beside a store without checking their types, and would wait for a pipe.
 fn check_beside(path: &Path) -> Result<(), Error> {
     for ending in ["-journal", "-wal", "-shm"] {
         let mut beside = path.as_os_str().to_owned();
@@ -178,7 +178,7 @@ fn is_empty(connection: &Connection) -> rusqlite::Result<bool> {
     Ok(tables == 0 && number(connection, "application_id")? == 0)
 }
 
-/// Another process may be making the same file: who comes second finds it made.
+/// Another process may be creating the same file: the second one finds it finished.
 fn make(connection: &mut Connection) -> rusqlite::Result<()> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     if is_empty(&transaction)? {
@@ -190,7 +190,7 @@ fn make(connection: &mut Connection) -> rusqlite::Result<()> {
     transaction.commit()
 }
 
-/// Makes a store of an earlier version one of today's. Another process may be doing the same.
+/// Upgrades a store of an earlier version. Another process may be doing the same.
 fn migrate(connection: &mut Connection) -> rusqlite::Result<()> {
     if number(connection, "user_version")? == SCHEMA_VERSION {
         return Ok(());
@@ -213,8 +213,8 @@ fn migrate(connection: &mut Connection) -> rusqlite::Result<()> {
     transaction.commit()
 }
 
-/// Takes the constraint from the column `cost`, and the costs of 0 that stood for an unknown price. The constraint alone changes: what
-/// lies on the disk stays as it is, so that SQLite's short way of editing the schema is safe.
+/// Drops the constraint on the column `cost`, and the costs of 0 that stood for an unknown price. Only the constraint changes and
+/// not the data on disk, so that SQLite's short way of editing the schema is safe.
 fn allow_unknown_costs(connection: &Connection) -> rusqlite::Result<()> {
     let version = number(connection, "schema_version")?;
     connection.execute_batch(&format!(
@@ -236,7 +236,7 @@ fn allow_unknown_costs(connection: &Connection) -> rusqlite::Result<()> {
     let mut clear = connection.prepare("UPDATE traces SET cost = NULL WHERE id = ?1")?;
     let mut write = connection.prepare("UPDATE traces SET digest = ?2 WHERE id = ?1")?;
     for id in ids {
-        // A row that is damaged stays known as damaged.
+        // A damaged row remains detectable.
         let (digest, written) = digest_of(id)?;
         if digest == written {
             clear.execute([id])?;
@@ -278,7 +278,7 @@ mod tests {
         let other = for_writing_within(&path, 3).unwrap();
         let told = wrong(&path, other.execute_batch("BEGIN IMMEDIATE").unwrap_err()).to_string();
         assert!(told.contains("database is locked") && told.contains("another process is holding it"), "{told}");
-        // Whoever lets go while it is waited for holds nobody up.
+        // A process that releases the store in time causes no error.
         let patient = for_writing_within(&path, 1_000_000).unwrap();
         std::thread::scope(|scope| {
             let waiting = scope.spawn(move || patient.execute_batch("BEGIN IMMEDIATE; COMMIT"));
@@ -286,7 +286,7 @@ mod tests {
             holder.execute_batch("COMMIT").unwrap();
             waiting.join().unwrap().unwrap();
         });
-        // As long as the documents say, all tries together.
+        // The total wait that is documented.
         let all: Duration = (0..=BUSY_TRIES).map(wait).sum();
         assert!((Duration::from_millis(4_500)..Duration::from_millis(5_500)).contains(&all), "{all:?}");
     }

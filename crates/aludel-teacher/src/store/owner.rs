@@ -1,5 +1,5 @@
-//! Who asks: a process, told apart from all others that may share a store, and whether it is still there. On systems without
-//! `/proc` nobody is known to be gone; leases do there.
+//! The owner of a claim: a process, distinguished from all others that may share a store, and whether it is still running. On
+//! systems without `/proc` this is unknown, and leases are used.
 
 use std::fs;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -7,10 +7,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 /// A process.
 #[derive(Debug, PartialEq)]
 pub(super) struct Owner {
-    /// The machine, its boot and the namespace of process numbers: only there does a number mean anything.
+    /// The machine, its boot and its process namespace: process ids are only comparable within the same one.
     pub(super) host: String,
     pub(super) pid: u32,
-    /// When it started, as the system counts: numbers are given again.
+    /// Its start time in clock ticks, since process ids are reused.
     pub(super) started: String,
 }
 
@@ -20,7 +20,7 @@ impl Owner {
         Owner { host: host(), pid, started: started(pid).unwrap_or_default() }
     }
 
-    /// Whether what it claimed is free: its lease, in milliseconds of Unix time, ended, or its process did.
+    /// Whether its claims are free: its lease, in milliseconds of Unix time, has expired, or its process has ended.
     pub(super) fn is_gone_at(&self, lease: i64) -> bool {
         lease < now_ms() || self.is_gone()
     }
@@ -38,7 +38,7 @@ fn host() -> String {
     format!("{} {} {namespace}", read("/proc/sys/kernel/hostname"), read("/proc/sys/kernel/random/boot_id"))
 }
 
-/// Field 22 of the process's `stat`, counted behind the name, which may hold anything. A zombie has ended.
+/// Field 22 of the process's `stat`, counted after the name, which may hold any character. A zombie has ended.
 fn started(pid: u32) -> Option<String> {
     let stat = aludel_files::read_of_system(format!("/proc/{pid}/stat")).ok()?;
     let mut fields = stat.rsplit_once(')')?.1.split_whitespace();

@@ -1,15 +1,15 @@
-//! What a row says, as one hash that it carries: over each of its columns by name, so that a row which is not as it was written is
-//! known. Ids are not among them: who refers to a row is checked by the hashes of what is asked (`hash_of`).
+//! The hash that each row carries, over each of its columns by name, so that damage to a row is detected. Ids are not hashed: what
+//! a row refers to is checked by the hashes of prompts and settings (`hash_of`).
 
 use rusqlite::types::{Value, ValueRef};
 use rusqlite::{Connection, Row, params};
 
 use aludel_data::key_fields::{Field, Fields};
 
-/// A table whose rows carry a digest.
+/// A table whose rows carry a hash.
 pub(super) struct Table {
     pub(super) name: &'static str,
-    /// What the digest covers, in the order in which rows are written.
+    /// The hashed columns, in the order in which rows are written.
     pub(super) columns: &'static [&'static str],
 }
 
@@ -42,7 +42,7 @@ pub(super) const TRACES: Table = Table {
     ],
 };
 
-/// What stands in one column.
+/// The content of one column.
 struct Cell<'a>(ValueRef<'a>);
 
 impl Field for Cell<'_> {
@@ -51,7 +51,7 @@ impl Field for Cell<'_> {
             ValueRef::Null => None::<bool>.write(into),
             ValueRef::Integer(number) => number.write(into),
             ValueRef::Real(number) => number.write(into),
-            // Text of a damaged file may be no text.
+            // Text of a damaged file may be invalid UTF-8.
             ValueRef::Text(bytes) => {
                 into.push(b'T');
                 bytes.write(into);
@@ -67,12 +67,12 @@ impl Table {
         self.columns.iter().map(|column| format!("{}.{column}", self.name)).collect::<Vec<_>>().join(", ")
     }
 
-    /// The digest of a row that is to be written.
+    /// The hash of a row to be written.
     pub(super) fn of(&self, values: &[Value]) -> String {
         self.over(values.iter().map(ValueRef::from))
     }
 
-    /// The digest of a row that is read, whose columns stand in the query from number `first` on.
+    /// The hash of a row that was read, whose columns start at index `first` of the query.
     pub(super) fn of_row(&self, row: &Row<'_>, first: usize) -> rusqlite::Result<String> {
         let cells = (first..first + self.columns.len()).map(|index| row.get_ref(index));
         Ok(self.over(cells.collect::<rusqlite::Result<Vec<_>>>()?.into_iter()))
@@ -87,7 +87,7 @@ impl Table {
         hash
     }
 
-    /// Gives all rows their digest: those of a store from before there were any.
+    /// Adds hashes to all rows of a store from an earlier version.
     pub(super) fn add_digests(&self, connection: &Connection) -> rusqlite::Result<()> {
         let Table { name, .. } = self;
         let ids: Vec<i64> = {

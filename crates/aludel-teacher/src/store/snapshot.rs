@@ -1,5 +1,5 @@
-//! Reads a store as it was at one moment, whatever others write meanwhile: its numbers, and its rows in a fixed order. What
-//! a row looks like outside of the store is `export`'s matter.
+//! Reads a consistent snapshot of a store while others write: its counts, and its rows in a fixed order. How rows are exported is
+//! described in `export`.
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use serde_json::Value;
 use super::check::{Damage, check, text};
 use super::open::WITH_UNKNOWN_COSTS;
 use super::owner::Owner;
-use super::{Place, Taken, open};
+use super::{PastUsage, TraceKey, open};
 use crate::Error;
 use crate::client::MOST_TOKENS;
 use aludel_data::dataset::Columns;
@@ -24,7 +24,7 @@ pub struct Snapshot {
     connection: Mutex<Connection>,
 }
 
-/// What is in a store, in numbers.
+/// Counts of a store.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Status {
     /// Different prompts.
@@ -33,19 +33,19 @@ pub struct Status {
     pub wanted: u64,
     /// Whole ones.
     pub complete: u64,
-    /// Those that end before their end.
+    /// Answers that were cut off.
     pub cut: u64,
-    /// Questions that are not taken.
+    /// Questions that were refused.
     pub failed: u64,
-    /// Answers that are wanted and not there, in whatever state.
+    /// Missing answers, claimed or not.
     pub missing: u64,
-    /// Missing ones that a process is asking for.
+    /// Missing answers that a process has claimed.
     pub claimed: u64,
-    /// Dollars that answers of a known price took; `None` where there is no such answer.
+    /// Cost in dollars of answers with a known price; `None` if there are none.
     pub cost: Option<f64>,
-    /// Answers whose price is not known.
+    /// Answers without a known price.
     pub unpriced: u64,
-    /// Tokens that all of them took.
+    /// Tokens of all answers.
     pub tokens: TokenCounts,
     /// The same for each teacher and its settings.
     pub runs: Vec<RunStatus>,
@@ -60,7 +60,7 @@ pub struct TokenCounts {
     pub completion: u64,
 }
 
-/// What is there of one teacher with one set of settings.
+/// Counts of one teacher with one set of settings.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct RunStatus {
     /// The model.
@@ -71,13 +71,13 @@ pub struct RunStatus {
     pub wanted: u64,
     /// Whole ones.
     pub complete: u64,
-    /// Those that end before their end.
+    /// Answers that were cut off.
     pub cut: u64,
-    /// Questions that are not taken.
+    /// Questions that were refused.
     pub failed: u64,
-    /// Dollars that answers of a known price took; `None` where there is no such answer.
+    /// Cost in dollars of answers with a known price; `None` if there are none.
     pub cost: Option<f64>,
-    /// Answers whose price is not known.
+    /// Answers without a known price.
     pub unpriced: u64,
     /// Tokens.
     pub tokens: TokenCounts,
@@ -85,7 +85,7 @@ pub struct RunStatus {
 
 /// A trace with all that is known of it.
 pub(super) struct Stored {
-    pub(super) place: Place,
+    pub(super) place: TraceKey,
     pub(super) hash: String,
     pub(super) status: String,
     pub(super) finish_reason: Option<String>,
@@ -99,7 +99,7 @@ pub(super) struct Stored {
     pub(super) columns: Columns,
 }
 
-/// A page of rows ends at so many rows or bytes, whichever comes first.
+/// A page of rows ends at this number of rows or bytes, whichever comes first.
 const PAGE_ROWS: usize = 256;
 const PAGE_BYTES: usize = 1 << 20;
 
@@ -107,11 +107,11 @@ impl Snapshot {
     /// Opens a store for reading.
     ///
     /// # Errors
-    /// [`Error::Store`] for a file that is no store, is damaged, or was written by a newer Aludel; [`Error::Data`].
+    /// [`Error::Store`] for a file that is not a store, is damaged, or was written by a newer Aludel; [`Error::Data`].
     pub fn open(path: &Path) -> Result<Snapshot, Error> {
         let connection = open::for_reading(path)?;
         let begun = connection.execute_batch("BEGIN").and_then(|()| {
-            // The first look fixes what is seen from here on.
+            // The first read fixes the snapshot.
             connection.query_row("SELECT count(*) FROM runs", [], |_| Ok(()))
         });
         begun.map_err(|error| open::wrong(path, error))?;
@@ -123,7 +123,7 @@ impl Snapshot {
         &self.path
     }
 
-    /// Whether it is as it was written. Reads all of it.
+    /// Whether it is intact. Reads all of it.
     ///
     /// # Errors
     /// [`Error::Store`] where nothing can be read.
@@ -189,13 +189,13 @@ impl Snapshot {
         serde_json::from_slice(&text).map(Some).map_err(|error| self.damaged(hash, &error))
     }
 
-    pub(super) fn taken(&self, hash: &str) -> Result<Option<Taken>, Error> {
+    pub(super) fn taken(&self, hash: &str) -> Result<Option<PastUsage>, Error> {
         let find =
             "SELECT prompt_tokens, completion_tokens, elapsed_ms FROM traces WHERE hash = ?1 AND status <> 'failed'";
         self.read(|connection| {
             let take = |row: &Row<'_>| {
                 let number = |index| count(row, index).map(Option::unwrap_or_default);
-                Ok(Taken { prompt_tokens: number(0)?, completion_tokens: number(1)?, elapsed_ms: number(2)? })
+                Ok(PastUsage { prompt_tokens: number(0)?, completion_tokens: number(1)?, elapsed_ms: number(2)? })
             };
             connection.query_row(find, [hash], take).optional()
         })
@@ -205,14 +205,14 @@ impl Snapshot {
     pub(super) fn runs(&self) -> Result<HashMap<i64, (String, Value)>, Error> {
         self.read(|connection| {
             let mut find = connection.prepare("SELECT id, teacher, settings FROM runs")?;
-            // Settings that are damaged are those of no trace that is read.
+            // No trace that is read has damaged settings.
             let rows =
                 find.query_map([], |row| Ok((row.get(0)?, (text(row, 1)?, json(row, 2).unwrap_or_default()))))?;
             rows.collect()
         })
     }
 
-    /// How many traces there are, those that are damaged among them.
+    /// The number of traces, including damaged ones.
     pub(super) fn trace_count(&self, complete_alone: bool) -> Result<u64, Error> {
         let find = "SELECT count(*) FROM traces WHERE status = 'complete' OR NOT ?1";
         self.read(|connection| connection.query_row(find, [complete_alone], |row| row.get(0)))
@@ -226,11 +226,10 @@ impl Snapshot {
         self.read(|connection| connection.query_row(find, [], |row| row.get(0)))
     }
 
-    /// The rows behind a place, by run, prompt and sample.
-    /// Those that are left out are not even looked at.
+    /// The rows after a key, by run, prompt and sample. Excluded rows are not read at all.
     pub(super) fn page(
         &self,
-        after: Place,
+        after: TraceKey,
         complete_alone: bool,
         left_out: &HashSet<i64>,
     ) -> Result<Vec<Stored>, Error> {
@@ -272,7 +271,7 @@ impl Snapshot {
     }
 }
 
-/// Questions that are being asked for by somebody who is there.
+/// Answers claimed by running processes.
 fn claimed(connection: &Connection) -> rusqlite::Result<u64> {
     let mut owners = connection.prepare(
         "SELECT host, pid, started, lease, (SELECT count(*) FROM claims WHERE owner = owners.id) FROM owners",
@@ -294,7 +293,7 @@ fn run_statuses(connection: &Connection) -> rusqlite::Result<Vec<RunStatus>> {
         true => "nullif(cost, 0)",
         false => "cost",
     };
-    // A run that nothing was ever wanted of, nor got, was started with a wrong name, say.
+    // A run without wanted answers and traces was started with a wrong name, for example.
     let mut find = connection.prepare(&format!(
         "SELECT teacher, settings, (SELECT coalesce(sum(samples), 0) FROM wanted WHERE run = runs.id) AS wished,
            count(status) FILTER (WHERE status = 'complete'), count(status) FILTER (WHERE status = 'cut'),
@@ -304,7 +303,7 @@ fn run_statuses(connection: &Connection) -> rusqlite::Result<Vec<RunStatus>> {
          FROM runs LEFT JOIN traces ON traces.run = runs.id GROUP BY runs.id
          HAVING wished > 0 OR count(status) > 0 ORDER BY runs.id",
     ))?;
-    // A sum of whole numbers may overflow, which SQLite calls an error; this one is exact as far as any store gets.
+    // A sum of integers may overflow, which is an error in SQLite; this one is exact for any realistic store.
     let sum = |row: &Row<'_>, index| row.get::<_, f64>(index).map(|sum| sum as u64);
     let rows = find.query_map([MOST_TOKENS], |row| {
         let (complete, cut): (u64, u64) = (row.get(3)?, row.get(4)?);
@@ -324,7 +323,7 @@ fn run_statuses(connection: &Connection) -> rusqlite::Result<Vec<RunStatus>> {
     rows.collect()
 }
 
-/// A count of tokens or milliseconds; one that cannot be is none. Stores of earlier versions may hold any number.
+/// A count of tokens or milliseconds; an invalid one becomes none. Stores of earlier versions may hold any number.
 fn count(row: &Row<'_>, index: usize) -> rusqlite::Result<Option<u64>> {
     let count: Option<i64> = row.get(index)?;
     Ok(count.and_then(|count| u64::try_from(count).ok()).filter(|count| *count <= MOST_TOKENS))

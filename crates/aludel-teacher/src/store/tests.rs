@@ -37,8 +37,8 @@ fn prompts(count: u64) -> Vec<Prompt> {
     (1..=count).map(|number| prompt(number, &format!("What is {number}?"))).collect()
 }
 
-fn missing(store: &Store, prompts: &[Prompt], samples: u32) -> Missing {
-    store.register(prompts.iter().cloned().map(Ok), &Asking::new("teacher"), samples).unwrap()
+fn missing(store: &Store, prompts: &[Prompt], samples: u32) -> MissingTraces {
+    store.register(prompts.iter().cloned().map(Ok), &RequestParams::new("teacher"), samples).unwrap()
 }
 
 fn answer(content: &str, finish: Finish) -> Answer {
@@ -57,11 +57,11 @@ fn answer(content: &str, finish: Finish) -> Answer {
     }
 }
 
-fn row(wanted: &Wanted, outcome: Outcome) -> TraceRow {
+fn row(wanted: &MissingTrace, outcome: Outcome) -> TraceRow {
     TraceRow { wanted: wanted.id(), outcome, endpoint: "http://localhost".to_string(), attempts: 1 }
 }
 
-fn answered(wanted: &Wanted, content: &str, finish: Finish) -> TraceRow {
+fn answered(wanted: &MissingTrace, content: &str, finish: Finish) -> TraceRow {
     row(wanted, Outcome::Answered { answer: answer(content, finish), cost: Some(0.25) })
 }
 
@@ -119,9 +119,9 @@ fn only_what_is_missing_is_asked_and_only_once() {
     drop((list, store));
     assert_eq!(rest.next(9).unwrap(), first[..1]);
     // Other settings are other traces.
-    let asking = Asking { temperature: 0.7, ..Asking::new("teacher") };
+    let asking = RequestParams { temperature: 0.7, ..RequestParams::new("teacher") };
     assert_eq!(second.register(prompts(3).into_iter().map(Ok), &asking, 1).unwrap().count, 3);
-    assert_eq!(second.taken_by(&prompts(3), &Asking::new("teacher")).unwrap().len(), 1);
+    assert_eq!(second.taken_by(&prompts(3), &RequestParams::new("teacher")).unwrap().len(), 1);
 }
 
 #[test]
@@ -142,7 +142,7 @@ fn answers_are_wanted_from_the_first_one_on() {
     assert!(missing(&second, &prompts(5), 1).has_answers);
     assert_eq!((status(&store).wanted, status(&store).prompts), (8, 5));
     // The first sample of the first prompt is there, as one that was refused.
-    assert_eq!(second.lacks(prompts(7).into_iter().map(Ok), &Asking::new("teacher"), 1).unwrap(), 6);
+    assert_eq!(second.lacks(prompts(7).into_iter().map(Ok), &RequestParams::new("teacher"), 1).unwrap(), 6);
     assert_eq!(status(&store).wanted, 8, "what is only counted is not wanted");
 }
 
@@ -150,7 +150,10 @@ fn answers_are_wanted_from_the_first_one_on() {
 #[test]
 fn keys_are_the_same_in_every_version() {
     let settings = r#"{"extra_body":{},"logprobs":false,"max_tokens":null,"model":"teacher","seed":null,"temperature":0.6,"top_logprobs":null,"top_p":0.95}"#;
-    assert_eq!(run_of(&Asking::new("teacher")), ("341ec593045bbb0a31d11f717dc9b1ce".to_string(), settings.to_string()));
+    assert_eq!(
+        run_of(&RequestParams::new("teacher")),
+        ("341ec593045bbb0a31d11f717dc9b1ce".to_string(), settings.to_string())
+    );
     let messages = vec![Message::system("a"), Message::user("b"), Message::assistant("c").with_reasoning("d")];
     let registered = registered(&Prompt { messages, ..prompt(1, "") });
     let text = r#"[{"role":"system","content":"a"},{"role":"user","content":"b"},{"role":"assistant","content":"c","reasoning_content":"d"}]"#;

@@ -1,5 +1,5 @@
-//! What the writer's thread does, piece by piece, inside of its transactions: prompts and what is wanted of them, claims with
-//! their owners, and traces. When a transaction begins and ends, and who is told, is `writer`'s matter.
+//! The operations of the writer's thread, inside of its transactions: registering prompts and wanted answers, claims and their
+//! owners, and traces. When a transaction begins and ends, and who is notified, is decided by `writer`.
 
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
@@ -12,23 +12,23 @@ use super::check::check;
 use super::forget::{Forgotten, Selection, forget};
 use super::owner::{Owner, now_ms};
 use super::row_hash::{PROMPTS, RUNS, TRACES, Table};
-use super::{Outcome, TraceRow, Wanted, hash_of, open};
+use super::{MissingTrace, Outcome, TraceRow, hash_of, open};
 
-/// How often a living process says so, and for how long that holds.
+/// How often a running process renews its lease; and the lease's duration.
 pub(super) const HEARTBEAT: Duration = Duration::from_secs(10);
 const LEASE_MS: i64 = 60_000;
 
-/// The writer's connection, and who it is among the processes of a store.
-pub(super) struct Desk {
+/// The writer's connection, and the id of its process among the owners.
+pub(super) struct WriterState {
     connection: Connection,
     pub(super) path: PathBuf,
     owner: Option<i64>,
     last_beat: Instant,
-    /// Lists whose answers are wanted once their run has its first.
+    /// Lists whose answers are wanted from their run's first answer on.
     wishes: Vec<Wish>,
 }
 
-/// So many answers to each prompt of a list.
+/// The number of answers wanted to each prompt of a list.
 #[derive(Clone, Copy)]
 struct Wish {
     list: i64,
@@ -36,7 +36,7 @@ struct Wish {
     samples: u32,
 }
 
-/// A prompt as it is registered.
+/// A prompt to be registered.
 pub(super) struct Registered {
     pub(super) hash: String,
     pub(super) messages: String,
@@ -44,24 +44,30 @@ pub(super) struct Registered {
     pub(super) origin: String,
 }
 
-/// What became of damaged traces.
+/// The result of removing damaged traces.
 pub(super) enum Removed {
-    /// So many are gone and missing now.
+    /// This number of traces were removed and are missing now.
     Traces(u64),
-    /// Nothing was done: the file itself is damaged.
+    /// Nothing was removed: the file itself is damaged.
     Nothing(String),
 }
 
-impl Desk {
-    pub(super) fn new(connection: Connection, path: &Path) -> rusqlite::Result<Desk> {
-        // What this process asks for, in order; on disk if it is long, and gone with the process.
+impl WriterState {
+    pub(super) fn new(connection: Connection, path: &Path) -> rusqlite::Result<WriterState> {
+        // The prompts that this process asks, in order; on disk if the list is long, and removed with the process.
         connection.execute_batch(
             "CREATE TEMP TABLE asked (list INTEGER, position INTEGER PRIMARY KEY, prompt INTEGER, UNIQUE (list, prompt))",
         )?;
-        Ok(Desk { connection, path: path.to_path_buf(), owner: None, last_beat: Instant::now(), wishes: Vec::new() })
+        Ok(WriterState {
+            connection,
+            path: path.to_path_buf(),
+            owner: None,
+            last_beat: Instant::now(),
+            wishes: Vec::new(),
+        })
     }
 
-    /// Begins a group. Now and then it also says that this process lives.
+    /// Begins a transaction. At intervals it also renews the lease.
     pub(super) fn begin(&mut self) -> rusqlite::Result<()> {
         self.execute("BEGIN IMMEDIATE")?;
         let Some(owner) = self.owner.filter(|_| self.last_beat.elapsed() >= HEARTBEAT) else { return Ok(()) };
@@ -84,8 +90,11 @@ impl Desk {
         self.connection.is_autocommit()
     }
 
-    /// Does a piece of work wholly or not at all.
-    pub(super) fn apart<T>(&mut self, work: impl FnOnce(&mut Desk) -> rusqlite::Result<T>) -> rusqlite::Result<T> {
+    /// Runs a piece of work completely or not at all.
+    pub(super) fn apart<T>(
+        &mut self,
+        work: impl FnOnce(&mut WriterState) -> rusqlite::Result<T>,
+    ) -> rusqlite::Result<T> {
         self.execute("SAVEPOINT piece")?;
         let done = work(self);
         if done.is_err() && !self.is_rolled_back() {
@@ -97,7 +106,7 @@ impl Desk {
         done
     }
 
-    /// Gives back what is claimed. A failure is no matter: others see that this process is gone.
+    /// Releases the claims. A failure does not matter: other processes see that this one has ended.
     pub(super) fn leave(&mut self) {
         if let Some(owner) = self.owner.take() {
             let _ = self.connection.execute("DELETE FROM owners WHERE id = ?1", [owner]);
@@ -108,9 +117,9 @@ impl Desk {
         self.connection.prepare_cached(sql)?.execute([]).map(|_| ())
     }
 
-    /// The number of a teacher with these settings. A run that is known and damaged is written anew, so that its traces stay its own.
+    /// The row id of a teacher with these settings. A damaged row is rewritten, so that its traces keep it.
     pub(super) fn run(&mut self, hash: &str, teacher: &str, settings: &str) -> rusqlite::Result<i64> {
-        // Whoever forgets must see that somebody is about to ask.
+        // A process that removes traces must see that this one is about to ask.
         self.own()?;
         let known = format!("SELECT id, digest, {} FROM runs WHERE hash = ?1 OR settings = ?2", RUNS.named());
         let is_whole = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get::<_, String>(1)? == RUNS.of_row(row, 2)?));
@@ -133,7 +142,7 @@ impl Desk {
         self.connection.query_row("SELECT id FROM runs WHERE hash = ?1", [hash], |row| row.get(0))
     }
 
-    /// Adds prompts. One that is known takes on the columns given now, and is written anew if it is damaged.
+    /// Registers prompts. A known prompt gets the columns given now, and is rewritten if it is damaged.
     pub(super) fn register(&mut self, list: i64, prompts: &[Registered]) -> rusqlite::Result<()> {
         let mut insert = self.connection.prepare_cached(
             "INSERT INTO prompts (hash, messages, columns, origin, digest) VALUES (?1, ?2, ?3, ?4, ?5)
@@ -156,8 +165,8 @@ impl Desk {
         Ok(())
     }
 
-    /// So many answers to each prompt of a list are wanted: from now on where the run has an answer, else from its first on. A model
-    /// that no server knows is therefore never waited for. Tells whether the run has an answer.
+    /// Records how many answers are wanted to each prompt of a list: now if the run has an answer, else from its first one on. A
+    /// model that no server knows therefore leaves no missing answers. Returns whether the run has an answer.
     pub(super) fn want(&mut self, list: i64, run: i64, samples: u32) -> rusqlite::Result<bool> {
         let wish = Wish { list, run, samples };
         let find = "SELECT EXISTS (SELECT 1 FROM traces WHERE run = ?1 AND status <> 'failed')";
@@ -177,7 +186,7 @@ impl Desk {
         want.execute(params![list, run, samples]).map(|_| ())
     }
 
-    /// How many answers of a list are not there yet, how many are, and how many questions were not taken.
+    /// The numbers of missing answers, existing answers and refused questions of a list.
     pub(super) fn count(&mut self, list: i64, run: i64, samples: u32) -> rusqlite::Result<[u64; 3]> {
         let (asked, there, failed): (u64, u64, u64) = self.connection.query_row(
             "SELECT (SELECT count(*) FROM temp.asked WHERE list = ?1) * ?3,
@@ -190,7 +199,7 @@ impl Desk {
         Ok([asked.saturating_sub(there + failed), there, failed])
     }
 
-    /// Takes the next answers of a list that are neither there nor being asked for, from a position on.
+    /// Claims the next missing answers of a list that no other process has claimed, from a position on.
     pub(super) fn claim(
         &mut self,
         list: i64,
@@ -198,7 +207,7 @@ impl Desk {
         samples: u32,
         from: i64,
         most: usize,
-    ) -> rusqlite::Result<(Vec<Wanted>, i64)> {
+    ) -> rusqlite::Result<(Vec<MissingTrace>, i64)> {
         let owner = self.own()?;
         self.clear_dead(owner)?;
         let mut find = self.connection.prepare_cached(
@@ -222,7 +231,7 @@ impl Desk {
             let messages = serde_json::from_str(&messages).map_err(|error| {
                 rusqlite::Error::FromSqlConversionFailure(3, rusqlite::types::Type::Text, Box::new(error))
             })?;
-            found.push(Wanted { run, prompt: row.get(1)?, sample: row.get(2)?, messages, origin: row.get(4)? });
+            found.push(MissingTrace { run, prompt: row.get(1)?, sample: row.get(2)?, messages, origin: row.get(4)? });
         }
         drop(rows);
         for wanted in &found {
@@ -231,8 +240,8 @@ impl Desk {
         Ok((found, last))
     }
 
-    /// Keeps a trace. One that is complete stays as it is; another is replaced by one that is no worse. Money and attempts of
-    /// both count.
+    /// Stores a trace. A complete one is never replaced; another is replaced by one that is at least as good. The costs and
+    /// attempts of both count.
     pub(super) fn put(&mut self, row: &TraceRow, logprobs: Option<&[u8]>) -> rusqlite::Result<()> {
         let (run, prompt, sample) = row.wanted;
         let hashes = "SELECT runs.hash, prompts.hash FROM runs, prompts WHERE runs.id = ?1 AND prompts.id = ?2";
@@ -256,11 +265,11 @@ impl Desk {
                 Outcome::Answered { answer, cost } => (Some(answer), *cost, None),
                 Outcome::Refused { words } => (None, Some(0.0), Some(words)),
             };
-            // What one of the attempts took is not known where its price is not.
+            // The cost is unknown if that of one attempt is.
             let cost = cost.filter(|cost| cost.is_finite());
             let cost = cost.zip(cost_before).map(|(cost, before)| (before + cost).min(f64::MAX));
             let text = |text: &str| Value::from(text.to_string());
-            // A number that no column holds is none.
+            // A number that does not fit in a column is stored as none.
             let count = |count: Option<u64>| Value::from(count.and_then(|count| i64::try_from(count).ok()));
             let values: [Value; TRACES.columns.len()] = [
                 hash.into(),
@@ -297,14 +306,14 @@ impl Desk {
         Ok(())
     }
 
-    /// Removes the traces that are damaged themselves, so that they are missing, and counts anew what is there. Prompts and settings
-    /// that are damaged stay: whoever registers them writes them anew.
+    /// Removes the traces that are damaged themselves, so that they are missing, and recounts. Damaged prompts and settings remain:
+    /// they are rewritten when they are registered again.
     pub(super) fn remove_damaged(&mut self) -> rusqlite::Result<Removed> {
         let is_whole = |connection: &Connection| -> rusqlite::Result<bool> {
             connection.query_row("PRAGMA integrity_check(1)", [], |row| Ok(row.get::<_, String>(0)? == "ok"))
         };
         if !is_whole(&self.connection)? {
-            // Indexes can be made again from the tables.
+            // Indexes can be rebuilt from the tables.
             self.connection.execute_batch("REINDEX")?;
             if !is_whole(&self.connection)? {
                 return Ok(Removed::Nothing(check(&self.connection)?.words()));
@@ -320,7 +329,8 @@ impl Desk {
         Ok(Removed::Traces(removed))
     }
 
-    /// Forgets, or tells what would be; `None` where a process is asking, whose prompts and settings may not be referred to yet.
+    /// Removes what is selected, or only reports it; `None` if a process is asking, whose prompts and settings may not be referred
+    /// to yet.
     pub(super) fn forget(&mut self, selection: &Selection, really: bool) -> rusqlite::Result<Option<Forgotten>> {
         self.clear_dead(self.owner.unwrap_or_default())?;
         if self.connection.query_row("SELECT EXISTS (SELECT 1 FROM owners)", [], |row| row.get(0))? {
@@ -335,7 +345,7 @@ impl Desk {
         forgotten.map(Some)
     }
 
-    /// This process among the owners, entered when it first registers something.
+    /// This process's row among the owners, inserted when it first registers something.
     fn own(&mut self) -> rusqlite::Result<i64> {
         if let Some(owner) = self.owner {
             return Ok(owner);
@@ -349,7 +359,7 @@ impl Desk {
         Ok(owner)
     }
 
-    /// A process that slept for longer than its lease may find its claims taken; it claims anew.
+    /// If the process slept for longer than its lease, its claims may be gone; it claims again.
     fn beat(&mut self, owner: i64) -> rusqlite::Result<()> {
         let mut update = self.connection.prepare_cached("UPDATE owners SET lease = ?2 WHERE id = ?1")?;
         if update.execute(params![owner, now_ms() + LEASE_MS])? == 0 {
@@ -359,7 +369,7 @@ impl Desk {
         Ok(())
     }
 
-    /// Frees what dead processes had claimed.
+    /// Releases the claims of processes that have ended.
     fn clear_dead(&mut self, own: i64) -> rusqlite::Result<()> {
         let mut others =
             self.connection.prepare_cached("SELECT id, host, pid, started, lease FROM owners WHERE id <> ?1")?;
@@ -376,7 +386,7 @@ impl Desk {
     }
 }
 
-/// Writes a trace, or writes over the one in its place.
+/// Inserts a trace, or replaces the one with its key.
 static PUT: LazyLock<String> = LazyLock::new(|| {
     let Table { columns, .. } = TRACES;
     let places: Vec<String> = (1..=columns.len() + 1).map(|number| format!("?{number}")).collect();

@@ -3,27 +3,27 @@
 
 use std::ops::Range;
 
-use super::locate::{Located, Render};
-use super::texts::{Found, Letters, disguised, has_own_letters};
+use super::locate::{LocatedTexts, Render};
+use super::texts::{LetterSubstitution, TextSpan, disguised, has_own_letters};
 use crate::error::Error;
 use crate::message::Message;
 use crate::tokenizer::Tokenizer;
 
-/// Looks for letters of messages in the rendering that no found text covers.
+/// Searches the rendering for letters of messages outside of the texts found.
 ///
 /// # Errors
 /// [`Error::ContentRewritten`] where a control token may have come out of a message's text; [`Error::Tokenize`].
 pub(super) fn uncovered(
-    located: &Located<'_>,
+    located: &LocatedTexts<'_>,
     messages: &[Message],
     tokenizer: &Tokenizer,
     render: Render<'_>,
-) -> Result<Vec<Found>, Error> {
+) -> Result<Vec<TextSpan>, Error> {
     let suspects: Vec<(usize, Vec<Range<usize>>)> = (0..located.texts.len())
         .filter_map(|number| Some((number, suspect_ranges(located, number, tokenizer)?)))
         .collect();
     let Some((first, _)) = suspects.first() else { return Ok(Vec::new()) };
-    let mut letters = Letters::default();
+    let mut letters = LetterSubstitution::default();
     let hidden: Option<Vec<(usize, String)>> = suspects
         .iter()
         .map(|(number, ranges)| Some((*number, letters.replace(*number, located.texts[*number].text, ranges)?)))
@@ -42,7 +42,7 @@ pub(super) fn uncovered(
         };
         return Ok(found.into_iter().filter(|found| !is_covered(&found.range)).collect());
     }
-    // The template decides by what the text says. Then at least the control tokens must be its own.
+    // The template depends on the content of the text. Then at least the control tokens must be its own.
     let protected: Vec<Range<usize>> = located.found.iter().map(|found| found.range.clone()).collect();
     let ids = tokenizer.encode_protected(&located.text, &protected)?.ids;
     let made: Vec<u32> = ids.into_iter().filter(|&id| tokenizer.is_control(id)).collect();
@@ -55,8 +55,8 @@ pub(super) fn uncovered(
     refuse(located, *first, tokenizer, literal)
 }
 
-/// What of a text must be looked for: the control tokens that it spells, or all of it where it did not survive completely.
-fn suspect_ranges(located: &Located<'_>, number: usize, tokenizer: &Tokenizer) -> Option<Vec<Range<usize>>> {
+/// The parts of a text to search for: its control tokens, or all of it if it did not survive completely.
+fn suspect_ranges(located: &LocatedTexts<'_>, number: usize, tokenizer: &Tokenizer) -> Option<Vec<Range<usize>>> {
     let text = located.texts[number].text;
     let mut places = located.found.iter().filter(|found| found.text == number).peekable();
     let is_whole = places.peek().is_some() && places.all(|found| found.is_whole);
@@ -67,13 +67,13 @@ fn suspect_ranges(located: &Located<'_>, number: usize, tokenizer: &Tokenizer) -
     (!spelled.is_empty()).then_some(spelled)
 }
 
-/// Without proof that it is harmless, only text that spells no control token may pass.
+/// Without proof that it is harmless, only text without a control token is accepted.
 fn refuse(
-    located: &Located<'_>,
+    located: &LocatedTexts<'_>,
     suspect: usize,
     tokenizer: &Tokenizer,
     literal: Option<String>,
-) -> Result<Vec<Found>, Error> {
+) -> Result<Vec<TextSpan>, Error> {
     let spelled = located.texts.iter().find_map(|text| {
         let (span, _) = tokenizer.first_control(text.text)?;
         Some((text, text.text.get(span)?.trim().to_owned()))

@@ -4,7 +4,9 @@
 
 use std::ops::Range;
 
-use super::texts::{CUTS, Cut, Found, Letters, Marks, Text, disguised, has_own_letters, texts_of};
+use super::texts::{
+    CUTS, LetterSubstitution, MarkPosition, Text, TextMarkers, TextSpan, disguised, has_own_letters, texts_of,
+};
 use crate::error::Error;
 use crate::message::Message;
 use crate::template::TemplateMessage;
@@ -12,12 +14,12 @@ use crate::template::TemplateMessage;
 /// Renders messages.
 pub(super) type Render<'a> = &'a dyn Fn(&[TemplateMessage]) -> Result<String, Error>;
 
-/// A plain rendering with the texts in it.
-pub(super) struct Located<'a> {
+/// A plain rendering and the texts found in it.
+pub(super) struct LocatedTexts<'a> {
     pub(super) text: String,
     pub(super) texts: Vec<Text<'a>>,
-    /// In order, apart from each other. A text may be there several times, or not at all.
-    pub(super) found: Vec<Found>,
+    /// In order and disjoint. A text may occur several times, or not at all.
+    pub(super) found: Vec<TextSpan>,
 }
 
 /// Renders messages and finds their texts.
@@ -28,44 +30,45 @@ pub(super) fn locate<'a>(
     messages: &'a [Message],
     template_source: &str,
     render: Render<'_>,
-) -> Result<Located<'a>, Error> {
+) -> Result<LocatedTexts<'a>, Error> {
     let text = render(&disguised(messages, &mut |_, _| None))?;
     let texts = texts_of(messages);
-    let search = Search { messages, texts: &texts, marks: Marks::new(&texts, template_source), render, plain: &text };
+    let search =
+        Search { messages, texts: &texts, marks: TextMarkers::new(&texts, template_source), render, plain: &text };
     let all: Vec<usize> = (0..texts.len()).collect();
     let found = match CUTS.iter().find_map(|&cut| search.by_marks(&all, cut)) {
         Some(found) => found,
         None => search.one_by_one(template_source)?,
     };
-    Ok(Located { text, texts, found })
+    Ok(LocatedTexts { text, texts, found })
 }
 
 struct Search<'a> {
     messages: &'a [Message],
     texts: &'a [Text<'a>],
-    marks: Marks<'a>,
+    marks: TextMarkers<'a>,
     render: Render<'a>,
     plain: &'a str,
 }
 
 impl Search<'_> {
-    /// Texts by their marks; none where the marks change what the template prints.
-    fn by_marks(&self, chosen: &[usize], cut: Cut) -> Option<Vec<Found>> {
+    /// Finds texts by marks; none if the marks change what the template prints.
+    fn by_marks(&self, chosen: &[usize], cut: MarkPosition) -> Option<Vec<TextSpan>> {
         let rendered = self.rendered(chosen, &mut |text| Some(self.marks.mark(text, cut)))?;
         let (text, found) = self.marks.take_out(&rendered, cut);
         (text == self.plain).then_some(found)
     }
 
-    /// A text by letters that stand for its own.
-    fn by_letters(&self, text: usize) -> Option<Vec<Found>> {
-        let mut letters = Letters::default();
+    /// Finds a text by substituted letters.
+    fn by_letters(&self, text: usize) -> Option<Vec<TextSpan>> {
+        let mut letters = LetterSubstitution::default();
         let whole = self.texts[text].text;
         let hidden = letters.replace(text, whole, std::slice::from_ref(&(0..whole.len())))?;
         let rendered = self.rendered(&[text], &mut |_| Some(hidden.clone()))?;
         letters.find(self.plain, &rendered, self.texts)
     }
 
-    /// The rendering with some texts in disguise; none where the template refuses it.
+    /// The rendering with some texts disguised; none if the template refuses it.
     fn rendered(&self, chosen: &[usize], disguise: &mut dyn FnMut(usize) -> Option<String>) -> Option<String> {
         let number = |index, field| self.texts.iter().position(|text| text.index == index && text.field == field);
         let messages = disguised(self.messages, &mut |index, field| {
@@ -74,11 +77,11 @@ impl Search<'_> {
         (self.render)(&messages).ok()
     }
 
-    /// For templates that decide by what a text says: each is looked for alone, so that only the one that is looked at is
-    /// hard to find, and that one is where the others leave it no choice.
-    fn one_by_one(&self, template_source: &str) -> Result<Vec<Found>, Error> {
+    /// For templates that depend on a text's content: each is searched for alone, so that only the text that the template inspects
+    /// is hard to find, and that one is where the others leave only one place.
+    fn one_by_one(&self, template_source: &str) -> Result<Vec<TextSpan>, Error> {
         let has_letters = has_own_letters(template_source) || has_own_letters(self.plain);
-        let mut found: Vec<Found> = Vec::new();
+        let mut found: Vec<TextSpan> = Vec::new();
         let mut hard = Vec::new();
         for text in 0..self.texts.len() {
             let by_letters = || if has_letters { None } else { self.by_letters(text) };
@@ -102,9 +105,9 @@ impl Search<'_> {
         }
     }
 
-    /// Texts that follow each other in a stretch of the rendering, where there is only one way for them to do so. Those that
-    /// do not occur in it are not there.
-    fn between(&self, run: &[usize], gap: Range<usize>) -> Option<Vec<Found>> {
+    /// Consecutive texts in a stretch of the rendering, if there is only one way to place them. Those that do not occur in it are
+    /// absent.
+    fn between(&self, run: &[usize], gap: Range<usize>) -> Option<Vec<TextSpan>> {
         let stretch = self.plain.get(gap.clone())?;
         let mut wanted: Vec<(usize, &str)> = run.iter().map(|&text| (text, self.texts[text].text.trim())).collect();
         wanted.retain(|(_, text)| stretch.contains(text));
@@ -120,7 +123,7 @@ impl Search<'_> {
         }
         let found = wanted.iter().zip(first).map(|(&(number, text), at)| {
             let start = gap.start + at;
-            Found { text: number, range: start..start + text.len(), is_whole: true }
+            TextSpan { text: number, range: start..start + text.len(), is_whole: true }
         });
         Some(found.collect())
     }

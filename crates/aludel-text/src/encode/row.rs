@@ -1,18 +1,18 @@
-//! One row: the plain rendering of its messages, with its parts located, the turn to learn placed, and a weight for
-//! each token. The public interface is in `encode`; `locate` finds the texts.
+//! One row: the plain rendering of its messages, with its parts located, the supervised turn placed, and a weight for each token.
+//! The public interface is in `encode`; `locate` finds the texts.
 
 use std::ops::Range;
 
 use super::guard::uncovered;
-use super::locate::{Located, locate};
-use super::texts::{Field, Found};
+use super::locate::{LocatedTexts, locate};
+use super::texts::{Field, TextSpan};
 use super::{EncodeOptions, Encoded, LossOn, Part, Purpose, Turn};
 use crate::error::Error;
 use crate::message::{Message, Role};
-use crate::template::{ChatTemplate, Surroundings, TemplateMessage, TurnForm};
+use crate::template::{ChatTemplate, TemplateContext, TemplateMessage, TurnForm};
 use crate::tokenizer::Tokenizer;
 
-/// Replaces a turn that the template would take apart.
+/// Placeholder for a turn that the template would change.
 const STAND_IN: &str = "\u{E0B2}";
 
 /// A stretch of rendered text that is not the template's own.
@@ -22,7 +22,7 @@ struct Stretch {
     part: Part,
     /// Nothing in it may become a control token.
     protected: bool,
-    /// How much its message counts.
+    /// The weight of its message.
     weight: f32,
 }
 
@@ -30,9 +30,9 @@ struct Stretch {
 #[derive(Debug, Clone)]
 pub(super) struct Rendering {
     pub(super) text: String,
-    /// How much what is pushed counts.
+    /// The weight of what is pushed.
     weight: f32,
-    /// In order, apart from each other.
+    /// In order and disjoint.
     stretches: Vec<Stretch>,
     turns: Vec<Turn>,
 }
@@ -63,7 +63,7 @@ impl Renderer<'_> {
             });
         }
         let mut rows: Vec<Rendering> = Vec::new();
-        // A turn that does not count is read where a later one is learnt, and is nothing to learn by itself.
+        // A turn of weight 0 is context for a later one, and not supervised by itself.
         let learnt = turns.into_iter().filter(|&index| messages[index].weight > 0.0);
         for index in learnt {
             let mut row = self.training_row(&messages[..=index], index)?;
@@ -92,7 +92,7 @@ impl Renderer<'_> {
         let mut stood_in = messages.to_vec();
         stood_in[index] = Message { weight: messages[index].weight, ..Message::assistant(STAND_IN) };
         let located = self.locate(&stood_in, false)?;
-        let places: Vec<&Found> =
+        let places: Vec<&TextSpan> =
             located.found.iter().filter(|found| located.texts[found.text].index == index).collect();
         let &[place] = places.as_slice() else {
             return Err(Error::TurnNotRendered { index, times: places.len() });
@@ -117,24 +117,25 @@ impl Renderer<'_> {
         self.row_around(&located, &stood_in, index, place, message, answer)
     }
 
-    fn is_answer_whole(&self, located: &Located<'_>, index: usize) -> bool {
-        let is_it = |found: &&Found| {
+    fn is_answer_whole(&self, located: &LocatedTexts<'_>, index: usize) -> bool {
+        let is_it = |found: &&TextSpan| {
             located.texts[found.text].index == index && located.texts[found.text].field == Field::Content
         };
         let mut places = located.found.iter().filter(is_it).peekable();
         places.peek().is_some() && places.all(|found| found.is_whole)
     }
 
-    /// The row that the template itself makes of the turn; none where it does not print all of the answer, once and last.
+    /// The row that the template itself makes of the turn; none unless it prints all of the answer, once and last.
     fn row_as_rendered(
         &self,
-        located: &Located<'_>,
+        located: &LocatedTexts<'_>,
         messages: &[Message],
         index: usize,
     ) -> Result<Option<Rendering>, Error> {
-        let places = |field: Field| -> Vec<&Found> {
-            let is_it =
-                |found: &&Found| located.texts[found.text].index == index && located.texts[found.text].field == field;
+        let places = |field: Field| -> Vec<&TextSpan> {
+            let is_it = |found: &&TextSpan| {
+                located.texts[found.text].index == index && located.texts[found.text].field == field
+            };
             located.found.iter().filter(is_it).collect()
         };
         let (contents, reasonings) = (places(Field::Content), places(Field::Reasoning));
@@ -165,11 +166,11 @@ impl Renderer<'_> {
     /// The row of a turn whose reasoning and answer are both in the rendering.
     fn row_of_both(
         &self,
-        located: &Located<'_>,
+        located: &LocatedTexts<'_>,
         messages: &[Message],
         index: usize,
-        reasoning: &Found,
-        content: &Found,
+        reasoning: &TextSpan,
+        content: &TextSpan,
     ) -> Result<Rendering, Error> {
         let text = &located.text;
         let tags = &self.options.think;
@@ -198,10 +199,10 @@ impl Renderer<'_> {
     /// The row of a turn of which the template prints the answer alone, or a placeholder for it: its own reasoning is put before it.
     fn row_around(
         &self,
-        located: &Located<'_>,
+        located: &LocatedTexts<'_>,
         messages: &[Message],
         index: usize,
-        place: &Found,
+        place: &TextSpan,
         message: &Message,
         answer: &str,
     ) -> Result<Rendering, Error> {
@@ -257,27 +258,27 @@ impl Renderer<'_> {
         start..end
     }
 
-    /// The text before byte `end` with what is in it beside the turn to learn.
+    /// The text before byte `end`, with the texts in it except the supervised turn.
     fn context(
         &self,
-        located: &Located<'_>,
+        located: &LocatedTexts<'_>,
         messages: &[Message],
         index: usize,
         end: usize,
     ) -> Result<Rendering, Error> {
         let mut stretches = self.stretches(located, messages, false)?;
         stretches.retain(|stretch| stretch.range.end <= end);
-        let is_turn = |found: &&Found| located.texts[found.text].index == index;
-        let own: Vec<&Found> = located.found.iter().filter(is_turn).collect();
+        let is_turn = |found: &&TextSpan| located.texts[found.text].index == index;
+        let own: Vec<&TextSpan> = located.found.iter().filter(is_turn).collect();
         stretches.retain(|stretch| !own.iter().any(|found| found.range == stretch.range));
         let weight = messages[index].weight;
         Ok(Rendering { text: located.text[..end].to_owned(), weight, stretches, turns: Vec::new() })
     }
 
-    /// What of a rendering is text of messages, in order.
+    /// The texts of messages in a rendering, in order.
     fn stretches(
         &self,
-        located: &Located<'_>,
+        located: &LocatedTexts<'_>,
         messages: &[Message],
         add_generation_prompt: bool,
     ) -> Result<Vec<Stretch>, Error> {
@@ -298,7 +299,7 @@ impl Renderer<'_> {
         Ok(stretches)
     }
 
-    fn locate<'m>(&self, messages: &'m [Message], add_generation_prompt: bool) -> Result<Located<'m>, Error> {
+    fn locate<'m>(&self, messages: &'m [Message], add_generation_prompt: bool) -> Result<LocatedTexts<'m>, Error> {
         let render = |shown: &[TemplateMessage]| self.render(shown, add_generation_prompt);
         locate(messages, self.template.source(), &render)
     }
@@ -349,8 +350,8 @@ impl Renderer<'_> {
         self.template.form(&self.options.think, self.surroundings(false))
     }
 
-    fn surroundings(&self, add_generation_prompt: bool) -> Surroundings<'_> {
-        Surroundings { add_generation_prompt, date: self.options.date, variables: Some(&self.options.variables) }
+    fn surroundings(&self, add_generation_prompt: bool) -> TemplateContext<'_> {
+        TemplateContext { add_generation_prompt, date: self.options.date, variables: Some(&self.options.variables) }
     }
 }
 
@@ -365,9 +366,9 @@ impl Rendering {
     }
 }
 
-/// What a token belongs to, and how much that counts. It belongs to where it begins: one that reaches from markup into content
-/// is never written by the model, which starts behind the markup. Markup counts as much as what it follows, so that neither the
-/// text nor the end of a turn that does not count is learnt.
+/// What a token belongs to, and its weight. It belongs to where it begins: a token that reaches from markup into content is never
+/// generated by the model, which starts after the markup. Markup has the weight of what it follows, so that neither the text nor
+/// the end of a turn of weight 0 is supervised.
 fn part_at(stretches: &[Stretch], at: usize) -> (Part, f32) {
     let after = stretches.partition_point(|stretch| stretch.range.start <= at);
     match stretches[..after].last() {
@@ -387,7 +388,7 @@ fn has_reasoning(message: &Message) -> bool {
 }
 
 /// Nothing of another message follows it.
-fn is_last(located: &Located<'_>, place: &Found) -> bool {
+fn is_last(located: &LocatedTexts<'_>, place: &TextSpan) -> bool {
     let index = located.texts[place.text].index;
     located.found.iter().all(|found| located.texts[found.text].index == index || found.range.end <= place.range.start)
 }

@@ -18,7 +18,7 @@ pub(super) enum Field {
     Content,
 }
 
-/// A text of a message that is not blank. Blank ones can do no harm, and need not be found.
+/// A text of a message that is not blank. Blank ones are harmless, and need not be found.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Text<'a> {
     pub(super) index: usize,
@@ -59,9 +59,9 @@ pub(super) fn disguised(
     shown
 }
 
-/// Where in a text its mark is. Templates look for words in it, at its ends, or at nothing.
+/// Where in a text its mark is. Templates check for words in it, at its ends, or not at all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Cut {
+pub(super) enum MarkPosition {
     Middle,
     FirstQuarter,
     LastQuarter,
@@ -69,20 +69,26 @@ pub(super) enum Cut {
     End,
 }
 
-pub(super) const CUTS: [Cut; 5] = [Cut::Middle, Cut::FirstQuarter, Cut::LastQuarter, Cut::Start, Cut::End];
+pub(super) const CUTS: [MarkPosition; 5] = [
+    MarkPosition::Middle,
+    MarkPosition::FirstQuarter,
+    MarkPosition::LastQuarter,
+    MarkPosition::Start,
+    MarkPosition::End,
+];
 
-impl Cut {
-    /// The two sides of a text: cut inside its visible part, and between words where it has several.
+impl MarkPosition {
+    /// The two parts of a text: split inside its visible part, and between words where it has several.
     fn split(self, text: &str) -> (&str, &str) {
         let lead_bytes = text.len() - text.trim_start().len();
         let visible = text.trim();
         let (start, end) = (lead_bytes, lead_bytes + visible.len());
         let wanted = match self {
-            Cut::Start => return text.split_at(start),
-            Cut::End => return text.split_at(end),
-            Cut::Middle => start + visible.len().div_ceil(2),
-            Cut::FirstQuarter => start + visible.len() / 4,
-            Cut::LastQuarter => start + visible.len() * 3 / 4,
+            MarkPosition::Start => return text.split_at(start),
+            MarkPosition::End => return text.split_at(end),
+            MarkPosition::Middle => start + visible.len().div_ceil(2),
+            MarkPosition::FirstQuarter => start + visible.len() / 4,
+            MarkPosition::LastQuarter => start + visible.len() * 3 / 4,
         };
         let wanted = (wanted..=text.len()).find(|&at| text.is_char_boundary(at)).unwrap_or(end);
         let between = |(at, letter): (usize, char)| letter.is_whitespace().then_some(at);
@@ -95,23 +101,23 @@ impl Cut {
 
 /// A text in a rendering.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Found {
-    /// Its place among the texts.
+pub(super) struct TextSpan {
+    /// Its index among the texts.
     pub(super) text: usize,
     pub(super) range: Range<usize>,
-    /// All of it is there, but for blanks at its ends.
+    /// All of it, except white space at its ends.
     pub(super) is_whole: bool,
 }
 
 /// Marks (private-use characters and a number) for texts.
-pub(super) struct Marks<'a> {
+pub(super) struct TextMarkers<'a> {
     texts: &'a [Text<'a>],
-    /// Each starts with this, which occurs in no message and not in the template.
+    /// Prefix of all marks, which occurs in no message and not in the template.
     prefix: String,
 }
 
-impl<'a> Marks<'a> {
-    pub(super) fn new(texts: &'a [Text<'a>], template_source: &str) -> Marks<'a> {
+impl<'a> TextMarkers<'a> {
+    pub(super) fn new(texts: &'a [Text<'a>], template_source: &str) -> TextMarkers<'a> {
         let is_taken = |prefix: &String| {
             template_source.contains(prefix.as_str()) || texts.iter().any(|text| text.text.contains(prefix.as_str()))
         };
@@ -121,19 +127,19 @@ impl<'a> Marks<'a> {
             number += 1;
             prefix = format!("{BEGIN}{number}.");
         }
-        Marks { texts, prefix }
+        TextMarkers { texts, prefix }
     }
 
     /// A text with its mark.
-    pub(super) fn mark(&self, text: usize, cut: Cut) -> String {
+    pub(super) fn mark(&self, text: usize, cut: MarkPosition) -> String {
         let (left, right) = cut.split(self.texts[text].text);
         format!("{left}{}{text}{END}{right}", self.prefix)
     }
 
-    /// Takes the marks out of a rendered text and finds the text around each.
-    pub(super) fn take_out(&self, rendered: &str, cut: Cut) -> (String, Vec<Found>) {
+    /// Removes the marks from a rendered text and finds the text around each.
+    pub(super) fn take_out(&self, rendered: &str, cut: MarkPosition) -> (String, Vec<TextSpan>) {
         let mut text = String::with_capacity(rendered.len());
-        let mut found: Vec<Found> = Vec::new();
+        let mut found: Vec<TextSpan> = Vec::new();
         let mut rest = rendered;
         let mut taken_until = 0;
         while let Some((number, before, after)) = self.next_mark(rest) {
@@ -146,7 +152,7 @@ impl<'a> Marks<'a> {
             taken_until = text.len();
             let is_lost_blank =
                 left[..left.len() - left_bytes].trim().is_empty() && right[right_bytes..].trim().is_empty();
-            found.push(Found { text: number, range: start..text.len(), is_whole: is_lost_blank });
+            found.push(TextSpan { text: number, range: start..text.len(), is_whole: is_lost_blank });
             rest = &after[right_bytes..];
         }
         text.push_str(rest);
@@ -161,16 +167,16 @@ impl<'a> Marks<'a> {
     }
 }
 
-/// Texts of which letters are replaced one for one, so that nothing that counts or cuts letters sees a difference. Each
-/// letter says which one it stands for. Blanks stay.
+/// Texts in which letters are replaced one for one, so that counting and cutting give the same results. Each letter encodes which
+/// one it replaces. White space stays.
 #[derive(Default)]
-pub(super) struct Letters {
-    /// The text, the byte in it and the letter that each stands for.
+pub(super) struct LetterSubstitution {
+    /// The text, the byte offset in it and the letter that each replaces.
     stand_for: Vec<(usize, usize, char)>,
 }
 
-impl Letters {
-    /// A text in which the letters in `ranges` of bytes are replaced; none if there are too many of them.
+impl LetterSubstitution {
+    /// A text in which the letters in the byte `ranges` are replaced; none if there are too many of them.
     pub(super) fn replace(&mut self, number: usize, text: &str, ranges: &[Range<usize>]) -> Option<String> {
         let mut replaced = String::with_capacity(text.len());
         for (at, letter) in text.char_indices() {
@@ -186,7 +192,7 @@ impl Letters {
     }
 
     /// Where the replaced letters are in the plain rendering; none if the two renderings differ in anything else.
-    pub(super) fn find(&self, plain: &str, rendered: &str, texts: &[Text<'_>]) -> Option<Vec<Found>> {
+    pub(super) fn find(&self, plain: &str, rendered: &str, texts: &[Text<'_>]) -> Option<Vec<TextSpan>> {
         let mut runs: Vec<Run> = Vec::new();
         let (mut plain_letters, mut rendered_letters) = (plain.char_indices(), rendered.chars());
         loop {
@@ -220,7 +226,7 @@ impl Letters {
     }
 }
 
-/// Letters that follow each other in a text and in the rendering.
+/// Letters that are consecutive both in a text and in the rendering.
 struct Run {
     text: usize,
     source: Range<usize>,
@@ -228,8 +234,8 @@ struct Run {
 }
 
 impl Run {
-    /// The run with the blanks of the text's ends that surround it.
-    fn found(&self, plain: &str, text: &str) -> Found {
+    /// The run, extended by the white space at the text's ends.
+    fn found(&self, plain: &str, text: &str) -> TextSpan {
         let (before, after) = (&text[..self.source.start], &text[self.source.end..]);
         let is_whole = before.trim().is_empty() && after.trim().is_empty();
         let mut range = self.range.clone();
@@ -237,7 +243,7 @@ impl Run {
             range.start -= common_end_bytes(&plain[..range.start], before);
             range.end += common_start_bytes(&plain[range.end..], after);
         }
-        Found { text: self.text, range, is_whole }
+        TextSpan { text: self.text, range, is_whole }
     }
 }
 
@@ -263,7 +269,7 @@ fn number_of(letter: char) -> Option<usize> {
     None
 }
 
-/// True for texts in which letters of a disguise could not be distinguished from their own.
+/// Whether a text contains letters that could not be distinguished from a disguise.
 pub(super) fn has_own_letters(text: &str) -> bool {
     text.chars().any(|letter| number_of(letter).is_some())
 }
@@ -284,24 +290,24 @@ mod tests {
 
     #[test]
     fn marks_stand_between_words() {
-        let check = |cut: Cut, text: &str, left: &str| assert_eq!(cut.split(text).0, left, "{cut:?} {text:?}");
-        check(Cut::Middle, "think hard /no_think", "think hard");
-        check(Cut::Middle, "  detailed ", "  deta");
-        check(Cut::Middle, "日本", "日");
-        check(Cut::Start, "  ab ", "  ");
-        check(Cut::End, "  ab ", "  ab");
-        check(Cut::FirstQuarter, "a b c d e f", "a");
+        let check = |cut: MarkPosition, text: &str, left: &str| assert_eq!(cut.split(text).0, left, "{cut:?} {text:?}");
+        check(MarkPosition::Middle, "think hard /no_think", "think hard");
+        check(MarkPosition::Middle, "  detailed ", "  deta");
+        check(MarkPosition::Middle, "日本", "日");
+        check(MarkPosition::Start, "  ab ", "  ");
+        check(MarkPosition::End, "  ab ", "  ab");
+        check(MarkPosition::FirstQuarter, "a b c d e f", "a");
     }
 
     #[test]
     fn letters_say_where_they_came_from() {
         let text = Text { index: 0, role: Role::User, field: Field::Content, text: " a b\n" };
-        let mut letters = Letters::default();
+        let mut letters = LetterSubstitution::default();
         let hidden = letters.replace(0, text.text, std::slice::from_ref(&(0..5))).unwrap();
         assert_eq!(hidden.chars().count(), 5);
         let found = |plain: &str, rendered: &str| letters.find(plain, rendered, &[text]);
         let whole = found("<> a b\n>", &format!("<>{hidden}>")).unwrap();
-        assert_eq!(whole, [Found { text: 0, range: 2..7, is_whole: true }]);
+        assert_eq!(whole, [TextSpan { text: 0, range: 2..7, is_whole: true }]);
         assert_eq!(found("<x>", &format!("<{}>", hidden.trim())), None);
         assert_eq!(
             found("a.", &hidden.trim().chars().take(1).chain(['.']).collect::<String>()).unwrap()[0].range,

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::{Map, json};
 
-use super::{ChatTemplate, Surroundings, TemplateMessage};
+use super::{ChatTemplate, TemplateContext, TemplateMessage};
 use crate::apart;
 
 const LONGEST: Duration = Duration::from_secs(2);
@@ -305,7 +305,7 @@ fn rendered(source: &str) -> String {
     let outcome = ChatTemplate::new(source, Some("<s>"), None).and_then(|template| {
         let message = TemplateMessage::new("user", "hi".to_owned(), None);
         let variables = Map::from_iter([("x".to_owned(), json!({"a": "text"}))]);
-        template.render(&[message], Surroundings { variables: Some(&variables), ..Surroundings::default() })
+        template.render(&[message], TemplateContext { variables: Some(&variables), ..TemplateContext::default() })
     });
     match outcome {
         Ok(text) => format!("ended with {} bytes", text.len()),

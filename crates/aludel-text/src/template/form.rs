@@ -2,10 +2,10 @@
 //! reasoning, and what the template puts before an answer without reasoning. Placing the real texts is left to
 //! `encode`.
 
-use super::{ChatTemplate, Surroundings, TemplateMessage};
+use super::{ChatTemplate, TemplateContext, TemplateMessage};
 use crate::thinking::ThinkTags;
 
-/// The shape of an assistant's turn.
+/// How an assistant's turn is rendered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct TurnForm {
     /// Before the reasoning: the opening tag and what follows it.
@@ -14,19 +14,19 @@ pub(crate) struct TurnForm {
     pub(crate) middle: String,
     /// What the template puts between the generation prompt and an answer without reasoning (an empty block, or nothing).
     pub(crate) empty_reasoning: String,
-    /// The template trims blanks before the content, and behind it.
+    /// The template trims white space before and after the content.
     pub(crate) trims_start: bool,
     pub(crate) trims_end: bool,
 }
 
-// Letters of the private-use area, so that no template's tests on content take them for something.
+// Private-use letters, so that no template's tests on content match them.
 const ANSWER: &str = "\u{E0B0}";
 const REASONING: &str = "\u{E0B1}";
 
 impl TurnForm {
-    /// Renders placeholders to find the form out. A template that refuses them gets the common form: its own complaint
-    /// comes when the real messages are rendered.
-    pub(super) fn ask(template: &ChatTemplate, tags: &ThinkTags, surroundings: Surroundings<'_>) -> TurnForm {
+    /// Renders placeholders to detect the form. If a template refuses them, the common form is assumed: its error is reported when
+    /// the real messages are rendered.
+    pub(super) fn ask(template: &ChatTemplate, tags: &ThinkTags, surroundings: TemplateContext<'_>) -> TurnForm {
         let mut form = TurnForm {
             open: format!("{}\n", tags.open),
             middle: format!("\n{}\n\n", tags.close),
@@ -38,7 +38,7 @@ impl TurnForm {
         let render = |turn: Option<TemplateMessage>| {
             let is_prompt = turn.is_none();
             let messages: Vec<TemplateMessage> = std::iter::once(question.clone()).chain(turn).collect();
-            template.render(&messages, Surroundings { add_generation_prompt: is_prompt, ..surroundings }).ok()
+            template.render(&messages, TemplateContext { add_generation_prompt: is_prompt, ..surroundings }).ok()
         };
         let before = |rendering: &Option<String>, mark: &str| {
             rendering.as_ref().and_then(|text| text.find(mark).map(|at| text[..at].to_owned()))

@@ -7,7 +7,7 @@ use minijinja::{Error, ErrorKind, Value};
 /// Starts the detail of an error that a template raised itself.
 pub(super) const RAISED: &str = "raised by the template: ";
 
-/// In letters: more than a person reads.
+/// Maximum letters shown.
 const LONGEST_REASON: usize = 2_000;
 
 pub(super) fn raise_exception(reason: String) -> Result<Value, Error> {

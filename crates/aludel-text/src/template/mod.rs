@@ -25,17 +25,17 @@ pub(crate) use form::TurnForm;
 use crate::error::Error;
 use crate::thinking::ThinkTags;
 
-/// Several times as long as any model's.
+/// Several times the length of any model's template.
 const LONGEST_TEMPLATE_BYTES: usize = 1 << 17;
 const NAME: &str = "chat_template";
-/// Some hundred times what a model's template takes; a runaway loop ends within a tenth of a second and 64 MB.
+/// Some hundred times what a model's template takes; an endless loop ends within a tenth of a second and 64 MB.
 const BASE_FUEL: u64 = 250_000;
-/// Work on texts and lists, beside the engine's steps; a text that grows holds twice as much for a moment.
+/// Work on texts and lists, beside the engine's steps; a growing text needs twice its size for a moment.
 const BASE_BYTES: u64 = 12 << 20;
 const FUEL_PER_MESSAGE: u64 = 2_000;
-/// A template may look at each content some dozens of times; looking costs a step for 64 bytes.
+/// A template may read each content some dozens of times; reading costs a step for 64 bytes.
 const FUEL_PER_CONTENT_BYTE: u64 = 1;
-/// What a step for messages and their content is worth in such work.
+/// The work that a step for messages and their content allows.
 const BYTES_PER_FUEL: u64 = 64;
 const RECURSION_LIMIT: usize = 100;
 
@@ -62,15 +62,15 @@ impl Clone for ChatTemplate {
     }
 }
 
-/// What a template sees beside the messages.
+/// The inputs of a template beside the messages.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Surroundings<'a> {
+pub(crate) struct TemplateContext<'a> {
     pub(crate) add_generation_prompt: bool,
     pub(crate) date: Option<Date>,
     pub(crate) variables: Option<&'a Map<String, serde_json::Value>>,
 }
 
-/// A message as templates know it: with the fields that transformers gives them, in its order.
+/// A message as templates see it: with the fields that transformers passes, in its order.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct TemplateMessage {
     /// The reasoning again, under the name that some templates read.
@@ -133,7 +133,7 @@ impl ChatTemplate {
     }
 
     /// How the template renders an assistant's turn.
-    pub(crate) fn form(&self, tags: &ThinkTags, surroundings: Surroundings<'_>) -> TurnForm {
+    pub(crate) fn form(&self, tags: &ThinkTags, surroundings: TemplateContext<'_>) -> TurnForm {
         let is_default = surroundings.variables.is_none_or(Map::is_empty) && *tags == ThinkTags::default();
         if is_default {
             return self.default_form.get_or_init(|| TurnForm::ask(self, tags, surroundings)).clone();
@@ -141,7 +141,11 @@ impl ChatTemplate {
         TurnForm::ask(self, tags, surroundings)
     }
 
-    pub(crate) fn render(&self, messages: &[TemplateMessage], surroundings: Surroundings<'_>) -> Result<String, Error> {
+    pub(crate) fn render(
+        &self,
+        messages: &[TemplateMessage],
+        surroundings: TemplateContext<'_>,
+    ) -> Result<String, Error> {
         let content_bytes: usize = messages
             .iter()
             .map(|message| message.content.len() + message.reasoning_content.as_ref().map_or(0, String::len))
@@ -156,8 +160,8 @@ impl ChatTemplate {
         rendered.map_err(|reason| Error::TemplateRun { reason })?.map_err(|error| run_error(&error, fuel))
     }
 
-    /// What the template sees.
-    fn context(&self, messages: &[TemplateMessage], surroundings: Surroundings<'_>) -> Value {
+    /// The context of a template.
+    fn context(&self, messages: &[TemplateMessage], surroundings: TemplateContext<'_>) -> Value {
         let mut context: Vec<(String, Value)> = Vec::new();
         for (name, value) in surroundings.variables.into_iter().flatten() {
             context.push((name.clone(), Value::from(Serde(value))));
@@ -196,7 +200,7 @@ fn run_error(error: &minijinja::Error, fuel: u64) -> Error {
     }
 }
 
-/// The engine's words; what it does not know is named.
+/// The engine's message; an unknown name is quoted.
 fn describe(error: &minijinja::Error) -> String {
     let place = error.line().map_or_else(String::new, |line| format!(" (line {line} of the template)"));
     let detail = error.detail().unwrap_or_default();
@@ -209,7 +213,7 @@ fn describe(error: &minijinja::Error) -> String {
         kind if detail.is_empty() => return format!("{kind}{place}"),
         kind => return format!("{kind}: {detail}{place}"),
     };
-    // What people write as a function or a filter of their own is often a method in Jinja2.
+    // What people write as a function or a filter is often a method in Jinja2.
     let mend = match jinja::owners(name).filter(|_| what != "method") {
         Some(owners) => format!("; in Jinja2 it is a method of {owners}: write `value.{name}(…)`"),
         None => String::new(),

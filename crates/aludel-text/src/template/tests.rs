@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde_json::{Map, Value};
 
-use super::{ChatTemplate, Date, Surroundings, TemplateMessage};
+use super::{ChatTemplate, Date, TemplateContext, TemplateMessage};
 
 #[derive(serde::Deserialize)]
 struct Fixture {
@@ -21,7 +21,7 @@ fn render(source: &str, variables: &Map<String, Value>) -> Result<String, String
     let template = ChatTemplate::new(source, Some("<s>"), Some("</s>")).map_err(|error| error.to_string())?;
     let message = TemplateMessage::new("user", "hi".to_owned(), None);
     let date = Some(Date { year: 2026, month: 1, day: 1 });
-    let surroundings = Surroundings { date, variables: Some(variables), ..Surroundings::default() };
+    let surroundings = TemplateContext { date, variables: Some(variables), ..TemplateContext::default() };
     template.render(&[message], surroundings).map_err(|error| error.to_string())
 }
 

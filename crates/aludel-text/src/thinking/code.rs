@@ -21,8 +21,8 @@ pub(super) fn is_closing(before: &str, after: &str) -> bool {
 /// Maximum number of mentioned tags that are skipped.
 pub(super) const MOST: usize = 64;
 
-/// Whether a closing tag that nothing opened can be the end of reasoning: at the edge of its line, or grown onto the end of a sentence. In
-/// the middle of a sentence it may just as well be a mention.
+/// Whether a closing tag without an opening one can be the end of reasoning: at the edge of its line, or directly after a sentence.
+/// In the middle of a sentence it may be a mention.
 pub(super) fn ends_reasoning(before: &str, after: &str) -> bool {
     let is_blank = |line: Option<&str>| line.is_none_or(|line| line.trim().is_empty());
     let begins_line = is_blank(before.rsplit('\n').next());
@@ -42,7 +42,7 @@ fn is_spoken_of(before: &str, after: &str) -> bool {
     is_quoted || is_odd && after.is_some_and(|line| line.contains('`'))
 }
 
-/// Whether what follows a text on its last line is code by its indent: four columns, behind an empty line or such a line.
+/// Whether the last line of a text is code by its indent: four columns, after an empty line or such a line.
 pub(super) fn is_indented(before: &str) -> bool {
     let is_deep = |line: &str| line.starts_with("    ") || line.starts_with('\t');
     let mut lines = before.rsplit('\n');
@@ -64,7 +64,7 @@ fn fence(text: &str) -> Option<(char, usize)> {
     open
 }
 
-/// The letter of a fence that a line begins with, and how many there are.
+/// The character of a fence at the beginning of a line, and their number.
 fn fence_of(line: &str) -> Option<(char, usize)> {
     let line = line.trim_start();
     let letter = line.chars().next().filter(|letter| matches!(letter, '`' | '~'))?;

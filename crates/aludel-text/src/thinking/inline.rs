@@ -3,9 +3,9 @@
 //! spellings, which count only at the beginning.
 
 use super::code::{MOST, ends_reasoning, is_closing, is_indented, is_opening};
-use super::tags::{PAIRS, Stray, disguised_tag, leading_tag, stray_tag};
+use super::tags::{PAIRS, UnmatchedTag, disguised_tag, leading_tag, stray_tag};
 
-/// What some of these models put around the answer that follows.
+/// Tags that some of these models put around the answer after it.
 const ANSWERS: [(&str, &str); 2] =
     [("<|begin_of_solution|>", "<|end_of_solution|>"), ("<|start_response|>", "<|end_response|>")];
 
@@ -19,7 +19,7 @@ const FOLDED: &str = "<details";
 
 /// The reasoning in an answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Inline<'a> {
+pub enum InlineReasoning<'a> {
     /// There is none.
     Absent,
     /// It is closed, and an answer follows.
@@ -35,33 +35,35 @@ pub enum Inline<'a> {
     Unclear(String),
 }
 
-/// Finds the reasoning in a complete answer. It is between an opening tag at the very start and the first closing one; the opening
-/// tag may be missing, as where a template has written it; then the closing one is at the edge of a line or behind a sentence. Of a late
-/// one it is not known what is before it.
-pub fn inline(text: &str) -> Inline<'_> {
+/// Finds the reasoning in a complete answer. It is between an opening tag at the very start and the first closing one. The opening
+/// tag may be missing, if the template has written it; the closing one must then be at the edge of a line or after a sentence. If
+/// it comes late, it is unclear what is before it.
+pub fn inline(text: &str) -> InlineReasoning<'_> {
     if let Some(channel) = bare_channel(text) {
-        return Inline::Unclear(format!(
+        return InlineReasoning::Unclear(format!(
             "`{channel}…{}` is the text of a Harmony model (gpt-oss) without its marks",
             BARE_HARMONY.1
         ));
     }
     if let Some(tag) = disguised_tag(text) {
-        return Inline::Unclear(format!(
+        return InlineReasoning::Unclear(format!(
             "`{}` reads like a tag around reasoning and is none, for characters in it that nobody sees or that are twice as wide",
             tag.escape_debug()
         ));
     }
     if !text.contains(['<', '[', '◁', '&']) {
-        return Inline::Absent;
+        return InlineReasoning::Absent;
     }
     let found = Tags::of(text);
     let (channel, message) = HARMONY;
     if found.meant(channel, is_closing).is_some_and(|at| found.find(message, at).is_some()) {
-        return Inline::Unclear(format!("`{channel}` with `{message}` is the raw text of a Harmony model (gpt-oss)"));
+        return InlineReasoning::Unclear(format!(
+            "`{channel}` with `{message}` is the raw text of a Harmony model (gpt-oss)"
+        ));
     }
     let start = text.len() - text.trim_start().len();
     if let Some(tag) = folded(&text[start..]) {
-        return Inline::Unclear(format!(
+        return InlineReasoning::Unclear(format!(
             "`{tag}` is how a chat interface (Open WebUI) shows reasoning, quoted below a summary"
         ));
     }
@@ -74,12 +76,12 @@ pub fn inline(text: &str) -> Inline<'_> {
     if let Some(leading) = leading_tag(text, |_| false).filter(|leading| leading.is_reasoning) {
         match leading.answer {
             Some(answer) => return closed(leading.inside.to_owned(), answer),
-            None if leading.is_cut() => return Inline::Open(leading.inside),
-            None => return Inline::Unclear(format!("`{}` opens the answer and is never closed", leading.tag)),
+            None if leading.is_cut() => return InlineReasoning::Open(leading.inside),
+            None => return InlineReasoning::Unclear(format!("`{}` opens the answer and is never closed", leading.tag)),
         }
     }
     if let Some((open, _)) = known {
-        return Inline::Open(&text[start + open.len()..]);
+        return InlineReasoning::Open(&text[start + open.len()..]);
     }
     let first = |tag: &dyn Fn(&(&'static str, &'static str)) -> Option<usize>| {
         PAIRS.into_iter().filter_map(|pair| Some((tag(&pair)?, pair))).min()
@@ -88,14 +90,16 @@ pub fn inline(text: &str) -> Inline<'_> {
     let ended = first(&|pair| found.closing(*pair));
     match (opened, ended) {
         (None, None) => match stray_tag(text) {
-            None => Inline::Absent,
-            Some(Stray::Closing { tag, before, after }) => closed_alone(before, tag, after),
-            Some(Stray::Opening { tag }) => Inline::Unclear(format!("`{tag}` opens in the middle of the answer")),
+            None => InlineReasoning::Absent,
+            Some(UnmatchedTag::Closing { tag, before, after }) => closed_alone(before, tag, after),
+            Some(UnmatchedTag::Opening { tag }) => {
+                InlineReasoning::Unclear(format!("`{tag}` opens in the middle of the answer"))
+            }
         },
         (Some((at, (open, _))), Some((end, _))) if at < end => {
-            Inline::Unclear(format!("`{}` opens in the middle of the answer", &text[at..at + open.len()]))
+            InlineReasoning::Unclear(format!("`{}` opens in the middle of the answer", &text[at..at + open.len()]))
         }
-        (Some((at, (open, _))), None) => Inline::Unclear(format!(
+        (Some((at, (open, _))), None) => InlineReasoning::Unclear(format!(
             "`{}` opens in the middle of the answer and is never closed",
             &text[at..at + open.len()]
         )),
@@ -137,16 +141,16 @@ pub fn bare(text: &str) -> &str {
     text.trim()
 }
 
-/// What a closing tag says that nothing opened.
-fn closed_alone<'a>(before: &str, tag: &str, after: &'a str) -> Inline<'a> {
+/// The error for a closing tag without an opening one.
+fn closed_alone<'a>(before: &str, tag: &str, after: &'a str) -> InlineReasoning<'a> {
     match ends_reasoning(before, after) {
         true => closed(before.to_owned(), after),
-        false => Inline::Unclear(format!("`{tag}` stands in the middle of a sentence, and nothing opened it")),
+        false => InlineReasoning::Unclear(format!("`{tag}` stands in the middle of a sentence, and nothing opened it")),
     }
 }
 
-/// What follows closed reasoning must be an answer without more of it.
-fn closed(reasoning: String, answer: &str) -> Inline<'_> {
+/// What follows closed reasoning must be an answer without further reasoning.
+fn closed(reasoning: String, answer: &str) -> InlineReasoning<'_> {
     let found = Tags::of(answer);
     let again = PAIRS.into_iter().find_map(|(open, close)| {
         let (tag, at) = match found.meant(open, is_opening) {
@@ -156,23 +160,23 @@ fn closed(reasoning: String, answer: &str) -> Inline<'_> {
         Some(&answer[at..at + tag.len()])
     });
     if let Some(tag) = again {
-        return Inline::Unclear(format!("`{tag}` stands behind the end of the reasoning"));
+        return InlineReasoning::Unclear(format!("`{tag}` stands behind the end of the reasoning"));
     }
     let start = answer.len() - answer.trim_start().len();
     let Some((open, close)) = ANSWERS.into_iter().find(|(open, _)| found.is_at(open, start)) else {
-        return Inline::Closed { reasoning, answer };
+        return InlineReasoning::Closed { reasoning, answer };
     };
     let inside = &answer[start + open.len()..];
     match Tags::of(inside).find(close, 0) {
         Some(end) if inside[end + close.len()..].trim().is_empty() => {
-            Inline::Closed { reasoning, answer: inside[..end].trim() }
+            InlineReasoning::Closed { reasoning, answer: inside[..end].trim() }
         }
-        Some(_) => Inline::Unclear(format!("text follows `{}`", close.to_ascii_lowercase())),
-        None => Inline::Unclear(format!("`{open}` is never closed")),
+        Some(_) => InlineReasoning::Unclear(format!("text follows `{}`", close.to_ascii_lowercase())),
+        None => InlineReasoning::Unclear(format!("`{open}` is never closed")),
     }
 }
 
-/// A text, and the same in small letters.
+/// A text, and its lower-case form.
 struct Tags<'a> {
     text: &'a str,
     small: String,
@@ -196,7 +200,7 @@ impl<'a> Tags<'a> {
         self.within(tag)[from..].find(tag).map(|at| at + from)
     }
 
-    /// Where the reasoning ends that is open at a place: at the first closing tag that is not merely mentioned, or at the first of all.
+    /// The end of reasoning that is open at a position: the first closing tag that is not merely mentioned, or the first of all.
     fn end_of(&self, close: &str, from: usize) -> Option<usize> {
         let first = self.find(close, from)?;
         let rest = &self.text[from..];
@@ -205,7 +209,8 @@ impl<'a> Tags<'a> {
         Some(meant.map_or(first, |at| from + at))
     }
 
-    /// The first closing tag that is meant as one without an opening one. By its indent alone it is code where its opening tag is, too.
+    /// The first closing tag that counts as one without an opening tag. By its indent alone it is code only if its opening tag is,
+    /// too.
     fn closing(&self, (open, close): (&str, &str)) -> Option<usize> {
         let is_code = |at: usize| {
             let opened = self.within(open)[..at].rfind(open);
@@ -215,7 +220,7 @@ impl<'a> Tags<'a> {
         places.find(|&at| is_closing(&self.text[..at], &self.text[at + close.len()..]) && !is_code(at))
     }
 
-    /// The first place where a tag is meant as one. A text that mentions it again and again means none of them.
+    /// The first position where a tag counts as one. If it is mentioned very often, none does.
     fn meant(&self, tag: &str, is_meant: fn(&str, &str) -> bool) -> Option<usize> {
         let mut places = self.within(tag).match_indices(tag).map(|(at, _)| at).take(MOST);
         places.find(|&at| is_meant(&self.text[..at], &self.text[at + tag.len()..]))
@@ -228,7 +233,7 @@ mod tests {
 
     fn check(text: &str, reasoning: &str, answer: &str) {
         match inline(text) {
-            Inline::Closed { reasoning: own, answer: said } => {
+            InlineReasoning::Closed { reasoning: own, answer: said } => {
                 assert_eq!((own.trim(), said.trim()), (reasoning, answer), "{text:?}");
             }
             other => panic!("{text:?}: {other:?}"),
@@ -243,7 +248,7 @@ mod tests {
             check(&format!("why{close}\nbecause"), "why", "because");
             check(&format!("why\n{close}because"), "why", "because");
             check(&format!("why.{close}because"), "why.", "because");
-            assert_eq!(inline(&format!("{open}why")), Inline::Open("why"));
+            assert_eq!(inline(&format!("{open}why")), InlineReasoning::Open("why"));
         }
         check("<Think>why</THINK>because", "why", "because");
         check("<|begin_of_thought|>a<|end_of_thought|>\n<|begin_of_solution|>\nb\n<|end_of_solution|>\n", "a", "b");
@@ -267,7 +272,7 @@ mod tests {
             "<details\ntype = reasoning>",
         ] {
             let text = format!("\n{tag}\n<summary>Thought for 3 seconds</summary>\n> why\n</details>\nbecause");
-            assert!(matches!(inline(&text), Inline::Unclear(words) if words.contains(tag)), "{text}");
+            assert!(matches!(inline(&text), InlineReasoning::Unclear(words) if words.contains(tag)), "{text}");
         }
         for text in [
             "<details><summary>Solution</summary>x</details>",
@@ -276,7 +281,7 @@ mod tests {
             "<detailsé",
             "Use <details type=\"reasoning\"> here.",
         ] {
-            assert_eq!(inline(text), Inline::Absent, "{text}");
+            assert_eq!(inline(text), InlineReasoning::Absent, "{text}");
         }
     }
 
@@ -301,16 +306,16 @@ mod tests {
         ] {
             check(&format!("{open}\nwhy\n{close}\n\nbecause"), "why", "because");
         }
-        assert_eq!(inline("<thoughts>why"), Inline::Open("why"));
-        assert_eq!(inline("<think >why"), Inline::Open("why"));
+        assert_eq!(inline("<thoughts>why"), InlineReasoning::Open("why"));
+        assert_eq!(inline("<think >why"), InlineReasoning::Open("why"));
         // The opening tag may be missing here, too.
         for close in ["</think >", "</thoughts>", "&lt;/think&gt;", "<|end_think|>", "[/thinking]"] {
             check(&format!("why{close}\nbecause"), "why", "because");
         }
         let words = "`<thoughts>` opens in the middle of the answer";
-        assert_eq!(inline("So <thoughts>a</thoughts> b"), Inline::Unclear(words.to_owned()));
+        assert_eq!(inline("So <thoughts>a</thoughts> b"), InlineReasoning::Unclear(words.to_owned()));
         let words = "`&lt;think&gt;` opens the answer and is never closed";
-        assert_eq!(inline("&lt;think&gt;why"), Inline::Unclear(words.to_owned()));
+        assert_eq!(inline("&lt;think&gt;why"), InlineReasoning::Unclear(words.to_owned()));
         for text in [
             "<p>why</p>because",
             "<analysis>why</analysis>because",
@@ -319,7 +324,7 @@ mod tests {
             "a [/think b",
             "a &amp; b",
         ] {
-            assert_eq!(inline(text), Inline::Absent, "{text}");
+            assert_eq!(inline(text), InlineReasoning::Absent, "{text}");
         }
     }
 
@@ -333,10 +338,10 @@ mod tests {
         ] {
             let words =
                 format!("`{channel}…assistantfinal` is the text of a Harmony model (gpt-oss) without its marks");
-            assert_eq!(inline(text), Inline::Unclear(words), "{text}");
+            assert_eq!(inline(text), InlineReasoning::Unclear(words), "{text}");
         }
         for text in ["Analysis of assistantfinal", "analysisWe add them.", "The word is assistantfinal."] {
-            assert_eq!(inline(text), Inline::Absent, "{text}");
+            assert_eq!(inline(text), InlineReasoning::Absent, "{text}");
         }
     }
 
@@ -357,7 +362,7 @@ mod tests {
             "[think] hard",
             "<thinkers>",
         ] {
-            assert_eq!(inline(text), Inline::Absent, "{text}");
+            assert_eq!(inline(text), InlineReasoning::Absent, "{text}");
         }
     }
 
@@ -384,7 +389,7 @@ mod tests {
                 "`<|begin_of_solution|>` is never closed",
             ),
         ] {
-            assert_eq!(inline(text), Inline::Unclear(words.to_owned()), "{text}");
+            assert_eq!(inline(text), InlineReasoning::Unclear(words.to_owned()), "{text}");
         }
     }
 
@@ -403,7 +408,7 @@ mod tests {
             let words = format!(
                 "`{tag}` reads like a tag around reasoning and is none, for characters in it that nobody sees or that are twice as wide"
             );
-            assert_eq!(inline(text), Inline::Unclear(words), "{text}");
+            assert_eq!(inline(text), InlineReasoning::Unclear(words), "{text}");
         }
         for text in [
             "若 x＜y 且 y＞z，则 x＜z。",
@@ -412,7 +417,7 @@ mod tests {
             "＜p＞why＜/p＞",
             "<p>a\u{200b}b</p>",
         ] {
-            assert_eq!(inline(text), Inline::Absent, "{text}");
+            assert_eq!(inline(text), InlineReasoning::Absent, "{text}");
         }
         check("<｜begin_of_thought｜>why<｜end_of_thought｜>because", "why", "because");
         check("<think>a\u{200b}b，＜p＞</think>c", "a\u{200b}b，＜p＞", "c");

@@ -22,7 +22,7 @@ pub(super) const PAIRS: [(&str, &str); 11] = [
     ("<|channel>thought", "<channel|>"),
 ];
 
-/// How a tag is written: what is before and behind its name. What is longer comes first.
+/// How a tag is written: what precedes and follows its name, longest first.
 const FORMS: [(&str, &str); 6] =
     [("<|", "|>"), ("<｜", "｜>"), ("\\<", "\\>"), ("&lt;", "&gt;"), ("<", ">"), ("[", "]")];
 const ESCAPED: [&str; 2] = ["\\<", "&lt;"];
@@ -46,13 +46,13 @@ const MORE_REASONING: &[&str] = &[
 /// Words that surround reasoning in some data and around a part of the answer in other data.
 const EITHER: &[&str] =
     &["analysis", "reason", "reasons", "rationale", "reflection", "deliberation", "monologue", "internal"];
-/// What the words of such tags have in them, however they go on.
+/// Word stems of such tags.
 const STEMS: &[&str] = &["think", "thought", "reason", "reflect", "deliberat", "monolog", "scratchpad"];
 
-/// The most letters of a tag.
+/// Maximum letters of a tag.
 const LONGEST: usize = 60;
 
-/// What is before the word of a tag with bars, and whether it closes.
+/// The prefix of a tag with bars, and whether it closes.
 const SIDES: [(&str, bool); 7] = [
     ("begin_of_", false),
     ("start_of_", false),
@@ -68,29 +68,29 @@ const SIDES: [(&str, bool); 7] = [
 struct Tag<'a> {
     text: &'a str,
     form: &'static str,
-    /// The letters of its name, small.
+    /// The letters of its name, in lower case.
     word: String,
     is_closing: bool,
 }
 
-/// A pair of tags that an answer begins with, and whose word is of the kind that surrounds reasoning.
+/// A pair of tags at the beginning of an answer whose word may surround reasoning.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LeadingTag<'a> {
     /// The opening tag as it is written.
     pub tag: &'a str,
-    /// Its word: letters and digits, small.
+    /// Its word: letters and digits, in lower case.
     pub word: String,
-    /// What is between the tags; all that follows where the closing one is missing.
+    /// The text between the tags; all that follows if the closing one is missing.
     pub inside: &'a str,
     /// What follows the closing tag.
     pub answer: Option<&'a str>,
-    /// Whether the word surrounds reasoning and nothing else.
+    /// Whether the word surrounds only reasoning.
     pub(super) is_reasoning: bool,
     form: &'static str,
 }
 
 impl LeadingTag<'_> {
-    /// Whether the missing end of the pair can be nothing but the end of a text that was cut off.
+    /// Whether the closing tag can only be missing because the text was cut off.
     pub(super) fn is_cut(&self) -> bool {
         self.answer.is_none() && !self.is_escaped() && self.form != BRACKET
     }
@@ -100,10 +100,10 @@ impl LeadingTag<'_> {
     }
 }
 
-/// The tags around the beginning of an answer, where their word may surround reasoning, known or not. A tag in brackets is one
-/// where its other half is there: `[think] hard` is text.
+/// The tags around the beginning of an answer, if their word may surround reasoning, known or not. A tag in brackets counts only
+/// with its other half: `[think] hard` is text.
 ///
-/// `is_named` adds words of the caller's.
+/// `is_named` adds the caller's words.
 pub fn leading_tag(text: &str, is_named: impl Fn(&str) -> bool) -> Option<LeadingTag<'_>> {
     let text = text.trim_start();
     let tag = Tag::of(text).filter(|tag| !tag.is_closing)?;
@@ -114,7 +114,7 @@ pub fn leading_tag(text: &str, is_named: impl Fn(&str) -> bool) -> Option<Leadin
     }
     let rest = &text[tag.text.len()..];
     let found = tag.end_in(rest);
-    // Who begins with a tag of another word, and never closes it, writes neither; a bracket alone is a remark.
+    // Another word that is never closed is neither markup nor a tag; a bracket alone is a remark.
     if found.is_none() && (tag.form == BRACKET || !(is_sure || is_either)) {
         return None;
     }
@@ -122,10 +122,10 @@ pub fn leading_tag(text: &str, is_named: impl Fn(&str) -> bool) -> Option<Leadin
     Some(LeadingTag { tag: tag.text, word: tag.word, inside, answer, is_reasoning, form: tag.form })
 }
 
-/// A tag of a word that surrounds reasoning alone, somewhere in a text.
+/// A tag of a word that surrounds only reasoning, somewhere in a text.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Stray<'a> {
-    /// It closes what nothing opened.
+pub(super) enum UnmatchedTag<'a> {
+    /// It closes without an opening tag.
     Closing {
         /// The tag.
         tag: &'a str,
@@ -134,16 +134,16 @@ pub(super) enum Stray<'a> {
         /// What follows it.
         after: &'a str,
     },
-    /// It opens behind other text.
+    /// It opens after other text.
     Opening {
         /// The tag.
         tag: &'a str,
     },
 }
 
-/// The first tag of a word that surrounds reasoning alone, where it is meant as one. What begins as markup may have elements of any name,
-/// and so may a text between escaped tags or in brackets that are opened.
-pub(super) fn stray_tag(text: &str) -> Option<Stray<'_>> {
+/// The first tag of a word that surrounds only reasoning and is not merely mentioned. Text that begins as markup may have elements
+/// of any name, and so may text between escaped tags or in open brackets.
+pub(super) fn stray_tag(text: &str) -> Option<UnmatchedTag<'_>> {
     if text.trim_start().starts_with('<') {
         return None;
     }
@@ -158,10 +158,10 @@ pub(super) fn stray_tag(text: &str) -> Option<Stray<'_>> {
             return None;
         }
         match tag.is_closing {
-            true if is_closing(before, after) => return Some(Stray::Closing { tag: tag.text, before, after }),
+            true if is_closing(before, after) => return Some(UnmatchedTag::Closing { tag: tag.text, before, after }),
             false if is_opening(before, after) && !ESCAPED.contains(&tag.form) && tag.form != BRACKET => {
                 let is_closed = tag.end_in(after).is_some();
-                return is_closed.then_some(Stray::Opening { tag: tag.text });
+                return is_closed.then_some(UnmatchedTag::Opening { tag: tag.text });
             }
             // Its other half belongs to it.
             false => return None,
@@ -171,15 +171,15 @@ pub(super) fn stray_tag(text: &str) -> Option<Stray<'_>> {
     None
 }
 
-/// The first tag of a word that stands around reasoning alone, where it is meant as one, that has characters which nobody sees, or wide ones
-/// in place of the usual. To a reader it is a tag, to a program it is none.
+/// The first such tag with invisible characters, or full-width ones in place of the usual. For a reader it is a tag, for a program
+/// it is not.
 pub(super) fn disguised_tag(text: &str) -> Option<&str> {
     if !text.contains(|letter| usual(letter) != Some(letter)) {
         return None;
     }
     let mut seen = 0;
     for (at, _) in text.char_indices().filter(|(_, letter)| matches!(usual(*letter), Some('<' | '[' | '&' | '\\'))) {
-        // The tag as it is read, and for each of its bytes where the letter ends that it stands for.
+        // The tag as it is read, and for each of its bytes the end of the letter that it stands for.
         let (mut read, mut ends) = (String::new(), Vec::new());
         for (offset, letter) in text[at..].char_indices().take(2 * LONGEST) {
             let Some(usual) = usual(letter) else { continue };
@@ -204,7 +204,7 @@ pub(super) fn disguised_tag(text: &str) -> Option<&str> {
     None
 }
 
-/// What a letter of a tag is read as; nothing where nobody sees it.
+/// The plain letter for a letter of a tag; none for an invisible one.
 fn usual(letter: char) -> Option<char> {
     match letter {
         '\u{ad}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2060}'..='\u{2064}' | '\u{feff}' => None,
@@ -216,7 +216,7 @@ fn usual(letter: char) -> Option<char> {
     }
 }
 
-/// Whether a word, as its small letters, surrounds reasoning and nothing else.
+/// Whether a lower-case word surrounds only reasoning.
 pub fn is_reasoning_word(word: &str) -> bool {
     static OF_PAIRS: LazyLock<Vec<String>> = LazyLock::new(|| {
         let whole = |open: &'static str| Tag::of(open).filter(|tag| tag.text == open);
@@ -253,7 +253,7 @@ impl<'a> Tag<'a> {
         Some(Tag { text, form, word, is_closing })
     }
 
-    /// Where in a text its other half is, and how long that is: the first that is not merely mentioned, or the first of all.
+    /// The position and length of its other half: the first that is not merely mentioned, or the first of all.
     fn end_in(&self, text: &str) -> Option<(usize, usize)> {
         let is_half = |tag: &Tag<'_>| tag.is_closing && tag.form == self.form && tag.word == self.word;
         let places = text.match_indices(self.form).filter_map(|(at, _)| {

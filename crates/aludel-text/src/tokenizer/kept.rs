@@ -13,7 +13,7 @@ use tokenizers::pre_tokenizers::PreTokenizerWrapper;
 use tokenizers::{NormalizedString, Normalizer};
 
 use super::pieces::failed;
-use super::steps::{Cutting, Decoding, Normalizing, Steps};
+use super::steps::{Decoding, Normalizing, PreTokenizing, Steps};
 use super::{Tokenized, Tokenizer};
 use crate::error::Error;
 use crate::fault::caught;
@@ -23,31 +23,31 @@ const SHOWN_LETTERS: usize = 16;
 
 /// In which ways a tokenizer may lose text.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Losses {
-    /// Ids must be read back: its steps may change a text in a way that no span shows.
+pub(super) struct TextLosses {
+    /// Ids must be decoded: its steps may change a text in a way that no span shows.
     reads_back: bool,
     /// Of a byte-level tokenizer: bytes without a token. One that is part of a letter would be lost within the letter's span.
     missing_bytes: HashSet<u8>,
-    /// What text becomes that the vocabulary cannot spell.
+    /// The token of text that the vocabulary cannot spell.
     unknown_id: Option<u32>,
 }
 
-impl Losses {
-    /// `affixes` says that the model spells letters otherwise within a word than at its ends; the letters are those that a
-    /// byte-level vocabulary writes bytes with.
-    pub(super) fn of(steps: &Steps, affixes: bool, unknown_id: Option<u32>, letterless: HashSet<u8>) -> Losses {
+impl TextLosses {
+    /// `affixes` says that the model spells letters differently within a word and at its ends; the letters are those by which a
+    /// byte-level vocabulary writes bytes.
+    pub(super) fn of(steps: &Steps, affixes: bool, unknown_id: Option<u32>, letterless: HashSet<u8>) -> TextLosses {
         let missing_bytes = if steps.spells_bytes() { letterless } else { HashSet::new() };
-        // Composing letters gives no byte of these that was not there: they are in controls, and in letters of planes that are empty.
+        // Normalisation adds none of these bytes: they occur in control characters, and in letters of unassigned planes.
         let is_rare = |&byte: &u8| byte < 0x80 || matches!(byte, 0xc0 | 0xc1 | 0xf1 | 0xf2 | 0xf5..);
         let may_appear = steps.changes_form() && !missing_bytes.iter().all(is_rare);
         let is_known = steps.spells_bytes() || steps.spells_blanks();
-        Losses { reads_back: affixes || may_appear || !is_known, missing_bytes, unknown_id }
+        TextLosses { reads_back: affixes || may_appear || !is_known, missing_bytes, unknown_id }
     }
 }
 
 impl Tokenizer {
-    /// That no text was lost on the way to its ids. Blanks may be fewer, and gone at the ends of a text and beside added tokens, where
-    /// some tokenizers take them; letters may come in another of their Unicode forms.
+    /// Checks that no text was lost in its ids. White space may be reduced, and removed at the ends of a text and beside added
+    /// tokens, where some tokenizers strip it; letters may be in another Unicode normal form.
     ///
     /// # Errors
     /// [`Error::TextLost`], with the first letter that is lost.
@@ -78,7 +78,7 @@ impl Tokenizer {
         self.check_segment(text.get(from..).unwrap_or_default(), &ids)
     }
 
-    /// The first text that became the unknown token, which may also be in a text by its name.
+    /// The first text that became the unknown token, which may also occur in a text literally.
     fn first_unknown(&self, text: &str, tokenized: &Tokenized) -> Option<Range<usize>> {
         let unknown = self.losses.unknown_id?;
         let mut tokens = tokenized.ids.iter().zip(&tokenized.spans).filter(|&(&id, _)| id == unknown).peekable();
@@ -98,7 +98,7 @@ impl Tokenizer {
         }
     }
 
-    /// What is between two added tokens against what its ids are read as.
+    /// Compares the text between two added tokens with its decoded ids.
     fn check_segment(&self, text: &str, ids: &[u32]) -> Result<(), Error> {
         let refuse = |reason: String| failed(text, reason);
         self.check_decoded(ids).map_err(refuse)?;
@@ -122,33 +122,33 @@ impl Tokenizer {
 }
 
 impl Steps {
-    /// Bytes are spelt as letters once, and read as bytes once; before that, letters change no more than their Unicode form.
+    /// Bytes are mapped to letters and back; apart from that, only the Unicode normal form changes.
     fn spells_bytes(&self) -> bool {
         let in_normalizers = self.normalizers.iter().filter(|step| is_normalizer(step, is_byte_level)).count();
         let in_cutters = self
             .cutters
             .iter()
-            .filter(|step| matches!(step, Cutting::Plain(PreTokenizerWrapper::ByteLevel(_))))
+            .filter(|step| matches!(step, PreTokenizing::Plain(PreTokenizerWrapper::ByteLevel(_))))
             .count();
         let is_other = |step: &Normalizing| !is_normalizer(step, is_byte_level) && !is_normalizer(step, is_form);
-        let has_sign = |step: &Cutting| matches!(step, Cutting::Plain(PreTokenizerWrapper::Metaspace(_)));
+        let has_sign = |step: &PreTokenizing| matches!(step, PreTokenizing::Plain(PreTokenizerWrapper::Metaspace(_)));
         in_normalizers + in_cutters == 1
             && !self.normalizers.iter().any(is_other)
             && !self.cutters.iter().any(has_sign)
             && matches!(self.decoders.as_deref(), Some([Decoding::Plain(DecoderWrapper::ByteLevel(_))]))
     }
 
-    /// Blanks are written as SentencePiece's sign, and read as blanks again; letters change no more than their Unicode form.
+    /// White space is written as SentencePiece's sign and back; letters change only their Unicode normal form.
     fn spells_blanks(&self) -> bool {
         let replaces = |step: &NormalizerWrapper| match step {
             NormalizerWrapper::Replace(replace) => is_replacement(replace, " ", "▁"),
             NormalizerWrapper::Prepend(prepend) => prepend.prepend == "▁",
             other => is_form(other),
         };
-        let cuts = |step: &Cutting| match step {
-            Cutting::Plain(PreTokenizerWrapper::Metaspace(sign)) => sign.get_replacement() == '▁',
-            Cutting::Plain(PreTokenizerWrapper::ByteLevel(_)) | Cutting::Words { .. } => false,
-            Cutting::Plain(_) | Cutting::Split { .. } => true,
+        let cuts = |step: &PreTokenizing| match step {
+            PreTokenizing::Plain(PreTokenizerWrapper::Metaspace(sign)) => sign.get_replacement() == '▁',
+            PreTokenizing::Plain(PreTokenizerWrapper::ByteLevel(_)) | PreTokenizing::Words { .. } => false,
+            PreTokenizing::Plain(_) | PreTokenizing::Split { .. } => true,
         };
         let reads = |step: &Decoding| match step {
             Decoding::Plain(DecoderWrapper::Replace(replace)) => is_replacement(replace, "▁", " "),
@@ -171,7 +171,7 @@ impl Steps {
         self.normalizers.iter().any(|step| is_normalizer(step, is_form))
     }
 
-    /// The text in the Unicode form that the normaliser brings it to, and otherwise as it is.
+    /// The text in the normaliser's Unicode form, otherwise unchanged.
     fn form(&self, text: &str) -> tokenizers::Result<String> {
         let mut formed = NormalizedString::from(text.trim());
         for step in &self.normalizers {
@@ -196,19 +196,19 @@ fn is_byte_level(step: &NormalizerWrapper) -> bool {
     matches!(step, NormalizerWrapper::ByteLevel(_))
 }
 
-/// Steps that write letters in another form, as Unicode or SentencePiece's own map has it.
+/// Steps that change the form of letters, by Unicode or by SentencePiece's map.
 fn is_form(step: &NormalizerWrapper) -> bool {
     use NormalizerWrapper::{NFC, NFD, NFKC, NFKD, Nmt, Precompiled};
     matches!(step, NFC(_) | NFD(_) | NFKC(_) | NFKD(_) | Nmt(_) | Precompiled(_))
 }
 
-/// The library shows the pattern only where it is written.
+/// The library shows the pattern only when it is serialised.
 fn is_replacement(replace: &tokenizers::normalizers::Replace, pattern: &str, content: &str) -> bool {
     serde_json::to_value(replace)
         .is_ok_and(|written| written["pattern"] == json!({ "String": pattern }) && written["content"] == content)
 }
 
-/// Each byte of the text lies in the span of some token.
+/// Each byte of the text is in the span of some token.
 fn is_covered(text: &str, spans: &[Range<usize>]) -> bool {
     let mut reached = 0;
     for span in spans {
@@ -220,8 +220,8 @@ fn is_covered(text: &str, spans: &[Range<usize>]) -> bool {
     reached >= text.len()
 }
 
-/// Where two texts part, in bytes of each; how many blanks are between letters makes no difference, but whether there are any does,
-/// where the first has some.
+/// Where two texts differ, as a byte offset in each; the amount of white space between letters is ignored, but not its absence, if
+/// the first has some.
 fn first_difference(wanted: &str, read: &str) -> Option<(usize, usize)> {
     let blanks = |text: &str| text.len() - text.trim_start().len();
     let (mut at, mut at_read) = (blanks(wanted), blanks(read));

@@ -28,7 +28,7 @@ pub use stream::StreamDecoder;
 
 use crate::error::Error;
 use crate::fault::caught;
-use kept::Losses;
+use kept::TextLosses;
 use pieces::{failed, matches_of, overlaps_visibly};
 use steps::Steps;
 
@@ -41,28 +41,28 @@ pub struct Tokenized {
     pub spans: Vec<Range<usize>>,
 }
 
-/// Words, digits, blanks, lines, marks, signs that Unicode composes and takes apart, and scripts without blanks.
+/// Words, digits, white space, lines, combining marks, signs that normalisation changes, and scripts without spaces.
 const TRIAL: &str = " Hello  wörld's 12,345\t½ ﷺ\r\n\n a\u{301} 中文 🙂 don't_- <x> [y] ▁ Ġ.";
 /// A tokenizer, from a tokenizer.json or a GGUF.
 #[derive(Clone)]
 pub struct Tokenizer {
     inner: tokenizers::Tokenizer,
     vocabulary_size: usize,
-    /// Ids that plain text never gives.
+    /// Ids that plain text never produces.
     control_ids: HashSet<u32>,
     special_ids: HashSet<u32>,
-    /// What [`Tokenizer::add_tokens`] put after the vocabulary.
+    /// What [`Tokenizer::add_tokens`] appended to the vocabulary.
     new_ids: HashSet<u32>,
     /// Of a byte-level tokenizer: which byte each letter of a token stands for.
     byte_of_letter: Option<HashMap<char, u8>>,
     steps: Arc<Steps>,
-    /// In which ways it may lose text.
-    losses: Losses,
+    /// How it may lose text.
+    losses: TextLosses,
     /// The file, or what it was made from.
     origin: Arc<str>,
     /// What its file puts before every text.
     beginning: Option<String>,
-    growth: vet::Growth,
+    growth: vet::ExpansionFactors,
     /// In bytes.
     longest_token: usize,
 }
@@ -97,7 +97,7 @@ impl Tokenizer {
         let built =
             caught(|| serde_json::from_slice::<tokenizers::Tokenizer>(bytes).map_err(|error| error.to_string()));
         let mut inner = built.and_then(|built| built).map_err(|reason| refuse(parts::fault(bytes, &reason)))?;
-        for vet::Listed { id, content, .. } in &document.added_tokens {
+        for vet::AddedTokenEntry { id, content, .. } in &document.added_tokens {
             let given = inner.token_to_id(content);
             if given != Some(*id) {
                 let given = given.map_or_else(|| "no token".to_owned(), |given| format!("token {given}"));
@@ -106,7 +106,7 @@ impl Tokenizer {
                 )));
             }
         }
-        // A file may carry the settings of someone's training run: rows are never cut or padded behind our back.
+        // A file may carry truncation and padding settings of a training run: rows are never cut or padded unnoticed.
         inner.with_truncation(None).map_err(|error| refuse(error.to_string()))?.with_padding(None);
         let tokenizer = Tokenizer::over(inner, &document, growth, origin).map_err(refuse)?;
         if tokenizer.vocabulary_size > vet::MOST_IDS as usize {
@@ -119,12 +119,12 @@ impl Tokenizer {
         Ok(tokenizer)
     }
 
-    /// Encodes and decodes a text with something of everything, so that a damaged file is refused when it is opened.
+    /// Encodes and decodes a text with all kinds of characters, so that a damaged file is refused when it is opened.
     fn try_out(&self) -> Result<(), String> {
         let added: String = self.added_tokens().iter().take(4).map(|(_, content, _)| content.as_str()).collect();
         let text = format!("{TRIAL}{added}{}{TRIAL}", "a".repeat(300));
         caught(|| {
-            // A text that it cannot spell is no damage.
+            // Text that the vocabulary cannot spell is not damage.
             let Ok(pieces) = self.split_pieces(&text) else { return };
             let Ok(tokenized) = self.tokenize_split(pieces) else { return };
             let _ = self.decode_ids(&tokenized.ids, false);
@@ -158,8 +158,8 @@ impl Tokenizer {
         Ok(self.encode_protected(text, std::slice::from_ref(&(0..text.len())))?.ids)
     }
 
-    /// Encodes text whose `protected` byte ranges (sorted, apart) stay text. Where no protected range spells a control
-    /// token, the whole is encoded at once, so that the ids are those of any other tool.
+    /// Encodes text whose `protected` byte ranges (sorted, disjoint) stay text. If no protected range contains a control token,
+    /// everything is encoded at once, so that the ids are those of other tools.
     ///
     /// # Errors
     /// [`Error::Tokenize`]; [`Error::TextLost`] where something of the text is not in the ids.
@@ -172,7 +172,7 @@ impl Tokenizer {
         Ok(tokenized)
     }
 
-    /// How many tokens a text has that stays text; what the vocabulary cannot spell is not counted.
+    /// The number of tokens of a text that stays text; what the vocabulary cannot spell is not counted.
     ///
     /// # Errors
     /// [`Error::Tokenize`].
@@ -201,7 +201,7 @@ impl Tokenizer {
 
     /// The first control token that the text spells: its byte span and id.
     pub fn first_control(&self, text: &str) -> Option<(Range<usize>, u32)> {
-        // Where the splitting fails, so does the encoding, which says so.
+        // If splitting fails, encoding reports it.
         let pieces = self.split_at_added(text).ok()?;
         matches_of(&pieces).into_iter().find(|&(_, id)| self.is_control(id))
     }
@@ -212,7 +212,7 @@ impl Tokenizer {
         matches_of(&pieces).into_iter().filter(|&(_, id)| self.is_control(id)).collect()
     }
 
-    /// Decodes ids; ones beyond the vocabulary (rows of a padded embedding) give nothing.
+    /// Decodes ids; those beyond the vocabulary (rows of a padded embedding) give nothing.
     ///
     /// # Errors
     /// [`Error::Tokenize`].
@@ -222,7 +222,7 @@ impl Tokenizer {
         caught(|| self.decode_ids(ids, skip_special)).and_then(|decoded| decoded).map_err(refuse)
     }
 
-    /// A decoder for ids that come one at a time.
+    /// A decoder for ids that arrive one at a time.
     pub fn stream(&self, skip_special: bool) -> StreamDecoder<'_> {
         StreamDecoder::new(self, skip_special)
     }
@@ -242,8 +242,8 @@ impl Tokenizer {
         self.inner.id_to_token(id)
     }
 
-    /// True for the tokens that plain text never becomes: those flagged special, and added ones that look like markup
-    /// (`<think>`, `<tool_call>`, `[INST]`). Added tokens that are ordinary words or blanks are text.
+    /// Whether a token is never produced by plain text: those flagged special, and added ones that look like markup (`<think>`,
+    /// `<tool_call>`, `[INST]`). Added tokens that are ordinary words or white space are text.
     pub fn is_control(&self, id: u32) -> bool {
         self.control_ids.contains(&id)
     }
@@ -360,7 +360,7 @@ impl Tokenizer {
     fn over(
         inner: tokenizers::Tokenizer,
         document: &vet::Document,
-        growth: vet::Growth,
+        growth: vet::ExpansionFactors,
         origin: &str,
     ) -> Result<Tokenizer, String> {
         let steps = Arc::new(Steps::of(&inner)?);
@@ -368,7 +368,7 @@ impl Tokenizer {
             bytes_of_letters().into_iter().filter(|(letter, _)| inner.token_to_id(&letter.to_string()).is_none());
         let letterless = letterless.map(|(_, byte)| byte).collect();
         let unknown_id = document.unknown_id(|token| inner.token_to_id(token));
-        let losses = Losses::of(&steps, document.has_affixes(), unknown_id, letterless);
+        let losses = TextLosses::of(&steps, document.has_affixes(), unknown_id, letterless);
         let byte_of_letter = match inner.get_decoder() {
             Some(DecoderWrapper::ByteLevel(_)) => Some(bytes_of_letters()),
             _ => None,

@@ -17,23 +17,23 @@ enum Form {
     Number,
     /// From 0.
     Count,
-    /// What is looked for: a text or an expression.
+    /// What a step searches for: a text or an expression.
     Pattern,
     OneOf(&'static [&'static str]),
     /// A list of steps.
     Steps,
-    /// Looked at elsewhere, or of no consequence.
+    /// Checked elsewhere, or without effect.
     Any,
 }
 
 use Form::{Any, Count, Flag, Letter, Number, OneOf, Pattern, Steps, Text};
 
-/// A field: its name, what it may say, and whether it may be missing or null.
+/// A field: its name, its permitted values, and whether it may be missing or null.
 type Field = (&'static str, Form, bool);
 
 type Table = &'static [(&'static [&'static str], &'static [Field])];
 
-/// What the whole is called where a part has its place.
+/// The name of the whole file, where a part has its place.
 const FILE: &str = "the file";
 
 const NEEDED: bool = false;
@@ -143,7 +143,7 @@ const WHOLE: &[Field] = &[
     ("model", Any, NEEDED),
 ];
 
-/// A step, and those within it, as the part of this name may have them; `place` is where it is.
+/// A step, and nested steps, according to the table of this name; `place` is its position.
 ///
 /// # Errors
 /// What is wrong, with its place.
@@ -155,7 +155,7 @@ pub(super) fn check_step(part: &str, step: &Map<String, Value>, place: &str) -> 
     }
 }
 
-/// Why the library does not take a file, which its own message does not explain.
+/// Why the library refuses a file, which its own message does not explain.
 pub(super) fn fault(bytes: &[u8], reason: &str) -> String {
     let whole: Value = match serde_json::from_slice(bytes) {
         Ok(whole) => whole,
@@ -226,7 +226,7 @@ pub(super) fn beginning(post_processor: &Value) -> Option<&str> {
     first?.as_str()
 }
 
-/// The part that the library refuses, each by itself.
+/// The part that the library refuses, found by trying each alone.
 fn check_by_library(whole: &Value) -> Result<(), String> {
     fn check<T: serde::de::DeserializeOwned>(whole: &Value, name: &str) -> Result<(), String> {
         let Some(part) = whole.get(name).filter(|part| !part.is_null()) else { return Ok(()) };
@@ -241,7 +241,7 @@ fn check_by_library(whole: &Value) -> Result<(), String> {
     check::<ModelWrapper>(whole, "model")
 }
 
-/// The library's words, where they are about the file and not about its own types.
+/// The library's message, if it is about the file and not about its own types.
 fn readable(part: &str, reason: &str) -> String {
     const INNER: &[&str] = &[
         "untagged enum",
@@ -256,7 +256,7 @@ fn readable(part: &str, reason: &str) -> String {
     if INNER.iter().any(|words| reason.contains(words)) {
         return format!("{part} is not as the library writes it");
     }
-    // The place is within the part, or at the end of the file.
+    // The position is within the part, or at the end of the file.
     let reason = reason.split(" at line ").next().unwrap_or(reason);
     format!("{part} cannot be used: {reason}")
 }
@@ -274,7 +274,7 @@ fn check_typed(table: Table, step: &Map<String, Value>, place: &str) -> Result<(
     check_fields(fields, step, Some(place))
 }
 
-/// The fields of the part at this place; none is the file itself.
+/// The fields of the part at this position; none for the file itself.
 fn check_fields(fields: &[Field], object: &Map<String, Value>, place: Option<&str>) -> Result<(), String> {
     for &(name, form, may_be_absent) in fields {
         match object.get(name).filter(|value| !(value.is_null() && may_be_absent)) {
@@ -290,7 +290,7 @@ fn check_fields(fields: &[Field], object: &Map<String, Value>, place: Option<&st
     unknown(object.iter().filter(|(name, _)| !is_known(name)), place.unwrap_or(FILE))
 }
 
-/// Fields of the part at this place that are none of those known; ones that say nothing are let through.
+/// Unknown fields of the part at this position; those without effect are allowed.
 ///
 /// # Errors
 /// The first of them.

@@ -12,7 +12,7 @@ use super::{Tokenized, Tokenizer};
 use crate::error::Error;
 use crate::fault::caught;
 
-/// What normalising may make of a text that it multiplies by more than a family's would, and what may come of one that does.
+/// Limits for a normaliser that expands text more than those of known families.
 const MOST_NORMALIZED: u64 = 8 << 20;
 const USUAL_GROWTH: u64 = 12;
 const MOST_DECODED: u64 = 64 << 20;
@@ -22,7 +22,7 @@ impl Tokenizer {
         caught(|| self.split_pieces(text)).and_then(|pieces| pieces).map_err(|reason| failed(text, reason))
     }
 
-    /// Splits at added tokens and normalises what is between them, if that cannot make too much of it.
+    /// Splits at added tokens and normalises what is between them, unless the result would be too large.
     pub(super) fn split_pieces(&self, text: &str) -> Result<PreTokenizedString, String> {
         let (length, growth) = (text.len() as u64, self.growth.normalizer);
         if growth > USUAL_GROWTH && length.saturating_mul(growth) > MOST_NORMALIZED {
@@ -43,7 +43,7 @@ impl Tokenizer {
     }
 
     pub(super) fn decode_ids(&self, ids: &[u32], skip_special: bool) -> Result<String, String> {
-        // Some of the library's decoders count on one token at least.
+        // Some of the library's decoders require at least one token.
         let is_shown = |&id: &u32| self.inner.id_to_token(id).is_some() && !(skip_special && self.is_special(id));
         if !ids.iter().any(is_shown) {
             return Ok(String::new());
@@ -54,7 +54,7 @@ impl Tokenizer {
         self.steps.decode(shown.collect()).map_err(|error| error.to_string())
     }
 
-    /// Whether what the ids decode to can be held.
+    /// Whether the decoded text of the ids is within the limits.
     pub(super) fn check_decoded(&self, ids: &[u32]) -> Result<(), String> {
         let most = |bytes: u64| bytes.saturating_mul(self.growth.decoder) <= MOST_DECODED;
         if most((ids.len() * (self.longest_token + 1)) as u64) {
@@ -65,7 +65,7 @@ impl Tokenizer {
         if most(bytes) { Ok(()) } else { Err(format!("they may make more than {MOST_DECODED} bytes")) }
     }
 
-    /// Splits off the added tokens of the text, but no control token that a protected range spells.
+    /// Splits off the added tokens of the text, except control tokens in a protected range.
     pub(super) fn split_outside(&self, text: &str, protected: &[Range<usize>]) -> Result<PreTokenizedString, Error> {
         caught(|| self.split_unprotected(text, protected))
             .and_then(|pieces| pieces)
@@ -135,8 +135,8 @@ impl Tokenizer {
         })
     }
 
-    /// The merging model itself may know a control token as a word. Such a token in protected text is replaced by the
-    /// tokens of its letters.
+    /// The vocabulary of the model itself may contain a control token. Such a token in protected text is replaced by the tokens of
+    /// its letters.
     pub(super) fn spell_out_control(
         &self,
         tokenized: &mut Tokenized,
@@ -176,7 +176,7 @@ impl Tokenizer {
     }
 }
 
-/// Every added token that the text spells, with its byte span.
+/// Every added token in the text, with its byte span.
 pub(super) fn matches_of(pieces: &PreTokenizedString) -> Vec<(Range<usize>, u32)> {
     pieces
         .get_splits(OffsetReferential::Original, OffsetType::Byte)
@@ -191,8 +191,8 @@ pub(super) fn failed(what: &str, reason: String) -> Error {
     Error::Tokenize { what: format!("{:?}", shortened(what, 60)), reason }
 }
 
-/// True where the two ranges share text that can be seen: a token that strips the blanks beside it reaches into its
-/// neighbours, which is no harm.
+/// Whether the two ranges share visible text: a token that strips the white space beside it reaches into its neighbours, which is
+/// harmless.
 pub(super) fn overlaps_visibly(text: &str, span: &Range<usize>, range: &Range<usize>) -> bool {
     let (start, end) = (span.start.max(range.start), span.end.min(range.end));
     start < end && text.get(start..end).is_none_or(|shared| !shared.trim().is_empty())

@@ -6,14 +6,14 @@ use serde_json::{Value, json};
 
 use crate::error::Error;
 
-/// How a family of models cuts text.
+/// How a family of models splits text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct PreTokenizer {
-    /// Applied in turn; each cuts the pieces that the one before it left.
+    /// Applied in turn; each splits the pieces of the one before it.
     expressions: &'static [&'static str],
-    /// A whole piece that is a token is taken as it is, whatever the merges say.
+    /// A complete piece that is a token becomes that token, whatever the merges say.
     pub(super) ignore_merges: bool,
-    /// Text is brought to Unicode's composed form first.
+    /// Text is normalised to NFC first.
     pub(super) composes_unicode: bool,
     /// The beginning-of-text token is added where the file does not say.
     pub(super) adds_bos: bool,
@@ -46,7 +46,7 @@ impl PreTokenizer {
     }
 }
 
-/// Also the expression of a byte-level step that cuts.
+/// Also the expression of a byte-level step that splits.
 pub(super) const GPT2: &str = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+";
 const LLAMA3: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 const QWEN2: &str =

@@ -1,38 +1,39 @@
 //! Checks whether the expressions of a tokenizer.json can be searched for in time. The engine backtracks where an
 //! expression looks ahead, and the library allows it a million steps at each position.
 
-use aludel_files::expression::{Allowance, Counted, Looked};
+use aludel_files::expression::{ExpressionCounter, ExpressionLimits, ExpressionParts};
 use fancy_regex::{Regex, RegexBuilder};
 
-/// What all expressions of a file may take together: 190 classes of Unicode, say, of 90 KB each, which are compiled three times. Families
-/// have up to 40.
-const ALLOWANCE: Allowance = Allowance { longest: 4096, parts: 4000, each: 20, class: 20 };
-/// Tries until the next match in a trial text, which is this long. What looks ahead behind a repetition takes about as many as it is
-/// long; two repetitions that share a stretch take its square.
+/// Limits for all expressions of a file together: for example 190 Unicode classes of 90 KB each, which are compiled three times.
+/// Known families have up to 40.
+const ALLOWANCE: ExpressionLimits = ExpressionLimits { longest: 4096, parts: 4000, each: 20, class: 20 };
+/// Steps until the next match in a trial text of this length. An expression with a look-ahead after a repetition takes about as
+/// many as the text is long; two repetitions that share a stretch take its square.
 const MOST_TRIES: usize = 5000;
 const TRIAL_LETTERS: usize = 200;
-/// How many tries a search took is not told; it is found by limits, the lowest first, that the search keeps within.
+/// The number of steps that a search took is not reported; it is bounded by limits, the lowest first, within which the search
+/// finishes.
 const LIMITS: [usize; 3] = [30, 2 * TRIAL_LETTERS, MOST_TRIES];
-/// Tries of all trials of a file, counted by those limits. Models' own expressions take a few hundredths. No clock decides: a file must be
-/// as good on a busy machine as on an idle one.
+/// Steps of all trials of a file, counted by those limits. Models' own expressions take a few hundredths. No clock is used: the
+/// result must not depend on the machine's load.
 const MOST_TRIES_OF_A_FILE: usize = 50_000_000;
 
-/// What the expressions of one file may take together.
-pub(super) struct Trials {
-    counted: Counted,
+/// The remaining limits for the expressions of one file.
+pub(super) struct RegexTrials {
+    counted: ExpressionCounter,
     tries_left: usize,
 }
 
-impl Default for Trials {
-    fn default() -> Trials {
-        Trials { counted: Counted::new(ALLOWANCE), tries_left: MOST_TRIES_OF_A_FILE }
+impl Default for RegexTrials {
+    fn default() -> RegexTrials {
+        RegexTrials { counted: ExpressionCounter::new(ALLOWANCE), tries_left: MOST_TRIES_OF_A_FILE }
     }
 }
 
 /// # Errors
 /// What is wrong with it.
-pub(super) fn check(expression: &str, trials: &mut Trials) -> Result<(), String> {
-    let Looked { goes_back, mut letters, classes } = trials.counted.look(expression)?;
+pub(super) fn check(expression: &str, trials: &mut RegexTrials) -> Result<(), String> {
+    let ExpressionParts { goes_back, mut letters, classes } = trials.counted.look(expression)?;
     if !goes_back {
         return Ok(());
     }
@@ -84,7 +85,7 @@ impl Engines<'_> {
         Ok(&self.compiled[limit])
     }
 
-    /// At most so many tries find all matches in a text; none if a search takes more than [`MOST_TRIES`].
+    /// The limit within which all matches in a text are found; none if a search takes more than [`MOST_TRIES`].
     fn tries(&mut self, text: &str) -> Option<usize> {
         let (mut tries, mut at, mut limit) = (0, 0, 0);
         while at <= text.len() {
@@ -117,11 +118,11 @@ mod tests {
     use super::super::pre::GPT2;
     use super::*;
 
-    /// Expressions that models use leave most of what a file may take, and those that go back leave none or are refused by name.
+    /// Models' own expressions stay far below the limits, and those that backtrack exceed them or are refused by name.
     #[test]
     fn tries_are_counted_without_a_clock() {
         let left = |expressions: &[&str]| {
-            let mut trials = Trials::default();
+            let mut trials = RegexTrials::default();
             expressions.iter().try_for_each(|expression| check(expression, &mut trials)).map(|()| trials.tries_left)
         };
         let llama3 = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";

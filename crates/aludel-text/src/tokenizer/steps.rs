@@ -21,7 +21,7 @@ use super::pre::GPT2;
 /// The steps of a tokenizer, those within others in order.
 pub(super) struct Steps {
     pub(super) normalizers: Vec<Normalizing>,
-    pub(super) cutters: Vec<Cutting>,
+    pub(super) cutters: Vec<PreTokenizing>,
     /// None where tokens stand for themselves.
     pub(super) decoders: Option<Vec<Decoding>>,
 }
@@ -32,7 +32,7 @@ pub(super) enum Normalizing {
     Replace(Regex, String),
 }
 
-pub(super) enum Cutting {
+pub(super) enum PreTokenizing {
     /// A step of the library that searches for no expression.
     Plain(PreTokenizerWrapper),
     Split {
@@ -92,17 +92,19 @@ impl Steps {
                 steps.as_ref().iter().try_for_each(|step| self.add_cutter(step))?;
             }
             PreTokenizerWrapper::Split(split) => self.cutters.push(match &split.pattern {
-                SplitPattern::Regex(expression) => {
-                    Cutting::Split { regex: compile(expression)?, behavior: split.behavior, is_inverted: split.invert }
-                }
-                SplitPattern::String(_) => Cutting::Plain(step.clone()),
+                SplitPattern::Regex(expression) => PreTokenizing::Split {
+                    regex: compile(expression)?,
+                    behavior: split.behavior,
+                    is_inverted: split.invert,
+                },
+                SplitPattern::String(_) => PreTokenizing::Plain(step.clone()),
             }),
             PreTokenizerWrapper::ByteLevel(bytes) if bytes.use_regex => {
-                self.cutters.push(Cutting::Words { regex: compile(GPT2)?, adds_blank: bytes.add_prefix_space });
+                self.cutters.push(PreTokenizing::Words { regex: compile(GPT2)?, adds_blank: bytes.add_prefix_space });
                 let spelling = bytes.use_regex(false).add_prefix_space(false);
-                self.cutters.push(Cutting::Plain(PreTokenizerWrapper::ByteLevel(spelling)));
+                self.cutters.push(PreTokenizing::Plain(PreTokenizerWrapper::ByteLevel(spelling)));
             }
-            other => self.cutters.push(Cutting::Plain(other.clone())),
+            other => self.cutters.push(PreTokenizing::Plain(other.clone())),
         }
         Ok(())
     }
@@ -114,17 +116,17 @@ impl Steps {
         text: &str,
     ) -> std::result::Result<PreTokenizedString, String> {
         /// The library passes over an error of a normaliser.
-        struct Kept<'a>(&'a Steps);
+        struct ReportingNormalizer<'a>(&'a Steps);
         thread_local! {
             static ERROR: RefCell<Option<String>> = const { RefCell::new(None) };
         }
-        impl Normalizer for Kept<'_> {
+        impl Normalizer for ReportingNormalizer<'_> {
             fn normalize(&self, text: &mut NormalizedString) -> Result<()> {
                 self.0.normalize(text).inspect_err(|error| ERROR.set(Some(error.to_string())))
             }
         }
         ERROR.take();
-        let normalizer = (!self.normalizers.is_empty()).then_some(Kept(self));
+        let normalizer = (!self.normalizers.is_empty()).then_some(ReportingNormalizer(self));
         let pieces = inner.get_added_vocabulary().extract_and_normalize(normalizer.as_ref(), text);
         ERROR.take().map_or(Ok(pieces), Err)
     }
@@ -151,16 +153,16 @@ impl Steps {
     /// Cuts what is no token yet into words.
     pub(super) fn cut(&self, pieces: &mut PreTokenizedString) -> Result<()> {
         self.cutters.iter().try_for_each(|step| match step {
-            Cutting::Plain(step) => step.pre_tokenize(pieces),
-            Cutting::Split { regex, behavior, is_inverted: false } => {
+            PreTokenizing::Plain(step) => step.pre_tokenize(pieces),
+            PreTokenizing::Split { regex, behavior, is_inverted: false } => {
                 let cut = pieces.split(|_, piece| piece.split(regex, *behavior));
                 cut.map_err(|error| gave_up(regex, &error))
             }
-            Cutting::Split { regex, behavior, is_inverted: true } => {
+            PreTokenizing::Split { regex, behavior, is_inverted: true } => {
                 let cut = pieces.split(|_, piece| piece.split(Invert(regex), *behavior));
                 cut.map_err(|error| gave_up(regex, &error))
             }
-            Cutting::Words { regex, adds_blank } => {
+            PreTokenizing::Words { regex, adds_blank } => {
                 let cut = pieces.split(|_, mut piece| {
                     if *adds_blank && !piece.get().starts_with(' ') {
                         piece.prepend(" ");

@@ -10,13 +10,13 @@ use serde_json::{Map, Value};
 
 use super::charsmap::longest_replacement;
 use super::parts::{self, shown};
-use super::regexes::{self, Trials};
+use super::regexes::{self, RegexTrials};
 
 /// A tokenizer.json, as far as it is looked at here. Words and merges are read by the library alone.
 #[derive(serde::Deserialize)]
 pub(super) struct Document {
     #[serde(default)]
-    pub(super) added_tokens: Vec<Listed>,
+    pub(super) added_tokens: Vec<AddedTokenEntry>,
     #[serde(default)]
     normalizer: Option<Value>,
     #[serde(default)]
@@ -40,7 +40,7 @@ pub(super) struct Document {
 }
 
 #[derive(serde::Deserialize)]
-pub(super) struct Listed {
+pub(super) struct AddedTokenEntry {
     pub(super) id: u32,
     pub(super) content: String,
     #[serde(default)]
@@ -104,7 +104,7 @@ struct Merges {
 
 /// How many bytes a tokenizer may make of one, before it looks for tokens and when it decodes them.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Growth {
+pub(super) struct ExpansionFactors {
     pub(super) normalizer: u64,
     pub(super) decoder: u64,
 }
@@ -210,8 +210,8 @@ impl Document {
 
     /// # Errors
     /// What is wrong, with its place in the file.
-    pub(super) fn vet(&self, bytes: &[u8]) -> Result<Growth, String> {
-        let mut trials = Trials::default();
+    pub(super) fn vet(&self, bytes: &[u8]) -> Result<ExpansionFactors, String> {
+        let mut trials = RegexTrials::default();
         let mut section = |name, value: &Option<Value>, most| section(name, value.as_ref(), most, &mut trials);
         let normalizer = section("normalizer", &self.normalizer, MOST_NORMALIZER)?;
         section("pre_tokenizer", &self.pre_tokenizer, MOST_PRE_TOKENIZER)?;
@@ -246,7 +246,7 @@ impl Document {
         if added > MOST_ADDED || added as u64 * normalizer > MOST_ADDED_NORMALIZED {
             return Err(format!("its added tokens have {added} bytes together, which is more than names"));
         }
-        Ok(Growth { normalizer, decoder })
+        Ok(ExpansionFactors { normalizer, decoder })
     }
 }
 
@@ -309,7 +309,7 @@ fn check_prefix(bytes: &[u8], prefix: &str) -> Result<(), String> {
 }
 
 /// The steps of one part of a tokenizer, and by how much they multiply a text together.
-fn section(name: &str, value: Option<&Value>, most: u64, trials: &mut Trials) -> Result<u64, String> {
+fn section(name: &str, value: Option<&Value>, most: u64, trials: &mut RegexTrials) -> Result<u64, String> {
     let Some(value) = value.filter(|value| !value.is_null()) else { return Ok(1) };
     let mut steps = Vec::new();
     collect(value, &mut steps, name, name.to_owned())?;
@@ -349,7 +349,7 @@ fn collect<'a>(
 }
 
 /// By how much a step may multiply a text. What its fields say counts, whatever its type.
-fn grows_by(kind: &str, step: &Map<String, Value>, place: &str, trials: &mut Trials) -> Result<u64, String> {
+fn grows_by(kind: &str, step: &Map<String, Value>, place: &str, trials: &mut RegexTrials) -> Result<u64, String> {
     let text = |key: &str| step.get(key).and_then(Value::as_str);
     let mut growth = match kind {
         "NFC" | "Lowercase" | "BertNormalizer" | "Bert" => 3,

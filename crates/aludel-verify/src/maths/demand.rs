@@ -1,31 +1,31 @@
-//! What a question may ask of how its answer is written, beside its value: a fraction in lowest terms, a unit. `compare` knows nothing of
-//! that: 18/15 equals 6/5, and 2 m equals 200 cm.
+//! Requirements of a question on the form of its answer, beside its value: a fraction in lowest terms, a unit. `compare` ignores
+//! them: 18/15 equals 6/5, and 2 m equals 200 cm.
 
 use dashu_int::IBig;
 use dashu_ratio::RBig;
 
-use super::answer::{self, Answer};
-use super::lexer;
-use super::number::Number;
-use super::token::Token;
-use super::unit::{self, Unit, Units};
+use super::reading::answer::{self, Answer};
+use super::reading::lexer;
+use super::reading::token::Token;
+use super::values::number::Number;
+use super::values::unit::{self, Unit, Units};
 
-/// What a question asks of how its answer is written.
+/// Requirements on the form of an answer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Demand {
-    /// A whole number, or a fraction that cannot be reduced, also as a mixed number. No decimal is one.
+pub struct AnswerFormat {
+    /// An integer, or a fraction that cannot be reduced, also as a mixed number, but not a decimal.
     pub lowest_terms: bool,
-    /// The unit that the answer is in, if it names one; `%` for a percentage, `1` for a number that is none.
+    /// The unit of the answer, if it names one; `%` for a percentage, `1` for a number without a unit.
     pub unit: Option<String>,
 }
 
-/// Whether a word is a unit that is known by name, and not any noun.
+/// Whether a word is a unit that is known by name, rather than any noun.
 pub(crate) fn is_unit(word: &str) -> bool {
     unit::is_unit(word)
 }
 
-impl Demand {
-    /// Whether an answer, whose value is right, is written as was asked for; `None` where that cannot be told.
+impl AnswerFormat {
+    /// Whether an answer with the right value has the required form; `None` if that is unclear.
     pub(super) fn is_met(&self, answer: &str) -> Option<bool> {
         let fraction = if self.lowest_terms { is_in_lowest_terms(answer) } else { Some(true) };
         let unit = self.unit.as_deref().map_or(Some(true), |wanted| is_in_unit(&answer::read(answer), wanted));
@@ -36,7 +36,7 @@ impl Demand {
         }
     }
 
-    /// What is asked for, in words.
+    /// The requirements, in words.
     pub(super) fn words(&self) -> String {
         let fraction = self.lowest_terms.then(|| "in lowest terms".to_string());
         let unit = self.unit.as_deref().map(|unit| match unit {
@@ -48,7 +48,7 @@ impl Demand {
     }
 }
 
-/// The last side of a calculation, such as 18/15 = 6/5, is what it comes to.
+/// The result of a calculation, such as 18/15 = 6/5, is its last side.
 fn last_side(tokens: &[Token]) -> &[Token] {
     let last = tokens.iter().rposition(|token| matches!(token, Token::Sign('=' | '≈')));
     last.map_or(tokens, |at| &tokens[at + 1..])
@@ -60,7 +60,7 @@ fn is_in_lowest_terms(answer: &str) -> Option<bool> {
     while let [Token::Sign('-' | '+'), rest @ ..] = tokens {
         tokens = rest;
     }
-    // Brackets around the whole of it.
+    // Brackets around all of it.
     while let [Token::Open(_), inner @ .., Token::Close(_)] = tokens
         && !inner.iter().any(|token| matches!(token, Token::Open(_) | Token::Close(_)))
     {
@@ -100,7 +100,7 @@ fn is_in_lowest_terms(answer: &str) -> Option<bool> {
     if ![Some(over), Some(under), whole].into_iter().flatten().all(is_integer) || under.value.is_zero() {
         return Some(false);
     }
-    // What is left over a whole number is less than one.
+    // The fraction of a mixed number is less than one.
     let is_proper = whole.is_none() || over.value < under.value;
     let reduced: RBig = &over.value / &under.value;
     Some(is_proper && IBig::from(reduced.denominator().clone()) == *under.value.numerator())
@@ -108,7 +108,7 @@ fn is_in_lowest_terms(answer: &str) -> Option<bool> {
 
 fn is_in_unit(answer: &Answer, wanted: &str) -> Option<bool> {
     match answer {
-        // Hours and minutes are not asked for by one unit's name, nor plainly excluded.
+        // Hours and minutes are not required by the name of one unit, nor excluded by it.
         Answer::Quantity(quantity) if quantity.compound => None,
         Answer::Quantity(quantity) => match (wanted, quantity.percent, &quantity.unit) {
             ("%", _, None) | (_, false, None) => Some(true),
@@ -161,7 +161,7 @@ mod tests {
             ("6/5 + 0", None),
             ("six fifths", None),
         ] {
-            let demand = Demand { lowest_terms: true, unit: None };
+            let demand = AnswerFormat { lowest_terms: true, unit: None };
             assert_eq!(demand.is_met(answer), met, "{answer}");
         }
     }
@@ -187,7 +187,7 @@ mod tests {
             ("20", "1", Some(true)),
             ("Monday", "minute", None),
         ] {
-            let demand = Demand { lowest_terms: false, unit: Some(wanted.to_string()) };
+            let demand = AnswerFormat { lowest_terms: false, unit: Some(wanted.to_string()) };
             assert_eq!(demand.is_met(answer), met, "{answer} in {wanted}");
         }
     }

@@ -3,49 +3,27 @@
 //! expressions with symbols are compared at fixed points. Nothing here is simplified, so work is bounded by an answer's
 //! length and by a count of operations; what is beyond them is undecided.
 
-mod answer;
-mod clock;
-mod compare;
-mod compound;
-mod contextual;
+mod ambiguity;
+mod comparison;
 mod demand;
-mod doubt;
-mod exact;
-mod expression;
-mod extract;
-#[cfg(test)]
-mod kinds;
-mod lexer;
-#[cfg(test)]
-mod meanings;
-#[cfg(test)]
-mod mutations;
-mod notation;
-mod number;
 mod order;
-mod parser;
-mod quantity;
-mod readings;
-mod real;
-mod reals;
-mod relation;
-mod scalar;
-mod spelled;
+mod reading;
 #[cfg(test)]
 mod tests;
-mod token;
-mod unit;
-mod wording;
-mod words;
+mod values;
 
 use super::Verdict;
-pub use demand::Demand;
+use ambiguity::{doubt, notation, readings};
+use comparison::{compare, scalar};
+pub use demand::AnswerFormat;
 pub(crate) use demand::is_unit;
-pub use extract::extract;
-pub(super) use extract::extract_marked;
+pub use reading::extract::extract;
+pub(super) use reading::extract::extract_marked;
+use reading::{answer, lexer};
+use values::{exact, number};
 
-/// Whether the final answer in a text equals the gold. The gold may be an answer by itself or a worked solution that
-/// marks one, as GSM8K's do.
+/// Whether the final answer in a text equals the reference answer, which may be an answer by itself or a worked solution that marks
+/// one, as GSM8K's do.
 pub fn verdict(answer_text: &str, gold: &str) -> Verdict {
     let gold = extract_marked(gold).unwrap_or(gold);
     let Some(answer) = extract(answer_text) else { return Verdict::NoAnswer };
@@ -57,8 +35,8 @@ pub fn verdict(answer_text: &str, gold: &str) -> Verdict {
     }
 }
 
-/// As [`verdict`], where an answer has to be written as was asked for, too: one that has the right value and is not counts as wrong.
-pub fn verdict_as(answer_text: &str, gold: &str, demand: &Demand) -> Verdict {
+/// As [`verdict`], where the form of an answer counts, too: one with the right value in another form is wrong.
+pub fn verdict_as(answer_text: &str, gold: &str, demand: &AnswerFormat) -> Verdict {
     match (verdict(answer_text, gold), extract(answer_text)) {
         (Verdict::Right, Some(answer)) => match aludel_text::fault::caught(|| demand.is_met(answer)).ok().flatten() {
             Some(true) => Verdict::Right,
@@ -69,14 +47,14 @@ pub fn verdict_as(answer_text: &str, gold: &str, demand: &Demand) -> Verdict {
     }
 }
 
-/// What was asked for, where an answer has the right value and is not written so.
-pub fn unmet(answer_text: &str, gold: &str, demand: &Demand) -> Option<String> {
+/// The required form, if an answer has the right value in another form.
+pub fn unmet(answer_text: &str, gold: &str, demand: &AnswerFormat) -> Option<String> {
     let is_value_right = verdict(answer_text, gold) == Verdict::Right;
     (is_value_right && verdict_as(answer_text, gold, demand) != Verdict::Right).then(|| demand.words())
 }
 
-/// The order that a question asks for, in words, where the final answer in a text has the values of the gold, which stand in that order, in
-/// another one.
+/// The order that a question asks for, in words, if the final answer in a text has the values of the reference answer, which are in
+/// that order, in another one.
 pub fn disorder(answer_text: &str, gold: &str, question: &str) -> Option<&'static str> {
     let order = order::Order::asked_for(question)?;
     let gold = extract_marked(gold).unwrap_or(gold);
@@ -85,7 +63,7 @@ pub fn disorder(answer_text: &str, gold: &str, question: &str) -> Option<&'stati
     is_broken.then(|| order.words())
 }
 
-/// What a comparison found.
+/// The result of a comparison.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Equality {
     /// The two have the same value.
@@ -96,8 +74,8 @@ pub enum Equality {
     Undecided,
 }
 
-/// Compares two final answers, each without the words around it (see [`extract`]). Equal and different are said of what was
-/// understood; all else is undecided, unless it is the same letter by letter.
+/// Compares two final answers without surrounding words (see [`extract`]). Equal and different are results for what was understood;
+/// everything else is undecided, unless the texts are the same but for layout.
 ///
 /// - Numbers are equal by value: `1/2`, `\frac12`, `0.5`, `50\%` and "a half" are. A decimal against an exact value that it is not:
 ///   equal if it is that value rounded at its own last place and has six decimals and six digits or more; undecided if it is the rounding
@@ -124,7 +102,7 @@ pub enum Equality {
 /// - Expressions with symbols are equal if their values are at 20 points, of which at least 3 must have one. That is no
 ///   proof, but expressions that differ and agree at all of them have to be made on purpose.
 pub fn equal(left: &str, right: &str) -> Equality {
-    // What the library of numbers fails on is not known.
+    // A failure of the number library leaves the result undecided.
     aludel_text::fault::caught(|| weighed(left, right)).unwrap_or(Equality::Undecided)
 }
 
@@ -141,7 +119,7 @@ fn weighed(left: &str, right: &str) -> Equality {
     }
 }
 
-/// Compares two answers, each read as arithmetic.
+/// Compares two answers as arithmetic.
 fn as_written(left: &str, right: &str) -> Equality {
     let budget = exact::Budget::new();
     let (first, second) = (answer::read(left), answer::read(right));
@@ -153,7 +131,7 @@ fn as_written(left: &str, right: &str) -> Equality {
             let same =
                 |one: &answer::Answer, other: &answer::Answer| compare::equal(one, other, &budget) == Equality::Equal;
             let (others, other_others) = (read(readings::others(left, right)), read(readings::others(right, left)));
-            // Commas for points are those of one writer: not of both.
+            // One writer uses commas for points, not both.
             let (swapped, other_swapped) = (read(readings::swapped(left)), read(readings::swapped(right)));
             let is_found = others.iter().chain(&swapped).any(|one| same(one, &second))
                 || other_others.iter().chain(&other_swapped).any(|other| same(&first, other))
@@ -164,8 +142,8 @@ fn as_written(left: &str, right: &str) -> Equality {
     }
 }
 
-/// Whether two answers are real numbers no further apart than `absolute + relative · |right|`, units and percent signs left
-/// aside; `None` where one is none, or where it cannot be told. Nothing is rounded: a tolerance is the decimal that one writes.
+/// Whether two answers are real numbers no further apart than `absolute + relative · |right|`, ignoring units and percent signs;
+/// `None` if one is not a number, or if it is undecided. Nothing is rounded: a tolerance is the decimal that was written.
 pub fn is_within(left: &str, right: &str, absolute: f64, relative: f64) -> Option<bool> {
     aludel_text::fault::caught(|| is_near(left, right, absolute, relative)).ok().flatten()
 }
@@ -184,7 +162,7 @@ fn is_near(left: &str, right: &str, absolute: f64, relative: f64) -> Option<bool
     scalar::is_within(left, right, &decimal(absolute)?, &decimal(relative)?, &budget)
 }
 
-/// Whether what could not be read, or not computed, is the same letter by letter but for spaces and layout.
+/// Whether two texts that could not be read or computed are the same but for spaces and layout.
 fn same_spelling(left: &str, right: &str) -> bool {
     let bare = |text: &str| -> String {
         let text = text.replace("\\left", "").replace("\\right", "").replace("\\dfrac", "\\frac");
@@ -211,7 +189,7 @@ fn same_spelling(left: &str, right: &str) -> bool {
     !left.is_empty() && left == bare(right)
 }
 
-/// Whether text by itself is a mathematical answer, not words and not something that is not understood.
+/// Whether a text by itself is a mathematical answer that is understood, and not words.
 fn is_maths(text: &str) -> bool {
     answer::read(text).is_maths()
 }

@@ -1,17 +1,18 @@
-//! The order that a question asks for its values in, in plain words. Lists in another order than the right answer's are undecided as long as
-//! nothing is known of the question; here is what it says.
+//! The order of values that a question asks for, from its words. Without such words, lists in another order than the reference
+//! answer's are undecided.
 
 use std::cmp::Ordering;
 use std::sync::{LazyLock, OnceLock};
 
 use regex::Regex;
 
-use super::answer::{self, Answer};
-use super::compare;
-use super::exact::Budget;
-use super::quantity::Quantity;
-use super::token::Bracket;
-use super::{Equality, scalar};
+use super::Equality;
+use super::comparison::compare;
+use super::comparison::scalar;
+use super::reading::answer::{self, Answer};
+use super::reading::quantity::Quantity;
+use super::reading::token::Bracket;
+use super::values::exact::Budget;
 
 /// An order by size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,7 +22,7 @@ pub(super) enum Order {
 }
 
 impl Order {
-    /// What is asked for, in words.
+    /// The order, in words.
     pub(super) fn words(self) -> &'static str {
         match self {
             Order::Ascending => "in ascending order",
@@ -29,8 +30,8 @@ impl Order {
         }
     }
 
-    /// The order that a question asks for in its last sentence, behind which only notes on the form of the answer may stand. Whatever is
-    /// said before, or described, is no order of the answer; where both orders are named, nobody knows.
+    /// The order that a question asks for in its last sentence, after which only notes on the form of the answer may follow.
+    /// Anything said or described before is not an order of the answer; if both orders are named, the result is unclear.
     pub(super) fn asked_for(question: &str) -> Option<Order> {
         static NOTE: LazyLock<Regex> = LazyLock::new(|| pattern(r"(?i)\b(?:separate|separated|comma|commas|boxed)\b"));
         let mut sentences = sentences(question).map(str::trim).filter(|sentence| !sentence.is_empty()).rev();
@@ -38,7 +39,7 @@ impl Order {
         order_at_end(last)
     }
 
-    /// Whether an answer has the values of the right one, which stand in this order, in another.
+    /// Whether an answer has the values of the reference answer, which are in this order, in another order.
     pub(super) fn is_broken(self, answer: &str, gold: &str) -> bool {
         let (Answer::List(items), Answer::List(others)) = (answer::read(answer), answer::read(gold)) else {
             return false;
@@ -67,16 +68,16 @@ impl Order {
     }
 }
 
-/// Sentences; a point within a number ends none.
+/// Sentences; a point within a number does not end one.
 fn sentences(text: &str) -> impl DoubleEndedIterator<Item = &str> {
     static END: LazyLock<Regex> = LazyLock::new(|| pattern(r"[.?!;:](?:\s|$)|\n"));
     END.split(text).collect::<Vec<_>>().into_iter()
 }
 
-/// The order with which a sentence ends, if it tells somebody to write something in that order: a verb at the beginning of the sentence
-/// or of a part of it, or a word on the answers, and nothing that takes it back or describes what is written.
+/// The order at the end of a sentence that tells the reader to write something in that order: with a verb at the beginning of the
+/// sentence or of a clause, or a word for the answers, and nothing that negates it or describes what is written.
 fn order_at_end(sentence: &str) -> Option<Order> {
-    // Small ones come first, or large ones.
+    // Ascending words, then descending ones.
     const SMALL: &str = "smallest|small|least|lowest|shortest|lightest";
     const LARGE: &str = "largest|large|greatest|biggest|highest|longest|heaviest|most";
     let named = |words: &str, from: &str, to: &str| {

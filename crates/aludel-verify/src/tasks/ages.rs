@@ -3,7 +3,7 @@
 
 use super::Difficulty;
 use super::arithmetic::{difference, product, quotient, sum};
-use super::puzzle::{Puzzle, Worked};
+use super::puzzle::{Puzzle, WorkedProblem};
 use super::random::Choices;
 use super::words::counted;
 
@@ -59,7 +59,7 @@ impl Puzzle for Ages {
         }
     }
 
-    fn write(&self, choices: &mut Choices) -> Worked {
+    fn write(&self, choices: &mut Choices) -> WorkedProblem {
         let [first, second] = choices.people();
         let (a, b) = (first.name, second.name);
         match *self {
@@ -76,7 +76,7 @@ impl Puzzle for Ages {
                 let now = age + more;
                 let reckoned = if more > 0 { sum(age, more) } else { difference(age, -more) };
                 let steps = format!("{a} is {age}. {b} is {order}: {reckoned}. In {later} years: {}.", sum(now, later));
-                Worked::new(question, steps, now + later).in_unit("year")
+                WorkedProblem::new(question, steps, now + later).in_unit("year")
             }
             Ages::Together { age, times } => {
                 let question = choices.say(
@@ -93,7 +93,7 @@ impl Puzzle for Ages {
                     product(age, times),
                     sum(age, other)
                 );
-                Worked::new(question, steps, age + other).in_unit("year")
+                WorkedProblem::new(question, steps, age + other).in_unit("year")
             }
             Ages::TimesLater { age, times, later } => {
                 let question = choices.say(
@@ -109,7 +109,7 @@ impl Puzzle for Ages {
                     product(age, times),
                     sum(other, later)
                 );
-                Worked::new(question, steps, other + later).in_unit("year")
+                WorkedProblem::new(question, steps, other + later).in_unit("year")
             }
             Ages::Split { age, more } => {
                 let (both, size) = (2 * age + more, counted(more, "year"));
@@ -126,7 +126,7 @@ impl Puzzle for Ages {
                     quotient(2 * age, 2),
                     sum(age, more)
                 );
-                Worked::new(question, steps, age + more).in_unit("year")
+                WorkedProblem::new(question, steps, age + more).in_unit("year")
             }
             Ages::SplitTimes { age, times } => {
                 let (both, parts) = (age * (times + 1), times + 1);
@@ -142,7 +142,7 @@ impl Puzzle for Ages {
                     quotient(both, parts),
                     product(age, times)
                 );
-                Worked::new(question, steps, age * times).in_unit("year")
+                WorkedProblem::new(question, steps, age * times).in_unit("year")
             }
         }
     }

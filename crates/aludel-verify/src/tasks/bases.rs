@@ -2,7 +2,7 @@
 //! the rests backwards.
 
 use super::Difficulty;
-use super::puzzle::{Puzzle, Worked};
+use super::puzzle::{Puzzle, WorkedProblem};
 use super::random::Choices;
 use super::words::joined;
 
@@ -59,7 +59,7 @@ impl Puzzle for Based {
         }
     }
 
-    fn write(&self, choices: &mut Choices) -> Worked {
+    fn write(&self, choices: &mut Choices) -> WorkedProblem {
         let Based { number, base, from_ten } = *self;
         let written = self.written();
         let sentences: &[&str] = if from_ten { &TO } else { &FROM };
@@ -72,7 +72,7 @@ impl Puzzle for Based {
                 left /= base;
             }
             let steps = format!("Divide by {base}: {}. The rests from last to first: {written}.", joined(divisions));
-            return Worked::new(question, steps, written);
+            return WorkedProblem::new(question, steps, written);
         }
         let digits = self.digits();
         let places: Vec<i64> = (0..digits.len() as u32).rev().map(|power| base.pow(power)).collect();
@@ -81,7 +81,7 @@ impl Puzzle for Based {
         let values = both().map(|(digit, place)| digit * place).filter(|&value| value > 0);
         let sum = values.map(|value| value.to_string()).collect::<Vec<_>>().join(" + ");
         let steps = format!("{}. Sum: {sum} = {number}.", joined(products));
-        Worked::new(question, steps, number)
+        WorkedProblem::new(question, steps, number)
     }
 }
 

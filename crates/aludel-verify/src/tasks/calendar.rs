@@ -2,7 +2,7 @@
 //! and then name each day, or go by way of the end of the month. No year is a leap year unless its February is left out.
 
 use super::Difficulty;
-use super::puzzle::{Puzzle, Worked};
+use super::puzzle::{Puzzle, WorkedProblem};
 use super::random::Choices;
 use super::words::joined;
 
@@ -93,14 +93,14 @@ impl Puzzle for Days {
         }
     }
 
-    fn write(&self, choices: &mut Choices) -> Worked {
+    fn write(&self, choices: &mut Choices) -> WorkedProblem {
         match *self {
             Days::Weekday { weekday, days } => {
                 let (count, today) = (days.abs(), WEEKDAYS[weekday]);
                 let sentences: &[&str] = if days > 0 { &AFTER } else { &BEFORE };
                 let question = choices.say(sentences, &[("today", &today), ("count", &count)]);
                 let (steps, day) = walk(weekday, days);
-                Worked::new(question, steps, WEEKDAYS[day])
+                WorkedProblem::new(question, steps, WEEKDAYS[day])
             }
             Days::Between { month, from, to } => {
                 let ((name, length), (next, _)) = (MONTHS[month], MONTHS[(month + 1) % 12]);
@@ -117,7 +117,7 @@ impl Puzzle for Days {
                     "{name} has {length} days. To the end of {name}: {length} - {from} = {left}. Then {to} days of {next}: {left} + {to} = {}.",
                     left + to
                 );
-                Worked::new(question, steps, left + to)
+                WorkedProblem::new(question, steps, left + to)
             }
             Days::Dated { month, first, second, weekday } => {
                 let (name, today) = (MONTHS[month].0, WEEKDAYS[weekday]);
@@ -130,7 +130,7 @@ impl Puzzle for Days {
                 );
                 let (steps, day) = walk(weekday, second - first);
                 let steps = format!("{second} - {first} = {} days later. {steps}", second - first);
-                Worked::new(question, steps, WEEKDAYS[day])
+                WorkedProblem::new(question, steps, WEEKDAYS[day])
             }
         }
     }

@@ -4,7 +4,7 @@
 
 mod counting;
 
-use super::puzzle::{Puzzle, Worked, written};
+use super::puzzle::{Puzzle, WorkedProblem, written};
 use super::random::Choices;
 use super::words::{article, capitalised};
 use super::{Difficulty, Problem};
@@ -124,7 +124,7 @@ impl Puzzle for Spec {
         }
     }
 
-    fn write(&self, choices: &mut Choices) -> Worked {
+    fn write(&self, choices: &mut Choices) -> WorkedProblem {
         let frame = *choices.pick(&FRAMES);
         let sides = match choices.pick(&[false, true]) {
             true => (self.sides.1, self.sides.0),
@@ -132,7 +132,10 @@ impl Puzzle for Spec {
         };
         let question = frame.fill(&dice_named(sides, frame, choices), self.event, choices);
         let (steps, answer) = solution(sides, self.event);
-        Worked { response: "The probability is {answer}.".to_string(), ..Worked::new(question, steps, answer) }
+        WorkedProblem {
+            response: "The probability is {answer}.".to_string(),
+            ..WorkedProblem::new(question, steps, answer)
+        }
     }
 }
 

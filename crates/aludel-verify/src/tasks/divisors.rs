@@ -2,7 +2,7 @@
 
 use super::Difficulty;
 use super::fraction::greatest_common_divisor;
-use super::puzzle::{Puzzle, Worked};
+use super::puzzle::{Puzzle, WorkedProblem};
 use super::random::Choices;
 use super::words::joined;
 
@@ -67,7 +67,7 @@ impl Puzzle for Divisors {
         }
     }
 
-    fn write(&self, choices: &mut Choices) -> Worked {
+    fn write(&self, choices: &mut Choices) -> WorkedProblem {
         let Divisors { small, large, asks_multiple } = *self;
         let divisor = greatest_common_divisor(small, large);
         let (first, second) = if *choices.pick(&[true, false]) { (small, large) } else { (large, small) };
@@ -84,7 +84,7 @@ impl Puzzle for Divisors {
                 }
             });
             let steps = format!("Multiples of {large}, by {small}: {}. No rest is left at {answer}.", joined(tried));
-            return Worked::new(question, steps, answer);
+            return WorkedProblem::new(question, steps, answer);
         }
         let question = choices.say(&GREATEST_DIVISOR, &[("first", &first), ("second", &second)]);
         let divided = self.divisions().into_iter().map(|(left, right, quotient)| match left - quotient * right {
@@ -93,7 +93,7 @@ impl Puzzle for Divisors {
         });
         let steps =
             format!("Divide with rest: {}. The last divisor is {divisor}.", divided.collect::<Vec<_>>().join(". "));
-        Worked::new(question, steps, divisor)
+        WorkedProblem::new(question, steps, divisor)
     }
 }
 

@@ -3,7 +3,7 @@
 
 use super::Difficulty;
 use super::fraction::{Fraction, greatest_common_divisor};
-use super::puzzle::{Puzzle, Worked};
+use super::puzzle::{Puzzle, WorkedProblem};
 use super::random::Choices;
 
 /// An equation without its wording. The unknown's value is whole in all forms but [`Spec::Fractional`].
@@ -68,7 +68,7 @@ impl Puzzle for Spec {
         }
     }
 
-    fn write(&self, choices: &mut Choices) -> Worked {
+    fn write(&self, choices: &mut Choices) -> WorkedProblem {
         let answer = self.solution();
         let in_words = *choices.pick(&[false, true, false]);
         let story = if in_words { self.in_words(choices) } else { None };
@@ -82,7 +82,7 @@ impl Puzzle for Spec {
         };
         let steps = format!("{opening} {}", self.steps(letter, answer));
         let response = if question.contains("number") { "The number is {answer}." } else { "{letter} = {answer}." };
-        Worked { response: response.replace("{letter}", letter), ..Worked::new(question, steps, answer) }
+        WorkedProblem { response: response.replace("{letter}", letter), ..WorkedProblem::new(question, steps, answer) }
     }
 }
 

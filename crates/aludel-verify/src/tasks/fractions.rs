@@ -4,7 +4,7 @@
 use super::Difficulty;
 use super::arithmetic::{difference, product, reduction, sum};
 use super::fraction::{Fraction, greatest_common_divisor};
-use super::puzzle::{Puzzle, Worked};
+use super::puzzle::{Puzzle, WorkedProblem};
 use super::random::Choices;
 use super::words::fill;
 
@@ -145,7 +145,7 @@ impl Puzzle for Task {
         }
     }
 
-    fn write(&self, choices: &mut Choices) -> Worked {
+    fn write(&self, choices: &mut Choices) -> WorkedProblem {
         match *self {
             Task::Of { part: (top, bottom), whole } => {
                 let part = shown((top, bottom));
@@ -153,7 +153,7 @@ impl Puzzle for Task {
                 let one = whole / bottom;
                 let steps =
                     format!("1/{bottom} of {whole}: {}. {top} of them: {}.", share(whole, bottom), product(top, one));
-                Worked::new(question, steps, top * one)
+                WorkedProblem::new(question, steps, top * one)
             }
             Task::Add { left, right } => {
                 let (left, right) = if *choices.pick(&[true, false]) { (left, right) } else { (right, left) };
@@ -190,12 +190,12 @@ fn calculated(
     (left, sign, right): (Written, char, Written),
     steps: String,
     answer: Fraction,
-) -> Worked {
+) -> WorkedProblem {
     const REDUCED: &str = "Compute {it} and reduce the result.";
     let calculation = format!("{} {sign} {}", shown(left), shown(right));
     let wording = *choices.pick(&["What is {it}?", "Calculate {it}.", REDUCED, "{it} = ?", "How much is {it}?"]);
     let question = fill(wording, &[("it", &calculation)]);
-    Worked { lowest_terms: wording == REDUCED, ..Worked::new(question, steps, answer) }
+    WorkedProblem { lowest_terms: wording == REDUCED, ..WorkedProblem::new(question, steps, answer) }
 }
 
 const OF: [&str; 5] = [

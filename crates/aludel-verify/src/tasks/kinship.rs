@@ -2,7 +2,7 @@
 //! Solutions name who stands between, turn each statement so that they form a chain, and shorten the chain link by link.
 
 use super::Difficulty;
-use super::puzzle::{Puzzle, Worked};
+use super::puzzle::{Puzzle, WorkedProblem};
 use super::random::Choices;
 use super::words::{Person, capitalised, counted};
 
@@ -154,7 +154,7 @@ impl Puzzle for Riddle {
         }
     }
 
-    fn write(&self, choices: &mut Choices) -> Worked {
+    fn write(&self, choices: &mut Choices) -> WorkedProblem {
         match self {
             Riddle::Chain { links, women } => chain(links, women, choices),
             Riddle::Siblings { teller_is_woman, sibling_is_woman, .. } => {
@@ -165,7 +165,7 @@ impl Puzzle for Riddle {
     }
 }
 
-fn chain(links: &[Link], women: &[bool], choices: &mut Choices) -> Worked {
+fn chain(links: &[Link], women: &[bool], choices: &mut Choices) -> WorkedProblem {
     let people = choices.people_of(women);
     let said = |at: usize| {
         let Link { kin, is_turned } = links[at];
@@ -207,13 +207,13 @@ fn chain(links: &[Link], women: &[bool], choices: &mut Choices) -> Worked {
     }
     let answer = so_far.name(first.is_female);
     let response = format!("{} is the {{answer}} of {}.", first.name, last.name);
-    Worked { response, ..Worked::new(format!("{} {asked}", facts.join(" ")), steps.join(" "), answer) }
+    WorkedProblem { response, ..WorkedProblem::new(format!("{} {asked}", facts.join(" ")), steps.join(" "), answer) }
 }
 
 impl Riddle {
-    fn count(&self, teller: Person, sibling: Person, choices: &mut Choices) -> Worked {
+    fn count(&self, teller: Person, sibling: Person, choices: &mut Choices) -> WorkedProblem {
         let Riddle::Siblings { brothers, sisters, asks_sisters, .. } = *self else {
-            return Worked::new(String::new(), String::new(), "");
+            return WorkedProblem::new(String::new(), String::new(), "");
         };
         let asked = Kin::Sibling.name(asks_sisters);
         let (a, b) = (teller.name, sibling.name);
@@ -245,6 +245,6 @@ impl Riddle {
             steps.push(format!("{who}, one {word}: {count} {sign} 1 = {}.", count + change));
             count += change;
         }
-        Worked::new(question, steps.join(" "), count)
+        WorkedProblem::new(question, steps.join(" "), count)
     }
 }

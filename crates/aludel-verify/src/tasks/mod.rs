@@ -31,7 +31,7 @@ use aludel_text::message::Message;
 
 use crate::Verifier;
 use aludel_data::dataset::{Content, Provenance, Record};
-use puzzle::Listed;
+use puzzle::PuzzleFamily;
 use random::Random;
 
 pub use dice::seed_problem;
@@ -59,7 +59,7 @@ pub struct Problem {
 
 /// The two sets that never share a problem.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Side {
+pub enum ProblemSplit {
     /// About nine problems in ten.
     Train,
     /// The rest.
@@ -146,11 +146,11 @@ pub trait Family: Send + Sync {
     }
 
     /// Which set a problem belongs to.
-    fn side(&self, index: usize) -> Side {
+    fn side(&self, index: usize) -> ProblemSplit {
         // A hash of the name: adding a problem never moves another to the other side.
         match blake3::hash(self.id(index).as_bytes()).as_bytes()[0] {
-            0..26 => Side::Test,
-            _ => Side::Train,
+            0..26 => ProblemSplit::Test,
+            _ => ProblemSplit::Train,
         }
     }
 }
@@ -158,18 +158,18 @@ pub trait Family: Send + Sync {
 /// All families, each under its name.
 pub fn families() -> Vec<Box<dyn Family>> {
     vec![
-        Listed::boxed("dice", "probabilities with two dice", dice::puzzles()),
-        Listed::boxed("equations", "linear equations in one unknown", equations::puzzles()),
-        Listed::boxed("percentages", "parts, rises and discounts in percent", percentages::puzzles()),
-        Listed::boxed("ages", "ages now, later and together", ages::puzzles()),
-        Listed::boxed("rates", "so much an hour, a piece, a litre", rates::puzzles()),
-        Listed::boxed("units", "lengths, weights and times in other units", units::puzzles()),
-        Listed::boxed("calendar", "weekdays and days between dates", calendar::puzzles()),
-        Listed::boxed("sequences", "the number that comes next", sequences::puzzles()),
-        Listed::boxed("divisors", "greatest common divisors, least common multiples", divisors::puzzles()),
-        Listed::boxed("fractions", "calculations with fractions", fractions::puzzles()),
-        Listed::boxed("bases", "whole numbers in other bases", bases::puzzles()),
-        Listed::boxed("kinship", "who is what to whom, and how many siblings", kinship::puzzles()),
+        PuzzleFamily::boxed("dice", "probabilities with two dice", dice::puzzles()),
+        PuzzleFamily::boxed("equations", "linear equations in one unknown", equations::puzzles()),
+        PuzzleFamily::boxed("percentages", "parts, rises and discounts in percent", percentages::puzzles()),
+        PuzzleFamily::boxed("ages", "ages now, later and together", ages::puzzles()),
+        PuzzleFamily::boxed("rates", "so much an hour, a piece, a litre", rates::puzzles()),
+        PuzzleFamily::boxed("units", "lengths, weights and times in other units", units::puzzles()),
+        PuzzleFamily::boxed("calendar", "weekdays and days between dates", calendar::puzzles()),
+        PuzzleFamily::boxed("sequences", "the number that comes next", sequences::puzzles()),
+        PuzzleFamily::boxed("divisors", "greatest common divisors, least common multiples", divisors::puzzles()),
+        PuzzleFamily::boxed("fractions", "calculations with fractions", fractions::puzzles()),
+        PuzzleFamily::boxed("bases", "whole numbers in other bases", bases::puzzles()),
+        PuzzleFamily::boxed("kinship", "who is what to whom, and how many siblings", kinship::puzzles()),
     ]
 }
 
@@ -179,19 +179,25 @@ pub fn family(name: &str) -> Option<Box<dyn Family>> {
 }
 
 /// Invents `count` problems of one side at the default difficulty; see [`generate_at`].
-pub fn generate(family: &dyn Family, side: Side, count: usize, seed: u64) -> Vec<Problem> {
+pub fn generate(family: &dyn Family, side: ProblemSplit, count: usize, seed: u64) -> Vec<Problem> {
     generate_at(family, side, Difficulty::default(), count, seed)
 }
 
 /// Invents `count` problems of one side. The same seed gives the same problems; more of them than a family has come
 /// again in other words.
-pub fn generate_at(family: &dyn Family, side: Side, difficulty: Difficulty, count: usize, seed: u64) -> Vec<Problem> {
+pub fn generate_at(
+    family: &dyn Family,
+    side: ProblemSplit,
+    difficulty: Difficulty,
+    count: usize,
+    seed: u64,
+) -> Vec<Problem> {
     let mut random = Random::new(seed, family.name());
     let start = random.next();
     let indices = fitting(family, side, difficulty);
     let mut problems = Vec::with_capacity(count);
     // What comes often in training is no more than one problem of a test.
-    let repeats = |index: usize| if side == Side::Train { family.repeats(index) } else { 1 };
+    let repeats = |index: usize| if side == ProblemSplit::Train { family.repeats(index) } else { 1 };
     let mut pass = 0;
     while problems.len() < count && !indices.is_empty() {
         let mut deck: Vec<(usize, u64)> = indices
@@ -210,7 +216,7 @@ pub fn generate_at(family: &dyn Family, side: Side, difficulty: Difficulty, coun
 /// Invents up to `count` problems of one side, no two of which are the same in other words; fewer where the family has no more.
 pub fn generate_distinct(
     family: &dyn Family,
-    side: Side,
+    side: ProblemSplit,
     difficulty: Difficulty,
     count: usize,
     seed: u64,
@@ -224,7 +230,7 @@ pub fn generate_distinct(
 }
 
 /// The problems of one side and difficulty.
-fn fitting(family: &dyn Family, side: Side, difficulty: Difficulty) -> Vec<usize> {
+fn fitting(family: &dyn Family, side: ProblemSplit, difficulty: Difficulty) -> Vec<usize> {
     let fits = |&index: &usize| family.side(index) == side && family.difficulty(index) == difficulty;
     (0..family.distinct()).filter(fits).collect()
 }

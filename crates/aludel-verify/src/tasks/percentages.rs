@@ -2,7 +2,7 @@
 
 use super::Difficulty;
 use super::arithmetic::{product, quotient};
-use super::puzzle::{Puzzle, Worked};
+use super::puzzle::{Puzzle, WorkedProblem};
 use super::random::Choices;
 
 /// What is asked of a percentage and a whole.
@@ -111,7 +111,7 @@ impl Puzzle for Percentage {
         }
     }
 
-    fn write(&self, choices: &mut Choices) -> Worked {
+    fn write(&self, choices: &mut Choices) -> WorkedProblem {
         let Percentage { kind, percent, whole } = *self;
         let (part, answer) = (self.part(), self.answer());
         let question = choices.say(questions(kind), &[("percent", &percent), ("whole", &whole), ("part", &part)]);
@@ -129,7 +129,7 @@ impl Puzzle for Percentage {
             }
         };
         // A part is no share: 20% of 50 is 10, and not 10%.
-        Worked::new(question, steps, answer).in_unit(if kind == Kind::Share { "%" } else { "1" })
+        WorkedProblem::new(question, steps, answer).in_unit(if kind == Kind::Share { "%" } else { "1" })
     }
 }
 

@@ -1,5 +1,4 @@
-//! What the families have in common: each lists its problems once, without wording, and writes one of them out when it is
-//! asked for.
+//! The common part of the families: each lists its problems once, without wording, and writes one of them out on request.
 
 use super::random::Choices;
 use super::{Difficulty, Family, Problem};
@@ -7,29 +6,29 @@ use crate::{Verifier, maths};
 
 /// A problem without its wording.
 pub(super) trait Puzzle: Send + Sync {
-    /// Names the problem within its family. Two puzzles of one name are the same problem.
+    /// The problem's name within its family. Two puzzles with the same name are the same problem.
     fn id(&self) -> String;
 
     /// How hard its solution is.
     fn difficulty(&self) -> Difficulty;
 
     /// Question, solution and answer in one of their wordings.
-    fn write(&self, choices: &mut Choices) -> Worked;
+    fn write(&self, choices: &mut Choices) -> WorkedProblem;
 
-    /// How many times, in different wordings, it comes up in one pass over the family.
+    /// The number of different wordings in which it occurs in one pass over the family.
     fn repeats(&self) -> u64 {
         1
     }
 }
 
-/// A problem that was written out.
-pub(super) struct Worked {
+/// A problem with its wording.
+pub(super) struct WorkedProblem {
     pub(super) question: String,
     /// The solution, step by step.
     pub(super) steps: String,
     /// The final answer alone.
     pub(super) answer: String,
-    /// What is said at the end, with the answer at `{answer}`.
+    /// The final sentence, with the answer at `{answer}`.
     pub(super) response: String,
     /// Whether the question asks for a fraction in lowest terms.
     pub(super) lowest_terms: bool,
@@ -37,33 +36,33 @@ pub(super) struct Worked {
     pub(super) unit: Option<&'static str>,
 }
 
-impl Worked {
-    /// With a closing sentence that fits every question.
-    pub(super) fn new(question: String, steps: String, answer: impl ToString) -> Worked {
+impl WorkedProblem {
+    /// With a final sentence that fits every question.
+    pub(super) fn new(question: String, steps: String, answer: impl ToString) -> WorkedProblem {
         let (answer, response) = (answer.to_string(), "The answer is {answer}.".to_string());
-        Worked { question, steps, answer, response, lowest_terms: false, unit: None }
+        WorkedProblem { question, steps, answer, response, lowest_terms: false, unit: None }
     }
 
     /// The unit that the question asks for, where that does not follow from "how many".
-    pub(super) fn in_unit(self, unit: &'static str) -> Worked {
-        Worked { unit: Some(unit), ..self }
+    pub(super) fn in_unit(self, unit: &'static str) -> WorkedProblem {
+        WorkedProblem { unit: Some(unit), ..self }
     }
 }
 
 /// A family that is a list of puzzles.
-pub(super) struct Listed<P> {
+pub(super) struct PuzzleFamily<P> {
     name: &'static str,
     about: &'static str,
     puzzles: Vec<P>,
 }
 
-impl<P: Puzzle + 'static> Listed<P> {
+impl<P: Puzzle + 'static> PuzzleFamily<P> {
     pub(super) fn boxed(name: &'static str, about: &'static str, puzzles: Vec<P>) -> Box<dyn Family> {
-        Box::new(Listed { name, about, puzzles })
+        Box::new(PuzzleFamily { name, about, puzzles })
     }
 }
 
-impl<P: Puzzle> Family for Listed<P> {
+impl<P: Puzzle> Family for PuzzleFamily<P> {
     fn name(&self) -> &'static str {
         self.name
     }
@@ -95,7 +94,8 @@ impl<P: Puzzle> Family for Listed<P> {
 
 /// A puzzle as a problem of a family.
 pub(super) fn written(family: &'static str, puzzle: &dyn Puzzle, wording: u64) -> Problem {
-    let Worked { question, steps, answer, response, lowest_terms, unit } = puzzle.write(&mut Choices::new(wording));
+    let WorkedProblem { question, steps, answer, response, lowest_terms, unit } =
+        puzzle.write(&mut Choices::new(wording));
     let unit = unit.map(str::to_string).or_else(|| counted_unit(&question));
     let verifier = Verifier::Maths { lowest_terms, unit };
     let response = response.replace("{answer}", &format!("\\boxed{{{answer}}}"));
@@ -103,8 +103,8 @@ pub(super) fn written(family: &'static str, puzzle: &dyn Puzzle, wording: u64) -
     Problem { family, id, difficulty: puzzle.difficulty(), question, reasoning: steps, answer, response, verifier }
 }
 
-/// The unit behind "how many", if it is one, or that of "how far" and "how much": an answer in another is not what was asked for. Other
-/// nouns are no units: eggs may be called pieces.
+/// The unit after "how many", if it is one, or that of "how far" and "how much", which the answer must have. Other nouns are not
+/// units: eggs may be called pieces.
 fn counted_unit(question: &str) -> Option<String> {
     for (asked, named, unit) in [("How far ", "kilometres", "kilometre"), ("How much ", "dollars", "dollar")] {
         if question.contains(asked) && question.contains(named) {

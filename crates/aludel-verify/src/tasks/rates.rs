@@ -2,7 +2,7 @@
 
 use super::Difficulty;
 use super::arithmetic::{product, quotient};
-use super::puzzle::{Puzzle, Worked};
+use super::puzzle::{Puzzle, WorkedProblem};
 use super::random::Choices;
 
 /// A problem about steady rates; all numbers are whole.
@@ -56,7 +56,7 @@ impl Puzzle for Rate {
         }
     }
 
-    fn write(&self, choices: &mut Choices) -> Worked {
+    fn write(&self, choices: &mut Choices) -> WorkedProblem {
         match *self {
             Rate::Total { rate, units } => {
                 let question = choices.say(&TOTAL, &[("rate", &rate), ("units", &units)]);
@@ -64,7 +64,7 @@ impl Puzzle for Rate {
                     "The rate is {rate} for each one, and there are {units}. In all: {}.",
                     product(rate, units)
                 );
-                Worked::new(question, steps, rate * units)
+                WorkedProblem::new(question, steps, rate * units)
             }
             Rate::Units { rate, units } => {
                 let total = rate * units;
@@ -73,7 +73,7 @@ impl Puzzle for Rate {
                     "The rate is {rate} for each one, and in all it is {total}. How often: {}.",
                     quotient(total, rate)
                 );
-                Worked::new(question, steps, units)
+                WorkedProblem::new(question, steps, units)
             }
             Rate::Other { rate, known, wanted } => {
                 let total = rate * known;
@@ -83,7 +83,7 @@ impl Puzzle for Rate {
                     quotient(total, known),
                     product(rate, wanted)
                 );
-                Worked::new(question, steps, rate * wanted)
+                WorkedProblem::new(question, steps, rate * wanted)
             }
             Rate::Joint { first, second, units } => {
                 let both = first + second;
@@ -95,7 +95,7 @@ impl Puzzle for Rate {
                     "In each unit of time it is {first} {sign} {size} = {both}. In all it is {total}. Time: {}.",
                     quotient(total, both)
                 );
-                Worked::new(question, steps, units)
+                WorkedProblem::new(question, steps, units)
             }
         }
     }

@@ -3,7 +3,7 @@
 
 use super::Difficulty;
 use super::arithmetic::{difference, product, sum};
-use super::puzzle::{Puzzle, Worked};
+use super::puzzle::{Puzzle, WorkedProblem};
 use super::random::Choices;
 use super::words::joined;
 
@@ -91,7 +91,7 @@ impl Puzzle for Sequence {
         if matches!(self, Sequence::Steps { step, .. } if *step < 0) { 2 } else { 1 }
     }
 
-    fn write(&self, choices: &mut Choices) -> Worked {
+    fn write(&self, choices: &mut Choices) -> WorkedProblem {
         let shown = self.shown();
         let listed = joined(&shown);
         if let Sequence::Place { first, step, place } = *self {
@@ -109,7 +109,7 @@ impl Puzzle for Sequence {
                 product(steps, step),
                 first + added
             );
-            return Worked::new(question, worked, first + added);
+            return WorkedProblem::new(question, worked, first + added);
         }
         let question = choices.say(&NEXT, &[("listed", &listed)]);
         let last = shown[shown.len() - 1];
@@ -144,7 +144,7 @@ impl Puzzle for Sequence {
                 )
             }
         };
-        Worked::new(question, worked, answer)
+        WorkedProblem::new(question, worked, answer)
     }
 }
 

@@ -194,14 +194,14 @@ fn train_and_test_share_no_problem_and_no_question() {
                 .flat_map(|(difficulty, seed)| generate_at(&*family, side, difficulty, 1_500, seed))
                 .collect()
         };
-        let (train, test) = (all(Side::Train), all(Side::Test));
+        let (train, test) = (all(ProblemSplit::Train), all(ProblemSplit::Test));
         let ids = |problems: &[Problem]| problems.iter().map(|problem| problem.id.clone()).collect::<HashSet<_>>();
         let questions =
             |problems: &[Problem]| problems.iter().map(|problem| problem.question.clone()).collect::<HashSet<_>>();
         assert!(ids(&train).is_disjoint(&ids(&test)), "{}", family.name());
         assert!(questions(&train).is_disjoint(&questions(&test)), "{}", family.name());
         assert!(ids(&train).len() >= 900 && ids(&test).len() >= 80, "{}", family.name());
-        let easy = generate(&*family, Side::Test, 50, 2);
+        let easy = generate(&*family, ProblemSplit::Test, 50, 2);
         assert!(ids(&easy).len() == 50, "{} has too few easy problems to test with", family.name());
     }
 }
@@ -265,12 +265,12 @@ fn questions_are_answered_as_they_ask() {
 #[test]
 fn distinct_problems_come_once_each() {
     for family in families() {
-        let of = |count, seed| generate_distinct(&*family, Side::Test, Difficulty::Easy, count, seed);
+        let of = |count, seed| generate_distinct(&*family, ProblemSplit::Test, Difficulty::Easy, count, seed);
         let all = of(1_000_000, 1);
         let ids: HashSet<&str> = all.iter().map(|problem| problem.id.as_str()).collect();
         assert_eq!(ids.len(), all.len(), "{}", family.name());
         let there = (0..family.distinct())
-            .filter(|&index| family.side(index) == Side::Test && family.difficulty(index) == Difficulty::Easy);
+            .filter(|&index| family.side(index) == ProblemSplit::Test && family.difficulty(index) == Difficulty::Easy);
         assert_eq!(all.len(), there.count(), "{}", family.name());
         assert_eq!(of(20, 1), all[..20]);
         assert_ne!(of(20, 2), all[..20]);
@@ -280,17 +280,17 @@ fn distinct_problems_come_once_each() {
 #[test]
 fn a_seed_names_its_problems() {
     for family in families() {
-        let of = |seed| generate(&*family, Side::Train, 50, seed);
+        let of = |seed| generate(&*family, ProblemSplit::Train, 50, seed);
         assert_eq!(of(1), of(1));
         assert_ne!(of(1), of(2));
-        assert_eq!(of(1)[..20], generate(&*family, Side::Train, 20, 1));
+        assert_eq!(of(1)[..20], generate(&*family, ProblemSplit::Train, 20, 1));
     }
 }
 
 #[test]
 fn repeated_problems_come_in_other_words() {
     let dice = family("dice").unwrap();
-    let all = generate(&*dice, Side::Train, 6_000, 3);
+    let all = generate(&*dice, ProblemSplit::Train, 6_000, 3);
     assert_eq!(all.len(), 6_000);
     let mut wordings: HashMap<&str, HashSet<&str>> = HashMap::new();
     for problem in &all {
@@ -312,7 +312,7 @@ fn held_out_question_is_never_generated() {
     assert!(paraphrases.len() >= 100 && paraphrases.contains(&seed.question), "{}", paraphrases.len());
     for family in families() {
         assert!((0..family.distinct()).all(|index| family.id(index) != seed.id), "{}", family.name());
-        for side in [Side::Train, Side::Test] {
+        for side in [ProblemSplit::Train, ProblemSplit::Test] {
             for problem in (0..2).flat_map(|seed| generate(&*family, side, 4_000, seed)) {
                 assert!(!paraphrases.contains(&problem.question), "{}", problem.question);
             }

@@ -3,7 +3,7 @@
 
 use super::Difficulty;
 use super::arithmetic::{product, sum};
-use super::puzzle::{Puzzle, Worked};
+use super::puzzle::{Puzzle, WorkedProblem};
 use super::random::Choices;
 use super::words::counted;
 
@@ -73,7 +73,7 @@ impl Puzzle for Amount {
         }
     }
 
-    fn write(&self, choices: &mut Choices) -> Worked {
+    fn write(&self, choices: &mut Choices) -> WorkedProblem {
         let Pair { large: large_name, small: small_name, factor } = *self.pair;
         let (in_large, total) = (self.large * factor, self.large * factor + self.small);
         let (smalls, larges) = (plural(small_name), plural(large_name));
@@ -93,7 +93,7 @@ impl Puzzle for Amount {
                 in_large + factor,
                 self.small
             );
-            return Worked::new(question, steps, self.small).in_unit(small_name);
+            return WorkedProblem::new(question, steps, self.small).in_unit(small_name);
         }
         let amount = match self.small {
             0 => named(self.large, large_name),
@@ -112,7 +112,7 @@ impl Puzzle for Amount {
         // Where there is nothing to add, that is said too: a model that learns to look for it does not invent it.
         let added = if self.small == 0 { total.to_string() } else { sum(in_large, self.small) };
         let steps = format!("{first} {}: {in_small}. And {} more: {added}.", named(self.large, large_name), self.small);
-        Worked::new(question, steps, total).in_unit(small_name)
+        WorkedProblem::new(question, steps, total).in_unit(small_name)
     }
 }
 

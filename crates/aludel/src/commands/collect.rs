@@ -16,7 +16,7 @@ use crate::settings::{Flags, RecipeArgs, resolve};
 use crate::signals::stop_on_signals;
 use aludel_distill::settings::{Problem, Problems, Recipe};
 use aludel_teacher::client::{HttpTeacher, Preset, Secret, Teacher};
-use aludel_teacher::collect::{Collection, End, Plan, Summary, collect, listed_models, plan};
+use aludel_teacher::collect::{Collection, End, PilotResult, Summary, collect, listed_models, plan};
 use aludel_teacher::store::Store;
 use clap::Args;
 use serde_json::json;
@@ -179,7 +179,7 @@ pub(crate) fn run_plan(args: &CollectArgs, console: &mut Console) -> anyhow::Res
     let mut shown = Shown::new(false, &stop)?;
     let planned = plan(&prepared.collection(), &stop, &mut |event| shown.event(event));
     let warnings = shown.finish()?;
-    let Plan { end, progress, prediction } = planned?;
+    let PilotResult { end, progress, prediction } = planned?;
     if args.json {
         console.json_line(&json!({
             "end": show::name(&end), "reason": show::reason(&end), "pilot": progress, "prediction": prediction,

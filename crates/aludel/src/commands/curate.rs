@@ -13,7 +13,7 @@ use aludel_curate::{Error, PROMPTS, Progress, Reason, Report, Tokens, curate};
 use aludel_data::dataset::columns_not_used;
 use aludel_data::trace::TraceSource;
 use aludel_distill::evaluate::compare::Evaluated;
-use aludel_distill::evaluate::failures::{Failed, OnlyFailed, failed};
+use aludel_distill::evaluate::failures::{FailedProblem, FailedProblemTraces, failed};
 use aludel_distill::settings::Recipe;
 use aludel_distill::token_counter::TokenCounter;
 use aludel_files::counted;
@@ -115,7 +115,7 @@ pub(crate) fn run(args: &CurateArgs, console: &mut Console) -> anyhow::Result<Ou
 /// Curates what a recipe names, or of it only what is failed.
 pub(crate) fn curate_recipe(
     recipe: &mut Recipe,
-    failed: Option<&[Failed]>,
+    failed: Option<&[FailedProblem]>,
     json: bool,
     console: &mut Console,
 ) -> anyhow::Result<Outcome> {
@@ -128,7 +128,7 @@ pub(crate) fn curate_recipe(
     let options = recipe.curate.options(recipe.student.threads)?;
     let inputs = Inputs::open(&recipe.curate.input, &recipe.data.read_options())?;
     let source: Box<dyn TraceSource> = match failed {
-        Some(failed) => Box::new(OnlyFailed::new(inputs, failed)),
+        Some(failed) => Box::new(FailedProblemTraces::new(inputs, failed)),
         None => Box::new(inputs),
     };
     let student = open_student(recipe)?;
@@ -165,7 +165,7 @@ pub(crate) fn curate_recipe(
 }
 
 /// What the student fails in all these results, each question once.
-fn read_failed(folders: &[PathBuf]) -> anyhow::Result<Option<Vec<Failed>>> {
+fn read_failed(folders: &[PathBuf]) -> anyhow::Result<Option<Vec<FailedProblem>>> {
     let (mut all, mut seen) = (Vec::new(), HashSet::new());
     for folder in folders {
         all.extend(failed(&Evaluated::read(folder)?));
@@ -175,7 +175,12 @@ fn read_failed(folders: &[PathBuf]) -> anyhow::Result<Option<Vec<Failed>>> {
 }
 
 /// The next round's prompts; where nothing is failed, there is no next round on these problems.
-fn write_prompts(failed: &[Failed], folder: &Path, json: bool, console: &mut Console) -> anyhow::Result<Outcome> {
+fn write_prompts(
+    failed: &[FailedProblem],
+    folder: &Path,
+    json: bool,
+    console: &mut Console,
+) -> anyhow::Result<Outcome> {
     to_be_replaced(folder)?;
     if failed.is_empty() {
         return Err(Helped {

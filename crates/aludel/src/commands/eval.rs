@@ -22,7 +22,7 @@ use aludel_distill::evaluate::overall::overall;
 use aludel_distill::evaluate::results::Results;
 use aludel_distill::evaluate::task::Task;
 use aludel_distill::settings::Recipe;
-use aludel_distill::trained_prompts::Known;
+use aludel_distill::trained_prompts::TrainedPrompts;
 use clap::Args;
 use served::{Server, refuse_local_options};
 use std::ops::ControlFlow;
@@ -162,11 +162,11 @@ pub(super) fn warn(results: &Results, whose: Option<&Path>) {
 /// Says how many problems ask what the model was trained on, as far as its run tells; and whether it was trained here at all.
 fn warn_of_known(args: &EvalArgs, adapter: Option<&Path>, tasks: &[Task]) -> anyhow::Result<bool> {
     let told = match (&args.endpoint, &args.model) {
-        (None, Some(model)) => Known::of_both(model, adapter)?,
+        (None, Some(model)) => TrainedPrompts::of_both(model, adapter)?,
         _ => None,
     };
     let is_trained = told.is_some();
-    let known = Known::together(args.run.as_deref().map(Known::of_run).transpose()?, told);
+    let known = TrainedPrompts::together(args.run.as_deref().map(TrainedPrompts::of_run).transpose()?, told);
     for (task, known) in tasks.iter().filter_map(|task| Some((task, known.as_ref()?.problems(task)))) {
         if known > 0 {
             let (name, problems) = (harmless(&task.name), task.problems.len());

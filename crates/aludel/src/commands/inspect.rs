@@ -11,10 +11,10 @@ use crate::progress::{At, Kind, Progress};
 use crate::report::Outcome;
 use crate::settings::{Flags, RecipeArgs, resolve, set_template_date};
 use aludel_data::dataset::{self, PromptKey, Provenance, Record, Records};
-use aludel_distill::auto_max_length::{LeftOut, Lengths};
-use aludel_distill::batch::{Largest, Plan};
+use aludel_distill::auto_max_length::{ExcludedRows, Lengths};
+use aludel_distill::batch::{MaxPassTokens, Plan};
 use aludel_distill::learner::{Learner, settled};
-use aludel_distill::memory::{self, Growth};
+use aludel_distill::memory::{self, TrainingMemory};
 use aludel_distill::prepare::{Prepared, Preparer};
 use aludel_distill::rows::divided;
 use aludel_distill::settings::{MaxLength, Problem, Problems, Recipe};
@@ -130,7 +130,7 @@ pub(crate) fn run(args: &InspectArgs, console: &mut Console) -> anyhow::Result<O
     if args.json {
         let rows = numbered.map(|(number, (row, place))| show::json_row(number, row, place, tokenizer)).collect();
         let (left_out, memory_bytes) = match &training {
-            Ok(training) => (training.left_out.iter().map(LeftOut::told).collect(), training.memory_bytes),
+            Ok(training) => (training.left_out.iter().map(ExcludedRows::told).collect(), training.memory_bytes),
             Err(_) => (Vec::new(), None),
         };
         let report = Report { left_out, memory_bytes, rows, evaluation, ..Report::new(&recipe, max_length, totals) };
@@ -150,7 +150,7 @@ pub(crate) fn run(args: &InspectArgs, console: &mut Console) -> anyhow::Result<O
 /// What training would take.
 struct Training {
     max_length: usize,
-    left_out: Vec<LeftOut>,
+    left_out: Vec<ExcludedRows>,
     memory_bytes: Option<u64>,
 }
 
@@ -165,19 +165,19 @@ impl Training {
     ) -> aludel_distill::Result<Training> {
         let mut recipe = Recipe { student: settled(&recipe.student)?, ..recipe.clone() };
         let mut learner = Learner::outline(student, added, &recipe)?;
-        let mut growth = Growth::of_outlined(&mut learner, student.weights.bytes()?, &recipe);
+        let mut growth = TrainingMemory::of_outlined(&mut learner, student.weights.bytes()?, &recipe);
         let (asked, positions) = (recipe.train.max_length, student.config.max_position_embeddings);
         let lengths = Lengths { train: totals.lengths_taken(), evaluation: evaluation.lengths_taken() };
         let (max_length, bounds) = growth.settle(asked, &lengths, positions);
         recipe.train.max_length = MaxLength::Tokens(max_length);
-        let left_out = LeftOut::all(&lengths, max_length, asked == MaxLength::AUTO, bounds);
+        let left_out = ExcludedRows::all(&lengths, max_length, asked == MaxLength::AUTO, bounds);
         let growth = growth.bytes(largest_passes(&recipe, totals, evaluation, max_length));
         Ok(Training { max_length, left_out, memory_bytes: memory::resident().map(|resident| resident + growth) })
     }
 }
 
 /// The largest passes of a run on these rows.
-fn largest_passes(recipe: &Recipe, totals: &Totals, evaluation: &Totals, max_length: usize) -> Largest {
+fn largest_passes(recipe: &Recipe, totals: &Totals, evaluation: &Totals, max_length: usize) -> MaxPassTokens {
     let of = |totals: &Totals, is_to_train: bool| -> Vec<(u32, bool, PromptKey)> {
         let kept = totals.prompts().filter(|(tokens, _)| *tokens as usize <= max_length);
         kept.map(|(tokens, prompt)| (tokens, is_to_train, prompt)).collect()
@@ -189,7 +189,7 @@ fn largest_passes(recipe: &Recipe, totals: &Totals, evaluation: &Totals, max_len
     // Rows that cannot be split are told when they are trained on.
     let (train, test) = divided(all.end, &told, recipe).unwrap_or_else(|_| (all.collect(), Vec::new()));
     let mut plan = Plan::new(&recipe.train, &train, &lengths);
-    Largest::of(&recipe.train, &mut plan, &test, 0)
+    MaxPassTokens::of(&recipe.train, &mut plan, &test, 0)
 }
 
 /// What `--json` prints.

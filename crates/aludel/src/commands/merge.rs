@@ -7,7 +7,7 @@ use crate::next::{after_merging, elsewhere};
 use crate::progress::Progress;
 use crate::report::{Helped, Outcome};
 use crate::run_folder::adapter_of;
-use aludel_distill::base_model::TrainedOn;
+use aludel_distill::base_model::AdapterStudent;
 use aludel_distill::merge;
 use aludel_formats::{Dtype, peft};
 use aludel_model::hub_name::is_hub_name;
@@ -44,7 +44,7 @@ pub(crate) struct MergeArgs {
 /// Merges and says where.
 pub(crate) fn run(args: &MergeArgs, console: &mut Console) -> anyhow::Result<Outcome> {
     let adapter = adapter_of(&args.adapter)?;
-    let trained_on = TrainedOn::read(&adapter)?;
+    let trained_on = AdapterStudent::read(&adapter)?;
     let path = match &args.student {
         Some(path) => local_model(path)?,
         None => student_of(&adapter, trained_on.as_ref())?,
@@ -82,7 +82,7 @@ pub(crate) fn run(args: &MergeArgs, console: &mut Console) -> anyhow::Result<Out
 }
 
 /// The student that an adapter names: by the file or folder that it was trained on, or in a folder of PEFT's by its base.
-fn student_of(adapter: &Path, trained_on: Option<&TrainedOn>) -> anyhow::Result<PathBuf> {
+fn student_of(adapter: &Path, trained_on: Option<&AdapterStudent>) -> anyhow::Result<PathBuf> {
     let base = peft::read(adapter)?.config.base_model_name_or_path;
     let path = match trained_on {
         Some(trained_on) => Some(trained_on.model().to_owned()),

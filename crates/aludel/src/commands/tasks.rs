@@ -6,7 +6,7 @@ use crate::number::whole;
 use crate::report::{Helped, Outcome};
 use crate::table::Table;
 use aludel_formats::atomic;
-use aludel_verify::tasks::{Difficulty, Family, Side, families, family, generate_at, generate_distinct};
+use aludel_verify::tasks::{Difficulty, Family, ProblemSplit, families, family, generate_at, generate_distinct};
 use anyhow::Context as _;
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Map, Value, json};
@@ -131,8 +131,8 @@ fn list(args: &ListArgs, console: &mut Console) -> anyhow::Result<()> {
 
 fn make(args: &MakeArgs, console: &mut Console) -> anyhow::Result<()> {
     let side = match args.split {
-        Split::Train => Side::Train,
-        Split::Test => Side::Test,
+        Split::Train => ProblemSplit::Train,
+        Split::Test => ProblemSplit::Test,
     };
     if aludel_files::is_there(&args.output) {
         return Err(Helped {

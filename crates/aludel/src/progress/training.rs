@@ -4,7 +4,7 @@
 
 use super::{At, Kind, Part, Progress, Until};
 use crate::figures::grouped;
-use aludel_distill::train::{Ahead, Event, Stage};
+use aludel_distill::train::{Event, RemainingWork, Stage};
 
 /// Of a step all passes are done, and the step is not.
 const BEFORE_THE_OPTIMISER: f64 = 0.999;
@@ -12,7 +12,7 @@ const BEFORE_THE_OPTIMISER: f64 = 0.999;
 /// Shows how far a run is.
 pub(crate) struct TrainingProgress {
     progress: Progress,
-    ahead: Option<Ahead>,
+    ahead: Option<RemainingWork>,
     total_steps: u64,
     /// Of this session.
     trained: u64,

@@ -77,6 +77,18 @@ impl Workshop {
     }
 }
 
+/// The arguments that train the student in `student` on `rows.jsonl`, with up to 256 tokens a row, and then `more`.
+pub(crate) fn train_args<'a>(output_dir: &'a str, more: &[&'a str]) -> Vec<&'a str> {
+    train_args_of("student", output_dir, more)
+}
+
+/// [`train_args`] for another student than the one in `student`.
+pub(crate) fn train_args_of<'a>(student: &'a str, output_dir: &'a str, more: &[&'a str]) -> Vec<&'a str> {
+    let usual =
+        ["train", "--student", student, "--data", "rows.jsonl", "--output-dir", output_dir, "--max-length", "256"];
+    [&usual[..], more].concat()
+}
+
 /// A line of `inspect` without what depends on the machine and the build.
 fn without_memory(line: &str) -> String {
     match line.strip_prefix("memory in training: about ").and_then(|rest| rest.split_once(" MB")) {

@@ -1,5 +1,5 @@
-//! How the values of a Parquet file look as JSON. Numbers, texts, truth values, lists and objects are what they are; times,
-//! dates and decimals become text; bytes are text where they are UTF-8, and say that they are none where they are not.
+//! The values of a Parquet file as JSON. Numbers, strings, booleans, lists and objects are kept; times, dates and decimals become
+//! strings; bytes become strings if they are UTF-8, and otherwise a marker string that says so.
 
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ use crate::json::NO_TEXT;
 /// The columns of a batch.
 pub(super) struct Cells<'a>(Vec<(Vec<u8>, Cell<'a>)>);
 
-/// A column, or what lies inside of one.
+/// A column, or a nested one.
 struct Cell<'a> {
     array: &'a dyn Array,
     form: Form<'a>,
@@ -29,16 +29,16 @@ enum Form<'a> {
     Text,
     Bytes,
     Float,
-    /// A number or a truth value, as Arrow prints it.
+    /// A number or a boolean, as Arrow prints it.
     Bare(ArrayFormatter<'a>),
-    /// Anything else that Arrow prints on a line.
+    /// Any other type, as Arrow prints it on a line.
     Shown(Box<Shown<'a>>),
     List(Box<Cell<'a>>),
     Struct(Vec<(Vec<u8>, Cell<'a>)>),
     Map(Box<(Cell<'a>, Cell<'a>)>),
 }
 
-/// A formatter, of the array itself or of one that says the same in another time zone.
+/// A formatter, of the array itself or of its equivalent in another time zone.
 enum Shown<'a> {
     As(ArrayFormatter<'a>),
     InUtc(ArrayRef),
@@ -54,7 +54,7 @@ impl<'a> Cells<'a> {
         cells.collect::<Result<_, ArrowError>>().map(Cells)
     }
 
-    /// Adds a row as a line; `more` are further members, each with a comma behind it.
+    /// Adds a row as a line; `more` are further members, each with a comma after it.
     pub(super) fn push_row(&self, row: usize, more: &[u8], line: &mut Vec<u8>) {
         line.push(b'{');
         line.extend_from_slice(more);
@@ -136,7 +136,7 @@ impl<'a> Cell<'a> {
                 for item in offsets[row] as usize..offsets[row + 1] as usize {
                     let mut key = Vec::new();
                     keys.push(item, &mut key);
-                    // A key is text, whatever it was.
+                    // JSON keys are strings, whatever the type was.
                     match key.first() {
                         Some(b'"') => out.extend_from_slice(&key),
                         _ => push_text(&String::from_utf8_lossy(&key), out),
@@ -157,7 +157,7 @@ impl<'a> Cell<'a> {
         }
     }
 
-    /// JSON has no number for what is none. It becomes the word for it: null would say that nothing is there.
+    /// JSON has no NaN or infinity. They become their names: null would mean a missing value.
     fn push_float(&self, row: usize, out: &mut Vec<u8>) {
         let narrow = |value: f32| (f64::from(value), serde_json::to_vec(&value));
         let (value, written) = match self.array.data_type() {
@@ -185,7 +185,7 @@ impl Shown<'_> {
     }
 }
 
-/// Zones by name need a table of them; the moment is the same in any.
+/// Named zones need a time zone database; the instant is the same in any.
 fn in_utc(array: &dyn Array, unit: TimeUnit) -> ArrayRef {
     const UTC: &str = "+00:00";
     match unit {
@@ -228,7 +228,7 @@ pub(super) fn push_name(name: &str, out: &mut Vec<u8>) {
     out.push(b':');
 }
 
-/// Bytes that are no text: short ones, such as ids and hashes, with all their digits.
+/// Bytes that are not text: short ones, such as ids and hashes, are shown in full.
 fn bytes_in_words(bytes: &[u8]) -> String {
     const SHORT: usize = 64;
     let mut words = format!(
@@ -243,7 +243,7 @@ fn bytes_in_words(bytes: &[u8]) -> String {
     words
 }
 
-/// Something that is no text, and says so to whoever reads it as one.
+/// A marker string for a value that is not text.
 pub(super) fn push_no_text(what: &str, out: &mut Vec<u8>) {
     out.push(b'"');
     out.extend_from_slice(NO_TEXT.as_bytes());

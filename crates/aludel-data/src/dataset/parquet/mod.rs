@@ -1,5 +1,5 @@
-//! Parquet as rows of JSON, both ways: read here, batch by batch as lines of text, where a row counts as a line (`cells` says
-//! how a value looks), and written from a file of JSON lines by `write`.
+//! Parquet files as JSON lines: read here, in batches of rows, each of which counts as a line (`cells` formats values), and written
+//! from a file of JSON lines by `write`.
 
 mod cells;
 #[cfg(test)]
@@ -24,21 +24,22 @@ use cells::Cells;
 /// Rows in a batch: few, since one may be long.
 const BATCH_ROWS: usize = 128;
 
-/// Why a Parquet file is not read.
-pub(super) enum Trouble {
-    /// Its parts do not agree.
+/// Why a Parquet file cannot be read.
+pub(super) enum ParquetFault {
+    /// It is inconsistent.
     Damaged(String),
-    /// All of its columns are packed in a way that is not known here.
+    /// All of its columns have an unsupported compression.
     Packing(&'static str),
 }
 
-/// The rows of a Parquet file as lines of JSON; columns that are null are left out, and those that cannot be unpacked say so.
+/// The rows of a Parquet file as lines of JSON; columns that are null are left out, and those with an unsupported compression hold
+/// a marker string.
 pub(super) struct ParquetLines {
     batches: ParquetRecordBatchReader,
-    /// What stands in each line for the columns that cannot be unpacked.
+    /// The members of each line for columns that cannot be decompressed.
     sealed: Vec<u8>,
     lines: Vec<u8>,
-    /// How much of the lines is taken.
+    /// How much of the lines was consumed.
     taken: usize,
     rows: u64,
     rows_total: u64,
@@ -47,20 +48,21 @@ pub(super) struct ParquetLines {
 }
 
 impl ParquetLines {
-    /// Reads a file's footer; `bytes_read` is told in proportion to the rows.
+    /// Reads a file's footer; `bytes_read` is updated in proportion to the rows.
     ///
     /// # Errors
-    /// What is wrong with the footer.
-    pub(super) fn open(file: File, file_bytes: u64, bytes_read: Arc<AtomicU64>) -> Result<ParquetLines, Trouble> {
-        // The file's own types suffice: those that Arrow notes beside them (dictionaries, large lists, time zones) hold the same.
+    /// An invalid footer.
+    pub(super) fn open(file: File, file_bytes: u64, bytes_read: Arc<AtomicU64>) -> Result<ParquetLines, ParquetFault> {
+        // The file's own types suffice: those that Arrow records beside them (dictionaries, large lists, time zones) hold the same.
         let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
         let opened = guarded(|| ParquetRecordBatchReaderBuilder::try_new_with_options(file, options));
-        let builder = opened.map_err(Trouble::Damaged)?.map_err(|error| Trouble::Damaged(error.to_string()))?;
-        check_places(builder.metadata(), file_bytes).map_err(Trouble::Damaged)?;
+        let builder =
+            opened.map_err(ParquetFault::Damaged)?.map_err(|error| ParquetFault::Damaged(error.to_string()))?;
+        check_places(builder.metadata(), file_bytes).map_err(ParquetFault::Damaged)?;
         let sealed = sealed_columns(builder.metadata());
         let roots = builder.metadata().file_metadata().schema_descr().root_schema().get_fields().len();
         if let (Some(packing), true) = (sealed.values().next(), sealed.len() == roots) {
-            return Err(Trouble::Packing(packing));
+            return Err(ParquetFault::Packing(packing));
         }
         let mut sealed_text = Vec::new();
         for (column, packing) in &sealed {
@@ -74,7 +76,8 @@ impl ParquetLines {
         let mask = ProjectionMask::roots(builder.metadata().file_metadata().schema_descr(), open);
         let rows_total = u64::try_from(builder.metadata().file_metadata().num_rows()).unwrap_or(0);
         let batches = guarded(|| builder.with_projection(mask).with_batch_size(BATCH_ROWS).build());
-        let batches = batches.map_err(Trouble::Damaged)?.map_err(|error| Trouble::Damaged(error.to_string()))?;
+        let batches =
+            batches.map_err(ParquetFault::Damaged)?.map_err(|error| ParquetFault::Damaged(error.to_string()))?;
         let (lines, sealed) = (Vec::new(), sealed_text);
         Ok(ParquetLines { batches, sealed, lines, taken: 0, rows: 0, rows_total, file_bytes, bytes_read })
     }
@@ -96,7 +99,7 @@ impl ParquetLines {
     }
 }
 
-/// The columns, by their number, of which a part is packed in a way that is not known here, and the name of that.
+/// The indices of columns with an unsupported compression in any part, and the name of that.
 fn sealed_columns(metadata: &ParquetMetaData) -> BTreeMap<usize, &'static str> {
     let mut sealed = BTreeMap::new();
     for group in metadata.row_groups() {
@@ -112,7 +115,7 @@ fn sealed_columns(metadata: &ParquetMetaData) -> BTreeMap<usize, &'static str> {
     sealed
 }
 
-/// Whether all columns lie inside of the file, which the reader takes for granted.
+/// Whether all columns are within the file, which the reader assumes.
 fn check_places(metadata: &ParquetMetaData, file_bytes: u64) -> Result<(), String> {
     let lies_inside = |column: &ColumnChunkMetaData| {
         let start = column.dictionary_page_offset().unwrap_or(column.data_page_offset());
@@ -126,7 +129,7 @@ fn check_places(metadata: &ParquetMetaData, file_bytes: u64) -> Result<(), Strin
     }
 }
 
-/// The reader asserts what it expects of a file; of a file from outside that is no mistake of a programmer's.
+/// The reader asserts what it expects of a file; a violation by an untrusted file is not a bug.
 fn guarded<T>(read: impl FnOnce() -> T) -> Result<T, String> {
     aludel_text::fault::caught(read).map_err(|_| "its parts contradict each other".to_string())
 }

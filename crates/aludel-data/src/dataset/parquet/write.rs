@@ -1,5 +1,5 @@
-//! Rows of JSON lines as Parquet. Columns tell their types; what the table's numbers or texts cannot hold as it is written
-//! becomes text.
+//! Writes rows of JSON lines as Parquet. Column types are inferred; numbers and strings that a column type cannot hold exactly are
+//! written as strings.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek};
@@ -16,9 +16,9 @@ use parquet::file::properties::WriterProperties;
 use super::BATCH_ROWS;
 use crate::Error;
 
-/// Writes the rows of a file of JSON lines as Parquet, compressed with zstd. Columns get the types that all their values fit:
-/// texts, numbers, truth values, lists and objects; a column of numbers and texts becomes text, and so does one with a number
-/// of which a table would lose digits. No rows make no file.
+/// Writes the rows of a file of JSON lines as Parquet, compressed with zstd. A column gets the type that all its values fit:
+/// strings, numbers, booleans, lists and objects; a column of numbers and strings becomes strings, and so does one with a number
+/// that would lose digits. Without rows, no file is written.
 ///
 /// # Errors
 /// [`Error::Read`], [`Error::Write`], and [`Error::Parquet`] for rows whose values of one column have no type in common.
@@ -38,7 +38,7 @@ pub fn write_parquet(lines: &Path, to: &Path, shown_as: &Path) -> Result<(), Err
     }
     let mut wholes = Wholes::Of64Bits;
     if saw_large && has_fractions(schema.fields()) {
-        // The large number may stand in a column of fractions, which would round it.
+        // The large number may be in a column of floats, which would round it.
         wholes = Wholes::OfFractions;
         schema = infer(wholes)?.0;
     }
@@ -53,7 +53,7 @@ pub fn write_parquet(lines: &Path, to: &Path, shown_as: &Path) -> Result<(), Err
     let written = ArrowWriter::try_new(target, schema, Some(properties.build())).and_then(|mut writer| {
         for batch in rows {
             writer.write(&batch?)?;
-            // Rows wait in memory until their group is whole: it ends by bytes and not only by rows.
+            // Rows are buffered until their row group is complete, which is limited in bytes as well as rows.
             if writer.in_progress_size() > GROUP_BYTES {
                 writer.flush()?;
             }
@@ -85,20 +85,20 @@ fn is_fraction(field: &Field) -> bool {
     }
 }
 
-/// Which whole numbers a table holds.
+/// Integers that a column can hold.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Wholes {
     /// Those of 64 bits.
     Of64Bits,
-    /// Those that a fraction of 64 bits holds, too.
+    /// Integers that a 64-bit float holds exactly, too.
     OfFractions,
 }
 
-/// Lines of JSON in which whatever a table cannot hold is text.
+/// Lines of JSON in which values that a column cannot hold exactly are strings.
 struct HeldLines<R> {
     lines: R,
     wholes: Wholes,
-    /// A whole number came by that a fraction of 64 bits does not hold.
+    /// An integer was met that a 64-bit float cannot hold exactly.
     saw_large: bool,
     line: Vec<u8>,
     held: Vec<u8>,
@@ -172,7 +172,7 @@ fn string_length(text: &[u8]) -> usize {
     end.map_or(text.len(), |end| end + 2)
 }
 
-/// Half of a character pair is no text of a table: its escape is spelt out.
+/// A lone surrogate is not text: its escape is spelt out.
 fn hold_text(string: &[u8], held: &mut Vec<u8>) {
     let is_text = !string.contains(&b'\\') || serde_json::from_slice::<String>(string).is_ok();
     let mut rest = string;
@@ -188,7 +188,7 @@ fn hold_text(string: &[u8], held: &mut Vec<u8>) {
     held.extend_from_slice(rest);
 }
 
-/// Whether a table holds a number as it is written, but for ways to write it.
+/// Whether a column holds a number exactly as it is written, except for its notation.
 fn is_held(text: &str, wholes: Wholes) -> bool {
     if !text.contains(['.', 'e', 'E']) {
         return match (text.parse::<i64>(), wholes) {
@@ -201,7 +201,7 @@ fn is_held(text: &str, wholes: Wholes) -> bool {
     number.is_finite() && digits(text).is_some_and(|own| Some(own) == digits(&format!("{number:e}")))
 }
 
-/// The digits of a number without zeros around them, and the power of ten of the last.
+/// The digits of a number without surrounding zeros, and the power of ten of the last.
 fn digits(text: &str) -> Option<(String, i64)> {
     let (mantissa, exponent) = text.split_once(['e', 'E']).unwrap_or((text, "0"));
     let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));

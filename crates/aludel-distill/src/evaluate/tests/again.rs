@@ -21,18 +21,21 @@ fn a_setting_that_is_not_given_makes_no_other_evaluation() {
 /// Says nothing but that it was cut, and knows how much room there was.
 struct AllCut;
 
-impl Respondent for AllCut {
+impl EvalBackend for AllCut {
     fn answer(
         &mut self,
-        asks: &[Ask<'_>],
+        asks: &[SampleRequest<'_>],
         _is_resumed: bool,
         _stop: &AtomicBool,
         meter: &mut Meter,
-        take: &mut dyn FnMut(Option<Answered>, &Meter) -> Result<()>,
+        take: &mut dyn FnMut(Option<FinishedSample>, &Meter) -> Result<()>,
     ) -> Result<()> {
         for ask in asks {
             let answer = Answer { content: "so".into(), truncated: true, completion_tokens: 9, ..Answer::default() };
-            take(Some(Answered { task: ask.task, problem: ask.problem, sample: ask.samples.start, answer }), meter)?;
+            take(
+                Some(FinishedSample { task: ask.task, problem: ask.problem, sample: ask.samples.start, answer }),
+                meter,
+            )?;
         }
         Ok(())
     }
@@ -48,7 +51,7 @@ fn a_complete_folder_that_is_scored_again_advises_the_same() {
     let tasks = [task_of(home.path(), SUMS).unwrap()];
     let folder = home.path().join("results");
     let scored = || {
-        let open = || Ok(Box::new(AllCut) as Box<dyn Respondent>);
+        let open = || Ok(Box::new(AllCut) as Box<dyn EvalBackend>);
         let results = evaluate(&evaluation(&tasks, 1), &folder, open, &AtomicBool::new(false), &mut |_| {});
         results.unwrap().unwrap().tasks[0].warnings.clone()
     };

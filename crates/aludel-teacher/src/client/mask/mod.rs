@@ -1,6 +1,6 @@
-//! Keys taken out of what a server says, whatever form it repeats them in: as they are, in other case, cut or split by signs and
-//! white space, escaped, or encoded. Text that holds no key stays as it is, byte for byte. How text is read in each form stands in
-//! `read`; what a key is and where it goes is `secret`'s and `http`'s matter.
+//! Masks keys in what a server says, in whatever form it repeats them: unchanged, in another case, cut or split by punctuation and
+//! white space, escaped, or encoded. Text without a key stays unchanged, byte for byte. `read` reads text in each form; what a key
+//! is and where it is sent is described in `secret` and `http`.
 
 mod read;
 #[cfg(test)]
@@ -15,17 +15,17 @@ use serde_json::Value;
 use super::{Answer, Failure, Finish};
 use read::{Letter, letters, unescaped};
 
-/// What stands where a key stood.
+/// The replacement for a key.
 const MARK: &str = "…";
 
-/// So many characters of a key in a row are taken for it: servers show the beginning and the end of a key to tell which it is.
-/// Keys that have fewer are looked for behind `Bearer` alone, since they could be any word.
+/// This number of consecutive characters of a key are taken for it: servers show the beginning and the end of a key to identify it.
+/// Shorter keys are masked only after `Bearer`, since they could be any word.
 const PIECE: usize = 8;
 
-/// So many where the piece could be a number or a word.
+/// The number of characters where they could be a number or a word.
 const PLAIN_PIECE: usize = 12;
 
-/// What people write where a server wants a key and does not look at it.
+/// Placeholders that people write where a server requires a key and does not check it.
 const PLACEHOLDERS: [&str; 10] = [
     "password",
     "not-needed",
@@ -39,10 +39,10 @@ const PLACEHOLDERS: [&str; 10] = [
     "your_api_key",
 ];
 
-/// How the keys of well-known services begin: a text that says no more gives nothing away.
+/// Prefixes of keys of well-known services: they alone reveal nothing.
 const PREFIXES: [&str; 5] = ["sk-proj-", "sk-ant-api03-", "sk-or-v1-", "sk-svcacct-", "github_pat_"];
 
-/// So much has to stand behind such a beginning.
+/// Minimum length of a key after such a prefix.
 const BEHIND_PREFIX: usize = 4;
 
 /// Finds keys in text.
@@ -50,25 +50,25 @@ const BEHIND_PREFIX: usize = 4;
 pub(super) struct Mask {
     /// Letters and digits of each key, in lower case.
     keys: Vec<Key>,
-    /// All pieces of the keys' letters and digits.
+    /// All substrings of the keys' letters and digits.
     pieces: Pieces,
-    /// All pieces of the keys themselves, for what decodes to them.
+    /// All substrings of the keys themselves, for decoded text.
     encoded: Pieces,
 }
 
-/// A key as it is looked for.
+/// A key to search for.
 struct Key {
     letters: Vec<u8>,
-    /// The words that it is made of: letters alone between signs or digits.
+    /// Its words: runs of letters between punctuation or digits.
     words: HashSet<Vec<u8>>,
-    /// No piece of it counts, only the whole.
+    /// Only the whole key counts, and no substring.
     is_whole: bool,
 }
 
-/// [`PIECE`] bytes in a row, as one number.
+/// [`PIECE`] consecutive bytes, as one number.
 type Piece = u64;
 
-/// Pieces, with a filter before them that most of what is asked for does not pass.
+/// A set of substrings, with a filter before it that rejects most look-ups.
 #[derive(Default)]
 struct Pieces {
     all: HashSet<Piece>,
@@ -98,12 +98,12 @@ impl Pieces {
 }
 
 impl Mask {
-    /// Looks for a key from now on, and for pieces of it.
+    /// Masks a key and its substrings from now on.
     pub(super) fn add_key(&mut self, key: &str) {
         self.add(key, false);
     }
 
-    /// Looks for a text from now on, as a whole alone: a header's value that need be no secret.
+    /// Masks a text from now on, only as a whole: a header's value that need not be secret.
     pub(super) fn add_whole(&mut self, text: &str) {
         self.add(text, true);
     }
@@ -115,7 +115,7 @@ impl Mask {
         }
         let letters = only_letters(key.as_bytes());
         if letters.len() < PIECE {
-            // It could be any word, but not behind this one.
+            // It could be any word, except after this one.
             let mut shown = b"bearer".to_vec();
             shown.extend(&letters);
             if !letters.is_empty() && shown.len() >= PIECE {
@@ -132,7 +132,7 @@ impl Mask {
         self.keys.push(Key { letters, words: words.collect(), is_whole });
     }
 
-    /// The text without keys.
+    /// The text with keys masked.
     pub(super) fn text<'a>(&self, text: &'a str) -> Cow<'a, str> {
         let found = self.found(text);
         if found.is_empty() {
@@ -149,7 +149,7 @@ impl Mask {
         Cow::Owned(masked)
     }
 
-    /// An answer without keys. Log probabilities of tokens that spell a key are gone as a whole.
+    /// An answer with keys masked. Log probabilities of tokens that spell a key are removed completely.
     pub(super) fn answer(&self, mut answer: Answer) -> Answer {
         let mut is_changed = self.change(&mut answer.content);
         if let Some(reasoning) = &mut answer.reasoning {
@@ -176,7 +176,7 @@ impl Mask {
         answer
     }
 
-    /// A failure whose words hold no keys.
+    /// A failure with keys masked in its message.
     pub(super) fn failure(&self, mut failure: Failure) -> Failure {
         let (Failure::Busy { words, .. }
         | Failure::Broken { words }
@@ -211,7 +211,7 @@ impl Mask {
         }
     }
 
-    /// Where keys stand, in order and apart.
+    /// The ranges of keys, in order and disjoint.
     fn found(&self, text: &str) -> Vec<Range<usize>> {
         if self.keys.is_empty() {
             return Vec::new();
@@ -219,7 +219,7 @@ impl Mask {
         let mut found = Vec::new();
         self.find(letters(text), &mut found);
         if text.contains(['%', '\\', '&']) {
-            // What is escaped may have been escaped again.
+            // Escaped text may have been escaped twice.
             self.find(unescaped(letters(text)), &mut found);
             self.find(unescaped(unescaped(letters(text))), &mut found);
         }
@@ -253,23 +253,23 @@ impl Mask {
                         found.extend(plain.end().filter(|(piece, _)| self.counts(piece)).map(|(_, range)| range));
                     }
                 }
-                // No key goes on behind a letter of another script, nor behind what stands where a key stood.
+                // No key continues after a letter of another script, or after a masked key.
                 c if c.is_alphanumeric() || c == '…' => {
                     found.extend(plain.end().filter(|(piece, _)| self.counts(piece)).map(|(_, range)| range));
                     plain = Run::default();
                 }
-                // Whatever stands between letters may have been put there.
+                // Anything between letters may have been inserted.
                 _ => {}
             }
         }
         found.extend(plain.end().filter(|(piece, _)| self.counts(piece)).map(|(_, range)| range));
     }
 
-    /// Whether letters in a row that stand in a key give it away.
+    /// Whether consecutive letters of a key are enough to reveal it.
     fn counts(&self, piece: &[u8]) -> bool {
         let is_of = |key: &&Key| key.letters.windows(piece.len()).any(|window| window == piece);
         if !self.keys.iter().any(|key| is_of(&key)) {
-            // Pieces that run into each other, of one key or of two.
+            // Overlapping substrings, of one key or of two.
             return piece.len() >= PLAIN_PIECE && self.keys.iter().any(|key| !key.is_whole);
         }
         self.keys.iter().filter(is_of).any(|key| {
@@ -286,10 +286,10 @@ impl Mask {
     }
 }
 
-/// Letters and digits as they follow each other, and the piece of a key that they are in.
+/// Consecutive letters and digits, and the substring of a key that they are in.
 #[derive(Default)]
 struct Run {
-    /// The last [`PIECE`] of them, with where they stand.
+    /// The last [`PIECE`] of them, with their positions.
     last: u64,
     at: [Range<usize>; PIECE],
     count: usize,
@@ -297,7 +297,7 @@ struct Run {
 }
 
 impl Run {
-    /// Takes a letter. Says whether it belongs to a piece of a key.
+    /// Adds a letter. Returns whether it belongs to a substring of a key.
     fn next(&mut self, letter: u8, at: &Range<usize>, pieces: &Pieces) -> bool {
         self.last = self.last << 8 | u64::from(letter);
         self.at[self.count % PIECE] = at.clone();
@@ -316,7 +316,7 @@ impl Run {
         true
     }
 
-    /// The piece that has ended, if there is one.
+    /// The substring that has ended, if there is one.
     fn end(&mut self) -> Option<(Vec<u8>, Range<usize>)> {
         self.piece.take()
     }
@@ -326,7 +326,7 @@ fn only_letters(text: &[u8]) -> Vec<u8> {
     text.iter().filter(|letter| letter.is_ascii_alphanumeric()).map(u8::to_ascii_lowercase).collect()
 }
 
-/// The tokens of log probabilities, one behind the other.
+/// The tokens of log probabilities, concatenated.
 fn spell(value: &Value, into: &mut String) {
     match value {
         Value::Array(values) => values.iter().for_each(|value| spell(value, into)),

@@ -1,5 +1,5 @@
-//! Text read as letters with their places, with escapes undone, and as what base64 and hexadecimal digits in it stand for. What is
-//! looked for in it is the neighbour's matter.
+//! Reads text as letters with their positions, with escapes undone, and as the bytes that base64 and hexadecimal digits in it
+//! encode. What is searched for is described in `mask`.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -13,7 +13,7 @@ pub(super) struct Letter {
     pub(super) at: Range<usize>,
 }
 
-/// The letters of a text. Those of full width are read as their usual forms.
+/// The letters of a text. Full-width letters are read as their ordinary forms.
 pub(super) fn letters(text: &str) -> impl Iterator<Item = Letter> + '_ {
     text.char_indices().map(|(start, letter)| {
         let usual = match letter {
@@ -35,7 +35,7 @@ pub(super) fn unescaped<I: Iterator<Item = Letter>>(letters: I) -> impl Iterator
                 Some('u') if ahead.peek(1) == Some('{') => ahead.closed(2, 6, 16, '}'),
                 Some('u') => ahead.number(1, 4, 4, 16),
                 Some('x') => ahead.number(1, 2, 2, 16),
-                // `\n` and its like: no letter of a key.
+                // `\n` and similar escapes: not letters of a key.
                 Some('n' | 'r' | 't' | 'b' | 'f' | 'v') => Some((' ', 1)),
                 _ => None,
             },
@@ -52,7 +52,7 @@ pub(super) fn unescaped<I: Iterator<Item = Letter>>(letters: I) -> impl Iterator
     })
 }
 
-/// Letters that were looked at before their turn.
+/// Letters that were read ahead.
 struct Ahead<I> {
     letters: I,
     held: VecDeque<Letter>,
@@ -70,7 +70,7 @@ impl<I: Iterator<Item = Letter>> Ahead<I> {
         Some(self.held[index].letter)
     }
 
-    /// Takes so many; gives where the last of them ends.
+    /// Takes this number of letters; returns the end of the last.
     fn skip(&mut self, count: usize) -> Option<usize> {
         let mut end = None;
         for _ in 0..count {
@@ -79,7 +79,7 @@ impl<I: Iterator<Item = Letter>> Ahead<I> {
         end
     }
 
-    /// A number of `least` to `most` digits from the letter at `from` on, as the letter of that number; and how many are used.
+    /// A number of `least` to `most` digits from index `from` on, as the letter with that number; and how many digits it has.
     fn number(&mut self, from: usize, least: usize, most: usize, radix: u32) -> Option<(char, usize)> {
         let (mut number, mut count) = (0, 0);
         while count < most
@@ -91,13 +91,13 @@ impl<I: Iterator<Item = Letter>> Ahead<I> {
         (count >= least).then(|| (char::from_u32(number).unwrap_or(' '), from + count))
     }
 
-    /// As [`Ahead::number`], up to a closing sign.
+    /// As [`Ahead::number`], up to a closing character.
     fn closed(&mut self, from: usize, most: usize, radix: u32, close: char) -> Option<(char, usize)> {
         let (letter, used) = self.number(from, 1, most, radix)?;
         (self.peek(used) == Some(close)).then_some((letter, used + 1))
     }
 
-    /// One of the signs that have names in HTML.
+    /// Character references of HTML by name.
     fn name(&mut self) -> Option<(char, usize)> {
         const NAMES: [(&str, char); 9] = [
             ("amp;", '&'),
@@ -115,10 +115,10 @@ impl<I: Iterator<Item = Letter>> Ahead<I> {
     }
 }
 
-/// Digits of base64 that it takes to hold eight bytes wherever they begin.
+/// Base64 digits that contain eight bytes at any alignment.
 const DIGITS: usize = 12;
 
-/// Digits of base64 as they follow each other, white space and quotes aside, and the bytes that they stand for.
+/// Consecutive base64 digits, without white space and quotes, and the bytes that they encode.
 #[derive(Default)]
 pub(super) struct Base64 {
     bits: u128,
@@ -127,7 +127,7 @@ pub(super) struct Base64 {
 }
 
 impl Base64 {
-    /// Takes a letter. Gives the eight bytes that end with it, for each of the places where a byte may begin.
+    /// Adds a letter. Returns the eight bytes that end with it, for each alignment.
     pub(super) fn next(&mut self, letter: &Letter) -> Option<[(Piece, Range<usize>); 3]> {
         let digit = match letter.letter {
             c @ 'A'..='Z' => c as u128 - 'A' as u128,
@@ -144,7 +144,7 @@ impl Base64 {
         self.bits = self.bits << 6 | digit;
         self.at[self.count % DIGITS] = letter.at.clone();
         self.count += 1;
-        // 64 bits take eleven digits, and twelve where they begin late in the first.
+        // 64 bits take eleven digits, and twelve if they begin late in the first.
         let piece = |late: usize| {
             let digits = if late > 2 { DIGITS } else { DIGITS - 1 };
             let start = self.count.checked_sub(digits).map_or(usize::MAX, |first| self.at[first % DIGITS].start);
@@ -154,7 +154,7 @@ impl Base64 {
     }
 }
 
-/// Hexadecimal digits as they follow each other, and the eight bytes that the last sixteen stand for.
+/// Consecutive hexadecimal digits, and the eight bytes that the last sixteen encode.
 #[derive(Default)]
 pub(super) struct Hex {
     bits: u64,
@@ -163,7 +163,7 @@ pub(super) struct Hex {
 }
 
 impl Hex {
-    /// Takes a letter. Gives the bytes that end with it.
+    /// Adds a letter. Returns the bytes that end with it.
     pub(super) fn next(&mut self, letter: &Letter) -> Option<(Piece, Range<usize>)> {
         let Some(digit) = letter.letter.to_digit(16) else {
             if !may_split(letter.letter) && !matches!(letter.letter, ':' | ',') {
@@ -178,7 +178,7 @@ impl Hex {
     }
 }
 
-/// Whether a letter may stand between two digits of what is encoded.
+/// Whether a letter may occur between two digits of encoded data.
 fn may_split(letter: char) -> bool {
     letter.is_whitespace()
         || letter.is_control()

@@ -6,12 +6,12 @@ use super::*;
 fn what_is_sent() {
     let server = serve(vec![stream_of("why", "42")]);
     let extra = value!({"top_k": 20, "top_p": null, "stream_options": {"more": 1}});
-    let asking = Asking {
+    let asking = RequestParams {
         max_tokens: Some(9),
         seed: Some(40),
         top_logprobs: Some(3),
         extra_body: extra.as_object().unwrap().clone(),
-        ..Asking::new("m")
+        ..RequestParams::new("m")
     };
     let header = ("x-more".to_owned(), Secret::new("canary-two").unwrap());
     let teacher = HttpTeacher::new(Endpoint { headers: vec![header], ..endpoint(&server.url()) }).unwrap();
@@ -32,7 +32,8 @@ fn what_is_sent() {
         "stream_options": {"include_usage": true, "more": 1}, "logprobs": true, "top_logprobs": 3, "top_k": 20});
     assert_eq!(serde_json::from_slice::<Value>(&request.body).unwrap(), expected);
 
-    let own = Asking { extra_body: value!({"stream": false}).as_object().unwrap().clone(), ..Asking::new("m") };
+    let own =
+        RequestParams { extra_body: value!({"stream": false}).as_object().unwrap().clone(), ..RequestParams::new("m") };
     assert_eq!(kind(&ask_with(endpoint(&server.url()), &own)), "refused None");
     assert_eq!(server.requests(), 1);
 }
@@ -49,7 +50,7 @@ fn usage_is_asked_for_only_where_it_is_taken() {
     let teacher = HttpTeacher::new(endpoint(&server.url())).unwrap();
     run(async {
         for _ in 0..3 {
-            assert!(teacher.ask(&question(), &Asking::new("m"), 0).await.is_ok());
+            assert!(teacher.ask(&question(), &RequestParams::new("m"), 0).await.is_ok());
         }
     });
     assert_eq!(server.requests(), 4, "one refusal and three answers");
@@ -60,7 +61,7 @@ fn ollama_is_asked_in_its_own_way() {
     let last = value!({"model": "m", "message": {"content": "42", "thinking": "why"}, "done": true, "done_reason": "length",
         "prompt_eval_count": 3, "eval_count": 5});
     let server = serve(vec![json("200 OK", &last)]);
-    let asking = Asking { max_tokens: Some(9), ..Asking::new("m") };
+    let asking = RequestParams { max_tokens: Some(9), ..RequestParams::new("m") };
     let answer = ask_with(Endpoint { stream: false, ..ollama(&server.url()) }, &asking).unwrap();
     assert_eq!((answer.reasoning.as_deref(), answer.content.as_str()), (Some("why"), "42"));
     assert_eq!((answer.finish, answer.prompt_tokens, answer.completion_tokens), (Finish::Length, Some(3), Some(5)));
@@ -76,7 +77,7 @@ fn connections_are_used_again() {
     let teacher = HttpTeacher::new(endpoint(&server.url())).unwrap();
     run(async {
         for _ in 0..20 {
-            assert!(teacher.ask(&question(), &Asking::new("m"), 0).await.is_ok());
+            assert!(teacher.ask(&question(), &RequestParams::new("m"), 0).await.is_ok());
         }
     });
     assert_eq!((server.requests(), server.connections()), (20, 1));

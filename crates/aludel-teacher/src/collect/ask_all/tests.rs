@@ -16,7 +16,12 @@ struct Echo {
 }
 
 impl Teacher for Echo {
-    fn ask<'a>(&'a self, question: &'a Question, _: &'a Asking, _: u32) -> BoxFuture<'a, Result<Answer, Failure>> {
+    fn ask<'a>(
+        &'a self,
+        question: &'a Question,
+        _: &'a RequestParams,
+        _: u32,
+    ) -> BoxFuture<'a, Result<Answer, Failure>> {
         let content = question.messages[0].content.clone();
         self.asked.lock().unwrap().push(content.clone());
         Box::pin(async move {
@@ -67,7 +72,7 @@ fn asked_at(
 ) -> (End, Came, usize) {
     let echo = Arc::new(Echo { broken, asked: Mutex::default() });
     let options = Options {
-        asking: Asking::new("echo"),
+        asking: RequestParams::new("echo"),
         samples: 1,
         concurrency: 1,
         rates,
@@ -77,7 +82,7 @@ fn asked_at(
         give_up_after,
         grace: Duration::from_secs(1),
     };
-    let listed = |words: &&str| Listed {
+    let listed = |words: &&str| ListedQuestion {
         question: Arc::new(Question { messages: vec![Message::user(*words)] }),
         seed: None,
         sample: 0,

@@ -1,5 +1,5 @@
-//! Whether a store is as it was written: each row against the hash that it carries, the rows that there are against the counts of
-//! those who wrote them, and the file itself as SQLite checks it. What is done about damage is the caller's matter.
+//! Checks that a store is intact: each row against its hash, the number of rows against the recorded counts, and the file by
+//! SQLite's own check. Repairs are left to the caller.
 
 #[cfg(test)]
 mod tests;
@@ -15,39 +15,39 @@ use super::hash_of;
 use super::open::{WITH_DIGESTS, number};
 use super::row_hash::{PROMPTS, RUNS, TRACES, Table};
 
-/// What of a store is not as it was written.
+/// The damage found in a store.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Damage {
-    /// Traces that are not as they were written, or whose prompt or settings are not.
+    /// Traces that do not match their hashes, or whose prompt or settings do not.
     pub traces: Vec<DamagedTrace>,
-    /// Prompts and settings that are not as they were written; where rows are missing; what is wrong with the file.
+    /// Prompts and settings that do not match their hashes; missing rows; damage to the file.
     pub other: Vec<String>,
-    /// Traces of a store that was written before traces carried hashes, and not opened for writing since.
+    /// Traces from a version that stored no hashes, in a store not opened for writing since.
     pub without_hash: u64,
 }
 
-/// A trace that is not as it was written.
+/// A trace that does not match its hash.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct DamagedTrace {
     #[serde(skip)]
     pub(super) id: i64,
-    /// Whether asking again brings it back: it is damaged itself, and not its prompt or settings alone.
+    /// Whether asking again restores it: the trace itself is damaged, and not its prompt or settings alone.
     #[serde(skip)]
     pub(super) is_itself: bool,
-    /// Which one: its prompt's place, its sample and its hash, as far as they can be read.
+    /// Its prompt's location, its sample and its hash, as far as they can be read.
     pub name: String,
 }
 
-/// So much of a kind of damage is shown.
+/// Maximum number of messages per kind of damage.
 const SHOWN: usize = 5;
 
 impl Damage {
-    /// Whether all is as it was written, as far as that can be told.
+    /// Whether the store is intact, as far as can be determined.
     pub fn is_none(&self) -> bool {
         self.traces.is_empty() && self.other.is_empty()
     }
 
-    /// In words, the first few of each kind.
+    /// A description, with the first few of each kind.
     pub fn words(&self) -> String {
         let mut parts = Vec::new();
         let mut add = |all: Vec<&str>| {
@@ -66,19 +66,19 @@ impl Damage {
     }
 }
 
-/// Looks at everything in a store.
+/// Checks everything in a store.
 pub(super) fn check(connection: &Connection) -> rusqlite::Result<Damage> {
     let mut damage = Damage::default();
     let is_hashed = number(connection, "user_version")? >= WITH_DIGESTS;
     file(connection, &mut damage.other);
-    // A file that is damaged may still be read in part: what is found is told together.
+    // A damaged file may still be readable in part: all findings are reported together.
     if let Err(error) = rows(connection, is_hashed, &mut damage) {
         damage.other.push(format!("not all of it can be read ({error})"));
     }
     Ok(damage)
 }
 
-/// What SQLite says of its file: pages, indexes against tables, and rows that refer to none.
+/// SQLite's findings about its file: pages, indexes against tables, and rows that refer to none.
 fn file(connection: &Connection, found: &mut Vec<String>) {
     let mut ask = |sql: &str, words: &dyn Fn(&Row<'_>) -> rusqlite::Result<Option<String>>| {
         let asked = connection.prepare(sql).and_then(|mut query| {
@@ -123,8 +123,8 @@ fn rows(connection: &Connection, is_hashed: bool, damage: &mut Damage) -> rusqli
     Ok(())
 }
 
-/// Answers that are there and that nothing says are wanted: their rows of `wanted` are gone, or say less than they did. A refusal may
-/// come before anything is wanted of a run.
+/// Answers that exist without a row in `wanted`: those rows are gone, or ask for fewer samples than before. A refusal may be stored
+/// before anything is wanted of a run.
 fn wanted(connection: &Connection, found: &mut Vec<String>) -> rusqlite::Result<()> {
     let mut find = connection.prepare(
         "SELECT run, count(*), sum(unwanted) FROM
@@ -185,7 +185,7 @@ fn traces(
     let mut seen = HashSet::new();
     let digest = TRACES.columns.len();
     while let Some(row) = rows.next()? {
-        // Of another type, it is none that there is.
+        // A value of another type matches no row.
         let whole = |index| row.get_ref(index).map(|value| value.as_i64().unwrap_or(-1));
         let (hash, run, prompt, sample, status) = (text(row, 0)?, whole(1)?, whole(2)?, whole(3)?, text(row, 4)?);
         *there.entry((status, run)).or_default() += 1;
@@ -194,10 +194,11 @@ fn traces(
         let hash_of = |run: &Referred, asked: &Referred| hash_of(&[&run.hash, &asked.hash, &sample.to_string()]);
         let refers = run.zip(asked).is_some_and(|(run, asked)| hash_of(run, asked) == hash);
         let are_whole = run.zip(asked).is_some_and(|(run, asked)| run.is_whole && asked.is_whole);
-        // An index that is damaged may hold a trace twice.
+        // A damaged index may hold a trace twice.
         let is_first = seen.insert(hash.clone());
         let is_as_written = !is_hashed || TRACES.of_row(row, 0)? == text(row, digest)?;
-        // One whose prompt is gone comes back with that prompt; a run that is gone may have many, and is left to its owner.
+        // A trace whose prompt is gone is restored with that prompt; a run that is gone may have many traces, and is left to its
+        // owner.
         let is_itself = !is_first || !is_as_written || asked.is_none() || (are_whole && !refers);
         if is_itself || !refers || !are_whole {
             let place = asked.map_or_else(|| format!("prompt {prompt}"), |asked| asked.name.clone());
@@ -208,7 +209,7 @@ fn traces(
     Ok(())
 }
 
-/// Compares the rows that are there with the counts of those who wrote them.
+/// Compares the rows with the recorded counts.
 fn count(
     connection: &Connection,
     mut there: BTreeMap<(String, i64), i64>,
@@ -241,7 +242,7 @@ fn count(
     Ok(())
 }
 
-/// What stands in a column, as text, whatever it is: damaged rows may hold anything.
+/// The content of a column as text, whatever its type: damaged rows may hold anything.
 pub(super) fn text(row: &Row<'_>, index: usize) -> rusqlite::Result<String> {
     Ok(match row.get_ref(index)? {
         ValueRef::Text(bytes) => String::from_utf8_lossy(bytes).into_owned(),

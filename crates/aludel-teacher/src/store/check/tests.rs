@@ -55,7 +55,7 @@ fn prompts() -> impl Iterator<Item = Result<Prompt, Error>> {
 
 /// Answers all that is missing, and says how much that was.
 fn fill(store: &Store) -> usize {
-    let mut missing = store.register(prompts(), &Asking::new("teacher"), 1).unwrap();
+    let mut missing = store.register(prompts(), &RequestParams::new("teacher"), 1).unwrap();
     let mut count = 0;
     loop {
         let wanted = missing.next(64).unwrap();
@@ -351,7 +351,8 @@ fn counts_that_cannot_be_break_no_sum() {
     let store = Store::open(&bench.store()).unwrap();
     let status = store.snapshot().unwrap().status().unwrap();
     assert_eq!((status.cost, status.tokens.prompt + status.tokens.completion), (Some(5.0), 8));
-    let taken = store.taken_by(&prompts().map(Result::unwrap).collect::<Vec<_>>(), &Asking::new("teacher")).unwrap();
+    let taken =
+        store.taken_by(&prompts().map(Result::unwrap).collect::<Vec<_>>(), &RequestParams::new("teacher")).unwrap();
     assert_eq!(taken.iter().map(|taken| taken.prompt_tokens).sum::<u64>(), 3);
 }
 
@@ -359,7 +360,7 @@ fn counts_that_cannot_be_break_no_sum() {
 fn an_answer_of_whatever_counts_is_kept() {
     let bench = Bench::new();
     let store = Store::open(&bench.store()).unwrap();
-    let wanted = store.register(prompts().take(1), &Asking::new("teacher"), 1).unwrap().next(1).unwrap();
+    let wanted = store.register(prompts().take(1), &RequestParams::new("teacher"), 1).unwrap().next(1).unwrap();
     let answer = Answer {
         reasoning: None,
         content: "a\0b".to_string(),

@@ -7,8 +7,8 @@ use minijinja::{Error, Value};
 use super::items::named;
 use super::wrong;
 
-/// What a function, filter or method was called with.
-pub(super) type Given = Rest<ValueOrKwargs>;
+/// The arguments of a function, filter or method.
+pub(super) type CallArguments = Rest<ValueOrKwargs>;
 
 /// Arguments by the names of their parameters.
 pub(super) struct Arguments<'a> {
@@ -26,7 +26,7 @@ pub(super) fn split(values: &[Value]) -> (&[Value], Option<Kwargs>) {
 }
 
 impl<'a> Arguments<'a> {
-    /// Binds what was given to the parameters of `name`.
+    /// Binds the arguments to the parameters of `name`.
     ///
     /// # Errors
     /// Too many arguments, one that is unknown, or one given twice.
@@ -53,7 +53,7 @@ impl<'a> Arguments<'a> {
         self.values[at].as_ref()
     }
 
-    /// An argument that must be there.
+    /// A required argument.
     pub(super) fn need(&self, at: usize) -> Result<&Value, Error> {
         self.get(at).ok_or_else(|| wrong(format!("`{}` lacks its argument `{}`", self.name, self.names[at])))
     }
@@ -62,7 +62,7 @@ impl<'a> Arguments<'a> {
         self.get(at).map_or(otherwise, Value::is_true)
     }
 
-    /// An integer, where truth counts as one, as in Python.
+    /// An integer; a boolean counts as one, as in Python.
     pub(super) fn integer(&self, at: usize, otherwise: i64) -> Result<i64, Error> {
         let Some(value) = self.get(at) else { return Ok(otherwise) };
         match value.kind() {
@@ -74,7 +74,7 @@ impl<'a> Arguments<'a> {
         }
     }
 
-    /// A number of letters or copies: not negative, and no more than a template may make.
+    /// A number of letters or copies: not negative, and within the limits of a template.
     pub(super) fn size(&self, at: usize, otherwise: usize) -> Result<usize, Error> {
         const MOST: usize = 1 << 20;
         let size = self.integer(at, otherwise as i64)?;
@@ -103,7 +103,7 @@ impl<'a> Arguments<'a> {
         self.text(at)?.ok_or_else(|| self.other(at, "text", "string"))
     }
 
-    /// What to say of an argument of another type than is taken, and which filter makes it of that type.
+    /// The error for an argument of the wrong type, with the filter that converts it.
     fn other(&self, at: usize, wanted: &str, filter: &str) -> Error {
         let given = named(self.get(at).unwrap_or(&Value::UNDEFINED));
         let (name, parameter) = (self.name, self.names[at]);

@@ -6,7 +6,7 @@ use std::cell::Cell;
 
 use minijinja::{Error, ErrorKind};
 
-/// What going over one item of a sequence counts, in bytes: as much as a value takes, and a little.
+/// The cost of iterating over one item of a sequence, in bytes: about the size of a value.
 pub(super) const ITEM: usize = 32;
 
 thread_local! {
@@ -26,10 +26,10 @@ pub(in crate::template) fn within<T>(bytes: u64, render: impl FnOnce() -> T) -> 
     render()
 }
 
-/// Counts work that is about to be done.
+/// Counts work before it is done.
 ///
 /// # Errors
-/// The budget is used up, and stays so.
+/// The budget is used up, and remains so.
 pub(super) fn spend(bytes: usize) -> Result<(), Error> {
     match LEFT.get().checked_sub(bytes as u64) {
         Some(rest) => {
@@ -51,7 +51,7 @@ pub(super) fn spend_items(count: usize) -> Result<(), Error> {
     spend(count.saturating_mul(ITEM))
 }
 
-/// `text` so many times.
+/// `text` repeated a number of times.
 ///
 /// # Errors
 /// As [`spend`].

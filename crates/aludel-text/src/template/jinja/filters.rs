@@ -4,7 +4,7 @@
 use minijinja::value::ValueKind;
 use minijinja::{Environment, Error, Value};
 
-use super::arguments::{Arguments, Given};
+use super::arguments::{Arguments, CallArguments};
 use super::budget::{ITEM, repeated, spend};
 use super::items::{Kind, kind};
 use super::methods::is_blank;
@@ -58,7 +58,7 @@ pub(super) fn read_float(value: &Value) -> Result<Option<f64>, Error> {
     Ok(digits.parse().ok())
 }
 
-fn to_integer(value: Value, given: Given) -> Result<Value, Error> {
+fn to_integer(value: Value, given: CallArguments) -> Result<Value, Error> {
     let arguments = Arguments::bind("int", &["default", "base"], &given.into_values())?;
     refuse_undefined("int", &value)?;
     let base = arguments.integer(1, 10)?;
@@ -81,13 +81,13 @@ fn to_integer(value: Value, given: Given) -> Result<Value, Error> {
     }
 }
 
-fn to_float(value: Value, given: Given) -> Result<Value, Error> {
+fn to_float(value: Value, given: CallArguments) -> Result<Value, Error> {
     let arguments = Arguments::bind("float", &["default"], &given.into_values())?;
     let otherwise = || arguments.get(0).cloned().unwrap_or_else(|| Value::from(0.0));
     Ok(read_float(&value)?.map_or_else(otherwise, Value::from))
 }
 
-fn round(value: Value, given: Given) -> Result<Value, Error> {
+fn round(value: Value, given: CallArguments) -> Result<Value, Error> {
     let arguments = Arguments::bind("round", &["precision", "method"], &given.into_values())?;
     let digits = arguments.integer(0, 0)?;
     if digits.abs() > 300 {
@@ -122,7 +122,7 @@ fn round(value: Value, given: Given) -> Result<Value, Error> {
     rounded.map(Value::from).map_err(|_| wrong("`round` takes a number"))
 }
 
-fn default(value: Value, given: Given) -> Result<Value, Error> {
+fn default(value: Value, given: CallArguments) -> Result<Value, Error> {
     let arguments = Arguments::bind("default", &["default_value", "boolean"], &given.into_values())?;
     let is_replaced = value.is_undefined() || (arguments.is_true(1, false) && !value.is_true());
     Ok(if is_replaced { arguments.get(0).cloned().unwrap_or_else(|| Value::from("")) } else { value })
@@ -140,7 +140,7 @@ struct Layout {
 const DEEPEST: usize = 100;
 
 /// transformers' `tojson`, which is `json.dumps` and escapes nothing for HTML.
-fn to_json(value: Value, given: Given) -> Result<Value, Error> {
+fn to_json(value: Value, given: CallArguments) -> Result<Value, Error> {
     let names = &["ensure_ascii", "indent", "separators", "sort_keys"];
     let arguments = Arguments::bind("tojson", names, &given.into_values())?;
     let indent = match arguments.get(1) {

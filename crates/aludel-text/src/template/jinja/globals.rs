@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use minijinja::value::{Enumerator, Kwargs, Object, ObjectRepr, Tuple};
 use minijinja::{Environment, Error, State, Value};
 
-use super::arguments::{Arguments, Given, split};
+use super::arguments::{Arguments, CallArguments, split};
 use super::budget::spend_items;
 use super::items::{Kind, attribute, check_iterable, item, iterate, kind, slice};
 use super::nesting::{check_key, nested};
@@ -33,7 +33,7 @@ pub(super) fn register(environment: &mut Environment<'_>) {
         })
     });
     environment.add_function("cycler", cycler);
-    environment.add_function("joiner", |given: Given| {
+    environment.add_function("joiner", |given: CallArguments| {
         let arguments = Arguments::bind("joiner", &["sep"], &given.into_values())?;
         let between = arguments.get(0).cloned().unwrap_or_else(|| Value::from(", "));
         nested(Value::from_object(Joiner { between, calls: AtomicUsize::new(0) }))
@@ -41,12 +41,12 @@ pub(super) fn register(environment: &mut Environment<'_>) {
     environment.add_function("dict", dict);
     environment.add_function("range", range);
     let native = environment.globals().find(|(name, _)| *name == "namespace").map(|(_, native)| native);
-    environment.add_function("namespace", move |state: &mut State<'_, '_>, given: Given| {
+    environment.add_function("namespace", move |state: &mut State<'_, '_>, given: CallArguments| {
         native.as_ref().unwrap_or(&Value::UNDEFINED).call(state, &[dict(given)?])
     });
 }
 
-fn dict(given: Given) -> Result<Value, Error> {
+fn dict(given: CallArguments) -> Result<Value, Error> {
     let given = given.into_values();
     let (positional, named) = split(&given);
     let mut pairs: Vec<(Value, Value)> = Vec::new();
@@ -78,7 +78,7 @@ fn dict(given: Given) -> Result<Value, Error> {
 }
 
 /// The engine's own computes with numbers of a machine word, which larger ones do not fit.
-fn range(given: Given) -> Result<Value, Error> {
+fn range(given: CallArguments) -> Result<Value, Error> {
     const FARTHEST: i128 = 1 << 40;
     let given = given.into_values();
     let bound = |value: &Value| {
@@ -127,7 +127,7 @@ pub(super) struct Cycler {
     at: AtomicUsize,
 }
 
-fn cycler(given: Given) -> Result<Value, Error> {
+fn cycler(given: CallArguments) -> Result<Value, Error> {
     let items = given.into_values();
     if items.is_empty() || items.iter().any(Value::is_kwargs) {
         return Err(wrong("`cycler` takes at least one item, and no names"));

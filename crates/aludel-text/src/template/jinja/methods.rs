@@ -74,7 +74,7 @@ fn is_number_name(name: &str) -> bool {
     matches!(name, "real" | "imag" | "numerator" | "denominator" | "is_integer" | "bit_length" | "conjugate" | "hex")
 }
 
-/// Which values have a method of this name, for people; none where no value that templates meet has one.
+/// The types of values that have a method of this name, in words; none where no such value occurs in templates.
 pub(in crate::template) fn owners(name: &str) -> Option<&'static str> {
     let is_of = [OF_TEXT, OF_LIST, OF_MAP].map(|names| names.contains(&name));
     Some(match is_of {
@@ -100,7 +100,7 @@ pub(super) fn has(value: &Value, name: &str) -> bool {
     }
 }
 
-/// What it counts to look a letter up in Unicode's tables.
+/// The cost of looking up a letter in Unicode's tables.
 pub(super) const PER_LETTER: usize = 16;
 
 fn changes_letters(name: &str) -> bool {
@@ -126,7 +126,7 @@ pub(super) fn call(_: &mut State<'_, '_>, value: &Value, name: &str, given: &[Va
             spend(text.len() * if changes_letters(name) || name.starts_with("is") { PER_LETTER } else { 1 })?;
             let result = of_text(text, name, given)?.ok_or_else(unknown)?;
             match (value.is_safe(), result.as_str()) {
-                // Text that is safe stays so, and what is put into it would have to be escaped.
+                // Safe text stays safe, and what is inserted would have to be escaped.
                 (true, Some(_)) if matches!(name, "replace" | "join" | "format" | "center" | "ljust" | "rjust") => {
                     Err(wrong(format!("`{name}` of escaped text is not known here: escape its result")))
                 }
@@ -233,7 +233,7 @@ fn of_map(value: &Value, name: &str, given: &[Value]) -> Result<Option<Value>, E
     }))
 }
 
-/// Keys, values or items: gone through like a list, and not printed like one.
+/// Keys, values or items: iterated like a list, and not printed like one.
 fn view(items: Vec<Value>) -> Result<Value, Error> {
     nested(Value::make_object_iterable(items, |items| Box::new(items.iter().cloned())))
 }
@@ -246,7 +246,7 @@ pub(super) fn bounds(length: usize, start: i64, stop: i64) -> std::ops::Range<us
     start..stop.max(start)
 }
 
-/// Python's blanks: those of Unicode, and four separators.
+/// Python's white space: that of Unicode, and four separators.
 pub(super) fn is_blank(letter: char) -> bool {
     letter.is_whitespace() || matches!(letter, '\u{1c}'..='\u{1f}')
 }

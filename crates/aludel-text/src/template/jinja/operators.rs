@@ -117,7 +117,7 @@ fn repeat_items(items: &Value, count: &Value) -> Result<Value, Error> {
     Ok(if kind(items) == Kind::Tuple { Value::from(Tuple::from(repeated)) } else { Value::from(repeated) })
 }
 
-/// An integer; truth counts as one.
+/// An integer; a boolean counts as one.
 pub(super) fn integer(value: &Value) -> Option<i128> {
     match value.kind() {
         ValueKind::Bool => Some(value.is_true().into()),
@@ -226,7 +226,7 @@ pub(super) fn holds(operator: &str, left: &Value, right: &Value) -> Result<bool,
     })
 }
 
-/// How two values are ordered; none for a number that is none.
+/// The order of two values; none for NaN.
 ///
 /// # Errors
 /// Values of kinds that Python does not order.

@@ -11,8 +11,8 @@ pub(super) enum Token {
     Operator(&'static str),
 }
 
-/// What is inside a tag, and its end.
-pub(super) struct Inside {
+/// The tokens inside a tag, and its end.
+pub(super) struct TagContents {
     pub(super) tokens: Vec<Token>,
     /// Where the end begins, with its sign.
     pub(super) end: usize,
@@ -28,8 +28,8 @@ const OPERATORS: [&str; 26] = [
 /// The tokens from byte `start` to the end of the tag.
 ///
 /// # Errors
-/// What is no token, or a tag without end.
-pub(super) fn inside(source: &str, start: usize, closes: &[&'static str]) -> Result<Inside, String> {
+/// An invalid token, or an unclosed tag.
+pub(super) fn inside(source: &str, start: usize, closes: &[&'static str]) -> Result<TagContents, String> {
     let mut tokens: Vec<Token> = Vec::new();
     let mut depth = 0_usize;
     let mut at = start;
@@ -41,7 +41,7 @@ pub(super) fn inside(source: &str, start: usize, closes: &[&'static str]) -> Res
         if depth == 0
             && let Some(close) = closes.iter().find(|close| trimmed.starts_with(**close))
         {
-            return Ok(Inside { tokens, end: at, close });
+            return Ok(TagContents { tokens, end: at, close });
         }
         let is_after_point = tokens.last() == Some(&Token::Operator("."));
         let length = if first.is_ascii_digit() {
@@ -168,7 +168,7 @@ fn unescaped(text: &str) -> Result<String, String> {
     Ok(plain)
 }
 
-/// A text as every engine reads it.
+/// A string in a form that every engine reads.
 pub(super) fn written(text: &str) -> String {
     let mut written = String::from("\"");
     for letter in text.chars() {

@@ -5,7 +5,7 @@ use std::cmp::Ordering;
 use minijinja::value::{Rest, Tuple};
 use minijinja::{Environment, Error, State, Value};
 
-use super::arguments::{Arguments, Given};
+use super::arguments::{Arguments, CallArguments};
 use super::budget::{spend, spend_items};
 use super::items::{Kind, item, iterate, kind, list};
 use super::nesting::{is_same, nested};
@@ -18,8 +18,9 @@ pub(super) fn register(environment: &mut Environment<'_>) {
     environment.add_filter("join", join);
     environment.add_filter("sort", sort);
     environment.add_filter("unique", unique);
-    environment.add_filter("min", |value: Value, given: Given| extreme("min", &value, given, Ordering::Less));
-    environment.add_filter("max", |value: Value, given: Given| extreme("max", &value, given, Ordering::Greater));
+    environment.add_filter("min", |value: Value, given: CallArguments| extreme("min", &value, given, Ordering::Less));
+    environment
+        .add_filter("max", |value: Value, given: CallArguments| extreme("max", &value, given, Ordering::Greater));
     environment.add_filter("sum", sum);
     environment.add_filter("dictsort", dictsort);
     environment.add_filter("items", items);
@@ -93,7 +94,7 @@ fn sorted(items: Vec<(Value, Value)>, reverse: bool) -> Result<Vec<Value>, Error
     Ok(items.into_iter().map(|(_, item)| item).collect())
 }
 
-fn sort(value: Value, given: Given) -> Result<Value, Error> {
+fn sort(value: Value, given: CallArguments) -> Result<Value, Error> {
     let names = &["reverse", "case_sensitive", "attribute"];
     let arguments = Arguments::bind("sort", names, &given.into_values())?;
     let case_sensitive = arguments.is_true(1, false);
@@ -116,7 +117,7 @@ fn sort(value: Value, given: Given) -> Result<Value, Error> {
     sorted(keyed, arguments.is_true(0, false)).map(Value::from)
 }
 
-fn unique(value: Value, given: Given) -> Result<Value, Error> {
+fn unique(value: Value, given: CallArguments) -> Result<Value, Error> {
     let arguments = Arguments::bind("unique", &["case_sensitive", "attribute"], &given.into_values())?;
     let mut seen: Vec<Value> = Vec::new();
     let mut kept = Vec::new();
@@ -143,7 +144,7 @@ fn unique(value: Value, given: Given) -> Result<Value, Error> {
     Ok(generated(kept))
 }
 
-fn extreme(name: &'static str, value: &Value, given: Given, wanted: Ordering) -> Result<Value, Error> {
+fn extreme(name: &'static str, value: &Value, given: CallArguments, wanted: Ordering) -> Result<Value, Error> {
     let arguments = Arguments::bind(name, &["case_sensitive", "attribute"], &given.into_values())?;
     let mut best: Option<(Value, Value)> = None;
     for item in iterate(value)? {
@@ -163,7 +164,7 @@ fn extreme(name: &'static str, value: &Value, given: Given, wanted: Ordering) ->
     Ok(best.map_or(Value::UNDEFINED, |(_, item)| item))
 }
 
-fn sum(value: Value, given: Given) -> Result<Value, Error> {
+fn sum(value: Value, given: CallArguments) -> Result<Value, Error> {
     let arguments = Arguments::bind("sum", &["attribute", "start"], &given.into_values())?;
     let mut total = arguments.get(1).cloned().unwrap_or_else(|| Value::from(0));
     if total.as_str().is_some() {
@@ -180,7 +181,7 @@ fn sum(value: Value, given: Given) -> Result<Value, Error> {
     Ok(total)
 }
 
-fn join(value: Value, given: Given) -> Result<Value, Error> {
+fn join(value: Value, given: CallArguments) -> Result<Value, Error> {
     let arguments = Arguments::bind("join", &["d", "attribute"], &given.into_values())?;
     let between = arguments.get(0).map_or_else(|| Ok(String::new()), text_of)?;
     let mut joined = String::new();
@@ -202,7 +203,7 @@ fn pairs(value: &Value) -> Result<Vec<(Value, Value)>, Error> {
     list(value)?.into_iter().map(|key| Ok((key.clone(), value.get_item(&key)?))).collect()
 }
 
-fn dictsort(value: Value, given: Given) -> Result<Value, Error> {
+fn dictsort(value: Value, given: CallArguments) -> Result<Value, Error> {
     let arguments = Arguments::bind("dictsort", &["case_sensitive", "by", "reverse"], &given.into_values())?;
     if kind(&value) != Kind::Map {
         return Err(wrong("`dictsort` takes a mapping"));
@@ -241,7 +242,7 @@ fn reverse(value: Value) -> Result<Value, Error> {
     Ok(generated(items))
 }
 
-fn slice(value: Value, given: Given) -> Result<Value, Error> {
+fn slice(value: Value, given: CallArguments) -> Result<Value, Error> {
     let arguments = Arguments::bind("slice", &["slices", "fill_with"], &given.into_values())?;
     let (items, slices) = (iterate(&value)?, arguments.integer(0, 0)?);
     let slices = usize::try_from(slices).ok().filter(|slices| (1..=1 << 16).contains(slices));
@@ -262,7 +263,7 @@ fn slice(value: Value, given: Given) -> Result<Value, Error> {
     nested(generated(cut))
 }
 
-fn batch(value: Value, given: Given) -> Result<Value, Error> {
+fn batch(value: Value, given: CallArguments) -> Result<Value, Error> {
     let arguments = Arguments::bind("batch", &["linecount", "fill_with"], &given.into_values())?;
     arguments.need(0)?;
     let size = arguments.size(0, 0)?;
@@ -279,7 +280,7 @@ fn batch(value: Value, given: Given) -> Result<Value, Error> {
     nested(generated(batches.into_iter().map(Value::from).collect()))
 }
 
-fn groupby(value: Value, given: Given) -> Result<Value, Error> {
+fn groupby(value: Value, given: CallArguments) -> Result<Value, Error> {
     let names = &["attribute", "default", "case_sensitive"];
     let arguments = Arguments::bind("groupby", names, &given.into_values())?;
     let path = arguments.need(0)?;
@@ -307,7 +308,7 @@ fn groupby(value: Value, given: Given) -> Result<Value, Error> {
     nested(Value::from(groups.collect::<Vec<_>>()))
 }
 
-fn map(state: &mut State<'_, '_>, value: Value, given: Given) -> Result<Value, Error> {
+fn map(state: &mut State<'_, '_>, value: Value, given: CallArguments) -> Result<Value, Error> {
     let given = given.into_values();
     let (positional, named) = super::arguments::split(&given);
     let mut mapped = Vec::new();

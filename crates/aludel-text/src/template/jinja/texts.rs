@@ -2,7 +2,7 @@
 
 use minijinja::{Environment, Error, Value};
 
-use super::arguments::{Arguments, Given};
+use super::arguments::{Arguments, CallArguments};
 use super::budget::{repeated, spend, spend_items};
 use super::format::printf;
 use super::items::{Kind, iterate, kind, list};
@@ -119,7 +119,7 @@ pub(super) fn replaced(text: &str, old: &str, new: &str, most: Option<usize>) ->
     Ok(text.replacen(old, new, count))
 }
 
-fn replace(value: Value, given: Given) -> Result<Value, Error> {
+fn replace(value: Value, given: CallArguments) -> Result<Value, Error> {
     let arguments = Arguments::bind("replace", &["old", "new", "count"], &given.into_values())?;
     let (old, new) = (text_of(arguments.need(0)?)?, text_of(arguments.need(1)?)?);
     let most = match arguments.get(2) {
@@ -129,7 +129,7 @@ fn replace(value: Value, given: Given) -> Result<Value, Error> {
     Ok(Value::from(replaced(&text_of(&value)?, &old, &new, most)?))
 }
 
-fn trim(value: Value, given: Given) -> Result<Value, Error> {
+fn trim(value: Value, given: CallArguments) -> Result<Value, Error> {
     let arguments = Arguments::bind("trim", &["chars"], &given.into_values())?;
     let chars = arguments.text(0)?;
     spend(value.as_str().map_or(0, str::len).saturating_mul(chars.map_or(0, str::len)))?;
@@ -138,7 +138,7 @@ fn trim(value: Value, given: Given) -> Result<Value, Error> {
     Ok(if value.is_safe() { Value::from_safe_string(text.to_owned()) } else { Value::from(text) })
 }
 
-fn center(value: Value, given: Given) -> Result<Value, Error> {
+fn center(value: Value, given: CallArguments) -> Result<Value, Error> {
     let arguments = Arguments::bind("center", &["width"], &given.into_values())?;
     let width = arguments.size(0, 80)?;
     spend(width)?;
@@ -184,7 +184,7 @@ pub(super) fn expand_tabs(text: &str, size: usize) -> Result<String, Error> {
     Ok(expanded)
 }
 
-fn indent(value: Value, given: Given) -> Result<Value, Error> {
+fn indent(value: Value, given: CallArguments) -> Result<Value, Error> {
     let arguments = Arguments::bind("indent", &["width", "first", "blank"], &given.into_values())?;
     let text = value.as_str().ok_or_else(|| wrong("`indent` takes text"))?;
     let margin = match arguments.get(0).and_then(Value::as_str) {
@@ -209,7 +209,7 @@ fn indent(value: Value, given: Given) -> Result<Value, Error> {
     Ok(if value.is_safe() { Value::from_safe_string(indented) } else { Value::from(indented) })
 }
 
-fn format(value: Value, given: Given) -> Result<Value, Error> {
+fn format(value: Value, given: CallArguments) -> Result<Value, Error> {
     let given = given.into_values();
     let (positional, named) = super::arguments::split(&given);
     let values = match named {
@@ -223,7 +223,7 @@ fn format(value: Value, given: Given) -> Result<Value, Error> {
     printf(&text_of(&value)?, &values).map(Value::from)
 }
 
-fn truncate(value: Value, given: Given) -> Result<Value, Error> {
+fn truncate(value: Value, given: CallArguments) -> Result<Value, Error> {
     let arguments = Arguments::bind("truncate", &["length", "killwords", "end", "leeway"], &given.into_values())?;
     let (length, end) = (arguments.integer(0, 255)?, arguments.text(2)?.unwrap_or("..."));
     let leeway = if arguments.get(3).is_none_or(Value::is_none) { 5 } else { arguments.integer(3, 5)? };
@@ -255,7 +255,7 @@ fn word_count(text: &str) -> usize {
     text.split(|letter: char| letter != '_' && !letter.is_alphanumeric()).filter(|word| !word.is_empty()).count()
 }
 
-fn wordwrap(value: Value, given: Given) -> Result<Value, Error> {
+fn wordwrap(value: Value, given: CallArguments) -> Result<Value, Error> {
     let names = &["width", "break_long_words", "wrapstring", "break_on_hyphens"];
     let arguments = Arguments::bind("wordwrap", names, &given.into_values())?;
     let text = value.as_str().ok_or_else(|| wrong("`wordwrap` takes text"))?;
@@ -414,7 +414,7 @@ fn quoted(text: &str, is_query: bool) -> Result<String, Error> {
     Ok(quoted)
 }
 
-fn file_size(value: Value, given: Given) -> Result<String, Error> {
+fn file_size(value: Value, given: CallArguments) -> Result<String, Error> {
     let arguments = Arguments::bind("filesizeformat", &["binary"], &given.into_values())?;
     let is_binary = arguments.is_true(0, false);
     let bytes = super::filters::read_float(&value)?.ok_or_else(|| wrong("`filesizeformat` takes a number"))?;

@@ -3,7 +3,7 @@
 use super::pace::pace;
 use crate::console::harmless;
 use crate::figures::duration;
-use aludel_teacher::collect::{Condition, EndpointProgress, Progress};
+use aludel_teacher::collect::{EndpointProgress, EndpointStatus, Progress};
 use ratatui::Terminal;
 use ratatui::backend::CrosstermBackend;
 use ratatui::crossterm::{execute, terminal};
@@ -90,11 +90,11 @@ fn picture(frame: &mut Frame<'_>, progress: &Progress, notes: &VecDeque<String>)
 
 fn row(endpoint: &EndpointProgress) -> Row<'static> {
     let condition = match endpoint.condition {
-        Condition::Asked => "asked".green(),
-        Condition::Paused => "paused".yellow(),
-        Condition::Gone => "gone".red(),
-        Condition::Probed => "probed".yellow(),
-        Condition::Out => "out".red().bold(),
+        EndpointStatus::Asked => "asked".green(),
+        EndpointStatus::Paused => "paused".yellow(),
+        EndpointStatus::Gone => "gone".red(),
+        EndpointStatus::Probed => "probed".yellow(),
+        EndpointStatus::Out => "out".red().bold(),
     };
     let words = endpoint.last_words.as_deref().unwrap_or_default().replace(['\n', '\t'], " ");
     Row::new([
@@ -133,8 +133,8 @@ mod tests {
             seconds: 90.0,
             seconds_left: Some(60.0),
             endpoints: vec![
-                endpoint("http://one:8000/v1", Condition::Asked, None),
-                endpoint("http://two:8000/v1", Condition::Gone, Some("reset\u{1b}[2J\nby peer")),
+                endpoint("http://one:8000/v1", EndpointStatus::Asked, None),
+                endpoint("http://two:8000/v1", EndpointStatus::Gone, Some("reset\u{1b}[2J\nby peer")),
             ],
             ..Progress::default()
         };

@@ -11,7 +11,7 @@ use aludel_distill::settings::{MaxLength, Recipe};
 use aludel_formats::atomic;
 use aludel_hub::demo_student::DEMO_STUDENT_NAME;
 use aludel_teacher::collect::BOXED;
-use aludel_verify::tasks::{Problem, Side, family, generate};
+use aludel_verify::tasks::{Problem, ProblemSplit, family, generate};
 use anyhow::Context as _;
 use serde_json::json;
 use std::path::{Path, PathBuf};
@@ -68,7 +68,7 @@ impl<'a> Lessons<'a> {
         let mut text = String::new();
         for (name, count) in FAMILIES {
             let family = family(name).with_context(|| format!("{name}: there is no family of this name"))?;
-            for problem in generate(family.as_ref(), Side::Train, count, self.seed) {
+            for problem in generate(family.as_ref(), ProblemSplit::Train, count, self.seed) {
                 let line = match self.taught {
                     None => problem.json_line(),
                     Some(_) => {

@@ -5,7 +5,7 @@ use crate::hub::local_model;
 use crate::origin::made_by;
 use crate::progress::{Kind, Part, Progress};
 use aludel_distill::evaluate::identity::fingerprint;
-use aludel_distill::evaluate::local::Local;
+use aludel_distill::evaluate::local::LocalBackend;
 use aludel_distill::evaluate::results::{ModelName, Results, Settings};
 use aludel_distill::evaluate::task::{Problem, Task};
 use aludel_distill::evaluate::{Evaluation, evaluate};
@@ -55,7 +55,7 @@ impl Here {
             };
             let longest = tasks.iter().map(bytes).max().unwrap_or(0);
             let adapter = self.adapter.as_deref();
-            let local = Local::open(&self.path, adapter, student, &evaluation.settings, longest, batch)?;
+            let local = LocalBackend::open(&self.path, adapter, student, &evaluation.settings, longest, batch)?;
             Ok(Box::new(local) as Box<_>)
         };
         let shown = Progress::of(part);

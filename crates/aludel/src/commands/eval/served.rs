@@ -10,7 +10,7 @@ use crate::report::Helped;
 use aludel_distill::Error;
 use aludel_distill::evaluate::identity::fields_fingerprint;
 use aludel_distill::evaluate::results::{ModelName, Results, Settings};
-use aludel_distill::evaluate::served::Served;
+use aludel_distill::evaluate::served::ServedBackend;
 use aludel_distill::evaluate::task::Task;
 use aludel_distill::evaluate::{Evaluation, evaluate};
 use aludel_distill::provenance::Provenance;
@@ -90,7 +90,8 @@ impl Server {
                 tracing::warn!("{line}");
             }
         };
-        let open = || Ok(Box::new(Served::new(self.teacher, &evaluation.settings, self.options, &mut tell)) as Box<_>);
+        let open =
+            || Ok(Box::new(ServedBackend::new(self.teacher, &evaluation.settings, self.options, &mut tell)) as Box<_>);
         let results = evaluate(&evaluation, folder, open, stop, &mut |told| show_progress(&shown, &told, true));
         drop(shown);
         warnings.repeated().iter().for_each(|line| tracing::warn!("{line}"));

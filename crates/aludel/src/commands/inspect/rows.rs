@@ -1,7 +1,7 @@
 //! The sums over all rows that inspection shows. What becomes of a row is decided where training decides it.
 
 use aludel_data::dataset::{BadRows, Counts, MarkedRows, PromptKey, Record, columns_not_used};
-use aludel_distill::prepare::{Fate, Prepared};
+use aludel_distill::prepare::{Prepared, RowStatus};
 use serde::Serialize;
 
 /// Sums over all rows.
@@ -86,11 +86,11 @@ impl Totals {
         let place = &record.provenance;
         self.rows += 1;
         match &row.fate {
-            Fate::Kept => self.trained(row, record, 0),
-            Fate::Cut { lost } => self.trained(row, record, *lost),
-            Fate::TooLong => self.too_long += 1,
-            Fate::Unsupervised => self.unsupervised += 1,
-            Fate::Refused(reason) => {
+            RowStatus::Kept => self.trained(row, record, 0),
+            RowStatus::Cut { lost } => self.trained(row, record, *lost),
+            RowStatus::TooLong => self.too_long += 1,
+            RowStatus::Unsupervised => self.unsupervised += 1,
+            RowStatus::Refused(reason) => {
                 self.refused += 1;
                 self.first_refused.get_or_insert_with(|| FirstRefused {
                     file: place.file.display().to_string(),

@@ -6,7 +6,7 @@ use super::rows::Totals;
 use crate::console::{Console, harmless};
 use crate::figures::grouped;
 use aludel_data::dataset::Provenance;
-use aludel_distill::prepare::{Fate, Prepared};
+use aludel_distill::prepare::{Prepared, RowStatus};
 use aludel_distill::settings::Recipe;
 use aludel_files::noun;
 use aludel_text::{Encoded, Part, Tokenizer};
@@ -89,7 +89,7 @@ pub(super) fn json_row(number: u64, row: &Prepared, place: &Provenance, tokenize
         line: place.line,
         fate: row.fate.name(),
         reason: match &row.fate {
-            Fate::Refused(reason) => Some(reason.clone()),
+            RowStatus::Refused(reason) => Some(reason.clone()),
             _ => None,
         },
         tokens: row.tokens(),
@@ -291,11 +291,11 @@ fn fate_in_words(row: &Prepared) -> String {
     let (tokens, trained) = (row.tokens() as u64, row.supervised_left() as u64);
     let shares = format!("{} tokens, {} trained on{}", grouped(tokens), grouped(trained), weights_in_words(row));
     match &row.fate {
-        Fate::Kept => format!("{shares} ({}%)", percent(trained, tokens)),
-        Fate::Cut { lost } => format!("{shares}, the last {} cut off", grouped(*lost as u64)),
-        Fate::TooLong => format!("{} tokens, dropped: longer than train.max_length", grouped(tokens)),
-        Fate::Unsupervised => format!("{} tokens, dropped: nothing left to train on", grouped(tokens)),
-        Fate::Refused(reason) => format!("refused: {}", harmless(reason)),
+        RowStatus::Kept => format!("{shares} ({}%)", percent(trained, tokens)),
+        RowStatus::Cut { lost } => format!("{shares}, the last {} cut off", grouped(*lost as u64)),
+        RowStatus::TooLong => format!("{} tokens, dropped: longer than train.max_length", grouped(tokens)),
+        RowStatus::Unsupervised => format!("{} tokens, dropped: nothing left to train on", grouped(tokens)),
+        RowStatus::Refused(reason) => format!("refused: {}", harmless(reason)),
     }
 }
 
