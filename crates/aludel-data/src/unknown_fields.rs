@@ -7,8 +7,8 @@ use crate::message_fields::{CONTENT, is_reasoning};
 /// Says who speaks.
 pub const ROLE: [&str; 2] = ["role", "from"];
 
-/// What a model says or asks for beside text. None of it can be learnt, and without it the turn would be another one.
-pub const NOT_LEARNT: [&str; 4] = ["tool_calls", "function_call", "refusal", "audio"];
+/// What a model says beside text and calls. None of it can be learnt, and without it the turn would be another one.
+pub const NOT_LEARNT: [&str; 2] = ["refusal", "audio"];
 
 /// What people and servers note down beside a turn, and what changes nothing about it.
 #[rustfmt::skip]
