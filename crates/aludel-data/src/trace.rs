@@ -132,16 +132,19 @@ pub fn questions(content: &Content) -> impl Iterator<Item = &str> {
     before.filter(|message| message.role != Role::System).map(|message| message.content.as_str())
 }
 
-/// All that is learnt: reasoning, answers and calls of a conversation, or the whole of a plain text.
-pub fn learnt(content: &Content) -> impl Iterator<Item = &str> {
+/// All that is learnt in words: reasoning and answers of a conversation without its calls, or the whole of a plain text.
+pub fn learnt_words(content: &Content) -> impl Iterator<Item = &str> {
     let text = match content {
         Content::Text(text) => Some(text.as_str()),
         Content::Messages(_) => None,
     };
     let turns = replies(content).filter(|turn| turn.weight > 0.0);
-    let turns = turns.flat_map(|turn| {
-        let calls = turn.tool_calls.iter().flat_map(|call| [call.name.as_str(), call.arguments.text()]);
-        [turn.reasoning.as_deref(), Some(turn.content.as_str())].into_iter().flatten().chain(calls)
-    });
-    text.into_iter().chain(turns)
+    let turns = turns.flat_map(|turn| [turn.reasoning.as_deref(), Some(turn.content.as_str())]);
+    text.into_iter().chain(turns.flatten())
+}
+
+/// All that is learnt: reasoning, answers and calls of a conversation, or the whole of a plain text.
+pub fn learnt(content: &Content) -> impl Iterator<Item = &str> {
+    let calls = replies(content).filter(|turn| turn.weight > 0.0).flat_map(|turn| &turn.tool_calls);
+    learnt_words(content).chain(calls.flat_map(|call| [call.name.as_str(), call.arguments.text()]))
 }

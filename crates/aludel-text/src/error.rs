@@ -240,6 +240,15 @@ pub enum Error {
         what: String,
     },
 
+    /// The template fails at a message that only calls.
+    #[error(
+        "the chat template fails at a message that calls a tool and says nothing, so that it knows no tools ({reason}): use the model's own chat template if that knows tools, put one that renders them into chat_template.jinja, or take `tools`, `tool_calls` and messages of role `tool` out of the row"
+    )]
+    ToolsNotKnown {
+        /// The engine's words, with the line.
+        reason: String,
+    },
+
     /// The template drops or changes the text beside calls.
     #[error(
         "the chat template does not render the text beside the calls of the assistant's message {index} as it is: take the text out of that message, or put a template that prints text and calls into chat_template.jinja"

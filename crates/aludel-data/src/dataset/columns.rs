@@ -39,17 +39,20 @@ pub(super) struct Found<'a> {
 pub(super) fn content_of<'a>(row: &'a Columns, columns: Option<&ColumnMap>) -> Result<Found<'a>, Problem> {
     let map = columns.filter(|columns| !columns.is_empty());
     let mut found = map.map_or_else(|| detected(row), |columns| mapped(row, columns))?;
+    let mut in_text = Vec::new();
     // Whoever names question and answer has decided what the other columns are.
     if map.is_none_or(|map| map.messages.is_some() || (map.prompt.is_none() && map.response.is_none()))
         && let Content::Messages(messages) = &mut found.content
         && let Some((names, tools)) = tools_of(row)?
     {
-        give_tools(messages, names[0], tools)?;
-        found.columns.extend(names);
+        match give_tools(messages, names[0], tools)? {
+            true => found.columns.extend(names),
+            false => in_text = names,
+        }
     }
     no_other_spelling(row, &found.columns, map)?;
     if map.is_none() {
-        prompt_columns::no_question_left(row, &found.columns)?;
+        prompt_columns::no_question_left(row, &[&found.columns[..], &in_text].concat())?;
     }
     Ok(found)
 }

@@ -48,24 +48,28 @@ pub(super) fn tools_of(row: &Columns) -> Result<Option<(Vec<&str>, Vec<Tool>)>, 
     Ok(found)
 }
 
-/// Gives a conversation the tools of its row.
-pub(super) fn give_tools(messages: &mut [Message], column: &str, tools: Vec<Tool>) -> Result<(), Problem> {
-    let is_in_text = |message: &&Message| message.role == Role::System && message.content.contains("<tools>");
+/// Gives a conversation the tools of its row; `false` where its system message tells of all of them already, so that the template would
+/// render them twice.
+pub(super) fn give_tools(messages: &mut [Message], column: &str, tools: Vec<Tool>) -> Result<bool, Problem> {
     if messages.iter().any(|message| !message.tools.is_empty() && message.tools != tools) {
         return Err(wrong(format!("column `{column}` and a message of the row hold different tools; take one out")));
     }
-    if messages.iter().any(|message| is_in_text(&message)) {
-        return Err(wrong(format!(
-            "the row has tools in column `{column}` and in the text of its system message (`<tools>`), and the chat template would \
-             render them twice; take them out of one of the two"
-        )));
+    let is_told = |message: &&Message| message.role == Role::System && message.content.contains("<tools>");
+    if let Some(system) = messages.iter().find(is_told) {
+        return match tools.iter().find(|tool| !system.content.contains(tool.name())) {
+            None => Ok(false),
+            Some(tool) => Err(wrong(format!(
+                "the system message tells of tools (`<tools>`), and not of `{}` in column `{column}`; give all tools in one of the two",
+                tool.name().escape_debug()
+            ))),
+        };
     }
     if messages.iter().all(|message| message.tools.is_empty())
         && let Some(first) = messages.first_mut()
     {
         first.tools = tools;
     }
-    Ok(())
+    Ok(true)
 }
 
 /// Definitions, with what is wrong with them put behind a name.

@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Number, Value};
 
 use super::locate::Located;
 use super::row::{Renderer, Rendering, has_reasoning, is_last, plain};
@@ -160,18 +160,28 @@ impl Renderer<'_> {
             }
         }
         self.check_literals(messages)?;
-        let plain = located.text.as_str();
-        let marked = Marked::new(messages, plain);
-        if marked.count == 0 {
+        for of in [Of::Names, Of::Values] {
+            self.check_marks(&Marked::new(messages, &located.text, of), located)?;
+        }
+        Ok(())
+    }
+
+    /// Refuses a conversation of which a marked part is not in what the template prints.
+    fn check_marks(&self, marked: &Marked, located: &Located<'_>) -> Result<(), Error> {
+        if marked.marks.is_empty() {
             return Ok(());
         }
-        let rendered = self.render_with(&super::texts::disguised(&marked.messages, &mut |_, _| None), &marked.tools);
-        let is_lost: Box<dyn Fn(&Mark) -> bool> = match &rendered {
-            Ok(rendered) => Box::new(|mark: &Mark| !rendered.contains(&mark.text)),
-            // It looks at what is called. Then all that is in the calls must at least be in the text.
-            Err(_) => Box::new(|mark: &Mark| !contains(plain, &mark.stands_for)),
+        let rendered = self.render_with(&plain(&marked.messages), &marked.tools);
+        let is_lost = |mark: &&Mark| match (&rendered, &mark.text) {
+            (Ok(rendered), Some(text)) => !rendered.contains(text),
+            // Truth has no marks, and a template may look at what is called. Then the value must at least be in the text.
+            _ => {
+                let before = |found: &&Found| located.texts[found.text].index < mark.message;
+                let start = located.found.iter().filter(before).map(|found| found.range.end).max();
+                !contains(&located.text[start.unwrap_or(0)..], &mark.stands_for)
+            }
         };
-        match marked.marks.iter().find(|mark| is_lost(mark)) {
+        match marked.marks.iter().find(is_lost) {
             None => Ok(()),
             Some(mark) => Err(Error::ToolsNotRendered { what: mark.what.clone() }),
         }
@@ -235,54 +245,92 @@ fn contains(text: &str, value: &Value) -> bool {
 
 /// What stands for a part of a call or a definition.
 struct Mark {
-    text: String,
+    /// None where the value is kept.
+    text: Option<String>,
     stands_for: Value,
     what: String,
+    /// The message that it is in; behind the text of those before it, the template prints it.
+    message: usize,
 }
 
-/// The conversation with a mark in place of each name, argument and description, so that one that is not printed is missed.
+/// What is marked. A template may look at either where it prints the other.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Of {
+    /// Names of tools, arguments and parameters.
+    Names,
+    /// Values of arguments, and descriptions.
+    Values,
+}
+
+/// The conversation with a mark in place of each name or value, so that one that is not printed is missed.
 struct Marked {
+    of: Of,
     messages: Vec<Message>,
     tools: Vec<Tool>,
     marks: Vec<Mark>,
-    count: usize,
-    prefix: String,
+    /// What marks begin with: a word, or a number, which are not in the text.
+    word: String,
+    number: u64,
+    /// The message that is being marked.
+    message: usize,
 }
 
 impl Marked {
-    fn new(messages: &[Message], plain: &str) -> Marked {
+    fn new(messages: &[Message], plain: &str, of: Of) -> Marked {
         // Letters and digits alone, since a template may escape others.
-        let free = (0..).map(|number: usize| format!("mark{number}n")).find(|prefix| !plain.contains(prefix.as_str()));
+        let word = (0..).map(|number: u64| format!("mark{number}n")).find(|word| !plain.contains(word.as_str()));
+        let number = (1..).map(|number: u64| 4_700 + number).find(|number| !plain.contains(&number.to_string()));
         let mut marked = Marked {
+            of,
             messages: messages.to_vec(),
             tools: Vec::new(),
             marks: Vec::new(),
-            count: 0,
-            prefix: free.unwrap_or_default(),
+            word: word.unwrap_or_default(),
+            number: number.unwrap_or_default(),
+            message: 0,
         };
         for (index, message) in messages.iter().enumerate() {
+            marked.message = index;
             let calls = message.tool_calls.iter().map(|call| marked.call(call, index)).collect();
             marked.messages[index].tool_calls = calls;
+            // Definitions may be printed anywhere.
+            marked.message = 0;
             let tools: Vec<Tool> = message.tools.iter().map(|tool| marked.tool(tool)).collect();
             marked.tools.extend(tools);
         }
         marked
     }
 
-    fn mark(&mut self, stands_for: Value, what: String) -> String {
-        let text = format!("{}{}e", self.prefix, self.count);
-        self.count += 1;
-        self.marks.push(Mark { text: text.clone(), stands_for, what });
-        text
+    /// A mark for a text, or the text itself where texts of its kind are kept.
+    fn mark(&mut self, of: Of, text: &str, what: &str) -> String {
+        if of != self.of {
+            return text.to_owned();
+        }
+        let mark = format!("{}{}e", self.word, self.marks.len());
+        self.push(Some(mark.clone()), Value::from(text), what);
+        mark
+    }
+
+    fn push(&mut self, text: Option<String>, stands_for: Value, what: &str) {
+        self.marks.push(Mark { text, stands_for, what: what.to_owned(), message: self.message });
+    }
+
+    /// A number that is no part of another's.
+    fn number(&mut self, stands_for: &Number, what: &str) -> Value {
+        const MOST: u64 = 1_000_000;
+        let whole = self.number * MOST + self.marks.len() as u64 % MOST;
+        let mark = if stands_for.is_f64() { Value::from(whole as f64 + 0.5) } else { Value::from(whole) };
+        self.push(Some(mark.to_string()), Value::from(stands_for.clone()), what);
+        mark
     }
 
     fn call(&mut self, call: &ToolCall, index: usize) -> ToolCall {
         let whose = format!("the call of `{}` in message {index}", call.name);
-        let name = self.mark(Value::from(call.name.as_str()), whose.clone());
+        let name = self.mark(Of::Names, &call.name, &whose);
         let mut object = Map::new();
         for (name, value) in call.arguments.object() {
             let what = format!("the argument `{name}` of {whose}");
-            let key = self.mark(Value::from(name.as_str()), what.clone());
+            let key = self.mark(Of::Names, name, &what);
             object.insert(key, self.value(value, &what));
         }
         ToolCall { id: call.id.clone(), name, arguments: Arguments::replaced(object) }
@@ -292,13 +340,18 @@ impl Marked {
         match value {
             Value::Array(items) => items.iter().map(|item| self.value(item, what)).collect(),
             Value::Object(members) => {
-                let members = members.iter().map(|(name, value)| {
-                    (self.mark(Value::from(name.as_str()), what.to_owned()), self.value(value, what))
-                });
-                Value::Object(members.collect())
+                let marked =
+                    |(name, value): (&String, &Value)| (self.mark(Of::Names, name, what), self.value(value, what));
+                Value::Object(members.iter().map(marked).collect())
             }
             Value::String(text) if text.is_empty() => value.clone(),
-            leaf => Value::from(self.mark(leaf.clone(), what.to_owned())),
+            Value::String(text) => Value::from(self.mark(Of::Values, text, what)),
+            Value::Number(number) if self.of == Of::Values => self.number(number, what),
+            Value::Bool(_) | Value::Null if self.of == Of::Values => {
+                self.push(None, value.clone(), what);
+                value.clone()
+            }
+            Value::Number(_) | Value::Bool(_) | Value::Null => value.clone(),
         }
     }
 
@@ -309,19 +362,19 @@ impl Marked {
         let Some(function) = tool.definition_mut().get_mut("function").and_then(Value::as_object_mut) else {
             return tool;
         };
-        for name in ["name", "description"] {
+        for (of, name) in [(Of::Names, "name"), (Of::Values, "description")] {
             let Some(text) = function.get(name).and_then(Value::as_str).filter(|text| !text.is_empty()) else {
                 continue;
             };
             let what = if name == "name" { whose.clone() } else { format!("the {name} of {whose}") };
-            let mark = self.mark(Value::from(text), what);
+            let mark = self.mark(of, text, &what);
             function.insert(name.to_owned(), Value::from(mark));
         }
         let properties = function.get_mut("parameters").and_then(|parameters| parameters.get_mut("properties"));
         if let Some(properties) = properties.and_then(Value::as_object_mut) {
             let old = std::mem::take(properties);
             for (name, schema) in old {
-                let mark = self.mark(Value::from(name.as_str()), format!("the parameter `{name}` of {whose}"));
+                let mark = self.mark(Of::Names, &name, &format!("the parameter `{name}` of {whose}"));
                 properties.insert(mark, schema);
             }
         }

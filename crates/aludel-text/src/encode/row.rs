@@ -319,7 +319,12 @@ impl<'a> Renderer<'a> {
         add_generation_prompt: bool,
     ) -> Result<Located<'m>, Error> {
         let render = |shown: &[TemplateMessage]| self.render(shown, add_generation_prompt);
-        locate(messages, self.template.source(), &render)
+        locate(messages, self.template.source(), &render).map_err(|error| match error {
+            Error::TemplateRun { reason } if messages.iter().any(|message| message.is_content_null) => {
+                Error::ToolsNotKnown { reason }
+            }
+            error => error,
+        })
     }
 
     pub(super) fn render(&self, messages: &[TemplateMessage], add_generation_prompt: bool) -> Result<String, Error> {

@@ -208,6 +208,43 @@ fn a_template_that_drops_tools_is_refused() {
     assert!(of(&lossy, "a call").contains("the argument `city` of the call of `get_weather` in message 1"));
 }
 
+/// What a template prints of some values and not of others.
+#[test]
+fn an_argument_that_is_printed_at_times_is_missed() {
+    let print = |condition: &str| {
+        format!(
+            "{{% for m in messages %}}{{{{ '<|im_start|>' + m.role + '\n' + (m.content or '') }}}}{{% for call in m.tool_calls or [] %}}\
+             {{{{ call.function.name }}}}{{% for k, v in call.function.arguments.items() %}}{{% if {condition} %}}{{{{ k }}}}={{{{ v | tojson }}}}\
+             {{% endif %}}{{% endfor %}}{{% endfor %}}<|im_end|>\n{{% endfor %}}"
+        )
+    };
+    for (condition, arguments, is_lost) in [
+        ("true", json!({"a": "x", "b": 2, "c": -1.5, "d": true, "e": null, "f": [1, {"g": "y"}], "h": ""}), false),
+        ("v is string", json!({"a": "x"}), false),
+        ("v is string", json!({"a": "x", "b": 2}), true),
+        ("v is string", json!({"a": "x", "b": {"c": 1}}), true),
+        ("v is not none", json!({"a": "x", "b": null}), true),
+        ("v is string", json!({"a": "x", "b": true}), true),
+        ("v", json!({"a": 2, "b": false}), true),
+        ("k != 'b'", json!({"a": "x", "b": "x"}), true),
+        ("call.function.name != 'f'", json!({"b": "x"}), true),
+        ("v != 'y'", json!({"b": "y"}), true),
+    ] {
+        let template = ChatTemplate::new(&print(condition), None, Some("<|im_end|>")).unwrap();
+        let call = json!({"function": {"name": "f", "arguments": arguments}});
+        let turn = json!({"role": "assistant", "content": null, "tool_calls": [call]});
+        let messages = [Message::user("q"), serde_json::from_value(turn).unwrap()];
+        let rows = encode(&template, &tiny_tokenizer(true), &messages, &EncodeOptions::default());
+        match rows {
+            Ok(rows) => assert!(!is_lost, "{condition} {arguments}: {}", rows[0].text),
+            Err(error) => assert!(
+                is_lost && error.to_string().contains("does not render the argument"),
+                "{condition} {arguments}: {error}"
+            ),
+        }
+    }
+}
+
 /// Real templates, whose text is no part of the repository.
 #[test]
 fn real_templates_with_tools() {

@@ -169,9 +169,13 @@ fn malformed_tools_are_refused_with_row_and_field() {
     let shared =
         json!({"conversations": [{"from": "human", "value": "q"}, {"from": "function_call", "value": "add 2 and 3"}]});
     refused(shared, "conversations[1]: `function_call` is not JSON");
-    let twice = json!({"messages": [{"role": "system", "content": "<tools>\n{}\n</tools>"}, {"role": "user", "content": "q"},
-        {"role": "assistant", "content": "a"}], "tools": [tool()]});
-    refused(twice, "would render them twice");
+    let told = |text: &str| {
+        json!({"messages": [{"role": "system", "content": text}, {"role": "user", "content": "q"},
+            {"role": "assistant", "content": "a"}], "tools": [tool()]})
+    };
+    refused(told("<tools>\n{}\n</tools>"), "not of `add` in column `tools`");
+    // Told in the text, they are told once.
+    check(told("<tools>add</tools>"), &[Message::system("<tools>add</tools>"), user("q"), Message::assistant("a")]);
     let open = json!({"messages": [{"role": "user", "content": "q"},
         {"role": "assistant", "content": "<think>hm", "tool_calls": [{"name": "add"}]}]});
     refused(open, "never closed");
