@@ -31,9 +31,12 @@ const CALLS_IN_TEXT: [&str; 8] = [
     "```tool_code",
 ];
 
+/// Tools, and the columns that hold them.
+type ToolColumns<'a> = (Vec<&'a str>, Vec<Tool>);
+
 /// The tools of a row: a list, or the JSON text of one. The second column has to say the same as the first.
-pub(super) fn tools_of(row: &Columns) -> Result<Option<(Vec<&str>, Vec<Tool>)>, Problem> {
-    let mut found: Option<(Vec<&str>, Vec<Tool>)> = None;
+pub(super) fn tools_of(row: &Columns) -> Result<Option<ToolColumns<'_>>, Problem> {
+    let mut found: Option<ToolColumns<'_>> = None;
     for (name, value) in TOOLS.iter().filter_map(|name| called(row, name)) {
         let tools = tools_from(value).map_err(|reason| wrong(format!("column `{name}`{reason}")))?;
         match &mut found {

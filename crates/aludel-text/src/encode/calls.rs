@@ -61,9 +61,11 @@ impl Renderer<'_> {
         }
         let begin = rendering.text().len();
         if let Some(content) = content {
-            rendering.push(&text[at..content.start], Part::Answer, false);
-            rendering.push(&text[content.clone()], Part::Answer, true);
-            at = content.end;
+            // Line ends in front of it may have gone with the reasoning.
+            let from = content.start.max(at);
+            rendering.push(&text[at..from], Part::Answer, false);
+            at = content.end.max(from);
+            rendering.push(&text[from..at], Part::Answer, true);
         }
         rendering.push(&text[at..end], Part::Answer, false);
         turn.answer = begin..rendering.text().len();
