@@ -189,4 +189,24 @@ mod tests {
             r#"{"role":"assistant","content":"4","reasoning_content":"2+2"}"#
         );
     }
+
+    #[test]
+    fn calls_and_results_come_back_as_they_were() {
+        for text in [
+            r#"{"role":"assistant","content":null,"tool_calls":[{"id":"c","type":"function","function":{"name":"f","arguments":"{\"a\": 1.10}"}}]}"#,
+            r#"{"role":"assistant","content":"","tool_calls":[{"type":"function","function":{"name":"f","arguments":"{}"}}]}"#,
+            r#"{"role":"tool","content":"5","tool_call_id":"c","name":"f"}"#,
+            r#"{"role":"user","content":"q","tools":[{"type":"function","function":{"name":"f"}}]}"#,
+        ] {
+            let message: Message = serde_json::from_str(text).expect("valid");
+            assert_eq!(serde_json::to_string(&message).expect("serialises"), text);
+        }
+        for text in [
+            r#"{"role":"assistant","content":null}"#,
+            r#"{"role":"user"}"#,
+            r#"{"role":"user","content":"q","tools":[{}]}"#,
+        ] {
+            assert!(serde_json::from_str::<Message>(text).is_err(), "{text}");
+        }
+    }
 }

@@ -1,7 +1,11 @@
 //! Tools in conversations: what a model may call, and its calls, in OpenAI's shape, which chat templates read. What makes a
 //! definition or a call malformed is decided here; which columns and fields hold them is left to whoever reads rows.
 
-use serde::{Deserialize, Serialize};
+use std::collections::HashSet;
+use std::fmt;
+
+use serde::de::{Error as _, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value, json};
 
 /// What may stand beside `name` and `arguments` and says nothing of the call.
@@ -213,15 +217,72 @@ impl Arguments {
     }
 }
 
-/// A value of JSON text, with all digits of its whole numbers.
+/// A value of JSON text, with all digits of its whole numbers, and no member twice.
 ///
 /// # Errors
-/// The parser's reason, or the number that would lose digits.
+/// The parser's reason, the number that would lose digits, or the member that stands twice.
 pub fn read_json(text: &str) -> Result<Value, String> {
     let value = serde_json::from_str(text).map_err(|error| error.to_string())?;
+    serde_json::from_str::<Once>(text).map_err(|error| error.to_string())?;
     match inexact(text) {
         None => Ok(value),
         Some(number) => Err(format!("the whole number {number} has more digits than can be kept; write it as text")),
+    }
+}
+
+/// A value whose objects have no member twice.
+struct Once;
+
+impl<'de> Deserialize<'de> for Once {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Once, D::Error> {
+        deserializer.deserialize_any(Once)
+    }
+}
+
+impl<'de> Visitor<'de> for Once {
+    type Value = Once;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("JSON")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Once, A::Error> {
+        let mut names = HashSet::new();
+        while let Some((name, Once)) = members.next_entry::<String, Once>()? {
+            if let Some(name) = names.replace(name) {
+                return Err(A::Error::custom(format!("`{}` stands twice in an object", name.escape_debug())));
+            }
+        }
+        Ok(Once)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Once, A::Error> {
+        while items.next_element::<Once>()?.is_some() {}
+        Ok(Once)
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Once, E> {
+        Ok(Once)
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<Once, E> {
+        Ok(Once)
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<Once, E> {
+        Ok(Once)
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Once, E> {
+        Ok(Once)
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<Once, E> {
+        Ok(Once)
+    }
+
+    fn visit_unit<E>(self) -> Result<Once, E> {
+        Ok(Once)
     }
 }
 
@@ -373,5 +434,8 @@ mod tests {
             Ok(())
         );
         assert!(read_json("-9223372036854775809").is_err());
+        let twice = read_json(r#"[{"a": {"b": 1, "c": [null, true], "b": 2}}]"#).unwrap_err();
+        assert!(twice.contains("`b` stands twice"), "{twice}");
+        assert!(read_json(r#"[{"a": 1}, {"a": -2.5, "b": {"a": "x"}}]"#).is_ok());
     }
 }

@@ -92,6 +92,10 @@ fn every_notation_of_tools_gives_one_conversation() {
     let plain = [Message { tools: vec![Tool::new(tool()).unwrap()], ..user("2+3?") }, Message::assistant("5.")];
     check(inside, &plain);
     check(json!({"prompt": "2+3?", "response": "5.", "tools": [tool()]}), &plain);
+    // Two lists of messages, as TRL has them.
+    let whole = usual_row(json!({}));
+    let turns = whole["messages"].as_array().unwrap();
+    check(json!({"prompt": turns[..1], "completion": turns[1..], "tools": [tool()]}), &with_ids());
 }
 
 #[test]
@@ -139,6 +143,7 @@ fn malformed_tools_are_refused_with_row_and_field() {
         ),
         (json!([{"name": "f"}, 5]), "messages[1]: `tool_calls[1]` holds a number"),
         (json!("call f"), "messages[1]: `tool_calls` is not JSON"),
+        (json!([{"name": "f", "arguments": "{\"a\": 1, \"a\": 2}"}]), "`a` stands twice"),
         (json!([{"type": "custom", "custom": {"name": "f"}}]), "messages[1]: `tool_calls[0]`"),
     ] {
         refused(calling(calls), words);
