@@ -241,6 +241,13 @@ pub(super) fn hash_of(content: &Content) -> u128 {
                 if let Some(reasoning) = &message.reasoning {
                     absorb("reasoning", reasoning);
                 }
+                for call in &message.tool_calls {
+                    absorb("call", &call.name);
+                    absorb("arguments", call.arguments.text());
+                }
+                for tool in &message.tools {
+                    absorb("tool definition", &tool.definition().to_string());
+                }
                 if message.weight != 1.0 {
                     absorb("weight", &message.weight.to_string());
                 }

@@ -5,7 +5,7 @@ use whatlang::{Info, Lang, Script, detect};
 
 use crate::Error;
 use aludel_data::dataset::Content;
-use aludel_data::trace::{learnt, questions};
+use aludel_data::trace::{learnt_words, questions};
 
 /// Another script is looked for in so many places…
 const WINDOWS: usize = 8;
@@ -59,7 +59,7 @@ impl Languages {
             // Where the prompt's language is unsure, nothing can be said against the answer's.
             wanted.push(language(&prose(&prompt))?.lang());
         }
-        learnt(content).find_map(|text| {
+        learnt_words(content).find_map(|text| {
             let prose = prose(text);
             let foreign = language(&prose).filter(|found| !wanted.contains(&found.lang()));
             foreign.map(|found| format!("it is in {}", found.lang().eng_name())).or_else(|| {

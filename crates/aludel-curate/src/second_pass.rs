@@ -95,7 +95,13 @@ fn changed(trace: &Trace) -> Error {
 fn columns_of(trace: &Trace, row: &Judged) -> Columns {
     let mut columns = Columns::default();
     match &trace.content {
-        Ok(Content::Messages(messages)) => columns.set("messages", messages),
+        Ok(Content::Messages(messages)) => {
+            let (messages, tools) = dataset::tools_apart(messages);
+            columns.set("messages", &messages);
+            if let Some(tools) = tools {
+                columns.set("tools", &tools);
+            }
+        }
         Ok(Content::Text(text)) => columns.set("text", text),
         Err(_) => {}
     }

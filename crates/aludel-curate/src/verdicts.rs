@@ -55,7 +55,8 @@ impl<'a> Verdicts<'a> {
         let Some((kind, gold)) = found.and_then(|(_, value)| Some((value.kind(), text_of(value)?))) else {
             return Ok(None);
         };
-        let Some(answer) = replies(content).last() else { return Ok(None) };
+        // A last turn that calls a tool waits for its result, and answers nothing yet.
+        let Some(answer) = replies(content).last().filter(|turn| turn.tool_calls.is_empty()) else { return Ok(None) };
         let checker = match self.checker_of(columns) {
             Ok(checker) => checker,
             Err(detail) => return Ok(Some(CheckedAnswer { verdict: Verdict::Undecided, detail })),

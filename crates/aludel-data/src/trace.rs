@@ -128,8 +128,8 @@ pub fn questions(content: &Content) -> impl Iterator<Item = &str> {
     before.filter(|message| message.role != Role::System).map(|message| message.content.as_str())
 }
 
-/// All that is trained on: reasoning and answers of a conversation, or all of a plain text.
-pub fn learnt(content: &Content) -> impl Iterator<Item = &str> {
+/// All text that is trained on: reasoning and answers of a conversation without its calls, or all of a plain text.
+pub fn learnt_words(content: &Content) -> impl Iterator<Item = &str> {
     let text = match content {
         Content::Text(text) => Some(text.as_str()),
         Content::Messages(_) => None,
@@ -137,4 +137,10 @@ pub fn learnt(content: &Content) -> impl Iterator<Item = &str> {
     let turns = replies(content).filter(|turn| turn.weight > 0.0);
     let turns = turns.flat_map(|turn| [turn.reasoning.as_deref(), Some(turn.content.as_str())]);
     text.into_iter().chain(turns.flatten())
+}
+
+/// All that is learnt: reasoning, answers and calls of a conversation, or the whole of a plain text.
+pub fn learnt(content: &Content) -> impl Iterator<Item = &str> {
+    let calls = replies(content).filter(|turn| turn.weight > 0.0).flat_map(|turn| &turn.tool_calls);
+    learnt_words(content).chain(calls.flat_map(|call| [call.name.as_str(), call.arguments.text()]))
 }

@@ -7,8 +7,8 @@ use crate::message_fields::{CONTENT, is_reasoning};
 /// Says who speaks.
 pub const ROLE: [&str; 2] = ["role", "from"];
 
-/// What a model says or requests beside text. It cannot be trained on, and without it the turn would be another one.
-pub const NOT_LEARNT: [&str; 4] = ["tool_calls", "function_call", "refusal", "audio"];
+/// What a model says beside text and calls. It cannot be trained on, and without it the turn would be another one.
+pub const NOT_LEARNT: [&str; 2] = ["refusal", "audio"];
 
 /// Notes of people and servers on a turn, which do not change its meaning.
 #[rustfmt::skip]

@@ -210,7 +210,8 @@ fn end_of_cut(row: &Encoded, messages: &[Message]) -> usize {
     let Some(turn) = row.turns.last() else {
         return row.parts.iter().rposition(|&part| part != Part::EndOfTurn).map_or(row.len(), |last| last + 1);
     };
-    let has_answer = messages.get(turn.message).is_some_and(|message| !message.content.trim().is_empty());
+    let answers = |message: &Message| !message.content.trim().is_empty() || !message.tool_calls.is_empty();
+    let has_answer = messages.get(turn.message).is_some_and(answers);
     let end = match (has_answer, turn.close.is_empty()) {
         (false, false) => turn.close.start,
         _ => turn.end_of_turn.start,

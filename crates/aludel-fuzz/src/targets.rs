@@ -13,7 +13,7 @@ use aludel_model::student::Student;
 use aludel_teacher::client::{Dialect, Endpoint, read_body};
 use aludel_text::encode::{EncodeOptions, LossOn, encode, end_of_turn_id};
 use aludel_text::{ChatTemplate, Message, Tokenizer};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::scratch::Scratch;
 use crate::seeds;
@@ -140,9 +140,23 @@ pub(crate) fn chat_template(bytes: &[u8], _: &Scratch) -> Outcome {
     let train = EncodeOptions::train(LossOn::default());
     let (row, end) = (encode(&template, tokenizer, &messages, &train), end_of_turn_id(&template, tokenizer, &train));
     let prompt = encode(&template, tokenizer, &messages[..2], &EncodeOptions::prompt(true));
+    // Most templates know no tools, and say so.
+    let _ = encode(&template, tokenizer, &with_tools(), &train);
     row.map_err(told)?;
     end.map_err(told)?;
     prompt.map(drop).map_err(told)
+}
+
+/// A conversation with a tool, a call with text and reasoning beside it, and a result.
+fn with_tools() -> Vec<Message> {
+    let conversation = json!([
+        {"role": "user", "content": "6 x 7?", "tools": [{"name": "times", "parameters": {"properties": {"a": {}}}}]},
+        {"role": "assistant", "content": "\nI see.\n", "reasoning_content": "Hm.",
+            "tool_calls": [{"id": "123456789", "function": {"name": "times", "arguments": {"a": 6, "b": [7, "x"]}}}]},
+        {"role": "tool", "tool_call_id": "123456789", "name": "times", "content": "42"},
+        {"role": "assistant", "content": null, "tool_calls": [{"function": {"name": "times", "arguments": "{}"}}]},
+    ]);
+    serde_json::from_value(conversation).expect("a constant conversation is a good one")
 }
 
 /// A Parquet file as training data, row by row.

@@ -14,12 +14,16 @@ use crate::template::{ChatTemplate, Date};
 use crate::thinking::ThinkTags;
 use crate::tokenizer::Tokenizer;
 
+mod calls;
 mod guard;
 mod locate;
 mod row;
 mod texts;
 
 use row::Renderer;
+
+/// Replaces a turn that the template would take apart.
+const STAND_IN: &str = "\u{E0B2}";
 
 /// What the ids are for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,7 +106,7 @@ pub enum Part {
     Assistant,
     /// Reasoning of a supervised turn, with its tags.
     Reasoning,
-    /// Answer of a supervised turn.
+    /// Answer of a supervised turn, with the calls of tools.
     Answer,
     /// The end of a supervised turn.
     EndOfTurn,
@@ -177,7 +181,7 @@ pub fn encode(
     if messages.is_empty() {
         return Err(Error::BadMessages { what: "no messages".to_owned(), needed: "at least a user message" });
     }
-    let renderer = Renderer { template, tokenizer, options };
+    let renderer = Renderer::new(template, tokenizer, options, messages);
     let renderings = match options.purpose {
         Purpose::Prompt { open_thinking } => vec![renderer.prompt(messages, open_thinking)?],
         Purpose::Train => renderer.training_rows(messages)?,
@@ -195,7 +199,7 @@ pub fn render(
     messages: &[Message],
     options: &EncodeOptions,
 ) -> Result<Vec<String>, Error> {
-    let rows = Renderer { template, tokenizer, options }.training_rows(messages)?;
+    let rows = Renderer::new(template, tokenizer, options, messages).training_rows(messages)?;
     Ok(rows.into_iter().map(|row| row.text).collect())
 }
 

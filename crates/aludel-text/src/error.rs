@@ -231,6 +231,53 @@ pub enum Error {
         index: usize,
     },
 
+    /// The template drops a part of the use of tools.
+    #[error(
+        "the chat template does not render {what}, so that the student would learn without it: use the model's own chat template if it knows tools, put one that renders them into chat_template.jinja, or take `tools`, `tool_calls` and messages of role `tool` out of the row"
+    )]
+    ToolsNotRendered {
+        /// What it drops.
+        what: String,
+    },
+
+    /// The template fails at a message that only calls.
+    #[error(
+        "the chat template fails at a message that calls a tool and says nothing, so that it knows no tools ({reason}): use the model's own chat template if that knows tools, put one that renders them into chat_template.jinja, or take `tools`, `tool_calls` and messages of role `tool` out of the row"
+    )]
+    ToolsNotKnown {
+        /// The engine's words, with the line.
+        reason: String,
+    },
+
+    /// The template drops or changes the text beside calls.
+    #[error(
+        "the chat template does not render the text beside the calls of the assistant's message {index} as it is: take the text out of that message, or put a template that prints text and calls into chat_template.jinja"
+    )]
+    TextBesideCallLost {
+        /// Place of the message, from 0.
+        index: usize,
+    },
+
+    /// What the template prints for a turn with calls does not follow the prompt.
+    #[error(
+        "what the chat template renders for the calls of the assistant's message {index} does not follow what it renders for the messages before, so that it cannot be told what the model is to write: put a template that renders every turn behind the others into chat_template.jinja"
+    )]
+    CallNotApart {
+        /// Place of the message, from 0.
+        index: usize,
+    },
+
+    /// A text in a call or a definition spells a control token.
+    #[error(
+        "a tool or a call of message {index} holds the text of a control token ({literal:?}), which would become one in what the chat template prints; remove the row or the text"
+    )]
+    ControlInCall {
+        /// Place of the message, from 0.
+        index: usize,
+        /// The control token.
+        literal: String,
+    },
+
     /// A row without any supervised token.
     #[error(
         "no token of this row would be trained; check that it has an assistant answer, that the weights of its turns and its own are not all 0, and that data.loss_on is \"assistant\", \"answer\" or \"all\""

@@ -16,6 +16,7 @@ pub mod preflight;
 pub mod template;
 pub mod thinking;
 pub mod tokenizer;
+pub mod tools;
 
 pub use bundle::{SpecialTokens, TextBundle, TextFile};
 pub use encode::{EncodeOptions, Encoded, LossOn, Part, Purpose, Turn, encode, encode_text, end_of_turn_id, render};
@@ -25,3 +26,4 @@ pub use preflight::{PreflightOptions, preflight};
 pub use template::{ChatTemplate, Date};
 pub use thinking::{InlineReasoning, Piece, ThinkTags, ThinkingSplitter, inline};
 pub use tokenizer::{GgufVocabulary, StreamDecoder, Tokenized, Tokenizer};
+pub use tools::{Arguments, Tool, ToolCall};

@@ -103,9 +103,9 @@ fn what_is_no_text_of_a_turn_is_refused_by_name() {
         message.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         ended(message)
     };
-    refused(&workshop, &assistant(json!({"function_call": {"name": "f"}})), "`function_call`");
+    refused(&workshop, &assistant(json!({"function_call": {"arguments": "{}"}})), "`function_call` has neither");
     refused(&workshop, &assistant(json!({"refusal": "I cannot."})), "`refusal`");
-    refused(&workshop, &assistant(json!({"tool_calls": [{}]})), "`tool_calls`");
+    refused(&workshop, &assistant(json!({"tool_calls": [{}]})), "`tool_calls[0]` has neither");
     refused(&workshop, &assistant(json!({"channel": "analysis"})), "`channel`");
     refused(&workshop, &ended(json!({"role": "assistant", "content": [{"type": "image_url"}]})), "`image_url`");
     let rows = json!({"messages": [{"role": "user", "content": null}, {"role": "assistant", "content": "4"}]});
@@ -375,7 +375,7 @@ fn a_row_that_says_two_things_lacks_no_answer() {
     for (row, words) in [
         (json!({"text": "t", "prompt": "q", "response": "a"}), "`text` beside `prompt`, `response`"),
         (json!({"question": "q", "instruction": "b", "answer": "a"}), "`instruction` and `question`"),
-        (json!({"prompt": "q", "response": "a", "tools": [{"name": "f"}]}), "`tools` beside `prompt`"),
+        (json!({"prompt": "q", "response": "a", "documents": [{"name": "f"}]}), "`documents` beside `prompt`"),
     ] {
         refused(&workshop, &row.to_string(), words);
         let said = workshop.run(&["curate", "--input", "rows.jsonl", "--output-dir", "out"]);
@@ -423,9 +423,9 @@ fn nothing_of_a_question_is_left_out_and_nothing_counts_twice() {
         (r#"{"instruction":"Why?","context":"Because.","response":"a"}"#.to_owned(), "`context` beside"),
         (r#"{"question":"Which?","choices":["a","b"],"answer":"A"}"#.to_owned(), "`choices` beside"),
         (
-            r#"{"messages":[{"role":"user","content":"q"},{"role":"assistant","content":"a"}],"tools":[{"name":"f"}]}"#
+            r#"{"messages":[{"role":"user","content":"q"},{"role":"assistant","content":"a"}],"images":[{"name":"f"}]}"#
                 .to_owned(),
-            "`tools` beside",
+            "`images` beside",
         ),
         (r#"{"prompt":"q","response":"a","response":"b"}"#.to_owned(), "`response` stands twice"),
         (

@@ -5,11 +5,12 @@ use aludel_text::message::{Message, Role};
 
 use super::column::{Column, first_called, found, present, text_of};
 use super::column_map::{ColumnMap, naming, unseen};
-use super::messages::{give_reasoning, history_from, messages_from, prompt_from, reply_from, says_nothing};
+use super::messages::{give_reasoning, history_from, messages_from, prompt_from, reply_from};
 use super::pairs::{ANSWER, PROMPTS, RESPONSES, no_text_beside, prompt_of, response_of, response_of_set};
 use super::problem::{Problem, ProblemKind};
 use super::reasoning::{Reasoning, reasoning_named, reasoning_of};
 use super::record::Content;
+use super::tool_use::{give_tools, tools_of};
 use super::{Columns, Json, Kind, prompt_columns};
 use crate::column_names::{called, is_among, same};
 
@@ -37,10 +38,21 @@ pub(super) struct RowContent<'a> {
 /// Reads the content of a row.
 pub(super) fn content_of<'a>(row: &'a Columns, columns: Option<&ColumnMap>) -> Result<RowContent<'a>, Problem> {
     let map = columns.filter(|columns| !columns.is_empty());
-    let found = map.map_or_else(|| detected(row), |columns| mapped(row, columns))?;
+    let mut found = map.map_or_else(|| detected(row), |columns| mapped(row, columns))?;
+    let mut in_text = Vec::new();
+    // Whoever names question and answer has decided what the other columns are.
+    if map.is_none_or(|map| map.messages.is_some() || (map.prompt.is_none() && map.response.is_none()))
+        && let Content::Messages(messages) = &mut found.content
+        && let Some((names, tools)) = tools_of(row)?
+    {
+        match give_tools(messages, names[0], tools)? {
+            true => found.columns.extend(names),
+            false => in_text = names,
+        }
+    }
     no_other_spelling(row, &found.columns, map)?;
     if map.is_none() {
-        prompt_columns::no_question_left(row, &found.columns)?;
+        prompt_columns::no_question_left(row, &[&found.columns[..], &in_text].concat())?;
     }
     Ok(found)
 }
@@ -358,7 +370,7 @@ fn finished(mut messages: Vec<Message>, system: Option<Column<'_>>) -> Result<Co
     if !messages.iter().any(|message| learnt(&message)) {
         return nothing("no assistant message of the conversation is to be learnt: the weights of all are 0");
     }
-    if messages.last().is_some_and(says_nothing) {
+    if messages.last().is_some_and(Message::says_nothing) {
         return nothing("answer and reasoning are both empty");
     }
     Ok(Content::Messages(messages))

@@ -66,7 +66,13 @@ pub(super) fn hides_reasoning(content: &Content, row: &Columns) -> bool {
 fn marked(content: &Content, columns: &Columns) -> Option<Flaw> {
     let bad = bad_answer(columns, matches!(content, Content::Text(_)));
     let unlearnt = bad.or_else(|| loss_weight::unlearnt(columns)).map(|detail| Flaw { detail, is_cut: false });
-    unlearnt.or_else(|| finish_columns::flaw_in(columns.iter()))
+    let calls = replies(content).last().is_some_and(|turn| !turn.tool_calls.is_empty());
+    unlearnt.or_else(|| finish_columns::flaw_in(columns.iter().filter(|column| !calls || !says_called(*column))))
+}
+
+/// Whether a member says that the answer ended since the model calls a tool. A turn that ends with its calls is whole.
+pub(super) fn says_called((_, value): (&str, Json<'_>)) -> bool {
+    value.text().ok().flatten().is_some_and(|words| Finish::of(&words) == Finish::ToolCalls)
 }
 
 /// Whether a column describes the answer: its finish reason, its quality, its reasoning tokens.
@@ -103,7 +109,8 @@ fn open_reasoning(content: &Content) -> Option<Flaw> {
 
 fn no_answer(content: &Content) -> Option<Flaw> {
     let last = replies(content).last()?;
-    last.content.trim().is_empty().then(|| Flaw { detail: "the answer is empty".to_string(), is_cut: true })
+    (last.content.trim().is_empty() && last.tool_calls.is_empty())
+        .then(|| Flaw { detail: "the answer is empty".to_string(), is_cut: true })
 }
 
 fn replies(content: &Content) -> impl Iterator<Item = &Message> {

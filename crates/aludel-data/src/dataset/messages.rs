@@ -6,10 +6,12 @@ use aludel_text::message::{Message, Role};
 use aludel_text::thinking::{InlineReasoning, bare, inline};
 
 use super::column::text_of;
+use super::completeness;
 use super::finish_columns;
 use super::loss_weight::{self, weight_in};
 use super::problem::{Problem, ProblemKind};
 use super::row_marks;
+use super::tool_use::{self, ToolFields};
 use crate::json::{Fields, Json, Kind};
 use crate::message_fields::{self, CONTENT, MessageParts};
 use crate::unknown_fields::{self, NOT_LEARNT, ROLE};
@@ -27,11 +29,12 @@ pub(super) fn messages_from((name, value): (&str, Json<'_>)) -> Result<Vec<Messa
     let place = |index: usize| format!("{name}[{index}]");
     let read = items.iter().enumerate().map(|(index, item)| message_from(*item, &place(index)));
     let messages = read.collect::<Result<Vec<Message>, Problem>>()?;
+    tool_use::check_results(&messages, place)?;
     // The last answer may be missing; an earlier one must not be empty.
     let before_last = &messages[..messages.len() - 1];
-    match before_last.iter().position(|message| message.role == Role::Assistant && says_nothing(message)) {
+    match before_last.iter().position(|message| message.role == Role::Assistant && message.says_nothing()) {
         Some(index) => Err(wrong(format!(
-            "{} is an assistant's turn without content or reasoning, with other turns behind it",
+            "{} is an assistant's turn without content, reasoning or calls, with other turns behind it",
             place(index)
         ))),
         None => Ok(messages),
@@ -125,11 +128,6 @@ pub(super) fn give_reasoning(messages: &mut [Message], reasoning: String) -> boo
     }
 }
 
-/// Neither content nor reasoning.
-pub(super) fn says_nothing(message: &Message) -> bool {
-    message.content.trim().is_empty() && message.reasoning.as_ref().is_none_or(|text| text.trim().is_empty())
-}
-
 fn message_from(item: Json<'_>, place: &str) -> Result<Message, Problem> {
     if item.kind() != Kind::Object {
         return Err(wrong(format!("{place} holds {}, and a message object is wanted", item.kind().named())));
@@ -137,8 +135,9 @@ fn message_from(item: Json<'_>, place: &str) -> Result<Message, Problem> {
     let fields = item.fields();
     let at_place = |reason: String| wrong(format!("{place}: {reason}"));
     message_fields::once_each(&fields).map_err(at_place)?;
-    let role = role_from(&fields, place)?;
-    check_fields(&fields, place)?;
+    let (role, is_call) = role_from(&fields, place)?;
+    let tool_fields = ToolFields::of(&fields, role).map_err(at_place)?;
+    check_fields(&fields, !tool_fields.calls.is_empty() || is_call, place)?;
     let weight = weight_in(&fields).map_err(at_place)?.unwrap_or(1.0);
     let said = MessageParts::of(&fields, false).map_err(at_place)?;
     if !said.refusal.is_empty() {
@@ -156,20 +155,61 @@ fn message_from(item: Json<'_>, place: &str) -> Result<Message, Problem> {
             let role = role.as_str();
             return Err(wrong(format!("{place} ({role}) has reasoning, which only an assistant's turn can have")));
         }
-        return Ok(Message { weight, ..Message::new(role, content) });
+        let mut message = Message { weight, tools: tool_fields.tools, ..Message::new(role, content) };
+        if role == Role::Tool {
+            message.tool_call_id = text_in(&fields, "tool_call_id").map_err(at_place)?;
+            message.tool_name = text_in(&fields, "name").map_err(at_place)?;
+        }
+        return Ok(message);
     }
     let reasoning = message_fields::text_of(said.reasoning, "its reasoning").map_err(at_place)?;
     message_fields::no_setting("its reasoning", &reasoning).map_err(at_place)?;
-    Ok(Message { weight, ..assistant(content, bare_reasoning(&reasoning), place)? })
+    let mut message = assistant(content, bare_reasoning(&reasoning), place)?;
+    (message.weight, message.tools, message.tool_calls) = (weight, tool_fields.tools, tool_fields.calls);
+    if is_call {
+        call_from_content(&mut message).map_err(at_place)?;
+    }
+    if !message.tool_calls.is_empty() {
+        message.is_content_null = CONTENT.iter().all(|name| fields.get(name).is_none()) || message.is_content_null;
+        if message.reasoning.is_none() && matches!(inline(&message.content), InlineReasoning::Open(_)) {
+            return Err(at_place("its reasoning is never closed, and calls stand behind it".to_owned()));
+        }
+    }
+    Ok(message)
 }
 
-/// Refuses fields of a message beside its text that cannot be ignored.
-fn check_fields(fields: &Fields<'_>, place: &str) -> Result<(), Problem> {
-    if let Some(flaw) = finish_columns::flaw_in(fields.iter()) {
+/// Takes the text of a turn that is a call as one, as ShareGPT's role `function_call` means it.
+fn call_from_content(message: &mut Message) -> Result<(), String> {
+    if !message.tool_calls.is_empty() {
+        return Err("it is a `function_call` by its role and has calls of its own; take one out".to_owned());
+    }
+    let text = serde_json::to_string(&message.content).map_err(|error| error.to_string())?;
+    let text = Json::parse(&text).map_err(|error| error.to_string())?;
+    message.tool_calls = tool_use::calls_from("function_call", text)?;
+    message.content.clear();
+    message.is_content_null = true;
+    Ok(())
+}
+
+/// A note of a result that templates read.
+fn text_in(fields: &Fields<'_>, name: &str) -> Result<Option<String>, String> {
+    let Some(value) = fields.get(name) else { return Ok(None) };
+    match value.scalar() {
+        Ok(Some(text)) => Ok(Some(text.into_owned()).filter(|text| !text.is_empty())),
+        Ok(None) => Err(format!("`{name}` holds {}, and text is wanted", value.kind().named())),
+        Err(half) => Err(format!("`{name}` holds {half}")),
+    }
+}
+
+/// Refuses fields of a message beside its text and its calls that cannot be ignored.
+fn check_fields(fields: &Fields<'_>, calls: bool, place: &str) -> Result<(), Problem> {
+    let ends = fields.iter().filter(|field| !calls || !completeness::says_called(*field));
+    if let Some(flaw) = finish_columns::flaw_in(ends) {
         return Err(wrong(format!("{place} was not answered to its end ({})", flaw.detail)));
     }
     let unknown = unknown_fields::unknown(fields).find(|(name, value)| {
         !loss_weight::is_name(name)
+            && !tool_use::FIELDS.contains(name)
             && !finish_columns::is_mark((name, *value))
             && !row_marks::is_in_favour(name, *value)
     });
@@ -195,13 +235,14 @@ fn not_learnt(place: &str, name: &str) -> Problem {
     wrong(format!("{place} holds `{name}`, which cannot be learnt yet"))
 }
 
-fn role_from(fields: &Fields<'_>, place: &str) -> Result<Role, Problem> {
+/// Who speaks, and whether the role says that the text is a call.
+fn role_from(fields: &Fields<'_>, place: &str) -> Result<(Role, bool), Problem> {
     let said = ROLE.map(|name| fields.get(name).and_then(|role| role.text().ok().flatten()));
     match said {
         [None, None] => Err(wrong(format!("{place} says neither `role` nor `from`, so nobody knows who speaks"))),
-        [Some(name), None] | [None, Some(name)] => role_called(&name, place),
+        [Some(name), None] | [None, Some(name)] => Ok((role_called(&name, place)?, is_call_role(&name))),
         [Some(name), Some(other)] => match (role_called(&name, place)?, role_called(&other, place)) {
-            (role, Ok(other)) if role == other => Ok(role),
+            (role, Ok(of_other)) if role == of_other => Ok((role, is_call_role(&name) || is_call_role(&other))),
             _ => Err(wrong(format!(
                 "{place} has the `role` `{}` and is `from` `{}`, and nobody knows which of them speaks; take one out",
                 name.escape_debug(),
@@ -211,10 +252,14 @@ fn role_from(fields: &Fields<'_>, place: &str) -> Result<Role, Problem> {
     }
 }
 
+fn is_call_role(name: &str) -> bool {
+    name.eq_ignore_ascii_case(tool_use::CALL_ROLE)
+}
+
 fn role_called(name: &str, place: &str) -> Result<Role, Problem> {
     role_of(name).ok_or_else(|| {
         wrong(format!(
-            "{place} has the role `{}`; known are system, user (human), assistant (gpt, model) and tool (function, observation)",
+            "{place} has the role `{}`; known are system, user (human), assistant (gpt, model, function_call) and tool (function, observation)",
             name.escape_debug()
         ))
     })
@@ -224,7 +269,7 @@ fn role_of(name: &str) -> Option<Role> {
     Some(match name.to_ascii_lowercase().as_str() {
         "system" | "developer" => Role::System,
         "user" | "human" => Role::User,
-        "assistant" | "gpt" | "model" | "bot" | "chatgpt" | "ai" => Role::Assistant,
+        "assistant" | "gpt" | "model" | "bot" | "chatgpt" | "ai" | tool_use::CALL_ROLE => Role::Assistant,
         "tool" | "function" | "observation" | "function_response" | "ipython" => Role::Tool,
         _ => return None,
     })

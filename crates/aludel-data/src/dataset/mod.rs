@@ -24,6 +24,7 @@ mod row_marks;
 mod template_tokens;
 #[cfg(test)]
 mod tests;
+mod tool_use;
 mod unused_columns;
 
 use std::collections::BTreeMap;
@@ -46,6 +47,7 @@ pub use record::{Content, PromptKey, Provenance, Record};
 pub use row::row_of;
 pub use row::{Row, Unusable};
 pub use template_tokens::turn_mark;
+pub use tool_use::apart as tools_apart;
 pub use unused_columns::add as add_unused;
 pub use unused_columns::told as columns_not_used;
 
@@ -60,7 +62,7 @@ use row::{parse, read_columns};
 /// The version of the reading of rows, which is a part of the keys of caches and runs. It rises with every change by which any row is
 /// read other than before: other text, reasoning, weights or roles, a row that is refused or left out, a mark that is taken off; in this
 /// module, in `message_fields`, `unknown_fields`, `column_names` or `json`, or in `aludel_text::thinking`. What a cache holds was read by the rules of its day.
-pub const READER: u32 = 4;
+pub const READER: u32 = 5;
 
 /// How data files are read.
 #[derive(Clone, Debug)]

@@ -12,7 +12,7 @@ use super::messages::{history_from, messages_from, prompt_from};
 use super::pairs;
 use super::problem::{Problem, ProblemKind};
 use super::read::RawRow;
-use super::{Columns, Provenance, ReadOptions, Records, Unusable, open, parse, prompt_columns};
+use super::{Columns, Provenance, ReadOptions, Records, Unusable, open, parse, prompt_columns, tool_use};
 use crate::Error;
 use crate::column_names::{called, same};
 
@@ -107,7 +107,8 @@ pub type QuestionColumns<'a> = (Vec<Message>, Vec<&'a str>);
 
 fn asked<'a>(row: &'a Columns, map: Option<&ColumnMap>) -> Result<Option<QuestionColumns<'a>>, Problem> {
     let found = found(row, map)?;
-    if let Some((_, used)) = &found {
+    if let Some((messages, used)) = &found {
+        tool_use::no_tools_asked(messages)?;
         columns::no_other_spelling(row, used, map)?;
     }
     Ok(found)

@@ -71,7 +71,12 @@ impl Record {
             Content::Text(text) => text.len(),
             Content::Messages(messages) => messages
                 .iter()
-                .map(|message| message.content.len() + message.reasoning.as_ref().map_or(0, String::len))
+                .map(|message| {
+                    let calls = message.tool_calls.iter().map(|call| call.name.len() + call.arguments.text().len());
+                    let tools = message.tools.iter().map(|tool| tool.definition().to_string().len());
+                    let reasoning = message.reasoning.as_ref().map_or(0, String::len);
+                    message.content.len() + reasoning + calls.chain(tools).sum::<usize>()
+                })
                 .sum(),
         }
     }
@@ -90,10 +95,17 @@ impl PromptKey {
                     before.iter().any(|message| message.role != Role::System && !message.content.trim().is_empty());
                 for message in if asks { before } else { messages } {
                     // An empty system message is equal to none.
-                    if message.role == Role::System && message.content.trim().is_empty() {
+                    if message.role == Role::System && message.content.trim().is_empty() && message.tools.is_empty() {
                         continue;
                     }
                     absorb(&mut hasher, message.role.as_str(), &message.content);
+                    for tool in &message.tools {
+                        absorb(&mut hasher, "tool definition", &tool.definition().to_string());
+                    }
+                    for call in message.tool_calls.iter().filter(|_| !asks) {
+                        absorb(&mut hasher, "call", &call.name);
+                        absorb(&mut hasher, "arguments", call.arguments.text());
+                    }
                     if !asks && let Some(reasoning) = &message.reasoning {
                         absorb(&mut hasher, "reasoning", reasoning);
                     }

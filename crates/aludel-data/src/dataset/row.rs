@@ -1,6 +1,6 @@
 //! One row: from the bytes of its line to columns and content, or why it cannot be used.
 
-use aludel_text::message::{Message, Role};
+use aludel_text::message::Role;
 use aludel_text::thinking::{InlineReasoning, inline, leading_tag};
 
 use super::column_map::ColumnMap;
@@ -86,8 +86,8 @@ fn with_tags_read(mut content: Content, options: &ReadOptions) -> Result<Content
             (None, Some(answer)) if answer.trim().is_empty() => {}
             (Some(AnswerTag::Reasoning), Some(answer)) => {
                 let reasoning = found.inside.trim().to_owned();
-                let read = Message { weight: message.weight, ..Message::assistant(answer.trim_start()) };
-                *message = if reasoning.is_empty() { read } else { read.with_reasoning(reasoning) };
+                message.reasoning = Some(reasoning).filter(|reasoning| !reasoning.is_empty());
+                message.content = answer.trim_start().to_owned();
             }
             (Some(AnswerTag::Reasoning), None) => {
                 return not_whole(format!("an answer begins with `{tag}`, which is never closed"));

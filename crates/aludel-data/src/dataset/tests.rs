@@ -7,6 +7,7 @@ mod packed;
 mod prompts;
 mod spellings;
 mod strict;
+mod tools;
 
 use std::fs;
 

@@ -39,7 +39,15 @@ pub(super) fn body(question: &Question, asking: &RequestParams, sample: u32, str
 
 /// The messages, without the reasoning of earlier turns: DeepSeek answers 400 to it.
 pub(super) fn messages(question: &Question) -> Value {
-    let message = |message: &aludel_text::message::Message| json!({"role": message.role, "content": message.content});
+    let message = |message: &aludel_text::message::Message| {
+        let mut sent = json!({"role": message.role, "content": message.content});
+        for (name, value) in [("tool_call_id", &message.tool_call_id), ("name", &message.tool_name)] {
+            if let Some(value) = value {
+                sent[name] = json!(value);
+            }
+        }
+        sent
+    };
     question.messages.iter().map(message).collect()
 }
 

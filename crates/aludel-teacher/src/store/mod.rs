@@ -21,6 +21,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::thread::JoinHandle;
 
 use aludel_text::message::Message;
+use aludel_text::tools::{Tool, ToolCall};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -372,18 +373,35 @@ fn run_of(asking: &RequestParams) -> (String, String) {
 #[derive(Serialize)]
 struct Asked<'a> {
     role: &'a str,
-    content: &'a str,
+    content: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     reasoning_content: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     weight: Option<f32>,
+    #[serde(skip_serializing_if = "<[ToolCall]>::is_empty")]
+    tool_calls: &'a [ToolCall],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tool_call_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<&'a str>,
+    #[serde(skip_serializing_if = "<[Tool]>::is_empty")]
+    tools: &'a [Tool],
 }
 
 impl Asked<'_> {
     fn of(message: &Message) -> Asked<'_> {
-        let Message { role, content, reasoning, weight } = message;
-        let weight = (*weight != 1.0).then_some(*weight);
-        Asked { role: role.as_str(), content, reasoning_content: reasoning.as_deref(), weight }
+        let Message { role, content, is_content_null, reasoning, weight, tool_calls, tool_call_id, tool_name, tools } =
+            message;
+        Asked {
+            role: role.as_str(),
+            content: (!is_content_null).then_some(content),
+            reasoning_content: reasoning.as_deref(),
+            weight: (*weight != 1.0).then_some(*weight),
+            tool_calls,
+            tool_call_id: tool_call_id.as_deref(),
+            name: tool_name.as_deref(),
+            tools,
+        }
     }
 }
 

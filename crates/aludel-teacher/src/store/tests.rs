@@ -146,6 +146,30 @@ fn answers_are_wanted_from_the_first_one_on() {
     assert_eq!(status(&store).wanted, 8, "what is only counted is not wanted");
 }
 
+/// All that a message says of tools is kept, and is a part of the key.
+#[test]
+fn messages_keep_what_they_say_of_tools() {
+    let conversation = json!([
+        {"role": "user", "content": "a", "tools": [{"type": "function", "function": {"name": "f"}}]},
+        {"role": "assistant", "content": null, "tool_calls": [{"id": "c", "function": {"name": "f", "arguments": {"x": 1}}}]},
+        {"role": "tool", "content": "b", "tool_call_id": "c", "name": "f"},
+    ]);
+    let messages: Vec<Message> = serde_json::from_value(conversation).unwrap();
+    let kept = |messages: &[Message]| registered(&Prompt { messages: messages.to_vec(), ..prompt(1, "") });
+    let whole = kept(&messages);
+    assert_eq!(serde_json::from_str::<Vec<Message>>(&whole.messages).unwrap(), messages);
+    for (index, changed) in [
+        (0, Message { tools: Vec::new(), ..messages[0].clone() }),
+        (1, Message { is_content_null: false, ..messages[1].clone() }),
+        (2, Message { tool_call_id: None, ..messages[2].clone() }),
+        (2, Message { tool_name: None, ..messages[2].clone() }),
+    ] {
+        let mut others = messages.clone();
+        others[index] = changed;
+        assert_ne!(kept(&others).hash, whole.hash);
+    }
+}
+
 /// Stores that were written by earlier versions are asked by these keys.
 #[test]
 fn keys_are_the_same_in_every_version() {

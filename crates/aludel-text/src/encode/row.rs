@@ -6,14 +6,12 @@ use std::ops::Range;
 use super::guard::uncovered;
 use super::locate::{LocatedTexts, locate};
 use super::texts::{Field, TextSpan};
-use super::{EncodeOptions, Encoded, LossOn, Part, Purpose, Turn};
+use super::{EncodeOptions, Encoded, LossOn, Part, Purpose, STAND_IN, Turn};
 use crate::error::Error;
 use crate::message::{Message, Role};
 use crate::template::{ChatTemplate, TemplateContext, TemplateMessage, TurnForm};
 use crate::tokenizer::Tokenizer;
-
-/// Placeholder for a turn that the template would change.
-const STAND_IN: &str = "\u{E0B2}";
+use crate::tools::Tool;
 
 /// A stretch of rendered text that is not the template's own.
 #[derive(Debug, Clone)]
@@ -41,11 +39,24 @@ pub(super) struct Renderer<'a> {
     pub(super) template: &'a ChatTemplate,
     pub(super) tokenizer: &'a Tokenizer,
     pub(super) options: &'a EncodeOptions,
+    /// The tools of the conversation.
+    pub(super) tools: Vec<Tool>,
 }
 
-impl Renderer<'_> {
+impl<'a> Renderer<'a> {
+    pub(super) fn new(
+        template: &'a ChatTemplate,
+        tokenizer: &'a Tokenizer,
+        options: &'a EncodeOptions,
+        messages: &[Message],
+    ) -> Renderer<'a> {
+        let tools = messages.iter().flat_map(|message| &message.tools).cloned().collect();
+        Renderer { template, tokenizer, options, tools }
+    }
+
     pub(super) fn prompt(&self, messages: &[Message], open_thinking: bool) -> Result<Rendering, Error> {
         let located = self.locate(messages, true)?;
+        self.check_tools(messages, &located)?;
         let stretches = self.stretches(&located, messages, true)?;
         let mut rendering = Rendering { text: located.text, weight: 1.0, stretches, turns: Vec::new() };
         if open_thinking && !self.ends_opened(&rendering.text) {
@@ -85,7 +96,11 @@ impl Renderer<'_> {
     /// where that is all of the turn; where it drops the reasoning, or cuts the answer at tags of reasoning within it,
     /// the turn's own texts in what the template prints around them.
     fn training_row(&self, messages: &[Message], index: usize) -> Result<Rendering, Error> {
+        if !messages[index].tool_calls.is_empty() {
+            return self.call_row(messages, index);
+        }
         let as_is = self.locate(messages, false)?;
+        self.check_tools(messages, &as_is)?;
         if let Some(row) = self.row_as_rendered(&as_is, messages, index)? {
             return Ok(row);
         }
@@ -97,7 +112,7 @@ impl Renderer<'_> {
         let &[place] = places.as_slice() else {
             return Err(Error::TurnNotRendered { index, times: places.len() });
         };
-        if !is_last(&located, place) {
+        if !is_last(&located, place.range.start, index) {
             return Err(Error::TurnNotLast { index });
         }
         let message = &messages[index];
@@ -140,7 +155,7 @@ impl Renderer<'_> {
         };
         let (contents, reasonings) = (places(Field::Content), places(Field::Reasoning));
         let &[content] = contents.as_slice() else { return Ok(None) };
-        if !content.is_whole || !is_last(located, content) {
+        if !content.is_whole || !is_last(located, content.range.start, index) {
             return Ok(None);
         }
         let message = &messages[index];
@@ -246,7 +261,7 @@ impl Renderer<'_> {
 
     /// The end of a turn is the first control token behind it, with all that is before that token. A template that
     /// puts none there gets the model's end-of-sequence token, or the student would never learn to stop.
-    fn place_end(&self, rendering: &mut Rendering, trailing: &str) -> Range<usize> {
+    pub(super) fn place_end(&self, rendering: &mut Rendering, trailing: &str) -> Range<usize> {
         if let Some((token, _)) = self.tokenizer.first_control(trailing) {
             let range = rendering.push(&trailing[..token.end], Part::EndOfTurn, false);
             rendering.text.push_str(&trailing[token.end..]);
@@ -259,7 +274,7 @@ impl Renderer<'_> {
     }
 
     /// The text before byte `end`, with the texts in it except the supervised turn.
-    fn context(
+    pub(super) fn context(
         &self,
         located: &LocatedTexts<'_>,
         messages: &[Message],
@@ -299,13 +314,41 @@ impl Renderer<'_> {
         Ok(stretches)
     }
 
-    fn locate<'m>(&self, messages: &'m [Message], add_generation_prompt: bool) -> Result<LocatedTexts<'m>, Error> {
+    pub(super) fn locate<'m>(
+        &self,
+        messages: &'m [Message],
+        add_generation_prompt: bool,
+    ) -> Result<LocatedTexts<'m>, Error> {
         let render = |shown: &[TemplateMessage]| self.render(shown, add_generation_prompt);
-        locate(messages, self.template.source(), &render)
+        locate(messages, self.template.source(), &render).map_err(|error| match error {
+            Error::TemplateRun { reason } if messages.iter().any(|message| message.is_content_null) => {
+                Error::ToolsNotKnown { reason }
+            }
+            error => error,
+        })
     }
 
-    fn render(&self, messages: &[TemplateMessage], add_generation_prompt: bool) -> Result<String, Error> {
-        self.template.render(messages, self.surroundings(add_generation_prompt))
+    pub(super) fn render(&self, messages: &[TemplateMessage], add_generation_prompt: bool) -> Result<String, Error> {
+        let surroundings = TemplateContext { tools: &self.tools, ..self.surroundings(add_generation_prompt) };
+        self.render_in(messages, surroundings)
+    }
+
+    /// Renders with other tools than those of the conversation.
+    pub(super) fn render_with(&self, messages: &[TemplateMessage], tools: &[Tool]) -> Result<String, Error> {
+        let add_generation_prompt = matches!(self.options.purpose, Purpose::Prompt { .. });
+        self.render_in(messages, TemplateContext { tools, ..self.surroundings(add_generation_prompt) })
+    }
+
+    fn render_in(&self, messages: &[TemplateMessage], surroundings: TemplateContext<'_>) -> Result<String, Error> {
+        if messages.iter().all(|message| message.calls.is_empty()) {
+            return self.template.render(messages, surroundings);
+        }
+        let as_text = self.template.takes_text_arguments(self.surroundings(false));
+        let mut shown = messages.to_vec();
+        for message in &mut shown {
+            message.tool_calls = message.calls.iter().map(|call| call.shown(as_text)).collect();
+        }
+        self.template.render(&shown, surroundings)
     }
 
     pub(super) fn tokenize(&self, rendering: Rendering) -> Result<Encoded, Error> {
@@ -346,17 +389,26 @@ impl Renderer<'_> {
         text.trim_end().ends_with(self.options.think.open.as_str())
     }
 
-    fn form(&self) -> TurnForm {
+    pub(super) fn form(&self) -> TurnForm {
         self.template.form(&self.options.think, self.surroundings(false))
     }
 
     fn surroundings(&self, add_generation_prompt: bool) -> TemplateContext<'_> {
-        TemplateContext { add_generation_prompt, date: self.options.date, variables: Some(&self.options.variables) }
+        let variables = Some(&self.options.variables);
+        TemplateContext { add_generation_prompt, date: self.options.date, variables, tools: &[] }
     }
 }
 
 impl Rendering {
-    fn push(&mut self, text: &str, part: Part, protected: bool) -> Range<usize> {
+    pub(super) fn text(&self) -> &str {
+        &self.text
+    }
+
+    pub(super) fn add_turn(&mut self, turn: Turn) {
+        self.turns.push(turn);
+    }
+
+    pub(super) fn push(&mut self, text: &str, part: Part, protected: bool) -> Range<usize> {
         let range = self.text.len()..self.text.len() + text.len();
         self.text.push_str(text);
         if !text.is_empty() {
@@ -378,21 +430,20 @@ fn part_at(stretches: &[Stretch], at: usize) -> (Part, f32) {
 }
 
 impl Turn {
-    fn empty(message: usize) -> Turn {
+    pub(super) fn empty(message: usize) -> Turn {
         Turn { message, reasoning: 0..0, close: 0..0, answer: 0..0, end_of_turn: 0..0 }
     }
 }
 
-fn has_reasoning(message: &Message) -> bool {
+pub(super) fn has_reasoning(message: &Message) -> bool {
     message.reasoning.as_ref().is_some_and(|text| !text.trim().is_empty())
 }
 
-/// Nothing of another message follows it.
-fn is_last(located: &LocatedTexts<'_>, place: &TextSpan) -> bool {
-    let index = located.texts[place.text].index;
-    located.found.iter().all(|found| located.texts[found.text].index == index || found.range.end <= place.range.start)
+/// Nothing of another message than that of this index follows the place.
+pub(super) fn is_last(located: &LocatedTexts<'_>, place: usize, index: usize) -> bool {
+    located.found.iter().all(|found| located.texts[found.text].index == index || found.range.end <= place)
 }
 
-fn plain(messages: &[Message]) -> Vec<TemplateMessage> {
+pub(super) fn plain(messages: &[Message]) -> Vec<TemplateMessage> {
     super::texts::disguised(messages, &mut |_, _| None)
 }

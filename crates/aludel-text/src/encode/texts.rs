@@ -42,7 +42,7 @@ pub(super) fn texts_of(messages: &[Message]) -> Vec<Text<'_>> {
     texts
 }
 
-/// The messages for a template, each text as `disguise` gives it; none keeps it.
+/// The messages for a template, each text as `disguise` gives it; none keeps it. Calls stay as they are.
 pub(super) fn disguised(
     messages: &[Message],
     disguise: &mut dyn FnMut(usize, Field) -> Option<String>,
@@ -54,7 +54,11 @@ pub(super) fn disguised(
             hidden.unwrap_or_else(|| text.clone())
         });
         let content = disguise(index, Field::Content).unwrap_or_else(|| message.content.clone());
-        shown.push(TemplateMessage::new(message.role.as_str(), content, reasoning));
+        let mut turn = TemplateMessage::new(message.role.as_str(), content, reasoning);
+        turn.content = turn.content.filter(|_| !message.is_content_null);
+        turn.calls = message.tool_calls.clone();
+        (turn.tool_call_id, turn.name) = (message.tool_call_id.clone(), message.tool_name.clone());
+        shown.push(turn);
     }
     shown
 }

@@ -24,6 +24,7 @@ pub(crate) use form::TurnForm;
 
 use crate::error::Error;
 use crate::thinking::ThinkTags;
+use crate::tools::{Tool, ToolCall};
 
 /// Several times the length of any model's template.
 const LONGEST_TEMPLATE_BYTES: usize = 1 << 17;
@@ -48,6 +49,8 @@ pub struct ChatTemplate {
     eos_token: String,
     /// How an assistant's turn is rendered with the default tags and no variables: needed for each row.
     default_form: OnceLock<TurnForm>,
+    /// Whether it takes the arguments of calls as text.
+    takes_text_arguments: OnceLock<bool>,
 }
 
 impl Clone for ChatTemplate {
@@ -58,6 +61,7 @@ impl Clone for ChatTemplate {
             bos_token: self.bos_token.clone(),
             eos_token: self.eos_token.clone(),
             default_form: OnceLock::new(),
+            takes_text_arguments: OnceLock::new(),
         }
     }
 }
@@ -68,6 +72,8 @@ pub(crate) struct TemplateContext<'a> {
     pub(crate) add_generation_prompt: bool,
     pub(crate) date: Option<Date>,
     pub(crate) variables: Option<&'a Map<String, serde_json::Value>>,
+    /// The tools of the conversation, which come before those among the variables.
+    pub(crate) tools: &'a [Tool],
 }
 
 /// A message as templates see it: with the fields that transformers passes, in its order.
@@ -77,14 +83,38 @@ pub(crate) struct TemplateMessage {
     #[serde(skip_serializing_if = "Option::is_none")]
     thinking: Option<String>,
     pub(crate) role: &'static str,
-    pub(crate) content: String,
+    pub(crate) content: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) reasoning_content: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) tool_calls: Vec<serde_json::Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) tool_call_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) name: Option<String>,
+    /// What `tool_calls` are made of, whose arguments are objects or text as the template takes them.
+    #[serde(skip)]
+    pub(crate) calls: Vec<ToolCall>,
 }
 
 impl TemplateMessage {
     pub(crate) fn new(role: &'static str, content: String, reasoning: Option<String>) -> TemplateMessage {
-        TemplateMessage { thinking: reasoning.clone(), role, content, reasoning_content: reasoning }
+        TemplateMessage {
+            thinking: reasoning.clone(),
+            role,
+            content: Some(content),
+            reasoning_content: reasoning,
+            tool_calls: Vec::new(),
+            tool_call_id: None,
+            name: None,
+            calls: Vec::new(),
+        }
+    }
+
+    /// Bytes of text in it.
+    fn bytes(&self) -> usize {
+        let texts = [&self.content, &self.reasoning_content].into_iter().flatten().map(String::len);
+        texts.sum::<usize>() + self.tool_calls.iter().map(|call| call.to_string().len()).sum::<usize>()
     }
 }
 
@@ -114,6 +144,7 @@ impl ChatTemplate {
             bos_token: bos_token.unwrap_or_default().to_owned(),
             eos_token: eos_token.unwrap_or_default().to_owned(),
             default_form: OnceLock::new(),
+            takes_text_arguments: OnceLock::new(),
         })
     }
 
@@ -141,16 +172,32 @@ impl ChatTemplate {
         TurnForm::ask(self, tags, surroundings)
     }
 
+    /// Whether the arguments of a call are text to the template, since it fails with an object.
+    pub(crate) fn takes_text_arguments(&self, surroundings: TemplateContext<'_>) -> bool {
+        *self.takes_text_arguments.get_or_init(|| {
+            let renders = |arguments: serde_json::Value| {
+                let function = serde_json::json!({"name": "f", "arguments": arguments});
+                let call = serde_json::json!({"id": "aaaaaaaaa", "type": "function", "function": function});
+                let mut turn = TemplateMessage::new("assistant", String::new(), None);
+                turn.content = None;
+                turn.tool_calls.push(call);
+                let messages = [TemplateMessage::new("user", "?".to_owned(), None), turn];
+                self.render(&messages, TemplateContext { add_generation_prompt: false, ..surroundings })
+            };
+            matches!(renders(serde_json::json!({"a": 1})), Err(Error::TemplateRun { .. }))
+                && renders(serde_json::json!("{\"a\": 1}")).is_ok()
+        })
+    }
+
     pub(crate) fn render(
         &self,
         messages: &[TemplateMessage],
         surroundings: TemplateContext<'_>,
     ) -> Result<String, Error> {
-        let content_bytes: usize = messages
-            .iter()
-            .map(|message| message.content.len() + message.reasoning_content.as_ref().map_or(0, String::len))
-            .sum();
-        let for_messages = FUEL_PER_MESSAGE * messages.len() as u64 + FUEL_PER_CONTENT_BYTE * content_bytes as u64;
+        let content_bytes: usize = messages.iter().map(TemplateMessage::bytes).sum();
+        let tool_bytes: usize = surroundings.tools.iter().map(|tool| tool.definition().to_string().len()).sum();
+        let units = (messages.len() + surroundings.tools.len()) as u64;
+        let for_messages = FUEL_PER_MESSAGE * units + FUEL_PER_CONTENT_BYTE * (content_bytes + tool_bytes) as u64;
         let (fuel, bytes) = (BASE_FUEL + for_messages, BASE_BYTES + BYTES_PER_FUEL * for_messages);
         let context = self.context(messages, surroundings);
         let mut environment = self.environment.clone();
@@ -163,7 +210,8 @@ impl ChatTemplate {
     /// The context of a template.
     fn context(&self, messages: &[TemplateMessage], surroundings: TemplateContext<'_>) -> Value {
         let mut context: Vec<(String, Value)> = Vec::new();
-        for (name, value) in surroundings.variables.into_iter().flatten() {
+        let is_replaced = |name: &str| name == "tools" && !surroundings.tools.is_empty();
+        for (name, value) in surroundings.variables.into_iter().flatten().filter(|(name, _)| !is_replaced(name)) {
             context.push((name.clone(), Value::from(Serde(value))));
         }
         // As in transformers, tokens come after the caller's variables and cannot be replaced by them.
@@ -171,6 +219,9 @@ impl ChatTemplate {
         context.push(("bos_token".to_owned(), Value::from(self.bos_token.as_str())));
         context.push(("eos_token".to_owned(), Value::from(self.eos_token.as_str())));
         context.push(("add_generation_prompt".to_owned(), Value::from(surroundings.add_generation_prompt)));
+        if !surroundings.tools.is_empty() {
+            context.push(("tools".to_owned(), Value::from(Serde(surroundings.tools))));
+        }
         for absent in ["tools", "documents"] {
             if !context.iter().any(|(name, _)| name == absent) {
                 context.push((absent.to_owned(), Value::from(())));

@@ -17,3 +17,4 @@ mod real;
 mod steps;
 mod templates;
 mod tokenizers;
+mod tools;

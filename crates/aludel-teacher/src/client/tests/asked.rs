@@ -15,9 +15,10 @@ fn what_is_sent() {
     };
     let header = ("x-more".to_owned(), Secret::new("canary-two").unwrap());
     let teacher = HttpTeacher::new(Endpoint { headers: vec![header], ..endpoint(&server.url()) }).unwrap();
-    let question = Question {
-        messages: vec![Message::user("a"), Message::assistant("b").with_reasoning("hidden"), Message::user("c")],
-    };
+    let mut result = Message::new(aludel_text::message::Role::Tool, "c");
+    (result.tool_call_id, result.tool_name) = (Some("id".to_owned()), Some("f".to_owned()));
+    let question =
+        Question { messages: vec![Message::user("a"), Message::assistant("b").with_reasoning("hidden"), result] };
     let answer = run(teacher.ask(&question, &asking, 2)).unwrap();
     assert_eq!((answer.prompt_tokens, answer.completion_tokens), (Some(3), Some(5)));
     assert_eq!(answer.model.as_deref(), Some("scripted"));
@@ -28,7 +29,7 @@ fn what_is_sent() {
             && request.head.contains("x-more: canary-two")
     );
     let expected = value!({"model": "m", "messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"},
-        {"role": "user", "content": "c"}], "temperature": 0.6, "stream": true, "max_tokens": 9, "seed": 42,
+        {"role": "tool", "content": "c", "tool_call_id": "id", "name": "f"}], "temperature": 0.6, "stream": true, "max_tokens": 9, "seed": 42,
         "stream_options": {"include_usage": true, "more": 1}, "logprobs": true, "top_logprobs": 3, "top_k": 20});
     assert_eq!(serde_json::from_slice::<Value>(&request.body).unwrap(), expected);
 
