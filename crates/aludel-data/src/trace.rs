@@ -22,6 +22,8 @@ pub struct Trace {
     pub ended_by_mark: bool,
     /// A mark by which the data says that its answer is wrong.
     pub called_wrong: Option<String>,
+    /// The column that gives it another weight in training than 1.
+    pub weighted_by: Option<String>,
     /// Where it stands.
     pub origin: Provenance,
 }
@@ -31,6 +33,8 @@ pub struct Trace {
 pub enum Unfit {
     /// The answer is missing.
     Incomplete(String),
+    /// The weights of all its answers are 0.
+    ZeroWeight(String),
     /// The row cannot be read.
     Unreadable(String),
     /// The row is marked as not to be used.
@@ -101,6 +105,7 @@ pub fn trace_of(row: Row, skip_bad_rows: bool) -> Result<Trace, Error> {
         Err(unusable) if matches!(unusable.kind, ProblemKind::NothingToLearn | ProblemKind::NotWhole) => {
             Err(Unfit::Incomplete(unusable.reason))
         }
+        Err(unusable) if unusable.kind == ProblemKind::ZeroWeight => Err(Unfit::ZeroWeight(unusable.reason)),
         Err(unusable) if unusable.kind == ProblemKind::SetAside && !unusable.lacks_answer => {
             Err(Unfit::SetAside(unusable.reason))
         }
@@ -108,8 +113,8 @@ pub fn trace_of(row: Row, skip_bad_rows: bool) -> Result<Trace, Error> {
         Err(unusable) if skip_bad_rows => Err(Unfit::Unreadable(unusable.reason)),
         Err(unusable) => return Err(unusable.into_error(&row.provenance)),
     };
-    let Row { columns, hides_reasoning, ended_by_mark, called_wrong, provenance, .. } = row;
-    Ok(Trace { content, columns, hides_reasoning, ended_by_mark, called_wrong, origin: provenance })
+    let Row { columns, hides_reasoning, ended_by_mark, called_wrong, weighted_by, provenance, .. } = row;
+    Ok(Trace { content, columns, hides_reasoning, ended_by_mark, called_wrong, weighted_by, origin: provenance })
 }
 
 /// The assistant's turns.

@@ -58,7 +58,7 @@ fn train_from_start(
     let watch = || if stop.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
     let mut claimed = Claimed::new(recipe, resume)?;
     observe(Event::Stage(Stage::Hashing));
-    let opened = Opened::new(&claimed, &watch)?;
+    let opened = Opened::new(&claimed, &watch, observe)?;
     let resumed = Resumed::find(&claimed)?;
     observe(Event::Stage(Stage::Loading));
     let mut learner = load_learner(&claimed, &opened, &resumed, &watch)?;

@@ -4,6 +4,7 @@
 
 mod help;
 mod near;
+mod own_options;
 mod wrong;
 
 use crate::commands::bench::BenchArgs;

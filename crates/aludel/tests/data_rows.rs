@@ -435,7 +435,7 @@ fn nothing_of_a_question_is_left_out_and_nothing_counts_twice() {
             "`content` twice",
         ),
         (part(r#"{"type":"text","text":"what is this","image_url":{"url":"x"}}"#), "`image_url` beside `text`"),
-        (r#"{"prompt":"q","response":"a","weight":1e30}"#.to_owned(), "from 0 to 1000"),
+        (r#"{"prompt":"q","response":"a","weight":1e30}"#.to_owned(), "from 0 to 10"),
     ] {
         let said = inspected(&row, &[]);
         assert!(said.contains("exit code: 1") && said.contains(words) && said.contains("line 1"), "{row}: {said}");

@@ -35,7 +35,7 @@ use serde::{Deserialize, Serialize};
 
 pub use column_map::ColumnMap;
 pub use completeness::{flaw, flaw_of_answer, speaks_of_answer, unclosed};
-pub use flaw::Flaw;
+pub use flaw::{Flaw, FlawKind};
 pub use messages::is_assistant;
 pub use parquet::write_parquet;
 pub use problem::ProblemKind;
@@ -47,7 +47,7 @@ pub use row::row_of;
 pub use row::{Row, Unusable};
 pub use template_tokens::turn_mark;
 pub use unused_columns::add as add_unused;
-pub use unused_columns::told as columns_not_used;
+pub use unused_columns::{classes_told, told as columns_not_used};
 
 pub use crate::column_names::called;
 pub use crate::json::{Columns, Fields, Json, Kind, NoText};
@@ -60,7 +60,7 @@ use row::{parse, read_columns};
 /// The version of the reading of rows, which is a part of the keys of caches and runs. It rises with every change by which any row is
 /// read other than before: other text, reasoning, weights or roles, a row that is refused or left out, a mark that is taken off; in this
 /// module, in `message_fields`, `unknown_fields`, `column_names` or `json`, or in `aludel_text::thinking`. What a cache holds was read by the rules of its day.
-pub const READER: u32 = 4;
+pub const READER: u32 = 5;
 
 /// How data files are read.
 #[derive(Clone, Debug)]
@@ -127,6 +127,9 @@ pub struct Counts {
     /// Rows that became records and spell marks of turns, which are text in them, by the first mark of each.
     #[serde(default)]
     pub turn_marks: Vec<MarkedRows>,
+    /// Rows that a column gives another weight in training than 1, by column.
+    #[serde(default)]
+    pub weighted: Vec<MarkedRows>,
     /// Rows that became records without the marks at the ends of their answers.
     #[serde(default)]
     pub end_marks_removed: u64,
@@ -194,6 +197,12 @@ impl Counts {
         marked_told("rows with chat-template tokens in their text, trained as plain text", &self.turn_marks)
     }
 
+    /// What rows a column gives another weight, in a line.
+    pub fn weighted_told(&self) -> Option<String> {
+        let what = "rows that a column gives another loss weight than 1 (rename a column that is no loss weight)";
+        marked_told(what, &self.weighted)
+    }
+
     /// From how many rows the marks at the ends of answers were taken, in a line.
     pub fn end_marks_told(&self) -> Option<String> {
         let rows = self.end_marks_removed;
@@ -211,6 +220,9 @@ impl Counts {
         self.end_marks_removed += u64::from(row.ended_by_mark);
         if let Some(mark) = &row.turn_mark {
             add_marked(&mut self.turn_marks, mark, &row.provenance);
+        }
+        if let Some(column) = &row.weighted_by {
+            add_marked(&mut self.weighted, column, &row.provenance);
         }
         unused_columns::add(&mut self.columns_not_used, &row.columns, is_for_verdicts);
     }

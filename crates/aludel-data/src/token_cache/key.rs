@@ -22,16 +22,16 @@ const FORMAT: &[u8] = b"aludel token rows 3";
 pub struct DataHashes(Vec<[u8; 32]>);
 
 impl DataHashes {
-    /// Hashes the files' content. `watch` is asked now and then, and may break it off.
+    /// Hashes the files' content. `watch` is told of each piece how many bytes it has, and may break it off.
     ///
     /// # Errors
     /// [`Error::Read`] if a file cannot be read, [`Error::Stopped`] where `watch` broke off.
-    pub fn of(files: &[PathBuf], watch: &dyn Fn() -> ControlFlow<()>) -> Result<DataHashes, Error> {
+    pub fn of(files: &[PathBuf], watch: &dyn Fn(u64) -> ControlFlow<()>) -> Result<DataHashes, Error> {
         let hash = |path: &PathBuf| {
             let mut content = blake3::Hasher::new();
             let mut take = |piece: &[u8]| {
                 content.update(piece);
-                watch()
+                watch(piece.len() as u64)
             };
             match aludel_files::read_in_pieces(path, &mut take) {
                 Err(reason) => Err(Error::Read { path: path.clone(), reason }),

@@ -61,6 +61,7 @@ pub fn ask_list<E: From<Error>>(
             jitter: Jitter::new(u64::from(std::process::id())),
             on_their_way: JoinSet::new(),
             waiting: Vec::new(),
+            is_any_dropped: false,
             heard: now,
             is_in_trouble: false,
             left: None,
@@ -105,6 +106,8 @@ struct Asker<'a> {
     on_their_way: JoinSet<(Job, Result<Answer, Failure>)>,
     /// Questions that are asked again, and when.
     waiting: Vec<(Instant, Job)>,
+    /// Whether the end came before some of these could be asked again.
+    is_any_dropped: bool,
     /// When the server last answered anyone.
     heard: Instant,
     is_in_trouble: bool,
@@ -149,7 +152,10 @@ impl Asker<'_> {
                 () = sleep_until(wake) => {}
             }
         }
-        Ok(match (self.ending, self.left) {
+        // Who is stopped when nothing is left to do has done it all.
+        let is_done = self.on_their_way.is_empty() && !self.is_any_dropped && list.peek().is_none();
+        let ending = self.ending.filter(|(end, _)| *end != End::Stopped || !is_done);
+        Ok(match (ending, self.left) {
             (Some((end, _)), _) => end,
             (None, Some((left, words))) => {
                 tell(&words);
@@ -162,6 +168,7 @@ impl Asker<'_> {
     /// Fills the places that are free, first with those whose time has come again.
     fn ask(&mut self, list: &mut impl Iterator<Item = (usize, Listed)>, now: Instant) {
         if self.ending.is_some() {
+            self.is_any_dropped |= !self.waiting.is_empty();
             self.waiting.clear();
             return;
         }
@@ -234,6 +241,7 @@ impl Asker<'_> {
     fn failed(&mut self, mut job: Job, failure: &Failure, tell: &mut dyn FnMut(&str)) {
         let (now, words) = (Instant::now(), failure.to_string());
         if self.ending.is_some() {
+            self.is_any_dropped = true;
             return;
         }
         if now - self.heard >= self.options.give_up_after {

@@ -47,7 +47,6 @@ pub(super) struct Flow<'a> {
     failures_since: u64,
     /// Why no further question is asked, and until when answers are waited for.
     ending: Option<(End, Instant)>,
-    left: u64,
     /// What of an endpoint's words was told not to be understood.
     told_unread: BTreeSet<(usize, String)>,
     /// Questions that are not taken, until the teacher has answered another.
@@ -96,7 +95,6 @@ impl<'a> Flow<'a> {
             heard: now,
             failures_since: 0,
             ending: None,
-            left: 0,
             told_unread: BTreeSet::new(),
             held: Vec::new(),
         }
@@ -143,9 +141,11 @@ impl<'a> Flow<'a> {
         }
         let progress = self.snapshot(Instant::now());
         told(Event::Progress(Box::new(progress.clone())));
-        let end = match self.ending.take() {
+        // Who is stopped when nothing is left to do has done it all.
+        let stopped_at_the_end = |(end, _): &(End, Instant)| *end == End::Stopped && progress.is_all_settled();
+        let end = match self.ending.take_if(|ending| !stopped_at_the_end(ending)) {
             Some((end, _)) => end,
-            None if self.left > 0 => End::Incomplete { left: self.left },
+            None if progress.left > 0 => End::Incomplete { left: progress.left },
             None => self.held.last().map_or(End::Finished, |last| self.none_taken(&last.words)),
         };
         Ok((end, progress))
@@ -209,6 +209,7 @@ impl<'a> Flow<'a> {
         let endpoint = self.endpoints.get(index);
         let ticket = endpoint.asked(now);
         self.purse.promise();
+        self.progress.asked += u64::from(job.attempts == 0);
         job.attempts += 1;
         let (teacher, asker) = (Arc::clone(&endpoint.teacher), self.asker.clone());
         self.on_their_way.spawn(async move {
@@ -319,7 +320,7 @@ impl<'a> Flow<'a> {
         job.failed_at = Some(index);
         let failures = job.attempts - job.refusals;
         if failures >= self.options.max_attempts {
-            self.left += 1;
+            self.progress.left += 1;
             told(Event::Notice(Notice::Left { origin: job.origin(), words: failure.to_string() }));
             return;
         }

@@ -6,7 +6,9 @@ mod show;
 
 use crate::console::Console;
 use crate::hub::fetch_named;
+use crate::next::after_inspecting;
 use crate::number::whole;
+use crate::origin::made_by;
 use crate::progress::{At, Kind, Progress};
 use crate::report::Outcome;
 use crate::settings::{Flags, RecipeArgs, resolve, set_template_date};
@@ -143,6 +145,11 @@ pub(crate) fn run(args: &InspectArgs, console: &mut Console) -> anyhow::Result<O
         show::totals(console, &totals, &recipe)?;
         evaluation.iter().try_for_each(|evaluation| show::evaluation(console, evaluation, &recipe))?;
         show::training(console, &training, &recipe)?;
+        if totals.kept + totals.cut > 0 {
+            let has_folder = recipe.train.output_dir.is_some();
+            let is_refused = totals.refused > 0 && !recipe.data.skip_bad_rows;
+            console.next(&after_inspecting(&made_by().command, &recipe.data.files, has_folder, is_refused))?;
+        }
     }
     Ok(Outcome::Done)
 }
