@@ -57,7 +57,7 @@ fn train_from_start(
     let began = Instant::now();
     let watch = || if stop.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
     let mut claimed = Claimed::new(recipe, resume)?;
-    observe(Event::Stage(Stage::Hashing));
+    observe(Event::Stage(Stage::Opening));
     let opened = Opened::new(&claimed, &watch, observe)?;
     let resumed = Resumed::find(&claimed)?;
     observe(Event::Stage(Stage::Loading));

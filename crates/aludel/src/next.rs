@@ -42,13 +42,14 @@ pub(crate) fn after_making(problems: &Path, are_for_testing: bool) -> String {
     }
 }
 
-/// After inspecting: training, by the command that was typed without what only inspection knows; or curation, where training would stop
-/// at a row.
-pub(crate) fn after_inspecting(typed: &[String], data: &[PathBuf], has_folder: bool, is_refused: bool) -> String {
-    if is_refused {
-        let data: Vec<String> = data.iter().map(|file| as_typed(file)).collect();
-        return format!("aludel curate --input {} --output-dir curated", data.join(" "));
-    }
+/// After inspecting data with rows that training refuses and curation drops.
+pub(crate) fn after_refusal(data: &[PathBuf]) -> String {
+    let data: Vec<String> = data.iter().map(|file| as_typed(file)).collect();
+    format!("aludel curate --input {} --output-dir curated", data.join(" "))
+}
+
+/// After inspecting: training, by the command that was typed without what only inspection knows.
+pub(crate) fn after_inspecting(typed: &[String], has_folder: bool) -> String {
     let mut words = Vec::new();
     let mut is_value = false;
     for word in typed {
@@ -144,17 +145,20 @@ mod tests {
     }
 
     #[test]
-    fn what_was_inspected_is_trained_on_unless_training_would_stop() {
-        let of = |typed: &str, has_folder, is_refused| {
+    fn what_was_inspected_is_trained_on_or_curated() {
+        let of = |typed: &str, has_folder| {
             let typed: Vec<String> = typed.split(' ').map(str::to_owned).collect();
-            after_inspecting(&typed, &["/d/my rows.jsonl".into()], has_folder, is_refused)
+            after_inspecting(&typed, has_folder)
         };
         let typed = "aludel inspect --student inspect --data r.jsonl --rows 3 --tokens --max-length 64 --rows=2 --set a={b='c'}";
         let train =
             "aludel train --student inspect --data r.jsonl --max-length 64 --set 'a={b='\\''c'\\''}' --output-dir run";
-        assert_eq!(of(typed, false, false), train);
-        assert_eq!(of("aludel inspect --recipe r.toml --full", true, false), "aludel train --recipe r.toml");
-        assert_eq!(of(typed, false, true), "aludel curate --input '/d/my rows.jsonl' --output-dir curated");
+        assert_eq!(of(typed, false), train);
+        assert_eq!(of("aludel inspect --recipe r.toml --full", true), "aludel train --recipe r.toml");
+        assert_eq!(
+            after_refusal(&["/d/my rows.jsonl".into()]),
+            "aludel curate --input '/d/my rows.jsonl' --output-dir curated"
+        );
     }
 
     #[test]

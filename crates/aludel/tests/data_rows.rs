@@ -200,7 +200,8 @@ fn one_rule_says_what_was_cut_off() {
     let given: Vec<Value> = rows.iter().map(|(row, _)| row.clone()).collect();
     let with_one_whole = [&given[..], &[json!({"prompt": "g", "response": "4", "finish_reason": "stop"})]].concat();
     assert_eq!(curate(&workshop, &with_one_whole, &["--set", "curate.test_size=0"])["kept"], 1);
-    assert_eq!(read(&workshop, "dropped.jsonl").matches(r#""reason":"incomplete""#).count(), given.len());
+    let dropped = |reason: &str| read(&workshop, "dropped.jsonl").matches(&format!(r#""reason":"{reason}""#)).count();
+    assert_eq!((dropped("incomplete"), dropped("bad_label")), (given.len() - 1, 1));
     for words in ["STOP", "Stop", "end_turn", "eos", "COMPLETE"] {
         let row = json!({"prompt": "q", "response": "4", "finish_reason": words});
         check(&workshop, &row, "", "4");

@@ -62,7 +62,8 @@ fn a_merge_that_is_interrupted_leaves_all_of_its_folder_or_nothing() {
     write_student(&workshop.path("student"), 512);
     workshop.write("rows.jsonl", "{\"prompt\": \"a\", \"response\": \"b\"}\n");
     let train = ["train", "--student", "student", "--data", "rows.jsonl", "--output-dir", "run", "--dtype", "f32"];
-    let more = ["--max-steps", "1", "--set", "data.test_size=0", "--set", "train.save_strategy=no"];
+    let settings = ["data.test_size=0", "train.save_strategy=no", "train.eval_strategy=no", "train.warmup_ratio=0"];
+    let more = [&["--max-steps", "1"], &settings.map(|setting| ["--set", setting]).concat()[..]].concat();
     let said = workshop.run(&[&train[..], &more].concat());
     assert!(said.contains("exit code: 0"), "{said}");
     let before = names(&workshop);

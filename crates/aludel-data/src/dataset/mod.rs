@@ -199,7 +199,7 @@ impl Counts {
 
     /// What rows a column gives another weight, in a line.
     pub fn weighted_told(&self) -> Option<String> {
-        let what = "rows that a column gives another loss weight than 1 (rename a column that is no loss weight)";
+        let what = "rows with a loss weight other than 1 (rename the column if it is no loss weight)";
         marked_told(what, &self.weighted)
     }
 

@@ -18,6 +18,8 @@ pub use crate::checkpoint::SUMMARY_FILE_NAME;
 /// What takes time, and what of it cannot tell how far it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stage {
+    /// The student's config and tokenizer are read.
+    Opening,
     /// The student's and the data's files are hashed.
     Hashing,
     /// Weights are read and packed.

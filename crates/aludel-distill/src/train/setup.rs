@@ -10,7 +10,7 @@ use aludel_data::dataset;
 use aludel_formats::{atomic, lock::FolderLock};
 use aludel_model::student::Student;
 
-use super::Event;
+use super::{Event, Stage};
 use crate::auto_max_length::LeftOut;
 use crate::batch::{Largest, Plan};
 use crate::checkpoint::{self, RunFile};
@@ -86,6 +86,7 @@ impl Opened {
         let Claimed { folder, begun, recipe, .. } = claimed;
         let mut student = Student::open(recipe.student_model()?)?;
         let added = student.text.tokenizer.add_tokens(&recipe.student.add_tokens)?;
+        observe(Event::Stage(Stage::Hashing));
         let total = identity::bytes(&student.path)?
             + dataset::open(&recipe.data.all_files(), &recipe.data.read_options())?.bytes_total();
         let progress = RefCell::new((0, observe));

@@ -119,7 +119,7 @@ fn weights_are_counted_by_the_column_that_gives_them() {
     assert_eq!(weights, [1.0, 0.5, 2.0, 0.25, 0.0]);
     let told = counts.weighted_told().unwrap();
     assert!(
-        told.contains("than 1 (rename a column that is no loss weight): 3 (weight: 1, sample_weight: 1, "),
+        told.contains("other than 1 (rename the column if it is no loss weight): 3 (weight: 1, sample_weight: 1, "),
         "{told}"
     );
     assert!(told.contains("metadata.weight: 1); the first is ") && told.ends_with("line 2"), "{told}");

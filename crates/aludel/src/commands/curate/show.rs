@@ -95,7 +95,8 @@ pub(super) fn show_filters(console: &mut Console, report: &Report) -> anyhow::Re
         let by_column: Vec<String> =
             report.weighted.iter().map(|(column, rows)| format!("{column}: {}", grouped(*rows))).collect();
         let told = format_args!(
-            "loss weights: a column gives rows another weight in training than 1 ({}); rename it if it is no loss weight",
+            "rows with a loss weight other than 1: {} ({}); rename the column if it is no loss weight",
+            grouped(report.weighted.values().sum()),
             by_column.join(", ")
         );
         console.paragraph(Style::new(), told)?;
@@ -125,9 +126,9 @@ fn show_reasons(console: &mut Console, report: &Report) -> anyhow::Result<()> {
     let most = if told < report.dropped() { "most frequent reasons" } else { "reasons" };
     console.line(format_args!("{most}:"))?;
     for ReasonCount { reason, detail, is_same, rows } in &report.reasons {
-        let such = if *is_same { "" } else { "such as: " };
+        let such = if *is_same { "" } else { ", for example" };
         let detail = shortened(detail, LETTERS).replace(['\n', '\t'], " ");
-        let line = format!("{:>8}  {}: {such}{detail}", grouped(*rows), reason.name());
+        let line = format!("{:>8}  {}{such}: {detail}", grouped(*rows), reason.name());
         console.hanging(COUNTED_COLUMN, harmless(&line))?;
     }
     Ok(())
