@@ -223,8 +223,11 @@ fn open_student(recipe: &Recipe) -> anyhow::Result<Option<Student>> {
     Ok(Some(student))
 }
 
-/// What writing a row costs beside judging it, as long as no row was written: both read it, and only one of them compares it.
+/// What writing a row costs beside judging it, as long as no row was written: both read it, and only one of them compares it. Where rows are
+/// judged slowly, by a command or by long solutions, they are written no slower for that.
 const WRITING: f64 = 0.5;
+/// Rows that are judged in a second where writing is taken to cost as much as that.
+const QUICKLY: f64 = 1000.0;
 
 /// Rows are judged, whose number is not known before all are read, and then read again and written: each pass is 1 of its kind.
 fn show_progress(shown: &progress::Progress, began: &Instant, told: Progress) {
@@ -240,9 +243,11 @@ fn show_progress(shown: &progress::Progress, began: &Instant, told: Progress) {
     }
     let Some(share) = told.share else { return shown.begin_at(kind, at) };
     shown.expect_once(Kind::Judging, 1.0, Until::Unknown);
-    shown.expect_once(Kind::Writing, 1.0, Until::Times(WRITING, Kind::Judging));
     if told.writing {
         shown.reach(Kind::Judging, 1.0, At::default());
+    } else {
+        let cost = WRITING * (told.rows as f64 / seconds.max(1e-9) / QUICKLY).min(1.0);
+        shown.expect(Kind::Writing, 0.0, 1.0, Until::Times(cost, Kind::Judging));
     }
     shown.reach(kind, share, at);
 }
