@@ -159,8 +159,9 @@ fn next(
     training: &aludel_distill::Result<Training>,
     recipe: &Recipe,
 ) -> Option<String> {
-    let refused = [Some(totals), evaluation].into_iter().flatten().filter_map(|totals| totals.first_refused.as_ref());
-    if let Some(refused) = refused.filter(|_| !recipe.data.skip_bad_rows).next() {
+    let mut refused =
+        [Some(totals), evaluation].into_iter().flatten().filter_map(|totals| totals.first_refused.as_ref());
+    if let Some(refused) = refused.next().filter(|_| !recipe.data.skip_bad_rows) {
         let is_mended = refused.reason.contains("`aludel curate`");
         return is_mended.then(|| after_refusal(&recipe.data.files));
     }
