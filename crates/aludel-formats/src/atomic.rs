@@ -144,6 +144,27 @@ pub fn write_new_dir<E: From<Error>>(path: &Path, fill: impl FnOnce(&Path) -> Re
     write_dir(path, fill)
 }
 
+/// A folder for what is needed on the way to a file, beside that file. It goes when this is dropped or the process is ended by [`abandon`],
+/// and after a crash by [`recover`].
+pub struct Scratch(Temporary);
+
+impl Scratch {
+    /// An empty folder beside `target`.
+    ///
+    /// # Errors
+    /// [`Error::Io`], a missing parent for one.
+    pub fn beside(target: &Path) -> Result<Scratch> {
+        let (parent, name) = split(target)?;
+        clear_abandoned(&parent, Some(&name));
+        Temporary::folder(&parent, &name).map(Scratch)
+    }
+
+    /// The folder.
+    pub fn path(&self) -> &Path {
+        &self.0.path
+    }
+}
+
 /// Clears away what writes that a crash cut off have left in `folder`: abandoned temporaries are removed, and a folder
 /// that was moved aside is put back where its replacement never came. Returns what was removed or put back.
 ///
