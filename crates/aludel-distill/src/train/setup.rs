@@ -89,6 +89,7 @@ impl Opened {
         observe(Event::Stage(Stage::Hashing));
         let total = identity::bytes(&student.path)?
             + dataset::open(&recipe.data.all_files(), &recipe.data.read_options())?.bytes_total();
+        observe(Event::Hashing { done: 0, total });
         let progress = RefCell::new((0, observe));
         let watch = |bytes: u64| {
             let (done, observe) = &mut *progress.borrow_mut();

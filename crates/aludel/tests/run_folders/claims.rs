@@ -275,6 +275,6 @@ fn a_run_that_is_stopped_before_its_first_step_leaves_nothing() {
     assert!(stages(None).0.finished);
     // All bytes of student and data, and no more.
     let hashed = hashed.into_inner();
-    assert!(hashed.iter().all(|(done, total)| *done > 0 && done <= total) && hashed.is_sorted(), "{hashed:?}");
+    assert!(hashed.iter().all(|(done, total)| done <= total) && hashed.is_sorted(), "{hashed:?}");
     assert!(hashed.last().is_some_and(|(done, total)| done == total), "{hashed:?}");
 }
