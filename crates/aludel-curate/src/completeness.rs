@@ -4,12 +4,22 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
-use aludel_data::dataset::{self, Columns, Content, turn_mark};
+use super::{Dropped, Reason};
+use aludel_data::dataset::{self, Columns, Content, FlawKind, turn_mark};
 use aludel_data::trace::learnt;
 
-/// Why the trace is not whole, or `None` if it is.
-pub(super) fn flaw(content: &Content, columns: &Columns) -> Option<String> {
-    dataset::flaw(content, columns).map(|flaw| flaw.detail).or_else(|| control_text(content))
+/// Why the trace is not whole or not to be learnt, with its reason, or `None` if it is.
+pub(super) fn flaw(content: &Content, columns: &Columns) -> Option<Dropped> {
+    let of_data = dataset::flaw(content, columns).map(|flaw| {
+        let reason = match flaw.kind {
+            FlawKind::Incomplete => Reason::Incomplete,
+            FlawKind::BadLabel => Reason::BadLabel,
+            FlawKind::ZeroWeight => Reason::ZeroWeight,
+        };
+        Dropped { reason, detail: flaw.detail }
+    });
+    let of_text = || control_text(content).map(|detail| Dropped { reason: Reason::Incomplete, detail });
+    of_data.or_else(of_text)
 }
 
 fn control_text(content: &Content) -> Option<String> {
@@ -30,7 +40,7 @@ mod tests {
         let content = Content::Messages(vec![Message::user("What is <|im_end|>?"), answer]);
         let columns: Columns = serde_json::from_str(&columns.to_string()).unwrap();
         let found = flaw(&content, &columns);
-        assert_eq!(found.as_deref(), wanted, "{content:?} {columns:?}");
+        assert_eq!(found.map(|found| found.detail).as_deref(), wanted, "{content:?} {columns:?}");
     }
 
     #[test]
@@ -58,6 +68,7 @@ mod tests {
             check(Message::assistant(format!("4 {token} 5")), json!({}), spells(token).as_deref());
             check(Message::assistant("4").with_reasoning(format!("a{token}")), json!({}), spells(token).as_deref());
         }
-        assert_eq!(flaw(&Content::Text("a<|endoftext|>".into()), &Columns::default()), spells("<|endoftext|>"));
+        let found = flaw(&Content::Text("a<|endoftext|>".into()), &Columns::default());
+        assert_eq!(found.map(|found| found.detail), spells("<|endoftext|>"));
     }
 }

@@ -1,9 +1,9 @@
 //! How the numbers of a report are counted, from what the first pass found and how the rows were split.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use super::first_pass::FirstPassResult;
-use super::report::{FilterCount, Report, SourceCount, VerdictCounts};
+use super::report::{FilterCount, ReasonCount, Report, SourceCount, VerdictCounts};
 use super::{Options, Reason, Verify};
 use aludel_data::split::Split;
 use aludel_verify::Verdict;
@@ -28,9 +28,11 @@ impl Report {
             train: split.train_rows(),
             eval: split.test_rows(),
             filters: filter_counts(options, judgement),
+            reasons: reason_counts(judgement),
             verdicts: verdict_counts(options, judgement),
             sources: sources.collect(),
             tokenised: judgement.tokenised,
+            weighted: judgement.weighted.clone(),
             columns_not_used: judgement.columns_not_used.clone(),
         }
     }
@@ -52,9 +54,53 @@ fn filter_counts(options: &Options, judgement: &FirstPassResult) -> Vec<FilterCo
     counts
 }
 
+/// So many reasons are told.
+const REASONS: usize = 5;
+
+fn reason_counts(judgement: &FirstPassResult) -> Vec<ReasonCount> {
+    let mut places: HashMap<(Reason, String), usize> = HashMap::new();
+    let mut counts: Vec<ReasonCount> = Vec::new();
+    for dropped in judgement.rows.iter().filter_map(|row| row.dropped.as_deref()) {
+        let (reason, detail) = (dropped.reason, &dropped.detail);
+        match places.get(&(reason, alike(detail))) {
+            Some(&place) => {
+                let count = &mut counts[place];
+                count.rows += 1;
+                count.is_same &= count.detail == *detail;
+            }
+            None => {
+                places.insert((reason, alike(detail)), counts.len());
+                counts.push(ReasonCount { reason, detail: detail.clone(), is_same: true, rows: 1 });
+            }
+        }
+    }
+    // Of equally frequent ones the first comes first.
+    counts.sort_by_key(|count| std::cmp::Reverse(count.rows));
+    counts.truncate(REASONS);
+    counts
+}
+
+/// What details of one kind have in common: all but numbers and what is quoted.
+fn alike(detail: &str) -> String {
+    let mut is_quoted = false;
+    let mut common = String::new();
+    for letter in detail.chars() {
+        if letter == '`' {
+            is_quoted = !is_quoted;
+        } else if !is_quoted && letter.is_ascii_digit() {
+            if !common.ends_with('0') {
+                common.push('0');
+            }
+        } else if !is_quoted {
+            common.push(letter);
+        }
+    }
+    common
+}
+
 fn is_on(options: &Options, reason: Reason) -> bool {
     match reason {
-        Reason::Unreadable | Reason::SetAside => false,
+        Reason::Unreadable | Reason::SetAside | Reason::BadLabel | Reason::ZeroWeight => false,
         Reason::Incomplete => options.complete,
         Reason::Degenerate => options.loops,
         Reason::Language => !options.languages.is_any(),

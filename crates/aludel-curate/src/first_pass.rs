@@ -1,9 +1,10 @@
 //! The first pass: rows are read in order, judged one by one on all threads, and compared with the rows before them in order,
 //! so that the outcome depends on no thread.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Instant;
 
 use rayon::ThreadPool;
 use rayon::prelude::*;
@@ -23,8 +24,10 @@ use aludel_verify::Verdict;
 const BATCH_BYTES: usize = 4 << 20;
 const BATCH_ROWS: usize = 2048;
 
-/// How far it is is told so often.
+/// How far writing is is told so often.
 pub(super) const TOLD_ROWS: usize = 256;
+/// How far judging is is told so often: a row takes a microsecond, or minutes.
+const TOLD_APART_MS: u64 = 100;
 
 /// What the first pass found.
 pub(super) struct FirstPassResult {
@@ -33,6 +36,8 @@ pub(super) struct FirstPassResult {
     pub(super) sources: Vec<String>,
     /// Rows that had to be tokenised to know their length.
     pub(super) tokenised: u64,
+    /// Rows that a column gives another weight in training than 1, by column.
+    pub(super) weighted: BTreeMap<String, u64>,
     /// Columns that hold something and that nobody reads.
     pub(super) columns_not_used: Vec<String>,
 }
@@ -42,21 +47,30 @@ pub(super) fn judge(
     options: &Options,
     tokens: Option<&dyn Tokens>,
     pool: &ThreadPool,
-    progress: &mut dyn FnMut(Progress),
+    progress: &(dyn Fn(Progress) + Sync),
 ) -> Result<FirstPassResult, Error> {
+    let meter = Meter::new();
     let filters = Filters::new(options, tokens)?;
     let mut comparison = Comparison::new(options);
     let mut sources = Sources::default();
     let mut rows = Vec::new();
-    let mut columns_not_used = Vec::new();
+    let (mut columns_not_used, mut weighted) = (Vec::new(), BTreeMap::new());
     for_each_batch(
         source,
         pool,
-        |trace| filters.judge(trace),
+        &meter,
+        |trace| {
+            let judged = filters.judge(trace);
+            meter.judged(source, progress);
+            judged
+        },
         |trace, judged| {
             let (mut row, sketch) = judged?;
             if trace.content.is_ok() {
                 dataset::add_unused(&mut columns_not_used, &trace.columns, |name| is_used(options, name));
+            }
+            if let Some(column) = &trace.weighted_by {
+                *weighted.entry(column.clone()).or_default() += 1;
             }
             row.source = sources.number_of(trace, options.source_column.as_deref());
             let number = rows.len() as u32;
@@ -64,14 +78,49 @@ pub(super) fn judge(
                 comparison.compare(number, &mut row, sketch);
             }
             rows.push(row);
-            if rows.len() % TOLD_ROWS == 0 {
-                let (rows, share_read) = (rows.len() as u64, share_read(source));
-                progress(Progress { writing: false, rows, rows_total: None, share_read });
-            }
             Ok(())
         },
     )?;
-    Ok(FirstPassResult { rows, sources: sources.names, tokenised: filters.tokenised.into_inner(), columns_not_used })
+    let tokenised = filters.tokenised.into_inner();
+    Ok(FirstPassResult { rows, sources: sources.names, tokenised, weighted, columns_not_used })
+}
+
+/// How many rows are read and judged. A batch may take minutes, where a command or a long solution is compared, so that rows are told as
+/// they are judged and not batch by batch.
+pub(super) struct Meter {
+    read: AtomicU64,
+    is_all_read: AtomicBool,
+    judged: AtomicU64,
+    began: Instant,
+    /// Milliseconds from the beginning until it is told next.
+    told_next: AtomicU64,
+}
+
+impl Meter {
+    pub(super) fn new() -> Meter {
+        let none = || AtomicU64::new(0);
+        Meter {
+            read: none(),
+            is_all_read: AtomicBool::new(false),
+            judged: none(),
+            began: Instant::now(),
+            told_next: none(),
+        }
+    }
+
+    fn judged(&self, source: &dyn TraceSource, progress: &(dyn Fn(Progress) + Sync)) {
+        let rows = self.judged.fetch_add(1, Ordering::Relaxed) + 1;
+        let (now, due) = (self.began.elapsed().as_millis() as u64, self.told_next.load(Ordering::Relaxed));
+        let next = now + TOLD_APART_MS;
+        if now < due || self.told_next.compare_exchange(due, next, Ordering::Relaxed, Ordering::Relaxed).is_err() {
+            return;
+        }
+        let read = self.read.load(Ordering::Relaxed).max(1);
+        let is_all_read = self.is_all_read.load(Ordering::Relaxed);
+        let share_read = if is_all_read { Some(1.0) } else { share_read(source) };
+        let share = share_read.map(|share| (share * rows as f64 / read as f64).min(1.0));
+        progress(Progress { writing: false, rows, rows_total: is_all_read.then_some(read), share });
+    }
 }
 
 /// Whether a column is what the verifier looks at, in any spelling as there, or names the sources.
@@ -84,14 +133,16 @@ fn is_used(options: &Options, name: &str) -> bool {
 pub(super) fn for_each_batch<T: Send>(
     source: &dyn TraceSource,
     pool: &ThreadPool,
+    meter: &Meter,
     map: impl Fn(&Trace) -> T + Sync,
     mut take: impl FnMut(&Trace, T) -> Result<(), Error>,
 ) -> Result<(), Error> {
     let mut traces = source.traces()?;
-    let mut batch = read_batch(&mut traces)?;
+    let mut batch = read_batch(&mut traces, meter)?;
     while !batch.is_empty() {
-        let (next, mapped) =
-            pool.install(|| rayon::join(|| read_batch(&mut traces), || batch.par_iter().map(&map).collect::<Vec<T>>()));
+        let (next, mapped) = pool.install(|| {
+            rayon::join(|| read_batch(&mut traces, meter), || batch.par_iter().map(&map).collect::<Vec<T>>())
+        });
         for (trace, outcome) in batch.iter().zip(mapped) {
             take(trace, outcome)?;
         }
@@ -102,11 +153,16 @@ pub(super) fn for_each_batch<T: Send>(
 
 fn read_batch(
     traces: &mut (dyn Iterator<Item = Result<Trace, aludel_data::Error>> + Send),
+    meter: &Meter,
 ) -> Result<Vec<Trace>, Error> {
     let mut batch = Vec::new();
     let mut bytes = 0;
     while bytes < BATCH_BYTES && batch.len() < BATCH_ROWS {
-        let Some(trace) = traces.next().transpose()? else { break };
+        let Some(trace) = traces.next().transpose()? else {
+            meter.is_all_read.store(true, Ordering::Relaxed);
+            break;
+        };
+        meter.read.fetch_add(1, Ordering::Relaxed);
         bytes += trace.content.as_ref().map_or(0, |content| learnt(content).map(str::len).sum());
         batch.push(trace);
     }
@@ -157,6 +213,10 @@ impl<'a> Filters<'a> {
                 drop_row(&mut row, Reason::Incomplete, detail.clone());
                 return Ok((row, None));
             }
+            Err(UnusableTrace::ZeroWeight(detail)) => {
+                drop_row(&mut row, Reason::ZeroWeight, detail.clone());
+                return Ok((row, None));
+            }
             Err(UnusableTrace::SetAside(mark)) => {
                 drop_row(&mut row, Reason::SetAside, mark.clone());
                 return Ok((row, None));
@@ -192,7 +252,6 @@ impl<'a> Filters<'a> {
         let as_reason = |reason: Reason| move |detail: String| Dropped { reason, detail };
         let completeness = complete.then(|| completeness::flaw(content, &trace.columns)).flatten();
         completeness
-            .map(as_reason(Reason::Incomplete))
             .or_else(|| loops.then(|| repetition::flaw(content)).flatten().map(as_reason(Reason::Degenerate)))
             .or_else(|| {
                 let flaw = if languages.is_any() { None } else { languages.flaw(content) };

@@ -32,7 +32,7 @@ pub use error::Error;
 pub use language::Languages;
 pub use length::{TokenBounds, Tokens};
 pub use repetition::loop_flaw;
-pub use report::{FilterCount, Report, SourceCount, VerdictCounts};
+pub use report::{FilterCount, ReasonCount, Report, SourceCount, VerdictCounts};
 pub use right_answer::right_answer;
 pub use second_pass::{PROMPTS, REPORT, is_written_here};
 
@@ -44,7 +44,7 @@ use aludel_verify::{Verdict, Verifier};
 /// Which filters are on, and their settings.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Drop what was cut off, has no answer, or spells a control token.
+    /// Drop what was cut off, has no answer, or spells a control token; and what a label or a weight of 0 excludes from training.
     pub complete: bool,
     /// Drop loops and other degenerate text.
     pub loops: bool,
@@ -113,12 +113,16 @@ pub enum Keep {
 }
 
 /// Why a row is dropped: the filter that it failed. In the order in which filters are asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Reason {
     /// It cannot be read as a row.
     Unreadable,
     /// It is marked as not to be used.
     SetAside,
+    /// A label marks its answer as a bad one (KTO).
+    BadLabel,
+    /// Its weight in training is 0.
+    ZeroWeight,
     /// It was cut off, has no answer, or spells a control token.
     Incomplete,
     /// It loops, or is no text.
@@ -149,9 +153,11 @@ pub enum Reason {
 
 impl Reason {
     /// All of them, in order.
-    pub const ALL: [Reason; 15] = [
+    pub const ALL: [Reason; 17] = [
         Reason::Unreadable,
         Reason::SetAside,
+        Reason::BadLabel,
+        Reason::ZeroWeight,
         Reason::Incomplete,
         Reason::Degenerate,
         Reason::Language,
@@ -172,6 +178,8 @@ impl Reason {
         match self {
             Reason::Unreadable => "unreadable",
             Reason::SetAside => "set_aside",
+            Reason::BadLabel => "bad_label",
+            Reason::ZeroWeight => "zero_weight",
             Reason::Incomplete => "incomplete",
             Reason::Degenerate => "degenerate",
             Reason::Language => "language",
@@ -200,16 +208,16 @@ impl serde::Serialize for Reason {
 pub struct Progress {
     /// Whether rows are being written, and no longer judged.
     pub writing: bool,
-    /// Rows so far.
+    /// Rows that are judged, or written, so far.
     pub rows: u64,
     /// Rows altogether, once they are known.
     pub rows_total: Option<u64>,
-    /// The share of the traces that is read, where their source can tell.
-    pub share_read: Option<f64>,
+    /// The share of the rows that this is, where it is known.
+    pub share: Option<f64>,
 }
 
 /// Judges all traces and writes `train.jsonl`, `eval.jsonl`, `dropped.jsonl` and `report.json` into `folder`, which appears
-/// whole or not at all; an older one in its place is replaced. `about` stands in the report as it is given: settings, say.
+/// whole or not at all; an older one in its place is replaced. `progress` is called from several threads. `about` stands in the report as it is given: settings, say.
 ///
 /// # Errors
 /// What reading brings; settings that do not fit the rows; [`Error::NotSplit`] for rows too few to hold some back; a folder that cannot be
@@ -220,7 +228,7 @@ pub fn curate(
     tokens: Option<&dyn Tokens>,
     folder: &Path,
     about: &serde_json::Value,
-    progress: &mut dyn FnMut(Progress),
+    progress: &(dyn Fn(Progress) + Sync),
 ) -> Result<Report, Error> {
     let threads = options.threads;
     let pool = rayon::ThreadPoolBuilder::new()

@@ -1,6 +1,8 @@
 //! What curation did, in numbers: for each filter how many rows came to it and how many it dropped, verdicts, sources, and
 //! what is left. How they are counted is in `counts`.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
 use super::Reason;
@@ -26,12 +28,16 @@ pub struct Report {
     pub eval: u64,
     /// The filters that were on, in the order in which they were asked, and those of them that drop what cannot be written.
     pub filters: Vec<FilterCount>,
+    /// The most frequent reasons for dropping a row, the most frequent first.
+    pub reasons: Vec<ReasonCount>,
     /// Verdicts on the answers that came to the verifier.
     pub verdicts: VerdictCounts,
     /// Where the rows come from.
     pub sources: Vec<SourceCount>,
     /// Rows that had to be tokenised to know their length.
     pub tokenised: u64,
+    /// Rows that a column gives another weight in training than 1, by column.
+    pub weighted: BTreeMap<String, u64>,
     /// Columns that hold something and that nobody reads; they are carried along.
     pub columns_not_used: Vec<String>,
 }
@@ -45,6 +51,19 @@ pub struct FilterCount {
     pub seen: u64,
     /// Rows that it dropped.
     pub dropped: u64,
+}
+
+/// Rows that were dropped for one reason, in words; numbers and quoted answers in them may differ.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ReasonCount {
+    /// The filter.
+    pub reason: Reason,
+    /// The `detail` of the first of these rows.
+    pub detail: String,
+    /// Whether the details of the others are the same, letter for letter.
+    pub is_same: bool,
+    /// How many rows.
+    pub rows: u64,
 }
 
 /// Verdicts on the answers that came to the verifier.
@@ -71,4 +90,16 @@ pub struct SourceCount {
     pub rows: u64,
     /// Rows that are kept.
     pub kept: u64,
+}
+
+impl Report {
+    /// Rows that were dropped.
+    pub fn dropped(&self) -> u64 {
+        self.rows - self.kept
+    }
+
+    /// The filter that dropped the most rows.
+    pub fn strictest(&self) -> Option<&FilterCount> {
+        self.filters.iter().filter(|filter| filter.dropped > 0).max_by_key(|filter| filter.dropped)
+    }
 }

@@ -10,7 +10,7 @@ use aludel_formats::atomic;
 use rayon::ThreadPool;
 use serde_json::{Value, json};
 
-use super::first_pass::{FirstPassResult, TOLD_ROWS, for_each_batch, hash_of};
+use super::first_pass::{FirstPassResult, Meter, TOLD_ROWS, for_each_batch, hash_of};
 use super::{Judged, Progress, Report};
 use crate::Error;
 use aludel_data::dataset::{self, Columns, Content};
@@ -42,7 +42,7 @@ pub(super) fn write(
     report: &Report,
     about: &Value,
     pool: &ThreadPool,
-    progress: &mut dyn FnMut(Progress),
+    progress: &(dyn Fn(Progress) + Sync),
 ) -> Result<(), Error> {
     atomic::write_dir(folder, |inside| {
         let mut train = Lines::create(inside, folder, TRAIN)?;
@@ -53,6 +53,7 @@ pub(super) fn write(
         for_each_batch(
             source,
             pool,
+            &Meter::new(),
             |trace| trace.content.as_ref().map_or(0, hash_of),
             |trace, hash| {
                 let row = judged.next().filter(|row| row.hash == hash).ok_or_else(|| changed(trace))?;
@@ -64,8 +65,9 @@ pub(super) fn write(
                 file.put(&columns_of(trace, row))?;
                 written += 1;
                 if written % TOLD_ROWS as u64 == 0 {
-                    let rows_total = Some(judgement.rows.len() as u64);
-                    progress(Progress { writing: true, rows: written, rows_total, share_read: None });
+                    let total = judgement.rows.len() as u64;
+                    let share = Some(written as f64 / total.max(1) as f64);
+                    progress(Progress { writing: true, rows: written, rows_total: Some(total), share });
                 }
                 Ok(())
             },

@@ -23,7 +23,8 @@ pub struct CurateSettings {
     /// The folder that is written.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub output_dir: Option<PathBuf>,
-    /// Drop rows that were cut off, have no answer, leave their reasoning open, or spell a control token.
+    /// Drop rows that were cut off, have no answer, leave their reasoning open, or spell a control token, and rows that a label (KTO) or a
+    /// loss weight of 0 excludes from training.
     pub complete: bool,
     /// Drop rows that loop, or are no text.
     pub loops: bool,

@@ -36,7 +36,7 @@ impl Bench {
 
     fn curate_files(&self, files: &[PathBuf], options: &Options) -> Result<Report, Error> {
         let source = Files::open(files, &ReadOptions::default())?;
-        curate(&source, options, None, &self.path("out"), &json!({}), &mut |_| {})
+        curate(&source, options, None, &self.path("out"), &json!({}), &|_| {})
     }
 
     fn curate(&self, rows: &[Value], options: &Options) -> Report {
@@ -310,7 +310,7 @@ fn bad_input_is_told_with_its_place_and_leaves_nothing() {
     let message = bench.curate_files(&files, &off()).unwrap_err().to_string();
     assert!(message.contains("rows.jsonl, line 2: not valid JSON"), "{message}");
     let skipping = Files::open(&files, &ReadOptions { skip_bad_rows: true, ..ReadOptions::default() }).unwrap();
-    let report = curate(&skipping, &off(), None, &bench.path("out"), &json!({}), &mut |_| {}).unwrap();
+    let report = curate(&skipping, &off(), None, &bench.path("out"), &json!({}), &|_| {}).unwrap();
     assert_eq!(report.filters, [FilterCount { reason: Reason::Unreadable, seen: 2, dropped: 1 }]);
     assert_eq!(bench.read("dropped.jsonl")[0]["reason"], "unreadable");
 
@@ -335,11 +335,16 @@ fn a_source_tells_how_much_of_it_is_read() {
     let file = bench.path("rows.jsonl");
     std::fs::write(&file, rows).unwrap();
     let source = Files::open(&[file.clone(), file], &ReadOptions::default()).unwrap();
-    let mut told: Vec<Progress> = Vec::new();
-    curate(&source, &off(), None, &bench.path("out"), &json!({}), &mut |progress| told.push(progress)).unwrap();
-    let judged: Vec<f64> = told.iter().filter(|told| !told.writing).map(|told| told.share_read.unwrap()).collect();
-    assert!(judged.len() >= 10 && judged.is_sorted(), "{judged:?}");
-    assert!(judged.iter().all(|share| (0.0..=1.0).contains(share)) && judged[judged.len() - 1] > 0.9, "{judged:?}");
+    let told = std::sync::Mutex::new(Vec::new());
+    curate(&source, &off(), None, &bench.path("out"), &json!({}), &|progress| told.lock().unwrap().push(progress))
+        .unwrap();
+    let told: Vec<Progress> = told.into_inner().unwrap();
+    // The first row is told when it is judged, and not with its batch.
+    let first = told.iter().find(|told| !told.writing).unwrap();
+    assert_eq!(first.rows, 1, "{first:?}");
+    assert!(first.share.is_some_and(|share| share > 0.0 && share < 0.01), "{first:?}");
+    let shares: Vec<f64> = told.iter().map(|told| told.share.unwrap()).collect();
+    assert!(shares.iter().all(|share| (0.0..=1.0).contains(share)), "{shares:?}");
     let written: Vec<(u64, Option<u64>)> =
         told.iter().filter(|told| told.writing).map(|told| (told.rows, told.rows_total)).collect();
     assert!(

@@ -21,6 +21,8 @@ pub struct Trace {
     pub ended_by_mark: bool,
     /// A mark by which the data calls its answer wrong.
     pub called_wrong: Option<String>,
+    /// The column that gives it another weight in training than 1.
+    pub weighted_by: Option<String>,
     /// Where it stands.
     pub origin: Provenance,
 }
@@ -30,6 +32,8 @@ pub struct Trace {
 pub enum UnusableTrace {
     /// The answer is missing.
     Incomplete(String),
+    /// The weights of all its answers are 0.
+    ZeroWeight(String),
     /// The row cannot be read.
     Unreadable(String),
     /// The row is marked as not to be used.
@@ -98,6 +102,7 @@ pub fn trace_of(row: Row, skip_bad_rows: bool) -> Result<Trace, Error> {
         Err(unusable) if matches!(unusable.kind, ProblemKind::NothingToLearn | ProblemKind::NotWhole) => {
             Err(UnusableTrace::Incomplete(unusable.reason))
         }
+        Err(unusable) if unusable.kind == ProblemKind::ZeroWeight => Err(UnusableTrace::ZeroWeight(unusable.reason)),
         Err(unusable) if unusable.kind == ProblemKind::SetAside && !unusable.lacks_answer => {
             Err(UnusableTrace::SetAside(unusable.reason))
         }
@@ -105,8 +110,8 @@ pub fn trace_of(row: Row, skip_bad_rows: bool) -> Result<Trace, Error> {
         Err(unusable) if skip_bad_rows => Err(UnusableTrace::Unreadable(unusable.reason)),
         Err(unusable) => return Err(unusable.into_error(&row.provenance)),
     };
-    let Row { columns, hides_reasoning, ended_by_mark, called_wrong, provenance, .. } = row;
-    Ok(Trace { content, columns, hides_reasoning, ended_by_mark, called_wrong, origin: provenance })
+    let Row { columns, hides_reasoning, ended_by_mark, called_wrong, weighted_by, provenance, .. } = row;
+    Ok(Trace { content, columns, hides_reasoning, ended_by_mark, called_wrong, weighted_by, origin: provenance })
 }
 
 /// The assistant's turns.

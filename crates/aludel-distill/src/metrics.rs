@@ -405,9 +405,10 @@ impl TrainerState {
         self.log_history.iter().any(|entry| entry["step"] == step && entry["sample_answers"].is_number())
     }
 
-    /// The last evaluation.
+    /// The last evaluation of what was trained: that at step 0 is of what was there before.
     pub fn last_evaluation(&self) -> Option<f64> {
-        self.log_history.iter().rev().find_map(|entry| entry["eval_loss"].as_f64())
+        let trained = self.log_history.iter().rev().filter(|entry| entry["step"].as_u64() != Some(0));
+        trained.filter_map(|entry| entry["eval_loss"].as_f64()).next()
     }
 
     /// Reads a checkpoint's state.

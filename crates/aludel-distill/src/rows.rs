@@ -24,11 +24,11 @@ pub struct RowKeys {
 }
 
 impl RowKeys {
-    /// Hashes the data files, once for all keys. `watch` is asked now and then, and may break it off.
+    /// Hashes the data files, once for all keys. `watch` is told of each piece how many bytes it has, and may break it off.
     ///
     /// # Errors
     /// Data files that are missing, unreadable or of another kind; [`aludel_data::Error::Stopped`] where `watch` broke off.
-    pub fn new(student: &Student, recipe: &Recipe, watch: &dyn Fn() -> ControlFlow<()>) -> Result<RowKeys> {
+    pub fn new(student: &Student, recipe: &Recipe, watch: &dyn Fn(u64) -> ControlFlow<()>) -> Result<RowKeys> {
         let (files, reading) = (recipe.data.all_files(), recipe.data.read_options());
         // Looks at each file, so that one of another kind is told before gigabytes are hashed.
         dataset::open(&files, &reading)?;

@@ -57,8 +57,8 @@ fn train_from_start(
     let began = Instant::now();
     let watch = || if stop.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
     let mut claimed = ClaimedFolder::new(recipe, resume)?;
-    observe(Event::Stage(Stage::Hashing));
-    let opened = OpenedStudent::new(&claimed, &watch)?;
+    observe(Event::Stage(Stage::Opening));
+    let opened = OpenedStudent::new(&claimed, &watch, observe)?;
     let resumed = Resumed::find(&claimed)?;
     observe(Event::Stage(Stage::Loading));
     let mut learner = load_learner(&claimed, &opened, &resumed, &watch)?;

@@ -9,6 +9,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde::Serialize;
 
@@ -77,8 +78,10 @@ pub fn write_file<E: From<Error>>(path: &Path, fill: impl FnOnce(&mut Output) ->
             .map_err(Error::io(path, "carry over the file's permissions"))?;
     }
     temporary.lock.sync_all().map_err(Error::io(path, "write the file"))?;
+    let mut living = living();
     fs::rename(&temporary.path, path).map_err(Error::io(path, "put the new file into place"))?;
-    temporary.keep();
+    temporary.keep(&mut living);
+    drop(living);
     Ok(sync_folder(&parent)?)
 }
 
@@ -141,12 +144,64 @@ pub fn write_new_dir<E: From<Error>>(path: &Path, fill: impl FnOnce(&Path) -> Re
     write_dir(path, fill)
 }
 
+/// A folder for what is needed on the way to a file, beside that file. It goes when this is dropped or the process is ended by [`abandon`],
+/// and after a crash by [`recover`].
+pub struct Scratch(Temporary);
+
+impl Scratch {
+    /// An empty folder beside `target`.
+    ///
+    /// # Errors
+    /// [`Error::Io`], a missing parent for one.
+    pub fn beside(target: &Path) -> Result<Scratch> {
+        let (parent, name) = split(target)?;
+        clear_abandoned(&parent, Some(&name));
+        Temporary::folder(&parent, &name).map(Scratch)
+    }
+
+    /// The folder.
+    pub fn path(&self) -> &Path {
+        &self.0.path
+    }
+}
+
 /// Clears away what writes that a crash cut off have left in `folder`: abandoned temporaries are removed, and a folder
 /// that was moved aside is put back where its replacement never came. Returns what was removed or put back.
 ///
 /// Safe at any time: what a living process is writing is locked and stays. What cannot be removed stays too.
 pub fn recover(folder: &Path) -> Vec<PathBuf> {
     clear_abandoned(folder, None)
+}
+
+/// What this process is writing and has not put into place. It is locked while something is put there.
+static LIVING: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
+
+fn living() -> MutexGuard<'static, Vec<PathBuf>> {
+    LIVING.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// As long as it lives, this process puts no file or folder into place; see [`abandon`].
+#[derive(Debug)]
+pub struct Abandoned {
+    _living: MutexGuard<'static, Vec<PathBuf>>,
+}
+
+/// Removes all that this process is still writing, and keeps it from putting more into place: for a process that is about to end. What is
+/// in place already stays.
+pub fn abandon() -> Abandoned {
+    // A folder that is still written to may hold another file when the last one was removed.
+    const ATTEMPTS: usize = 100;
+    let living = living();
+    for path in living.iter() {
+        let remove = || if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
+        for _ in 0..ATTEMPTS {
+            let _ = remove();
+            if fs::symlink_metadata(path).is_err() {
+                break;
+            }
+        }
+    }
+    Abandoned { _living: living }
 }
 
 /// Something on disk that is removed unless it is kept, and locked so that [`recover`] knows it is in use.
@@ -181,12 +236,14 @@ impl Temporary {
         let target = parent.join(name);
         for _ in 0..ATTEMPTS {
             let path = parent.join(hidden_name(TEMPORARY_PREFIX, name));
+            let mut living = living();
             let lock = match make(&path) {
                 Err(reason) if reason.kind() == io::ErrorKind::AlreadyExists => continue,
                 made => made.map_err(Error::io(&target, "create a temporary beside it"))?,
             };
             let _ = lock.try_lock();
             if is_still_at(&lock, &path) {
+                living.push(path.clone());
                 return Ok(Temporary { path, lock, is_folder, is_kept: false });
             }
         }
@@ -194,14 +251,16 @@ impl Temporary {
         Err(Error::io(&target, "create a temporary beside it")(reason))
     }
 
-    fn keep(mut self) {
+    fn keep(mut self, living: &mut Vec<PathBuf>) {
         self.is_kept = true;
+        living.retain(|path| *path != self.path);
     }
 }
 
 impl Drop for Temporary {
     fn drop(&mut self) {
         if !self.is_kept {
+            living().retain(|path| *path != self.path);
             // The error that led here is the one to report; a later recovery tries again.
             let _ = if self.is_folder { fs::remove_dir_all(&self.path) } else { fs::remove_file(&self.path) };
         }
@@ -211,20 +270,23 @@ impl Drop for Temporary {
 fn move_into_place(temporary: Temporary, path: &Path, parent: &Path, name: &OsStr) -> Result<()> {
     let action = "put the new folder into place";
     if !path.exists() {
+        let mut living = living();
         fs::rename(&temporary.path, path).map_err(Error::io(path, action))?;
-        temporary.keep();
+        temporary.keep(&mut living);
         return Ok(());
     }
     let older = open_folder(path).map_err(Error::io(path, "open the older folder"))?;
     let _ = older.try_lock();
     let aside = parent.join(hidden_name(ASIDE_PREFIX, name));
+    let mut living = living();
     fs::rename(path, &aside).map_err(Error::io(path, "move the older folder aside"))?;
     if let Err(reason) = fs::rename(&temporary.path, path) {
         // If even this fails, the next recovery puts it back.
         let _ = fs::rename(&aside, path);
         return Err(Error::io(path, action)(reason));
     }
-    temporary.keep();
+    temporary.keep(&mut living);
+    drop(living);
     // The new folder is in place: what stays of the older one is for the next recovery.
     let _ = fs::remove_dir_all(&aside);
     Ok(())

@@ -4,6 +4,7 @@
 
 mod help;
 mod near;
+mod own_options;
 mod wrong;
 
 use crate::commands::bench::BenchArgs;
@@ -134,7 +135,7 @@ Examples:
   aludel chat --model merged
   aludel schema > recipe.schema.json
 
-Exit codes: 0 done, 1 failed, 2 wrong usage or settings, 75 stopped but resumable, 130 interrupted.
+Exit codes: 0 done, 1 failed, 2 wrong usage or settings, 75 stopped but resumable, 130 or 143 ended by Ctrl-C or SIGTERM.
 
 Logs go to stderr; ALUDEL_LOG=debug shows more of them, ALUDEL_LOG=error fewer.
 

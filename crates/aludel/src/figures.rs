@@ -30,7 +30,8 @@ pub(crate) fn grouped(number: u64) -> String {
     grouped
 }
 
-/// How a loss went from before training to its end: `1.2266 → 1.1520 (−6.1%)`. One of the two, where only that was measured.
+/// How a loss went from before training to its end: `1.2266 → 1.1520 (−6.1%)`. Where only one of the two was measured, that one, and that it
+/// is alone.
 pub(crate) fn held_out_loss(before: Option<f64>, after: Option<f64>) -> Option<String> {
     Some(match (before, after) {
         (Some(before), Some(after)) if before > 0.0 => {
@@ -38,7 +39,8 @@ pub(crate) fn held_out_loss(before: Option<f64>, after: Option<f64>) -> Option<S
             let sign = if percent < 0.0 { '−' } else { '+' };
             format!("{before:.4} → {after:.4} ({sign}{:.1}%)", percent.abs())
         }
-        (before, after) => format!("{:.4}", after.or(before)?),
+        (Some(before), None) => format!("{before:.4} before training, and not measured since"),
+        (_, after) => format!("{:.4}", after?),
     })
 }
 
@@ -119,6 +121,7 @@ mod tests {
         assert_eq!(held_out_loss(Some(1.2266), Some(1.152)).unwrap(), "1.2266 → 1.1520 (−6.1%)");
         assert_eq!(held_out_loss(Some(1.0), Some(1.25)).unwrap(), "1.0000 → 1.2500 (+25.0%)");
         assert_eq!(held_out_loss(None, Some(1.25)).unwrap(), "1.2500");
+        assert_eq!(held_out_loss(Some(1.2266), None).unwrap(), "1.2266 before training, and not measured since");
         assert_eq!(held_out_loss(Some(0.0), Some(0.5)).unwrap(), "0.5000");
         assert_eq!(held_out_loss(None, None), None);
     }

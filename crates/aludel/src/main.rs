@@ -11,6 +11,7 @@ mod keys;
 mod next;
 mod number;
 mod origin;
+mod overwrite;
 mod page;
 mod progress;
 mod report;
@@ -38,7 +39,9 @@ fn main() -> ExitCode {
     let mut console = Console::new(cli.color);
     let result = console::start_log(cli.color)
         .and_then(|()| fail_at_size_limits())
+        .and_then(|()| end_on_signals(&cli.command))
         .and_then(|()| run(&cli.command, &mut console));
+    signals::let_end();
     report::exit(result, &mut console)
 }
 
@@ -73,6 +76,14 @@ fn fail_at_size_limits() -> anyhow::Result<()> {
     #[cfg(unix)]
     signal_hook::flag::register(signal_hook::consts::SIGXFSZ, Arc::new(AtomicBool::new(false)))?;
     Ok(())
+}
+
+/// A conversation has its own way with Ctrl-C.
+fn end_on_signals(command: &Command) -> anyhow::Result<()> {
+    match command {
+        Command::Chat(_) => Ok(()),
+        _ => signals::end_on_signals(),
+    }
 }
 
 fn run(command: &Command, console: &mut Console) -> anyhow::Result<Outcome> {

@@ -4,16 +4,69 @@
 use crate::typed::as_typed;
 use aludel_distill::checkpoint::shell_word;
 use aludel_distill::settings::DataSettings;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Tasks that every student can be asked without a network, where the data has nothing held back.
 const USUAL_TASKS: &str = "ages dice --limit 50";
+/// What curation writes to train on.
+const TO_TRAIN_ON: &str = "train.jsonl";
 /// What curation holds back, beside the rows to train on.
 const HELD_BACK: &str = "eval.jsonl";
 
-/// After collecting: a training set of what the store holds.
+/// The student where a command was given none: small, and there for everybody.
+const USUAL_STUDENT: &str = "hf:HuggingFaceTB/SmolLM2-135M-Instruct";
+
+/// After collecting, or writing out what was collected: a training set of it.
 pub(crate) fn after_collecting(store: &Path) -> String {
     format!("aludel curate --input {} --output-dir curated", as_typed(store))
+}
+
+/// After curating: training on what is kept, on the student that measured it, if one did.
+pub(crate) fn after_curating(folder: &Path, student: Option<&Path>) -> String {
+    let student = student.map_or_else(|| USUAL_STUDENT.to_owned(), as_typed);
+    let data = as_typed(&folder.join(TO_TRAIN_ON));
+    format!("aludel train --student {student} --data {data} --output-dir run")
+}
+
+/// After writing the prompts of a next round: the teacher's answers to them, which only the user knows where to get.
+pub(crate) fn after_failed(prompts: &Path) -> String {
+    format!("aludel trace --prompts {} --teacher URL --model NAME --store traces.db", as_typed(prompts))
+}
+
+/// After making problems: training on them, or a score on those that are kept for testing.
+pub(crate) fn after_making(problems: &Path, are_for_testing: bool) -> String {
+    let problems = as_typed(problems);
+    match are_for_testing {
+        false => format!("aludel train --student {USUAL_STUDENT} --data {problems} --output-dir run"),
+        true => format!("aludel eval --model {USUAL_STUDENT} --tasks {problems} --output-dir results"),
+    }
+}
+
+/// After inspecting data with rows that training refuses and curation drops.
+pub(crate) fn after_refusal(data: &[PathBuf]) -> String {
+    let data: Vec<String> = data.iter().map(|file| as_typed(file)).collect();
+    format!("aludel curate --input {} --output-dir curated", data.join(" "))
+}
+
+/// After inspecting: training, by the command that was typed without what only inspection knows.
+pub(crate) fn after_inspecting(typed: &[String], has_folder: bool) -> String {
+    let mut words = Vec::new();
+    let mut is_value = false;
+    for word in typed {
+        let is_alone = ["--tokens", "--full", "--json"].contains(&word.as_str()) || word.starts_with("--rows=");
+        if std::mem::take(&mut is_value) || is_alone {
+            continue;
+        }
+        if word == "--rows" {
+            is_value = true;
+            continue;
+        }
+        let word = if word == "inspect" && !words.contains(&"train".to_owned()) { "train" } else { word };
+        words.push(shell_word(Path::new(word)));
+    }
+    // A recipe may name its folder.
+    words.extend((!has_folder).then(|| "--output-dir run".to_owned()));
+    words.join(" ")
 }
 
 /// After planning: what was planned, which is the command that was typed without the word for planning.
@@ -75,6 +128,37 @@ mod tests {
         );
         let curated = "aludel curate --input '/stores/my traces.db' --output-dir curated";
         assert_eq!(after_collecting(Path::new("/stores/my traces.db")), curated);
+    }
+
+    #[test]
+    fn what_was_made_is_trained_on_or_asked() {
+        let train =
+            "aludel train --student hf:HuggingFaceTB/SmolLM2-135M-Instruct --data '/d/my dice.jsonl' --output-dir run";
+        assert_eq!(after_making(Path::new("/d/my dice.jsonl"), false), train);
+        let eval =
+            "aludel eval --model hf:HuggingFaceTB/SmolLM2-135M-Instruct --tasks /d/dice.jsonl --output-dir results";
+        assert_eq!(after_making(Path::new("/d/dice.jsonl"), true), eval);
+        let train = "aludel train --student '/m/my student' --data '/my out/train.jsonl' --output-dir run";
+        assert_eq!(after_curating(Path::new("/my out"), Some(Path::new("/m/my student"))), train);
+        let trace = "aludel trace --prompts '/next round/prompts.jsonl' --teacher URL --model NAME --store traces.db";
+        assert_eq!(after_failed(Path::new("/next round/prompts.jsonl")), trace);
+    }
+
+    #[test]
+    fn what_was_inspected_is_trained_on_or_curated() {
+        let of = |typed: &str, has_folder| {
+            let typed: Vec<String> = typed.split(' ').map(str::to_owned).collect();
+            after_inspecting(&typed, has_folder)
+        };
+        let typed = "aludel inspect --student inspect --data r.jsonl --rows 3 --tokens --max-length 64 --rows=2 --set a={b='c'}";
+        let train =
+            "aludel train --student inspect --data r.jsonl --max-length 64 --set 'a={b='\\''c'\\''}' --output-dir run";
+        assert_eq!(of(typed, false), train);
+        assert_eq!(of("aludel inspect --recipe r.toml --full", true), "aludel train --recipe r.toml");
+        assert_eq!(
+            after_refusal(&["/d/my rows.jsonl".into()]),
+            "aludel curate --input '/d/my rows.jsonl' --output-dir curated"
+        );
     }
 
     #[test]

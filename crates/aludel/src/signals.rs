@@ -1,11 +1,47 @@
-//! How long work is stopped: the first SIGTERM or Ctrl-C asks for it, the second ends the process at once. Both exit with 75, since
-//! whoever uses this keeps on the disk what is done.
+//! What SIGTERM and Ctrl-C do. A command that keeps on the disk what is done is asked to stop by the first, and ended by the second: it
+//! exits with 75, since it can be resumed. Any other is ended by the first: it exits with 130 (Ctrl-C) or 143 (SIGTERM), as shells have it.
 
+use aludel_formats::atomic;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 const SIGNALS: [i32; 2] = [signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT];
 const STOPPED: i32 = 75;
+/// What shells add to the number of the signal that ended a command.
+const ENDED_BY: i32 = 128;
+
+/// Whether the command listens itself.
+static IS_HEEDED: AtomicBool = AtomicBool::new(false);
+/// Whether a signal is ending the process.
+static IS_ENDING: AtomicBool = AtomicBool::new(false);
+
+/// Has the first SIGTERM or Ctrl-C end the process, until a command asks to be stopped by them. What is being written is removed.
+pub(crate) fn end_on_signals() -> anyhow::Result<()> {
+    let mut heard = heard(&Arc::default())?;
+    // It ends with the process.
+    std::thread::Builder::new().name("interrupts".to_owned()).spawn(move || {
+        let signal = loop {
+            let signal = heard();
+            if !IS_HEEDED.load(Ordering::SeqCst) {
+                break signal;
+            }
+        };
+        IS_ENDING.store(true, Ordering::SeqCst);
+        // Nothing is put into place from here on.
+        let _abandoned = atomic::abandon();
+        crate::progress::end_line();
+        tracing::warn!("interrupted: no incomplete output is left; the same command starts again");
+        signal_hook::low_level::exit(ENDED_BY + signal);
+    })?;
+    Ok(())
+}
+
+/// Where a signal is ending the process, waits for that: what fails or succeeds meanwhile is not told.
+pub(crate) fn let_end() {
+    while IS_ENDING.load(Ordering::SeqCst) {
+        std::thread::park();
+    }
+}
 
 /// A flag that the first SIGTERM or Ctrl-C sets; the second ends the process.
 pub(crate) fn stop_on_signals() -> anyhow::Result<Arc<AtomicBool>> {
@@ -24,6 +60,7 @@ fn listen(under_way: Option<&'static str>) -> anyhow::Result<Arc<AtomicBool>> {
         signal_hook::flag::register_conditional_shutdown(signal, STOPPED, Arc::clone(&is_ending))?;
         signal_hook::flag::register(signal, Arc::clone(&stop))?;
     }
+    IS_HEEDED.store(true, Ordering::SeqCst);
     let mut heard = heard(&stop)?;
     // It ends with the process.
     std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
@@ -40,29 +77,33 @@ fn listen(under_way: Option<&'static str>) -> anyhow::Result<Arc<AtomicBool>> {
     Ok(stop)
 }
 
-/// Waits for the next signal.
+/// Waits for the next signal, and says which it was.
 #[cfg(unix)]
-fn heard(_: &Arc<AtomicBool>) -> anyhow::Result<impl FnMut() + Send + use<>> {
+fn heard(_: &Arc<AtomicBool>) -> anyhow::Result<impl FnMut() -> i32 + Send + use<>> {
     let mut signals = signal_hook::iterator::Signals::new(SIGNALS)?;
-    Ok(move || {
-        signals.forever().next();
-    })
+    Ok(move || signals.forever().next().unwrap_or(signal_hook::consts::SIGINT))
 }
 
 /// Where the system has no pipe for signals, the flag is looked at now and then.
 #[cfg(not(unix))]
-fn heard(stop: &Arc<AtomicBool>) -> anyhow::Result<impl FnMut() + Send + use<>> {
+fn heard(stop: &Arc<AtomicBool>) -> anyhow::Result<impl FnMut() -> i32 + Send + use<>> {
     const LOOKS_APART: std::time::Duration = std::time::Duration::from_millis(50);
+    for signal in SIGNALS {
+        // Without it the signal is not heard.
+        signal_hook::flag::register(signal, Arc::clone(stop))?;
+    }
     let again = Arc::new(AtomicBool::new(false));
-    let mut flags = vec![Arc::clone(&again), Arc::clone(stop)];
+    let mut flag = Arc::clone(stop);
     Ok(move || {
-        let Some(flag) = flags.pop() else { return };
         while !flag.load(Ordering::Relaxed) {
             std::thread::sleep(LOOKS_APART);
         }
+        flag = Arc::clone(&again);
+        flag.store(false, Ordering::Relaxed);
         for signal in SIGNALS {
             // Without it a second signal is not heard, and the first has stopped the work.
             let _ = signal_hook::flag::register(signal, Arc::clone(&again));
         }
+        signal_hook::consts::SIGINT
     })
 }

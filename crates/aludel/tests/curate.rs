@@ -126,6 +126,38 @@ fn settings_come_from_recipe_flags_and_assignments() {
     assert_eq!(length["dropped"], 0, "a token a byte, and every row is shorter");
 }
 
+/// What a row's own marks, label and weight exclude is told as such, and not as incomplete; a class and a body weight are none of these.
+#[test]
+fn rows_that_the_data_excludes_are_counted_by_what_excludes_them() {
+    let workshop = Workshop::new();
+    let row = |number: usize, more: Value| {
+        let mut row = json!({"prompt": format!("What is {number} + 1?"), "response": (number + 1).to_string()});
+        row.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        format!("{row}\n")
+    };
+    let marks = [
+        json!({"label": false}),
+        json!({"label": 0}),
+        json!({"kto_label": 0}),
+        json!({"weight": 0}),
+        json!({"weight": 0.5}),
+        json!({"skip": true}),
+        json!({"finish_reason": "length"}),
+        json!({"stop_type": "limit", "end_reason": "incomplete"}),
+    ];
+    let traces: String = (0..24).map(|number| row(number, marks[number % marks.len()].clone())).collect();
+    workshop.write("traces.jsonl", &traces);
+    assert_snapshot!("curate_excluded", run(&workshop, &[]));
+    workshop.write("traces.jsonl", &row(1, json!({"weight": 72.5})));
+    let said = run(&workshop, &[]);
+    assert!(said.contains("column `weight` is 72.5, and a weight is true, false or a number from 0 to 10"), "{said}");
+    let turns = json!([{"role": "user", "content": "1?"}, {"role": "assistant", "content": "1", "weight": 0}]);
+    workshop.write("traces.jsonl", &format!("{}\n", json!({"messages": turns})));
+    let said = run(&workshop, &["--set", "curate.test_size=0"]);
+    assert!(said.contains("zero_weight: no assistant message of the conversation is to be learnt"), "{said}");
+    assert!(said.contains("all 1 were dropped, most of them as zero_weight"), "{said}");
+}
+
 #[test]
 fn lengths_are_those_of_training() {
     let workshop = Workshop::with_student();

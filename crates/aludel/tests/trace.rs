@@ -306,6 +306,36 @@ fn a_signal_stops_after_answers_on_their_way() {
     assert_eq!((kept(&workshop), questions(&teacher) as u64), (done, done), "all that was asked is kept");
 }
 
+/// All answers were on their way when the signal came: nothing was left undone.
+#[cfg(unix)]
+#[test]
+fn a_signal_at_the_very_end_stops_nothing() {
+    let workshop = prompts(4);
+    let teacher = crowd(slow(1500));
+    let mut command = command(&workshop, &["trace"], &[&teacher], &[]);
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    while questions(&teacher) < 4 {
+        sleep(Duration::from_millis(5));
+    }
+    Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    let finished = summary(&child.wait_with_output().unwrap(), 0);
+    assert_eq!((&finished["end"], &finished["run"]["done"]), (&value!("finished"), &value!(4)));
+}
+
+#[test]
+fn what_nobody_was_asked_is_counted() {
+    let workshop = prompts(30);
+    let teacher = ScriptedTeacher::start(|request: &Request| match request.method.as_str() {
+        "GET" => vec![json("200 OK", &value!({"data": [{"id": "other"}]}))],
+        _ => vec![json("404 Not Found", &value!({"error": {"message": "the model `scripted` does not exist"}}))],
+    });
+    let output = command(&workshop, &["trace"], &[&teacher.unwrap()], &["--concurrency", "4"]).output().unwrap();
+    let run = summary(&output, 1)["run"].clone();
+    let asked = run["asked"].as_u64().unwrap();
+    assert_eq!((&run["wanted"], &run["done"]), (&value!(30), &value!(0)));
+    assert!((1..=8).contains(&asked), "{run}");
+}
+
 #[test]
 fn a_plan_pays_for_its_pilot_once() {
     let workshop = prompts(50);
@@ -413,8 +443,16 @@ fn exports_hold_what_was_answered_in_either_format() {
     assert_eq!(one("What is 3 + 1?")["status"], "failed");
     assert!(one("What is 3 + 1?")["error"].as_str().unwrap().contains("maximum context length exceeded"));
 
+    let refused = export("all.jsonl", &[]);
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert!(refused.status.code() == Some(1) && said.contains("give --overwrite to replace it"), "{said}");
+    let replaced = export("all.jsonl", &["--overwrite"]);
+    let said = String::from_utf8_lossy(&replaced.stderr);
+    assert_eq!((replaced.status.code(), columns(&workshop, "all.jsonl").len()), (Some(0), 10));
+    assert!(said.contains("next: aludel curate --input all.jsonl --output-dir curated\n"), "{said}");
+
     let before = fs::read(workshop.path("traces.db")).unwrap();
-    let refused = export("traces.db", &[]);
+    let refused = export("traces.db", &["--overwrite"]);
     assert_eq!(refused.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&refused.stderr).contains("it would be replaced"));
     assert_eq!(fs::read(workshop.path("traces.db")).unwrap(), before);

@@ -171,7 +171,7 @@ fn a_damaged_store_is_named_and_mended() {
     assert!(code == Some(0) && said.contains("5 rows in") && said.contains("left out: 1 trace"), "{said}");
 
     assert_eq!(trace(&workshop, &teacher, &["--replace-damaged"]).status.code(), Some(0));
-    let (code, said) = run(&workshop, &export);
+    let (code, said) = run(&workshop, &[&export[..], &["--overwrite"]].concat());
     assert!(code == Some(0) && said.contains("6 rows in"), "{said}");
     let (code, said) = run(&workshop, &["trace", "status", "--store", "traces.db"]);
     assert!(code == Some(0) && !said.contains("written"), "{said}");

@@ -109,8 +109,12 @@ fn logits(workshop: &Workshop, arguments: &[&str]) -> Vec<f32> {
 
 fn logits_of(workshop: &Workshop, ids: &str, arguments: &[&str]) -> Vec<f32> {
     let target = workshop.path("logits.safetensors");
-    let mut command =
-        workshop.command(&[&["logits", "--ids", ids, "--output", "logits.safetensors"], arguments].concat());
+    let to = ["logits", "--ids", ids, "--output", "logits.safetensors"];
+    if target.is_file() {
+        let refused = workshop.run(&[&to, arguments].concat());
+        assert!(refused.contains("exit code: 1") && refused.contains("give --overwrite to replace it"), "{refused}");
+    }
+    let mut command = workshop.command(&[&to[..], &["--overwrite"], arguments].concat());
     let output = command.output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let weights = Weights::open_file(&target).unwrap();

@@ -368,7 +368,8 @@ fn finished(mut messages: Vec<Message>, system: Option<Column<'_>>) -> Result<Co
     let nothing = |detail: &str| Err(Problem::new(ProblemKind::NothingToLearn, detail));
     let learnt = |message: &&Message| message.role == Role::Assistant && message.weight > 0.0;
     if !messages.iter().any(|message| learnt(&message)) {
-        return nothing("no assistant message of the conversation is to be learnt: the weights of all are 0");
+        let detail = "no assistant message of the conversation is to be learnt: the weights of all are 0";
+        return Err(Problem::new(ProblemKind::ZeroWeight, detail));
     }
     if messages.last().is_some_and(Message::says_nothing) {
         return nothing("answer and reasoning are both empty");

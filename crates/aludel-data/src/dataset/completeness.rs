@@ -4,7 +4,7 @@
 use aludel_text::message::{Message, Role};
 use aludel_text::thinking::{InlineReasoning, inline};
 
-use super::flaw::Flaw;
+use super::flaw::{Flaw, FlawKind};
 use super::{Columns, Content, finish_columns, loss_weight, row_marks};
 use crate::column_names::{called, is_among, same};
 use crate::finish_reason::Finish;
@@ -20,10 +20,10 @@ pub fn flaw(content: &Content, columns: &Columns) -> Option<Flaw> {
 pub fn flaw_of_answer(reasoning: Option<&str>, content: &str, finish: &Finish) -> Option<Flaw> {
     if !finish.is_complete() {
         let detail = format!("finish_reason is {:?}", finish.as_str());
-        return Some(Flaw { detail, is_cut: finish.is_limit() });
+        return Some(Flaw::incomplete(detail, finish.is_limit()));
     }
     if let (None, InlineReasoning::Unclear(detail)) = (reasoning, inline(content)) {
-        return Some(Flaw { detail, is_cut: false });
+        return Some(Flaw::incomplete(detail, false));
     }
     let reasoning = reasoning.map(str::to_owned);
     let content = Content::Messages(vec![Message { reasoning, ..Message::assistant(content) }]);
@@ -64,10 +64,12 @@ pub(super) fn hides_reasoning(content: &Content, row: &Columns) -> bool {
 
 /// What the row's own columns say against its answer.
 fn marked(content: &Content, columns: &Columns) -> Option<Flaw> {
-    let bad = bad_answer(columns, matches!(content, Content::Text(_)));
-    let unlearnt = bad.or_else(|| loss_weight::unlearnt(columns)).map(|detail| Flaw { detail, is_cut: false });
+    let of_kind = |kind| move |detail| Flaw { detail, kind, is_cut: false };
     let calls = replies(content).last().is_some_and(|turn| !turn.tool_calls.is_empty());
-    unlearnt.or_else(|| finish_columns::flaw_in(columns.iter().filter(|column| !calls || !says_called(*column))))
+    bad_answer(columns)
+        .map(of_kind(FlawKind::BadLabel))
+        .or_else(|| loss_weight::unlearnt(columns).map(of_kind(FlawKind::ZeroWeight)))
+        .or_else(|| finish_columns::flaw_in(columns.iter().filter(|column| !calls || !says_called(*column))))
 }
 
 /// Whether a member says that the answer ended since the model calls a tool. A turn that ends with its calls is whole.
@@ -77,7 +79,7 @@ pub(super) fn says_called((_, value): (&str, Json<'_>)) -> bool {
 
 /// Whether a column describes the answer: its finish reason, its quality, its reasoning tokens.
 pub fn speaks_of_answer(name: &str, value: Json<'_>) -> bool {
-    is_among(&LABELS, name)
+    label(name, value).is_some()
         || same(name, "reasoning_tokens")
         || finish_columns::speaks_of_answer(name, value)
         || row_marks::is_read(name, value)
@@ -85,32 +87,42 @@ pub fn speaks_of_answer(name: &str, value: Json<'_>) -> bool {
 
 /// Whether a column is a label for the quality of the answer.
 pub(super) fn is_label(name: &str, value: Json<'_>) -> bool {
-    is_among(&LABELS, name) && value.truth().is_some()
+    label(name, value).is_some()
 }
 
-const LABELS: [&str; 3] = ["label", "kto_label", "kto_tag"];
+/// Whether a column's name is that of such a label, whatever it holds.
+pub(super) fn may_be_label(name: &str) -> bool {
+    same(name, LABEL)
+}
 
-/// KTO labels undesirable answers. Another number or word is a class, and so is a number beside plain text.
-fn bad_answer(columns: &Columns, is_text: bool) -> Option<String> {
-    let is_bad = |(name, value): &(&str, Json<'_>)| {
-        let is_class = is_text
-            && !["true", "false"].iter().any(|word| value.written().trim_matches('"').eq_ignore_ascii_case(word));
-        is_among(&LABELS, name) && !is_class && value.truth() == Some(false)
-    };
-    let (name, value) = columns.iter().find(is_bad)?;
-    let mend = if value.written() == "false" { "" } else { "; call the column otherwise if it is a class" };
-    Some(format!("{name} is {}, which marks a bad answer{mend}", value.written()))
+/// A name that classes have, too: TRL's KTO knows true and false under it, classifiers have numbers and words.
+const LABEL: &str = "label";
+/// Names that nothing but KTO has: 0 and 1 are truth values under them.
+const KTO_LABELS: [&str; 2] = ["kto_label", "kto_tag"];
+
+/// What KTO's label says of an answer: whether it is a good one. The one rule for all commands.
+fn label(name: &str, value: Json<'_>) -> Option<bool> {
+    let is_word =
+        || ["true", "false"].iter().any(|word| value.written().trim_matches(['"', ' ']).eq_ignore_ascii_case(word));
+    let is_kto = is_among(&KTO_LABELS, name) || (same(name, LABEL) && is_word());
+    value.truth().filter(|_| is_kto)
+}
+
+/// KTO marks answers that are not to be learnt so.
+fn bad_answer(columns: &Columns) -> Option<String> {
+    let (name, value) = columns.iter().find(|(name, value)| label(name, *value) == Some(false))?;
+    Some(format!("{name} is {}, which marks a bad answer", value.written()))
 }
 
 fn open_reasoning(content: &Content) -> Option<Flaw> {
     let is_open = replies(content).any(|turn| unclosed(turn).is_some());
-    is_open.then(|| Flaw { detail: "the reasoning is never closed".to_string(), is_cut: true })
+    is_open.then(|| Flaw::incomplete("the reasoning is never closed", true))
 }
 
 fn no_answer(content: &Content) -> Option<Flaw> {
     let last = replies(content).last()?;
     (last.content.trim().is_empty() && last.tool_calls.is_empty())
-        .then(|| Flaw { detail: "the answer is empty".to_string(), is_cut: true })
+        .then(|| Flaw::incomplete("the answer is empty", true))
 }
 
 fn replies(content: &Content) -> impl Iterator<Item = &Message> {

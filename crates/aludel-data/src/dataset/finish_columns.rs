@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 
 use super::flaw::Flaw;
 use crate::column_names::{Names, is_among, letters, same};
-use crate::finish_reason::Finish;
+use crate::finish_reason::{Finish, plain};
 use crate::json::{Json, Kind};
 
 /// Columns of finish reasons; the first that is not empty is the server's own. vLLM's `stop_reason` is the text or token that it
@@ -16,14 +16,27 @@ const REASONS: [&str; 5] = ["finish_reason", "finish_reasons", "done_reason", "s
 /// Where LangChain and others keep metadata of the server's response.
 const HOLDERS: [&str; 4] = ["response_metadata", "generation_info", "metadata", "meta"];
 
-/// Names that may be a finish reason's or another thing's: only known words count under them.
+/// Names that may be a reason's and may be another thing's: only words that nothing but the end of an answer is called by count under
+/// them.
 #[rustfmt::skip]
 static LOOSE_REASONS: LazyLock<Names> = LazyLock::new(|| Names::of(&[
     "finish", "finish_type", "finish_status", "finished_reason", "stop_type", "stopping_reason", "end_reason", "termination_reason",
     "completion_reason",
 ]));
 
-/// Booleans that mark an answer as incomplete, and others that mark it as complete; what they refer to may precede them
+/// Words of servers for the end of an answer that are used of nothing else.
+#[rustfmt::skip]
+const WORDS_OF_ANSWERS: [&str; 20] = [
+    "stop", "eos", "eos_token", "stop_sequence", "stop_token", "stop_word", "end_turn", "end_of_turn", "length", "max_tokens",
+    "max_length", "max_new_tokens", "max_output_tokens", "max_completion_tokens", "model_length", "context_length",
+    "context_length_exceeded", "token_limit", "content_filter", "tool_calls",
+];
+/// llama.cpp's word for a limit on tokens, which other things have too: it counts beside another member of its answers.
+const LLAMA_CPP: (&str, &str) = ("stop_type", "limit");
+const BESIDE_LLAMA_CPP: [&str; 6] =
+    ["stopping_word", "tokens_predicted", "tokens_evaluated", "tokens_cached", "generation_settings", "timings"];
+
+/// Truth values that say that an answer is not whole, and others that say that it is; what they are said of may stand before them
 /// (`is_truncated`, `response_truncated`, `is_reasoning_complete`).
 #[rustfmt::skip]
 static CUT: LazyLock<Names> = LazyLock::new(|| Names::of(&[
@@ -81,11 +94,15 @@ pub(super) fn flaw_in<'a>(members: impl Iterator<Item = (&'a str, Json<'a>)>) ->
     let is_of_samples = |value: &Json<'_>| has_samples && value.kind() == Kind::List;
     let mut reasons: Vec<(usize, String, Json<'a>)> = Vec::new();
     let mut flaws = Vec::new();
+    flaws.extend(limit_of_llama_cpp(&members).map(|(name, value)| cut_off(name, value)));
     for (name, value) in members.into_iter().filter(|(_, value)| !is_of_samples(value)) {
         if let Some(place) = place(name) {
             reasons.push((place, name.to_owned(), value));
         } else if is_among(&HOLDERS, name) {
-            for (own, value) in value.fields().iter().filter(|(_, value)| !value.is_empty()) {
+            let fields = value.fields();
+            let own: Vec<(&str, Json<'_>)> = fields.iter().filter(|(_, value)| !value.is_empty()).collect();
+            flaws.extend(limit_of_llama_cpp(&own).map(|(own, value)| cut_off(&format!("{name}.{own}"), value)));
+            for (own, value) in own {
                 let shown = format!("{name}.{own}");
                 match place(own) {
                     Some(place) => reasons.push((REASONS.len() + place, shown, value)),
@@ -139,10 +156,21 @@ fn is_loose(name: &str) -> bool {
     LOOSE_REASONS.has(&letters(name).collect::<String>())
 }
 
-/// A reason in words that are known.
+/// A reason in words that no other thing has. A game ends as `completed`, an order at its `limit`, a contract for `safety`.
 fn loose_reason(value: Json<'_>) -> Option<Finish> {
     let words = value.text().ok().flatten()?;
-    Some(Finish::of(&words)).filter(|finish| !matches!(finish, Finish::Other(_)))
+    is_among(&WORDS_OF_ANSWERS, &plain(&words)).then(|| Finish::of(&words))
+}
+
+fn cut_off(name: &str, value: Json<'_>) -> Flaw {
+    Flaw::incomplete(format!("{name} is {}", value.written()), true)
+}
+
+/// llama.cpp's word for its limit, among the members of its answer.
+fn limit_of_llama_cpp<'a>(members: &[(&'a str, Json<'a>)]) -> Option<(&'a str, Json<'a>)> {
+    let says_limit = |value: Json<'_>| value.text().ok().flatten().is_some_and(|words| plain(&words) == LLAMA_CPP.1);
+    let found = members.iter().find(|(name, value)| same(name, LLAMA_CPP.0) && says_limit(*value))?;
+    members.iter().any(|(name, _)| is_among(&BESIDE_LLAMA_CPP, name)).then_some(*found)
 }
 
 fn against(name: &str, words: Result<String, Flaw>, is_beside: bool) -> Option<Flaw> {
@@ -153,7 +181,7 @@ fn against(name: &str, words: Result<String, Flaw>, is_beside: bool) -> Option<F
     let finish = Finish::of(&words);
     let is_unknown = matches!(finish, Finish::Other(_));
     let is_good = finish.is_complete() || (is_beside && is_unknown);
-    (!is_good).then(|| Flaw { detail: format!("{name} is {words:?}"), is_cut: finish.is_limit() })
+    (!is_good).then(|| Flaw::incomplete(format!("{name} is {words:?}"), finish.is_limit()))
 }
 
 /// The words, which SGLang puts into an object.
@@ -162,7 +190,7 @@ fn words_of(name: &str, value: Json<'_>) -> Option<Result<String, Flaw>> {
         Kind::Null => return None,
         Kind::Text => match value.text() {
             Ok(words) => words.unwrap_or_default().into_owned(),
-            Err(no_text) => return Some(Err(Flaw { detail: format!("{name} holds {no_text}"), is_cut: false })),
+            Err(no_text) => return Some(Err(Flaw::incomplete(format!("{name} holds {no_text}"), false))),
         },
         Kind::Object => {
             return value.get("type").map_or(Some(Ok(value.written().to_owned())), |kind| words_of(name, kind));
@@ -191,7 +219,7 @@ fn mark(name: &str, shown: &str, value: Json<'_>) -> Option<Flaw> {
         }
         _ => return None,
     };
-    Some(Flaw { detail: format!("{shown} is {}", value.written()), is_cut })
+    Some(Flaw::incomplete(format!("{shown} is {}", value.written()), is_cut))
 }
 
 #[cfg(test)]
@@ -219,6 +247,9 @@ mod tests {
             r#"{"finish_reason":{"type":"stop","matched":5}}"#,
             r#"{"finish":"stop","stop_type":"eos","response_truncated":false,"hit_max_tokens":false,"answer_is_complete":true}"#,
             r#"{"finish":"matte","termination_reason":"goal reached","stop_type":7,"end_reason":["length"]}"#,
+            // Orders, games and contracts have such columns, too.
+            r#"{"stop_type":"limit","end_reason":"incomplete","termination_reason":"safety","finish":"truncated"}"#,
+            r#"{"end_reason":"recitation","completion_reason":"blocklist","finish_status":"Limit","stop_type":"error-limit"}"#,
         ] {
             check(text, None);
         }
@@ -262,7 +293,10 @@ mod tests {
             (r#"{"generation_complete":false}"#, "generation_complete is false", true),
             (r#"{"finish":"length"}"#, r#"finish is "length""#, true),
             (r#"{"finish":"content_filter"}"#, r#"finish is "content_filter""#, false),
-            (r#"{"meta":{"stop_type":"limit"}}"#, r#"meta.stop_type is "limit""#, true),
+            (r#"{"meta":{"stop_type":"max-tokens"}}"#, r#"meta.stop_type is "max-tokens""#, true),
+            (r#"{"end_reason":"max_tokens"}"#, r#"end_reason is "max_tokens""#, true),
+            (r#"{"meta":{"stop_type":"limit","timings":{"a":1}}}"#, r#"meta.stop_type is "limit""#, true),
+            (r#"{"stop_type":"limit","tokens_predicted":512}"#, r#"stop_type is "limit""#, true),
             (r#"{"complete":"no"}"#, r#"complete is "no""#, true),
             (r#"{"done":false}"#, "done is false", true),
             (r#"{"partial":"Yes"}"#, r#"partial is "Yes""#, true),

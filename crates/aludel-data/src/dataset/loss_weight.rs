@@ -33,8 +33,8 @@ const ROW_WEIGHTS: &[&str] = &["weight", "weights", "loss_weight", "sample_weigh
 /// That a row was deleted, or rejected by its reviewers.
 const ROW_TAKEN_BACK: [(&str, bool); 2] = [("deleted", true), ("review_result", false)];
 
-/// With a larger weight one row would dominate a step, and a larger number is more likely an id or a size.
-const LARGEST: f32 = 1000.0;
+/// A larger one is rather a size, a mass or an id; and beyond it a row would be all that a step learns.
+const LARGEST: f32 = 10.0;
 
 /// Whether a member of a message is a weight.
 pub(super) fn is_name(name: &str) -> bool {
@@ -71,12 +71,12 @@ pub(super) fn weight_in(fields: &Fields<'_>) -> Result<Option<f32>, String> {
     Ok(least)
 }
 
-/// The weight of a row, if a column has one; the least of several.
+/// The weight of a row and the column that says it, where one does; the least of several.
 ///
 /// # Errors
-/// A value that is not a weight, with the column's name.
-pub(super) fn weight_of_row(columns: &Columns) -> Result<Option<f32>, String> {
-    let mut least: Option<f32> = None;
+/// What is no weight, with the column's name.
+pub(super) fn weight_of_row(columns: &Columns) -> Result<Option<(f32, String)>, String> {
+    let mut weights: Vec<(f32, String)> = Vec::new();
     for (name, value) in columns.iter().filter(|(name, value)| is_among(ROW_WEIGHTS, name) && !value.is_null()) {
         if value.kind() == Kind::List {
             return Err(format!(
@@ -86,13 +86,15 @@ pub(super) fn weight_of_row(columns: &Columns) -> Result<Option<f32>, String> {
         let weight = number(name, value).map_err(|reason| {
             format!("column {reason}; give the column another name if it is no weight in training")
         })?;
-        least = Some(least.map_or(weight, |least| least.min(weight)));
+        weights.push((weight, one_line(name)));
     }
     for (name, value) in noted(columns.iter()) {
         let weight = noted_weight(&name, value)?;
-        least = Some(least.map_or(weight, |least| least.min(weight)));
+        weights.push((weight, one_line(&name)));
     }
-    Ok(if unlearnt(columns).is_some() { Some(0.0) } else { least })
+    // A row that is not to be learnt is counted by what says so.
+    weights.extend(unlearnt(columns).map(|mark| (0.0, mark)));
+    Ok(weights.into_iter().min_by(|one, other| one.0.total_cmp(&other.0)))
 }
 
 /// Weights among the notes of a row or a message, with their names.
@@ -146,6 +148,11 @@ pub(super) fn unlearnt(columns: &Columns) -> Option<String> {
     }
     let (name, value) = noted(columns.iter()).into_iter().find(|(name, value)| number(name, *value) == Ok(0.0))?;
     Some(format!("{name} is {}", value.written()))
+}
+
+/// A name as it is told.
+fn one_line(name: &str) -> String {
+    shortened(name, 40).escape_debug().to_string()
 }
 
 fn number(name: &str, value: Json<'_>) -> Result<f32, String> {

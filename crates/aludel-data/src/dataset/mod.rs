@@ -36,7 +36,7 @@ use serde::{Deserialize, Serialize};
 
 pub use column_map::ColumnMap;
 pub use completeness::{flaw, flaw_of_answer, speaks_of_answer, unclosed};
-pub use flaw::Flaw;
+pub use flaw::{Flaw, FlawKind};
 pub use messages::is_assistant;
 pub use parquet::write_parquet;
 pub use problem::ProblemKind;
@@ -49,7 +49,7 @@ pub use row::{Row, Unusable};
 pub use template_tokens::turn_mark;
 pub use tool_use::apart as tools_apart;
 pub use unused_columns::add as add_unused;
-pub use unused_columns::told as columns_not_used;
+pub use unused_columns::{classes_told, told as columns_not_used};
 
 pub use crate::column_names::called;
 pub use crate::json::{Columns, Fields, InvalidString, Json, Kind};
@@ -129,6 +129,9 @@ pub struct Counts {
     /// Rows that became records and contain end-of-turn tokens as plain text, by the first token of each.
     #[serde(default)]
     pub turn_marks: Vec<MarkedRows>,
+    /// Rows that a column gives another weight in training than 1, by column.
+    #[serde(default)]
+    pub weighted: Vec<MarkedRows>,
     /// Rows that became records after tokens at the ends of their answers were removed.
     #[serde(default)]
     pub end_marks_removed: u64,
@@ -196,6 +199,12 @@ impl Counts {
         marked_told("rows with chat-template tokens in their text, trained as plain text", &self.turn_marks)
     }
 
+    /// What rows a column gives another weight, in a line.
+    pub fn weighted_told(&self) -> Option<String> {
+        let what = "rows with a loss weight other than 1 (rename the column if it is no loss weight)";
+        marked_told(what, &self.weighted)
+    }
+
     /// The number of rows from which tokens at the ends of answers were removed, in a line.
     pub fn end_marks_told(&self) -> Option<String> {
         let rows = self.end_marks_removed;
@@ -213,6 +222,9 @@ impl Counts {
         self.end_marks_removed += u64::from(row.ended_by_mark);
         if let Some(mark) = &row.turn_mark {
             add_marked(&mut self.turn_marks, mark, &row.provenance);
+        }
+        if let Some(column) = &row.weighted_by {
+            add_marked(&mut self.weighted, column, &row.provenance);
         }
         unused_columns::add(&mut self.columns_not_used, &row.columns, is_for_verdicts);
     }

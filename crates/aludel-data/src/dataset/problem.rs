@@ -28,6 +28,8 @@ pub enum ProblemKind {
     Value,
     /// Neither an answer nor reasoning to train on.
     NothingToLearn,
+    /// The weights of all that could be learnt are 0.
+    ZeroWeight,
     /// It is unclear where its reasoning ends and its answer begins.
     NotWhole,
     /// It is marked as not to be used.
@@ -51,6 +53,7 @@ impl fmt::Display for ProblemKind {
             ProblemKind::Columns => "columns fit no shape",
             ProblemKind::Value => "a column of the wrong kind",
             ProblemKind::NothingToLearn => "nothing to learn",
+            ProblemKind::ZeroWeight => "all weights are 0",
             ProblemKind::NotWhole => "not whole",
             ProblemKind::SetAside => "marked as not to be used",
             ProblemKind::Encode => "could not be encoded",

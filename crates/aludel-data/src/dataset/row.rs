@@ -53,7 +53,11 @@ pub(super) fn read_columns(mut row: Columns, options: &ReadOptions, provenance: 
             Row {
                 content: Ok(content),
                 columns: row,
-                weight: weight.unwrap_or(1.0),
+                weighted_by: weight
+                    .as_ref()
+                    .filter(|(weight, _)| *weight != 1.0 && *weight > 0.0)
+                    .map(|(_, column)| column.clone()),
+                weight: weight.map_or(1.0, |(weight, _)| weight),
                 hides_reasoning,
                 ended_by_mark: marks.is_taken_off,
                 turn_mark: marks.left,
@@ -112,6 +116,8 @@ pub struct Row {
     pub columns: Columns,
     /// Its weight in training, from a column.
     pub weight: f32,
+    /// The column that says another weight than 1.
+    pub weighted_by: Option<String>,
     /// The model reasoned, according to the row, which contains none of it.
     pub hides_reasoning: bool,
     /// End-of-turn tokens were removed from the end of an answer.
@@ -131,6 +137,7 @@ impl Row {
             content: Err(why),
             columns,
             weight: 1.0,
+            weighted_by: None,
             hides_reasoning: false,
             ended_by_mark: false,
             called_wrong: None,

@@ -51,6 +51,15 @@ pub fn told(names: &[String]) -> Option<String> {
     (!shown.is_empty()).then(|| format!("columns not used: {}{more}", shown.join(", ")))
 }
 
+/// How a column is read that KTO and classifiers both have, in a line, where it is one of these.
+pub fn classes_told(names: &[String]) -> Option<String> {
+    let name = names.iter().find(|name| completeness::may_be_label(name))?;
+    let name = shortened(name, LETTERS).escape_debug().to_string();
+    Some(format!(
+        "{name}: numbers and words are taken as classes; as a mark of good and bad answers (KTO), write true and false"
+    ))
+}
+
 /// Whether a column that is no part of the row's text is read for another purpose.
 fn is_read(name: &str, value: Json<'_>) -> bool {
     is_among(&OWN, name)
@@ -78,6 +87,9 @@ mod tests {
         assert_eq!(names, ["source", "train", "metadata", "truncated", "label", "\u{1b}[2J"]);
         let line = told(&names).unwrap();
         assert_eq!(line, r"columns not used: source, train, metadata, truncated, label, \u{1b}[2J");
+        let classes = classes_told(&names).unwrap();
+        assert!(classes.starts_with("label: numbers and words are taken as classes"), "{classes}");
+        assert_eq!(classes_told(&["labels".to_owned()]), None);
         assert_eq!(told(&[]), None);
         let many: Vec<String> = (0..14).map(|number| format!("c{number}")).collect();
         assert!(told(&many).unwrap().ends_with("c8, c9 and 4 more"));

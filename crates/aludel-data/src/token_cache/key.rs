@@ -21,16 +21,16 @@ const FORMAT: &[u8] = b"aludel token rows 3";
 pub struct DataHashes(Vec<[u8; 32]>);
 
 impl DataHashes {
-    /// Hashes the files' content. `watch` is called at intervals and may stop it.
+    /// Hashes the files' content. `watch` gets the number of bytes of each piece, and may stop it.
     ///
     /// # Errors
     /// [`Error::Read`] if a file cannot be read, [`Error::Stopped`] if `watch` stopped it.
-    pub fn of(files: &[PathBuf], watch: &dyn Fn() -> ControlFlow<()>) -> Result<DataHashes, Error> {
+    pub fn of(files: &[PathBuf], watch: &dyn Fn(u64) -> ControlFlow<()>) -> Result<DataHashes, Error> {
         let hash = |path: &PathBuf| {
             let mut content = blake3::Hasher::new();
             let mut take = |piece: &[u8]| {
                 content.update(piece);
-                watch()
+                watch(piece.len() as u64)
             };
             match aludel_files::read_in_pieces(path, &mut take) {
                 Err(reason) => Err(Error::Read { path: path.clone(), reason }),

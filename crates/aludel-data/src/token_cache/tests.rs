@@ -29,7 +29,7 @@ impl Bench {
     }
 
     fn key(&self) -> CacheKey {
-        DataHashes::of(&self.files(), &|| ControlFlow::Continue(()))
+        DataHashes::of(&self.files(), &|_| ControlFlow::Continue(()))
             .unwrap()
             .key(&self.options, &[("tokenizer", "bytes")])
     }
@@ -130,7 +130,7 @@ fn cache_is_found_by_content_alone() {
     fs::copy(&bench.files()[0], &other_name).unwrap();
     let parts = [("tokenizer", "bytes")];
     let key = |files: &[PathBuf], options: &ReadOptions, parts: &[(&str, &str)]| {
-        DataHashes::of(files, &|| ControlFlow::Continue(())).unwrap().key(options, parts)
+        DataHashes::of(files, &|_| ControlFlow::Continue(())).unwrap().key(options, parts)
     };
     assert_eq!(key(std::slice::from_ref(&other_name), &bench.options, &parts), bench.key());
     assert_ne!(key(&bench.files(), &bench.options, &[("tokenizer", "other")]), bench.key());

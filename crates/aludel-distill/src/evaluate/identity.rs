@@ -11,17 +11,17 @@ use crate::error::{Error, Result};
 /// # Errors
 /// Files that cannot be read.
 pub fn fingerprint(model: &Path, adapter: Option<&Path>) -> Result<String> {
-    fingerprint_watched(model, adapter, &|| ControlFlow::Continue(()))
+    fingerprint_watched(model, adapter, &|_| ControlFlow::Continue(()))
 }
 
-/// As [`fingerprint`]; `watch` is asked now and then, and may break it off.
+/// As [`fingerprint`]; `watch` is told of each piece how many bytes it has, and may break it off.
 ///
 /// # Errors
 /// Files that cannot be read, and [`Error::Stopped`] where `watch` broke off.
 pub fn fingerprint_watched(
     model: &Path,
     adapter: Option<&Path>,
-    watch: &dyn Fn() -> ControlFlow<()>,
+    watch: &dyn Fn(u64) -> ControlFlow<()>,
 ) -> Result<String> {
     let mut hasher = blake3::Hasher::new();
     for path in [Some(model), adapter].into_iter().flatten() {
@@ -30,6 +30,18 @@ pub fn fingerprint_watched(
         }
     }
     Ok(digits(&hasher))
+}
+
+/// Bytes that are hashed for the fingerprint of a model.
+///
+/// # Errors
+/// Files that are not there.
+pub fn bytes(model: &Path) -> Result<u64> {
+    let size = |file: &PathBuf| {
+        let about = aludel_files::metadata(file).map_err(aludel_formats::Error::io(file, "read the model"))?;
+        Ok(about.len())
+    };
+    files(model)?.iter().map(size).sum()
 }
 
 /// The fingerprint that a model would have if its file, where it is one, were called as another path ends: a file that was renamed or
@@ -42,7 +54,7 @@ pub fn fingerprint_as(model: &Path, named: &Path) -> Result<String> {
         return fingerprint(model, None);
     }
     let mut hasher = blake3::Hasher::new();
-    absorb(&mut hasher, model, named, &|| ControlFlow::Continue(()))?;
+    absorb(&mut hasher, model, named, &|_| ControlFlow::Continue(()))?;
     Ok(digits(&hasher))
 }
 
@@ -72,13 +84,18 @@ fn files(path: &Path) -> Result<Vec<PathBuf>> {
 }
 
 /// All of a file, under the name that a path ends in: two trainings may differ in the middle of it alone.
-fn absorb(hasher: &mut blake3::Hasher, path: &Path, named: &Path, watch: &dyn Fn() -> ControlFlow<()>) -> Result<()> {
+fn absorb(
+    hasher: &mut blake3::Hasher,
+    path: &Path,
+    named: &Path,
+    watch: &dyn Fn(u64) -> ControlFlow<()>,
+) -> Result<()> {
     let unread = || aludel_formats::Error::io(path, "read the model");
     let length = aludel_files::metadata(path).map_err(unread())?.len();
     hasher.update(named.file_name().unwrap_or_default().as_encoded_bytes()).update(&length.to_le_bytes());
     let mut take = |piece: &[u8]| {
         hasher.update(piece);
-        watch()
+        watch(piece.len() as u64)
     };
     match aludel_files::read_in_pieces(path, &mut take).map_err(unread())? {
         ControlFlow::Break(()) => Err(Error::Stopped),
@@ -106,7 +123,7 @@ mod tests {
         let path = folder.path().join("student.gguf");
         std::fs::write(&path, vec![7_u8; 5 << 20]).unwrap();
         let asked = std::cell::Cell::new(0);
-        let watch = || {
+        let watch = |_| {
             asked.set(asked.get() + 1);
             if asked.get() == 2 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         };

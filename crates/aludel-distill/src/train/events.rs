@@ -15,9 +15,11 @@ use crate::settings::{Interval, TrainSettings};
 
 pub use crate::checkpoint::SUMMARY_FILE_NAME;
 
-/// What takes time and cannot tell how far it is.
+/// What takes time, and what of it cannot tell how far it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stage {
+    /// The student's config and tokenizer are read.
+    Opening,
     /// The student's and the data's files are hashed.
     Hashing,
     /// Weights are read and packed.
@@ -30,6 +32,13 @@ pub enum Stage {
 pub enum Event<'a> {
     /// Something begins.
     Stage(Stage),
+    /// Files are being hashed.
+    Hashing {
+        /// Bytes done.
+        done: u64,
+        /// Bytes in all.
+        total: u64,
+    },
     /// Data is being tokenised.
     Tokenising(BuildProgress),
     /// The rows of new tokens are being made likely in their places.

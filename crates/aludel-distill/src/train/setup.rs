@@ -2,13 +2,15 @@
 //! checkpoint is found, the learner loaded, and rows are chosen. Each stage refuses what it can know to be wrong, and what is refused
 //! here leaves nothing behind. The training itself is the loop's matter.
 
+use std::cell::RefCell;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 
+use aludel_data::dataset;
 use aludel_formats::{atomic, lock::FolderLock};
 use aludel_model::student::Student;
 
-use super::Event;
+use super::{Event, Stage};
 use crate::auto_max_length::ExcludedRows;
 use crate::batch::{MaxPassTokens, Plan};
 use crate::checkpoint::{self, RunFile};
@@ -80,12 +82,27 @@ pub(super) struct OpenedStudent {
 impl OpenedStudent {
     /// # Errors
     /// Files that cannot be read, or that are not those which the run was begun on.
-    pub(super) fn new(claimed: &ClaimedFolder, watch: StopCheck<'_>) -> Result<OpenedStudent> {
+    pub(super) fn new(
+        claimed: &ClaimedFolder,
+        watch: StopCheck<'_>,
+        observe: &mut dyn FnMut(Event<'_>),
+    ) -> Result<OpenedStudent> {
         let ClaimedFolder { folder, begun, recipe, .. } = claimed;
         let mut student = Student::open(recipe.student_model()?)?;
         let added = student.text.tokenizer.add_tokens(&recipe.student.add_tokens)?;
-        let keys = RowKeys::new(&student, recipe, watch)?;
-        let fingerprint = identity::fingerprint_watched(&student.path, None, watch)?;
+        observe(Event::Stage(Stage::Hashing));
+        let total = identity::bytes(&student.path)?
+            + dataset::open(&recipe.data.all_files(), &recipe.data.read_options())?.bytes_total();
+        observe(Event::Hashing { done: 0, total });
+        let progress = RefCell::new((0, observe));
+        let watch = |bytes: u64| {
+            let (done, observe) = &mut *progress.borrow_mut();
+            *done += bytes;
+            observe(Event::Hashing { done: *done, total });
+            watch()
+        };
+        let keys = RowKeys::new(&student, recipe, &watch)?;
+        let fingerprint = identity::fingerprint_watched(&student.path, None, &watch)?;
         if let Some(begun) = begun {
             begun.check(folder, recipe, &RunFile::new(&fingerprint, recipe, keys.run(&student, recipe))?)?;
             checkpoint::check_replaced(folder)?;

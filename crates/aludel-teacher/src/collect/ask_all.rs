@@ -62,6 +62,7 @@ pub fn ask_list<E: From<Error>>(
             jitter: Jitter::new(u64::from(std::process::id())),
             on_their_way: JoinSet::new(),
             waiting: Vec::new(),
+            is_any_dropped: false,
             heard: now,
             is_in_trouble: false,
             left: None,
@@ -106,6 +107,8 @@ struct Requester<'a> {
     on_their_way: JoinSet<(Job, Result<Answer, Failure>)>,
     /// Questions to retry, and when.
     waiting: Vec<(Instant, Job)>,
+    /// Whether the end came before some of these could be asked again.
+    is_any_dropped: bool,
     /// When the server last answered any question.
     heard: Instant,
     is_in_trouble: bool,
@@ -150,7 +153,10 @@ impl Requester<'_> {
                 () = sleep_until(wake) => {}
             }
         }
-        Ok(match (self.ending, self.left) {
+        // Who is stopped when nothing is left to do has done it all.
+        let is_done = self.on_their_way.is_empty() && !self.is_any_dropped && list.peek().is_none();
+        let ending = self.ending.filter(|(end, _)| *end != End::Stopped || !is_done);
+        Ok(match (ending, self.left) {
             (Some((end, _)), _) => end,
             (None, Some((left, words))) => {
                 tell(&words);
@@ -163,6 +169,7 @@ impl Requester<'_> {
     /// Fills the free slots, first with questions that are due for a retry.
     fn ask(&mut self, list: &mut impl Iterator<Item = (usize, ListedQuestion)>, now: Instant) {
         if self.ending.is_some() {
+            self.is_any_dropped |= !self.waiting.is_empty();
             self.waiting.clear();
             return;
         }
@@ -236,6 +243,7 @@ impl Requester<'_> {
     fn failed(&mut self, mut job: Job, failure: &Failure, tell: &mut dyn FnMut(&str)) {
         let (now, words) = (Instant::now(), failure.to_string());
         if self.ending.is_some() {
+            self.is_any_dropped = true;
             return;
         }
         if now - self.heard >= self.options.give_up_after {

@@ -30,6 +30,10 @@ pub struct Progress {
     pub without_reasoning: u64,
     /// Questions that every server refuses.
     pub failed: u64,
+    /// Questions that failed too often, and are left for another run.
+    pub left: u64,
+    /// Questions that were asked at all, once or more often.
+    pub asked: u64,
     /// Requests in flight.
     pub in_flight: usize,
     /// Questions that wait for a retry.
@@ -48,6 +52,23 @@ pub struct Progress {
     pub seconds_left: Option<f64>,
     /// Each endpoint.
     pub endpoints: Vec<EndpointProgress>,
+}
+
+impl Progress {
+    /// Questions that were asked and have no answer that is kept.
+    pub fn not_answered(&self) -> u64 {
+        self.asked.saturating_sub(self.done)
+    }
+
+    /// Questions that were never asked.
+    pub fn not_asked(&self) -> u64 {
+        self.wanted.saturating_sub(self.asked)
+    }
+
+    /// Whether each question has its answer, or was given up.
+    pub fn is_all_settled(&self) -> bool {
+        self.done + self.failed + self.left >= self.wanted
+    }
 }
 
 /// State of one endpoint.

@@ -47,7 +47,6 @@ pub(super) struct Scheduler<'a> {
     failures_since: u64,
     /// Why no further question is asked, and until when answers are awaited.
     ending: Option<(End, Instant)>,
-    left: u64,
     /// Which unknown words of an endpoint were already reported.
     told_unread: BTreeSet<(usize, String)>,
     /// Refused questions, until the teacher has answered another one.
@@ -97,7 +96,6 @@ impl<'a> Scheduler<'a> {
             heard: now,
             failures_since: 0,
             ending: None,
-            left: 0,
             told_unread: BTreeSet::new(),
             held: Vec::new(),
         }
@@ -144,9 +142,11 @@ impl<'a> Scheduler<'a> {
         }
         let progress = self.snapshot(Instant::now());
         told(Event::Progress(Box::new(progress.clone())));
-        let end = match self.ending.take() {
+        // Who is stopped when nothing is left to do has done it all.
+        let stopped_at_the_end = |(end, _): &(End, Instant)| *end == End::Stopped && progress.is_all_settled();
+        let end = match self.ending.take_if(|ending| !stopped_at_the_end(ending)) {
             Some((end, _)) => end,
-            None if self.left > 0 => End::Incomplete { left: self.left },
+            None if progress.left > 0 => End::Incomplete { left: progress.left },
             None => self.held.last().map_or(End::Finished, |last| self.none_taken(&last.words)),
         };
         Ok((end, progress))
@@ -210,6 +210,7 @@ impl<'a> Scheduler<'a> {
         let endpoint = self.endpoints.get(index);
         let request = endpoint.asked(now);
         self.spending.promise();
+        self.progress.asked += u64::from(job.attempts == 0);
         job.attempts += 1;
         let (teacher, requester) = (Arc::clone(&endpoint.teacher), self.requester.clone());
         self.on_their_way.spawn(async move {
@@ -320,7 +321,7 @@ impl<'a> Scheduler<'a> {
         job.failed_at = Some(index);
         let failures = job.attempts - job.refusals;
         if failures >= self.options.max_attempts {
-            self.left += 1;
+            self.progress.left += 1;
             told(Event::Notice(Notice::Left { origin: job.origin(), words: failure.to_string() }));
             return;
         }

@@ -4,7 +4,7 @@
 use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -237,33 +237,17 @@ pub fn export(rows: &Rows, output: &Path) -> Result<u64, Error> {
     if !is_parquet {
         return write_lines(rows, output);
     }
-    // Parquet's columns are known only once all rows are: until then, rows are written beside it as JSON lines.
-    let (lines, table) = (Beside::new(output, "jsonl"), Beside::new(output, "table"));
-    let count = write_lines(rows, &lines.0)?;
+    // Parquet's columns are known only when all rows are: they wait as JSON lines beside it.
+    let beside = atomic::Scratch::beside(output)?;
+    let (lines, table) = (beside.path().join("rows.jsonl"), beside.path().join("table"));
+    let count = write_lines(rows, &lines)?;
     if count > 0 {
-        dataset::write_parquet(&lines.0, &table.0, output)?;
+        dataset::write_parquet(&lines, &table, output)?;
         let failed = |reason| Error::Data(aludel_data::Error::Write { path: output.to_path_buf(), reason });
-        let mut table = aludel_files::open(&table.0).map_err(failed)?;
+        let mut table = aludel_files::open(&table).map_err(failed)?;
         atomic::write_file(output, |file| io::copy(&mut table, file).map(|_| ()).map_err(failed))?;
     }
     Ok(count)
-}
-
-/// A temporary file beside another, removed on drop.
-struct Beside(PathBuf);
-
-impl Beside {
-    fn new(path: &Path, purpose: &str) -> Beside {
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        Beside(path.with_file_name(format!(".{name}-{}.{purpose}", std::process::id())))
-    }
-}
-
-impl Drop for Beside {
-    fn drop(&mut self) {
-        // It may never have been created.
-        let _ = fs::remove_file(&self.0);
-    }
 }
 
 fn write_lines(rows: &Rows, output: &Path) -> Result<u64, Error> {

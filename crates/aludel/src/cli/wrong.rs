@@ -1,7 +1,7 @@
 //! What was typed wrongly, told as all other errors are: what, because of what, and what helps. Whether it is wrong is clap's to decide;
 //! here its findings are put into words. They hold words of the command line, which the console makes harmless.
 
-use super::{help, near, walk};
+use super::{help, near, own_options, walk};
 use crate::report::Wrong;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Command, Error};
@@ -16,7 +16,8 @@ pub(crate) fn told(error: &Error, root: &Command, typed: &[String]) -> Wrong {
     let wrong = |what: String, reason: String, mend: String| Wrong { what, reason, mend };
     match error.kind() {
         ErrorKind::UnknownArgument if arg.starts_with('-') => {
-            let known = near::instead(&command, &arg).or_else(|| {
+            let elsewhere = || own_options::hint(root, &path, &arg);
+            let known = near::instead(&command, &arg).or_else(elsewhere).or_else(|| {
                 let mut names: Vec<String> = of(ContextKind::SuggestedArg);
                 names.iter_mut().for_each(|name| *name = near::shown_name(&command, std::mem::take(name)));
                 did_you_mean(names)

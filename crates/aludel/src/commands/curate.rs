@@ -1,16 +1,18 @@
 //! `aludel curate`: the options of a curation, its progress, and the table of what became of the rows.
 
+mod advice;
 mod output;
+mod show;
 
 use crate::console::Console;
+use crate::figures::grouped;
 use crate::hub::fetch_named;
+use crate::next::{after_curating, after_failed};
 use crate::progress::{self, At, Kind, Until};
 use crate::report::{Helped, Outcome};
 use crate::settings::{Flags, RecipeArgs, resolve, set_template_date};
-use crate::table::Table;
-use crate::typed::as_typed;
-use aludel_curate::{Error, PROMPTS, Progress, Reason, Report, Tokens, curate};
-use aludel_data::dataset::columns_not_used;
+use advice::{nothing_left, warn_of_losses};
+use aludel_curate::{Error, PROMPTS, Progress, Tokens, curate};
 use aludel_data::trace::TraceSource;
 use aludel_distill::evaluate::compare::Evaluated;
 use aludel_distill::evaluate::failures::{FailedProblem, FailedProblemTraces, failed};
@@ -19,14 +21,15 @@ use aludel_distill::token_counter::TokenCounter;
 use aludel_files::counted;
 use aludel_formats::atomic;
 use aludel_model::student::Student;
-use aludel_teacher::store::{Inputs, is_sqlite};
-use anstyle::Style;
+use aludel_teacher::store::Inputs;
 use anyhow::Context as _;
 use clap::Args;
 use output::{refuse_input_inside, to_be_replaced};
 use serde_json::json;
+use show::{show, show_filters};
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 /// The options of `aludel curate`. Traces and output folder may stand in the recipe instead.
 #[derive(Debug, Args)]
@@ -137,7 +140,8 @@ pub(crate) fn curate_recipe(
     let about = json!({ "version": env!("CARGO_PKG_VERSION"), "curate": recipe.curate, "data": recipe.data });
     let shown = progress::Progress::new();
     shown.begin(Kind::Judging);
-    let curated = curate(&*source, &options, tokens, folder, &about, &mut |told| show_progress(&shown, told));
+    let began = Instant::now();
+    let curated = curate(&*source, &options, tokens, folder, &about, &|told| show_progress(&shown, &began, told));
     drop(shown);
     if let (Err(Error::NotSplit { report, .. }), false) = (&curated, json) {
         // Too few rows are left, and this tells where the others went.
@@ -158,10 +162,14 @@ pub(crate) fn curate_recipe(
     } else {
         show(console, &report, folder)?;
     }
-    match report.kept {
-        0 => Err(nothing_left(&report, folder, &recipe.curate.input)),
-        _ => Ok(Outcome::Done),
+    if report.kept == 0 {
+        return Err(nothing_left(&report, folder, &recipe.curate.input));
     }
+    warn_of_losses(&report, folder);
+    if !json {
+        console.next(&after_curating(folder, recipe.student.model.as_deref()))?;
+    }
+    Ok(Outcome::Done)
 }
 
 /// What the student fails in all these results, each question once.
@@ -207,6 +215,7 @@ fn write_prompts(
             counted(failed.len() as u64, "prompt", "prompts"),
             path.display()
         ))?;
+        console.next(&after_failed(&path))?;
     }
     Ok(Outcome::Done)
 }
@@ -219,129 +228,38 @@ fn open_student(recipe: &Recipe) -> anyhow::Result<Option<Student>> {
     Ok(Some(student))
 }
 
-fn show(console: &mut Console, report: &Report, folder: &Path) -> anyhow::Result<()> {
-    show_filters(console, report)?;
-    console.paragraph(
-        Style::new(),
-        format_args!(
-            "kept: {} of {} on {}, {} to train on and {} held back, in {}",
-            report.kept,
-            counted(report.rows, "row", "rows"),
-            counted(report.prompts, "prompt", "prompts"),
-            report.train,
-            report.eval,
-            folder.display()
-        ),
-    )?;
-    Ok(())
-}
-
-/// What became of the rows before some were held back.
-fn show_filters(console: &mut Console, report: &Report) -> anyhow::Result<()> {
-    let mut table = Table::new("filter").numbers(["rows", "dropped", "left"]);
-    for filter in &report.filters {
-        let left = filter.seen - filter.dropped;
-        let counts = [filter.seen, filter.dropped, left].map(|rows| rows.to_string());
-        table.row([filter.reason.name().to_owned()].into_iter().chain(counts));
-    }
-    table.print(console)?;
-    let verdicts = &report.verdicts;
-    let judged = verdicts.right + verdicts.wrong + verdicts.no_answer + verdicts.undecided;
-    if judged > 0 {
-        let share = 100.0 * verdicts.right as f64 / judged as f64;
-        let rest = match verdicts.not_known {
-            0 => String::new(),
-            1 => "; 1 row has no right answer to compare with".to_owned(),
-            rows => format!("; {rows} rows have no right answer to compare with"),
-        };
-        console.paragraph(
-            Style::new(),
-            format_args!(
-                "verified: {} right ({share:.1}%), {} wrong, {} without an answer, {} undecided{rest}",
-                verdicts.right, verdicts.wrong, verdicts.no_answer, verdicts.undecided
-            ),
-        )?;
-    }
-    if judged == 0 && verdicts.not_known > 0 {
-        let rows = verdicts.not_known;
-        let told = format_args!(
-            "verified: none; {rows} rows have no right answer to compare with, in a column `answer` or `gold`"
-        );
-        console.paragraph(Style::new(), told)?;
-    }
-    if report.without_reasoning > 0 {
-        let rows = report.without_reasoning;
-        console.paragraph(
-            Style::new(),
-            format_args!(
-                "without reasoning: {rows} of the rows kept say that their model reasoned, and hold none of it"
-            ),
-        )?;
-    }
-    if report.untrue_claims > 0 {
-        let rows = report.untrue_claims;
-        let told =
-            format_args!("answers that the data calls wrong and that are right by their gold: {rows}; they are kept");
-        console.paragraph(Style::new(), told)?;
-    }
-    if report.end_marks_removed > 0 {
-        let rows = report.end_marks_removed;
-        let told = format_args!(
-            "end marks: the answers of {} ended with one such as <|im_end|>, which was taken off",
-            counted(rows, "row", "rows")
-        );
-        console.paragraph(Style::new(), told)?;
-    }
-    if let Some(line) = columns_not_used(&report.columns_not_used) {
-        console.paragraph(Style::new(), format_args!("{line} (they are carried along)"))?;
-    }
-    if report.sources.len() > 1 {
-        for source in &report.sources {
-            console.paragraph(
-                Style::new(),
-                format_args!("{}: {} of {}", source.source, source.kept, counted(source.rows, "row", "rows")),
-            )?;
-        }
-    }
-    Ok(())
-}
-
-fn nothing_left(report: &Report, folder: &Path, inputs: &[PathBuf]) -> anyhow::Error {
-    let most = report.filters.iter().max_by_key(|filter| filter.dropped);
-    let why = most.map_or_else(String::new, |filter| format!(", most of them as {}", filter.reason.name()));
-    let store = inputs.iter().find(|path| is_sqlite(path).unwrap_or(false));
-    let dropped = folder.join("dropped.jsonl");
-    let help = match (most.filter(|filter| filter.reason == Reason::Incomplete), store) {
-        // No filter is too strict: the answers themselves are not there.
-        (Some(filter), Some(store)) if filter.dropped == report.rows => format!(
-            "none of these answers is whole: `aludel trace status --store {}` tells which were cut or failed, and {} why; the same \
-             `aludel trace` asks for what is missing, and one with a larger trace.max_tokens for longer answers",
-            as_typed(store),
-            dropped.display()
-        ),
-        _ => format!("see why in {}, and set or switch off that filter", dropped.display()),
-    };
-    Helped { message: format!("no row is left: all {} were dropped{why}", report.rows), help }.into()
-}
-
-/// What writing a row costs beside judging it, as long as no row was written: both read it, and only one of them compares it.
+/// What writing a row costs beside judging it, as long as no row was written: both read it, and only one of them compares it. Where rows are
+/// judged slowly, by a command or by long solutions, they are written no slower for that.
 const WRITING: f64 = 0.5;
+/// Rows that are judged in a second where writing is taken to cost as much as that.
+const QUICKLY: f64 = 1000.0;
 
 /// Rows are judged, whose number is not known before all are read, and then read again and written: each pass is 1 of its kind.
-fn show_progress(shown: &progress::Progress, told: Progress) {
-    let share = match (told.writing, told.rows_total) {
-        (true, Some(total)) => Some(told.rows as f64 / total.max(1) as f64),
-        _ => told.share_read,
-    };
+fn show_progress(shown: &progress::Progress, began: &Instant, told: Progress) {
     let kind = if told.writing { Kind::Writing } else { Kind::Judging };
-    let at = At { position: format!("{} rows", told.rows), share, facts: Vec::new() };
-    let Some(share) = share else { return shown.begin_at(kind, at) };
+    let position = match told.rows_total {
+        Some(total) => format!("{}/{} rows", grouped(told.rows), grouped(total)),
+        None => format!("{} rows", grouped(told.rows)),
+    };
+    let mut at = At { position, share: told.share, facts: Vec::new() };
+    let seconds = began.elapsed().as_secs_f64();
+    if !told.writing && seconds > 0.0 {
+        at.facts.push(rate(told.rows as f64 / seconds));
+    }
+    let Some(share) = told.share else { return shown.begin_at(kind, at) };
     shown.expect_once(Kind::Judging, 1.0, Until::Unknown);
-    shown.expect_once(Kind::Writing, 1.0, Until::Times(WRITING, Kind::Judging));
     if told.writing {
         shown.reach(Kind::Judging, 1.0, At::default());
+    } else {
+        let cost = WRITING * (told.rows as f64 / seconds.max(1e-9) / QUICKLY).min(1.0);
+        shown.expect(Kind::Writing, 0.0, 1.0, Until::Times(cost, Kind::Judging));
     }
     shown.reach(kind, share, at);
+}
+
+/// Rows a second; with a decimal where there are few.
+fn rate(rows: f64) -> String {
+    if rows < 10.0 { format!("{rows:.1} rows/s") } else { format!("{} rows/s", grouped(rows as u64)) }
 }
 
 impl CurateArgs {

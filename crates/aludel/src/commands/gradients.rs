@@ -2,6 +2,7 @@
 
 use super::logits::{ComputedDtype, Loaded};
 use crate::number::whole;
+use crate::overwrite::Overwrite;
 use crate::report::{Helped, Outcome};
 use aludel_formats::{Dtype, TensorSpec, safetensors};
 use aludel_kernels::{Context, Region, loss, quant};
@@ -31,6 +32,9 @@ pub(crate) struct GradientsArgs {
     #[arg(long, value_name = "FILE.safetensors")]
     pub(crate) output: PathBuf,
 
+    #[command(flatten)]
+    pub(crate) overwrite: Overwrite,
+
     /// Precision of matrix products
     #[arg(long, value_name = "DTYPE", value_enum, default_value_t = ComputedDtype::F32)]
     pub(crate) dtype: ComputedDtype,
@@ -50,6 +54,7 @@ pub(crate) fn run(args: &GradientsArgs) -> anyhow::Result<Outcome> {
         let message = "--dtype file: weights in their file's quantisation have no backward pass".to_owned();
         return Err(anyhow::Error::new(Helped { message, help: "give --dtype f32 or bf16".to_owned() }));
     }
+    args.overwrite.check(&args.output)?;
     let mut loaded = Loaded::open(&args.model, Some(&args.adapter), (args.dtype, &args.quantize), 0, &args.ids)?;
     let Loaded { ctx, decoder, adapter: Some(adapter), pass } = &mut loaded else {
         unreachable!("an adapter was given")

@@ -6,7 +6,9 @@ mod show;
 
 use crate::console::Console;
 use crate::hub::fetch_named;
+use crate::next::{after_inspecting, after_refusal};
 use crate::number::whole;
+use crate::origin::made_by;
 use crate::progress::{At, Kind, Progress};
 use crate::report::Outcome;
 use crate::settings::{Flags, RecipeArgs, resolve, set_template_date};
@@ -143,8 +145,29 @@ pub(crate) fn run(args: &InspectArgs, console: &mut Console) -> anyhow::Result<O
         show::totals(console, &totals, &recipe)?;
         evaluation.iter().try_for_each(|evaluation| show::evaluation(console, evaluation, &recipe))?;
         show::training(console, &training, &recipe)?;
+        if let Some(next) = next(&totals, evaluation.as_ref(), &training, &recipe) {
+            console.next(&next)?;
+        }
     }
     Ok(Outcome::Done)
+}
+
+/// What to type next: training, where it would not stop, or curation, where that would mend why it stops. What else stops it is told.
+fn next(
+    totals: &Totals,
+    evaluation: Option<&Totals>,
+    training: &aludel_distill::Result<Training>,
+    recipe: &Recipe,
+) -> Option<String> {
+    let mut refused =
+        [Some(totals), evaluation].into_iter().flatten().filter_map(|totals| totals.first_refused.as_ref());
+    if let Some(refused) = refused.next().filter(|_| !recipe.data.skip_bad_rows) {
+        let is_mended = refused.reason.contains("`aludel curate`");
+        return is_mended.then(|| after_refusal(&recipe.data.files));
+    }
+    let left_out = &training.as_ref().ok()?.left_out;
+    let goes_on = totals.kept + totals.cut > 0 && left_out.iter().all(|left_out| left_out.check(recipe).is_ok());
+    goes_on.then(|| after_inspecting(&made_by().command, recipe.train.output_dir.is_some()))
 }
 
 /// What training would take.

@@ -1,6 +1,7 @@
 //! `aludel logits`: the options that write a model's logits to a file, for comparison with other implementations.
 
 use crate::number::whole;
+use crate::overwrite::Overwrite;
 use crate::report::Outcome;
 use crate::run_folder::{adapter_if_named, refuse_as_model};
 use crate::settings::{Flags, RecipeArgs, resolve};
@@ -35,6 +36,9 @@ pub(crate) struct LogitsArgs {
     #[arg(long, value_name = "FILE.safetensors")]
     pub(crate) output: PathBuf,
 
+    #[command(flatten)]
+    pub(crate) overwrite: Overwrite,
+
     /// Precision of matrix products
     #[arg(long, value_name = "DTYPE", value_enum, default_value_t = ComputedDtype::F32)]
     pub(crate) dtype: ComputedDtype,
@@ -50,6 +54,7 @@ pub(crate) struct LogitsArgs {
 
 /// Runs the tokens through the model and writes the logits of all of them.
 pub(crate) fn run(args: &LogitsArgs) -> anyhow::Result<Outcome> {
+    args.overwrite.check(&args.output)?;
     let mut loaded =
         Loaded::open(&args.model, args.adapter.as_deref(), (args.dtype, &args.quantize), args.threads, &args.ids)?;
     let Loaded { ctx, decoder, adapter, pass } = &mut loaded;

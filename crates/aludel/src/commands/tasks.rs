@@ -2,7 +2,9 @@
 //! evaluation. How they are made is the business of `aludel_verify::tasks`.
 
 use crate::console::Console;
+use crate::next::after_making;
 use crate::number::whole;
+use crate::overwrite::Overwrite;
 use crate::report::{Helped, Outcome};
 use crate::table::Table;
 use aludel_formats::atomic;
@@ -64,9 +66,12 @@ struct MakeArgs {
     #[arg(long)]
     reworded: bool,
 
-    /// File to write; it must not exist yet
+    /// File to write
     #[arg(long, value_name = "FILE.jsonl")]
     output: PathBuf,
+
+    #[command(flatten)]
+    overwrite: Overwrite,
 
     /// Print what was written as JSON
     #[arg(long)]
@@ -134,13 +139,7 @@ fn make(args: &MakeArgs, console: &mut Console) -> anyhow::Result<()> {
         Split::Train => ProblemSplit::Train,
         Split::Test => ProblemSplit::Test,
     };
-    if aludel_files::is_there(&args.output) {
-        return Err(Helped {
-            message: format!("{}: is there already, and is not overwritten", args.output.display()),
-            help: "name another --output, or move the file away".to_owned(),
-        }
-        .into());
-    }
+    args.overwrite.check(&args.output)?;
     let mut text = String::new();
     let (mut problems, mut distinct, mut short) = (0, HashSet::new(), Vec::new());
     let count = args.count as usize;
@@ -173,7 +172,8 @@ fn make(args: &MakeArgs, console: &mut Console) -> anyhow::Result<()> {
     }
     let different =
         if distinct == problems { "all different".to_owned() } else { format!("{distinct} of them different") };
-    Ok(console.line(format_args!("{problems} problems, {different}, in {}", args.output.display()))?)
+    console.line(format_args!("{problems} problems, {different}, in {}", args.output.display()))?;
+    Ok(console.next(&after_making(&args.output, matches!(args.split, Split::Test)))?)
 }
 
 /// The families of the names, each once.

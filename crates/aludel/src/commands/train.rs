@@ -212,6 +212,7 @@ pub(crate) fn run_recipe(
                 Some(json!({ "event": "saved", "checkpoint": path.display().to_string() }))
             }
             Event::Stage(_)
+            | Event::Hashing { .. }
             | Event::Tokenising(_)
             | Event::PlacingTokens { .. }
             | Event::Pass { .. }

@@ -42,8 +42,16 @@ impl TrainingProgress {
         let progress = &self.progress;
         match event {
             Event::Stage(Stage::Hashing) => progress.begin(Kind::Hashing),
-            Event::Stage(Stage::Loading) => progress.begin(Kind::Loading),
+            Event::Stage(Stage::Opening) => progress.begin(Kind::Loading),
+            Event::Stage(Stage::Loading) => {
+                // Nothing is known yet of what takes the time.
+                progress.forget();
+                progress.begin(Kind::Loading);
+            }
             Event::Stage(Stage::Saving) => progress.begin(Kind::Saving),
+            Event::Hashing { done, total } => {
+                progress.reach_of(Kind::Hashing, *done as f64, *total as f64, At::of_bytes(*done, *total));
+            }
             Event::Tokenising(told) => {
                 let at = At::of_bytes(told.bytes_read, told.bytes_total).with(format!("{} rows", told.records));
                 progress.reach_of(Kind::Tokenising, told.bytes_read as f64, told.bytes_total as f64, at);

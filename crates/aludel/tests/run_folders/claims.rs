@@ -1,5 +1,6 @@
 //! Whose a folder is, and what a run in it was started on: somebody else's is left alone, and a run goes on as what it was.
 
+use std::cell::RefCell;
 use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -224,16 +225,35 @@ fn no_command_writes_into_a_folder_of_somebody_else() {
     }
 }
 
+/// What was measured before training says nothing of a training that did not come to a step.
+#[test]
+fn a_stop_before_the_first_step_measures_no_change() {
+    let workshop = workshop();
+    let recipe = recipe(&workshop, "run");
+    let stop = AtomicBool::new(false);
+    let summary = train(&recipe, false, &stop, &mut |event| {
+        stop.fetch_or(matches!(event, Event::Evaluated(record) if record.step == 0), Ordering::Relaxed);
+    });
+    let summary = summary.unwrap();
+    assert_eq!((summary.finished, summary.steps, summary.eval_loss), (false, 0, None));
+    assert!(summary.eval_loss_before.is_some());
+}
+
 /// Whatever goes on before the first step ends at once, and leaves nothing that the next start would trip over.
 #[test]
 fn a_run_that_is_stopped_before_its_first_step_leaves_nothing() {
     let workshop = workshop();
     let recipe = recipe(&workshop, "run");
+    let hashed = RefCell::new(Vec::new());
     let stages = |stop_at: Option<usize>| {
         let (stop, mut seen) = (AtomicBool::new(false), Vec::new());
         let summary = train(&recipe, false, &stop, &mut |event| {
             match event {
                 Event::Stage(stage @ (Stage::Hashing | Stage::Loading)) => seen.push(format!("{stage:?}")),
+                Event::Hashing { done, total } => {
+                    hashed.borrow_mut().push((done, total));
+                    return;
+                }
                 Event::Tokenising(_) => seen.push("Tokenising".to_owned()),
                 Event::Step { .. } => seen.push("Step".to_owned()),
                 _ => return,
@@ -251,5 +271,10 @@ fn a_run_that_is_stopped_before_its_first_step_leaves_nothing() {
         assert_eq!(seen, wanted);
         assert!(!workshop.path("run").exists(), "{wanted:?} left something behind");
     }
+    hashed.borrow_mut().clear();
     assert!(stages(None).0.finished);
+    // All bytes of student and data, and no more.
+    let hashed = hashed.into_inner();
+    assert!(hashed.iter().all(|(done, total)| done <= total) && hashed.is_sorted(), "{hashed:?}");
+    assert!(hashed.last().is_some_and(|(done, total)| done == total), "{hashed:?}");
 }

@@ -106,6 +106,26 @@ fn marks_that_are_not_understood_are_refused_by_name() {
 }
 
 #[test]
+fn weights_are_counted_by_the_column_that_gives_them() {
+    let rows = [
+        row(json!({"weight": 1, "loss_mask": true})),
+        row(json!({"weight": 0.5})),
+        row(json!({"weight": 3.5, "sample_weight": 2})),
+        row(json!({"metadata": {"weight": 0.25}})),
+        row(json!({"weight": 0})),
+    ];
+    let (records, counts) = all(&rows, &ReadOptions::default());
+    let weights: Vec<f32> = records.iter().map(|record| record.weight).collect();
+    assert_eq!(weights, [1.0, 0.5, 2.0, 0.25, 0.0]);
+    let told = counts.weighted_told().unwrap();
+    assert!(
+        told.contains("other than 1 (rename the column if it is no loss weight): 3 (weight: 1, sample_weight: 1, "),
+        "{told}"
+    );
+    assert!(told.contains("metadata.weight: 1); the first is ") && told.ends_with("line 2"), "{told}");
+}
+
+#[test]
 fn marks_among_notes_are_honoured() {
     let (records, _) = all(
         &[

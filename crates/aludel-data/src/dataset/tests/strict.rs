@@ -49,7 +49,7 @@ fn reasoning_between_tags_of_any_model_is_reasoning() {
         check(json!({"prompt": "q", "response": text}), &[user("q"), Message::assistant(wanted)]);
     }
     let cut = record(&json!({"prompt": "q", "response": "<thinking>r"})).unwrap();
-    assert_eq!(cut.flaw, Some(Flaw { detail: "the reasoning is never closed".to_string(), is_cut: true }));
+    assert_eq!(cut.flaw, Some(Flaw::incomplete("the reasoning is never closed", true)));
     for (text, words) in [
         ("Well. <think>r", "column `response`: `<think>` opens in the middle of the answer and is never closed"),
         ("a <think>b</think> c", "column `response`: `<think>` opens in the middle of the answer"),
@@ -188,12 +188,24 @@ fn marks_of_a_row_say_whether_it_is_learnt() {
     ] {
         assert_eq!(flaw(more.clone()), Ok((wanted.map(str::to_string), weight)), "{more}");
     }
-    // Beside plain text a number is a class.
-    let labelled = |label: Value| record(&json!({"text": "t", "label": label})).unwrap().flaw.is_some();
-    assert_eq!([json!(0), json!(false), json!("False")].map(labelled), [false, true, true]);
+    // A number under a name that classifiers have, too, is a class: beside plain text, and beside question and response.
+    for row in [json!({"text": "t"}), json!({"question": "q", "response": "r"})] {
+        let kind = |name: &str, label: Value| {
+            let mut row = row.clone();
+            row[name] = label;
+            record(&row).unwrap().flaw.map(|flaw| flaw.kind)
+        };
+        let kinds = [json!(0), json!("no"), json!(false), json!("False")].map(|label| kind("label", label));
+        assert_eq!(kinds, [None, None, Some(FlawKind::BadLabel), Some(FlawKind::BadLabel)], "{row}");
+        assert_eq!(kind("kto_label", json!(0)), Some(FlawKind::BadLabel), "{row}");
+        assert_eq!(kind("weight", json!(0)), Some(FlawKind::ZeroWeight), "{row}");
+        assert_eq!(kind("finish_reason", json!("length")), Some(FlawKind::Incomplete), "{row}");
+    }
     for (more, words) in [
         (json!({"loss_mask": [0, 1]}), "column `loss_mask` holds a list, and parts of a row are not weighed"),
         (json!({"weight": "NaN"}), "column `weight` is \"NaN\", and a weight is"),
+        (json!({"weight": 72.5}), "column `weight` is 72.5, and a weight is true, false or a number from 0 to 10"),
+        (json!({"weights": -1}), "column `weights` is -1, and a weight is"),
     ] {
         let said = flaw(more).unwrap_err();
         assert!(said.contains(words), "{said}");

@@ -62,7 +62,7 @@ impl Shown {
     }
 
     fn progress(&mut self, progress: &Progress) {
-        if self.stop.load(Ordering::Relaxed) && !self.is_stopping {
+        if self.stop.load(Ordering::Relaxed) && !self.is_stopping && !progress.is_all_settled() {
             self.is_stopping = true;
             // A terminal that cannot be given back is no reason to lose answers on their way.
             let _ = self.close_table();
@@ -144,11 +144,15 @@ pub(super) fn summary(progress: &Progress, store: &Path) -> String {
         0 => String::new(),
         some => format!(", {some} of them beside what is not understood"),
     };
+    let not_asked = match progress.not_asked() {
+        0 => String::new(),
+        not_asked => format!(", {not_asked} not asked"),
+    };
     format!(
-        "kept: {} of {} answers{there}{cut}{unanswered}{hidden}{unread}; {} questions not answered; {} + {} tokens, {}, {} in {}",
+        "kept: {} of {} answers{there}{cut}{unanswered}{hidden}{unread}; {} questions not answered{not_asked}; {} + {} tokens, {}, {} in {}",
         progress.done,
         progress.wanted,
-        progress.failed,
+        progress.not_answered(),
         progress.prompt_tokens,
         progress.completion_tokens,
         cost(progress.cost),
@@ -244,9 +248,23 @@ mod tests {
         assert_eq!(of(1, 0), "nothing to ask: 1 answer is there already, in traces.db");
         let refused = "nothing to ask: 11 answers are there already, and 1 question was not taken, in traces.db";
         assert_eq!(of(11, 1), refused);
-        let some = Progress { wanted: 3, done: 3, there: 27, ..Progress::default() };
+        let some = Progress { wanted: 3, asked: 3, done: 3, there: 27, ..Progress::default() };
         let told = summary(&some, Path::new("traces.db"));
         assert!(told.starts_with("kept: 3 of 3 answers (27 others were there already); 0 questions"), "{told}");
+    }
+
+    #[test]
+    fn what_was_answered_failed_and_was_never_asked_adds_up() {
+        let told = |done, failed, left, asked| {
+            let progress = Progress { wanted: 200, done, failed, left, asked, ..Progress::default() };
+            summary(&progress, Path::new("traces.db"))
+        };
+        // A misspelt model: 64 are asked at once, and nobody will answer.
+        assert!(told(0, 0, 0, 64).starts_with("kept: 0 of 200 answers; 64 questions not answered, 136 not asked; "));
+        assert!(
+            told(120, 3, 2, 130).starts_with("kept: 120 of 200 answers; 10 questions not answered, 70 not asked; ")
+        );
+        assert!(told(197, 2, 1, 200).starts_with("kept: 197 of 200 answers; 3 questions not answered; "));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The sums over all rows that inspection shows. What becomes of a row is decided where training decides it.
 
-use aludel_data::dataset::{BadRows, Counts, MarkedRows, PromptKey, Record, columns_not_used};
+use aludel_data::dataset::{BadRows, Counts, MarkedRows, PromptKey, Record, classes_told, columns_not_used};
 use aludel_distill::prepare::{Prepared, RowStatus};
 use serde::Serialize;
 
@@ -31,6 +31,8 @@ pub(super) struct Totals {
     pub(super) set_aside: Vec<MarkedRows>,
     /// Records that spell marks of turns, which are text in them.
     pub(super) turn_marks: Vec<MarkedRows>,
+    /// Records that a column gives another weight than 1.
+    pub(super) weighted: Vec<MarkedRows>,
     /// Records without the marks at the ends of their answers.
     pub(super) end_marks_removed: u64,
     /// Columns that hold something and that nobody reads.
@@ -143,8 +145,11 @@ impl Totals {
         self.end_marks_removed = counts.end_marks_removed;
         self.columns_not_used = counts.columns_not_used.clone();
         let unused = columns_not_used(&counts.columns_not_used);
-        let lines = [counts.set_aside_told(), counts.turn_marks_told(), counts.end_marks_told(), unused];
-        self.told = lines.into_iter().flatten().collect();
+        self.weighted = counts.weighted.clone();
+        let classes = classes_told(&counts.columns_not_used);
+        let marks = [counts.set_aside_told(), counts.turn_marks_told(), counts.end_marks_told()];
+        let lines = marks.into_iter().chain([counts.weighted_told(), unused, classes]);
+        self.told = lines.flatten().collect();
         self.all_lengths.sort_unstable();
         if let (Some(&shortest), Some(&longest)) = (self.all_lengths.first(), self.all_lengths.last()) {
             let median = self.all_lengths[self.all_lengths.len() / 2];

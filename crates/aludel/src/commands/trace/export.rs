@@ -1,6 +1,8 @@
 //! `aludel trace export`: a store's traces as a data file that training, curation and other tools read.
 
 use crate::console::{Console, harmless};
+use crate::next::after_collecting;
+use crate::overwrite::Overwrite;
 use crate::report::{Helped, Outcome};
 use aludel_files::counted;
 use aludel_teacher::store::{Damage, Rows, export};
@@ -16,9 +18,12 @@ pub(crate) struct ExportArgs {
     #[arg(long, value_name = "FILE")]
     store: PathBuf,
 
-    /// File to write: Parquet if its name ends in .parquet, else JSONL; an existing file is replaced
+    /// File to write: Parquet if its name ends in .parquet, else JSONL
     #[arg(long, value_name = "FILE")]
     output: PathBuf,
+
+    #[command(flatten)]
+    overwrite: Overwrite,
 
     /// Also write traces that were cut off, and questions that were refused
     #[arg(long)]
@@ -40,6 +45,7 @@ Examples:
 
 /// Writes the file.
 pub(crate) fn run(args: &ExportArgs, console: &mut Console) -> anyhow::Result<Outcome> {
+    args.overwrite.check(&args.output)?;
     let (rows, damage) = match args.skip_damaged {
         true => Rows::open_damaged(&args.store, !args.all)?,
         false => (Rows::open(&args.store, !args.all)?, Damage::default()),
@@ -54,6 +60,9 @@ pub(crate) fn run(args: &ExportArgs, console: &mut Console) -> anyhow::Result<Ou
         console.line(format_args!("{} in {}", counted(rows as u64, "row", "rows"), args.output.display()))?;
         if !damage.is_none() {
             console.line(format_args!("left out: {}", harmless(&damage.words())))?;
+        }
+        if rows > 0 {
+            console.next(&after_collecting(&args.output))?;
         }
     }
     match rows {

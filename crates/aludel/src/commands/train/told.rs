@@ -1,7 +1,7 @@
 //! What a training run warns of and advises beside its progress. What it ends with stands in the command.
 
 use crate::console::harmless;
-use aludel_data::dataset::columns_not_used;
+use aludel_data::dataset::{classes_told, columns_not_used};
 use aludel_data::token_cache::Outcomes;
 use aludel_distill::checkpoint::RECIPE_FILE_NAME;
 use aludel_distill::train::Started;
@@ -31,10 +31,11 @@ pub(super) fn warn_of_start(started: &Started) {
         tracing::warn!("bad rows skipped: {rows} ({kind}); the first is {file}, line {line}: {}", bad.first_reason);
     }
     let records = &outcomes.records;
-    for line in [records.set_aside_told(), records.turn_marks_told()].into_iter().flatten() {
+    for line in [records.set_aside_told(), records.turn_marks_told(), records.weighted_told()].into_iter().flatten() {
         tracing::warn!("{line}");
     }
-    for line in [records.end_marks_told(), columns_not_used(&records.columns_not_used)].into_iter().flatten() {
+    let unused = &records.columns_not_used;
+    for line in [records.end_marks_told(), columns_not_used(unused), classes_told(unused)].into_iter().flatten() {
         tracing::info!("{line}");
     }
     let hidden = records.without_reasoning;

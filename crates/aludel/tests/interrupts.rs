@@ -1,0 +1,85 @@
+//! Ctrl-C and SIGTERM in commands that keep nothing to resume: they end at once, say so, and leave no half of an output.
+#![cfg(unix)]
+#![expect(clippy::unwrap_used, reason = "clippy does not know the helpers of tests as tests")]
+
+mod common;
+
+use std::fs;
+use std::process::{Child, Command, Output, Stdio};
+use std::thread::sleep;
+use std::time::Duration;
+
+use common::{Workshop, write_student};
+use serde_json::json;
+
+fn start(workshop: &Workshop, arguments: &[&str]) -> Child {
+    workshop.command(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+}
+
+fn signalled(child: Child, signal: &str) -> Output {
+    assert!(Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap().success());
+    child.wait_with_output().unwrap()
+}
+
+fn names(workshop: &Workshop) -> Vec<String> {
+    let entries = fs::read_dir(workshop.path("")).unwrap();
+    let mut names: Vec<String> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+/// A command that judges answers, and takes its time.
+const SLOW: &str = r#"curate.verifier={kind="command", argv=["sh", "-c", "touch began; sleep 5; cat"]}"#;
+
+#[test]
+fn a_curation_that_is_interrupted_leaves_nothing_and_the_older_one_as_it_was() {
+    let workshop = Workshop::new();
+    let row = |number: u32| json!({"prompt": format!("{number}?"), "response": number.to_string(), "gold": "1"});
+    workshop.write("traces.jsonl", &(0..4).map(|number| format!("{}\n", row(number))).collect::<String>());
+    let curate = ["curate", "--input", "traces.jsonl", "--output-dir", "out", "--set", "curate.test_size=0"];
+    for (signal, code) in [("-INT", 130), ("-TERM", 143)] {
+        let before = names(&workshop);
+        let child = start(&workshop, &[&curate[..], &["--set", SLOW]].concat());
+        while !workshop.path("began").exists() {
+            sleep(Duration::from_millis(5));
+        }
+        let output = signalled(child, signal);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "{said}");
+        assert!(said.contains("interrupted: no incomplete output is left; the same command starts again"), "{said}");
+        fs::remove_file(workshop.path("began")).unwrap();
+        assert_eq!(names(&workshop), before);
+        // The next signal comes while a finished curation is there.
+        assert!(workshop.run(&[&curate[..], &["--set", "curate.verify=off"]].concat()).contains("exit code: 0"));
+    }
+    assert_eq!(fs::read_to_string(workshop.path("out/train.jsonl")).unwrap().lines().count(), 4);
+}
+
+/// Whether the signal comes before the merged model is in its place or behind it, there is all of it or nothing.
+#[test]
+fn a_merge_that_is_interrupted_leaves_all_of_its_folder_or_nothing() {
+    let workshop = Workshop::new();
+    write_student(&workshop.path("student"), 512);
+    workshop.write("rows.jsonl", "{\"prompt\": \"a\", \"response\": \"b\"}\n");
+    let train = ["train", "--student", "student", "--data", "rows.jsonl", "--output-dir", "run", "--dtype", "f32"];
+    let settings = ["data.test_size=0", "train.save_strategy=no", "train.eval_strategy=no", "train.warmup_ratio=0"];
+    let more = [&["--max-steps", "1"], &settings.map(|setting| ["--set", setting]).concat()[..]].concat();
+    let said = workshop.run(&[&train[..], &more].concat());
+    assert!(said.contains("exit code: 0"), "{said}");
+    let before = names(&workshop);
+    let is_begun = || names(&workshop).iter().any(|name| name.starts_with(".aludel-tmp-") || name == "merged");
+    let mut child = start(&workshop, &["merge", "--adapter", "run/adapter", "--output-dir", "merged"]);
+    while !is_begun() && child.try_wait().unwrap().is_none() {
+        sleep(Duration::from_micros(100));
+    }
+    let output = signalled(child, "-INT");
+    let said = String::from_utf8_lossy(&output.stderr);
+    match workshop.path("merged").exists() {
+        true => assert!(workshop.path("merged/model.safetensors").is_file(), "{said}"),
+        false => {
+            assert_eq!(output.status.code(), Some(130), "{said}");
+            assert_eq!(names(&workshop), before);
+        }
+    }
+    assert!(!names(&workshop).iter().any(|name| name.starts_with(".aludel")), "{:?}", names(&workshop));
+}
