@@ -22,14 +22,14 @@ pub enum Error {
     Stopped,
 
     /// An architecture that is not computed here.
-    #[error("{path}: the architecture {found:?} is not supported; supported are {supported}")]
+    #[error("{path}: the architecture {found:?} is not supported; {instead}")]
     Architecture {
         /// The config or GGUF file.
         path: PathBuf,
         /// What it says.
         found: String,
-        /// The list of supported ones.
-        supported: &'static str,
+        /// What to use in its place.
+        instead: &'static str,
     },
 
     /// A config value that is missing or makes no sense.

@@ -18,12 +18,26 @@ pub struct Problem {
     pub mend: String,
     /// Where the value was given (a file, a flag), if the caller knows.
     pub origin: Option<String>,
+    /// The key is no setting, or not in this place: several such keys are told together.
+    pub is_unknown_name: bool,
 }
 
 impl Problem {
     /// A problem whose origin is not known yet.
     pub fn new(key: &str, value: Option<String>, reason: impl Into<String>, mend: impl Into<String>) -> Self {
-        Self { key: key.to_owned(), value, reason: reason.into(), mend: mend.into(), origin: None }
+        Self {
+            key: key.to_owned(),
+            value,
+            reason: reason.into(),
+            mend: mend.into(),
+            origin: None,
+            is_unknown_name: false,
+        }
+    }
+
+    /// A key that is no setting, or not in this place.
+    pub fn unknown_name(key: &str, value: Option<String>, reason: &str, mend: impl Into<String>) -> Self {
+        Self { is_unknown_name: true, ..Self::new(key, value, reason, mend) }
     }
 
     /// A setting that is needed and was not given.

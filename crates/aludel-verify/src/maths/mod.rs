@@ -24,6 +24,7 @@ mod notation;
 mod number;
 mod order;
 mod parser;
+mod percentage;
 mod quantity;
 mod readings;
 mod real;
@@ -43,6 +44,7 @@ pub use demand::Demand;
 pub(crate) use demand::is_unit;
 pub use extract::extract;
 pub(super) use extract::extract_marked;
+pub(super) use percentage::is_asked_for as is_percentage_asked_for;
 
 /// Whether the final answer in a text equals the gold. The gold may be an answer by itself or a worked solution that
 /// marks one, as GSM8K's do.
@@ -59,7 +61,7 @@ pub fn verdict(answer_text: &str, gold: &str) -> Verdict {
 
 /// As [`verdict`], where an answer has to be written as was asked for, too: one that has the right value and is not counts as wrong.
 pub fn verdict_as(answer_text: &str, gold: &str, demand: &Demand) -> Verdict {
-    match (verdict(answer_text, gold), extract(answer_text)) {
+    match (value_verdict(answer_text, gold, demand), extract(answer_text)) {
         (Verdict::Right, Some(answer)) => match aludel_text::fault::caught(|| demand.is_met(answer)).ok().flatten() {
             Some(true) => Verdict::Right,
             Some(false) => Verdict::Wrong,
@@ -69,9 +71,23 @@ pub fn verdict_as(answer_text: &str, gold: &str, demand: &Demand) -> Verdict {
     }
 }
 
+/// As [`verdict`], where a demand may say that both are percentages.
+fn value_verdict(answer_text: &str, gold: &str, demand: &Demand) -> Verdict {
+    match verdict(answer_text, gold) {
+        Verdict::Undecided if demand.asks_percentage() && is_same_percentage(answer_text, gold) => Verdict::Right,
+        verdict => verdict,
+    }
+}
+
+/// Whether the final answer in a text equals the gold where both are percentages, of which one lacks its sign.
+pub(super) fn is_same_percentage(answer_text: &str, gold: &str) -> bool {
+    let gold = extract_marked(gold).unwrap_or(gold);
+    extract(answer_text).is_some_and(|answer| percentage::is_same(answer, gold))
+}
+
 /// What was asked for, where an answer has the right value and is not written so.
 pub fn unmet(answer_text: &str, gold: &str, demand: &Demand) -> Option<String> {
-    let is_value_right = verdict(answer_text, gold) == Verdict::Right;
+    let is_value_right = value_verdict(answer_text, gold, demand) == Verdict::Right;
     (is_value_right && verdict_as(answer_text, gold, demand) != Verdict::Right).then(|| demand.words())
 }
 
@@ -101,8 +117,8 @@ pub enum Equality {
 ///
 /// - Numbers are equal by value: `1/2`, `\frac12`, `0.5`, `50\%` and "a half" are. A decimal against an exact value that it is not:
 ///   equal if it is that value rounded at its own last place and has six decimals and six digits or more; undecided if it is the rounding
-///   with three digits or more (`1.41` of `\sqrt2`); else different, as `1.4` and `1.414213563` are. A percentage equals its share and
-///   its number alike, since which of them was asked for is not known here.
+///   with three digits or more (`1.41` of `\sqrt2`); else different, as `1.4` and `1.414213563` are. A percentage equals its share, and
+///   is undecided against its number, which is equal only if a percentage was asked for.
 /// - What has another reading in which the two agree is undecided: `3,14` and `3.14`, `5k` and `5000`, `x1` and `x_1`, `5m` and 5 metres,
 ///   `A` and `a`, `2k\pi` and `2n\pi`, `0x1F` and 31, antiderivatives that differ by a constant.
 /// - "≈" and "about" leave a number as it is written: `\approx 3.14` equals 3.14, differs from 3.15, and is undecided
@@ -141,8 +157,22 @@ fn weighed(left: &str, right: &str) -> Equality {
     }
 }
 
-/// Compares two answers, each read as arithmetic.
+/// Compares two answers, each read as arithmetic. Behind a number and a space, a unit's symbol is that unit, as in `\text{}`; where only
+/// its letters as a product agree, it is not known what was meant.
 fn as_written(left: &str, right: &str) -> Equality {
+    let (apart, other_apart) = (readings::unit_set_apart(left), readings::unit_set_apart(right));
+    if apart.is_none() && other_apart.is_none() {
+        return as_arithmetic(left, right);
+    }
+    match as_arithmetic(apart.as_deref().unwrap_or(left), other_apart.as_deref().unwrap_or(right)) {
+        Equality::Equal => Equality::Equal,
+        _ if same_spelling(left, right) => Equality::Equal,
+        Equality::Different if as_arithmetic(left, right) == Equality::Equal => Equality::Undecided,
+        computed => computed,
+    }
+}
+
+fn as_arithmetic(left: &str, right: &str) -> Equality {
     let budget = exact::Budget::new();
     let (first, second) = (answer::read(left), answer::read(right));
     match compare::equal(&first, &second, &budget) {

@@ -62,7 +62,7 @@ pub(crate) struct InspectArgs {
     recipe: RecipeArgs,
 
     /// Maximum row length in tokens; longer rows are left out. auto keeps 99% of the rows if memory allows [default: auto]
-    #[arg(long, value_name = "N", allow_negative_numbers = true, help_heading = "Common settings")]
+    #[arg(long, value_name = "N", help_heading = "Common settings")]
     max_length: Option<String>,
 
     /// Skip rows that cannot be read, and count them

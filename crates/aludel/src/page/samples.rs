@@ -4,6 +4,7 @@
 use super::html::{Html, classed, element, join, text};
 use super::section;
 use super::training::Run;
+use crate::figures::grouped;
 use aludel_distill::metrics::{SampleAnswer, SampleRecord};
 
 /// The sample answers of all runs that have some.
@@ -43,7 +44,7 @@ fn answer(step: u64, sample: &SampleAnswer) -> Html {
         join([classed("p", "who", text("reasoning")), classed("pre", "foreign", text(reasoning))])
     });
     join([
-        classed("p", "who", text(&format!("after step {step}: {} tokens{cut}", sample.tokens))),
+        classed("p", "who", text(&format!("after step {}: {} tokens{cut}", grouped(step), grouped(sample.tokens)))),
         reasoning,
         classed("pre", "foreign", text(&sample.content)),
     ])

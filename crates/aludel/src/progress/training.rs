@@ -45,7 +45,8 @@ impl TrainingProgress {
             Event::Stage(Stage::Loading) => progress.begin(Kind::Loading),
             Event::Stage(Stage::Saving) => progress.begin(Kind::Saving),
             Event::Tokenising(told) => {
-                let at = At::of_bytes(told.bytes_read, told.bytes_total).with(format!("{} rows", told.records));
+                let at =
+                    At::of_bytes(told.bytes_read, told.bytes_total).with(format!("{} rows", grouped(told.records)));
                 progress.reach_of(Kind::Tokenising, told.bytes_read as f64, told.bytes_total as f64, at);
             }
             Event::PlacingTokens { done, total } => {

@@ -1,6 +1,7 @@
 //! What a training run warns of and advises beside its progress. What it ends with stands in the command.
 
 use crate::console::harmless;
+use crate::figures::grouped;
 use aludel_data::dataset::columns_not_used;
 use aludel_data::token_cache::Outcomes;
 use aludel_distill::checkpoint::RECIPE_FILE_NAME;
@@ -12,7 +13,10 @@ use std::path::Path;
 /// Says what of the data is not trained on, and what else the start of a run has to warn of.
 pub(super) fn warn_of_start(started: &Started) {
     if started.total_steps > 0 && started.resumed_at >= started.total_steps {
-        tracing::info!("all {} steps of this run were done before; its adapter is written again", started.total_steps);
+        tracing::info!(
+            "all {} steps of this run were done before; its adapter is written again",
+            grouped(started.total_steps)
+        );
     }
     for changed in &started.settings_changed {
         tracing::info!("{RECIPE_FILE_NAME} keeps what is other now: {}", harmless(changed));
@@ -21,13 +25,13 @@ pub(super) fn warn_of_start(started: &Started) {
         tracing::warn!(
             "metrics.jsonl: lines that do not belong to the {} steps of the checkpoint were taken out: {}; steps that were done after \
              it are done again",
-            started.resumed_at,
-            started.records_left_out
+            grouped(started.resumed_at),
+            grouped(started.records_left_out)
         );
     }
     let Started { outcomes, max_length, .. } = started;
     for bad in &outcomes.records.bad {
-        let (rows, kind, file, line) = (bad.rows, bad.kind, &bad.first_file, bad.first_line);
+        let (rows, kind, file, line) = (grouped(bad.rows), bad.kind, &bad.first_file, bad.first_line);
         tracing::warn!("bad rows skipped: {rows} ({kind}); the first is {file}, line {line}: {}", bad.first_reason);
     }
     let records = &outcomes.records;
@@ -39,39 +43,40 @@ pub(super) fn warn_of_start(started: &Started) {
     }
     let hidden = records.without_reasoning;
     if hidden > 0 {
-        tracing::warn!("rows without reasoning: {hidden} say that their model reasoned, and hold none of it");
+        tracing::warn!(
+            "rows without reasoning: {} say that their model reasoned, and hold none of it",
+            grouped(hidden)
+        );
     }
     let Outcomes { truncated, unsupervised, .. } = outcomes;
     started.left_out.iter().for_each(|left_out| tracing::warn!("{left_out}"));
     if started.eval_rows_known > 0 {
         tracing::warn!(
             "{} of {} rows to evaluate on have a prompt that is trained on: their loss says little of what is new",
-            started.eval_rows_known,
-            started.eval_rows
+            grouped(started.eval_rows_known),
+            grouped(started.eval_rows)
         );
     }
     if let Some(moves_little) = &started.moves_little {
         tracing::warn!("{moves_little}");
     }
     if *truncated > 0 {
-        tracing::warn!("rows cut: {truncated}, longer than train.max_length = {max_length}");
+        tracing::warn!("rows cut: {}, longer than train.max_length = {max_length}", grouped(*truncated));
     }
     if *unsupervised > 0 {
         tracing::warn!(
-            "rows left out: {unsupervised}, without a token to train on; look at them with `aludel inspect`"
+            "rows left out: {}, without a token to train on; look at them with `aludel inspect`",
+            grouped(*unsupervised)
         );
     }
 }
 
-/// Says at the start what the adapter names as its base: a run that has begun can still be given another name.
+/// Says at the start what the adapter names as its base.
 pub(super) fn tell_base(started: &Started) {
     match &started.base {
+        // The end tells of one that PEFT does not find, and what to do then.
         Some(base) if is_found_by_peft(base) => tracing::info!("the adapter's base: {}", harmless(base)),
-        Some(base) => tracing::info!(
-            "the adapter's base: {}, a file that PEFT and vLLM cannot load; --set student.base_model=owner/name names it as the Hub does",
-            harmless(base)
-        ),
-        None => {}
+        _ => {}
     }
 }
 
