@@ -168,7 +168,7 @@ impl LeftOut {
             Purpose::Evaluate => "evaluate",
         };
         let without = (self.too_long < self.rows)
-            .then(|| format!("--set data.max_rows_left_out={needed} goes on to {purpose} without these rows"));
+            .then(|| format!("--set data.max_rows_left_out={needed} continues to {purpose} without these rows"));
         let ways: Vec<String> = self.instead().into_iter().chain(without).collect();
         let mend = if ways.is_empty() { String::new() } else { format!("; {}", ways.join(", or ")) };
         let are = if self.too_long == 1 { "is" } else { "are" };
@@ -215,7 +215,7 @@ mod tests {
             "2 of 3 rows to evaluate on (67%) left out, longer than train.max_length = 150; --max-length 512 keeps all"
         );
         let error = left_out.check(&Recipe::default()).unwrap_err().to_string();
-        assert!(error.ends_with("; --max-length 512 keeps all, or --set data.max_rows_left_out=0.67 goes on to evaluate without these rows"), "{error}");
+        assert!(error.ends_with("; --max-length 512 keeps all, or --set data.max_rows_left_out=0.67 continues to evaluate without these rows"), "{error}");
         let both = Lengths { train: vec![200, 100], evaluation: vec![300] };
         let told: Vec<String> = LeftOut::all(&both, 150, false, EVERY).iter().map(|left_out| left_out.told()).collect();
         assert!(told.len() == 2 && told[0].starts_with("1 of 2 rows (50%)"), "{told:?}");

@@ -31,26 +31,48 @@ pub enum Failed {
     Tls(String),
     /// The connection was not made in time, or broke: it may work at another time.
     Connection(String),
+    /// The connection was made, and then nothing came in time: the other side is slow.
+    Slow(String),
 }
 
 impl Failed {
-    /// The words for a failed request whose connection had to be made within `connect`.
-    pub fn of(error: reqwest::Error, connect: Duration) -> Failed {
+    /// The words for a failed request whose connection had to be made within `connect`, and whose bytes had to come within `read` of each
+    /// other.
+    pub fn of(error: reqwest::Error, connect: Duration, read: Duration) -> Failed {
         let error = error.without_url();
         if let Some(tls) = tls_error(&error) {
             return Failed::Tls(tls_words(tls));
         }
-        if error.is_timeout() {
+        if error.is_timeout() && error.is_connect() {
             return Failed::Connection(format!("no connection within {} s", connect.as_secs_f64()));
+        }
+        if error.is_timeout() {
+            return Failed::slow(read);
         }
         let what = if error.is_connect() { "cannot connect" } else { "the connection broke" };
         Failed::Connection(format!("{what}: {}", last_cause(&error)))
     }
 
+    /// The words for reading a response that failed, of which each part had to come within `read`.
+    pub fn of_reading(error: &io::Error, read: Duration) -> Failed {
+        let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<reqwest::Error>());
+        if error.kind() == io::ErrorKind::TimedOut || inner.is_some_and(reqwest::Error::is_timeout) {
+            return Failed::slow(read);
+        }
+        Failed::Connection(format!(
+            "the connection broke: {}",
+            inner.map_or_else(|| error.to_string(), |inner| last_cause(inner))
+        ))
+    }
+
+    fn slow(read: Duration) -> Failed {
+        Failed::Slow(format!("nothing came for {} s", read.as_secs_f64()))
+    }
+
     /// What to say.
     pub fn words(self) -> String {
         match self {
-            Failed::Tls(words) | Failed::Connection(words) => words,
+            Failed::Tls(words) | Failed::Connection(words) | Failed::Slow(words) => words,
         }
     }
 }

@@ -116,7 +116,7 @@ pub enum Error {
     },
 
     /// A prompt without tokens.
-    #[error("the prompt has no tokens, so there is nothing to go on from; give at least one token")]
+    #[error("the prompt has no tokens, so there is nothing to continue; give at least one token")]
     EmptyPrompt,
 
     /// A prompt that leaves no room for an answer.

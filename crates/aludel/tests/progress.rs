@@ -69,7 +69,7 @@ fn a_terminal_shows_one_line_that_nothing_else_shares() {
     }
     let left: Vec<&String> = lines.iter().filter(|line| is_progress(line)).collect();
     assert!(left.is_empty(), "still there at the end: {left:?}");
-    assert!(lines.iter().any(|line| line.contains("go on with: aludel train")), "{lines:#?}");
+    assert!(lines.iter().any(|line| line.contains("continue with: aludel train")), "{lines:#?}");
 }
 
 #[test]

@@ -9,6 +9,7 @@ use std::process::{Command, Output, Stdio};
 use std::thread::sleep;
 use std::time::Duration;
 
+use aludel_files::grouped;
 use aludel_scripted_teacher::{Crowd, Request, ScriptedTeacher, Step, json};
 use common::Workshop;
 use serde_json::{Value, json as value};
@@ -104,7 +105,10 @@ fn five_hundred_questions_with_a_slip_and_a_stop() {
     assert!(Command::new("kill").args(["-INT", &running.id().to_string()]).status().unwrap().success());
     let (code, said) = told(&running.wait_with_output().unwrap());
     assert_eq!(code, Some(75), "{said}");
-    assert!(said.contains("stopping: ") && said.contains("the same command goes on where this one stopped"), "{said}");
+    assert!(
+        said.contains("stopping: ") && said.contains("the same command continues where this one stopped"),
+        "{said}"
+    );
     assert!(said.contains("price unknown") && !said.contains('$'), "{said}");
     let [prompts, wanted, complete, failed, missing] = numbers(&workshop);
     assert_eq!((prompts, wanted, failed, complete + missing), (500, 500, 0, 500));
@@ -116,7 +120,7 @@ fn five_hundred_questions_with_a_slip_and_a_stop() {
     let kept =
         format!("kept: {rest} of {rest} answers ({complete} others were there already); 0 questions not answered");
     assert!(said.contains(&kept), "{said}");
-    assert!(said.contains(&format!("{} + {} tokens, price unknown", 3 * rest, 5 * rest)), "{said}");
+    assert!(said.contains(&format!("{} + {} tokens, price unknown", grouped(3 * rest), grouped(5 * rest))), "{said}");
     let asked = asked(&teacher, "scripted");
     assert_eq!((asked.len(), asked.values().max()), (500, Some(&1)), "nothing is asked twice");
 

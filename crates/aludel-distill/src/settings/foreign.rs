@@ -223,7 +223,7 @@ pub const FOREIGN_NAMES: &[ForeignName] = &[
     refused("deepspeed", ONE_PROCESS),
     refused("fsdp", ONE_PROCESS),
     refused("hub_model_id", "leave it out: nothing is uploaded; the output folder can be uploaded as it is"),
-    refused("save_only_model", "leave it out: a checkpoint always holds what a run needs to go on"),
+    refused("save_only_model", "leave it out: a checkpoint always holds what a run needs to resume"),
     refused("model_revision", "leave it out: of a model of the Hub its main revision is taken, a folder as it is"),
     refused("model_type", "leave it out: config.json says what the model is"),
     refused("tokenizer_type", "leave it out: the student's own tokenizer is used"),
@@ -354,7 +354,7 @@ pub const FOREIGN_NAMES: &[ForeignName] = &[
     refused("num_beams", "leave it out: beams are not offered"),
     refused(
         "max_tokens",
-        "write generate.max_new_tokens for the most tokens of one answer, trace.max_total_tokens for those of all traces in a store",
+        "write generate.max_new_tokens for the maximum number of tokens of one answer, trace.max_total_tokens for those of all traces in a store",
     ),
     refused("max_completion_tokens", "write generate.max_new_tokens"),
     refused("num_predict", "write generate.max_new_tokens"),

@@ -46,9 +46,10 @@ pub struct HttpTeacher {
 
 /// Whom else a failed request concerns.
 fn failure_of(error: reqwest::Error, connect: Duration) -> Failure {
-    match Failed::of(error, connect) {
+    // Other waits than that for a connection are not left to the client.
+    match Failed::of(error, connect, SHORT_WAIT) {
         Failed::Tls(words) => Failure::Refused { status: None, words },
-        Failed::Connection(words) => Failure::broken(words),
+        Failed::Connection(words) | Failed::Slow(words) => Failure::broken(words),
     }
 }
 

@@ -157,8 +157,8 @@ fn weighed(left: &str, right: &str) -> Equality {
     }
 }
 
-/// Compares two answers, each read as arithmetic. Behind a number and a space, a unit's symbol is that unit, as in `\text{}`; where only
-/// its letters as a product agree, it is not known what was meant.
+/// Compares two answers, each read as arithmetic. Behind a number and a space, a unit's symbol is that unit, as in `\text{}`; letters that
+/// are equal as a product are the same unit, too.
 fn as_written(left: &str, right: &str) -> Equality {
     let (apart, other_apart) = (readings::unit_set_apart(left), readings::unit_set_apart(right));
     if apart.is_none() && other_apart.is_none() {
@@ -166,9 +166,10 @@ fn as_written(left: &str, right: &str) -> Equality {
     }
     match as_arithmetic(apart.as_deref().unwrap_or(left), other_apart.as_deref().unwrap_or(right)) {
         Equality::Equal => Equality::Equal,
-        _ if same_spelling(left, right) => Equality::Equal,
-        Equality::Different if as_arithmetic(left, right) == Equality::Equal => Equality::Undecided,
-        computed => computed,
+        computed => match as_arithmetic(left, right) {
+            Equality::Equal => Equality::Equal,
+            _ => computed,
+        },
     }
 }
 

@@ -73,7 +73,7 @@ pub(crate) fn told(error: &Error, root: &Command, typed: &[String]) -> Wrong {
         }
         ErrorKind::TooFewValues | ErrorKind::TooManyValues | ErrorKind::WrongNumberOfValues => {
             let what = if value.is_empty() { arg } else { format!("{arg} = {value}") };
-            wrong(what, "so many values cannot be taken here".to_owned(), format!("`{path} --help` says how many"))
+            wrong(what, "it does not take this number of values".to_owned(), format!("`{path} --help` says how many"))
         }
         ErrorKind::InvalidUtf8 => {
             let (what, reason) = ("the command line".to_owned(), "a word of it is not text in UTF-8".to_owned());

@@ -214,9 +214,9 @@ fn outcome(end: &End, json: bool, prepared: &Prepared, console: &mut Console) ->
                 console.line(harmless(&show::reason(end).unwrap_or_default()))?;
                 console.line(match end {
                     End::Budget { .. } => {
-                        "to go on where this one stopped, give the same command with a higher --max-total-tokens or --max-cost"
+                        "to continue where this one stopped, give the same command with a higher --max-total-tokens or --max-cost"
                     }
-                    _ => "the same command goes on where this one stopped",
+                    _ => "the same command continues where this one stopped",
                 })?;
             }
             Ok(Outcome::Stopped)
@@ -341,7 +341,7 @@ pub(super) fn headers(recipe: &Recipe) -> anyhow::Result<Vec<(String, Secret)>> 
 impl CollectArgs {
     fn recipe(&self) -> anyhow::Result<Recipe> {
         if let Some(written) = &self.max_tokens {
-            let reason = "it could be the most tokens of one answer, or of all traces of the store together";
+            let reason = "it could be the maximum of one answer, or of all traces of the store together";
             let mend = "write --max-new-tokens N for one answer, or --max-total-tokens N for all traces of the store";
             return Err(Problems::one(Problem::new("--max-tokens", Some(written.clone()), reason, mend)).into());
         }

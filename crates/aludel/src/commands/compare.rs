@@ -73,7 +73,7 @@ Examples:
   aludel compare base small large --output-dir report --json
   aludel compare student.gguf merged --tasks gsm8k dice --limit 100 --temperature 0 --output-dir report
 
-Models are evaluated into folders below --output-dir; the same command goes on with what was stopped.
+Models are evaluated into folders below --output-dir; the same command continues what was stopped.
 Both models must have answered the same problems: tasks that differ are left out, and it is said why.
 report.html is one file that needs no network; open it in a browser, on a phone too.";
 
@@ -89,7 +89,7 @@ pub(crate) fn run(args: &CompareArgs, console: &mut Console) -> anyhow::Result<O
     refuse_foreign_report(&args.output_dir)?;
     let runs = args.runs()?;
     let Some(mut evaluated) = evaluated(args)? else {
-        tracing::info!("stopped; give the same command again to go on");
+        tracing::info!("stopped; the same command continues");
         return Ok(Outcome::Stopped);
     };
     warn_of_copies(&evaluated);

@@ -137,7 +137,7 @@ pub(crate) fn run(args: &EvalArgs, console: &mut Console) -> anyhow::Result<Outc
         }
     };
     let Some(results) = results else {
-        tracing::info!("stopped; give the same command again to go on");
+        tracing::info!("stopped; the same command continues");
         return Ok(Outcome::Stopped);
     };
     warn(&results, None);

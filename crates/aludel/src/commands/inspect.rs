@@ -264,5 +264,5 @@ fn thread_pool(threads: usize) -> anyhow::Result<rayon::ThreadPool> {
     rayon::ThreadPoolBuilder::new()
         .num_threads(threads)
         .build()
-        .with_context(|| format!("student.threads = {threads}: so many threads cannot be started; ask for fewer"))
+        .with_context(|| format!("student.threads = {threads}: that many threads cannot be started; ask for fewer"))
 }

@@ -269,7 +269,7 @@ fn settle(recipe: &Recipe) -> anyhow::Result<Recipe> {
                     message: format!(
                         "{INSTRUCTION_SET} names another instruction set than the one that this run began with"
                     ),
-                    help: format!("unset {INSTRUCTION_SET} to go on, or start a new run in another folder"),
+                    help: format!("unset {INSTRUCTION_SET} to resume it, or start a new run in another folder"),
                 }));
             }
             if own.dtype == Dtype::Auto {
@@ -320,7 +320,7 @@ fn describe(summary: &Summary, folder: &Path) -> String {
             "stopped before the first step, with nothing to keep; the same command starts again".to_owned()
         }
         None => format!(
-            "stopped after step {} of {}{losses}\ngo on with: aludel train --output-dir {} --resume",
+            "stopped after step {} of {}{losses}\ncontinue with: aludel train --output-dir {} --resume",
             grouped(summary.steps),
             grouped(summary.total_steps),
             as_typed(folder)
@@ -372,13 +372,13 @@ impl TrainArgs {
             _ if !self.resume || !is_alone => Ok(()),
             None => Err(Problems::one(Problem::missing(
                 "train.output_dir",
-                "--resume goes on with a run, and no folder of one is named",
+                "--resume continues a run, and no folder of one is named",
                 "give it: aludel train --output-dir DIR --resume",
             ))
             .into()),
             Some(folder) if !aludel_files::is_there(folder.join(RECIPE_FILE_NAME)) => Err(anyhow::Error::new(Helped {
                 message: format!(
-                    "{}: there is no run to go on with here: it holds no {RECIPE_FILE_NAME}",
+                    "{}: there is no run to resume here: it holds no {RECIPE_FILE_NAME}",
                     folder.display()
                 ),
                 help: "give the folder of a run, or --student and --data to start one".to_owned(),

@@ -13,8 +13,7 @@ pub(super) fn part(runs: &[Run]) -> Html {
     if asked.is_empty() {
         return Html::default();
     }
-    let lead =
-        "What the student answered while it was trained, greedily, with the adapter as it was after so many steps.";
+    let lead = "What the student answered while it was trained, greedily, with the adapter as it was after that number of steps.";
     section("Sample answers while training", lead, asked.into_iter().map(run).collect())
 }
 
