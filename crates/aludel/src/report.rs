@@ -99,8 +99,9 @@ fn list_names(names: &[&Problem], lines: &mut Lines<'_>) {
     let label = |problem: &Problem| shortened(&problem.key, LONGEST_NAME).into_owned();
     let shown = &names[..names.len().min(MOST_LISTED)];
     let width = shown.iter().map(|problem| label(problem).chars().count()).max().unwrap_or(0);
-    let rows =
-        shown.iter().map(|problem| format!("\n{:width$}  {}", label(problem), shortened(&problem.mend, LONGEST_MEND)));
+    let rows = shown
+        .iter()
+        .map(|problem| format!("\n{:width$}  {}", label(problem), shortened(problem.brief_mend(), LONGEST_MEND)));
     let mut text = "what to do with each of them:".to_owned() + &rows.collect::<String>();
     if let Some(further @ 1..) = names.len().checked_sub(MOST_LISTED) {
         text.push_str(&format!("\nand {} further ones", grouped(further)));

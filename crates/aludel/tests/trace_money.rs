@@ -138,7 +138,7 @@ fn five_hundred_questions_with_a_slip_and_a_stop() {
     assert_eq!((&now["cost"], &now["unpriced"], &now["claimed"]), (&Value::Null, &value!(500), &value!(0)));
     let said = workshop.run(&["trace", "status", "--store", "traces.db"]);
     assert!(said.contains("500 prompts, 500 answers wanted: 500 complete, 0 cut, 0 failed, 0 missing"), "{said}");
-    assert!(said.contains("1500 prompt tokens, 2500 completion tokens, price unknown"), "{said}");
+    assert!(said.contains("1,500 prompt tokens, 2,500 completion tokens, price unknown"), "{said}");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 
 use super::flat;
 use super::foreign::{self, Verdict};
-use super::problem::{Notice, Problem, Problems};
+use super::problem::{LISTS_SECTIONS, LISTS_SETTINGS, Notice, Problem, Problems};
 use super::schema::{expected, owner_of, section_names, setting_names};
 use super::{
     CurateSettings, DataSettings, GenerateSettings, LoraSettings, Recipe, StudentSettings, TraceSettings, TrainSettings,
@@ -218,7 +218,7 @@ fn did_you_mean_section(key: &str) -> String {
     }
     match nearest(key, &sections) {
         Some(section) => format!("did you mean [{section}]?"),
-        None => format!("the sections are {}", sections.join(", ")),
+        None => format!("{LISTS_SECTIONS}{}", sections.join(", ")),
     }
 }
 
@@ -239,7 +239,7 @@ fn did_you_mean(section: &str, key: &str) -> String {
             return format!("did you mean {other}.{near}?");
         }
     }
-    format!("the settings of [{section}] are {}", own.join(", "))
+    format!("{LISTS_SETTINGS}[{section}] are {}", own.join(", "))
 }
 
 /// The candidate most like `name`, if it is like it enough to be meant; else one that holds `name` as a part.

@@ -46,6 +46,10 @@ impl Problem {
     }
 }
 
+/// How mends begin that name all settings of a section, or all sections.
+pub(super) const LISTS_SETTINGS: &str = "the settings of ";
+pub(super) const LISTS_SECTIONS: &str = "the sections are ";
+
 /// Of a key, a value or a mend, in letters: a person reads no more, and a recipe may hold a megabyte.
 const LONGEST: usize = 300;
 
@@ -57,6 +61,12 @@ fn setting(key: &str, value: Option<&String>, origin: Option<&String>) -> String
 }
 
 impl Problem {
+    /// The mend as it stands in a list of several unknown names: without all the names that there are.
+    pub fn brief_mend(&self) -> &str {
+        let lists_all = [LISTS_SETTINGS, LISTS_SECTIONS].iter().any(|beginning| self.mend.starts_with(beginning));
+        if lists_all { "unknown here" } else { &self.mend }
+    }
+
     /// The setting as messages name it: key, value and origin, as far as a person reads them.
     pub fn setting(&self) -> String {
         setting(&self.key, self.value.as_ref(), self.origin.as_ref())
