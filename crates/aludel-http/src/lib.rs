@@ -92,7 +92,7 @@ fn tls_words(error: &rustls::Error) -> String {
     match error {
         rustls::Error::InvalidCertificate(reason) => {
             let reason = match reason {
-                CertificateError::UnknownIssuer => "is signed by nobody whom this machine trusts",
+                CertificateError::UnknownIssuer => "is signed by an authority that this machine does not trust",
                 CertificateError::Expired | CertificateError::ExpiredContext { .. } => "has expired",
                 CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
                     "is for another host"
@@ -116,7 +116,7 @@ fn tls_words(error: &rustls::Error) -> String {
         rustls::Error::InvalidMessage(_) => {
             "it does not speak TLS; is its address http:// rather than https://?".to_owned()
         }
-        _ => format!("no secure connection comes about ({error})"),
+        _ => format!("the TLS connection failed ({error})"),
     }
 }
 

@@ -270,8 +270,8 @@ impl Checker {
 
     /// Whether the question asks for a percentage, and an answer is that of the gold but for its sign.
     fn is_percentage(&self, answer_text: &str, gold: &str, question: Option<&str>) -> bool {
-        // A demand has been asked already: of lowest terms, a unit, or a number that is no percentage.
-        matches!(&self.method, Method::Maths(demand) if *demand == Demand::default())
+        // A unit that is demanded has told already what the numbers are.
+        matches!(&self.method, Method::Maths(demand) if demand.unit.is_none() && !demand.lowest_terms)
             && question.is_some_and(maths::is_percentage_asked_for)
             && maths::is_same_percentage(answer_text, gold)
     }

@@ -222,7 +222,7 @@ fn a_percentage_may_lack_its_sign_where_one_was_asked_for() {
         assert_eq!(numbers(question, pair), (plain, demanded), "{question:?} {pair:?}");
     }
     let number = checker(r#"{"kind": "maths", "unit": "1"}"#);
-    assert_eq!(number.verdict_among("25%", "25", asked, None).unwrap(), Undecided);
+    assert_eq!(number.verdict_among("25%", "25", asked, None).unwrap(), Wrong);
 }
 
 /// The document's own program, if there is a Python to run it.

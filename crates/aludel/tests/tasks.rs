@@ -47,7 +47,7 @@ fn problems_are_written_for_training_and_for_testing() {
         workshop.json(&["inspect", "--student", "student", "--data", "problems.jsonl", "--rows", "0", "--json"]);
     assert_eq!((&totals["totals"]["kept"], &totals["totals"]["refused"]), (&json!(60), &json!(0)));
     let again = workshop.run(MAKE);
-    assert!(again.contains("exit code: 1") && again.contains("is there already, and is not overwritten"), "{again}");
+    assert!(again.contains("exit code: 1") && again.contains("exists, and is not overwritten"), "{again}");
     assert_eq!(rows(&workshop), train);
     fs::remove_file(workshop.path("problems.jsonl")).unwrap();
     let written = workshop.json(&[MAKE, &["--split", "test", "--difficulty", "2", "--json"]].concat());

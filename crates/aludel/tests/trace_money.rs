@@ -203,7 +203,7 @@ fn a_key_that_is_not_set_is_told_before_anything_is_asked() {
     };
     let (code, said) = run(&["--preset", "deepseek"]);
     assert_eq!(code, Some(1), "{said}");
-    assert!(said.contains("DEEPSEEK_API_KEY is not set, and deepseek answers nobody without a key"), "{said}");
+    assert!(said.contains("DEEPSEEK_API_KEY is not set, and deepseek requires a key"), "{said}");
     assert!(said.contains("--api-key-env VAR") && !workshop.path("traces.db").exists(), "{said}");
     // Another address may be of a server that has the key, or wants none.
     let refuses = ScriptedTeacher::start(|request| match request.method.as_str() {

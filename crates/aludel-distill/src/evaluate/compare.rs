@@ -188,7 +188,7 @@ fn common_tasks(baseline: &Evaluated, other: &Evaluated) -> (Vec<String>, Vec<St
         match other.results.tasks.iter().find(|candidate| candidate.name == task.name) {
             Some(same) if same.n == task.n && same.fingerprint == task.fingerprint => common.push(task.name.clone()),
             Some(same) if same.n != task.n => {
-                let (name, one, two) = (&task.name, task.n, same.n);
+                let (name, one, two) = (&task.name, grouped(task.n), grouped(same.n));
                 differs.push(format!("{name}: {one} problems in {}, {two} in {}", baseline.label, other.label));
             }
             Some(_) => differs.push(format!(

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use aludel_curate::right_answer;
 use aludel_data::column_names::RIGHT_ANSWERS;
 use aludel_data::dataset::{self, ColumnMap, Columns, Json, Kind, Provenance, ReadOptions};
+use aludel_files::grouped;
 use aludel_text::Message;
 use aludel_verify::tasks::{Side, families, family, generate};
 use aludel_verify::{Checker, Options, Verifier};
@@ -308,7 +309,7 @@ impl Unanswered {
             1 => String::new(),
             rows => {
                 let have = if rows == 2 { "has" } else { "have" };
-                format!(", and neither {have} {} more of the {} rows", rows - 1, rows + answered)
+                format!(", and neither {have} {} more of the {} rows", grouped(rows - 1), grouped(rows + answered))
             }
         };
         let reason = format!(

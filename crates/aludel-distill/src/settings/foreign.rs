@@ -192,7 +192,7 @@ pub const FOREIGN_NAMES: &[ForeignName] = &[
     refused("quantization_config", "leave it out and give a quantised GGUF file as student.model"),
     // Trust, places, reports.
     accepted("trust_remote_code", "code from a model folder is never run, so there is nothing to trust"),
-    accepted("run_name", "a run goes by its folder, train.output_dir"),
+    accepted("run_name", "a run is named by its folder, train.output_dir"),
     accepted("disable_tqdm", "the progress line shows itself on a terminal only"),
     accepted("save_safetensors", "everything is saved as safetensors"),
     refused("push_to_hub", "leave it out: nothing is uploaded; the output folder can be uploaded as it is"),

@@ -307,7 +307,7 @@ impl Family {
                     instead: supported_instead_of(found),
                 }),
                 None => Err(wrong(format!(
-                    "is missing, and so is `model_type`, so that nothing says of which family the model is; take the config.json that came \
+                    "is missing, and so is `model_type`, so the family of the model is unknown; take the config.json that came \
                      with the weights (`save_pretrained` writes both), or name the class yourself, such as \"architectures\": [\"{}\"]",
                     LLAMA.class
                 ))),

@@ -36,11 +36,6 @@ impl Demand {
         }
     }
 
-    /// Whether a percentage is asked for.
-    pub(super) fn asks_percentage(&self) -> bool {
-        self.unit.as_deref() == Some("%")
-    }
-
     /// What is asked for, in words.
     pub(super) fn words(&self) -> String {
         let fraction = self.lowest_terms.then(|| "in lowest terms".to_string());

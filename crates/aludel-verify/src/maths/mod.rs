@@ -71,10 +71,10 @@ pub fn verdict_as(answer_text: &str, gold: &str, demand: &Demand) -> Verdict {
     }
 }
 
-/// As [`verdict`], where a demand may say that both are percentages.
+/// As [`verdict`], where a demand may say of what the numbers are: then a percent sign is a matter of how an answer is written.
 fn value_verdict(answer_text: &str, gold: &str, demand: &Demand) -> Verdict {
     match verdict(answer_text, gold) {
-        Verdict::Undecided if demand.asks_percentage() && is_same_percentage(answer_text, gold) => Verdict::Right,
+        Verdict::Undecided if demand.unit.is_some() && is_same_percentage(answer_text, gold) => Verdict::Right,
         verdict => verdict,
     }
 }

@@ -305,7 +305,7 @@ pub(super) fn key(recipe: &Recipe) -> anyhow::Result<Option<Secret>> {
         (true, false) if trace.teacher.is_empty() => {
             return Err(Helped {
                 message: format!(
-                    "{name} is not set, and {} answers nobody without a key",
+                    "{name} is not set, and {} requires a key",
                     trace.preset.as_deref().unwrap_or_default()
                 ),
                 help: format!(

@@ -253,7 +253,7 @@ fn show_progress(shown: &progress::Progress, told: &Progress, are_answers_whole:
     if tokens > 0 {
         at = at.with(format!("{:.0} tokens/s", told.tokens_per_second));
     } else if done == resumed && resumed > 0 {
-        tracing::info!("{} of {} answers are there already", grouped(resumed), grouped(total));
+        tracing::info!("{} of {} answers are done already", grouped(resumed), grouped(total));
     }
     let (tokens, answers) = (tokens as f64, (done - resumed) as f64);
     match tokens_left {

@@ -138,7 +138,7 @@ fn make(args: &MakeArgs, console: &mut Console) -> anyhow::Result<()> {
     };
     if aludel_files::is_there(&args.output) {
         return Err(Helped {
-            message: format!("{}: is there already, and is not overwritten", args.output.display()),
+            message: format!("{}: exists, and is not overwritten", args.output.display()),
             help: "name another --output, or move the file away".to_owned(),
         }
         .into());

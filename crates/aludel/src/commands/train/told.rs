@@ -73,26 +73,49 @@ pub(super) fn warn_of_start(started: &Started) {
 
 /// Says at the start what the adapter names as its base.
 pub(super) fn tell_base(started: &Started) {
-    match &started.base {
-        // The end tells of one that PEFT does not find, and what to do then.
-        Some(base) if is_found_by_peft(base) => tracing::info!("the adapter's base: {}", harmless(base)),
-        _ => {}
+    if let Some(told) = started.base.as_deref().and_then(base_told) {
+        tracing::info!("{told}");
     }
 }
 
 /// Reminds at the end of a base that other tools will not find.
 pub(super) fn tell_unnamed_base(adapter: &Path) -> anyhow::Result<()> {
     let base = peft::read(adapter)?.config.base_model_name_or_path.unwrap_or_default();
-    if !is_found_by_peft(&base) {
-        tracing::info!(
-            "the adapter's base is named by its file, which PEFT and vLLM cannot load; the same command with --resume and \
-             --set student.base_model=owner/name names it as the Hub does"
-        );
+    if let Some(told) = unnamed_base_told(&base) {
+        tracing::info!("{told}");
     }
     Ok(())
+}
+
+/// A base that PEFT finds, in words. Of one that it does not find the end tells, with what to do then: once is enough.
+fn base_told(base: &str) -> Option<String> {
+    is_found_by_peft(base).then(|| format!("the adapter's base: {}", harmless(base)))
+}
+
+/// A base that PEFT does not find, and how to name it.
+fn unnamed_base_told(base: &str) -> Option<&'static str> {
+    const TOLD: &str = "the adapter's base is named by its file, which PEFT and vLLM cannot load; the same command with --resume and --set \
+                        student.base_model=owner/name names it as the Hub does";
+    (!is_found_by_peft(base)).then_some(TOLD)
 }
 
 /// PEFT takes the base from where the adapter names it, and a GGUF file is none that it can load.
 fn is_found_by_peft(base: &str) -> bool {
     is_hub_name(base) || Path::new(base).is_dir()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_base_is_told_once_in_a_run() {
+        let folder = tempfile::tempdir().unwrap();
+        for (base, is_found) in
+            [("owner/name", true), (folder.path().to_str().unwrap(), true), ("/models/a.gguf", false)]
+        {
+            assert_eq!(base_told(base).is_some(), is_found, "{base}");
+            assert_eq!(unnamed_base_told(base).is_some(), !is_found, "{base}");
+        }
+    }
 }
