@@ -121,9 +121,10 @@ Examples:
 
 Other tools that load the folder, each with the commands of its documentation:
   vllm serve merged
-  python convert_hf_to_gguf.py merged --outfile merged.gguf --outtype bf16    (in llama.cpp's repository)
+  python llama.cpp/convert_hf_to_gguf.py merged --outfile merged.gguf --outtype bf16
   llama-server -m merged.gguf --port 8080
-  echo \"FROM ./merged\" > Modelfile && ollama create my-student && ollama run my-student
+  echo \"FROM ./merged\" > Modelfile
+  ollama create my-student && ollama run my-student
 
 In Python, transformers' AutoModelForCausalLM.from_pretrained(\"merged\") loads it, and
 AutoTokenizer.from_pretrained(\"merged\") its tokenizer and chat template.";
