@@ -146,7 +146,7 @@ def percentages(draw, index):
     value = draw.randint(2, 99)
     forms = [
         (f"{value}\\%", frac(Fraction(value, 100)), True),
-        (f"{value}\\%", str(value), True),
+        (f"{value}\\%", str(value), None),
         (f"{value}\\%", f"{value}0\\%", False),
         (f"{value / 100}", f"{value / 1000}", False),
         (f"0.{value:02}", f"{value}\\%", True),

@@ -83,7 +83,7 @@ pub enum Error {
     },
 
     /// Every row of every file was skipped.
-    #[error("no usable row: all {rows} rows were left out, the first ({path}, line {line}) because {reason}", path = path.display())]
+    #[error("no usable row: all {rows} rows were left out, the first ({path}, line {line}) because {reason}", rows = aludel_files::grouped(*rows), path = path.display())]
     NoUsableRows {
         /// How many rows were read.
         rows: u64,

@@ -1,6 +1,7 @@
 //! Divides rows into train and test by their prompts: all rows of a prompt are on one side, and which side depends only on the
 //! prompts and the seed, not on the order of files or rows. The rows stay with the caller.
 
+use aludel_files::grouped;
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 
@@ -93,11 +94,15 @@ impl Split {
         }
         if rows_of.len() < 2 {
             return refuse(format!(
-                "all {rows} rows ask the same prompt, and a prompt is never on both sides; set it to 0 or add other prompts"
+                "all {} rows ask the same prompt, and a prompt is never on both sides; set it to 0 or add other prompts",
+                grouped(rows)
             ));
         }
         if target >= rows {
-            return refuse(format!("there are {rows} rows, so nothing would be left to train on; hold back fewer"));
+            return refuse(format!(
+                "there are {} rows, so nothing would be left to train on; hold back fewer",
+                grouped(rows)
+            ));
         }
         Ok(Split::choose(rows_of, rows, target, seed))
     }

@@ -1,7 +1,7 @@
 //! How long a row may be: `train.max_length = "auto"` made a number, and what a number leaves out, in words. Training and `inspect`
 //! ask here, so that both say the same. How much memory a length takes is asked of whoever can plan a pass.
 
-use aludel_files::counted;
+use aludel_files::{counted, grouped};
 
 use crate::error::{Error, Result};
 use crate::settings::{LongRows, MaxLength, Recipe};
@@ -136,7 +136,7 @@ impl ExcludedRows {
             Purpose::Train => "",
             Purpose::Evaluate => " to evaluate on",
         };
-        format!("{} of {rows}{purpose} ({percent}%)", self.too_long)
+        format!("{} of {rows}{purpose} ({percent}%)", grouped(self.too_long))
     }
 
     fn limit(&self) -> String {
@@ -148,7 +148,7 @@ impl ExcludedRows {
     fn instead(&self) -> Option<String> {
         match self.instead {
             Some((length, kept)) if kept == self.rows => Some(format!("--max-length {length} keeps all")),
-            Some((length, kept)) => Some(format!("--max-length {length} keeps {kept}")),
+            Some((length, kept)) => Some(format!("--max-length {length} keeps {}", grouped(kept))),
             None => self.by_memory.then(|| "--set train.gradient_checkpointing=true needs less memory".to_owned()),
         }
     }
@@ -168,7 +168,7 @@ impl ExcludedRows {
             Purpose::Evaluate => "evaluate",
         };
         let without = (self.too_long < self.rows)
-            .then(|| format!("--set data.max_rows_left_out={needed} goes on to {purpose} without these rows"));
+            .then(|| format!("--set data.max_rows_left_out={needed} continues to {purpose} without these rows"));
         let ways: Vec<String> = self.instead().into_iter().chain(without).collect();
         let mend = if ways.is_empty() { String::new() } else { format!("; {}", ways.join(", or ")) };
         let are = if self.too_long == 1 { "is" } else { "are" };
@@ -215,7 +215,7 @@ mod tests {
             "2 of 3 rows to evaluate on (67%) left out, longer than train.max_length = 150; --max-length 512 keeps all"
         );
         let error = left_out.check(&Recipe::default()).unwrap_err().to_string();
-        assert!(error.ends_with("; --max-length 512 keeps all, or --set data.max_rows_left_out=0.67 goes on to evaluate without these rows"), "{error}");
+        assert!(error.ends_with("; --max-length 512 keeps all, or --set data.max_rows_left_out=0.67 continues to evaluate without these rows"), "{error}");
         let both = Lengths { train: vec![200, 100], evaluation: vec![300] };
         let told: Vec<String> =
             ExcludedRows::all(&both, 150, false, EVERY).iter().map(|left_out| left_out.told()).collect();
@@ -276,7 +276,7 @@ mod tests {
         assert_eq!(
             error,
             "1 of 3 rows (33%) is longer than train.max_length = 20: at most 20% of the rows may be left out \
-             (data.max_rows_left_out = 0.2); --max-length 32 keeps all, or --set data.max_rows_left_out=0.34 goes on to train \
+             (data.max_rows_left_out = 0.2); --max-length 32 keeps all, or --set data.max_rows_left_out=0.34 continues to train \
              without these rows"
         );
         recipe.data.max_rows_left_out = 0.34;

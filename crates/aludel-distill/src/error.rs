@@ -50,7 +50,7 @@ pub enum Error {
     /// An instruction set that this processor lacks.
     #[error(
         "student.instruction_set = \"{wanted}\": this processor, or its system, does not have it; it has {has}: a run that was begun with the \
-         other goes on where that is there; set one of these, or \"auto\" for the best of them (the variable ALUDEL_ISA sets it too)"
+         other continues where that is there; set one of these, or \"auto\" for the best of them (the variable ALUDEL_ISA sets it too)"
     )]
     InstructionSet {
         /// What was asked for.
@@ -94,7 +94,7 @@ pub enum Error {
 
     /// A run of a version that kept its folder in another form.
     #[error(
-        "{path}: this run was begun by Aludel {version}, whose run folders are of format {format}, and this version goes on with format \
+        "{path}: this run was begun by Aludel {version}, whose run folders are of format {format}, and this version continues format \
          {known} alone; finish it with the version that began it, or start a new run in another folder{start}"
     )]
     OtherVersion {
@@ -286,7 +286,7 @@ pub enum Error {
 
     /// A served model that cannot be evaluated.
     #[error(
-        "{endpoint}: the served model does not answer: {reason}; mend that, and evaluate into the same folder again: what was answered is \
+        "{endpoint}: the served model does not answer: {reason}; fix that, and evaluate into the same folder again: what was answered is \
          kept"
     )]
     Unanswered {

@@ -120,7 +120,7 @@ pub fn check(folder: &Path, state: &TrainerState, recorded: Option<&MetricsDiges
     };
     let other = if aludel_files::is_there(&path) { other } else { "it is missing".to_owned() };
     let reason = format!(
-        "the run's record is not what it was ({other}), and what is told of the run would be wrong; restore the file, or start another \
+        "the run's record is not what it was ({other}), and the reported metrics would be wrong; restore the file, or start another \
          run from the weights that are there: {start}"
     );
     Err(Error::Damaged { path, reason })

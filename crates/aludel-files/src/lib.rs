@@ -24,9 +24,23 @@ pub const NO_FILE: &str = "this is a pipe, a socket or a device, and a regular f
 /// See [`NO_FILE`].
 pub const TO_A_FILE: &str = "write its contents to a file first";
 
-/// A count with its noun, for messages: `1 row`, `2 rows`.
+/// A count as people read it, in messages, documents and tables: `1,234,567`. JSON and files hold plain numbers.
+pub fn grouped(count: impl TryInto<u64>) -> String {
+    // No count is larger than that.
+    let digits = count.try_into().unwrap_or(u64::MAX).to_string();
+    let mut grouped = String::with_capacity(digits.len() + digits.len() / 3);
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            grouped.push(',');
+        }
+        grouped.push(digit);
+    }
+    grouped
+}
+
+/// A count with its noun, for messages: `1 row`, `2,000 rows`.
 pub fn counted(count: u64, one: &str, many: &str) -> String {
-    format!("{count} {}", noun(count, one, many))
+    format!("{} {}", grouped(count), noun(count, one, many))
 }
 
 /// The noun of a count, in the singular or plural, for a count that is written otherwise.
@@ -199,6 +213,16 @@ pub fn shortened(text: &str, most_letters: usize) -> Cow<'_, str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn thousands_are_apart() {
+        for (number, text) in [(0, "0"), (999, "999"), (1000, "1,000"), (12_345_678, "12,345,678")] {
+            assert_eq!(grouped(number as u64), text);
+            assert_eq!(grouped(number as usize), text);
+        }
+        assert_eq!(counted(1, "row", "rows"), "1 row");
+        assert_eq!(counted(20_000, "row", "rows"), "20,000 rows");
+    }
 
     fn kind<T: std::fmt::Debug>(result: io::Result<T>) -> ErrorKind {
         result.unwrap_err().kind()

@@ -31,26 +31,48 @@ pub enum RequestFailure {
     Tls(String),
     /// The connection timed out or broke: a retry may work.
     Connection(String),
+    /// The connection was made, and then nothing came in time: the other side is slow.
+    Slow(String),
 }
 
 impl RequestFailure {
-    /// The reason for a failed request that had to connect within `connect`.
-    pub fn of(error: reqwest::Error, connect: Duration) -> RequestFailure {
+    /// The words for a failed request whose connection had to be made within `connect`, and whose bytes had to come within `read` of each
+    /// other.
+    pub fn of(error: reqwest::Error, connect: Duration, read: Duration) -> RequestFailure {
         let error = error.without_url();
         if let Some(tls) = tls_error(&error) {
             return RequestFailure::Tls(tls_words(tls));
         }
-        if error.is_timeout() {
+        if error.is_timeout() && error.is_connect() {
             return RequestFailure::Connection(format!("no connection within {} s", connect.as_secs_f64()));
+        }
+        if error.is_timeout() {
+            return RequestFailure::slow(read);
         }
         let what = if error.is_connect() { "cannot connect" } else { "the connection broke" };
         RequestFailure::Connection(format!("{what}: {}", last_cause(&error)))
     }
 
+    /// The words for reading a response that failed, of which each part had to come within `read`.
+    pub fn of_reading(error: &io::Error, read: Duration) -> RequestFailure {
+        let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<reqwest::Error>());
+        if error.kind() == io::ErrorKind::TimedOut || inner.is_some_and(reqwest::Error::is_timeout) {
+            return RequestFailure::slow(read);
+        }
+        RequestFailure::Connection(format!(
+            "the connection broke: {}",
+            inner.map_or_else(|| error.to_string(), |inner| last_cause(inner))
+        ))
+    }
+
+    fn slow(read: Duration) -> RequestFailure {
+        RequestFailure::Slow(format!("nothing came for {} s", read.as_secs_f64()))
+    }
+
     /// What to say.
     pub fn words(self) -> String {
         match self {
-            RequestFailure::Tls(words) | RequestFailure::Connection(words) => words,
+            RequestFailure::Tls(words) | RequestFailure::Connection(words) | RequestFailure::Slow(words) => words,
         }
     }
 }
@@ -70,7 +92,7 @@ fn tls_words(error: &rustls::Error) -> String {
     match error {
         rustls::Error::InvalidCertificate(reason) => {
             let reason = match reason {
-                CertificateError::UnknownIssuer => "is signed by nobody whom this machine trusts",
+                CertificateError::UnknownIssuer => "is signed by an authority that this machine does not trust",
                 CertificateError::Expired | CertificateError::ExpiredContext { .. } => "has expired",
                 CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
                     "is for another host"
@@ -94,7 +116,7 @@ fn tls_words(error: &rustls::Error) -> String {
         rustls::Error::InvalidMessage(_) => {
             "it does not speak TLS; is its address http:// rather than https://?".to_owned()
         }
-        _ => format!("no secure connection comes about ({error})"),
+        _ => format!("the TLS connection failed ({error})"),
     }
 }
 

@@ -7,6 +7,7 @@ use std::path::{Component, Path, PathBuf};
 
 use aludel_formats::atomic;
 use aludel_formats::lock::FolderLock;
+use ring::digest;
 
 use super::Kind;
 use super::client::{Body, Client, Failure};
@@ -86,10 +87,25 @@ impl Repository {
     ) -> Result<(), Failure> {
         let partial = blob.with_extension("incomplete");
         let mut attempt = 1;
+        let mut is_resumed = false;
         loop {
             let mut file = aludel_files::append(&partial).map_err(|error| self.failed(&error))?;
             let have = file.metadata().map_err(|error| self.failed(&error))?.len();
-            match client.get(address, have).and_then(|body| self.copy(body, have, &mut file, progress)) {
+            is_resumed |= have > 0;
+            let mut fetched = client.get(address, have).and_then(|body| self.copy(body, have, &mut file, progress));
+            if let Err(Failure { past_end: Some(past_end), .. }) = fetched
+                && have > 0
+            {
+                // The earlier attempt had all of it, or of another file more than this one has.
+                fetched = match past_end.bytes_total {
+                    Some(total) if total != have => self.restart(&file, &format!("it has {have} bytes of {total}")),
+                    _ => Ok(()),
+                };
+            }
+            if fetched.is_ok() && is_resumed && !self.has_hash(&partial, blob)? {
+                fetched = self.restart(&file, "its bytes are not those that the Hub's hash is of");
+            }
+            match fetched {
                 Ok(()) => {
                     file.sync_all().map_err(|error| self.failed(&error))?;
                     return fs::rename(&partial, blob).map_err(|error| self.failed(&error));
@@ -111,14 +127,21 @@ impl Repository {
         progress: &mut dyn FnMut(u64, Option<u64>),
     ) -> Result<(), Failure> {
         let mut done = have;
-        if body.starts_at != have {
-            // The server sent the complete file, whatever range was requested.
-            file.set_len(0).map_err(|error| self.failed(&error))?;
-            done = 0;
+        match body.starts_at {
+            Some(start) if start == have => {}
+            Some(0) => {
+                // The server sent the whole of it, whatever was asked for.
+                file.set_len(0).map_err(|error| self.failed(&error))?;
+                done = 0;
+            }
+            _ => {
+                return self
+                    .restart(file, &format!("the server was asked for the bytes from {have} on, and sent others"));
+            }
         }
         let mut buffer = vec![0; 256 << 10];
         loop {
-            let read = body.stream.read(&mut buffer).map_err(|error| Failure::unreachable(error.to_string()))?;
+            let read = body.stream.read(&mut buffer).map_err(|error| Failure::reading(&error))?;
             if read == 0 {
                 break;
             }
@@ -131,12 +154,22 @@ impl Repository {
                 Err(Failure::unreachable(format!("the connection ended after {done} of {total} bytes")))
             }
             Some(total) if done > total => {
-                // The download cannot be resumed from here.
-                file.set_len(0).map_err(|error| self.failed(&error))?;
-                Err(Failure::unreachable(format!("{done} bytes came where {total} were announced")))
+                self.restart(file, &format!("{done} bytes came where {total} were announced"))
             }
             _ => Ok(()),
         }
+    }
+
+    /// What was fetched so far cannot be used: the next attempt begins at the start.
+    fn restart(&self, file: &File, reason: &str) -> Result<(), Failure> {
+        file.set_len(0).map_err(|error| self.failed(&error))?;
+        Err(Failure::unreachable(format!("{reason}; try again, and it is fetched from its start")))
+    }
+
+    /// Whether a file has the hash by which its blob is named. Hashes of unknown kinds are taken as they are.
+    fn has_hash(&self, file: &Path, blob: &Path) -> Result<bool, Failure> {
+        let name = blob.file_name().unwrap_or_default().to_string_lossy();
+        is_hashed_as(file, &name).map_err(|error| self.failed(&error))
     }
 
     fn failed(&self, error: &io::Error) -> Failure {
@@ -145,6 +178,30 @@ impl Repository {
             self.folder.display()
         ))
     }
+}
+
+/// Whether a file's content has a hash of the Hub: SHA-256 of large files, git's SHA-1 of others.
+fn is_hashed_as(path: &Path, hash: &str) -> io::Result<bool> {
+    let mut file = aludel_files::open(path)?;
+    let mut context = match hash.len() {
+        64 => digest::Context::new(&digest::SHA256),
+        40 => {
+            let mut context = digest::Context::new(&digest::SHA1_FOR_LEGACY_USE_ONLY);
+            context.update(format!("blob {}\0", file.metadata()?.len()).as_bytes());
+            context
+        }
+        _ => return Ok(true),
+    };
+    let mut buffer = vec![0; 256 << 10];
+    loop {
+        let read = file.read(&mut buffer)?;
+        if read == 0 {
+            break;
+        }
+        context.update(&buffer[..read]);
+    }
+    let found: String = context.finish().as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+    Ok(found.eq_ignore_ascii_case(hash))
 }
 
 /// Whether a name stays below its folder.
@@ -179,5 +236,27 @@ fn list(folder: &Path, inside: &mut String, files: &mut Vec<String>) {
             files.push(inside.clone());
         }
         inside.truncate(length);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As `git hash-object` and `sha256sum` write them.
+    #[test]
+    fn hashes_are_those_of_the_hub() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        fs::write(&path, "hello\n").unwrap();
+        for (hash, wanted) in [
+            ("ce013625030ba8dba906f756967f9e9ca394464a", true),
+            ("5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03", true),
+            ("ce013625030ba8dba906f756967f9e9ca394464b", false),
+            ("5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be04", false),
+            ("a-hash-of-another-kind", true),
+        ] {
+            assert_eq!(is_hashed_as(&path, hash).unwrap(), wanted, "{hash}");
+        }
     }
 }

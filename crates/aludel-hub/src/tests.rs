@@ -24,6 +24,10 @@ enum Manner {
     CutOnce,
     /// It is for members.
     Gated,
+    /// Of a part, other bytes come than those that were asked for.
+    OtherPart,
+    /// Of a part, it is not said which it is.
+    UnnamedPart,
 }
 
 struct File {
@@ -72,18 +76,32 @@ impl World {
             let name = path.strip_prefix(&format!("/owner/name/resolve/{COMMIT}/"))?.replace("%20", " ");
             let number = files.iter().position(|file| file.name == name)?;
             let File { content, manner, .. } = &files[number];
-            let etag = format!("etag: \"{}\"\r\n", &blake3::hash(content).to_hex()[..32]);
+            let etag = format!("etag: \"{}\"\r\n", hash_of(content));
             match manner {
                 Manner::Gated => return Some(answer("403 Forbidden", "", b"ask the owner")),
                 Manner::Elsewhere => {
                     let headers = format!("x-linked-{etag}location: {elsewhere}/blob/{number}\r\n");
                     return Some(answer("302 Found", &headers, b""));
                 }
-                Manner::Plain | Manner::CutOnce => {}
+                Manner::Plain | Manner::CutOnce | Manner::OtherPart | Manner::UnnamedPart => {}
             }
-            let from = request.range.strip_prefix("bytes=").and_then(|range| range.split('-').next()?.parse().ok());
-            let status = if from.is_some() { "206 Partial Content" } else { "200 OK" };
-            let mut bytes = answer(status, &etag, &content[from.unwrap_or(0)..]);
+            let from: Option<usize> =
+                request.range.strip_prefix("bytes=").and_then(|range| range.split('-').next()?.parse().ok());
+            let size = content.len();
+            let mut bytes = match from {
+                None => answer("200 OK", &etag, content),
+                Some(from) if from >= size => {
+                    answer("416 Range Not Satisfiable", &format!("content-range: bytes */{size}\r\n"), b"")
+                }
+                Some(from) => {
+                    let from = if *manner == Manner::OtherPart && from > 0 { from - 1 } else { from };
+                    let range = match manner {
+                        Manner::UnnamedPart => String::new(),
+                        _ => format!("content-range: bytes {from}-{}/{size}\r\n", size - 1),
+                    };
+                    answer("206 Partial Content", &format!("{etag}{range}"), &content[from..])
+                }
+            };
             if *manner == Manner::CutOnce && request.range.is_empty() && cut.lock().unwrap().insert(number) {
                 bytes.truncate(bytes.len() - content.len() / 2);
             }
@@ -106,6 +124,14 @@ impl World {
             })
             .collect())
     }
+}
+
+/// As git names a file's content, and the Hub a file's.
+fn hash_of(content: &[u8]) -> String {
+    let mut context = ring::digest::Context::new(&ring::digest::SHA1_FOR_LEGACY_USE_ONLY);
+    context.update(format!("blob {}\0", content.len()).as_bytes());
+    context.update(content);
+    context.finish().as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// A server on this machine; gives its address.
@@ -284,6 +310,41 @@ fn an_interrupted_file_is_gone_on_with() {
         bytes_total: Some(content.len() as u64),
     };
     assert_eq!(told.last(), Some(&last));
+}
+
+/// What an earlier attempt left is taken for what it is: all of the file, a part of it, or something else.
+#[test]
+fn a_file_that_was_fetched_in_part_or_in_whole_is_finished() {
+    let content = ROW.repeat(1_000);
+    let half = content.len() / 2;
+    let part = format!("bytes={half}-");
+    let whole = format!("bytes={}-", content.len());
+    let longer = format!("bytes={}-", content.len() + 1);
+    let damaged = [b"x".as_slice(), &content[1..half]].concat();
+    let too_long = [content.as_slice(), b"x"].concat();
+    let cases: [(Manner, &[u8], &[&str]); 6] = [
+        (Manner::Plain, &content[..half], &[&part]),
+        (Manner::Plain, &content, &[&whole]),
+        (Manner::Plain, &too_long, &[&longer, ""]),
+        (Manner::Plain, &damaged, &[&part, ""]),
+        (Manner::OtherPart, &content[..half], &[&part, ""]),
+        (Manner::UnnamedPart, &content[..half], &[&part, ""]),
+    ];
+    for (manner, left, asked) in cases {
+        let world = World::new(vec![File { manner, content: content.clone(), ..file("train.jsonl") }]);
+        let blobs = world.hub.cache.join("datasets--owner--name/blobs");
+        fs::create_dir_all(&blobs).unwrap();
+        fs::write(blobs.join(format!("{}.incomplete", hash_of(&content))), left).unwrap();
+        let paths = fetch_data(Path::new("hf:owner/name"), &world.hub, &mut |_| {}).unwrap();
+        assert_eq!(fs::read(&paths[0]).unwrap(), content);
+        let requests = world.requests.lock().unwrap();
+        let ranges: Vec<&str> = requests.iter().skip(2).map(|request| request.range.as_str()).collect();
+        assert_eq!(ranges, asked, "{} bytes were there", left.len());
+        assert_eq!(
+            fs::read_dir(&blobs).unwrap().filter(|entry| entry.as_ref().unwrap().path().extension().is_some()).count(),
+            0
+        );
+    }
 }
 
 #[test]

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use aludel_files::grouped;
+
 /// The result of loading or running a model.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -22,14 +24,14 @@ pub enum Error {
     Stopped,
 
     /// An architecture that is not computed here.
-    #[error("{path}: the architecture {found:?} is not supported; supported are {supported}")]
+    #[error("{path}: the architecture {found:?} is not supported; {instead}")]
     Architecture {
         /// The config or GGUF file.
         path: PathBuf,
         /// What it says.
         found: String,
-        /// The list of supported ones.
-        supported: &'static str,
+        /// What to use in its place.
+        instead: &'static str,
     },
 
     /// A config value that is missing or makes no sense.
@@ -57,7 +59,8 @@ pub enum Error {
     /// Tokenizer and weights of different vocabularies.
     #[error(
         "{path}: the tokenizer knows {tokenizer} tokens, but the weights have rows for {weights}; \
-         use the tokenizer that came with these weights"
+         use the tokenizer that came with these weights",
+        tokenizer = grouped(*tokenizer), weights = grouped(*weights)
     )]
     Vocabulary {
         /// The student.
@@ -107,7 +110,7 @@ pub enum Error {
     },
 
     /// More positions than the model was made for.
-    #[error("{length} tokens are more than the {limit} positions of this model; shorten the text")]
+    #[error("{length} tokens are more than the {limit} positions of this model; shorten the text", length = grouped(*length), limit = grouped(*limit))]
     Length {
         /// Tokens asked for.
         length: usize,
@@ -116,11 +119,11 @@ pub enum Error {
     },
 
     /// A prompt without tokens.
-    #[error("the prompt has no tokens, so there is nothing to go on from; give at least one token")]
+    #[error("the prompt has no tokens, so there is nothing to continue; give at least one token")]
     EmptyPrompt,
 
     /// A prompt that leaves no room for an answer.
-    #[error("the prompt has {length} tokens, but prompt and answer share a context of {limit}; shorten the prompt")]
+    #[error("the prompt has {length} tokens, but prompt and answer share a context of {limit}; shorten the prompt", length = grouped(*length), limit = grouped(*limit))]
     Context {
         /// Tokens of the prompt.
         length: usize,

@@ -4,5 +4,5 @@
 mod problem;
 mod shapes;
 
-pub use problem::{Checker, Notice, Problem, Problems};
+pub use problem::{Checker, LISTS_SECTIONS, LISTS_SETTINGS, Notice, Problem, Problems};
 pub use shapes::{OneOrMany, count_or_minus_one, one_or_many};

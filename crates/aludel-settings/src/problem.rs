@@ -18,12 +18,26 @@ pub struct Problem {
     pub mend: String,
     /// Where the value was given (a file, a flag), if the caller knows.
     pub origin: Option<String>,
+    /// The key is no setting, or not in this place: several such keys are told together.
+    pub is_unknown_name: bool,
 }
 
 impl Problem {
     /// A problem whose origin is not known yet.
     pub fn new(key: &str, value: Option<String>, reason: impl Into<String>, mend: impl Into<String>) -> Self {
-        Self { key: key.to_owned(), value, reason: reason.into(), mend: mend.into(), origin: None }
+        Self {
+            key: key.to_owned(),
+            value,
+            reason: reason.into(),
+            mend: mend.into(),
+            origin: None,
+            is_unknown_name: false,
+        }
+    }
+
+    /// A key that is no setting, or not in this place.
+    pub fn unknown_name(key: &str, value: Option<String>, reason: &str, mend: impl Into<String>) -> Self {
+        Self { is_unknown_name: true, ..Self::new(key, value, reason, mend) }
     }
 
     /// A setting that is needed and was not given.
@@ -31,6 +45,11 @@ impl Problem {
         Self::new(key, None, reason, mend)
     }
 }
+
+/// The beginning of a remedy that lists all settings of a section.
+pub const LISTS_SETTINGS: &str = "the settings of ";
+/// As [`LISTS_SETTINGS`], of sections.
+pub const LISTS_SECTIONS: &str = "the sections are ";
 
 /// Of a key, a value or a mend, in letters: a person reads no more, and a recipe may hold a megabyte.
 const LONGEST: usize = 300;
@@ -43,6 +62,12 @@ fn setting(key: &str, value: Option<&String>, origin: Option<&String>) -> String
 }
 
 impl Problem {
+    /// The mend as it stands in a list of several unknown names: without all the names that there are.
+    pub fn brief_mend(&self) -> &str {
+        let lists_all = [LISTS_SETTINGS, LISTS_SECTIONS].iter().any(|beginning| self.mend.starts_with(beginning));
+        if lists_all { "unknown here" } else { &self.mend }
+    }
+
     /// The setting as messages name it: key, value and origin, as far as a person reads them.
     pub fn setting(&self) -> String {
         setting(&self.key, self.value.as_ref(), self.origin.as_ref())

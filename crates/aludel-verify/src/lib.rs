@@ -242,7 +242,8 @@ impl Checker {
     }
 
     /// As [`Checker::verdict`], for a question with options: an answer that names one by its letter is compared with the value of it, and
-    /// the other way round. Where mathematics is undecided and the question asks for an order, values in another order are wrong. Verifiers
+    /// the other way round. Where mathematics is undecided and the question asks for an order, values in another order are wrong; where it asks
+    /// for a percentage, `25` and `25%` are the same. Verifiers
     /// that compare in a way of their own (patterns, tolerances, JSON, commands) look neither at options nor at the question.
     ///
     /// # Errors
@@ -254,7 +255,10 @@ impl Checker {
         question: Option<&str>,
         options: Option<&Options>,
     ) -> Result<Verdict, Error> {
-        let verdict = self.verdict(answer_text, gold)?;
+        let verdict = match self.verdict(answer_text, gold)? {
+            Verdict::Undecided if self.is_percentage(answer_text, gold, question) => Verdict::Right,
+            verdict => verdict,
+        };
         if verdict == Verdict::Undecided && self.disorder(answer_text, gold, question).is_some() {
             return Ok(Verdict::Wrong);
         }
@@ -262,6 +266,14 @@ impl Checker {
         let options = options
             .filter(|_| looks_at_options && verdict != Verdict::Right && self.unmet(answer_text, gold).is_none());
         Ok(options.and_then(|options| options.verdict(answer_text, gold)).unwrap_or(verdict))
+    }
+
+    /// Whether the question asks for a percentage, and an answer is that of the gold but for its sign.
+    fn is_percentage(&self, answer_text: &str, gold: &str, question: Option<&str>) -> bool {
+        // A unit that is demanded has told already what the numbers are.
+        matches!(&self.method, Method::Maths(demand) if demand.unit.is_none() && !demand.lowest_terms)
+            && question.is_some_and(maths::is_percentage_asked_for)
+            && maths::is_same_percentage(answer_text, gold)
     }
 
     /// The order that the question asks for, where an answer has the right values in another one.

@@ -198,6 +198,33 @@ fn settings_that_make_no_sense_are_refused() {
     assert!(matches!(refused, Err(Error::VerifierCommand { .. })));
 }
 
+/// What the question asks for decides what a number without its percent sign is.
+#[test]
+fn a_percentage_may_lack_its_sign_where_one_was_asked_for() {
+    let asked = Some("What percent of 40 is 10?");
+    let given = Some("What is 20 percent of 125?");
+    let numbers = |question: Option<&str>, [answer, gold]: [&str; 2]| {
+        let verdict = |checker: &Checker| checker.verdict_among(answer, gold, question, None).unwrap();
+        (verdict(&checker(r#"{"kind": "maths"}"#)), verdict(&checker(r#"{"kind": "maths", "unit": "%"}"#)))
+    };
+    use Verdict::{Right, Undecided, Wrong};
+    for (question, pair, plain, demanded) in [
+        (asked, ["25%", "25"], Right, Right),
+        (asked, [r"So it is $\boxed{25\%}$.", "#### 25"], Right, Right),
+        (asked, ["25", "25%"], Right, Right),
+        (asked, ["0.25", "25%"], Right, Right),
+        (asked, ["26%", "25"], Wrong, Wrong),
+        (given, ["25%", "25"], Undecided, Right),
+        (given, ["0.25", "25%"], Right, Right),
+        (None, ["25%", "25"], Undecided, Right),
+        (None, ["0.25", "25%"], Right, Right),
+    ] {
+        assert_eq!(numbers(question, pair), (plain, demanded), "{question:?} {pair:?}");
+    }
+    let number = checker(r#"{"kind": "maths", "unit": "1"}"#);
+    assert_eq!(number.verdict_among("25%", "25", asked, None).unwrap(), Wrong);
+}
+
 /// The document's own program, if there is a Python to run it.
 #[cfg(unix)]
 #[test]

@@ -2,7 +2,7 @@
 //! what it was trained on and how it is loaded; where files lie on this machine, and keys, are not shown. Tools that load the
 //! folder pass over it.
 
-use crate::figures::{held_out_loss, train_loss};
+use crate::figures::{grouped, held_out_loss, train_loss};
 use crate::version::{COMMIT, processor};
 use aludel_distill::settings::Recipe;
 use aludel_distill::train::{Started, Summary};
@@ -44,9 +44,9 @@ pub(crate) fn write_for_adapter(
     };
     fact("data", sets.iter().map(|name| code(name)).collect::<Vec<_>>().join(", "));
     fact("rows", rows(started));
-    fact("steps", format!("{} of {}", summary.steps, summary.total_steps));
-    fact("tokens", summary.tokens.to_string());
-    fact("trained parameters", started.trained_parameters.to_string());
+    fact("steps", format!("{} of {}", grouped(summary.steps), grouped(summary.total_steps)));
+    fact("tokens", grouped(summary.tokens));
+    fact("trained parameters", grouped(started.trained_parameters));
     if let Some(loss) = train_loss(summary.train_loss, summary.final_train_loss) {
         fact("train loss", loss);
     }
@@ -197,9 +197,9 @@ fn rows(started: &Started) -> String {
     let left_out =
         [(outcomes.too_long, "too long"), (outcomes.unsupervised, "without a token to train on"), (bad, "unreadable")];
     let left_out: Vec<String> =
-        left_out.iter().filter(|(rows, _)| *rows > 0).map(|(rows, why)| format!("{rows} {why}")).collect();
+        left_out.iter().filter(|(rows, _)| *rows > 0).map(|(rows, why)| format!("{} {why}", grouped(*rows))).collect();
     let left_out = if left_out.is_empty() { String::new() } else { format!("; left out: {}", left_out.join(", ")) };
-    format!("{} trained on, {} held back{left_out}", started.train_rows, started.eval_rows)
+    format!("{} trained on, {} held back{left_out}", grouped(started.train_rows), grouped(started.eval_rows))
 }
 
 /// The settings of the training, without what is only true here.

@@ -2,6 +2,7 @@
 //! was typed; a command's own options stand in its file, and settings are checked where recipes are. How help looks, which names of other
 //! tools are taken and how mistakes are told have files of their own.
 
+mod elsewhere;
 mod help;
 mod near;
 mod own_options;
@@ -23,6 +24,7 @@ use crate::commands::plan::PlanArgs;
 use crate::commands::tasks::TasksArgs;
 use crate::commands::trace::TraceArgs;
 use crate::commands::train::TrainArgs;
+use crate::number;
 use crate::version::long_version;
 use clap::{ColorChoice, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
@@ -105,7 +107,7 @@ pub(crate) enum Command {
 
 /// All that can be typed, as help, completions and manual pages tell it.
 pub(crate) fn command() -> clap::Command {
-    help::shaped(near::named(Cli::command()), help::ROOT).long_version(long_version())
+    help::shaped(number::signed(near::named(Cli::command())), help::ROOT).long_version(long_version())
 }
 
 /// What was typed.

@@ -2,6 +2,8 @@
 
 use aludel_teacher::collect::{Interval, dollars};
 
+pub(crate) use aludel_files::grouped;
+
 /// A time in the unit that fits: `300 ms`, `3.2 s`, `45 s`, `4 min`, `1.3 h`. Below ten there is a decimal, unless it is a zero.
 pub(crate) fn duration(seconds: f64) -> String {
     // The next unit begins where rounding would show a hundred of this one.
@@ -15,19 +17,6 @@ pub(crate) fn duration(seconds: f64) -> String {
     let number = if value < 9.95 { format!("{value:.1}") } else { format!("{value:.0}") };
     let number = number.strip_suffix(".0").unwrap_or(&number);
     format!("{number} {unit}")
-}
-
-/// A number with its thousands apart.
-pub(crate) fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut grouped = String::with_capacity(digits.len() + digits.len() / 3);
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            grouped.push(',');
-        }
-        grouped.push(digit);
-    }
-    grouped
 }
 
 /// How a loss went from before training to its end: `1.2266 → 1.1520 (−6.1%)`. Where only one of the two was measured, that one, and that it
@@ -106,13 +95,6 @@ mod tests {
             (Some(1.25), Some(1.0), Some("1.2500 over all steps, 1.0000 over the last epoch")),
         ] {
             assert_eq!(train_loss(all, last).as_deref(), written);
-        }
-    }
-
-    #[test]
-    fn thousands_are_apart() {
-        for (number, text) in [(0, "0"), (999, "999"), (1000, "1,000"), (12_345_678, "12,345,678")] {
-            assert_eq!(grouped(number), text);
         }
     }
 

@@ -1,7 +1,7 @@
 //! What to type after a command: the way from data to a student that answers leads from each command to another. Paths are written as
 //! they would be typed.
 
-use crate::typed::as_typed;
+use crate::typed::{as_typed, in_python};
 use aludel_distill::checkpoint::shell_word;
 use aludel_distill::settings::DataSettings;
 use std::path::{Path, PathBuf};
@@ -101,11 +101,8 @@ pub(crate) fn after_merging(merged: &Path) -> String {
 
 /// After merging: what else runs the model.
 pub(crate) fn elsewhere(merged: &Path) -> String {
-    let merged = as_typed(merged);
-    format!(
-        "`vllm serve {merged}`, or transformers' from_pretrained(\"{merged}\"); docs/RUN_ELSEWHERE.md has the lines for these, llama.cpp and \
-         Ollama"
-    )
+    let (typed, text) = (as_typed(merged), in_python(merged));
+    format!("`vllm serve {typed}`, or transformers' from_pretrained({text}); llama.cpp and Ollama: `aludel help merge`")
 }
 
 /// After an evaluation: what it is worth beside another, that of the student before its adapter or of what comes after it.
@@ -189,6 +186,8 @@ mod tests {
     #[test]
     fn a_merged_model_is_named_to_other_tools_as_it_would_be_typed() {
         let told = elsewhere(Path::new("/models/my merged"));
-        assert!(told.starts_with("`vllm serve '/models/my merged'`, or transformers'"), "{told}");
+        let wanted = "`vllm serve '/models/my merged'`, or transformers' from_pretrained(\"/models/my merged\"); llama.cpp and Ollama: \
+                      `aludel help merge`";
+        assert_eq!(told, wanted);
     }
 }

@@ -1,6 +1,8 @@
 //! Numbers of the command line: each says in one way what it may be. Numbers that are settings, too, are checked where settings are.
 
 use crate::figures::grouped;
+use clap::{Arg, Command};
+use std::any::TypeId;
 use std::ops::RangeInclusive;
 
 /// Reads a whole number of this range. The highest number that there is stands for no upper bound.
@@ -22,6 +24,35 @@ pub(crate) fn whole<T: TryFrom<u64>>(
 /// Reads a number; what it may be is said by whoever takes it.
 pub(crate) fn decimal(text: &str) -> Result<f64, String> {
     text.parse().map_err(|_| "it must be a number, such as 0.6".to_owned())
+}
+
+/// Lets every option that takes a number take a negative one, in a command and in all below it. Otherwise `-5` would be read as an option,
+/// and nobody would be told the range.
+pub(crate) fn signed(command: Command) -> Command {
+    // Settings are read as text, since what they may be is said where settings are: their values are named by one letter, such as N.
+    let takes_number = |arg: &Arg| {
+        let named = arg.get_value_names().unwrap_or_default();
+        is_number(arg) || named.iter().any(|name| name.len() == 1)
+    };
+    let takes_sign = |arg: Arg| if takes_number(&arg) { arg.allow_negative_numbers(true) } else { arg };
+    command.mut_args(takes_sign).mut_subcommands(signed)
+}
+
+/// Whether the value of an option is a number.
+pub(crate) fn is_number(argument: &Arg) -> bool {
+    let own = argument.get_value_parser().type_id();
+    let numbers = [
+        TypeId::of::<u8>(),
+        TypeId::of::<u16>(),
+        TypeId::of::<u32>(),
+        TypeId::of::<u64>(),
+        TypeId::of::<usize>(),
+        TypeId::of::<i32>(),
+        TypeId::of::<i64>(),
+        TypeId::of::<f32>(),
+        TypeId::of::<f64>(),
+    ];
+    numbers.iter().any(|number| own == *number)
 }
 
 #[cfg(test)]

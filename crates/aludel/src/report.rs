@@ -2,8 +2,11 @@
 //! and what helps. The words themselves come from where the error arose.
 
 use crate::console::Console;
-use aludel_distill::settings::Problems;
+use crate::figures::grouped;
+use aludel_distill::settings::{Problem, Problems};
+use aludel_files::shortened;
 use anstyle::{AnsiColor, Style};
+use std::collections::BTreeSet;
 use std::fmt;
 use std::io;
 use std::process::ExitCode;
@@ -38,6 +41,13 @@ impl std::error::Error for Helped {}
 
 /// More than these at once help nobody.
 const MOST_PROBLEMS: usize = 20;
+/// From so many wrong names on they are told together.
+const FEWEST_LISTED: usize = 3;
+/// A recipe of another tool has no more.
+const MOST_LISTED: usize = 200;
+/// Of a name and of what to do about it in a list, in letters.
+const LONGEST_NAME: usize = 40;
+const LONGEST_MEND: usize = 300;
 
 const FAILED: u8 = 1;
 pub(crate) const WRONG_USAGE: u8 = 2;
@@ -84,6 +94,32 @@ pub(crate) fn wrong_usage(wrong: &Wrong, console: &Console) -> ExitCode {
     ExitCode::from(WRONG_USAGE)
 }
 
+/// Names that are no settings, in one table: a recipe with several of them was brought along from another tool or version.
+fn list_names(names: &[&Problem], lines: &mut Lines<'_>) {
+    let label = |problem: &Problem| shortened(&problem.key, LONGEST_NAME).into_owned();
+    let shown = &names[..names.len().min(MOST_LISTED)];
+    let width = shown.iter().map(|problem| label(problem).chars().count()).max().unwrap_or(0);
+    let rows = shown
+        .iter()
+        .map(|problem| format!("\n{:width$}  {}", label(problem), shortened(problem.brief_mend(), LONGEST_MEND)));
+    let mut text = "what to do with each of them:".to_owned() + &rows.collect::<String>();
+    if let Some(further @ 1..) = names.len().checked_sub(MOST_LISTED) {
+        text.push_str(&format!("\nand {} further ones", grouped(further)));
+    }
+    let places: Vec<&str> = names.iter().filter_map(|problem| problem.origin.as_deref()).collect();
+    let files =
+        places.iter().map(|place| place.rsplit_once(':').map_or(*place, |(file, _)| file)).collect::<BTreeSet<_>>();
+    let place = if files.is_empty() {
+        String::new()
+    } else {
+        format!(" ({})", files.into_iter().collect::<Vec<_>>().join(", "))
+    };
+    lines.error(&format!("{} names{place}", grouped(names.len())));
+    lines.because("they are no settings, or stand in another place than theirs");
+    lines.help(&text);
+    lines.help("`aludel schema` lists all settings with their defaults");
+}
+
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
     error
         .chain()
@@ -95,15 +131,22 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
 pub(crate) fn text_of(error: &anyhow::Error, console: &Console) -> String {
     let mut lines = Lines { console, text: String::new() };
     if let Some(problems) = error.downcast_ref::<Problems>() {
-        for (index, problem) in problems.iter().take(MOST_PROBLEMS).enumerate() {
-            if index > 0 {
+        let (names, others): (Vec<&Problem>, Vec<&Problem>) =
+            problems.iter().partition(|problem| problem.is_unknown_name);
+        let are_listed = names.len() >= FEWEST_LISTED;
+        if are_listed {
+            list_names(&names, &mut lines);
+        }
+        let single: Vec<&Problem> = if are_listed { others } else { problems.iter().collect() };
+        for problem in single.iter().take(MOST_PROBLEMS) {
+            if !lines.text.is_empty() {
                 lines.text.push('\n');
             }
             lines.error(&problem.setting());
             lines.because(&problem.reason);
             lines.help(&problem.mend);
         }
-        if let Some(further @ 1..) = problems.iter().len().checked_sub(MOST_PROBLEMS) {
+        if let Some(further @ 1..) = single.len().checked_sub(MOST_PROBLEMS) {
             lines.text.push_str(&format!("\nand {further} further problems\n"));
         }
         return lines.text;

@@ -39,7 +39,7 @@ fn meant(path: &Path) -> anyhow::Result<PathBuf> {
     let last = last.map(|last| format!(", or give its last checkpoint, {last}")).unwrap_or_default();
     Err(anyhow::Error::new(Helped {
         message: format!("{}: this run has no adapter yet, since it has not come to its end", shown(path)),
-        help: format!("go on with it: aludel train --output-dir {} --resume{last}", as_typed(path)),
+        help: format!("resume it: aludel train --output-dir {} --resume{last}", as_typed(path)),
     }))
 }
 

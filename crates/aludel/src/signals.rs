@@ -71,7 +71,7 @@ fn listen(under_way: Option<&'static str>) -> anyhow::Result<Arc<AtomicBool>> {
         heard();
         is_ending.store(true, Ordering::Relaxed);
         crate::progress::end_line();
-        tracing::info!("ended at once; what was kept before stays, and the same command goes on from there");
+        tracing::info!("ended at once; what was kept before stays, and the same command continues from there");
         signal_hook::low_level::exit(STOPPED);
     })?;
     Ok(stop)

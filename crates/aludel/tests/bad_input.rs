@@ -99,6 +99,9 @@ fn students_that_cannot_be_used() {
     };
     fs::create_dir(workshop.path("empty")).unwrap();
     config("architecture", "architectures", json!(["MambaForCausalLM"]));
+    with_json(&workshop, "no-family", "config.json", |config| {
+        config.as_object_mut().unwrap().retain(|key, _| !["architectures", "model_type"].contains(&key.as_str()));
+    });
     config("no-sizes", "hidden_size", json!("wide"));
     copy_student(&workshop, "cut");
     fs::write(
@@ -128,6 +131,7 @@ fn students_that_cannot_be_used() {
         "nowhere",
         "empty",
         "architecture",
+        "no-family",
         "no-sizes",
         "cut",
         "bomb",

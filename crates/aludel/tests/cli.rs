@@ -185,6 +185,13 @@ fn wrong_usage_ends_with_2() {
     let workshop = Workshop::new();
     assert_snapshot!("usage_nothing", workshop.run(&[]));
     assert_snapshot!("usage_unknown_command", workshop.run(&["inspekt"]));
+    assert_snapshot!("usage_foreign_command", workshop.run(&["export", "--format", "gguf"]));
+    assert_snapshot!("usage_loss_forgotten", workshop.run(&["eval", "--model", "m", "--data", "rows.jsonl"]));
+    assert_snapshot!("usage_negative", workshop.run(&["tasks", "make", "dice", "--count", "-5", "--output", "o"]));
+    assert_snapshot!(
+        "usage_near_task",
+        workshop.run(&["eval", "--model", "m", "--tasks", "gsm8", "--output-dir", "o"])
+    );
     assert_snapshot!("usage_unknown_flag", workshop.run(&["inspect", "--studnet", "x"]));
     assert_snapshot!("usage_missing", workshop.run(&["merge", "--adapter", "run/adapter"]));
     assert_snapshot!(
@@ -228,6 +235,11 @@ fn settings_of_other_trainers_are_answered() {
          lora_rank: 8\nlora_target: all\n\n### dataset\ndataset: identity\ntemplate: llama3\ncutoff_len: 2048\n\n### train\n\
          output_dir: out\nlogging_steps: 10\nlearning_rate: 1.0e-4\nnum_train_epochs: 3.0\nbf16: true\nzzz: 1\n",
     );
+    workshop.write(
+        "half.toml",
+        "lora_alpha = 16\ncutoff_len = 2048\n[train]\nlearning_rate = 2.0\nsequence_length = 9\ndeepspeed = \"z3\"\n[dataset]\nname = 1\n",
+    );
+    assert_snapshot!("settings_half_converted", workshop.run(&["train", "--recipe", "half.toml"]));
     assert_snapshot!("settings_other_tool", workshop.run(&["train", "--recipe", "sft.yml"]));
 }
 

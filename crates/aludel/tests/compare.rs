@@ -374,7 +374,24 @@ fn what_cannot_be_compared_is_told_and_nothing_is_written() {
     assert_snapshot!("compare_unfinished", with("begun"));
     assert_snapshot!("compare_no_results", with("nowhere"));
     assert_snapshot!("compare_alone", workshop.run(&["compare", "before", "--output-dir", "out"]));
+    assert_snapshot!("compare_itself", workshop.run(&["compare", "before", "./before", "--output-dir", "out"]));
     assert!(!workshop.path("out").exists());
+}
+
+/// A copy of results compares as well as any other folder, and tells nothing.
+#[test]
+fn two_folders_with_the_same_answers_are_noticed() {
+    let workshop = workshop();
+    std::fs::create_dir(workshop.path("copy")).unwrap();
+    for file in std::fs::read_dir(workshop.path("before")).unwrap() {
+        let file = file.unwrap();
+        std::fs::copy(file.path(), workshop.path("copy").join(file.file_name())).unwrap();
+    }
+    let said = workshop.run(&["compare", "before", "copy", "--output-dir", "out"]);
+    assert!(said.contains("exit code: 0") && said.contains("WARN copy holds the same "), "{said}");
+    assert!(said.contains(" answers as before, letter for letter: check that it is not a copy"), "{said}");
+    let said = workshop.run(&["compare", "before", "after", "--output-dir", "other"]);
+    assert!(!said.contains("letter for letter"), "{said}");
 }
 
 #[test]

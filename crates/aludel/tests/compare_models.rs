@@ -91,7 +91,7 @@ fn what_models_need_is_asked_for_and_nothing_is_written() {
         "{adapter}"
     );
     let twice = said(&["student", "student"], ASKED);
-    assert!(twice.contains("two models would have the same name"), "{twice}");
+    assert!(twice.contains("it is named twice, and would be compared with itself"), "{twice}");
     let missing = said(&["student", "nowhere"], ASKED);
     assert!(missing.contains("nowhere/results.json\nbecause: cannot read the results"), "{missing}");
     let task = said(&["student", "wide"], &["--tasks", "gsm9k"]);

@@ -73,7 +73,7 @@ fn no_problem_comes_twice_unless_in_other_words() {
     let ids: HashSet<String> = rows(&workshop).iter().map(|row| row["id"].to_string()).collect();
     assert_eq!(ids.len(), rows(&workshop).len());
     let said = make(&["--reworded"], "reworded.jsonl");
-    assert!(said.contains(&format!("4000 problems, {} of them different", ids.len())), "{said}");
+    assert!(said.contains(&format!("4,000 problems, {} of them different", ids.len())), "{said}");
     let json = make(&["--json"], "again.jsonl");
     assert!(json.contains("\"fewer_than_asked\":{\"dice\":"), "{json}");
 }

@@ -9,6 +9,7 @@ use std::process::{Command, Output, Stdio};
 use std::thread::sleep;
 use std::time::Duration;
 
+use aludel_files::grouped;
 use aludel_scripted_teacher::{Crowd, Request, ScriptedTeacher, Step, json};
 use common::Workshop;
 use serde_json::{Value, json as value};
@@ -104,7 +105,10 @@ fn five_hundred_questions_with_a_slip_and_a_stop() {
     assert!(Command::new("kill").args(["-INT", &running.id().to_string()]).status().unwrap().success());
     let (code, said) = told(&running.wait_with_output().unwrap());
     assert_eq!(code, Some(75), "{said}");
-    assert!(said.contains("stopping: ") && said.contains("the same command goes on where this one stopped"), "{said}");
+    assert!(
+        said.contains("stopping: ") && said.contains("the same command continues where this one stopped"),
+        "{said}"
+    );
     assert!(said.contains("price unknown") && !said.contains('$'), "{said}");
     let [prompts, wanted, complete, failed, missing] = numbers(&workshop);
     assert_eq!((prompts, wanted, failed, complete + missing), (500, 500, 0, 500));
@@ -116,7 +120,7 @@ fn five_hundred_questions_with_a_slip_and_a_stop() {
     let kept =
         format!("kept: {rest} of {rest} answers ({complete} others were there already); 0 questions not answered");
     assert!(said.contains(&kept), "{said}");
-    assert!(said.contains(&format!("{} + {} tokens, price unknown", 3 * rest, 5 * rest)), "{said}");
+    assert!(said.contains(&format!("{} + {} tokens, price unknown", grouped(3 * rest), grouped(5 * rest))), "{said}");
     let asked = asked(&teacher, "scripted");
     assert_eq!((asked.len(), asked.values().max()), (500, Some(&1)), "nothing is asked twice");
 
@@ -134,7 +138,7 @@ fn five_hundred_questions_with_a_slip_and_a_stop() {
     assert_eq!((&now["cost"], &now["unpriced"], &now["claimed"]), (&Value::Null, &value!(500), &value!(0)));
     let said = workshop.run(&["trace", "status", "--store", "traces.db"]);
     assert!(said.contains("500 prompts, 500 answers wanted: 500 complete, 0 cut, 0 failed, 0 missing"), "{said}");
-    assert!(said.contains("1500 prompt tokens, 2500 completion tokens, price unknown"), "{said}");
+    assert!(said.contains("1,500 prompt tokens, 2,500 completion tokens, price unknown"), "{said}");
 }
 
 #[test]
@@ -199,7 +203,7 @@ fn a_key_that_is_not_set_is_told_before_anything_is_asked() {
     };
     let (code, said) = run(&["--preset", "deepseek"]);
     assert_eq!(code, Some(1), "{said}");
-    assert!(said.contains("DEEPSEEK_API_KEY is not set, and deepseek answers nobody without a key"), "{said}");
+    assert!(said.contains("DEEPSEEK_API_KEY is not set, and deepseek requires a key"), "{said}");
     assert!(said.contains("--api-key-env VAR") && !workshop.path("traces.db").exists(), "{said}");
     // Another address may be of a server that has the key, or wants none.
     let refuses = ScriptedTeacher::start(|request| match request.method.as_str() {

@@ -259,7 +259,7 @@ fn a_stopped_run_says_the_command_that_goes_on_with_it() {
     let workshop = workshop();
     let output = stopped(&workshop, &train_args("run", &[SETTINGS, ENDLESS].concat()));
     let said = String::from_utf8(output.stdout).unwrap();
-    let next = said.lines().find_map(|line| line.strip_prefix("go on with: aludel ")).unwrap();
+    let next = said.lines().find_map(|line| line.strip_prefix("continue with: aludel ")).unwrap();
     assert_eq!(next, "train --output-dir run --resume");
     let before = steps(&workshop, "run").len();
     let output = stopped(&workshop, &next.split(' ').collect::<Vec<_>>());
@@ -289,7 +289,7 @@ fn the_command_that_goes_on_is_one_that_a_shell_takes() {
         let metrics = workshop.path("here").join(folder).join("metrics.jsonl");
         let output = stopped_after(&mut command, &metrics);
         let said = String::from_utf8(output.stdout).unwrap();
-        let next = said.lines().find_map(|line| line.strip_prefix("go on with: ")).unwrap();
+        let next = said.lines().find_map(|line| line.strip_prefix("continue with: ")).unwrap();
         // A step more than were taken, so that it ends; how many steps there are is part of the run.
         let refused = shell(&format!("{next} --max-steps 7"));
         let errors = String::from_utf8_lossy(&refused.stderr).into_owned();

@@ -239,12 +239,12 @@ fn not_learnt(place: &str, name: &str) -> Problem {
 fn role_from(fields: &Fields<'_>, place: &str) -> Result<(Role, bool), Problem> {
     let said = ROLE.map(|name| fields.get(name).and_then(|role| role.text().ok().flatten()));
     match said {
-        [None, None] => Err(wrong(format!("{place} says neither `role` nor `from`, so nobody knows who speaks"))),
+        [None, None] => Err(wrong(format!("{place} says neither `role` nor `from`, so the speaker is unknown"))),
         [Some(name), None] | [None, Some(name)] => Ok((role_called(&name, place)?, is_call_role(&name))),
         [Some(name), Some(other)] => match (role_called(&name, place)?, role_called(&other, place)) {
             (role, Ok(of_other)) if role == of_other => Ok((role, is_call_role(&name) || is_call_role(&other))),
             _ => Err(wrong(format!(
-                "{place} has the `role` `{}` and is `from` `{}`, and nobody knows which of them speaks; take one out",
+                "{place} has the `role` `{}` and is `from` `{}`, which contradict each other; take one out",
                 name.escape_debug(),
                 other.escape_debug()
             ))),
@@ -297,7 +297,7 @@ fn assistant(content: String, reasoning: Option<String>, place: &str) -> Result<
         (InlineReasoning::Unclear(what), None) => Err(Problem::new(
             ProblemKind::NotWhole,
             format!(
-                "{place}: {what}, so that nobody can tell reasoning from answer; write tags that are only spoken of as code (`…`), or the \
+                "{place}: {what}, so reasoning cannot be told from the answer; write tags that are only spoken of as code (`…`), or the \
                  reasoning beside the content"
             ),
         )),

@@ -469,7 +469,7 @@ impl Records {
             if let (Some(name), false) = (name, seen) {
                 let reason = format!(
                     "`{part}` is column `{name}`, which none of the {} rows has; correct the name",
-                    self.counts.rows
+                    aludel_files::grouped(self.counts.rows)
                 );
                 return Err(Error::ColumnMap { reason });
             }

@@ -150,10 +150,7 @@ fn found<'a>(row: &'a Columns, map: Option<&ColumnMap>) -> Result<Option<Questio
 fn ending_in_question(mut messages: Vec<Message>, system: Option<Column<'_>>) -> Result<Vec<Message>, Problem> {
     let asks = |message: &Message| !matches!(message.role, Role::Assistant | Role::System);
     let Some(last) = messages.iter().rposition(|message| asks(message) && !message.content.trim().is_empty()) else {
-        return Err(Problem::new(
-            ProblemKind::Value,
-            "nobody asks anything in the conversation; a prompt needs a user message",
-        ));
+        return Err(Problem::new(ProblemKind::Value, "the conversation has no user message; a prompt needs one"));
     };
     messages.truncate(last + 1);
     // A system message inside the conversation takes precedence over a column.

@@ -276,8 +276,8 @@ fn count_newlines(bytes: &[u8]) -> u64 {
 
 fn too_long(max_row_bytes: usize) -> Problem {
     let detail = match max_row_bytes >> 20 {
-        0 => format!("the row is longer than {max_row_bytes} bytes, the most a row may have"),
-        mebibytes => format!("the row is longer than {mebibytes} MiB, the most a row may have"),
+        0 => format!("the row is longer than {max_row_bytes} bytes, which is the limit of a row"),
+        mebibytes => format!("the row is longer than {mebibytes} MiB, which is the limit of a row"),
     };
     Problem::new(ProblemKind::TooLong, detail)
 }
@@ -308,7 +308,7 @@ mod tests {
     #[test]
     fn a_row_is_refused_as_soon_as_it_is_too_long() {
         let folder = tempfile::tempdir().unwrap();
-        let too_long = Err("the row is longer than 1 MiB, the most a row may have".to_owned());
+        let too_long = Err("the row is longer than 1 MiB, which is the limit of a row".to_owned());
         // Letters that compress badly, so that a part of a compressed file is a part of the row.
         let long: String = (0..131_072_u64).map(|at| blake3::hash(&at.to_le_bytes()).to_hex().to_string()).collect();
         for (text, after) in [

@@ -185,7 +185,7 @@ fn left(folder: &Path, names: &[String]) -> Option<String> {
         .collect();
     if left.contains(&RUN_FILE_NAME) {
         return Some(format!(
-            "its {RUN_FILE_NAME} does not say which run this is: it is damaged, or of another program; restore it to go on with the run"
+            "its {RUN_FILE_NAME} does not say which run this is: it is damaged, or of another program; restore it to resume the run"
         ));
     }
     const MOST: usize = 4;
@@ -194,7 +194,7 @@ fn left(folder: &Path, names: &[String]) -> Option<String> {
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };
     (!left.is_empty()).then(|| {
         format!(
-            "it holds {}{more}, but no {RUN_FILE_NAME} that says of which run, and training would overwrite that or go on from it",
+            "it holds {}{more}, but no {RUN_FILE_NAME} that says of which run, and training would overwrite that or continue from it",
             left.join(", ")
         )
     })

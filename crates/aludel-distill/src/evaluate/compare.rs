@@ -1,9 +1,10 @@
 //! Two evaluations on the same problems: what they have in common, which problems were won and lost, which tasks were gained and
 //! forgotten, and the one sentence to take away. The statistics are those of `paired`; pages and tables are the caller's.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use aludel_files::grouped;
 use serde::Serialize;
 
 use super::paired::{self, Difference, LEVEL, Pair};
@@ -103,6 +104,18 @@ impl Evaluated {
         Ok(Evaluated { folder: folder.to_owned(), label: results.model.name.clone(), results, samples })
     }
 
+    /// Whether both hold the same answers to the same problems, letter for letter.
+    pub fn has_the_answers_of(&self, other: &Evaluated) -> bool {
+        let answers = |of: &Evaluated| {
+            let answer = |sample: &Sample| {
+                let Sample { task, problem, sample, reasoning, content, .. } = sample.clone();
+                (task, problem, sample, reasoning, content)
+            };
+            of.samples.iter().map(answer).collect::<BTreeSet<_>>()
+        };
+        !self.samples.is_empty() && self.samples.len() == other.samples.len() && answers(self) == answers(other)
+    }
+
     /// How many answers to a task could not be compared with the right one.
     fn undecided(&self, task: &str) -> usize {
         self.samples.iter().filter(|sample| sample.task == task && sample.undecided).count()
@@ -138,7 +151,10 @@ pub fn compare(baseline: &Evaluated, other: &Evaluated, seed: u64) -> Result<Com
     }
     for (name, matched) in &found {
         if matched.unmatched > 0 {
-            differs.push(format!("{name}: {} problems have samples in one of the folders only", matched.unmatched));
+            differs.push(format!(
+                "{name}: {} problems have samples in one of the folders only",
+                grouped(matched.unmatched)
+            ));
         }
     }
     differs.extend(differing_settings(&baseline.results.settings, &other.results.settings));
@@ -172,7 +188,7 @@ fn common_tasks(baseline: &Evaluated, other: &Evaluated) -> (Vec<String>, Vec<St
         match other.results.tasks.iter().find(|candidate| candidate.name == task.name) {
             Some(same) if same.n == task.n && same.fingerprint == task.fingerprint => common.push(task.name.clone()),
             Some(same) if same.n != task.n => {
-                let (name, one, two) = (&task.name, task.n, same.n);
+                let (name, one, two) = (&task.name, grouped(task.n), grouped(same.n));
                 differs.push(format!("{name}: {one} problems in {}, {two} in {}", baseline.label, other.label));
             }
             Some(_) => differs.push(format!(

@@ -1,6 +1,7 @@
 //! A warning where most answers were cut: such a score tells more of the limit than of the model.
 
 use super::results::Sample;
+use aludel_files::grouped;
 
 /// Beyond this share of answers that were cut, a score is that of the limit.
 const MOST: f64 = 0.5;
@@ -18,7 +19,7 @@ pub(super) fn warning(problems: &[Vec<&Sample>], max_new_tokens: usize, context:
         return None;
     }
     let share = 100.0 * cut.len() as f64 / all.len() as f64;
-    let begin = format!("{} of {} answers ({share:.0}%) were cut", cut.len(), all.len());
+    let begin = format!("{} of {} answers ({share:.0}%) were cut", grouped(cut.len()), grouped(all.len()));
     // A server that counts no tokens leaves the limit as the likely reason.
     let at_context = |sample: &&&Sample| sample.is_counted() && sample.completion_tokens < max_new_tokens as u64;
     let at_context = cut.iter().filter(at_context).count();

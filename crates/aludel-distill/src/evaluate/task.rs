@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use aludel_curate::right_answer;
 use aludel_data::column_names::RIGHT_ANSWERS;
 use aludel_data::dataset::{self, ColumnMap, Columns, Json, Kind, Provenance, ReadOptions};
+use aludel_files::grouped;
 use aludel_text::Message;
 use aludel_verify::tasks::{ProblemSplit, families, family, generate};
 use aludel_verify::{Checker, Options, Verifier};
@@ -15,6 +16,7 @@ use serde_json::{Value, json};
 use super::benchmarks::{self, Benchmark};
 use super::problem_row::{LETTERS, Row, first, listed_choices, text_of};
 use crate::error::{Error, Result};
+use crate::settings::nearest;
 
 /// Problems of a generator, where no number is given.
 const GENERATED: usize = 100;
@@ -80,8 +82,10 @@ pub fn named(text: &str) -> Result<(String, Source)> {
     }
     let path = Path::new(text);
     // A misspelt name and a missing file cannot be told apart but by how they look.
-    if !aludel_files::is_there(path) && is_name(text) {
-        return Err(Error::Task { task: text.to_owned(), reason: format!("there is no such task; {}", known()) });
+    let is_named = is_name(text) || text.split_once(':').is_some_and(|(name, _)| is_name(name) && near(name).is_some());
+    if !aludel_files::is_there(path) && is_named {
+        let near = near(text).map(|near| near + " ").unwrap_or_default();
+        return Err(Error::Task { task: text.to_owned(), reason: format!("there is no such task; {near}{}", known()) });
     }
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let name = name.split('.').next().unwrap_or_default().to_owned();
@@ -90,6 +94,21 @@ pub fn named(text: &str) -> Result<(String, Source)> {
 
 fn is_name(text: &str) -> bool {
     !text.is_empty() && text.chars().all(|letter| letter.is_ascii_alphanumeric() || letter == '-' || letter == '_')
+}
+
+/// What may be meant by the name of a task that there is not. A benchmark's split and a built-in task's difficulty are no part of a name.
+fn near(text: &str) -> Option<String> {
+    let (name, part) = text.split_once([':', '@']).map_or((text, None), |(name, part)| (name, Some(part)));
+    let generators = families().into_iter().map(|family| family.name());
+    let names: Vec<String> = benchmarks::names().into_iter().chain(generators).map(str::to_owned).collect();
+    let found = nearest(name, &names)?;
+    Some(match (part, family(found)) {
+        (Some(_), Some(_)) => format!(
+            "did you mean {found}? It has easy problems: `aludel tasks make {found} --split test --difficulty hard --count 100 --output FILE` \
+             writes harder ones, for --tasks FILE. Or"
+        ),
+        _ => format!("did you mean {found}?"),
+    })
 }
 
 fn known() -> String {
@@ -290,7 +309,7 @@ impl Unanswered {
             1 => String::new(),
             rows => {
                 let have = if rows == 2 { "has" } else { "have" };
-                format!(", and neither {have} {} more of the {} rows", rows - 1, rows + answered)
+                format!(", and neither {have} {} more of the {} rows", grouped(rows - 1), grouped(rows + answered))
             }
         };
         let reason = format!(

@@ -185,6 +185,21 @@ fn what_is_no_task_says_what_would_be_one() {
     check("", "holds no row");
     let unknown = named("gsm9k").unwrap_err().to_string();
     assert!(unknown.contains("gsm8k, math500, aime24, gpqa-diamond") && unknown.contains("dice"), "{unknown}");
+    for (typed, meant) in [
+        ("gsm8", "did you mean gsm8k? give"),
+        ("gsm9k", "did you mean gsm8k? give"),
+        ("math", "did you mean math500? give"),
+        ("fractoins", "did you mean fractions? give"),
+        ("gsm8k:test", "did you mean gsm8k? give"),
+        (
+            "dice:hrad",
+            "did you mean dice? It has easy problems: `aludel tasks make dice --split test --difficulty hard",
+        ),
+    ] {
+        let told = named(typed).unwrap_err().to_string();
+        assert!(told.starts_with(&format!("--tasks {typed}: there is no such task; {meant}")), "{told}");
+    }
+    assert!(named("nonsense").unwrap_err().to_string().contains("no such task; give"));
     let path = folder.path().join("sums.jsonl");
     fs::write(&path, SUMS).unwrap();
     let empty = Task::load("sums", &Source::Files(vec![path]), Some(0), None).map(|task| task.name).unwrap_err();

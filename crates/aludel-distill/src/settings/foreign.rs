@@ -213,7 +213,7 @@ pub const FOREIGN_NAMES: &[ForeignName] = &[
     refused("quantization_config", "write student.quantize = \"nf4\", or \"int8\""),
     // Trust, places, reports.
     accepted("trust_remote_code", "code from a model folder is never run, so there is nothing to trust"),
-    accepted("run_name", "a run goes by its folder, train.output_dir"),
+    accepted("run_name", "a run is named by its folder, train.output_dir"),
     accepted("disable_tqdm", "the progress line shows itself on a terminal only"),
     accepted("save_safetensors", "everything is saved as safetensors"),
     refused("push_to_hub", "leave it out: nothing is uploaded; the output folder can be uploaded as it is"),
@@ -244,7 +244,7 @@ pub const FOREIGN_NAMES: &[ForeignName] = &[
     refused("deepspeed", ONE_PROCESS),
     refused("fsdp", ONE_PROCESS),
     refused("hub_model_id", "leave it out: nothing is uploaded; the output folder can be uploaded as it is"),
-    refused("save_only_model", "leave it out: a checkpoint always holds what a run needs to go on"),
+    refused("save_only_model", "leave it out: a checkpoint always holds what a run needs to resume"),
     refused("model_revision", "leave it out: of a model of the Hub its main revision is taken, a folder as it is"),
     refused("model_type", "leave it out: config.json says what the model is"),
     refused("tokenizer_type", "leave it out: the student's own tokenizer is used"),
@@ -375,7 +375,7 @@ pub const FOREIGN_NAMES: &[ForeignName] = &[
     refused("num_beams", "leave it out: beams are not offered"),
     refused(
         "max_tokens",
-        "write generate.max_new_tokens for the most tokens of one answer, trace.max_total_tokens for those of all traces in a store",
+        "write generate.max_new_tokens for the maximum number of tokens of one answer, trace.max_total_tokens for those of all traces in a store",
     ),
     refused("max_completion_tokens", "write generate.max_new_tokens"),
     refused("num_predict", "write generate.max_new_tokens"),

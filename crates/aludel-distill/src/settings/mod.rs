@@ -26,7 +26,7 @@ pub use foreign::{
 };
 pub use generate::GenerateSettings;
 pub use lora::{Bias, InitLora, LoraSettings, TargetModules};
-pub use parse::{Parsed, read_table};
+pub use parse::{Parsed, nearest, read_table};
 pub use schema::{expected, owner_of, section_names, setting_names};
 pub use student::{Attention, Device, Dtype, InstructionSet, Quantize, StudentSettings};
 pub use template::TemplateInputs;

@@ -7,7 +7,7 @@ use super::schema::{expected, owner_of, section_names, setting_names};
 use super::{
     CurateSettings, DataSettings, GenerateSettings, LoraSettings, Recipe, StudentSettings, TraceSettings, TrainSettings,
 };
-use aludel_settings::{Notice, Problem, Problems};
+use aludel_settings::{LISTS_SECTIONS, LISTS_SETTINGS, Notice, Problem, Problems};
 use serde::de::DeserializeOwned;
 use toml::{Table, Value};
 
@@ -175,7 +175,7 @@ impl Reader {
             };
             if let Some((section, name)) = ours {
                 let mend = format!("write {name} below [{section}]");
-                self.problems.push(Problem::new(&full, written, "it stands in no section", mend));
+                self.problems.push(Problem::unknown_name(&full, written, "it stands in no section", mend));
                 return;
             }
         }
@@ -185,14 +185,17 @@ impl Reader {
                 Verdict::ReadAs(ours) => {
                     let (section, name) = ours.split_once('.').unwrap_or_default();
                     let mend = format!("write {name} below [{section}]");
-                    self.problems.push(Problem::new(&full, written, NO_SETTING, mend));
+                    self.problems.push(Problem::unknown_name(&full, written, NO_SETTING, mend));
                 }
                 Verdict::Accepted => {
                     self.notices.push(Notice { key: full, value, instead: foreign.instead.to_owned() });
                 }
-                Verdict::Refused => {
-                    self.problems.push(Problem::new(&full, written, "this name has no meaning here", foreign.instead))
-                }
+                Verdict::Refused => self.problems.push(Problem::unknown_name(
+                    &full,
+                    written,
+                    "this name has no meaning here",
+                    foreign.instead,
+                )),
             }
             return;
         }
@@ -203,7 +206,7 @@ impl Reader {
             None => did_you_mean_section(key),
             Some(section) => did_you_mean(section, key),
         };
-        self.problems.push(Problem::new(&full, written, reason, mend));
+        self.problems.push(Problem::unknown_name(&full, written, reason, mend));
     }
 }
 
@@ -215,7 +218,7 @@ fn did_you_mean_section(key: &str) -> String {
     }
     match nearest(key, &sections) {
         Some(section) => format!("did you mean [{section}]?"),
-        None => format!("the sections are {}", sections.join(", ")),
+        None => format!("{LISTS_SECTIONS}{}", sections.join(", ")),
     }
 }
 
@@ -236,11 +239,11 @@ fn did_you_mean(section: &str, key: &str) -> String {
             return format!("did you mean {other}.{near}?");
         }
     }
-    format!("the settings of [{section}] are {}", own.join(", "))
+    format!("{LISTS_SETTINGS}[{section}] are {}", own.join(", "))
 }
 
 /// The candidate most like `name`, if it is like it enough to be meant; else one that holds `name` as a part.
-fn nearest<'a>(name: &str, candidates: &'a [String]) -> Option<&'a String> {
+pub fn nearest<'a>(name: &str, candidates: &'a [String]) -> Option<&'a String> {
     const ALIKE: f64 = 0.75;
     const TELLING_LENGTH: usize = 4;
     let likeness = |candidate: &String| strsim::normalized_damerau_levenshtein(name, candidate);

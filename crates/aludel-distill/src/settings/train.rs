@@ -308,7 +308,7 @@ impl TrainSettings {
             self.learning_rate >= 0.0 && self.learning_rate <= 1.0,
             "learning_rate",
             self.learning_rate,
-            "a negative rate climbs the loss, and a rate above 1 leaves every valley",
+            "a negative rate increases the loss, and a rate above 1 diverges",
             "a number from 0 to 1, for example 2e-4",
         );
         check.that(

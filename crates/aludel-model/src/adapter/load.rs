@@ -61,7 +61,7 @@ impl Adapter {
                     ([Some(a), Some(b)], true) => (a, b),
                     ([None, None], true) => {
                         return Err(wrong(format!(
-                            "its target_modules mean {path}, but it has no tensors for that; get it again from its source, or mend \
+                            "its target_modules mean {path}, but it has no tensors for that; get it again from its source, or fix \
                              target_modules in its adapter_config.json"
                         )));
                     }
@@ -70,7 +70,7 @@ impl Adapter {
                     }
                     ([Some(name), Some(_)], false) => {
                         return Err(wrong(format!(
-                            "{name}: its target_modules leave {path} out, so that PEFT would not use this tensor; mend target_modules in \
+                            "{name}: its target_modules leave {path} out, so that PEFT would not use this tensor; fix target_modules in \
                              its adapter_config.json, or remove the tensor"
                         )));
                     }

@@ -1,11 +1,14 @@
 //! The supported families of models: what their files are called, and what their classes fix beyond the keys of a config. All
 //! that a family is stands here and in the values of a `Config`; the decoder never asks for a family.
 
+use std::path::Path;
+
 use aludel_kernels::rowwise::gated::Activation;
 use serde_json::Value;
 
 use super::keys::{Rule, Table};
 use super::window::Windows;
+use crate::error::{Error, Result};
 use crate::module::Module;
 
 /// A family, as transformers' classes and llama.cpp's architectures divide models.
@@ -239,19 +242,22 @@ const PHI3_GGUF: Table = &[(
 /// Of families that share a GGUF architecture, the first is that of its files.
 pub(super) static FAMILIES: [Family; 6] = [LLAMA, MISTRAL, QWEN2, QWEN3, GEMMA3, PHI3];
 
-/// The supported families, for messages.
-pub(super) const SUPPORTED: &str = "LlamaForCausalLM (Llama, SmolLM2, TinyLlama and others of the Llama family), MistralForCausalLM, \
-                                    Qwen2ForCausalLM (Qwen2, Qwen2.5), Qwen3ForCausalLM, Gemma3ForCausalLM (Gemma 3, text) and \
-                                    Phi3ForCausalLM (Phi-3, Phi-4-mini), in GGUF files \"llama\", \"qwen2\", \"qwen3\", \
-                                    \"gemma3\" and \"phi3\"; use one of these, for example \
-                                    hf:HuggingFaceTB/SmolLM2-135M-Instruct";
+/// The supported families, for messages: what to use in place of another.
+pub(super) const SUPPORTED: &str = "\
+use a model of one of these families, for example hf:HuggingFaceTB/SmolLM2-135M-Instruct:
+  LlamaForCausalLM    GGUF \"llama\"   Llama, SmolLM2, TinyLlama and others
+  MistralForCausalLM  GGUF \"llama\"   Mistral
+  Qwen2ForCausalLM    GGUF \"qwen2\"   Qwen2, Qwen2.5
+  Qwen3ForCausalLM    GGUF \"qwen3\"   Qwen3
+  Gemma3ForCausalLM   GGUF \"gemma3\"  Gemma 3, text
+  Phi3ForCausalLM     GGUF \"phi3\"    Phi-3, Phi-4-mini";
 
 /// What stands in for [`SUPPORTED`] where a folder is of a family whose text models are.
-const GEMMA3_VISION: &str = "its text models (Gemma3ForCausalLM), without vision weights; use gemma-3-270m or gemma-3-1b, or a GGUF \
+const GEMMA3_VISION: &str = "use a text model (Gemma3ForCausalLM, without vision weights), such as gemma-3-270m or gemma-3-1b, or a GGUF \
                              file of this model, which holds its text part alone";
 
 /// What is supported in place of a class or type, for messages.
-pub(super) fn supported_instead_of(found: &str) -> &'static str {
+fn supported_instead_of(found: &str) -> &'static str {
     match found {
         "Gemma3ForConditionalGeneration" | "gemma3" => GEMMA3_VISION,
         _ => SUPPORTED,
@@ -275,19 +281,37 @@ impl Family {
         }
     }
 
-    /// The family of a `config.json`; if there is none, the name that stands there. transformers goes by the type, so class and
-    /// type must not contradict each other.
-    pub(super) fn of_hf(json: &Value) -> Result<&'static Family, String> {
+    /// The family of a `config.json`. transformers goes by the type, so class and type must not contradict each other.
+    ///
+    /// # Errors
+    /// The file names no family, one that is not supported, or two.
+    pub(super) fn of_hf(json: &Value, path: &Path) -> Result<&'static Family> {
         let classes: Vec<&str> =
             json["architectures"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
         let model_type = json["model_type"].as_str();
         let by_class = FAMILIES.iter().find(|family| classes.contains(&family.class));
         let by_type = FAMILIES.iter().find(|family| Some(family.model_type) == model_type);
+        let wrong = |reason: String| Error::Config { path: path.to_owned(), key: "architectures".to_owned(), reason };
         match (by_class, by_type) {
             (Some(family), _) if model_type.is_none_or(|model_type| model_type == family.model_type) => Ok(family),
             (None, Some(family)) if classes.is_empty() => Ok(family),
-            (Some(_), _) => Err(model_type.unwrap_or("(none named)").to_owned()),
-            (None, _) => Err(classes.first().copied().or(model_type).unwrap_or("(none named)").to_owned()),
+            (Some(family), _) => Err(wrong(format!(
+                "{:?} contradicts model_type = {:?}; correct whichever is wrong, or take the config.json that came with the weights",
+                family.class,
+                model_type.unwrap_or_default()
+            ))),
+            (None, _) => match classes.first().copied().or(model_type) {
+                Some(found) => Err(Error::Architecture {
+                    path: path.to_owned(),
+                    found: found.to_owned(),
+                    instead: supported_instead_of(found),
+                }),
+                None => Err(wrong(format!(
+                    "is missing, and so is `model_type`, so the family of the model is unknown; take the config.json that came \
+                     with the weights (`save_pretrained` writes both), or name the class yourself, such as \"architectures\": [\"{}\"]",
+                    LLAMA.class
+                ))),
+            },
         }
     }
 

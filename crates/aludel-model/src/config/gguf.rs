@@ -25,7 +25,7 @@ impl Config {
         Family::of_gguf(architecture).ok_or_else(|| Error::Architecture {
             path: path.to_owned(),
             found: architecture.to_owned(),
-            supported: SUPPORTED,
+            instead: SUPPORTED,
         })
     }
 

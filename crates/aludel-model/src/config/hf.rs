@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::family::{Biases, Family, supported_instead_of};
+use super::family::{Biases, Family};
 use super::hf_rope::{FULL, SLIDING};
 use super::rope::RopeScaling;
 use super::{Config, keys, window};
@@ -18,11 +18,7 @@ impl Config {
     /// # Errors
     /// [`Error::Architecture`] for a family that is not supported; [`Error::Config`] naming the key that is missing or senseless.
     pub fn from_hf(json: &Value, path: &Path) -> Result<Config> {
-        let family = Family::of_hf(json).map_err(|found| Error::Architecture {
-            path: path.to_owned(),
-            supported: supported_instead_of(&found),
-            found,
-        })?;
+        let family = Family::of_hf(json, path)?;
         let reader = Reader { json, path, family };
         let (activation, names) = family.activation_key;
         for key in [activation, "rms_norm_eps", "max_position_embeddings"] {
@@ -327,8 +323,10 @@ mod tests {
             assert!(message.contains(part) && message.contains("dir/config.json"), "{message}");
         };
         check("architectures", json!(["MambaForCausalLM"]), "MambaForCausalLM");
-        check("architectures", json!(["MambaForCausalLM"]), "supported are LlamaForCausalLM");
-        check("model_type", json!("qwen2"), "qwen2");
+        check("architectures", json!(["MambaForCausalLM"]), "is not supported; use a model of one of these families");
+        check("architectures", json!(null), "architectures: is missing, and so is `model_type`");
+        check("architectures", json!([]), "such as \"architectures\": [\"LlamaForCausalLM\"]");
+        check("model_type", json!("qwen2"), "architectures: \"LlamaForCausalLM\" contradicts model_type = \"qwen2\"");
         check("vocab_size", json!(null), "vocab_size: is missing");
         check("hidden_size", json!("big"), "hidden_size: \"big\"");
         check("num_hidden_layers", json!(0), "num_hidden_layers: 0");

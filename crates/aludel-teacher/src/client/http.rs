@@ -47,9 +47,10 @@ pub struct HttpTeacher {
 
 /// Which other requests would fail like this one.
 fn failure_of(error: reqwest::Error, connect: Duration) -> Failure {
-    match RequestFailure::of(error, connect) {
+    // Other waits than that for a connection are not left to the client.
+    match RequestFailure::of(error, connect, SHORT_WAIT) {
         RequestFailure::Tls(words) => Failure::Refused { status: None, words },
-        RequestFailure::Connection(words) => Failure::broken(words),
+        RequestFailure::Connection(words) | RequestFailure::Slow(words) => Failure::broken(words),
     }
 }
 

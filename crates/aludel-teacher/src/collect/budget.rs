@@ -128,8 +128,10 @@ impl BudgetTracker {
             && !(self.tokens + promised * self.largest.tokens <= most && self.tokens < most)
         {
             return Err(format!(
-                "{} of {most} tokens are spent, and the next answer may take {}",
-                self.tokens, self.largest.tokens
+                "{} of {} tokens are spent, and the next answer may take {}",
+                aludel_files::grouped(self.tokens),
+                aludel_files::grouped(most),
+                aludel_files::grouped(self.largest.tokens)
             ));
         }
         Ok(())

@@ -103,7 +103,7 @@ impl TraceSettings {
             self.top_logprobs.is_none_or(|count| count <= 100),
             "top_logprobs",
             self.top_logprobs,
-            "no server gives so many alternatives",
+            "no server gives that many alternatives",
             "a whole number up to 20, which is where most servers end",
         );
         if let Some(seed) = self.seed {
@@ -125,7 +125,7 @@ impl TraceSettings {
             self.concurrency <= 10_000,
             "concurrency",
             self.concurrency,
-            "no machine has so many connections",
+            "no machine has that many connections",
             "a whole number from 0 to 10,000",
         );
         for (key, price) in [

@@ -14,7 +14,8 @@ mod values;
 
 use super::Verdict;
 use ambiguity::{doubt, notation, readings};
-use comparison::{compare, scalar};
+pub(super) use comparison::percentage::is_asked_for as is_percentage_asked_for;
+use comparison::{compare, percentage, scalar};
 pub use demand::AnswerFormat;
 pub(crate) use demand::is_unit;
 pub use reading::extract::extract;
@@ -37,7 +38,7 @@ pub fn verdict(answer_text: &str, gold: &str) -> Verdict {
 
 /// As [`verdict`], where the form of an answer counts, too: one with the right value in another form is wrong.
 pub fn verdict_as(answer_text: &str, gold: &str, demand: &AnswerFormat) -> Verdict {
-    match (verdict(answer_text, gold), extract(answer_text)) {
+    match (value_verdict(answer_text, gold, demand), extract(answer_text)) {
         (Verdict::Right, Some(answer)) => match aludel_text::fault::caught(|| demand.is_met(answer)).ok().flatten() {
             Some(true) => Verdict::Right,
             Some(false) => Verdict::Wrong,
@@ -47,9 +48,23 @@ pub fn verdict_as(answer_text: &str, gold: &str, demand: &AnswerFormat) -> Verdi
     }
 }
 
+/// As [`verdict`], where a demand may say of what the numbers are: then a percent sign is a matter of how an answer is written.
+fn value_verdict(answer_text: &str, gold: &str, demand: &AnswerFormat) -> Verdict {
+    match verdict(answer_text, gold) {
+        Verdict::Undecided if demand.unit.is_some() && is_same_percentage(answer_text, gold) => Verdict::Right,
+        verdict => verdict,
+    }
+}
+
+/// Whether the final answer in a text equals the gold where both are percentages, of which one lacks its sign.
+pub(super) fn is_same_percentage(answer_text: &str, gold: &str) -> bool {
+    let gold = extract_marked(gold).unwrap_or(gold);
+    extract(answer_text).is_some_and(|answer| percentage::is_same(answer, gold))
+}
+
 /// The required form, if an answer has the right value in another form.
 pub fn unmet(answer_text: &str, gold: &str, demand: &AnswerFormat) -> Option<String> {
-    let is_value_right = verdict(answer_text, gold) == Verdict::Right;
+    let is_value_right = value_verdict(answer_text, gold, demand) == Verdict::Right;
     (is_value_right && verdict_as(answer_text, gold, demand) != Verdict::Right).then(|| demand.words())
 }
 
@@ -79,8 +94,8 @@ pub enum Equality {
 ///
 /// - Numbers are equal by value: `1/2`, `\frac12`, `0.5`, `50\%` and "a half" are. A decimal against an exact value that it is not:
 ///   equal if it is that value rounded at its own last place and has six decimals and six digits or more; undecided if it is the rounding
-///   with three digits or more (`1.41` of `\sqrt2`); else different, as `1.4` and `1.414213563` are. A percentage equals its share and
-///   its number alike, since which of them was asked for is not known here.
+///   with three digits or more (`1.41` of `\sqrt2`); else different, as `1.4` and `1.414213563` are. A percentage equals its share, and
+///   is undecided against its number, which is equal only if a percentage was asked for.
 /// - What has another reading in which the two agree is undecided: `3,14` and `3.14`, `5k` and `5000`, `x1` and `x_1`, `5m` and 5 metres,
 ///   `A` and `a`, `2k\pi` and `2n\pi`, `0x1F` and 31, antiderivatives that differ by a constant.
 /// - "≈" and "about" leave a number as it is written: `\approx 3.14` equals 3.14, differs from 3.15, and is undecided
@@ -119,8 +134,23 @@ fn weighed(left: &str, right: &str) -> Equality {
     }
 }
 
-/// Compares two answers as arithmetic.
+/// Compares two answers, each read as arithmetic. Behind a number and a space, a unit's symbol is that unit, as in `\text{}`; letters that
+/// are equal as a product are the same unit, too.
 fn as_written(left: &str, right: &str) -> Equality {
+    let (apart, other_apart) = (readings::unit_set_apart(left), readings::unit_set_apart(right));
+    if apart.is_none() && other_apart.is_none() {
+        return as_arithmetic(left, right);
+    }
+    match as_arithmetic(apart.as_deref().unwrap_or(left), other_apart.as_deref().unwrap_or(right)) {
+        Equality::Equal => Equality::Equal,
+        computed => match as_arithmetic(left, right) {
+            Equality::Equal => Equality::Equal,
+            _ => computed,
+        },
+    }
+}
+
+fn as_arithmetic(left: &str, right: &str) -> Equality {
     let budget = exact::Budget::new();
     let (first, second) = (answer::read(left), answer::read(right));
     match compare::equal(&first, &second, &budget) {

@@ -94,9 +94,10 @@ pub(super) fn shaped(command: Command, path: &str) -> Command {
     })
 }
 
-/// The text below the options: examples as they can be typed, and paragraphs whose lines are left to the terminal.
+/// The text below the options: examples and other lists of commands as they can be typed, and paragraphs whose lines are left to the terminal.
 fn laid_out(after: &str) -> String {
-    let part = |part: &str| match part.starts_with("Examples:") {
+    let is_list = |part: &str| part.contains(":\n  ");
+    let part = |part: &str| match is_list(part) {
         true => part.lines().map(folded).collect::<Vec<_>>().join("\n"),
         false => part.replace('\n', " "),
     };
@@ -152,10 +153,34 @@ fn broken(line: &str, before: usize, end: &str, indent: &str) -> String {
 
 /// The first example of a command, on one line.
 pub(super) fn first_example(command: &Command) -> Option<String> {
-    let after = command.get_after_help()?.to_string();
-    let lines: Vec<&str> = after.lines().skip(1).map(str::trim).collect();
-    let end = lines.iter().position(|line| !line.ends_with('\\'))?;
-    Some(lines[..=end].iter().map(|line| line.trim_end_matches('\\').trim_end()).collect::<Vec<_>>().join(" "))
+    examples(command).into_iter().next()
+}
+
+/// The first example of a command that has these options, which are written as usages write them; without one, its first.
+pub(super) fn example_with(command: &Command, options: &[String]) -> Option<String> {
+    let all = examples(command);
+    let words = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
+    let names: Vec<String> = options.iter().filter_map(|option| words(option).into_iter().next()).collect();
+    let names: Vec<&String> = names.iter().filter(|name| name.starts_with("--")).collect();
+    let has_all = |example: &&String| names.iter().all(|name| words(example).contains(name));
+    all.iter().find(has_all).or(all.first()).cloned()
+}
+
+/// The examples of a command, each on one line.
+fn examples(command: &Command) -> Vec<String> {
+    let of = |after: &clap::builder::StyledStr| after.to_string();
+    let after = command.get_after_long_help().map(of).or_else(|| command.get_after_help().map(of)).unwrap_or_default();
+    let mut examples: Vec<String> = Vec::new();
+    let mut goes_on = false;
+    for line in after.split("\n\n").find(|part| part.starts_with("Examples:")).unwrap_or_default().lines().skip(1) {
+        let bare = line.trim().trim_end_matches('\\').trim_end();
+        match examples.last_mut().filter(|_| goes_on) {
+            Some(last) => last.push_str(&format!(" {bare}")),
+            None => examples.push(bare.to_owned()),
+        }
+        goes_on = line.ends_with('\\');
+    }
+    examples
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! What people type who come from other tools: names of transformers, TRL, LLaMA-Factory and Axolotl that mean an option of ours are
 //! taken as that option, and underscores as hyphens. Which names mean what is the list of `aludel_distill::settings`.
 
+use super::elsewhere;
 use aludel_distill::settings::{
     ForeignName, Verdict, foreign_name, foreign_names_of, section_names, setting_names, top_level_name,
 };
@@ -65,6 +66,9 @@ fn option_of(command: &Command, setting: &str) -> Option<String> {
 /// nothing that this command has.
 pub(super) fn instead(command: &Command, typed: &str) -> Option<String> {
     let name = typed.trim_start_matches('-').replace('-', "_");
+    if let Some(answer) = elsewhere::option(&name) {
+        return Some(answer.to_owned());
+    }
     let takes_settings = command.get_arguments().any(|arg| arg.get_id() == "assignments");
     let way = |setting: &str| {
         let by_set = || takes_settings.then(|| format!("--set {setting}=VALUE"));

@@ -1,7 +1,7 @@
 //! What was typed wrongly, told as all other errors are: what, because of what, and what helps. Whether it is wrong is clap's to decide;
 //! here its findings are put into words. They hold words of the command line, which the console makes harmless.
 
-use super::{help, near, own_options, walk};
+use super::{elsewhere, help, near, own_options, walk};
 use crate::report::Wrong;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Command, Error};
@@ -32,9 +32,12 @@ pub(crate) fn told(error: &Error, root: &Command, typed: &[String]) -> Wrong {
             wrong(arg, format!("`{path}` takes nothing here"), mend)
         }
         ErrorKind::InvalidSubcommand => {
-            let known = did_you_mean(of(ContextKind::SuggestedSubcommand)).map(|known| format!("{known} "));
-            let mend = format!("{}`{path} --help` lists the commands", known.unwrap_or_default());
-            wrong(one(ContextKind::InvalidSubcommand), "there is no such command".to_owned(), mend)
+            let typed = one(ContextKind::InvalidSubcommand);
+            let foreign =
+                elsewhere::command(&typed).filter(|_| path == root.get_name()).map(|known| format!("{known}; "));
+            let near = || did_you_mean(nearest(&typed, of(ContextKind::SuggestedSubcommand))).map(|near| near + " ");
+            let mend = format!("{}`{path} --help` lists the commands", foreign.or_else(near).unwrap_or_default());
+            wrong(typed, "there is no such command".to_owned(), mend)
         }
         ErrorKind::InvalidValue if value.is_empty() => wrong(
             arg,
@@ -55,7 +58,7 @@ pub(crate) fn told(error: &Error, root: &Command, typed: &[String]) -> Wrong {
         ErrorKind::MissingRequiredArgument => {
             let missing = of(ContextKind::InvalidArg);
             let needed = if missing.len() == 1 { "it" } else { "them" };
-            let example = help::first_example(&command).map(|example| format!("for example: {example}"));
+            let example = help::example_with(&command, &missing).map(|example| format!("for example: {example}"));
             wrong(missing.join(", "), format!("`{path}` needs {needed}"), example.unwrap_or(listed))
         }
         ErrorKind::ArgumentConflict => {
@@ -71,7 +74,7 @@ pub(crate) fn told(error: &Error, root: &Command, typed: &[String]) -> Wrong {
         }
         ErrorKind::TooFewValues | ErrorKind::TooManyValues | ErrorKind::WrongNumberOfValues => {
             let what = if value.is_empty() { arg } else { format!("{arg} = {value}") };
-            wrong(what, "so many values cannot be taken here".to_owned(), format!("`{path} --help` says how many"))
+            wrong(what, "it does not take this number of values".to_owned(), format!("`{path} --help` says how many"))
         }
         ErrorKind::InvalidUtf8 => {
             let (what, reason) = ("the command line".to_owned(), "a word of it is not text in UTF-8".to_owned());
@@ -111,6 +114,13 @@ fn by_words(root: &Command, typed: &[String]) -> String {
     path
 }
 
+/// Of the names that clap takes for meant, those that are most like what was typed.
+fn nearest(typed: &str, suggested: Vec<String>) -> Vec<String> {
+    let distance = |name: &String| strsim::damerau_levenshtein(typed, name);
+    let least = suggested.iter().map(distance).min();
+    suggested.into_iter().filter(|name| Some(distance(name)) == least).collect()
+}
+
 fn did_you_mean(suggested: Vec<String>) -> Option<String> {
     (!suggested.is_empty()).then(|| format!("did you mean {}?", suggested.join(" or ")))
 }
@@ -134,6 +144,7 @@ fn words(value: Option<&ContextValue>) -> Vec<String> {
 mod tests {
     use super::*;
     use crate::cli::command;
+    use crate::number::is_number;
 
     fn check(arguments: &[&str], what: &str, reason: &str, mend: &str) {
         let root = command();
@@ -153,6 +164,24 @@ mod tests {
             "`aludel inspect` has no such option",
             &format!("did you mean --student? {inspect}"),
         );
+        check(
+            &["tasks", "make", "dice", "--count", "-5", "--output", "x"],
+            "--count <N> = -5",
+            "it must be a whole number from 1 to 1,000,000",
+            "`aludel tasks make --help` says what it stands for",
+        );
+        check(
+            &["eval", "--model", "m", "--data", "d"],
+            "--loss",
+            "`aludel eval` needs it",
+            "for example: aludel eval --loss --model student.gguf --adapter run/adapter --data held-back.jsonl",
+        );
+        let train = "`aludel train --help` lists what there is";
+        let no_gpu = format!("leave it out: this version computes on the processor, on no GPU; {train}");
+        check(&["train", "--device", "cuda"], "--device", "`aludel train` has no such option", &no_gpu);
+        check(&["train", "--gpu"], "--gpu", "`aludel train` has no such option", &no_gpu);
+        let no_dora = format!("leave it out: DoRA is not offered; {train}");
+        check(&["train", "--dora"], "--dora", "`aludel train` has no such option", &no_dora);
         check(
             &["train", "--cutoff-len", "9"],
             "--cutoff-len",
@@ -180,6 +209,20 @@ mod tests {
             "statsu",
             "there is no such command",
             "did you mean status? `aludel trace --help` lists the commands",
+        );
+        check(&["tran"], "tran", "there is no such command", "did you mean train? `aludel --help` lists the commands");
+        check(
+            &["sft", "--student", "s"],
+            "sft",
+            "there is no such command",
+            "`aludel train` trains a LoRA adapter on traces; `aludel --help` lists the commands",
+        );
+        check(
+            &["serve"],
+            "serve",
+            "there is no such command",
+            "there is no server here: `aludel chat` answers on this machine, and vLLM serves the folder that `aludel merge` writes; \
+             `aludel --help` lists the commands",
         );
         check(
             &["merge", "--adapter", "a", "--output-dir", "b", "--dtype", "f64"],
@@ -217,31 +260,22 @@ mod tests {
             for argument in command.get_arguments().filter(|argument| is_number(argument)) {
                 let Some(name) = argument.get_long() else { continue };
                 let mut typed: Vec<String> = path.split(' ').map(str::to_owned).collect();
-                typed.push(format!("--{name}=x"));
-                let error = root.clone().try_get_matches_from(&typed).unwrap_err();
-                assert_eq!(error.kind(), ErrorKind::ValueValidation, "{typed:?}: {error}");
-                let reason = super::told(&error, &root, &typed).reason;
-                assert!(reason.starts_with("it must be a "), "{typed:?}: {reason}");
+                for value in ["x", "--"] {
+                    typed.push(format!("--{name}={value}"));
+                    let error = root.clone().try_get_matches_from(&typed).unwrap_err();
+                    assert_eq!(error.kind(), ErrorKind::ValueValidation, "{typed:?}: {error}");
+                    let reason = super::told(&error, &root, &typed).reason;
+                    assert!(reason.starts_with("it must be a "), "{typed:?}: {reason}");
+                    typed.pop();
+                }
+                // A number below its range is told the range, and is not read as an option.
+                typed.extend([format!("--{name}"), "-5".to_owned()]);
+                if let Err(error) = root.clone().try_get_matches_from(&typed) {
+                    assert_ne!(error.kind(), ErrorKind::UnknownArgument, "{typed:?}: {error}");
+                }
                 seen += 1;
             }
         });
         assert!(seen > 20, "{seen}");
-    }
-
-    fn is_number(argument: &clap::Arg) -> bool {
-        use std::any::TypeId;
-        let own = argument.get_value_parser().type_id();
-        let numbers = [
-            TypeId::of::<u8>(),
-            TypeId::of::<u16>(),
-            TypeId::of::<u32>(),
-            TypeId::of::<u64>(),
-            TypeId::of::<usize>(),
-            TypeId::of::<i32>(),
-            TypeId::of::<i64>(),
-            TypeId::of::<f32>(),
-            TypeId::of::<f64>(),
-        ];
-        numbers.iter().any(|number| own == *number)
     }
 }

@@ -5,6 +5,7 @@ mod conversation;
 
 use super::eval::usual_name;
 use crate::console::{Console, harmless};
+use crate::figures::grouped;
 use crate::hub::local_model;
 use crate::report::{INTERRUPTED, Outcome};
 use crate::run_folder::adapter_if_named;
@@ -49,27 +50,27 @@ pub(crate) struct ChatArgs {
     pub(crate) recipe: RecipeArgs,
 
     /// Maximum number of tokens of an answer, including reasoning [default: 5000]
-    #[arg(long, value_name = "N", allow_negative_numbers = true, help_heading = "Common settings")]
+    #[arg(long, value_name = "N", help_heading = "Common settings")]
     max_new_tokens: Option<String>,
 
     /// Sampling temperature; 0 always picks the most likely token [default: 0.7]
-    #[arg(long, value_name = "T", allow_negative_numbers = true, help_heading = "Common settings")]
+    #[arg(long, value_name = "T", help_heading = "Common settings")]
     temperature: Option<String>,
 
     /// Top-p: sample from the most likely tokens whose probabilities add up to this [default: 1]
-    #[arg(long, value_name = "P", allow_negative_numbers = true, help_heading = "Common settings")]
+    #[arg(long, value_name = "P", help_heading = "Common settings")]
     top_p: Option<String>,
 
     /// Top-k: sample from this many most likely tokens; 0 means all [default: 50]
-    #[arg(long, value_name = "N", allow_negative_numbers = true, help_heading = "Common settings")]
+    #[arg(long, value_name = "N", help_heading = "Common settings")]
     top_k: Option<String>,
 
     /// Min-p: leave out tokens less likely than this fraction of the most likely one [default: 0]
-    #[arg(long, value_name = "P", allow_negative_numbers = true, help_heading = "Common settings")]
+    #[arg(long, value_name = "P", help_heading = "Common settings")]
     min_p: Option<String>,
 
     /// Repetition penalty; above 1, tokens that occurred before become less likely [default: 1]
-    #[arg(long, value_name = "X", allow_negative_numbers = true, help_heading = "Common settings")]
+    #[arg(long, value_name = "X", help_heading = "Common settings")]
     repetition_penalty: Option<String>,
 
     /// Stop string: ends the answer and is not part of it; may be given several times
@@ -77,7 +78,7 @@ pub(crate) struct ChatArgs {
     stop: Vec<String>,
 
     /// Random seed of the sampling [default: a new one each time]
-    #[arg(long, value_name = "N", allow_negative_numbers = true, help_heading = "Common settings")]
+    #[arg(long, value_name = "N", help_heading = "Common settings")]
     seed: Option<String>,
 
     /// Precision of matrix products: auto, bf16, f32, or file for the file's own quantisation [default: auto]
@@ -89,7 +90,7 @@ pub(crate) struct ChatArgs {
     quantize: Option<String>,
 
     /// Number of threads; 0 uses all cores [default: 0]
-    #[arg(long, value_name = "N", allow_negative_numbers = true, help_heading = "Common settings")]
+    #[arg(long, value_name = "N", help_heading = "Common settings")]
     threads: Option<String>,
 }
 
@@ -127,7 +128,10 @@ pub(crate) fn run(args: &ChatArgs, console: &mut Console) -> anyhow::Result<Outc
     match answer.finish_reason {
         FinishReason::Cancelled => return Ok(Outcome::Interrupted),
         FinishReason::Context => {
-            tracing::warn!("the answer was cut: it fills the model's context of {} tokens", talker.context_tokens());
+            tracing::warn!(
+                "the answer was cut: it fills the model's context of {} tokens",
+                grouped(talker.context_tokens())
+            );
         }
         FinishReason::Length | FinishReason::Stop => {}
     }
@@ -216,7 +220,7 @@ pub(crate) fn say(
 fn pace(name: &str, answer: &Answer, took: Duration) -> String {
     let (tokens, seconds) = (answer.usage.completion_tokens, took.as_secs_f64());
     let name = harmless(name);
-    format!("[{name}: {tokens} tokens in {seconds:.1} s, {:.1} tokens/s]", tokens as f64 / seconds.max(1e-9))
+    format!("[{name}: {} tokens in {seconds:.1} s, {:.1} tokens/s]", grouped(tokens), tokens as f64 / seconds.max(1e-9))
 }
 
 fn now() -> Duration {

@@ -64,23 +64,23 @@ pub(crate) struct CollectArgs {
     recipe: RecipeArgs,
 
     /// Number of answers per prompt [default: 1]
-    #[arg(long, value_name = "N", allow_negative_numbers = true, help_heading = "Common settings")]
+    #[arg(long, value_name = "N", help_heading = "Common settings")]
     samples: Option<String>,
 
     /// Maximum concurrent requests per server; lowered while more concurrency brings no throughput [default: 64]
-    #[arg(long, value_name = "N", allow_negative_numbers = true, help_heading = "Common settings")]
+    #[arg(long, value_name = "N", help_heading = "Common settings")]
     concurrency: Option<String>,
 
     /// Sampling temperature [default: 0.6]
-    #[arg(long, value_name = "X", allow_negative_numbers = true, help_heading = "Common settings")]
+    #[arg(long, value_name = "X", help_heading = "Common settings")]
     temperature: Option<String>,
 
     /// Top-p: sample from the most likely tokens whose probabilities add up to this [default: 0.95]
-    #[arg(long, value_name = "X", allow_negative_numbers = true, help_heading = "Common settings")]
+    #[arg(long, value_name = "X", help_heading = "Common settings")]
     top_p: Option<String>,
 
     /// Maximum number of tokens of an answer, including reasoning
-    #[arg(long, value_name = "N", allow_negative_numbers = true, help_heading = "Common settings")]
+    #[arg(long, value_name = "N", help_heading = "Common settings")]
     max_new_tokens: Option<String>,
 
     /// Text to append to each question; "boxed" asks for the final answer within \boxed{}
@@ -88,31 +88,31 @@ pub(crate) struct CollectArgs {
     prompt_suffix: Option<String>,
 
     /// Price in dollars per million input tokens
-    #[arg(long, value_name = "X", allow_negative_numbers = true, help_heading = "Common settings")]
+    #[arg(long, value_name = "X", help_heading = "Common settings")]
     prompt_price: Option<String>,
 
     /// Price in dollars per million output tokens, including reasoning
-    #[arg(long, value_name = "X", allow_negative_numbers = true, help_heading = "Common settings")]
+    #[arg(long, value_name = "X", help_heading = "Common settings")]
     completion_price: Option<String>,
 
     /// Budget in dollars: stop before the store's traces, earlier runs included, cost more
-    #[arg(long, value_name = "X", allow_negative_numbers = true, help_heading = "Common settings")]
+    #[arg(long, value_name = "X", help_heading = "Common settings")]
     max_cost: Option<String>,
 
     /// Budget in tokens: stop before the store's traces, earlier runs included, take more
-    #[arg(long, value_name = "N", allow_negative_numbers = true, help_heading = "Common settings")]
+    #[arg(long, value_name = "N", help_heading = "Common settings")]
     max_total_tokens: Option<String>,
 
     /// The earlier name of --max-total-tokens, which could be taken for the limit of one answer
-    #[arg(long, hide = true, allow_negative_numbers = true)]
+    #[arg(long, hide = true)]
     max_tokens: Option<String>,
 
     /// Maximum requests per minute and server
-    #[arg(long, value_name = "N", allow_negative_numbers = true, help_heading = "Common settings")]
+    #[arg(long, value_name = "N", help_heading = "Common settings")]
     requests_per_minute: Option<String>,
 
     /// Maximum tokens per minute and server
-    #[arg(long, value_name = "N", allow_negative_numbers = true, help_heading = "Common settings")]
+    #[arg(long, value_name = "N", help_heading = "Common settings")]
     tokens_per_minute: Option<String>,
 
     /// Keep the log probability of each token
@@ -214,9 +214,9 @@ fn outcome(end: &End, json: bool, prepared: &Prepared, console: &mut Console) ->
                 console.line(harmless(&show::reason(end).unwrap_or_default()))?;
                 console.line(match end {
                     End::Budget { .. } => {
-                        "to go on where this one stopped, give the same command with a higher --max-total-tokens or --max-cost"
+                        "to continue where this one stopped, give the same command with a higher --max-total-tokens or --max-cost"
                     }
-                    _ => "the same command goes on where this one stopped",
+                    _ => "the same command continues where this one stopped",
                 })?;
             }
             Ok(Outcome::Stopped)
@@ -305,7 +305,7 @@ pub(super) fn key(recipe: &Recipe) -> anyhow::Result<Option<Secret>> {
         (true, false) if trace.teacher.is_empty() => {
             return Err(Helped {
                 message: format!(
-                    "{name} is not set, and {} answers nobody without a key",
+                    "{name} is not set, and {} requires a key",
                     trace.preset.as_deref().unwrap_or_default()
                 ),
                 help: format!(
@@ -341,7 +341,7 @@ pub(super) fn headers(recipe: &Recipe) -> anyhow::Result<Vec<(String, Secret)>> 
 impl CollectArgs {
     fn recipe(&self) -> anyhow::Result<Recipe> {
         if let Some(written) = &self.max_tokens {
-            let reason = "it could be the most tokens of one answer, or of all traces of the store together";
+            let reason = "it could be the maximum of one answer, or of all traces of the store together";
             let mend = "write --max-new-tokens N for one answer, or --max-total-tokens N for all traces of the store";
             return Err(Problems::one(Problem::new("--max-tokens", Some(written.clone()), reason, mend)).into());
         }

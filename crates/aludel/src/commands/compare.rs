@@ -5,6 +5,7 @@ mod named;
 
 use super::eval::AskingArgs;
 use crate::console::Console;
+use crate::figures::grouped;
 use crate::number::whole;
 use crate::origin::made_by;
 use crate::page::{Report, Run, page};
@@ -15,6 +16,7 @@ use aludel_distill::evaluate::compare::{
 };
 use aludel_distill::evaluate::paired::Difference;
 use aludel_distill::settings::{Problem, Problems};
+use aludel_files::counted;
 use aludel_formats::atomic;
 use anstyle::{AnsiColor, Style};
 use anyhow::Context as _;
@@ -71,7 +73,7 @@ Examples:
   aludel compare base small large --output-dir report --json
   aludel compare student.gguf merged --tasks gsm8k dice --limit 100 --temperature 0 --output-dir report
 
-Models are evaluated into folders below --output-dir; the same command goes on with what was stopped.
+Models are evaluated into folders below --output-dir; the same command continues what was stopped.
 Both models must have answered the same problems: tasks that differ are left out, and it is said why.
 report.html is one file that needs no network; open it in a browser, on a phone too.";
 
@@ -83,12 +85,14 @@ pub(crate) fn run(args: &CompareArgs, console: &mut Console) -> anyhow::Result<O
         let given = args.named.first().map(|folder| folder.display().to_string());
         return Err(Problems::one(Problem::new("RESULT_DIR|MODEL", given, reason, mend)).into());
     }
+    refuse_repeated(&args.named)?;
     refuse_foreign_report(&args.output_dir)?;
     let runs = args.runs()?;
     let Some(mut evaluated) = evaluated(args)? else {
-        tracing::info!("stopped; give the same command again to go on");
+        tracing::info!("stopped; the same command continues");
         return Ok(Outcome::Stopped);
     };
+    warn_of_copies(&evaluated);
     tell_apart(&mut evaluated);
     let (baseline, others) = (&evaluated[0], &evaluated[1..]);
     let comparisons = others.iter().map(|other| compare(baseline, other, args.seed)).collect::<Result<Vec<_>, _>>()?;
@@ -116,6 +120,39 @@ impl CompareArgs {
             None => Run::read(folder),
         };
         self.runs.iter().enumerate().map(read).collect()
+    }
+}
+
+/// What is named twice would be compared with itself.
+fn refuse_repeated(named: &[PathBuf]) -> Result<(), Problems> {
+    // A name on the Hub is no path.
+    let place = |path: &PathBuf| path.canonicalize().unwrap_or_else(|_| path.clone());
+    let places: Vec<PathBuf> = named.iter().map(place).collect();
+    let repeated = (0..named.len()).find(|&index| places[..index].contains(&places[index]));
+    match repeated {
+        None => Ok(()),
+        Some(index) => {
+            let reason = "it is named twice, and would be compared with itself";
+            let mend = "name two or more different folders of results or models, the baseline first";
+            let given = Some(named[index].display().to_string());
+            Err(Problems::one(Problem::new("RESULT_DIR|MODEL", given, reason, mend)))
+        }
+    }
+}
+
+/// Says which folders hold the same answers: a copy, or one model under two names.
+fn warn_of_copies(evaluated: &[Evaluated]) {
+    for (index, one) in evaluated.iter().enumerate() {
+        for other in &evaluated[..index] {
+            if one.has_the_answers_of(other) {
+                tracing::warn!(
+                    "{} holds the same {} as {}, letter for letter: check that it is not a copy, and that it is of another model",
+                    one.folder.display(),
+                    counted(one.samples.len() as u64, "answer", "answers"),
+                    other.folder.display()
+                );
+            }
+        }
     }
 }
 
@@ -183,8 +220,8 @@ pub(crate) fn show(console: &mut Console, comparison: &Comparison) -> anyhow::Re
         console.paragraph(Style::new().dimmed(), note)?;
     }
     for task in &comparison.tasks {
-        let [before, after] = task.undecided;
-        if before + after > 0 {
+        let [before, after] = task.undecided.map(grouped);
+        if task.undecided.iter().sum::<usize>() > 0 {
             console.paragraph(Style::new(), format_args!(
                 "{}: {before} answers before and {after} after could not be compared with the right one and count as not right",
                 task.name
@@ -207,7 +244,7 @@ fn table(comparison: &Comparison, is_wide: bool) -> Table {
     }
     table = table.numbers(["points", "95% interval", "p", "won", "lost"]).words("");
     let row = |name: &str, difference: &Difference, p: f64, [won, lost]: [usize; 2], change: Change| {
-        let mut cells = vec![name.to_owned(), difference.n.to_string()];
+        let mut cells = vec![name.to_owned(), grouped(difference.n)];
         let [before, after] = percents(difference);
         cells.extend([before, after]);
         cells.extend(is_wide.then(|| percent_interval(difference)));
@@ -218,7 +255,7 @@ fn table(comparison: &Comparison, is_wide: bool) -> Table {
             Change::Loss => "worse",
             Change::NotMeasurable => "unclear",
         };
-        cells.extend([points, interval, p, won.to_string(), lost.to_string(), word.to_owned()]);
+        cells.extend([points, interval, p, grouped(won), grouped(lost), word.to_owned()]);
         cells
     };
     let (mut won, mut lost) = (0, 0);

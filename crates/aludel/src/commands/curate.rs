@@ -68,15 +68,15 @@ pub(crate) struct CurateArgs {
     keep: Option<String>,
 
     /// Maximum number of rows per prompt
-    #[arg(long, value_name = "N", allow_negative_numbers = true, help_heading = "Common settings")]
+    #[arg(long, value_name = "N", help_heading = "Common settings")]
     max_per_prompt: Option<String>,
 
     /// Drop rows that are longer than this, in the student's tokens
-    #[arg(long, value_name = "N", allow_negative_numbers = true, help_heading = "Common settings")]
+    #[arg(long, value_name = "N", help_heading = "Common settings")]
     max_length: Option<String>,
 
     /// Fraction of rows to hold out for evaluation, or their number [default: 0.1]
-    #[arg(long, value_name = "X", allow_negative_numbers = true, help_heading = "Common settings")]
+    #[arg(long, value_name = "X", help_heading = "Common settings")]
     test_size: Option<String>,
 
     /// Also write Parquet files

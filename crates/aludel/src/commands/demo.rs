@@ -194,7 +194,7 @@ fn show(comparison: &Comparison, console: &mut Console) -> anyhow::Result<()> {
 }
 
 fn stopped() -> anyhow::Result<Outcome> {
-    tracing::info!("stopped; the same command goes on");
+    tracing::info!("stopped; the same command continues");
     Ok(Outcome::Stopped)
 }
 

@@ -7,6 +7,7 @@ mod served;
 mod table;
 
 use crate::console::{Console, harmless};
+use crate::figures::grouped;
 use crate::hub::fetch_named;
 use crate::next::after_evaluation;
 use crate::number::whole;
@@ -76,11 +77,11 @@ pub(crate) struct EvalArgs {
 
     /// Tasks to score: a data file whose rows have a right answer, such as curated/eval.jsonl, NAME=FILE, a benchmark (gsm8k,
     /// math500, aime24, gpqa-diamond) or a built-in task
-    #[arg(long, value_name = "NAME|FILE", num_args = 1.., required_unless_present = "loss")]
+    #[arg(long, value_name = "NAME|FILE", num_args = 1.., required_unless_present_any = ["loss", "data"])]
     tasks: Vec<String>,
 
     /// Folder for results.json and samples.jsonl; a stopped evaluation resumes there
-    #[arg(long, value_name = "DIR", required_unless_present = "loss")]
+    #[arg(long, value_name = "DIR", required_unless_present_any = ["loss", "data"])]
     output_dir: Option<PathBuf>,
 
     #[command(flatten)]
@@ -136,7 +137,7 @@ pub(crate) fn run(args: &EvalArgs, console: &mut Console) -> anyhow::Result<Outc
         }
     };
     let Some(results) = results else {
-        tracing::info!("stopped; give the same command again to go on");
+        tracing::info!("stopped; the same command continues");
         return Ok(Outcome::Stopped);
     };
     warn(&results, None);
@@ -169,7 +170,7 @@ fn warn_of_known(args: &EvalArgs, adapter: Option<&Path>, tasks: &[Task]) -> any
     let known = TrainedPrompts::together(args.run.as_deref().map(TrainedPrompts::of_run).transpose()?, told);
     for (task, known) in tasks.iter().filter_map(|task| Some((task, known.as_ref()?.problems(task)))) {
         if known > 0 {
-            let (name, problems) = (harmless(&task.name), task.problems.len());
+            let (name, known, problems) = (harmless(&task.name), grouped(known), grouped(task.problems.len()));
             tracing::warn!(
                 "{name}: {known} of {problems} problems were trained on: their score says little of what is new"
             );
@@ -197,16 +198,17 @@ fn loss(recipe: &Recipe, json: bool, console: &mut Console) -> anyhow::Result<Ou
     if left_out > 0 {
         tracing::warn!(
             "rows left out: {} longer than {} tokens, {} without a supervised token, {} unreadable",
-            found.too_long,
-            found.max_length,
-            found.unsupervised,
-            found.bad_rows
+            grouped(found.too_long),
+            grouped(found.max_length),
+            grouped(found.unsupervised),
+            grouped(found.bad_rows)
         );
     }
     if let Some(known @ 1..) = found.known {
         tracing::warn!(
-            "{known} of {} rows have a prompt that the adapter was trained on: their loss says little of what is new",
-            found.rows
+            "{} of {} rows have a prompt that the adapter was trained on: their loss says little of what is new",
+            grouped(known),
+            grouped(found.rows)
         );
     }
     if json {
@@ -214,7 +216,10 @@ fn loss(recipe: &Recipe, json: bool, console: &mut Console) -> anyhow::Result<Ou
     } else {
         console.line(format_args!(
             "loss {:.4}, perplexity {:.3}, over {} supervised tokens in {} rows",
-            found.loss, found.perplexity, found.supervised_tokens, found.rows
+            found.loss,
+            found.perplexity,
+            grouped(found.supervised_tokens),
+            grouped(found.rows)
         ))?;
     }
     Ok(Outcome::Done)
@@ -248,7 +253,7 @@ fn show_progress(shown: &progress::Progress, told: &Progress, are_answers_whole:
     if tokens > 0 {
         at = at.with(format!("{:.0} tokens/s", told.tokens_per_second));
     } else if done == resumed && resumed > 0 {
-        tracing::info!("{resumed} of {total} answers are there already");
+        tracing::info!("{} of {} answers are done already", grouped(resumed), grouped(total));
     }
     let (tokens, answers) = (tokens as f64, (done - resumed) as f64);
     match tokens_left {

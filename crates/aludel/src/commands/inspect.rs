@@ -64,7 +64,7 @@ pub(crate) struct InspectArgs {
     recipe: RecipeArgs,
 
     /// Maximum row length in tokens; longer rows are left out. auto keeps 99% of the rows if memory allows [default: auto]
-    #[arg(long, value_name = "N", allow_negative_numbers = true, help_heading = "Common settings")]
+    #[arg(long, value_name = "N", help_heading = "Common settings")]
     max_length: Option<String>,
 
     /// Skip rows that cannot be read, and count them
@@ -287,5 +287,5 @@ fn thread_pool(threads: usize) -> anyhow::Result<rayon::ThreadPool> {
     rayon::ThreadPoolBuilder::new()
         .num_threads(threads)
         .build()
-        .with_context(|| format!("student.threads = {threads}: so many threads cannot be started; ask for fewer"))
+        .with_context(|| format!("student.threads = {threads}: that many threads cannot be started; ask for fewer"))
 }

@@ -117,7 +117,17 @@ pub(crate) enum StoredDtype {
 const EXAMPLES: &str = "\
 Examples:
   aludel merge --adapter run/adapter --output-dir merged
-  aludel merge --adapter run/adapter --student student.gguf --output-dir merged --dtype f32";
+  aludel merge --adapter run/adapter --student student.gguf --output-dir merged --dtype f32
+
+Other tools that load the folder, each with the commands of its documentation:
+  vllm serve merged
+  python llama.cpp/convert_hf_to_gguf.py merged --outfile merged.gguf --outtype bf16
+  llama-server -m merged.gguf --port 8080
+  echo \"FROM ./merged\" > Modelfile
+  ollama create my-student && ollama run my-student
+
+In Python, transformers' AutoModelForCausalLM.from_pretrained(\"merged\") loads it, and
+AutoTokenizer.from_pretrained(\"merged\") its tokenizer and chat template.";
 
 #[cfg(test)]
 mod tests {

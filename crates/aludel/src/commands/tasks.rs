@@ -2,11 +2,13 @@
 //! evaluation. How they are made is the business of `aludel_verify::tasks`.
 
 use crate::console::Console;
+use crate::figures::grouped;
 use crate::next::after_making;
 use crate::number::whole;
 use crate::overwrite::Overwrite;
 use crate::report::{Helped, Outcome};
 use crate::table::Table;
+use aludel_distill::settings::nearest;
 use aludel_formats::atomic;
 use aludel_verify::tasks::{Difficulty, Family, ProblemSplit, families, family, generate_at, generate_distinct};
 use anyhow::Context as _;
@@ -168,11 +170,14 @@ fn make(args: &MakeArgs, console: &mut Console) -> anyhow::Result<()> {
     }
     for (name, made) in short {
         let words = "all that there are at this difficulty and split; --reworded asks them again in other words";
-        console.line(format_args!("{name}: {made} problems, not {count}: {words}"))?;
+        console.line(format_args!("{name}: {} problems, not {}: {words}", grouped(made), grouped(count)))?;
     }
-    let different =
-        if distinct == problems { "all different".to_owned() } else { format!("{distinct} of them different") };
-    console.line(format_args!("{problems} problems, {different}, in {}", args.output.display()))?;
+    let different = if distinct == problems {
+        "all different".to_owned()
+    } else {
+        format!("{} of them different", grouped(distinct))
+    };
+    console.line(format_args!("{} problems, {different}, in {}", grouped(problems), args.output.display()))?;
     Ok(console.next(&after_making(&args.output, matches!(args.split, Split::Test)))?)
 }
 
@@ -191,9 +196,10 @@ fn named(names: &[String]) -> anyhow::Result<Vec<Box<dyn Family>>> {
 }
 
 fn unknown(name: &str) -> Helped {
-    let known: Vec<&str> = families().iter().map(|family| family.name()).collect();
+    let known: Vec<String> = families().iter().map(|family| family.name().to_owned()).collect();
+    let near = nearest(name, &known).map(|near| format!("did you mean {near}? ")).unwrap_or_default();
     Helped {
         message: format!("{name}: there is no family of problems of this name"),
-        help: format!("name one of {}, or all", known.join(", ")),
+        help: format!("{near}name one of {}, or all", known.join(", ")),
     }
 }

@@ -4,7 +4,7 @@ mod told;
 
 use crate::card::write_for_adapter;
 use crate::console::{Console, harmless};
-use crate::figures::{held_out_loss, train_loss};
+use crate::figures::{grouped, held_out_loss, train_loss};
 use crate::hub::fetch_named;
 use crate::next::after_training;
 use crate::origin::made_by;
@@ -58,39 +58,39 @@ pub(crate) struct TrainArgs {
     pub(crate) recipe: RecipeArgs,
 
     /// Number of training epochs [default: 3]
-    #[arg(long, value_name = "N", allow_negative_numbers = true, help_heading = "Common settings")]
+    #[arg(long, value_name = "N", help_heading = "Common settings")]
     num_train_epochs: Option<String>,
 
     /// Total number of optimiser steps; overrides --num-train-epochs
-    #[arg(long, value_name = "N", allow_negative_numbers = true, help_heading = "Common settings")]
+    #[arg(long, value_name = "N", help_heading = "Common settings")]
     max_steps: Option<String>,
 
     /// Peak learning rate [default: 2e-4]
-    #[arg(long, value_name = "X", allow_negative_numbers = true, help_heading = "Common settings")]
+    #[arg(long, value_name = "X", help_heading = "Common settings")]
     learning_rate: Option<String>,
 
     /// Rows per micro-batch [default: 2]
-    #[arg(long, value_name = "N", allow_negative_numbers = true, help_heading = "Common settings")]
+    #[arg(long, value_name = "N", help_heading = "Common settings")]
     per_device_train_batch_size: Option<String>,
 
     /// Micro-batches per optimiser step [default: 4]
-    #[arg(long, value_name = "N", allow_negative_numbers = true, help_heading = "Common settings")]
+    #[arg(long, value_name = "N", help_heading = "Common settings")]
     gradient_accumulation_steps: Option<String>,
 
     /// Maximum row length in tokens; longer rows are left out. auto keeps 99% of the rows if memory allows [default: auto]
-    #[arg(long, value_name = "N", allow_negative_numbers = true, help_heading = "Common settings")]
+    #[arg(long, value_name = "N", help_heading = "Common settings")]
     max_length: Option<String>,
 
     /// LoRA rank [default: 16]
-    #[arg(long, value_name = "N", allow_negative_numbers = true, help_heading = "Common settings")]
+    #[arg(long, value_name = "N", help_heading = "Common settings")]
     lora_r: Option<String>,
 
     /// LoRA alpha; the adapter's output is scaled by alpha / r [default: 32]
-    #[arg(long, value_name = "X", allow_negative_numbers = true, help_heading = "Common settings")]
+    #[arg(long, value_name = "X", help_heading = "Common settings")]
     lora_alpha: Option<String>,
 
     /// LoRA dropout probability [default: 0]
-    #[arg(long, value_name = "X", allow_negative_numbers = true, help_heading = "Common settings")]
+    #[arg(long, value_name = "X", help_heading = "Common settings")]
     lora_dropout: Option<String>,
 
     /// Precision of matrix products: auto, bf16 or f32 [default: auto]
@@ -98,11 +98,11 @@ pub(crate) struct TrainArgs {
     dtype: Option<String>,
 
     /// Number of threads; 0 uses all cores [default: 0]
-    #[arg(long, value_name = "N", allow_negative_numbers = true, help_heading = "Common settings")]
+    #[arg(long, value_name = "N", help_heading = "Common settings")]
     threads: Option<String>,
 
     /// Random seed of split, row order, adapter initialisation and dropout [default: 42]
-    #[arg(long, value_name = "N", allow_negative_numbers = true, help_heading = "Common settings")]
+    #[arg(long, value_name = "N", help_heading = "Common settings")]
     seed: Option<String>,
 
     /// Adapter folder to start from, in place of a new adapter
@@ -165,19 +165,19 @@ pub(crate) fn run_recipe(
         shown.show(&event);
         let line = match event {
             Event::Started(started) => {
-                let (rows, held_back) = (started.train_rows, started.eval_rows);
+                let (rows, held_back) = (grouped(started.train_rows), grouped(started.eval_rows));
                 let memory = match started.process_bytes {
-                    Some(bytes) => format!("{:.0} MB of memory in all", bytes as f64 / 1e6),
-                    None => format!("{:.0} MB for weights and passes", started.device_bytes as f64 / 1e6),
+                    Some(bytes) => format!("{} MB of memory in all", grouped(bytes.div_ceil(1_000_000))),
+                    None => format!("{} MB for weights and passes", grouped(started.device_bytes.div_ceil(1_000_000))),
                 };
                 let (whose, longest) = (
                     if recipe.data.eval_files.is_empty() { "held back" } else { "to evaluate on" },
-                    started.max_length,
+                    grouped(started.max_length),
                 );
                 tracing::info!(
                     "{rows} rows to train on, {held_back} {whose}, of {longest} tokens at most; {} parameters, {} steps; {memory}",
-                    started.trained_parameters,
-                    started.total_steps,
+                    grouped(started.trained_parameters),
+                    grouped(started.total_steps),
                 );
                 tell_base(started);
                 warn_of_start(started);
@@ -270,7 +270,7 @@ fn settle(recipe: &Recipe) -> anyhow::Result<Recipe> {
                     message: format!(
                         "{INSTRUCTION_SET} names another instruction set than the one that this run began with"
                     ),
-                    help: format!("unset {INSTRUCTION_SET} to go on, or start a new run in another folder"),
+                    help: format!("unset {INSTRUCTION_SET} to resume it, or start a new run in another folder"),
                 }));
             }
             if own.dtype == Dtype::Auto {
@@ -312,8 +312,8 @@ fn describe(summary: &Summary, folder: &Path) -> String {
     match &summary.adapter {
         Some(adapter) => format!(
             "{} steps, {} tokens at {:.0} tokens/s{losses}\nadapter: {}",
-            summary.steps,
-            summary.tokens,
+            grouped(summary.steps),
+            grouped(summary.tokens),
             summary.tokens_per_second,
             adapter.display()
         ),
@@ -321,9 +321,9 @@ fn describe(summary: &Summary, folder: &Path) -> String {
             "stopped before the first step, with nothing to keep; the same command starts again".to_owned()
         }
         None => format!(
-            "stopped after step {} of {}{losses}\ngo on with: aludel train --output-dir {} --resume",
-            summary.steps,
-            summary.total_steps,
+            "stopped after step {} of {}{losses}\ncontinue with: aludel train --output-dir {} --resume",
+            grouped(summary.steps),
+            grouped(summary.total_steps),
             as_typed(folder)
         ),
     }
@@ -373,13 +373,13 @@ impl TrainArgs {
             _ if !self.resume || !is_alone => Ok(()),
             None => Err(Problems::one(Problem::missing(
                 "train.output_dir",
-                "--resume goes on with a run, and no folder of one is named",
+                "--resume continues a run, and no folder of one is named",
                 "give it: aludel train --output-dir DIR --resume",
             ))
             .into()),
             Some(folder) if !aludel_files::is_there(folder.join(RECIPE_FILE_NAME)) => Err(anyhow::Error::new(Helped {
                 message: format!(
-                    "{}: there is no run to go on with here: it holds no {RECIPE_FILE_NAME}",
+                    "{}: there is no run to resume here: it holds no {RECIPE_FILE_NAME}",
                     folder.display()
                 ),
                 help: "give the folder of a run, or --student and --data to start one".to_owned(),

@@ -190,7 +190,7 @@ mod tests {
     #[test]
     fn commands_are_never_broken() {
         for (text, shown) in [
-            ("go on with: aludel train --resume", "go on with:\n  aludel train --resume"),
+            ("continue with: aludel train --resume", "continue with:\n  aludel train --resume"),
             ("give `aludel eval` and `aludel merge` again", "give `aludel eval`\n  and `aludel merge`\n  again"),
             ("said by aludel and others and so on", "said by aludel and\n  others and so on"),
             ("a ` alone is a letter as any other", "a ` alone is a\n  letter as any\n  other"),

@@ -4,6 +4,7 @@
 use super::html::{Html, classed, element, join, text};
 use super::section;
 use super::training::Run;
+use crate::figures::grouped;
 use aludel_distill::metrics::{SampleAnswer, SampleRecord};
 
 /// The sample answers of all runs that have some.
@@ -12,8 +13,7 @@ pub(super) fn part(runs: &[Run]) -> Html {
     if asked.is_empty() {
         return Html::default();
     }
-    let lead =
-        "What the student answered while it was trained, greedily, with the adapter as it was after so many steps.";
+    let lead = "What the student answered while it was trained, greedily, with the adapter as it was after that number of steps.";
     section("Sample answers while training", lead, asked.into_iter().map(run).collect())
 }
 
@@ -43,7 +43,7 @@ fn answer(step: u64, sample: &SampleAnswer) -> Html {
         join([classed("p", "who", text("reasoning")), classed("pre", "foreign", text(reasoning))])
     });
     join([
-        classed("p", "who", text(&format!("after step {step}: {} tokens{cut}", sample.tokens))),
+        classed("p", "who", text(&format!("after step {}: {} tokens{cut}", grouped(step), grouped(sample.tokens)))),
         reasoning,
         classed("pre", "foreign", text(&sample.content)),
     ])

@@ -1,6 +1,7 @@
 //! How progress reads: one line that fits a terminal, or one for a log. What is measured stands in `estimate`.
 
 use super::estimate::Kind;
+use crate::figures::grouped;
 use std::time::Duration;
 
 /// Letters of a bar: fewer tell nothing, more crowd out nothing.
@@ -36,9 +37,9 @@ impl At {
         let Some(&(size, unit)) = largest.or(units.first()) else { return At::default() };
         let position = match total {
             0 if done == 0 => String::new(),
-            0 => format!("{} {unit}", done / size),
-            _ if done >= total => format!("{0}/{0} {unit}", total.div_ceil(size)),
-            _ => format!("{}/{} {unit}", done / size, total.div_ceil(size)),
+            0 => format!("{} {unit}", grouped(done / size)),
+            _ if done >= total => format!("{0}/{0} {unit}", grouped(total.div_ceil(size))),
+            _ => format!("{}/{} {unit}", grouped(done / size), grouped(total.div_ceil(size))),
         };
         At { position, share: (total > 0).then(|| done as f64 / total as f64), facts: Vec::new() }
     }
@@ -202,7 +203,7 @@ mod tests {
     fn counts_are_of_what_is_done_in_units_that_show_it() {
         for (at, said) in [
             (At::of_bytes(0, 0), "tokenising"),
-            (At::of_bytes(1_200_000, 0), "tokenising 1200 kB"),
+            (At::of_bytes(1_200_000, 0), "tokenising 1,200 kB"),
             (At::of_bytes(0, 512), "tokenising 0/512 bytes, 0%"),
             (At::of_bytes(299_999, 300_000), "tokenising 299/300 kB, 99%"),
             (At::of_bytes(300_001, 300_001), "tokenising 301/301 kB, 100%"),

@@ -53,7 +53,8 @@ impl TrainingProgress {
                 progress.reach_of(Kind::Hashing, *done as f64, *total as f64, At::of_bytes(*done, *total));
             }
             Event::Tokenising(told) => {
-                let at = At::of_bytes(told.bytes_read, told.bytes_total).with(format!("{} rows", told.records));
+                let at =
+                    At::of_bytes(told.bytes_read, told.bytes_total).with(format!("{} rows", grouped(told.records)));
                 progress.reach_of(Kind::Tokenising, told.bytes_read as f64, told.bytes_total as f64, at);
             }
             Event::PlacingTokens { done, total } => {

@@ -116,7 +116,7 @@ fn a_run_of_another_format_is_told_with_its_version() {
     check_refused(&workshop, "run", true, &["begun by Aludel 0.0.9", "format 1", "--init-adapter", "run/checkpoint-4"]);
     (run["format"], run["aludel_version"]) = (json!(3), json!("7.0.0"));
     workshop.write("run/run.json", &run.to_string());
-    check_refused(&workshop, "run", true, &["begun by Aludel 7.0.0", "format 3", "goes on with format 2 alone"]);
+    check_refused(&workshop, "run", true, &["begun by Aludel 7.0.0", "format 3", "continues format 2 alone"]);
 }
 
 #[test]

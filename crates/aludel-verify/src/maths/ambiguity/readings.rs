@@ -141,6 +141,25 @@ fn magnitude(text: &str) -> Option<String> {
     Some(format!("{}e{power} {unit}", &found[1]))
 }
 
+/// `10 m/s` with its unit in `\text{}`: the number, a space, and symbols of units that are all known.
+pub(in crate::maths) fn unit_set_apart(text: &str) -> Option<String> {
+    static QUANTITY: LazyLock<Regex> = LazyLock::new(|| {
+        pattern(concat!(
+            r"^\s*([-−+]?[\d,]*\.?\d+(?:\s*(?:\\times|\\cdot|×|·|x)\s*10\s*\^\s*(?:[-−]?\d|\{\s*[-−]?\d+\s*\}))?)",
+            r"(?:\s|~|\\[,;: ])+",
+            r"([A-Za-zµΩ]+(?:\^(?:-?\d|\{-?\d+\}))?(?:\s*[/·]\s*[A-Za-zµΩ]+(?:\^(?:-?\d|\{-?\d+\}))?)*)\s*\.?\s*$"
+        ))
+    });
+    static SYMBOL: LazyLock<Regex> = LazyLock::new(|| pattern(r"[A-Za-zµΩ]+"));
+    if text.len() > LONGEST {
+        return None;
+    }
+    let found = QUANTITY.captures(text)?;
+    let is_unit = |symbol: &str| unit::is_letter_unit(symbol) || unit::is_known(symbol);
+    let are_units = SYMBOL.find_iter(&found[2]).all(|symbol| is_unit(symbol.as_str()));
+    are_units.then(|| format!("{} \\text{{ {} }}", &found[1], found[2].replace(['{', '}'], "")))
+}
+
 /// `5m`, `5\Omega`, `9.8m/s^2`: letters behind a number that are units' symbols.
 fn with_unit(text: &str) -> Option<String> {
     static UNIT: LazyLock<Regex> = LazyLock::new(|| {

@@ -317,7 +317,7 @@ fn based(expression: &Expression) -> Option<(dashu_ratio::RBig, u32)> {
     Some((value.into(), base))
 }
 
-/// 44% is 0.44, and is also the 44 that answers "how many percent?".
+/// 44% is 0.44, and may also be the 44 that answers "how many percent?".
 fn percentage(percent: &Expression, other: &Expression, budget: &Budget) -> Equality {
     let hundredth = Expression::Number(Number::exact(dashu_ratio::RBig::from_parts(1.into(), 100u8.into())));
     let share = match percent {
@@ -329,8 +329,8 @@ fn percentage(percent: &Expression, other: &Expression, budget: &Budget) -> Equa
         other => Expression::Product(vec![other.clone(), hundredth]),
     };
     match (scalar::equal(percent, other, budget), scalar::equal(&share, other, budget)) {
-        (Equality::Equal, _) | (_, Equality::Equal) => Equality::Equal,
-        (Equality::Undecided, _) | (_, Equality::Undecided) => Equality::Undecided,
+        (_, Equality::Equal) => Equality::Equal,
+        (Equality::Equal | Equality::Undecided, _) | (_, Equality::Undecided) => Equality::Undecided,
         _ => Equality::Different,
     }
 }

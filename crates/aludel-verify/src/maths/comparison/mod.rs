@@ -2,6 +2,7 @@
 //! Other readings of an answer are in `ambiguity`.
 
 pub(super) mod compare;
+pub(super) mod percentage;
 mod reals;
 pub(super) mod relation;
 pub(super) mod scalar;

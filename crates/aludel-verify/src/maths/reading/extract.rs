@@ -122,17 +122,22 @@ fn joins(between: &str) -> bool {
     matches!(bare.as_str(), "," | "and" | ",and" | "or" | ",or" | "&")
 }
 
-/// `<answer>…</answer>` or `<solution>…</solution>`, in any case; also without its end. A solution may be a worked one: then its
-/// answer is found in it as in any text.
+/// The last `<answer>…</answer>` or `<solution>…</solution>`, in any case; also one whose end was cut off. A solution that is worked out
+/// there is no answer: an earlier tag may hold one; else it is found in the solution as in any text.
 fn tagged(text: &str) -> Option<&str> {
     static OPEN: LazyLock<Regex> = LazyLock::new(|| pattern("(?i)<(?:answer|(solution))>"));
     static CLOSE: LazyLock<Regex> = LazyLock::new(|| pattern("(?i)</(?:answer|solution)>"));
-    let open = OPEN.captures_iter(text).last()?;
-    let rest = &text[open.get(0)?.end()..];
-    let end = CLOSE.find(rest).map_or(rest.len(), |close| close.start());
-    let inside = tidy(&rest[..end])?;
-    let is_worked = open.get(1).is_some() && (inside.contains('\n') || inside.len() > BARE_ANSWER_BYTES);
-    if is_worked { None } else { Some(inside) }
+    let mut found = None;
+    let mut closes = CLOSE.find_iter(text).peekable();
+    for open in OPEN.captures_iter(text) {
+        let Some(tag) = open.get(0) else { continue };
+        while closes.next_if(|close| close.start() < tag.end()).is_some() {}
+        let end = closes.peek().map_or(text.len(), |close| close.start());
+        let Some(inside) = tidy(&text[tag.end()..end]) else { continue };
+        let is_worked = open.get(1).is_some() && (inside.contains('\n') || inside.len() > BARE_ANSWER_BYTES);
+        found = if is_worked { found } else { Some(inside) };
+    }
+    found
 }
 
 /// `#### 42`, as GSM8K has it.

@@ -42,6 +42,23 @@ fn symbols_of_units_that_are_not_set_apart() {
             ("5m", "5"),
         ],
     );
+    // A space sets them apart as words and \text{} do.
+    check(
+        Equal,
+        &[
+            ("10 m/s", r"10 \text{ m/s}"),
+            ("10 m/s", "10 meters per second"),
+            ("36 km/h", "10 m/s"),
+            (r"3 \times 10^8 m/s", r"300000 \text{ km/s}"),
+            ("9.8 m/s^2", r"9.8 \text{ m/s}^2"),
+            (r"5\ kg", r"5 \text{ kg}"),
+            ("10 m/s", r"\frac{10m}{s}"),
+            ("0.5 m s^{-1}", "0.5 m/s"),
+            ("2 mg", "2mg"),
+            ("10m/s", "10 m/s"),
+        ],
+    );
+    check(Different, &[("10 m/s", r"10 \text{ km/h}"), ("10 m/s", "11 m/s"), ("10 m/s", "10 s")]);
     check(Different, &[("5m", "6 meters"), ("5x", "5"), ("5 m", "5 s"), (r"5\Omega", "5 volts")]);
     check(Equal, &[("5Ω", r"5\Omega"), ("2πr", r"2\pi r"), ("θ", r"\theta"), ("αβ", r"\beta\alpha")]);
 }

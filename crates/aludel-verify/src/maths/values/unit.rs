@@ -426,7 +426,7 @@ mod tests {
         );
         check(
             Undecided,
-            &[("350 kcal", "350 calories"), ("1 cal", r"4.1868 \text{ J}"), ("36 km/h", "10 m/s"), ("1 kWh", "3.6 MJ")],
+            &[("350 kcal", "350 calories"), ("1 cal", r"4.1868 \text{ J}"), ("36km/h", "10m/s"), ("1kWh", "3.6MJ")],
         );
         check(
             Different,

@@ -3,6 +3,7 @@
 
 use super::{Shown, say};
 use crate::console::{Console, harmless};
+use crate::figures::grouped;
 use crate::report::{Outcome, text_of};
 use crate::settings::change;
 use aludel_distill::chat::{ChatModel, FinishReason};
@@ -136,7 +137,7 @@ impl Conversation<'_> {
 
     fn full(&self) -> String {
         let tokens = self.talker.context_tokens();
-        format!("the conversation fills the model's context of {tokens} tokens; /reset begins a new one")
+        format!("the conversation fills the model's context of {} tokens; /reset begins a new one", grouped(tokens))
     }
 
     fn set_system(&mut self, text: &str) -> anyhow::Result<()> {

@@ -131,18 +131,18 @@ pub(super) fn summary(progress: &Progress, store: &Path) -> String {
         0 => String::new(),
         there => format!(" ({} there already)", counted(there, "other was", "others were")),
     };
-    let cut = if progress.cut > 0 { format!(", {} of them cut off", progress.cut) } else { String::new() };
+    let cut = if progress.cut > 0 { format!(", {} of them cut off", grouped(progress.cut)) } else { String::new() };
     let hidden = match progress.without_reasoning {
         0 => String::new(),
-        hidden => format!(", {hidden} of them without the reasoning that the model had"),
+        hidden => format!(", {} of them without the reasoning that the model had", grouped(hidden)),
     };
     let unanswered = match progress.unanswered {
         0 => String::new(),
-        empty => format!(", {empty} of them not whole (empty, or reasoning that never closes)"),
+        empty => format!(", {} of them not whole (empty, or reasoning that never closes)", grouped(empty)),
     };
     let unread = match progress.with_unread {
         0 => String::new(),
-        some => format!(", {some} of them beside what is not understood"),
+        some => format!(", {} of them beside what is not understood", grouped(some)),
     };
     let not_asked = match progress.not_asked() {
         0 => String::new(),
@@ -150,11 +150,11 @@ pub(super) fn summary(progress: &Progress, store: &Path) -> String {
     };
     format!(
         "kept: {} of {} answers{there}{cut}{unanswered}{hidden}{unread}; {} questions not answered{not_asked}; {} + {} tokens, {}, {} in {}",
-        progress.done,
-        progress.wanted,
-        progress.not_answered(),
-        progress.prompt_tokens,
-        progress.completion_tokens,
+        grouped(progress.done),
+        grouped(progress.wanted),
+        grouped(progress.not_answered()),
+        grouped(progress.prompt_tokens),
+        grouped(progress.completion_tokens),
         cost(progress.cost),
         duration(progress.seconds),
         store.display()
@@ -180,8 +180,8 @@ fn nothing_to_ask(progress: &Progress) -> Option<String> {
 pub(super) fn prediction(console: &mut Console, prediction: &Prediction, pilot: &Progress) -> anyhow::Result<()> {
     console.line(format_args!(
         "pilot: {} answers, {} asked now ({}); still missing: {}",
-        prediction.pilot,
-        pilot.done,
+        grouped(prediction.pilot),
+        grouped(pilot.done),
         cost(pilot.cost),
         grouped(prediction.missing)
     ))?;

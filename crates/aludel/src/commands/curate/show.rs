@@ -96,7 +96,7 @@ pub(super) fn show_filters(console: &mut Console, report: &Report) -> anyhow::Re
             report.weighted.iter().map(|(column, rows)| format!("{column}: {}", grouped(*rows))).collect();
         let told = format_args!(
             "rows with a loss weight other than 1: {} ({}); rename the column if it is no loss weight",
-            grouped(report.weighted.values().sum()),
+            grouped(report.weighted.values().sum::<u64>()),
             by_column.join(", ")
         );
         console.paragraph(Style::new(), told)?;

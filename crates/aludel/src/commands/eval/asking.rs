@@ -1,5 +1,6 @@
 //! How a model is asked: the options that `aludel eval` shares with `aludel compare`, and the tasks and settings that they make.
 
+use crate::figures::grouped;
 use crate::hub::local_data;
 use crate::number::{decimal, whole};
 use crate::report::Helped;
@@ -23,11 +24,11 @@ pub(crate) struct AskingArgs {
     limit: Option<usize>,
 
     /// Sampling temperature; 0 always picks the most likely token
-    #[arg(long, value_name = "T", default_value_t = 0.6, value_parser = decimal, allow_negative_numbers = true)]
+    #[arg(long, value_name = "T", default_value_t = 0.6, value_parser = decimal)]
     temperature: f64,
 
     /// Top-p: sample from the most likely tokens whose probabilities add up to this
-    #[arg(long, value_name = "P", default_value_t = 0.95, value_parser = decimal, allow_negative_numbers = true)]
+    #[arg(long, value_name = "P", default_value_t = 0.95, value_parser = decimal)]
     top_p: f64,
 
     /// Maximum number of tokens of an answer, including reasoning
@@ -101,7 +102,7 @@ impl AskingArgs {
             if task.repeated > 0 {
                 tracing::info!(
                     "{name}: {} rows ask what an earlier row asks; each prompt is asked once",
-                    task.repeated
+                    grouped(task.repeated)
                 );
             }
             Ok(task)

@@ -1,6 +1,7 @@
 //! Results as tables in the terminal.
 
 use crate::console::{Console, harmless};
+use crate::figures::grouped;
 use crate::table::Table;
 use aludel_distill::evaluate::overall::Overall;
 use aludel_distill::evaluate::results::{Results, SAMPLES_FILE_NAME, TaskResult};
@@ -53,7 +54,7 @@ fn scores(tasks: &[TaskResult], overall: Option<&Overall>) -> Table {
     }
     table = table.numbers(["cut", "loops", "no answer"]);
     for task in tasks {
-        let mut cells = vec![task.name.clone(), task.n.to_string()];
+        let mut cells = vec![task.name.clone(), grouped(task.n)];
         cells.extend(has_samples.then(|| task.k.to_string()));
         cells.extend([percent(task.pass_at_1), interval(task.ci95)]);
         if has_samples {
@@ -68,7 +69,7 @@ fn scores(tasks: &[TaskResult], overall: Option<&Overall>) -> Table {
             let sum: f64 = tasks.iter().map(|task| task.n as f64 * of(task)).sum();
             percent(sum / tasks.iter().map(|task| task.n as f64).sum::<f64>().max(1.0))
         };
-        let mut cells = vec!["overall".to_owned(), overall.n.to_string()];
+        let mut cells = vec!["overall".to_owned(), grouped(overall.n)];
         cells.extend(has_samples.then(String::new));
         cells.extend([percent(overall.pass_at_1), interval(overall.ci95)]);
         if has_samples {
@@ -87,15 +88,16 @@ fn has_lengths(task: &TaskResult) -> bool {
 
 /// How long answers are, where that is known of any.
 fn lengths(tasks: &[TaskResult]) -> Option<Table> {
+    let whole = |value: f64| grouped(value.round() as u64);
     let mut table = Table::new("task").numbers(["mean", "thinking", "its median", "its p90", "tokens/s"]);
     for task in tasks.iter().filter(|task| has_lengths(task)) {
         let thinking = &task.thinking_tokens_percentiles;
         table.row([
             task.name.clone(),
-            format!("{:.0}", task.mean_completion_tokens),
-            format!("{:.0}", task.mean_thinking_tokens),
-            thinking.p50.to_string(),
-            thinking.p90.to_string(),
+            whole(task.mean_completion_tokens),
+            whole(task.mean_thinking_tokens),
+            grouped(thinking.p50),
+            grouped(thinking.p90),
             task.tokens_per_second.map_or_else(String::new, |rate| format!("{rate:.0}")),
         ]);
     }
@@ -106,7 +108,7 @@ fn lengths(tasks: &[TaskResult]) -> Option<Table> {
 fn warn(task: &TaskResult, folder: &Path) {
     let name = harmless(&task.name);
     if task.undecided > 0.0 {
-        let count = (task.undecided * task.n as f64 * f64::from(task.k)).round();
+        let count = grouped((task.undecided * task.n as f64 * f64::from(task.k)).round() as u64);
         let share = percent(task.undecided);
         tracing::warn!(
             "{name}: {count} answers ({share}) could not be compared with the right one and count as not right"

@@ -130,9 +130,9 @@ pub(super) fn totals(console: &mut Console, totals: &Totals, recipe: &Recipe) ->
     let lengths = &totals.lengths;
     console.line(format_args!(
         "tokens in a row: {} to {}, median {}",
-        grouped(lengths.shortest.into()),
-        grouped(lengths.longest.into()),
-        grouped(lengths.median.into())
+        grouped(lengths.shortest),
+        grouped(lengths.longest),
+        grouped(lengths.median)
     ))?;
     let (all, trained) = (totals.tokens, totals.supervised_tokens);
     console.line(format_args!(

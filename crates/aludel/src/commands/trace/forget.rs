@@ -1,7 +1,7 @@
 //! `aludel trace forget`: takes out of a store what nobody wants any more. What goes with it is the store's matter.
 
 use crate::console::{Console, harmless};
-use crate::figures::cost_of;
+use crate::figures::{cost_of, grouped};
 use crate::report::{Helped, Outcome};
 use aludel_files::counted;
 use aludel_teacher::store::{Forgotten, Selection, Snapshot, Store};
@@ -116,7 +116,8 @@ fn words(forgotten: &Forgotten, is_done: bool) -> String {
             .then(|| format!("{} wanted and not there", counted(*missing, "answer that is", "answers that are"))),
         (answers > 0).then(|| {
             let answers = counted(answers, "answer", "answers");
-            format!("{answers} ({cut} of them cut off; {} + {} tokens{cost})", tokens.prompt, tokens.completion)
+            let tokens = format!("{} + {} tokens", grouped(tokens.prompt), grouped(tokens.completion));
+            format!("{answers} ({} of them cut off; {tokens}{cost})", grouped(*cut))
         }),
         (*failed > 0).then(|| format!("{} not taken", counted(*failed, "question that was", "questions that were"))),
         (*prompts > 0).then(|| format!("{} without any other answer", counted(*prompts, "prompt", "prompts"))),

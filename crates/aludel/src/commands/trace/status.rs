@@ -2,7 +2,7 @@
 //! checking is the store's matter.
 
 use crate::console::{Console, harmless};
-use crate::figures::cost_of;
+use crate::figures::{cost_of, grouped};
 use crate::report::{Helped, Outcome};
 use aludel_teacher::store::{Damage, Snapshot, Status};
 use clap::Args;
@@ -70,25 +70,31 @@ fn damaged(args: &StatusArgs, damage: &Damage) -> Helped {
 fn show(status: &Status, console: &mut Console) -> anyhow::Result<()> {
     console.line(format_args!(
         "{} prompts, {} answers wanted: {} complete, {} cut, {} failed, {} missing",
-        status.prompts, status.wanted, status.complete, status.cut, status.failed, status.missing
+        grouped(status.prompts),
+        grouped(status.wanted),
+        grouped(status.complete),
+        grouped(status.cut),
+        grouped(status.failed),
+        grouped(status.missing)
     ))?;
     let cost = cost_of(status.cost, status.unpriced).map_or_else(String::new, |cost| format!(", {cost}"));
     console.line(format_args!(
         "{} prompt tokens, {} completion tokens{cost}",
-        status.tokens.prompt, status.tokens.completion
+        grouped(status.tokens.prompt),
+        grouped(status.tokens.completion)
     ))?;
     if status.claimed > 0 {
-        console.line(format_args!("{} are being asked for", status.claimed))?;
+        console.line(format_args!("{} are being asked for", grouped(status.claimed)))?;
     }
     for run in status.runs.iter().filter(|_| status.runs.len() > 1) {
         let cost = cost_of(run.cost, run.unpriced).map_or_else(String::new, |cost| format!(", {cost}"));
         console.line(format_args!(
             "{}: {} of {} complete, {} cut, {} failed{cost}; {}",
             harmless(&run.teacher),
-            run.complete,
-            run.wanted,
-            run.cut,
-            run.failed,
+            grouped(run.complete),
+            grouped(run.wanted),
+            grouped(run.cut),
+            grouped(run.failed),
             harmless(&run.settings.to_string())
         ))?;
     }
