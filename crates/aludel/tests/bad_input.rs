@@ -297,7 +297,9 @@ fn runs_that_cannot_be_resumed() {
         said += &resume(&["--resume"]);
         fs::write(workshop.path(file), good).unwrap();
     }
-    assert_snapshot!("resume", said);
+    // how long the numbers of this file are depends on the processor
+    let length = fs::metadata(workshop.path("run/checkpoint-2/trainer_state.json")).unwrap().len();
+    assert_snapshot!("resume", said.replace(&format!("and {length} were"), "and LENGTH were"));
     let output =
         workshop.command(&["train", "--recipe", "recipe.toml", "--output-dir", "run", "--resume"]).output().unwrap();
     assert!(output.status.success(), "undamaged, it goes on");

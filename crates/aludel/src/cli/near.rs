@@ -165,7 +165,7 @@ mod tests {
         let batch = "give --per-device-train-batch-size for the rows of a micro-batch; a step takes that many times \
                      train.gradient_accumulation_steps";
         check("train", "--batch-size", Some(batch));
-        check("train", "--load-in-4bit", Some("leave it out and give a 4-bit GGUF file as student.model"));
+        check("train", "--load-in-4bit", Some("give --set student.quantize=VALUE"));
         check("train", "--nonsense", None);
         // It has no such option, and takes no settings.
         check("merge", "--lr", None);

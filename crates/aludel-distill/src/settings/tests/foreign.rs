@@ -61,8 +61,8 @@ fn names_of_other_tools_that_mean_something_else_name_ours() {
             "train.lr = 0.001: it is read as train.learning_rate, which is given, too; leave one of them out",
         ),
         (
-            "[train]\nlr = 1e-3\n[lora]\nrank = 4\nlora_r = 4",
-            "lora.lora_r = 4: it is read as lora.r, which is given, too; leave one of them out",
+            "[train]\nlr = 1e-3\n[lora]\nrank = 4\nlora_r = 8",
+            "lora.lora_r = 8: it is read as lora.r, which is given, too; leave one of them out",
         ),
         ("lr = 1e-3", "lr = 0.001: it stands in no section; write learning_rate below [train]"),
         ("[train]\nlr = \"fast\"", "train.learning_rate = \"fast\": this text cannot be taken here; give a number"),

@@ -148,7 +148,7 @@ mod tests {
         let told = |filters: &[(Reason, u64)]| losses(&report(filters), Path::new("/my out"));
         assert_eq!(told(&[(Reason::Incomplete, 100), (Reason::Wrong, 100)]), None);
         assert_eq!(told(&[(Reason::NotChosen, 700), (Reason::Wrong, 200)]), None, "what was chosen is no loss");
-        let wanted = "301 of 1000 rows (30%) were dropped, most of them as near_duplicate (201): `--set curate.near_duplicates=false` \
+        let wanted = "301 of 1,000 rows (30%) were dropped, most of them as near_duplicate (201): `--set curate.near_duplicates=false` \
                       keeps them, and a higher curate.near_duplicate_threshold some of them; '/my out/dropped.jsonl' says of each why";
         assert_eq!(told(&[(Reason::Wrong, 100), (Reason::NearDuplicate, 201)]).as_deref(), Some(wanted));
     }
