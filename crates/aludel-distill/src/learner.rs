@@ -11,7 +11,7 @@ use aludel_kernels::linear::{Precision, Quantization};
 use aludel_kernels::optim::{self, State};
 use aludel_kernels::{Context, Isa, Mat, Region, peak, rng};
 use aludel_model::adapter::{Adapter, AdapterOptions, Init, resolve_targets};
-use aludel_model::decoder::{Active, Attention, Decoder, Kept, Pass, StepDropout, WeightFormat};
+use aludel_model::decoder::{Active, Attention, Decoder, PackedBatch, SavedActivations, StepDropout, WeightFormat};
 use aludel_model::student::Student;
 
 use crate::base_model;
@@ -97,7 +97,7 @@ pub struct Learner {
     pub state: State,
     /// Of the gradient of the last step, [1, 1].
     norm: Mat,
-    kept: Kept,
+    kept: SavedActivations,
     pass: Supervised,
     /// Whether passes may come with dropout, which takes memory.
     plans_dropout: bool,
@@ -131,7 +131,7 @@ impl PassSums {
 /// A pass and its supervised tokens, ready for the device. Used again from pass to pass, so that a step allocates nothing.
 #[derive(Default)]
 struct Supervised {
-    pass: Pass,
+    pass: PackedBatch,
     /// Tokens whose logits are wanted: each predicts the one after it.
     chosen: Vec<u32>,
     targets: Vec<u32>,
@@ -276,7 +276,7 @@ impl Learner {
         let [gradients, first, second] = [(); 3].map(|()| ctx.persistent(1, adapter.parameter_count()));
         let state = State { parameters: adapter.parameters(), gradients, first, second };
         let norm = ctx.persistent(1, 1);
-        let kept = Kept::new(gradient_checkpointing);
+        let kept = SavedActivations::new(gradient_checkpointing);
         let (decoder, adapter) = (Arc::new(decoder), Arc::new(adapter));
         Learner { ctx, decoder, adapter, state, norm, kept, pass: Supervised::default(), plans_dropout: true }
     }
@@ -347,7 +347,7 @@ impl Learner {
     /// What the head reads at each token of a row, [T, C], and the log-sum-exp of the logits after each of the `chosen` tokens.
     /// Without dropout.
     pub fn head_inputs(&mut self, ids: &[u32], chosen: &[u32]) -> (Vec<f32>, Vec<f64>) {
-        let mut pass = Pass::default();
+        let mut pass = PackedBatch::default();
         pass.push(0, ids);
         let Learner { ctx, decoder, adapter, .. } = self;
         ctx.reset();
@@ -413,7 +413,7 @@ fn run_pass(
     adapter: &Adapter,
     batch: &mut Supervised,
     objective: &dyn Objective,
-    backward: Option<(Mat, Option<StepDropout>, &mut Kept)>,
+    backward: Option<(Mat, Option<StepDropout>, &mut SavedActivations)>,
 ) -> PassSums {
     ctx.reset();
     let (gradients, dropout, kept) = match backward {

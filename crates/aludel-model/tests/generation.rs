@@ -13,7 +13,7 @@ use aludel_kernels::linear::{Precision, Quantization};
 use aludel_kernels::{Context, Region};
 use aludel_model::adapter::{Adapter, AdapterOptions, Init, NewRows};
 use aludel_model::config::Config;
-use aludel_model::decoder::{Attention, Decoder, Pass, WeightFormat};
+use aludel_model::decoder::{Attention, Decoder, PackedBatch, WeightFormat};
 use aludel_model::generate::{Engine, Event, Finish, Request, RequestId, Sampling};
 use aludel_model::module::Module;
 use aludel_model::student::Student;
@@ -161,7 +161,7 @@ fn log_probabilities_are_those_of_the_model() {
         let mut row = job()[number].0.prompt.clone();
         let start = row.len();
         row.extend(said.iter().map(|&(token, _)| token));
-        let mut pass = Pass::default();
+        let mut pass = PackedBatch::default();
         pass.push(0, &row);
         let run = |ctx: &mut Context| {
             let forward = decoder.forward(ctx, &pass, Attention::Rows, None, None);

@@ -14,7 +14,7 @@ use aludel_kernels::optim::{self, State, Step};
 use aludel_kernels::{Context, Device, Isa, Mat, Region, loss, quant};
 use aludel_model::adapter::Adapter;
 use aludel_model::config::Config;
-use aludel_model::decoder::{Active, Attention, Decoder, Kept, Pass};
+use aludel_model::decoder::{Active, Attention, Decoder, PackedBatch, SavedActivations};
 use aludel_model::generate::{Engine, Event, Finish, Request, Sampling};
 use aludel_model::weights::{Files, Weights};
 use serde_json::{Value, json};
@@ -92,7 +92,7 @@ impl Golden {
 
 /// Logits of every token of one row.
 fn logits(ctx: &mut Context, decoder: &Decoder, adapter: Option<&Adapter>, ids: &[u32]) -> Vec<f32> {
-    let mut pass = Pass::default();
+    let mut pass = PackedBatch::default();
     pass.push(0, ids);
     decoder.check(ids, ids.len(), adapter).unwrap();
     let run = |ctx: &mut Context| {
@@ -118,9 +118,9 @@ fn gradients(
     active: Active<'_>,
     rows: &[Row],
     flat: Mat,
-    mut kept: Kept,
+    mut kept: SavedActivations,
 ) -> (f64, usize) {
-    let mut pass = Pass::default();
+    let mut pass = PackedBatch::default();
     let (mut chosen, mut targets, mut weights) = (vec![], vec![], vec![]);
     for (n, row) in rows.iter().enumerate() {
         let start = pass.len() as u32;
@@ -199,7 +199,7 @@ fn check_adapter_in(mut ctx: Context, name: &str, adapter_name: &str, gradient_c
     for number in 1..=10 {
         ctx.zero(flat);
         let (loss, supervised) =
-            gradients(&mut ctx, &decoder, plain(&adapter), &rows, flat, Kept::new(gradient_checkpointing));
+            gradients(&mut ctx, &decoder, plain(&adapter), &rows, flat, SavedActivations::new(gradient_checkpointing));
         if number == 1 {
             let values: Vec<f32> = ctx.download(flat).iter().map(|g| g / supervised as f32).collect();
             for (entry, got) in adapter.named(&values) {
@@ -287,12 +287,12 @@ fn a_packed_row_has_the_loss_and_gradient_it_has_alone() {
     let adapter = Adapter::load(&mut ctx, decoder.config(), &golden.folder.join("adapter_all_linear")).unwrap();
     let rows = golden.rows();
     let flat = ctx.persistent(1, adapter.parameter_count());
-    let (packed_loss, _) = gradients(&mut ctx, &decoder, plain(&adapter), &rows, flat, Kept::new(false));
+    let (packed_loss, _) = gradients(&mut ctx, &decoder, plain(&adapter), &rows, flat, SavedActivations::new(false));
     let packed = ctx.download(flat);
     ctx.zero(flat);
     let mut alone_loss = 0.0;
     for row in rows {
-        alone_loss += gradients(&mut ctx, &decoder, plain(&adapter), &[row], flat, Kept::new(false)).0;
+        alone_loss += gradients(&mut ctx, &decoder, plain(&adapter), &[row], flat, SavedActivations::new(false)).0;
     }
     assert!((packed_loss - alone_loss).abs() <= 1e-5 * packed_loss, "{packed_loss} {alone_loss}");
     assert_close("gradients", &ctx.download(flat), &wide(&packed), 1e-5);

@@ -8,7 +8,7 @@ mod common;
 use aludel_kernels::check::{assert_close, cosine, random, wide};
 use aludel_kernels::linear::{Precision, Quantization};
 use aludel_kernels::{Context, Region};
-use aludel_model::decoder::{Attention, Decoder, Pass, WeightFormat};
+use aludel_model::decoder::{Attention, Decoder, PackedBatch, WeightFormat};
 use aludel_model::student::Student;
 use common::{Model, assert_holds, ids};
 
@@ -26,7 +26,7 @@ fn model() -> Model {
 
 fn logits(mut ctx: Context, student: &Student, format: WeightFormat, ids: &[u32]) -> Vec<f32> {
     let decoder = Decoder::load(&mut ctx, &student.config, &student.weights, format, 64).unwrap();
-    let mut pass = Pass::default();
+    let mut pass = PackedBatch::default();
     pass.push(0, ids);
     let run = |ctx: &mut Context| {
         let forward = decoder.forward(ctx, &pass, Attention::Rows, None, None);

@@ -79,7 +79,7 @@ pub(crate) fn cases() -> Vec<Case> {
                 (pairs, out, gate, up)
             },
             |ctx, (pairs, dh, dgate, dup)| {
-                gated::backward(ctx, Activation::Silu, gated::Kept::Pairs(*pairs), *dh, *dgate, *dup)
+                gated::backward(ctx, Activation::Silu, gated::SavedGate::Pairs(*pairs), *dh, *dgate, *dup)
             },
         ),
         case(

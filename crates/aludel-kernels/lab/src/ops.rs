@@ -236,7 +236,7 @@ fn gated(name: &'static str, is_backward: bool) -> Op {
     gated::forward(&mut ctx, Activation::Silu, gate, up, Some(pairs), out);
     op(name, ctx, if is_backward { dgate } else { out }, move |ctx| {
         if is_backward {
-            gated::backward(ctx, Activation::Silu, gated::Kept::Pairs(pairs), dh, dgate, dup);
+            gated::backward(ctx, Activation::Silu, gated::SavedGate::Pairs(pairs), dh, dgate, dup);
         } else {
             gated::forward(ctx, Activation::Silu, gate, up, Some(pairs), out);
         }

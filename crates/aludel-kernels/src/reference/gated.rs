@@ -2,7 +2,7 @@
 
 use crate::device::{Context, Mat};
 use crate::gemm::pair;
-use crate::rowwise::gated::{Activation, Kept, apart};
+use crate::rowwise::gated::{Activation, SavedGate, apart};
 
 /// `act(x) = x·σ(z(x))`, and its derivative.
 fn activate(activation: Activation, x: f32) -> (f32, f32) {
@@ -22,10 +22,10 @@ fn product(activation: Activation, gate: &[f32], up: &[f32]) -> Vec<f32> {
 }
 
 /// gate and up.
-fn both(ctx: &Context, kept: Kept) -> (Vec<f32>, Vec<f32>) {
+fn both(ctx: &Context, kept: SavedGate) -> (Vec<f32>, Vec<f32>) {
     match kept {
-        Kept::Apart { gate, up } => (ctx.download(gate), ctx.download(up)),
-        Kept::Pairs(pairs) => ctx.download(pairs).into_iter().map(apart).unzip(),
+        SavedGate::Apart { gate, up } => (ctx.download(gate), ctx.download(up)),
+        SavedGate::Pairs(pairs) => ctx.download(pairs).into_iter().map(apart).unzip(),
     }
 }
 
@@ -37,7 +37,7 @@ pub(crate) fn forward(
     pairs: Option<Mat<u32>>,
     out: Mat,
 ) {
-    let (gate, up) = both(ctx, Kept::Apart { gate, up });
+    let (gate, up) = both(ctx, SavedGate::Apart { gate, up });
     ctx.write(out, &product(activation, &gate, &up));
     if let Some(pairs) = pairs {
         let values: Vec<u32> = gate.iter().zip(&up).map(|(gate, up)| pair(*gate, *up)).collect();
@@ -46,11 +46,11 @@ pub(crate) fn forward(
 }
 
 pub(crate) fn again(ctx: &mut Context, activation: Activation, pairs: Mat<u32>, out: Mat) {
-    let (gate, up) = both(ctx, Kept::Pairs(pairs));
+    let (gate, up) = both(ctx, SavedGate::Pairs(pairs));
     ctx.write(out, &product(activation, &gate, &up));
 }
 
-pub(crate) fn backward(ctx: &mut Context, activation: Activation, kept: Kept, dh: Mat, dgate: Mat, dup: Mat) {
+pub(crate) fn backward(ctx: &mut Context, activation: Activation, kept: SavedGate, dh: Mat, dgate: Mat, dup: Mat) {
     let ((gate, up), dh) = (both(ctx, kept), ctx.download(dh));
     let (mut of_gate, mut of_up) = (Vec::with_capacity(dh.len()), Vec::with_capacity(dh.len()));
     for ((gate, up), dh) in gate.iter().zip(&up).zip(&dh) {

@@ -58,7 +58,7 @@ impl Curve for GeluTanh {
 
 /// What the backward wants of gate and up.
 #[derive(Clone, Copy, Debug)]
-pub enum Kept {
+pub enum SavedGate {
     /// Both as they are, [T, C] each.
     Apart {
         /// gate.
@@ -70,24 +70,24 @@ pub enum Kept {
     Pairs(Mat<u32>),
 }
 
-impl Kept {
+impl SavedGate {
     /// Where it lies.
     fn places(self) -> [Place; 2] {
         match self {
-            Kept::Apart { gate, up } => [gate.place(), up.place()],
-            Kept::Pairs(pairs) => [pairs.place(); 2],
+            SavedGate::Apart { gate, up } => [gate.place(), up.place()],
+            SavedGate::Pairs(pairs) => [pairs.place(); 2],
         }
     }
 
     fn shape(self) -> (usize, usize) {
         match self {
-            Kept::Apart { gate, .. } => (gate.rows(), gate.cols()),
-            Kept::Pairs(pairs) => (pairs.rows(), pairs.cols()),
+            SavedGate::Apart { gate, .. } => (gate.rows(), gate.cols()),
+            SavedGate::Pairs(pairs) => (pairs.rows(), pairs.cols()),
         }
     }
 }
 
-/// `out = act(gate)·up`; all [T, C]. `pairs` receives gate and up for [`Kept::Pairs`].
+/// `out = act(gate)·up`; all [T, C]. `pairs` receives gate and up for [`SavedGate::Pairs`].
 ///
 /// # Panics
 /// If the shapes differ, or if what is written shares elements with what is read.
@@ -164,10 +164,10 @@ fn writer(
 ///
 /// # Panics
 /// If the shapes differ, or if what is written shares elements with what is read.
-pub fn again(ctx: &mut Context, activation: Activation, kept: Kept, out: Mat) {
+pub fn again(ctx: &mut Context, activation: Activation, kept: SavedGate, out: Mat) {
     let pairs = match kept {
-        Kept::Apart { gate, up } => return forward(ctx, activation, gate, up, None, out),
-        Kept::Pairs(pairs) => pairs,
+        SavedGate::Apart { gate, up } => return forward(ctx, activation, gate, up, None, out),
+        SavedGate::Pairs(pairs) => pairs,
     };
     if ctx.planning() {
         return;
@@ -186,7 +186,7 @@ pub fn again(ctx: &mut Context, activation: Activation, kept: Kept, out: Mat) {
 ///
 /// # Panics
 /// If the shapes differ, or if what is written shares elements with what is read.
-pub fn backward(ctx: &mut Context, activation: Activation, kept: Kept, dh: Mat, dgate: Mat, dup: Mat) {
+pub fn backward(ctx: &mut Context, activation: Activation, kept: SavedGate, dh: Mat, dgate: Mat, dup: Mat) {
     if ctx.planning() {
         return;
     }
@@ -208,7 +208,7 @@ pub fn backward(ctx: &mut Context, activation: Activation, kept: Kept, dh: Mat, 
 pub fn packed_backward(
     ctx: &mut Context,
     activation: Activation,
-    kept: Kept,
+    kept: SavedGate,
     dh: Mat,
     precision: Precision,
 ) -> [Input; 2] {
@@ -230,14 +230,14 @@ pub fn packed_backward(
 fn backward_writer(
     ctx: &Context,
     activation: Activation,
-    kept: Kept,
+    kept: SavedGate,
     dh: Mat,
 ) -> impl Fn(usize, [&mut [f32]; 2]) + Send + Sync + use<> {
     assert_eq!(kept.shape(), (dh.rows(), dh.cols()));
     let (hv, isa) = (ctx.view(dh), ctx.isa());
     let views = match kept {
-        Kept::Apart { gate, up } => Ok((ctx.view(gate), ctx.view(up))),
-        Kept::Pairs(pairs) => Err(ctx.view(pairs)),
+        SavedGate::Apart { gate, up } => Ok((ctx.view(gate), ctx.view(up))),
+        SavedGate::Pairs(pairs) => Err(ctx.view(pairs)),
     };
     // SAFETY: the operands are only read meanwhile.
     move |t, [dgate, dup]| unsafe {

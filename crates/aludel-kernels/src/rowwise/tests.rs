@@ -94,7 +94,7 @@ fn check_gated(activation: Activation, act: impl Fn(f64) -> f64) {
         gated::forward(&mut ctx, activation, mats[0], mats[1], None, out);
         let expected: Vec<f64> = wide(&gate).iter().zip(wide(&up)).map(|(g, u)| f(*g, u)).collect();
         assert_close("gated", &ctx.download(out), &expected, 2e-6);
-        let kept = gated::Kept::Apart { gate: mats[0], up: mats[1] };
+        let kept = gated::SavedGate::Apart { gate: mats[0], up: mats[1] };
         gated::backward(&mut ctx, activation, kept, mats[2], dgate, dup);
         let both: Vec<f64> = wide(&gate).into_iter().chain(wide(&up)).collect();
         let loss = |v: &[f64]| (0..T * c).map(|i| f(v[i], v[T * c + i]) * f64::from(dh[i])).sum::<f64>();
@@ -115,14 +115,14 @@ fn gated_activations_from_pairs_are_those_of_rounded_inputs() {
             let (gate, up, dh) = (random(1, T * c), random(2, T * c), random(3, T * c));
             let [g, u, d] = [&gate, &up, &dh].map(|v| upload(&mut ctx, T, v));
             let rounded = [round(gate), round(up)].map(|v| upload(&mut ctx, T, &v));
-            let apart = gated::Kept::Apart { gate: rounded[0], up: rounded[1] };
+            let apart = gated::SavedGate::Apart { gate: rounded[0], up: rounded[1] };
             let pairs = ctx.persistent_packed(T, c);
             let [out, a, b] = [(); 3].map(|()| ctx.persistent(T, c));
             gated::forward(&mut ctx, activation, g, u, Some(pairs), out);
             let exact = ctx.download(out);
             gated::forward(&mut ctx, activation, g, u, None, out);
             assert_eq!(exact, ctx.download(out));
-            let mut results = [apart, gated::Kept::Pairs(pairs)].into_iter().map(|kept| {
+            let mut results = [apart, gated::SavedGate::Pairs(pairs)].into_iter().map(|kept| {
                 gated::again(&mut ctx, activation, kept, out);
                 gated::backward(&mut ctx, activation, kept, d, a, b);
                 [out, a, b].map(|mat| ctx.download(mat))

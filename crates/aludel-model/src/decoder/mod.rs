@@ -21,7 +21,7 @@ use crate::error::{Error, Result};
 use crate::module::{MODULES, Module};
 
 pub use load::WeightFormat;
-pub use pass::{Active, Attention, Pass, StepDropout};
+pub use pass::{Active, Attention, PackedBatch, StepDropout};
 
 /// A loaded model: frozen, packed, on the device of one context.
 pub struct Decoder {
@@ -68,19 +68,19 @@ pub struct Forward<'a> {
     /// The residual stream, [T, C], before the last norm.
     pub hidden: Mat,
     run: Run<'a>,
-    kept: Option<&'a mut Kept>,
+    kept: Option<&'a mut SavedActivations>,
 }
 
 /// What a forward keeps for its backward, layer by layer. Used again from pass to pass; the activations themselves lie on the device.
-pub struct Kept {
+pub struct SavedActivations {
     is_checkpointing: bool,
     layers: Vec<Saved>,
 }
 
-impl Kept {
+impl SavedActivations {
     /// Every layer's activations, or with gradient checkpointing only each layer's input: the backward then runs the layer again.
-    pub fn new(gradient_checkpointing: bool) -> Kept {
-        Kept { is_checkpointing: gradient_checkpointing, layers: Vec::new() }
+    pub fn new(gradient_checkpointing: bool) -> SavedActivations {
+        SavedActivations { is_checkpointing: gradient_checkpointing, layers: Vec::new() }
     }
 }
 
@@ -122,7 +122,7 @@ struct Saved {
     middle: Mat,
     /// gate and up side by side, where one linear makes them and they are kept as they are, [T, 2·inner].
     gate_up: Option<Mat>,
-    gated: gated::Kept,
+    gated: gated::SavedGate,
     /// `drop(x)·Aᵀ` of each adapted linear.
     lora_hidden: [Option<Mat>; MODULES],
 }
@@ -178,10 +178,10 @@ impl Decoder {
     pub fn forward<'a>(
         &self,
         ctx: &mut Context,
-        pass: &Pass,
+        pass: &PackedBatch,
         attention: Attention<'a>,
         active: Option<Active<'a>>,
-        mut kept: Option<&'a mut Kept>,
+        mut kept: Option<&'a mut SavedActivations>,
     ) -> Forward<'a> {
         let (tokens, channels) = (pass.len(), self.config.hidden_size);
         let run = Run {
@@ -269,8 +269,8 @@ impl Decoder {
         let input = self.normed_input(ctx, run, n, self.gated_inputs(), saved.middle, norm);
         let inner = self.config.intermediate_size;
         let (gate_up, [gate, up], pairs) = match saved.gated {
-            gated::Kept::Apart { gate, up } => (saved.gate_up, [gate, up], None),
-            gated::Kept::Pairs(pairs) => {
+            gated::SavedGate::Apart { gate, up } => (saved.gate_up, [gate, up], None),
+            gated::SavedGate::Pairs(pairs) => {
                 let (gate_up, parts) = self.gate_and_up(|cols| ctx.scratch(tokens, cols));
                 (gate_up, parts, Some(pairs))
             }
@@ -335,9 +335,9 @@ impl Decoder {
         let (gate_up, gated) = match self.precision {
             Precision::F32 => {
                 let (gate_up, [gate, up]) = self.gate_and_up(|cols| ctx.alloc(Region::Saved, tokens, cols));
-                (gate_up, gated::Kept::Apart { gate, up })
+                (gate_up, gated::SavedGate::Apart { gate, up })
             }
-            Precision::Bf16 => (None, gated::Kept::Pairs(ctx.alloc_packed(Region::Saved, tokens, inner))),
+            Precision::Bf16 => (None, gated::SavedGate::Pairs(ctx.alloc_packed(Region::Saved, tokens, inner))),
         };
         let mut alloc = |cols: usize| ctx.alloc(Region::Saved, tokens, cols);
         let (qkv, [q, k, v]) = self.queries_keys_values(&mut alloc);

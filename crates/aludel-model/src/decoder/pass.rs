@@ -8,7 +8,7 @@ use crate::adapter::Adapter;
 
 /// The tokens of one pass, rows end to end.
 #[derive(Clone, Debug, Default)]
-pub struct Pass {
+pub struct PackedBatch {
     /// Token ids.
     pub ids: Vec<u32>,
     /// Position of each token in its row: RoPE restarts with each.
@@ -19,7 +19,7 @@ pub struct Pass {
     pub rows: Vec<Range<usize>>,
 }
 
-impl Pass {
+impl PackedBatch {
     /// Forgets all rows, and keeps their memory for others.
     pub fn clear(&mut self) {
         self.ids.clear();

@@ -9,7 +9,7 @@ use aludel_kernels::attention::{BLOCK, Extensions};
 
 use super::kv_blocks::BlockPool;
 use super::{Request, RequestId};
-use crate::decoder::Pass;
+use crate::decoder::PackedBatch;
 
 /// One sample of a request.
 pub(super) struct Sequence {
@@ -28,7 +28,7 @@ pub(super) struct Sequence {
 /// What the next pass takes. Used again from pass to pass.
 #[derive(Default)]
 pub(super) struct Batch {
-    pub(super) pass: Pass,
+    pub(super) pass: PackedBatch,
     /// One for each member.
     pub(super) extensions: Extensions,
     /// Places among the running sequences, ascending.

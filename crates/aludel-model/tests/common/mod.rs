@@ -12,7 +12,7 @@ use aludel_formats::gguf::{Array, Value as Stored, Writer};
 use aludel_formats::{Dtype, TensorSpec, safetensors};
 use aludel_kernels::linear::Precision;
 use aludel_kernels::{Context, Region, quant};
-use aludel_model::decoder::{Attention, Decoder, Pass};
+use aludel_model::decoder::{Attention, Decoder, PackedBatch};
 use aludel_model::student::Student;
 use aludel_text::{GgufVocabulary, TextBundle};
 use serde_json::{Value, json};
@@ -35,7 +35,7 @@ pub(crate) fn tensor(weights: &safetensors::Weights, name: &str) -> Vec<f32> {
 pub(crate) fn logits(student: &Student, ids: &[u32]) -> Vec<f32> {
     let mut ctx = Context::cpu(2);
     let decoder = Decoder::load(&mut ctx, &student.config, &student.weights, Precision::F32, 64).unwrap();
-    let mut pass = Pass::default();
+    let mut pass = PackedBatch::default();
     pass.push(0, ids);
     let run = |ctx: &mut Context| {
         let forward = decoder.forward(ctx, &pass, Attention::Rows, None, None);

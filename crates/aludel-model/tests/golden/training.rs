@@ -5,7 +5,7 @@ use aludel_kernels::check::cosine;
 use aludel_kernels::linear::Precision;
 use aludel_kernels::quant;
 use aludel_model::adapter::Adapter;
-use aludel_model::decoder::{Active, Kept, StepDropout};
+use aludel_model::decoder::{Active, SavedActivations, StepDropout};
 
 use super::{Golden, contexts, device, gradients, plain, processor_contexts};
 
@@ -49,7 +49,7 @@ fn bf16_gradients_are_no_further_from_f32_than_those_of_pytorch() {
             let adapter = Adapter::load(&mut ctx, decoder.config(), &folder).unwrap();
             let flat = ctx.persistent(1, adapter.parameter_count());
             let (loss, supervised) =
-                gradients(&mut ctx, &decoder, plain(&adapter), &golden.rows(), flat, Kept::new(false));
+                gradients(&mut ctx, &decoder, plain(&adapter), &golden.rows(), flat, SavedActivations::new(false));
             let exact = golden.json["adapters"]["all_linear"]["losses"][0].as_f64().unwrap();
             let (ours, theirs) = (loss / supervised as f64 - exact, fixture.number(&format!("{name}.loss")) - exact);
             println!("{what}: loss {ours:+.1e}, PyTorch {theirs:+.1e}");
@@ -83,7 +83,7 @@ fn gradients_with_dropout_agree_with_peft_under_the_same_masks() {
         let dropout = StepDropout { probability: fixture.number("probability") as f32, key };
         let active = Active { adapter: &adapter, dropout: Some(dropout) };
         let (loss, supervised) =
-            gradients(&mut ctx, &decoder, active, &golden.rows(), flat, Kept::new(gradient_checkpointing));
+            gradients(&mut ctx, &decoder, active, &golden.rows(), flat, SavedActivations::new(gradient_checkpointing));
         let (loss, expected) = (loss / supervised as f64, fixture.number("loss"));
         assert!((loss - expected).abs() <= 5e-5, "{what}: loss {loss}, PEFT {expected}");
         let values: Vec<f32> = ctx.download(flat).iter().map(|g| g / supervised as f32).collect();

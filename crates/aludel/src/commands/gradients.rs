@@ -6,7 +6,7 @@ use crate::overwrite::Overwrite;
 use crate::report::{Helped, Outcome};
 use aludel_formats::{Dtype, TensorSpec, safetensors};
 use aludel_kernels::{Context, Region, loss, quant};
-use aludel_model::decoder::{Active, Attention, Kept};
+use aludel_model::decoder::{Active, Attention, SavedActivations};
 use clap::Args;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -62,7 +62,7 @@ pub(crate) fn run(args: &GradientsArgs) -> anyhow::Result<Outcome> {
     let count = args.ids.len() - 1;
     let chosen: Vec<u32> = (0..count as u32).collect();
     let flat = ctx.persistent(1, adapter.parameter_count());
-    let mut kept = Kept::new(false);
+    let mut kept = SavedActivations::new(false);
     let mut compute = |ctx: &mut Context| {
         let active = Active { adapter, dropout: None };
         let forward = decoder.forward(ctx, pass, Attention::Rows, Some(active), Some(&mut kept));

@@ -10,7 +10,7 @@ use aludel_distill::settings::Dtype;
 use aludel_formats::{TensorSpec, safetensors};
 use aludel_kernels::{Context, Region, quant};
 use aludel_model::adapter::Adapter;
-use aludel_model::decoder::{Active, Attention, Decoder, Pass};
+use aludel_model::decoder::{Active, Attention, Decoder, PackedBatch};
 use aludel_model::student::Student;
 use clap::{Args, ValueEnum};
 use std::borrow::Cow;
@@ -80,7 +80,7 @@ pub(crate) struct Loaded {
     pub(crate) ctx: Context,
     pub(crate) decoder: Decoder,
     pub(crate) adapter: Option<Adapter>,
-    pub(crate) pass: Pass,
+    pub(crate) pass: PackedBatch,
 }
 
 impl Loaded {
@@ -108,7 +108,7 @@ impl Loaded {
             None => None,
         };
         decoder.check(ids, ids.len(), adapter.as_ref())?;
-        let mut pass = Pass::default();
+        let mut pass = PackedBatch::default();
         pass.push(0, ids);
         Ok(Loaded { ctx, decoder, adapter, pass })
     }
