@@ -7,6 +7,7 @@ mod learning;
 
 use std::sync::Arc;
 
+use aludel_data::token_cache::TokenRow;
 use aludel_distill::learner::Learner;
 use aludel_distill::objective::CrossEntropy;
 use aludel_kernels::check::{assert_close, wide};
@@ -54,6 +55,27 @@ fn a_learner_learns_the_same() {
             assert_close(model, &same, &wide(&adapter), 1e-3);
         }
     }
+}
+
+/// Memory is planned with one long row, and a pass may have as many short ones as it has tokens.
+#[test]
+fn a_pass_of_many_short_rows_fits_where_one_long_row_was_planned() {
+    for (rows, length) in [(13, 2), (26, 1), (2, 13), (9, 3)] {
+        let mut ctx = Context::cpu(2);
+        let decoder = load(&mut ctx, "tied", Precision::F32);
+        let adapter = load_adapter(&mut ctx, &decoder, "tied", "all_linear");
+        let mut learner = Learner::new(ctx, decoder, adapter, false);
+        learner.plan(rows * length);
+        let rows: Vec<_> = (0..rows as u32).map(|number| row(number, length as u32)).map(all_learnt).collect();
+        learner.zero_gradients();
+        learner.accumulate(&rows, &CrossEntropy, None);
+    }
+}
+
+/// A row of which every token counts.
+fn all_learnt((number, mut row): (u32, TokenRow)) -> (u32, TokenRow) {
+    row.weights.fill(1.0);
+    (number, row)
 }
 
 /// Tokens of several sequences that run at once, and their log-probabilities.

@@ -74,7 +74,7 @@ impl Embedding {
         }
         assert_apart(&[out.place()], &[ids.place()]);
         if let Some(trained) = trained {
-            assert_apart(&[out.place()], &[trained.rows.place()]);
+            assert_apart(&[out.place()], &[trained.rows.place(), trained.ids.place()]);
         }
         let table = ctx.object::<Table>(self.object);
         match ctx.device() {
@@ -113,7 +113,7 @@ impl Embedding {
             ctx.release(mark);
             return;
         }
-        assert_apart(&[drows.place(), sums.place()], &[dx.place(), ids.place()]);
+        assert_apart(&[drows.place(), sums.place()], &[dx.place(), ids.place(), trained.ids.place()]);
         let (dv, rv, sv) = (ctx.view(dx), ctx.view(drows), ctx.view(sums));
         let (ids, trained) = (ctx.entries(ids), ctx.entries(trained.ids));
         ctx.parallel(trained.len(), |i| {

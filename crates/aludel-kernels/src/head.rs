@@ -116,7 +116,7 @@ fn move_columns(ctx: &mut Context, source: Mat, target: Mat, ids: Indices, direc
     if ctx.planning() {
         return;
     }
-    assert_apart(&[source.place(), target.place()], &[]);
+    assert_apart(&[source.place(), target.place()], &[ids.place()]);
     let (sv, tv, ids) = (ctx.view(source), ctx.view(target), ctx.entries(ids));
     for row in 0..source.rows() {
         // SAFETY: one thread runs here, and the two matrices are apart (asserted).

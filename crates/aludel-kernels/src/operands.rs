@@ -15,6 +15,7 @@ pub struct FrozenWeight {
     d_in: usize,
     d_out: usize,
     is_kept: bool,
+    is_decoded: bool,
 }
 
 /// How a frozen weight is quantised when it is loaded.
@@ -76,7 +77,7 @@ impl FrozenWeight {
     }
 
     /// Quantises a `[d_out, d_in]` weight as its rows come, and decodes it in each product: with a backward, in less memory than bf16.
-    /// The first error of `row` is returned.
+    /// The first error of `row` is returned. `None` if a value is beyond what 8-bit codes under an f16 scale hold, some 65,000.
     ///
     /// # Panics
     /// If `d_in` is not a multiple of [`Quantization::block`].
@@ -86,23 +87,24 @@ impl FrozenWeight {
         precision: Precision,
         (d_out, d_in): (usize, usize),
         mut row: impl FnMut(usize, &mut [f32]) -> Result<(), E>,
-    ) -> Result<FrozenWeight, E> {
+    ) -> Result<Option<FrozenWeight>, E> {
         assert!(d_in.is_multiple_of(how.block()), "{d_in} inputs are no whole blocks of {}", how.block());
         let panels = match how {
             Quantization::Nf4 => Panels::nf4(precision, (d_out, d_in), row)?,
             Quantization::Int8 => {
-                let (mut values, mut blocks) = (vec![0f32; d_in], Vec::new());
+                let bytes = BlockType::Q8_0.bytes_for(d_in).unwrap_or(0) * d_out;
+                let (mut values, mut blocks) = (vec![0f32; d_in], Vec::with_capacity(bytes));
                 for n in 0..d_out {
                     row(n, &mut values)?;
                     quant::encode_int8_row(&values, &mut blocks);
                 }
                 let row_bytes = blocks.len() / d_out.max(1);
                 let row = |n: usize| &blocks[n * row_bytes..(n + 1) * row_bytes];
-                let coded = CodedPanels::pack(BlockType::Q8_0, (d_out, d_in), row);
-                Panels::coded(precision, coded.expect("Q8_0 has codes, and scales were made for f16"))
+                let Some(coded) = CodedPanels::pack(BlockType::Q8_0, (d_out, d_in), row) else { return Ok(None) };
+                Panels::coded(precision, coded)
             }
         };
-        Ok(FrozenWeight::of_panels(ctx, panels, precision, (d_out, d_in)))
+        Ok(Some(FrozenWeight::of_panels(ctx, panels, precision, (d_out, d_in))))
     }
 
     /// A weight that is decoded in each product, or for the reference at once.
@@ -116,7 +118,7 @@ impl FrozenWeight {
             Device::Cpu => Body::Dense(panels),
             Device::Reference => Body::Rows(panels.decoded_rows()),
         };
-        FrozenWeight::new(ctx, body, precision, (d_out, d_in))
+        FrozenWeight { is_decoded: true, ..FrozenWeight::new(ctx, body, precision, (d_out, d_in)) }
     }
 
     /// As [`FrozenWeight::keep`], but decoded in each product: no input is rounded to 8 bits, and there is a backward.
@@ -165,7 +167,7 @@ impl FrozenWeight {
         (d_out, d_in): (usize, usize),
     ) -> Option<FrozenWeight> {
         let panels = Panels::coded(precision, CodedPanels::zeroed(block_type, (d_out, d_in))?);
-        Some(FrozenWeight::of_zeros(ctx, panels, precision, (d_out, d_in)))
+        Some(FrozenWeight { is_decoded: true, ..FrozenWeight::of_zeros(ctx, panels, precision, (d_out, d_in)) })
     }
 
     fn of_zeros(
@@ -213,12 +215,17 @@ impl FrozenWeight {
             Body::Coded(panels) => panels.bytes(),
             Body::Rows(rows) => size_of_val(&rows[..]),
         };
-        FrozenWeight { object: ctx.keep(body, bytes), precision, d_in, d_out, is_kept: false }
+        FrozenWeight { object: ctx.keep(body, bytes), precision, d_in, d_out, is_kept: false, is_decoded: false }
     }
 
     /// Whether it was kept in its file's quantisation.
     pub fn is_kept(&self) -> bool {
         self.is_kept
+    }
+
+    /// Whether it is held quantised, and decoded in each product.
+    pub fn is_decoded(&self) -> bool {
+        self.is_decoded
     }
 
     /// Input channels.

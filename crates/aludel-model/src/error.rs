@@ -11,6 +11,19 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
+    /// A file whose weights are not in blocks that could be kept.
+    #[error(
+        "student.quantize = \"as-is\": the weights of {path} are stored as {dtype}, of which nothing can be kept; give a GGUF file in Q4_0, Q4_1, \
+         Q5_0, Q5_1, Q8_0, Q4_K or Q5_K, or set student.quantize to \"nf4\", \"int8\" or \"none\"",
+        path = path.display()
+    )]
+    NotQuantized {
+        /// The file or folder.
+        path: PathBuf,
+        /// How its weights are stored.
+        dtype: String,
+    },
+
     /// A file could not be read or written, or does not hold what its format asks for.
     #[error(transparent)]
     Format(#[from] aludel_formats::Error),

@@ -81,6 +81,32 @@ fn memory_is_known_before_a_weight_is_read_and_is_small() {
 }
 
 #[test]
+fn weights_that_have_no_blocks_are_refused_as_they_are() {
+    let folder = tempfile::tempdir().unwrap();
+    model().write_folder(folder.path());
+    let student = Student::open(folder.path()).unwrap();
+    let format = WeightFormat::AsStored(Precision::Bf16);
+    let loaded = Decoder::load(&mut Context::cpu(1), &student.config, &student.weights, format, 64);
+    assert_holds(&loaded.err().unwrap().to_string(), &["as-is", "F32", "nothing can be kept", "nf4"]);
+}
+
+#[test]
+fn values_beyond_eight_bits_are_refused_by_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut model = model();
+    model.tensors.get_mut("model.layers.1.mlp.up_proj.weight").unwrap().1[70] = 9e4;
+    model.write_folder(folder.path());
+    let student = Student::open(folder.path()).unwrap();
+    let load = |how| {
+        let format = WeightFormat::Quantized(how, Precision::Bf16);
+        Decoder::load(&mut Context::cpu(1), &student.config, &student.weights, format, 64).err()
+    };
+    let error = load(Quantization::Int8).unwrap().to_string();
+    assert_holds(&error, &["model.layers.1.mlp.up_proj.weight", "too large", "nf4"]);
+    assert!(load(Quantization::Nf4).is_none());
+}
+
+#[test]
 fn rows_that_are_no_whole_blocks_are_refused_by_name() {
     let folder = tempfile::tempdir().unwrap();
     Model::open().write_folder(folder.path()); // 112 inputs of down_proj

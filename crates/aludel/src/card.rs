@@ -57,7 +57,7 @@ pub(crate) fn write_for_adapter(
     let named = serde_json::to_value(recipe.student.instruction_set)?;
     let isa = named.as_str().filter(|name| *name != "auto").unwrap_or(Isa::detect().name());
     let processor = processor().map_or_else(String::new, |name| format!("{}, ", code(&name)));
-    fact("processor", format!("{processor}{isa}, products in {}", recipe.student.dtype.of_products()));
+    fact("processor", format!("{processor}{isa}, products in {}", recipe.student.computed_in()));
     let commit = COMMIT.map_or_else(String::new, |commit| format!(", commit {commit}"));
     fact("version", format!("Aludel {}{commit}", env!("CARGO_PKG_VERSION")));
     let _ = writeln!(text, "\nSettings:\n\n```toml\n{}```\n", settings(recipe)?);

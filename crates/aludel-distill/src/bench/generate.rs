@@ -108,7 +108,7 @@ pub fn bench_generate(
         load_ms,
         dtype: match settings.dtype {
             Dtype::File => "file".to_owned(),
-            _ => format!("{precision:?}").to_lowercase(),
+            _ => format!("{precision:?}").to_lowercase() + settings.quantize.told(),
         },
         instruction_set: bench.ctx.isa().name(),
         threads: bench.ctx.threads(),

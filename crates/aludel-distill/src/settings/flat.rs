@@ -51,7 +51,8 @@ fn here(key: &str) -> Option<String> {
     if let Some(ForeignName { verdict, instead, .. }) = top_level_name(key) {
         return Some(match verdict {
             Verdict::ReadAs(ours) => (*ours).to_owned(),
-            Verdict::Accepted => format!("leave it out: {instead}"),
+            Verdict::Switch(ours, value) => format!("{ours} = \"{value}\" where it is true"),
+            Verdict::Accepted | Verdict::Only(_) => format!("leave it out: {instead}"),
             Verdict::Refused => (*instead).to_owned(),
         });
     }

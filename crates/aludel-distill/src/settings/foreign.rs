@@ -14,6 +14,10 @@ pub enum Verdict {
     ReadAs(&'static str),
     /// It is passed over with a notice.
     Accepted,
+    /// True is read as a value of a setting, and false is passed over.
+    Switch(&'static str, &'static str),
+    /// This value is passed over with a notice, and any other is a problem.
+    Only(&'static str),
     /// It is a problem.
     Refused,
 }
@@ -94,16 +98,24 @@ pub fn rename(table: &mut Table) -> (Vec<(Renamed, Notice)>, Vec<Problem>) {
         let Some(Value::Table(settings)) = table.get(&section) else { continue };
         let found: Vec<Renamed> = settings
             .keys()
-            .filter_map(|key| Some(Renamed { given: format!("{section}.{key}"), ours: ours(&section, key)? }))
+            .filter_map(|key| {
+                let is_on = settings.get(key).and_then(Value::as_bool) == Some(true);
+                let ours = match foreign_name(key).map(|foreign| foreign.verdict) {
+                    Some(Verdict::Switch(ours, _)) => is_on.then(|| ours.to_owned()),
+                    _ => ours(&section, key),
+                };
+                Some(Renamed { given: format!("{section}.{key}"), ours: ours? })
+            })
             .collect();
         for one in found {
             let Some((_, key)) = one.given.split_once('.') else { continue };
             let Some(Value::Table(settings)) = table.get_mut(&section) else { continue };
             let Some(value) = settings.remove(key) else { continue };
+            let value = switched(key).map_or(value, |ours| Value::String(ours.to_owned()));
             let Some((target, name)) = one.ours.split_once('.') else { continue };
             match table.entry(target).or_insert_with(|| Value::Table(Table::new())) {
                 Value::Table(place)
-                    if place.get(name).is_none_or(|given| meant(&one.ours, given) == meant(&one.ours, &value)) =>
+                    if place.get(name).is_none_or(|given| *given == value && switched(key).is_some()) =>
                 {
                     place.insert(name.to_owned(), value.clone());
                     let notice = one.notice(&value);
@@ -119,18 +131,11 @@ pub fn rename(table: &mut Table) -> (Vec<(Renamed, Notice)>, Vec<Problem>) {
     (renamed, problems)
 }
 
-/// Our value for one of another tool: names that say the same do not contradict each other.
-fn meant(key: &str, given: &Value) -> Value {
-    let ours = written(given).and_then(|text| value(key, &text)).and_then(|foreign| foreign.read_as);
-    ours.map_or_else(|| given.clone(), |ours| Value::String(ours.to_owned()))
-}
-
-/// A text, or a truth value, as the list of foreign values has it.
-pub(super) fn written(value: &Value) -> Option<String> {
-    match value {
-        Value::String(text) => Some(text.clone()),
-        Value::Boolean(is_so) => Some(is_so.to_string()),
-        _ => None,
+/// The value that a switch stands for when it is on.
+fn switched(name: &str) -> Option<&'static str> {
+    match foreign_name(name)?.verdict {
+        Verdict::Switch(_, value) => Some(value),
+        Verdict::ReadAs(_) | Verdict::Accepted | Verdict::Only(_) | Verdict::Refused => None,
     }
 }
 
@@ -145,6 +150,10 @@ const fn accepted(name: &'static str, instead: &'static str) -> ForeignName {
 
 const fn same(name: &'static str, ours: &'static str) -> ForeignName {
     ForeignName { name, verdict: Verdict::ReadAs(ours), instead: ours }
+}
+
+const fn switch(name: &'static str, ours: (&'static str, &'static str), instead: &'static str) -> ForeignName {
+    ForeignName { name, verdict: Verdict::Switch(ours.0, ours.1), instead }
 }
 
 const fn refused(name: &'static str, instead: &'static str) -> ForeignName {
@@ -203,12 +212,16 @@ pub const FOREIGN_NAMES: &[ForeignName] = &[
     accepted("use_liger_kernel", "head and loss run in chunks on supervised rows in any case"),
     accepted("use_cache", "answers are always generated with a key-value cache, and training never needs one"),
     refused("torch_dtype", "write student.dtype: \"auto\", \"bf16\" or \"f32\""),
-    same("load_in_4bit", "student.quantize"),
-    same("bnb_4bit_quant_type", "student.quantize"),
+    switch("load_in_4bit", ("student.quantize", "nf4"), "student.quantize = \"nf4\" holds weights in 4 bits"),
+    switch("load_in_8bit", ("student.quantize", "int8"), "student.quantize = \"int8\" holds weights in 8 bits"),
+    ForeignName {
+        name: "bnb_4bit_quant_type",
+        verdict: Verdict::Only("nf4"),
+        instead: "4-bit weights are in nf4, of the same size as fp4 and nearer to the weights",
+    },
     accepted("bnb_4bit_use_double_quant", "the scales of nf4 are quantised once more in any case"),
     accepted("bnb_4bit_compute_dtype", "student.dtype says the precision of products, which decode the weights"),
     accepted("bnb_4bit_quant_storage", "codes are stored two in a byte"),
-    refused("load_in_8bit", "write student.quantize = \"int8\""),
     refused("quantization_bit", "write student.quantize = \"nf4\" for 4 bits, or \"int8\" for 8"),
     refused("quantization_config", "write student.quantize = \"nf4\", or \"int8\""),
     // Trust, places, reports.
@@ -401,8 +414,6 @@ pub const FOREIGN_VALUES: &[ForeignValue] = &[
     read_as("student.attention", "eager", "tiled", TILED),
     not_offered("student.dtype", "float16", "write \"bf16\" or \"f32\": f16's narrow range would need loss scaling"),
     not_offered("student.dtype", "f16", "write \"bf16\" or \"f32\": f16's narrow range would need loss scaling"),
-    read_as("student.quantize", "true", "nf4", "4-bit weights are those of nf4 with double quantisation"),
-    read_as("student.quantize", "false", "none", "weights are held in the precision of products"),
     not_offered("student.quantize", "fp4", "write \"nf4\": of the same size, and nearer to the weights"),
     not_offered("student.device", "cuda", "write \"cpu\" or \"auto\": this version computes on the processor"),
     not_offered("student.device", "gpu", "write \"cpu\" or \"auto\": this version computes on the processor"),

@@ -128,7 +128,7 @@ impl Reader {
     /// The value as the section's type will read it, or `None` and a problem.
     fn value<T: DeserializeOwned>(&mut self, section: &str, key: &str, mut value: Value) -> Option<Value> {
         let full = format!("{section}.{key}");
-        if let Some(foreign) = foreign::written(&value).and_then(|text| foreign::value(&full, &text)) {
+        if let Some(foreign) = value.as_str().and_then(|text| foreign::value(&full, text)) {
             let written = value.to_string();
             match foreign.read_as {
                 Some(ours) => {
@@ -180,15 +180,22 @@ impl Reader {
             }
         }
         if let Some(foreign) = foreign::foreign_name(key) {
-            let value = value.to_string();
+            let is_text = |text: &str| value.as_str() == Some(text);
+            let shown = value.to_string();
             match foreign.verdict {
                 Verdict::ReadAs(ours) => {
                     let (section, name) = ours.split_once('.').unwrap_or_default();
                     let mend = format!("write {name} below [{section}]");
                     self.problems.push(Problem::unknown_name(&full, written, NO_SETTING, mend));
                 }
-                Verdict::Accepted => {
-                    self.notices.push(Notice { key: full, value, instead: foreign.instead.to_owned() });
+                Verdict::Only(offered) if !is_text(offered) => {
+                    self.problems.push(Problem::new(&full, written, "this choice is not offered", foreign.instead));
+                }
+                Verdict::Switch(..) if value.as_bool() != Some(false) => {
+                    self.problems.push(Problem::new(&full, written, "it is a switch", "give true or false"));
+                }
+                Verdict::Accepted | Verdict::Only(_) | Verdict::Switch(..) => {
+                    self.notices.push(Notice { key: full, value: shown, instead: foreign.instead.to_owned() });
                 }
                 Verdict::Refused => self.problems.push(Problem::unknown_name(
                     &full,

@@ -79,9 +79,21 @@ pub enum Quantize {
     Nf4,
     /// In 8-bit integers with one scale a row; the head stays in the precision of products.
     Int8,
-    /// In a GGUF file's own blocks: Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q4_K and Q5_K. Weights in other encodings are held in the precision of
-    /// products.
+    /// In a GGUF file's own blocks: Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q4_K and Q5_K, whose scales are rounded to f16. Weights in other encodings are
+    /// held in the precision of products.
     AsIs,
+}
+
+impl Quantize {
+    /// What follows the precision of products where results are told: ` on nf4 weights`.
+    pub fn told(self) -> &'static str {
+        match self {
+            Quantize::None => "",
+            Quantize::Nf4 => " on nf4 weights",
+            Quantize::Int8 => " on int8 weights",
+            Quantize::AsIs => " on the file's own weights",
+        }
+    }
 }
 
 /// Where the work is done.
@@ -125,6 +137,11 @@ pub enum Attention {
 }
 
 impl StudentSettings {
+    /// How products are computed, and from which weights, as results record it: `bf16`, or `bf16 on nf4 weights`.
+    pub fn computed_in(&self) -> String {
+        format!("{}{}", self.dtype.of_products(), self.quantize.told())
+    }
+
     pub(super) fn check(&self, check: &mut Checker<'_>) {
         if let Some(model) = &self.model {
             check.that(

@@ -145,7 +145,11 @@ fn four_bit_weights_are_asked_for_by_any_name() {
         ("quantize = \"as-is\"", Quantize::AsIs),
         ("load_in_4bit = true", Quantize::Nf4),
         ("load_in_4bit = false", Quantize::None),
-        ("bnb_4bit_quant_type = \"nf4\"", Quantize::Nf4),
+        ("load_in_8bit = true", Quantize::Int8),
+        // what kind of 4-bit weights is no question where there are none
+        ("bnb_4bit_quant_type = \"nf4\"", Quantize::None),
+        ("load_in_4bit = false\nbnb_4bit_quant_type = \"nf4\"", Quantize::None),
+        ("quantize = \"int8\"\nload_in_4bit = false", Quantize::Int8),
         (
             "load_in_4bit = true\nbnb_4bit_quant_type = \"nf4\"\nbnb_4bit_use_double_quant = true\nbnb_4bit_compute_dtype = \"bfloat16\"",
             Quantize::Nf4,
@@ -155,8 +159,9 @@ fn four_bit_weights_are_asked_for_by_any_name() {
         assert_eq!(right(&format!("[student]\n{text}")).recipe.student.quantize, expected, "{text}");
     }
     for (text, part) in [
-        ("load_in_8bit = true", "write student.quantize = \"int8\""),
-        ("bnb_4bit_quant_type = \"fp4\"", "write \"nf4\""),
+        ("load_in_8bit = \"yes\"", "give true or false"),
+        ("load_in_8bit = true\nload_in_4bit = true", "it is read as student.quantize, which is given, too"),
+        ("bnb_4bit_quant_type = \"fp4\"", "4-bit weights are in nf4"),
         ("quantize = \"int8\"\nload_in_4bit = true", "it is read as student.quantize, which is given, too"),
         ("quantize = \"gptq\"", "student.quantize"),
         ("quantize = \"nf4\"\ndtype = \"file\"", "student.dtype = \"file\" multiplies"),

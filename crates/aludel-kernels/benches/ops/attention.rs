@@ -63,7 +63,7 @@ impl Operands {
 fn forward(precision: Precision, rows: Vec<Range<usize>>) -> Case {
     let work = work(precision, &rows, 2, TOKENS * (2 * HIDDEN + 2 * KEY + HEADS));
     case("attention", shape(precision, &rows), work, Operands::new, move |ctx, o| {
-        let rows = attention::Rows::upload(ctx, &rows);
+        let rows = attention::Rows::upload(ctx, &rows, TOKENS);
         attention::forward(ctx, &heads(precision), rows, o.q, o.k, o.v, o.out, o.lse);
     })
 }
@@ -76,7 +76,7 @@ fn backward(precision: Precision, rows: Vec<Range<usize>>) -> Case {
     };
     let shape = format!("{} back", shape(precision, &rows));
     case("attention", shape, work, make, move |ctx, (o, dout, gradients)| {
-        let rows = attention::Rows::upload(ctx, &rows);
+        let rows = attention::Rows::upload(ctx, &rows, TOKENS);
         attention::backward(ctx, &heads(precision), rows, (o.q, o.k, o.v), (o.out, o.lse, *dout), *gradients);
     })
 }

@@ -199,13 +199,13 @@ fn attention(name: &'static str, is_backward: bool) -> Op {
     let rows = std::iter::once(0..TOKENS).collect::<Vec<_>>();
     let written = if is_backward { dq } else { out };
     let forward = |ctx: &mut Context| {
-        let rows = attention::Rows::upload(ctx, &rows);
+        let rows = attention::Rows::upload(ctx, &rows, TOKENS);
         attention::forward(ctx, &heads, rows, q, k, v, out, lse);
     };
     ctx.plan(forward);
     forward(&mut ctx);
     op(name, ctx, written, move |ctx| {
-        let rows = attention::Rows::upload(ctx, &rows);
+        let rows = attention::Rows::upload(ctx, &rows, TOKENS);
         if is_backward {
             attention::backward(ctx, &heads, rows, (q, k, v), (out, lse, dout), (dq, dk, dv));
         } else {

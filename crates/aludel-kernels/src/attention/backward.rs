@@ -57,11 +57,22 @@ pub fn backward(
         let own = [own[0], own[1], own[2], own[3], own[4], room.place(), places.place()];
         assert_apart(
             &own,
-            &[q.span(), k.span(), v.span(), out.place(), lse.place(), dout.span(), dq.place(), dk.place(), dv.place()],
+            &[
+                q.span(),
+                k.span(),
+                v.span(),
+                out.place(),
+                lse.place(),
+                dout.span(),
+                dq.place(),
+                dk.place(),
+                dv.place(),
+                rows.ranges.place(),
+            ],
         );
         assert_apart(
             &[dq.place(), dk.place(), dv.place()],
-            &[q.place(), k.place(), v.place(), out.place(), lse.place(), dout.place()],
+            &[q.place(), k.place(), v.place(), out.place(), lse.place(), dout.place(), rows.ranges.place()],
         );
         // SAFETY: scratch that was just taken.
         unsafe { assert_rows_apart(ctx, room, tokens, rows.ranges(ctx)) };

@@ -24,7 +24,10 @@ pub fn forward(ctx: &mut Context, heads: &Heads, rows: Rows, q: Mat, k: Mat, v: 
     let scratch = ctx.thread_scratch(State::floats(heads));
     let room = room_for_pieces(ctx, q.rows());
     if !ctx.planning() {
-        assert_apart(&[out.place(), lse.place(), scratch.place(), room.place()], &[q.span(), k.span(), v.span()]);
+        assert_apart(
+            &[out.place(), lse.place(), scratch.place(), room.place()],
+            &[q.span(), k.span(), v.span(), rows.ranges.place()],
+        );
         // SAFETY: scratch that was just taken.
         unsafe { assert_rows_apart(ctx, room, q.rows(), rows.ranges(ctx)) };
         let (qv, kv, vv, ov, lv) = (ctx.view(q), ctx.view(k), ctx.view(v), ctx.view(out), ctx.view(lse));

@@ -169,7 +169,7 @@ pub fn forward_cached(
         let (sequences, blocks) = (ctx.entries(rows.sequences), ctx.entries(rows.blocks));
         assert_apart(
             &[out.place(), cache.keys.place(), cache.values.place(), scratch.place(), room.place()],
-            &[q.span(), k.place(), v.place()],
+            &[q.span(), k.place(), v.place(), rows.sequences.place(), rows.blocks.place()],
         );
         // SAFETY: scratch that was just taken.
         unsafe {

@@ -112,10 +112,13 @@ pub struct Rows {
 }
 
 impl Rows {
-    /// Copies them to the device, for one pass.
-    pub fn upload(ctx: &mut Context, rows: &[Range<usize>]) -> Rows {
+    /// Copies them to the device, for one pass of `tokens` tokens. There is room for a row a token: a pass that was planned with one long
+    /// row may have many short ones.
+    pub fn upload(ctx: &mut Context, rows: &[Range<usize>], tokens: usize) -> Rows {
         let longest = rows.iter().map(Range::len).max().unwrap_or(0);
-        Rows { ranges: ctx.upload_list(rows.iter().map(|row| [row.start as u32, row.end as u32])), longest }
+        let ranges = ctx.alloc_list(tokens.max(rows.len())).range(0, rows.len());
+        ctx.write_list(ranges, rows.iter().map(|row| [row.start as u32, row.end as u32]));
+        Rows { ranges, longest }
     }
 
     pub(crate) fn ranges<'a>(&self, ctx: &'a Context) -> impl ExactSizeIterator<Item = Range<usize>> + Clone + use<'a> {

@@ -46,7 +46,7 @@ fn run_on(mut ctx: Context, heads: &Heads, rows: &[Range<usize>], values: [&[f32
     let lse = ctx.persistent(tokens, heads.query);
     let work = |ctx: &mut Context| {
         ctx.reset();
-        let rows = Rows::upload(ctx, rows);
+        let rows = Rows::upload(ctx, rows, q.rows());
         forward(ctx, heads, rows, q, k, v, out, lse);
         backward(ctx, heads, rows, (q, k, v), (out, lse, dout), (dq, dk, dv));
     };
@@ -177,7 +177,7 @@ fn run_small(rows: &[Range<usize>], backwards: bool) -> Vec<f32> {
     let lse = ctx.persistent(10, 2);
     let work = |ctx: &mut Context| {
         ctx.reset();
-        let rows = Rows::upload(ctx, rows);
+        let rows = Rows::upload(ctx, rows, q.rows());
         match backwards {
             false => forward(ctx, &SMALL, rows, q, k, v, out, lse),
             true => backward(ctx, &SMALL, rows, (q, k, v), (out, lse, dout), (dq, dk, dv)),

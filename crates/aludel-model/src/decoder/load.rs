@@ -55,14 +55,18 @@ impl WeightFormat {
                 if !d_in.is_multiple_of(how.block()) {
                     return Err(tensor.error(&format!(
                         "has rows of {d_in} values, which are no whole blocks of {}, so it cannot be quantised like this; set \
-                         student.quantize to \"none\"",
-                        how.block()
+                         student.quantize to {}",
+                        how.block(),
+                        if d_in.is_multiple_of(Quantization::Int8.block()) { "\"int8\" or \"none\"" } else { "\"none\"" }
                     )));
                 }
-                return match is_outline {
-                    true => Ok(FrozenWeight::outline_quantized(ctx, how, precision, shape)),
-                    false => FrozenWeight::quantize(ctx, how, precision, shape, |row, out| tensor.row(row, out)),
-                };
+                if is_outline {
+                    return Ok(FrozenWeight::outline_quantized(ctx, how, precision, shape));
+                }
+                let quantized = FrozenWeight::quantize(ctx, how, precision, shape, |row, out| tensor.row(row, out))?;
+                return quantized.ok_or_else(|| {
+                    tensor.error(&"holds values too large for 8-bit codes; set student.quantize to \"nf4\" or \"none\"")
+                });
             }
             WeightFormat::AsStored(_) => {
                 if let Some(kept) = tensor.keep_decoded(ctx, precision, is_outline)? {
@@ -175,6 +179,9 @@ impl Decoder {
                 linears,
             });
         }
+        if matches!(format, WeightFormat::AsStored(_)) {
+            check_kept(&layers, weights)?;
+        }
         let table = weights.tensor(Role::Embedding)?;
         let (block_type, bytes) = table.stored()?;
         let bytes = if is_outline { vec![0; bytes.len()] } else { bytes.to_vec() };
@@ -205,6 +212,15 @@ impl Decoder {
             local_rope,
             config: config.clone(),
         })
+    }
+}
+
+/// Refuses files none of whose linears could be held in their own quantisation.
+fn check_kept(layers: &[Layer], weights: &Weights) -> Result<()> {
+    let mut linears = layers.iter().flat_map(|layer| layer.linears.iter().flatten());
+    match linears.any(|linear| linear.weight.is_decoded()) {
+        true => Ok(()),
+        false => Err(Error::NotQuantized { path: weights.path(), dtype: weights.dtype()?.to_string() }),
     }
 }
 

@@ -186,7 +186,7 @@ impl Decoder {
         let (tokens, channels) = (pass.len(), self.config.hidden_size);
         let run = Run {
             attended: match attention {
-                Attention::Rows => Attended::Rows(attention::Rows::upload(ctx, &pass.rows)),
+                Attention::Rows => Attended::Rows(attention::Rows::upload(ctx, &pass.rows, tokens)),
                 Attention::Cached { cache, extensions } => Attended::Cached(cache, extensions.upload(ctx, cache)),
             },
             active,

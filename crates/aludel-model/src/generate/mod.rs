@@ -131,7 +131,7 @@ impl Engine {
         let blocks = context_tokens.div_ceil(BLOCK).max(1);
         let layers = decoder.config().num_hidden_layers;
         Engine {
-            cache: Cache::new(ctx, decoder.heads(), layers, blocks, tokens_per_pass.max(1)),
+            cache: Cache::new(ctx, decoder.heads(), layers, blocks, tokens_per_pass.clamp(1, blocks)),
             schedule: Schedule::new(blocks, tokens_per_pass),
             batch: Batch::default(),
             host: Host::default(),

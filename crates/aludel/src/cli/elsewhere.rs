@@ -25,7 +25,8 @@ const COMMANDS: Answers = &[
     ),
     (
         &["quantize", "quantise", "quantization", "quant"],
-        "models are not quantised here; llama.cpp's convert_hf_to_gguf.py and llama-quantize do it with the folder that `aludel merge` writes",
+        "no quantised files are written: llama.cpp's convert_hf_to_gguf.py and llama-quantize make them of the folder that `aludel merge` writes; \
+         `--set student.quantize=nf4` trains on weights that are quantised when they are loaded",
     ),
     (
         &["serve", "server", "api", "webui", "webchat", "deploy", "launch"],

@@ -94,14 +94,14 @@ impl Loaded {
         refuse_as_model(model)?;
         let adapter = adapter_if_named(adapter)?;
         let student = Student::open(model)?;
-        let flags = Flags::default().written("--threads", "student.threads", Some(&threads.to_string())).written(
-            "--quantize",
-            "student.quantize",
-            Some(&quantize.to_owned()),
-        );
+        let dtype = Dtype::from(dtype).of_products().to_owned();
+        let flags = Flags::default()
+            .written("--threads", "student.threads", Some(&threads.to_string()))
+            .written("--dtype", "student.dtype", Some(&dtype))
+            .written("--quantize", "student.quantize", Some(&quantize.to_owned()));
         let settings = resolve(&RecipeArgs::default(), flags)?.student;
         let mut ctx = context(&settings)?;
-        let format = weight_format(dtype.into(), settings.quantize);
+        let format = weight_format(settings.dtype, settings.quantize);
         let decoder = Decoder::load(&mut ctx, &student.config, &student.weights, format, ids.len())?;
         let adapter = match adapter {
             Some(folder) => Some(Adapter::load(&mut ctx, &student.config, &folder)?),

@@ -273,7 +273,10 @@ fn batch(setting: &dyn Fn(&str, &str) -> Option<String>) -> Option<String> {
 }
 
 fn precision(setting: &dyn Fn(&str, &str) -> Option<String>) -> Option<String> {
-    let dtype = setting("student", "dtype")?;
+    let mut dtype = setting("student", "dtype")?;
+    if let Some(how) = setting("student", "quantize").filter(|how| how != "none") {
+        dtype = format!("{dtype} on {how} weights");
+    }
     Some(match setting("student", "instruction_set") {
         Some(set) => format!("{dtype}, {set}"),
         None => dtype,

@@ -27,7 +27,7 @@ impl Exam {
             Task::load(&name, &source, Some(PROBLEMS), None)
         };
         let tasks = FAMILIES.into_iter().map(task).collect::<Result<_, _>>()?;
-        let dtype = Some(StudentSettings::default().dtype.of_products().to_owned());
+        let dtype = Some(StudentSettings::default().computed_in());
         let settings = Settings {
             samples: 1,
             temperature: 0.0,

@@ -86,7 +86,7 @@ impl AskingArgs {
             top_p: self.top_p,
             max_new_tokens: self.max_new_tokens,
             seed,
-            dtype: Some(recipe.student.dtype.of_products().to_owned()),
+            dtype: Some(recipe.student.computed_in()),
             template_date: recipe.data.template_date,
             template_variables: recipe.data.template_variables.clone(),
         }
