@@ -295,7 +295,7 @@ impl CurateSettings {
         check.that(
             self.verify != VerifyMode::Off || !chooses,
             "keep",
-            self.keep,
+            format_args!("{}", serde_json::json!(self.keep)),
             "it chooses between right answers, and curate.verify = \"off\" knows none",
             "\"all\", or a curate.verify of \"filter\" or \"label\"",
         );
@@ -309,7 +309,7 @@ impl CurateSettings {
         check.that(
             self.keep != Keep::Count(0),
             "keep",
-            self.keep,
+            format_args!("{}", serde_json::json!(self.keep)),
             "it would keep no right answer",
             "a number of 1 or more",
         );

@@ -3,7 +3,7 @@
 
 use crate::typed::{as_typed, in_python};
 use aludel_distill::checkpoint::shell_word;
-use aludel_distill::settings::DataSettings;
+use aludel_distill::settings::{DataSettings, Quantize, StudentSettings};
 use std::path::{Path, PathBuf};
 
 /// Tasks that every student can be asked without a network, where the data has nothing held back.
@@ -78,11 +78,18 @@ pub(crate) fn after_planning(typed: &[String]) -> String {
 
 /// After training: a score, or a model of its own. Rows that training evaluated on may have no right answer to score by, and a loss in any
 /// case.
-pub(crate) fn after_training(student: &Path, adapter: &Path, data: &DataSettings) -> [String; 2] {
+pub(crate) fn after_training(student: &StudentSettings, adapter: &Path, data: &DataSettings) -> Option<[String; 2]> {
     let held_back = data.files.iter().filter_map(|file| Some(file.parent()?.join(HELD_BACK)));
     let held_back = held_back.into_iter().find(|file| file.is_file() && !data.files.contains(file));
-    let (student, adapter) = (as_typed(student), as_typed(adapter));
-    let model = format!("--model {student} --adapter {adapter}");
+    let (model, adapter) = (as_typed(student.model.as_ref()?), as_typed(adapter));
+    // as it was trained, so that figures can be compared
+    let quantize = match student.quantize {
+        Quantize::None => "",
+        Quantize::Nf4 => " --set student.quantize=nf4",
+        Quantize::Int8 => " --set student.quantize=int8",
+        Quantize::AsIs => " --set student.quantize=as-is",
+    };
+    let model = format!("--model {model} --adapter {adapter}{quantize}");
     let evaluate = match (held_back, data.eval_files.as_slice()) {
         (Some(file), _) => format!("aludel eval {model} --tasks {} --output-dir results", as_typed(&file)),
         (None, []) => format!("aludel eval {model} --tasks {USUAL_TASKS} --output-dir results"),
@@ -91,7 +98,7 @@ pub(crate) fn after_training(student: &Path, adapter: &Path, data: &DataSettings
             format!("aludel eval --loss {model} --data {}", files.join(" "))
         }
     };
-    [evaluate, format!("aludel merge --adapter {adapter} --output-dir merged")]
+    Some([evaluate, format!("aludel merge --adapter {adapter} --output-dir merged")])
 }
 
 /// After merging: a conversation.
@@ -169,17 +176,24 @@ mod tests {
     fn what_was_held_back_is_asked_and_paths_are_quoted() {
         let folder = tempfile::tempdir().unwrap();
         let mut data = DataSettings { files: vec![folder.path().join("train.jsonl")], ..DataSettings::default() };
-        let student = Path::new("/models/my student.gguf");
+        let mut student =
+            StudentSettings { model: Some("/models/my student.gguf".into()), ..StudentSettings::default() };
         let adapter = Path::new("/runs/run/adapter");
         let model = "--model '/models/my student.gguf' --adapter /runs/run/adapter";
-        let [eval, merge] = after_training(student, adapter, &data);
+        let [eval, merge] = after_training(&student, adapter, &data).unwrap();
         assert_eq!(eval, format!("aludel eval {model} --tasks ages dice --limit 50 --output-dir results"));
         assert_eq!(merge, "aludel merge --adapter /runs/run/adapter --output-dir merged");
         data.eval_files = vec!["/data/held back.jsonl".into()];
-        let [eval, _] = after_training(student, adapter, &data);
+        let [eval, _] = after_training(&student, adapter, &data).unwrap();
         assert_eq!(eval, format!("aludel eval --loss {model} --data '/data/held back.jsonl'"));
+        student.quantize = Quantize::Nf4;
+        let [eval, _] = after_training(&student, adapter, &data).unwrap();
+        assert_eq!(
+            eval,
+            format!("aludel eval --loss {model} --set student.quantize=nf4 --data '/data/held back.jsonl'")
+        );
         std::fs::write(folder.path().join(HELD_BACK), "").unwrap();
-        let [eval, _] = after_training(student, adapter, &data);
+        let [eval, _] = after_training(&student, adapter, &data).unwrap();
         assert!(eval.contains(&format!("--tasks {}", as_typed(&folder.path().join(HELD_BACK)))), "{eval}");
     }
 

@@ -2,6 +2,7 @@
 
 use crate::report::Helped;
 use clap::Args;
+use std::io::Read;
 use std::path::Path;
 
 /// The option of commands that write one file.
@@ -14,8 +15,14 @@ pub(crate) struct Overwrite {
 
 impl Overwrite {
     /// # Errors
-    /// The file is there, and the option was not given.
+    /// The file is there, and the option was not given, or it holds a model.
     pub(crate) fn check(self, output: &Path) -> Result<(), Helped> {
+        if self.overwrite && holds_model(output) {
+            return Err(Helped {
+                message: format!("{}: the file holds a model's weights, and is not overwritten", output.display()),
+                help: "name another --output".to_owned(),
+            });
+        }
         match self.overwrite || !aludel_files::is_there(output) {
             true => Ok(()),
             false => Err(Helped {
@@ -24,6 +31,17 @@ impl Overwrite {
             }),
         }
     }
+}
+
+/// Whether a file is a GGUF file, or the weights of a model or adapter folder: nobody means to replace these by an option.
+fn holds_model(path: &Path) -> bool {
+    let name = path.file_name().map(|name| name.to_string_lossy().to_lowercase()).unwrap_or_default();
+    let mut magic = [0; 4];
+    let mut is_gguf =
+        || aludel_files::open(path).and_then(|mut file| file.read_exact(&mut magic)).is_ok() && magic == *b"GGUF";
+    let of_folder =
+        ["model", "adapter_model"].iter().any(|stem| name.starts_with(stem)) && name.ends_with(".safetensors");
+    aludel_files::is_there(path) && (of_folder || is_gguf())
 }
 
 #[cfg(test)]
@@ -38,5 +56,13 @@ mod tests {
         let check = |overwrite, path: &Path| Overwrite { overwrite }.check(path).is_ok();
         let found = [check(false, &missing), check(true, &missing), check(false, &there), check(true, &there)];
         assert_eq!(found, [true, true, false, true]);
+        for (name, content) in
+            [("a.gguf", "GGUF\u{3}"), ("adapter_model.safetensors", ""), ("model-00001-of-00002.safetensors", "")]
+        {
+            let path = folder.path().join(name);
+            assert!(check(true, &path), "{name} is not there yet");
+            std::fs::write(&path, content).unwrap();
+            assert!(!check(true, &path), "{name}");
+        }
     }
 }

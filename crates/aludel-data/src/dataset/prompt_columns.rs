@@ -30,7 +30,7 @@ const LISTS: &[&str] = &[
 #[rustfmt::skip]
 const BESIDE_TURNS: &[&str] = &[
     "images", "image", "image url", "image urls", "image path", "image paths", "audio", "audios", "video", "videos", "attachments", "tools",
-    "functions", "documents", "instructions",
+    "functions", "tool calls", "function call", "documents", "instructions",
 ];
 
 /// Prefixes before the letter or the number of a choice that has a column of its own.

@@ -222,8 +222,11 @@ pub const FOREIGN_NAMES: &[ForeignName] = &[
     accepted("bnb_4bit_use_double_quant", "the scales of nf4 are quantised once more in any case"),
     accepted("bnb_4bit_compute_dtype", "student.dtype says the precision of products, which decode the weights"),
     accepted("bnb_4bit_quant_storage", "codes are stored two in a byte"),
-    refused("quantization_bit", "write student.quantize = \"nf4\" for 4 bits, or \"int8\" for 8"),
-    refused("quantization_config", "write student.quantize = \"nf4\", or \"int8\""),
+    refused("quantization_bit", "leave it out: student.quantize = \"nf4\" is that of 4 bits, and \"int8\" that of 8"),
+    refused(
+        "quantization_config",
+        "leave it out: student.quantize = \"nf4\" is that of 4 bits, and \"int8\" that of 8",
+    ),
     // Trust, places, reports.
     accepted("trust_remote_code", "code from a model folder is never run, so there is nothing to trust"),
     accepted("run_name", "a run is named by its folder, train.output_dir"),

@@ -164,7 +164,7 @@ impl StudentSettings {
         check.that(
             self.dtype != Dtype::File || self.quantize == Quantize::None,
             "quantize",
-            serde_json::json!(self.quantize),
+            format_args!("{}", serde_json::json!(self.quantize)),
             "student.dtype = \"file\" multiplies the file's own blocks as integers, which is another way to hold weights",
             "\"none\", or another student.dtype",
         );

@@ -335,9 +335,9 @@ fn values_out_of_range_are_refused() {
         ("[trace]\ndialect = \"soap\"", "trace.dialect = \"soap\""),
         ("[trace]\napi_key_env = \"sk-1234\"", "trace.api_key_env = …"),
         ("[trace]\napi_key = \"sk-1234\"", "trace.api_key = …"),
-        ("[curate]\nkeep = 0", "curate.keep = Count(0)"),
+        ("[curate]\nkeep = 0", "curate.keep = 0"),
         ("[curate]\nkeep = \"some\"", "curate.keep = \"some\""),
-        ("[curate]\nverify = \"off\"\nkeep = \"shortest\"", "curate.keep = Named(Shortest)"),
+        ("[curate]\nverify = \"off\"\nkeep = \"shortest\"", "curate.keep = \"shortest\""),
         ("[curate]\nverify = \"label\"\nrequire_verified = true", "curate.require_verified = true"),
         ("[curate]\nverifier = \"math\"", "curate.verifier = \"kind = \\\"math\\\"\""),
         (

@@ -99,7 +99,7 @@ const OPTIONS: Answers = &[
         ON_THE_PROCESSOR,
     ),
     (&["dora", "lora_dora"], "leave it out: DoRA is not offered"),
-    (&["qlora"], "leave it out and give a 4-bit GGUF file as the model"),
+    (&["qlora"], "give --set student.quantize=nf4"),
 ];
 
 /// What does the work of another tool's subcommand. The commands below the first level have no such names.

@@ -138,8 +138,8 @@ pub(crate) fn run(args: &TrainArgs, console: &mut Console) -> anyhow::Result<Out
         console.json_line(&summary_json(&summary)?)?;
     } else {
         console.line(describe(&summary, recipe.train.output_dir.as_deref().unwrap_or(Path::new("."))))?;
-        if let (Some(adapter), Some(student)) = (&summary.adapter, &recipe.student.model) {
-            for command in after_training(student, adapter, &recipe.data) {
+        if let Some(adapter) = &summary.adapter {
+            for command in after_training(&recipe.student, adapter, &recipe.data).into_iter().flatten() {
                 console.next(&command)?;
             }
         }
