@@ -1,6 +1,9 @@
 //! The ops once more, as plain loops over f32 values that the host downloads and uploads: one small file an op, written for reading.
 //! Nothing is packed, rounded, cut into tiles or run on threads. What is built on the ops passes its golden tests on this device as
 //! on the others, so that it depends on handles alone, and the fast ops can be compared with these.
+//!
+//! An op and its file here name each other: the op dispatches to it, and it takes the op's types. These circles are meant; a device is
+//! nothing without the ops, and the ops are where devices are chosen.
 
 pub(crate) mod attention;
 pub(crate) mod dropout;
