@@ -14,8 +14,18 @@ pub struct FrozenWeight {
     precision: Precision,
     d_in: usize,
     d_out: usize,
-    is_kept: bool,
-    is_decoded: bool,
+    storage: Storage,
+}
+
+/// How a weight is held, and so how it is multiplied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Storage {
+    /// As it is multiplied.
+    Packed,
+    /// Quantised, and decoded in each product.
+    Decoded,
+    /// In its file's quantisation, and multiplied as integers.
+    Integers,
 }
 
 /// How a frozen weight is quantised when it is loaded.
@@ -73,7 +83,7 @@ impl FrozenWeight {
                 Body::Rows(rows)
             }
         };
-        Ok(FrozenWeight::new(ctx, body, precision, (d_out, d_in)))
+        Ok(FrozenWeight::new(ctx, body, Storage::Packed, precision, (d_out, d_in)))
     }
 
     /// Quantises a `[d_out, d_in]` weight as its rows come, and decodes it in each product: with a backward, in less memory than bf16.
@@ -118,7 +128,7 @@ impl FrozenWeight {
             Device::Cpu => Body::Dense(panels),
             Device::Reference => Body::Rows(panels.decoded_rows()),
         };
-        FrozenWeight { is_decoded: true, ..FrozenWeight::new(ctx, body, precision, (d_out, d_in)) }
+        FrozenWeight::new(ctx, body, Storage::Decoded, precision, (d_out, d_in))
     }
 
     /// As [`FrozenWeight::keep`], but decoded in each product: no input is rounded to 8 bits, and there is a backward.
@@ -136,7 +146,7 @@ impl FrozenWeight {
     /// A `[d_out, d_in]` weight of zeros, of which the system gives no page before it is touched: to plan with, and not to compute.
     pub fn outline(ctx: &mut Context, precision: Precision, d_out: usize, d_in: usize) -> FrozenWeight {
         let panels = Panels::zeroed(precision, d_out, d_in);
-        FrozenWeight::of_zeros(ctx, panels, precision, (d_out, d_in))
+        FrozenWeight::of_zeros(ctx, panels, Storage::Packed, precision, (d_out, d_in))
     }
 
     /// [`FrozenWeight::outline`] of what [`FrozenWeight::quantize`] would make.
@@ -156,7 +166,7 @@ impl FrozenWeight {
                 Panels::coded(precision, coded.unwrap_or_else(|| panic!("{d_in} inputs are no whole blocks")))
             }
         };
-        FrozenWeight::of_zeros(ctx, panels, precision, (d_out, d_in))
+        FrozenWeight::of_zeros(ctx, panels, Storage::Decoded, precision, (d_out, d_in))
     }
 
     /// [`FrozenWeight::outline`] of what [`FrozenWeight::keep_decoded`] would make.
@@ -167,12 +177,13 @@ impl FrozenWeight {
         (d_out, d_in): (usize, usize),
     ) -> Option<FrozenWeight> {
         let panels = Panels::coded(precision, CodedPanels::zeroed(block_type, (d_out, d_in))?);
-        Some(FrozenWeight { is_decoded: true, ..FrozenWeight::of_zeros(ctx, panels, precision, (d_out, d_in)) })
+        Some(FrozenWeight::of_zeros(ctx, panels, Storage::Decoded, precision, (d_out, d_in)))
     }
 
     fn of_zeros(
         ctx: &mut Context,
         panels: Panels,
+        storage: Storage,
         precision: Precision,
         (d_out, d_in): (usize, usize),
     ) -> FrozenWeight {
@@ -180,7 +191,7 @@ impl FrozenWeight {
             Device::Cpu => Body::Dense(panels),
             Device::Reference => Body::Rows(vec![0f32; d_out * d_in]),
         };
-        FrozenWeight::new(ctx, body, precision, (d_out, d_in))
+        FrozenWeight::new(ctx, body, storage, precision, (d_out, d_in))
     }
 
     /// Keeps a `[d_out, d_in]` weight in its file's quantisation, `row(n)` giving the stored bytes of row n. Its products round x to
@@ -205,27 +216,32 @@ impl FrozenWeight {
                 Body::Rows(rows)
             }
         };
-        let weight = FrozenWeight::new(ctx, body, Precision::Bf16, (d_out, d_in));
-        Some(FrozenWeight { is_kept: true, ..weight })
+        Some(FrozenWeight::new(ctx, body, Storage::Integers, Precision::Bf16, (d_out, d_in)))
     }
 
-    fn new(ctx: &mut Context, body: Body, precision: Precision, (d_out, d_in): (usize, usize)) -> FrozenWeight {
+    fn new(
+        ctx: &mut Context,
+        body: Body,
+        storage: Storage,
+        precision: Precision,
+        (d_out, d_in): (usize, usize),
+    ) -> FrozenWeight {
         let bytes = match &body {
             Body::Dense(panels) => panels.bytes(),
             Body::Coded(panels) => panels.bytes(),
             Body::Rows(rows) => size_of_val(&rows[..]),
         };
-        FrozenWeight { object: ctx.keep(body, bytes), precision, d_in, d_out, is_kept: false, is_decoded: false }
+        FrozenWeight { object: ctx.keep(body, bytes), precision, d_in, d_out, storage }
     }
 
-    /// Whether it was kept in its file's quantisation.
+    /// Whether it was kept in its file's quantisation, and is multiplied as integers.
     pub fn is_kept(&self) -> bool {
-        self.is_kept
+        self.storage == Storage::Integers
     }
 
     /// Whether it is held quantised, and decoded in each product.
     pub fn is_decoded(&self) -> bool {
-        self.is_decoded
+        self.storage == Storage::Decoded
     }
 
     /// Input channels.
