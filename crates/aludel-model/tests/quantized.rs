@@ -5,12 +5,12 @@
 #[path = "common/mod.rs"]
 mod common;
 
+use aludel_kernels::Context;
 use aludel_kernels::check::{assert_close, cosine, random, wide};
 use aludel_kernels::linear::{Precision, Quantization};
-use aludel_kernels::{Context, Region};
-use aludel_model::decoder::{Attention, Decoder, PackedBatch, WeightFormat};
+use aludel_model::decoder::{Decoder, WeightFormat};
 use aludel_model::student::Student;
-use common::{Model, assert_holds, ids};
+use common::{Model, assert_holds, ids, logits_in};
 
 /// A model whose linears have whole blocks of 64 inputs.
 fn model() -> Model {
@@ -24,35 +24,21 @@ fn model() -> Model {
     model
 }
 
-fn logits(mut ctx: Context, student: &Student, format: WeightFormat, ids: &[u32]) -> Vec<f32> {
-    let decoder = Decoder::load(&mut ctx, &student.config, &student.weights, format, 64).unwrap();
-    let mut pass = PackedBatch::default();
-    pass.push(0, ids);
-    let run = |ctx: &mut Context| {
-        let forward = decoder.forward(ctx, &pass, Attention::Rows, None, None);
-        let out = ctx.alloc(Region::Io, pass.len(), decoder.vocab_size(None));
-        decoder.logits(ctx, forward.hidden, None, out);
-        ctx.download(out)
-    };
-    ctx.plan(run);
-    run(&mut ctx)
-}
-
 #[test]
 fn a_quantised_model_computes_what_its_decoded_weights_give() {
     let folder = tempfile::tempdir().unwrap();
     model().write_folder(folder.path());
     let (student, ids) = (Student::open(folder.path()).unwrap(), ids("llama3_rope"));
-    let exact = logits(Context::cpu(2), &student, Precision::F32.into(), &ids);
+    let exact = logits_in(Context::cpu(2), &student, Precision::F32.into(), &ids);
     for (how, nearest) in [(Quantization::Nf4, 0.97), (Quantization::Int8, 0.9999)] {
         let format = WeightFormat::Quantized(how, Precision::F32);
         // the reference decodes all weights when it loads them
-        let expected = logits(Context::reference(), &student, format, &ids);
-        let got = logits(Context::cpu(2), &student, format, &ids);
+        let expected = logits_in(Context::reference(), &student, format, &ids);
+        let got = logits_in(Context::cpu(2), &student, format, &ids);
         assert_close(&format!("{how:?}"), &got, &wide(&expected), 2e-5);
         let likeness = cosine(&got, &exact);
         assert!(likeness >= nearest && likeness < 0.999_999_9, "{how:?}: cosine {likeness}");
-        let rounded = logits(Context::cpu(2), &student, WeightFormat::Quantized(how, Precision::Bf16), &ids);
+        let rounded = logits_in(Context::cpu(2), &student, WeightFormat::Quantized(how, Precision::Bf16), &ids);
         assert!(cosine(&rounded, &got) >= 0.999, "{how:?} in bf16");
     }
 }

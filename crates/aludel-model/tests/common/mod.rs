@@ -12,7 +12,7 @@ use aludel_formats::gguf::{Array, Value as Stored, Writer};
 use aludel_formats::{Dtype, TensorSpec, safetensors};
 use aludel_kernels::linear::Precision;
 use aludel_kernels::{Context, Region, quant};
-use aludel_model::decoder::{Attention, Decoder, PackedBatch};
+use aludel_model::decoder::{Attention, Decoder, PackedBatch, WeightFormat};
 use aludel_model::student::Student;
 use aludel_text::{GgufVocabulary, TextBundle};
 use serde_json::{Value, json};
@@ -33,8 +33,12 @@ pub(crate) fn tensor(weights: &safetensors::Weights, name: &str) -> Vec<f32> {
 
 /// Logits of every token of a row.
 pub(crate) fn logits(student: &Student, ids: &[u32]) -> Vec<f32> {
-    let mut ctx = Context::cpu(2);
-    let decoder = Decoder::load(&mut ctx, &student.config, &student.weights, Precision::F32, 64).unwrap();
+    logits_in(Context::cpu(2), student, Precision::F32.into(), ids)
+}
+
+/// [`logits`] on another device, or of weights that are held in another way.
+pub(crate) fn logits_in(mut ctx: Context, student: &Student, format: WeightFormat, ids: &[u32]) -> Vec<f32> {
+    let decoder = Decoder::load(&mut ctx, &student.config, &student.weights, format, 64).unwrap();
     let mut pass = PackedBatch::default();
     pass.push(0, ids);
     let run = |ctx: &mut Context| {
