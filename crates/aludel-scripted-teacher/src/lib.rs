@@ -26,7 +26,7 @@ pub use reply::{chunk, event, json, ollama_line, response, stream, stream_of};
 pub enum Step {
     /// Sends these bytes.
     Send(Arc<[u8]>),
-    /// Sends these bytes so many times.
+    /// Sends these bytes repeatedly, the given number of times.
     Repeat(Arc<[u8]>, u64),
     /// Waits.
     Wait(Duration),

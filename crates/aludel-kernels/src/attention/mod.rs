@@ -81,7 +81,7 @@ impl WindowMask {
         (self.first + row * self.step + 1).saturating_sub(self.limit)
     }
 
-    /// Whether there is a key that one of so many rows does not see.
+    /// Whether one of the first `rows` rows does not see a key.
     fn is_any(self, rows: usize) -> bool {
         self.keys(rows - 1) > 0
     }

@@ -74,7 +74,7 @@ impl RopeScaling {
         found.unwrap_or(RopeScaling::Divided { divisors })
     }
 
-    /// What becomes of plain frequencies.
+    /// How plain frequencies are scaled.
     pub(super) fn scaled(&self, frequencies: &[f64]) -> Vec<f64> {
         let each = |change: &dyn Fn(f64) -> f64| frequencies.iter().map(|&frequency| change(frequency)).collect();
         match self {
@@ -152,7 +152,7 @@ impl RopeScaling {
         RopeScaling::longrope_attention_factor_of(positions as f64 / original as f64, original)
     }
 
-    /// The same for positions that are so many times the original ones.
+    /// The same for positions that are a multiple of the original ones.
     pub(super) fn longrope_attention_factor_of(factor: f64, original: usize) -> f64 {
         if factor <= 1.0 { 1.0 } else { (1.0 + factor.ln() / (original as f64).ln()).sqrt() }
     }

@@ -20,7 +20,7 @@ fn looped(count: usize, body: &str) -> String {
     )
 }
 
-/// `part` so many times between `before` and `after`.
+/// `part` repeated between `before` and `after`.
 fn many(before: &str, part: &str, count: usize, after: &str) -> String {
     format!("{before}{}{after}", part.repeat(count))
 }
