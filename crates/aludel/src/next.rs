@@ -84,10 +84,8 @@ pub(crate) fn after_training(student: &StudentSettings, adapter: &Path, data: &D
     let (model, adapter) = (as_typed(student.model.as_ref()?), as_typed(adapter));
     // as it was trained, so that figures can be compared
     let quantize = match student.quantize {
-        Quantize::None => "",
-        Quantize::Nf4 => " --set student.quantize=nf4",
-        Quantize::Int8 => " --set student.quantize=int8",
-        Quantize::AsIs => " --set student.quantize=as-is",
+        Quantize::None => String::new(),
+        how => format!(" --set student.quantize={}", how.name()),
     };
     let model = format!("--model {model} --adapter {adapter}{quantize}");
     let evaluate = match (held_back, data.eval_files.as_slice()) {

@@ -85,6 +85,16 @@ pub enum Quantize {
 }
 
 impl Quantize {
+    /// Its name in a recipe.
+    pub fn name(self) -> &'static str {
+        match self {
+            Quantize::None => "none",
+            Quantize::Nf4 => "nf4",
+            Quantize::Int8 => "int8",
+            Quantize::AsIs => "as-is",
+        }
+    }
+
     /// What follows the precision of products where results are told: ` on nf4 weights`.
     pub fn told(self) -> &'static str {
         match self {
@@ -164,7 +174,7 @@ impl StudentSettings {
         check.that(
             self.dtype != Dtype::File || self.quantize == Quantize::None,
             "quantize",
-            format_args!("{}", serde_json::json!(self.quantize)),
+            self.quantize.name(),
             "student.dtype = \"file\" multiplies the file's own blocks as integers, which is another way to hold weights",
             "\"none\", or another student.dtype",
         );

@@ -158,6 +158,9 @@ fn four_bit_weights_are_asked_for_by_any_name() {
     ] {
         assert_eq!(right(&format!("[student]\n{text}")).recipe.student.quantize, expected, "{text}");
     }
+    for how in [Quantize::None, Quantize::Nf4, Quantize::Int8, Quantize::AsIs] {
+        assert_eq!(right(&format!("[student]\nquantize = \"{}\"", how.name())).recipe.student.quantize, how);
+    }
     for (text, part) in [
         ("load_in_8bit = \"yes\"", "give true or false"),
         ("load_in_8bit = true\nload_in_4bit = true", "it is read as student.quantize, which is given, too"),
