@@ -6,17 +6,19 @@
 //! nothing without the ops, and the ops are where devices are chosen.
 
 pub(crate) mod attention;
+pub(crate) mod cross_entropy;
+pub(crate) mod divergence;
 pub(crate) mod dropout;
 pub(crate) mod embedding;
 pub(crate) mod gated;
 pub(crate) mod head;
 pub(crate) mod linear;
-pub(crate) mod loss;
 pub(crate) mod optim;
 pub(crate) mod rms_norm;
 pub(crate) mod rope;
 pub(crate) mod rows;
 pub(crate) mod sampling;
+pub(crate) mod teacher;
 
 use crate::device::{Context, Mat};
 

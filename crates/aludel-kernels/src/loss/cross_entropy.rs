@@ -1,5 +1,4 @@
-//! Losses on one chunk of logits: the summed loss and, in place, the gradient of that sum. No loss is averaged here;
-//! the optimiser divides once, by the supervised tokens of the whole optimiser step.
+//! Cross-entropy of a chunk of logits with tokens: the summed loss and, in place, the gradient of that sum.
 
 use crate::device::{Context, Device, Indices, Mat, assert_apart};
 use crate::reference;
@@ -19,7 +18,9 @@ pub fn cross_entropy(ctx: &mut Context, logits: Mat, targets: Indices, weights: 
     assert_apart(&[logits.place(), losses.place()], &[weights.place(), targets.place()]);
     match ctx.device() {
         Device::Cpu => {}
-        Device::Reference => return reference::loss::cross_entropy(ctx, logits, targets, weights, losses, gradient),
+        Device::Reference => {
+            return reference::cross_entropy::cross_entropy(ctx, logits, targets, weights, losses, gradient);
+        }
     }
     let (gv, wv, lv, isa) = (ctx.view(logits), ctx.view(weights), ctx.view(losses), ctx.isa());
     let targets = ctx.entries(targets);
