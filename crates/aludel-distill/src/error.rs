@@ -47,6 +47,34 @@ pub enum Error {
     #[error("stopped, with nothing to keep; run the command again")]
     Stopped,
 
+    /// A teacher whose tokens are not the student's.
+    #[error(
+        "{teacher}: it cannot teach the student {student}: {reason}; choose a teacher of the same family and generation, or learn from \
+         its answers as text (aludel trace)"
+    )]
+    Pair {
+        /// The student.
+        student: PathBuf,
+        /// The teacher.
+        teacher: PathBuf,
+        /// The first difference.
+        reason: String,
+    },
+
+    /// Rows longer than the teacher can read.
+    #[error(
+        "{path}: the teacher reads at most {limit} tokens, and train.max_length = {max_length}; set train.max_length to {limit}, or \
+         choose another teacher"
+    )]
+    TeacherLength {
+        /// The teacher.
+        path: PathBuf,
+        /// Tokens of a row at most.
+        max_length: usize,
+        /// The teacher's positions.
+        limit: usize,
+    },
+
     /// An instruction set that this processor lacks.
     #[error(
         "student.instruction_set = \"{wanted}\": this processor, or its system, does not have it; it has {has}: a run that was begun with the \
@@ -90,6 +118,18 @@ pub enum Error {
         path: PathBuf,
         /// The student.
         student: PathBuf,
+    },
+
+    /// A run that is resumed with another teacher, whose distributions it learns.
+    #[error(
+        "{path}: the teacher {teacher} is not the one that the run was started on; resume with that one, or start a new run in \
+         another folder"
+    )]
+    OtherTeacher {
+        /// The run folder.
+        path: PathBuf,
+        /// The teacher.
+        teacher: PathBuf,
     },
 
     /// A run of a version that kept its folder in another form.

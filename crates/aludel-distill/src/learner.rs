@@ -1,7 +1,7 @@
 //! The student at work: a decoder, the adapter that learns, its gradients and moments, on one device; passes of rows through it, and
 //! optimiser steps. Which rows, when, and what is written is left to the training loop.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
@@ -17,8 +17,10 @@ use aludel_model::student::Student;
 use crate::base_model;
 use crate::batch::MaxPassTokens;
 use crate::error::{Error, Result};
-use crate::objective::{Objective, Targets};
+use crate::objective::{self, CrossEntropy, Objective};
 use crate::settings::{Dtype, InitLora, InstructionSet, Quantize, Recipe, StudentSettings, TargetModules};
+use crate::supervision::{LossTerm, PassSums, SupervisedBatch};
+use crate::teacher::Loading;
 use crate::token_init::mean;
 
 /// How weights are held, by a recipe's `student.dtype` and `student.quantize`.
@@ -98,89 +100,15 @@ pub struct Learner {
     /// Of the gradient of the last step, [1, 1].
     norm: Mat,
     kept: SavedActivations,
-    pass: Supervised,
+    objective: Box<dyn Objective>,
+    pass: SupervisedBatch,
     /// Whether passes may come with dropout, which takes memory.
     plans_dropout: bool,
 }
 
-/// The sums of one or several passes.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct PassSums {
-    /// Σ weight·loss over supervised tokens.
-    pub loss: f64,
-    /// Supervised tokens: the divisor.
-    pub supervised: u64,
-    /// All tokens.
-    pub tokens: u64,
-}
-
-impl PassSums {
-    /// The loss per supervised token.
-    pub fn mean_loss(&self) -> f64 {
-        self.loss / self.supervised.max(1) as f64
-    }
-
-    /// Adds another pass.
-    pub fn add(&mut self, other: PassSums) {
-        self.loss += other.loss;
-        self.supervised += other.supervised;
-        self.tokens += other.tokens;
-    }
-}
-
-/// A pass and its supervised tokens, ready for the device. Used again from pass to pass, so that a step allocates nothing.
-#[derive(Default)]
-struct Supervised {
-    pass: PackedBatch,
-    /// Tokens whose logits are wanted: each predicts the one after it.
-    chosen: Vec<u32>,
-    targets: Vec<u32>,
-    weights: Vec<f32>,
-    /// What the pass says of them.
-    losses: Vec<f32>,
-}
-
-impl Supervised {
-    /// Rows end to end, each with its number, in place of what was there.
-    fn fill(&mut self, rows: &[(u32, TokenRow)]) {
-        self.pass.clear();
-        self.chosen.clear();
-        self.targets.clear();
-        self.weights.clear();
-        for (number, row) in rows {
-            let start = self.pass.len() as u32;
-            self.pass.push(*number, &row.ids);
-            for (t, (&id, &weight)) in row.ids.iter().zip(&row.weights).enumerate().skip(1) {
-                if weight != 0.0 {
-                    self.chosen.push(start + t as u32 - 1);
-                    self.targets.push(id);
-                    self.weights.push(weight);
-                }
-            }
-        }
-    }
-
-    /// The largest pass of a run: one row in which every token counts.
-    fn fill_largest(&mut self, tokens: usize) {
-        let row = TokenRow {
-            ids: vec![0; tokens],
-            weights: vec![1.0; tokens],
-            info: aludel_data::token_cache::RowInfo {
-                tokens: tokens as u32,
-                supervised: tokens as u32,
-                example: 0,
-                prompt_key: aludel_data::dataset::PromptKey(0),
-                file_index: 0,
-                line: 0,
-            },
-        };
-        self.fill(&[(0, row)]);
-    }
-}
-
 impl Learner {
-    /// Loads the student, and makes the adapter or loads it (from a checkpoint, else from `train.init_adapter`). Nothing can run
-    /// before [`Learner::plan`].
+    /// Loads the student, the teacher that it learns from, if any, and makes the adapter or loads it (from a checkpoint, else from
+    /// `train.init_adapter`). Nothing can run before [`Learner::plan`].
     ///
     /// # Errors
     /// Weights that do not fit, targets that match nothing, an initial adapter of other tokens.
@@ -224,8 +152,9 @@ impl Learner {
                 Adapter::new(&mut ctx, &student.config, &options, &base)?
             }
         };
+        let objective = objective::of_recipe(&mut ctx, student, recipe, positions, Loading::Read(watch))?;
         let learner = Learner::new(ctx, decoder, adapter, recipe.train.gradient_checkpointing);
-        Ok(Learner { plans_dropout: recipe.lora.dropout > 0.0, ..learner })
+        Ok(Learner { plans_dropout: recipe.lora.dropout > 0.0, objective, ..learner })
     }
 
     /// A learner of the same shape whose weights are not read: to measure passes with, and not to train.
@@ -238,12 +167,38 @@ impl Learner {
         let decoder = Decoder::outline(&mut ctx, &student.config, &student.weights, format)?;
         let options = adapter_options(student, added, recipe)?;
         let adapter = Adapter::new(&mut ctx, &student.config, &options, "")?;
+        let objective = objective::of_recipe(&mut ctx, student, recipe, 1, Loading::Outline)?;
         let learner = Learner::new(ctx, decoder, adapter, recipe.train.gradient_checkpointing);
-        Ok(Learner { plans_dropout: recipe.lora.dropout > 0.0, ..learner })
+        Ok(Learner { plans_dropout: recipe.lora.dropout > 0.0, objective, ..learner })
     }
 
-    /// Extends the rotary table to sequences of `max_length` tokens.
+    /// Minimises another objective than cross-entropy.
+    #[must_use]
+    pub fn with_objective(self, objective: Box<dyn Objective>) -> Learner {
+        Learner { objective, ..self }
+    }
+
+    /// Each term of a loss that has several, or another than cross-entropy: per supervised token, without its weight in the loss.
+    pub fn unweighted_terms(&self, sums: &PassSums) -> BTreeMap<LossTerm, f64> {
+        match self.objective.terms() {
+            [(LossTerm::Ce, _)] => BTreeMap::new(),
+            terms => terms.iter().map(|&(term, weight)| (term, sums.mean_term(term) / f64::from(weight))).collect(),
+        }
+    }
+
+    /// The longest rows that the objective can judge, where that is bounded.
+    pub fn max_judged_length(&self) -> Option<usize> {
+        self.objective.max_length()
+    }
+
+    /// Bytes of all weights, those of a teacher included.
+    pub fn weight_bytes(&self) -> usize {
+        self.decoder.weight_bytes() + self.objective.weight_bytes()
+    }
+
+    /// Extends the rotary tables to sequences of `max_length` tokens.
     pub fn reach(&mut self, max_length: usize) {
+        self.objective.reach(&mut self.ctx, max_length);
         if self.decoder.max_positions() < max_length {
             let decoder =
                 Arc::get_mut(&mut self.decoder).expect("answers share the decoder only once its rows are known");
@@ -253,89 +208,90 @@ impl Learner {
 
     /// The bytes of the arenas that the largest passes use, found as [`Learner::plan`] finds them.
     pub fn pass_bytes(&mut self, largest: MaxPassTokens) -> usize {
-        let Learner { ctx, decoder, adapter, state, norm, kept, pass, plans_dropout } = self;
+        let Learner { ctx, decoder, adapter, state, norm, kept, objective, pass, plans_dropout } = self;
         let dropout = plans_dropout.then_some(StepDropout { probability: 0.5, key: 0 });
         ctx.measure(|ctx| {
-            let objective = crate::objective::CrossEntropy;
             if largest.train > 0 {
                 pass.fill_largest(largest.train);
-                run_pass(ctx, decoder, adapter, pass, &objective, Some((state.gradients, dropout, kept)));
+                let backward = Some((state.gradients, dropout, kept));
+                plan_pass(ctx, decoder, adapter, pass, objective.as_mut(), backward);
                 ctx.reset();
             }
             if largest.evaluation > 0 {
                 pass.fill_largest(largest.evaluation);
-                run_pass(ctx, decoder, adapter, pass, &objective, None);
+                plan_pass(ctx, decoder, adapter, pass, objective.as_mut(), None);
                 ctx.reset();
             }
             optim::step(ctx, state, &optim::Step::default(), *norm);
         })
     }
 
-    /// A decoder and an adapter on one device, with gradients and moments that are zero. Nothing can run before [`Learner::plan`].
+    /// A decoder and an adapter on one device, with gradients and moments that are zero, which minimise cross-entropy. Nothing can run
+    /// before [`Learner::plan`].
     pub fn new(mut ctx: Context, decoder: Decoder, adapter: Adapter, gradient_checkpointing: bool) -> Learner {
         let [gradients, first, second] = [(); 3].map(|()| ctx.persistent(1, adapter.parameter_count()));
         let state = State { parameters: adapter.parameters(), gradients, first, second };
         let norm = ctx.persistent(1, 1);
         let kept = SavedActivations::new(gradient_checkpointing);
         let (decoder, adapter) = (Arc::new(decoder), Arc::new(adapter));
-        Learner { ctx, decoder, adapter, state, norm, kept, pass: Supervised::default(), plans_dropout: true }
+        let (objective, pass) = (Box::new(CrossEntropy), SupervisedBatch::default());
+        Learner { ctx, decoder, adapter, state, norm, kept, objective, pass, plans_dropout: true }
     }
 
     /// Sizes the arenas for passes of at most `largest_pass` tokens, by a run through the same code that only counts.
     pub fn plan(&mut self, largest_pass: usize) {
         self.pass.fill_largest(largest_pass);
-        let Learner { ctx, decoder, adapter, state, norm, kept, pass, plans_dropout } = self;
+        let Learner { ctx, decoder, adapter, state, norm, kept, objective, pass, plans_dropout } = self;
         let dropout = plans_dropout.then_some(StepDropout { probability: 0.5, key: 0 });
         ctx.plan(|ctx| {
-            let objective = crate::objective::CrossEntropy;
-            run_pass(ctx, decoder, adapter, pass, &objective, Some((state.gradients, dropout, kept)));
+            plan_pass(ctx, decoder, adapter, pass, objective.as_mut(), Some((state.gradients, dropout, kept)))
         });
         ctx.plan(|ctx| optim::step(ctx, state, &optim::Step::default(), *norm));
     }
 
     /// Adds the gradients of the summed loss of some rows to the gradient buffer, and returns the sums.
-    pub fn accumulate(
-        &mut self,
-        rows: &[(u32, TokenRow)],
-        objective: &dyn Objective,
-        dropout: Option<StepDropout>,
-    ) -> PassSums {
-        let Learner { ctx, decoder, adapter, state, kept, pass, .. } = self;
+    ///
+    /// # Errors
+    /// What a teacher says of the rows cannot be read.
+    pub fn accumulate(&mut self, rows: &[(u32, TokenRow)], dropout: Option<StepDropout>) -> Result<PassSums> {
+        let Learner { ctx, decoder, adapter, state, kept, objective, pass, .. } = self;
         pass.fill(rows);
-        run_pass(ctx, decoder, adapter, pass, objective, Some((state.gradients, dropout, kept)))
+        run_pass(ctx, decoder, adapter, pass, objective.as_mut(), Some((state.gradients, dropout, kept)))
     }
 
     /// The summed loss of some rows, without gradients or dropout.
-    pub fn evaluate(&mut self, rows: &[(u32, TokenRow)], objective: &dyn Objective) -> PassSums {
-        let Learner { ctx, decoder, adapter, pass, .. } = self;
+    ///
+    /// # Errors
+    /// As [`Learner::accumulate`].
+    pub fn evaluate(&mut self, rows: &[(u32, TokenRow)]) -> Result<PassSums> {
+        let Learner { ctx, decoder, adapter, objective, pass, .. } = self;
         pass.fill(rows);
-        run_pass(ctx, decoder, adapter, pass, objective, None)
+        run_pass(ctx, decoder, adapter, pass, objective.as_mut(), None)
     }
 
     /// Sizes the arenas for passes without gradients: less memory, and no training afterwards.
     pub fn plan_evaluation(&mut self, largest_pass: usize) {
-        let Learner { ctx, decoder, adapter, pass, .. } = self;
+        let Learner { ctx, decoder, adapter, objective, pass, .. } = self;
         pass.fill_largest(largest_pass);
-        ctx.plan(|ctx| {
-            run_pass(ctx, decoder, adapter, pass, &crate::objective::CrossEntropy, None);
-        });
+        ctx.plan(|ctx| plan_pass(ctx, decoder, adapter, pass, objective.as_mut(), None));
     }
 
     /// The summed loss of many rows, pass by pass, in the order given. `read` gets the rows of a pass; `tell` hears how many are done,
-    /// and may break off: then there is no sum.
+    /// and may break off: then there is no sum. `each` is given the loss and the supervised tokens of each row.
     ///
     /// # Errors
-    /// Those of `read`.
+    /// Those of `read`, and as [`Learner::accumulate`].
     pub fn evaluate_passes(
         &mut self,
         passes: &[Vec<u32>],
-        objective: &dyn Objective,
         read: impl Fn(&[u32]) -> Result<Vec<(u32, TokenRow)>>,
         tell: &mut dyn FnMut(usize) -> ControlFlow<()>,
+        each: &mut dyn FnMut(f64, u64),
     ) -> Result<Option<PassSums>> {
         let (mut sums, mut done) = (PassSums::default(), 0);
         for pass in passes {
-            sums.add(self.evaluate(&read(pass)?, objective));
+            sums.add(self.evaluate(&read(pass)?)?);
+            self.pass.row_losses().for_each(|(loss, supervised)| each(loss, supervised));
             done += pass.len();
             if tell(done).is_break() {
                 return Ok(None);
@@ -406,36 +362,58 @@ fn log_sum_exp(logits: &[f32]) -> f64 {
     f64::from(largest) + sum.ln()
 }
 
-/// Forward, head and loss of one pass; with gradients, also its backward.
+/// What a backward needs: the gradient buffer, the dropout of the step, and room for what the forward keeps.
+type Backward<'a> = (Mat, Option<StepDropout>, &'a mut SavedActivations);
+
+/// What the objective says of a pass, forward, head and loss; with gradients, also the backward.
 fn run_pass(
     ctx: &mut Context,
     decoder: &Decoder,
     adapter: &Adapter,
-    batch: &mut Supervised,
-    objective: &dyn Objective,
-    backward: Option<(Mat, Option<StepDropout>, &mut SavedActivations)>,
-) -> PassSums {
+    batch: &mut SupervisedBatch,
+    objective: &mut dyn Objective,
+    backward: Option<Backward<'_>>,
+) -> Result<PassSums> {
     ctx.reset();
+    objective.begin(ctx, batch)?;
     let (gradients, dropout, kept) = match backward {
         Some((gradients, dropout, kept)) => (Some(gradients), dropout, Some(kept)),
         None => (None, None, None),
     };
     let active = Active { adapter, dropout };
     let forward = decoder.forward(ctx, &batch.pass, Attention::Rows, Some(active), kept);
-    let losses = ctx.alloc(Region::Io, 1, batch.chosen.len());
+    let terms = objective.terms().len();
+    let losses = ctx.alloc(Region::Io, terms, batch.chosen.len());
     let dhidden = decoder.head_chunks(ctx, &forward, &batch.chosen, gradients, |ctx, logits, range| {
-        let targets = Targets { ids: &batch.targets[range.clone()], weights: &batch.weights[range.clone()] };
-        objective.chunk(ctx, logits, targets, losses.col_range(range.start, range.len()), gradients.is_some());
+        let losses = losses.col_range(range.start, range.len());
+        objective.chunk(ctx, logits, batch, range, losses, gradients.is_some());
     });
     if let (Some(dhidden), Some(gradients)) = (dhidden, gradients) {
         decoder.backward(ctx, forward, dhidden, gradients);
     }
     ctx.download_into(losses, &mut batch.losses);
-    PassSums {
-        loss: batch.losses.iter().map(|&loss| f64::from(loss)).sum(),
-        supervised: batch.chosen.len() as u64,
-        tokens: batch.pass.len() as u64,
+    let mut sums =
+        PassSums { supervised: batch.chosen.len() as u64, tokens: batch.pass.len() as u64, ..PassSums::default() };
+    let count = batch.chosen.len().max(1);
+    for ((term, _), losses) in objective.terms().iter().zip(batch.losses.chunks_exact(count)) {
+        let sum: f64 = losses.iter().map(|&loss| f64::from(loss)).sum();
+        sums.terms[*term as usize] = sum;
+        sums.loss += sum;
     }
+    Ok(sums)
+}
+
+/// A pass that only counts memory: nothing is read for it, so nothing fails.
+fn plan_pass(
+    ctx: &mut Context,
+    decoder: &Decoder,
+    adapter: &Adapter,
+    batch: &mut SupervisedBatch,
+    objective: &mut dyn Objective,
+    backward: Option<Backward<'_>>,
+) {
+    let planned = run_pass(ctx, decoder, adapter, batch, objective, backward);
+    assert!(planned.is_ok(), "planning reads nothing");
 }
 
 /// How weights are held that a recipe trains on.

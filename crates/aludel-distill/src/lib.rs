@@ -24,6 +24,8 @@ pub mod provenance;
 pub mod rows;
 mod sample_answers;
 pub mod settings;
+pub mod supervision;
+pub mod teacher;
 mod tensorboard;
 mod text_stream;
 pub mod token_counter;

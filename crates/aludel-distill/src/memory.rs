@@ -66,7 +66,7 @@ impl<'a> TrainingMemory<'a> {
     /// Of a learner that is outlined: its weights will be there too, and those of its files (`file_bytes`), which are mapped to read them.
     pub fn of_outlined(learner: &'a mut Learner, file_bytes: u64, recipe: &Recipe) -> TrainingMemory<'a> {
         learner.touch(false);
-        let weights = learner.decoder.weight_bytes() as u64;
+        let weights = learner.weight_bytes() as u64;
         TrainingMemory { learner, weights, files: file_bytes, tokens_per_pass: recipe.train.tokens_per_pass }
     }
 

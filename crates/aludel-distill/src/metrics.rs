@@ -2,6 +2,7 @@
 //! writes it. A resumed run first drops what its checkpoint does not know of, so that each step and each evaluation stands there once,
 //! in order, wherever the run was stopped or killed before.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
@@ -12,6 +13,7 @@ use serde_json::{Value, json};
 
 use crate::error::{Error, Result};
 use crate::settings::TrainSettings;
+use crate::supervision::LossTerm;
 
 /// One line for each step, each evaluation and each time that sample answers were given.
 pub const METRICS_FILE_NAME: &str = "metrics.jsonl";
@@ -25,6 +27,9 @@ pub struct StepRecord {
     pub epoch: f64,
     /// Loss per supervised token, before the step.
     pub loss: f64,
+    /// Its terms, each without its weight in the loss, where it is not cross-entropy alone.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub terms: BTreeMap<LossTerm, f64>,
     /// Norm of the mean gradient before clipping.
     pub grad_norm: f64,
     /// Learning rate of the step.
@@ -48,6 +53,9 @@ pub struct EvalRecord {
     pub epoch: f64,
     /// Loss per supervised token on the rows held back.
     pub eval_loss: f64,
+    /// Its terms, as in steps.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub eval_terms: BTreeMap<LossTerm, f64>,
     /// Supervised tokens that were evaluated.
     pub eval_supervised_tokens: u64,
     /// Wall time, seconds.

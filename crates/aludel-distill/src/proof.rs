@@ -107,8 +107,6 @@ mod tests {
     use aludel_model::module::Module;
     use aludel_model::weights::{Files, Weights};
 
-    use crate::objective::CrossEntropy;
-
     /// A small model of two layers with a new adapter on every linear.
     fn learner() -> Learner {
         let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("../aludel-model/tests/fixtures/untied/model");
@@ -140,7 +138,7 @@ mod tests {
         let ids = (0..tokens).map(|i| (i * 37 + 5) % 160).collect();
         let row = TokenRow { ids, weights: vec![weight; tokens as usize], info };
         learner.zero_gradients();
-        learner.accumulate(&[(0, row)], &CrossEntropy, None);
+        learner.accumulate(&[(0, row)], None).unwrap();
         learner.step(&optim::Step { learning_rate: 1e-3, number, ..optim::Step::default() });
     }
 

@@ -20,14 +20,14 @@ use crate::base_model::AdapterStudent;
 use crate::batch::{Plan, passes};
 use crate::checkpoint::{self, RunFile};
 use crate::error::{Error, Result};
-use crate::learner::{Learner, PassSums};
+use crate::learner::Learner;
 use crate::lr_schedule::{learning_rate, moves_little};
 use crate::metrics::{EvalRecord, Metrics, SampleRecord, StepRecord, TrainerState};
-use crate::objective::CrossEntropy;
 use crate::proof::{self, UntrainedModules};
 use crate::rows::Rows;
 use crate::sample_answers::Samples;
 use crate::settings::Recipe;
+use crate::supervision::PassSums;
 use crate::tensorboard::EventFile;
 use crate::trained_prompts::TrainedPrompts;
 
@@ -101,7 +101,7 @@ impl<'a> Trainer<'a> {
     ) -> Result<Trainer<'a>> {
         let begun = claimed.begun.take();
         let ClaimedFolder { folder, recipe, .. } = claimed;
-        let OpenedStudent { student, keys, fingerprint, .. } = opened;
+        let OpenedStudent { student, keys, fingerprints, .. } = opened;
         let Resumed { checkpoint, state, events } = resumed;
         let ChosenRows { rows, plan, max_length, left_out, process_bytes, samples } = chosen;
         let (total_steps, steps_per_epoch) = (plan.total_steps(), plan.steps_per_epoch());
@@ -109,7 +109,7 @@ impl<'a> Trainer<'a> {
         let mut settings_changed = Vec::new();
         let run = match begun {
             None => {
-                let run = RunFile::new(&fingerprint, recipe, keys.run(&student, recipe))?;
+                let run = RunFile::new(&fingerprints, recipe, keys.run(&student, recipe))?;
                 run.begin(folder)?;
                 run
             }
@@ -143,7 +143,7 @@ impl<'a> Trainer<'a> {
         Ok(Trainer {
             recipe,
             folder,
-            trained_on: AdapterStudent::new(&student.path, fingerprint),
+            trained_on: AdapterStudent::new(&student.path, fingerprints.student),
             student,
             rows,
             plan,
@@ -201,7 +201,7 @@ impl<'a> Trainer<'a> {
         self.learner.zero_gradients();
         let mut sums = PassSums::default();
         for pass in passes(&rows, self.rows.lengths(), settings.tokens_per_pass) {
-            let sum = self.learner.accumulate(&self.rows.pass(&pass)?, &CrossEntropy, dropout);
+            let sum = self.learner.accumulate(&self.rows.pass(&pass)?, dropout)?;
             if !sum.loss.is_finite() {
                 return Err(self.not_finite(done + 1, "the loss", sum.loss, &pass));
             }
@@ -237,6 +237,7 @@ impl<'a> Trainer<'a> {
             step,
             epoch: self.state.epoch,
             loss: sums.mean_loss(),
+            terms: self.learner.unweighted_terms(&sums),
             grad_norm,
             learning_rate: rate,
             tokens: sums.tokens,
@@ -284,13 +285,14 @@ impl<'a> Trainer<'a> {
             observe(Event::Evaluating { done, total, tokens });
             if stop.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         };
-        let Some(sums) = self.learner.evaluate_passes(&all, &CrossEntropy, read, &mut tell)? else {
+        let Some(sums) = self.learner.evaluate_passes(&all, read, &mut tell, &mut |_, _| {})? else {
             return Ok(Err(Stopped));
         };
         let record = EvalRecord {
             step: self.state.global_step,
             epoch: self.state.epoch,
             eval_loss: sums.mean_loss(),
+            eval_terms: self.learner.unweighted_terms(&sums),
             eval_supervised_tokens: sums.supervised,
             eval_seconds: begun.elapsed().as_secs_f64(),
         };

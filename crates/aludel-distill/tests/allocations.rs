@@ -10,10 +10,13 @@ mod learning;
 use std::sync::Arc;
 
 use aludel_distill::learner::Learner;
-use aludel_distill::objective::CrossEntropy;
+use aludel_distill::objective::Distillation;
+use aludel_distill::supervision::LossTerm;
+use aludel_distill::teacher::OnlineTeacher;
 use aludel_kernels::Context;
 use aludel_kernels::check::{CountingAllocator, random};
 use aludel_kernels::linear::{self, FrozenWeight, Input, Precision, Start};
+use aludel_kernels::loss::divergence::{Divergence, DivergenceArgs, Softmax};
 use aludel_kernels::optim;
 use aludel_kernels::quant::BlockType;
 use aludel_model::decoder::StepDropout;
@@ -29,7 +32,7 @@ fn a_steady_step_allocates_nothing() {
     for precision in [Precision::F32, Precision::Bf16] {
         for (model, adapter) in [("tied", "all_linear"), ("tied", "rows"), ("untied", "rows")] {
             for gradient_checkpointing in [false, true] {
-                training(precision, model, adapter, gradient_checkpointing);
+                training(precision, model, adapter, gradient_checkpointing, false);
             }
         }
         generation(precision, "untied", None);
@@ -44,11 +47,18 @@ fn check(what: &str, work: impl FnOnce()) {
     assert_eq!(allocations, 0, "{what}: the step asked the allocator {allocations} times");
 }
 
-fn training(precision: Precision, model: &str, adapter: &str, gradient_checkpointing: bool) {
+fn training(precision: Precision, model: &str, adapter: &str, gradient_checkpointing: bool, has_teacher: bool) {
     let mut ctx = Context::cpu(2);
+    let teacher = has_teacher.then(|| OnlineTeacher::new(load(&mut ctx, model, precision), None, 100, 160));
     let decoder = load(&mut ctx, model, precision);
     let named = load_adapter(&mut ctx, &decoder, model, adapter);
     let mut learner = Learner::new(ctx, decoder, named, gradient_checkpointing);
+    if let Some(teacher) = teacher {
+        let terms = vec![(LossTerm::Ce, 0.5), (LossTerm::Logits, 0.5)];
+        let softmax = Softmax { vocab: 160, temperature: 2.0 };
+        let divergence = DivergenceArgs { divergence: Divergence::ForwardKl, softmax };
+        learner = learner.with_objective(Box::new(Distillation::new(terms, divergence, Box::new(teacher))));
+    }
     learner.plan(400);
     // passes of other rows than those before, but no larger than was planned
     let passes = [vec![row(0, 400)], vec![row(1, 70), row(2, 130), row(3, 1), row(4, 64)], vec![row(5, 2)]];
@@ -57,16 +67,18 @@ fn training(precision: Precision, model: &str, adapter: &str, gradient_checkpoin
         let mut supervised = 0;
         for pass in &passes {
             let dropout = Some(StepDropout { probability: 0.1, key: number });
-            supervised += learner.accumulate(pass, &CrossEntropy, dropout).supervised;
+            supervised += learner.accumulate(pass, dropout).unwrap().supervised;
         }
         let numbers = optim::Step { inverse_count: 1.0 / supervised as f32, number, ..optim::Step::default() };
         assert!(learner.step(&numbers) > 0.0);
     };
     step(1);
-    let what = format!("training {model}, adapter {adapter}, {precision:?}, checkpointing {gradient_checkpointing}");
+    let what = format!(
+        "training {model}, adapter {adapter}, {precision:?}, checkpointing {gradient_checkpointing}, teacher {has_teacher}"
+    );
     check(&what, || (2..5).for_each(&mut step));
     check(&format!("evaluation, {what}"), || {
-        learner.evaluate(&passes[1], &CrossEntropy);
+        learner.evaluate(&passes[1]).unwrap();
     });
 }
 

@@ -9,7 +9,6 @@ use std::sync::Arc;
 
 use aludel_data::token_cache::TokenRow;
 use aludel_distill::learner::Learner;
-use aludel_distill::objective::CrossEntropy;
 use aludel_kernels::check::{assert_close, wide};
 use aludel_kernels::linear::Precision;
 use aludel_kernels::{Context, optim};
@@ -30,7 +29,7 @@ fn train(mut ctx: Context, model: &str, gradient_checkpointing: bool) -> (Vec<f6
         let mut supervised = 0;
         for pass in &passes {
             let dropout = Some(StepDropout { probability: 0.1, key: number });
-            let sums = learner.accumulate(pass, &CrossEntropy, dropout);
+            let sums = learner.accumulate(pass, dropout).unwrap();
             figures.push(sums.mean_loss());
             supervised += sums.supervised;
         }
@@ -38,7 +37,7 @@ fn train(mut ctx: Context, model: &str, gradient_checkpointing: bool) -> (Vec<f6
         let step = optim::Step { inverse_count, number, max_grad_norm: 0.5, ..optim::Step::default() };
         figures.push(learner.step(&step));
     }
-    figures.push(learner.evaluate(&passes[0], &CrossEntropy).mean_loss());
+    figures.push(learner.evaluate(&passes[0]).unwrap().mean_loss());
     (figures, learner.ctx.download(learner.adapter.parameters()))
 }
 
@@ -68,7 +67,7 @@ fn a_pass_of_many_short_rows_fits_where_one_long_row_was_planned() {
         learner.plan(rows * length);
         let rows: Vec<_> = (0..rows as u32).map(|number| row(number, length as u32)).map(all_learnt).collect();
         learner.zero_gradients();
-        learner.accumulate(&rows, &CrossEntropy, None);
+        learner.accumulate(&rows, None).unwrap();
     }
 }
 

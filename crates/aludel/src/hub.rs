@@ -24,7 +24,10 @@ pub(crate) fn fetch_named(recipe: &mut Recipe) -> anyhow::Result<()> {
     if let Some(model) = &mut recipe.student.model {
         *model = local_model(model)?;
     }
-    if let Some(adapter) = &mut recipe.train.init_adapter {
+    if let Some(teacher) = &mut recipe.distill.teacher {
+        *teacher = local_model(teacher)?;
+    }
+    for adapter in [&mut recipe.train.init_adapter, &mut recipe.distill.teacher_adapter].into_iter().flatten() {
         *adapter = adapter_of(adapter)?;
     }
     for list in recipe.data_lists().into_iter().filter(|list| list.iter().any(|path| is_hub_name(path))) {

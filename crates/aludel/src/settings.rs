@@ -301,6 +301,8 @@ fn make_absolute(recipe: &mut Recipe) -> anyhow::Result<()> {
         &mut recipe.student.model,
         &mut recipe.train.output_dir,
         &mut recipe.train.init_adapter,
+        &mut recipe.distill.teacher,
+        &mut recipe.distill.teacher_adapter,
         &mut recipe.train.logging_dir,
         &mut recipe.curate.output_dir,
         &mut recipe.trace.store,

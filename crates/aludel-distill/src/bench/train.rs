@@ -14,7 +14,6 @@ use serde::Serialize;
 use super::{invented_tokens, median};
 use crate::error::Result;
 use crate::learner::{Learner, settled};
-use crate::objective::CrossEntropy;
 use crate::settings::Recipe;
 
 /// Steps before the first that counts: pages are mapped, caches filled.
@@ -122,7 +121,7 @@ pub fn bench_train(
         let (begun, earlier) = (Instant::now(), Kind::ALL.map(|kind| learner.ctx.time_spent(kind)));
         learner.zero_gradients();
         for pass in rows.chunks(rows_per_pass) {
-            learner.accumulate(pass, &CrossEntropy, None);
+            learner.accumulate(pass, None)?;
             done += 1;
             tell(done, passes);
         }

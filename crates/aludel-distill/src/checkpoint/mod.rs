@@ -21,7 +21,7 @@ use crate::metrics::{self, MetricsDigest, TrainerState};
 
 pub use claim::{is_begun, whose};
 pub use integrity::{check_replaced, read, shell_word};
-pub use run::{RUN_FILE_NAME, RunFile, begun_with};
+pub use run::{Fingerprints, RUN_FILE_NAME, RunFile, begun_with};
 
 /// The recipe that a run was started with, every setting spelled out.
 pub const RECIPE_FILE_NAME: &str = "recipe.toml";

@@ -30,10 +30,22 @@ pub struct RunFile {
     pub rows_key: String,
     /// Identifies the student's files.
     pub student: String,
+    /// Identifies the files of the teacher whose distributions are learnt, if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub teacher: Option<String>,
     /// The recipe at the start, in TOML: `recipe.toml` beside it may be edited where that changes no weight.
     pub recipe: String,
     /// Of all this, so that damage is noticed.
     hash: String,
+}
+
+/// What the models of a run are recognised by: hashes of their files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fingerprints {
+    /// Of the student.
+    pub student: String,
+    /// Of the teacher and its adapter, where distributions are learnt.
+    pub teacher: Option<String>,
 }
 
 /// Whether a folder's `run.json` is one of these, of any format.
@@ -62,16 +74,17 @@ pub fn begun_with(folder: &Path) -> Option<Recipe> {
 }
 
 impl RunFile {
-    /// What a run is started on now; the student by the fingerprint of its files.
+    /// What a run is started on now; the models by the fingerprints of their files.
     ///
     /// # Errors
     /// A recipe that TOML cannot hold.
-    pub fn new(student: &str, recipe: &Recipe, rows_key: CacheKey) -> Result<RunFile> {
+    pub fn new(models: &Fingerprints, recipe: &Recipe, rows_key: CacheKey) -> Result<RunFile> {
         let run = RunFile {
             format: FORMAT,
             aludel_version: env!("CARGO_PKG_VERSION").to_owned(),
             rows_key: rows_key.to_string(),
-            student: student.to_owned(),
+            student: models.student.clone(),
+            teacher: models.teacher.clone(),
             recipe: recipe.to_toml()?,
             hash: String::new(),
         };
@@ -146,6 +159,10 @@ impl RunFile {
             let student = recipe.student_model()?.to_owned();
             return Err(Error::OtherStudent { path: folder.to_owned(), student });
         }
+        if self.teacher != now.teacher {
+            let teacher = recipe.distill.teacher.clone().unwrap_or_default();
+            return Err(Error::OtherTeacher { path: folder.to_owned(), teacher });
+        }
         if self.rows_key != now.rows_key {
             return Err(Error::OtherData { path: folder.to_owned() });
         }
@@ -158,9 +175,10 @@ impl RunFile {
     }
 
     fn hash(&self) -> String {
-        let RunFile { format, aludel_version, rows_key, student, recipe, hash: _ } = self;
+        let RunFile { format, aludel_version, rows_key, student, teacher, recipe, hash: _ } = self;
         let mut hasher = blake3::Hasher::new();
-        for part in [&format.to_string(), aludel_version, rows_key, student, recipe] {
+        let parts = [&format.to_string(), aludel_version, rows_key, student, recipe];
+        for part in parts.into_iter().chain(teacher) {
             hasher.update(&(part.len() as u64).to_le_bytes()).update(part.as_bytes());
         }
         hasher.finalize().to_hex().to_string()

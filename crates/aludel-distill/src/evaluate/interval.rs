@@ -42,6 +42,17 @@ pub fn of_share(problems: &[Problem]) -> [f64; 2] {
     [(centre - half).clamp(0.0, observed), (centre + half).clamp(observed, 1.0)]
 }
 
+/// The interval of a mean over tokens, Σ sum / Σ tokens, where the tokens of a row stand or fall together: that of a ratio of two means
+/// over rows, whose variance is k/(k − 1) · Σ (sumᵢ − mean · tokensᵢ)² / (Σ tokens)² for k rows. None of fewer than two rows.
+pub fn of_token_mean(rows: &[(f64, u64)]) -> Option<[f64; 2]> {
+    let tokens: f64 = rows.iter().map(|&(_, tokens)| tokens as f64).sum();
+    let mean = rows.iter().map(|&(sum, _)| sum).sum::<f64>() / tokens;
+    let squares: f64 = rows.iter().map(|&(sum, tokens)| (sum - mean * tokens as f64).powi(2)).sum();
+    let count = rows.len() as f64;
+    let half = Z * (count / (count - 1.0) * squares).sqrt() / tokens;
+    (rows.len() > 1 && tokens > 0.0).then_some([mean - half, mean + half])
+}
+
 /// The interval of a mean of differences in [−1, 1], each of two shares on the same question.
 ///
 /// It is that of a normal mean over problems, with one more problem counted, half of it won and half of it lost, as Bonett and Price

@@ -13,9 +13,10 @@ use crate::batch::passes;
 use crate::error::{Error, Result};
 use crate::learner::Learner;
 use crate::merge::adapter_text;
-use crate::objective::CrossEntropy;
+use crate::objective;
 use crate::prepare::Preparer;
-use crate::settings::{MaxLength, Recipe};
+use crate::settings::{DistillSettings, MaxLength, Recipe};
+use crate::supervision::PassSums;
 use crate::trained_prompts::TrainedPrompts;
 
 /// What was found.
@@ -51,9 +52,33 @@ pub struct Loss {
 /// # Errors
 /// A student, an adapter or rows that training would refuse, and data of which no row is left.
 pub fn held_out_loss(recipe: &Recipe, tell: &mut dyn FnMut(usize, usize) -> ControlFlow<()>) -> Result<Option<Loss>> {
+    let recipe = Recipe { distill: DistillSettings::default(), ..recipe.clone() };
+    Ok(evaluate_rows(&recipe, tell)?.map(|Evaluated { sums, mut found, .. }| {
+        found.loss = sums.mean_loss();
+        found.perplexity = found.loss.exp();
+        found
+    }))
+}
+
+/// What the rows of `data.files` gave.
+pub(super) struct Evaluated {
+    pub(super) sums: PassSums,
+    /// The summed loss of each row, and its supervised tokens.
+    pub(super) rows: Vec<(f64, u64)>,
+    /// How many rows there were, and what became of the others.
+    pub(super) found: Loss,
+}
+
+/// The recipe's objective on the rows of `data.files`, without training.
+pub(super) fn evaluate_rows(
+    recipe: &Recipe,
+    tell: &mut dyn FnMut(usize, usize) -> ControlFlow<()>,
+) -> Result<Option<Evaluated>> {
     let mut student = Student::open(recipe.student_model()?)?;
     let mut recipe = recipe.clone();
-    let max_length = recipe.train.max_length.limit().min(student.config.max_position_embeddings);
+    let positions = student.config.max_position_embeddings;
+    let judged = objective::max_length(&recipe)?.unwrap_or(positions);
+    let max_length = recipe.train.max_length.limit().min(positions).min(judged);
     recipe.train.max_length = MaxLength::Tokens(max_length);
     let known = TrainedPrompts::of_both(&student.path, recipe.train.init_adapter.as_deref())?;
     let mut added = student.text.tokenizer.add_tokens(&recipe.student.add_tokens)?;
@@ -71,12 +96,11 @@ pub fn held_out_loss(recipe: &Recipe, tell: &mut dyn FnMut(usize, usize) -> Cont
     let numbers: Vec<u32> = (0..rows.len() as u32).collect();
     let all = passes(&numbers, &lengths, recipe.train.tokens_per_pass);
     let read = |pass: &[u32]| Ok(pass.iter().map(|&row| (row, rows[row as usize].clone())).collect());
-    let sums = learner.evaluate_passes(&all, &CrossEntropy, read, &mut |done| tell(done, rows.len()))?;
+    let (mut by_row, mut done) = (Vec::new(), |done| tell(done, rows.len()));
+    let sums = learner.evaluate_passes(&all, read, &mut done, &mut |loss, tokens| by_row.push((loss, tokens)))?;
     Ok(sums.map(|sums| {
-        found.loss = sums.mean_loss();
-        found.perplexity = found.loss.exp();
         (found.tokens, found.supervised_tokens) = (sums.tokens, sums.supervised);
-        found
+        Evaluated { sums, rows: by_row, found }
     }))
 }
 

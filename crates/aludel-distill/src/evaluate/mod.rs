@@ -5,6 +5,7 @@
 pub mod benchmarks;
 pub mod compare;
 mod cut;
+pub mod divergence;
 pub mod failures;
 mod folder;
 pub mod identity;

@@ -6,6 +6,7 @@
 mod builtin;
 mod data;
 mod differences;
+mod distill;
 mod flat;
 mod foreign;
 mod generate;
@@ -20,6 +21,7 @@ pub use aludel_settings::{Notice, Problem, Problems};
 pub use builtin::{BUILTIN_PREFIX, BUILTIN_RECIPES};
 pub use data::{DataSettings, LongRows, LossOn};
 pub use differences::{Difference, differences};
+pub use distill::{DistillKind, DistillSettings, DivergenceKind, TermWeights};
 pub use foreign::{
     FOREIGN_NAMES, FOREIGN_VALUES, ForeignName, ForeignValue, Renamed, Verdict, foreign_name, foreign_names_of, ours,
     rename, top_level_name,
@@ -50,6 +52,8 @@ pub struct Recipe {
     pub lora: LoraSettings,
     /// How it is trained.
     pub train: TrainSettings,
+    /// What it learns beside the data's text, and from which teacher.
+    pub distill: DistillSettings,
     /// What it is trained on.
     pub data: DataSettings,
     /// How answers are sampled.
@@ -81,6 +85,7 @@ impl Recipe {
         self.student.check(&mut Checker::new("student", &mut problems));
         self.lora.check(&mut Checker::new("lora", &mut problems));
         self.train.check(&mut Checker::new("train", &mut problems));
+        self.distill.check(&mut Checker::new("distill", &mut problems));
         self.data.check(&mut Checker::new("data", &mut problems));
         self.generate.check(&mut Checker::new("generate", &mut problems));
         self.trace.check(&mut Checker::new("trace", &mut problems));
@@ -133,6 +138,7 @@ impl Recipe {
                 "give one or more data files: --data FILE..., or `files` in [data]",
             ));
         }
+        problems.extend(self.distill.missing());
         Problems::unless_empty(problems)
     }
 

@@ -5,7 +5,8 @@ use super::flat;
 use super::foreign::{self, Verdict};
 use super::schema::{expected, owner_of, section_names, setting_names};
 use super::{
-    CurateSettings, DataSettings, GenerateSettings, LoraSettings, Recipe, StudentSettings, TraceSettings, TrainSettings,
+    CurateSettings, DataSettings, DistillSettings, GenerateSettings, LoraSettings, Recipe, StudentSettings,
+    TraceSettings, TrainSettings,
 };
 use aludel_settings::{LISTS_SECTIONS, LISTS_SETTINGS, Notice, Problem, Problems};
 use serde::de::DeserializeOwned;
@@ -39,11 +40,13 @@ impl Recipe {
         let mut sections = reader.sections(table);
         let mut take = |name: &str| sections.remove(name).unwrap_or_default();
         let (student, lora, train, data) = (take("student"), take("lora"), take("train"), take("data"));
+        let distill = take("distill");
         let (generate, trace, curate) = (take("generate"), take("trace"), take("curate"));
         let recipe = Recipe {
             student: reader.section::<StudentSettings>("student", student),
             lora: reader.section::<LoraSettings>("lora", lora),
             train: reader.section::<TrainSettings>("train", train),
+            distill: reader.section::<DistillSettings>("distill", distill),
             data: reader.section::<DataSettings>("data", data),
             generate: reader.section::<GenerateSettings>("generate", generate),
             trace: reader.section::<TraceSettings>("trace", trace),

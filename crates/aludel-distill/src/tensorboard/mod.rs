@@ -178,6 +178,8 @@ fn known(bytes: &[u8], state: &TrainerState) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::BTreeMap;
+
     use crate::metrics::SampleAnswer;
     use serde_json::json;
 
@@ -185,11 +187,13 @@ mod tests {
         let (epoch, loss, grad_norm) = (step as f64 / 4.0, 1.5, 0.25);
         let (tokens, supervised_tokens) = (100, 50);
         let (learning_rate, seconds, rows) = (2e-4, 0.5, Vec::new());
-        StepRecord { step, epoch, loss, grad_norm, learning_rate, tokens, supervised_tokens, seconds, rows }
+        let terms = BTreeMap::new();
+        StepRecord { step, epoch, loss, terms, grad_norm, learning_rate, tokens, supervised_tokens, seconds, rows }
     }
 
     fn evaluation(step: u64) -> EvalRecord {
-        EvalRecord { step, epoch: 1.0, eval_loss: 1.25, eval_supervised_tokens: 9, eval_seconds: 0.1 }
+        let eval_terms = BTreeMap::new();
+        EvalRecord { step, epoch: 1.0, eval_loss: 1.25, eval_terms, eval_supervised_tokens: 9, eval_seconds: 0.1 }
     }
 
     fn samples(step: u64) -> SampleRecord {

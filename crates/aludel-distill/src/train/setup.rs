@@ -13,7 +13,7 @@ use aludel_model::student::Student;
 use super::{Event, Stage};
 use crate::auto_max_length::ExcludedRows;
 use crate::batch::{MaxPassTokens, Plan};
-use crate::checkpoint::{self, RunFile};
+use crate::checkpoint::{self, Fingerprints, RunFile};
 use crate::error::{Error, Result};
 use crate::evaluate::identity;
 use crate::init_adapter;
@@ -76,7 +76,7 @@ pub(super) struct OpenedStudent {
     /// Ids of the tokens that the recipe adds.
     added: Vec<u32>,
     pub(super) keys: RowKeys,
-    pub(super) fingerprint: String,
+    pub(super) fingerprints: Fingerprints,
 }
 
 impl OpenedStudent {
@@ -91,7 +91,10 @@ impl OpenedStudent {
         let mut student = Student::open(recipe.student_model()?)?;
         let added = student.text.tokenizer.add_tokens(&recipe.student.add_tokens)?;
         observe(Event::Stage(Stage::Hashing));
+        let distill = &recipe.distill;
+        let teacher = if distill.has_teacher() { Some(distill.teacher_model()?) } else { None };
         let total = identity::bytes(&student.path)?
+            + teacher.map_or(Ok(0), identity::bytes)?
             + dataset::open(&recipe.data.all_files(), &recipe.data.read_options())?.bytes_total();
         observe(Event::Hashing { done: 0, total });
         let progress = RefCell::new((0, observe));
@@ -102,12 +105,17 @@ impl OpenedStudent {
             watch()
         };
         let keys = RowKeys::new(&student, recipe, &watch)?;
-        let fingerprint = identity::fingerprint_watched(&student.path, None, &watch)?;
+        let fingerprints = Fingerprints {
+            student: identity::fingerprint_watched(&student.path, None, &watch)?,
+            teacher: teacher
+                .map(|path| identity::fingerprint_watched(path, distill.teacher_adapter.as_deref(), &watch))
+                .transpose()?,
+        };
         if let Some(begun) = begun {
-            begun.check(folder, recipe, &RunFile::new(&fingerprint, recipe, keys.run(&student, recipe))?)?;
+            begun.check(folder, recipe, &RunFile::new(&fingerprints, recipe, keys.run(&student, recipe))?)?;
             checkpoint::check_replaced(folder)?;
         }
-        Ok(OpenedStudent { student, added, keys, fingerprint })
+        Ok(OpenedStudent { student, added, keys, fingerprints })
     }
 }
 
@@ -210,7 +218,9 @@ impl ChosenRows {
         let (student, is_restored) = (&opened.student, resumed.checkpoint.is_some());
         let mut tell = |progress| observe(Event::Tokenising(progress));
         let cache = tokenise(student, recipe, &opened.keys, &rows_folder, &mut tell, watch)?;
-        let (lengths, positions) = (rows::lengths(&cache, recipe), student.config.max_position_embeddings);
+        let lengths = rows::lengths(&cache, recipe);
+        let own = student.config.max_position_embeddings;
+        let positions = learner.max_judged_length().map_or(own, |judged| judged.min(own));
         let mut growth = TrainingMemory::of_loaded(learner, is_restored, recipe);
         let (max_length, bounds) = growth.settle(recipe.train.max_length, &lengths, positions);
         recipe.train.max_length = MaxLength::Tokens(max_length);

@@ -25,6 +25,12 @@ impl Decoder {
         ctx.release(mark);
     }
 
+    /// Logits of rows that are as the head reads them, [rows, V].
+    pub fn head_logits(&self, ctx: &mut Context, inputs: Mat, adapter: Option<&Adapter>, logits: Mat) {
+        let _span = ctx.span(Kind::Head);
+        self.lm_head(adapter).forward(ctx, inputs, logits);
+    }
+
     /// Rows of the residual stream as the head reads them, after the last norm.
     pub fn head_inputs(&self, ctx: &mut Context, hidden: Mat, normed: Mat) {
         rms_norm::forward(ctx, hidden, self.norm, self.config.rms_norm_eps as f32, normed);

@@ -3,22 +3,21 @@
 
 mod asking;
 mod here;
+mod on_rows;
 mod served;
 mod table;
 
 use crate::console::{Console, harmless};
 use crate::figures::grouped;
-use crate::hub::fetch_named;
 use crate::next::after_evaluation;
 use crate::number::whole;
 use crate::progress::{self, At, Kind, Part};
 use crate::report::Outcome;
 use crate::run_folder::adapter_if_named;
-use crate::settings::{Flags, RecipeArgs, set_template_date};
+use crate::settings::{Flags, RecipeArgs};
 use crate::signals::stop_on_signals;
 use aludel_distill::evaluate::Progress;
 use aludel_distill::evaluate::compare::Evaluated;
-use aludel_distill::evaluate::loss::held_out_loss;
 use aludel_distill::evaluate::overall::overall;
 use aludel_distill::evaluate::results::Results;
 use aludel_distill::evaluate::task::Task;
@@ -26,9 +25,7 @@ use aludel_distill::settings::Recipe;
 use aludel_distill::trained_prompts::TrainedPrompts;
 use clap::Args;
 use served::{Server, refuse_local_options};
-use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::Ordering;
 use table::show;
 
 pub(super) use asking::AskingArgs;
@@ -68,20 +65,25 @@ pub(crate) struct EvalArgs {
     run: Option<PathBuf>,
 
     /// Compute loss and perplexity on a data file instead of scoring tasks
-    #[arg(long, requires = "data", conflicts_with_all = ["tasks", "output_dir"])]
+    #[arg(long, group = "on_rows", requires = "data", conflicts_with_all = ["tasks", "output_dir", "endpoint"])]
     loss: bool,
 
-    /// With --loss: data files, in the formats of `aludel train`
-    #[arg(long, value_name = "FILE", num_args = 1.., requires = "loss")]
+    /// Compute the Kullback-Leibler divergence of the model from this teacher on a data file: a GGUF file, a model folder, or
+    /// hf:owner/name, with the model's tokenizer
+    #[arg(long, value_name = "TEACHER", group = "on_rows", requires = "data", conflicts_with_all = ["tasks", "output_dir", "endpoint"])]
+    kl_to: Option<PathBuf>,
+
+    /// With --loss or --kl-to: data files, in the formats of `aludel train`
+    #[arg(long, value_name = "FILE", num_args = 1.., requires = "on_rows")]
     data: Vec<PathBuf>,
 
     /// Tasks to score: a data file whose rows have a right answer, such as curated/eval.jsonl, NAME=FILE, a benchmark (gsm8k,
     /// math500, aime24, gpqa-diamond) or a built-in task
-    #[arg(long, value_name = "NAME|FILE", num_args = 1.., required_unless_present_any = ["loss", "data"])]
+    #[arg(long, value_name = "NAME|FILE", num_args = 1.., required_unless_present_any = ["on_rows", "data"])]
     tasks: Vec<String>,
 
     /// Folder for results.json and samples.jsonl; a stopped evaluation resumes there
-    #[arg(long, value_name = "DIR", required_unless_present_any = ["loss", "data"])]
+    #[arg(long, value_name = "DIR", required_unless_present_any = ["on_rows", "data"])]
     output_dir: Option<PathBuf>,
 
     #[command(flatten)]
@@ -107,6 +109,7 @@ const EXAMPLES: &str = "\
 Examples:
   aludel eval --model merged --tasks gsm8k --limit 100 --temperature 0 --output-dir results
   aludel eval --loss --model student.gguf --adapter run/adapter --data held-back.jsonl
+  aludel eval --kl-to teacher.gguf --model student.gguf --adapter run/adapter --data held-back.jsonl
   aludel eval --model student.gguf --adapter run/adapter --tasks questions.jsonl --samples 4 --output-dir results
   aludel eval --endpoint http://127.0.0.1:8000/v1 --model NAME --api-key-env KEY --tasks gsm8k --output-dir teacher
 
@@ -118,7 +121,10 @@ on with what was stopped.";
 pub(crate) fn run(args: &EvalArgs, console: &mut Console) -> anyhow::Result<Outcome> {
     let recipe = args.recipe()?;
     if args.loss {
-        return loss(&recipe, args.json, console);
+        return on_rows::loss(&recipe, args.json, console);
+    }
+    if args.kl_to.is_some() {
+        return on_rows::kl_to_teacher(&recipe, args.json, console);
     }
     let folder = args.output_dir.clone().unwrap_or_default();
     let server = Server::new(args, &recipe)?;
@@ -179,52 +185,6 @@ fn warn_of_known(args: &EvalArgs, adapter: Option<&Path>, tasks: &[Task]) -> any
     Ok(is_trained)
 }
 
-/// Loss and perplexity on a data file.
-fn loss(recipe: &Recipe, json: bool, console: &mut Console) -> anyhow::Result<Outcome> {
-    let mut recipe = recipe.clone();
-    fetch_named(&mut recipe)?;
-    set_template_date(&mut recipe);
-    let stop = stop_on_signals()?;
-    let shown = progress::Progress::new();
-    shown.begin(Kind::Loading);
-    let found = held_out_loss(&recipe, &mut |done, total| {
-        let at = At::of(done as u64, total as u64, "rows");
-        shown.reach_of(Kind::Evaluating, done as f64, total as f64, at);
-        if stop.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-    })?;
-    drop(shown);
-    let Some(found) = found else { return Ok(Outcome::Interrupted) };
-    let left_out = found.too_long + found.unsupervised + found.bad_rows;
-    if left_out > 0 {
-        tracing::warn!(
-            "rows left out: {} longer than {} tokens, {} without a supervised token, {} unreadable",
-            grouped(found.too_long),
-            grouped(found.max_length),
-            grouped(found.unsupervised),
-            grouped(found.bad_rows)
-        );
-    }
-    if let Some(known @ 1..) = found.known {
-        tracing::warn!(
-            "{} of {} rows have a prompt that the adapter was trained on: their loss says little of what is new",
-            grouped(known),
-            grouped(found.rows)
-        );
-    }
-    if json {
-        console.json_line(&found)?;
-    } else {
-        console.line(format_args!(
-            "loss {:.4}, perplexity {:.3}, over {} supervised tokens in {} rows",
-            found.loss,
-            found.perplexity,
-            grouped(found.supervised_tokens),
-            grouped(found.rows)
-        ))?;
-    }
-    Ok(Outcome::Done)
-}
-
 impl EvalArgs {
     fn recipe(&self) -> anyhow::Result<Recipe> {
         let flags = match &self.endpoint {
@@ -240,6 +200,7 @@ impl EvalArgs {
             None => Flags::default()
                 .path("--model", "student.model", self.model.as_ref())
                 .path("--adapter", "train.init_adapter", self.adapter.as_ref())
+                .path("--kl-to", "distill.teacher", self.kl_to.as_ref())
                 .paths("--data", "data.files", &self.data),
         };
         self.asking.recipe(&self.recipe, flags)

@@ -1,0 +1,56 @@
+//! How far a model is from a teacher, token by token: the Kullback-Leibler divergence on rows of data, with the rows of both prepared as
+//! training does.
+
+use std::ops::ControlFlow;
+
+use serde::Serialize;
+
+use super::interval::of_token_mean;
+use super::loss::{Evaluated, Loss, evaluate_rows};
+use crate::error::Result;
+use crate::settings::{DistillKind, DistillSettings, DivergenceKind, Recipe, TermWeights};
+
+/// What was found.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct KlToTeacher {
+    /// KL(teacher ‖ model), nats for each supervised token, at temperature 1.
+    pub kl_per_token: f64,
+    /// Its 95% confidence interval over rows; none of a single row.
+    pub ci95: Option<[f64; 2]>,
+    /// Supervised tokens.
+    pub tokens: u64,
+    /// Rows that were evaluated.
+    pub rows: usize,
+    /// Rows left out as longer than `max_length`.
+    pub too_long: usize,
+    /// The longest row that is taken: `train.max_length`, or what both models read.
+    pub max_length: usize,
+    /// Rows left out that have no supervised token.
+    pub unsupervised: usize,
+    /// Rows left out that could not be read.
+    pub bad_rows: usize,
+}
+
+/// The divergence of the recipe's student, with `train.init_adapter` if that is set, from `distill.teacher`, on `data.files`. `tell` hears
+/// how many rows of how many are done, and may break off: then there is none.
+///
+/// # Errors
+/// Models that do not load or do not fit together, rows that training would refuse, and data of which no row is left.
+pub fn kl_to_teacher(
+    recipe: &Recipe,
+    tell: &mut dyn FnMut(usize, usize) -> ControlFlow<()>,
+) -> Result<Option<KlToTeacher>> {
+    let distill = DistillSettings {
+        kind: vec![DistillKind::Logits],
+        weights: TermWeights::default(),
+        divergence: DivergenceKind::ForwardKl,
+        temperature: 1.0,
+        ..recipe.distill.clone()
+    };
+    let recipe = Recipe { distill, ..recipe.clone() };
+    Ok(evaluate_rows(&recipe, tell)?.map(|Evaluated { sums, rows, found }| {
+        let Loss { too_long, max_length, unsupervised, bad_rows, .. } = found;
+        let (kl_per_token, ci95, tokens) = (sums.mean_loss(), of_token_mean(&rows), sums.supervised);
+        KlToTeacher { kl_per_token, ci95, tokens, rows: found.rows, too_long, max_length, unsupervised, bad_rows }
+    }))
+}

@@ -1,0 +1,219 @@
+//! `[distill]`: what is learnt from a teacher beside the data's text, and from which. Whether teacher and student fit together is told
+//! when both are open.
+
+use std::path::{Path, PathBuf};
+
+use aludel_kernels::loss::divergence::{Divergence, DivergenceArgs, Softmax};
+use aludel_settings::{Checker, OneOrMany, Problem, Problems, one_or_many};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{Dtype, Quantize};
+use crate::supervision::LossTerm;
+
+/// What is learnt from a teacher. Its traces are data like any other; here a teacher is a model whose probability of every token is
+/// learnt (knowledge distillation).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct DistillSettings {
+    /// The terms of the loss: "ce" is cross-entropy with the data's tokens, "logits" the divergence from the teacher's distribution at
+    /// each of them. One, or a list.
+    #[serde(deserialize_with = "one_or_many")]
+    #[schemars(with = "OneOrMany<DistillKind>")]
+    pub kind: Vec<DistillKind>,
+    /// The factor of each term in the loss.
+    pub weights: TermWeights,
+    /// The teacher: a GGUF file, a Hugging Face model folder, or a name on the Hub such as `hf:owner/name`. Its tokens must be the
+    /// student's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub teacher: Option<PathBuf>,
+    /// An adapter of the teacher, in PEFT's layout.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub teacher_adapter: Option<PathBuf>,
+    /// Precision of the teacher's matrix products.
+    pub teacher_dtype: Dtype,
+    /// How the teacher's linear weights are held in memory.
+    pub teacher_quantize: Quantize,
+    /// Tokens that the teacher reads at once; a longer row is read by itself.
+    pub teacher_tokens_per_pass: usize,
+    /// How the student's distribution q is compared to the teacher's p.
+    pub divergence: DivergenceKind,
+    /// Temperature of both distributions in "logits"; the term is multiplied by its square, so that its gradient keeps its size.
+    pub temperature: f64,
+    /// The teacher's share β in "jsd": β·KL(p‖m) + (1 − β)·KL(q‖m), with m = β·p + (1 − β)·q.
+    pub beta: f64,
+    /// The teacher's share α in the mixture of "skew_kl": KL(p ‖ α·p + (1 − α)·q).
+    pub alpha: f64,
+}
+
+/// A term of the loss.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum DistillKind {
+    /// Cross-entropy with the data's tokens.
+    Ce,
+    /// The divergence from the teacher's distribution.
+    Logits,
+}
+
+/// The factor of each term in the loss; without effect for terms that are not in `kind`.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct TermWeights {
+    /// Of cross-entropy.
+    pub ce: f64,
+    /// Of the divergence.
+    pub logits: f64,
+}
+
+/// How two distributions are compared: p is the teacher's, q the student's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum DivergenceKind {
+    /// KL(p‖q): the student covers all that the teacher may say.
+    #[default]
+    ForwardKl,
+    /// KL(q‖p): the student avoids what the teacher would not say.
+    ReverseKl,
+    /// Jensen-Shannon, with `beta`.
+    Jsd,
+    /// KL(p ‖ α·p + (1 − α)·q), with `alpha`.
+    SkewKl,
+    /// Total variation, half the sum of |p − q|.
+    Tv,
+}
+
+impl Default for TermWeights {
+    fn default() -> Self {
+        TermWeights { ce: 1.0, logits: 1.0 }
+    }
+}
+
+impl Default for DistillSettings {
+    fn default() -> Self {
+        DistillSettings {
+            kind: vec![DistillKind::Ce],
+            weights: TermWeights::default(),
+            teacher: None,
+            teacher_adapter: None,
+            teacher_dtype: Dtype::Auto,
+            teacher_quantize: Quantize::None,
+            teacher_tokens_per_pass: 1024,
+            divergence: DivergenceKind::ForwardKl,
+            temperature: 1.0,
+            beta: 0.5,
+            alpha: 0.1,
+        }
+    }
+}
+
+impl DistillKind {
+    fn term(self) -> LossTerm {
+        match self {
+            DistillKind::Ce => LossTerm::Ce,
+            DistillKind::Logits => LossTerm::Logits,
+        }
+    }
+}
+
+impl DistillSettings {
+    /// Whether a teacher is asked in training.
+    pub fn has_teacher(&self) -> bool {
+        self.kind.iter().any(|kind| *kind != DistillKind::Ce)
+    }
+
+    /// The terms of the loss with their weights.
+    pub fn terms(&self) -> Vec<(LossTerm, f32)> {
+        let weight = |term| match term {
+            LossTerm::Ce => self.weights.ce,
+            LossTerm::Logits => self.weights.logits,
+        };
+        self.kind.iter().map(|kind| kind.term()).map(|term| (term, weight(term) as f32)).collect()
+    }
+
+    /// The divergence over the first `vocab` tokens, as kernels take it.
+    pub fn divergence_args(&self, vocab: usize) -> DivergenceArgs {
+        let divergence = match self.divergence {
+            DivergenceKind::ForwardKl => Divergence::ForwardKl,
+            DivergenceKind::ReverseKl => Divergence::ReverseKl,
+            DivergenceKind::Jsd => Divergence::Jsd { beta: self.beta as f32 },
+            DivergenceKind::SkewKl => Divergence::SkewKl { alpha: self.alpha as f32 },
+            DivergenceKind::Tv => Divergence::TotalVariation,
+        };
+        DivergenceArgs { divergence, softmax: Softmax { vocab, temperature: self.temperature as f32 } }
+    }
+
+    /// `distill.teacher`, where it cannot be done without.
+    ///
+    /// # Errors
+    /// One problem that names the key, if it was not set.
+    pub fn teacher_model(&self) -> Result<&Path, Problems> {
+        self.teacher.as_deref().ok_or_else(|| Problems::one(self.teacher_missing()))
+    }
+
+    fn teacher_missing(&self) -> Problem {
+        Problem::missing(
+            "distill.teacher",
+            "distill.kind has \"logits\", and no teacher is named",
+            "give a GGUF file or a Hugging Face model folder whose tokenizer is the student's: --set distill.teacher=PATH",
+        )
+    }
+
+    /// What training with these settings lacks.
+    pub(super) fn missing(&self) -> Option<Problem> {
+        (self.has_teacher() && self.teacher.is_none()).then(|| self.teacher_missing())
+    }
+
+    pub(super) fn check(&self, check: &mut Checker<'_>) {
+        let kinds: Vec<&str> = self.kind.iter().map(|kind| kind.term().name()).collect();
+        check.that(!kinds.is_empty(), "kind", &kinds, "there is nothing to minimise", "\"ce\", \"logits\" or both");
+        let repeated = (1..kinds.len()).any(|i| kinds[..i].contains(&kinds[i]));
+        check.that(!repeated, "kind", &kinds, "a term is named twice", "each term once");
+        for (key, weight) in [("weights.ce", self.weights.ce), ("weights.logits", self.weights.logits)] {
+            check.that(
+                weight > 0.0 && weight <= 1e3,
+                key,
+                weight,
+                "a term of this weight would not be learnt, or nothing beside it",
+                "a number above 0 and up to 1,000; to leave a term out, leave it out of distill.kind",
+            );
+        }
+        check.that(
+            kinds != ["ce"] || self.weights.ce == 1.0,
+            "weights.ce",
+            self.weights.ce,
+            "cross-entropy is the whole loss, and a factor of the whole loss is a matter of the learning rate",
+            "1, or a second term in distill.kind",
+        );
+        check.that(
+            self.teacher_dtype != Dtype::File,
+            "teacher_dtype",
+            "file",
+            "products of integers are for generation: the teacher's probabilities would be rounded",
+            "\"auto\", and distill.teacher_quantize = \"as-is\" to hold the file's own blocks",
+        );
+        check.that(
+            (1..=1 << 20).contains(&self.teacher_tokens_per_pass),
+            "teacher_tokens_per_pass",
+            self.teacher_tokens_per_pass,
+            "the teacher reads one token at least, and memory holds only so many",
+            "a whole number from 1 to 1,048,576, for example 1024",
+        );
+        check.that(
+            (0.05..=100.0).contains(&self.temperature),
+            "temperature",
+            self.temperature,
+            "both distributions are softmax(logits / temperature)",
+            "a number from 0.05 to 100; usual are 1 to 4",
+        );
+        for (key, share) in [("beta", self.beta), ("alpha", self.alpha)] {
+            check.that(
+                share > 0.0 && share < 1.0,
+                key,
+                share,
+                "at 0 and at 1 the mixture is one of the two distributions",
+                "a number between 0 and 1; \"forward_kl\" and \"reverse_kl\" are divergences of their own",
+            );
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! The supervised tokens of a pass, and the sums of their losses: what an objective reads and what it is asked for. What a loss is
+//! stands in `objective`, how a pass is run in `learner`.
+
+use std::ops::Range;
+
+use aludel_data::dataset::PromptKey;
+use aludel_data::token_cache::{RowInfo, TokenRow};
+use aludel_model::decoder::PackedBatch;
+use serde::{Deserialize, Serialize};
+
+/// The terms that a loss can have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LossTerm {
+    /// Cross-entropy with the tokens of the data.
+    Ce,
+    /// The divergence from the teacher's distribution over the vocabulary.
+    Logits,
+}
+
+impl LossTerm {
+    /// All of them.
+    pub const ALL: [LossTerm; 2] = [LossTerm::Ce, LossTerm::Logits];
+
+    /// Its name in recipes and records.
+    pub fn name(self) -> &'static str {
+        match self {
+            LossTerm::Ce => "ce",
+            LossTerm::Logits => "logits",
+        }
+    }
+}
+
+/// The sums of one or several passes.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct PassSums {
+    /// Σ weight·loss over supervised tokens, all terms together.
+    pub loss: f64,
+    /// The same for each term, with its weight in the loss.
+    pub terms: [f64; LossTerm::ALL.len()],
+    /// Supervised tokens: the divisor.
+    pub supervised: u64,
+    /// All tokens.
+    pub tokens: u64,
+}
+
+impl PassSums {
+    /// The loss per supervised token.
+    pub fn mean_loss(&self) -> f64 {
+        self.loss / self.supervised.max(1) as f64
+    }
+
+    /// One term of the loss per supervised token, with its weight in the loss.
+    pub fn mean_term(&self, term: LossTerm) -> f64 {
+        self.terms[term as usize] / self.supervised.max(1) as f64
+    }
+
+    /// Adds another pass.
+    pub fn add(&mut self, other: PassSums) {
+        self.loss += other.loss;
+        for (sum, term) in self.terms.iter_mut().zip(other.terms) {
+            *sum += term;
+        }
+        self.supervised += other.supervised;
+        self.tokens += other.tokens;
+    }
+}
+
+/// A pass and its supervised tokens. Used again from pass to pass, so that a step allocates nothing.
+#[derive(Default)]
+pub struct SupervisedBatch {
+    /// The tokens, rows end to end.
+    pub pass: PackedBatch,
+    /// Places in the pass whose logits are wanted, ascending: each predicts the token after it.
+    pub chosen: Vec<u32>,
+    /// The token after each of them.
+    pub targets: Vec<u32>,
+    /// The weight of each in the loss.
+    pub weights: Vec<f32>,
+    /// The loss of each, term by term, as the pass found it.
+    pub(crate) losses: Vec<f32>,
+}
+
+impl SupervisedBatch {
+    /// Rows end to end, each with its number, in place of what was there.
+    pub(crate) fn fill(&mut self, rows: &[(u32, TokenRow)]) {
+        self.pass.clear();
+        self.chosen.clear();
+        self.targets.clear();
+        self.weights.clear();
+        for (number, row) in rows {
+            let start = self.pass.len() as u32;
+            self.pass.push(*number, &row.ids);
+            for (t, (&id, &weight)) in row.ids.iter().zip(&row.weights).enumerate().skip(1) {
+                if weight != 0.0 {
+                    self.chosen.push(start + t as u32 - 1);
+                    self.targets.push(id);
+                    self.weights.push(weight);
+                }
+            }
+        }
+    }
+
+    /// The largest pass of a run: one row in which every token counts.
+    pub(crate) fn fill_largest(&mut self, tokens: usize) {
+        let info = RowInfo {
+            tokens: tokens as u32,
+            supervised: tokens as u32,
+            example: 0,
+            prompt_key: PromptKey(0),
+            file_index: 0,
+            line: 0,
+        };
+        self.fill(&[(0, TokenRow { ids: vec![0; tokens], weights: vec![1.0; tokens], info })]);
+    }
+
+    /// Which of `chosen` lie in some tokens of the pass.
+    pub(crate) fn chosen_in(&self, tokens: &Range<usize>) -> Range<usize> {
+        let first = |end: usize| self.chosen.partition_point(|&place| (place as usize) < end);
+        first(tokens.start)..first(tokens.end)
+    }
+
+    /// The summed loss of each row of the pass, all terms together, and its supervised tokens.
+    pub fn row_losses(&self) -> impl Iterator<Item = (f64, u64)> + '_ {
+        let count = self.chosen.len();
+        self.pass.rows.iter().map(move |tokens| {
+            let chosen = self.chosen_in(tokens);
+            let terms = self.losses.chunks_exact(count.max(1));
+            let sum = terms.flat_map(|term| &term[chosen.clone()]).map(|&loss| f64::from(loss)).sum();
+            (sum, chosen.len() as u64)
+        })
+    }
+}

@@ -1,0 +1,51 @@
+//! Teachers whose distributions over the vocabulary are learnt, and not only their texts: a model in this process. Teachers behind
+//! servers, which write texts, are the matter of `aludel-teacher`; what is done with the distributions is that of `objective`.
+
+mod online;
+mod pair;
+
+use std::ops::Range;
+
+use aludel_kernels::loss::divergence::DivergenceArgs;
+use aludel_kernels::{Context, Mat};
+
+use crate::error::Result;
+use crate::supervision::SupervisedBatch;
+
+pub use online::{Loading, OnlineTeacher};
+pub use pair::check_pair;
+
+/// What a teacher says of the tokens of a pass.
+pub trait Teacher {
+    /// Called before the student's forward of a pass, on a reset context: see [`Objective::begin`](crate::objective::Objective::begin).
+    ///
+    /// # Errors
+    /// What the teacher says of these tokens cannot be read.
+    fn begin(&mut self, ctx: &mut Context, batch: &SupervisedBatch) -> Result<()>;
+
+    /// Writes weight · D(teacher, student) of the supervised tokens `range` of the pass to `losses` [1, range], and with `gradient`
+    /// overwrites the student's logits [range, V] with the gradient of their sum. Weights are [1, range].
+    #[expect(clippy::too_many_arguments, reason = "the operands of one op, and which tokens they are of")]
+    fn divergence(
+        &self,
+        ctx: &mut Context,
+        logits: Mat,
+        range: Range<usize>,
+        weights: Mat,
+        args: DivergenceArgs,
+        losses: Mat,
+        gradient: bool,
+    );
+
+    /// How many columns of logits, from the first, mean the same token for teacher and student.
+    fn vocab(&self) -> usize;
+
+    /// Bytes of the weights that the teacher holds.
+    fn weight_bytes(&self) -> usize;
+
+    /// The longest row that the teacher can read, where that is bounded.
+    fn max_length(&self) -> Option<usize>;
+
+    /// Makes room for rows of `max_length` tokens.
+    fn reach(&mut self, ctx: &mut Context, max_length: usize);
+}

@@ -1,0 +1,196 @@
+//! A teacher in this process: any model that loads, run forward on the rows of each pass. Its last hidden states are kept, C numbers for
+//! each supervised token; its logits exist for one chunk of tokens at a time, beside the student's.
+
+use std::ops::{ControlFlow, Range};
+
+use aludel_kernels::loss::divergence::{self, DivergenceArgs};
+use aludel_kernels::{Context, Mat, Region, rowwise};
+use aludel_model::adapter::Adapter;
+use aludel_model::decoder::{Active, Attention, Decoder, PackedBatch};
+use aludel_model::student::Student;
+
+use super::{Teacher, check_pair};
+use crate::error::{Error, Result};
+use crate::learner::weight_format;
+use crate::settings::DistillSettings;
+use crate::supervision::SupervisedBatch;
+
+/// A teacher in the student's context: it shares its threads, and the memory of passes, since the teacher's forward ends before the
+/// student's begins.
+pub struct OnlineTeacher {
+    decoder: Decoder,
+    adapter: Option<Adapter>,
+    /// Tokens of a pass of the teacher, unless one row has more.
+    tokens_per_pass: usize,
+    /// The columns of logits that mean the same token for both.
+    shared_vocab: usize,
+    /// What the teacher's head reads at each supervised token of the pass that runs, [chosen, C].
+    states: Option<Mat>,
+    /// The rows that the teacher reads at once, and the chosen tokens among them.
+    pass: PackedBatch,
+    chosen: Vec<u32>,
+}
+
+/// Whether weights are read, or only outlined to plan with.
+#[derive(Clone, Copy)]
+pub enum Loading<'a> {
+    /// Read; asked before each weight whether to go on.
+    Read(&'a dyn Fn() -> ControlFlow<()>),
+    /// Not read.
+    Outline,
+}
+
+impl OnlineTeacher {
+    /// Opens the teacher of the settings beside a student.
+    ///
+    /// # Errors
+    /// A teacher that does not load, or whose tokens are not the student's.
+    pub fn load(
+        ctx: &mut Context,
+        student: &Student,
+        settings: &DistillSettings,
+        max_length: usize,
+        loading: Loading<'_>,
+    ) -> Result<OnlineTeacher> {
+        let path = settings.teacher_model()?;
+        let teacher = Student::open(path)?;
+        check_pair(student, &teacher)?;
+        let limit = teacher.config.max_position_embeddings;
+        if max_length > limit {
+            return Err(Error::TeacherLength { path: path.to_owned(), max_length, limit });
+        }
+        let format = weight_format(settings.teacher_dtype, settings.teacher_quantize);
+        let decoder = match loading {
+            Loading::Read(watch) => {
+                Decoder::load_watched(ctx, &teacher.config, &teacher.weights, format, max_length, watch)?
+            }
+            Loading::Outline => Decoder::outline(ctx, &teacher.config, &teacher.weights, format)?,
+        };
+        let adapter = match &settings.teacher_adapter {
+            Some(folder) => Some(Adapter::load(ctx, &teacher.config, folder)?),
+            None => None,
+        };
+        let shared_vocab = student.text.tokenizer.vocab_size().min(teacher.text.tokenizer.vocab_size());
+        Ok(OnlineTeacher::new(decoder, adapter, settings.teacher_tokens_per_pass, shared_vocab))
+    }
+
+    /// The longest row that the teacher of the settings can read.
+    ///
+    /// # Errors
+    /// A teacher that does not open.
+    pub fn positions(settings: &DistillSettings) -> Result<usize> {
+        Ok(Student::open(settings.teacher_model()?)?.config.max_position_embeddings)
+    }
+
+    /// A teacher that is loaded. The first `shared_vocab` columns of its logits, and of the student's, are compared.
+    pub fn new(
+        decoder: Decoder,
+        adapter: Option<Adapter>,
+        tokens_per_pass: usize,
+        shared_vocab: usize,
+    ) -> OnlineTeacher {
+        let (pass, chosen) = (PackedBatch::default(), Vec::new());
+        OnlineTeacher { decoder, adapter, tokens_per_pass, shared_vocab, states: None, pass, chosen }
+    }
+
+    /// The tokens of one pass of the teacher, from row `first` on: as many whole rows as fit, and one at least.
+    fn next_rows(&self, rows: &[Range<usize>], first: usize) -> Range<usize> {
+        let start = rows[first].start;
+        let fitting = rows[first + 1..].iter().take_while(|row| row.end - start <= self.tokens_per_pass).count();
+        first..first + 1 + fitting
+    }
+
+    /// Runs the teacher on some rows of the pass and keeps what its head reads.
+    fn run(&mut self, ctx: &mut Context, batch: &SupervisedBatch, rows: Range<usize>, states: Mat) {
+        let tokens = batch.pass.rows[rows.start].start..batch.pass.rows[rows.end - 1].end;
+        self.pass.clear();
+        for row in &batch.pass.rows[rows] {
+            self.pass.push(0, &batch.pass.ids[row.clone()]);
+        }
+        self.keep_states(ctx, batch, &tokens, states);
+    }
+
+    /// Runs the teacher on `self.pass`, which holds these tokens of the batch.
+    fn keep_states(&mut self, ctx: &mut Context, batch: &SupervisedBatch, tokens: &Range<usize>, states: Mat) {
+        let among = batch.chosen_in(tokens);
+        if among.is_empty() {
+            return;
+        }
+        self.chosen.clear();
+        self.chosen.extend(batch.chosen[among.clone()].iter().map(|&place| place - tokens.start as u32));
+        let (mark, saved) = (ctx.mark(), ctx.mark_saved());
+        let active = self.adapter.as_ref().map(|adapter| Active { adapter, dropout: None });
+        let forward = self.decoder.forward(ctx, &self.pass, Attention::Rows, active, None);
+        let places = ctx.upload_indices(&self.chosen);
+        let gathered = ctx.scratch(among.len(), states.cols());
+        rowwise::gather_rows(ctx, forward.hidden, places, gathered);
+        self.decoder.head_inputs(ctx, gathered, states.row_range(among.start, among.len()));
+        ctx.release(mark);
+        ctx.release_saved(saved);
+    }
+
+    /// Plans the largest passes that can come: the batch that memory is planned with is one long row, which the teacher would not see.
+    fn plan(&mut self, ctx: &mut Context, batch: &SupervisedBatch, states: Mat) {
+        let most = self.tokens_per_pass.max(self.decoder.max_positions());
+        for start in (0..batch.pass.len()).step_by(most) {
+            let tokens = start..(start + most).min(batch.pass.len());
+            self.pass.clear();
+            self.pass.push(0, &batch.pass.ids[tokens.clone()]);
+            self.keep_states(ctx, batch, &tokens, states);
+        }
+    }
+}
+
+impl Teacher for OnlineTeacher {
+    fn begin(&mut self, ctx: &mut Context, batch: &SupervisedBatch) -> Result<()> {
+        let states = ctx.alloc(Region::Saved, batch.chosen.len(), self.decoder.config().hidden_size);
+        self.states = Some(states);
+        if ctx.planning() {
+            self.plan(ctx, batch, states);
+            return Ok(());
+        }
+        let mut next = 0;
+        while next < batch.pass.rows.len() {
+            let rows = self.next_rows(&batch.pass.rows, next);
+            next = rows.end;
+            self.run(ctx, batch, rows, states);
+        }
+        Ok(())
+    }
+
+    fn divergence(
+        &self,
+        ctx: &mut Context,
+        logits: Mat,
+        range: Range<usize>,
+        weights: Mat,
+        args: DivergenceArgs,
+        losses: Mat,
+        gradient: bool,
+    ) {
+        let states = self.states.expect("a chunk before its pass began").row_range(range.start, range.len());
+        let mark = ctx.mark();
+        let teacher = ctx.scratch(range.len(), self.decoder.vocab_size(self.adapter.as_ref()));
+        self.decoder.head_logits(ctx, states, self.adapter.as_ref(), teacher);
+        divergence::dense(ctx, logits, teacher, weights, args, losses, gradient);
+        ctx.release(mark);
+    }
+
+    fn vocab(&self) -> usize {
+        self.shared_vocab
+    }
+
+    fn weight_bytes(&self) -> usize {
+        self.decoder.weight_bytes()
+    }
+
+    fn max_length(&self) -> Option<usize> {
+        Some(self.decoder.config().max_position_embeddings)
+    }
+
+    fn reach(&mut self, ctx: &mut Context, max_length: usize) {
+        if self.decoder.max_positions() < max_length {
+            self.decoder.set_positions(ctx, max_length);
+        }
+    }
+}

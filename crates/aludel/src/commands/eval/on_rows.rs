@@ -1,0 +1,93 @@
+//! What `aludel eval` says of a model by rows of data, instead of tasks: its loss, and its divergence from a teacher.
+
+use crate::console::Console;
+use crate::figures::grouped;
+use crate::hub::fetch_named;
+use crate::progress::{self, At, Kind};
+use crate::report::Outcome;
+use crate::settings::set_template_date;
+use crate::signals::stop_on_signals;
+use aludel_distill::evaluate::divergence;
+use aludel_distill::evaluate::loss::held_out_loss;
+use aludel_distill::settings::Recipe;
+use std::ops::ControlFlow;
+use std::sync::atomic::Ordering;
+
+/// Hears how many rows of how many are done, and says whether to go on.
+type Tell<'a> = &'a mut dyn FnMut(usize, usize) -> ControlFlow<()>;
+
+/// Loss and perplexity on data files.
+pub(super) fn loss(recipe: &Recipe, json: bool, console: &mut Console) -> anyhow::Result<Outcome> {
+    let Some(found) = with_progress(recipe, &|recipe, tell| held_out_loss(recipe, tell))? else {
+        return Ok(Outcome::Interrupted);
+    };
+    warn_of_rows_left_out(found.max_length, [found.too_long, found.unsupervised, found.bad_rows]);
+    if let Some(known @ 1..) = found.known {
+        tracing::warn!(
+            "{} of {} rows have a prompt that the adapter was trained on: their loss says little of what is new",
+            grouped(known),
+            grouped(found.rows)
+        );
+    }
+    if json {
+        console.json_line(&found)?;
+    } else {
+        console.line(format_args!(
+            "loss {:.4}, perplexity {:.3}, over {} supervised tokens in {} rows",
+            found.loss,
+            found.perplexity,
+            grouped(found.supervised_tokens),
+            grouped(found.rows)
+        ))?;
+    }
+    Ok(Outcome::Done)
+}
+
+/// The divergence of a model from `distill.teacher` on data files.
+pub(super) fn kl_to_teacher(recipe: &Recipe, json: bool, console: &mut Console) -> anyhow::Result<Outcome> {
+    let Some(found) = with_progress(recipe, &|recipe, tell| divergence::kl_to_teacher(recipe, tell))? else {
+        return Ok(Outcome::Interrupted);
+    };
+    warn_of_rows_left_out(found.max_length, [found.too_long, found.unsupervised, found.bad_rows]);
+    if json {
+        console.json_line(&found)?;
+    } else {
+        let interval = found.ci95.map_or_else(String::new, |[low, high]| format!(" [{low:.4}, {high:.4}]"));
+        console.line(format_args!(
+            "KL(teacher || model) {:.4}{interval} nats per token, over {} supervised tokens in {} rows",
+            found.kl_per_token,
+            grouped(found.tokens),
+            grouped(found.rows)
+        ))?;
+    }
+    Ok(Outcome::Done)
+}
+
+fn with_progress<T>(
+    recipe: &Recipe,
+    evaluate: &dyn Fn(&Recipe, Tell<'_>) -> aludel_distill::Result<Option<T>>,
+) -> anyhow::Result<Option<T>> {
+    let mut recipe = recipe.clone();
+    fetch_named(&mut recipe)?;
+    set_template_date(&mut recipe);
+    let stop = stop_on_signals()?;
+    let shown = progress::Progress::new();
+    shown.begin(Kind::Loading);
+    Ok(evaluate(&recipe, &mut |done, total| {
+        let at = At::of(done as u64, total as u64, "rows");
+        shown.reach_of(Kind::Evaluating, done as f64, total as f64, at);
+        if stop.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    })?)
+}
+
+fn warn_of_rows_left_out(max_length: usize, [too_long, unsupervised, bad_rows]: [usize; 3]) {
+    if too_long + unsupervised + bad_rows > 0 {
+        tracing::warn!(
+            "rows left out: {} longer than {} tokens, {} without a supervised token, {} unreadable",
+            grouped(too_long),
+            grouped(max_length),
+            grouped(unsupervised),
+            grouped(bad_rows)
+        );
+    }
+}
