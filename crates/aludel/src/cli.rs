@@ -9,6 +9,7 @@ mod own_options;
 mod wrong;
 
 use crate::commands::bench::BenchArgs;
+use crate::commands::cache::CacheArgs;
 use crate::commands::chat::ChatArgs;
 use crate::commands::compare::CompareArgs;
 use crate::commands::completions::CompletionsArgs;
@@ -62,13 +63,16 @@ pub(crate) enum Command {
     /// Turn traces into a training set: verify, filter, deduplicate
     Curate(Box<CurateArgs>),
 
+    /// Keep a teacher's distributions on disk, to learn from without it
+    Cache(Box<CacheArgs>),
+
     /// Train a LoRA adapter for a student model on traces
     Train(Box<TrainArgs>),
 
     /// Merge an adapter into its base model
     Merge(MergeArgs),
 
-    /// Score a model on tasks, or compute its loss on a data file
+    /// Score a model on tasks, or compute its loss or its divergence from a teacher on a data file
     Eval(Box<EvalArgs>),
 
     /// Compare models by their evaluations, with an HTML report

@@ -4,6 +4,15 @@ use aludel_teacher::collect::{Interval, dollars};
 
 pub(crate) use aludel_files::grouped;
 
+/// Bytes in the unit that fits, such as `3.2 MB`.
+pub(crate) fn bytes(count: u64) -> String {
+    const UNITS: [(f64, &str); 4] = [(1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB")];
+    match UNITS.iter().find(|(size, _)| count as f64 >= *size) {
+        Some((size, unit)) => format!("{:.1} {unit}", count as f64 / size),
+        None => format!("{count} bytes"),
+    }
+}
+
 /// A time in the unit that fits: `300 ms`, `3.2 s`, `45 s`, `4 min`, `1.3 h`. Below ten there is a decimal, unless it is a zero.
 pub(crate) fn duration(seconds: f64) -> String {
     // The next unit begins where rounding would show a hundred of this one.

@@ -98,6 +98,7 @@ fn run(command: &Command, console: &mut Console) -> anyhow::Result<Outcome> {
         Command::Demo(args) => commands::demo::run(args, console),
         Command::Merge(args) => commands::merge::run(args, console),
         Command::Tasks(args) => commands::tasks::run(args, console),
+        Command::Cache(args) => commands::cache::run(args, console),
         Command::Inspect(args) => commands::inspect::run(args, console),
         Command::Logits(args) => commands::logits::run(args),
         Command::Gradients(args) => commands::gradients::run(args),

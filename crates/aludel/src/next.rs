@@ -3,7 +3,7 @@
 
 use crate::typed::{as_typed, in_python};
 use aludel_distill::checkpoint::shell_word;
-use aludel_distill::settings::{DataSettings, Quantize, StudentSettings};
+use aludel_distill::settings::{DataSettings, Quantize, Recipe, StudentSettings};
 use std::path::{Path, PathBuf};
 
 /// Tasks that every student can be asked without a network, where the data has nothing held back.
@@ -97,6 +97,21 @@ pub(crate) fn after_training(student: &StudentSettings, adapter: &Path, data: &D
         }
     };
     Some([evaluate, format!("aludel merge --adapter {adapter} --output-dir merged")])
+}
+
+/// After caching a teacher: training on what it said.
+pub(crate) fn after_caching(recipe: &Recipe, folder: &Path) -> String {
+    let student = recipe.student.model.as_deref().map_or_else(|| USUAL_STUDENT.to_owned(), as_typed);
+    let data: Vec<String> = recipe.data.files.iter().map(|file| as_typed(file)).collect();
+    let temperature = match recipe.distill.temperature {
+        1.0 => String::new(),
+        other => format!(" --set distill.temperature={other}"),
+    };
+    format!(
+        "aludel train --student {student} --data {} --set distill.kind=logits --set distill.cache={}{temperature} --output-dir run",
+        data.join(" "),
+        as_typed(folder)
+    )
 }
 
 /// After merging: a conversation.

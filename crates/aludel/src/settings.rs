@@ -302,6 +302,7 @@ fn make_absolute(recipe: &mut Recipe) -> anyhow::Result<()> {
         &mut recipe.train.output_dir,
         &mut recipe.train.init_adapter,
         &mut recipe.distill.teacher,
+        &mut recipe.distill.cache,
         &mut recipe.distill.teacher_adapter,
         &mut recipe.train.logging_dir,
         &mut recipe.curate.output_dir,

@@ -24,6 +24,7 @@ use crate::metrics::TrainerState;
 use crate::rows::{self, RowKeys, Rows, tokenise};
 use crate::sample_answers::Samples;
 use crate::settings::{MaxLength, Recipe};
+use crate::teacher;
 use crate::tensorboard;
 use crate::token_init;
 
@@ -92,7 +93,7 @@ impl OpenedStudent {
         let added = student.text.tokenizer.add_tokens(&recipe.student.add_tokens)?;
         observe(Event::Stage(Stage::Hashing));
         let distill = &recipe.distill;
-        let teacher = if distill.has_teacher() { Some(distill.teacher_model()?) } else { None };
+        let teacher = distill.teacher.as_deref().filter(|_| distill.has_teacher());
         let total = identity::bytes(&student.path)?
             + teacher.map_or(Ok(0), identity::bytes)?
             + dataset::open(&recipe.data.all_files(), &recipe.data.read_options())?.bytes_total();
@@ -107,9 +108,13 @@ impl OpenedStudent {
         let keys = RowKeys::new(&student, recipe, &watch)?;
         let fingerprints = Fingerprints {
             student: identity::fingerprint_watched(&student.path, None, &watch)?,
-            teacher: teacher
-                .map(|path| identity::fingerprint_watched(path, distill.teacher_adapter.as_deref(), &watch))
-                .transpose()?,
+            teacher: match (teacher, &distill.cache) {
+                (Some(path), _) => {
+                    Some(identity::fingerprint_watched(path, distill.teacher_adapter.as_deref(), &watch)?)
+                }
+                (None, Some(folder)) if distill.has_teacher() => Some(teacher::cache::identity(folder)?),
+                (None, _) => None,
+            },
         };
         if let Some(begun) = begun {
             begun.check(folder, recipe, &RunFile::new(&fingerprints, recipe, keys.run(&student, recipe))?)?;
@@ -234,6 +239,7 @@ impl ChosenRows {
         check_rates(recipe, plan.total_steps())?;
         let largest = MaxPassTokens::of(&recipe.train, &mut plan, &rows.test, resumed.state.global_step);
         let process_bytes = memory::resident().map(|resident| resident + growth.bytes(largest)).max(memory::peak());
+        learner.check_rows(&mut rows.train.iter().chain(&rows.test).map(|&row| rows.row(row)))?;
         // Sample answers may be longer than any row.
         let answers = if recipe.train.sample_prompts.is_empty() { 0 } else { recipe.train.sample_max_new_tokens };
         learner.reach(max_length.saturating_add(answers));

@@ -40,7 +40,7 @@ const WIDTH: usize = 78;
 
 /// What has to be given to a command, where options alone do not tell it, since most of them may stand in a recipe instead, and where
 /// it is too long for a line.
-const USAGES: [(&str, &[&str]); 8] = [
+const USAGES: [(&str, &[&str]); 9] = [
     (
         "aludel train",
         &[
@@ -64,6 +64,14 @@ const USAGES: [(&str, &[&str]); 8] = [
             "--model <PATH> --tasks <NAME|FILE>... --output-dir <DIR>",
             "--endpoint <URL> --model <NAME> --tasks <NAME|FILE>... --output-dir <DIR>",
             "--loss --model <PATH> --data <FILE>...",
+            "--kl-to <TEACHER> --model <PATH> --data <FILE>...",
+        ],
+    ),
+    (
+        "aludel cache",
+        &[
+            "--teacher <PATH> --student <PATH> --data <FILE>... --output-dir <DIR>",
+            "--recipe <FILE.toml> --output-dir <DIR>",
         ],
     ),
     ("aludel trace", &[PROMPTS_AND_TEACHER, "--recipe <FILE.toml>"]),

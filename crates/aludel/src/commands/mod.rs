@@ -1,6 +1,7 @@
 //! One file a command: its options, what it does with them, and what it prints.
 
 pub(crate) mod bench;
+pub(crate) mod cache;
 pub(crate) mod chat;
 pub(crate) mod collect;
 pub(crate) mod compare;

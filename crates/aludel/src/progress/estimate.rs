@@ -52,6 +52,8 @@ pub(crate) enum Kind {
     Merging,
     /// Passes that are timed.
     Measuring,
+    /// Passes of a teacher whose distributions are stored.
+    Asking,
 }
 
 impl Kind {
@@ -75,6 +77,7 @@ impl Kind {
             Kind::Writing => "writing",
             Kind::Merging => "merging",
             Kind::Measuring => "measuring",
+            Kind::Asking => "asking the teacher",
         }
     }
 
