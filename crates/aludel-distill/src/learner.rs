@@ -98,7 +98,7 @@ pub struct Learner {
     /// Of the gradient of the last step, [1, 1].
     norm: Mat,
     kept: SavedActivations,
-    pass: Supervised,
+    pass: SupervisedBatch,
     /// Whether passes may come with dropout, which takes memory.
     plans_dropout: bool,
 }
@@ -130,7 +130,7 @@ impl PassSums {
 
 /// A pass and its supervised tokens, ready for the device. Used again from pass to pass, so that a step allocates nothing.
 #[derive(Default)]
-struct Supervised {
+struct SupervisedBatch {
     pass: PackedBatch,
     /// Tokens whose logits are wanted: each predicts the one after it.
     chosen: Vec<u32>,
@@ -140,7 +140,7 @@ struct Supervised {
     losses: Vec<f32>,
 }
 
-impl Supervised {
+impl SupervisedBatch {
     /// Rows end to end, each with its number, in place of what was there.
     fn fill(&mut self, rows: &[(u32, TokenRow)]) {
         self.pass.clear();
@@ -278,7 +278,7 @@ impl Learner {
         let norm = ctx.persistent(1, 1);
         let kept = SavedActivations::new(gradient_checkpointing);
         let (decoder, adapter) = (Arc::new(decoder), Arc::new(adapter));
-        Learner { ctx, decoder, adapter, state, norm, kept, pass: Supervised::default(), plans_dropout: true }
+        Learner { ctx, decoder, adapter, state, norm, kept, pass: SupervisedBatch::default(), plans_dropout: true }
     }
 
     /// Sizes the arenas for passes of at most `largest_pass` tokens, by a run through the same code that only counts.
@@ -411,7 +411,7 @@ fn run_pass(
     ctx: &mut Context,
     decoder: &Decoder,
     adapter: &Adapter,
-    batch: &mut Supervised,
+    batch: &mut SupervisedBatch,
     objective: &dyn Objective,
     backward: Option<(Mat, Option<StepDropout>, &mut SavedActivations)>,
 ) -> PassSums {

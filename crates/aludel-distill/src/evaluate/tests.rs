@@ -1,6 +1,6 @@
 //! Evaluation without a model: a respondent that answers by rote.
 
-mod again;
+mod reopened;
 
 use std::cell::Cell;
 use std::fs;
@@ -348,13 +348,13 @@ fn benchmarks_are_read_from_their_own_columns() {
 }
 
 /// Knows the answers of even samples, and stops after so many.
-struct ByRote<'a> {
+struct ScriptedBackend<'a> {
     tasks: &'a [Task],
     most: usize,
     asked: &'a Cell<usize>,
 }
 
-impl EvalBackend for ByRote<'_> {
+impl EvalBackend for ScriptedBackend<'_> {
     fn answer(
         &mut self,
         asks: &[SampleRequest<'_>],
@@ -402,7 +402,7 @@ fn evaluation(tasks: &[Task], samples: u32) -> Evaluation<'_> {
 /// One session that asks for at most so many samples; the results, and how many were asked for.
 fn session(tasks: &[Task], folder: &Path, samples: u32, most: usize) -> Result<(Option<Results>, usize)> {
     let asked = Cell::new(0);
-    let open = || Ok(Box::new(ByRote { tasks, most, asked: &asked }) as Box<dyn EvalBackend>);
+    let open = || Ok(Box::new(ScriptedBackend { tasks, most, asked: &asked }) as Box<dyn EvalBackend>);
     let results = evaluate(&evaluation(tasks, samples), folder, open, &AtomicBool::new(false), &mut |_| {})?;
     Ok((results, asked.get()))
 }

@@ -6,8 +6,8 @@
 mod builtin;
 mod data;
 mod differences;
-mod flat;
 mod foreign;
+mod foreign_recipe;
 mod generate;
 mod lora;
 mod parse;
