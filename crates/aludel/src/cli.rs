@@ -2,11 +2,11 @@
 //! was typed; a command's own options stand in its file, and settings are checked where recipes are. How help looks, which names of other
 //! tools are taken and how mistakes are told have files of their own.
 
-mod elsewhere;
+mod aliases;
 mod help;
-mod near;
+mod other_tools;
 mod own_options;
-mod wrong;
+mod usage_errors;
 
 use crate::commands::bench::BenchArgs;
 use crate::commands::cache::CacheArgs;
@@ -25,11 +25,11 @@ use crate::commands::plan::PlanArgs;
 use crate::commands::tasks::TasksArgs;
 use crate::commands::trace::TraceArgs;
 use crate::commands::train::TrainArgs;
-use crate::number;
+use crate::value_parser;
 use crate::version::long_version;
 use clap::{ColorChoice, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
-pub(crate) use wrong::told;
+pub(crate) use usage_errors::usage_error;
 
 /// Distil a teacher model's reasoning into a small student model that you own.
 #[derive(Debug, Parser)]
@@ -111,7 +111,8 @@ pub(crate) enum Command {
 
 /// All that can be typed, as help, completions and manual pages tell it.
 pub(crate) fn command() -> clap::Command {
-    help::shaped(number::signed(near::named(Cli::command())), help::ROOT).long_version(long_version())
+    help::with_layout(value_parser::allow_negative_numbers(aliases::with_aliases(Cli::command())), help::ROOT)
+        .long_version(long_version())
 }
 
 /// What was typed.

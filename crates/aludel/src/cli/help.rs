@@ -82,7 +82,7 @@ const USAGES: [(&str, &[&str]); 9] = [
 const PROMPTS_AND_TEACHER: &str = "--prompts <FILE>... --teacher <URL>... --model <NAME> --store <FILE.db>";
 
 /// Shapes the help of a command and of all below it. `path` is how it is typed.
-pub(super) fn shaped(command: Command, path: &str) -> Command {
+pub(super) fn with_layout(command: Command, path: &str) -> Command {
     let mut command = command.mut_args(|arg| {
         let is_rare = RARE.contains(&arg.get_id().as_str());
         arg.hide_short_help(is_rare)
@@ -98,7 +98,7 @@ pub(super) fn shaped(command: Command, path: &str) -> Command {
     }
     command.mut_subcommands(|below| {
         let path = format!("{path} {}", below.get_name());
-        shaped(below, &path)
+        with_layout(below, &path)
     })
 }
 

@@ -1,14 +1,14 @@
 //! `aludel cache`: one pass of a teacher over the rows of a run, kept on disk, so that students learn its distributions without it.
 
 use crate::console::Console;
-use crate::figures::{bytes, grouped};
 use crate::hub::fetch_named;
-use crate::next::after_caching;
-use crate::number::whole;
-use crate::progress::{At, Kind, Progress};
+use crate::humanize::{bytes, grouped};
+use crate::next_command::after_caching;
+use crate::progress::{Position, Progress, UnmeasuredCost, WorkKind};
 use crate::report::Outcome;
 use crate::settings::{Flags, RecipeArgs, resolve, set_template_date};
 use crate::signals::stop_on_signals;
+use crate::value_parser::integer;
 use aludel_distill::settings::{Problem, Problems, Recipe};
 use aludel_distill::teacher::cache::{CacheEvent, CacheOptions, build};
 use clap::Args;
@@ -41,11 +41,11 @@ pub(crate) struct CacheArgs {
     output_dir: PathBuf,
 
     /// Store the K likeliest tokens and the probability of all others; 0 stores none [default: 64, or 0 with --sample]
-    #[arg(long, value_name = "K", value_parser = whole::<usize>(0..=256))]
+    #[arg(long, value_name = "K", value_parser = integer::<usize>(0..=256))]
     top_k: Option<usize>,
 
     /// Store N draws from the teacher for each token: less to store, and enough for the forward KL
-    #[arg(long, value_name = "N", value_parser = whole::<usize>(1..=1024))]
+    #[arg(long, value_name = "N", value_parser = integer::<usize>(1..=1024))]
     sample: Option<usize>,
 
     /// Print a summary as JSON
@@ -81,9 +81,9 @@ pub(crate) fn run(args: &CacheArgs, console: &mut Console) -> anyhow::Result<Out
     let shown = Progress::new();
     let observe = |event: CacheEvent| {
         match event {
-            CacheEvent::Hashing => shown.begin(Kind::Hashing),
-            CacheEvent::Tokenising => shown.begin(Kind::Tokenising),
-            CacheEvent::Loading => shown.begin(Kind::Loading),
+            CacheEvent::Hashing => shown.begin(WorkKind::Hashing),
+            CacheEvent::Tokenising => shown.begin(WorkKind::Tokenising),
+            CacheEvent::Loading => shown.begin(WorkKind::Loading),
             CacheEvent::Planned { rows, tokens, bytes: size, done } => {
                 tracing::info!(
                     "{} rows with {} supervised tokens, {} on disk",
@@ -94,10 +94,15 @@ pub(crate) fn run(args: &CacheArgs, console: &mut Console) -> anyhow::Result<Out
                 if done > 0 {
                     tracing::info!("{} of {} tokens are there already", grouped(done), grouped(tokens));
                 }
-                shown.expect(Kind::Asking, done as f64, tokens as f64, crate::progress::Until::Unknown);
+                shown.expect(WorkKind::Asking, done as f64, tokens as f64, UnmeasuredCost::Unknown);
             }
             CacheEvent::Asked { done, total } => {
-                shown.reach_of(Kind::Asking, done as f64, total as f64, At::of(done as u64, total as u64, "tokens"));
+                shown.reach_of(
+                    WorkKind::Asking,
+                    done as f64,
+                    total as f64,
+                    Position::of(done as u64, total as u64, "tokens"),
+                );
             }
         }
         if stop.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
