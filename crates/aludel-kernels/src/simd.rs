@@ -269,8 +269,8 @@ pub(crate) fn exp_and_m1<const FUSED: bool>(x: f32) -> (f32, f32) {
     let shifted = fma::<FUSED>(x, LOG2_E, ROUND);
     let n = shifted - ROUND;
     let r = fma::<FUSED>(n, -LN2_LOW, fma::<FUSED>(n, -LN2_HIGH, x));
-    let mut p = 1.0 / 720.0;
-    for factor in [1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5, 1.0] {
+    let mut p = 1.0 / 5040.0;
+    for factor in [1.0 / 720.0, 1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5, 1.0] {
         p = fma::<FUSED>(p, r, factor);
     }
     // e^r − 1, without the 1 that would round it; then 2ⁿ·e^r − 1 = 2ⁿ·(e^r − 1) + (2ⁿ − 1)

@@ -1,4 +1,4 @@
-//! Compares divergences, and what is kept of a teacher for them, with PyTorch in f32 on the same logits; `tools/golden/divergences.py`
+//! Compares divergences, and what is kept of a teacher for them, with PyTorch on the same logits; `tools/golden/divergences.py`
 //! wrote the fixture.
 
 use aludel_kernels::loss::divergence::{self, Divergence, DivergenceArgs, Samples, Softmax, TopK};
