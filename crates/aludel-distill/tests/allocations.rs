@@ -34,6 +34,7 @@ fn a_steady_step_allocates_nothing() {
             for gradient_checkpointing in [false, true] {
                 training(precision, model, adapter, gradient_checkpointing, false);
             }
+            training(precision, model, adapter, true, true);
         }
         generation(precision, "untied", None);
         generation(precision, "tied", Some("rows"));

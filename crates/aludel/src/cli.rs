@@ -72,7 +72,7 @@ pub(crate) enum Command {
     /// Merge an adapter into its base model
     Merge(MergeArgs),
 
-    /// Score a model on tasks, or compute its loss or its divergence from a teacher on a data file
+    /// Score a model on tasks, or compute its loss on a data file
     Eval(Box<EvalArgs>),
 
     /// Compare models by their evaluations, with an HTML report

@@ -318,7 +318,7 @@ fn a_literal_control_token_in_a_prompt_stays_text() {
 fn the_schema_describes_every_section() {
     let schema = Workshop::new().json(&["schema"]);
     let sections: Vec<&String> = schema["properties"].as_object().unwrap().keys().collect();
-    assert_eq!(sections, ["student", "lora", "train", "data", "generate", "trace", "curate"]);
+    assert_eq!(sections, ["student", "lora", "train", "distill", "data", "generate", "trace", "curate"]);
     assert_eq!(schema["properties"]["lora"]["properties"]["r"]["default"], 16);
 }
 

@@ -57,9 +57,25 @@ pub(crate) fn usage_error(error: &Error, root: &Command, typed: &[String]) -> Us
         }
         ErrorKind::MissingRequiredArgument => {
             let missing = of(ContextKind::InvalidArg);
-            let needed = if missing.len() == 1 { "it" } else { "them" };
-            let example = help::example_with(&command, &missing).map(|example| format!("for example: {example}"));
-            wrong(missing.join(", "), format!("`{path}` needs {needed}"), example.unwrap_or(listed))
+            // One of several options is written "<--one|--other <VALUE>>".
+            let choices = |missing: &String| -> Option<Vec<String>> {
+                let inner = missing.strip_prefix("<--")?.strip_suffix('>')?;
+                Some(inner.split("|--").map(|name| format!("--{name}")).collect())
+            };
+            let one_of = missing.iter().find_map(choices);
+            let needed = match one_of {
+                Some(_) => "one of them",
+                None if missing.len() == 1 => "it",
+                None => "them",
+            };
+            let told: Vec<String> =
+                missing.iter().map(|name| choices(name).map_or(name.clone(), |names| names.join(" or "))).collect();
+            let names: Vec<String> = missing
+                .iter()
+                .map(|name| choices(name).and_then(|names| names.into_iter().next()).unwrap_or(name.clone()))
+                .collect();
+            let example = help::example_with(&command, &names).map(|example| format!("for example: {example}"));
+            wrong(told.join(", "), format!("`{path}` needs {needed}"), example.unwrap_or(listed))
         }
         ErrorKind::ArgumentConflict => {
             let others = of(ContextKind::PriorArg);
@@ -172,8 +188,8 @@ mod tests {
         );
         check(
             &["eval", "--model", "m", "--data", "d"],
-            "--loss",
-            "`aludel eval` needs it",
+            "--loss or --kl-to <TEACHER>",
+            "`aludel eval` needs one of them",
             "for example: aludel eval --loss --model student.gguf --adapter run/adapter --data held-back.jsonl",
         );
         let train = "`aludel train --help` lists what there is";

@@ -65,12 +65,12 @@ pub(crate) struct EvalArgs {
     run: Option<PathBuf>,
 
     /// Compute loss and perplexity on a data file instead of scoring tasks
-    #[arg(long, group = "on_rows", requires = "data", conflicts_with_all = ["tasks", "output_dir", "endpoint"])]
+    #[arg(long, group = "on_rows", requires = "data", conflicts_with_all = ["tasks", "output_dir"])]
     loss: bool,
 
     /// Compute the Kullback-Leibler divergence of the model from this teacher on a data file: a GGUF file, a model folder, or
     /// hf:owner/name, with the model's tokenizer
-    #[arg(long, value_name = "TEACHER", group = "on_rows", requires = "data", conflicts_with_all = ["tasks", "output_dir", "endpoint"])]
+    #[arg(long, value_name = "TEACHER", group = "on_rows", requires = "data", conflicts_with_all = ["tasks", "output_dir"])]
     kl_to: Option<PathBuf>,
 
     /// With --loss or --kl-to: data files, in the formats of `aludel train`

@@ -75,7 +75,7 @@ pub(crate) fn run(args: &MergeArgs, console: &mut Console) -> anyhow::Result<Out
             .json_line(&json!({ "merged": merged, "student": path.display().to_string(), "dtype": dtype.name() }))?;
     } else {
         console.line(format_args!("merged into {} ({dtype})", args.output_dir.display()))?;
-        console.line(format_args!("other_runtimes: {}", other_runtimes(&args.output_dir)))?;
+        console.line(format_args!("elsewhere: {}", other_runtimes(&args.output_dir)))?;
         console.next(&after_merging(&args.output_dir))?;
     }
     Ok(Outcome::Done)

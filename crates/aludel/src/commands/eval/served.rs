@@ -134,6 +134,12 @@ pub(super) fn refuse_local_options(args: &EvalArgs) -> Result<(), Problems> {
             "a server does not tell the loss of given answers",
             "name the model's own files: --model PATH --loss",
         ),
+        (
+            "--kl-to",
+            args.kl_to.as_ref().map(|teacher| teacher.display().to_string()),
+            "a server does not tell its probability of every token",
+            "name the model's own files: --model PATH --kl-to TEACHER",
+        ),
         ("--batch", args.shared.batch.map(|batch| batch.to_string()), here, leave_out),
         ("--dtype", args.shared.dtype.clone(), here, leave_out),
         ("--threads", args.shared.threads.clone(), here, leave_out),
