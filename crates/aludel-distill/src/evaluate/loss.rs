@@ -17,6 +17,7 @@ use crate::objective;
 use crate::prepare::Preparer;
 use crate::settings::{DistillSettings, MaxLength, Recipe};
 use crate::supervision::PassSums;
+use crate::teacher::preflight::{self, Finding};
 use crate::trained_prompts::TrainedPrompts;
 
 /// What was found.
@@ -67,6 +68,8 @@ pub(super) struct Evaluated {
     pub(super) rows: Vec<(f64, u64)>,
     /// How many rows there were, and what became of the others.
     pub(super) found: Loss,
+    /// In what the teacher, if there is one, differs from the model.
+    pub(super) pair_notes: Vec<Finding>,
 }
 
 /// The recipe's objective on the rows of `data.files`, without training.
@@ -87,12 +90,19 @@ pub(super) fn evaluate_rows(
         student.template = student.text.template(&student.path.display().to_string()).ok();
         added = peft::read(folder)?.config.embedding_tokens().to_vec();
     }
+    let mut pair_notes = match recipe.distill.has_teacher() {
+        true => preflight::check_texts(&student, &recipe)?,
+        false => Vec::new(),
+    };
     let (rows, mut found) = prepared(&student, &recipe, max_length)?;
     found.known = known.map(|known| rows.iter().filter(|row| known.has(row.info.prompt_key)).count());
     let mut learner = Learner::load(&student, &added, &recipe, None)?;
     let lengths: Vec<u32> = rows.iter().map(|row| row.info.tokens).collect();
     let longest = lengths.iter().copied().max().unwrap_or(0) as usize;
     learner.plan_evaluation(recipe.train.tokens_per_pass.max(longest));
+    if let Some(told) = check_teacher(&student, &recipe, &rows, &mut learner) {
+        pair_notes.extend(told?);
+    }
     let numbers: Vec<u32> = (0..rows.len() as u32).collect();
     let all = passes(&numbers, &lengths, recipe.train.tokens_per_pass);
     let read = |pass: &[u32]| Ok(pass.iter().map(|&row| (row, rows[row as usize].clone())).collect());
@@ -100,8 +110,26 @@ pub(super) fn evaluate_rows(
     let sums = learner.evaluate_passes(&all, read, &mut done, &mut |loss, tokens| by_row.push((loss, tokens)))?;
     Ok(sums.map(|sums| {
         (found.tokens, found.supervised_tokens) = (sums.tokens, sums.supervised);
-        Evaluated { sums, rows: by_row, found }
+        Evaluated { sums, rows: by_row, found, pair_notes }
     }))
+}
+
+/// Asks the teacher, if there is one, about a few of the rows.
+fn check_teacher(
+    student: &Student,
+    recipe: &Recipe,
+    rows: &[TokenRow],
+    learner: &mut Learner,
+) -> Option<Result<Vec<Finding>>> {
+    let settings = &recipe.distill;
+    learner.ask_teacher(|ctx, teacher| {
+        let read = |row: usize| Ok(rows[row].clone());
+        preflight::check_rows(student, teacher.vocab(), settings, rows.len(), read)?;
+        let sample = preflight::sampled_rows(rows.len(), read)?;
+        let pass = recipe.train.tokens_per_pass;
+        let found = preflight::check_predictions(ctx, teacher, &sample, settings, pass, &|| Ok(()))?;
+        preflight::decide(found.into_iter().collect(), &student.path, settings)
+    })
 }
 
 /// The rows, and what became of the others.

@@ -93,6 +93,10 @@ impl Objective for Distillation {
         ctx.release(mark);
     }
 
+    fn teacher(&mut self) -> Option<&mut dyn Teacher> {
+        Some(self.teacher.as_mut())
+    }
+
     fn weight_bytes(&self) -> usize {
         self.teacher.weight_bytes()
     }

@@ -13,7 +13,7 @@ use aludel_model::student::Student;
 use crate::error::Result;
 use crate::settings::Recipe;
 use crate::supervision::{LossTerm, SupervisedBatch};
-use crate::teacher::{Loading, OnlineTeacher, Teacher as _};
+use crate::teacher::{Loading, OnlineTeacher, Teacher};
 
 pub use distillation::Distillation;
 
@@ -42,6 +42,11 @@ pub trait Objective {
         losses: Mat,
         gradient: bool,
     );
+
+    /// The teacher that the objective asks, if any.
+    fn teacher(&mut self) -> Option<&mut dyn Teacher> {
+        None
+    }
 
     /// Bytes of the weights that the objective holds.
     fn weight_bytes(&self) -> usize {

@@ -2,7 +2,7 @@
 //! servers, which write texts, are the matter of `aludel-teacher`; what is done with the distributions is that of `objective`.
 
 mod online;
-mod pair;
+pub mod preflight;
 
 use std::ops::Range;
 
@@ -13,7 +13,6 @@ use crate::error::Result;
 use crate::supervision::SupervisedBatch;
 
 pub use online::{Loading, OnlineTeacher};
-pub use pair::check_pair;
 
 /// What a teacher says of the tokens of a pass.
 pub trait Teacher {
@@ -36,6 +35,20 @@ pub trait Teacher {
         losses: Mat,
         gradient: bool,
     );
+
+    /// −ln p of tokens that are given for the supervised tokens of a pass, in place of those that follow in the rows: one list of losses
+    /// for each of `targets`, over the columns that both have. None where the teacher cannot tell it of given tokens.
+    ///
+    /// # Errors
+    /// As [`Teacher::begin`].
+    fn target_losses(
+        &mut self,
+        _ctx: &mut Context,
+        _batch: &SupervisedBatch,
+        _targets: &[&[u32]],
+    ) -> Result<Option<Vec<Vec<f32>>>> {
+        Ok(None)
+    }
 
     /// How many columns of logits, from the first, mean the same token for teacher and student.
     fn vocab(&self) -> usize;

@@ -26,6 +26,8 @@ pub(crate) enum Kind {
     Unpacking,
     /// A model is read and packed.
     Loading,
+    /// A teacher is compared with its student.
+    CheckingTeacher,
     /// Rows become ids.
     Tokenising,
     /// The rows of new tokens find where to start.
@@ -62,6 +64,7 @@ impl Kind {
             Kind::Downloading => "downloading",
             Kind::Unpacking => "unpacking",
             Kind::Loading => "loading",
+            Kind::CheckingTeacher => "checking the teacher",
             Kind::Tokenising => "tokenising",
             Kind::PlacingTokens => "placing new tokens",
             Kind::Training => "training",

@@ -43,6 +43,7 @@ impl TrainingProgress {
         match event {
             Event::Stage(Stage::Hashing) => progress.begin(Kind::Hashing),
             Event::Stage(Stage::Opening) => progress.begin(Kind::Loading),
+            Event::Stage(Stage::CheckingTeacher) => progress.begin(Kind::CheckingTeacher),
             Event::Stage(Stage::Loading) => {
                 // Nothing is known yet of what takes the time.
                 progress.forget();

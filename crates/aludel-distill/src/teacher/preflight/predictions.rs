@@ -1,0 +1,187 @@
+//! Whether a teacher predicts: on some rows, its loss on their tokens must be far below that of guessing, and no lower on the token before
+//! or after. It takes one pass of the teacher, whatever it is: a model, a cache, a server. What else must fit stands beside this file.
+
+use aludel_data::token_cache::TokenRow;
+use aludel_files::counted;
+use aludel_kernels::Context;
+
+use super::{Check, Finding};
+use crate::batch::passes;
+use crate::error::Result;
+use crate::settings::{DistillSettings, Quantize};
+use crate::supervision::SupervisedBatch;
+use crate::teacher::Teacher;
+
+/// Rows that are looked at, and tokens of them.
+const MOST_ROWS: usize = 32;
+const MOST_TOKENS: usize = 2048;
+/// A mean of fewer tokens says little.
+const FEWEST_TOKENS: usize = 16;
+/// The loss of a teacher that predicts, as a share of that of guessing, ln V.
+const PLAUSIBLE: f64 = 0.6;
+/// By how much of ln V another token must be likelier than the right one, to say that predictions are shifted. Texts of random digits have
+/// neighbours that are as likely.
+const SHIFT_MARGIN: f64 = 0.05;
+
+/// Up to 32 rows of up to 2,048 tokens, spread evenly over the `count` rows that there are. Rows are cut where the tokens end; each has
+/// a supervised token.
+///
+/// # Errors
+/// Those of `read`.
+pub fn sampled_rows(count: usize, mut read: impl FnMut(usize) -> Result<TokenRow>) -> Result<Vec<TokenRow>> {
+    let taken = count.min(MOST_ROWS);
+    let (mut rows, mut left, mut shortest) = (Vec::new(), MOST_TOKENS, None::<TokenRow>);
+    for number in 0..taken {
+        let mut row = read(number * count / taken)?;
+        if shortest.as_ref().is_none_or(|shortest| row.ids.len() < shortest.ids.len()) {
+            shortest = Some(row.clone());
+        }
+        let end = row.ids.len().min(left);
+        let supervised = row.weights[..end].iter().skip(1).filter(|&&weight| weight != 0.0).count();
+        if supervised == 0 {
+            continue;
+        }
+        row.ids.truncate(end);
+        row.weights.truncate(end);
+        left -= end;
+        rows.push(row);
+    }
+    // Where prompts are longer than all of that, one row has to do.
+    if rows.is_empty() {
+        rows.extend(shortest);
+    }
+    Ok(rows)
+}
+
+/// A teacher's mean loss on supervised tokens.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Predictions {
+    /// On each token itself.
+    pub own: Mean,
+    /// On tokens that differ from the one before them, and on that one in their place.
+    pub before: [Mean; 2],
+    /// On tokens that differ from the one after them, and on that one in their place.
+    pub after: [Mean; 2],
+}
+
+/// A mean over tokens.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Mean {
+    sum: f64,
+    /// Tokens.
+    pub count: usize,
+}
+
+impl Mean {
+    /// Nats for each token.
+    pub fn value(&self) -> f64 {
+        self.sum / self.count.max(1) as f64
+    }
+
+    fn add(&mut self, loss: f32) {
+        self.sum += f64::from(loss);
+        self.count += 1;
+    }
+}
+
+impl Predictions {
+    /// Asks a teacher about rows, in passes of up to `tokens_per_pass` tokens; none where it cannot tell the probability of given
+    /// tokens. `watch` is called before each pass.
+    ///
+    /// # Errors
+    /// Those of the teacher and of `watch`.
+    pub fn ask(
+        ctx: &mut Context,
+        teacher: &mut dyn Teacher,
+        rows: &[TokenRow],
+        tokens_per_pass: usize,
+        watch: &dyn Fn() -> Result<()>,
+    ) -> Result<Option<Predictions>> {
+        let lengths: Vec<u32> = rows.iter().map(|row| row.ids.len() as u32).collect();
+        let numbers: Vec<u32> = (0..rows.len() as u32).collect();
+        let (mut found, mut batch) = (Predictions::default(), SupervisedBatch::default());
+        for pass in passes(&numbers, &lengths, tokens_per_pass) {
+            watch()?;
+            let taken: Vec<(u32, TokenRow)> = pass.iter().map(|&row| (row, rows[row as usize].clone())).collect();
+            batch.fill(&taken);
+            let (ids, positions) = (&batch.pass.ids, &batch.pass.positions);
+            let places = batch.chosen.iter().map(|&place| place as usize);
+            let before: Vec<u32> = places.clone().map(|place| ids[place]).collect();
+            // The last token of a row has none after it, and stands for that: what equals the token itself does not count.
+            let is_within = |place: usize| positions.get(place).is_some_and(|&position| position != 0);
+            let after: Vec<u32> = places.map(|place| ids[place + if is_within(place + 2) { 2 } else { 1 }]).collect();
+            let lists = [batch.targets.as_slice(), &before, &after];
+            let Some(losses) = teacher.target_losses(ctx, &batch, &lists)? else { return Ok(None) };
+            for (place, &own) in batch.targets.iter().enumerate() {
+                found.own.add(losses[0][place]);
+                for (means, list) in [(&mut found.before, 1), (&mut found.after, 2)] {
+                    if lists[list][place] != own {
+                        means[0].add(losses[0][place]);
+                        means[1].add(losses[list][place]);
+                    }
+                }
+            }
+        }
+        Ok(Some(found))
+    }
+
+    /// What is wrong with them, over a vocabulary of so many tokens.
+    pub fn judge(&self, vocab: usize, settings: &DistillSettings) -> Option<Finding> {
+        let guessing = (vocab.max(2) as f64).ln();
+        let shifted = [(&self.before, "before"), (&self.after, "after")].into_iter().find(|([own, other], _)| {
+            own.count >= FEWEST_TOKENS && other.value() + SHIFT_MARGIN * guessing < own.value()
+        });
+        if let Some(([own, other], which)) = shifted {
+            let what = format!(
+                "its predictions are shifted by one token: they fit the token {which} the one that they are taken for ({:.2} nats against \
+                 {:.2}, over {})",
+                other.value(),
+                own.value(),
+                counted(own.count as u64, "token", "tokens")
+            );
+            let mend = "whatever wrote them counts tokens otherwise, so have them written again".to_owned();
+            return Some(Finding { check: Check::Shift, what, mend });
+        }
+        let loss = self.own.value();
+        if self.own.count < FEWEST_TOKENS && loss.is_finite() || loss <= PLAUSIBLE * guessing {
+            return None;
+        }
+        let what = format!(
+            "it does not predict the rows: its loss on {} is {loss:.2} nats, and guessing among {vocab} tokens has {guessing:.2} (a teacher's is \
+             at most {:.2})",
+            counted(self.own.count as u64, "token of them", "tokens of them"),
+            PLAUSIBLE * guessing
+        );
+        Some(Finding { check: Check::Predictions, what, mend: mend(settings) })
+    }
+}
+
+/// What of a teacher could make its predictions noise.
+fn mend(settings: &DistillSettings) -> String {
+    let mut checks = Vec::new();
+    if let Some(adapter) = &settings.teacher_adapter {
+        checks.push(format!("that {} (distill.teacher_adapter) was trained on this teacher", adapter.display()));
+    }
+    if settings.teacher_quantize != Quantize::None {
+        checks.push("that it predicts without distill.teacher_quantize".to_owned());
+    }
+    checks.push("with `aludel chat` that its weights are intact and not quantised beyond use".to_owned());
+    checks.push("that it knows the language of the rows".to_owned());
+    format!("check {}", checks.join(", and "))
+}
+
+/// Checks the predictions of a teacher on rows.
+///
+/// # Errors
+/// As [`Predictions::ask`].
+pub fn check_predictions(
+    ctx: &mut Context,
+    teacher: &mut dyn Teacher,
+    rows: &[TokenRow],
+    settings: &DistillSettings,
+    tokens_per_pass: usize,
+    watch: &dyn Fn() -> Result<()>,
+) -> Result<Option<Finding>> {
+    let found = Predictions::ask(ctx, teacher, rows, tokens_per_pass, watch)?;
+    Ok(found.and_then(|found| found.judge(teacher.vocab(), settings)))
+}
