@@ -27,7 +27,7 @@ pub(super) fn check(student: &Tokenizer, teacher: &Tokenizer) -> Vec<Finding> {
     );
     let mend = match student.is_new(id) {
         true => format!("leave {} out of student.add_tokens", token(student)),
-        false => "the two have different tokenizers".to_owned(),
+        false => "choose a teacher with the student's tokenizer".to_owned(),
     };
     vec![Finding { check: Check::Ids, what, mend }]
 }
@@ -54,7 +54,7 @@ pub(super) fn missing_tokens<'a>(
     );
     let mend = match tokenizer.is_new(first) {
         true => "leave it out of student.add_tokens, so that its text is written with tokens that both have".to_owned(),
-        false => "its probability cannot be learnt from this teacher".to_owned(),
+        false => "choose a teacher that has it".to_owned(),
     };
     Some(Finding { check: Check::MissingTokens, what, mend })
 }

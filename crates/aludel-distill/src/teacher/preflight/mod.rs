@@ -112,9 +112,7 @@ impl Mismatch {
     /// What helps with any of them.
     fn way_out(&self) -> &'static str {
         match self.0.iter().any(|finding| finding.check.severity() == Severity::Impossible) {
-            true => {
-                "choose a teacher of the student's family and generation, or learn from its answers as text (aludel trace)"
-            }
+            true => "learn from the teacher's answers as text (aludel trace)",
             false => "set distill.pair_check=warn to learn from it all the same",
         }
     }

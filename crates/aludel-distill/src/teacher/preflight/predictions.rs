@@ -189,3 +189,56 @@ pub fn check_predictions(
     let found = Predictions::ask(ctx, teacher, rows, tokens_per_pass, watch)?;
     Ok(found.and_then(|found| found.judge(teacher.vocab(), settings)))
 }
+
+#[cfg(test)]
+mod tests {
+    use aludel_data::dataset::PromptKey;
+    use aludel_data::token_cache::RowInfo;
+
+    use super::*;
+
+    /// A row whose last tokens are supervised.
+    fn row(tokens: usize, supervised: usize) -> TokenRow {
+        let info = RowInfo { tokens: 0, supervised: 0, example: 0, prompt_key: PromptKey(0), file_index: 0, line: 0 };
+        let weights = (0..tokens).map(|token| if token + supervised >= tokens { 1.0 } else { 0.0 }).collect();
+        TokenRow { ids: vec![0; tokens], weights, info }
+    }
+
+    #[test]
+    fn a_sample_is_spread_and_bounded() {
+        let of = |count, tokens: &dyn Fn(usize) -> (usize, usize)| {
+            let read = |number| Ok(row(tokens(number).0, tokens(number).1));
+            sampled_rows(count, read).unwrap().iter().map(|row| row.ids.len()).collect::<Vec<_>>()
+        };
+        assert_eq!(of(3, &|number| (10 + number, 4)), [10, 11, 12]);
+        assert_eq!(of(320, &|number| (number / 10 + 1, 1))[..3], [2, 3, 4], "a single token predicts nothing");
+        assert_eq!(of(100, &|_| (1000, 990)), [1000, 1000, 48], "the last row is cut");
+        assert_eq!(of(100, &|_| (1000, 900)), [1000, 1000], "of so little of a row nothing is supervised");
+        assert_eq!(of(2, &|number| (9000 - number, 1)), [8999], "no prompt fits, so one row has to do");
+        assert_eq!(of(0, &|_| (1, 1)), [0; 0]);
+    }
+
+    fn mean(value: f64, count: usize) -> Mean {
+        Mean { sum: value * count as f64, count }
+    }
+
+    #[test]
+    fn predictions_are_judged() {
+        let judged = |own, before, after, count| {
+            let pair = |other| [mean(own, count), mean(other, count)];
+            let found = Predictions { own: mean(own, count), before: pair(before), after: pair(after) };
+            found.judge(1000, &DistillSettings::default()).map(|finding| finding.check)
+        };
+        // ln 1000 is 6.9.
+        assert_eq!(judged(2.0, 9.0, 9.0, 100), None);
+        assert_eq!(judged(5.0, 5.1, 4.9, 100), None, "random digits have neighbours that are as likely");
+        assert_eq!(judged(5.3, 9.0, 9.0, 100), Some(Check::Predictions));
+        assert_eq!(judged(f64::NAN, 9.0, 9.0, 100), Some(Check::Predictions));
+        assert_eq!(judged(f64::INFINITY, 9.0, 9.0, 3), Some(Check::Predictions));
+        assert_eq!(judged(9.0, 2.0, 9.0, 100), Some(Check::Shift));
+        assert_eq!(judged(9.0, 9.0, 2.0, 100), Some(Check::Shift));
+        assert_eq!(judged(4.0, 9.0, 2.0, 100), Some(Check::Shift));
+        assert_eq!(judged(8.0, 7.0, 7.0, 100), Some(Check::Predictions), "noise is noise in each place");
+        assert_eq!(judged(9.0, 2.0, 9.0, 3), None, "so few tokens say little");
+    }
+}

@@ -10,7 +10,9 @@ use crate::settings::Recipe;
 
 /// Enough records to meet every form that rows of a file have, and few enough to cost no second.
 const MOST_RECORDS: usize = 64;
-/// Records are looked at until their texts have so many bytes.
+/// As many are looked at for each that is taken, where training would leave some out.
+const LOOKED_AT: usize = 16;
+/// Records are taken until their texts have so many bytes.
 const MOST_BYTES: usize = 512 * 1024;
 
 /// What the teacher's tokenizer and template make of a record.
@@ -68,9 +70,13 @@ pub(super) fn read(student: &Student, teacher: &Student, recipe: &Recipe) -> Sam
     let (mut sample, mut bytes) = (Sample::default(), 0);
     for file in files {
         let Ok(records) = dataset::open(std::slice::from_ref(file), &recipe.data.read_options()) else { continue };
-        for record in records.take(per_file).flatten() {
+        let before = sample.records.len();
+        for record in records.take(LOOKED_AT * per_file).flatten() {
             if sample.records.len() == MOST_RECORDS || bytes > MOST_BYTES {
                 return sample;
+            }
+            if sample.records.len() == before + per_file {
+                break;
             }
             let Ok(rows) = own.prepare(&record) else { continue };
             let rows: Vec<Encoded> =

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use aludel_files::shortened;
 use aludel_model::student::Student;
-use aludel_text::Part;
+use aludel_text::{Encoded, Part};
 
 use super::sample::{Sample, TeacherRows};
 use super::turns::{foreign_beginning, foreign_ends, teacher_ends};
@@ -57,24 +57,24 @@ fn rendering(sample: &Sample) -> Option<Finding> {
             TeacherRows::NoTemplate => {
                 return note(
                     "the teacher has no chat template: it may not have been trained on conversations".to_owned(),
-                    "an instruction-tuned model of the family knows the student's markup better",
+                    "an instruction-tuned model of the family may know the student's markup better",
                 );
             }
             TeacherRows::Refused(reason) => {
                 return note(
                     format!("the teacher's chat template refuses a row: {}", shortened(reason, 200)),
-                    "it reads such rows as the student's template writes them",
+                    "it reads such rows as the student's template writes them, so leave them out if they are not of its kind",
                 );
             }
             TeacherRows::Rows(rows) => {
                 let parted = record.student.iter().zip(rows).find(|(own, theirs)| own.text != theirs.text);
                 let Some((own, theirs)) = parted else { continue };
-                let (before, own, theirs) = parting(&own.text, &theirs.text);
+                let (before, own, theirs) = parting(own, theirs);
                 return note(
                     format!(
                         "after {before:?} the student's chat template writes {own:?}, and the teacher's {theirs:?}"
                     ),
-                    "the teacher reads rows as the student's template writes them, though it was trained on its own",
+                    "the teacher reads what the student's writes, so give the student the teacher's template where that matters",
                 );
             }
         }
@@ -82,11 +82,13 @@ fn rendering(sample: &Sample) -> Option<Finding> {
     None
 }
 
-/// The end of what two texts have in common, and the beginnings of what follows.
-fn parting<'a>(a: &'a str, b: &'a str) -> (&'a str, String, String) {
-    let common = a.char_indices().zip(b.chars()).find(|((_, a), b)| a != b).map(|((at, _), _)| at);
-    let at = common.unwrap_or(a.len().min(b.len()));
-    let start = a[..at].char_indices().rev().nth(SHOWN - 1).map_or(0, |(start, _)| start);
-    let shown = |text: &str| shortened(&text[at..], SHOWN).into_owned();
-    (&a[start..at], shown(a), shown(b))
+/// The end of what two rows have in common, and the beginnings of what follows, from a token on.
+fn parting<'a>(own: &'a Encoded, theirs: &'a Encoded) -> (&'a str, String, String) {
+    let common = own.ids.iter().zip(&theirs.ids).position(|(own, theirs)| own != theirs);
+    let token = common.unwrap_or(own.len().min(theirs.len()));
+    let start = |row: &Encoded| row.spans.get(token).map_or(row.text.len(), |span| span.start);
+    let at = start(own);
+    let shown_from = own.text[..at].char_indices().rev().nth(SHOWN - 1).map_or(0, |(start, _)| start);
+    let shown = |row: &Encoded| shortened(&row.text[start(row)..], SHOWN).into_owned();
+    (&own.text[shown_from..at], shown(own), shown(theirs))
 }
