@@ -13,7 +13,7 @@ use std::sync::atomic::AtomicBool;
 
 use aludel_distill::settings::{DistillKind, PairCheck, Recipe};
 use aludel_distill::teacher::preflight::{Check, Finding};
-use aludel_distill::train::{Event, train};
+use aludel_distill::train::{Event, Stage, train};
 use aludel_distill::{Error, merge};
 use aludel_formats::Dtype;
 use aludel_model::student::Student;
@@ -83,12 +83,14 @@ impl Pair {
     /// What a run says of the teacher, or how it ends.
     fn run(&self) -> Result<Vec<String>, Error> {
         let mut notes = Vec::new();
-        let mut began = false;
+        let (mut is_told, mut began) = (false, false);
         let ended = train(&self.recipe, false, &AtomicBool::new(false), &mut |event| match event {
             Event::Started(started) => notes = started.pair_notes.clone(),
+            Event::Stage(Stage::CheckingTeacher) => is_told = true,
             Event::Pass { .. } => began = true,
             _ => {}
         });
+        assert!(is_told, "progress says what goes on");
         assert_eq!(began, ended.is_ok(), "a pair that does not fit is found before the first step");
         if ended.is_err() {
             assert!(!self.path("run/metrics.jsonl").exists() && !self.path("run/rows").exists());

@@ -153,9 +153,8 @@ impl Model {
         fs::write(folder.join("config.json"), self.config.to_string()).unwrap();
         fs::write(folder.join("tokenizer.json"), tokenizer.to_string()).unwrap();
         fs::write(folder.join("tokenizer_config.json"), self.tokenizer_config.to_string()).unwrap();
-        match &self.template {
-            Some(template) => fs::write(folder.join("chat_template.jinja"), template).unwrap(),
-            None => {}
+        if let Some(template) = &self.template {
+            fs::write(folder.join("chat_template.jinja"), template).unwrap();
         }
         fs::write(folder.join("model.safetensors"), self.weights()).unwrap();
         folder.to_owned()
