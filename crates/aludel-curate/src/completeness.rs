@@ -4,21 +4,21 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
-use super::{Dropped, Reason};
+use super::{DroppedRow, Reason};
 use aludel_data::dataset::{self, Columns, Content, FlawKind, turn_mark};
 use aludel_data::trace::learnt;
 
 /// Why the trace is not whole or not to be learnt, with its reason, or `None` if it is.
-pub(super) fn flaw(content: &Content, columns: &Columns) -> Option<Dropped> {
+pub(super) fn flaw(content: &Content, columns: &Columns) -> Option<DroppedRow> {
     let of_data = dataset::flaw(content, columns).map(|flaw| {
         let reason = match flaw.kind {
             FlawKind::Incomplete => Reason::Incomplete,
             FlawKind::BadLabel => Reason::BadLabel,
             FlawKind::ZeroWeight => Reason::ZeroWeight,
         };
-        Dropped { reason, detail: flaw.detail }
+        DroppedRow { reason, detail: flaw.detail }
     });
-    let of_text = || control_text(content).map(|detail| Dropped { reason: Reason::Incomplete, detail });
+    let of_text = || control_text(content).map(|detail| DroppedRow { reason: Reason::Incomplete, detail });
     of_data.or_else(of_text)
 }
 

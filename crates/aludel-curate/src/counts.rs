@@ -121,7 +121,7 @@ fn verdict_counts(options: &Options, judgement: &FirstPassResult) -> VerdictCoun
     if options.verify == Verify::Off {
         return counts;
     }
-    let came_to_it = |row: &&super::Judged| row.dropped.as_ref().is_none_or(|by| by.reason >= Reason::Wrong);
+    let came_to_it = |row: &&super::JudgedRow| row.dropped.as_ref().is_none_or(|by| by.reason >= Reason::Wrong);
     for row in judgement.rows.iter().filter(came_to_it) {
         let count = match row.verdict {
             Some(Verdict::Right) => &mut counts.right,

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 
 use super::near_duplicates::{BandLayout, MinHashIndex, Sketch};
-use super::{Judged, Options, Reason, drop_row};
+use super::{JudgedRow, Options, Reason, drop_row};
 
 /// The rows so far, to compare the next with.
 pub(super) struct Comparison {
@@ -19,7 +19,7 @@ impl Comparison {
         Comparison { seen: options.duplicates.then(HashMap::new), near }
     }
 
-    pub(super) fn compare(&mut self, number: u32, row: &mut Judged, sketch: Option<Sketch>) {
+    pub(super) fn compare(&mut self, number: u32, row: &mut JudgedRow, sketch: Option<Sketch>) {
         if let Some(seen) = &mut self.seen {
             let first = *seen.entry(row.hash).or_insert(number);
             if first != number {

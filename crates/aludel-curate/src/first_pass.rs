@@ -13,7 +13,9 @@ use super::contamination::EvalNgrams;
 use super::duplicates::Comparison;
 use super::near_duplicates::{BandLayout, Sketch};
 use super::verdicts::{CheckedAnswer, Verdicts};
-use super::{Dropped, Judged, Options, Progress, Reason, Tokens, Verify, completeness, drop_row, repetition};
+use super::{
+    CountTokens, DroppedRow, JudgedRow, Options, Progress, Reason, Verify, completeness, drop_row, repetition,
+};
 use crate::Error;
 use aludel_data::column_names::{is_among, same};
 use aludel_data::dataset::{self, Content, PromptKey};
@@ -31,7 +33,7 @@ const TOLD_APART_MS: u64 = 100;
 
 /// What the first pass found.
 pub(super) struct FirstPassResult {
-    pub(super) rows: Vec<Judged>,
+    pub(super) rows: Vec<JudgedRow>,
     /// Names of the sources, in the order in which they came up.
     pub(super) sources: Vec<String>,
     /// Rows that had to be tokenised to know their length.
@@ -45,11 +47,11 @@ pub(super) struct FirstPassResult {
 pub(super) fn judge(
     source: &dyn TraceSource,
     options: &Options,
-    tokens: Option<&dyn Tokens>,
+    tokens: Option<&dyn CountTokens>,
     pool: &ThreadPool,
     progress: &(dyn Fn(Progress) + Sync),
 ) -> Result<FirstPassResult, Error> {
-    let meter = Meter::new();
+    let meter = ProgressMeter::new();
     let filters = Filters::new(options, tokens)?;
     let mut comparison = Comparison::new(options);
     let mut sources = Sources::default();
@@ -87,7 +89,7 @@ pub(super) fn judge(
 
 /// How many rows are read and judged. A batch may take minutes, where a command or a long solution is compared, so that rows are told as
 /// they are judged and not batch by batch.
-pub(super) struct Meter {
+pub(super) struct ProgressMeter {
     read: AtomicU64,
     is_all_read: AtomicBool,
     judged: AtomicU64,
@@ -96,10 +98,10 @@ pub(super) struct Meter {
     told_next: AtomicU64,
 }
 
-impl Meter {
-    pub(super) fn new() -> Meter {
+impl ProgressMeter {
+    pub(super) fn new() -> ProgressMeter {
         let none = || AtomicU64::new(0);
-        Meter {
+        ProgressMeter {
             read: none(),
             is_all_read: AtomicBool::new(false),
             judged: none(),
@@ -133,7 +135,7 @@ fn is_used(options: &Options, name: &str) -> bool {
 pub(super) fn for_each_batch<T: Send>(
     source: &dyn TraceSource,
     pool: &ThreadPool,
-    meter: &Meter,
+    meter: &ProgressMeter,
     map: impl Fn(&Trace) -> T + Sync,
     mut take: impl FnMut(&Trace, T) -> Result<(), Error>,
 ) -> Result<(), Error> {
@@ -153,7 +155,7 @@ pub(super) fn for_each_batch<T: Send>(
 
 fn read_batch(
     traces: &mut (dyn Iterator<Item = Result<Trace, aludel_data::Error>> + Send),
-    meter: &Meter,
+    meter: &ProgressMeter,
 ) -> Result<Vec<Trace>, Error> {
     let mut batch = Vec::new();
     let mut bytes = 0;
@@ -172,7 +174,7 @@ fn read_batch(
 /// The filters that look at one row alone.
 struct Filters<'a> {
     options: &'a Options,
-    tokens: Option<&'a dyn Tokens>,
+    tokens: Option<&'a dyn CountTokens>,
     evaluations: Option<EvalNgrams>,
     verdicts: Verdicts<'a>,
     layout: Option<BandLayout>,
@@ -180,7 +182,7 @@ struct Filters<'a> {
 }
 
 impl<'a> Filters<'a> {
-    fn new(options: &'a Options, tokens: Option<&'a dyn Tokens>) -> Result<Filters<'a>, Error> {
+    fn new(options: &'a Options, tokens: Option<&'a dyn CountTokens>) -> Result<Filters<'a>, Error> {
         let Options { evaluations, evaluation_ngram, evaluation_overlap, .. } = options;
         let evaluations = match evaluations.is_empty() {
             true => None,
@@ -195,8 +197,8 @@ impl<'a> Filters<'a> {
     ///
     /// # Errors
     /// A verifier command that cannot be started.
-    fn judge(&self, trace: &Trace) -> Result<(Judged, Option<Sketch>), Error> {
-        let mut row = Judged {
+    fn judge(&self, trace: &Trace) -> Result<(JudgedRow, Option<Sketch>), Error> {
+        let mut row = JudgedRow {
             hash: 0,
             prompt: PromptKey(0),
             verdict: None,
@@ -247,9 +249,9 @@ impl<'a> Filters<'a> {
     }
 
     /// The first filter that a row fails by itself.
-    fn flaw(&self, content: &Content, trace: &Trace) -> Option<Dropped> {
+    fn flaw(&self, content: &Content, trace: &Trace) -> Option<DroppedRow> {
         let Options { complete, loops, languages, .. } = self.options;
-        let as_reason = |reason: Reason| move |detail: String| Dropped { reason, detail };
+        let as_reason = |reason: Reason| move |detail: String| DroppedRow { reason, detail };
         let completeness = complete.then(|| completeness::flaw(content, &trace.columns)).flatten();
         completeness
             .or_else(|| loops.then(|| repetition::flaw(content)).flatten().map(as_reason(Reason::Degenerate)))
@@ -268,7 +270,7 @@ impl<'a> Filters<'a> {
         measured.flaw
     }
 
-    fn verdict_flaw(&self, found: Option<CheckedAnswer>) -> Option<Dropped> {
+    fn verdict_flaw(&self, found: Option<CheckedAnswer>) -> Option<DroppedRow> {
         if self.options.verify != Verify::Filter {
             return None;
         }
@@ -278,7 +280,7 @@ impl<'a> Filters<'a> {
             None if self.options.require_verified => (Reason::Unverified, "no right answer is known".to_string()),
             _ => return None,
         };
-        Some(Dropped { reason, detail })
+        Some(DroppedRow { reason, detail })
     }
 }
 

@@ -4,7 +4,7 @@
 use aludel_data::dataset::Content;
 
 /// Counts a student's tokens: template, tokenizer and all are the caller's.
-pub trait Tokens: Sync {
+pub trait CountTokens: Sync {
     /// A number that the row's tokens cannot fall below, and one that they cannot exceed, found without tokenising.
     ///
     /// # Errors
@@ -39,7 +39,7 @@ impl TokenBounds {
         *self == TokenBounds::default()
     }
 
-    pub(super) fn measure(&self, content: &Content, tokens: &dyn Tokens) -> LengthCheck {
+    pub(super) fn measure(&self, content: &Content, tokens: &dyn CountTokens) -> LengthCheck {
         let (fewest, most) = match tokens.bounds(content) {
             Ok(bounds) => bounds,
             Err(reason) => return LengthCheck { flaw: Some(reason), tokenised: false },
@@ -82,7 +82,7 @@ mod tests {
     /// A token for each word; bounds from bytes.
     struct Words(AtomicUsize);
 
-    impl Tokens for Words {
+    impl CountTokens for Words {
         fn bounds(&self, content: &Content) -> Result<(usize, usize), String> {
             let Content::Text(text) = content else { return Err("no text".to_string()) };
             Ok((text.len() / 10, text.len()))

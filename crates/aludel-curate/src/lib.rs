@@ -30,7 +30,7 @@ use std::path::{Path, PathBuf};
 
 pub use error::Error;
 pub use language::Languages;
-pub use length::{TokenBounds, Tokens};
+pub use length::{CountTokens, TokenBounds};
 pub use repetition::loop_flaw;
 pub use report::{FilterCount, ReasonCount, Report, SourceCount, VerdictCounts};
 pub use right_answer::right_answer;
@@ -225,7 +225,7 @@ pub struct Progress {
 pub fn curate(
     source: &dyn TraceSource,
     options: &Options,
-    tokens: Option<&dyn Tokens>,
+    tokens: Option<&dyn CountTokens>,
     folder: &Path,
     about: &serde_json::Value,
     progress: &(dyn Fn(Progress) + Sync),
@@ -256,7 +256,7 @@ pub fn curate(
 
 /// What is remembered of a row.
 #[derive(Clone, Debug)]
-struct Judged {
+struct JudgedRow {
     /// Of all that it says.
     hash: u128,
     prompt: PromptKey,
@@ -269,23 +269,23 @@ struct Judged {
     ended_by_mark: bool,
     /// The data calls its answer wrong, and it is right.
     is_claim_untrue: bool,
-    dropped: Option<Box<Dropped>>,
+    dropped: Option<Box<DroppedRow>>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
-struct Dropped {
+struct DroppedRow {
     reason: Reason,
     detail: String,
 }
 
-impl Judged {
+impl JudgedRow {
     fn is_kept(&self) -> bool {
         self.dropped.is_none()
     }
 }
 
-fn drop_row(row: &mut Judged, reason: Reason, detail: String) {
-    row.dropped = Some(Box::new(Dropped { reason, detail }));
+fn drop_row(row: &mut JudgedRow, reason: Reason, detail: String) {
+    row.dropped = Some(Box::new(DroppedRow { reason, detail }));
 }
 
 /// The place of a row in the order that belongs to a seed.

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Judged, Reason, drop_row, shuffled};
+use super::{JudgedRow, Reason, drop_row, shuffled};
 use crate::Error;
 
 /// Leaves rows out until the sources stand to each other as their weights do.
@@ -11,7 +11,7 @@ use crate::Error;
 /// # Errors
 /// [`Error::Curate`] for a source without a weight, and for a weight whose source has no row.
 pub(super) fn apply(
-    rows: &mut [Judged],
+    rows: &mut [JudgedRow],
     sources: &[String],
     weights: &BTreeMap<String, f64>,
     seed: u64,

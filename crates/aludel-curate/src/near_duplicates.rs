@@ -35,7 +35,7 @@ pub(super) struct MinHashIndex {
     threshold: f64,
     layout: BandLayout,
     /// The entry last made for a band's hash; an entry is a kept row times the number of bands, plus the band.
-    last: HashMap<u64, u32, BuildHasherDefault<AlreadyHashed>>,
+    last: HashMap<u64, u32, BuildHasherDefault<IdentityHasher>>,
     /// The entry before, for each entry.
     before: Vec<u32>,
     kept: Vec<KeptRow>,
@@ -170,9 +170,9 @@ fn bands(values: &[u64; BINS], layout: BandLayout) -> Vec<u64> {
 
 /// Band hashes are spread already.
 #[derive(Default)]
-struct AlreadyHashed(u64);
+struct IdentityHasher(u64);
 
-impl Hasher for AlreadyHashed {
+impl Hasher for IdentityHasher {
     fn finish(&self) -> u64 {
         self.0
     }

@@ -3,12 +3,12 @@
 
 use std::collections::HashMap;
 
-use super::{Judged, Keep, Reason, drop_row, shuffled};
+use super::{JudgedRow, Keep, Reason, drop_row, shuffled};
 use aludel_data::dataset::PromptKey;
 use aludel_verify::Verdict;
 
 /// Leaves of the right answers to each prompt those that are wanted.
-pub(super) fn of_right_answers(rows: &mut [Judged], keep: Keep, seed: u64) {
+pub(super) fn of_right_answers(rows: &mut [JudgedRow], keep: Keep, seed: u64) {
     let wanted = match keep {
         Keep::All => return,
         Keep::Shortest => 1,
@@ -33,7 +33,7 @@ pub(super) fn of_right_answers(rows: &mut [Judged], keep: Keep, seed: u64) {
 }
 
 /// Keeps at most `most` rows of each prompt, correct ones first.
-pub(super) fn of_prompts(rows: &mut [Judged], most: u64, seed: u64) {
+pub(super) fn of_prompts(rows: &mut [JudgedRow], most: u64, seed: u64) {
     let mut rows_of: HashMap<PromptKey, Vec<usize>> = HashMap::new();
     for (number, row) in rows.iter().enumerate().filter(|(_, row)| row.is_kept()) {
         rows_of.entry(row.prompt).or_default().push(number);

@@ -10,8 +10,8 @@ use aludel_formats::atomic;
 use rayon::ThreadPool;
 use serde_json::{Value, json};
 
-use super::first_pass::{FirstPassResult, Meter, TOLD_ROWS, for_each_batch, hash_of};
-use super::{Judged, Progress, Report};
+use super::first_pass::{FirstPassResult, ProgressMeter, TOLD_ROWS, for_each_batch, hash_of};
+use super::{JudgedRow, Progress, Report};
 use crate::Error;
 use aludel_data::dataset::{self, Columns, Content};
 use aludel_data::message_fields;
@@ -53,7 +53,7 @@ pub(super) fn write(
         for_each_batch(
             source,
             pool,
-            &Meter::new(),
+            &ProgressMeter::new(),
             |trace| trace.content.as_ref().map_or(0, hash_of),
             |trace, hash| {
                 let row = judged.next().filter(|row| row.hash == hash).ok_or_else(|| changed(trace))?;
@@ -94,7 +94,7 @@ fn changed(trace: &Trace) -> Error {
 }
 
 /// A row as it is written: what it says, its other columns, and what was found about it.
-fn columns_of(trace: &Trace, row: &Judged) -> Columns {
+fn columns_of(trace: &Trace, row: &JudgedRow) -> Columns {
     let mut columns = Columns::default();
     match &trace.content {
         Ok(Content::Messages(messages)) => {

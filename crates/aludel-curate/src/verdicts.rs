@@ -22,11 +22,11 @@ pub(super) struct Verdicts<'a> {
     checker: Arc<Checker>,
     gold_columns: &'a [String],
     /// Verifiers that rows name themselves, as they are written; none where the recipe names another than the usual one.
-    of_rows: Option<Mutex<HashMap<String, Ready>>>,
+    of_rows: Option<Mutex<HashMap<String, ReadyChecker>>>,
 }
 
 /// A verifier made ready, or what is wrong with it.
-type Ready = Result<Arc<Checker>, String>;
+type ReadyChecker = Result<Arc<Checker>, String>;
 
 /// What is found about a row's last answer.
 pub(super) struct CheckedAnswer {
@@ -76,7 +76,7 @@ impl<'a> Verdicts<'a> {
     }
 
     /// The verifier of a row: the one that it names in a column `verifier`, as rows of an evaluation do.
-    fn checker_of(&self, columns: &Columns) -> Ready {
+    fn checker_of(&self, columns: &Columns) -> ReadyChecker {
         let usual = || Ok(Arc::clone(&self.checker));
         let Some(of_rows) = &self.of_rows else { return usual() };
         let Some((_, written)) = called(columns, "verifier") else { return usual() };

@@ -4,7 +4,7 @@
 
 use std::collections::HashSet;
 
-pub use aludel_text::letters::letters;
+pub use aludel_text::name_matching::letters;
 
 use crate::json::{Columns, Json};
 

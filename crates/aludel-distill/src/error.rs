@@ -59,6 +59,15 @@ pub enum Error {
         mismatch: Mismatch,
     },
 
+    /// A teacher's cache that does not fit.
+    #[error("{path}: {reason}")]
+    TeacherCache {
+        /// The folder.
+        path: PathBuf,
+        /// Why, and what to do.
+        reason: String,
+    },
+
     /// Rows longer than the teacher can read.
     #[error(
         "{path}: the teacher reads at most {limit} tokens, and train.max_length = {max_length}; set train.max_length to {limit}, or \

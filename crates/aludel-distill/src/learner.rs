@@ -191,6 +191,14 @@ impl Learner {
         }
     }
 
+    /// Refuses rows that the objective cannot judge.
+    ///
+    /// # Errors
+    /// Those of reading them, and what is missing for one.
+    pub fn check_rows(&self, rows: &mut dyn Iterator<Item = Result<TokenRow>>) -> Result<()> {
+        self.objective.check_rows(rows)
+    }
+
     /// The longest rows that the objective can judge, where that is bounded.
     pub fn max_judged_length(&self) -> Option<usize> {
         self.objective.max_length()

@@ -1,7 +1,7 @@
 //! How long a trace is in the student's tokens, for curation: by the very rows that training would make of it, and without
 //! tokenising where the bytes of the rendered text suffice.
 
-use aludel_curate::Tokens;
+use aludel_curate::CountTokens;
 use aludel_data::dataset::{Content, Provenance, Record};
 use aludel_model::student::Student;
 use aludel_text::render;
@@ -40,7 +40,7 @@ impl<'a> TokenCounter<'a> {
     }
 }
 
-impl Tokens for TokenCounter<'_> {
+impl CountTokens for TokenCounter<'_> {
     fn bounds(&self, content: &Content) -> Result<(usize, usize), String> {
         let texts = match content {
             Content::Text(text) => return Ok(self.bounds_of(text)),

@@ -59,7 +59,7 @@ pub fn by_place(
     let stride = sample.iter().map(|row| row.ids.len()).sum::<usize>().div_ceil(TOKENS).max(1);
     let channels = student.config.hidden_size;
     let mut all = Vec::new();
-    let mut found: Vec<Places> = ids.iter().map(|_| Places::new(channels)).collect();
+    let mut found: Vec<TokenSums> = ids.iter().map(|_| TokenSums::new(channels)).collect();
     for (n, row) in sample.iter().enumerate() {
         if watch(n, sample.len()).is_break() {
             return Ok(ControlFlow::Break(()));
@@ -118,15 +118,15 @@ fn places(row: &TokenRow, ids: &HashSet<u32>) -> Vec<u32> {
 }
 
 /// Sums over the places of one token.
-struct Places {
+struct TokenSums {
     count: usize,
     inputs: Vec<f64>,
     log_sum_exp: f64,
 }
 
-impl Places {
-    fn new(channels: usize) -> Places {
-        Places { count: 0, inputs: vec![0.0; channels], log_sum_exp: 0.0 }
+impl TokenSums {
+    fn new(channels: usize) -> TokenSums {
+        TokenSums { count: 0, inputs: vec![0.0; channels], log_sum_exp: 0.0 }
     }
 
     fn add(&mut self, input: &[f32], log_sum_exp: f64) {

@@ -21,9 +21,9 @@ use crate::batch::{Plan, passes};
 use crate::checkpoint::{self, RunFile};
 use crate::error::{Error, Result};
 use crate::learner::Learner;
+use crate::learning_checks::{self, UntrainedModules};
 use crate::lr_schedule::{learning_rate, moves_little};
 use crate::metrics::{EvalRecord, Metrics, SampleRecord, StepRecord, TrainerState};
-use crate::proof::{self, UntrainedModules};
 use crate::rows::Rows;
 use crate::sample_answers::Samples;
 use crate::settings::Recipe;
@@ -80,7 +80,7 @@ struct Trainer<'a> {
     due: StepEvents<'a>,
     learner: Learner,
     samples: Option<Samples>,
-    proof: UntrainedModules,
+    untrained: UntrainedModules,
     metrics: Metrics,
     events: Option<EventFile>,
     state: TrainerState,
@@ -89,7 +89,7 @@ struct Trainer<'a> {
 }
 
 /// The stop flag was raised in the middle of something.
-struct Stopped;
+struct StopRequested;
 
 impl<'a> Trainer<'a> {
     /// Records the run in its folder, or that it goes on, and tells what is ahead.
@@ -152,7 +152,7 @@ impl<'a> Trainer<'a> {
             rows,
             plan,
             due,
-            proof: UntrainedModules::new(&learner),
+            untrained: UntrainedModules::new(&learner),
             learner,
             samples,
             metrics,
@@ -192,7 +192,7 @@ impl<'a> Trainer<'a> {
     }
 
     /// One optimiser step; discarded if the stop flag is raised between its passes.
-    fn step(&mut self, stop: &AtomicBool, observe: &mut dyn FnMut(Event<'_>)) -> Result<Result<(), Stopped>> {
+    fn step(&mut self, stop: &AtomicBool, observe: &mut dyn FnMut(Event<'_>)) -> Result<Result<(), StopRequested>> {
         let settings = &self.recipe.train;
         let begun = Instant::now();
         let (done, total) = (self.state.global_step, self.plan.total_steps());
@@ -212,7 +212,7 @@ impl<'a> Trainer<'a> {
             sums.add(sum);
             observe(Event::Pass { step: done + 1, tokens: sums.tokens, of });
             if stop.load(Ordering::Relaxed) {
-                return Ok(Err(Stopped));
+                return Ok(Err(StopRequested));
             }
         }
         let rate = learning_rate(settings, done, total);
@@ -229,7 +229,7 @@ impl<'a> Trainer<'a> {
         if !grad_norm.is_finite() {
             return Err(self.not_finite(done + 1, "the gradient's norm", grad_norm, &rows));
         }
-        self.proof.watch(&self.learner, done + 1, done + 1 == total)?;
+        self.untrained.watch(&self.learner, done + 1, done + 1 == total)?;
         let seconds = begun.elapsed().as_secs_f64();
         self.session.tokens += sums.tokens;
         self.session.times.steps += seconds;
@@ -275,7 +275,7 @@ impl<'a> Trainer<'a> {
     }
 
     /// The loss on the rows to evaluate on.
-    fn evaluate(&mut self, stop: &AtomicBool, observe: &mut dyn FnMut(Event<'_>)) -> Result<Result<(), Stopped>> {
+    fn evaluate(&mut self, stop: &AtomicBool, observe: &mut dyn FnMut(Event<'_>)) -> Result<Result<(), StopRequested>> {
         let begun = Instant::now();
         let (rows, total) = (&self.rows, self.rows.test.len());
         let all = passes(&rows.test, rows.lengths(), self.recipe.train.tokens_per_pass);
@@ -290,7 +290,7 @@ impl<'a> Trainer<'a> {
             if stop.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         };
         let Some(sums) = self.learner.evaluate_passes(&all, read, &mut tell, &mut |_, _| {})? else {
-            return Ok(Err(Stopped));
+            return Ok(Err(StopRequested));
         };
         let record = EvalRecord {
             step: self.state.global_step,
@@ -323,7 +323,11 @@ impl<'a> Trainer<'a> {
     }
 
     /// What the student answers to the recipe's questions by now.
-    fn ask_samples(&mut self, stop: &AtomicBool, observe: &mut dyn FnMut(Event<'_>)) -> Result<Result<(), Stopped>> {
+    fn ask_samples(
+        &mut self,
+        stop: &AtomicBool,
+        observe: &mut dyn FnMut(Event<'_>),
+    ) -> Result<Result<(), StopRequested>> {
         let Some(samples) = &mut self.samples else { return Ok(Ok(())) };
         let begun = Instant::now();
         let mut tell = |done, total| {
@@ -331,7 +335,7 @@ impl<'a> Trainer<'a> {
             if stop.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         };
         let Some(samples) = samples.ask(&mut self.learner, &self.student, &mut tell)? else {
-            return Ok(Err(Stopped));
+            return Ok(Err(StopRequested));
         };
         let (step, epoch) = (self.state.global_step, self.state.epoch);
         let record = SampleRecord { step, epoch, samples, sample_seconds: begun.elapsed().as_secs_f64() };
@@ -379,7 +383,7 @@ impl<'a> Trainer<'a> {
             self.learner.load_parameters(&checkpoint::path(self.folder, best))?;
             eval_loss = self.state.best_metric;
         }
-        proof::check_trained(&self.learner)?;
+        learning_checks::check_trained(&self.learner)?;
         let begun = Instant::now();
         checkpoint::save_adapter(&target, &self.learner, &self.student.text, &self.trained_on)?;
         self.session.times.saving += begun.elapsed().as_secs_f64();
@@ -416,7 +420,7 @@ impl<'a> Trainer<'a> {
         if rows.len() > MOST {
             places.push(format!("and {} more", rows.len() - MOST));
         }
-        let modules = match proof::not_finite(&self.learner) {
+        let modules = match learning_checks::not_finite(&self.learner) {
             modules if modules.is_empty() => modules,
             modules => format!(" ({modules})"),
         };

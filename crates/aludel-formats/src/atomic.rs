@@ -182,13 +182,13 @@ fn living() -> MutexGuard<'static, Vec<PathBuf>> {
 
 /// As long as it lives, this process puts no file or folder into place; see [`abandon`].
 #[derive(Debug)]
-pub struct Abandoned {
+pub struct AbandonGuard {
     _living: MutexGuard<'static, Vec<PathBuf>>,
 }
 
 /// Removes all that this process is still writing, and keeps it from putting more into place: for a process that is about to end. What is
 /// in place already stays.
-pub fn abandon() -> Abandoned {
+pub fn abandon() -> AbandonGuard {
     // A folder that is still written to may hold another file when the last one was removed.
     const ATTEMPTS: usize = 100;
     let living = living();
@@ -201,7 +201,7 @@ pub fn abandon() -> Abandoned {
             }
         }
     }
-    Abandoned { _living: living }
+    AbandonGuard { _living: living }
 }
 
 /// Something on disk that is removed unless it is kept, and locked so that [`recover`] knows it is in use.

@@ -13,7 +13,7 @@ pub mod hf;
 mod json;
 pub mod lock;
 pub mod manifest;
-mod mapping;
+pub mod mapping;
 pub mod peft;
 pub mod safetensors;
 pub mod tensor;

@@ -8,6 +8,24 @@ use memmap2::Mmap;
 
 use crate::error::{Error, Result};
 
+/// A file in memory, for readers of other crates.
+pub struct MappedFile(Mmap);
+
+impl MappedFile {
+    /// Maps a whole regular file.
+    ///
+    /// # Errors
+    /// It is absent, no regular file, or empty.
+    pub fn open(path: &Path) -> Result<MappedFile> {
+        Ok(MappedFile(map_file(path)?))
+    }
+
+    /// Its bytes.
+    pub fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
 /// Maps a whole regular file. An empty file is refused, as no format here allows one.
 pub(crate) fn map_file(path: &Path) -> Result<Mmap> {
     let about = aludel_files::metadata(path).map_err(Error::io(path, "open the file"))?;

@@ -105,9 +105,9 @@ fn amx_is_permitted() -> bool {
 /// constant `FUSED` says whether the version at hand has fused multiply-adds; see [`fma`]. Bodies that have no use for it leave it
 /// unread, which `const _` keeps from being a warning.
 macro_rules! multiversion {
-    ($(#[$meta:meta])* fn $name:ident($($arg:ident: $ty:ty),* $(,)?) $(-> $ret:ty)? $body:block) => {
+    ($(#[$meta:meta])* $vis:vis fn $name:ident($($arg:ident: $ty:ty),* $(,)?) $(-> $ret:ty)? $body:block) => {
         $(#[$meta])*
-        fn $name(isa: $crate::simd::Isa, $($arg: $ty),*) $(-> $ret)? {
+        $vis fn $name(isa: $crate::simd::Isa, $($arg: $ty),*) $(-> $ret)? {
             fn portable($($arg: $ty),*) $(-> $ret)? {
                 const FUSED: bool = false;
                 const _: bool = FUSED;
@@ -161,6 +161,12 @@ pub(crate) fn lane_sum(a: &[f32], b: &[f32], f: impl Fn(f32, f32) -> f32) -> f32
     for (lane, (x, y)) in a[whole..].iter().zip(&b[whole..]).enumerate() {
         lanes[lane] += f(*x, *y);
     }
+    folded(lanes)
+}
+
+/// The sum of the lanes, in pairs.
+#[inline(always)]
+fn folded(mut lanes: [f32; LANES]) -> f32 {
     let mut width = LANES / 2;
     while width > 0 {
         for lane in 0..width {
@@ -169,6 +175,44 @@ pub(crate) fn lane_sum(a: &[f32], b: &[f32], f: impl Fn(f32, f32) -> f32) -> f32
         width /= 2;
     }
     lanes[0]
+}
+
+/// [`lane_sum`] of several functions at once.
+#[inline(always)]
+pub(crate) fn lane_sums<const N: usize>(a: &[f32], b: &[f32], f: impl Fn(f32, f32) -> [f32; N]) -> [f32; N] {
+    let mut lanes = [[0f32; LANES]; N];
+    let whole = a.len() / LANES * LANES;
+    for (x, y) in a[..whole].chunks_exact(LANES).zip(b[..whole].chunks_exact(LANES)) {
+        for lane in 0..LANES {
+            let terms = f(x[lane], y[lane]);
+            for i in 0..N {
+                lanes[i][lane] += terms[i];
+            }
+        }
+    }
+    for (lane, (x, y)) in a[whole..].iter().zip(&b[whole..]).enumerate() {
+        let terms = f(*x, *y);
+        for i in 0..N {
+            lanes[i][lane] += terms[i];
+        }
+    }
+    lanes.map(folded)
+}
+
+/// [`lane_sum`] of a function that also overwrites its first argument.
+#[inline(always)]
+pub(crate) fn lane_sum_in_place(a: &mut [f32], b: &[f32], f: impl Fn(&mut f32, f32) -> f32) -> f32 {
+    let mut lanes = [0f32; LANES];
+    let whole = a.len() / LANES * LANES;
+    for (x, y) in a[..whole].chunks_exact_mut(LANES).zip(b[..whole].chunks_exact(LANES)) {
+        for lane in 0..LANES {
+            lanes[lane] += f(&mut x[lane], y[lane]);
+        }
+    }
+    for (lane, (x, y)) in a[whole..].iter_mut().zip(&b[whole..]).enumerate() {
+        lanes[lane] += f(x, *y);
+    }
+    folded(lanes)
 }
 
 /// Maximum of a slice in the fixed lane order; NaN entries are ignored, as by `f32::max`.
@@ -212,6 +256,47 @@ pub(crate) fn exp<const FUSED: bool>(x: f32) -> f32 {
     }
     // the low bits of `shifted` are n in two's complement
     p * f32::from_bits(shifted.to_bits().wrapping_add(127) << 23)
+}
+
+/// `eˣ` and `eˣ − 1` for x ≤ 0, both with a relative error below 4e-7, as [`exp`] computes the first. Branch-free; NaN stays NaN.
+#[inline(always)]
+pub(crate) fn exp_and_m1<const FUSED: bool>(x: f32) -> (f32, f32) {
+    const LOG2_E: f32 = std::f32::consts::LOG2_E;
+    const LN2_HIGH: f32 = 0.693_359_4;
+    const LN2_LOW: f32 = -2.121_944_4e-4;
+    const ROUND: f32 = 12_582_912.0;
+    let x = if -88.03 > x { -88.03 } else { x };
+    let shifted = fma::<FUSED>(x, LOG2_E, ROUND);
+    let n = shifted - ROUND;
+    let r = fma::<FUSED>(n, -LN2_LOW, fma::<FUSED>(n, -LN2_HIGH, x));
+    let mut p = 1.0 / 5040.0;
+    for factor in [1.0 / 720.0, 1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5, 1.0] {
+        p = fma::<FUSED>(p, r, factor);
+    }
+    // e^r − 1, without the 1 that would round it; then 2ⁿ·e^r − 1 = 2ⁿ·(e^r − 1) + (2ⁿ − 1)
+    let less_one = p * r;
+    let power = f32::from_bits(shifted.to_bits().wrapping_add(127) << 23);
+    (fma::<FUSED>(less_one, power, power), fma::<FUSED>(less_one, power, power - 1.0))
+}
+
+/// `ln(u + c)` for a positive, normal u, where c is what rounding took from u. Relative error below 4e-7, for u + c near 1 as well.
+/// Branch-free.
+#[inline(always)]
+pub(crate) fn ln<const FUSED: bool>(u: f32, c: f32) -> f32 {
+    const HALF_SQRT_2: u32 = std::f32::consts::FRAC_1_SQRT_2.to_bits();
+    // u = 2ᵏ·(1 + f), 1 + f being between √½ and √2
+    let k = u.to_bits().wrapping_sub(HALF_SQRT_2) as i32 >> 23;
+    let down = (k as u32) << 23;
+    let f =
+        f32::from_bits(u.to_bits().wrapping_sub(down)) - 1.0 + c * f32::from_bits((127u32 << 23).wrapping_sub(down));
+    // ln(1 + f) = 2·artanh(f / (2 + f))
+    let s = f / (2.0 + f);
+    let z = s * s;
+    let mut p = 2.0 / 9.0;
+    for factor in [2.0 / 7.0, 2.0 / 5.0, 2.0 / 3.0, 2.0] {
+        p = fma::<FUSED>(p, z, factor);
+    }
+    fma::<FUSED>(k as f32, std::f32::consts::LN_2, s * p)
 }
 
 /// Prefetches the cache lines of the given number of floats; a hint, which reads nothing.
@@ -268,10 +353,45 @@ mod tests {
     }
 
     #[test]
+    fn exp_m1_and_ln_are_close_near_zero_as_elsewhere() {
+        let close = |what: &str, x: f32, got: f32, exact: f64| {
+            let off = (f64::from(got) - exact).abs();
+            assert!(off <= 4e-7 * exact.abs() + 1e-37, "{what}({x}) = {got}, should be {exact}");
+        };
+        let mut x = -1e-30f32;
+        while x > -87.0 {
+            for (e, less_one) in [exp_and_m1::<true>(x), exp_and_m1::<false>(x)] {
+                close("exp", x, e, f64::from(x).exp());
+                close("exp_m1", x, less_one, f64::from(x).exp_m1());
+            }
+            // what is to be added to 1, in (−1, 0), and the same above
+            for y in [x / 87.1, -x / 87.1] {
+                let u = 1.0 + y;
+                for got in [ln::<true>(u, y - (u - 1.0)), ln::<false>(u, y - (u - 1.0))] {
+                    close("ln_1p", y, got, f64::from(y).ln_1p());
+                }
+            }
+            for got in [ln::<true>(-x, 0.0), ln::<false>(-x, 0.0)] {
+                close("ln", -x, got, f64::from(-x).ln());
+            }
+            x *= 1.003_7;
+        }
+        assert_eq!(exp_and_m1::<true>(0.0), (1.0, 0.0));
+        assert_eq!(exp_and_m1::<true>(f32::NEG_INFINITY), (0.0, -1.0));
+        assert!(exp_and_m1::<true>(f32::NAN).1.is_nan());
+        assert_eq!(ln::<true>(1.0, 0.0), 0.0);
+    }
+
+    #[test]
     fn lane_sum_covers_every_element() {
         for n in [0, 1, 15, 16, 17, 100] {
             let a: Vec<f32> = (0..n).map(|i| i as f32).collect();
-            assert_eq!(lane_sum(&a, &a, |x, _| x), (n * n.max(1) - n) as f32 / 2.0, "n = {n}");
+            let sum = (n * n.max(1) - n) as f32 / 2.0;
+            assert_eq!(lane_sum(&a, &a, |x, _| x), sum, "n = {n}");
+            assert_eq!(lane_sums(&a, &a, |x, y| [x, -y]), [sum, -sum], "n = {n}");
+            let mut doubled = a.clone();
+            assert_eq!(lane_sum_in_place(&mut doubled, &a, |x, y| std::mem::replace(x, *x + y)), sum, "n = {n}");
+            assert!(doubled.iter().zip(&a).all(|(double, x)| *double == 2.0 * x));
         }
     }
 }

@@ -6,8 +6,8 @@ use std::path::Path;
 
 use serde_json::{Map, Value, json};
 
-use crate::beside::{SidecarFiles, token_text};
 use crate::error::Error;
+use crate::sidecar_files::{SidecarFiles, token_text};
 use crate::template::ChatTemplate;
 use crate::tokenizer::{GgufVocabulary, Tokenizer};
 

@@ -15,7 +15,7 @@ use crate::thinking::ThinkTags;
 use crate::tokenizer::Tokenizer;
 
 mod calls;
-mod guard;
+mod control_tokens;
 mod locate;
 mod row;
 mod texts;

@@ -2,17 +2,17 @@
 //! Training, evaluation and chat all use [`encode()`]. This crate has no tensors, weight files or datasets, and it
 //! never prints, reads the environment or reads the clock.
 
-#[cfg(test)]
-#[path = "../tests/it/apart.rs"]
-mod apart;
-mod beside;
 pub mod bundle;
+pub mod catch_panic;
 pub mod encode;
 pub mod error;
-pub mod fault;
-pub mod letters;
 pub mod message;
+pub mod name_matching;
 pub mod preflight;
+mod sidecar_files;
+#[cfg(test)]
+#[path = "../tests/it/subprocess.rs"]
+mod subprocess;
 pub mod template;
 pub mod thinking;
 pub mod tokenizer;

@@ -37,7 +37,7 @@ impl Role {
 
 /// One turn of a conversation.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(try_from = "Written", into = "Written")]
+#[serde(try_from = "MessageJson", into = "MessageJson")]
 pub struct Message {
     /// Who speaks.
     pub role: Role,
@@ -61,7 +61,7 @@ pub struct Message {
 
 /// A message as JSON.
 #[derive(Serialize, Deserialize)]
-struct Written {
+struct MessageJson {
     role: Role,
     content: Option<String>,
     #[serde(
@@ -84,11 +84,11 @@ struct Written {
     weight: f32,
 }
 
-impl TryFrom<Written> for Message {
+impl TryFrom<MessageJson> for Message {
     type Error = String;
 
-    fn try_from(written: Written) -> Result<Message, String> {
-        let Written { role, content, reasoning, tool_calls, tool_call_id, name, tools, weight } = written;
+    fn try_from(written: MessageJson) -> Result<Message, String> {
+        let MessageJson { role, content, reasoning, tool_calls, tool_call_id, name, tools, weight } = written;
         if content.is_none() && tool_calls.is_empty() {
             return Err("a message without `content`".to_owned());
         }
@@ -108,12 +108,12 @@ impl TryFrom<Written> for Message {
     }
 }
 
-impl From<Message> for Written {
-    fn from(message: Message) -> Written {
+impl From<Message> for MessageJson {
+    fn from(message: Message) -> MessageJson {
         let Message { role, content, is_content_null, reasoning, weight, tool_calls, tool_call_id, tool_name, tools } =
             message;
         let content = (!is_content_null).then_some(content);
-        Written { role, content, reasoning, tool_calls, tool_call_id, name: tool_name, tools, weight }
+        MessageJson { role, content, reasoning, tool_calls, tool_call_id, name: tool_name, tools, weight }
     }
 }
 

@@ -223,7 +223,7 @@ impl Arguments {
 /// The parser's reason, the number that would lose digits, or the member that stands twice.
 pub fn read_json(text: &str) -> Result<Value, String> {
     let value = serde_json::from_str(text).map_err(|error| error.to_string())?;
-    serde_json::from_str::<Once>(text).map_err(|error| error.to_string())?;
+    serde_json::from_str::<UniqueKeys>(text).map_err(|error| error.to_string())?;
     match inexact(text) {
         None => Ok(value),
         Some(number) => Err(format!("the whole number {number} has more digits than can be kept; write it as text")),
@@ -231,58 +231,58 @@ pub fn read_json(text: &str) -> Result<Value, String> {
 }
 
 /// A value whose objects have no member twice.
-struct Once;
+struct UniqueKeys;
 
-impl<'de> Deserialize<'de> for Once {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Once, D::Error> {
-        deserializer.deserialize_any(Once)
+impl<'de> Deserialize<'de> for UniqueKeys {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<UniqueKeys, D::Error> {
+        deserializer.deserialize_any(UniqueKeys)
     }
 }
 
-impl<'de> Visitor<'de> for Once {
-    type Value = Once;
+impl<'de> Visitor<'de> for UniqueKeys {
+    type Value = UniqueKeys;
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str("JSON")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Once, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<UniqueKeys, A::Error> {
         let mut names = HashSet::new();
-        while let Some((name, Once)) = members.next_entry::<String, Once>()? {
+        while let Some((name, UniqueKeys)) = members.next_entry::<String, UniqueKeys>()? {
             if let Some(name) = names.replace(name) {
                 return Err(A::Error::custom(format!("`{}` stands twice in an object", name.escape_debug())));
             }
         }
-        Ok(Once)
+        Ok(UniqueKeys)
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Once, A::Error> {
-        while items.next_element::<Once>()?.is_some() {}
-        Ok(Once)
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<UniqueKeys, A::Error> {
+        while items.next_element::<UniqueKeys>()?.is_some() {}
+        Ok(UniqueKeys)
     }
 
-    fn visit_bool<E>(self, _: bool) -> Result<Once, E> {
-        Ok(Once)
+    fn visit_bool<E>(self, _: bool) -> Result<UniqueKeys, E> {
+        Ok(UniqueKeys)
     }
 
-    fn visit_i64<E>(self, _: i64) -> Result<Once, E> {
-        Ok(Once)
+    fn visit_i64<E>(self, _: i64) -> Result<UniqueKeys, E> {
+        Ok(UniqueKeys)
     }
 
-    fn visit_u64<E>(self, _: u64) -> Result<Once, E> {
-        Ok(Once)
+    fn visit_u64<E>(self, _: u64) -> Result<UniqueKeys, E> {
+        Ok(UniqueKeys)
     }
 
-    fn visit_f64<E>(self, _: f64) -> Result<Once, E> {
-        Ok(Once)
+    fn visit_f64<E>(self, _: f64) -> Result<UniqueKeys, E> {
+        Ok(UniqueKeys)
     }
 
-    fn visit_str<E>(self, _: &str) -> Result<Once, E> {
-        Ok(Once)
+    fn visit_str<E>(self, _: &str) -> Result<UniqueKeys, E> {
+        Ok(UniqueKeys)
     }
 
-    fn visit_unit<E>(self) -> Result<Once, E> {
-        Ok(Once)
+    fn visit_unit<E>(self) -> Result<UniqueKeys, E> {
+        Ok(UniqueKeys)
     }
 }
 
@@ -318,15 +318,15 @@ fn inexact(text: &str) -> Option<&str> {
 /// JSON text with a space behind commas and colons, as Python writes it.
 pub fn spaced_json(value: &Value) -> String {
     let mut bytes = Vec::new();
-    let mut serializer = serde_json::Serializer::with_formatter(&mut bytes, Spaced);
+    let mut serializer = serde_json::Serializer::with_formatter(&mut bytes, PythonSpacing);
     // Writing to memory does not fail.
     let _ = value.serialize(&mut serializer);
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-struct Spaced;
+struct PythonSpacing;
 
-impl serde_json::ser::Formatter for Spaced {
+impl serde_json::ser::Formatter for PythonSpacing {
     fn begin_array_value<W: ?Sized + std::io::Write>(&mut self, writer: &mut W, first: bool) -> std::io::Result<()> {
         if first { Ok(()) } else { writer.write_all(b", ") }
     }

@@ -2,7 +2,7 @@
 //! what it was trained on and how it is loaded; where files lie on this machine, and keys, are not shown. Tools that load the
 //! folder pass over it.
 
-use crate::figures::{grouped, held_out_loss, train_loss};
+use crate::humanize::{grouped, held_out_loss, train_loss};
 use crate::version::{COMMIT, processor};
 use aludel_distill::settings::Recipe;
 use aludel_distill::train::{Started, Summary};

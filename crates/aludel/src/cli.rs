@@ -2,13 +2,14 @@
 //! was typed; a command's own options stand in its file, and settings are checked where recipes are. How help looks, which names of other
 //! tools are taken and how mistakes are told have files of their own.
 
-mod elsewhere;
+mod aliases;
 mod help;
-mod near;
+mod other_tools;
 mod own_options;
-mod wrong;
+mod usage_errors;
 
 use crate::commands::bench::BenchArgs;
+use crate::commands::cache::CacheArgs;
 use crate::commands::chat::ChatArgs;
 use crate::commands::compare::CompareArgs;
 use crate::commands::completions::CompletionsArgs;
@@ -24,11 +25,11 @@ use crate::commands::plan::PlanArgs;
 use crate::commands::tasks::TasksArgs;
 use crate::commands::trace::TraceArgs;
 use crate::commands::train::TrainArgs;
-use crate::number;
+use crate::value_parser;
 use crate::version::long_version;
 use clap::{ColorChoice, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
-pub(crate) use wrong::told;
+pub(crate) use usage_errors::usage_error;
 
 /// Distil a teacher model's reasoning into a small student model that you own.
 #[derive(Debug, Parser)]
@@ -62,13 +63,16 @@ pub(crate) enum Command {
     /// Turn traces into a training set: verify, filter, deduplicate
     Curate(Box<CurateArgs>),
 
+    /// Keep a teacher's distributions on disk, to learn from without it
+    Cache(Box<CacheArgs>),
+
     /// Train a LoRA adapter for a student model on traces
     Train(Box<TrainArgs>),
 
     /// Merge an adapter into its base model
     Merge(MergeArgs),
 
-    /// Score a model on tasks, or compute its loss on a data file
+    /// Score a model on tasks, or compute its loss or its divergence from a teacher on a data file
     Eval(Box<EvalArgs>),
 
     /// Compare models by their evaluations, with an HTML report
@@ -107,7 +111,8 @@ pub(crate) enum Command {
 
 /// All that can be typed, as help, completions and manual pages tell it.
 pub(crate) fn command() -> clap::Command {
-    help::shaped(number::signed(near::named(Cli::command())), help::ROOT).long_version(long_version())
+    help::with_layout(value_parser::allow_negative_numbers(aliases::with_aliases(Cli::command())), help::ROOT)
+        .long_version(long_version())
 }
 
 /// What was typed.

@@ -2,8 +2,8 @@
 //! there before a command begins its work.
 
 use crate::console::harmless;
-use crate::progress::{At, Kind, Progress};
-use crate::report::Helped;
+use crate::progress::{Position, Progress, WorkKind};
+use crate::report::ErrorWithHelp;
 use crate::run_folder::{adapter_of, refuse_as_model};
 use aludel_distill::settings::{Problem, Problems, Recipe};
 use aludel_formats::gguf;
@@ -111,7 +111,7 @@ fn refuse_bare_name(path: &Path) -> anyhow::Result<()> {
     };
     let is_file = [".gguf", ".safetensors", ".bin"].iter().any(|ending| written.ends_with(ending));
     match written.split_once('/') {
-        Some((owner, name)) if is_word(owner) && is_word(name) && !is_file => Err(anyhow::Error::new(Helped {
+        Some((owner, name)) if is_word(owner) && is_word(name) && !is_file => Err(anyhow::Error::new(ErrorWithHelp {
             message: format!("{written}: there is no such file or folder"),
             help: format!("if the model of this name on the Hugging Face Hub is meant, write hf:{written}"),
         })),
@@ -159,12 +159,12 @@ fn from_environment() -> anyhow::Result<Hub> {
 
 fn with_progress<T>(fetch: impl FnOnce(&mut dyn FnMut(HubProgress)) -> anyhow::Result<T>) -> anyhow::Result<T> {
     let shown = Progress::new();
-    shown.begin(Kind::Downloading);
+    shown.begin(WorkKind::Downloading);
     fetch(&mut |told| match told.bytes_total {
         Some(total) => {
-            let at = At::of_bytes(told.bytes, total).with(harmless(&told.file));
-            shown.reach_of(Kind::Downloading, told.bytes as f64, total as f64, at);
+            let at = Position::of_bytes(told.bytes, total).with(harmless(&told.file));
+            shown.reach_of(WorkKind::Downloading, told.bytes as f64, total as f64, at);
         }
-        None => shown.begin_at(Kind::Downloading, At::default().with(harmless(&told.file))),
+        None => shown.begin_at(WorkKind::Downloading, Position::default().with(harmless(&told.file))),
     })
 }

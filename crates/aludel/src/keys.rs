@@ -5,14 +5,14 @@ use aludel_teacher::client::Secret;
 use std::env;
 use std::path::Path;
 
-use crate::report::Helped;
+use crate::report::ErrorWithHelp;
 
 /// The key in the environment variable `variable`.
 ///
 /// # Errors
 /// Where it is not set, or holds what cannot be a key.
 pub(crate) fn key_from_variable(variable: &str) -> anyhow::Result<Secret> {
-    let text = env::var_os(variable).ok_or_else(|| Helped {
+    let text = env::var_os(variable).ok_or_else(|| ErrorWithHelp {
         message: format!("{variable} is not set, and the teacher's key should be in it"),
         help: format!("set it (`export {variable}=…`), or put the key into a file"),
     })?;
@@ -25,15 +25,15 @@ pub(crate) fn key_from_variable(variable: &str) -> anyhow::Result<Secret> {
 /// Where the file cannot be read, or holds what cannot be a key.
 pub(crate) fn key_from_file(path: &Path) -> anyhow::Result<Secret> {
     let shown = path.display().to_string();
-    let text = aludel_files::read(path, aludel_files::SMALL).map_err(|reason| Helped {
+    let text = aludel_files::read(path, aludel_files::SMALL).map_err(|reason| ErrorWithHelp {
         message: format!("{shown}: cannot be read ({reason}), and the teacher's key should be in it"),
         help: "check that it exists and that you may read it".to_owned(),
     })?;
     Ok(std::str::from_utf8(&text).ok().and_then(Secret::new).ok_or_else(|| not_a_key(&shown))?)
 }
 
-fn not_a_key(place: &str) -> Helped {
-    Helped {
+fn not_a_key(place: &str) -> ErrorWithHelp {
+    ErrorWithHelp {
         message: format!("{place} does not hold a key"),
         help: "a key is one line of ASCII letters, digits and signs, and nothing else".to_owned(),
     }

@@ -5,21 +5,21 @@ mod card;
 mod cli;
 mod commands;
 mod console;
-mod figures;
+mod html_report;
 mod hub;
+mod humanize;
 mod keys;
-mod next;
-mod number;
-mod origin;
+mod next_command;
 mod overwrite;
-mod page;
 mod progress;
+mod provenance;
 mod report;
 mod run_folder;
 mod settings;
+mod shell_path;
 mod signals;
 mod table;
-mod typed;
+mod value_parser;
 mod version;
 
 use clap::ColorChoice;
@@ -56,7 +56,7 @@ fn answered(answer: &clap::Error) -> ExitCode {
         _ => {
             let typed: Vec<String> = std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect();
             let console = Console::new(color_typed(&typed));
-            report::wrong_usage(&cli::told(answer, &cli::command(), &typed), &console)
+            report::wrong_usage(&cli::usage_error(answer, &cli::command(), &typed), &console)
         }
     }
 }
@@ -98,6 +98,7 @@ fn run(command: &Command, console: &mut Console) -> anyhow::Result<Outcome> {
         Command::Demo(args) => commands::demo::run(args, console),
         Command::Merge(args) => commands::merge::run(args, console),
         Command::Tasks(args) => commands::tasks::run(args, console),
+        Command::Cache(args) => commands::cache::run(args, console),
         Command::Inspect(args) => commands::inspect::run(args, console),
         Command::Logits(args) => commands::logits::run(args),
         Command::Gradients(args) => commands::gradients::run(args),

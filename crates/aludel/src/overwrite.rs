@@ -1,6 +1,6 @@
 //! Whether a file that is there already may be replaced: the option, and the refusal without it. Writing is `atomic`'s matter.
 
-use crate::report::Helped;
+use crate::report::ErrorWithHelp;
 use clap::Args;
 use std::io::Read;
 use std::path::Path;
@@ -16,16 +16,16 @@ pub(crate) struct Overwrite {
 impl Overwrite {
     /// # Errors
     /// The file is there, and the option was not given, or it holds a model.
-    pub(crate) fn check(self, output: &Path) -> Result<(), Helped> {
+    pub(crate) fn check(self, output: &Path) -> Result<(), ErrorWithHelp> {
         if self.overwrite && holds_model(output) {
-            return Err(Helped {
+            return Err(ErrorWithHelp {
                 message: format!("{}: the file holds a model's weights, and is not overwritten", output.display()),
                 help: "name another --output".to_owned(),
             });
         }
         match self.overwrite || !aludel_files::is_there(output) {
             true => Ok(()),
-            false => Err(Helped {
+            false => Err(ErrorWithHelp {
                 message: format!("{}: the file exists already, and is not overwritten", output.display()),
                 help: "give --overwrite to replace it, or name another --output".to_owned(),
             }),

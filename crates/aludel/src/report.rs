@@ -2,7 +2,7 @@
 //! and what helps. The words themselves come from where the error arose.
 
 use crate::console::Console;
-use crate::figures::grouped;
+use crate::humanize::grouped;
 use aludel_distill::settings::{Problem, Problems};
 use aludel_files::shortened;
 use anstyle::{AnsiColor, Style};
@@ -24,20 +24,20 @@ pub(crate) enum Outcome {
 
 /// An error with a line of help: what the user can do about it.
 #[derive(Debug)]
-pub(crate) struct Helped {
+pub(crate) struct ErrorWithHelp {
     /// What failed.
     pub(crate) message: String,
     /// What can be done.
     pub(crate) help: String,
 }
 
-impl fmt::Display for Helped {
+impl fmt::Display for ErrorWithHelp {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(&self.message)
     }
 }
 
-impl std::error::Error for Helped {}
+impl std::error::Error for ErrorWithHelp {}
 
 /// More than these at once help nobody.
 const MOST_PROBLEMS: usize = 20;
@@ -75,7 +75,7 @@ pub(crate) fn exit(result: anyhow::Result<Outcome>, console: &mut Console) -> Ex
 
 /// What was typed wrongly, in three parts.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Wrong {
+pub(crate) struct UsageError {
     /// What is wrong, as it was typed.
     pub(crate) what: String,
     /// Why.
@@ -85,8 +85,8 @@ pub(crate) struct Wrong {
 }
 
 /// Prints what was typed wrongly, and gives the exit code.
-pub(crate) fn wrong_usage(wrong: &Wrong, console: &Console) -> ExitCode {
-    let mut lines = Lines { console, text: String::new() };
+pub(crate) fn wrong_usage(wrong: &UsageError, console: &Console) -> ExitCode {
+    let mut lines = ErrorLines { console, text: String::new() };
     lines.error(&wrong.what);
     lines.because(&wrong.reason);
     lines.help(&wrong.mend);
@@ -95,7 +95,7 @@ pub(crate) fn wrong_usage(wrong: &Wrong, console: &Console) -> ExitCode {
 }
 
 /// Names that are no settings, in one table: a recipe with several of them was brought along from another tool or version.
-fn list_names(names: &[&Problem], lines: &mut Lines<'_>) {
+fn list_names(names: &[&Problem], lines: &mut ErrorLines<'_>) {
     let label = |problem: &Problem| shortened(&problem.key, LONGEST_NAME).into_owned();
     let shown = &names[..names.len().min(MOST_LISTED)];
     let width = shown.iter().map(|problem| label(problem).chars().count()).max().unwrap_or(0);
@@ -129,7 +129,7 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
 
 /// An error as people read it.
 pub(crate) fn text_of(error: &anyhow::Error, console: &Console) -> String {
-    let mut lines = Lines { console, text: String::new() };
+    let mut lines = ErrorLines { console, text: String::new() };
     if let Some(problems) = error.downcast_ref::<Problems>() {
         let (names, others): (Vec<&Problem>, Vec<&Problem>) =
             problems.iter().partition(|problem| problem.is_unknown_name);
@@ -151,9 +151,9 @@ pub(crate) fn text_of(error: &anyhow::Error, console: &Console) -> String {
         }
         return lines.text;
     }
-    let helped = error.downcast_ref::<Helped>();
+    let with_help = error.downcast_ref::<ErrorWithHelp>();
     let mut said = error.to_string();
-    let told = Parts::of(&said, helped.is_none());
+    let told = ErrorParts::of(&said, with_help.is_none());
     lines.error(told.what);
     if let Some(reason) = told.reason {
         lines.because(reason);
@@ -170,26 +170,26 @@ pub(crate) fn text_of(error: &anyhow::Error, console: &Console) -> String {
             said = cause;
         }
     }
-    mends.extend(helped.map(|helped| helped.help.clone()));
+    mends.extend(with_help.map(|with_help| with_help.help.clone()));
     mends.iter().for_each(|mend| lines.help(mend));
     lines.text
 }
 
 /// What an error says, taken apart. Errors are written as "what: reason; mend".
 #[derive(Debug, PartialEq, Eq)]
-struct Parts<'a> {
+struct ErrorParts<'a> {
     what: &'a str,
     reason: Option<&'a str>,
     mend: Option<&'a str>,
 }
 
-impl Parts<'_> {
+impl ErrorParts<'_> {
     /// The parts of a message; one whose mend stands beside it `has_mend` not itself.
-    fn of(message: &str, has_mend: bool) -> Parts<'_> {
+    fn of(message: &str, has_mend: bool) -> ErrorParts<'_> {
         let (told, mend) = if has_mend { without_mend(message) } else { (message, None) };
         match outside_of_quotes(told).find(|(_, rest)| rest.starts_with(": ")) {
-            Some((at, _)) => Parts { what: &told[..at], reason: Some(&told[at + 2..]), mend },
-            None => Parts { what: told, reason: None, mend },
+            Some((at, _)) => ErrorParts { what: &told[..at], reason: Some(&told[at + 2..]), mend },
+            None => ErrorParts { what: told, reason: None, mend },
         }
     }
 }
@@ -222,12 +222,12 @@ fn outside_of_quotes(text: &str) -> impl Iterator<Item = (usize, &str)> {
 }
 
 /// Labelled lines; what follows a line break is indented below its label.
-struct Lines<'a> {
+struct ErrorLines<'a> {
     console: &'a Console,
     text: String,
 }
 
-impl Lines<'_> {
+impl ErrorLines<'_> {
     fn error(&mut self, text: &str) {
         self.push(AnsiColor::Red.on_default().bold(), "error", text);
     }
@@ -259,7 +259,7 @@ mod tests {
 
     #[test]
     fn a_message_is_told_in_its_parts() {
-        let parts = |what, reason, mend| Parts { what, reason, mend };
+        let parts = |what, reason, mend| ErrorParts { what, reason, mend };
         for (message, told) in [
             ("a.gguf: too short; get it again", parts("a.gguf", Some("too short"), Some("get it again"))),
             (
@@ -272,9 +272,9 @@ mod tests {
             ("run: it differs:\n    r: 8\nstart anew", parts("run", Some("it differs:\n    r: 8"), Some("start anew"))),
             ("a: b; c; d\n", parts("a", Some("b; c"), Some("d"))),
         ] {
-            assert_eq!(Parts::of(message, true), told);
+            assert_eq!(ErrorParts::of(message, true), told);
         }
-        assert_eq!(Parts::of("a: b; c", false), parts("a", Some("b; c"), None));
+        assert_eq!(ErrorParts::of("a: b; c", false), parts("a", Some("b; c"), None));
     }
 
     #[test]
@@ -296,7 +296,7 @@ mod tests {
 
     #[test]
     fn help_comes_last_and_lines_are_indented() {
-        let helped = Helped { message: "it failed".to_owned(), help: "do this\nthen that".to_owned() };
-        check(&anyhow!("of it").context(helped), "error: it failed\nbecause: of it\nhelp: do this\n  then that\n");
+        let with_help = ErrorWithHelp { message: "it failed".to_owned(), help: "do this\nthen that".to_owned() };
+        check(&anyhow!("of it").context(with_help), "error: it failed\nbecause: of it\nhelp: do this\n  then that\n");
     }
 }

@@ -2,8 +2,8 @@
 //! adapter, or such a folder, is named. Loading stands elsewhere.
 
 use crate::console::harmless;
-use crate::report::Helped;
-use crate::typed::as_typed;
+use crate::report::ErrorWithHelp;
+use crate::shell_path::shell_quoted;
 use aludel_distill::base_model::AdapterStudent;
 use aludel_distill::checkpoint::{self, ADAPTER_FOLDER_NAME, RECIPE_FILE_NAME, RUN_FILE_NAME};
 use aludel_formats::{hf, peft};
@@ -35,11 +35,11 @@ fn meant(path: &Path) -> anyhow::Result<PathBuf> {
     if aludel_files::is_there(adapter.join(peft::CONFIG_FILE_NAME)) {
         return Ok(adapter);
     }
-    let last = checkpoint::list(path).last().map(|&step| as_typed(&checkpoint::path(path, step)));
+    let last = checkpoint::list(path).last().map(|&step| shell_quoted(&checkpoint::path(path, step)));
     let last = last.map(|last| format!(", or give its last checkpoint, {last}")).unwrap_or_default();
-    Err(anyhow::Error::new(Helped {
+    Err(anyhow::Error::new(ErrorWithHelp {
         message: format!("{}: this run has no adapter yet, since it has not come to its end", shown(path)),
-        help: format!("resume it: aludel train --output-dir {} --resume{last}", as_typed(path)),
+        help: format!("resume it: aludel train --output-dir {} --resume{last}", shell_quoted(path)),
     }))
 }
 
@@ -64,11 +64,11 @@ pub(crate) fn refuse_as_model(path: &Path) -> anyhow::Result<()> {
         () => return Ok(()),
     };
     let adapter = meant(path)?;
-    let of_ours = AdapterStudent::read(&adapter).ok().flatten().map(|trained_on| as_typed(trained_on.model()));
+    let of_ours = AdapterStudent::read(&adapter).ok().flatten().map(|trained_on| shell_quoted(trained_on.model()));
     let base = || peft::read(&adapter).ok()?.config.base_model_name_or_path;
     let student = of_ours.or_else(base).map(|student| format!(", {},", harmless(&student))).unwrap_or_default();
-    let adapter = as_typed(&adapter);
-    Err(anyhow::Error::new(Helped {
+    let adapter = shell_quoted(&adapter);
+    Err(anyhow::Error::new(ErrorWithHelp {
         message: format!("{}: this is {what}, and a model is wanted here", shown(path)),
         help: format!(
             "make a model of it: aludel merge --adapter {adapter} --output-dir merged; or give the model that it was trained on{student} \
@@ -78,5 +78,5 @@ pub(crate) fn refuse_as_model(path: &Path) -> anyhow::Result<()> {
 }
 
 fn shown(path: &Path) -> String {
-    harmless(&as_typed(path)).to_string()
+    harmless(&shell_quoted(path)).to_string()
 }

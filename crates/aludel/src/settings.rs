@@ -2,7 +2,7 @@
 //! They are merged as one TOML table, whose meaning is checked in `aludel_distill::settings`; this file only remembers
 //! where each value was written, so that a message can point at it.
 
-use crate::report::Helped;
+use crate::report::ErrorWithHelp;
 use aludel_distill::settings::{
     self, BUILTIN_PREFIX, BUILTIN_RECIPES, Notice, Parsed, Problem, Problems, Recipe, Renamed, Verdict,
 };
@@ -204,13 +204,13 @@ fn recipe_text(path: &Path) -> anyhow::Result<Cow<'static, str>> {
         return found.map(|(_, text)| Cow::Borrowed(*text)).ok_or_else(|| {
             let names: Vec<String> =
                 BUILTIN_RECIPES.iter().map(|(name, _)| format!("{BUILTIN_PREFIX}{name}")).collect();
-            anyhow::Error::new(Helped {
+            anyhow::Error::new(ErrorWithHelp {
                 message: format!("{}: there is no built-in recipe of this name", path.display()),
                 help: format!("give {}, or a file as ./{}", names.join(" or "), path.display()),
             })
         });
     }
-    let text = aludel_files::read_to_string(path, LONGEST_RECIPE_BYTES).with_context(|| Helped {
+    let text = aludel_files::read_to_string(path, LONGEST_RECIPE_BYTES).with_context(|| ErrorWithHelp {
         message: format!("{}: the recipe cannot be read", path.display()),
         help: "give a text file that exists and that you may read; `aludel schema` describes what it holds".to_owned(),
     })?;
@@ -302,6 +302,7 @@ fn make_absolute(recipe: &mut Recipe) -> anyhow::Result<()> {
         &mut recipe.train.output_dir,
         &mut recipe.train.init_adapter,
         &mut recipe.distill.teacher,
+        &mut recipe.distill.cache,
         &mut recipe.distill.teacher_adapter,
         &mut recipe.train.logging_dir,
         &mut recipe.curate.output_dir,

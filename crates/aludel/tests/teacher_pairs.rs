@@ -120,3 +120,30 @@ fn other_tokens_are_refused_whatever_is_set() {
         .collect();
     insta::assert_snapshot!("other_ids", workshop.run(&plain));
 }
+
+/// What a teacher said of other places of its rows: found where the cache is read.
+#[test]
+fn a_cache_is_written_of_a_pair_that_fits_and_checked_where_it_is_read() {
+    let workshop = workshop();
+    let cache = |run: &str, student: &str, teacher: &str| -> Vec<String> {
+        let data = ["--data", "rows.jsonl", "--top-k", "32", "--output-dir", run];
+        ["cache", "--teacher", teacher, "--student", student].iter().chain(&data).map(|&part| part.to_owned()).collect()
+    };
+    let run = |arguments: &[String]| workshop.run(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
+    let refused = run(&cache("cache", "student", "base"));
+    assert!(refused.contains("exit code: 1") && refused.contains("it does not predict the rows"), "{refused}");
+    let written = run(&cache("cache", "student", "teacher"));
+    assert!(written.contains("exit code: 0"), "{written}");
+    let learns = ["--set", "distill.kind=logits", "--set", "distill.cache=cache", "--max-steps", "3"];
+    succeed(&workshop, &train_args("from_cache", &[SETTINGS, &learns].concat()));
+    // A cache of a teacher that predicts nothing, which its writer took all the same.
+    let mut noise = cache("noise", "student", "base");
+    noise.extend(["--set", "distill.pair_check=warn"].map(str::to_owned));
+    assert!(run(&noise).contains("exit code: 0"), "{}", run(&noise));
+    let learns = ["--set", "distill.kind=logits", "--set", "distill.cache=noise", "--max-steps", "3"];
+    let refused = workshop.run(&train_args("from_noise", &[SETTINGS, &learns].concat()));
+    assert!(
+        refused.contains("exit code: 1") && refused.contains("distill.cache was written by a teacher"),
+        "{refused}"
+    );
+}

@@ -160,7 +160,8 @@ impl RunFile {
             return Err(Error::OtherStudent { path: folder.to_owned(), student });
         }
         if self.teacher != now.teacher {
-            let teacher = recipe.distill.teacher.clone().unwrap_or_default();
+            let teacher =
+                recipe.distill.teacher.as_ref().or(recipe.distill.cache.as_ref()).cloned().unwrap_or_default();
             return Err(Error::OtherTeacher { path: folder.to_owned(), teacher });
         }
         if self.rows_key != now.rows_key {

@@ -8,8 +8,8 @@ use aludel_files::grouped;
 use serde::Serialize;
 
 use super::paired::{self, Difference, LEVEL, Pair};
+use super::problem_clusters;
 use super::results::{self, Results, Sample, Settings};
-use super::wordings;
 use crate::error::{Error, Result};
 
 /// A folder of results, read whole.
@@ -206,7 +206,7 @@ fn common_tasks(baseline: &Evaluated, other: &Evaluated) -> (Vec<String>, Vec<St
 }
 
 /// All tasks together; no two of them share a problem.
-fn pooled<'a>(found: impl Iterator<Item = &'a Matched>, seed: u64) -> Difference {
+fn pooled<'a>(found: impl Iterator<Item = &'a MatchedProblems>, seed: u64) -> Difference {
     let (mut pairs, mut problem_of) = (Vec::new(), Vec::new());
     let mut first = 0;
     for matched in found {
@@ -219,7 +219,7 @@ fn pooled<'a>(found: impl Iterator<Item = &'a Matched>, seed: u64) -> Difference
 
 /// The problems of one task, in order of their ids.
 #[derive(Default)]
-struct Matched {
+struct MatchedProblems {
     pairs: Vec<Pair>,
     /// Which problem each is a wording of.
     problem_of: Vec<usize>,
@@ -230,8 +230,8 @@ struct Matched {
     unmatched: usize,
 }
 
-fn matched(before: &BTreeMap<&str, f64>, after: &BTreeMap<&str, f64>) -> Matched {
-    let mut matched = Matched::default();
+fn matched(before: &BTreeMap<&str, f64>, after: &BTreeMap<&str, f64>) -> MatchedProblems {
+    let mut matched = MatchedProblems::default();
     let mut ids = Vec::new();
     for (id, &before) in before {
         let Some(&after) = after.get(id) else { continue };
@@ -244,7 +244,7 @@ fn matched(before: &BTreeMap<&str, f64>, after: &BTreeMap<&str, f64>) -> Matched
             std::cmp::Ordering::Equal => matched.both_wrong.push((*id).to_owned()),
         }
     }
-    matched.problem_of = wordings::problems(&ids);
+    matched.problem_of = problem_clusters::problems(&ids);
     matched.unmatched = before.len() + after.len() - 2 * matched.pairs.len();
     matched
 }

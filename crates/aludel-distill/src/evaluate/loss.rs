@@ -17,7 +17,7 @@ use crate::objective;
 use crate::prepare::Preparer;
 use crate::settings::{DistillSettings, MaxLength, Recipe};
 use crate::supervision::PassSums;
-use crate::teacher::preflight::{self, Finding};
+use crate::teacher::preflight::{self, Finding, RowsToCheck};
 use crate::trained_prompts::TrainedPrompts;
 
 /// What was found.
@@ -90,7 +90,7 @@ pub(super) fn evaluate_rows(
         student.template = student.text.template(&student.path.display().to_string()).ok();
         added = peft::read(folder)?.config.embedding_tokens().to_vec();
     }
-    let mut pair_notes = match recipe.distill.has_teacher() {
+    let mut pair_notes = match recipe.distill.has_teacher() && recipe.distill.teacher.is_some() {
         true => preflight::check_texts(&student, &recipe)?,
         false => Vec::new(),
     };
@@ -100,8 +100,14 @@ pub(super) fn evaluate_rows(
     let lengths: Vec<u32> = rows.iter().map(|row| row.info.tokens).collect();
     let longest = lengths.iter().copied().max().unwrap_or(0) as usize;
     learner.plan_evaluation(recipe.train.tokens_per_pass.max(longest));
-    if let Some(told) = check_teacher(&student, &recipe, &rows, &mut learner) {
-        pair_notes.extend(told?);
+    let of_rows = RowsToCheck { count: rows.len(), read: &|row| Ok(rows[row].clone()) };
+    let mut watch = || tell(0, rows.len());
+    let checked = learner
+        .ask_teacher(|ctx, teacher| preflight::check_teacher(ctx, teacher, &student, &recipe, of_rows, &mut watch));
+    match checked {
+        Some(Err(Error::Stopped)) => return Ok(None),
+        Some(told) => pair_notes.extend(told?),
+        None => {}
     }
     let numbers: Vec<u32> = (0..rows.len() as u32).collect();
     let all = passes(&numbers, &lengths, recipe.train.tokens_per_pass);
@@ -112,24 +118,6 @@ pub(super) fn evaluate_rows(
         (found.tokens, found.supervised_tokens) = (sums.tokens, sums.supervised);
         Evaluated { sums, rows: by_row, found, pair_notes }
     }))
-}
-
-/// Asks the teacher, if there is one, about a few of the rows.
-fn check_teacher(
-    student: &Student,
-    recipe: &Recipe,
-    rows: &[TokenRow],
-    learner: &mut Learner,
-) -> Option<Result<Vec<Finding>>> {
-    let settings = &recipe.distill;
-    learner.ask_teacher(|ctx, teacher| {
-        let read = |row: usize| Ok(rows[row].clone());
-        preflight::check_rows(student, teacher.vocab(), settings, rows.len(), read)?;
-        let sample = preflight::sampled_rows(rows.len(), read)?;
-        let pass = recipe.train.tokens_per_pass;
-        let found = preflight::check_predictions(ctx, teacher, &sample, settings, pass, &|| Ok(()))?;
-        preflight::decide(found.into_iter().collect(), &student.path, settings)
-    })
 }
 
 /// The rows, and what became of the others.

@@ -4,7 +4,6 @@
 
 pub mod benchmarks;
 pub mod compare;
-mod cut;
 pub mod divergence;
 pub mod failures;
 mod folder;
@@ -14,6 +13,7 @@ pub mod local;
 pub mod loss;
 pub mod overall;
 pub mod paired;
+mod problem_clusters;
 mod problem_row;
 pub mod results;
 pub mod score;
@@ -21,7 +21,7 @@ pub mod served;
 pub mod task;
 #[cfg(test)]
 mod tests;
-mod wordings;
+mod truncation;
 
 use std::collections::HashSet;
 use std::ops::Range;
@@ -354,7 +354,7 @@ impl Evaluation<'_> {
             };
             let problems: Vec<Vec<&Sample>> = task.problems.iter().map(|problem| samples(&problem.id)).collect();
             let mut result = task_result(task, &problems, &self.settings, meter.task_rate(at));
-            result.warnings.extend(cut::warning(&problems, self.settings.max_new_tokens, context));
+            result.warnings.extend(truncation::warning(&problems, self.settings.max_new_tokens, context));
             scored.push(result);
             in_order.extend(problems.into_iter().flatten());
         }

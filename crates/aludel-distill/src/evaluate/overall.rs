@@ -2,7 +2,7 @@
 //! how one task is scored stands in `score`.
 
 use super::compare::Evaluated;
-use super::{interval, score, wordings};
+use super::{interval, problem_clusters, score};
 
 /// The score of all tasks together.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -21,7 +21,7 @@ pub fn overall(evaluated: &Evaluated) -> Overall {
     for task in &evaluated.results.tasks {
         let found = evaluated.shares(&task.name);
         let ids: Vec<&str> = found.keys().copied().collect();
-        problem_of.extend(wordings::problems(&ids).iter().map(|problem| first + problem));
+        problem_of.extend(problem_clusters::problems(&ids).iter().map(|problem| first + problem));
         first = problem_of.iter().max().map_or(0, |last| last + 1);
         shares.extend(found.into_values());
     }

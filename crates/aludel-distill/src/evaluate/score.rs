@@ -2,7 +2,7 @@
 //! the same is asked of the verifier.
 
 use super::results::{Percentiles, Sample};
-use super::{interval, wordings};
+use super::{interval, problem_clusters};
 
 /// The scores of one task.
 #[derive(Clone, Debug, PartialEq)]
@@ -29,7 +29,7 @@ pub fn score(problems: &[Vec<&Sample>], k: u32, is_same: &dyn Fn(usize, &str, &s
     let majorities = problems.iter().enumerate().map(|(at, samples)| majority(samples, &|a, b| is_same(at, a, b)));
     Score {
         pass_at_1: mean(shares.iter().copied()),
-        ci95: interval::of_share(&interval::by_problem(shares, &wordings::problems(&ids))),
+        ci95: interval::of_share(&interval::by_problem(shares, &problem_clusters::problems(&ids))),
         maj_at_k: mean(majorities),
         pass_at_k: mean(at_k),
     }

@@ -181,7 +181,7 @@ impl Task {
         let mut rows = benchmarks::rows(files, &ReadOptions::default())?;
         let mut seen = HashMap::new();
         let mut prompts = HashMap::new();
-        let mut unanswered = Unanswered::default();
+        let mut unanswered = MissingAnswers::default();
         while self.problems.len() + unanswered.rows < limit {
             let Some((columns, place)) = rows.next()? else { break };
             let Some(row) = parse(&columns).map_err(|reason| refuse_row(&place, reason))? else {
@@ -292,12 +292,12 @@ fn refuse_row(place: &Provenance, reason: String) -> Error {
 
 /// The rows of a file that have no right answer: all are counted before the file is refused, so that one reading tells how many.
 #[derive(Default)]
-struct Unanswered {
+struct MissingAnswers {
     rows: usize,
     first: Option<(Provenance, String)>,
 }
 
-impl Unanswered {
+impl MissingAnswers {
     fn add(&mut self, columns: &Columns, place: Provenance) {
         self.rows += 1;
         self.first.get_or_insert_with(|| (place, listed(columns)));

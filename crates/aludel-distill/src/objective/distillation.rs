@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use aludel_data::token_cache::TokenRow;
 use aludel_kernels::loss::divergence::DivergenceArgs;
 use aludel_kernels::{Context, Mat, Region, loss, rowwise};
 
@@ -95,6 +96,10 @@ impl Objective for Distillation {
 
     fn teacher(&mut self) -> Option<&mut dyn Teacher> {
         Some(self.teacher.as_mut())
+    }
+
+    fn check_rows(&self, rows: &mut dyn Iterator<Item = Result<TokenRow>>) -> Result<()> {
+        self.teacher.check_rows(rows)
     }
 
     fn weight_bytes(&self) -> usize {

@@ -6,6 +6,7 @@ mod distillation;
 
 use std::ops::Range;
 
+use aludel_data::token_cache::TokenRow;
 use aludel_kernels::{Context, Mat, Region, loss};
 
 use aludel_model::student::Student;
@@ -13,6 +14,7 @@ use aludel_model::student::Student;
 use crate::error::Result;
 use crate::settings::Recipe;
 use crate::supervision::{LossTerm, SupervisedBatch};
+use crate::teacher::cache::CachedTeacher;
 use crate::teacher::{Loading, OnlineTeacher, Teacher};
 
 pub use distillation::Distillation;
@@ -48,6 +50,14 @@ pub trait Objective {
         None
     }
 
+    /// Refuses rows that cannot be judged, before training begins.
+    ///
+    /// # Errors
+    /// Those of reading them, and what is missing for one.
+    fn check_rows(&self, _rows: &mut dyn Iterator<Item = Result<TokenRow>>) -> Result<()> {
+        Ok(())
+    }
+
     /// Bytes of the weights that the objective holds.
     fn weight_bytes(&self) -> usize {
         0
@@ -77,9 +87,12 @@ pub fn of_recipe(
     if !settings.has_teacher() {
         return Ok(Box::new(CrossEntropy));
     }
-    let teacher = OnlineTeacher::load(ctx, student, settings, max_length, loading)?;
+    let teacher: Box<dyn Teacher> = match settings.cache {
+        Some(_) => Box::new(CachedTeacher::open(student, settings)?),
+        None => Box::new(OnlineTeacher::load(ctx, student, settings, max_length, loading)?),
+    };
     let divergence = settings.divergence_args(teacher.vocab());
-    Ok(Box::new(Distillation::new(settings.terms(), divergence, Box::new(teacher))))
+    Ok(Box::new(Distillation::new(settings.terms(), divergence, teacher)))
 }
 
 /// The longest row that the objective of a recipe can judge, where that is bounded, without loading it.
@@ -87,7 +100,7 @@ pub fn of_recipe(
 /// # Errors
 /// A teacher that does not open.
 pub fn max_length(recipe: &Recipe) -> Result<Option<usize>> {
-    match recipe.distill.has_teacher() {
+    match recipe.distill.teacher.is_some() && recipe.distill.has_teacher() {
         true => Ok(Some(OnlineTeacher::positions(&recipe.distill)?)),
         false => Ok(None),
     }

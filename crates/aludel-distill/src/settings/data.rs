@@ -6,7 +6,7 @@ use aludel_data::dataset::{self, ColumnMap, ReadOptions};
 use aludel_settings::Checker;
 use aludel_settings::{OneOrMany, one_or_many};
 use aludel_text::Date;
-use aludel_text::letters::letters;
+use aludel_text::name_matching::letters;
 use aludel_text::thinking::is_reasoning_word;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

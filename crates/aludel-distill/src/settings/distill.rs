@@ -27,6 +27,11 @@ pub struct DistillSettings {
     /// student's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub teacher: Option<PathBuf>,
+    /// A folder that `aludel cache` wrote, in place of the teacher: the student learns from it, and the teacher takes no memory.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cache: Option<PathBuf>,
+    /// What is learnt of a cache that holds several things.
+    pub cache_target: CacheTarget,
     /// An adapter of the teacher, in PEFT's layout.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub teacher_adapter: Option<PathBuf>,
@@ -97,6 +102,30 @@ pub enum DivergenceKind {
     Tv,
 }
 
+/// What is learnt of a teacher's cache.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum CacheTarget {
+    /// The likeliest tokens where they are stored, else draws.
+    #[default]
+    Auto,
+    /// The likeliest tokens, and all others as one class.
+    TopK,
+    /// Draws from the teacher.
+    Samples,
+}
+
+impl CacheTarget {
+    /// Its name in a recipe.
+    pub fn name(self) -> &'static str {
+        match self {
+            CacheTarget::Auto => "auto",
+            CacheTarget::TopK => "top_k",
+            CacheTarget::Samples => "samples",
+        }
+    }
+}
+
 impl Default for TermWeights {
     fn default() -> Self {
         TermWeights { ce: 1.0, logits: 1.0 }
@@ -109,6 +138,8 @@ impl Default for DistillSettings {
             kind: vec![DistillKind::Ce],
             weights: TermWeights::default(),
             teacher: None,
+            cache: None,
+            cache_target: CacheTarget::Auto,
             teacher_adapter: None,
             teacher_dtype: Dtype::Auto,
             teacher_quantize: Quantize::None,
@@ -166,17 +197,32 @@ impl DistillSettings {
         self.teacher.as_deref().ok_or_else(|| Problems::one(self.teacher_missing()))
     }
 
+    /// `distill.cache`, where it cannot be done without.
+    ///
+    /// # Errors
+    /// One problem that names the key, if it was not set.
+    pub fn cache_folder(&self) -> Result<&Path, Problems> {
+        self.cache.as_deref().ok_or_else(|| {
+            Problems::one(Problem::missing(
+                "distill.cache",
+                "no cache is named",
+                "give a folder that `aludel cache` wrote: --set distill.cache=DIR",
+            ))
+        })
+    }
+
     fn teacher_missing(&self) -> Problem {
         Problem::missing(
             "distill.teacher",
             "distill.kind has \"logits\", and no teacher is named",
-            "give a GGUF file or a Hugging Face model folder whose tokenizer is the student's: --set distill.teacher=PATH",
+            "give a GGUF file or a Hugging Face model folder whose tokenizer is the student's: --set distill.teacher=PATH, or a cache of \
+             one: --set distill.cache=DIR",
         )
     }
 
     /// What training with these settings lacks.
     pub(super) fn missing(&self) -> Option<Problem> {
-        (self.has_teacher() && self.teacher.is_none()).then(|| self.teacher_missing())
+        (self.has_teacher() && self.teacher.is_none() && self.cache.is_none()).then(|| self.teacher_missing())
     }
 
     pub(super) fn check(&self, check: &mut Checker<'_>) {
@@ -199,6 +245,13 @@ impl DistillSettings {
             self.weights.ce,
             "cross-entropy is the whole loss, and a factor of the whole loss is a matter of the learning rate",
             "1, or a second term in distill.kind",
+        );
+        check.that(
+            self.teacher.is_none() || self.cache.is_none(),
+            "cache",
+            &self.cache,
+            "distill.teacher names a model that is asked as the student learns, and a cache takes its place",
+            "one of both; an empty value removes the other: --set distill.teacher=",
         );
         check.that(
             self.teacher_dtype != Dtype::File,

@@ -1,8 +1,8 @@
 //! From a TOML table to a [`Recipe`]: each key is looked up, each value is read by itself, so that all mistakes come
 //! out at once and each names its key. What a value should have been is told from the JSON schema.
 
-use super::flat;
 use super::foreign::{self, Verdict};
+use super::foreign_recipe;
 use super::schema::{expected, owner_of, section_names, setting_names};
 use super::{
     CurateSettings, DataSettings, DistillSettings, GenerateSettings, LoraSettings, Recipe, StudentSettings,
@@ -68,7 +68,7 @@ impl Recipe {
 /// # Errors
 /// The line of a syntax error, or that it is a recipe of another tool, with what its keys are called here.
 pub fn read_table(text: &str) -> Result<Table, Problems> {
-    if let Some(problem) = flat::problem(text) {
+    if let Some(problem) = foreign_recipe::problem(text) {
         return Err(Problems::one(problem));
     }
     text.parse::<Table>().map_err(|error| {

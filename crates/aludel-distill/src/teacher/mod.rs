@@ -1,11 +1,13 @@
-//! Teachers whose distributions over the vocabulary are learnt, and not only their texts: a model in this process. Teachers behind
+//! Teachers whose distributions over the vocabulary are learnt, and not only their texts: a model in this process, or what it said before, from a cache. Teachers behind
 //! servers, which write texts, are the matter of `aludel-teacher`; what is done with the distributions is that of `objective`.
 
+pub mod cache;
 mod online;
 pub mod preflight;
 
 use std::ops::Range;
 
+use aludel_data::token_cache::TokenRow;
 use aludel_kernels::loss::divergence::DivergenceArgs;
 use aludel_kernels::{Context, Mat};
 
@@ -48,6 +50,14 @@ pub trait Teacher {
         _targets: &[&[u32]],
     ) -> Result<Option<Vec<Vec<f32>>>> {
         Ok(None)
+    }
+
+    /// Refuses rows that the teacher cannot judge, before training begins.
+    ///
+    /// # Errors
+    /// Those of reading them, and what the teacher lacks of one.
+    fn check_rows(&self, _rows: &mut dyn Iterator<Item = Result<TokenRow>>) -> Result<()> {
+        Ok(())
     }
 
     /// How many columns of logits, from the first, mean the same token for teacher and student.

@@ -86,6 +86,27 @@ impl OnlineTeacher {
         Ok(Student::open(settings.teacher_model()?)?.config.max_position_embeddings)
     }
 
+    /// Tokens of a pass of the teacher.
+    pub fn tokens_per_pass(&self) -> usize {
+        self.tokens_per_pass
+    }
+
+    /// Tokens whose logits are computed at once.
+    pub fn chunk_rows(&self) -> usize {
+        self.decoder.head_chunk_rows(self.adapter.as_ref())
+    }
+
+    /// The teacher's logits of the supervised tokens `range` of the pass, [range, V] in scratch.
+    ///
+    /// # Panics
+    /// Before the pass began.
+    pub fn logits(&self, ctx: &mut Context, range: Range<usize>) -> Mat {
+        let states = self.states.expect("a chunk before its pass began").row_range(range.start, range.len());
+        let logits = ctx.scratch(range.len(), self.decoder.vocab_size(self.adapter.as_ref()));
+        self.decoder.head_logits(ctx, states, self.adapter.as_ref(), logits);
+        logits
+    }
+
     /// A teacher that is loaded. The first `shared_vocab` columns of its logits, and of the student's, are compared.
     pub fn new(
         decoder: Decoder,
@@ -196,10 +217,8 @@ impl Teacher for OnlineTeacher {
         losses: Mat,
         gradient: bool,
     ) {
-        let states = self.states.expect("a chunk before its pass began").row_range(range.start, range.len());
         let mark = ctx.mark();
-        let teacher = ctx.scratch(range.len(), self.decoder.vocab_size(self.adapter.as_ref()));
-        self.decoder.head_logits(ctx, states, self.adapter.as_ref(), teacher);
+        let teacher = self.logits(ctx, range);
         divergence::dense(ctx, logits, teacher, weights, args, losses, gradient);
         ctx.release(mark);
     }

@@ -24,7 +24,8 @@ use crate::metrics::TrainerState;
 use crate::rows::{self, RowKeys, Rows, tokenise};
 use crate::sample_answers::Samples;
 use crate::settings::{MaxLength, Recipe};
-use crate::teacher::preflight::{self, Finding};
+use crate::teacher;
+use crate::teacher::preflight::{self, Finding, RowsToCheck};
 use crate::tensorboard;
 use crate::token_init;
 
@@ -93,7 +94,7 @@ impl OpenedStudent {
         let added = student.text.tokenizer.add_tokens(&recipe.student.add_tokens)?;
         observe(Event::Stage(Stage::Hashing));
         let distill = &recipe.distill;
-        let teacher = if distill.has_teacher() { Some(distill.teacher_model()?) } else { None };
+        let teacher = distill.teacher.as_deref().filter(|_| distill.has_teacher());
         let total = identity::bytes(&student.path)?
             + teacher.map_or(Ok(0), identity::bytes)?
             + dataset::open(&recipe.data.all_files(), &recipe.data.read_options())?.bytes_total();
@@ -108,9 +109,13 @@ impl OpenedStudent {
         let keys = RowKeys::new(&student, recipe, &watch)?;
         let fingerprints = Fingerprints {
             student: identity::fingerprint_watched(&student.path, None, &watch)?,
-            teacher: teacher
-                .map(|path| identity::fingerprint_watched(path, distill.teacher_adapter.as_deref(), &watch))
-                .transpose()?,
+            teacher: match (teacher, &distill.cache) {
+                (Some(path), _) => {
+                    Some(identity::fingerprint_watched(path, distill.teacher_adapter.as_deref(), &watch)?)
+                }
+                (None, Some(folder)) if distill.has_teacher() => Some(teacher::cache::identity(folder)?),
+                (None, _) => None,
+            },
         };
         if let Some(begun) = begun {
             begun.check(folder, recipe, &RunFile::new(&fingerprints, recipe, keys.run(&student, recipe))?)?;
@@ -164,7 +169,8 @@ pub(super) fn check_pair(
     observe: &mut dyn FnMut(Event<'_>),
 ) -> Result<Vec<Finding>> {
     let ClaimedFolder { begun, recipe, .. } = claimed;
-    if begun.is_some() || !recipe.distill.has_teacher() {
+    // The texts of a cache's teacher were checked when the cache was written.
+    if begun.is_some() || !recipe.distill.has_teacher() || recipe.distill.teacher.is_none() {
         return Ok(Vec::new());
     }
     observe(Event::Stage(Stage::CheckingTeacher));
@@ -184,15 +190,11 @@ fn check_teacher(
     learner: &mut Learner,
     watch: StopCheck<'_>,
 ) -> Result<Vec<Finding>> {
-    let settings = &recipe.distill;
-    let watch = || if watch().is_break() { Err(Error::Stopped) } else { Ok(()) };
-    let checked = learner.ask_teacher(|ctx, teacher| {
-        preflight::check_rows(student, teacher.vocab(), settings, rows.len(), |row| rows.row(row as u32))?;
-        let sample = preflight::sampled_rows(rows.train.len(), |place| rows.row(rows.train[place]))?;
-        preflight::check_predictions(ctx, teacher, &sample, settings, recipe.train.tokens_per_pass, &watch)
-    });
-    let found = checked.transpose()?.flatten();
-    preflight::decide(found.into_iter().collect(), &student.path, settings)
+    let read = |row: usize| rows.row(row as u32);
+    let rows = RowsToCheck { count: rows.len(), read: &read };
+    let checked = learner
+        .ask_teacher(|ctx, teacher| preflight::check_teacher(ctx, teacher, student, recipe, rows, &mut || watch()));
+    Ok(checked.transpose()?.unwrap_or_default())
 }
 
 /// Reads the weights. Done before the data is tokenised: a weight or a target that does not fit is told in a second.
@@ -276,6 +278,7 @@ impl ChosenRows {
         check_rates(recipe, plan.total_steps())?;
         let largest = MaxPassTokens::of(&recipe.train, &mut plan, &rows.test, resumed.state.global_step);
         let process_bytes = memory::resident().map(|resident| resident + growth.bytes(largest)).max(memory::peak());
+        learner.check_rows(&mut rows.train.iter().chain(&rows.test).map(|&row| rows.row(row)))?;
         // Sample answers may be longer than any row.
         let answers = if recipe.train.sample_prompts.is_empty() { 0 } else { recipe.train.sample_max_new_tokens };
         learner.reach(max_length.saturating_add(answers));

@@ -80,7 +80,8 @@ fn predictions(recipe: &Recipe, by: i32) -> (Predictions, usize) {
     let rows = rows(&student, recipe);
     let sample = sampled_rows(rows.len(), |row| Ok(rows[row].clone())).unwrap();
     let mut shifted = Shifted { teacher, by };
-    let found = Predictions::ask(&mut ctx, &mut shifted, &sample, 512, &|| Ok(())).unwrap().unwrap();
+    let found =
+        Predictions::ask(&mut ctx, &mut shifted, &sample, 512, &mut || ControlFlow::Continue(())).unwrap().unwrap();
     (found, shifted.vocab())
 }
 

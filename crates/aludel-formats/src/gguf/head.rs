@@ -3,7 +3,7 @@
 
 /// `general.architecture`, where it is in these first bytes of a file.
 pub fn architecture(head: &[u8]) -> Option<&str> {
-    let mut head = Head(head);
+    let mut head = HeadReader(head);
     if head.take(4)? != b"GGUF" {
         return None;
     }
@@ -23,9 +23,9 @@ pub fn architecture(head: &[u8]) -> Option<&str> {
 const STRING: u64 = 8;
 const ARRAY: u64 = 9;
 
-struct Head<'a>(&'a [u8]);
+struct HeadReader<'a>(&'a [u8]);
 
-impl<'a> Head<'a> {
+impl<'a> HeadReader<'a> {
     fn take(&mut self, bytes: u64) -> Option<&'a [u8]> {
         let (taken, rest) = self.0.split_at_checked(usize::try_from(bytes).ok()?)?;
         self.0 = rest;

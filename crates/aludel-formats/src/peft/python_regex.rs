@@ -25,7 +25,7 @@ pub(super) struct Compiler(ExpressionCounter);
 /// A pattern for the paths of modules.
 pub(super) enum Pattern {
     /// Most are names, and as many as there are modules: they need no engine.
-    Plain(Plain),
+    LiteralPattern(LiteralPattern),
     /// All others.
     Expression(Expression),
 }
@@ -39,11 +39,11 @@ pub(super) struct Expression {
 }
 
 /// The steps that are left for all patterns of a config together.
-pub(super) struct Steps(Cell<usize>);
+pub(super) struct StepBudget(Cell<usize>);
 
-impl Steps {
-    pub(super) fn new() -> Steps {
-        Steps(Cell::new(ALL_STEPS))
+impl StepBudget {
+    pub(super) fn new() -> StepBudget {
+        StepBudget(Cell::new(ALL_STEPS))
     }
 
     fn spend(&self, steps: usize) -> Result<(), String> {
@@ -59,7 +59,7 @@ impl Steps {
 }
 
 /// Letters, and points that mean any letter, as a whole path or as its end behind a point.
-pub(super) struct Plain {
+pub(super) struct LiteralPattern {
     /// None is any letter.
     letters: Vec<Option<char>>,
     is_whole: bool,
@@ -75,8 +75,8 @@ impl Compiler {
     /// # Errors
     /// What is wrong with the pattern.
     pub(super) fn whole(&mut self, pattern: &str) -> Result<Pattern, String> {
-        match Plain::read(pattern) {
-            Some(plain) => Ok(Pattern::Plain(Plain { is_whole: true, ..plain })),
+        match LiteralPattern::read(pattern) {
+            Some(plain) => Ok(Pattern::LiteralPattern(LiteralPattern { is_whole: true, ..plain })),
             None => self.compile(pattern, &format!(r"\A(?:{pattern})\z")).map(Pattern::Expression),
         }
     }
@@ -86,8 +86,8 @@ impl Compiler {
     /// # Errors
     /// What is wrong with the pattern.
     pub(super) fn end(&mut self, pattern: &str) -> Result<Pattern, String> {
-        match Plain::read(pattern) {
-            Some(plain) => Ok(Pattern::Plain(plain)),
+        match LiteralPattern::read(pattern) {
+            Some(plain) => Ok(Pattern::LiteralPattern(plain)),
             None => self.compile(pattern, &format!(r"\A(?:(.*\.)?({pattern})$)")).map(Pattern::Expression),
         }
     }
@@ -121,7 +121,11 @@ impl Expression {
 
     /// # Errors
     /// A path on which the engine takes too long, or patterns that take too long together.
-    pub(super) fn run<T>(&self, steps: &Steps, run: impl Fn(&Regex) -> fancy_regex::Result<T>) -> Result<T, String> {
+    pub(super) fn run<T>(
+        &self,
+        steps: &StepBudget,
+        run: impl Fn(&Regex) -> fancy_regex::Result<T>,
+    ) -> Result<T, String> {
         let failed = |error: Error| format!("it cannot be matched ({error})");
         if self.goes_back {
             steps.spend(FIRST_STEPS)?;
@@ -139,9 +143,9 @@ impl Expression {
 impl Pattern {
     /// # Errors
     /// As [`Expression::run`], with the pattern.
-    pub(super) fn is_match(&self, path: &str, steps: &Steps) -> Result<bool, (&str, String)> {
+    pub(super) fn is_match(&self, path: &str, steps: &StepBudget) -> Result<bool, (&str, String)> {
         match self {
-            Pattern::Plain(plain) => Ok(plain.is_match(path)),
+            Pattern::LiteralPattern(plain) => Ok(plain.is_match(path)),
             Pattern::Expression(expression) => {
                 expression.run(steps, |regex| regex.is_match(path)).map_err(|what| (expression.as_str(), what))
             }
@@ -149,9 +153,9 @@ impl Pattern {
     }
 }
 
-impl Plain {
+impl LiteralPattern {
     /// None where a pattern is more than a name; `^` before it means that nothing may precede it in a path.
-    fn read(pattern: &str) -> Option<Plain> {
+    fn read(pattern: &str) -> Option<LiteralPattern> {
         let (is_whole, name) = pattern.strip_prefix('^').map_or((false, pattern), |name| (true, name));
         let mut letters = Vec::with_capacity(name.len());
         let mut rest = name.chars();
@@ -163,7 +167,7 @@ impl Plain {
                 _ => return None,
             });
         }
-        (!letters.is_empty()).then_some(Plain { letters, is_whole })
+        (!letters.is_empty()).then_some(LiteralPattern { letters, is_whole })
     }
 
     fn is_match(&self, path: &str) -> bool {
@@ -324,7 +328,7 @@ mod tests {
         let mut compiler = Compiler::new();
         assert!(compiler.end("(q").err().unwrap().contains("it is no regular expression"));
         let slow = compiler.whole("(?:(?=a)a|(?=a)a)+x").unwrap();
-        let (_, what) = slow.is_match(&"a".repeat(64), &Steps::new()).unwrap_err();
+        let (_, what) = slow.is_match(&"a".repeat(64), &StepBudget::new()).unwrap_err();
         assert!(what.contains("it cannot be matched"), "{what}");
     }
 
@@ -366,11 +370,11 @@ mod tests {
                 (compiler.whole(pattern).unwrap(), format!(r"\A(?:{pattern})\z")),
                 (compiler.end(pattern).unwrap(), format!(r"\A(?:(.*\.)?({pattern})$)")),
             ] {
-                assert!(matches!(plain, Pattern::Plain(_)), "{pattern}");
+                assert!(matches!(plain, Pattern::LiteralPattern(_)), "{pattern}");
                 let engine = Regex::new(&whole).unwrap();
                 for path in paths {
                     assert_eq!(
-                        plain.is_match(path, &Steps::new()).unwrap(),
+                        plain.is_match(path, &StepBudget::new()).unwrap(),
                         engine.is_match(path).unwrap(),
                         "{whole} on {path:?}"
                     );

@@ -9,7 +9,7 @@ use aludel_files::shortened;
 use serde_json::Value;
 
 use super::config::AdapterConfig;
-use super::python_regex::{Compiler, Expression, Pattern, Steps};
+use super::python_regex::{Compiler, Expression, Pattern, StepBudget};
 use super::selection::{Patterns, TargetModules};
 use crate::error::{Error, Result};
 
@@ -28,7 +28,7 @@ pub struct Rules {
     alpha: f64,
     use_rslora: bool,
     /// What is left of the work that all patterns may make together.
-    steps: Steps,
+    steps: StepBudget,
 }
 
 /// Modules by their paths.
@@ -82,7 +82,7 @@ impl Rules {
             r: config.r,
             alpha: config.lora_alpha,
             use_rslora: config.use_rslora,
-            steps: Steps::new(),
+            steps: StepBudget::new(),
         })
     }
 

@@ -87,13 +87,13 @@ struct IndexMetadata {
     total_size: u64,
 }
 
-struct Measured<'t> {
+struct SizedTensor<'t> {
     spec: &'t TensorSpec,
     length: usize,
 }
 
 /// The tensors with their lengths, once it is sure that the format can hold them.
-fn sized<'t>(path: &Path, tensors: &'t [TensorSpec]) -> Result<Vec<Measured<'t>>> {
+fn sized<'t>(path: &Path, tensors: &'t [TensorSpec]) -> Result<Vec<SizedTensor<'t>>> {
     let mut names = HashSet::new();
     let mut sized = Vec::with_capacity(tensors.len());
     for spec in tensors {
@@ -110,13 +110,13 @@ fn sized<'t>(path: &Path, tensors: &'t [TensorSpec]) -> Result<Vec<Measured<'t>>
             let (dtype, reason) = (spec.dtype.name().to_owned(), "its size overflows".to_owned());
             return Err(Error::Shape { path, tensor, dtype, shape, reason });
         };
-        sized.push(Measured { spec, length });
+        sized.push(SizedTensor { spec, length });
     }
     Ok(sized)
 }
 
-fn into_shards(tensors: Vec<Measured<'_>>, max_shard_bytes: u64) -> Vec<Vec<Measured<'_>>> {
-    let mut shards: Vec<Vec<Measured<'_>>> = vec![Vec::new()];
+fn into_shards(tensors: Vec<SizedTensor<'_>>, max_shard_bytes: u64) -> Vec<Vec<SizedTensor<'_>>> {
+    let mut shards: Vec<Vec<SizedTensor<'_>>> = vec![Vec::new()];
     let mut filled_bytes = 0u64;
     for tensor in tensors {
         let length = tensor.length as u64;
@@ -141,12 +141,12 @@ fn shard_name(number: usize, count: usize) -> String {
 
 fn write<'b, E: From<Error>>(
     path: &Path,
-    mut tensors: Vec<Measured<'_>>,
+    mut tensors: Vec<SizedTensor<'_>>,
     metadata: &BTreeMap<String, String>,
     bytes_of: &mut impl FnMut(&TensorSpec) -> Result<Cow<'b, [u8]>, E>,
 ) -> Result<(), E> {
     tensors.sort_by(|left, right| {
-        let width = |tensor: &Measured<'_>| tensor.spec.dtype.block_bytes();
+        let width = |tensor: &SizedTensor<'_>| tensor.spec.dtype.block_bytes();
         width(right).cmp(&width(left)).then_with(|| left.spec.name.cmp(&right.spec.name))
     });
     let header = header(path, &tensors, metadata)?;
@@ -171,7 +171,7 @@ fn write<'b, E: From<Error>>(
 }
 
 /// The header, padded with spaces to whole words so that the data after it is aligned.
-fn header(path: &Path, tensors: &[Measured<'_>], metadata: &BTreeMap<String, String>) -> Result<Vec<u8>> {
+fn header(path: &Path, tensors: &[SizedTensor<'_>], metadata: &BTreeMap<String, String>) -> Result<Vec<u8>> {
     let mut bytes = serde_json::to_vec(&Header { tensors, metadata })
         .map_err(|reason| Error::Json { path: path.to_owned(), reason: reason.to_string() })?;
     bytes.resize(bytes.len().next_multiple_of(8), b' ');
@@ -179,7 +179,7 @@ fn header(path: &Path, tensors: &[Measured<'_>], metadata: &BTreeMap<String, Str
 }
 
 struct Header<'t> {
-    tensors: &'t [Measured<'t>],
+    tensors: &'t [SizedTensor<'t>],
     metadata: &'t BTreeMap<String, String>,
 }
 

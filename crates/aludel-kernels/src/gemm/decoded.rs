@@ -2,7 +2,7 @@
 //! in half a byte to a byte and a bit for each value, with a forward and a backward. Each block of a product is decoded once for all
 //! rows that a task multiplies it with. Products with integers are `quantized`'s matter.
 
-use super::pack::pair;
+use super::pack::put;
 use super::quantized::CodedPanels;
 use super::{NR, Precision};
 use crate::floats::Floats;
@@ -123,18 +123,6 @@ multiversion! {
                 let (first, second) = (LEVELS[(codes & 15) as usize], LEVELS[(codes >> 4 & 15) as usize]);
                 put(precision, out, at, lane, first * scales[lane], second * scales[lane]);
             }
-        }
-    }
-}
-
-/// The values of inputs `2·at` and `2·at + 1` of an output.
-#[inline(always)]
-pub(super) fn put(precision: Precision, out: &mut [u32], at: usize, lane: usize, first: f32, second: f32) {
-    match precision {
-        Precision::Bf16 => out[at * NR + lane] = pair(first, second),
-        Precision::F32 => {
-            out[2 * at * NR + lane] = first.to_bits();
-            out[(2 * at + 1) * NR + lane] = second.to_bits();
         }
     }
 }

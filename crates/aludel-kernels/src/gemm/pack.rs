@@ -22,6 +22,18 @@ pub(crate) fn pair(first: f32, second: f32) -> u32 {
     (round_bf16(first).to_bits() >> 16) | (round_bf16(second).to_bits() & 0xffff_0000)
 }
 
+/// Stores the values of inputs `2·at` and `2·at + 1` of one output in a panel block.
+#[inline(always)]
+pub(super) fn put(precision: Precision, out: &mut [u32], at: usize, lane: usize, first: f32, second: f32) {
+    match precision {
+        Precision::Bf16 => out[at * super::NR + lane] = pair(first, second),
+        Precision::F32 => {
+            out[2 * at * super::NR + lane] = first.to_bits();
+            out[(2 * at + 1) * super::NR + lane] = second.to_bits();
+        }
+    }
+}
+
 /// `to[u·stride + r]` = unit u of source row r, times `scale`: rows of `k` floats, `ld` apart. At most 16 rows; lanes from `rows` to
 /// `stride` of a unit's group may become zero.
 pub(super) fn transpose(

@@ -6,7 +6,7 @@
 
 use half::f16;
 
-use super::decoded::put;
+use super::pack::put;
 use super::{Init, NR, Precision};
 use crate::device::{Context, Mat, View, assert_apart};
 use crate::floats::Floats;

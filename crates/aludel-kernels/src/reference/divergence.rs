@@ -84,9 +84,10 @@ pub(crate) fn sampled(
     let n = sample_weights.cols;
     rows(ctx, student, weights, softmax, losses, gradient, |row, log_q| {
         let (mut loss, mut gradient) = (0.0, vec![0.0; log_q.len()]);
-        for (&id, &weight) in ids[row * n..(row + 1) * n].iter().zip(sample_weights.row(row)) {
+        let draws = ids[row * n..(row + 1) * n].iter().zip(sample_weights.row(row));
+        for (&id, &weight) in draws.filter(|(_, weight)| **weight != 0.0) {
             let weight = f64::from(weight);
-            loss -= times(weight, log_q[id as usize]);
+            loss -= weight * log_q[id as usize];
             gradient.iter_mut().zip(log_q).for_each(|(slope, log_q)| *slope += weight * log_q.exp());
             gradient[id as usize] -= weight;
         }

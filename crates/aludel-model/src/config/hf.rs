@@ -5,7 +5,6 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::family::{Biases, Family};
-use super::hf_rope::{FULL, SLIDING};
 use super::rope::RopeScaling;
 use super::{Config, keys, window};
 use crate::error::{Error, Result};
@@ -187,6 +186,10 @@ impl Config {
 fn whole_if_possible(number: f64) -> Value {
     if number.fract() == 0.0 && number < 1e15 { json!(number as u64) } else { json!(number) }
 }
+
+/// The parts of `rope_parameters` where layers with a window have frequencies of their own.
+pub(super) const FULL: &str = "full_attention";
+pub(super) const SLIDING: &str = "sliding_attention";
 
 /// A `config.json` and what its class fixes. Its rotary keys are read in `hf_rope`.
 pub(super) struct Reader<'a> {

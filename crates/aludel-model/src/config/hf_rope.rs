@@ -2,13 +2,9 @@
 
 use serde_json::Value;
 
-use super::hf::Reader;
+use super::hf::{FULL, Reader, SLIDING};
 use super::rope::RopeScaling;
 use crate::error::Result;
-
-/// The parts of `rope_parameters` where layers with a window have frequencies of their own.
-pub(super) const FULL: &str = "full_attention";
-pub(super) const SLIDING: &str = "sliding_attention";
 
 impl Reader<'_> {
     /// How many channels of a head are rotated.

@@ -25,6 +25,11 @@ impl Decoder {
         ctx.release(mark);
     }
 
+    /// Rows whose logits are computed at once.
+    pub fn head_chunk_rows(&self, adapter: Option<&Adapter>) -> usize {
+        self.lm_head(adapter).chunk_rows()
+    }
+
     /// Logits of rows that are as the head reads them, [rows, V].
     pub fn head_logits(&self, ctx: &mut Context, inputs: Mat, adapter: Option<&Adapter>, logits: Mat) {
         let _span = ctx.span(Kind::Head);

@@ -1,9 +1,9 @@
 //! Failure modes of a scripted server and how they are handled. Expectations come from the documentation of [`Failure`] and
 //! [`Finish`]; each failure is searched for the key.
 
-mod answered;
-mod asked;
-mod said;
+mod requests;
+mod responses;
+mod server_messages;
 
 use std::io::Write;
 use std::net::TcpListener;

@@ -162,19 +162,19 @@ impl Renderer<'_> {
             }
         }
         self.check_literals(messages)?;
-        for of in [Of::Names, Of::Values] {
-            self.check_marks(&Marked::new(messages, &located.text, of), located)?;
+        for of in [MarkedPart::Names, MarkedPart::Values] {
+            self.check_marks(&MarkedConversation::new(messages, &located.text, of), located)?;
         }
         Ok(())
     }
 
     /// Refuses a conversation of which a marked part is not in what the template prints.
-    fn check_marks(&self, marked: &Marked, located: &LocatedTexts<'_>) -> Result<(), Error> {
+    fn check_marks(&self, marked: &MarkedConversation, located: &LocatedTexts<'_>) -> Result<(), Error> {
         if marked.marks.is_empty() {
             return Ok(());
         }
         let rendered = self.render_with(&plain(&marked.messages), &marked.tools);
-        let is_lost = |mark: &&Mark| match (&rendered, &mark.text) {
+        let is_lost = |mark: &&Marker| match (&rendered, &mark.text) {
             (Ok(rendered), Some(text)) => !rendered.contains(text),
             // Truth has no marks, and a template may look at what is called. Then the value must at least be in the text.
             _ => {
@@ -247,7 +247,7 @@ fn contains(text: &str, value: &Value) -> bool {
 }
 
 /// What stands for a part of a call or a definition.
-struct Mark {
+struct Marker {
     /// None where the value is kept.
     text: Option<String>,
     stands_for: Value,
@@ -258,7 +258,7 @@ struct Mark {
 
 /// What is marked. A template may look at either where it prints the other.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Of {
+enum MarkedPart {
     /// Names of tools, arguments and parameters.
     Names,
     /// Values of arguments, and descriptions.
@@ -266,11 +266,11 @@ enum Of {
 }
 
 /// The conversation with a mark in place of each name or value, so that one that is not printed is missed.
-struct Marked {
-    of: Of,
+struct MarkedConversation {
+    of: MarkedPart,
     messages: Vec<Message>,
     tools: Vec<Tool>,
-    marks: Vec<Mark>,
+    marks: Vec<Marker>,
     /// What marks begin with: a word, or a number, which are not in the text.
     word: String,
     number: u64,
@@ -278,12 +278,12 @@ struct Marked {
     message: usize,
 }
 
-impl Marked {
-    fn new(messages: &[Message], plain: &str, of: Of) -> Marked {
+impl MarkedConversation {
+    fn new(messages: &[Message], plain: &str, of: MarkedPart) -> MarkedConversation {
         // Letters and digits alone, since a template may escape others.
         let word = (0..).map(|number: u64| format!("mark{number}n")).find(|word| !plain.contains(word.as_str()));
         let number = (1..).map(|number: u64| 4_700 + number).find(|number| !plain.contains(&number.to_string()));
-        let mut marked = Marked {
+        let mut marked = MarkedConversation {
             of,
             messages: messages.to_vec(),
             tools: Vec::new(),
@@ -305,7 +305,7 @@ impl Marked {
     }
 
     /// A mark for a text, or the text itself where texts of its kind are kept.
-    fn mark(&mut self, of: Of, text: &str, what: &str) -> String {
+    fn mark(&mut self, of: MarkedPart, text: &str, what: &str) -> String {
         if of != self.of {
             return text.to_owned();
         }
@@ -315,7 +315,7 @@ impl Marked {
     }
 
     fn push(&mut self, text: Option<String>, stands_for: Value, what: &str) {
-        self.marks.push(Mark { text, stands_for, what: what.to_owned(), message: self.message });
+        self.marks.push(Marker { text, stands_for, what: what.to_owned(), message: self.message });
     }
 
     /// A number that is no part of another's.
@@ -329,11 +329,11 @@ impl Marked {
 
     fn call(&mut self, call: &ToolCall, index: usize) -> ToolCall {
         let whose = format!("the call of `{}` in message {index}", call.name);
-        let name = self.mark(Of::Names, &call.name, &whose);
+        let name = self.mark(MarkedPart::Names, &call.name, &whose);
         let mut object = Map::new();
         for (name, value) in call.arguments.object() {
             let what = format!("the argument `{name}` of {whose}");
-            let key = self.mark(Of::Names, name, &what);
+            let key = self.mark(MarkedPart::Names, name, &what);
             object.insert(key, self.value(value, &what));
         }
         ToolCall { id: call.id.clone(), name, arguments: Arguments::replaced(object) }
@@ -343,14 +343,15 @@ impl Marked {
         match value {
             Value::Array(items) => items.iter().map(|item| self.value(item, what)).collect(),
             Value::Object(members) => {
-                let marked =
-                    |(name, value): (&String, &Value)| (self.mark(Of::Names, name, what), self.value(value, what));
+                let marked = |(name, value): (&String, &Value)| {
+                    (self.mark(MarkedPart::Names, name, what), self.value(value, what))
+                };
                 Value::Object(members.iter().map(marked).collect())
             }
             Value::String(text) if text.is_empty() => value.clone(),
-            Value::String(text) => Value::from(self.mark(Of::Values, text, what)),
-            Value::Number(number) if self.of == Of::Values => self.number(number, what),
-            Value::Bool(_) | Value::Null if self.of == Of::Values => {
+            Value::String(text) => Value::from(self.mark(MarkedPart::Values, text, what)),
+            Value::Number(number) if self.of == MarkedPart::Values => self.number(number, what),
+            Value::Bool(_) | Value::Null if self.of == MarkedPart::Values => {
                 self.push(None, value.clone(), what);
                 value.clone()
             }
@@ -365,7 +366,7 @@ impl Marked {
         let Some(function) = tool.definition_mut().get_mut("function").and_then(Value::as_object_mut) else {
             return tool;
         };
-        for (of, name) in [(Of::Names, "name"), (Of::Values, "description")] {
+        for (of, name) in [(MarkedPart::Names, "name"), (MarkedPart::Values, "description")] {
             let Some(text) = function.get(name).and_then(Value::as_str).filter(|text| !text.is_empty()) else {
                 continue;
             };
@@ -377,7 +378,7 @@ impl Marked {
         if let Some(properties) = properties.and_then(Value::as_object_mut) {
             let old = std::mem::take(properties);
             for (name, schema) in old {
-                let mark = self.mark(Of::Names, &name, &format!("the parameter `{name}` of {whose}"));
+                let mark = self.mark(MarkedPart::Names, &name, &format!("the parameter `{name}` of {whose}"));
                 properties.insert(mark, schema);
             }
         }

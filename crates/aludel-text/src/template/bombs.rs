@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::{Map, json};
 
 use super::{ChatTemplate, TemplateContext, TemplateMessage};
-use crate::apart;
+use crate::subprocess;
 
 const LONGEST: Duration = Duration::from_secs(2);
 const MOST_KILOBYTES: u64 = 64 << 10;
@@ -318,12 +318,12 @@ fn rendered(source: &str) -> String {
 fn one_bomb() {
     // What is built once for all is no bomb's doing.
     rendered("{{ 1 + 1 }}");
-    apart::answer(|source| rendered(str::from_utf8(source).unwrap()));
+    subprocess::answer(|source| rendered(str::from_utf8(source).unwrap()));
 }
 
 /// What is wrong with how a bomb ended.
 fn fault(source: &str) -> Option<String> {
-    let outcome = apart::run("template::bombs::one_bomb", &[source.as_bytes().to_vec()]).remove(0);
+    let outcome = subprocess::run("template::bombs::one_bomb", &[source.as_bytes().to_vec()]).remove(0);
     let shown: String = source.chars().take(160).collect();
     let line = format!("{}: {shown:?}", outcome.line());
     if std::env::var_os("ALUDEL_TEST_SHOW").is_some() {

@@ -2,10 +2,10 @@
 //! module renders, and finds out how a template treats an assistant's turn. Which text is content, and what is trained,
 //! is decided in `encode`.
 
+mod assistant_turn;
 #[cfg(test)]
 mod bombs;
 mod date;
-mod form;
 mod functions;
 mod jinja;
 #[cfg(test)]
@@ -19,8 +19,8 @@ use minijinja::{AutoEscape, Environment, ErrorKind, Value};
 use serde::Serialize;
 use serde_json::Map;
 
+pub(crate) use assistant_turn::TurnForm;
 pub use date::Date;
-pub(crate) use form::TurnForm;
 
 use crate::error::Error;
 use crate::thinking::ThinkTags;
@@ -135,7 +135,7 @@ impl ChatTemplate {
         environment.add_function("raise_exception", functions::raise_exception);
         jinja::register(&mut environment);
         let rewritten = jinja::rewrite(source).map_err(|reason| Error::TemplateSyntax { reason })?;
-        crate::fault::caught(|| environment.add_template_owned(NAME, rewritten))
+        crate::catch_panic::catch_panic(|| environment.add_template_owned(NAME, rewritten))
             .map_err(|reason| Error::TemplateSyntax { reason })?
             .map_err(|error| syntax_error(&error))?;
         Ok(ChatTemplate {
@@ -203,7 +203,7 @@ impl ChatTemplate {
         let mut environment = self.environment.clone();
         environment.set_fuel(Some(fuel));
         let template = environment.get_template(NAME).map_err(|error| syntax_error(&error))?;
-        let rendered = crate::fault::caught(|| jinja::within(bytes, || template.render(context)));
+        let rendered = crate::catch_panic::catch_panic(|| jinja::within(bytes, || template.render(context)));
         rendered.map_err(|reason| Error::TemplateRun { reason })?.map_err(|error| run_error(&error, fuel))
     }
 

@@ -4,7 +4,7 @@
 use std::sync::LazyLock;
 
 use super::code::{MOST, is_closing, is_opening};
-use crate::letters::letters;
+use crate::name_matching::letters;
 
 /// Opening tags with their closing ones: of R1, Qwen and most others, of Claude's imitators, EXAONE Deep, answers made for GRPO,
 /// Sky-T1 and its descendants, Seed-OSS, Kimi, Command A, Magistral and the Gemma family. Small letters stand for letters of any case.

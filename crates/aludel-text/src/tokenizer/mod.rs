@@ -3,16 +3,16 @@
 //! Which text is protected is decided in `encode`.
 
 mod charsmap;
+mod components;
 mod gguf;
-mod kept;
-mod parts;
-mod pieces;
+mod mean_sources;
+mod pipeline;
 mod pre;
 mod regexes;
+mod roundtrip;
 mod steps;
 mod stream;
-mod vet;
-mod words;
+mod validate;
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
@@ -26,10 +26,10 @@ use tokenizers::{AddedToken, DecoderWrapper};
 pub use gguf::GgufVocabulary;
 pub use stream::StreamDecoder;
 
+use crate::catch_panic::catch_panic;
 use crate::error::Error;
-use crate::fault::caught;
-use kept::TextLosses;
-use pieces::{failed, matches_of, overlaps_visibly};
+use pipeline::{failed, matches_of, overlaps_visibly};
+use roundtrip::TextLosses;
 use steps::Steps;
 
 /// Ids with the byte span of the text that each stands for. The tokens of one character share its span.
@@ -62,7 +62,7 @@ pub struct Tokenizer {
     origin: Arc<str>,
     /// What its file puts before every text.
     beginning: Option<String>,
-    growth: vet::ExpansionFactors,
+    growth: validate::ExpansionFactors,
     /// In bytes.
     longest_token: usize,
 }
@@ -91,13 +91,13 @@ impl Tokenizer {
     /// [`Error::TokenizerFile`], also where the file's ids are not those that the library would give.
     pub fn from_json(bytes: &[u8], origin: &str) -> Result<Tokenizer, Error> {
         let refuse = |reason: String| Error::TokenizerFile { origin: origin.to_owned(), reason };
-        let document: vet::Document =
-            serde_json::from_slice(bytes).map_err(|error| refuse(parts::fault(bytes, &error.to_string())))?;
+        let document: validate::Document =
+            serde_json::from_slice(bytes).map_err(|error| refuse(components::fault(bytes, &error.to_string())))?;
         let growth = document.vet(bytes).map_err(refuse)?;
         let built =
-            caught(|| serde_json::from_slice::<tokenizers::Tokenizer>(bytes).map_err(|error| error.to_string()));
-        let mut inner = built.and_then(|built| built).map_err(|reason| refuse(parts::fault(bytes, &reason)))?;
-        for vet::AddedTokenEntry { id, content, .. } in &document.added_tokens {
+            catch_panic(|| serde_json::from_slice::<tokenizers::Tokenizer>(bytes).map_err(|error| error.to_string()));
+        let mut inner = built.and_then(|built| built).map_err(|reason| refuse(components::fault(bytes, &reason)))?;
+        for validate::AddedTokenEntry { id, content, .. } in &document.added_tokens {
             let given = inner.token_to_id(content);
             if given != Some(*id) {
                 let given = given.map_or_else(|| "no token".to_owned(), |given| format!("token {given}"));
@@ -109,7 +109,7 @@ impl Tokenizer {
         // A file may carry truncation and padding settings of a training run: rows are never cut or padded unnoticed.
         inner.with_truncation(None).map_err(|error| refuse(error.to_string()))?.with_padding(None);
         let tokenizer = Tokenizer::over(inner, &document, growth, origin).map_err(refuse)?;
-        if tokenizer.vocabulary_size > vet::MOST_IDS as usize {
+        if tokenizer.vocabulary_size > validate::MOST_IDS as usize {
             return Err(refuse(format!(
                 "it has an id of {}, which is no place in a vocabulary",
                 tokenizer.vocabulary_size - 1
@@ -123,7 +123,7 @@ impl Tokenizer {
     fn try_out(&self) -> Result<(), String> {
         let added: String = self.added_tokens().iter().take(4).map(|(_, content, _)| content.as_str()).collect();
         let text = format!("{TRIAL}{added}{}{TRIAL}", "a".repeat(300));
-        caught(|| {
+        catch_panic(|| {
             // Text that the vocabulary cannot spell is not damage.
             let Ok(pieces) = self.split_pieces(&text) else { return };
             let Ok(tokenized) = self.tokenize_split(pieces) else { return };
@@ -219,7 +219,7 @@ impl Tokenizer {
     pub fn decode(&self, ids: &[u32], skip_special: bool) -> Result<String, Error> {
         let refuse = |reason: String| Error::Tokenize { what: format!("{} ids to decode", ids.len()), reason };
         self.check_decoded(ids).map_err(refuse)?;
-        caught(|| self.decode_ids(ids, skip_special)).and_then(|decoded| decoded).map_err(refuse)
+        catch_panic(|| self.decode_ids(ids, skip_special)).and_then(|decoded| decoded).map_err(refuse)
     }
 
     /// A decoder for ids that arrive one at a time.
@@ -288,7 +288,7 @@ impl Tokenizer {
         }
         // All at once: the library goes over all its added tokens each time.
         if !missing.is_empty() {
-            caught(|| self.inner.add_tokens(missing).map_err(|error| error.to_string()))
+            catch_panic(|| self.inner.add_tokens(missing).map_err(|error| error.to_string()))
                 .and_then(|added| added)
                 .map_err(|reason| refuse(&tokens[0], reason))?;
         }
@@ -320,7 +320,7 @@ impl Tokenizer {
     /// # Errors
     /// [`Error::Tokenize`].
     pub fn mean_source_ids(&self, token: &str) -> Result<Vec<u32>, Error> {
-        words::mean_source_ids(self, token)
+        mean_sources::mean_source_ids(self, token)
     }
 
     /// A hash over everything that decides ids, for caches of encoded rows.
@@ -336,7 +336,7 @@ impl Tokenizer {
     /// # Errors
     /// [`Error::Tokenize`].
     pub fn to_json(&self) -> Result<String, Error> {
-        caught(|| self.inner.to_string(false).map_err(|error| error.to_string()))
+        catch_panic(|| self.inner.to_string(false).map_err(|error| error.to_string()))
             .and_then(|written| written)
             .map_err(|reason| failed("itself, to write it", reason))
     }
@@ -359,8 +359,8 @@ impl Tokenizer {
 
     fn over(
         inner: tokenizers::Tokenizer,
-        document: &vet::Document,
-        growth: vet::ExpansionFactors,
+        document: &validate::Document,
+        growth: validate::ExpansionFactors,
         origin: &str,
     ) -> Result<Tokenizer, String> {
         let steps = Arc::new(Steps::of(&inner)?);
@@ -383,7 +383,7 @@ impl Tokenizer {
             steps,
             losses,
             origin: Arc::from(origin),
-            beginning: document.post_processor.as_ref().and_then(parts::beginning).map(str::to_owned),
+            beginning: document.post_processor.as_ref().and_then(components::beginning).map(str::to_owned),
             growth,
             longest_token: 0,
         };

@@ -41,7 +41,7 @@ pub(super) fn check(expression: &str, trials: &mut RegexTrials) -> Result<(), St
         let is_in = |letter: &char| class.is_match(letter.encode_utf8(&mut [0; 4])).unwrap_or(false);
         letters.extend((' '..='~').rev().find(is_in));
     }
-    let mut engines = Engines::new(expression)?;
+    let mut engines = LimitedRegex::new(expression)?;
     letters.extend(['a', 'A', '0', ' ', '\n', '.', '中']);
     for &first in &letters {
         for &second in &letters {
@@ -64,14 +64,14 @@ pub(super) fn check(expression: &str, trials: &mut RegexTrials) -> Result<(), St
 }
 
 /// An expression under each of [`LIMITS`], compiled where the one before was too low.
-struct Engines<'a> {
+struct LimitedRegex<'a> {
     expression: &'a str,
     compiled: Vec<Regex>,
 }
 
-impl Engines<'_> {
-    fn new(expression: &str) -> Result<Engines<'_>, String> {
-        let mut engines = Engines { expression, compiled: Vec::new() };
+impl LimitedRegex<'_> {
+    fn new(expression: &str) -> Result<LimitedRegex<'_>, String> {
+        let mut engines = LimitedRegex { expression, compiled: Vec::new() };
         engines.under(0)?;
         Ok(engines)
     }

@@ -15,13 +15,13 @@ use tokenizers::{
     Decoder, NormalizedString, Normalizer, PreTokenizedString, PreTokenizer, Result, SplitDelimiterBehavior,
 };
 
-use super::parts::shown;
+use super::components::shown;
 use super::pre::GPT2;
 
 /// The steps of a tokenizer, those within others in order.
 pub(super) struct Steps {
     pub(super) normalizers: Vec<Normalizing>,
-    pub(super) cutters: Vec<PreTokenizing>,
+    pub(super) pre_tokenizers: Vec<PreTokenizing>,
     /// None where tokens stand for themselves.
     pub(super) decoders: Option<Vec<Decoding>>,
 }
@@ -57,7 +57,7 @@ impl Steps {
     /// # Errors
     /// An expression that cannot be compiled.
     pub(super) fn of(tokenizer: &tokenizers::Tokenizer) -> std::result::Result<Steps, String> {
-        let mut steps = Steps { normalizers: Vec::new(), cutters: Vec::new(), decoders: None };
+        let mut steps = Steps { normalizers: Vec::new(), pre_tokenizers: Vec::new(), decoders: None };
         if let Some(normalizer) = tokenizer.get_normalizer() {
             steps.add_normalizer(normalizer)?;
         }
@@ -91,7 +91,7 @@ impl Steps {
             PreTokenizerWrapper::Sequence(steps) => {
                 steps.as_ref().iter().try_for_each(|step| self.add_cutter(step))?;
             }
-            PreTokenizerWrapper::Split(split) => self.cutters.push(match &split.pattern {
+            PreTokenizerWrapper::Split(split) => self.pre_tokenizers.push(match &split.pattern {
                 SplitPattern::Regex(expression) => PreTokenizing::Split {
                     regex: compile(expression)?,
                     behavior: split.behavior,
@@ -100,11 +100,12 @@ impl Steps {
                 SplitPattern::String(_) => PreTokenizing::Plain(step.clone()),
             }),
             PreTokenizerWrapper::ByteLevel(bytes) if bytes.use_regex => {
-                self.cutters.push(PreTokenizing::Words { regex: compile(GPT2)?, adds_blank: bytes.add_prefix_space });
+                self.pre_tokenizers
+                    .push(PreTokenizing::Words { regex: compile(GPT2)?, adds_blank: bytes.add_prefix_space });
                 let spelling = bytes.use_regex(false).add_prefix_space(false);
-                self.cutters.push(PreTokenizing::Plain(PreTokenizerWrapper::ByteLevel(spelling)));
+                self.pre_tokenizers.push(PreTokenizing::Plain(PreTokenizerWrapper::ByteLevel(spelling)));
             }
-            other => self.cutters.push(PreTokenizing::Plain(other.clone())),
+            other => self.pre_tokenizers.push(PreTokenizing::Plain(other.clone())),
         }
         Ok(())
     }
@@ -152,7 +153,7 @@ impl Steps {
 
     /// Cuts what is no token yet into words.
     pub(super) fn cut(&self, pieces: &mut PreTokenizedString) -> Result<()> {
-        self.cutters.iter().try_for_each(|step| match step {
+        self.pre_tokenizers.iter().try_for_each(|step| match step {
             PreTokenizing::Plain(step) => step.pre_tokenize(pieces),
             PreTokenizing::Split { regex, behavior, is_inverted: false } => {
                 let cut = pieces.split(|_, piece| piece.split(regex, *behavior));

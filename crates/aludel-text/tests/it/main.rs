@@ -7,14 +7,14 @@
     reason = "helpers of tests may fail and speak as tests do"
 )]
 
-mod apart;
 mod common;
+mod components;
 mod encode;
 mod hostile_tokenizers;
-mod lost;
-mod parts;
-mod real;
+mod real_models;
+mod roundtrip;
 mod steps;
+mod subprocess;
 mod templates;
 mod tokenizers;
 mod tools;

@@ -4,8 +4,8 @@
 //! length and by a count of operations; what is beyond them is undecided.
 
 mod ambiguity;
+mod answer_format;
 mod comparison;
-mod demand;
 mod order;
 mod reading;
 #[cfg(test)]
@@ -14,10 +14,10 @@ mod values;
 
 use super::Verdict;
 use ambiguity::{doubt, notation, readings};
+pub use answer_format::AnswerFormat;
+pub(crate) use answer_format::is_unit;
 pub(super) use comparison::percentage::is_asked_for as is_percentage_asked_for;
 use comparison::{compare, percentage, scalar};
-pub use demand::AnswerFormat;
-pub(crate) use demand::is_unit;
 pub use reading::extract::extract;
 pub(super) use reading::extract::extract_marked;
 use reading::{answer, lexer};
@@ -39,11 +39,13 @@ pub fn verdict(answer_text: &str, gold: &str) -> Verdict {
 /// As [`verdict`], where the form of an answer counts, too: one with the right value in another form is wrong.
 pub fn verdict_as(answer_text: &str, gold: &str, demand: &AnswerFormat) -> Verdict {
     match (value_verdict(answer_text, gold, demand), extract(answer_text)) {
-        (Verdict::Right, Some(answer)) => match aludel_text::fault::caught(|| demand.is_met(answer)).ok().flatten() {
-            Some(true) => Verdict::Right,
-            Some(false) => Verdict::Wrong,
-            None => Verdict::Undecided,
-        },
+        (Verdict::Right, Some(answer)) => {
+            match aludel_text::catch_panic::catch_panic(|| demand.is_met(answer)).ok().flatten() {
+                Some(true) => Verdict::Right,
+                Some(false) => Verdict::Wrong,
+                None => Verdict::Undecided,
+            }
+        }
         (verdict, _) => verdict,
     }
 }
@@ -74,7 +76,7 @@ pub fn disorder(answer_text: &str, gold: &str, question: &str) -> Option<&'stati
     let order = order::Order::asked_for(question)?;
     let gold = extract_marked(gold).unwrap_or(gold);
     let answer = extract(answer_text)?;
-    let is_broken = aludel_text::fault::caught(|| order.is_broken(answer, gold)).unwrap_or(false);
+    let is_broken = aludel_text::catch_panic::catch_panic(|| order.is_broken(answer, gold)).unwrap_or(false);
     is_broken.then(|| order.words())
 }
 
@@ -118,7 +120,7 @@ pub enum Equality {
 ///   proof, but expressions that differ and agree at all of them have to be made on purpose.
 pub fn equal(left: &str, right: &str) -> Equality {
     // A failure of the number library leaves the result undecided.
-    aludel_text::fault::caught(|| weighed(left, right)).unwrap_or(Equality::Undecided)
+    aludel_text::catch_panic::catch_panic(|| weighed(left, right)).unwrap_or(Equality::Undecided)
 }
 
 fn weighed(left: &str, right: &str) -> Equality {
@@ -175,7 +177,7 @@ fn as_arithmetic(left: &str, right: &str) -> Equality {
 /// Whether two answers are real numbers no further apart than `absolute + relative · |right|`, ignoring units and percent signs;
 /// `None` if one is not a number, or if it is undecided. Nothing is rounded: a tolerance is the decimal that was written.
 pub fn is_within(left: &str, right: &str, absolute: f64, relative: f64) -> Option<bool> {
-    aludel_text::fault::caught(|| is_near(left, right, absolute, relative)).ok().flatten()
+    aludel_text::catch_panic::catch_panic(|| is_near(left, right, absolute, relative)).ok().flatten()
 }
 
 fn is_near(left: &str, right: &str, absolute: f64, relative: f64) -> Option<bool> {

@@ -40,7 +40,7 @@ const WIDTH: usize = 78;
 
 /// What has to be given to a command, where options alone do not tell it, since most of them may stand in a recipe instead, and where
 /// it is too long for a line.
-const USAGES: [(&str, &[&str]); 8] = [
+const USAGES: [(&str, &[&str]); 9] = [
     (
         "aludel train",
         &[
@@ -64,6 +64,14 @@ const USAGES: [(&str, &[&str]); 8] = [
             "--model <PATH> --tasks <NAME|FILE>... --output-dir <DIR>",
             "--endpoint <URL> --model <NAME> --tasks <NAME|FILE>... --output-dir <DIR>",
             "--loss --model <PATH> --data <FILE>...",
+            "--kl-to <TEACHER> --model <PATH> --data <FILE>...",
+        ],
+    ),
+    (
+        "aludel cache",
+        &[
+            "--teacher <PATH> --student <PATH> --data <FILE>... --output-dir <DIR>",
+            "--recipe <FILE.toml> --output-dir <DIR>",
         ],
     ),
     ("aludel trace", &[PROMPTS_AND_TEACHER, "--recipe <FILE.toml>"]),
@@ -74,7 +82,7 @@ const USAGES: [(&str, &[&str]); 8] = [
 const PROMPTS_AND_TEACHER: &str = "--prompts <FILE>... --teacher <URL>... --model <NAME> --store <FILE.db>";
 
 /// Shapes the help of a command and of all below it. `path` is how it is typed.
-pub(super) fn shaped(command: Command, path: &str) -> Command {
+pub(super) fn with_layout(command: Command, path: &str) -> Command {
     let mut command = command.mut_args(|arg| {
         let is_rare = RARE.contains(&arg.get_id().as_str());
         arg.hide_short_help(is_rare)
@@ -90,7 +98,7 @@ pub(super) fn shaped(command: Command, path: &str) -> Command {
     }
     command.mut_subcommands(|below| {
         let path = format!("{path} {}", below.get_name());
-        shaped(below, &path)
+        with_layout(below, &path)
     })
 }
 

@@ -1,5 +1,5 @@
-//! Options of one command that are typed at another: which command has them, or what does the same where they were typed. Names of other
-//! tools are the matter of `near`.
+//! Options of one command that are given to another: which command has them, or which option does the same here. Names of other tools
+//! belong in `aliases`.
 
 use super::walk;
 use clap::Command;

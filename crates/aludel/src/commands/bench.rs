@@ -1,11 +1,11 @@
 //! `aludel bench`: the options of a measurement, and how its result reads. What is timed stands in `aludel_distill::bench`.
 
 use crate::console::Console;
-use crate::number::whole;
-use crate::progress::{At, Kind, Progress};
+use crate::progress::{Position, Progress, WorkKind};
 use crate::report::Outcome;
 use crate::run_folder::{adapter_if_named, refuse_as_model};
 use crate::settings::{Flags, RecipeArgs, resolve};
+use crate::value_parser::integer;
 use aludel_distill::bench::{GenerateBench, GenerateOptions, TrainBench, TrainOptions, bench_generate, bench_train};
 use aludel_distill::memory;
 use aludel_model::student::Student;
@@ -20,11 +20,11 @@ use std::path::PathBuf;
 pub(crate) struct BenchArgs {
     /// What to measure
     #[command(subcommand)]
-    what: What,
+    what: BenchCommand,
 }
 
 #[derive(Debug, Subcommand)]
-enum What {
+enum BenchCommand {
     /// Optimiser steps on rows of arbitrary tokens, every one supervised
     Train(Box<TrainArgs>),
 
@@ -44,15 +44,15 @@ struct TrainArgs {
     adapter: Option<PathBuf>,
 
     /// Tokens of a row
-    #[arg(long, value_name = "N", default_value_t = 1024, value_parser = whole::<usize>(2..=u64::MAX))]
+    #[arg(long, value_name = "N", default_value_t = 1024, value_parser = integer::<usize>(2..=u64::MAX))]
     sequence_length: usize,
 
     /// Tokens of an optimiser step
-    #[arg(long, value_name = "N", default_value_t = 4096, value_parser = whole::<usize>(1..=u64::MAX))]
+    #[arg(long, value_name = "N", default_value_t = 4096, value_parser = integer::<usize>(1..=u64::MAX))]
     tokens_per_step: usize,
 
     /// Steps that are timed, after one that is not
-    #[arg(long, value_name = "N", default_value_t = 3, value_parser = whole::<u16>(1..=65_535))]
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = integer::<u16>(1..=65_535))]
     steps: u16,
 
     /// Number of threads; 0 uses all cores [default: 0]
@@ -79,19 +79,19 @@ struct GenerateArgs {
     adapter: Option<PathBuf>,
 
     /// How many sequences are written at once, one measurement for each number
-    #[arg(long, value_name = "N,N,...", value_delimiter = ',', default_value = "1,8,32", value_parser = whole::<u16>(1..=65_535))]
+    #[arg(long, value_name = "N,N,...", value_delimiter = ',', default_value = "1,8,32", value_parser = integer::<u16>(1..=65_535))]
     batch_sizes: Vec<u16>,
 
     /// Tokens of a prompt that is read at once
-    #[arg(long, value_name = "N", default_value_t = 512, value_parser = whole::<u16>(1..=65_535))]
+    #[arg(long, value_name = "N", default_value_t = 512, value_parser = integer::<u16>(1..=65_535))]
     prefill_length: u16,
 
     /// Tokens before the first that is written
-    #[arg(long, value_name = "N", default_value_t = 128, value_parser = whole::<u16>(1..=65_535))]
+    #[arg(long, value_name = "N", default_value_t = 128, value_parser = integer::<u16>(1..=65_535))]
     prompt_length: u16,
 
     /// Tokens written by each sequence
-    #[arg(long, value_name = "N", default_value_t = 64, value_parser = whole::<u16>(1..=65_535))]
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = integer::<u16>(1..=65_535))]
     new_tokens: u16,
 
     /// Precision of matrix products: auto, bf16, f32, or file for the file's own quantisation [default: auto]
@@ -120,8 +120,8 @@ Examples:
 /// Measures and prints.
 pub(crate) fn run(args: &BenchArgs, console: &mut Console) -> anyhow::Result<Outcome> {
     match &args.what {
-        What::Train(args) => train(args, console),
-        What::Generate(args) => generate(args, console),
+        BenchCommand::Train(args) => train(args, console),
+        BenchCommand::Generate(args) => generate(args, console),
     }
 }
 
@@ -162,13 +162,13 @@ fn generate(args: &GenerateArgs, console: &mut Console) -> anyhow::Result<Outcom
 
 fn loading() -> Progress {
     let shown = Progress::new();
-    shown.begin(Kind::Loading);
+    shown.begin(WorkKind::Loading);
     shown
 }
 
 fn measuring(shown: &Progress, done: usize, passes: usize) {
-    let at = At::of(done as u64, passes as u64, "passes");
-    shown.reach_of(Kind::Measuring, done as f64, passes as f64, at);
+    let at = Position::of(done as u64, passes as u64, "passes");
+    shown.reach_of(WorkKind::Measuring, done as f64, passes as f64, at);
 }
 
 fn describe_generate(bench: &GenerateBench) -> String {

@@ -5,8 +5,8 @@ mod conversation;
 
 use super::eval::usual_name;
 use crate::console::{Console, harmless};
-use crate::figures::grouped;
 use crate::hub::local_model;
+use crate::humanize::grouped;
 use crate::report::{INTERRUPTED, Outcome};
 use crate::run_folder::adapter_if_named;
 use crate::settings::{Flags, RecipeArgs, resolve, set_template_date};
@@ -118,7 +118,7 @@ pub(crate) fn run(args: &ChatArgs, console: &mut Console) -> anyhow::Result<Outc
     let adapter = adapter_if_named(args.adapter.as_deref())?;
     let mut talker = ChatModel::open(&model, adapter.as_deref(), &recipe.student, inputs)?;
     let mut messages: Vec<Message> = args.system.iter().map(Message::system).collect();
-    let shown = Shown::of(args, console);
+    let shown = AnswerOutput::of(args, console);
     let Some(prompt) = &args.prompt else {
         return Conversation { talker, recipe, messages, interrupted, shown, console }.run();
     };
@@ -142,7 +142,7 @@ pub(crate) fn run(args: &ChatArgs, console: &mut Console) -> anyhow::Result<Outc
 }
 
 /// How an answer is shown while it streams.
-pub(crate) enum Shown {
+pub(crate) enum AnswerOutput {
     /// Not at all: it is printed as JSON at its end.
     AsJson,
     /// All of it on standard output, reasoning dimmed; with a model's name, who answered and how fast is told at the end.
@@ -151,13 +151,13 @@ pub(crate) enum Shown {
     Apart,
 }
 
-impl Shown {
+impl AnswerOutput {
     /// What suits standard output.
-    fn of(args: &ChatArgs, console: &Console) -> Shown {
+    fn of(args: &ChatArgs, console: &Console) -> AnswerOutput {
         match (args.json, console.is_terminal()) {
-            (true, _) => Shown::AsJson,
-            (false, true) => Shown::Whole(Some(usual_name(&args.model, args.adapter.as_deref()))),
-            (false, false) => Shown::Apart,
+            (true, _) => AnswerOutput::AsJson,
+            (false, true) => AnswerOutput::Whole(Some(usual_name(&args.model, args.adapter.as_deref()))),
+            (false, false) => AnswerOutput::Apart,
         }
     }
 }
@@ -168,7 +168,7 @@ pub(crate) fn say(
     messages: &[Message],
     settings: &GenerateSettings,
     interrupted: &AtomicBool,
-    shown: &Shown,
+    shown: &AnswerOutput,
     console: &mut Console,
 ) -> anyhow::Result<Answer> {
     let mut failed: io::Result<()> = Ok(());
@@ -179,12 +179,12 @@ pub(crate) fn say(
             return;
         }
         failed = match (shown, piece) {
-            (Shown::AsJson, _) => Ok(()),
-            (Shown::Whole(_), Piece::Reasoning(text)) => {
+            (AnswerOutput::AsJson, _) => Ok(()),
+            (AnswerOutput::Whole(_), Piece::Reasoning(text)) => {
                 let text = console.styled(Style::new().dimmed(), text);
                 console.piece(&text)
             }
-            (Shown::Apart, Piece::Reasoning(text)) => {
+            (AnswerOutput::Apart, Piece::Reasoning(text)) => {
                 is_reasoning = true;
                 console.error_piece(&console.styled_for_errors(Style::new().dimmed(), text));
                 Ok(())
@@ -205,10 +205,10 @@ pub(crate) fn say(
     if is_reasoning {
         console.error_piece("\n");
     }
-    if !matches!(shown, Shown::AsJson) {
+    if !matches!(shown, AnswerOutput::AsJson) {
         console.line("")?;
     }
-    if let Shown::Whole(Some(name)) = shown {
+    if let AnswerOutput::Whole(Some(name)) = shown {
         let pace = console.styled(Style::new().dimmed(), &pace(name, &answer, begun.elapsed()));
         console.line(pace)?;
     }

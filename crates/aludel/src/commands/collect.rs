@@ -1,7 +1,7 @@
 //! `aludel trace` with prompts, and `aludel plan trace`: their options, the key, the signals, and what is printed while answers
 //! come in and at the end. What the store holds is told by `trace status`.
 
-mod pace;
+mod progress_text;
 mod show;
 mod warnings;
 mod watch;
@@ -9,9 +9,9 @@ mod watch;
 use crate::console::{Console, harmless};
 use crate::hub::fetch_named;
 use crate::keys::{key_from_file, key_from_variable};
-use crate::next::{after_collecting, after_planning};
-use crate::origin::made_by;
-use crate::report::{Helped, Outcome};
+use crate::next_command::{after_collecting, after_planning};
+use crate::provenance::current_provenance;
+use crate::report::{ErrorWithHelp, Outcome};
 use crate::settings::{Flags, RecipeArgs, resolve};
 use crate::signals::stop_on_signals;
 use aludel_distill::settings::{Problem, Problems, Recipe};
@@ -20,7 +20,7 @@ use aludel_teacher::collect::{Collection, End, PilotResult, Summary, collect, li
 use aludel_teacher::store::Store;
 use clap::Args;
 use serde_json::json;
-use show::Shown;
+use show::CollectDisplay;
 use std::path::PathBuf;
 use std::sync::Arc;
 pub(super) use warnings::Warnings;
@@ -157,7 +157,7 @@ pub(crate) fn collect_recipe(
 
 fn collect_prepared(prepared: &Prepared, watch: bool, json: bool, console: &mut Console) -> anyhow::Result<Outcome> {
     let stop = stop_on_signals()?;
-    let mut shown = Shown::new(watch, &stop)?;
+    let mut shown = CollectDisplay::new(watch, &stop)?;
     let collected = collect(&prepared.collection(), &stop, &mut |event| shown.event(event));
     let warnings = shown.finish()?;
     let Summary { end, progress, .. } = &collected?;
@@ -176,7 +176,7 @@ fn collect_prepared(prepared: &Prepared, watch: bool, json: bool, console: &mut 
 pub(crate) fn run_plan(args: &CollectArgs, console: &mut Console) -> anyhow::Result<Outcome> {
     let prepared = Prepared::of(args.recipe()?)?;
     let stop = stop_on_signals()?;
-    let mut shown = Shown::new(false, &stop)?;
+    let mut shown = CollectDisplay::new(false, &stop)?;
     let planned = plan(&prepared.collection(), &stop, &mut |event| shown.event(event));
     let warnings = shown.finish()?;
     let PilotResult { end, progress, prediction } = planned?;
@@ -192,7 +192,7 @@ pub(crate) fn run_plan(args: &CollectArgs, console: &mut Console) -> anyhow::Res
     if let (Outcome::Done, false, Some(prediction)) = (outcome, args.json, &prediction) {
         console.next(&match prediction.missing {
             0 => after_collecting(prepared.store.path()),
-            _ => after_planning(&made_by().command),
+            _ => after_planning(&current_provenance().command),
         })?;
     }
     Ok(outcome)
@@ -201,7 +201,7 @@ pub(crate) fn run_plan(args: &CollectArgs, console: &mut Console) -> anyhow::Res
 fn outcome(end: &End, json: bool, prepared: &Prepared, console: &mut Console) -> anyhow::Result<Outcome> {
     match end {
         End::Finished => Ok(Outcome::Done),
-        End::Refused { words } => Err(Helped {
+        End::Refused { words } => Err(ErrorWithHelp {
             message: format!("no teacher answers: {}", words.join("; ")),
             help: format!(
                 "fix what they say (address, key, model name), and run the same command again: what is kept is not asked again{}",
@@ -303,7 +303,7 @@ pub(super) fn key(recipe: &Recipe) -> anyhow::Result<Option<Secret>> {
         (_, true) => {}
         // Another address than the service's own may be of a server between, which has the key.
         (true, false) if trace.teacher.is_empty() => {
-            return Err(Helped {
+            return Err(ErrorWithHelp {
                 message: format!(
                     "{name} is not set, and {} requires a key",
                     trace.preset.as_deref().unwrap_or_default()

@@ -1,16 +1,16 @@
 //! `aludel compare`: evaluations against the first of them, as a verdict in the terminal and as a page. What is compared is found in
-//! `named`. How differences are measured is decided in `aludel_distill::evaluate`, how the page looks in `page`.
+//! `inputs`. How differences are measured is decided in `aludel_distill::evaluate`, how the page looks in `html_report`.
 
-mod named;
+mod inputs;
 
-use super::eval::AskingArgs;
+use super::eval::SharedEvalArgs;
 use crate::console::Console;
-use crate::figures::grouped;
-use crate::number::whole;
-use crate::origin::made_by;
-use crate::page::{Report, Run, page};
-use crate::report::{Helped, Outcome};
+use crate::html_report::{Report, Run, page};
+use crate::humanize::grouped;
+use crate::provenance::current_provenance;
+use crate::report::{ErrorWithHelp, Outcome};
 use crate::table::Table;
+use crate::value_parser::integer;
 use aludel_distill::evaluate::compare::{
     Change, Comparison, Evaluated, compare, p_value, percent_interval, percents, points_of,
 };
@@ -21,7 +21,7 @@ use aludel_formats::atomic;
 use anstyle::{AnsiColor, Style};
 use anyhow::Context as _;
 use clap::Args;
-use named::evaluated;
+use inputs::evaluated;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 
@@ -54,7 +54,7 @@ pub(crate) struct CompareArgs {
     stores: Vec<PathBuf>,
 
     /// Random seed of samples and confidence intervals
-    #[arg(long, value_name = "N", default_value_t = 0, value_parser = whole::<u64>(0..=u64::MAX))]
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = integer::<u64>(0..=u64::MAX))]
     seed: u64,
 
     /// Print the comparison as JSON
@@ -63,7 +63,7 @@ pub(crate) struct CompareArgs {
 
     // The last: its heading holds for all that follows.
     #[command(flatten, next_help_heading = "How models are asked")]
-    asking: AskingArgs,
+    shared: SharedEvalArgs,
 }
 
 const EXAMPLES: &str = "\
@@ -96,7 +96,8 @@ pub(crate) fn run(args: &CompareArgs, console: &mut Console) -> anyhow::Result<O
     tell_apart(&mut evaluated);
     let (baseline, others) = (&evaluated[0], &evaluated[1..]);
     let comparisons = others.iter().map(|other| compare(baseline, other, args.seed)).collect::<Result<Vec<_>, _>>()?;
-    let report = Report { evaluated: &evaluated, comparisons: &comparisons, runs: &runs, made_by: &made_by() };
+    let report =
+        Report { evaluated: &evaluated, comparisons: &comparisons, runs: &runs, made_by: &current_provenance() };
     let path = write(&args.output_dir, &report)?;
     if args.json {
         console.json_line(&summary(&comparisons, Some(&path)))?;
@@ -165,7 +166,7 @@ fn refuse_foreign_report(folder: &Path) -> anyhow::Result<()> {
     }
     match [REPORT, COMPARISON].into_iter().find(|name| aludel_files::is_there(folder.join(name))) {
         None => Ok(()),
-        Some(name) => Err(Helped {
+        Some(name) => Err(ErrorWithHelp {
             message: format!(
                 "{}: holds a {name} that compare did not write, and it would be replaced",
                 folder.display()

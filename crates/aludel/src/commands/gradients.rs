@@ -1,9 +1,9 @@
 //! `aludel gradients`: the options that write an adapter's gradients to a file, for comparison with PEFT.
 
 use super::logits::{ComputedDtype, Loaded};
-use crate::number::whole;
 use crate::overwrite::Overwrite;
-use crate::report::{Helped, Outcome};
+use crate::report::{ErrorWithHelp, Outcome};
+use crate::value_parser::integer;
 use aludel_formats::{Dtype, TensorSpec, safetensors};
 use aludel_kernels::{Context, Region, loss, quant};
 use aludel_model::decoder::{Active, Attention, SavedActivations};
@@ -25,7 +25,7 @@ pub(crate) struct GradientsArgs {
     pub(crate) adapter: PathBuf,
 
     /// The token ids of one row; the loss is the mean over predicting each from those before it
-    #[arg(long, value_name = "ID,ID,...", value_delimiter = ',', required = true, value_parser = whole::<u32>(0..=u64::from(u32::MAX)))]
+    #[arg(long, value_name = "ID,ID,...", value_delimiter = ',', required = true, value_parser = integer::<u32>(0..=u64::from(u32::MAX)))]
     pub(crate) ids: Vec<u32>,
 
     /// Safetensors file to create: each gradient under its weight's name in PEFT
@@ -48,11 +48,11 @@ pub(crate) struct GradientsArgs {
 pub(crate) fn run(args: &GradientsArgs) -> anyhow::Result<Outcome> {
     if args.ids.len() < 2 {
         let message = "--ids: one token predicts nothing".to_owned();
-        return Err(anyhow::Error::new(Helped { message, help: "give at least two token ids".to_owned() }));
+        return Err(anyhow::Error::new(ErrorWithHelp { message, help: "give at least two token ids".to_owned() }));
     }
     if args.dtype == ComputedDtype::File {
         let message = "--dtype file: weights in their file's quantisation have no backward pass".to_owned();
-        return Err(anyhow::Error::new(Helped { message, help: "give --dtype f32 or bf16".to_owned() }));
+        return Err(anyhow::Error::new(ErrorWithHelp { message, help: "give --dtype f32 or bf16".to_owned() }));
     }
     args.overwrite.check(&args.output)?;
     let mut loaded = Loaded::open(&args.model, Some(&args.adapter), (args.dtype, &args.quantize), 0, &args.ids)?;

@@ -6,12 +6,12 @@ mod show;
 
 use crate::console::Console;
 use crate::hub::fetch_named;
-use crate::next::{after_inspecting, after_refusal};
-use crate::number::whole;
-use crate::origin::made_by;
-use crate::progress::{At, Kind, Progress};
+use crate::next_command::{after_inspecting, after_refusal};
+use crate::progress::{Position, Progress, WorkKind};
+use crate::provenance::current_provenance;
 use crate::report::Outcome;
 use crate::settings::{Flags, RecipeArgs, resolve, set_template_date};
+use crate::value_parser::integer;
 use aludel_data::dataset::{self, PromptKey, Provenance, Record, Records};
 use aludel_distill::auto_max_length::{ExcludedRows, Lengths};
 use aludel_distill::batch::{MaxPassTokens, Plan};
@@ -45,7 +45,7 @@ pub(crate) struct InspectArgs {
     eval_data: Vec<PathBuf>,
 
     /// Number of rows to show; the totals are of all rows
-    #[arg(long, value_name = "N", default_value_t = 3, value_parser = whole::<usize>(0..=u64::MAX))]
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = integer::<usize>(0..=u64::MAX))]
     rows: usize,
 
     /// Show the boundaries of tokens
@@ -96,7 +96,7 @@ pub(crate) fn run(args: &InspectArgs, console: &mut Console) -> anyhow::Result<O
     // Which rows are too long is known when all were read.
     let mut shown: Vec<(Prepared, Provenance)> = Vec::new();
     let progress = Progress::new();
-    progress.begin(Kind::Reading);
+    progress.begin(WorkKind::Reading);
     let pool = thread_pool(recipe.student.threads)?;
     loop {
         let batch = read_batch(&mut records)?;
@@ -116,7 +116,7 @@ pub(crate) fn run(args: &InspectArgs, console: &mut Console) -> anyhow::Result<O
             }
         }
         let (read, total) = (records.bytes_read(), records.bytes_total());
-        progress.reach_of(Kind::Reading, read as f64, total as f64, At::of_bytes(read, total));
+        progress.reach_of(WorkKind::Reading, read as f64, total as f64, Position::of_bytes(read, total));
     }
     drop(progress);
     let training = Training::of(&student, &added, &recipe, &totals, &evaluation);
@@ -167,7 +167,7 @@ fn next(
     }
     let left_out = &training.as_ref().ok()?.left_out;
     let goes_on = totals.kept + totals.cut > 0 && left_out.iter().all(|left_out| left_out.check(recipe).is_ok());
-    goes_on.then(|| after_inspecting(&made_by().command, recipe.train.output_dir.is_some()))
+    goes_on.then(|| after_inspecting(&current_provenance().command, recipe.train.output_dir.is_some()))
 }
 
 /// What training would take.

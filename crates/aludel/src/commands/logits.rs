@@ -1,10 +1,10 @@
 //! `aludel logits`: the options that write a model's logits to a file, for comparison with other implementations.
 
-use crate::number::whole;
 use crate::overwrite::Overwrite;
 use crate::report::Outcome;
 use crate::run_folder::{adapter_if_named, refuse_as_model};
 use crate::settings::{Flags, RecipeArgs, resolve};
+use crate::value_parser::integer;
 use aludel_distill::learner::{context, weight_format};
 use aludel_distill::settings::Dtype;
 use aludel_formats::{TensorSpec, safetensors};
@@ -29,7 +29,7 @@ pub(crate) struct LogitsArgs {
     pub(crate) adapter: Option<PathBuf>,
 
     /// The token ids of one row
-    #[arg(long, value_name = "ID,ID,...", value_delimiter = ',', required = true, value_parser = whole::<u32>(0..=u64::from(u32::MAX)))]
+    #[arg(long, value_name = "ID,ID,...", value_delimiter = ',', required = true, value_parser = integer::<u32>(0..=u64::from(u32::MAX)))]
     pub(crate) ids: Vec<u32>,
 
     /// Safetensors file to create: tensor `logits`, f32, [ids, vocabulary]
@@ -48,7 +48,7 @@ pub(crate) struct LogitsArgs {
     pub(crate) quantize: String,
 
     /// Number of threads; 0 uses all cores
-    #[arg(long, value_name = "N", default_value_t = 0, value_parser = whole::<usize>(0..=1024))]
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = integer::<usize>(0..=1024))]
     pub(crate) threads: usize,
 }
 

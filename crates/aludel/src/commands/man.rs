@@ -28,7 +28,7 @@ pub(crate) fn run(args: &ManArgs, command: Command, console: &mut Console) -> an
     let folder = &args.output_dir;
     std::fs::create_dir_all(folder)
         .with_context(|| format!("{}: cannot be made the folder of the pages", folder.display()))?;
-    let mut command = whole(command);
+    let mut command = with_all_options(command);
     command.build();
     let pages = write(&command, "aludel", folder)?;
     console.line(format_args!("{pages} pages in {}", folder.display()))?;
@@ -36,8 +36,8 @@ pub(crate) fn run(args: &ManArgs, command: Command, console: &mut Console) -> an
 }
 
 /// A command with all of its options told, what `-h` leaves out among them, and without `help`, which has no page of its own.
-fn whole(command: Command) -> Command {
-    command.disable_help_subcommand(true).mut_args(|arg| arg.hide_short_help(false)).mut_subcommands(whole)
+fn with_all_options(command: Command) -> Command {
+    command.disable_help_subcommand(true).mut_args(|arg| arg.hide_short_help(false)).mut_subcommands(with_all_options)
 }
 
 /// The page of a command and those of all below it; how many they are.

@@ -3,9 +3,9 @@
 use crate::card::write_for_merged;
 use crate::console::Console;
 use crate::hub::local_model;
-use crate::next::{after_merging, elsewhere};
+use crate::next_command::{after_merging, other_runtimes};
 use crate::progress::Progress;
-use crate::report::{Helped, Outcome};
+use crate::report::{ErrorWithHelp, Outcome};
 use crate::run_folder::adapter_of;
 use aludel_distill::base_model::AdapterStudent;
 use aludel_distill::merge;
@@ -75,7 +75,7 @@ pub(crate) fn run(args: &MergeArgs, console: &mut Console) -> anyhow::Result<Out
             .json_line(&json!({ "merged": merged, "student": path.display().to_string(), "dtype": dtype.name() }))?;
     } else {
         console.line(format_args!("merged into {} ({dtype})", args.output_dir.display()))?;
-        console.line(format_args!("elsewhere: {}", elsewhere(&args.output_dir)))?;
+        console.line(format_args!("other_runtimes: {}", other_runtimes(&args.output_dir)))?;
         console.next(&after_merging(&args.output_dir))?;
     }
     Ok(Outcome::Done)
@@ -97,7 +97,7 @@ fn student_of(adapter: &Path, trained_on: Option<&AdapterStudent>) -> anyhow::Re
         _ => "the student that it was trained on is not there",
     };
     let on_the_hub = base.filter(|base| is_hub_name(base)).map(|base| format!(", or --student hf:{base}"));
-    Err(anyhow::Error::new(Helped {
+    Err(anyhow::Error::new(ErrorWithHelp {
         message: format!("{}: {reason}{told}", adapter.display()),
         help: format!("give the model that it was trained on: --student PATH{}", on_the_hub.unwrap_or_default()),
     }))

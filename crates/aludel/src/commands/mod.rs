@@ -1,6 +1,7 @@
 //! One file a command: its options, what it does with them, and what it prints.
 
 pub(crate) mod bench;
+pub(crate) mod cache;
 pub(crate) mod chat;
 pub(crate) mod collect;
 pub(crate) mod compare;
@@ -22,7 +23,7 @@ pub(crate) mod train;
 /// The options of one command, as they are parsed from `arguments`.
 #[cfg(test)]
 fn parsed<A: clap::Args>(arguments: &[&str]) -> A {
-    let command = crate::number::signed(A::augment_args(clap::Command::new("command")));
+    let command = crate::value_parser::allow_negative_numbers(A::augment_args(clap::Command::new("command")));
     let matches = command.try_get_matches_from([&["command"], arguments].concat()).unwrap();
     A::from_arg_matches(&matches).unwrap()
 }

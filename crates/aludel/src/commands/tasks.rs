@@ -2,12 +2,12 @@
 //! evaluation. How they are made is the business of `aludel_verify::tasks`.
 
 use crate::console::Console;
-use crate::figures::grouped;
-use crate::next::after_making;
-use crate::number::whole;
+use crate::humanize::grouped;
+use crate::next_command::after_making;
 use crate::overwrite::Overwrite;
-use crate::report::{Helped, Outcome};
+use crate::report::{ErrorWithHelp, Outcome};
 use crate::table::Table;
+use crate::value_parser::integer;
 use aludel_distill::settings::nearest;
 use aludel_formats::atomic;
 use aludel_verify::tasks::{Difficulty, Family, ProblemSplit, families, family, generate_at, generate_distinct};
@@ -22,11 +22,11 @@ use std::path::PathBuf;
 #[command(after_help = EXAMPLES)]
 pub(crate) struct TasksArgs {
     #[command(subcommand)]
-    action: Action,
+    action: TasksCommand,
 }
 
 #[derive(Debug, Subcommand)]
-enum Action {
+enum TasksCommand {
     /// List the families and how many problems they have
     List(ListArgs),
 
@@ -49,11 +49,11 @@ struct MakeArgs {
     names: Vec<String>,
 
     /// Number of problems per family, all different; fewer where the family has fewer
-    #[arg(long, value_name = "N", value_parser = whole::<u32>(1..=1_000_000))]
+    #[arg(long, value_name = "N", value_parser = integer::<u32>(1..=1_000_000))]
     count: u32,
 
     /// Random seed of the problems and their order
-    #[arg(long, value_name = "N", default_value_t = 0, value_parser = whole::<u64>(0..=u64::MAX))]
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = integer::<u64>(0..=u64::MAX))]
     seed: u64,
 
     /// Which problems: those for training, or those kept for testing; no problem is in both
@@ -104,8 +104,8 @@ is; where the question asks for lowest terms or a unit, `verifier` says so.";
 /// Lists or writes.
 pub(crate) fn run(args: &TasksArgs, console: &mut Console) -> anyhow::Result<Outcome> {
     match &args.action {
-        Action::List(args) => list(args, console)?,
-        Action::Make(args) => make(args, console)?,
+        TasksCommand::List(args) => list(args, console)?,
+        TasksCommand::Make(args) => make(args, console)?,
     }
     Ok(Outcome::Done)
 }
@@ -195,10 +195,10 @@ fn named(names: &[String]) -> anyhow::Result<Vec<Box<dyn Family>>> {
     Ok(chosen)
 }
 
-fn unknown(name: &str) -> Helped {
+fn unknown(name: &str) -> ErrorWithHelp {
     let known: Vec<String> = families().iter().map(|family| family.name().to_owned()).collect();
     let near = nearest(name, &known).map(|near| format!("did you mean {near}? ")).unwrap_or_default();
-    Helped {
+    ErrorWithHelp {
         message: format!("{name}: there is no family of problems of this name"),
         help: format!("{near}name one of {}, or all", known.join(", ")),
     }

@@ -1,18 +1,18 @@
 //! `aludel train`: the options of a training run and the recipe that they make.
 
-mod told;
+mod warnings;
 
 use crate::card::write_for_adapter;
 use crate::console::{Console, harmless};
-use crate::figures::{grouped, held_out_loss, train_loss};
 use crate::hub::fetch_named;
-use crate::next::after_training;
-use crate::origin::made_by;
-use crate::progress::{Part, TrainingProgress};
-use crate::report::{Helped, Outcome};
+use crate::humanize::{grouped, held_out_loss, train_loss};
+use crate::next_command::after_training;
+use crate::progress::{Phase, TrainingProgress};
+use crate::provenance::current_provenance;
+use crate::report::{ErrorWithHelp, Outcome};
 use crate::settings::{Flags, INSTRUCTION_SET, RecipeArgs, instruction_set_of_the_environment, resolve, today};
+use crate::shell_path::shell_quoted;
 use crate::signals::stop_on_signals_aloud;
-use crate::typed::as_typed;
 use aludel_distill::checkpoint::{RECIPE_FILE_NAME, begun_with};
 use aludel_distill::learner::settled;
 use aludel_distill::memory;
@@ -24,7 +24,7 @@ use aludel_files::shortened;
 use clap::Args;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
-use told::{tell_base, tell_unnamed_base, warn_of_start};
+use warnings::{tell_base, tell_unnamed_base, warn_of_start};
 
 /// The options of `aludel train`. Student, data and output folder may stand in the recipe instead.
 #[derive(Debug, Args)]
@@ -130,7 +130,7 @@ Examples:
 pub(crate) fn run(args: &TrainArgs, console: &mut Console) -> anyhow::Result<Outcome> {
     let mut recipe = args.recipe()?;
     fetch_named(&mut recipe)?;
-    let summary = run_recipe(&recipe, args.resume, args.json, Part::whole(), console)?;
+    let summary = run_recipe(&recipe, args.resume, args.json, Phase::whole(), console)?;
     if let Some(adapter) = &summary.adapter {
         tell_unnamed_base(adapter)?;
     }
@@ -152,7 +152,7 @@ pub(crate) fn run_recipe(
     recipe: &Recipe,
     resume: bool,
     json: bool,
-    part: Part,
+    part: Phase,
     console: &mut Console,
 ) -> anyhow::Result<Summary> {
     let recipe = &settle(recipe)?;
@@ -266,7 +266,7 @@ fn settle(recipe: &Recipe) -> anyhow::Result<Recipe> {
                 own.instruction_set = begun.instruction_set;
             }
             if own.instruction_set != begun.instruction_set && instruction_set_of_the_environment().is_some() {
-                return Err(anyhow::Error::new(Helped {
+                return Err(anyhow::Error::new(ErrorWithHelp {
                     message: format!(
                         "{INSTRUCTION_SET} names another instruction set than the one that this run began with"
                     ),
@@ -285,7 +285,7 @@ fn settle(recipe: &Recipe) -> anyhow::Result<Recipe> {
 /// Keeps what a report tells of the session. A run goes on without it.
 fn record_session(folder: &Path, started: &Started) -> Option<Session> {
     let here = std::env::current_dir().ok().map(|folder| folder.to_string_lossy().into_owned());
-    let session = Session { working_directory: here, ..started.session(made_by()) };
+    let session = Session { working_directory: here, ..started.session(current_provenance()) };
     match session.append(folder) {
         Ok(()) => Some(session),
         Err(error) => {
@@ -324,7 +324,7 @@ fn describe(summary: &Summary, folder: &Path) -> String {
             "stopped after step {} of {}{losses}\ncontinue with: aludel train --output-dir {} --resume",
             grouped(summary.steps),
             grouped(summary.total_steps),
-            as_typed(folder)
+            shell_quoted(folder)
         ),
     }
 }
@@ -377,13 +377,15 @@ impl TrainArgs {
                 "give it: aludel train --output-dir DIR --resume",
             ))
             .into()),
-            Some(folder) if !aludel_files::is_there(folder.join(RECIPE_FILE_NAME)) => Err(anyhow::Error::new(Helped {
-                message: format!(
-                    "{}: there is no run to resume here: it holds no {RECIPE_FILE_NAME}",
-                    folder.display()
-                ),
-                help: "give the folder of a run, or --student and --data to start one".to_owned(),
-            })),
+            Some(folder) if !aludel_files::is_there(folder.join(RECIPE_FILE_NAME)) => {
+                Err(anyhow::Error::new(ErrorWithHelp {
+                    message: format!(
+                        "{}: there is no run to resume here: it holds no {RECIPE_FILE_NAME}",
+                        folder.display()
+                    ),
+                    help: "give the folder of a run, or --student and --data to start one".to_owned(),
+                }))
+            }
             Some(_) => Ok(()),
         }
     }

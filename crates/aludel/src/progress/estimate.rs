@@ -17,7 +17,7 @@ fn half_life(worked: f64) -> f64 {
 
 /// A kind of work that takes time. Its units are the caller's choice, one for each kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum WorkKind {
     /// Hashes of files.
     Hashing,
     /// Files from the network.
@@ -54,55 +54,64 @@ pub(crate) enum Kind {
     Merging,
     /// Passes that are timed.
     Measuring,
+    /// Passes of a teacher whose distributions are stored.
+    Asking,
 }
 
-impl Kind {
+impl WorkKind {
     /// What is being done, as a line begins.
     pub(crate) fn name(self) -> &'static str {
         match self {
-            Kind::Hashing => "hashing",
-            Kind::Downloading => "downloading",
-            Kind::Unpacking => "unpacking",
-            Kind::Loading => "loading",
-            Kind::CheckingTeacher => "checking the teacher",
-            Kind::Tokenising => "tokenising",
-            Kind::PlacingTokens => "placing new tokens",
-            Kind::Training => "training",
-            Kind::Evaluating => "evaluating",
-            Kind::Sampling => "sample answers",
-            Kind::Saving => "saving",
-            Kind::Generating => "generating",
-            Kind::Collecting => "collecting",
-            Kind::Reading => "reading",
-            Kind::Judging => "judging",
-            Kind::Writing => "writing",
-            Kind::Merging => "merging",
-            Kind::Measuring => "measuring",
+            WorkKind::Hashing => "hashing",
+            WorkKind::Downloading => "downloading",
+            WorkKind::Unpacking => "unpacking",
+            WorkKind::Loading => "loading",
+            WorkKind::CheckingTeacher => "checking the teacher",
+            WorkKind::Tokenising => "tokenising",
+            WorkKind::PlacingTokens => "placing new tokens",
+            WorkKind::Training => "training",
+            WorkKind::Evaluating => "evaluating",
+            WorkKind::Sampling => "sample answers",
+            WorkKind::Saving => "saving",
+            WorkKind::Generating => "generating",
+            WorkKind::Collecting => "collecting",
+            WorkKind::Reading => "reading",
+            WorkKind::Judging => "judging",
+            WorkKind::Writing => "writing",
+            WorkKind::Merging => "merging",
+            WorkKind::Measuring => "measuring",
+            WorkKind::Asking => "asking the teacher",
         }
     }
 
     /// Whether it comes before what takes the time of a command: while it goes on nothing is known of that, and the time left is its own.
     pub(crate) fn is_preparation(self) -> bool {
-        let preparations = [Kind::Hashing, Kind::Downloading, Kind::Unpacking, Kind::Tokenising, Kind::PlacingTokens];
+        let preparations = [
+            WorkKind::Hashing,
+            WorkKind::Downloading,
+            WorkKind::Unpacking,
+            WorkKind::Tokenising,
+            WorkKind::PlacingTokens,
+        ];
         preparations.contains(&self)
     }
 }
 
 /// What a unit of work is taken to cost before any was measured.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) enum Until {
+pub(crate) enum UnmeasuredCost {
     /// Nobody knows, and so nobody knows how long the whole will take.
     Unknown,
     /// Little beside the rest.
     Negligible,
     /// So many times what a unit of another kind costs.
-    Times(f64, Kind),
+    Times(f64, WorkKind),
 }
 
 #[derive(Debug)]
-struct Work {
-    kind: Kind,
-    until_measured: Until,
+struct WorkEstimate {
+    kind: WorkKind,
+    until_measured: UnmeasuredCost,
     total: f64,
     done: f64,
     /// Seconds and the units that they took, older ones faded.
@@ -112,7 +121,7 @@ struct Work {
     worked: f64,
 }
 
-impl Work {
+impl WorkEstimate {
     fn left(&self) -> f64 {
         (self.total - self.done).max(0.0)
     }
@@ -125,8 +134,8 @@ impl Work {
 /// What is to be done, and what was measured of it.
 #[derive(Debug)]
 pub(crate) struct Estimate {
-    works: Vec<Work>,
-    current: Option<Kind>,
+    works: Vec<WorkEstimate>,
+    current: Option<WorkKind>,
     /// Until here time is accounted for.
     since: Duration,
     half_life: fn(f64) -> f64,
@@ -140,21 +149,21 @@ impl Default for Estimate {
 
 impl Estimate {
     /// So many units of a kind are to be done in all, `done` of which were done before anything was measured.
-    pub(crate) fn expect(&mut self, kind: Kind, done: f64, total: f64, until_measured: Until) {
+    pub(crate) fn expect(&mut self, kind: WorkKind, done: f64, total: f64, until_measured: UnmeasuredCost) {
         self.works.retain(|work| work.kind != kind);
-        self.works.push(Work { kind, until_measured, total, done, seconds: 0.0, units: 0.0, worked: 0.0 });
+        self.works.push(WorkEstimate { kind, until_measured, total, done, seconds: 0.0, units: 0.0, worked: 0.0 });
     }
 
     /// The units in all are found to be others; what was measured stays.
-    pub(crate) fn expect_now(&mut self, kind: Kind, total: f64) {
+    pub(crate) fn expect_now(&mut self, kind: WorkKind, total: f64) {
         match self.work(kind) {
             Some(work) => work.total = total,
-            None => self.expect(kind, 0.0, total, Until::Unknown),
+            None => self.expect(kind, 0.0, total, UnmeasuredCost::Unknown),
         }
     }
 
     /// Whether work of a kind is to be done, or was.
-    pub(crate) fn expects(&self, kind: Kind) -> bool {
+    pub(crate) fn expects(&self, kind: WorkKind) -> bool {
         self.works.iter().any(|work| work.kind == kind)
     }
 
@@ -164,7 +173,7 @@ impl Estimate {
     }
 
     /// Work of a kind goes on from now.
-    pub(crate) fn begin(&mut self, now: Duration, kind: Kind) {
+    pub(crate) fn begin(&mut self, now: Duration, kind: WorkKind) {
         if self.current == Some(kind) {
             return;
         }
@@ -173,7 +182,7 @@ impl Estimate {
     }
 
     /// So many units of a kind are done.
-    pub(crate) fn reach(&mut self, now: Duration, kind: Kind, done: f64) {
+    pub(crate) fn reach(&mut self, now: Duration, kind: WorkKind, done: f64) {
         self.begin(now, kind);
         self.account(now, Some(done));
     }
@@ -185,9 +194,9 @@ impl Estimate {
         for work in self.works.iter().filter(|work| work.left() > 0.0) {
             let cost = match (work.measured(), work.until_measured) {
                 (Some(cost), _) => cost,
-                (None, Until::Negligible) => continue,
-                (None, Until::Times(times, kind)) => times * self.measured(kind)?,
-                (None, Until::Unknown) => return None,
+                (None, UnmeasuredCost::Negligible) => continue,
+                (None, UnmeasuredCost::Times(times, kind)) => times * self.measured(kind)?,
+                (None, UnmeasuredCost::Unknown) => return None,
             };
             is_measured = true;
             let ahead = work.left() * cost;
@@ -203,15 +212,15 @@ impl Estimate {
     }
 
     /// Units a second of a kind of work.
-    pub(crate) fn rate(&self, kind: Kind) -> Option<f64> {
+    pub(crate) fn rate(&self, kind: WorkKind) -> Option<f64> {
         Some(1.0 / self.measured(kind)?)
     }
 
-    fn measured(&self, kind: Kind) -> Option<f64> {
+    fn measured(&self, kind: WorkKind) -> Option<f64> {
         self.works.iter().find(|work| work.kind == kind)?.measured()
     }
 
-    fn work(&mut self, kind: Kind) -> Option<&mut Work> {
+    fn work(&mut self, kind: WorkKind) -> Option<&mut WorkEstimate> {
         self.works.iter_mut().find(|work| work.kind == kind)
     }
 
@@ -237,7 +246,7 @@ mod tests {
     use super::*;
 
     /// A command as a list of what happens: kind, seconds, and the units that are done afterwards.
-    fn at_half(estimate: &mut Estimate, happens: &[(Kind, f64, f64)]) -> (f64, f64) {
+    fn at_half(estimate: &mut Estimate, happens: &[(WorkKind, f64, f64)]) -> (f64, f64) {
         let whole: f64 = happens.iter().map(|(_, seconds, _)| seconds).sum();
         let mut now = 0.0;
         for &(kind, seconds, done) in happens {
@@ -258,22 +267,22 @@ mod tests {
     }
 
     /// Training as it is told: passes of a step, evaluations of 12 rows each, sample answers, saving. The passes' speed varies.
-    fn training(epochs: u64, steps: u64, eval_seconds: f64, wobble: impl Fn(u64) -> f64) -> Vec<(Kind, f64, f64)> {
+    fn training(epochs: u64, steps: u64, eval_seconds: f64, wobble: impl Fn(u64) -> f64) -> Vec<(WorkKind, f64, f64)> {
         const TOKENS: f64 = 1000.0;
-        let mut happens = vec![(Kind::Sampling, 9.0, 1.0)];
+        let mut happens = vec![(WorkKind::Sampling, 9.0, 1.0)];
         let (mut tokens, mut evaluated) = (0.0, 0.0);
         for step in 1..=epochs * steps {
             for pass in 0..4 {
                 tokens += TOKENS;
-                happens.push((Kind::Training, wobble(4 * step + pass), tokens));
+                happens.push((WorkKind::Training, wobble(4 * step + pass), tokens));
             }
             if step.is_multiple_of(steps) {
                 for _ in 0..12 {
                     evaluated += 500.0;
-                    happens.push((Kind::Evaluating, eval_seconds / 12.0, evaluated));
+                    happens.push((WorkKind::Evaluating, eval_seconds / 12.0, evaluated));
                 }
-                happens.push((Kind::Sampling, 9.0, 1.0 + (step / steps) as f64));
-                happens.push((Kind::Saving, 0.4, (step / steps) as f64));
+                happens.push((WorkKind::Sampling, 9.0, 1.0 + (step / steps) as f64));
+                happens.push((WorkKind::Saving, 0.4, (step / steps) as f64));
             }
         }
         happens
@@ -282,10 +291,10 @@ mod tests {
     fn expected(epochs: u64, steps: u64) -> Estimate {
         let mut estimate = Estimate::default();
         let rounds = epochs as f64;
-        estimate.expect(Kind::Training, 0.0, 4000.0 * (epochs * steps) as f64, Until::Unknown);
-        estimate.expect(Kind::Evaluating, 0.0, 6000.0 * rounds, Until::Times(0.5, Kind::Training));
-        estimate.expect(Kind::Sampling, 0.0, rounds + 1.0, Until::Negligible);
-        estimate.expect(Kind::Saving, 0.0, rounds, Until::Negligible);
+        estimate.expect(WorkKind::Training, 0.0, 4000.0 * (epochs * steps) as f64, UnmeasuredCost::Unknown);
+        estimate.expect(WorkKind::Evaluating, 0.0, 6000.0 * rounds, UnmeasuredCost::Times(0.5, WorkKind::Training));
+        estimate.expect(WorkKind::Sampling, 0.0, rounds + 1.0, UnmeasuredCost::Negligible);
+        estimate.expect(WorkKind::Saving, 0.0, rounds, UnmeasuredCost::Negligible);
         estimate
     }
 
@@ -310,16 +319,16 @@ mod tests {
         let happens = training(6, 5, 60.0, |_| 1.0);
         let mut estimate = expected(6, 5);
         assert_within_a_fifth(at_half(&mut estimate, &happens));
-        let rate = estimate.rate(Kind::Training).unwrap();
+        let rate = estimate.rate(WorkKind::Training).unwrap();
         assert!((rate - 1000.0).abs() <= 1.0, "{rate}");
     }
 
     #[test]
     fn a_machine_that_becomes_slower_is_noticed() {
         let happens: Vec<_> =
-            (1..=900).map(|row| (Kind::Judging, if row < 150 { 1.0 } else { 4.0 }, f64::from(row))).collect();
+            (1..=900).map(|row| (WorkKind::Judging, if row < 150 { 1.0 } else { 4.0 }, f64::from(row))).collect();
         let mut estimate = Estimate::default();
-        estimate.expect(Kind::Judging, 0.0, 900.0, Until::Unknown);
+        estimate.expect(WorkKind::Judging, 0.0, 900.0, UnmeasuredCost::Unknown);
         assert_within_a_fifth(at_half(&mut estimate, &happens));
     }
 
@@ -334,11 +343,11 @@ mod tests {
             ends.push(now);
         }
         let mut estimate = Estimate { half_life: rule, ..Estimate::default() };
-        estimate.expect(Kind::Training, 0.0, ends.len() as f64, Until::Unknown);
-        estimate.begin(Duration::ZERO, Kind::Training);
+        estimate.expect(WorkKind::Training, 0.0, ends.len() as f64, UnmeasuredCost::Unknown);
+        estimate.begin(Duration::ZERO, WorkKind::Training);
         let asked = asked_at * now;
         for (index, &end) in ends.iter().enumerate().take_while(|(_, end)| **end <= asked) {
-            estimate.reach(Duration::from_secs_f64(end), Kind::Training, (index + 1) as f64);
+            estimate.reach(Duration::from_secs_f64(end), WorkKind::Training, (index + 1) as f64);
         }
         let said = estimate.left(Duration::from_secs_f64(asked)).unwrap().as_secs_f64();
         (said / (now - asked) - 1.0).abs()
@@ -374,8 +383,8 @@ mod tests {
     #[test]
     fn what_was_there_before_is_no_speed() {
         let mut estimate = Estimate::default();
-        estimate.expect(Kind::Generating, 90.0, 100.0, Until::Unknown);
-        let happens: Vec<_> = (91..=100).map(|done| (Kind::Generating, 7.0, f64::from(done))).collect();
+        estimate.expect(WorkKind::Generating, 90.0, 100.0, UnmeasuredCost::Unknown);
+        let happens: Vec<_> = (91..=100).map(|done| (WorkKind::Generating, 7.0, f64::from(done))).collect();
         assert_within_a_fifth(at_half(&mut estimate, &happens));
     }
 
@@ -384,11 +393,11 @@ mod tests {
         let second = Duration::from_secs;
         let mut estimate = expected(3, 24);
         assert_eq!(estimate.left(second(0)), None);
-        estimate.reach(second(9), Kind::Sampling, 1.0);
+        estimate.reach(second(9), WorkKind::Sampling, 1.0);
         assert_eq!(estimate.left(second(9)), None);
-        estimate.begin(second(9), Kind::Training);
+        estimate.begin(second(9), WorkKind::Training);
         assert_eq!(estimate.left(second(60)), None);
-        estimate.reach(second(70), Kind::Training, 1000.0);
+        estimate.reach(second(70), WorkKind::Training, 1000.0);
         assert!(estimate.left(second(70)).is_some_and(|left| left > second(60)));
         assert_eq!(Estimate::default().left(second(5)), None);
     }
@@ -398,10 +407,10 @@ mod tests {
     fn the_time_left_falls_while_a_unit_is_under_way() {
         let second = Duration::from_secs;
         let mut estimate = Estimate::default();
-        estimate.expect(Kind::Training, 0.0, 2.0, Until::Unknown);
-        estimate.expect(Kind::Evaluating, 0.0, 1.0, Until::Times(0.5, Kind::Training));
-        estimate.begin(second(0), Kind::Training);
-        estimate.reach(second(10), Kind::Training, 1.0);
+        estimate.expect(WorkKind::Training, 0.0, 2.0, UnmeasuredCost::Unknown);
+        estimate.expect(WorkKind::Evaluating, 0.0, 1.0, UnmeasuredCost::Times(0.5, WorkKind::Training));
+        estimate.begin(second(0), WorkKind::Training);
+        estimate.reach(second(10), WorkKind::Training, 1.0);
         assert_eq!(estimate.left(second(10)), Some(second(15)));
         assert_eq!(estimate.left(second(14)), Some(second(11)));
         assert_eq!(estimate.left(second(99)), Some(second(5)));

@@ -1,7 +1,7 @@
 //! How progress reads: one line that fits a terminal, or one for a log. What is measured stands in `estimate`.
 
-use super::estimate::Kind;
-use crate::figures::grouped;
+use super::estimate::WorkKind;
+use crate::humanize::grouped;
 use std::time::Duration;
 
 /// Letters of a bar: fewer tell nothing, more crowd out nothing.
@@ -9,7 +9,7 @@ const BAR: std::ops::RangeInclusive<usize> = 5..=30;
 
 /// What a line says of the work at hand.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub(crate) struct At {
+pub(crate) struct Position {
     /// Where it is: "step 12/24".
     pub(crate) position: String,
     /// The share of it that is done, where that is known.
@@ -18,34 +18,34 @@ pub(crate) struct At {
     pub(crate) facts: Vec<String>,
 }
 
-impl At {
+impl Position {
     /// So many of so many; 0 in all says that nobody knows how many.
-    pub(crate) fn of(done: u64, total: u64, unit: &str) -> At {
-        At::in_units(done, total, &[(1, unit)])
+    pub(crate) fn of(done: u64, total: u64, unit: &str) -> Position {
+        Position::in_units(done, total, &[(1, unit)])
     }
 
     /// So many bytes of so many.
-    pub(crate) fn of_bytes(done: u64, total: u64) -> At {
-        At::in_units(done, total, &[(1, "bytes"), (1_000, "kB"), (1_000_000, "MB")])
+    pub(crate) fn of_bytes(done: u64, total: u64) -> Position {
+        Position::in_units(done, total, &[(1, "bytes"), (1_000, "kB"), (1_000_000, "MB")])
     }
 
     /// So many of so many, in the largest of these units of which there are enough to see it move: the first is 1. What is done is
     /// rounded down, so that all of it is said when all is done.
-    pub(crate) fn in_units(done: u64, total: u64, units: &[(u64, &str)]) -> At {
+    pub(crate) fn in_units(done: u64, total: u64, units: &[(u64, &str)]) -> Position {
         const ENOUGH: u64 = 10;
         let largest = units.iter().rev().find(|(size, _)| done.max(total) / size >= ENOUGH);
-        let Some(&(size, unit)) = largest.or(units.first()) else { return At::default() };
+        let Some(&(size, unit)) = largest.or(units.first()) else { return Position::default() };
         let position = match total {
             0 if done == 0 => String::new(),
             0 => format!("{} {unit}", grouped(done / size)),
             _ if done >= total => format!("{0}/{0} {unit}", grouped(total.div_ceil(size))),
             _ => format!("{}/{} {unit}", grouped(done / size), grouped(total.div_ceil(size))),
         };
-        At { position, share: (total > 0).then(|| done as f64 / total as f64), facts: Vec::new() }
+        Position { position, share: (total > 0).then(|| done as f64 / total as f64), facts: Vec::new() }
     }
 
     /// With another fact.
-    pub(crate) fn with(mut self, fact: impl Into<String>) -> At {
+    pub(crate) fn with(mut self, fact: impl Into<String>) -> Position {
         self.facts.push(fact.into());
         self
     }
@@ -53,17 +53,17 @@ impl At {
 
 /// A moment of a command.
 #[derive(Debug)]
-pub(super) struct Moment<'a> {
+pub(super) struct Snapshot<'a> {
     pub(super) part: Option<&'a str>,
-    pub(super) kind: Kind,
-    pub(super) at: &'a At,
+    pub(super) kind: WorkKind,
+    pub(super) at: &'a Position,
     pub(super) elapsed: Duration,
     /// Until the end of the command, or of the work at hand where `is_of_all` is false; unknown before anything was measured.
     pub(super) left: Option<Duration>,
     pub(super) is_of_all: bool,
 }
 
-impl Moment<'_> {
+impl Snapshot<'_> {
     /// One line of a log: all that is known.
     pub(super) fn log_line(&self) -> String {
         let mut parts = vec![self.head()];
@@ -154,13 +154,13 @@ fn clock(time: Duration) -> String {
 mod tests {
     use super::*;
 
-    fn moment(at: &At) -> Moment<'_> {
+    fn moment(at: &Position) -> Snapshot<'_> {
         let (elapsed, left) = (Duration::from_secs(125), Some(Duration::from_secs(160)));
-        Moment { part: None, kind: Kind::Training, at, elapsed, left, is_of_all: true }
+        Snapshot { part: None, kind: WorkKind::Training, at, elapsed, left, is_of_all: true }
     }
 
-    fn training() -> At {
-        At { share: Some(0.459), ..At::of(11, 24, "steps") }.with("loss 1.6934").with("812 tokens/s")
+    fn training() -> Position {
+        Position { share: Some(0.459), ..Position::of(11, 24, "steps") }.with("loss 1.6934").with("812 tokens/s")
     }
 
     #[test]
@@ -189,10 +189,10 @@ mod tests {
         let at = training();
         let line = "training 11/24 steps, 45%, loss 1.6934, 812 tokens/s, 2 min 05 s elapsed, 2 min 40 s left";
         assert_eq!(moment(&at).log_line(), line);
-        let loading = Moment { kind: Kind::Loading, at: &At::default(), left: None, ..moment(&at) };
+        let loading = Snapshot { kind: WorkKind::Loading, at: &Position::default(), left: None, ..moment(&at) };
         assert_eq!(loading.log_line(), "loading, 2 min 05 s elapsed, – left");
-        let at = At::of_bytes(12_400_000, 40_000_000);
-        let tokenising = Moment { kind: Kind::Tokenising, at: &at, is_of_all: false, ..moment(&at) };
+        let at = Position::of_bytes(12_400_000, 40_000_000);
+        let tokenising = Snapshot { kind: WorkKind::Tokenising, at: &at, is_of_all: false, ..moment(&at) };
         assert_eq!(
             tokenising.log_line(),
             "tokenising 12/40 MB, 31%, 2 min 05 s elapsed, 2 min 40 s left of tokenising"
@@ -202,16 +202,16 @@ mod tests {
     #[test]
     fn counts_are_of_what_is_done_in_units_that_show_it() {
         for (at, said) in [
-            (At::of_bytes(0, 0), "tokenising"),
-            (At::of_bytes(1_200_000, 0), "tokenising 1,200 kB"),
-            (At::of_bytes(0, 512), "tokenising 0/512 bytes, 0%"),
-            (At::of_bytes(299_999, 300_000), "tokenising 299/300 kB, 99%"),
-            (At::of_bytes(300_001, 300_001), "tokenising 301/301 kB, 100%"),
-            (At::of_bytes(39_999_999, 40_000_000), "tokenising 39/40 MB, 99%"),
-            (At::of(7, 8, "rows"), "tokenising 7/8 rows, 87%"),
-            (At::of(3, 0, "rows"), "tokenising 3 rows"),
+            (Position::of_bytes(0, 0), "tokenising"),
+            (Position::of_bytes(1_200_000, 0), "tokenising 1,200 kB"),
+            (Position::of_bytes(0, 512), "tokenising 0/512 bytes, 0%"),
+            (Position::of_bytes(299_999, 300_000), "tokenising 299/300 kB, 99%"),
+            (Position::of_bytes(300_001, 300_001), "tokenising 301/301 kB, 100%"),
+            (Position::of_bytes(39_999_999, 40_000_000), "tokenising 39/40 MB, 99%"),
+            (Position::of(7, 8, "rows"), "tokenising 7/8 rows, 87%"),
+            (Position::of(3, 0, "rows"), "tokenising 3 rows"),
         ] {
-            let moment = Moment { kind: Kind::Tokenising, left: None, ..moment(&at) };
+            let moment = Snapshot { kind: WorkKind::Tokenising, left: None, ..moment(&at) };
             assert_eq!(moment.log_line(), format!("{said}, 2 min 05 s elapsed, – left"));
         }
     }

@@ -13,9 +13,9 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use estimate::Estimate;
-pub(crate) use estimate::{Kind, Until};
-pub(crate) use line::At;
-use line::Moment;
+pub(crate) use estimate::{UnmeasuredCost, WorkKind};
+pub(crate) use line::Position;
+use line::Snapshot;
 pub(crate) use training::TrainingProgress;
 
 /// A terminal's line is drawn anew so often.
@@ -87,11 +87,11 @@ impl Write for LogWriter {
 impl Progress {
     /// Shows nothing until the first work begins.
     pub(crate) fn new() -> Progress {
-        Progress::of(Part::whole())
+        Progress::of(Phase::whole())
     }
 
     /// As [`Progress::new`], for a part of a command.
-    pub(crate) fn of(part: Part) -> Progress {
+    pub(crate) fn of(part: Phase) -> Progress {
         let is_dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
         let bar = (io::stderr().is_terminal() && !is_dumb).then(|| {
             let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
@@ -115,12 +115,12 @@ impl Progress {
     }
 
     /// So many units of a kind of work are to be done in all, `done` of them before now.
-    pub(crate) fn expect(&self, kind: Kind, done: f64, total: f64, until_measured: Until) {
+    pub(crate) fn expect(&self, kind: WorkKind, done: f64, total: f64, until_measured: UnmeasuredCost) {
         locked(&self.shared.state).estimate.expect(kind, done, total, until_measured);
     }
 
     /// As [`Progress::expect`] of nothing that was done before, where it is not expected yet.
-    pub(crate) fn expect_once(&self, kind: Kind, total: f64, until_measured: Until) {
+    pub(crate) fn expect_once(&self, kind: WorkKind, total: f64, until_measured: UnmeasuredCost) {
         let mut state = locked(&self.shared.state);
         if !state.estimate.expects(kind) {
             state.estimate.expect(kind, 0.0, total, until_measured);
@@ -133,22 +133,22 @@ impl Progress {
     }
 
     /// Work begins of which it is not known how far it is.
-    pub(crate) fn begin(&self, kind: Kind) {
-        self.shared.now(|state, now| state.begin(now, kind, At::default()));
+    pub(crate) fn begin(&self, kind: WorkKind) {
+        self.shared.now(|state, now| state.begin(now, kind, Position::default()));
     }
 
     /// Work goes on of which it is not known how long it will be.
-    pub(crate) fn begin_at(&self, kind: Kind, at: At) {
+    pub(crate) fn begin_at(&self, kind: WorkKind, at: Position) {
         self.shared.now(|state, now| state.begin(now, kind, at));
     }
 
     /// So many units are done of a kind whose units in all are expected.
-    pub(crate) fn reach(&self, kind: Kind, done: f64, at: At) {
+    pub(crate) fn reach(&self, kind: WorkKind, done: f64, at: Position) {
         self.shared.now(|state, now| state.reach(now, kind, done, at));
     }
 
     /// So many units are done, of so many in all as far as is known now.
-    pub(crate) fn reach_of(&self, kind: Kind, done: f64, total: f64, at: At) {
+    pub(crate) fn reach_of(&self, kind: WorkKind, done: f64, total: f64, at: Position) {
         self.shared.now(|state, now| {
             state.estimate.expect_now(kind, total);
             state.reach(now, kind, done, at);
@@ -157,8 +157,8 @@ impl Progress {
 
     /// So many weights of a model are merged.
     pub(crate) fn merging(&self, done: u64, total: u64) {
-        let at = At::in_units(done, total, &[(1, "weights"), (1_000_000, "million weights")]);
-        self.reach_of(Kind::Merging, done as f64, total as f64, at);
+        let at = Position::in_units(done, total, &[(1, "weights"), (1_000_000, "million weights")]);
+        self.reach_of(WorkKind::Merging, done as f64, total as f64, at);
     }
 
     /// Time since the beginning, and until the end as far as it is known: for the end of a line of the log.
@@ -168,7 +168,7 @@ impl Progress {
     }
 
     /// Units a second of a kind of work so far.
-    pub(crate) fn rate(&self, kind: Kind) -> Option<f64> {
+    pub(crate) fn rate(&self, kind: WorkKind) -> Option<f64> {
         locked(&self.shared.state).estimate.rate(kind)
     }
 }
@@ -234,15 +234,15 @@ impl Shared {
 
 /// Which part of a command is shown, where it has several of which each has progress of its own.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Part {
+pub(crate) struct Phase {
     /// What a line says of it: "model 1/2".
     name: Option<String>,
-    then: Then,
+    then: NextPhases,
 }
 
 /// What follows a part.
 #[derive(Debug, Clone, Copy, Default)]
-enum Then {
+enum NextPhases {
     /// Nothing that takes long.
     #[default]
     Nothing,
@@ -254,29 +254,29 @@ enum Then {
     Alike(u32),
 }
 
-impl Part {
+impl Phase {
     /// All of a command.
-    pub(crate) fn whole() -> Part {
-        Part::default()
+    pub(crate) fn whole() -> Phase {
+        Phase::default()
     }
 
     /// A part after which others come that take nobody knows how long.
-    pub(crate) fn before_others(name: impl Into<String>) -> Part {
-        Part { name: Some(name.into()), then: Then::Unknown }
+    pub(crate) fn before_others(name: impl Into<String>) -> Phase {
+        Phase { name: Some(name.into()), then: NextPhases::Unknown }
     }
 
-    /// A part after which come others that take so long in all; where that is not known, as [`Part::before_others`].
-    pub(crate) fn before(name: impl Into<String>, others: Option<Duration>) -> Part {
-        Part { name: Some(name.into()), then: others.map_or(Then::Unknown, Then::Takes) }
+    /// A part after which come others that take so long in all; where that is not known, as [`Phase::before_others`].
+    pub(crate) fn before(name: impl Into<String>, others: Option<Duration>) -> Phase {
+        Phase { name: Some(name.into()), then: others.map_or(NextPhases::Unknown, NextPhases::Takes) }
     }
 
     /// One of several that are alike, counted from 0.
-    pub(crate) fn one_of(what: &str, index: usize, count: usize) -> Part {
+    pub(crate) fn one_of(what: &str, index: usize, count: usize) -> Phase {
         match count {
-            0 | 1 => Part::whole(),
-            _ => Part {
+            0 | 1 => Phase::whole(),
+            _ => Phase {
                 name: Some(format!("{what} {}/{count}", index + 1)),
-                then: Then::Alike(count.saturating_sub(index + 1) as u32),
+                then: NextPhases::Alike(count.saturating_sub(index + 1) as u32),
             },
         }
     }
@@ -285,35 +285,35 @@ impl Part {
 /// What is being done; the time comes from outside.
 #[derive(Debug, Default)]
 struct State {
-    part: Part,
+    part: Phase,
     estimate: Estimate,
-    work: Option<(Kind, At)>,
+    work: Option<(WorkKind, Position)>,
     /// When the log last had a line.
     last_line: Duration,
 }
 
 impl State {
-    fn begin(&mut self, now: Duration, kind: Kind, at: At) {
+    fn begin(&mut self, now: Duration, kind: WorkKind, at: Position) {
         self.estimate.begin(now, kind);
         self.work = Some((kind, at));
     }
 
-    fn reach(&mut self, now: Duration, kind: Kind, done: f64, at: At) {
+    fn reach(&mut self, now: Duration, kind: WorkKind, done: f64, at: Position) {
         self.estimate.reach(now, kind, done);
         self.work = Some((kind, at));
     }
 
-    fn moment<T>(&self, now: Duration, read: impl FnOnce(Moment<'_>) -> T) -> Option<T> {
+    fn moment<T>(&self, now: Duration, read: impl FnOnce(Snapshot<'_>) -> T) -> Option<T> {
         let (kind, at) = self.work.as_ref()?;
         let of_part = self.estimate.left(now);
         let (left, is_of_all) = match (of_part, self.part.then) {
             (left, _) if kind.is_preparation() => (left, false),
-            (left, Then::Unknown) => (left, false),
-            (left, Then::Nothing) => (left, true),
-            (left, Then::Takes(others)) => (left.map(|left| left + others), true),
-            (left, Then::Alike(parts)) => (left.map(|left| left + (now + left) * parts), true),
+            (left, NextPhases::Unknown) => (left, false),
+            (left, NextPhases::Nothing) => (left, true),
+            (left, NextPhases::Takes(others)) => (left.map(|left| left + others), true),
+            (left, NextPhases::Alike(parts)) => (left.map(|left| left + (now + left) * parts), true),
         };
-        Some(read(Moment { part: self.part.name.as_deref(), kind: *kind, at, elapsed: now, left, is_of_all }))
+        Some(read(Snapshot { part: self.part.name.as_deref(), kind: *kind, at, elapsed: now, left, is_of_all }))
     }
 
     /// The line that is due now, if one is.
@@ -336,16 +336,16 @@ mod tests {
     fn without_a_terminal_no_silence_lasts_half_a_minute() {
         let mut state = State::default();
         let (mut lines, mut last) = (0, Duration::ZERO);
-        state.begin(Duration::ZERO, Kind::Loading, At::default());
+        state.begin(Duration::ZERO, WorkKind::Loading, Position::default());
         for tick in 1..=36_000u32 {
             let now = DRAWN_APART * tick;
             if tick == 300 {
-                state.estimate.expect(Kind::Training, 0.0, 6.0, Until::Unknown);
-                state.begin(now, Kind::Training, At::of(0, 6, "steps"));
+                state.estimate.expect(WorkKind::Training, 0.0, 6.0, UnmeasuredCost::Unknown);
+                state.begin(now, WorkKind::Training, Position::of(0, 6, "steps"));
             }
             if tick % 6000 == 0 {
                 let step = u64::from(tick / 6000);
-                state.reach(now, Kind::Training, step as f64, At::of(step, 6, "steps"));
+                state.reach(now, WorkKind::Training, step as f64, Position::of(step, 6, "steps"));
             }
             if let Some(line) = state.line_due(now) {
                 assert!(now - last <= Duration::from_secs(30), "{last:?} to {now:?}");
@@ -362,28 +362,28 @@ mod tests {
     fn a_part_says_what_follows_it_as_far_as_that_is_known() {
         let second = Duration::from_secs;
         for (part, said) in [
-            (Part::whole(), "generating 10/40 answers, 25%, 1 min 00 s elapsed, 3 min 00 s left"),
+            (Phase::whole(), "generating 10/40 answers, 25%, 1 min 00 s elapsed, 3 min 00 s left"),
             (
-                Part::before_others("before"),
+                Phase::before_others("before"),
                 "before: generating 10/40 answers, 25%, 1 min 00 s elapsed, 3 min 00 s left of generating",
             ),
             (
-                Part::before("run", Some(second(30))),
+                Phase::before("run", Some(second(30))),
                 "run: generating 10/40 answers, 25%, 1 min 00 s elapsed, 3 min 30 s left",
             ),
             (
-                Part::one_of("model", 0, 3),
+                Phase::one_of("model", 0, 3),
                 "model 1/3: generating 10/40 answers, 25%, 1 min 00 s elapsed, 11 min 00 s left",
             ),
             (
-                Part::one_of("model", 2, 3),
+                Phase::one_of("model", 2, 3),
                 "model 3/3: generating 10/40 answers, 25%, 1 min 00 s elapsed, 3 min 00 s left",
             ),
         ] {
             let mut state = State { part, ..State::default() };
-            state.begin(second(0), Kind::Generating, At::default());
-            state.estimate.expect(Kind::Generating, 0.0, 40.0, Until::Unknown);
-            state.reach(second(60), Kind::Generating, 10.0, At::of(10, 40, "answers"));
+            state.begin(second(0), WorkKind::Generating, Position::default());
+            state.estimate.expect(WorkKind::Generating, 0.0, 40.0, UnmeasuredCost::Unknown);
+            state.reach(second(60), WorkKind::Generating, 10.0, Position::of(10, 40, "answers"));
             assert_eq!(state.line_due(second(60)).as_deref(), Some(said));
         }
     }
@@ -393,7 +393,7 @@ mod tests {
         let mut state = State::default();
         let second = Duration::from_secs;
         assert_eq!(state.line_due(second(100)), None, "nothing has begun");
-        state.begin(second(0), Kind::Loading, At::default());
+        state.begin(second(0), WorkKind::Loading, Position::default());
         state.last_line = second(80);
         assert_eq!(state.line_due(second(100)), None);
         assert_eq!(state.line_due(second(105)).as_deref(), Some("loading, 1 min 45 s elapsed, – left"));

@@ -2,8 +2,8 @@
 //! tokens: a pass goes through all layers, forward and backward, and none of its tokens is done before all of them are. What is logged of
 //! the events is the command's matter.
 
-use super::{At, Kind, Part, Progress, Until};
-use crate::figures::grouped;
+use super::{Phase, Position, Progress, UnmeasuredCost, WorkKind};
+use crate::humanize::grouped;
 use aludel_distill::train::{Event, RemainingWork, Stage};
 
 /// Of a step all passes are done, and the step is not.
@@ -23,7 +23,7 @@ pub(crate) struct TrainingProgress {
 }
 
 impl TrainingProgress {
-    pub(crate) fn new(part: Part) -> TrainingProgress {
+    pub(crate) fn new(part: Phase) -> TrainingProgress {
         let progress = Progress::of(part);
         TrainingProgress {
             progress,
@@ -41,36 +41,36 @@ impl TrainingProgress {
     pub(crate) fn show(&mut self, event: &Event<'_>) {
         let progress = &self.progress;
         match event {
-            Event::Stage(Stage::Hashing) => progress.begin(Kind::Hashing),
-            Event::Stage(Stage::Opening) => progress.begin(Kind::Loading),
-            Event::Stage(Stage::CheckingTeacher) => progress.begin(Kind::CheckingTeacher),
+            Event::Stage(Stage::Hashing) => progress.begin(WorkKind::Hashing),
+            Event::Stage(Stage::Opening) => progress.begin(WorkKind::Loading),
+            Event::Stage(Stage::CheckingTeacher) => progress.begin(WorkKind::CheckingTeacher),
             Event::Stage(Stage::Loading) => {
                 // Nothing is known yet of what takes the time.
                 progress.forget();
-                progress.begin(Kind::Loading);
+                progress.begin(WorkKind::Loading);
             }
-            Event::Stage(Stage::Saving) => progress.begin(Kind::Saving),
+            Event::Stage(Stage::Saving) => progress.begin(WorkKind::Saving),
             Event::Hashing { done, total } => {
-                progress.reach_of(Kind::Hashing, *done as f64, *total as f64, At::of_bytes(*done, *total));
+                progress.reach_of(WorkKind::Hashing, *done as f64, *total as f64, Position::of_bytes(*done, *total));
             }
             Event::Tokenising(told) => {
-                let at =
-                    At::of_bytes(told.bytes_read, told.bytes_total).with(format!("{} rows", grouped(told.records)));
-                progress.reach_of(Kind::Tokenising, told.bytes_read as f64, told.bytes_total as f64, at);
+                let at = Position::of_bytes(told.bytes_read, told.bytes_total)
+                    .with(format!("{} rows", grouped(told.records)));
+                progress.reach_of(WorkKind::Tokenising, told.bytes_read as f64, told.bytes_total as f64, at);
             }
             Event::PlacingTokens { done, total } => {
-                let at = At::of(*done as u64, *total as u64, "rows");
-                progress.reach_of(Kind::PlacingTokens, *done as f64, *total as f64, at);
+                let at = Position::of(*done as u64, *total as u64, "rows");
+                progress.reach_of(WorkKind::PlacingTokens, *done as f64, *total as f64, at);
             }
             Event::Started(started) => {
                 let ahead = started.ahead;
                 progress.forget();
-                progress.expect(Kind::Training, 0.0, ahead.tokens as f64, Until::Unknown);
+                progress.expect(WorkKind::Training, 0.0, ahead.tokens as f64, UnmeasuredCost::Unknown);
                 let tokens = (ahead.evaluations * ahead.evaluation_tokens) as f64;
-                let cost = Until::Times(ahead.evaluation_cost, Kind::Training);
-                progress.expect(Kind::Evaluating, 0.0, tokens, cost);
-                progress.expect(Kind::Sampling, 0.0, ahead.samplings as f64, Until::Negligible);
-                progress.expect(Kind::Saving, 0.0, ahead.saves as f64, Until::Negligible);
+                let cost = UnmeasuredCost::Times(ahead.evaluation_cost, WorkKind::Training);
+                progress.expect(WorkKind::Evaluating, 0.0, tokens, cost);
+                progress.expect(WorkKind::Sampling, 0.0, ahead.samplings as f64, UnmeasuredCost::Negligible);
+                progress.expect(WorkKind::Saving, 0.0, ahead.saves as f64, UnmeasuredCost::Negligible);
                 (self.ahead, self.total_steps) = (Some(ahead), started.total_steps);
             }
             Event::Pass { step, tokens, of } => {
@@ -78,31 +78,31 @@ impl TrainingProgress {
                 let share = (*tokens as f64 / (*of).max(1) as f64).min(BEFORE_THE_OPTIMISER);
                 let at = self.at_step(step - 1, share);
                 let at = at.with(format!("{}/{} tokens", grouped(*tokens), grouped(*of)));
-                self.progress.reach(Kind::Training, (self.trained + tokens) as f64, at);
+                self.progress.reach(WorkKind::Training, (self.trained + tokens) as f64, at);
             }
             Event::Step { record, .. } => {
                 (self.trained, self.loss) = (self.trained + record.tokens, Some(record.loss));
                 let at = self.at_step(record.step, 0.0);
-                self.progress.reach(Kind::Training, self.trained as f64, at);
+                self.progress.reach(WorkKind::Training, self.trained as f64, at);
             }
             Event::Evaluating { done, total, tokens } => {
                 let before = self.ahead.map_or(0, |ahead| self.evaluations * ahead.evaluation_tokens);
-                let at = At::of(*done as u64, *total as u64, "rows");
-                progress.reach(Kind::Evaluating, (before + tokens) as f64, at);
+                let at = Position::of(*done as u64, *total as u64, "rows");
+                progress.reach(WorkKind::Evaluating, (before + tokens) as f64, at);
             }
             Event::Evaluated(_) => self.evaluations += 1,
             Event::Sampling { done, total } => {
                 let share = *done as f64 / (*total).max(1) as f64;
-                let at = At::of(*done as u64, *total as u64, "tokens");
-                progress.reach(Kind::Sampling, self.samplings as f64 + share, at);
+                let at = Position::of(*done as u64, *total as u64, "tokens");
+                progress.reach(WorkKind::Sampling, self.samplings as f64 + share, at);
             }
             Event::Sampled(_) => {
                 self.samplings += 1;
-                progress.reach(Kind::Sampling, self.samplings as f64, At::default());
+                progress.reach(WorkKind::Sampling, self.samplings as f64, Position::default());
             }
             Event::Saved(_) => {
                 self.saves += 1;
-                progress.reach(Kind::Saving, self.saves as f64, At::default());
+                progress.reach(WorkKind::Saving, self.saves as f64, Position::default());
             }
         }
     }
@@ -113,11 +113,11 @@ impl TrainingProgress {
     }
 
     /// So many steps are done, and of the next such a share.
-    fn at_step(&self, done: u64, of_next: f64) -> At {
-        let mut at = At::of(done, self.total_steps, "steps");
+    fn at_step(&self, done: u64, of_next: f64) -> Position {
+        let mut at = Position::of(done, self.total_steps, "steps");
         at.share = Some((done as f64 + of_next) / self.total_steps.max(1) as f64);
         at.facts.extend(self.loss.map(|loss| format!("loss {loss:.4}")));
-        at.facts.extend(self.progress.rate(Kind::Training).map(|rate| format!("{rate:.0} tokens/s")));
+        at.facts.extend(self.progress.rate(WorkKind::Training).map(|rate| format!("{rate:.0} tokens/s")));
         at
     }
 }

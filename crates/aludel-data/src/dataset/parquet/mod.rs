@@ -131,7 +131,7 @@ fn check_places(metadata: &ParquetMetaData, file_bytes: u64) -> Result<(), Strin
 
 /// The reader asserts what it expects of a file; a violation by an untrusted file is not a bug.
 fn guarded<T>(read: impl FnOnce() -> T) -> Result<T, String> {
-    aludel_text::fault::caught(read).map_err(|_| "its parts contradict each other".to_string())
+    aludel_text::catch_panic::catch_panic(read).map_err(|_| "its parts contradict each other".to_string())
 }
 
 impl Read for ParquetLines {

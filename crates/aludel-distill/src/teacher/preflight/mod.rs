@@ -9,16 +9,19 @@ mod tokenisation;
 mod turns;
 
 use std::fmt;
+use std::ops::ControlFlow;
 use std::path::Path;
 
 use aludel_data::token_cache::TokenRow;
+use aludel_kernels::Context;
 use aludel_model::student::Student;
 use aludel_text::Tokenizer;
 
 use crate::error::{Error, Result};
 use crate::settings::{DistillSettings, PairCheck, Recipe};
+use crate::teacher::Teacher;
 
-pub use predictions::{Predictions, check_predictions, sampled_rows};
+pub use predictions::{Predictions, sampled_rows};
 
 /// One thing in which a teacher does not fit a student.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -144,7 +147,7 @@ pub fn decide(mut findings: Vec<Finding>, student: &Path, settings: &DistillSett
     if !findings.iter().any(ends) {
         return Ok(findings);
     }
-    let teacher = settings.teacher_model()?.to_owned();
+    let teacher = settings.teacher.clone().or_else(|| settings.cache.clone()).unwrap_or_default();
     Err(Error::Pair { student: student.to_owned(), teacher, mismatch: Mismatch(findings) })
 }
 
@@ -167,26 +170,45 @@ pub fn check_texts(student: &Student, recipe: &Recipe) -> Result<Vec<Finding>> {
     decide(findings, &student.path, settings)
 }
 
-/// Refuses a teacher that lacks tokens of the rows, of which `read` gives each by its number. It has the first `vocab` tokens.
+/// Asks a teacher about rows, of which `read` gives each by its number: whether it has all their tokens, and on a few of them whether it
+/// predicts. Returns what is only to be told. `watch` is asked before each pass.
 ///
 /// # Errors
-/// [`Error::Pair`], and those of `read`.
-pub fn check_rows(
+/// [`Error::Pair`], [`Error::Stopped`] where `watch` breaks off, and those of `read`.
+pub fn check_teacher(
+    ctx: &mut Context,
+    teacher: &mut dyn Teacher,
     student: &Student,
-    vocab: usize,
-    settings: &DistillSettings,
-    count: usize,
-    mut read: impl FnMut(usize) -> Result<TokenRow>,
-) -> Result<()> {
-    if student.text.tokenizer.vocab_size() <= vocab {
-        return Ok(());
+    recipe: &Recipe,
+    rows: RowsToCheck<'_>,
+    watch: &mut dyn FnMut() -> ControlFlow<()>,
+) -> Result<Vec<Finding>> {
+    let (settings, vocab) = (&recipe.distill, teacher.vocab());
+    let RowsToCheck { count, read } = rows;
+    let mut findings = Vec::new();
+    if student.text.tokenizer.vocab_size() > vocab {
+        for row in 0..count {
+            let ids = read(row)?.ids;
+            findings.extend(ids::missing_tokens(student, vocab, std::iter::once(ids.as_slice())));
+            if !findings.is_empty() {
+                return decide(findings, &student.path, settings);
+            }
+        }
     }
-    for row in 0..count {
-        let ids = read(row)?.ids;
-        let missing = ids::missing_tokens(student, vocab, std::iter::once(ids.as_slice()));
-        decide(missing.into_iter().collect(), &student.path, settings)?;
+    let sample = sampled_rows(count, read)?;
+    if let Some(found) = Predictions::ask(ctx, teacher, &sample, recipe.train.tokens_per_pass, watch)? {
+        findings.extend(found.judge(vocab, settings));
     }
-    Ok(())
+    decide(findings, &student.path, settings)
+}
+
+/// The rows of a run, to choose some of.
+#[derive(Clone, Copy)]
+pub struct RowsToCheck<'a> {
+    /// How many there are.
+    pub count: usize,
+    /// Reads one by its number.
+    pub read: &'a dyn Fn(usize) -> Result<TokenRow>,
 }
 
 /// Refuses a teacher whose token ids mean other tokens than the student's.

@@ -1,13 +1,15 @@
 //! Whether a teacher predicts: on some rows, its loss on their tokens must be far below that of guessing, and no lower on the token before
 //! or after. It takes one pass of the teacher, whatever it is: a model, a cache, a server. What else must fit stands beside this file.
 
+use std::ops::ControlFlow;
+
 use aludel_data::token_cache::TokenRow;
 use aludel_files::counted;
 use aludel_kernels::Context;
 
 use super::{Check, Finding};
 use crate::batch::passes;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::settings::{DistillSettings, Quantize};
 use crate::supervision::SupervisedBatch;
 use crate::teacher::Teacher;
@@ -24,8 +26,8 @@ const PLAUSIBLE: f64 = 0.75;
 /// neighbours that are as likely.
 const SHIFT_MARGIN: f64 = 0.05;
 
-/// Up to 32 rows of up to 2,048 tokens, spread evenly over the `count` rows that there are. Rows are cut where the tokens end; each has
-/// a supervised token.
+/// Up to 32 rows, spread evenly over the `count` rows that there are, of up to 2,048 tokens together. A row is never cut, since a cache
+/// knows whole rows: where none is so short, the shortest of them has to do.
 ///
 /// # Errors
 /// Those of `read`.
@@ -33,21 +35,14 @@ pub fn sampled_rows(count: usize, mut read: impl FnMut(usize) -> Result<TokenRow
     let taken = count.min(MOST_ROWS);
     let (mut rows, mut left, mut shortest) = (Vec::new(), MOST_TOKENS, None::<TokenRow>);
     for number in 0..taken {
-        let mut row = read(number * count / taken)?;
-        if shortest.as_ref().is_none_or(|shortest| row.ids.len() < shortest.ids.len()) {
-            shortest = Some(row.clone());
+        let row = read(number * count / taken)?;
+        if row.ids.len() <= left {
+            left -= row.ids.len();
+            rows.push(row);
+        } else if shortest.as_ref().is_none_or(|shortest| row.ids.len() < shortest.ids.len()) {
+            shortest = Some(row);
         }
-        let end = row.ids.len().min(left);
-        let supervised = row.weights[..end].iter().skip(1).filter(|&&weight| weight != 0.0).count();
-        if supervised == 0 {
-            continue;
-        }
-        row.ids.truncate(end);
-        row.weights.truncate(end);
-        left -= end;
-        rows.push(row);
     }
-    // Where prompts are longer than all of that, one row has to do.
     if rows.is_empty() {
         rows.extend(shortest);
     }
@@ -87,22 +82,24 @@ impl Mean {
 
 impl Predictions {
     /// Asks a teacher about rows, in passes of up to `tokens_per_pass` tokens; none where it cannot tell the probability of given
-    /// tokens. `watch` is called before each pass.
+    /// tokens. `watch` is asked before each pass.
     ///
     /// # Errors
-    /// Those of the teacher and of `watch`.
+    /// Those of the teacher, and [`Error::Stopped`] where `watch` breaks off.
     pub fn ask(
         ctx: &mut Context,
         teacher: &mut dyn Teacher,
         rows: &[TokenRow],
         tokens_per_pass: usize,
-        watch: &dyn Fn() -> Result<()>,
+        watch: &mut dyn FnMut() -> ControlFlow<()>,
     ) -> Result<Option<Predictions>> {
         let lengths: Vec<u32> = rows.iter().map(|row| row.ids.len() as u32).collect();
         let numbers: Vec<u32> = (0..rows.len() as u32).collect();
         let (mut found, mut batch) = (Predictions::default(), SupervisedBatch::default());
         for pass in passes(&numbers, &lengths, tokens_per_pass) {
-            watch()?;
+            if watch().is_break() {
+                return Err(Error::Stopped);
+            }
             let taken: Vec<(u32, TokenRow)> = pass.iter().map(|&row| (row, rows[row as usize].clone())).collect();
             batch.fill(&taken);
             let (ids, positions) = (&batch.pass.ids, &batch.pass.positions);
@@ -169,25 +166,12 @@ fn mend(settings: &DistillSettings) -> String {
     if settings.teacher_quantize != Quantize::None {
         checks.push("that it predicts without distill.teacher_quantize".to_owned());
     }
+    if settings.cache.is_some() {
+        checks.push("that distill.cache was written by a teacher that predicts the rows".to_owned());
+    }
     checks.push("with `aludel chat` that its weights are intact and not quantised beyond use".to_owned());
     checks.push("that it knows the language of the rows".to_owned());
     format!("check {}", checks.join(", and "))
-}
-
-/// Checks the predictions of a teacher on rows.
-///
-/// # Errors
-/// As [`Predictions::ask`].
-pub fn check_predictions(
-    ctx: &mut Context,
-    teacher: &mut dyn Teacher,
-    rows: &[TokenRow],
-    settings: &DistillSettings,
-    tokens_per_pass: usize,
-    watch: &dyn Fn() -> Result<()>,
-) -> Result<Option<Finding>> {
-    let found = Predictions::ask(ctx, teacher, rows, tokens_per_pass, watch)?;
-    Ok(found.and_then(|found| found.judge(teacher.vocab(), settings)))
 }
 
 #[cfg(test)]
@@ -197,25 +181,23 @@ mod tests {
 
     use super::*;
 
-    /// A row whose last tokens are supervised.
-    fn row(tokens: usize, supervised: usize) -> TokenRow {
+    fn row(tokens: usize) -> TokenRow {
         let info = RowInfo { tokens: 0, supervised: 0, example: 0, prompt_key: PromptKey(0), file_index: 0, line: 0 };
-        let weights = (0..tokens).map(|token| if token + supervised >= tokens { 1.0 } else { 0.0 }).collect();
-        TokenRow { ids: vec![0; tokens], weights, info }
+        TokenRow { ids: vec![0; tokens], weights: vec![1.0; tokens], info }
     }
 
     #[test]
     fn a_sample_is_spread_and_bounded() {
-        let of = |count, tokens: &dyn Fn(usize) -> (usize, usize)| {
-            let read = |number| Ok(row(tokens(number).0, tokens(number).1));
+        let of = |count, tokens: &dyn Fn(usize) -> usize| {
+            let read = |number| Ok(row(tokens(number)));
             sampled_rows(count, read).unwrap().iter().map(|row| row.ids.len()).collect::<Vec<_>>()
         };
-        assert_eq!(of(3, &|number| (10 + number, 4)), [10, 11, 12]);
-        assert_eq!(of(320, &|number| (number / 10 + 1, 1))[..3], [2, 3, 4], "a single token predicts nothing");
-        assert_eq!(of(100, &|_| (1000, 990)), [1000, 1000, 48], "the last row is cut");
-        assert_eq!(of(100, &|_| (1000, 900)), [1000, 1000], "of so little of a row nothing is supervised");
-        assert_eq!(of(2, &|number| (9000 - number, 1)), [8999], "no prompt fits, so one row has to do");
-        assert_eq!(of(0, &|_| (1, 1)), [0; 0]);
+        assert_eq!(of(3, &|number| 10 + number), [10, 11, 12]);
+        assert_eq!(of(320, &|number| number / 10 + 1)[..3], [1, 2, 3]);
+        assert_eq!(of(100, &|_| 1000), [1000, 1000]);
+        assert_eq!(of(3, &|number| [2000, 100, 48][number]), [2000, 48], "what fits");
+        assert_eq!(of(2, &|number| 9000 - number), [8999], "where none fits, one has to do");
+        assert_eq!(of(0, &|_| 1), [0; 0]);
     }
 
     fn mean(value: f64, count: usize) -> Mean {

@@ -1,10 +1,16 @@
 //! How far a student's next-token distribution is from a teacher's: the divergences, and the ops that compare logits with a whole
 //! teacher (`dense`), its likeliest tokens (`top_k`) or draws from it (`sampled`). What is kept of a teacher is chosen in `select`.
 
+mod row;
 mod select;
+mod tail;
+#[cfg(test)]
+mod tests;
 
 pub use select::{Draws, sample_of, top_k_of};
 
+use self::row::{cross_entropy_of_draws, divergence_of};
+use self::tail::{Listed, divergence_of_classes};
 use crate::device::{Context, Device, Indices, Mat, assert_apart};
 use crate::reference;
 
@@ -114,10 +120,18 @@ pub fn dense(
     }
     assert_apart(&[student.place(), losses.place()], &[teacher.place(), weights.place()]);
     match ctx.device() {
-        Device::Cpu | Device::Reference => {
-            reference::divergence::dense(ctx, student, teacher, weights, args, losses, gradient);
+        Device::Cpu => {}
+        Device::Reference => {
+            return reference::divergence::dense(ctx, student, teacher, weights, args, losses, gradient);
         }
     }
+    let (tv, isa) = (ctx.view(teacher), ctx.isa());
+    let DivergenceArgs { divergence, softmax: Softmax { vocab, temperature } } = args;
+    for_rows(ctx, student, weights, args.softmax, losses, gradient, |row, logits, scale| {
+        // SAFETY: the teacher's logits are only read.
+        let teacher = unsafe { &tv.row(row)[..vocab] };
+        divergence_of(isa, logits, teacher, divergence, 1.0 / temperature, scale, gradient)
+    });
 }
 
 /// [`dense`] with what is known of the teacher through its likeliest tokens: D of distributions over k + 1 classes, the last being
@@ -141,16 +155,28 @@ pub fn top_k(
     check(student, weights, args.softmax, losses);
     check_divergence(args.divergence);
     check_entries(student.rows(), teacher.ids, teacher.log_probs);
-    if ctx.planning() {
-        return;
-    }
-    let read = [teacher.ids.place(), teacher.log_probs.place(), weights.place()];
-    assert_apart(&[student.place(), losses.place()], &read);
     match ctx.device() {
-        Device::Cpu | Device::Reference => {
-            reference::divergence::top_k(ctx, student, teacher, weights, args, losses, gradient);
+        Device::Cpu => {}
+        Device::Reference if ctx.planning() => return,
+        Device::Reference => {
+            return reference::divergence::top_k(ctx, student, teacher, weights, args, losses, gradient);
         }
     }
+    let mark = ctx.mark();
+    let (k, words) = (teacher.log_probs.cols(), Listed::scratch(teacher.log_probs.cols()));
+    let scratch = ctx.thread_scratch(words);
+    if !ctx.planning() {
+        let read = [teacher.ids.place(), teacher.log_probs.place(), weights.place()];
+        assert_apart(&[student.place(), losses.place(), scratch.place()], &read);
+        let (ids, pv, sv, isa) = (ctx.entries(teacher.ids), ctx.view(teacher.log_probs), ctx.view(scratch), ctx.isa());
+        for_rows(ctx, student, weights, args.softmax, losses, gradient, |row, logits, scale| {
+            // SAFETY: what is known of the teacher is only read; each thread has its own row of scratch.
+            let (log_probs, scratch) = unsafe { (pv.row(row), sv.part_mut(Context::thread_index(), 0, words)) };
+            let listed = Listed { ids: &ids[row * k..(row + 1) * k], log_probs };
+            divergence_of_classes(isa, logits, listed, args, scale, gradient, scratch)
+        });
+    }
+    ctx.release(mark);
 }
 
 /// Cross-entropy with a teacher that is known through draws: `losses[i] = weights[i]·T²·Σ_j w_j·(−ln q(id_j))`, and the gradient as
@@ -177,10 +203,45 @@ pub fn sampled(
     let read = [teacher.ids.place(), teacher.weights.place(), weights.place()];
     assert_apart(&[student.place(), losses.place()], &read);
     match ctx.device() {
-        Device::Cpu | Device::Reference => {
-            reference::divergence::sampled(ctx, student, teacher, weights, softmax, losses, gradient);
+        Device::Cpu => {}
+        Device::Reference => {
+            return reference::divergence::sampled(ctx, student, teacher, weights, softmax, losses, gradient);
         }
     }
+    let (n, ids) = (teacher.weights.cols(), ctx.entries(teacher.ids));
+    let (wv, isa) = (ctx.view(teacher.weights), ctx.isa());
+    for_rows(ctx, student, weights, softmax, losses, gradient, |row, logits, scale| {
+        // SAFETY: the draws are only read.
+        let of_draws = unsafe { wv.row(row) };
+        let ids = &ids[row * n..(row + 1) * n];
+        cross_entropy_of_draws(isa, logits, ids, of_draws, 1.0 / softmax.temperature, scale, gradient)
+    });
+}
+
+/// Runs `of_row(row, logits, scale)` for each row of the student: D, and with `gradient` its derivatives by x / T, times `scale`, in
+/// place of the logits. What is written must be apart from all that `of_row` reads.
+fn for_rows(
+    ctx: &Context,
+    student: Mat,
+    weights: Mat,
+    softmax: Softmax,
+    losses: Mat,
+    gradient: bool,
+    of_row: impl Fn(usize, &mut [f32], f32) -> f64 + Send + Sync,
+) {
+    let Softmax { vocab, temperature } = softmax;
+    let (sv, wv, lv) = (ctx.view(student), ctx.view(weights), ctx.view(losses));
+    ctx.parallel(student.rows(), |row| {
+        // SAFETY: each task writes its own row of the logits and its own loss; the operands are apart (asserted by the ops).
+        let (logits, weight, loss) = unsafe { (sv.row_mut(row), wv.row(0)[row], lv.part_mut(0, row, 1)) };
+        let (logits, padding) = logits.split_at_mut(vocab);
+        // T²·D by the chain rule through x / T
+        let of_row = of_row(row, logits, weight * temperature);
+        loss[0] = (f64::from(weight) * f64::from(temperature).powi(2) * of_row) as f32;
+        if gradient {
+            padding.fill(0.0);
+        }
+    });
 }
 
 fn check(student: Mat, weights: Mat, softmax: Softmax, losses: Mat) {

@@ -16,13 +16,13 @@ thread_local! {
 
 /// Renders with a budget of the given number of bytes.
 pub(in crate::template) fn within<T>(bytes: u64, render: impl FnOnce() -> T) -> T {
-    struct Before(u64);
-    impl Drop for Before {
+    struct RestoreBudget(u64);
+    impl Drop for RestoreBudget {
         fn drop(&mut self) {
             LEFT.set(self.0);
         }
     }
-    let _before = Before(LEFT.replace(bytes));
+    let _before = RestoreBudget(LEFT.replace(bytes));
     render()
 }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use aludel_text::{Error, Tokenizer};
 
-use crate::apart::{self, Outcome};
+use crate::subprocess::{self, Outcome};
 use bombs::bombs;
 use changes::mutated;
 use files::bases;
@@ -68,13 +68,13 @@ fn used(bytes: &[u8]) -> String {
 
 /// The outcomes of files that one process is given.
 fn run_apart(files: &[Vec<u8>]) -> Vec<Outcome> {
-    apart::run("hostile_tokenizers::one_process", files)
+    subprocess::run("hostile_tokenizers::one_process", files)
 }
 
 #[test]
 #[ignore = "the process that files are given; started by the others"]
 fn one_process() {
-    apart::answer(used);
+    subprocess::answer(used);
 }
 
 fn check(outcomes: &[Outcome], count: usize) {

@@ -1,9 +1,9 @@
 //! A conversation at the terminal: messages, and commands that begin with a slash. What goes wrong with one message is said, and the
 //! conversation goes on without it.
 
-use super::{Shown, say};
+use super::{AnswerOutput, say};
 use crate::console::{Console, harmless};
-use crate::figures::grouped;
+use crate::humanize::grouped;
 use crate::report::{Outcome, text_of};
 use crate::settings::change;
 use aludel_distill::chat::{ChatModel, FinishReason};
@@ -23,7 +23,7 @@ pub(super) struct Conversation<'a> {
     pub(super) messages: Vec<Message>,
     /// False during an answer, until Ctrl-C sets it.
     pub(super) interrupted: Arc<AtomicBool>,
-    pub(super) shown: Shown,
+    pub(super) shown: AnswerOutput,
     pub(super) console: &'a mut Console,
 }
 
@@ -55,7 +55,7 @@ impl Conversation<'_> {
     /// Reads and answers until there is nothing more to read.
     pub(super) fn run(mut self) -> anyhow::Result<Outcome> {
         let mut editor = rustyline::DefaultEditor::new()?;
-        if let Shown::Whole(Some(name)) = &self.shown {
+        if let AnswerOutput::Whole(Some(name)) = &self.shown {
             self.note(&format!("This is {}.", harmless(name)))?;
         }
         self.note("Type a message; /help lists the commands, /quit or Ctrl-D leaves.")?;
@@ -106,7 +106,7 @@ impl Conversation<'_> {
             FinishReason::Context => Some(self.full()),
         };
         self.recipe.generate.seed = settings.seed.map(|seed| seed.wrapping_add(1) & (u64::MAX >> 1));
-        if matches!(self.shown, Shown::AsJson) {
+        if matches!(self.shown, AnswerOutput::AsJson) {
             self.console.json_line(&answer)?;
             self.console.flush()?;
         }
@@ -171,12 +171,12 @@ impl Conversation<'_> {
     /// Says something that is no answer: on the terminal, or where standard output holds answers only, on standard error.
     fn note(&mut self, text: &str) -> anyhow::Result<()> {
         match self.shown {
-            Shown::AsJson => tracing::info!("{text}"),
-            Shown::Apart => {
+            AnswerOutput::AsJson => tracing::info!("{text}"),
+            AnswerOutput::Apart => {
                 let text = self.console.styled_for_errors(Style::new().dimmed(), text);
                 self.console.error(&format!("{text}\n"));
             }
-            Shown::Whole(_) => {
+            AnswerOutput::Whole(_) => {
                 let text = self.console.styled(Style::new().dimmed(), text);
                 self.console.line(text)?;
                 self.console.flush()?;

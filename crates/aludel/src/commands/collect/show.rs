@@ -1,13 +1,13 @@
 //! What is said while answers come in, and at the end: how far it is, and on request the live table. Words of servers pass through
 //! `harmless`.
 
-use super::pace::facts;
+use super::progress_text::facts;
 use super::warnings::Warnings;
 use super::watch::Watch;
 use crate::commands::collect::Console;
 use crate::console::harmless;
-use crate::figures::{cost, duration, grouped, interval};
-use crate::progress::{self, At, Kind};
+use crate::humanize::{cost, duration, grouped, interval};
+use crate::progress::{self, Position, WorkKind};
 use crate::table::Table;
 use aludel_files::counted;
 use aludel_teacher::collect::{End, Event, Notice, Prediction, Progress};
@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Whoever shows how far it is.
-pub(super) struct Shown {
+pub(super) struct CollectDisplay {
     /// None while the table is there.
     progress: Option<progress::Progress>,
     watch: Option<Watch>,
@@ -28,15 +28,22 @@ pub(super) struct Shown {
     warnings: Warnings,
 }
 
-impl Shown {
+impl CollectDisplay {
     /// With `watch`, and where standard error is a terminal, a live table of endpoints takes the place of the bar until someone
     /// sets `stop`: from then on, a second signal may end the process at any moment, and the terminal must be whole by then.
-    pub(super) fn new(watch: bool, stop: &Arc<AtomicBool>) -> anyhow::Result<Shown> {
+    pub(super) fn new(watch: bool, stop: &Arc<AtomicBool>) -> anyhow::Result<CollectDisplay> {
         let is_terminal = std::io::stderr().is_terminal();
         let watch = if watch && is_terminal { Some(Watch::start()?) } else { None };
         let progress = watch.is_none().then(progress::Progress::new);
         let stop = Arc::clone(stop);
-        Ok(Shown { progress, watch, stop, is_stopping: false, kept_lines: Vec::new(), warnings: Warnings::default() })
+        Ok(CollectDisplay {
+            progress,
+            watch,
+            stop,
+            is_stopping: false,
+            kept_lines: Vec::new(),
+            warnings: Warnings::default(),
+        })
     }
 
     pub(super) fn event(&mut self, event: Event) {
@@ -74,10 +81,10 @@ impl Shown {
             return;
         }
         let settled = progress.done + progress.failed;
-        let mut at = At::of(settled, progress.wanted, "answers");
+        let mut at = Position::of(settled, progress.wanted, "answers");
         at.facts = facts(progress);
         let shown = self.progress.get_or_insert_with(progress::Progress::new);
-        shown.reach_of(Kind::Collecting, settled as f64, progress.wanted as f64, at);
+        shown.reach_of(WorkKind::Collecting, settled as f64, progress.wanted as f64, at);
     }
 
     fn notice(&mut self, notice: &Notice) {

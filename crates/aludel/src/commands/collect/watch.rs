@@ -1,8 +1,8 @@
 //! The live table of endpoints: `trace --watch` on a terminal. It only draws; what it shows is told by the loop.
 
-use super::pace::pace;
+use super::progress_text::pace;
 use crate::console::harmless;
-use crate::figures::duration;
+use crate::humanize::duration;
 use aludel_teacher::collect::{EndpointProgress, EndpointStatus, Progress};
 use ratatui::Terminal;
 use ratatui::backend::CrosstermBackend;

@@ -1,8 +1,8 @@
 //! What helps where a curation dropped much or all: which filter it was, and how it is set otherwise.
 
-use crate::figures::grouped;
-use crate::report::Helped;
-use crate::typed::as_typed;
+use crate::humanize::grouped;
+use crate::report::ErrorWithHelp;
+use crate::shell_path::shell_quoted;
 use aludel_curate::{FilterCount, Reason, Report};
 use aludel_files::counted;
 use aludel_teacher::store::is_sqlite;
@@ -71,7 +71,7 @@ fn losses(report: &Report, folder: &Path) -> Option<String> {
         most.reason.name(),
         grouped(most.dropped),
         way_out(most.reason),
-        as_typed(&folder.join("dropped.jsonl")),
+        shell_quoted(&folder.join("dropped.jsonl")),
     ))
 }
 
@@ -80,18 +80,18 @@ pub(super) fn nothing_left(report: &Report, folder: &Path, inputs: &[PathBuf]) -
     let most = report.strictest();
     let why = most.map_or_else(String::new, |filter| format!(", most of them as {}", filter.reason.name()));
     let store = inputs.iter().find(|path| is_sqlite(path).unwrap_or(false));
-    let dropped = as_typed(&folder.join("dropped.jsonl"));
+    let dropped = shell_quoted(&folder.join("dropped.jsonl"));
     let help = match (most, store) {
         // No filter is too strict: the answers themselves are not there.
         (Some(filter), Some(store)) if filter.reason == Reason::Incomplete && filter.dropped == report.rows => format!(
             "none of these answers is whole: `aludel trace status --store {}` tells which were cut or failed, and {dropped} why; the same \
              `aludel trace` asks for what is missing, and one with a larger trace.max_tokens for longer answers",
-            as_typed(store),
+            shell_quoted(store),
         ),
         (Some(filter), _) => format!("{}; {dropped} says of each row why", way_out(filter.reason)),
         (None, _) => "give other traces".to_owned(),
     };
-    Helped { message: format!("no row is left: all {} were dropped{why}", report.rows), help }.into()
+    ErrorWithHelp { message: format!("no row is left: all {} were dropped{why}", report.rows), help }.into()
 }
 
 #[cfg(test)]
@@ -156,7 +156,7 @@ mod tests {
     #[test]
     fn where_nothing_is_left_the_setting_of_the_filter_is_named() {
         let error = nothing_left(&report(&[(Reason::Wrong, 999), (Reason::Incomplete, 1)]), Path::new("/out"), &[]);
-        let Helped { message, help } = error.downcast_ref().unwrap();
+        let ErrorWithHelp { message, help } = error.downcast_ref().unwrap();
         assert_eq!(message, "no row is left: all 1000 were dropped, most of them as wrong");
         assert!(
             help.starts_with("`--set curate.verify=label` keeps them") && help.contains("/out/dropped.jsonl"),

@@ -8,7 +8,7 @@ use aludel_curate::{PROMPTS, REPORT, is_written_here};
 use anyhow::Context as _;
 use serde_json::Value;
 
-use crate::report::Helped;
+use crate::report::ErrorWithHelp;
 
 /// What an earlier curation left in the folder, in words. A folder with anything but a curation's files is somebody's: it is not replaced.
 /// The names alone do not tell, since others call their data `train.jsonl`, too: a report, or prompts, must be there that were written here.
@@ -17,7 +17,7 @@ pub(super) fn to_be_replaced(folder: &Path) -> anyhow::Result<Option<String>> {
         Ok(entries) => entries,
         Err(reason) if reason.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(reason) => {
-            return Err(reason).with_context(|| Helped {
+            return Err(reason).with_context(|| ErrorWithHelp {
                 message: format!("{}: cannot be used as the output folder", folder.display()),
                 help: "name a folder that does not exist yet".to_owned(),
             });
@@ -38,7 +38,7 @@ pub(super) fn to_be_replaced(folder: &Path) -> anyhow::Result<Option<String>> {
             )),
             None => are_prompts(&folder.join(PROMPTS)).then(|| "the prompts of an earlier round".to_owned()),
         }),
-        Some(entry) => Err(Helped {
+        Some(entry) => Err(ErrorWithHelp {
             message: format!(
                 "{}: holds {}, which curate did not write, and the whole folder would be replaced",
                 folder.display(),
@@ -72,7 +72,7 @@ pub(super) fn refuse_input_inside(folder: &Path, inputs: &[PathBuf]) -> anyhow::
     let Ok(folder) = folder.canonicalize() else { return Ok(()) };
     match inputs.iter().find(|input| input.canonicalize().is_ok_and(|input| input.starts_with(&folder))) {
         None => Ok(()),
-        Some(input) => Err(Helped {
+        Some(input) => Err(ErrorWithHelp {
             message: format!(
                 "{}: lies in the output folder, {}, which is replaced as a whole",
                 input.display(),

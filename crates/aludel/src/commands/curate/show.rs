@@ -2,7 +2,7 @@
 //! lost is in `advice`.
 
 use crate::console::{Console, harmless};
-use crate::figures::grouped;
+use crate::humanize::grouped;
 use crate::table::Table;
 use aludel_curate::{ReasonCount, Report};
 use aludel_data::dataset::{classes_told, columns_not_used};

@@ -1,9 +1,9 @@
 //! What `aludel eval` says of a model by rows of data, instead of tasks: its loss, and its divergence from a teacher.
 
 use crate::console::{Console, harmless};
-use crate::figures::grouped;
 use crate::hub::fetch_named;
-use crate::progress::{self, At, Kind};
+use crate::humanize::grouped;
+use crate::progress::{self, Position, WorkKind};
 use crate::report::Outcome;
 use crate::settings::set_template_date;
 use crate::signals::stop_on_signals;
@@ -73,10 +73,10 @@ fn with_progress<T>(
     set_template_date(&mut recipe);
     let stop = stop_on_signals()?;
     let shown = progress::Progress::new();
-    shown.begin(Kind::Loading);
+    shown.begin(WorkKind::Loading);
     Ok(evaluate(&recipe, &mut |done, total| {
-        let at = At::of(done as u64, total as u64, "rows");
-        shown.reach_of(Kind::Evaluating, done as f64, total as f64, at);
+        let at = Position::of(done as u64, total as u64, "rows");
+        shown.reach_of(WorkKind::Evaluating, done as f64, total as f64, at);
         if stop.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     })?)
 }

@@ -4,9 +4,9 @@
 use super::{EvalArgs, show_progress};
 use crate::commands::collect::{Warnings, headers, key};
 use crate::console::harmless;
-use crate::origin::made_by;
-use crate::progress::{Kind, Progress};
-use crate::report::Helped;
+use crate::progress::{Progress, WorkKind};
+use crate::provenance::current_provenance;
+use crate::report::ErrorWithHelp;
 use aludel_distill::Error;
 use aludel_distill::evaluate::identity::fields_fingerprint;
 use aludel_distill::evaluate::results::{ModelName, Results, Settings};
@@ -78,10 +78,10 @@ impl Server {
         // How a model runs there is not known.
         let settings = Settings { dtype: None, ..settings };
         // Nor where.
-        let made_by = Provenance { processor: None, threads: None, ..made_by() };
+        let made_by = Provenance { processor: None, threads: None, ..current_provenance() };
         let evaluation = Evaluation { tasks, model: self.model, settings, made_by };
         let shown = Progress::new();
-        shown.begin(Kind::Generating);
+        shown.begin(WorkKind::Generating);
         let endpoint = self.teacher.name().to_owned();
         let mut warnings = Warnings::default();
         let mut tell = |words: &str| {
@@ -95,7 +95,7 @@ impl Server {
         let results = evaluate(&evaluation, folder, open, stop, &mut |told| show_progress(&shown, &told, true));
         drop(shown);
         warnings.repeated().iter().for_each(|line| tracing::warn!("{line}"));
-        results.map_err(helped)
+        results.map_err(with_help)
     }
 }
 
@@ -134,9 +134,9 @@ pub(super) fn refuse_local_options(args: &EvalArgs) -> Result<(), Problems> {
             "a server does not tell the loss of given answers",
             "name the model's own files: --model PATH --loss",
         ),
-        ("--batch", args.asking.batch.map(|batch| batch.to_string()), here, leave_out),
-        ("--dtype", args.asking.dtype.clone(), here, leave_out),
-        ("--threads", args.asking.threads.clone(), here, leave_out),
+        ("--batch", args.shared.batch.map(|batch| batch.to_string()), here, leave_out),
+        ("--dtype", args.shared.dtype.clone(), here, leave_out),
+        ("--threads", args.shared.threads.clone(), here, leave_out),
     ];
     let problem = |(key, value, reason, mend): (&str, Option<String>, &str, &str)| {
         let value = value?;
@@ -146,7 +146,7 @@ pub(super) fn refuse_local_options(args: &EvalArgs) -> Result<(), Problems> {
 }
 
 /// An evaluation's error, with what helps where a server does not answer.
-fn helped(error: Error) -> anyhow::Error {
+fn with_help(error: Error) -> anyhow::Error {
     match error {
         Error::Unanswered { endpoint, reason } => explained(&endpoint, reason),
         error => error.into(),
@@ -154,7 +154,7 @@ fn helped(error: Error) -> anyhow::Error {
 }
 
 fn explained(endpoint: &str, reason: String) -> anyhow::Error {
-    anyhow!(reason).context(Helped {
+    anyhow!(reason).context(ErrorWithHelp {
         message: format!("{endpoint}: the served model does not answer"),
         help: "fix what it says (address, key, model name), and give the same command again: what was answered is kept"
             .to_owned(),

@@ -1,7 +1,7 @@
 //! Results as tables in the terminal.
 
 use crate::console::{Console, harmless};
-use crate::figures::grouped;
+use crate::humanize::grouped;
 use crate::table::Table;
 use aludel_distill::evaluate::overall::Overall;
 use aludel_distill::evaluate::results::{Results, SAMPLES_FILE_NAME, TaskResult};

@@ -4,7 +4,7 @@
 use super::Training;
 use super::rows::Totals;
 use crate::console::{Console, harmless};
-use crate::figures::grouped;
+use crate::humanize::grouped;
 use aludel_data::dataset::Provenance;
 use aludel_distill::prepare::{Prepared, RowStatus};
 use aludel_distill::settings::Recipe;

@@ -1,9 +1,9 @@
 //! `aludel trace export`: a store's traces as a data file that training, curation and other tools read.
 
 use crate::console::{Console, harmless};
-use crate::next::after_collecting;
+use crate::next_command::after_collecting;
 use crate::overwrite::Overwrite;
-use crate::report::{Helped, Outcome};
+use crate::report::{ErrorWithHelp, Outcome};
 use aludel_files::counted;
 use aludel_teacher::store::{Damage, Rows, export};
 use clap::Args;
@@ -66,7 +66,7 @@ pub(crate) fn run(args: &ExportArgs, console: &mut Console) -> anyhow::Result<Ou
         }
     }
     match rows {
-        0 => Err(Helped {
+        0 => Err(ErrorWithHelp {
             message: format!("{}: holds no trace to export", args.store.display()),
             help: "see what it holds with `aludel trace status`; --all takes those that are not complete, too"
                 .to_owned(),

@@ -1,8 +1,8 @@
 //! `aludel trace forget`: takes out of a store what nobody wants any more. What goes with it is the store's matter.
 
 use crate::console::{Console, harmless};
-use crate::figures::{cost_of, grouped};
-use crate::report::{Helped, Outcome};
+use crate::humanize::{cost_of, grouped};
+use crate::report::{ErrorWithHelp, Outcome};
 use aludel_files::counted;
 use aludel_teacher::store::{Forgotten, Selection, Snapshot, Store};
 use clap::Args;
@@ -51,7 +51,7 @@ pub(crate) fn run(args: &ForgetArgs, console: &mut Console) -> anyhow::Result<Ou
     let snapshot = Snapshot::open(&args.store)?;
     let damage = snapshot.check()?;
     if !damage.is_none() {
-        return Err(Helped {
+        return Err(ErrorWithHelp {
             message: format!("{}: {}", args.store.display(), damage.words()),
             help: "repair it first: `aludel trace --replace-damaged` with the settings of before".to_owned(),
         }
@@ -62,14 +62,14 @@ pub(crate) fn run(args: &ForgetArgs, console: &mut Console) -> anyhow::Result<Ou
     let Selection { model, .. } = &args.selection();
     let forgotten = Store::open(&args.store)?.forget(args.selection(), args.yes)?;
     if !forgotten.unknown.is_empty() {
-        return Err(Helped {
+        return Err(ErrorWithHelp {
             message: format!("{}: no trace has the hash {}", args.store.display(), forgotten.unknown.join(", ")),
             help: "`aludel trace export --all` writes each trace with its \"hash\"; nothing was forgotten".to_owned(),
         }
         .into());
     }
     if let Some(model) = model.as_ref().filter(|model| forgotten.is_nothing() && !models.contains(model)) {
-        return Err(Helped {
+        return Err(ErrorWithHelp {
             message: format!("{}: nothing was asked of a model {model}", args.store.display()),
             help: format!(
                 "it holds traces of {}",
@@ -79,7 +79,7 @@ pub(crate) fn run(args: &ForgetArgs, console: &mut Console) -> anyhow::Result<Ou
         .into());
     }
     if args.json {
-        console.json_line(&Shown { done: args.yes, forgotten: &forgotten })?;
+        console.json_line(&ForgetOutput { done: args.yes, forgotten: &forgotten })?;
     } else {
         console.line(harmless(&words(&forgotten, args.yes)))?;
         if !args.yes && !forgotten.is_nothing() {
@@ -91,7 +91,7 @@ pub(crate) fn run(args: &ForgetArgs, console: &mut Console) -> anyhow::Result<Ou
 
 /// What is printed as JSON.
 #[derive(Serialize)]
-struct Shown<'a> {
+struct ForgetOutput<'a> {
     /// Whether it is gone.
     done: bool,
     #[serde(flatten)]

@@ -2,8 +2,8 @@
 //! checking is the store's matter.
 
 use crate::console::{Console, harmless};
-use crate::figures::{cost_of, grouped};
-use crate::report::{Helped, Outcome};
+use crate::humanize::{cost_of, grouped};
+use crate::report::{ErrorWithHelp, Outcome};
 use aludel_teacher::store::{Damage, Snapshot, Status};
 use clap::Args;
 use serde::Serialize;
@@ -36,7 +36,7 @@ pub(crate) fn run(args: &StatusArgs, console: &mut Console) -> anyhow::Result<Ou
         status => status?,
     };
     if args.json {
-        console.json_line(&Shown { status: &status, damage: (!damage.is_none()).then_some(&damage) })?;
+        console.json_line(&StatusOutput { status: &status, damage: (!damage.is_none()).then_some(&damage) })?;
     } else {
         show(&status, console)?;
         if damage.without_hash > 0 {
@@ -49,7 +49,7 @@ pub(crate) fn run(args: &StatusArgs, console: &mut Console) -> anyhow::Result<Ou
 
 /// A store's numbers as JSON.
 #[derive(Serialize)]
-struct Shown<'a> {
+struct StatusOutput<'a> {
     #[serde(flatten)]
     status: &'a Status,
     /// What is not as it was written.
@@ -57,8 +57,8 @@ struct Shown<'a> {
     damage: Option<&'a Damage>,
 }
 
-fn damaged(args: &StatusArgs, damage: &Damage) -> Helped {
-    Helped {
+fn damaged(args: &StatusArgs, damage: &Damage) -> ErrorWithHelp {
+    ErrorWithHelp {
         message: format!("{}: {}", args.store.display(), damage.words()),
         help:
             "`aludel trace --replace-damaged` with the settings of before asks for damaged and missing traces again; \

@@ -1,0 +1,83 @@
+//! A model that runs on this machine: its name in results, and its evaluation.
+
+use super::show_progress;
+use crate::hub::local_model;
+use crate::progress::{Phase, Progress, WorkKind};
+use crate::provenance::current_provenance;
+use aludel_distill::evaluate::identity::fingerprint;
+use aludel_distill::evaluate::local::LocalBackend;
+use aludel_distill::evaluate::results::{ModelName, Results, Settings};
+use aludel_distill::evaluate::task::{Problem, Task};
+use aludel_distill::evaluate::{Evaluation, evaluate};
+use aludel_distill::settings::StudentSettings;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
+
+/// A model on this machine.
+pub(crate) struct LocalModel {
+    path: PathBuf,
+    adapter: Option<PathBuf>,
+    /// What results say of it.
+    pub(crate) model: ModelName,
+}
+
+impl LocalModel {
+    /// The model that the user named, fetched if it is a name on the Hub; `name` is what tables are to call it.
+    pub(crate) fn new(named: &Path, adapter: Option<&Path>, name: Option<&String>) -> anyhow::Result<LocalModel> {
+        let path = local_model(named)?;
+        let model = ModelName {
+            path: Some(named.display().to_string()),
+            adapter: adapter.map(|adapter| adapter.display().to_string()),
+            name: name.cloned().unwrap_or_else(|| usual_name(named, adapter)),
+            fingerprint: Some(fingerprint(&path, adapter)?),
+            ..ModelName::default()
+        };
+        Ok(LocalModel { path, adapter: adapter.map(Path::to_owned), model })
+    }
+
+    /// Evaluates into a folder, or goes on there. `None` if it was stopped.
+    pub(crate) fn evaluate(
+        &self,
+        tasks: &[Task],
+        settings: Settings,
+        student: &StudentSettings,
+        batch: Option<usize>,
+        folder: &Path,
+        part: Phase,
+        stop: &AtomicBool,
+    ) -> anyhow::Result<Option<Results>> {
+        let evaluation = Evaluation { tasks, model: self.model.clone(), settings, made_by: current_provenance() };
+        let open = || {
+            let bytes = |task: &Task| {
+                let of =
+                    |problem: &Problem| problem.messages.iter().map(|message| message.content.len()).sum::<usize>();
+                task.problems.iter().map(of).max().unwrap_or(0)
+            };
+            let longest = tasks.iter().map(bytes).max().unwrap_or(0);
+            let adapter = self.adapter.as_deref();
+            let local = LocalBackend::open(&self.path, adapter, student, &evaluation.settings, longest, batch)?;
+            Ok(Box::new(local) as Box<_>)
+        };
+        let shown = Progress::of(part);
+        shown.begin(WorkKind::Loading);
+        Ok(evaluate(&evaluation, folder, open, stop, &mut |told| show_progress(&shown, &told, false))?)
+    }
+}
+
+/// What tables call a model that was given no name.
+pub(crate) fn usual_name(model: &Path, adapter: Option<&Path>) -> String {
+    let last = |path: &Path| match path.file_name() {
+        Some(name) => name.to_string_lossy().into_owned(),
+        // `.` and `..` have the name of the folder that they are
+        None => path
+            .canonicalize()
+            .ok()
+            .and_then(|path| Some(path.file_name()?.to_string_lossy().into_owned()))
+            .unwrap_or_default(),
+    };
+    let name = last(model).trim_end_matches(".gguf").to_owned();
+    let Some(adapter) = adapter else { return name };
+    // `run/adapter` is known by its run; where a run lies on this machine is not shown in a report
+    let run = adapter.parent().map(last).filter(|run| !run.is_empty() && adapter.ends_with("adapter"));
+    format!("{name} + {}", run.unwrap_or_else(|| last(adapter)))
+}

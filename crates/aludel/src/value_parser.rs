@@ -1,0 +1,74 @@
+//! Value parsers for numbers on the command line, each with one way to state its range. Numbers that are also settings are checked with
+//! the settings.
+
+use crate::humanize::grouped;
+use clap::{Arg, Command};
+use std::any::TypeId;
+use std::ops::RangeInclusive;
+
+/// Reads a whole number of this range. The highest number that there is stands for no upper bound.
+pub(crate) fn integer<T: TryFrom<u64>>(
+    range: RangeInclusive<u64>,
+) -> impl Fn(&str) -> Result<T, String> + Clone + Send + Sync + 'static {
+    move |text| {
+        let number = text.parse().ok().filter(|number| range.contains(number));
+        number.and_then(|number| T::try_from(number).ok()).ok_or_else(|| {
+            let (least, most) = (grouped(*range.start()), *range.end());
+            match most {
+                u64::MAX => format!("it must be a whole number of {least} or more"),
+                most => format!("it must be a whole number from {least} to {}", grouped(most)),
+            }
+        })
+    }
+}
+
+/// Reads a number; what it may be is said by whoever takes it.
+pub(crate) fn decimal(text: &str) -> Result<f64, String> {
+    text.parse().map_err(|_| "it must be a number, such as 0.6".to_owned())
+}
+
+/// Lets every option that takes a number take a negative one, in a command and in all below it. Otherwise `-5` would be read as an option,
+/// and nobody would be told the range.
+pub(crate) fn allow_negative_numbers(command: Command) -> Command {
+    // Settings are read as text, since what they may be is said where settings are: their values are named by one letter, such as N.
+    let takes_number = |arg: &Arg| {
+        let named = arg.get_value_names().unwrap_or_default();
+        is_number(arg) || named.iter().any(|name| name.len() == 1)
+    };
+    let takes_sign = |arg: Arg| if takes_number(&arg) { arg.allow_negative_numbers(true) } else { arg };
+    command.mut_args(takes_sign).mut_subcommands(allow_negative_numbers)
+}
+
+/// Whether the value of an option is a number.
+pub(crate) fn is_number(argument: &Arg) -> bool {
+    let own = argument.get_value_parser().type_id();
+    let numbers = [
+        TypeId::of::<u8>(),
+        TypeId::of::<u16>(),
+        TypeId::of::<u32>(),
+        TypeId::of::<u64>(),
+        TypeId::of::<usize>(),
+        TypeId::of::<i32>(),
+        TypeId::of::<i64>(),
+        TypeId::of::<f32>(),
+        TypeId::of::<f64>(),
+    ];
+    numbers.iter().any(|number| own == *number)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_outside_of_its_range_is_told_the_range() {
+        let count = integer::<u32>(1..=1_000_000);
+        assert_eq!((count("1"), count("1000000")), (Ok(1), Ok(1_000_000)));
+        for text in ["0", "1000001", "-1", "1.5", "many", "", "99999999999999999999999"] {
+            assert_eq!(count(text), Err("it must be a whole number from 1 to 1,000,000".to_owned()), "{text}");
+        }
+        let any = integer::<usize>(1..=u64::MAX);
+        assert_eq!(any("18446744073709551615").map(|number| number as u64), Ok(u64::MAX));
+        assert_eq!(any("0"), Err("it must be a whole number of 1 or more".to_owned()));
+    }
+}
