@@ -188,6 +188,9 @@ pub fn check_teacher(
     let mut findings = Vec::new();
     if student.text.tokenizer.vocab_size() > vocab {
         for row in 0..count {
+            if row % 1024 == 0 && watch().is_break() {
+                return Err(Error::Stopped);
+            }
             let ids = read(row)?.ids;
             findings.extend(ids::missing_tokens(student, vocab, std::iter::once(ids.as_slice())));
             if !findings.is_empty() {
