@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use crate::settings::Problems;
+use crate::teacher::preflight::Mismatch;
 
 /// The result of a run's parts.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -47,18 +48,15 @@ pub enum Error {
     #[error("stopped, with nothing to keep; run the command again")]
     Stopped,
 
-    /// A teacher whose tokens are not the student's.
-    #[error(
-        "{teacher}: it cannot teach the student {student}: {reason}; choose a teacher of the same family and generation, or learn from \
-         its answers as text (aludel trace)"
-    )]
+    /// A teacher that does not fit the student.
+    #[error("{teacher}: it cannot teach the student {student}:{mismatch}")]
     Pair {
         /// The student.
         student: PathBuf,
         /// The teacher.
         teacher: PathBuf,
-        /// The first difference.
-        reason: String,
+        /// What does not fit.
+        mismatch: Mismatch,
     },
 
     /// A teacher's cache that does not fit.

@@ -20,7 +20,7 @@ use crate::error::{Error, Result};
 use crate::objective::{self, CrossEntropy, Objective};
 use crate::settings::{Dtype, InitLora, InstructionSet, Quantize, Recipe, StudentSettings, TargetModules};
 use crate::supervision::{LossTerm, PassSums, SupervisedBatch};
-use crate::teacher::Loading;
+use crate::teacher::{Loading, Teacher};
 use crate::token_init::mean;
 
 /// How weights are held, by a recipe's `student.dtype` and `student.quantize`.
@@ -176,6 +176,11 @@ impl Learner {
     #[must_use]
     pub fn with_objective(self, objective: Box<dyn Objective>) -> Learner {
         Learner { objective, ..self }
+    }
+
+    /// Runs something on the teacher of the objective, if it has one.
+    pub fn ask_teacher<T>(&mut self, ask: impl FnOnce(&mut Context, &mut dyn Teacher) -> T) -> Option<T> {
+        self.objective.teacher().map(|teacher| ask(&mut self.ctx, teacher))
     }
 
     /// Each term of a loss that has several, or another than cross-entropy: per supervised token, without its weight in the loss.

@@ -33,7 +33,7 @@ use crate::trained_prompts::TrainedPrompts;
 
 pub use events::{Event, RemainingWork, SUMMARY_FILE_NAME, Stage, Started, Summary};
 use events::{StepEvents, Stopwatch};
-use setup::{ChosenRows, ClaimedFolder, OpenedStudent, Resumed, load_learner};
+use setup::{ChosenRows, ClaimedFolder, OpenedStudent, Resumed, check_pair, load_learner};
 
 /// Trains as the recipe says, in its output folder. `stop` asks the run to end after the present pass: the partial step is
 /// discarded, the last whole one saved. Before the first step, while files are hashed, weights read or rows tokenised, it ends at once.
@@ -60,9 +60,12 @@ fn train_from_start(
     observe(Event::Stage(Stage::Opening));
     let opened = OpenedStudent::new(&claimed, &watch, observe)?;
     let resumed = Resumed::find(&claimed)?;
+    let mut pair_notes = check_pair(&claimed, &opened, observe)?;
     observe(Event::Stage(Stage::Loading));
     let mut learner = load_learner(&claimed, &opened, &resumed, &watch)?;
-    let chosen = ChosenRows::new(&mut claimed, &opened, &resumed, &mut learner, &watch, observe)?;
+    let mut chosen = ChosenRows::new(&mut claimed, &opened, &resumed, &mut learner, &watch, observe)?;
+    pair_notes.append(&mut chosen.pair_notes);
+    chosen.pair_notes = pair_notes;
     let mut trainer = Trainer::begin(&mut claimed, opened, resumed, learner, chosen, Stopwatch::since(began), observe)?;
     trainer.run(stop, observe)
 }
@@ -103,7 +106,7 @@ impl<'a> Trainer<'a> {
         let ClaimedFolder { folder, recipe, .. } = claimed;
         let OpenedStudent { student, keys, fingerprints, .. } = opened;
         let Resumed { checkpoint, state, events } = resumed;
-        let ChosenRows { rows, plan, max_length, left_out, process_bytes, samples } = chosen;
+        let ChosenRows { rows, plan, max_length, left_out, process_bytes, samples, pair_notes } = chosen;
         let (total_steps, steps_per_epoch) = (plan.total_steps(), plan.steps_per_epoch());
         let due = StepEvents { settings: &recipe.train, total_steps, steps_per_epoch };
         let mut settings_changed = Vec::new();
@@ -126,6 +129,7 @@ impl<'a> Trainer<'a> {
             outcomes: rows.outcomes().clone(),
             max_length,
             left_out: left_out.iter().map(ExcludedRows::told).collect(),
+            pair_notes: pair_notes.iter().map(ToString::to_string).collect(),
             eval_rows_known: rows.test_known,
             base: learner.adapter.config().base_model_name_or_path.clone(),
             trained_parameters: learner.adapter.parameter_count(),

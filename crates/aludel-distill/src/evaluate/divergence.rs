@@ -29,6 +29,9 @@ pub struct KlToTeacher {
     pub unsupervised: usize,
     /// Rows left out that could not be read.
     pub bad_rows: usize,
+    /// In what the teacher differs from the model, in words.
+    #[serde(skip)]
+    pub pair_notes: Vec<String>,
 }
 
 /// The divergence of the recipe's student, with `train.init_adapter` if that is set, from `distill.teacher`, on `data.files`. `tell` hears
@@ -48,9 +51,20 @@ pub fn kl_to_teacher(
         ..recipe.distill.clone()
     };
     let recipe = Recipe { distill, ..recipe.clone() };
-    Ok(evaluate_rows(&recipe, tell)?.map(|Evaluated { sums, rows, found }| {
+    Ok(evaluate_rows(&recipe, tell)?.map(|Evaluated { sums, rows, found, pair_notes }| {
         let Loss { too_long, max_length, unsupervised, bad_rows, .. } = found;
         let (kl_per_token, ci95, tokens) = (sums.mean_loss(), of_token_mean(&rows), sums.supervised);
-        KlToTeacher { kl_per_token, ci95, tokens, rows: found.rows, too_long, max_length, unsupervised, bad_rows }
+        let pair_notes = pair_notes.iter().map(ToString::to_string).collect();
+        KlToTeacher {
+            kl_per_token,
+            ci95,
+            tokens,
+            rows: found.rows,
+            too_long,
+            max_length,
+            unsupervised,
+            bad_rows,
+            pair_notes,
+        }
     }))
 }

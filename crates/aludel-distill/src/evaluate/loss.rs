@@ -17,6 +17,7 @@ use crate::objective;
 use crate::prepare::Preparer;
 use crate::settings::{DistillSettings, MaxLength, Recipe};
 use crate::supervision::PassSums;
+use crate::teacher::preflight::{self, Finding, RowsToCheck};
 use crate::trained_prompts::TrainedPrompts;
 
 /// What was found.
@@ -67,6 +68,8 @@ pub(super) struct Evaluated {
     pub(super) rows: Vec<(f64, u64)>,
     /// How many rows there were, and what became of the others.
     pub(super) found: Loss,
+    /// In what the teacher, if there is one, differs from the model.
+    pub(super) pair_notes: Vec<Finding>,
 }
 
 /// The recipe's objective on the rows of `data.files`, without training.
@@ -87,12 +90,25 @@ pub(super) fn evaluate_rows(
         student.template = student.text.template(&student.path.display().to_string()).ok();
         added = peft::read(folder)?.config.embedding_tokens().to_vec();
     }
+    let mut pair_notes = match recipe.distill.has_teacher() && recipe.distill.teacher.is_some() {
+        true => preflight::check_texts(&student, &recipe)?,
+        false => Vec::new(),
+    };
     let (rows, mut found) = prepared(&student, &recipe, max_length)?;
     found.known = known.map(|known| rows.iter().filter(|row| known.has(row.info.prompt_key)).count());
     let mut learner = Learner::load(&student, &added, &recipe, None)?;
     let lengths: Vec<u32> = rows.iter().map(|row| row.info.tokens).collect();
     let longest = lengths.iter().copied().max().unwrap_or(0) as usize;
     learner.plan_evaluation(recipe.train.tokens_per_pass.max(longest));
+    let of_rows = RowsToCheck { count: rows.len(), read: &|row| Ok(rows[row].clone()) };
+    let mut watch = || tell(0, rows.len());
+    let checked = learner
+        .ask_teacher(|ctx, teacher| preflight::check_teacher(ctx, teacher, &student, &recipe, of_rows, &mut watch));
+    match checked {
+        Some(Err(Error::Stopped)) => return Ok(None),
+        Some(told) => pair_notes.extend(told?),
+        None => {}
+    }
     let numbers: Vec<u32> = (0..rows.len() as u32).collect();
     let all = passes(&numbers, &lengths, recipe.train.tokens_per_pass);
     let read = |pass: &[u32]| Ok(pass.iter().map(|&row| (row, rows[row as usize].clone())).collect());
@@ -100,7 +116,7 @@ pub(super) fn evaluate_rows(
     let sums = learner.evaluate_passes(&all, read, &mut done, &mut |loss, tokens| by_row.push((loss, tokens)))?;
     Ok(sums.map(|sums| {
         (found.tokens, found.supervised_tokens) = (sums.tokens, sums.supervised);
-        Evaluated { sums, rows: by_row, found }
+        Evaluated { sums, rows: by_row, found, pair_notes }
     }))
 }
 

@@ -94,6 +94,10 @@ impl Objective for Distillation {
         ctx.release(mark);
     }
 
+    fn teacher(&mut self) -> Option<&mut dyn Teacher> {
+        Some(self.teacher.as_mut())
+    }
+
     fn check_rows(&self, rows: &mut dyn Iterator<Item = Result<TokenRow>>) -> Result<()> {
         self.teacher.check_rows(rows)
     }

@@ -45,6 +45,11 @@ pub trait Objective {
         gradient: bool,
     );
 
+    /// The teacher that the objective asks, if any.
+    fn teacher(&mut self) -> Option<&mut dyn Teacher> {
+        None
+    }
+
     /// Refuses rows that cannot be judged, before training begins.
     ///
     /// # Errors

@@ -36,9 +36,10 @@ const WITHOUT_EFFECT_SECTIONS: [&str; 3] = ["curate.", "generate.", "trace."];
 /// Settings that say where, how fast or how often, and never what is computed. The pass size is not among them: it
 /// regroups sums, and so moves the last bits. The template's date has an effect only where the template tells it: then the rows
 /// are others, and that is seen.
-const WITHOUT_EFFECT_ON_WEIGHTS: [&str; 17] = [
+const WITHOUT_EFFECT_ON_WEIGHTS: [&str; 18] = [
     "data.max_rows_left_out",
     "data.template_date",
+    "distill.pair_check",
     "student.base_model",
     "student.threads",
     "train.eval_on_start",

@@ -41,6 +41,9 @@ pub struct DistillSettings {
     pub teacher_quantize: Quantize,
     /// Tokens that the teacher reads at once; a longer row is read by itself.
     pub teacher_tokens_per_pass: usize,
+    /// What is done about a teacher that was trained with other control tokens or another end of answers, or does not predict the rows.
+    /// A teacher whose token ids mean other tokens is always refused.
+    pub pair_check: PairCheck,
     /// How the student's distribution q is compared to the teacher's p.
     pub divergence: DivergenceKind,
     /// Temperature of both distributions in "logits"; the term is multiplied by its square, so that its gradient keeps its size.
@@ -69,6 +72,17 @@ pub struct TermWeights {
     pub ce: f64,
     /// Of the divergence.
     pub logits: f64,
+}
+
+/// What is done about a teacher that does not fit the student.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum PairCheck {
+    /// The run ends before its first step.
+    #[default]
+    Error,
+    /// It is told, and the student learns from it all the same.
+    Warn,
 }
 
 /// How two distributions are compared: p is the teacher's, q the student's.
@@ -130,6 +144,7 @@ impl Default for DistillSettings {
             teacher_dtype: Dtype::Auto,
             teacher_quantize: Quantize::None,
             teacher_tokens_per_pass: 1024,
+            pair_check: PairCheck::Error,
             divergence: DivergenceKind::ForwardKl,
             temperature: 1.0,
             beta: 0.5,

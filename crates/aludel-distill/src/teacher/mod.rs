@@ -3,7 +3,7 @@
 
 pub mod cache;
 mod online;
-mod pair;
+pub mod preflight;
 
 use std::ops::Range;
 
@@ -15,7 +15,6 @@ use crate::error::Result;
 use crate::supervision::SupervisedBatch;
 
 pub use online::{Loading, OnlineTeacher};
-pub use pair::check_pair;
 
 /// What a teacher says of the tokens of a pass.
 pub trait Teacher {
@@ -38,6 +37,20 @@ pub trait Teacher {
         losses: Mat,
         gradient: bool,
     );
+
+    /// −ln p of tokens that are given for the supervised tokens of a pass, in place of those that follow in the rows: one list of losses
+    /// for each of `targets`, over the columns that both have. None where the teacher cannot tell it of given tokens.
+    ///
+    /// # Errors
+    /// As [`Teacher::begin`].
+    fn target_losses(
+        &mut self,
+        _ctx: &mut Context,
+        _batch: &SupervisedBatch,
+        _targets: &[&[u32]],
+    ) -> Result<Option<Vec<Vec<f32>>>> {
+        Ok(None)
+    }
 
     /// Refuses rows that the teacher cannot judge, before training begins.
     ///

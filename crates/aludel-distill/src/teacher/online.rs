@@ -4,16 +4,20 @@
 use std::ops::{ControlFlow, Range};
 
 use aludel_kernels::loss::divergence::{self, DivergenceArgs};
-use aludel_kernels::{Context, Mat, Region, rowwise};
+use aludel_kernels::{Context, Mat, Region, loss, rowwise};
 use aludel_model::adapter::Adapter;
 use aludel_model::decoder::{Active, Attention, Decoder, PackedBatch};
 use aludel_model::student::Student;
 
-use super::{Teacher, check_pair};
+use super::Teacher;
+use super::preflight::check_ids;
 use crate::error::{Error, Result};
 use crate::learner::weight_format;
 use crate::settings::DistillSettings;
 use crate::supervision::SupervisedBatch;
+
+/// Supervised tokens whose logits exist at once where given tokens are scored: no more than in a pass of training.
+const SCORED_AT_ONCE: usize = 64;
 
 /// A teacher in the student's context: it shares its threads, and the memory of passes, since the teacher's forward ends before the
 /// student's begins.
@@ -54,7 +58,7 @@ impl OnlineTeacher {
     ) -> Result<OnlineTeacher> {
         let path = settings.teacher_model()?;
         let teacher = Student::open(path)?;
-        check_pair(student, &teacher)?;
+        check_ids(student, &teacher, settings)?;
         let limit = teacher.config.max_position_embeddings;
         if max_length > limit {
             return Err(Error::TeacherLength { path: path.to_owned(), max_length, limit });
@@ -150,6 +154,30 @@ impl OnlineTeacher {
         ctx.release_saved(saved);
     }
 
+    /// Writes −ln p of the given tokens to `losses` [lists, chosen], chunk by chunk.
+    fn score(&mut self, ctx: &mut Context, batch: &SupervisedBatch, targets: &[&[u32]]) -> Result<Mat> {
+        ctx.reset();
+        self.begin(ctx, batch)?;
+        let (count, ones) = (batch.chosen.len(), vec![1.0; SCORED_AT_ONCE]);
+        let states = self.states.expect("begun");
+        let losses = ctx.alloc(Region::Io, targets.len(), count);
+        for start in (0..count).step_by(SCORED_AT_ONCE) {
+            let length = SCORED_AT_ONCE.min(count - start);
+            let mark = ctx.mark();
+            let logits = ctx.scratch(length, self.decoder.vocab_size(self.adapter.as_ref()));
+            self.decoder.head_logits(ctx, states.row_range(start, length), self.adapter.as_ref(), logits);
+            let shared = logits.col_range(0, self.shared_vocab);
+            let weights = ctx.upload(Region::Io, 1, length, &ones[..length]);
+            for (number, list) in targets.iter().enumerate() {
+                let ids = ctx.upload_indices(&list[start..start + length]);
+                let losses = losses.row_range(number, 1).col_range(start, length);
+                loss::cross_entropy(ctx, shared, ids, weights, losses, false);
+            }
+            ctx.release(mark);
+        }
+        Ok(losses)
+    }
+
     /// Plans the largest passes that can come: the batch that memory is planned with is one long row, which the teacher would not see.
     fn plan(&mut self, ctx: &mut Context, batch: &SupervisedBatch, states: Mat) {
         let most = self.tokens_per_pass.max(self.decoder.max_positions());
@@ -193,6 +221,20 @@ impl Teacher for OnlineTeacher {
         let teacher = self.logits(ctx, range);
         divergence::dense(ctx, logits, teacher, weights, args, losses, gradient);
         ctx.release(mark);
+    }
+
+    fn target_losses(
+        &mut self,
+        ctx: &mut Context,
+        batch: &SupervisedBatch,
+        targets: &[&[u32]],
+    ) -> Result<Option<Vec<Vec<f32>>>> {
+        if batch.chosen.is_empty() {
+            return Ok(Some(vec![Vec::new(); targets.len()]));
+        }
+        ctx.plan(|ctx| self.score(ctx, batch, targets))?;
+        let losses = self.score(ctx, batch, targets)?;
+        Ok(Some(ctx.download(losses).chunks_exact(batch.chosen.len()).map(<[f32]>::to_vec).collect()))
     }
 
     fn vocab(&self) -> usize {

@@ -22,6 +22,8 @@ pub enum Stage {
     Opening,
     /// The student's and the data's files are hashed.
     Hashing,
+    /// The teacher is compared with the student, and asked about a few rows.
+    CheckingTeacher,
     /// Weights are read and packed.
     Loading,
     /// A checkpoint or the adapter is written.
@@ -105,6 +107,8 @@ pub struct Started {
     pub max_length: usize,
     /// Which rows were left out for their length, in words: of those to train on, and of those of `data.eval_files`.
     pub left_out: Vec<String>,
+    /// In what the teacher differs from the student, in words.
+    pub pair_notes: Vec<String>,
     /// Rows of `data.eval_files` whose prompt is trained on.
     pub eval_rows_known: usize,
     /// What the adapter's base is called, for other tools.

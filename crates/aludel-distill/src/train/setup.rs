@@ -25,6 +25,7 @@ use crate::rows::{self, RowKeys, Rows, tokenise};
 use crate::sample_answers::Samples;
 use crate::settings::{MaxLength, Recipe};
 use crate::teacher;
+use crate::teacher::preflight::{self, Finding, RowsToCheck};
 use crate::tensorboard;
 use crate::token_init;
 
@@ -160,6 +161,42 @@ impl Resumed {
     }
 }
 
+/// Checks of a new run, before any weights are read, that its teacher's texts are the student's; returns what is only told. A run that
+/// goes on was checked when it began.
+pub(super) fn check_pair(
+    claimed: &ClaimedFolder,
+    opened: &OpenedStudent,
+    observe: &mut dyn FnMut(Event<'_>),
+) -> Result<Vec<Finding>> {
+    let ClaimedFolder { begun, recipe, .. } = claimed;
+    // The texts of a cache's teacher were checked when the cache was written.
+    if begun.is_some() || !recipe.distill.has_teacher() || recipe.distill.teacher.is_none() {
+        return Ok(Vec::new());
+    }
+    observe(Event::Stage(Stage::CheckingTeacher));
+    let mut notes = preflight::check_texts(&opened.student, recipe)?;
+    let Fingerprints { student, teacher } = &opened.fingerprints;
+    if teacher.as_ref() == Some(student) && recipe.train.init_adapter.is_none() {
+        notes.push(Finding::same_model());
+    }
+    Ok(notes)
+}
+
+/// Asks the teacher of a new run about a few of its rows; returns what is only told.
+fn check_teacher(
+    student: &Student,
+    recipe: &Recipe,
+    rows: &Rows,
+    learner: &mut Learner,
+    watch: StopCheck<'_>,
+) -> Result<Vec<Finding>> {
+    let read = |row: usize| rows.row(row as u32);
+    let rows = RowsToCheck { count: rows.len(), read: &read };
+    let checked = learner
+        .ask_teacher(|ctx, teacher| preflight::check_teacher(ctx, teacher, student, recipe, rows, &mut || watch()));
+    Ok(checked.transpose()?.unwrap_or_default())
+}
+
 /// Reads the weights. Done before the data is tokenised: a weight or a target that does not fit is told in a second.
 pub(super) fn load_learner(
     claimed: &ClaimedFolder,
@@ -187,6 +224,8 @@ pub(super) struct ChosenRows {
     /// What the process takes of memory at most; none where the system does not tell.
     pub(super) process_bytes: Option<u64>,
     pub(super) samples: Option<Samples>,
+    /// What is told of the teacher.
+    pub(super) pair_notes: Vec<Finding>,
 }
 
 impl ChosenRows {
@@ -244,6 +283,13 @@ impl ChosenRows {
         let answers = if recipe.train.sample_prompts.is_empty() { 0 } else { recipe.train.sample_max_new_tokens };
         learner.reach(max_length.saturating_add(answers));
         learner.plan(recipe.train.tokens_per_pass.max(longest));
+        let pair_notes = match begun {
+            None if recipe.distill.has_teacher() => {
+                observe(Event::Stage(Stage::CheckingTeacher));
+                check_teacher(student, recipe, &rows, learner, watch)?
+            }
+            _ => Vec::new(),
+        };
         let samples = Samples::new(learner, student, recipe)?;
         if !is_restored && recipe.train.init_adapter.is_none() {
             let mut tell = |done, total| {
@@ -254,6 +300,6 @@ impl ChosenRows {
                 return Err(Error::Stopped);
             }
         }
-        Ok(ChosenRows { rows, plan, max_length, left_out, process_bytes, samples })
+        Ok(ChosenRows { rows, plan, max_length, left_out, process_bytes, samples, pair_notes })
     }
 }

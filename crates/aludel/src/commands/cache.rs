@@ -1,6 +1,6 @@
 //! `aludel cache`: one pass of a teacher over the rows of a run, kept on disk, so that students learn its distributions without it.
 
-use crate::console::Console;
+use crate::console::{Console, harmless};
 use crate::hub::fetch_named;
 use crate::humanize::{bytes, grouped};
 use crate::next_command::after_caching;
@@ -83,6 +83,7 @@ pub(crate) fn run(args: &CacheArgs, console: &mut Console) -> anyhow::Result<Out
         match event {
             CacheEvent::Hashing => shown.begin(WorkKind::Hashing),
             CacheEvent::Tokenising => shown.begin(WorkKind::Tokenising),
+            CacheEvent::CheckingTeacher => shown.begin(WorkKind::CheckingTeacher),
             CacheEvent::Loading => shown.begin(WorkKind::Loading),
             CacheEvent::Planned { rows, tokens, bytes: size, done } => {
                 tracing::info!(
@@ -110,6 +111,7 @@ pub(crate) fn run(args: &CacheArgs, console: &mut Console) -> anyhow::Result<Out
     let options = CacheOptions { top_k, samples };
     let Some(summary) = build(&recipe, options, &args.output_dir, &observe)? else { return Ok(Outcome::Interrupted) };
     drop(shown);
+    summary.pair_notes.iter().for_each(|note| tracing::warn!("distill.teacher: {}", harmless(note)));
     if args.json {
         console.json_line(&summary)?;
     } else if summary.finished {

@@ -26,6 +26,8 @@ pub(crate) enum WorkKind {
     Unpacking,
     /// A model is read and packed.
     Loading,
+    /// A teacher is compared with its student.
+    CheckingTeacher,
     /// Rows become ids.
     Tokenising,
     /// The rows of new tokens find where to start.
@@ -64,6 +66,7 @@ impl WorkKind {
             WorkKind::Downloading => "downloading",
             WorkKind::Unpacking => "unpacking",
             WorkKind::Loading => "loading",
+            WorkKind::CheckingTeacher => "checking the teacher",
             WorkKind::Tokenising => "tokenising",
             WorkKind::PlacingTokens => "placing new tokens",
             WorkKind::Training => "training",

@@ -43,6 +43,7 @@ impl TrainingProgress {
         match event {
             Event::Stage(Stage::Hashing) => progress.begin(WorkKind::Hashing),
             Event::Stage(Stage::Opening) => progress.begin(WorkKind::Loading),
+            Event::Stage(Stage::CheckingTeacher) => progress.begin(WorkKind::CheckingTeacher),
             Event::Stage(Stage::Loading) => {
                 // Nothing is known yet of what takes the time.
                 progress.forget();

@@ -15,15 +15,15 @@ use serde::Serialize;
 
 use super::record::RecordLayout;
 use super::shard::{self, RowKey, Shard, ShardHeader, ShardRow};
-use super::{CacheFile, FORMAT, shard_path};
+use super::{CacheEvent, CacheFile, FORMAT, shard_path, teacher_fingerprint};
 use crate::checkpoint::ROWS_FOLDER_NAME;
 use crate::error::{Error, Result};
-use crate::evaluate::identity;
 use crate::learner::context;
 use crate::objective;
 use crate::rows::{RowKeys, tokenise};
 use crate::settings::Recipe;
 use crate::supervision::SupervisedBatch;
+use crate::teacher::preflight::{self, RowsToCheck};
 use crate::teacher::{Loading, OnlineTeacher, Teacher as _};
 
 /// Supervised tokens of a shard, unless one row has more: what a kill can lose, and what is checked at once.
@@ -38,35 +38,6 @@ pub struct CacheOptions {
     pub top_k: usize,
     /// Draws; 0 for none.
     pub samples: usize,
-}
-
-/// What a build tells.
-#[derive(Clone, Debug, PartialEq)]
-pub enum CacheEvent {
-    /// Files are hashed.
-    Hashing,
-    /// Rows become ids.
-    Tokenising,
-    /// The teacher's weights are read.
-    Loading,
-    /// All that is to be done is known.
-    Planned {
-        /// Rows, without repetitions.
-        rows: usize,
-        /// Their supervised tokens.
-        tokens: usize,
-        /// What the cache takes on disk, about.
-        bytes: u64,
-        /// Supervised tokens in shards that are there already.
-        done: usize,
-    },
-    /// So many supervised tokens of all are done.
-    Asked {
-        /// In finished and open shards.
-        done: usize,
-        /// Of all rows.
-        total: usize,
-    },
 }
 
 /// What was written.
@@ -92,6 +63,9 @@ pub struct CacheSummary {
     pub stored_kl: f64,
     /// Wall time of this build, seconds.
     pub seconds: f64,
+    /// In what the teacher differs from the student, in words.
+    #[serde(skip)]
+    pub pair_notes: Vec<String>,
 }
 
 /// A row to ask the teacher about.
@@ -134,6 +108,8 @@ fn build_shards(
     stopped(observe(CacheEvent::Hashing))?;
     let keys = RowKeys::new(&student, recipe, &|_| observe(CacheEvent::Hashing))?;
     let fingerprint = teacher_fingerprint(recipe, &|| observe(CacheEvent::Hashing))?;
+    stopped(observe(CacheEvent::CheckingTeacher))?;
+    let mut pair_notes = preflight::check_texts(&student, recipe)?;
     let watch = || observe(CacheEvent::Tokenising);
     let rows = tokenise(&student, recipe, &keys, &folder.join(ROWS_FOLDER_NAME), &mut |_| {}, &watch)?;
     let longest = longest_row(recipe, &student)?;
@@ -166,6 +142,10 @@ fn build_shards(
         tokens: wanted.iter().map(|row| row.places.len()).sum(),
         shards: cut.len(),
     };
+    let read = |row: usize| Ok(rows.row(wanted[row].number)?);
+    let of_rows = RowsToCheck { count: wanted.len(), read: &read };
+    let mut checking = || observe(CacheEvent::CheckingTeacher);
+    pair_notes.extend(preflight::check_teacher(&mut ctx, &mut teacher, &student, recipe, of_rows, &mut checking)?);
     claim(folder, &file)?;
 
     let mut build = Builder { file: &file, ctx: &mut ctx, teacher: &mut teacher, asked: SupervisedBatch::default() };
@@ -208,15 +188,8 @@ fn build_shards(
         bytes: disk_bytes(folder, file.shards),
         stored_kl,
         seconds: began.elapsed().as_secs_f64(),
+        pair_notes: pair_notes.iter().map(ToString::to_string).collect(),
     })
-}
-
-/// Identifies the teacher's files, its adapter's, and how its weights are held.
-fn teacher_fingerprint(recipe: &Recipe, watch: &dyn Fn() -> ControlFlow<()>) -> Result<String> {
-    let settings = &recipe.distill;
-    let adapter = settings.teacher_adapter.as_deref();
-    let files = identity::fingerprint_watched(settings.teacher_model()?, adapter, &|_| watch())?;
-    Ok(format!("{files} {:?} {}", settings.teacher_dtype, settings.teacher_quantize.name()).to_lowercase())
 }
 
 /// The longest row that is asked about.

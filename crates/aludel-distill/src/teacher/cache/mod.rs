@@ -7,16 +7,50 @@ mod reader;
 mod record;
 mod shard;
 
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use aludel_formats::atomic;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
+use crate::evaluate::identity as model_identity;
+use crate::settings::Recipe;
 
-pub use build::{CacheEvent, CacheOptions, CacheSummary, build};
+pub use build::{CacheOptions, CacheSummary, build};
 pub use reader::CachedTeacher;
 pub use record::RecordLayout;
+
+/// What a build tells.
+#[derive(Clone, Debug, PartialEq)]
+pub enum CacheEvent {
+    /// Files are hashed.
+    Hashing,
+    /// Rows become ids.
+    Tokenising,
+    /// The teacher's weights are read.
+    Loading,
+    /// The teacher is compared with the student, and asked about a few rows.
+    CheckingTeacher,
+    /// All that is to be done is known.
+    Planned {
+        /// Rows, without repetitions.
+        rows: usize,
+        /// Their supervised tokens.
+        tokens: usize,
+        /// What the cache takes on disk, about.
+        bytes: u64,
+        /// Supervised tokens in shards that are there already.
+        done: usize,
+    },
+    /// So many supervised tokens of all are done.
+    Asked {
+        /// In finished and open shards.
+        done: usize,
+        /// Of all rows.
+        total: usize,
+    },
+}
 
 /// What a cache is, beside its shards.
 const CACHE_FILE_NAME: &str = "cache.json";
@@ -100,6 +134,14 @@ impl CacheFile {
 /// There is none.
 pub fn identity(folder: &Path) -> Result<String> {
     Ok(CacheFile::read(folder)?.identity())
+}
+
+/// Identifies the teacher's files, its adapter's, and how its weights are held.
+fn teacher_fingerprint(recipe: &Recipe, watch: &dyn Fn() -> ControlFlow<()>) -> Result<String> {
+    let settings = &recipe.distill;
+    let adapter = settings.teacher_adapter.as_deref();
+    let files = model_identity::fingerprint_watched(settings.teacher_model()?, adapter, &|_| watch())?;
+    Ok(format!("{files} {:?} {}", settings.teacher_dtype, settings.teacher_quantize.name()).to_lowercase())
 }
 
 /// Where a shard lies.

@@ -18,6 +18,9 @@ use crate::settings::{CacheTarget, DistillSettings, DivergenceKind};
 use crate::supervision::SupervisedBatch;
 use crate::teacher::Teacher;
 
+/// The least probability of all tokens that are not stored, where a record says that there is none.
+const LEAST_REST: f64 = 1e-6;
+
 /// Where the records of a row are.
 struct RowRecords {
     shard: usize,
@@ -212,6 +215,34 @@ impl Teacher for CachedTeacher {
                 divergence::top_k(ctx, logits, TopK { ids, log_probs }, weights, args, losses, gradient);
             }
         }
+    }
+
+    fn target_losses(
+        &mut self,
+        ctx: &mut Context,
+        batch: &SupervisedBatch,
+        targets: &[&[u32]],
+    ) -> Result<Option<Vec<Vec<f32>>>> {
+        // Probabilities at another temperature are not how well the teacher predicts, and draws tell none.
+        if self.target == CacheTarget::Samples || self.file.temperature != 1.0 {
+            return Ok(None);
+        }
+        self.begin(ctx, batch)?;
+        let width = self.width();
+        let others = (self.file.layout.vocab - width).max(1) as f64;
+        let loss = |place: usize, target: u32| {
+            let entries = place * width..(place + 1) * width;
+            let (ids, log_probs) = (&self.ids[entries.clone()], &self.log_probs[entries]);
+            let mut stored = ids.iter().zip(log_probs).filter(|(_, log_prob)| log_prob.is_finite());
+            if let Some((_, log_prob)) = stored.find(|(id, _)| **id == target) {
+                return -log_prob;
+            }
+            // All that is not stored shares what is left.
+            let mass: f64 = log_probs.iter().map(|&log_prob| f64::from(log_prob).exp()).sum();
+            -((1.0 - mass).max(LEAST_REST) / others).ln() as f32
+        };
+        let losses = |list: &&[u32]| list.iter().enumerate().map(|(place, &target)| loss(place, target)).collect();
+        Ok(Some(targets.iter().map(losses).collect()))
     }
 
     fn vocab(&self) -> usize {

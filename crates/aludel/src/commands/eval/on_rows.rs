@@ -1,6 +1,6 @@
 //! What `aludel eval` says of a model by rows of data, instead of tasks: its loss, and its divergence from a teacher.
 
-use crate::console::Console;
+use crate::console::{Console, harmless};
 use crate::hub::fetch_named;
 use crate::humanize::grouped;
 use crate::progress::{self, Position, WorkKind};
@@ -48,6 +48,7 @@ pub(super) fn kl_to_teacher(recipe: &Recipe, json: bool, console: &mut Console) 
     let Some(found) = with_progress(recipe, &|recipe, tell| divergence::kl_to_teacher(recipe, tell))? else {
         return Ok(Outcome::Interrupted);
     };
+    found.pair_notes.iter().for_each(|note| tracing::warn!("distill.teacher: {}", harmless(note)));
     warn_of_rows_left_out(found.max_length, [found.too_long, found.unsupervised, found.bad_rows]);
     if json {
         console.json_line(&found)?;
