@@ -218,14 +218,21 @@ pub(crate) fn lane_sum_in_place(a: &mut [f32], b: &[f32], f: impl Fn(&mut f32, f
 /// Maximum of a slice in the fixed lane order; NaN entries are ignored, as by `f32::max`.
 #[inline(always)]
 pub(crate) fn lane_max(a: &[f32]) -> f32 {
+    lane_max_of(a, |x| x)
+}
+
+/// Maximum of `f(a[i])`, as [`lane_max`].
+#[inline(always)]
+pub(crate) fn lane_max_of(a: &[f32], f: impl Fn(f32) -> f32) -> f32 {
     let mut lanes = [f32::NEG_INFINITY; LANES];
     let whole = a.len() / LANES * LANES;
     for x in a[..whole].chunks_exact(LANES) {
         for lane in 0..LANES {
-            lanes[lane] = if x[lane] > lanes[lane] { x[lane] } else { lanes[lane] };
+            let x = f(x[lane]);
+            lanes[lane] = if x > lanes[lane] { x } else { lanes[lane] };
         }
     }
-    let tail = a[whole..].iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let tail = a[whole..].iter().map(|x| f(*x)).fold(f32::NEG_INFINITY, f32::max);
     lanes.iter().copied().fold(tail, f32::max)
 }
 
@@ -239,44 +246,43 @@ pub(crate) fn fma<const FUSED: bool>(a: f32, b: f32, c: f32) -> f32 {
 /// 88.4. Branch-free, so that loops over it vectorise; NaN stays NaN.
 #[inline(always)]
 pub(crate) fn exp<const FUSED: bool>(x: f32) -> f32 {
-    const LOG2_E: f32 = std::f32::consts::LOG2_E;
-    // ln 2 in two parts, so that x − n·ln 2 is exact to the last bit
-    const LN2_HIGH: f32 = 0.693_359_4;
-    const LN2_LOW: f32 = -2.121_944_4e-4;
-    const ROUND: f32 = 12_582_912.0; // 1.5·2²³: adding and subtracting it rounds to the nearest integer
-    // the comparisons let NaN pass; the bounds give 2ⁿ the exponents of zero and of infinity
-    let x = if -88.03 > x { -88.03 } else { x };
     let x = if 88.8 < x { 88.8 } else { x };
-    let shifted = fma::<FUSED>(x, LOG2_E, ROUND);
-    let n = shifted - ROUND;
-    let r = fma::<FUSED>(n, -LN2_LOW, fma::<FUSED>(n, -LN2_HIGH, x));
+    let (r, power) = reduced::<FUSED>(x);
     let mut p = 1.0 / 720.0;
     for factor in [1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5, 1.0, 1.0] {
         p = fma::<FUSED>(p, r, factor);
     }
-    // the low bits of `shifted` are n in two's complement
-    p * f32::from_bits(shifted.to_bits().wrapping_add(127) << 23)
+    p * power
 }
 
-/// `eˣ` and `eˣ − 1` for x ≤ 0, both with a relative error below 4e-7, as [`exp`] computes the first. Branch-free; NaN stays NaN.
+/// `eˣ` and `eˣ − 1` for x ≤ 0, both with a relative error below 4e-7. Branch-free; NaN stays NaN.
 #[inline(always)]
 pub(crate) fn exp_and_m1<const FUSED: bool>(x: f32) -> (f32, f32) {
-    const LOG2_E: f32 = std::f32::consts::LOG2_E;
-    const LN2_HIGH: f32 = 0.693_359_4;
-    const LN2_LOW: f32 = -2.121_944_4e-4;
-    const ROUND: f32 = 12_582_912.0;
-    let x = if -88.03 > x { -88.03 } else { x };
-    let shifted = fma::<FUSED>(x, LOG2_E, ROUND);
-    let n = shifted - ROUND;
-    let r = fma::<FUSED>(n, -LN2_LOW, fma::<FUSED>(n, -LN2_HIGH, x));
+    let (r, power) = reduced::<FUSED>(x);
     let mut p = 1.0 / 5040.0;
     for factor in [1.0 / 720.0, 1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5, 1.0] {
         p = fma::<FUSED>(p, r, factor);
     }
     // e^r − 1, without the 1 that would round it; then 2ⁿ·e^r − 1 = 2ⁿ·(e^r − 1) + (2ⁿ − 1)
     let less_one = p * r;
-    let power = f32::from_bits(shifted.to_bits().wrapping_add(127) << 23);
     (fma::<FUSED>(less_one, power, power), fma::<FUSED>(less_one, power, power - 1.0))
+}
+
+/// r and 2ⁿ with eˣ = 2ⁿ·e^r and |r| ≤ ½·ln 2, for x < 88.81; 2ⁿ is 0 where eˣ is too small.
+#[inline(always)]
+fn reduced<const FUSED: bool>(x: f32) -> (f32, f32) {
+    const LOG2_E: f32 = std::f32::consts::LOG2_E;
+    // ln 2 in two parts, so that x − n·ln 2 is exact to the last bit
+    const LN2_HIGH: f32 = 0.693_359_4;
+    const LN2_LOW: f32 = -2.121_944_4e-4;
+    const ROUND: f32 = 12_582_912.0; // 1.5·2²³: adding and subtracting it rounds to the nearest integer
+    // the comparisons, here and above, let NaN pass; the bounds give 2ⁿ the exponents of zero and of infinity
+    let x = if -88.03 > x { -88.03 } else { x };
+    let shifted = fma::<FUSED>(x, LOG2_E, ROUND);
+    let n = shifted - ROUND;
+    let r = fma::<FUSED>(n, -LN2_LOW, fma::<FUSED>(n, -LN2_HIGH, x));
+    // the low bits of `shifted` are n in two's complement
+    (r, f32::from_bits(shifted.to_bits().wrapping_add(127) << 23))
 }
 
 /// `ln(u + c)` for a positive, normal u, where c is what rounding took from u. Relative error below 4e-7, for u + c near 1 as well.
