@@ -119,8 +119,9 @@ fn parse(line: &str) -> Case<'_> {
     else {
         panic!("a fixture line has eight fields: {line}")
     };
-    let constant: f32 = constant.parse().unwrap();
-    let softmax = Softmax { vocab: vocab.parse().unwrap(), temperature: temperature.parse().unwrap() };
+    let constant: f32 = constant.parse().expect("a number");
+    let softmax =
+        Softmax { vocab: vocab.parse().expect("a number"), temperature: temperature.parse().expect("a number") };
     let of = |divergence| (Kind::Divergence(DivergenceArgs { divergence, softmax }), softmax.vocab + PADDING[0]);
     let (kind, columns) = match name {
         "forward_kl" => of(Divergence::ForwardKl),
@@ -138,8 +139,8 @@ fn parse(line: &str) -> Case<'_> {
 
 fn floats(hexadecimal: &str) -> Vec<f32> {
     let bits = hexadecimal.as_bytes().chunks(8).map(|digits| {
-        let digits = std::str::from_utf8(digits).unwrap();
-        u32::from_str_radix(digits, 16).unwrap().swap_bytes()
+        let digits = std::str::from_utf8(digits).expect("hex digits");
+        u32::from_str_radix(digits, 16).expect("hex digits").swap_bytes()
     });
     bits.map(f32::from_bits).collect()
 }

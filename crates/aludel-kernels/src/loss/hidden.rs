@@ -4,7 +4,7 @@
 use crate::device::{Context, Device, Mat, assert_apart};
 use crate::reference;
 use crate::rowwise::for_rows;
-use crate::simd::{lane_max_of, lane_sum, multiversion};
+use crate::simd::{LANES, folded, multiversion};
 
 /// How a student's state s differs from a teacher's t.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,21 +84,29 @@ fn check(student: Mat, teacher: Mat, weights: Mat) {
     assert_eq!(student.rows(), weights.cols());
 }
 
-/// 1 / ‖x‖, of what is first divided by its largest size: squares of large activations would not fit into a float.
+/// 1 / ‖x‖. The squares are summed in f64: those of large activations may not fit into a float.
 #[inline(always)]
 fn inverse_norm(x: &[f32]) -> f32 {
-    // NaN and infinities come through the sum
-    let down = 1.0 / lane_max_of(x, f32::abs);
-    down / lane_sum(x, x, |x, _| (x * down) * (x * down)).sqrt()
+    let mut lanes = [0f64; LANES];
+    for x in x.chunks(LANES) {
+        for (sum, x) in lanes.iter_mut().zip(x) {
+            *sum += f64::from(*x) * f64::from(*x);
+        }
+    }
+    (1.0 / lanes.iter().sum::<f64>().sqrt()) as f32
 }
 
 /// `‖s / ‖s‖ − t / ‖t‖‖²`: the sum of squares has digits where 1 − cos would have none.
 #[inline(always)]
 fn distance(student: &[f32], teacher: &[f32], of_student: f32, of_teacher: f32) -> f32 {
-    lane_sum(student, teacher, |s, t| {
-        let difference = s * of_student - t * of_teacher;
-        difference * difference
-    })
+    let mut lanes = [0f32; LANES];
+    for (student, teacher) in student.chunks(LANES).zip(teacher.chunks(LANES)) {
+        for ((sum, s), t) in lanes.iter_mut().zip(student).zip(teacher) {
+            let difference = s * of_student - t * of_teacher;
+            *sum += difference * difference;
+        }
+    }
+    folded(lanes)
 }
 
 multiversion! {

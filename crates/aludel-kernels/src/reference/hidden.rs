@@ -25,7 +25,7 @@ fn loss(student: &[f32], teacher: &[f32], kind: HiddenLoss) -> f64 {
 pub(crate) fn backward(ctx: &mut Context, student: Mat, teacher: Mat, kind: HiddenLoss, weights: Mat, dstudent: Mat) {
     let (student, teacher, weights) = (Values::of(ctx, student), Values::of(ctx, teacher), ctx.download(weights));
     let mut sums = Values::of(ctx, dstudent);
-    for row in 0..student.rows() {
+    for (row, weight) in weights.into_iter().enumerate() {
         let (of_student, of_teacher) = (norm(student.row(row)), norm(teacher.row(row)));
         let units =
             |i: usize| (f64::from(student.row(row)[i]) / of_student, f64::from(teacher.row(row)[i]) / of_teacher);
@@ -36,7 +36,7 @@ pub(crate) fn backward(ctx: &mut Context, student: Mat, teacher: Mat, kind: Hidd
         };
         for i in 0..student.cols {
             let (s, t) = units(i);
-            sums.row_mut(row)[i] += (scale * f64::from(weights[row]) / of_student * (cosine * s - t)) as f32;
+            sums.row_mut(row)[i] += (scale * f64::from(weight) / of_student * (cosine * s - t)) as f32;
         }
     }
     ctx.write(dstudent, &sums.values);
