@@ -148,7 +148,8 @@ pub(crate) use multiversion;
 /// that a result does not depend on the vector width.
 pub(crate) const LANES: usize = 16;
 
-/// Sum of `f(a[i], b[i])` in the fixed lane order.
+/// Sum of `f(a[i], b[i])` in the fixed lane order. The closure belongs into the body of a [`multiversion!`]: one of another function,
+/// even of one that is always inlined, is compiled without the instruction set wherever the compiler calls it.
 #[inline(always)]
 pub(crate) fn lane_sum(a: &[f32], b: &[f32], f: impl Fn(f32, f32) -> f32) -> f32 {
     let mut lanes = [0f32; LANES];
@@ -166,7 +167,7 @@ pub(crate) fn lane_sum(a: &[f32], b: &[f32], f: impl Fn(f32, f32) -> f32) -> f32
 
 /// The sum of the lanes, in pairs.
 #[inline(always)]
-fn folded(mut lanes: [f32; LANES]) -> f32 {
+pub(crate) fn folded(mut lanes: [f32; LANES]) -> f32 {
     let mut width = LANES / 2;
     while width > 0 {
         for lane in 0..width {
@@ -175,44 +176,6 @@ fn folded(mut lanes: [f32; LANES]) -> f32 {
         width /= 2;
     }
     lanes[0]
-}
-
-/// [`lane_sum`] of several functions at once.
-#[inline(always)]
-pub(crate) fn lane_sums<const N: usize>(a: &[f32], b: &[f32], f: impl Fn(f32, f32) -> [f32; N]) -> [f32; N] {
-    let mut lanes = [[0f32; LANES]; N];
-    let whole = a.len() / LANES * LANES;
-    for (x, y) in a[..whole].chunks_exact(LANES).zip(b[..whole].chunks_exact(LANES)) {
-        for lane in 0..LANES {
-            let terms = f(x[lane], y[lane]);
-            for i in 0..N {
-                lanes[i][lane] += terms[i];
-            }
-        }
-    }
-    for (lane, (x, y)) in a[whole..].iter().zip(&b[whole..]).enumerate() {
-        let terms = f(*x, *y);
-        for i in 0..N {
-            lanes[i][lane] += terms[i];
-        }
-    }
-    lanes.map(folded)
-}
-
-/// [`lane_sum`] of a function that also overwrites its first argument.
-#[inline(always)]
-pub(crate) fn lane_sum_in_place(a: &mut [f32], b: &[f32], f: impl Fn(&mut f32, f32) -> f32) -> f32 {
-    let mut lanes = [0f32; LANES];
-    let whole = a.len() / LANES * LANES;
-    for (x, y) in a[..whole].chunks_exact_mut(LANES).zip(b[..whole].chunks_exact(LANES)) {
-        for lane in 0..LANES {
-            lanes[lane] += f(&mut x[lane], y[lane]);
-        }
-    }
-    for (lane, (x, y)) in a[whole..].iter_mut().zip(&b[whole..]).enumerate() {
-        lanes[lane] += f(x, *y);
-    }
-    folded(lanes)
 }
 
 /// Maximum of a slice in the fixed lane order; NaN entries are ignored, as by `f32::max`.
@@ -239,44 +202,43 @@ pub(crate) fn fma<const FUSED: bool>(a: f32, b: f32, c: f32) -> f32 {
 /// 88.4. Branch-free, so that loops over it vectorise; NaN stays NaN.
 #[inline(always)]
 pub(crate) fn exp<const FUSED: bool>(x: f32) -> f32 {
-    const LOG2_E: f32 = std::f32::consts::LOG2_E;
-    // ln 2 in two parts, so that x − n·ln 2 is exact to the last bit
-    const LN2_HIGH: f32 = 0.693_359_4;
-    const LN2_LOW: f32 = -2.121_944_4e-4;
-    const ROUND: f32 = 12_582_912.0; // 1.5·2²³: adding and subtracting it rounds to the nearest integer
-    // the comparisons let NaN pass; the bounds give 2ⁿ the exponents of zero and of infinity
-    let x = if -88.03 > x { -88.03 } else { x };
     let x = if 88.8 < x { 88.8 } else { x };
-    let shifted = fma::<FUSED>(x, LOG2_E, ROUND);
-    let n = shifted - ROUND;
-    let r = fma::<FUSED>(n, -LN2_LOW, fma::<FUSED>(n, -LN2_HIGH, x));
+    let (r, power) = reduced::<FUSED>(x);
     let mut p = 1.0 / 720.0;
     for factor in [1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5, 1.0, 1.0] {
         p = fma::<FUSED>(p, r, factor);
     }
-    // the low bits of `shifted` are n in two's complement
-    p * f32::from_bits(shifted.to_bits().wrapping_add(127) << 23)
+    p * power
 }
 
-/// `eˣ` and `eˣ − 1` for x ≤ 0, both with a relative error below 4e-7, as [`exp`] computes the first. Branch-free; NaN stays NaN.
+/// `eˣ` and `eˣ − 1` for x ≤ 0, both with a relative error below 4e-7. Branch-free; NaN stays NaN.
 #[inline(always)]
 pub(crate) fn exp_and_m1<const FUSED: bool>(x: f32) -> (f32, f32) {
-    const LOG2_E: f32 = std::f32::consts::LOG2_E;
-    const LN2_HIGH: f32 = 0.693_359_4;
-    const LN2_LOW: f32 = -2.121_944_4e-4;
-    const ROUND: f32 = 12_582_912.0;
-    let x = if -88.03 > x { -88.03 } else { x };
-    let shifted = fma::<FUSED>(x, LOG2_E, ROUND);
-    let n = shifted - ROUND;
-    let r = fma::<FUSED>(n, -LN2_LOW, fma::<FUSED>(n, -LN2_HIGH, x));
+    let (r, power) = reduced::<FUSED>(x);
     let mut p = 1.0 / 5040.0;
     for factor in [1.0 / 720.0, 1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5, 1.0] {
         p = fma::<FUSED>(p, r, factor);
     }
     // e^r − 1, without the 1 that would round it; then 2ⁿ·e^r − 1 = 2ⁿ·(e^r − 1) + (2ⁿ − 1)
     let less_one = p * r;
-    let power = f32::from_bits(shifted.to_bits().wrapping_add(127) << 23);
     (fma::<FUSED>(less_one, power, power), fma::<FUSED>(less_one, power, power - 1.0))
+}
+
+/// r and 2ⁿ with eˣ = 2ⁿ·e^r and |r| ≤ ½·ln 2, for x < 88.81; 2ⁿ is 0 where eˣ is too small.
+#[inline(always)]
+fn reduced<const FUSED: bool>(x: f32) -> (f32, f32) {
+    const LOG2_E: f32 = std::f32::consts::LOG2_E;
+    // ln 2 in two parts, so that x − n·ln 2 is exact to the last bit
+    const LN2_HIGH: f32 = 0.693_359_4;
+    const LN2_LOW: f32 = -2.121_944_4e-4;
+    const ROUND: f32 = 12_582_912.0; // 1.5·2²³: adding and subtracting it rounds to the nearest integer
+    // the comparisons, here and above, let NaN pass; the bounds give 2ⁿ the exponents of zero and of infinity
+    let x = if -88.03 > x { -88.03 } else { x };
+    let shifted = fma::<FUSED>(x, LOG2_E, ROUND);
+    let n = shifted - ROUND;
+    let r = fma::<FUSED>(n, -LN2_LOW, fma::<FUSED>(n, -LN2_HIGH, x));
+    // the low bits of `shifted` are n in two's complement
+    (r, f32::from_bits(shifted.to_bits().wrapping_add(127) << 23))
 }
 
 /// `ln(u + c)` for a positive, normal u, where c is what rounding took from u. Relative error below 4e-7, for u + c near 1 as well.
@@ -386,12 +348,7 @@ mod tests {
     fn lane_sum_covers_every_element() {
         for n in [0, 1, 15, 16, 17, 100] {
             let a: Vec<f32> = (0..n).map(|i| i as f32).collect();
-            let sum = (n * n.max(1) - n) as f32 / 2.0;
-            assert_eq!(lane_sum(&a, &a, |x, _| x), sum, "n = {n}");
-            assert_eq!(lane_sums(&a, &a, |x, y| [x, -y]), [sum, -sum], "n = {n}");
-            let mut doubled = a.clone();
-            assert_eq!(lane_sum_in_place(&mut doubled, &a, |x, y| std::mem::replace(x, *x + y)), sum, "n = {n}");
-            assert!(doubled.iter().zip(&a).all(|(double, x)| *double == 2.0 * x));
+            assert_eq!(lane_sum(&a, &a, |x, _| x), (n * n.max(1) - n) as f32 / 2.0, "n = {n}");
         }
     }
 }

@@ -4,6 +4,7 @@ use aludel_kernels::embedding::Embedding;
 use aludel_kernels::head::Head;
 use aludel_kernels::linear::{FrozenWeight, Precision};
 use aludel_kernels::loss;
+use aludel_kernels::loss::divergence::{self, Divergence, DivergenceArgs, Draws, Samples, Softmax, TopK};
 use aludel_kernels::quant::BlockType;
 use aludel_kernels::{Context, Mat, Region};
 
@@ -13,7 +14,9 @@ use crate::case::{Case, HIDDEN, TOKENS, VOCAB, Work, case, values};
 const CHUNK: usize = 252;
 
 pub(crate) fn cases() -> Vec<Case> {
-    vec![embedding(), head(1, false), head(CHUNK, false), head(CHUNK, true), cross_entropy()]
+    let mut cases = vec![embedding(), head(1, false), head(CHUNK, false), head(CHUNK, true), cross_entropy()];
+    cases.extend(divergences());
+    cases
 }
 
 /// The table that the student's file has, Q8_0.
@@ -68,4 +71,70 @@ fn cross_entropy() -> Case {
         let weights = ctx.upload(Region::Io, 1, CHUNK, &[1.0; CHUNK]);
         loss::cross_entropy(ctx, *logits, targets, weights, *losses, true);
     })
+}
+
+/// Tokens that are kept of a teacher: the likeliest, and draws.
+const KEPT: usize = 64;
+const DRAWS: usize = 12;
+
+/// A chunk of a student's logits, and what it is compared with.
+struct Pair {
+    student: Mat,
+    teacher: Mat,
+    weights: Mat,
+    losses: Mat,
+    top_k: TopK,
+    samples: Samples,
+    draws: Draws,
+}
+
+impl Pair {
+    fn new(ctx: &mut Context) -> Pair {
+        let ids = |ctx: &mut Context, count: usize| {
+            let ids: Vec<u32> =
+                (0..CHUNK).flat_map(|row| (0..count).map(move |i| ((row + i * 389) % VOCAB) as u32)).collect();
+            ctx.upload_persistent_indices(&ids)
+        };
+        let rows = ctx.upload_persistent_indices(&[3; CHUNK]);
+        Pair {
+            student: values(ctx, CHUNK, VOCAB),
+            teacher: values(ctx, CHUNK, VOCAB),
+            weights: ctx.upload_persistent(1, CHUNK, &[1.0; CHUNK]),
+            losses: ctx.persistent(1, CHUNK),
+            top_k: TopK { ids: ids(ctx, KEPT), log_probs: ctx.upload_persistent(CHUNK, KEPT, &[-10.0; CHUNK * KEPT]) },
+            samples: Samples {
+                ids: ids(ctx, DRAWS),
+                weights: ctx.upload_persistent(CHUNK, DRAWS, &[1.0 / DRAWS as f32; CHUNK * DRAWS]),
+            },
+            draws: Draws { proposal: 0.9, key: 1, examples: rows, positions: rows },
+        }
+    }
+}
+
+/// Losses against a teacher with their gradients, in place of the student's logits, and what is kept of a teacher.
+fn divergences() -> Vec<Case> {
+    let softmax = Softmax { vocab: VOCAB, temperature: 1.0 };
+    let of = |shape: &str, matrices: usize, run: fn(&mut Context, &Pair, Softmax)| {
+        let run = move |ctx: &mut Context, pair: &Pair| run(ctx, pair, softmax);
+        case("loss", format!("{CHUNK}×{VOCAB} {shape}"), Work::moving(matrices * CHUNK * VOCAB), Pair::new, run)
+    };
+    vec![
+        of("forward kl", 3, |ctx, pair, softmax| dense(ctx, pair, Divergence::ForwardKl, softmax)),
+        of("reverse kl", 3, |ctx, pair, softmax| dense(ctx, pair, Divergence::ReverseKl, softmax)),
+        of("jsd", 3, |ctx, pair, softmax| dense(ctx, pair, Divergence::Jsd { beta: 0.5 }, softmax)),
+        of("top-k", 2, |ctx, pair, softmax| {
+            let args = DivergenceArgs { divergence: Divergence::ForwardKl, softmax };
+            divergence::top_k(ctx, pair.student, pair.top_k, pair.weights, args, pair.losses, true);
+        }),
+        of("sampled", 2, |ctx, pair, softmax| {
+            divergence::sampled(ctx, pair.student, pair.samples, pair.weights, softmax, pair.losses, true);
+        }),
+        of("select", 1, |ctx, pair, softmax| divergence::top_k_of(ctx, pair.teacher, softmax, pair.top_k)),
+        of("draw", 1, |ctx, pair, softmax| divergence::sample_of(ctx, pair.teacher, softmax, pair.draws, pair.samples)),
+    ]
+}
+
+fn dense(ctx: &mut Context, pair: &Pair, divergence: Divergence, softmax: Softmax) {
+    let args = DivergenceArgs { divergence, softmax };
+    divergence::dense(ctx, pair.student, pair.teacher, pair.weights, args, pair.losses, true);
 }

@@ -48,7 +48,7 @@ fn classes(kind: Divergence, listed: &[(usize, f64)], log_q: &[f64]) -> (f64, Ve
         mass += if is_listed[id] { f64::NAN } else { log_prob.exp() };
         is_listed[id] = true;
     }
-    if !(mass <= MOST_MASS) {
+    if mass.is_nan() || mass > MOST_MASS {
         return (f64::NAN, vec![f64::NAN; log_q.len()]);
     }
     let mut p: Vec<f64> = listed.iter().map(|(_, log_prob)| *log_prob).collect();

@@ -12,6 +12,7 @@ pub(crate) mod dropout;
 pub(crate) mod embedding;
 pub(crate) mod gated;
 pub(crate) mod head;
+pub(crate) mod hidden;
 pub(crate) mod linear;
 pub(crate) mod optim;
 pub(crate) mod rms_norm;

@@ -14,7 +14,7 @@ use crate::reference;
 const ROWS_PER_TASK: usize = 32;
 
 /// Runs `op(row)` for each row, spread over the threads.
-fn for_rows(ctx: &Context, rows: usize, op: impl Fn(usize) + Send + Sync) {
+pub(crate) fn for_rows(ctx: &Context, rows: usize, op: impl Fn(usize) + Send + Sync) {
     let _span = ctx.span(Kind::Rowwise);
     ctx.parallel(rows.div_ceil(ROWS_PER_TASK), |task| {
         (task * ROWS_PER_TASK..rows.min((task + 1) * ROWS_PER_TASK)).for_each(&op);

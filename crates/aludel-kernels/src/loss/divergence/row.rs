@@ -1,8 +1,9 @@
 //! The arithmetic of one row, vectorised over the vocabulary: a student's logits against a teacher's, or against draws. Sums are short
-//! ones in f32 over blocks, and f64 over these: there may be 256,000 columns.
+//! ones in f32 over blocks, and f64 over these: there may be 256,000 columns. What the versions for each instruction set share has no
+//! closures, which would be compiled without it.
 
 use super::Divergence;
-use crate::simd::{exp, exp_and_m1, fma, lane_max, lane_sum, lane_sum_in_place, lane_sums, ln, multiversion};
+use crate::simd::{LANES, exp, exp_and_m1, fma, folded, lane_max, ln, multiversion};
 
 /// Columns of a short sum.
 const BLOCK: usize = 4096;
@@ -10,7 +11,24 @@ const BLOCK: usize = 4096;
 /// Σ e^((x − highest)·factor).
 #[inline(always)]
 fn exp_sum<const FUSED: bool>(row: &[f32], highest: f32, factor: f32) -> f64 {
-    row.chunks(BLOCK).map(|block| f64::from(lane_sum(block, block, |x, _| exp::<FUSED>((x - highest) * factor)))).sum()
+    let mut sum = 0.0;
+    for block in row.chunks(BLOCK) {
+        let mut lanes = [0f32; LANES];
+        for x in block.chunks(LANES) {
+            // the lengths differ once, at the end
+            if let Some(x) = x.first_chunk::<LANES>() {
+                for lane in 0..LANES {
+                    lanes[lane] += exp::<FUSED>((x[lane] - highest) * factor);
+                }
+            } else {
+                for lane in 0..x.len() {
+                    lanes[lane] += exp::<FUSED>((x[lane] - highest) * factor);
+                }
+            }
+        }
+        sum += f64::from(folded(lanes));
+    }
+    sum
 }
 
 multiversion! {
@@ -46,7 +64,7 @@ multiversion! {
         let pair = Pair {
             factor,
             highest,
-            shares: sums.map(|sum| (1.0 / sum) as f32),
+            shares: [(1.0 / sums[0]) as f32, (1.0 / sums[1]) as f32],
             shift: (sums[0].ln() - sums[1].ln()) as f32,
         };
         match divergence {
@@ -114,20 +132,46 @@ fn run<const FUSED: bool, K: Kind>(
     gradient: bool,
 ) -> f64 {
     if let (Some(total), true) = (K::TOTAL, gradient) {
-        let blocks = student.chunks_mut(BLOCK).zip(teacher.chunks(BLOCK));
-        let in_place = |x: &mut f32, y: f32| {
-            let at = pair.at::<FUSED>(*x, y);
-            let [term, slope] = kind.terms::<FUSED>(at);
-            *x = (slope - at.q * total) * scale;
-            term
-        };
-        return blocks.map(|(x, y)| f64::from(lane_sum_in_place(x, y, in_place))).sum();
+        let mut loss = 0.0;
+        for (x, y) in student.chunks_mut(BLOCK).zip(teacher.chunks(BLOCK)) {
+            let mut lanes = [0f32; LANES];
+            let whole = x.len() / LANES * LANES;
+            for (x, y) in x[..whole].chunks_exact_mut(LANES).zip(y[..whole].chunks_exact(LANES)) {
+                for lane in 0..LANES {
+                    let at = pair.at::<FUSED>(x[lane], y[lane]);
+                    let [term, slope] = kind.terms::<FUSED>(at);
+                    lanes[lane] += term;
+                    x[lane] = (slope - at.q * total) * scale;
+                }
+            }
+            for (lane, (x, y)) in x[whole..].iter_mut().zip(&y[whole..]).enumerate() {
+                let at = pair.at::<FUSED>(*x, *y);
+                let [term, slope] = kind.terms::<FUSED>(at);
+                lanes[lane] += term;
+                *x = (slope - at.q * total) * scale;
+            }
+            loss += f64::from(folded(lanes));
+        }
+        return loss;
     }
     let (mut loss, mut total) = (0.0, 0.0);
     for (x, y) in student.chunks(BLOCK).zip(teacher.chunks(BLOCK)) {
-        let sums = lane_sums(x, y, |x, y| kind.terms::<FUSED>(pair.at::<FUSED>(x, y)));
-        loss += f64::from(sums[0]);
-        total += f64::from(sums[1]);
+        let mut lanes = [[0f32; LANES]; 2];
+        let whole = x.len() / LANES * LANES;
+        for (x, y) in x[..whole].chunks_exact(LANES).zip(y[..whole].chunks_exact(LANES)) {
+            for lane in 0..LANES {
+                let [term, slope] = kind.terms::<FUSED>(pair.at::<FUSED>(x[lane], y[lane]));
+                lanes[0][lane] += term;
+                lanes[1][lane] += slope;
+            }
+        }
+        for (lane, (x, y)) in x[whole..].iter().zip(&y[whole..]).enumerate() {
+            let [term, slope] = kind.terms::<FUSED>(pair.at::<FUSED>(*x, *y));
+            lanes[0][lane] += term;
+            lanes[1][lane] += slope;
+        }
+        loss += f64::from(folded(lanes[0]));
+        total += f64::from(folded(lanes[1]));
     }
     if gradient {
         let total = total as f32;

@@ -64,7 +64,8 @@ pub(super) fn divergence_of_classes(
             f32::NEG_INFINITY
         };
     }
-    if !(mass <= MOST_MASS) {
+    // a NaN is among the classes already
+    if mass > MOST_MASS {
         of_teacher[0] = f32::NAN;
     }
     let present = count + usize::from(has_tail);

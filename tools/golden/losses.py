@@ -1,7 +1,7 @@
-"""Writes the losses of students against teachers with their gradients, as PyTorch computes them: divergences.py OUT.txt
+"""Writes the losses of students against teachers with their gradients, as PyTorch computes them: losses.py OUT.txt
 
-Logits are functions of counters, as `aludel_kernels::rng` has them, so that the fixture need not hold them. See README.md for the
-line format. Needs `torch` alone; runs on the processor, in f64 from logits in f32: in f32 small elements of gradients are off by more
+Logits and hidden states are functions of counters, as `aludel_kernels::rng` has them, so that the fixture need not hold them. See README.md for the
+line format. Needs `torch` alone; runs on the processor, in f64 from inputs in f32: in f32 small elements of gradients are off by more
 than the test allows.
 """
 
@@ -36,8 +36,10 @@ def main(path):
                 for teacher in ["dense", "top_k"]:
                     lines.append(case(vocab, temperature, name, constant, teacher))
             lines.append(case(vocab, temperature, "forward_kl", 0.0, "sampled"))
+    for width in [37, 576]:
+        lines.extend(hidden(width, name) for name in ["normalised_mse", "cosine"])
     with open(path, "w") as file:
-        file.write(f"# Written by tools/golden/divergences.py with torch {torch.__version__}: see there.\n")
+        file.write(f"# Written by tools/golden/losses.py with torch {torch.__version__}: see there.\n")
         file.write("\n".join(lines) + "\n")
 
 
@@ -53,13 +55,28 @@ def case(vocab, temperature, name, constant, known):
         k = min(16, vocab // 4)
         ids = y.topk(k).indices
         per_row = divergence(name, constant, classes(y, ids), classes(x, ids))
-    losses = per_row * temperature**2 * torch.tensor(ROW_WEIGHTS, dtype=torch.float64)
+    return line([known, name, constant, temperature, vocab], student, per_row * temperature**2)
+
+
+def hidden(width, name):
+    student, teacher = logits(1, width).double().requires_grad_(), logits(2, width).double()
+    if name == "cosine":
+        per_row = 1 - F.cosine_similarity(student, teacher, dim=-1)
+    else:
+        student_unit, teacher_unit = (F.rms_norm(x, (width,), eps=0.0) for x in (student, teacher))
+        per_row = (student_unit - teacher_unit).square().mean(-1)
+    return line(["hidden", name, 0.0, 1.0, width], student, per_row)
+
+
+def line(names, student, per_row):
+    losses = per_row * torch.tensor(ROW_WEIGHTS, dtype=torch.float64)
     losses.sum().backward()
     gradient = student.grad
     # some columns of each row, the first and the last among them, and the norms of all
-    columns = sorted({*range(0, gradient.shape[1], 1 + vocab // 40), vocab - 1, gradient.shape[1] - 1})
+    count = gradient.shape[1]
+    columns = sorted({*range(0, count, 1 + count // 40), count - 1})
     fields = [losses.detach(), gradient.norm(dim=1), gradient[:, columns]]
-    return " ".join([known, name, str(constant), str(temperature), str(vocab), *map(hexadecimal, fields)])
+    return " ".join([*map(str, names), *map(hexadecimal, fields)])
 
 
 def divergence(name, constant, log_p, log_q):

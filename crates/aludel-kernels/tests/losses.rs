@@ -1,21 +1,30 @@
-//! Compares divergences, and what is kept of a teacher for them, with PyTorch on the same logits; `tools/golden/divergences.py`
-//! wrote the fixture.
+//! Compares the losses of students against teachers, and what is kept of a teacher for them, with PyTorch on the same logits and
+//! hidden states; `tools/golden/losses.py` wrote the fixture.
 
 use aludel_kernels::loss::divergence::{self, Divergence, DivergenceArgs, Samples, Softmax, TopK};
+use aludel_kernels::loss::hidden::{self, HiddenLoss};
 use aludel_kernels::{Context, Isa, Mat, Region, rng};
 
-const FIXTURE: &str = include_str!("fixtures/divergences.txt");
+const FIXTURE: &str = include_str!("fixtures/losses.txt");
 const ROWS: usize = 2;
 /// Columns of the student and of the teacher beyond the vocabulary.
 const PADDING: [usize; 2] = [3, 1];
 
 /// One line of the fixture.
 struct Case<'a> {
+    /// What is known of the teacher.
     known: &'a str,
-    args: DivergenceArgs,
+    kind: Kind,
+    columns: usize,
     losses: Vec<f32>,
     norms: Vec<f32>,
     elements: Vec<f32>,
+}
+
+#[derive(Debug)]
+enum Kind {
+    Divergence(DivergenceArgs),
+    Hidden(HiddenLoss),
 }
 
 #[test]
@@ -28,28 +37,39 @@ fn equals_pytorch() {
         for mut ctx in processors.chain([Context::reference()]) {
             ctx.plan(|ctx| run(ctx, &case));
             let (losses, gradient) = run(&mut ctx, &case);
-            let what = format!("{} {:?} {} {:?}", case.known, case.args, ctx.isa().name(), ctx.device());
+            let what = format!("{} {:?} {} {:?}", case.known, case.kind, ctx.isa().name(), ctx.device());
             check(&what, &case, &losses, &gradient);
         }
         seen += 1;
     }
-    assert_eq!(seen, 3 * 2 * (2 * 8 + 1));
+    assert_eq!(seen, 3 * 2 * (2 * 8 + 1) + 2 * 2);
 }
 
 fn run(ctx: &mut Context, case: &Case<'_>) -> (Vec<f32>, Vec<f32>) {
     ctx.reset();
-    let Softmax { vocab, .. } = case.args.softmax;
-    let student = logits(ctx, 1, vocab + PADDING[0]);
-    let teacher = logits(ctx, 2, vocab + PADDING[1]);
+    let student = logits(ctx, 1, case.columns);
     let weights = ctx.upload(Region::Io, 1, ROWS, &[1.0, 0.5]);
     let losses = ctx.alloc(Region::Io, 1, ROWS);
+    let args = match case.kind {
+        Kind::Divergence(args) => args,
+        Kind::Hidden(kind) => {
+            let teacher = logits(ctx, 2, case.columns);
+            let gradient = ctx.alloc(Region::Io, ROWS, case.columns);
+            ctx.zero(gradient);
+            hidden::forward(ctx, student, teacher, kind, weights, losses);
+            hidden::backward(ctx, student, teacher, kind, weights, gradient);
+            return (ctx.download(losses), ctx.download(gradient));
+        }
+    };
+    let Softmax { vocab, .. } = args.softmax;
+    let teacher = logits(ctx, 2, vocab + PADDING[1]);
     match case.known {
-        "dense" => divergence::dense(ctx, student, teacher, weights, case.args, losses, true),
+        "dense" => divergence::dense(ctx, student, teacher, weights, args, losses, true),
         "top_k" => {
             let k = (vocab / 4).min(16);
             let top_k = TopK { ids: ctx.alloc_list(ROWS * k), log_probs: ctx.alloc(Region::Io, ROWS, k) };
-            divergence::top_k_of(ctx, teacher, case.args.softmax, top_k);
-            divergence::top_k(ctx, student, top_k, weights, case.args, losses, true);
+            divergence::top_k_of(ctx, teacher, args.softmax, top_k);
+            divergence::top_k(ctx, student, top_k, weights, args, losses, true);
         }
         "sampled" => {
             let draws = 12;
@@ -57,7 +77,7 @@ fn run(ctx: &mut Context, case: &Case<'_>) -> (Vec<f32>, Vec<f32>) {
             let of_draws: Vec<f32> = (0..ids.len() as u64).map(|i| rng::uniform(3, i)).collect();
             let weights_of_draws = ctx.upload(Region::Io, ROWS, draws, &of_draws);
             let samples = Samples { ids: ctx.upload_indices(&ids), weights: weights_of_draws };
-            divergence::sampled(ctx, student, samples, weights, case.args.softmax, losses, true);
+            divergence::sampled(ctx, student, samples, weights, args.softmax, losses, true);
         }
         other => panic!("unknown teacher {other}"),
     }
@@ -75,10 +95,8 @@ fn logits(ctx: &mut Context, key: u64, columns: usize) -> Mat {
 
 /// Relative 1e-4; elements that hardly count beside the others of their row may differ by 1e-7 of its norm.
 fn check(what: &str, case: &Case<'_>, losses: &[f32], gradient: &[f32]) {
-    let vocab = case.args.softmax.vocab;
-    let columns = vocab + PADDING[0];
-    let mut chosen: Vec<usize> = (0..columns).step_by(1 + vocab / 40).chain([vocab - 1, columns - 1]).collect();
-    chosen.sort_unstable();
+    let columns = case.columns;
+    let mut chosen: Vec<usize> = (0..columns).step_by(1 + columns / 40).chain([columns - 1]).collect();
     chosen.dedup();
     assert_eq!(case.elements.len(), ROWS * chosen.len());
     for (row, of_row) in gradient.chunks(columns).enumerate() {
@@ -101,24 +119,28 @@ fn parse(line: &str) -> Case<'_> {
     else {
         panic!("a fixture line has eight fields: {line}")
     };
-    let constant: f32 = constant.parse().unwrap();
-    let divergence = match name {
-        "forward_kl" => Divergence::ForwardKl,
-        "reverse_kl" => Divergence::ReverseKl,
-        "jsd" => Divergence::Jsd { beta: constant },
-        "skew_kl" => Divergence::SkewKl { alpha: constant },
-        "total_variation" => Divergence::TotalVariation,
-        other => panic!("unknown divergence {other}"),
+    let constant: f32 = constant.parse().expect("a number");
+    let softmax =
+        Softmax { vocab: vocab.parse().expect("a number"), temperature: temperature.parse().expect("a number") };
+    let of = |divergence| (Kind::Divergence(DivergenceArgs { divergence, softmax }), softmax.vocab + PADDING[0]);
+    let (kind, columns) = match name {
+        "forward_kl" => of(Divergence::ForwardKl),
+        "reverse_kl" => of(Divergence::ReverseKl),
+        "jsd" => of(Divergence::Jsd { beta: constant }),
+        "skew_kl" => of(Divergence::SkewKl { alpha: constant }),
+        "total_variation" => of(Divergence::TotalVariation),
+        "normalised_mse" => (Kind::Hidden(HiddenLoss::NormalisedMse), softmax.vocab),
+        "cosine" => (Kind::Hidden(HiddenLoss::Cosine), softmax.vocab),
+        other => panic!("unknown loss {other}"),
     };
-    let softmax = Softmax { vocab: vocab.parse().unwrap(), temperature: temperature.parse().unwrap() };
     let [losses, norms, elements] = [losses, norms, elements].map(floats);
-    Case { known, args: DivergenceArgs { divergence, softmax }, losses, norms, elements }
+    Case { known, kind, columns, losses, norms, elements }
 }
 
 fn floats(hexadecimal: &str) -> Vec<f32> {
     let bits = hexadecimal.as_bytes().chunks(8).map(|digits| {
-        let digits = std::str::from_utf8(digits).unwrap();
-        u32::from_str_radix(digits, 16).unwrap().swap_bytes()
+        let digits = std::str::from_utf8(digits).expect("hex digits");
+        u32::from_str_radix(digits, 16).expect("hex digits").swap_bytes()
     });
     bits.map(f32::from_bits).collect()
 }
