@@ -1,4 +1,4 @@
-//! Whether a row asks what an evaluation asks: the share of an evaluation prompt's word n-grams that the row's prompt holds.
+//! Contamination with evaluation prompts: the share of an evaluation prompt's word n-grams that a row's prompt contains.
 
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;

@@ -1,5 +1,5 @@
-//! The language of what is learnt. A part in another script is found wherever it stands; languages of one script are told apart
-//! by trigrams, which needs much prose, so that a text is asked as a whole and only a sure answer drops its row.
+//! The language of the text that is trained on. A part in another script is found anywhere; languages of one script are distinguished by
+//! trigrams, which needs much prose, so the text is classified as a whole and only a confident result drops its row.
 
 use whatlang::{Info, Lang, Script, detect};
 

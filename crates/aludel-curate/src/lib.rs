@@ -1,7 +1,6 @@
-//! From traces to a training set: each row passes pure filters, the first that it fails drops it with a reason, and what is
-//! left is split into train and evaluation. Rows are read twice, once to judge them (`first_pass`) and once to write them
-//! (`second_pass`), so that memory holds what is remembered of a row and never its text. One file a filter; what each of them
-//! finds is said in the row's `detail`.
+//! From traces to a training set: each row passes pure filters, the first that it fails drops it with a reason, and the remaining rows are
+//! split into train and evaluation. Rows are read twice, once to judge them (`first_pass`) and once to write them (`second_pass`), so that
+//! memory holds a few numbers per row and never its text. There is one file for each filter; its finding is in the row's `detail`.
 
 mod completeness;
 mod contamination;

@@ -1,5 +1,5 @@
-//! What curation did, in numbers: for each filter how many rows came to it and how many it dropped, verdicts, sources, and
-//! what is left. How they are counted is in `counts`.
+//! The results of a curation in numbers: for each filter the rows that reached it and those that it dropped, verdicts, sources, and the
+//! rows that are left. `counts` does the counting.
 
 use std::collections::BTreeMap;
 

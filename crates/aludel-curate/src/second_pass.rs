@@ -1,4 +1,4 @@
-//! The second pass: rows are read again and each goes to the file that its judgement says, with what is known of it. A row that
+//! The second pass: rows are read again and each is written to the file that its judgement selects, with the findings about it. A row that
 //! changed since it was judged ends the writing.
 
 use std::ffi::OsStr;

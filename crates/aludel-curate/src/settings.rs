@@ -1,5 +1,5 @@
-//! `[curate]`: which traces become training rows. What a filter looks at stands with the filter; here are its switch and its
-//! bounds, and the verifier's table is read into what the verifiers take.
+//! `[curate]`: which traces become training rows. The filters are documented in their files; here are their switches and bounds, and the
+//! verifier's table is converted for the verifiers.
 
 use crate::{Error, Languages, TokenBounds};
 use aludel_data::column_names::RIGHT_ANSWERS;

@@ -1,5 +1,5 @@
-//! How long a row may be: `train.max_length = "auto"` made a number, and what a number leaves out, in words. Training and `inspect`
-//! ask here, so that both say the same. How much memory a length takes is asked of whoever can plan a pass.
+//! The maximum row length: turns `train.max_length = "auto"` into a number, and describes the rows that a length excludes. Training and
+//! `inspect` both use it. The caller plans the memory of a length.
 
 use aludel_files::{counted, grouped};
 

@@ -1,5 +1,5 @@
-//! Which base an adapter is for, told twice: to other tools by the name that they find it under (`adapter_config.json`), and to Aludel by
-//! the file or folder that it was trained on (`aludel_student.json`). Loading either is left to the callers.
+//! The base model of an adapter, recorded twice: for other tools by the name that they find it under (`adapter_config.json`), and for
+//! Aludel by the file or folder that it was trained on (`aludel_student.json`). The callers load either.
 
 use std::path::{Path, PathBuf};
 

@@ -1,5 +1,5 @@
-//! Which rows an optimiser step takes, and how a step is cut into passes. Everything is a function of settings, seed and row
-//! lengths: no state, so a resumed run goes on with exactly the next rows. How a pass is computed is left to `learner`.
+//! Selects the rows of an optimiser step and divides a step into passes. Everything is a function of settings, seed and row lengths: there
+//! is no state, so a resumed run continues with exactly the next rows. `learner` computes a pass.
 
 use aludel_kernels::rng;
 

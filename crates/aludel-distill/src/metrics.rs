@@ -1,6 +1,6 @@
-//! What a run records: `metrics.jsonl`, a line for each step, each evaluation and each time that sample answers were given, and `trainer_state.json` as Hugging Face's Trainer
-//! writes it. A resumed run first drops what its checkpoint does not know of, so that each step and each evaluation stands there once,
-//! in order, wherever the run was stopped or killed before.
+//! Records of a run: `metrics.jsonl`, a line for each step, each evaluation and each set of sample answers, and `trainer_state.json` as
+//! Hugging Face's Trainer writes it. A resumed run first drops the records after its checkpoint, so that each step and each evaluation is
+//! recorded once, in order, wherever the run was stopped or killed before.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};

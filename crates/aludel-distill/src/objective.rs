@@ -1,5 +1,5 @@
-//! What is minimised. An objective sees one chunk of logits with what is known about its tokens, and turns the logits into the
-//! gradient of its summed loss. It never divides: the optimiser does, once a step.
+//! The training objective. It gets one chunk of logits with the targets of its tokens, and turns the logits into the gradient of the summed
+//! loss. It never divides: the optimiser does, once per step.
 
 use aludel_kernels::{Context, Mat, Region, loss};
 

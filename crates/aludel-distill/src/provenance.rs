@@ -1,5 +1,5 @@
-//! What made a result: version, command line, processor and time; and `sessions.jsonl`, which tells that of each session of a run with
-//! what became of its rows. A report shows it; nothing that trains or resumes depends on it. Where it is found out is the caller's matter.
+//! The provenance of a result: version, command line, processor and time; and `sessions.jsonl`, which has it for each session of a run,
+//! with the counts of its rows. Reports show it; training and resuming do not depend on it. The caller collects the values.
 
 use std::io::Write;
 use std::path::Path;

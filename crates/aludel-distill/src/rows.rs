@@ -1,5 +1,5 @@
-//! The rows of a run: tokenised once into the cache of the run folder, chosen by their length, and split into those that are trained
-//! on and those held back. Only lengths and prompt keys stay in memory. How long a row may be is `auto_max_length`'s matter.
+//! The rows of a run: tokenised once into the cache of the run folder, selected by length, and split into training and held-out rows. Only
+//! lengths and prompt keys stay in memory. `auto_max_length` decides the maximum length.
 
 use std::collections::HashSet;
 use std::ops::ControlFlow;

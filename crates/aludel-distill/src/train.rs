@@ -1,5 +1,5 @@
-//! The one training loop. It reads downward: prepare, then evaluate, save and step until the last step is done. Everything it does
-//! at a step is a function of settings and step number, so a run that was killed or stopped goes on bit for bit.
+//! The one training loop. It reads top-down: prepare, then evaluate, save and step until the last step. Everything that happens at a step
+//! is a function of settings and step number, so a run that was killed or stopped resumes bit for bit.
 
 mod events;
 mod setup;

@@ -1,5 +1,5 @@
-//! Which prompts a run was trained on: hashes in its folder, and in a model that was merged from its adapter, kept so that an evaluation can
-//! say where it asks what was learnt. That two prompts are the same is the data set reader's rule; how it is told is the caller's matter.
+//! The prompts that a run was trained on: hashes in its folder, and in a model that was merged from its adapter, so that an evaluation can
+//! warn of prompts that were trained on. The data set reader defines when two prompts are the same; the caller words the warning.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};

@@ -1,6 +1,5 @@
-//! The model card: `README.md` of an adapter and of a merged model, as the Hugging Face Hub shows it. It says what the model comes from,
-//! what it was trained on and how it is loaded; where files lie on this machine, and keys, are not shown. Tools that load the
-//! folder pass over it.
+//! The model card: `README.md` of an adapter and of a merged model, as the Hugging Face Hub shows it. It names the base model, the training
+//! data and how to load the model. Paths of this machine and keys are not included. Tools that load the folder ignore the file.
 
 use crate::humanize::{grouped, held_out_loss, train_loss};
 use crate::version::{COMMIT, processor};

@@ -1,5 +1,5 @@
-//! The way out to the terminal: standard output, its colours, and the log on standard error. All that is written passes
-//! through [`harmless`] here, whoever wrote it, so that text of strangers can colour, move or hide nothing.
+//! All output to the terminal: standard output, its colours, and the log on standard error. Everything that is written
+//! passes through [`harmless`] here, whatever its source, so that no untrusted text can colour, move or hide anything.
 
 pub(crate) mod escape;
 mod wrap;

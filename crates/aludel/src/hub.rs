@@ -1,5 +1,5 @@
-//! Names on the Hugging Face Hub: where the environment says that the Hub and its cache are, and fetching what a recipe names
-//! there before a command begins its work.
+//! Names on the Hugging Face Hub: the locations of the Hub and its cache from the environment, and downloading what a recipe names there
+//! before a command begins its work.
 
 use crate::console::harmless;
 use crate::progress::{Position, Progress, WorkKind};

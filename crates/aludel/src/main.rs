@@ -1,5 +1,5 @@
-//! The `aludel` command: parses, dispatches, prints and exits; and is the only crate that does any of the last three.
-//! What a command does stands in its own file under `commands`; how errors read, in `report`.
+//! The `aludel` command: parses, dispatches, prints and exits. Only this crate does any of the last three. Commands are
+//! in files of their own under `commands`; error messages are laid out in `report`.
 
 mod card;
 mod cli;

@@ -1,4 +1,4 @@
-//! Whether a file that is there already may be replaced: the option, and the refusal without it. Writing is `atomic`'s matter.
+//! Whether an existing file may be replaced: the option, and the refusal without it. `atomic` writes the file.
 
 use crate::report::ErrorWithHelp;
 use clap::Args;

@@ -1,5 +1,5 @@
-//! How a command ends: the exit code, and errors as people read them, in three lines: what failed, because of what,
-//! and what helps. The words themselves come from where the error arose.
+//! How a command ends: the exit code, and errors in three lines: what failed, the reason, and the remedy. The texts are
+//! written where the error occurs.
 
 use crate::console::Console;
 use crate::humanize::grouped;

@@ -1,5 +1,5 @@
-//! Tables on the terminal: where columns stand, so that no word and no number is broken. What stands in them, and whether a table is what a
-//! result needs, is left to the commands; where lines of text end, to the console.
+//! Tables on the terminal: the positions of columns, so that no word and no number is broken. The commands supply the content and decide
+//! whether to use a table; the console wraps other lines.
 
 use crate::console::{Console, harmless};
 use anstyle::Style;

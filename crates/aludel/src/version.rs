@@ -1,4 +1,5 @@
-//! Which Aludel this is, and what it found here: what a report of a fault needs. The commit comes from the build script.
+//! The version of Aludel and what it detects on this machine, as needed for a bug report. The commit comes from the
+//! build script.
 
 use aludel_kernels::Isa;
 use std::sync::OnceLock;

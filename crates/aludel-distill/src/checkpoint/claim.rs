@@ -1,5 +1,5 @@
-//! What a folder is that a run would be written into: nothing yet, a run of Aludel's, or somebody's or some other command's, told by
-//! which file. Looking changes nothing, and no file of a model is opened.
+//! Identifies a folder that a run would be written into: empty, a run of Aludel, or something else, recognised by its files. This changes
+//! nothing, and opens no file of a model.
 
 use std::io::Read;
 use std::path::Path;

@@ -1,5 +1,5 @@
-//! Whether what a run wrote is what it finds again: each checkpoint carries hashes of its files. One that is not whole is named, with
-//! the file, and with the command that goes on from the checkpoint before it.
+//! Checks that a checkpoint is as it was written, by the hashes of its files. A damaged one is reported with the file and with the command
+//! that resumes from the checkpoint before it.
 
 use std::path::{Path, PathBuf};
 

@@ -1,6 +1,6 @@
-//! The run folder and its checkpoints. A checkpoint is a PEFT adapter folder that also holds the optimiser's moments, the trainer's
-//! state and hashes of all that; the data position follows from the step. Each appears whole or not at all. What else lies in the
-//! folder, what the run was started on and what is damaged have rooms of their own.
+//! The run folder and its checkpoints. A checkpoint is a PEFT adapter folder that also holds the optimiser's moments, the trainer's state
+//! and hashes of all that; the data position follows from the step. Each appears completely or not at all. Other contents of the folder,
+//! the inputs of the run and damage are in files of their own.
 
 mod claim;
 mod integrity;

@@ -1,5 +1,5 @@
-//! `run.json`: what a run was started on, and in which form its folder is. It is written first and read first when the run goes on.
-//! What lies in checkpoints is the neighbours' matter.
+//! `run.json`: the inputs of a run and the format version of its folder. It is written first, and read first when the run is resumed.
+//! Checkpoints are read and written in the other files.
 
 use std::path::Path;
 

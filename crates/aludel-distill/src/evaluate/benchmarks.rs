@@ -1,5 +1,5 @@
-//! Benchmarks by name: where they lie on the Hub, their columns, what is asked around a question and how answers are compared. Fetching
-//! is left to the caller.
+//! Benchmarks by name: their location on the Hub, their columns, the text around a question and how answers are compared. The caller
+//! downloads them.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -1,6 +1,5 @@
-//! Evaluation: problems become samples, samples become scores. It reads downward: what is missing is asked, each sample is judged and
-//! stored as it ends, and what is there is scored. How answers are generated is left to the respondent, whether one is right to
-//! `verify`.
+//! Evaluation: problems become samples, samples become scores. It reads top-down: missing samples are requested, each is judged and stored
+//! as it ends, and the stored ones are scored. A backend generates the answers; `verify` decides whether they are right.
 
 pub mod benchmarks;
 pub mod compare;

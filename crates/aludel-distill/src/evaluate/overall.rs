@@ -1,5 +1,5 @@
-//! All tasks of an evaluation as one score. Each problem counts once, whatever task it is of, as in a comparison of all tasks together;
-//! how one task is scored stands in `score`.
+//! The score over all tasks of an evaluation. Each problem counts once, whatever its task, as in a comparison of all tasks. `score` has the
+//! score of one task.
 
 use super::compare::Evaluated;
 use super::{interval, problem_clusters, score};

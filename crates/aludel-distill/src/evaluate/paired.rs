@@ -1,5 +1,5 @@
-//! Statistics of pairs: two models' shares of right samples on the same problems. A difference, its interval, its p, and Holm's
-//! correction where many are looked at. Which problems belong together, and what is said of it, is left to `compare`.
+//! Paired statistics: two models' shares of right samples on the same problems. A difference, its confidence interval, its p-value, and
+//! Holm's correction for several comparisons. `compare` pairs the problems and words the results.
 
 use aludel_kernels::rng;
 

@@ -1,5 +1,5 @@
-//! The folder of results: `evaluation.json` says what is evaluated and is written first, `samples.jsonl` gets a line for each sample
-//! as it ends, `results.json` is written last. Reading them is all that a comparison needs. What the numbers mean is `score`'s matter.
+//! The folder of results: `evaluation.json` describes the evaluation and is written first, `samples.jsonl` gets a line for each sample as
+//! it ends, `results.json` is written last. A comparison reads only these files. `score` defines the numbers.
 
 use std::path::Path;
 

@@ -1,5 +1,5 @@
-//! What is asked: tasks of problems with right answers, from a user's file, a benchmark or a built-in generator. How answers come about
-//! and what they score is the neighbours' work.
+//! Tasks: problems with reference answers, from a user's file, a benchmark or a built-in generator. Answers and scores are in the other
+//! files.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};

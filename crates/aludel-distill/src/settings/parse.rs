@@ -1,5 +1,5 @@
-//! From a TOML table to a [`Recipe`]: each key is looked up, each value is read by itself, so that all mistakes come
-//! out at once and each names its key. What a value should have been is told from the JSON schema.
+//! From a TOML table to a [`Recipe`]: each key is looked up and each value is read by itself, so that all problems are
+//! reported at once and each names its key. The expected type of a value comes from the JSON schema.
 
 use super::foreign::{self, Verdict};
 use super::foreign_recipe;

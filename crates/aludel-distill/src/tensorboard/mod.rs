@@ -1,6 +1,5 @@
-//! TensorBoard's event file of a run: the scalars that transformers logs under the names that it gives them, and sample answers as
-//! texts. A run that goes on first cuts off what its checkpoint does not know of, so that no step stands there twice. How a record is
-//! encoded stands in `event`.
+//! TensorBoard's event file of a run: the scalars that transformers logs, under its names, and sample answers as texts. A resumed run first
+//! truncates the records after its checkpoint, so that no step occurs twice. `event` encodes a record.
 
 mod event;
 

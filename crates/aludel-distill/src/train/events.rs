@@ -1,4 +1,5 @@
-//! What a run tells: while it goes, when it starts and how it ended; and what happens at which step, of which the rest is told ahead. How that is shown is the caller's matter.
+//! Events of a training run: its start, its progress and its end; and the schedule of evaluations, logs and saves, from which the remaining
+//! work is predicted. The caller shows them.
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;

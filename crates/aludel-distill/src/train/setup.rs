@@ -1,6 +1,6 @@
 //! From a recipe to a run that can take its first step, in typed stages: a folder is claimed, its files are opened and identified, a
-//! checkpoint is found, the learner loaded, and rows are chosen. Each stage refuses what it can know to be wrong, and what is refused
-//! here leaves nothing behind. The training itself is the loop's matter.
+//! checkpoint is found, the learner is loaded, and rows are selected. Each stage refuses what it can already check, and a refusal here
+//! leaves no files behind. The training itself is in the loop.
 
 use std::cell::RefCell;
 use std::ops::ControlFlow;

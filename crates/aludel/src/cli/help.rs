@@ -1,5 +1,5 @@
-//! How help looks: what `-h` leaves out and `--help` tells, the usage of commands whose options may stand in a recipe, and examples that
-//! can be copied at any width. The words themselves stand with each command's options.
+//! The layout of help: which options only `--help` shows, the usage of commands whose options may be in a recipe, and examples that can be
+//! copied at any width. The texts themselves are with each command's options.
 
 use clap::Command;
 

@@ -1,5 +1,5 @@
-//! `aludel chat`: one question, or a conversation, with a model and perhaps an adapter. Answers stream; reasoning is dimmed on a terminal,
-//! and elsewhere goes to standard error. What can be typed in a conversation stands in `conversation`.
+//! `aludel chat`: one question, or a conversation, with a model and optionally an adapter. Answers are streamed; reasoning is dimmed on a
+//! terminal, and goes to standard error otherwise. The commands of a conversation are in `conversation`.
 
 mod conversation;
 

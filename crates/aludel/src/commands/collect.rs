@@ -1,5 +1,5 @@
-//! `aludel trace` with prompts, and `aludel plan trace`: their options, the key, the signals, and what is printed while answers
-//! come in and at the end. What the store holds is told by `trace status`.
+//! `aludel trace` with prompts, and `aludel plan trace`: their options, the key, the signals, and the output during the collection and at
+//! its end. `trace status` prints what is in a store.
 
 mod progress_text;
 mod show;

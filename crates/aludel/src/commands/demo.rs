@@ -1,5 +1,5 @@
-//! `aludel demo`: the whole story on one small student: fetch it, invent problems, evaluate, train, evaluate again, merge, report. A
-//! second demo goes on where the first one stopped. Where its training rows come from stands in `training_data`, how it is scored in `evaluation`.
+//! `aludel demo`: the complete workflow on one small student: download, generate problems, evaluate, train, evaluate again, merge, report.
+//! A second demo resumes where the first one stopped. Training rows are in `training_data`, scoring in `evaluation`.
 
 mod evaluation;
 mod training_data;

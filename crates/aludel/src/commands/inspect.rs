@@ -1,5 +1,5 @@
-//! `aludel inspect`: how rows are templated, tokenised and masked, and what would become of all of them in training.
-//! Rows go through the very functions that training uses; `rows` counts the outcomes, `show` prints them.
+//! `aludel inspect`: how rows are templated, tokenised and masked, and how training would handle all of them. Rows are
+//! prepared by the same functions as in training; `rows` counts the outcomes, `show` prints them.
 
 mod rows;
 mod show;

@@ -1,4 +1,4 @@
-//! Text of strangers with its control characters escaped, for the terminal and for JSON. What is styled and written is the console's matter.
+//! Escapes the control characters of untrusted text, for the terminal and for JSON. Styles and writing are in `console`.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;

@@ -1,6 +1,6 @@
-//! Which problems are shown: all that were won, all that were lost, and those that both models get wrong or right, folded in pages. A report
-//! stays small whatever was evaluated: where all of it does not fit, texts are shortened, then the rest is left out, of what is the same in
-//! both first, and the page says so.
+//! The problems that are shown: all that were won, all that were lost, and those that both models get wrong or right, in folded pages. The
+//! size of a report is bounded: if necessary, texts are shortened first, then problems are left out, unchanged ones before others, and the
+//! page states it.
 
 use super::html::{Html, classed, element, join, text};
 use super::problem_card::{Detail, card};

@@ -1,5 +1,5 @@
-//! Scales of drawings: which values an axis covers, where a value lies on it, and its ticks at round numbers, on a linear or a
-//! logarithmic scale. What is drawn over it is left to `chart` and `plot`.
+//! Axes of plots: the range of values, the position of a value, and ticks at round numbers, on a linear or a logarithmic scale. `chart` and
+//! `plot` draw over them.
 
 use super::grouped;
 

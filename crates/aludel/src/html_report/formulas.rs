@@ -1,5 +1,5 @@
-//! Mathematics in text: where LaTeX stands between its delimiters, and the same set as MathML, which browsers show without a script. What
-//! cannot be set, or would take too much, stays the text that it is.
+//! Mathematics in text: finds LaTeX between its delimiters and renders it as MathML, which browsers show without a script. A formula that
+//! cannot be rendered, or would take too long, is shown as written.
 
 use super::html::{Html, classed, join, text};
 use super::mathml;

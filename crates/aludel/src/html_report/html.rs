@@ -1,5 +1,5 @@
-//! Markup that can only be put together safely: names and fixed markup are literals of this program, and everything else enters
-//! through [`text`] or an attribute's value, both escaped by one function. What a page says is left to the other files here.
+//! HTML that is safe by construction: names and fixed markup are literals of this program, and everything else enters through [`text`] or
+//! an attribute's value, both escaped by one function. The content of the page is in the other files.
 
 use std::borrow::Cow;
 

@@ -1,5 +1,5 @@
-//! Text of models as they write it, with Markdown set: paragraphs, lists, emphasis, headings, quotes and code, with the formulas in them. It
-//! stays data: nothing in it can be a link, an image or a tag; no word is lost, and no sign of a sum. Where formulas stand is left to `formulas`.
+//! Renders the Markdown of models' answers: paragraphs, lists, emphasis, headings, quotes and code, with the formulas in them. No text can
+//! become a link, an image or a tag, and no word or mathematical sign is lost. `formulas` finds the formulas.
 
 use super::formulas::{self, Piece};
 use super::grouped;

@@ -1,5 +1,5 @@
-//! What the LaTeX engine wrote, taken in element by element: only elements, attributes and values that are listed here become part of
-//! the page, and all of its text is escaped like any other. Where formulas stand in a text is left to `formulas`.
+//! Filters the output of the LaTeX engine: only the elements, attributes and values listed here become part of the page, and all text is
+//! escaped like any other. `formulas` finds the formulas in a text.
 
 use super::html::{Html, element, symbols};
 use std::borrow::Cow;

@@ -1,5 +1,5 @@
-//! Each task's scores with their intervals, one line a model; how many problems were won and lost; and what stands beside a score:
-//! votes, cut and looping answers, lengths, speed.
+//! Each task's scores with their confidence intervals, one line for each model; the numbers of problems won and lost; and further
+//! statistics: votes, truncated and looping answers, lengths, speed.
 
 use super::chart;
 use super::html::{Html, classed, element, join, literal, text};

@@ -1,5 +1,5 @@
-//! Runs of training: loss, learning rate, gradient norm and speed over the steps, what they were trained on and what that took, and the
-//! whole recipe, folded.
+//! Training runs: loss, learning rate, gradient norm and speed over the steps, data and cost of the training, and the complete recipe,
+//! folded.
 
 use super::footer::{command_line, facts_list, made_by};
 use super::html::{Html, classed, element, join, text};

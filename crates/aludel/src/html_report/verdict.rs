@@ -1,4 +1,4 @@
-//! What the page says first: the verdict on each model, every task by what became of it, and what was not the same in both evaluations.
+//! The first section of the page: the verdict on each model, the tasks by their change, and settings that differ between the evaluations.
 
 use super::forest_plot::mark;
 use super::html::{Html, classed, element, join, text};

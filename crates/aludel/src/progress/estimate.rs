@@ -1,5 +1,5 @@
-//! How long a command will still take: for each kind of work what is done, what is left and what a unit of it has cost so far. Time
-//! is given from outside, so that tests need no clock. How the estimate reads is left to `line`.
+//! Estimates the remaining time of a command: for each kind of work the units done, the units left and the measured time per unit. Time is
+//! an argument, so that tests need no clock. `line` formats the estimate.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! How progress reads: one line that fits a terminal, or one for a log. What is measured stands in `estimate`.
+//! The text of progress: one line that fits a terminal, or one for a log. Measurements are in `estimate`.
 
 use super::estimate::WorkKind;
 use crate::humanize::grouped;

@@ -1,5 +1,5 @@
-//! How far a command is, for every command: one line on a terminal that is drawn over and over, or a line of the log now and then where
-//! there is no terminal. What is left to do and how long it takes stands in `estimate`, how a line reads in `line`.
+//! Progress of every command: one line on a terminal that is redrawn, or a log line at intervals without a terminal. `estimate` has the
+//! remaining work and time, `line` the text.
 
 mod estimate;
 mod line;

@@ -1,6 +1,6 @@
-//! A training run as progress: which of its events is which kind of work, and how much of it lies ahead. The bar moves with each pass by its
-//! tokens: a pass goes through all layers, forward and backward, and none of its tokens is done before all of them are. What is logged of
-//! the events is the command's matter.
+//! Progress of a training run: maps its events to kinds of work and predicts the remaining work. The bar advances after each pass by the
+//! tokens of that pass: a pass goes through all layers, forward and backward, so that its tokens are only done together. The command
+//! decides which events are logged.
 
 use super::{Phase, Position, Progress, UnmeasuredCost, WorkKind};
 use crate::humanize::grouped;

@@ -1,5 +1,5 @@
-//! What is said while answers come in, and at the end: how far it is, and on request the live table. Words of servers pass through
-//! `harmless`.
+//! Output of a collection: progress and notices while it runs, on request the live table, and the summary at its end. Texts of servers are
+//! escaped by `harmless`.
 
 use super::progress_text::facts;
 use super::warnings::Warnings;

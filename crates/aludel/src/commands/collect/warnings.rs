@@ -1,5 +1,5 @@
-//! Warnings of teachers: each is told when it first comes, counted from then on, and told once more with its count at the end.
-//! Who says what stands where it is said.
+//! Deduplicates warnings of teachers: the first of each kind is printed at once, the others are counted, and the counts are printed at the
+//! end. The texts are written by the callers.
 
 use serde_json::{Value, json};
 

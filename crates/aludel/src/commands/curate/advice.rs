@@ -1,4 +1,4 @@
-//! What helps where a curation dropped much or all: which filter it was, and how it is set otherwise.
+//! Advice if a curation dropped many rows or all of them: which filter it was, and how to change its settings.
 
 use crate::humanize::grouped;
 use crate::report::ErrorWithHelp;

@@ -1,5 +1,5 @@
-//! What a curation prints: the table of filters, the most frequent reasons, and what else was found of the rows. What helps where much was
-//! lost is in `advice`.
+//! The output of a curation: the table of filters, the most frequent reasons, and other findings about the rows. Advice if many rows were
+//! dropped is in `advice`.
 
 use crate::console::{Console, harmless};
 use crate::humanize::grouped;

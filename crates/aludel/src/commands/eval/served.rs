@@ -1,5 +1,5 @@
-//! The served model that `aludel eval --endpoint` names: its server, its name there, what cannot be asked of it, and what helps when it
-//! does not answer. How questions are asked stands in `aludel_distill::evaluate::served`.
+//! The served model of `aludel eval --endpoint`: its server, its name there, options that it cannot have, and the remedy if it does not
+//! answer. Requests are made in `aludel_distill::evaluate::served`.
 
 use super::{EvalArgs, show_progress};
 use crate::commands::collect::{Warnings, headers, key};

@@ -1,4 +1,4 @@
-//! The sums over all rows that inspection shows. What becomes of a row is decided where training decides it.
+//! Totals over all rows for `aludel inspect`. Training decides how a row is handled; this file only counts.
 
 use aludel_data::dataset::{BadRows, Counts, MarkedRows, PromptKey, Record, classes_told, columns_not_used};
 use aludel_distill::prepare::{Prepared, RowStatus};

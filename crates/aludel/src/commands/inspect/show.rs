@@ -1,5 +1,5 @@
-//! How `aludel inspect` looks: each row as a column of parts with their token counts, then the totals. Marks in the
-//! margin say what is trained on, so that nothing depends on colour alone.
+//! The output of `aludel inspect`: each row as a column of parts with their token counts, then the totals. Marks in the
+//! margin show what is trained on, so that nothing depends on colour alone.
 
 use super::Training;
 use super::rows::Totals;

@@ -1,4 +1,4 @@
-//! `aludel trace forget`: takes out of a store what nobody wants any more. What goes with it is the store's matter.
+//! `aludel trace forget`: removes traces from a store. The store decides what is removed with them.
 
 use crate::console::{Console, harmless};
 use crate::humanize::{cost_of, grouped};
