@@ -107,7 +107,7 @@ pub enum Keep {
     All,
     /// The shortest, reasoning included.
     Shortest,
-    /// So many, chosen at random.
+    /// This number of them, chosen at random.
     Count(u64),
 }
 
@@ -172,7 +172,7 @@ impl Reason {
         Reason::Mixture,
     ];
 
-    /// As it stands in `dropped.jsonl` and in the report.
+    /// As it is written in `dropped.jsonl` and in the report.
     pub fn name(self) -> &'static str {
         match self {
             Reason::Unreadable => "unreadable",

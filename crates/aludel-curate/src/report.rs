@@ -38,7 +38,7 @@ pub struct Report {
     pub tokenised: u64,
     /// Rows that a column gives another weight in training than 1, by column.
     pub weighted: BTreeMap<String, u64>,
-    /// Columns that hold something and that nobody reads; they are carried along.
+    /// Non-empty columns that are not used; they are copied to the output.
     pub columns_not_used: Vec<String>,
 }
 

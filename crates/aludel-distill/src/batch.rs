@@ -132,7 +132,7 @@ pub struct MaxPassTokens {
 }
 
 impl MaxPassTokens {
-    /// More rows than these are not looked at one step after another: among so many, the largest pass is about as large as it can be.
+    /// Maximum number of rows that are examined step by step: among this many, the largest pass is about as large as it can be.
     const MOST_ROWS: usize = 1 << 18;
 
     /// Of the steps that a run takes from step `from` (from 0) on, and of its evaluations on the rows numbered `test`. Rows that no step

@@ -77,7 +77,7 @@ impl<'a> TrainingMemory<'a> {
         self.weights + self.files + arenas + COPIES * 4 * parameters
     }
 
-    /// Whether the available memory suffices for rows of `longest` tokens; true where the system does not tell.
+    /// Whether the available memory suffices for rows of `longest` tokens; true if the system does not report it.
     pub fn fits(&mut self, longest: usize) -> bool {
         let most = longest.max(self.tokens_per_pass);
         let needed = self.bytes(MaxPassTokens { train: most, evaluation: 0 }) - self.files;

@@ -196,7 +196,7 @@ fn dot(a: &[f64], b: &[f64]) -> f64 {
 mod tests {
     use super::*;
 
-    /// Two kinds of input in two of three channels: the row must tell them apart and leave the third channel alone.
+    /// Two kinds of input in two of three channels: the row must separate them and leave the third channel unchanged.
     #[test]
     fn the_change_is_large_at_the_places_and_small_elsewhere() {
         let here = [1.0f32, 1.0, 0.0];

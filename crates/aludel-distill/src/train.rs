@@ -89,7 +89,7 @@ struct Trainer<'a> {
 struct StopRequested;
 
 impl<'a> Trainer<'a> {
-    /// Records the run in its folder, or that it goes on, and tells what is ahead.
+    /// Records the start or the resumption of the run in its folder, and announces the remaining work.
     fn begin(
         claimed: &'a mut ClaimedFolder,
         opened: OpenedStudent,

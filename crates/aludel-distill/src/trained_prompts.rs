@@ -59,7 +59,7 @@ impl TrainedPrompts {
         Ok(TrainedPrompts(text.lines().enumerate().map(key).collect::<Result<_>>()?))
     }
 
-    /// Those of the run that an adapter came from, where it lies in that run's folder still.
+    /// Those of an adapter's run, if the adapter is still in the run's folder.
     ///
     /// # Errors
     /// As [`TrainedPrompts::of_run`] for a file that is there.
@@ -68,7 +68,7 @@ impl TrainedPrompts {
         run.map(|run| TrainedPrompts::of_run(&run)).transpose()
     }
 
-    /// Those of a merged model's folder; `None` for models that do not tell.
+    /// Those of a merged model's folder; `None` for models without a record.
     ///
     /// # Errors
     /// As [`TrainedPrompts::of_run`] for a file that is there.
@@ -78,7 +78,7 @@ impl TrainedPrompts {
         is_model.then(|| TrainedPrompts::of_run(model)).transpose()
     }
 
-    /// Those that a model and an adapter on it were trained on, as far as both tell; `None` where neither does.
+    /// Those that a model and an adapter on it were trained on, as far as recorded; `None` if neither has a record.
     ///
     /// # Errors
     /// As [`TrainedPrompts::of_model`] and [`TrainedPrompts::of_adapter`].

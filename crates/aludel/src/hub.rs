@@ -75,7 +75,7 @@ fn judge(about: ModelFile<'_>) -> Result<(), String> {
     judged().map_err(|error| error.to_string())
 }
 
-/// Refuses a model of another family before its files are hashed or mapped. What else may be wrong with it is told by whoever opens it.
+/// Refuses a model of another family before its files are hashed or mapped. Other problems are reported when it is opened.
 fn refuse_family(path: &Path) -> Result<(), aludel_model::Error> {
     let refused = if path.is_dir() {
         let config = path.join(CONFIG_FILE_NAME);

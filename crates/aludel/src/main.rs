@@ -45,11 +45,11 @@ fn main() -> ExitCode {
     report::exit(result, &mut console)
 }
 
-/// Gives clap's answer to what was typed: help and version as they are, mistakes as all errors are told.
+/// Prints clap's result: help and version unchanged, usage errors in the format of all errors.
 fn answered(answer: &clap::Error) -> ExitCode {
     match answer.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
-            // Nobody is left to tell if that is closed.
+            // If it is closed, the error cannot be reported.
             let _ = answer.print();
             ExitCode::from(u8::try_from(answer.exit_code()).unwrap_or(report::WRONG_USAGE))
         }

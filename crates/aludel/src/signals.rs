@@ -36,7 +36,7 @@ pub(crate) fn end_on_signals() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Where a signal is ending the process, waits for that: what fails or succeeds meanwhile is not told.
+/// If a signal is ending the process, waits for the end: results and errors in the meantime are not printed.
 pub(crate) fn let_end() {
     while IS_ENDING.load(Ordering::SeqCst) {
         std::thread::park();

@@ -58,7 +58,7 @@ pub struct GenerateBench {
     pub step_ms: BTreeMap<String, f64>,
 }
 
-/// Loads the model and times it. `tell` hears how many passes of about how many are done.
+/// Loads the model and times it. `tell` is called with the passes done and the approximate total.
 ///
 /// # Errors
 /// A model or adapter that cannot be loaded, more positions than the model has.

@@ -37,7 +37,7 @@ const RECORDED_FILE_NAME: &str = "aludel_metrics.json";
 const OPTIMIZER_FILE_NAME: &str = "optimizer.safetensors";
 const PREFIX: &str = "checkpoint-";
 
-/// Where the checkpoint of a step lies.
+/// The path of the checkpoint of a step.
 pub fn path(folder: &Path, step: u64) -> PathBuf {
     folder.join(format!("{PREFIX}{step}"))
 }
@@ -114,7 +114,7 @@ pub fn save(
     Ok(target)
 }
 
-/// Refuses to go on from the checkpoint of a step where `metrics.jsonl` is not what was recorded before it.
+/// Refuses to resume from the checkpoint of a step if `metrics.jsonl` differs from what was recorded before it.
 ///
 /// # Errors
 /// [`Error::Damaged`] naming what is other.

@@ -126,7 +126,7 @@ impl RunFile {
         Ok(changed)
     }
 
-    /// Checks that the run in `folder`, which was started on this, can go on with the recipe and on what a run is started on `now`.
+    /// Checks that the run in `folder`, which was started on this, can be resumed with the recipe and with its inputs as they are `now`.
     ///
     /// # Errors
     /// [`Error::OtherRecipe`], [`Error::OtherStudent`], [`Error::OtherData`] or [`Error::Damaged`].
@@ -152,7 +152,7 @@ impl RunFile {
         Ok(())
     }
 
-    /// Which run this is: the same as long as it goes on.
+    /// The identity of the run, which does not change when it is resumed.
     pub fn identity(&self) -> &str {
         &self.hash
     }
@@ -167,7 +167,7 @@ impl RunFile {
     }
 }
 
-/// The recipe that lies in the run folder, if there is one.
+/// The recipe in the run folder, if there is one.
 fn own_recipe(folder: &Path) -> Result<Option<(std::path::PathBuf, Recipe)>> {
     let path = folder.join(RECIPE_FILE_NAME);
     if !aludel_files::is_there(&path) {

@@ -14,7 +14,7 @@ pub fn fingerprint(model: &Path, adapter: Option<&Path>) -> Result<String> {
     fingerprint_watched(model, adapter, &|_| ControlFlow::Continue(()))
 }
 
-/// As [`fingerprint`]; `watch` is told of each piece how many bytes it has, and may break it off.
+/// As [`fingerprint`]; `watch` is called with the number of bytes of each piece, and may cancel.
 ///
 /// # Errors
 /// Files that cannot be read, and [`Error::Stopped`] where `watch` broke off.

@@ -58,7 +58,7 @@ mod tests {
         Evaluated { folder: Default::default(), label: "m".to_owned(), samples: samples.collect(), results }
     }
 
-    /// Problems weigh the same, tasks as many as they have; the interval is that of so many problems.
+    /// Problems have equal weights, so a task counts by its number of problems; the interval is that of all problems.
     #[test]
     fn it_is_the_score_of_one_task_that_holds_all_problems() {
         let together = overall(&evaluated(&[("a", 150, 1), ("b", 50, 0)]));

@@ -45,12 +45,12 @@ pub struct ForeignValue {
     pub instead: &'static str,
 }
 
-/// The entry for a name, whatever section it stands in.
+/// The entry for a name in any section.
 pub fn foreign_name(name: &str) -> Option<&'static ForeignName> {
     FOREIGN_NAMES.iter().find(|foreign| foreign.name == name)
 }
 
-/// The entry for a name that stands in no section: some of ours mean something else in recipes that have none.
+/// The entry for a name outside of sections: some of our names have another meaning in recipes without sections.
 pub fn top_level_name(name: &str) -> Option<&'static ForeignName> {
     TOP_LEVEL_NAMES.iter().find(|foreign| foreign.name == name).or_else(|| foreign_name(name))
 }

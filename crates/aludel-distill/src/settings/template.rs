@@ -19,7 +19,7 @@ const OWN_NAMES: [&str; 9] = [
     "caller",
 ];
 
-/// What a chat template is told beside the messages.
+/// Inputs of a chat template beside the messages.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct TemplateInputs {
     /// The day, for templates that ask for it.

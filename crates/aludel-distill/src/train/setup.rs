@@ -30,7 +30,7 @@ use crate::token_init;
 /// Asked now and then whether the run is still wanted.
 pub(super) type StopCheck<'a> = &'a (dyn Fn() -> ControlFlow<()> + Sync);
 
-/// The output folder, which nobody else writes to, and the recipe as it holds there.
+/// The locked output folder, and the recipe that applies to it.
 pub(super) struct ClaimedFolder {
     pub(super) folder: PathBuf,
     _lock: FolderLock,
@@ -111,7 +111,7 @@ impl OpenedStudent {
     }
 }
 
-/// Where the run goes on.
+/// The state from which the run resumes.
 pub(super) struct Resumed {
     /// The last checkpoint; none where the run starts.
     pub(super) checkpoint: Option<PathBuf>,
@@ -140,14 +140,14 @@ impl Resumed {
         if recipe.train.load_best_model_at_end
             && let Some(best) = state.best_global_step
         {
-            // It is wanted at the end; now is the time to tell that it is damaged.
+            // It is needed at the end; damage is reported now.
             checkpoint::read(folder, best)?;
         }
         Ok(Resumed { checkpoint: latest.map(|step| checkpoint::path(folder, step)), state, events })
     }
 }
 
-/// Reads the weights. Done before the data is tokenised: a weight or a target that does not fit is told in a second.
+/// Reads the weights. This comes before the data is tokenised, so that a bad weight or target is reported at once.
 pub(super) fn load_learner(
     claimed: &ClaimedFolder,
     opened: &OpenedStudent,
@@ -171,7 +171,7 @@ pub(super) struct ChosenRows {
     /// Tokens of a row at most.
     pub(super) max_length: usize,
     pub(super) left_out: Vec<ExcludedRows>,
-    /// What the process takes of memory at most; none where the system does not tell.
+    /// Peak memory of the process; `None` if the system does not report it.
     pub(super) process_bytes: Option<u64>,
     pub(super) samples: Option<Samples>,
 }

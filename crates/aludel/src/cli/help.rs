@@ -35,7 +35,7 @@ pub(super) const RARE: [&str; 24] = [
 pub(super) const ROOT: &str = "aludel";
 /// Examples that `-h` shows of one command.
 const FEW_EXAMPLES: usize = 3;
-/// Longer examples and usages go on further lines.
+/// Longer examples and usages are continued on further lines.
 const WIDTH: usize = 78;
 
 /// What has to be given to a command, where options alone do not tell it, since most of them may stand in a recipe instead, and where
@@ -104,7 +104,7 @@ fn laid_out(after: &str) -> String {
     after.split("\n\n").map(part).collect::<Vec<_>>().join("\n\n")
 }
 
-/// So many examples, without what follows them.
+/// At most this number of examples, without the text after them.
 fn first_examples(after: &str, most: usize) -> String {
     let examples = after.split("\n\n").find(|part| part.starts_with("Examples:")).unwrap_or_default();
     let mut lines = Vec::new();

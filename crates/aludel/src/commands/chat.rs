@@ -145,7 +145,7 @@ pub(crate) fn run(args: &ChatArgs, console: &mut Console) -> anyhow::Result<Outc
 pub(crate) enum AnswerOutput {
     /// Not at all: it is printed as JSON at its end.
     AsJson,
-    /// All of it on standard output, reasoning dimmed; with a model's name, who answered and how fast is told at the end.
+    /// All of it on standard output, reasoning dimmed; with a model's name, the name and the speed are printed at the end.
     Whole(Option<String>),
     /// The answer on standard output, for whatever reads it; the reasoning on standard error.
     Apart,
@@ -197,7 +197,7 @@ pub(crate) fn say(
             }
         };
         if failed.is_err() {
-            // nobody reads on
+            // the reader has closed the pipe
             interrupted.store(true, Ordering::Relaxed);
         }
     })?;

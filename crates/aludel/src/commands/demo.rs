@@ -77,7 +77,7 @@ Examples:
 Scores are of problems that are never trained on, in the families that are; open report.html in a
 browser. Teachers' answers are kept in traces.db and verified before they are learnt from.";
 
-/// Tells the story.
+/// Runs all stages.
 pub(crate) fn run(args: &DemoArgs, console: &mut Console) -> anyhow::Result<Outcome> {
     let stop = stop_on_signals()?;
     let student = match &args.student {

@@ -31,7 +31,7 @@ fn escaped(text: &str, escape: impl Fn(char, &mut String)) -> Cow<'_, str> {
 }
 
 /// Control characters (those of Latin-1 too, which some terminals obey), every mark that changes the direction of reading,
-/// and tags, which nobody sees.
+/// and tags, which are invisible.
 fn is_harmful(c: char) -> bool {
     (c.is_control() && c != '\n' && c != '\t')
         || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{206f}')

@@ -16,7 +16,7 @@ const PAGE: usize = 50;
 /// Bytes that all problems of a report may take.
 const MOST_BYTES: usize = 2_200_000;
 
-/// From whole texts to the least that tells something. The first is that of the problems in view.
+/// From complete texts to the shortest that are useful. The first is for the problems in view.
 const DETAILS: [Detail; 4] = [
     Detail { question: 1_500, answer: 3_000, reasoning: 6_000 },
     Detail { question: 1_000, answer: 1_200, reasoning: 1_200 },

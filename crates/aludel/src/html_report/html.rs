@@ -85,7 +85,7 @@ fn escape_from(text: &str, starts_with_mark: bool) -> Cow<'_, str> {
     }
     let mut escaped = String::with_capacity(text.len() + text.len() / 8 + 8);
     if starts_with_mark {
-        // A mark combines with what stands before it, which would be the tag's ">": it gets a circle of its own.
+        // A combining mark joins the character before it, which would be the tag's ">": it gets a dotted circle instead.
         escaped.push('\u{25cc}');
     }
     for c in text.chars() {

@@ -82,7 +82,7 @@ impl OpenElement {
     }
 }
 
-/// The one `<math>` element that the markup must be; none where anything else stands in it, or too much.
+/// The single `<math>` element of the markup; `None` if it contains anything else, or too much.
 pub(super) fn taken_in(markup: &str) -> Option<Html> {
     let mut open: Vec<OpenElement> = Vec::new();
     let (mut rest, mut count) = (markup, 0);

@@ -107,7 +107,7 @@ fn table(report: &Report<'_>, names: &[&str]) -> Html {
     join([element("div", &scrolled, element("table", &[], content)), note])
 }
 
-/// What stands in the columns of [`HEADS`].
+/// The cells for the columns of [`HEADS`].
 fn cells(task: &TaskResult) -> [String; 9] {
     let percentiles = task.thinking_tokens_percentiles;
     let is_counted = task.mean_completion_tokens > 0.0 || task.mean_thinking_tokens > 0.0;

@@ -111,7 +111,7 @@ impl TrainingProgress {
         self.progress.times()
     }
 
-    /// So many steps are done, and of the next such a share.
+    /// The steps done, and the share of the next one.
     fn at_step(&self, done: u64, of_next: f64) -> Position {
         let mut at = Position::of(done, self.total_steps, "steps");
         at.share = Some((done as f64 + of_next) / self.total_steps.max(1) as f64);
