@@ -125,7 +125,7 @@ impl<'a> Trainer<'a> {
             eval_rows: rows.test.len(),
             outcomes: rows.outcomes().clone(),
             max_length,
-            left_out: left_out.iter().map(ExcludedRows::told).collect(),
+            left_out: left_out.iter().map(ExcludedRows::describe).collect(),
             eval_rows_known: rows.test_known,
             base: learner.adapter.config().base_model_name_or_path.clone(),
             trained_parameters: learner.adapter.parameter_count(),

@@ -4,7 +4,7 @@
 pub(crate) mod escape;
 mod wrap;
 
-use crate::progress::{LogWriter, aside};
+use crate::progress::{LogWriter, suspend};
 use aludel_distill::settings::{Problem, Problems};
 use anstyle::{AnsiColor, Style};
 use clap::ColorChoice;
@@ -121,7 +121,7 @@ impl Console {
     /// Writes while no progress is drawn, where both would share the terminal.
     fn write(&mut self, write: impl FnOnce(&mut BufWriter<Stdout>) -> io::Result<()>) -> io::Result<()> {
         match self.out_is_terminal {
-            true => aside(|| write(&mut self.out)),
+            true => suspend(|| write(&mut self.out)),
             false => write(&mut self.out),
         }
     }
@@ -208,7 +208,7 @@ pub(crate) fn start_log(color: ColorChoice) -> anyhow::Result<()> {
 
 /// If standard error is closed, the error cannot be reported.
 fn write_error(text: &str) {
-    let _ = aside(|| io::stderr().write_all(text.as_bytes()));
+    let _ = suspend(|| io::stderr().write_all(text.as_bytes()));
 }
 
 /// The format of a log line: the level, and the escaped message; on a terminal, further lines are aligned with the message.

@@ -318,7 +318,7 @@ fn absolute(path: &mut PathBuf) -> anyhow::Result<()> {
 }
 
 fn log(notice: &Notice, origin: Option<&String>) {
-    tracing::warn!("{}", notice.told(origin));
+    tracing::warn!("{}", notice.describe(origin));
 }
 
 #[cfg(test)]

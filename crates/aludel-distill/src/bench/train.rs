@@ -150,7 +150,7 @@ pub fn bench_train(
         model_flops_per_token,
         gemm_peak_flops,
         utilisation: tokens_per_second * model_flops_per_token / gemm_peak_flops,
-        dtype: format!("{precision:?}").to_lowercase() + recipe.student.quantize.told(),
+        dtype: format!("{precision:?}").to_lowercase() + recipe.student.quantize.suffix(),
         instruction_set: isa.name(),
         threads,
         sequence_length: options.sequence_length,

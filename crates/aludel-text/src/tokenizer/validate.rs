@@ -209,7 +209,7 @@ impl Document {
 
     /// # Errors
     /// What is wrong, with its place in the file.
-    pub(super) fn vet(&self, bytes: &[u8]) -> Result<ExpansionFactors, String> {
+    pub(super) fn validate(&self, bytes: &[u8]) -> Result<ExpansionFactors, String> {
         let mut trials = RegexTrials::default();
         let mut section = |name, value: &Option<Value>, most| section(name, value.as_ref(), most, &mut trials);
         let normalizer = section("normalizer", &self.normalizer, MOST_NORMALIZER)?;
@@ -218,7 +218,7 @@ impl Document {
         components::check_rest(&self.rest, "the file")?;
         if let Some(model) = &self.model {
             components::check_rest(&model.rest, "model")?;
-            model.vet(bytes)?;
+            model.validate(bytes)?;
         }
         for token in &self.added_tokens {
             if token.id >= MOST_IDS {
@@ -250,7 +250,7 @@ impl Document {
 }
 
 impl Model {
-    fn vet(&self, bytes: &[u8]) -> Result<(), String> {
+    fn validate(&self, bytes: &[u8]) -> Result<(), String> {
         if self.dropout.is_some_and(|dropout| dropout != 0.0) {
             return Err(
                 "its model has a `dropout`, with which the same text gives other ids each time: set it to null"
@@ -400,7 +400,7 @@ mod tests {
         let file = serde_json::json!({"model": {"vocab": words.iter().map(|word| (word, 0.0)).collect::<Vec<_>>()}})
             .to_string();
         let document: Document = serde_json::from_str(&file).map_err(|error| error.to_string())?;
-        document.vet(file.as_bytes()).map(|_| ())
+        document.validate(file.as_bytes()).map(|_| ())
     }
 
     #[test]

@@ -132,7 +132,7 @@ pub(crate) fn run(args: &InspectArgs, console: &mut Console) -> anyhow::Result<O
     if args.json {
         let rows = numbered.map(|(number, (row, place))| show::json_row(number, row, place, tokenizer)).collect();
         let (left_out, memory_bytes) = match &training {
-            Ok(training) => (training.left_out.iter().map(ExcludedRows::told).collect(), training.memory_bytes),
+            Ok(training) => (training.left_out.iter().map(ExcludedRows::describe).collect(), training.memory_bytes),
             Err(_) => (Vec::new(), None),
         };
         let report = Report { left_out, memory_bytes, rows, evaluation, ..Report::new(&recipe, max_length, totals) };

@@ -235,7 +235,7 @@ fn formula(latex: &str, is_block: bool) -> Option<Html> {
     let is_boxed = latex.trim_start().starts_with("\\boxed");
     let plain = latex.replace("\\boxed", "");
     let markup = catch_panic(|| markup(&plain, is_block)).ok()??;
-    let set = mathml::taken_in(&markup)?;
+    let set = mathml::sanitized(&markup)?;
     Some(if is_boxed { classed("span", "boxed", set) } else { set })
 }
 

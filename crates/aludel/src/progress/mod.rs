@@ -50,7 +50,7 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// Does something to the terminal while no progress is drawn there, so that nothing shares a line with it.
-pub(crate) fn aside<T>(write: impl FnOnce() -> T) -> T {
+pub(crate) fn suspend<T>(write: impl FnOnce() -> T) -> T {
     let shown = locked(&SHOWN).clone();
     match shown.as_ref().and_then(|shown| shown.bar.as_ref()) {
         Some(bar) => bar.suspend(write),
@@ -76,7 +76,7 @@ impl Write for LogWriter {
         if let Some(shown) = &*locked(&SHOWN) {
             locked(&shown.state).last_line = shown.started.elapsed();
         }
-        aside(|| io::stderr().write_all(bytes)).map(|()| bytes.len())
+        suspend(|| io::stderr().write_all(bytes)).map(|()| bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {

@@ -88,7 +88,7 @@ impl CollectDisplay {
     }
 
     fn notice(&mut self, notice: &Notice) {
-        let (line, kind) = told(notice);
+        let (line, kind) = notice_text(notice);
         if !self.warnings.is_first(&kind) {
             return;
         }
@@ -103,7 +103,7 @@ impl CollectDisplay {
 }
 
 /// A notice in words, and what those of its kind have in common.
-fn told(notice: &Notice) -> (String, String) {
+fn notice_text(notice: &Notice) -> (String, String) {
     let line = match notice {
         Notice::Gone { endpoint, words } => {
             format!("{endpoint} does not answer ({words}); it is tried again now and then")

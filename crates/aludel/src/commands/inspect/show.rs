@@ -188,7 +188,7 @@ pub(super) fn training(
     };
     for left_out in &training.left_out {
         match left_out.check(recipe) {
-            Ok(()) => console.line(left_out.told())?,
+            Ok(()) => console.line(left_out.describe())?,
             Err(error) => console.line(format_args!("training would stop: {error}"))?,
         }
     }

@@ -73,14 +73,14 @@ pub(super) fn warn_of_start(started: &Started) {
 }
 
 /// Says at the start what the adapter names as its base.
-pub(super) fn tell_base(started: &Started) {
+pub(super) fn log_base_model(started: &Started) {
     if let Some(told) = started.base.as_deref().and_then(base_told) {
         tracing::info!("{told}");
     }
 }
 
 /// Reminds at the end of a base that other tools will not find.
-pub(super) fn tell_unnamed_base(adapter: &Path) -> anyhow::Result<()> {
+pub(super) fn warn_of_unnamed_base(adapter: &Path) -> anyhow::Result<()> {
     let base = peft::read(adapter)?.config.base_model_name_or_path.unwrap_or_default();
     if let Some(told) = unnamed_base_told(&base) {
         tracing::info!("{told}");
