@@ -1,4 +1,4 @@
-//! Whether a trace is whole, by the rule that training has too, and no text in it spells a control token.
+//! Whether a trace is complete, by the same rule as in training, and whether any text in it spells a control token.
 
 use std::sync::LazyLock;
 

@@ -1,4 +1,4 @@
-//! Whether a row asks what an evaluation asks: the share of an evaluation prompt's word n-grams that the row's prompt holds.
+//! Contamination with evaluation prompts: the share of an evaluation prompt's word n-grams that a row's prompt contains.
 
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
@@ -8,7 +8,7 @@ use crate::Error;
 use aludel_data::dataset::{self, Content, ReadOptions, Row};
 use aludel_data::trace::questions;
 
-/// An n-gram that stands in more evaluation prompts than this is a form of words and tells nothing.
+/// An n-gram in more evaluation prompts than this is a common phrase and no evidence.
 const COMMON_PROMPTS: usize = 10;
 
 /// The columns that hold what is asked, where a row of an evaluation has no answer.

@@ -54,7 +54,7 @@ fn filter_counts(options: &Options, judgement: &FirstPassResult) -> Vec<FilterCo
     counts
 }
 
-/// So many reasons are told.
+/// Maximum number of reasons in the report.
 const REASONS: usize = 5;
 
 fn reason_counts(judgement: &FirstPassResult) -> Vec<ReasonCount> {

@@ -1,5 +1,5 @@
-//! Rows that say what an earlier row says: word for word, by a hash of all that they say, or nearly so (see `near_duplicates`). The first of
-//! them is kept.
+//! Duplicates of earlier rows: exact ones by a hash of the complete row, or near-duplicates (see `near_duplicates`). The first of them is
+//! kept.
 
 use std::collections::HashMap;
 

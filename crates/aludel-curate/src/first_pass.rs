@@ -22,13 +22,13 @@ use aludel_data::dataset::{self, Content, PromptKey};
 use aludel_data::trace::{Trace, TraceSource, UnusableTrace, learnt, share_read};
 use aludel_verify::Verdict;
 
-/// A batch ends at so many bytes or rows, whichever comes first.
+/// Maximum bytes and rows of a batch.
 const BATCH_BYTES: usize = 4 << 20;
 const BATCH_ROWS: usize = 2048;
 
-/// How far writing is is told so often.
+/// Number of written rows between two progress reports.
 pub(super) const TOLD_ROWS: usize = 256;
-/// How far judging is is told so often: a row takes a microsecond, or minutes.
+/// Time between two progress reports of judging: a row takes a microsecond, or minutes.
 const TOLD_APART_MS: u64 = 100;
 
 /// What the first pass found.
@@ -40,7 +40,7 @@ pub(super) struct FirstPassResult {
     pub(super) tokenised: u64,
     /// Rows that a column gives another weight in training than 1, by column.
     pub(super) weighted: BTreeMap<String, u64>,
-    /// Columns that hold something and that nobody reads.
+    /// Non-empty columns that are not used.
     pub(super) columns_not_used: Vec<String>,
 }
 
@@ -94,7 +94,7 @@ pub(super) struct ProgressMeter {
     is_all_read: AtomicBool,
     judged: AtomicU64,
     began: Instant,
-    /// Milliseconds from the beginning until it is told next.
+    /// Milliseconds from the beginning to the next progress report.
     told_next: AtomicU64,
 }
 

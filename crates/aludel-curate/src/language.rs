@@ -1,5 +1,5 @@
-//! The language of what is learnt. A part in another script is found wherever it stands; languages of one script are told apart
-//! by trigrams, which needs much prose, so that a text is asked as a whole and only a sure answer drops its row.
+//! The language of the text that is trained on. A part in another script is found anywhere; languages of one script are distinguished by
+//! trigrams, which needs much prose, so the text is classified as a whole and only a confident result drops its row.
 
 use whatlang::{Info, Lang, Script, detect};
 
@@ -7,12 +7,12 @@ use crate::Error;
 use aludel_data::dataset::Content;
 use aludel_data::trace::{learnt_words, questions};
 
-/// Another script is looked for in so many places…
+/// Number of places that are searched for another script…
 const WINDOWS: usize = 8;
-/// …of so many letters each.
+/// …and the letters of each.
 const WINDOW_LETTERS: usize = 200;
 
-/// Letters of prose from which on its language may be told, and those that are looked at.
+/// Minimum letters of prose to detect its language, and the maximum that are examined.
 const LEAST_LETTERS: usize = 200;
 const MOST_LETTERS: usize = 4_000;
 
@@ -51,7 +51,7 @@ impl Languages {
         self.named.is_empty() && !self.prompt
     }
 
-    /// What is wrong with a row's language, or `None` if nothing is, or if it cannot be told.
+    /// What is wrong with a row's language, or `None` if nothing is, or if it cannot be detected.
     pub(super) fn flaw(&self, content: &Content) -> Option<String> {
         let mut wanted = self.named.clone();
         if self.prompt {

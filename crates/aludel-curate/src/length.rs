@@ -54,7 +54,7 @@ impl TokenBounds {
         LengthCheck { flaw, tokenised: true }
     }
 
-    /// The flaw of a row whose tokens lie between two numbers, or `None` where that does not decide it.
+    /// The flaw of a row whose number of tokens is between two bounds, or `None` if they do not decide it.
     fn decide(&self, fewest: usize, most: usize) -> Option<Option<String>> {
         let said = |estimate: &str, number: usize| match fewest == most {
             true => format!("{number} tokens"),

@@ -1,7 +1,6 @@
-//! From traces to a training set: each row passes pure filters, the first that it fails drops it with a reason, and what is
-//! left is split into train and evaluation. Rows are read twice, once to judge them (`first_pass`) and once to write them
-//! (`second_pass`), so that memory holds what is remembered of a row and never its text. One file a filter; what each of them
-//! finds is said in the row's `detail`.
+//! From traces to a training set: each row passes pure filters, the first that it fails drops it with a reason, and the remaining rows are
+//! split into train and evaluation. Rows are read twice, once to judge them (`first_pass`) and once to write them (`second_pass`), so that
+//! memory holds a few numbers per row and never its text. There is one file for each filter; its finding is in the row's `detail`.
 
 mod completeness;
 mod contamination;
@@ -108,7 +107,7 @@ pub enum Keep {
     All,
     /// The shortest, reasoning included.
     Shortest,
-    /// So many, chosen at random.
+    /// This number of them, chosen at random.
     Count(u64),
 }
 
@@ -173,7 +172,7 @@ impl Reason {
         Reason::Mixture,
     ];
 
-    /// As it stands in `dropped.jsonl` and in the report.
+    /// As it is written in `dropped.jsonl` and in the report.
     pub fn name(self) -> &'static str {
         match self {
             Reason::Unreadable => "unreadable",

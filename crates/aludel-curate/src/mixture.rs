@@ -1,5 +1,5 @@
-//! Shares of the sources in what is kept: the largest set in which each source has its share, which leaves rows of the others
-//! out and repeats none.
+//! Shares of the sources in the output: the largest set in which each source has its share. It leaves out rows of the other sources and
+//! repeats none.
 
 use std::collections::BTreeMap;
 

@@ -9,7 +9,7 @@ use aludel_data::trace::learnt;
 
 /// A sequence of words counts as a loop when it comes at least this often in a row…
 const REPEATS: usize = 4;
-/// …and when that is at least so many words altogether.
+/// …and the minimum number of words of all repetitions.
 const LOOP_WORDS: usize = 60;
 /// Words by which a repetition is noticed.
 const SEEN_AGAIN_WORDS: usize = 4;

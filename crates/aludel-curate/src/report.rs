@@ -1,5 +1,5 @@
-//! What curation did, in numbers: for each filter how many rows came to it and how many it dropped, verdicts, sources, and
-//! what is left. How they are counted is in `counts`.
+//! The results of a curation in numbers: for each filter the rows that reached it and those that it dropped, verdicts, sources, and the
+//! rows that are left. `counts` does the counting.
 
 use std::collections::BTreeMap;
 
@@ -38,7 +38,7 @@ pub struct Report {
     pub tokenised: u64,
     /// Rows that a column gives another weight in training than 1, by column.
     pub weighted: BTreeMap<String, u64>,
-    /// Columns that hold something and that nobody reads; they are carried along.
+    /// Non-empty columns that are not used; they are copied to the output.
     pub columns_not_used: Vec<String>,
 }
 

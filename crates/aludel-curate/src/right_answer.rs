@@ -1,4 +1,4 @@
-//! Which column of a row holds the right answer. What is compared with it, and how, is `verdicts`'s matter.
+//! The column of a row that holds the reference answer. `verdicts` compares it with the row's answers.
 
 use std::cell::LazyCell;
 

@@ -1,5 +1,5 @@
-//! The options of a multiple-choice question, as a row lists them: in the question, or in a column. What an answer means by one of them is
-//! `aludel-verify`'s matter.
+//! The options of a multiple-choice question as a row lists them: in the question, or in a column. `aludel-verify` matches an answer with
+//! them.
 
 use aludel_data::column_names::called;
 use aludel_data::dataset::{Columns, Json, Kind};

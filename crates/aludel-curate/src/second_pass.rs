@@ -1,4 +1,4 @@
-//! The second pass: rows are read again and each goes to the file that its judgement says, with what is known of it. A row that
+//! The second pass: rows are read again and each is written to the file that its judgement selects, with the findings about it. A row that
 //! changed since it was judged ends the writing.
 
 use std::ffi::OsStr;
@@ -21,7 +21,7 @@ use aludel_data::trace::{Trace, TraceSource};
 const TRAIN: &str = "train.jsonl";
 const EVAL: &str = "eval.jsonl";
 const DROPPED: &str = "dropped.jsonl";
-/// What became of the rows, and by which settings.
+/// The outcome of the rows, and the settings.
 pub const REPORT: &str = "report.json";
 /// The next round's prompts, which the command writes where no traces are curated.
 pub const PROMPTS: &str = "prompts.jsonl";

@@ -1,5 +1,5 @@
-//! `[curate]`: which traces become training rows. What a filter looks at stands with the filter; here are its switch and its
-//! bounds, and the verifier's table is read into what the verifiers take.
+//! `[curate]`: which traces become training rows. The filters are documented in their files; here are their switches and bounds, and the
+//! verifier's table is converted for the verifiers.
 
 use crate::{Error, Languages, TokenBounds};
 use aludel_data::column_names::RIGHT_ANSWERS;
@@ -120,7 +120,7 @@ pub enum NamedKeep {
     Shortest,
 }
 
-/// A verifier's table, or its kind alone. What is wrong with it is told when the recipe is checked, in the verifier's own words.
+/// A verifier's table, or only its kind. It is checked with the recipe, by the verifier itself.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(from = "TextOrTable")]
 #[schemars(with = "TextOrTable")]
@@ -195,7 +195,7 @@ impl CurateSettings {
         self.verifier.read().map_err(|error| Error::Curate { setting: "verifier", reason: error.message().to_owned() })
     }
 
-    /// What curation takes, on so many threads (0 takes one for each core).
+    /// The options of a curation on this number of threads (0: one for each core).
     ///
     /// # Errors
     /// What a checked recipe cannot bring about: a verifier, a language or a size that is none.

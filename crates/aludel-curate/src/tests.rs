@@ -339,7 +339,7 @@ fn a_source_tells_how_much_of_it_is_read() {
     curate(&source, &off(), None, &bench.path("out"), &json!({}), &|progress| told.lock().unwrap().push(progress))
         .unwrap();
     let told: Vec<Progress> = told.into_inner().unwrap();
-    // The first row is told when it is judged, and not with its batch.
+    // Progress reports the first row when it is judged, and not with its batch.
     let first = told.iter().find(|told| !told.writing).unwrap();
     assert_eq!(first.rows, 1, "{first:?}");
     assert!(first.share.is_some_and(|share| share > 0.0 && share < 0.01), "{first:?}");

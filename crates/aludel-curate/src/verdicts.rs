@@ -1,5 +1,5 @@
-//! Verdicts on answers whose right one is known: which column holds it, what else the row says of how it is compared, and what is found.
-//! How answers are compared is `verify`'s matter, which of the right ones are kept that of `rejection_sampling`.
+//! Verdicts on answers with a known reference answer: its column, other columns that affect the comparison, and the result. `verify`
+//! compares answers, and `rejection_sampling` selects among the right ones.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -1,5 +1,5 @@
-//! How long a row may be: `train.max_length = "auto"` made a number, and what a number leaves out, in words. Training and `inspect`
-//! ask here, so that both say the same. How much memory a length takes is asked of whoever can plan a pass.
+//! The maximum row length: turns `train.max_length = "auto"` into a number, and describes the rows that a length excludes. Training and
+//! `inspect` both use it. The caller plans the memory of a length.
 
 use aludel_files::{counted, grouped};
 
@@ -122,7 +122,7 @@ impl ExcludedRows {
     }
 
     /// In words: "72 of 144 rows (50%) left out, longer than …; --max-length 8192 keeps 143".
-    pub fn told(&self) -> String {
+    pub fn describe(&self) -> String {
         let instead = self.instead().map(|instead| format!("; {instead}")).unwrap_or_default();
         format!("{} left out, longer than {}{instead}", self.counts(), self.limit())
     }
@@ -211,14 +211,14 @@ mod tests {
         let left_out = ExcludedRows::all(&lengths(&[300, 200, 90]), 150, false, EVERY);
         let [left_out] = left_out.as_slice() else { panic!("{left_out:?}") };
         assert_eq!(
-            left_out.told(),
+            left_out.describe(),
             "2 of 3 rows to evaluate on (67%) left out, longer than train.max_length = 150; --max-length 512 keeps all"
         );
         let error = left_out.check(&Recipe::default()).unwrap_err().to_string();
         assert!(error.ends_with("; --max-length 512 keeps all, or --set data.max_rows_left_out=0.67 continues to evaluate without these rows"), "{error}");
         let both = Lengths { train: vec![200, 100], evaluation: vec![300] };
         let told: Vec<String> =
-            ExcludedRows::all(&both, 150, false, EVERY).iter().map(|left_out| left_out.told()).collect();
+            ExcludedRows::all(&both, 150, false, EVERY).iter().map(|left_out| left_out.describe()).collect();
         assert!(told.len() == 2 && told[0].starts_with("1 of 2 rows (50%)"), "{told:?}");
         assert!(told[1].starts_with("1 of 1 row to evaluate on (100%)"), "{told:?}");
     }
@@ -233,7 +233,7 @@ mod tests {
     #[test]
     fn what_is_left_out_is_told_with_what_would_keep_it() {
         let told = |lengths: &[u32], max_length, is_auto, bounds| {
-            ExcludedRows::of(Purpose::Train, lengths, max_length, is_auto, bounds).map(|left_out| left_out.told())
+            ExcludedRows::of(Purpose::Train, lengths, max_length, is_auto, bounds).map(|left_out| left_out.describe())
         };
         let lengths: Vec<u32> = (0..144)
             .map(|n| {

@@ -1,5 +1,5 @@
-//! Which base an adapter is for, told twice: to other tools by the name that they find it under (`adapter_config.json`), and to Aludel by
-//! the file or folder that it was trained on (`aludel_student.json`). Loading either is left to the callers.
+//! The base model of an adapter, recorded twice: for other tools by the name that they find it under (`adapter_config.json`), and for
+//! Aludel by the file or folder that it was trained on (`aludel_student.json`). The callers load either.
 
 use std::path::{Path, PathBuf};
 
@@ -16,7 +16,7 @@ use crate::settings::StudentSettings;
 /// The student of an adapter folder. PEFT and transformers pass over it.
 pub const STUDENT_FILE_NAME: &str = "aludel_student.json";
 
-/// What other tools find the student under: the name that the settings give, else the one that its files tell, else its path.
+/// The name of the student for other tools: from the settings, else from its files, else its path.
 pub fn name(student: &Student, settings: &StudentSettings) -> String {
     let told = settings.base_model.clone().or_else(|| student.hub_name());
     told.unwrap_or_else(|| student.path.display().to_string())
@@ -50,7 +50,7 @@ impl AdapterStudent {
         &self.model
     }
 
-    /// Whether a model is the student, file for file, wherever it lies now and whatever its file is called.
+    /// Whether a model is the student, file by file, whatever its path and name.
     ///
     /// # Errors
     /// It cannot be read.

@@ -1,5 +1,5 @@
-//! Which rows an optimiser step takes, and how a step is cut into passes. Everything is a function of settings, seed and row
-//! lengths: no state, so a resumed run goes on with exactly the next rows. How a pass is computed is left to `learner`.
+//! Selects the rows of an optimiser step and divides a step into passes. Everything is a function of settings, seed and row lengths: there
+//! is no state, so a resumed run continues with exactly the next rows. `learner` computes a pass.
 
 use aludel_kernels::rng;
 
@@ -132,7 +132,7 @@ pub struct MaxPassTokens {
 }
 
 impl MaxPassTokens {
-    /// More rows than these are not looked at one step after another: among so many, the largest pass is about as large as it can be.
+    /// Maximum number of rows that are examined step by step: among this many, the largest pass is about as large as it can be.
     const MOST_ROWS: usize = 1 << 18;
 
     /// Of the steps that a run takes from step `from` (from 0) on, and of its evaluations on the rows numbered `test`. Rows that no step

@@ -44,7 +44,7 @@ pub enum Error {
     #[error(transparent)]
     Text(#[from] aludel_text::Error),
 
-    /// The work was broken off by whoever asked for it, before there was anything to keep.
+    /// The caller cancelled the work before there was a result to keep.
     #[error("stopped, with nothing to keep; run the command again")]
     Stopped,
 

@@ -79,7 +79,7 @@ impl LoadedModel {
         Engine::new(&mut self.ctx, decoder, adapter, context_tokens, tokens_per_pass)
     }
 
-    /// What the model reads of a conversation that it is to go on with.
+    /// The prompt of a conversation that the model is to continue.
     ///
     /// # Errors
     /// A conversation that the template refuses.
@@ -88,7 +88,7 @@ impl LoadedModel {
     }
 }
 
-/// What a model reads of a conversation that it is to go on with.
+/// The prompt of a conversation that a model is to continue.
 ///
 /// # Errors
 /// A conversation that the template refuses.

@@ -1,5 +1,5 @@
-//! The student at work: a decoder, the adapter that learns, its gradients and moments, on one device; passes of rows through it, and
-//! optimiser steps. Which rows, when, and what is written is left to the training loop.
+//! The trainable student: a decoder, the adapter with its gradients and moments, on one device; passes of rows through it, and optimiser
+//! steps. The training loop selects the rows and writes the results.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;

@@ -1,5 +1,5 @@
-//! The learning rate of each step, as transformers' schedulers define it: step numbers from 0, a linear warm-up, then the
-//! chosen shape. Stateless: a resumed run asks for the same numbers. What all of them can move in all is told here, too.
+//! The learning rate of each step, as transformers' schedulers define it: step numbers from 0, a linear warm-up, then the chosen shape. It
+//! is stateless, so a resumed run gets the same values. A warning for rates that can hardly change the weights is here, too.
 
 use crate::error::{Error, Result};
 use crate::settings::{Recipe, Schedule, TrainSettings};

@@ -1,5 +1,5 @@
-//! Memory: what a run takes in all, and what there is. Arenas and weights are planned, the rest of the process is measured where the
-//! system tells; where it does not, nothing is said and nothing is bounded.
+//! Memory: the total of a run, and the available memory. Arenas and weights are planned, the rest of the process is measured if the system
+//! reports it; otherwise nothing is predicted and nothing is bounded.
 
 use crate::auto_max_length::{self, Bounds, Lengths};
 use crate::batch::MaxPassTokens;
@@ -77,7 +77,7 @@ impl<'a> TrainingMemory<'a> {
         self.weights + self.files + arenas + COPIES * 4 * parameters
     }
 
-    /// Whether the available memory suffices for rows of `longest` tokens; true where the system does not tell.
+    /// Whether the available memory suffices for rows of `longest` tokens; true if the system does not report it.
     pub fn fits(&mut self, longest: usize) -> bool {
         let most = longest.max(self.tokens_per_pass);
         let needed = self.bytes(MaxPassTokens { train: most, evaluation: 0 }) - self.files;

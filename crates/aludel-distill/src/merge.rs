@@ -31,7 +31,7 @@ pub fn default_dtype(student: &Student) -> Result<Dtype> {
     })
 }
 
-/// Writes the merged model to `folder`, which must not hold anything yet. `tell` hears how many weights of how many are merged.
+/// Writes the merged model to `folder`, which must not hold anything yet. `tell` is called with the weights merged and in total.
 ///
 /// # Errors
 /// The folder is not empty, a tensor is missing, or the disk is full; then nothing is left behind.

@@ -1,6 +1,6 @@
-//! What a run records: `metrics.jsonl`, a line for each step, each evaluation and each time that sample answers were given, and `trainer_state.json` as Hugging Face's Trainer
-//! writes it. A resumed run first drops what its checkpoint does not know of, so that each step and each evaluation stands there once,
-//! in order, wherever the run was stopped or killed before.
+//! Records of a run: `metrics.jsonl`, a line for each step, each evaluation and each set of sample answers, and `trainer_state.json` as
+//! Hugging Face's Trainer writes it. A resumed run first drops the records after its checkpoint, so that each step and each evaluation is
+//! recorded once, in order, wherever the run was stopped or killed before.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -109,7 +109,7 @@ impl MetricsDigest {
 /// earlier versions know nothing, and then each step has to be there.
 ///
 /// # Errors
-/// [`Error::Damaged`] with what is other, and how to go on.
+/// [`Error::Damaged`] with the difference, and how to resume.
 pub fn check(folder: &Path, state: &TrainerState, recorded: Option<&MetricsDigest>, start: &str) -> Result<()> {
     let path = folder.join(METRICS_FILE_NAME);
     let KeptRecords { records, .. } = kept(&path, state)?;
@@ -248,7 +248,7 @@ impl Record {
     }
 }
 
-/// What of the file is kept.
+/// The part of the file that is kept.
 #[derive(Default)]
 struct KeptRecords {
     /// The records that a run in this state has made, in order, with their lines.
@@ -257,7 +257,7 @@ struct KeptRecords {
     left_out: u64,
 }
 
-/// What of a file belongs to a run in this state; nothing where there is no file.
+/// The part of a file that belongs to a run in this state; empty if there is no file.
 fn kept(path: &Path, state: &TrainerState) -> Result<KeptRecords> {
     if !aludel_files::is_there(path) {
         return Ok(KeptRecords::default());
@@ -275,7 +275,7 @@ fn text_of(records: &[(Record, String)]) -> String {
     records.iter().flat_map(|(_, line)| [line.as_str(), "\n"]).collect()
 }
 
-/// The records of the file with their lines, and whether a torn last line was left out: what it was to tell is done again.
+/// The records of the file with their lines, and whether an incomplete last line was left out: its work is repeated.
 fn records(path: &Path) -> Result<(Vec<(Record, String)>, bool)> {
     let file = aludel_files::open(path).map_err(aludel_formats::Error::io(path, "read the metrics"))?;
     let mut records = Vec::new();
@@ -408,7 +408,7 @@ impl TrainerState {
             .as_f64()
     }
 
-    /// Whether sample answers were given at a step: a run that goes on there asks no second time.
+    /// Whether sample answers were recorded at a step: a run that resumes there does not generate them again.
     pub fn is_sampled_at(&self, step: u64) -> bool {
         self.log_history.iter().any(|entry| entry["step"] == step && entry["sample_answers"].is_number())
     }

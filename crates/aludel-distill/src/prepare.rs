@@ -148,7 +148,7 @@ impl<'a> Preparer<'a> {
             Ok(mut rows) => {
                 rows.iter_mut().flat_map(|row| &mut row.weights).for_each(|weight| *weight *= record.weight);
                 let last = rows.len().saturating_sub(1);
-                // Only the end of the record was cut off, and it stands in its last row.
+                // Only the end of the record was cut off, and it is in its last row.
                 let end = |number: usize, row: &Encoded| {
                     if record.flaw.is_some() && number == last { end_of_cut(row, &messages) } else { row.len() }
                 };

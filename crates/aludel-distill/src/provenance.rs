@@ -1,5 +1,5 @@
-//! What made a result: version, command line, processor and time; and `sessions.jsonl`, which tells that of each session of a run with
-//! what became of its rows. A report shows it; nothing that trains or resumes depends on it. Where it is found out is the caller's matter.
+//! The provenance of a result: version, command line, processor and time; and `sessions.jsonl`, which has it for each session of a run,
+//! with the counts of its rows. Reports show it; training and resuming do not depend on it. The caller collects the values.
 
 use std::io::Write;
 use std::path::Path;
@@ -25,7 +25,7 @@ pub struct Provenance {
     /// The command line, a word each.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub command: Vec<String>,
-    /// The processor's name, where a model ran here and the system tells.
+    /// The processor's name, if a model ran on this machine and the system reports it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub processor: Option<String>,
     /// Hardware threads.
@@ -58,7 +58,7 @@ pub struct Session {
     /// What made it.
     #[serde(flatten)]
     pub made_by: Provenance,
-    /// The folder that it was started in: paths that were given from there are told as they were given.
+    /// The working directory: relative paths are reported as they were given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub working_directory: Option<String>,
     /// Steps that were done before.
@@ -67,7 +67,7 @@ pub struct Session {
     pub train_rows: u64,
     /// Rows held back.
     pub eval_rows: u64,
-    /// What became of all rows of the data.
+    /// Counts of all rows of the data, by outcome.
     pub outcomes: Outcomes,
     /// Trained parameters.
     pub trained_parameters: u64,

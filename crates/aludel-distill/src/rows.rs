@@ -1,5 +1,5 @@
-//! The rows of a run: tokenised once into the cache of the run folder, chosen by their length, and split into those that are trained
-//! on and those held back. Only lengths and prompt keys stay in memory. How long a row may be is `auto_max_length`'s matter.
+//! The rows of a run: tokenised once into the cache of the run folder, selected by length, and split into training and held-out rows. Only
+//! lengths and prompt keys stay in memory. `auto_max_length` decides the maximum length.
 
 use std::collections::HashSet;
 use std::ops::ControlFlow;
@@ -24,13 +24,13 @@ pub struct RowKeys {
 }
 
 impl RowKeys {
-    /// Hashes the data files, once for all keys. `watch` is told of each piece how many bytes it has, and may break it off.
+    /// Hashes the data files, once for all keys. `watch` is called with the number of bytes of each piece, and may cancel.
     ///
     /// # Errors
     /// Data files that are missing, unreadable or of another kind; [`aludel_data::Error::Stopped`] where `watch` broke off.
     pub fn new(student: &Student, recipe: &Recipe, watch: &dyn Fn(u64) -> ControlFlow<()>) -> Result<RowKeys> {
         let (files, reading) = (recipe.data.all_files(), recipe.data.read_options());
-        // Looks at each file, so that one of another kind is told before gigabytes are hashed.
+        // Checks each file first, so that a wrong kind of file is reported before gigabytes are hashed.
         dataset::open(&files, &reading)?;
         Ok(RowKeys {
             fingerprint: student.text.tokenizer.fingerprint()?,
@@ -45,7 +45,7 @@ impl RowKeys {
         self.key(&Preparer::new(student, recipe).fields(None).hash())
     }
 
-    /// Of the rows that a run takes, by which it is recognised when it goes on.
+    /// Of the rows of a run, which identifies them when the run is resumed.
     pub fn run(&self, student: &Student, recipe: &Recipe) -> CacheKey {
         let max_length = recipe.train.max_length.limit();
         let fields = Preparer::new(student, recipe).fields(Some(max_length));
@@ -205,7 +205,7 @@ impl Rows {
         &self.lengths
     }
 
-    /// What became of all records.
+    /// Counts of all records, by outcome.
     pub fn outcomes(&self) -> &Outcomes {
         &self.outcomes
     }

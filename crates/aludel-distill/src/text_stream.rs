@@ -1,5 +1,5 @@
-//! From the tokens of an answer to its text, one by one: decoded, cut at stop texts, reasoning and answer told apart. Chat, the demo,
-//! evaluation and sample answers all read an answer here. Which tokens there are is left to the engine.
+//! From the tokens of an answer to its text, one by one: decoding, stop texts, and the separation of reasoning and answer. Chat, the demo,
+//! evaluation and sample answers all use it. The engine supplies the tokens.
 
 use aludel_text::{Piece, StreamDecoder, ThinkTags, ThinkingSplitter, Tokenizer};
 

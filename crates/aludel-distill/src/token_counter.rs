@@ -18,7 +18,7 @@ pub struct TokenCounter<'a> {
     longest_token: usize,
 }
 
-/// Normalising (NFKC is the worst) makes at most so many bytes of one.
+/// Maximum expansion of a byte by normalisation (NFKC is the worst).
 const BYTES_OF_ONE: usize = 11;
 /// A tokenizer may put a word separator before the text; plain text gets a token before it and one after it.
 const AROUND: usize = 3;

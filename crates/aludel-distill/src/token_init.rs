@@ -1,7 +1,7 @@
-//! Where the vocabulary rows of added tokens start. Training moves them from there; what matters is how far they have to go.
+//! Initial values of the vocabulary rows of added tokens. Training starts from them; what matters is how far they have to move.
 //!
-//! A new token is read and it is said. To be read it should mean something: [`mean::by_meaning`] takes the mean of the rows of related
-//! words. To be said, its logit must rise above those of the tokens in whose place it comes, and the logit of a mean of words is
+//! A new token is both an input and an output. As an input it should have a meaning: [`mean::by_meaning`] takes the mean of the rows of related
+//! words. As an output, its logit must rise above those of the tokens in whose place it occurs, and the logit of a mean of words is
 //! the mean of their logits, some 15 nats too low: thousands of steps at the rates of fine-tuning. So [`by_place`] looks into the
 //! data for the places where the token comes next, and finds the change of its row that makes it likely there and disturbs the
 //! rest least.
@@ -196,7 +196,7 @@ fn dot(a: &[f64], b: &[f64]) -> f64 {
 mod tests {
     use super::*;
 
-    /// Two kinds of input in two of three channels: the row must tell them apart and leave the third channel alone.
+    /// Two kinds of input in two of three channels: the row must separate them and leave the third channel unchanged.
     #[test]
     fn the_change_is_large_at_the_places_and_small_elsewhere() {
         let here = [1.0f32, 1.0, 0.0];

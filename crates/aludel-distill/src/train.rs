@@ -1,5 +1,5 @@
-//! The one training loop. It reads downward: prepare, then evaluate, save and step until the last step is done. Everything it does
-//! at a step is a function of settings and step number, so a run that was killed or stopped goes on bit for bit.
+//! The one training loop. It reads top-down: prepare, then evaluate, save and step until the last step. Everything that happens at a step
+//! is a function of settings and step number, so a run that was killed or stopped resumes bit for bit.
 
 mod events;
 mod setup;
@@ -92,7 +92,7 @@ struct Trainer<'a> {
 struct StopRequested;
 
 impl<'a> Trainer<'a> {
-    /// Records the run in its folder, or that it goes on, and tells what is ahead.
+    /// Records the start or the resumption of the run in its folder, and announces the remaining work.
     fn begin(
         claimed: &'a mut ClaimedFolder,
         opened: OpenedStudent,
@@ -128,7 +128,7 @@ impl<'a> Trainer<'a> {
             eval_rows: rows.test.len(),
             outcomes: rows.outcomes().clone(),
             max_length,
-            left_out: left_out.iter().map(ExcludedRows::told).collect(),
+            left_out: left_out.iter().map(ExcludedRows::describe).collect(),
             pair_notes: pair_notes.iter().map(ToString::to_string).collect(),
             eval_rows_known: rows.test_known,
             base: learner.adapter.config().base_model_name_or_path.clone(),

@@ -1,5 +1,5 @@
-//! Which prompts a run was trained on: hashes in its folder, and in a model that was merged from its adapter, kept so that an evaluation can
-//! say where it asks what was learnt. That two prompts are the same is the data set reader's rule; how it is told is the caller's matter.
+//! The prompts that a run was trained on: hashes in its folder, and in a model that was merged from its adapter, so that an evaluation can
+//! warn of prompts that were trained on. The data set reader defines when two prompts are the same; the caller words the warning.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -59,7 +59,7 @@ impl TrainedPrompts {
         Ok(TrainedPrompts(text.lines().enumerate().map(key).collect::<Result<_>>()?))
     }
 
-    /// Those of the run that an adapter came from, where it lies in that run's folder still.
+    /// Those of an adapter's run, if the adapter is still in the run's folder.
     ///
     /// # Errors
     /// As [`TrainedPrompts::of_run`] for a file that is there.
@@ -68,7 +68,7 @@ impl TrainedPrompts {
         run.map(|run| TrainedPrompts::of_run(&run)).transpose()
     }
 
-    /// Those of a merged model's folder; `None` for models that do not tell.
+    /// Those of a merged model's folder; `None` for models without a record.
     ///
     /// # Errors
     /// As [`TrainedPrompts::of_run`] for a file that is there.
@@ -78,7 +78,7 @@ impl TrainedPrompts {
         is_model.then(|| TrainedPrompts::of_run(model)).transpose()
     }
 
-    /// Those that a model and an adapter on it were trained on, as far as both tell; `None` where neither does.
+    /// Those that a model and an adapter on it were trained on, as far as recorded; `None` if neither has a record.
     ///
     /// # Errors
     /// As [`TrainedPrompts::of_model`] and [`TrainedPrompts::of_adapter`].

@@ -1,6 +1,6 @@
-//! A steady step allocates nothing. Training: forward, head, loss, backward, optimiser. Generation: a pass, the choice of tokens, and
-//! what is told of them. Counted is what all threads ask of the allocator, once each kind of step has run before. Reading rows,
-//! writing metrics and turning tokens into text are outside. There is one test here, since another beside it would be counted, too.
+//! A steady step allocates nothing. Training: forward, head, loss, backward, optimiser. Generation: a pass, sampling, and its results. The
+//! allocations of all threads are counted, after each kind of step has run once. Reading rows, writing metrics and decoding tokens are not
+//! included. There is only one test here, because a second one at the same time would be counted, too.
 
 #![allow(clippy::unwrap_used)] // helpers of tests
 

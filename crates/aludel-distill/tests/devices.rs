@@ -1,4 +1,4 @@
-//! The learner and the generation engine do on every device what they do on the processor: they know handles alone.
+//! The learner and the generation engine give the same results on every device, because they use only handles.
 
 #![allow(clippy::unwrap_used)] // helpers of tests
 

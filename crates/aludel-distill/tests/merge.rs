@@ -1,4 +1,4 @@
-//! What a merge keeps of a GGUF file: its rotary frequencies, or a refusal that leaves nothing behind.
+//! Merging into a GGUF student: its rotary frequencies are kept, or it is refused without leaving a file.
 #![allow(clippy::unwrap_used)] // helpers of tests
 
 #[path = "../../aludel-model/tests/common/mod.rs"]

@@ -144,7 +144,7 @@ pub fn write_new_dir<E: From<Error>>(path: &Path, fill: impl FnOnce(&Path) -> Re
     write_dir(path, fill)
 }
 
-/// A folder for what is needed on the way to a file, beside that file. It goes when this is dropped or the process is ended by [`abandon`],
+/// A folder for intermediate files, beside the file that is written. It is removed when this is dropped, when [`abandon`] ends the process,
 /// and after a crash by [`recover`].
 pub struct Scratch(Temporary);
 
@@ -165,10 +165,10 @@ impl Scratch {
     }
 }
 
-/// Clears away what writes that a crash cut off have left in `folder`: abandoned temporaries are removed, and a folder
-/// that was moved aside is put back where its replacement never came. Returns what was removed or put back.
+/// Removes the remains of interrupted writes in `folder`: abandoned temporaries are deleted, and a folder that was moved
+/// aside is moved back if its replacement is missing. Returns what was removed or put back.
 ///
-/// Safe at any time: what a living process is writing is locked and stays. What cannot be removed stays too.
+/// Safe at any time: files of running processes are locked and kept. What cannot be removed is kept, too.
 pub fn recover(folder: &Path) -> Vec<PathBuf> {
     clear_abandoned(folder, None)
 }
@@ -180,16 +180,16 @@ fn living() -> MutexGuard<'static, Vec<PathBuf>> {
     LIVING.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// As long as it lives, this process puts no file or folder into place; see [`abandon`].
+/// While this exists, the process moves no file or folder into place; see [`abandon`].
 #[derive(Debug)]
 pub struct AbandonGuard {
     _living: MutexGuard<'static, Vec<PathBuf>>,
 }
 
-/// Removes all that this process is still writing, and keeps it from putting more into place: for a process that is about to end. What is
-/// in place already stays.
+/// Removes all unfinished files of this process and prevents it from moving more into place: for a process that is about to end. Finished
+/// files are kept.
 pub fn abandon() -> AbandonGuard {
-    // A folder that is still written to may hold another file when the last one was removed.
+    // Another file may appear in a folder that is still written to after the last one was removed.
     const ATTEMPTS: usize = 100;
     let living = living();
     for path in living.iter() {
@@ -287,7 +287,7 @@ fn move_into_place(temporary: Temporary, path: &Path, parent: &Path, name: &OsSt
     }
     temporary.keep(&mut living);
     drop(living);
-    // The new folder is in place: what stays of the older one is for the next recovery.
+    // The new folder is in place: the next recovery removes what remains of the older one.
     let _ = fs::remove_dir_all(&aside);
     Ok(())
 }
@@ -316,7 +316,7 @@ fn clear_if_abandoned(folder: &Path, path: &Path, target: Option<&OsStr>) -> Opt
     removed.ok().map(|()| path.to_owned())
 }
 
-/// `.aludel-tmp-<process>-<counter>-<target>`: unlike any other at this moment, and telling its target.
+/// `.aludel-tmp-<process>-<counter>-<target>`: unique at this moment, and it names its target.
 fn hidden_name(prefix: &str, target: &OsStr) -> OsString {
     static COUNTER: AtomicU64 = AtomicU64::new(0);
     let counter = COUNTER.fetch_add(1, Ordering::Relaxed);
@@ -326,7 +326,7 @@ fn hidden_name(prefix: &str, target: &OsStr) -> OsString {
 }
 
 fn target_of(file_name: &OsStr, prefix: &str) -> Option<OsString> {
-    // Our own names are text up to the target; a target that is not is left alone, which only costs disk.
+    // Our own names are text up to the target; a target that is not text is kept, which only costs disk space.
     let rest = file_name.to_str()?.strip_prefix(prefix)?;
     let mut parts = rest.splitn(3, '-');
     let is_number = |part: Option<&str>| part.is_some_and(|part| part.parse::<u64>().is_ok());

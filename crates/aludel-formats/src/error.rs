@@ -237,12 +237,12 @@ pub enum Error {
         /// The name that was refused.
         shard: String,
     },
-    /// A file of a folder with a manifest that is not what was written.
+    /// A file that differs from the manifest of its folder.
     #[error("{}: {found}; get the folder again from where it was made, or, if the change is meant, remove its {}", path.display(), crate::folder::MANIFEST_FILE_NAME)]
     Altered {
         /// The file.
         path: PathBuf,
-        /// What is other than it was written.
+        /// How it differs from what was written.
         found: String,
     },
     /// Another process works in the folder.

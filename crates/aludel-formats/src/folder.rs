@@ -1,4 +1,4 @@
-//! What kind of folder a path is, by the files that tell, and its files as messages list them. What is in those files is left to the formats.
+//! What kind of folder a path is, determined by its files, and its files as messages list them. The files are read by the modules of their formats.
 
 use std::fs;
 use std::path::Path;

@@ -26,7 +26,7 @@ impl FolderLock {
     /// folder or the lock file cannot be made.
     pub fn acquire(folder: &Path) -> Result<FolderLock> {
         let path = folder.join(LOCK_FILE_NAME);
-        // The holder removes the file on release, so what was opened may no longer be what lies at the path.
+        // The holder removes the file on release, so the opened file may no longer be the one at the path.
         const ATTEMPTS: usize = 16;
         for _ in 0..ATTEMPTS {
             let (file, created_folder) = open(folder, &path)?;
@@ -42,8 +42,8 @@ impl FolderLock {
         Err(Error::Locked { path: folder.to_owned(), holder: None })
     }
 
-    /// Takes the lock as soon as nobody else has it: for folders that several processes fill with the same files, where the first
-    /// does the work and the others find it done.
+    /// Waits for the lock: for folders that several processes fill with the same files, where the first one does the work and the others
+    /// find it done.
     ///
     /// A file system without locks is no reason to refuse here: two processes may then do the same work, no more, if each
     /// file is put into place complete.
@@ -75,12 +75,12 @@ impl Drop for FolderLock {
         let path = self.folder.join(LOCK_FILE_NAME);
         // Removed while still locked, and only if it is ours: the folder may have been replaced meanwhile.
         if is_still_at(&self.file, &path) && cfg!(unix) {
-            // A lock file that stays behind is harmless, so a failure here is not worth a word.
+            // A lock file that remains is harmless, so a failure here is not reported.
             let _ = fs::remove_file(&path);
         }
         let _ = self.file.unlock();
         if self.created_folder {
-            // Succeeds only on an empty folder: nothing came of the work, so nothing of it stays.
+            // Succeeds only on an empty folder: no result was written, so the folder is removed.
             let _ = fs::remove_dir(&self.folder);
         }
     }
@@ -88,7 +88,7 @@ impl Drop for FolderLock {
 
 /// Opens the lock file, creating the folder if it is missing; returns whether it was.
 fn open(folder: &Path, path: &Path) -> Result<(File, bool)> {
-    // A holder that leaves an empty folder takes it away, maybe between two of the calls below, and another one may make it again.
+    // A holder removes a folder that it leaves empty, possibly between two of the calls below, and another process may create it again.
     const ATTEMPTS: usize = 1_000;
     let mut created_folder = false;
     let mut attempt = 0;

@@ -42,7 +42,7 @@ struct Entry {
     hash: String,
 }
 
-/// Writes the manifest of the files that lie in `folder`, a model card aside: the last thing to do before the folder is put into place.
+/// Writes the manifest of the files in `folder`, without a model card: the last thing to do before the folder is put into place.
 ///
 /// # Errors
 /// A file cannot be read, or the manifest not be written.

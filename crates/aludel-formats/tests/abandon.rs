@@ -1,4 +1,4 @@
-//! What a process leaves that ends while it writes. In a process of its own: it concerns all that the process is writing.
+//! Tests what a process leaves behind if it ends while it writes. A test program of its own, because `abandon` affects all writes of a process.
 #![expect(clippy::unwrap_used, reason = "clippy does not know the helpers of tests as tests")]
 
 use std::fs;

@@ -201,7 +201,7 @@ fn open_bytes(bytes: &[u8]) -> Result<(), Error> {
     let path = folder.path().join("x.gguf");
     fs::write(&path, bytes).unwrap();
     let file = File::open(&path)?;
-    // Whatever is let in must be safe to use to its last byte.
+    // What is accepted must be safe to read up to its last byte.
     for tensor in file.tensors() {
         assert_eq!(tensor.dtype.bytes_for(tensor.elements()), Some(tensor.bytes.len()));
         std::hint::black_box(tensor.bytes.iter().fold(0u8, |sum, byte| sum.wrapping_add(*byte)));

@@ -165,7 +165,7 @@ fn open_bytes(bytes: &[u8]) -> Result<(), Error> {
     let path = folder.path().join("x.safetensors");
     fs::write(&path, bytes).unwrap();
     let weights = Weights::open_file(&path)?;
-    // Whatever is let in must be safe to use to its last byte.
+    // What is accepted must be safe to read up to its last byte.
     for tensor in weights.tensors() {
         let tensor = tensor?;
         assert_eq!(tensor.dtype.bytes_for(tensor.elements()), Some(tensor.bytes.len()));

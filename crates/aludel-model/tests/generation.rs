@@ -1,5 +1,5 @@
-//! The generation engine on a small random model, and on the real student: what a sequence says depends on nothing but itself, and
-//! one that fails takes nobody with it.
+//! The generation engine on a small random model, and on the real student: a sequence does not depend on those beside it, and a failed one
+//! does not affect the others.
 
 #![allow(clippy::unwrap_used, clippy::print_stderr)] // helpers of tests
 
@@ -49,7 +49,7 @@ fn sampled(seed: u64) -> Sampling {
     Sampling { temperature: 1.0, top_p: 0.95, top_k: 40, repetition_penalty: 1.1, seed, ..Sampling::default() }
 }
 
-/// Everything that an engine says until it is idle, by sequence.
+/// All events of an engine until it is idle, by sequence.
 #[derive(Default)]
 struct Said {
     tokens: BTreeMap<u64, Vec<(u32, f32)>>,
@@ -87,14 +87,14 @@ fn job() -> Vec<(Request, Range<u32>)> {
     ]
 }
 
-/// In which order the requests of the job are submitted.
+/// The order in which the requests of the job are submitted.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Order {
     Forwards,
     Backwards,
 }
 
-/// What each sample of each request of the job says when it is asked for alone.
+/// Each sample of each request of the job, generated alone.
 fn alone(precision: Precision) -> BTreeMap<(usize, u32), Vec<(u32, f32)>> {
     let mut ctx = Context::cpu(1);
     let decoder = load(&mut ctx, &small_model(), precision);

@@ -136,7 +136,7 @@ pub struct Notice {
 
 impl Notice {
     /// What was accepted, in words; `origin` is where it was given.
-    pub fn told(&self, origin: Option<&String>) -> String {
+    pub fn describe(&self, origin: Option<&String>) -> String {
         format!("{}: {}", setting(&self.key, Some(&self.value), origin), self.instead)
     }
 }

@@ -36,14 +36,14 @@ pub enum Error {
         reason: String,
     },
 
-    /// A file beside a tokenizer.json says something else of the tokens.
+    /// A file beside a tokenizer.json contradicts it about the tokens.
     #[error(
         "{}: {reason}, so that other tools would give other ids; correct one of the two, or save both again with transformers' save_pretrained", path.display()
     )]
     Contradiction {
         /// The file.
         path: PathBuf,
-        /// What it says, and what the tokenizer does.
+        /// What the file says, and what the tokenizer does.
         reason: String,
     },
 
@@ -213,7 +213,7 @@ pub enum Error {
         times: usize,
     },
 
-    /// The template changes the answer that is to be learnt.
+    /// The template changes the answer that is trained on.
     #[error(
         "the chat template changes the text of the assistant's message {index}, so that the student would learn another text than the data's: change the answer to what the template leaves as it is, or put a template that prints answers unchanged into chat_template.jinja"
     )]
@@ -222,7 +222,7 @@ pub enum Error {
         index: usize,
     },
 
-    /// The template puts other messages behind the turn that is to be learnt.
+    /// The template puts other messages after the turn that is trained on.
     #[error(
         "the chat template puts other messages behind the assistant's message {index}, the last one given: what the model is to write must come last; put a template that keeps the order of the messages into chat_template.jinja"
     )]

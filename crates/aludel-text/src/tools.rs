@@ -8,7 +8,7 @@ use serde::de::{Error as _, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value, json};
 
-/// What may stand beside `name` and `arguments` and says nothing of the call.
+/// Fields beside `name` and `arguments` that carry no information about the call.
 const NOTES_OF_CALLS: [&str; 3] = ["id", "type", "index"];
 
 /// A tool that the model may call: a JSON object with `type` and `function`.

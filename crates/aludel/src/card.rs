@@ -1,6 +1,5 @@
-//! The model card: `README.md` of an adapter and of a merged model, as the Hugging Face Hub shows it. It says what the model comes from,
-//! what it was trained on and how it is loaded; where files lie on this machine, and keys, are not shown. Tools that load the
-//! folder pass over it.
+//! The model card: `README.md` of an adapter and of a merged model, as the Hugging Face Hub shows it. It names the base model, the training
+//! data and how to load the model. Paths of this machine and keys are not included. Tools that load the folder ignore the file.
 
 use crate::humanize::{grouped, held_out_loss, train_loss};
 use crate::version::{COMMIT, processor};
@@ -171,7 +170,7 @@ fn hub_name(text: &str) -> Option<String> {
     Some(format!("{owner}/{name}"))
 }
 
-/// The name of a file or folder, without where it lies.
+/// The name of a file or folder, without its parent.
 fn name_of(path: &Path) -> String {
     hub_name(&path.to_string_lossy())
         .unwrap_or_else(|| path.file_name().unwrap_or_default().to_string_lossy().into_owned())
@@ -228,7 +227,7 @@ fn fenced(text: &str) -> String {
     text.replace("```", "` ` `")
 }
 
-/// A name of a stranger's as code, in which nothing is markup.
+/// An untrusted name as inline code, without markup.
 fn code(name: &str) -> String {
     let plain = |c: char| if c == '`' || c == '|' || c.is_control() { '_' } else { c };
     format!("`{}`", name.chars().map(plain).collect::<String>())

@@ -1,6 +1,5 @@
-//! What can be typed: the subcommands and the options that all of them share. Parsing only checks the shape of what
-//! was typed; a command's own options stand in its file, and settings are checked where recipes are. How help looks, which names of other
-//! tools are taken and how mistakes are told have files of their own.
+//! The command line: subcommands, and the options that all of them share. Parsing only checks syntax; a command's own options are in its
+//! file, and values of settings are checked with the recipe. Help, aliases and usage errors have files of their own.
 
 mod aliases;
 mod help;

@@ -1,10 +1,10 @@
-//! The way out to the terminal: standard output, its colours, and the log on standard error. All that is written passes
-//! through [`harmless`] here, whoever wrote it, so that text of strangers can colour, move or hide nothing.
+//! All output to the terminal: standard output, its colours, and the log on standard error. Everything that is written
+//! passes through [`harmless`] here, whatever its source, so that no untrusted text can colour, move or hide anything.
 
 pub(crate) mod escape;
 mod wrap;
 
-use crate::progress::{LogWriter, aside};
+use crate::progress::{LogWriter, suspend};
 use aludel_distill::settings::{Problem, Problems};
 use anstyle::{AnsiColor, Style};
 use clap::ColorChoice;
@@ -26,12 +26,12 @@ pub(crate) struct Console {
     out_is_colored: bool,
     err_is_colored: bool,
     out_is_terminal: bool,
-    /// Columns of the terminal, or as many as `COLUMNS` says; none where neither tells.
+    /// Columns of the terminal, or the value of `COLUMNS`; `None` without either.
     width: Option<usize>,
     seal: Seal,
 }
 
-/// Tables are as wide as that where no terminal tells.
+/// The width of tables without a terminal.
 const USUAL_WIDTH: usize = 80;
 /// Wider lines are hard to read.
 const WIDEST: usize = 120;
@@ -121,7 +121,7 @@ impl Console {
     /// Writes while no progress is drawn, where both would share the terminal.
     fn write(&mut self, write: impl FnOnce(&mut BufWriter<Stdout>) -> io::Result<()>) -> io::Result<()> {
         match self.out_is_terminal {
-            true => aside(|| write(&mut self.out)),
+            true => suspend(|| write(&mut self.out)),
             false => write(&mut self.out),
         }
     }
@@ -191,7 +191,7 @@ impl Seal {
     }
 }
 
-/// Ends a sealed sequence; behind the seal nothing of a stranger's stands.
+/// Ends a sealed sequence; no untrusted text follows the seal.
 const END_OF_SEALED: char = '\u{0}';
 
 /// Starts the log on standard error, as detailed as `ALUDEL_LOG` says ("info" if it says nothing).
@@ -206,17 +206,17 @@ pub(crate) fn start_log(color: ColorChoice) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// If standard error is closed, nobody is left to tell.
+/// If standard error is closed, the error cannot be reported.
 fn write_error(text: &str) {
-    let _ = aside(|| io::stderr().write_all(text.as_bytes()));
+    let _ = suspend(|| io::stderr().write_all(text.as_bytes()));
 }
 
-/// How a line of the log looks: the level, and what is said, made harmless; on a terminal, further lines stand below what is said.
+/// The format of a log line: the level, and the escaped message; on a terminal, further lines are aligned with the message.
 struct LogLine {
     is_colored: bool,
 }
 
-/// Where what is said begins: behind the level.
+/// The column of the message, after the level.
 const LOG_COLUMN: usize = 6;
 
 impl<S, N> FormatEvent<S, N> for LogLine
@@ -291,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn sequences_of_strangers_are_shown_inside_and_outside_of_a_style() {
+    fn untrusted_sequences_are_shown_inside_and_outside_of_a_style() {
         let seal = Seal::new();
         let text = format!("\u{1b}[2J{}\u{1b}0123456789abcdef[2J\0", seal.close(Style::new().bold(), "\u{1b}[8mx\0"));
         let shown = "\\u{1b}[2J\u{1b}[1m\\u{1b}[8mx\\u{0}\u{1b}[0m\\u{1b}0123456789abcdef[2J\\u{0}";

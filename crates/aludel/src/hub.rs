@@ -1,5 +1,5 @@
-//! Names on the Hugging Face Hub: where the environment says that the Hub and its cache are, and fetching what a recipe names
-//! there before a command begins its work.
+//! Names on the Hugging Face Hub: the locations of the Hub and its cache from the environment, and downloading what a recipe names there
+//! before a command begins its work.
 
 use crate::console::harmless;
 use crate::progress::{Position, Progress, WorkKind};
@@ -78,7 +78,7 @@ fn judge(about: ModelFile<'_>) -> Result<(), String> {
     judged().map_err(|error| error.to_string())
 }
 
-/// Refuses a model of another family before its files are hashed or mapped. What else may be wrong with it is told by whoever opens it.
+/// Refuses a model of another family before its files are hashed or mapped. Other problems are reported when it is opened.
 fn refuse_family(path: &Path) -> Result<(), aludel_model::Error> {
     let refused = if path.is_dir() {
         let config = path.join(CONFIG_FILE_NAME);

@@ -49,7 +49,7 @@ pub(crate) fn train_loss(all: Option<f64>, last_epoch: Option<f64>) -> Option<St
     Some(format!("{all:.4} over all steps{}", last.unwrap_or_default()))
 }
 
-/// What something cost. Without a price nobody knows.
+/// A cost; unknown without a price.
 pub(crate) fn cost(amount: Option<f64>) -> String {
     amount.map_or_else(|| "price unknown".to_owned(), dollars)
 }

@@ -1,5 +1,5 @@
-//! The `aludel` command: parses, dispatches, prints and exits; and is the only crate that does any of the last three.
-//! What a command does stands in its own file under `commands`; how errors read, in `report`.
+//! The `aludel` command: parses, dispatches, prints and exits. Only this crate does any of the last three. Commands are
+//! in files of their own under `commands`; error messages are laid out in `report`.
 
 mod card;
 mod cli;
@@ -45,11 +45,11 @@ fn main() -> ExitCode {
     report::exit(result, &mut console)
 }
 
-/// Gives clap's answer to what was typed: help and version as they are, mistakes as all errors are told.
+/// Prints clap's result: help and version unchanged, usage errors in the format of all errors.
 fn answered(answer: &clap::Error) -> ExitCode {
     match answer.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
-            // Nobody is left to tell if that is closed.
+            // If it is closed, the error cannot be reported.
             let _ = answer.print();
             ExitCode::from(u8::try_from(answer.exit_code()).unwrap_or(report::WRONG_USAGE))
         }

@@ -1,4 +1,4 @@
-//! Whether a file that is there already may be replaced: the option, and the refusal without it. Writing is `atomic`'s matter.
+//! Whether an existing file may be replaced: the option, and the refusal without it. `atomic` writes the file.
 
 use crate::report::ErrorWithHelp;
 use clap::Args;
@@ -33,7 +33,7 @@ impl Overwrite {
     }
 }
 
-/// Whether a file is a GGUF file, or the weights of a model or adapter folder: nobody means to replace these by an option.
+/// Whether a file is a GGUF file, or the weights of a model or adapter folder: the option never replaces these.
 fn holds_model(path: &Path) -> bool {
     let name = path.file_name().map(|name| name.to_string_lossy().to_lowercase()).unwrap_or_default();
     let mut magic = [0; 4];

@@ -4,7 +4,7 @@
 use crate::version::{COMMIT, processor};
 use aludel_distill::provenance::Provenance;
 
-/// This process, as results tell of it.
+/// The provenance of results of this process.
 pub(crate) fn current_provenance() -> Provenance {
     let command = std::env::args_os().map(|word| word.to_string_lossy().into_owned());
     Provenance {

@@ -1,5 +1,5 @@
-//! How a command ends: the exit code, and errors as people read them, in three lines: what failed, because of what,
-//! and what helps. The words themselves come from where the error arose.
+//! How a command ends: the exit code, and errors in three lines: what failed, the reason, and the remedy. The texts are
+//! written where the error occurs.
 
 use crate::console::Console;
 use crate::humanize::grouped;
@@ -39,11 +39,11 @@ impl fmt::Display for ErrorWithHelp {
 
 impl std::error::Error for ErrorWithHelp {}
 
-/// More than these at once help nobody.
+/// Maximum number of problems that are printed at once.
 const MOST_PROBLEMS: usize = 20;
-/// From so many wrong names on they are told together.
+/// Minimum number of unknown names that are printed as one list.
 const FEWEST_LISTED: usize = 3;
-/// A recipe of another tool has no more.
+/// Maximum length of that list; recipes of other tools are shorter.
 const MOST_LISTED: usize = 200;
 /// Of a name and of what to do about it in a list, in letters.
 const LONGEST_NAME: usize = 40;
@@ -57,14 +57,14 @@ pub(crate) const INTERRUPTED: u8 = 130;
 
 /// Prints the error, if there is one, and gives the exit code.
 pub(crate) fn exit(result: anyhow::Result<Outcome>, console: &mut Console) -> ExitCode {
-    // What was printed comes before what is said about it.
+    // The output comes before the error about it.
     let flushed = console.flush();
     let result = result.and_then(|outcome| Ok(flushed.map(|()| outcome)?));
     match result {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
         Ok(Outcome::Stopped) => ExitCode::from(STOPPED),
         Ok(Outcome::Interrupted) => ExitCode::from(INTERRUPTED),
-        // Whoever reads our output has seen enough, as `head` has: nobody is left to tell.
+        // The reader of our output has closed the pipe, as `head` does: that is no error.
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             console.error(&text_of(&error, console));
@@ -73,10 +73,10 @@ pub(crate) fn exit(result: anyhow::Result<Outcome>, console: &mut Console) -> Ex
     }
 }
 
-/// What was typed wrongly, in three parts.
+/// A usage error, in three parts.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct UsageError {
-    /// What is wrong, as it was typed.
+    /// The wrong argument, as it was typed.
     pub(crate) what: String,
     /// Why.
     pub(crate) reason: String,
@@ -84,7 +84,7 @@ pub(crate) struct UsageError {
     pub(crate) mend: String,
 }
 
-/// Prints what was typed wrongly, and gives the exit code.
+/// Prints a usage error, and returns the exit code.
 pub(crate) fn wrong_usage(wrong: &UsageError, console: &Console) -> ExitCode {
     let mut lines = ErrorLines { console, text: String::new() };
     lines.error(&wrong.what);
@@ -127,7 +127,7 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
         .any(|cause| cause.kind() == io::ErrorKind::BrokenPipe)
 }
 
-/// An error as people read it.
+/// The text of an error.
 pub(crate) fn text_of(error: &anyhow::Error, console: &Console) -> String {
     let mut lines = ErrorLines { console, text: String::new() };
     if let Some(problems) = error.downcast_ref::<Problems>() {

@@ -1,5 +1,5 @@
-//! What is meant where the folder of a training run is named in place of what lies in it, and what to type where a model is wanted and an
-//! adapter, or such a folder, is named. Loading stands elsewhere.
+//! Resolves the folder of a training run that is given in place of its adapter, and the error with the command to use if a model is
+//! expected and an adapter, or such a folder, is given. Nothing is loaded here.
 
 use crate::console::harmless;
 use crate::report::ErrorWithHelp;

@@ -140,7 +140,7 @@ pub(crate) fn resolve(args: &RecipeArgs, flags: Flags) -> anyhow::Result<Recipe>
     Ok(recipe)
 }
 
-/// Settles the day that a chat template is told, where the recipe names none: the day (in UTC) on which this runs.
+/// Sets the date for chat templates if the recipe has none: the current date (in UTC).
 pub(crate) fn set_template_date(recipe: &mut Recipe) {
     recipe.data.template_date.get_or_insert_with(today);
 }
@@ -321,7 +321,7 @@ fn absolute(path: &mut PathBuf) -> anyhow::Result<()> {
 }
 
 fn log(notice: &Notice, origin: Option<&String>) {
-    tracing::warn!("{}", notice.told(origin));
+    tracing::warn!("{}", notice.describe(origin));
 }
 
 #[cfg(test)]

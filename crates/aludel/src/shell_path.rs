@@ -3,18 +3,18 @@
 use aludel_distill::checkpoint::shell_word;
 use std::path::{Path, PathBuf};
 
-/// A path as a shell takes it, from the folder that the command was typed in where it lies below that.
+/// A path quoted for a shell, relative to the working directory if it is below it.
 pub(crate) fn shell_quoted(path: &Path) -> String {
     shell_word(&from_here(path))
 }
 
-/// The same path as a string of Python.
+/// The same path as a Python string.
 pub(crate) fn python_quoted(path: &Path) -> String {
     // Python reads JSON's escapes as JSON does.
     serde_json::Value::from(from_here(path).to_string_lossy()).to_string()
 }
 
-/// A path from the folder that the command was typed in, where it lies below that.
+/// A path relative to the working directory, if it is below it.
 fn from_here(path: &Path) -> PathBuf {
     let here = std::env::current_dir().unwrap_or_default();
     match path.strip_prefix(&here) {

@@ -1,5 +1,5 @@
-//! What SIGTERM and Ctrl-C do. A command that keeps on the disk what is done is asked to stop by the first, and ended by the second: it
-//! exits with 75, since it can be resumed. Any other is ended by the first: it exits with 130 (Ctrl-C) or 143 (SIGTERM), as shells have it.
+//! SIGTERM and Ctrl-C. A command that saves its progress is asked to stop by the first signal and ended by the second: it exits with 75,
+//! since it can be resumed. Any other command is ended by the first: it exits with 130 (Ctrl-C) or 143 (SIGTERM), like in shells.
 
 use aludel_formats::atomic;
 use std::sync::Arc;
@@ -36,7 +36,7 @@ pub(crate) fn end_on_signals() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Where a signal is ending the process, waits for that: what fails or succeeds meanwhile is not told.
+/// If a signal is ending the process, waits for the end: results and errors in the meantime are not printed.
 pub(crate) fn let_end() {
     while IS_ENDING.load(Ordering::SeqCst) {
         std::thread::park();

@@ -1,5 +1,5 @@
-//! Tables on the terminal: where columns stand, so that no word and no number is broken. What stands in them, and whether a table is what a
-//! result needs, is left to the commands; where lines of text end, to the console.
+//! Tables on the terminal: the positions of columns, so that no word and no number is broken. The commands supply the content and decide
+//! whether to use a table; the console wraps other lines.
 
 use crate::console::{Console, harmless};
 use anstyle::Style;
@@ -52,7 +52,7 @@ impl Table {
         self.styled_row(Style::new(), cells);
     }
 
-    /// A row in a style. Text of strangers may stand in it.
+    /// A row in a style. It may contain untrusted text.
     pub(crate) fn styled_row(&mut self, style: Style, cells: impl IntoIterator<Item = String>) {
         let on_a_line = |cell: String| harmless(&cell).replace('\n', "\\n").replace('\t', "\\t");
         let mut cells: Vec<String> = cells.into_iter().map(on_a_line).collect();
@@ -91,7 +91,7 @@ impl Table {
                 let mut cells: Vec<_> = columns.iter().map(|&column| cell(column, &row.cells[column])).collect();
                 let label = &row.cells[0];
                 if label.width() > widths[&0] {
-                    // Too long to stand before the numbers: it has a line of its own.
+                    // Too long to be before the numbers: it has a line of its own.
                     lines.push((row.style, label.clone()));
                     cells[0].1 = vec![String::new()];
                 }
@@ -131,7 +131,7 @@ impl Table {
         if total(&whole) <= width {
             return vec![(all, whole)];
         }
-        // Heads of several words go on several lines, and then words of cells do.
+        // Headings of several words are wrapped first, then cells.
         let head = |column: usize| longest_word(self.columns[column].head);
         let mut widths: Widths = all.iter().map(|&c| (c, widest(c).max(head(c)))).collect();
         for (index, column) in self.columns.iter().enumerate().skip(1).filter(|(_, column)| !column.is_number) {

@@ -6,7 +6,7 @@ use clap::{Arg, Command};
 use std::any::TypeId;
 use std::ops::RangeInclusive;
 
-/// Reads a whole number of this range. The highest number that there is stands for no upper bound.
+/// Parses an integer in this range. The highest possible number means no upper bound.
 pub(crate) fn integer<T: TryFrom<u64>>(
     range: RangeInclusive<u64>,
 ) -> impl Fn(&str) -> Result<T, String> + Clone + Send + Sync + 'static {
@@ -22,7 +22,7 @@ pub(crate) fn integer<T: TryFrom<u64>>(
     }
 }
 
-/// Reads a number; what it may be is said by whoever takes it.
+/// Parses a number; the caller checks its range.
 pub(crate) fn decimal(text: &str) -> Result<f64, String> {
     text.parse().map_err(|_| "it must be a number, such as 0.6".to_owned())
 }

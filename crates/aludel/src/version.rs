@@ -1,4 +1,5 @@
-//! Which Aludel this is, and what it found here: what a report of a fault needs. The commit comes from the build script.
+//! The version of Aludel and what it detects on this machine, as needed for a bug report. The commit comes from the
+//! build script.
 
 use aludel_kernels::Isa;
 use std::sync::OnceLock;
@@ -6,7 +7,7 @@ use std::sync::OnceLock;
 /// The commit that this was built from, where that was known.
 pub(crate) const COMMIT: Option<&str> = option_env!("ALUDEL_COMMIT");
 
-/// The processor's name, where the system tells.
+/// The processor's name, if the system reports it.
 pub(crate) fn processor() -> Option<String> {
     let text = aludel_files::read_of_system("/proc/cpuinfo").ok()?;
     let name = text.lines().find_map(|line| line.strip_prefix("model name")?.split_once(':'))?.1;

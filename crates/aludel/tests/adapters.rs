@@ -1,5 +1,5 @@
-//! Adapters through the binary: trained rows and their bounds wherever an adapter is loaded, merging beside an untied head, training that
-//! cannot teach a module anything, and answers that fail one by one.
+//! Adapters through the binary: trained rows and their bounds in every command that loads an adapter, merging with an untied head, modules
+//! that cannot learn, and single failed answers.
 #![expect(clippy::unwrap_used, reason = "clippy does not know the helpers of tests as tests")]
 
 mod common;
@@ -26,7 +26,7 @@ fn workshop() -> Workshop {
     workshop
 }
 
-/// Trains and gives what was said, which starts with the exit code.
+/// Trains and returns the output, which starts with the exit code.
 fn train(workshop: &Workshop, student: &str, output_dir: &str, more: &[&str]) -> String {
     let more = [&["--dtype", "f32", "--learning-rate", "0.05"], more].concat();
     workshop.run(&train_args_of(student, output_dir, &more))
@@ -134,7 +134,7 @@ fn a_run_s_folder_stands_for_its_adapter() {
     said += &train(&workshop, "run", "third", &[]);
     said += &workshop.run(&["compare", "scores", "run", "--output-dir", "report"]);
     said += &workshop.run(&["merge", "run", "--output-dir", "merged2"]);
-    // As a kill before the end leaves it.
+    // The state after a kill before the end.
     fs::remove_dir_all(workshop.path("run/adapter")).unwrap();
     said += &workshop.run(&["merge", "--adapter", "run", "--output-dir", "merged2"]);
     fs::remove_dir_all(workshop.path("run/checkpoint-2")).unwrap();

@@ -1,5 +1,5 @@
-//! What is wrong with students, data, settings, adapters and run folders, told through the binary: each message whole, in
-//! snapshots, and after each not one file made, changed or lost.
+//! Errors for bad students, data, settings, adapters and run folders, through the binary: each message in full, in
+//! snapshots, and no file created, changed or deleted.
 #![expect(clippy::unwrap_used, reason = "clippy does not know the helpers of tests as tests")]
 
 mod common;
@@ -28,7 +28,7 @@ fn workshop() -> Workshop {
     workshop
 }
 
-/// Runs what must fail with `code`, sees that no file was made, changed or lost, and gives what was said.
+/// Runs a command that must fail with `code`, checks that no file was created, changed or deleted, and returns its output.
 fn check(workshop: &Workshop, code: i32, arguments: &[&str]) -> String {
     let before = files(&workshop.path(""));
     let said = workshop.run(arguments);
@@ -58,7 +58,7 @@ fn train(workshop: &Workshop, code: i32, student: &str, data: &str, more: &[&str
     check(workshop, code, &[TRAIN, &["--max-length", "256", "--student", student, "--data", data], more].concat())
 }
 
-/// A copy of the student to be spoilt.
+/// A copy of the student to be damaged.
 fn copy_student(workshop: &Workshop, name: &str) {
     fs::create_dir(workshop.path(name)).unwrap();
     for entry in fs::read_dir(workshop.path("student")).unwrap() {
@@ -282,7 +282,7 @@ fn runs_that_cannot_be_resumed() {
     fs::copy(workshop.path("run/recipe.toml"), workshop.path("recipe.toml")).unwrap();
     let mut said = resume(&[]);
     said += &resume(&["--resume", "--lora-r", "4", "--learning-rate", "1e-3"]);
-    // As a kill leaves it: a checkpoint, and no adapter yet. Then file by file damaged, and mended again.
+    // The state after a kill: a checkpoint, and no adapter yet. Then each file is damaged in turn and repaired again.
     fs::remove_dir_all(workshop.path("run/adapter")).unwrap();
     for (file, content) in [
         ("run/checkpoint-2/trainer_state.json", "{"),
@@ -297,7 +297,7 @@ fn runs_that_cannot_be_resumed() {
         said += &resume(&["--resume"]);
         fs::write(workshop.path(file), good).unwrap();
     }
-    // how long the numbers of this file are depends on the processor
+    // the number of digits in this file depends on the processor
     let length = fs::metadata(workshop.path("run/checkpoint-2/trainer_state.json")).unwrap().len();
     assert_snapshot!("resume", said.replace(&format!("and {length} were"), "and LENGTH were"));
     let output =
@@ -379,7 +379,7 @@ fn a_folder_in_use_is_left_alone() {
     assert_eq!(first.wait().unwrap().code(), Some(75));
 }
 
-/// A limit on the size of files stands in for a full disk: the write fails in the middle of a checkpoint.
+/// A limit on file sizes simulates a full disk: the write fails in the middle of a checkpoint.
 #[test]
 #[cfg(unix)]
 fn a_full_disk_keeps_the_last_checkpoint_and_the_run_goes_on_bit_for_bit() {
@@ -397,7 +397,7 @@ fn a_full_disk_keeps_the_last_checkpoint_and_the_run_goes_on_bit_for_bit() {
     run(&workshop, &settings);
     let adapter = |run: &str| fs::read(workshop.path(run).join("adapter/adapter_model.safetensors")).unwrap();
     let whole = adapter("run");
-    // As a kill between the two checkpoints leaves it.
+    // The state after a kill between the two checkpoints.
     for folder in ["run/adapter", "run/checkpoint-6"] {
         fs::remove_dir_all(workshop.path(folder)).unwrap();
     }
@@ -421,7 +421,7 @@ fn a_full_disk_keeps_the_last_checkpoint_and_the_run_goes_on_bit_for_bit() {
     assert!(adapter("run") == whole, "the resumed run's adapter differs");
 }
 
-/// A run that must end well, in `run`.
+/// A run that must succeed, in `run`.
 fn run(workshop: &Workshop, more: &[&str]) {
     let output = workshop.command(&train_args("run", &[&["--dtype", "f32"], more].concat())).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));

@@ -1,5 +1,5 @@
-//! Which base an adapter names, to other tools and to `merge`, through the binary: by a setting, by the Hub's cache, by a path; and what
-//! is said of a student that moved or changed.
+//! The base model that an adapter names, for other tools and for `merge`, through the binary: by a setting, by the Hub's cache, by a path;
+//! and the errors for a student that was moved or changed.
 #![expect(clippy::unwrap_used, reason = "clippy does not know the helpers of tests as tests")]
 
 mod common;
@@ -24,7 +24,7 @@ fn train(workshop: &Workshop, student: &str, run: &str, more: &[&str]) -> String
     said
 }
 
-/// Goes on with a run by its folder alone.
+/// Resumes a run by its folder alone.
 fn train_again(workshop: &Workshop, run: &str, more: &[&str]) -> String {
     let said = workshop.run(&[&["train", "--output-dir", run, "--resume"], more].concat());
     assert!(said.contains("exit code: 0"), "{said}");
@@ -77,7 +77,7 @@ fn other_tools_are_told_a_name_where_one_is_known() {
     assert!(refused.contains("exit code: 2") && refused.contains("owner/name, such as"), "{refused}");
 }
 
-/// A setting that changes no weight may be given when a run goes on, and its recipe keeps it; the others are refused by name.
+/// A setting that changes no weight may be given when a run resumes, and its recipe keeps it; others are refused by name.
 #[test]
 fn what_may_change_when_a_run_goes_on_is_kept() {
     let workshop = workshop();

@@ -1,4 +1,4 @@
-//! What lies beside the weights and is said after them: model cards of adapters and merged models, and the command to type next.
+//! Model cards of adapters and merged models, and the command that is suggested next.
 #![expect(clippy::unwrap_used, reason = "clippy does not know the helpers of tests as tests")]
 
 mod common;
@@ -61,7 +61,7 @@ fn an_adapter_and_its_merged_model_carry_cards() {
         assert!(of_adapter.contains(part), "lacks {part:?}:\n{of_adapter}");
     }
     assert!(of_adapter.contains(&format!("| version | Aludel {}", env!("CARGO_PKG_VERSION"))), "{of_adapter}");
-    // A card is there to be edited: the adapter loads as before.
+    // A card may be edited: the adapter still loads.
     let edited = of_adapter.replace("\nSettings:", "\nMade for a test.\n\nSettings:");
     workshop.write("run/adapter/README.md", &edited);
     let merge = ["merge", "--adapter", "run/adapter", "--student", "student", "--output-dir", "merged"];
@@ -84,7 +84,7 @@ fn an_adapter_and_its_merged_model_carry_cards() {
     assert_eq!(workshop.json(&chat)["usage"]["completion_tokens"], 2);
 }
 
-/// A merged model knows what its adapter's run was trained on, wherever it lies then.
+/// A merged model records the training prompts of its adapter's run, wherever it is moved.
 #[test]
 fn a_merged_model_tells_which_prompts_it_was_trained_on() {
     let workshop = workshop();

@@ -1,5 +1,4 @@
-//! Chat through the binary on a student of one layer: a conversation and its commands, the JSON of one answer, and how Ctrl-C ends
-//! either of them.
+//! `aludel chat` through the binary, on a student of one layer: a conversation and its commands, the JSON of one answer, and Ctrl-C.
 #![expect(clippy::unwrap_used, reason = "clippy does not know the helpers of tests as tests")]
 
 mod common;
@@ -60,7 +59,7 @@ fn commands_change_what_is_said_and_mistakes_end_nothing() {
     ] {
         assert!(errors.contains(part), "lacks {part:?}:\n{errors}");
     }
-    // A pipe gets the one answer that there was, and no word beside it.
+    // A pipe gets only the answer.
     let answer = workshop.run(&[GREEDY, &["--prompt", "hello", "--max-new-tokens", "2"]].concat());
     assert!(answer.ends_with(&format!("----- stdout -----\n{out}")), "{out:?} is not all of {answer:?}");
 }
@@ -87,7 +86,7 @@ fn a_full_context_ends_no_conversation() {
     assert_eq!(code, Some(0), "{errors}");
     assert_eq!(json_lines(&out).len(), 1, "the short message is answered");
     assert!(errors.contains("context of 512 tokens") && errors.contains("/reset"), "{errors}");
-    // a question alone has no conversation to forget
+    // a single question has no conversation to reset
     let refused = workshop.run(&[GREEDY, &["--prompt", &long]].concat());
     assert!(refused.contains("exit code: 1\n") && refused.contains("context of 512"), "{refused}");
     // an answer that reaches the end of the context was cut
@@ -217,7 +216,7 @@ fn an_interrupted_answer_leaves_the_conversation_open() {
     let rest = String::from_utf8_lossy(&rest);
     assert!(rest.contains("[stopped]\n") && rest.contains("[cut after max_new_tokens = 2]"), "{rest}");
     assert_eq!(child.wait().unwrap().code(), Some(0));
-    // where nothing is being answered, Ctrl-C ends it
+    // while no answer is being generated, Ctrl-C ends the conversation
     let mut child = start(&workshop, &[]);
     let input = child.stdin.take();
     let mut notes = BufReader::new(child.stderr.take().unwrap());

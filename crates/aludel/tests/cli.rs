@@ -1,4 +1,4 @@
-//! What the binary says and how it ends, whole: each snapshot holds exit code, standard output and standard error.
+//! Complete outputs of the binary: each snapshot has exit code, standard output and standard error.
 #![expect(clippy::unwrap_used, clippy::print_stderr, reason = "clippy does not know the helpers of tests as tests")]
 
 mod common;
@@ -33,7 +33,7 @@ fn help() {
     assert_eq!(after_command(workshop.run(&["train", "--help"])), after_command(workshop.run(&["help", "train"])));
 }
 
-/// What a report of a fault needs.
+/// What a bug report needs.
 #[test]
 fn the_long_version_names_commit_target_and_instruction_set() {
     let said = Workshop::new().run(&["--version"]);
@@ -43,7 +43,7 @@ fn the_long_version_names_commit_target_and_instruction_set() {
     let commit = commit.strip_prefix("commit: ").unwrap();
     let is_hash = commit.len() == 40 && commit.bytes().all(|byte| byte.is_ascii_hexdigit());
     assert!(is_hash || commit == "unknown", "{commit}");
-    // Where this is a repository, and git is there to be asked, it is the commit that git names.
+    // In a repository, and with git installed, it is git's commit.
     let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
     let asked = std::process::Command::new("git").args(["-C", root, "rev-parse", "HEAD"]).output();
     if let Some(asked) = asked.ok().filter(|asked| asked.status.success())
@@ -57,7 +57,7 @@ fn the_long_version_names_commit_target_and_instruction_set() {
     assert!(["portable", "avx2", "avx512", "avx512-bf16", "amx"].contains(&isa), "{isa}");
 }
 
-/// What the commands are is read at a glance: a line for each, on a terminal of 80 columns.
+/// The list of commands has one line for each, on a terminal of 80 columns.
 #[test]
 fn each_command_has_one_line() {
     let output = Workshop::new().command(&["-h"]).env("COLUMNS", "80").output().unwrap();

@@ -1,5 +1,5 @@
-//! `aludel compare` and `aludel curate --only-failed` through the binary, on folders of results written by hand: the verdict, the page,
-//! what is refused, and the next round's prompts.
+//! `aludel compare` and `aludel curate --only-failed` through the binary, on results written by hand: the verdict, the HTML report,
+//! refusals, and the prompts of the next round.
 #![expect(clippy::unwrap_used, reason = "clippy does not know the helpers of tests as tests")]
 
 mod common;
@@ -41,7 +41,7 @@ fn evaluate(workshop: &Workshop, folder: &str, tasks: &[(&str, usize, std::ops::
     workshop.write(&format!("{folder}/samples.jsonl"), &samples);
 }
 
-/// Two evaluations: dice gained, ages forgotten, gcd as before.
+/// Two evaluations: dice improved, ages got worse, gcd unchanged.
 fn workshop() -> Workshop {
     let workshop = Workshop::new();
     evaluate(&workshop, "before", &[("dice", 60, 0..3), ("ages", 60, 0..40), ("gcd", 60, 0..20)]);
@@ -114,7 +114,7 @@ fn a_report_is_one_file_that_runs_nothing() {
     for part in ["Won", "Lost", "Both wrong", "Length of the reasoning", "How it was measured"] {
         assert!(page.contains(part), "{part:?} is not in the page");
     }
-    // each task by what became of it
+    // each task by its change
     for part in [
         ">Gained<small class=\"n\">1<",
         "<b>dice</b><span class=\"figure\"><span>5% → 82%",
@@ -125,7 +125,7 @@ fn a_report_is_one_file_that_runs_nothing() {
     ] {
         assert!(page.contains(part), "{part:?} is not in the page");
     }
-    // those that were won, that were lost, and that are as before: all of them are there
+    // problems that were won, lost, or unchanged: all are shown
     assert_eq!(page.matches("<details class=\"problem\"").count(), 180);
     assert!(page.contains("<summary>dice: 43 more</summary>") && page.contains("<summary>ages: 16 more</summary>"));
     assert_eq!(page.matches("<svg class=\"difference ").count(), 4, "three tasks and all together");
@@ -141,7 +141,8 @@ fn no_gain_is_called_that() {
     assert_snapshot!("compare_no_gain", workshop.run(COMPARE));
 }
 
-/// One family is gained and another lost, by as many problems or by more: both are named, and together it is what the sum says.
+/// One family improves and another gets worse, by the same number of problems or by more: both are named, and the overall verdict is that of
+/// the sum.
 #[test]
 fn what_is_forgotten_is_told_whatever_the_sum_is() {
     let workshop = Workshop::new();
@@ -210,7 +211,7 @@ fn a_run_shows_its_losses_and_recipe() {
         .write("run/recipe.toml", "[student]\nmodel = \"/home/someone/student.gguf\"\n[lora]\nr = 16\nalpha = 32.0\n");
     workshop.run(&[COMPARE, &["--run", "run"]].concat());
     let page = fs::read_to_string(workshop.path("out/report.html")).unwrap();
-    // raw and smoothed: loss, gradient norm, tokens a second; the learning rate; and the loss on rows held back
+    // raw and smoothed: loss, gradient norm, tokens a second; the learning rate; and the loss on held-out rows
     assert_eq!(page.matches("<polyline").count(), 8);
     assert!(page.contains("class=\"value-label\">0.3000<"), "an evaluation is a point with its value");
     assert!(page.contains("held back 0.4000 → 0.3000 (−25.0%)"), "how far the loss fell is told");
@@ -220,7 +221,7 @@ fn a_run_shows_its_losses_and_recipe() {
     assert!(!page.contains("/home/someone"));
 }
 
-/// What runs and evaluations tell of themselves: rows, batch, seed, processor, program and command, without places on that machine.
+/// Provenance of runs and evaluations: rows, batch, seed, processor, version and command, without paths of that machine.
 #[test]
 fn what_made_the_figures_is_told() {
     let workshop = workshop();
@@ -270,7 +271,7 @@ fn what_made_the_figures_is_told() {
     assert!(!page.contains("/home/someone"));
 }
 
-/// Mathematics is set, in questions, answers and right answers; what is broken stays as it was written.
+/// Formulas are typeset in questions, answers and reference answers; malformed ones are shown as written.
 #[test]
 fn mathematics_is_set() {
     let workshop = Workshop::new();
@@ -285,7 +286,7 @@ fn mathematics_is_set() {
     assert!(!page.contains("<script") && page.contains("&lt;/math&gt;&lt;script&gt;"));
 }
 
-/// What both models get right, and all that both get wrong, can be looked at, too.
+/// Problems that both models get right, or both get wrong, are shown, too.
 #[test]
 fn what_is_the_same_in_both_is_there() {
     let workshop = Workshop::new();
@@ -303,7 +304,7 @@ fn what_is_the_same_in_both_is_there() {
     assert!(told.contains("\"both_right\":[\"sums-010\""), "{told}");
 }
 
-/// However much was won, the page stays small: texts are shortened, and what is left out is said with where it lies.
+/// The page stays small for any number of problems: texts are shortened, and it names what is left out and where to find it.
 #[test]
 fn a_report_of_many_long_answers_stays_small() {
     let workshop = Workshop::new();
@@ -321,7 +322,7 @@ fn a_report_of_many_long_answers_stays_small() {
     assert!(page.contains("their answers stand in samples.jsonl of before and after."));
 }
 
-/// What a teacher, a training and an evaluation took, where it is known and nowhere else.
+/// Costs and times of teacher, training and evaluation are shown if they are known.
 #[test]
 fn costs_are_shown_where_they_are_known() {
     let workshop = workshop();
@@ -378,7 +379,7 @@ fn what_cannot_be_compared_is_told_and_nothing_is_written() {
     assert!(!workshop.path("out").exists());
 }
 
-/// A copy of results compares as well as any other folder, and tells nothing.
+/// A copy of results can be compared, with a warning that it says nothing.
 #[test]
 fn two_folders_with_the_same_answers_are_noticed() {
     let workshop = workshop();

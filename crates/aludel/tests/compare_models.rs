@@ -1,4 +1,4 @@
-//! `aludel compare` on models: they are evaluated first, once, and beside folders of results; what is missing or no model is told.
+//! `aludel compare` on models: they are evaluated first, once, also beside folders of results; errors for missing paths and other folders.
 #![expect(clippy::unwrap_used, reason = "clippy does not know the helpers of tests as tests")]
 
 mod common;
@@ -39,7 +39,7 @@ fn models_are_evaluated_first_and_only_once() {
     // the same as by hand
     workshop.json(&[&["eval", "--model", "wide", "--output-dir", "by-hand"], ASKED].concat());
     assert_eq!(text("out/evaluations/wide/samples.jsonl"), text("by-hand/samples.jsonl"));
-    // a second run takes what is there, results by hand as well; a date tells it from one that was made again
+    // a second run uses existing results, also those of `aludel eval`; the date shows that they were not evaluated again
     let results = text("out/evaluations/student/results.json");
     let date = results.find("\"date\"").unwrap();
     let marked =

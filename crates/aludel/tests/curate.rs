@@ -1,4 +1,4 @@
-//! `aludel curate` through the binary: what it prints and writes, that training reads it, and what it says of bad input.
+//! `aludel curate` through the binary: what it prints and writes, that training reads it, and its errors.
 #![expect(clippy::unwrap_used, reason = "clippy does not know the helpers of tests as tests")]
 
 mod common;
@@ -126,7 +126,8 @@ fn settings_come_from_recipe_flags_and_assignments() {
     assert_eq!(length["dropped"], 0, "a token a byte, and every row is shorter");
 }
 
-/// What a row's own marks, label and weight exclude is told as such, and not as incomplete; a class and a body weight are none of these.
+/// Rows excluded by their own marks, label or weight are counted as such, and not as incomplete; other columns with similar names are not
+/// taken for marks.
 #[test]
 fn rows_that_the_data_excludes_are_counted_by_what_excludes_them() {
     let workshop = Workshop::new();
@@ -219,7 +220,7 @@ fn rows_too_few_to_hold_some_back_are_told_with_what_became_of_the_others() {
     assert!(!workshop.path("out").exists());
 }
 
-/// A limit on file sizes stands in for a full disk.
+/// A limit on file sizes simulates a full disk.
 #[cfg(unix)]
 #[test]
 fn a_full_disk_leaves_the_older_folder() {
@@ -277,7 +278,7 @@ fn hub(traces: String) -> String {
                 "HTTP/1.1 200 OK\r\netag: \"e7a9\"\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
                 body.len()
             );
-            // Whoever asks for the first byte hangs up before the last.
+            // A client that requests the first byte closes the connection before the last.
             let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(body.as_bytes()));
         }
     });

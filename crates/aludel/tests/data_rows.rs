@@ -1,5 +1,5 @@
-//! Rows as other tools write them, through the binary: what is understood is used, and what is not is refused by name, in
-//! inspection, training and curation alike.
+//! Rows as other tools write them, through the binary: known fields are used, and unknown ones are refused by name, in
+//! `inspect`, `train` and `curate` alike.
 #![expect(clippy::unwrap_used, reason = "clippy does not know the helpers of tests as tests")]
 
 mod common;
@@ -22,7 +22,7 @@ fn inspect(workshop: &Workshop, row: &str, more: &[&str]) -> Value {
     workshop.json(&[&INSPECT, more].concat())
 }
 
-/// What of the only row is learnt: the texts of its reasoning and of its answer.
+/// The parts of the only row that are trained on: the texts of its reasoning and of its answer.
 fn learnt(workshop: &Workshop, row: &str) -> (String, String) {
     let report = inspect(workshop, row, &[]);
     let [shown] = report["rows"].as_array().unwrap().as_slice() else { panic!("{row}: {report}") };
@@ -137,7 +137,7 @@ fn weights_are_honoured() {
     ] {
         let row = conversation(not_learnt);
         check(&workshop, &row, "", "second");
-        // It is read all the same, and no end of it is learnt.
+        // It is read all the same, and no end-of-turn token is trained on.
         let shown = inspect(&workshop, &row.to_string(), &[]);
         let all: String =
             shown["rows"][0]["segments"].as_array().unwrap().iter().map(|s| s["text"].as_str().unwrap()).collect();
@@ -171,7 +171,7 @@ fn weights_are_honoured() {
     );
     let none = asked(json!({"role": "assistant", "content": "4", "weight": 0}));
     refused(&workshop, &none.to_string(), "the weights of all are 0");
-    // What curation writes weighs what it read.
+    // Curation keeps the weights.
     let conversation = conversation(json!({"weight": 0}));
     curate(&workshop, std::slice::from_ref(&conversation), &["--set", "curate.test_size=0"]);
     let row: Value = serde_json::from_str(&read(&workshop, "train.jsonl")).unwrap();
@@ -206,7 +206,7 @@ fn one_rule_says_what_was_cut_off() {
         check(&workshop, &row, "", "4");
         assert_eq!(curate(&workshop, &[row], &["--set", "curate.test_size=0"])["kept"], 1);
     }
-    // Where it is allowed, what is there is learnt, and no end that was never written.
+    // If it is allowed, the incomplete answer is trained on, without an end-of-turn token.
     let allowed = |row: &Value| {
         let shown = inspect(&workshop, &row.to_string(), &["--set", "data.allow_cut_reasoning=true"]);
         assert_eq!(shown["rows"][0]["fate"], "cut", "{shown}");
@@ -245,7 +245,7 @@ fn numbers_keep_their_digits_from_file_to_file() {
         dropped.contains(r#""gold":100000000000000000007,"#) && dropped.contains(r#""reason":"wrong""#),
         "{dropped}"
     );
-    // A table has no such number: there it is text, and still the right answer.
+    // A table cannot hold such a number: there it is text, and still the reference answer.
     fs::rename(workshop.path("out/train.parquet"), workshop.path("rows.parquet")).unwrap();
     let report = workshop.json(&[&options[..], &["--input", "rows.parquet"]].concat());
     assert_eq!(report["kept"], 2);
@@ -297,7 +297,7 @@ fn a_teacher_that_hides_its_reasoning_is_told_by_count() {
     assert_eq!(exported.matches(r#""gold":9007199254740993.10"#).count(), 3, "{exported}");
 }
 
-/// What `trace` calls whole, `curate` keeps, and what neither does is told.
+/// What `trace` counts as complete, `curate` keeps; anything else is reported.
 #[test]
 fn one_rule_says_which_answers_are_whole() {
     let workshop = Workshop::new();
@@ -338,7 +338,7 @@ fn one_rule_says_which_answers_are_whole() {
         "{said}"
     );
     assert_eq!(said.matches("it sends `deep_thought` beside its answer, which is not known here").count(), 1, "{said}");
-    // How to mend it is said of what may be text, and not of a count.
+    // The remedy is given for values that may be text, and not for a count.
     for (what, may_be_text) in
         [("it sends `deep_thought`", true), ("`usage.completion_tokens` is no count of tokens", false)]
     {
@@ -369,7 +369,7 @@ fn one_rule_says_which_answers_are_whole() {
     assert_eq!((&report["kept"], &report["filters"][0]), (&json!(3), &incomplete), "{report}");
 }
 
-/// What fits no shape for another reason than a missing answer ends curation, as it ends training.
+/// A row that fits no shape, for another reason than a missing answer, ends curation as it ends training.
 #[test]
 fn a_row_that_says_two_things_lacks_no_answer() {
     let workshop = Workshop::with_student();

@@ -1,5 +1,5 @@
-//! `aludel demo` through the binary, on a student of one byte a token: that every part of the story happens, that a second demo finds
-//! the same numbers, and that a teacher's right answers alone are learnt from. What a real student learns is measured elsewhere.
+//! `aludel demo` through the binary, on a byte-level student: every stage runs, a second demo finds the same numbers, and only right
+//! answers of a teacher are trained on. What a real student learns is in `bench/`.
 #![expect(clippy::unwrap_used, reason = "clippy does not know the helpers of tests as tests")]
 
 mod common;
@@ -38,7 +38,7 @@ fn the_whole_story_is_told_and_the_same_seed_tells_the_same() {
         report.contains("Learning rate") && report.contains("student, before") && report.contains("student, after")
     );
 
-    // the question that is asked before and after is in no lesson
+    // the question that is asked before and after training is not in the training data
     let problems = fs::read_to_string(workshop.path("one/problems.jsonl")).unwrap();
     assert!(problems.lines().count() > 900 && problems.contains("6x6/"));
     assert!(!problems.contains("6x6/sum-is-7\"") && !problems.contains("probability of rolling a 7 with two dice?"));
@@ -51,7 +51,7 @@ fn the_whole_story_is_told_and_the_same_seed_tells_the_same() {
     let again = told(&workshop, &["--output-dir", "one"]);
     assert_eq!(again["comparison"], other["comparison"]);
 
-    // What lies in the place of the merged model is the demo's own, or it is not shown as what was learnt.
+    // A merged model that this demo did not write is not shown as its result.
     let merged = workshop.path("one/merged");
     let config = fs::read_to_string(merged.join("config.json")).unwrap();
     for change in ["student", "one/run/adapter", "config"] {

@@ -1,5 +1,4 @@
-//! `aludel eval` as users run it: on a student so small that nothing it says is right, so that all that counts is what is asked,
-//! stored and scored.
+//! `aludel eval` through the binary, on a student too small to answer anything right: what is asked, stored and scored.
 #![expect(clippy::unwrap_used, reason = "clippy does not know the helpers of tests as tests")]
 
 mod common;
@@ -71,7 +70,7 @@ fn a_killed_evaluation_goes_on_and_ends_with_the_same_numbers() {
     let path = workshop.path("killed").join("samples.jsonl");
     let mut child = workshop.command(&shape("killed")).spawn().unwrap();
     let begun = Instant::now();
-    // killed as soon as some answers are there, wherever it then is
+    // killed as soon as some answers are stored, at an arbitrary point
     while fs::read_to_string(&path).map_or(0, |text| text.lines().count()) < 5
         && begun.elapsed() < Duration::from_secs(60)
     {
@@ -134,7 +133,7 @@ fn a_model_that_never_stops_and_a_loss() {
     );
     let found = workshop.json(&["eval", "--loss", "--model", "student", "--data", "rows.jsonl", "--json"]);
     let (loss, perplexity) = (found["loss"].as_f64().unwrap(), found["perplexity"].as_f64().unwrap());
-    // 258 tokens and weights that know nothing
+    // 258 tokens and random weights
     assert!(loss > 2.0 && loss < 9.0 && (perplexity - loss.exp()).abs() <= 1e-9, "{found}");
     assert_eq!((found["rows"].as_u64(), found["supervised_tokens"].as_u64()), (Some(2), Some(4)));
 }

@@ -1,4 +1,4 @@
-//! Rows to evaluate on that the user brings, and what is said where an evaluation asks what was trained on.
+//! Evaluation rows of the user, and the warning if an evaluation contains prompts that were trained on.
 #![expect(clippy::unwrap_used, reason = "clippy does not know the helpers of tests as tests")]
 
 mod common;
@@ -98,7 +98,7 @@ fn the_loss_before_the_first_step_is_measured_once_and_told_at_the_end() {
     ] {
         assert!(said.contains(&told), "lacks {told:?}:\n{said}");
     }
-    // A run that goes on knows it, and does not measure it again.
+    // A resumed run reads it from its records and does not measure it again.
     let again = workshop.run(&["train", "--output-dir", "run", "--resume"]);
     assert!(!again.contains("before training") && again.contains(&format!("{before:.4} → {after:.4}")), "{again}");
     assert_eq!(evaluations(&workshop, "run"), found);
@@ -124,7 +124,7 @@ fn the_loss_before_the_first_step_is_no_best_model() {
     let learn = ["--learning-rate", "0.05", "--set", "train.lr_scheduler_type=constant"];
     workshop.write("rows.jsonl", &rows("a")).write("held.jsonl", &rows("a"));
     lines(&train(&workshop, &[&learn[..], &["--max-steps", "60", "--output-dir", "first"]].concat()));
-    // What was learnt is unlearnt again.
+    // Later steps make it worse again.
     workshop.write("rows.jsonl", &rows("ZQ"));
     let best = ["--set", "train.load_best_model_at_end=true", "--init-adapter", "first/adapter"];
     let more = ["--max-steps", "4", "--eval-data", "held.jsonl", "--output-dir", "run"];

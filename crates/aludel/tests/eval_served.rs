@@ -1,5 +1,5 @@
-//! `aludel eval --endpoint` through the binary, against a scripted server: what is scored, what is asked again and what is not, what
-//! is refused, and where the key shows. Expected numbers follow from the scripts.
+//! `aludel eval --endpoint` through the binary, against a scripted server: what is scored, what is retried and what is not, what
+//! is refused, and that the key does not leak. Expected numbers follow from the scripts.
 #![expect(clippy::unwrap_used, reason = "clippy does not know the helpers of tests as tests")]
 
 mod common;
@@ -15,7 +15,7 @@ use serde_json::{Value, json as value};
 
 const CANARY: &str = "sk-canary-eval-51d7";
 
-/// So many sums, the answer of each one more than its number.
+/// This number of sums, the answer of each one more than its number.
 fn workshop(count: u32) -> Workshop {
     let workshop = Workshop::new();
     let row = |number| format!("{}\n", value!({"question": format!("{number} + 1?"), "answer": number + 1}));
@@ -79,7 +79,7 @@ fn samples(workshop: &Workshop, folder: &str) -> Vec<Value> {
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
-/// The bodies of all questions.
+/// The bodies of all requests.
 fn questions(teacher: &ScriptedTeacher) -> Vec<Value> {
     teacher.seen().iter().filter(|request| request.method == "POST").map(body).collect()
 }

@@ -1,5 +1,5 @@
-//! Model folders whose template or tokenizer means harm, through the binary: an error by name, whatever it was that it tried. Many more
-//! are in the tests of `aludel-text`.
+//! Model folders with a hostile template or tokenizer, through the binary: each is refused by name. Many more are in the tests of
+//! `aludel-text`.
 #![expect(clippy::unwrap_used, reason = "clippy does not know the helpers of tests as tests")]
 
 mod common;
@@ -25,7 +25,7 @@ fn check_refused(workshop: &Workshop, words: &str) {
         let said = workshop.run(command);
         let plain = said.split_whitespace().collect::<Vec<_>>().join(" ");
         assert!(plain.contains(words) && !plain.contains("panicked"), "{command:?}: {said}");
-        // A look at rows tells which are refused, and is no failure by that.
+        // `inspect` reports refused rows, which is no failure.
         let ends_well = command[0] == "inspect" && plain.contains("exit code: 0");
         assert!(ends_well || plain.contains("exit code: 1"), "{command:?}: {said}");
     }
@@ -83,7 +83,7 @@ fn tokenizers_that_mean_harm_are_refused_by_name() {
     }
 }
 
-/// Where the engine's search gives up, the library would cut the rest of the text otherwise and say nothing.
+/// Where the engine's search gives up, the library would split the rest of the text differently, without an error.
 #[test]
 fn a_text_on_which_the_tokenizer_gives_up_is_named_by_its_row() {
     let workshop = workshop();
@@ -97,7 +97,7 @@ fn a_text_on_which_the_tokenizer_gives_up_is_named_by_its_row() {
     assert!(said.len() < 2_000, "{said}");
 }
 
-/// What cannot be read is not absent: a link in a circle, one that leads nowhere (as in a cache whose blobs are gone).
+/// An unreadable file is not treated as absent: a link in a circle, or a dangling one (as in a cache without its blobs).
 #[cfg(unix)]
 #[test]
 fn links_that_lead_nowhere_are_told_in_place_of_every_file() {

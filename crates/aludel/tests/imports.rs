@@ -95,7 +95,7 @@ fn paths(module: &[String], code: &str) -> Vec<Module> {
         start.iter().cloned().chain(path.into_iter().skip(parents.max(1))).collect()
     };
     let mut found: Vec<Module> = found.into_iter().map(from_root).collect();
-    // A module that is imported is the beginning of other paths.
+    // An imported module may be the start of other paths.
     for path in found.clone() {
         let Some(name) = path.last() else { continue };
         for (at, start) in code.match_indices(&format!("{name}::")) {
@@ -128,7 +128,7 @@ fn imports(sources: &Path) -> BTreeMap<Module, BTreeSet<Module>> {
     texts.iter().map(|(from, code)| (from.clone(), imports_of(from, code))).collect()
 }
 
-/// What can be reached from a file.
+/// All files that a file imports, directly or not.
 fn reached(imports: &BTreeMap<Module, BTreeSet<Module>>, from: &Module) -> BTreeSet<Module> {
     let (mut seen, mut open) = (BTreeSet::new(), vec![from]);
     while let Some(next) = open.pop() {

@@ -1,4 +1,4 @@
-//! Ctrl-C and SIGTERM in commands that keep nothing to resume: they end at once, say so, and leave no half of an output.
+//! Ctrl-C and SIGTERM in commands that cannot be resumed: they end at once, say so, and leave no incomplete output.
 #![cfg(unix)]
 #![expect(clippy::unwrap_used, reason = "clippy does not know the helpers of tests as tests")]
 
@@ -28,7 +28,7 @@ fn names(workshop: &Workshop) -> Vec<String> {
     names
 }
 
-/// A command that judges answers, and takes its time.
+/// A slow verifier command.
 const SLOW: &str = r#"curate.verifier={kind="command", argv=["sh", "-c", "touch began; sleep 5; cat"]}"#;
 
 #[test]
@@ -49,13 +49,13 @@ fn a_curation_that_is_interrupted_leaves_nothing_and_the_older_one_as_it_was() {
         assert!(said.contains("interrupted: no incomplete output is left; the same command starts again"), "{said}");
         fs::remove_file(workshop.path("began")).unwrap();
         assert_eq!(names(&workshop), before);
-        // The next signal comes while a finished curation is there.
+        // The next signal comes while a finished curation exists.
         assert!(workshop.run(&[&curate[..], &["--set", "curate.verify=off"]].concat()).contains("exit code: 0"));
     }
     assert_eq!(fs::read_to_string(workshop.path("out/train.jsonl")).unwrap().lines().count(), 4);
 }
 
-/// Whether the signal comes before the merged model is in its place or behind it, there is all of it or nothing.
+/// Whether the signal comes before or after the merged model is moved into place: it is complete or absent.
 #[test]
 fn a_merge_that_is_interrupted_leaves_all_of_its_folder_or_nothing() {
     let workshop = Workshop::new();

@@ -1,5 +1,5 @@
-//! How long rows may be, through the binary: the length that the data decides, what it leaves out, when that is too much, that `inspect`
-//! and `train` say the same, and that the memory which both tell is what the process takes.
+//! The maximum row length, through the binary: the length that "auto" derives, the rows that it excludes, when that is refused, that
+//! `inspect` and `train` agree, and that the memory they state is what the process takes.
 #![expect(clippy::unwrap_used, clippy::print_stderr, reason = "clippy does not know the helpers of tests as tests")]
 
 mod common;
@@ -33,7 +33,7 @@ fn train(workshop: &Workshop, output_dir: &str, more: &[&str]) -> Output {
     workshop.command(&[TRAIN, &["--output-dir", output_dir], more].concat()).output().unwrap()
 }
 
-/// What a run started with; it must have ended well.
+/// The record of a run's start; the run must have succeeded.
 fn started(output: &Output) -> Value {
     let errors = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(0), "{errors}");
@@ -60,7 +60,7 @@ fn the_data_decides_the_length_and_a_run_keeps_it() {
     ] {
         assert_eq!(started(&again)["max_length"], longest);
     }
-    // What the data decided gives the bits that the number gives.
+    // "auto" gives the same bits as the number that it derived.
     let given = longest.to_string();
     started(&train(&workshop, "given", &["--max-length", &given]));
     let adapter = |run: &str| fs::read(workshop.path(run).join("adapter/adapter_model.safetensors")).unwrap();
@@ -82,7 +82,7 @@ fn a_run_that_would_leave_out_much_does_not_begin() {
     let run = started(&told);
     assert_eq!((&run["outcomes"]["rows"], &run["outcomes"]["too_long"]), (&json!(12), &json!(12)));
     assert!(run["left_out"][0].as_str().unwrap().starts_with("12 of 24 rows (50%) left out"), "{run}");
-    // A run that was begun goes on, whatever is allowed.
+    // A run that was started resumes even if fewer exclusions are allowed now.
     started(&train(&workshop, "run", &["--max-length", "150", "--resume"]));
 }
 
@@ -138,7 +138,7 @@ fn where_to_cut_is_never_decided_by_the_data() {
     assert_snapshot!("cut_where", said);
 }
 
-/// What is said at the start, by `inspect` and by `train`, is what the system says at the end.
+/// The memory that `inspect` and `train` predict is what the system reports at the end.
 #[test]
 fn the_memory_that_is_told_is_what_is_taken() {
     let Some(student) = real_student() else { return };
@@ -146,7 +146,7 @@ fn the_memory_that_is_told_is_what_is_taken() {
         "It is so because each of the numbers is the sum of the two before it, and so on. ".repeat(times)
     };
     let alike = vec![words(40); 2];
-    // A row that no step comes to, and a length that no row has.
+    // A row that no step reaches, and a length that no row has.
     let one_is_long = [vec![words(10); 11], vec![words(80)]].concat();
     let never = ["data.test_size=0", "train.eval_strategy=no", "train.max_steps=2", "train.max_length=8192"];
     let cases = [

@@ -1,5 +1,5 @@
-//! The map in ARCHITECTURE.md is that of the code: each module it names exists, each module of a crate is on it, and what a newcomer
-//! looks for stands under the name that the field has for it.
+//! The map in ARCHITECTURE.md is that of the code: each module it names exists, each module of a crate is on it, and common
+//! features are in files with the usual names of the field.
 #![expect(clippy::unwrap_used, reason = "clippy does not know the helpers of tests as tests")]
 
 use std::collections::BTreeSet;
@@ -22,7 +22,7 @@ fn sections(document: &str) -> Vec<(&str, &str)> {
     sections.map(|section| (quoted(section).next().unwrap(), section)).collect()
 }
 
-/// The modules of a crate that stand at its root.
+/// The modules at the root of a crate.
 fn modules(sources: &Path) -> BTreeSet<String> {
     let names = fs::read_dir(sources).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
     let names = names.map(|name| name.trim_end_matches(".rs").to_owned());
@@ -62,7 +62,7 @@ fn each_module_is_on_the_map_and_each_on_the_map_exists() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// What newcomers were asked to find by the names of folders and files alone.
+/// Features that a newcomer looks for by the names of folders and files.
 #[test]
 fn what_a_newcomer_looks_for_has_its_usual_name() {
     for (feature, place) in [

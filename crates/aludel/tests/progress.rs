@@ -1,5 +1,5 @@
-//! What a terminal shows while a command runs: one line, drawn over and over, that shares no line with the log and says no time left that
-//! nothing was measured for; and what a log gets where there is no terminal.
+//! Progress while a command runs: on a terminal one line that is redrawn, is never mixed with the log, and shows no remaining time before
+//! anything was measured; without a terminal, lines in the log.
 #![cfg(unix)]
 #![expect(clippy::unwrap_used, reason = "clippy does not know the helpers of tests as tests")]
 
@@ -52,9 +52,9 @@ fn a_terminal_shows_one_line_that_nothing_else_shares() {
         }
         assert!(LEVELS.iter().all(|level| !line.contains(level)), "shared: {line}");
         assert!(line.chars().count() < usize::from(COLUMNS), "{line}");
-        // so many steps are never nearly done
+        // far more steps than the test waits for
         assert!(!line.ends_with(", 0:00 left"), "{line}");
-        // nothing that was measured tells how long these take
+        // their duration cannot be predicted from anything measured
         let is_unmeasured = ["hashing", "loading", "sample answers"].iter().any(|work| line.starts_with(work));
         assert!(!is_unmeasured || line.ends_with("– left"), "{line}");
     }

@@ -1,5 +1,5 @@
-//! `train.sample_prompts` and `train.report_to` through the binary: when the student is asked, what is kept of it, that training is not
-//! moved by it, and that a run that goes on asks and records nothing twice.
+//! `train.sample_prompts` and `train.report_to` through the binary: when samples are generated, what is recorded, that training is not
+//! affected, and that a resumed run generates and records nothing twice.
 #![expect(clippy::unwrap_used, reason = "clippy does not know the helpers of tests as tests")]
 
 mod common;
@@ -58,14 +58,14 @@ fn train(workshop: &Workshop, run: &str, more: &[&[&str]]) -> Output {
     workshop.command(&train_args(run, &[SETTINGS, &more.concat()].concat())).output().unwrap()
 }
 
-/// What a run that must end well prints.
+/// The output of a run that must succeed.
 fn events(output: &Output) -> Vec<Value> {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let text = std::str::from_utf8(&output.stdout).unwrap();
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
-/// The records of a run without what took time.
+/// The records of a run without timings.
 fn records(workshop: &Workshop, run: &str) -> Vec<Value> {
     let text = fs::read_to_string(workshop.path(run).join("metrics.jsonl")).unwrap();
     let record = |line: &str| {
@@ -88,7 +88,7 @@ fn adapter(workshop: &Workshop, run: &str) -> Vec<u8> {
     fs::read(workshop.path(run).join("adapter/adapter_model.safetensors")).unwrap()
 }
 
-/// The steps of an event file's records, the version's first: each whole, by the lengths that stand before them.
+/// The steps of an event file's records, the version's first: each complete, by the lengths before them.
 fn event_steps(workshop: &Workshop, run: &str) -> Vec<u64> {
     let bytes = fs::read(workshop.path(run).join("runs/events.out.tfevents.0000000000.aludel")).unwrap();
     let (mut rest, mut steps) = (bytes.as_slice(), Vec::new());
@@ -137,7 +137,7 @@ fn answers_are_given_at_the_start_and_at_each_evaluation_and_training_is_not_mov
             assert_eq!(answer["usage"]["completion_tokens"], sample["tokens"]);
         }
     }
-    // What the run said at its start that lay ahead of it has come, and the adapter beside the checkpoints.
+    // The work that the run announced at its start was done, and the adapter was saved in addition to the checkpoints.
     let ahead = &told.iter().find(|event| event["event"] == "started").unwrap()["run"]["ahead"];
     let count = |name: &str| told.iter().filter(|event| event["event"] == name).count();
     assert_eq!(ahead["evaluations"], count("evaluation"));
@@ -177,7 +177,7 @@ fn a_run_that_goes_on_asks_and_records_nothing_twice() {
     assert_eq!(records(&workshop, "killed"), records_before);
     assert_eq!(event_steps(&workshop, "killed"), events_before);
     assert_eq!(adapter(&workshop, "whole"), adapter(&workshop, "killed"));
-    // Gone on again when all is done: nothing is asked, and nothing is added.
+    // Resumed when it is complete: nothing is generated, and nothing is added.
     let told = events(&train(&workshop, "killed", &[SAMPLES, TENSORBOARD, &["--resume"]]));
     assert!(told.iter().all(|event| event["event"] != "samples"), "{told:?}");
     assert_eq!(records(&workshop, "killed"), records_before);

@@ -1,4 +1,4 @@
-//! `aludel tasks` through the binary: what it lists and writes, that training reads it, and what it says of bad input.
+//! `aludel tasks` through the binary: what it lists and writes, that training reads it, and its errors.
 #![expect(clippy::unwrap_used, reason = "clippy does not know the helpers of tests as tests")]
 
 mod common;
@@ -78,7 +78,7 @@ fn no_problem_comes_twice_unless_in_other_words() {
     assert!(json.contains("\"fewer_than_asked\":{\"dice\":"), "{json}");
 }
 
-/// What a question asks of its answer's form goes with the row, and decides in an evaluation.
+/// The answer format that a question asks for is stored with the row and decides in an evaluation.
 #[test]
 fn rows_carry_what_their_question_asks_for() {
     let workshop = Workshop::new();

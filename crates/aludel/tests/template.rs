@@ -1,4 +1,4 @@
-//! What chat templates are told beside the messages, through the binary: the day and variables, in every command that renders one.
+//! The date and variables that chat templates get beside the messages, through the binary, in every command that renders one.
 #![expect(clippy::unwrap_used, reason = "clippy does not know the helpers of tests as tests")]
 
 mod common;
@@ -48,7 +48,7 @@ fn inspect_and_training_tell_the_day_and_a_resumed_run_repeats_it() {
     assert!(trained.contains("exit code: 0"), "{trained}");
     let recipe = fs::read_to_string(workshop.path("run/recipe.toml")).unwrap();
     let date = recipe.lines().find(|line| line.starts_with("template_date")).unwrap_or_else(|| panic!("{recipe}"));
-    // A run of another day goes on with the day on which it began, and with no other.
+    // A run that is resumed on another day keeps the date of its start.
     workshop.write("run/recipe.toml", &recipe.replace(date, "template_date = \"2021-01-01\""));
     let resumed = train(&["--max-steps", "1", "--resume"]);
     assert!(resumed.contains("exit code: 1") && resumed.contains("is not what the run was started on"), "{resumed}");

@@ -1,5 +1,5 @@
-//! What stands on a terminal of 80 and of 120 columns: no word is broken, no line is wider but where a command or a path is, and a command
-//! that is ended leaves the cursor at the beginning of a line.
+//! Output on terminals of 80 and of 120 columns: no word is broken, only commands and paths may exceed the width, and an interrupted command
+//! leaves the cursor at the start of a line.
 #![cfg(unix)]
 #![expect(clippy::unwrap_used, reason = "clippy does not know the helpers of tests as tests")]
 
@@ -29,7 +29,7 @@ fn workshop() -> Workshop {
     workshop
 }
 
-/// What a command leaves on a terminal.
+/// The screen after a command.
 fn shown(workshop: &Workshop, arguments: &[&str], columns: u16, lines: u16) -> String {
     let mut terminal = Terminal::run(workshop.command(arguments), columns, lines);
     terminal.ended();
@@ -38,7 +38,7 @@ fn shown(workshop: &Workshop, arguments: &[&str], columns: u16, lines: u16) -> S
     lines.join("\n").trim_end().to_owned()
 }
 
-/// Every command, well and badly used: the same words on a terminal as without one, however wide it is.
+/// Every command, with right and wrong arguments: the same words on a terminal of any width as without one.
 #[test]
 fn no_command_breaks_a_word() {
     let workshop = workshop();
@@ -73,7 +73,7 @@ fn no_command_breaks_a_word() {
         "trace --help",
     ] {
         let arguments: Vec<&str> = line.split(' ').collect();
-        // What the first run makes, the others find.
+        // The later runs find the output of the first one.
         workshop.run(&arguments);
         let plain = workshop.run(&arguments);
         let words = |text: &str| text.split_whitespace().map(str::to_owned).collect::<BTreeSet<_>>();
@@ -83,7 +83,7 @@ fn no_command_breaks_a_word() {
             let folder = workshop.path("").canonicalize().unwrap().display().to_string();
             let broken: Vec<String> =
                 words(&text.replace(&folder, "[folder]")).into_iter().filter(|word| !known.contains(word)).collect();
-            // Numbers that differ from run to run are whole all the same.
+            // Numbers that differ from run to run are not broken either.
             let broken: Vec<_> = broken.iter().filter(|word| !word.contains(|c: char| c.is_ascii_digit())).collect();
             assert!(broken.is_empty(), "{line} at {columns}: {broken:?} in\n{text}\nwithout a terminal:\n{plain}");
             if ["schema", "completions zsh"].contains(&line) {

@@ -1,5 +1,5 @@
-//! Conversations with tools through the binary: what is learnt of them, what templates that know no tools are told, and that no command
-//! loses a part of them.
+//! Conversations with tools through the binary: what is trained on, how templates without tools are handled, and that no command drops a
+//! part of them.
 #![expect(clippy::unwrap_used, reason = "clippy does not know the helpers of tests as tests")]
 
 mod common;
@@ -97,7 +97,7 @@ fn calls_and_answers_are_learnt_and_nothing_else() {
     assert_eq!(rows[0].0, format!("{call}It is 5.<|im_end|>"));
     let search = r#"<call>{"name": "search", "arguments": {"query": "é \"quoted\""}}</call><|im_end|>"#;
     assert_eq!(rows[1].0, format!("{search}There is nothing.<|im_end|>"));
-    // All of the rest is there to be read.
+    // All other fields are read.
     let subtract = r#"{"type": "function", "function": {"name": "subtract", "description": "It adds.","#;
     for part in [subtract, "What is 2 and 3?", "<|im_start|>tool\n{\"sum\": 5}"] {
         assert!(rows[0].1.contains(part), "{part} is not in {}", rows[0].1);
@@ -111,7 +111,7 @@ fn calls_and_answers_are_learnt_and_nothing_else() {
 
 #[test]
 fn a_template_without_tools_is_refused_in_training_and_inspection() {
-    // The student's own template fails where there is no text.
+    // The student's own template fails on a message without text.
     let workshop = Workshop::with_student();
     workshop.write("rows.jsonl", &lines(&[row(2)]));
     for command in [&[&INSPECT[..], &["rows.jsonl"]].concat()[..], &TRAIN] {

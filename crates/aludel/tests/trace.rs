@@ -1,5 +1,5 @@
-//! `aludel trace` and `aludel plan trace` through the binary, against a scripted teacher on this machine: what is kept, what is
-//! asked again, when it stops, and what it says. Expected counts follow from the scripts; SQLite reads the store beside it.
+//! `aludel trace` and `aludel plan trace` through the binary, against a scripted teacher on this machine: what is stored, what is
+//! requested again, when it stops, and what it prints. Expected counts follow from the scripts; SQLite reads the store beside it.
 #![expect(clippy::unwrap_used, reason = "clippy does not know the helpers of tests as tests")]
 
 mod common;
@@ -18,7 +18,7 @@ use serde_json::{Map, Value, json as value};
 
 const CANARY: &str = "sk-canary-cli-90c2";
 
-/// A workshop with so many prompts, each with its right answer.
+/// A folder with this number of prompts, each with its reference answer.
 fn prompts(count: u32) -> Workshop {
     let workshop = Workshop::new();
     let rows = (0..count).fold(String::new(), |mut rows, number| {
@@ -39,7 +39,7 @@ fn slow(milliseconds: u64) -> Crowd {
     Crowd { delay: Duration::from_millis(milliseconds), ..Crowd::default() }
 }
 
-/// Questions alone: each run also asks once whether the server is there.
+/// Completion requests only: each run also checks once whether the server responds.
 fn questions(teacher: &ScriptedTeacher) -> usize {
     teacher.seen().iter().filter(|request| request.method == "POST").count()
 }
@@ -306,7 +306,7 @@ fn a_signal_stops_after_answers_on_their_way() {
     assert_eq!((kept(&workshop), questions(&teacher) as u64), (done, done), "all that was asked is kept");
 }
 
-/// All answers were on their way when the signal came: nothing was left undone.
+/// All answers were in flight when the signal came, so the collection is complete.
 #[cfg(unix)]
 #[test]
 fn a_signal_at_the_very_end_stops_nothing() {
@@ -387,7 +387,7 @@ fn a_store_tells_its_numbers() {
     done(&workshop, &[&with_a_cut_and_a_refusal()], &price);
     let mut status = status(&workshop);
     let runs = status.as_object_mut().unwrap().remove("runs").unwrap();
-    // Of 24 answers, those to two prompts are cut or refused. A whole one takes 3 + 5 tokens, 13 dollars. What a server does not
+    // Of 24 answers, those to two prompts are cut or refused. A complete one takes 3 + 5 tokens, 13 dollars. What a server does not
     // count is paid by guess, a token for every four bytes begun: 4 + 2 tokens, 8 dollars.
     let numbers = value!({"prompts": 12, "wanted": 24, "complete": 20, "cut": 2, "failed": 2, "missing": 0, "claimed": 0,
         "cost": 276.0, "unpriced": 0, "tokens": {"prompt": 60, "completion": 100}});

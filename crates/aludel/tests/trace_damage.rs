@@ -1,5 +1,4 @@
-//! `aludel trace` where servers and disks do harm: keys that a server repeats, counts that cannot be, and a store that is no longer
-//! as it was written.
+//! `aludel trace` with faulty servers and disks: keys that a server repeats, impossible counts, and a damaged store.
 #![expect(clippy::unwrap_used, reason = "clippy does not know the helpers of tests as tests")]
 
 mod common;
@@ -89,7 +88,7 @@ fn no_form_of_a_key_is_kept_or_shown() {
     assert_eq!(code, Some(0));
     let rows = fs::read_to_string(workshop.path("traces.jsonl")).unwrap();
     assert_eq!(rows.matches("the key: ").count(), forms.len());
-    // Of base64, what stood before the key may stay.
+    // The part of the base64 text before the key may remain.
     assert!(rows.lines().all(|row| row.matches('…').count() == 2), "{rows}");
     let files = fs::read_dir(workshop.path("")).unwrap().map(|entry| fs::read(entry.unwrap().path()).unwrap());
     for bytes in files.chain([output.stdout, output.stderr]) {
@@ -124,7 +123,7 @@ fn counts_that_cannot_be_end_no_run() {
     assert_eq!((&status["tokens"]["prompt"], status.get("damage")), (&value!(7), None));
 }
 
-/// It is given up after so many tries, also where nobody else is asked any more: the server is there.
+/// It fails after the maximum number of attempts, even if no other request is pending: the server responds.
 #[test]
 fn an_answer_that_is_none_does_not_hold_up_the_end() {
     let workshop = prompts(3);

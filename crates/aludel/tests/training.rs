@@ -1,5 +1,5 @@
-//! Training through the binary on a student of one layer: what a run leaves, that it resumes bit for bit, stops on a signal, merges,
-//! and refuses what would spoil it.
+//! `aludel train` through the binary, on a student of one layer: the files of a run, resuming bit for bit, stopping on a signal, merging,
+//! and refusals.
 #![expect(clippy::unwrap_used, reason = "clippy does not know the helpers of tests as tests")]
 
 mod common;
@@ -83,7 +83,7 @@ fn a_next_round_goes_on_from_the_last_adapter() {
     assert!(!workshop.path("third/recipe.toml").exists());
 }
 
-/// What a run says of its training loss is no matter of how often it logs.
+/// The training loss of a run does not depend on how often it logs.
 #[test]
 fn the_training_loss_that_is_told_does_not_depend_on_logging() {
     let workshop = workshop();
@@ -196,7 +196,7 @@ fn a_killed_run_resumes_bit_for_bit() {
     assert!(beyond >= 3 && said.contains(&told), "{said}");
     assert_eq!(adapter(&workshop, "whole"), adapter(&workshop, "killed"));
     assert_eq!(steps(&workshop, "whole"), steps(&workshop, "killed"));
-    // by its own recipe, a finished run has nothing left to do
+    // with its own recipe, a finished run has no steps left
     let again = workshop.command(&["train", "--recipe", "killed/recipe.toml", "--resume", "--json"]).output().unwrap();
     assert_eq!(summary(&again, 0)["steps"], 6);
     assert_eq!(summary(&again, 0)["tokens_per_second"], summary(&resumed, 0)["tokens_per_second"]);
@@ -230,7 +230,7 @@ fn stopped_after(command: &mut Command, metrics: &Path) -> Output {
     child.wait_with_output().unwrap()
 }
 
-/// A run that would take days.
+/// A run of days.
 const ENDLESS: &[&str] = &[
     "--max-steps",
     "1000000",
@@ -267,7 +267,7 @@ fn a_stopped_run_says_the_command_that_goes_on_with_it() {
     assert!(steps(&workshop, "run").len() > before);
 }
 
-/// The command that a stopped run says goes on with it wherever the folder lies and whatever it is called.
+/// The command that a stopped run suggests resumes it, whatever the path and name of its folder.
 #[test]
 #[cfg(unix)]
 fn the_command_that_goes_on_is_one_that_a_shell_takes() {
@@ -290,7 +290,7 @@ fn the_command_that_goes_on_is_one_that_a_shell_takes() {
         let output = stopped_after(&mut command, &metrics);
         let said = String::from_utf8(output.stdout).unwrap();
         let next = said.lines().find_map(|line| line.strip_prefix("continue with: ")).unwrap();
-        // A step more than were taken, so that it ends; how many steps there are is part of the run.
+        // One step more than were taken, so that it ends; the number of steps is part of the run.
         let refused = shell(&format!("{next} --max-steps 7"));
         let errors = String::from_utf8_lossy(&refused.stderr).into_owned();
         assert!(errors.contains("train.max_steps: 100000 → 7"), "{folder}: {errors}");
@@ -368,7 +368,7 @@ fn a_new_token_is_likely_in_its_place_before_the_first_step() {
     }
 }
 
-/// A run that does not move changes nothing where the "added" token is one that the student knows.
+/// A run with a learning rate of 0 changes nothing if the "added" token is already in the vocabulary.
 #[test]
 fn a_token_of_the_vocabulary_keeps_its_row() {
     let workshop = workshop();
@@ -410,7 +410,7 @@ fn what_would_spoil_a_run_is_refused_by_name() {
     check(train(&workshop, "run", &["--resume"]), 1, &["is not what the run was started on"]);
 }
 
-/// The variable names the instruction set; the run records it, and goes on with it where the variable is gone.
+/// The variable selects the instruction set; the run records it and resumes with it when the variable is unset.
 #[test]
 fn a_run_keeps_the_instruction_set_that_it_began_with() {
     let workshop = workshop();
@@ -424,7 +424,7 @@ fn a_run_keeps_the_instruction_set_that_it_began_with() {
     let recipe = fs::read_to_string(workshop.path("portable/recipe.toml")).unwrap();
     assert!(recipe.contains("instruction_set = \"portable\"") && recipe.contains("dtype = \"f32\""), "{recipe}");
 
-    // cut after the checkpoint of step 3, and gone on without the variable: the same bits
+    // truncated after the checkpoint of step 3 and resumed without the variable: the same bits
     let cut = run("cut", "portable", &["--set", "train.save_total_limit=5"]);
     summary(&cut, 0);
     fs::remove_dir_all(workshop.path("cut/checkpoint-4")).ok();
@@ -433,7 +433,7 @@ fn a_run_keeps_the_instruction_set_that_it_began_with() {
     let adapter = |folder: &str| fs::read(workshop.path(folder).join("adapter/adapter_model.safetensors")).unwrap();
     assert_eq!(adapter("cut"), adapter("portable"));
 
-    // what nobody chose is chosen once
+    // without a choice, the instruction set is detected once
     summary(&run("auto", "", &[]), 0);
     let recipe = fs::read_to_string(workshop.path("auto/recipe.toml")).unwrap();
     assert!(recipe.contains("instruction_set = ") && !recipe.contains("instruction_set = \"auto\""), "{recipe}");

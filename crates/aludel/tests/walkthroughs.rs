@@ -1,5 +1,5 @@
-//! The walk-throughs in `docs/`, run as they are written: each line of their `sh` blocks, in order, in one folder, with a student so small
-//! that it learns nothing. What must hold is that every command works on what those before it left.
+//! Runs the walk-throughs in `docs/` as they are written: each line of their `sh` blocks, in order, in one folder, with a tiny student. Every
+//! command must work on the output of those before it.
 #![expect(clippy::unwrap_used, reason = "clippy does not know the helpers of tests as tests")]
 
 mod common;
@@ -13,7 +13,7 @@ use aludel_scripted_teacher::{Crowd, ScriptedTeacher};
 use common::Workshop;
 use serde_json::{Value, json};
 
-/// What a tiny student needs beside what a document says: few steps and short answers, whatever the defaults are.
+/// Additional options for a tiny student: few steps and short answers.
 const BESIDE: [(&str, &[&str]); 3] = [
     ("train", &["--max-length", "2048", "--max-steps", "3", "--dtype", "f32"]),
     ("eval", &["--max-new-tokens", "4"]),
@@ -33,7 +33,7 @@ fn commands(document: &str) -> Vec<String> {
     found
 }
 
-/// The words of a line, as a shell would part them. A line that needs more of a shell than quotes fails.
+/// The words of a line, split as a shell does. A line that needs more of a shell than quotes fails.
 fn words(line: &str) -> Vec<String> {
     let (mut words, mut word, mut quote) = (Vec::new(), None::<String>, None);
     for letter in line.chars() {
@@ -55,7 +55,7 @@ fn words(line: &str) -> Vec<String> {
     words
 }
 
-/// Runs a document in the workshop, whose student takes the place of `student.gguf`, and gives the command lines of it.
+/// Runs a document in the folder, with its student in place of `student.gguf`, and returns the command lines.
 fn walk(workshop: &Workshop, document: &str, placeholders: &[(&str, &str)]) -> Vec<Vec<String>> {
     let lines = commands(document);
     assert!(lines.len() >= 5, "{document}: {lines:?}");
@@ -79,7 +79,7 @@ fn walk(workshop: &Workshop, document: &str, placeholders: &[(&str, &str)]) -> V
     walked
 }
 
-/// A student that can read what documents make, a byte a token.
+/// A byte-level student with room for the rows of the documents.
 fn workshop() -> Workshop {
     let workshop = Workshop::with_student();
     let path = workshop.path("student/config.json");
@@ -94,7 +94,7 @@ fn rows(workshop: &Workshop, name: &str) -> Vec<Value> {
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
-/// What a curated folder trains on and what it holds back, as prompts.
+/// The prompts that a curated folder trains on and those that it holds out.
 fn prompts(workshop: &Workshop, name: &str) -> HashSet<String> {
     rows(workshop, name).iter().map(|row| row["messages"][0]["content"].as_str().unwrap().to_owned()).collect()
 }

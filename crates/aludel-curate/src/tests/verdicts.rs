@@ -1,4 +1,4 @@
-//! Answers compared with the right ones: what is dropped, what is labelled, and by which rule.
+//! Tests of answers compared with reference answers: which rows are dropped or labelled, and by which rule.
 
 use super::*;
 

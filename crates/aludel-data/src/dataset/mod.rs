@@ -49,7 +49,7 @@ pub use row::{Row, Unusable};
 pub use template_tokens::turn_mark;
 pub use tool_use::apart as tools_apart;
 pub use unused_columns::add as add_unused;
-pub use unused_columns::{classes_told, told as columns_not_used};
+pub use unused_columns::{classes_told, notice as columns_not_used};
 
 pub use crate::column_names::called;
 pub use crate::json::{Columns, Fields, InvalidString, Json, Kind};

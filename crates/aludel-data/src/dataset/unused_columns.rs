@@ -41,7 +41,7 @@ pub fn add(names: &mut Vec<String>, left: &Columns, is_used: impl Fn(&str) -> bo
 }
 
 /// The names in a line; `None` if there are none.
-pub fn told(names: &[String]) -> Option<String> {
+pub fn notice(names: &[String]) -> Option<String> {
     let shown: Vec<String> =
         names.iter().take(TOLD).map(|name| shortened(name, LETTERS).escape_debug().to_string()).collect();
     let more = match names.len().saturating_sub(TOLD) {
@@ -85,15 +85,15 @@ mod tests {
             add(&mut names, &serde_json::from_str(row).unwrap(), |name| name == "id");
         }
         assert_eq!(names, ["source", "train", "metadata", "truncated", "label", "\u{1b}[2J"]);
-        let line = told(&names).unwrap();
+        let line = notice(&names).unwrap();
         assert_eq!(line, r"columns not used: source, train, metadata, truncated, label, \u{1b}[2J");
         let classes = classes_told(&names).unwrap();
         assert!(classes.starts_with("label: numbers and words are taken as classes"), "{classes}");
         assert_eq!(classes_told(&["labels".to_owned()]), None);
-        assert_eq!(told(&[]), None);
+        assert_eq!(notice(&[]), None);
         let many: Vec<String> = (0..14).map(|number| format!("c{number}")).collect();
-        assert!(told(&many).unwrap().ends_with("c8, c9 and 4 more"));
-        let long = told(&["x".repeat(1000)]).unwrap();
+        assert!(notice(&many).unwrap().ends_with("c8, c9 and 4 more"));
+        let long = notice(&["x".repeat(1000)]).unwrap();
         assert!(long.len() < 80, "{long}");
     }
 }

@@ -58,7 +58,7 @@ pub struct GenerateBench {
     pub step_ms: BTreeMap<String, f64>,
 }
 
-/// Loads the model and times it. `tell` hears how many passes of about how many are done.
+/// Loads the model and times it. `tell` is called with the passes done and the approximate total.
 ///
 /// # Errors
 /// A model or adapter that cannot be loaded, more positions than the model has.
@@ -108,7 +108,7 @@ pub fn bench_generate(
         load_ms,
         dtype: match settings.dtype {
             Dtype::File => "file".to_owned(),
-            _ => format!("{precision:?}").to_lowercase() + settings.quantize.told(),
+            _ => format!("{precision:?}").to_lowercase() + settings.quantize.suffix(),
         },
         instruction_set: bench.ctx.isa().name(),
         threads: bench.ctx.threads(),
@@ -134,11 +134,11 @@ impl Bench<'_> {
             self.step()?;
         }
         let seconds = begun.elapsed().as_secs_f64();
-        self.told();
+        self.report_progress();
         Ok(seconds)
     }
 
-    fn told(&mut self) {
+    fn report_progress(&mut self) {
         self.done += 1;
         (self.tell)(self.done.min(self.passes), self.passes);
     }
@@ -176,7 +176,7 @@ impl Bench<'_> {
                 }
             }
             is_all_writing = written == size;
-            self.told();
+            self.report_progress();
         }
         let steps = seconds.len() as f64;
         step_ms.clear();

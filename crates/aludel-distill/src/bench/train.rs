@@ -92,7 +92,7 @@ pub fn flops_per_token(config: &Config, adapter_parameters: usize, sequence_leng
     (per_layer * config.num_hidden_layers + 6 * adapter_parameters + 4 * config.vocab_size * config.hidden_size) as f64
 }
 
-/// Trains for a few steps on invented rows and reports what they cost. `tell` hears how many passes of how many are done.
+/// Trains for a few steps on generated rows and reports their cost. `tell` is called with the passes done and in total.
 ///
 /// # Errors
 /// What makes training impossible: weights that do not fit, rows longer than the model takes.
@@ -149,7 +149,7 @@ pub fn bench_train(
         model_flops_per_token,
         gemm_peak_flops,
         utilisation: tokens_per_second * model_flops_per_token / gemm_peak_flops,
-        dtype: format!("{precision:?}").to_lowercase() + recipe.student.quantize.told(),
+        dtype: format!("{precision:?}").to_lowercase() + recipe.student.quantize.suffix(),
         instruction_set: isa.name(),
         threads,
         sequence_length: options.sequence_length,

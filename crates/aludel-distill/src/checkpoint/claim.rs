@@ -1,5 +1,5 @@
-//! What a folder is that a run would be written into: nothing yet, a run of Aludel's, or somebody's or some other command's, told by
-//! which file. Looking changes nothing, and no file of a model is opened.
+//! Identifies a folder that a run would be written into: empty, a run of Aludel, or something else, recognised by its files. This changes
+//! nothing, and opens no file of a model.
 
 use std::io::Read;
 use std::path::Path;
@@ -171,7 +171,7 @@ fn mentions(bytes: &[u8], text: &str) -> bool {
     bytes.windows(text.len()).any(|window| window == text.as_bytes())
 }
 
-/// What of a run lies there without the file that says which run it is.
+/// Parts of a run in a folder without the file that identifies the run.
 fn left(folder: &Path, names: &[String]) -> Option<String> {
     let mut left: Vec<&str> = names
         .iter()
@@ -220,7 +220,7 @@ fn is_inner(name: &str) -> bool {
     [PREFIX, "epoch_", "last-checkpoint"].iter().any(|start| name.starts_with(start))
 }
 
-/// Whether a name fits a pattern, in which one `*` stands for any letters.
+/// Whether a name matches a pattern, in which one `*` matches any characters.
 fn is_like(pattern: &str, name: &str) -> bool {
     match pattern.split_once('*') {
         Some((start, end)) => name.len() >= start.len() + end.len() && name.starts_with(start) && name.ends_with(end),
@@ -228,7 +228,7 @@ fn is_like(pattern: &str, name: &str) -> bool {
     }
 }
 
-/// What lies in a folder, in order; nothing where there is none. Locks and temporaries of Aludel's are left out.
+/// The names in a folder, sorted; empty if it does not exist. Locks and temporaries of Aludel are left out.
 fn names(folder: &Path) -> Vec<String> {
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
     let mut names: Vec<String> = entries

@@ -1,5 +1,5 @@
-//! Whether what a run wrote is what it finds again: each checkpoint carries hashes of its files. One that is not whole is named, with
-//! the file, and with the command that goes on from the checkpoint before it.
+//! Checks that a checkpoint is as it was written, by the hashes of its files. A damaged one is reported with the file and with the command
+//! that resumes from the checkpoint before it.
 
 use std::path::{Path, PathBuf};
 
@@ -13,7 +13,7 @@ use crate::metrics::TrainerState;
 /// The trainer's state in the checkpoint of a step, all of whose files are as they were written.
 ///
 /// # Errors
-/// [`Error::Damaged`] naming the file, what is wrong with it, and how to go on.
+/// [`Error::Damaged`] naming the file, what is wrong with it, and how to resume.
 pub fn read(folder: &Path, step: u64) -> Result<TrainerState> {
     sound(folder, step).map_err(|flaw| Error::Damaged {
         path: path(folder, step),
@@ -44,7 +44,7 @@ pub fn check_replaced(folder: &Path) -> Result<()> {
 fn sound(folder: &Path, step: u64) -> Result<TrainerState, String> {
     let checkpoint = path(folder, step);
     altered(&checkpoint)?;
-    // Whole files that are no such files cannot come about by accident; whoever made them is told which.
+    // Complete files of another kind do not arise by accident; the error names them.
     peft::read(&checkpoint).map_err(|error| error.to_string())?;
     safetensors::Weights::open_file(checkpoint.join(OPTIMIZER_FILE_NAME)).map_err(|error| error.to_string())?;
     let state = TrainerState::read(&checkpoint.join(STATE_FILE_NAME)).map_err(|error| error.to_string())?;
@@ -69,7 +69,7 @@ fn altered(folder: &Path) -> Result<(), String> {
     }
 }
 
-/// How to go on where the checkpoint of `step` is of no use: from the last whole one before it, else from the beginning.
+/// How to resume if the checkpoint of `step` is damaged: from the last intact one before it, else from the beginning.
 fn way_out(folder: &Path, step: u64) -> String {
     let steps = list(folder);
     let before = steps.iter().rev().copied().filter(|&other| other < step).find(|&other| sound(folder, other).is_ok());

@@ -1,6 +1,6 @@
-//! The run folder and its checkpoints. A checkpoint is a PEFT adapter folder that also holds the optimiser's moments, the trainer's
-//! state and hashes of all that; the data position follows from the step. Each appears whole or not at all. What else lies in the
-//! folder, what the run was started on and what is damaged have rooms of their own.
+//! The run folder and its checkpoints. A checkpoint is a PEFT adapter folder that also holds the optimiser's moments, the trainer's state
+//! and hashes of all that; the data position follows from the step. Each appears completely or not at all. Other contents of the folder,
+//! the inputs of the run and damage are in files of their own.
 
 mod claim;
 mod integrity;
@@ -37,7 +37,7 @@ const RECORDED_FILE_NAME: &str = "aludel_metrics.json";
 const OPTIMIZER_FILE_NAME: &str = "optimizer.safetensors";
 const PREFIX: &str = "checkpoint-";
 
-/// Where the checkpoint of a step lies.
+/// The path of the checkpoint of a step.
 pub fn path(folder: &Path, step: u64) -> PathBuf {
     folder.join(format!("{PREFIX}{step}"))
 }
@@ -114,7 +114,7 @@ pub fn save(
     Ok(target)
 }
 
-/// Refuses to go on from the checkpoint of a step where `metrics.jsonl` is not what was recorded before it.
+/// Refuses to resume from the checkpoint of a step if `metrics.jsonl` differs from what was recorded before it.
 ///
 /// # Errors
 /// [`Error::Damaged`] naming what is other.

@@ -1,5 +1,5 @@
-//! `run.json`: what a run was started on, and in which form its folder is. It is written first and read first when the run goes on.
-//! What lies in checkpoints is the neighbours' matter.
+//! `run.json`: the inputs of a run and the format version of its folder. It is written first, and read first when the run is resumed.
+//! Checkpoints are read and written in the other files.
 
 use std::path::Path;
 
@@ -139,7 +139,7 @@ impl RunFile {
         Ok(changed)
     }
 
-    /// Checks that the run in `folder`, which was started on this, can go on with the recipe and on what a run is started on `now`.
+    /// Checks that the run in `folder`, which was started on this, can be resumed with the recipe and with its inputs as they are `now`.
     ///
     /// # Errors
     /// [`Error::OtherRecipe`], [`Error::OtherStudent`], [`Error::OtherData`] or [`Error::Damaged`].
@@ -170,7 +170,7 @@ impl RunFile {
         Ok(())
     }
 
-    /// Which run this is: the same as long as it goes on.
+    /// The identity of the run, which does not change when it is resumed.
     pub fn identity(&self) -> &str {
         &self.hash
     }
@@ -186,7 +186,7 @@ impl RunFile {
     }
 }
 
-/// The recipe that lies in the run folder, if there is one.
+/// The recipe in the run folder, if there is one.
 fn own_recipe(folder: &Path) -> Result<Option<(std::path::PathBuf, Recipe)>> {
     let path = folder.join(RECIPE_FILE_NAME);
     if !aludel_files::is_there(&path) {

@@ -1,5 +1,5 @@
-//! Benchmarks by name: where they lie on the Hub, their columns, what is asked around a question and how answers are compared. Fetching
-//! is left to the caller.
+//! Benchmarks by name: their location on the Hub, their columns, the text around a question and how answers are compared. The caller
+//! downloads them.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use aludel_verify::Verifier;
 use super::problem_row::{Row, first, listed_choices, text_of};
 use crate::error::Result;
 
-/// What is said after a question of mathematics, as DeepSeek-R1's evaluation does.
+/// The instruction after a question of mathematics, as in DeepSeek-R1's evaluation.
 const STEP_BY_STEP: &str = "\nPlease reason step by step, and put your final answer within \\boxed{}.";
 
 /// A known benchmark.
@@ -26,7 +26,7 @@ pub struct Benchmark {
 
 #[derive(Debug, PartialEq, Eq)]
 enum Columns {
-    /// A question and an answer; GSM8K's stands behind `####` in a worked solution.
+    /// A question and an answer; GSM8K's is after `####` in a worked solution.
     Maths { question: &'static [&'static str], answer: &'static [&'static str] },
     /// A question, the right answer and three wrong ones.
     Gpqa,

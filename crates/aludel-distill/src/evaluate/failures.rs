@@ -1,5 +1,5 @@
-//! What a student still gets wrong, for the next round: as prompts for a teacher, or as a choice of traces that are there already.
-//! Writing and curating them is the caller's.
+//! The problems that a student fails, for the next round: as prompts for a teacher, or as a selection of existing traces. The caller writes
+//! and curates them.
 
 use std::collections::HashSet;
 

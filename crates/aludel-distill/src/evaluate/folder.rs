@@ -99,7 +99,7 @@ impl Folder {
         self.samples.contains_key(&(task.to_owned(), problem.to_owned(), sample))
     }
 
-    /// How many tokens a question and its answer may have together, as the plan tells.
+    /// The context length, in tokens, as recorded in the plan.
     pub(super) fn context(&self) -> Option<usize> {
         self.context
     }

@@ -1,5 +1,5 @@
-//! Which model it was: a fingerprint that changes with the files, so that samples of a model that was trained on meanwhile are not
-//! mixed with the old one's; and what a server is asked with beside the question. Nothing of the model is understood here.
+//! The identity of an evaluated model: a fingerprint that changes with the files, so that samples of a model that was trained further are
+//! not mixed with those before; and the request settings of a served model. Nothing of the model is interpreted here.
 
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -14,7 +14,7 @@ pub fn fingerprint(model: &Path, adapter: Option<&Path>) -> Result<String> {
     fingerprint_watched(model, adapter, &|_| ControlFlow::Continue(()))
 }
 
-/// As [`fingerprint`]; `watch` is told of each piece how many bytes it has, and may break it off.
+/// As [`fingerprint`]; `watch` is called with the number of bytes of each piece, and may cancel.
 ///
 /// # Errors
 /// Files that cannot be read, and [`Error::Stopped`] where `watch` broke off.

@@ -38,7 +38,7 @@ pub fn of_share(problems: &[Problem]) -> [f64; 2] {
     let z2 = Z * Z / answers;
     let centre = (observed + z2 / 2.0) / (1.0 + z2);
     let half = (observed * (1.0 - observed) * z2 + z2 * z2 / 4.0).sqrt() / (1.0 + z2);
-    // What was seen lies within, whatever the rounding.
+    // The observed value is inside the interval despite rounding.
     [(centre - half).clamp(0.0, observed), (centre + half).clamp(observed, 1.0)]
 }
 

@@ -25,7 +25,7 @@ const MOST_SEQUENCES: usize = 64;
 const LEAST_SEQUENCES: usize = 8;
 /// Templates add some tokens to a prompt, which otherwise has no more of them than bytes.
 const TEMPLATE_TOKENS: usize = 2048;
-/// Templates that tell the date are told this one where no other is given, so that samples do not depend on the day.
+/// The date for templates that print one, unless another is given, so that samples do not depend on the day.
 const DATE_UNIX_SECONDS: i64 = 1_767_225_600;
 
 /// A loaded model.
@@ -50,9 +50,9 @@ struct Running {
 struct Lengths {
     /// Answers that have ended.
     ended: usize,
-    /// Tokens of all answers, those that go on included.
+    /// Tokens of all answers, including unfinished ones.
     written: u64,
-    /// Answers that go on.
+    /// Unfinished answers.
     running: usize,
     /// Their tokens.
     of_running: u64,

@@ -43,7 +43,7 @@ pub struct Loss {
     pub unsupervised: usize,
     /// Rows left out that could not be read.
     pub bad_rows: usize,
-    /// Rows that were evaluated and whose prompt the adapter was trained on, where its run still tells.
+    /// Evaluated rows whose prompt the adapter was trained on, if its run recorded that.
     pub known: Option<usize>,
 }
 
@@ -120,7 +120,7 @@ pub(super) fn evaluate_rows(
     }))
 }
 
-/// The rows, and what became of the others.
+/// The rows, and counts of the excluded ones.
 fn prepared(student: &Student, recipe: &Recipe, max_length: usize) -> Result<(Vec<TokenRow>, Loss)> {
     let preparer = Preparer::new(student, recipe);
     let mut records = dataset::open(&recipe.data.files, &recipe.data.read_options())?;
@@ -142,7 +142,7 @@ fn prepared(student: &Student, recipe: &Recipe, max_length: usize) -> Result<(Ve
             match row {
                 EncodedRow::Kept { ids, .. } if ids.len() > max_length => found.too_long += 1,
                 EncodedRow::Kept { ids, mut weights, truncated } => {
-                    // How much a row counts in training is no matter of how well it is told: perplexity is of tokens.
+                    // The weight of a row in training does not matter here: perplexity is per token.
                     weights.iter_mut().filter(|weight| **weight != 0.0).for_each(|weight| *weight = 1.0);
                     found.truncated += usize::from(truncated);
                     let supervised = weights.iter().filter(|&&weight| weight != 0.0).count() as u32;

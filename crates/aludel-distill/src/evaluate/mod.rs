@@ -1,6 +1,5 @@
-//! Evaluation: problems become samples, samples become scores. It reads downward: what is missing is asked, each sample is judged and
-//! stored as it ends, and what is there is scored. How answers are generated is left to the respondent, whether one is right to
-//! `verify`.
+//! Evaluation: problems become samples, samples become scores. It reads top-down: missing samples are requested, each is judged and stored
+//! as it ends, and the stored ones are scored. A backend generates the answers; `verify` decides whether they are right.
 
 pub mod benchmarks;
 pub mod compare;
@@ -40,7 +39,7 @@ use folder::Folder;
 use results::{ModelName, Plan, PlannedTask, Results, Sample, Settings, TaskResult};
 use task::Task;
 
-/// Whoever answers.
+/// A model that generates answers.
 pub trait EvalBackend {
     /// Answers, in any order, until all is answered or `stop` is set; `take` stores an answer, or with none hears that answers have
     /// become longer. Tokens and time go into the meter.
@@ -131,7 +130,7 @@ impl Meter {
         self.tokens += tokens;
     }
 
-    /// How many tokens are still to be written, as far as can be told.
+    /// The number of tokens that are still to be generated, if it can be estimated.
     pub fn expect(&mut self, tokens_left: Option<f64>) {
         self.tokens_left = tokens_left;
     }
@@ -164,7 +163,7 @@ impl Meter {
     }
 }
 
-/// What is evaluated, how, and what is said of it in the results.
+/// What is evaluated, how, and the metadata of its results.
 pub struct Evaluation<'a> {
     /// What is asked.
     pub tasks: &'a [Task],
@@ -172,11 +171,11 @@ pub struct Evaluation<'a> {
     pub model: ModelName,
     /// How it is asked.
     pub settings: Settings,
-    /// What the results are told to be made by.
+    /// The provenance of the results.
     pub made_by: Provenance,
 }
 
-/// What an evaluation tells while it goes.
+/// The progress of an evaluation.
 pub struct Progress {
     /// Samples that are there.
     pub done: usize,
@@ -188,7 +187,7 @@ pub struct Progress {
     pub tokens_per_second: f64,
     /// Tokens written so far.
     pub tokens: u64,
-    /// Tokens that are still to be written, as far as can be told.
+    /// Tokens that are still to be generated, if that can be estimated.
     pub tokens_left: Option<f64>,
 }
 
@@ -234,7 +233,7 @@ pub fn evaluate<'r>(
                 observe(told(left, meter));
                 return Ok(());
             };
-            // Not before: where nobody answers, a corrected command must find what the first one found.
+            // Not earlier: if the server does not respond, the folder must stay as it was for a corrected command.
             folder.begin(&plan)?;
             folder.add(judged(&tasks[answered.task], &answered, settings.seed)?)?;
             left -= 1;

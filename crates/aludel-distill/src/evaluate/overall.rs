@@ -1,5 +1,5 @@
-//! All tasks of an evaluation as one score. Each problem counts once, whatever task it is of, as in a comparison of all tasks together;
-//! how one task is scored stands in `score`.
+//! The score over all tasks of an evaluation. Each problem counts once, whatever its task, as in a comparison of all tasks. `score` has the
+//! score of one task.
 
 use super::compare::Evaluated;
 use super::{interval, problem_clusters, score};
@@ -58,7 +58,7 @@ mod tests {
         Evaluated { folder: Default::default(), label: "m".to_owned(), samples: samples.collect(), results }
     }
 
-    /// Problems weigh the same, tasks as many as they have; the interval is that of so many problems.
+    /// Problems have equal weights, so a task counts by its number of problems; the interval is that of all problems.
     #[test]
     fn it_is_the_score_of_one_task_that_holds_all_problems() {
         let together = overall(&evaluated(&[("a", 150, 1), ("b", 50, 0)]));

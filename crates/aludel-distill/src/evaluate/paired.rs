@@ -1,5 +1,5 @@
-//! Statistics of pairs: two models' shares of right samples on the same problems. A difference, its interval, its p, and Holm's
-//! correction where many are looked at. Which problems belong together, and what is said of it, is left to `compare`.
+//! Paired statistics: two models' shares of right samples on the same problems. A difference, its confidence interval, its p-value, and
+//! Holm's correction for several comparisons. `compare` pairs the problems and words the results.
 
 use aludel_kernels::rng;
 
@@ -9,7 +9,7 @@ use super::interval;
 pub const DRAWS: usize = 10_000;
 /// The level at which something counts as measured: intervals cover 1 - LEVEL.
 pub const LEVEL: f64 = 0.05;
-/// So many signs are gone through completely.
+/// Up to this number of signs, all combinations are enumerated.
 const EXACT_SIGNS: usize = 16;
 /// Sums that differ by less are equal: they were added in another order.
 const ROUNDING: f64 = 1e-9;

@@ -1,5 +1,5 @@
-//! A problem as it is read from a row of a file, and how its columns and choices are read. Which columns are meant is
-//! decided in `task` for users' files, and in `benchmarks` for those of benchmarks.
+//! A problem as it is read from a row of a file, with its columns and choices. The columns are selected in `task` for
+//! users' files, and in `benchmarks` for those of benchmarks.
 
 use aludel_data::dataset::{self, Columns, Json, Kind};
 use aludel_text::Message;

@@ -1,5 +1,5 @@
-//! The folder of results: `evaluation.json` says what is evaluated and is written first, `samples.jsonl` gets a line for each sample
-//! as it ends, `results.json` is written last. Reading them is all that a comparison needs. What the numbers mean is `score`'s matter.
+//! The folder of results: `evaluation.json` describes the evaluation and is written first, `samples.jsonl` gets a line for each sample as
+//! it ends, `results.json` is written last. A comparison reads only these files. `score` defines the numbers.
 
 use std::path::Path;
 
@@ -21,7 +21,7 @@ pub(super) const FAILED: &str = "failed";
 /// The scores.
 pub const RESULTS_FILE_NAME: &str = "results.json";
 
-/// `results.json`: the scores of one model. Shares lie in 0..1.
+/// `results.json`: the scores of one model. Shares are in 0..1.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Results {
     /// Aludel's version.
@@ -83,7 +83,7 @@ pub struct Settings {
     /// The precision of products, where a model was run here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dtype: Option<String>,
-    /// The day that the template of a model run here was told, where one was given.
+    /// The date given to the template of a local model, if any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub template_date: Option<Date>,
     /// Variables that the template was given.
@@ -216,7 +216,7 @@ pub struct Plan {
     pub settings: Settings,
     /// The tasks.
     pub tasks: Vec<PlannedTask>,
-    /// How many tokens a question and its answer may have together, where who answers tells: what is advised depends on it, and no sample.
+    /// The context length in tokens, if the backend knows it: advice depends on it, samples do not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub context: Option<usize>,
 }

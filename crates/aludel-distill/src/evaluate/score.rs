@@ -1,5 +1,4 @@
-//! From samples to scores. Counts alone matter here: whether a sample is right was decided when it ended, and which answers are one and
-//! the same is asked of the verifier.
+//! From samples to scores, by counting only: a sample was judged when it ended, and the verifier decides which answers are the same.
 
 use super::results::{Percentiles, Sample};
 use super::{interval, problem_clusters};

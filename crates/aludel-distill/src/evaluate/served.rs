@@ -23,7 +23,7 @@ pub struct ServedBackend<'a> {
 }
 
 impl<'a> ServedBackend<'a> {
-    /// Asks as the settings say; all else that concerns asking stands in the options. `tell` hears of trouble that may pass.
+    /// Requests samples with these settings; everything else about requests is in the options. `tell` is called for temporary failures.
     pub fn new(
         teacher: Arc<dyn Teacher>,
         settings: &Settings,

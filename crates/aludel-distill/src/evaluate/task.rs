@@ -1,5 +1,5 @@
-//! What is asked: tasks of problems with right answers, from a user's file, a benchmark or a built-in generator. How answers come about
-//! and what they score is the neighbours' work.
+//! Tasks: problems with reference answers, from a user's file, a benchmark or a built-in generator. Answers and scores are in the other
+//! files.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -81,7 +81,7 @@ pub fn named(text: &str) -> Result<(String, Source)> {
         return Ok((text.to_owned(), Source::Generator(family.name())));
     }
     let path = Path::new(text);
-    // A misspelt name and a missing file cannot be told apart but by how they look.
+    // A misspelt name and a missing file can be distinguished only by their form.
     let is_named = is_name(text) || text.split_once(':').is_some_and(|(name, _)| is_name(name) && near(name).is_some());
     if !aludel_files::is_there(path) && is_named {
         let near = near(text).map(|near| near + " ").unwrap_or_default();
@@ -290,7 +290,7 @@ fn refuse_row(place: &Provenance, reason: String) -> Error {
     Error::TaskRow { path: place.file.to_path_buf(), line: place.line, reason }
 }
 
-/// The rows of a file that have no right answer: all are counted before the file is refused, so that one reading tells how many.
+/// The rows of a file without a reference answer: all are counted before the file is refused, so that the error has their number.
 #[derive(Default)]
 struct MissingAnswers {
     rows: usize,

@@ -51,7 +51,7 @@ fn task_of(folder: &Path, text: &str) -> Result<Task> {
 const SUMS: &str = "{\"question\": \"1+1?\", \"answer\": 2}\n{\"prompt\": \"2+2?\", \"answer\": \"4\", \"system\": \"Be brief.\"}\n\
                     {\"question\": \"3+3?\", \"answer\": \"6\", \"id\": \"six\"}\n";
 
-/// Knows the answers of even samples, and stops after so many.
+/// Answers even samples rightly, and stops after `most` samples.
 struct ScriptedBackend<'a> {
     tasks: &'a [Task],
     most: usize,
@@ -103,7 +103,7 @@ fn evaluation(tasks: &[Task], samples: u32) -> Evaluation<'_> {
     Evaluation { tasks, model, settings, made_by }
 }
 
-/// One session that asks for at most so many samples; the results, and how many were asked for.
+/// One session with at most `most` samples: its results, and the number of samples requested.
 fn session(tasks: &[Task], folder: &Path, samples: u32, most: usize) -> Result<(Option<Results>, usize)> {
     let asked = Cell::new(0);
     let open = || Ok(Box::new(ScriptedBackend { tasks, most, asked: &asked }) as Box<dyn EvalBackend>);

@@ -3,15 +3,15 @@
 use super::results::Sample;
 use aludel_files::grouped;
 
-/// Beyond this share of answers that were cut, a score is that of the limit.
+/// Above this share of truncated answers, a score measures the limit.
 const MOST: f64 = 0.5;
 
-/// With the limit that is advised, this share of the answers ends, as far as those tell that did.
+/// The share of answers that should end within the suggested limit, estimated from those that did end.
 const ENOUGH: f64 = 0.95;
-/// A limit is estimated from so many answers that ended, or not at all: the relative error of the mean is one over their root.
+/// Minimum number of complete answers to estimate a limit from: the relative error of the mean is one over its square root.
 const TELLING: usize = 10;
 
-/// What to know of a task's samples, and what helps. `context` is how many tokens question and answer may have together, where that is known.
+/// The warning about a task's samples, with the remedy. `context` is the context length in tokens, if it is known.
 pub(super) fn warning(problems: &[Vec<&Sample>], max_new_tokens: usize, context: Option<usize>) -> Option<String> {
     let all: Vec<&Sample> = problems.iter().flatten().copied().collect();
     let cut: Vec<&Sample> = all.iter().copied().filter(|sample| sample.truncated).collect();
@@ -40,7 +40,7 @@ pub(super) fn warning(problems: &[Vec<&Sample>], max_new_tokens: usize, context:
     ))
 }
 
-/// What to do about the limit: a number only where the answers or the model tell one.
+/// What to do about the limit, with a number if the answers or the model allow an estimate.
 fn advice(all: &[&Sample], cut: usize, max_new_tokens: usize, context: Option<usize>) -> String {
     let longest_prompt = all.iter().map(|sample| sample.prompt_tokens as usize).max().unwrap_or(0);
     let room = context.map(|context| context.saturating_sub(longest_prompt)).filter(|&room| room > max_new_tokens);
@@ -85,7 +85,7 @@ mod tests {
             (40, 30, None, "give --max-new-tokens 1024, with which most would end, as the 10 that did end tell"),
             (40, 30, Some(801), "give --max-new-tokens 800, with which most would end, as the 10 that did end tell"),
             (40, 30, Some(513), "raise --max-new-tokens; the model's context has room for 512"),
-            // nine answers tell too little
+            // nine answers are too few
             (36, 27, None, "raise --max-new-tokens"),
             (4, 3, Some(801), "raise --max-new-tokens; the model's context has room for 800"),
         ] {

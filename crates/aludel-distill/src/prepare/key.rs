@@ -29,7 +29,7 @@ impl Preparer<'_> {
 
 fn encoding(options: &EncodeOptions, tells_date: bool) -> Fields {
     let EncodeOptions { purpose, loss_on, think: ThinkTags { open, close }, date, variables } = options;
-    // Rows that do not tell the date are good on any day.
+    // Rows that do not contain the date are valid on any day.
     let date = date.filter(|_| tells_date).map(|date| date.to_string());
     let mut variables: Vec<Vec<String>> =
         variables.iter().map(|(name, value)| vec![name.clone(), value.to_string()]).collect();
@@ -78,7 +78,7 @@ mod tests {
     use super::*;
     use crate::settings::Recipe;
 
-    /// Of a recipe's settings, for a template that tells the date.
+    /// Of a recipe's settings, for a template that prints the date.
     fn key(set: &str) -> String {
         let recipe = Recipe::from_toml(set).unwrap().recipe;
         let (encode, preflight) = (recipe.encode_options(), recipe.preflight_options());

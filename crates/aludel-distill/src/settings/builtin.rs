@@ -1,6 +1,6 @@
-//! Recipes that come with the binary, by name. What a recipe may say stands in the neighbours.
+//! Recipes that come with the binary, by name. The settings are defined in the other files.
 
-/// How a recipe that comes with the binary is told from a file: `builtin:seed`.
+/// The prefix that distinguishes a built-in recipe from a file: `builtin:seed`.
 pub const BUILTIN_PREFIX: &str = "builtin:";
 
 /// The recipes that come with the binary: name and TOML.

@@ -1,4 +1,4 @@
-//! Where two recipes differ: what a resumed run is compared by, and what it prints if it must refuse.
+//! The differences between two recipes: whether a run may be resumed, and what is printed if not.
 
 use super::{Problems, Recipe};
 use std::collections::{BTreeMap, BTreeSet};

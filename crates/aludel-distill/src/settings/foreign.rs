@@ -1,7 +1,6 @@
-//! Names and values that users bring along from transformers, PEFT, TRL, LLaMA-Factory and Axolotl: the one list of them, for keys of
-//! a recipe and for flags. A name that means what a setting of ours means is read as that; the others come with a sentence that says
-//! what is done instead. Accepted are those whose absence loses nothing; the rest are refused, because silence about them would train
-//! something else than what was asked for.
+//! Names and values of settings in transformers, PEFT, TRL, LLaMA-Factory and Axolotl: the one list of them, for keys of a recipe and for
+//! flags. A name with the meaning of one of our settings is read as that; the others have a sentence on what to do instead. Names that can
+//! be ignored without a loss are accepted; the rest are refused, because ignoring them would train something else than requested.
 
 use super::schema::{section_names, setting_names};
 use aludel_settings::{Notice, Problem};
@@ -46,12 +45,12 @@ pub struct ForeignValue {
     pub instead: &'static str,
 }
 
-/// The entry for a name, whatever section it stands in.
+/// The entry for a name in any section.
 pub fn foreign_name(name: &str) -> Option<&'static ForeignName> {
     FOREIGN_NAMES.iter().find(|foreign| foreign.name == name)
 }
 
-/// The entry for a name that stands in no section: some of ours mean something else in recipes that have none.
+/// The entry for a name outside of sections: some of our names have another meaning in recipes without sections.
 pub fn top_level_name(name: &str) -> Option<&'static ForeignName> {
     TOP_LEVEL_NAMES.iter().find(|foreign| foreign.name == name).or_else(|| foreign_name(name))
 }

@@ -8,19 +8,19 @@ use aludel_settings::Problem;
 use std::fmt::Write as _;
 use toml::de::DeTable;
 
-/// So many names that are known make a recipe: one or two are a slip, which is told by itself.
+/// Minimum number of known names that make a recipe of another tool: one or two are mistakes, and reported one by one.
 const FEWEST: usize = 3;
 /// More keys than any recipe has are not listed.
 const MOST_LISTED: usize = 200;
 /// Of a key, in letters.
 const LONGEST_KEY: usize = 40;
 
-/// The problem with a recipe whose settings stand in no section, if it is one.
+/// The problem with a recipe whose settings are in no section, if it is one.
 pub(super) fn problem(text: &str) -> Option<Problem> {
     let (keys, is_toml) = top_level_keys(text);
     let sections = section_names();
     let known = keys.iter().filter(|key| !sections.contains(key) && here(key).is_some()).count();
-    // Beside sections of ours the rest is a slip, and each key is told by itself.
+    // Beside sections of ours, other keys are mistakes, and each is reported by itself.
     if known < FEWEST || (is_toml && keys.iter().any(|key| sections.contains(key))) {
         return None;
     }

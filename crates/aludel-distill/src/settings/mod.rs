@@ -1,7 +1,7 @@
-//! The recipe: every setting of a run, typed, documented and checked, under the names that Hugging Face gives them.
-//! The sections `[trace]` and `[curate]` are defined by the crates that they configure.
-//! This module turns a TOML table into a [`Recipe`], says what is wrong with it (all of it, not the first thing only),
-//! and writes it back. Files, flags and `--set` are merged into that one table by the caller, who also prints.
+//! The recipe: every setting of a run, typed, documented and checked, under the names that Hugging Face gives them. The
+//! sections `[trace]` and `[curate]` are defined by the crates that they configure. This module turns a TOML table into
+//! a [`Recipe`], reports all of its problems at once, and writes it back. The caller merges files, flags and `--set`
+//! into that one table, and prints.
 
 mod builtin;
 mod data;

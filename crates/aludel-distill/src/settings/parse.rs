@@ -1,5 +1,5 @@
-//! From a TOML table to a [`Recipe`]: each key is looked up, each value is read by itself, so that all mistakes come
-//! out at once and each names its key. What a value should have been is told from the JSON schema.
+//! From a TOML table to a [`Recipe`]: each key is looked up and each value is read by itself, so that all problems are
+//! reported at once and each names its key. The expected type of a value comes from the JSON schema.
 
 use super::foreign::{self, Verdict};
 use super::foreign_recipe;
@@ -90,7 +90,7 @@ struct Reader {
 }
 
 impl Reader {
-    /// The tables of the known sections; what else stands at the top is a problem.
+    /// The tables of the known sections; any other key at the top is a problem.
     fn sections(&mut self, table: Table) -> std::collections::BTreeMap<String, Table> {
         let known = section_names();
         let mut sections = std::collections::BTreeMap::new();
@@ -166,7 +166,7 @@ impl Reader {
     /// A name that is no setting: known from elsewhere, misplaced, misspelt, or none of these.
     fn unknown(&mut self, section: Option<&str>, key: &str, value: &Value) {
         let full = section.map_or_else(|| key.to_owned(), |section| format!("{section}.{key}"));
-        // Whoever gives a key by a wrong name must not read it in a log.
+        // A secret key under a wrong name must not appear in a log.
         let is_secret = key.contains("key") || key.contains("secret");
         let written = if is_secret { "…".to_owned() } else { value.to_string() };
         let written = Some(written).filter(|_| !value.is_table());

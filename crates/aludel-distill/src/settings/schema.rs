@@ -1,5 +1,4 @@
-//! The names of sections and settings and the kinds of their values, as the recipe's JSON schema has them. Reading a recipe by them is
-//! `parse`'s matter.
+//! The names of sections and settings and the types of their values, as in the recipe's JSON schema. `parse` reads a recipe by them.
 
 use super::Recipe;
 use serde_json::Value as Json;

@@ -96,7 +96,7 @@ impl Quantize {
     }
 
     /// What follows the precision of products where results are told: ` on nf4 weights`.
-    pub fn told(self) -> &'static str {
+    pub fn suffix(self) -> &'static str {
         match self {
             Quantize::None => "",
             Quantize::Nf4 => " on nf4 weights",
@@ -149,7 +149,7 @@ pub enum Attention {
 impl StudentSettings {
     /// How products are computed, and from which weights, as results record it: `bf16`, or `bf16 on nf4 weights`.
     pub fn computed_in(&self) -> String {
-        format!("{}{}", self.dtype.of_products(), self.quantize.told())
+        format!("{}{}", self.dtype.of_products(), self.quantize.suffix())
     }
 
     pub(super) fn check(&self, check: &mut Checker<'_>) {

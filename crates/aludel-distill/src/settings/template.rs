@@ -1,5 +1,5 @@
-//! What a chat template is told beside the messages, as settings: the day, and variables of its own. How recipes spell the two,
-//! and which names a template has from Aludel already.
+//! Inputs of a chat template beside the messages, as settings: the date and additional variables. How recipes spell the two, and which
+//! names Aludel already defines for a template.
 
 use aludel_text::Date;
 use serde::de::Error as _;
@@ -19,7 +19,7 @@ const OWN_NAMES: [&str; 9] = [
     "caller",
 ];
 
-/// What a chat template is told beside the messages.
+/// Inputs of a chat template beside the messages.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct TemplateInputs {
     /// The day, for templates that ask for it.

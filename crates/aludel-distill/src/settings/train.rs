@@ -1,5 +1,5 @@
-//! `[train]`: how long, how fast and how often, under the names of transformers' `TrainingArguments`. What a step is
-//! and how a schedule runs is left to the training loop.
+//! `[train]`: duration, learning rate and intervals, under the names of transformers' `TrainingArguments`. The training
+//! loop defines steps and schedules.
 
 use aludel_settings::Checker;
 use aludel_settings::{OneOrMany, count_or_minus_one, one_or_many};

@@ -1,5 +1,5 @@
-//! One record of an event file: TensorFlow's Event and Summary messages in protobuf, framed as TFRecord. Only what a run writes is
-//! written, and only what a run that goes on asks for is read; which that is stands in the neighbour.
+//! One record of an event file: TensorFlow's Event and Summary messages in protobuf, framed as TFRecord. Only what a run writes is encoded,
+//! and only what a resumed run needs is decoded; `tensorboard` decides which records those are.
 
 /// A value under a tag.
 pub(super) enum Value {

@@ -1,6 +1,5 @@
-//! TensorBoard's event file of a run: the scalars that transformers logs under the names that it gives them, and sample answers as
-//! texts. A run that goes on first cuts off what its checkpoint does not know of, so that no step stands there twice. How a record is
-//! encoded stands in `event`.
+//! TensorBoard's event file of a run: the scalars that transformers logs, under its names, and sample answers as texts. A resumed run first
+//! truncates the records after its checkpoint, so that no step occurs twice. `event` encodes a record.
 
 mod event;
 
@@ -29,13 +28,13 @@ const LOSS: &str = "train/loss";
 const EVAL_LOSS: &str = "eval/loss";
 const SAMPLE: &str = "sample_prompts/";
 
-/// Where a run's event file lies, if it is to have one.
+/// The path of a run's event file, if it has one.
 pub(crate) fn path(recipe: &Recipe, run_folder: &Path) -> Option<PathBuf> {
     let folder = || recipe.train.logging_dir.clone().unwrap_or_else(|| run_folder.join(LOGGING_FOLDER_NAME));
     (recipe.train.report_to == ReportTo::TensorBoard).then(|| folder().join(EVENT_FILE_NAME))
 }
 
-/// Refuses an event file that is not the run's own: `run` is the identity of one that goes on, and a new one has none yet.
+/// Refuses an event file of another run: `run` is the identity of a resumed run, `None` for a new one.
 ///
 /// # Errors
 /// [`Error::Output`], or the file cannot be read.
@@ -345,7 +344,7 @@ mod tests {
         );
     }
 
-    /// A run goes on from step 4, of which the evaluation is known and the sample answers are not.
+    /// A run resumes from step 4, whose evaluation is recorded and whose sample answers are not.
     #[test]
     fn a_run_that_goes_on_has_each_step_once() {
         let folder = tempfile::tempdir().unwrap();
@@ -382,7 +381,7 @@ mod tests {
             std::fs::write(&path, &bytes).unwrap();
             assert!(check(&path, Some("ab")).is_err());
         }
-        // A flipped bit behind it: what cannot be read is not kept, nor what stands behind it.
+        // A flipped bit after it: an unreadable record is dropped, and so are those after it.
         let first = event::read(&kept).unwrap().1;
         let flipped: Vec<u8> = kept.iter().enumerate().map(|(at, byte)| byte ^ u8::from(at == first + 20)).collect();
         std::fs::write(&path, flipped).unwrap();

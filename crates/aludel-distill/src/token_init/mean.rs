@@ -1,5 +1,5 @@
-//! Vocabulary rows of added tokens as means of the rows of related words, from the student's weights alone: what a new adapter starts from.
-//! What the data says of their places is the parent's matter.
+//! Vocabulary rows of added tokens as means of the rows of related words, from the student's weights alone: the initial values of a new
+//! adapter. The parent module refines them from the data.
 
 use aludel_model::adapter::NewRows;
 use aludel_model::layout::Role;

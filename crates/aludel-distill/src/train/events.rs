@@ -1,4 +1,5 @@
-//! What a run tells: while it goes, when it starts and how it ended; and what happens at which step, of which the rest is told ahead. How that is shown is the caller's matter.
+//! Events of a training run: its start, its progress and its end; and the schedule of evaluations, logs and saves, from which the remaining
+//! work is predicted. The caller shows them.
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -15,7 +16,7 @@ use crate::settings::{Interval, TrainSettings};
 
 pub use crate::checkpoint::SUMMARY_FILE_NAME;
 
-/// What takes time, and what of it cannot tell how far it is.
+/// Stages that take time and report no progress.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stage {
     /// The student's config and tokenizer are read.
@@ -30,7 +31,7 @@ pub enum Stage {
     Saving,
 }
 
-/// What a run tells while it goes.
+/// An event of a run.
 pub enum Event<'a> {
     /// Something begins.
     Stage(Stage),
@@ -70,7 +71,7 @@ pub enum Event<'a> {
         /// Mean loss since the last log line, where one is due.
         logged: Option<f64>,
     },
-    /// An evaluation goes on.
+    /// Progress of an evaluation.
     Evaluating {
         /// Rows done.
         done: usize,
@@ -101,7 +102,7 @@ pub struct Started {
     pub train_rows: usize,
     /// Rows held back.
     pub eval_rows: usize,
-    /// What became of the data.
+    /// Counts of the data's rows, by outcome.
     pub outcomes: Outcomes,
     /// The longest row that is taken, in tokens.
     pub max_length: usize,
@@ -121,13 +122,13 @@ pub struct Started {
     pub steps_per_epoch: u64,
     /// Steps that were done before.
     pub resumed_at: u64,
-    /// Lines of `metrics.jsonl` that were taken out: of steps behind the checkpoint, which are done again, or of nobody's.
+    /// Lines of `metrics.jsonl` that were removed: of steps after the checkpoint, which are repeated, or foreign ones.
     pub records_left_out: u64,
     /// Settings that are other than the run's own recipe said until now, in words; the recipe keeps them.
     pub settings_changed: Vec<String>,
     /// Bytes on the device.
     pub device_bytes: usize,
-    /// Bytes that the process will take at its peak, as far as that can be planned; none where the system does not tell what it takes.
+    /// Predicted peak memory of the process in bytes; `None` if the system does not report memory.
     pub process_bytes: Option<u64>,
     /// That the steps and rates of the run move the adapter little, in words.
     pub moves_little: Option<String>,
@@ -193,7 +194,7 @@ impl RemainingWork {
     }
 }
 
-/// What a session took so far; its tokens are those of its steps.
+/// The time and tokens of a session so far; its tokens are those of its steps.
 pub(super) struct Stopwatch {
     began: Instant,
     pub(super) tokens: u64,

@@ -1,6 +1,6 @@
 //! From a recipe to a run that can take its first step, in typed stages: a folder is claimed, its files are opened and identified, a
-//! checkpoint is found, the learner loaded, and rows are chosen. Each stage refuses what it can know to be wrong, and what is refused
-//! here leaves nothing behind. The training itself is the loop's matter.
+//! checkpoint is found, the learner is loaded, and rows are selected. Each stage refuses what it can already check, and a refusal here
+//! leaves no files behind. The training itself is in the loop.
 
 use std::cell::RefCell;
 use std::ops::ControlFlow;
@@ -32,7 +32,7 @@ use crate::token_init;
 /// Asked now and then whether the run is still wanted.
 pub(super) type StopCheck<'a> = &'a (dyn Fn() -> ControlFlow<()> + Sync);
 
-/// The output folder, which nobody else writes to, and the recipe as it holds there.
+/// The locked output folder, and the recipe that applies to it.
 pub(super) struct ClaimedFolder {
     pub(super) folder: PathBuf,
     _lock: FolderLock,
@@ -125,7 +125,7 @@ impl OpenedStudent {
     }
 }
 
-/// Where the run goes on.
+/// The state from which the run resumes.
 pub(super) struct Resumed {
     /// The last checkpoint; none where the run starts.
     pub(super) checkpoint: Option<PathBuf>,
@@ -154,7 +154,7 @@ impl Resumed {
         if recipe.train.load_best_model_at_end
             && let Some(best) = state.best_global_step
         {
-            // It is wanted at the end; now is the time to tell that it is damaged.
+            // It is needed at the end; damage is reported now.
             checkpoint::read(folder, best)?;
         }
         Ok(Resumed { checkpoint: latest.map(|step| checkpoint::path(folder, step)), state, events })
@@ -221,7 +221,7 @@ pub(super) struct ChosenRows {
     /// Tokens of a row at most.
     pub(super) max_length: usize,
     pub(super) left_out: Vec<ExcludedRows>,
-    /// What the process takes of memory at most; none where the system does not tell.
+    /// Peak memory of the process; `None` if the system does not report it.
     pub(super) process_bytes: Option<u64>,
     pub(super) samples: Option<Samples>,
     /// What is told of the teacher.

@@ -1,4 +1,4 @@
-//! Small models of `aludel-model`'s fixtures, and rows that they learn from.
+//! Small models from `aludel-model`'s fixtures, and training rows for them.
 
 use std::path::{Path, PathBuf};
 
@@ -31,7 +31,7 @@ pub(crate) fn tokens(seed: u32, count: u32) -> Vec<u32> {
     (0..count).map(|i| (seed + i * 37) % 160).collect()
 }
 
-/// A row whose second half is learnt.
+/// A row whose second half is trained on.
 pub(crate) fn row(number: u32, length: u32) -> (u32, TokenRow) {
     let weights = (0..length).map(|t| if t < length / 2 { 0.0 } else { 1.0 }).collect();
     let info = RowInfo {

@@ -1,4 +1,4 @@
-//! Files and folders that appear whole or not at all, also where writing fails.
+//! Tests that files and folders appear completely or not at all, even if writing fails.
 
 use super::*;
 
@@ -103,7 +103,7 @@ fn recovery_puts_back_a_folder_whose_replacement_never_came() {
     assert_eq!(recover(folder.path()), [folder.path().join("checkpoint-7")]);
     assert_eq!(names_in(folder.path()), ["checkpoint-7"]);
 
-    // With the replacement in place, the older one only goes.
+    // With the replacement in place, the older folder is only removed.
     fs::create_dir(&aside).unwrap();
     recover(folder.path());
     assert_eq!(names_in(&folder.path().join("checkpoint-7")), ["adapter"]);

@@ -17,10 +17,10 @@ use crate::tensor::{Dtype, TensorView, byte_count, ggml_type_name};
 
 /// The longest key or tensor name; the format's own limit for keys.
 const LONGEST_NAME_BYTES: u64 = 65_535;
-/// The longest header that is believed: a sparse file costs nothing to make, and strings grow when they are read. The
+/// Maximum header length: a sparse file costs nothing to make, and strings grow when they are read. The
 /// largest vocabularies take some 20 MiB.
 const LONGEST_HEADER_BYTES: usize = 128 << 20;
-/// The largest alignment that is believed; files in the wild use 32, the largest pages are 2 MiB.
+/// Maximum alignment; published files use 32, the largest pages are 2 MiB.
 const LARGEST_ALIGNMENT: u32 = 1 << 21;
 
 /// An open GGUF file whose structure has been checked from end to end.
@@ -47,8 +47,8 @@ impl File {
     /// Maps the file and checks all of its structure.
     ///
     /// # Errors
-    /// A variant of [`enum@Error`] for each way in which a GGUF file can be broken, cut short, lying or of an unsupported
-    /// kind.
+    /// A variant of [`enum@Error`] for each way in which a GGUF file can be malformed, truncated, inconsistent or
+    /// unsupported.
     pub fn open(path: impl AsRef<Path>) -> Result<File> {
         let path = path.as_ref();
         let map = map_file(path)?;

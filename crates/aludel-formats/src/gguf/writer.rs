@@ -14,7 +14,7 @@ use crate::tensor::TensorSpec;
 
 const VERSION: u32 = 3;
 
-/// A GGUF file in the making: its metadata and the tensors that it will hold, in order.
+/// A GGUF file before it is written: its metadata and its tensors, in order.
 #[derive(Clone, Debug, Default)]
 pub struct Writer {
     metadata: Metadata,

@@ -44,7 +44,7 @@ pub struct AdapterConfig {
     pub alpha_pattern: Patterns<f64>,
     /// Whether the scale is `lora_alpha / √r`.
     pub use_rslora: bool,
-    /// How A and B began: true for PEFT's usual way, or a method's name.
+    /// How A and B were initialised: true for PEFT's default, or a method's name.
     pub init_lora_weights: Value,
     /// The embedding rows that are trained, if any.
     pub trainable_token_indices: Option<TrainedTokens>,
@@ -162,7 +162,7 @@ impl AdapterConfig {
         }
     }
 
-    /// As PEFT writes it: keys in order of the alphabet.
+    /// As PEFT writes it: keys sorted alphabetically.
     pub(super) fn to_sorted_json(&self, path: &Path) -> Result<BTreeMap<String, Value>> {
         let json_error = |reason: serde_json::Error| Error::Json { path: path.to_owned(), reason: reason.to_string() };
         let text = serde_json::to_string(self).map_err(json_error)?;

@@ -30,7 +30,7 @@ pub(super) fn method(peft_type: &str) -> Option<String> {
     }
 }
 
-/// Why weights that started like this are no ordinary LoRA.
+/// Why weights with this initialisation are no ordinary LoRA.
 pub(super) fn start(init_lora_weights: &Value) -> Option<String> {
     let name = match init_lora_weights {
         Value::Null | Value::Bool(_) => return None,
@@ -61,7 +61,7 @@ pub(super) fn field(key: &str, value: &Value) -> Option<String> {
         // read by `rules`
         "layers_pattern",
         "layers_to_transform",
-        // settings of a start, which `start` looks at
+        // settings of an initialisation, which `start` checks
         "loftq_config",
         "lora_ga_config",
         "megatron_config",
@@ -100,7 +100,7 @@ pub(super) fn field(key: &str, value: &Value) -> Option<String> {
     Some(format!("{} is not supported{what}; {MERGE}", shown(value)))
 }
 
-/// What a tensor is that belongs to no LoRA on a linear, and what to do.
+/// What a tensor is if it belongs to no LoRA on a linear, and what to do about it.
 pub fn tensor(name: &str) -> String {
     let is_whole_table = (name.contains("embed_tokens") || name.contains("lm_head")) && name.ends_with(".weight");
     let what = if name.ends_with(".lora_a") || name.ends_with(".lora_b") {
@@ -129,7 +129,7 @@ pub fn tensor(name: &str) -> String {
 const FUSE: &str =
     "fuse it into its base (`mlx_lm.fuse --model BASE --adapter-path FOLDER`) and give the fused folder as the model";
 
-/// What a folder's config says that is none of PEFT's.
+/// Identifies a folder whose config is not PEFT's.
 pub(super) fn config(fields: &Map<String, Value>) -> Option<String> {
     let is_mlx = ["lora_parameters", "lora_layers", "fine_tune_type"].iter().any(|key| fields.contains_key(*key));
     (is_mlx && !fields.contains_key("peft_type")).then(|| format!("this is an adapter of MLX and not of PEFT; {FUSE}"))

@@ -61,7 +61,7 @@ pub fn trained_rows_name(rows: Rows) -> &'static str {
     }
 }
 
-/// What a tensor name stands for; `None` if it is none of an adapter that is understood here. PEFT's name for the only adapter of a
+/// The meaning of a tensor name; `None` if it is no name of a supported adapter. PEFT's name for the only adapter of a
 /// model, "default", may be in it, as it does in a state that was saved without PEFT.
 pub fn parse_name(name: &str) -> Option<TensorName> {
     let plain = match name.strip_suffix(".default.weight") {

@@ -9,14 +9,14 @@ use fancy_regex::{Error, Regex, RegexBuilder, RuntimeError};
 
 /// Steps of backtracking for one path; an ordinary pattern takes some dozens.
 const MOST_STEPS: usize = 100_000;
-/// Steps that are tried first, so that what ordinary patterns take counts little.
+/// Steps of the first attempt, so that ordinary patterns use little of the total.
 const FIRST_STEPS: usize = 1_000;
 /// Steps of all patterns for all paths of a model together: a second or two. Some dozen patterns that look around them take less on the largest
 /// models.
 const ALL_STEPS: usize = 20_000_000;
-/// What all patterns of one config may take together, names that are no more than names left out: a list of some thousand whole paths in one
-/// pattern, or some hundred patterns. A part takes up to 360 bytes, an expression by itself 20 KB and a class of Unicode 90 KB, so that
-/// these are some 95 MB.
+/// Bound on all patterns of one config together, without those that are plain names: enough for a list of about a thousand complete paths
+/// in one pattern, or about a hundred patterns. A part takes up to 360 bytes, an expression by itself 20 KB and a class of Unicode 90 KB,
+/// so the bound is about 95 MB of memory.
 const ALLOWANCE: ExpressionLimits = ExpressionLimits { longest: 64 << 10, parts: 256 << 10, each: 128, class: 256 };
 
 /// The patterns of one config, compiled one after the other.
@@ -24,7 +24,7 @@ pub(super) struct Compiler(ExpressionCounter);
 
 /// A pattern for the paths of modules.
 pub(super) enum Pattern {
-    /// Most are names, and as many as there are modules: they need no engine.
+    /// A plain name. Most patterns are names, one for each module, and need no regular expression.
     LiteralPattern(LiteralPattern),
     /// All others.
     Expression(Expression),
@@ -34,11 +34,11 @@ pub(super) enum Pattern {
 pub(super) struct Expression {
     /// With [`FIRST_STEPS`].
     first: Regex,
-    /// It looks around itself, so that the engine may go back and try again.
+    /// It has a look-around, so the engine may backtrack.
     goes_back: bool,
 }
 
-/// The steps that are left for all patterns of a config together.
+/// The backtracking steps that remain for all patterns of a config together.
 pub(super) struct StepBudget(Cell<usize>);
 
 impl StepBudget {
@@ -58,7 +58,7 @@ impl StepBudget {
     }
 }
 
-/// Letters, and points that mean any letter, as a whole path or as its end behind a point.
+/// A literal pattern, in which a dot matches any character: the complete path, or its end after a dot.
 pub(super) struct LiteralPattern {
     /// None is any letter.
     letters: Vec<Option<char>>,
@@ -97,7 +97,7 @@ impl Compiler {
     /// # Errors
     /// What is wrong with the pattern.
     pub(super) fn compile(&mut self, pattern: &str, whole: &str) -> Result<Expression, String> {
-        // First its length, since all else goes over it.
+        // The length is checked first, because every other check reads the complete pattern.
         if pattern.len() <= ALLOWANCE.longest {
             check(pattern)?;
         }
@@ -185,7 +185,7 @@ impl LiteralPattern {
 /// Refuses what Python's `re` does not read as the engine here does.
 fn check(pattern: &str) -> Result<(), String> {
     let mut chars = pattern.chars();
-    // Python repeats no anchor, no repetition and not nothing; the engine here does.
+    // Python refuses to repeat an anchor, a repetition or an empty pattern; the engine here accepts it.
     let mut can_repeat = false;
     while let Some(char) = chars.next() {
         can_repeat = match char {

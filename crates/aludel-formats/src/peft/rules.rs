@@ -1,4 +1,4 @@
-//! PEFT's rules of which modules an adapter applies to, and with which rank and alpha: those of
+//! PEFT's rules for the modules that an adapter applies to, and for their rank and alpha: those of
 //! `check_target_module_exists` and `get_pattern_key`, on the path of the module in the base model. Which modules a
 //! model has is left to `aludel-model`.
 
@@ -27,7 +27,7 @@ pub struct Rules {
     r: usize,
     alpha: f64,
     use_rslora: bool,
-    /// What is left of the work that all patterns may make together.
+    /// The backtracking steps that remain for all patterns together.
     steps: StepBudget,
 }
 
@@ -48,7 +48,7 @@ struct Layers {
 }
 
 impl Rules {
-    /// Reads the rules of a config that lies at `config_path`. `default_targets` are PEFT's for the model's family, where the config
+    /// Reads the rules of a config at `config_path`. `default_targets` are PEFT's for the model's family, where the config
     /// names none.
     ///
     /// # Errors

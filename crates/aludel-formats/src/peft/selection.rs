@@ -1,5 +1,5 @@
-//! What the fields of an adapter's config select: modules, by name or pattern, and rows of tokens. Which modules a pattern matches is `rules`'
-//! matter.
+//! What the fields of an adapter's config select: modules, by name or pattern, and rows of tokens. `rules`
+//! decides which modules a pattern matches.
 
 use std::collections::BTreeMap;
 

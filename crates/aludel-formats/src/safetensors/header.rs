@@ -12,7 +12,7 @@ use serde::de::{MapAccess, Visitor};
 use super::Entry;
 use crate::error::{Error, Result};
 
-/// The largest header that is believed: a tenth of the format's own limit, and a hundred times what a large model needs.
+/// Maximum header length: a tenth of the format's own limit, and a hundred times what a large model needs.
 const LONGEST_HEADER_BYTES: u64 = 10_000_000;
 const LENGTH_BYTES: usize = 8;
 

@@ -22,7 +22,7 @@ pub use save::{DEFAULT_MAX_SHARD_BYTES, hf_metadata, save_file, save_sharded};
 
 /// The name of a model that is one file.
 pub const SINGLE_FILE_NAME: &str = "model.safetensors";
-/// The name of the index that lies beside shards.
+/// The name of the index of shards.
 pub const INDEX_FILE_NAME: &str = "model.safetensors.index.json";
 
 /// The tensors of one file or of a folder of shards.
@@ -58,7 +58,7 @@ impl Weights {
     /// Opens one `.safetensors` file.
     ///
     /// # Errors
-    /// A variant of [`enum@Error`] for each way in which such a file can be broken, cut short or lying.
+    /// A variant of [`enum@Error`] for each way in which such a file can be malformed, truncated or inconsistent.
     pub fn open_file(path: impl AsRef<Path>) -> Result<Weights> {
         let path = path.as_ref();
         let file = open(path)?;

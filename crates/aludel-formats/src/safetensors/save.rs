@@ -14,7 +14,7 @@ use crate::atomic;
 use crate::error::{Error, Result};
 use crate::tensor::TensorSpec;
 
-/// The size up to which tensors share a shard, as Hugging Face's tools have had it for long: 5 GB.
+/// The size up to which tensors share a shard, as Hugging Face's tools have it: 5 GB.
 pub const DEFAULT_MAX_SHARD_BYTES: u64 = 5_000_000_000;
 
 /// The metadata that transformers writes and requires: `{"format": "pt"}`.

@@ -42,7 +42,7 @@ fn token_ids(bytes: &[u8]) -> Vec<u32> {
     bytes.chunks_exact(4).map(|four| u32::from_le_bytes(four.try_into().unwrap())).collect()
 }
 
-/// What an adapter on the tied model says when a field of its config has another value, or a tensor another name.
+/// The error for an adapter on the tied model with another value in a field of its config, or another tensor name.
 #[test]
 fn tensors_and_config_that_disagree_are_refused_by_name() {
     let golden = Golden::open("tied");

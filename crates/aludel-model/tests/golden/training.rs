@@ -35,8 +35,8 @@ fn distance(a: &[f32], b: &[f32]) -> f64 {
     a.iter().zip(b).map(|(a, b)| f64::from(a - b).powi(2)).sum::<f64>().sqrt()
 }
 
-/// In bf16 nobody is right to the last digit: rounding moves PyTorch's own gradients away from those in f32. Ours may be no further
-/// from f32 than that, tensor by tensor, and so must the loss.
+/// In bf16 no implementation is exact: rounding moves PyTorch's own gradients away from those in f32. For each tensor and for the loss, ours
+/// may be no further from f32 than PyTorch's.
 #[test]
 fn bf16_gradients_are_no_further_from_f32_than_those_of_pytorch() {
     let fixture = Gradients::open("bf16");
@@ -92,7 +92,7 @@ fn gradients_with_dropout_agree_with_peft_under_the_same_masks() {
             let off = distance(got, &expected) / distance(&expected, &vec![0.0; expected.len()]);
             assert!(off <= 1e-4, "{what} {}: off by {off}", entry.name);
             assert!(cosine(got, &expected) >= 0.999_999, "{what} {}", entry.name);
-            // Without the masks it is another gradient.
+            // Without the masks, the gradient differs.
             let without = golden.tensor(&format!("gradient.all_linear.{}", entry.name));
             assert!(distance(got, &without) >= 1e-2 * distance(&without, &vec![0.0; without.len()]), "{}", entry.name);
         }

@@ -176,7 +176,7 @@ impl Renderer<'_> {
         let rendered = self.render_with(&plain(&marked.messages), &marked.tools);
         let is_lost = |mark: &&Marker| match (&rendered, &mark.text) {
             (Ok(rendered), Some(text)) => !rendered.contains(text),
-            // Truth has no marks, and a template may look at what is called. Then the value must at least be in the text.
+            // A boolean cannot carry a marker, and a template may inspect the called tool. The value must then at least be in the text.
             _ => {
                 let before = |found: &&TextSpan| located.texts[found.text].index < mark.message;
                 let start = located.found.iter().filter(before).map(|found| found.range.end).max();
@@ -246,7 +246,7 @@ fn contains(text: &str, value: &Value) -> bool {
     }
 }
 
-/// What stands for a part of a call or a definition.
+/// A marker that replaces a part of a call or a definition.
 struct Marker {
     /// None where the value is kept.
     text: Option<String>,
@@ -256,7 +256,7 @@ struct Marker {
     message: usize,
 }
 
-/// What is marked. A template may look at either where it prints the other.
+/// What is marked. A template may inspect one of them to print the other.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum MarkedPart {
     /// Names of tools, arguments and parameters.

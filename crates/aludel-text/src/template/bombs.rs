@@ -280,7 +280,7 @@ const LISTS: [&str; 20] = [
     "$l|reject('in', $l)|list",
 ];
 
-/// A loop that makes texts and lists of each other by whatever comes.
+/// A loop that builds texts and lists from each other by random operations.
 fn random_bomb(seed: u64) -> String {
     let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
     let mut next = |below: usize| {

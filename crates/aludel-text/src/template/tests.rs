@@ -60,7 +60,7 @@ fn nested_names_called_filters_and_folded_letters_are_known() {
     assert!(count >= 60, "{count}");
 }
 
-/// Functions, methods and slices that are not there, or are given another type: what is named, where it is, and what helps.
+/// Functions, methods and slices that do not exist, or get another type: the error has the name, the place and the remedy.
 #[test]
 fn what_a_template_asks_in_vain_is_told_with_its_place_and_the_mend() {
     for (source, parts) in [

@@ -3,8 +3,8 @@
 
 /// The longest text that a map replaces something by.
 ///
-/// It is a length, that many bytes of a double array, and texts that end with a zero. An entry of the array says where its children lie,
-/// by exclusive or with their letter; a leaf says where its text begins.
+/// It is a length, that many bytes of a double array, and texts that end with a zero. An entry of the array has the index of its children,
+/// by exclusive or with their byte; a leaf has the start of its text.
 pub(super) fn longest_replacement(map: &str) -> Result<u64, String> {
     let damaged = |what: &str| format!("precompiled_charsmap is damaged: {what}");
     let bytes = from_base64(map).ok_or_else(|| damaged("it is not written in base64"))?;
@@ -23,7 +23,7 @@ pub(super) fn longest_replacement(map: &str) -> Result<u64, String> {
         if std::mem::replace(is_seen, true) {
             continue;
         }
-        // The library looks at every letter that a text may have here, and at nothing that says how far the array goes.
+        // The library looks up every character of a text here and does not check the bounds of the array.
         for letter in 1..=255 {
             let unit = *units.get(node ^ letter).ok_or_else(|| damaged("its tree leads out of itself"))?;
             if unit & ((1 << 31) | 0xFF) != letter {

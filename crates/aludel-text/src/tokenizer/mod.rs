@@ -93,7 +93,7 @@ impl Tokenizer {
         let refuse = |reason: String| Error::TokenizerFile { origin: origin.to_owned(), reason };
         let document: validate::Document =
             serde_json::from_slice(bytes).map_err(|error| refuse(components::fault(bytes, &error.to_string())))?;
-        let growth = document.vet(bytes).map_err(refuse)?;
+        let growth = document.validate(bytes).map_err(refuse)?;
         let built =
             catch_panic(|| serde_json::from_slice::<tokenizers::Tokenizer>(bytes).map_err(|error| error.to_string()));
         let mut inner = built.and_then(|built| built).map_err(|reason| refuse(components::fault(bytes, &reason)))?;

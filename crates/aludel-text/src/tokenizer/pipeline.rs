@@ -124,7 +124,7 @@ impl Tokenizer {
 
     pub(super) fn tokenize_split(&self, mut pieces: PreTokenizedString) -> Result<Tokenized, String> {
         let mut run = || {
-            self.steps.cut(&mut pieces)?;
+            self.steps.pre_tokenize(&mut pieces)?;
             self.inner.get_model().tokenize_in_pretokenized(&mut pieces, None)?;
             std::mem::replace(&mut pieces, PreTokenizedString::from("")).into_encoding(None, 0, OffsetType::Byte)
         };

@@ -100,7 +100,7 @@ impl LimitedRegex<'_> {
                     limit = 0;
                     let Some(found) = found else { break };
                     let is_empty = found.end() == at;
-                    // behind an empty match the search goes on with the next letter
+                    // after an empty match the search continues at the next character
                     at =
                         found.end() + text[found.end()..].chars().next().filter(|_| is_empty).map_or(0, char::len_utf8);
                     if is_empty && found.end() == text.len() {

@@ -152,7 +152,7 @@ impl Steps {
     }
 
     /// Cuts what is no token yet into words.
-    pub(super) fn cut(&self, pieces: &mut PreTokenizedString) -> Result<()> {
+    pub(super) fn pre_tokenize(&self, pieces: &mut PreTokenizedString) -> Result<()> {
         self.pre_tokenizers.iter().try_for_each(|step| match step {
             PreTokenizing::Plain(step) => step.pre_tokenize(pieces),
             PreTokenizing::Split { regex, behavior, is_inverted: false } => {

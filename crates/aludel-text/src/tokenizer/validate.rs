@@ -109,11 +109,11 @@ pub(super) struct ExpansionFactors {
 }
 
 const MOST_STEPS: usize = 100;
-/// Families have up to 70 in theory, by what their maps of Unicode hold, and about 1 in use.
+/// Known families reach 70 in theory, by their maps of Unicode, and about 1 in practice.
 const MOST_NORMALIZER: u64 = 400;
 const MOST_PRE_TOKENIZER: u64 = 12;
 const MOST_DECODER: u64 = 64;
-/// In letters; families have 100.
+/// In characters; known families have 100.
 const LONGEST_SEARCHED_WORD: u64 = 256;
 const LONGEST_AFFIX: usize = 64;
 const LONGEST_UNKNOWN: usize = 256;
@@ -209,7 +209,7 @@ impl Document {
 
     /// # Errors
     /// What is wrong, with its place in the file.
-    pub(super) fn vet(&self, bytes: &[u8]) -> Result<ExpansionFactors, String> {
+    pub(super) fn validate(&self, bytes: &[u8]) -> Result<ExpansionFactors, String> {
         let mut trials = RegexTrials::default();
         let mut section = |name, value: &Option<Value>, most| section(name, value.as_ref(), most, &mut trials);
         let normalizer = section("normalizer", &self.normalizer, MOST_NORMALIZER)?;
@@ -218,7 +218,7 @@ impl Document {
         components::check_rest(&self.rest, "the file")?;
         if let Some(model) = &self.model {
             components::check_rest(&model.rest, "model")?;
-            model.vet(bytes)?;
+            model.validate(bytes)?;
         }
         for token in &self.added_tokens {
             if token.id >= MOST_IDS {
@@ -250,7 +250,7 @@ impl Document {
 }
 
 impl Model {
-    fn vet(&self, bytes: &[u8]) -> Result<(), String> {
+    fn validate(&self, bytes: &[u8]) -> Result<(), String> {
         if self.dropout.is_some_and(|dropout| dropout != 0.0) {
             return Err(
                 "its model has a `dropout`, with which the same text gives other ids each time: set it to null"
@@ -288,7 +288,7 @@ impl Model {
     }
 }
 
-/// The library takes as many bytes off the right half of each merge as the prefix has, whatever they are.
+/// The library takes as many bytes off the right half of each merge as the prefix has, without checking them.
 fn check_prefix(bytes: &[u8], prefix: &str) -> Result<(), String> {
     let MergesDocument { model } = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
     for merge in &model.merges {
@@ -338,7 +338,7 @@ fn collect<'a>(
     if steps.len() > MOST_STEPS {
         return Err(format!("its {name} has more than {MOST_STEPS} steps"));
     }
-    // Whatever is a list of objects is a list of steps, under whichever key.
+    // Every list of objects is a list of steps, under any key.
     for (key, list) in step.iter().filter_map(|(key, value)| Some((key, value.as_array()?))) {
         for (number, inner) in list.iter().enumerate().filter(|(_, inner)| inner.is_object()) {
             collect(inner, steps, name, format!("{place}.{key}[{number}]"))?;
@@ -347,7 +347,7 @@ fn collect<'a>(
     Ok(())
 }
 
-/// By how much a step may multiply a text. What its fields say counts, whatever its type.
+/// The factor by which a step may expand a text. It depends on its fields, whatever its type.
 fn grows_by(kind: &str, step: &Map<String, Value>, place: &str, trials: &mut RegexTrials) -> Result<u64, String> {
     let text = |key: &str| step.get(key).and_then(Value::as_str);
     let mut growth = match kind {
@@ -400,7 +400,7 @@ mod tests {
         let file = serde_json::json!({"model": {"vocab": words.iter().map(|word| (word, 0.0)).collect::<Vec<_>>()}})
             .to_string();
         let document: Document = serde_json::from_str(&file).map_err(|error| error.to_string())?;
-        document.vet(file.as_bytes()).map(|_| ())
+        document.validate(file.as_bytes()).map(|_| ())
     }
 
     #[test]

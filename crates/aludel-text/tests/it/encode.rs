@@ -330,7 +330,7 @@ fn content() -> impl Strategy<Value = String> {
 }
 
 proptest! {
-    /// Whatever the contents spell, the control tokens of a row are exactly those of the same row with harmless contents,
+    /// For any contents, the control tokens of a row are exactly those of the same row with harmless contents,
     /// and decoding gives the rendered text.
     #[test]
     fn content_never_becomes_a_control_token(user in content(), answer in content(), reasoning in content(), system in content(),

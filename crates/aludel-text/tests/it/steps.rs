@@ -30,7 +30,7 @@ fn replace(regex: &str) -> Value {
     json!({"type": "Replace", "pattern": {"Regex": regex}, "content": "ab"})
 }
 
-/// Looks ahead, as the expressions of most families do.
+/// Has a look-ahead, as the expressions of most families have.
 const LOOKING: &str = r"\s+(?!\S)|\s+|\w+";
 
 #[test]
@@ -82,7 +82,7 @@ fn ids_are_those_of_the_library() {
     assert!(lost > 20 && all - lost > 100, "{lost} of {all}");
 }
 
-/// The library cuts the rest of such a text otherwise, and says nothing.
+/// The library splits the rest of such a text differently, without an error.
 #[test]
 fn a_search_that_gives_up_is_an_error() {
     let blanks = format!("a{}b c", " ".repeat(1_200_000));

@@ -13,18 +13,18 @@ const MARK: &str = "TASK ";
 /// What a task took, and what came of it.
 #[derive(Debug)]
 pub(crate) struct Outcome {
-    /// What its thread worked: what others do on the machine is left out, where the system tells.
+    /// CPU time of its thread, without other work on the machine, if the system reports it.
     pub(crate) time: Duration,
-    /// By how much the peak of its process's memory rose, in kilobytes, where the system tells.
+    /// Growth of the process's peak memory in kilobytes, if the system reports it.
     pub(crate) kilobytes: u64,
-    /// What it says of itself in one line, or how its process ended without saying anything.
+    /// Its result in one line, or how its process ended without a result.
     pub(crate) words: String,
     /// It did not end by itself, or something in it panicked.
     pub(crate) is_fault: bool,
 }
 
 impl Outcome {
-    /// As a line to look at.
+    /// As a line for the log.
     pub(crate) fn line(&self) -> String {
         format!("{:.1?}, {} kB, {}", self.time, self.kilobytes, self.words)
     }
@@ -44,7 +44,7 @@ pub(crate) fn run(test: &str, tasks: &[Vec<u8>]) -> Vec<Outcome> {
     let with_length = |task: &Vec<u8>| [&(task.len() as u64).to_le_bytes(), task.as_slice()].concat();
     let sent: Vec<u8> = tasks.iter().flat_map(with_length).collect();
     let writer = std::thread::spawn(move || {
-        // A process that ended reads no more, which its outcome says.
+        // A process that ended reads no more input; its outcome reports that.
         let _ = input.write_all(&sent);
     });
     let output = child.wait_with_output().unwrap();

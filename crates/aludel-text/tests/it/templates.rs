@@ -39,7 +39,7 @@ fn renders_as_transformers_does() {
     }
 }
 
-/// Templates that look at what messages say print what they print in transformers, and text of messages stays text in each.
+/// Templates that inspect the content of messages print the same as in transformers, and message text never becomes markup.
 #[test]
 fn what_a_template_looks_at_changes_nothing() {
     let Fixture { templates, cases } = fixture("looking.json");

@@ -46,7 +46,7 @@ fn sentence_piece_ids_are_those_of_the_library() {
     assert_ne!(unprefixed.encode("Hello").unwrap(), tokenizer.encode("Hello").unwrap());
 }
 
-/// As Gemma's runs of tabulators: they are found whole, the longest first, and never merged.
+/// Like Gemma's runs of tabs: they are matched as a unit, longest first, and never merged.
 #[test]
 fn user_defined_tokens_at_the_end_of_a_sentence_piece_vocabulary_are_found_whole() {
     let (mut vocabulary, _) = sentence_piece();
@@ -193,7 +193,7 @@ fn faulty_vocabularies_are_refused() {
     check(&|v| v.scores = vec![0.0, f32::NAN], &["tokenizer.ggml.scores", "entry 1 is no number"]);
     check(&|v| v.eos_id = Some(9_999), &["eos_token_id", "9999"]);
     check(&|v| v.merges.push("single".to_owned()), &["tokenizer.ggml.merges", "single"]);
-    // What the library refuses is told of the file.
+    // An error of the library names the file.
     check(&|v| v.merges.push("zz qq".to_owned()), &["file.gguf: not a usable tokenizer", "zz"]);
     check(&|v| v.tokens[50] = v.tokens[51].clone(), &["tokenizer.ggml.tokens", "twice"]);
     check(&|v| v.model = "llama".to_owned(), &["tokenizer.ggml.scores", "0 entries"]);

@@ -45,7 +45,7 @@ struct Case {
 struct Family<'a> {
     template: ChatTemplate,
     tokenizer: &'a Tokenizer,
-    /// One of these stands before each turn.
+    /// One of these precedes each turn.
     opens: &'a [&'a str],
     /// This ends it, and is learnt.
     close: &'a str,

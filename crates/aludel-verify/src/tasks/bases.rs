@@ -1,4 +1,4 @@
-//! Whole numbers in other bases. Solutions multiply each digit by its place and add, or divide again and again and read
+//! Whole numbers in other bases. Solutions multiply each digit by its place and add, or divide repeatedly and read
 //! the rests backwards.
 
 use super::Difficulty;

@@ -56,7 +56,7 @@ pub(super) fn puzzles() -> Vec<Days> {
     puzzles
 }
 
-/// The whole weeks are left out, and the rest is walked day by day.
+/// Complete weeks are left out, and the remaining days are counted one by one.
 fn walk(weekday: usize, days: i64) -> (String, usize) {
     let (weeks, rest) = (days.abs() / 7, days.abs() % 7);
     let step: usize = if days > 0 { 1 } else { 6 };

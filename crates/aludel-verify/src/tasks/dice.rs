@@ -17,7 +17,7 @@ pub(super) struct Spec {
     pub(super) event: Event,
 }
 
-/// What the dice are to show. No event prefers one die over the other, so their order is a matter of wording.
+/// The event that the dice are to show. No event depends on the order of the dice, so their order is part of the wording.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Event {
     SumIs(i64),

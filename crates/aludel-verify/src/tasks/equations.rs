@@ -44,7 +44,7 @@ pub(super) fn puzzles() -> Vec<Spec> {
             }
         }
     }
-    // Nobody writes `2x + 0`.
+    // `2x + 0` is not written like that.
     specs.retain(|spec| !matches!(spec, Spec::BothSides { d: 0, .. }));
     specs
 }

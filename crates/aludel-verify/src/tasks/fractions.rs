@@ -86,7 +86,7 @@ fn finished((top, bottom): Written) -> (String, Fraction) {
     (sentence, Fraction::new(top, bottom))
 }
 
-/// How often `divisor` goes into `whole`, which it divides at most 20 times: ten times at once, then the rest.
+/// How often `divisor` goes into `whole`, at most 20 times: ten at once, then the rest.
 fn share(whole: i64, divisor: i64) -> String {
     let (ten, value) = (10 * divisor, whole / divisor);
     let steps = match whole - ten {

@@ -9,7 +9,7 @@ use super::words::{Person, capitalised, counted};
 #[cfg(test)]
 mod tests;
 
-/// What one person is to another, whatever the sex.
+/// The relation of one person to another, independently of their sex.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kin {
     Parent,
@@ -31,13 +31,13 @@ const LINKS: [Kin; 4] = [Kin::Parent, Kin::Child, Kin::Sibling, Kin::Spouse];
 /// A problem without names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Riddle {
-    /// Each person is what the link says to the next one: what is the first to the last?
+    /// Each person has the given relation to the next one: what is the relation of the first to the last?
     Chain { links: Vec<Link>, women: Vec<bool> },
-    /// Somebody has so many brothers and sisters: how many has one of these?
+    /// A person has given numbers of brothers and sisters: how many has one of the siblings?
     Siblings { teller_is_woman: bool, brothers: i64, sisters: i64, sibling_is_woman: bool, asks_sisters: bool },
 }
 
-/// What a person of a chain is to the next, and whether it is said the other way round.
+/// The relation of a person in a chain to the next one, and whether it is worded in the other direction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Link {
     pub(super) kin: Kin,

@@ -1,6 +1,6 @@
 //! Problems that Aludel invents itself, each with an exact answer and a worked solution that a very small model can
 //! learn step by step. A family enumerates its problems; which of them serve for training and which for testing hangs
-//! on the problem alone, so the two never meet, whatever seed, difficulty and wording.
+//! on the problem alone, so the two are disjoint for any seed, difficulty and wording.
 
 mod ages;
 mod arithmetic;
@@ -41,7 +41,7 @@ pub use dice::seed_problem;
 pub struct Problem {
     /// The family that it belongs to.
     pub family: &'static str,
-    /// Names the problem whatever its wording.
+    /// Identifies the problem independently of its wording.
     pub id: String,
     /// How hard it is.
     pub difficulty: Difficulty,

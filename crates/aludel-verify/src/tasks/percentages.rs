@@ -5,7 +5,7 @@ use super::arithmetic::{product, quotient};
 use super::puzzle::{Puzzle, WorkedProblem};
 use super::random::Choices;
 
-/// What is asked of a percentage and a whole.
+/// Which of percentage, whole and part the question asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     /// The part itself.

@@ -1,4 +1,4 @@
-//! The common part of the families: each lists its problems once, without wording, and writes one of them out on request.
+//! What all families share: each enumerates its problems without their wording, and words one of them on request.
 
 use super::random::Choices;
 use super::{Difficulty, Family, Problem};

@@ -5,7 +5,7 @@
 pub(super) struct Random(u64);
 
 impl Random {
-    /// A stream that depends on a seed and a name, so that families with one seed do not move in step.
+    /// A stream that depends on a seed and a name, so that families with the same seed are not correlated.
     pub(super) fn new(seed: u64, name: &str) -> Random {
         let mut hasher = blake3::Hasher::new();
         hasher.update(&seed.to_le_bytes()).update(name.as_bytes());

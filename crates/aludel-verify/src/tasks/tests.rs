@@ -1,5 +1,5 @@
 //! Every problem of every family: each calculation of the solution against exact arithmetic, the answer as the verifier
-//! finds it, lengths, distinctness, and the walls between train, test and the held-out question. The families' own files
+//! finds it, lengths, distinctness, and that train, test and the held-out question share no problem. The families' own files
 //! hold the answers against an independent calculation; those of dice and equations stand here.
 
 use std::collections::{HashMap, HashSet};
@@ -27,7 +27,7 @@ fn check(problem: &Problem) {
     assert!(problem.question.len() < 190 && !problem.question.contains(['{', '}']), "{place}");
 }
 
-/// What the problem's own verifier says of an answer.
+/// The verdict of the problem's own verifier on an answer.
 fn verdict(problem: &Problem, answer: &str) -> Verdict {
     problem.verifier.checker().unwrap().verdict(answer, &problem.answer).unwrap()
 }

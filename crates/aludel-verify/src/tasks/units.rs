@@ -109,7 +109,7 @@ impl Puzzle for Amount {
             &[("smalls", &smalls), ("amount", &amount)],
         );
         let in_small = product(self.large, factor);
-        // Where there is nothing to add, that is said too: a model that learns to look for it does not invent it.
+        // The solution also states that there is nothing to add, so that a model that learns to check for it does not invent something.
         let added = if self.small == 0 { total.to_string() } else { sum(in_large, self.small) };
         let steps = format!("{first} {}: {in_small}. And {} more: {added}.", named(self.large, large_name), self.small);
         WorkedProblem::new(question, steps, total).in_unit(small_name)

@@ -1,4 +1,4 @@
-//! Wording that the families share: sentences with places to fill, people with names, numbers before nouns.
+//! Wording that the families share: sentences with placeholders, people with names, numbers before nouns.
 
 use std::fmt::Display;
 
@@ -20,7 +20,7 @@ impl Choices {
         std::array::from_fn(|index| PEOPLE[(start + index * stride) % PEOPLE.len()])
     }
 
-    /// A person for each entry, a woman where it is true.
+    /// A person for each entry; `true` is a woman.
     pub(super) fn people_of(&mut self, women: &[bool]) -> Vec<Person> {
         let (start, stride) = (*self.pick(&PLACES), *self.pick(&[1, 5, 7, 11]));
         let couple = |index: usize| 2 * (start + index * stride) % PEOPLE.len();
@@ -50,7 +50,7 @@ const fn he(name: &'static str) -> Person {
     Person { name, is_female: false }
 }
 
-/// Women and men take turns. A stride without a common divisor with 12 meets nobody twice.
+/// Women and men alternate. A stride coprime to 12 selects each person at most once.
 const PEOPLE: [Person; 24] = [
     she("Anna"),
     he("Tom"),

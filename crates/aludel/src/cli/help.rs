@@ -1,5 +1,5 @@
-//! How help looks: what `-h` leaves out and `--help` tells, the usage of commands whose options may stand in a recipe, and examples that
-//! can be copied at any width. The words themselves stand with each command's options.
+//! The layout of help: which options only `--help` shows, the usage of commands whose options may be in a recipe, and examples that can be
+//! copied at any width. The texts themselves are with each command's options.
 
 use clap::Command;
 
@@ -35,7 +35,7 @@ pub(super) const RARE: [&str; 24] = [
 pub(super) const ROOT: &str = "aludel";
 /// Examples that `-h` shows of one command.
 const FEW_EXAMPLES: usize = 3;
-/// Longer examples and usages go on further lines.
+/// Longer examples and usages are continued on further lines.
 const WIDTH: usize = 78;
 
 /// What has to be given to a command, where options alone do not tell it, since most of them may stand in a recipe instead, and where
@@ -112,7 +112,7 @@ fn laid_out(after: &str) -> String {
     after.split("\n\n").map(part).collect::<Vec<_>>().join("\n\n")
 }
 
-/// So many examples, without what follows them.
+/// At most this number of examples, without the text after them.
 fn first_examples(after: &str, most: usize) -> String {
     let examples = after.split("\n\n").find(|part| part.starts_with("Examples:")).unwrap_or_default();
     let mut lines = Vec::new();

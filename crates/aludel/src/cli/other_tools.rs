@@ -121,7 +121,7 @@ mod tests {
     use super::*;
     use std::collections::HashSet;
 
-    /// A name that becomes a command of ours must leave the list, and what an answer tells to type must exist.
+    /// A name that becomes a command of ours must leave the list, and commands in the answers must exist.
     #[test]
     fn foreign_commands_are_none_of_ours_and_lead_to_commands_that_exist() {
         let root = crate::cli::command();

@@ -6,7 +6,7 @@ use crate::report::UsageError;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Command, Error};
 
-/// The words for an error of parsing what was `typed`, the name of the program first.
+/// The usage error for a parsing error; `typed` is the command line, with the name of the program first.
 pub(crate) fn usage_error(error: &Error, root: &Command, typed: &[String]) -> UsageError {
     let (command, path) = meant(error, root, typed);
     let of = |kind: ContextKind| words(error.get(kind));
@@ -130,7 +130,7 @@ fn by_words(root: &Command, typed: &[String]) -> String {
     path
 }
 
-/// Of the names that clap takes for meant, those that are most like what was typed.
+/// Of the names that clap suggests, those closest to what was typed.
 fn nearest(typed: &str, suggested: Vec<String>) -> Vec<String> {
     let distance = |name: &String| strsim::damerau_levenshtein(typed, name);
     let least = suggested.iter().map(distance).min();
@@ -284,7 +284,7 @@ mod tests {
                     assert!(reason.starts_with("it must be a "), "{typed:?}: {reason}");
                     typed.pop();
                 }
-                // A number below its range is told the range, and is not read as an option.
+                // For a number below its range, the error states the range; it is not read as an option.
                 typed.extend([format!("--{name}"), "-5".to_owned()]);
                 if let Err(error) = root.clone().try_get_matches_from(&typed) {
                     assert_ne!(error.kind(), ErrorKind::UnknownArgument, "{typed:?}: {error}");

@@ -1,4 +1,4 @@
-//! `aludel bench`: the options of a measurement, and how its result reads. What is timed stands in `aludel_distill::bench`.
+//! `aludel bench`: its options and the output of its results. The measurements are in `aludel_distill::bench`.
 
 use crate::console::Console;
 use crate::progress::{Position, Progress, WorkKind};

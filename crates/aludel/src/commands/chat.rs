@@ -1,5 +1,5 @@
-//! `aludel chat`: one question, or a conversation, with a model and perhaps an adapter. Answers stream; reasoning is dimmed on a terminal,
-//! and elsewhere goes to standard error. What can be typed in a conversation stands in `conversation`.
+//! `aludel chat`: one question, or a conversation, with a model and optionally an adapter. Answers are streamed; reasoning is dimmed on a
+//! terminal, and goes to standard error otherwise. The commands of a conversation are in `conversation`.
 
 mod conversation;
 
@@ -145,7 +145,7 @@ pub(crate) fn run(args: &ChatArgs, console: &mut Console) -> anyhow::Result<Outc
 pub(crate) enum AnswerOutput {
     /// Not at all: it is printed as JSON at its end.
     AsJson,
-    /// All of it on standard output, reasoning dimmed; with a model's name, who answered and how fast is told at the end.
+    /// All of it on standard output, reasoning dimmed; with a model's name, the name and the speed are printed at the end.
     Whole(Option<String>),
     /// The answer on standard output, for whatever reads it; the reasoning on standard error.
     Apart,
@@ -197,7 +197,7 @@ pub(crate) fn say(
             }
         };
         if failed.is_err() {
-            // nobody reads on
+            // the reader has closed the pipe
             interrupted.store(true, Ordering::Relaxed);
         }
     })?;

@@ -1,5 +1,5 @@
-//! `aludel trace` with prompts, and `aludel plan trace`: their options, the key, the signals, and what is printed while answers
-//! come in and at the end. What the store holds is told by `trace status`.
+//! `aludel trace` with prompts, and `aludel plan trace`: their options, the key, the signals, and the output during the collection and at
+//! its end. `trace status` prints what is in a store.
 
 mod progress_text;
 mod show;
@@ -25,7 +25,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 pub(super) use warnings::Warnings;
 
-/// The options of `aludel trace` and `aludel plan trace`. All of them may stand in the recipe instead.
+/// The options of `aludel trace` and `aludel plan trace`. All of them may be in the recipe instead.
 #[derive(Debug, Args)]
 pub(crate) struct CollectArgs {
     /// Prompts: JSONL, JSON array (also .gz, .zst) or Parquet files, or hf:owner/name:split
@@ -172,7 +172,7 @@ fn collect_prepared(prepared: &Prepared, watch: bool, json: bool, console: &mut 
     outcome(end, json, prepared, console)
 }
 
-/// Asks a pilot and tells what the rest will take.
+/// Runs a pilot and predicts the cost of the rest.
 pub(crate) fn run_plan(args: &CollectArgs, console: &mut Console) -> anyhow::Result<Outcome> {
     let prepared = Prepared::of(args.recipe()?)?;
     let stop = stop_on_signals()?;
@@ -268,7 +268,7 @@ impl Prepared {
 
     /// What the first server that lists its models has, where the one that was asked for is not among them.
     fn listed_models(&self, words: &[String]) -> String {
-        // Whoever cannot be reached, or wants another key, is not waited for once more.
+        // A server that cannot be reached, or refuses the key, is not waited for again.
         let may_be_the_model =
             |words: &String| words.to_lowercase().contains("model") || words.starts_with("none of the first");
         if !words.iter().any(may_be_the_model) {

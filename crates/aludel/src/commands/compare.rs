@@ -1,5 +1,5 @@
-//! `aludel compare`: evaluations against the first of them, as a verdict in the terminal and as a page. What is compared is found in
-//! `inputs`. How differences are measured is decided in `aludel_distill::evaluate`, how the page looks in `html_report`.
+//! `aludel compare`: compares evaluations with the first of them, in the terminal and as an HTML report. `inputs` finds what is compared,
+//! `aludel_distill::evaluate` computes the differences, `html_report` has the page.
 
 mod inputs;
 

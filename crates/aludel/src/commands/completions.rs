@@ -1,4 +1,4 @@
-//! `aludel completions`: what a shell needs to complete commands and options, made from their definition.
+//! `aludel completions`: shell completions, generated from the definition of the command line.
 
 use crate::console::Console;
 use crate::report::Outcome;

@@ -31,7 +31,7 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-/// The options of `aludel curate`. Traces and output folder may stand in the recipe instead.
+/// The options of `aludel curate`. Traces and output folder may be in the recipe instead.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct CurateArgs {
@@ -105,7 +105,7 @@ Examples:
 Each filter can be switched off or set: `aludel schema` describes [curate].
 Why a row was dropped stands in its `reason` and `detail` in dropped.jsonl.";
 
-/// Curates and shows what became of the rows.
+/// Curates and prints the outcome of the rows.
 pub(crate) fn run(args: &CurateArgs, console: &mut Console) -> anyhow::Result<Outcome> {
     let failed = read_failed(&args.only_failed)?;
     let mut recipe = args.recipe()?;
@@ -144,7 +144,7 @@ pub(crate) fn curate_recipe(
     let curated = curate(&*source, &options, tokens, folder, &about, &|told| show_progress(&shown, &began, told));
     drop(shown);
     if let (Err(Error::NotSplit { report, .. }), false) = (&curated, json) {
-        // Too few rows are left, and this tells where the others went.
+        // Too few rows are left; this shows why the others were dropped.
         show_filters(console, report)?;
         console.line(format_args!(
             "kept: {} of {} on {}; nothing is written",

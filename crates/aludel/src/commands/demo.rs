@@ -1,5 +1,5 @@
-//! `aludel demo`: the whole story on one small student: fetch it, invent problems, evaluate, train, evaluate again, merge, report. A
-//! second demo goes on where the first one stopped. Where its training rows come from stands in `training_data`, how it is scored in `evaluation`.
+//! `aludel demo`: the complete workflow on one small student: download, generate problems, evaluate, train, evaluate again, merge, report.
+//! A second demo resumes where the first one stopped. Training rows are in `training_data`, scoring in `evaluation`.
 
 mod evaluation;
 mod training_data;
@@ -77,7 +77,7 @@ Examples:
 Scores are of problems that are never trained on, in the families that are; open report.html in a
 browser. Teachers' answers are kept in traces.db and verified before they are learnt from.";
 
-/// Tells the story.
+/// Runs all stages.
 pub(crate) fn run(args: &DemoArgs, console: &mut Console) -> anyhow::Result<Outcome> {
     let stop = stop_on_signals()?;
     let student = match &args.student {

@@ -1,5 +1,5 @@
-//! `aludel eval`: its options, its progress, and what it ends with. Models here and served ones have their files, and so have the options
-//! that `compare` shares. What is asked, answered and scored stands in `aludel_distill::evaluate`.
+//! `aludel eval`: its options, its progress and its final output. Local and served models have files of their own, and so have the options
+//! that `compare` shares. Asking and scoring are in `aludel_distill::evaluate`.
 
 mod local;
 mod on_rows;

@@ -1,5 +1,5 @@
-//! `aludel inspect`: how rows are templated, tokenised and masked, and what would become of all of them in training.
-//! Rows go through the very functions that training uses; `rows` counts the outcomes, `show` prints them.
+//! `aludel inspect`: how rows are templated, tokenised and masked, and how training would handle all of them. Rows are
+//! prepared by the same functions as in training; `rows` counts the outcomes, `show` prints them.
 
 mod rows;
 mod show;
@@ -28,7 +28,7 @@ use rows::Totals;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 
-/// The options of `aludel inspect`. Student and data may stand in the recipe instead.
+/// The options of `aludel inspect`. Student and data may be in the recipe instead.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct InspectArgs {
@@ -132,7 +132,7 @@ pub(crate) fn run(args: &InspectArgs, console: &mut Console) -> anyhow::Result<O
     if args.json {
         let rows = numbered.map(|(number, (row, place))| show::json_row(number, row, place, tokenizer)).collect();
         let (left_out, memory_bytes) = match &training {
-            Ok(training) => (training.left_out.iter().map(ExcludedRows::told).collect(), training.memory_bytes),
+            Ok(training) => (training.left_out.iter().map(ExcludedRows::describe).collect(), training.memory_bytes),
             Err(_) => (Vec::new(), None),
         };
         let report = Report { left_out, memory_bytes, rows, evaluation, ..Report::new(&recipe, max_length, totals) };
@@ -152,7 +152,7 @@ pub(crate) fn run(args: &InspectArgs, console: &mut Console) -> anyhow::Result<O
     Ok(Outcome::Done)
 }
 
-/// What to type next: training, where it would not stop, or curation, where that would mend why it stops. What else stops it is told.
+/// The next command: training, if the data can be trained on, or curation, if that would remove the problem. Other problems are reported.
 fn next(
     totals: &Totals,
     evaluation: Option<&Totals>,
@@ -209,7 +209,7 @@ fn largest_passes(recipe: &Recipe, totals: &Totals, evaluation: &Totals, max_len
     let lengths: Vec<u32> = rows.iter().map(|row| row.0).collect();
     let all = 0..rows.len() as u32;
     let told = |row: u32| (rows[row as usize].1, rows[row as usize].2);
-    // Rows that cannot be split are told when they are trained on.
+    // Rows that cannot be split are reported by training.
     let (train, test) = divided(all.end, &told, recipe).unwrap_or_else(|_| (all.collect(), Vec::new()));
     let mut plan = Plan::new(&recipe.train, &train, &lengths);
     MaxPassTokens::of(&recipe.train, &mut plan, &test, 0)

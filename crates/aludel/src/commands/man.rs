@@ -35,7 +35,7 @@ pub(crate) fn run(args: &ManArgs, command: Command, console: &mut Console) -> an
     Ok(Outcome::Done)
 }
 
-/// A command with all of its options told, what `-h` leaves out among them, and without `help`, which has no page of its own.
+/// A command with all of its options, including those that `-h` leaves out, and without `help`, which has no page of its own.
 fn with_all_options(command: Command) -> Command {
     command.disable_help_subcommand(true).mut_args(|arg| arg.hide_short_help(false)).mut_subcommands(with_all_options)
 }

@@ -1,4 +1,4 @@
-//! `aludel plan`: what a command will take, before it is run. Each command that can be planned is a subcommand.
+//! `aludel plan`: predicts the cost of a command before it is run. Each command that can be planned is a subcommand.
 
 use super::collect::{self, CollectArgs};
 use crate::console::Console;

@@ -1,5 +1,5 @@
-//! `aludel schema`: the JSON schema of a recipe, for editors that complete and check TOML and for people who look a
-//! setting up.
+//! `aludel schema`: the JSON schema of a recipe, for editors that complete and check TOML, and for looking up a
+//! setting.
 
 use crate::console::Console;
 use crate::report::Outcome;

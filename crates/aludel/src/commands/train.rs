@@ -24,7 +24,7 @@ use aludel_files::shortened;
 use clap::Args;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
-use warnings::{tell_base, tell_unnamed_base, warn_of_start};
+use warnings::{log_base_model, warn_of_start, warn_of_unnamed_base};
 
 /// The options of `aludel train`. Student, data and output folder may stand in the recipe instead.
 #[derive(Debug, Args)]
@@ -132,7 +132,7 @@ pub(crate) fn run(args: &TrainArgs, console: &mut Console) -> anyhow::Result<Out
     fetch_named(&mut recipe)?;
     let summary = run_recipe(&recipe, args.resume, args.json, Phase::whole(), console)?;
     if let Some(adapter) = &summary.adapter {
-        tell_unnamed_base(adapter)?;
+        warn_of_unnamed_base(adapter)?;
     }
     if args.json {
         console.json_line(&summary_json(&summary)?)?;
@@ -179,7 +179,7 @@ pub(crate) fn run_recipe(
                     grouped(started.trained_parameters),
                     grouped(started.total_steps),
                 );
-                tell_base(started);
+                log_base_model(started);
                 warn_of_start(started);
                 begun = Some(started.clone());
                 session = record_session(&folder, started);
@@ -204,7 +204,10 @@ pub(crate) fn run_recipe(
                 Some(json!({ "event": "evaluation", "step": record.step, "eval_loss": record.eval_loss }))
             }
             Event::Sampled(record) => {
-                record.samples.iter().for_each(|sample| tracing::info!("step {}: {}", record.step, told(sample)));
+                record
+                    .samples
+                    .iter()
+                    .for_each(|sample| tracing::info!("step {}: {}", record.step, sample_text(sample)));
                 Some(json!({ "event": "samples", "step": record.step, "samples": record.samples }))
             }
             Event::Saved(path) => {
@@ -239,7 +242,7 @@ pub(crate) fn run_recipe(
 }
 
 /// A sample answer on one line of the log; the whole of it is in `metrics.jsonl`.
-fn told(sample: &SampleAnswer) -> String {
+fn sample_text(sample: &SampleAnswer) -> String {
     const LETTERS: usize = 300;
     let quoted = |text: &str| format!("{:?}", shortened(text, LETTERS));
     let reasoning =

@@ -1,4 +1,4 @@
-//! Text of strangers with its control characters escaped, for the terminal and for JSON. What is styled and written is the console's matter.
+//! Escapes the control characters of untrusted text, for the terminal and for JSON. Styles and writing are in `console`.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -31,7 +31,7 @@ fn escaped(text: &str, escape: impl Fn(char, &mut String)) -> Cow<'_, str> {
 }
 
 /// Control characters (those of Latin-1 too, which some terminals obey), every mark that changes the direction of reading,
-/// and tags, which nobody sees.
+/// and tags, which are invisible.
 fn is_harmful(c: char) -> bool {
     (c.is_control() && c != '\n' && c != '\t')
         || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{206f}')

@@ -1,6 +1,6 @@
-//! Where lines end on a terminal: between words, and never within what is read or copied as one: a number with its unit, `p = 1.00`, a path,
-//! a command. How wide the terminal is, is known to the console. The crate textwrap would add up the widths of these pieces, but neither ends
-//! a style where a line ends nor keeps a long piece beside its label: what is left to it is less than what would feed it.
+//! Wraps lines for the terminal: between words, and never inside a unit that is read or copied as one: a number with its unit, `p = 1.00`,
+//! a path, a command. The console knows the width. The crate textwrap could add up the widths of these pieces, but neither ends a style at
+//! the end of a line nor keeps a long piece beside its label; using it for the rest would take more code than it saves.
 
 use unicode_width::UnicodeWidthStr as _;
 

@@ -1,6 +1,6 @@
-//! Which problems are shown: all that were won, all that were lost, and those that both models get wrong or right, folded in pages. A report
-//! stays small whatever was evaluated: where all of it does not fit, texts are shortened, then the rest is left out, of what is the same in
-//! both first, and the page says so.
+//! The problems that are shown: all that were won, all that were lost, and those that both models get wrong or right, in folded pages. The
+//! size of a report is bounded: if necessary, texts are shortened first, then problems are left out, unchanged ones before others, and the
+//! page states it.
 
 use super::html::{Html, classed, element, join, text};
 use super::problem_card::{Detail, card};
@@ -16,7 +16,7 @@ const PAGE: usize = 50;
 /// Bytes that all problems of a report may take.
 const MOST_BYTES: usize = 2_200_000;
 
-/// From whole texts to the least that tells something. The first is that of the problems in view.
+/// From complete texts to the shortest that are useful. The first is for the problems in view.
 const DETAILS: [Detail; 4] = [
     Detail { question: 1_500, answer: 3_000, reasoning: 6_000 },
     Detail { question: 1_000, answer: 1_200, reasoning: 1_200 },

@@ -1,5 +1,5 @@
-//! Scales of drawings: which values an axis covers, where a value lies on it, and its ticks at round numbers, on a linear or a
-//! logarithmic scale. What is drawn over it is left to `chart` and `plot`.
+//! Axes of plots: the range of values, the position of a value, and ticks at round numbers, on a linear or a logarithmic scale. `chart` and
+//! `plot` draw over them.
 
 use super::grouped;
 
@@ -12,12 +12,12 @@ pub(super) struct Axis {
     low: f64,
     high: f64,
     is_log: bool,
-    /// Where each tick lies, from 0 to 1, and what stands beside it.
+    /// The position of each tick, from 0 to 1, and its label.
     pub(super) ticks: Vec<(f64, String)>,
 }
 
 impl Axis {
-    /// A linear axis that begins and ends at round numbers, with about so many ticks.
+    /// A linear axis that begins and ends at round numbers, with about this number of ticks.
     pub(super) fn linear(values: impl Iterator<Item = f64>, wanted: usize) -> Option<Axis> {
         let (low, high) = extent(values)?;
         let (low, high) = widened(low, high);
@@ -61,7 +61,7 @@ impl Axis {
         self.is_log
     }
 
-    /// Where a value lies, from 0 to 1; beyond that where it is beyond the ends.
+    /// The position of a value, from 0 to 1; outside of that if it is outside of the axis.
     pub(super) fn at(&self, value: f64) -> f64 {
         match self.is_log {
             true => (value / self.low).ln() / (self.high / self.low).ln(),
@@ -106,7 +106,7 @@ fn round_step(step: f64) -> f64 {
     round.unwrap_or(10.0) * decade
 }
 
-/// A value on an axis with ticks so far apart: as many decimals as tell them apart.
+/// A value on an axis with ticks at this distance: with as many decimals as distinguish them.
 fn labelled(value: f64, step: f64) -> String {
     let size = value.abs();
     match () {

@@ -1,6 +1,6 @@
 //! Drawings in SVG, without a library: a score with its interval, a difference with its interval, a bar in parts, a histogram. Positions
-//! are shares of the width, so that lines keep their thickness and letters their size on a phone. What is drawn is left to the caller;
-//! lines over steps stand in `plot`.
+//! are shares of the width, so that lines keep their thickness and letters their size on a phone. The caller supplies the values; lines
+//! over steps are in `plot`.
 
 use super::axis::Axis;
 use super::html::{Html, element, join, literal, text};

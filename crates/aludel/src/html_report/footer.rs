@@ -36,7 +36,7 @@ fn asked(evaluated: &Evaluated) -> Html {
         0.0 => "greedy".to_owned(),
         temperature => format!("temperature {temperature}, top-p {}", settings.top_p),
     };
-    // Where a file lies is not shown; its name is enough.
+    // The folder of a file is not shown; its name is enough.
     let name_of = |path: &String| Path::new(path).file_name().map(|name| name.to_string_lossy().into_owned());
     let facts = [
         ("model", model.path.as_ref().and_then(name_of).or_else(|| model.served.clone())),
@@ -92,7 +92,7 @@ fn version(version: &str, commit: Option<&str>) -> String {
     }
 }
 
-/// A command as a shell takes it, with the names of files and not where they lie on that machine; none where it was not recorded.
+/// A command quoted for a shell, with the names of files without their folders; `None` if it was not recorded.
 pub(super) fn command_line(words: &[String]) -> Option<String> {
     let name = |word: &str| match Path::new(word).file_name() {
         Some(name) if Path::new(word).is_absolute() => name.to_string_lossy().into_owned(),

@@ -1,5 +1,5 @@
-//! Mathematics in text: where LaTeX stands between its delimiters, and the same set as MathML, which browsers show without a script. What
-//! cannot be set, or would take too much, stays the text that it is.
+//! Mathematics in text: finds LaTeX between its delimiters and renders it as MathML, which browsers show without a script. A formula that
+//! cannot be rendered, or would take too long, is shown as written.
 
 use super::html::{Html, classed, join, text};
 use super::mathml;
@@ -45,7 +45,7 @@ const ENVIRONMENTS: [&str; 12] = [
     "bmatrix",
 ];
 
-/// Text of strangers with its formulas set.
+/// Untrusted text with its formulas rendered.
 pub(super) fn set(words: &str) -> Html {
     parts(words, true)
 }
@@ -95,7 +95,7 @@ pub(super) fn set_beginning(words: &str, length: usize) -> Html {
     }
 }
 
-/// So many characters at most, and no half of a formula.
+/// At most this number of characters, without splitting a formula.
 pub(super) fn beginning(words: &str, length: usize) -> &str {
     let end = words.char_indices().nth(length).map_or(words.len(), |(end, _)| end);
     let mut at = 0;
@@ -108,7 +108,7 @@ pub(super) fn beginning(words: &str, length: usize) -> &str {
     &words[..end]
 }
 
-/// Text of strangers with its formulas set in the line.
+/// Untrusted text with its formulas rendered inline.
 fn inline(words: &str) -> Html {
     parts(words, false)
 }
@@ -235,7 +235,7 @@ fn formula(latex: &str, is_block: bool) -> Option<Html> {
     let is_boxed = latex.trim_start().starts_with("\\boxed");
     let plain = latex.replace("\\boxed", "");
     let markup = catch_panic(|| markup(&plain, is_block)).ok()??;
-    let set = mathml::taken_in(&markup)?;
+    let set = mathml::sanitized(&markup)?;
     Some(if is_boxed { classed("span", "boxed", set) } else { set })
 }
 
@@ -310,7 +310,7 @@ mod tests {
         assert_eq!(set_answer("snake_case\\q").into_string(), "snake_case\\q");
     }
 
-    /// What a stranger could write between delimiters: nothing of it is markup, ends the process or takes long.
+    /// Hostile text between delimiters: it produces no markup, does not end the process and does not take long.
     #[test]
     fn hostile_formulas_are_text_or_mathml() {
         let deep = |open: &str, close: &str, count: usize| format!("${}x{}$", open.repeat(count), close.repeat(count));

@@ -1,5 +1,5 @@
-//! Markup that can only be put together safely: names and fixed markup are literals of this program, and everything else enters
-//! through [`text`] or an attribute's value, both escaped by one function. What a page says is left to the other files here.
+//! HTML that is safe by construction: names and fixed markup are literals of this program, and everything else enters through [`text`] or
+//! an attribute's value, both escaped by one function. The content of the page is in the other files.
 
 use std::borrow::Cow;
 
@@ -85,7 +85,7 @@ fn escape_from(text: &str, starts_with_mark: bool) -> Cow<'_, str> {
     }
     let mut escaped = String::with_capacity(text.len() + text.len() / 8 + 8);
     if starts_with_mark {
-        // A mark combines with what stands before it, which would be the tag's ">": it gets a circle of its own.
+        // A combining mark joins the character before it, which would be the tag's ">": it gets a dotted circle instead.
         escaped.push('\u{25cc}');
     }
     for c in text.chars() {

@@ -1,5 +1,5 @@
-//! Text of models as they write it, with Markdown set: paragraphs, lists, emphasis, headings, quotes and code, with the formulas in them. It
-//! stays data: nothing in it can be a link, an image or a tag; no word is lost, and no sign of a sum. Where formulas stand is left to `formulas`.
+//! Renders the Markdown of models' answers: paragraphs, lists, emphasis, headings, quotes and code, with the formulas in them. No text can
+//! become a link, an image or a tag, and no word or mathematical sign is lost. `formulas` finds the formulas.
 
 use super::formulas::{self, Piece};
 use super::grouped;
@@ -7,7 +7,7 @@ use super::html::{Html, classed, element, join, literal, text};
 use aludel_text::catch_panic::catch_panic;
 use pulldown_cmark::{CodeBlockKind, Event, Options, Parser, Tag};
 
-/// Elements within elements; what is nested deeper stands in the deepest.
+/// Maximum nesting of elements; deeper ones are put into the deepest.
 const DEEPEST: usize = 16;
 /// Signs that are only themselves here: of links, images and references; of tags and addresses; of entities; of escapes, which LaTeX has
 /// other uses for; and of a list that is more often a sum.
@@ -108,7 +108,7 @@ fn with_minuses_kept(source: &str, placeholders: &Placeholders) -> String {
             }
             None => {
                 kept.push_str(line);
-                // The first item of a list is no sum that a second one could go on with.
+                // The first item of a list is no sum that a second one could continue.
                 goes_on = is_sum(line) && !is_minus;
             }
         }
@@ -269,9 +269,9 @@ mod tests {
         assert_eq!(set_shortened("ab", 7).into_string(), "<p>ab</p>");
     }
 
-    /// What a stranger could write: no tag, address or attribute comes of it, none of it is lost, and it takes no long time.
+    /// Hostile text: it produces no tag, address or attribute, none of it is lost, and it is rendered in time.
     #[test]
-    fn strangers_text_is_no_markup() {
+    fn untrusted_text_is_no_markup() {
         for hostile in [
             "[click](javascript:x()) ![i](http://a/b.png) <http://a/b> https://a/b".to_owned(),
             "[a]: http://a/b \"title\"\n\n[a] [^1]\n\n[^1]: note".to_owned(),

@@ -1,5 +1,5 @@
-//! What the LaTeX engine wrote, taken in element by element: only elements, attributes and values that are listed here become part of
-//! the page, and all of its text is escaped like any other. Where formulas stand in a text is left to `formulas`.
+//! Filters the output of the LaTeX engine: only the elements, attributes and values listed here become part of the page, and all text is
+//! escaped like any other. `formulas` finds the formulas in a text.
 
 use super::html::{Html, element, symbols};
 use std::borrow::Cow;
@@ -82,8 +82,8 @@ impl OpenElement {
     }
 }
 
-/// The one `<math>` element that the markup must be; none where anything else stands in it, or too much.
-pub(super) fn taken_in(markup: &str) -> Option<Html> {
+/// The single `<math>` element of the markup; `None` if it contains anything else, or too much.
+pub(super) fn sanitized(markup: &str) -> Option<Html> {
     let mut open: Vec<OpenElement> = Vec::new();
     let (mut rest, mut count) = (markup, 0);
     loop {
@@ -183,7 +183,7 @@ mod tests {
             ),
             ("<math><mi>a\u{202e}b</mi></math>", "<math><mi>a\\u{202e}b</mi></math>"),
         ] {
-            assert_eq!(taken_in(given).map(Html::into_string).as_deref(), Some(expected), "{given}");
+            assert_eq!(sanitized(given).map(Html::into_string).as_deref(), Some(expected), "{given}");
         }
     }
 
@@ -206,11 +206,11 @@ mod tests {
             "<math><mi>&</mi></math>",
             "<math",
         ] {
-            assert_eq!(taken_in(given), None, "{given}");
+            assert_eq!(sanitized(given), None, "{given}");
         }
         let nested = |depth: usize| format!("<math>{}{}</math>", "<mrow>".repeat(depth), "</mrow>".repeat(depth));
-        assert!(taken_in(&nested(DEEPEST - 1)).is_some());
-        assert_eq!(taken_in(&nested(DEEPEST)), None);
-        assert_eq!(taken_in(&format!("<math>{}</math>", "<mspace />".repeat(MOST))), None);
+        assert!(sanitized(&nested(DEEPEST - 1)).is_some());
+        assert_eq!(sanitized(&nested(DEEPEST)), None);
+        assert_eq!(sanitized(&format!("<math>{}</math>", "<mspace />".repeat(MOST))), None);
     }
 }

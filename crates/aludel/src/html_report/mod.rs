@@ -24,7 +24,7 @@ use aludel_distill::provenance::Provenance;
 use html::{Html, classed, element, join, literal, text};
 pub(crate) use training::Run;
 
-/// All that a report tells of.
+/// The content of a report.
 pub(crate) struct Report<'a> {
     /// The evaluations, the baseline first.
     pub(crate) evaluated: &'a [Evaluated],
@@ -98,7 +98,7 @@ fn change_class(change: Change) -> &'static str {
     }
 }
 
-/// A share as people read it.
+/// A share in readable form.
 fn percent(share: f64) -> String {
     match 100.0 * share {
         share if share > 0.0 && share < 1.0 => format!("{share:.1}%"),
@@ -106,7 +106,7 @@ fn percent(share: f64) -> String {
     }
 }
 
-/// At most so many characters, and how many more there are.
+/// At most this number of characters, and how many more there are.
 fn shortened(words: &str, length: usize) -> String {
     match words.char_indices().nth(length) {
         None => words.to_owned(),

@@ -5,12 +5,12 @@ use super::axis::{Axis, short};
 use super::chart::{anchor, circle, drawn, extent, label, line, placed};
 use super::html::{Html, element, join};
 
-/// Where the first and the last line of the grid lie.
+/// The positions of the first and the last line of the grid.
 const TOP: f64 = 18.0;
 const BOTTOM: f64 = 168.0;
 /// Points of a line that are drawn; of more, the means of neighbours.
 const POINTS: usize = 400;
-/// So many points of a line are also seen one by one.
+/// Up to this number of points, a line also has a marker for each.
 const FEW: usize = 40;
 /// Shares of the width that a value takes on a phone, and the name of an epoch in a small drawing.
 const VALUE_WIDTH: f64 = 0.15;
@@ -138,7 +138,7 @@ fn named(points: &[(f64, f64)], across: &Axis, y: &dyn Fn(f64) -> f64) -> Html {
     labels.collect()
 }
 
-/// A loss with as many figures as are told in the log.
+/// A loss with as many digits as in the log.
 pub(super) fn value_words(value: f64) -> String {
     if (0.001..1000.0).contains(&value.abs()) { format!("{value:.4}") } else { short(value) }
 }

@@ -7,7 +7,7 @@ use super::{grouped, shortened};
 use aludel_distill::evaluate::compare::Comparison;
 use aludel_distill::evaluate::results::Sample;
 
-/// Characters of the question that stand in the folded card.
+/// Characters of the question in the folded card.
 const SUMMARY: usize = 160;
 
 /// Characters that are shown of a question, an answer and a model's reasoning.

@@ -1,5 +1,5 @@
-//! Each task's scores with their intervals, one line a model; how many problems were won and lost; and what stands beside a score:
-//! votes, cut and looping answers, lengths, speed.
+//! Each task's scores with their confidence intervals, one line for each model; the numbers of problems won and lost; and further
+//! statistics: votes, truncated and looping answers, lengths, speed.
 
 use super::chart;
 use super::html::{Html, classed, element, join, literal, text};
@@ -107,7 +107,7 @@ fn table(report: &Report<'_>, names: &[&str]) -> Html {
     join([element("div", &scrolled, element("table", &[], content)), note])
 }
 
-/// What stands in the columns of [`HEADS`].
+/// The cells for the columns of [`HEADS`].
 fn cells(task: &TaskResult) -> [String; 9] {
     let percentiles = task.thinking_tokens_percentiles;
     let is_counted = task.mean_completion_tokens > 0.0 || task.mean_thinking_tokens > 0.0;

@@ -1,5 +1,5 @@
-//! Runs of training: loss, learning rate, gradient norm and speed over the steps, what they were trained on and what that took, and the
-//! whole recipe, folded.
+//! Training runs: loss, learning rate, gradient norm and speed over the steps, data and cost of the training, and the complete recipe,
+//! folded.
 
 use super::footer::{command_line, facts_list, made_by};
 use super::html::{Html, classed, element, join, text};
@@ -23,7 +23,7 @@ pub(crate) struct Run {
     sessions: Vec<Session>,
     /// Its sample answers.
     pub(super) samples: Vec<SampleRecord>,
-    /// What the traces took that it was trained on, where that is known.
+    /// The cost of the traces that it was trained on, if known.
     traces: Option<Status>,
 }
 
@@ -166,7 +166,7 @@ fn epochs(steps: &[StepRecord]) -> Vec<(f64, u64)> {
     marks
 }
 
-/// The recipe in brief, the data, and what the run and its data took.
+/// The recipe in brief, the data, and the cost of the run and its data.
 fn facts(run: &Run) -> Vec<(&'static str, Option<String>)> {
     let setting = |section: &str, key: &str| {
         let value = run.recipe.get(section)?.get(key)?;
@@ -214,7 +214,7 @@ fn facts(run: &Run) -> Vec<(&'static str, Option<String>)> {
     own.into_iter().chain(teachers).chain(sessions_facts(&run.sessions)).collect()
 }
 
-/// What the run took, part by part; in all where no session of it was killed.
+/// The time of the run by stage, and in total if no session of it was killed.
 fn times(run: &Run) -> String {
     let steps: f64 = run.steps.iter().map(|step| step.seconds).sum();
     let evaluations: f64 = run.evaluations.iter().map(|evaluation| evaluation.eval_seconds).sum();
@@ -301,7 +301,7 @@ fn sessions_facts(sessions: &[Session]) -> Vec<(&'static str, Option<String>)> {
     facts
 }
 
-/// What the teachers' traces took.
+/// The cost of the teachers' traces.
 fn teacher_costs(traces: &Status) -> [(&'static str, Option<String>); 4] {
     let mut teachers: Vec<&str> = traces.runs.iter().map(|run| run.teacher.as_str()).collect();
     teachers.sort_unstable();

@@ -1,4 +1,4 @@
-//! What the page says first: the verdict on each model, every task by what became of it, and what was not the same in both evaluations.
+//! The first section of the page: the verdict on each model, the tasks by their change, and settings that differ between the evaluations.
 
 use super::forest_plot::mark;
 use super::html::{Html, classed, element, join, text};
@@ -78,7 +78,7 @@ fn figures(comparison: &Comparison) -> Html {
     classed("dl", "figures", cells.collect())
 }
 
-/// Every task, by what became of it.
+/// Every task, by its change.
 fn tasks(comparison: &Comparison, heading: &'static str) -> Html {
     let groups = [("Gained", Change::Gain), ("Forgotten", Change::Loss), ("Unclear", Change::NotMeasurable)];
     let lists = groups.into_iter().map(|(name, change)| {
@@ -91,7 +91,7 @@ fn tasks(comparison: &Comparison, heading: &'static str) -> Html {
         let head = element(heading, &[("class", &class)], join([text(name), count]));
         let items = tasks.iter().map(|task| {
             let clause = scores(&task.name, &task.difference);
-            // The name is bold, and stands before the figures as it does on the terminal.
+            // The name is bold and before the numbers, as on the terminal.
             let figures = clause.strip_prefix(&format!("{}: ", task.name)).unwrap_or(&clause);
             let points = points(&task.difference, task.p_holm);
             let figures = join([figures, &points].map(|words| element("span", &[], text(words))));

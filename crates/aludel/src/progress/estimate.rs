@@ -1,5 +1,5 @@
-//! How long a command will still take: for each kind of work what is done, what is left and what a unit of it has cost so far. Time
-//! is given from outside, so that tests need no clock. How the estimate reads is left to `line`.
+//! Estimates the remaining time of a command: for each kind of work the units done, the units left and the measured time per unit. Time is
+//! an argument, so that tests need no clock. `line` formats the estimate.
 
 use std::time::Duration;
 
@@ -7,10 +7,10 @@ use std::time::Duration;
 /// run, and by then most of what is counted must be of the new speed; but what comes and goes many times in a run has to be averaged. A
 /// fixed time does either only for runs of one length: `tests` compares them.
 const HALF_LIFE_SHARE: f64 = 0.15;
-/// And not before so many seconds: at the beginning each unit has its own speed.
+/// Minimum half-life in seconds: at the beginning, units differ in speed.
 const LEAST_HALF_LIFE: f64 = 4.0;
 
-/// After how many seconds measurements of a kind count half, of which so many seconds were worked.
+/// The half-life of measurements, in seconds, after this many seconds of work.
 fn half_life(worked: f64) -> f64 {
     (HALF_LIFE_SHARE * worked).max(LEAST_HALF_LIFE)
 }
@@ -100,11 +100,11 @@ impl WorkKind {
 /// What a unit of work is taken to cost before any was measured.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum UnmeasuredCost {
-    /// Nobody knows, and so nobody knows how long the whole will take.
+    /// Unknown, so that the total is unknown, too.
     Unknown,
     /// Little beside the rest.
     Negligible,
-    /// So many times what a unit of another kind costs.
+    /// A multiple of the cost of a unit of another kind.
     Times(f64, WorkKind),
 }
 
@@ -148,7 +148,7 @@ impl Default for Estimate {
 }
 
 impl Estimate {
-    /// So many units of a kind are to be done in all, `done` of which were done before anything was measured.
+    /// Sets the total units of a kind, `done` of which were done before anything was measured.
     pub(crate) fn expect(&mut self, kind: WorkKind, done: f64, total: f64, until_measured: UnmeasuredCost) {
         self.works.retain(|work| work.kind != kind);
         self.works.push(WorkEstimate { kind, until_measured, total, done, seconds: 0.0, units: 0.0, worked: 0.0 });
@@ -172,7 +172,7 @@ impl Estimate {
         self.works.clear();
     }
 
-    /// Work of a kind goes on from now.
+    /// Begins work of a kind now.
     pub(crate) fn begin(&mut self, now: Duration, kind: WorkKind) {
         if self.current == Some(kind) {
             return;
@@ -181,7 +181,7 @@ impl Estimate {
         self.current = Some(kind);
     }
 
-    /// So many units of a kind are done.
+    /// Sets the units done of a kind.
     pub(crate) fn reach(&mut self, now: Duration, kind: WorkKind, done: f64) {
         self.begin(now, kind);
         self.account(now, Some(done));

@@ -1,10 +1,10 @@
-//! How progress reads: one line that fits a terminal, or one for a log. What is measured stands in `estimate`.
+//! The text of progress: one line that fits a terminal, or one for a log. Measurements are in `estimate`.
 
 use super::estimate::WorkKind;
 use crate::humanize::grouped;
 use std::time::Duration;
 
-/// Letters of a bar: fewer tell nothing, more crowd out nothing.
+/// Minimum and maximum width of the bar, in characters.
 const BAR: std::ops::RangeInclusive<usize> = 5..=30;
 
 /// What a line says of the work at hand.
@@ -19,18 +19,18 @@ pub(crate) struct Position {
 }
 
 impl Position {
-    /// So many of so many; 0 in all says that nobody knows how many.
+    /// Units done of a total; a total of 0 means unknown.
     pub(crate) fn of(done: u64, total: u64, unit: &str) -> Position {
         Position::in_units(done, total, &[(1, unit)])
     }
 
-    /// So many bytes of so many.
+    /// Bytes done of a total.
     pub(crate) fn of_bytes(done: u64, total: u64) -> Position {
         Position::in_units(done, total, &[(1, "bytes"), (1_000, "kB"), (1_000_000, "MB")])
     }
 
-    /// So many of so many, in the largest of these units of which there are enough to see it move: the first is 1. What is done is
-    /// rounded down, so that all of it is said when all is done.
+    /// Units done of a total, in the largest of these units in which progress is visible; the first is 1. The number done is rounded
+    /// down, so that the total is only shown at the end.
     pub(crate) fn in_units(done: u64, total: u64, units: &[(u64, &str)]) -> Position {
         const ENOUGH: u64 = 10;
         let largest = units.iter().rev().find(|(size, _)| done.max(total) / size >= ENOUGH);
@@ -78,7 +78,7 @@ impl Snapshot<'_> {
         format!("{} elapsed, {}", duration(self.elapsed), self.time_left(duration))
     }
 
-    /// One line of so many columns: what does not fit is left out, bar and facts first.
+    /// One line of this number of columns: what does not fit is left out, bar and facts first.
     pub(super) fn terminal_line(&self, columns: usize) -> String {
         let (head, times) = (self.head(), format!("{}, {}", clock(self.elapsed), self.time_left(clock)));
         for facts in (0..=self.at.facts.len()).rev() {
@@ -108,7 +108,7 @@ impl Snapshot<'_> {
     }
 
     fn percent(&self) -> Option<String> {
-        // rounded down: 100% is said when all is done
+        // rounded down: 100% is only shown at the end
         Some(format!("{:.0}%", (100.0 * self.at.share?.clamp(0.0, 1.0)).floor()))
     }
 
@@ -130,7 +130,7 @@ fn bar(share: f64, width: usize) -> String {
     format!("[{}{}]", "=".repeat(full), " ".repeat(width - full))
 }
 
-/// A time as people say it, to the second below an hour.
+/// A duration in readable form, to the second below an hour.
 fn duration(time: Duration) -> String {
     let seconds = time.as_secs_f64().round() as u64;
     match seconds {

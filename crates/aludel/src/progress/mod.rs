@@ -1,5 +1,5 @@
-//! How far a command is, for every command: one line on a terminal that is drawn over and over, or a line of the log now and then where
-//! there is no terminal. What is left to do and how long it takes stands in `estimate`, how a line reads in `line`.
+//! Progress of every command: one line on a terminal that is redrawn, or a log line at intervals without a terminal. `estimate` has the
+//! remaining work and time, `line` the text.
 
 mod estimate;
 mod line;
@@ -50,7 +50,7 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// Does something to the terminal while no progress is drawn there, so that nothing shares a line with it.
-pub(crate) fn aside<T>(write: impl FnOnce() -> T) -> T {
+pub(crate) fn suspend<T>(write: impl FnOnce() -> T) -> T {
     let shown = locked(&SHOWN).clone();
     match shown.as_ref().and_then(|shown| shown.bar.as_ref()) {
         Some(bar) => bar.suspend(write),
@@ -76,7 +76,7 @@ impl Write for LogWriter {
         if let Some(shown) = &*locked(&SHOWN) {
             locked(&shown.state).last_line = shown.started.elapsed();
         }
-        aside(|| io::stderr().write_all(bytes)).map(|()| bytes.len())
+        suspend(|| io::stderr().write_all(bytes)).map(|()| bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -114,7 +114,7 @@ impl Progress {
         Progress { shared, ticker }
     }
 
-    /// So many units of a kind of work are to be done in all, `done` of them before now.
+    /// Sets the total units of a kind of work, `done` of which are already done.
     pub(crate) fn expect(&self, kind: WorkKind, done: f64, total: f64, until_measured: UnmeasuredCost) {
         locked(&self.shared.state).estimate.expect(kind, done, total, until_measured);
     }
@@ -137,17 +137,17 @@ impl Progress {
         self.shared.now(|state, now| state.begin(now, kind, Position::default()));
     }
 
-    /// Work goes on of which it is not known how long it will be.
+    /// Begins work of unknown length.
     pub(crate) fn begin_at(&self, kind: WorkKind, at: Position) {
         self.shared.now(|state, now| state.begin(now, kind, at));
     }
 
-    /// So many units are done of a kind whose units in all are expected.
+    /// Sets the units done of a kind whose total was set before.
     pub(crate) fn reach(&self, kind: WorkKind, done: f64, at: Position) {
         self.shared.now(|state, now| state.reach(now, kind, done, at));
     }
 
-    /// So many units are done, of so many in all as far as is known now.
+    /// Sets the units done and the total as far as it is known now.
     pub(crate) fn reach_of(&self, kind: WorkKind, done: f64, total: f64, at: Position) {
         self.shared.now(|state, now| {
             state.estimate.expect_now(kind, total);
@@ -155,7 +155,7 @@ impl Progress {
         });
     }
 
-    /// So many weights of a model are merged.
+    /// Sets the number of merged weights.
     pub(crate) fn merging(&self, done: u64, total: u64) {
         let at = Position::in_units(done, total, &[(1, "weights"), (1_000_000, "million weights")]);
         self.reach_of(WorkKind::Merging, done as f64, total as f64, at);
@@ -218,7 +218,7 @@ impl Shared {
                     terminal_size::terminal_size_of(io::stderr()).map_or(COLUMNS, |(width, _)| width.0.into());
                 let line = locked(&self.state).moment(now, |moment| moment.terminal_line(columns));
                 if let Some(line) = line {
-                    // Names of strangers' files may be in it, and it is one line whatever they hold.
+                    // It may contain untrusted file names, and must stay one line.
                     bar.set_message(harmless(&line).replace(['\n', '\t'], " "));
                 }
             }
@@ -232,7 +232,7 @@ impl Shared {
     }
 }
 
-/// Which part of a command is shown, where it has several of which each has progress of its own.
+/// A phase of a command that has several, each with progress of its own.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Phase {
     /// What a line says of it: "model 1/2".
@@ -240,17 +240,17 @@ pub(crate) struct Phase {
     then: NextPhases,
 }
 
-/// What follows a part.
+/// What follows a phase.
 #[derive(Debug, Clone, Copy, Default)]
 enum NextPhases {
     /// Nothing that takes long.
     #[default]
     Nothing,
-    /// Nobody knows how long it takes: the time left that is said is that of the part.
+    /// Of unknown duration: the remaining time shown is that of this phase.
     Unknown,
     /// It was measured.
     Takes(Duration),
-    /// So many parts that are taken to be like this one.
+    /// This number of phases, expected to take as long as this one.
     Alike(u32),
 }
 
@@ -260,12 +260,12 @@ impl Phase {
         Phase::default()
     }
 
-    /// A part after which others come that take nobody knows how long.
+    /// A phase before others of unknown duration.
     pub(crate) fn before_others(name: impl Into<String>) -> Phase {
         Phase { name: Some(name.into()), then: NextPhases::Unknown }
     }
 
-    /// A part after which come others that take so long in all; where that is not known, as [`Phase::before_others`].
+    /// A phase before others of this total duration; if it is unknown, as [`Phase::before_others`].
     pub(crate) fn before(name: impl Into<String>, others: Option<Duration>) -> Phase {
         Phase { name: Some(name.into()), then: others.map_or(NextPhases::Unknown, NextPhases::Takes) }
     }

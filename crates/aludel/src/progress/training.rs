@@ -1,6 +1,6 @@
-//! A training run as progress: which of its events is which kind of work, and how much of it lies ahead. The bar moves with each pass by its
-//! tokens: a pass goes through all layers, forward and backward, and none of its tokens is done before all of them are. What is logged of
-//! the events is the command's matter.
+//! Progress of a training run: maps its events to kinds of work and predicts the remaining work. The bar advances after each pass by the
+//! tokens of that pass: a pass goes through all layers, forward and backward, so that its tokens are only done together. The command
+//! decides which events are logged.
 
 use super::{Phase, Position, Progress, UnmeasuredCost, WorkKind};
 use crate::humanize::grouped;
@@ -112,7 +112,7 @@ impl TrainingProgress {
         self.progress.times()
     }
 
-    /// So many steps are done, and of the next such a share.
+    /// The steps done, and the share of the next one.
     fn at_step(&self, done: u64, of_next: f64) -> Position {
         let mut at = Position::of(done, self.total_steps, "steps");
         at.share = Some((done as f64 + of_next) / self.total_steps.max(1) as f64);

@@ -1,5 +1,5 @@
-//! Runs the built binary in a folder of its own and puts all that it said into one text; and writes a student so small
-//! that each byte is a token.
+//! Runs the built binary in a temporary folder and returns its output as one text; and writes a byte-level student of one
+//! layer.
 #![allow(dead_code, reason = "each test takes what it needs of the workshop")]
 
 #[cfg(unix)]
@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use tempfile::TempDir;
 
-/// A folder to run in, which is gone at the end of the test.
+/// A temporary folder to run in.
 pub(crate) struct Workshop {
     folder: TempDir,
 }
@@ -40,7 +40,7 @@ impl Workshop {
         self
     }
 
-    /// The binary, to be run in the folder, unmoved by the environment that the tests run in.
+    /// The binary, to be run in the folder, independent of the environment of the tests.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_aludel"));
         command.args(arguments).current_dir(self.folder.path()).stdin(Stdio::null());
@@ -100,7 +100,7 @@ fn without_memory(line: &str) -> String {
 const TEMPLATE: &str = "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\\n' + message['content'] + \
                         '<|im_end|>' + '\\n' }}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}";
 
-/// A Llama of one layer and so many channels, whose tokenizer knows the 256 bytes and two control tokens.
+/// A Llama of one layer with this number of channels, whose vocabulary has the 256 bytes and two control tokens.
 pub(crate) fn write_student(folder: &Path, width: usize) {
     const VOCABULARY: usize = 258;
     fs::create_dir(folder).unwrap();

@@ -1,4 +1,4 @@
-//! A command in a terminal: a pseudo-terminal of a given size, and as much of a screen as is needed to know what it shows.
+//! A command in a pseudo-terminal of a given size, and an emulation of the screen that suffices to know what it shows.
 
 use std::fs::File;
 use std::io::Read as _;
@@ -17,7 +17,7 @@ pub(crate) struct Terminal {
 }
 
 impl Terminal {
-    /// Starts it in a terminal of so many columns and lines.
+    /// Starts it in a terminal of this number of columns and lines.
     pub(crate) fn run(mut command: Command, columns: u16, lines: u16) -> Terminal {
         let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
         grantpt(&ours).unwrap();
@@ -27,7 +27,7 @@ impl Terminal {
         tcsetwinsize(&theirs, Winsize { ws_row: lines, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 }).unwrap();
         command.env("TERM", "xterm").stdout(Stdio::from(theirs.try_clone().unwrap())).stderr(Stdio::from(theirs));
         let child = command.spawn().unwrap();
-        // the command holds the terminal's other end, and must be the only one that does
+        // only the command may hold the other end of the terminal
         drop(command);
         Terminal { child, screen: Screen::default(), output: File::from(ours) }
     }
@@ -41,7 +41,7 @@ impl Terminal {
             }
             seen = self.screen.drawn.len();
             let mut bytes = [0; 4096];
-            // Linux reports the end of a terminal that nobody holds any more as an error.
+            // Linux reports the end of a closed terminal as an error.
             match self.output.read(&mut bytes) {
                 Ok(0) | Err(_) => return,
                 Ok(count) => self.screen.take(&bytes[..count]),
@@ -67,7 +67,7 @@ impl Terminal {
     }
 }
 
-/// As much of a terminal as progress needs: lines, a cursor, and clearing. Whatever was overwritten or cleared is kept as drawn.
+/// The features of a terminal that progress uses: lines, a cursor, and clearing. Overwritten or cleared lines are recorded.
 #[derive(Default)]
 pub(crate) struct Screen {
     pub(crate) lines: Vec<String>,

@@ -1,4 +1,4 @@
-//! Whose a folder is, and what a run in it was started on: somebody else's is left alone, and a run goes on as what it was.
+//! The owner of a folder and the inputs of its run: foreign folders are not touched, and a run resumes only with the same inputs.
 
 use std::cell::RefCell;
 use std::fs;
@@ -43,7 +43,7 @@ fn parts_of_a_run_are_not_gone_on_from() {
         check_refused(&workshop, "part", false, &[&format!("it holds {name}, but no run.json")]);
         fs::remove_dir_all(folder).unwrap();
     }
-    // What the message offers is there to be had.
+    // The option that the message suggests works.
     let mut recipe = recipe(&workshop, "next");
     recipe.train.init_adapter = Some(run.join("checkpoint-4"));
     whole(&recipe, false);
@@ -95,7 +95,7 @@ fn another_tools_run_is_left_alone() {
             check_refused(&workshop, run, resume, &[whose, "nothing of it was touched", "give another --output-dir"]);
         }
     }
-    // And where it lies among the checkpoints of a run of ours.
+    // Also if it is among the checkpoints of a run of ours.
     copy(&workshop.path("trl/checkpoint-500"), &workshop.path("ours/checkpoint-500"));
     check_refused(
         &workshop,
@@ -177,7 +177,7 @@ fn no_command_writes_into_a_folder_of_somebody_else() {
         let said = workshop.run(&eval(results));
         assert!(said.contains("exit code: 0"), "{said}");
     }
-    // Data of somebody who calls it as curate does, and a report of somebody's.
+    // Foreign data with the file names of `curate`, and a foreign report.
     fs::create_dir(workshop.path("data")).unwrap();
     fs::create_dir(workshop.path("pages")).unwrap();
     fs::copy(workshop.path("rows.jsonl"), workshop.path("data/train.jsonl")).unwrap();
@@ -214,7 +214,7 @@ fn no_command_writes_into_a_folder_of_somebody_else() {
         assert!(answer.contains("exit code: 1") && answer.contains(said), "lacks {said:?}:\n{answer}");
         assert!(before == files(&workshop.path("")), "touched:\n{answer}");
     }
-    // What a command wrote itself it writes again.
+    // A command replaces its own output.
     for arguments in
         [[&curate[..], &["curated"]].concat(), vec!["compare", "before", "after", "--output-dir", "report"]]
     {
@@ -225,7 +225,7 @@ fn no_command_writes_into_a_folder_of_somebody_else() {
     }
 }
 
-/// What was measured before training says nothing of a training that did not come to a step.
+/// An evaluation before training is no claim of a run that never reached a step.
 #[test]
 fn a_stop_before_the_first_step_measures_no_change() {
     let workshop = workshop();
@@ -239,7 +239,7 @@ fn a_stop_before_the_first_step_measures_no_change() {
     assert!(summary.eval_loss_before.is_some());
 }
 
-/// Whatever goes on before the first step ends at once, and leaves nothing that the next start would trip over.
+/// Work before the first step stops at once and leaves nothing that would block the next start.
 #[test]
 fn a_run_that_is_stopped_before_its_first_step_leaves_nothing() {
     let workshop = workshop();

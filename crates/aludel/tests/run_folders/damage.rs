@@ -1,5 +1,5 @@
-//! Checkpoints and adapters that are not what was written: refused with the file's name by whatever would read them, and with the command
-//! that goes on from before.
+//! Damaged checkpoints and adapters: every command that reads them refuses with the file's name and the command that resumes from an earlier
+//! checkpoint.
 
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -212,7 +212,7 @@ fn an_adapter_that_is_not_what_was_written_is_refused_by_every_command() {
     }
 }
 
-/// The record of a run is told from another one, whatever was done to it, and what lies behind the checkpoint is no part of it.
+/// The record of a run is distinguished from a changed one; records after the checkpoint are not part of it.
 #[test]
 fn a_record_that_is_not_what_was_written_is_refused_by_name() {
     let workshop = workshop();
@@ -234,7 +234,7 @@ fn a_record_that_is_not_what_was_written_is_refused_by_name() {
     refused(Some(lines[1..].join("\n") + "\n"), "of 9 lines that were recorded up to step 4, it holds 8");
     refused(Some(good.replacen("\"loss\":", "\"loss\":1", 1)), "it was changed since the run wrote it");
     assert!(note.exists());
-    // What was recorded behind the checkpoint is recorded again.
+    // Records after the checkpoint are written again.
     fs::write(&metrics, lines[..9].join("\n") + "\n").unwrap();
     whole(&recipe, true);
 }

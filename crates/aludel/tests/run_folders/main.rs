@@ -1,5 +1,5 @@
-//! Run folders that are not as a run left them: parts of a run, other tools' runs, files in which a bit flipped, stops and kills in any
-//! place. Each is refused by name with nothing touched, or the run goes on bit for bit and records each thing once.
+//! Unusual run folders: incomplete runs, other tools' runs, files with a flipped bit, stops and kills at any point. Each is refused by name
+//! without a change, or the run resumes bit for bit and records everything once.
 #![expect(clippy::unwrap_used, reason = "clippy does not know the helpers of tests as tests")]
 
 mod claims;
@@ -61,7 +61,7 @@ fn recipe(workshop: &Workshop, run: &str) -> Recipe {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Cut {
-    /// The process is gone in the middle of an event.
+    /// The process is killed in the middle of an event.
     Kill,
     /// The user asks the run to stop.
     Stop,
@@ -150,7 +150,7 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// Refused with all these words, and with every file as it was.
+/// Refused with all these words, and no file changed.
 fn check_refused(workshop: &Workshop, run: &str, resume: bool, said: &[&str]) -> String {
     let before = files(&workshop.path(run));
     let error = refused(&recipe(workshop, run), resume);
@@ -176,7 +176,7 @@ fn wherever_a_run_is_stopped_or_killed_each_record_stands_once() {
         for how in [Cut::Kill, Cut::Stop] {
             let cut = recipe(&workshop, "cut");
             drive(&cut, false, Some((first, how)));
-            // As far as a step or so into what is left, and then to the end.
+            // About one step further, and then to the end.
             drive(&cut, true, Some((2 + first % 7, Cut::Kill)));
             whole(&cut, true);
             let run = workshop.path("cut");

@@ -48,7 +48,7 @@ fn sample(task: &str, problem: usize, sample: u32, correct: bool) -> Sample {
     }
 }
 
-/// An evaluation of so many problems a task, of which those in a range are right.
+/// An evaluation with this number of problems per task, of which those in a range are right.
 fn evaluated(label: &str, tasks: &[(&str, usize, std::ops::Range<usize>)]) -> Evaluated {
     let settings = Settings {
         samples: 1,

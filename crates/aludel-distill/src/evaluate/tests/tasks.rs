@@ -212,7 +212,7 @@ fn benchmarks_are_read_from_their_own_columns() {
     );
 }
 
-/// Fingerprints stand in results on disks: what a verifier adds to them must not change with the version.
+/// Fingerprints are stored with results: a verifier's part of them must not change between versions.
 #[test]
 fn a_verifier_is_known_by_what_it_was_written_as() {
     for verifier in [

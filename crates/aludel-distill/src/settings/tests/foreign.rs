@@ -46,7 +46,7 @@ fn names_of_other_tools_are_read_where_they_mean_the_same() {
         (MaxLength::Tokens(512), true, Schedule::Linear)
     );
     assert_eq!((data.test_size, curate.output_dir, train.output_dir), (0.25, Some("curated".into()), None));
-    let told: Vec<String> = parsed.notices.iter().map(|notice| notice.told(None)).collect();
+    let told: Vec<String> = parsed.notices.iter().map(|notice| notice.describe(None)).collect();
     for wanted in ["train.lr = 0.001: read as train.learning_rate", "train.lora_dropout = 0.5: read as lora.dropout"] {
         assert!(told.iter().any(|line| line == wanted), "{wanted} is not in {told:#?}");
     }

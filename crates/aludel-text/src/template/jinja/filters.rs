@@ -39,7 +39,7 @@ fn refuse_undefined(name: &str, value: &Value) -> Result<(), Error> {
     if value.is_undefined() { Err(wrong(format!("`{name}` of an undefined value"))) } else { Ok(()) }
 }
 
-/// What `float(value)` gives; none where it is no number.
+/// The result of Python's `float(value)`; `None` if it is no number.
 pub(super) fn read_float(value: &Value) -> Result<Option<f64>, Error> {
     refuse_undefined("float", value)?;
     let Some(text) = value.as_str() else { return Ok(number(value).filter(|_| kind(value) != Kind::None)) };

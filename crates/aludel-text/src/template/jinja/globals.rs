@@ -203,7 +203,7 @@ impl Object for Missing {
     }
 }
 
-/// A macro that takes more arguments than it names, or whose defaults look at other arguments. The engine's own do neither.
+/// A macro that takes more arguments than it names, or whose defaults read other arguments. The engine's own macros support neither.
 #[derive(Debug)]
 struct Macro {
     inner: Value,

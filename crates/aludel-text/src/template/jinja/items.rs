@@ -59,7 +59,7 @@ pub(super) fn named(value: &Value) -> &'static str {
     }
 }
 
-/// The items of whatever can be gone through; of a mapping its keys.
+/// The items of an iterable; for a mapping its keys.
 ///
 /// # Errors
 /// What Python cannot go through.

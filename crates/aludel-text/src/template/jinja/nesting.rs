@@ -91,7 +91,7 @@ fn is_namespace(value: &Value) -> bool {
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Purpose {
-    /// To see how deep it is; what texts hold does not matter.
+    /// To measure the depth; the content of texts does not matter.
     Nest,
     /// To count what it costs to read all of it.
     Weigh,

@@ -21,7 +21,7 @@ impl Parameters {
         self.0.iter().find(|parameter| parameter.name == name).and_then(|parameter| parameter.default.as_deref())
     }
 
-    /// Whether a default looks at a parameter.
+    /// Whether a default reads a parameter.
     pub(super) fn has_entangled_default(&self) -> bool {
         self.0.iter().any(|parameter| parameter.mentioned.iter().any(|name| self.names().any(|other| other == name)))
     }

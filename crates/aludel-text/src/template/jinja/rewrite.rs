@@ -218,14 +218,14 @@ impl Rewriter<'_> {
         if self.open.iter().map(|(_, depth)| depth).sum::<usize>() > DEEPEST {
             return Err(format!("statements are nested more than {DEEPEST} deep, or have as many `elif`"));
         }
-        // Each is looked through for the names that it uses, with all that lies within it.
+        // The names that each uses are collected, including those of everything nested in it.
         if self.open.iter().filter(|(name, _)| matches!(name.as_str(), "macro" | "call")).count() > MOST_MACROS {
             return Err(format!("macros and calls are nested more than {MOST_MACROS} deep"));
         }
         Ok(())
     }
 
-    /// A macro. One that takes more arguments than it names, or has a default that looks at another argument, is defined under
+    /// A macro. One that takes more arguments than it names, or has a default that reads another argument, is defined under
     /// another name, and its own name becomes a value that binds the arguments as Jinja2 does.
     fn begin_macro(
         &mut self,

@@ -42,7 +42,7 @@ pub(super) fn solution(sides: (i64, i64), event: Event) -> (String, Fraction) {
     divided(sides, count)
 }
 
-/// So many of all outcomes: the count is cancelled against the sides of one die, then of the other.
+/// A number of outcomes as a share of all: the count is cancelled against the sides of one die, then of the other.
 fn divided((first, second): (i64, i64), (counting, count): (String, i64)) -> (String, Fraction) {
     let (over_first, (top, left)) = reduction(count, first);
     let (over_second, (top, right)) = reduction(top, second);

@@ -24,7 +24,7 @@ impl Tree {
                 _ => tree.spouses.push((at, at + 1)),
             }
         }
-        // Nobody is parent in two couples.
+        // No person is a parent in two couples.
         for (index, &(couple, parent)) in tree.parents.clone().iter().enumerate() {
             for &(other, same) in &tree.parents.clone()[index + 1..] {
                 if parent == same {

@@ -1,5 +1,5 @@
-//! A conversation at the terminal: messages, and commands that begin with a slash. What goes wrong with one message is said, and the
-//! conversation goes on without it.
+//! A conversation at the terminal: messages, and commands that begin with a slash. An error with one message is printed, and the
+//! conversation continues without that message.
 
 use super::{AnswerOutput, say};
 use crate::console::{Console, harmless};

@@ -1,5 +1,5 @@
-//! What is said while answers come in, and at the end: how far it is, and on request the live table. Words of servers pass through
-//! `harmless`.
+//! Output of a collection: progress and notices while it runs, on request the live table, and the summary at its end. Texts of servers are
+//! escaped by `harmless`.
 
 use super::progress_text::facts;
 use super::warnings::Warnings;
@@ -17,7 +17,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Whoever shows how far it is.
+/// Displays the progress of a collection.
 pub(super) struct CollectDisplay {
     /// None while the table is there.
     progress: Option<progress::Progress>,
@@ -53,7 +53,7 @@ impl CollectDisplay {
         }
     }
 
-    /// Takes away whatever moves, and tells which warnings came more than once. Gives all of them.
+    /// Removes progress bar or table, and prints which warnings came more than once. Returns all of them.
     pub(super) fn finish(mut self) -> anyhow::Result<Warnings> {
         self.progress = None;
         self.close_table()?;
@@ -88,7 +88,7 @@ impl CollectDisplay {
     }
 
     fn notice(&mut self, notice: &Notice) {
-        let (line, kind) = told(notice);
+        let (line, kind) = notice_text(notice);
         if !self.warnings.is_first(&kind) {
             return;
         }
@@ -103,7 +103,7 @@ impl CollectDisplay {
 }
 
 /// A notice in words, and what those of its kind have in common.
-fn told(notice: &Notice) -> (String, String) {
+fn notice_text(notice: &Notice) -> (String, String) {
     let line = match notice {
         Notice::Gone { endpoint, words } => {
             format!("{endpoint} does not answer ({words}); it is tried again now and then")
@@ -129,7 +129,7 @@ fn told(notice: &Notice) -> (String, String) {
     (harmless(&line).into_owned(), harmless(&kind).into_owned())
 }
 
-/// What became of a run, on one line.
+/// The summary of a run, on one line.
 pub(super) fn summary(progress: &Progress, store: &Path) -> String {
     if let Some(nothing) = nothing_to_ask(progress) {
         return format!("{nothing}, in {}", store.display());
@@ -168,7 +168,7 @@ pub(super) fn summary(progress: &Progress, store: &Path) -> String {
     )
 }
 
-/// What is said of a run for which the store lacks nothing.
+/// The message if the store already has every answer.
 fn nothing_to_ask(progress: &Progress) -> Option<String> {
     let Progress { wanted, there, there_failed, .. } = *progress;
     let answers = counted(there, "answer is", "answers are");
@@ -266,7 +266,7 @@ mod tests {
             let progress = Progress { wanted: 200, done, failed, left, asked, ..Progress::default() };
             summary(&progress, Path::new("traces.db"))
         };
-        // A misspelt model: 64 are asked at once, and nobody will answer.
+        // A misspelt model: 64 requests at once, and none will be answered.
         assert!(told(0, 0, 0, 64).starts_with("kept: 0 of 200 answers; 64 questions not answered, 136 not asked; "));
         assert!(
             told(120, 3, 2, 130).starts_with("kept: 120 of 200 answers; 10 questions not answered, 70 not asked; ")

@@ -1,9 +1,9 @@
-//! Warnings of teachers: each is told when it first comes, counted from then on, and told once more with its count at the end.
-//! Who says what stands where it is said.
+//! Deduplicates warnings of teachers: the first of each kind is printed at once, the others are counted, and the counts are printed at the
+//! end. The texts are written by the callers.
 
 use serde_json::{Value, json};
 
-/// So many different warnings are told; of what a server words anew each time, nobody reads more.
+/// Maximum number of different warnings that are printed: a server may word each one anew.
 const MOST: usize = 32;
 
 /// The warnings of a command so far.
@@ -16,7 +16,7 @@ pub(crate) struct Warnings {
 }
 
 impl Warnings {
-    /// Counts a warning. Whether it is to be told: the first of its kind is.
+    /// Counts a warning. Returns whether it is the first of its kind and should be printed.
     pub(crate) fn is_first(&mut self, kind: &str) -> bool {
         let is_new = self.kinds.iter().all(|(known, _)| known != kind);
         if is_new && self.kinds.len() < MOST {

@@ -1,4 +1,4 @@
-//! The live table of endpoints: `trace --watch` on a terminal. It only draws; what it shows is told by the loop.
+//! The live table of endpoints: `trace --watch` on a terminal. It only draws; the collection loop supplies the values.
 
 use super::progress_text::pace;
 use crate::console::harmless;

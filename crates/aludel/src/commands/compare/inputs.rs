@@ -17,14 +17,14 @@ use std::sync::Arc;
 /// Where models are evaluated, below the output folder.
 const FOLDER: &str = "evaluations";
 
-/// One of those to be compared.
+/// An input of the comparison.
 enum CompareInput {
     Results(Box<Evaluated>),
     /// A model, and the folder that it is evaluated into.
     Model(Box<LocalModel>, PathBuf),
 }
 
-/// All that was named, in order, evaluated. `None` if it was stopped; then it can be gone on with.
+/// All inputs, in order, evaluated. `None` if it was stopped; it can then be resumed.
 pub(super) fn evaluated(args: &CompareArgs) -> anyhow::Result<Option<Vec<Evaluated>>> {
     let names = names(&args.named)?;
     let models: Vec<&PathBuf> =

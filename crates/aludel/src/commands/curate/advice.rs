@@ -1,4 +1,4 @@
-//! What helps where a curation dropped much or all: which filter it was, and how it is set otherwise.
+//! Advice if a curation dropped many rows or all of them: which filter it was, and how to change its settings.
 
 use crate::humanize::grouped;
 use crate::report::ErrorWithHelp;
@@ -48,7 +48,7 @@ fn way_out(reason: Reason) -> &'static str {
     }
 }
 
-/// Warns where many rows were dropped that nobody asked to be left out.
+/// Warns if many rows were dropped by filters that were not requested.
 pub(super) fn warn_of_losses(report: &Report, folder: &Path) {
     if let Some(told) = losses(report, folder) {
         tracing::warn!("{told}");

@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::report::ErrorWithHelp;
 
 /// What an earlier curation left in the folder, in words. A folder with anything but a curation's files is somebody's: it is not replaced.
-/// The names alone do not tell, since others call their data `train.jsonl`, too: a report, or prompts, must be there that were written here.
+/// Names alone are not enough, since `train.jsonl` is a common name: there must be a report, or prompts, written by a curation.
 pub(super) fn to_be_replaced(folder: &Path) -> anyhow::Result<Option<String>> {
     let entries = match std::fs::read_dir(folder) {
         Ok(entries) => entries,

@@ -1,5 +1,5 @@
-//! What a curation prints: the table of filters, the most frequent reasons, and what else was found of the rows. What helps where much was
-//! lost is in `advice`.
+//! The output of a curation: the table of filters, the most frequent reasons, and other findings about the rows. Advice if many rows were
+//! dropped is in `advice`.
 
 use crate::console::{Console, harmless};
 use crate::humanize::grouped;
@@ -10,7 +10,7 @@ use aludel_files::{counted, shortened};
 use anstyle::Style;
 use std::path::Path;
 
-/// Shows what became of the rows, and where those are that are kept.
+/// Prints the outcome of the rows, and the paths of the kept ones.
 pub(super) fn show(console: &mut Console, report: &Report, folder: &Path) -> anyhow::Result<()> {
     show_filters(console, report)?;
     console.paragraph(
@@ -28,7 +28,7 @@ pub(super) fn show(console: &mut Console, report: &Report, folder: &Path) -> any
     Ok(())
 }
 
-/// What became of the rows before some were held back.
+/// The outcome of the rows before the evaluation split.
 pub(super) fn show_filters(console: &mut Console, report: &Report) -> anyhow::Result<()> {
     let mut table = Table::new("filter").numbers(["rows", "dropped", "left"]);
     for filter in &report.filters {

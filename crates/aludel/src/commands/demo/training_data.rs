@@ -100,7 +100,7 @@ impl<'a> TrainingData<'a> {
         }
     }
 
-    /// A run, with what its teacher took.
+    /// A run, with the cost of its teacher.
     pub(super) fn with_teacher_costs(&self, run: Run) -> anyhow::Result<Run> {
         match self.taught.as_ref().and_then(|taught| taught.recipe.trace.store.as_ref()) {
             Some(store) => run.with_traces(store),

@@ -35,7 +35,7 @@ impl LocalModel {
         Ok(LocalModel { path, adapter: adapter.map(Path::to_owned), model })
     }
 
-    /// Evaluates into a folder, or goes on there. `None` if it was stopped.
+    /// Evaluates into a folder, or resumes there. `None` if it was stopped.
     pub(crate) fn evaluate(
         &self,
         tasks: &[Task],
@@ -77,7 +77,7 @@ pub(crate) fn usual_name(model: &Path, adapter: Option<&Path>) -> String {
     };
     let name = last(model).trim_end_matches(".gguf").to_owned();
     let Some(adapter) = adapter else { return name };
-    // `run/adapter` is known by its run; where a run lies on this machine is not shown in a report
+    // `run/adapter` is named after its run; reports do not show its path on this machine
     let run = adapter.parent().map(last).filter(|run| !run.is_empty() && adapter.ends_with("adapter"));
     format!("{name} + {}", run.unwrap_or_else(|| last(adapter)))
 }

@@ -1,5 +1,5 @@
-//! The served model that `aludel eval --endpoint` names: its server, its name there, what cannot be asked of it, and what helps when it
-//! does not answer. How questions are asked stands in `aludel_distill::evaluate::served`.
+//! The served model of `aludel eval --endpoint`: its server, its name there, options that it cannot have, and the remedy if it does not
+//! answer. Requests are made in `aludel_distill::evaluate::served`.
 
 use super::{EvalArgs, show_progress};
 use crate::commands::collect::{Warnings, headers, key};
@@ -67,7 +67,7 @@ impl Server {
         Ok(Some(Server { teacher: Arc::new(teacher), options, model }))
     }
 
-    /// Evaluates into a folder, or goes on there. `None` if it was stopped.
+    /// Evaluates into a folder, or resumes there. `None` if it was stopped.
     pub(super) fn evaluate(
         self,
         tasks: &[Task],
@@ -116,7 +116,7 @@ fn only_model(teacher: &HttpTeacher) -> anyhow::Result<String> {
     }
 }
 
-/// What is said of a model that runs here cannot hold for one that a server runs.
+/// Refuses options for local models with a served one.
 pub(super) fn refuse_local_options(args: &EvalArgs) -> Result<(), Problems> {
     let shown = |path: &std::path::PathBuf| path.display().to_string();
     let here = "it says how a model runs here, and this one runs on its server";
@@ -151,7 +151,7 @@ pub(super) fn refuse_local_options(args: &EvalArgs) -> Result<(), Problems> {
     Problems::unless_empty(given.into_iter().filter_map(problem).collect())
 }
 
-/// An evaluation's error, with what helps where a server does not answer.
+/// An evaluation's error, with the remedy if a server does not respond.
 fn with_help(error: Error) -> anyhow::Error {
     match error {
         Error::Unanswered { endpoint, reason } => explained(&endpoint, reason),

@@ -8,7 +8,7 @@ use aludel_distill::evaluate::results::{Results, SAMPLES_FILE_NAME, TaskResult};
 use anstyle::Style;
 use std::path::Path;
 
-/// Scores, a row for each task and one for all of them, and what the answers took.
+/// Scores, a row for each task and one for all of them, and lengths and speed of the answers.
 pub(super) fn show(
     console: &mut Console,
     results: &Results,

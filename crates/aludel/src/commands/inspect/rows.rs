@@ -1,4 +1,4 @@
-//! The sums over all rows that inspection shows. What becomes of a row is decided where training decides it.
+//! Totals over all rows for `aludel inspect`. Training decides how a row is handled; this file only counts.
 
 use aludel_data::dataset::{BadRows, Counts, MarkedRows, PromptKey, Record, classes_told, columns_not_used};
 use aludel_distill::prepare::{Prepared, RowStatus};
@@ -35,9 +35,9 @@ pub(super) struct Totals {
     pub(super) weighted: Vec<MarkedRows>,
     /// Records without the marks at the ends of their answers.
     pub(super) end_marks_removed: u64,
-    /// Columns that hold something and that nobody reads.
+    /// Non-empty columns that are not used.
     pub(super) columns_not_used: Vec<String>,
-    /// What is told of these, a line each.
+    /// Notices about these, a line each.
     #[serde(skip)]
     pub(super) told: Vec<String>,
     /// Tokens that are trained with, prompts included.
@@ -123,7 +123,7 @@ impl Totals {
         self.trained.iter().map(|row| (row.tokens, row.prompt))
     }
 
-    /// Adds what only the end tells.
+    /// Adds what is only known at the end.
     pub(super) fn finish(&mut self, counts: &Counts, max_length: usize) {
         for row in std::mem::take(&mut self.trained) {
             if row.tokens as usize > max_length {

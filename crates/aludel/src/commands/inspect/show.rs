@@ -1,5 +1,5 @@
-//! How `aludel inspect` looks: each row as a column of parts with their token counts, then the totals. Marks in the
-//! margin say what is trained on, so that nothing depends on colour alone.
+//! The output of `aludel inspect`: each row as a column of parts with their token counts, then the totals. Marks in the
+//! margin show what is trained on, so that nothing depends on colour alone.
 
 use super::Training;
 use super::rows::Totals;
@@ -188,7 +188,7 @@ pub(super) fn training(
     };
     for left_out in &training.left_out {
         match left_out.check(recipe) {
-            Ok(()) => console.line(left_out.told())?,
+            Ok(()) => console.line(left_out.describe())?,
             Err(error) => console.line(format_args!("training would stop: {error}"))?,
         }
     }

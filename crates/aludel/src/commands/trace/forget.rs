@@ -1,4 +1,4 @@
-//! `aludel trace forget`: takes out of a store what nobody wants any more. What goes with it is the store's matter.
+//! `aludel trace forget`: removes traces from a store. The store decides what is removed with them.
 
 use crate::console::{Console, harmless};
 use crate::humanize::{cost_of, grouped};
@@ -46,7 +46,7 @@ Examples:
 
 Removal cannot be undone. A later run with the same prompts and settings requests the answers again.";
 
-/// Forgets, or tells what would be forgotten.
+/// Forgets traces, or prints what would be forgotten.
 pub(crate) fn run(args: &ForgetArgs, console: &mut Console) -> anyhow::Result<Outcome> {
     let snapshot = Snapshot::open(&args.store)?;
     let damage = snapshot.check()?;

@@ -1,5 +1,4 @@
-//! `aludel trace status`: the numbers of a store, for people or as JSON, and whether it is as it was written. Counting and
-//! checking is the store's matter.
+//! `aludel trace status`: the numbers of a store, as text or JSON, and whether it is intact. The store does the counting and checking.
 
 use crate::console::{Console, harmless};
 use crate::humanize::{cost_of, grouped};

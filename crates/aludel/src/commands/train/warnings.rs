@@ -10,7 +10,7 @@ use aludel_formats::peft;
 use aludel_model::hub_name::is_hub_name;
 use std::path::Path;
 
-/// Says what of the data is not trained on, and what else the start of a run has to warn of.
+/// Prints which data is not trained on, and other warnings at the start of a run.
 pub(super) fn warn_of_start(started: &Started) {
     if started.total_steps > 0 && started.resumed_at >= started.total_steps {
         tracing::info!(
@@ -74,14 +74,14 @@ pub(super) fn warn_of_start(started: &Started) {
 }
 
 /// Says at the start what the adapter names as its base.
-pub(super) fn tell_base(started: &Started) {
+pub(super) fn log_base_model(started: &Started) {
     if let Some(told) = started.base.as_deref().and_then(base_told) {
         tracing::info!("{told}");
     }
 }
 
 /// Reminds at the end of a base that other tools will not find.
-pub(super) fn tell_unnamed_base(adapter: &Path) -> anyhow::Result<()> {
+pub(super) fn warn_of_unnamed_base(adapter: &Path) -> anyhow::Result<()> {
     let base = peft::read(adapter)?.config.base_model_name_or_path.unwrap_or_default();
     if let Some(told) = unnamed_base_told(&base) {
         tracing::info!("{told}");
@@ -89,7 +89,7 @@ pub(super) fn tell_unnamed_base(adapter: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A base that PEFT finds, in words. Of one that it does not find the end tells, with what to do then: once is enough.
+/// The text for a base that PEFT can find. If it cannot, the end of the run warns, with the remedy.
 fn base_told(base: &str) -> Option<String> {
     is_found_by_peft(base).then(|| format!("the adapter's base: {}", harmless(base)))
 }

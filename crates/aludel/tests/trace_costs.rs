@@ -1,5 +1,5 @@
-//! `aludel trace` where money and truth are at stake, through the binary and against a scripted teacher: prices that nobody knows, a
-//! misspelt model, a stop in the middle, keys that are not set, warnings that come often, and what `forget` takes out of a store.
+//! Costs and their failure modes in `aludel trace`, through the binary and against a scripted teacher: unknown prices, a misspelt model,
+//! an interruption, missing keys, repeated warnings, and what `forget` removes from a store.
 #![expect(clippy::unwrap_used, reason = "clippy does not know the helpers of tests as tests")]
 
 mod common;
@@ -79,7 +79,7 @@ fn numbers(workshop: &Workshop) -> [u64; 5] {
     ["prompts", "wanted", "complete", "failed", "missing"].map(|key| status[key].as_u64().unwrap())
 }
 
-/// The walk-through of a first collection: 500 questions, a misspelt model first, Ctrl-C in the middle, prices that nobody knows.
+/// A first collection step by step: 500 questions, a misspelt model first, Ctrl-C in the middle, unknown prices.
 #[cfg(unix)]
 #[test]
 fn five_hundred_questions_with_a_slip_and_a_stop() {
@@ -156,7 +156,7 @@ fn a_plan_without_a_price_says_so_and_wants_nothing() {
     let line = |name: &str| said.lines().find(|line| line.starts_with(name)).unwrap().to_owned();
     assert!(line("cost").contains("price unknown"), "{said}");
     assert!(line("time").ends_with(" ms") || line("time").ends_with(" s"), "{said}");
-    // What is planned is not wanted yet but for the pilot, which is paid.
+    // A plan requests only the pilot's answers, which are paid.
     assert_eq!(numbers(&workshop), [50, 20, 20, 0, 0]);
     let json = workshop.json(&[&["plan", "trace", "--json"], &usual[..]].concat());
     assert_eq!(json["prediction"]["cost"], Value::Null);
@@ -205,7 +205,7 @@ fn a_key_that_is_not_set_is_told_before_anything_is_asked() {
     assert_eq!(code, Some(1), "{said}");
     assert!(said.contains("DEEPSEEK_API_KEY is not set, and deepseek requires a key"), "{said}");
     assert!(said.contains("--api-key-env VAR") && !workshop.path("traces.db").exists(), "{said}");
-    // Another address may be of a server that has the key, or wants none.
+    // Another address may belong to a server that accepts the key, or needs none.
     let refuses = ScriptedTeacher::start(|request| match request.method.as_str() {
         "GET" => vec![json("200 OK", &value!({"data": [{"id": "scripted"}]}))],
         _ => error("401 Unauthorized", "no key was given", "invalid_api_key"),
@@ -243,7 +243,7 @@ fn a_warning_is_told_once_with_its_count() {
     assert_eq!(numbers(&workshop), [12, 12, 7, 5, 0], "what one model does not take is on record once it has answered");
 }
 
-/// A server that words its refusal of a model as that of a question.
+/// A server that refuses an unknown model with the error of a bad request.
 #[test]
 fn questions_that_nobody_takes_are_not_on_record_until_one_is_answered() {
     let workshop = prompts(6);
@@ -282,10 +282,10 @@ fn what_is_forgotten_is_told_first_and_wanted_no_more() {
     let (code, said) = forget(&["--unanswered", "--yes"]);
     assert!(code == Some(0) && said.contains("nothing of the kind"), "{said}");
 
-    // The same command asks for the rest again, and for nothing that is there.
+    // The same command requests the rest again, and nothing that is stored.
     assert_eq!(told(&trace(&workshop, &teacher, &[])).0, Some(0));
     assert_eq!((numbers(&workshop), asked(&teacher, "scripted").values().max()), ([30, 30, 30, 0, 0], Some(&1)));
-    // A run without an answer leaves nothing but its record.
+    // A run without an answer leaves only its record.
     assert_eq!(told(&command(&workshop, &teacher, "scriptd", &[]).output().unwrap()).0, Some(1));
     let (code, said) = forget(&["--unanswered", "--yes"]);
     assert!(code == Some(0) && said.contains("forgotten: the record of 1 run that got no answer"), "{said}");

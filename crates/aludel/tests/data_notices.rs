@@ -1,5 +1,5 @@
-//! What a command tells of its data once: columns that nobody reads, rows that their own marks leave out, marks of templates; in inspection,
-//! training and curation alike, and whether or not the rows were tokenised before.
+//! Notices about the data, each printed once: unused columns, rows excluded by their own marks, template tokens in answers. They are the
+//! same in `inspect`, `train` and `curate`, whether or not the rows were tokenised before.
 #![expect(clippy::unwrap_used, reason = "clippy does not know the helpers of tests as tests")]
 
 mod common;
@@ -181,7 +181,7 @@ fn tags_are_read_alike_from_stores_and_files() {
     }
 }
 
-/// What the data claims of an answer counts as long as nobody has looked; curation looks where the right answer is known.
+/// A column's claim that an answer is right counts until it is verified; curation verifies it if the reference answer is known.
 #[test]
 fn a_verdict_outweighs_what_the_data_claims() {
     let workshop = Workshop::with_student();

@@ -1,5 +1,4 @@
-//! Files that are no files, and names and texts that would steer a terminal: what strangers can put where a command reads or
-//! prints.
+//! Untrusted input: pipes and devices in place of files, and names and texts with terminal control sequences.
 #![expect(clippy::unwrap_used, reason = "clippy does not know the helpers of tests as tests")]
 #![cfg(unix)]
 
@@ -13,10 +12,10 @@ use std::time::{Duration, Instant};
 use common::Workshop;
 use serde_json::json;
 
-/// Long enough for a busy machine, and short beside for ever.
+/// Long enough for a busy machine, and finite.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// What the command says, which must come to an end.
+/// The output of the command, which must terminate.
 fn output(workshop: &Workshop, arguments: &[&str]) -> Output {
     let mut command = workshop.command(arguments);
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -32,7 +31,7 @@ fn output(workshop: &Workshop, arguments: &[&str]) -> Output {
     child.wait_with_output().unwrap()
 }
 
-/// A pipe that nobody writes to, and devices that never end, in the place of each file that a command reads.
+/// A pipe without a writer, and endless devices, in place of each file that a command reads.
 #[test]
 fn pipes_and_devices_are_refused_before_they_are_opened() {
     let workshop = Workshop::with_student();
@@ -101,10 +100,10 @@ fn refused(workshop: &Workshop, arguments: &[&str], named: &str) {
     assert!(said.contains(named) || said.contains("pipe") || said.contains("folder"), "{arguments:?}: {said}");
 }
 
-/// Everything that a terminal could obey, and marks that turn the direction of reading.
+/// All control characters of terminals, and marks that change the text direction.
 const BAD: &str = "\u{1b}]0;title\u{7}\u{1b}[2J\u{1b}[8mhidden\u{9b}1m\u{61c}\u{202e}\u{2066}\u{e0041}\r";
 
-/// Sees that nothing of it was printed as it is; colours are on, and are our own.
+/// Checks that none of it was printed unescaped; colours are on and are our own.
 fn check(workshop: &Workshop, arguments: &[&str]) -> String {
     let output = output(workshop, &[arguments, &["--color", "always"]].concat());
     let text = String::from_utf8(output.stdout).unwrap() + &String::from_utf8(output.stderr).unwrap();
@@ -131,7 +130,7 @@ fn no_text_of_a_stranger_reaches_the_terminal_as_it_is() {
             + "\n"
     };
     let rows: String = (0..8).map(row).collect();
-    // Names of files hold no zero byte and no slash; all else they may.
+    // File names may contain everything but a zero byte and a slash.
     let (data, out) = (format!("data{BAD}.jsonl"), format!("out{BAD}"));
     workshop.write(&data, &rows);
     workshop.write("broken.jsonl", &format!("{{\"prompt\": \"{BAD}"));
@@ -264,7 +263,7 @@ fn no_text_of_a_stranger_reaches_the_terminal_as_it_is() {
         &["inspect", "--rows", BAD],
     ];
     let said: Vec<String> = steps.iter().map(|arguments| check(&workshop, arguments)).collect();
-    // The steps came as far as they were meant to.
+    // All steps were reached.
     let made = ["/adapter/adapter_config.json", "/train.jsonl", "/config.json", "/results.json", "/report.html"];
     for (folder, file) in [&run, &curated, &merged, &eval, &report].into_iter().zip(made) {
         assert!(fs::exists(format!("{folder}{file}")).unwrap(), "no {file}: {said:#?}");
@@ -272,7 +271,7 @@ fn no_text_of_a_stranger_reaches_the_terminal_as_it_is() {
     assert!(said.iter().filter(|text| text.contains("\\u{1b}[2J")).count() > 20, "{said:#?}");
 }
 
-/// Beyond what anybody writes, and told in one breath.
+/// Far more than anybody writes, and still reported in one message.
 #[test]
 fn a_recipe_of_thousands_of_tables_is_refused_at_once() {
     let workshop = Workshop::new();
