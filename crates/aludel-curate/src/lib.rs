@@ -267,6 +267,8 @@ struct Judged {
     source: u32,
     hides_reasoning: bool,
     ended_by_mark: bool,
+    /// Whether it has tools, or calls of them.
+    has_tools: bool,
     /// The data calls its answer wrong, and it is right.
     is_claim_untrue: bool,
     dropped: Option<Box<Dropped>>,

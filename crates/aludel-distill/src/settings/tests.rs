@@ -2,6 +2,7 @@ use super::*;
 use std::path::PathBuf;
 
 mod foreign;
+mod ranges;
 
 /// Reads a recipe and returns what is wrong with it, one line a problem.
 fn wrong(text: &str) -> String {
@@ -233,15 +234,15 @@ fn values_of_another_type_are_named_with_what_would_be_right() {
     for (text, problems) in [
         (
             "[lora]\nr = \"eight\"",
-            "lora.r = \"eight\": this text cannot be taken here; give a whole number of 0 or more",
+            "lora.r = \"eight\": this text cannot be taken here; give a whole number from 1 to 4,096",
         ),
         (
             "[lora]\nr = -8",
-            "lora.r = -8: a negative whole number cannot be taken here; give a whole number of 0 or more",
+            "lora.r = -8: a negative whole number cannot be taken here; give a whole number from 1 to 4,096",
         ),
         (
             "[lora]\nr = 8.5",
-            "lora.r = 8.5: a number with a fraction cannot be taken here; give a whole number of 0 or more",
+            "lora.r = 8.5: a number with a fraction cannot be taken here; give a whole number from 1 to 4,096",
         ),
         ("[lora]\nalpha = true", "lora.alpha = true: true or false cannot be taken here; give a number"),
         (
@@ -259,7 +260,7 @@ fn values_of_another_type_are_named_with_what_would_be_right() {
         ),
         (
             "[train]\nsave_total_limit = 1.5",
-            "train.save_total_limit = 1.5: a number with a fraction cannot be taken here; give a whole number of 0 or more",
+            "train.save_total_limit = 1.5: a number with a fraction cannot be taken here; give a whole number from 1 to 1,000,000",
         ),
         ("[data]\nfiles = 1", "data.files = 1: a whole number cannot be taken here; give text or a list of texts"),
         (

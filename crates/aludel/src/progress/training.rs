@@ -99,6 +99,7 @@ impl TrainingProgress {
                 self.samplings += 1;
                 progress.reach(Kind::Sampling, self.samplings as f64, At::default());
             }
+            Event::Complete(_) | Event::AdapterFilled { .. } => {}
             Event::Saved(_) => {
                 self.saves += 1;
                 progress.reach(Kind::Saving, self.saves as f64, At::default());

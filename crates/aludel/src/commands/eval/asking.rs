@@ -4,7 +4,7 @@ use crate::figures::grouped;
 use crate::hub::local_data;
 use crate::number::{decimal, whole};
 use crate::report::Helped;
-use crate::settings::{Flags, RecipeArgs, resolve};
+use crate::settings::{Flags, QuantizeArgs, RecipeArgs, resolve};
 use aludel_distill::evaluate::results::Settings;
 use aludel_distill::evaluate::task::{Source, Task, named};
 use aludel_distill::settings::{Problem, Problems, Recipe};
@@ -47,6 +47,9 @@ pub(crate) struct AskingArgs {
     #[arg(long, value_name = "DTYPE")]
     pub(crate) dtype: Option<String>,
 
+    #[command(flatten)]
+    pub(crate) quantize: QuantizeArgs,
+
     /// Number of threads; 0 uses all cores [default: 0]
     #[arg(long, value_name = "N")]
     pub(crate) threads: Option<String>,
@@ -75,7 +78,7 @@ impl AskingArgs {
             .written("--dtype", "student.dtype", self.dtype.as_ref())
             .written("--threads", "student.threads", self.threads.as_ref())
             .written("--verifier", "curate.verifier", self.verifier.as_ref());
-        resolve(recipe, flags)
+        resolve(recipe, self.quantize.set(flags))
     }
 
     /// Settings for a model that runs here.

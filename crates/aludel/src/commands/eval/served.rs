@@ -136,6 +136,7 @@ pub(super) fn refuse_local_options(args: &EvalArgs) -> Result<(), Problems> {
         ),
         ("--batch", args.asking.batch.map(|batch| batch.to_string()), here, leave_out),
         ("--dtype", args.asking.dtype.clone(), here, leave_out),
+        ("--quantize", args.asking.quantize.quantize.clone(), here, leave_out),
         ("--threads", args.asking.threads.clone(), here, leave_out),
     ];
     let problem = |(key, value, reason, mend): (&str, Option<String>, &str, &str)| {
