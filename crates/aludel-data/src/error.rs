@@ -109,7 +109,7 @@ pub enum Error {
     },
 
     /// One row cannot be turned into tokens.
-    #[error("{path}, line {line}: {reason}; fix the row, or leave such rows out with --skip-bad-rows; `aludel inspect` counts them by reason", path = path.display())]
+    #[error("{path}, line {line}: {reason}; fix the row, leave such rows out with --skip-bad-rows, or have `aludel inspect` count them by reason", path = path.display())]
     NotEncoded {
         /// The data file.
         path: PathBuf,

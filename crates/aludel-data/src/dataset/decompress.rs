@@ -107,7 +107,8 @@ impl Packing {
 /// What to name in place of a folder. That of a curation holds rows that were dropped, too.
 fn files_inside(folder: &Path) -> String {
     const TO_TRAIN_ON: &str = "train.jsonl";
-    const ENDINGS: [&str; 6] = ["jsonl", "json", "parquet", "gz", "zst", "ndjson"];
+    // A file `.json` may be a model's, or a report.
+    const ENDINGS: [&str; 5] = ["jsonl", "parquet", "gz", "zst", "ndjson"];
     let names = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
     let is_data = |path: &PathBuf| path.extension().is_some_and(|ending| ENDINGS.iter().any(|known| ending == *known));
     let mut files: Vec<PathBuf> = names.filter(is_data).collect();
@@ -116,7 +117,7 @@ fn files_inside(folder: &Path) -> String {
     match (to_train_on, files.first()) {
         (Some(file), _) => format!("give {}", file.display()),
         (None, Some(file)) => format!("name the files inside it, such as {}", file.display()),
-        (None, None) => "name data files; there is none in it".to_owned(),
+        (None, None) => "name the data files inside it".to_owned(),
     }
 }
 

@@ -170,7 +170,7 @@ mod tests {
                 "it ends before its last value does: a quote or a bracket is not closed, or the text was cut off"
                     .to_owned(),
             ),
-            ("call f", "character 2 is not expected there: `all f`".to_owned()),
+            ("call f", "character 1 is not expected there: `call f`".to_owned()),
             (
                 "{'name': 'add'}",
                 format!("character 2 is not expected there: `'name': 'add'}}`{python}texts are in double quotes)"),
