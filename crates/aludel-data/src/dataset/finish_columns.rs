@@ -220,7 +220,7 @@ fn mark(name: &str, shown: &str, value: Json<'_>) -> Option<Flaw> {
         }
         _ => return None,
     };
-    Some(Flaw::incomplete(says(&shown, value), is_cut))
+    Some(Flaw::incomplete(says(shown, value), is_cut))
 }
 
 #[cfg(test)]

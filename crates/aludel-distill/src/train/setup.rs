@@ -162,7 +162,7 @@ impl Resumed {
             && begun.has_kept(folder, recipe)?
             && metrics::surplus(folder, state)? == 0;
         // The folder may have been moved since.
-        Ok(is_complete.then(|| Summary { adapter: Some(adapter), ..summary }))
+        Ok(is_complete.then_some(Summary { adapter: Some(adapter), ..summary }))
     }
 }
 
