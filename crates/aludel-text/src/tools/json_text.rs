@@ -44,17 +44,15 @@ fn fault(text: &str, error: &serde_json::Error) -> String {
     let (number, rest) = (text[..at].chars().count() + 1, &text[at..]);
     let python =
         [("'", "texts are in double quotes"), ("None", "write null"), ("True", "write true"), ("False", "write false")];
-    // Where a name is misread, it is found at its second letter.
-    let is_here = |word: &str| {
-        rest.starts_with(word) || (text[..at].ends_with(&word[..1]) && rest.starts_with(&word[1..]) && word.len() > 1)
-    };
     let mend = python
         .iter()
-        .find(|(word, _)| is_here(word))
+        .find(|(word, _)| rest.starts_with(word))
         .map(|(_, mend)| format!(" (this is Python's notation: in JSON {mend})"));
-    let shown = match rest.chars().take(SHOWN).collect::<String>() {
+    // Quotes are what is to be seen.
+    let seen = |c: char| if c.is_control() { c.escape_debug().to_string() } else { c.to_string() };
+    let shown = match rest.chars().take(SHOWN).map(seen).collect::<String>() {
         nothing if nothing.is_empty() => "the end of the text".to_owned(),
-        shown => format!("`{}`", shown.escape_debug()),
+        shown => format!("`{shown}`"),
     };
     format!("character {number} is not expected there: {shown}{}", mend.unwrap_or_default())
 }
